@@ -1,0 +1,509 @@
+//! The values that options take, as parsers for clap.
+//!
+//! Each error says what would be right, for clap prints it behind the name of
+//! the option.
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use parse_size::Config;
+use std::time::Duration;
+
+/// Integers from here on are not exact in every JSON reader.
+const SIZE_END: u64 = 1 << 53;
+
+/// 100 years of 365.25 days.
+const MAX_DURATION: Duration = Duration::from_hours(100 * 8_766);
+
+/// So many digits always fit into 64 bits.
+const MAX_DIGITS: usize = 19;
+
+/// A bare integer of so many digits is a moment in Unix seconds.
+const MIN_UNIX_DIGITS: usize = 9;
+
+/// Parses a number of bytes: `4096`, `512M`, `1.5GiB`; K, M, G, T are 1024-based.
+///
+/// # Errors
+///
+/// When `text` is not such a number, or is 2^53 or more.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let wrong = || {
+        format!(
+            "`{text}` is not a size; write bytes or a number with K, M, G, T (1024-based), such as 512M"
+        )
+    };
+    let trimmed = text.trim();
+    let number = trimmed.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = trimmed.get(number.len()..).unwrap_or_default();
+    // parse-size also takes `1_0`, `1 0`, `1e3` and a unit of just `i`, and adds
+    // beyond 64 bits; only what is plain gets that far.
+    let (whole, fraction) = split_decimal(number.trim_end()).ok_or_else(wrong)?;
+    if whole.is_empty() || !is_size_unit(unit) {
+        return Err(wrong());
+    }
+    let large = || format!("`{text}` is too large; a size must stay below 8P (2^53 bytes)");
+    let whole = whole.trim_start_matches('0');
+    if whole.len() > MAX_DIGITS {
+        return Err(large());
+    }
+    // More digits than that are less than a byte, whatever the unit.
+    let fraction: String = fraction.chars().take(MAX_DIGITS - whole.len()).collect();
+    Config::new()
+        .with_binary()
+        .parse_size(format!("0{whole}.{fraction}{unit}"))
+        .ok()
+        .filter(|&bytes| bytes < SIZE_END)
+        .ok_or_else(large)
+}
+
+/// Parses a length of time: `90` (seconds), `0.5`, `250ms`, `1h30m`, `7d`, `2w`.
+///
+/// # Errors
+///
+/// When `text` is not a length of time, or is more than 100 years.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || {
+        format!(
+            "`{text}` is not a duration; write seconds or numbers with ms, s, m, h, d, w, such as \
+             90, 1.5s or 1h30m"
+        )
+    };
+    let large = || format!("`{text}` is too long; a duration is at most 100 years");
+    let trimmed = text.trim();
+    if let Some((whole, fraction)) = split_decimal(trimmed) {
+        return sum_of([(whole, fraction, 1_000_000_000)]).ok_or_else(large);
+    }
+    let mut parts = Vec::new();
+    let mut rest = trimmed;
+    let mut last_unit = u64::MAX;
+    while !rest.is_empty() {
+        let number_end = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .ok_or_else(wrong)?;
+        let (number, tail) = rest.split_at_checked(number_end).ok_or_else(wrong)?;
+        let unit_end = tail
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at_checked(unit_end).ok_or_else(wrong)?;
+        let (whole, fraction) = split_decimal(number).ok_or_else(wrong)?;
+        let nanos = unit_nanos(unit).ok_or_else(wrong)?;
+        // `1m1h` is more often a slip than meant so.
+        if nanos >= last_unit {
+            return Err(wrong());
+        }
+        last_unit = nanos;
+        parts.push((whole, fraction, nanos));
+        rest = tail.trim_start();
+    }
+    if parts.is_empty() {
+        return Err(wrong());
+    }
+    sum_of(parts).ok_or_else(large)
+}
+
+/// Parses a moment: a date, a date and time (in the system's time zone unless it
+/// has an offset), Unix seconds, or how long ago (`15m`).
+///
+/// # Errors
+///
+/// When `text` is none of these, or out of the range of dates.
+pub fn parse_moment(text: &str) -> Result<Timestamp, String> {
+    moment_at(text, Timestamp::now(), &TimeZone::system())
+}
+
+/// Parses `KEY=VALUE`; the value may be empty and may hold `=`.
+///
+/// # Errors
+///
+/// When there is no `=`, or the key is not a letter or `_` followed by letters,
+/// digits, `_`, `.` and `-`.
+pub fn parse_key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` has no `=`; write KEY=VALUE, such as stage=build"))?;
+    let first_fits = key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if !first_fits || !key.chars().all(fits) {
+        // Without the value: it may be a secret.
+        return Err(format!(
+            "`{key}` is not a key; write KEY=VALUE with a KEY of letters, digits, `_`, `.` and `-` \
+             that begins with a letter or `_`, such as stage=build"
+        ));
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Parses a load average, a number of at least 0.
+///
+/// # Errors
+///
+/// When `text` is not a finite number, or is negative.
+pub fn parse_load(text: &str) -> Result<f64, String> {
+    text.trim()
+        .parse()
+        .ok()
+        .filter(|load: &f64| load.is_finite() && load.is_sign_positive())
+        .ok_or_else(|| {
+            format!("`{text}` is not a load; write a number of 0 or more, such as 4 or 1.5")
+        })
+}
+
+/// [`parse_moment`] at a given time and place.
+fn moment_at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
+    let wrong = || {
+        format!(
+            "`{text}` is not a moment; write a date (2026-11-21), a date and time (2026-11-21 \
+             21:49, or 2026-11-21T21:49:00Z), how long ago (15m, 2h, 7d), or Unix seconds"
+        )
+    };
+    let range = || format!("`{text}` is out of range; a moment lies between the years 1 and 9999");
+    let trimmed = text.trim();
+    if is_digits(trimmed) {
+        // A shorter number might be a year, a date, or seconds ago: not guessed.
+        if trimmed.len() < MIN_UNIX_DIGITS {
+            return Err(wrong());
+        }
+        let seconds = trimmed.parse().map_err(|_| range())?;
+        return Timestamp::from_second(seconds).map_err(|_| range());
+    }
+    // A decimal without a unit is as unclear as a short integer.
+    if split_decimal(trimmed).is_none()
+        && let Ok(ago) = parse_duration(trimmed)
+    {
+        let ago = SignedDuration::try_from(ago).map_err(|_| range())?;
+        return now.checked_sub(ago).map_err(|_| range());
+    }
+    if let Ok(moment) = trimmed.parse() {
+        return Ok(moment);
+    }
+    // jiff drops an offset where it reads a time without one; we would be hours
+    // off, so whatever may be an offset is refused.
+    let is_local = trimmed
+        .chars()
+        .all(|c| c.is_ascii_digit() || "-: Tt.".contains(c))
+        && trimmed.matches('-').count() == 2;
+    if !is_local {
+        return Err(wrong());
+    }
+    let local: DateTime = trimmed.parse().map_err(|_| wrong())?;
+    zone.to_timestamp(local).map_err(|_| range())
+}
+
+/// The two sides of a decimal number's point; one of them may be empty.
+fn split_decimal(number: &str) -> Option<(&str, &str)> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let mut digits = whole.bytes().chain(fraction.bytes()).peekable();
+    (digits.peek().is_some() && digits.all(|b| b.is_ascii_digit())).then_some((whole, fraction))
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Nothing, `B`, or a prefix with or without `B` or `iB`.
+fn is_size_unit(unit: &str) -> bool {
+    let unit = unit.to_ascii_lowercase();
+    let prefix = unit.strip_suffix('b').unwrap_or(&unit);
+    let prefix = match prefix.strip_suffix('i') {
+        Some("") => return false,
+        Some(prefix) => prefix,
+        None => prefix,
+    };
+    matches!(prefix, "" | "k" | "m" | "g" | "t" | "p")
+}
+
+fn unit_nanos(unit: &str) -> Option<u64> {
+    const SECOND: u64 = 1_000_000_000;
+    Some(match unit {
+        "ns" => 1,
+        "us" => 1_000,
+        "ms" => 1_000_000,
+        "s" | "sec" | "secs" | "second" | "seconds" => SECOND,
+        "m" | "min" | "mins" | "minute" | "minutes" => 60 * SECOND,
+        "h" | "hr" | "hrs" | "hour" | "hours" => 3_600 * SECOND,
+        "d" | "day" | "days" => 86_400 * SECOND,
+        "w" | "week" | "weeks" => 604_800 * SECOND,
+        _ => return None,
+    })
+}
+
+/// Adds up numbers (the sides of the point) of units (in nanoseconds), exactly
+/// but for fractions of a nanosecond; `None` if it is more than [`MAX_DURATION`].
+fn sum_of<'a>(parts: impl IntoIterator<Item = (&'a str, &'a str, u64)>) -> Option<Duration> {
+    let mut sum = 0_u128;
+    for (whole, fraction, nanos) in parts {
+        let nanos = u128::from(nanos);
+        let fraction = fraction.get(..MAX_DIGITS).unwrap_or(fraction);
+        let scale = 10_u128.pow(fraction.len() as u32);
+        sum = sum.checked_add(number(whole)?.checked_mul(nanos)?)?;
+        sum = sum.checked_add(number(fraction)? * nanos / scale)?;
+    }
+    // Nanoseconds of 100 years fit into 64 bits.
+    let sum = Duration::from_nanos(u64::try_from(sum).ok()?);
+    (sum <= MAX_DURATION).then_some(sum)
+}
+
+/// The value of digits; none are 0. `None` if it does not fit.
+fn number(digits: &str) -> Option<u128> {
+    if digits.is_empty() {
+        return Some(0);
+    }
+    digits.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("1", 1),
+            ("42B", 42),
+            ("1K", 1024),
+            ("1k", 1024),
+            ("1KB", 1024),
+            ("1KiB", 1024),
+            ("1 KiB", 1024),
+            (" 512M ", 512 << 20),
+            ("1.5G", 3 << 29),
+            ("0.5K", 512),
+            ("2T", 2 << 40),
+            ("7P", 7 << 50),
+            ("007", 7),
+            ("00000000000000000000000001", 1),
+            ("1.00000000000000000000000000000000000", 1),
+            ("9007199254740991", (1 << 53) - 1),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for text in [
+            "",
+            " ",
+            "-1",
+            "+1",
+            "10x",
+            "K",
+            "1e3",
+            "1_000",
+            "1 000",
+            "1,5G",
+            "0x10",
+            ".",
+            ".5K",
+            "1i",
+            "1iB",
+            "1KK",
+            "1KiBB",
+            "1bB",
+            "NaN",
+            "inf",
+            "1.2.3",
+            "١",
+            "1\0",
+            "1%",
+            "1BK",
+            "8P",
+            "1E",
+            "9007199254740992",
+            "18446744073709551616",
+            "184467440737095516155",
+            "99999999999999999999999999T",
+            "--",
+            "1Z",
+            "1\u{a0}\u{2009}0",
+        ] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+        insta::assert_snapshot!(parse_size("10x").unwrap_err(), @"`10x` is not a size; write bytes or a number with K, M, G, T (1024-based), such as 512M");
+        insta::assert_snapshot!(parse_size("8P").unwrap_err(), @"`8P` is too large; a size must stay below 8P (2^53 bytes)");
+    }
+
+    #[test]
+    fn durations() {
+        let ms = Duration::from_millis;
+        for (text, duration) in [
+            ("0", ms(0)),
+            ("0.5", ms(500)),
+            (".5", ms(500)),
+            ("90", ms(90_000)),
+            ("1.5s", ms(1_500)),
+            ("250ms", ms(250)),
+            ("2m", ms(120_000)),
+            ("2min", ms(120_000)),
+            ("1h30m", ms(5_400_000)),
+            ("1h 30m", ms(5_400_000)),
+            ("1.5h", ms(5_400_000)),
+            ("7d", ms(604_800_000)),
+            ("2w", ms(1_209_600_000)),
+            ("1w1d1h1m1s1ms", ms(694_861_001)),
+            ("0.1", ms(100)),
+            ("1.0000000000000000000000000000001", ms(1_000)),
+            ("0.000000001", Duration::from_nanos(1)),
+            ("36525d", MAX_DURATION),
+        ] {
+            assert_eq!(parse_duration(text), Ok(duration), "{text}");
+        }
+        for text in [
+            "",
+            " ",
+            "-1",
+            "-1h",
+            "+1",
+            "NaN",
+            "inf",
+            "infinity",
+            "1e3",
+            "h",
+            "1hh",
+            "1h30",
+            "1x",
+            "1.2.3s",
+            ".",
+            ".s",
+            "1m1h",
+            "1h1h",
+            "36526d",
+            "3155760001",
+            "99999999999999999999999999999999999999999",
+            "340282366920938463463374607431768211455w",
+            "1M",
+            "PT1H",
+            "1h ago",
+            "1y",
+            "1mo",
+            "1 2",
+            "٣s",
+            "1s\0",
+            "1,5s",
+            "5 5s",
+            "é",
+            "1é",
+            "1h-30m",
+        ] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+        insta::assert_snapshot!(parse_duration("soon").unwrap_err(), @"`soon` is not a duration; write seconds or numbers with ms, s, m, h, d, w, such as 90, 1.5s or 1h30m");
+        insta::assert_snapshot!(parse_duration("101000w").unwrap_err(), @"`101000w` is too long; a duration is at most 100 years");
+    }
+
+    #[test]
+    fn moments() {
+        let now: Timestamp = "2026-11-21T21:49:00Z".parse().unwrap();
+        let zone = TimeZone::fixed(jiff::tz::offset(2));
+        let at = |text: &str| moment_at(text, now, &zone);
+        for (text, moment) in [
+            ("2026-11-21T21:49:00Z", "2026-11-21T21:49:00Z"),
+            ("2026-11-21T21:49:00.123456Z", "2026-11-21T21:49:00.123456Z"),
+            ("2026-11-21T21:49:00-05:00", "2026-11-22T02:49:00Z"),
+            ("2026-11-21 21:49+01:00", "2026-11-21T20:49:00Z"),
+            ("2026-11-21", "2026-11-20T22:00:00Z"),
+            ("2026-11-21 21:49", "2026-11-21T19:49:00Z"),
+            (" 2026-11-21 21:49:30 ", "2026-11-21T19:49:30Z"),
+            ("2026-11-21T21:49:30.5", "2026-11-21T19:49:30.5Z"),
+            ("15m", "2026-11-21T21:34:00Z"),
+            ("2h", "2026-11-21T19:49:00Z"),
+            ("1d12h", "2026-11-20T09:49:00Z"),
+            ("0s", "2026-11-21T21:49:00Z"),
+            ("100000000", "1973-03-03T09:46:40Z"),
+            ("1795297740", "2026-11-21T21:49:00Z"),
+        ] {
+            assert_eq!(at(text), Ok(moment.parse().unwrap()), "{text}");
+        }
+        for text in [
+            "",
+            " ",
+            "now",
+            "yesterday",
+            "2026",
+            "20261121",
+            "90",
+            "0",
+            "0.5",
+            "-15m",
+            "-1795297740",
+            "1795297740000",
+            "99999999999999999999999",
+            "2026-13-01",
+            "2026-02-30",
+            "2026-11-21 25:00",
+            "2026-11-21+02:00",
+            "2026-11-21T21:49+99:00",
+            "21:49",
+            "2026-11",
+            "-002026-11-21",
+            "2026-11-21T21:49:00Z; rm",
+            "1795297740.5",
+            "2026-11-21 9pm",
+            "200y",
+            "101000w",
+            "é",
+            "2026-11-21 -02:00",
+        ] {
+            assert!(at(text).is_err(), "{text}: {:?}", at(text));
+        }
+        insta::assert_snapshot!(at("2026").unwrap_err(), @"`2026` is not a moment; write a date (2026-11-21), a date and time (2026-11-21 21:49, or 2026-11-21T21:49:00Z), how long ago (15m, 2h, 7d), or Unix seconds");
+        insta::assert_snapshot!(at("1795297740000").unwrap_err(), @"`1795297740000` is out of range; a moment lies between the years 1 and 9999");
+        assert!(parse_moment("1h").unwrap() < Timestamp::now());
+        assert!(parse_moment("2026-11-21 21:49").is_ok());
+    }
+
+    #[test]
+    fn key_values() {
+        let pair = |k: &str, v: &str| Ok((k.to_owned(), v.to_owned()));
+        assert_eq!(parse_key_value("a=b"), pair("a", "b"));
+        assert_eq!(parse_key_value("_a.B-9=x=y="), pair("_a.B-9", "x=y="));
+        assert_eq!(parse_key_value("a="), pair("a", ""));
+        assert_eq!(parse_key_value("a= \n\"é\" "), pair("a", " \n\"é\" "));
+        for text in [
+            "", "=", "=a", "a", "9a=1", "-a=1", ".a=1", "a b=1", " a=1", "é=1", "a\0=1", "a:b=1",
+        ] {
+            assert!(parse_key_value(text).is_err(), "{text}");
+        }
+        insta::assert_snapshot!(parse_key_value("9a=secret").unwrap_err(), @"`9a` is not a key; write KEY=VALUE with a KEY of letters, digits, `_`, `.` and `-` that begins with a letter or `_`, such as stage=build");
+        insta::assert_snapshot!(parse_key_value("stage").unwrap_err(), @"`stage` has no `=`; write KEY=VALUE, such as stage=build");
+    }
+
+    #[test]
+    fn loads() {
+        for (text, load) in [
+            ("0", 0.0),
+            ("4", 4.0),
+            ("1.5", 1.5),
+            (" 2 ", 2.0),
+            (".5", 0.5),
+        ] {
+            assert_eq!(parse_load(text), Ok(load), "{text}");
+        }
+        for text in [
+            "", " ", "-1", "-0", "nan", "NaN", "inf", "-inf", "infinity", "1e400", "1,5", "x",
+            "1 2", "0x1",
+        ] {
+            assert!(parse_load(text).is_err(), "{text}");
+        }
+        insta::assert_snapshot!(parse_load("nan").unwrap_err(), @"`nan` is not a load; write a number of 0 or more, such as 4 or 1.5");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_a_parser_panic(text in "[-+0-9.eKMGiBsmhdw:TZ =_é]{0,40}") {
+            drop(parse_size(&text));
+            drop(parse_duration(&text));
+            drop(parse_moment(&text));
+            drop(parse_key_value(&text));
+            drop(parse_load(&text));
+        }
+
+        #[test]
+        fn whole_seconds_are_exact(seconds in 0..3_155_760_000_u64) {
+            prop_assert_eq!(parse_duration(&seconds.to_string()), Ok(Duration::from_secs(seconds)));
+        }
+
+        #[test]
+        fn bytes_are_exact(bytes in 0..SIZE_END) {
+            prop_assert_eq!(parse_size(&bytes.to_string()), Ok(bytes));
+        }
+    }
+}

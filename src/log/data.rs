@@ -1,0 +1,651 @@
+//! A user's JSON, made fit to stand inside one line of the log.
+//!
+//! What a user gives is kept as they wrote it (number text, key order, duplicate
+//! keys, escapes) but for the white space between tokens. What would make the
+//! line unreadable for a common JSON reader is refused here, before it is
+//! written: NUL and lone surrogates, which many readers cannot hold in a string,
+//! deep nesting, which overflows their stacks, and sheer size.
+//!
+//! Nothing here recurses, and everything is linear in the length of the input:
+//! the input comes from outside, and ten megabytes of `[` must not hurt.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use memchr::memchr2;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How deep arrays and objects may be nested; a bare scalar has depth 0.
+pub const MAX_DEPTH: usize = 100;
+
+/// Gives the replacement for a decoded string, or `None` to keep it as it is.
+pub type Mask<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Why a user's data cannot go into the log.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// The text is not exactly one JSON value; the message says where.
+    // Not marked as the source: its words are all in the message already.
+    #[error("not valid JSON: {0}")]
+    Syntax(serde_json::Error),
+    /// A string or key holds U+0000.
+    #[error(
+        "the string at line {line} column {column} holds a NUL (`\\u0000`), which many JSON readers \
+         cannot take; leave it out, or encode the bytes as base64"
+    )]
+    Nul {
+        /// Line of the string's opening quote, from 1.
+        line: usize,
+        /// Column of the string's opening quote in bytes, from 1.
+        column: usize,
+    },
+    /// A string or key holds half of a surrogate pair.
+    #[error(
+        "the string at line {line} column {column} holds half of a surrogate pair, which is not a \
+         character; write both halves, such as `\\ud83d\\ude00`, or the character itself"
+    )]
+    LoneSurrogate {
+        /// Line of the string's opening quote, from 1.
+        line: usize,
+        /// Column of the string's opening quote in bytes, from 1.
+        column: usize,
+    },
+    /// Arrays and objects are nested deeper than [`MAX_DEPTH`].
+    #[error("nested deeper than {MAX_DEPTH} levels; make it flatter, or give it as a string")]
+    TooDeep,
+    /// The compacted data is too long for its line.
+    #[error(
+        "longer than {limit_bytes} bytes once compacted; keep large data in a file and log its path"
+    )]
+    TooLarge {
+        /// The limit that was exceeded.
+        limit_bytes: usize,
+    },
+    /// Pairs can only be added to an object.
+    #[error("not a JSON object, so KEY=VALUE pairs cannot be added to it; give one such as `{{}}`")]
+    NotAnObject,
+    /// A key was given twice.
+    #[error("the key `{0}` is given more than once; give each key once")]
+    DuplicateKey(String),
+    /// A key or a value of a pair holds U+0000.
+    #[error("the pair `{}` holds a NUL character; encode such a value as base64", .0.escape_debug())]
+    NulInPair(String),
+}
+
+/// Checks that `text` is exactly one JSON value and takes out the white space
+/// between its tokens.
+///
+/// With `mask`, each string (keys too) is decoded and shown to it; what it gives
+/// back is escaped and put in the string's place.
+///
+/// # Errors
+///
+/// When `text` is not JSON, holds a NUL or a lone surrogate, is nested deeper
+/// than [`MAX_DEPTH`], or is longer than `limit_bytes` after all of this.
+pub fn compact(
+    text: &str,
+    limit_bytes: usize,
+    mask: Option<Mask<'_>>,
+) -> Result<Box<RawValue>, DataError> {
+    check_syntax(text)?;
+    compact_checked(text, limit_bytes, mask)
+}
+
+/// Makes the object `{"K":"V", …}` of pairs, in their order.
+///
+/// # Errors
+///
+/// When a key is there twice, or a key or value holds a NUL.
+pub fn object_from_pairs(pairs: &[(String, String)]) -> Result<Box<RawValue>, DataError> {
+    extend_object("{", BTreeSet::new(), pairs)
+}
+
+/// Adds pairs at the end of `base`, which must be an object.
+///
+/// Neither the size of the result nor secrets in the pairs are looked at: where
+/// that matters, [`compact`] the result.
+///
+/// # Errors
+///
+/// When `base` is not an object, a key is there already, or a key or value
+/// holds a NUL.
+pub fn with_pairs(base: &RawValue, pairs: &[(String, String)]) -> Result<Box<RawValue>, DataError> {
+    let open = base
+        .get()
+        .strip_suffix('}')
+        .ok_or(DataError::NotAnObject)?
+        .trim_end_matches(is_space);
+    // Decoded, for `"\u0061"` and `"a"` are the same key.
+    let members = serde_json::from_str::<BTreeMap<String, &RawValue>>(base.get())
+        .map_err(DataError::Syntax)?;
+    extend_object(open, members.into_keys().map(Cow::Owned).collect(), pairs)
+}
+
+/// Makes data of one line of a stream that may be JSON or anything else.
+///
+/// JSON becomes itself, as by [`compact`]; other text becomes `{"text":"…"}`
+/// without a `\r` at its end; what is not UTF-8 or holds a NUL becomes
+/// `{"text_b64":"…"}`. A `\n` at the end does not belong to the line.
+///
+/// In bytes that are not UTF-8, `mask` sees each stretch of valid text by itself.
+///
+/// # Errors
+///
+/// When JSON breaks a rule of [`compact`], or the result is too long. A line
+/// that is not JSON at all is text, not an error.
+pub fn from_line(
+    line: &[u8],
+    limit_bytes: usize,
+    mask: Option<Mask<'_>>,
+) -> Result<Box<RawValue>, DataError> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let object = match std::str::from_utf8(line) {
+        Ok(text) if check_syntax(text).is_ok() => return compact_checked(text, limit_bytes, mask),
+        Ok(text) if !text.contains('\0') => {
+            let text = text.strip_suffix('\r').unwrap_or(text);
+            object_of("text", masked(text, mask).as_ref())?
+        }
+        // Base64 would hide a secret from every later look, so mask before it.
+        _ => object_of("text_b64", &BASE64.encode(masked_bytes(line, mask)))?,
+    };
+    if object.get().len() > limit_bytes {
+        return Err(DataError::TooLarge { limit_bytes });
+    }
+    Ok(object)
+}
+
+/// Validates the grammar. `IgnoredAny` keeps `serde_json` from building anything:
+/// it walks the text with a stack of one byte a level, without recursion.
+fn check_syntax(text: &str) -> Result<(), DataError> {
+    serde_json::from_str::<IgnoredAny>(text)
+        .map(|_| ())
+        .map_err(DataError::Syntax)
+}
+
+/// [`compact`] for text whose grammar has been checked.
+fn compact_checked(
+    text: &str,
+    limit_bytes: usize,
+    mask: Option<Mask<'_>>,
+) -> Result<Box<RawValue>, DataError> {
+    let mut out = String::with_capacity(text.len().min(limit_bytes));
+    let mut depth = 0_usize;
+    let mut at = 0;
+    while let Some(&byte) = text.as_bytes().get(at) {
+        if byte == b'"' {
+            let token = string_token(text.get(at..).unwrap_or_default());
+            push_string(&mut out, token, mask, || position(text, at))?;
+            at += token.len();
+        } else {
+            at += 1;
+            match byte {
+                b'[' | b'{' => depth += 1,
+                b']' | b'}' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            if depth > MAX_DEPTH {
+                return Err(DataError::TooDeep);
+            }
+            // Outside of strings JSON is ASCII.
+            if !is_space(char::from(byte)) {
+                out.push(char::from(byte));
+            }
+        }
+        if out.len() > limit_bytes {
+            return Err(DataError::TooLarge { limit_bytes });
+        }
+    }
+    RawValue::from_string(out).map_err(DataError::Syntax)
+}
+
+/// The white space of JSON, which is less than that of Unicode.
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r')
+}
+
+/// The string token, with its quotes, that `rest` begins with.
+fn string_token(rest: &str) -> &str {
+    let bytes = rest.as_bytes();
+    let mut end = 1;
+    while let Some(found) = bytes.get(end..).and_then(|b| memchr2(b'"', b'\\', b)) {
+        end += found + 1;
+        if bytes.get(end - 1) == Some(&b'"') {
+            return rest.get(..end).unwrap_or(rest);
+        }
+        // Whatever is escaped, its first byte cannot end the string.
+        end += 1;
+    }
+    rest
+}
+
+/// Line and column, from 1, of the byte at `at`; only computed for an error.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.as_bytes().get(..at).unwrap_or_default();
+    let line = memchr::memchr_iter(b'\n', before).count() + 1;
+    let column = at - memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1) + 1;
+    (line, column)
+}
+
+/// Checks a string token and appends it, or what the mask makes of it.
+fn push_string(
+    out: &mut String,
+    token: &str,
+    mask: Option<Mask<'_>>,
+    place: impl Fn() -> (usize, usize),
+) -> Result<(), DataError> {
+    let inner = token.get(1..token.len() - 1).unwrap_or_default();
+    let decoded: Cow<'_, str> = if inner.contains('\\') {
+        // The grammar holds, so that surrogates are all that can be wrong.
+        serde_json::from_str(token).map_err(|_| {
+            let (line, column) = place();
+            DataError::LoneSurrogate { line, column }
+        })?
+    } else {
+        Cow::Borrowed(inner)
+    };
+    let replaced = mask.and_then(|mask| mask(&decoded));
+    if decoded.contains('\0') || replaced.as_ref().is_some_and(|new| new.contains('\0')) {
+        let (line, column) = place();
+        return Err(DataError::Nul { line, column });
+    }
+    match replaced {
+        Some(new) => out.push_str(&quoted(&new)?),
+        None => out.push_str(token),
+    }
+    Ok(())
+}
+
+/// Appends pairs to `open`, an object without its closing brace and with `keys`.
+fn extend_object<'a>(
+    open: &str,
+    mut keys: BTreeSet<Cow<'a, str>>,
+    pairs: &'a [(String, String)],
+) -> Result<Box<RawValue>, DataError> {
+    let mut out = open.to_owned();
+    for (key, value) in pairs {
+        if key.contains('\0') || value.contains('\0') {
+            return Err(DataError::NulInPair(key.clone()));
+        }
+        if !keys.is_empty() {
+            out.push(',');
+        }
+        if !keys.insert(Cow::Borrowed(key)) {
+            return Err(DataError::DuplicateKey(key.clone()));
+        }
+        out.push_str(&quoted(key)?);
+        out.push(':');
+        out.push_str(&quoted(value)?);
+    }
+    out.push('}');
+    RawValue::from_string(out).map_err(DataError::Syntax)
+}
+
+fn object_of(key: &str, value: &str) -> Result<Box<RawValue>, DataError> {
+    let object = format!("{{{}:{}}}", quoted(key)?, quoted(value)?);
+    RawValue::from_string(object).map_err(DataError::Syntax)
+}
+
+/// `text` as a JSON string token.
+fn quoted(text: &str) -> Result<String, DataError> {
+    serde_json::to_string(text).map_err(DataError::Syntax)
+}
+
+fn masked<'a>(text: &'a str, mask: Option<Mask<'_>>) -> Cow<'a, str> {
+    match mask.and_then(|mask| mask(text)) {
+        Some(new) => Cow::Owned(new),
+        None => Cow::Borrowed(text),
+    }
+}
+
+fn masked_bytes<'a>(bytes: &'a [u8], mask: Option<Mask<'_>>) -> Cow<'a, [u8]> {
+    if mask.is_none() {
+        return Cow::Borrowed(bytes);
+    }
+    let mut out = Vec::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        out.extend_from_slice(masked(chunk.valid(), mask).as_bytes());
+        out.extend_from_slice(chunk.invalid());
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    const LIMIT: usize = 1 << 20;
+
+    fn ok(text: &str) -> String {
+        compact(text, LIMIT, None).unwrap().get().to_owned()
+    }
+
+    fn err(text: &str) -> DataError {
+        compact(text, LIMIT, None).unwrap_err()
+    }
+
+    fn line(bytes: &[u8]) -> String {
+        from_line(bytes, LIMIT, None).unwrap().get().to_owned()
+    }
+
+    fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
+        list.iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
+    }
+
+    fn stars(text: &str) -> Option<String> {
+        text.contains("s3\"cret")
+            .then(|| text.replace("s3\"cret", "***"))
+    }
+
+    #[test]
+    fn keeps_everything_but_white_space_between_tokens() {
+        assert_eq!(
+            ok(" {\"b\" : 1.50e+3 ,\r\n\t\"a\":\"x \\/ \\u00e9 é\\t\" , \"b\":[ ] } \n"),
+            "{\"b\":1.50e+3,\"a\":\"x \\/ \\u00e9 é\\t\",\"b\":[]}"
+        );
+        for same in [
+            "-0",
+            "1e999",
+            "123456789012345678901234567890",
+            "null",
+            "\"\"",
+            "\"\\\\\"",
+            "[\"\\\"\",\" \"]",
+        ] {
+            assert_eq!(ok(same), same);
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_one_json_value() {
+        for text in [
+            "",
+            " ",
+            "{",
+            "[1,]",
+            "{\"a\"}",
+            "{'a':1}",
+            "1 2",
+            "01",
+            "nul",
+            "NaN",
+            "\"a",
+            "\"\\x\"",
+            "\"a\nb\"",
+            "\u{feff}1",
+            "\"\\",
+            "\"\\u12",
+            "[\u{a0}1]",
+            "// x\n1",
+            "{\"a\":1}}",
+        ] {
+            assert!(matches!(err(text), DataError::Syntax(_)), "{text:?}");
+        }
+        insta::assert_snapshot!(err("{\"a\":\n 1 2}"), @"not valid JSON: expected `,` or `}` at line 2 column 4");
+    }
+
+    #[test]
+    fn refuses_the_nul_escape_but_not_what_looks_like_it() {
+        for text in [
+            "\"\\u0000\"",
+            "{\"a\\u0000\":1}",
+            "[[\"x\\\\\\u0000y\"]]",
+            "\"\\u0041\\u0000\"",
+        ] {
+            assert!(matches!(err(text), DataError::Nul { .. }), "{text}");
+        }
+        for text in [
+            "\"\\\\u0000\"",
+            "\"\\\\\\\\u0000\"",
+            "\"\\u00001\"",
+            "\"u0000\"",
+            "\"\\u0001\"",
+        ] {
+            let fine = !serde_json::from_str::<String>(text).unwrap().contains('\0');
+            assert_eq!(compact(text, LIMIT, None).is_ok(), fine, "{text}");
+        }
+        insta::assert_snapshot!(
+            err("{\n \"k\": \"\\u0000\"}"),
+            @r"the string at line 2 column 7 holds a NUL (`\u0000`), which many JSON readers cannot take; leave it out, or encode the bytes as base64"
+        );
+    }
+
+    #[test]
+    fn refuses_lone_surrogates() {
+        for text in [
+            r#""\ud800""#,
+            r#""\uD800x""#,
+            r#""\ud800\n""#,
+            r#""\ud800\u0041""#,
+            r#""\ud800\ud800""#,
+            r#""\udc00""#,
+            r#""\uDFFF\uD800""#,
+            r#"{"\ud83d":1}"#,
+            r#""\ud800\\udc00""#,
+        ] {
+            assert!(
+                matches!(err(text), DataError::LoneSurrogate { line: 1, .. }),
+                "{text}"
+            );
+        }
+        for text in [r#""\ud83d\ude00""#, r#""\uD83D\uDE00""#, r#""\\ud800""#] {
+            assert_eq!(ok(text), text);
+        }
+    }
+
+    #[test]
+    fn depth_is_counted_not_recursed() {
+        let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
+        assert_eq!(ok(&nested(100)), nested(100));
+        assert!(matches!(err(&nested(101)), DataError::TooDeep));
+        assert!(matches!(err(&nested(5_000_000)), DataError::TooDeep));
+        assert!(matches!(err(&"[".repeat(10_000_000)), DataError::Syntax(_)));
+        assert!(matches!(
+            err(&"{\"a\":".repeat(2_000_000)),
+            DataError::Syntax(_)
+        ));
+        let wide = format!("[{}1]", "[],".repeat(1000));
+        assert_eq!(ok(&wide), wide);
+        assert_eq!(ok("\"[[[[{{{\""), "\"[[[[{{{\"");
+    }
+
+    #[test]
+    fn the_limit_holds_for_the_compacted_text() {
+        let spaced = format!("{}[1,{} 2]", " ".repeat(50), " ".repeat(50));
+        assert_eq!(compact(&spaced, 5, None).unwrap().get(), "[1,2]");
+        assert!(matches!(
+            compact(&spaced, 4, None),
+            Err(DataError::TooLarge { limit_bytes: 4 })
+        ));
+        assert!(compact("\"abc\"", 5, None).is_ok());
+        assert!(compact("\"abc\"", 4, None).is_err());
+        assert!(compact("\"a\"", 5, Some(&|_| Some("\u{1}".to_owned()))).is_err());
+    }
+
+    #[test]
+    fn masks_decoded_strings_and_keys_and_keeps_the_others() {
+        let text = r#"{"s3\"cret":["as3\u0022cretb","\u0061",3],"k":"s3"}"#;
+        assert_eq!(
+            compact(text, LIMIT, Some(&stars)).unwrap().get(),
+            r#"{"***":["a***b","\u0061",3],"k":"s3"}"#
+        );
+        let odd = |_: &str| Some("\"\n\\é".to_owned());
+        assert_eq!(
+            compact("[\"a\"]", LIMIT, Some(&odd)).unwrap().get(),
+            "[\"\\\"\\n\\\\é\"]"
+        );
+        let nul = |_: &str| Some("\0".to_owned());
+        assert!(matches!(
+            compact("\"a\"", LIMIT, Some(&nul)),
+            Err(DataError::Nul { .. })
+        ));
+    }
+
+    #[test]
+    fn pairs_become_an_object() {
+        let made = object_from_pairs(&pairs(&[("b", "1"), ("a", "x=\"\n\u{7f}é")])).unwrap();
+        assert_eq!(made.get(), "{\"b\":\"1\",\"a\":\"x=\\\"\\n\u{7f}é\"}");
+        assert_eq!(object_from_pairs(&[]).unwrap().get(), "{}");
+        assert!(matches!(
+            object_from_pairs(&pairs(&[("a", "1"), ("a", "2")])),
+            Err(DataError::DuplicateKey(_))
+        ));
+        assert!(matches!(
+            object_from_pairs(&pairs(&[("a", "x\0")])),
+            Err(DataError::NulInPair(_))
+        ));
+    }
+
+    #[test]
+    fn pairs_are_added_to_an_object() {
+        let add = |base: &str, list: &[(&str, &str)]| {
+            let base = RawValue::from_string(base.to_owned()).unwrap();
+            with_pairs(&base, &pairs(list)).map(|made| made.get().to_owned())
+        };
+        assert_eq!(add("{}", &[("a", "1")]).unwrap(), "{\"a\":\"1\"}");
+        assert_eq!(add("{ }", &[("a", "1")]).unwrap(), "{\"a\":\"1\"}");
+        assert_eq!(
+            add("{\"x\":{\"a\":1.0}}", &[("a", "1"), ("b", "")]).unwrap(),
+            "{\"x\":{\"a\":1.0},\"a\":\"1\",\"b\":\"\"}"
+        );
+        assert_eq!(add("{\"x\":1,\"x\":2}", &[]).unwrap(), "{\"x\":1,\"x\":2}");
+        for base in ["[]", "1", "\"}\"", "null", "[{}]"] {
+            assert!(
+                matches!(add(base, &[]), Err(DataError::NotAnObject)),
+                "{base}"
+            );
+        }
+        assert!(matches!(
+            add("{\"\\u0061\":1}", &[("a", "2")]),
+            Err(DataError::DuplicateKey(key)) if key == "a"
+        ));
+        assert!(matches!(
+            add("{}", &[("a", "2"), ("a", "3")]),
+            Err(DataError::DuplicateKey(_))
+        ));
+        assert!(matches!(
+            add("{}", &[("a\0", "")]),
+            Err(DataError::NulInPair(_))
+        ));
+    }
+
+    #[test]
+    fn lines_become_json_text_or_base64() {
+        assert_eq!(line(b" {\"a\" : 1}\r\n"), "{\"a\":1}");
+        assert_eq!(line(b"42"), "42");
+        assert_eq!(line(b""), "{\"text\":\"\"}");
+        assert_eq!(line(b"\r"), "{\"text\":\"\"}");
+        assert_eq!(line(b"\n"), "{\"text\":\"\"}");
+        assert_eq!(line(b"  "), "{\"text\":\"  \"}");
+        assert_eq!(line(b"hello \"w\"\r"), "{\"text\":\"hello \\\"w\\\"\"}");
+        assert_eq!(line(b"a\r\r"), "{\"text\":\"a\\r\"}");
+        assert_eq!(line(b"{\"a\":"), "{\"text\":\"{\\\"a\\\":\"}");
+        assert_eq!(line(b"a\0b"), "{\"text_b64\":\"YQBi\"}");
+        assert_eq!(line(b"\xff\r"), "{\"text_b64\":\"/w0=\"}");
+        assert_eq!(line(b"\"\xff\""), "{\"text_b64\":\"Iv8i\"}");
+    }
+
+    #[test]
+    fn lines_of_json_that_break_a_rule_are_errors() {
+        let fails = |bytes: &[u8], limit| from_line(bytes, limit, None).unwrap_err();
+        assert!(matches!(
+            fails(b"\"\\u0000\"", LIMIT),
+            DataError::Nul { .. }
+        ));
+        assert!(matches!(
+            fails(b"[\"\\ud800\"]", LIMIT),
+            DataError::LoneSurrogate { .. }
+        ));
+        let deep = format!("{}{}", "[".repeat(101), "]".repeat(101));
+        assert!(matches!(fails(deep.as_bytes(), LIMIT), DataError::TooDeep));
+        assert!(matches!(fails(b"[1,2]", 4), DataError::TooLarge { .. }));
+        assert!(matches!(fails(b"hello", 15), DataError::TooLarge { .. }));
+        assert!(from_line(b"hello", 16, None).is_ok());
+        assert!(matches!(
+            fails(b"\xff\xff\xff", 18),
+            DataError::TooLarge { .. }
+        ));
+        assert!(matches!(
+            fails(&b"[".repeat(10_000_000), LIMIT),
+            DataError::TooLarge { .. }
+        ));
+    }
+
+    #[test]
+    fn lines_are_masked_in_every_form() {
+        let masked = |bytes: &[u8]| {
+            let made = from_line(bytes, LIMIT, Some(&stars)).unwrap();
+            serde_json::from_str::<Value>(made.get()).unwrap()
+        };
+        assert_eq!(masked(b"as3\"cret\r")["text"], "a***");
+        assert_eq!(masked(br#"["s3\"cret"]"#)[0], "***");
+        assert_eq!(
+            masked(b"\xffs3\"cret\xff")["text_b64"],
+            BASE64.encode(b"\xff***\xff")
+        );
+        assert_eq!(masked(b"s3\"cret\0")["text_b64"], BASE64.encode(b"***\0"));
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let text = "[ a-z\"\\\\/\u{1}\u{1f}\n\té\u{2028}😀\\[\\]{}:,]{0,8}";
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            (-1e9..1e9).prop_map(Value::from),
+            text.prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::vec((text, inner), 0..6)
+                    .prop_map(|list| Value::Object(list.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn compacting_keeps_the_value_and_is_idempotent(value in json()) {
+            let pretty = serde_json::to_string_pretty(&value).unwrap();
+            let made = ok(&pretty);
+            prop_assert_eq!(&made, &serde_json::to_string(&value).unwrap());
+            prop_assert_eq!(&ok(&made), &made);
+            prop_assert!(!made.contains('\n'));
+            let back: Value = serde_json::from_str(&made).unwrap();
+            prop_assert_eq!(back, serde_json::from_str::<Value>(&pretty).unwrap());
+        }
+
+        #[test]
+        fn a_mask_that_replaces_all_by_itself_keeps_the_value(value in json()) {
+            let text = value.to_string();
+            let made = compact(&text, LIMIT, Some(&|s| Some(s.to_owned()))).unwrap();
+            prop_assert_eq!(made.get(), text);
+        }
+
+        #[test]
+        fn any_text_is_taken_or_refused_as_serde_json_does(text in "[\\[\\]{}:,\"\\\\u0d8c 1e.\\-]{0,24}") {
+            // Both parse strictly; only we refuse NUL.
+            match compact(&text, LIMIT, None) {
+                Ok(made) => prop_assert_eq!(&ok(made.get()), made.get()),
+                Err(DataError::Syntax(_)) => {
+                    prop_assert!(serde_json::from_str::<IgnoredAny>(&text).is_err());
+                }
+                Err(_) => prop_assert!(text.contains("\\u")),
+            }
+        }
+
+        #[test]
+        fn any_line_becomes_one_line(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            if let Ok(made) = from_line(&bytes, LIMIT, None) {
+                prop_assert!(!made.get().contains('\n'));
+                prop_assert_eq!(&ok(made.get()), made.get());
+            }
+        }
+    }
+}

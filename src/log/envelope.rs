@@ -1,0 +1,219 @@
+//! One line of ours: how its frame is written, checked and read.
+//!
+//! ```text
+//! {"v":1,"seq":7,"id":"01k…","ts":"2026-11-21T21:49:00.123456Z","type":"note", … ,"crc":"9ae0daaf"}
+//! ```
+//!
+//! The CRC-32C covers every byte before the last 18, which are `,"crc":"` + 8
+//! lowercase hex digits + `"}`.
+
+use std::fmt;
+use std::io::Write as _;
+
+use ulid::Ulid;
+
+/// The version of the format that this code writes.
+pub(super) const VERSION: u64 = 1;
+/// How every line of ours begins.
+pub(super) const PREFIX: &[u8] = b"{\"v\":";
+/// Bytes of the frame behind the checked part.
+pub(super) const TRAILER_LEN: usize = 18;
+/// Most bytes that [`write_line`] adds to a body.
+pub(super) const FRAME_LEN: usize = 144;
+
+const CRC_KEY: &[u8] = b",\"crc\":\"";
+
+/// Why a line is damage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// It does not end in a checksum.
+    NoChecksum,
+    /// The checksum is not that of the line.
+    BadChecksum,
+    /// The checksum fits, but the frame is not ours.
+    BadFrame,
+    /// The frame is of another version of the format.
+    Version,
+    /// The checksum fits, but what it covers is not one JSON object.
+    NotJson,
+    /// Neither ours nor of a program that we know.
+    Unrecognised,
+    /// Nothing but white space.
+    Blank,
+    /// Longer than a reader takes.
+    TooLong,
+    /// A compressed segment cannot be read on from here.
+    Compression,
+    /// Its `seq` was there before: a copy.
+    Repeated,
+    /// Events are missing before it.
+    Gap,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoChecksum => "it does not end in a checksum",
+            Self::BadChecksum => "its checksum does not match",
+            Self::BadFrame => "its frame is malformed",
+            Self::Version => "it is of a format that this runlog does not know",
+            Self::NotJson => "it is not one JSON object",
+            Self::Unrecognised => "it is not an event",
+            Self::Blank => "it is blank",
+            Self::TooLong => "it is longer than 16 MiB",
+            Self::Compression => "the compressed data cannot be read on from here",
+            Self::Repeated => "its seq was there before",
+            Self::Gap => "events are missing before it",
+        })
+    }
+}
+
+/// The frame of a line of ours whose checksum fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Envelope<'a> {
+    /// Its number in the run.
+    pub seq: u64,
+    /// Its ULID, 26 lowercase characters.
+    pub id: &'a str,
+    /// When it was written, RFC 3339 UTC with six decimals.
+    pub ts: &'a str,
+    /// Its type.
+    pub kind: &'a str,
+}
+
+impl<'a> Envelope<'a> {
+    /// Checks and reads a line without its `\n`.
+    ///
+    /// # Errors
+    /// The line is damage, for the reason given.
+    pub fn parse(line: &'a [u8]) -> Result<Self, Reason> {
+        let (checked, crc) = split_trailer(line).ok_or(Reason::NoChecksum)?;
+        if crc32c::crc32c(checked) != crc {
+            return Err(Reason::BadChecksum);
+        }
+        let (version, rest) = checked
+            .strip_prefix(PREFIX)
+            .and_then(take_number)
+            .ok_or(Reason::BadFrame)?;
+        if version != VERSION {
+            return Err(Reason::Version);
+        }
+        Self::parse_fields(rest).ok_or(Reason::BadFrame)
+    }
+
+    /// Reads the frame of a line that was checked before.
+    pub(super) fn of_checked(line: &'a [u8]) -> Option<Self> {
+        let (_, rest) = line.strip_prefix(PREFIX).and_then(take_number)?;
+        Self::parse_fields(rest)
+    }
+
+    fn parse_fields(rest: &'a [u8]) -> Option<Self> {
+        let (seq, rest) = take_number(rest.strip_prefix(b",\"seq\":")?)?;
+        let (id, rest) = take_text(rest.strip_prefix(b",\"id\":\"")?)?;
+        let (ts, rest) = take_text(rest.strip_prefix(b",\"ts\":\"")?)?;
+        let (kind, _) = take_text(rest.strip_prefix(b",\"type\":\"")?)?;
+        let id_fits = id.len() == ulid::ULID_LEN && ts.len() == 27;
+        id_fits.then_some(Self { seq, id, ts, kind })
+    }
+
+    /// The id as a number that can be compared; `None` where it is no ULID.
+    pub fn ulid(&self) -> Option<Ulid> {
+        Ulid::from_string(self.id).ok()
+    }
+}
+
+fn split_trailer(line: &[u8]) -> Option<(&[u8], u32)> {
+    let at = line.len().checked_sub(TRAILER_LEN)?;
+    let (checked, trailer) = line.split_at_checked(at)?;
+    let hex = trailer.strip_prefix(CRC_KEY)?.strip_suffix(b"\"}")?;
+    let lower = hex.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let crc = u32::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()?;
+    lower.then_some((checked, crc))
+}
+
+fn take_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let len = bytes.iter().position(|b| !b.is_ascii_digit())?;
+    let (digits, rest) = bytes.split_at_checked(len)?;
+    let canonical = digits.len() == 1 || digits.first() != Some(&b'0');
+    let number = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    canonical.then_some((number, rest))
+}
+
+/// Text up to the next quote; none of the frame's texts has an escape.
+fn take_text(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let len = memchr::memchr2(b'"', b'\\', bytes)?;
+    let (text, rest) = bytes.split_at_checked(len)?;
+    Some((std::str::from_utf8(text).ok()?, rest.strip_prefix(b"\"")?))
+}
+
+/// Appends one whole line, `\n` included, to `out`. `body` is what stands between
+/// `ts` and `crc`: `"type":"…",…`.
+pub(super) fn write_line(out: &mut Vec<u8>, seq: u64, id: Ulid, ts: &str, body: &[u8]) {
+    let start = out.len();
+    let mut id_text = [0; ulid::ULID_LEN];
+    let id_text = id.array_to_str(&mut id_text);
+    id_text.make_ascii_lowercase();
+    // A write to a Vec cannot fail.
+    drop(write!(
+        out,
+        "{{\"v\":{VERSION},\"seq\":{seq},\"id\":\"{id_text}\",\"ts\":\"{ts}\","
+    ));
+    out.extend_from_slice(body);
+    let crc = crc32c::crc32c(out.get(start..).unwrap_or_default());
+    drop(write!(out, ",\"crc\":\"{crc:08x}\"}}"));
+    out.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line() -> Vec<u8> {
+        let mut out = Vec::new();
+        let id = Ulid::from_parts(1_800_000_000_000, 42);
+        write_line(
+            &mut out,
+            7,
+            id,
+            "2026-11-21T21:49:00.123456Z",
+            br#""type":"note","run_id":"r""#,
+        );
+        assert_eq!(out.pop(), Some(b'\n'));
+        out
+    }
+
+    #[test]
+    fn a_line_reads_back() {
+        let line = line();
+        let env = Envelope::parse(&line).unwrap();
+        assert_eq!(
+            (env.seq, env.kind, env.ts),
+            (7, "note", "2026-11-21T21:49:00.123456Z")
+        );
+        assert_eq!(env.ulid(), Some(Ulid::from_parts(1_800_000_000_000, 42)));
+        assert!(serde_json::from_slice::<serde_json::Value>(&line).is_ok());
+        let (checked, trailer) = line.split_at(line.len() - TRAILER_LEN);
+        assert!(trailer.starts_with(b",\"crc\":\""));
+        let hex = format!("{:08x}", crc32c::crc32c(checked));
+        assert_eq!(&trailer[8..16], hex.as_bytes());
+    }
+
+    #[test]
+    fn no_changed_byte_goes_unseen() {
+        let line = line();
+        for at in 0..line.len() {
+            for flip in [0x01, 0x20, 0x80] {
+                let mut bad = line.clone();
+                bad[at] ^= flip;
+                assert!(Envelope::parse(&bad).is_err(), "byte {at} ^ {flip:#x}");
+            }
+            assert!(Envelope::parse(&line[..at]).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn the_known_answer_of_crc32c() {
+        // RFC 3720, B.4: 32 bytes of zeroes.
+        assert_eq!(crc32c::crc32c(&[0; 32]), 0x8a91_36aa);
+    }
+}

@@ -1,0 +1,106 @@
+//! Advisory locks: `flock(2)` by way of fs2, which nothing else uses.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::LogError;
+use crate::volume::IoContext;
+
+/// How long a lock is waited for.
+pub(super) const BUDGET: Duration = Duration::from_secs(5);
+/// How long a job's last event waits for the lock: it cannot be tried again later.
+pub(super) const TERMINAL_BUDGET: Duration = Duration::from_mins(1);
+
+/// First sleep between two tries.
+const FIRST_PAUSE: Duration = Duration::from_micros(50);
+/// Longest sleep between two tries: a waiter sees a free moment of this length.
+const LONGEST_PAUSE: Duration = Duration::from_millis(1);
+/// Tries that only yield the processor: a lock is held for microseconds as a rule.
+const SPINS: u32 = 4;
+
+/// An advisory lock; let go of when dropped.
+#[derive(Debug)]
+#[must_use = "the lock is let go of when this is dropped"]
+pub(super) struct Guard<'a>(&'a File);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        // Closing the file lets go of it too; there is nobody to tell.
+        drop(fs2::FileExt::unlock(self.0));
+    }
+}
+
+/// Takes the exclusive lock of `file`, waiting for at most `budget`.
+///
+/// # Errors
+/// [`LogError::LockTimeout`], or the file system has no locks.
+pub(super) fn exclusive<'a>(
+    file: &'a File,
+    path: &Path,
+    budget: Duration,
+) -> Result<Guard<'a>, LogError> {
+    if let Some(guard) = try_exclusive(file, path)? {
+        return Ok(guard);
+    }
+    let deadline = Instant::now() + budget;
+    let mut pause = FIRST_PAUSE;
+    for tries in 1.. {
+        if tries <= SPINS {
+            thread::yield_now();
+        } else {
+            thread::sleep(pause);
+            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+        }
+        if let Some(guard) = try_exclusive(file, path)? {
+            return Ok(guard);
+        }
+        if Instant::now() >= deadline {
+            break;
+        }
+    }
+    Err(LogError::LockTimeout {
+        path: path.to_owned(),
+        budget,
+    })
+}
+
+/// Takes the exclusive lock if nobody has one.
+///
+/// # Errors
+/// The file system has no locks.
+pub(super) fn try_exclusive<'a>(
+    file: &'a File,
+    path: &Path,
+) -> Result<Option<Guard<'a>>, LogError> {
+    taken(fs2::FileExt::try_lock_exclusive(file), file, path)
+}
+
+/// Takes a shared lock if nobody has the exclusive one.
+///
+/// # Errors
+/// The file system has no locks.
+pub(super) fn try_shared<'a>(file: &'a File, path: &Path) -> Result<Option<Guard<'a>>, LogError> {
+    taken(fs2::FileExt::try_lock_shared(file), file, path)
+}
+
+fn taken<'a>(
+    tried: io::Result<()>,
+    file: &'a File,
+    path: &Path,
+) -> Result<Option<Guard<'a>>, LogError> {
+    match tried {
+        Ok(()) => Ok(Some(Guard(file))),
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(e) => Err(e).at("lock", path).map_err(LogError::from),
+    }
+}

@@ -1,0 +1,36 @@
+//! The log of a run: the bytes, the append protocol, reading, and the fold.
+//!
+//! The bytes are a contract, told in full in `docs/format.md`: one event is one line
+//! of JSON with a number, a ULID, a time and a CRC-32C ([`envelope`]).
+
+mod append;
+mod backward;
+pub mod data;
+mod dialect;
+mod envelope;
+mod error;
+mod event;
+mod foreign;
+mod lines;
+mod lock;
+pub mod payload;
+mod reader;
+mod repair;
+mod reserve;
+mod run_log;
+mod segments;
+mod sequence;
+mod state;
+mod tail;
+mod ulid_last;
+
+pub use append::{Appended, Batch, Close, View};
+pub use backward::Backward;
+pub use dialect::Dialect;
+pub use envelope::{Envelope, Reason};
+pub use error::LogError;
+pub use event::{Draft, Durability, EventType, LINE_LIMIT};
+pub use reader::{Damage, Item, Reader, fold};
+pub use run_log::RunLog;
+pub use state::{JobState, MAX_JOBS, Rollback, RunState, Stage};
+pub use ulid_last::allocate_ulid;

@@ -1,0 +1,252 @@
+//! What the events of a run and its jobs say, without their snapshots. The same
+//! types are written and folded, so that both sides agree.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// `run_opened`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct RunOpened {
+    /// The name that people know it by.
+    #[serde(default)]
+    pub name: String,
+    /// Whether it stays open for more jobs until it is closed by hand.
+    #[serde(default)]
+    pub keep_open: bool,
+    /// The name of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The version of runlog that wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runlog: Option<String>,
+}
+
+/// `job_submitted`: what is to be run, and how.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct JobSubmitted {
+    /// Program and arguments as text; what is not UTF-8 is shown as `�`.
+    #[serde(default)]
+    pub argv: Vec<String>,
+    /// Program and arguments in base64, where some are not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub argv_b64: Option<Vec<String>>,
+    /// How many arguments were left out because there are too many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub argv_omitted: Option<usize>,
+    /// The folder it runs in.
+    #[serde(default)]
+    pub cwd: String,
+    /// The same in base64, where it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd_b64: Option<String>,
+    /// The user id it runs as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// What was handed in with `--input`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, String>,
+    /// What was handed in with `--label`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The names of the variables that `--env` set; with their values where asked for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, Option<String>>,
+    /// The compensating command, run by `sh -c`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<String>,
+    /// Limit of each attempt, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// How often a failed attempt is tried again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retries: u32,
+    /// Whether masking changed anything above: then it must not be run again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redacted: bool,
+    /// Whether its output is captured.
+    #[serde(default)]
+    pub capture: bool,
+}
+
+/// `job_validated`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct JobValidated {
+    /// The file that will be executed.
+    #[serde(default)]
+    pub program: String,
+}
+
+/// Which process a job is: all four together are never used twice.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessRef {
+    /// Its process id.
+    pub pid: u32,
+    /// When it began, in clock ticks since the boot, `proc_pid_stat(5)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_ticks: Option<u64>,
+    /// The inode of the pid namespace in which the id counts, `pid_namespaces(7)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_namespace: Option<u64>,
+    /// The boot in which it runs, `/proc/sys/kernel/random/boot_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
+}
+
+/// `job_started`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct JobStarted {
+    /// Counts from 1.
+    #[serde(default)]
+    pub attempt: u32,
+    /// The process.
+    #[serde(flatten)]
+    pub process: ProcessRef,
+}
+
+/// Why a job failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// It ended with an exit code other than 0.
+    Exit,
+    /// A signal ended it.
+    Signal,
+    /// It ran longer than it may.
+    Timeout,
+    /// There is no such command.
+    NotFound,
+    /// The command may not be executed.
+    NotExecutable,
+    /// Its inputs or its folder are not as they have to be, or the log could not be written.
+    Validation,
+    /// A guard does not hold: disk, memory or load.
+    ResourceLimit,
+    /// It was called off before it began or between two attempts.
+    Canceled,
+    /// Nobody saw its end.
+    Lost,
+    /// A kind of a later version.
+    #[serde(other)]
+    Other,
+}
+
+impl ErrorKind {
+    /// Its name in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exit => "exit",
+            Self::Signal => "signal",
+            Self::Timeout => "timeout",
+            Self::NotFound => "not_found",
+            Self::NotExecutable => "not_executable",
+            Self::Validation => "validation",
+            Self::ResourceLimit => "resource_limit",
+            Self::Canceled => "canceled",
+            Self::Lost => "lost",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// What went wrong, for programs and for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobError {
+    /// For programs.
+    pub kind: ErrorKind,
+    /// For people.
+    #[serde(default)]
+    pub message: String,
+}
+
+/// What the job's processes cost that were waited for, `wait4(2)`, `getrusage(2)`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Cost {
+    /// CPU time, user and system, in milliseconds.
+    pub cpu_ms: u64,
+    /// CPU time in user mode, in milliseconds.
+    pub user_ms: u64,
+    /// CPU time in the kernel, in milliseconds.
+    pub system_ms: u64,
+    /// Peak resident set of the largest process, in bytes.
+    pub max_rss_bytes: u64,
+    /// Read from block devices, in bytes.
+    pub read_bytes: u64,
+    /// Written to block devices, in bytes.
+    pub written_bytes: u64,
+    /// Page faults that needed I/O.
+    pub major_faults: u64,
+    /// Context switches, voluntary and not.
+    pub context_switches: u64,
+}
+
+/// What the job printed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Output {
+    /// Came on stdout, in bytes.
+    pub stdout_bytes: u64,
+    /// Came on stderr, in bytes.
+    pub stderr_bytes: u64,
+    /// Stands in `jobs/<job_id>.out`, in bytes.
+    pub captured_bytes: u64,
+    /// Why the capture ends before the output does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truncated: Option<String>,
+}
+
+/// `job_completed`, `job_failed` and `job_rolled_back`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct JobEnded {
+    /// Counts from 1; 0 if it was never started.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempt: u32,
+    /// The exit code, where it exited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The name of the signal that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<JobError>,
+    /// From the spawn to the end, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// Its cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+    /// Its output so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Output>,
+    /// It will be tried again after so many milliseconds: this is not its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_in_ms: Option<u64>,
+}
+
+/// `job_rollback_started`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct RollbackStarted {
+    /// The command, run by `sh -c`.
+    #[serde(default)]
+    pub command: String,
+}
+
+/// `note`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Note<'a> {
+    /// What it is about.
+    pub name: &'a str,
+    /// The user's JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<&'a serde_json::value::RawValue>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde asks for"
+)]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}

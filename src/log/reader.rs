@@ -1,0 +1,297 @@
+//! Reading a run from its first segment to its last, without a lock.
+//!
+//! Damage costs at most the damaged record: it is named by file, line and byte offset,
+//! and its neighbours are read. A last line without `\n` is in flight, and not read.
+
+use std::fmt;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::de::IgnoredAny;
+
+use super::LogError;
+use super::dialect::{Class, Dialect};
+use super::envelope::{Envelope, Reason};
+use super::event::EventType;
+use super::lines::{Lines, RawLine, Span};
+use super::segments::{Segment, open_segments};
+use super::sequence::{Sequence, Step};
+use super::state::RunState;
+use super::tail::{classify_raw, read_span};
+use crate::volume::{Dir, IoContext};
+
+/// One damaged place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The segment.
+    pub file: PathBuf,
+    /// The line in the segment, from 1.
+    pub line: u64,
+    /// Where the line begins in the (uncompressed) segment, in bytes.
+    pub offset: u64,
+    /// What is wrong.
+    pub reason: Reason,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            file,
+            line,
+            offset,
+            reason,
+        } = self;
+        write!(
+            f,
+            "{}:{line}:{offset}: damaged line: {reason}",
+            file.display()
+        )
+    }
+}
+
+/// What stands next in a run.
+#[derive(Debug)]
+pub enum Item<'a> {
+    /// An event of ours: its frame and its line without `\n`.
+    Event(Envelope<'a>, &'a [u8]),
+    /// A line of another program.
+    Foreign(Dialect, &'a [u8]),
+    /// Something damaged, which was passed over.
+    Damage(Damage),
+}
+
+/// Reads the lines of a run in their order.
+pub struct Reader {
+    segments: std::vec::IntoIter<Segment>,
+    current: Option<Current>,
+    sequence: Option<Sequence>,
+    /// A gap was told; the line behind it comes next.
+    after_gap: bool,
+}
+
+struct Current {
+    segment: Segment,
+    lines: Lines<Box<dyn Read + Send>>,
+    line: u64,
+    /// Where a line was read once more because it looked damaged.
+    again_at: Option<u64>,
+    /// The compressed data ended in an error, which was told.
+    broken: bool,
+}
+
+/// What the line is that `Current` gave out last.
+enum Kind {
+    Event,
+    Foreign(Dialect),
+    Damage(Damage),
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("sequence", &self.sequence)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    /// Opens the run in `dir` as it stands now.
+    ///
+    /// # Errors
+    /// A segment cannot be opened.
+    pub fn open(dir: &Dir) -> Result<Self, LogError> {
+        Ok(Self::of(open_segments(dir)?))
+    }
+
+    /// Reads segments that are open already.
+    pub(super) fn of(segments: Vec<Segment>) -> Self {
+        Self {
+            segments: segments.into_iter(),
+            current: None,
+            sequence: None,
+            after_gap: false,
+        }
+    }
+
+    /// The number that the next event would get, as far as was read.
+    pub fn next_seq(&self) -> u64 {
+        self.sequence.map_or(0, |s| s.next())
+    }
+
+    /// The next thing in the run; `None` at its end.
+    ///
+    /// # Errors
+    /// A segment cannot be read.
+    pub fn next_item(&mut self) -> Result<Option<Item<'_>>, LogError> {
+        let Some(kind) = self.step()? else {
+            return Ok(None);
+        };
+        let line = self
+            .current
+            .as_ref()
+            .map_or(&[][..], |c| c.lines.last_bytes());
+        Ok(match kind {
+            Kind::Event => Envelope::of_checked(line).map(|env| Item::Event(env, line)),
+            Kind::Foreign(dialect) => Some(Item::Foreign(dialect, line)),
+            Kind::Damage(damage) => Some(Item::Damage(damage)),
+        })
+    }
+
+    fn step(&mut self) -> Result<Option<Kind>, LogError> {
+        if std::mem::take(&mut self.after_gap) {
+            return Ok(Some(Kind::Event));
+        }
+        loop {
+            let current = match &mut self.current {
+                Some(current) => current,
+                None => match self.segments.next() {
+                    Some(segment) => self.current.insert(Current::new(segment)),
+                    None => return Ok(None),
+                },
+            };
+            match current.next_line(&mut self.sequence)? {
+                Some((kind, after_gap)) => {
+                    self.after_gap = after_gap;
+                    return Ok(Some(kind));
+                }
+                None => self.current = None,
+            }
+        }
+    }
+}
+
+impl Current {
+    fn new(segment: Segment) -> Self {
+        let lines = segment.lines();
+        Self {
+            segment,
+            lines,
+            line: 0,
+            again_at: None,
+            broken: false,
+        }
+    }
+
+    /// What the next line is, and whether it is an event that follows a gap just told.
+    fn next_line(
+        &mut self,
+        sequence: &mut Option<Sequence>,
+    ) -> Result<Option<(Kind, bool)>, LogError> {
+        loop {
+            let is_active = self.segment.first_seq.is_none();
+            let damage = |line, offset, reason| {
+                let file = self.segment.path.clone();
+                Kind::Damage(Damage {
+                    file,
+                    line,
+                    offset,
+                    reason,
+                })
+            };
+            let line = match self.lines.next_line() {
+                Ok(Some(line)) => line,
+                Ok(None) => return Ok(None),
+                Err(_) if self.broken => return Ok(None),
+                Err(_) if self.segment.compressed => {
+                    self.broken = true;
+                    return Ok(Some((damage(self.line + 1, 0, Reason::Compression), false)));
+                }
+                Err(e) => return Err(e).at("read", &self.segment.path)?,
+            };
+            if !line.whole && is_active {
+                // In flight: its writer has not ended it, or the next one will mend it.
+                return Ok(None);
+            }
+            match sound(&line) {
+                Sound::Event { seq, rotated } => {
+                    self.line += 1;
+                    // What was before the oldest segment may have been dropped.
+                    let first = if rotated || !is_active { seq } else { 0 };
+                    let (line_no, offset) = (self.line, line.offset);
+                    return Ok(Some(
+                        match sequence
+                            .get_or_insert_with(|| Sequence::before(first))
+                            .event(seq)
+                        {
+                            Step::Next => (Kind::Event, false),
+                            Step::Repeated => (damage(line_no, offset, Reason::Repeated), false),
+                            Step::Gap => (damage(line_no, offset, Reason::Gap), true),
+                        },
+                    ));
+                }
+                Sound::Foreign(dialect) => {
+                    self.line += 1;
+                    return Ok(Some((Kind::Foreign(dialect), false)));
+                }
+                // A writer may have been at this place: look once more.
+                Sound::Damage(_)
+                    if is_active
+                        && self.again_at != Some(line.offset)
+                        && changed(&self.segment, &line) =>
+                {
+                    let at = line.offset;
+                    self.again_at = Some(at);
+                    let span = Span::new(Arc::clone(&self.segment.file), at, self.segment.len);
+                    self.lines.restart(Box::new(span), at);
+                }
+                Sound::Damage(reason) => {
+                    self.line += 1;
+                    let kind = damage(self.line, line.offset, reason);
+                    sequence.get_or_insert_default().damage();
+                    return Ok(Some((kind, false)));
+                }
+            }
+        }
+    }
+}
+
+enum Sound {
+    Event { seq: u64, rotated: bool },
+    Foreign(Dialect),
+    Damage(Reason),
+}
+
+/// Tells what a line is; one of ours must also be JSON behind its checksum.
+fn sound(line: &RawLine<'_>) -> Sound {
+    match classify_raw(line) {
+        Class::Ours(env) => match serde_json::from_slice::<IgnoredAny>(line.bytes) {
+            Ok(_) if std::str::from_utf8(line.bytes).is_ok() => Sound::Event {
+                seq: env.seq,
+                rotated: env.kind == EventType::LogRotated.as_str(),
+            },
+            _ => Sound::Damage(Reason::NotJson),
+        },
+        Class::Foreign(dialect) => Sound::Foreign(dialect),
+        Class::Damage(reason) => Sound::Damage(reason),
+    }
+}
+
+/// Whether the file says something else now where the line was read.
+fn changed(segment: &Segment, line: &RawLine<'_>) -> bool {
+    match read_span(
+        &segment.file,
+        line.offset,
+        line.offset + line.bytes.len() as u64,
+    ) {
+        Ok(now) => now != line.bytes,
+        Err(_) => true,
+    }
+}
+
+/// The state of the run in `dir`, from its first segment to its last.
+///
+/// # Errors
+/// A segment cannot be read.
+pub fn fold(dir: &Dir) -> Result<RunState, LogError> {
+    let mut reader = Reader::open(dir)?;
+    let mut state = RunState::default();
+    while let Some(item) = reader.next_item()? {
+        match item {
+            Item::Event(env, line) => state.apply(&env, line),
+            Item::Foreign(_, line) => state.apply_foreign(line),
+            Item::Damage(_) => {}
+        }
+    }
+    Ok(state)
+}

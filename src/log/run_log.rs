@@ -1,0 +1,173 @@
+//! One run's log, opened to append to it.
+
+use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use ulid::Ulid;
+
+use super::reserve::Reserve;
+use super::state::RunState;
+use super::tail::Tail;
+use super::{LogError, allocate_ulid, segments};
+use crate::volume::{Dir, FileKey, IoContext, RunId, Volume, VolumeError, layout};
+
+/// One run's log, opened to append to it. Threads may share it; any number of
+/// processes may have the same run open.
+#[derive(Debug)]
+pub struct RunLog {
+    pub(super) root: Dir,
+    /// `.omne`, `.omne/var`, `.omne/var/runs`.
+    chain: [Dir; 3],
+    pub(super) dir: Dir,
+    pub(super) run: RunId,
+    pub(super) lock: File,
+    lock_key: FileKey,
+    /// The id of the first event of a run that this makes.
+    pub(super) first_id: Option<Ulid>,
+    pub(super) inner: Mutex<Inner>,
+    names_durable: AtomicBool,
+}
+
+/// What a writer remembers between two appends.
+#[derive(Debug, Default)]
+pub(super) struct Inner {
+    pub segment: Option<Active>,
+    /// `None` where the end of the segment has to be looked at anew.
+    pub tail: Option<Tail>,
+    /// The length of the segment as this writer left it, in bytes.
+    pub len: u64,
+    pub reserve: Reserve,
+    /// Kept up to date from the moment somebody asks for it.
+    pub state: Option<RunState>,
+}
+
+/// The active segment as it was opened last.
+#[derive(Debug, Clone)]
+pub(super) struct Active {
+    pub file: Arc<File>,
+    pub key: FileKey,
+}
+
+impl RunLog {
+    /// Opens the log of a run that is there.
+    ///
+    /// # Errors
+    /// There is no such run, or it may not be written.
+    pub fn open(volume: &Volume, run: &RunId) -> Result<Self, LogError> {
+        let missing = || LogError::NoSuchRun {
+            run: run.to_string(),
+        };
+        let runs = volume.runs()?.ok_or_else(missing)?;
+        if runs.stat(run.as_str())?.is_none() || !segments::has_events(&runs.sub(run.as_str())?)? {
+            return Err(missing());
+        }
+        Self::open_or_create(volume, run, None)
+    }
+
+    /// Opens the log of a run, making its folder where it is missing. `first_id`
+    /// becomes the id of the first event if the log is empty; take it from
+    /// [`allocate_ulid`], so that the newest run is the one with the highest.
+    ///
+    /// # Errors
+    /// A folder or the lock file cannot be made.
+    pub fn open_or_create(
+        volume: &Volume,
+        run: &RunId,
+        first_id: Option<Ulid>,
+    ) -> Result<Self, LogError> {
+        let chain = volume.make_runs()?;
+        let [_, _, runs] = &chain;
+        let (dir, _) = runs.make_sub(run.as_str())?;
+        let lock = dir.append(layout::LOCK, true)?;
+        let stat = rustix::fs::fstat(&lock).at("look at", dir.path().join(layout::LOCK))?;
+        Ok(Self {
+            root: volume.root().try_clone()?,
+            chain,
+            dir,
+            run: run.clone(),
+            lock,
+            lock_key: FileKey::from(&stat),
+            first_id,
+            inner: Mutex::default(),
+            names_durable: AtomicBool::new(false),
+        })
+    }
+
+    /// Makes a new run, named `<name>-<ulid>`.
+    ///
+    /// # Errors
+    /// No ULID can be allocated, or the folder cannot be made.
+    pub fn create(volume: &Volume, name: &str) -> Result<Self, LogError> {
+        let ulid = allocate_ulid(volume)?;
+        Self::open_or_create(volume, &RunId::generate(name, ulid), Some(ulid))
+    }
+
+    /// The run.
+    pub fn run_id(&self) -> &RunId {
+        &self.run
+    }
+
+    /// The run's folder.
+    pub fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
+    /// Removes the folder of a run that never got an event. Only for a run whose id
+    /// nobody else can know yet.
+    pub fn abandon(self) {
+        let Ok(false) = segments::has_events(&self.dir) else {
+            return;
+        };
+        for name in [layout::ACTIVE, layout::LOCK] {
+            drop(self.dir.remove_file(name));
+        }
+        if let Ok(jobs) = self.dir.sub(layout::JOBS) {
+            for name in jobs.names().unwrap_or_default() {
+                drop(jobs.remove_file(&name));
+            }
+        }
+        self.dir.remove_empty_dir(layout::JOBS);
+        let [_, _, runs] = &self.chain;
+        runs.remove_empty_dir(self.run.as_str());
+    }
+
+    /// Checks, under the lock, that what we hold is still what its name stands for,
+    /// from the root down: else somebody removed the run, and an event written now
+    /// would be lost.
+    pub(super) fn check_place(&self) -> Result<(), LogError> {
+        let gone = || LogError::RunGone {
+            path: self.dir.path().to_owned(),
+        };
+        let key_of = |dir: &Dir, name: &str| -> Result<Option<FileKey>, VolumeError> {
+            Ok(dir.stat(name)?.as_ref().map(FileKey::from))
+        };
+        if key_of(&self.root, &layout::run_dir(&self.run))? != Some(self.dir.key()) {
+            return Err(gone());
+        }
+        if key_of(&self.dir, layout::LOCK)? != Some(self.lock_key) {
+            return Err(gone());
+        }
+        Ok(())
+    }
+
+    /// Makes the names that lead to the log durable, once for each writer: also those
+    /// that were there already, since their maker may have died before its own sync.
+    pub(super) fn sync_names(&self) -> Result<(), VolumeError> {
+        if self.names_durable.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.dir.sync()?;
+        for dir in self.chain.iter().rev() {
+            dir.sync()?;
+        }
+        self.root.sync()?;
+        self.names_durable.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// The active segment has a new name to be made durable.
+    pub(super) fn names_changed(&self) {
+        self.names_durable.store(false, Ordering::Release);
+    }
+}

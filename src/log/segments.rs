@@ -1,0 +1,161 @@
+//! The files of a run's log, in their order.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use flate2::read::MultiGzDecoder;
+
+use super::LogError;
+use super::lines::{Lines, Span};
+use super::tail::Tail;
+use crate::volume::{Dir, FileKey, IoContext, layout};
+
+/// How often a listing that changed under us is taken again.
+const TRIES: u32 = 100;
+
+/// One file of a run's log, held open.
+#[derive(Debug)]
+pub(super) struct Segment {
+    /// Its name in the run's folder.
+    pub name: String,
+    /// Its path, for messages.
+    pub path: PathBuf,
+    /// The first `seq` of a sealed segment; `None` for the active one.
+    pub first_seq: Option<u64>,
+    /// Whether it is compressed.
+    pub compressed: bool,
+    /// Its size when it was opened, in bytes on disk.
+    pub len: u64,
+    /// The file.
+    pub file: Arc<File>,
+    key: FileKey,
+}
+
+impl Segment {
+    fn open(dir: &Dir, name: String) -> Result<Option<Self>, LogError> {
+        let Some(file) = dir.read(&name)? else {
+            return Ok(None);
+        };
+        let path = dir.path().join(&name);
+        let stat = rustix::fs::fstat(&file).at("look at", &path)?;
+        let sealed = layout::parse_sealed(&name);
+        Ok(Some(Self {
+            name,
+            path,
+            first_seq: sealed.map(|(seq, _)| seq),
+            compressed: sealed.is_some_and(|(_, gz)| gz),
+            len: stat.st_size as u64,
+            file: Arc::new(file),
+            key: FileKey::from(&stat),
+        }))
+    }
+
+    /// Its lines from the start, up to the size that it had when it was opened.
+    pub(super) fn lines(&self) -> Lines<Box<dyn Read + Send>> {
+        let span = Span::new(Arc::clone(&self.file), 0, self.len);
+        let source: Box<dyn Read + Send> = if self.compressed {
+            Box::new(MultiGzDecoder::new(span))
+        } else {
+            Box::new(span)
+        };
+        Lines::new(source, 0)
+    }
+
+    /// What a writer has to know of its end.
+    pub(super) fn tail(&self) -> Result<Tail, LogError> {
+        let before = || {
+            Ok(Tail {
+                sequence: super::sequence::Sequence::before(self.first_seq.unwrap_or(0)),
+                ..Tail::default()
+            })
+        };
+        if !self.compressed {
+            return Tail::find(&self.file, self.len, &self.path, before);
+        }
+        let mut tail = before()?;
+        tail.advance_over(self.lines(), &self.path, None)?;
+        Ok(tail)
+    }
+}
+
+/// The names of the segments, oldest first, the active one last. Where a sealed one
+/// is there plain and compressed, the plain one counts.
+fn names(dir: &Dir) -> Result<Vec<String>, LogError> {
+    let mut sealed: Vec<(u64, bool, String)> = Vec::new();
+    let mut active = None;
+    for name in dir.names()? {
+        if let Some((seq, compressed)) = layout::parse_sealed(&name) {
+            sealed.push((seq, compressed, name));
+        } else if name == layout::ACTIVE {
+            active = Some(name);
+        }
+    }
+    sealed.sort();
+    sealed.dedup_by_key(|(seq, _, _)| *seq);
+    Ok(sealed
+        .into_iter()
+        .map(|(_, _, name)| name)
+        .chain(active)
+        .collect())
+}
+
+/// Opens every segment of a run, as they stood together at one moment: list, open
+/// all, list again, and once more if a rotation came in between.
+///
+/// # Errors
+/// A segment may not be read, or the folder changed without end.
+pub(super) fn open_segments(dir: &Dir) -> Result<Vec<Segment>, LogError> {
+    let mut last = Vec::new();
+    for _ in 0..TRIES {
+        last = Vec::new();
+        for name in names(dir)? {
+            last.extend(Segment::open(dir, name)?);
+        }
+        if unchanged(dir, &last)? {
+            return Ok(last);
+        }
+    }
+    Ok(last)
+}
+
+fn unchanged(dir: &Dir, opened: &[Segment]) -> Result<bool, LogError> {
+    let again = names(dir)?;
+    if again.len() != opened.len() {
+        return Ok(false);
+    }
+    for (name, segment) in again.iter().zip(opened) {
+        let same = dir
+            .stat(name)?
+            .is_some_and(|stat| FileKey::from(&stat) == segment.key);
+        if name != &segment.name || !same {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether the folder has any segment with something in it.
+///
+/// # Errors
+/// The folder cannot be read.
+pub(super) fn has_events(dir: &Dir) -> Result<bool, LogError> {
+    if dir
+        .stat(layout::ACTIVE)?
+        .is_some_and(|stat| stat.st_size > 0)
+    {
+        return Ok(true);
+    }
+    Ok(names(dir)?.iter().any(|name| name != layout::ACTIVE))
+}
+
+/// The number of the first event in a segment, for the name of what is cut from it;
+/// 0 where it has none.
+pub(super) fn first_seq(segment: &Arc<File>) -> u64 {
+    let span = Span::new(Arc::clone(segment), 0, u64::MAX);
+    match Lines::new(span, 0).next_line() {
+        Ok(Some(line)) => super::envelope::Envelope::parse(line.bytes).map_or(0, |env| env.seq),
+        _ => 0,
+    }
+}

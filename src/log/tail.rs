@@ -1,0 +1,214 @@
+//! What a writer has to know of a segment's end before it appends to it.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use ulid::Ulid;
+
+use super::LogError;
+use super::backward::Backward;
+use super::dialect::{Class, classify};
+use super::envelope::{Envelope, Reason};
+use super::event::EventType;
+use super::lines::{Lines, RawLine, Span};
+use super::sequence::{Sequence, Step};
+use super::state::RunState;
+use crate::volume::IoContext;
+
+/// The end of a segment, as far as whole lines reach.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tail {
+    /// The numbers so far.
+    pub sequence: Sequence,
+    /// The highest id so far.
+    pub last_id: Option<Ulid>,
+    /// The summary of a run that was closed.
+    pub summary: Option<Box<RawValue>>,
+    /// Whether a line of another program was seen.
+    pub foreign: bool,
+    /// End of the last whole line, in bytes.
+    pub end: u64,
+}
+
+impl Tail {
+    /// Goes forward over `end..len` of the segment, one line after the other. Returns
+    /// whether every line of ours followed the one before.
+    pub(super) fn advance(
+        &mut self,
+        file: &Arc<File>,
+        len: u64,
+        path: &Path,
+        state: Option<&mut RunState>,
+    ) -> Result<bool, LogError> {
+        let lines = Lines::new(Span::new(Arc::clone(file), self.end, len), self.end);
+        self.advance_over(lines, path, state)
+    }
+
+    /// Goes forward over the whole lines of a stream.
+    pub(super) fn advance_over(
+        &mut self,
+        mut lines: Lines<impl Read>,
+        path: &Path,
+        mut state: Option<&mut RunState>,
+    ) -> Result<bool, LogError> {
+        let mut in_order = true;
+        while let Some(line) = lines.next_line().at("read", path)? {
+            if !line.whole {
+                break;
+            }
+            in_order &= self.take(&line, path, state.as_deref_mut())?;
+        }
+        Ok(in_order)
+    }
+
+    /// Takes one whole line; returns whether it followed.
+    fn take(
+        &mut self,
+        line: &RawLine<'_>,
+        path: &Path,
+        state: Option<&mut RunState>,
+    ) -> Result<bool, LogError> {
+        self.end = line.end();
+        match classify_raw(line) {
+            Class::Ours(env) => {
+                let step = self.sequence.event(env.seq);
+                if step != Step::Repeated {
+                    self.last_id = self.last_id.max(env.ulid());
+                    self.note_summary(&env, line.bytes);
+                    if let Some(state) = state {
+                        state.apply(&env, line.bytes);
+                    }
+                }
+                Ok(step == Step::Next)
+            }
+            Class::Foreign(_) => {
+                self.foreign = true;
+                if let Some(state) = state {
+                    state.apply_foreign(line.bytes);
+                }
+                Ok(true)
+            }
+            Class::Damage(Reason::Version) => Err(LogError::NewerFormat {
+                path: path.to_owned(),
+            }),
+            Class::Damage(_) => {
+                self.sequence.damage();
+                Ok(true)
+            }
+        }
+    }
+
+    /// Learns the end of a segment of `len` bytes from its last lines, or from all of
+    /// them where the last two do not follow each other: a copied line must not make
+    /// a number used twice. `before` tells what the segments before this one end with.
+    pub(super) fn find(
+        file: &Arc<File>,
+        len: u64,
+        path: &Path,
+        before: impl FnOnce() -> Result<Self, LogError>,
+    ) -> Result<Self, LogError> {
+        if let Some(tail) = Self::from_last_lines(file, len, path)? {
+            return Ok(tail);
+        }
+        let mut tail = Self {
+            end: 0,
+            ..before()?
+        };
+        tail.advance(file, len, path, None)?;
+        Ok(tail)
+    }
+
+    /// `None` where the last lines do not tell.
+    fn from_last_lines(file: &File, len: u64, path: &Path) -> Result<Option<Self>, LogError> {
+        let mut back = Backward::new(file, len);
+        let mut end = None;
+        let mut found: Option<(Self, u64, u64)> = None;
+        let mut damaged = 0;
+        while let Some(line) = back.prev_line().at("read", path)? {
+            if !line.whole {
+                continue;
+            }
+            end.get_or_insert(line.end());
+            match classify_raw(&line) {
+                Class::Ours(env) => match &found {
+                    None => {
+                        let mut tail = Self {
+                            sequence: Sequence::before(env.seq + 1),
+                            last_id: env.ulid(),
+                            ..Self::default()
+                        };
+                        tail.note_summary(&env, line.bytes);
+                        found = Some((tail, env.seq, damaged));
+                        damaged = 0;
+                    }
+                    Some((tail, last, _)) => {
+                        let follows = env.seq < *last && *last <= env.seq + 1 + damaged;
+                        // A clock that went back is caught by the allocator of ids; a
+                        // copy is not.
+                        let rises = env.ulid() < tail.last_id;
+                        if !(follows && rises) {
+                            return Ok(None);
+                        }
+                        break;
+                    }
+                },
+                Class::Foreign(_) => {
+                    // The writer looks at whole runs of others in full.
+                    if found.is_none() {
+                        return Ok(None);
+                    }
+                }
+                Class::Damage(Reason::Version) => {
+                    return Err(LogError::NewerFormat {
+                        path: path.to_owned(),
+                    });
+                }
+                Class::Damage(_) => damaged += 1,
+            }
+        }
+        Ok(found.map(|(mut tail, _, damaged)| {
+            for _ in 0..damaged {
+                tail.sequence.damage();
+            }
+            tail.end = end.unwrap_or_default();
+            tail
+        }))
+    }
+
+    /// Takes over what a line says about the close of its run.
+    pub(super) fn note_summary(&mut self, env: &Envelope<'_>, line: &[u8]) {
+        #[derive(Deserialize)]
+        struct Carrier {
+            summary: Option<Box<RawValue>>,
+        }
+        let closing = |kind: EventType| kind == EventType::RunClosed || kind.may_follow_close();
+        if EventType::parse(env.kind).is_some_and(closing)
+            && let Ok(Carrier {
+                summary: Some(summary),
+            }) = serde_json::from_slice(line)
+        {
+            self.summary = Some(summary);
+        }
+    }
+}
+
+/// Tells what a line of a segment is.
+pub(super) fn classify_raw<'a>(line: &RawLine<'a>) -> Class<'a> {
+    if line.too_long {
+        Class::Damage(Reason::TooLong)
+    } else {
+        classify(line.bytes)
+    }
+}
+
+/// The bytes `from..to` of a segment, for a fragment that is to be looked at or kept.
+pub(super) fn read_span(file: &File, from: u64, to: u64) -> io::Result<Vec<u8>> {
+    use std::os::unix::fs::FileExt;
+    let mut bytes = vec![0; (to - from) as usize];
+    file.read_exact_at(&mut bytes, from)?;
+    Ok(bytes)
+}

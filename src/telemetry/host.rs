@@ -1,0 +1,264 @@
+//! The machine: memory, load, disk, network, devices.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sysinfo::{CpuRefreshKind, MemoryRefreshKind, System};
+
+use super::limits::memory_limit_bytes;
+use super::snapshot::HostSnapshot;
+use super::stat::number;
+use super::units::{exact, now_ts, round2};
+
+/// Samples the machine. What does not change while a job runs is read once.
+#[derive(Debug)]
+pub(super) struct Host {
+    volume: PathBuf,
+    system: Option<System>,
+    hostname: Option<String>,
+    kernel: Option<String>,
+    cpu_model: Option<String>,
+    cpu_count: Option<u32>,
+    mem_limit_bytes: Option<u64>,
+    gpu_devices: u32,
+    tpu_devices: u32,
+}
+
+impl Host {
+    pub(super) fn new(volume: &Path) -> Self {
+        let mut system = System::new().ok();
+        if let Some(system) = &mut system {
+            system.refresh_cpu_specifics(CpuRefreshKind::nothing());
+        }
+        let cpus = system.as_ref().map(System::cpus).unwrap_or_default();
+        let cpu_model = cpus.first().map(|cpu| cpu.brand().trim().to_owned());
+        let cpu_count = u32::try_from(cpus.len()).ok().filter(|&n| n > 0);
+        Self {
+            volume: volume.to_owned(),
+            hostname: known(System::host_name().ok()),
+            kernel: known(System::kernel_version().ok()),
+            cpu_model: known(cpu_model),
+            cpu_count,
+            system,
+            mem_limit_bytes: memory_limit_bytes(),
+            gpu_devices: count(Path::new("/sys/class/drm"), "renderD")
+                .max(count(Path::new("/dev"), "nvidia")),
+            tpu_devices: count(Path::new("/sys/class/accel"), "accel")
+                .max(count(Path::new("/dev"), "accel")),
+        }
+    }
+
+    pub(super) fn mem_total_bytes(&mut self) -> Option<u64> {
+        self.memory().total
+    }
+
+    fn memory(&mut self) -> Memory {
+        self.system.as_mut().map(refreshed).unwrap_or_default()
+    }
+
+    pub(super) fn sample(&mut self) -> HostSnapshot {
+        let memory = self.memory();
+        let load = System::load_average().ok();
+        let disk = Disk::of(&self.volume).ok();
+        let net = fs::read("/proc/net/dev").ok().map(|text| parse_net(&text));
+        HostSnapshot {
+            taken_ts: now_ts(),
+            hostname: self.hostname.clone(),
+            kernel: self.kernel.clone(),
+            cpu_model: self.cpu_model.clone(),
+            cpu_count: self.cpu_count,
+            mem_total_bytes: memory.total,
+            mem_available_bytes: memory.available,
+            mem_used_bytes: memory.used(),
+            mem_limit_bytes: self
+                .mem_limit_bytes
+                .filter(|&limit| memory.total.is_some_and(|total| limit < total)),
+            swap_total_bytes: memory.swap_total,
+            swap_used_bytes: memory.swap_used,
+            load_1m: load.as_ref().map(|load| round2(load.one)),
+            load_5m: load.as_ref().map(|load| round2(load.five)),
+            load_15m: load.as_ref().map(|load| round2(load.fifteen)),
+            uptime_s: System::uptime().ok().map(exact),
+            disk_total_bytes: disk.as_ref().map(|disk| disk.total),
+            disk_available_bytes: disk.as_ref().map(|disk| disk.available),
+            disk_used_bytes: disk.as_ref().map(|disk| disk.used),
+            net_rx_bytes: net.map(|(received, _)| received),
+            net_tx_bytes: net.map(|(_, sent)| sent),
+            gpu_devices: self.gpu_devices,
+            tpu_devices: self.tpu_devices,
+        }
+    }
+}
+
+/// Bytes that an unprivileged user can still have of the file system that holds `path`
+/// (`f_bavail` of `statvfs(3)`).
+///
+/// # Errors
+///
+/// Those of `statvfs(3)`. It blocks for as long as the file system does.
+pub fn free_disk_bytes(path: &Path) -> io::Result<u64> {
+    Ok(Disk::of(path)?.available)
+}
+
+/// Bytes of memory that new programs can have without swapping (`MemAvailable` of
+/// `proc_meminfo(5)`), whatever the limit of our cgroup.
+pub fn available_mem_bytes() -> Option<u64> {
+    refreshed(&mut System::new().ok()?).available
+}
+
+/// The load average over one minute (`proc_loadavg(5)`).
+pub fn load_1m() -> Option<f64> {
+    Some(round2(System::load_average().ok()?.one))
+}
+
+/// Memory in bytes.
+#[derive(Debug, Default)]
+struct Memory {
+    total: Option<u64>,
+    available: Option<u64>,
+    swap_total: Option<u64>,
+    swap_used: Option<u64>,
+}
+
+impl Memory {
+    fn used(&self) -> Option<u64> {
+        Some(self.total?.saturating_sub(self.available?))
+    }
+}
+
+fn refreshed(system: &mut System) -> Memory {
+    system.refresh_memory_specifics(MemoryRefreshKind::everything());
+    // A failed read leaves zeros, and no machine has no memory.
+    if system.total_memory() == 0 {
+        return Memory::default();
+    }
+    // sysinfo's own "used" underflows where a container shows odd figures.
+    let swap_used = system.total_swap().saturating_sub(system.free_swap());
+    Memory {
+        total: Some(exact(system.total_memory())),
+        available: Some(exact(system.available_memory())),
+        swap_total: Some(exact(system.total_swap())),
+        swap_used: Some(exact(swap_used)),
+    }
+}
+
+/// A file system, in bytes.
+#[derive(Debug)]
+struct Disk {
+    total: u64,
+    available: u64,
+    used: u64,
+}
+
+impl Disk {
+    fn of(path: &Path) -> io::Result<Self> {
+        let disk = rustix::fs::statvfs(path)?;
+        let bytes = |blocks: u64| exact(blocks.saturating_mul(disk.f_frsize));
+        Ok(Self {
+            total: bytes(disk.f_blocks),
+            available: bytes(disk.f_bavail),
+            used: bytes(disk.f_blocks.saturating_sub(disk.f_bfree)),
+        })
+    }
+}
+
+/// Bytes received and sent over all interfaces but `lo`, from `/proc/net/dev`:
+/// `name: received-bytes` and seven more columns, then `sent-bytes` and seven more.
+fn parse_net(text: &[u8]) -> (u64, u64) {
+    let interface = |line: &[u8]| -> Option<(u64, u64)> {
+        let colon = memchr::memchr(b':', line)?;
+        if line.get(..colon)?.trim_ascii() == b"lo" {
+            return None;
+        }
+        let mut columns = line
+            .get(colon + 1..)?
+            .split(u8::is_ascii_whitespace)
+            .filter(|column| !column.is_empty());
+        Some((number(columns.next()?)?, number(columns.nth(7)?)?))
+    };
+    let (received, sent) = text
+        .split(|&b| b == b'\n')
+        .filter_map(interface)
+        .fold((0_u64, 0_u64), |(rx, tx), (more_rx, more_tx)| {
+            (rx.saturating_add(more_rx), tx.saturating_add(more_tx))
+        });
+    (exact(received), exact(sent))
+}
+
+/// Entries of `folder` called `prefix` and a number.
+fn count(folder: &Path, prefix: &str) -> u32 {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return 0;
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let devices = names.filter(|name| {
+        name.strip_prefix(prefix)
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
+    });
+    devices.count() as u32
+}
+
+/// A text that says something.
+fn known(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn net_is_summed_without_loopback() {
+        let text = b"Inter-|   Receive                 |  Transmit\n \
+            face |bytes    packets errs drop fifo frame compressed multicast|bytes packets\n    \
+            lo: 5 1 0 0 0 0 0 0 5 1 0 0 0 0 0 0\n  \
+            eth0: 1000 1 0 0 0 0 0 0 200 1 0 0 0 0 0 0\n\
+            wlan0:30 1 0 0 0 0 0 0 4 1 0 0 0 0 0 0\n";
+        assert_eq!(parse_net(text), (1030, 204));
+    }
+
+    #[test]
+    fn odd_net_lines_are_passed_over() {
+        for odd in [
+            &b""[..],
+            b":",
+            b"eth0:",
+            b"eth0: x",
+            b"eth0: 1 2 3",
+            b"\xff: \xfe",
+            b"\n\n",
+        ] {
+            assert_eq!(parse_net(odd), (0, 0));
+        }
+        let huge = b"a: 18446744073709551615 0 0 0 0 0 0 0 1\nb: 5 0 0 0 0 0 0 0 1";
+        assert_eq!(parse_net(huge), (exact(u64::MAX), 2));
+    }
+
+    #[test]
+    fn devices_are_counted_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [
+            "nvidia0",
+            "nvidia12",
+            "nvidiactl",
+            "nvidia-uvm",
+            "nvidia",
+            "accel0",
+        ] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        assert_eq!(count(folder.path(), "nvidia"), 2);
+        assert_eq!(count(folder.path(), "accel"), 1);
+        assert_eq!(count(&folder.path().join("missing"), "accel"), 0);
+    }
+
+    #[test]
+    fn this_machine_is_known() {
+        let free = free_disk_bytes(Path::new("/")).unwrap();
+        assert!(free < 1 << 53);
+        assert!(free_disk_bytes(Path::new("/no/such/folder")).is_err());
+        assert!(available_mem_bytes().unwrap() > 0);
+        assert!(load_1m().unwrap() >= 0.0);
+    }
+}

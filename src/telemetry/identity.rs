@@ -1,0 +1,61 @@
+//! Is that process alive, is it the same one as before, and where are we.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use super::stat::Stat;
+
+/// When process `pid` started, in clock ticks since boot (field 22 of
+/// `proc_pid_stat(5)`); with the pid and [`boot_id`] it names a process for good.
+///
+/// `None` if there is no such process, it is hidden from us, or it is dead and only
+/// waits to be waited for.
+pub fn process_start_ticks(pid: u32) -> Option<u64> {
+    let stat = Stat::read(pid)?;
+    (!stat.is_dead()).then_some(stat.start_ticks)
+}
+
+/// The id that the kernel drew at this boot (`/proc/sys/kernel/random/boot_id`).
+pub fn boot_id() -> Option<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let id = id.trim();
+    (!id.is_empty()).then(|| id.to_owned())
+}
+
+/// The pid namespace that our pids are valid in: the inode number of
+/// `/proc/self/ns/pid` (`namespaces(7)`).
+pub fn pid_namespace() -> Option<u64> {
+    fs::metadata("/proc/self/ns/pid")
+        .ok()
+        .map(|meta| meta.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, id};
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn we_are_alive_and_somewhere() {
+        assert_eq!(process_start_ticks(id()), process_start_ticks(id()));
+        assert!(process_start_ticks(id()).is_some());
+        assert_eq!(process_start_ticks(u32::MAX), None);
+        assert_eq!(boot_id().unwrap().len(), 36);
+        assert!(pid_namespace().unwrap() > 0);
+    }
+
+    #[test]
+    fn a_zombie_is_dead() {
+        let mut child = Command::new("true").spawn().unwrap();
+        while process_start_ticks(child.id()).is_some() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        // It has not been waited for, so it must still be there.
+        assert!(Stat::read(child.id()).unwrap().is_dead());
+        child.wait().unwrap();
+        assert_eq!(Stat::read(child.id()), None);
+    }
+}

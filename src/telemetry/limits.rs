@@ -1,0 +1,64 @@
+//! The memory limit of our cgroup (v2).
+
+use std::fs;
+use std::path::{Component, Path};
+
+/// Where cgroup v2 is mounted, `cgroups(7)`.
+const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+
+/// The lowest `memory.max` in bytes of our cgroup and those above it, if there is any.
+pub(super) fn memory_limit_bytes() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    lowest_limit(Path::new(CGROUP_ROOT), unified_path(&groups)?)
+}
+
+/// Our path in the one hierarchy of v2, which is number 0: `0::/user.slice`. A group
+/// outside our cgroup namespace has `..` in its path, and cannot be read.
+fn unified_path(groups: &str) -> Option<&Path> {
+    let path = Path::new(groups.lines().find_map(|line| line.strip_prefix("0::/"))?);
+    path.components()
+        .all(|part| matches!(part, Component::Normal(_)))
+        .then_some(path)
+}
+
+fn lowest_limit(root: &Path, path: &Path) -> Option<u64> {
+    path.ancestors()
+        .filter_map(|group| fs::read_to_string(root.join(group).join("memory.max")).ok())
+        .filter_map(|max| max.trim().parse().ok()) // "max" is no limit
+        .min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_of_version_2() {
+        let mixed = "9:name=systemd:/a\n4:memory:/b\n0::/user.slice/x y:z.scope\n";
+        assert_eq!(
+            unified_path(mixed),
+            Some(Path::new("user.slice/x y:z.scope"))
+        );
+        assert_eq!(unified_path("0::/\n"), Some(Path::new("")));
+        for odd in ["", "4:memory:/b\n", "0::/../../up\n", "0::\n", "\n\n"] {
+            assert_eq!(unified_path(odd), None, "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn the_lowest_limit_applies() {
+        let root = tempfile::tempdir().unwrap();
+        let leaf = root.path().join("a/b");
+        fs::create_dir_all(&leaf).unwrap();
+        let limit = || lowest_limit(root.path(), Path::new("a/b"));
+        assert_eq!(limit(), None);
+        fs::write(leaf.join("memory.max"), "max\n").unwrap();
+        assert_eq!(limit(), None);
+        fs::write(root.path().join("a/memory.max"), "1000\n").unwrap();
+        assert_eq!(limit(), Some(1000));
+        fs::write(leaf.join("memory.max"), "2000\n").unwrap();
+        assert_eq!(limit(), Some(1000));
+        fs::write(leaf.join("memory.max"), "garbage").unwrap();
+        assert_eq!(limit(), Some(1000));
+    }
+}

@@ -1,0 +1,160 @@
+//! Sampling that can neither block nor fail the caller.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::sampler::Sampler;
+use super::snapshot::{HostSnapshot, JobTree, ProcessSnapshot, Snapshots};
+
+/// Questions that may wait for a thread that is stuck; more are not even asked.
+const QUEUE: usize = 16;
+
+/// A thread that takes snapshots, and that is waited for only so long.
+///
+/// Share it by reference or in an `Arc`. Block all signals before starting it, so that
+/// they are delivered elsewhere. When it is dropped the thread ends by itself; one that
+/// is stuck in the kernel is left behind.
+#[derive(Debug)]
+pub struct Probe {
+    questions: SyncSender<Question>,
+}
+
+/// What is asked. Each question has a channel of its own for the answer, so that a late
+/// answer reaches nobody.
+#[derive(Debug)]
+struct Question {
+    job_pid: Option<u32>,
+    /// After this nobody waits any more.
+    deadline: Option<Instant>,
+    answers: Answers,
+}
+
+#[derive(Debug)]
+enum Answers {
+    All(Sender<Answer>),
+    Tree(Sender<Option<JobTree>>),
+}
+
+#[derive(Debug)]
+enum Answer {
+    Host(Box<HostSnapshot>),
+    Processes(Box<ProcessSnapshot>),
+}
+
+/// What the thread asks: the sampler, or a slow stand-in under test.
+trait Source {
+    fn host(&mut self) -> HostSnapshot;
+    fn processes(&mut self, job_pid: Option<u32>) -> Option<ProcessSnapshot>;
+    fn job_tree(&mut self, job_pid: u32) -> Option<JobTree>;
+}
+
+impl Source for Sampler {
+    fn host(&mut self) -> HostSnapshot {
+        Sampler::host(self)
+    }
+
+    fn processes(&mut self, job_pid: Option<u32>) -> Option<ProcessSnapshot> {
+        Sampler::processes(self, job_pid)
+    }
+
+    fn job_tree(&mut self, job_pid: u32) -> Option<JobTree> {
+        Sampler::job_tree(self, job_pid)
+    }
+}
+
+impl Probe {
+    /// Starts the thread. The sampler is made there too, so this does not block.
+    ///
+    /// # Errors
+    ///
+    /// The thread could not be started.
+    pub fn start(volume: PathBuf) -> io::Result<Self> {
+        Self::spawn(move || Sampler::new(&volume))
+    }
+
+    fn spawn<S: Source>(source: impl FnOnce() -> S + Send + 'static) -> io::Result<Self> {
+        let (questions, inbox) = sync_channel(QUEUE);
+        thread::Builder::new()
+            .name("telemetry".to_owned())
+            .spawn(move || serve(&mut source(), &inbox))?;
+        Ok(Self { questions })
+    }
+
+    /// The processes, with the tree of `job_pid`, and the machine, as far as they are
+    /// known within `limit`.
+    pub fn take(&self, job_pid: Option<u32>, limit: Duration) -> Snapshots {
+        let deadline = Instant::now().checked_add(limit);
+        let (answers, inbox) = channel();
+        let mut snapshots = Snapshots::default();
+        if self.ask(job_pid, deadline, Answers::All(answers)) {
+            while let Some(answer) = wait(&inbox, deadline) {
+                match answer {
+                    Answer::Host(host) => snapshots.host = Some(*host),
+                    Answer::Processes(processes) => snapshots.processes = Some(*processes),
+                }
+            }
+        }
+        snapshots
+    }
+
+    /// The tree of `job_pid`, if it is there and known within `limit`.
+    pub fn tree(&self, job_pid: u32, limit: Duration) -> Option<JobTree> {
+        let deadline = Instant::now().checked_add(limit);
+        let (answer, inbox) = channel();
+        if self.ask(Some(job_pid), deadline, Answers::Tree(answer)) {
+            wait(&inbox, deadline)?
+        } else {
+            None
+        }
+    }
+
+    /// Whether the question could be put; not if the queue is full or the thread gone.
+    fn ask(&self, job_pid: Option<u32>, deadline: Option<Instant>, answers: Answers) -> bool {
+        let question = Question {
+            job_pid,
+            deadline,
+            answers,
+        };
+        self.questions.try_send(question).is_ok()
+    }
+}
+
+/// The next answer; `None` after the deadline, or if there will be none.
+fn wait<T>(inbox: &Receiver<T>, deadline: Option<Instant>) -> Option<T> {
+    match deadline {
+        Some(deadline) => inbox
+            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            .ok(),
+        None => inbox.recv().ok(),
+    }
+}
+
+/// Answers questions until nobody can ask any more.
+fn serve(source: &mut impl Source, inbox: &Receiver<Question>) {
+    for question in inbox {
+        if question.deadline.is_some_and(|at| at < Instant::now()) {
+            continue;
+        }
+        // An answer that nobody waits for any more is dropped.
+        match question.answers {
+            Answers::All(answers) => {
+                // The processes first: they do not hang where a file system does.
+                if let Some(processes) = source.processes(question.job_pid) {
+                    answers.send(Answer::Processes(Box::new(processes))).ok();
+                }
+                answers.send(Answer::Host(Box::new(source.host()))).ok();
+            }
+            Answers::Tree(answer) => {
+                let tree = question.job_pid.and_then(|pid| source.job_tree(pid));
+                answer.send(tree).ok();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "probe_tests.rs"]
+mod tests;

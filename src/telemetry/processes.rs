@@ -1,0 +1,186 @@
+//! The process table, the top consumers, the job's tree.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::history::History;
+use super::snapshot::{Consumer, JobTree, ProcessSnapshot};
+use super::stat::{Stat, io_bytes};
+use super::tree::{below, walk};
+use super::units::{exact, now_ts, round2, ticks_per_second, ticks_to_ms};
+
+/// How many top consumers are told.
+const TOP: usize = 5;
+
+/// What tells one process from another with the same pid: pid and start in ticks.
+type Identity = (u32, u64);
+
+/// Samples the processes, and remembers what their CPU time was.
+#[derive(Debug)]
+pub(super) struct Processes {
+    /// CPU ticks of every living process.
+    table: History<HashMap<Identity, u64>>,
+    /// CPU ticks of the job with all its descendants.
+    job: History<(Identity, u64)>,
+}
+
+impl Processes {
+    pub(super) fn new() -> Self {
+        Self {
+            table: History::new(),
+            job: History::new(),
+        }
+    }
+
+    /// All processes; `None` if `/proc` cannot be listed.
+    pub(super) fn sample(
+        &mut self,
+        job_pid: Option<u32>,
+        mem_total_bytes: Option<u64>,
+    ) -> Option<ProcessSnapshot> {
+        let table = Stat::read_all().ok()?;
+        let taken_ts = now_ts();
+        let (dead, alive): (Vec<&Stat>, Vec<&Stat>) = table.iter().partition(|stat| stat.is_dead());
+        let mut shares = self.shares(&alive);
+
+        let rss: u64 = alive
+            .iter()
+            .fold(0, |sum, stat| sum.saturating_add(stat.rss_bytes));
+        let cpu = shares.iter().map(|(percent, _)| percent).sum();
+        shares.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        let busy = shares.iter().filter(|(percent, _)| round2(*percent) > 0.0);
+        let top_cpu = busy.take(TOP).map(consumer).collect();
+        shares.sort_by_key(|(_, stat)| std::cmp::Reverse(stat.rss_bytes));
+        let resident = shares.iter().filter(|(_, stat)| stat.rss_bytes > 0);
+        let top_mem = resident.take(TOP).map(consumer).collect();
+
+        Some(ProcessSnapshot {
+            taken_ts,
+            total: table.len() as u32,
+            zombies: dead.len() as u32,
+            running: alive.iter().filter(|stat| stat.is_running()).count() as u32,
+            cpu_percent: round2(cpu),
+            mem_percent: mem_total_bytes
+                .filter(|&total| total > 0)
+                .map(|total| round2(rss as f64 * 100.0 / total as f64)),
+            top_cpu,
+            top_mem,
+            job: job_pid.and_then(|pid| self.tree_in(pid, &table)),
+        })
+    }
+
+    /// The job's tree alone, without a look at the other processes if the kernel can
+    /// list children.
+    pub(super) fn tree(&mut self, job_pid: u32) -> Option<JobTree> {
+        let root = Stat::read(job_pid)?;
+        let found = walk(root).or_else(|| Stat::read_all().ok())?;
+        self.tree_in(job_pid, &found)
+    }
+
+    fn tree_in(&mut self, job_pid: u32, table: &[Stat]) -> Option<JobTree> {
+        let root = table.iter().find(|stat| stat.pid == job_pid)?;
+        let mut members = below(job_pid, table);
+        members.push(root);
+
+        let mut tree = JobTree {
+            processes: 0,
+            cpu_ms: 0,
+            rss_bytes: 0,
+            read_bytes: None,
+            written_bytes: None,
+            zombies: 0,
+            cpu_percent: 0.0,
+        };
+        let mut ticks: u64 = 0;
+        for stat in members {
+            // Time that was used stays used: without the dead, the sum would fall with
+            // each process that ends and jump when its parent waits for it.
+            ticks = ticks
+                .saturating_add(stat.own_ticks)
+                .saturating_add(stat.reaped_ticks);
+            if let Some((read, written)) = io_bytes(stat.pid) {
+                add(&mut tree.read_bytes, read);
+                add(&mut tree.written_bytes, written);
+            }
+            if stat.is_dead() {
+                tree.zombies += 1;
+            } else {
+                tree.processes += 1;
+                tree.rss_bytes = exact(tree.rss_bytes.saturating_add(stat.rss_bytes));
+            }
+        }
+        tree.cpu_ms = exact(ticks_to_ms(ticks));
+        tree.cpu_percent = self.job_percent(root, ticks);
+        Some(tree)
+    }
+
+    /// Each process with its share of CPU in percent of a core.
+    fn shares<'a>(&mut self, alive: &[&'a Stat]) -> Vec<(f64, &'a Stat)> {
+        let now = Instant::now();
+        let since_boot = since_boot();
+        let earlier = self.table.earlier(now);
+        let share = |stat: &Stat| {
+            let known = earlier.and_then(|(age, ticks)| Some((age, ticks.get(&identity(stat))?)));
+            match known {
+                Some((age, &before)) => percent(stat.own_ticks.saturating_sub(before), age),
+                None => percent(stat.own_ticks, lifetime(stat, since_boot)),
+            }
+        };
+        let shares = alive.iter().map(|&stat| (share(stat), stat)).collect();
+        let ticks = alive.iter().map(|stat| (identity(stat), stat.own_ticks));
+        self.table.keep(now, ticks.collect());
+        shares
+    }
+
+    /// The share of CPU of the job, in percent of a core.
+    fn job_percent(&mut self, root: &Stat, ticks: u64) -> f64 {
+        let now = Instant::now();
+        let same_job = |(_, (id, _)): &(Duration, &(Identity, u64))| *id == identity(root);
+        let share = match self.job.earlier(now).filter(same_job) {
+            Some((age, (_, before))) => percent(ticks.saturating_sub(*before), age),
+            None => percent(ticks, lifetime(root, since_boot())),
+        };
+        self.job.keep(now, (identity(root), ticks));
+        round2(share)
+    }
+}
+
+fn identity(stat: &Stat) -> Identity {
+    (stat.pid, stat.start_ticks)
+}
+
+fn consumer((cpu_percent, stat): &(f64, &Stat)) -> Consumer {
+    Consumer {
+        pid: stat.pid,
+        name: stat.name(),
+        cpu_percent: round2(*cpu_percent),
+        rss_bytes: stat.rss_bytes,
+    }
+}
+
+/// Adds to a sum that is absent until something is known.
+fn add(sum: &mut Option<u64>, more: u64) {
+    *sum = Some(exact(sum.unwrap_or(0).saturating_add(more)));
+}
+
+/// Time since boot, on the clock that starts of processes are told in.
+fn since_boot() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
+}
+
+/// How long a process has been there, at least one clock tick.
+fn lifetime(stat: &Stat, since_boot: Duration) -> Duration {
+    let born = Duration::from_millis(ticks_to_ms(stat.start_ticks));
+    let tick = Duration::from_millis(ticks_to_ms(1).max(1));
+    since_boot.saturating_sub(born).max(tick)
+}
+
+/// CPU time over wall time, in percent.
+fn percent(ticks: u64, wall: Duration) -> f64 {
+    if wall.is_zero() {
+        return 0.0;
+    }
+    ticks as f64 / ticks_per_second() as f64 * 100.0 / wall.as_secs_f64()
+}

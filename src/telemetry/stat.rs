@@ -1,0 +1,217 @@
+//! One process: `/proc/<pid>/stat` and `/proc/<pid>/io`.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+
+use super::units::{exact, page_bytes};
+
+/// What we need of `proc_pid_stat(5)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stat {
+    pub(super) pid: u32,
+    /// Program name, as the kernel has it: any bytes.
+    comm: Box<[u8]>,
+    state: u8,
+    pub(super) ppid: u32,
+    /// CPU time of the process itself, user and system, in clock ticks.
+    pub(super) own_ticks: u64,
+    /// CPU time of its children that it has waited for, in clock ticks.
+    pub(super) reaped_ticks: u64,
+    threads: u64,
+    /// When it started, in clock ticks since boot.
+    pub(super) start_ticks: u64,
+    /// Resident memory.
+    pub(super) rss_bytes: u64,
+}
+
+impl Stat {
+    /// The process `pid`, dead or alive; `None` if there is none or it is hidden from us.
+    pub(super) fn read(pid: u32) -> Option<Self> {
+        let mut buf = [0; 4096];
+        // The kernel makes the whole line for one read: 52 numbers and a short name.
+        let len = File::open(format!("/proc/{pid}/stat"))
+            .and_then(|mut file| file.read(&mut buf))
+            .ok()?;
+        Self::parse(buf.get(..len)?)
+    }
+
+    /// All processes that we can see. Those that vanish while we look are left out.
+    pub(super) fn read_all() -> io::Result<Vec<Self>> {
+        let pids = fs::read_dir("/proc")?
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+        Ok(pids.filter_map(Self::read).collect())
+    }
+
+    /// Parses a line of `/proc/<pid>/stat`.
+    ///
+    /// The name stands in parentheses and may itself hold parentheses, spaces and new
+    /// lines; it ends at the last `)`, as all that follows is numbers and one letter.
+    pub(super) fn parse(line: &[u8]) -> Option<Self> {
+        let open = memchr::memchr(b'(', line)?;
+        let close = memchr::memrchr(b')', line)?;
+        let pid = number(line.get(..open)?)?;
+        let comm = line.get(open + 1..close)?.into();
+        let mut fields = line
+            .get(close + 1..)?
+            .split(u8::is_ascii_whitespace)
+            .filter(|field| !field.is_empty());
+        // Field numbers are those of the manual page; `nth` skips what lies between.
+        let state = *fields.next()?.first()?; // 3: state
+        let parent = number(fields.next()?)?; // 4: ppid
+        let user: u64 = number(fields.nth(9)?)?; // 14: utime
+        let system: u64 = number(fields.next()?)?; // 15: stime
+        let reaped_user = signed(fields.next()?)?; // 16: cutime
+        let reaped_system = signed(fields.next()?)?; // 17: cstime
+        let threads = signed(fields.nth(2)?)?; // 20: num_threads
+        let start_ticks = number(fields.nth(1)?)?; // 22: starttime
+        let rss_pages = signed(fields.nth(1)?)?; // 24: rss
+        Some(Self {
+            pid,
+            comm,
+            state,
+            ppid: parent,
+            own_ticks: user.saturating_add(system),
+            reaped_ticks: reaped_user.saturating_add(reaped_system),
+            threads,
+            start_ticks,
+            rss_bytes: exact(rss_pages.saturating_mul(page_bytes())),
+        })
+    }
+
+    /// Whether it is dead and only waits to be waited for.
+    ///
+    /// A process whose first thread has ended shows as a zombie while other threads of
+    /// it run on; the number of threads tells the two apart.
+    pub(super) fn is_dead(&self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.state == b'R'
+    }
+
+    /// The program name; bytes that are not UTF-8 are replaced.
+    pub(super) fn name(&self) -> String {
+        String::from_utf8_lossy(&self.comm).into_owned()
+    }
+}
+
+/// Bytes that a process, and the children it has waited for, read from and wrote to
+/// storage (`proc_pid_io(5)`); `None` if we may not know.
+pub(super) fn io_bytes(pid: u32) -> Option<(u64, u64)> {
+    parse_io(&fs::read(format!("/proc/{pid}/io")).ok()?)
+}
+
+fn parse_io(text: &[u8]) -> Option<(u64, u64)> {
+    let value = |key: &[u8]| {
+        text.split(|&b| b == b'\n')
+            .find_map(|line| number(line.strip_prefix(key)?.trim_ascii()))
+    };
+    Some((value(b"read_bytes:")?, value(b"write_bytes:")?))
+}
+
+/// A number in decimal, spaces around it allowed.
+pub(super) fn number<N: std::str::FromStr>(field: &[u8]) -> Option<N> {
+    str::from_utf8(field).ok()?.trim().parse().ok()
+}
+
+/// A number that the kernel prints signed; below zero is zero.
+fn signed(field: &[u8]) -> Option<u64> {
+    number::<i64>(field).map(|n| n.max(0).unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const REST: &str = "S 7 42 42 0 -1 4194560 100 200 3 4 11 22 33 44 20 0 5 0 98765 \
+                        8192000 250 18446744073709551615 1 1 0 0 0 0 0 4096 0 0 0 0 17 1 0 0";
+
+    fn parse_named(name: &[u8]) -> Option<Stat> {
+        Stat::parse(&[b"42 (", name, b") ", REST.as_bytes(), b"\n"].concat())
+    }
+
+    #[test]
+    fn fields_are_those_of_the_manual() {
+        let stat = parse_named(b"cargo").unwrap();
+        assert_eq!((stat.pid, stat.ppid, stat.state), (42, 7, b'S'));
+        assert_eq!((stat.own_ticks, stat.reaped_ticks), (33, 77));
+        assert_eq!((stat.threads, stat.start_ticks), (5, 98765));
+        assert_eq!(stat.rss_bytes, 250 * page_bytes());
+        assert_eq!(stat.name(), "cargo");
+    }
+
+    #[test]
+    fn hostile_names() {
+        for name in [
+            "",
+            " ",
+            ")",
+            "(",
+            ") Z 1 (",
+            "a b)",
+            "((sd-pam))",
+            "x\n1 (y) R 0",
+            "\t)\n)",
+        ] {
+            let stat = parse_named(name.as_bytes()).unwrap();
+            assert_eq!(stat.name(), name);
+            assert_eq!((stat.state, stat.ppid), (b'S', 7));
+        }
+        assert_eq!(
+            parse_named(b"\xff\xfe)").unwrap().name(),
+            "\u{fffd}\u{fffd})"
+        );
+    }
+
+    #[test]
+    fn damaged_lines_are_none() {
+        for line in [
+            "",
+            "42",
+            "42 (a",
+            "42 )a(",
+            "42 (a)",
+            "42 (a) S",
+            "(a) S 1",
+            "-1 (a) S 1 2",
+            "42 (a) S 1 2 3 4 5 6 7 8 9 10 99999999999999999999999 1 1 1 1 1 1 1 1 1 1",
+        ] {
+            assert_eq!(Stat::parse(line.as_bytes()), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn negative_numbers_are_zero() {
+        let line = "1 (a) R 0 0 0 0 0 0 0 0 0 0 1 1 -5 -5 0 0 1 0 9 0 -3";
+        let stat = Stat::parse(line.as_bytes()).unwrap();
+        assert_eq!((stat.reaped_ticks, stat.rss_bytes), (0, 0));
+    }
+
+    #[test]
+    fn a_zombie_with_running_threads_is_alive() {
+        let line = |threads| format!("1 (a) Z 0 0 0 0 0 0 0 0 0 0 1 1 0 0 0 0 {threads} 0 9 0 0");
+        assert!(Stat::parse(line(1).as_bytes()).unwrap().is_dead());
+        assert!(!Stat::parse(line(2).as_bytes()).unwrap().is_dead());
+    }
+
+    #[test]
+    fn io_counts() {
+        let text = b"rchar: 1\nwchar: 2\nread_bytes: 4096\nwrite_bytes: 8192\n\
+                     cancelled_write_bytes: 5\n";
+        assert_eq!(parse_io(text), Some((4096, 8192)));
+        assert_eq!(parse_io(b"read_bytes: x\n"), None);
+        assert_eq!(parse_io(b""), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes: Vec<u8>, name: Vec<u8>) {
+            drop(Stat::parse(&bytes));
+            parse_io(&bytes);
+            prop_assert!(parse_named(&name).is_some());
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Clock ticks, pages, rounding, the time stamp.
+
+use std::sync::LazyLock;
+
+use jiff::Timestamp;
+
+/// The largest integer that every JSON reader gets exactly (2^53 - 1).
+const MAX_EXACT: u64 = (1 << 53) - 1;
+
+/// Now: RFC 3339, UTC, exactly six decimals.
+pub(super) fn now_ts() -> String {
+    format!("{:.6}", Timestamp::now())
+}
+
+/// `n`, kept below 2^53; odd file systems claim sizes above that.
+pub(super) fn exact(n: u64) -> u64 {
+    n.min(MAX_EXACT)
+}
+
+/// `x` rounded to two decimals; what is not a number, or below zero, is zero.
+pub(super) fn round2(x: f64) -> f64 {
+    let rounded = (x * 100.0).round() / 100.0;
+    if rounded.is_finite() && rounded > 0.0 {
+        rounded
+    } else {
+        0.0
+    }
+}
+
+/// Clock ticks per second, the unit of times in `proc_pid_stat(5)`; 100 nearly always.
+pub(super) fn ticks_per_second() -> u64 {
+    static TICKS: LazyLock<u64> = LazyLock::new(|| sysconf(libc::_SC_CLK_TCK, 100));
+    *TICKS
+}
+
+/// Bytes in a page, the unit of memory in `proc_pid_stat(5)`.
+pub(super) fn page_bytes() -> u64 {
+    static PAGE: LazyLock<u64> = LazyLock::new(|| sysconf(libc::_SC_PAGESIZE, 4096));
+    *PAGE
+}
+
+/// Clock ticks as milliseconds.
+pub(super) fn ticks_to_ms(ticks: u64) -> u64 {
+    ticks.saturating_mul(1000) / ticks_per_second()
+}
+
+/// A configuration value that is above zero, or `fallback`.
+fn sysconf(name: libc::c_int, fallback: u64) -> u64 {
+    // SAFETY: sysconf(3) takes an integer, touches no memory of ours, and answers -1 to
+    // a name that it does not know.
+    let value = unsafe { libc::sysconf(name) };
+    match u64::try_from(value) {
+        Ok(value) if value > 0 => value,
+        _ => fallback,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_stamp_has_six_decimals() {
+        let ts = now_ts();
+        assert_eq!(ts.len(), "2026-11-21T21:49:00.123456Z".len(), "{ts}");
+        assert!(ts.ends_with('Z'));
+        assert_eq!(ts.as_bytes()[19], b'.');
+    }
+
+    #[test]
+    fn rounding_is_finite() {
+        assert_eq!(round2(12.345_678).to_string(), "12.35");
+        for odd in [
+            f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            -0.0,
+            -3.0,
+            f64::MAX,
+        ] {
+            let r = round2(odd);
+            assert!(r.is_finite() && r.is_sign_positive(), "{odd} gave {r}");
+        }
+    }
+
+    #[test]
+    fn integers_stay_exact() {
+        assert_eq!(exact(u64::MAX), 9_007_199_254_740_991);
+        assert_eq!(exact(7), 7);
+        assert!(ticks_to_ms(u64::MAX) > 0);
+    }
+}

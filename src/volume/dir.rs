@@ -1,0 +1,280 @@
+//! A folder held open: files are opened relative to it, never through a
+//! symbolic link, and a FIFO or device never hangs or fools us.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use super::VolumeError;
+use super::error::IoContext;
+
+/// Which file a descriptor or a name stands for: device and inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileKey {
+    dev: u64,
+    ino: u64,
+}
+
+impl From<&Stat> for FileKey {
+    fn from(stat: &Stat) -> Self {
+        Self {
+            dev: stat.st_dev,
+            ino: stat.st_ino,
+        }
+    }
+}
+
+/// An open folder and the path that messages show for it.
+#[derive(Debug)]
+pub struct Dir {
+    fd: OwnedFd,
+    path: PathBuf,
+    key: FileKey,
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+const DIR_FLAGS: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
+/// `NONBLOCK`: the open of a FIFO returns instead of waiting for a writer.
+const FILE_FLAGS: OFlags = OFlags::NOFOLLOW
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::CLOEXEC);
+
+impl Dir {
+    fn new(fd: OwnedFd, path: PathBuf) -> Result<Self, VolumeError> {
+        let stat = rustix::fs::fstat(&fd).at("look at", &path)?;
+        let key = FileKey::from(&stat);
+        Ok(Self { fd, path, key })
+    }
+
+    /// Opens a folder by its path; links on the way are followed, since whoever
+    /// names a folder may name it as he likes.
+    ///
+    /// # Errors
+    /// The folder is missing, is no folder, or may not be read.
+    pub fn open(path: &Path) -> Result<Self, VolumeError> {
+        let fd = rustix::fs::open(path, OFlags::RDONLY | DIR_FLAGS, Mode::empty());
+        Self::new(not_a_folder(fd, path)?, path.to_owned())
+    }
+
+    /// Opens a folder below this one, component by component, through no link.
+    ///
+    /// # Errors
+    /// A component is missing, is no folder, or may not be read.
+    pub fn sub(&self, name: &str) -> Result<Self, VolumeError> {
+        let mut path = self.path.clone();
+        let mut fd: Option<OwnedFd> = None;
+        for part in name.split('/') {
+            path.push(part);
+            let at = fd.as_ref().map_or(self.fd.as_fd(), AsFd::as_fd);
+            let flags = OFlags::RDONLY | DIR_FLAGS | OFlags::NOFOLLOW;
+            let next = rustix::fs::openat(at, part, flags, Mode::empty());
+            fd = Some(not_a_folder(next, &path)?);
+        }
+        match fd {
+            Some(fd) => Self::new(fd, path),
+            None => Err(VolumeError::NotAFolder { path }),
+        }
+    }
+
+    /// Like [`Dir::sub`], making the folder (one component) where it is missing;
+    /// also tells whether it was made.
+    ///
+    /// # Errors
+    /// As [`Dir::sub`], or the folder cannot be made.
+    pub fn make_sub(&self, name: &str) -> Result<(Self, bool), VolumeError> {
+        match self.sub(name) {
+            Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => {}
+            found => return Ok((found?, false)),
+        }
+        let made = match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o777)) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
+            Err(e) => return Err(e).at("make the folder", self.path.join(name)),
+        };
+        Ok((self.sub(name)?, made))
+    }
+
+    /// A second handle of the same folder.
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub fn try_clone(&self) -> Result<Self, VolumeError> {
+        let fd = self.fd.try_clone().at("hold open", &self.path)?;
+        Ok(Self {
+            fd,
+            path: self.path.clone(),
+            key: self.key,
+        })
+    }
+
+    /// The path that messages show.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Which folder this is.
+    pub fn key(&self) -> FileKey {
+        self.key
+    }
+
+    /// Looks at a name below this folder without following a last link;
+    /// `None` where there is nothing.
+    ///
+    /// # Errors
+    /// The operating system refuses the look.
+    pub fn stat(&self, name: &str) -> Result<Option<Stat>, VolumeError> {
+        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(e) => Err(e).at("look at", self.path.join(name)),
+        }
+    }
+
+    /// Opens any regular file to be read; `None` where there is nothing.
+    ///
+    /// # Errors
+    /// The name is a link, FIFO, folder or device, or may not be read.
+    pub fn read(&self, name: &str) -> Result<Option<File>, VolumeError> {
+        let path = || self.path.join(name);
+        let flags = OFlags::RDONLY | FILE_FLAGS;
+        let file = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(fd) => File::from(fd),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::LOOP) => return Err(unsafe_file(path(), "a symbolic link")),
+            Err(e) => return Err(e).at("open", path()),
+        };
+        let stat = rustix::fs::fstat(&file).at("look at", path())?;
+        match not_regular(&stat) {
+            Some(what) => Err(unsafe_file(path(), what)),
+            None => Ok(Some(file)),
+        }
+    }
+
+    /// Opens a file to be written at its end and read, making it where it is
+    /// missing unless `create` is false.
+    ///
+    /// # Errors
+    /// The name is anything but a regular file with one link, or may not be written.
+    pub fn append(&self, name: &str, create: bool) -> Result<File, VolumeError> {
+        let flags = if create {
+            OFlags::CREATE
+        } else {
+            OFlags::empty()
+        };
+        self.open_to_write(name, flags | OFlags::RDWR | OFlags::APPEND)
+    }
+
+    /// Opens a file to be written and read at any place, making it where missing.
+    ///
+    /// # Errors
+    /// As [`Dir::append`].
+    pub fn write(&self, name: &str) -> Result<File, VolumeError> {
+        self.open_to_write(name, OFlags::CREATE | OFlags::RDWR)
+    }
+
+    /// Makes a file that must not be there yet.
+    ///
+    /// # Errors
+    /// It is there (kind `AlreadyExists`), or cannot be made.
+    pub fn create_new(&self, name: &str) -> Result<File, VolumeError> {
+        self.open_to_write(
+            name,
+            OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::APPEND,
+        )
+    }
+
+    fn open_to_write(&self, name: &str, flags: OFlags) -> Result<File, VolumeError> {
+        let path = || self.path.join(name);
+        let mode = Mode::from_raw_mode(0o666);
+        let file = match rustix::fs::openat(&self.fd, name, flags | FILE_FLAGS, mode) {
+            Ok(fd) => File::from(fd),
+            Err(Errno::LOOP) => return Err(unsafe_file(path(), "a symbolic link")),
+            Err(Errno::NXIO) => return Err(unsafe_file(path(), "a FIFO or a device")),
+            Err(Errno::ISDIR) => return Err(unsafe_file(path(), "a folder")),
+            Err(e) => return Err(e).at("open", path()),
+        };
+        let stat = rustix::fs::fstat(&file).at("look at", path())?;
+        match not_regular(&stat) {
+            Some(what) => Err(unsafe_file(path(), what)),
+            None if stat.st_nlink > 1 => Err(unsafe_file(path(), "a file with several links")),
+            None => Ok(file),
+        }
+    }
+
+    /// The names in this folder that are UTF-8, without `.` and `..`; others are
+    /// not ours.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn names(&self) -> Result<Vec<String>, VolumeError> {
+        let entries = rustix::fs::Dir::read_from(&self.fd).at("list", &self.path)?;
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.at("list", &self.path)?;
+            if let Ok(name) = entry.file_name().to_str()
+                && name != "."
+                && name != ".."
+            {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Makes the names in this folder durable.
+    ///
+    /// # Errors
+    /// The sync failed; then nothing is known about the names made since the last one.
+    pub fn sync(&self) -> Result<(), VolumeError> {
+        rustix::fs::fsync(&self.fd).at("sync", &self.path)
+    }
+
+    /// Removes a file below this folder; a missing one is fine.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn remove_file(&self, name: &str) -> Result<(), VolumeError> {
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(e).at("remove", self.path.join(name)),
+        }
+    }
+
+    /// Removes an empty folder below this one; says whether it is gone.
+    pub fn remove_empty_dir(&self, name: &str) -> bool {
+        rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR).is_ok()
+    }
+}
+
+fn not_a_folder(opened: Result<OwnedFd, Errno>, path: &Path) -> Result<OwnedFd, VolumeError> {
+    match opened {
+        Err(Errno::NOTDIR | Errno::LOOP) => Err(VolumeError::NotAFolder {
+            path: path.to_owned(),
+        }),
+        opened => opened.at("open", path),
+    }
+}
+
+fn unsafe_file(path: PathBuf, what: &'static str) -> VolumeError {
+    VolumeError::Unsafe { path, what }
+}
+
+fn not_regular(stat: &Stat) -> Option<&'static str> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => None,
+        FileType::Directory => Some("a folder"),
+        FileType::Symlink => Some("a symbolic link"),
+        FileType::Fifo => Some("a FIFO"),
+        _ => Some("a device or socket"),
+    }
+}

@@ -1,0 +1,80 @@
+//! Errors of the volume layer.
+
+use std::io;
+use std::path::PathBuf;
+
+/// What can go wrong while a volume is found, made or used.
+#[derive(Debug, thiserror::Error)]
+pub enum VolumeError {
+    /// No folder with `.omne/` from here up to the root.
+    #[error("no volume: neither {} nor a folder above it has an .omne folder", start.display())]
+    NotFound {
+        /// Where the search began.
+        start: PathBuf,
+    },
+    /// The folder named as a volume has no `.omne/`.
+    #[error("{} is not a volume: it has no .omne folder", root.display())]
+    NotAVolume {
+        /// The folder that was named.
+        root: PathBuf,
+    },
+    /// Something that is not a folder stands where one is needed.
+    #[error("{} is not a folder", path.display())]
+    NotAFolder {
+        /// What stands there.
+        path: PathBuf,
+    },
+    /// An `.omne` folder found on the way up belongs to somebody else.
+    #[error("{} belongs to another user (uid {owner})", path.display())]
+    Foreign {
+        /// The `.omne` folder.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
+    /// A file of the log is not a regular file with one link.
+    #[error("{} is {what}; runlog writes only to a regular file with one link", path.display())]
+    Unsafe {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        what: &'static str,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl VolumeError {
+    /// The underlying error of the operating system, where there is one.
+    pub fn io_kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Io { source, .. } => Some(source.kind()),
+            _ => None,
+        }
+    }
+}
+
+/// Puts the path and the attempt into an error of the operating system.
+pub(crate) trait IoContext<T> {
+    /// `action` is a verb that completes "cannot … <path>".
+    fn at(self, action: &'static str, path: impl Into<PathBuf>) -> Result<T, VolumeError>;
+}
+
+impl<T, E: Into<io::Error>> IoContext<T> for Result<T, E> {
+    fn at(self, action: &'static str, path: impl Into<PathBuf>) -> Result<T, VolumeError> {
+        self.map_err(|e| VolumeError::Io {
+            action,
+            path: path.into(),
+            source: e.into(),
+        })
+    }
+}

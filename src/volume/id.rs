@@ -1,0 +1,192 @@
+//! Checked ids: what a run or a job may be called.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest id, in bytes.
+const MAX_LEN: usize = 128;
+
+/// Why a text is not an id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} cannot be an id: {reason}")]
+pub struct IdError {
+    text: String,
+    reason: &'static str,
+}
+
+fn check(text: &str) -> Result<(), IdError> {
+    let reason = if text.is_empty() {
+        "it is empty"
+    } else if text.len() > MAX_LEN {
+        "it is longer than 128 characters"
+    } else if text == "latest" {
+        "`latest` means the newest run"
+    } else if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        "it must begin with a letter or a digit"
+    } else if !text.bytes().all(is_id_byte) {
+        "only letters, digits, `.`, `_` and `-` are allowed"
+    } else {
+        return Ok(());
+    };
+    Err(IdError {
+        text: text.chars().take(MAX_LEN).collect(),
+        reason,
+    })
+}
+
+fn is_id_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')
+}
+
+/// The longest id-like text that can be made of `text`: other characters become
+/// `-`, and `fallback` stands where nothing is left.
+fn sanitised(text: &str, max_len: usize, fallback: &str) -> String {
+    let mapped: String = text
+        .chars()
+        .map(|c| {
+            if c.is_ascii() && is_id_byte(c as u8) {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    let trimmed = mapped.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    let cut: String = trimmed.chars().take(max_len).collect();
+    let cut = cut.trim_end_matches('-');
+    if cut.is_empty() || cut == "latest" {
+        fallback.to_owned()
+    } else {
+        cut.to_owned()
+    }
+}
+
+macro_rules! id_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                check(text)?;
+                Ok(Self(text.to_owned()))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+            fn try_from(text: String) -> Result<Self, IdError> {
+                check(&text)?;
+                Ok(Self(text))
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+    };
+}
+
+id_type!(
+    /// The name of a run: `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`, not `latest`.
+    RunId
+);
+id_type!(
+    /// The name of a job within its run, by the same rule.
+    JobId
+);
+
+impl RunId {
+    /// `<name>-<lowercase ulid>`, the form of every id that runlog makes.
+    pub fn generate(name: &str, ulid: ulid::Ulid) -> Self {
+        // 26 characters of ULID and the hyphen have to fit as well.
+        let name = sanitised(name, MAX_LEN - 27, "run");
+        Self(format!("{name}-{}", ulid.to_string().to_ascii_lowercase()))
+    }
+}
+
+impl JobId {
+    /// An id made from the name of a program.
+    pub fn from_name(name: &str) -> Self {
+        // Room for the `-2`, `-3`, … of `numbered`.
+        Self(sanitised(name, MAX_LEN - 8, "job"))
+    }
+
+    /// The id with `-n` behind it, for the n-th job of one name.
+    #[must_use]
+    pub fn numbered(&self, n: usize) -> Self {
+        let base: String = self.0.chars().take(MAX_LEN - 8).collect();
+        Self(format!("{base}-{n}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_checked() {
+        for good in ["a", "0", "build-01k", "A.b_c-d", &"x".repeat(128)] {
+            assert!(good.parse::<RunId>().is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            ".",
+            "..",
+            "../x",
+            "-a",
+            ".a",
+            "_a",
+            "a/b",
+            "a b",
+            "a\0",
+            "a\n",
+            "é",
+            "latest",
+            &"x".repeat(129),
+        ] {
+            assert!(bad.parse::<RunId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn generated_ids_are_ids() {
+        let ulid = ulid::Ulid::from_parts(1, 2);
+        for name in [
+            "",
+            "..",
+            "cargo build",
+            "/",
+            "ünder",
+            "latest",
+            "-x-",
+            &"y".repeat(300),
+        ] {
+            let id = RunId::generate(name, ulid);
+            assert!(id.as_str().parse::<RunId>().is_ok(), "{name} gave {id}");
+            let job = JobId::from_name(name);
+            assert!(job.as_str().parse::<JobId>().is_ok(), "{name} gave {job}");
+            assert!(job.numbered(10_000).as_str().parse::<JobId>().is_ok());
+        }
+    }
+}

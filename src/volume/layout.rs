@@ -1,0 +1,80 @@
+//! Every name below a volume's root is made here.
+
+use super::{JobId, RunId};
+
+/// The folder that makes a folder a volume.
+pub const OMNE: &str = ".omne";
+/// Everything that changes while runs go on, from the root.
+pub const VAR: &str = ".omne/var";
+/// The runs, from the root.
+pub const RUNS: &str = ".omne/var/runs";
+/// The last ULID that was allocated, from the root.
+pub const ULID_LAST: &str = ".omne/var/.ulid-last";
+
+/// Its name in `var/`.
+pub const ULID_LAST_NAME: &str = ".ulid-last";
+
+/// What writers of a run lock.
+pub const LOCK: &str = "lock";
+/// The active segment of a run.
+pub const ACTIVE: &str = "events.jsonl";
+/// What was cut out of a damaged log.
+pub const QUARANTINE: &str = "quarantine";
+/// What the jobs of a run printed.
+pub const JOBS: &str = "jobs";
+
+/// The folder of a run, from the root of the volume.
+pub fn run_dir(run: &RunId) -> String {
+    format!("{RUNS}/{run}")
+}
+
+/// What the job printed, in its run's folder `jobs/`.
+pub fn job_out(job: &JobId) -> String {
+    format!("{job}.out")
+}
+
+/// Which bytes of [`job_out`] came when and from which stream.
+pub fn job_index(job: &JobId) -> String {
+    format!("{job}.out.idx")
+}
+
+/// The name of a sealed segment whose first event is `first_seq`.
+pub fn sealed(first_seq: u64) -> String {
+    format!("events-{first_seq:020}.jsonl")
+}
+
+/// The first `seq` of a sealed segment and whether it is compressed, from its name.
+pub fn parse_sealed(name: &str) -> Option<(u64, bool)> {
+    let stem = name.strip_prefix("events-")?;
+    let (digits, compressed) = match stem.strip_suffix(".jsonl.gz") {
+        Some(digits) => (digits, true),
+        None => (stem.strip_suffix(".jsonl")?, false),
+    };
+    let all_digits = digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit());
+    all_digits.then(|| digits.parse().ok().map(|seq| (seq, compressed)))?
+}
+
+/// The n-th attempt at a name for bytes cut from `offset` of the segment that
+/// begins with `first_seq`.
+pub fn quarantined(first_seq: u64, offset: u64, n: u32) -> String {
+    format!("{first_seq:020}@{offset}.{n}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sealed_names_round_trip() {
+        assert_eq!(parse_sealed(&sealed(7)), Some((7, false)));
+        assert_eq!(parse_sealed(&format!("{}.gz", sealed(7))), Some((7, true)));
+        for bad in [
+            "events.jsonl",
+            "events-7.jsonl",
+            "events-.jsonl",
+            "events-0000000000000000000x.jsonl",
+        ] {
+            assert_eq!(parse_sealed(bad), None, "{bad}");
+        }
+    }
+}

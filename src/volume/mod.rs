@@ -1,0 +1,15 @@
+//! A volume: a folder that holds `.omne/`, and the names of everything in it.
+
+mod clock;
+mod dir;
+mod error;
+mod id;
+pub mod layout;
+mod root;
+
+pub use clock::{now_ts, parse_ts};
+pub use dir::{Dir, FileKey};
+pub(crate) use error::IoContext;
+pub use error::VolumeError;
+pub use id::{IdError, JobId, RunId};
+pub use root::Volume;
