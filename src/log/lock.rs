@@ -26,6 +26,13 @@ const SPINS: u32 = 4;
 #[must_use = "the lock is let go of when this is dropped"]
 pub(super) struct Guard<'a>(&'a File);
 
+impl Guard<'_> {
+    /// Leaves the lock to the open file: it lasts until that is closed.
+    pub(super) fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         // Closing the file lets go of it too; there is nobody to tell.

@@ -5,14 +5,17 @@
 
 mod append;
 mod backward;
+mod catalog;
 pub mod data;
 mod dialect;
 mod envelope;
 mod error;
 mod event;
 mod foreign;
+mod lease;
 mod lines;
 mod lock;
+mod overview;
 pub mod payload;
 mod reader;
 mod repair;
@@ -23,14 +26,19 @@ mod sequence;
 mod state;
 mod tail;
 mod ulid_last;
+mod wait;
 
 pub use append::{Appended, Batch, Close, View};
 pub use backward::Backward;
+pub use catalog::{SelectError, list, open_dir, select};
 pub use dialect::Dialect;
 pub use envelope::{Envelope, Reason};
 pub use error::LogError;
 pub use event::{Draft, Durability, EventType, LINE_LIMIT};
+pub use lease::{Lease, LeaseState};
+pub use overview::{Overview, overview};
 pub use reader::{Damage, Item, Reader, fold};
 pub use run_log::RunLog;
 pub use state::{JobState, MAX_JOBS, Rollback, RunState, Stage};
 pub use ulid_last::allocate_ulid;
+pub use wait::Waiter;

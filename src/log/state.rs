@@ -136,6 +136,9 @@ pub struct RunState {
     /// Closed by its program as a failure, whatever its jobs say.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub aborted: bool,
+    /// In the sealed segments, before compression.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub sealed_bytes: u64,
     pub jobs_total: usize,
     pub jobs_failed: usize,
     /// `jobs` lacks some because the summary would be too long.
@@ -362,6 +365,14 @@ impl JobState {
             };
         }
     }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde asks for"
+)]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(line: &[u8]) -> Option<T> {

@@ -160,6 +160,19 @@ impl Dir {
         }
     }
 
+    /// Opens any regular file in the folder `sub` to be read; `None` where either is
+    /// missing.
+    ///
+    /// # Errors
+    /// As [`Dir::read`].
+    pub fn read_in(&self, sub: &str, name: &str) -> Result<Option<File>, VolumeError> {
+        match self.sub(sub) {
+            Ok(dir) => dir.read(name),
+            Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Opens a file to be written at its end and read, making it where it is
     /// missing unless `create` is false.
     ///

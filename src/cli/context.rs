@@ -1,0 +1,115 @@
+//! What every command gets: the volume, the streams, the colours.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+
+use crate::log::{Damage, select};
+use crate::render::Style;
+use crate::volume::{Dir, RunId, Volume, VolumeError};
+
+/// Options that every command takes.
+#[derive(Debug, clap::Args)]
+pub struct Global {
+    /// The folder that has `.omne` [default: the nearest one from here upwards]
+    #[arg(
+        short = 'C',
+        long,
+        global = true,
+        env = "RUNLOG_VOLUME",
+        value_name = "DIR",
+        hide_env_values = true
+    )]
+    volume: Option<PathBuf>,
+    /// When to use colours
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = false
+    )]
+    color: ColorWhen,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ColorWhen {
+    Auto,
+    Always,
+    Never,
+}
+
+impl Global {
+    fn named_volume(&self) -> Option<&Path> {
+        self.volume
+            .as_deref()
+            .filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// The volume that is named, or the nearest one.
+    pub(super) fn volume(&self) -> Result<Volume> {
+        Ok(match self.named_volume() {
+            Some(root) => Volume::open(root)?,
+            None => Volume::discover(&current_dir()?)?,
+        })
+    }
+
+    /// The same, made where there is none: where it is named, or in the current folder.
+    pub(super) fn make_volume(&self) -> Result<Volume> {
+        if let Some(root) = self.named_volume() {
+            return Ok(Volume::create(root)?);
+        }
+        let here = current_dir()?;
+        Ok(match Volume::discover(&here) {
+            Err(VolumeError::NotFound { .. }) => Volume::create(&here)?,
+            found => found?,
+        })
+    }
+
+    /// The run that a name stands for.
+    pub(super) fn run(&self, name: &str) -> Result<(RunId, Dir)> {
+        Ok(select(&self.volume()?, name)?)
+    }
+
+    /// How people's lines on stdout look.
+    pub(super) fn style(&self) -> Style {
+        let stdout = io::stdout();
+        let color = match self.color {
+            ColorWhen::Always => true,
+            ColorWhen::Never => false,
+            ColorWhen::Auto => {
+                let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+                wanted && stdout.is_terminal()
+            }
+        };
+        Style {
+            color,
+            width: terminal_width(),
+        }
+    }
+}
+
+fn current_dir() -> Result<PathBuf> {
+    std::env::current_dir().context("the current folder cannot be told")
+}
+
+/// Columns of the terminal; `None` where stdout is none.
+fn terminal_width() -> Option<u16> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(size.ws_col).filter(|columns| *columns > 0)
+}
+
+/// Says something to people, on stderr.
+pub(super) fn say(text: impl std::fmt::Display) {
+    // There is nobody to tell that stderr is gone.
+    drop(writeln!(io::stderr(), "{text}"));
+}
+
+/// Warns of damage that was passed over.
+pub(super) fn warn_of(damage: &[Damage]) {
+    for one in damage {
+        say(format_args!("warning: {one}"));
+    }
+}

@@ -1,0 +1,308 @@
+//! `runlog emit`.
+
+use std::io::{self, Read, Write as _};
+
+use anyhow::{Context as _, Result};
+use serde_json::value::RawValue;
+
+use super::Global;
+use super::context::say;
+use super::exit::{Code, UsageError};
+use super::values::parse_key_value;
+use crate::job::redact::Redactor;
+use crate::log::data::{self, Mask};
+use crate::log::payload::{Note, RunOpened};
+use crate::log::{
+    Batch, Close, Draft, Durability, EventType, LINE_LIMIT, LogError, RunLog, allocate_ulid,
+};
+use crate::volume::{JobId, RunId};
+
+/// Room that the frame and the name of a note need in its line, in bytes.
+const OVERHEAD: usize = 1 << 10;
+/// Read from stdin at a time, in bytes: as many lines as have come go out together.
+const CHUNK: usize = 256 << 10;
+
+/// Add a note to a run, from inside a job or from outside
+///
+/// Inside a job the run and the job are known from the environment. A note is durable
+/// when the command ends with 0: it survives a loss of power.
+///
+/// Exit codes: 0 stored; 1 the run is closed, or a line was refused; 2 wrong arguments;
+/// 3 no such volume or run; 6 the lock was not to be had; 7 not stored, or not durable.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// What the note is about
+    #[arg(required_unless_present = "lines")]
+    name: Option<String>,
+    /// The note's data
+    #[arg(value_name = "KEY=VALUE", value_parser = parse_key_value)]
+    pairs: Vec<(String, String)>,
+    /// The note's data as JSON; an object takes the pairs in too
+    #[arg(long, value_name = "JSON")]
+    data: Option<String>,
+    /// One note for each line of stdin: JSON as it is, other text as {"text": …}
+    #[arg(long, conflicts_with_all = ["data", "pairs"])]
+    lines: bool,
+    /// Print each stored event once it is durable
+    #[arg(long)]
+    ack: bool,
+    /// The run [default: that of the job around]
+    #[arg(long, value_name = "ID", env = "RUNLOG_RUN_ID", hide_env_values = true)]
+    run: Option<RunId>,
+    /// The job that the note belongs to [default: the job around]
+    #[arg(long, value_name = "ID")]
+    job: Option<JobId>,
+    /// Make the run if there is none; it stays open until `run --run ID --close`
+    #[arg(long)]
+    open: bool,
+    /// Do not wait for the disk: the note survives the end of every process, but not
+    /// a loss of power
+    #[arg(long)]
+    no_sync: bool,
+    /// Also append to a run that another program began
+    #[arg(long)]
+    force: bool,
+}
+
+pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
+    let redactor = redactor()?;
+    let mask_text = |text: &str| -> Option<String> {
+        let masked = redactor.as_ref()?.mask_str(text);
+        (*masked != *text).then(|| masked.into_owned())
+    };
+    let mask: Option<Mask<'_>> = redactor.is_some().then_some(&mask_text);
+    // Data that cannot be stored is refused before anything is made.
+    let data = args.data(mask)?;
+    let name = args.name.as_deref().unwrap_or("line");
+    let name = mask_text(name).unwrap_or_else(|| name.to_owned());
+
+    let emitter = Emitter {
+        log: args.open_log(global, &name)?,
+        name,
+        job: args.job()?,
+        durability: if args.no_sync {
+            Durability::Process
+        } else {
+            Durability::Power
+        },
+        ack: args.ack,
+        force: args.force,
+    };
+    if args.lines {
+        return emitter.lines(mask);
+    }
+    let draft = emitter.draft(data.as_deref())?;
+    emitter.store(&[draft])?;
+    Ok(Code::Ok)
+}
+
+/// What `run --redact` asked for, in a job's environment.
+fn redactor() -> Result<Option<Redactor>> {
+    let Some(specs) = std::env::var_os("RUNLOG_REDACT").filter(|v| !v.is_empty()) else {
+        return Ok(None);
+    };
+    let specs: Vec<String> = specs.to_string_lossy().lines().map(str::to_owned).collect();
+    let redactor =
+        Redactor::new(&specs, &|name| std::env::var_os(name)).map_err(|e| UsageError {
+            message: format!("RUNLOG_REDACT: {e}"),
+            hint: "unset RUNLOG_REDACT, or give it what `run --redact` takes, one on a line",
+        })?;
+    Ok(redactor)
+}
+
+impl Args {
+    fn data(&self, mask: Option<Mask<'_>>) -> Result<Option<Box<RawValue>>, LogError> {
+        let limit = LINE_LIMIT - OVERHEAD;
+        let made = match (&self.data, self.pairs.is_empty()) {
+            (None, true) => return Ok(None),
+            (None, false) => data::object_from_pairs(&self.pairs)?,
+            (Some(text), true) => return Ok(Some(data::compact(text, limit, mask)?)),
+            (Some(text), false) => {
+                data::with_pairs(&*data::compact(text, limit, None)?, &self.pairs)?
+            }
+        };
+        Ok(Some(data::compact(made.get(), limit, mask)?))
+    }
+
+    /// The job around counts only in the run around.
+    fn job(&self) -> Result<Option<JobId>> {
+        if let Some(job) = &self.job {
+            return Ok(Some(job.clone()));
+        }
+        let around = std::env::var("RUNLOG_RUN_ID").ok();
+        let in_run_around = match (&self.run, &around) {
+            (Some(run), Some(around)) => run.as_str() == around,
+            _ => false,
+        };
+        match std::env::var("RUNLOG_JOB_ID")
+            .ok()
+            .filter(|job| in_run_around && !job.is_empty())
+        {
+            Some(job) => Ok(Some(job.parse().context("RUNLOG_JOB_ID")?)),
+            None => Ok(None),
+        }
+    }
+
+    fn open_log(&self, global: &Global, name: &str) -> Result<RunLog> {
+        if !self.open {
+            let run = self.run.as_ref().ok_or_else(|| UsageError {
+                message: "no run is given".to_owned(),
+                hint: "name one with --run ID, make one with --open, or call it inside a job",
+            })?;
+            return Ok(RunLog::open(&global.volume()?, run)?);
+        }
+        let volume = global.make_volume()?;
+        let Some(run) = &self.run else {
+            let log = RunLog::create(&volume, name)?;
+            say(format_args!("run_id={}", log.run_id()));
+            return Ok(log);
+        };
+        match RunLog::open(&volume, run) {
+            Err(LogError::NoSuchRun { .. }) => Ok(RunLog::open_or_create(
+                &volume,
+                run,
+                Some(allocate_ulid(&volume)?),
+            )?),
+            opened => Ok(opened?),
+        }
+    }
+}
+
+struct Emitter {
+    log: RunLog,
+    name: String,
+    job: Option<JobId>,
+    durability: Durability,
+    ack: bool,
+    force: bool,
+}
+
+impl Emitter {
+    fn draft(&self, data: Option<&RawValue>) -> Result<Draft, LogError> {
+        let note = Note {
+            name: &self.name,
+            data,
+        };
+        Draft::new(EventType::Note, self.log.run_id(), self.job.as_ref(), &note)
+    }
+
+    /// Appends notes in one write, and prints them where that was asked for.
+    fn store(&self, notes: &[Draft]) -> Result<()> {
+        let appended = self.log.append_with(self.durability, |view| {
+            if view.is_foreign && !self.force {
+                return Err(LogError::ForeignRun {
+                    run: self.log.run_id().clone(),
+                });
+            }
+            let mut drafts = Vec::with_capacity(notes.len() + 1);
+            if view.is_new {
+                let opening = RunOpened {
+                    name: self.name.clone(),
+                    keep_open: true,
+                    host: None,
+                    runlog: Some(env!("CARGO_PKG_VERSION").to_owned()),
+                };
+                let run = self.log.run_id();
+                drafts.push(Draft::new(EventType::RunOpened, run, None, &opening)?);
+            }
+            drafts.extend_from_slice(notes);
+            Ok(Batch {
+                drafts,
+                close: Close::No,
+            })
+        })?;
+        if self.ack {
+            let mut out = io::stdout().lock();
+            out.write_all(&appended.bytes)?;
+            out.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Reads stdin to its end: what has come by then goes out together.
+    fn lines(&self, mask: Option<Mask<'_>>) -> Result<Code> {
+        let mut stdin = io::stdin().lock();
+        let mut input = InputLines::default();
+        let mut code = Code::Ok;
+        loop {
+            let more = input.read(&mut stdin).context("cannot read stdin")?;
+            let mut notes = Vec::new();
+            for (line_no, line) in input.take() {
+                let limit = LINE_LIMIT - OVERHEAD;
+                let note = line
+                    .ok_or(LogError::TooLong {
+                        bytes: LINE_LIMIT + 1,
+                        limit,
+                    })
+                    .and_then(|line| Ok(data::from_line(&line, limit, mask)?))
+                    .and_then(|data| self.draft(Some(&data)));
+                match note {
+                    Ok(note) => notes.push(note),
+                    Err(e) => {
+                        say(format_args!("error: line {line_no}: {e}"));
+                        code = Code::Negative;
+                    }
+                }
+            }
+            if !notes.is_empty() {
+                self.store(&notes)?;
+            }
+            if !more {
+                return Ok(code);
+            }
+        }
+    }
+}
+
+/// Lines of stdin, as many as have come; one that is too long is not held.
+#[derive(Default)]
+struct InputLines {
+    held: Vec<u8>,
+    chunk: Vec<u8>,
+    line_no: u64,
+    too_long: bool,
+    ended: bool,
+}
+
+impl InputLines {
+    /// Reads once; `false` at the end.
+    fn read(&mut self, stdin: &mut impl Read) -> io::Result<bool> {
+        self.chunk.resize(CHUNK, 0);
+        let n = loop {
+            match stdin.read(&mut self.chunk) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                n => break n?,
+            }
+        };
+        self.ended = n == 0;
+        self.held
+            .extend_from_slice(self.chunk.get(..n).unwrap_or_default());
+        Ok(!self.ended)
+    }
+
+    /// The whole lines that are held, without their `\n`, with their numbers; `None` for
+    /// one that is too long.
+    fn take(&mut self) -> Vec<(u64, Option<Vec<u8>>)> {
+        let mut lines = Vec::new();
+        let mut rest = self.held.as_slice();
+        while let Some(at) = memchr::memchr(b'\n', rest) {
+            let (line, after) = rest.split_at(at);
+            rest = after.get(1..).unwrap_or_default();
+            self.line_no += 1;
+            let fits = !std::mem::take(&mut self.too_long) && line.len() <= LINE_LIMIT;
+            lines.push((self.line_no, fits.then(|| line.to_vec())));
+        }
+        let mut rest = rest.to_vec();
+        if rest.len() > LINE_LIMIT {
+            self.too_long = true;
+            rest.clear();
+        }
+        if self.ended && (self.too_long || !rest.is_empty()) {
+            self.line_no += 1;
+            let rest = std::mem::take(&mut rest);
+            lines.push((self.line_no, (!self.too_long).then_some(rest)));
+        }
+        self.held = rest;
+        lines
+    }
+}

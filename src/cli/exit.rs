@@ -1,0 +1,195 @@
+//! Exit codes, and the one place that maps errors to them.
+
+use std::io;
+use std::process::ExitCode;
+
+use anyhow::Error;
+
+use super::context::say;
+use crate::job::StartError;
+use crate::log::{LogError, SelectError};
+use crate::volume::VolumeError;
+
+/// What a command's exit code says. `run` passes on the code of its job instead, with
+/// the codes of `timeout(1)` and of shells where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// Fine; an empty answer too.
+    Ok = 0,
+    /// A negative answer.
+    Negative = 1,
+    /// The arguments are wrong.
+    Usage = 2,
+    /// No such volume or run.
+    NotFound = 3,
+    /// Still running, or the wait is over.
+    Running = 4,
+    /// Damage or a gap in the log.
+    Damage = 5,
+    /// A lock was not to be had.
+    Locked = 6,
+    /// The operating system refused.
+    Io = 7,
+    /// `run`: the job ran into its time-out.
+    Timeout = 124,
+    /// `run`: runlog failed before the job began.
+    Runlog = 125,
+    /// `run`: the command may not be executed.
+    NotExecutable = 126,
+    /// `run`: there is no such command.
+    CommandNotFound = 127,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code as u8)
+    }
+}
+
+/// What clap has to say: help goes to stdout, errors to stderr with code 2.
+pub(super) fn usage(e: &clap::Error) -> ExitCode {
+    drop(e.print());
+    if e.use_stderr() {
+        Code::Usage.into()
+    } else {
+        Code::Ok.into()
+    }
+}
+
+/// The exit code of a command other than `run`.
+pub(super) fn of(result: Result<Code, Error>) -> ExitCode {
+    match result {
+        Ok(code) => code.into(),
+        Err(e) if is_broken_pipe(&e) => Code::Ok.into(),
+        Err(e) => {
+            let (code, text) = explain(&e);
+            say(text);
+            code.into()
+        }
+    }
+}
+
+/// A reader that has seen enough (`| head`) is no error.
+fn is_broken_pipe(e: &Error) -> bool {
+    e.downcast_ref::<io::Error>()
+        .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Wrong arguments that clap cannot see.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct UsageError {
+    pub message: String,
+    pub hint: &'static str,
+}
+
+/// The exit code of an error, and what people are told: what is wrong, and on a line
+/// of its own what to do.
+pub(super) fn explain(e: &Error) -> (Code, String) {
+    let (code, hint) = code_and_hint(e);
+    let mut text = format!("error: {e:#}");
+    if let Some(hint) = hint {
+        text.push_str("\nhint: ");
+        text.push_str(hint);
+    }
+    (code, text)
+}
+
+fn code_and_hint(e: &Error) -> (Code, Option<&'static str>) {
+    if let Some(usage) = e.downcast_ref::<UsageError>() {
+        return (Code::Usage, Some(usage.hint));
+    }
+    if let Some(e) = e.downcast_ref::<StartError>() {
+        return match e {
+            StartError::Log(e) => of_log(e),
+            StartError::System { .. } => (Code::Io, None),
+        };
+    }
+    if let Some(e) = e.downcast_ref::<SelectError>() {
+        return match e {
+            SelectError::Log(e) => of_log(e),
+            SelectError::Ambiguous { .. } => (
+                Code::Usage,
+                Some("give more characters of the id, or all of them"),
+            ),
+            SelectError::Malformed(_) => (Code::Usage, Some("`runlog status` lists the runs")),
+        };
+    }
+    if let Some(e) = e.downcast_ref::<LogError>() {
+        return of_log(e);
+    }
+    if let Some(e) = e.downcast_ref::<VolumeError>() {
+        return of_volume(e);
+    }
+    (Code::Io, None)
+}
+
+fn of_log(e: &LogError) -> (Code, Option<&'static str>) {
+    match e {
+        LogError::Volume(e) => of_volume(e),
+        LogError::LockTimeout { .. } => (
+            Code::Locked,
+            Some("another process holds the lock; `fuser -v` on that file tells which"),
+        ),
+        LogError::NoSuchRun { .. } => (Code::NotFound, Some("`runlog status` lists the runs")),
+        LogError::RunGone { .. } => (Code::NotFound, None),
+        LogError::Closed { .. } => (
+            Code::Negative,
+            Some("a closed run takes nothing more; start another one"),
+        ),
+        LogError::Unfinished { .. } => (
+            Code::Running,
+            Some("wait for them: runlog status --wait RUN"),
+        ),
+        LogError::JobTaken { .. } => (
+            Code::Usage,
+            Some("choose another --job, or leave it out to have one made"),
+        ),
+        LogError::TooManyJobs { .. } => (Code::Negative, Some("start another run")),
+        LogError::ForeignRun { .. } => (
+            Code::Usage,
+            Some("--force appends all the same; then only runlog can read the run"),
+        ),
+        LogError::NewerFormat { .. } => (Code::Damage, Some("use a newer runlog to write to it")),
+        LogError::TooLong { .. } | LogError::Data(_) => (Code::Usage, None),
+        LogError::NoSpace { .. } => (
+            Code::Io,
+            Some("make room on the disk (or raise the quota) and try again"),
+        ),
+        LogError::ShortWrite { .. } | LogError::Serialize(_) => (Code::Io, None),
+        LogError::NotDurable { .. } => (
+            Code::Io,
+            Some("do not repeat it: it is in the log; look after the disk"),
+        ),
+    }
+}
+
+fn of_volume(e: &VolumeError) -> (Code, Option<&'static str>) {
+    match e {
+        VolumeError::NotFound { .. } | VolumeError::NotAVolume { .. } => (
+            Code::NotFound,
+            Some("`runlog run` makes one; or name one with -C DIR"),
+        ),
+        VolumeError::NotAFolder { .. } => (Code::NotFound, Some("name another folder with -C DIR")),
+        VolumeError::Foreign { .. } => (
+            Code::NotFound,
+            Some("if you trust it, name its folder with -C DIR"),
+        ),
+        VolumeError::Unsafe { .. } => (Code::Io, Some("move it out of the way")),
+        VolumeError::Io { source, .. } => match source.kind() {
+            io::ErrorKind::NotFound => (
+                Code::NotFound,
+                Some("make the folder first, or name another one"),
+            ),
+            io::ErrorKind::PermissionDenied => {
+                (Code::Io, Some("check the owner and the mode of that path"))
+            }
+            io::ErrorKind::ReadOnlyFilesystem => (
+                Code::Io,
+                Some("name a folder on a writable file system with -C DIR"),
+            ),
+            io::ErrorKind::StorageFull => (Code::Io, Some("make room on the disk and try again")),
+            _ => (Code::Io, None),
+        },
+    }
+}

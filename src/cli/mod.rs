@@ -1,0 +1,58 @@
+//! The command line: one file for each command, and the only place that knows clap,
+//! the environment and exit codes.
+
+mod completions;
+mod context;
+mod emit;
+pub mod exit;
+mod run;
+mod status;
+mod tail;
+mod values;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use context::Global;
+
+/// Wrap a command, keep a crash-safe log of what happened to it, and answer questions
+/// about it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "runlog",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(Box<run::Args>),
+    Status(status::Args),
+    Tail(tail::Args),
+    Emit(emit::Args),
+    Completions(completions::Args),
+}
+
+/// Runs the command that the arguments ask for.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => return exit::usage(&e),
+    };
+    let global = &cli.global;
+    match cli.command {
+        Command::Run(args) => run::execute(&args, global),
+        Command::Status(args) => exit::of(status::execute(&args, global)),
+        Command::Tail(args) => exit::of(tail::execute(&args, global)),
+        Command::Emit(args) => exit::of(emit::execute(&args, global)),
+        Command::Completions(args) => exit::of(completions::execute(&args)),
+    }
+}

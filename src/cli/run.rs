@@ -1,0 +1,421 @@
+//! `runlog run`.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+
+use super::Global;
+use super::context::say;
+use super::exit::{self, Code, UsageError};
+use super::values::{parse_duration, parse_key_value, parse_load, parse_size};
+use crate::job::redact::Redactor;
+use crate::job::{After, Detached, End, Guards, JobSpec, Outcome, OutputMode, Setup, Trouble};
+use crate::job::{detach, run_job};
+use crate::log::payload::{ErrorKind, JobError, RunOpened};
+use crate::log::{Batch, Close, Durability, LogError, RunLog, allocate_ulid};
+use crate::volume::{JobId, RunId, Volume};
+
+/// Run a command and log what happens to it
+///
+/// The command's stdin, output, signals and exit code are passed through. Without --run
+/// the command gets a run of its own, which is closed with it.
+///
+/// Exit codes: the command's own; 128+N if signal N ended it; 124 time-out; 125 runlog
+/// failed before the start; 126 the command may not be executed; 127 no such command;
+/// 2 wrong arguments.
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "runlog run [OPTIONS] -- COMMAND [ARGS]…\n       runlog run --run ID --close"
+)]
+pub(super) struct Args {
+    /// The command and its arguments
+    #[arg(last = true, value_name = "COMMAND", required_unless_present = "close")]
+    command: Vec<OsString>,
+
+    /// Name of the run [default: that of the program]
+    #[arg(short, long, help_heading = "Run")]
+    name: Option<String>,
+    /// Join or open the run ID, which stays open for more jobs until it is closed
+    #[arg(long, value_name = "ID", help_heading = "Run")]
+    run: Option<RunId>,
+    /// Close the run (after the command, if one is given)
+    #[arg(long, requires = "run", help_heading = "Run")]
+    close: bool,
+    /// Id of the job in its run [default: made from the name of the program]
+    #[arg(long, value_name = "ID", help_heading = "Run")]
+    job: Option<JobId>,
+    /// Write the id of the run to a file
+    #[arg(long, value_name = "FILE", help_heading = "Run")]
+    id_file: Option<PathBuf>,
+    /// Start in the background, in a session of its own, and print the id of the run
+    #[arg(long, help_heading = "Run")]
+    detach: bool,
+    /// Also append to a run that another program began
+    #[arg(long, help_heading = "Run")]
+    force: bool,
+
+    /// Record a value that the job works on
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_key_value, help_heading = "Job")]
+    input: Vec<(String, String)>,
+    /// Record a label
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_key_value, help_heading = "Job")]
+    label: Vec<(String, String)>,
+    /// Run in this folder
+    #[arg(long, value_name = "DIR", help_heading = "Job")]
+    cwd: Option<PathBuf>,
+    /// Set a variable for the job; only its name is recorded
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_key_value, help_heading = "Job")]
+    env: Vec<(String, String)>,
+    /// Record the values of --env too
+    #[arg(long, help_heading = "Job")]
+    record_env: bool,
+    /// Mask in events and captured output: a regular expression, or the value of a variable
+    #[arg(
+        long,
+        value_name = "PATTERN|ENV:NAME",
+        help_heading = "Job",
+        allow_hyphen_values = true
+    )]
+    redact: Vec<String>,
+
+    /// Stop the job after this time (SIGTERM, then SIGKILL)
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]
+    timeout: Option<Duration>,
+    /// Time from SIGTERM to SIGKILL
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "10s", help_heading = "Supervision")]
+    kill_after: Duration,
+    /// Try a failed command again, so many times
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        help_heading = "Supervision"
+    )]
+    retries: u32,
+    /// Pause before it is tried again
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "1s", help_heading = "Supervision")]
+    retry_delay: Duration,
+    /// Run this with `sh -c` if the job fails or is interrupted
+    #[arg(long, value_name = "CMD", help_heading = "Supervision")]
+    rollback: Option<String>,
+    /// Record what the job's processes use, at this interval
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]
+    sample: Option<Duration>,
+    /// Start only if so much disk is free where the log is
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Supervision")]
+    require_free_disk: Option<u64>,
+    /// Start only if so much memory is available
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Supervision")]
+    require_free_mem: Option<u64>,
+    /// Start only if the load of the last minute is not higher
+    #[arg(long, value_name = "N", value_parser = parse_load, help_heading = "Supervision")]
+    max_load: Option<f64>,
+
+    /// Do not pass on the output, nor print the id of the run
+    #[arg(short, long, help_heading = "Output")]
+    quiet: bool,
+    /// Do not store the output
+    #[arg(long, help_heading = "Output")]
+    no_capture: bool,
+    /// Store no more than so much output
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Output")]
+    capture_limit: Option<u64>,
+}
+
+/// Where a detached supervisor reports: `ok`, or a code and a message.
+type Channel = Arc<Mutex<Option<File>>>;
+
+pub(super) fn execute(args: &Args, global: &Global) -> ExitCode {
+    if args.command.is_empty() {
+        return exit::of(close(args, global));
+    }
+    let prepared = args
+        .check()
+        .and_then(|spec| Ok((spec, global.make_volume()?)));
+    let (spec, volume) = match prepared {
+        Ok(prepared) => prepared,
+        Err(e) => return failed(&e),
+    };
+    if !args.detach {
+        return match supervise(args, &spec, &volume, &Channel::default()) {
+            Ok(outcome) => finish(&outcome),
+            Err(e) => failed(&e),
+        };
+    }
+    match detach().context("cannot start in the background") {
+        Err(e) => failed(&e),
+        Ok(Detached::Caller(said)) => relay(&said),
+        Ok(Detached::Supervisor(channel)) => {
+            let channel = Channel::new(Mutex::new(Some(channel)));
+            let (code, text) = match supervise(args, &spec, &volume, &channel) {
+                Ok(Outcome {
+                    end: End::NotStarted(error),
+                    ..
+                }) => (not_started(&error), format!("error: {}", error.message)),
+                Ok(_) => return Code::Ok.into(),
+                Err(e) => before_the_start(&e),
+            };
+            report(&channel, &format!("{} {text}", code as u8));
+            code.into()
+        }
+    }
+}
+
+/// Says something to the caller of `--detach`, once.
+fn report(channel: &Channel, text: &str) {
+    let channel = channel
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    if let Some(mut channel) = channel {
+        // A caller that is gone does not want to know.
+        drop(channel.write_all(text.as_bytes()));
+    }
+}
+
+/// What the supervisor said, to the caller of `--detach`.
+fn relay(said: &str) -> ExitCode {
+    let (code, text) = said
+        .split_once(' ')
+        .unwrap_or(("125", "error: the supervisor died before the start"));
+    if code == "ok" {
+        // A caller that does not read has the id in --id-file, or does not want it.
+        drop(writeln!(std::io::stdout(), "{text}"));
+        return Code::Ok.into();
+    }
+    say(text);
+    ExitCode::from(code.parse().unwrap_or(Code::Runlog as u8))
+}
+
+impl Args {
+    fn check(&self) -> Result<JobSpec> {
+        let here = std::env::current_dir().context("the current folder cannot be told")?;
+        let env = |name: &str| std::env::var_os(name);
+        let redactor = Redactor::new(&self.redact, &env).map_err(|e| UsageError {
+            message: format!("--redact: {e}"),
+            hint: "give a regular expression, or ENV:NAME for the value of a variable",
+        })?;
+        for (key, _) in &self.env {
+            if key.starts_with("RUNLOG_") {
+                return Err(anyhow!(UsageError {
+                    message: format!(
+                        "--env {key}: variables that begin with RUNLOG_ are set by runlog"
+                    ),
+                    hint: "choose another name",
+                }));
+            }
+        }
+        Ok(JobSpec {
+            argv: self.command.clone(),
+            cwd: self
+                .cwd
+                .as_ref()
+                .map_or_else(|| here.clone(), |dir| here.join(dir)),
+            env: self.env.clone(),
+            record_env: self.record_env,
+            inputs: self.input.clone(),
+            labels: self.label.clone(),
+            job_id: self.job.clone(),
+            rollback: self.rollback.clone(),
+            timeout: self.timeout,
+            kill_after: self.kill_after,
+            retries: self.retries,
+            retry_delay: self.retry_delay,
+            sample: self.sample.map(|d| d.max(Duration::from_millis(10))),
+            guards: Guards {
+                free_disk_bytes: self.require_free_disk,
+                free_mem_bytes: self.require_free_mem,
+                max_load: self.max_load,
+            },
+            output: OutputMode {
+                capture: !self.no_capture,
+                limit: self.capture_limit,
+                pass_on: !self.quiet && !self.detach,
+            },
+            redactor,
+            after: match (&self.run, self.close) {
+                (None, _) => After::CloseOwn,
+                (Some(_), true) => After::CloseIfLast,
+                (Some(_), false) => After::StayOpen,
+            },
+            detached: self.detach,
+            force: self.force,
+        })
+    }
+
+    /// The name of the run, masked.
+    fn run_name(&self, spec: &JobSpec) -> String {
+        let program = self
+            .command
+            .first()
+            .map(Path::new)
+            .and_then(Path::file_name);
+        let name = match (&self.name, &self.run, program) {
+            (Some(name), _, _) => name.clone(),
+            (None, Some(run), _) => run.to_string(),
+            (None, None, program) => program.unwrap_or_default().to_string_lossy().into_owned(),
+        };
+        match &spec.redactor {
+            Some(redactor) => redactor.mask_str(&name).into_owned(),
+            None => name,
+        }
+    }
+}
+
+fn supervise(args: &Args, spec: &JobSpec, volume: &Volume, channel: &Channel) -> Result<Outcome> {
+    let name = args.run_name(spec);
+    let log = match &args.run {
+        None => RunLog::create(volume, &name)?,
+        Some(run) => RunLog::open_or_create(volume, run, Some(allocate_ulid(volume)?))?,
+    };
+    let run = log.run_id().clone();
+    let log = Arc::new(log);
+    let outcome = write_id(args, &run).and_then(|()| {
+        let setup = setup(args, name, volume, &log, channel)?;
+        Ok(run_job(spec, setup)?)
+    });
+    if outcome.is_err()
+        && args.run.is_none()
+        && let Some(log) = Arc::into_inner(log)
+    {
+        log.abandon();
+    }
+    outcome
+}
+
+fn write_id(args: &Args, run: &RunId) -> Result<()> {
+    match &args.id_file {
+        None => Ok(()),
+        Some(path) => std::fs::write(path, format!("{run}\n"))
+            .with_context(|| format!("cannot write the id of the run to {}", path.display())),
+    }
+}
+
+fn setup<'a>(
+    args: &Args,
+    name: String,
+    volume: &'a Volume,
+    log: &Arc<RunLog>,
+    channel: &Channel,
+) -> Result<Setup<'a>> {
+    let root = volume
+        .path()
+        .canonicalize()
+        .context("the path of the volume cannot be told")?;
+    let mut env = vec![("RUNLOG_VOLUME", root.into_os_string())];
+    if !args.redact.is_empty() {
+        env.push(("RUNLOG_REDACT", args.redact.join("\n").into()));
+    }
+    let announced = (!args.quiet && !args.detach).then(|| log.run_id().clone());
+    let channel = Arc::clone(channel);
+    let run = log.run_id().clone();
+    let trouble: Trouble = Arc::new(|text| say(format_args!("runlog: {text}")));
+    Ok(Setup {
+        volume,
+        log: Arc::clone(log),
+        opening: RunOpened {
+            name,
+            keep_open: args.run.is_some(),
+            host: Some(
+                rustix::system::uname()
+                    .nodename()
+                    .to_string_lossy()
+                    .into_owned(),
+            ),
+            runlog: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        },
+        path_variable: std::env::var_os("PATH"),
+        env,
+        trouble,
+        on_submitted: Box::new(move |_| {
+            if let Some(run) = announced {
+                say(format_args!("run_id={run}"));
+            }
+        }),
+        on_started: Box::new(move |started| match started {
+            Ok(()) => report(&channel, &format!("ok {run}")),
+            Err(e) => report(
+                &channel,
+                &format!(
+                    "{} error: the job of run {run} runs, but its start is not in the log: {e}",
+                    Code::Runlog as u8
+                ),
+            ),
+        }),
+    })
+}
+
+/// `run --run ID --close` without a command.
+fn close(args: &Args, global: &Global) -> Result<Code> {
+    let Some(run) = &args.run else {
+        return Ok(Code::Usage);
+    };
+    let log = RunLog::open(&global.volume()?, run)?;
+    let closed = log.append_with(Durability::Power, |view| {
+        if view.is_foreign && !args.force {
+            return Err(LogError::ForeignRun { run: run.clone() });
+        }
+        let close = if view.is_closed {
+            Close::No
+        } else {
+            Close::Now
+        };
+        Ok(Batch {
+            drafts: Vec::new(),
+            close,
+        })
+    })?;
+    if !closed.closed {
+        say(format_args!("run {run} was closed before"));
+    }
+    Ok(Code::Ok)
+}
+
+fn not_started(error: &JobError) -> Code {
+    match error.kind {
+        ErrorKind::NotFound => Code::CommandNotFound,
+        ErrorKind::NotExecutable => Code::NotExecutable,
+        _ => Code::Runlog,
+    }
+}
+
+/// Trouble before the start: 125, but for arguments that are wrong.
+fn before_the_start(e: &anyhow::Error) -> (Code, String) {
+    let (code, text) = exit::explain(e);
+    let code = if code == Code::Usage {
+        code
+    } else {
+        Code::Runlog
+    };
+    (code, text)
+}
+
+fn failed(e: &anyhow::Error) -> ExitCode {
+    let (code, text) = before_the_start(e);
+    say(text);
+    code.into()
+}
+
+fn finish(outcome: &Outcome) -> ExitCode {
+    if !outcome.unfinished.is_empty() {
+        let jobs = outcome.unfinished.join(", ");
+        say(format_args!(
+            "warning: the run stays open: these jobs have no end yet: {jobs}"
+        ));
+    }
+    match &outcome.end {
+        End::Exited(code) => ExitCode::from(*code as u8),
+        End::Signaled(signal) | End::Canceled(signal) => ExitCode::from(128 + *signal as u8),
+        End::TimedOut => Code::Timeout.into(),
+        End::NotStarted(error) => {
+            say(format_args!("error: {}", error.message));
+            not_started(error).into()
+        }
+    }
+}

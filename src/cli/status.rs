@@ -1,0 +1,168 @@
+//! `runlog status`.
+
+use std::io::{self, Write as _};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use jiff::Timestamp;
+
+use super::Global;
+use super::context::{say, warn_of};
+use super::exit::Code;
+use super::values::{parse_duration, parse_moment};
+use crate::job::{RunStateKind, examine};
+use crate::log::{Waiter, list, open_dir};
+use crate::render::{Format, JsonLines, People, RunReport};
+use crate::volume::{Dir, RunId, parse_ts};
+
+/// Show the runs of the volume, or one run in detail
+///
+/// RUN is an id, the beginning of one, or `latest`.
+///
+/// Exit codes: 0 fine; 2 wrong arguments; 3 no such volume or run; 5 damage in the log;
+/// 7 I/O. With --wait: 0 the run completed; 1 it failed, is lost or unknown; 4 the wait
+/// is over.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The run to show in detail
+    run: Option<String>,
+
+    /// Only runs in this state
+    #[arg(long, value_name = "STATE", value_parser = parse_state, conflicts_with = "run")]
+    state: Vec<RunStateKind>,
+    /// Only runs of this name
+    #[arg(long, conflicts_with = "run")]
+    name: Option<String>,
+    /// Only runs opened since then: a time, or how long ago
+    #[arg(long, value_name = "WHEN", value_parser = parse_moment, conflicts_with = "run")]
+    since: Option<Timestamp>,
+    /// Only the newest N runs
+    #[arg(short, long = "number", value_name = "N", conflicts_with = "run")]
+    number: Option<usize>,
+    /// Wait until the run has ended; its outcome is the exit code
+    #[arg(long, requires = "run")]
+    wait: bool,
+    /// Wait no longer than this
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "wait")]
+    timeout: Option<Duration>,
+    /// One line of JSON for each run
+    #[arg(long)]
+    json: bool,
+}
+
+fn parse_state(text: &str) -> Result<RunStateKind, String> {
+    RunStateKind::parse(text).ok_or_else(|| {
+        let all: Vec<_> = RunStateKind::ALL
+            .iter()
+            .map(|state| state.as_str())
+            .collect();
+        format!("a state is one of {}", all.join(", "))
+    })
+}
+
+pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
+    let format: Box<dyn Format> = match args.json {
+        true => Box::new(JsonLines),
+        false => Box::new(People(global.style())),
+    };
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let code = match &args.run {
+        Some(name) => {
+            let (run, dir) = global.run(name)?;
+            let (report, code) = if args.wait {
+                wait(args, run, &dir)?
+            } else {
+                look(run, &dir)?
+            };
+            format.run(&mut out, &report)?;
+            code
+        }
+        None => {
+            let (reports, code) = select_runs(args, global)?;
+            format.runs(&mut out, &reports)?;
+            code
+        }
+    };
+    out.flush()?;
+    Ok(code)
+}
+
+/// One run as it is now; damage is warned of.
+fn look(run: RunId, dir: &Dir) -> Result<(RunReport, Code)> {
+    let examined = examine(dir, true)?;
+    warn_of(&examined.overview.damage);
+    let code = if examined.overview.damage.is_empty() {
+        Code::Ok
+    } else {
+        Code::Damage
+    };
+    Ok((RunReport::new(run, examined), code))
+}
+
+/// Waits for the end of a run.
+fn wait(args: &Args, run: RunId, dir: &Dir) -> Result<(RunReport, Code)> {
+    let deadline = args.timeout.map(|t| Instant::now() + t);
+    let waiter = Waiter::new(dir);
+    loop {
+        let (report, _) = look(run.clone(), dir)?;
+        let code = match report.state {
+            RunStateKind::Completed => Code::Ok,
+            RunStateKind::Failed | RunStateKind::Lost | RunStateKind::Unknown => Code::Negative,
+            RunStateKind::Running | RunStateKind::Open => {
+                if deadline.is_some_and(|at| at <= Instant::now()) {
+                    return Ok((report, Code::Running));
+                }
+                waiter.wait(deadline);
+                continue;
+            }
+        };
+        return Ok((report, code));
+    }
+}
+
+fn select_runs(args: &Args, global: &Global) -> Result<(Vec<RunReport>, Code)> {
+    let volume = global.volume()?;
+    let mut reports = Vec::new();
+    let mut code = Code::Ok;
+    let Some(runs) = volume.runs()? else {
+        return Ok((reports, code));
+    };
+    for run in list(&volume)? {
+        let examined = match open_dir(&runs, &run) {
+            Ok(None) => continue,
+            Ok(Some(dir)) => examine(&dir, args.json),
+            Err(e) => Err(e),
+        };
+        match examined {
+            Ok(examined) => {
+                warn_of(&examined.overview.damage);
+                if !examined.overview.damage.is_empty() {
+                    code = Code::Damage;
+                }
+                reports.push(RunReport::new(run, examined));
+            }
+            // One run that cannot be read does not hide the others.
+            Err(e) => {
+                say(format_args!("warning: run {run}: {e}"));
+                code = Code::Io;
+            }
+        }
+    }
+    reports.retain(|run| args.wants(run));
+    reports.sort_by(|a, b| (&a.first_id, &a.run_id).cmp(&(&b.first_id, &b.run_id)));
+    if let Some(number) = args.number {
+        reports.drain(..reports.len().saturating_sub(number));
+    }
+    Ok((reports, code))
+}
+
+impl Args {
+    fn wants(&self, run: &RunReport) -> bool {
+        let opened = || run.opened_ts.as_deref().and_then(parse_ts);
+        (self.state.is_empty() || self.state.contains(&run.state))
+            && self.name.as_ref().is_none_or(|name| *name == run.name)
+            && self
+                .since
+                .is_none_or(|since| opened().is_some_and(|at| at >= since))
+    }
+}

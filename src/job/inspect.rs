@@ -1,0 +1,188 @@
+//! The state of a run as it is now: what its log says, and who is still alive.
+
+use serde::Serialize;
+
+use crate::log::payload::ProcessRef;
+use crate::log::{self, JobState, Lease, LeaseState, LogError, Overview, RunState, Stage};
+use crate::telemetry;
+use crate::volume::{Dir, JobId};
+
+/// What a run is, by the first that fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStateKind {
+    /// Closed, and no job failed.
+    Completed,
+    /// Closed, and some job failed.
+    Failed,
+    /// A job has no end, and its lease is held.
+    Running,
+    /// A job has no end, and nobody holds its lease.
+    Lost,
+    /// Not closed, and its writer cannot be seen.
+    Unknown,
+    /// Not closed, and no job is live.
+    Open,
+}
+
+impl RunStateKind {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Completed,
+        Self::Failed,
+        Self::Running,
+        Self::Lost,
+        Self::Unknown,
+        Self::Open,
+    ];
+
+    /// The state of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == name)
+    }
+
+    /// Its name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Running => "running",
+            Self::Lost => "lost",
+            Self::Unknown => "unknown",
+            Self::Open => "open",
+        }
+    }
+}
+
+/// The state of a run, and what it rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspected {
+    /// The state.
+    pub state: RunStateKind,
+    /// What it rests on, for people.
+    pub because: String,
+}
+
+/// Tells the state of the run in `dir` from its log and the leases of its jobs.
+pub fn inspect(dir: &Dir, run: &RunState) -> Inspected {
+    let told = |state, because| Inspected { state, because };
+    if run.is_closed() {
+        return match (run.aborted, run.jobs_failed) {
+            (true, _) => told(RunStateKind::Failed, "the run was aborted".to_owned()),
+            (_, 0) => told(
+                RunStateKind::Completed,
+                "the run is closed and no job failed".to_owned(),
+            ),
+            (_, n) => told(
+                RunStateKind::Failed,
+                format!(
+                    "the run is closed and {n} of {} jobs failed",
+                    run.jobs_total
+                ),
+            ),
+        };
+    }
+    let mut lost = None;
+    let mut unseen = None;
+    for job in run.unfinished() {
+        match lease_of(dir, job) {
+            Ok(LeaseState::Held) => {
+                let because = format!("the supervisor of job {} holds its lease", job.job_id);
+                return told(RunStateKind::Running, because);
+            }
+            Ok(state @ (LeaseState::Free | LeaseState::Missing)) => {
+                lost.get_or_insert_with(|| why_lost(job, state));
+            }
+            Err(e) => {
+                unseen.get_or_insert_with(|| {
+                    format!("the lease of job {} cannot be looked at: {e}", job.job_id)
+                });
+            }
+        }
+    }
+    if let Some(because) = lost {
+        return told(RunStateKind::Lost, because);
+    }
+    if let Some(because) = unseen {
+        return told(RunStateKind::Unknown, because);
+    }
+    let foreign = run.foreign || run.jobs.iter().any(|j| j.foreign && !j.stage.is_terminal());
+    if foreign {
+        let because = "the run is not closed, and its writer holds no lease";
+        return told(RunStateKind::Unknown, because.to_owned());
+    }
+    told(
+        RunStateKind::Open,
+        "the run is not closed, and no job is live".to_owned(),
+    )
+}
+
+fn lease_of(dir: &Dir, job: &JobState) -> Result<LeaseState, String> {
+    let id: JobId = job.job_id.parse().map_err(|e| format!("{e}"))?;
+    Lease::probe(dir, &id).map_err(|e| e.to_string())
+}
+
+fn why_lost(job: &JobState, lease: LeaseState) -> String {
+    let lease = match lease {
+        LeaseState::Missing => "its output file is gone",
+        _ => "nobody holds its lease",
+    };
+    let child = match (&job.process, job.stage) {
+        (Some(process), _) => child_of(process),
+        (None, Stage::Validated) => "its command may have been started".to_owned(),
+        (None, Stage::Started) => "it was between two attempts".to_owned(),
+        (None, _) => "its command was not started".to_owned(),
+    };
+    format!("job {} has no end and {lease}; {child}", job.job_id)
+}
+
+/// Whether the child itself lives on: told by boot, pid namespace, pid and start time;
+/// nothing is guessed.
+fn child_of(process: &ProcessRef) -> String {
+    let pid = process.pid;
+    if process.boot_id.is_none() || process.boot_id != telemetry::boot_id() {
+        return format!("its process {pid} belongs to another boot or host");
+    }
+    if process.pid_namespace.is_none() || process.pid_namespace != telemetry::pid_namespace() {
+        return format!(
+            "its process {pid} is in another pid namespace and cannot be seen from here"
+        );
+    }
+    match (process.start_ticks, telemetry::process_start_ticks(pid)) {
+        (Some(then), Some(now)) if then == now => format!("its process {pid} still runs"),
+        (None, Some(_)) => format!("whether its process {pid} still runs cannot be told"),
+        _ => format!("its process {pid} is dead"),
+    }
+}
+
+/// A run, its log and its leases looked at together.
+#[derive(Debug)]
+pub struct Examined {
+    /// What its log tells.
+    pub overview: Overview,
+    /// Its state now.
+    pub inspected: Inspected,
+}
+
+/// Looks at the run in `dir`: its log first, then its leases. A job whose lease is free
+/// may have written its end in between, so the log has the last word.
+///
+/// # Errors
+/// The log cannot be read.
+pub fn examine(dir: &Dir, all_jobs: bool) -> Result<Examined, LogError> {
+    let mut overview = log::overview(dir, all_jobs)?;
+    loop {
+        let inspected = inspect(dir, &overview.state);
+        if inspected.state == RunStateKind::Lost {
+            let again = log::overview(dir, all_jobs)?;
+            if again.events != overview.events {
+                overview = again;
+                continue;
+            }
+        }
+        return Ok(Examined {
+            overview,
+            inspected,
+        });
+    }
+}

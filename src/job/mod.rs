@@ -1,0 +1,23 @@
+//! Jobs: one wrapped command each, supervised from its submission to its end.
+
+mod capture;
+mod child;
+mod detach;
+mod error;
+mod inspect;
+mod recorder;
+pub mod redact;
+mod rollback;
+mod run;
+mod sink;
+mod spec;
+mod stages;
+mod sys;
+mod validate;
+
+pub use capture::{StreamId, Trouble};
+pub use detach::{Detached, detach};
+pub use error::StartError;
+pub use inspect::{Examined, Inspected, RunStateKind, examine, inspect};
+pub use run::{End, Outcome, Setup, run_job};
+pub use spec::{After, Guards, JobSpec, OutputMode};

@@ -1,0 +1,568 @@
+//! A job from its submission to its end.
+
+use std::ffi::OsString;
+use std::io;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::StartError;
+use super::capture::{self, Capture, JobEnds, Trouble};
+use super::child::{self, Child, Ended, Limit, Reach, Streams};
+use super::recorder::Recorder;
+use super::rollback;
+use super::sink::Sink;
+use super::spec::{After, JobSpec};
+use super::stages::{self, Stages, millis};
+use super::sys::{Signals, Status, signal_name};
+use super::validate::validate;
+use crate::log::payload::{
+    ErrorKind, JobEnded, JobError, JobStarted, JobValidated, ProcessRef, RunOpened,
+};
+use crate::log::{
+    Appended, Batch, Close, Draft, Durability, EventType, Lease, LogError, MAX_JOBS, RunLog, View,
+};
+use crate::telemetry::{self, Probe, Snapshots};
+use crate::volume::{JobId, Volume, layout};
+
+/// How long snapshots may take before a stage goes on without them.
+const SNAPSHOT_LIMIT: Duration = Duration::from_millis(250);
+/// How often the last event of a job is tried.
+const LAST_TRIES: u32 = 3;
+
+/// What a job needs besides its specification.
+pub struct Setup<'a> {
+    /// The volume.
+    pub volume: &'a Volume,
+    /// The log of the run, which may be new.
+    pub log: Arc<RunLog>,
+    /// What `run_opened` says, should the run be new.
+    pub opening: RunOpened,
+    /// `PATH` of our own environment.
+    pub path_variable: Option<OsString>,
+    /// Variables that tell the job where it runs, besides run and job id.
+    pub env: Vec<(&'static str, OsString)>,
+    /// Told about trouble that does not concern the job.
+    pub trouble: Trouble,
+    /// Told once the job's submission is durable, before it starts.
+    pub on_submitted: Box<dyn FnOnce(&JobId)>,
+    /// Told once its start is durable, or why it is not.
+    pub on_started: Box<dyn FnOnce(Result<(), &LogError>) + Send>,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// With an exit code.
+    Exited(i32),
+    /// By a signal.
+    Signaled(i32),
+    /// By its time-out.
+    TimedOut,
+    /// It never began.
+    NotStarted(JobError),
+    /// It was called off between two attempts.
+    Canceled(i32),
+}
+
+/// What became of a job and its run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How the last attempt ended.
+    pub end: End,
+    /// Jobs that kept the run open although it was to be closed.
+    pub unfinished: Vec<String>,
+}
+
+/// What stays the same over all attempts.
+pub(super) struct Context<'a> {
+    pub spec: &'a JobSpec,
+    pub log: Arc<RunLog>,
+    pub signals: Signals,
+    pub probe: Arc<Probe>,
+    pub sink: Arc<Mutex<Sink>>,
+    pub reach: Reach,
+    pub trouble: Trouble,
+    env: Vec<(&'static str, OsString)>,
+    captures: Vec<Capture>,
+}
+
+/// Runs a job: submits, validates, starts, supervises and ends it.
+///
+/// # Errors
+/// The job could not be submitted, and did not start. Trouble with the log after the
+/// start is told to `setup.trouble` and does not concern the job.
+pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> {
+    let volume = setup.volume.path();
+    let io_error = |action| move |source| StartError::System { action, source };
+    let reach = Reach::detect(spec.detached);
+    let signals =
+        Signals::block(reach == Reach::Group).map_err(io_error("take over the signals"))?;
+    let probe = Probe::start(volume.to_owned()).map_err(io_error("start the telemetry thread"))?;
+    let before = probe.take(Some(std::process::id()), SNAPSHOT_LIMIT);
+    let validated = validate(spec, volume, setup.path_variable.as_deref());
+
+    let log = setup.log;
+    let submission = Submission {
+        spec,
+        opening: setup.opening,
+        before,
+        validated: &validated,
+    };
+    let (stages, sink) = submission.submit(&log)?;
+    (setup.on_submitted)(&stages.job);
+
+    let mut env = setup.env;
+    env.push(("RUNLOG_RUN_ID", log.run_id().as_str().into()));
+    env.push(("RUNLOG_JOB_ID", stages.job.as_str().into()));
+    let mut context = Context {
+        spec,
+        log,
+        signals,
+        probe: Arc::new(probe),
+        sink: Arc::new(Mutex::new(sink)),
+        reach,
+        trouble: setup.trouble,
+        env,
+        captures: Vec::new(),
+    };
+    if let Err(error) = validated {
+        // `job_failed` is in the log already, with the submission.
+        return Ok(Outcome {
+            end: End::NotStarted(error),
+            unfinished: Vec::new(),
+        });
+    }
+    let outcome = context.attempts(stages, setup.on_started);
+    context.pass_on_the_rest();
+    Ok(outcome)
+}
+
+/// What precedes the start.
+struct Submission<'a> {
+    spec: &'a JobSpec,
+    opening: RunOpened,
+    before: Snapshots,
+    validated: &'a Result<std::path::PathBuf, JobError>,
+}
+
+impl Submission<'_> {
+    /// Under the run's locks: the run is open, the id is free, the output file is made,
+    /// its lease is taken, and all that precedes the start is written, in one batch.
+    fn submit(self, log: &RunLog) -> Result<(Stages, Sink), LogError> {
+        let mut made = None;
+        log.append_with(Durability::Power, |view| {
+            let (stages, sink, batch) = self.batch(log, view)?;
+            made = Some((stages, sink));
+            Ok(batch)
+        })?;
+        made.ok_or_else(|| LogError::NoSuchRun {
+            run: log.run_id().to_string(),
+        })
+    }
+
+    fn batch(&self, log: &RunLog, view: &View<'_>) -> Result<(Stages, Sink, Batch), LogError> {
+        let (spec, run) = (self.spec, log.run_id());
+        if view.is_closed {
+            return Err(LogError::Closed { run: run.clone() });
+        }
+        if view.is_foreign && !spec.force {
+            return Err(LogError::ForeignRun { run: run.clone() });
+        }
+        if view.state.jobs_total >= MAX_JOBS {
+            return Err(LogError::TooManyJobs {
+                run: run.clone(),
+                limit: MAX_JOBS,
+            });
+        }
+        let job = self.job_id(log, view)?;
+        let (jobs, _) = log.dir().make_sub(layout::JOBS)?;
+        let lease = Lease::take(&jobs, &job)?;
+        let index = match spec.output.capture {
+            true => Some(jobs.append(&layout::job_index(&job), true)?),
+            false => None,
+        };
+        let sink = Sink::new(lease, index, spec.output.limit, spec.redactor.as_ref());
+
+        let stages = Stages {
+            run: run.clone(),
+            job,
+            before: self.before.clone(),
+        };
+        let mut drafts = Vec::new();
+        if view.is_new {
+            drafts.push(Draft::new(EventType::RunOpened, run, None, &self.opening)?);
+        }
+        drafts.push(stages.submitted(&stages::submitted(spec))?);
+        let mut close = Close::No;
+        match self.validated {
+            Ok(program) => {
+                let program = program.to_string_lossy().into_owned();
+                drafts.push(stages.validated(&JobValidated { program })?);
+            }
+            Err(error) => {
+                let ended = JobEnded {
+                    error: Some(error.clone()),
+                    ..JobEnded::default()
+                };
+                drafts.push(stages.ended(&ended, &self.before)?);
+                close = closing(spec.after);
+            }
+        }
+        Ok((stages, sink, Batch { drafts, close }))
+    }
+
+    fn job_id(&self, log: &RunLog, view: &View<'_>) -> Result<JobId, LogError> {
+        if let Some(job) = &self.spec.job_id {
+            return match view.state.job(job.as_str()) {
+                None => Ok(job.clone()),
+                Some(_) => Err(LogError::JobTaken {
+                    run: log.run_id().clone(),
+                    job: job.clone(),
+                }),
+            };
+        }
+        let program = self.spec.argv.first().map(std::path::Path::new);
+        let name = program
+            .and_then(|p| p.file_name())
+            .unwrap_or_default()
+            .to_string_lossy();
+        let name = match &self.spec.redactor {
+            Some(redactor) => redactor.mask_str(&name).into_owned(),
+            None => name.into_owned(),
+        };
+        let base = JobId::from_name(&name);
+        let numbered = (2..).map(|n| base.numbered(n));
+        let free = |job: &JobId| view.state.job(job.as_str()).is_none();
+        Ok(std::iter::once(base.clone())
+            .chain(numbered)
+            .find(free)
+            .unwrap_or(base))
+    }
+}
+
+pub(super) fn closing(after: After) -> Close {
+    match after {
+        After::CloseOwn | After::CloseIfLast => Close::IfAllEnded,
+        After::StayOpen => Close::No,
+    }
+}
+
+impl Context<'_> {
+    fn attempts(
+        &mut self,
+        mut stages: Stages,
+        on_started: Box<dyn FnOnce(Result<(), &LogError>) + Send>,
+    ) -> Outcome {
+        let mut on_started = Some(on_started);
+        let mut attempt = 1;
+        loop {
+            let told = on_started.take().unwrap_or_else(|| Box::new(|_| {}));
+            let (end, mut event, interrupted, after) = match self.attempt(&stages, attempt, told) {
+                Ok(ended) => {
+                    let after = self.snapshot();
+                    let (end, event) = self.describe(&ended, attempt);
+                    (end, event, ended.interrupted, after)
+                }
+                Err(error) => {
+                    let event = JobEnded {
+                        error: Some(error.clone()),
+                        ..JobEnded::default()
+                    };
+                    (End::NotStarted(error), event, true, self.snapshot())
+                }
+            };
+            let failed = event.error.is_some();
+            if failed && !interrupted && attempt <= self.spec.retries {
+                event.retry_in_ms = Some(millis(self.spec.retry_delay));
+                self.retry_later(&stages, &event, &after);
+                if let Some(signal) = self.pause() {
+                    let event = canceled(attempt, signal);
+                    return self.conclude(&stages, End::Canceled(signal), &event);
+                }
+                attempt += 1;
+                stages.before = self.snapshot();
+                continue;
+            }
+            return self.conclude_with(&stages, end, &event, &after);
+        }
+    }
+
+    /// The host and its processes now; the job's tree is that of its supervisor.
+    pub(super) fn snapshot(&self) -> Snapshots {
+        self.probe.take(Some(std::process::id()), SNAPSHOT_LIMIT)
+    }
+
+    fn conclude(&mut self, stages: &Stages, end: End, event: &JobEnded) -> Outcome {
+        let after = self.snapshot();
+        self.conclude_with(stages, end, event, &after)
+    }
+
+    /// Writes the end of the job, rolls it back if that was asked for, and closes the
+    /// run if that is due.
+    fn conclude_with(
+        &mut self,
+        stages: &Stages,
+        end: End,
+        event: &JobEnded,
+        after: &Snapshots,
+    ) -> Outcome {
+        let began = !matches!(end, End::NotStarted(_));
+        let rollback = self
+            .spec
+            .rollback
+            .clone()
+            .filter(|_| event.error.is_some() && began);
+        let close = match rollback {
+            Some(_) => Close::No,
+            None => closing(self.spec.after),
+        };
+        let mut unfinished = self.write_last("the end of the job", close, |view| {
+            let ended = view
+                .state
+                .job(stages.job.as_str())
+                .is_some_and(|j| j.stage.is_terminal());
+            match ended {
+                true => Ok(Vec::new()),
+                false => Ok(vec![stages.ended(event, after)?]),
+            }
+        });
+        if let Some(command) = rollback {
+            unfinished = rollback::roll_back(self, stages, &command);
+        }
+        Outcome { end, unfinished }
+    }
+
+    fn retry_later(&self, stages: &Stages, event: &JobEnded, after: &Snapshots) {
+        let written = stages
+            .ended(event, after)
+            .and_then(|draft| self.log.append(&[draft], Durability::Process));
+        if let Err(e) = written {
+            (self.trouble)(&format!("a failed attempt is not in the log: {e}"));
+        }
+    }
+
+    /// Waits for the next attempt; gives the signal that calls it off.
+    fn pause(&self) -> Option<i32> {
+        let until = Instant::now() + self.spec.retry_delay;
+        loop {
+            while let Some(arrived) = self.signals.next() {
+                if child::asks_for_end(arrived.signal) {
+                    return Some(arrived.signal);
+                }
+            }
+            let left = until.checked_duration_since(Instant::now())?;
+            child::wait_readable(self.signals.fd(), left);
+        }
+    }
+
+    /// Runs the command once.
+    fn attempt(
+        &mut self,
+        stages: &Stages,
+        attempt: u32,
+        on_started: Box<dyn FnOnce(Result<(), &LogError>) + Send>,
+    ) -> Result<Ended, JobError> {
+        let canceled = |e: io::Error| JobError {
+            kind: ErrorKind::Canceled,
+            message: format!("runlog cannot start the job: {e}"),
+        };
+        let recorder = Recorder::start(
+            Arc::clone(&self.log),
+            stages.clone(),
+            Arc::clone(&self.probe),
+            self.spec.sample,
+            on_started,
+            Arc::clone(&self.trouble),
+        )
+        .map_err(canceled)?;
+        let program = self.spec.argv.first().cloned().unwrap_or_default();
+        let mut command = Command::new(&program);
+        command
+            .args(self.spec.argv.iter().skip(1))
+            .current_dir(&self.spec.cwd);
+        command.stdin(if self.spec.detached {
+            Stdio::null()
+        } else {
+            Stdio::inherit()
+        });
+        let child = match self.spawn(command).map_err(canceled)? {
+            Ok(child) => child,
+            Err(e) => {
+                recorder.finish();
+                return Err(spawn_error(&program.to_string_lossy(), &e));
+            }
+        };
+        recorder.started(JobStarted {
+            attempt,
+            process: ProcessRef {
+                pid: child.pid,
+                start_ticks: telemetry::process_start_ticks(child.pid),
+                pid_namespace: telemetry::pid_namespace(),
+                boot_id: telemetry::boot_id(),
+            },
+        });
+        let limit = Limit {
+            timeout: self.spec.timeout,
+            kill_after: self.spec.kill_after,
+        };
+        let ended = child.wait(&self.signals, limit);
+        self.drain();
+        recorder.finish();
+        ended.map_err(|e| JobError {
+            kind: ErrorKind::Lost,
+            message: format!("the end of the job cannot be told: {e}"),
+        })
+    }
+
+    /// Spawns a command whose output goes where the job's goes. The outer error is
+    /// ours, the inner one that of the command.
+    pub(super) fn spawn(&mut self, mut command: Command) -> io::Result<io::Result<Child>> {
+        command.envs(self.spec.env.iter().map(|(k, v)| (k, v)));
+        command.envs(self.env.iter().map(|(k, v)| (k, v)));
+        let mode = self.spec.output;
+        let streams = if mode.capture {
+            let (capture, JobEnds { stdout, stderr }) =
+                Capture::start(&self.sink, mode.pass_on, &self.trouble)?;
+            self.captures.push(capture);
+            Streams::Given { stdout, stderr }
+        } else if mode.pass_on {
+            Streams::Inherit
+        } else {
+            Streams::Given {
+                stdout: capture::null()?.into(),
+                stderr: capture::null()?.into(),
+            }
+        };
+        let child = Child::spawn(command, streams, &self.signals, self.reach);
+        if child.is_err() {
+            self.drain();
+        }
+        Ok(child)
+    }
+
+    /// Stores what the job has left in its pipes.
+    pub(super) fn drain(&mut self) {
+        if let Some(capture) = self.captures.last_mut() {
+            capture.drain();
+        }
+    }
+
+    /// Waits until all output was passed on, unless a signal asks for the end.
+    fn pass_on_the_rest(&self) {
+        for capture in &self.captures {
+            while !child::wait_for_either(&self.signals, capture.ended()) {
+                while let Some(arrived) = self.signals.next() {
+                    if child::asks_for_end(arrived.signal) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes an event that cannot be written later, trying again where it makes sense.
+    /// Gives the jobs that kept the run open.
+    pub(super) fn write_last(
+        &self,
+        what: &str,
+        close: Close,
+        mut drafts: impl FnMut(&View<'_>) -> Result<Vec<Draft>, LogError>,
+    ) -> Vec<String> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let written: Result<Appended, LogError> =
+                self.log.append_with(Durability::Power, |view| {
+                    Ok(Batch {
+                        drafts: drafts(view)?,
+                        close,
+                    })
+                });
+            match written {
+                Ok(appended) => return appended.unfinished,
+                Err(LogError::ShortWrite { .. } | LogError::Volume(_)) if tries < LAST_TRIES => {}
+                Err(e @ LogError::NotDurable { .. }) => {
+                    (self.trouble)(&format!("{what}: {e}"));
+                    return Vec::new();
+                }
+                Err(e) => {
+                    (self.trouble)(&format!("{what} is not in the log: {e}"));
+                    return Vec::new();
+                }
+            }
+        }
+    }
+
+    /// What the log and the caller are told about an attempt.
+    pub(super) fn describe(&self, ended: &Ended, attempt: u32) -> (End, JobEnded) {
+        let (exit_code, signal) = match ended.status {
+            Status::Exited(code) => (Some(code), None),
+            Status::Signaled(signal) => (None, Some(signal)),
+        };
+        let error = |kind, message| Some(JobError { kind, message });
+        let (end, error) = match ended.status {
+            _ if ended.timed_out => {
+                let limit = self.spec.timeout.unwrap_or_default();
+                let message = format!("it ran longer than {}", seconds(limit));
+                (End::TimedOut, error(ErrorKind::Timeout, message))
+            }
+            Status::Exited(0) => (End::Exited(0), None),
+            Status::Exited(code) => (
+                End::Exited(code),
+                error(ErrorKind::Exit, format!("it exited with code {code}")),
+            ),
+            Status::Signaled(signal) => {
+                let message = format!("{} ended it", signal_name(signal));
+                (End::Signaled(signal), error(ErrorKind::Signal, message))
+            }
+        };
+        let event = JobEnded {
+            attempt,
+            exit_code,
+            signal: signal.map(signal_name),
+            error,
+            duration_ms: Some(millis(ended.duration)),
+            cost: Some(ended.cost.clone()),
+            output: self.spec.output.capture.then(|| lock(&self.sink).output()),
+            retry_in_ms: None,
+        };
+        (end, event)
+    }
+}
+
+fn lock(sink: &Mutex<Sink>) -> MutexGuard<'_, Sink> {
+    sink.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn seconds(d: Duration) -> String {
+    format!("{} s", d.as_secs_f64())
+}
+
+fn canceled(attempt: u32, signal: i32) -> JobEnded {
+    JobEnded {
+        attempt,
+        error: Some(JobError {
+            kind: ErrorKind::Canceled,
+            message: format!(
+                "{} came before attempt {}",
+                signal_name(signal),
+                attempt + 1
+            ),
+        }),
+        ..JobEnded::default()
+    }
+}
+
+/// What a failed spawn says about the command, as a shell would.
+fn spawn_error(program: &str, e: &io::Error) -> JobError {
+    let kind = match e.kind() {
+        io::ErrorKind::NotFound => ErrorKind::NotFound,
+        io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock => ErrorKind::Canceled,
+        _ => ErrorKind::NotExecutable,
+    };
+    JobError {
+        kind,
+        message: format!("cannot execute {program}: {e}"),
+    }
+}

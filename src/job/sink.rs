@@ -1,0 +1,180 @@
+//! The files of a job's output: `jobs/<job_id>.out`, and the index that tells which
+//! bytes came when and from which stream. Trouble with them never harms the job: the
+//! capture ends, and the job's last event says why.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+
+use rustix::io::Errno;
+use rustix::pipe::SpliceFlags;
+
+use super::capture::StreamId;
+use super::redact::{Redactor, StreamMasker};
+use crate::log::Lease;
+use crate::log::payload::Output;
+use crate::volume::now_ts;
+
+/// Moved at a time without being copied, in bytes.
+const SPLICE: usize = 1 << 20;
+
+/// Where the output of a job is stored.
+#[derive(Debug)]
+pub(super) struct Sink {
+    /// The lease is held by the very file that the output goes to.
+    lease: Lease,
+    index: Option<File>,
+    capture: bool,
+    limit: u64,
+    output: Output,
+    maskers: [Option<StreamMasker>; 2],
+    /// The kernel cannot move bytes from a pipe into this file.
+    no_splice: bool,
+}
+
+impl Sink {
+    /// `index` is `None` where nothing is captured.
+    pub(super) fn new(
+        lease: Lease,
+        index: Option<File>,
+        limit: Option<u64>,
+        redactor: Option<&Redactor>,
+    ) -> Self {
+        Self {
+            lease,
+            capture: index.is_some(),
+            index,
+            limit: limit.unwrap_or(u64::MAX),
+            output: Output::default(),
+            maskers: [
+                redactor.map(Redactor::stream),
+                redactor.map(Redactor::stream),
+            ],
+            no_splice: redactor.is_some() || limit.is_some(),
+        }
+    }
+
+    /// What was printed and stored so far.
+    pub(super) fn output(&self) -> Output {
+        self.output.clone()
+    }
+
+    fn count(&mut self, stream: StreamId, n: usize) {
+        match stream {
+            StreamId::Stdout => self.output.stdout_bytes += n as u64,
+            StreamId::Stderr => self.output.stderr_bytes += n as u64,
+        }
+    }
+
+    fn masker(&mut self, stream: StreamId) -> &mut Option<StreamMasker> {
+        let [stdout, stderr] = &mut self.maskers;
+        match stream {
+            StreamId::Stdout => stdout,
+            StreamId::Stderr => stderr,
+        }
+    }
+
+    /// Stores what came, masked first.
+    pub(super) fn store(&mut self, stream: StreamId, bytes: &[u8]) {
+        self.count(stream, bytes.len());
+        if !self.capture {
+            return;
+        }
+        match self.masker(stream) {
+            None => self.write(stream, bytes),
+            Some(masker) => {
+                let mut masked = Vec::new();
+                masker.push(bytes, &mut masked);
+                self.write(stream, &masked);
+            }
+        }
+    }
+
+    /// The stream has ended: stores what its masker held back.
+    pub(super) fn finish(&mut self, stream: StreamId) {
+        let mut masked = Vec::new();
+        if let Some(masker) = self.masker(stream) {
+            masker.finish(&mut masked);
+        }
+        if self.capture {
+            self.write(stream, &masked);
+        }
+    }
+
+    fn write(&mut self, stream: StreamId, bytes: &[u8]) {
+        let room = self.limit.saturating_sub(self.output.captured_bytes);
+        let kept = bytes.get(..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
+        let kept = kept.unwrap_or_default();
+        let mut at = self.output.captured_bytes;
+        let mut rest = kept;
+        let mut failed = None;
+        while !rest.is_empty() {
+            match self.lease.file().write_at(rest, at) {
+                Ok(0) => failed = Some(io::Error::from(io::ErrorKind::WriteZero)),
+                Ok(n) => {
+                    at += n as u64;
+                    rest = rest.get(n..).unwrap_or_default();
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => failed = Some(e),
+            }
+            if failed.is_some() {
+                break;
+            }
+        }
+        self.stored(stream, at);
+        if let Some(e) = failed {
+            self.give_up(&e);
+        } else if kept.len() < bytes.len() {
+            self.capture = false;
+            self.output.truncated = Some("the capture limit was reached".to_owned());
+        }
+    }
+
+    /// Moves what is in the pipe into the file without a copy through us; `None` where
+    /// it has to be read instead (or there is nothing), `Some(0)` at the end.
+    pub(super) fn splice(&mut self, stream: StreamId, pipe: &OwnedFd) -> Option<usize> {
+        if self.no_splice || !self.capture {
+            return None;
+        }
+        let mut at = self.output.captured_bytes;
+        let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+        let to = self.lease.file();
+        match rustix::pipe::splice(pipe, None, to, Some(&mut at), SPLICE, flags) {
+            Ok(n) => {
+                self.count(stream, n);
+                self.stored(stream, at);
+                Some(n)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => None,
+            Err(_) => {
+                self.no_splice = true;
+                None
+            }
+        }
+    }
+
+    /// The bytes up to `end` are in the file: the index follows.
+    fn stored(&mut self, stream: StreamId, end: u64) {
+        if end == self.output.captured_bytes {
+            return;
+        }
+        self.output.captured_bytes = end;
+        let ts = now_ts();
+        let record = format!(
+            "{{\"end\":{end},\"stream\":\"{}\",\"ts\":\"{ts}\"}}\n",
+            stream.as_str()
+        );
+        if let Some(index) = &mut self.index
+            && index.write_all(record.as_bytes()).is_err()
+        {
+            self.index = None;
+        }
+    }
+
+    fn give_up(&mut self, e: &io::Error) {
+        self.capture = false;
+        self.output.truncated = Some(format!("the output could not be stored: {e}"));
+    }
+}

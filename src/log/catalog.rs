@@ -1,0 +1,146 @@
+//! The runs of a volume, and how people name them.
+
+use ulid::Ulid;
+
+use super::LogError;
+use super::reader::{Item, Reader};
+use super::segments::has_events;
+use super::state::RunState;
+use crate::volume::{Dir, RunId, Volume};
+
+/// Why a name does not stand for one run.
+#[derive(Debug, thiserror::Error)]
+pub enum SelectError {
+    /// Trouble while looking.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The name begins several ids.
+    #[error("{name} is not one run: {}", shown(candidates))]
+    Ambiguous {
+        /// What was asked for.
+        name: String,
+        /// The ids that begin with it.
+        candidates: Vec<RunId>,
+    },
+    /// The name cannot be an id or the beginning of one.
+    #[error(transparent)]
+    Malformed(#[from] crate::volume::IdError),
+}
+
+fn shown(candidates: &[RunId]) -> String {
+    let mut names: Vec<&str> = candidates.iter().map(RunId::as_str).take(4).collect();
+    if candidates.len() > names.len() {
+        names.push("…");
+    }
+    names.join(", ")
+}
+
+/// The ids of all folders that may hold a run, in no order.
+///
+/// # Errors
+/// The folder of the runs cannot be read.
+pub fn list(volume: &Volume) -> Result<Vec<RunId>, LogError> {
+    let Some(runs) = volume.runs()? else {
+        return Ok(Vec::new());
+    };
+    Ok(runs
+        .names()?
+        .iter()
+        .filter_map(|name| name.parse().ok())
+        .collect())
+}
+
+/// The folder of a run that has events; `None` for one in the making, and for what is
+/// no folder.
+///
+/// # Errors
+/// The folder may not be read.
+pub fn open_dir(runs: &Dir, run: &RunId) -> Result<Option<Dir>, LogError> {
+    use crate::volume::VolumeError::NotAFolder;
+    let dir = match runs.sub(run.as_str()) {
+        Ok(dir) => dir,
+        Err(NotAFolder { .. }) => return Ok(None),
+        Err(e) if e.io_kind() == Some(std::io::ErrorKind::NotFound) => return Ok(None),
+        Err(e) => return Err(e.into()),
+    };
+    Ok(has_events(&dir)?.then_some(dir))
+}
+
+/// The run that a name stands for: an exact id, a unique beginning of one, or `latest`,
+/// the one with the highest first event id.
+///
+/// # Errors
+/// No run has that name, or several begin with it.
+pub fn select(volume: &Volume, name: &str) -> Result<(RunId, Dir), SelectError> {
+    let missing = || LogError::NoSuchRun {
+        run: name.to_owned(),
+    };
+    if name != "latest" {
+        // A beginning of an id is an id, but for one that ends after `latest`.
+        let _: RunId = name.parse()?;
+    }
+    let runs = volume.runs().map_err(LogError::from)?.ok_or_else(missing)?;
+    if let Ok(run) = name.parse::<RunId>()
+        && let Some(dir) = open_dir(&runs, &run)?
+    {
+        return Ok((run, dir));
+    }
+    if name == "latest" {
+        return newest(volume, &runs)?.ok_or_else(|| missing().into());
+    }
+    let mut candidates = list(volume)?;
+    candidates.retain(|run| run.as_str().starts_with(name));
+    candidates.sort();
+    let mut found = Vec::new();
+    for run in candidates {
+        if let Some(dir) = open_dir(&runs, &run)? {
+            found.push((run, dir));
+        }
+    }
+    match (found.len(), found.pop()) {
+        (_, None) => Err(missing().into()),
+        (1, Some(only)) => Ok(only),
+        (_, Some(last)) => Err(SelectError::Ambiguous {
+            name: name.to_owned(),
+            candidates: found
+                .into_iter()
+                .chain([last])
+                .map(|(run, _)| run)
+                .collect(),
+        }),
+    }
+}
+
+fn newest(volume: &Volume, runs: &Dir) -> Result<Option<(RunId, Dir)>, LogError> {
+    let mut best: Option<(Option<Ulid>, RunId, Dir)> = None;
+    for run in list(volume)? {
+        let Some(dir) = open_dir(runs, &run)? else {
+            continue;
+        };
+        let id = first_id(&dir).unwrap_or(None);
+        if best
+            .as_ref()
+            .is_none_or(|(best_id, best_run, _)| (best_id, best_run) < (&id, &run))
+        {
+            best = Some((id, run, dir));
+        }
+    }
+    Ok(best.map(|(_, run, dir)| (run, dir)))
+}
+
+/// The id of the first event that the run ever had.
+fn first_id(dir: &Dir) -> Result<Option<Ulid>, LogError> {
+    let mut reader = Reader::open(dir)?;
+    let mut state = RunState::default();
+    while let Some(item) = reader.next_item()? {
+        match item {
+            Item::Event(env, line) => state.apply(&env, line),
+            Item::Foreign(_, line) => state.apply_foreign(line),
+            Item::Damage(_) => continue,
+        }
+        break;
+    }
+    Ok(state
+        .first_id
+        .and_then(|id| id.to_ascii_uppercase().parse().ok()))
+}

@@ -1,0 +1,91 @@
+//! What a run is, as cheaply as it can be told.
+
+use serde::Deserialize;
+
+use super::LogError;
+use super::backward::Backward;
+use super::dialect::{Class, classify};
+use super::reader::{Damage, Item, Reader};
+use super::segments::open_segments;
+use super::state::RunState;
+use crate::volume::{Dir, IoContext, layout};
+
+/// A run as its log tells it.
+#[derive(Debug)]
+pub struct Overview {
+    /// The folded state.
+    pub state: RunState,
+    /// How many events the run ever had.
+    pub events: u64,
+    /// Its log on disk, in bytes.
+    pub bytes: u64,
+    /// What was damaged, as far as it was read.
+    pub damage: Vec<Damage>,
+}
+
+/// Tells what the run in `dir` is. A finished run is answered from its last line
+/// alone, unless `all_jobs` are asked for and that line lacks some.
+///
+/// # Errors
+/// A segment cannot be read.
+pub fn overview(dir: &Dir, all_jobs: bool) -> Result<Overview, LogError> {
+    if let Some(finished) = from_last_line(dir)?
+        && !(all_jobs && finished.state.jobs_truncated)
+    {
+        return Ok(finished);
+    }
+    let segments = open_segments(dir)?;
+    let bytes = segments.iter().map(|s| s.len).sum();
+    let mut reader = Reader::of(segments);
+    let mut told = Overview {
+        state: RunState::default(),
+        events: 0,
+        bytes,
+        damage: Vec::new(),
+    };
+    let mut foreign = 0;
+    while let Some(item) = reader.next_item()? {
+        match item {
+            Item::Event(env, line) => told.state.apply(&env, line),
+            Item::Foreign(_, line) => {
+                foreign += 1;
+                told.state.apply_foreign(line);
+            }
+            Item::Damage(damage) => told.damage.push(damage),
+        }
+    }
+    told.events = reader.next_seq() + foreign;
+    Ok(told)
+}
+
+fn from_last_line(dir: &Dir) -> Result<Option<Overview>, LogError> {
+    #[derive(Deserialize)]
+    struct Last {
+        summary: Option<RunState>,
+    }
+    let Some(file) = dir.read(layout::ACTIVE)? else {
+        return Ok(None);
+    };
+    let path = dir.path().join(layout::ACTIVE);
+    let len = file.metadata().at("look at", &path)?.len();
+    let mut back = Backward::new(&file, len);
+    // A file that shrinks meanwhile is being mended: then it is read in full.
+    let Ok(Some(line)) = back.prev_line() else {
+        return Ok(None);
+    };
+    let Class::Ours(env) = classify(line.bytes) else {
+        return Ok(None);
+    };
+    let Ok(Last {
+        summary: Some(state),
+    }) = serde_json::from_slice(line.bytes)
+    else {
+        return Ok(None);
+    };
+    Ok(state.is_closed().then(|| Overview {
+        bytes: len + state.sealed_bytes,
+        events: env.seq + 1,
+        state,
+        damage: Vec::new(),
+    }))
+}

@@ -1,0 +1,142 @@
+//! One event as a line for people.
+
+use serde_json::Value;
+
+use super::text::{Style, Tone, duration, precise_time, safe, size};
+
+/// The line of an event, ours or another program's, from its JSON.
+pub fn event_line(line: &[u8], style: Style) -> String {
+    let Ok(event) = serde_json::from_slice::<Value>(line) else {
+        return safe(&String::from_utf8_lossy(line)).into_owned();
+    };
+    let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
+    let kind = text("type");
+    let ts = match event.get("ts") {
+        Some(Value::String(ts)) => precise_time(ts),
+        Some(Value::Number(s)) => {
+            let at = s
+                .as_i64()
+                .and_then(|s| jiff::Timestamp::from_second(s).ok());
+            at.map(|at| precise_time(&at.to_string()))
+                .unwrap_or_default()
+        }
+        _ => String::new(),
+    };
+    let seq = event
+        .get("seq")
+        .map(Value::to_string)
+        .unwrap_or_else(|| "-".to_owned());
+    let job = [text("job_id"), text("node_id")]
+        .into_iter()
+        .find(|s| !s.is_empty());
+    let (name, tone) = match kind {
+        "job_completed" => ("✓ completed", Tone::Good),
+        "job_failed" => ("✗ failed", Tone::Bad),
+        "job_started" => ("▶ started", Tone::Busy),
+        "job_submitted" => ("○ submitted", Tone::Plain),
+        "job_validated" => ("○ validated", Tone::Plain),
+        "job_sampled" => ("· sampled", Tone::Faint),
+        "job_rollback_started" => ("↩ rollback", Tone::Doubt),
+        "job_rolled_back" => ("↩ rolled back", Tone::Doubt),
+        "run_opened" => ("run opened", Tone::Plain),
+        "run_closed" => ("run closed", Tone::Plain),
+        "log_rotated" => ("log rotated", Tone::Faint),
+        "log_repaired" => ("log repaired", Tone::Doubt),
+        other => (other, Tone::Plain),
+    };
+    let name = safe(name);
+    let padding = " ".repeat(14_usize.saturating_sub(name.chars().count()));
+    let name = format!("{}{padding}", style.paint(tone, &name));
+    let ts = style.paint(Tone::Faint, &ts);
+    let job = job
+        .map(|job| format!("{}  ", safe(job)))
+        .unwrap_or_default();
+    let line = format!("{ts} {seq:>5}  {name}  {job}{}", details(kind, &event));
+    line.trim_end().to_owned()
+}
+
+fn details(kind: &str, event: &Value) -> String {
+    let text =
+        |at: &str| safe(event.pointer(at).and_then(Value::as_str).unwrap_or("")).into_owned();
+    let number = |at: &str| event.pointer(at).and_then(Value::as_u64);
+    let mut parts: Vec<String> = Vec::new();
+    match kind {
+        "run_opened" => parts.push(text("/name")),
+        "job_submitted" => {
+            let argv = event.get("argv").and_then(Value::as_array);
+            let words = argv.into_iter().flatten().filter_map(Value::as_str);
+            parts.push(safe(&words.collect::<Vec<_>>().join(" ")).into_owned());
+        }
+        "job_validated" => parts.push(text("/program")),
+        "job_started" => {
+            parts.extend(number("/pid").map(|pid| format!("pid {pid}")));
+            parts.extend(
+                number("/attempt")
+                    .filter(|n| *n > 1)
+                    .map(|n| format!("attempt {n}")),
+            );
+        }
+        "job_completed" | "job_failed" | "job_rolled_back" => {
+            parts.extend(
+                event
+                    .pointer("/error/message")
+                    .and_then(Value::as_str)
+                    .map(|m| safe(m).into_owned()),
+            );
+            parts.extend(
+                event
+                    .get("error")
+                    .and_then(Value::as_str)
+                    .map(|m| safe(m).into_owned()),
+            );
+            parts.extend(number("/duration_ms").map(duration));
+            parts.extend(number("/cost/cpu_ms").map(|ms| format!("{} CPU", duration(ms))));
+            parts.extend(number("/cost/max_rss_bytes").map(|b| format!("{} peak RSS", size(b))));
+            parts.extend(
+                number("/retry_in_ms").map(|ms| format!("tried again in {}", duration(ms))),
+            );
+        }
+        "job_sampled" => {
+            parts.extend(number("/job/processes").map(|n| format!("{n} processes")));
+            parts.extend(
+                event
+                    .pointer("/job/cpu_percent")
+                    .map(|p| format!("{p}% CPU")),
+            );
+            parts.extend(number("/job/rss_bytes").map(|b| format!("{} RSS", size(b))));
+        }
+        "job_rollback_started" => parts.push(text("/command")),
+        "run_closed" => {
+            parts.extend(number("/summary/jobs_total").map(|n| format!("{n} jobs")));
+            parts.extend(number("/summary/jobs_failed").map(|n| format!("{n} failed")));
+            parts.extend(number("/duration_ms").map(duration));
+        }
+        "note" => {
+            parts.push(text("/name"));
+            parts.extend(
+                event
+                    .get("data")
+                    .map(|data| safe(&data.to_string()).into_owned()),
+            );
+        }
+        "log_rotated" => parts.push(text("/sealed/file")),
+        "log_repaired" => {
+            parts.extend(number("/bytes").map(|n| format!("{n} bytes {}", text("/action"))));
+            parts.push(text("/quarantine"));
+        }
+        _ => {
+            for at in [
+                "/pipe",
+                "/kind",
+                "/message",
+                "/reason",
+                "/capability",
+                "/error/kind",
+            ] {
+                parts.push(text(at));
+            }
+        }
+    }
+    parts.retain(|part| !part.is_empty());
+    parts.join("  ")
+}

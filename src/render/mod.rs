@@ -1,0 +1,31 @@
+//! What the commands print: one trait, one file for each format. Tables are for people;
+//! JSON Lines have the same shape in every mode.
+
+mod event_line;
+mod json_lines;
+mod people;
+mod report;
+mod text;
+
+use std::io::{self, Write};
+
+pub use event_line::event_line;
+pub use json_lines::JsonLines;
+pub use people::People;
+pub use report::RunReport;
+pub use text::{Style, safe};
+
+/// A way to show runs.
+pub trait Format {
+    /// Several runs, oldest first.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    fn runs(&self, out: &mut dyn Write, runs: &[RunReport]) -> io::Result<()>;
+
+    /// One run in detail.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    fn run(&self, out: &mut dyn Write, run: &RunReport) -> io::Result<()>;
+}

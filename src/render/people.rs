@@ -1,0 +1,172 @@
+//! Tables for people; the only user of comfy-table.
+
+use std::io::{self, Write};
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use jiff::Timestamp;
+
+use super::text::{Style, Tone, duration, of_stage, of_state, safe, size, time};
+use super::{Format, RunReport};
+use crate::log::JobState;
+
+/// Tables and lines for people.
+#[derive(Debug, Clone, Copy)]
+pub struct People(pub Style);
+
+impl Format for People {
+    fn runs(&self, out: &mut dyn Write, runs: &[RunReport]) -> io::Result<()> {
+        if runs.is_empty() {
+            return Ok(());
+        }
+        let mut table = self.table(&["RUN", "STATE", "JOBS", "OPENED", "DURATION", "EVENTS"]);
+        for run in runs {
+            let (glyph, tone) = of_state(run.state);
+            let failed = match run.jobs_failed {
+                0 => String::new(),
+                n => format!(" ({n} failed)"),
+            };
+            table.add_row([
+                Cell::new(run.run_id.as_str()),
+                Cell::new(
+                    self.0
+                        .paint(tone, &format!("{glyph} {}", run.state.as_str())),
+                ),
+                Cell::new(format!("{}{failed}", run.jobs_total)),
+                Cell::new(run.opened_ts.as_deref().map(time).unwrap_or_default()),
+                right(run_duration(run)),
+                right(run.events.to_string()),
+            ]);
+        }
+        writeln!(out, "{}", trimmed(&table))
+    }
+
+    fn run(&self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
+        let (glyph, tone) = of_state(run.state);
+        writeln!(out, "run       {}", run.run_id)?;
+        writeln!(out, "name      {}", safe(&run.name))?;
+        writeln!(
+            out,
+            "state     {}",
+            self.0
+                .paint(tone, &format!("{glyph} {}", run.state.as_str()))
+        )?;
+        writeln!(out, "because   {}", safe(&run.because))?;
+        if let Some(ts) = &run.opened_ts {
+            let host = run
+                .host
+                .as_deref()
+                .map(|h| format!(" on {}", safe(h)))
+                .unwrap_or_default();
+            writeln!(out, "opened    {}{host}", time(ts))?;
+        }
+        if let Some(ts) = &run.closed_ts {
+            writeln!(out, "closed    {} (after {})", time(ts), run_duration(run))?;
+        }
+        writeln!(out, "log       {} events, {}", run.events, size(run.bytes))?;
+        if run.damaged > 0 {
+            let text = format!("{} places passed over", run.damaged);
+            writeln!(out, "damage    {}", self.0.paint(Tone::Bad, &text))?;
+        }
+        if run.jobs.is_empty() {
+            return Ok(());
+        }
+        let mut table = self.table(&[
+            "JOB", "STAGE", "EXIT", "DURATION", "CPU", "PEAK RSS", "COMMAND",
+        ]);
+        for job in &run.jobs {
+            let (glyph, tone) = of_stage(job.stage);
+            table.add_row([
+                Cell::new(safe(&job.job_id)),
+                Cell::new(
+                    self.0
+                        .paint(tone, &format!("{glyph} {}", job.stage.as_str())),
+                ),
+                Cell::new(exit_of(job)),
+                right(job_duration(job)),
+                right(job.cpu_ms.map(duration).unwrap_or_default()),
+                right(job.max_rss_bytes.map(size).unwrap_or_default()),
+                Cell::new(safe(&job.command)),
+            ]);
+        }
+        writeln!(out, "\n{}", trimmed(&table))?;
+        for job in &run.jobs {
+            if let Some(error) = &job.error {
+                let id = safe(&job.job_id).into_owned();
+                let text = format!("{id}: {} ({})", safe(&error.message), error.kind.as_str());
+                writeln!(out, "{}", self.0.paint(Tone::Bad, &text))?;
+            }
+            if let Some(rollback) = job.rollback.as_ref().filter(|r| r.started) {
+                let id = safe(&job.job_id);
+                let end = match (&rollback.error, rollback.ended) {
+                    (Some(e), _) => format!("failed: {}", safe(&e.message)),
+                    (None, true) => "done".to_owned(),
+                    (None, false) => "has no end in the log".to_owned(),
+                };
+                writeln!(out, "{id}: rollback {end}: {}", safe(&rollback.command))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl People {
+    fn table(&self, header: &[&str]) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_content_arrangement(ContentArrangement::Disabled);
+        if let Some(width) = self.0.width {
+            table
+                .set_width(width)
+                .set_content_arrangement(ContentArrangement::Dynamic);
+        }
+        table.set_header(header);
+        table
+    }
+}
+
+fn right(text: String) -> Cell {
+    Cell::new(text).set_alignment(CellAlignment::Right)
+}
+
+fn trimmed(table: &Table) -> String {
+    table
+        .trim_fmt()
+        .lines()
+        .map(str::trim_end)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn run_duration(run: &RunReport) -> String {
+    run.duration_ms.map(duration).unwrap_or_default()
+}
+
+/// How long the job took, or for how long it has been going on.
+fn job_duration(job: &JobState) -> String {
+    if let Some(ms) = job.duration_ms {
+        return duration(ms);
+    }
+    let start = job
+        .started_ts
+        .as_deref()
+        .and_then(|ts| ts.parse::<Timestamp>().ok());
+    match start.filter(|_| !job.stage.is_terminal()) {
+        Some(start) => {
+            let ms = Timestamp::now().duration_since(start).as_millis();
+            format!("{}…", duration(u64::try_from(ms).unwrap_or(0)))
+        }
+        None => String::new(),
+    }
+}
+
+fn exit_of(job: &JobState) -> String {
+    match (&job.signal, job.exit_code) {
+        (Some(signal), _) => safe(signal).into_owned(),
+        (None, Some(code)) => code.to_string(),
+        (None, None) => job
+            .error
+            .as_ref()
+            .map(|e| e.kind.as_str().to_owned())
+            .unwrap_or_default(),
+    }
+}

@@ -1,0 +1,158 @@
+//! Text for people: times, sizes, colours, and nothing that a terminal would obey.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::job::RunStateKind;
+use crate::log::Stage;
+
+/// How text looks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Style {
+    /// Whether escape sequences for colours are written. Colour is never the only sign.
+    pub color: bool,
+    /// Columns of the terminal, where there is one.
+    pub width: Option<u16>,
+}
+
+/// The colours that are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    Good,
+    Bad,
+    Busy,
+    Doubt,
+    Faint,
+    Plain,
+}
+
+impl Style {
+    /// The text in a colour, where colours are wanted.
+    pub(super) fn paint(self, tone: Tone, text: &str) -> String {
+        let code = match tone {
+            Tone::Good => "32",
+            Tone::Bad => "31",
+            Tone::Busy => "36",
+            Tone::Doubt => "33",
+            Tone::Faint => "2",
+            Tone::Plain => return text.to_owned(),
+        };
+        if self.color {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+/// The text without characters that a terminal would obey.
+pub fn safe(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return text.into();
+    }
+    let mut safe = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if c.is_control() {
+            safe.extend(c.escape_default());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe.into()
+}
+
+/// Glyph and tone of a run's state.
+pub(super) fn of_state(state: RunStateKind) -> (&'static str, Tone) {
+    match state {
+        RunStateKind::Completed => ("✓", Tone::Good),
+        RunStateKind::Failed => ("✗", Tone::Bad),
+        RunStateKind::Running => ("▶", Tone::Busy),
+        RunStateKind::Lost => ("!", Tone::Bad),
+        RunStateKind::Unknown => ("?", Tone::Doubt),
+        RunStateKind::Open => ("○", Tone::Plain),
+    }
+}
+
+/// Glyph and tone of a job's stage.
+pub(super) fn of_stage(stage: Stage) -> (&'static str, Tone) {
+    match stage {
+        Stage::Submitted | Stage::Validated => ("○", Tone::Plain),
+        Stage::Started => ("▶", Tone::Busy),
+        Stage::Completed => ("✓", Tone::Good),
+        Stage::Failed => ("✗", Tone::Bad),
+        Stage::RolledBack => ("↩", Tone::Bad),
+    }
+}
+
+/// A time in the system's time zone, to the second.
+pub(super) fn time(ts: &str) -> String {
+    local(ts, "%Y-%m-%d %H:%M:%S")
+}
+
+/// A time in the system's time zone, to the millisecond.
+pub(super) fn precise_time(ts: &str) -> String {
+    local(ts, "%Y-%m-%d %H:%M:%S%.3f")
+}
+
+fn local(ts: &str, format: &str) -> String {
+    match ts.parse::<Timestamp>() {
+        Ok(at) => at.to_zoned(TimeZone::system()).strftime(format).to_string(),
+        Err(_) => safe(ts).into_owned(),
+    }
+}
+
+/// A duration in two units at most: `87ms`, `1.23s`, `2m 03s`, `5h 07m`, `3d 04h`.
+pub(super) fn duration(ms: u64) -> String {
+    let s = ms / 1000;
+    match s {
+        0 => format!("{ms}ms"),
+        1..60 => format!("{}.{:02}s", s, ms % 1000 / 10),
+        60..3600 => format!("{}m {:02}s", s / 60, s % 60),
+        3600..86400 => format!("{}h {:02}m", s / 3600, s / 60 % 60),
+        _ => format!("{}d {:02}h", s / 86400, s / 3600 % 24),
+    }
+}
+
+/// A size with three digits or so: `512 B`, `3.4 MiB`.
+pub(super) fn size(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut value = bytes as f64;
+    let mut name = "B";
+    for unit in units {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        name = unit;
+    }
+    let mut text = String::new();
+    let digits = usize::from(name != "B" && value < 100.0);
+    drop(write!(text, "{value:.digits$} {name}"));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_can_read_it() {
+        assert_eq!(duration(87), "87ms");
+        assert_eq!(duration(1_234), "1.23s");
+        assert_eq!(duration(123_000), "2m 03s");
+        assert_eq!(duration(18_420_000), "5h 07m");
+        assert_eq!(duration(273_600_000), "3d 04h");
+        assert_eq!(size(512), "512 B");
+        assert_eq!(size(3_565_158), "3.4 MiB");
+        assert_eq!(size(u64::MAX), "16384 PiB");
+    }
+
+    #[test]
+    fn a_terminal_obeys_nothing() {
+        assert_eq!(safe("plain ✓"), "plain ✓");
+        assert_eq!(safe("a\x1b[2J\u{9b}b\n"), "a\\u{1b}[2J\\u{9b}b\\n");
+    }
+}
