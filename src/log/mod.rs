@@ -5,6 +5,8 @@
 
 mod append;
 mod backward;
+mod command_line;
+mod compose;
 pub mod data;
 mod dialect;
 mod envelope;
@@ -14,15 +16,23 @@ mod foreign;
 mod lines;
 mod lock;
 pub mod payload;
+mod put;
 mod reader;
 mod repair;
 mod reserve;
 mod run_log;
 mod segments;
 mod sequence;
+mod settle;
 mod state;
+mod sync;
 mod tail;
 mod ulid_last;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod repair_tests;
 
 pub use append::{Appended, Batch, Close, View};
 pub use backward::Backward;

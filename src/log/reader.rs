@@ -178,8 +178,11 @@ impl Current {
         &mut self,
         sequence: &mut Option<Sequence>,
     ) -> Result<Option<(Kind, bool)>, LogError> {
+        if self.broken {
+            return Ok(None);
+        }
+        let is_active = self.segment.first_seq.is_none();
         loop {
-            let is_active = self.segment.first_seq.is_none();
             let damage = |line, offset, reason| {
                 let file = self.segment.path.clone();
                 Kind::Damage(Damage {
@@ -192,10 +195,10 @@ impl Current {
             let line = match self.lines.next_line() {
                 Ok(Some(line)) => line,
                 Ok(None) => return Ok(None),
-                Err(_) if self.broken => return Ok(None),
                 Err(_) if self.segment.compressed => {
                     self.broken = true;
-                    return Ok(Some((damage(self.line + 1, 0, Reason::Compression), false)));
+                    let kind = damage(self.line + 1, self.lines.offset(), Reason::Compression);
+                    return Ok(Some((kind, false)));
                 }
                 Err(e) => return Err(e).at("read", &self.segment.path)?,
             };
@@ -207,7 +210,11 @@ impl Current {
                 Sound::Event { seq, rotated } => {
                     self.line += 1;
                     // What was before the oldest segment may have been dropped.
-                    let first = if rotated || !is_active { seq } else { 0 };
+                    let first = match self.segment.first_seq {
+                        Some(first_seq) => first_seq.min(seq),
+                        None if rotated => seq,
+                        None => 0,
+                    };
                     let (line_no, offset) = (self.line, line.offset);
                     return Ok(Some(
                         match sequence
@@ -238,7 +245,10 @@ impl Current {
                 Sound::Damage(reason) => {
                     self.line += 1;
                     let kind = damage(self.line, line.offset, reason);
-                    sequence.get_or_insert_default().damage();
+                    let first = self.segment.first_seq.unwrap_or(0);
+                    sequence
+                        .get_or_insert_with(|| Sequence::before(first))
+                        .damage();
                     return Ok(Some((kind, false)));
                 }
             }

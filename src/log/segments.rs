@@ -9,8 +9,8 @@ use flate2::read::MultiGzDecoder;
 
 use super::LogError;
 use super::lines::{Lines, Span};
-use super::tail::Tail;
-use crate::volume::{Dir, FileKey, IoContext, layout};
+use super::tail::{End, Tail};
+use crate::volume::{Dir, FileKey, IoContext, VolumeError, layout};
 
 /// How often a listing that changed under us is taken again.
 const TRIES: u32 = 100;
@@ -72,10 +72,14 @@ impl Segment {
             })
         };
         if !self.compressed {
-            return Tail::find(&self.file, self.len, &self.path, before);
+            return Tail::find(&self.file, self.len, &self.path, End::Sealed, before);
         }
         let mut tail = before()?;
-        tail.advance_over(self.lines(), &self.path, None)?;
+        match tail.advance_over(self.lines(), &self.path, End::Sealed, None) {
+            // What cannot be decompressed is damage; the run goes on behind it.
+            Err(LogError::Volume(VolumeError::Io { .. })) => tail.sequence.damage(),
+            done => drop(done?),
+        }
         Ok(tail)
     }
 }
