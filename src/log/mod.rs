@@ -30,9 +30,15 @@ mod tail;
 mod ulid_last;
 
 #[cfg(test)]
+mod close_tests;
+#[cfg(test)]
+mod copies_tests;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod repair_tests;
+#[cfg(test)]
+mod segments_tests;
 
 pub use append::{Appended, Batch, Close, View};
 pub use backward::Backward;
