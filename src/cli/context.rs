@@ -101,6 +101,14 @@ fn terminal_width() -> Option<u16> {
     Some(size.ws_col).filter(|columns| *columns > 0)
 }
 
+/// The name of this host.
+pub(super) fn host_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
 /// Says something to people, on stderr.
 pub(super) fn say(text: impl std::fmt::Display) {
     // There is nobody to tell that stderr is gone.

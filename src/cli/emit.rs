@@ -6,14 +6,15 @@ use anyhow::{Context as _, Result};
 use serde_json::value::RawValue;
 
 use super::Global;
-use super::context::say;
+use super::context::{host_name, say};
 use super::exit::{Code, UsageError};
 use super::values::parse_key_value;
 use crate::job::redact::Redactor;
 use crate::log::data::{self, Mask};
 use crate::log::payload::{Note, RunOpened};
 use crate::log::{
-    Batch, Close, Draft, Durability, EventType, LINE_LIMIT, LogError, RunLog, allocate_ulid,
+    Appended, Batch, Close, Draft, Durability, Envelope, EventType, LINE_LIMIT, LogError, RunLog,
+    allocate_ulid,
 };
 use crate::volume::{JobId, RunId};
 
@@ -77,7 +78,7 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let name = mask_text(name).unwrap_or_else(|| name.to_owned());
 
     let emitter = Emitter {
-        log: args.open_log(global, &name)?,
+        log: args.open_log(global, &name)?.allow_foreign(args.force),
         name,
         job: args.job()?,
         durability: if args.no_sync {
@@ -86,7 +87,7 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
             Durability::Power
         },
         ack: args.ack,
-        force: args.force,
+        may_be_new: args.open,
     };
     if args.lines {
         return emitter.lines(mask);
@@ -118,7 +119,7 @@ impl Args {
             (None, false) => data::object_from_pairs(&self.pairs)?,
             (Some(text), true) => return Ok(Some(data::compact(text, limit, mask)?)),
             (Some(text), false) => {
-                data::with_pairs(&*data::compact(text, limit, None)?, &self.pairs)?
+                data::with_pairs(&data::compact(text, limit, None)?, &self.pairs)?
             }
         };
         Ok(Some(data::compact(made.get(), limit, mask)?))
@@ -174,7 +175,7 @@ struct Emitter {
     job: Option<JobId>,
     durability: Durability,
     ack: bool,
-    force: bool,
+    may_be_new: bool,
 }
 
 impl Emitter {
@@ -188,18 +189,33 @@ impl Emitter {
 
     /// Appends notes in one write, and prints them where that was asked for.
     fn store(&self, notes: &[Draft]) -> Result<()> {
-        let appended = self.log.append_with(self.durability, |view| {
-            if view.is_foreign && !self.force {
-                return Err(LogError::ForeignRun {
-                    run: self.log.run_id().clone(),
-                });
+        let appended = if !self.may_be_new {
+            self.log.append(notes, self.durability)?
+        } else {
+            self.store_opening(notes)?
+        };
+        if self.ack {
+            // What opened or mended the log in the same write is not what was asked for.
+            let lines = appended.bytes.split_inclusive(|b| *b == b'\n');
+            let mut out = io::BufWriter::new(io::stdout().lock());
+            for line in lines.filter(|line| is_note(line)) {
+                out.write_all(line)?;
             }
+            out.flush()?;
+        }
+        Ok(())
+    }
+
+    /// The same for a run that may have to be opened.
+    fn store_opening(&self, notes: &[Draft]) -> Result<Appended, LogError> {
+        let budget = EventType::Note.lock_budget();
+        self.log.append_with(self.durability, budget, |view| {
             let mut drafts = Vec::with_capacity(notes.len() + 1);
             if view.is_new {
                 let opening = RunOpened {
                     name: self.name.clone(),
                     keep_open: true,
-                    host: None,
+                    host: Some(host_name()),
                     runlog: Some(env!("CARGO_PKG_VERSION").to_owned()),
                 };
                 let run = self.log.run_id();
@@ -210,13 +226,7 @@ impl Emitter {
                 drafts,
                 close: Close::No,
             })
-        })?;
-        if self.ack {
-            let mut out = io::stdout().lock();
-            out.write_all(&appended.bytes)?;
-            out.flush()?;
-        }
-        Ok(())
+        })
     }
 
     /// Reads stdin to its end: what has come by then goes out together.
@@ -252,6 +262,11 @@ impl Emitter {
             }
         }
     }
+}
+
+fn is_note(line: &[u8]) -> bool {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    Envelope::parse(line).is_ok_and(|env| env.kind == EventType::Note.as_str())
 }
 
 /// Lines of stdin, as many as have come; one that is too long is not held.

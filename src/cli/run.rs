@@ -11,14 +11,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 
 use super::Global;
-use super::context::say;
+use super::context::{host_name, say};
 use super::exit::{self, Code, UsageError};
 use super::values::{parse_duration, parse_key_value, parse_load, parse_size};
 use crate::job::redact::Redactor;
 use crate::job::{After, Detached, End, Guards, JobSpec, Outcome, OutputMode, Setup, Trouble};
 use crate::job::{detach, run_job};
 use crate::log::payload::{ErrorKind, JobError, RunOpened};
-use crate::log::{Batch, Close, Durability, LogError, RunLog, allocate_ulid};
+use crate::log::{Batch, Close, Durability, EventType, RunLog, allocate_ulid};
 use crate::volume::{JobId, RunId, Volume};
 
 /// Run a command and log what happens to it
@@ -245,7 +245,6 @@ impl Args {
                 (Some(_), false) => After::StayOpen,
             },
             detached: self.detach,
-            force: self.force,
         })
     }
 
@@ -275,7 +274,7 @@ fn supervise(args: &Args, spec: &JobSpec, volume: &Volume, channel: &Channel) ->
         Some(run) => RunLog::open_or_create(volume, run, Some(allocate_ulid(volume)?))?,
     };
     let run = log.run_id().clone();
-    let log = Arc::new(log);
+    let log = Arc::new(log.allow_foreign(args.force));
     let outcome = write_id(args, &run).and_then(|()| {
         let setup = setup(args, name, volume, &log, channel)?;
         Ok(run_job(spec, setup)?)
@@ -322,12 +321,7 @@ fn setup<'a>(
         opening: RunOpened {
             name,
             keep_open: args.run.is_some(),
-            host: Some(
-                rustix::system::uname()
-                    .nodename()
-                    .to_string_lossy()
-                    .into_owned(),
-            ),
+            host: Some(host_name()),
             runlog: Some(env!("CARGO_PKG_VERSION").to_owned()),
         },
         path_variable: std::env::var_os("PATH"),
@@ -356,21 +350,22 @@ fn close(args: &Args, global: &Global) -> Result<Code> {
     let Some(run) = &args.run else {
         return Ok(Code::Usage);
     };
-    let log = RunLog::open(&global.volume()?, run)?;
-    let closed = log.append_with(Durability::Power, |view| {
-        if view.is_foreign && !args.force {
-            return Err(LogError::ForeignRun { run: run.clone() });
-        }
-        let close = if view.is_closed {
-            Close::No
-        } else {
-            Close::Now
-        };
-        Ok(Batch {
-            drafts: Vec::new(),
-            close,
-        })
-    })?;
+    let log = RunLog::open(&global.volume()?, run)?.allow_foreign(args.force);
+    let closed = log.append_with(
+        Durability::Power,
+        EventType::RunClosed.lock_budget(),
+        |view| {
+            let close = if view.is_closed {
+                Close::No
+            } else {
+                Close::Now
+            };
+            Ok(Batch {
+                drafts: Vec::new(),
+                close,
+            })
+        },
+    )?;
     if !closed.closed {
         say(format_args!("run {run} was closed before"));
     }

@@ -61,27 +61,25 @@ fn parse_state(text: &str) -> Result<RunStateKind, String> {
 }
 
 pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
-    let format: Box<dyn Format> = match args.json {
-        true => Box::new(JsonLines),
-        false => Box::new(People(global.style())),
+    let format: Box<dyn Format> = if args.json {
+        Box::new(JsonLines)
+    } else {
+        Box::new(People(global.style()))
     };
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let code = match &args.run {
-        Some(name) => {
-            let (run, dir) = global.run(name)?;
-            let (report, code) = if args.wait {
-                wait(args, run, &dir)?
-            } else {
-                look(run, &dir)?
-            };
-            format.run(&mut out, &report)?;
-            code
-        }
-        None => {
-            let (reports, code) = select_runs(args, global)?;
-            format.runs(&mut out, &reports)?;
-            code
-        }
+    let code = if let Some(name) = &args.run {
+        let (run, dir) = global.run(name)?;
+        let (report, code) = if args.wait {
+            wait(args, run, &dir)?
+        } else {
+            look(run, &dir)?
+        };
+        format.run(&mut out, &report)?;
+        code
+    } else {
+        let (reports, code) = select_runs(args, global)?;
+        format.runs(&mut out, &reports)?;
+        code
     };
     out.flush()?;
     Ok(code)

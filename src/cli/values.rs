@@ -26,7 +26,7 @@ const MIN_UNIX_DIGITS: usize = 9;
 /// # Errors
 ///
 /// When `text` is not such a number, or is 2^53 or more.
-pub fn parse_size(text: &str) -> Result<u64, String> {
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let wrong = || {
         format!(
             "`{text}` is not a size; write bytes or a number with K, M, G, T (1024-based), such as 512M"
@@ -61,7 +61,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
 /// # Errors
 ///
 /// When `text` is not a length of time, or is more than 100 years.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || {
         format!(
             "`{text}` is not a duration; write seconds or numbers with ms, s, m, h, d, w, such as \
@@ -107,7 +107,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// # Errors
 ///
 /// When `text` is none of these, or out of the range of dates.
-pub fn parse_moment(text: &str) -> Result<Timestamp, String> {
+pub(super) fn parse_moment(text: &str) -> Result<Timestamp, String> {
     moment_at(text, Timestamp::now(), &TimeZone::system())
 }
 
@@ -117,7 +117,7 @@ pub fn parse_moment(text: &str) -> Result<Timestamp, String> {
 ///
 /// When there is no `=`, or the key is not a letter or `_` followed by letters,
 /// digits, `_`, `.` and `-`.
-pub fn parse_key_value(text: &str) -> Result<(String, String), String> {
+pub(super) fn parse_key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text
         .split_once('=')
         .ok_or_else(|| format!("`{text}` has no `=`; write KEY=VALUE, such as stage=build"))?;
@@ -138,7 +138,7 @@ pub fn parse_key_value(text: &str) -> Result<(String, String), String> {
 /// # Errors
 ///
 /// When `text` is not a finite number, or is negative.
-pub fn parse_load(text: &str) -> Result<f64, String> {
+pub(super) fn parse_load(text: &str) -> Result<f64, String> {
     text.trim()
         .parse()
         .ok()

@@ -151,11 +151,15 @@ impl Submission<'_> {
     /// its lease is taken, and all that precedes the start is written, in one batch.
     fn submit(self, log: &RunLog) -> Result<(Stages, Sink), LogError> {
         let mut made = None;
-        log.append_with(Durability::Power, |view| {
-            let (stages, sink, batch) = self.batch(log, view)?;
-            made = Some((stages, sink));
-            Ok(batch)
-        })?;
+        log.append_with(
+            Durability::Power,
+            EventType::JobSubmitted.lock_budget(),
+            |view| {
+                let (stages, sink, batch) = self.batch(log, view)?;
+                made = Some((stages, sink));
+                Ok(batch)
+            },
+        )?;
         made.ok_or_else(|| LogError::NoSuchRun {
             run: log.run_id().to_string(),
         })
@@ -166,9 +170,6 @@ impl Submission<'_> {
         if view.is_closed {
             return Err(LogError::Closed { run: run.clone() });
         }
-        if view.is_foreign && !spec.force {
-            return Err(LogError::ForeignRun { run: run.clone() });
-        }
         if view.state.jobs_total >= MAX_JOBS {
             return Err(LogError::TooManyJobs {
                 run: run.clone(),
@@ -178,9 +179,10 @@ impl Submission<'_> {
         let job = self.job_id(log, view)?;
         let (jobs, _) = log.dir().make_sub(layout::JOBS)?;
         let lease = Lease::take(&jobs, &job)?;
-        let index = match spec.output.capture {
-            true => Some(jobs.append(&layout::job_index(&job), true)?),
-            false => None,
+        let index = if spec.output.capture {
+            Some(jobs.append(&layout::job_index(&job), true)?)
+        } else {
+            None
         };
         let sink = Sink::new(lease, index, spec.output.limit, spec.redactor.as_ref());
 
@@ -322,9 +324,10 @@ impl Context<'_> {
                 .state
                 .job(stages.job.as_str())
                 .is_some_and(|j| j.stage.is_terminal());
-            match ended {
-                true => Ok(Vec::new()),
-                false => Ok(vec![stages.ended(event, after)?]),
+            if ended {
+                Ok(Vec::new())
+            } else {
+                Ok(vec![stages.ended(event, after)?])
             }
         });
         if let Some(command) = rollback {
@@ -472,13 +475,16 @@ impl Context<'_> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let written: Result<Appended, LogError> =
-                self.log.append_with(Durability::Power, |view| {
+            let written: Result<Appended, LogError> = self.log.append_with(
+                Durability::Power,
+                EventType::JobFailed.lock_budget(),
+                |view| {
                     Ok(Batch {
                         drafts: drafts(view)?,
                         close,
                     })
-                });
+                },
+            );
             match written {
                 Ok(appended) => return appended.unfinished,
                 Err(LogError::ShortWrite { .. } | LogError::Volume(_)) if tries < LAST_TRIES => {}

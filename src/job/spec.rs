@@ -46,8 +46,6 @@ pub struct JobSpec {
     pub after: After,
     /// The job has left the terminal.
     pub detached: bool,
-    /// Also append to a run that another program began.
-    pub force: bool,
 }
 
 /// What must hold before the start.

@@ -77,7 +77,7 @@ pub fn select(volume: &Volume, name: &str) -> Result<(RunId, Dir), SelectError> 
     };
     if name != "latest" {
         // A beginning of an id is an id, but for one that ends after `latest`.
-        let _: RunId = name.parse()?;
+        drop(name.parse::<RunId>()?);
     }
     let runs = volume.runs().map_err(LogError::from)?.ok_or_else(missing)?;
     if let Ok(run) = name.parse::<RunId>()

@@ -21,6 +21,9 @@ pub(super) const TRAILER_LEN: usize = 18;
 /// Most bytes that [`write_line`] adds to a body.
 pub(super) const FRAME_LEN: usize = 144;
 
+/// Numbers stay below what every JSON reader holds exactly.
+const SEQ_LIMIT: u64 = 1 << 53;
+
 const CRC_KEY: &[u8] = b",\"crc\":\"";
 
 /// Why a line is damage.
@@ -112,8 +115,8 @@ impl<'a> Envelope<'a> {
         let (id, rest) = take_text(rest.strip_prefix(b",\"id\":\"")?)?;
         let (ts, rest) = take_text(rest.strip_prefix(b",\"ts\":\"")?)?;
         let (kind, _) = take_text(rest.strip_prefix(b",\"type\":\"")?)?;
-        let id_fits = id.len() == ulid::ULID_LEN && ts.len() == 27;
-        id_fits.then_some(Self { seq, id, ts, kind })
+        let fits = id.len() == ulid::ULID_LEN && ts.len() == 27 && seq < SEQ_LIMIT;
+        fits.then_some(Self { seq, id, ts, kind })
     }
 
     /// The id as a number that can be compared; `None` where it is no ULID.

@@ -97,6 +97,11 @@ impl<R: Read> Lines<R> {
         *self = Self::with_buffer(source, offset, buf);
     }
 
+    /// Where the next line begins.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// The bytes of the line given out last, until the next is asked for.
     pub(super) fn last_bytes(&self) -> &[u8] {
         self.buf.get(self.last.clone()).unwrap_or_default()

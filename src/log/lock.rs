@@ -40,38 +40,69 @@ impl Drop for Guard<'_> {
     }
 }
 
-/// Takes the exclusive lock of `file`, waiting for at most `budget`.
+/// How long something is waited for: one budget for all that an append has to take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wait {
+    budget: Duration,
+    deadline: Instant,
+}
+
+impl Wait {
+    /// A wait that begins now.
+    pub(super) fn new(budget: Duration) -> Self {
+        Self {
+            budget,
+            deadline: Instant::now() + budget,
+        }
+    }
+
+    /// Tries, with short rising pauses, until it succeeds or the budget is used up.
+    ///
+    /// # Errors
+    /// [`LogError::LockTimeout`], or what a try ended with.
+    pub(super) fn until<T>(
+        self,
+        path: &Path,
+        mut try_once: impl FnMut() -> Result<Option<T>, LogError>,
+    ) -> Result<T, LogError> {
+        let mut pause = FIRST_PAUSE;
+        for tries in 0.. {
+            if let Some(taken) = try_once()? {
+                return Ok(taken);
+            }
+            if Instant::now() >= self.deadline {
+                break;
+            }
+            if tries < SPINS {
+                thread::yield_now();
+            } else {
+                thread::sleep(pause);
+                pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+            }
+        }
+        Err(LogError::LockTimeout {
+            path: path.to_owned(),
+            budget: self.budget,
+        })
+    }
+}
+
+impl From<Duration> for Wait {
+    fn from(budget: Duration) -> Self {
+        Self::new(budget)
+    }
+}
+
+/// Takes the exclusive lock of `file`.
 ///
 /// # Errors
 /// [`LogError::LockTimeout`], or the file system has no locks.
 pub(super) fn exclusive<'a>(
     file: &'a File,
     path: &Path,
-    budget: Duration,
+    wait: impl Into<Wait>,
 ) -> Result<Guard<'a>, LogError> {
-    if let Some(guard) = try_exclusive(file, path)? {
-        return Ok(guard);
-    }
-    let deadline = Instant::now() + budget;
-    let mut pause = FIRST_PAUSE;
-    for tries in 1.. {
-        if tries <= SPINS {
-            thread::yield_now();
-        } else {
-            thread::sleep(pause);
-            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
-        }
-        if let Some(guard) = try_exclusive(file, path)? {
-            return Ok(guard);
-        }
-        if Instant::now() >= deadline {
-            break;
-        }
-    }
-    Err(LogError::LockTimeout {
-        path: path.to_owned(),
-        budget,
-    })
+    wait.into().until(path, || try_exclusive(file, path))
 }
 
 /// Takes the exclusive lock if nobody has one.

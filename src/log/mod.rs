@@ -6,27 +6,45 @@
 mod append;
 mod backward;
 mod catalog;
+mod command_line;
+mod compose;
 pub mod data;
 mod dialect;
 mod envelope;
 mod error;
 mod event;
+mod follow;
 mod foreign;
 mod lease;
 mod lines;
 mod lock;
 mod overview;
 pub mod payload;
+mod put;
 mod reader;
 mod repair;
 mod reserve;
 mod run_log;
 mod segments;
 mod sequence;
+mod settle;
 mod state;
+mod sync;
 mod tail;
 mod ulid_last;
 mod wait;
+mod window;
+
+#[cfg(test)]
+mod close_tests;
+#[cfg(test)]
+mod copies_tests;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod repair_tests;
+#[cfg(test)]
+mod segments_tests;
 
 pub use append::{Appended, Batch, Close, View};
 pub use backward::Backward;
@@ -35,6 +53,7 @@ pub use dialect::Dialect;
 pub use envelope::{Envelope, Reason};
 pub use error::LogError;
 pub use event::{Draft, Durability, EventType, LINE_LIMIT};
+pub use follow::Follower;
 pub use lease::{Lease, LeaseState};
 pub use overview::{Overview, overview};
 pub use reader::{Damage, Item, Reader, fold};
@@ -42,3 +61,4 @@ pub use run_log::RunLog;
 pub use state::{JobState, MAX_JOBS, Rollback, RunState, Stage};
 pub use ulid_last::allocate_ulid;
 pub use wait::Waiter;
+pub use window::last_lines;

@@ -19,7 +19,7 @@ use super::segments::{Segment, open_segments};
 use super::sequence::{Sequence, Step};
 use super::state::RunState;
 use super::tail::{classify_raw, read_span};
-use crate::volume::{Dir, IoContext};
+use crate::volume::{Dir, FileKey, IoContext};
 
 /// One damaged place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,11 +68,30 @@ pub struct Reader {
     sequence: Option<Sequence>,
     /// A gap was told; the line behind it comes next.
     after_gap: bool,
+    /// Where the first segment is begun.
+    start: u64,
+    /// Where reading ended in the last segment that was read.
+    ended: Option<Position>,
+}
+
+/// A place between two lines of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Position {
+    pub key: FileKey,
+    /// The number of the first event in that segment.
+    pub first_seq: u64,
+    /// In the uncompressed segment, in bytes.
+    pub offset: u64,
 }
 
 struct Current {
     segment: Segment,
     lines: Lines<Box<dyn Read + Send>>,
+    /// Where it was begun.
+    start: u64,
+    /// Where the line given out last ends.
+    end: u64,
+    /// How many lines were given out.
     line: u64,
     /// Where a line was read once more because it looked damaged.
     again_at: Option<u64>,
@@ -106,12 +125,29 @@ impl Reader {
 
     /// Reads segments that are open already.
     pub(super) fn of(segments: Vec<Segment>) -> Self {
+        Self::starting(segments, 0, None)
+    }
+
+    /// Reads segments that are open already, the first from `offset` on, where a line
+    /// begins. `sequence` is what was read before, if that is known.
+    pub(super) fn starting(
+        segments: Vec<Segment>,
+        offset: u64,
+        sequence: Option<Sequence>,
+    ) -> Self {
         Self {
             segments: segments.into_iter(),
             current: None,
-            sequence: None,
+            sequence,
             after_gap: false,
+            start: offset,
+            ended: None,
         }
+    }
+
+    /// What was read, and where reading ended; for a reader that goes on later.
+    pub(super) fn progress(&self) -> (Option<Sequence>, Option<Position>) {
+        (self.sequence, self.ended)
     }
 
     /// The number that the next event would get, as far as was read.
@@ -146,31 +182,59 @@ impl Reader {
             let current = match &mut self.current {
                 Some(current) => current,
                 None => match self.segments.next() {
-                    Some(segment) => self.current.insert(Current::new(segment)),
+                    Some(segment) => {
+                        let start = std::mem::take(&mut self.start);
+                        self.current.insert(Current::new(segment, start)?)
+                    }
                     None => return Ok(None),
                 },
             };
-            match current.next_line(&mut self.sequence)? {
-                Some((kind, after_gap)) => {
-                    self.after_gap = after_gap;
-                    return Ok(Some(kind));
-                }
-                None => self.current = None,
+            if let Some((kind, after_gap)) = current.next_line(&mut self.sequence)? {
+                self.after_gap = after_gap;
+                return Ok(Some(kind));
+            } else {
+                self.ended = Some(current.position());
+                self.current = None;
             }
         }
     }
 }
 
 impl Current {
-    fn new(segment: Segment) -> Self {
-        let lines = segment.lines();
-        Self {
+    fn new(segment: Segment, start: u64) -> Result<Self, LogError> {
+        let lines = segment.lines_from(start).at("read", &segment.path)?;
+        Ok(Self {
             segment,
             lines,
+            start,
+            end: start,
             line: 0,
             again_at: None,
             broken: false,
+        })
+    }
+
+    fn position(&self) -> Position {
+        Position {
+            key: self.segment.key,
+            first_seq: self.segment.first_event(),
+            offset: self.end,
         }
+    }
+
+    /// How many lines stand before the place where this began; counted only where
+    /// there is damage to be named.
+    fn lines_before(&self) -> u64 {
+        let mut count = 0;
+        if self.start > 0 {
+            let mut lines = self.segment.lines();
+            while let Ok(Some(line)) = lines.next_line()
+                && line.offset < self.start
+            {
+                count += 1;
+            }
+        }
+        count
     }
 
     /// What the next line is, and whether it is an event that follows a gap just told.
@@ -178,24 +242,59 @@ impl Current {
         &mut self,
         sequence: &mut Option<Sequence>,
     ) -> Result<Option<(Kind, bool)>, LogError> {
-        loop {
-            let is_active = self.segment.first_seq.is_none();
-            let damage = |line, offset, reason| {
-                let file = self.segment.path.clone();
-                Kind::Damage(Damage {
-                    file,
-                    line,
-                    offset,
-                    reason,
-                })
-            };
+        let Some((offset, sound)) = self.next_sound()? else {
+            return Ok(None);
+        };
+        self.line += 1;
+        let (reason, after_gap) = match sound {
+            Sound::Foreign(dialect) => return Ok(Some((Kind::Foreign(dialect), false))),
+            Sound::Event { seq, rotated } => {
+                // What was before the oldest segment may have been dropped, and what was
+                // before the start was not read.
+                let first = match self.segment.first_seq {
+                    _ if self.start > 0 || rotated => seq,
+                    Some(first_seq) => first_seq.min(seq),
+                    None => 0,
+                };
+                let sequence = sequence.get_or_insert_with(|| Sequence::before(first));
+                match sequence.event(seq) {
+                    Step::Next => return Ok(Some((Kind::Event, false))),
+                    Step::Repeated => (Reason::Repeated, false),
+                    Step::Gap => (Reason::Gap, true),
+                }
+            }
+            Sound::Damage(reason) => {
+                if sequence.is_some() || self.start == 0 {
+                    let first = self.segment.first_seq.unwrap_or(0);
+                    sequence
+                        .get_or_insert_with(|| Sequence::before(first))
+                        .damage();
+                }
+                (reason, false)
+            }
+        };
+        let damage = Damage {
+            file: self.segment.path.clone(),
+            line: self.lines_before() + self.line,
+            offset,
+            reason,
+        };
+        Ok(Some((Kind::Damage(damage), after_gap)))
+    }
+
+    /// Where the next line begins and what it is.
+    fn next_sound(&mut self) -> Result<Option<(u64, Sound)>, LogError> {
+        let is_active = self.segment.first_seq.is_none();
+        while !self.broken {
             let line = match self.lines.next_line() {
                 Ok(Some(line)) => line,
                 Ok(None) => return Ok(None),
-                Err(_) if self.broken => return Ok(None),
                 Err(_) if self.segment.compressed => {
                     self.broken = true;
-                    return Ok(Some((damage(self.line + 1, 0, Reason::Compression), false)));
+                    return Ok(Some((
+                        self.lines.offset(),
+                        Sound::Damage(Reason::Compression),
+                    )));
                 }
                 Err(e) => return Err(e).at("read", &self.segment.path)?,
             };
@@ -203,46 +302,21 @@ impl Current {
                 // In flight: its writer has not ended it, or the next one will mend it.
                 return Ok(None);
             }
-            match sound(&line) {
-                Sound::Event { seq, rotated } => {
-                    self.line += 1;
-                    // What was before the oldest segment may have been dropped.
-                    let first = if rotated || !is_active { seq } else { 0 };
-                    let (line_no, offset) = (self.line, line.offset);
-                    return Ok(Some(
-                        match sequence
-                            .get_or_insert_with(|| Sequence::before(first))
-                            .event(seq)
-                        {
-                            Step::Next => (Kind::Event, false),
-                            Step::Repeated => (damage(line_no, offset, Reason::Repeated), false),
-                            Step::Gap => (damage(line_no, offset, Reason::Gap), true),
-                        },
-                    ));
-                }
-                Sound::Foreign(dialect) => {
-                    self.line += 1;
-                    return Ok(Some((Kind::Foreign(dialect), false)));
-                }
-                // A writer may have been at this place: look once more.
-                Sound::Damage(_)
-                    if is_active
-                        && self.again_at != Some(line.offset)
-                        && changed(&self.segment, &line) =>
-                {
-                    let at = line.offset;
-                    self.again_at = Some(at);
-                    let span = Span::new(Arc::clone(&self.segment.file), at, self.segment.len);
-                    self.lines.restart(Box::new(span), at);
-                }
-                Sound::Damage(reason) => {
-                    self.line += 1;
-                    let kind = damage(self.line, line.offset, reason);
-                    sequence.get_or_insert_default().damage();
-                    return Ok(Some((kind, false)));
-                }
+            let (offset, end, sound) = (line.offset, line.end(), sound(&line));
+            let again = is_active
+                && matches!(sound, Sound::Damage(_))
+                && self.again_at != Some(offset)
+                && changed(&self.segment, &line);
+            if !again {
+                self.end = end;
+                return Ok(Some((offset, sound)));
             }
+            // A writer was at this place: look once more.
+            self.again_at = Some(offset);
+            let span = Span::new(Arc::clone(&self.segment.file), offset, self.segment.len);
+            self.lines.restart(Box::new(span), offset);
         }
+        Ok(None)
     }
 }
 

@@ -10,9 +10,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::dialect::{Class, classify};
+use super::envelope::Reason;
 use super::lines::LINE_LIMIT;
 use super::{LogError, tail};
 use crate::volume::{Dir, IoContext, VolumeError, layout};
@@ -31,9 +31,6 @@ pub(super) struct Repaired {
     /// Where it is now, in the run's folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     quarantine: Option<String>,
-    /// The summary of a run that was closed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub summary: Option<Box<RawValue>>,
 }
 
 /// What became of the fragment.
@@ -55,9 +52,13 @@ pub(super) fn mend(
     let path = dir.path().join(layout::ACTIVE);
     if to - from <= LINE_LIMIT as u64 {
         let fragment = tail::read_span(segment, from, to).at("read", &path)?;
-        if !matches!(classify(&fragment), Class::Damage(_)) {
-            end_line(segment, &path)?;
-            return Ok(Mended::Completed);
+        match classify(&fragment) {
+            Class::Ours(_) | Class::Foreign(_) => {
+                end_line(segment, &path)?;
+                return Ok(Mended::Completed);
+            }
+            Class::Damage(Reason::Version) => return Err(LogError::NewerFormat { path }),
+            Class::Damage(_) => {}
         }
     }
     let mut repaired = Repaired {
@@ -66,7 +67,6 @@ pub(super) fn mend(
         bytes: to - from,
         action: "cut",
         quarantine: None,
-        summary: None,
     };
     if let Ok(name) = keep(dir, segment, first_seq, from, to) {
         segment.set_len(from).at("cut", &path)?;

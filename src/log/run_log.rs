@@ -1,13 +1,15 @@
 //! One run's log, opened to append to it.
 
 use std::fs::File;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use ulid::Ulid;
 
 use super::reserve::Reserve;
 use super::state::RunState;
+use super::sync::Syncs;
 use super::tail::Tail;
 use super::{LogError, allocate_ulid, segments};
 use crate::volume::{Dir, FileKey, IoContext, RunId, Volume, VolumeError, layout};
@@ -26,13 +28,15 @@ pub struct RunLog {
     /// The id of the first event of a run that this makes.
     pub(super) first_id: Option<Ulid>,
     pub(super) inner: Mutex<Inner>,
-    names_durable: AtomicBool,
+    /// The names that lead to the log; one was made for each segment opened.
+    pub(super) names: Syncs,
+    pub(super) foreign_allowed: bool,
 }
 
 /// What a writer remembers between two appends.
 #[derive(Debug, Default)]
 pub(super) struct Inner {
-    pub segment: Option<Active>,
+    pub segment: Option<Arc<Active>>,
     /// `None` where the end of the segment has to be looked at anew.
     pub tail: Option<Tail>,
     /// The length of the segment as this writer left it, in bytes.
@@ -40,13 +44,32 @@ pub(super) struct Inner {
     pub reserve: Reserve,
     /// Kept up to date from the moment somebody asks for it.
     pub state: Option<RunState>,
+    /// The highest id that this writer gave, whatever became of it: ids only rise.
+    pub last_id: Option<Ulid>,
+}
+
+impl Inner {
+    /// What we know of the segment may not hold any more.
+    pub(super) fn forget(&mut self) {
+        self.tail = None;
+        self.state = None;
+        self.reserve.forget();
+    }
 }
 
 /// The active segment as it was opened last.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Active {
     pub file: Arc<File>,
     pub key: FileKey,
+    pub syncs: Syncs,
+}
+
+impl Active {
+    pub(super) fn new(file: Arc<File>, key: FileKey) -> Self {
+        let syncs = Syncs::default();
+        Self { file, key, syncs }
+    }
 }
 
 impl RunLog {
@@ -59,10 +82,15 @@ impl RunLog {
             run: run.to_string(),
         };
         let runs = volume.runs()?.ok_or_else(missing)?;
-        if runs.stat(run.as_str())?.is_none() || !segments::has_events(&runs.sub(run.as_str())?)? {
+        let dir = match runs.sub(run.as_str()) {
+            Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => return Err(missing()),
+            found => found?,
+        };
+        if !segments::has_events(&dir)? {
             return Err(missing());
         }
-        Self::open_or_create(volume, run, None)
+        // Not made anew, should it be removed right now.
+        Self::of(volume, volume.make_runs()?, dir, run, None)
     }
 
     /// Opens the log of a run, making its folder where it is missing. `first_id`
@@ -79,6 +107,16 @@ impl RunLog {
         let chain = volume.make_runs()?;
         let [_, _, runs] = &chain;
         let (dir, _) = runs.make_sub(run.as_str())?;
+        Self::of(volume, chain, dir, run, first_id)
+    }
+
+    fn of(
+        volume: &Volume,
+        chain: [Dir; 3],
+        dir: Dir,
+        run: &RunId,
+        first_id: Option<Ulid>,
+    ) -> Result<Self, LogError> {
         let lock = dir.append(layout::LOCK, true)?;
         let stat = rustix::fs::fstat(&lock).at("look at", dir.path().join(layout::LOCK))?;
         Ok(Self {
@@ -90,7 +128,8 @@ impl RunLog {
             lock_key: FileKey::from(&stat),
             first_id,
             inner: Mutex::default(),
-            names_durable: AtomicBool::new(false),
+            names: Syncs::default(),
+            foreign_allowed: false,
         })
     }
 
@@ -101,6 +140,14 @@ impl RunLog {
     pub fn create(volume: &Volume, name: &str) -> Result<Self, LogError> {
         let ulid = allocate_ulid(volume)?;
         Self::open_or_create(volume, &RunId::generate(name, ulid), Some(ulid))
+    }
+
+    /// Also appends to a run that another program began, whose own reader then refuses
+    /// our events.
+    #[must_use]
+    pub fn allow_foreign(mut self, allowed: bool) -> Self {
+        self.foreign_allowed = allowed;
+        self
     }
 
     /// The run.
@@ -151,23 +198,18 @@ impl RunLog {
         Ok(())
     }
 
-    /// Makes the names that lead to the log durable, once for each writer: also those
-    /// that were there already, since their maker may have died before its own sync.
+    /// The path of the active segment, for messages.
+    pub(super) fn active_path(&self) -> PathBuf {
+        self.dir.path().join(layout::ACTIVE)
+    }
+
+    /// Makes the names that lead to the log durable: also those that were there
+    /// already, since their maker may have died before its own sync.
     pub(super) fn sync_names(&self) -> Result<(), VolumeError> {
-        if self.names_durable.load(Ordering::Acquire) {
-            return Ok(());
-        }
         self.dir.sync()?;
         for dir in self.chain.iter().rev() {
             dir.sync()?;
         }
-        self.root.sync()?;
-        self.names_durable.store(true, Ordering::Release);
-        Ok(())
-    }
-
-    /// The active segment has a new name to be made durable.
-    pub(super) fn names_changed(&self) {
-        self.names_durable.store(false, Ordering::Release);
+        self.root.sync()
     }
 }

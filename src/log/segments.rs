@@ -1,7 +1,7 @@
 //! The files of a run's log, in their order.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use flate2::read::MultiGzDecoder;
 
 use super::LogError;
 use super::lines::{Lines, Span};
-use super::tail::Tail;
-use crate::volume::{Dir, FileKey, IoContext, layout};
+use super::tail::{End, Tail};
+use crate::volume::{Dir, FileKey, IoContext, VolumeError, layout};
 
 /// How often a listing that changed under us is taken again.
 const TRIES: u32 = 100;
@@ -30,7 +30,8 @@ pub(super) struct Segment {
     pub len: u64,
     /// The file.
     pub file: Arc<File>,
-    key: FileKey,
+    /// Which file it is.
+    pub key: FileKey,
 }
 
 impl Segment {
@@ -63,6 +64,23 @@ impl Segment {
         Lines::new(source, 0)
     }
 
+    /// Its lines from `start` on, where one begins.
+    pub(super) fn lines_from(&self, start: u64) -> io::Result<Lines<Box<dyn Read + Send>>> {
+        let mut lines = self.lines();
+        if self.compressed {
+            while lines.offset() < start && lines.next_line()?.is_some() {}
+        } else {
+            let span = Span::new(Arc::clone(&self.file), start, self.len);
+            lines.restart(Box::new(span), start);
+        }
+        Ok(lines)
+    }
+
+    /// The number of its first event.
+    pub(super) fn first_event(&self) -> u64 {
+        self.first_seq.unwrap_or_else(|| first_seq(&self.file))
+    }
+
     /// What a writer has to know of its end.
     pub(super) fn tail(&self) -> Result<Tail, LogError> {
         let before = || {
@@ -72,10 +90,14 @@ impl Segment {
             })
         };
         if !self.compressed {
-            return Tail::find(&self.file, self.len, &self.path, before);
+            return Tail::find(&self.file, self.len, &self.path, End::Sealed, before);
         }
         let mut tail = before()?;
-        tail.advance_over(self.lines(), &self.path, None)?;
+        match tail.advance_over(self.lines(), &self.path, End::Sealed, None) {
+            // What cannot be decompressed is damage; the run goes on behind it.
+            Err(LogError::Volume(VolumeError::Io { .. })) => tail.sequence.damage(),
+            done => drop(done?),
+        }
         Ok(tail)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use super::command_line::command_line;
 use super::envelope::Envelope;
 use super::event::EventType;
 use super::foreign;
@@ -16,8 +17,6 @@ use crate::volume::parse_ts;
 pub const MAX_JOBS: usize = 10_000;
 /// Longest summary, in bytes of JSON.
 const SUMMARY_LIMIT: usize = 32 << 10;
-/// Longest command line that is kept in a state, in characters.
-const COMMAND_LIMIT: usize = 200;
 
 /// A step in a job's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -154,11 +153,14 @@ impl RunState {
     /// change nothing. The state does not depend on events whose segments are gone:
     /// a checkpoint that comes first brings it along.
     pub fn apply(&mut self, env: &Envelope<'_>, line: &[u8]) {
-        if self.first_id.is_none() && env.kind != EventType::LogRotated.as_str() {
+        let kind = EventType::parse(env.kind);
+        // A mended log that has nothing else is not open yet.
+        let upkeep = matches!(kind, Some(EventType::LogRotated | EventType::LogRepaired));
+        if self.first_id.is_none() && !upkeep {
             self.first_id = Some(env.id.to_owned());
-            self.opened_ts = Some(env.ts.to_owned());
+            self.opened_ts.get_or_insert_with(|| env.ts.to_owned());
         }
-        let Some(kind) = EventType::parse(env.kind) else {
+        let Some(kind) = kind else {
             return;
         };
         match kind {
@@ -311,11 +313,21 @@ impl RunState {
     /// # Errors
     /// The state cannot be written as JSON.
     pub fn summary(&self) -> serde_json::Result<Box<serde_json::value::RawValue>> {
+        serde_json::value::to_raw_value(&self.shortened()?)
+    }
+
+    /// The state with as many jobs as fit into a summary.
+    pub(super) fn shortened(&self) -> serde_json::Result<Self> {
         let mut short = Self {
-            jobs: Vec::new(),
+            name: self.name.clone(),
+            host: self.host.clone(),
+            first_id: self.first_id.clone(),
+            opened_ts: self.opened_ts.clone(),
+            closed_ts: self.closed_ts.clone(),
             jobs_truncated: true,
+            jobs: Vec::new(),
             index: HashMap::new(),
-            ..self.clone()
+            ..*self
         };
         let mut room = SUMMARY_LIMIT.saturating_sub(serde_json::to_string(&short)?.len());
         for job in &self.jobs {
@@ -326,8 +338,8 @@ impl RunState {
             room = left;
             short.jobs.push(job.clone());
         }
-        short.jobs_truncated = short.jobs.len() < self.jobs.len();
-        serde_json::value::to_raw_value(&short)
+        short.jobs_truncated = self.jobs_truncated || short.jobs.len() < self.jobs.len();
+        Ok(short)
     }
 }
 
@@ -377,30 +389,4 @@ fn is_zero(n: &u64) -> bool {
 
 fn parse<T: for<'de> Deserialize<'de>>(line: &[u8]) -> Option<T> {
     serde_json::from_slice(line).ok()
-}
-
-/// A command line for people: quoted where a shell would need it, and cut.
-fn command_line(argv: &[String]) -> String {
-    let mut line = String::new();
-    for arg in argv {
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
-        if !arg.is_empty() && arg.chars().all(plain) {
-            line.push_str(arg);
-        } else {
-            line.push('\'');
-            line.push_str(&arg.replace('\'', "'\\''"));
-            line.push('\'');
-        }
-    }
-    match line.char_indices().nth(COMMAND_LIMIT) {
-        Some((at, _)) => {
-            line.truncate(at);
-            line.push('…');
-            line
-        }
-        None => line,
-    }
 }

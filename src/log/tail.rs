@@ -30,9 +30,24 @@ pub(super) struct Tail {
     pub summary: Option<Box<RawValue>>,
     /// Whether a line of another program was seen.
     pub foreign: bool,
+    /// How many repairs were seen.
+    pub repairs: u64,
     /// End of the last whole line, in bytes.
     pub end: u64,
 }
+
+/// What a last line without `\n` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// A fragment, for whoever appends next.
+    Open,
+    /// A line like any other: nothing is written to a sealed segment.
+    Sealed,
+}
+
+/// A writer that comes anew checks the order of at least so many bytes of lines, so
+/// that lines which were copied to the end do not make it use a number twice.
+const CHECKED: u64 = 64 << 10;
 
 impl Tail {
     /// Goes forward over `end..len` of the segment, one line after the other. Returns
@@ -45,19 +60,25 @@ impl Tail {
         state: Option<&mut RunState>,
     ) -> Result<bool, LogError> {
         let lines = Lines::new(Span::new(Arc::clone(file), self.end, len), self.end);
-        self.advance_over(lines, path, state)
+        self.advance_over(lines, path, End::Open, state)
     }
 
-    /// Goes forward over the whole lines of a stream.
+    /// Whether there are only lines of other programs.
+    pub(super) fn only_foreign(&self) -> bool {
+        self.foreign && self.sequence.last().is_none()
+    }
+
+    /// Goes forward over the lines of a stream.
     pub(super) fn advance_over(
         &mut self,
         mut lines: Lines<impl Read>,
         path: &Path,
+        end: End,
         mut state: Option<&mut RunState>,
     ) -> Result<bool, LogError> {
         let mut in_order = true;
         while let Some(line) = lines.next_line().at("read", path)? {
-            if !line.whole {
+            if !line.whole && end == End::Open {
                 break;
             }
             in_order &= self.take(&line, path, state.as_deref_mut())?;
@@ -79,6 +100,7 @@ impl Tail {
                 if step != Step::Repeated {
                     self.last_id = self.last_id.max(env.ulid());
                     self.note_summary(&env, line.bytes);
+                    self.repairs += u64::from(env.kind == EventType::LogRepaired.as_str());
                     if let Some(state) = state {
                         state.apply(&env, line.bytes);
                     }
@@ -103,65 +125,67 @@ impl Tail {
     }
 
     /// Learns the end of a segment of `len` bytes from its last lines, or from all of
-    /// them where the last two do not follow each other: a copied line must not make
-    /// a number used twice. `before` tells what the segments before this one end with.
+    /// them where the last do not follow each other: a copied line must not make a
+    /// number used twice. `before` tells what the segments before this one end with.
     pub(super) fn find(
         file: &Arc<File>,
         len: u64,
         path: &Path,
+        end: End,
         before: impl FnOnce() -> Result<Self, LogError>,
     ) -> Result<Self, LogError> {
-        if let Some(tail) = Self::from_last_lines(file, len, path)? {
+        if let Some(tail) = Self::from_last_lines(file, len, path, end)? {
             return Ok(tail);
         }
         let mut tail = Self {
             end: 0,
             ..before()?
         };
-        tail.advance(file, len, path, None)?;
+        let lines = Lines::new(Span::new(Arc::clone(file), 0, len), 0);
+        tail.advance_over(lines, path, end, None)?;
         Ok(tail)
     }
 
     /// `None` where the last lines do not tell.
-    fn from_last_lines(file: &File, len: u64, path: &Path) -> Result<Option<Self>, LogError> {
+    fn from_last_lines(
+        file: &File,
+        len: u64,
+        path: &Path,
+        end: End,
+    ) -> Result<Option<Self>, LogError> {
         let mut back = Backward::new(file, len);
-        let mut end = None;
-        let mut found: Option<(Self, u64, u64)> = None;
+        let mut tail = Self::default();
+        // The valid line behind the one looked at, and the damaged ones in between.
+        let mut behind: Option<(u64, Option<Ulid>)> = None;
         let mut damaged = 0;
         while let Some(line) = back.prev_line().at("read", path)? {
-            if !line.whole {
+            if !line.whole && end == End::Open {
                 continue;
             }
-            end.get_or_insert(line.end());
+            tail.end = tail.end.max(line.end());
             match classify_raw(&line) {
-                Class::Ours(env) => match &found {
-                    None => {
-                        let mut tail = Self {
-                            sequence: Sequence::before(env.seq + 1),
-                            last_id: env.ulid(),
-                            ..Self::default()
-                        };
-                        tail.note_summary(&env, line.bytes);
-                        found = Some((tail, env.seq, damaged));
-                        damaged = 0;
-                    }
-                    Some((tail, last, _)) => {
-                        let follows = env.seq < *last && *last <= env.seq + 1 + damaged;
+                Class::Ours(env) => {
+                    let this = (env.seq, env.ulid());
+                    if let Some((seq, id)) = behind {
+                        let follows = this.0 < seq && seq <= this.0 + 1 + damaged;
                         // A clock that went back is caught by the allocator of ids; a
                         // copy is not.
-                        let rises = env.ulid() < tail.last_id;
-                        if !(follows && rises) {
+                        if !follows || this.1 >= id {
                             return Ok(None);
                         }
-                        break;
+                        if len - line.offset >= CHECKED {
+                            break;
+                        }
+                    } else {
+                        tail.sequence = Sequence::before(env.seq + 1);
+                        (0..damaged).for_each(|_| tail.sequence.damage());
+                        tail.last_id = this.1;
+                        tail.note_summary(&env, line.bytes);
                     }
-                },
-                Class::Foreign(_) => {
-                    // The writer looks at whole runs of others in full.
-                    if found.is_none() {
-                        return Ok(None);
-                    }
+                    behind = Some(this);
+                    damaged = 0;
                 }
+                Class::Foreign(_) => tail.foreign = true,
                 Class::Damage(Reason::Version) => {
                     return Err(LogError::NewerFormat {
                         path: path.to_owned(),
@@ -170,29 +194,26 @@ impl Tail {
                 Class::Damage(_) => damaged += 1,
             }
         }
-        Ok(found.map(|(mut tail, _, damaged)| {
-            for _ in 0..damaged {
-                tail.sequence.damage();
-            }
-            tail.end = end.unwrap_or_default();
-            tail
-        }))
+        Ok(behind.map(|_| tail))
     }
 
-    /// Takes over what a line says about the close of its run.
-    pub(super) fn note_summary(&mut self, env: &Envelope<'_>, line: &[u8]) {
+    /// Takes over what a line says about the close of its run; tells whether it does.
+    pub(super) fn note_summary(&mut self, env: &Envelope<'_>, line: &[u8]) -> bool {
         #[derive(Deserialize)]
         struct Carrier {
             summary: Option<Box<RawValue>>,
         }
         let closing = |kind: EventType| kind == EventType::RunClosed || kind.may_follow_close();
-        if EventType::parse(env.kind).is_some_and(closing)
+        let carries = EventType::parse(env.kind).is_some_and(closing);
+        if carries
             && let Ok(Carrier {
                 summary: Some(summary),
             }) = serde_json::from_slice(line)
         {
             self.summary = Some(summary);
+            return true;
         }
+        false
     }
 }
 

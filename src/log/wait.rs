@@ -12,7 +12,7 @@ use crate::volume::{Dir, layout};
 /// limit, a network file system, a supervisor that died.
 const POLL: Duration = Duration::from_millis(200);
 /// The same, where inotify tells of them.
-const LOOK: Duration = Duration::from_millis(1000);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Wakes up when something happens in a run's folder.
 #[derive(Debug)]

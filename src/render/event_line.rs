@@ -24,8 +24,7 @@ pub fn event_line(line: &[u8], style: Style) -> String {
     };
     let seq = event
         .get("seq")
-        .map(Value::to_string)
-        .unwrap_or_else(|| "-".to_owned());
+        .map_or_else(|| "-".to_owned(), Value::to_string);
     let job = [text("job_id"), text("node_id")]
         .into_iter()
         .find(|s| !s.is_empty());

@@ -33,7 +33,7 @@ pub enum VolumeError {
         owner: u32,
     },
     /// A file of the log is not a regular file with one link.
-    #[error("{} is {what}; runlog writes only to a regular file with one link", path.display())]
+    #[error("{} is {what}; runlog takes only regular files, and writes only to one with one link", path.display())]
     Unsafe {
         /// The file.
         path: PathBuf,

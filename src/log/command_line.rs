@@ -1,0 +1,44 @@
+//! A command as people read it.
+
+/// Longest command line that is kept in a state, in characters.
+const LIMIT: usize = 200;
+
+/// A command line for people: quoted where a shell would need it, and cut.
+pub(super) fn command_line(argv: &[String]) -> String {
+    let mut line = String::new();
+    for arg in argv {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+        if !arg.is_empty() && arg.chars().all(plain) {
+            line.push_str(arg);
+        } else {
+            line.push('\'');
+            line.push_str(&arg.replace('\'', "'\\''"));
+            line.push('\'');
+        }
+    }
+    match line.char_indices().nth(LIMIT) {
+        Some((at, _)) => {
+            line.truncate(at);
+            line.push('…');
+            line
+        }
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_as_for_a_shell_and_cut() {
+        let line =
+            |argv: &[&str]| command_line(&argv.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>());
+        assert_eq!(line(&["make", "-j4", "CC=gcc"]), "make -j4 CC=gcc");
+        assert_eq!(line(&["sh", "-c", "it's", ""]), r"sh -c 'it'\''s' ''");
+        assert_eq!(line(&[&"é".repeat(300)]).chars().count(), LIMIT + 1);
+    }
+}

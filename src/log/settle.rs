@@ -1,0 +1,173 @@
+//! What a writer does, under the locks, before it appends: it finds the end of the
+//! active segment, mends a torn one, and goes on from a sealed one where a rotation
+//! was cut off.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::append::Close;
+use super::event::{Draft, EventType};
+use super::repair::{self, Mended};
+use super::run_log::{Active, Inner, RunLog};
+use super::state::RunState;
+use super::tail::{End, Tail};
+use super::{LogError, reader, segments};
+use crate::volume::{FileKey, IoContext, layout};
+
+/// Over so many bytes of news a writer looks at the end only.
+const CATCH_UP_LIMIT: u64 = 4 << 20;
+
+#[derive(Serialize)]
+struct Rotated<'a> {
+    sealed: Sealed<'a>,
+    state: &'a RunState,
+}
+
+#[derive(Serialize)]
+struct Sealed<'a> {
+    file: &'a str,
+    first_seq: u64,
+    last_seq: Option<u64>,
+}
+
+impl RunLog {
+    /// The active segment, opened anew where it was rotated, made where it is missing.
+    pub(super) fn active(&self, inner: &mut Inner) -> Result<Arc<Active>, LogError> {
+        let there = self.dir.stat(layout::ACTIVE)?;
+        if let (Some(stat), Some(active)) = (there, &inner.segment)
+            && active.key == FileKey::from(&stat)
+            // With a second link it is opened anew, and so refused.
+            && stat.st_nlink == 1
+        {
+            return Ok(Arc::clone(active));
+        }
+        inner.segment = None;
+        inner.forget();
+        let file = Arc::new(self.dir.append(layout::ACTIVE, true)?);
+        let stat = rustix::fs::fstat(&file).at("look at", self.active_path())?;
+        let active = Arc::new(Active::new(file, FileKey::from(&stat)));
+        inner.segment = Some(Arc::clone(&active));
+        self.names.wrote();
+        Ok(active)
+    }
+
+    /// Brings what we know of the segment's end up to date. Changes nothing on disk.
+    pub(super) fn learn(&self, inner: &mut Inner, segment: &Active) -> Result<(), LogError> {
+        let stat = rustix::fs::fstat(&segment.file).at("look at", self.active_path())?;
+        let len = stat.st_size as u64;
+        if inner.tail.is_some() && inner.len == len {
+            return Ok(());
+        }
+        if len < inner.len {
+            inner.reserve.forget();
+        }
+        if !self.catch_up(inner, segment, len)? {
+            inner.state = None;
+            let path = self.active_path();
+            let tail = Tail::find(&segment.file, len, &path, End::Open, || self.sealed_tail())?;
+            inner.tail = Some(tail);
+        }
+        inner.len = len;
+        Ok(())
+    }
+
+    /// Reads what others appended; says whether that was enough.
+    fn catch_up(&self, inner: &mut Inner, segment: &Active, len: u64) -> Result<bool, LogError> {
+        let (Some(tail), Some(news)) = (&mut inner.tail, len.checked_sub(inner.len)) else {
+            return Ok(false);
+        };
+        if news > CATCH_UP_LIMIT && inner.state.is_none() {
+            return Ok(false);
+        }
+        let repairs = tail.repairs;
+        let path = self.active_path();
+        let in_order = tail.advance(&segment.file, len, &path, inner.state.as_mut())?;
+        if tail.repairs != repairs {
+            // A cut gives back the blocks that were reserved.
+            inner.reserve.forget();
+        }
+        Ok(in_order)
+    }
+
+    /// Makes the segment end where a line ends, and begin where it has to. Gives the
+    /// lines that were written for that. They are written at once: the batch that
+    /// comes next may still be refused, and what was done has to be told anyway.
+    pub(super) fn settle(&self, inner: &mut Inner, segment: &Active) -> Result<Vec<u8>, LogError> {
+        let tail = inner.tail.get_or_insert_default();
+        let first = if inner.len == 0 {
+            self.checkpoint_after_sealed()?
+        } else if tail.end < inner.len {
+            self.mend(inner, segment)?
+        } else {
+            None
+        };
+        match first {
+            None => Ok(Vec::new()),
+            Some(draft) => {
+                let lines = self.compose(inner, &[draft], Close::No)?;
+                self.put(inner, segment, lines).map(|put| put.bytes)
+            }
+        }
+    }
+
+    fn mend(&self, inner: &mut Inner, segment: &Active) -> Result<Option<Draft>, LogError> {
+        let path = self.active_path();
+        let tail = inner.tail.get_or_insert_default();
+        let first_seq = segments::first_seq(&segment.file);
+        let mended = repair::mend(&self.dir, &segment.file, first_seq, tail.end, inner.len)?;
+        let stat = rustix::fs::fstat(&segment.file).at("look at", &path)?;
+        inner.len = stat.st_size as u64;
+        inner.reserve.forget();
+        if !tail.advance(&segment.file, inner.len, &path, inner.state.as_mut())? {
+            inner.state = None;
+        }
+        match mended {
+            Mended::Completed => Ok(None),
+            Mended::Repaired(repaired) => {
+                Draft::new(EventType::LogRepaired, &self.run, None, &repaired).map(Some)
+            }
+        }
+    }
+
+    /// The end of the newest sealed segment, if there is one.
+    fn sealed_tail(&self) -> Result<Tail, LogError> {
+        match self.newest_sealed()? {
+            Some(segment) => segment.tail(),
+            None => Ok(Tail::default()),
+        }
+    }
+
+    fn newest_sealed(&self) -> Result<Option<segments::Segment>, LogError> {
+        let mut sealed = segments::open_segments(&self.dir)?;
+        sealed.retain(|segment| segment.first_seq.is_some());
+        Ok(sealed.pop())
+    }
+
+    /// A rotation that was cut off left no active segment, or an empty one: the log
+    /// goes on from the newest sealed one, whose end [`Tail::find`] took over.
+    fn checkpoint_after_sealed(&self) -> Result<Option<Draft>, LogError> {
+        let Some(newest) = self.newest_sealed()? else {
+            return Ok(None);
+        };
+        let state = reader::fold(&self.dir)?;
+        let draft = |state: &RunState| {
+            let sealed = Sealed {
+                file: &newest.name,
+                first_seq: newest.first_seq.unwrap_or(0),
+                last_seq: newest.tail()?.sequence.last(),
+            };
+            Draft::new(
+                EventType::LogRotated,
+                &self.run,
+                None,
+                &Rotated { sealed, state },
+            )
+        };
+        match draft(&state) {
+            // The sealed segments still tell what a checkpoint of that size leaves out.
+            Err(LogError::TooLong { .. }) => draft(&state.shortened()?).map(Some),
+            made => made.map(Some),
+        }
+    }
+}
