@@ -31,6 +31,7 @@ const CHUNK: usize = 256 << 10;
 /// Exit codes: 0 stored; 1 the run is closed, or a line was refused; 2 wrong arguments;
 /// 3 no such volume or run; 6 the lock was not to be had; 7 not stored, or not durable.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct Args {
     /// What the note is about
     #[arg(required_unless_present = "lines")]
@@ -189,10 +190,10 @@ impl Emitter {
 
     /// Appends notes in one write, and prints them where that was asked for.
     fn store(&self, notes: &[Draft]) -> Result<()> {
-        let appended = if !self.may_be_new {
-            self.log.append(notes, self.durability)?
-        } else {
+        let appended = if self.may_be_new {
             self.store_opening(notes)?
+        } else {
+            self.log.append(notes, self.durability)?
         };
         if self.ack {
             // What opened or mended the log in the same write is not what was asked for.

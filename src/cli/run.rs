@@ -33,6 +33,7 @@ use crate::volume::{JobId, RunId, Volume};
 #[command(
     override_usage = "runlog run [OPTIONS] -- COMMAND [ARGS]…\n       runlog run --run ID --close"
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct Args {
     /// The command and its arguments
     #[arg(last = true, value_name = "COMMAND", required_unless_present = "close")]

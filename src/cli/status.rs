@@ -70,7 +70,7 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let code = if let Some(name) = &args.run {
         let (run, dir) = global.run(name)?;
         let (report, code) = if args.wait {
-            wait(args, run, &dir)?
+            wait(args, &run, &dir)?
         } else {
             look(run, &dir)?
         };
@@ -98,7 +98,7 @@ fn look(run: RunId, dir: &Dir) -> Result<(RunReport, Code)> {
 }
 
 /// Waits for the end of a run.
-fn wait(args: &Args, run: RunId, dir: &Dir) -> Result<(RunReport, Code)> {
+fn wait(args: &Args, run: &RunId, dir: &Dir) -> Result<(RunReport, Code)> {
     let deadline = args.timeout.map(|t| Instant::now() + t);
     let waiter = Waiter::new(dir);
     loop {

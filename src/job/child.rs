@@ -95,7 +95,6 @@ impl Child {
         signals.restore_in(&mut command);
         let started = Instant::now();
         // Its end is collected with `wait4`, which also tells the cost.
-        #[expect(clippy::zombie_processes, reason = "`Child::wait` collects it")]
         let child = command.spawn()?;
         Ok(Self {
             pid: child.id(),

@@ -21,5 +21,6 @@ pub use detach::{Detached, detach};
 pub use error::StartError;
 pub use inspect::{Examined, Inspected, RunStateKind, examine, inspect};
 pub use output::{JobOutput, SkipLines};
+pub use recorder::OnStarted;
 pub use run::{End, Outcome, Setup, run_job};
 pub use spec::{After, Guards, JobSpec, OutputMode};

@@ -17,7 +17,7 @@ use crate::telemetry::Probe;
 const SAMPLE_LIMIT: Duration = Duration::from_millis(250);
 
 /// Told once the start of the job is in the log, or could not be written.
-pub(super) type OnStarted = Box<dyn FnOnce(Result<(), &LogError>) + Send>;
+pub type OnStarted = Box<dyn FnOnce(Result<(), &LogError>) + Send>;
 
 /// The thread, and the way to it.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Recorder {
             if let Err(e) = &written {
                 trouble(&format!("the start of the job is not in the log: {e}"));
             }
-            on_started(written.as_ref().map(|()| ()));
+            on_started(written.as_ref().copied());
             let Some(interval) = sample else { return };
             let mut next = Instant::now() + interval;
             let mut told = false;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::StartError;
 use super::capture::{self, Capture, JobEnds, Trouble};
 use super::child::{self, Child, Ended, Limit, Reach, Streams};
-use super::recorder::Recorder;
+use super::recorder::{OnStarted, Recorder};
 use super::rollback;
 use super::sink::Sink;
 use super::spec::{After, JobSpec};
@@ -47,7 +47,7 @@ pub struct Setup<'a> {
     /// Told once the job's submission is durable, before it starts.
     pub on_submitted: Box<dyn FnOnce(&JobId)>,
     /// Told once its start is durable, or why it is not.
-    pub on_started: Box<dyn FnOnce(Result<(), &LogError>) + Send>,
+    pub on_started: OnStarted,
 }
 
 /// How a job ended.
@@ -251,11 +251,7 @@ pub(super) fn closing(after: After) -> Close {
 }
 
 impl Context<'_> {
-    fn attempts(
-        &mut self,
-        mut stages: Stages,
-        on_started: Box<dyn FnOnce(Result<(), &LogError>) + Send>,
-    ) -> Outcome {
+    fn attempts(&mut self, mut stages: Stages, on_started: OnStarted) -> Outcome {
         let mut on_started = Some(on_started);
         let mut attempt = 1;
         loop {
@@ -364,7 +360,7 @@ impl Context<'_> {
         &mut self,
         stages: &Stages,
         attempt: u32,
-        on_started: Box<dyn FnOnce(Result<(), &LogError>) + Send>,
+        on_started: OnStarted,
     ) -> Result<Ended, JobError> {
         let canceled = |e: io::Error| JobError {
             kind: ErrorKind::Canceled,

@@ -84,21 +84,21 @@ impl Sink {
         match self.masker(stream) {
             None => self.write(stream, bytes),
             Some(masker) => {
-                let mut masked = Vec::new();
-                masker.push(bytes, &mut masked);
-                self.write(stream, &masked);
+                let mut ready = Vec::new();
+                masker.push(bytes, &mut ready);
+                self.write(stream, &ready);
             }
         }
     }
 
     /// The stream has ended: stores what its masker held back.
     pub(super) fn finish(&mut self, stream: StreamId) {
-        let mut masked = Vec::new();
+        let mut rest = Vec::new();
         if let Some(masker) = self.masker(stream) {
-            masker.finish(&mut masked);
+            masker.finish(&mut rest);
         }
         if self.capture {
-            self.write(stream, &masked);
+            self.write(stream, &rest);
         }
     }
 

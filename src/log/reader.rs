@@ -189,13 +189,13 @@ impl Reader {
                     None => return Ok(None),
                 },
             };
-            if let Some((kind, after_gap)) = current.next_line(&mut self.sequence)? {
+            let next = current.next_line(&mut self.sequence)?;
+            if let Some((kind, after_gap)) = next {
                 self.after_gap = after_gap;
                 return Ok(Some(kind));
-            } else {
-                self.ended = Some(current.position());
-                self.current = None;
             }
+            self.ended = Some(current.position());
+            self.current = None;
         }
     }
 }

@@ -122,30 +122,17 @@ fn a_run_whose_first_line_was_torn_is_still_to_be_opened() {
 }
 
 #[test]
-fn a_run_of_another_program_is_not_touched_before_the_batch_is_agreed_on() {
+fn a_run_of_another_program_is_not_touched_unless_that_is_allowed() {
     let it = Fixture::new();
     let log = it.log();
     let omne =
         br#"{"type":"pipe.started","id":"x","ts":"2026-04-15T00:00:00Z","run_id":"r","pipe":"p"}"#;
     let torn = [&omne[..], b"\n{\"type\":\"node"].concat();
     it.set(&torn);
-    let append = |agreed: bool| {
-        let budget = EventType::Note.lock_budget();
-        log.append_with(Durability::Process, budget, |view| {
-            assert!(view.is_foreign && !view.is_new);
-            let run = "x".into();
-            let drafts = vec![it.note(0)];
-            let close = Close::No;
-            if agreed {
-                Ok(Batch { drafts, close })
-            } else {
-                Err(LogError::NoSuchRun { run })
-            }
-        })
-    };
-    append(false).unwrap_err();
+    log.append(&[it.note(0)], Durability::Process).unwrap_err();
     assert_eq!(it.bytes(), torn);
-    append(true).unwrap();
+    let log = it.log().allow_foreign(true);
+    log.append(&[it.note(0)], Durability::Process).unwrap();
     let found = it.read();
     found.assert_sound();
     assert_eq!(

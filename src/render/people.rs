@@ -110,7 +110,7 @@ impl Format for People {
 }
 
 impl People {
-    fn table(&self, header: &[&str]) -> Table {
+    fn table(self, header: &[&str]) -> Table {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         table.set_content_arrangement(ContentArrangement::Disabled);

@@ -1,7 +1,6 @@
 //! Text for people: times, sizes, colours, and nothing that a terminal would obey.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -128,10 +127,8 @@ pub(super) fn size(bytes: u64) -> String {
         value /= 1024.0;
         name = unit;
     }
-    let mut text = String::new();
     let digits = usize::from(name != "B" && value < 100.0);
-    drop(write!(text, "{value:.digits$} {name}"));
-    text
+    format!("{value:.digits$} {name}")
 }
 
 #[cfg(test)]
