@@ -64,6 +64,12 @@ impl Model {
     }
 }
 
+fn look(log: &RunLog) {
+    let mut inner = log.inner.lock().unwrap();
+    let segment = log.active(&mut inner).unwrap();
+    log.learn(&mut inner, &segment).unwrap();
+}
+
 fn play(ops: Vec<Op>) {
     let it = Fixture::new();
     let mut writers = [it.log(), it.log(), it.log()];
@@ -87,8 +93,7 @@ fn play(ops: Vec<Op>) {
                     if gone {
                         *writer = it.log();
                     } else {
-                        let mended = writer.append(&[], Durability::Process).unwrap();
-                        model.append(&it, &mended);
+                        look(writer);
                     }
                 }
             }
