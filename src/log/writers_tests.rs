@@ -109,11 +109,12 @@ fn the_state_follows_what_others_append() {
     it.read().assert_sound();
 }
 
+type Hurt<'a> = &'a dyn Fn(&Fixture);
+
 #[test]
 fn a_run_that_was_removed_or_replaced_acknowledges_nothing() {
     let folder = |it: &Fixture| it.volume.run_path(&it.run);
     let away = |it: &Fixture| fs::rename(folder(it), it.volume.path().join("away")).unwrap();
-    type Hurt<'a> = &'a dyn Fn(&Fixture);
     let hurts: [Hurt<'_>; 5] = [
         &|it| fs::remove_dir_all(folder(it)).unwrap(),
         &|it| fs::remove_dir_all(it.volume.path()).unwrap(),
@@ -206,14 +207,13 @@ fn only_what_cannot_be_said_again_waits_long() {
     assert!(short.iter().all(|kind| kind.lock_budget().as_secs() == 5));
 }
 
-/// RLIMIT_FSIZE is that of the process: this is about the arithmetic alone.
 #[test]
-fn an_event_is_refused_or_stands_whole() {
+fn too_long_events_are_refused_and_no_events_write_nothing() {
     let it = Fixture::with_notes(1);
     let log = it.log();
     let before = it.bytes();
-    let long = serde_json::json!({"x": "y".repeat(LINE_LIMIT)});
-    let refused = Draft::new(EventType::Note, &it.run, None, &long);
+    let huge = serde_json::json!({"x": "y".repeat(LINE_LIMIT)});
+    let refused = Draft::new(EventType::Note, &it.run, None, &huge);
     assert!(matches!(refused, Err(LogError::TooLong { .. })));
     log.append(&[], Durability::Power).unwrap();
     assert_eq!(it.bytes(), before);
