@@ -150,6 +150,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
         fn lines_put_together_are_the_file(text in "([a]{0,3000}\\n){0,40}[a]{0,9000}") {
             prop_assert_eq!(collect(text.as_bytes()), text.as_bytes());

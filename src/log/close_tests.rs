@@ -121,10 +121,26 @@ fn a_summary_of_the_largest_run_is_short() {
     assert!(summary["jobs"].as_array().unwrap().len() > 50);
 }
 
+fn blocks(it: &Fixture) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(it.active()).unwrap().blocks() * 512
+}
+
+#[test]
+fn a_file_that_shrank_is_reserved_anew() {
+    let it = Fixture::with_notes(0);
+    let log = it.log();
+    it.add(&log, 0);
+    let (reserved, bytes) = (blocks(&it), it.bytes());
+    for left in [bytes.len() - 9, 0] {
+        it.set(&bytes[..left]);
+        it.add(&log, 1);
+        assert!(blocks(&it) >= reserved);
+    }
+}
+
 #[test]
 fn closing_gives_back_what_was_reserved() {
-    use std::os::unix::fs::MetadataExt;
-    let blocks = |it: &Fixture| std::fs::metadata(it.active()).unwrap().blocks() * 512;
     let open = Fixture::with_notes(1);
     let reserved = blocks(&open);
     assert!(blocks(&closed_with_one_job()) <= reserved.min(16 << 10));

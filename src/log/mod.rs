@@ -42,9 +42,13 @@ mod copies_tests;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod repair_tests;
 #[cfg(test)]
 mod segments_tests;
+#[cfg(test)]
+mod writers_tests;
 
 pub use append::{Appended, Batch, Close, View};
 pub use backward::Backward;

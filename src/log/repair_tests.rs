@@ -144,10 +144,9 @@ fn a_run_of_another_program_is_not_touched_unless_that_is_allowed() {
 #[test]
 fn a_newer_format_is_not_written_to() {
     let newer = |seq: u64| {
-        let mut line = format!("{{\"v\":2,\"seq\":{seq},\"new\":\"shape\"");
+        let line = format!("{{\"v\":2,\"seq\":{seq},\"new\":\"shape\"");
         let crc = crc32c::crc32c(line.as_bytes());
-        line.push_str(&format!(",\"crc\":\"{crc:08x}\"}}"));
-        line
+        line + &format!(",\"crc\":\"{crc:08x}\"}}")
     };
     for end in ["\n", ""] {
         let it = Fixture::with_notes(1);

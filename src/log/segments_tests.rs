@@ -190,13 +190,14 @@ fn a_last_line_in_flight_is_not_read() {
     assert_eq!((seen, reader.next_seq()), (2, 2));
 }
 
+type Put = fn(&Fixture);
+
 #[test]
 fn what_is_no_plain_file_is_refused_and_hangs_nobody() {
     let unsafe_of = |result: Result<(), LogError>| {
         let is_unsafe = matches!(&result, Err(LogError::Volume(VolumeError::Unsafe { .. })));
         assert!(is_unsafe, "{result:?}");
     };
-    type Put = fn(&Fixture);
     let puts: [Put; 3] = [
         |it| rustix::fs::mkfifoat(rustix::fs::CWD, it.active(), 0o600.into()).unwrap(),
         |it| symlink(it.path(&layout::sealed(0)), it.active()).unwrap(),

@@ -1,0 +1,149 @@
+//! A full disk, and a limit on the size of files.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+use runlog::log::{Close, Draft, Durability, EventType, LogError, RunLog};
+use serde_json::json;
+
+use super::support::{draft, given_dir, log, passes, read_sound};
+
+/// Gives the command behind it a small disk of its own at `$1`.
+const SMALL_DISK: &str = r#"mount -t tmpfs -o size=1m none "$1" && shift && exec "$@""#;
+/// Files of the command behind it can hold 8 KiB at most.
+const SMALL_FILES: &str = r#"trap "" XFSZ; ulimit -f "$(( 8192 / $1 ))"; shift; exec "$@""#;
+
+fn note(log: &RunLog, n: usize) -> Draft {
+    draft(log, EventType::Note, &json!({"n": n, "x": "y".repeat(700)}))
+}
+
+/// Takes what is left of the disk.
+fn fill(dir: &Path) {
+    let mut filler = File::create(dir.join("filler")).unwrap();
+    for size in [4096, 1] {
+        while filler.write(&vec![b'x'; size]).is_ok() {}
+    }
+}
+
+#[test]
+fn a_run_ends_truthfully_on_a_full_disk() {
+    let can = |c: &mut Command| c.output().is_ok_and(|out| out.status.success());
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path().to_str().unwrap();
+    let wrapper = ["unshare", "-Urm", "sh", "-c", SMALL_DISK, "sh", dir];
+    if !can(Command::new(wrapper[0]).args(&wrapper[1..]).arg("true")) {
+        #[expect(clippy::print_stderr, reason = "whoever runs the tests has to know")]
+        {
+            eprintln!("skipped: no tmpfs can be mounted in a namespace here");
+        }
+        return;
+    }
+    passes(&wrapper, "limits::on_a_full_disk", tmp.path());
+}
+
+#[test]
+#[ignore = "run by the other tests in a process of its own"]
+fn on_a_full_disk() {
+    let Some(dir) = given_dir() else { return };
+    let run = log(&dir);
+    let active = run.dir().path().join("events.jsonl");
+    let mut stand = 0;
+    let refused = loop {
+        match run.append(&[note(&run, stand)], Durability::Process) {
+            Ok(_) => stand += 1,
+            Err(e) => break e,
+        }
+    };
+    assert!(matches!(refused, LogError::NoSpace { .. }), "{refused:?}");
+    assert!(stand > 100);
+    assert_eq!(read_sound(&run).len(), stand);
+
+    // Somebody takes the rest, and a writer dies in the middle of a line.
+    fill(&dir);
+    fs::OpenOptions::new()
+        .append(true)
+        .open(&active)
+        .unwrap()
+        .write_all(b"torn")
+        .unwrap();
+    for writer in [&run, &log(&dir)] {
+        let refused = writer.append(&[note(writer, 0)], Durability::Process);
+        assert!(
+            matches!(refused, Err(LogError::NoSpace { .. })),
+            "{refused:?}"
+        );
+    }
+    // A last event of a job finds its place, also by a writer that comes anew.
+    let fresh = log(&dir);
+    let ended = |log: &RunLog| draft(log, EventType::JobFailed, &json!({"job_id": "a"}));
+    run.append(&[ended(&run)], Durability::Power).unwrap();
+    let budget = EventType::RunClosed.lock_budget();
+    let closed = fresh.append_with(Durability::Power, budget, |_| {
+        let drafts = vec![ended(&fresh)];
+        Ok(runlog::log::Batch {
+            drafts,
+            close: Close::Now,
+        })
+    });
+    assert!(closed.unwrap().closed);
+    let kinds = fs::read_to_string(&active).unwrap();
+    assert!(kinds.ends_with('\n'));
+    assert_eq!(
+        kinds
+            .lines()
+            .filter(|line| line.contains("\"log_repaired\""))
+            .count(),
+        1
+    );
+    assert_eq!(
+        kinds
+            .lines()
+            .filter(|line| line.contains("\"job_failed\""))
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn after_a_short_write_the_whole_lines_stand() {
+    let tmp = tempfile::tempdir().unwrap();
+    // dash counts in 512 bytes, bash in 1024.
+    let bash = Path::new("/bin/bash").exists();
+    let (shell, unit) = if bash {
+        ("/bin/bash", "1024")
+    } else {
+        ("sh", "512")
+    };
+    let wrapper = [shell, "-c", SMALL_FILES, "sh", unit];
+    passes(&wrapper, "limits::with_small_files", tmp.path());
+}
+
+#[test]
+#[ignore = "run by the other tests in a process of its own"]
+fn with_small_files() {
+    let Some(dir) = given_dir() else { return };
+    let run = log(&dir);
+    let mut written = 0;
+    let refused = loop {
+        let batch: Vec<Draft> = (0..5).map(|n| note(&run, written + n)).collect();
+        match run.append(&batch, Durability::Process) {
+            Ok(_) => written += 5,
+            Err(e) => break e,
+        }
+    };
+    let LogError::ShortWrite { stand, of, .. } = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(stand > 0 && stand < of, "{stand} of {of}");
+    let numbers: Vec<_> = read_sound(&run).iter().map(|e| e["n"].as_u64()).collect();
+    assert!(
+        numbers
+            .into_iter()
+            .eq((0..written + stand).map(|n| Some(n as u64)))
+    );
+    let small = draft(&run, EventType::Note, &json!({"n": 0}));
+    run.append(&[small], Durability::Process).unwrap();
+    assert_eq!(read_sound(&run).len(), written + stand + 1);
+}

@@ -1,0 +1,75 @@
+//! A run shared by processes, and this test program as a child.
+
+use std::path::Path;
+use std::process::Command;
+
+use runlog::log::{Draft, EventType, Item, Reader, RunLog};
+use runlog::volume::Volume;
+
+/// The volume that a child works on.
+const DIR: &str = "RUNLOG_TEST_DIR";
+
+/// The folder that the parent gave, if there is a parent.
+pub(crate) fn given_dir() -> Option<std::path::PathBuf> {
+    std::env::var_os(DIR).map(Into::into)
+}
+
+/// `wrapper`, if any, and behind it this program, to run one ignored test in `dir`.
+pub(crate) fn child(wrapper: &[&str], test: &str, dir: &Path) -> Command {
+    let exe = std::env::current_exe().unwrap();
+    let mut command = match wrapper {
+        [] => Command::new(exe),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(exe);
+            command
+        }
+    };
+    command.args([
+        "--exact",
+        test,
+        "--ignored",
+        "--nocapture",
+        "--test-threads=1",
+        "-q",
+    ]);
+    command.env(DIR, dir);
+    command
+}
+
+/// Runs one ignored test of this program behind `wrapper` and asserts that it passes.
+pub(crate) fn passes(wrapper: &[&str], test: &str, dir: &Path) {
+    let out = child(wrapper, test, dir).output().unwrap();
+    let told = [out.stdout, out.stderr].concat();
+    let told = String::from_utf8_lossy(&told);
+    assert!(out.status.success() && told.contains("1 passed"), "{told}");
+}
+
+pub(crate) fn log(dir: &Path) -> RunLog {
+    let volume = Volume::create(dir).unwrap();
+    RunLog::open_or_create(&volume, &"r".parse().unwrap(), None).unwrap()
+}
+
+pub(crate) fn draft(log: &RunLog, kind: EventType, data: &serde_json::Value) -> Draft {
+    Draft::new(kind, log.run_id(), None, data).unwrap()
+}
+
+/// Every event; asserts that they are whole, numbered from 0 without a gap, and that
+/// their ids rise.
+pub(crate) fn read_sound(log: &RunLog) -> Vec<serde_json::Value> {
+    let mut reader = Reader::open(log.dir()).unwrap();
+    let mut events = Vec::new();
+    let mut last_id = String::new();
+    while let Some(item) = reader.next_item().unwrap() {
+        match item {
+            Item::Event(env, line) => {
+                assert_eq!(env.seq, events.len() as u64);
+                assert!(*env.id > *last_id, "{} after {last_id}", env.id);
+                env.id.clone_into(&mut last_id);
+                events.push(serde_json::from_slice(line).unwrap());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    events
+}
