@@ -19,12 +19,7 @@ pub use context::Global;
 /// Wrap a command, keep a crash-safe log of what happened to it, and answer questions
 /// about it.
 #[derive(Debug, Parser)]
-#[command(
-    name = "runlog",
-    version,
-    max_term_width = 100,
-    disable_help_subcommand = true
-)]
+#[command(name = "runlog", version, max_term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 use jiff::Timestamp;
 
 use super::text::{Style, Tone, duration, of_stage, of_state, safe, size, time};
@@ -27,10 +27,7 @@ impl Format for People {
             };
             table.add_row([
                 Cell::new(run.run_id.as_str()),
-                Cell::new(
-                    self.0
-                        .paint(tone, &format!("{glyph} {}", run.state.as_str())),
-                ),
+                toned(tone, &format!("{glyph} {}", run.state.as_str())),
                 Cell::new(format!("{}{failed}", run.jobs_total)),
                 Cell::new(run.opened_ts.as_deref().map(time).unwrap_or_default()),
                 right(run_duration(run)),
@@ -77,10 +74,7 @@ impl Format for People {
             let (glyph, tone) = of_stage(job.stage);
             table.add_row([
                 Cell::new(safe(&job.job_id)),
-                Cell::new(
-                    self.0
-                        .paint(tone, &format!("{glyph} {}", job.stage.as_str())),
-                ),
+                toned(tone, &format!("{glyph} {}", job.stage.as_str())),
                 Cell::new(exit_of(job)),
                 right(job_duration(job)),
                 right(job.cpu_ms.map(duration).unwrap_or_default()),
@@ -114,6 +108,11 @@ impl People {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         table.set_content_arrangement(ContentArrangement::Disabled);
+        if self.0.color {
+            table.enforce_styling();
+        } else {
+            table.force_no_tty();
+        }
         if let Some(width) = self.0.width {
             table
                 .set_width(width)
@@ -121,6 +120,17 @@ impl People {
         }
         table.set_header(header);
         table
+    }
+}
+
+fn toned(tone: Tone, text: &str) -> Cell {
+    let cell = Cell::new(text);
+    match tone {
+        Tone::Good => cell.fg(Color::Green),
+        Tone::Bad => cell.fg(Color::Red),
+        Tone::Busy => cell.fg(Color::Cyan),
+        Tone::Doubt => cell.fg(Color::Yellow),
+        Tone::Faint | Tone::Plain => cell,
     }
 }
 
