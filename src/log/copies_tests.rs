@@ -19,7 +19,9 @@ fn after(tail: impl Fn(&[u8]) -> Vec<u8>) -> [fixture::Found; 2] {
         if !held_first {
             writers.reverse();
         }
-        writers.iter().for_each(|log| it.add(log, 4));
+        for log in &writers {
+            it.add(log, 4);
+        }
         it.read()
     })
 }
