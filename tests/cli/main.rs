@@ -15,3 +15,5 @@ mod checks;
 mod env;
 
 mod run_exit_codes;
+mod run_limits;
+mod run_stages;
