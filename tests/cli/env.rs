@@ -2,7 +2,7 @@
 //! holds nothing from outside.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
@@ -285,6 +285,14 @@ impl Background {
         let stdin = self.child.stdin.as_mut().unwrap();
         stdin.write_all(bytes).unwrap();
         stdin.flush().unwrap();
+    }
+
+    /// Reads so many bytes of its stdout.
+    pub(crate) fn read(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        let stdout = self.child.stdout.as_mut().unwrap();
+        stdout.read_exact(&mut bytes).unwrap();
+        bytes
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {

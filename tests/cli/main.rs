@@ -16,4 +16,7 @@ mod env;
 
 mod run_exit_codes;
 mod run_limits;
+mod run_output;
+mod run_redact;
+mod run_signals;
 mod run_stages;
