@@ -1,0 +1,82 @@
+//! What must hold of every log, and how output is made comparable.
+
+use std::fmt::Write as _;
+
+use regex::Regex;
+use serde_json::Value;
+
+use crate::env::{Output, TestEnv};
+
+/// The whole lines of a log as events. Checks the frame of each: one object, keys in
+/// order, a CRC that fits; and that `seq` has no gaps and ids rise.
+#[track_caller]
+pub(crate) fn events(log: &[u8]) -> Vec<Value> {
+    let whole = log.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    let mut events: Vec<Value> = Vec::new();
+    for line in log[..whole].split_inclusive(|b| *b == b'\n') {
+        let line = line.strip_suffix(b"\n").unwrap();
+        let event = event(line);
+        if let Some(last) = events.last() {
+            let seq = |e: &Value| e["seq"].as_u64().unwrap();
+            assert_eq!(seq(&event), seq(last) + 1, "seq is not dense");
+            let id = |e: &Value| e["id"].as_str().unwrap().to_owned();
+            assert!(id(&event) > id(last), "ids do not rise");
+        }
+        events.push(event);
+    }
+    events
+}
+
+/// One line as an event, its checksum worked out here and not by runlog.
+#[track_caller]
+pub(crate) fn event(line: &[u8]) -> Value {
+    let shown = || String::from_utf8_lossy(line).into_owned();
+    let at = line
+        .len()
+        .checked_sub(18)
+        .unwrap_or_else(|| panic!("{}", shown()));
+    let crc = format!(r#","crc":"{:08x}"}}"#, crc32c::crc32c(&line[..at]));
+    assert_eq!(String::from_utf8_lossy(&line[at..]), crc, "{}", shown());
+    let head = Regex::new(concat!(
+        r#"^\{"v":1,"seq":\d+,"id":"[0-7][0-9a-hjkmnp-tv-z]{25}","#,
+        r#""ts":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z","type":"[a-z_]+","run_id":"[^"]+","#,
+    ))
+    .unwrap();
+    assert!(head.is_match(&shown()), "{}", shown());
+    serde_json::from_slice(line).unwrap()
+}
+
+/// Exit code, stdout and stderr in one text, without what differs from run to run.
+pub(crate) fn snapshot(env: &TestEnv, output: &Output) -> String {
+    let mut text = format!("exit {}\n", output.code);
+    for (name, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
+        if !bytes.is_empty() {
+            let said = String::from_utf8_lossy(bytes);
+            write!(text, "-- {name}\n{}\n", said.trim_end_matches('\n')).unwrap();
+        }
+    }
+    normal(env, &text)
+}
+
+/// Text without paths, ids, times, sizes and pids of this one run.
+pub(crate) fn normal(env: &TestEnv, text: &str) -> String {
+    let mut text = text.replace(env.root().to_str().unwrap(), "[ROOT]");
+    if let Ok(host) = rustix::system::uname().nodename().to_str() {
+        text = text.replace(&format!(" on {host}"), " on [HOST]");
+    }
+    for (pattern, with) in [
+        (r"\b[0-7][0-9a-hjkmnp-tv-z]{25}\b", "[ULID]"),
+        (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[TIME]"),
+        (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "[TIME]"),
+        (r"\b\d+(\.\d+)? (B|KiB|MiB|GiB)\b", "[SIZE]"),
+        (r"\b\d+(\.\d+)?(ms|s)\b", "[DURATION]"),
+        (r"\bprocess \d+", "process [PID]"),
+        // The width of a column depends on all of these.
+        (r"(\S)  +", "$1  "),
+        (r"(?m)^ +", " "),
+    ] {
+        let pattern = Regex::new(pattern).unwrap();
+        text = pattern.replace_all(&text, with).into_owned();
+    }
+    text
+}

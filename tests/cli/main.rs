@@ -1,0 +1,22 @@
+//! The command line as its users meet it: every test runs the real binary.
+//!
+//! A test waits for what it needs to see, never for a length of time, and ends what
+//! it started. `TestEnv::events` checks the bytes of every log that it reads.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper of a test fails as a test does: by a panic"
+)]
+
+mod checks;
+mod env;
+
+mod run_exit_codes;
+mod run_limits;
+mod run_output;
+mod run_redact;
+mod run_signals;
+mod run_stages;

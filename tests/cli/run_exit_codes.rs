@@ -1,0 +1,213 @@
+//! The exit code of `run`: the job's own, or what `timeout(1)` and shells say.
+
+use insta::assert_snapshot;
+
+use crate::checks::snapshot;
+use crate::env::TestEnv;
+
+/// Runs a script with `sh -c` and gives the exit code of runlog.
+fn code_of(script: &str) -> i32 {
+    TestEnv::new().run(&["run", "--", "sh", "-c", script]).code
+}
+
+#[test]
+fn every_exit_code_is_passed_on() {
+    let script = r#"
+        for code in $(seq 0 255); do
+            "$RUNLOG" run -q --no-capture -- sh -c "exit $code"
+            got=$?
+            [ $got -eq $code ] || echo "$code came back as $got"
+        done
+    "#;
+    assert_eq!(TestEnv::new().sh(script).stdout(), "");
+}
+
+#[test]
+fn every_exit_code_is_recorded() {
+    let env = TestEnv::new();
+    for code in [0_u8, 1, 2, 124, 125, 126, 127, 128, 137, 255] {
+        let script = format!("exit {code}");
+        let job = format!("c{code}");
+        env.run(&[
+            "run", "--run", "codes", "--job", &job, "--", "sh", "-c", &script,
+        ]);
+        let last = env.events("codes").pop().unwrap();
+        let expected = if code == 0 {
+            "job_completed"
+        } else {
+            "job_failed"
+        };
+        assert_eq!(
+            (&last["type"], &last["exit_code"]),
+            (&expected.into(), &code.into())
+        );
+        assert!(last.get("signal").is_none(), "{last}");
+    }
+}
+
+#[test]
+fn a_signal_gives_128_and_its_number() {
+    for (signal, code) in [("HUP", 129), ("INT", 130), ("KILL", 137), ("SEGV", 139)] {
+        assert_eq!(
+            code_of(&format!("ulimit -c 0; kill -{signal} $$")),
+            code,
+            "{signal}"
+        );
+    }
+    for (signal, code) in [("USR1", 138), ("PIPE", 141), ("TERM", 143), ("RTMIN", 162)] {
+        assert_eq!(code_of(&format!("kill -{signal} $$")), code, "{signal}");
+    }
+}
+
+#[test]
+fn a_signal_is_recorded_by_name_and_without_an_exit_code() {
+    let env = TestEnv::new();
+    env.run(&["run", "--", "sh", "-c", "kill -TERM $$"]);
+    let failed = env.event("job_failed");
+    assert_eq!(failed["signal"], "SIGTERM");
+    assert_eq!(failed["error"]["kind"], "signal");
+    assert!(failed.get("exit_code").is_none(), "{failed}");
+}
+
+#[test]
+fn an_exit_code_over_128_is_not_taken_for_a_signal() {
+    let env = TestEnv::new();
+    assert_eq!(env.run(&["run", "--", "sh", "-c", "exit 143"]).code, 143);
+    assert_eq!(env.event("job_failed")["error"]["kind"], "exit");
+}
+
+#[test]
+fn a_timeout_gives_124() {
+    let env = TestEnv::new();
+    let output = env.run(&["run", "--timeout", "50ms", "--", "sleep", "60"]);
+    assert_eq!(output.code, 124);
+    let failed = env.event("job_failed");
+    assert_eq!(failed["error"]["kind"], "timeout");
+    assert_eq!(failed["signal"], "SIGTERM");
+}
+
+#[test]
+fn a_job_that_exits_with_0_upon_the_timeout_has_timed_out_all_the_same() {
+    let env = TestEnv::new();
+    let script = "trap 'exit 0' TERM; while :; do sleep 0.01; done";
+    let output = env.run(&["run", "--timeout", "300ms", "--", "sh", "-c", script]);
+    assert_eq!(output.code, 124);
+    assert_eq!(env.event("job_failed")["error"]["kind"], "timeout");
+}
+
+#[test]
+fn an_unknown_command_gives_127() {
+    let env = TestEnv::new();
+    let output = env.run(&["run", "--", "no-such-command-here"]);
+    assert_snapshot!(snapshot(&env, &output), @"
+    exit 127
+    -- stderr
+    run_id=no-such-command-here-[ULID]
+    error: command not found: no-such-command-here
+    ");
+    assert_eq!(env.event("job_failed")["error"]["kind"], "not_found");
+    assert_eq!(env.events_of(&env.only_run(), "job_started").len(), 0);
+}
+
+#[test]
+fn a_missing_path_gives_127() {
+    assert_eq!(TestEnv::new().run(&["run", "--", "./missing"]).code, 127);
+}
+
+#[test]
+fn an_empty_command_name_gives_127() {
+    assert_eq!(TestEnv::new().run(&["run", "--", ""]).code, 127);
+}
+
+#[test]
+fn a_file_without_the_right_to_execute_gives_126() {
+    let env = TestEnv::new();
+    env.write("plain", "#!/bin/sh\n");
+    let output = env.run(&["run", "--", "./plain"]);
+    assert_snapshot!(snapshot(&env, &output), @"
+    exit 126
+    -- stderr
+    run_id=plain-[ULID]
+    error: ./plain may not be executed
+    ");
+    assert_eq!(env.event("job_failed")["error"]["kind"], "not_executable");
+}
+
+#[test]
+fn a_folder_gives_126() {
+    assert_eq!(TestEnv::new().run(&["run", "--", "/tmp"]).code, 126);
+}
+
+#[test]
+fn a_script_without_an_interpreter_line_is_run_by_sh_as_execvp_does() {
+    let env = TestEnv::new();
+    env.executable("script", "exit 7\n");
+    assert_eq!(env.run(&["run", "--", "./script"]).code, 7);
+}
+
+#[test]
+fn a_script_whose_interpreter_is_missing_is_not_started() {
+    let env = TestEnv::new();
+    env.executable("script", "#!/no/such/interpreter\n");
+    let output = env.run(&["run", "--", "./script"]);
+    assert!([126, 127].contains(&output.code), "{}", output.code);
+    assert_eq!(env.types(&env.only_run()).last().unwrap(), "run_closed");
+}
+
+#[test]
+fn a_missing_folder_to_run_in_gives_125() {
+    let env = TestEnv::new();
+    let output = env.run(&["run", "--cwd", "missing", "--", "true"]);
+    assert_snapshot!(snapshot(&env, &output), @"
+    exit 125
+    -- stderr
+    run_id=true-[ULID]
+    error: [ROOT]/missing is not a folder to run in
+    ");
+    assert_eq!(env.event("job_failed")["error"]["kind"], "validation");
+}
+
+#[test]
+fn a_volume_that_cannot_be_used_gives_125() {
+    let env = TestEnv::new();
+    env.write(".omne", "a file");
+    let output = env.run(&["run", "--", "touch", "ran"]);
+    assert_snapshot!(snapshot(&env, &output), @"
+    exit 125
+    -- stderr
+    error: [ROOT]/.omne is not a folder
+    hint: name another folder with -C DIR
+    ");
+    assert!(!env.exists("ran"));
+}
+
+#[test]
+fn wrong_options_give_2_and_make_nothing() {
+    let env = TestEnv::new();
+    for args in [
+        &["run", "--no-such-option", "--", "true"][..],
+        &["run"],
+        &["run", "--"],
+        &["run", "--close"],
+        &["run", "true"],
+        &["nonsense"],
+        &[],
+    ] {
+        assert_eq!(env.run(args).code, 2, "{args:?}");
+    }
+    assert!(!env.exists(".omne"));
+}
+
+#[test]
+fn help_and_version_give_0() {
+    let env = TestEnv::new();
+    for args in [&["--help"][..], &["--version"], &["run", "--help"]] {
+        let output = env.run(args);
+        assert_eq!(
+            (output.code, output.stderr()),
+            (0, String::new()),
+            "{args:?}"
+        );
+        assert!(!output.stdout.is_empty(), "{args:?}");
+    }
+}

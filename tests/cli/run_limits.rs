@@ -1,0 +1,307 @@
+//! What happens to a job that runs too long or fails: time-outs, retries, rollback.
+
+use rustix::process::Signal;
+
+use crate::env::TestEnv;
+
+/// A job that ignores SIGTERM, says so with a file, and never ends by itself.
+const DEAF: &str = "trap '' TERM; touch ready; while :; do sleep 0.02; done";
+
+#[test]
+fn a_job_that_ignores_term_is_killed_after_a_grace_period() {
+    let env = TestEnv::new();
+    let output = env.run(&[
+        "run",
+        "--timeout",
+        "100ms",
+        "--kill-after",
+        "100ms",
+        "--",
+        "sh",
+        "-c",
+        DEAF,
+    ]);
+    assert_eq!(output.code, 124);
+    let failed = env.event("job_failed");
+    assert_eq!(failed["error"]["kind"], "timeout");
+    assert_eq!(failed["signal"], "SIGKILL");
+}
+
+#[test]
+fn a_timeout_reaches_the_whole_group() {
+    let env = TestEnv::new();
+    let script = "sleep 1000 & echo $! >pid; wait";
+    env.run(&["run", "--timeout", "300ms", "--", "sh", "-c", script]);
+    let pid = std::fs::read_to_string(env.path("pid")).unwrap();
+    let stat = format!("/proc/{}/stat", pid.trim());
+    crate::env::wait_until("the end of the job's child", || {
+        // Gone, or a zombie that nobody has collected yet.
+        std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
+    });
+}
+
+#[test]
+fn a_timeout_counts_for_each_attempt() {
+    let env = TestEnv::new();
+    let output = env.run(&[
+        "run",
+        "--timeout",
+        "50ms",
+        "--retries",
+        "1",
+        "--retry-delay",
+        "0",
+        "--",
+        "sleep",
+        "60",
+    ]);
+    assert_eq!(output.code, 124);
+    assert_eq!(env.events_of(&env.only_run(), "job_started").len(), 2);
+}
+
+#[test]
+fn a_failed_attempt_that_is_tried_again_says_when() {
+    let env = TestEnv::new();
+    let script = "test -e second || { touch second; exit 9; }";
+    env.ok(&[
+        "run",
+        "--retries",
+        "3",
+        "--retry-delay",
+        "20ms",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ]);
+    let run = env.only_run();
+    let types = env.types(&run);
+    assert_eq!(
+        types[3..],
+        [
+            "job_started",
+            "job_failed",
+            "job_started",
+            "job_completed",
+            "run_closed"
+        ]
+    );
+    let failed = env.event("job_failed");
+    assert_eq!(failed["retry_in_ms"], 20);
+    assert_eq!(failed["exit_code"], 9);
+    assert_eq!(failed["attempt"], 1);
+    assert_eq!(env.events_of(&run, "job_started")[1]["attempt"], 2);
+    assert_eq!(env.event("job_completed")["attempt"], 2);
+}
+
+#[test]
+fn the_last_attempt_decides() {
+    let env = TestEnv::new();
+    let output = env.run(&[
+        "run",
+        "--retries",
+        "2",
+        "--retry-delay",
+        "0",
+        "--",
+        "sh",
+        "-c",
+        "echo x >>n; exit $(wc -l <n)",
+    ]);
+    assert_eq!(output.code, 3);
+    let failed = env.events_of(&env.only_run(), "job_failed");
+    let retried: Vec<_> = failed
+        .iter()
+        .map(|e| e.get("retry_in_ms").is_some())
+        .collect();
+    assert_eq!(retried, [true, true, false]);
+    assert_eq!(env.status("latest")["jobs"][0]["exit_code"], 3);
+    assert_eq!(env.status("latest")["jobs"][0]["attempt"], 3);
+}
+
+#[test]
+fn a_command_that_cannot_be_found_is_not_tried_again() {
+    let env = TestEnv::new();
+    let output = env.run(&[
+        "run",
+        "--retries",
+        "5",
+        "--retry-delay",
+        "60s",
+        "--",
+        "no-such-cmd",
+    ]);
+    assert_eq!(output.code, 127);
+    assert_eq!(env.events_of(&env.only_run(), "job_failed").len(), 1);
+}
+
+#[test]
+fn a_signal_between_two_attempts_calls_the_next_one_off() {
+    let env = TestEnv::new();
+    let job = env.spawn(&[
+        "run",
+        "--retries",
+        "5",
+        "--retry-delay",
+        "1h",
+        "--",
+        "false",
+    ]);
+    env.wait_for("job_failed");
+    job.signal(Signal::TERM);
+    let output = job.end();
+    assert_eq!(output.code, 143);
+    let run = env.only_run();
+    assert_eq!(env.events_of(&run, "job_started").len(), 1);
+    let failed = env.events_of(&run, "job_failed");
+    assert_eq!(failed[1]["error"]["kind"], "canceled");
+    assert_eq!(env.types(&run).last().unwrap(), "run_closed");
+}
+
+#[test]
+fn output_of_all_attempts_is_kept() {
+    let env = TestEnv::new();
+    let script = "echo again; test -e second || { touch second; exit 1; }";
+    env.ok(&[
+        "run",
+        "--retries",
+        "1",
+        "--retry-delay",
+        "0",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ]);
+    assert_eq!(env.captured(&env.only_run(), "sh"), b"again\nagain\n");
+}
+
+#[test]
+fn a_rollback_runs_when_the_job_fails_and_the_exit_code_stays_the_jobs() {
+    let env = TestEnv::new();
+    let output = env.run(&[
+        "run",
+        "--rollback",
+        "touch undone",
+        "--",
+        "sh",
+        "-c",
+        "exit 4",
+    ]);
+    assert_eq!(output.code, 4);
+    assert!(env.exists("undone"));
+    let types = env.types(&env.only_run());
+    assert_eq!(
+        types[4..],
+        [
+            "job_failed",
+            "job_rollback_started",
+            "job_rolled_back",
+            "run_closed"
+        ]
+    );
+    let rolled_back = env.event("job_rolled_back");
+    for key in ["telemetry_after", "process_after", "cost"] {
+        assert!(rolled_back[key].is_object(), "{key}: {rolled_back}");
+    }
+    assert!(rolled_back["error"].is_null(), "{rolled_back}");
+    assert_eq!(env.status("latest")["state"], "failed");
+}
+
+#[test]
+fn the_start_of_a_rollback_is_on_disk_before_it_runs() {
+    let env = TestEnv::new();
+    env.run(&[
+        "run",
+        "--rollback",
+        "cat .omne/var/runs/*/events.jsonl >seen",
+        "--",
+        "false",
+    ]);
+    let seen = crate::checks::events(&std::fs::read(env.path("seen")).unwrap());
+    assert_eq!(seen.last().unwrap()["type"], "job_rollback_started");
+}
+
+#[test]
+fn the_failure_of_a_rollback_is_recorded() {
+    let env = TestEnv::new();
+    let output = env.run(&["run", "--rollback", "exit 5", "--", "false"]);
+    assert_eq!(output.code, 1);
+    let rolled_back = env.event("job_rolled_back");
+    assert_eq!(rolled_back["exit_code"], 5);
+    assert_eq!(rolled_back["error"]["kind"], "exit");
+    let detail = env.ok(&["status", "latest"]).stdout();
+    assert!(detail.contains("rollback failed"), "{detail}");
+}
+
+#[test]
+fn a_rollback_does_not_run_when_the_job_completes() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--rollback", "touch undone", "--", "true"]);
+    assert!(!env.exists("undone"));
+}
+
+#[test]
+fn a_rollback_does_not_run_when_nothing_was_started() {
+    let env = TestEnv::new();
+    env.run(&["run", "--rollback", "touch undone", "--", "no-such-cmd"]);
+    assert!(!env.exists("undone"));
+}
+
+#[test]
+fn a_rollback_runs_once_after_the_last_attempt() {
+    let env = TestEnv::new();
+    env.run(&[
+        "run",
+        "--retries",
+        "2",
+        "--retry-delay",
+        "0",
+        "--rollback",
+        "echo x >>undone",
+        "--",
+        "false",
+    ]);
+    assert_eq!(std::fs::read(env.path("undone")).unwrap(), b"x\n");
+}
+
+#[test]
+fn a_rollback_runs_when_the_job_is_interrupted() {
+    let env = TestEnv::new();
+    let job = env.spawn(&["run", "--rollback", "touch undone", "--", "cat"]);
+    env.wait_for("job_started");
+    job.signal(Signal::INT);
+    assert_eq!(job.end().code, 130);
+    assert!(env.exists("undone"));
+}
+
+#[test]
+fn a_rollback_runs_after_a_timeout() {
+    let env = TestEnv::new();
+    env.run(&[
+        "run",
+        "--timeout",
+        "50ms",
+        "--rollback",
+        "touch undone",
+        "--",
+        "sleep",
+        "60",
+    ]);
+    assert!(env.exists("undone"));
+}
+
+#[test]
+fn a_rollback_knows_the_run_and_its_output_is_captured() {
+    let env = TestEnv::new();
+    let output = env.run(&[
+        "run",
+        "--rollback",
+        "echo \"$RUNLOG_RUN_ID\"",
+        "--",
+        "false",
+    ]);
+    let run = env.only_run();
+    assert_eq!(output.stdout(), format!("{run}\n"));
+    assert_eq!(env.captured(&run, "false"), format!("{run}\n").as_bytes());
+}

@@ -1,0 +1,269 @@
+//! What the job reads and prints: passed on unchanged, and stored.
+
+use std::io::Read as _;
+
+use serde_json::Value;
+
+use crate::env::{Background, TestEnv};
+
+/// Every byte there is, many times, without a pattern that fits any buffer.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// The index of a job's output, one object for each stretch.
+fn index(env: &TestEnv, run: &str, job: &str) -> Vec<Value> {
+    let path = env.run_dir(run).join(format!("jobs/{job}.out.idx"));
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect()
+}
+
+#[test]
+fn stdin_and_stdout_are_passed_byte_for_byte() {
+    let env = TestEnv::new();
+    let bytes = noise(3 << 20);
+    let output = env.run_with(&["run", "--", "cat"], &bytes);
+    assert_eq!(output.code, 0);
+    assert!(output.stdout == bytes, "{} bytes came", output.stdout.len());
+    assert!(env.captured(&env.only_run(), "cat") == bytes);
+}
+
+#[test]
+fn stderr_is_passed_byte_for_byte() {
+    let env = TestEnv::new();
+    let bytes = noise(1 << 20);
+    let output = env.run_with(&["run", "--quiet", "--", "cat"], &bytes);
+    assert_eq!(output.stdout, b"");
+    let output = env.run_with(
+        &["run", "--id-file", "id", "--", "sh", "-c", "cat >&2"],
+        &bytes,
+    );
+    let run = std::fs::read_to_string(env.path("id")).unwrap();
+    let head = format!("run_id={run}");
+    assert!(
+        output.stderr[head.len()..] == bytes,
+        "{} bytes came",
+        output.stderr.len()
+    );
+    assert_eq!(output.stdout, b"");
+}
+
+#[test]
+fn the_index_tells_which_bytes_are_of_which_stream() {
+    let env = TestEnv::new();
+    // Each part waits until the one before it was passed on.
+    let script = "echo one; read _; echo two >&2; read _; echo three";
+    let mut job = env.spawn(&["run", "--", "sh", "-c", script]);
+    let captured = |text: &str| {
+        let runs = env.runs();
+        runs.len() == 1 && env.captured(&runs[0], "sh") == text.as_bytes()
+    };
+    env.wait_for("job_started");
+    crate::env::wait_until("one", || captured("one\n"));
+    job.write(b"\n");
+    crate::env::wait_until("two", || captured("one\ntwo\n"));
+    job.write(b"\n");
+    assert_eq!(job.end().code, 0);
+    let run = env.only_run();
+    assert_eq!(env.captured(&run, "sh"), b"one\ntwo\nthree\n");
+    let index = index(&env, &run, "sh");
+    let parts: Vec<_> = index
+        .iter()
+        .map(|e| (e["stream"].as_str().unwrap(), e["end"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(parts, [("stdout", 4), ("stderr", 8), ("stdout", 14)]);
+    assert!(index.iter().all(|e| e["ts"].is_string()));
+}
+
+#[test]
+fn the_order_within_a_stream_is_kept() {
+    let env = TestEnv::new();
+    let script = "i=0; while [ $i -lt 2000 ]; do echo $i; echo $i >&2; i=$((i+1)); done";
+    env.ok(&["run", "--", "sh", "-c", script]);
+    let run = env.only_run();
+    let all = env.captured(&run, "sh");
+    let (mut from, mut stdout) = (0, Vec::new());
+    for entry in index(&env, &run, "sh") {
+        let end = usize::try_from(entry["end"].as_u64().unwrap()).unwrap();
+        if entry["stream"] == "stdout" {
+            stdout.extend_from_slice(&all[from..end]);
+        }
+        from = end;
+    }
+    assert_eq!(from, all.len());
+    let expected: String = (0..2000).map(|i| format!("{i}\n")).collect();
+    assert!(stdout == expected.as_bytes());
+}
+
+#[test]
+fn the_end_counts_what_was_printed() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--", "sh", "-c", "printf 12345; printf 123 >&2"]);
+    let output = &env.event("job_completed")["output"];
+    assert_eq!(
+        *output,
+        serde_json::json!({"stdout_bytes": 5, "stderr_bytes": 3, "captured_bytes": 8})
+    );
+}
+
+#[test]
+fn quiet_stores_and_does_not_pass_on() {
+    let env = TestEnv::new();
+    let output = env.ok(&["run", "--quiet", "--", "sh", "-c", "echo out; echo err >&2"]);
+    assert_eq!(
+        (output.stdout(), output.stderr()),
+        (String::new(), String::new())
+    );
+    assert_eq!(env.captured(&env.only_run(), "sh").len(), 8);
+}
+
+#[test]
+fn no_capture_passes_on_and_does_not_store() {
+    let env = TestEnv::new();
+    let output = env.ok(&["run", "--no-capture", "--", "echo", "hello"]);
+    assert_eq!(output.stdout(), "hello\n");
+    assert_eq!(env.captured(&env.only_run(), "echo"), b"");
+    assert_eq!(env.event("job_submitted")["capture"], false);
+}
+
+#[test]
+fn a_capture_limit_drops_the_capture_and_not_the_output() {
+    let env = TestEnv::new();
+    let bytes = noise(300_000);
+    let output = env.run_with(&["run", "--capture-limit", "64K", "--", "cat"], &bytes);
+    assert_eq!(output.code, 0);
+    assert!(output.stdout == bytes);
+    let stored = env.captured(&env.only_run(), "cat");
+    assert!(
+        stored.len() <= 65536 && bytes.starts_with(&stored),
+        "{}",
+        stored.len()
+    );
+    let output = &env.event("job_completed")["output"];
+    assert_eq!(output["stdout_bytes"], 300_000);
+    assert_eq!(output["captured_bytes"], stored.len());
+    assert!(output["truncated"].is_string(), "{output}");
+}
+
+#[test]
+fn a_grandchild_that_keeps_the_output_open_is_not_waited_for() {
+    let env = TestEnv::new();
+    // The grandchild lives until the fifo is written to, after runlog has ended.
+    let script = "mkfifo gate; (read _ <gate; echo late) & echo early";
+    let mut job = env.spawn(&["run", "--no-capture", "--quiet", "--", "sh", "-c", script]);
+    crate::env::wait_until("the end of the run", || job.has_ended());
+    let mut job = env.spawn(&[
+        "run",
+        "--",
+        "sh",
+        "-c",
+        "(read _ <gate; echo late) & echo early",
+    ]);
+    crate::env::wait_until("the end of the run", || job.has_ended());
+    let run = env.runs().pop().unwrap();
+    assert_eq!(env.types(&run).last().unwrap(), "run_closed");
+    assert_eq!(env.captured(&run, "sh"), b"early\n");
+    // Both readers of the fifo end.
+    env.sh("for i in 1 2; do timeout 5 sh -c 'echo go >gate'; done");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_the_job() {
+    let env = TestEnv::new();
+    let output = env.sh(r#"{ "$RUNLOG" run -- yes; echo $? >code; } | head -n 2"#);
+    assert_eq!(output.stdout(), "y\ny\n");
+    assert_eq!(std::fs::read_to_string(env.path("code")).unwrap(), "141\n");
+    assert_eq!(env.event("job_failed")["signal"], "SIGPIPE");
+}
+
+#[test]
+fn a_closed_stdout_closes_only_that_stream() {
+    let env = TestEnv::new();
+    let script = "trap '' PIPE; while echo x; do :; done 2>/dev/null; echo still here >&2; exit 6";
+    let mut child = env
+        .command(&["run", "--", "sh", "-c", script])
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let mut stderr = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut stderr)
+        .unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(6));
+    assert!(stderr.contains("still here\n"), "{stderr}");
+}
+
+#[test]
+fn runlog_works_without_any_standard_stream() {
+    let env = TestEnv::new();
+    let output = env.sh(r#""$RUNLOG" run -- sh -c 'touch ran; exit 5' <&- >&- 2>&-"#);
+    assert_eq!(output.code, 5);
+    assert!(env.exists("ran"));
+    assert_eq!(env.types(&env.only_run()).last().unwrap(), "run_closed");
+}
+
+#[test]
+fn the_job_reads_nothing_that_it_does_not_ask_for() {
+    let env = TestEnv::new();
+    let script = r#"printf 'one\ntwo\n' | { "$RUNLOG" run -q -- true; cat; }"#;
+    assert_eq!(env.sh(script).stdout(), "one\ntwo\n");
+}
+
+#[test]
+fn output_without_a_newline_comes_at_once() {
+    let env = TestEnv::new();
+    let mut job = env.spawn(&["run", "--", "sh", "-c", "printf prompt; read _; exit 3"]);
+    assert_eq!(job.read(6), b"prompt");
+    assert_eq!(job.end().code, 3);
+}
+
+#[test]
+fn a_job_that_waits_for_a_slow_reader_is_not_cut_off() {
+    let env = TestEnv::new();
+    let script = r#"mkfifo gate; "$RUNLOG" run -- sh -c 'seq 1 100000; touch done' | { while ! test -e read; do sleep 0.01; done; tail -n 1; }"#;
+    let job = Background::new(env.program("sh").args(["-c", script]));
+    env.wait_for("job_started");
+    env.write("read", "");
+    assert_eq!(job.end().stdout(), "100000\n");
+    assert!(env.exists("done"));
+}
+
+#[test]
+fn an_id_file_holds_the_id() {
+    let env = TestEnv::new();
+    let output = env.ok(&["run", "--id-file", "id", "--", "true"]);
+    let id = std::fs::read_to_string(env.path("id")).unwrap();
+    assert_eq!(id, format!("{}\n", output.run_id()));
+}
+
+#[test]
+fn an_id_file_that_cannot_be_written_keeps_the_job_from_starting() {
+    let env = TestEnv::new();
+    let output = env.run(&["run", "--id-file", "missing/id", "--", "touch", "ran"]);
+    assert_eq!(output.code, 125);
+    assert!(!env.exists("ran"));
+    assert_eq!(env.runs(), [""; 0]);
+}
+
+#[test]
+fn a_full_disk_behind_stdout_does_not_harm_the_log() {
+    let env = TestEnv::new();
+    env.sh(r#""$RUNLOG" run -- echo hello >/dev/full"#);
+    let run = env.only_run();
+    assert_eq!(env.captured(&run, "echo"), b"hello\n");
+    assert_eq!(env.types(&run).last().unwrap(), "run_closed");
+}

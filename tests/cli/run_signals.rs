@@ -1,0 +1,228 @@
+//! Signals to `runlog run`, and what of ours the job inherits.
+
+use rustix::process::{Signal, kill_process_group};
+
+use crate::env::{Background, TestEnv, pid_of, wait_until};
+
+/// A job that writes each signal it gets to a file and ends when its stdin does.
+const COUNTER: &str = r#"
+    for s in INT TERM HUP QUIT USR1 USR2; do trap "echo $s >>got" $s; done
+    touch ready
+    while ! test -e stop; do sleep 0.01; done
+"#;
+
+#[test]
+fn each_signal_reaches_the_job_once() {
+    let env = TestEnv::new();
+    let job = env.spawn(&["run", "--", "sh", "-c", COUNTER]);
+    env.wait_for_file("ready");
+    let mut expected = String::new();
+    for (signal, name) in [
+        (Signal::INT, "INT"),
+        (Signal::TERM, "TERM"),
+        (Signal::HUP, "HUP"),
+        (Signal::QUIT, "QUIT"),
+        (Signal::USR1, "USR1"),
+        (Signal::USR2, "USR2"),
+    ] {
+        job.signal(signal);
+        expected += &format!("{name}\n");
+        let got = || std::fs::read_to_string(env.path("got")).unwrap_or_default();
+        wait_until(name, || got().len() >= expected.len());
+        assert_eq!(got(), expected);
+    }
+    env.write("stop", "");
+    assert_eq!(job.end().code, 0);
+    let got = std::fs::read_to_string(env.path("got")).unwrap();
+    assert_eq!(got, expected, "nothing came twice");
+}
+
+#[test]
+fn a_signal_reaches_the_jobs_children() {
+    let env = TestEnv::new();
+    let script = r#"sh -c 'trap "touch child_got; exit" USR1; touch ready; while :; do sleep 0.01; done' & trap : USR1; wait; wait"#;
+    let job = env.spawn(&["run", "--", "sh", "-c", script]);
+    env.wait_for_file("ready");
+    job.signal(Signal::USR1);
+    env.wait_for_file("child_got");
+    job.end();
+}
+
+#[test]
+fn a_job_that_a_forwarded_signal_ends_is_told_as_such() {
+    for (signal, code, name) in [
+        (Signal::INT, 130, "SIGINT"),
+        (Signal::TERM, 143, "SIGTERM"),
+        (Signal::HUP, 129, "SIGHUP"),
+        (Signal::USR1, 138, "SIGUSR1"),
+    ] {
+        let env = TestEnv::new();
+        let job = env.spawn(&["run", "--", "cat"]);
+        env.wait_for("job_started");
+        job.signal(signal);
+        assert_eq!(job.end().code, code);
+        assert_eq!(env.event("job_failed")["signal"], name);
+        assert_eq!(env.status("latest")["state"], "failed");
+    }
+}
+
+#[test]
+fn a_job_may_end_well_after_a_signal() {
+    let env = TestEnv::new();
+    let script = "trap 'exit 0' TERM; touch ready; while :; do sleep 0.01; done";
+    let job = env.spawn(&["run", "--", "sh", "-c", script]);
+    env.wait_for_file("ready");
+    job.signal(Signal::TERM);
+    assert_eq!(job.end().code, 0);
+    assert_eq!(env.status("latest")["state"], "completed");
+}
+
+#[test]
+fn a_signal_that_comes_before_the_job_starts_is_not_lost() {
+    // Wherever the signal hits: the job ends, and if there is a run, it is closed.
+    for delay in 0..20 {
+        let env = TestEnv::new();
+        let job = env.spawn(&["run", "--", "cat"]);
+        std::thread::sleep(std::time::Duration::from_micros(delay * 500));
+        job.signal(Signal::TERM);
+        let output = job.end();
+        assert!([143, 1015].contains(&output.code), "{}", output.code);
+        if let [run] = env.runs().as_slice()
+            && let Some(last) = env.types(run).last()
+        {
+            assert_eq!(last, "run_closed", "exit {}", output.code);
+        }
+    }
+}
+
+#[test]
+fn with_nohup_a_hangup_reaches_nobody() {
+    let env = TestEnv::new();
+    let runlog = env!("CARGO_BIN_EXE_runlog");
+    let mut command = env.program("nohup");
+    command.args([runlog, "run", "--", "cat"]);
+    let job = Background::new(command.stdin(std::process::Stdio::piped()));
+    env.wait_for("job_started");
+    job.signal(Signal::HUP);
+    job.signal(Signal::USR1);
+    // The later signal came through: the earlier one was not forwarded.
+    assert_eq!(job.end().code, 138);
+    assert_eq!(env.event("job_failed")["signal"], "SIGUSR1");
+}
+
+/// `SigBlk`, `SigIgn` and open files of a process started with and without runlog.
+fn inherited(env: &TestEnv, with: &str) -> (String, String) {
+    let look = "grep -E 'Sig(Blk|Ign)' /proc/self/status";
+    let plain = env.sh(&format!("{with} {look}"));
+    let under = env.sh(&format!(
+        "{with} \"$RUNLOG\" run -q --no-capture -- true; {with} \"$RUNLOG\" run -- {look}"
+    ));
+    assert!(!plain.stdout.is_empty(), "{}", plain.stderr());
+    (plain.stdout(), under.stdout())
+}
+
+#[test]
+fn the_signal_mask_is_inherited_as_it_was() {
+    let env = TestEnv::new();
+    let (plain, under) = inherited(&env, "env --block-signal=USR1,TERM,CHLD");
+    assert_eq!(under, plain);
+}
+
+#[test]
+fn ignored_signals_are_inherited_as_they_were() {
+    let env = TestEnv::new();
+    let (plain, under) = inherited(&env, "env --ignore-signal=HUP,INT,USR2,QUIT,TTOU");
+    assert_eq!(under, plain);
+}
+
+#[test]
+fn nothing_is_ignored_or_blocked_by_default() {
+    let env = TestEnv::new();
+    let (plain, under) = inherited(&env, "env --default-signal");
+    assert_eq!(under, plain);
+}
+
+#[test]
+fn the_job_gets_no_files_of_ours() {
+    let env = TestEnv::new();
+    for option in [
+        "--capture-limit=1M",
+        "--no-capture",
+        "--quiet",
+        "--sample=1h",
+    ] {
+        let output = env.ok(&[
+            "run",
+            option,
+            "--id-file",
+            "id",
+            "--",
+            "sh",
+            "-c",
+            "ls /proc/self/fd >fds",
+        ]);
+        drop(output);
+        let fds = std::fs::read_to_string(env.path("fds")).unwrap();
+        // The fourth is the folder that ls reads.
+        assert_eq!(fds, "0\n1\n2\n3\n", "{option}");
+    }
+}
+
+#[test]
+fn files_that_the_caller_gave_are_passed_on() {
+    let env = TestEnv::new();
+    let output = env.sh(r#"echo given >file; "$RUNLOG" run -- sh -c 'cat <&7' 7<file"#);
+    assert_eq!(output.stdout(), "given\n");
+}
+
+#[test]
+fn a_stopped_job_is_continued_when_it_is_told_to_end() {
+    let env = TestEnv::new();
+    let job = env.spawn(&["run", "--", "sh", "-c", "kill -STOP $$; cat"]);
+    let pid = env.wait_for("job_started")["pid"].clone();
+    let stat = format!("/proc/{pid}/stat");
+    let stopped = || std::fs::read_to_string(&stat).is_ok_and(|s| s.contains(") T "));
+    wait_until("the job has stopped", stopped);
+    job.signal(Signal::TERM);
+    assert_eq!(job.end().code, 143);
+}
+
+#[test]
+fn a_stopped_job_is_killed_by_a_timeout() {
+    let env = TestEnv::new();
+    let output = env.run(&[
+        "run",
+        "--timeout",
+        "200ms",
+        "--",
+        "sh",
+        "-c",
+        "kill -STOP $$",
+    ]);
+    assert_eq!(output.code, 124);
+}
+
+#[test]
+fn a_job_has_a_group_of_its_own() {
+    let env = TestEnv::new();
+    let job = env.spawn(&["run", "--", "cat"]);
+    let pid = env.wait_for("job_started")["pid"].as_i64().unwrap();
+    // Ends the job and not the supervisor, which is in another group.
+    kill_process_group(pid_of(pid), Signal::KILL).unwrap();
+    assert_eq!(job.end().code, 137);
+    assert_eq!(env.types(&env.only_run()).last().unwrap(), "run_closed");
+}
+
+#[test]
+fn stop_and_continue_are_passed_on_to_the_job() {
+    let env = TestEnv::new();
+    let job = env.spawn(&["run", "--", "cat"]);
+    let pid = env.wait_for("job_started")["pid"].clone();
+    let stat = format!("/proc/{pid}/stat");
+    let is = |state: &str| std::fs::read_to_string(&stat).is_ok_and(|s| s.contains(state));
+    job.signal(Signal::TSTP);
+    wait_until("the job has stopped", || is(") T "));
+    job.signal(Signal::CONT);
+    wait_until("the job goes on", || is(") S "));
+    assert_eq!(job.end().code, 0);
+}
