@@ -42,6 +42,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(e) => return exit::usage(&e),
     };
+    crate::job::ignore_file_size_signal();
     let global = &cli.global;
     match cli.command {
         Command::Run(args) => run::execute(&args, global),

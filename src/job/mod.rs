@@ -24,3 +24,4 @@ pub use output::{JobOutput, SkipLines};
 pub use recorder::OnStarted;
 pub use run::{End, Outcome, Setup, run_job};
 pub use spec::{After, Guards, JobSpec, OutputMode};
+pub use sys::ignore_file_size_signal;

@@ -1,27 +1,10 @@
 //! Undoing a failed job with the command that it recorded.
 
-use serde::Serialize;
-use serde_json::value::RawValue;
-
 use super::child::{self, Limit};
-use super::run::{Context, closing};
+use super::run::{Context, close_if_open, closing};
 use super::stages::Stages;
 use crate::log::payload::{ErrorKind, JobEnded, JobError, RollbackStarted};
-use crate::log::{Close, View};
-
-/// An event that may follow the close of its run carries the summary then.
-#[derive(Serialize)]
-struct Late<T> {
-    #[serde(flatten)]
-    event: T,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    summary: Option<Box<RawValue>>,
-}
-
-fn late<T>(event: T, view: &View<'_>) -> serde_json::Result<Late<T>> {
-    let summary = view.is_closed.then(|| view.state.summary()).transpose()?;
-    Ok(Late { event, summary })
-}
+use crate::log::{Batch, Close};
 
 /// Runs the compensating command: its intent is durable before it begins, its own
 /// failure is recorded and not hidden. Gives the jobs that kept the run open.
@@ -33,25 +16,26 @@ pub(super) fn roll_back(context: &mut Context<'_>, stages: &Stages, command: &st
         None => command.to_owned(),
     };
     let intent = RollbackStarted { command: shown };
-    context.write_last("the start of the rollback", Close::No, |view| {
-        Ok(vec![stages.rollback_started(late(&intent, view)?)?])
+    context.write_last("the start of the rollback", |_| {
+        let drafts = vec![stages.rollback_started(&intent)?];
+        Ok(Batch {
+            drafts,
+            close: Close::No,
+        })
     });
     let event = execute(context, command);
     if let Some(error) = &event.error {
         (context.trouble)(&format!("the rollback failed: {}", error.message));
     }
     let after = context.snapshot();
-    context.write_last("the end of the rollback", Close::No, |view| {
-        Ok(vec![stages.rolled_back(late(&event, view)?, &after)?])
-    });
-    match closing(context.spec.after) {
-        Close::No => Vec::new(),
-        close => context.write_last("the close of the run", close, |view| {
-            // Somebody else may have closed it meanwhile.
-            debug_assert!(view.state.is_closed() == view.is_closed);
-            Ok(Vec::new())
-        }),
-    }
+    let close = closing(context.spec.after);
+    context.write_last("the end of the rollback", |view| {
+        let drafts = vec![stages.rolled_back(&event, &after)?];
+        Ok(Batch {
+            drafts,
+            close: close_if_open(close, view),
+        })
+    })
 }
 
 fn execute(context: &mut Context<'_>, line: &str) -> JobEnded {

@@ -20,7 +20,7 @@ use crate::log::payload::{
     ErrorKind, JobEnded, JobError, JobStarted, JobValidated, ProcessRef, RunOpened,
 };
 use crate::log::{
-    Appended, Batch, Close, Draft, Durability, EventType, Lease, LogError, MAX_JOBS, RunLog, View,
+    Batch, Close, Draft, Durability, EventType, Lease, LogError, MAX_JOBS, RunLog, View,
 };
 use crate::telemetry::{self, Probe, Snapshots};
 use crate::volume::{JobId, Volume, layout};
@@ -167,7 +167,7 @@ impl Submission<'_> {
 
     fn batch(&self, log: &RunLog, view: &View<'_>) -> Result<(Stages, Sink, Batch), LogError> {
         let (spec, run) = (self.spec, log.run_id());
-        if view.is_closed {
+        if view.state.is_closed() {
             return Err(LogError::Closed { run: run.clone() });
         }
         if view.state.jobs_total >= MAX_JOBS {
@@ -250,6 +250,11 @@ pub(super) fn closing(after: After) -> Close {
     }
 }
 
+/// Somebody else may have closed the run meanwhile.
+pub(super) fn close_if_open(close: Close, view: &View<'_>) -> Close {
+    if view.is_closed { Close::No } else { close }
+}
+
 impl Context<'_> {
     fn attempts(&mut self, mut stages: Stages, on_started: OnStarted) -> Outcome {
         let mut on_started = Some(on_started);
@@ -315,16 +320,20 @@ impl Context<'_> {
             Some(_) => Close::No,
             None => closing(self.spec.after),
         };
-        let mut unfinished = self.write_last("the end of the job", close, |view| {
+        let mut unfinished = self.write_last("the end of the job", |view| {
             let ended = view
                 .state
                 .job(stages.job.as_str())
                 .is_some_and(|j| j.stage.is_terminal());
-            if ended {
-                Ok(Vec::new())
+            let drafts = if ended {
+                Vec::new()
             } else {
-                Ok(vec![stages.ended(event, after)?])
-            }
+                vec![stages.ended(event, after)?]
+            };
+            Ok(Batch {
+                drafts,
+                close: close_if_open(close, view),
+            })
         });
         if let Some(command) = rollback {
             unfinished = rollback::roll_back(self, stages, &command);
@@ -460,28 +469,18 @@ impl Context<'_> {
         }
     }
 
-    /// Writes an event that cannot be written later, trying again where it makes sense.
-    /// Gives the jobs that kept the run open.
+    /// Writes what cannot be written later, trying again where it makes sense. Gives the
+    /// jobs that kept the run open.
     pub(super) fn write_last(
         &self,
         what: &str,
-        close: Close,
-        mut drafts: impl FnMut(&View<'_>) -> Result<Vec<Draft>, LogError>,
+        mut batch: impl FnMut(&View<'_>) -> Result<Batch, LogError>,
     ) -> Vec<String> {
+        let budget = EventType::JobFailed.lock_budget();
         let mut tries = 0;
         loop {
             tries += 1;
-            let written: Result<Appended, LogError> = self.log.append_with(
-                Durability::Power,
-                EventType::JobFailed.lock_budget(),
-                |view| {
-                    Ok(Batch {
-                        drafts: drafts(view)?,
-                        close,
-                    })
-                },
-            );
-            match written {
+            match self.log.append_with(Durability::Power, budget, &mut batch) {
                 Ok(appended) => return appended.unfinished,
                 Err(LogError::ShortWrite { .. } | LogError::Volume(_)) if tries < LAST_TRIES => {}
                 Err(e @ LogError::NotDurable { .. }) => {

@@ -23,6 +23,14 @@ const FORWARDED: [i32; 6] = [
 /// kernel sends them to us and to the job alike, and they have to work on both.
 const JOB_CONTROL: [i32; 2] = [libc::SIGTSTP, libc::SIGCONT];
 
+/// Makes a file size limit an error of the write that meets it, not our end.
+pub fn ignore_file_size_signal() {
+    // SAFETY: ignoring a signal installs no code.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    }
+}
+
 /// Signals that wait in a descriptor instead of interrupting us: each is read once,
 /// also one that came before the job was spawned.
 #[derive(Debug)]
@@ -76,8 +84,6 @@ impl Signals {
             // An inherited "ignore" would make children vanish without a status.
             libc::signal(libc::SIGCHLD, libc::SIG_DFL);
             check(libc::sigaddset(set.as_mut_ptr(), libc::SIGCHLD))?;
-            // A file size limit shall be an error of ours, not our end.
-            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
             let failed =
                 libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), original.as_mut_ptr());
             if failed != 0 {
