@@ -43,6 +43,17 @@ impl StreamId {
     }
 }
 
+/// Where what the job prints is passed on to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PassOn {
+    /// Nowhere.
+    No,
+    /// Each stream to ours of that name.
+    Apart,
+    /// Both to our stderr: what undoes a job must not look like its output.
+    ToStderr,
+}
+
 /// Told when something goes wrong that does not concern the job.
 pub type Trouble = Arc<dyn Fn(&str) + Send + Sync>;
 
@@ -60,7 +71,7 @@ pub(super) struct Capture {
 #[derive(Debug)]
 struct Stream {
     id: StreamId,
-    pass_on: bool,
+    pass_on: PassOn,
     /// Our end of the pipe, until it is closed. Taken only with the sink locked.
     pipe: Mutex<Pipe>,
 }
@@ -87,7 +98,7 @@ impl Capture {
     /// Makes the pipes and starts the threads.
     pub(super) fn start(
         sink: &Arc<Mutex<Sink>>,
-        pass_on: bool,
+        pass_on: PassOn,
         trouble: &Trouble,
     ) -> io::Result<(Self, JobEnds)> {
         let (stop_read, stop) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -153,7 +164,7 @@ impl Capture {
                 };
                 let got = part.get(..n).unwrap_or_default();
                 sink.store(stream.id, got);
-                if stream.pass_on {
+                if stream.pass_on != PassOn::No {
                     pipe.left_over.extend_from_slice(got);
                 }
                 left -= n;
@@ -196,7 +207,9 @@ impl Worker {
             wait(poll_end.as_fd(), self.stop.as_fd());
             match self.take(&mut buf) {
                 Look::Bytes(n) => {
-                    if self.stream.pass_on && !self.pass_on(buf.get(..n).unwrap_or_default()) {
+                    if self.stream.pass_on != PassOn::No
+                        && !self.pass_on(buf.get(..n).unwrap_or_default())
+                    {
                         self.close();
                     }
                 }
@@ -217,7 +230,7 @@ impl Worker {
         let Some(fd) = &pipe.fd else {
             return Look::End;
         };
-        if !self.stream.pass_on
+        if self.stream.pass_on == PassOn::No
             && let Some(moved) = sink.splice(self.stream.id, fd)
         {
             return if moved == 0 {
@@ -245,9 +258,9 @@ impl Worker {
 
     /// Whether all was written to our own stream.
     fn pass_on(&self, bytes: &[u8]) -> bool {
-        let target = match self.stream.id {
-            StreamId::Stdout => rustix::stdio::stdout(),
-            StreamId::Stderr => rustix::stdio::stderr(),
+        let target = match (self.stream.id, self.stream.pass_on) {
+            (StreamId::Stdout, PassOn::Apart) => rustix::stdio::stdout(),
+            _ => rustix::stdio::stderr(),
         };
         match write_all(target, bytes) {
             Ok(()) => true,

@@ -3,6 +3,7 @@
 mod capture;
 mod child;
 mod detach;
+mod end;
 mod error;
 mod inspect;
 mod output;
@@ -13,15 +14,17 @@ mod run;
 mod sink;
 mod spec;
 mod stages;
+mod submit;
 mod sys;
 mod validate;
 
 pub use capture::{StreamId, Trouble};
 pub use detach::{Detached, detach};
+pub use end::{End, Outcome};
 pub use error::StartError;
 pub use inspect::{Examined, Inspected, RunStateKind, examine, inspect};
 pub use output::{JobOutput, SkipLines};
 pub use recorder::OnStarted;
-pub use run::{End, Outcome, Setup, run_job};
+pub use run::{Setup, run_job};
 pub use spec::{After, Guards, JobSpec, OutputMode};
 pub use sys::ignore_file_size_signal;

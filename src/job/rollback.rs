@@ -1,5 +1,6 @@
 //! Undoing a failed job with the command that it recorded.
 
+use super::capture::PassOn;
 use super::child::{self, Limit};
 use super::run::{Context, close_if_open, closing};
 use super::stages::Stages;
@@ -48,7 +49,7 @@ fn execute(context: &mut Context<'_>, line: &str) -> JobEnded {
         }),
         ..JobEnded::default()
     };
-    let child = match context.spawn(command) {
+    let child = match context.spawn(command, PassOn::ToStderr) {
         Ok(Ok(child)) => child,
         Ok(Err(e)) | Err(e) => return failed(e),
     };

@@ -7,23 +7,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::StartError;
-use super::capture::{self, Capture, JobEnds, Trouble};
+use super::capture::{self, Capture, JobEnds, PassOn, Trouble};
 use super::child::{self, Child, Ended, Limit, Reach, Streams};
+use super::end::{End, Outcome, canceled, describe, spawn_error};
 use super::recorder::{OnStarted, Recorder};
 use super::rollback;
 use super::sink::Sink;
 use super::spec::{After, JobSpec};
-use super::stages::{self, Stages, millis};
-use super::sys::{Signals, Status, signal_name};
+use super::stages::{Stages, millis};
+use super::submit::Submission;
+use super::sys::Signals;
 use super::validate::validate;
-use crate::log::payload::{
-    ErrorKind, JobEnded, JobError, JobStarted, JobValidated, ProcessRef, RunOpened,
-};
-use crate::log::{
-    Batch, Close, Draft, Durability, EventType, Lease, LogError, MAX_JOBS, RunLog, View,
-};
+use crate::log::payload::{ErrorKind, JobEnded, JobError, JobStarted, ProcessRef, RunOpened};
+use crate::log::{Batch, Close, Durability, EventType, LogError, RunLog, View};
 use crate::telemetry::{self, Probe, Snapshots};
-use crate::volume::{JobId, Volume, layout};
+use crate::volume::{JobId, Volume};
 
 /// How long snapshots may take before a stage goes on without them.
 const SNAPSHOT_LIMIT: Duration = Duration::from_millis(250);
@@ -48,30 +46,6 @@ pub struct Setup<'a> {
     pub on_submitted: Box<dyn FnOnce(&JobId)>,
     /// Told once its start is durable, or why it is not.
     pub on_started: OnStarted,
-}
-
-/// How a job ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
-    /// With an exit code.
-    Exited(i32),
-    /// By a signal.
-    Signaled(i32),
-    /// By its time-out.
-    TimedOut,
-    /// It never began.
-    NotStarted(JobError),
-    /// It was called off between two attempts.
-    Canceled(i32),
-}
-
-/// What became of a job and its run.
-#[derive(Debug)]
-pub struct Outcome {
-    /// How the last attempt ended.
-    pub end: End,
-    /// Jobs that kept the run open although it was to be closed.
-    pub unfinished: Vec<String>,
 }
 
 /// What stays the same over all attempts.
@@ -136,111 +110,6 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
     let outcome = context.attempts(stages, setup.on_started);
     context.pass_on_the_rest();
     Ok(outcome)
-}
-
-/// What precedes the start.
-struct Submission<'a> {
-    spec: &'a JobSpec,
-    opening: RunOpened,
-    before: Snapshots,
-    validated: &'a Result<std::path::PathBuf, JobError>,
-}
-
-impl Submission<'_> {
-    /// Under the run's locks: the run is open, the id is free, the output file is made,
-    /// its lease is taken, and all that precedes the start is written, in one batch.
-    fn submit(self, log: &RunLog) -> Result<(Stages, Sink), LogError> {
-        let mut made = None;
-        log.append_with(
-            Durability::Power,
-            EventType::JobSubmitted.lock_budget(),
-            |view| {
-                let (stages, sink, batch) = self.batch(log, view)?;
-                made = Some((stages, sink));
-                Ok(batch)
-            },
-        )?;
-        made.ok_or_else(|| LogError::NoSuchRun {
-            run: log.run_id().to_string(),
-        })
-    }
-
-    fn batch(&self, log: &RunLog, view: &View<'_>) -> Result<(Stages, Sink, Batch), LogError> {
-        let (spec, run) = (self.spec, log.run_id());
-        if view.state.is_closed() {
-            return Err(LogError::Closed { run: run.clone() });
-        }
-        if view.state.jobs_total >= MAX_JOBS {
-            return Err(LogError::TooManyJobs {
-                run: run.clone(),
-                limit: MAX_JOBS,
-            });
-        }
-        let job = self.job_id(log, view)?;
-        let (jobs, _) = log.dir().make_sub(layout::JOBS)?;
-        let lease = Lease::take(&jobs, &job)?;
-        let index = if spec.output.capture {
-            Some(jobs.append(&layout::job_index(&job), true)?)
-        } else {
-            None
-        };
-        let sink = Sink::new(lease, index, spec.output.limit, spec.redactor.as_ref());
-
-        let stages = Stages {
-            run: run.clone(),
-            job,
-            before: self.before.clone(),
-        };
-        let mut drafts = Vec::new();
-        if view.is_new {
-            drafts.push(Draft::new(EventType::RunOpened, run, None, &self.opening)?);
-        }
-        drafts.push(stages.submitted(&stages::submitted(spec))?);
-        let mut close = Close::No;
-        match self.validated {
-            Ok(program) => {
-                let program = program.to_string_lossy().into_owned();
-                drafts.push(stages.validated(&JobValidated { program })?);
-            }
-            Err(error) => {
-                let ended = JobEnded {
-                    error: Some(error.clone()),
-                    ..JobEnded::default()
-                };
-                drafts.push(stages.ended(&ended, &self.before)?);
-                close = closing(spec.after);
-            }
-        }
-        Ok((stages, sink, Batch { drafts, close }))
-    }
-
-    fn job_id(&self, log: &RunLog, view: &View<'_>) -> Result<JobId, LogError> {
-        if let Some(job) = &self.spec.job_id {
-            return match view.state.job(job.as_str()) {
-                None => Ok(job.clone()),
-                Some(_) => Err(LogError::JobTaken {
-                    run: log.run_id().clone(),
-                    job: job.clone(),
-                }),
-            };
-        }
-        let program = self.spec.argv.first().map(std::path::Path::new);
-        let name = program
-            .and_then(|p| p.file_name())
-            .unwrap_or_default()
-            .to_string_lossy();
-        let name = match &self.spec.redactor {
-            Some(redactor) => redactor.mask_str(&name).into_owned(),
-            None => name.into_owned(),
-        };
-        let base = JobId::from_name(&name);
-        let numbered = (2..).map(|n| base.numbered(n));
-        let free = |job: &JobId| view.state.job(job.as_str()).is_none();
-        Ok(std::iter::once(base.clone())
-            .chain(numbered)
-            .find(free)
-            .unwrap_or(base))
-    }
 }
 
 pub(super) fn closing(after: After) -> Close {
@@ -394,7 +263,7 @@ impl Context<'_> {
         } else {
             Stdio::inherit()
         });
-        let child = match self.spawn(command).map_err(canceled)? {
+        let child = match self.spawn(command, PassOn::Apart).map_err(canceled)? {
             Ok(child) => child,
             Err(e) => {
                 recorder.finish();
@@ -425,22 +294,34 @@ impl Context<'_> {
 
     /// Spawns a command whose output goes where the job's goes. The outer error is
     /// ours, the inner one that of the command.
-    pub(super) fn spawn(&mut self, mut command: Command) -> io::Result<io::Result<Child>> {
+    pub(super) fn spawn(
+        &mut self,
+        mut command: Command,
+        pass_on: PassOn,
+    ) -> io::Result<io::Result<Child>> {
         command.envs(self.spec.env.iter().map(|(k, v)| (k, v)));
         command.envs(self.env.iter().map(|(k, v)| (k, v)));
         let mode = self.spec.output;
-        let streams = if mode.capture {
-            let (capture, JobEnds { stdout, stderr }) =
-                Capture::start(&self.sink, mode.pass_on, &self.trouble)?;
-            self.captures.push(capture);
-            Streams::Given { stdout, stderr }
-        } else if mode.pass_on {
-            Streams::Inherit
-        } else {
-            Streams::Given {
+        let pass_on = if mode.pass_on { pass_on } else { PassOn::No };
+        let streams = match (mode.capture, pass_on) {
+            (true, _) => {
+                let (capture, JobEnds { stdout, stderr }) =
+                    Capture::start(&self.sink, pass_on, &self.trouble)?;
+                self.captures.push(capture);
+                Streams::Given { stdout, stderr }
+            }
+            (false, PassOn::Apart) => Streams::Inherit,
+            (false, PassOn::ToStderr) => {
+                let stderr = rustix::stdio::stderr();
+                Streams::Given {
+                    stdout: stderr.try_clone_to_owned()?,
+                    stderr: stderr.try_clone_to_owned()?,
+                }
+            }
+            (false, PassOn::No) => Streams::Given {
                 stdout: capture::null()?.into(),
                 stderr: capture::null()?.into(),
-            }
+            },
         };
         let child = Child::spawn(command, streams, &self.signals, self.reach);
         if child.is_err() {
@@ -469,6 +350,13 @@ impl Context<'_> {
         }
     }
 
+    /// What the log and the caller are told about an attempt.
+    pub(super) fn describe(&self, ended: &Ended, attempt: u32) -> (End, JobEnded) {
+        let capture = self.spec.output.capture;
+        let output = capture.then(|| lock(&self.sink).output());
+        describe(ended, attempt, self.spec.timeout, output)
+    }
+
     /// Writes what cannot be written later, trying again where it makes sense. Gives the
     /// jobs that kept the run open.
     pub(super) fn write_last(
@@ -494,76 +382,8 @@ impl Context<'_> {
             }
         }
     }
-
-    /// What the log and the caller are told about an attempt.
-    pub(super) fn describe(&self, ended: &Ended, attempt: u32) -> (End, JobEnded) {
-        let (exit_code, signal) = match ended.status {
-            Status::Exited(code) => (Some(code), None),
-            Status::Signaled(signal) => (None, Some(signal)),
-        };
-        let error = |kind, message| Some(JobError { kind, message });
-        let (end, error) = match ended.status {
-            _ if ended.timed_out => {
-                let limit = self.spec.timeout.unwrap_or_default();
-                let message = format!("it ran longer than {}", seconds(limit));
-                (End::TimedOut, error(ErrorKind::Timeout, message))
-            }
-            Status::Exited(0) => (End::Exited(0), None),
-            Status::Exited(code) => (
-                End::Exited(code),
-                error(ErrorKind::Exit, format!("it exited with code {code}")),
-            ),
-            Status::Signaled(signal) => {
-                let message = format!("{} ended it", signal_name(signal));
-                (End::Signaled(signal), error(ErrorKind::Signal, message))
-            }
-        };
-        let event = JobEnded {
-            attempt,
-            exit_code,
-            signal: signal.map(signal_name),
-            error,
-            duration_ms: Some(millis(ended.duration)),
-            cost: Some(ended.cost.clone()),
-            output: self.spec.output.capture.then(|| lock(&self.sink).output()),
-            retry_in_ms: None,
-        };
-        (end, event)
-    }
 }
 
 fn lock(sink: &Mutex<Sink>) -> MutexGuard<'_, Sink> {
     sink.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn seconds(d: Duration) -> String {
-    format!("{} s", d.as_secs_f64())
-}
-
-fn canceled(attempt: u32, signal: i32) -> JobEnded {
-    JobEnded {
-        attempt,
-        error: Some(JobError {
-            kind: ErrorKind::Canceled,
-            message: format!(
-                "{} came before attempt {}",
-                signal_name(signal),
-                attempt + 1
-            ),
-        }),
-        ..JobEnded::default()
-    }
-}
-
-/// What a failed spawn says about the command, as a shell would.
-fn spawn_error(program: &str, e: &io::Error) -> JobError {
-    let kind = match e.kind() {
-        io::ErrorKind::NotFound => ErrorKind::NotFound,
-        io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock => ErrorKind::Canceled,
-        _ => ErrorKind::NotExecutable,
-    };
-    JobError {
-        kind,
-        message: format!("cannot execute {program}: {e}"),
-    }
 }
