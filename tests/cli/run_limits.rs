@@ -271,7 +271,7 @@ fn a_rollback_runs_when_the_job_is_interrupted() {
     let job = env.spawn(&["run", "--rollback", "touch undone", "--", "cat"]);
     env.wait_for("job_started");
     job.signal(Signal::INT);
-    assert_eq!(job.end().code, 130);
+    assert_eq!(job.wait().code, 130);
     assert!(env.exists("undone"));
 }
 
