@@ -8,7 +8,7 @@ use crate::env::{Background, TestEnv, pid_of, wait_until};
 const COUNTER: &str = r#"
     for s in INT TERM HUP QUIT USR1 USR2; do trap "echo $s >>got" $s; done
     touch ready
-    while ! test -e stop; do sleep 0.01; done
+    while test -d .omne && ! test -e stop; do sleep 0.01; done
 "#;
 
 #[test]
@@ -40,7 +40,7 @@ fn each_signal_reaches_the_job_once() {
 #[test]
 fn a_signal_reaches_the_jobs_children() {
     let env = TestEnv::new();
-    let script = r#"sh -c 'trap "touch child_got; exit" USR1; touch ready; while :; do sleep 0.01; done' & trap : USR1; wait; wait"#;
+    let script = r#"sh -c 'trap "touch child_got; exit" USR1; touch ready; while test -d .omne; do sleep 0.01; done' & trap : USR1; wait; wait"#;
     let job = env.spawn(&["run", "--", "sh", "-c", script]);
     env.wait_for_file("ready");
     job.signal(Signal::USR1);
@@ -69,7 +69,7 @@ fn a_job_that_a_forwarded_signal_ends_is_told_as_such() {
 #[test]
 fn a_job_may_end_well_after_a_signal() {
     let env = TestEnv::new();
-    let script = "trap 'exit 0' TERM; touch ready; while :; do sleep 0.01; done";
+    let script = "trap 'exit 0' TERM; touch ready; while test -d .omne; do sleep 0.01; done";
     let job = env.spawn(&["run", "--", "sh", "-c", script]);
     env.wait_for_file("ready");
     job.signal(Signal::TERM);
