@@ -299,14 +299,20 @@ impl Background {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Closes its stdin and waits for its end, within the patience of a test.
+    /// Closes its stdin and waits for its end.
     #[track_caller]
     pub(crate) fn end(mut self) -> Output {
         drop(self.child.stdin.take());
+        self.wait()
+    }
+
+    /// Waits for its end, within the patience of a test.
+    #[track_caller]
+    pub(crate) fn wait(mut self) -> Output {
         let stdout = self.child.stdout.take().map(reader);
         let stderr = self.child.stderr.take().map(reader);
         wait_until("the end of a process", || self.has_ended());
-        let status = self.child.wait().unwrap();
+        let status = self.child.try_wait().unwrap().unwrap();
         let bytes = |reader: Option<thread::JoinHandle<Vec<u8>>>| {
             reader.map(|r| r.join().unwrap()).unwrap_or_default()
         };

@@ -14,9 +14,13 @@
 mod checks;
 mod env;
 
+mod lease;
 mod run_exit_codes;
 mod run_limits;
 mod run_output;
 mod run_redact;
+mod run_shared;
 mod run_signals;
 mod run_stages;
+mod status;
+mod status_wait;

@@ -1,0 +1,235 @@
+//! `running` and `lost` are told by the lease, never guessed.
+
+use std::os::unix::process::CommandExt as _;
+
+use insta::assert_snapshot;
+use rustix::process::{Signal, getpid, kill_process, set_child_subreaper};
+
+use crate::checks::{normal, snapshot};
+use crate::env::{Background, TestEnv, pid_of, wait_until};
+
+/// A run whose job waits for its stdin, once it has started.
+fn started(env: &TestEnv) -> Background {
+    let job = env.spawn(&["run", "--run", "it", "--", "cat"]);
+    env.wait_for("job_started");
+    job
+}
+
+fn job_pid(env: &TestEnv) -> rustix::process::Pid {
+    pid_of(env.event("job_started")["pid"].as_i64().unwrap())
+}
+
+#[test]
+fn a_run_is_running_while_its_supervisor_lives() {
+    let env = TestEnv::new();
+    let job = started(&env);
+    let status = env.status("it");
+    assert_eq!(status["state"], "running");
+    assert_eq!(
+        status["because"],
+        "the supervisor of job cat holds its lease"
+    );
+    assert_eq!(status["jobs"][0]["stage"], "started");
+    job.end();
+}
+
+#[test]
+fn a_run_whose_supervisor_was_killed_is_lost_at_once_every_time() {
+    for _ in 0..15 {
+        let env = TestEnv::new();
+        let job = started(&env);
+        assert_eq!(env.status("it")["state"], "running");
+        job.kill();
+        let status = env.status("it");
+        assert_eq!(status["state"], "lost", "{status}");
+    }
+}
+
+#[test]
+fn a_supervisor_killed_at_any_moment_leaves_no_run_that_runs() {
+    for round in 0..40_u64 {
+        let env = TestEnv::new();
+        let job = env.spawn(&["run", "--", "true"]);
+        // Any moment is right; which one differs from round to round.
+        std::thread::sleep(std::time::Duration::from_micros(round * 400));
+        job.kill();
+        for run in env.runs() {
+            let events = env.events(&run);
+            if events.is_empty() {
+                continue;
+            }
+            let status = env.status(&run);
+            let whole = events.last().unwrap()["type"] == "run_closed";
+            let expected = if whole { "completed" } else { "lost" };
+            assert_eq!(status["state"], expected, "{status}");
+        }
+        // The volume takes the next run.
+        env.ok(&["run", "--", "true"]);
+    }
+}
+
+#[test]
+fn a_lost_run_tells_that_the_job_is_dead() {
+    let env = TestEnv::new();
+    let job = started(&env);
+    let pid = job_pid(&env);
+    job.kill();
+    kill_process(pid, Signal::KILL).ok();
+    let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
+    wait_until("the job is dead", || {
+        std::fs::read_to_string(&stat).map_or(true, |s| s.contains(") Z "))
+    });
+    let because = env.status("it")["because"].as_str().unwrap().to_owned();
+    assert_snapshot!(normal(&env, &because), @"job cat has no end and nobody holds its lease; its process [PID] is dead");
+}
+
+#[test]
+fn a_lost_run_tells_that_the_job_still_runs() {
+    let env = TestEnv::new();
+    let job = env.spawn(&[
+        "run",
+        "--run",
+        "it",
+        "--",
+        "sh",
+        "-c",
+        "while test -d .omne && ! test -e stop; do sleep 0.01; done",
+    ]);
+    env.wait_for("job_started");
+    job.kill();
+    let output = env.run(&["status", "it"]);
+    env.write("stop", "");
+    let shown = snapshot(&env, &output);
+    let because = shown.lines().find(|l| l.starts_with("because")).unwrap();
+    assert_snapshot!(because, @"because  job sh has no end and nobody holds its lease; its process [PID] still runs");
+}
+
+#[test]
+fn another_process_with_the_same_pid_is_not_taken_for_the_job() {
+    let env = TestEnv::new();
+    let job = started(&env);
+    job.kill();
+    // The log of a job whose pid is now this test's.
+    let path = env.log_path("it");
+    let log = std::fs::read_to_string(&path).unwrap();
+    let pid = env.event("job_started")["pid"].to_string();
+    let own = std::process::id().to_string();
+    let mut forged = String::new();
+    for line in log.lines() {
+        let line = line.replace(
+            &format!(r#""attempt":1,"pid":{pid}"#),
+            &format!(r#""attempt":1,"pid":{own}"#),
+        );
+        let body = &line[..line.len() - 18];
+        forged += &format!(
+            "{body},\"crc\":\"{:08x}\"}}\n",
+            crc32c::crc32c(body.as_bytes())
+        );
+    }
+    assert!(forged.contains(&own));
+    std::fs::write(&path, forged).unwrap();
+    let because = env.status("it")["because"].as_str().unwrap().to_owned();
+    assert!(
+        because.ends_with(&format!("its process {own} is dead")),
+        "{because}"
+    );
+}
+
+#[test]
+fn a_zombie_is_dead() {
+    let env = TestEnv::new();
+    // Once runlog is gone, the job's parent is this process, which never waits.
+    let script = r#"
+        "$RUNLOG" run --run it -- sh -c 'while test -d .omne && ! test -e stop; do sleep 0.01; done' &
+        echo $! >pid
+        exec tail -f /dev/null
+    "#;
+    let mut command = env.program("sh");
+    command.args(["-c", script]);
+    // SAFETY: prctl is async-signal-safe and touches no memory.
+    unsafe {
+        command.pre_exec(|| Ok(set_child_subreaper(Some(getpid()))?));
+    }
+    let reaper = Background::new(&mut command);
+    let started = env.wait_for("job_started");
+    let supervisor = std::fs::read_to_string(env.path("pid")).unwrap();
+    kill_process(pid_of(supervisor.trim().parse().unwrap()), Signal::KILL).unwrap();
+    env.write("stop", "");
+    let stat = format!("/proc/{}/stat", started["pid"]);
+    wait_until("a zombie", || {
+        std::fs::read_to_string(&stat).unwrap().contains(") Z ")
+    });
+    wait_until("a lost run", || env.status("it")["state"] == "lost");
+    let because = env.status("it")["because"].as_str().unwrap().to_owned();
+    assert!(because.ends_with("is dead"), "{because}");
+    reaper.kill();
+}
+
+#[test]
+fn a_stopped_supervisor_is_still_running() {
+    let env = TestEnv::new();
+    let job = started(&env);
+    job.signal(Signal::STOP);
+    assert_eq!(env.status("it")["state"], "running");
+    job.signal(Signal::CONT);
+    assert_eq!(job.end().code, 0);
+}
+
+#[test]
+fn the_lease_is_not_inherited_by_the_job() {
+    let env = TestEnv::new();
+    let script = "trap '' HUP; while test -d .omne && ! test -e stop; do sleep 0.01; done";
+    let job = env.spawn(&["run", "--run", "it", "--", "sh", "-c", script]);
+    env.wait_for("job_started");
+    job.kill();
+    assert_eq!(env.status("it")["state"], "lost");
+    env.write("stop", "");
+}
+
+#[test]
+fn asking_for_the_state_does_not_take_the_lease() {
+    let env = TestEnv::new();
+    let job = started(&env);
+    for _ in 0..20 {
+        assert_eq!(env.status("it")["state"], "running");
+    }
+    assert_eq!(job.end().code, 0);
+    assert_eq!(env.status("it")["state"], "open");
+}
+
+#[test]
+fn a_lost_job_does_not_hide_a_running_one() {
+    let env = TestEnv::new();
+    started(&env).kill();
+    let other = env.spawn(&["run", "--run", "it", "--job", "other", "--", "cat"]);
+    wait_until("the other job", || {
+        env.events_of("it", "job_started").len() == 2
+    });
+    assert_eq!(env.status("it")["state"], "running");
+    other.end();
+    assert_eq!(env.status("it")["state"], "lost");
+}
+
+#[test]
+fn a_detached_run_is_lost_when_its_supervisor_is_killed() {
+    let env = TestEnv::new();
+    env.ok(&[
+        "run",
+        "--detach",
+        "--run",
+        "it",
+        "--",
+        "sh",
+        "-c",
+        "while test -d .omne && ! test -e stop; do sleep 0.01; done",
+    ]);
+    let parent = format!(
+        "cut -d' ' -f4 /proc/{}/stat",
+        env.event("job_started")["pid"]
+    );
+    let supervisor = env.sh(&parent).stdout();
+    kill_process(pid_of(supervisor.trim().parse().unwrap()), Signal::KILL).unwrap();
+    assert_eq!(env.run(&["status", "--wait", "it"]).code, 1);
+    assert_eq!(env.status("it")["state"], "lost");
+    env.write("stop", "");
+}

@@ -1,0 +1,264 @@
+//! Runs with several jobs, from several processes, and jobs in the background.
+
+use crate::env::{Background, TestEnv, wait_until};
+
+#[test]
+fn a_named_run_stays_open_for_more_jobs() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--run", "ci", "--", "true"]);
+    assert_eq!(env.status("ci")["state"], "open");
+    env.ok(&["run", "--run", "ci", "--", "echo"]);
+    let status = env.status("ci");
+    assert_eq!(status["jobs"][0]["job_id"], "true");
+    assert_eq!(status["jobs"][1]["job_id"], "echo");
+    assert_eq!(env.events_of("ci", "run_opened").len(), 1);
+    assert_eq!(env.events_of("ci", "run_closed").len(), 0);
+}
+
+#[test]
+fn a_job_id_that_was_not_asked_for_is_made_unused() {
+    let env = TestEnv::new();
+    for _ in 0..3 {
+        env.ok(&["run", "--run", "ci", "--", "true"]);
+    }
+    let status = env.status("ci");
+    let ids: Vec<_> = (0..3)
+        .map(|i| status["jobs"][i]["job_id"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids, ["true", "true-2", "true-3"]);
+}
+
+#[test]
+fn a_job_id_that_is_taken_is_refused_with_2() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--run", "ci", "--job", "a", "--", "true"]);
+    let before = env.events("ci").len();
+    let output = env.run(&["run", "--run", "ci", "--job", "a", "--", "touch", "ran"]);
+    insta::assert_snapshot!(crate::checks::snapshot(&env, &output), @"
+    exit 2
+    -- stderr
+    error: run ci has a job a already
+    hint: choose another --job, or leave it out to have one made
+    ");
+    assert_eq!(env.events("ci").len(), before);
+    assert!(!env.exists("ran"));
+}
+
+#[test]
+fn processes_that_join_at_once_get_a_job_each() {
+    let env = TestEnv::new();
+    let jobs: Vec<Background> = (0..6)
+        .map(|_| env.spawn(&["run", "--run", "ci", "--", "cat"]))
+        .collect();
+    wait_until("six jobs", || env.events_of("ci", "job_started").len() == 6);
+    assert_eq!(env.status("ci")["state"], "running");
+    for job in jobs {
+        assert_eq!(job.end().code, 0);
+    }
+    let status = env.status("ci");
+    let mut ids: Vec<_> = status["jobs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|j| j["job_id"].as_str().unwrap())
+        .collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["cat", "cat-2", "cat-3", "cat-4", "cat-5", "cat-6"]);
+    assert_eq!(env.events_of("ci", "run_opened").len(), 1);
+    assert_eq!(status["state"], "open");
+}
+
+#[test]
+fn the_output_of_each_job_is_kept_apart() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--run", "ci", "--job", "a", "--", "echo", "one"]);
+    env.ok(&["run", "--run", "ci", "--job", "b", "--", "echo", "two"]);
+    assert_eq!(env.captured("ci", "a"), b"one\n");
+    assert_eq!(env.captured("ci", "b"), b"two\n");
+}
+
+#[test]
+fn close_closes_a_run_and_tells_its_state() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--run", "ci", "--", "true"]);
+    env.run(&["run", "--run", "ci", "--", "false"]);
+    env.ok(&["run", "--run", "ci", "--close"]);
+    let closed = env.event("run_closed");
+    assert_eq!(closed["summary"]["jobs_failed"], 1);
+    assert_eq!(env.status("ci")["state"], "failed");
+}
+
+#[test]
+fn close_is_refused_with_4_while_a_job_is_live() {
+    let env = TestEnv::new();
+    let job = env.spawn(&["run", "--run", "ci", "--", "cat"]);
+    env.wait_for("job_started");
+    let output = env.run(&["run", "--run", "ci", "--close"]);
+    insta::assert_snapshot!(crate::checks::snapshot(&env, &output), @"
+    exit 4
+    -- stderr
+    error: run ci has jobs without an end: cat
+    hint: wait for them: runlog status --wait RUN
+    ");
+    assert_eq!(job.end().code, 0);
+    env.ok(&["run", "--run", "ci", "--close"]);
+}
+
+#[test]
+fn close_is_refused_with_4_while_a_job_is_lost() {
+    let env = TestEnv::new();
+    let job = env.spawn(&["run", "--run", "ci", "--", "cat"]);
+    env.wait_for("job_started");
+    job.kill();
+    assert_eq!(env.run(&["run", "--run", "ci", "--close"]).code, 4);
+}
+
+#[test]
+fn close_with_a_command_closes_after_it() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--run", "ci", "--", "true"]);
+    env.ok(&["run", "--run", "ci", "--close", "--", "true"]);
+    assert_eq!(env.status("ci")["state"], "completed");
+}
+
+#[test]
+fn close_with_a_command_warns_and_stays_open_while_another_job_is_live() {
+    let env = TestEnv::new();
+    let job = env.spawn(&["run", "--run", "ci", "--job", "slow", "--", "cat"]);
+    env.wait_for("job_started");
+    let output = env.run(&["run", "--run", "ci", "--close", "--", "sh", "-c", "exit 3"]);
+    insta::assert_snapshot!(crate::checks::snapshot(&env, &output), @"
+    exit 3
+    -- stderr
+    run_id=ci
+    warning: the run stays open: these jobs have no end yet: slow
+    ");
+    assert_eq!(env.status("ci")["state"], "running");
+    assert_eq!(job.end().code, 0);
+    assert_eq!(env.status("ci")["state"], "open");
+}
+
+#[test]
+fn a_closed_run_takes_no_more_jobs() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--run", "ci", "--close", "--", "true"]);
+    let before = env.events("ci").len();
+    let output = env.run(&["run", "--run", "ci", "--", "touch", "ran"]);
+    insta::assert_snapshot!(crate::checks::snapshot(&env, &output), @"
+    exit 125
+    -- stderr
+    error: run ci is closed
+    hint: a closed run takes nothing more; start another one
+    ");
+    assert_eq!(env.events("ci").len(), before);
+    assert!(!env.exists("ran"));
+}
+
+#[test]
+fn a_run_that_closed_itself_takes_no_more_jobs() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--", "true"]);
+    let run = env.only_run();
+    assert_eq!(env.run(&["run", "--run", &run, "--", "true"]).code, 125);
+    assert_eq!(env.types(&run).last().unwrap(), "run_closed");
+}
+
+#[test]
+fn closing_twice_is_fine() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--run", "ci", "--close", "--", "true"]);
+    env.ok(&["run", "--run", "ci", "--close"]);
+    assert_eq!(env.events_of("ci", "run_closed").len(), 1);
+}
+
+#[test]
+fn closing_a_run_that_is_not_there_gives_3() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--", "true"]);
+    assert_eq!(env.run(&["run", "--run", "nope", "--close"]).code, 3);
+    assert_eq!(env.runs().len(), 1);
+}
+
+#[test]
+fn a_detached_job_goes_on_and_its_start_is_on_disk_when_the_id_is_told() {
+    let env = TestEnv::new();
+    let output = env.ok(&[
+        "run",
+        "--detach",
+        "--",
+        "sh",
+        "-c",
+        "while test -d .omne && ! test -e stop; do sleep 0.01; done; echo out; exit 3",
+    ]);
+    let run = env.only_run();
+    assert_eq!(
+        (output.stdout(), output.stderr()),
+        (format!("{run}\n"), String::new())
+    );
+    assert_eq!(env.types(&run).last().unwrap(), "job_started");
+    assert_eq!(env.status(&run)["state"], "running");
+    env.write("stop", "");
+    assert_eq!(env.run(&["status", "--wait", &run]).code, 1);
+    assert_eq!(env.captured(&run, "sh"), b"out\n");
+    assert_eq!(env.event("job_failed")["exit_code"], 3);
+}
+
+#[test]
+fn a_detached_job_has_a_session_of_its_own_and_no_stdin() {
+    let env = TestEnv::new();
+    env.ok(&[
+        "run",
+        "--detach",
+        "--",
+        "sh",
+        "-c",
+        "cut -d' ' -f6 /proc/self/stat; readlink /proc/self/fd/0",
+    ]);
+    assert_eq!(env.run(&["status", "--wait", "latest"]).code, 0);
+    let said = String::from_utf8(env.captured(&env.only_run(), "sh")).unwrap();
+    let (session, stdin) = said.split_once('\n').unwrap();
+    let own = std::fs::read_to_string("/proc/self/stat").unwrap();
+    assert_ne!(own.split(' ').nth(5), Some(session));
+    assert_eq!(stdin, "/dev/null\n");
+}
+
+#[test]
+fn a_detached_job_does_not_keep_the_callers_pipes_open() {
+    let env = TestEnv::new();
+    // The substitution ends only when nobody holds its pipe any more.
+    let script = r#"id=$("$RUNLOG" run --detach -- sh -c 'while test -d .omne && ! test -e stop; do sleep 0.01; done' 2>&1); touch stop; echo "$id""#;
+    assert_eq!(env.sh(script).stdout().trim_end(), env.only_run());
+}
+
+#[test]
+fn a_detached_job_that_cannot_start_says_so_to_the_caller() {
+    let env = TestEnv::new();
+    let output = env.run(&["run", "--detach", "--", "no-such-cmd"]);
+    insta::assert_snapshot!(crate::checks::snapshot(&env, &output), @"
+    exit 127
+    -- stderr
+    error: command not found: no-such-cmd
+    ");
+    assert_eq!(env.status("latest")["state"], "failed");
+}
+
+#[test]
+fn detach_with_a_job_id_that_is_taken_gives_2() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--run", "ci", "--job", "a", "--", "true"]);
+    let output = env.run(&["run", "--run", "ci", "--job", "a", "--detach", "--", "true"]);
+    assert_eq!((output.code, output.stdout()), (2, String::new()));
+    assert!(
+        output.stderr().starts_with("error: "),
+        "{}",
+        output.stderr()
+    );
+}
+
+#[test]
+fn detach_writes_an_id_file() {
+    let env = TestEnv::new();
+    let output = env.ok(&["run", "--detach", "--id-file", "id", "--", "true"]);
+    assert_eq!(std::fs::read(env.path("id")).unwrap(), output.stdout);
+    env.run(&["status", "--wait", "latest"]);
+}

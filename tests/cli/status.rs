@@ -1,0 +1,418 @@
+//! `runlog status`: what people and programs see.
+
+use insta::assert_snapshot;
+use serde_json::Value;
+
+use crate::checks::snapshot;
+use crate::env::{Background, TestEnv, finish};
+
+/// `status` with these arguments, as a snapshot.
+fn status(env: &TestEnv, args: &[&str]) -> String {
+    let args: Vec<_> = ["status"].iter().chain(args).copied().collect();
+    snapshot(env, &env.run(&args))
+}
+
+/// The ids of the runs that `status --json` with these arguments lists.
+fn listed(env: &TestEnv, args: &[&str]) -> Vec<String> {
+    let args: Vec<_> = ["status", "--json"].iter().chain(args).copied().collect();
+    let stdout = env.ok(&args).stdout();
+    let id = |line: &str| {
+        let run: Value = serde_json::from_str(line).unwrap();
+        run["run_id"].as_str().unwrap().to_owned()
+    };
+    stdout.lines().map(id).collect()
+}
+
+/// Three runs in this order: `one` is completed, `two` failed, `three` is open.
+fn three_runs(env: &TestEnv) {
+    env.ok(&["run", "-q", "--run", "one", "--close", "--", "true"]);
+    env.run(&[
+        "run", "-q", "--run", "two", "--close", "--name", "tests", "--", "false",
+    ]);
+    env.ok(&["emit", "--open", "--run", "three", "hello"]);
+}
+
+fn waiting_job(env: &TestEnv) -> Background {
+    let job = env.spawn(&["run", "--run", "it", "--", "cat"]);
+    env.wait_for("job_started");
+    job
+}
+
+#[test]
+fn all_runs_are_listed_newest_last() {
+    let env = TestEnv::new();
+    three_runs(&env);
+    assert_snapshot!(status(&env, &[]), @"
+    exit 0
+    -- stdout
+     RUN  STATE  JOBS  OPENED  DURATION  EVENTS
+     one  ✓ completed  1  [TIME]  [DURATION]  6
+     two  ✗ failed  1 (1 failed)  [TIME]  [DURATION]  6
+     three  ○ open  0  [TIME]  2
+    ");
+}
+
+#[test]
+fn a_run_that_completed_in_detail() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--name", "nightly", "--", "sh", "-c", "exit 0"]);
+    assert_snapshot!(status(&env, &["latest"]), @"
+    exit 0
+    -- stdout
+    run  nightly-[ULID]
+    name  nightly
+    state  ✓ completed
+    because  the run is closed and no job failed
+    opened  [TIME] on [HOST]
+    closed  [TIME] (after [DURATION])
+    log  6 events, [SIZE]
+
+     JOB  STAGE  EXIT  DURATION  CPU  PEAK RSS  COMMAND
+     sh  ✓ completed  0  [DURATION]  [DURATION]  [SIZE]  sh -c 'exit 0'
+    ");
+}
+
+#[test]
+fn a_run_that_failed_in_detail() {
+    let env = TestEnv::new();
+    env.run(&[
+        "run",
+        "--rollback",
+        "exit 5",
+        "--",
+        "sh",
+        "-c",
+        "kill -TERM $$",
+    ]);
+    assert_snapshot!(status(&env, &["latest"]), @"
+    exit 0
+    -- stdout
+    run  sh-[ULID]
+    name  sh
+    state  ✗ failed
+    because  the run is closed and 1 of 1 jobs failed
+    opened  [TIME] on [HOST]
+    closed  [TIME] (after [DURATION])
+    log  8 events, [SIZE]
+
+     JOB  STAGE  EXIT  DURATION  CPU  PEAK RSS  COMMAND
+     sh  ↩ rolled_back  SIGTERM  [DURATION]  [DURATION]  [SIZE]  sh -c 'kill -TERM $$'
+    sh: SIGTERM ended it (signal)
+    sh: rollback failed: it exited with code 5: exit 5
+    ");
+}
+
+#[test]
+fn a_run_with_several_jobs_in_detail() {
+    let env = TestEnv::new();
+    let job = waiting_job(&env);
+    env.run(&["run", "--run", "it", "--", "sh", "-c", "exit 3"]);
+    env.run(&["run", "--run", "it", "--", "no-such-cmd"]);
+    env.run(&[
+        "run",
+        "--run",
+        "it",
+        "--timeout",
+        "10ms",
+        "--",
+        "sleep",
+        "60",
+    ]);
+    assert_snapshot!(status(&env, &["it"]), @"
+    exit 0
+    -- stdout
+    run  it
+    name  it
+    state  ▶ running
+    because  the supervisor of job cat holds its lease
+    opened  [TIME] on [HOST]
+    log  14 events, [SIZE]
+
+     JOB  STAGE  EXIT  DURATION  CPU  PEAK RSS  COMMAND
+     cat  ▶ started  [DURATION]…  cat
+     sh  ✗ failed  3  [DURATION]  [DURATION]  [SIZE]  sh -c 'exit 3'
+     no-such-cmd  ✗ failed  not_found  no-such-cmd
+     sleep  ✗ failed  SIGTERM  [DURATION]  [DURATION]  [SIZE]  sleep 60
+    sh: it exited with code 3 (exit)
+    no-such-cmd: command not found: no-such-cmd (not_found)
+    sleep: it ran longer than 0.01 s (timeout)
+    ");
+    job.end();
+}
+
+#[test]
+fn json_has_the_promised_keys() {
+    let env = TestEnv::new();
+    env.run(&["run", "--", "sh", "-c", "exit 3"]);
+    let run = env.status("latest");
+    for key in [
+        "run_id",
+        "name",
+        "state",
+        "because",
+        "opened_ts",
+        "closed_ts",
+        "duration_ms",
+        "events",
+        "bytes",
+        "jobs",
+    ] {
+        assert!(!run[key].is_null(), "{key}: {run}");
+    }
+    let job = run["jobs"][0].as_object().unwrap();
+    for key in [
+        "job_id",
+        "stage",
+        "exit_code",
+        "signal",
+        "error",
+        "duration_ms",
+        "max_rss_bytes",
+        "cpu_ms",
+    ] {
+        assert!(job.contains_key(key), "{key}: {run}");
+    }
+    assert_eq!(
+        (&job["stage"], &job["exit_code"]),
+        (&"failed".into(), &3.into())
+    );
+    assert_eq!(job["error"]["kind"], "exit");
+}
+
+#[test]
+fn json_has_the_same_keys_in_every_state() {
+    let env = TestEnv::new();
+    let keys = |run: &Value| -> (Vec<String>, Vec<String>) {
+        let of = |v: &Value| v.as_object().unwrap().keys().cloned().collect();
+        (of(run), of(&run["jobs"][0]))
+    };
+    let job = waiting_job(&env);
+    let running = keys(&env.status("it"));
+    job.end();
+    assert_eq!(keys(&env.status("it")), running);
+    env.ok(&["run", "--run", "it", "--close"]);
+    assert_eq!(keys(&env.status("it")), running);
+}
+
+#[test]
+fn json_is_one_line_a_run_and_the_same_for_one_as_for_all() {
+    let env = TestEnv::new();
+    three_runs(&env);
+    let all = env.ok(&["status", "--json"]).stdout();
+    let of = |run: &&str| env.ok(&["status", "--json", run]).stdout();
+    let each: String = ["one", "two", "three"].iter().map(of).collect();
+    assert_eq!(all, each);
+}
+
+#[test]
+fn the_bytes_and_events_are_those_of_the_log() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--run", "it", "--", "true"]);
+    let length = std::fs::metadata(env.log_path("it")).unwrap().len();
+    let status = env.status("it");
+    assert_eq!(
+        (status["bytes"].as_u64(), status["events"].as_u64()),
+        (Some(length), Some(5))
+    );
+}
+
+#[test]
+fn runs_are_chosen_by_state() {
+    let env = TestEnv::new();
+    three_runs(&env);
+    assert_eq!(listed(&env, &["--state", "failed"]), ["two"]);
+    assert_eq!(
+        listed(&env, &["--state", "completed", "--state", "open"]),
+        ["one", "three"]
+    );
+    assert_eq!(listed(&env, &["--state", "lost"]), [""; 0]);
+}
+
+#[test]
+fn runs_are_chosen_by_name() {
+    let env = TestEnv::new();
+    three_runs(&env);
+    assert_eq!(listed(&env, &["--name", "tests"]), ["two"]);
+}
+
+#[test]
+fn the_newest_n_are_shown() {
+    let env = TestEnv::new();
+    three_runs(&env);
+    assert_eq!(listed(&env, &["-n", "2"]), ["two", "three"]);
+    assert_eq!(listed(&env, &["-n", "0"]), [""; 0]);
+    assert_eq!(listed(&env, &["-n", "9"]).len(), 3);
+    assert_eq!(listed(&env, &["-n", "1", "--state", "completed"]), ["one"]);
+}
+
+#[test]
+fn runs_are_chosen_by_their_age() {
+    let env = TestEnv::new();
+    three_runs(&env);
+    let opened = env.status("two")["opened_ts"].as_str().unwrap().to_owned();
+    assert_eq!(listed(&env, &["--since", &opened]), ["two", "three"]);
+    assert_eq!(listed(&env, &["--since", "1h"]).len(), 3);
+    assert_eq!(listed(&env, &["--since", "2100-01-01"]), [""; 0]);
+}
+
+#[test]
+fn an_empty_answer_is_fine() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--", "true"]);
+    let output = env.ok(&["status", "--state", "lost"]);
+    assert_eq!(
+        (output.stdout(), output.stderr()),
+        (String::new(), String::new())
+    );
+}
+
+#[test]
+fn an_unknown_state_is_refused() {
+    let env = TestEnv::new();
+    let output = env.run(&["status", "--state", "sleeping"]);
+    assert_eq!(output.code, 2);
+    assert!(
+        output
+            .stderr()
+            .contains("completed, failed, running, lost, unknown, open")
+    );
+}
+
+#[test]
+fn a_run_is_named_by_a_unique_prefix() {
+    let env = TestEnv::new();
+    three_runs(&env);
+    for (name, run) in [("o", "one"), ("tw", "two"), ("three", "three")] {
+        assert_eq!(listed(&env, &[name]), [run]);
+    }
+}
+
+#[test]
+fn an_exact_id_wins_over_a_longer_one() {
+    let env = TestEnv::new();
+    for run in ["a", "a-b"] {
+        env.ok(&["emit", "--open", "--run", run, "x"]);
+    }
+    assert_eq!(listed(&env, &["a"]), ["a"]);
+}
+
+#[test]
+fn an_ambiguous_prefix_is_refused() {
+    let env = TestEnv::new();
+    three_runs(&env);
+    assert_snapshot!(status(&env, &["t"]), @"
+    exit 2
+    -- stderr
+    error: t is not one run: three, two
+    hint: give more characters of the id, or all of them
+    ");
+}
+
+#[test]
+fn latest_is_the_run_that_began_last() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "z-old", "x"]);
+    env.ok(&["emit", "--open", "--run", "a-new", "x"]);
+    env.ok(&["emit", "--run", "z-old", "x"]);
+    assert_eq!(listed(&env, &["latest"]), ["a-new"]);
+}
+
+#[test]
+fn an_unknown_run_gives_3() {
+    let env = TestEnv::new();
+    three_runs(&env);
+    assert_snapshot!(status(&env, &["nope"]), @"
+    exit 3
+    -- stderr
+    error: no run nope
+    hint: `runlog status` lists the runs
+    ");
+}
+
+#[test]
+fn no_volume_gives_3_and_none_is_made() {
+    let env = TestEnv::new();
+    assert_snapshot!(status(&env, &[]), @"
+    exit 3
+    -- stderr
+    error: no volume: neither [ROOT] nor a folder above it has an .omne folder
+    hint: `runlog run` makes one; or name one with -C DIR
+    ");
+    assert!(!env.exists(".omne"));
+}
+
+#[test]
+fn latest_of_no_run_gives_3() {
+    let env = TestEnv::new();
+    std::fs::create_dir(env.path(".omne")).unwrap();
+    assert_snapshot!(status(&env, &["latest"]), @"
+    exit 3
+    -- stderr
+    error: no run latest
+    hint: `runlog status` lists the runs
+    ");
+}
+
+#[test]
+fn a_volume_is_found_from_a_folder_below() {
+    let env = TestEnv::new();
+    three_runs(&env);
+    let output = env.sh(r#"mkdir -p a/b && cd a/b && "$RUNLOG" status --json one"#);
+    assert_eq!(output.code, 0);
+}
+
+#[test]
+fn a_volume_is_named_by_option_or_variable() {
+    let env = TestEnv::new();
+    three_runs(&env);
+    let script =
+        r#"cd / && "$RUNLOG" status -C "$V" one && RUNLOG_VOLUME="$V" "$RUNLOG" status one"#;
+    let output = finish(env.program("sh").args(["-c", script]).env("V", env.root()));
+    assert_eq!(output.code, 0, "{}", output.stderr());
+}
+
+#[test]
+fn a_closed_stdout_is_a_quiet_end() {
+    let env = TestEnv::new();
+    three_runs(&env);
+    let output = env.sh(r#"{ "$RUNLOG" status --json; echo $? >code; } | true"#);
+    assert_eq!(output.stderr(), "");
+    assert_eq!(std::fs::read_to_string(env.path("code")).unwrap(), "0\n");
+}
+
+/// A run whose first event is damaged in the log.
+fn damaged(env: &TestEnv) {
+    env.ok(&["emit", "--open", "--run", "it", "first"]);
+    let log = std::fs::read_to_string(env.log_path("it")).unwrap();
+    let bad = log.replacen("first", "fjrst", 1);
+    std::fs::write(env.log_path("it"), bad).unwrap();
+}
+
+#[test]
+fn a_damaged_line_is_named_and_its_neighbours_are_read() {
+    let env = TestEnv::new();
+    damaged(&env);
+    assert_snapshot!(status(&env, &["it"]), @"
+    exit 5
+    -- stdout
+    run  it
+    name  
+    state  ○ open
+    because  the run is not closed, and no job is live
+    opened  [TIME]
+    log  2 events, [SIZE]
+    damage  1 places passed over
+    -- stderr
+    warning: [ROOT]/.omne/var/runs/it/events.jsonl:1:0: damaged line: its checksum does not match
+    ");
+}
+
+#[test]
+fn a_finished_run_is_answered_from_its_last_line_alone() {
+    let env = TestEnv::new();
+    damaged(&env);
+    env.ok(&["run", "-q", "--run", "it", "--close", "--", "true"]);
+    let output = env.ok(&["status", "it"]);
+    assert_eq!(output.stderr(), "");
+    assert_eq!(env.status("it")["state"], "completed");
+}

@@ -1,0 +1,90 @@
+//! `runlog status --wait`: the run's outcome as exit code.
+
+use serde_json::Value;
+
+use crate::env::{Background, TestEnv, wait_until};
+
+fn waiting_job(env: &TestEnv) -> Background {
+    let job = env.spawn(&["run", "--run", "it", "--", "cat"]);
+    env.wait_for("job_started");
+    job
+}
+
+fn wait(env: &TestEnv, args: &[&str]) -> i32 {
+    let args: Vec<_> = ["status", "--wait"].iter().chain(args).copied().collect();
+    env.run(&args).code
+}
+
+#[test]
+fn waiting_for_a_run_that_completed_gives_0() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--", "true"]);
+    assert_eq!(wait(&env, &["latest"]), 0);
+}
+
+#[test]
+fn waiting_for_a_run_that_failed_gives_1() {
+    let env = TestEnv::new();
+    env.run(&["run", "--", "false"]);
+    assert_eq!(wait(&env, &["latest"]), 1);
+}
+
+#[test]
+fn waiting_for_a_lost_run_gives_1() {
+    let env = TestEnv::new();
+    waiting_job(&env).kill();
+    assert_eq!(wait(&env, &["it"]), 1);
+}
+
+#[test]
+fn a_wait_that_expires_gives_4() {
+    let env = TestEnv::new();
+    let job = waiting_job(&env);
+    assert_eq!(wait(&env, &["it", "--timeout", "20ms"]), 4);
+    assert_eq!(wait(&env, &["it", "--timeout", "0"]), 4);
+    job.end();
+}
+
+#[test]
+fn an_open_run_is_waited_for() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--run", "it", "--", "true"]);
+    assert_eq!(wait(&env, &["it", "--timeout", "20ms"]), 4);
+}
+
+#[test]
+fn a_wait_ends_with_the_run() {
+    let env = TestEnv::new();
+    let job = waiting_job(&env);
+    let waiter = env.spawn(&["status", "--wait", "it", "--json"]);
+    job.end();
+    env.ok(&["run", "--run", "it", "--close"]);
+    let output = waiter.end();
+    assert_eq!(output.code, 0);
+    let run: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(run["state"], "completed");
+}
+
+#[test]
+fn a_wait_ends_when_the_supervisor_is_killed() {
+    let env = TestEnv::new();
+    let job = waiting_job(&env);
+    let mut waiter = env.spawn(&["status", "--wait", "it"]);
+    job.kill();
+    wait_until("the end of the wait", || waiter.has_ended());
+    assert_eq!(waiter.end().code, 1);
+}
+
+#[test]
+fn an_unknown_run_is_not_waited_for() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--", "true"]);
+    assert_eq!(wait(&env, &["nope"]), 3);
+}
+
+#[test]
+fn all_runs_at_once_cannot_be_waited_for() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--", "true"]);
+    assert_eq!(wait(&env, &[]), 2);
+}
