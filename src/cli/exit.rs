@@ -139,7 +139,7 @@ fn of_log(e: &LogError) -> (Code, Option<&'static str>) {
         ),
         LogError::Unfinished { .. } => (
             Code::Running,
-            Some("wait for them: runlog status --wait RUN"),
+            Some("`runlog status RUN` tells whether they still run; a lost one will never end"),
         ),
         LogError::JobTaken { .. } => (
             Code::Usage,

@@ -9,6 +9,7 @@ use super::append::Close;
 use super::envelope::{self, Envelope};
 use super::event::{Draft, EventType};
 use super::run_log::{Inner, RunLog};
+use super::ulid_last::{fresh_ulid, now_ms};
 use crate::volume::now_ts;
 
 /// A batch as bytes.
@@ -123,12 +124,11 @@ impl RunLog {
 
 /// An id above `last` that tells the time as far as the clock allows.
 fn next_id(last: Option<Ulid>) -> Ulid {
-    let new = Ulid::generate();
     match last {
-        Some(last) if new.timestamp_ms() <= last.timestamp_ms() => last
+        Some(last) if now_ms() <= last.timestamp_ms() => last
             .increment()
             .unwrap_or_else(|_| Ulid::from_parts(last.timestamp_ms() + 1, 0)),
-        _ => new,
+        _ => fresh_ulid(),
     }
 }
 

@@ -4,7 +4,9 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::time::SystemTime;
 
+use rustix::rand::GetRandomFlags;
 use ulid::Ulid;
 
 use super::{LogError, lock};
@@ -50,8 +52,25 @@ fn last_of(text: &[u8]) -> Option<Ulid> {
     std::str::from_utf8(text).ok()?.trim().parse().ok()
 }
 
+/// The time in the unit of a ULID, milliseconds since the epoch.
+pub(super) fn now_ms() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    u64::try_from(since_epoch.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A ULID of this moment.
+pub(super) fn fresh_ulid() -> Ulid {
+    let mut random = [0; 16];
+    if rustix::rand::getrandom(&mut random, GetRandomFlags::empty()).is_err() {
+        // Order comes from the clock and from what was given before; randomness only
+        // keeps hosts apart.
+        random = u128::from(std::process::id()).to_le_bytes();
+    }
+    Ulid::from_parts(now_ms(), u128::from_le_bytes(random))
+}
+
 fn next_after(last: Option<Ulid>) -> Ulid {
-    let now = Ulid::generate();
+    let now = fresh_ulid();
     match last {
         // A value from the far future (a clock that was wrong) is still honoured:
         // ids that rise matter more than ids that tell the time.
