@@ -87,12 +87,23 @@ pub(super) struct UsageError {
 /// of its own what to do.
 pub(super) fn explain(e: &Error) -> (Code, String) {
     let (code, hint) = code_and_hint(e);
-    let mut text = format!("error: {e:#}");
+    let mut text = format!("error: {}", whole_story(e));
     if let Some(hint) = hint {
         text.push_str("\nhint: ");
         text.push_str(hint);
     }
     (code, text)
+}
+
+/// An error and its causes, each told once: some errors tell their cause themselves.
+fn whole_story(e: &Error) -> String {
+    let mut text = e.to_string();
+    for cause in e.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn code_and_hint(e: &Error) -> (Code, Option<&'static str>) {

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::run::closing;
+use super::run::{close_if_open, closing};
 use super::sink::Sink;
 use super::spec::JobSpec;
 use super::stages::{self, Stages};
-use crate::log::payload::{JobEnded, JobError, JobValidated, RunOpened};
+use crate::log::payload::{ErrorKind, JobEnded, JobError, JobValidated, RunOpened};
 use crate::log::{
     Batch, Close, Draft, Durability, EventType, Lease, LogError, MAX_JOBS, RunLog, View,
 };
@@ -26,18 +26,51 @@ impl Submission<'_> {
     /// its lease is taken, and all that precedes the start is written, in one batch.
     pub(super) fn submit(self, log: &RunLog) -> Result<(Stages, Sink), LogError> {
         let mut made = None;
-        log.append_with(
-            Durability::Power,
-            EventType::JobSubmitted.lock_budget(),
-            |view| {
-                let (stages, sink, batch) = self.batch(log, view)?;
-                made = Some((stages, sink));
-                Ok(batch)
-            },
-        )?;
-        made.ok_or_else(|| LogError::NoSuchRun {
-            run: log.run_id().to_string(),
-        })
+        let budget = EventType::JobSubmitted.lock_budget();
+        let written = log.append_with(Durability::Power, budget, |view| {
+            let (stages, sink, batch) = self.batch(log, view)?;
+            made = Some((stages, sink));
+            Ok(batch)
+        });
+        match (written, made) {
+            (Ok(_), Some(made)) => Ok(made),
+            (Ok(_), None) => Err(LogError::NoSuchRun {
+                run: log.run_id().to_string(),
+            }),
+            (Err(e), made) => {
+                if let (LogError::ShortWrite { .. } | LogError::NotDurable { .. }, Some(made)) =
+                    (&e, &made)
+                {
+                    self.call_off(log, &made.0, &e);
+                }
+                Err(e)
+            }
+        }
+    }
+
+    /// Some of it stands in the log, but the job will not be started: as far as the log
+    /// takes it, it is told so.
+    fn call_off(&self, log: &RunLog, stages: &Stages, why: &LogError) {
+        let error = JobError {
+            kind: ErrorKind::Canceled,
+            message: format!("the job was not started: {why}"),
+        };
+        let event = JobEnded {
+            error: Some(error),
+            ..JobEnded::default()
+        };
+        let budget = EventType::JobSubmitted.lock_budget();
+        let written = log.append_with(Durability::Power, budget, |view| {
+            let job = view.state.job(stages.job.as_str());
+            let drafts = match job.is_some_and(|job| job.stage.is_terminal()) {
+                true => Vec::new(),
+                false => vec![stages.ended(&event, &self.before)?],
+            };
+            let close = close_if_open(closing(self.spec.after), view);
+            Ok(Batch { drafts, close })
+        });
+        // The caller is told of the first trouble already.
+        drop(written);
     }
 
     fn batch(&self, log: &RunLog, view: &View<'_>) -> Result<(Stages, Sink, Batch), LogError> {

@@ -66,7 +66,7 @@ impl RunLog {
             // Where this fails the next writer mends the torn line.
             drop(file.set_len(inner.len + whole as u64));
         }
-        let full = [Errno::NOSPC, Errno::DQUOT].map(Errno::raw_os_error);
+        let full = [Errno::NOSPC, Errno::DQUOT, Errno::FBIG].map(Errno::raw_os_error);
         let is_full = source.raw_os_error().is_some_and(|e| full.contains(&e));
         if stand == 0 && is_full {
             return LogError::NoSpace { path, source };

@@ -7,6 +7,7 @@ use std::io;
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 /// What stays free behind an ordinary event, in bytes.
 const KEPT_FREE: u64 = 64 << 10;
@@ -24,11 +25,16 @@ impl Reserve {
     /// Makes sure that there is room up to `end` and [`KEPT_FREE`] more.
     ///
     /// # Errors
-    /// There is none: the disk or the quota is full.
+    /// There is none: the disk or the quota is full, or the limit of a file's size is near.
     pub(super) fn ensure(&mut self, file: &File, len: u64, end: u64) -> io::Result<()> {
         let needed = end + KEPT_FREE;
         if self.unsupported || needed <= self.until {
             return Ok(());
+        }
+        // The file system does not look at the limit that a write will meet.
+        let limit = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
+        if needed > limit {
+            return Err(Errno::FBIG.into());
         }
         // Near the end of the disk the exact need may fit where a whole step does not.
         for until in [needed.next_multiple_of(STEP), needed] {
