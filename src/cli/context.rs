@@ -18,6 +18,7 @@ pub struct Global {
         short = 'C',
         long,
         global = true,
+        help_heading = "Global",
         env = "RUNLOG_VOLUME",
         value_name = "DIR",
         hide_env_values = true
@@ -27,6 +28,7 @@ pub struct Global {
     #[arg(
         long,
         global = true,
+        help_heading = "Global",
         value_name = "WHEN",
         default_value = "auto",
         hide_possible_values = false

@@ -188,10 +188,7 @@ fn of_volume(e: &VolumeError) -> (Code, Option<&'static str>) {
         ),
         VolumeError::Unsafe { .. } => (Code::Io, Some("move it out of the way")),
         VolumeError::Io { source, .. } => match source.kind() {
-            io::ErrorKind::NotFound => (
-                Code::NotFound,
-                Some("make the folder first, or name another one"),
-            ),
+            io::ErrorKind::NotFound => (Code::NotFound, Some("check the path")),
             io::ErrorKind::PermissionDenied => {
                 (Code::Io, Some("check the owner and the mode of that path"))
             }

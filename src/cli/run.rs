@@ -48,7 +48,7 @@ pub(super) struct Args {
     /// Close the run (after the command, if one is given)
     #[arg(long, requires = "run", help_heading = "Run")]
     close: bool,
-    /// Id of the job in its run [default: made from the name of the program]
+    /// Id of the job in its run [default: the name of the run, or with --run of the program]
     #[arg(long, value_name = "ID", help_heading = "Run")]
     job: Option<JobId>,
     /// Write the id of the run to a file
@@ -85,7 +85,7 @@ pub(super) struct Args {
     )]
     redact: Vec<String>,
 
-    /// Stop the job after this time (SIGTERM, then SIGKILL)
+    /// Stop an attempt after this time (SIGTERM, then SIGKILL)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]
     timeout: Option<Duration>,
     /// Time from SIGTERM to SIGKILL
@@ -118,7 +118,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", value_parser = parse_load, help_heading = "Supervision")]
     max_load: Option<f64>,
 
-    /// Do not pass on the output, nor print the id of the run
+    /// Store the output without passing it on, and do not print the id of the run
     #[arg(short, long, help_heading = "Output")]
     quiet: bool,
     /// Do not store the output

@@ -94,7 +94,7 @@ fn look(run: RunId, dir: &Dir) -> Result<(RunReport, Code)> {
     } else {
         Code::Damage
     };
-    Ok((RunReport::new(run, examined), code))
+    Ok((RunReport::new(run, dir, examined), code))
 }
 
 /// Waits for the end of a run.
@@ -102,19 +102,21 @@ fn wait(args: &Args, run: &RunId, dir: &Dir) -> Result<(RunReport, Code)> {
     let deadline = args.timeout.map(|t| Instant::now() + t);
     let waiter = Waiter::new(dir);
     loop {
-        let (report, _) = look(run.clone(), dir)?;
-        let code = match report.state {
+        let examined = examine(dir, true)?;
+        let code = match examined.inspected.state {
             RunStateKind::Completed => Code::Ok,
             RunStateKind::Failed | RunStateKind::Lost | RunStateKind::Unknown => Code::Negative,
             RunStateKind::Running | RunStateKind::Open => {
                 if deadline.is_some_and(|at| at <= Instant::now()) {
-                    return Ok((report, Code::Running));
+                    Code::Running
+                } else {
+                    waiter.wait(deadline);
+                    continue;
                 }
-                waiter.wait(deadline);
-                continue;
             }
         };
-        return Ok((report, code));
+        warn_of(&examined.overview.damage);
+        return Ok((RunReport::new(run.clone(), dir, examined), code));
     }
 }
 
@@ -126,18 +128,18 @@ fn select_runs(args: &Args, global: &Global) -> Result<(Vec<RunReport>, Code)> {
         return Ok((reports, code));
     };
     for run in list(&volume)? {
-        let examined = match open_dir(&runs, &run) {
-            Ok(None) => continue,
-            Ok(Some(dir)) => examine(&dir, args.json),
-            Err(e) => Err(e),
-        };
-        match examined {
-            Ok(examined) => {
+        let looked = open_dir(&runs, &run).and_then(|dir| match dir {
+            None => Ok(None),
+            Some(dir) => examine(&dir, args.json).map(|examined| Some((dir, examined))),
+        });
+        match looked {
+            Ok(None) => {}
+            Ok(Some((dir, examined))) => {
                 warn_of(&examined.overview.damage);
-                if !examined.overview.damage.is_empty() {
+                if !examined.overview.damage.is_empty() && code == Code::Ok {
                     code = Code::Damage;
                 }
-                reports.push(RunReport::new(run, examined));
+                reports.push(RunReport::new(run, &dir, examined));
             }
             // One run that cannot be read does not hide the others.
             Err(e) => {
@@ -145,6 +147,9 @@ fn select_runs(args: &Args, global: &Global) -> Result<(Vec<RunReport>, Code)> {
                 code = Code::Io;
             }
         }
+    }
+    if reports.is_empty() && !args.json {
+        say(format_args!("no runs in {}", volume.path().display()));
     }
     reports.retain(|run| args.wants(run));
     reports.sort_by(|a, b| (&a.first_id, &a.run_id).cmp(&(&b.first_id, &b.run_id)));

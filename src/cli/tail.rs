@@ -11,7 +11,7 @@ use super::Global;
 use super::context::say;
 use super::exit::Code;
 use super::values::parse_moment;
-use crate::job::{JobOutput, RunStateKind, SkipLines, StreamId, examine, inspect};
+use crate::job::{Inspected, JobOutput, RunStateKind, SkipLines, StreamId, examine, inspect};
 use crate::log::{Follower, Item, RunState, Waiter, fold, last_lines};
 use crate::render::{Style, event_line};
 use crate::volume::{Dir, JobId, parse_ts};
@@ -107,12 +107,20 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
                 shown.item(&item)
             })?;
             shown.out.flush()?;
-            if !any {
-                if ended {
-                    break;
-                }
-                waiter.wait(None);
+            if any {
+                continue;
             }
+            if let Some(ended) = ended {
+                if matches!(ended.state, RunStateKind::Lost | RunStateKind::Unknown) {
+                    say(format_args!(
+                        "run is {}: {}",
+                        ended.state.as_str(),
+                        ended.because
+                    ));
+                }
+                break;
+            }
+            waiter.wait(None);
         }
     }
     Ok(if shown.damaged {
@@ -220,20 +228,18 @@ impl EndOfRun {
         }
     }
 
-    fn is_reached(&mut self, dir: &Dir) -> Result<bool> {
+    fn is_reached(&mut self, dir: &Dir) -> Result<Option<Inspected>> {
         let state = match &self.state {
             Some(state) => state,
             None => self.state.insert(fold(dir)?),
         };
-        Ok(match inspect(dir, state).state {
-            RunStateKind::Running | RunStateKind::Open => false,
+        let mut inspected = inspect(dir, state);
+        if inspected.state == RunStateKind::Lost {
             // Its end may have been written just before the lease was looked at.
-            RunStateKind::Lost => {
-                let state = examine(dir, false)?.inspected.state;
-                state != RunStateKind::Running && state != RunStateKind::Open
-            }
-            _ => true,
-        })
+            inspected = examine(dir, false)?.inspected;
+        }
+        let goes_on = matches!(inspected.state, RunStateKind::Running | RunStateKind::Open);
+        Ok((!goes_on).then_some(inspected))
     }
 }
 
@@ -266,6 +272,12 @@ fn output(args: &Args, dir: &Dir, waiter: Option<&Waiter>) -> Result<Code> {
         }
         out.flush()?;
         let Some(waiter) = waiter else {
+            for job in &examined.overview.state.jobs {
+                let why = job.output.as_ref().and_then(|o| o.truncated.as_ref());
+                if let Some(why) = why.filter(|_| jobs.iter().any(|(id, _, _)| *id == job.job_id)) {
+                    say(format_args!("job {}: {why}", job.job_id));
+                }
+            }
             if let Some(job) = args.job.as_ref().filter(|_| jobs.is_empty()) {
                 say(format_args!("error: the run has no job {job}"));
                 return Ok(Code::NotFound);

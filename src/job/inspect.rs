@@ -73,6 +73,7 @@ pub fn inspect(dir: &Dir, run: &RunState) -> Inspected {
                 RunStateKind::Completed,
                 "the run is closed and no job failed".to_owned(),
             ),
+            (_, 1) => told(RunStateKind::Failed, why_failed(run)),
             (_, n) => told(
                 RunStateKind::Failed,
                 format!(
@@ -115,6 +116,20 @@ pub fn inspect(dir: &Dir, run: &RunState) -> Inspected {
         RunStateKind::Open,
         "the run is not closed, and no job is live".to_owned(),
     )
+}
+
+fn why_failed(run: &RunState) -> String {
+    let failed = |job: &&JobState| matches!(job.stage, Stage::Failed | Stage::RolledBack);
+    match run.jobs.iter().find(failed) {
+        None => format!("the run is closed and 1 of {} jobs failed", run.jobs_total),
+        Some(job) => {
+            let why = job
+                .error
+                .as_ref()
+                .map_or("its error is unknown", |e| &e.message);
+            format!("the run is closed and job {} failed: {why}", job.job_id)
+        }
+    }
 }
 
 fn lease_of(dir: &Dir, job: &JobState) -> Result<LeaseState, String> {

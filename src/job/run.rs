@@ -189,6 +189,9 @@ impl Context<'_> {
             Some(_) => Close::No,
             None => closing(self.spec.after),
         };
+        if let Some(why) = event.output.as_ref().and_then(|o| o.truncated.as_ref()) {
+            (self.trouble)(why);
+        }
         let mut unfinished = self.write_last("the end of the job", |view| {
             let ended = view
                 .state

@@ -128,7 +128,8 @@ impl Sink {
             self.give_up(&e);
         } else if kept.len() < bytes.len() {
             self.capture = false;
-            self.output.truncated = Some("the capture limit was reached".to_owned());
+            self.output.truncated =
+                Some("the output is stored only up to the capture limit".to_owned());
         }
     }
 
@@ -175,6 +176,6 @@ impl Sink {
 
     fn give_up(&mut self, e: &io::Error) {
         self.capture = false;
-        self.output.truncated = Some(format!("the output could not be stored: {e}"));
+        self.output.truncated = Some(format!("the rest of the output could not be stored: {e}"));
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::run::{close_if_open, closing};
 use super::sink::Sink;
-use super::spec::JobSpec;
+use super::spec::{After, JobSpec};
 use super::stages::{self, Stages};
 use crate::log::payload::{ErrorKind, JobEnded, JobError, JobValidated, RunOpened};
 use crate::log::{
@@ -132,6 +132,10 @@ impl Submission<'_> {
                 }),
             };
         }
+        if self.spec.after == After::CloseOwn {
+            // The run is all this job's: they share the name.
+            return Ok(Self::free_id(&self.opening.name, view));
+        }
         let program = self.spec.argv.first().map(Path::new);
         let name = program
             .and_then(|p| p.file_name())
@@ -141,12 +145,17 @@ impl Submission<'_> {
             Some(redactor) => redactor.mask_str(&name).into_owned(),
             None => name.into_owned(),
         };
-        let base = JobId::from_name(&name);
+        Ok(Self::free_id(&name, view))
+    }
+
+    /// An id made from a name, numbered where it is taken.
+    fn free_id(name: &str, view: &View<'_>) -> JobId {
+        let base = JobId::from_name(name);
         let numbered = (2..).map(|n| base.numbered(n));
         let free = |job: &JobId| view.state.job(job.as_str()).is_none();
-        Ok(std::iter::once(base.clone())
+        std::iter::once(base.clone())
             .chain(numbered)
             .find(free)
-            .unwrap_or(base))
+            .unwrap_or_else(|| base.clone())
     }
 }

@@ -35,7 +35,7 @@ fn shown(candidates: &[RunId]) -> String {
     names.join(", ")
 }
 
-/// The ids of all folders that may hold a run, in no order.
+/// The ids of all folders that may hold a run, sorted.
 ///
 /// # Errors
 /// The folder of the runs cannot be read.
@@ -43,11 +43,13 @@ pub fn list(volume: &Volume) -> Result<Vec<RunId>, LogError> {
     let Some(runs) = volume.runs()? else {
         return Ok(Vec::new());
     };
-    Ok(runs
+    let mut ids: Vec<RunId> = runs
         .names()?
         .iter()
         .filter_map(|name| name.parse().ok())
-        .collect())
+        .collect();
+    ids.sort();
+    Ok(ids)
 }
 
 /// The folder of a run that has events; `None` for one in the making, and for what is

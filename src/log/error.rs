@@ -64,7 +64,7 @@ pub enum LogError {
         limit: usize,
     },
     /// The run was written by omne, whose own reader refuses our events.
-    #[error("run {run} was written by omne, which cannot read runlog's events")]
+    #[error("run {run} was written by another program, which cannot read runlog's events")]
     ForeignRun {
         /// The run.
         run: RunId,

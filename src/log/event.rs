@@ -21,6 +21,9 @@ macro_rules! event_types {
         }
 
         impl EventType {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
             /// Its name in the log.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }

@@ -17,7 +17,7 @@ pub struct Overview {
     pub state: RunState,
     /// How many events the run ever had.
     pub events: u64,
-    /// Its log on disk, in bytes.
+    /// Its log, in bytes before compression.
     pub bytes: u64,
     /// What was damaged, as far as it was read.
     pub damage: Vec<Damage>,
@@ -35,7 +35,8 @@ pub fn overview(dir: &Dir, all_jobs: bool) -> Result<Overview, LogError> {
         return Ok(finished);
     }
     let segments = open_segments(dir)?;
-    let bytes = segments.iter().map(|s| s.len).sum();
+    let active = segments.iter().find(|s| s.first_seq.is_none());
+    let bytes = active.map_or(0, |s| s.len);
     let mut reader = Reader::of(segments);
     let mut told = Overview {
         state: RunState::default(),
@@ -55,6 +56,7 @@ pub fn overview(dir: &Dir, all_jobs: bool) -> Result<Overview, LogError> {
         }
     }
     told.events = reader.next_seq() + foreign;
+    told.bytes += told.state.sealed_bytes;
     Ok(told)
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
+use rustix::fs::{FileType, Stat};
 
 use super::LogError;
 use super::lines::{Lines, Span};
@@ -79,6 +80,16 @@ impl Segment {
     /// The number of its first event.
     pub(super) fn first_event(&self) -> u64 {
         self.first_seq.unwrap_or_else(|| first_seq(&self.file))
+    }
+
+    /// Its length before compression, as far as it can be read.
+    pub(super) fn uncompressed_len(&self) -> u64 {
+        if !self.compressed {
+            return self.len;
+        }
+        let mut lines = self.lines();
+        while let Ok(Some(_)) = lines.next_line() {}
+        lines.offset()
     }
 
     /// What a writer has to know of its end.
@@ -163,10 +174,11 @@ fn unchanged(dir: &Dir, opened: &[Segment]) -> Result<bool, LogError> {
 /// # Errors
 /// The folder cannot be read.
 pub(super) fn has_events(dir: &Dir) -> Result<bool, LogError> {
-    if dir
-        .stat(layout::ACTIVE)?
-        .is_some_and(|stat| stat.st_size > 0)
-    {
+    // What is no regular file is told when it is opened.
+    let says = |stat: Stat| {
+        stat.st_size > 0 || FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
+    };
+    if dir.stat(layout::ACTIVE)?.is_some_and(says) {
         return Ok(true);
     }
     Ok(names(dir)?.iter().any(|name| name != layout::ACTIVE))

@@ -29,6 +29,8 @@ struct Sealed<'a> {
     file: &'a str,
     first_seq: u64,
     last_seq: Option<u64>,
+    /// Before compression.
+    bytes: u64,
 }
 
 impl RunLog {
@@ -150,12 +152,15 @@ impl RunLog {
         let Some(newest) = self.newest_sealed()? else {
             return Ok(None);
         };
-        let state = reader::fold(&self.dir)?;
+        let mut state = reader::fold(&self.dir)?;
+        let bytes = newest.uncompressed_len();
+        state.sealed_bytes += bytes;
         let draft = |state: &RunState| {
             let sealed = Sealed {
                 file: &newest.name,
                 first_seq: newest.first_seq.unwrap_or(0),
                 last_seq: newest.tail()?.sequence.last(),
+                bytes,
             };
             Draft::new(
                 EventType::LogRotated,

@@ -173,10 +173,8 @@ impl RunState {
             }
             EventType::RunClosed => self.closed_ts = Some(env.ts.to_owned()),
             EventType::LogRotated if self.first_id.is_none() => self.restore(line),
-            EventType::Note
-            | EventType::JobSampled
-            | EventType::LogRotated
-            | EventType::LogRepaired => {}
+            EventType::LogRotated => self.note_sealed(line),
+            EventType::Note | EventType::JobSampled | EventType::LogRepaired => {}
             _ => self.apply_to_job(kind, env, line),
         }
     }
@@ -184,6 +182,21 @@ impl RunState {
     /// Takes one line of another program.
     pub fn apply_foreign(&mut self, line: &[u8]) {
         foreign::apply(self, line);
+    }
+
+    fn note_sealed(&mut self, line: &[u8]) {
+        #[derive(Deserialize)]
+        struct Rotated {
+            sealed: Sealed,
+        }
+        #[derive(Deserialize)]
+        struct Sealed {
+            #[serde(default)]
+            bytes: u64,
+        }
+        if let Some(rotated) = parse::<Rotated>(line) {
+            self.sealed_bytes += rotated.sealed.bytes;
+        }
     }
 
     fn restore(&mut self, line: &[u8]) {

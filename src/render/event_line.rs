@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::text::{Style, Tone, duration, precise_time, safe, size};
+use super::text::{Style, Tone, count, duration, precise_time, safe, size};
 
 /// The line of an event, ours or another program's, from its JSON.
 pub fn event_line(line: &[u8], style: Style) -> String {
@@ -96,7 +96,7 @@ fn details(kind: &str, event: &Value) -> String {
             );
         }
         "job_sampled" => {
-            parts.extend(number("/job/processes").map(|n| format!("{n} processes")));
+            parts.extend(number("/job/processes").map(|n| format!("{n} running")));
             parts.extend(
                 event
                     .pointer("/job/cpu_percent")
@@ -106,7 +106,7 @@ fn details(kind: &str, event: &Value) -> String {
         }
         "job_rollback_started" => parts.push(text("/command")),
         "run_closed" => {
-            parts.extend(number("/summary/jobs_total").map(|n| format!("{n} jobs")));
+            parts.extend(number("/summary/jobs_total").map(|n| count(n, "job")));
             parts.extend(number("/summary/jobs_failed").map(|n| format!("{n} failed")));
             parts.extend(number("/duration_ms").map(duration));
         }

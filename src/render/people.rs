@@ -5,8 +5,11 @@ use std::io::{self, Write};
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 use jiff::Timestamp;
 
-use super::text::{Style, Tone, duration, of_stage, of_state, safe, size, time};
+use super::text::{
+    Style, Tone, count, duration, of_stage, of_state, safe, size, time, time_with_zone,
+};
 use super::{Format, RunReport};
+use crate::job::RunStateKind;
 use crate::log::JobState;
 
 /// Tables and lines for people.
@@ -54,14 +57,25 @@ impl Format for People {
                 .as_deref()
                 .map(|h| format!(" on {}", safe(h)))
                 .unwrap_or_default();
-            writeln!(out, "opened    {}{host}", time(ts))?;
+            writeln!(out, "opened    {}{host}", time_with_zone(ts))?;
         }
         if let Some(ts) = &run.closed_ts {
-            writeln!(out, "closed    {} (after {})", time(ts), run_duration(run))?;
+            writeln!(
+                out,
+                "closed    {} (after {})",
+                time_with_zone(ts),
+                run_duration(run)
+            )?;
         }
-        writeln!(out, "log       {} events, {}", run.events, size(run.bytes))?;
+        writeln!(
+            out,
+            "log       {}, {}",
+            count(run.events, "event"),
+            size(run.bytes)
+        )?;
+        writeln!(out, "folder    {}", safe(&run.folder.to_string_lossy()))?;
         if run.damaged > 0 {
-            let text = format!("{} places passed over", run.damaged);
+            let text = format!("{} passed over", count(run.damaged as u64, "place"));
             writeln!(out, "damage    {}", self.0.paint(Tone::Bad, &text))?;
         }
         if run.jobs.is_empty() {
@@ -76,7 +90,7 @@ impl Format for People {
                 Cell::new(safe(&job.job_id)),
                 toned(tone, &format!("{glyph} {}", job.stage.as_str())),
                 Cell::new(exit_of(job)),
-                right(job_duration(job)),
+                right(job_duration(job, run.state)),
                 right(job.cpu_ms.map(duration).unwrap_or_default()),
                 right(job.max_rss_bytes.map(size).unwrap_or_default()),
                 Cell::new(safe(&job.command)),
@@ -88,6 +102,10 @@ impl Format for People {
                 let id = safe(&job.job_id).into_owned();
                 let text = format!("{id}: {} ({})", safe(&error.message), error.kind.as_str());
                 writeln!(out, "{}", self.0.paint(Tone::Bad, &text))?;
+            }
+            if let Some(why) = job.output.as_ref().and_then(|o| o.truncated.as_ref()) {
+                let text = format!("{}: {}", safe(&job.job_id), safe(why));
+                writeln!(out, "{}", self.0.paint(Tone::Doubt, &text))?;
             }
             if let Some(rollback) = job.rollback.as_ref().filter(|r| r.started) {
                 let id = safe(&job.job_id);
@@ -152,7 +170,7 @@ fn run_duration(run: &RunReport) -> String {
 }
 
 /// How long the job took, or for how long it has been going on.
-fn job_duration(job: &JobState) -> String {
+fn job_duration(job: &JobState, run: RunStateKind) -> String {
     if let Some(ms) = job.duration_ms {
         return duration(ms);
     }
@@ -160,7 +178,8 @@ fn job_duration(job: &JobState) -> String {
         .started_ts
         .as_deref()
         .and_then(|ts| ts.parse::<Timestamp>().ok());
-    match start.filter(|_| !job.stage.is_terminal()) {
+    let live = run == RunStateKind::Running && !job.stage.is_terminal();
+    match start.filter(|_| live) {
         Some(start) => {
             let ms = Timestamp::now().duration_since(start).as_millis();
             format!("{}…", duration(u64::try_from(ms).unwrap_or(0)))

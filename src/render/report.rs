@@ -1,10 +1,12 @@
 //! One run as the commands show it.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use crate::job::{Examined, RunStateKind};
 use crate::log::JobState;
-use crate::volume::RunId;
+use crate::volume::{Dir, RunId};
 
 /// One run as `status --json` shows it. Keys that have no value are `null`.
 #[derive(Debug, Clone, Serialize)]
@@ -37,6 +39,9 @@ pub struct RunReport {
     pub jobs_failed: usize,
     /// Its jobs, in the order of their submission.
     pub jobs: Vec<JobState>,
+    /// Its folder.
+    #[serde(skip)]
+    pub folder: PathBuf,
     /// Orders runs by age.
     #[serde(skip)]
     pub first_id: Option<String>,
@@ -44,7 +49,7 @@ pub struct RunReport {
 
 impl RunReport {
     /// Puts together what is known of a run.
-    pub fn new(run_id: RunId, examined: Examined) -> Self {
+    pub fn new(run_id: RunId, dir: &Dir, examined: Examined) -> Self {
         let Examined {
             overview,
             inspected,
@@ -52,6 +57,7 @@ impl RunReport {
         let state = overview.state;
         Self {
             run_id,
+            folder: dir.path().to_owned(),
             duration_ms: state.duration_ms(),
             name: state.name,
             state: inspected.state,

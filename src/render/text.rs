@@ -91,6 +91,11 @@ pub(super) fn time(ts: &str) -> String {
     local(ts, "%Y-%m-%d %H:%M:%S")
 }
 
+/// The same with its distance from UTC.
+pub(super) fn time_with_zone(ts: &str) -> String {
+    local(ts, "%Y-%m-%d %H:%M:%S %:z")
+}
+
 /// A time in the system's time zone, to the millisecond.
 pub(super) fn precise_time(ts: &str) -> String {
     local(ts, "%Y-%m-%d %H:%M:%S%.3f")
@@ -113,6 +118,12 @@ pub(super) fn duration(ms: u64) -> String {
         3600..86400 => format!("{}h {:02}m", s / 3600, s / 60 % 60),
         _ => format!("{}d {:02}h", s / 86400, s / 3600 % 24),
     }
+}
+
+/// A number of things: `1 job`, `2 jobs`.
+pub(super) fn count(n: u64, thing: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{n} {thing}{s}")
 }
 
 /// A size with three digits or so: `512 B`, `3.4 MiB`.

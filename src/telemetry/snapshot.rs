@@ -99,7 +99,8 @@ pub struct ProcessSnapshot {
     pub top_cpu: Vec<Consumer>,
     /// At most five with the most resident memory, most first.
     pub top_mem: Vec<Consumer>,
-    /// The job, if there is one and it has not been waited for.
+    /// The tree whose root was asked for: the supervisor with the job below it at a stage, the
+    /// job alone in a sample; none if the root has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<JobTree>,
 }
