@@ -62,9 +62,10 @@ impl Submission<'_> {
         let budget = EventType::JobSubmitted.lock_budget();
         let written = log.append_with(Durability::Power, budget, |view| {
             let job = view.state.job(stages.job.as_str());
-            let drafts = match job.is_some_and(|job| job.stage.is_terminal()) {
-                true => Vec::new(),
-                false => vec![stages.ended(&event, &self.before)?],
+            let drafts = if job.is_some_and(|job| job.stage.is_terminal()) {
+                Vec::new()
+            } else {
+                vec![stages.ended(&event, &self.before)?]
             };
             let close = close_if_open(closing(self.spec.after), view);
             Ok(Batch { drafts, close })

@@ -109,7 +109,7 @@ fn a_number_no_reader_could_hold_is_damage() {
     envelope::write_line(
         &mut line,
         u64::MAX,
-        crate::log::ulid_last::fresh_ulid(),
+        ulid_last::fresh_ulid(),
         ts,
         b"\"type\":\"note\"",
     );

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::checks;
 
 /// Far beyond what any machine needs: reached only by a test that fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits for a condition; panics with `what` if it never comes.
 #[track_caller]
