@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::Global;
 use super::context::{host_name, say};
 use super::exit::{Code, UsageError};
-use super::values::parse_key_value;
+use super::values::pairs;
 use crate::job::redact::Redactor;
 use crate::log::data::{self, Mask};
 use crate::log::payload::{Note, RunOpened};
@@ -37,8 +37,8 @@ pub(super) struct Args {
     #[arg(required_unless_present = "lines")]
     name: Option<String>,
     /// The note's data
-    #[arg(value_name = "KEY=VALUE", value_parser = parse_key_value)]
-    pairs: Vec<(String, String)>,
+    #[arg(value_name = "KEY=VALUE")]
+    pairs: Vec<String>,
     /// The note's data as JSON; an object takes the pairs in too
     #[arg(long, value_name = "JSON")]
     data: Option<String>,
@@ -113,17 +113,24 @@ fn redactor() -> Result<Option<Redactor>> {
 }
 
 impl Args {
-    fn data(&self, mask: Option<Mask<'_>>) -> Result<Option<Box<RawValue>>, LogError> {
+    fn data(&self, mask: Option<Mask<'_>>) -> Result<Option<Box<RawValue>>> {
         let limit = LINE_LIMIT - OVERHEAD;
-        let made = match (&self.data, self.pairs.is_empty()) {
+        let pairs = pairs("KEY=VALUE", &self.pairs)?;
+        let stored = |e| LogError::from(e);
+        let made = match (&self.data, pairs.is_empty()) {
             (None, true) => return Ok(None),
-            (None, false) => data::object_from_pairs(&self.pairs)?,
-            (Some(text), true) => return Ok(Some(data::compact(text, limit, mask)?)),
+            (None, false) => data::object_from_pairs(&pairs).map_err(stored)?,
+            (Some(text), true) => {
+                return Ok(Some(data::compact(text, limit, mask).map_err(stored)?));
+            }
             (Some(text), false) => {
-                data::with_pairs(&data::compact(text, limit, None)?, &self.pairs)?
+                data::with_pairs(&data::compact(text, limit, None).map_err(stored)?, &pairs)
+                    .map_err(stored)?
             }
         };
-        Ok(Some(data::compact(made.get(), limit, mask)?))
+        Ok(Some(
+            data::compact(made.get(), limit, mask).map_err(stored)?,
+        ))
     }
 
     /// The job around counts only in the run around.

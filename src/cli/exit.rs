@@ -143,6 +143,7 @@ fn of_log(e: &LogError) -> (Code, Option<&'static str>) {
             Some("another process holds the lock; `fuser -v` on that file tells which"),
         ),
         LogError::NoSuchRun { .. } => (Code::NotFound, Some("`runlog status` lists the runs")),
+        LogError::NoRuns { .. } => (Code::NotFound, Some("`runlog run -- COMMAND` makes one")),
         LogError::RunGone { .. } => (Code::NotFound, None),
         LogError::Closed { .. } => (
             Code::Negative,

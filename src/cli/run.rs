@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, anyhow};
 use super::Global;
 use super::context::{host_name, say};
 use super::exit::{self, Code, UsageError};
-use super::values::{parse_duration, parse_key_value, parse_load, parse_size};
+use super::values::{pairs, parse_duration, parse_load, parse_size};
 use crate::job::redact::Redactor;
 use crate::job::{After, Detached, End, Guards, JobSpec, Outcome, OutputMode, Setup, Trouble};
 use crate::job::{detach, run_job};
@@ -62,17 +62,17 @@ pub(super) struct Args {
     force: bool,
 
     /// Record a value that the job works on
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_key_value, help_heading = "Job")]
-    input: Vec<(String, String)>,
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Job")]
+    input: Vec<String>,
     /// Record a label
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_key_value, help_heading = "Job")]
-    label: Vec<(String, String)>,
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Job")]
+    label: Vec<String>,
     /// Run in this folder
     #[arg(long, value_name = "DIR", help_heading = "Job")]
     cwd: Option<PathBuf>,
     /// Set a variable for the job; only its name is recorded
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_key_value, help_heading = "Job")]
-    env: Vec<(String, String)>,
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Job")]
+    env: Vec<String>,
     /// Record the values of --env too
     #[arg(long, help_heading = "Job")]
     record_env: bool,
@@ -197,12 +197,13 @@ fn relay(said: &str) -> ExitCode {
 impl Args {
     fn check(&self) -> Result<JobSpec> {
         let here = std::env::current_dir().context("the current folder cannot be told")?;
-        let env = |name: &str| std::env::var_os(name);
-        let redactor = Redactor::new(&self.redact, &env).map_err(|e| UsageError {
+        let variable = |name: &str| std::env::var_os(name);
+        let redactor = Redactor::new(&self.redact, &variable).map_err(|e| UsageError {
             message: format!("--redact: {e}"),
             hint: "give a regular expression, or ENV:NAME for the value of a variable",
         })?;
-        for (key, _) in &self.env {
+        let env = pairs("--env", &self.env)?;
+        for (key, _) in &env {
             if key.starts_with("RUNLOG_") {
                 return Err(anyhow!(UsageError {
                     message: format!(
@@ -218,10 +219,10 @@ impl Args {
                 .cwd
                 .as_ref()
                 .map_or_else(|| here.clone(), |dir| here.join(dir)),
-            env: self.env.clone(),
+            env,
             record_env: self.record_env,
-            inputs: self.input.clone(),
-            labels: self.label.clone(),
+            inputs: pairs("--input", &self.input)?,
+            labels: pairs("--label", &self.label)?,
             job_id: self.job.clone(),
             rollback: self.rollback.clone(),
             timeout: self.timeout,

@@ -3,6 +3,7 @@
 //! Each error says what would be right, for clap prints it behind the name of
 //! the option.
 
+use super::exit::UsageError;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -249,6 +250,18 @@ fn number(digits: &str) -> Option<u128> {
         return Some(0);
     }
     digits.parse().ok()
+}
+
+/// Several `KEY=VALUE`, given for `what`. Not parsed by clap, which would show a value
+/// that is malformed: it may be a secret.
+pub(super) fn pairs(what: &str, texts: &[String]) -> Result<Vec<(String, String)>, UsageError> {
+    let parse = |text: &String| {
+        parse_key_value(text).map_err(|message| UsageError {
+            message: format!("{what}: {message}"),
+            hint: "KEY is a name of letters, digits, `_`, `.` and `-`; VALUE is anything",
+        })
+    };
+    texts.iter().map(parse).collect()
 }
 
 #[cfg(test)]

@@ -109,7 +109,13 @@ impl Child {
         let mut interrupted = false;
         let mut next_stop = limit.timeout.map(|t| self.started + t);
         loop {
-            if let Some((status, cost)) = sys::try_wait(self.pid)? {
+            let waited = match sys::try_wait(self.pid) {
+                // Somebody else collected it, or cannot be asked now: while it lives, it
+                // is supervised.
+                Err(_) if telemetry::process_start_ticks(self.pid).is_some() => None,
+                waited => waited?,
+            };
+            if let Some((status, cost)) = waited {
                 let duration = self.started.elapsed();
                 return Ok(Ended {
                     status,

@@ -94,9 +94,10 @@ pub(super) fn canceled(attempt: u32, signal: i32) -> JobEnded {
 
 /// What a failed spawn says about the command, as a shell would.
 pub(super) fn spawn_error(program: &str, e: &io::Error) -> JobError {
-    let kind = match e.kind() {
-        io::ErrorKind::NotFound => ErrorKind::NotFound,
-        io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock => ErrorKind::Canceled,
+    let kind = match e.raw_os_error() {
+        Some(libc::ENOENT | libc::ENOTDIR) => ErrorKind::NotFound,
+        // It is we who lack something.
+        Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE) => ErrorKind::ResourceLimit,
         _ => ErrorKind::NotExecutable,
     };
     JobError {

@@ -128,6 +128,7 @@ impl Context<'_> {
     fn attempts(&mut self, mut stages: Stages, on_started: OnStarted) -> Outcome {
         let mut on_started = Some(on_started);
         let mut attempt = 1;
+        let mut last_end = None;
         loop {
             let told = on_started.take().unwrap_or_else(|| Box::new(|_| {}));
             let (end, mut event, interrupted, after) = match self.attempt(&stages, attempt, told) {
@@ -141,7 +142,9 @@ impl Context<'_> {
                         error: Some(error.clone()),
                         ..JobEnded::default()
                     };
-                    (End::NotStarted(error), event, true, self.snapshot())
+                    // An earlier attempt did run: its end is what the caller gets.
+                    let end = last_end.take().unwrap_or(End::NotStarted(error));
+                    (end, event, true, self.snapshot())
                 }
             };
             let failed = event.error.is_some();
@@ -153,6 +156,7 @@ impl Context<'_> {
                     return self.conclude(&stages, End::Canceled(signal), &event);
                 }
                 attempt += 1;
+                last_end = Some(end);
                 stages.before = self.snapshot();
                 continue;
             }

@@ -11,7 +11,7 @@ use crate::log::{
     Batch, Close, Draft, Durability, EventType, Lease, LogError, MAX_JOBS, RunLog, View,
 };
 use crate::telemetry::Snapshots;
-use crate::volume::{JobId, layout};
+use crate::volume::{Dir, JobId, layout};
 
 /// What precedes the start.
 pub(super) struct Submission<'a> {
@@ -85,8 +85,8 @@ impl Submission<'_> {
                 limit: MAX_JOBS,
             });
         }
-        let job = self.job_id(log, view)?;
         let (jobs, _) = log.dir().make_sub(layout::JOBS)?;
+        let job = self.job_id(log, &jobs, view)?;
         let lease = Lease::take(&jobs, &job)?;
         let index = if spec.output.capture {
             Some(jobs.append(&layout::job_index(&job), true)?)
@@ -123,19 +123,19 @@ impl Submission<'_> {
         Ok((stages, sink, Batch { drafts, close }))
     }
 
-    fn job_id(&self, log: &RunLog, view: &View<'_>) -> Result<JobId, LogError> {
+    fn job_id(&self, log: &RunLog, jobs: &Dir, view: &View<'_>) -> Result<JobId, LogError> {
         if let Some(job) = &self.spec.job_id {
-            return match view.state.job(job.as_str()) {
-                None => Ok(job.clone()),
-                Some(_) => Err(LogError::JobTaken {
-                    run: log.run_id().clone(),
-                    job: job.clone(),
-                }),
-            };
+            if Self::is_free(jobs, view, job) {
+                return Ok(job.clone());
+            }
+            return Err(LogError::JobTaken {
+                run: log.run_id().clone(),
+                job: job.clone(),
+            });
         }
         if self.spec.after == After::CloseOwn {
             // The run is all this job's: they share the name.
-            return Ok(Self::free_id(&self.opening.name, view));
+            return Ok(Self::free_id(&self.opening.name, jobs, view));
         }
         let program = self.spec.argv.first().map(Path::new);
         let name = program
@@ -146,14 +146,24 @@ impl Submission<'_> {
             Some(redactor) => redactor.mask_str(&name).into_owned(),
             None => name.into_owned(),
         };
-        Ok(Self::free_id(&name, view))
+        Ok(Self::free_id(&name, jobs, view))
+    }
+
+    /// Not in the log, and no output of that name, which may be all that is left of a job
+    /// whose events were lost.
+    fn is_free(jobs: &Dir, view: &View<'_>, job: &JobId) -> bool {
+        let printed = || match jobs.stat(&layout::job_out(job)) {
+            Ok(stat) => stat.is_some_and(|stat| stat.st_size > 0),
+            Err(_) => true,
+        };
+        view.state.job(job.as_str()).is_none() && !printed()
     }
 
     /// An id made from a name, numbered where it is taken.
-    fn free_id(name: &str, view: &View<'_>) -> JobId {
+    fn free_id(name: &str, jobs: &Dir, view: &View<'_>) -> JobId {
         let base = JobId::from_name(name);
         let numbered = (2..).map(|n| base.numbered(n));
-        let free = |job: &JobId| view.state.job(job.as_str()).is_none();
+        let free = |job: &JobId| Self::is_free(jobs, view, job);
         std::iter::once(base.clone())
             .chain(numbered)
             .find(free)

@@ -81,14 +81,19 @@ pub fn select(volume: &Volume, name: &str) -> Result<(RunId, Dir), SelectError> 
         // A beginning of an id is an id, but for one that ends after `latest`.
         drop(name.parse::<RunId>()?);
     }
-    let runs = volume.runs().map_err(LogError::from)?.ok_or_else(missing)?;
+    let no_runs = || LogError::NoRuns {
+        volume: volume.path().to_owned(),
+    };
+    let Some(runs) = volume.runs().map_err(LogError::from)? else {
+        return Err(no_runs().into());
+    };
     if let Ok(run) = name.parse::<RunId>()
         && let Some(dir) = open_dir(&runs, &run)?
     {
         return Ok((run, dir));
     }
     if name == "latest" {
-        return newest(volume, &runs)?.ok_or_else(|| missing().into());
+        return newest(volume, &runs)?.ok_or_else(|| no_runs().into());
     }
     let mut candidates = list(volume)?;
     candidates.retain(|run| run.as_str().starts_with(name));

@@ -4,7 +4,7 @@
 const LIMIT: usize = 200;
 
 /// A command line for people: quoted where a shell would need it, and cut.
-pub(super) fn command_line(argv: &[String]) -> String {
+pub fn command_line(argv: &[String]) -> String {
     let mut line = String::new();
     for arg in argv {
         if !line.is_empty() {

@@ -27,6 +27,12 @@ pub enum LogError {
         /// The id that was asked for.
         run: String,
     },
+    /// The volume has no run.
+    #[error("{} has no run yet", volume.display())]
+    NoRuns {
+        /// The volume.
+        volume: PathBuf,
+    },
     /// The folder of the run was removed or replaced while it was held open.
     #[error("the run's folder {} was removed or replaced; nothing was written", path.display())]
     RunGone {

@@ -4,7 +4,7 @@
 use std::fs::File;
 
 use super::{LogError, lock};
-use crate::volume::{Dir, IoContext, JobId, layout};
+use crate::volume::{Dir, JobId, layout};
 
 /// A held lease; the kernel lets go of it when its holder dies, however that happens.
 #[derive(Debug)]
@@ -35,7 +35,6 @@ impl Lease {
         let file = jobs.write(&name)?;
         // A probe holds the shared lock for a moment.
         lock::exclusive(&file, &path, lock::BUDGET)?.keep();
-        file.set_len(0).at("empty", &path)?;
         Ok(Self { file })
     }
 

@@ -53,6 +53,7 @@ mod writers_tests;
 pub use append::{Appended, Batch, Close, View};
 pub use backward::Backward;
 pub use catalog::{SelectError, list, open_dir, select};
+pub use command_line::command_line;
 pub use dialect::Dialect;
 pub use envelope::{Envelope, Reason};
 pub use error::LogError;

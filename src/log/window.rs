@@ -1,6 +1,8 @@
 //! The last lines of a run: found backwards from its end, then read forwards, so that
 //! no more than one line is held however many are asked for.
 
+use std::io;
+
 use super::LogError;
 use super::backward::Backward;
 use super::dialect::Class;
@@ -8,7 +10,7 @@ use super::lines::RawLine;
 use super::reader::Reader;
 use super::segments::{Segment, open_segments};
 use super::tail::classify_raw;
-use crate::volume::Dir;
+use crate::volume::{Dir, IoContext};
 
 /// A reader that begins so that `n` of the sound lines that `want` says yes to are left in
 /// the run in `dir`, or all of them if there are fewer.
@@ -23,7 +25,7 @@ pub fn last_lines(dir: &Dir, n: usize, want: &dyn Fn(&[u8]) -> bool) -> Result<R
         let offset = if segment.compressed {
             find_forwards(segment, &mut missing, want)
         } else {
-            find_backwards(segment, &mut missing, want)
+            find_backwards(segment, &mut missing, want).at("read", &segment.path)?
         };
         start = Some((at, offset));
         if missing == 0 {
@@ -36,18 +38,25 @@ pub fn last_lines(dir: &Dir, n: usize, want: &dyn Fn(&[u8]) -> bool) -> Result<R
 }
 
 /// Where the reading of a segment begins; `missing` is lowered by what is behind it.
-fn find_backwards(segment: &Segment, missing: &mut usize, want: &dyn Fn(&[u8]) -> bool) -> u64 {
+fn find_backwards(
+    segment: &Segment,
+    missing: &mut usize,
+    want: &dyn Fn(&[u8]) -> bool,
+) -> io::Result<u64> {
     let mut back = Backward::new(&segment.file, segment.len);
     let mut start = segment.len;
     loop {
-        // A segment that shrinks meanwhile is being mended: what is left is read.
-        let Ok(Some(line)) = back.prev_line() else {
-            return 0;
+        let line = match back.prev_line() {
+            Ok(Some(line)) => line,
+            Ok(None) => return Ok(0),
+            // A segment that shrinks meanwhile is being mended: what is left is read.
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+            Err(e) => return Err(e),
         };
         let in_flight = !line.whole && segment.first_seq.is_none();
         if !in_flight {
             if *missing == 0 {
-                return start;
+                return Ok(start);
             }
             if sound(&line) && want(line.bytes) {
                 *missing -= 1;

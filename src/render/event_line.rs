@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::text::{Style, Tone, count, duration, precise_time, safe, size};
+use crate::log::command_line;
 
 /// The line of an event, ours or another program's, from its JSON.
 pub fn event_line(line: &[u8], style: Style) -> String {
@@ -64,7 +65,8 @@ fn details(kind: &str, event: &Value) -> String {
         "job_submitted" => {
             let argv = event.get("argv").and_then(Value::as_array);
             let words = argv.into_iter().flatten().filter_map(Value::as_str);
-            parts.push(safe(&words.collect::<Vec<_>>().join(" ")).into_owned());
+            let argv: Vec<String> = words.map(str::to_owned).collect();
+            parts.push(safe(&command_line(&argv)).into_owned());
         }
         "job_validated" => parts.push(text("/program")),
         "job_started" => {

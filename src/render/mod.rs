@@ -12,7 +12,7 @@ use std::io::{self, Write};
 pub use event_line::event_line;
 pub use json_lines::JsonLines;
 pub use people::People;
-pub use report::RunReport;
+pub use report::{JobReport, RunReport};
 pub use text::{Style, safe};
 
 /// A way to show runs.

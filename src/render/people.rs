@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 use jiff::Timestamp;
 
+use super::report::JobReport;
 use super::text::{
     Style, Tone, count, duration, of_stage, of_state, safe, size, time, time_with_zone,
 };
 use super::{Format, RunReport};
 use crate::job::RunStateKind;
-use crate::log::JobState;
 
 /// Tables and lines for people.
 #[derive(Debug, Clone, Copy)]
@@ -170,7 +170,7 @@ fn run_duration(run: &RunReport) -> String {
 }
 
 /// How long the job took, or for how long it has been going on.
-fn job_duration(job: &JobState, run: RunStateKind) -> String {
+fn job_duration(job: &JobReport, run: RunStateKind) -> String {
     if let Some(ms) = job.duration_ms {
         return duration(ms);
     }
@@ -188,7 +188,7 @@ fn job_duration(job: &JobState, run: RunStateKind) -> String {
     }
 }
 
-fn exit_of(job: &JobState) -> String {
+fn exit_of(job: &JobReport) -> String {
     match (&job.signal, job.exit_code) {
         (Some(signal), _) => safe(signal).into_owned(),
         (None, Some(code)) => code.to_string(),

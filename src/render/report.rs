@@ -1,11 +1,13 @@
 //! One run as the commands show it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::job::{Examined, RunStateKind};
-use crate::log::JobState;
+use crate::log::payload::{JobError, Output, ProcessRef};
+use crate::log::{JobState, Rollback, Stage};
 use crate::volume::{Dir, RunId};
 
 /// One run as `status --json` shows it. Keys that have no value are `null`.
@@ -38,7 +40,7 @@ pub struct RunReport {
     /// How many of them failed.
     pub jobs_failed: usize,
     /// Its jobs, in the order of their submission.
-    pub jobs: Vec<JobState>,
+    pub jobs: Vec<JobReport>,
     /// Its folder.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -70,8 +72,59 @@ impl RunReport {
             damaged: overview.damage.len(),
             jobs_total: state.jobs_total,
             jobs_failed: state.jobs_failed,
-            jobs: state.jobs,
+            jobs: state.jobs.into_iter().map(JobReport::from).collect(),
             first_id: state.first_id,
+        }
+    }
+}
+
+/// One job as `status --json` shows it: the same keys in every stage.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of the job's state")]
+pub struct JobReport {
+    pub job_id: String,
+    pub stage: Stage,
+    pub command: String,
+    pub attempt: Option<u32>,
+    pub exit_code: Option<i32>,
+    pub signal: Option<String>,
+    pub error: Option<JobError>,
+    pub submitted_ts: Option<String>,
+    pub started_ts: Option<String>,
+    pub ended_ts: Option<String>,
+    pub duration_ms: Option<u64>,
+    pub max_rss_bytes: Option<u64>,
+    pub cpu_ms: Option<u64>,
+    pub read_bytes: Option<u64>,
+    pub written_bytes: Option<u64>,
+    pub process: Option<ProcessRef>,
+    pub rollback: Option<Rollback>,
+    pub output: Option<Output>,
+    pub labels: BTreeMap<String, String>,
+}
+
+impl From<JobState> for JobReport {
+    fn from(job: JobState) -> Self {
+        Self {
+            job_id: job.job_id,
+            stage: job.stage,
+            command: job.command,
+            attempt: job.attempt,
+            exit_code: job.exit_code,
+            signal: job.signal,
+            error: job.error,
+            submitted_ts: job.submitted_ts,
+            started_ts: job.started_ts,
+            ended_ts: job.ended_ts,
+            duration_ms: job.duration_ms,
+            max_rss_bytes: job.max_rss_bytes,
+            cpu_ms: job.cpu_ms,
+            read_bytes: job.read_bytes,
+            written_bytes: job.written_bytes,
+            process: job.process,
+            rollback: job.rollback,
+            output: job.output,
+            labels: job.labels,
         }
     }
 }
