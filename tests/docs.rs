@@ -5,7 +5,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
     reason = "helpers of tests count as production code"
@@ -243,7 +242,6 @@ fn simple_commands(line: &str) -> Vec<Vec<String>> {
     for c in line.chars() {
         match (quote, c) {
             (Some(q), c) if c == q => quote = None,
-            (Some(_), c) => word.get_or_insert_default().push(c),
             (None, '\'' | '"') => {
                 quote = Some(c);
                 word.get_or_insert_default();
@@ -257,7 +255,7 @@ fn simple_commands(line: &str) -> Vec<Vec<String>> {
                     found.last_mut().unwrap().push(c.to_string());
                 }
             }
-            (None, c) => word.get_or_insert_default().push(c),
+            _ => word.get_or_insert_default().push(c),
         }
     }
     found.last_mut().unwrap().extend(word);
@@ -279,6 +277,8 @@ fn sample_volume() -> tempfile::TempDir {
                 command.env_remove(name);
             }
         }
+        // Not one that is found in a folder above.
+        command.env("RUNLOG_VOLUME", dir.path());
         command.current_dir(&dir).args(args).output().unwrap()
     };
     let ok = |args: &[&str]| {
@@ -340,7 +340,7 @@ fn shell(dir: &Path, line: &str) -> Output {
         .args(["-c", line])
         .current_dir(dir)
         .env("PATH", format!("{}:{path}", bin.display()))
-        .env_remove("RUNLOG_VOLUME")
+        .env("RUNLOG_VOLUME", dir)
         .output()
         .unwrap()
 }
