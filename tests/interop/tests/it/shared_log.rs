@@ -1,6 +1,7 @@
 //! Writers of omne and of runlog append to one log at the same time.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,6 +52,27 @@ fn a_run_that_runlog_began() {
     // How a pipe of omne ends does not count where runlog began.
     world.omne(run, &[world::pipe_aborted(run)]);
     assert_eq!(world.status(run)["state"], "completed");
+}
+
+/// omne holds the lock of the log while it writes a line in two pieces.
+#[test]
+fn runlog_waits_for_the_lock_of_omne() {
+    let world = World::new();
+    let run = "build-7";
+    world.runlog_fine(&["emit", "--open", "--run", run, "begin"]);
+    let before = world.log(run);
+    let held = File::open(world.events_path(run)).unwrap();
+    held.lock().unwrap();
+    let mut emit = world::runlog(world.root(), &["emit", "--run", run, "next"])
+        .spawn()
+        .unwrap();
+    thread::sleep(Duration::from_millis(500));
+    assert!(world.log(run) == before, "nothing is written beside omne");
+    assert!(emit.try_wait().unwrap().is_none(), "it waits");
+    assert_eq!(world.status(run)["events"], 2, "readers wait for nobody");
+    held.unlock().unwrap();
+    assert!(emit.wait().unwrap().success());
+    assert_eq!(world::lines(&world.log(run)).len(), 3);
 }
 
 /// Lets all of them write and one look on, and checks what then is in the file.
