@@ -74,6 +74,7 @@ pub(crate) fn normal(env: &TestEnv, text: &str) -> String {
         // The width of a column depends on all of these.
         (r"(\S)  +", "$1  "),
         (r"(?m)^ +", " "),
+        (r"(?m) +$", ""),
     ] {
         let pattern = Regex::new(pattern).unwrap();
         text = pattern.replace_all(&text, with).into_owned();

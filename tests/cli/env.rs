@@ -295,6 +295,17 @@ impl Background {
         bytes
     }
 
+    /// Reads one line of its stdout, without the `\n`.
+    pub(crate) fn read_line(&mut self) -> Vec<u8> {
+        let mut line = Vec::new();
+        loop {
+            match self.read(1).as_slice() {
+                b"\n" => return line,
+                byte => line.extend_from_slice(byte),
+            }
+        }
+    }
+
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }

@@ -8,13 +8,17 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stderr,
     reason = "a helper of a test fails as a test does: by a panic"
 )]
 
 mod checks;
 mod env;
 
+mod bad_input;
+mod emit;
 mod lease;
+mod odd_files;
 mod run_exit_codes;
 mod run_limits;
 mod run_output;

@@ -396,7 +396,7 @@ fn a_damaged_line_is_named_and_its_neighbours_are_read() {
     exit 5
     -- stdout
     run  it
-    name  
+    name
     state  ○ open
     because  the run is not closed, and no job is live
     opened  [TIME]
