@@ -221,7 +221,7 @@ fn a_volume_that_is_missing() {
     assert_snapshot!(snapshot(&env, &env.run(&["-C", "no/where", "status"])), @"
     exit 3
     -- stderr
-    error: cannot open no/where: No such file or directory (os error 2): No such file or directory (os error 2)
+    error: cannot open no/where: No such file or directory (os error 2)
     hint: make the folder first, or name another one
     ");
     let output = env.run(&["-C", "no/where", "run", "--", "touch", "ran"]);
@@ -267,9 +267,9 @@ fn a_read_only_volume() {
     emit 7
     status 0
     -- stderr
-    error: cannot open [ROOT]/.omne/var/.ulid-last: Read-only file system (os error 30): Read-only file system (os error 30)
+    error: cannot open [ROOT]/.omne/var/.ulid-last: Read-only file system (os error 30)
     hint: name a folder on a writable file system with -C DIR
-    error: cannot open [ROOT]/.omne/var/runs/it/lock: Read-only file system (os error 30): Read-only file system (os error 30)
+    error: cannot open [ROOT]/.omne/var/runs/it/lock: Read-only file system (os error 30)
     hint: name a folder on a writable file system with -C DIR
     ");
     assert_eq!(env.runs(), ["it"]);
@@ -292,7 +292,7 @@ fn a_read_only_folder_does_not_become_a_volume() {
     -- stdout
     run 125
     -- stderr
-    error: cannot make the folder [ROOT]/.omne: Read-only file system (os error 30): Read-only file system (os error 30)
+    error: cannot make the folder [ROOT]/.omne: Read-only file system (os error 30)
     hint: name a folder on a writable file system with -C DIR
     ");
     assert!(!env.exists(".omne"));

@@ -130,16 +130,6 @@ fn a_jobs_folder_that_is_a_symbolic_link_is_not_followed() {
 }
 
 #[test]
-fn an_output_file_that_is_there_already_is_not_overwritten() {
-    let env = two_runs();
-    let out = env.run_dir("it").join("jobs/mine.out");
-    std::fs::write(&out, "precious").unwrap();
-    env.run(&["run", "--run", "it", "--job", "mine", "--", "echo", "new"]);
-    let kept = std::fs::read_to_string(&out).unwrap();
-    assert!(kept.starts_with("precious"), "{kept}");
-}
-
-#[test]
 fn files_and_folders_that_are_no_runs_are_passed_over() {
     let env = two_runs();
     env.write(".omne/var/runs/file", "x");
