@@ -16,6 +16,7 @@ mod checks;
 mod env;
 
 mod bad_input;
+mod concurrency;
 mod emit;
 mod lease;
 mod odd_files;
