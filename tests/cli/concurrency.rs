@@ -102,13 +102,15 @@ fn what_a_killed_writer_acknowledged_is_there() {
         let writers: Vec<_> = (0..2)
             .map(|_| {
                 let mut writer = env.spawn(&["emit", "--open", "--run", "it", "--lines", "--ack"]);
-                writer.feed(|n| format!("{{\"n\":{n}}}\n"));
+                // Long lines, so that no pipe holds many of them.
+                let pad = "x".repeat(4000);
+                writer.feed(move |n| format!("{{\"n\":{n},\"pad\":\"{pad}\"}}\n"));
                 writer
             })
             .collect();
         for mut writer in writers {
             // Killed at a different place each time: after so many bytes.
-            let mut seen = writer.read(1 + round * 97);
+            let mut seen = writer.read(1 + round * 6151);
             seen.extend(writer.kill_and_read());
             acked.push(seen);
         }
