@@ -72,10 +72,11 @@ pub(crate) fn normal(env: &TestEnv, text: &str) -> String {
     for (pattern, with) in [
         (r"\b[0-7][0-9a-hjkmnp-tv-z]{25}\b", "[ULID]"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[TIME]"),
-        (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "[TIME]"),
+        (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?", "[TIME]"),
         (r"\b\d+(\.\d+)? (B|KiB|MiB|GiB)\b", "[SIZE]"),
         (r"\b\d+(\.\d+)?(ms|s)\b", "[DURATION]"),
-        (r"\bprocess \d+", "process [PID]"),
+        (r"\b(process|pid) \d+", "$1 [PID]"),
+        (r"\.jsonl:(\d+):\d+", ".jsonl:$1:[OFFSET]"),
         // The width of a column depends on all of these.
         (r"(\S)  +", "$1  "),
         (r"(?m)^ +", " "),

@@ -19,6 +19,7 @@ mod bad_input;
 mod concurrency;
 mod emit;
 mod faults;
+mod help;
 mod lease;
 mod odd_files;
 mod run_exit_codes;

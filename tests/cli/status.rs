@@ -403,7 +403,7 @@ fn a_damaged_line_is_named_and_its_neighbours_are_read() {
     log  2 events, [SIZE]
     damage  1 places passed over
     -- stderr
-    warning: [ROOT]/.omne/var/runs/it/events.jsonl:1:0: damaged line: its checksum does not match
+    warning: [ROOT]/.omne/var/runs/it/events.jsonl:1:[OFFSET]: damaged line: its checksum does not match
     ");
 }
 
