@@ -1,11 +1,21 @@
 //! What must hold of every log, and how output is made comparable.
 
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use regex::Regex;
 use serde_json::Value;
 
 use crate::env::{Output, TestEnv};
+
+/// How a line begins.
+static HEAD: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(concat!(
+        r#"^\{"v":1,"seq":\d+,"id":"[0-7][0-9a-hjkmnp-tv-z]{25}","#,
+        r#""ts":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z","type":"[a-z_]+","run_id":"[^"]+","#,
+    ))
+    .unwrap()
+});
 
 /// The whole lines of a log as events. Checks the frame of each: one object, keys in
 /// order, a CRC that fits; and that `seq` has no gaps and ids rise.
@@ -37,12 +47,7 @@ pub(crate) fn event(line: &[u8]) -> Value {
         .unwrap_or_else(|| panic!("{}", shown()));
     let crc = format!(r#","crc":"{:08x}"}}"#, crc32c::crc32c(&line[..at]));
     assert_eq!(String::from_utf8_lossy(&line[at..]), crc, "{}", shown());
-    let head = Regex::new(concat!(
-        r#"^\{"v":1,"seq":\d+,"id":"[0-7][0-9a-hjkmnp-tv-z]{25}","#,
-        r#""ts":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z","type":"[a-z_]+","run_id":"[^"]+","#,
-    ))
-    .unwrap();
-    assert!(head.is_match(&shown()), "{}", shown());
+    assert!(HEAD.is_match(&shown()), "{}", shown());
     serde_json::from_slice(line).unwrap()
 }
 
@@ -67,13 +72,15 @@ pub(crate) fn normal(env: &TestEnv, text: &str) -> String {
     for (pattern, with) in [
         (r"\b[0-7][0-9a-hjkmnp-tv-z]{25}\b", "[ULID]"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[TIME]"),
-        (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "[TIME]"),
+        (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?", "[TIME]"),
         (r"\b\d+(\.\d+)? (B|KiB|MiB|GiB)\b", "[SIZE]"),
         (r"\b\d+(\.\d+)?(ms|s)\b", "[DURATION]"),
-        (r"\bprocess \d+", "process [PID]"),
+        (r"\b(process|pid) \d+", "$1 [PID]"),
+        (r"\.jsonl:(\d+):\d+", ".jsonl:$1:[OFFSET]"),
         // The width of a column depends on all of these.
         (r"(\S)  +", "$1  "),
         (r"(?m)^ +", " "),
+        (r"(?m) +$", ""),
     ] {
         let pattern = Regex::new(pattern).unwrap();
         text = pattern.replace_all(&text, with).into_owned();

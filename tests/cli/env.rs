@@ -287,12 +287,35 @@ impl Background {
         stdin.flush().unwrap();
     }
 
+    /// Writes line after line to its stdin for as long as it lives.
+    pub(crate) fn feed(&mut self, line: impl Fn(u64) -> String + Send + 'static) {
+        let mut stdin = self.child.stdin.take().unwrap();
+        thread::spawn(move || {
+            let mut numbers = 0..;
+            while stdin
+                .write_all(line(numbers.next().unwrap()).as_bytes())
+                .is_ok()
+            {}
+        });
+    }
+
     /// Reads so many bytes of its stdout.
     pub(crate) fn read(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
         let stdout = self.child.stdout.as_mut().unwrap();
         stdout.read_exact(&mut bytes).unwrap();
         bytes
+    }
+
+    /// Reads one line of its stdout, without the `\n`.
+    pub(crate) fn read_line(&mut self) -> Vec<u8> {
+        let mut line = Vec::new();
+        loop {
+            match self.read(1).as_slice() {
+                b"\n" => return line,
+                byte => line.extend_from_slice(byte),
+            }
+        }
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {
@@ -325,6 +348,12 @@ impl Background {
         // The job may hold our pipes: nothing is read.
         drop((self.child.stdout.take(), self.child.stderr.take()));
         self.end()
+    }
+
+    /// Kills it and gives what was still to be read of its stdout.
+    pub(crate) fn kill_and_read(mut self) -> Vec<u8> {
+        self.child.kill().unwrap();
+        self.wait().stdout
     }
 }
 

@@ -8,13 +8,20 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stderr,
     reason = "a helper of a test fails as a test does: by a panic"
 )]
 
 mod checks;
 mod env;
 
+mod bad_input;
+mod concurrency;
+mod emit;
+mod faults;
+mod help;
 mod lease;
+mod odd_files;
 mod run_exit_codes;
 mod run_limits;
 mod run_output;
@@ -24,3 +31,4 @@ mod run_signals;
 mod run_stages;
 mod status;
 mod status_wait;
+mod tail;

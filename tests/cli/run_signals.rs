@@ -80,10 +80,10 @@ fn a_job_may_end_well_after_a_signal() {
 #[test]
 fn a_signal_that_comes_before_the_job_starts_is_not_lost() {
     // Wherever the signal hits: the job ends, and if there is a run, it is closed.
-    for delay in 0..20 {
+    for delay in 0..12 {
         let env = TestEnv::new();
         let job = env.spawn(&["run", "--", "sleep", "1000"]);
-        std::thread::sleep(std::time::Duration::from_micros(delay * 500));
+        std::thread::sleep(std::time::Duration::from_micros(delay * 800));
         job.signal(Signal::TERM);
         let output = job.wait();
         assert!([143, 1015].contains(&output.code), "{}", output.code);

@@ -396,14 +396,14 @@ fn a_damaged_line_is_named_and_its_neighbours_are_read() {
     exit 5
     -- stdout
     run  it
-    name  
+    name
     state  ○ open
     because  the run is not closed, and no job is live
     opened  [TIME]
     log  2 events, [SIZE]
     damage  1 places passed over
     -- stderr
-    warning: [ROOT]/.omne/var/runs/it/events.jsonl:1:0: damaged line: its checksum does not match
+    warning: [ROOT]/.omne/var/runs/it/events.jsonl:1:[OFFSET]: damaged line: its checksum does not match
     ");
 }
 

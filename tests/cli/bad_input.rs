@@ -1,0 +1,361 @@
+//! Bad input: one clear line, a hint, the right exit code, and no state left behind.
+
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+
+use insta::assert_snapshot;
+
+use crate::checks::snapshot;
+use crate::env::{Output, TestEnv, finish};
+
+/// Asserts that there is exactly one line `error: …`, the first one.
+#[track_caller]
+fn assert_one_error(output: &Output) {
+    let stderr = output.stderr();
+    let errors = stderr.lines().filter(|l| l.starts_with("error: ")).count();
+    assert!(errors == 1 && stderr.starts_with("error: "), "{stderr:?}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    assert_eq!(output.stdout(), "");
+}
+
+/// Asserts that these arguments are refused with 2, before anything is made.
+#[track_caller]
+fn assert_refused(args: &[&str]) {
+    let env = TestEnv::new();
+    let output = env.run(args);
+    assert_eq!(output.code, 2, "{args:?}: {}", output.stderr());
+    assert_one_error(&output);
+    assert!(!env.exists(".omne"), "{args:?}");
+    assert!(!env.exists("ran"), "{args:?}");
+}
+
+const BAD_IDS: [&str; 12] = [
+    "../x",
+    "../../../x",
+    "x/y",
+    "/etc/x",
+    ".",
+    "..",
+    "",
+    ".hidden",
+    "a b",
+    "a\nb",
+    "ä",
+    "latest",
+];
+
+#[test]
+fn run_ids_that_are_no_ids_are_refused() {
+    for id in BAD_IDS {
+        assert_refused(&["run", "--run", id, "--", "touch", "ran"]);
+        assert_refused(&["emit", "--open", "--run", id, "x"]);
+    }
+}
+
+#[test]
+fn job_ids_that_are_no_ids_are_refused() {
+    for id in BAD_IDS {
+        assert_refused(&["run", "--job", id, "--", "touch", "ran"]);
+    }
+}
+
+#[test]
+fn an_id_has_at_most_128_characters() {
+    let env = TestEnv::new();
+    let long = "x".repeat(128);
+    env.ok(&["emit", "--open", "--run", &long, "x"]);
+    assert_refused(&["emit", "--open", "--run", &"x".repeat(129), "x"]);
+}
+
+#[test]
+fn a_run_in_the_environment_is_checked_too() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "it", "x"]);
+    let mut command = env.command(&["emit", "x"]);
+    let output = finish(command.env("RUNLOG_RUN_ID", "../it"));
+    assert_eq!(output.code, 2, "{}", output.stderr());
+}
+
+#[test]
+fn status_of_a_path_stays_in_the_volume() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "it", "x"]);
+    std::fs::create_dir(env.path("secret")).unwrap();
+    env.write("secret/events.jsonl", "");
+    for name in ["../../../secret", "it/../it", "./it", "/"] {
+        let output = env.run(&["status", name]);
+        assert!([2, 3].contains(&output.code), "{name}: {}", output.code);
+        assert_one_error(&output);
+    }
+}
+
+#[test]
+fn names_make_ids_that_are_safe() {
+    let env = TestEnv::new();
+    for name in ["../x", "a/b", "", "..", "ä ö", "-x", "latest", "a\nb"] {
+        let output = env.ok(&["run", &format!("--name={name}"), "--", "true"]);
+        let id = output.run_id();
+        assert!(
+            id.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)),
+            "{id}"
+        );
+        assert!(id.starts_with(|c: char| c.is_ascii_alphanumeric()), "{id}");
+    }
+    let long = "n".repeat(1000);
+    let id = env.ok(&["run", "--name", &long, "--", "true"]).run_id();
+    assert!(id.len() <= 128, "{id}");
+}
+
+#[test]
+fn malformed_sizes_are_refused() {
+    for size in [
+        "",
+        "x",
+        "-1",
+        "1X",
+        "1.2.3M",
+        "1e3",
+        "99999999999999999999",
+        "9P",
+        "NaN",
+    ] {
+        for option in [
+            "--require-free-disk",
+            "--require-free-mem",
+            "--capture-limit",
+        ] {
+            assert_refused(&["run", &format!("{option}={size}"), "--", "touch", "ran"]);
+        }
+    }
+}
+
+#[test]
+fn malformed_durations_are_refused() {
+    for time in [
+        "", "x", "-1s", "1y", "1m1h", "1.2.3s", "1e3", "200000d", "inf",
+    ] {
+        for option in ["--timeout", "--kill-after", "--retry-delay", "--sample"] {
+            assert_refused(&["run", &format!("{option}={time}"), "--", "touch", "ran"]);
+        }
+    }
+}
+
+#[test]
+fn malformed_numbers_and_pairs_are_refused() {
+    for option in [
+        "--retries=-1",
+        "--retries=x",
+        "--max-load=-1",
+        "--max-load=NaN",
+        "--max-load=x",
+        "--input=novalue",
+        "--input==x",
+        "--label=1a=x",
+        "--env=a b=x",
+        "--env=RUNLOG_RUN_ID=x",
+    ] {
+        assert_refused(&["run", option, "--", "touch", "ran"]);
+    }
+}
+
+#[test]
+fn the_value_of_a_malformed_pair_is_not_shown() {
+    let env = TestEnv::new();
+    let output = env.run(&["run", "--env", "MY TOKEN=hunter2", "--", "true"]);
+    assert!(!output.stderr().contains("hunter2"), "{}", output.stderr());
+}
+
+#[test]
+fn a_nul_never_reaches_the_log() {
+    // Arguments cannot hold one; what a job prints and a note says can.
+    let env = TestEnv::new();
+    env.ok(&["run", "--run", "it", "--", "printf", "a\\0b"]);
+    assert_eq!(env.captured("it", "printf"), b"a\0b");
+}
+
+#[test]
+fn a_malformed_size_in_full() {
+    let env = TestEnv::new();
+    let output = env.run(&["run", "--capture-limit", "1X", "--", "true"]);
+    assert_snapshot!(snapshot(&env, &output), @"
+    exit 2
+    -- stderr
+    error: invalid value '1X' for '--capture-limit <SIZE>': `1X` is not a size; write bytes or a number with K, M, G, T (1024-based), such as 512M
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn a_malformed_run_id_in_full() {
+    let env = TestEnv::new();
+    let output = env.run(&["run", "--run", "../x", "--", "true"]);
+    assert_snapshot!(snapshot(&env, &output), @r#"
+    exit 2
+    -- stderr
+    error: invalid value '../x' for '--run <ID>': "../x" cannot be an id: it must begin with a letter or a digit
+
+    For more information, try '--help'.
+    "#);
+}
+
+#[test]
+fn a_volume_that_is_a_file() {
+    let env = TestEnv::new();
+    env.write("file", "");
+    assert_snapshot!(snapshot(&env, &env.run(&["-C", "file", "status"])), @"
+    exit 3
+    -- stderr
+    error: file is not a folder
+    hint: name another folder with -C DIR
+    ");
+    let output = env.run(&["-C", "file", "run", "--", "touch", "ran"]);
+    assert_eq!(output.code, 125);
+    assert_one_error(&output);
+    assert!(!env.exists("ran"));
+}
+
+#[test]
+fn a_volume_that_is_missing() {
+    let env = TestEnv::new();
+    assert_snapshot!(snapshot(&env, &env.run(&["-C", "no/where", "status"])), @"
+    exit 3
+    -- stderr
+    error: cannot open no/where: No such file or directory (os error 2)
+    hint: make the folder first, or name another one
+    ");
+    let output = env.run(&["-C", "no/where", "run", "--", "touch", "ran"]);
+    assert_eq!(output.code, 125);
+    assert_one_error(&output);
+    assert!(!env.exists("ran") && !env.exists("no"));
+}
+
+#[test]
+fn a_folder_that_is_no_volume() {
+    let env = TestEnv::new();
+    std::fs::create_dir(env.path("sub")).unwrap();
+    env.ok(&["run", "--", "true"]);
+    // The volume above is not meant.
+    assert_snapshot!(snapshot(&env, &env.run(&["-C", "sub", "status"])), @"
+    exit 3
+    -- stderr
+    error: sub is not a volume: it has no .omne folder
+    hint: `runlog run` makes one; or name one with -C DIR
+    ");
+    assert!(!env.exists("sub/.omne"));
+}
+
+#[test]
+fn a_read_only_volume() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "it", "x"]);
+    let script = r#"
+        mount --bind . . && mount -o remount,ro,bind . && cd "$PWD" || exit 99
+        "$RUNLOG" run -- touch /dev/null; echo "run $?"
+        "$RUNLOG" emit --run it x; echo "emit $?"
+        "$RUNLOG" status --json it >/dev/null; echo "status $?"
+    "#;
+    let output = finish(env.program("unshare").args(["-m", "sh", "-c", script]));
+    if output.code == 99 || output.stdout.is_empty() {
+        eprintln!("skipped: no mounts can be made here: {}", output.stderr());
+        return;
+    }
+    assert_snapshot!(snapshot(&env, &output), @"
+    exit 0
+    -- stdout
+    run 125
+    emit 7
+    status 0
+    -- stderr
+    error: cannot open [ROOT]/.omne/var/.ulid-last: Read-only file system (os error 30)
+    hint: name a folder on a writable file system with -C DIR
+    error: cannot open [ROOT]/.omne/var/runs/it/lock: Read-only file system (os error 30)
+    hint: name a folder on a writable file system with -C DIR
+    ");
+    assert_eq!(env.runs(), ["it"]);
+}
+
+#[test]
+fn a_read_only_folder_does_not_become_a_volume() {
+    let env = TestEnv::new();
+    let script = r#"
+        mount --bind . . && mount -o remount,ro,bind . && cd "$PWD" || exit 99
+        "$RUNLOG" run -- touch ran; echo "run $?"
+    "#;
+    let output = finish(env.program("unshare").args(["-m", "sh", "-c", script]));
+    if output.code == 99 || output.stdout.is_empty() {
+        eprintln!("skipped: no mounts can be made here: {}", output.stderr());
+        return;
+    }
+    assert_snapshot!(snapshot(&env, &output), @"
+    exit 0
+    -- stdout
+    run 125
+    -- stderr
+    error: cannot make the folder [ROOT]/.omne: Read-only file system (os error 30)
+    hint: name a folder on a writable file system with -C DIR
+    ");
+    assert!(!env.exists(".omne"));
+}
+
+#[test]
+fn a_folder_without_the_right_to_write() {
+    let env = TestEnv::new();
+    if rustix::process::geteuid().is_root() {
+        eprintln!("skipped: root may write everywhere");
+        return;
+    }
+    std::fs::set_permissions(env.root(), std::fs::Permissions::from_mode(0o555)).unwrap();
+    let output = env.run(&["run", "--", "true"]);
+    std::fs::set_permissions(env.root(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(output.code, 125);
+    assert_one_error(&output);
+}
+
+/// A volume that belongs to another user, and a folder below it; `None` where that
+/// cannot be made.
+fn foreign() -> Option<TestEnv> {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "it", "x"]);
+    std::fs::create_dir(env.path("sub")).unwrap();
+    if chown(env.path(".omne"), Some(12345), None).is_err() {
+        eprintln!("skipped: only root can give files away");
+        return None;
+    }
+    Some(env)
+}
+
+#[test]
+fn a_volume_of_another_user_is_not_taken_by_accident() {
+    let Some(env) = foreign() else { return };
+    let output = env.sh(r#"cd sub && "$RUNLOG" status"#);
+    assert_snapshot!(snapshot(&env, &output), @"
+    exit 3
+    -- stderr
+    error: [ROOT]/.omne belongs to another user (uid 12345)
+    hint: if you trust it, name its folder with -C DIR
+    ");
+    let output = env.sh(r#"cd sub && "$RUNLOG" run -- touch ran"#);
+    assert_eq!(output.code, 125);
+    assert_one_error(&output);
+    assert!(!env.exists("sub/ran") && !env.exists("sub/.omne"));
+    assert_eq!(env.runs(), ["it"]);
+}
+
+#[test]
+fn a_volume_of_another_user_is_fine_when_it_is_named() {
+    let Some(env) = foreign() else { return };
+    let output = env.sh(r#"cd sub && "$RUNLOG" -C .. status it && "$RUNLOG" -C .. run -- true"#);
+    assert_eq!(output.code, 0, "{}", output.stderr());
+}
+
+#[test]
+fn an_omne_that_is_a_symbolic_link_is_not_followed() {
+    let env = TestEnv::new();
+    std::fs::create_dir(env.path("elsewhere")).unwrap();
+    symlink(env.path("elsewhere"), env.path(".omne")).unwrap();
+    let output = env.run(&["run", "--", "touch", "ran"]);
+    assert_eq!(output.code, 125);
+    assert_one_error(&output);
+    assert!(!env.exists("ran") && !env.exists("elsewhere/var"));
+}

@@ -1,0 +1,340 @@
+//! `runlog emit`: notes, one by one and by the line.
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::checks::{self, snapshot};
+use crate::env::{TestEnv, finish};
+
+/// The open run `it`, which has an event already.
+fn opened() -> TestEnv {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "it", "begin"]);
+    env
+}
+
+/// The newest event of the run `it`.
+fn last(env: &TestEnv) -> Value {
+    env.events("it").pop().unwrap()
+}
+
+/// The data of a note with these arguments.
+fn data_of(args: &[&str]) -> Value {
+    let env = opened();
+    let args: Vec<_> = ["emit", "--run", "it", "note"]
+        .iter()
+        .chain(args)
+        .copied()
+        .collect();
+    env.ok(&args);
+    last(&env)["data"].clone()
+}
+
+/// The data of all notes that these lines make.
+fn data_of_lines(lines: &[u8]) -> Vec<Value> {
+    let env = opened();
+    let output = env.run_with(&["emit", "--run", "it", "--lines"], lines);
+    assert_eq!((output.code, output.stderr()), (0, String::new()));
+    let mut notes = env.events_of("it", "note");
+    notes.drain(1..).map(|note| note["data"].clone()).collect()
+}
+
+#[test]
+fn a_note_is_silent_and_has_its_name() {
+    let env = opened();
+    let output = env.ok(&["emit", "--run", "it", "deployed to prod"]);
+    assert_eq!(
+        (output.stdout(), output.stderr()),
+        (String::new(), String::new())
+    );
+    let note = last(&env);
+    assert_eq!(
+        (&note["type"], &note["name"]),
+        (&"note".into(), &"deployed to prod".into())
+    );
+    assert!(
+        note.get("data").is_none() && note.get("job_id").is_none(),
+        "{note}"
+    );
+}
+
+#[test]
+fn pairs_become_an_object_of_texts() {
+    assert_eq!(
+        data_of(&["a=1", "b=x=y", "c="]),
+        json!({"a": "1", "b": "x=y", "c": ""})
+    );
+}
+
+#[test]
+fn data_may_be_any_json() {
+    for text in [
+        "null",
+        "true",
+        "[1,2]",
+        r#""text""#,
+        r#"{"a":{"b":[]}}"#,
+        "7",
+    ] {
+        assert_eq!(data_of(&["--data", text]).to_string(), text);
+    }
+}
+
+#[test]
+fn an_object_takes_the_pairs_in_too() {
+    assert_eq!(
+        data_of(&["--data", r#"{"a":1}"#, "b=2"]),
+        json!({"a": 1, "b": "2"})
+    );
+}
+
+#[test]
+fn pairs_do_not_fit_into_data_that_is_no_object() {
+    let env = opened();
+    let output = env.run(&["emit", "--run", "it", "n", "--data", "[1]", "b=2"]);
+    assert_eq!(output.code, 2);
+}
+
+#[test]
+fn data_is_put_on_one_line_and_numbers_keep_their_text() {
+    let env = opened();
+    let data = "{ \"n\" : 1.50,\n\t\"big\": 12345678901234567890123, \"e\": 1E+2 }";
+    env.ok(&["emit", "--run", "it", "n", "--data", data]);
+    let log = std::fs::read_to_string(env.log_path("it")).unwrap();
+    let expected = r#""data":{"n":1.50,"big":12345678901234567890123,"e":1E+2}"#;
+    assert!(log.contains(expected), "{log}");
+}
+
+#[test]
+fn data_that_cannot_be_stored_is_refused_and_nothing_is_made() {
+    let deep = format!("{}{}", "[".repeat(101), "]".repeat(101));
+    let long = format!("\"{}\"", "x".repeat(100_000));
+    for data in ["{", "", "1 2", r#""\u0000""#, r#""\ud800""#, &deep, "NaN"] {
+        let env = TestEnv::new();
+        let output = env.run(&["emit", "--open", "--run", "it", "n", "--data", data]);
+        assert_eq!(output.code, 2, "{data}: {}", output.stderr());
+        assert!(
+            output.stderr().starts_with("error: "),
+            "{}",
+            output.stderr()
+        );
+        assert!(!env.exists(".omne"), "{data}");
+    }
+    assert_eq!(data_of(&["--data", &long]).as_str().unwrap().len(), 100_000);
+}
+
+#[test]
+fn a_depth_of_100_is_stored() {
+    let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+    assert_eq!(data_of(&["--data", &deep]).to_string(), deep);
+}
+
+#[test]
+fn lines_of_json_are_stored_as_they_are() {
+    let lines = b"{\"a\":1}\n[2]\n3\n\"four\"\nnull\n";
+    assert_eq!(
+        data_of_lines(lines),
+        [
+            json!({"a": 1}),
+            json!([2]),
+            json!(3),
+            json!("four"),
+            json!(null)
+        ]
+    );
+}
+
+#[test]
+fn other_lines_are_stored_as_text() {
+    let lines = b"plain\n{broken\n\nlast without newline";
+    let expected = ["plain", "{broken", "", "last without newline"].map(|t| json!({"text": t}));
+    assert_eq!(data_of_lines(lines), expected);
+}
+
+#[test]
+fn lines_that_are_not_utf8_are_stored_in_base64() {
+    assert_eq!(data_of_lines(b"\xff\xfe\n"), [json!({"text_b64": "//4="})]);
+}
+
+#[test]
+fn no_lines_make_no_notes() {
+    assert_eq!(data_of_lines(b""), [json!(null); 0]);
+}
+
+#[test]
+fn a_line_that_is_refused_is_an_error_and_the_rest_goes_on() {
+    let env = opened();
+    let mut lines = b"one\n\"a\\u0000b\"\n".to_vec();
+    lines.resize(lines.len() + (2 << 20), b'x');
+    lines.extend_from_slice(b"\nfour\n");
+    let output = env.run_with(&["emit", "--run", "it", "--lines"], &lines);
+    assert_eq!(output.code, 1);
+    let stderr = output.stderr();
+    let errors: Vec<_> = stderr
+        .lines()
+        .filter_map(|l| l.split(": ").nth(1))
+        .collect();
+    assert_eq!(errors, ["line 2", "line 3"], "{stderr}");
+    let notes = env.events_of("it", "note");
+    let texts: Vec<_> = notes
+        .iter()
+        .filter_map(|n| n["data"]["text"].as_str())
+        .collect();
+    assert_eq!(texts, ["one", "four"]);
+}
+
+#[test]
+fn a_line_may_be_almost_a_mebibyte() {
+    let line = vec![b'x'; (1 << 20) - 2048];
+    let data = data_of_lines(&line);
+    assert_eq!(data[0]["text"].as_str().unwrap().len(), line.len());
+}
+
+#[test]
+fn ack_prints_the_bytes_that_are_stored() {
+    let env = opened();
+    let output = env.run_with(
+        &["emit", "--run", "it", "--lines", "--ack"],
+        b"a\nb\n{\"c\":1}\n",
+    );
+    let log = std::fs::read_to_string(env.log_path("it")).unwrap();
+    assert_eq!(checks::events(&output.stdout).len(), 3);
+    assert!(log.ends_with(&output.stdout()));
+}
+
+#[test]
+fn ack_comes_while_stdin_is_still_open() {
+    let env = opened();
+    let mut emit = env.spawn(&["emit", "--run", "it", "--lines", "--ack"]);
+    for _ in 0..3 {
+        emit.write(b"ping\n");
+        let line = emit.read_line();
+        assert_eq!(checks::event(&line)["data"]["text"], "ping");
+        assert_eq!(env.events("it").last().unwrap(), &checks::event(&line));
+    }
+    emit.write(b"unfinished");
+    assert_eq!(emit.end().stdout().lines().count(), 1);
+}
+
+#[test]
+fn lines_may_be_given_a_name() {
+    let env = opened();
+    env.run_with(&["emit", "--run", "it", "metric", "--lines"], b"1\n");
+    assert_eq!(last(&env)["name"], "metric");
+}
+
+#[test]
+fn open_makes_a_run_that_stays_open() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "mine", "first"]);
+    env.ok(&["emit", "--open", "--run", "mine", "second"]);
+    assert_eq!(env.types("mine"), ["run_opened", "note", "note"]);
+    assert_eq!(env.status("mine")["state"], "open");
+    env.ok(&["run", "--run", "mine", "--close"]);
+    assert_eq!(env.status("mine")["state"], "completed");
+}
+
+#[test]
+fn open_without_an_id_tells_the_id_it_made() {
+    let env = TestEnv::new();
+    let output = env.ok(&["emit", "--open", "first"]);
+    assert_eq!(output.run_id(), env.only_run());
+}
+
+#[test]
+fn inside_a_job_the_run_and_the_job_are_known() {
+    let env = TestEnv::new();
+    env.ok(&[
+        "run",
+        "--job",
+        "build",
+        "--",
+        "sh",
+        "-c",
+        r#"cd / && "$RUNLOG" emit step n=1"#,
+    ]);
+    let note = env.event("note");
+    assert_eq!(
+        (&note["job_id"], &note["data"]),
+        (&"build".into(), &json!({"n": "1"}))
+    );
+}
+
+#[test]
+fn inside_a_job_another_run_does_not_get_its_job() {
+    let env = opened();
+    env.ok(&["run", "--", "sh", "-c", r#""$RUNLOG" emit --run it step"#]);
+    assert!(last(&env).get("job_id").is_none(), "{}", last(&env));
+}
+
+#[test]
+fn a_note_may_name_its_job() {
+    let env = opened();
+    env.ok(&["emit", "--run", "it", "--job", "j1", "x"]);
+    assert_eq!(last(&env)["job_id"], "j1");
+    // A note makes no job.
+    assert_eq!(env.status("it")["jobs_total"], 0);
+}
+
+#[test]
+fn without_a_run_it_is_wrong_usage() {
+    let env = opened();
+    assert_snapshot!(snapshot(&env, &env.run(&["emit", "x"])), @"
+    exit 2
+    -- stderr
+    error: no run is given
+    hint: name one with --run ID, make one with --open, or call it inside a job
+    ");
+}
+
+#[test]
+fn a_closed_run_gives_1() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--run", "it", "--close", "--", "true"]);
+    let before = env.events("it").len();
+    assert_snapshot!(snapshot(&env, &env.run(&["emit", "--run", "it", "late"])), @"
+    exit 1
+    -- stderr
+    error: run it is closed
+    hint: a closed run takes nothing more; start another one
+    ");
+    let output = env.run_with(&["emit", "--run", "it", "--lines"], b"late\n");
+    assert_eq!(output.code, 1);
+    assert_eq!(env.run(&["emit", "--open", "--run", "it", "late"]).code, 1);
+    assert_eq!(env.events("it").len(), before);
+}
+
+#[test]
+fn an_unknown_run_gives_3() {
+    let env = opened();
+    assert_snapshot!(snapshot(&env, &env.run(&["emit", "--run", "nope", "x"])), @"
+    exit 3
+    -- stderr
+    error: no run nope
+    hint: `runlog status` lists the runs
+    ");
+    assert_eq!(env.runs(), ["it"]);
+}
+
+#[test]
+fn a_prefix_of_a_run_is_not_enough() {
+    let env = opened();
+    assert_eq!(env.run(&["emit", "--run", "i", "x"]).code, 3);
+    assert_eq!(env.run(&["emit", "--run", "latest", "x"]).code, 2);
+}
+
+#[test]
+fn without_sync_it_is_stored_all_the_same() {
+    let env = opened();
+    env.ok(&["emit", "--run", "it", "--no-sync", "fast"]);
+    assert_eq!(last(&env)["name"], "fast");
+}
+
+#[test]
+fn a_closed_stdout_does_not_lose_what_was_read() {
+    let env = opened();
+    let script = r#"printf '1\n2\n3\n' | { "$RUNLOG" emit --run it --lines --ack; } | true"#;
+    let output = finish(env.program("sh").args(["-c", script]));
+    assert_eq!(output.stderr(), "");
+    assert_eq!(env.events_of("it", "note").len(), 4);
+}

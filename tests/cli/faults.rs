@@ -1,0 +1,253 @@
+//! Disks that fail and disks that are full. What fails is injected with strace, a full
+//! disk is a small tmpfs; where neither can be had, the tests say so and pass.
+
+use insta::assert_snapshot;
+
+use crate::checks::snapshot;
+use crate::env::{Output, TestEnv, finish};
+
+/// Runs `runlog` under strace, which makes system calls on the log of the run `it` fail.
+fn with_fault(env: &TestEnv, fault: &str, args: &[&str]) -> Option<Output> {
+    let probe = env.sh("strace -o /dev/null true");
+    if probe.code != 0 {
+        eprintln!("skipped: strace cannot be used here: {}", probe.stderr());
+        return None;
+    }
+    let log = env.log_path("it");
+    let mut command = env.program("strace");
+    command.args(["-f", "-q", "-o", "trace", "-P", log.to_str().unwrap(), "-e"]);
+    command.arg(format!("inject={fault}"));
+    Some(finish(command.arg(env!("CARGO_BIN_EXE_runlog")).args(args)))
+}
+
+/// The open run `it`.
+fn opened() -> TestEnv {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "it", "begin"]);
+    env
+}
+
+#[test]
+fn a_note_whose_sync_fails_is_written_and_not_acknowledged() {
+    let env = opened();
+    let fault = "fdatasync:error=EIO";
+    let Some(output) = with_fault(&env, fault, &["emit", "--ack", "--run", "it", "x"]) else {
+        return;
+    };
+    assert_eq!((output.code, output.stdout()), (7, String::new()));
+    assert!(
+        output.stderr().starts_with("error: written, not durable: "),
+        "{}",
+        output.stderr()
+    );
+    // Written once, and not again.
+    assert_eq!(env.types("it"), ["run_opened", "note", "note"]);
+    env.ok(&["emit", "--run", "it", "after"]);
+}
+
+#[test]
+fn without_sync_a_failing_sync_is_no_matter() {
+    let env = opened();
+    let Some(output) = with_fault(
+        &env,
+        "fdatasync:error=EIO",
+        &["emit", "--no-sync", "--run", "it", "x"],
+    ) else {
+        return;
+    };
+    assert_eq!(output.code, 0, "{}", output.stderr());
+}
+
+#[test]
+fn a_job_whose_submission_is_not_durable_is_not_started() {
+    let env = opened();
+    let args = ["run", "--run", "it", "--", "touch", "ran"];
+    let Some(output) = with_fault(&env, "fdatasync:error=EIO", &args) else {
+        return;
+    };
+    assert_eq!(output.code, 125);
+    assert!(
+        output.stderr().contains("error: written, not durable: "),
+        "{}",
+        output.stderr()
+    );
+    assert!(!env.exists("ran"));
+    env.events("it");
+    assert_ne!(env.status("it")["state"], "running");
+}
+
+#[test]
+fn a_sync_that_fails_after_the_start_is_told_and_does_not_harm_the_job() {
+    let env = opened();
+    let args = ["run", "--run", "it", "--", "sh", "-c", "echo out; exit 3"];
+    let Some(output) = with_fault(&env, "fdatasync:error=EIO:when=2+", &args) else {
+        return;
+    };
+    assert_eq!((output.code, output.stdout()), (3, "out\n".to_owned()));
+    assert!(
+        output.stderr().contains("runlog: ") && output.stderr().contains("not durable"),
+        "{}",
+        output.stderr()
+    );
+    let types = env.types("it");
+    assert_eq!(
+        types[2..],
+        [
+            "job_submitted",
+            "job_validated",
+            "job_started",
+            "job_failed"
+        ]
+    );
+    assert_eq!(env.status("it")["jobs"][0]["exit_code"], 3);
+}
+
+#[test]
+fn a_note_for_which_there_is_no_room_is_refused_before_any_byte() {
+    let env = opened();
+    let before = std::fs::read(env.log_path("it")).unwrap();
+    let Some(output) = with_fault(
+        &env,
+        "fallocate:error=ENOSPC",
+        &["emit", "--run", "it", "x"],
+    ) else {
+        return;
+    };
+    assert_snapshot!(snapshot(&env, &output), @"
+    exit 7
+    -- stderr
+    error: no space left for [ROOT]/.omne/var/runs/it/events.jsonl: No space left on device (os error 28); nothing was written
+    hint: make room on the disk (or raise the quota) and try again
+    ");
+    assert_eq!(std::fs::read(env.log_path("it")).unwrap(), before);
+}
+
+#[test]
+fn a_job_for_which_there_is_no_room_is_not_started() {
+    let env = opened();
+    let args = ["run", "--run", "it", "--", "touch", "ran"];
+    let Some(output) = with_fault(&env, "fallocate:error=ENOSPC", &args) else {
+        return;
+    };
+    assert_eq!(output.code, 125);
+    assert!(!env.exists("ran"));
+    assert_eq!(env.types("it"), ["run_opened", "note"]);
+}
+
+#[test]
+fn the_end_of_a_job_is_written_where_nothing_can_be_reserved() {
+    let env = opened();
+    // The first reservation holds for a while; none after it is given.
+    let args = ["run", "--run", "it", "--close", "--", "sh", "-c", "exit 3"];
+    let Some(output) = with_fault(&env, "fallocate:error=ENOSPC:when=2+", &args) else {
+        return;
+    };
+    assert_eq!(output.code, 3);
+    assert_eq!(env.types("it").last().unwrap(), "run_closed");
+}
+
+#[test]
+fn a_file_system_without_fallocate_is_fine() {
+    let env = opened();
+    let Some(output) = with_fault(
+        &env,
+        "fallocate:error=EOPNOTSUPP",
+        &["run", "--run", "it", "--", "true"],
+    ) else {
+        return;
+    };
+    assert_eq!((output.code, output.stdout()), (0, String::new()));
+    assert_eq!(env.types("it").last().unwrap(), "job_completed");
+}
+
+#[test]
+fn writes_that_fail_after_the_start_are_told_and_do_not_harm_the_job() {
+    let env = opened();
+    let args = ["run", "--run", "it", "--", "sh", "-c", "echo out; exit 3"];
+    let Some(output) = with_fault(&env, "write,pwrite64,writev:error=EIO:when=2+", &args) else {
+        return;
+    };
+    assert_eq!((output.code, output.stdout()), (3, "out\n".to_owned()));
+    assert!(output.stderr().contains("runlog: "), "{}", output.stderr());
+    // strace counts for each thread, and another one writes `job_started`.
+    let types = env.types("it");
+    assert_eq!(
+        types[2..],
+        ["job_submitted", "job_validated", "job_started"]
+    );
+    assert_eq!(env.status("it")["state"], "lost");
+    env.ok(&["emit", "--run", "it", "after"]);
+}
+
+/// Runs a script in the folder `small`, which is a file system of 1 MiB.
+fn on_a_small_disk(env: &TestEnv, script: &str) -> Option<Output> {
+    std::fs::create_dir(env.path("small")).unwrap();
+    let script =
+        format!("mount -t tmpfs -o size=1m none small || exit 99; cd small || exit 99\n{script}");
+    let output = finish(env.program("unshare").args(["-m", "sh", "-c", &script]));
+    if output.code == 99 || output.stderr().starts_with("unshare") {
+        eprintln!("skipped: no mounts can be made here: {}", output.stderr());
+        return None;
+    }
+    Some(output)
+}
+
+#[test]
+fn a_job_that_fills_the_disk_still_gets_its_end_recorded() {
+    let env = TestEnv::new();
+    let script = r#"
+        "$RUNLOG" run -- sh -c 'cat /dev/zero >fill 2>/dev/null; exit 3' 2>../err
+        echo "code $?"
+        "$RUNLOG" status --json latest >../status; cat .omne/var/runs/*/events.jsonl >../log
+    "#;
+    let Some(output) = on_a_small_disk(&env, script) else {
+        return;
+    };
+    assert_eq!(output.stdout(), "code 3\n", "{}", output.stderr());
+    let events = crate::checks::events(&std::fs::read(env.path("log")).unwrap());
+    let types: Vec<_> = events.iter().map(|e| e["type"].as_str().unwrap()).collect();
+    assert_eq!(types[3..], ["job_started", "job_failed", "run_closed"]);
+}
+
+#[test]
+fn output_that_finds_no_room_is_passed_on_all_the_same() {
+    let env = TestEnv::new();
+    let script = r#"
+        "$RUNLOG" run -- sh -c 'head -c 3000000 /dev/zero; exit 3' 2>../err | wc -c
+        "$RUNLOG" status --json latest >../status; cat .omne/var/runs/*/events.jsonl >../log
+    "#;
+    let Some(output) = on_a_small_disk(&env, script) else {
+        return;
+    };
+    assert_eq!(output.stdout().trim(), "3000000", "{}", output.stderr());
+    let events = crate::checks::events(&std::fs::read(env.path("log")).unwrap());
+    let end = events.iter().find(|e| e["type"] == "job_failed").unwrap();
+    assert_eq!(
+        (&end["exit_code"], &end["output"]["stdout_bytes"]),
+        (&3.into(), &3_000_000.into())
+    );
+    assert!(end["output"]["truncated"].is_string(), "{end}");
+    assert_eq!(events.last().unwrap()["type"], "run_closed");
+}
+
+#[test]
+fn a_note_on_a_full_disk_is_refused_and_the_log_stays_whole() {
+    let env = TestEnv::new();
+    let script = r#"
+        "$RUNLOG" emit --open --run it first
+        cat /dev/zero >fill 2>/dev/null
+        for n in $(seq 1 2000); do head -c 500 /dev/zero | tr '\0' x; echo; done | "$RUNLOG" emit --run it --lines --ack >../acked
+        echo "code $?"
+        rm fill; "$RUNLOG" emit --run it after || echo failed
+        cat .omne/var/runs/it/events.jsonl >../log
+    "#;
+    let Some(output) = on_a_small_disk(&env, script) else {
+        return;
+    };
+    assert_eq!(output.stdout(), "code 7\n", "{}", output.stderr());
+    let events = crate::checks::events(&std::fs::read(env.path("log")).unwrap());
+    assert_eq!(events.last().unwrap()["name"], "after");
+    for line in std::fs::read_to_string(env.path("acked")).unwrap().lines() {
+        assert!(events.contains(&crate::checks::event(line.as_bytes())));
+    }
+}

@@ -1,0 +1,217 @@
+//! Files in a volume that are not what they should be: nothing is followed, nothing
+//! hangs, and one bad run does not hide the others.
+
+use std::os::unix::fs::symlink;
+
+use crate::env::{Output, TestEnv, finish};
+
+/// A volume with the runs `it` and `other`.
+fn two_runs() -> TestEnv {
+    let env = TestEnv::new();
+    env.ok(&["run", "--run", "it", "--", "true"]);
+    env.ok(&["run", "--run", "other", "--close", "--", "true"]);
+    env
+}
+
+/// Replaces the log of the run `it` with what this shell command makes as `$LOG`.
+fn replace_log(env: &TestEnv, make: &str) {
+    let script = format!("rm $LOG && {make}");
+    let mut command = env.program("sh");
+    let output = finish(command.args(["-c", &script]).env("LOG", env.log_path("it")));
+    assert_eq!(output.code, 0, "{}", output.stderr());
+}
+
+#[track_caller]
+fn assert_refused(output: &Output) {
+    assert!(![0, 101].contains(&output.code), "exit {}", output.code);
+    assert!(
+        output.stderr().starts_with("error: "),
+        "{}",
+        output.stderr()
+    );
+}
+
+#[test]
+fn a_fifo_as_log_hangs_nobody() {
+    let env = two_runs();
+    replace_log(&env, "mkfifo $LOG");
+    assert_refused(&env.run(&["status", "it"]));
+    assert_refused(&env.run(&["emit", "--run", "it", "x"]));
+    assert_refused(&env.run(&["run", "--run", "it", "--", "touch", "ran"]));
+    assert!(!env.exists("ran"));
+}
+
+#[test]
+fn a_fifo_as_log_does_not_hide_the_other_runs() {
+    let env = two_runs();
+    replace_log(&env, "mkfifo $LOG");
+    let output = env.run(&["status"]);
+    assert!(output.stdout().contains("other"), "{}", output.stdout());
+    assert!(output.stderr().contains("it"), "{}", output.stderr());
+    assert_ne!(output.code, 0);
+}
+
+#[test]
+fn a_symbolic_link_as_log_is_not_followed() {
+    let env = two_runs();
+    let target = env.write("target", "");
+    std::fs::remove_file(env.log_path("it")).unwrap();
+    symlink(&target, env.log_path("it")).unwrap();
+    assert_refused(&env.run(&["emit", "--run", "it", "x"]));
+    assert_refused(&env.run(&["status", "it"]));
+    assert_eq!(std::fs::read(&target).unwrap(), b"");
+}
+
+#[test]
+fn a_log_with_a_second_link_is_not_written() {
+    let env = two_runs();
+    std::fs::hard_link(env.log_path("it"), env.path("second")).unwrap();
+    let before = std::fs::read(env.path("second")).unwrap();
+    assert_refused(&env.run(&["emit", "--run", "it", "x"]));
+    assert_eq!(std::fs::read(env.path("second")).unwrap(), before);
+    // Reading does no harm.
+    env.ok(&["status", "it"]);
+}
+
+#[test]
+fn a_folder_as_log_is_refused() {
+    let env = two_runs();
+    replace_log(&env, "mkdir $LOG");
+    assert_refused(&env.run(&["emit", "--run", "it", "x"]));
+    assert_refused(&env.run(&["status", "it"]));
+}
+
+#[test]
+fn a_device_as_log_is_refused() {
+    let env = two_runs();
+    let made = finish(
+        env.program("sh")
+            .args(["-c", "rm $LOG; mknod $LOG c 1 5"])
+            .env("LOG", env.log_path("it")),
+    );
+    if made.code != 0 {
+        eprintln!("skipped: no devices can be made: {}", made.stderr());
+        return;
+    }
+    assert_refused(&env.run(&["status", "it"]));
+    assert_refused(&env.run(&["emit", "--run", "it", "x"]));
+}
+
+#[test]
+fn a_lock_that_is_a_symbolic_link_is_not_followed() {
+    let env = two_runs();
+    let lock = env.run_dir("it").join("lock");
+    std::fs::remove_file(&lock).unwrap();
+    symlink(env.path("elsewhere"), &lock).unwrap();
+    assert_refused(&env.run(&["emit", "--run", "it", "x"]));
+    assert!(!env.exists("elsewhere"));
+}
+
+#[test]
+fn a_run_folder_that_is_a_symbolic_link_is_not_followed() {
+    let env = two_runs();
+    std::fs::create_dir(env.path("elsewhere")).unwrap();
+    symlink(env.path("elsewhere"), env.run_dir("linked")).unwrap();
+    assert_refused(&env.run(&["emit", "--open", "--run", "linked", "x"]));
+    assert_eq!(std::fs::read_dir(env.path("elsewhere")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_jobs_folder_that_is_a_symbolic_link_is_not_followed() {
+    let env = two_runs();
+    std::fs::create_dir(env.path("elsewhere")).unwrap();
+    let jobs = env.run_dir("it").join("jobs");
+    std::fs::remove_dir_all(&jobs).unwrap();
+    symlink(env.path("elsewhere"), &jobs).unwrap();
+    let output = env.run(&["run", "--run", "it", "--", "touch", "ran"]);
+    assert_eq!(output.code, 125);
+    assert!(!env.exists("ran"));
+    assert_eq!(std::fs::read_dir(env.path("elsewhere")).unwrap().count(), 0);
+}
+
+#[test]
+fn files_and_folders_that_are_no_runs_are_passed_over() {
+    let env = two_runs();
+    env.write(".omne/var/runs/file", "x");
+    std::fs::create_dir(env.run_dir("empty")).unwrap();
+    std::fs::create_dir(env.run_dir(".hidden")).unwrap();
+    let output = env.ok(&["status", "--json"]);
+    assert_eq!(output.stdout().lines().count(), 2, "{}", output.stdout());
+}
+
+#[test]
+fn a_malformed_file_of_last_ids_heals() {
+    for content in [
+        "",
+        "garbage\n",
+        "01",
+        "\0\0\0\0",
+        "zzzzzzzzzzzzzzzzzzzzzzzzzz\n",
+    ] {
+        let env = two_runs();
+        env.write(".omne/var/.ulid-last", content);
+        env.ok(&["run", "--", "true"]);
+        env.ok(&["run", "--", "true"]);
+        assert_eq!(env.runs().len(), 4, "{content:?}");
+    }
+}
+
+#[test]
+fn a_run_without_a_lock_file_can_still_be_read() {
+    let env = two_runs();
+    std::fs::remove_file(env.run_dir("other").join("lock")).unwrap();
+    assert_eq!(env.status("other")["state"], "completed");
+}
+
+#[test]
+fn a_torn_last_line_is_repaired_by_the_next_writer_and_kept_aside() {
+    let env = two_runs();
+    let mut log = std::fs::read(env.log_path("it")).unwrap();
+    log.extend_from_slice(b"{\"v\":1,\"seq\":5,\"id\":\"01");
+    std::fs::write(env.log_path("it"), &log).unwrap();
+    env.ok(&["emit", "--run", "it", "after"]);
+    let types = env.types("it");
+    assert_eq!(types[types.len() - 2..], ["log_repaired", "note"]);
+    let aside = std::fs::read_dir(env.run_dir("it").join("quarantine")).unwrap();
+    let bytes: Vec<_> = aside
+        .map(|e| std::fs::read(e.unwrap().path()).unwrap())
+        .collect();
+    assert_eq!(bytes, [b"{\"v\":1,\"seq\":5,\"id\":\"01".to_vec()]);
+}
+
+#[test]
+fn a_run_folder_removed_under_a_writer_is_an_error_and_not_an_acknowledgement() {
+    let env = two_runs();
+    let mut emit = env.spawn(&["emit", "--run", "it", "--lines", "--ack"]);
+    emit.write(b"one\n");
+    emit.read_line();
+    std::fs::remove_dir_all(env.run_dir("it")).unwrap();
+    emit.write(b"two\n");
+    let output = emit.end();
+    assert_eq!((output.code, output.stdout()), (3, String::new()));
+    assert!(
+        output.stderr().starts_with("error: "),
+        "{}",
+        output.stderr()
+    );
+}
+
+#[test]
+fn a_job_goes_on_when_its_run_folder_is_removed() {
+    let env = two_runs();
+    let mut job = env.spawn(&[
+        "run",
+        "--run",
+        "third",
+        "--",
+        "sh",
+        "-c",
+        "echo a; cat; exit 7",
+    ]);
+    job.read(2);
+    std::fs::remove_dir_all(env.run_dir("third")).unwrap();
+    job.write(b"b");
+    let output = job.end();
+    assert_eq!((output.code, output.stdout()), (7, "b".to_owned()));
+    assert!(output.stderr().contains("runlog: "), "{}", output.stderr());
+}

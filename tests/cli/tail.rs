@@ -1,0 +1,284 @@
+//! `runlog tail`: the last events, what the jobs printed, and how it follows.
+
+use insta::assert_snapshot;
+use rustix::process::Signal;
+
+use crate::checks::{self, snapshot};
+use crate::env::{Background, Output, TestEnv, wait_until};
+
+/// `tail` of the run `it` with these arguments.
+fn tail(env: &TestEnv, args: &[&str]) -> Output {
+    let args: Vec<_> = ["tail", "it"].iter().chain(args).copied().collect();
+    env.run(&args)
+}
+
+/// The `seq` of the events that `tail --json` with these arguments prints.
+fn seqs(env: &TestEnv, args: &[&str]) -> Vec<u64> {
+    let args: Vec<_> = ["--json"].iter().chain(args).copied().collect();
+    let output = tail(env, &args);
+    assert_eq!((output.code, output.stderr()), (0, String::new()));
+    let lines = output.stdout();
+    let seq = |line: &str| checks::event(line.as_bytes())["seq"].as_u64().unwrap();
+    lines.lines().map(seq).collect()
+}
+
+/// The run `it` with twelve events: a job that failed, and six notes.
+fn with_events() -> TestEnv {
+    let env = TestEnv::new();
+    env.run(&[
+        "run",
+        "-q",
+        "--run",
+        "it",
+        "--",
+        "sh",
+        "-c",
+        "echo out; exit 3",
+    ]);
+    env.run_with(&["emit", "--run", "it", "--lines"], b"1\n2\n3\n4\n5\n6\n");
+    env.ok(&["run", "--run", "it", "--close"]);
+    assert_eq!(env.events("it").len(), 12);
+    env
+}
+
+#[test]
+fn events_for_people() {
+    let env = with_events();
+    assert_snapshot!(snapshot(&env, &tail(&env, &["-n", "all"])), @"
+    exit 0
+    -- stdout
+    [TIME]  0  run opened  it
+    [TIME]  1  ○ submitted  sh  sh -c echo out; exit 3
+    [TIME]  2  ○ validated  sh  /usr/bin/sh
+    [TIME]  3  ▶ started  sh  pid [PID]
+    [TIME]  4  ✗ failed  sh  it exited with code 3  [DURATION]  [DURATION] CPU  [SIZE] peak RSS
+    [TIME]  5  note  line  1
+    [TIME]  6  note  line  2
+    [TIME]  7  note  line  3
+    [TIME]  8  note  line  4
+    [TIME]  9  note  line  5
+    [TIME]  10  note  line  6
+    [TIME]  11  run closed  1 jobs  1 failed  [DURATION]
+    ");
+}
+
+#[test]
+fn the_last_ten_are_shown() {
+    assert_eq!(seqs(&with_events(), &[]), (2..12).collect::<Vec<_>>());
+}
+
+#[test]
+fn so_many_are_shown_as_asked_for() {
+    let env = with_events();
+    assert_eq!(seqs(&env, &["-n", "1"]), [11]);
+    assert_eq!(seqs(&env, &["-n", "0"]), [0; 0]);
+    assert_eq!(seqs(&env, &["-n", "100"]).len(), 12);
+    assert_eq!(seqs(&env, &["-n", "all"]).len(), 12);
+}
+
+#[test]
+fn json_is_the_log_byte_for_byte() {
+    let env = with_events();
+    let output = tail(&env, &["--json", "-n", "all"]);
+    assert!(output.stdout == std::fs::read(env.log_path("it")).unwrap());
+}
+
+#[test]
+fn the_newest_run_is_shown_where_none_is_named() {
+    let env = with_events();
+    let named = tail(&env, &["--json"]).stdout;
+    assert!(env.ok(&["tail", "--json"]).stdout == named);
+    assert!(env.ok(&["tail", "--json", "i"]).stdout == named);
+}
+
+#[test]
+fn events_are_chosen_by_type() {
+    let env = with_events();
+    assert_eq!(seqs(&env, &["--type", "note", "-n", "2"]), [9, 10]);
+    assert_eq!(seqs(&env, &["--type", "job_failed"]), [4]);
+    assert_eq!(
+        seqs(&env, &["--type", "run_opened", "--type", "run_closed"]),
+        [0, 11]
+    );
+}
+
+#[test]
+fn events_are_chosen_by_job() {
+    let env = with_events();
+    assert_eq!(seqs(&env, &["--job", "sh"]), [1, 2, 3, 4]);
+    assert_eq!(seqs(&env, &["--job", "other"]), [0; 0]);
+}
+
+#[test]
+fn events_are_chosen_by_time() {
+    let env = with_events();
+    let ts = env.events("it")[5]["ts"].as_str().unwrap().to_owned();
+    assert_eq!(seqs(&env, &["--since", &ts])[0], 5);
+    let until = seqs(&env, &["--until", &ts, "-n", "all"]);
+    assert!(until.contains(&5) && !until.contains(&11), "{until:?}");
+    assert_eq!(seqs(&env, &["--since", "2100-01-01"]), [0; 0]);
+}
+
+#[test]
+fn the_output_of_a_job_byte_for_byte() {
+    let env = TestEnv::new();
+    env.ok(&[
+        "run",
+        "-q",
+        "--run",
+        "it",
+        "--",
+        "printf",
+        "a\\0b\\377\\nlast",
+    ]);
+    assert_eq!(tail(&env, &["--output"]).stdout, b"a\0b\xff\nlast");
+}
+
+#[test]
+fn one_stream_of_the_output() {
+    let env = TestEnv::new();
+    let script = "echo out; echo err >&2; echo more";
+    env.ok(&["run", "-q", "--run", "it", "--", "sh", "-c", script]);
+    assert_eq!(
+        tail(&env, &["--output", "--stream", "stdout"]).stdout(),
+        "out\nmore\n"
+    );
+    assert_eq!(
+        tail(&env, &["--output", "--stream", "stderr"]).stdout(),
+        "err\n"
+    );
+}
+
+#[test]
+fn the_last_lines_of_the_output() {
+    let env = TestEnv::new();
+    env.ok(&["run", "-q", "--run", "it", "--", "seq", "1", "100000"]);
+    assert_eq!(
+        tail(&env, &["--output", "-n", "2"]).stdout(),
+        "99999\n100000\n"
+    );
+    assert_eq!(tail(&env, &["--output"]).stdout().lines().count(), 100_000);
+}
+
+#[test]
+fn the_output_of_one_of_several_jobs() {
+    let env = TestEnv::new();
+    for job in ["one", "two"] {
+        env.ok(&["run", "-q", "--run", "it", "--job", job, "--", "echo", job]);
+    }
+    assert_eq!(tail(&env, &["--output", "--job", "two"]).stdout(), "two\n");
+}
+
+#[test]
+fn following_shows_what_comes_and_ends_with_the_run() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "it", "begin"]);
+    let mut follower = env.spawn(&["tail", "it", "-f", "--json", "-n", "all"]);
+    follower.read_line();
+    follower.read_line();
+    for name in ["one", "two"] {
+        env.ok(&["emit", "--run", "it", name]);
+        assert_eq!(checks::event(&follower.read_line())["name"], name);
+    }
+    assert!(!follower.has_ended());
+    env.ok(&["run", "--run", "it", "--close"]);
+    let output = follower.end();
+    assert_eq!(output.code, 0);
+    assert_eq!(checks::events(&output.stdout)[0]["type"], "run_closed");
+}
+
+#[test]
+fn following_misses_nothing_of_a_busy_writer() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "it", "begin"]);
+    let follower = Background::new(
+        env.command(&["tail", "it", "-f", "--json", "-n", "all"])
+            .stdin(std::process::Stdio::null()),
+    );
+    let lines: String = (0..3000).map(|n| format!("{n}\n")).collect();
+    env.run_with(&["emit", "--run", "it", "--lines"], lines.as_bytes());
+    env.ok(&["run", "--run", "it", "--close"]);
+    let output = follower.end();
+    assert!(output.stdout == std::fs::read(env.log_path("it")).unwrap());
+}
+
+#[test]
+fn following_ends_when_the_run_is_lost() {
+    let env = TestEnv::new();
+    let job = env.spawn(&["run", "--run", "it", "--", "cat"]);
+    env.wait_for("job_started");
+    let mut follower = env.spawn(&["tail", "it", "-f", "--json"]);
+    follower.read_line();
+    job.kill();
+    wait_until("the end of tail -f", || follower.has_ended());
+}
+
+#[test]
+fn following_the_output_shows_it_as_it_comes() {
+    let env = TestEnv::new();
+    let mut job = env.spawn(&["run", "--run", "it", "--close", "--", "cat"]);
+    env.wait_for("job_started");
+    let mut follower = env.spawn(&["tail", "it", "-f", "--output"]);
+    for text in ["one", "two"] {
+        job.write(format!("{text}\n").as_bytes());
+        assert_eq!(follower.read_line(), text.as_bytes());
+    }
+    assert_eq!(job.end().code, 0);
+    assert_eq!(follower.end().code, 0);
+}
+
+#[test]
+fn following_is_ended_by_a_signal() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "it", "begin"]);
+    let mut follower = env.spawn(&["tail", "it", "-f", "--json"]);
+    follower.read_line();
+    follower.signal(Signal::INT);
+    wait_until("the end of tail -f", || follower.has_ended());
+}
+
+#[test]
+fn a_closed_stdout_is_a_quiet_end() {
+    let env = with_events();
+    let output = env.sh(r#"{ "$RUNLOG" tail it --json -n all; echo $? >code; } | true"#);
+    assert_eq!(output.stderr(), "");
+    assert_eq!(std::fs::read_to_string(env.path("code")).unwrap(), "0\n");
+}
+
+#[test]
+fn damage_is_named_passed_over_and_gives_5() {
+    let env = with_events();
+    let log = std::fs::read_to_string(env.log_path("it")).unwrap();
+    std::fs::write(
+        env.log_path("it"),
+        log.replacen("\"data\":3", "\"data\":8", 1),
+    )
+    .unwrap();
+    let output = tail(&env, &["-n", "5"]);
+    assert_snapshot!(snapshot(&env, &output), @"
+    exit 5
+    -- stdout
+    [TIME]  6  note  line  2
+    [TIME]  8  note  line  4
+    [TIME]  9  note  line  5
+    [TIME]  10  note  line  6
+    [TIME]  11  run closed  1 jobs  1 failed  [DURATION]
+    -- stderr
+    warning: [ROOT]/.omne/var/runs/it/events.jsonl:8:[OFFSET]: damaged line: its checksum does not match
+    ");
+}
+
+#[test]
+fn an_unknown_run_gives_3() {
+    let env = with_events();
+    assert_eq!(env.run(&["tail", "nope"]).code, 3);
+}
+
+#[test]
+fn control_characters_do_not_reach_a_terminal() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "it", "a\x1b[31mb\nc"]);
+    let output = tail(&env, &[]);
+    assert!(!output.stdout.contains(&0x1b), "{}", output.stdout());
+    assert_eq!(output.stdout().lines().count(), 2, "{}", output.stdout());
+}
