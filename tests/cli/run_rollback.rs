@@ -120,7 +120,7 @@ fn a_rollback_runs_after_a_timeout() {
 }
 
 #[test]
-fn a_rollback_knows_the_run_and_its_output_is_captured() {
+fn a_rollback_knows_the_run_and_its_output_is_captured_and_goes_to_stderr() {
     let env = TestEnv::new();
     let output = env.run(&[
         "run",
@@ -130,6 +130,8 @@ fn a_rollback_knows_the_run_and_its_output_is_captured() {
         "false",
     ]);
     let run = env.only_run();
-    assert_eq!(output.stdout(), format!("{run}\n"));
+    // What is on stdout is the job's alone.
+    let stderr = format!("run_id={run}\n{run}\n");
+    assert_eq!((output.stdout(), output.stderr()), (String::new(), stderr));
     assert_eq!(env.captured(&run, "false"), format!("{run}\n").as_bytes());
 }
