@@ -241,8 +241,8 @@ fn latest_of_no_run_gives_3() {
     assert_snapshot!(status(&env, &["latest"]), @"
     exit 3
     -- stderr
-    error: no run latest
-    hint: `runlog status` lists the runs
+    error: [ROOT] has no run yet
+    hint: `runlog run -- COMMAND` makes one
     ");
 }
 

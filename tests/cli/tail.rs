@@ -48,7 +48,7 @@ fn events_for_people() {
     exit 0
     -- stdout
     [TIME]  0  run opened  it
-    [TIME]  1  ○ submitted  sh  sh -c echo out; exit 3
+    [TIME]  1  ○ submitted  sh  sh -c 'echo out; exit 3'
     [TIME]  2  ○ validated  sh  /usr/bin/sh
     [TIME]  3  ▶ started  sh  pid [PID]
     [TIME]  4  ✗ failed  sh  it exited with code 3  [DURATION]  [DURATION] CPU  [SIZE] peak RSS
