@@ -87,3 +87,9 @@ pub(crate) fn normal(env: &TestEnv, text: &str) -> String {
     }
     text
 }
+
+/// One line for each number.
+pub(crate) fn numbered(numbers: std::ops::Range<usize>, line: impl Fn(usize) -> String) -> String {
+    let lines: Vec<_> = numbers.map(line).collect();
+    lines.join("\n") + "\n"
+}

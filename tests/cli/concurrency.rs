@@ -14,9 +14,7 @@ const EACH: usize = 500;
 
 /// `emit --lines --ack` to the run `it`, fed from a file.
 fn writer(env: &TestEnv, who: usize, lines: usize) -> Background {
-    let text: String = (0..lines)
-        .map(|n| format!("{{\"who\":{who},\"n\":{n}}}\n"))
-        .collect();
+    let text = checks::numbered(0..lines, |n| format!("{{\"who\":{who},\"n\":{n}}}"));
     let path = env.write(&format!("lines{who}"), text);
     let mut command = env.command(&["emit", "--open", "--run", "it", "--lines", "--ack"]);
     Background::new(command.stdin(Stdio::from(std::fs::File::open(path).unwrap())))

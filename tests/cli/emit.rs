@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use crate::checks::{self, snapshot};
+use crate::checks::snapshot;
 use crate::env::{TestEnv, finish};
 
 /// The open run `it`, which has an event already.
@@ -28,15 +28,6 @@ fn data_of(args: &[&str]) -> Value {
         .collect();
     env.ok(&args);
     last(&env)["data"].clone()
-}
-
-/// The data of all notes that these lines make.
-fn data_of_lines(lines: &[u8]) -> Vec<Value> {
-    let env = opened();
-    let output = env.run_with(&["emit", "--run", "it", "--lines"], lines);
-    assert_eq!((output.code, output.stderr()), (0, String::new()));
-    let mut notes = env.events_of("it", "note");
-    notes.drain(1..).map(|note| note["data"].clone()).collect()
 }
 
 #[test]
@@ -127,100 +118,6 @@ fn data_that_cannot_be_stored_is_refused_and_nothing_is_made() {
 fn a_depth_of_100_is_stored() {
     let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
     assert_eq!(data_of(&["--data", &deep]).to_string(), deep);
-}
-
-#[test]
-fn lines_of_json_are_stored_as_they_are() {
-    let lines = b"{\"a\":1}\n[2]\n3\n\"four\"\nnull\n";
-    assert_eq!(
-        data_of_lines(lines),
-        [
-            json!({"a": 1}),
-            json!([2]),
-            json!(3),
-            json!("four"),
-            json!(null)
-        ]
-    );
-}
-
-#[test]
-fn other_lines_are_stored_as_text() {
-    let lines = b"plain\n{broken\n\nlast without newline";
-    let expected = ["plain", "{broken", "", "last without newline"].map(|t| json!({"text": t}));
-    assert_eq!(data_of_lines(lines), expected);
-}
-
-#[test]
-fn lines_that_are_not_utf8_are_stored_in_base64() {
-    assert_eq!(data_of_lines(b"\xff\xfe\n"), [json!({"text_b64": "//4="})]);
-}
-
-#[test]
-fn no_lines_make_no_notes() {
-    assert_eq!(data_of_lines(b""), [json!(null); 0]);
-}
-
-#[test]
-fn a_line_that_is_refused_is_an_error_and_the_rest_goes_on() {
-    let env = opened();
-    let mut lines = b"one\n\"a\\u0000b\"\n".to_vec();
-    lines.resize(lines.len() + (2 << 20), b'x');
-    lines.extend_from_slice(b"\nfour\n");
-    let output = env.run_with(&["emit", "--run", "it", "--lines"], &lines);
-    assert_eq!(output.code, 1);
-    let stderr = output.stderr();
-    let errors: Vec<_> = stderr
-        .lines()
-        .filter_map(|l| l.split(": ").nth(1))
-        .collect();
-    assert_eq!(errors, ["line 2", "line 3"], "{stderr}");
-    let notes = env.events_of("it", "note");
-    let texts: Vec<_> = notes
-        .iter()
-        .filter_map(|n| n["data"]["text"].as_str())
-        .collect();
-    assert_eq!(texts, ["one", "four"]);
-}
-
-#[test]
-fn a_line_may_be_almost_a_mebibyte() {
-    let line = vec![b'x'; (1 << 20) - 2048];
-    let data = data_of_lines(&line);
-    assert_eq!(data[0]["text"].as_str().unwrap().len(), line.len());
-}
-
-#[test]
-fn ack_prints_the_bytes_that_are_stored() {
-    let env = opened();
-    let output = env.run_with(
-        &["emit", "--run", "it", "--lines", "--ack"],
-        b"a\nb\n{\"c\":1}\n",
-    );
-    let log = std::fs::read_to_string(env.log_path("it")).unwrap();
-    assert_eq!(checks::events(&output.stdout).len(), 3);
-    assert!(log.ends_with(&output.stdout()));
-}
-
-#[test]
-fn ack_comes_while_stdin_is_still_open() {
-    let env = opened();
-    let mut emit = env.spawn(&["emit", "--run", "it", "--lines", "--ack"]);
-    for _ in 0..3 {
-        emit.write(b"ping\n");
-        let line = emit.read_line();
-        assert_eq!(checks::event(&line)["data"]["text"], "ping");
-        assert_eq!(env.events("it").last().unwrap(), &checks::event(&line));
-    }
-    emit.write(b"unfinished");
-    assert_eq!(emit.end().stdout().lines().count(), 1);
-}
-
-#[test]
-fn lines_may_be_given_a_name() {
-    let env = opened();
-    env.run_with(&["emit", "--run", "it", "metric", "--lines"], b"1\n");
-    assert_eq!(last(&env)["name"], "metric");
 }
 
 #[test]

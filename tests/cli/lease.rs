@@ -1,5 +1,6 @@
 //! `running` and `lost` are told by the lease, never guessed.
 
+use std::fmt::Write as _;
 use std::os::unix::process::CommandExt as _;
 
 use insta::assert_snapshot;
@@ -121,10 +122,8 @@ fn another_process_with_the_same_pid_is_not_taken_for_the_job() {
             &format!(r#""attempt":1,"pid":{own}"#),
         );
         let body = &line[..line.len() - 18];
-        forged += &format!(
-            "{body},\"crc\":\"{:08x}\"}}\n",
-            crc32c::crc32c(body.as_bytes())
-        );
+        let crc = crc32c::crc32c(body.as_bytes());
+        writeln!(forged, "{body},\"crc\":\"{crc:08x}\"}}").unwrap();
     }
     assert!(forged.contains(&own));
     std::fs::write(&path, forged).unwrap();

@@ -5,7 +5,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stderr,
@@ -14,21 +13,27 @@
 
 mod checks;
 mod env;
+mod process;
 
 mod bad_input;
+mod bad_volume;
 mod concurrency;
 mod emit;
+mod emit_lines;
 mod faults;
 mod help;
 mod lease;
 mod odd_files;
 mod run_exit_codes;
+mod run_guards;
 mod run_limits;
 mod run_output;
 mod run_redact;
+mod run_rollback;
 mod run_shared;
 mod run_signals;
 mod run_stages;
 mod status;
+mod status_select;
 mod status_wait;
 mod tail;

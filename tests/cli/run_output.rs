@@ -102,7 +102,7 @@ fn the_order_within_a_stream_is_kept() {
         from = end;
     }
     assert_eq!(from, all.len());
-    let expected: String = (0..2000).map(|i| format!("{i}\n")).collect();
+    let expected = crate::checks::numbered(0..2000, |i| i.to_string());
     assert!(stdout == expected.as_bytes());
 }
 

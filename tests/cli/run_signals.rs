@@ -26,7 +26,7 @@ fn each_signal_reaches_the_job_once() {
         (Signal::USR2, "USR2"),
     ] {
         job.signal(signal);
-        expected += &format!("{name}\n");
+        expected.extend([name, "\n"]);
         let got = || std::fs::read_to_string(env.path("got")).unwrap_or_default();
         wait_until(name, || got().len() >= expected.len());
         assert_eq!(got(), expected);

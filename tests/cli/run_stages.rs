@@ -242,55 +242,6 @@ fn arguments_that_are_not_utf8_are_passed_on_and_kept() {
 }
 
 #[test]
-fn a_guard_on_the_disk_that_does_not_hold_keeps_the_job_from_starting() {
-    let env = TestEnv::new();
-    let output = env.run(&["run", "--require-free-disk", "999T", "--", "touch", "ran"]);
-    assert_eq!(output.code, 125);
-    assert!(output.stderr().contains("error: "), "{}", output.stderr());
-    let failed = env.event("job_failed");
-    assert_eq!(failed["error"]["kind"], "resource_limit");
-    let types = env.types(&env.only_run());
-    assert_eq!(
-        types,
-        ["run_opened", "job_submitted", "job_failed", "run_closed"]
-    );
-    assert!(!env.exists("ran"));
-}
-
-#[test]
-fn a_guard_on_memory_that_does_not_hold_keeps_the_job_from_starting() {
-    let env = TestEnv::new();
-    let output = env.run(&["run", "--require-free-mem", "999T", "--", "true"]);
-    assert_eq!(output.code, 125);
-    assert_eq!(env.event("job_failed")["error"]["kind"], "resource_limit");
-}
-
-#[test]
-fn a_guard_on_the_load_is_held_against_the_load() {
-    let env = TestEnv::new();
-    let output = env.run(&["run", "--max-load", "0", "--", "true"]);
-    let load = &env.event("job_submitted")["telemetry_before"]["load_1m"];
-    let expected = if load.as_f64().unwrap() > 0.0 { 125 } else { 0 };
-    assert_eq!(output.code, expected, "load {load}");
-}
-
-#[test]
-fn guards_that_hold_let_the_job_start() {
-    let env = TestEnv::new();
-    env.ok(&[
-        "run",
-        "--require-free-disk",
-        "1K",
-        "--require-free-mem",
-        "1K",
-        "--max-load",
-        "100000",
-        "--",
-        "true",
-    ]);
-}
-
-#[test]
 fn samples_are_taken_while_the_job_runs() {
     let env = TestEnv::new();
     let job = env.spawn(&["run", "--sample", "10ms", "--", "cat"]);

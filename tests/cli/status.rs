@@ -4,23 +4,12 @@ use insta::assert_snapshot;
 use serde_json::Value;
 
 use crate::checks::snapshot;
-use crate::env::{Background, TestEnv, finish};
+use crate::env::{Background, TestEnv};
 
 /// `status` with these arguments, as a snapshot.
 fn status(env: &TestEnv, args: &[&str]) -> String {
     let args: Vec<_> = ["status"].iter().chain(args).copied().collect();
     snapshot(env, &env.run(&args))
-}
-
-/// The ids of the runs that `status --json` with these arguments lists.
-fn listed(env: &TestEnv, args: &[&str]) -> Vec<String> {
-    let args: Vec<_> = ["status", "--json"].iter().chain(args).copied().collect();
-    let stdout = env.ok(&args).stdout();
-    let id = |line: &str| {
-        let run: Value = serde_json::from_str(line).unwrap();
-        run["run_id"].as_str().unwrap().to_owned()
-    };
-    stdout.lines().map(id).collect()
 }
 
 /// Three runs in this order: `one` is completed, `two` failed, `three` is open.
@@ -63,12 +52,13 @@ fn a_run_that_completed_in_detail() {
     name  nightly
     state  ✓ completed
     because  the run is closed and no job failed
-    opened  [TIME] on [HOST]
-    closed  [TIME] (after [DURATION])
+    opened  [TIME] +00:00 on [HOST]
+    closed  [TIME] +00:00 (after [DURATION])
     log  6 events, [SIZE]
+    folder  [ROOT]/.omne/var/runs/nightly-[ULID]
 
      JOB  STAGE  EXIT  DURATION  CPU  PEAK RSS  COMMAND
-     sh  ✓ completed  0  [DURATION]  [DURATION]  [SIZE]  sh -c 'exit 0'
+     nightly  ✓ completed  0  [DURATION]  [DURATION]  [SIZE]  sh -c 'exit 0'
     ");
 }
 
@@ -90,10 +80,11 @@ fn a_run_that_failed_in_detail() {
     run  sh-[ULID]
     name  sh
     state  ✗ failed
-    because  the run is closed and 1 of 1 jobs failed
-    opened  [TIME] on [HOST]
-    closed  [TIME] (after [DURATION])
+    because  the run is closed and job sh failed: SIGTERM ended it
+    opened  [TIME] +00:00 on [HOST]
+    closed  [TIME] +00:00 (after [DURATION])
     log  8 events, [SIZE]
+    folder  [ROOT]/.omne/var/runs/sh-[ULID]
 
      JOB  STAGE  EXIT  DURATION  CPU  PEAK RSS  COMMAND
      sh  ↩ rolled_back  SIGTERM  [DURATION]  [DURATION]  [SIZE]  sh -c 'kill -TERM $$'
@@ -125,8 +116,9 @@ fn a_run_with_several_jobs_in_detail() {
     name  it
     state  ▶ running
     because  the supervisor of job cat holds its lease
-    opened  [TIME] on [HOST]
+    opened  [TIME] +00:00 on [HOST]
     log  14 events, [SIZE]
+    folder  [ROOT]/.omne/var/runs/it
 
      JOB  STAGE  EXIT  DURATION  CPU  PEAK RSS  COMMAND
      cat  ▶ started  [DURATION]…  cat
@@ -195,16 +187,6 @@ fn json_has_the_same_keys_in_every_state() {
 }
 
 #[test]
-fn json_is_one_line_a_run_and_the_same_for_one_as_for_all() {
-    let env = TestEnv::new();
-    three_runs(&env);
-    let all = env.ok(&["status", "--json"]).stdout();
-    let of = |run: &&str| env.ok(&["status", "--json", run]).stdout();
-    let each: String = ["one", "two", "three"].iter().map(of).collect();
-    assert_eq!(all, each);
-}
-
-#[test]
 fn the_bytes_and_events_are_those_of_the_log() {
     let env = TestEnv::new();
     env.ok(&["run", "--run", "it", "--", "true"]);
@@ -217,86 +199,6 @@ fn the_bytes_and_events_are_those_of_the_log() {
 }
 
 #[test]
-fn runs_are_chosen_by_state() {
-    let env = TestEnv::new();
-    three_runs(&env);
-    assert_eq!(listed(&env, &["--state", "failed"]), ["two"]);
-    assert_eq!(
-        listed(&env, &["--state", "completed", "--state", "open"]),
-        ["one", "three"]
-    );
-    assert_eq!(listed(&env, &["--state", "lost"]), [""; 0]);
-}
-
-#[test]
-fn runs_are_chosen_by_name() {
-    let env = TestEnv::new();
-    three_runs(&env);
-    assert_eq!(listed(&env, &["--name", "tests"]), ["two"]);
-}
-
-#[test]
-fn the_newest_n_are_shown() {
-    let env = TestEnv::new();
-    three_runs(&env);
-    assert_eq!(listed(&env, &["-n", "2"]), ["two", "three"]);
-    assert_eq!(listed(&env, &["-n", "0"]), [""; 0]);
-    assert_eq!(listed(&env, &["-n", "9"]).len(), 3);
-    assert_eq!(listed(&env, &["-n", "1", "--state", "completed"]), ["one"]);
-}
-
-#[test]
-fn runs_are_chosen_by_their_age() {
-    let env = TestEnv::new();
-    three_runs(&env);
-    let opened = env.status("two")["opened_ts"].as_str().unwrap().to_owned();
-    assert_eq!(listed(&env, &["--since", &opened]), ["two", "three"]);
-    assert_eq!(listed(&env, &["--since", "1h"]).len(), 3);
-    assert_eq!(listed(&env, &["--since", "2100-01-01"]), [""; 0]);
-}
-
-#[test]
-fn an_empty_answer_is_fine() {
-    let env = TestEnv::new();
-    env.ok(&["run", "--", "true"]);
-    let output = env.ok(&["status", "--state", "lost"]);
-    assert_eq!(
-        (output.stdout(), output.stderr()),
-        (String::new(), String::new())
-    );
-}
-
-#[test]
-fn an_unknown_state_is_refused() {
-    let env = TestEnv::new();
-    let output = env.run(&["status", "--state", "sleeping"]);
-    assert_eq!(output.code, 2);
-    assert!(
-        output
-            .stderr()
-            .contains("completed, failed, running, lost, unknown, open")
-    );
-}
-
-#[test]
-fn a_run_is_named_by_a_unique_prefix() {
-    let env = TestEnv::new();
-    three_runs(&env);
-    for (name, run) in [("o", "one"), ("tw", "two"), ("three", "three")] {
-        assert_eq!(listed(&env, &[name]), [run]);
-    }
-}
-
-#[test]
-fn an_exact_id_wins_over_a_longer_one() {
-    let env = TestEnv::new();
-    for run in ["a", "a-b"] {
-        env.ok(&["emit", "--open", "--run", run, "x"]);
-    }
-    assert_eq!(listed(&env, &["a"]), ["a"]);
-}
-
-#[test]
 fn an_ambiguous_prefix_is_refused() {
     let env = TestEnv::new();
     three_runs(&env);
@@ -306,15 +208,6 @@ fn an_ambiguous_prefix_is_refused() {
     error: t is not one run: three, two
     hint: give more characters of the id, or all of them
     ");
-}
-
-#[test]
-fn latest_is_the_run_that_began_last() {
-    let env = TestEnv::new();
-    env.ok(&["emit", "--open", "--run", "z-old", "x"]);
-    env.ok(&["emit", "--open", "--run", "a-new", "x"]);
-    env.ok(&["emit", "--run", "z-old", "x"]);
-    assert_eq!(listed(&env, &["latest"]), ["a-new"]);
 }
 
 #[test]
@@ -348,36 +241,9 @@ fn latest_of_no_run_gives_3() {
     assert_snapshot!(status(&env, &["latest"]), @"
     exit 3
     -- stderr
-    error: no run latest
-    hint: `runlog status` lists the runs
+    error: [ROOT] has no run yet
+    hint: `runlog run -- COMMAND` makes one
     ");
-}
-
-#[test]
-fn a_volume_is_found_from_a_folder_below() {
-    let env = TestEnv::new();
-    three_runs(&env);
-    let output = env.sh(r#"mkdir -p a/b && cd a/b && "$RUNLOG" status --json one"#);
-    assert_eq!(output.code, 0);
-}
-
-#[test]
-fn a_volume_is_named_by_option_or_variable() {
-    let env = TestEnv::new();
-    three_runs(&env);
-    let script =
-        r#"cd / && "$RUNLOG" status -C "$V" one && RUNLOG_VOLUME="$V" "$RUNLOG" status one"#;
-    let output = finish(env.program("sh").args(["-c", script]).env("V", env.root()));
-    assert_eq!(output.code, 0, "{}", output.stderr());
-}
-
-#[test]
-fn a_closed_stdout_is_a_quiet_end() {
-    let env = TestEnv::new();
-    three_runs(&env);
-    let output = env.sh(r#"{ "$RUNLOG" status --json; echo $? >code; } | true"#);
-    assert_eq!(output.stderr(), "");
-    assert_eq!(std::fs::read_to_string(env.path("code")).unwrap(), "0\n");
 }
 
 /// A run whose first event is damaged in the log.
@@ -399,9 +265,10 @@ fn a_damaged_line_is_named_and_its_neighbours_are_read() {
     name
     state  ○ open
     because  the run is not closed, and no job is live
-    opened  [TIME]
+    opened  [TIME] +00:00
     log  2 events, [SIZE]
-    damage  1 places passed over
+    folder  [ROOT]/.omne/var/runs/it
+    damage  1 place passed over
     -- stderr
     warning: [ROOT]/.omne/var/runs/it/events.jsonl:1:[OFFSET]: damaged line: its checksum does not match
     ");

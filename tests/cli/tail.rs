@@ -48,7 +48,7 @@ fn events_for_people() {
     exit 0
     -- stdout
     [TIME]  0  run opened  it
-    [TIME]  1  ○ submitted  sh  sh -c echo out; exit 3
+    [TIME]  1  ○ submitted  sh  sh -c 'echo out; exit 3'
     [TIME]  2  ○ validated  sh  /usr/bin/sh
     [TIME]  3  ▶ started  sh  pid [PID]
     [TIME]  4  ✗ failed  sh  it exited with code 3  [DURATION]  [DURATION] CPU  [SIZE] peak RSS
@@ -58,7 +58,7 @@ fn events_for_people() {
     [TIME]  8  note  line  4
     [TIME]  9  note  line  5
     [TIME]  10  note  line  6
-    [TIME]  11  run closed  1 jobs  1 failed  [DURATION]
+    [TIME]  11  run closed  1 job  1 failed  [DURATION]
     ");
 }
 
@@ -195,7 +195,7 @@ fn following_misses_nothing_of_a_busy_writer() {
         env.command(&["tail", "it", "-f", "--json", "-n", "all"])
             .stdin(std::process::Stdio::null()),
     );
-    let lines: String = (0..3000).map(|n| format!("{n}\n")).collect();
+    let lines = checks::numbered(0..3000, |n| n.to_string());
     env.run_with(&["emit", "--run", "it", "--lines"], lines.as_bytes());
     env.ok(&["run", "--run", "it", "--close"]);
     let output = follower.end();
@@ -262,7 +262,7 @@ fn damage_is_named_passed_over_and_gives_5() {
     [TIME]  8  note  line  4
     [TIME]  9  note  line  5
     [TIME]  10  note  line  6
-    [TIME]  11  run closed  1 jobs  1 failed  [DURATION]
+    [TIME]  11  run closed  1 job  1 failed  [DURATION]
     -- stderr
     warning: [ROOT]/.omne/var/runs/it/events.jsonl:8:[OFFSET]: damaged line: its checksum does not match
     ");

@@ -1,0 +1,179 @@
+//! Volumes that cannot be used: one clear line, a hint, and nothing is made.
+
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+
+use insta::assert_snapshot;
+
+use crate::checks::snapshot;
+use crate::env::{Output, TestEnv, finish};
+
+/// Asserts that there is exactly one line `error: …`, the first one.
+#[track_caller]
+fn assert_one_error(output: &Output) {
+    let stderr = output.stderr();
+    let errors = stderr.lines().filter(|l| l.starts_with("error: ")).count();
+    assert!(errors == 1 && stderr.starts_with("error: "), "{stderr:?}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    assert_eq!(output.stdout(), "");
+}
+
+/// A volume that belongs to another user, and a folder below it; `None` where that
+/// cannot be made.
+fn foreign() -> Option<TestEnv> {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "it", "x"]);
+    std::fs::create_dir(env.path("sub")).unwrap();
+    if chown(env.path(".omne"), Some(12345), None).is_err() {
+        eprintln!("skipped: only root can give files away");
+        return None;
+    }
+    Some(env)
+}
+
+#[test]
+fn a_volume_that_is_a_file() {
+    let env = TestEnv::new();
+    env.write("file", "");
+    assert_snapshot!(snapshot(&env, &env.run(&["-C", "file", "status"])), @"
+    exit 3
+    -- stderr
+    error: file is not a folder
+    hint: name another folder with -C DIR
+    ");
+    let output = env.run(&["-C", "file", "run", "--", "touch", "ran"]);
+    assert_eq!(output.code, 125);
+    assert_one_error(&output);
+    assert!(!env.exists("ran"));
+}
+
+#[test]
+fn a_volume_that_is_missing() {
+    let env = TestEnv::new();
+    assert_snapshot!(snapshot(&env, &env.run(&["-C", "no/where", "status"])), @"
+    exit 3
+    -- stderr
+    error: cannot open no/where: No such file or directory (os error 2)
+    hint: check the path
+    ");
+    let output = env.run(&["-C", "no/where", "run", "--", "touch", "ran"]);
+    assert_eq!(output.code, 125);
+    assert_one_error(&output);
+    assert!(!env.exists("ran") && !env.exists("no"));
+}
+
+#[test]
+fn a_folder_that_is_no_volume() {
+    let env = TestEnv::new();
+    std::fs::create_dir(env.path("sub")).unwrap();
+    env.ok(&["run", "--", "true"]);
+    // The volume above is not meant.
+    assert_snapshot!(snapshot(&env, &env.run(&["-C", "sub", "status"])), @"
+    exit 3
+    -- stderr
+    error: sub is not a volume: it has no .omne folder
+    hint: `runlog run` makes one; or name one with -C DIR
+    ");
+    assert!(!env.exists("sub/.omne"));
+}
+
+#[test]
+fn a_read_only_volume() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "it", "x"]);
+    let script = r#"
+        mount --bind . . && mount -o remount,ro,bind . && cd "$PWD" || exit 99
+        "$RUNLOG" run -- touch /dev/null; echo "run $?"
+        "$RUNLOG" emit --run it x; echo "emit $?"
+        "$RUNLOG" status --json it >/dev/null; echo "status $?"
+    "#;
+    let output = finish(env.program("unshare").args(["-m", "sh", "-c", script]));
+    if output.code == 99 || output.stdout.is_empty() {
+        eprintln!("skipped: no mounts can be made here: {}", output.stderr());
+        return;
+    }
+    assert_snapshot!(snapshot(&env, &output), @"
+    exit 0
+    -- stdout
+    run 125
+    emit 7
+    status 0
+    -- stderr
+    error: cannot open [ROOT]/.omne/var/.ulid-last: Read-only file system (os error 30)
+    hint: name a folder on a writable file system with -C DIR
+    error: cannot open [ROOT]/.omne/var/runs/it/lock: Read-only file system (os error 30)
+    hint: name a folder on a writable file system with -C DIR
+    ");
+    assert_eq!(env.runs(), ["it"]);
+}
+
+#[test]
+fn a_read_only_folder_does_not_become_a_volume() {
+    let env = TestEnv::new();
+    let script = r#"
+        mount --bind . . && mount -o remount,ro,bind . && cd "$PWD" || exit 99
+        "$RUNLOG" run -- touch ran; echo "run $?"
+    "#;
+    let output = finish(env.program("unshare").args(["-m", "sh", "-c", script]));
+    if output.code == 99 || output.stdout.is_empty() {
+        eprintln!("skipped: no mounts can be made here: {}", output.stderr());
+        return;
+    }
+    assert_snapshot!(snapshot(&env, &output), @"
+    exit 0
+    -- stdout
+    run 125
+    -- stderr
+    error: cannot make the folder [ROOT]/.omne: Read-only file system (os error 30)
+    hint: name a folder on a writable file system with -C DIR
+    ");
+    assert!(!env.exists(".omne"));
+}
+
+#[test]
+fn a_folder_without_the_right_to_write() {
+    let env = TestEnv::new();
+    if rustix::process::geteuid().is_root() {
+        eprintln!("skipped: root may write everywhere");
+        return;
+    }
+    std::fs::set_permissions(env.root(), std::fs::Permissions::from_mode(0o555)).unwrap();
+    let output = env.run(&["run", "--", "true"]);
+    std::fs::set_permissions(env.root(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(output.code, 125);
+    assert_one_error(&output);
+}
+
+#[test]
+fn a_volume_of_another_user_is_not_taken_by_accident() {
+    let Some(env) = foreign() else { return };
+    let output = env.sh(r#"cd sub && "$RUNLOG" status"#);
+    assert_snapshot!(snapshot(&env, &output), @"
+    exit 3
+    -- stderr
+    error: [ROOT]/.omne belongs to another user (uid 12345)
+    hint: if you trust it, name its folder with -C DIR
+    ");
+    let output = env.sh(r#"cd sub && "$RUNLOG" run -- touch ran"#);
+    assert_eq!(output.code, 125);
+    assert_one_error(&output);
+    assert!(!env.exists("sub/ran") && !env.exists("sub/.omne"));
+    assert_eq!(env.runs(), ["it"]);
+}
+
+#[test]
+fn a_volume_of_another_user_is_fine_when_it_is_named() {
+    let Some(env) = foreign() else { return };
+    let output = env.sh(r#"cd sub && "$RUNLOG" -C .. status it && "$RUNLOG" -C .. run -- true"#);
+    assert_eq!(output.code, 0, "{}", output.stderr());
+}
+
+#[test]
+fn an_omne_that_is_a_symbolic_link_is_not_followed() {
+    let env = TestEnv::new();
+    std::fs::create_dir(env.path("elsewhere")).unwrap();
+    symlink(env.path("elsewhere"), env.path(".omne")).unwrap();
+    let output = env.run(&["run", "--", "touch", "ran"]);
+    assert_eq!(output.code, 125);
+    assert_one_error(&output);
+    assert!(!env.exists("ran") && !env.exists("elsewhere/var"));
+}

@@ -1,0 +1,137 @@
+//! `--rollback`: the command that makes up for a job that failed.
+
+use rustix::process::Signal;
+
+use crate::env::TestEnv;
+
+#[test]
+fn a_rollback_runs_when_the_job_fails_and_the_exit_code_stays_the_jobs() {
+    let env = TestEnv::new();
+    let output = env.run(&[
+        "run",
+        "--rollback",
+        "touch undone",
+        "--",
+        "sh",
+        "-c",
+        "exit 4",
+    ]);
+    assert_eq!(output.code, 4);
+    assert!(env.exists("undone"));
+    let types = env.types(&env.only_run());
+    assert_eq!(
+        types[4..],
+        [
+            "job_failed",
+            "job_rollback_started",
+            "job_rolled_back",
+            "run_closed"
+        ]
+    );
+    let rolled_back = env.event("job_rolled_back");
+    for key in ["telemetry_after", "process_after", "cost"] {
+        assert!(rolled_back[key].is_object(), "{key}: {rolled_back}");
+    }
+    assert!(rolled_back["error"].is_null(), "{rolled_back}");
+    assert_eq!(env.status("latest")["state"], "failed");
+}
+
+#[test]
+fn the_start_of_a_rollback_is_on_disk_before_it_runs() {
+    let env = TestEnv::new();
+    env.run(&[
+        "run",
+        "--rollback",
+        "cat .omne/var/runs/*/events.jsonl >seen",
+        "--",
+        "false",
+    ]);
+    let seen = crate::checks::events(&std::fs::read(env.path("seen")).unwrap());
+    assert_eq!(seen.last().unwrap()["type"], "job_rollback_started");
+}
+
+#[test]
+fn the_failure_of_a_rollback_is_recorded() {
+    let env = TestEnv::new();
+    let output = env.run(&["run", "--rollback", "exit 5", "--", "false"]);
+    assert_eq!(output.code, 1);
+    let rolled_back = env.event("job_rolled_back");
+    assert_eq!(rolled_back["exit_code"], 5);
+    assert_eq!(rolled_back["error"]["kind"], "exit");
+    let detail = env.ok(&["status", "latest"]).stdout();
+    assert!(detail.contains("rollback failed"), "{detail}");
+}
+
+#[test]
+fn a_rollback_does_not_run_when_the_job_completes() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--rollback", "touch undone", "--", "true"]);
+    assert!(!env.exists("undone"));
+}
+
+#[test]
+fn a_rollback_does_not_run_when_nothing_was_started() {
+    let env = TestEnv::new();
+    env.run(&["run", "--rollback", "touch undone", "--", "no-such-cmd"]);
+    assert!(!env.exists("undone"));
+}
+
+#[test]
+fn a_rollback_runs_once_after_the_last_attempt() {
+    let env = TestEnv::new();
+    env.run(&[
+        "run",
+        "--retries",
+        "2",
+        "--retry-delay",
+        "0",
+        "--rollback",
+        "echo x >>undone",
+        "--",
+        "false",
+    ]);
+    assert_eq!(std::fs::read(env.path("undone")).unwrap(), b"x\n");
+}
+
+#[test]
+fn a_rollback_runs_when_the_job_is_interrupted() {
+    let env = TestEnv::new();
+    let job = env.spawn(&["run", "--rollback", "touch undone", "--", "cat"]);
+    env.wait_for("job_started");
+    job.signal(Signal::INT);
+    assert_eq!(job.wait().code, 130);
+    assert!(env.exists("undone"));
+}
+
+#[test]
+fn a_rollback_runs_after_a_timeout() {
+    let env = TestEnv::new();
+    env.run(&[
+        "run",
+        "--timeout",
+        "50ms",
+        "--rollback",
+        "touch undone",
+        "--",
+        "sleep",
+        "60",
+    ]);
+    assert!(env.exists("undone"));
+}
+
+#[test]
+fn a_rollback_knows_the_run_and_its_output_is_captured_and_goes_to_stderr() {
+    let env = TestEnv::new();
+    let output = env.run(&[
+        "run",
+        "--rollback",
+        "echo \"$RUNLOG_RUN_ID\"",
+        "--",
+        "false",
+    ]);
+    let run = env.only_run();
+    // What is on stdout is the job's alone.
+    let stderr = format!("run_id={run}\n{run}\n");
+    assert_eq!((output.stdout(), output.stderr()), (String::new(), stderr));
+    assert_eq!(env.captured(&run, "false"), format!("{run}\n").as_bytes());
+}

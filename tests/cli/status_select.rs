@@ -1,0 +1,151 @@
+//! `runlog status`: which runs are shown, and how they are named.
+
+use serde_json::Value;
+
+use crate::env::{TestEnv, finish};
+
+/// The ids of the runs that `status --json` with these arguments lists.
+fn listed(env: &TestEnv, args: &[&str]) -> Vec<String> {
+    let args: Vec<_> = ["status", "--json"].iter().chain(args).copied().collect();
+    let stdout = env.ok(&args).stdout();
+    let id = |line: &str| {
+        let run: Value = serde_json::from_str(line).unwrap();
+        run["run_id"].as_str().unwrap().to_owned()
+    };
+    stdout.lines().map(id).collect()
+}
+
+/// Three runs in this order: `one` is completed, `two` failed, `three` is open.
+fn three_runs(env: &TestEnv) {
+    env.ok(&["run", "-q", "--run", "one", "--close", "--", "true"]);
+    env.run(&[
+        "run", "-q", "--run", "two", "--close", "--name", "tests", "--", "false",
+    ]);
+    env.ok(&["emit", "--open", "--run", "three", "hello"]);
+}
+
+#[test]
+fn json_is_one_line_a_run_and_the_same_for_one_as_for_all() {
+    let env = TestEnv::new();
+    three_runs(&env);
+    let all = env.ok(&["status", "--json"]).stdout();
+    let of = |run: &&str| env.ok(&["status", "--json", run]).stdout();
+    let each: String = ["one", "two", "three"].iter().map(of).collect();
+    assert_eq!(all, each);
+}
+
+#[test]
+fn runs_are_chosen_by_state() {
+    let env = TestEnv::new();
+    three_runs(&env);
+    assert_eq!(listed(&env, &["--state", "failed"]), ["two"]);
+    assert_eq!(
+        listed(&env, &["--state", "completed", "--state", "open"]),
+        ["one", "three"]
+    );
+    assert_eq!(listed(&env, &["--state", "lost"]), [""; 0]);
+}
+
+#[test]
+fn runs_are_chosen_by_name() {
+    let env = TestEnv::new();
+    three_runs(&env);
+    assert_eq!(listed(&env, &["--name", "tests"]), ["two"]);
+}
+
+#[test]
+fn the_newest_n_are_shown() {
+    let env = TestEnv::new();
+    three_runs(&env);
+    assert_eq!(listed(&env, &["-n", "2"]), ["two", "three"]);
+    assert_eq!(listed(&env, &["-n", "0"]), [""; 0]);
+    assert_eq!(listed(&env, &["-n", "9"]).len(), 3);
+    assert_eq!(listed(&env, &["-n", "1", "--state", "completed"]), ["one"]);
+}
+
+#[test]
+fn runs_are_chosen_by_their_age() {
+    let env = TestEnv::new();
+    three_runs(&env);
+    let opened = env.status("two")["opened_ts"].as_str().unwrap().to_owned();
+    assert_eq!(listed(&env, &["--since", &opened]), ["two", "three"]);
+    assert_eq!(listed(&env, &["--since", "1h"]).len(), 3);
+    assert_eq!(listed(&env, &["--since", "2100-01-01"]), [""; 0]);
+}
+
+#[test]
+fn an_empty_answer_is_fine() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--", "true"]);
+    let output = env.ok(&["status", "--state", "lost"]);
+    assert_eq!(
+        (output.stdout(), output.stderr()),
+        (String::new(), String::new())
+    );
+}
+
+#[test]
+fn an_unknown_state_is_refused() {
+    let env = TestEnv::new();
+    let output = env.run(&["status", "--state", "sleeping"]);
+    assert_eq!(output.code, 2);
+    assert!(
+        output
+            .stderr()
+            .contains("completed, failed, running, lost, unknown, open")
+    );
+}
+
+#[test]
+fn a_run_is_named_by_a_unique_prefix() {
+    let env = TestEnv::new();
+    three_runs(&env);
+    for (name, run) in [("o", "one"), ("tw", "two"), ("three", "three")] {
+        assert_eq!(listed(&env, &[name]), [run]);
+    }
+}
+
+#[test]
+fn an_exact_id_wins_over_a_longer_one() {
+    let env = TestEnv::new();
+    for run in ["a", "a-b"] {
+        env.ok(&["emit", "--open", "--run", run, "x"]);
+    }
+    assert_eq!(listed(&env, &["a"]), ["a"]);
+}
+
+#[test]
+fn latest_is_the_run_that_began_last() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "z-old", "x"]);
+    env.ok(&["emit", "--open", "--run", "a-new", "x"]);
+    env.ok(&["emit", "--run", "z-old", "x"]);
+    assert_eq!(listed(&env, &["latest"]), ["a-new"]);
+}
+
+#[test]
+fn a_volume_is_found_from_a_folder_below() {
+    let env = TestEnv::new();
+    three_runs(&env);
+    let output = env.sh(r#"mkdir -p a/b && cd a/b && "$RUNLOG" status --json one"#);
+    assert_eq!(output.code, 0);
+}
+
+#[test]
+fn a_volume_is_named_by_option_or_variable() {
+    let env = TestEnv::new();
+    three_runs(&env);
+    let script =
+        r#"cd / && "$RUNLOG" status -C "$V" one && RUNLOG_VOLUME="$V" "$RUNLOG" status one"#;
+    let output = finish(env.program("sh").args(["-c", script]).env("V", env.root()));
+    assert_eq!(output.code, 0, "{}", output.stderr());
+}
+
+#[test]
+fn a_closed_stdout_is_a_quiet_end() {
+    let env = TestEnv::new();
+    three_runs(&env);
+    let output = env.sh(r#"{ "$RUNLOG" status --json; echo $? >code; } | true"#);
+    assert_eq!(output.stderr(), "");
+    assert_eq!(std::fs::read_to_string(env.path("code")).unwrap(), "0\n");
+}
