@@ -1,27 +1,25 @@
 //! What every command gets: the volume, the streams, the colours.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 use crate::log::{Damage, select};
-use crate::render::Style;
+use crate::render::{Style, safe};
 use crate::volume::{Dir, RunId, Volume, VolumeError};
 
 /// Options that every command takes.
 #[derive(Debug, clap::Args)]
 pub struct Global {
-    /// The folder that has `.omne` [default: the nearest one from here upwards]
+    /// The folder that has `.omne` [default: RUNLOG_VOLUME, or the nearest one upwards]
     #[arg(
         short = 'C',
         long,
         global = true,
         help_heading = "Global",
-        env = "RUNLOG_VOLUME",
-        value_name = "DIR",
-        hide_env_values = true
+        value_name = "DIR"
     )]
     volume: Option<PathBuf>,
     /// When to use colours
@@ -44,16 +42,17 @@ enum ColorWhen {
 }
 
 impl Global {
-    fn named_volume(&self) -> Option<&Path> {
-        self.volume
-            .as_deref()
-            .filter(|path| !path.as_os_str().is_empty())
+    /// Named by the option or the environment; empty counts as unset.
+    fn named_volume(&self) -> Option<PathBuf> {
+        let named = self.volume.clone().map(PathBuf::into_os_string);
+        let named = named.or_else(|| std::env::var_os("RUNLOG_VOLUME"));
+        named.filter(|path| !path.is_empty()).map(PathBuf::from)
     }
 
     /// The volume that is named, or the nearest one.
     pub(super) fn volume(&self) -> Result<Volume> {
         Ok(match self.named_volume() {
-            Some(root) => Volume::open(root)?,
+            Some(root) => Volume::open(&root)?,
             None => Volume::discover(&current_dir()?)?,
         })
     }
@@ -61,7 +60,7 @@ impl Global {
     /// The same, made where there is none: where it is named, or in the current folder.
     pub(super) fn make_volume(&self) -> Result<Volume> {
         if let Some(root) = self.named_volume() {
-            return Ok(Volume::create(root)?);
+            return Ok(Volume::create(&root)?);
         }
         let here = current_dir()?;
         Ok(match Volume::discover(&here) {
@@ -113,8 +112,10 @@ pub(super) fn host_name() -> String {
 
 /// Says something to people, on stderr.
 pub(super) fn say(text: impl std::fmt::Display) {
+    let text = text.to_string();
+    let lines: Vec<_> = text.lines().map(safe).collect();
     // There is nobody to tell that stderr is gone.
-    drop(writeln!(io::stderr(), "{text}"));
+    drop(writeln!(io::stderr(), "{}", lines.join("\n")));
 }
 
 /// Warns of damage that was passed over.

@@ -1,6 +1,7 @@
 //! `runlog emit`.
 
 use std::io::{self, Read, Write as _};
+use std::str::FromStr;
 
 use anyhow::{Context as _, Result};
 use serde_json::value::RawValue;
@@ -16,7 +17,7 @@ use crate::log::{
     Appended, Batch, Close, Draft, Durability, Envelope, EventType, LINE_LIMIT, LogError, RunLog,
     allocate_ulid,
 };
-use crate::volume::{JobId, RunId};
+use crate::volume::{IdError, JobId, RunId};
 
 /// Room that the frame and the name of a note need in its line, in bytes.
 const OVERHEAD: usize = 1 << 10;
@@ -48,10 +49,10 @@ pub(super) struct Args {
     /// Print each stored event once it is durable
     #[arg(long)]
     ack: bool,
-    /// The run [default: that of the job around]
-    #[arg(long, value_name = "ID", env = "RUNLOG_RUN_ID", hide_env_values = true)]
+    /// The run [default: that of the job around, RUNLOG_RUN_ID]
+    #[arg(long, value_name = "ID")]
     run: Option<RunId>,
-    /// The job that the note belongs to [default: the job around]
+    /// The job that the note belongs to [default: the job around, RUNLOG_JOB_ID]
     #[arg(long, value_name = "ID")]
     job: Option<JobId>,
     /// Make the run if there is none; it stays open until `run --run ID --close`
@@ -98,6 +99,20 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
     Ok(Code::Ok)
 }
 
+/// An id from the environment of a job; empty counts as unset.
+fn around<T: FromStr<Err = IdError>>(variable: &str) -> Result<Option<T>, UsageError> {
+    let Some(text) = std::env::var_os(variable).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    text.to_string_lossy()
+        .parse()
+        .map(Some)
+        .map_err(|e| UsageError {
+            message: format!("{variable}: {e}"),
+            hint: "`runlog run` sets it for its job; unset it to name the run with --run",
+        })
+}
+
 /// What `run --redact` asked for, in a job's environment.
 fn redactor() -> Result<Option<Redactor>> {
     let Some(specs) = std::env::var_os("RUNLOG_REDACT").filter(|v| !v.is_empty()) else {
@@ -133,35 +148,33 @@ impl Args {
         ))
     }
 
-    /// The job around counts only in the run around.
-    fn job(&self) -> Result<Option<JobId>> {
-        if let Some(job) = &self.job {
-            return Ok(Some(job.clone()));
+    /// The run that is named, or the run around.
+    fn run(&self) -> Result<Option<RunId>, UsageError> {
+        match &self.run {
+            Some(run) => Ok(Some(run.clone())),
+            None => around("RUNLOG_RUN_ID"),
         }
-        let around = std::env::var("RUNLOG_RUN_ID").ok();
-        let in_run_around = match (&self.run, &around) {
-            (Some(run), Some(around)) => run.as_str() == around,
-            _ => false,
-        };
-        match std::env::var("RUNLOG_JOB_ID")
-            .ok()
-            .filter(|job| in_run_around && !job.is_empty())
-        {
-            Some(job) => Ok(Some(job.parse().context("RUNLOG_JOB_ID")?)),
+    }
+
+    /// The job around counts only in the run around.
+    fn job(&self) -> Result<Option<JobId>, UsageError> {
+        match &self.job {
+            Some(job) => Ok(Some(job.clone())),
+            None if self.run()? == around("RUNLOG_RUN_ID")? => around("RUNLOG_JOB_ID"),
             None => Ok(None),
         }
     }
 
     fn open_log(&self, global: &Global, name: &str) -> Result<RunLog> {
         if !self.open {
-            let run = self.run.as_ref().ok_or_else(|| UsageError {
+            let run = self.run()?.ok_or_else(|| UsageError {
                 message: "no run is given".to_owned(),
                 hint: "name one with --run ID, make one with --open, or call it inside a job",
             })?;
-            return Ok(RunLog::open(&global.volume()?, run)?);
+            return Ok(RunLog::open(&global.volume()?, &run)?);
         }
         let volume = global.make_volume()?;
-        let Some(run) = &self.run else {
+        let Some(run) = &self.run()? else {
             let log = RunLog::create(&volume, name)?;
             say(format_args!("run_id={}", log.run_id()));
             return Ok(log);
@@ -206,10 +219,11 @@ impl Emitter {
             // What opened or mended the log in the same write is not what was asked for.
             let lines = appended.bytes.split_inclusive(|b| *b == b'\n');
             let mut out = io::BufWriter::new(io::stdout().lock());
-            for line in lines.filter(|line| is_note(line)) {
-                out.write_all(line)?;
-            }
-            out.flush()?;
+            let mut notes = lines.filter(|line| is_note(line));
+            notes
+                .try_for_each(|line| out.write_all(line))
+                .and_then(|()| out.flush())
+                .context("the notes are stored, but stdout cannot be written")?;
         }
         Ok(())
     }

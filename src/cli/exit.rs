@@ -8,6 +8,7 @@ use anyhow::Error;
 use super::context::say;
 use crate::job::StartError;
 use crate::log::{LogError, SelectError};
+use crate::render::safe;
 use crate::volume::VolumeError;
 
 /// What a command's exit code says. `run` passes on the code of its job instead, with
@@ -48,10 +49,12 @@ impl From<Code> for ExitCode {
 
 /// What clap has to say: help goes to stdout, errors to stderr with code 2.
 pub(super) fn usage(e: &clap::Error) -> ExitCode {
-    drop(e.print());
     if e.use_stderr() {
+        // What was typed stands in it.
+        say(e.render().to_string().trim_end());
         Code::Usage.into()
     } else {
+        drop(e.print());
         Code::Ok.into()
     }
 }
@@ -87,7 +90,7 @@ pub(super) struct UsageError {
 /// of its own what to do.
 pub(super) fn explain(e: &Error) -> (Code, String) {
     let (code, hint) = code_and_hint(e);
-    let mut text = format!("error: {}", whole_story(e));
+    let mut text = format!("error: {}", safe(&whole_story(e)));
     if let Some(hint) = hint {
         text.push_str("\nhint: ");
         text.push_str(hint);
@@ -137,6 +140,10 @@ fn code_and_hint(e: &Error) -> (Code, Option<&'static str>) {
 
 fn of_log(e: &LogError) -> (Code, Option<&'static str>) {
     match e {
+        LogError::Volume(VolumeError::NotAFolder { .. }) => (
+            Code::Io,
+            Some("a folder is needed there; links are not followed"),
+        ),
         LogError::Volume(e) => of_volume(e),
         LogError::LockTimeout { .. } => (
             Code::Locked,
@@ -163,6 +170,10 @@ fn of_log(e: &LogError) -> (Code, Option<&'static str>) {
             Some("--force appends all the same; then only runlog can read the run"),
         ),
         LogError::NewerFormat { .. } => (Code::Damage, Some("use a newer runlog to write to it")),
+        LogError::UsedUp { .. } => (
+            Code::Damage,
+            Some("the log is damaged there; start another run"),
+        ),
         LogError::TooLong { .. } | LogError::Data(_) => (Code::Usage, None),
         LogError::NoSpace { .. } => (
             Code::Io,

@@ -19,6 +19,7 @@ use crate::job::{After, Detached, End, Guards, JobSpec, Outcome, OutputMode, Set
 use crate::job::{detach, run_job};
 use crate::log::payload::{ErrorKind, JobError, RunOpened};
 use crate::log::{Batch, Close, Durability, EventType, RunLog, allocate_ulid};
+use crate::render::safe;
 use crate::volume::{JobId, RunId, Volume};
 
 /// Run a command and log what happens to it
@@ -158,7 +159,10 @@ pub(super) fn execute(args: &Args, global: &Global) -> ExitCode {
                 Ok(Outcome {
                     end: End::NotStarted(error),
                     ..
-                }) => (not_started(&error), format!("error: {}", error.message)),
+                }) => (
+                    not_started(&error),
+                    format!("error: {}", safe(&error.message)),
+                ),
                 Ok(_) => return Code::Ok.into(),
                 Err(e) => before_the_start(&e),
             };
@@ -168,7 +172,7 @@ pub(super) fn execute(args: &Args, global: &Global) -> ExitCode {
     }
 }
 
-/// Says something to the caller of `--detach`, once.
+/// Says the last word to the caller of `--detach`.
 fn report(channel: &Channel, text: &str) {
     let channel = channel
         .lock()
@@ -180,23 +184,40 @@ fn report(channel: &Channel, text: &str) {
     }
 }
 
-/// What the supervisor said, to the caller of `--detach`.
+/// Tells the caller of `--detach` which run it is, before the job starts.
+fn announce(channel: &Channel, run: &RunId) {
+    if let Some(channel) = &mut *channel.lock().unwrap_or_else(PoisonError::into_inner) {
+        drop(channel.write_all(format!("{run}\n").as_bytes()));
+    }
+}
+
+/// What the supervisor said, to the caller of `--detach`: the id of the run on a line of
+/// its own, and `ok`, or a code and a message.
 fn relay(said: &str) -> ExitCode {
-    let (code, text) = said
-        .split_once(' ')
-        .unwrap_or(("125", "error: the supervisor died before the start"));
-    if code == "ok" {
+    let (run, word) = match said.split_once('\n') {
+        Some((run, word)) if run.parse::<RunId>().is_ok() => (run, word),
+        _ => ("", said),
+    };
+    if word == "ok" {
         // A caller that does not read has the id in --id-file, or does not want it.
-        drop(writeln!(std::io::stdout(), "{text}"));
+        drop(writeln!(std::io::stdout(), "{run}"));
         return Code::Ok.into();
     }
-    say(text);
-    ExitCode::from(code.parse().unwrap_or(Code::Runlog as u8))
+    if let Some((code, text)) = word.split_once(' ') {
+        say(text);
+        return ExitCode::from(code.parse().unwrap_or(Code::Runlog as u8));
+    }
+    say("error: the supervisor died before it told of the start");
+    if !run.is_empty() {
+        say(format_args!(
+            "hint: `runlog status {run}` tells how far it came"
+        ));
+    }
+    Code::Runlog.into()
 }
 
 impl Args {
     fn check(&self) -> Result<JobSpec> {
-        let here = std::env::current_dir().context("the current folder cannot be told")?;
         let variable = |name: &str| std::env::var_os(name);
         let redactor = Redactor::new(&self.redact, &variable).map_err(|e| UsageError {
             message: format!("--redact: {e}"),
@@ -215,10 +236,7 @@ impl Args {
         }
         Ok(JobSpec {
             argv: self.command.clone(),
-            cwd: self
-                .cwd
-                .as_ref()
-                .map_or_else(|| here.clone(), |dir| here.join(dir)),
+            cwd: self.folder()?,
             env,
             record_env: self.record_env,
             inputs: pairs("--input", &self.input)?,
@@ -248,6 +266,19 @@ impl Args {
             },
             detached: self.detach,
         })
+    }
+
+    /// Where the job runs, as a path from the root.
+    fn folder(&self) -> Result<PathBuf> {
+        match &self.cwd {
+            Some(dir) if dir.is_absolute() => Ok(dir.clone()),
+            dir => {
+                let here = std::env::current_dir().context("the current folder cannot be told")?;
+                Ok(dir
+                    .as_ref()
+                    .map_or_else(|| here.clone(), |dir| here.join(dir)))
+            }
+        }
     }
 
     /// The name of the run, masked.
@@ -315,6 +346,7 @@ fn setup<'a>(
     }
     let announced = (!args.quiet && !args.detach).then(|| log.run_id().clone());
     let channel = Arc::clone(channel);
+    let submitted = Arc::clone(&channel);
     let run = log.run_id().clone();
     let trouble: Trouble = Arc::new(|text| say(format_args!("runlog: {text}")));
     Ok(Setup {
@@ -330,16 +362,17 @@ fn setup<'a>(
         env,
         trouble,
         on_submitted: Box::new(move |_| {
+            announce(&submitted, &run);
             if let Some(run) = announced {
                 say(format_args!("run_id={run}"));
             }
         }),
         on_started: Box::new(move |started| match started {
-            Ok(()) => report(&channel, &format!("ok {run}")),
+            Ok(()) => report(&channel, "ok"),
             Err(e) => report(
                 &channel,
                 &format!(
-                    "{} error: the job of run {run} runs, but its start is not in the log: {e}",
+                    "{} error: the job runs, but its start is not in the log: {e}",
                     Code::Runlog as u8
                 ),
             ),
@@ -411,7 +444,7 @@ fn finish(outcome: &Outcome) -> ExitCode {
         End::Signaled(signal) | End::Canceled(signal) => ExitCode::from(128 + *signal as u8),
         End::TimedOut => Code::Timeout.into(),
         End::NotStarted(error) => {
-            say(format_args!("error: {}", error.message));
+            say(format_args!("error: {}", safe(&error.message)));
             not_started(error).into()
         }
     }

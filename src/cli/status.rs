@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
 use super::Global;
@@ -81,7 +81,7 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
         format.runs(&mut out, &reports)?;
         code
     };
-    out.flush()?;
+    out.flush().context("stdout cannot be written")?;
     Ok(code)
 }
 

@@ -91,6 +91,14 @@ pub fn inspect(dir: &Dir, run: &RunState) -> Inspected {
                 let because = format!("the supervisor of job {} holds its lease", job.job_id);
                 return told(RunStateKind::Running, because);
             }
+            Ok(LeaseState::Missing) if same_boot(job) => {
+                unseen.get_or_insert_with(|| {
+                    format!(
+                        "job {} has no end, and the file of its lease is gone",
+                        job.job_id
+                    )
+                });
+            }
             Ok(state @ (LeaseState::Free | LeaseState::Missing)) => {
                 lost.get_or_insert_with(|| why_lost(job, state));
             }
@@ -130,6 +138,15 @@ fn why_failed(run: &RunState) -> String {
             format!("the run is closed and job {} failed: {why}", job.job_id)
         }
     }
+}
+
+/// Whether the job was started in this boot, as far as that can be told.
+fn same_boot(job: &JobState) -> bool {
+    let boot = job
+        .process
+        .as_ref()
+        .and_then(|process| process.boot_id.clone());
+    boot.is_some() && boot == telemetry::boot_id()
 }
 
 fn lease_of(dir: &Dir, job: &JobState) -> Result<LeaseState, String> {

@@ -86,8 +86,7 @@ impl Submission<'_> {
             });
         }
         let (jobs, _) = log.dir().make_sub(layout::JOBS)?;
-        let job = self.job_id(log, &jobs, view)?;
-        let lease = Lease::take(&jobs, &job)?;
+        let (job, lease) = self.claim(log, &jobs, view)?;
         let index = if spec.output.capture {
             Some(jobs.append(&layout::job_index(&job), true)?)
         } else {
@@ -123,50 +122,49 @@ impl Submission<'_> {
         Ok((stages, sink, Batch { drafts, close }))
     }
 
-    fn job_id(&self, log: &RunLog, jobs: &Dir, view: &View<'_>) -> Result<JobId, LogError> {
+    /// The job's id, and its lease.
+    fn claim(&self, log: &RunLog, jobs: &Dir, view: &View<'_>) -> Result<(JobId, Lease), LogError> {
         if let Some(job) = &self.spec.job_id {
-            if Self::is_free(jobs, view, job) {
-                return Ok(job.clone());
-            }
-            return Err(LogError::JobTaken {
-                run: log.run_id().clone(),
-                job: job.clone(),
-            });
+            return Self::claim_one(jobs, view, job)?
+                .map(|lease| (job.clone(), lease))
+                .ok_or_else(|| LogError::JobTaken {
+                    run: log.run_id().clone(),
+                    job: job.clone(),
+                });
         }
+        let base = self.default_id();
+        let mut job = base.clone();
+        for n in 2.. {
+            if let Some(lease) = Self::claim_one(jobs, view, &job)? {
+                return Ok((job, lease));
+            }
+            job = base.numbered(n);
+        }
+        Err(LogError::TooManyJobs {
+            run: log.run_id().clone(),
+            limit: MAX_JOBS,
+        })
+    }
+
+    /// The lease of an id that is free.
+    fn claim_one(jobs: &Dir, view: &View<'_>, job: &JobId) -> Result<Option<Lease>, LogError> {
+        match view.state.job(job.as_str()) {
+            Some(_) => Ok(None),
+            None => Lease::take(jobs, job),
+        }
+    }
+
+    fn default_id(&self) -> JobId {
         if self.spec.after == After::CloseOwn {
             // The run is all this job's: they share the name.
-            return Ok(Self::free_id(&self.opening.name, jobs, view));
+            return JobId::from_name(&self.opening.name);
         }
         let program = self.spec.argv.first().map(Path::new);
-        let name = program
-            .and_then(|p| p.file_name())
-            .unwrap_or_default()
-            .to_string_lossy();
-        let name = match &self.spec.redactor {
-            Some(redactor) => redactor.mask_str(&name).into_owned(),
-            None => name.into_owned(),
-        };
-        Ok(Self::free_id(&name, jobs, view))
-    }
-
-    /// Not in the log, and no output of that name, which may be all that is left of a job
-    /// whose events were lost.
-    fn is_free(jobs: &Dir, view: &View<'_>, job: &JobId) -> bool {
-        let printed = || match jobs.stat(&layout::job_out(job)) {
-            Ok(stat) => stat.is_some_and(|stat| stat.st_size > 0),
-            Err(_) => true,
-        };
-        view.state.job(job.as_str()).is_none() && !printed()
-    }
-
-    /// An id made from a name, numbered where it is taken.
-    fn free_id(name: &str, jobs: &Dir, view: &View<'_>) -> JobId {
-        let base = JobId::from_name(name);
-        let numbered = (2..).map(|n| base.numbered(n));
-        let free = |job: &JobId| Self::is_free(jobs, view, job);
-        std::iter::once(base.clone())
-            .chain(numbered)
-            .find(free)
-            .unwrap_or_else(|| base.clone())
+        let name = program.and_then(Path::file_name).unwrap_or_default();
+        let name = name.to_string_lossy();
+        match &self.spec.redactor {
+            Some(redactor) => JobId::from_name(&redactor.mask_str(&name)),
+            None => JobId::from_name(&name),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Whether a job may be started: before that nothing of it has run.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,12 @@ pub(super) fn validate(
         return Err(error(
             ErrorKind::Validation,
             format!("{} is not a folder to run in", spec.cwd.display()),
+        ));
+    }
+    if let Err(e) = rustix::fs::access(&spec.cwd, Access::EXEC_OK) {
+        return Err(error(
+            ErrorKind::Validation,
+            format!("{} cannot be entered: {e}", spec.cwd.display()),
         ));
     }
     guard(&spec.guards, volume)?;
@@ -104,7 +111,13 @@ fn resolve(program: &OsStr, cwd: &Path, search: &OsStr) -> Result<PathBuf, JobEr
     };
     let mut found_file = false;
     for path in candidates {
-        let Ok(meta) = path.metadata() else { continue };
+        let meta = match path.metadata() {
+            Ok(meta) => meta,
+            Err(e) => {
+                found_file |= e.kind() == io::ErrorKind::PermissionDenied;
+                continue;
+            }
+        };
         if meta.is_dir() {
             found_file |= program.as_bytes().contains(&b'/');
             continue;

@@ -6,7 +6,7 @@ use ulid::Ulid;
 
 use super::LogError;
 use super::append::Close;
-use super::envelope::{self, Envelope};
+use super::envelope::{self, Envelope, SEQ_LIMIT};
 use super::event::{Draft, EventType};
 use super::run_log::{Inner, RunLog};
 use super::ulid_last::{fresh_ulid, now_ms};
@@ -84,8 +84,13 @@ impl RunLog {
         let tail = inner.tail.get_or_insert_default();
         let seq = tail.sequence.next();
         let id = match (tail.last_id.max(inner.last_id), self.first_id) {
-            (None, Some(first_id)) => first_id,
+            (None, Some(first_id)) => Some(first_id),
             (last_id, _) => next_id(last_id),
+        };
+        let Some(id) = id.filter(|_| seq < SEQ_LIMIT) else {
+            return Err(LogError::UsedUp {
+                path: self.active_path(),
+            });
         };
         let start = lines.bytes.len();
         envelope::write_line(&mut lines.bytes, seq, id, &lines.ts, draft.body());
@@ -122,13 +127,15 @@ impl RunLog {
     }
 }
 
-/// An id above `last` that tells the time as far as the clock allows.
-fn next_id(last: Option<Ulid>) -> Ulid {
+/// An id above `last` that tells the time as far as the clock allows; `None` where
+/// there is none.
+fn next_id(last: Option<Ulid>) -> Option<Ulid> {
     match last {
-        Some(last) if now_ms() <= last.timestamp_ms() => last
-            .increment()
-            .unwrap_or_else(|_| Ulid::from_parts(last.timestamp_ms() + 1, 0)),
-        _ => fresh_ulid(),
+        Some(last) if now_ms() <= last.timestamp_ms() => last.increment().ok().or_else(|| {
+            let next_ms = last.timestamp_ms() + 1;
+            (next_ms < 1 << 48).then(|| Ulid::from_parts(next_ms, 0))
+        }),
+        _ => Some(fresh_ulid()),
     }
 }
 
@@ -146,7 +153,8 @@ mod tests {
             Ulid::from_parts(future, 5),
             full(future),
         ] {
-            assert!(next_id(Some(last)) > last, "{last}");
+            assert!(next_id(Some(last)) > Some(last), "{last}");
         }
+        assert_eq!(next_id(Some(Ulid::max())), None);
     }
 }

@@ -22,7 +22,7 @@ pub(super) const TRAILER_LEN: usize = 18;
 pub(super) const FRAME_LEN: usize = 144;
 
 /// Numbers stay below what every JSON reader holds exactly.
-const SEQ_LIMIT: u64 = 1 << 53;
+pub(super) const SEQ_LIMIT: u64 = 1 << 53;
 
 const CRC_KEY: &[u8] = b",\"crc\":\"";
 

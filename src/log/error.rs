@@ -81,6 +81,12 @@ pub enum LogError {
         /// The segment.
         path: PathBuf,
     },
+    /// The last event has a number or an id that nothing can follow.
+    #[error("{} has an event whose number or id is the last there can be", path.display())]
+    UsedUp {
+        /// The segment.
+        path: PathBuf,
+    },
     /// An event is longer than a line may be.
     #[error("an event of {bytes} bytes is over the limit of {limit}; nothing was written")]
     TooLong {

@@ -2,9 +2,13 @@
 //! as it lives, on its own open of the file, which no child inherits.
 
 use std::fs::File;
+use std::time::Duration;
 
 use super::{LogError, lock};
-use crate::volume::{Dir, JobId, layout};
+use crate::volume::{Dir, IoContext, JobId, layout};
+
+/// Longest time that a look at a lease takes.
+const PROBE_LIMIT: Duration = Duration::from_millis(20);
 
 /// A held lease; the kernel lets go of it when its holder dies, however that happens.
 #[derive(Debug)]
@@ -24,18 +28,29 @@ pub enum LeaseState {
 }
 
 impl Lease {
-    /// Makes the file of the job's output in `jobs`, or takes the one left behind by a
-    /// start that never was written, and takes its lease. Done under the run's locks.
+    /// Makes the file of the job's output in `jobs`, or takes the empty one that a start
+    /// left behind which was never written, and takes its lease. `None` where the name is
+    /// taken: somebody holds the lease, or something was printed, which may be all that
+    /// is left of a job whose events were lost. Done under the run's locks, so nothing is
+    /// waited for.
     ///
     /// # Errors
-    /// The file cannot be made, or another process holds the lease.
-    pub fn take(jobs: &Dir, job: &JobId) -> Result<Self, LogError> {
+    /// The file cannot be made, or the file system has no locks.
+    pub fn take(jobs: &Dir, job: &JobId) -> Result<Option<Self>, LogError> {
         let name = layout::job_out(job);
         let path = jobs.path().join(&name);
         let file = jobs.write(&name)?;
         // A probe holds the shared lock for a moment.
-        lock::exclusive(&file, &path, lock::BUDGET)?.keep();
-        Ok(Self { file })
+        let held = match lock::exclusive(&file, &path, PROBE_LIMIT) {
+            Ok(guard) => {
+                guard.keep();
+                false
+            }
+            Err(LogError::LockTimeout { .. }) => true,
+            Err(e) => return Err(e),
+        };
+        let printed = file.metadata().at("look at", &path)?.len() > 0;
+        Ok((!held && !printed).then_some(Self { file }))
     }
 
     /// The file of the job's output, to write to.

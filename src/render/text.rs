@@ -49,18 +49,24 @@ impl Style {
 
 /// The text without characters that a terminal would obey.
 pub fn safe(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(char::is_control) {
+    if !text.chars().any(is_obeyed) {
         return text.into();
     }
     let mut safe = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        if c.is_control() {
+        if is_obeyed(c) {
             safe.extend(c.escape_default());
         } else {
             safe.push(c);
         }
     }
     safe.into()
+}
+
+/// Control characters, and those that turn the direction of the text around.
+fn is_obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Glyph and tone of a run's state.
