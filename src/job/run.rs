@@ -25,7 +25,9 @@ use crate::volume::{JobId, Volume};
 
 /// How long snapshots may take before a stage goes on without them.
 const SNAPSHOT_LIMIT: Duration = Duration::from_millis(250);
-/// How often the last event of a job is tried.
+/// How long the lock is waited for before signals are looked at.
+const LOCK_LOOK: Duration = Duration::from_secs(1);
+/// How often the last event of a job is tried again after an error.
 const LAST_TRIES: u32 = 3;
 
 /// What a job needs besides its specification.
@@ -226,14 +228,20 @@ impl Context<'_> {
         }
     }
 
+    /// A signal that came and asks for the end.
+    fn end_asked_for(&self) -> Option<i32> {
+        let arrived = std::iter::from_fn(|| self.signals.next());
+        arrived
+            .map(|a| a.signal)
+            .find(|signal| child::asks_for_end(*signal))
+    }
+
     /// Waits for the next attempt; gives the signal that calls it off.
     fn pause(&self) -> Option<i32> {
         let until = Instant::now() + self.spec.retry_delay;
         loop {
-            while let Some(arrived) = self.signals.next() {
-                if child::asks_for_end(arrived.signal) {
-                    return Some(arrived.signal);
-                }
+            if let Some(signal) = self.end_asked_for() {
+                return Some(signal);
             }
             let left = until.checked_duration_since(Instant::now())?;
             child::wait_readable(self.signals.fd(), left);
@@ -348,10 +356,8 @@ impl Context<'_> {
     fn pass_on_the_rest(&self) {
         for capture in &self.captures {
             while !child::wait_for_either(&self.signals, capture.ended()) {
-                while let Some(arrived) = self.signals.next() {
-                    if child::asks_for_end(arrived.signal) {
-                        return;
-                    }
+                if self.end_asked_for().is_some() {
+                    return;
                 }
             }
         }
@@ -371,13 +377,20 @@ impl Context<'_> {
         what: &str,
         mut batch: impl FnMut(&View<'_>) -> Result<Batch, LogError>,
     ) -> Vec<String> {
-        let budget = EventType::JobFailed.lock_budget();
+        let deadline = Instant::now() + EventType::JobFailed.lock_budget();
         let mut tries = 0;
         loop {
-            tries += 1;
-            match self.log.append_with(Durability::Power, budget, &mut batch) {
+            match self
+                .log
+                .append_with(Durability::Power, LOCK_LOOK, &mut batch)
+            {
                 Ok(appended) => return appended.unfinished,
-                Err(LogError::ShortWrite { .. } | LogError::Volume(_)) if tries < LAST_TRIES => {}
+                // Between two looks at the lock, a signal can call the wait off.
+                Err(LogError::LockTimeout { .. })
+                    if Instant::now() < deadline && self.end_asked_for().is_none() => {}
+                Err(LogError::ShortWrite { .. } | LogError::Volume(_)) if tries < LAST_TRIES => {
+                    tries += 1;
+                }
                 Err(e @ LogError::NotDurable { .. }) => {
                     (self.trouble)(&format!("{what}: {e}"));
                     return Vec::new();

@@ -12,13 +12,13 @@
 use std::sync::{Arc, MutexGuard, TryLockError};
 use std::time::Duration;
 
+use super::compose::Lines;
 use super::event::{Draft, Durability};
 use super::lock::{self, Wait};
 use super::run_log::{Active, Inner, RunLog};
 use super::state::RunState;
 use super::tail::Tail;
 use super::{LogError, reader};
-use crate::volume::layout;
 
 /// What the log is like, under its locks, before a batch is written.
 #[derive(Debug)]
@@ -63,10 +63,11 @@ pub struct Appended {
 }
 
 /// A batch on its way.
-struct Request<'a> {
-    budget: Duration,
-    with_state: bool,
-    make: &'a mut dyn FnMut(&View<'_>) -> Result<Batch, LogError>,
+enum Request<'a> {
+    /// What does not depend on the log.
+    Given(&'a [Draft]),
+    /// What is made for the state of the run.
+    Made(&'a mut dyn FnMut(&View<'_>) -> Result<Batch, LogError>),
 }
 
 impl RunLog {
@@ -77,17 +78,8 @@ impl RunLog {
     /// As [`RunLog::append_with`].
     pub fn append(&self, drafts: &[Draft], durability: Durability) -> Result<Appended, LogError> {
         let budgets = drafts.iter().map(|draft| draft.kind().lock_budget());
-        let request = Request {
-            budget: budgets.max().unwrap_or(lock::BUDGET),
-            with_state: false,
-            make: &mut |_| {
-                Ok(Batch {
-                    drafts: drafts.to_vec(),
-                    close: Close::No,
-                })
-            },
-        };
-        self.write(durability, request)
+        let budget = budgets.max().unwrap_or(lock::BUDGET);
+        self.write(durability, budget, Request::Given(drafts))
     }
 
     /// Appends the events that `make` gives for the state of the run, under its locks.
@@ -103,20 +95,16 @@ impl RunLog {
         budget: Duration,
         mut make: impl FnMut(&View<'_>) -> Result<Batch, LogError>,
     ) -> Result<Appended, LogError> {
-        let request = Request {
-            budget,
-            with_state: true,
-            make: &mut make,
-        };
-        self.write(durability, request)
+        self.write(durability, budget, Request::Made(&mut make))
     }
 
     fn write(
         &self,
         durability: Durability,
+        budget: Duration,
         mut request: Request<'_>,
     ) -> Result<Appended, LogError> {
-        let wait = Wait::new(request.budget);
+        let wait = Wait::new(budget);
         let mut inner = self.enter(wait)?;
         let (appended, segment) = self.write_locked(&mut inner, wait, &mut request)?;
         let ticket = segment.syncs.latest();
@@ -130,8 +118,7 @@ impl RunLog {
     /// The in-process mutex, which the budget holds for too: another thread may have it
     /// while it waits for the locks.
     fn enter(&self, wait: Wait) -> Result<MutexGuard<'_, Inner>, LogError> {
-        let path = self.dir.path().join(layout::LOCK);
-        wait.until(&path, || match self.inner.try_lock() {
+        wait.until(&self.paths.lock, || match self.inner.try_lock() {
             Ok(inner) => Ok(Some(inner)),
             Err(TryLockError::Poisoned(inner)) => Ok(Some(inner.into_inner())),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -144,10 +131,10 @@ impl RunLog {
         wait: Wait,
         request: &mut Request<'_>,
     ) -> Result<(Appended, Arc<Active>), LogError> {
-        let _lock = lock::exclusive(&self.lock, &self.dir.path().join(layout::LOCK), wait)?;
+        let _lock = lock::exclusive(&self.lock, &self.paths.lock, wait)?;
         self.check_place()?;
         let segment = self.active(inner)?;
-        let _segment_lock = lock::exclusive(&segment.file, &self.active_path(), wait)?;
+        let _segment_lock = lock::exclusive(&segment.file, &self.paths.active, wait)?;
         let written = self.write_to(inner, &segment, request);
         if written.is_err() {
             // What was foreseen did not come to stand: look anew.
@@ -169,28 +156,19 @@ impl RunLog {
             });
         }
         let mut mended = self.settle(inner, segment)?;
-        if request.with_state {
-            self.need_state(inner)?;
-        }
-        let blank = RunState::default();
-        let state = inner.state.as_ref().unwrap_or(&blank);
         let is_closed = inner.tail.as_ref().is_some_and(|t| t.summary.is_some());
-        let batch = (request.make)(&View {
-            is_new: state.opened_ts.is_none(),
-            is_closed,
-            state,
-        })?;
-        if is_closed {
-            let refused = |d: &Draft| !d.kind().may_follow_close();
-            if batch.close != Close::No || batch.drafts.iter().any(refused) {
-                return Err(LogError::Closed {
-                    run: self.run.clone(),
-                });
+        let lines = match request {
+            Request::Given(drafts) => self.admit(inner, is_closed, drafts, Close::No)?,
+            Request::Made(make) => {
+                let state = self.need_state(inner)?;
+                let batch = make(&View {
+                    is_new: state.opened_ts.is_none(),
+                    is_closed,
+                    state,
+                })?;
+                self.admit(inner, is_closed, &batch.drafts, batch.close)?
             }
-            // The end of a rollback changes the summary.
-            self.need_state(inner)?;
-        }
-        let lines = self.compose(inner, &batch.drafts, batch.close)?;
+        };
         let mut appended = self.put(inner, segment, lines)?;
         if !mended.is_empty() {
             mended.append(&mut appended.bytes);
@@ -199,10 +177,31 @@ impl RunLog {
         Ok(appended)
     }
 
-    fn need_state(&self, inner: &mut Inner) -> Result<(), LogError> {
-        if inner.state.is_none() {
-            inner.state = Some(reader::fold(&self.dir)?);
+    /// Makes lines of what the run takes.
+    fn admit(
+        &self,
+        inner: &mut Inner,
+        is_closed: bool,
+        drafts: &[Draft],
+        close: Close,
+    ) -> Result<Lines, LogError> {
+        if is_closed {
+            let refused = |d: &Draft| !d.kind().may_follow_close();
+            if close != Close::No || drafts.iter().any(refused) {
+                return Err(LogError::Closed {
+                    run: self.run.clone(),
+                });
+            }
+            // The end of a rollback changes the summary.
+            self.need_state(inner)?;
         }
-        Ok(())
+        self.compose(inner, drafts, close)
+    }
+
+    fn need_state<'a>(&self, inner: &'a mut Inner) -> Result<&'a RunState, LogError> {
+        match &mut inner.state {
+            Some(state) => Ok(state),
+            none => Ok(none.insert(reader::fold(&self.dir)?)),
+        }
     }
 }

@@ -10,7 +10,6 @@ use super::envelope::{self, Envelope, SEQ_LIMIT};
 use super::event::{Draft, EventType};
 use super::run_log::{Inner, RunLog};
 use super::ulid_last::{fresh_ulid, now_ms};
-use crate::volume::now_ts;
 
 /// A batch as bytes.
 pub(super) struct Lines {
@@ -40,7 +39,7 @@ impl RunLog {
         close: Close,
     ) -> Result<Lines, LogError> {
         let mut lines = Lines {
-            ts: now_ts(),
+            ts: inner.clock.now().to_owned(),
             bytes: Vec::new(),
             ends: Vec::new(),
             essential: false,

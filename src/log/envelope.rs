@@ -8,7 +8,6 @@
 //! lowercase hex digits + `"}`.
 
 use std::fmt;
-use std::io::Write as _;
 
 use ulid::Ulid;
 
@@ -153,18 +152,43 @@ fn take_text(bytes: &[u8]) -> Option<(&str, &[u8])> {
 /// `ts` and `crc`: `"type":"…",…`.
 pub(super) fn write_line(out: &mut Vec<u8>, seq: u64, id: Ulid, ts: &str, body: &[u8]) {
     let start = out.len();
+    out.reserve(body.len() + FRAME_LEN);
     let mut id_text = [0; ulid::ULID_LEN];
     let id_text = id.array_to_str(&mut id_text);
     id_text.make_ascii_lowercase();
-    // A write to a Vec cannot fail.
-    drop(write!(
-        out,
-        "{{\"v\":{VERSION},\"seq\":{seq},\"id\":\"{id_text}\",\"ts\":\"{ts}\","
-    ));
+    out.extend_from_slice(PREFIX);
+    push_number(out, VERSION);
+    out.extend_from_slice(b",\"seq\":");
+    push_number(out, seq);
+    out.extend_from_slice(b",\"id\":\"");
+    out.extend_from_slice(id_text.as_bytes());
+    out.extend_from_slice(b"\",\"ts\":\"");
+    out.extend_from_slice(ts.as_bytes());
+    out.extend_from_slice(b"\",");
     out.extend_from_slice(body);
     let crc = crc32c::crc32c(out.get(start..).unwrap_or_default());
-    drop(write!(out, ",\"crc\":\"{crc:08x}\"}}"));
-    out.push(b'\n');
+    out.extend_from_slice(CRC_KEY);
+    for shift in (0..8).rev() {
+        let digit = (crc >> (shift * 4)) & 0xf;
+        out.extend(char::from_digit(digit, 16).map(|c| c as u8));
+    }
+    out.extend_from_slice(b"\"}\n");
+}
+
+/// Without the machinery of `write!`: this is done for every event, under the lock.
+fn push_number(out: &mut Vec<u8>, number: u64) {
+    let start = out.len();
+    let mut rest = number;
+    loop {
+        out.push(b'0' + (rest % 10) as u8);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if let Some(digits) = out.get_mut(start..) {
+        digits.reverse();
+    }
 }
 
 #[cfg(test)]

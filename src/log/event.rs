@@ -127,9 +127,17 @@ impl Draft {
         payload: &impl Serialize,
     ) -> Result<Self, LogError> {
         // Type and ids need no escape: they were checked.
-        let mut body = format!("\"type\":\"{}\",\"run_id\":\"{run}\"", kind.as_str()).into_bytes();
+        let mut body = Vec::with_capacity(512);
+        let mut push = |text: &str| body.extend_from_slice(text.as_bytes());
+        push("\"type\":\"");
+        push(kind.as_str());
+        push("\",\"run_id\":\"");
+        push(run.as_str());
+        push("\"");
         if let Some(job) = job {
-            body.extend_from_slice(format!(",\"job_id\":\"{job}\"").as_bytes());
+            push(",\"job_id\":\"");
+            push(job.as_str());
+            push("\"");
         }
         let start = body.len();
         serde_json::to_writer(&mut body, payload)?;

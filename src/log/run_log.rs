@@ -12,7 +12,7 @@ use super::state::RunState;
 use super::sync::Syncs;
 use super::tail::Tail;
 use super::{LogError, allocate_ulid, segments};
-use crate::volume::{Dir, FileKey, IoContext, RunId, Volume, VolumeError, layout};
+use crate::volume::{Clock, Dir, FileKey, IoContext, RunId, Volume, VolumeError, layout};
 
 /// One run's log, opened to append to it. Threads may share it; any number of
 /// processes may have the same run open.
@@ -31,6 +31,16 @@ pub struct RunLog {
     /// The names that lead to the log; one was made for each segment opened.
     pub(super) names: Syncs,
     pub(super) foreign_allowed: bool,
+    pub(super) paths: Paths,
+}
+
+/// Made once: an append must not spend its time on making names.
+#[derive(Debug)]
+pub(super) struct Paths {
+    /// The run's folder, from the root of the volume.
+    run: String,
+    pub lock: PathBuf,
+    pub active: PathBuf,
 }
 
 /// What a writer remembers between two appends.
@@ -46,6 +56,7 @@ pub(super) struct Inner {
     pub state: Option<RunState>,
     /// The highest id that this writer gave, whatever became of it: ids only rise.
     pub last_id: Option<Ulid>,
+    pub clock: Clock,
 }
 
 impl Inner {
@@ -119,7 +130,13 @@ impl RunLog {
     ) -> Result<Self, LogError> {
         let lock = dir.append(layout::LOCK, true)?;
         let stat = rustix::fs::fstat(&lock).at("look at", dir.path().join(layout::LOCK))?;
+        let paths = Paths {
+            run: layout::run_dir(run),
+            lock: dir.path().join(layout::LOCK),
+            active: dir.path().join(layout::ACTIVE),
+        };
         Ok(Self {
+            paths,
             root: volume.root().try_clone()?,
             chain,
             dir,
@@ -189,7 +206,7 @@ impl RunLog {
         let key_of = |dir: &Dir, name: &str| -> Result<Option<FileKey>, VolumeError> {
             Ok(dir.stat(name)?.as_ref().map(FileKey::from))
         };
-        if key_of(&self.root, &layout::run_dir(&self.run))? != Some(self.dir.key()) {
+        if key_of(&self.root, &self.paths.run)? != Some(self.dir.key()) {
             return Err(gone());
         }
         if key_of(&self.dir, layout::LOCK)? != Some(self.lock_key) {
@@ -200,7 +217,7 @@ impl RunLog {
 
     /// The path of the active segment, for messages.
     pub(super) fn active_path(&self) -> PathBuf {
-        self.dir.path().join(layout::ACTIVE)
+        self.paths.active.clone()
     }
 
     /// Makes the names that lead to the log durable: also those that were there

@@ -47,7 +47,7 @@ impl RunLog {
         inner.segment = None;
         inner.forget();
         let file = Arc::new(self.dir.append(layout::ACTIVE, true)?);
-        let stat = rustix::fs::fstat(&file).at("look at", self.active_path())?;
+        let stat = rustix::fs::fstat(&file).at("look at", &self.paths.active)?;
         let active = Arc::new(Active::new(file, FileKey::from(&stat)));
         inner.segment = Some(Arc::clone(&active));
         self.names.wrote();
@@ -56,7 +56,7 @@ impl RunLog {
 
     /// Brings what we know of the segment's end up to date. Changes nothing on disk.
     pub(super) fn learn(&self, inner: &mut Inner, segment: &Active) -> Result<(), LogError> {
-        let stat = rustix::fs::fstat(&segment.file).at("look at", self.active_path())?;
+        let stat = rustix::fs::fstat(&segment.file).at("look at", &self.paths.active)?;
         let len = stat.st_size as u64;
         if inner.tail.is_some() && inner.len == len {
             return Ok(());

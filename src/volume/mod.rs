@@ -7,7 +7,7 @@ mod id;
 pub mod layout;
 mod root;
 
-pub use clock::{now_ts, parse_ts};
+pub use clock::{Clock, now_ts, parse_ts};
 pub use dir::{Dir, FileKey};
 pub(crate) use error::IoContext;
 pub use error::VolumeError;
