@@ -362,6 +362,12 @@ fn of_completions() {
 }
 
 #[test]
+fn of_a_command_by_the_help_command() {
+    let output = TestEnv::new().ok(&["help", "run"]);
+    assert_eq!(output.stdout(), help(&["run"]));
+}
+
+#[test]
 fn no_line_is_wider_than_the_terminal() {
     for command in [
         &[][..],
