@@ -30,8 +30,8 @@ fn of_runlog() {
       -V, --version  Print version
 
     Global:
-      -C, --volume <DIR>  The folder that has `.omne` [default: the nearest one from here upwards] [env:
-                          RUNLOG_VOLUME]
+      -C, --volume <DIR>  The folder that has `.omne` [default: RUNLOG_VOLUME, or the nearest one
+                          upwards]
           --color <WHEN>  When to use colours [default: auto] [possible values: auto, always, never]
     ");
 }
@@ -145,9 +145,7 @@ fn of_run() {
 
     Global:
       -C, --volume <DIR>
-              The folder that has `.omne` [default: the nearest one from here upwards]
-              
-              [env: RUNLOG_VOLUME]
+              The folder that has `.omne` [default: RUNLOG_VOLUME, or the nearest one upwards]
 
           --color <WHEN>
               When to use colours
@@ -200,9 +198,7 @@ fn of_status() {
 
     Global:
       -C, --volume <DIR>
-              The folder that has `.omne` [default: the nearest one from here upwards]
-              
-              [env: RUNLOG_VOLUME]
+              The folder that has `.omne` [default: RUNLOG_VOLUME, or the nearest one upwards]
 
           --color <WHEN>
               When to use colours
@@ -264,9 +260,7 @@ fn of_tail() {
 
     Global:
       -C, --volume <DIR>
-              The folder that has `.omne` [default: the nearest one from here upwards]
-              
-              [env: RUNLOG_VOLUME]
+              The folder that has `.omne` [default: RUNLOG_VOLUME, or the nearest one upwards]
 
           --color <WHEN>
               When to use colours
@@ -307,12 +301,10 @@ fn of_emit() {
               Print each stored event once it is durable
 
           --run <ID>
-              The run [default: that of the job around]
-              
-              [env: RUNLOG_RUN_ID]
+              The run [default: that of the job around, RUNLOG_RUN_ID]
 
           --job <ID>
-              The job that the note belongs to [default: the job around]
+              The job that the note belongs to [default: the job around, RUNLOG_JOB_ID]
 
           --open
               Make the run if there is none; it stays open until `run --run ID --close`
@@ -329,9 +321,7 @@ fn of_emit() {
 
     Global:
       -C, --volume <DIR>
-              The folder that has `.omne` [default: the nearest one from here upwards]
-              
-              [env: RUNLOG_VOLUME]
+              The folder that has `.omne` [default: RUNLOG_VOLUME, or the nearest one upwards]
 
           --color <WHEN>
               When to use colours
@@ -355,10 +345,16 @@ fn of_completions() {
       -h, --help  Print help
 
     Global:
-      -C, --volume <DIR>  The folder that has `.omne` [default: the nearest one from here upwards] [env:
-                          RUNLOG_VOLUME]
+      -C, --volume <DIR>  The folder that has `.omne` [default: RUNLOG_VOLUME, or the nearest one
+                          upwards]
           --color <WHEN>  When to use colours [default: auto] [possible values: auto, always, never]
     ");
+}
+
+#[test]
+fn of_a_command_by_the_help_command() {
+    let output = TestEnv::new().ok(&["help", "run"]);
+    assert_eq!(output.stdout(), help(&["run"]));
 }
 
 #[test]

@@ -130,6 +130,17 @@ fn a_jobs_folder_that_is_a_symbolic_link_is_not_followed() {
 }
 
 #[test]
+fn output_of_a_job_that_the_log_does_not_know_is_not_overwritten() {
+    let env = two_runs();
+    let out = env.run_dir("it").join("jobs/mine.out");
+    std::fs::write(&out, "precious").unwrap();
+    let output = env.run(&["run", "--run", "it", "--job", "mine", "--", "touch", "ran"]);
+    assert_eq!(output.code, 2, "{}", output.stderr());
+    assert!(!env.exists("ran"));
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), "precious");
+}
+
+#[test]
 fn files_and_folders_that_are_no_runs_are_passed_over() {
     let env = two_runs();
     env.write(".omne/var/runs/file", "x");
