@@ -13,7 +13,7 @@ use crate::volume::{Dir, RunId, Volume, VolumeError};
 /// Options that every command takes.
 #[derive(Debug, clap::Args)]
 pub struct Global {
-    /// The folder that has `.omne` [default: RUNLOG_VOLUME, or the nearest one upwards]
+    /// The folder that has `.omne` [default: `RUNLOG_VOLUME`, or the nearest one upwards]
     #[arg(
         short = 'C',
         long,

@@ -49,10 +49,10 @@ pub(super) struct Args {
     /// Print each stored event once it is durable
     #[arg(long)]
     ack: bool,
-    /// The run [default: that of the job around, RUNLOG_RUN_ID]
+    /// The run [default: that of the job around, `RUNLOG_RUN_ID`]
     #[arg(long, value_name = "ID")]
     run: Option<RunId>,
-    /// The job that the note belongs to [default: the job around, RUNLOG_JOB_ID]
+    /// The job that the note belongs to [default: the job around, `RUNLOG_JOB_ID`]
     #[arg(long, value_name = "ID")]
     job: Option<JobId>,
     /// Make the run if there is none; it stays open until `run --run ID --close`

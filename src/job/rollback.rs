@@ -8,8 +8,13 @@ use crate::log::payload::{ErrorKind, JobEnded, JobError, RollbackStarted};
 use crate::log::{Batch, Close};
 
 /// Runs the compensating command: its intent is durable before it begins, its own
-/// failure is recorded and not hidden. Gives the jobs that kept the run open.
-pub(super) fn roll_back(context: &mut Context<'_>, stages: &Stages, command: &str) -> Vec<String> {
+/// failure is recorded and not hidden. Gives the jobs that kept the run open; `None` where the last
+/// of it is not in the log for certain.
+pub(super) fn roll_back(
+    context: &mut Context<'_>,
+    stages: &Stages,
+    command: &str,
+) -> Option<Vec<String>> {
     let mut stages = stages.clone();
     stages.before = context.snapshot();
     let shown = match &context.spec.redactor {
@@ -17,19 +22,30 @@ pub(super) fn roll_back(context: &mut Context<'_>, stages: &Stages, command: &st
         None => command.to_owned(),
     };
     let intent = RollbackStarted { command: shown };
-    context.write_last("the start of the rollback", |_| {
+    let close = closing(context.spec.after);
+    let intended = context.write_last("the start of the rollback", |_| {
         let drafts = vec![stages.rollback_started(&intent)?];
         Ok(Batch {
             drafts,
             close: Close::No,
         })
     });
+    if intended.is_none() {
+        // Whoever looks later could not tell that it ran, and might run it again.
+        (context.trouble)("the rollback was not run: its start could not be recorded");
+        return context.write_last("the close of the run", |view| {
+            let close = close_if_open(close, view);
+            Ok(Batch {
+                drafts: Vec::new(),
+                close,
+            })
+        });
+    }
     let event = execute(context, command);
     if let Some(error) = &event.error {
         (context.trouble)(&format!("the rollback failed: {}", error.message));
     }
     let after = context.snapshot();
-    let close = closing(context.spec.after);
     context.write_last("the end of the rollback", |view| {
         let drafts = vec![stages.rolled_back(&event, &after)?];
         Ok(Batch {

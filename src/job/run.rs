@@ -216,7 +216,10 @@ impl Context<'_> {
         if let Some(command) = rollback {
             unfinished = rollback::roll_back(self, stages, &command);
         }
-        Outcome { end, unfinished }
+        Outcome {
+            end,
+            unfinished: unfinished.unwrap_or_default(),
+        }
     }
 
     fn retry_later(&self, stages: &Stages, event: &JobEnded, after: &Snapshots) {
@@ -371,12 +374,12 @@ impl Context<'_> {
     }
 
     /// Writes what cannot be written later, trying again where it makes sense. Gives the
-    /// jobs that kept the run open.
+    /// jobs that kept the run open; `None` where it is not in the log for certain.
     pub(super) fn write_last(
         &self,
         what: &str,
         mut batch: impl FnMut(&View<'_>) -> Result<Batch, LogError>,
-    ) -> Vec<String> {
+    ) -> Option<Vec<String>> {
         let deadline = Instant::now() + EventType::JobFailed.lock_budget();
         let mut tries = 0;
         loop {
@@ -384,20 +387,22 @@ impl Context<'_> {
                 .log
                 .append_with(Durability::Power, LOCK_LOOK, &mut batch)
             {
-                Ok(appended) => return appended.unfinished,
+                Ok(appended) => return Some(appended.unfinished),
                 // Between two looks at the lock, a signal can call the wait off.
                 Err(LogError::LockTimeout { .. })
                     if Instant::now() < deadline && self.end_asked_for().is_none() => {}
-                Err(LogError::ShortWrite { .. } | LogError::Volume(_)) if tries < LAST_TRIES => {
+                Err(
+                    LogError::ShortWrite { .. } | LogError::NoSpace { .. } | LogError::Volume(_),
+                ) if tries < LAST_TRIES => {
                     tries += 1;
                 }
                 Err(e @ LogError::NotDurable { .. }) => {
                     (self.trouble)(&format!("{what}: {e}"));
-                    return Vec::new();
+                    return None;
                 }
                 Err(e) => {
                     (self.trouble)(&format!("{what} is not in the log: {e}"));
-                    return Vec::new();
+                    return None;
                 }
             }
         }

@@ -156,7 +156,10 @@ impl RunLog {
             });
         }
         let mut mended = self.settle(inner, segment)?;
-        let is_closed = inner.tail.as_ref().is_some_and(|t| t.summary.is_some());
+        let tail = inner.tail.get_or_insert_default();
+        let (ended, foreign) = (tail.summary.is_some(), tail.foreign);
+        // The end that another program wrote is known from the state only.
+        let is_closed = ended || foreign && self.need_state(inner)?.is_closed();
         let lines = match request {
             Request::Given(drafts) => self.admit(inner, is_closed, drafts, Close::No)?,
             Request::Made(make) => {

@@ -34,7 +34,7 @@ pub enum LogError {
         volume: PathBuf,
     },
     /// The folder of the run was removed or replaced while it was held open.
-    #[error("the run's folder {} was removed or replaced; nothing was written", path.display())]
+    #[error("the run's folder {} was removed or replaced", path.display())]
     RunGone {
         /// Where the folder was.
         path: PathBuf,

@@ -35,6 +35,10 @@ impl<'a> Follower<'a> {
         mut each: impl FnMut(Item<'_>) -> Result<(), E>,
     ) -> Result<bool, E> {
         let mut segments = open_segments(self.dir)?;
+        if self.dir.is_gone() {
+            let path = self.dir.path().to_owned();
+            return Err(LogError::RunGone { path }.into());
+        }
         let mut offset = 0;
         if let Some(last) = self.position {
             // The file as it was, or what became of it: sealed, then compressed.

@@ -1,7 +1,7 @@
 //! The log of a run: the bytes, the append protocol, reading, and the fold.
 //!
 //! The bytes are a contract, told in full in `docs/format.md`: one event is one line
-//! of JSON with a number, a ULID, a time and a CRC-32C ([`envelope`]).
+//! of JSON with a number, a ULID, a time and a CRC-32C ([`Envelope`]).
 
 mod append;
 mod backward;

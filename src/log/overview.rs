@@ -35,6 +35,11 @@ pub fn overview(dir: &Dir, all_jobs: bool) -> Result<Overview, LogError> {
         return Ok(finished);
     }
     let segments = open_segments(dir)?;
+    if dir.is_gone() {
+        return Err(LogError::RunGone {
+            path: dir.path().to_owned(),
+        });
+    }
     let active = segments.iter().find(|s| s.first_seq.is_none());
     let bytes = active.map_or(0, |s| s.len);
     let mut reader = Reader::of(segments);

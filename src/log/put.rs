@@ -39,6 +39,7 @@ impl RunLog {
         inner.len = end;
         let tail = inner.tail.get_or_insert_default();
         tail.end = end;
+        inner.next_seq = tail.sequence.next();
         if tail.summary.is_some() {
             inner.reserve.release(file, end);
         }

@@ -56,6 +56,9 @@ pub(super) struct Inner {
     pub state: Option<RunState>,
     /// The highest id that this writer gave, whatever became of it: ids only rise.
     pub last_id: Option<Ulid>,
+    /// The number after the highest that this writer wrote: should the file have become
+    /// shorter, no number is used twice, and the reader is told of the gap.
+    pub next_seq: u64,
     pub clock: Clock,
 }
 

@@ -10,6 +10,7 @@ use super::append::Close;
 use super::event::{Draft, EventType};
 use super::repair::{self, Mended};
 use super::run_log::{Active, Inner, RunLog};
+use super::sequence::Sequence;
 use super::state::RunState;
 use super::tail::{End, Tail};
 use super::{LogError, reader, segments};
@@ -69,6 +70,11 @@ impl RunLog {
             let path = self.active_path();
             let tail = Tail::find(&segment.file, len, &path, End::Open, || self.sealed_tail())?;
             inner.tail = Some(tail);
+        }
+        if let Some(tail) = &mut inner.tail
+            && tail.sequence.next() < inner.next_seq
+        {
+            tail.sequence = Sequence::before(inner.next_seq);
         }
         inner.len = len;
         Ok(())

@@ -49,7 +49,9 @@ fn read_start(file: &File, buf: &mut [u8]) -> std::io::Result<usize> {
 }
 
 fn last_of(text: &[u8]) -> Option<Ulid> {
-    std::str::from_utf8(text).ok()?.trim().parse().ok()
+    // Writers put the ULID at offset 0: what stands behind it is from a torn write.
+    let ulid = text.get(..ulid::ULID_LEN).unwrap_or(text);
+    std::str::from_utf8(ulid).ok()?.trim().parse().ok()
 }
 
 /// The time in the unit of a ULID, milliseconds since the epoch.

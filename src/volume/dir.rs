@@ -117,6 +117,11 @@ impl Dir {
         })
     }
 
+    /// Whether the folder was removed since it was opened.
+    pub fn is_gone(&self) -> bool {
+        rustix::fs::fstat(&self.fd).is_ok_and(|stat| stat.st_nlink == 0)
+    }
+
     /// The path that messages show.
     pub fn path(&self) -> &Path {
         &self.path

@@ -127,7 +127,15 @@ fn with_small_files() {
     let run = log(&dir);
     let mut written = 0;
     let refused = loop {
-        let batch: Vec<Draft> = (0..5).map(|n| note(&run, written + n)).collect();
+        // An ordinary event is refused long before: only these may use the last bytes.
+        let end = |n| {
+            draft(
+                &run,
+                EventType::JobFailed,
+                &json!({"n": n, "x": "y".repeat(700)}),
+            )
+        };
+        let batch: Vec<Draft> = (0..5).map(|n| end(written + n)).collect();
         match run.append(&batch, Durability::Process) {
             Ok(_) => written += 5,
             Err(e) => break e,
@@ -143,7 +151,12 @@ fn with_small_files() {
             .into_iter()
             .eq((0..written + stand).map(|n| Some(n as u64)))
     );
-    let small = draft(&run, EventType::Note, &json!({"n": 0}));
+    let ordinary = run.append(&[note(&run, 0)], Durability::Process);
+    assert!(
+        matches!(ordinary, Err(LogError::NoSpace { .. })),
+        "{ordinary:?}"
+    );
+    let small = draft(&run, EventType::JobFailed, &json!({"n": 0}));
     run.append(&[small], Durability::Process).unwrap();
     assert_eq!(read_sound(&run).len(), written + stand + 1);
 }
