@@ -21,7 +21,6 @@ mod concurrency;
 mod emit;
 mod emit_lines;
 mod faults;
-mod help;
 mod lease;
 mod odd_files;
 mod run_exit_codes;
