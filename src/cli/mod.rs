@@ -3,6 +3,7 @@
 
 mod completions;
 mod context;
+mod detached;
 mod emit;
 pub mod exit;
 mod run;

@@ -1,17 +1,16 @@
 //! `runlog run`.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 
 use super::Global;
 use super::context::{host_name, say};
+use super::detached::{Channel, announce, relay, report};
 use super::exit::{self, Code, UsageError};
 use super::values::{pairs, parse_duration, parse_load, parse_size};
 use crate::job::redact::Redactor;
@@ -130,9 +129,6 @@ pub(super) struct Args {
     capture_limit: Option<u64>,
 }
 
-/// Where a detached supervisor reports: `ok`, or a code and a message.
-type Channel = Arc<Mutex<Option<File>>>;
-
 pub(super) fn execute(args: &Args, global: &Global) -> ExitCode {
     if args.command.is_empty() {
         return exit::of(close(args, global));
@@ -170,50 +166,6 @@ pub(super) fn execute(args: &Args, global: &Global) -> ExitCode {
             code.into()
         }
     }
-}
-
-/// Says the last word to the caller of `--detach`.
-fn report(channel: &Channel, text: &str) {
-    let channel = channel
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take();
-    if let Some(mut channel) = channel {
-        // A caller that is gone does not want to know.
-        drop(channel.write_all(text.as_bytes()));
-    }
-}
-
-/// Tells the caller of `--detach` which run it is, before the job starts.
-fn announce(channel: &Channel, run: &RunId) {
-    if let Some(channel) = &mut *channel.lock().unwrap_or_else(PoisonError::into_inner) {
-        drop(channel.write_all(format!("{run}\n").as_bytes()));
-    }
-}
-
-/// What the supervisor said, to the caller of `--detach`: the id of the run on a line of
-/// its own, and `ok`, or a code and a message.
-fn relay(said: &str) -> ExitCode {
-    let (run, word) = match said.split_once('\n') {
-        Some((run, word)) if run.parse::<RunId>().is_ok() => (run, word),
-        _ => ("", said),
-    };
-    if word == "ok" {
-        // A caller that does not read has the id in --id-file, or does not want it.
-        drop(writeln!(std::io::stdout(), "{run}"));
-        return Code::Ok.into();
-    }
-    if let Some((code, text)) = word.split_once(' ') {
-        say(text);
-        return ExitCode::from(code.parse().unwrap_or(Code::Runlog as u8));
-    }
-    say("error: the supervisor died before it told of the start");
-    if !run.is_empty() {
-        say(format_args!(
-            "hint: `runlog status {run}` tells how far it came"
-        ));
-    }
-    Code::Runlog.into()
 }
 
 impl Args {

@@ -7,10 +7,14 @@ use super::LogError;
 use super::backward::Backward;
 use super::dialect::Class;
 use super::lines::RawLine;
-use super::reader::Reader;
+use super::reader::{Item, Reader};
 use super::segments::{Segment, open_segments};
 use super::tail::classify_raw;
 use crate::volume::{Dir, IoContext};
+
+/// So far from the end lines are held to their order, in bytes: a copied block of lines
+/// is in order in itself.
+const CHECKED: u64 = 64 << 10;
 
 /// A reader that begins so that `n` of the sound lines that `want` says yes to are left in
 /// the run in `dir`, or all of them if there are fewer.
@@ -25,7 +29,10 @@ pub fn last_lines(dir: &Dir, n: usize, want: &dyn Fn(&[u8]) -> bool) -> Result<R
         let offset = if segment.compressed {
             find_forwards(segment, &mut missing, want)
         } else {
-            find_backwards(segment, &mut missing, want).at("read", &segment.path)?
+            match find_backwards(segment, &mut missing, want).at("read", &segment.path)? {
+                Some(offset) => offset,
+                None => return last_in_order(dir, n, want),
+            }
         };
         start = Some((at, offset));
         if missing == 0 {
@@ -37,32 +44,70 @@ pub fn last_lines(dir: &Dir, n: usize, want: &dyn Fn(&[u8]) -> bool) -> Result<R
     Ok(Reader::starting(segments, offset, None))
 }
 
+/// The same for a run with lines that are out of order: which of them count is known
+/// only to who reads it from its start.
+fn last_in_order(dir: &Dir, n: usize, want: &dyn Fn(&[u8]) -> bool) -> Result<Reader, LogError> {
+    let wanted = |item: &Item<'_>| match item {
+        Item::Event(_, line) | Item::Foreign(_, line) => want(line),
+        Item::Damage(_) => false,
+    };
+    let mut total = 0_usize;
+    let mut counter = Reader::open(dir)?;
+    while let Some(item) = counter.next_item()? {
+        total += usize::from(wanted(&item));
+    }
+    let mut skip = total.saturating_sub(n);
+    let mut reader = Reader::open(dir)?;
+    while skip > 0
+        && let Some(item) = reader.next_item()?
+    {
+        skip -= usize::from(wanted(&item));
+    }
+    Ok(reader)
+}
+
 /// Where the reading of a segment begins; `missing` is lowered by what is behind it.
+/// `None` where its lines are not in order.
 fn find_backwards(
     segment: &Segment,
     missing: &mut usize,
     want: &dyn Fn(&[u8]) -> bool,
-) -> io::Result<u64> {
+) -> io::Result<Option<u64>> {
     let mut back = Backward::new(&segment.file, segment.len);
-    let mut start = segment.len;
+    // Behind which no line was looked at yet, and where the lines that are asked for
+    // begin.
+    let mut end = segment.len;
+    let mut start = None;
+    let mut last_seq = None;
     loop {
+        if let Some(start) = start.filter(|_| segment.len - end >= CHECKED) {
+            return Ok(Some(start));
+        }
         let line = match back.prev_line() {
             Ok(Some(line)) => line,
-            Ok(None) => return Ok(0),
+            Ok(None) => return Ok(Some(start.unwrap_or(0))),
             // A segment that shrinks meanwhile is being mended: what is left is read.
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(Some(0)),
             Err(e) => return Err(e),
         };
         let in_flight = !line.whole && segment.first_seq.is_none();
         if !in_flight {
             if *missing == 0 {
-                return Ok(start);
+                start.get_or_insert(end);
             }
-            if sound(&line) && want(line.bytes) {
+            let class = classify_raw(&line);
+            if let Class::Ours(env) = class
+                && last_seq
+                    .replace(env.seq)
+                    .is_some_and(|later| later <= env.seq)
+            {
+                return Ok(None);
+            }
+            if start.is_none() && !matches!(class, Class::Damage(_)) && want(line.bytes) {
                 *missing -= 1;
             }
         }
-        start = line.offset;
+        end = line.offset;
     }
 }
 

@@ -36,3 +36,4 @@ mod status;
 mod status_select;
 mod status_wait;
 mod tail;
+mod terminal;

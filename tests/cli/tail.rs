@@ -282,3 +282,19 @@ fn control_characters_do_not_reach_a_terminal() {
     assert!(!output.stdout.contains(&0x1b), "{}", output.stdout());
     assert_eq!(output.stdout().lines().count(), 2, "{}", output.stdout());
 }
+
+#[test]
+fn a_copied_line_at_the_end_is_not_one_of_the_last() {
+    let env = TestEnv::new();
+    env.run(&["run", "--run", "it", "--", "true"]);
+    let log = env.log_path("it");
+    let text = std::fs::read_to_string(&log).unwrap();
+    let copied: String = text.split_inclusive('\n').skip(2).take(2).collect();
+    std::fs::write(&log, text.clone() + &copied).unwrap();
+    let tail = env.run(&["tail", "it", "-n", "1", "--json"]);
+    assert_eq!(tail.code, 5);
+    assert_eq!(
+        tail.stdout(),
+        text.split_inclusive('\n').next_back().unwrap()
+    );
+}

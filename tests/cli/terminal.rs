@@ -1,0 +1,124 @@
+//! A job at a terminal keeps working as at a terminal; tmux is the terminal.
+
+use std::process::Command;
+
+use crate::env::{TestEnv, wait_until};
+
+/// A shell in a terminal of its own, in the test's folder.
+struct Terminal<'a> {
+    env: &'a TestEnv,
+}
+
+impl<'a> Terminal<'a> {
+    /// `None`, and a line that says so, where there is no tmux.
+    fn new(env: &'a TestEnv) -> Option<Self> {
+        if Command::new("tmux").arg("-V").output().is_err() {
+            eprintln!("skipped: tmux is not installed");
+            return None;
+        }
+        let terminal = Self { env };
+        let started = terminal.tmux(&["new-session", "-d", "-x", "150", "-y", "50", "sh"]);
+        if !started.status.success() {
+            let why = String::from_utf8_lossy(&started.stderr).into_owned();
+            eprintln!("skipped: tmux cannot be started here: {why}");
+            return None;
+        }
+        Some(terminal)
+    }
+
+    fn tmux(&self, args: &[&str]) -> std::process::Output {
+        let socket = self.env.path("tmux");
+        let mut command = self.env.program("tmux");
+        command.arg("-S").arg(socket).args(args).output().unwrap()
+    }
+
+    fn keys(&self, keys: &[&str]) {
+        let sent = self.tmux(&[&["send-keys"], keys].concat());
+        assert!(sent.status.success());
+    }
+
+    fn line(&self, text: &str) {
+        self.keys(&["-l", text]);
+        self.keys(&["Enter"]);
+    }
+
+    /// Waits until a line of the screen is just this.
+    fn shows(&self, line: &str) {
+        wait_until(line, || {
+            let screen = self.tmux(&["capture-pane", "-p"]).stdout;
+            let screen = String::from_utf8_lossy(&screen).into_owned();
+            screen.lines().any(|on_screen| on_screen == line)
+        });
+    }
+}
+
+impl Drop for Terminal<'_> {
+    fn drop(&mut self) {
+        self.tmux(&["kill-server"]);
+    }
+}
+
+#[test]
+fn a_job_reads_from_the_terminal() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    terminal.line("\"$RUNLOG\" run --run it -- sh -c 'read x; echo got $x'");
+    env.wait_for("job_started");
+    terminal.line("this");
+    terminal.shows("got this");
+    env.wait_for("job_completed");
+}
+
+#[test]
+fn ctrl_c_reaches_the_job_once_and_ends_the_run() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    let job = "trap 'echo int; n=$((n+1))' INT; touch ready; until [ -e go ]; do sleep 0.01; done; echo $n times";
+    env.executable("job", format!("#!/bin/sh\nn=0\n{job}\n"));
+    terminal.line("\"$RUNLOG\" run --run it -- ./job; echo code $?");
+    env.wait_for_file("ready");
+    terminal.keys(&["C-c"]);
+    wait_until("the trap ran", || {
+        String::from_utf8_lossy(&env.captured("it", "job")).contains("int")
+    });
+    env.write("go", "");
+    terminal.shows("1 times");
+    terminal.shows("code 0");
+}
+
+#[test]
+fn ctrl_z_stops_the_job_with_runlog_and_fg_goes_on() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    terminal.line("set -m; \"$RUNLOG\" run --run it -- cat");
+    env.wait_for("job_started");
+    terminal.keys(&["C-z"]);
+    let pid = env.event("job_started")["pid"].as_i64().unwrap();
+    let state = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.rsplit(") ").next().unwrap().chars().next()
+    };
+    wait_until("the job is stopped", || state() == Some('T'));
+    terminal.line("fg");
+    wait_until("the job goes on", || state() != Some('T'));
+    terminal.line("again");
+    terminal.keys(&["C-d"]);
+    env.wait_for("job_completed");
+    assert_eq!(env.captured("it", "cat"), b"again\n");
+}
+
+#[test]
+fn a_time_out_at_a_terminal_ends_the_job_and_not_the_shell() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    terminal.line("\"$RUNLOG\" run --run it --timeout 0.1 -- sleep 1000; echo code $?");
+    terminal.shows("code 124");
+}
