@@ -20,7 +20,7 @@ use super::sink::Sink;
 
 /// Size that is asked of the pipes, in bytes: fewer wake-ups than with the 64 KiB that
 /// a pipe has by default.
-const PIPE_BYTES: usize = 1 << 20;
+pub(super) const PIPE_BYTES: usize = 1 << 20;
 /// Read at a time, in bytes.
 const CHUNK: usize = 256 << 10;
 

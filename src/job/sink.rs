@@ -8,16 +8,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
 use rustix::io::Errno;
-use rustix::pipe::SpliceFlags;
+use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with};
 
-use super::capture::StreamId;
+use super::capture::{PIPE_BYTES, StreamId};
 use super::redact::{Redactor, StreamMasker};
 use crate::log::Lease;
 use crate::log::payload::Output;
 use crate::volume::now_ts;
-
-/// Moved at a time without being copied, in bytes.
-const SPLICE: usize = 1 << 20;
 
 /// Where the output of a job is stored.
 #[derive(Debug)]
@@ -31,6 +28,8 @@ pub(super) struct Sink {
     maskers: [Option<StreamMasker>; 2],
     /// The kernel cannot move bytes from a pipe into this file.
     no_splice: bool,
+    /// What is moved goes through this.
+    own_pipe: Option<(OwnedFd, OwnedFd)>,
 }
 
 impl Sink {
@@ -52,6 +51,7 @@ impl Sink {
                 redactor.map(Redactor::stream),
             ],
             no_splice: redactor.is_some() || limit.is_some(),
+            own_pipe: None,
         }
     }
 
@@ -135,24 +135,70 @@ impl Sink {
 
     /// Moves what is in the pipe into the file without a copy through us; `None` where
     /// it has to be read instead (or there is nothing), `Some(0)` at the end.
+    ///
+    /// The pages go through a pipe of our own first: the job's pipe is locked only while
+    /// they change hands, not while they are written, so that the job goes on writing.
     pub(super) fn splice(&mut self, stream: StreamId, pipe: &OwnedFd) -> Option<usize> {
         if self.no_splice || !self.capture {
             return None;
         }
-        let mut at = self.output.captured_bytes;
+        let (own_read, own_write) = match self.own_pipe.take() {
+            Some(own) => own,
+            None => self.make_own_pipe()?,
+        };
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-        let to = self.lease.file();
-        match rustix::pipe::splice(pipe, None, to, Some(&mut at), SPLICE, flags) {
-            Ok(n) => {
-                self.count(stream, n);
-                self.stored(stream, at);
-                Some(n)
-            }
+        let moved = match rustix::pipe::splice(pipe, None, &own_write, None, PIPE_BYTES, flags) {
+            Ok(n) => Some(n),
             Err(Errno::AGAIN | Errno::INTR) => None,
             Err(_) => {
                 self.no_splice = true;
-                None
+                return None;
             }
+        };
+        if let Some(n) = moved {
+            self.count(stream, n);
+            self.empty(stream, &own_read, n);
+        }
+        self.own_pipe = Some((own_read, own_write));
+        moved
+    }
+
+    fn make_own_pipe(&mut self) -> Option<(OwnedFd, OwnedFd)> {
+        let made = pipe_with(PipeFlags::CLOEXEC);
+        self.no_splice = made.is_err();
+        let (read, write) = made.ok()?;
+        rustix::pipe::fcntl_setpipe_size(&read, PIPE_BYTES).ok();
+        Some((read, write))
+    }
+
+    /// Stores the `n` bytes that are in our own pipe.
+    fn empty(&mut self, stream: StreamId, own: &OwnedFd, n: usize) {
+        let mut left = n;
+        while left > 0 && self.capture && !self.no_splice {
+            let mut at = self.output.captured_bytes;
+            let to = self.lease.file();
+            match rustix::pipe::splice(own, None, to, Some(&mut at), left, SpliceFlags::MOVE) {
+                Ok(n @ 1..) => {
+                    left = left.saturating_sub(n);
+                    self.stored(stream, at);
+                }
+                Err(Errno::INTR) => {}
+                // What the kernel cannot move is read and written, which also tells why
+                // it cannot be stored.
+                Ok(_) | Err(_) => self.no_splice = true,
+            }
+        }
+        let mut rest = vec![0; left];
+        let mut got = 0;
+        while let Some(room) = rest.get_mut(got..).filter(|room| !room.is_empty()) {
+            match rustix::io::read(own, room) {
+                Ok(n @ 1..) => got += n,
+                Err(Errno::INTR) => {}
+                Ok(_) | Err(_) => break,
+            }
+        }
+        if self.capture {
+            self.write(stream, rest.get(..got).unwrap_or_default());
         }
     }
 
