@@ -32,9 +32,12 @@ impl Submission<'_> {
             made = Some((stages, sink));
             Ok(batch)
         });
+        // The name of the lease: without it nobody could tell after a loss of power
+        // whether the supervisor lives.
+        let written = written.and_then(|_| sync_jobs(log));
         match (written, made) {
-            (Ok(_), Some(made)) => Ok(made),
-            (Ok(_), None) => Err(LogError::NoSuchRun {
+            (Ok(()), Some(made)) => Ok(made),
+            (Ok(()), None) => Err(LogError::NoSuchRun {
                 run: log.run_id().to_string(),
             }),
             (Err(e), made) => {
@@ -167,4 +170,9 @@ impl Submission<'_> {
             None => JobId::from_name(&name),
         }
     }
+}
+
+fn sync_jobs(log: &RunLog) -> Result<(), LogError> {
+    let jobs = log.dir().sub(layout::JOBS)?;
+    jobs.sync().map_err(LogError::not_durable)
 }

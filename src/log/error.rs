@@ -134,6 +134,16 @@ pub enum LogError {
     Serialize(#[from] serde_json::Error),
 }
 
+impl LogError {
+    /// A failed sync of a folder: what was written stands, and may not last.
+    pub(crate) fn not_durable(e: VolumeError) -> Self {
+        match e {
+            VolumeError::Io { path, source, .. } => Self::NotDurable { path, source },
+            other => other.into(),
+        }
+    }
+}
+
 fn seconds(d: Duration) -> String {
     format!("{} s", d.as_secs())
 }

@@ -9,7 +9,6 @@ use super::LogError;
 use super::append::Appended;
 use super::compose::Lines;
 use super::run_log::{Active, Inner, RunLog};
-use crate::volume::VolumeError;
 
 impl RunLog {
     /// Reserves and writes, in one write as a rule. After a short one the lines that
@@ -90,10 +89,7 @@ impl RunLog {
             synced.map_err(|source| not_durable(path.clone(), source))
         })?;
         self.names.share(self.names.latest(), self.dir.path(), || {
-            self.sync_names().map_err(|e| match e {
-                VolumeError::Io { path, source, .. } => not_durable(path, source),
-                other => other.into(),
-            })
+            self.sync_names().map_err(LogError::not_durable)
         })
     }
 }
