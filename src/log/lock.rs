@@ -15,11 +15,11 @@ pub(super) const BUDGET: Duration = Duration::from_secs(5);
 pub(super) const TERMINAL_BUDGET: Duration = Duration::from_mins(1);
 
 /// First sleep between two tries.
-const FIRST_PAUSE: Duration = Duration::from_micros(50);
+const FIRST_PAUSE: Duration = Duration::from_micros(20);
 /// Longest sleep between two tries: a waiter sees a free moment of this length.
-const LONGEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_micros(500);
 /// Tries that only yield the processor: a lock is held for microseconds as a rule.
-const SPINS: u32 = 4;
+const SPINS: u32 = 16;
 
 /// An advisory lock; let go of when dropped.
 #[derive(Debug)]
