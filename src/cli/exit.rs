@@ -7,6 +7,7 @@ use anyhow::Error;
 
 use super::context::say;
 use crate::job::StartError;
+use crate::log::payload::{ErrorKind, JobError};
 use crate::log::{LogError, SelectError};
 use crate::render::safe;
 use crate::volume::VolumeError;
@@ -107,6 +108,29 @@ fn whole_story(e: &Error) -> String {
         }
     }
     text
+}
+
+/// The same for a job that was submitted and could not start.
+pub(super) fn not_started(error: &JobError) -> (Code, String) {
+    let (code, hint) = match error.kind {
+        ErrorKind::NotFound => (
+            Code::CommandNotFound,
+            Some("check the spelling of the command, and PATH"),
+        ),
+        ErrorKind::NotExecutable => (
+            Code::NotExecutable,
+            Some("make it executable, or give it to the program that runs it"),
+        ),
+        ErrorKind::ResourceLimit => (Code::Runlog, Some("make room, or require less")),
+        ErrorKind::Validation => (Code::Runlog, Some("name another folder with --cwd")),
+        _ => (Code::Runlog, None),
+    };
+    let mut text = format!("error: {}", safe(&error.message));
+    if let Some(hint) = hint {
+        text.push_str("\nhint: ");
+        text.push_str(hint);
+    }
+    (code, text)
 }
 
 fn code_and_hint(e: &Error) -> (Code, Option<&'static str>) {

@@ -16,9 +16,8 @@ use super::values::{pairs, parse_duration, parse_load, parse_size};
 use crate::job::redact::Redactor;
 use crate::job::{After, Detached, End, Guards, JobSpec, Outcome, OutputMode, Setup, Trouble};
 use crate::job::{detach, run_job};
-use crate::log::payload::{ErrorKind, JobError, RunOpened};
+use crate::log::payload::RunOpened;
 use crate::log::{Batch, Close, Durability, EventType, RunLog, allocate_ulid};
-use crate::render::safe;
 use crate::volume::{JobId, RunId, Volume};
 
 /// Run a command and log what happens to it
@@ -155,10 +154,7 @@ pub(super) fn execute(args: &Args, global: &Global) -> ExitCode {
                 Ok(Outcome {
                     end: End::NotStarted(error),
                     ..
-                }) => (
-                    not_started(&error),
-                    format!("error: {}", safe(&error.message)),
-                ),
+                }) => exit::not_started(&error),
                 Ok(_) => return Code::Ok.into(),
                 Err(e) => before_the_start(&e),
             };
@@ -170,6 +166,16 @@ pub(super) fn execute(args: &Args, global: &Global) -> ExitCode {
 
 impl Args {
     fn check(&self) -> Result<JobSpec> {
+        if self
+            .command
+            .first()
+            .is_some_and(|program| program.is_empty())
+        {
+            return Err(anyhow!(UsageError {
+                message: "the command is empty".to_owned(),
+                hint: "runlog run -- COMMAND [ARGS]…",
+            }));
+        }
         let variable = |name: &str| std::env::var_os(name);
         let redactor = Redactor::new(&self.redact, &variable).map_err(|e| UsageError {
             message: format!("--redact: {e}"),
@@ -359,14 +365,6 @@ fn close(args: &Args, global: &Global) -> Result<Code> {
     Ok(Code::Ok)
 }
 
-fn not_started(error: &JobError) -> Code {
-    match error.kind {
-        ErrorKind::NotFound => Code::CommandNotFound,
-        ErrorKind::NotExecutable => Code::NotExecutable,
-        _ => Code::Runlog,
-    }
-}
-
 /// Trouble before the start: 125, but for arguments that are wrong.
 fn before_the_start(e: &anyhow::Error) -> (Code, String) {
     let (code, text) = exit::explain(e);
@@ -396,8 +394,9 @@ fn finish(outcome: &Outcome) -> ExitCode {
         End::Signaled(signal) | End::Canceled(signal) => ExitCode::from(128 + *signal as u8),
         End::TimedOut => Code::Timeout.into(),
         End::NotStarted(error) => {
-            say(format_args!("error: {}", safe(&error.message)));
-            not_started(error).into()
+            let (code, text) = exit::not_started(error);
+            say(text);
+            code.into()
         }
     }
 }

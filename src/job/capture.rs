@@ -81,7 +81,6 @@ struct Pipe {
     fd: Option<OwnedFd>,
     /// Stored by the main thread, and still to be passed on.
     left_over: Vec<u8>,
-    drained: bool,
 }
 
 /// The ends of the pipes that the job writes to.
@@ -117,7 +116,6 @@ impl Capture {
                 pipe: Mutex::new(Pipe {
                     fd: Some(read),
                     left_over: Vec::new(),
-                    drained: false,
                 }),
             });
             streams.push(Arc::clone(&stream));
@@ -170,7 +168,6 @@ impl Capture {
                 left -= n;
             }
             pipe.fd = None;
-            pipe.drained = true;
             sink.finish(stream.id);
         }
         self.stop = None;

@@ -104,6 +104,7 @@ fn an_unknown_command_gives_127() {
     -- stderr
     run_id=no-such-command-here-[ULID]
     error: command not found: no-such-command-here
+    hint: check the spelling of the command, and PATH
     ");
     assert_eq!(env.event("job_failed")["error"]["kind"], "not_found");
     assert_eq!(env.events_of(&env.only_run(), "job_started").len(), 0);
@@ -115,8 +116,16 @@ fn a_missing_path_gives_127() {
 }
 
 #[test]
-fn an_empty_command_name_gives_127() {
-    assert_eq!(TestEnv::new().run(&["run", "--", ""]).code, 127);
+fn an_empty_command_is_refused_and_leaves_nothing() {
+    let env = TestEnv::new();
+    let output = env.run(&["run", "--", ""]);
+    assert_snapshot!(snapshot(&env, &output), @"
+    exit 2
+    -- stderr
+    error: the command is empty
+    hint: runlog run -- COMMAND [ARGS]…
+    ");
+    assert!(!env.exists(".omne"));
 }
 
 #[test]
@@ -129,6 +138,7 @@ fn a_file_without_the_right_to_execute_gives_126() {
     -- stderr
     run_id=plain-[ULID]
     error: ./plain may not be executed
+    hint: make it executable, or give it to the program that runs it
     ");
     assert_eq!(env.event("job_failed")["error"]["kind"], "not_executable");
 }
@@ -163,6 +173,7 @@ fn a_missing_folder_to_run_in_gives_125() {
     -- stderr
     run_id=true-[ULID]
     error: [ROOT]/missing is not a folder to run in
+    hint: name another folder with --cwd
     ");
     assert_eq!(env.event("job_failed")["error"]["kind"], "validation");
 }

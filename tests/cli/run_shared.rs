@@ -238,6 +238,7 @@ fn a_detached_job_that_cannot_start_says_so_to_the_caller() {
     exit 127
     -- stderr
     error: command not found: no-such-cmd
+    hint: check the spelling of the command, and PATH
     ");
     assert_eq!(env.status("latest")["state"], "failed");
 }
