@@ -1,12 +1,15 @@
 //! The runs of a volume, and how people name them.
 
+use std::os::unix::fs::FileExt;
+
 use ulid::Ulid;
 
 use super::LogError;
+use super::envelope::{self, Envelope};
 use super::reader::{Item, Reader};
 use super::segments::has_events;
 use super::state::RunState;
-use crate::volume::{Dir, RunId, Volume};
+use crate::volume::{Dir, IoContext, RunId, Volume, layout};
 
 /// Why a name does not stand for one run.
 #[derive(Debug, thiserror::Error)]
@@ -137,17 +140,38 @@ fn newest(volume: &Volume, runs: &Dir) -> Result<Option<(RunId, Dir)>, LogError>
 
 /// The id of the first event that the run ever had.
 fn first_id(dir: &Dir) -> Result<Option<Ulid>, LogError> {
+    if let Some(id) = id_at_start(dir)? {
+        return Ok(Some(id));
+    }
     let mut reader = Reader::open(dir)?;
     let mut state = RunState::default();
-    while let Some(item) = reader.next_item()? {
+    while state.first_id.is_none()
+        && let Some(item) = reader.next_item()?
+    {
         match item {
             Item::Event(env, line) => state.apply(&env, line),
-            Item::Foreign(_, line) => state.apply_foreign(line),
-            Item::Damage(_) => continue,
+            Item::Foreign(_, line) => {
+                // Not every program gives its lines ids.
+                state.apply_foreign(line);
+                break;
+            }
+            Item::Damage(_) => {}
         }
-        break;
     }
     Ok(state
         .first_id
         .and_then(|id| id.to_ascii_uppercase().parse().ok()))
+}
+
+/// The same from the frame of event 0, where the log begins with it: a volume with ten
+/// thousand runs is asked for its newest one often.
+fn id_at_start(dir: &Dir) -> Result<Option<Ulid>, LogError> {
+    let Some(file) = dir.read(layout::ACTIVE)? else {
+        return Ok(None);
+    };
+    let mut start = [0; 2 * envelope::FRAME_LEN];
+    let path = || dir.path().join(layout::ACTIVE);
+    let n = file.read_at(&mut start, 0).at("read", path())?;
+    let env = start.get(..n).and_then(Envelope::of_checked);
+    Ok(env.filter(|env| env.seq == 0).and_then(|env| env.ulid()))
 }
