@@ -237,7 +237,7 @@ impl Emitter {
                 let opening = RunOpened {
                     name: self.name.clone(),
                     keep_open: true,
-                    host: Some(host_name()),
+                    host: host_name(),
                     runlog: Some(env!("CARGO_PKG_VERSION").to_owned()),
                 };
                 let run = self.log.run_id();

@@ -313,7 +313,7 @@ fn setup<'a>(
         opening: RunOpened {
             name,
             keep_open: args.run.is_some(),
-            host: Some(host_name()),
+            host: host_name(),
             runlog: Some(env!("CARGO_PKG_VERSION").to_owned()),
         },
         path_variable: std::env::var_os("PATH"),

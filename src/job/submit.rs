@@ -32,19 +32,20 @@ impl Submission<'_> {
             made = Some((stages, sink));
             Ok(batch)
         });
+        let stands = matches!(
+            written,
+            Ok(_) | Err(LogError::ShortWrite { .. } | LogError::NotDurable { .. })
+        );
         // The name of the lease: without it nobody could tell after a loss of power
         // whether the supervisor lives.
-        let written = written.and_then(|_| sync_jobs(log));
-        match (written, made) {
+        match (written.and_then(|_| sync_jobs(log)), made) {
             (Ok(()), Some(made)) => Ok(made),
             (Ok(()), None) => Err(LogError::NoSuchRun {
                 run: log.run_id().to_string(),
             }),
             (Err(e), made) => {
-                if let (LogError::ShortWrite { .. } | LogError::NotDurable { .. }, Some(made)) =
-                    (&e, &made)
-                {
-                    self.call_off(log, &made.0, &e);
+                if let Some((stages, _)) = made.filter(|_| stands) {
+                    self.call_off(log, &stages, &e);
                 }
                 Err(e)
             }

@@ -4,10 +4,10 @@
 
 use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
-use rustix::process::{Resource, getrlimit};
 
 /// What stays free behind an ordinary event, in bytes.
 const KEPT_FREE: u64 = 64 << 10;
@@ -32,7 +32,7 @@ impl Reserve {
             return Ok(());
         }
         // The file system does not look at the limit that a write will meet.
-        let limit = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
+        let limit = file_size_limit().unwrap_or(u64::MAX);
         if needed > limit {
             return Err(Errno::FBIG.into());
         }
@@ -66,6 +66,20 @@ impl Reserve {
         // Blocks past the end do no harm where this fails.
         drop(file.set_len(len));
     }
+}
+
+/// The limit of a file's size, `getrlimit(2)`; `None` where it cannot be told.
+fn file_size_limit() -> Option<u64> {
+    let mut limit = MaybeUninit::<libc::rlimit>::uninit();
+    // SAFETY: the call fills the struct where it returns 0.
+    let limit = unsafe {
+        if libc::getrlimit(libc::RLIMIT_FSIZE, limit.as_mut_ptr()) != 0 {
+            return None;
+        }
+        limit.assume_init()
+    };
+    // "No limit" is the highest number.
+    Some(limit.rlim_cur)
 }
 
 fn allocate(file: &File, from: u64, len: u64) -> Result<(), Errno> {

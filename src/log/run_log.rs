@@ -120,8 +120,13 @@ impl RunLog {
     ) -> Result<Self, LogError> {
         let chain = volume.make_runs()?;
         let [_, _, runs] = &chain;
-        let (dir, _) = runs.make_sub(run.as_str())?;
-        Self::of(volume, chain, dir, run, first_id)
+        let (dir, made) = runs.make_sub(run.as_str())?;
+        let parent = runs.try_clone()?;
+        let opened = Self::of(volume, chain, dir, run, first_id);
+        if opened.is_err() && made {
+            parent.remove_empty_dir(run.as_str());
+        }
+        opened
     }
 
     fn of(

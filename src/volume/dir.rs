@@ -101,7 +101,11 @@ impl Dir {
             Err(Errno::EXIST) => false,
             Err(e) => return Err(e).at("make the folder", self.path.join(name)),
         };
-        Ok((self.sub(name)?, made))
+        let opened = self.sub(name);
+        if opened.is_err() && made {
+            self.remove_empty_dir(name);
+        }
+        Ok((opened?, made))
     }
 
     /// A second handle of the same folder.
