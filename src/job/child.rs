@@ -16,6 +16,9 @@ use crate::telemetry;
 /// Longest wait between two looks at the child, should its SIGCHLD be lost.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How often a look at the child may fail before it is given up, should it be dead.
+const WAIT_TRIES: u32 = 5;
+
 /// How signals reach the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
@@ -107,12 +110,16 @@ impl Child {
     pub(super) fn wait(&self, signals: &Signals, limit: Limit) -> io::Result<Ended> {
         let mut timed_out = false;
         let mut interrupted = false;
+        let mut failures = 0;
         let mut next_stop = limit.timeout.map(|t| self.started + t);
         loop {
             let waited = match sys::try_wait(self.pid) {
-                // Somebody else collected it, or cannot be asked now: while it lives, it
-                // is supervised.
-                Err(_) if telemetry::process_start_ticks(self.pid).is_some() => None,
+                // The kernel cannot be asked now, or somebody else collected it: while it
+                // lives it is supervised, and the question is put again.
+                Err(_) if failures < WAIT_TRIES || self.is_alive() => {
+                    failures += 1;
+                    None
+                }
                 waited => waited?,
             };
             if let Some((status, cost)) = waited {
@@ -136,7 +143,8 @@ impl Child {
                     next_stop = Some(now + limit.kill_after);
                 }
             }
-            let pause = next_stop.map_or(LOOK, |at| at.saturating_duration_since(now).min(LOOK));
+            let look = if failures > 0 { LOOK / 50 } else { LOOK };
+            let pause = next_stop.map_or(look, |at| at.saturating_duration_since(now).min(look));
             wait_readable(signals.fd(), pause);
             while let Some(arrived) = signals.next() {
                 if arrived.signal == libc::SIGCHLD {
@@ -147,6 +155,10 @@ impl Child {
                 interrupted |= asks_for_end(arrived.signal);
             }
         }
+    }
+
+    fn is_alive(&self) -> bool {
+        telemetry::process_start_ticks(self.pid).is_some()
     }
 
     /// Sends a signal to the job: its group, or at a terminal all its processes, but

@@ -164,7 +164,15 @@ impl RunLog {
     /// No ULID can be allocated, or the folder cannot be made.
     pub fn create(volume: &Volume, name: &str) -> Result<Self, LogError> {
         let ulid = allocate_ulid(volume)?;
-        Self::open_or_create(volume, &RunId::generate(name, ulid), Some(ulid))
+        let run = RunId::generate(name, ulid);
+        let opened = Self::open_or_create(volume, &run, Some(ulid));
+        if opened.is_err()
+            && let Ok(Some(runs)) = volume.runs()
+            && let Ok(dir) = runs.sub(run.as_str())
+        {
+            remove_unborn(&runs, &dir, &run);
+        }
+        opened
     }
 
     /// Also appends to a run that another program began, whose own reader then refuses
@@ -188,20 +196,8 @@ impl RunLog {
     /// Removes the folder of a run that never got an event. Only for a run whose id
     /// nobody else can know yet.
     pub fn abandon(self) {
-        let Ok(false) = segments::has_events(&self.dir) else {
-            return;
-        };
-        for name in [layout::ACTIVE, layout::LOCK] {
-            drop(self.dir.remove_file(name));
-        }
-        if let Ok(jobs) = self.dir.sub(layout::JOBS) {
-            for name in jobs.names().unwrap_or_default() {
-                drop(jobs.remove_file(&name));
-            }
-        }
-        self.dir.remove_empty_dir(layout::JOBS);
         let [_, _, runs] = &self.chain;
-        runs.remove_empty_dir(self.run.as_str());
+        remove_unborn(runs, &self.dir, &self.run);
     }
 
     /// Checks, under the lock, that what we hold is still what its name stands for,
@@ -237,4 +233,21 @@ impl RunLog {
         }
         self.root.sync()
     }
+}
+
+/// Removes the folder of a run that has no event.
+fn remove_unborn(runs: &Dir, dir: &Dir, run: &RunId) {
+    let Ok(false) = segments::has_events(dir) else {
+        return;
+    };
+    for name in [layout::ACTIVE, layout::LOCK] {
+        drop(dir.remove_file(name));
+    }
+    if let Ok(jobs) = dir.sub(layout::JOBS) {
+        for name in jobs.names().unwrap_or_default() {
+            drop(jobs.remove_file(&name));
+        }
+    }
+    dir.remove_empty_dir(layout::JOBS);
+    runs.remove_empty_dir(run.as_str());
 }
