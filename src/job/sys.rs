@@ -1,5 +1,5 @@
 //! What neither the standard library nor rustix offers: signal masks, `signalfd(2)`,
-//! `wait4(2)`, `fork(2)`. All unsafe code of this layer is here.
+//! `wait4(2)`, `fork(2)`. All unsafe code of the project is here.
 
 use std::io;
 use std::mem::MaybeUninit;

@@ -4,7 +4,6 @@
 
 use std::fs::File;
 use std::io;
-use std::mem::MaybeUninit;
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
@@ -68,18 +67,13 @@ impl Reserve {
     }
 }
 
-/// The limit of a file's size, `getrlimit(2)`; `None` where it cannot be told.
+/// The limit of a file's size, `proc_pid_limits(5)`; `None` where there is none, or it
+/// cannot be told.
 fn file_size_limit() -> Option<u64> {
-    let mut limit = MaybeUninit::<libc::rlimit>::uninit();
-    // SAFETY: the call fills the struct where it returns 0.
-    let limit = unsafe {
-        if libc::getrlimit(libc::RLIMIT_FSIZE, limit.as_mut_ptr()) != 0 {
-            return None;
-        }
-        limit.assume_init()
-    };
-    // "No limit" is the highest number.
-    Some(limit.rlim_cur)
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let mut lines = limits.lines();
+    let limit = lines.find_map(|line| line.strip_prefix("Max file size"))?;
+    limit.split_whitespace().next()?.parse().ok()
 }
 
 fn allocate(file: &File, from: u64, len: u64) -> Result<(), Errno> {

@@ -1,7 +1,5 @@
 //! Clock ticks, pages, rounding, the time stamp.
 
-use std::sync::LazyLock;
-
 use jiff::Timestamp;
 
 /// The largest integer that every JSON reader gets exactly (2^53 - 1).
@@ -29,30 +27,17 @@ pub(super) fn round2(x: f64) -> f64 {
 
 /// Clock ticks per second, the unit of times in `proc_pid_stat(5)`; 100 nearly always.
 pub(super) fn ticks_per_second() -> u64 {
-    static TICKS: LazyLock<u64> = LazyLock::new(|| sysconf(libc::_SC_CLK_TCK, 100));
-    *TICKS
+    rustix::param::clock_ticks_per_second().max(1)
 }
 
 /// Bytes in a page, the unit of memory in `proc_pid_stat(5)`.
 pub(super) fn page_bytes() -> u64 {
-    static PAGE: LazyLock<u64> = LazyLock::new(|| sysconf(libc::_SC_PAGESIZE, 4096));
-    *PAGE
+    rustix::param::page_size() as u64
 }
 
 /// Clock ticks as milliseconds.
 pub(super) fn ticks_to_ms(ticks: u64) -> u64 {
     ticks.saturating_mul(1000) / ticks_per_second()
-}
-
-/// A configuration value that is above zero, or `fallback`.
-fn sysconf(name: libc::c_int, fallback: u64) -> u64 {
-    // SAFETY: sysconf(3) takes an integer, touches no memory of ours, and answers -1 to
-    // a name that it does not know.
-    let value = unsafe { libc::sysconf(name) };
-    match u64::try_from(value) {
-        Ok(value) if value > 0 => value,
-        _ => fallback,
-    }
 }
 
 #[cfg(test)]
