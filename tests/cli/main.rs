@@ -23,6 +23,7 @@ mod emit_lines;
 mod faults;
 mod lease;
 mod odd_files;
+mod removed;
 mod run_exit_codes;
 mod run_guards;
 mod run_limits;

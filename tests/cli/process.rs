@@ -63,6 +63,10 @@ impl Background {
         Self { child }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(pid_of(i64::from(self.child.id())), signal).unwrap();
     }

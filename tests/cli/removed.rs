@@ -1,0 +1,40 @@
+//! What is removed or cut while somebody is at work with it.
+
+use crate::env::{TestEnv, wait_until};
+
+#[test]
+fn a_run_that_is_removed_ends_those_who_follow_it() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "it", "note"]);
+    for args in [&["tail", "-f", "it"][..], &["status", "--wait", "it"]] {
+        let follower = env.spawn(args);
+        // It has found the run, and watches it.
+        wait_until("the run is watched", || {
+            let fds = std::fs::read_dir(format!("/proc/{}/fd", follower.pid())).unwrap();
+            let links = fds.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+            links
+                .into_iter()
+                .any(|link| link.ends_with("anon_inode:inotify"))
+        });
+        std::fs::remove_dir_all(env.run_dir("it")).unwrap();
+        let output = follower.wait();
+        assert_eq!(output.code, 3, "{args:?}: {}", output.stderr());
+        env.ok(&["emit", "--open", "--run", "it", "note"]);
+    }
+}
+
+#[test]
+fn a_log_that_is_emptied_under_its_supervisor_has_a_gap_that_is_told() {
+    let env = TestEnv::new();
+    let job = env.spawn(&["run", "--run", "it", "--", "cat"]);
+    env.wait_for("job_started");
+    std::fs::write(env.log_path("it"), "").unwrap();
+    assert_eq!(job.end().code, 0);
+    wait_until("the end is written", || {
+        std::fs::metadata(env.log_path("it")).unwrap().len() > 0
+    });
+    let tail = env.run(&["tail", "it", "-n", "all", "--json"]);
+    assert_eq!(tail.code, 5);
+    assert!(tail.stderr().contains("events are missing before it"));
+    assert!(tail.stdout().starts_with("{\"v\":1,\"seq\":4,"));
+}
