@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
+use crate::log::payload::RunOpened;
 use crate::log::{Damage, select};
 use crate::render::{Style, safe};
 use crate::volume::{Dir, RunId, Volume, VolumeError};
@@ -102,8 +103,18 @@ fn terminal_width() -> Option<u16> {
     Some(size.ws_col).filter(|columns| *columns > 0)
 }
 
+/// What the first event of a run says.
+pub(super) fn opening(name: String, keep_open: bool) -> RunOpened {
+    RunOpened {
+        name,
+        keep_open,
+        host: host_name(),
+        runlog: Some(env!("CARGO_PKG_VERSION").to_owned()),
+    }
+}
+
 /// The name of this host, where it can be told.
-pub(super) fn host_name() -> Option<String> {
+fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(name.trim_end().to_owned())
 }

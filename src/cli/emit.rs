@@ -7,12 +7,12 @@ use anyhow::{Context as _, Result};
 use serde_json::value::RawValue;
 
 use super::Global;
-use super::context::{host_name, say};
+use super::context::{opening, say};
 use super::exit::{Code, UsageError};
 use super::values::pairs;
 use crate::job::redact::Redactor;
 use crate::log::data::{self, Mask};
-use crate::log::payload::{Note, RunOpened};
+use crate::log::payload::Note;
 use crate::log::{
     Appended, Batch, Close, Draft, Durability, Envelope, EventType, LINE_LIMIT, LogError, RunLog,
     allocate_ulid,
@@ -234,12 +234,7 @@ impl Emitter {
         self.log.append_with(self.durability, budget, |view| {
             let mut drafts = Vec::with_capacity(notes.len() + 1);
             if view.is_new {
-                let opening = RunOpened {
-                    name: self.name.clone(),
-                    keep_open: true,
-                    host: host_name(),
-                    runlog: Some(env!("CARGO_PKG_VERSION").to_owned()),
-                };
+                let opening = opening(self.name.clone(), true);
                 let run = self.log.run_id();
                 drafts.push(Draft::new(EventType::RunOpened, run, None, &opening)?);
             }

@@ -9,14 +9,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 
 use super::Global;
-use super::context::{host_name, say};
+use super::context::{opening, say};
 use super::detached::{Channel, announce, relay, report};
 use super::exit::{self, Code, UsageError};
 use super::values::{pairs, parse_duration, parse_load, parse_size};
 use crate::job::redact::Redactor;
 use crate::job::{After, Detached, End, Guards, JobSpec, Outcome, OutputMode, Setup, Trouble};
 use crate::job::{detach, run_job};
-use crate::log::payload::RunOpened;
 use crate::log::{Batch, Close, Durability, EventType, RunLog, allocate_ulid};
 use crate::volume::{JobId, RunId, Volume};
 
@@ -251,10 +250,7 @@ impl Args {
             (None, Some(run), _) => run.to_string(),
             (None, None, program) => program.unwrap_or_default().to_string_lossy().into_owned(),
         };
-        match &spec.redactor {
-            Some(redactor) => redactor.mask_str(&name).into_owned(),
-            None => name,
-        }
+        spec.masked(&name)
     }
 }
 
@@ -310,12 +306,7 @@ fn setup<'a>(
     Ok(Setup {
         volume,
         log: Arc::clone(log),
-        opening: RunOpened {
-            name,
-            keep_open: args.run.is_some(),
-            host: host_name(),
-            runlog: Some(env!("CARGO_PKG_VERSION").to_owned()),
-        },
+        opening: opening(name, args.run.is_some()),
         path_variable: std::env::var_os("PATH"),
         env,
         trouble,

@@ -220,11 +220,7 @@ struct EndOfRun {
 impl EndOfRun {
     fn take(&mut self, item: &Item<'_>) {
         if let Some(state) = &mut self.state {
-            match item {
-                Item::Event(env, line) => state.apply(env, line),
-                Item::Foreign(_, line) => state.apply_foreign(line),
-                Item::Damage(_) => {}
-            }
+            item.fold_into(state);
         }
     }
 
@@ -238,8 +234,7 @@ impl EndOfRun {
             // Its end may have been written just before the lease was looked at.
             inspected = examine(dir, false)?.inspected;
         }
-        let goes_on = matches!(inspected.state, RunStateKind::Running | RunStateKind::Open);
-        Ok((!goes_on).then_some(inspected))
+        Ok(inspected.state.has_ended().then_some(inspected))
     }
 }
 
@@ -284,15 +279,12 @@ fn output(args: &Args, dir: &Dir, waiter: Option<&Waiter>) -> Result<Code> {
             }
             return Ok(Code::Ok);
         };
-        let live = matches!(
-            examined.inspected.state,
-            RunStateKind::Running | RunStateKind::Open
-        );
-        if !any && !live {
+        if any {
+            continue;
+        }
+        if examined.inspected.state.has_ended() {
             return Ok(Code::Ok);
         }
-        if !any {
-            waiter.wait(None);
-        }
+        waiter.wait(None);
     }
 }

@@ -41,6 +41,11 @@ impl RunStateKind {
         Self::ALL.into_iter().find(|state| state.as_str() == name)
     }
 
+    /// Whether nothing more is to be waited for.
+    pub fn has_ended(self) -> bool {
+        !matches!(self, Self::Running | Self::Open)
+    }
+
     /// Its name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -17,11 +17,9 @@ pub(super) fn roll_back(
 ) -> Option<Vec<String>> {
     let mut stages = stages.clone();
     stages.before = context.snapshot();
-    let shown = match &context.spec.redactor {
-        Some(redactor) => redactor.mask_str(command).into_owned(),
-        None => command.to_owned(),
+    let intent = RollbackStarted {
+        command: context.spec.masked(command),
     };
-    let intent = RollbackStarted { command: shown };
     let close = closing(context.spec.after);
     let intended = context.write_last("the start of the rollback", |_| {
         let drafts = vec![stages.rollback_started(&intent)?];

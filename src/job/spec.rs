@@ -48,6 +48,16 @@ pub struct JobSpec {
     pub detached: bool,
 }
 
+impl JobSpec {
+    /// The text with what is to be masked masked.
+    pub fn masked(&self, text: &str) -> String {
+        match &self.redactor {
+            Some(redactor) => redactor.mask_str(text).into_owned(),
+            None => text.to_owned(),
+        }
+    }
+}
+
 /// What must hold before the start.
 #[derive(Debug, Default)]
 pub struct Guards {

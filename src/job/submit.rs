@@ -165,11 +165,7 @@ impl Submission<'_> {
         }
         let program = self.spec.argv.first().map(Path::new);
         let name = program.and_then(Path::file_name).unwrap_or_default();
-        let name = name.to_string_lossy();
-        match &self.spec.redactor {
-            Some(redactor) => JobId::from_name(&redactor.mask_str(&name)),
-            None => JobId::from_name(&name),
-        }
+        JobId::from_name(&self.spec.masked(&name.to_string_lossy()))
     }
 }
 

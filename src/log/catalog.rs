@@ -100,7 +100,6 @@ pub fn select(volume: &Volume, name: &str) -> Result<(RunId, Dir), SelectError> 
     }
     let mut candidates = list(volume)?;
     candidates.retain(|run| run.as_str().starts_with(name));
-    candidates.sort();
     let mut found = Vec::new();
     for run in candidates {
         if let Some(dir) = open_dir(&runs, &run)? {
@@ -148,14 +147,10 @@ fn first_id(dir: &Dir) -> Result<Option<Ulid>, LogError> {
     while state.first_id.is_none()
         && let Some(item) = reader.next_item()?
     {
-        match item {
-            Item::Event(env, line) => state.apply(&env, line),
-            Item::Foreign(_, line) => {
-                // Not every program gives its lines ids.
-                state.apply_foreign(line);
-                break;
-            }
-            Item::Damage(_) => {}
+        item.fold_into(&mut state);
+        if matches!(item, Item::Foreign(..)) {
+            // Not every program gives its lines ids.
+            break;
         }
     }
     Ok(state

@@ -51,12 +51,10 @@ pub fn overview(dir: &Dir, all_jobs: bool) -> Result<Overview, LogError> {
     };
     let mut foreign = 0;
     while let Some(item) = reader.next_item()? {
+        item.fold_into(&mut told.state);
         match item {
-            Item::Event(env, line) => told.state.apply(&env, line),
-            Item::Foreign(_, line) => {
-                foreign += 1;
-                told.state.apply_foreign(line);
-            }
+            Item::Event(..) => {}
+            Item::Foreign(..) => foreign += 1,
             Item::Damage(damage) => told.damage.push(damage),
         }
     }

@@ -82,11 +82,10 @@ impl RunLog {
 
     /// Syncs what was written to `segment` up to `ticket`, and the names that lead to it.
     pub(super) fn make_durable(&self, segment: &Active, ticket: u64) -> Result<(), LogError> {
-        let path = self.active_path();
-        let not_durable = |path, source| LogError::NotDurable { path, source };
-        segment.syncs.share(ticket, &path, || {
+        segment.syncs.share(ticket, &self.paths.active, || {
+            let path = self.active_path();
             let synced = segment.file.sync_data();
-            synced.map_err(|source| not_durable(path.clone(), source))
+            synced.map_err(|source| LogError::NotDurable { path, source })
         })?;
         self.names.share(self.names.latest(), self.dir.path(), || {
             self.sync_names().map_err(LogError::not_durable)

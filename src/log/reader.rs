@@ -61,6 +61,17 @@ pub enum Item<'a> {
     Damage(Damage),
 }
 
+impl Item<'_> {
+    /// Takes it into the state of its run; damage changes nothing.
+    pub fn fold_into(&self, state: &mut RunState) {
+        match self {
+            Self::Event(env, line) => state.apply(env, line),
+            Self::Foreign(_, line) => state.apply_foreign(line),
+            Self::Damage(_) => {}
+        }
+    }
+}
+
 /// Reads the lines of a run in their order.
 pub struct Reader {
     segments: std::vec::IntoIter<Segment>,
@@ -361,11 +372,7 @@ pub fn fold(dir: &Dir) -> Result<RunState, LogError> {
     let mut reader = Reader::open(dir)?;
     let mut state = RunState::default();
     while let Some(item) = reader.next_item()? {
-        match item {
-            Item::Event(env, line) => state.apply(&env, line),
-            Item::Foreign(_, line) => state.apply_foreign(line),
-            Item::Damage(_) => {}
-        }
+        item.fold_into(&mut state);
     }
     Ok(state)
 }

@@ -45,9 +45,9 @@ pub(super) enum End {
     Sealed,
 }
 
-/// A writer that comes anew checks the order of at least so many bytes of lines, so
-/// that lines which were copied to the end do not make it use a number twice.
-const CHECKED: u64 = 64 << 10;
+/// The order of so many bytes of lines is checked from the end: lines that were copied
+/// there are in order in themselves, and must not make a writer use a number twice.
+pub(super) const CHECKED: u64 = 64 << 10;
 
 impl Tail {
     /// Goes forward over `end..len` of the segment, one line after the other. Returns

@@ -9,12 +9,8 @@ use super::dialect::Class;
 use super::lines::RawLine;
 use super::reader::{Item, Reader};
 use super::segments::{Segment, open_segments};
-use super::tail::classify_raw;
+use super::tail::{CHECKED, classify_raw};
 use crate::volume::{Dir, IoContext};
-
-/// So far from the end lines are held to their order, in bytes: a copied block of lines
-/// is in order in itself.
-const CHECKED: u64 = 64 << 10;
 
 /// A reader that begins so that `n` of the sound lines that `want` says yes to are left in
 /// the run in `dir`, or all of them if there are fewer.
