@@ -2,18 +2,8 @@
 
 use insta::assert_snapshot;
 
-use crate::checks::snapshot;
-use crate::env::{Output, TestEnv, finish};
-
-/// Asserts that there is exactly one line `error: …`, the first one.
-#[track_caller]
-fn assert_one_error(output: &Output) {
-    let stderr = output.stderr();
-    let errors = stderr.lines().filter(|l| l.starts_with("error: ")).count();
-    assert!(errors == 1 && stderr.starts_with("error: "), "{stderr:?}");
-    assert!(!stderr.contains("panicked"), "{stderr}");
-    assert_eq!(output.stdout(), "");
-}
+use crate::checks::{assert_one_error, snapshot};
+use crate::env::{TestEnv, finish};
 
 /// Asserts that these arguments are refused with 2, before anything is made.
 #[track_caller]

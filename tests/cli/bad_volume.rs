@@ -4,18 +4,8 @@ use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 
 use insta::assert_snapshot;
 
-use crate::checks::snapshot;
+use crate::checks::{assert_one_error, snapshot};
 use crate::env::{Output, TestEnv, finish};
-
-/// Asserts that there is exactly one line `error: …`, the first one.
-#[track_caller]
-fn assert_one_error(output: &Output) {
-    let stderr = output.stderr();
-    let errors = stderr.lines().filter(|l| l.starts_with("error: ")).count();
-    assert!(errors == 1 && stderr.starts_with("error: "), "{stderr:?}");
-    assert!(!stderr.contains("panicked"), "{stderr}");
-    assert_eq!(output.stdout(), "");
-}
 
 /// A volume that belongs to another user, and a folder below it; `None` where that
 /// cannot be made.
@@ -76,21 +66,31 @@ fn a_folder_that_is_no_volume() {
     assert!(!env.exists("sub/.omne"));
 }
 
+/// Runs a script in the folder, mounted so that nothing in it can be written; `None`,
+/// and a line that says so, where that is not possible.
+fn read_only(env: &TestEnv, script: &str) -> Option<Output> {
+    let mount = r#"mount --bind . . && mount -o remount,ro,bind . && cd "$PWD" || exit 99"#;
+    let script = format!("{mount}\n{script}");
+    let output = finish(env.program("unshare").args(["-m", "sh", "-c", &script]));
+    if output.code == 99 || output.stdout.is_empty() {
+        eprintln!("skipped: no mounts can be made here: {}", output.stderr());
+        return None;
+    }
+    Some(output)
+}
+
 #[test]
 fn a_read_only_volume() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "x"]);
     let script = r#"
-        mount --bind . . && mount -o remount,ro,bind . && cd "$PWD" || exit 99
         "$RUNLOG" run -- touch /dev/null; echo "run $?"
         "$RUNLOG" emit --run it x; echo "emit $?"
         "$RUNLOG" status --json it >/dev/null; echo "status $?"
     "#;
-    let output = finish(env.program("unshare").args(["-m", "sh", "-c", script]));
-    if output.code == 99 || output.stdout.is_empty() {
-        eprintln!("skipped: no mounts can be made here: {}", output.stderr());
+    let Some(output) = read_only(&env, script) else {
         return;
-    }
+    };
     assert_snapshot!(snapshot(&env, &output), @"
     exit 0
     -- stdout
@@ -110,14 +110,11 @@ fn a_read_only_volume() {
 fn a_read_only_folder_does_not_become_a_volume() {
     let env = TestEnv::new();
     let script = r#"
-        mount --bind . . && mount -o remount,ro,bind . && cd "$PWD" || exit 99
         "$RUNLOG" run -- touch ran; echo "run $?"
     "#;
-    let output = finish(env.program("unshare").args(["-m", "sh", "-c", script]));
-    if output.code == 99 || output.stdout.is_empty() {
-        eprintln!("skipped: no mounts can be made here: {}", output.stderr());
+    let Some(output) = read_only(&env, script) else {
         return;
-    }
+    };
     assert_snapshot!(snapshot(&env, &output), @"
     exit 0
     -- stdout

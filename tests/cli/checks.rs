@@ -94,3 +94,13 @@ pub(crate) fn numbered(numbers: std::ops::Range<usize>, line: impl Fn(usize) -> 
     let lines: Vec<_> = numbers.map(line).collect();
     lines.join("\n") + "\n"
 }
+
+/// Asserts that there is exactly one line `error: …`, the first one.
+#[track_caller]
+pub(crate) fn assert_one_error(output: &Output) {
+    let stderr = output.stderr();
+    let errors = stderr.lines().filter(|l| l.starts_with("error: ")).count();
+    assert!(errors == 1 && stderr.starts_with("error: "), "{stderr:?}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    assert_eq!(output.stdout(), "");
+}
