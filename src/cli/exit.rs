@@ -222,6 +222,10 @@ fn of_volume(e: &VolumeError) -> (Code, Option<&'static str>) {
             Code::NotFound,
             Some("if you trust it, name its folder with -C DIR"),
         ),
+        VolumeError::Settings { .. } => (
+            Code::Usage,
+            Some("mend the settings of the volume, or move their file away"),
+        ),
         VolumeError::Unsafe { .. } => (Code::Io, Some("move it out of the way")),
         VolumeError::Io { source, .. } => match source.kind() {
             io::ErrorKind::NotFound => (Code::NotFound, Some("check the path")),

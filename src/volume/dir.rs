@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use super::VolumeError;
@@ -262,6 +262,26 @@ impl Dir {
             // A file system that has no sync of folders keeps its names in order itself.
             Err(Errno::INVAL) => Ok(()),
             synced => synced.at("sync", &self.path),
+        }
+    }
+
+    /// Renames what is in this folder to a name in `to`, which may be this folder too;
+    /// never over something that is there.
+    ///
+    /// # Errors
+    /// The new name is taken (kind `AlreadyExists`), or the operating system refuses.
+    pub fn rename_to(&self, name: &str, to: &Self, new_name: &str) -> Result<(), VolumeError> {
+        let path = || self.path.join(name);
+        let flags = RenameFlags::NOREPLACE;
+        match rustix::fs::renameat_with(&self.fd, name, &to.fd, new_name, flags) {
+            // A file system that cannot promise it: who renames holds the locks.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) if to.stat(new_name)?.is_none() => {
+                rustix::fs::renameat(&self.fd, name, &to.fd, new_name).at("rename", path())
+            }
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                Err(Errno::EXIST).at("rename", path())
+            }
+            renamed => renamed.at("rename", path()),
         }
     }
 

@@ -40,6 +40,15 @@ pub enum VolumeError {
         /// What it is instead.
         what: &'static str,
     },
+    /// The volume's settings are not what settings look like.
+    #[error("{}: {source}", path.display())]
+    Settings {
+        /// The file of the settings.
+        path: PathBuf,
+        /// What is wrong, and in which line.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
     /// The operating system refused.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {

@@ -14,6 +14,13 @@ pub const ULID_LAST: &str = ".omne/var/.ulid-last";
 /// Its name in `var/`.
 pub const ULID_LAST_NAME: &str = ".ulid-last";
 
+/// The folder and the name of the volume's settings, from the root.
+pub const SETTINGS: (&str, &str) = (".omne/lib/cfg", "runlog.toml");
+/// The folder in `var/` of what gc is in the middle of removing.
+pub const TRASH: &str = "trash";
+/// One line for each run that gc removed, in `var/`.
+pub const RETIRED: &str = "retired.jsonl";
+
 /// What writers of a run lock.
 pub const LOCK: &str = "lock";
 /// The active segment of a run.

@@ -6,6 +6,7 @@ mod error;
 mod id;
 pub mod layout;
 mod root;
+mod settings;
 
 pub use clock::{Clock, now_ts, parse_ts};
 pub use dir::{Dir, FileKey};
@@ -13,3 +14,4 @@ pub(crate) use error::IoContext;
 pub use error::VolumeError;
 pub use id::{IdError, JobId, RunId};
 pub use root::Volume;
+pub use settings::{GcSettings, RotateSettings, Settings, Written};
