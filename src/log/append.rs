@@ -108,16 +108,20 @@ impl RunLog {
         let mut inner = self.enter(wait)?;
         let (appended, segment) = self.write_locked(&mut inner, wait, &mut request)?;
         let ticket = segment.syncs.latest();
+        let full = self.is_full(&inner).then_some(inner.len);
         drop(inner);
         if durability == Durability::Power {
             self.make_durable(&segment, ticket)?;
+        }
+        if let Some(len) = full {
+            self.rotate_when_due(len);
         }
         Ok(appended)
     }
 
     /// The in-process mutex, which the budget holds for too: another thread may have it
     /// while it waits for the locks.
-    fn enter(&self, wait: Wait) -> Result<MutexGuard<'_, Inner>, LogError> {
+    pub(super) fn enter(&self, wait: Wait) -> Result<MutexGuard<'_, Inner>, LogError> {
         wait.until(&self.paths.lock, || match self.inner.try_lock() {
             Ok(inner) => Ok(Some(inner)),
             Err(TryLockError::Poisoned(inner)) => Ok(Some(inner.into_inner())),
@@ -201,7 +205,7 @@ impl RunLog {
         self.compose(inner, drafts, close)
     }
 
-    fn need_state<'a>(&self, inner: &'a mut Inner) -> Result<&'a RunState, LogError> {
+    pub(super) fn need_state<'a>(&self, inner: &'a mut Inner) -> Result<&'a RunState, LogError> {
         match &mut inner.state {
             Some(state) => Ok(state),
             none => Ok(none.insert(reader::fold(&self.dir)?)),

@@ -6,7 +6,7 @@ use super::LogError;
 use super::backward::Backward;
 use super::dialect::{Class, classify};
 use super::reader::{Damage, Item, Reader};
-use super::segments::open_segments;
+use super::segments::{open_segments, since_checkpoint};
 use super::state::RunState;
 use crate::volume::{Dir, IoContext, layout};
 
@@ -24,7 +24,8 @@ pub struct Overview {
 }
 
 /// Tells what the run in `dir` is. A finished run is answered from its last line
-/// alone, unless `all_jobs` are asked for and that line lacks some.
+/// alone, unless `all_jobs` are asked for and that line lacks some; any other from its
+/// newest checkpoint on. Damage before that is not looked for.
 ///
 /// # Errors
 /// A segment cannot be read.
@@ -42,7 +43,7 @@ pub fn overview(dir: &Dir, all_jobs: bool) -> Result<Overview, LogError> {
     }
     let active = segments.iter().find(|s| s.first_seq.is_none());
     let bytes = active.map_or(0, |s| s.len);
-    let mut reader = Reader::of(segments);
+    let mut reader = Reader::of(since_checkpoint(segments));
     let mut told = Overview {
         state: RunState::default(),
         events: 0,

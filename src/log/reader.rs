@@ -15,7 +15,7 @@ use super::dialect::{Class, Dialect};
 use super::envelope::{Envelope, Reason};
 use super::event::EventType;
 use super::lines::{Lines, RawLine, Span};
-use super::segments::{Segment, open_segments};
+use super::segments::{self, Segment, open_segments};
 use super::sequence::{Sequence, Step};
 use super::state::RunState;
 use super::tail::{classify_raw, read_span};
@@ -364,15 +364,22 @@ fn changed(segment: &Segment, line: &RawLine<'_>) -> bool {
     }
 }
 
-/// The state of the run in `dir`, from its first segment to its last.
+/// The state of the run in `dir`, from its newest checkpoint on, or from its first event
+/// where it has none.
 ///
 /// # Errors
 /// A segment cannot be read.
 pub fn fold(dir: &Dir) -> Result<RunState, LogError> {
-    let mut reader = Reader::open(dir)?;
+    fold_to_end(dir).map(|(state, _)| state)
+}
+
+/// The same, with the place where reading ended.
+pub(super) fn fold_to_end(dir: &Dir) -> Result<(RunState, Option<Position>), LogError> {
+    let mut reader = Reader::of(segments::since_checkpoint(open_segments(dir)?));
     let mut state = RunState::default();
     while let Some(item) = reader.next_item()? {
         item.fold_into(&mut state);
     }
-    Ok(state)
+    let (_, end) = reader.progress();
+    Ok((state, end))
 }

@@ -11,6 +11,7 @@ use super::reserve::Reserve;
 use super::state::RunState;
 use super::sync::Syncs;
 use super::tail::Tail;
+use super::upkeep::Upkeep;
 use super::{LogError, allocate_ulid, segments};
 use crate::volume::{Clock, Dir, FileKey, IoContext, RunId, Volume, VolumeError, layout};
 
@@ -31,6 +32,7 @@ pub struct RunLog {
     /// The names that lead to the log; one was made for each segment opened.
     pub(super) names: Syncs,
     pub(super) foreign_allowed: bool,
+    pub(super) upkeep: Upkeep,
     pub(super) paths: Paths,
 }
 
@@ -60,6 +62,8 @@ pub(super) struct Inner {
     /// shorter, no number is used twice, and the reader is told of the gap.
     pub next_seq: u64,
     pub clock: Clock,
+    /// Where the segment is looked at again whether it is due to be sealed, in bytes.
+    pub rotate_at: Option<u64>,
 }
 
 impl Inner {
@@ -155,6 +159,7 @@ impl RunLog {
             inner: Mutex::default(),
             names: Syncs::default(),
             foreign_allowed: false,
+            upkeep: Upkeep::default(),
         })
     }
 

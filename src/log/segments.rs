@@ -7,8 +7,12 @@ use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
 use rustix::fs::{FileType, Stat};
+use serde::Deserialize;
 
 use super::LogError;
+use super::backward::Backward;
+use super::envelope::Envelope;
+use super::event::EventType;
 use super::lines::{Lines, Span};
 use super::tail::{End, Tail};
 use crate::volume::{Dir, FileKey, IoContext, VolumeError, layout};
@@ -75,6 +79,25 @@ impl Segment {
             lines.restart(Box::new(span), start);
         }
         Ok(lines)
+    }
+
+    /// Its name before compression.
+    pub(super) fn plain_name(&self) -> String {
+        self.first_seq
+            .map_or_else(|| self.name.clone(), layout::sealed)
+    }
+
+    /// When its last event was written; not told of a compressed one, which would have
+    /// to be read in full.
+    pub(super) fn last_ts(&self) -> Option<String> {
+        (!self.compressed).then(|| last_ts(&self.file, self.len))?
+    }
+
+    /// The checkpoint that it opens with, if it does.
+    pub(super) fn checkpoint(&self) -> Option<Checkpoint> {
+        let mut lines = self.lines();
+        let line = lines.next_line().ok()??;
+        Checkpoint::parse(line.bytes)
     }
 
     /// The number of its first event.
@@ -169,6 +192,20 @@ fn unchanged(dir: &Dir, opened: &[Segment]) -> Result<bool, LogError> {
     Ok(true)
 }
 
+/// Leaves out the segments whose events the newest checkpoint brings along.
+pub(super) fn since_checkpoint(mut segments: Vec<Segment>) -> Vec<Segment> {
+    let newest = (1..segments.len()).rev().find(|&at| {
+        let (Some(before), Some(segment)) = (segments.get(at - 1), segments.get(at)) else {
+            return false;
+        };
+        // A program that does not look for a rotation may have written to the sealed one.
+        let grew = |checkpoint: &Checkpoint| !before.compressed && before.len != checkpoint.bytes;
+        segment.checkpoint().is_some_and(|c| c.is_full && !grew(&c))
+    });
+    segments.drain(..newest.unwrap_or(0));
+    segments
+}
+
 /// Whether the folder has any segment with something in it.
 ///
 /// # Errors
@@ -184,12 +221,68 @@ pub(super) fn has_events(dir: &Dir) -> Result<bool, LogError> {
     Ok(names(dir)?.iter().any(|name| name != layout::ACTIVE))
 }
 
+/// When the last valid event of the first `len` bytes of a plain segment was written.
+pub(super) fn last_ts(file: &File, len: u64) -> Option<String> {
+    let mut back = Backward::new(file, len);
+    while let Ok(Some(line)) = back.prev_line() {
+        if let Ok(env) = Envelope::parse(line.bytes) {
+            return Some(env.ts.to_owned());
+        }
+    }
+    None
+}
+
+/// What a checkpoint says of itself, but for the state.
+#[derive(Debug)]
+pub(super) struct Checkpoint {
+    /// When it was written.
+    pub ts: String,
+    /// Length of the segment before it, in bytes before compression.
+    pub bytes: u64,
+    /// When the last event before it was written.
+    pub last_ts: Option<String>,
+    /// Whether it has all of the state.
+    pub is_full: bool,
+}
+
+impl Checkpoint {
+    /// `None` where the line is no checkpoint, or damaged.
+    fn parse(line: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Rotated {
+            sealed: Sealed,
+            state: State,
+        }
+        #[derive(Deserialize)]
+        struct Sealed {
+            bytes: u64,
+            last_ts: Option<String>,
+        }
+        #[derive(Deserialize)]
+        struct State {
+            #[serde(default)]
+            jobs_truncated: bool,
+        }
+        let kind = EventType::LogRotated.as_str();
+        // Most first lines are of another type: no checksum is needed to tell.
+        Envelope::of_checked(line).filter(|env| env.kind == kind)?;
+        let env = Envelope::parse(line).ok()?;
+        let Rotated { sealed, state } = serde_json::from_slice(line).ok()?;
+        Some(Self {
+            ts: env.ts.to_owned(),
+            bytes: sealed.bytes,
+            last_ts: sealed.last_ts,
+            is_full: !state.jobs_truncated,
+        })
+    }
+}
+
 /// The number of the first event in a segment, for the name of what is cut from it;
 /// 0 where it has none.
 pub(super) fn first_seq(segment: &Arc<File>) -> u64 {
     let span = Span::new(Arc::clone(segment), 0, u64::MAX);
     match Lines::new(span, 0).next_line() {
-        Ok(Some(line)) => super::envelope::Envelope::parse(line.bytes).map_or(0, |env| env.seq),
+        Ok(Some(line)) => Envelope::parse(line.bytes).map_or(0, |env| env.seq),
         _ => 0,
     }
 }

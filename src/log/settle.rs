@@ -4,35 +4,18 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use super::append::Close;
 use super::event::{Draft, EventType};
 use super::repair::{self, Mended};
+use super::rotate::{self, Sealed};
 use super::run_log::{Active, Inner, RunLog};
 use super::sequence::Sequence;
-use super::state::RunState;
 use super::tail::{End, Tail};
 use super::{LogError, reader, segments};
 use crate::volume::{FileKey, IoContext, layout};
 
 /// Over so many bytes of news a writer looks at the end only.
 const CATCH_UP_LIMIT: u64 = 4 << 20;
-
-#[derive(Serialize)]
-struct Rotated<'a> {
-    sealed: Sealed<'a>,
-    state: &'a RunState,
-}
-
-#[derive(Serialize)]
-struct Sealed<'a> {
-    file: &'a str,
-    first_seq: u64,
-    last_seq: Option<u64>,
-    /// Before compression.
-    bytes: u64,
-}
 
 impl RunLog {
     /// The active segment, opened anew where it was rotated, made where it is missing.
@@ -46,6 +29,7 @@ impl RunLog {
             return Ok(Arc::clone(active));
         }
         inner.segment = None;
+        inner.rotate_at = None;
         inner.forget();
         let file = Arc::new(self.dir.append(layout::ACTIVE, true)?);
         let stat = rustix::fs::fstat(&file).at("look at", &self.paths.active)?;
@@ -139,14 +123,14 @@ impl RunLog {
     }
 
     /// The end of the newest sealed segment, if there is one.
-    fn sealed_tail(&self) -> Result<Tail, LogError> {
+    pub(super) fn sealed_tail(&self) -> Result<Tail, LogError> {
         match self.newest_sealed()? {
             Some(segment) => segment.tail(),
             None => Ok(Tail::default()),
         }
     }
 
-    fn newest_sealed(&self) -> Result<Option<segments::Segment>, LogError> {
+    pub(super) fn newest_sealed(&self) -> Result<Option<segments::Segment>, LogError> {
         let mut sealed = segments::open_segments(&self.dir)?;
         sealed.retain(|segment| segment.first_seq.is_some());
         Ok(sealed.pop())
@@ -158,27 +142,15 @@ impl RunLog {
         let Some(newest) = self.newest_sealed()? else {
             return Ok(None);
         };
-        let mut state = reader::fold(&self.dir)?;
-        let bytes = newest.uncompressed_len();
-        state.sealed_bytes += bytes;
-        let draft = |state: &RunState| {
-            let sealed = Sealed {
-                file: &newest.name,
-                first_seq: newest.first_seq.unwrap_or(0),
-                last_seq: newest.tail()?.sequence.last(),
-                bytes,
-            };
-            Draft::new(
-                EventType::LogRotated,
-                &self.run,
-                None,
-                &Rotated { sealed, state },
-            )
+        let sealed = Sealed {
+            file: newest.plain_name(),
+            first_seq: newest.first_seq.unwrap_or(0),
+            last_seq: newest.tail()?.sequence.last(),
+            last_ts: newest.last_ts(),
+            bytes: newest.uncompressed_len(),
         };
-        match draft(&state) {
-            // The sealed segments still tell what a checkpoint of that size leaves out.
-            Err(LogError::TooLong { .. }) => draft(&state.shortened()?).map(Some),
-            made => made.map(Some),
-        }
+        let mut state = reader::fold(&self.dir)?;
+        state.sealed_bytes += sealed.bytes;
+        rotate::checkpoint(&self.run, &sealed, &state).map(Some)
     }
 }

@@ -1,5 +1,7 @@
 //! Every name below a volume's root is made here.
 
+use ulid::Ulid;
+
 use super::{JobId, RunId};
 
 /// The folder that makes a folder a volume.
@@ -48,6 +50,19 @@ pub fn job_index(job: &JobId) -> String {
 /// The name of a sealed segment whose first event is `first_seq`.
 pub fn sealed(first_seq: u64) -> String {
     format!("events-{first_seq:020}.jsonl")
+}
+
+/// A new segment before it gets its name, and a compressed one before it is checked.
+pub fn unfinished(of: &str, ulid: &Ulid) -> String {
+    format!("{of}.{}{UNFINISHED}", ulid.to_string().to_lowercase())
+}
+
+/// How the names of [`unfinished`] files end.
+pub const UNFINISHED: &str = ".tmp";
+
+/// The name of a sealed segment once it is compressed.
+pub fn compressed(sealed: &str) -> String {
+    format!("{sealed}.gz")
 }
 
 /// The first `seq` of a sealed segment and whether it is compressed, from its name.
