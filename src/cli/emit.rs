@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::Global;
 use super::context::{opening, say};
 use super::exit::{Code, UsageError};
+use super::settings::rotation;
 use super::values::pairs;
 use crate::job::redact::Redactor;
 use crate::log::data::{self, Mask};
@@ -17,7 +18,7 @@ use crate::log::{
     Appended, Batch, Close, Draft, Durability, Envelope, EventType, LINE_LIMIT, LogError, RunLog,
     allocate_ulid,
 };
-use crate::volume::{IdError, JobId, RunId};
+use crate::volume::{IdError, JobId, RunId, Volume};
 
 /// Room that the frame and the name of a note need in its line, in bytes.
 const OVERHEAD: usize = 1 << 10;
@@ -79,8 +80,16 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let name = args.name.as_deref().unwrap_or("line");
     let name = mask_text(name).unwrap_or_else(|| name.to_owned());
 
+    let volume = if args.open {
+        global.make_volume()?
+    } else {
+        global.volume()?
+    };
+    let log = args.open_log(&volume, &name)?;
+    let log = log.allow_foreign(args.force);
+    let log = log.rotating(rotation(&volume, None));
     let emitter = Emitter {
-        log: args.open_log(global, &name)?.allow_foreign(args.force),
+        log,
         name,
         job: args.job()?,
         durability: if args.no_sync {
@@ -91,12 +100,16 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
         ack: args.ack,
         may_be_new: args.open,
     };
-    if args.lines {
-        return emitter.lines(mask);
+    let code = if args.lines {
+        emitter.lines(mask)
+    } else {
+        let draft = emitter.draft(data.as_deref())?;
+        emitter.store(&[draft]).map(|()| Code::Ok)
+    };
+    if let Err(e) = emitter.log.finish_upkeep() {
+        say(format_args!("warning: the log was not rotated: {e}"));
     }
-    let draft = emitter.draft(data.as_deref())?;
-    emitter.store(&[draft])?;
-    Ok(Code::Ok)
+    code
 }
 
 /// An id from the environment of a job; empty counts as unset.
@@ -165,25 +178,24 @@ impl Args {
         }
     }
 
-    fn open_log(&self, global: &Global, name: &str) -> Result<RunLog> {
+    fn open_log(&self, volume: &Volume, name: &str) -> Result<RunLog> {
         if !self.open {
             let run = self.run()?.ok_or_else(|| UsageError {
                 message: "no run is given".to_owned(),
                 hint: "name one with --run ID, make one with --open, or call it inside a job",
             })?;
-            return Ok(RunLog::open(&global.volume()?, &run)?);
+            return Ok(RunLog::open(volume, &run)?);
         }
-        let volume = global.make_volume()?;
         let Some(run) = &self.run()? else {
-            let log = RunLog::create(&volume, name)?;
+            let log = RunLog::create(volume, name)?;
             say(format_args!("run_id={}", log.run_id()));
             return Ok(log);
         };
-        match RunLog::open(&volume, run) {
+        match RunLog::open(volume, run) {
             Err(LogError::NoSuchRun { .. }) => Ok(RunLog::open_or_create(
-                &volume,
+                volume,
                 run,
-                Some(allocate_ulid(&volume)?),
+                Some(allocate_ulid(volume)?),
             )?),
             opened => Ok(opened?),
         }

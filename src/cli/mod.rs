@@ -6,7 +6,9 @@ mod context;
 mod detached;
 mod emit;
 pub mod exit;
+mod rotate;
 mod run;
+mod settings;
 mod status;
 mod tail;
 mod values;
@@ -33,6 +35,7 @@ enum Command {
     Run(Box<run::Args>),
     Status(status::Args),
     Tail(tail::Args),
+    Rotate(rotate::Args),
     Emit(emit::Args),
     Completions(completions::Args),
 }
@@ -49,6 +52,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::execute(&args, global),
         Command::Status(args) => exit::of(status::execute(&args, global)),
         Command::Tail(args) => exit::of(tail::execute(&args, global)),
+        Command::Rotate(args) => exit::of(rotate::execute(&args, global)),
         Command::Emit(args) => exit::of(emit::execute(&args, global)),
         Command::Completions(args) => exit::of(completions::execute(&args)),
     }

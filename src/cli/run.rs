@@ -12,6 +12,7 @@ use super::Global;
 use super::context::{opening, say};
 use super::detached::{Channel, announce, relay, report};
 use super::exit::{self, Code, UsageError};
+use super::settings::{ROTATE_SIZE, rotation};
 use super::values::{pairs, parse_duration, parse_load, parse_size};
 use crate::job::redact::Redactor;
 use crate::job::{After, Detached, End, Guards, JobSpec, Outcome, OutputMode, Setup, Trouble};
@@ -125,6 +126,9 @@ pub(super) struct Args {
     /// Store no more than so much output
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Output")]
     capture_limit: Option<u64>,
+    /// Begin a new segment of the log at this size [default: as the volume's settings say]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Output")]
+    rotate_size: Option<u64>,
 }
 
 pub(super) fn execute(args: &Args, global: &Global) -> ExitCode {
@@ -261,11 +265,15 @@ fn supervise(args: &Args, spec: &JobSpec, volume: &Volume, channel: &Channel) ->
         Some(run) => RunLog::open_or_create(volume, run, Some(allocate_ulid(volume)?))?,
     };
     let run = log.run_id().clone();
-    let log = Arc::new(log.allow_foreign(args.force));
+    let rotation = rotation(volume, args.rotate_size);
+    let log = Arc::new(log.allow_foreign(args.force).rotating(rotation));
     let outcome = write_id(args, &run).and_then(|()| {
         let setup = setup(args, name, volume, &log, channel)?;
         Ok(run_job(spec, setup)?)
     });
+    if let Err(e) = log.finish_upkeep() {
+        say(format_args!("runlog: the log was not rotated: {e}"));
+    }
     if outcome.is_err()
         && args.run.is_none()
         && let Some(log) = Arc::into_inner(log)
@@ -297,6 +305,9 @@ fn setup<'a>(
     let mut env = vec![("RUNLOG_VOLUME", root.into_os_string())];
     if !args.redact.is_empty() {
         env.push(("RUNLOG_REDACT", args.redact.join("\n").into()));
+    }
+    if let Some(size) = args.rotate_size {
+        env.push((ROTATE_SIZE, size.to_string().into()));
     }
     let announced = (!args.quiet && !args.detach).then(|| log.run_id().clone());
     let channel = Arc::clone(channel);

@@ -28,13 +28,27 @@ pub struct Dropped {
     pub bytes: u64,
 }
 
-/// The sealed segments of the run in `dir` that `prune` lets go, oldest first.
+/// The segments of the run in `dir` that `prune` lets go, oldest first; `rotated` is
+/// whether the active one would be sealed before.
 ///
 /// # Errors
 /// A segment cannot be read.
-pub fn would_drop(dir: &Dir, prune: Prune) -> Result<Vec<Dropped>, LogError> {
-    let segments = segments::open_segments(dir)?;
-    Ok(those(&segments, prune).map(dropped).collect())
+pub fn would_drop(dir: &Dir, prune: Prune, rotated: bool) -> Result<Vec<Dropped>, LogError> {
+    let mut segments = segments::open_segments(dir)?;
+    if !rotated {
+        return Ok(those(&segments, prune).map(dropped).collect());
+    }
+    let Some(active) = segments.pop_if(|s| s.first_seq.is_none()) else {
+        return Ok(Vec::new());
+    };
+    // The checkpoint that lets them go is yet to come.
+    let sealed = segments.len() + 1;
+    let going = match prune {
+        Prune::AllBut(keep) => sealed.saturating_sub(keep),
+        Prune::OlderThan(_) => 0,
+    };
+    let all = segments.iter().chain([&active]).map(dropped);
+    Ok(all.take(going).collect())
 }
 
 fn dropped(segment: &Segment) -> Dropped {

@@ -196,8 +196,8 @@ fn segments_are_dropped_from_the_oldest_on_and_never_what_state_rests_on() {
     }
     compress_sealed(log.dir()).unwrap();
     let state = fold(log.dir()).unwrap();
-    assert_eq!(would_drop(log.dir(), Prune::AllBut(9)).unwrap(), []);
-    let two = would_drop(log.dir(), Prune::AllBut(2)).unwrap();
+    assert_eq!(would_drop(log.dir(), Prune::AllBut(9), false).unwrap(), []);
+    let two = would_drop(log.dir(), Prune::AllBut(2), false).unwrap();
     assert_eq!(log.drop_sealed(Prune::AllBut(2)).unwrap(), two);
     assert_eq!(two.len(), 2);
     assert_eq!(segment_names(&it).len(), 3);
@@ -222,14 +222,16 @@ fn old_segments_are_told_by_their_last_event() {
     it.add(&log, 1);
     rotate(&log).unwrap();
     assert_eq!(
-        would_drop(log.dir(), Prune::OlderThan(between))
+        would_drop(log.dir(), Prune::OlderThan(between), false)
             .unwrap()
             .len(),
         1
     );
     let now = jiff::Timestamp::now();
     assert_eq!(
-        would_drop(log.dir(), Prune::OlderThan(now)).unwrap().len(),
+        would_drop(log.dir(), Prune::OlderThan(now), false)
+            .unwrap()
+            .len(),
         2
     );
 }
@@ -251,7 +253,7 @@ fn writers_rotate_by_themselves() {
     let names = segment_names(&it);
     assert_eq!(names.len(), 4, "{names:?}");
     assert!(
-        names[..3].iter().all(|name| name.ends_with(".gz")),
+        names[..3].iter().all(|name| name.contains(".jsonl.gz")),
         "{names:?}"
     );
     assert!(it.bytes().len() < 3 * 4096);

@@ -5,6 +5,7 @@ mod event_line;
 mod json_lines;
 mod people;
 mod report;
+mod rotation;
 mod text;
 
 use std::io::{self, Write};
@@ -13,6 +14,7 @@ pub use event_line::event_line;
 pub use json_lines::JsonLines;
 pub use people::People;
 pub use report::{JobReport, RunReport};
+pub use rotation::{RotateReport, SealedReport};
 pub use text::{Style, safe};
 
 /// A way to show runs.

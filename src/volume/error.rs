@@ -41,13 +41,14 @@ pub enum VolumeError {
         what: &'static str,
     },
     /// The volume's settings are not what settings look like.
-    #[error("{}: {source}", path.display())]
+    #[error("{}:{line}: {message}", path.display())]
     Settings {
         /// The file of the settings.
         path: PathBuf,
-        /// What is wrong, and in which line.
-        #[source]
-        source: Box<toml::de::Error>,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong; the whole error would show the text around it, on several lines.
+        message: String,
     },
     /// The operating system refused.
     #[error("cannot {action} {}: {source}", path.display())]

@@ -85,9 +85,13 @@ impl Volume {
         file.take(LIMIT)
             .read_to_string(&mut text)
             .at("read", &path)?;
-        toml::from_str(&text).map_err(|source| VolumeError::Settings {
-            path,
-            source: Box::new(source),
+        toml::from_str(&text).map_err(|source: toml::de::Error| {
+            let before = source.span().and_then(|span| text.get(..span.start));
+            VolumeError::Settings {
+                path,
+                line: 1 + before.unwrap_or_default().matches('\n').count(),
+                message: source.message().to_owned(),
+            }
         })
     }
 }
@@ -117,15 +121,15 @@ mod tests {
 
     #[test]
     fn slips_are_told_with_their_line() {
-        for slip in [
-            "[rotate]\nmaxsize = 1",
-            "[gc]\nmax_runs = true",
-            "[rotate\n",
-            "x = 1",
+        for (slip, line) in [
+            ("[rotate]\nmaxsize = 1", 2),
+            ("[gc]\n\nmax_runs = true", 3),
+            ("[rotate\n", 1),
+            ("x = 1", 1),
         ] {
             let error = settings(slip).unwrap_err().to_string();
-            assert!(error.contains("runlog.toml"), "{error}");
-            assert!(error.contains("line"), "{error}");
+            assert!(error.contains(&format!("runlog.toml:{line}: ")), "{error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
         }
     }
 

@@ -130,6 +130,14 @@ impl TestEnv {
         output
     }
 
+    /// The lines of JSON that `runlog` prints; it has to end with 0.
+    #[track_caller]
+    pub(crate) fn json_lines(&self, args: &[&str]) -> Vec<Value> {
+        let stdout = self.ok(args).stdout();
+        let parse = |line| serde_json::from_str(line).unwrap();
+        stdout.lines().map(parse).collect()
+    }
+
     /// The ids of all runs, oldest first where names are equal.
     pub(crate) fn runs(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.path(".omne/var/runs")) else {

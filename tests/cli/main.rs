@@ -24,6 +24,8 @@ mod faults;
 mod lease;
 mod odd_files;
 mod removed;
+mod rotate;
+mod rotate_faults;
 mod run_exit_codes;
 mod run_guards;
 mod run_limits;

@@ -1,0 +1,184 @@
+//! `runlog rotate`.
+
+use std::io;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::Global;
+use super::context::say;
+use super::exit::{self, Code};
+use super::settings::{parse_count, value};
+use super::values::{parse_duration, parse_size};
+use crate::log::{
+    self, Due, EventType, LogError, Prune, RunLog, compress_sealed, would_drop, would_rotate,
+};
+use crate::render::{RotateReport, SealedReport};
+use crate::volume::{Dir, RunId, Volume};
+
+/// Begin a new segment of a run's log, and compress or drop the old ones
+///
+/// Without --max-size or --max-age the thresholds of the volume's settings hold
+/// (`[rotate]` in .omne/lib/cfg/runlog.toml); where there are none, it rotates now.
+/// Nothing is lost: the new segment opens with the state of the run so far, and numbers
+/// go on. A log that holds lines of another program is left as it is.
+///
+/// RUN is an id, the beginning of one, or `latest`.
+///
+/// Exit codes: 0 fine, also where nothing is due; 1 a run that was named holds lines of
+/// another program; 2 wrong arguments or settings; 3 no such volume or run; 6 a log
+/// stayed locked; 7 I/O.
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+pub(super) struct Args {
+    /// The runs [default: latest]
+    #[arg(value_name = "RUN")]
+    runs: Vec<String>,
+    /// All runs of the volume
+    #[arg(long, conflicts_with = "runs")]
+    all: bool,
+
+    /// Only where the active segment has reached this size
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    max_size: Option<u64>,
+    /// Only where the first event of the active segment is so old
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    max_age: Option<Duration>,
+    /// Drop all sealed segments but the newest N
+    #[arg(long, value_name = "N")]
+    keep: Option<usize>,
+    /// Compress the sealed segments [default, unless the settings say otherwise]
+    #[arg(long, conflicts_with = "no_compress")]
+    compress: bool,
+    /// Leave the sealed segments as they are
+    #[arg(long)]
+    no_compress: bool,
+    /// Rotate now, whatever the settings say
+    #[arg(long, conflicts_with_all = ["max_size", "max_age"])]
+    force: bool,
+    /// Change nothing; say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// One line of JSON for each run
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is to be done to each run.
+struct Plan {
+    due: Due,
+    keep: Option<usize>,
+    compress: bool,
+    dry_run: bool,
+}
+
+pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
+    let volume = global.volume()?;
+    let plan = args.plan(&volume)?;
+    let mut out = io::stdout().lock();
+    let mut code = Code::Ok;
+    let mut each = |run: &RunId, dir: &Dir| -> Result<()> {
+        match plan.carry_out(&volume, run, dir) {
+            Ok(report) => {
+                let written = if args.json {
+                    report.json(&mut out)
+                } else {
+                    report.people(&mut out, !args.all, global.style())
+                };
+                written.context("stdout cannot be written")?;
+                if report.is_foreign() && !args.all && code == Code::Ok {
+                    code = Code::Negative;
+                }
+            }
+            // Removed meanwhile: then it is none of all runs.
+            Err(LogError::RunGone { .. } | LogError::NoSuchRun { .. }) if args.all => {}
+            Err(e) => {
+                let (worse, text) = exit::explain(&e.into());
+                say(format_args!("run {run}: {text}"));
+                code = worse;
+            }
+        }
+        Ok(())
+    };
+    if args.all {
+        let ids = log::list(&volume)?;
+        if let Some(runs) = volume.runs()? {
+            for run in ids {
+                match log::open_dir(&runs, &run) {
+                    Ok(Some(dir)) => each(&run, &dir)?,
+                    Ok(None) => {}
+                    Err(e) => {
+                        say(format_args!("warning: run {run}: {e}"));
+                    }
+                }
+            }
+        }
+    } else {
+        let latest = ["latest".to_owned()];
+        let names = if args.runs.is_empty() {
+            latest.as_slice()
+        } else {
+            args.runs.as_slice()
+        };
+        for name in names {
+            let (run, dir) = global.run(name)?;
+            each(&run, &dir)?;
+        }
+    }
+    Ok(code)
+}
+
+impl Args {
+    fn plan(&self, volume: &Volume) -> Result<Plan> {
+        let set = volume.settings()?.rotate;
+        let mut due = Due {
+            max_size: self.max_size,
+            max_age: self.max_age,
+        };
+        if due == Due::default() && !self.force {
+            due = Due {
+                max_size: value("rotate.max_size", set.max_size.as_ref(), parse_size)?,
+                max_age: value("rotate.max_age", set.max_age.as_ref(), parse_duration)?,
+            };
+        }
+        let keep = value("rotate.keep", set.keep.as_ref(), parse_count)?;
+        Ok(Plan {
+            due,
+            keep: self.keep.or(keep),
+            compress: self.compress || !self.no_compress && set.compress.unwrap_or(true),
+            dry_run: self.dry_run,
+        })
+    }
+}
+
+impl Plan {
+    fn carry_out(&self, volume: &Volume, run: &RunId, dir: &Dir) -> Result<RotateReport, LogError> {
+        if self.dry_run {
+            return self.foresee(run, dir);
+        }
+        let log = RunLog::open(volume, run)?;
+        let rotated = log.rotate(self.due, EventType::LogRotated.lock_budget())?;
+        let sealed = rotated.map(SealedReport::Done);
+        let mut report = RotateReport::new(run.clone(), false, sealed);
+        if report.is_foreign() {
+            return Ok(report);
+        }
+        if let Some(keep) = self.keep {
+            report.dropped = log.drop_sealed(Prune::AllBut(keep))?;
+        }
+        if self.compress {
+            report.compressed = compress_sealed(dir)?;
+        }
+        Ok(report)
+    }
+
+    fn foresee(&self, run: &RunId, dir: &Dir) -> Result<RotateReport, LogError> {
+        let would = would_rotate(dir, self.due)?;
+        let sealed = would.map(|bytes| SealedReport::Would { bytes });
+        let mut report = RotateReport::new(run.clone(), true, sealed);
+        if let Some(keep) = self.keep.filter(|_| !report.is_foreign()) {
+            report.dropped = would_drop(dir, Prune::AllBut(keep), would.is_ok())?;
+        }
+        Ok(report)
+    }
+}
