@@ -12,6 +12,7 @@ use super::exit::{Code, UsageError};
 use super::settings::rotation;
 use super::values::pairs;
 use crate::job::redact::Redactor;
+use crate::job::{JOB_VARIABLE, RUN_VARIABLE};
 use crate::log::data::{self, Mask};
 use crate::log::payload::Note;
 use crate::log::{
@@ -165,7 +166,7 @@ impl Args {
     fn run(&self) -> Result<Option<RunId>, UsageError> {
         match &self.run {
             Some(run) => Ok(Some(run.clone())),
-            None => around("RUNLOG_RUN_ID"),
+            None => around(RUN_VARIABLE),
         }
     }
 
@@ -173,7 +174,7 @@ impl Args {
     fn job(&self) -> Result<Option<JobId>, UsageError> {
         match &self.job {
             Some(job) => Ok(Some(job.clone())),
-            None if self.run()? == around("RUNLOG_RUN_ID")? => around("RUNLOG_JOB_ID"),
+            None if self.run()? == around(RUN_VARIABLE)? => around(JOB_VARIABLE),
             None => Ok(None),
         }
     }

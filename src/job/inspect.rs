@@ -2,9 +2,8 @@
 
 use serde::Serialize;
 
-use crate::log::payload::ProcessRef;
+use super::liveness;
 use crate::log::{self, JobState, Lease, LeaseState, LogError, Overview, RunState, Stage};
-use crate::telemetry;
 use crate::volume::{Dir, JobId};
 
 /// What a run is, by the first that fits.
@@ -96,7 +95,7 @@ pub fn inspect(dir: &Dir, run: &RunState) -> Inspected {
                 let because = format!("the supervisor of job {} holds its lease", job.job_id);
                 return told(RunStateKind::Running, because);
             }
-            Ok(LeaseState::Missing) if same_boot(job) => {
+            Ok(LeaseState::Missing) if liveness::same_boot(job) => {
                 unseen.get_or_insert_with(|| {
                     format!(
                         "job {} has no end, and the file of its lease is gone",
@@ -145,16 +144,7 @@ fn why_failed(run: &RunState) -> String {
     }
 }
 
-/// Whether the job was started in this boot, as far as that can be told.
-fn same_boot(job: &JobState) -> bool {
-    let boot = job
-        .process
-        .as_ref()
-        .and_then(|process| process.boot_id.clone());
-    boot.is_some() && boot == telemetry::boot_id()
-}
-
-fn lease_of(dir: &Dir, job: &JobState) -> Result<LeaseState, String> {
+pub(super) fn lease_of(dir: &Dir, job: &JobState) -> Result<LeaseState, String> {
     let id: JobId = job.job_id.parse().map_err(|e| format!("{e}"))?;
     Lease::probe(dir, &id).map_err(|e| e.to_string())
 }
@@ -165,31 +155,12 @@ fn why_lost(job: &JobState, lease: LeaseState) -> String {
         _ => "nobody holds its lease",
     };
     let child = match (&job.process, job.stage) {
-        (Some(process), _) => child_of(process),
+        (Some(process), _) => liveness::of_process(process).to_string(),
         (None, Stage::Validated) => "its command may have been started".to_owned(),
         (None, Stage::Started) => "it was between two attempts".to_owned(),
         (None, _) => "its command was not started".to_owned(),
     };
     format!("job {} has no end and {lease}; {child}", job.job_id)
-}
-
-/// Whether the child itself lives on: told by boot, pid namespace, pid and start time;
-/// nothing is guessed.
-fn child_of(process: &ProcessRef) -> String {
-    let pid = process.pid;
-    if process.boot_id.is_none() || process.boot_id != telemetry::boot_id() {
-        return format!("its process {pid} belongs to another boot or host");
-    }
-    if process.pid_namespace.is_none() || process.pid_namespace != telemetry::pid_namespace() {
-        return format!(
-            "its process {pid} is in another pid namespace and cannot be seen from here"
-        );
-    }
-    match (process.start_ticks, telemetry::process_start_ticks(pid)) {
-        (Some(then), Some(now)) if then == now => format!("its process {pid} still runs"),
-        (None, Some(_)) => format!("whether its process {pid} still runs cannot be told"),
-        _ => format!("its process {pid} is dead"),
-    }
 }
 
 /// A run, its log and its leases looked at together.

@@ -7,14 +7,18 @@ use super::stages::Stages;
 use crate::log::payload::{ErrorKind, JobEnded, JobError, RollbackStarted};
 use crate::log::{Batch, Close};
 
+/// What became of a rollback.
+pub(super) struct RolledBack {
+    /// Why it did not succeed.
+    pub error: Option<String>,
+    /// The jobs that kept the run open; `None` where the last of it is not in the log
+    /// for certain.
+    pub unfinished: Option<Vec<String>>,
+}
+
 /// Runs the compensating command: its intent is durable before it begins, its own
-/// failure is recorded and not hidden. Gives the jobs that kept the run open; `None` where the last
-/// of it is not in the log for certain.
-pub(super) fn roll_back(
-    context: &mut Context<'_>,
-    stages: &Stages,
-    command: &str,
-) -> Option<Vec<String>> {
+/// failure is recorded and not hidden.
+pub(super) fn roll_back(context: &mut Context<'_>, stages: &Stages, command: &str) -> RolledBack {
     let mut stages = stages.clone();
     stages.before = context.snapshot();
     let intent = RollbackStarted {
@@ -30,27 +34,36 @@ pub(super) fn roll_back(
     });
     if intended.is_none() {
         // Whoever looks later could not tell that it ran, and might run it again.
-        (context.trouble)("the rollback was not run: its start could not be recorded");
-        return context.write_last("the close of the run", |view| {
+        let error = "the rollback was not run: its start could not be recorded";
+        (context.trouble)(error);
+        let unfinished = context.write_last("the close of the run", |view| {
             let close = close_if_open(close, view);
             Ok(Batch {
                 drafts: Vec::new(),
                 close,
             })
         });
+        return RolledBack {
+            error: Some(error.to_owned()),
+            unfinished,
+        };
     }
     let event = execute(context, command);
     if let Some(error) = &event.error {
         (context.trouble)(&format!("the rollback failed: {}", error.message));
     }
     let after = context.snapshot();
-    context.write_last("the end of the rollback", |view| {
+    let unfinished = context.write_last("the end of the rollback", |view| {
         let drafts = vec![stages.rolled_back(&event, &after)?];
         Ok(Batch {
             drafts,
             close: close_if_open(close, view),
         })
-    })
+    });
+    RolledBack {
+        error: event.error.map(|error| error.message),
+        unfinished,
+    }
 }
 
 fn execute(context: &mut Context<'_>, line: &str) -> JobEnded {

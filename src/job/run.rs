@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,21 +11,22 @@ use super::StartError;
 use super::capture::{self, Capture, JobEnds, PassOn, Trouble};
 use super::child::{self, Child, Ended, Limit, Reach, Streams};
 use super::end::{End, Outcome, canceled, describe, spawn_error};
+use super::liveness;
 use super::recorder::{OnStarted, Recorder};
 use super::rollback;
 use super::sink::Sink;
-use super::spec::{After, JobSpec};
+use super::spec::{After, JOB_VARIABLE, JobSpec, RUN_VARIABLE};
 use super::stages::{Stages, millis};
 use super::submit::Submission;
 use super::sys::Signals;
 use super::validate::validate;
-use crate::log::payload::{ErrorKind, JobEnded, JobError, JobStarted, ProcessRef, RunOpened};
+use crate::log::payload::{ErrorKind, JobEnded, JobError, JobStarted, RunOpened};
 use crate::log::{Batch, Close, Durability, EventType, LogError, RunLog, View};
-use crate::telemetry::{self, Probe, Snapshots};
+use crate::telemetry::{Probe, Snapshots};
 use crate::volume::{JobId, Volume};
 
 /// How long snapshots may take before a stage goes on without them.
-const SNAPSHOT_LIMIT: Duration = Duration::from_millis(250);
+pub(super) const SNAPSHOT_LIMIT: Duration = Duration::from_millis(250);
 /// How long the lock is waited for before signals are looked at.
 const LOCK_LOOK: Duration = Duration::from_secs(1);
 /// How often the last event of a job is tried again after an error.
@@ -70,12 +72,8 @@ pub(super) struct Context<'a> {
 /// start is told to `setup.trouble` and does not concern the job.
 pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> {
     let volume = setup.volume.path();
-    let io_error = |action| move |source| StartError::System { action, source };
-    let reach = Reach::detect(spec.detached);
-    let signals =
-        Signals::block(reach == Reach::Group).map_err(io_error("take over the signals"))?;
-    let probe = Probe::start(volume.to_owned()).map_err(io_error("start the telemetry thread"))?;
-    let before = probe.take(Some(std::process::id()), SNAPSHOT_LIMIT);
+    let around = Around::take(spec.detached, volume)?;
+    let before = around.probe.take(Some(std::process::id()), SNAPSHOT_LIMIT);
     let validated = validate(spec, volume, setup.path_variable.as_deref());
 
     let log = setup.log;
@@ -88,20 +86,15 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
     let (stages, sink) = submission.submit(&log)?;
     (setup.on_submitted)(&stages.job);
 
-    let mut env = setup.env;
-    env.push(("RUNLOG_RUN_ID", log.run_id().as_str().into()));
-    env.push(("RUNLOG_JOB_ID", stages.job.as_str().into()));
-    let mut context = Context {
+    let mut context = Context::new(
         spec,
         log,
-        signals,
-        probe: Arc::new(probe),
-        sink: Arc::new(Mutex::new(sink)),
-        reach,
-        trouble: setup.trouble,
-        env,
-        captures: Vec::new(),
-    };
+        &stages.job,
+        sink,
+        around,
+        setup.trouble,
+        setup.env,
+    );
     if let Err(error) = validated {
         // `job_failed` is in the log already, with the submission.
         return Ok(Outcome {
@@ -124,6 +117,57 @@ pub(super) fn closing(after: After) -> Close {
 /// Somebody else may have closed the run meanwhile.
 pub(super) fn close_if_open(close: Close, view: &View<'_>) -> Close {
     if view.is_closed { Close::No } else { close }
+}
+
+/// What supervises, taken before the job is.
+pub(super) struct Around {
+    pub reach: Reach,
+    pub signals: Signals,
+    pub probe: Probe,
+}
+
+impl Around {
+    /// Takes over the signals, and starts to watch the host.
+    pub(super) fn take(detached: bool, volume: &Path) -> Result<Self, StartError> {
+        let io_error = |action| move |source| StartError::System { action, source };
+        let reach = Reach::detect(detached);
+        let signals =
+            Signals::block(reach == Reach::Group).map_err(io_error("take over the signals"))?;
+        let probe =
+            Probe::start(volume.to_owned()).map_err(io_error("start the telemetry thread"))?;
+        Ok(Self {
+            reach,
+            signals,
+            probe,
+        })
+    }
+}
+
+impl<'a> Context<'a> {
+    /// `env` are variables for the job, besides those that tell it its run and its id.
+    pub(super) fn new(
+        spec: &'a JobSpec,
+        log: Arc<RunLog>,
+        job: &JobId,
+        sink: Sink,
+        around: Around,
+        trouble: Trouble,
+        mut env: Vec<(&'static str, OsString)>,
+    ) -> Self {
+        env.push((RUN_VARIABLE, log.run_id().as_str().into()));
+        env.push((JOB_VARIABLE, job.as_str().into()));
+        Self {
+            spec,
+            log,
+            signals: around.signals,
+            probe: Arc::new(around.probe),
+            sink: Arc::new(Mutex::new(sink)),
+            reach: around.reach,
+            trouble,
+            env,
+            captures: Vec::new(),
+        }
+    }
 }
 
 impl Context<'_> {
@@ -214,7 +258,7 @@ impl Context<'_> {
             })
         });
         if let Some(command) = rollback {
-            unfinished = rollback::roll_back(self, stages, &command);
+            unfinished = rollback::roll_back(self, stages, &command).unfinished;
         }
         Outcome {
             end,
@@ -290,12 +334,7 @@ impl Context<'_> {
         };
         recorder.started(JobStarted {
             attempt,
-            process: ProcessRef {
-                pid: child.pid,
-                start_ticks: telemetry::process_start_ticks(child.pid),
-                pid_namespace: telemetry::pid_namespace(),
-                boot_id: telemetry::boot_id(),
-            },
+            process: liveness::process(child.pid),
         });
         let limit = Limit {
             timeout: self.spec.timeout,

@@ -7,6 +7,11 @@ use std::time::Duration;
 use super::redact::Redactor;
 use crate::volume::JobId;
 
+/// Tells a job its run, in its environment.
+pub const RUN_VARIABLE: &str = "RUNLOG_RUN_ID";
+/// Tells a job its own id.
+pub const JOB_VARIABLE: &str = "RUNLOG_JOB_ID";
+
 /// One wrapped command.
 #[derive(Debug)]
 pub struct JobSpec {

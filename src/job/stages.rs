@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use serde::Serialize;
 
+use super::liveness;
 use super::redact::Redactor;
 use super::spec::JobSpec;
 use crate::log::payload::{JobEnded, JobStarted, JobSubmitted, JobValidated};
@@ -154,6 +155,7 @@ pub(super) fn submitted(spec: &JobSpec) -> JobSubmitted {
         retries: spec.retries,
         capture: spec.output.capture,
         redacted: mask.changed,
+        supervisor: Some(liveness::process(std::process::id())),
     }
 }
 

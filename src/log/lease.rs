@@ -37,20 +37,30 @@ impl Lease {
     /// # Errors
     /// The file cannot be made, or the file system has no locks.
     pub fn take(jobs: &Dir, job: &JobId) -> Result<Option<Self>, LogError> {
+        let Some(lease) = Self::hold(jobs, job)? else {
+            return Ok(None);
+        };
+        let path = jobs.path().join(layout::job_out(job));
+        let printed = lease.file.metadata().at("look at", &path)?.len() > 0;
+        Ok((!printed).then_some(lease))
+    }
+
+    /// Takes the lease of a job whose supervisor is gone, so that only one process
+    /// brings it to its end. `None` where somebody holds it.
+    ///
+    /// # Errors
+    /// As [`Lease::take`].
+    pub fn hold(jobs: &Dir, job: &JobId) -> Result<Option<Self>, LogError> {
         let name = layout::job_out(job);
         let path = jobs.path().join(&name);
         let file = jobs.write(&name)?;
         // A probe holds the shared lock for a moment.
-        let held = match lock::exclusive(&file, &path, PROBE_LIMIT) {
-            Ok(guard) => {
-                guard.keep();
-                false
-            }
-            Err(LogError::LockTimeout { .. }) => true,
+        match lock::exclusive(&file, &path, PROBE_LIMIT) {
+            Ok(guard) => guard.keep(),
+            Err(LogError::LockTimeout { .. }) => return Ok(None),
             Err(e) => return Err(e),
-        };
-        let printed = file.metadata().at("look at", &path)?.len() > 0;
-        Ok((!held && !printed).then_some(Self { file }))
+        }
+        Ok(Some(Self { file }))
     }
 
     /// The file of the job's output, to write to.

@@ -73,6 +73,7 @@ pub use prune::{Dropped, Prune, would_drop};
 pub use reader::{Damage, Item, Reader, fold};
 pub use rotate::{Due, Left, Sealed, would_rotate};
 pub use run_log::RunLog;
+pub use settle::needs_mending;
 pub use state::{JobState, MAX_JOBS, Rollback, RunState, Stage};
 pub use ulid_last::allocate_ulid;
 pub use upkeep::Rotation;

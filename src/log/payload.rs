@@ -67,6 +67,9 @@ pub struct JobSubmitted {
     /// Whether its output is captured.
     #[serde(default)]
     pub capture: bool,
+    /// The process that supervises it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supervisor: Option<ProcessRef>,
 }
 
 /// `job_validated`.

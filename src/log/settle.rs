@@ -4,20 +4,53 @@
 
 use std::sync::Arc;
 
-use super::append::Close;
-use super::event::{Draft, EventType};
+use super::append::{Batch, Close};
+use super::event::{Draft, Durability, EventType};
 use super::repair::{self, Mended};
 use super::rotate::{self, Sealed};
 use super::run_log::{Active, Inner, RunLog};
 use super::sequence::Sequence;
-use super::tail::{End, Tail};
+use super::tail::{End, Tail, read_span};
 use super::{LogError, reader, segments};
-use crate::volume::{FileKey, IoContext, layout};
+use crate::volume::{Dir, FileKey, IoContext, layout};
 
 /// Over so many bytes of news a writer looks at the end only.
 const CATCH_UP_LIMIT: u64 = 4 << 20;
 
+/// Whether the next writer has something to mend in the run in `dir`: a torn end, or a
+/// rotation that was cut off.
+///
+/// # Errors
+/// The folder or the active segment cannot be read.
+pub fn needs_mending(dir: &Dir) -> Result<bool, LogError> {
+    let Some(file) = dir.read(layout::ACTIVE)? else {
+        return segments::has_events(dir);
+    };
+    let path = dir.path().join(layout::ACTIVE);
+    let len = file.metadata().at("look at", &path)?.len();
+    let Some(last) = len.checked_sub(1) else {
+        return segments::has_events(dir);
+    };
+    Ok(read_span(&file, last, len).at("read", &path)? != b"\n")
+}
+
 impl RunLog {
+    /// Does what the next writer would do before it appends. Gives the lines that tell
+    /// of it.
+    ///
+    /// # Errors
+    /// As [`RunLog::append_with`].
+    pub fn settle_end(&self) -> Result<Vec<u8>, LogError> {
+        let budget = EventType::LogRepaired.lock_budget();
+        let settled = self.append_with(Durability::Power, budget, |_| {
+            Ok(Batch {
+                drafts: Vec::new(),
+                close: Close::No,
+            })
+        });
+        Ok(settled?.bytes)
+    }
+
     /// The active segment, opened anew where it was rotated, made where it is missing.
     pub(super) fn active(&self, inner: &mut Inner) -> Result<Arc<Active>, LogError> {
         let there = self.dir.stat(layout::ACTIVE)?;

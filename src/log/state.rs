@@ -56,6 +56,9 @@ impl Stage {
 pub struct Rollback {
     /// The command.
     pub command: String,
+    /// The folder it runs in, where that can be written as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
     /// Whether it was begun.
     #[serde(default)]
     pub started: bool,
@@ -94,6 +97,9 @@ pub struct JobState {
     pub read_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub written_bytes: Option<u64>,
+    /// Set from the submission to the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub supervisor: Option<ProcessRef>,
     /// Set from the start of an attempt to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessRef>,
@@ -362,8 +368,11 @@ impl JobState {
         self.submitted_ts = Some(ts);
         self.labels = e.labels;
         self.redacted = e.redacted;
+        self.supervisor = e.supervisor;
+        let cwd = e.cwd_b64.is_none().then_some(e.cwd);
         self.rollback = e.rollback.map(|command| Rollback {
             command,
+            cwd,
             ..Rollback::default()
         });
     }
@@ -382,6 +391,7 @@ impl JobState {
             self.written_bytes = Some(cost.written_bytes);
         }
         if e.retry_in_ms.is_none() {
+            self.supervisor = None;
             self.ended_ts = Some(ts);
             self.stage = if failed {
                 Stage::Failed

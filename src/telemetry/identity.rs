@@ -15,6 +15,34 @@ pub fn process_start_ticks(pid: u32) -> Option<u64> {
     (!stat.is_dead()).then_some(stat.start_ticks)
 }
 
+/// The processes whose environment, as it was when they began, has all of these
+/// `NAME=value`; `None` where that of a living process of ours may not be read.
+pub fn processes_with(variables: &[String]) -> Option<Vec<u32>> {
+    let me = rustix::process::geteuid().as_raw();
+    let mut found = Vec::new();
+    for stat in Stat::read_all().ok()? {
+        let folder = format!("/proc/{}", stat.pid);
+        if stat.is_dead() || fs::metadata(&folder).map_or(true, |meta| meta.uid() != me) {
+            continue;
+        }
+        match fs::read(format!("{folder}/environ")) {
+            Ok(environment) => {
+                let has = |variable: &String| {
+                    let mut entries = environment.split(|b| *b == 0);
+                    entries.any(|entry| entry == variable.as_bytes())
+                };
+                if variables.iter().all(has) {
+                    found.push(stat.pid);
+                }
+            }
+            // It may have ended just now.
+            Err(_) if process_start_ticks(stat.pid).is_none() => {}
+            Err(_) => return None,
+        }
+    }
+    Some(found)
+}
+
 /// The id that the kernel drew at this boot (`/proc/sys/kernel/random/boot_id`).
 pub fn boot_id() -> Option<String> {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
