@@ -173,7 +173,12 @@ fn of_log(e: &LogError) -> (Code, Option<&'static str>) {
             Code::Locked,
             Some("another process holds the lock; `fuser -v` on that file tells which"),
         ),
+        LogError::GcRunning { .. } => (Code::Locked, Some("let it end, then try again")),
         LogError::NoSuchRun { .. } => (Code::NotFound, Some("`runlog status` lists the runs")),
+        LogError::NotRetired { .. } => (
+            Code::NotFound,
+            Some("`runlog status --retired` lists those that it removed"),
+        ),
         LogError::NoRuns { .. } => (Code::NotFound, Some("`runlog run -- COMMAND` makes one")),
         LogError::RunGone { .. } => (Code::NotFound, None),
         LogError::Closed { .. } => (
@@ -226,7 +231,9 @@ fn of_volume(e: &VolumeError) -> (Code, Option<&'static str>) {
             Code::Usage,
             Some("mend the settings of the volume, or move their file away"),
         ),
-        VolumeError::Unsafe { .. } => (Code::Io, Some("move it out of the way")),
+        VolumeError::Unsafe { .. } | VolumeError::LeftAlone { .. } => {
+            (Code::Io, Some("move it out of the way"))
+        }
         VolumeError::Io { source, .. } => match source.kind() {
             io::ErrorKind::NotFound => (Code::NotFound, Some("check the path")),
             io::ErrorKind::PermissionDenied => {

@@ -6,6 +6,8 @@ mod context;
 mod detached;
 mod emit;
 pub mod exit;
+mod gc;
+mod gc_output;
 mod rotate;
 mod run;
 mod settings;
@@ -36,6 +38,7 @@ enum Command {
     Status(status::Args),
     Tail(tail::Args),
     Rotate(rotate::Args),
+    Gc(gc::Args),
     Emit(emit::Args),
     Completions(completions::Args),
 }
@@ -53,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => exit::of(status::execute(&args, global)),
         Command::Tail(args) => exit::of(tail::execute(&args, global)),
         Command::Rotate(args) => exit::of(rotate::execute(&args, global)),
+        Command::Gc(args) => exit::of(gc::execute(&args, global)),
         Command::Emit(args) => exit::of(emit::execute(&args, global)),
         Command::Completions(args) => exit::of(completions::execute(&args)),
     }

@@ -11,7 +11,7 @@ use super::context::{say, warn_of};
 use super::exit::Code;
 use super::values::{parse_duration, parse_moment};
 use crate::job::{RunStateKind, examine};
-use crate::log::{Waiter, list, open_dir};
+use crate::log::{self, LogError, Waiter, list, open_dir};
 use crate::render::{Format, JsonLines, People, RunReport};
 use crate::volume::{Dir, RunId, parse_ts};
 
@@ -39,8 +39,11 @@ pub(super) struct Args {
     /// Only the newest N runs
     #[arg(short, long = "number", value_name = "N", conflicts_with = "run")]
     number: Option<usize>,
+    /// The runs that gc removed, as they were
+    #[arg(long)]
+    retired: bool,
     /// Wait until the run has ended; its outcome is the exit code
-    #[arg(long, requires = "run")]
+    #[arg(long, requires = "run", conflicts_with = "retired")]
     wait: bool,
     /// Wait no longer than this
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "wait")]
@@ -50,7 +53,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-fn parse_state(text: &str) -> Result<RunStateKind, String> {
+pub(super) fn parse_state(text: &str) -> Result<RunStateKind, String> {
     RunStateKind::parse(text).ok_or_else(|| {
         let all: Vec<_> = RunStateKind::ALL
             .iter()
@@ -67,7 +70,14 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
         Box::new(People(global.style()))
     };
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let code = if let Some(name) = &args.run {
+    let code = if args.retired {
+        let (reports, code) = select_retired(args, global)?;
+        match reports.as_slice() {
+            [only] if args.run.is_some() => format.run(&mut out, only)?,
+            several => format.runs(&mut out, several)?,
+        }
+        code
+    } else if let Some(name) = &args.run {
         let (run, dir) = global.run(name)?;
         let (report, code) = if args.wait {
             wait(args, &run, &dir)?
@@ -133,7 +143,8 @@ fn select_runs(args: &Args, global: &Global) -> Result<(Vec<RunReport>, Code)> {
             Some(dir) => examine(&dir, args.json).map(|examined| Some((dir, examined))),
         });
         match looked {
-            Ok(None) => {}
+            // Not a run yet, or removed while we looked.
+            Ok(None) | Err(LogError::RunGone { .. }) => {}
             Ok(Some((dir, examined))) => {
                 warn_of(&examined.overview.damage);
                 if !examined.overview.damage.is_empty() && code == Code::Ok {
@@ -151,15 +162,51 @@ fn select_runs(args: &Args, global: &Global) -> Result<(Vec<RunReport>, Code)> {
     if reports.is_empty() && !args.json {
         say(format_args!("no runs in {}", volume.path().display()));
     }
-    reports.retain(|run| args.wants(run));
-    reports.sort_by(|a, b| (&a.first_id, &a.run_id).cmp(&(&b.first_id, &b.run_id)));
-    if let Some(number) = args.number {
-        reports.drain(..reports.len().saturating_sub(number));
+    args.narrow(&mut reports);
+    Ok((reports, code))
+}
+
+/// The runs that gc removed; damage is warned of.
+fn select_retired(args: &Args, global: &Global) -> Result<(Vec<RunReport>, Code)> {
+    let volume = global.volume()?;
+    let (retired, damage) = log::retired(&volume)?;
+    warn_of(&damage);
+    let code = if damage.is_empty() {
+        Code::Ok
+    } else {
+        Code::Damage
+    };
+    let of = |run| RunReport::of_retired(&volume, run);
+    let mut reports: Vec<_> = retired.into_iter().map(of).collect();
+    if let Some(name) = &args.run {
+        let is_exact = reports.iter().any(|run| run.run_id.as_str() == name);
+        reports.retain(|run| {
+            let id = run.run_id.as_str();
+            id == name || !is_exact && id.starts_with(name.as_str())
+        });
+        if reports.is_empty() {
+            let run = name.clone();
+            return Err(LogError::NotRetired { run }.into());
+        }
     }
+    if reports.is_empty() && !args.json {
+        let volume = volume.path().display();
+        say(format_args!("gc has removed no run of {volume}"));
+    }
+    args.narrow(&mut reports);
     Ok((reports, code))
 }
 
 impl Args {
+    /// Leaves what was asked for, oldest first.
+    fn narrow(&self, reports: &mut Vec<RunReport>) {
+        reports.retain(|run| self.wants(run));
+        reports.sort_by(|a, b| (&a.first_id, &a.run_id).cmp(&(&b.first_id, &b.run_id)));
+        if let Some(number) = self.number {
+            reports.drain(..reports.len().saturating_sub(number));
+        }
+    }
+
     fn wants(&self, run: &RunReport) -> bool {
         let opened = || run.opened_ts.as_deref().and_then(parse_ts);
         (self.state.is_empty() || self.state.contains(&run.state))

@@ -1,62 +1,10 @@
 //! The state of a run as it is now: what its log says, and who is still alive.
 
-use serde::Serialize;
-
-use super::liveness;
-use crate::log::{self, JobState, Lease, LeaseState, LogError, Overview, RunState, Stage};
+use super::liveness::{self, child_of};
+use crate::log::{
+    self, JobState, Lease, LeaseState, LogError, Overview, RunState, RunStateKind, Stage,
+};
 use crate::volume::{Dir, JobId};
-
-/// What a run is, by the first that fits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RunStateKind {
-    /// Closed, and no job failed.
-    Completed,
-    /// Closed, and some job failed.
-    Failed,
-    /// A job has no end, and its lease is held.
-    Running,
-    /// A job has no end, and nobody holds its lease.
-    Lost,
-    /// Not closed, and its writer cannot be seen.
-    Unknown,
-    /// Not closed, and no job is live.
-    Open,
-}
-
-impl RunStateKind {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Completed,
-        Self::Failed,
-        Self::Running,
-        Self::Lost,
-        Self::Unknown,
-        Self::Open,
-    ];
-
-    /// The state of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == name)
-    }
-
-    /// Whether nothing more is to be waited for.
-    pub fn has_ended(self) -> bool {
-        !matches!(self, Self::Running | Self::Open)
-    }
-
-    /// Its name in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Running => "running",
-            Self::Lost => "lost",
-            Self::Unknown => "unknown",
-            Self::Open => "open",
-        }
-    }
-}
 
 /// The state of a run, and what it rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +52,7 @@ pub fn inspect(dir: &Dir, run: &RunState) -> Inspected {
                 });
             }
             Ok(state @ (LeaseState::Free | LeaseState::Missing)) => {
-                lost.get_or_insert_with(|| why_lost(job, state));
+                lost.get_or_insert_with(|| why_lost(dir, job, state));
             }
             Err(e) => {
                 unseen.get_or_insert_with(|| {
@@ -149,17 +97,12 @@ pub(super) fn lease_of(dir: &Dir, job: &JobState) -> Result<LeaseState, String> 
     Lease::probe(dir, &id).map_err(|e| e.to_string())
 }
 
-fn why_lost(job: &JobState, lease: LeaseState) -> String {
+fn why_lost(dir: &Dir, job: &JobState, lease: LeaseState) -> String {
     let lease = match lease {
         LeaseState::Missing => "its output file is gone",
         _ => "nobody holds its lease",
     };
-    let child = match (&job.process, job.stage) {
-        (Some(process), _) => liveness::of_process(process).to_string(),
-        (None, Stage::Validated) => "its command may have been started".to_owned(),
-        (None, Stage::Started) => "it was between two attempts".to_owned(),
-        (None, _) => "its command was not started".to_owned(),
-    };
+    let child = child_of(dir, job);
     format!("job {} has no end and {lease}; {child}", job.job_id)
 }
 

@@ -5,14 +5,15 @@
 use std::sync::Arc;
 
 use super::capture::Trouble;
-use super::inspect::{Examined, RunStateKind, examine, lease_of};
-use super::liveness::{self, Life};
+use super::inspect::{Examined, examine, lease_of};
+use super::liveness::{self, child_of};
 use super::run::{SNAPSHOT_LIMIT, close_if_open};
 use super::stages::Stages;
 use super::undo::{UndoError, Undoer, Undone, is_due};
 use crate::log::payload::{ErrorKind, JobEnded, JobError};
 use crate::log::{
-    Batch, Close, Durability, EventType, JobState, Lease, LeaseState, RunLog, View, needs_mending,
+    Batch, Close, Durability, EventType, JobState, Lease, LeaseState, RunLog, RunStateKind, View,
+    needs_mending,
 };
 use crate::telemetry::{Probe, Snapshots};
 use crate::volume::{Dir, JobId, RunId, Volume, layout};
@@ -72,7 +73,7 @@ pub fn recover(
         undone: Vec::new(),
         in_doubt: Vec::new(),
     };
-    let leases = match claim(run, dir, &examined) {
+    let leases = match claim(dir, &examined) {
         Ok(leases) => leases,
         Err(why) => {
             told.action = Action::Left;
@@ -100,7 +101,7 @@ type Leases = Vec<(JobId, Lease)>;
 ///
 /// # Errors
 /// Why the run must be left as it is.
-fn claim(run: &RunId, dir: &Dir, examined: &Examined) -> Result<Option<Leases>, String> {
+fn claim(dir: &Dir, examined: &Examined) -> Result<Option<Leases>, String> {
     let state = &examined.overview.state;
     match examined.inspected.state {
         RunStateKind::Running | RunStateKind::Unknown => {
@@ -117,8 +118,9 @@ fn claim(run: &RunId, dir: &Dir, examined: &Examined) -> Result<Option<Leases>, 
                 job.job_id
             ));
         }
-        if let life @ (Life::Lives(_) | Life::Unseen(_)) = liveness::of_job(dir, run, job) {
-            return Err(format!("job {} may go on: {life}", job.job_id));
+        let child = child_of(dir, job);
+        if !child.is_dead() {
+            return Err(format!("job {} may go on: {child}", job.job_id));
         }
     }
     // Also of those that have an end: who wrote it may be about to close the run.
@@ -149,9 +151,10 @@ fn bring_to_end(
 ) -> Result<(), UndoError> {
     let log = Arc::new(RunLog::open(volume, run)?);
     // Refused before anything is changed, so that it can be repeated without it.
-    let undoer = match with_rollback {
-        true => Some(Undoer::new(volume, Arc::clone(&log), dir, trouble)?),
-        false => None,
+    let undoer = if with_rollback {
+        Some(Undoer::new(volume, Arc::clone(&log), dir, trouble)?)
+    } else {
+        None
     };
     let now = snapshot(volume);
     let close = if with_rollback {
@@ -177,7 +180,7 @@ fn bring_to_end(
                     job: id.clone(),
                     before: now.clone(),
                 };
-                drafts.push(stages.ended(&lost(run, dir, job), &now)?);
+                drafts.push(stages.ended(&lost(dir, job), &now)?);
                 told.jobs.push(id.to_string());
             }
             Ok(Batch {
@@ -200,7 +203,7 @@ fn bring_to_end(
     let Some(undoer) = undoer else {
         return Ok(());
     };
-    for job in state.jobs.iter().filter(is_due).rev() {
+    for job in state.jobs.iter().filter(|job| is_due(job)).rev() {
         let at = leases.iter().position(|(id, _)| id.as_str() == job.job_id);
         let failed = job.error.is_some() && !in_doubt(&job);
         if let Some(at) = at.filter(|_| failed) {
@@ -226,14 +229,14 @@ fn bring_to_end(
 }
 
 /// The end of a job that nobody saw.
-fn lost(run: &RunId, dir: &Dir, job: &JobState) -> JobEnded {
+fn lost(dir: &Dir, job: &JobState) -> JobEnded {
     JobEnded {
         attempt: job.attempt.unwrap_or(0),
         error: Some(JobError {
             kind: ErrorKind::Lost,
             message: format!(
                 "nobody saw its end: its supervisor died; {}",
-                liveness::of_job(dir, run, job)
+                child_of(dir, job)
             ),
         }),
         ..JobEnded::default()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::capture::Trouble;
-use super::inspect::{RunStateKind, examine};
+use super::inspect::examine;
 use super::rollback;
 use super::run::{Around, Context};
 use super::sink::Sink;
@@ -13,7 +13,7 @@ use super::spec::{After, Guards, JobSpec, OutputMode};
 use super::stages::Stages;
 use super::{StartError, trust};
 use crate::log::payload::ErrorKind;
-use crate::log::{JobState, Lease, LogError, RunLog};
+use crate::log::{JobState, Lease, LogError, RunLog, RunStateKind};
 use crate::volume::{Dir, JobId, RunId, Volume, layout};
 
 /// From SIGTERM to SIGKILL, should a rollback be stopped.
@@ -91,7 +91,13 @@ pub fn undo(
             });
         }
     }
-    let due: Vec<_> = examined.overview.state.jobs.iter().filter(is_due).collect();
+    let due: Vec<_> = examined
+        .overview
+        .state
+        .jobs
+        .iter()
+        .filter(|job| is_due(job))
+        .collect();
     let mut undone = Vec::new();
     if due.is_empty() {
         return Ok(undone);
@@ -113,7 +119,7 @@ pub fn undo(
 }
 
 /// Whether the job recorded a rollback, may have done something, and was not undone.
-pub(super) fn is_due(job: &&JobState) -> bool {
+pub(super) fn is_due(job: &JobState) -> bool {
     let lost = |job: &JobState| {
         job.error
             .as_ref()

@@ -138,7 +138,7 @@ fn newest(volume: &Volume, runs: &Dir) -> Result<Option<(RunId, Dir)>, LogError>
 }
 
 /// The id of the first event that the run ever had.
-fn first_id(dir: &Dir) -> Result<Option<Ulid>, LogError> {
+pub(super) fn first_id(dir: &Dir) -> Result<Option<Ulid>, LogError> {
     if let Some(id) = id_at_start(dir)? {
         return Ok(Some(id));
     }
@@ -153,9 +153,12 @@ fn first_id(dir: &Dir) -> Result<Option<Ulid>, LogError> {
             break;
         }
     }
-    Ok(state
-        .first_id
-        .and_then(|id| id.to_ascii_uppercase().parse().ok()))
+    Ok(state.first_id.as_deref().and_then(ulid_of))
+}
+
+/// An id as a number that can be compared; `None` where it is no ULID.
+pub(super) fn ulid_of(id: &str) -> Option<Ulid> {
+    id.to_ascii_uppercase().parse().ok()
 }
 
 /// The same from the frame of event 0, where the log begins with it: a volume with ten

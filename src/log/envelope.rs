@@ -89,17 +89,7 @@ impl<'a> Envelope<'a> {
     /// # Errors
     /// The line is damage, for the reason given.
     pub fn parse(line: &'a [u8]) -> Result<Self, Reason> {
-        let (checked, crc) = split_trailer(line).ok_or(Reason::NoChecksum)?;
-        if crc32c::crc32c(checked) != crc {
-            return Err(Reason::BadChecksum);
-        }
-        let (version, rest) = checked
-            .strip_prefix(PREFIX)
-            .and_then(take_number)
-            .ok_or(Reason::BadFrame)?;
-        if version != VERSION {
-            return Err(Reason::Version);
-        }
+        let rest = check(line)?;
         Self::parse_fields(rest).ok_or(Reason::BadFrame)
     }
 
@@ -121,6 +111,24 @@ impl<'a> Envelope<'a> {
     /// The id as a number that can be compared; `None` where it is no ULID.
     pub fn ulid(&self) -> Option<Ulid> {
         Ulid::from_string(self.id).ok()
+    }
+}
+
+/// Checks the version and the checksum of a line without its `\n`; gives what stands
+/// between them.
+pub(super) fn check(line: &[u8]) -> Result<&[u8], Reason> {
+    let (checked, crc) = split_trailer(line).ok_or(Reason::NoChecksum)?;
+    if crc32c::crc32c(checked) != crc {
+        return Err(Reason::BadChecksum);
+    }
+    let (version, rest) = checked
+        .strip_prefix(PREFIX)
+        .and_then(take_number)
+        .ok_or(Reason::BadFrame)?;
+    if version == VERSION {
+        Ok(rest)
+    } else {
+        Err(Reason::Version)
     }
 }
 
@@ -166,6 +174,11 @@ pub(super) fn write_line(out: &mut Vec<u8>, seq: u64, id: Ulid, ts: &str, body: 
     out.extend_from_slice(ts.as_bytes());
     out.extend_from_slice(b"\",");
     out.extend_from_slice(body);
+    seal(out, start);
+}
+
+/// Ends the object that was begun at `start` in `out` with its checksum, `"}` and `\n`.
+pub(super) fn seal(out: &mut Vec<u8>, start: usize) {
     let crc = crc32c::crc32c(out.get(start..).unwrap_or_default());
     out.extend_from_slice(CRC_KEY);
     for shift in (0..8).rev() {

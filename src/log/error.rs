@@ -21,9 +21,21 @@ pub enum LogError {
         /// How long was waited.
         budget: Duration,
     },
+    /// There is one gc at a time.
+    #[error("another gc is at work: {} is locked", path.display())]
+    GcRunning {
+        /// The locked file.
+        path: PathBuf,
+    },
     /// No run has this id.
     #[error("no run {run}")]
     NoSuchRun {
+        /// The id that was asked for.
+        run: String,
+    },
+    /// gc removed no run with this id.
+    #[error("gc has removed no run {run}")]
+    NotRetired {
         /// The id that was asked for.
         run: String,
     },

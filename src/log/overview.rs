@@ -36,7 +36,8 @@ pub fn overview(dir: &Dir, all_jobs: bool) -> Result<Overview, LogError> {
         return Ok(finished);
     }
     let segments = open_segments(dir)?;
-    if dir.is_gone() {
+    // A folder that is being removed loses its log last.
+    if segments.is_empty() || dir.is_gone() {
         return Err(LogError::RunGone {
             path: dir.path().to_owned(),
         });

@@ -138,7 +138,7 @@ impl Segment {
 
 /// The names of the segments, oldest first, the active one last. Where a sealed one
 /// is there plain and compressed, the plain one counts.
-fn names(dir: &Dir) -> Result<Vec<String>, LogError> {
+pub(super) fn names(dir: &Dir) -> Result<Vec<String>, LogError> {
     let mut sealed: Vec<(u64, bool, String)> = Vec::new();
     let mut active = None;
     for name in dir.names()? {
@@ -210,7 +210,7 @@ pub(super) fn since_checkpoint(mut segments: Vec<Segment>) -> Vec<Segment> {
 ///
 /// # Errors
 /// The folder cannot be read.
-pub(super) fn has_events(dir: &Dir) -> Result<bool, LogError> {
+pub fn has_events(dir: &Dir) -> Result<bool, LogError> {
     // What is no regular file is told when it is opened.
     let says = |stat: Stat| {
         stat.st_size > 0 || FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile

@@ -1,6 +1,7 @@
 //! What the commands print: one trait, one file for each format. Tables are for people;
 //! JSON Lines have the same shape in every mode.
 
+mod collection;
 mod event_line;
 mod json_lines;
 mod people;
@@ -10,10 +11,11 @@ mod text;
 
 use std::io::{self, Write};
 
+pub use collection::{GcAction, GcReport, GcTotal};
 pub use event_line::event_line;
 pub use json_lines::JsonLines;
 pub use people::People;
-pub use report::{JobReport, RunReport};
+pub use report::{JobReport, Retirement, RunReport};
 pub use rotation::{RotateReport, SealedReport};
 pub use text::{Style, safe};
 

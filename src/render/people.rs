@@ -21,21 +21,27 @@ impl Format for People {
         if runs.is_empty() {
             return Ok(());
         }
-        let mut table = self.table(&["RUN", "STATE", "JOBS", "OPENED", "DURATION", "EVENTS"]);
+        let mut header = vec!["RUN", "STATE", "JOBS", "OPENED", "DURATION", "EVENTS"];
+        if runs.iter().any(|run| run.retired.is_some()) {
+            header.push("RETIRED");
+        }
+        let mut table = self.table(&header);
         for run in runs {
             let (glyph, tone) = of_state(run.state);
             let failed = match run.jobs_failed {
                 0 => String::new(),
                 n => format!(" ({n} failed)"),
             };
-            table.add_row([
+            let mut row = vec![
                 Cell::new(run.run_id.as_str()),
                 toned(tone, &format!("{glyph} {}", run.state.as_str())),
                 Cell::new(format!("{}{failed}", run.jobs_total)),
                 Cell::new(run.opened_ts.as_deref().map(time).unwrap_or_default()),
                 right(run_duration(run)),
                 right(run.events.to_string()),
-            ]);
+            ];
+            row.extend(run.retired.as_ref().map(|r| Cell::new(time(&r.retired_ts))));
+            table.add_row(row);
         }
         writeln!(out, "{}", trimmed(&table))
     }
@@ -73,7 +79,16 @@ impl Format for People {
             count(run.events, "event"),
             size(run.bytes)
         )?;
-        writeln!(out, "folder    {}", safe(&run.folder.to_string_lossy()))?;
+        match &run.retired {
+            None => writeln!(out, "folder    {}", safe(&run.folder.to_string_lossy()))?,
+            Some(gone) => writeln!(
+                out,
+                "retired   {}: {}, {} freed",
+                time_with_zone(&gone.retired_ts),
+                safe(&gone.why),
+                size(gone.freed_bytes)
+            )?,
+        }
         if run.damaged > 0 {
             let text = format!("{} passed over", count(run.damaged as u64, "place"));
             writeln!(out, "damage    {}", self.0.paint(Tone::Bad, &text))?;

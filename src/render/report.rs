@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::job::{Examined, RunStateKind};
 use crate::log::payload::{JobError, Output, ProcessRef};
-use crate::log::{JobState, Rollback, Stage};
-use crate::volume::{Dir, RunId};
+use crate::log::{JobState, Retired, Rollback, Stage};
+use crate::volume::{Dir, RunId, Volume};
 
 /// One run as `status --json` shows it. Keys that have no value are `null`.
 #[derive(Debug, Clone, Serialize)]
@@ -41,12 +41,26 @@ pub struct RunReport {
     pub jobs_failed: usize,
     /// Its jobs, in the order of their submission.
     pub jobs: Vec<JobReport>,
-    /// Its folder.
+    /// When and why gc removed it.
+    #[serde(flatten)]
+    pub retired: Option<Retirement>,
+    /// Its folder; where it was, if gc removed it.
     #[serde(skip)]
     pub folder: PathBuf,
     /// Orders runs by age.
     #[serde(skip)]
     pub first_id: Option<String>,
+}
+
+/// What `status --retired` tells beyond what it told while the run was there.
+#[derive(Debug, Clone, Serialize)]
+pub struct Retirement {
+    /// When gc took it.
+    pub retired_ts: String,
+    /// Why gc took it.
+    pub why: String,
+    /// What its folder took on disk, in bytes.
+    pub freed_bytes: u64,
 }
 
 impl RunReport {
@@ -74,6 +88,37 @@ impl RunReport {
             jobs_failed: state.jobs_failed,
             jobs: state.jobs.into_iter().map(JobReport::from).collect(),
             first_id: state.first_id,
+            retired: None,
+        }
+    }
+
+    /// What is known of a run that gc removed from `volume`.
+    pub fn of_retired(volume: &Volume, retired: Retired) -> Self {
+        let Retired {
+            run_id, run: state, ..
+        } = retired;
+        Self {
+            folder: volume.run_path(&run_id),
+            run_id,
+            duration_ms: retired.duration_ms,
+            name: state.name,
+            state: retired.state,
+            because: retired.because,
+            host: state.host,
+            opened_ts: state.opened_ts,
+            closed_ts: state.closed_ts,
+            events: retired.events,
+            bytes: retired.bytes,
+            damaged: retired.damaged,
+            jobs_total: state.jobs_total,
+            jobs_failed: state.jobs_failed,
+            jobs: state.jobs.into_iter().map(JobReport::from).collect(),
+            first_id: state.first_id,
+            retired: Some(Retirement {
+                retired_ts: retired.retired_ts,
+                why: retired.why,
+                freed_bytes: retired.freed_bytes,
+            }),
         }
     }
 }

@@ -11,24 +11,6 @@ use super::snapshot::HostSnapshot;
 use super::stat::number;
 use super::units::{exact, now_ts, round2};
 
-/// Whether the folder is on a file system that other hosts may write to (`statfs(2)`).
-pub fn is_network(folder: impl std::os::fd::AsFd) -> bool {
-    // The numbers of linux/magic.h and of the file systems' own headers.
-    const NETWORK: [u64; 10] = [
-        0x6969,      // NFS
-        0xff53_4d42, // CIFS
-        0xfe53_4d42, // SMB2
-        0x517b,      // SMB
-        0x0102_1997, // 9P
-        0x00c3_6400, // Ceph
-        0x5346_414f, // AFS
-        0x6573_5546, // FUSE: sshfs, GlusterFS and others
-        0x0116_1970, // GFS2
-        0x7461_636f, // OCFS2
-    ];
-    rustix::fs::fstatfs(folder).is_ok_and(|stat| NETWORK.contains(&(stat.f_type as u64)))
-}
-
 /// Samples the machine. What does not change while a job runs is read once.
 #[derive(Debug)]
 pub(super) struct Host {

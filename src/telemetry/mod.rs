@@ -39,7 +39,7 @@ mod stat;
 mod tree;
 mod units;
 
-pub use host::{available_mem_bytes, free_disk_bytes, is_network, load_1m};
+pub use host::{available_mem_bytes, free_disk_bytes, load_1m};
 pub use identity::{boot_id, pid_namespace, process_start_ticks, processes_with};
 pub use probe::Probe;
 pub use sampler::Sampler;

@@ -49,6 +49,22 @@ const FILE_FLAGS: OFlags = OFlags::NOFOLLOW
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
 
+/// `f_type` of `statfs(2)`: NFS, SMB (three of them), FUSE, Ceph, 9p, AFS, GFS2, OCFS2,
+/// Lustre.
+const REMOTE: [u64; 11] = [
+    0x6969,
+    0x517b,
+    0xff53_4d42,
+    0xfe53_4d42,
+    0x6573_5546,
+    0x00c3_6400,
+    0x0102_1997,
+    0x5346_414f,
+    0x0116_1970,
+    0x7461_636f,
+    0x0bd0_0bd0,
+];
+
 impl Dir {
     fn new(fd: OwnedFd, path: PathBuf) -> Result<Self, VolumeError> {
         let stat = rustix::fs::fstat(&fd).at("look at", &path)?;
@@ -124,6 +140,12 @@ impl Dir {
     /// Whether the folder was removed since it was opened.
     pub fn is_gone(&self) -> bool {
         rustix::fs::fstat(&self.fd).is_ok_and(|stat| stat.st_nlink == 0)
+    }
+
+    /// Whether the folder is on a file system that other hosts may use too, as far as
+    /// that can be told.
+    pub fn is_remote(&self) -> bool {
+        rustix::fs::fstatfs(&self.fd).is_ok_and(|fs| REMOTE.contains(&(fs.f_type as u64)))
     }
 
     /// The path that messages show.

@@ -40,6 +40,14 @@ pub enum VolumeError {
         /// What it is instead.
         what: &'static str,
     },
+    /// Something in a folder that is to go does not belong there.
+    #[error("{} is {what}: left alone", path.display())]
+    LeftAlone {
+        /// What is left alone.
+        path: PathBuf,
+        /// Why.
+        what: &'static str,
+    },
     /// The volume's settings are not what settings look like.
     #[error("{}:{line}: {message}", path.display())]
     Settings {

@@ -37,9 +37,24 @@ pub fn run_dir(run: &RunId) -> String {
     format!("{RUNS}/{run}")
 }
 
+/// The name in [`TRASH`] of a run that goes.
+pub fn discarded(run: &RunId, ulid: &Ulid) -> String {
+    format!("{run}.{}", ulid.to_string().to_ascii_lowercase())
+}
+
+/// The run that something in [`TRASH`] was; `None` for what gc did not put there.
+pub fn parse_discarded(name: &str) -> Option<RunId> {
+    let (run, ulid) = name.rsplit_once('.')?;
+    let ulid_fits = ulid.len() == ulid::ULID_LEN && Ulid::from_string(ulid).is_ok();
+    run.parse().ok().filter(|_| ulid_fits)
+}
+
+/// How the name of what a job printed ends.
+pub const OUT: &str = ".out";
+
 /// What the job printed, in its run's folder `jobs/`.
 pub fn job_out(job: &JobId) -> String {
-    format!("{job}.out")
+    format!("{job}{OUT}")
 }
 
 /// Which bytes of [`job_out`] came when and from which stream.
@@ -85,6 +100,21 @@ pub fn quarantined(first_seq: u64, offset: u64, n: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn discarded_names_round_trip() {
+        let run: RunId = "a.b-1".parse().unwrap();
+        let name = discarded(&run, &Ulid::from_parts(1, 2));
+        assert_eq!(parse_discarded(&name), Some(run));
+        for bad in [
+            "a",
+            "a.b",
+            ".00000000010000000000000002",
+            "a.0000000001000000000000000",
+        ] {
+            assert_eq!(parse_discarded(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn sealed_names_round_trip() {

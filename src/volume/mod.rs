@@ -7,6 +7,7 @@ mod id;
 pub mod layout;
 mod root;
 mod settings;
+mod tree;
 
 pub use clock::{Clock, now_ts, parse_ts};
 pub use dir::{Dir, FileKey};
@@ -15,3 +16,4 @@ pub use error::VolumeError;
 pub use id::{IdError, JobId, RunId};
 pub use root::Volume;
 pub use settings::{GcSettings, RotateSettings, Settings, Written};
+pub use tree::Usage;

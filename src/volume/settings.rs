@@ -42,6 +42,7 @@ pub struct GcSettings {
     pub max_runs: Option<Written>,
     pub max_size: Option<Written>,
     pub keep_failed: Option<Written>,
+    pub orphans: Option<bool>,
     pub events_older_than: Option<Written>,
 }
 

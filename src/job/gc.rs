@@ -1,0 +1,285 @@
+//! Collecting runs: what is known of each, and their removal once it is planned.
+
+use std::io::ErrorKind;
+
+use super::liveness::child_of;
+use super::{Examined, examine};
+use crate::log::retention::{Facts, Standing, Verdict, Why};
+use crate::log::{
+    Damage, Gc, Held, Hold, LogError, Overview, Retired, RunStateKind, has_events, list,
+};
+use crate::volume::{Dir, RunId, Volume, VolumeError, parse_ts};
+
+/// Runs that go together: their lines and their places in the trash share syncs, and each
+/// keeps three files open meanwhile.
+const TOGETHER: usize = 100;
+
+/// Which runs are looked at; empty lists ask for nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Only these.
+    pub runs: Vec<RunId>,
+    /// Only those in one of these states.
+    pub states: Vec<RunStateKind>,
+    /// Only those of one of these names.
+    pub names: Vec<String>,
+    /// Folders without any event too.
+    pub orphans: bool,
+}
+
+/// The runs of a volume, as a plan needs them.
+#[derive(Debug, Default)]
+pub struct Surveyed {
+    /// What is known of each.
+    pub facts: Vec<Facts>,
+    /// Those of which nothing can be known. They do not keep the others.
+    pub broken: Vec<(RunId, LogError)>,
+    /// What was passed over in the logs.
+    pub damage: Vec<Damage>,
+}
+
+/// Looks at the runs of a volume.
+///
+/// # Errors
+/// The folder of the runs cannot be read.
+pub fn survey(volume: &Volume, wanted: &Wanted) -> Result<Surveyed, LogError> {
+    let mut surveyed = Surveyed::default();
+    let Some(runs) = volume.runs()? else {
+        return Ok(surveyed);
+    };
+    let ids = if wanted.runs.is_empty() {
+        list(volume)?
+    } else {
+        wanted.runs.clone()
+    };
+    for run in ids {
+        match look_at(&runs, &run, wanted) {
+            Ok(None) => {}
+            Ok(Some((facts, damage))) => {
+                surveyed.facts.push(facts);
+                surveyed.damage.extend(damage);
+            }
+            Err(e) if is_gone(&e) => {}
+            Err(e) => surveyed.broken.push((run, e)),
+        }
+    }
+    Ok(surveyed)
+}
+
+/// Whether a run went away while it was looked at.
+fn is_gone(e: &LogError) -> bool {
+    match e {
+        LogError::RunGone { .. } => true,
+        LogError::Volume(e) => e.io_kind() == Some(ErrorKind::NotFound),
+        _ => false,
+    }
+}
+
+fn look_at(
+    runs: &Dir,
+    run: &RunId,
+    wanted: &Wanted,
+) -> Result<Option<(Facts, Vec<Damage>)>, LogError> {
+    let dir = runs.sub(run.as_str())?;
+    let mut facts = Facts {
+        run_id: run.clone(),
+        name: String::new(),
+        state: None,
+        standing: Standing::Empty,
+        first_id: None,
+        opened_ts: None,
+        closed_ts: None,
+        since: jiff::Timestamp::MAX,
+        events: 0,
+        bytes: 0,
+        named: !wanted.runs.is_empty(),
+    };
+    let mut damage = Vec::new();
+    if has_events(&dir)? {
+        let examined = examine(&dir, false)?;
+        facts.standing = standing(&dir, &examined);
+        let Overview { state, events, .. } = examined.overview;
+        if !wanted.takes(examined.inspected.state, &state.name) {
+            return Ok(None);
+        }
+        damage = examined.overview.damage;
+        facts.state = Some(examined.inspected.state);
+        facts.name = state.name;
+        facts.first_id = state.first_id;
+        facts.opened_ts = state.opened_ts;
+        facts.closed_ts = state.closed_ts;
+        facts.events = events;
+    } else if !wanted.orphans {
+        return Ok(None);
+    }
+    let usage = dir.usage()?;
+    let closed = facts
+        .closed_ts
+        .as_deref()
+        .filter(|_| facts.standing == Standing::Ended);
+    facts.since = closed.and_then(parse_ts).unwrap_or(usage.touched);
+    facts.bytes = usage.bytes;
+    Ok(Some((facts, damage)))
+}
+
+impl Wanted {
+    fn takes(&self, state: RunStateKind, name: &str) -> bool {
+        (self.states.is_empty() || self.states.contains(&state))
+            && (self.names.is_empty() || self.names.iter().any(|n| n == name))
+    }
+}
+
+/// Whether a run is one that can go.
+fn standing(dir: &Dir, examined: &Examined) -> Standing {
+    let run = &examined.overview.state;
+    match examined.inspected.state {
+        // Its rollback may go on this moment, or was cut off and waits for somebody.
+        RunStateKind::Completed | RunStateKind::Failed
+            if run.jobs.iter().any(|job| {
+                let rollback = job.rollback.as_ref();
+                rollback.is_some_and(|rollback| rollback.started && !rollback.ended)
+            }) =>
+        {
+            Standing::Unsure
+        }
+        RunStateKind::Completed | RunStateKind::Failed => Standing::Ended,
+        RunStateKind::Running | RunStateKind::Open => Standing::Live,
+        RunStateKind::Unknown => Standing::Unsure,
+        RunStateKind::Lost => {
+            let children: Vec<_> = run.unfinished().map(|job| child_of(dir, job)).collect();
+            if children.iter().any(|child| child.lives()) {
+                Standing::Live
+            } else if children.iter().all(|child| child.is_dead()) {
+                Standing::Ended
+            } else {
+                Standing::Unsure
+            }
+        }
+    }
+}
+
+/// What became of a run that was to go.
+#[derive(Debug)]
+pub enum Fate {
+    /// It is gone.
+    Removed,
+    /// It is left for another time, for this reason.
+    Skipped(&'static str),
+    /// It is no more on the volume, but not all of it could be removed.
+    InTrash(LogError),
+    /// It could not be taken.
+    Failed(LogError),
+}
+
+/// Removes the runs that a plan lets go, and tells what became of each as soon as that is
+/// known. One that cannot be removed does not keep the others.
+///
+/// # Errors
+/// Runs cannot be retired at all: nothing more was removed.
+pub fn collect(
+    gc: &mut Gc,
+    plan: &[(&Facts, Why)],
+    mut told: impl FnMut(&Facts, &Why, Fate),
+) -> Result<(), LogError> {
+    for together in plan.chunks(TOGETHER) {
+        let mut ready = Vec::new();
+        let mut held = Vec::new();
+        let mut lines = Vec::new();
+        for (facts, why) in together {
+            match prepare(gc, facts, why) {
+                Ok(Prepared::Ready(run, line)) => {
+                    held.push(run);
+                    lines.extend(line.map(|line| *line));
+                    ready.push((*facts, why));
+                }
+                Ok(Prepared::Skipped(why_not)) => told(facts, why, Fate::Skipped(why_not)),
+                Err(e) if is_gone(&e) => told(facts, why, Fate::Skipped(GONE)),
+                Err(e) => told(facts, why, Fate::Failed(e)),
+            }
+        }
+        let moved = match gc.retire(&held, &lines) {
+            // A full disk: the runs themselves make room for their lines.
+            Err(e) if is_full(&e) && make_room(&held) => gc.retire(&held, &lines)?,
+            moved => moved?,
+        };
+        // Nobody needs to wait for us while we remove them.
+        drop(held);
+        for ((facts, why), moved) in ready.into_iter().zip(moved) {
+            let fate = match moved.map(|name| gc.remove(&name)) {
+                Ok(Ok(())) => Fate::Removed,
+                Ok(Err(e)) => Fate::InTrash(e),
+                Err(e) => Fate::Failed(e),
+            };
+            told(facts, why, fate);
+        }
+    }
+    Ok(())
+}
+
+const GONE: &str = "it was removed by somebody else";
+const CHANGED: &str = "it changed since it was looked at";
+
+enum Prepared {
+    /// It goes, with its line, if it has any event.
+    Ready(Held, Option<Box<Retired>>),
+    Skipped(&'static str),
+}
+
+/// Locks a run and looks at it again.
+fn prepare(gc: &Gc, facts: &Facts, why: &Why) -> Result<Prepared, LogError> {
+    let held = match gc.hold(&facts.run_id)? {
+        Hold::Held(held) => held,
+        Hold::Busy(why_not) => return Ok(Prepared::Skipped(why_not)),
+        Hold::Gone => return Ok(Prepared::Skipped(GONE)),
+    };
+    if facts.standing == Standing::Empty {
+        return Ok(if has_events(held.dir())? {
+            Prepared::Skipped(CHANGED)
+        } else {
+            Prepared::Ready(held, None)
+        });
+    }
+    let examined = examine(held.dir(), false)?;
+    let overview = &examined.overview;
+    let unchanged = Some(examined.inspected.state) == facts.state
+        && overview.events == facts.events
+        && overview.state.first_id == facts.first_id
+        && standing(held.dir(), &examined) == facts.standing;
+    if !unchanged {
+        return Ok(Prepared::Skipped(CHANGED));
+    }
+    let inspected = examined.inspected;
+    let run = facts.run_id.clone();
+    let mut line = Retired::new(run, overview, inspected.state, inspected.because)?;
+    line.why = why.to_string();
+    line.freed_bytes = facts.bytes;
+    Ok(Prepared::Ready(held, Some(Box::new(line))))
+}
+
+/// Removes what the jobs of runs printed that are sure to go; says whether that gave room.
+fn make_room(held: &[Held]) -> bool {
+    held.iter().map(Held::drop_output).fold(false, |a, b| a | b)
+}
+
+fn is_full(e: &LogError) -> bool {
+    match e {
+        LogError::NoSpace { .. } => true,
+        LogError::Volume(VolumeError::Io { source, .. }) => matches!(
+            source.kind(),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+        ),
+        _ => false,
+    }
+}
+
+/// The runs that a plan lets go, with the reason; those that ended first come first.
+pub fn going<'a>(facts: &'a [Facts], verdicts: &[Verdict]) -> Vec<(&'a Facts, Why)> {
+    let pairs = facts.iter().zip(verdicts);
+    let goes = pairs.filter_map(|(facts, verdict)| match verdict {
+        Verdict::Remove(why) => Some((facts, *why)),
+        Verdict::Keep(_) => None,
+    });
+    let mut goes: Vec<_> = goes.collect();
+    goes.sort_by(|(a, _), (b, _)| (a.since, &a.first_id).cmp(&(b.since, &b.first_id)));
+    goes
+}

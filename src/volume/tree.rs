@@ -1,0 +1,272 @@
+//! Whole folders: what they take on disk, and their removal. No link is followed, and
+//! nothing on another file system is touched.
+
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
+use rustix::io::Errno;
+
+use super::error::IoContext;
+use super::{Dir, VolumeError};
+
+/// Folders in folders that are gone into: runs have two levels.
+const DEPTH: usize = 32;
+/// Bytes of names that are asked for at once.
+const NAMES: usize = 16 << 10;
+/// How often a folder in which others make files is emptied.
+const PASSES: usize = 8;
+
+/// What a folder takes, with all that is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// What its removal gives back to the disk, in bytes: as `du` counts.
+    pub bytes: u64,
+    /// When anything in it was changed last.
+    pub touched: Timestamp,
+}
+
+impl Usage {
+    fn add(&mut self, stat: &Stat) {
+        // Blocks are of 512 bytes, whatever the file system works with.
+        self.bytes += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
+        self.touched = self.touched.max(changed_at(stat));
+    }
+}
+
+fn changed_at(stat: &Stat) -> Timestamp {
+    let nanos = i32::try_from(stat.st_mtime_nsec).unwrap_or(0);
+    Timestamp::new(stat.st_mtime, nanos).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+impl Dir {
+    /// What this folder takes on disk, with all that is in it.
+    ///
+    /// # Errors
+    /// A folder in it cannot be read, or is on another file system.
+    pub fn usage(&self) -> Result<Usage, VolumeError> {
+        let stat = rustix::fs::fstat(self).at("look at", self.path())?;
+        let mut usage = Usage {
+            bytes: 0,
+            touched: Timestamp::MIN,
+        };
+        usage.add(&stat);
+        let here = reopened(self)?;
+        let walk = Walk {
+            dev: stat.st_dev,
+            depth: 0,
+        };
+        walk.measure(&here, self.path(), &mut usage)?;
+        Ok(usage)
+    }
+
+    /// Removes what has this name below this folder, with all that is in it. In a folder
+    /// the file `last` goes last. A missing one is fine.
+    ///
+    /// # Errors
+    /// Something in it cannot be removed; the rest was, as far as possible.
+    pub fn remove_tree(&self, name: &str, last: &str) -> Result<(), VolumeError> {
+        let stat = rustix::fs::fstat(self).at("look at", self.path())?;
+        let walk = Walk {
+            dev: stat.st_dev,
+            depth: 0,
+        };
+        let name = std::ffi::CString::new(name)
+            .map_err(|_| Errno::INVAL)
+            .at("remove", self.path())?;
+        walk.remove(self.as_fd(), &name, self.path(), last.as_bytes())
+    }
+}
+
+/// A second open of the folder: its names are read from the first one on.
+fn reopened(dir: &Dir) -> Result<OwnedFd, VolumeError> {
+    open_folder(dir.as_fd(), c".").at("open", dir.path())
+}
+
+fn open_folder(at: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(at, name, flags, Mode::empty())
+}
+
+fn below(path: &Path, name: &CStr) -> PathBuf {
+    path.join(std::ffi::OsStr::from_bytes(name.to_bytes()))
+}
+
+fn is_dots(name: &CStr) -> bool {
+    matches!(name.to_bytes(), b"." | b"..")
+}
+
+/// A place in a tree.
+#[derive(Clone, Copy)]
+struct Walk {
+    /// The file system that is not left.
+    dev: u64,
+    depth: usize,
+}
+
+impl Walk {
+    fn measure(self, fd: &OwnedFd, path: &Path, usage: &mut Usage) -> Result<(), VolumeError> {
+        let mut space = [MaybeUninit::uninit(); NAMES];
+        let mut names = RawDir::new(fd, &mut space);
+        while let Some(entry) = names.next() {
+            let entry = entry.at("list", path)?;
+            let name = entry.file_name();
+            if is_dots(name) {
+                continue;
+            }
+            let stat = match rustix::fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                Err(Errno::NOENT) => continue,
+                Err(e) => return Err(e).at("look at", below(path, name)),
+            };
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                let path = below(path, name);
+                match open_folder(fd.as_fd(), name) {
+                    Ok(sub) => self
+                        .deeper(stat.st_dev, &path)?
+                        .measure(&sub, &path, usage)?,
+                    Err(Errno::NOENT) => continue,
+                    Err(e) => return Err(e).at("open", path),
+                }
+            }
+            usage.add(&stat);
+        }
+        Ok(())
+    }
+
+    fn deeper(self, dev: u64, path: &Path) -> Result<Self, VolumeError> {
+        let refused = |what| {
+            Err(VolumeError::LeftAlone {
+                path: path.to_owned(),
+                what,
+            })
+        };
+        if dev != self.dev {
+            return refused("on another file system");
+        }
+        if self.depth == DEPTH {
+            return refused("nested too deep");
+        }
+        Ok(Self {
+            depth: self.depth + 1,
+            ..self
+        })
+    }
+
+    fn remove(
+        self,
+        parent: BorrowedFd<'_>,
+        name: &CStr,
+        above: &Path,
+        last: &[u8],
+    ) -> Result<(), VolumeError> {
+        let path = || below(above, name);
+        let fd = match open_folder(parent, name) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOTDIR | Errno::LOOP) => return unlink(parent, name, above),
+            Err(e) => return Err(e).at("open", path()),
+        };
+        let stat = rustix::fs::fstat(&fd).at("look at", path())?;
+        let walk = self.deeper(stat.st_dev, &path())?;
+        for _ in 0..PASSES {
+            walk.empty(&fd, &path(), last)?;
+            if let Ok(last) = std::ffi::CString::new(last) {
+                unlink(fd.as_fd(), &last, &path())?;
+            }
+            match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT) => return Ok(()),
+                // Somebody made a file meanwhile.
+                Err(Errno::NOTEMPTY | Errno::EXIST) => {
+                    rustix::fs::seek(&fd, rustix::fs::SeekFrom::Start(0)).at("list", path())?;
+                }
+                Err(e) => return Err(e).at("remove", path()),
+            }
+        }
+        Err(Errno::NOTEMPTY).at("remove", path())
+    }
+
+    /// Removes what is in a folder, but for `last`. What cannot be removed does not keep
+    /// the rest; the first trouble is told.
+    fn empty(self, fd: &OwnedFd, path: &Path, last: &[u8]) -> Result<(), VolumeError> {
+        let mut space = [MaybeUninit::uninit(); NAMES];
+        let mut names = RawDir::new(fd, &mut space);
+        let mut removed = Ok(());
+        while let Some(entry) = names.next() {
+            let entry = entry.at("list", path)?;
+            let name = entry.file_name();
+            if is_dots(name) || name.to_bytes() == last {
+                continue;
+            }
+            let gone = match entry.file_type() {
+                FileType::Directory | FileType::Unknown => self.remove(fd.as_fd(), name, path, b""),
+                _ => unlink(fd.as_fd(), name, path),
+            };
+            removed = removed.and(gone);
+        }
+        removed
+    }
+}
+
+fn unlink(at: BorrowedFd<'_>, name: &CStr, above: &Path) -> Result<(), VolumeError> {
+    if name.is_empty() {
+        return Ok(());
+    }
+    match rustix::fs::unlinkat(at, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(e) => Err(e).at("remove", below(above, name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_tree_goes_with_all_that_is_in_it_and_nothing_else() {
+        let tmp = tempfile::tempdir().unwrap();
+        let outside = tmp.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("kept"), "kept").unwrap();
+        let tree = tmp.path().join("in/tree");
+        fs::create_dir_all(tree.join("sub/deep")).unwrap();
+        fs::write(tree.join("last"), "x").unwrap();
+        fs::write(tree.join("sub").join(OsStr::from_bytes(b"\xff\n")), "x").unwrap();
+        symlink(&outside, tree.join("sub/link")).unwrap();
+        symlink("nowhere", tree.join("sub/deep/broken")).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, tree.join("fifo"), Mode::RWXU).unwrap();
+        for n in 0..1_000 {
+            fs::write(tree.join(format!("sub/{n}")), "x").unwrap();
+        }
+        let dir = Dir::open(&tmp.path().join("in")).unwrap();
+        let used = dir.sub("tree").unwrap().usage().unwrap();
+        assert!(used.bytes >= 1_000 * 512, "{used:?}");
+        assert!(used.touched <= Timestamp::now());
+        dir.remove_tree("tree", "last").unwrap();
+        assert!(dir.names().unwrap().is_empty());
+        assert!(outside.join("kept").exists());
+        dir.remove_tree("tree", "last").unwrap();
+        // A link or a file in place of the folder goes by itself.
+        symlink(&outside, tmp.path().join("in/tree")).unwrap();
+        dir.remove_tree("tree", "last").unwrap();
+        assert!(outside.join("kept").exists());
+    }
+
+    #[test]
+    fn what_is_nested_without_end_is_left() {
+        let tmp = tempfile::tempdir().unwrap();
+        let deep = "d/".repeat(DEPTH + 2);
+        fs::create_dir_all(tmp.path().join("tree").join(deep)).unwrap();
+        let dir = Dir::open(tmp.path()).unwrap();
+        let told = dir.sub("tree").unwrap().usage().unwrap_err().to_string();
+        assert!(told.ends_with("is nested too deep: left alone"), "{told}");
+        assert!(dir.remove_tree("tree", "").is_err());
+    }
+}

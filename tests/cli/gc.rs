@@ -1,0 +1,333 @@
+//! `gc` takes what its limits ask for, says so, and nothing else.
+
+use insta::assert_snapshot;
+use serde_json::Value;
+
+use crate::checks::snapshot;
+use crate::env::{Output, TestEnv};
+
+/// A volume with runs that have ended, in this order: `a` and `c` completed, `b` failed.
+pub(crate) fn three_ended() -> TestEnv {
+    let env = TestEnv::new();
+    for (run, command) in [("a", "true"), ("b", "false"), ("c", "true")] {
+        ended(&env, run, command);
+    }
+    env
+}
+
+/// A run that has ended, of one job that printed something.
+pub(crate) fn ended(env: &TestEnv, run: &str, command: &str) {
+    let script = format!("echo out; {command}");
+    env.run(&["run", "-q", "--run", run, "--", "sh", "-c", &script]);
+    env.ok(&["run", "--run", run, "--close"]);
+}
+
+/// What `--json` says, one value for each line.
+#[track_caller]
+pub(crate) fn lines(output: &Output) -> Vec<Value> {
+    let parse = |line: &str| serde_json::from_str(line).unwrap();
+    output.stdout().lines().map(parse).collect()
+}
+
+/// The runs that `status --retired` tells of.
+#[track_caller]
+pub(crate) fn retired(env: &TestEnv) -> Vec<String> {
+    let output = env.ok(&["status", "--retired", "--json"]);
+    let id = |line: &Value| line["run_id"].as_str().unwrap().to_owned();
+    lines(&output).iter().map(id).collect()
+}
+
+/// Makes files look as if they were changed then.
+fn touch(env: &TestEnv, path: &str, when: &str) {
+    let output = env.sh(&format!("touch -d '{when}' {path}"));
+    assert_eq!(output.code, 0, "{}", output.stderr());
+}
+
+#[test]
+fn a_dry_run_says_what_the_real_one_does() {
+    let env = three_ended();
+    let args = ["gc", "--json", "--max-runs", "1", "--dry-run"];
+    let mut foreseen = lines(&env.ok(&args));
+    assert_eq!(env.runs(), ["a", "b", "c"]);
+    assert!(!env.exists(".omne/var/retired.jsonl"));
+    let done = lines(&env.ok(&args[..4]));
+    for line in &mut foreseen {
+        assert_eq!(line["dry_run"], true);
+        line["dry_run"] = false.into();
+    }
+    assert_eq!(foreseen, done);
+    assert_eq!(env.runs(), ["c"]);
+    assert_eq!(retired(&env), ["a", "b"]);
+    let first = &done[0];
+    let keys: Vec<_> = first.as_object().unwrap().keys().cloned().collect();
+    assert_eq!(
+        keys.join(" "),
+        "action bytes closed_ts dry_run file name opened_ts policy run_id state why"
+    );
+    assert_eq!(first["action"], "remove");
+    assert_eq!(first["policy"], "max_runs");
+    assert_eq!(first["state"], "completed");
+    assert!(first["bytes"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn people_read_what_went() {
+    let env = three_ended();
+    assert_snapshot!(snapshot(&env, &env.run(&["gc", "--max-runs", "2", "--dry-run"])), @"
+    exit 0
+    -- stdout
+    would remove run a, completed, [SIZE]: one run more than 2
+    1 run would be removed, [SIZE]
+    ");
+    assert_snapshot!(snapshot(&env, &env.run(&["gc", "--max-runs", "2"])), @"
+    exit 0
+    -- stdout
+    removed run a, completed, [SIZE]: one run more than 2
+    1 run removed, [SIZE]
+    ");
+    assert_snapshot!(snapshot(&env, &env.run(&["gc", "--max-runs", "2"])), @"
+    exit 0
+    -- stdout
+    nothing had to go
+    ");
+    assert_snapshot!(snapshot(&env, &env.run(&["status", "--retired"])), @"
+    exit 0
+    -- stdout
+     RUN  STATE  JOBS  OPENED  DURATION  EVENTS  RETIRED
+     a  ✓ completed  1  [TIME]  [DURATION]  6  [TIME]
+    ");
+    assert_snapshot!(snapshot(&env, &env.run(&["status", "--retired", "a"])), @"
+    exit 0
+    -- stdout
+    run  a
+    name  a
+    state  ✓ completed
+    because  the run is closed and no job failed
+    opened  [TIME] +00:00 on [HOST]
+    closed  [TIME] +00:00 (after [DURATION])
+    log  6 events, [SIZE]
+    retired  [TIME] +00:00: one run more than 2, [SIZE] freed
+
+     JOB  STAGE  EXIT  DURATION  CPU  PEAK RSS  COMMAND
+     sh  ✓ completed  0  [DURATION]  [DURATION]  [SIZE]  sh -c 'echo out; true'
+    ");
+}
+
+#[test]
+fn without_a_limit_nothing_goes() {
+    let env = three_ended();
+    assert_snapshot!(snapshot(&env, &env.run(&["gc"])), @"
+    exit 2
+    -- stderr
+    error: there is no limit, so nothing may go
+    hint: give --max-age, --max-runs, --max-size, --orphans or --events-older-than, or set them under [gc] in .omne/lib/cfg/runlog.toml
+    ");
+    for args in [&["--keep-failed", "1h"][..], &["--state", "failed"], &["a"]] {
+        let output = env.run(&[&["gc"], args].concat());
+        assert_eq!(output.code, 2, "{args:?}: {}", output.stderr());
+    }
+    assert_eq!(env.runs(), ["a", "b", "c"]);
+}
+
+#[test]
+fn the_settings_of_the_volume_hold_where_no_limit_is_given() {
+    let env = three_ended();
+    std::fs::create_dir_all(env.path(".omne/lib/cfg")).unwrap();
+    let set = |text: &str| env.write(".omne/lib/cfg/runlog.toml", text);
+    set("[gc]\nmax_runs = 2\n");
+    env.ok(&["gc", "--max-age", "1h"]);
+    assert_eq!(env.runs(), ["a", "b", "c"]);
+    env.ok(&["gc"]);
+    assert_eq!(env.runs(), ["b", "c"]);
+    // What narrows is no limit.
+    set("[gc]\nmax_age = 0\nkeep_failed = \"1h\"\n");
+    env.ok(&["gc", "--state", "failed"]);
+    assert_eq!(env.runs(), ["b", "c"]);
+    env.ok(&["gc"]);
+    assert_eq!(env.runs(), ["b"]);
+    set("[gc]\nmax_age = \"soon\"\n");
+    assert_snapshot!(snapshot(&env, &env.run(&["gc"])), @"
+    exit 2
+    -- stderr
+    error: gc.max_age in the settings of the volume: `soon` is not a duration; write seconds or numbers with ms, s, m, h, d, w, such as 90, [DURATION] or 1h30m
+    hint: mend .omne/lib/cfg/runlog.toml
+    ");
+    set("[gc]\nmax_rums = 1\n");
+    assert_eq!(env.run(&["gc"]).code, 2);
+    assert_eq!(env.runs(), ["b"]);
+}
+
+#[test]
+fn limits_can_be_narrowed_to_some_runs() {
+    let env = three_ended();
+    env.ok(&["gc", "--state", "failed", "--max-runs", "1"]);
+    env.ok(&["gc", "--name", "other", "--max-age", "0"]);
+    assert_eq!(env.runs(), ["a", "b", "c"]);
+    env.ok(&["gc", "c", "--max-age", "0"]);
+    assert_eq!(env.runs(), ["a", "b"]);
+    env.ok(&["gc", "--state", "failed", "--max-size", "0"]);
+    assert_eq!(env.runs(), ["a"]);
+    assert_eq!(env.run(&["gc", "nosuch", "--max-age", "0"]).code, 3);
+}
+
+#[test]
+fn a_size_is_kept_to() {
+    let env = three_ended();
+    let all = env.ok(&["gc", "--json", "--max-size", "0", "--dry-run"]);
+    let sizes: Vec<_> = lines(&all)
+        .iter()
+        .map(|l| l["bytes"].as_u64().unwrap())
+        .collect();
+    let last_two = (sizes[1] + sizes[2]).to_string();
+    env.ok(&["gc", "--max-size", &last_two]);
+    assert_eq!(env.runs(), ["b", "c"]);
+    env.ok(&["gc", "--max-size", &(sizes[2] + sizes[1] - 1).to_string()]);
+    assert_eq!(env.runs(), ["c"]);
+}
+
+#[test]
+fn what_has_not_ended_stays() {
+    let env = three_ended();
+    env.ok(&["emit", "--open", "--run", "open", "begin"]);
+    let job = env.spawn(&["run", "--run", "live", "--", "cat"]);
+    crate::env::wait_until("the job runs", || {
+        !env.events_of("live", "job_started").is_empty()
+    });
+    let all = ["gc", "--max-age", "0", "--max-runs", "0", "--max-size", "0"];
+    env.ok(&all);
+    assert_eq!(env.runs(), ["live", "open"]);
+    for run in ["live", "open"] {
+        let output = env.run(&["gc", run, "--max-age", "0"]);
+        assert_eq!(output.code, 4, "{}", output.stderr());
+    }
+    assert_snapshot!(snapshot(&env, &env.run(&["gc", "open", "--max-age", "0"])), @"
+    exit 4
+    -- stdout
+    nothing had to go
+    -- stderr
+    run open stays: it has not ended
+    ");
+    assert_eq!(job.end().code, 0);
+    // It was left open by `--run`.
+    env.ok(&all);
+    assert_eq!(env.runs(), ["live", "open"]);
+    env.ok(&["run", "--run", "live", "--close"]);
+    env.ok(&all);
+    assert_eq!(env.runs(), ["open"]);
+}
+
+#[test]
+fn a_lost_run_goes_once_its_process_is_dead() {
+    let env = TestEnv::new();
+    let script = "exec 0<&-; trap '' HUP; while [ ! -e end ]; do sleep 0.01; done";
+    let job = env.spawn(&["run", "--run", "it", "--", "sh", "-c", script]);
+    let pid = env.wait_for("job_started")["pid"].as_u64().unwrap();
+    job.kill();
+    crate::env::wait_until("lost", || env.status("it")["state"] == "lost");
+    let output = env.run(&["gc", "it", "--max-age", "0"]);
+    assert_eq!(output.code, 4, "{}", output.stderr());
+    assert_eq!(env.runs(), ["it"]);
+    env.write("end", "");
+    crate::env::wait_until("dead", || {
+        !std::path::Path::new(&format!("/proc/{pid}")).exists()
+    });
+    env.ok(&["gc", "--max-age", "0", "--keep-failed", "1h"]);
+    assert_eq!(env.runs(), ["it"]);
+    env.ok(&["gc", "--max-age", "0"]);
+    assert_eq!(retired(&env), ["it"]);
+    let line = &lines(&env.ok(&["status", "--retired", "--json"]))[0];
+    assert_eq!(line["state"], "lost");
+    assert_eq!(line["jobs"][0]["stage"], "started");
+}
+
+#[test]
+fn a_run_of_another_program_goes_when_it_has_ended() {
+    let env = TestEnv::new();
+    let line = |kind: &str| {
+        format!(
+            concat!(
+                r#"{{"type":"{}","id":"01JZ0000000000000000000000","ts":"2025-07-01T00:00:00Z","#,
+                r#""run_id":"it","pipe":"deploy"}}"#,
+                "\n"
+            ),
+            kind
+        )
+    };
+    let write = |run: &str, text: String| {
+        std::fs::create_dir_all(env.run_dir(run)).unwrap();
+        std::fs::write(env.log_path(run), text).unwrap();
+    };
+    write("done", line("pipe.started") + &line("pipe.completed"));
+    write("going", line("pipe.started"));
+    assert_eq!(env.status("going")["state"], "unknown");
+    env.ok(&["gc", "--max-age", "0"]);
+    assert_eq!(env.runs(), ["going"]);
+    assert_eq!(retired(&env), ["done"]);
+    // Touched just now, whatever its events say.
+    env.ok(&["gc", "going", "--max-age", "1h"]);
+    env.ok(&["gc", "going", "--max-runs", "0"]);
+    assert_eq!(env.runs(), ["going"]);
+    touch(
+        &env,
+        ".omne/var/runs/going .omne/var/runs/going/*",
+        "2 hours ago",
+    );
+    env.ok(&["gc", "--max-age", "1h"]);
+    assert_eq!(env.runs(), ["going"]);
+    env.ok(&["gc", "going", "--max-age", "1h"]);
+    assert_eq!(env.runs(), Vec::<String>::new());
+}
+
+#[test]
+fn folders_without_any_event_go_after_an_hour() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "it", "begin"]);
+    for run in ["young", "old"] {
+        std::fs::create_dir_all(env.run_dir(run).join("jobs")).unwrap();
+        std::fs::write(env.run_dir(run).join("lock"), "").unwrap();
+        std::fs::write(env.log_path(run), "").unwrap();
+    }
+    let old = ".omne/var/runs/old";
+    touch(
+        &env,
+        &format!("{old}/jobs {old}/lock {old}/events.jsonl {old}"),
+        "61 minutes ago",
+    );
+    env.ok(&["gc", "--max-age", "0", "--max-runs", "0"]);
+    assert_eq!(env.runs(), ["it", "old", "young"]);
+    let output = env.ok(&["gc", "--orphans", "--json"]);
+    assert_eq!(env.runs(), ["it", "young"]);
+    let line = &lines(&output)[0];
+    assert_eq!(line["run_id"], "old");
+    assert_eq!(line["policy"], "orphans");
+    assert_eq!(line["state"], Value::Null);
+    // It never was a run.
+    assert_eq!(retired(&env), Vec::<String>::new());
+}
+
+#[test]
+fn a_retired_run_is_told_as_it_was() {
+    let env = three_ended();
+    let before = env.status("b");
+    env.ok(&["gc", "--max-age", "0"]);
+    let mut after = lines(&env.ok(&["status", "--retired", "--json", "b"]));
+    let mut after = after.remove(0);
+    for key in ["retired_ts", "why", "freed_bytes"] {
+        assert!(
+            after.as_object_mut().unwrap().remove(key).is_some(),
+            "{key}"
+        );
+    }
+    assert_eq!(before, after);
+    assert_snapshot!(snapshot(&env, &env.run(&["status", "--retired", "x"])), @"
+    exit 3
+    -- stderr
+    error: gc has removed no run x
+    hint: `runlog status --retired` lists those that it removed
+    ");
+    // The same id again is another run.
+    env.ok(&["emit", "--open", "--run", "b", "begin"]);
+    assert_eq!(retired(&env), ["a", "b", "c"]);
+    let failed = env.ok(&["status", "--retired", "--state", "failed", "--json"]);
+    assert_eq!(lines(&failed).len(), 1);
+}

@@ -1,0 +1,128 @@
+//! `gc` that is killed, and `gc` on disks that fail. Faults are injected with strace; where
+//! it cannot be used, the tests say so and pass.
+
+use crate::env::{Output, TestEnv, finish};
+use crate::gc::{ended, lines, retired};
+
+const CALLS: &str = "openat,write,ftruncate,fdatasync,fsync,mkdirat,mkdir,renameat2,unlinkat,flock";
+
+/// Runs `gc` under strace with a fault.
+fn with_fault(env: &TestEnv, options: &[&str], fault: &str) -> Option<Output> {
+    let probe = env.sh("strace -o /dev/null true");
+    if probe.code != 0 {
+        eprintln!("skipped: strace cannot be used here: {}", probe.stderr());
+        return None;
+    }
+    let mut command = env.program("strace");
+    command.args(["-f", "-q", "-o", "trace"]).args(options);
+    command.args(["-e", &format!("inject={fault}")]);
+    command.arg(env!("CARGO_BIN_EXE_runlog"));
+    Some(finish(command.args(["gc", "--max-age", "0", "--json"])))
+}
+
+/// `a` and `b` have ended, `open` has not.
+fn volume() -> TestEnv {
+    let env = TestEnv::new();
+    ended(&env, "a", "true");
+    ended(&env, "b", "false");
+    env.ok(&["emit", "--open", "--run", "open", "begin"]);
+    env
+}
+
+/// Each run is there whole, or is retired; and the next gc leaves things as they should be.
+fn assert_mended(env: &TestEnv, when: &str) {
+    let status = env.run(&["status", "--json"]);
+    assert_eq!((status.code, status.stderr()), (0, String::new()), "{when}");
+    let there: Vec<_> = lines(&status)
+        .iter()
+        .map(|l| l["run_id"].as_str().unwrap().to_owned())
+        .collect();
+    let gone = retired(env);
+    for (run, events) in [("a", 6), ("b", 6)] {
+        let is_there = there.iter().any(|id| id == run);
+        let is_gone = gone.iter().any(|id| id == run);
+        assert!(is_there != is_gone, "{when}: {run}");
+        if is_there {
+            assert_eq!(env.events(run).len(), events, "{when}: {run}");
+        }
+    }
+    assert!(there.iter().any(|id| id == "open"), "{when}");
+    env.ok(&["emit", "--run", "open", "more"]);
+    env.ok(&["gc", "--max-age", "0"]);
+    assert_eq!(env.runs(), ["open"], "{when}");
+    assert_eq!(retired(env), ["a", "b"], "{when}");
+    let trash = std::fs::read_dir(env.path(".omne/var/trash")).unwrap();
+    assert_eq!(trash.count(), 0, "{when}");
+}
+
+#[test]
+fn a_gc_that_is_killed_at_any_call_leaves_nothing_that_the_next_does_not_mend() {
+    for n in 1.. {
+        let env = volume();
+        let Some(output) = with_fault(&env, &[], &format!("{CALLS}:signal=KILL:when={n}")) else {
+            return;
+        };
+        assert_mended(&env, &format!("call {n}"));
+        if output.code == 0 {
+            assert!(n > 20, "only {n} calls");
+            return;
+        }
+        assert_eq!(output.code, 1009, "{}", output.stderr());
+    }
+}
+
+#[test]
+fn a_call_that_fails_is_told_and_loses_nothing() {
+    for call in [
+        "fdatasync",
+        "fsync",
+        "renameat2",
+        "mkdirat",
+        "unlinkat",
+        "write",
+    ] {
+        for error in ["EIO", "ENOSPC"] {
+            for n in 1..4 {
+                let env = volume();
+                let fault = format!("{call}:error={error}:when={n}");
+                let Some(output) = with_fault(&env, &[], &fault) else {
+                    return;
+                };
+                assert!(
+                    [0, 7].contains(&output.code),
+                    "{fault}: {}",
+                    output.stderr()
+                );
+                assert!(!output.stderr().contains("panicked"), "{fault}");
+                assert_mended(&env, &fault);
+            }
+        }
+    }
+}
+
+#[test]
+fn on_a_full_disk_the_output_of_what_goes_makes_room_for_its_line() {
+    let env = volume();
+    let big = "head -c 100000 /dev/zero";
+    ended(&env, "c", big);
+    let book = env.path(".omne/var/retired.jsonl");
+    let options = ["-P", book.to_str().unwrap()];
+    let Some(output) = with_fault(&env, &options, "write:error=ENOSPC:when=1") else {
+        return;
+    };
+    assert_eq!(output.code, 0, "{}", output.stderr());
+    assert_eq!(env.runs(), ["open"]);
+    assert_eq!(retired(&env), ["a", "b", "c"]);
+    // Where that does not help, it is told, and the runs stay.
+    let env = volume();
+    let book = env.path(".omne/var/retired.jsonl");
+    let options = ["-P", book.to_str().unwrap()];
+    let output = with_fault(&env, &options, "write:error=ENOSPC").unwrap();
+    assert_eq!(output.code, 7);
+    assert!(
+        output.stderr().contains("no space left"),
+        "{}",
+        output.stderr()
+    );
+    assert_mended(&env, "ENOSPC");
+}
