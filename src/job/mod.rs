@@ -2,6 +2,7 @@
 
 mod capture;
 mod child;
+mod context;
 mod detach;
 mod end;
 mod error;

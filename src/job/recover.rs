@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use super::capture::Trouble;
+use super::context::{SNAPSHOT_LIMIT, close_if_open};
 use super::inspect::{Examined, examine, lease_of};
 use super::liveness::{self, child_of};
-use super::run::{SNAPSHOT_LIMIT, close_if_open};
 use super::stages::Stages;
 use super::undo::{UndoError, Undoer, Undone, is_due};
 use crate::log::payload::{ErrorKind, JobEnded, JobError};

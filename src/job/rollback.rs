@@ -2,7 +2,7 @@
 
 use super::capture::PassOn;
 use super::child::{self, Limit};
-use super::run::{Context, close_if_open, closing};
+use super::context::{Context, close_if_open, closing};
 use super::stages::Stages;
 use crate::log::payload::{ErrorKind, JobEnded, JobError, RollbackStarted};
 use crate::log::{Batch, Close};

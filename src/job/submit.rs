@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::run::{close_if_open, closing};
+use super::context::{close_if_open, closing};
 use super::sink::Sink;
 use super::spec::{After, JobSpec};
 use super::stages::{self, Stages};

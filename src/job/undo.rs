@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::capture::Trouble;
+use super::context::{Around, Context};
 use super::inspect::examine;
 use super::rollback;
-use super::run::{Around, Context};
 use super::sink::Sink;
 use super::spec::{After, Guards, JobSpec, OutputMode};
 use super::stages::Stages;
