@@ -6,6 +6,7 @@ mod context;
 mod detached;
 mod emit;
 pub mod exit;
+mod replay;
 mod rotate;
 mod run;
 mod settings;
@@ -36,6 +37,7 @@ enum Command {
     Status(status::Args),
     Tail(tail::Args),
     Rotate(rotate::Args),
+    Replay(replay::Args),
     Emit(emit::Args),
     Completions(completions::Args),
 }
@@ -53,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => exit::of(status::execute(&args, global)),
         Command::Tail(args) => exit::of(tail::execute(&args, global)),
         Command::Rotate(args) => exit::of(rotate::execute(&args, global)),
+        Command::Replay(args) => exit::of(replay::execute(&args, global)),
         Command::Emit(args) => exit::of(emit::execute(&args, global)),
         Command::Completions(args) => exit::of(completions::execute(&args)),
     }

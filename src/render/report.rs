@@ -10,6 +10,15 @@ use crate::log::payload::{JobError, Output, ProcessRef};
 use crate::log::{JobState, Rollback, Stage};
 use crate::volume::{Dir, RunId};
 
+/// The last event that a state comes from.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct At {
+    /// Its number, where it has one.
+    pub seq: Option<u64>,
+    /// When it was written.
+    pub ts: Option<String>,
+}
+
 /// One run as `status --json` shows it. Keys that have no value are `null`.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunReport {
@@ -41,6 +50,9 @@ pub struct RunReport {
     pub jobs_failed: usize,
     /// Its jobs, in the order of their submission.
     pub jobs: Vec<JobReport>,
+    /// Where the state is that of an earlier point.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<At>,
     /// Its folder.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -73,6 +85,7 @@ impl RunReport {
             jobs_total: state.jobs_total,
             jobs_failed: state.jobs_failed,
             jobs: state.jobs.into_iter().map(JobReport::from).collect(),
+            at: None,
             first_id: state.first_id,
         }
     }
