@@ -77,18 +77,28 @@ impl Global {
 
     /// How people's lines on stdout look.
     pub(super) fn style(&self) -> Style {
-        let stdout = io::stdout();
-        let color = match self.color {
+        Style {
+            color: self.has_color(&io::stdout()),
+            width: terminal_width(),
+        }
+    }
+
+    /// How people's lines on stderr look.
+    pub(super) fn stderr_style(&self) -> Style {
+        Style {
+            color: self.has_color(&io::stderr()),
+            width: None,
+        }
+    }
+
+    fn has_color(&self, stream: &impl IsTerminal) -> bool {
+        match self.color {
             ColorWhen::Always => true,
             ColorWhen::Never => false,
             ColorWhen::Auto => {
                 let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-                wanted && stdout.is_terminal()
+                wanted && stream.is_terminal()
             }
-        };
-        Style {
-            color,
-            width: terminal_width(),
         }
     }
 }

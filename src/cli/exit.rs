@@ -8,7 +8,7 @@ use anyhow::Error;
 use super::context::say;
 use crate::job::StartError;
 use crate::log::payload::{ErrorKind, JobError};
-use crate::log::{LogError, SelectError};
+use crate::log::{Damage, LogError, SelectError};
 use crate::render::safe;
 use crate::volume::VolumeError;
 
@@ -87,6 +87,11 @@ pub(super) struct UsageError {
     pub hint: &'static str,
 }
 
+/// Damage that is not to be passed over.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct DamageFound(pub Damage);
+
 /// The exit code of an error, and what people are told: what is wrong, and on a line
 /// of its own what to do.
 pub(super) fn explain(e: &Error) -> (Code, String) {
@@ -136,6 +141,14 @@ pub(super) fn not_started(error: &JobError) -> (Code, String) {
 fn code_and_hint(e: &Error) -> (Code, Option<&'static str>) {
     if let Some(usage) = e.downcast_ref::<UsageError>() {
         return (Code::Usage, Some(usage.hint));
+    }
+    if e.downcast_ref::<DamageFound>().is_some() {
+        return (
+            Code::Damage,
+            Some(
+                "without --strict it is passed over; `runlog replay --verify RUN` names all of it",
+            ),
+        );
     }
     if let Some(e) = e.downcast_ref::<StartError>() {
         return match e {

@@ -8,6 +8,7 @@ mod emit;
 pub mod exit;
 mod gc;
 mod gc_output;
+mod replay;
 mod rotate;
 mod run;
 mod settings;
@@ -39,6 +40,7 @@ enum Command {
     Tail(tail::Args),
     Rotate(rotate::Args),
     Gc(gc::Args),
+    Replay(replay::Args),
     Emit(emit::Args),
     Completions(completions::Args),
 }
@@ -57,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Tail(args) => exit::of(tail::execute(&args, global)),
         Command::Rotate(args) => exit::of(rotate::execute(&args, global)),
         Command::Gc(args) => exit::of(gc::execute(&args, global)),
+        Command::Replay(args) => exit::of(replay::execute(&args, global)),
         Command::Emit(args) => exit::of(emit::execute(&args, global)),
         Command::Completions(args) => exit::of(completions::execute(&args)),
     }

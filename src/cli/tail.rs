@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::Global;
 use super::context::say;
 use super::exit::Code;
-use super::values::parse_moment;
+use super::values::{parse_moment, parse_stream};
 use crate::job::{Inspected, JobOutput, RunStateKind, SkipLines, StreamId, examine, inspect};
 use crate::log::{Follower, Item, RunState, Waiter, fold, last_lines};
 use crate::render::{Style, event_line};
@@ -67,14 +67,6 @@ fn parse_lines(text: &str) -> Result<usize, String> {
         n => n
             .parse()
             .map_err(|_| format!("`{text}` is not a number; write one, or `all`")),
-    }
-}
-
-fn parse_stream(text: &str) -> Result<StreamId, String> {
-    match text {
-        "stdout" => Ok(StreamId::Stdout),
-        "stderr" => Ok(StreamId::Stderr),
-        _ => Err("a stream is stdout or stderr".to_owned()),
     }
 }
 

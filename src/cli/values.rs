@@ -4,6 +4,7 @@
 //! the option.
 
 use super::exit::UsageError;
+use crate::job::StreamId;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -147,6 +148,15 @@ pub(super) fn parse_load(text: &str) -> Result<f64, String> {
         .ok_or_else(|| {
             format!("`{text}` is not a load; write a number of 0 or more, such as 4 or 1.5")
         })
+}
+
+/// Parses the name of a stream.
+///
+/// # Errors
+///
+/// When `text` is neither.
+pub(super) fn parse_stream(text: &str) -> Result<StreamId, String> {
+    StreamId::parse(text).ok_or_else(|| "a stream is stdout or stderr".to_owned())
 }
 
 /// [`parse_moment`] at a given time and place.

@@ -34,6 +34,13 @@ pub enum StreamId {
 }
 
 impl StreamId {
+    /// The stream of that name in the index.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Stdout, Self::Stderr]
+            .into_iter()
+            .find(|stream| stream.as_str() == name)
+    }
+
     /// Its name in the index.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::de::IgnoredAny;
@@ -95,11 +95,26 @@ pub(super) struct Position {
     pub offset: u64,
 }
 
+/// Where a line of a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place<'a> {
+    /// Its segment.
+    pub file: &'a Path,
+    /// The line in the segment, from 1, if the segment is read from its start.
+    pub line: u64,
+    /// Where it begins in the (uncompressed) segment, in bytes.
+    pub offset: u64,
+    /// Where the next one begins.
+    pub end: u64,
+}
+
 struct Current {
     segment: Segment,
     lines: Lines<Box<dyn Read + Send>>,
     /// Where it was begun.
     start: u64,
+    /// Where the line given out last begins.
+    begin: u64,
     /// Where the line given out last ends.
     end: u64,
     /// How many lines were given out.
@@ -161,6 +176,13 @@ impl Reader {
         (self.sequence, self.ended)
     }
 
+    /// Where the last whole line of the active segment ends, in bytes; `None` before all
+    /// was read, and where there is no active segment.
+    pub(super) fn end_of_active(&self) -> Option<u64> {
+        let ended = self.ended.filter(|_| self.segments.as_slice().is_empty());
+        ended.map(|position| position.offset)
+    }
+
     /// The number that the next event would get, as far as was read.
     pub fn next_seq(&self) -> u64 {
         self.sequence.map_or(0, |s| s.next())
@@ -171,18 +193,27 @@ impl Reader {
     /// # Errors
     /// A segment cannot be read.
     pub fn next_item(&mut self) -> Result<Option<Item<'_>>, LogError> {
+        Ok(self.next_placed()?.map(|(_, item)| item))
+    }
+
+    /// The next thing in the run and where it stands.
+    ///
+    /// # Errors
+    /// As [`Reader::next_item`].
+    pub(super) fn next_placed(&mut self) -> Result<Option<(Place<'_>, Item<'_>)>, LogError> {
         let Some(kind) = self.step()? else {
             return Ok(None);
         };
-        let line = self
-            .current
-            .as_ref()
-            .map_or(&[][..], |c| c.lines.last_bytes());
-        Ok(match kind {
+        let Some(current) = &self.current else {
+            return Ok(None);
+        };
+        let line = current.lines.last_bytes();
+        let item = match kind {
             Kind::Event => Envelope::of_checked(line).map(|env| Item::Event(env, line)),
             Kind::Foreign(dialect) => Some(Item::Foreign(dialect, line)),
             Kind::Damage(damage) => Some(Item::Damage(damage)),
-        })
+        };
+        Ok(item.map(|item| (current.place(), item)))
     }
 
     fn step(&mut self) -> Result<Option<Kind>, LogError> {
@@ -218,6 +249,7 @@ impl Current {
             segment,
             lines,
             start,
+            begin: start,
             end: start,
             line: 0,
             again_at: None,
@@ -230,6 +262,15 @@ impl Current {
             key: self.segment.key,
             first_seq: self.segment.first_event(),
             offset: self.end,
+        }
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place {
+            file: &self.segment.path,
+            line: self.line,
+            offset: self.begin,
+            end: self.end,
         }
     }
 
@@ -319,7 +360,7 @@ impl Current {
                 && self.again_at != Some(offset)
                 && changed(&self.segment, &line);
             if !again {
-                self.end = end;
+                (self.begin, self.end) = (offset, end);
                 return Ok(Some((offset, sound)));
             }
             // A writer was at this place: look once more.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::append::Close;
 use super::event::{Draft, EventType};
@@ -58,7 +58,7 @@ pub enum Left {
 }
 
 /// The segment that was sealed, as `log_rotated` tells.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed {
     /// Its name in the run's folder, before compression.
     pub file: String,
@@ -67,7 +67,7 @@ pub struct Sealed {
     /// The `seq` of its last event.
     pub last_seq: Option<u64>,
     /// When its last event was written.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_ts: Option<String>,
     /// Its length in bytes, before compression.
     pub bytes: u64,

@@ -21,7 +21,7 @@ use crate::volume::{Dir, FileKey, IoContext, VolumeError, layout};
 const TRIES: u32 = 100;
 
 /// One file of a run's log, held open.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Segment {
     /// Its name in the run's folder.
     pub name: String,

@@ -1,5 +1,6 @@
 //! One event as a line for people.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::text::{Style, Tone, count, duration, precise_time, safe, size};
@@ -10,25 +11,51 @@ pub fn event_line(line: &[u8], style: Style) -> String {
     let Ok(event) = serde_json::from_slice::<Value>(line) else {
         return safe(&String::from_utf8_lossy(line)).into_owned();
     };
-    let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
-    let kind = text("type");
     let ts = match event.get("ts") {
         Some(Value::String(ts)) => precise_time(ts),
-        Some(Value::Number(s)) => {
-            let at = s
-                .as_i64()
-                .and_then(|s| jiff::Timestamp::from_second(s).ok());
-            at.map(|at| precise_time(&at.to_string()))
-                .unwrap_or_default()
-        }
-        _ => String::new(),
+        _ => time_of(&event)
+            .map(|at| precise_time(&at.to_string()))
+            .unwrap_or_default(),
     };
-    let seq = event
+    let seq = seq_of(&event);
+    let ts = style.paint(Tone::Faint, &ts);
+    let kind = kind_of(&event);
+    let (name, job) = (name_of(kind, style), job_of(&event));
+    let line = format!("{ts} {seq:>5}  {name}  {job}{}", details(kind, &event));
+    line.trim_end().to_owned()
+}
+
+/// When a stored line was written, ours or another program's.
+pub fn line_time(line: &[u8]) -> Option<Timestamp> {
+    time_of(&serde_json::from_slice(line).ok()?)
+}
+
+/// When an event was written, ours or another program's.
+pub(super) fn time_of(event: &Value) -> Option<Timestamp> {
+    match event.get("ts")? {
+        Value::String(ts) => ts.parse().ok(),
+        Value::Number(s) => Timestamp::from_second(s.as_i64()?).ok(),
+        _ => None,
+    }
+}
+
+/// The number of an event; `-` where it has none.
+pub(super) fn seq_of(event: &Value) -> String {
+    event
         .get("seq")
-        .map_or_else(|| "-".to_owned(), Value::to_string);
-    let job = [text("job_id"), text("node_id")]
-        .into_iter()
-        .find(|s| !s.is_empty());
+        .map_or_else(|| "-".to_owned(), Value::to_string)
+}
+
+/// The type of an event.
+pub(super) fn kind_of(event: &Value) -> &str {
+    event
+        .get("type")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+/// What people call an event of this type, as wide as a column.
+pub(super) fn name_of(kind: &str, style: Style) -> String {
     let (name, tone) = match kind {
         "job_completed" => ("✓ completed", Tone::Good),
         "job_failed" => ("✗ failed", Tone::Bad),
@@ -46,16 +73,21 @@ pub fn event_line(line: &[u8], style: Style) -> String {
     };
     let name = safe(name);
     let padding = " ".repeat(14_usize.saturating_sub(name.chars().count()));
-    let name = format!("{}{padding}", style.paint(tone, &name));
-    let ts = style.paint(Tone::Faint, &ts);
-    let job = job
-        .map(|job| format!("{}  ", safe(job)))
-        .unwrap_or_default();
-    let line = format!("{ts} {seq:>5}  {name}  {job}{}", details(kind, &event));
-    line.trim_end().to_owned()
+    format!("{}{padding}", style.paint(tone, &name))
 }
 
-fn details(kind: &str, event: &Value) -> String {
+/// The job of an event and a gap, or nothing.
+pub(super) fn job_of(event: &Value) -> String {
+    let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
+    let job = [text("job_id"), text("node_id")]
+        .into_iter()
+        .find(|s| !s.is_empty());
+    job.map(|job| format!("{}  ", safe(job)))
+        .unwrap_or_default()
+}
+
+/// What an event says, for people.
+pub(super) fn details(kind: &str, event: &Value) -> String {
     let text =
         |at: &str| safe(event.pointer(at).and_then(Value::as_str).unwrap_or("")).into_owned();
     let number = |at: &str| event.pointer(at).and_then(Value::as_u64);

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Format, RunReport};
+use super::{Format, RunDiff, RunReport};
 
 /// One run is one line of JSON.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +15,11 @@ impl Format for JsonLines {
 
     fn run(&self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
         serde_json::to_writer(&mut *out, run)?;
+        out.write_all(b"\n")
+    }
+
+    fn diff(&self, out: &mut dyn Write, diff: &RunDiff) -> io::Result<()> {
+        serde_json::to_writer(&mut *out, diff)?;
         out.write_all(b"\n")
     }
 }

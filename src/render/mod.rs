@@ -2,21 +2,26 @@
 //! JSON Lines have the same shape in every mode.
 
 mod collection;
+mod diff;
 mod event_line;
 mod json_lines;
 mod people;
 mod report;
 mod rotation;
+mod story;
 mod text;
+pub mod verdict;
 
 use std::io::{self, Write};
 
 pub use collection::{GcAction, GcReport, GcTotal};
-pub use event_line::event_line;
+pub use diff::{JobDiff, RunDiff};
+pub use event_line::{event_line, line_time};
 pub use json_lines::JsonLines;
 pub use people::People;
-pub use report::{JobReport, Retirement, RunReport};
+pub use report::{At, JobReport, Retirement, RunReport};
 pub use rotation::{RotateReport, SealedReport};
+pub use story::Story;
 pub use text::{Style, safe};
 
 /// A way to show runs.
@@ -32,4 +37,10 @@ pub trait Format {
     /// # Errors
     /// `out` cannot be written.
     fn run(&self, out: &mut dyn Write, run: &RunReport) -> io::Result<()>;
+
+    /// Two runs compared.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    fn diff(&self, out: &mut dyn Write, diff: &RunDiff) -> io::Result<()>;
 }

@@ -9,8 +9,9 @@ use super::report::JobReport;
 use super::text::{
     Style, Tone, count, duration, of_stage, of_state, safe, size, time, time_with_zone,
 };
-use super::{Format, RunReport};
+use super::{Format, RunDiff, RunReport};
 use crate::job::RunStateKind;
+use crate::volume::parse_ts;
 
 /// Tables and lines for people.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +57,12 @@ impl Format for People {
             self.0
                 .paint(tone, &format!("{glyph} {}", run.state.as_str()))
         )?;
+        if let Some(at) = &run.at {
+            let event = at.seq.map(|seq| format!("event {seq}"));
+            let ts = at.ts.as_deref().map(time_with_zone);
+            let parts: Vec<_> = event.into_iter().chain(ts).collect();
+            writeln!(out, "at        {}", parts.join(", "))?;
+        }
         writeln!(out, "because   {}", safe(&run.because))?;
         if let Some(ts) = &run.opened_ts {
             let host = run
@@ -105,7 +112,7 @@ impl Format for People {
                 Cell::new(safe(&job.job_id)),
                 toned(tone, &format!("{glyph} {}", job.stage.as_str())),
                 Cell::new(exit_of(job)),
-                right(job_duration(job, run.state)),
+                right(job_duration(job, run)),
                 right(job.cpu_ms.map(duration).unwrap_or_default()),
                 right(job.max_rss_bytes.map(size).unwrap_or_default()),
                 Cell::new(safe(&job.command)),
@@ -134,6 +141,107 @@ impl Format for People {
         }
         Ok(())
     }
+
+    fn diff(&self, out: &mut dyn Write, diff: &RunDiff) -> io::Result<()> {
+        let mut table = self.table(&["JOB", "WHAT", "A", "B", "CHANGE"]);
+        let (a, b) = (&diff.a, &diff.b);
+        let text = |text: &str| Some(safe(text).into_owned());
+        add(
+            &mut table,
+            "(run)",
+            "id",
+            [text(a.run_id.as_str()), text(b.run_id.as_str())],
+            None,
+        );
+        let run_states = [a, b].map(|run| {
+            let (glyph, _) = of_state(run.state);
+            Some(format!("{glyph} {}", run.state.as_str()))
+        });
+        add(
+            &mut table,
+            "",
+            "state",
+            run_states,
+            Some(a.state != b.state),
+        );
+        let hosts = [a, b].map(|run| run.host.as_deref().and_then(text));
+        add(&mut table, "", "host", hosts, Some(a.host != b.host));
+        add_numbers(
+            &mut table,
+            "duration",
+            [a, b].map(|run| run.duration_ms),
+            duration,
+        );
+        for job in &diff.jobs {
+            let sides = [job.a.as_ref(), job.b.as_ref()];
+            let stages = sides.map(|job| {
+                let (glyph, _) = of_stage(job?.stage);
+                Some(format!("{glyph} {}", job?.stage.as_str()))
+            });
+            let name = match sides {
+                [Some(a), Some(b)] if a.job_id != b.job_id => format!("{}, {}", a.job_id, b.job_id),
+                _ => job.job_id.clone(),
+            };
+            let differs = |what: &str| job.differs.contains(&what);
+            let changed = differs("stage") || differs("missing");
+            add(&mut table, &safe(&name), "stage", stages, Some(changed));
+            let exits = sides.map(|job| Some(exit_of(job?)).filter(|exit| !exit.is_empty()));
+            let changed = differs("exit_code") || differs("signal");
+            add(&mut table, "", "exit", exits, Some(changed));
+            let of = |number: fn(&JobReport) -> Option<u64>| sides.map(|job| number(job?));
+            add_numbers(&mut table, "duration", of(|job| job.duration_ms), duration);
+            add_numbers(&mut table, "CPU", of(|job| job.cpu_ms), duration);
+            add_numbers(&mut table, "peak RSS", of(|job| job.max_rss_bytes), size);
+            add_numbers(&mut table, "read", of(|job| job.read_bytes), size);
+            add_numbers(&mut table, "written", of(|job| job.written_bytes), size);
+        }
+        writeln!(out, "{}\n", trimmed(&table))?;
+        let (tone, verdict) = if diff.same {
+            (Tone::Good, "the same outcome")
+        } else {
+            (Tone::Bad, "different outcomes")
+        };
+        writeln!(out, "{}", self.0.paint(tone, verdict))
+    }
+}
+
+/// A row of a comparison; one that both sides lack is left out.
+fn add(
+    table: &mut Table,
+    job: &str,
+    what: &str,
+    sides: [Option<String>; 2],
+    changed: Option<bool>,
+) {
+    if sides.iter().all(Option::is_none) {
+        return;
+    }
+    let change = match changed {
+        Some(true) => toned(Tone::Bad, "≠"),
+        _ => Cell::new(""),
+    };
+    let [a, b] = sides.map(|side| Cell::new(side.unwrap_or_else(|| "-".to_owned())));
+    table.add_row([Cell::new(job), Cell::new(what), a, b, change]);
+}
+
+/// A row of numbers, with how much the second is above the first.
+fn add_numbers(table: &mut Table, what: &str, sides: [Option<u64>; 2], shown: fn(u64) -> String) {
+    if sides.iter().all(|n| n.unwrap_or(0) == 0) {
+        return;
+    }
+    let change = match sides {
+        [Some(a), Some(b)] if a > 0 && a != b => {
+            let ratio = b as f64 / a as f64;
+            if ratio >= 10.0 {
+                format!("×{ratio:.0}")
+            } else {
+                format!("{:+.0}%", (ratio - 1.0) * 100.0)
+            }
+        }
+        _ => String::new(),
+    };
+    let [a, b] = sides.map(|n| Cell::new(n.map_or_else(|| "-".to_owned(), shown)));
+    table.add_row([Cell::new(""), Cell::new(what), a, b, right(change)]);
 }
 
 impl People {
@@ -185,18 +293,19 @@ fn run_duration(run: &RunReport) -> String {
 }
 
 /// How long the job took, or for how long it has been going on.
-fn job_duration(job: &JobReport, run: RunStateKind) -> String {
+fn job_duration(job: &JobReport, run: &RunReport) -> String {
     if let Some(ms) = job.duration_ms {
         return duration(ms);
     }
-    let start = job
-        .started_ts
-        .as_deref()
-        .and_then(|ts| ts.parse::<Timestamp>().ok());
-    let live = run == RunStateKind::Running && !job.stage.is_terminal();
+    let start = job.started_ts.as_deref().and_then(parse_ts);
+    let live = run.state == RunStateKind::Running && !job.stage.is_terminal();
     match start.filter(|_| live) {
         Some(start) => {
-            let ms = Timestamp::now().duration_since(start).as_millis();
+            let end = match &run.at {
+                Some(at) => at.ts.as_deref().and_then(parse_ts).unwrap_or(start),
+                None => Timestamp::now(),
+            };
+            let ms = end.duration_since(start).as_millis();
             format!("{}…", duration(u64::try_from(ms).unwrap_or(0)))
         }
         None => String::new(),

@@ -10,6 +10,15 @@ use crate::log::payload::{JobError, Output, ProcessRef};
 use crate::log::{JobState, Retired, Rollback, Stage};
 use crate::volume::{Dir, RunId, Volume};
 
+/// The last event that a state comes from.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct At {
+    /// Its number, where it has one.
+    pub seq: Option<u64>,
+    /// When it was written.
+    pub ts: Option<String>,
+}
+
 /// One run as `status --json` shows it. Keys that have no value are `null`.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunReport {
@@ -44,6 +53,9 @@ pub struct RunReport {
     /// When and why gc removed it.
     #[serde(flatten)]
     pub retired: Option<Retirement>,
+    /// Where the state is that of an earlier point.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<At>,
     /// Its folder; where it was, if gc removed it.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -87,6 +99,7 @@ impl RunReport {
             jobs_total: state.jobs_total,
             jobs_failed: state.jobs_failed,
             jobs: state.jobs.into_iter().map(JobReport::from).collect(),
+            at: None,
             first_id: state.first_id,
             retired: None,
         }
@@ -110,6 +123,7 @@ impl RunReport {
             events: retired.events,
             bytes: retired.bytes,
             damaged: retired.damaged,
+            at: None,
             jobs_total: state.jobs_total,
             jobs_failed: state.jobs_failed,
             jobs: state.jobs.into_iter().map(JobReport::from).collect(),

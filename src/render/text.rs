@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::job::RunStateKind;
 use crate::log::Stage;
@@ -126,6 +126,25 @@ pub(super) fn duration(ms: u64) -> String {
     }
 }
 
+/// The time since a start, to the millisecond where that matters: `+0.007s`, `+1m 03.250s`,
+/// `+5h 07m 03s`, `+3d 04h 07m`; `-…` where the clock went back.
+pub(super) fn elapsed(since: SignedDuration) -> String {
+    let sign = if since.is_negative() { '-' } else { '+' };
+    let since = since.unsigned_abs();
+    let (s, ms) = (since.as_secs(), since.subsec_millis());
+    match s {
+        0..60 => format!("{sign}{s}.{ms:03}s"),
+        60..3600 => format!("{sign}{}m {:02}.{ms:03}s", s / 60, s % 60),
+        3600..86400 => format!("{sign}{}h {:02}m {:02}s", s / 3600, s / 60 % 60, s % 60),
+        _ => format!(
+            "{sign}{}d {:02}h {:02}m",
+            s / 86400,
+            s / 3600 % 24,
+            s / 60 % 60
+        ),
+    }
+}
+
 /// A number of things: `1 job`, `2 jobs`.
 pub(super) fn count(n: u64, thing: &str) -> String {
     let s = if n == 1 { "" } else { "s" };
@@ -159,6 +178,12 @@ mod tests {
         assert_eq!(duration(123_000), "2m 03s");
         assert_eq!(duration(18_420_000), "5h 07m");
         assert_eq!(duration(273_600_000), "3d 04h");
+        let since = |ms| elapsed(SignedDuration::from_millis(ms));
+        assert_eq!(since(7), "+0.007s");
+        assert_eq!(since(-1_500), "-1.500s");
+        assert_eq!(since(63_250), "+1m 03.250s");
+        assert_eq!(since(18_423_000), "+5h 07m 03s");
+        assert_eq!(since(274_020_000), "+3d 04h 07m");
         assert_eq!(size(512), "512 B");
         assert_eq!(size(3_565_158), "3.4 MiB");
         assert_eq!(size(u64::MAX), "16384 PiB");

@@ -1,0 +1,37 @@
+//! `--diff`: two runs side by side.
+
+use std::io::{self, Write as _};
+
+use anyhow::Result;
+
+use super::Args;
+use crate::cli::Global;
+use crate::cli::context::warn_of;
+use crate::cli::exit::Code;
+use crate::job::examine;
+use crate::render::{Format, JsonLines, People, RunDiff, RunReport};
+
+pub(super) fn execute(args: &Args, global: &Global, a: &str, b: &str) -> Result<Code> {
+    let mut damaged = false;
+    let mut report = |name: &str| -> Result<RunReport> {
+        let (run, dir) = global.run(name)?;
+        let examined = examine(&dir, true)?;
+        warn_of(&examined.overview.damage);
+        damaged |= !examined.overview.damage.is_empty();
+        Ok(RunReport::new(run, &dir, examined))
+    };
+    let diff = RunDiff::new(report(a)?, report(b)?);
+    let format: Box<dyn Format> = if args.json {
+        Box::new(JsonLines)
+    } else {
+        Box::new(People(global.style()))
+    };
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    format.diff(&mut out, &diff)?;
+    out.flush()?;
+    Ok(match (damaged, diff.same) {
+        (true, _) => Code::Damage,
+        (false, true) => Code::Ok,
+        (false, false) => Code::Negative,
+    })
+}

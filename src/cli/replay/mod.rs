@@ -1,0 +1,143 @@
+//! `runlog replay`: one file for each thing that it shows.
+
+mod diff;
+mod output;
+mod play;
+mod speed;
+mod state;
+mod story;
+mod verify;
+
+use anyhow::Result;
+
+use super::Global;
+use super::context::say;
+use super::exit::{Code, DamageFound};
+use super::values::parse_stream;
+use crate::job::StreamId;
+use crate::log::{Damage, Item, LogError, Reader};
+use crate::volume::Dir;
+use speed::Speed;
+use state::Point;
+
+/// Tell the story of a run, play it again, or check it
+///
+/// RUN is an id, the beginning of one, or `latest`. Nothing is ever changed. Without an
+/// option it prints the events of all segments with the time since the run's start.
+///
+/// Damage is passed over and told on stderr; the exit code says so.
+///
+/// Exit codes: 0 fine; 1 a negative answer (--diff: the runs differ; --at: the run had not
+/// come so far); 2 wrong arguments; 3 no such volume or run; 5 damage in the log, a fault
+/// found by --verify, or a state that cannot be told any more; 7 I/O.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The run
+    #[arg(default_value = "latest", conflicts_with = "diff")]
+    run: String,
+
+    #[command(flatten)]
+    mode: Mode,
+
+    /// The folded state at that point: the `seq` of an event, or a time
+    #[arg(long, value_name = "SEQ|TIME", requires = "state", value_parser = Point::parse)]
+    at: Option<Point>,
+    /// Play events and output at so many times their own pace, or as fast as can be (`max`)
+    #[arg(
+        long,
+        value_name = "X|max",
+        value_parser = Speed::parse,
+        conflicts_with_all = ["state", "verify", "diff", "json"]
+    )]
+    speed: Option<Speed>,
+    /// Only what this job printed
+    #[arg(long, value_name = "ID", requires = "output")]
+    job: Option<String>,
+    /// Only what the jobs printed there
+    #[arg(long, value_name = "STREAM", value_parser = parse_stream, requires = "output")]
+    stream: Option<StreamId>,
+    /// Stop at the first damage, with code 5
+    #[arg(long, conflicts_with_all = ["verify", "diff"])]
+    strict: bool,
+    /// For programs: the stored events byte for byte; with --state, --verify and --diff JSON
+    /// Lines
+    #[arg(long, conflicts_with = "output")]
+    json: bool,
+}
+
+/// What is shown, if it is not the story.
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+struct Mode {
+    /// The folded state of the run
+    #[arg(long)]
+    state: bool,
+    /// Check every line, the order of the stages, the segments and the captured output
+    #[arg(long)]
+    verify: bool,
+    /// What the jobs printed, in the order in which it came
+    #[arg(long)]
+    output: bool,
+    /// Compare two runs: stages, exit codes, durations, cost and host
+    #[arg(long, num_args = 2, value_name = "RUN")]
+    diff: Option<Vec<String>>,
+}
+
+pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
+    if let Some([a, b]) = args.mode.diff.as_deref() {
+        return diff::execute(args, global, a, b);
+    }
+    let (run, dir) = global.run(&args.run)?;
+    if args.mode.verify {
+        verify::execute(args, global, &run, &dir)
+    } else if args.mode.state {
+        state::execute(args, global, run, &dir)
+    } else if args.mode.output {
+        output::execute(args, &dir)
+    } else if args.json {
+        story::json(args, &dir)
+    } else if let Some(speed) = args.speed {
+        play::execute(args, global, &run, &dir, speed)
+    } else {
+        story::execute(args, global, &run, &dir)
+    }
+}
+
+/// Whether reading goes on.
+enum Next {
+    Read,
+    Stop,
+}
+
+/// Reads a run from its start; `each` also gets what is damaged, unless that ends it.
+/// Damage gives its code.
+fn read(args: &Args, dir: &Dir, mut each: impl FnMut(&Item<'_>) -> Result<Next>) -> Result<Code> {
+    let mut reader = Reader::open(dir)?;
+    if dir.is_gone() {
+        let path = dir.path().to_owned();
+        return Err(LogError::RunGone { path }.into());
+    }
+    let mut code = Code::Ok;
+    while let Some(item) = reader.next_item()? {
+        if let Item::Damage(damage) = &item {
+            code = passed_over(args, damage)?;
+        }
+        if matches!(each(&item)?, Next::Stop) {
+            break;
+        }
+    }
+    Ok(code)
+}
+
+/// Damage was met: its code, or the end where nothing damaged is to be passed over.
+fn passed_over(args: &Args, damage: &Damage) -> Result<Code> {
+    if args.strict {
+        return Err(DamageFound(damage.clone()).into());
+    }
+    Ok(Code::Damage)
+}
+
+/// Warns of damage that was passed over.
+fn warn(damage: &Damage) {
+    say(format_args!("warning: {damage}"));
+}

@@ -1,0 +1,61 @@
+//! `--output`: what the jobs printed, and nothing else.
+
+use std::io::{self, Write as _};
+
+use anyhow::Result;
+
+use super::speed::{Pace, Speed, wait};
+use super::{Args, passed_over, warn};
+use crate::cli::context::say;
+use crate::cli::exit::Code;
+use crate::job::{Played, play};
+use crate::volume::Dir;
+
+pub(super) fn execute(args: &Args, dir: &Dir) -> Result<Code> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut pace = Pace::new(args.speed.unwrap_or(Speed::Max));
+    let mut code = Code::Ok;
+    let state = play(dir, args.job.as_deref(), |ts, played| -> Result<()> {
+        match played {
+            // The pace is that of the run: what comes before the first output is waited
+            // for as well.
+            Played::Event(_) => drop(pace.until(ts)),
+            Played::Damage(damage) => {
+                code = passed_over(args, damage)?;
+                warn(damage);
+            }
+            Played::OutputLost { job, left, stored } => tell_lost(job, left, stored),
+            Played::Output(stream, bytes) => {
+                if args.stream.is_some() && stream != args.stream {
+                    return Ok(());
+                }
+                if let Some(duration) = pace.until(ts) {
+                    out.flush()?;
+                    wait(duration);
+                }
+                out.write_all(bytes)?;
+            }
+        }
+        Ok(())
+    })?;
+    out.flush()?;
+    for job in &state.jobs {
+        let wanted = args.job.as_ref().is_none_or(|id| *id == job.job_id);
+        let truncated = job.output.as_ref().and_then(|o| o.truncated.as_ref());
+        if let Some(why) = truncated.filter(|_| wanted) {
+            say(format_args!("job {}: {why}", job.job_id));
+        }
+    }
+    if let Some(job) = args.job.as_ref().filter(|id| state.job(id).is_none()) {
+        say(format_args!("error: the run has no job {job}"));
+        return Ok(Code::NotFound);
+    }
+    Ok(code)
+}
+
+/// Output that is gone is no damage of the log: it is not synced.
+pub(super) fn tell_lost(job: &str, left: u64, stored: u64) {
+    say(format_args!(
+        "warning: job {job}: output lost: {left} of {stored} bytes are there"
+    ));
+}

@@ -1,0 +1,165 @@
+//! `--state`: the folded state of a run, now or at some point of its log.
+
+use std::io::{self, Write as _};
+
+use anyhow::Result;
+use jiff::Timestamp;
+
+use super::story::inspect_now;
+use super::{Args, Next, read, warn};
+use crate::cli::Global;
+use crate::cli::context::say;
+use crate::cli::exit::Code;
+use crate::cli::values::parse_moment;
+use crate::job::{Examined, inspect_past};
+use crate::log::{Damage, EventType, Fold, Item, Overview};
+use crate::render::{At, Format, JsonLines, People, RunReport, line_time};
+use crate::volume::{Dir, RunId, parse_ts};
+
+/// A point in the life of a run.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Point {
+    /// Behind the event of that number.
+    Seq(u64),
+    /// Before the first event that is later.
+    Time(Timestamp),
+}
+
+impl Point {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        if let Ok(seq) = text.trim().parse() {
+            return Ok(Self::Seq(seq));
+        }
+        parse_moment(text).map(Self::Time).map_err(|_| {
+            format!(
+                "`{text}` is no point of a run; write the number of an event (7), a time \
+                 (2026-11-21T21:49:00Z) or how long ago (15m)"
+            )
+        })
+    }
+
+    /// Whether the line is behind this point.
+    fn is_before(self, item: &Item<'_>) -> bool {
+        let ts = match (self, item) {
+            (Self::Seq(point), Item::Event(env, _)) => return env.seq > point,
+            (_, Item::Event(env, _)) => parse_ts(env.ts),
+            (_, Item::Foreign(_, line)) => line_time(line),
+            (_, Item::Damage(_)) => None,
+        };
+        matches!((self, ts), (Self::Time(point), Some(ts)) if ts > point)
+    }
+}
+
+/// What was read until the point.
+#[derive(Default)]
+struct Past {
+    fold: Fold,
+    first_seq: Option<u64>,
+    last_seq: Option<u64>,
+    foreign: u64,
+    /// Of the segment that was read last, in bytes.
+    bytes: u64,
+    damage: Vec<Damage>,
+    at: At,
+    /// There is an event behind the point.
+    goes_on: bool,
+}
+
+pub(super) fn execute(args: &Args, global: &Global, run: RunId, dir: &Dir) -> Result<Code> {
+    let mut past = Past::default();
+    let code = read(args, dir, |item| Ok(past.take(args.at, item)))?;
+    past.damage.iter().for_each(warn);
+    if let Some((code, why)) = args.at.and_then(|point| past.unknown(point)) {
+        say(format_args!("error: run {run}: {why}"));
+        return Ok(code);
+    }
+    let inspected = match args.at {
+        None => inspect_now(dir, &past.fold.state)?,
+        Some(_) => inspect_past(dir, &past.fold.state),
+    };
+    let overview = Overview {
+        events: past.last_seq.map_or(0, |seq| seq + 1) + past.foreign,
+        bytes: past.fold.state.sealed_bytes + past.bytes,
+        state: past.fold.state,
+        damage: past.damage,
+    };
+    let examined = Examined {
+        overview,
+        inspected,
+    };
+    let mut report = RunReport::new(run, dir, examined);
+    report.at = args.at.map(|_| past.at);
+    let format: Box<dyn Format> = if args.json {
+        Box::new(JsonLines)
+    } else {
+        Box::new(People(global.style()))
+    };
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    format.run(&mut out, &report)?;
+    out.flush()?;
+    Ok(code)
+}
+
+impl Past {
+    fn take(&mut self, point: Option<Point>, item: &Item<'_>) -> Next {
+        if let Item::Event(env, _) = item {
+            self.first_seq.get_or_insert(env.seq);
+        }
+        if point.is_some_and(|point| point.is_before(item)) {
+            self.goes_on = true;
+            return Next::Stop;
+        }
+        self.fold.take(item);
+        let line = match item {
+            Item::Event(env, line) => {
+                if env.kind == EventType::LogRotated.as_str() {
+                    self.bytes = 0;
+                }
+                self.last_seq = Some(env.seq);
+                self.at.seq = Some(env.seq);
+                self.at.ts = Some(env.ts.to_owned());
+                line
+            }
+            Item::Foreign(_, line) => {
+                self.foreign += 1;
+                self.at.ts = line_time(line).map(|ts| format!("{ts:.6}"));
+                line
+            }
+            Item::Damage(damage) => {
+                self.damage.push(damage.clone());
+                return Next::Read;
+            }
+        };
+        self.bytes += line.len() as u64 + 1;
+        match (point, item) {
+            // What comes behind it does not concern it.
+            (Some(Point::Seq(seq)), Item::Event(env, _)) if env.seq == seq => Next::Stop,
+            _ => Next::Read,
+        }
+    }
+
+    /// Why the state at that point cannot be told.
+    fn unknown(&self, point: Point) -> Option<(Code, String)> {
+        let first = self.first_seq.unwrap_or(0);
+        let nothing = self.last_seq.is_none() && self.foreign == 0;
+        match point {
+            Point::Seq(seq) if seq < first => Some((Code::Damage, dropped(first))),
+            Point::Seq(seq) if !self.goes_on && self.last_seq != Some(seq) => {
+                let last = match self.last_seq {
+                    Some(last) => format!("its last one is {last}"),
+                    None => "its lines have no numbers".to_owned(),
+                };
+                Some((Code::Negative, format!("there is no event {seq}; {last}")))
+            }
+            Point::Time(_) if nothing && first > 0 => Some((Code::Damage, dropped(first))),
+            Point::Time(_) if nothing => {
+                Some((Code::Negative, "it had not begun at that time".to_owned()))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn dropped(first: u64) -> String {
+    format!("the events before {first} are gone, so the state at that point is not known")
+}

@@ -1,0 +1,49 @@
+//! `--verify`: everything that is wrong with a run's files.
+
+use std::io::{self, Write as _};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::Args;
+use crate::cli::Global;
+use crate::cli::context::say;
+use crate::cli::exit::Code;
+use crate::log::{Fault, verify};
+use crate::render::verdict;
+use crate::volume::{Dir, RunId};
+
+/// A fault for programs.
+#[derive(Serialize)]
+struct Told<'a> {
+    run_id: &'a RunId,
+    #[serde(flatten)]
+    fault: Fault,
+}
+
+pub(super) fn execute(args: &Args, global: &Global, run: &RunId, dir: &Dir) -> Result<Code> {
+    let style = global.style();
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let verified = verify(dir, |fault| -> Result<()> {
+        if args.json {
+            let told = Told { run_id: run, fault };
+            serde_json::to_writer(&mut out, &told).map_err(io::Error::from)?;
+            out.write_all(b"\n")?;
+        } else {
+            writeln!(out, "{}", verdict::fault(&fault, style))?;
+        }
+        Ok(())
+    })?;
+    if !args.json {
+        writeln!(out, "{}", verdict::sum(run, &verified, style))?;
+    }
+    out.flush()?;
+    for note in verdict::notes(&verified) {
+        say(format_args!("note: {note}"));
+    }
+    Ok(if verified.faults == 0 {
+        Code::Ok
+    } else {
+        Code::Damage
+    })
+}

@@ -1,0 +1,66 @@
+//! The fields of an event, and whether they are those of its type.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::log::payload::{JobEnded, JobStarted, JobSubmitted, Output, RollbackStarted, RunOpened};
+use crate::log::{EventType, RunState, Sealed};
+
+/// The fields that are looked at.
+#[derive(Deserialize)]
+pub(super) struct Fields {
+    pub run_id: String,
+    pub job_id: Option<String>,
+    pub attempt: Option<u32>,
+    pub sealed: Option<Sealed>,
+    pub output: Option<Output>,
+    pub summary: Option<Box<RunState>>,
+}
+
+/// The same of a type that this version does not know.
+#[derive(Deserialize)]
+struct OfRun {
+    run_id: String,
+}
+
+/// The fields of a line; `None` where they are not those of its type.
+pub(super) fn fields_of(kind: Option<EventType>, line: &[u8]) -> Option<Fields> {
+    let Some(kind) = kind else {
+        let OfRun { run_id } = serde_json::from_slice(line).ok()?;
+        return Some(Fields {
+            run_id,
+            job_id: None,
+            attempt: None,
+            sealed: None,
+            output: None,
+            summary: None,
+        });
+    };
+    let fields: Fields = serde_json::from_slice(line).ok()?;
+    let is_of_job = kind.as_str().starts_with("job_");
+    let complete = match kind {
+        EventType::LogRotated => fields.sealed.is_some(),
+        EventType::RunClosed => fields.summary.is_some(),
+        _ => !is_of_job || fields.job_id.is_some(),
+    };
+    (complete && fields_fit(kind, line)).then_some(fields)
+}
+
+/// Whether a line has the fields that its type needs.
+fn fields_fit(kind: EventType, line: &[u8]) -> bool {
+    match kind {
+        EventType::RunOpened => fits::<RunOpened>(line),
+        EventType::JobSubmitted => fits::<JobSubmitted>(line),
+        EventType::JobStarted => fits::<JobStarted>(line),
+        EventType::JobCompleted | EventType::JobRolledBack => fits::<JobEnded>(line),
+        EventType::JobFailed => {
+            serde_json::from_slice::<JobEnded>(line).is_ok_and(|e| e.error.is_some())
+        }
+        EventType::JobRollbackStarted => fits::<RollbackStarted>(line),
+        _ => fits::<IgnoredAny>(line),
+    }
+}
+
+fn fits<T: for<'de> Deserialize<'de>>(line: &[u8]) -> bool {
+    serde_json::from_slice::<T>(line).is_ok()
+}

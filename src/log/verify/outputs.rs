@@ -1,0 +1,158 @@
+//! Whether what the jobs printed is there, as far as the log tells of it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+
+use super::{Fault, FaultKind};
+use crate::log::output_index::{IndexRecord, OutputIndex};
+use crate::log::{JobState, Lease, LeaseState, LogError, RunState};
+use crate::volume::{Dir, IoContext, JobId, layout};
+
+/// Checks the files of all jobs. `rolled_back` has the bytes that were stored when a
+/// rollback ended, where it told of them.
+pub(super) fn check(
+    dir: &Dir,
+    run: &RunState,
+    rolled_back: &HashMap<String, Option<u64>>,
+    tell: &mut dyn FnMut(Fault),
+) -> Result<(), LogError> {
+    for job in run.jobs.iter().filter(|job| !job.foreign) {
+        // An id of another kind has no file of ours.
+        if let Ok(id) = job.job_id.parse() {
+            of_job(dir, job, &id, rolled_back.get(&job.job_id), tell)?;
+        }
+    }
+    Ok(())
+}
+
+fn of_job(
+    dir: &Dir,
+    job: &JobState,
+    id: &JobId,
+    rolled_back: Option<&Option<u64>>,
+    tell: &mut dyn FnMut(Fault),
+) -> Result<(), LogError> {
+    let rollback_runs = job.rollback.as_ref().is_some_and(|r| r.started && !r.ended);
+    let told = job.output.as_ref().map(|output| output.captured_bytes);
+    let stored = rolled_back.copied().unwrap_or(told).or(told);
+    let exact = job.stage.is_terminal()
+        && !rollback_runs
+        && match rolled_back {
+            Some(bytes) => bytes.is_some(),
+            None => told.is_some() && job.rollback.as_ref().is_none_or(|r| !r.started),
+        };
+
+    // The data is written before the index, so the index is read first.
+    let indexed = index_end(dir, id, tell)?;
+    let name = layout::job_out(id);
+    let path = dir.path().join(layout::JOBS).join(&name);
+    let mut wrong = |kind, message| tell(of_file(kind, path.clone(), message));
+    let Some(out) = dir.read_in(layout::JOBS, &name)? else {
+        if let Some(bytes) = stored.filter(|n| *n > 0) {
+            wrong(
+                FaultKind::OutputLost,
+                format!("output lost: the file is gone, {bytes} bytes were stored"),
+            );
+        }
+        return Ok(());
+    };
+    let len = out.metadata().at("look at", &path)?.len();
+    let stored = stored.unwrap_or(0);
+    let expected = stored.max(indexed.unwrap_or(0));
+    if len < expected {
+        wrong(
+            FaultKind::OutputLost,
+            format!("output lost: {len} of {expected} bytes are there"),
+        );
+    } else if exact && len > stored && !is_held(dir, id) {
+        wrong(
+            FaultKind::OutputUnknown,
+            format!("{len} bytes, and the log tells of {stored}"),
+        );
+    }
+    if stored > 0 && indexed.is_none() {
+        let index = dir.path().join(layout::JOBS).join(layout::job_index(id));
+        let message = "the index of the output is gone".to_owned();
+        tell(of_file(FaultKind::OutputIndex, index, message));
+    }
+    Ok(())
+}
+
+fn of_file(kind: FaultKind, file: PathBuf, message: String) -> Fault {
+    Fault {
+        kind,
+        file,
+        line: None,
+        offset: None,
+        seq: None,
+        message,
+    }
+}
+
+/// Where the index ends, as far as it can be read; `None` where there is none.
+fn index_end(dir: &Dir, id: &JobId, tell: &mut dyn FnMut(Fault)) -> Result<Option<u64>, LogError> {
+    let Some(mut index) = OutputIndex::open(dir, id)? else {
+        return Ok(None);
+    };
+    let path = dir.path().join(layout::JOBS).join(layout::job_index(id));
+    let mut end = 0;
+    while let Some(record) = index.next_record().at("read", &path)? {
+        let message = match record {
+            IndexRecord::Range(range) if range.end > end => {
+                end = range.end;
+                continue;
+            }
+            IndexRecord::Range(_) => "its end is not behind that of the record before",
+            IndexRecord::Malformed => "it is no record of an index",
+        };
+        let (line, offset) = index.place();
+        tell(Fault {
+            kind: FaultKind::OutputIndex,
+            file: path,
+            line: Some(line),
+            offset: Some(offset),
+            seq: None,
+            message: message.to_owned(),
+        });
+        // What is behind it cannot be trusted.
+        break;
+    }
+    Ok(Some(end))
+}
+
+fn is_held(dir: &Dir, id: &JobId) -> bool {
+    !matches!(
+        Lease::probe(dir, id),
+        Ok(LeaseState::Free | LeaseState::Missing)
+    )
+}
+
+/// Output of jobs that the log does not know, in a run whose whole log was read.
+pub(super) fn unknown(
+    dir: &Dir,
+    run: &RunState,
+    tell: &mut dyn FnMut(Fault),
+) -> Result<(), LogError> {
+    let Ok(jobs) = dir.sub(layout::JOBS) else {
+        return Ok(());
+    };
+    let names: BTreeSet<String> = jobs.names()?.into_iter().collect();
+    for name in names {
+        let Some(id) = name.strip_suffix(".out") else {
+            continue;
+        };
+        let Ok(id) = id.parse::<JobId>() else {
+            continue;
+        };
+        let has_bytes = jobs.stat(&name)?.is_some_and(|stat| stat.st_size > 0);
+        if has_bytes && run.job(id.as_str()).is_none() && !is_held(dir, &id) {
+            let message = "output of a job that the log does not know".to_owned();
+            tell(of_file(
+                FaultKind::OutputUnknown,
+                jobs.path().join(&name),
+                message,
+            ));
+        }
+    }
+    Ok(())
+}

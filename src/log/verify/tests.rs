@@ -1,0 +1,312 @@
+use std::fs;
+
+use serde_json::json;
+
+use super::*;
+use crate::log::fixture::{Fixture, gz, line, line_ends};
+use crate::log::{Close, Draft, Durability, RunLog};
+
+/// What is wrong with the run, as kind and line.
+fn faults(it: &Fixture) -> Vec<(FaultKind, Option<u64>)> {
+    all(it).0.iter().map(|f| (f.kind, f.line)).collect()
+}
+
+fn all(it: &Fixture) -> (Vec<Fault>, Verified) {
+    let dir = it.log().dir().try_clone().unwrap();
+    let mut faults = Vec::new();
+    let verified = verify(&dir, |fault| -> Result<(), LogError> {
+        faults.push(fault);
+        Ok(())
+    });
+    (faults, verified.unwrap())
+}
+
+fn started(it: &Fixture, job: &str, attempt: u32) -> Draft {
+    let data = json!({"attempt": attempt, "pid": 1});
+    it.of_job(EventType::JobStarted, job, &data)
+}
+
+fn ended(it: &Fixture, kind: EventType, data: impl serde::Serialize) -> Draft {
+    it.of_job(kind, "j", &data)
+}
+
+/// A run with one job that has come to its start.
+fn with_started() -> (Fixture, RunLog) {
+    let it = Fixture::with_notes(0);
+    let log = it.log();
+    let validated = it.of_job(EventType::JobValidated, "j", &json!({"program": "/x"}));
+    let drafts = [it.submitted("j"), validated, started(&it, "j", 1)];
+    log.append(&drafts, Durability::Process).unwrap();
+    (it, log)
+}
+
+#[test]
+fn a_whole_run_has_no_faults() {
+    let (it, log) = with_started();
+    let error = json!({"kind": "exit", "message": "m"});
+    let failed = json!({"attempt": 1, "error": error, "retry_in_ms": 5});
+    let drafts = [
+        ended(&it, EventType::JobFailed, failed),
+        started(&it, "j", 2),
+        ended(
+            &it,
+            EventType::JobFailed,
+            json!({"attempt": 2, "error": error}),
+        ),
+        ended(
+            &it,
+            EventType::JobRollbackStarted,
+            json!({"command": "undo"}),
+        ),
+        ended(&it, EventType::JobRolledBack, json!({"exit_code": 0})),
+    ];
+    log.append(&drafts, Durability::Process).unwrap();
+    it.close(&[], Close::Now).unwrap();
+    let (faults, verified) = all(&it);
+    assert_eq!(faults, []);
+    assert_eq!(
+        (verified.events, verified.jobs, verified.segments),
+        (10, 1, 1)
+    );
+    assert!(!verified.in_flight);
+}
+
+type MakeDraft = fn(&Fixture) -> Draft;
+
+#[test]
+fn stages_out_of_order_are_named() {
+    let error = json!({"kind": "exit", "message": "m"});
+    let cases: [(&str, MakeDraft); 8] = [
+        ("it was submitted before", |it| it.submitted("j")),
+        ("job_validated may not follow started", |it| {
+            ended(it, EventType::JobValidated, json!({}))
+        }),
+        ("job_started may not follow started", |it| {
+            started(it, "j", 2)
+        }),
+        ("job_completed without job_submitted", |it| {
+            it.ended("other", None)
+        }),
+        ("job_rollback_started may not follow started", |it| {
+            ended(it, EventType::JobRollbackStarted, json!({"command": "x"}))
+        }),
+        ("job_rolled_back without job_rollback_started", |it| {
+            ended(it, EventType::JobRolledBack, json!({}))
+        }),
+        ("the run was opened before", |it| {
+            Draft::new(EventType::RunOpened, &it.run, None, &json!({"name": "x"})).unwrap()
+        }),
+        ("and job j has no end", |it| {
+            let summary = json!({"summary": {}});
+            Draft::new(EventType::RunClosed, &it.run, None, &summary).unwrap()
+        }),
+    ];
+    for (message, draft) in cases {
+        let (it, log) = with_started();
+        log.append(&[draft(&it)], Durability::Process).unwrap();
+        let (faults, _) = all(&it);
+        assert_eq!(
+            faults[0].kind,
+            FaultKind::StageOrder,
+            "{message}: {faults:?}"
+        );
+        assert!(faults[0].message.ends_with(message), "{faults:?}");
+        assert_eq!(faults[0].line, Some(5));
+    }
+    let (it, log) = with_started();
+    let failed = ended(&it, EventType::JobFailed, json!({ "error": error }));
+    let again = ended(&it, EventType::JobCompleted, json!({}));
+    log.append(&[failed, again], Durability::Process).unwrap();
+    assert_eq!(faults(&it), [(FaultKind::StageOrder, Some(6))]);
+}
+
+#[test]
+fn fields_that_are_not_those_of_the_type_are_named() {
+    let (it, log) = with_started();
+    let drafts = [
+        ended(&it, EventType::JobFailed, json!({"exit_code": 1})),
+        Draft::new(EventType::RunClosed, &it.run, None, &json!({})).unwrap(),
+    ];
+    log.append(&drafts, Durability::Process).unwrap();
+    assert_eq!(
+        faults(&it),
+        [(FaultKind::Fields, Some(5)), (FaultKind::Fields, Some(6))]
+    );
+}
+
+#[test]
+fn damage_is_named_and_what_may_come_from_it_is_not() {
+    let (it, log) = with_started();
+    log.append(&[it.ended("j", None)], Durability::Process)
+        .unwrap();
+    let whole = it.bytes();
+    let ends = line_ends(&whole);
+    // job_started is damaged: that job_completed has no start is no fault of its own.
+    let mut bytes = whole.clone();
+    bytes[ends[2] + 30] ^= 1;
+    it.set(&bytes);
+    assert_eq!(faults(&it), [(FaultKind::DamagedLine, Some(4))]);
+    // It is cut out: the gap says it all.
+    it.set(&[&whole[..ends[2]], &whole[ends[3]..]].concat());
+    let (found, _) = all(&it);
+    assert_eq!(found[0].kind, FaultKind::Gap);
+    assert_eq!(found[0].message, "event 3 is missing before it");
+    assert_eq!(found.len(), 1);
+    // It is there twice.
+    it.set(&[&whole[..], line(&whole, 3)].concat());
+    assert_eq!(faults(&it), [(FaultKind::Repeated, Some(6))]);
+}
+
+#[test]
+fn a_torn_tail_is_one_unless_it_is_being_written() {
+    let it = Fixture::with_notes(2);
+    let whole = it.bytes();
+    it.set(&whole[..whole.len() - 7]);
+    assert_eq!(faults(&it), [(FaultKind::TornTail, Some(3))]);
+    for name in [layout::LOCK, layout::ACTIVE] {
+        let file = fs::File::open(it.path(name)).unwrap();
+        let guard = lock::try_exclusive(&file, &it.path(name)).unwrap().unwrap();
+        let (faults, verified) = all(&it);
+        assert!(verified.in_flight && faults.is_empty(), "{faults:?}");
+        drop(guard);
+    }
+}
+
+/// A run of two segments, the first sealed.
+fn rotated() -> Fixture {
+    let (it, log) = with_started();
+    fs::rename(it.active(), it.path(&layout::sealed(0))).unwrap();
+    log.append(&[it.ended("j", None)], Durability::Process)
+        .unwrap();
+    it
+}
+
+#[test]
+fn a_chain_of_segments_is_sound() {
+    let it = rotated();
+    assert_eq!(faults(&it), []);
+    let sealed = it.path(&layout::sealed(0));
+    let compressed = it.path(&format!("{}.gz", layout::sealed(0)));
+    fs::write(&compressed, gz(&fs::read(&sealed).unwrap())).unwrap();
+    fs::remove_file(&sealed).unwrap();
+    assert_eq!(faults(&it), []);
+    // A dropped one is told by the checkpoint.
+    fs::remove_file(&compressed).unwrap();
+    let (faults, verified) = all(&it);
+    assert_eq!((faults.len(), verified.first_seq), (0, Some(4)));
+}
+
+#[test]
+fn a_broken_chain_is_named() {
+    let it = rotated();
+    let sealed = it.path(&layout::sealed(0));
+    let whole = fs::read(&sealed).unwrap();
+    let ends = line_ends(&whole);
+    // Cut at the end of a line: the lines that are left are sound.
+    fs::write(&sealed, &whole[..ends[2]]).unwrap();
+    let (found, _) = all(&it);
+    let messages: Vec<_> = found.iter().map(|f| f.message.as_str()).collect();
+    let name = layout::sealed(0);
+    assert_eq!(
+        messages,
+        [
+            "event 3 is missing before it".to_owned(),
+            format!("the last event of {name} was 3 when it was sealed, and is 2"),
+            format!(
+                "{name} had {} bytes when it was sealed, and has {}",
+                whole.len(),
+                ends[2]
+            ),
+        ]
+    );
+    // Another file's name.
+    fs::write(&sealed, &whole).unwrap();
+    fs::rename(&sealed, it.path(&layout::sealed(1))).unwrap();
+    let (found, _) = all(&it);
+    assert!(
+        found.iter().all(|f| f.kind == FaultKind::SegmentChain),
+        "{found:?}"
+    );
+    assert_eq!(found.len(), 2, "{found:?}");
+}
+
+#[test]
+fn a_checkpoint_that_tells_something_else_is_named() {
+    let it = rotated();
+    let bytes = it.bytes();
+    let rotated: serde_json::Value = serde_json::from_slice(line(&bytes, 0)).unwrap();
+    let mut state = rotated["state"].clone();
+    state["name"] = json!("another");
+    let told = json!({"sealed": rotated["sealed"], "state": state});
+    let draft = Draft::new(EventType::LogRotated, &it.run, None, &told).unwrap();
+    let mut out = Vec::new();
+    let id = Ulid::from_string(rotated["id"].as_str().unwrap()).unwrap();
+    let ts = rotated["ts"].as_str().unwrap();
+    crate::log::envelope::write_line(&mut out, 4, id, ts, draft.body());
+    out.extend_from_slice(line(&bytes, 1));
+    it.set(&out);
+    assert_eq!(faults(&it), [(FaultKind::Checkpoint, Some(1))]);
+}
+
+#[test]
+fn captured_output_is_held_to_the_log() {
+    let (it, log) = with_started();
+    let output = json!({"output": {"captured_bytes": 4}});
+    log.append(
+        &[ended(&it, EventType::JobCompleted, output)],
+        Durability::Process,
+    )
+    .unwrap();
+    let put = |name: &str, bytes: &str| {
+        fs::create_dir_all(it.path(layout::JOBS)).unwrap();
+        fs::write(it.path(layout::JOBS).join(name), bytes).unwrap();
+    };
+    let index = |end: u64| format!("{{\"end\":{end},\"stream\":\"stdout\",\"ts\":\"x\"}}\n");
+    let kinds = || {
+        faults(&it)
+            .into_iter()
+            .map(|(kind, _)| kind)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(), [FaultKind::OutputLost]);
+    put("j.out", "four");
+    assert_eq!(kinds(), [FaultKind::OutputIndex]);
+    put("j.out.idx", &index(4));
+    assert_eq!(kinds(), []);
+    put("j.out", "fou");
+    assert_eq!(kinds(), [FaultKind::OutputLost]);
+    put("j.out", "fourfive");
+    assert_eq!(kinds(), [FaultKind::OutputUnknown]);
+    put("j.out", "four");
+    put("j.out.idx", &format!("{}{}", index(2), index(2)));
+    assert_eq!(kinds(), [FaultKind::OutputIndex]);
+    put("j.out.idx", &format!("{}\0\0\n", index(2)));
+    assert_eq!(faults(&it), [(FaultKind::OutputIndex, Some(2))]);
+    put("j.out.idx", &format!("{}{{\"end\":", index(4)));
+    assert_eq!(kinds(), []);
+    put("other.out", "x");
+    assert_eq!(kinds(), [FaultKind::OutputUnknown]);
+}
+
+#[test]
+fn events_of_another_run_are_named() {
+    let it = Fixture::with_notes(1);
+    let other = "other".parse().unwrap();
+    let draft = Draft::new(EventType::Note, &other, None, &json!({"name": "n"})).unwrap();
+    it.log().append(&[draft], Durability::Process).unwrap();
+    assert_eq!(faults(&it), [(FaultKind::Fields, Some(3))]);
+}
+
+#[test]
+fn who_has_seen_enough_ends_it() {
+    let it = Fixture::with_notes(3);
+    it.set(b"x\ny\nz\n");
+    let dir = it.log().dir().try_clone().unwrap();
+    let mut seen = 0;
+    let ended = verify(&dir, |_| {
+        seen += 1;
+        Err(LogError::NoSuchRun { run: String::new() })
+    });
+    assert!(ended.is_err());
+    assert_eq!(seen, 1);
+}

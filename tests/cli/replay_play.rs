@@ -1,0 +1,163 @@
+//! `runlog replay --speed` and `--output`.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::env::{TestEnv, wait_until};
+use crate::replay::{seal, with_story};
+
+#[test]
+fn the_output_of_all_jobs_in_the_order_in_which_it_came() {
+    let env = TestEnv::new();
+    // The first job prints before and behind all that the second prints.
+    let first = "echo one; touch ready; while ! [ -e done ]; do sleep 0.01; done; echo three";
+    let job = env.spawn(&[
+        "run", "-q", "--run", "it", "--job", "a", "--", "sh", "-c", first,
+    ]);
+    env.wait_for_file("ready");
+    let args = ["run", "-q", "--run", "it", "--job", "b", "--"];
+    env.ok(&[&args[..], &["sh", "-c", "echo two; echo err >&2"]].concat());
+    env.write("done", "");
+    assert_eq!(job.end().code, 0);
+    let output = |args: &[&str]| {
+        env.ok(&[&["replay", "it", "--output"], args].concat())
+            .stdout()
+    };
+    let all = output(&[]);
+    assert!(
+        all.starts_with("one\n") && all.ends_with("three\n"),
+        "{all}"
+    );
+    assert!(all.contains("two\n") && all.contains("err\n"), "{all}");
+    assert_eq!(output(&["--job", "a"]), "one\nthree\n");
+    assert_eq!(output(&["--stream", "stderr"]), "err\n");
+    assert_eq!(output(&["--stream", "stdout", "--job", "b"]), "two\n");
+    assert_eq!(env.run(&["replay", "it", "--output", "--job", "c"]).code, 3);
+}
+
+#[test]
+fn output_is_given_byte_for_byte() {
+    let env = TestEnv::new();
+    let printf =
+        "head -c 300000 /dev/urandom | tee copy; printf 'a\\0b\\377'; printf 'a\\0b\\377' >>copy";
+    env.ok(&["run", "-q", "--run", "it", "--", "sh", "-c", printf]);
+    let output = env.ok(&["replay", "it", "--output"]);
+    assert!(output.stdout == fs::read(env.path("copy")).unwrap());
+}
+
+#[test]
+fn output_of_a_run_that_goes_on_and_of_a_lost_one() {
+    let env = TestEnv::new();
+    let mut job = env.spawn(&["run", "--run", "it", "--", "cat"]);
+    env.wait_for("job_started");
+    job.write(b"so far\n");
+    job.read_line();
+    assert_eq!(env.ok(&["replay", "--output"]).stdout(), "so far\n");
+    job.kill();
+    assert_eq!(env.ok(&["replay", "--output"]).stdout(), "so far\n");
+}
+
+#[test]
+fn the_output_is_there_without_the_events_before_a_checkpoint() {
+    let env = TestEnv::new();
+    env.ok(&["run", "-q", "--run", "it", "--", "echo", "early"]);
+    let sealed = seal(&env, "it", 0);
+    env.ok(&[
+        "run", "-q", "--run", "it", "--job", "late", "--", "echo", "late",
+    ]);
+    fs::remove_file(env.run_dir("it").join(sealed)).unwrap();
+    assert_eq!(env.ok(&["replay", "--output"]).stdout(), "early\nlate\n");
+}
+
+#[test]
+fn lost_output_is_told_and_is_no_damage() {
+    let env = TestEnv::new();
+    env.ok(&[
+        "run", "-q", "--run", "it", "--job", "j", "--", "echo", "hello",
+    ]);
+    fs::write(env.run_dir("it").join("jobs/j.out"), "he").unwrap();
+    let output = env.ok(&["replay", "--output"]);
+    assert_eq!(output.stdout(), "he");
+    assert_eq!(
+        output.stderr(),
+        "warning: job j: output lost: 2 of 6 bytes are there\n"
+    );
+}
+
+#[test]
+fn the_whole_output_is_given_without_its_index() {
+    let env = TestEnv::new();
+    env.ok(&[
+        "run", "-q", "--run", "it", "--job", "j", "--", "echo", "hello",
+    ]);
+    fs::remove_file(env.run_dir("it").join("jobs/j.out.idx")).unwrap();
+    assert_eq!(env.ok(&["replay", "--output"]).stdout(), "hello\n");
+}
+
+#[test]
+fn a_play_has_output_on_stdout_and_the_story_on_stderr() {
+    let env = with_story();
+    let output = env.ok(&["replay", "it", "--speed", "max"]);
+    assert!(output.stdout == env.captured("it", "deploy"));
+    assert!(output.stdout().ends_with("undone\n"));
+    let story = env.ok(&["replay", "it"]).stdout();
+    let told: Vec<String> = output.stderr().lines().skip(1).map(str::to_owned).collect();
+    let lines: Vec<String> = story.lines().skip(2).map(str::to_owned).collect();
+    assert_eq!(told, lines);
+}
+
+#[test]
+fn a_play_keeps_the_pace() {
+    let env = TestEnv::new();
+    env.ok(&[
+        "run",
+        "-q",
+        "--run",
+        "it",
+        "--",
+        "sh",
+        "-c",
+        "sleep 0.4; echo x",
+    ]);
+    let own = env.status("it")["jobs"][0]["duration_ms"].as_u64().unwrap();
+    let took = |args: &[&str]| {
+        let start = Instant::now();
+        env.ok(&[&["replay", "it"], args].concat());
+        start.elapsed()
+    };
+    for mode in [&["--speed", "1"][..], &["--speed", "1", "--output"]] {
+        assert!(
+            took(mode) >= Duration::from_millis(own * 9 / 10),
+            "{mode:?}"
+        );
+    }
+    assert!(took(&["--speed", "0.5"]) >= Duration::from_millis(own * 18 / 10));
+    let fast = [took(&["--speed", "1000"]), took(&["--speed", "max"])];
+    // Only a machine that stands still would be that slow.
+    assert!(
+        fast.iter().min().unwrap() < &Duration::from_millis(own),
+        "{fast:?}"
+    );
+}
+
+#[test]
+fn a_play_is_ended_by_a_signal() {
+    let env = TestEnv::new();
+    env.ok(&[
+        "run",
+        "-q",
+        "--run",
+        "it",
+        "--",
+        "sh",
+        "-c",
+        "echo one; sleep 0.5",
+    ]);
+    let mut play = env.spawn(&["replay", "it", "--speed", "0.001"]);
+    assert_eq!(play.read_line(), b"one");
+    play.signal(Signal::INT);
+    wait_until("the end of the play", || play.has_ended());
+    assert!(!play.end().stderr().contains("error"));
+}
