@@ -9,6 +9,8 @@ mod catalog;
 mod command_line;
 mod compose;
 mod compress;
+mod cursor;
+mod cursor_file;
 pub mod data;
 mod dialect;
 mod envelope;
@@ -17,11 +19,13 @@ mod event;
 mod follow;
 mod foreign;
 mod gc;
+mod gone;
 mod lease;
 mod lines;
 mod lock;
 mod overview;
 pub mod payload;
+mod place;
 mod prune;
 mod put;
 mod reader;
@@ -42,6 +46,7 @@ mod tail;
 mod ulid_last;
 mod upkeep;
 mod wait;
+mod watch;
 mod window;
 
 #[cfg(test)]
@@ -50,6 +55,8 @@ mod close_tests;
 mod copies_tests;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod follow_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
@@ -66,14 +73,18 @@ pub use backward::Backward;
 pub use catalog::{SelectError, list, open_dir, select};
 pub use command_line::command_line;
 pub use compress::{Compressed, compress_sealed};
+pub use cursor::{Cursor, CursorError};
+pub use cursor_file::{CursorFile, CursorFileError};
 pub use dialect::Dialect;
 pub use envelope::{Envelope, Reason};
 pub use error::LogError;
 pub use event::{Draft, Durability, EventType, LINE_LIMIT};
-pub use follow::Follower;
+pub use follow::{Follower, News, Start};
 pub use gc::{Gc, Held, Hold, Leftover, leftovers};
+pub use gone::Gone;
 pub use lease::{Lease, LeaseState};
-pub use overview::{Overview, overview};
+pub use overview::{Overview, is_closed, overview};
+pub use place::{Gap, Lost};
 pub use prune::{Dropped, Prune, would_drop};
 pub use reader::{Damage, Item, Reader, fold};
 pub use retired::{Retired, retired};
@@ -86,4 +97,5 @@ pub use state_kind::RunStateKind;
 pub use ulid_last::allocate_ulid;
 pub use upkeep::Rotation;
 pub use wait::Waiter;
+pub use watch::{Changes, Watch};
 pub use window::last_lines;

@@ -15,6 +15,7 @@ use super::dialect::{Class, Dialect};
 use super::envelope::{Envelope, Reason};
 use super::event::EventType;
 use super::lines::{Lines, RawLine, Span};
+use super::place::{Before, Place};
 use super::segments::{self, Segment, open_segments};
 use super::sequence::{Sequence, Step};
 use super::state::RunState;
@@ -82,17 +83,7 @@ pub struct Reader {
     /// Where the first segment is begun.
     start: u64,
     /// Where reading ended in the last segment that was read.
-    ended: Option<Position>,
-}
-
-/// A place between two lines of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Position {
-    pub key: FileKey,
-    /// The number of the first event in that segment.
-    pub first_seq: u64,
-    /// In the uncompressed segment, in bytes.
-    pub offset: u64,
+    ended: Option<(FileKey, Place)>,
 }
 
 struct Current {
@@ -104,6 +95,8 @@ struct Current {
     end: u64,
     /// How many lines were given out.
     line: u64,
+    /// The line given out last, where the segment is compressed.
+    given: Option<Before>,
     /// Where a line was read once more because it looked damaged.
     again_at: Option<u64>,
     /// The compressed data ended in an error, which was told.
@@ -156,9 +149,12 @@ impl Reader {
         }
     }
 
-    /// What was read, and where reading ended; for a reader that goes on later.
-    pub(super) fn progress(&self) -> (Option<Sequence>, Option<Position>) {
-        (self.sequence, self.ended)
+    /// Where reading stands, for one that goes on later: behind what was given out last.
+    /// Not to be asked for between a gap and the line behind it. `None` where there is
+    /// nothing to read.
+    pub(super) fn place(&self) -> Option<Place> {
+        let current = self.current.as_ref().map(|c| c.place(self.sequence));
+        current.or(self.ended.map(|(_, place)| place))
     }
 
     /// The number that the next event would get, as far as was read.
@@ -205,7 +201,7 @@ impl Reader {
                 self.after_gap = after_gap;
                 return Ok(Some(kind));
             }
-            self.ended = Some(current.position());
+            self.ended = Some((current.segment.key, current.place(self.sequence)));
             self.current = None;
         }
     }
@@ -220,16 +216,22 @@ impl Current {
             start,
             end: start,
             line: 0,
+            given: None,
             again_at: None,
             broken: false,
         })
     }
 
-    fn position(&self) -> Position {
-        Position {
-            key: self.segment.key,
+    /// Behind the line given out last. `sequence` is what the reader knows.
+    fn place(&self, sequence: Option<Sequence>) -> Place {
+        // Where a segment is compressed, all before the line would have to be read again.
+        let found = || Before::find(&self.segment, self.end).unwrap_or_default();
+        let before = self.given.unwrap_or_else(found);
+        Place {
             first_seq: self.segment.first_event(),
             offset: self.end,
+            crc: before.crc,
+            sequence: sequence.or(before.seq.map(|seq| Sequence::before(seq + 1))),
         }
     }
 
@@ -314,12 +316,14 @@ impl Current {
                 return Ok(None);
             }
             let (offset, end, sound) = (line.offset, line.end(), sound(&line));
+            let given = self.segment.compressed.then(|| Before::new(line.bytes));
             let again = is_active
                 && matches!(sound, Sound::Damage(_))
                 && self.again_at != Some(offset)
                 && changed(&self.segment, &line);
             if !again {
                 self.end = end;
+                self.given = given;
                 return Ok(Some((offset, sound)));
             }
             // A writer was at this place: look once more.
@@ -373,13 +377,13 @@ pub fn fold(dir: &Dir) -> Result<RunState, LogError> {
     fold_to_end(dir).map(|(state, _)| state)
 }
 
-/// The same, with the place where reading ended.
-pub(super) fn fold_to_end(dir: &Dir) -> Result<(RunState, Option<Position>), LogError> {
+/// The same, with the file and the offset where reading ended.
+pub(super) fn fold_to_end(dir: &Dir) -> Result<(RunState, Option<(FileKey, u64)>), LogError> {
     let mut reader = Reader::of(segments::since_checkpoint(open_segments(dir)?));
     let mut state = RunState::default();
     while let Some(item) = reader.next_item()? {
         item.fold_into(&mut state);
     }
-    let (_, end) = reader.progress();
+    let end = reader.ended.map(|(key, place)| (key, place.offset));
     Ok((state, end))
 }

@@ -3,6 +3,7 @@
 
 mod collection;
 mod event_line;
+mod gap;
 mod json_lines;
 mod people;
 mod report;
@@ -13,6 +14,7 @@ use std::io::{self, Write};
 
 pub use collection::{GcAction, GcReport, GcTotal};
 pub use event_line::event_line;
+pub use gap::GapReport;
 pub use json_lines::JsonLines;
 pub use people::People;
 pub use report::{JobReport, Retirement, RunReport};
