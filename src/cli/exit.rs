@@ -8,7 +8,7 @@ use anyhow::Error;
 use super::context::say;
 use crate::job::StartError;
 use crate::log::payload::{ErrorKind, JobError};
-use crate::log::{Damage, LogError, SelectError};
+use crate::log::{CursorError, CursorFileError, Damage, LogError, SelectError};
 use crate::render::safe;
 use crate::volume::VolumeError;
 
@@ -168,6 +168,21 @@ fn code_and_hint(e: &Error) -> (Code, Option<&'static str>) {
     }
     if let Some(e) = e.downcast_ref::<LogError>() {
         return of_log(e);
+    }
+    if let Some(e) = e.downcast_ref::<CursorFileError>() {
+        return match e {
+            CursorFileError::Log(e) => of_log(e),
+            CursorFileError::NoName { .. } => (Code::Usage, Some("name a file")),
+            CursorFileError::Malformed { source, .. } => {
+                let hint = match source {
+                    CursorError::Newer { .. } => "use the newer runlog, or name another file",
+                    CursorError::Malformed { .. } => {
+                        "name another file, or remove this one to begin with the first event"
+                    }
+                };
+                (Code::Usage, Some(hint))
+            }
+        };
     }
     if let Some(e) = e.downcast_ref::<VolumeError>() {
         return of_volume(e);

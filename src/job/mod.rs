@@ -39,5 +39,5 @@ pub use recorder::OnStarted;
 pub use recover::{Action, Recovery, recover};
 pub use run::{Setup, run_job};
 pub use spec::{After, Guards, JOB_VARIABLE, JobSpec, OutputMode, RUN_VARIABLE};
-pub use sys::ignore_file_size_signal;
+pub use sys::{Interrupts, ignore_file_size_signal};
 pub use undo::{UndoError, Undone, undo};

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr;
@@ -70,20 +70,28 @@ impl Signals {
     /// Blocks the signals that concern a job, in this thread and all it will start, and
     /// reads them from a descriptor. A signal that is ignored (nohup) stays ignored.
     pub(super) fn block(own_group: bool) -> io::Result<Self> {
+        let job_control = if own_group { &JOB_CONTROL[..] } else { &[] };
+        let mut signals = [&FORWARDED, job_control].concat();
+        signals.push(libc::SIGCHLD);
+        // SAFETY: the default action installs no code.
+        unsafe {
+            // An inherited "ignore" would make children vanish without a status.
+            libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        }
+        Self::block_these(&signals)
+    }
+
+    fn block_these(signals: &[i32]) -> io::Result<Self> {
         let mut set = MaybeUninit::<libc::sigset_t>::uninit();
         let mut original = MaybeUninit::<libc::sigset_t>::uninit();
         // SAFETY: sigemptyset initialises the set that the other calls take.
         unsafe {
             check(libc::sigemptyset(set.as_mut_ptr()))?;
-            let job_control = if own_group { &JOB_CONTROL[..] } else { &[] };
-            for &signal in FORWARDED.iter().chain(job_control) {
+            for &signal in signals {
                 if !is_ignored(signal)? {
                     check(libc::sigaddset(set.as_mut_ptr(), signal))?;
                 }
             }
-            // An inherited "ignore" would make children vanish without a status.
-            libc::signal(libc::SIGCHLD, libc::SIG_DFL);
-            check(libc::sigaddset(set.as_mut_ptr(), libc::SIGCHLD))?;
             let failed =
                 libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), original.as_mut_ptr());
             if failed != 0 {
@@ -140,6 +148,45 @@ impl Signals {
                 ))?;
                 Ok(())
             });
+        }
+    }
+}
+
+/// Signals that ask us to end, held back so that what is under way can be finished. One
+/// that is ignored (nohup) stays ignored.
+#[derive(Debug)]
+pub struct Interrupts(Signals);
+
+impl Interrupts {
+    /// Holds them back from now on.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn hold() -> io::Result<Self> {
+        Signals::block_these(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP]).map(Self)
+    }
+
+    /// The descriptor to wait on.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.0.fd.as_fd()
+    }
+
+    /// The signal that arrived, if any.
+    pub fn arrived(&self) -> Option<i32> {
+        self.0.next().map(|arrived| arrived.signal)
+    }
+
+    /// Lets the signal do what it would have done when it arrived: whoever started us
+    /// sees which one ended us.
+    pub fn obey(self, signal: i32) {
+        // SAFETY: the mask is one that the system gave us, and no memory is involved.
+        unsafe {
+            libc::raise(signal);
+            libc::pthread_sigmask(
+                libc::SIG_SETMASK,
+                &raw const self.0.original.0,
+                ptr::null_mut(),
+            );
         }
     }
 }

@@ -1,70 +1,141 @@
 //! Following a run while it grows, over rotations and compressions: nothing is left
-//! out, and nothing is given out twice.
+//! out, and nothing is given out twice. Nothing is held open between two looks.
+
+use rustix::fs::Stat;
 
 use super::LogError;
-use super::reader::{Item, Position, Reader};
-use super::segments::open_segments;
-use super::sequence::Sequence;
-use crate::volume::Dir;
+use super::cursor::Cursor;
+use super::place::{Gap, Place};
+use super::reader::Reader;
+use super::segments::{open_active, open_segments};
+use super::window::last_lines;
+use crate::volume::{Dir, FileKey, RunId, layout};
 
-/// Goes on where a reader ended.
-#[derive(Debug)]
-pub struct Follower<'a> {
-    dir: &'a Dir,
-    position: Option<Position>,
-    sequence: Option<Sequence>,
+/// Where a run is begun.
+#[derive(Debug, Clone)]
+pub enum Start {
+    /// With its first event.
+    Beginning,
+    /// With so many of the lines that are asked for.
+    Last(usize),
+    /// Behind a cursor.
+    After(Cursor),
 }
 
-impl<'a> Follower<'a> {
-    /// Goes on behind `reader`, which has reached the end of the run in `dir`.
-    pub fn behind(reader: &Reader, dir: &'a Dir) -> Self {
-        let (sequence, position) = reader.progress();
+/// What the active segment looked like when it was read last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    key: FileKey,
+    len: u64,
+    changed: (i64, u64),
+}
+
+impl From<&Stat> for Seen {
+    fn from(stat: &Stat) -> Self {
         Self {
-            dir,
-            position,
-            sequence,
+            key: FileKey::from(stat),
+            len: stat.st_size as u64,
+            changed: (stat.st_ctime, stat.st_ctime_nsec),
+        }
+    }
+}
+
+/// Gives out a run bit by bit.
+#[derive(Debug)]
+pub struct Follower {
+    /// How many lines to begin with, while there is no place yet.
+    last: Option<usize>,
+    place: Option<Place>,
+    seen: Option<Seen>,
+}
+
+/// What is new in a run.
+#[derive(Debug)]
+pub struct News {
+    /// What is missing before it.
+    pub gap: Option<Gap>,
+    /// The new lines.
+    pub reader: Reader,
+}
+
+impl Follower {
+    /// Begins a run there.
+    pub fn new(start: Start) -> Self {
+        let (last, place) = match start {
+            Start::Beginning => (None, None),
+            Start::Last(n) => (Some(n), None),
+            Start::After(cursor) => (None, Some(cursor.place)),
+        };
+        Self {
+            last,
+            place,
+            seen: None,
         }
     }
 
-    /// Gives out what has come since, in order; says whether anything has.
+    /// What has come since the last look at the run in `dir`; `None` if nothing has.
+    /// `want` tells which lines count where a run is begun with its last ones.
     ///
     /// # Errors
-    /// A segment cannot be read, or what `each` ended with.
-    pub fn news<E: From<LogError>>(
+    /// A segment cannot be read.
+    pub fn look(
         &mut self,
-        mut each: impl FnMut(Item<'_>) -> Result<(), E>,
-    ) -> Result<bool, E> {
-        let mut segments = open_segments(self.dir)?;
-        if self.dir.is_gone() {
-            let path = self.dir.path().to_owned();
-            return Err(LogError::RunGone { path }.into());
+        dir: &Dir,
+        want: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Option<News>, LogError> {
+        let now = dir.stat(layout::ACTIVE)?;
+        let now = now.as_ref().map(Seen::from);
+        if now.is_some() && now == self.seen {
+            return Ok(None);
         }
-        let mut offset = 0;
-        if let Some(last) = self.position {
-            // The file as it was, or what became of it: sealed, then compressed.
-            let at = segments.iter().position(|s| s.key == last.key).or_else(|| {
-                segments
-                    .iter()
-                    .position(|s| s.first_event() == last.first_seq)
-            });
-            match at {
-                Some(at) => {
-                    segments.drain(..at);
-                    offset = last.offset;
-                }
-                // It is gone: what came behind it is left, and the gap is told.
-                None => segments.retain(|s| s.first_event() > last.first_seq),
-            }
+        // Noted as it was before it is read: what comes meanwhile is news.
+        self.seen = now;
+        let Some(place) = self.place else {
+            let reader = match self.last.take() {
+                Some(n) => last_lines(dir, n, want)?,
+                None => Reader::of(open_segments(dir)?),
+            };
+            return Ok(Some(News { gap: None, reader }));
+        };
+        let active = open_active(dir)?;
+        if let Some(active) = active.filter(|active| place.is_in(active)) {
+            let reader = place.read_on(vec![active]);
+            return Ok(Some(News { gap: None, reader }));
         }
-        let mut reader = Reader::starting(segments, offset, self.sequence);
-        let mut any = false;
-        while let Some(item) = reader.next_item()? {
-            any = true;
-            each(item)?;
+        let segments = open_segments(dir)?;
+        if segments.is_empty() {
+            // It is being removed, or between two names.
+            self.seen = None;
+            return Ok(None);
         }
-        let (sequence, position) = reader.progress();
-        self.sequence = sequence;
-        self.position = position.or(self.position);
-        Ok(any)
+        let (reader, gap) = place.resume(segments);
+        Ok(Some(News { gap, reader }))
+    }
+
+    /// Takes note of how far the news were taken.
+    pub fn reached(&mut self, reader: &Reader) {
+        self.place = reader.place().or(self.place);
+    }
+
+    /// Looks at the run again even if nothing seems to have changed: not all of the news
+    /// were taken.
+    pub fn look_again(&mut self) {
+        self.seen = None;
+    }
+
+    /// Whether it has a place in the run.
+    pub fn has_begun(&self) -> bool {
+        self.place.is_some()
+    }
+
+    /// Whether the active segment looks as it did when it was read last.
+    pub fn has_seen(&self, active: &Stat) -> bool {
+        self.seen == Some(Seen::from(active))
+    }
+
+    /// Where it stands; `None` before the first line. `over` tells whether that is behind
+    /// the last line of a run that is over.
+    pub fn cursor(&self, run: &RunId, over: bool) -> Option<Cursor> {
+        Some(Cursor::new(run.clone(), self.place?, over))
     }
 }

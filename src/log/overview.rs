@@ -5,8 +5,8 @@ use serde::Deserialize;
 use super::LogError;
 use super::backward::Backward;
 use super::dialect::{Class, classify};
-use super::reader::{Damage, Item, Reader};
-use super::segments::{open_segments, since_checkpoint};
+use super::reader::{Damage, Item, Reader, fold};
+use super::segments::{open_active, open_segments, since_checkpoint};
 use super::state::RunState;
 use crate::volume::{Dir, IoContext, layout};
 
@@ -63,6 +63,29 @@ pub fn overview(dir: &Dir, all_jobs: bool) -> Result<Overview, LogError> {
     told.events = reader.next_seq() + foreign;
     told.bytes += told.state.sealed_bytes;
     Ok(told)
+}
+
+/// Whether the run in `dir` is closed: nothing but repairs, rotations and rollbacks may
+/// come behind its last line.
+///
+/// # Errors
+/// A segment cannot be read.
+pub fn is_closed(dir: &Dir) -> Result<bool, LogError> {
+    if from_last_line(dir)?.is_some() {
+        return Ok(true);
+    }
+    let Some(active) = open_active(dir)? else {
+        return Ok(false);
+    };
+    let mut back = Backward::new(&active.file, active.len);
+    let mut last = RunState::default();
+    if let Ok(Some(line)) = back.prev_line()
+        && matches!(classify(line.bytes), Class::Foreign(_))
+    {
+        last.apply_foreign(line.bytes);
+    }
+    // Such a line does not tell alone: it may stand in a run of ours.
+    Ok(last.is_closed() && fold(dir)?.is_closed())
 }
 
 fn from_last_line(dir: &Dir) -> Result<Option<Overview>, LogError> {

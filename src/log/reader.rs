@@ -15,6 +15,7 @@ use super::dialect::{Class, Dialect};
 use super::envelope::{Envelope, Reason};
 use super::event::EventType;
 use super::lines::{Lines, RawLine, Span};
+use super::place::{Before, Place};
 use super::segments::{self, Segment, open_segments};
 use super::sequence::{Sequence, Step};
 use super::state::RunState;
@@ -82,22 +83,12 @@ pub struct Reader {
     /// Where the first segment is begun.
     start: u64,
     /// Where reading ended in the last segment that was read.
-    ended: Option<Position>,
-}
-
-/// A place between two lines of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Position {
-    pub key: FileKey,
-    /// The number of the first event in that segment.
-    pub first_seq: u64,
-    /// In the uncompressed segment, in bytes.
-    pub offset: u64,
+    ended: Option<(FileKey, Place)>,
 }
 
 /// Where a line of a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place<'a> {
+pub(super) struct LinePlace<'a> {
     /// Its segment.
     pub file: &'a Path,
     /// The line in the segment, from 1, if the segment is read from its start.
@@ -119,6 +110,8 @@ struct Current {
     end: u64,
     /// How many lines were given out.
     line: u64,
+    /// The line given out last, where the segment is compressed.
+    given: Option<Before>,
     /// Where a line was read once more because it looked damaged.
     again_at: Option<u64>,
     /// The compressed data ended in an error, which was told.
@@ -171,16 +164,19 @@ impl Reader {
         }
     }
 
-    /// What was read, and where reading ended; for a reader that goes on later.
-    pub(super) fn progress(&self) -> (Option<Sequence>, Option<Position>) {
-        (self.sequence, self.ended)
+    /// Where reading stands, for one that goes on later: behind what was given out last.
+    /// Not to be asked for between a gap and the line behind it. `None` where there is
+    /// nothing to read.
+    pub(super) fn place(&self) -> Option<Place> {
+        let current = self.current.as_ref().map(|c| c.place(self.sequence));
+        current.or(self.ended.map(|(_, place)| place))
     }
 
     /// Where the last whole line of the active segment ends, in bytes; `None` before all
     /// was read, and where there is no active segment.
     pub(super) fn end_of_active(&self) -> Option<u64> {
         let ended = self.ended.filter(|_| self.segments.as_slice().is_empty());
-        ended.map(|position| position.offset)
+        ended.map(|(_, place)| place.offset)
     }
 
     /// The number that the next event would get, as far as was read.
@@ -200,7 +196,7 @@ impl Reader {
     ///
     /// # Errors
     /// As [`Reader::next_item`].
-    pub(super) fn next_placed(&mut self) -> Result<Option<(Place<'_>, Item<'_>)>, LogError> {
+    pub(super) fn next_placed(&mut self) -> Result<Option<(LinePlace<'_>, Item<'_>)>, LogError> {
         let Some(kind) = self.step()? else {
             return Ok(None);
         };
@@ -213,7 +209,7 @@ impl Reader {
             Kind::Foreign(dialect) => Some(Item::Foreign(dialect, line)),
             Kind::Damage(damage) => Some(Item::Damage(damage)),
         };
-        Ok(item.map(|item| (current.place(), item)))
+        Ok(item.map(|item| (current.line_place(), item)))
     }
 
     fn step(&mut self) -> Result<Option<Kind>, LogError> {
@@ -236,7 +232,7 @@ impl Reader {
                 self.after_gap = after_gap;
                 return Ok(Some(kind));
             }
-            self.ended = Some(current.position());
+            self.ended = Some((current.segment.key, current.place(self.sequence)));
             self.current = None;
         }
     }
@@ -252,21 +248,27 @@ impl Current {
             begin: start,
             end: start,
             line: 0,
+            given: None,
             again_at: None,
             broken: false,
         })
     }
 
-    fn position(&self) -> Position {
-        Position {
-            key: self.segment.key,
+    /// Behind the line given out last. `sequence` is what the reader knows.
+    fn place(&self, sequence: Option<Sequence>) -> Place {
+        // Where a segment is compressed, all before the line would have to be read again.
+        let found = || Before::find(&self.segment, self.end).unwrap_or_default();
+        let before = self.given.unwrap_or_else(found);
+        Place {
             first_seq: self.segment.first_event(),
             offset: self.end,
+            crc: before.crc,
+            sequence: sequence.or(before.seq.map(|seq| Sequence::before(seq + 1))),
         }
     }
 
-    fn place(&self) -> Place<'_> {
-        Place {
+    fn line_place(&self) -> LinePlace<'_> {
+        LinePlace {
             file: &self.segment.path,
             line: self.line,
             offset: self.begin,
@@ -355,12 +357,14 @@ impl Current {
                 return Ok(None);
             }
             let (offset, end, sound) = (line.offset, line.end(), sound(&line));
+            let given = self.segment.compressed.then(|| Before::new(line.bytes));
             let again = is_active
                 && matches!(sound, Sound::Damage(_))
                 && self.again_at != Some(offset)
                 && changed(&self.segment, &line);
             if !again {
                 (self.begin, self.end) = (offset, end);
+                self.given = given;
                 return Ok(Some((offset, sound)));
             }
             // A writer was at this place: look once more.
@@ -414,13 +418,13 @@ pub fn fold(dir: &Dir) -> Result<RunState, LogError> {
     fold_to_end(dir).map(|(state, _)| state)
 }
 
-/// The same, with the place where reading ended.
-pub(super) fn fold_to_end(dir: &Dir) -> Result<(RunState, Option<Position>), LogError> {
+/// The same, with the file and the offset where reading ended.
+pub(super) fn fold_to_end(dir: &Dir) -> Result<(RunState, Option<(FileKey, u64)>), LogError> {
     let mut reader = Reader::of(segments::since_checkpoint(open_segments(dir)?));
     let mut state = RunState::default();
     while let Some(item) = reader.next_item()? {
         item.fold_into(&mut state);
     }
-    let (_, end) = reader.progress();
+    let end = reader.ended.map(|(key, place)| (key, place.offset));
     Ok((state, end))
 }

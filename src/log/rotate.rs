@@ -187,16 +187,16 @@ impl RunLog {
         if inner.state.is_some() && inner.tail.is_some() {
             return Ok(());
         }
-        let (state, Some(end)) = reader::fold_to_end(&self.dir)? else {
+        let (state, Some((key, end))) = reader::fold_to_end(&self.dir)? else {
             return Ok(());
         };
-        if end.key == segment.key {
+        if key == segment.key {
             let path = self.active_path();
             let before = || self.sealed_tail();
-            let tail = Tail::find(&segment.file, end.offset, &path, End::Open, before)?;
+            let tail = Tail::find(&segment.file, end, &path, End::Open, before)?;
             inner.tail = Some(tail);
             inner.state = Some(state);
-            inner.len = end.offset;
+            inner.len = end;
         }
         Ok(())
     }

@@ -331,23 +331,23 @@ fn nothing_is_lost_doubled_or_reordered_while_all_happens_at_once() {
 /// The numbers that a follower sees, until there is no news after `is_done`.
 fn follow(it: &Fixture, is_done: impl Fn() -> bool) -> Vec<u64> {
     let dir = it.log().dir().try_clone().unwrap();
-    let mut reader = Reader::open(&dir).unwrap();
+    let mut follower = Follower::new(Start::Beginning);
     let mut seqs = Vec::new();
-    let mut take = |item: Item<'_>| match item {
-        Item::Event(env, _) => seqs.push(env.seq),
-        other => panic!("{other:?}"),
-    };
-    while let Some(item) = reader.next_item().unwrap() {
-        take(item);
-    }
-    let mut follower = Follower::behind(&reader, &dir);
     loop {
         let last_round = is_done();
-        let any = follower.news(|item| -> Result<(), LogError> {
-            take(item);
-            Ok(())
-        });
-        if !any.unwrap() && last_round {
+        let mut any = false;
+        if let Some(mut news) = follower.look(&dir, &|_| true).unwrap() {
+            assert_eq!(news.gap, None);
+            while let Some(item) = news.reader.next_item().unwrap() {
+                any = true;
+                match item {
+                    Item::Event(env, _) => seqs.push(env.seq),
+                    other => panic!("{other:?}"),
+                }
+            }
+            follower.reached(&news.reader);
+        }
+        if !any && last_round {
             return seqs;
         }
     }

@@ -157,6 +157,14 @@ pub(super) fn names(dir: &Dir) -> Result<Vec<String>, LogError> {
         .collect())
 }
 
+/// Opens the active segment; `None` where there is none.
+///
+/// # Errors
+/// It may not be read.
+pub(super) fn open_active(dir: &Dir) -> Result<Option<Segment>, LogError> {
+    Segment::open(dir, layout::ACTIVE.to_owned())
+}
+
 /// Opens every segment of a run, as they stood together at one moment: list, open
 /// all, list again, and once more if a rotation came in between.
 ///

@@ -30,6 +30,15 @@ impl Sequence {
         }
     }
 
+    /// A sequence whose last line had the number before `next`, with `damaged` whole lines
+    /// behind it.
+    pub(super) fn resumed(next: u64, damaged: u64) -> Self {
+        Self {
+            damaged,
+            ..Self::before(next)
+        }
+    }
+
     /// Takes a valid line. A repeated one changes nothing.
     pub(super) fn event(&mut self, seq: u64) -> Step {
         let step = match self.last {

@@ -4,6 +4,7 @@
 mod collection;
 mod diff;
 mod event_line;
+mod gap;
 mod json_lines;
 mod people;
 mod report;
@@ -17,6 +18,7 @@ use std::io::{self, Write};
 pub use collection::{GcAction, GcReport, GcTotal};
 pub use diff::{JobDiff, RunDiff};
 pub use event_line::{event_line, line_time};
+pub use gap::GapReport;
 pub use json_lines::JsonLines;
 pub use people::People;
 pub use report::{At, JobReport, Retirement, RunReport};

@@ -307,6 +307,15 @@ impl Dir {
         }
     }
 
+    /// Renames a file in this folder over another one, or to a new name.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn replace(&self, name: &str, new_name: &str) -> Result<(), VolumeError> {
+        let path = || self.path.join(new_name);
+        rustix::fs::renameat(&self.fd, name, &self.fd, new_name).at("replace", path())
+    }
+
     /// Removes a file below this folder; a missing one is fine.
     ///
     /// # Errors

@@ -52,6 +52,11 @@ pub fn parse_discarded(name: &str) -> Option<RunId> {
 /// How the name of what a job printed ends.
 pub const OUT: &str = ".out";
 
+/// The active segment of a run, from the folder of the runs.
+pub fn active_of(run: &RunId) -> String {
+    format!("{run}/{ACTIVE}")
+}
+
 /// What the job printed, in its run's folder `jobs/`.
 pub fn job_out(job: &JobId) -> String {
     format!("{job}{OUT}")
@@ -95,6 +100,11 @@ pub fn parse_sealed(name: &str) -> Option<(u64, bool)> {
 /// begins with `first_seq`.
 pub fn quarantined(first_seq: u64, offset: u64, n: u32) -> String {
     format!("{first_seq:020}@{offset}.{n}")
+}
+
+/// What is about to replace the cursor file `name`, in the same folder.
+pub fn new_cursor_file(name: &str) -> String {
+    format!(".{name}.new")
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 mod checks;
 mod env;
 mod process;
+mod segments;
 
 mod bad_input;
 mod bad_volume;
@@ -47,4 +48,6 @@ mod status;
 mod status_select;
 mod status_wait;
 mod tail;
+mod tail_cursor;
+mod tail_several;
 mod terminal;

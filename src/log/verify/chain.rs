@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::FaultKind;
 use crate::log::envelope::Envelope;
-use crate::log::reader::Place;
+use crate::log::reader::LinePlace;
 use crate::log::segments::Segment;
 use crate::log::{EventType, Sealed};
 
@@ -57,7 +57,7 @@ impl Chain {
     }
 
     /// Goes to the segment in which a line stands.
-    fn go_to(&mut self, place: &Place<'_>) {
+    fn go_to(&mut self, place: &LinePlace<'_>) {
         while self
             .segments
             .get(self.at)
@@ -75,7 +75,7 @@ impl Chain {
     }
 
     /// A damaged line.
-    pub(super) fn damage(&mut self, place: &Place<'_>) {
+    pub(super) fn damage(&mut self, place: &LinePlace<'_>) {
         self.go_to(place);
         if let Some(current) = self.segments.get_mut(self.at) {
             current.damaged = true;
@@ -83,14 +83,14 @@ impl Chain {
     }
 
     /// A line of another program.
-    pub(super) fn foreign(&mut self, place: &Place<'_>) {
+    pub(super) fn foreign(&mut self, place: &LinePlace<'_>) {
         self.go_to(place);
     }
 
     /// An event; `sealed` is what it says if it is a `log_rotated`.
     pub(super) fn event(
         &mut self,
-        place: &Place<'_>,
+        place: &LinePlace<'_>,
         env: &Envelope<'_>,
         sealed: Option<&Sealed>,
         tell: &mut dyn FnMut(Finding),

@@ -22,7 +22,7 @@ use super::LogError;
 use super::envelope::{Envelope, Reason};
 use super::event::EventType;
 use super::lock;
-use super::reader::{Damage, Item, Place, Reader};
+use super::reader::{Damage, Item, LinePlace, Reader};
 use super::segments::{Segment, open_segments};
 use super::state::RunState;
 use crate::volume::{Dir, FileKey, layout, parse_ts};
@@ -129,7 +129,7 @@ impl Check {
         }
     }
 
-    fn item(&mut self, place: &Place<'_>, item: &Item<'_>, tell: &mut dyn FnMut(Fault)) {
+    fn item(&mut self, place: &LinePlace<'_>, item: &Item<'_>, tell: &mut dyn FnMut(Fault)) {
         match item {
             Item::Event(env, line) => self.event(place, env, line, tell),
             Item::Foreign(_, line) => {
@@ -151,7 +151,7 @@ impl Check {
 
     fn event(
         &mut self,
-        place: &Place<'_>,
+        place: &LinePlace<'_>,
         env: &Envelope<'_>,
         line: &[u8],
         tell: &mut dyn FnMut(Fault),

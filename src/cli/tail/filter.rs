@@ -1,0 +1,97 @@
+//! Which lines are shown, and which end it.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::Args;
+use super::until::Until;
+use crate::volume::parse_ts;
+
+/// What the options ask of a line.
+#[derive(Debug)]
+pub(super) struct Filter<'a> {
+    args: &'a Args,
+    until: Option<Timestamp>,
+    last: Option<&'a str>,
+}
+
+/// What a line is to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Judged {
+    /// It is shown.
+    pub shown: bool,
+    /// Nothing is shown after it.
+    pub last: bool,
+}
+
+/// What is looked at.
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    job_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    node_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    ts: Time<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Time<'a> {
+    Text(#[serde(borrow)] Cow<'a, str>),
+    Seconds(i64),
+}
+
+impl<'a> Filter<'a> {
+    pub(super) fn new(args: &'a Args) -> Self {
+        let (until, last) = match &args.until {
+            Some(Until::Time(until)) => (Some(*until), None),
+            Some(Until::Type(kind)) => (None, Some(kind.as_str())),
+            Some(Until::State(_)) | None => (None, None),
+        };
+        Self { args, until, last }
+    }
+
+    /// Whether a line is shown.
+    pub(super) fn wants(&self, line: &[u8]) -> bool {
+        self.judge(line).shown
+    }
+
+    /// What a line is. An event that ends it need not be of the types that are shown.
+    pub(super) fn judge(&self, line: &[u8]) -> Judged {
+        let args = self.args;
+        let any_type = args.kind.is_empty() && self.last.is_none();
+        if any_type && args.job.is_none() && args.since.is_none() && self.until.is_none() {
+            let (shown, last) = (true, false);
+            return Judged { shown, last };
+        }
+        let Ok(head) = serde_json::from_slice::<Head<'_>>(line) else {
+            let (shown, last) = (false, false);
+            return Judged { shown, last };
+        };
+        let ts = match &head.ts {
+            Time::Text(ts) => parse_ts(ts),
+            Time::Seconds(s) => Timestamp::from_second(*s).ok(),
+        };
+        let job = head.job_id.or(head.node_id);
+        let concerns = args
+            .job
+            .as_deref()
+            .is_none_or(|wanted| job.as_deref() == Some(wanted))
+            && args
+                .since
+                .is_none_or(|since| ts.is_some_and(|ts| ts >= since))
+            && self
+                .until
+                .is_none_or(|until| ts.is_some_and(|ts| ts <= until));
+        let of_type = args.kind.is_empty() || args.kind.iter().any(|kind| *kind == head.kind);
+        Judged {
+            shown: concerns && of_type,
+            last: concerns && self.last == Some(&*head.kind),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Which runs are shown, and where each is begun.
+
+use anyhow::Result;
+
+use super::super::exit::UsageError;
+use super::ledger::Ledger;
+use super::{Args, DEFAULT_LINES};
+use crate::log::{Cursor, LogError, SelectError, Start, select};
+use crate::volume::{RunId, Volume};
+
+/// The runs that were asked for by name.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    /// Those that are there, each once.
+    pub runs: Vec<RunId>,
+    /// The cursors of those that are not there any more.
+    pub gone: Vec<Cursor>,
+}
+
+/// Finds the runs that are named and takes the cursors.
+pub(super) fn named(args: &Args, volume: &Volume) -> Result<(Named, Ledger)> {
+    let mut runs = Vec::new();
+    let mut missing = Vec::new();
+    for name in names(args) {
+        match select(volume, &name) {
+            Ok((run, _)) if runs.contains(&run) => {}
+            Ok((run, _)) => runs.push(run),
+            // It may have been read before: then its cursor tells.
+            Err(SelectError::Log(e @ (LogError::NoSuchRun { .. } | LogError::NoRuns { .. }))) => {
+                missing.push((name, e));
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+    if args.cursor_file.as_ref().is_none_or(|path| !path.exists())
+        && args.after_cursor.is_none()
+        && let Some((_, e)) = missing.pop()
+    {
+        return Err(e.into());
+    }
+    let ledger = open_ledger(args)?;
+    let mut gone: Vec<Cursor> = Vec::new();
+    for (name, e) in missing {
+        match ledger
+            .cursors()
+            .find(|c| c.run().as_str().starts_with(&name))
+        {
+            Some(cursor) => gone.push(cursor.clone()),
+            None => return Err(e.into()),
+        }
+    }
+    let is_asked_for = |c: &&Cursor| runs.contains(c.run()) || gone.contains(c);
+    if let Some(other) = ledger.cursors().find(|c| !is_asked_for(c)) {
+        return Err(UsageError {
+            message: format!(
+                "the cursor is one of run {}, which is not asked for",
+                other.run()
+            ),
+            hint: "name that run as well, or use another cursor",
+        }
+        .into());
+    }
+    Ok((Named { runs, gone }, ledger))
+}
+
+/// What was asked for, by default the newest run, or that of the cursor.
+fn names(args: &Args) -> Vec<String> {
+    if !args.runs.is_empty() {
+        return args.runs.clone();
+    }
+    let of_cursor = args.after_cursor.as_ref().map(|c| c.run().to_string());
+    vec![of_cursor.unwrap_or_else(|| "latest".to_owned())]
+}
+
+/// Takes the cursors.
+pub(super) fn open_ledger(args: &Args) -> Result<Ledger> {
+    let mut ledger = Ledger::open(args.cursor_file.as_deref(), args.show_cursor)?;
+    if let Some(cursor) = &args.after_cursor {
+        ledger.note(cursor.run().clone(), Some(cursor.clone()));
+    }
+    Ok(ledger)
+}
+
+/// Where the runs are begun that are there from the start.
+pub(super) fn start(args: &Args, ledger: &Ledger, run: &RunId) -> Start {
+    if let Some(cursor) = ledger.of(run) {
+        return Start::After(cursor.clone());
+    }
+    let n = match args.n {
+        // Others were read before: this one came meanwhile.
+        _ if !ledger.is_empty() => usize::MAX,
+        Some(n) => n,
+        None if args.cursor_file.is_some() => usize::MAX,
+        None => DEFAULT_LINES,
+    };
+    match n {
+        usize::MAX => Start::Beginning,
+        n => Start::Last(n),
+    }
+}

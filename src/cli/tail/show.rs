@@ -1,0 +1,96 @@
+//! What is printed: events as they are stored or for people, gaps and warnings.
+
+use std::io::{self, Write as _};
+
+use super::super::context::say;
+use crate::log::{Damage, Gap};
+use crate::render::{GapReport, Style, event_line};
+use crate::volume::RunId;
+
+/// So many bytes are held before they are written.
+const FULL: usize = 64 << 10;
+/// Longest id that lines are aligned for.
+const WIDEST: usize = 40;
+
+/// Prints lines, whole ones at a time: whoever reads them after we were killed finds no
+/// half of one as a rule.
+#[derive(Debug)]
+pub(super) struct Shown {
+    style: Style,
+    json: bool,
+    /// Whether lines for people tell of which run they are.
+    several: bool,
+    width: usize,
+    buf: Vec<u8>,
+}
+
+impl Shown {
+    pub(super) fn new(style: Style, json: bool, several: bool) -> Self {
+        Self {
+            style,
+            json,
+            several,
+            width: 0,
+            buf: Vec::with_capacity(2 * FULL),
+        }
+    }
+
+    /// Takes a line of a run.
+    pub(super) fn line(&mut self, run: &RunId, line: &[u8]) {
+        if self.json {
+            self.buf.extend_from_slice(line);
+            self.buf.push(b'\n');
+        } else {
+            self.people(run, &event_line(line, self.style));
+        }
+    }
+
+    /// Takes the news of a gap.
+    pub(super) fn gap(&mut self, run: &RunId, gap: &Gap) -> io::Result<()> {
+        let report = GapReport::new(run, gap);
+        if self.json {
+            serde_json::to_writer(&mut self.buf, &report)?;
+            self.buf.push(b'\n');
+        } else {
+            self.people(run, &report.people(self.style));
+        }
+        Ok(())
+    }
+
+    /// Lines are to be aligned for this run too.
+    pub(super) fn align(&mut self, run: &RunId) {
+        self.width = self.width.max(run.as_str().len().min(WIDEST));
+    }
+
+    fn people(&mut self, run: &RunId, text: &str) {
+        if self.several {
+            let prefix = format!("{run:<width$} | ", width = self.width);
+            self.buf.extend_from_slice(prefix.as_bytes());
+        }
+        self.buf.extend_from_slice(text.as_bytes());
+        self.buf.push(b'\n');
+    }
+
+    /// Warns of damage, behind the lines before it.
+    pub(super) fn damage(&mut self, damage: &Damage) -> io::Result<()> {
+        self.flush()?;
+        say(format_args!("warning: {damage}"));
+        Ok(())
+    }
+
+    /// Whether it is time to write what was taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.buf.len() >= FULL
+    }
+
+    /// Writes what was taken.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        if !self.buf.is_empty() {
+            let mut out = io::stdout().lock();
+            out.write_all(&self.buf)?;
+            out.flush()?;
+            self.buf.clear();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+//! `--until`: a time, a state, or a type of event.
+
+use jiff::Timestamp;
+
+use super::super::status::parse_state;
+use super::super::values::parse_moment;
+use crate::job::RunStateKind;
+
+/// What ends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Events until then are shown.
+    Time(Timestamp),
+    /// A run is in that state.
+    State(RunStateKind),
+    /// An event of that type came.
+    Type(String),
+}
+
+/// Parses what `--until` takes.
+pub(super) fn parse_until(text: &str) -> Result<Until, String> {
+    match text.split_once('=') {
+        Some(("state", state)) => parse_state(state).map(Until::State),
+        Some(("type", kind)) if !kind.is_empty() => Ok(Until::Type(kind.to_owned())),
+        Some(_) => Err("write a time, state=STATE or type=TYPE".to_owned()),
+        None => parse_moment(text).map(Until::Time),
+    }
+}
+
+impl Until {
+    /// Whether it is something to be waited for.
+    pub(super) fn is_awaited(&self) -> bool {
+        !matches!(self, Self::Time(_))
+    }
+
+    /// What to say where it never came.
+    pub(super) fn never(&self) -> String {
+        match self {
+            Self::State(state) => format!("no run came to be {}", state.as_str()),
+            Self::Type(kind) => format!("no event of type {kind} came"),
+            Self::Time(_) => String::new(),
+        }
+    }
+}

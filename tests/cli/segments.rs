@@ -1,0 +1,35 @@
+//! What happens to the segments of a log, done at once.
+
+use std::time::Duration;
+
+use runlog::log::{Due, Prune, RunLog, compress_sealed};
+use runlog::volume::Volume;
+
+use crate::env::TestEnv;
+
+fn log(env: &TestEnv, run: &str) -> RunLog {
+    let volume = Volume::open(env.root()).unwrap();
+    RunLog::open_or_create(&volume, &run.parse().unwrap(), None).unwrap()
+}
+
+/// Seals the active segment.
+#[track_caller]
+pub(crate) fn rotate(env: &TestEnv, run: &str) {
+    let budget = Duration::from_secs(30);
+    log(env, run)
+        .rotate(Due::default(), budget)
+        .unwrap()
+        .unwrap();
+}
+
+/// Compresses what is sealed.
+#[track_caller]
+pub(crate) fn compress(env: &TestEnv, run: &str) {
+    compress_sealed(log(env, run).dir()).unwrap();
+}
+
+/// Drops all sealed segments but the newest so many.
+#[track_caller]
+pub(crate) fn keep(env: &TestEnv, run: &str, segments: usize) {
+    log(env, run).drop_sealed(Prune::AllBut(segments)).unwrap();
+}

@@ -1,0 +1,300 @@
+//! `runlog tail` with cursors: what was written out is not written out again, and what
+//! is gone is told.
+
+use insta::assert_snapshot;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::checks::{self, snapshot};
+use crate::env::{Output, TestEnv, wait_until};
+use crate::segments::{compress, keep, rotate};
+
+/// A run that is open, with the notes `1`, `2`, …
+fn with_notes(notes: usize) -> TestEnv {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "it", "0"]);
+    add(&env, 1..notes + 1);
+    env
+}
+
+fn add(env: &TestEnv, numbers: std::ops::Range<usize>) {
+    let lines = checks::numbered(numbers, |n| n.to_string());
+    env.run_with(&["emit", "--run", "it", "--lines"], lines.as_bytes());
+}
+
+/// `tail --json` with the cursor file `cursors` and these arguments.
+fn tail(env: &TestEnv, args: &[&str]) -> Output {
+    let fixed = ["tail", "--json", "--cursor-file", "cursors"];
+    let args: Vec<_> = fixed.iter().chain(args).copied().collect();
+    env.run(&args)
+}
+
+/// The numbers of the events it prints; it has to end well.
+#[track_caller]
+fn seqs(env: &TestEnv, args: &[&str]) -> Vec<u64> {
+    let output = tail(env, args);
+    assert_eq!((output.code, output.stderr()), (0, String::new()));
+    numbers(&output.stdout)
+}
+
+#[track_caller]
+fn numbers(stdout: &[u8]) -> Vec<u64> {
+    let events = checks::events(stdout);
+    events.iter().map(|e| e["seq"].as_u64().unwrap()).collect()
+}
+
+fn range(numbers: std::ops::Range<u64>) -> Vec<u64> {
+    numbers.collect()
+}
+
+#[test]
+fn each_event_comes_once() {
+    let env = with_notes(20);
+    assert_eq!(seqs(&env, &["it"]), range(0..22), "all at first");
+    assert_eq!(seqs(&env, &["it"]), range(0..0));
+    add(&env, 0..3);
+    assert_eq!(seqs(&env, &["it"]), range(22..25));
+    rotate(&env, "it");
+    compress(&env, "it");
+    add(&env, 0..1);
+    assert_eq!(seqs(&env, &["it", "-n", "1"]), range(25..27));
+}
+
+#[test]
+fn the_first_use_may_begin_with_the_last_lines() {
+    let env = with_notes(20);
+    assert_eq!(seqs(&env, &["it", "-n", "0"]), range(0..0));
+    add(&env, 0..1);
+    assert_eq!(seqs(&env, &["it", "-n", "0"]), range(22..23));
+}
+
+#[test]
+fn what_the_filters_leave_out_counts_as_passed() {
+    let env = with_notes(2);
+    assert_eq!(seqs(&env, &["it", "--type", "run_opened"]), [0]);
+    assert_eq!(seqs(&env, &["it"]), range(0..0));
+}
+
+#[test]
+fn a_line_in_flight_comes_when_it_is_whole() {
+    let env = with_notes(1);
+    let log = std::fs::read(env.log_path("it")).unwrap();
+    std::fs::write(env.log_path("it"), &log[..log.len() - 20]).unwrap();
+    assert_eq!(seqs(&env, &["it"]), [0, 1]);
+    std::fs::write(env.log_path("it"), &log).unwrap();
+    assert_eq!(seqs(&env, &["it"]), [2]);
+}
+
+#[test]
+fn a_damaged_line_is_passed_over_once() {
+    let env = with_notes(3);
+    let log = std::fs::read_to_string(env.log_path("it")).unwrap();
+    let damaged = log.replacen("\"data\":3", "\"data\":8", 1);
+    std::fs::write(env.log_path("it"), damaged).unwrap();
+    let output = tail(&env, &["it"]);
+    assert_eq!(output.code, 5);
+    assert_eq!(output.stderr().matches("damaged line").count(), 1);
+    assert_eq!(seqs(&env, &["it"]), range(0..0));
+}
+
+#[test]
+fn several_runs_share_a_file_and_one_that_came_meanwhile_is_shown_in_full() {
+    let env = TestEnv::new();
+    for run in ["a", "b"] {
+        env.ok(&["emit", "--open", "--run", run, "x"]);
+    }
+    assert_eq!(tail(&env, &["--all"]).stdout().lines().count(), 4);
+    env.ok(&["emit", "--open", "--run", "c", "x"]);
+    env.ok(&["emit", "--run", "a", "y"]);
+    let output = tail(&env, &["--all", "-n", "1"]).stdout();
+    let of = |run: &str| output.matches(&format!("\"run_id\":\"{run}\"")).count();
+    assert_eq!((of("a"), of("b"), of("c")), (1, 0, 2), "{output}");
+    let cursors = std::fs::read_to_string(env.path("cursors")).unwrap();
+    assert_eq!(cursors.lines().count(), 3);
+}
+
+#[test]
+fn what_was_dropped_unread_is_told_once_with_5() {
+    let env = with_notes(3);
+    assert_eq!(seqs(&env, &["it"]).len(), 5);
+    rotate(&env, "it");
+    keep(&env, "it", 0);
+    assert_eq!(seqs(&env, &["it"]), [5], "all of that was read");
+    add(&env, 0..2);
+    rotate(&env, "it");
+    keep(&env, "it", 0);
+    let output = tail(&env, &["it"]);
+    assert_eq!((output.code, output.stderr()), (5, String::new()));
+    let lines: Vec<_> = output.stdout.split_inclusive(|b| *b == b'\n').collect();
+    assert!(!lines[0].starts_with(b"{\"v\""));
+    let gap: Value = serde_json::from_slice(lines[0]).unwrap();
+    assert_eq!(gap["type"], "gap");
+    assert_eq!(gap["run_id"], "it");
+    assert_eq!((&gap["from_seq"], &gap["to_seq"]), (&6.into(), &7.into()));
+    assert_eq!(gap["reason"], "dropped");
+    assert_eq!(numbers(lines[1]), [8]);
+    assert_eq!(seqs(&env, &["it"]), range(0..0));
+}
+
+#[test]
+fn a_gap_for_people() {
+    let env = with_notes(3);
+    tail(&env, &["it"]);
+    add(&env, 0..2);
+    rotate(&env, "it");
+    keep(&env, "it", 0);
+    let output = env.run(&["tail", "it", "--cursor-file", "cursors"]);
+    assert_snapshot!(snapshot(&env, &output), @"
+    exit 5
+    -- stdout
+    [TIME]  -  ✗ gap  events 5 to 6 are missing: their segment was dropped
+    [TIME]  7  log rotated  events-00000000000000000000.jsonl
+    ");
+}
+
+#[test]
+fn a_run_that_was_removed_unread_is_told_once() {
+    let env = with_notes(3);
+    env.ok(&["emit", "--open", "--run", "other", "x"]);
+    tail(&env, &["--all"]);
+    std::fs::remove_dir_all(env.run_dir("it")).unwrap();
+    for (args, then) in [(&["--all"][..], "--all"), (&["it", "other"], "other")] {
+        let before = std::fs::read(env.path("cursors")).unwrap();
+        let output = tail(&env, args);
+        assert_eq!(output.code, 5, "{args:?}: {}", output.stderr());
+        let gap: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(
+            (&gap["from_seq"], &gap["to_seq"]),
+            (&5.into(), &Value::Null)
+        );
+        assert_eq!(gap["reason"], "removed");
+        assert_eq!(seqs(&env, &[then]), range(0..0));
+        std::fs::write(env.path("cursors"), before).unwrap();
+    }
+}
+
+#[test]
+fn a_finished_run_that_was_read_may_go() {
+    let env = TestEnv::new();
+    env.ok(&["run", "-q", "--run", "it", "--close", "--", "true"]);
+    assert_eq!(seqs(&env, &["--all"]).len(), 6);
+    std::fs::remove_dir_all(env.run_dir("it")).unwrap();
+    assert_eq!(seqs(&env, &["--all"]), range(0..0));
+    assert_eq!(std::fs::read(env.path("cursors")).unwrap(), b"");
+    // Another run may have its name.
+    env.ok(&["emit", "--open", "--run", "it", "x"]);
+    assert_eq!(seqs(&env, &["--all"]), [0, 1]);
+}
+
+#[test]
+fn a_log_that_is_another_one_is_told_and_shown() {
+    let env = with_notes(3);
+    tail(&env, &["it"]);
+    std::fs::remove_dir_all(env.run_dir("it")).unwrap();
+    env.ok(&["emit", "--open", "--run", "it", "new"]);
+    let output = tail(&env, &["it"]);
+    assert_eq!(output.code, 5);
+    let mut lines = output.stdout.split_inclusive(|b| *b == b'\n');
+    let gap: Value = serde_json::from_slice(lines.next().unwrap()).unwrap();
+    assert_eq!(gap["reason"], "changed");
+    assert_eq!(numbers(&lines.collect::<Vec<_>>().concat()), [0, 1]);
+}
+
+#[test]
+fn what_is_no_cursor_gives_2_and_is_left_as_it_is() {
+    let env = with_notes(1);
+    env.ok(&["emit", "--open", "--run", "other", "x"]);
+    tail(&env, &["it"]);
+    let good = std::fs::read_to_string(env.path("cursors")).unwrap();
+    let newer = good.replacen("1:", "2:", 1);
+    let cut = &good[..good.len() / 2];
+    let mut said = String::new();
+    for (content, run) in [
+        ("garbage\n", "it"),
+        (cut, "it"),
+        (&newer, "it"),
+        (&good, "other"),
+    ] {
+        env.write("cursors", content);
+        let output = tail(&env, &[run]);
+        checks::assert_one_error(&output);
+        assert_eq!(output.code, 2, "{content}");
+        let left = std::fs::read_to_string(env.path("cursors")).unwrap();
+        assert_eq!(left, content);
+        said += &output.stderr();
+    }
+    let cursor = regex::Regex::new(r"`[12]:it:[^`]*`").unwrap();
+    assert_snapshot!(cursor.replace_all(&said, "[CURSOR]"), @"
+    error: cursors, line 1: `garbage` is not a cursor, or not all of one
+    hint: name another file, or remove this one to begin with the first event
+    error: cursors, line 1: [CURSOR] is not a cursor, or not all of one
+    hint: name another file, or remove this one to begin with the first event
+    error: cursors, line 1: [CURSOR] is the cursor of a newer runlog
+    hint: use the newer runlog, or name another file
+    error: the cursor is one of run it, which is not asked for
+    hint: name that run as well, or use another cursor
+    ");
+}
+
+#[test]
+fn a_cursor_file_in_use_gives_6() {
+    let env = with_notes(1);
+    let mut follower = env.spawn(&["tail", "-f", "it", "--json", "--cursor-file", "cursors"]);
+    follower.read_line();
+    wait_until("it is saved", || {
+        std::fs::metadata(env.path("cursors")).is_ok_and(|m| m.len() > 0)
+    });
+    let output = tail(&env, &["it"]);
+    checks::assert_one_error(&output);
+    assert_eq!(output.code, 6, "{}", output.stderr());
+}
+
+#[test]
+fn a_cursor_is_shown_and_taken() {
+    let env = with_notes(3);
+    let output = env.ok(&["tail", "it", "--json", "--show-cursor", "-n", "1"]);
+    assert_eq!(numbers(&output.stdout), [4]);
+    let stderr = output.stderr();
+    let cursor = stderr.trim_end().strip_prefix("cursor=").unwrap();
+    add(&env, 0..2);
+    for args in [
+        &["tail", "--json", "--after-cursor", cursor][..],
+        &["tail", "i", "--json", "--after-cursor", cursor],
+    ] {
+        assert_eq!(numbers(&env.ok(args).stdout), [5, 6]);
+    }
+    env.ok(&["emit", "--open", "--run", "other", "x"]);
+    let other = env.run(&["tail", "other", "--after-cursor", cursor]);
+    assert_eq!(other.code, 2, "{}", other.stderr());
+    let cut = env.run(&["tail", "--after-cursor", &cursor[..9]]);
+    assert_eq!(cut.code, 2, "{}", cut.stderr());
+}
+
+#[test]
+fn lines_that_nobody_took_are_not_counted_as_written() {
+    let env = with_notes(3000);
+    let script = r#""$RUNLOG" tail it --json --cursor-file cursors | head -n 1 >first"#;
+    assert_eq!(env.sh(script).stderr(), "");
+    let rest = seqs(&env, &["it"]);
+    assert_eq!(rest.last(), Some(&3001));
+    assert!(rest[0] < 1000, "{}", rest[0]);
+}
+
+#[test]
+fn a_signal_ends_it_between_two_lines() {
+    let env = with_notes(1);
+    let mut seen = Vec::new();
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let mut follower = env.spawn(&["tail", "-f", "it", "--json", "--cursor-file", "cursors"]);
+        add(&env, 0..100);
+        let mut stdout = follower.read_line();
+        stdout.push(b'\n');
+        follower.signal(signal);
+        let output = follower.wait();
+        assert_eq!(output.code, 1000 + signal.as_raw());
+        stdout.extend(output.stdout);
+        seen.extend(numbers(&stdout));
+    }
+    seen.extend(seqs(&env, &["it"]));
+    assert_eq!(seen, range(0..303));
+}

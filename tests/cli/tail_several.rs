@@ -1,0 +1,271 @@
+//! `runlog tail` of several runs and of all, and what ends it.
+
+use std::collections::BTreeMap;
+
+use insta::assert_snapshot;
+use rustix::process::Signal;
+
+use crate::checks::{self, snapshot};
+use crate::env::{Background, TestEnv, wait_until};
+use crate::segments::rotate;
+
+/// Open runs with a note each.
+fn with_runs(runs: &[&str]) -> TestEnv {
+    let env = TestEnv::new();
+    for run in runs {
+        env.ok(&["emit", "--open", "--run", run, "begin"]);
+    }
+    env
+}
+
+fn close(env: &TestEnv, run: &str) {
+    env.ok(&["run", "--run", run, "--close"]);
+}
+
+/// The numbers of the events of each run.
+#[track_caller]
+fn by_run(stdout: &[u8]) -> BTreeMap<String, Vec<u64>> {
+    let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for line in stdout
+        .split(|b| *b == b'\n')
+        .filter(|line| !line.is_empty())
+    {
+        let event = checks::event(line);
+        let run = event["run_id"].as_str().unwrap().to_owned();
+        found
+            .entry(run)
+            .or_default()
+            .push(event["seq"].as_u64().unwrap());
+    }
+    found
+}
+
+/// Reads one line, which has to be of this run; gives its type.
+#[track_caller]
+fn next_of(follower: &mut Background, run: &str) -> String {
+    let event = checks::event(&follower.read_line());
+    assert_eq!(event["run_id"], run);
+    event["type"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_last_of_each_for_people() {
+    let env = with_runs(&["a", "longer", "c"]);
+    assert_snapshot!(snapshot(&env, &env.run(&["tail", "--all", "-n", "1"])), @"
+    exit 0
+    -- stdout
+    a  | [TIME]  1  note  begin
+    c  | [TIME]  1  note  begin
+    longer | [TIME]  1  note  begin
+    ");
+    assert_snapshot!(snapshot(&env, &env.run(&["tail", "c", "a", "c", "-n", "1"])), @"
+    exit 0
+    -- stdout
+    a | [TIME]  1  note  begin
+    c | [TIME]  1  note  begin
+    ");
+}
+
+#[test]
+fn all_of_nothing_is_nothing() {
+    let env = TestEnv::new();
+    std::fs::create_dir(env.path(".omne")).unwrap();
+    let output = env.ok(&["tail", "--all"]);
+    assert_eq!((output.stdout(), output.stderr()), Default::default());
+}
+
+#[test]
+fn named_runs_are_followed_until_all_have_ended() {
+    let env = with_runs(&["a", "b"]);
+    let args = ["tail", "-f", "--json", "-n", "0", "a", "b"];
+    let mut follower = env.spawn(&args);
+    close(&env, "a");
+    assert_eq!(next_of(&mut follower, "a"), "run_closed");
+    env.ok(&["emit", "--run", "b", "x"]);
+    assert_eq!(next_of(&mut follower, "b"), "note");
+    assert!(!follower.has_ended());
+    close(&env, "b");
+    assert_eq!(follower.end().code, 0);
+}
+
+#[test]
+fn all_are_followed_and_new_ones_join_with_their_first_event() {
+    let env = TestEnv::new();
+    std::fs::create_dir(env.path(".omne")).unwrap();
+    let mut follower = env.spawn(&["tail", "-f", "--all", "--json", "-n", "0"]);
+    for run in ["a", "b", "c"] {
+        // A folder is empty at first.
+        std::fs::create_dir_all(env.run_dir(run)).unwrap();
+        env.ok(&["emit", "--open", "--run", run, "x"]);
+        assert_eq!(next_of(&mut follower, run), "run_opened");
+        assert_eq!(next_of(&mut follower, run), "note");
+        close(&env, run);
+        assert_eq!(next_of(&mut follower, run), "run_closed");
+    }
+    // Also behind the end of a run something may come.
+    rotate(&env, "b");
+    assert_eq!(next_of(&mut follower, "b"), "log_rotated");
+    assert!(!follower.has_ended());
+    follower.signal(Signal::TERM);
+    assert_eq!(follower.end().code, 1000 + Signal::TERM.as_raw());
+}
+
+#[test]
+fn nothing_is_lost_of_many_runs_at_once() {
+    let env = TestEnv::new();
+    std::fs::create_dir(env.path(".omne")).unwrap();
+    let script = r#"exec "$RUNLOG" tail -f --all --json --cursor-file cursors >lines"#;
+    let follower = Background::new(env.program("sh").args(["-c", script]));
+    let script = r#"
+        for n in $(seq 0 19); do
+            (
+                "$RUNLOG" emit --open --run "r$n" x
+                seq 0 199 | "$RUNLOG" emit --run "r$n" --lines
+                "$RUNLOG" run --run "r$n" --close
+            ) &
+        done
+        wait
+    "#;
+    let output = env.sh(script);
+    assert_eq!(output.code, 0, "{}", output.stderr());
+    let lines = || std::fs::read(env.path("lines")).unwrap();
+    wait_until("all of them came", || {
+        memchr::memchr_iter(b'\n', &lines()).count() >= 20 * 203
+    });
+    follower.signal(Signal::TERM);
+    assert_eq!(follower.end().code, 1000 + Signal::TERM.as_raw());
+    let found = by_run(&lines());
+    assert_eq!(found.len(), 20);
+    for seqs in found.values() {
+        assert_eq!(*seqs, (0..203).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_run_that_is_removed_leaves_the_others() {
+    let env = with_runs(&["a", "b"]);
+    close(&env, "a");
+    let mut follower = env.spawn(&["tail", "-f", "--all", "--json", "-n", "1"]);
+    let mut first = follower.read_line();
+    first.push(b'\n');
+    first.extend(follower.read_line());
+    assert_eq!(by_run(&first).len(), 2);
+    std::fs::remove_dir_all(env.run_dir("b")).unwrap();
+    let gap: serde_json::Value = serde_json::from_slice(&follower.read_line()).unwrap();
+    assert_eq!((&gap["type"], &gap["run_id"]), (&"gap".into(), &"b".into()));
+    env.ok(&["emit", "--open", "--run", "c", "x"]);
+    assert_eq!(next_of(&mut follower, "c"), "run_opened");
+    follower.signal(Signal::TERM);
+    let output = follower.end();
+    assert_eq!(output.stderr(), "run b was removed\n");
+}
+
+#[test]
+fn a_run_that_cannot_be_read_does_not_hide_the_others() {
+    let env = with_runs(&["a", "b"]);
+    std::fs::remove_file(env.log_path("a")).unwrap();
+    std::fs::create_dir(env.log_path("a")).unwrap();
+    let output = env.run(&["tail", "--all", "--json"]);
+    assert_eq!(output.code, 7);
+    assert_eq!(by_run(&output.stdout)["b"], [0, 1]);
+    assert!(output.stderr().starts_with("warning: run a: "));
+}
+
+#[test]
+fn it_ends_behind_an_event_of_a_type() {
+    let env = with_runs(&["a"]);
+    let mut follower = env.spawn(&["tail", "a", "--json", "--until", "type=run_closed"]);
+    assert_eq!(next_of(&mut follower, "a"), "run_opened");
+    close(&env, "a");
+    let output = follower.end();
+    assert_eq!(output.code, 0);
+    assert_eq!(by_run(&output.stdout)["a"], [1, 2]);
+    // It need not be one of those that are shown.
+    let args = [
+        "tail",
+        "a",
+        "--json",
+        "--type",
+        "run_opened",
+        "--until",
+        "type=note",
+    ];
+    assert_eq!(by_run(&env.ok(&args).stdout)["a"], [0]);
+    // Nothing behind it is shown.
+    let args = ["tail", "--all", "--json", "--until", "type=note"];
+    assert_eq!(by_run(&env.ok(&args).stdout)["a"], [0, 1]);
+}
+
+#[test]
+fn it_ends_once_a_run_is_in_a_state() {
+    let env = TestEnv::new();
+    env.run(&["run", "-q", "--run", "old", "--close", "--", "false"]);
+    let args = ["tail", "old", "--json", "--until", "state=failed"];
+    assert_eq!(by_run(&env.ok(&args).stdout)["old"].len(), 6);
+
+    let all = [
+        "tail",
+        "--all",
+        "--json",
+        "-n",
+        "0",
+        "--until",
+        "state=failed",
+    ];
+    let mut follower = env.spawn(&all);
+    env.ok(&["run", "-q", "--run", "fine", "--close", "--", "true"]);
+    for _ in 0..6 {
+        next_of(&mut follower, "fine");
+    }
+    assert!(!follower.has_ended());
+    env.run(&["run", "-q", "--run", "new", "--close", "--", "false"]);
+    let output = follower.end();
+    assert_eq!(output.code, 0, "{}", output.stderr());
+    assert_eq!(by_run(&output.stdout)["new"].len(), 6);
+}
+
+#[test]
+fn what_never_comes_gives_1() {
+    let env = with_runs(&["a"]);
+    close(&env, "a");
+    for until in ["state=failed", "type=job_started"] {
+        let output = env.run(&["tail", "a", "-n", "0", "--until", until]);
+        assert_eq!(output.code, 1, "{until}: {}", output.stderr());
+    }
+}
+
+#[test]
+fn a_time_that_is_over_gives_4() {
+    let env = with_runs(&["a"]);
+    for args in [
+        &["tail", "-f", "a"][..],
+        &["tail", "-f", "--all"],
+        &["tail", "a", "--until", "type=x"],
+        &["tail", "-f", "--output", "a"],
+    ] {
+        let args: Vec<_> = args.iter().chain(&["--timeout", "50ms"]).copied().collect();
+        assert_eq!(env.run(&args).code, 4, "{args:?}");
+    }
+}
+
+#[test]
+fn arguments_that_do_not_fit_together_give_2() {
+    let env = with_runs(&["a", "b"]);
+    for args in [
+        &["a", "--timeout", "1s"][..],
+        &["a", "--until", "state=over"],
+        &["a", "--until", "job=x"],
+        &["a", "--until", "type="],
+        &["--all", "a"],
+        &["--all", "--output"],
+        &["a", "b", "--output"],
+        &["--output", "--cursor-file", "x"],
+        &["--cursor-file", "x", "--after-cursor", "1:a"],
+        &["--cursor-file", "."],
+    ] {
+        let output = env.run(&[&["tail"], args].concat());
+        checks::assert_one_error(&output);
+        assert_eq!(output.code, 2, "{args:?}: {}", output.stderr());
+    }
+    assert!(!env.exists("x"));
+}
