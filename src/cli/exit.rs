@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Error;
 
 use super::context::say;
-use crate::job::StartError;
+use crate::job::{StartError, UndoError};
 use crate::log::payload::{ErrorKind, JobError};
 use crate::log::{CursorError, CursorFileError, Damage, LogError, SelectError};
 use crate::render::safe;
@@ -151,10 +151,10 @@ fn code_and_hint(e: &Error) -> (Code, Option<&'static str>) {
         );
     }
     if let Some(e) = e.downcast_ref::<StartError>() {
-        return match e {
-            StartError::Log(e) => of_log(e),
-            StartError::System { .. } => (Code::Io, None),
-        };
+        return of_start(e);
+    }
+    if let Some(e) = e.downcast_ref::<UndoError>() {
+        return of_undo(e);
     }
     if let Some(e) = e.downcast_ref::<SelectError>() {
         return match e {
@@ -190,6 +190,35 @@ fn code_and_hint(e: &Error) -> (Code, Option<&'static str>) {
     (Code::Io, None)
 }
 
+fn of_start(e: &StartError) -> (Code, Option<&'static str>) {
+    match e {
+        StartError::Log(e) => of_log(e),
+        StartError::System { .. } => (Code::Io, None),
+    }
+}
+
+fn of_undo(e: &UndoError) -> (Code, Option<&'static str>) {
+    match e {
+        UndoError::Log(e) => of_log(e),
+        UndoError::Start(e) => of_start(e),
+        UndoError::Running { .. } => (
+            Code::Running,
+            Some("stop it, or wait for its end: `runlog status --wait RUN`"),
+        ),
+        UndoError::NoEnd { .. } => (
+            Code::Negative,
+            Some("bring it to its end first: `runlog replay --recover RUN`"),
+        ),
+        UndoError::Untrusted { .. } => (
+            Code::Negative,
+            Some(
+                "look at the commands (`runlog replay --json RUN`); if the log is yours alone, \
+                  `chmod -R go-w .omne` and try again",
+            ),
+        ),
+    }
+}
+
 fn of_log(e: &LogError) -> (Code, Option<&'static str>) {
     match e {
         LogError::Volume(VolumeError::NotAFolder { .. }) => (
@@ -215,7 +244,9 @@ fn of_log(e: &LogError) -> (Code, Option<&'static str>) {
         ),
         LogError::Unfinished { .. } => (
             Code::Running,
-            Some("`runlog status RUN` tells whether they still run; a lost one will never end"),
+            Some(
+                "`runlog status RUN` tells whether they still run; `runlog replay --recover RUN` ends lost ones",
+            ),
         ),
         LogError::JobTaken { .. } => (
             Code::Usage,

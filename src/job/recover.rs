@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::capture::Trouble;
 use super::context::{SNAPSHOT_LIMIT, close_if_open};
 use super::inspect::{Examined, examine, lease_of};
@@ -19,7 +21,8 @@ use crate::telemetry::{Probe, Snapshots};
 use crate::volume::{Dir, JobId, RunId, Volume, layout};
 
 /// What was done to a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Action {
     /// There was nothing to do.
     None,
@@ -32,7 +35,7 @@ pub enum Action {
 }
 
 /// A run that was looked at.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Recovery {
     /// What was done.
     pub action: Action,

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::capture::Trouble;
 use super::context::{Around, Context};
 use super::inspect::examine;
@@ -20,7 +22,7 @@ use crate::volume::{Dir, JobId, RunId, Volume, layout};
 const KILL_AFTER: Duration = Duration::from_secs(10);
 
 /// What became of one job's rollback.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Undone {
     /// The job.
     pub job_id: String,

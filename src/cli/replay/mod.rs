@@ -3,6 +3,7 @@
 mod diff;
 mod output;
 mod play;
+mod recover;
 mod speed;
 mod state;
 mod story;
@@ -22,13 +23,22 @@ use state::Point;
 
 /// Tell the story of a run, play it again, or check it
 ///
-/// RUN is an id, the beginning of one, or `latest`. Nothing is ever changed. Without an
-/// option it prints the events of all segments with the time since the run's start.
+/// RUN is an id, the beginning of one, or `latest`. Without an option it prints the events
+/// of all segments with the time since the run's start. Only --recover and --rollback
+/// change anything.
 ///
 /// Damage is passed over and told on stderr; the exit code says so.
 ///
+/// --recover touches a job only if its supervisor and its command are known to be dead;
+/// done twice, it changes nothing the second time. --rollback stops at the first rollback
+/// that fails. Recorded commands are run in the folder of their job, with the environment
+/// of this command; only from logs that nobody else may write to, and never if masking
+/// changed them. What they print goes to stderr, and is not stored.
+///
 /// Exit codes: 0 fine; 1 a negative answer (--diff: the runs differ; --at: the run had not
-/// come so far); 2 wrong arguments; 3 no such volume or run; 5 damage in the log, a fault
+/// come so far; --recover: the run has to be left as it is; --rollback, --with-rollback: a
+/// rollback failed); 2 wrong arguments; 3 no such volume or run; 4 the run goes on (--recover,
+/// --rollback); 5 damage in the log, a fault
 /// found by --verify, or a state that cannot be told any more; 7 I/O.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -47,7 +57,7 @@ pub(super) struct Args {
         long,
         value_name = "X|max",
         value_parser = Speed::parse,
-        conflicts_with_all = ["state", "verify", "diff", "json"]
+        conflicts_with_all = ["state", "verify", "diff", "json", "recover", "rollback"]
     )]
     speed: Option<Speed>,
     /// Only what this job printed
@@ -57,8 +67,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "STREAM", value_parser = parse_stream, requires = "output")]
     stream: Option<StreamId>,
     /// Stop at the first damage, with code 5
-    #[arg(long, conflicts_with_all = ["verify", "diff"])]
+    #[arg(long, conflicts_with_all = ["verify", "diff", "recover", "rollback"])]
     strict: bool,
+    #[command(flatten)]
+    recovery: Recovery,
+
     /// For programs: the stored events byte for byte; with --state, --verify and --diff JSON
     /// Lines
     #[arg(long, conflicts_with = "output")]
@@ -68,6 +81,7 @@ pub(super) struct Args {
 /// What is shown, if it is not the story.
 #[derive(Debug, clap::Args)]
 #[group(multiple = false)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 struct Mode {
     /// The folded state of the run
     #[arg(long)]
@@ -78,14 +92,46 @@ struct Mode {
     /// What the jobs printed, in the order in which it came
     #[arg(long)]
     output: bool,
+    /// Bring to an end what a crash left: torn ends, interrupted rotations and gc, jobs whose
+    /// supervisor and command are dead
+    #[arg(long, help_heading = "Recovery")]
+    recover: bool,
+    /// Undo the run: run the rollbacks that its jobs recorded, last job first
+    #[arg(long, help_heading = "Recovery")]
+    rollback: bool,
     /// Compare two runs: stages, exit codes, durations, cost and host
     #[arg(long, num_args = 2, value_name = "RUN")]
     diff: Option<Vec<String>>,
 }
 
+/// What belongs to the modes that change something.
+#[derive(Debug, clap::Args)]
+struct Recovery {
+    /// With --recover: all runs of the volume
+    #[arg(
+        long,
+        requires = "recover",
+        conflicts_with = "run",
+        help_heading = "Recovery"
+    )]
+    all: bool,
+    /// With --recover: also run the rollbacks that the lost jobs recorded
+    #[arg(long, requires = "recover", help_heading = "Recovery")]
+    with_rollback: bool,
+    /// With --rollback: run one again that was begun before, and whose end nobody saw
+    #[arg(long, requires = "rollback", help_heading = "Recovery")]
+    force: bool,
+}
+
 pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
     if let Some([a, b]) = args.mode.diff.as_deref() {
         return diff::execute(args, global, a, b);
+    }
+    if args.mode.recover {
+        return recover::execute(args, global);
+    }
+    if args.mode.rollback {
+        return recover::roll_back(args, global);
     }
     let (run, dir) = global.run(&args.run)?;
     if args.mode.verify {
