@@ -123,7 +123,8 @@ fn unrecorded(dir: &Dir, job: &JobState) -> Child {
         format!("{RUN_VARIABLE}={run}"),
         format!("{JOB_VARIABLE}={}", job.job_id),
     ];
-    match telemetry::processes_with(&variables).as_deref() {
+    let since = supervisor.start_ticks.unwrap_or(0);
+    match telemetry::processes_with(&variables, since).as_deref() {
         None => Child::MayBeStarted,
         Some([]) => Child::NotFound,
         Some([pid, ..]) => Child::Found(*pid),

@@ -121,7 +121,7 @@ impl RunLog {
     pub(super) fn settle(&self, inner: &mut Inner, segment: &Active) -> Result<Vec<u8>, LogError> {
         let tail = inner.tail.get_or_insert_default();
         let first = if inner.len == 0 {
-            self.checkpoint_after_sealed()?
+            self.checkpoint_after_sealed(inner)?
         } else if tail.end < inner.len {
             self.mend(inner, segment)?
         } else {
@@ -171,7 +171,7 @@ impl RunLog {
 
     /// A rotation that was cut off left no active segment, or an empty one: the log
     /// goes on from the newest sealed one, whose end [`Tail::find`] took over.
-    fn checkpoint_after_sealed(&self) -> Result<Option<Draft>, LogError> {
+    fn checkpoint_after_sealed(&self, inner: &mut Inner) -> Result<Option<Draft>, LogError> {
         let Some(newest) = self.newest_sealed()? else {
             return Ok(None);
         };
@@ -182,7 +182,8 @@ impl RunLog {
             last_ts: newest.last_ts(),
             bytes: newest.uncompressed_len(),
         };
-        let mut state = reader::fold(&self.dir)?;
+        // The line itself counts what was sealed.
+        let mut state = inner.state.insert(reader::fold(&self.dir)?).clone();
         state.sealed_bytes += sealed.bytes;
         rotate::checkpoint(&self.run, &sealed, &state).map(Some)
     }

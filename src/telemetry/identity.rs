@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use rustix::io::Errno;
+
 use super::stat::Stat;
 
 /// When process `pid` started, in clock ticks since boot (field 22 of
@@ -15,14 +17,16 @@ pub fn process_start_ticks(pid: u32) -> Option<u64> {
     (!stat.is_dead()).then_some(stat.start_ticks)
 }
 
-/// The processes whose environment, as it was when they began, has all of these
-/// `NAME=value`; `None` where that of a living process of ours may not be read.
-pub fn processes_with(variables: &[String]) -> Option<Vec<u32>> {
+/// The processes that began at `since` or later, in clock ticks since the boot, and whose
+/// environment, as it was then, has all of these `NAME=value`; `None` where that of one
+/// of ours may not be read.
+pub fn processes_with(variables: &[String], since: u64) -> Option<Vec<u32>> {
     let me = rustix::process::geteuid().as_raw();
     let mut found = Vec::new();
     for stat in Stat::read_all().ok()? {
         let folder = format!("/proc/{}", stat.pid);
-        if stat.is_dead() || fs::metadata(&folder).map_or(true, |meta| meta.uid() != me) {
+        let may_be = !stat.is_dead() && stat.start_ticks >= since;
+        if !may_be || fs::metadata(&folder).map_or(true, |meta| meta.uid() != me) {
             continue;
         }
         match fs::read(format!("{folder}/environ")) {
@@ -35,7 +39,8 @@ pub fn processes_with(variables: &[String]) -> Option<Vec<u32>> {
                     found.push(stat.pid);
                 }
             }
-            // It may have ended just now.
+            // It may have ended just now; a thread of the kernel has none.
+            Err(e) if e.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {}
             Err(_) if process_start_ticks(stat.pid).is_none() => {}
             Err(_) => return None,
         }

@@ -1,0 +1,355 @@
+//! `replay --recover`: what a crash left is brought to its end, once, and only what is
+//! known to be dead.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
+
+use insta::assert_snapshot;
+use rustix::process::{Signal, kill_process};
+use serde_json::Value;
+
+use crate::checks::snapshot;
+use crate::env::{Background, TestEnv, pid_of, wait_until};
+
+const RECOVER: [&str; 3] = ["replay", "--recover", "it"];
+
+/// Runs a job in the run `it` whose supervisor is killed once the job has started, with
+/// these options.
+fn supervisor_killed(env: &TestEnv, options: &[&str]) -> Background {
+    // It lives until it is told not to, and not longer than its folder.
+    let script = "while test -d .omne && ! test -e stop; do sleep 0.01; done";
+    let run = ["run", "-q", "--name", "it", "--job", "it"];
+    let args: Vec<_> = run.iter().chain(options).copied().collect();
+    let args = [args.as_slice(), &["--", "sh", "-c", script]].concat();
+    let job = env.spawn(&args);
+    env.wait_for("job_started");
+    job.signal(Signal::KILL);
+    job
+}
+
+/// The same, and then the job is killed too. Gives the id of the run.
+fn lost(env: &TestEnv, options: &[&str]) -> String {
+    let pid = {
+        let supervisor = supervisor_killed(env, options);
+        supervisor.wait();
+        pid_of(env.event("job_started")["pid"].as_i64().unwrap())
+    };
+    kill_process(pid, Signal::KILL).ok();
+    let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
+    wait_until("the job is dead", || {
+        fs::read_to_string(&stat).map_or(true, |s| s.contains(") Z "))
+    });
+    env.only_run()
+}
+
+/// Everything in the folder of a run.
+fn bytes(env: &TestEnv, run: &str) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(env.run_dir(run))
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_type().unwrap().is_file())
+        .map(|entry| {
+            let name = entry.file_name().into_string().unwrap();
+            (name, fs::read(entry.path()).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_lost_run_is_brought_to_its_end_once() {
+    let env = TestEnv::new();
+    let run = lost(&env, &[]);
+    assert_eq!(env.status(&run)["state"], "lost");
+    assert_snapshot!(snapshot(&env, &env.run(&RECOVER)), @"
+    exit 0
+    -- stdout
+    it-[ULID]  job it is lost: it failed
+    it-[ULID]  recovered; it is failed: the run is closed and job it failed: nobody saw its end: its supervisor died; its process [PID] is dead
+    ");
+    let failed = env.event("job_failed");
+    assert_eq!(failed["error"]["kind"], "lost");
+    for key in [
+        "telemetry_before",
+        "telemetry_after",
+        "process_before",
+        "process_after",
+    ] {
+        assert!(failed[key].is_object(), "{key}: {failed}");
+    }
+    assert_eq!(env.types(&run).last().unwrap(), "run_closed");
+    assert_eq!(env.status(&run)["state"], "failed");
+    assert_eq!(env.run(&["status", &run, "--wait"]).code, 1);
+    env.ok(&["replay", "--verify", &run]);
+
+    let after = bytes(&env, &run);
+    assert_snapshot!(snapshot(&env, &env.run(&RECOVER)), @"
+    exit 0
+    -- stdout
+    it-[ULID]  nothing to recover: it is failed
+    ");
+    env.ok(&["replay", "--recover", "--all"]);
+    assert_eq!(bytes(&env, &run), after);
+}
+
+#[test]
+fn a_job_that_lives_on_is_left_and_what_to_do_is_told() {
+    let env = TestEnv::new();
+    supervisor_killed(&env, &[]).wait();
+    let run = env.only_run();
+    let before = bytes(&env, &run);
+    let output = env.run(&RECOVER);
+    assert_snapshot!(snapshot(&env, &output), @"
+    exit 1
+    -- stdout
+    it-[ULID]  left as it is (lost): job it may go on: its process [PID] still runs
+    -- stderr
+    hint: see to it that the process has ended, then recover the run again
+    ");
+    assert_eq!(env.run(&["replay", "--recover", "--all"]).code, 0);
+    assert_eq!(bytes(&env, &run), before);
+    env.write("stop", "");
+    wait_until("the job has ended", || env.run(&RECOVER).code == 0);
+    assert_eq!(env.status(&run)["state"], "failed");
+}
+
+#[test]
+fn a_run_that_goes_on_is_left() {
+    let env = TestEnv::new();
+    let job = env.spawn(&["run", "-q", "--run", "it", "--", "cat"]);
+    env.wait_for("job_started");
+    let before = bytes(&env, "it");
+    assert_snapshot!(snapshot(&env, &env.run(&RECOVER)), @"
+    exit 4
+    -- stdout
+    it  left as it is (running): the supervisor of job cat holds its lease
+    -- stderr
+    hint: it goes on; `runlog tail -f` follows it
+    ");
+    assert_eq!(bytes(&env, "it"), before);
+    job.end();
+    // It stays open for more jobs: nothing of it is lost.
+    let before = bytes(&env, "it");
+    env.ok(&RECOVER);
+    assert_eq!(bytes(&env, "it"), before);
+}
+
+#[test]
+fn a_lost_job_beside_one_that_runs_is_left_until_that_has_ended() {
+    let env = TestEnv::new();
+    let lost = env.spawn(&["run", "-q", "--run", "it", "--job", "a", "--", "cat"]);
+    env.wait_for("job_started");
+    lost.kill();
+    let runs = env.spawn(&["run", "-q", "--run", "it", "--job", "b", "--", "cat"]);
+    wait_until("both have started", || {
+        env.events_of("it", "job_started").len() == 2
+    });
+    assert_eq!(env.run(&RECOVER).code, 4);
+    runs.end();
+    wait_until("the first has ended", || env.run(&RECOVER).code == 0);
+    assert_eq!(env.status("it")["state"], "failed");
+}
+
+#[test]
+fn a_run_of_another_program_is_left_to_it() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "other", "x"]);
+    fs::create_dir(env.run_dir("it")).unwrap();
+    let line = "{\"id\":\"01k0000000000000000000000a\",\"ts\":\"2026-01-01T00:00:00Z\",\
+                \"run_id\":\"it\",\"type\":\"pipe.started\",\"pipe\":\"p\"}\n{\"torn";
+    fs::write(env.log_path("it"), line).unwrap();
+    let before = bytes(&env, "it");
+    assert_snapshot!(snapshot(&env, &env.run(&RECOVER)), @"
+    exit 1
+    -- stdout
+    it  left as it is (unknown): the run is not closed, and its writer holds no lease
+    -- stderr
+    hint: its end is left to the program that writes it
+    ");
+    assert_eq!(env.run(&["replay", "--recover", "--all"]).code, 0);
+    assert_eq!(bytes(&env, "it"), before);
+}
+
+#[test]
+fn a_torn_end_and_a_cut_off_rotation_are_mended() {
+    let env = TestEnv::new();
+    env.run(&["run", "-q", "--run", "it", "--close", "--", "true"]);
+    let mut torn = fs::read(env.log_path("it")).unwrap();
+    torn.extend_from_slice(b"{\"v\":1,\"seq\"");
+    fs::write(env.log_path("it"), torn).unwrap();
+    assert_snapshot!(snapshot(&env, &env.run(&RECOVER)), @"
+    exit 0
+    -- stdout
+    it  its end was mended; it is completed
+    ");
+    assert_eq!(env.types("it").last().unwrap(), "log_repaired");
+    env.ok(&["replay", "--verify", "it"]);
+
+    let sealed = env.run_dir("it").join("events-00000000000000000000.jsonl");
+    fs::rename(env.log_path("it"), sealed).unwrap();
+    let all = env.ok(&["replay", "--recover", "--all"]);
+    assert!(all.stdout().contains("mended"), "{}", all.stdout());
+    assert_eq!(env.types("it"), ["log_rotated"]);
+    env.ok(&["replay", "--verify", "it"]);
+    assert_eq!(env.status("it")["state"], "completed");
+    assert_eq!(env.ok(&["replay", "--recover", "--all"]).stdout(), "");
+}
+
+/// Leaves only the first `count` events of a run.
+fn cut(env: &TestEnv, run: &str, count: usize) {
+    let log = fs::read(env.log_path(run)).unwrap();
+    let kept: Vec<u8> = log
+        .split_inclusive(|b| *b == b'\n')
+        .take(count)
+        .flatten()
+        .copied()
+        .collect();
+    fs::write(env.log_path(run), kept).unwrap();
+}
+
+#[test]
+fn a_command_that_may_have_been_started_is_looked_for() {
+    let env = TestEnv::new();
+    // All that came after `job_validated` was lost with its supervisor.
+    env.run(&["run", "-q", "--name", "it", "--job", "it", "--", "true"]);
+    let run = env.only_run();
+    cut(&env, &run, 3);
+    assert_eq!(env.status(&run)["state"], "lost");
+    let mut command = env.program("sh");
+    command
+        .args([
+            "-c",
+            "while test -d .omne && ! test -e stop; do sleep 0.01; done",
+        ])
+        .env("RUNLOG_RUN_ID", &run)
+        .env("RUNLOG_JOB_ID", "it")
+        .stdin(Stdio::null());
+    let lives = Background::new(&mut command);
+    let environ = format!("/proc/{}/environ", lives.pid());
+    wait_until("it has begun", || {
+        fs::read(&environ).is_ok_and(|env| env.windows(run.len()).any(|w| w == run.as_bytes()))
+    });
+    let output = env.run(&RECOVER);
+    assert_eq!(output.code, 1, "{}", output.stdout());
+    assert!(
+        output.stdout().contains("has its ids"),
+        "{}",
+        output.stdout()
+    );
+    env.write("stop", "");
+    lives.end();
+    wait_until("its children have ended too", || {
+        env.run(&RECOVER).code == 0
+    });
+    assert_eq!(env.status(&run)["jobs"][0]["error"]["kind"], "lost");
+}
+
+#[test]
+fn a_run_without_its_close_is_closed() {
+    let env = TestEnv::new();
+    env.run(&["run", "-q", "--name", "it", "--", "true"]);
+    let run = env.only_run();
+    let whole = env.types(&run).len();
+    cut(&env, &run, whole - 1);
+    assert_eq!(env.status(&run)["state"], "open");
+    env.ok(&RECOVER);
+    assert_eq!(env.status(&run)["state"], "completed");
+    // Nor does one that was only begun stay open for ever.
+    cut(&env, &run, 1);
+    env.ok(&RECOVER);
+    assert_eq!(env.status(&run)["state"], "completed");
+}
+
+#[test]
+fn one_run_that_cannot_be_recovered_does_not_stop_the_others() {
+    let env = TestEnv::new();
+    let run = lost(&env, &[]);
+    fs::create_dir_all(env.run_dir("a-broken/events.jsonl")).unwrap();
+    let output = env.run(&["replay", "--recover", "--all"]);
+    assert_eq!(output.code, 7, "{}", output.stderr());
+    assert!(
+        output.stderr().contains("run a-broken: "),
+        "{}",
+        output.stderr()
+    );
+    assert_eq!(env.status(&run)["state"], "failed");
+}
+
+#[test]
+fn what_was_done_is_a_line_of_json() {
+    let env = TestEnv::new();
+    let run = lost(&env, &["--rollback", "true"]);
+    let args = ["replay", "--recover", "--all", "--with-rollback", "--json"];
+    let told = env.json_lines(&args);
+    assert_eq!(told.len(), 1);
+    let told = &told[0];
+    for (key, value) in [
+        ("run_id", Value::from(run)),
+        ("action", "recovered".into()),
+        ("was", "lost".into()),
+        ("state", "failed".into()),
+        ("jobs", vec!["it"].into()),
+        (
+            "undone",
+            serde_json::json!([{"job_id": "it", "error": null}]),
+        ),
+        ("in_doubt", Vec::<Value>::new().into()),
+    ] {
+        assert_eq!(told[key], value, "{key}");
+    }
+}
+
+#[test]
+fn a_recorded_rollback_is_run_once_whoever_recovers() {
+    let env = TestEnv::new();
+    let rollback = "echo \"$RUNLOG_JOB_ID $RUNLOG_RUN_ID\" >> undone; echo seen";
+    let run = lost(&env, &["--rollback", rollback]);
+    let recover = ["replay", "--recover", "it", "--with-rollback"];
+    let both: Vec<_> = (0..4).map(|_| env.spawn(&recover)).collect();
+    let outputs: Vec<_> = both.into_iter().map(Background::end).collect();
+    assert!(outputs.iter().any(|output| output.code == 0));
+    // What it prints is not an answer.
+    assert!(
+        outputs
+            .iter()
+            .any(|output| output.stderr().contains("seen"))
+    );
+    assert!(
+        !outputs
+            .iter()
+            .any(|output| output.stdout().contains("seen"))
+    );
+    env.ok(&recover);
+    let undone = fs::read_to_string(env.path("undone")).unwrap();
+    assert_eq!(undone, format!("it {run}\n"));
+    let types = env.types(&run);
+    let end = [
+        "job_failed",
+        "job_rollback_started",
+        "job_rolled_back",
+        "run_closed",
+    ];
+    assert!(types.ends_with(&end.map(str::to_owned)), "{types:?}");
+    env.ok(&["replay", "--verify", &run]);
+}
+
+#[test]
+fn a_log_that_others_may_write_to_tells_nobody_what_to_run() {
+    let env = TestEnv::new();
+    let run = lost(&env, &["--rollback", "touch undone"]);
+    let open_to_all = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(env.run_dir(&run), open_to_all).unwrap();
+    let before = bytes(&env, &run);
+    let output = env.run(&["replay", "--recover", "it", "--with-rollback"]);
+    assert_snapshot!(snapshot(&env, &output), @"
+    exit 1
+    -- stderr
+    error: the recorded commands are not run: [ROOT]/.omne/var/runs/it-[ULID] may be written by others
+    hint: look at the commands (`runlog replay --json RUN`); if the log is yours alone, `chmod -R go-w .omne` and try again
+    ");
+    assert_eq!(bytes(&env, &run), before);
+    env.ok(&RECOVER);
+    assert!(!env.exists("undone"));
+}

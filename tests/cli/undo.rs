@@ -1,0 +1,213 @@
+//! `replay --rollback`: a run is undone by what its jobs recorded.
+
+use std::fs;
+
+use crate::checks::snapshot;
+use crate::env::{TestEnv, wait_until};
+use insta::assert_snapshot;
+
+const UNDO: [&str; 3] = ["replay", "--rollback", "it"];
+
+/// A job of the run `it` that writes down its rollback in the file `undone`.
+fn job(env: &TestEnv, name: &str, command: &str) -> i32 {
+    let rollback = format!("echo {name} >> undone");
+    let run = [
+        "run",
+        "-q",
+        "--run",
+        "it",
+        "--job",
+        name,
+        "--rollback",
+        &rollback,
+    ];
+    env.run(&[&run[..], &["--", "sh", "-c", command]].concat())
+        .code
+}
+
+fn undone(env: &TestEnv) -> String {
+    fs::read_to_string(env.path("undone")).unwrap_or_default()
+}
+
+#[test]
+fn the_last_job_is_undone_first_and_each_once() {
+    let env = TestEnv::new();
+    job(&env, "a", "true");
+    job(&env, "b", "true");
+    env.ok(&["run", "-q", "--run", "it", "--job", "c", "--", "true"]);
+    assert_eq!(job(&env, "d", "exit 3"), 3);
+    assert_eq!(undone(&env), "d\n");
+    env.ok(&["run", "--run", "it", "--close"]);
+    assert_snapshot!(snapshot(&env, &env.run(&UNDO)), @"
+    exit 0
+    -- stdout
+    it  job b was undone
+    it  job a was undone
+    ");
+    assert_eq!(undone(&env), "d\nb\na\n");
+    assert_snapshot!(snapshot(&env, &env.run(&UNDO)), @"
+    exit 0
+    -- stdout
+    it  there is nothing to undo
+    ");
+    let status = env.status("it");
+    assert_eq!(status["state"], "failed");
+    assert_eq!(status["jobs"][0]["stage"], "rolled_back");
+    env.ok(&["replay", "--verify", "it"]);
+}
+
+#[test]
+fn it_stops_at_the_first_that_fails_and_goes_on_from_there() {
+    let env = TestEnv::new();
+    job(&env, "a", "true");
+    let rollback = "test -e ready && echo b >> undone";
+    let run = [
+        "run",
+        "-q",
+        "--run",
+        "it",
+        "--job",
+        "b",
+        "--rollback",
+        rollback,
+    ];
+    env.ok(&[&run[..], &["--", "true"]].concat());
+    let output = env.run(&UNDO);
+    assert_snapshot!(snapshot(&env, &output), @"
+    exit 1
+    -- stdout
+    it  job b was not undone: it exited with code 1
+    -- stderr
+    runlog: the rollback failed: it exited with code 1
+    ");
+    assert_eq!(undone(&env), "");
+    assert!(env.event("job_rolled_back")["error"].is_object());
+    env.write("ready", "");
+    env.ok(&UNDO);
+    assert_eq!(undone(&env), "b\na\n");
+}
+
+#[test]
+fn one_whose_end_nobody_saw_is_run_again_only_with_force() {
+    let env = TestEnv::new();
+    let rollback = "echo a >> undone; while ! test -e stop && test -d .omne; do sleep 0.01; done";
+    let run = [
+        "run",
+        "-q",
+        "--run",
+        "it",
+        "--job",
+        "a",
+        "--rollback",
+        rollback,
+    ];
+    env.ok(&[&run[..], &["--", "true"]].concat());
+    let undo = env.spawn(&UNDO);
+    wait_until("it was begun", || undone(&env) == "a\n");
+    undo.kill();
+    env.write("stop", "");
+    let refused = env.run(&UNDO);
+    assert_snapshot!(snapshot(&env, &refused), @"
+    exit 1
+    -- stdout
+    it  job a was not undone: it was begun before, and nobody saw its end; look what it did, then use --force
+    ");
+    assert_eq!(undone(&env), "a\n");
+    env.ok(&["replay", "--rollback", "it", "--force"]);
+    assert_eq!(undone(&env), "a\na\n");
+    assert_eq!(env.status("it")["jobs"][0]["stage"], "rolled_back");
+}
+
+#[test]
+fn a_run_that_goes_on_is_not_undone() {
+    let env = TestEnv::new();
+    job(&env, "a", "true");
+    let goes_on = env.spawn(&["run", "-q", "--run", "it", "--job", "b", "--", "cat"]);
+    wait_until("it has started", || {
+        env.events_of("it", "job_started").len() == 2
+    });
+    assert_snapshot!(snapshot(&env, &env.run(&UNDO)), @"
+    exit 4
+    -- stderr
+    error: run it is not undone while it runs: the supervisor of job b holds its lease
+    hint: stop it, or wait for its end: `runlog status --wait RUN`
+    ");
+    goes_on.kill();
+    let output = env.run(&UNDO);
+    assert_eq!(output.code, 1, "{}", output.stderr());
+    assert!(
+        output.stderr().contains("replay --recover"),
+        "{}",
+        output.stderr()
+    );
+    assert_eq!(undone(&env), "");
+}
+
+#[test]
+fn what_masking_changed_is_not_run() {
+    let env = TestEnv::new();
+    env.ok(&[
+        "run",
+        "-q",
+        "--run",
+        "it",
+        "--job",
+        "a",
+        "--redact",
+        "secret",
+        "--rollback",
+        "echo secret >> undone",
+        "--",
+        "true",
+    ]);
+    assert_snapshot!(snapshot(&env, &env.run(&UNDO)), @"
+    exit 1
+    -- stdout
+    it  job a was not undone: what it recorded was masked, and is not run
+    ");
+    assert_eq!(undone(&env), "");
+}
+
+#[test]
+fn a_job_that_never_began_has_nothing_to_undo() {
+    let env = TestEnv::new();
+    let run = [
+        "run",
+        "-q",
+        "--run",
+        "it",
+        "--job",
+        "a",
+        "--rollback",
+        "touch undone",
+    ];
+    assert_eq!(
+        env.run(&[&run[..], &["--", "./no-such-program"]].concat())
+            .code,
+        127
+    );
+    env.ok(&UNDO);
+    assert!(!env.exists("undone"));
+}
+
+#[test]
+fn it_runs_where_the_job_ran() {
+    let env = TestEnv::new();
+    fs::create_dir(env.path("there")).unwrap();
+    env.ok(&[
+        "run",
+        "-q",
+        "--run",
+        "it",
+        "--cwd",
+        "there",
+        "--rollback",
+        "pwd > where",
+        "--",
+        "true",
+    ]);
+    env.ok(&["rotate", "it", "--keep", "0"]);
+    env.ok(&UNDO);
+    let there = fs::read_to_string(env.path("there/where")).unwrap();
+    assert_eq!(there.trim_end(), env.path("there").to_str().unwrap());
+}
