@@ -23,7 +23,7 @@ pub struct Wanted {
     pub states: Vec<RunStateKind>,
     /// Only those of one of these names.
     pub names: Vec<String>,
-    /// Folders without any event too.
+    /// Folders without any event, and without any content, too.
     pub orphans: bool,
 }
 
@@ -113,6 +113,10 @@ fn look_at(
         return Ok(None);
     }
     let usage = dir.usage()?;
+    if facts.standing == Standing::Empty && usage.content > 0 {
+        // What is left of a run whose log was lost is not for us to throw away.
+        facts.standing = Standing::Unsure;
+    }
     let closed = facts
         .closed_ts
         .as_deref()

@@ -293,10 +293,19 @@ fn folders_without_any_event_go_after_an_hour() {
         &format!("{old}/jobs {old}/lock {old}/events.jsonl {old}"),
         "61 minutes ago",
     );
+    // What is left of a run whose log was lost is no such folder.
+    let rest = env.run_dir("rest");
+    std::fs::create_dir_all(rest.join("jobs")).unwrap();
+    std::fs::write(rest.join("jobs/x.out"), "printed").unwrap();
+    touch(
+        &env,
+        ".omne/var/runs/rest/jobs/x.out .omne/var/runs/rest/jobs .omne/var/runs/rest",
+        "61 minutes ago",
+    );
     env.ok(&["gc", "--max-age", "0", "--max-runs", "0"]);
-    assert_eq!(env.runs(), ["it", "old", "young"]);
+    assert_eq!(env.runs(), ["it", "old", "rest", "young"]);
     let output = env.ok(&["gc", "--orphans", "--json"]);
-    assert_eq!(env.runs(), ["it", "young"]);
+    assert_eq!(env.runs(), ["it", "rest", "young"]);
     let line = &lines(&output)[0];
     assert_eq!(line["run_id"], "old");
     assert_eq!(line["policy"], "orphans");
