@@ -340,3 +340,19 @@ fn a_retired_run_is_told_as_it_was() {
     let failed = env.ok(&["status", "--retired", "--state", "failed", "--json"]);
     assert_eq!(lines(&failed).len(), 1);
 }
+
+#[test]
+fn a_run_whose_rollback_has_no_end_goes_only_when_it_is_named() {
+    let env = TestEnv::new();
+    let undo = "kill -9 $PPID";
+    let args = ["run", "--run", "it", "--rollback", undo, "--", "false"];
+    assert_eq!(env.run(&args).code, 1009);
+    env.ok(&["run", "--run", "it", "--close"]);
+    assert_eq!(env.status("it")["state"], "failed");
+    assert_eq!(env.status("it")["jobs"][0]["rollback"]["started"], true);
+    assert_eq!(env.status("it")["jobs"][0]["rollback"]["ended"], false);
+    env.ok(&["gc", "--max-age", "0", "--max-runs", "0"]);
+    assert_eq!(env.runs(), ["it"]);
+    env.ok(&["gc", "it", "--max-age", "0"]);
+    assert_eq!(env.runs(), Vec::<String>::new());
+}
