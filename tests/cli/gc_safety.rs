@@ -194,6 +194,7 @@ fn few_open_files_are_enough() {
 #[test]
 fn nothing_that_is_acknowledged_is_lost_to_a_gc() {
     let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "other", "stays"]);
     let script = r#"
         i=0; while [ $i -lt 12 ]; do i=$((i+1))
             "$RUNLOG" emit --open --ack --run shared n=$1.$i >>acked$1 2>>err || true
