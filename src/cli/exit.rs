@@ -237,7 +237,10 @@ fn of_log(e: &LogError) -> (Code, Option<&'static str>) {
             Some("`runlog status --retired` lists those that it removed"),
         ),
         LogError::NoRuns { .. } => (Code::NotFound, Some("`runlog run -- COMMAND` makes one")),
-        LogError::RunGone { .. } => (Code::NotFound, None),
+        LogError::RunGone { .. } => (
+            Code::NotFound,
+            Some("`runlog status --retired` tells whether gc removed it"),
+        ),
         LogError::Closed { .. } => (
             Code::Negative,
             Some("a closed run takes nothing more; start another one"),

@@ -53,7 +53,7 @@ pub(super) struct Args {
     /// Failed and lost runs that ended less long ago stay, whatever the limits say
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Limits")]
     keep_failed: Option<Duration>,
-    /// Folders of runs that never got an event go, an hour after they were touched last
+    /// Empty folders of runs that never got an event go, an hour after they were touched last
     #[arg(long, conflicts_with = "runs", help_heading = "Limits")]
     orphans: bool,
     /// In runs that stay, sealed segments go whose last event is so old; their state stays
@@ -196,26 +196,21 @@ fn drop_events(
         return Ok(());
     };
     let prune = Prune::OlderThan(then);
+    let dry_run = output.dry_run;
     let one = |facts: &Facts| -> Result<Vec<_>, LogError> {
         let Some(dir) = open_dir(&runs, &facts.run_id)? else {
             return Ok(Vec::new());
         };
         let would = would_drop(&dir, prune, false)?;
-        if would.is_empty() || output.dry_run {
+        if would.is_empty() || dry_run {
             return Ok(would);
         }
         RunLog::open(volume, &facts.run_id)?.drop_sealed(prune)
     };
-    let all = surveyed.facts.iter().zip(verdicts);
-    let stays = |(facts, verdict): &(&Facts, &Verdict)| {
-        matches!(verdict, Verdict::Keep(_)) && facts.standing != Standing::Empty
-    };
-    let dropped: Vec<_> = all
-        .filter(stays)
-        .map(|(facts, _)| (facts, one(facts)))
-        .collect();
-    for (facts, dropped) in dropped {
-        output.dropped(facts, dropped);
+    for (facts, verdict) in surveyed.facts.iter().zip(verdicts) {
+        if matches!(verdict, Verdict::Keep(_)) && facts.standing != Standing::Empty {
+            output.dropped(facts, one(facts));
+        }
     }
     Ok(())
 }

@@ -10,9 +10,11 @@ use crate::log::{
 };
 use crate::volume::{Dir, RunId, Volume, VolumeError, parse_ts};
 
-/// Runs that go together: their lines and their places in the trash share syncs, and each
-/// keeps three files open meanwhile.
+/// Most runs that go together: their lines and their places in the trash share syncs.
 const TOGETHER: usize = 100;
+/// Files that each of them keeps open meanwhile, and what else may be open.
+const OPEN_EACH: u64 = 4;
+const OPEN_BESIDES: u64 = 32;
 
 /// Which runs are looked at; empty lists ask for nothing.
 #[derive(Debug, Clone, Default)]
@@ -23,7 +25,7 @@ pub struct Wanted {
     pub states: Vec<RunStateKind>,
     /// Only those of one of these names.
     pub names: Vec<String>,
-    /// Folders without any event too.
+    /// Folders without any event, and without any content, too.
     pub orphans: bool,
 }
 
@@ -113,6 +115,10 @@ fn look_at(
         return Ok(None);
     }
     let usage = dir.usage()?;
+    if facts.standing == Standing::Empty && usage.content > 0 {
+        // What is left of a run whose log was lost is not for us to throw away.
+        facts.standing = Standing::Unsure;
+    }
     let closed = facts
         .closed_ts
         .as_deref()
@@ -181,7 +187,7 @@ pub fn collect(
     plan: &[(&Facts, Why)],
     mut told: impl FnMut(&Facts, &Why, Fate),
 ) -> Result<(), LogError> {
-    for together in plan.chunks(TOGETHER) {
+    for together in plan.chunks(together()) {
         let mut ready = Vec::new();
         let mut held = Vec::new();
         let mut lines = Vec::new();
@@ -214,6 +220,13 @@ pub fn collect(
         }
     }
     Ok(())
+}
+
+/// How many runs can go together, with the files that this process may open.
+fn together() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let room = limit.map_or(u64::MAX, |n| n.saturating_sub(OPEN_BESIDES) / OPEN_EACH);
+    usize::try_from(room).unwrap_or(TOGETHER).clamp(1, TOGETHER)
 }
 
 const GONE: &str = "it was removed by somebody else";

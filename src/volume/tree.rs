@@ -26,6 +26,8 @@ const PASSES: usize = 8;
 pub struct Usage {
     /// What its removal gives back to the disk, in bytes: as `du` counts.
     pub bytes: u64,
+    /// What is in its files, in bytes.
+    pub content: u64,
     /// When anything in it was changed last.
     pub touched: Timestamp,
 }
@@ -34,6 +36,9 @@ impl Usage {
     fn add(&mut self, stat: &Stat) {
         // Blocks are of 512 bytes, whatever the file system works with.
         self.bytes += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+            self.content += u64::try_from(stat.st_size).unwrap_or(0);
+        }
         self.touched = self.touched.max(changed_at(stat));
     }
 }
@@ -52,6 +57,7 @@ impl Dir {
         let stat = rustix::fs::fstat(self).at("look at", self.path())?;
         let mut usage = Usage {
             bytes: 0,
+            content: 0,
             touched: Timestamp::MIN,
         };
         usage.add(&stat);
@@ -248,6 +254,7 @@ mod tests {
         let dir = Dir::open(&tmp.path().join("in")).unwrap();
         let used = dir.sub("tree").unwrap().usage().unwrap();
         assert!(used.bytes >= 1_000 * 512, "{used:?}");
+        assert_eq!(used.content, 1_002);
         assert!(used.touched <= Timestamp::now());
         dir.remove_tree("tree", "last").unwrap();
         assert!(dir.names().unwrap().is_empty());

@@ -181,7 +181,7 @@ fn writes_that_fail_after_the_start_are_told_and_do_not_harm_the_job() {
 }
 
 /// Runs a script in the folder `small`, which is a file system of 1 MiB.
-fn on_a_small_disk(env: &TestEnv, script: &str) -> Option<Output> {
+pub(crate) fn on_a_small_disk(env: &TestEnv, script: &str) -> Option<Output> {
     std::fs::create_dir(env.path("small")).unwrap();
     let script =
         format!("mount -t tmpfs -o size=1m none small || exit 99; cd small || exit 99\n{script}");

@@ -293,10 +293,19 @@ fn folders_without_any_event_go_after_an_hour() {
         &format!("{old}/jobs {old}/lock {old}/events.jsonl {old}"),
         "61 minutes ago",
     );
+    // What is left of a run whose log was lost is no such folder.
+    let rest = env.run_dir("rest");
+    std::fs::create_dir_all(rest.join("jobs")).unwrap();
+    std::fs::write(rest.join("jobs/x.out"), "printed").unwrap();
+    touch(
+        &env,
+        ".omne/var/runs/rest/jobs/x.out .omne/var/runs/rest/jobs .omne/var/runs/rest",
+        "61 minutes ago",
+    );
     env.ok(&["gc", "--max-age", "0", "--max-runs", "0"]);
-    assert_eq!(env.runs(), ["it", "old", "young"]);
+    assert_eq!(env.runs(), ["it", "old", "rest", "young"]);
     let output = env.ok(&["gc", "--orphans", "--json"]);
-    assert_eq!(env.runs(), ["it", "young"]);
+    assert_eq!(env.runs(), ["it", "rest", "young"]);
     let line = &lines(&output)[0];
     assert_eq!(line["run_id"], "old");
     assert_eq!(line["policy"], "orphans");
@@ -330,4 +339,20 @@ fn a_retired_run_is_told_as_it_was() {
     assert_eq!(retired(&env), ["a", "b", "c"]);
     let failed = env.ok(&["status", "--retired", "--state", "failed", "--json"]);
     assert_eq!(lines(&failed).len(), 1);
+}
+
+#[test]
+fn a_run_whose_rollback_has_no_end_goes_only_when_it_is_named() {
+    let env = TestEnv::new();
+    let undo = "kill -9 $PPID";
+    let args = ["run", "--run", "it", "--rollback", undo, "--", "false"];
+    assert_eq!(env.run(&args).code, 1009);
+    env.ok(&["run", "--run", "it", "--close"]);
+    assert_eq!(env.status("it")["state"], "failed");
+    assert_eq!(env.status("it")["jobs"][0]["rollback"]["started"], true);
+    assert_eq!(env.status("it")["jobs"][0]["rollback"]["ended"], false);
+    env.ok(&["gc", "--max-age", "0", "--max-runs", "0"]);
+    assert_eq!(env.runs(), ["it"]);
+    env.ok(&["gc", "it", "--max-age", "0"]);
+    assert_eq!(env.runs(), Vec::<String>::new());
 }

@@ -2,6 +2,7 @@
 //! it cannot be used, the tests say so and pass.
 
 use crate::env::{Output, TestEnv, finish};
+use crate::faults::on_a_small_disk;
 use crate::gc::{ended, lines, retired};
 
 const CALLS: &str = "openat,write,ftruncate,fdatasync,fsync,mkdirat,mkdir,renameat2,unlinkat,flock";
@@ -125,4 +126,55 @@ fn on_a_full_disk_the_output_of_what_goes_makes_room_for_its_line() {
         output.stderr()
     );
     assert_mended(&env, "ENOSPC");
+}
+
+#[test]
+fn a_full_disk_is_emptied() {
+    let env = TestEnv::new();
+    let script = r#"
+        for run in a b c; do
+            "$RUNLOG" run -q --run $run -- head -c 200000 /dev/zero
+            "$RUNLOG" run --run $run --close
+        done >/dev/null
+        cat /dev/zero >fill 2>/dev/null
+        "$RUNLOG" gc --max-age 0; echo "code $?"
+        ls .omne/var/runs .omne/var/trash; "$RUNLOG" status --retired --json | wc -l
+    "#;
+    let Some(output) = on_a_small_disk(&env, script) else {
+        return;
+    };
+    let said = output.stdout();
+    assert!(said.contains("code 0\n"), "{said} {}", output.stderr());
+    assert!(
+        said.ends_with(".omne/var/runs:\n\n.omne/var/trash:\n3\n"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_is_mounted_in_a_run_is_left_alone() {
+    let env = TestEnv::new();
+    let script = r#"
+        for run in a b; do
+            "$RUNLOG" run -q --run $run -- true; "$RUNLOG" run --run $run --close
+        done
+        mkdir .omne/var/runs/a/there; mount -t tmpfs none .omne/var/runs/a/there || exit 99
+        echo kept >.omne/var/runs/a/there/file
+        "$RUNLOG" gc --max-age 0; echo "code $?"
+        ls .omne/var/runs; cat .omne/var/runs/a/there/file
+    "#;
+    let Some(output) = on_a_small_disk(&env, script) else {
+        return;
+    };
+    let said = output.stdout();
+    assert!(
+        said.ends_with("code 7\na\nkept\n"),
+        "{said} {}",
+        output.stderr()
+    );
+    assert!(
+        output
+            .stderr()
+            .contains("on another file system: left alone")
+    );
 }

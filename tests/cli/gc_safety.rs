@@ -178,10 +178,23 @@ fn what_a_crash_left_in_the_trash_goes_first() {
     assert!(trash.join("mine").exists());
 }
 
+#[test]
+fn few_open_files_are_enough() {
+    let env = TestEnv::new();
+    for run in 0..20 {
+        env.ok(&["emit", "--open", "--run", &format!("r{run}"), "n"]);
+        env.ok(&["run", "--run", &format!("r{run}"), "--close"]);
+    }
+    let output = env.sh("ulimit -n 40; exec \"$RUNLOG\" gc --max-age 0");
+    assert_eq!(output.code, 0, "{}", output.stderr());
+    assert_eq!(env.runs(), Vec::<String>::new());
+}
+
 /// Writers that open runs, close them, and join them, while two gcs take what has ended.
 #[test]
 fn nothing_that_is_acknowledged_is_lost_to_a_gc() {
     let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "other", "stays"]);
     let script = r#"
         i=0; while [ $i -lt 12 ]; do i=$((i+1))
             "$RUNLOG" emit --open --ack --run shared n=$1.$i >>acked$1 2>>err || true

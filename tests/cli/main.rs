@@ -24,6 +24,7 @@ mod emit_lines;
 mod faults;
 mod gc;
 mod gc_crash;
+mod gc_events;
 mod gc_safety;
 mod lease;
 mod odd_files;
