@@ -27,10 +27,17 @@ const POLL: Duration = Duration::from_millis(200);
 /// The same, where something does: a supervisor that died, a network file system.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often runs that are over are looked at: they seldom change.
-const SWEEP: Duration = Duration::from_secs(10);
+const SWEEP: Duration = Duration::from_secs(5);
 /// Looking without being told that there is news takes at most one part of so many of
-/// the time.
+/// the time, …
 const SHARE: u32 = 20;
+/// … but is never put off for longer than this: it may have been slow by chance.
+const LONGEST: Duration = Duration::from_secs(20);
+
+/// How long the next look is put off.
+fn pause(least: Duration, begun: Instant) -> Duration {
+    least.max(LONGEST.min(begun.elapsed() * SHARE))
+}
 
 /// A run that is shown.
 #[derive(Debug)]
@@ -261,7 +268,7 @@ impl<'a> Tailer<'a> {
             for run in self.over.keys().cloned().collect::<Vec<_>>() {
                 self.touch(run)?;
             }
-            self.next_sweep = Instant::now() + SWEEP.max(now.elapsed() * SHARE);
+            self.next_sweep = Instant::now() + pause(SWEEP, now);
         }
         Ok(())
     }
@@ -273,8 +280,8 @@ impl<'a> Tailer<'a> {
         };
         let listing = self.runs_watched || !self.args.all;
         let told = listing && self.followed.values().all(|followed| followed.watched);
-        let pause = if told { LOOK } else { POLL };
-        self.next_look = Instant::now() + pause.max(begun.elapsed() * SHARE);
+        let least = if told { LOOK } else { POLL };
+        self.next_look = Instant::now() + pause(least, begun);
     }
 
     /// Takes up what happened to a run.
