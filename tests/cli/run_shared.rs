@@ -98,7 +98,7 @@ fn close_is_refused_with_4_while_a_job_is_live() {
     exit 4
     -- stderr
     error: run ci has jobs without an end: cat
-    hint: `runlog status RUN` tells whether they still run; a lost one will never end
+    hint: `runlog status RUN` tells whether they still run; `runlog replay --recover RUN` ends lost ones
     ");
     assert_eq!(job.end().code, 0);
     env.ok(&["run", "--run", "ci", "--close"]);
