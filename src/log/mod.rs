@@ -67,6 +67,8 @@ mod repair_tests;
 #[cfg(test)]
 mod rotate_tests;
 #[cfg(test)]
+mod rotation_model_tests;
+#[cfg(test)]
 mod segments_tests;
 #[cfg(test)]
 mod writers_tests;
