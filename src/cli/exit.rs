@@ -237,6 +237,7 @@ fn of_log(e: &LogError) -> (Code, Option<&'static str>) {
             Some("`runlog status --retired` lists those that it removed"),
         ),
         LogError::NoRuns { .. } => (Code::NotFound, Some("`runlog run -- COMMAND` makes one")),
+        LogError::NotAFile { .. } => (Code::Usage, Some("name a file that runtimo wrote")),
         LogError::RunGone { .. } => (
             Code::NotFound,
             Some("`runlog status --retired` tells whether gc removed it"),

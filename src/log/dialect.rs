@@ -12,9 +12,19 @@ use super::envelope::{self, Envelope, Reason};
 pub enum Dialect {
     /// omne-cli 0.2: `pipe.*`, `node.*`, `gate.*`, `iteration.*`.
     Omne,
-    /// runtimo-core: `{seq, ts: seconds, type: job_*, job_id, …}`.
+    /// runtimo-core 0.1 and 0.10: `{seq, ts: seconds, type: job_*, job_id, …}`.
     Runtimo,
 }
+
+/// How the types of omne's lines begin.
+const OMNE: [&str; 4] = ["pipe.", "node.", "gate.", "iteration."];
+/// What a line of runtimo can be beside `job_*`, since 0.10.
+const RUNTIMO: [&str; 4] = [
+    "command_executed",
+    "backup_created",
+    "safety_evaluated",
+    "writer_initialized",
+];
 
 /// What a whole line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,17 +70,26 @@ struct Probe<'a> {
 }
 
 fn dialect_of(line: &[u8]) -> Option<Dialect> {
-    let probe: Probe<'_> = serde_json::from_slice(line).ok()?;
+    // An array with the right items would pass for the object, and text that is not
+    // UTF-8 for JSON, where nobody looks at it.
+    let text = std::str::from_utf8(line).ok()?;
+    if !text.trim_start().starts_with('{') {
+        return None;
+    }
+    let probe: Probe<'_> = serde_json::from_str(text).ok()?;
     let kind = probe.kind?;
-    let is = |value: Option<&RawValue>, text: bool| {
-        value.is_some_and(|v| v.get().starts_with('"') == text)
+    let is_text = |value: Option<&RawValue>| value.is_some_and(|v| v.get().starts_with('"'));
+    let is_count = |value: Option<&RawValue>| {
+        value.is_some_and(|v| v.get().bytes().all(|b| b.is_ascii_digit()))
     };
-    let omne = ["pipe.", "node.", "gate.", "iteration."];
-    if omne.iter().any(|p| kind.starts_with(p)) && is(probe.ts, true) && is(probe.run_id, true) {
+    if OMNE.iter().any(|p| kind.starts_with(p)) && is_text(probe.ts) && is_text(probe.run_id) {
         return Some(Dialect::Omne);
     }
-    let runtimo = kind.starts_with("job_") && is(probe.ts, false) && is(probe.seq, false);
-    (runtimo && is(probe.job_id, true)).then_some(Dialect::Runtimo)
+    let is_runtimo = kind.starts_with("job_")
+        || kind.starts_with("observe_")
+        || RUNTIMO.contains(&kind.as_ref());
+    let framed = is_count(probe.ts) && is_count(probe.seq) && is_text(probe.job_id);
+    (is_runtimo && framed).then_some(Dialect::Runtimo)
 }
 
 #[cfg(test)]
@@ -83,12 +102,26 @@ mod tests {
         assert_eq!(classify(omne), Class::Foreign(Dialect::Omne));
         let runtimo = br#"{"seq":0,"ts":1715800000,"type":"job_started","job_id":"abc"}"#;
         assert_eq!(classify(runtimo), Class::Foreign(Dialect::Runtimo));
+        let marker = br#"{"seq":4,"ts":1715800000,"type":"writer_initialized","job_id":""}"#;
+        assert_eq!(classify(marker), Class::Foreign(Dialect::Runtimo));
         for (line, reason) in [
             (&b""[..], Reason::Blank),
             (b"  \r", Reason::Blank),
             (b"not json", Reason::Unrecognised),
             (b"{}", Reason::Unrecognised),
             (b"[]", Reason::Unrecognised),
+            (
+                br#"["node.started","t","r",null,null]"#,
+                Reason::Unrecognised,
+            ),
+            (
+                br#"{"seq":0,"ts":-1,"type":"job_started","job_id":"a"}"#,
+                Reason::Unrecognised,
+            ),
+            (
+                b"{\"seq\":0,\"ts\":1,\"type\":\"job_started\",\"job_id\":\"a\",\"x\":\"\xff\"}",
+                Reason::Unrecognised,
+            ),
             (b"{\"v\":1}", Reason::NoChecksum),
             (b"{\"type\":\"node.started\"", Reason::Unrecognised),
             (b"\0\0\0\0", Reason::Unrecognised),

@@ -45,6 +45,12 @@ pub enum LogError {
         /// The volume.
         volume: PathBuf,
     },
+    /// What is to be read as a log is something else.
+    #[error("{} is no regular file", path.display())]
+    NotAFile {
+        /// What was named.
+        path: PathBuf,
+    },
     /// The folder of the run was removed or replaced while it was held open.
     #[error("the run's folder {} was removed or replaced", path.display())]
     RunGone {

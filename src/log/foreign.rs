@@ -1,7 +1,7 @@
 //! Lines of other programs, mapped to the state of a run.
 //!
-//! omne-cli 0.2: a pipe is a run, a node is a job. runtimo-core: its job events
-//! have our names, and time stamps in seconds.
+//! omne-cli 0.2: a pipe is a run, a node is a job. runtimo-core 0.1 and 0.10: its job
+//! events have our names, and time stamps in seconds.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -22,6 +22,8 @@ struct Line {
     capability: Option<String>,
     error: Option<serde_json::Value>,
     message: Option<String>,
+    cmd: Option<String>,
+    cmd_exit_code: Option<i32>,
 }
 
 #[derive(Deserialize)]
@@ -62,6 +64,11 @@ pub(super) fn apply(run: &mut RunState, line: &[u8]) {
             let Some(job_id) = line.node_id.as_ref().or(line.job_id.as_ref()) else {
                 return;
             };
+            // What tells of a writer or of an observer names no job, or one of its own.
+            let of_job = JOBS.iter().any(|prefix| kind.starts_with(prefix));
+            if job_id.is_empty() || (!of_job && run.job(job_id).is_none()) {
+                return;
+            }
             let job = run.job_mut(job_id);
             if job.submitted_ts.is_none() {
                 job.foreign = true;
@@ -75,11 +82,24 @@ pub(super) fn apply(run: &mut RunState, line: &[u8]) {
     }
 }
 
+/// How the types of the events in a job's life begin.
+const JOBS: [&str; 4] = ["node.", "gate.", "iteration.", "job_"];
+
 fn apply_to_job(job: &mut JobState, kind: &str, line: &Line, ts: String) {
+    if let Some(cmd) = &line.cmd {
+        // Told once it has run, so behind the end of its job.
+        job.command.clone_from(cmd);
+    }
+    // What is not known is told as -1.
+    if let Some(code) = line.cmd_exit_code.filter(|code| *code >= 0) {
+        job.exit_code = Some(code);
+    }
     if job.stage.is_terminal() && kind != "job_rolled_back" {
         return;
     }
-    if let Some(capability) = &line.capability {
+    if let Some(capability) = &line.capability
+        && line.cmd.is_none()
+    {
         job.command.clone_from(capability);
     }
     match kind {

@@ -49,6 +49,7 @@ mod ulid_last;
 mod upkeep;
 mod verify;
 mod wait;
+mod wal;
 mod watch;
 mod window;
 
@@ -103,7 +104,8 @@ pub use state::{JobState, MAX_JOBS, Rollback, RunState, Stage};
 pub use state_kind::RunStateKind;
 pub use ulid_last::allocate_ulid;
 pub use upkeep::Rotation;
-pub use verify::{Fault, FaultKind, Verified, verify};
+pub use verify::{Fault, FaultKind, Verified, verify, verify_wal};
 pub use wait::Waiter;
+pub use wal::Wal;
 pub use watch::{Changes, Watch};
 pub use window::last_lines;

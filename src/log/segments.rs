@@ -171,21 +171,28 @@ pub(super) fn open_active(dir: &Dir) -> Result<Option<Segment>, LogError> {
 /// # Errors
 /// A segment may not be read, or the folder changed without end.
 pub(super) fn open_segments(dir: &Dir) -> Result<Vec<Segment>, LogError> {
+    open_named(dir, names)
+}
+
+/// The same for the files that `names` names in `dir`.
+pub(super) fn open_named(
+    dir: &Dir,
+    names: impl Fn(&Dir) -> Result<Vec<String>, LogError>,
+) -> Result<Vec<Segment>, LogError> {
     let mut last = Vec::new();
     for _ in 0..TRIES {
         last = Vec::new();
         for name in names(dir)? {
             last.extend(Segment::open(dir, name)?);
         }
-        if unchanged(dir, &last)? {
+        if unchanged(dir, &names(dir)?, &last)? {
             return Ok(last);
         }
     }
     Ok(last)
 }
 
-fn unchanged(dir: &Dir, opened: &[Segment]) -> Result<bool, LogError> {
-    let again = names(dir)?;
+fn unchanged(dir: &Dir, again: &[String], opened: &[Segment]) -> Result<bool, LogError> {
     if again.len() != opened.len() {
         return Ok(false);
     }

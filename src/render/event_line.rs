@@ -103,6 +103,7 @@ pub(super) fn details(kind: &str, event: &Value) -> String {
         "job_validated" => parts.push(text("/program")),
         "job_started" => {
             parts.extend(number("/pid").map(|pid| format!("pid {pid}")));
+            parts.push(text("/capability"));
             parts.extend(
                 number("/attempt")
                     .filter(|n| *n > 1)
@@ -164,10 +165,13 @@ pub(super) fn details(kind: &str, event: &Value) -> String {
                 "/message",
                 "/reason",
                 "/capability",
+                "/cmd",
                 "/error/kind",
             ] {
                 parts.push(text(at));
             }
+            let code = event.get("cmd_exit_code").and_then(Value::as_i64);
+            parts.extend(code.map(|code| format!("exit {code}")));
         }
     }
     parts.retain(|part| !part.is_empty());

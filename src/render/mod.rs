@@ -1,24 +1,31 @@
 //! What the commands print: one trait, one file for each format. Tables are for people;
 //! JSON Lines have the same shape in every mode.
 
+mod as_omne;
+mod as_runtimo;
 mod collection;
 mod diff;
 mod event_line;
+mod export;
 mod gap;
 mod json_lines;
 mod people;
 mod recovery;
 mod report;
 mod rotation;
+mod steps;
 mod story;
 mod text;
 pub mod verdict;
 
 use std::io::{self, Write};
 
+pub use as_omne::AsOmne;
+pub use as_runtimo::AsRuntimo;
 pub use collection::{GcAction, GcReport, GcTotal};
 pub use diff::{JobDiff, RunDiff};
 pub use event_line::{event_line, line_time};
+pub use export::Export;
 pub use gap::GapReport;
 pub use json_lines::JsonLines;
 pub use people::People;

@@ -123,6 +123,11 @@ impl RunId {
         let name = sanitised(name, MAX_LEN - 27, "run");
         Self(format!("{name}-{}", ulid.to_string().to_ascii_lowercase()))
     }
+
+    /// An id made from the name of a file.
+    pub fn from_name(name: &str) -> Self {
+        Self(sanitised(name, MAX_LEN, "run"))
+    }
 }
 
 impl JobId {

@@ -107,6 +107,28 @@ pub fn new_cursor_file(name: &str) -> String {
     format!(".{name}.new")
 }
 
+/// Which of the files that runtimo rotated away from its log `wal` this is, by its name:
+/// whether 0.1 did it, which took the extension of `wal` off, and how often the log was
+/// rotated since.
+pub fn parse_rotated_wal(name: &str, wal: &str) -> Option<(bool, u64)> {
+    let number = |of: &str| {
+        let digits = name.strip_prefix(of)?.strip_prefix('.')?;
+        let all_digits = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
+        all_digits.then(|| digits.parse::<u64>().ok())?
+    };
+    let new = number(wal).map(|n| (false, n));
+    new.or_else(|| number(&old_wal(wal)).map(|n| (true, n)))
+}
+
+/// What runtimo 0.1 calls the log `wal` when it rotates it.
+pub fn old_wal(wal: &str) -> String {
+    let stem = match wal.rsplit_once('.') {
+        Some((stem, _)) if !stem.is_empty() => stem,
+        _ => wal,
+    };
+    format!("{stem}.wal")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +159,25 @@ mod tests {
             "events-0000000000000000000x.jsonl",
         ] {
             assert_eq!(parse_sealed(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn rotated_logs_of_runtimo_are_told_by_their_names() {
+        for (name, wal, is) in [
+            ("wal.jsonl.1", "wal.jsonl", Some((false, 1))),
+            ("wal.jsonl.12", "wal.jsonl", Some((false, 12))),
+            ("wal.wal.2", "wal.jsonl", Some((true, 2))),
+            ("a.wal.2", "a.wal", Some((false, 2))),
+            (".wal.2", ".wal", Some((false, 2))),
+            ("wal.jsonl", "wal.jsonl", None),
+            ("wal.jsonl.01", "wal.jsonl", None),
+            ("wal.jsonl.", "wal.jsonl", None),
+            ("wal.jsonl.x", "wal.jsonl", None),
+            ("wal.jsonl.1.gz", "wal.jsonl", None),
+            ("other.wal.1", "wal.jsonl", None),
+        ] {
+            assert_eq!(parse_rotated_wal(name, wal), is, "{name}");
         }
     }
 }

@@ -28,6 +28,7 @@ mod gc_events;
 mod gc_safety;
 mod lease;
 mod odd_files;
+mod parents;
 mod recover;
 mod removed;
 mod replay;

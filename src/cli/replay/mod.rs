@@ -1,13 +1,17 @@
 //! `runlog replay`: one file for each thing that it shows.
 
+mod convert;
 mod diff;
 mod output;
 mod play;
 mod recover;
+mod source;
 mod speed;
 mod state;
 mod story;
 mod verify;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 
@@ -16,8 +20,9 @@ use super::context::say;
 use super::exit::{Code, DamageFound};
 use super::values::parse_stream;
 use crate::job::StreamId;
-use crate::log::{Damage, Item, LogError, Reader};
-use crate::volume::Dir;
+use crate::log::{Damage, Item};
+use convert::Target;
+use source::Source;
 use speed::Speed;
 use state::Point;
 
@@ -43,8 +48,12 @@ use state::Point;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The run
-    #[arg(default_value = "latest", conflicts_with = "diff")]
+    #[arg(default_value = "latest", conflicts_with_all = ["diff", "wal"])]
     run: String,
+
+    /// Instead of a run: this log of runtimo, with what was rotated away from it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["diff", "output", "speed", "recover", "rollback"])]
+    wal: Option<PathBuf>,
 
     #[command(flatten)]
     mode: Mode,
@@ -57,7 +66,7 @@ pub(super) struct Args {
         long,
         value_name = "X|max",
         value_parser = Speed::parse,
-        conflicts_with_all = ["state", "verify", "diff", "json", "recover", "rollback"]
+        conflicts_with_all = ["state", "verify", "diff", "json", "dialect", "recover", "rollback"]
     )]
     speed: Option<Speed>,
     /// Only what this job printed
@@ -74,8 +83,11 @@ pub(super) struct Args {
 
     /// For programs: the stored events byte for byte; with --state, --verify and --diff JSON
     /// Lines
-    #[arg(long, conflicts_with = "output")]
+    #[arg(long, conflicts_with_all = ["output", "dialect"])]
     json: bool,
+    /// The file that --as writes, instead of stdout
+    #[arg(short, long, value_name = "FILE", requires = "dialect")]
+    out: Option<PathBuf>,
 }
 
 /// What is shown, if it is not the story.
@@ -102,6 +114,9 @@ struct Mode {
     /// Compare two runs: stages, exit codes, durations, cost and host
     #[arg(long, num_args = 2, value_name = "RUN")]
     diff: Option<Vec<String>>,
+    /// The run as a log that this program reads
+    #[arg(long = "as", value_name = "PROGRAM")]
+    dialect: Option<Target>,
 }
 
 /// What belongs to the modes that change something.
@@ -133,19 +148,21 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
     if args.mode.rollback {
         return recover::roll_back(args, global);
     }
-    let (run, dir) = global.run(&args.run)?;
-    if args.mode.verify {
-        verify::execute(args, global, &run, &dir)
+    let source = Source::find(args, global)?;
+    if let Some(target) = args.mode.dialect {
+        convert::execute(args, &source, target)
+    } else if args.mode.verify {
+        verify::execute(args, global, &source)
     } else if args.mode.state {
-        state::execute(args, global, run, &dir)
+        state::execute(args, global, &source)
     } else if args.mode.output {
-        output::execute(args, &dir)
+        output::execute(args, source.dir())
     } else if args.json {
-        story::json(args, &dir)
+        story::json(args, &source)
     } else if let Some(speed) = args.speed {
-        play::execute(args, global, &run, &dir, speed)
+        play::execute(args, global, source.run(), source.dir(), speed)
     } else {
-        story::execute(args, global, &run, &dir)
+        story::execute(args, global, &source)
     }
 }
 
@@ -157,12 +174,12 @@ enum Next {
 
 /// Reads a run from its start; `each` also gets what is damaged, unless that ends it.
 /// Damage gives its code.
-fn read(args: &Args, dir: &Dir, mut each: impl FnMut(&Item<'_>) -> Result<Next>) -> Result<Code> {
-    let mut reader = Reader::open(dir)?;
-    if dir.is_gone() {
-        let path = dir.path().to_owned();
-        return Err(LogError::RunGone { path }.into());
-    }
+fn read(
+    args: &Args,
+    source: &Source,
+    mut each: impl FnMut(&Item<'_>) -> Result<Next>,
+) -> Result<Code> {
+    let mut reader = source.reader()?;
     let mut code = Code::Ok;
     while let Some(item) = reader.next_item()? {
         if let Item::Damage(damage) = &item {

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use anyhow::Result;
 use jiff::Timestamp;
 
+use super::source::Source;
 use super::story::inspect_now;
 use super::{Args, Next, read, warn};
 use crate::cli::Global;
@@ -14,7 +15,7 @@ use crate::cli::values::parse_moment;
 use crate::job::{Examined, inspect_past};
 use crate::log::{Damage, EventType, Fold, Item, Overview};
 use crate::render::{At, Format, JsonLines, People, RunReport, line_time};
-use crate::volume::{Dir, RunId, parse_ts};
+use crate::volume::parse_ts;
 
 /// A point in the life of a run.
 #[derive(Debug, Clone, Copy)]
@@ -65,17 +66,17 @@ struct Past {
     goes_on: bool,
 }
 
-pub(super) fn execute(args: &Args, global: &Global, run: RunId, dir: &Dir) -> Result<Code> {
+pub(super) fn execute(args: &Args, global: &Global, source: &Source) -> Result<Code> {
     let mut past = Past::default();
-    let code = read(args, dir, |item| Ok(past.take(args.at, item)))?;
+    let code = read(args, source, |item| Ok(past.take(args.at, item)))?;
     past.damage.iter().for_each(warn);
     if let Some((code, why)) = args.at.and_then(|point| past.unknown(point)) {
-        say(format_args!("error: run {run}: {why}"));
+        say(format_args!("error: run {}: {why}", source.run()));
         return Ok(code);
     }
     let inspected = match args.at {
-        None => inspect_now(dir, &past.fold.state)?,
-        Some(_) => inspect_past(dir, &past.fold.state),
+        None => inspect_now(source.dir(), &past.fold.state)?,
+        Some(_) => inspect_past(source.dir(), &past.fold.state),
     };
     let overview = Overview {
         events: past.last_seq.map_or(0, |seq| seq + 1) + past.foreign,
@@ -87,7 +88,7 @@ pub(super) fn execute(args: &Args, global: &Global, run: RunId, dir: &Dir) -> Re
         overview,
         inspected,
     };
-    let mut report = RunReport::new(run, dir, examined);
+    let mut report = RunReport::new(source.run().clone(), source.dir(), examined);
     report.at = args.at.map(|_| past.at);
     let format: Box<dyn Format> = if args.json {
         Box::new(JsonLines)

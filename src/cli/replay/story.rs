@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 
 use anyhow::Result;
 
+use super::source::Source;
 use super::{Args, Next, read, warn};
 use crate::cli::Global;
 use crate::cli::context::say;
@@ -11,17 +12,17 @@ use crate::cli::exit::Code;
 use crate::job::{Inspected, RunStateKind, examine, inspect};
 use crate::log::{Fold, Item, RunState};
 use crate::render::Story;
-use crate::volume::{Dir, RunId};
+use crate::volume::Dir;
 
-pub(super) fn execute(args: &Args, global: &Global, run: &RunId, dir: &Dir) -> Result<Code> {
+pub(super) fn execute(args: &Args, global: &Global, source: &Source) -> Result<Code> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut story = Story::new(global.style());
     let mut fold = Fold::default();
     let mut is_begun = false;
-    let code = read(args, dir, |item| {
+    let code = read(args, source, |item| {
         fold.take(item);
         if !std::mem::replace(&mut is_begun, true) {
-            writeln!(out, "{}\n", story.title(run, &fold.state))?;
+            writeln!(out, "{}\n", story.title(source.run(), &fold.state))?;
         }
         let line = match item {
             Item::Event(_, line) | Item::Foreign(_, line) => story.event(line),
@@ -30,7 +31,7 @@ pub(super) fn execute(args: &Args, global: &Global, run: &RunId, dir: &Dir) -> R
         writeln!(out, "{line}")?;
         Ok(Next::Read)
     })?;
-    let inspected = inspect_now(dir, &fold.state)?;
+    let inspected = inspect_now(source.dir(), &fold.state)?;
     writeln!(out, "\n{}", story.sum(&fold.state, &inspected))?;
     out.flush()?;
     if code == Code::Damage {
@@ -50,9 +51,9 @@ pub(super) fn inspect_now(dir: &Dir, state: &RunState) -> Result<Inspected> {
 }
 
 /// The stored lines as they stand.
-pub(super) fn json(args: &Args, dir: &Dir) -> Result<Code> {
+pub(super) fn json(args: &Args, source: &Source) -> Result<Code> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let code = read(args, dir, |item| {
+    let code = read(args, source, |item| {
         match item {
             Item::Event(_, line) | Item::Foreign(_, line) => {
                 out.write_all(line)?;

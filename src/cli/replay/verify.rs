@@ -6,12 +6,13 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::Args;
+use super::source::Source;
 use crate::cli::Global;
 use crate::cli::context::say;
 use crate::cli::exit::Code;
-use crate::log::{Fault, verify};
+use crate::log::{Fault, verify, verify_wal};
 use crate::render::verdict;
-use crate::volume::{Dir, RunId};
+use crate::volume::RunId;
 
 /// A fault for programs.
 #[derive(Serialize)]
@@ -21,10 +22,11 @@ struct Told<'a> {
     fault: Fault,
 }
 
-pub(super) fn execute(args: &Args, global: &Global, run: &RunId, dir: &Dir) -> Result<Code> {
+pub(super) fn execute(args: &Args, global: &Global, source: &Source) -> Result<Code> {
     let style = global.style();
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let verified = verify(dir, |fault| -> Result<()> {
+    let run = source.run();
+    let each = |fault| -> Result<()> {
         if args.json {
             let told = Told { run_id: run, fault };
             serde_json::to_writer(&mut out, &told).map_err(io::Error::from)?;
@@ -33,7 +35,11 @@ pub(super) fn execute(args: &Args, global: &Global, run: &RunId, dir: &Dir) -> R
             writeln!(out, "{}", verdict::fault(&fault, style))?;
         }
         Ok(())
-    })?;
+    };
+    let verified = match source {
+        Source::Run(_, dir) => verify(dir, each),
+        Source::Wal(_, wal) => verify_wal(wal, each),
+    }?;
     if !args.json {
         writeln!(out, "{}", verdict::sum(run, &verified, style))?;
     }

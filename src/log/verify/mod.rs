@@ -25,6 +25,7 @@ use super::lock;
 use super::reader::{Damage, Item, LinePlace, Reader};
 use super::segments::{Segment, open_segments};
 use super::state::RunState;
+use super::wal::Wal;
 use crate::volume::{Dir, FileKey, layout, parse_ts};
 use chain::Chain;
 pub use fault::{Fault, FaultKind};
@@ -56,7 +57,46 @@ pub struct Verified {
 /// A file cannot be read, or what `each` ended with.
 pub fn verify<E: From<LogError>>(
     dir: &Dir,
+    each: impl FnMut(Fault) -> Result<(), E>,
+) -> Result<Verified, E> {
+    read_all(open_segments(dir)?, each, |check, active, end, tell| {
+        check.end(dir, active, end, tell)
+    })
+}
+
+/// The same for a log of runtimo.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_wal<E: From<LogError>>(
+    wal: &Wal,
+    each: impl FnMut(Fault) -> Result<(), E>,
+) -> Result<Verified, E> {
+    read_all(wal.segments()?, each, |check, active, end, tell| {
+        check.verified.jobs = check.state.jobs_total;
+        let Some((active, end)) = unfinished_line(active, end) else {
+            return Ok(false);
+        };
+        // Its writers hold this lock, if any, while they write.
+        let is_held = lock::try_shared(&active.file, &active.path)?.is_none();
+        if !is_held {
+            tell(check.torn_tail(active, end, "its program never mends it"));
+        }
+        Ok(is_held)
+    })
+}
+
+/// Reads what there is; `last` tells what can be told only then, and whether the last line
+/// is in flight.
+fn read_all<E: From<LogError>>(
+    segments: Vec<Segment>,
     mut each: impl FnMut(Fault) -> Result<(), E>,
+    last: impl FnOnce(
+        &mut Check,
+        Option<&Segment>,
+        Option<u64>,
+        &mut dyn FnMut(Fault),
+    ) -> Result<bool, LogError>,
 ) -> Result<Verified, E> {
     let stopped = Cell::new(None);
     let mut faults = 0;
@@ -67,7 +107,6 @@ pub fn verify<E: From<LogError>>(
             earlier => stopped.set(earlier),
         }
     };
-    let segments = open_segments(dir)?;
     let active = segments.iter().find(|s| s.first_seq.is_none()).cloned();
     let mut check = Check::new(&segments);
     let mut reader = Reader::of(segments);
@@ -78,7 +117,7 @@ pub fn verify<E: From<LogError>>(
         }
     }
     let end = reader.end_of_active();
-    let in_flight = check.end(dir, active.as_ref(), end, &mut tell)?;
+    let in_flight = last(&mut check, active.as_ref(), end, &mut tell)?;
     let verified = Verified {
         faults,
         in_flight,
@@ -88,6 +127,12 @@ pub fn verify<E: From<LogError>>(
         Some(e) => Err(e),
         None => Ok(verified),
     }
+}
+
+/// The active segment and where its last whole line ends, if there is more behind.
+fn unfinished_line(active: Option<&Segment>, end: Option<u64>) -> Option<(&Segment, u64)> {
+    let (active, end) = (active?, end?);
+    (end < active.len).then_some((active, end))
 }
 
 /// What is known while the lines are read.
@@ -282,22 +327,10 @@ impl Check {
             });
         });
         let mut in_flight = false;
-        if let Some(active) = active
-            && let Some(end) = end.filter(|end| *end < active.len)
-        {
+        if let Some((active, end)) = unfinished_line(active, end) {
             in_flight = !is_torn(dir, active)?;
             if !in_flight {
-                tell(Fault {
-                    kind: FaultKind::TornTail,
-                    file: active.path.clone(),
-                    line: Some(self.chain.lines_of_last() + 1),
-                    offset: Some(end),
-                    seq: None,
-                    message: format!(
-                        "torn tail: {} bytes without a newline; the next writer mends it",
-                        active.len - end
-                    ),
-                });
+                tell(self.torn_tail(active, end, "the next writer mends it"));
             }
         }
         outputs::check(dir, &self.state, &self.rolled_back, tell)?;
@@ -305,6 +338,21 @@ impl Check {
             outputs::unknown(dir, &self.state, tell)?;
         }
         Ok(in_flight)
+    }
+
+    /// The end of a log behind its last whole line; `mended` tells what becomes of it.
+    fn torn_tail(&self, active: &Segment, end: u64, mended: &str) -> Fault {
+        Fault {
+            kind: FaultKind::TornTail,
+            file: active.path.clone(),
+            line: Some(self.chain.lines_of_last() + 1),
+            offset: Some(end),
+            seq: None,
+            message: format!(
+                "torn tail: {} bytes without a newline; {mended}",
+                active.len - end
+            ),
+        }
     }
 }
 

@@ -1,4 +1,6 @@
-//! Runs that only omne wrote.
+//! Runs that only omne wrote, and runs written for it.
+
+use std::process::Command;
 
 use omne_cli::event_log;
 
@@ -151,4 +153,144 @@ fn a_note_needs_force() {
         ],
     );
     assert_eq!(world.status(RUN)["state"], "completed");
+}
+
+/// What the program `omne` prints.
+#[track_caller]
+fn omne(world: &World, args: &[&str]) -> String {
+    let mut command = Command::new(world::omne_bin());
+    let output = command.current_dir(world.root()).args(args).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn omne_status_reads_a_run_written_for_it() {
+    let world = World::new();
+    let job = |run: &str, job: &str, command: &[&str]| {
+        let args = [&["run", "-q", "--run", run, "--job", job, "--"], command].concat();
+        world.runlog(&args).status.code()
+    };
+    for run in ["fine", "broken", "going"] {
+        assert_eq!(job(run, "first", &["true"]), Some(0));
+    }
+    assert_eq!(job("broken", "second", &["sh", "-c", "exit 3"]), Some(3));
+    assert_eq!(job("broken", "third", &["no-such-program"]), Some(127));
+    world.runlog_fine(&["rotate", "broken"]);
+    world.runlog_fine(&["emit", "--run", "fine", "seen"]);
+    world.runlog_fine(&["run", "--run", "fine", "--close"]);
+    assert_eq!(
+        world
+            .runlog(&["run", "--run", "broken", "--close"])
+            .status
+            .code(),
+        Some(0)
+    );
+
+    let other = World::new();
+    for run in ["fine", "broken", "going"] {
+        other.put(run, b"");
+        let to = other.events_path(run);
+        world.runlog_fine(&["replay", run, "--as", "omne", "-o", to.to_str().unwrap()]);
+    }
+    let listed = omne(&other, &["status"]);
+    for begin in [
+        "broken  broken aborted (1/3)  2",
+        "fine  fine completed (1/1)  2",
+        "going  going running (1/1)  2",
+    ] {
+        assert!(listed.lines().any(|l| l.starts_with(begin)), "{listed}");
+    }
+    let told = omne(&other, &["status", "broken"]);
+    let told: Vec<_> = told.lines().filter(|l| !l.starts_with("last: ")).collect();
+    assert_eq!(
+        told,
+        [
+            "run:    broken",
+            "pipe:   broken",
+            "status: aborted: job second failed: it exited with code 3 (and 1 more)",
+            "",
+            "nodes:",
+            "  ✓ first [bash]",
+            "  ✗ second [bash] crash: it exited with code 3",
+            "  ✗ third host_missing: command not found: no-such-program",
+        ]
+    );
+    // What came back is read as a run of omne's.
+    for (run, state) in [
+        ("fine", "completed"),
+        ("broken", "failed"),
+        ("going", "unknown"),
+    ] {
+        assert_eq!(other.status(run)["state"], state, "{run}");
+    }
+    // omne's own writer goes on with it.
+    other.omne("going", &[world::pipe_completed("going")]);
+    assert_eq!(other.status("going")["state"], "completed");
+}
+
+#[test]
+fn a_log_of_two_programs_is_written_for_omne() {
+    let world = World::new();
+    world.runlog_fine(&["run", "-q", "--run", RUN, "--job", "ours", "--", "true"]);
+    world.omne(
+        RUN,
+        &[
+            world::node_started(RUN, "theirs"),
+            world::node_completed(RUN, "theirs"),
+        ],
+    );
+    world.runlog_fine(&["run", "--run", RUN, "--close"]);
+    let other = World::new();
+    let log = world.runlog_fine(&["replay", RUN, "--as", "omne"]);
+    other.put(RUN, &log);
+    let events = event_log::read_run(other.root(), RUN).unwrap();
+    let kinds: Vec<_> = events.iter().map(|event| event.event_type()).collect();
+    assert_eq!(
+        kinds,
+        [
+            "pipe.started",
+            "node.started",
+            "node.completed",
+            "node.started",
+            "node.completed",
+            "pipe.completed"
+        ]
+    );
+    let wanted = " completed (2/2)";
+    assert!(omne(&other, &["status"]).contains(wanted));
+}
+
+#[test]
+fn gc_and_replay_of_what_omne_wrote() {
+    let world = World::new();
+    let going = "going-01kp8b0000000000000000000b";
+    world.omne(
+        RUN,
+        &[
+            world::pipe_started(RUN),
+            world::node_started(RUN, "build"),
+            world::node_failed(RUN, "build"),
+            world::pipe_aborted(RUN),
+        ],
+    );
+    world.omne(going, &[world::pipe_started(going)]);
+    let log = world.log(RUN);
+    assert!(world.runlog_fine(&["replay", RUN, "--json"]) == log);
+    assert!(world.runlog_fine(&["replay", RUN, "--as", "omne"]) == log);
+    let story = String::from_utf8(world.runlog_fine(&["replay", RUN])).unwrap();
+    assert!(story.contains("failed after 7.00s"), "{story}");
+    let refused = world.runlog(&["rotate", RUN, "--json"]);
+    let told = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert!(told.contains("program"), "{refused:?}");
+    assert!(world.log(RUN) == log);
+    world.runlog_fine(&["gc", "--max-runs", "0"]);
+    assert!(!world.events_path(RUN).exists());
+    assert!(
+        world.events_path(going).exists(),
+        "its writer cannot be seen"
+    );
+    let retired = String::from_utf8(world.runlog_fine(&["status", "--retired", "--json"])).unwrap();
+    assert!(retired.contains(RUN), "{retired}");
 }

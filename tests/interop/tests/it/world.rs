@@ -41,6 +41,34 @@ fn build() -> PathBuf {
         .expect("cargo names the program that it built")
 }
 
+/// The program `omne` of the release that is a dependency here: `OMNE_BIN`, or installed
+/// into the folder of the build.
+pub fn omne_bin() -> &'static Path {
+    static BIN: OnceLock<PathBuf> = OnceLock::new();
+    BIN.get_or_init(|| std::env::var_os("OMNE_BIN").map_or_else(install, PathBuf::from))
+}
+
+fn install() -> PathBuf {
+    // `…/debug/omne-writer`: what was built for the tests is built once.
+    let debug = Path::new(env!("CARGO_BIN_EXE_omne-writer"))
+        .parent()
+        .unwrap();
+    let target = debug.parent().unwrap();
+    let root = target.join("omne-cli-0.2.0");
+    let bin = root.join("bin/omne");
+    if !bin.exists() {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+        let installed = Command::new(cargo)
+            .args(["install", "--quiet", "--debug", "--no-track"])
+            .args(["omne-cli", "--version", "=0.2.0", "--root"])
+            .args([&*root, Path::new("--target-dir"), target])
+            .status()
+            .unwrap();
+        assert!(installed.success(), "cannot install omne");
+    }
+    bin
+}
+
 /// runlog on the volume at `root`, whatever this process has in its environment.
 pub fn runlog(root: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(runlog_bin());
