@@ -51,5 +51,12 @@ pub fn notes(verified: &Verified) -> Vec<String> {
     if verified.in_flight {
         notes.push("the last line is being written, and was not looked at".to_owned());
     }
+    if !verified.has_active {
+        notes.push(
+            "there is no active segment, as after a rotation that was cut off; the next writer \
+             makes it"
+                .to_owned(),
+        );
+    }
     notes
 }

@@ -13,6 +13,7 @@
 
 mod checks;
 mod env;
+mod fixtures;
 mod process;
 mod segments;
 

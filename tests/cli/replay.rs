@@ -5,7 +5,7 @@ use std::fs;
 use insta::assert_snapshot;
 
 use crate::checks::{self, snapshot};
-use crate::env::{TestEnv, wait_until};
+use crate::env::{Background, TestEnv, wait_until};
 
 /// The run `it`: a job that failed twice and was rolled back, and a note.
 pub(crate) fn with_story() -> TestEnv {
@@ -269,21 +269,30 @@ fn control_characters_do_not_reach_a_terminal() {
 }
 
 #[test]
-fn reading_while_others_write_finds_each_event_once() {
+fn reading_while_others_write_and_rotate_finds_each_event_once() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "begin"]);
-    let lines = checks::numbered(0..5000, |n| n.to_string());
-    let args = ["emit", "--run", "it", "--lines", "--no-sync"];
-    let mut writer = env.spawn(&args);
-    writer.give(lines.as_bytes());
-    let mut looks = 0;
-    while !writer.has_ended() || looks == 0 {
+    let lines = checks::numbered(0..1000, |n| n.to_string());
+    let mut writers: Vec<_> = (0..2)
+        .map(|_| {
+            let mut writer = env.spawn(&["emit", "--run", "it", "--lines", "--no-sync"]);
+            writer.give(lines.as_bytes());
+            writer
+        })
+        .collect();
+    let mut rotations = 0;
+    while rotations < 3 || writers.iter_mut().any(|writer| !writer.has_ended()) {
+        let rotated = env.ok(&["rotate", "it", "--json"]);
+        rotations += rotated.stdout().matches("events-").count().min(1);
         let told = env.ok(&["replay", "it", "--json"]);
         assert_eq!(checks::events(&told.stdout)[0]["seq"], 0);
         let verdict = env.run(&["replay", "it", "--verify"]);
         assert_eq!(verdict.code, 0, "{}", verdict.stdout());
-        looks += 1;
+        if writers.iter_mut().all(Background::has_ended) {
+            env.ok(&["emit", "--run", "it", "more"]);
+        }
     }
-    let all = env.ok(&["replay", "it", "--json"]).stdout;
-    assert_eq!(checks::events(&all).len(), 5002);
+    let events = checks::events(&env.ok(&["replay", "it", "--json"]).stdout);
+    let notes = events.iter().filter(|event| event["data"].is_number());
+    assert_eq!(notes.count(), 2000);
 }

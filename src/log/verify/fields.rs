@@ -2,19 +2,23 @@
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use crate::log::payload::{JobEnded, JobStarted, JobSubmitted, Output, RollbackStarted, RunOpened};
-use crate::log::{EventType, RunState, Sealed};
+use crate::log::{EventType, Sealed};
 
 /// The fields that are looked at.
 #[derive(Deserialize)]
-pub(super) struct Fields {
+pub(super) struct Fields<'a> {
     pub run_id: String,
     pub job_id: Option<String>,
     pub attempt: Option<u32>,
     pub sealed: Option<Sealed>,
     pub output: Option<Output>,
-    pub summary: Option<Box<RunState>>,
+    #[serde(borrow)]
+    pub state: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub summary: Option<&'a RawValue>,
 }
 
 /// The same of a type that this version does not know.
@@ -24,7 +28,7 @@ struct OfRun {
 }
 
 /// The fields of a line; `None` where they are not those of its type.
-pub(super) fn fields_of(kind: Option<EventType>, line: &[u8]) -> Option<Fields> {
+pub(super) fn fields_of(kind: Option<EventType>, line: &[u8]) -> Option<Fields<'_>> {
     let Some(kind) = kind else {
         let OfRun { run_id } = serde_json::from_slice(line).ok()?;
         return Some(Fields {
@@ -33,13 +37,14 @@ pub(super) fn fields_of(kind: Option<EventType>, line: &[u8]) -> Option<Fields> 
             attempt: None,
             sealed: None,
             output: None,
+            state: None,
             summary: None,
         });
     };
-    let fields: Fields = serde_json::from_slice(line).ok()?;
+    let fields: Fields<'_> = serde_json::from_slice(line).ok()?;
     let is_of_job = kind.as_str().starts_with("job_");
     let complete = match kind {
-        EventType::LogRotated => fields.sealed.is_some(),
+        EventType::LogRotated => fields.sealed.is_some() && fields.state.is_some(),
         EventType::RunClosed => fields.summary.is_some(),
         _ => !is_of_job || fields.job_id.is_some(),
     };

@@ -5,6 +5,7 @@
 //! the state of the run.
 
 mod chain;
+mod checkpoint;
 mod fault;
 mod fields;
 mod order;
@@ -48,6 +49,8 @@ pub struct Verified {
     pub first_seq: Option<u64>,
     /// Somebody is writing the last line.
     pub in_flight: bool,
+    /// There is an active segment.
+    pub has_active: bool,
 }
 
 /// Checks the run in `dir`; each fault goes to `each` as it is found, in the order of the
@@ -162,6 +165,7 @@ impl Check {
                 faults: 0,
                 first_seq: None,
                 in_flight: false,
+                has_active: segments.iter().any(|s| s.first_seq.is_none()),
             },
             state: RunState::default(),
             chain: Chain::new(segments),
@@ -278,33 +282,28 @@ impl Check {
         }
         if let Some(told) = fields.summary
             && self.whole
-            && self.state.shortened().ok().as_ref() != Some(&*told)
+            && !checkpoint::agrees(told, &self.state)
         {
             let message = "its summary is not what the events before it tell".to_owned();
             wrong(None, FaultKind::Checkpoint, message);
         }
         if kind == EventType::LogRotated && !first {
-            let mut checkpoint = RunState::default();
-            checkpoint.apply(env, line);
-            if self.whole && !self.agrees(&checkpoint) {
+            let agrees = fields
+                .state
+                .is_some_and(|told| checkpoint::agrees(told, &self.state));
+            if self.whole && !agrees {
                 let message = "its state is not what the events before it tell".to_owned();
                 wrong(None, FaultKind::Checkpoint, message);
             }
-            // From here on the log has a beginning again.
-            if !checkpoint.jobs_truncated {
-                self.state = checkpoint;
-                self.whole = true;
+            let mut told = RunState::default();
+            told.apply(env, line);
+            if !told.jobs_truncated {
+                // From here on the log has a beginning again.
+                if !std::mem::replace(&mut self.whole, true) {
+                    self.state = told;
+                }
             }
         }
-    }
-
-    /// Whether the checkpoint tells the same as the events before it.
-    fn agrees(&self, checkpoint: &RunState) -> bool {
-        if checkpoint.jobs_truncated && !self.state.jobs_truncated {
-            let shortened = self.state.shortened().ok();
-            return shortened == checkpoint.shortened().ok();
-        }
-        self.state == *checkpoint
     }
 
     /// What can be told only when all was read; says whether the last line is in flight.
