@@ -135,7 +135,8 @@ impl GcReport {
 #[derive(Debug, Default)]
 pub struct GcTotal {
     runs: u64,
-    others: u64,
+    segments: u64,
+    leftovers: u64,
     bytes: u64,
 }
 
@@ -144,7 +145,8 @@ impl GcTotal {
     pub fn add(&mut self, report: &GcReport) {
         match report.action {
             GcAction::Remove => self.runs += 1,
-            GcAction::Drop | GcAction::Finish => self.others += 1,
+            GcAction::Drop => self.segments += 1,
+            GcAction::Finish => self.leftovers += 1,
             _ => return,
         }
         self.bytes += report.bytes;
@@ -156,15 +158,18 @@ impl GcTotal {
     /// `out` cannot be written.
     pub fn people(&self, out: &mut dyn Write, dry_run: bool) -> io::Result<()> {
         let would = if dry_run { "would be " } else { "" };
-        if self.runs + self.others == 0 {
+        let counts = [
+            (self.runs, "run"),
+            (self.segments, "segment"),
+            (self.leftovers, "leftover"),
+        ];
+        let some = counts.iter().filter(|(n, _)| *n > 0);
+        let what: Vec<_> = some.map(|(n, thing)| count(*n, thing)).collect();
+        if what.is_empty() {
             let had = if dry_run { "would have" } else { "had" };
             return writeln!(out, "nothing {had} to go");
         }
-        let what = match (self.runs, self.others) {
-            (runs, 0) => count(runs, "run"),
-            (0, others) => count(others, "leftover"),
-            (runs, others) => format!("{} and {}", count(runs, "run"), count(others, "leftover")),
-        };
+        let what = what.join(", ");
         writeln!(out, "{what} {would}removed, {}", size(self.bytes))
     }
 }

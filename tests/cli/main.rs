@@ -26,6 +26,7 @@ mod faults;
 mod gc;
 mod gc_crash;
 mod gc_events;
+mod gc_race;
 mod gc_safety;
 mod lease;
 mod odd_files;
