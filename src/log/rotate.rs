@@ -147,9 +147,10 @@ impl RunLog {
     /// The log was not rotated, but for [`LogError::NotDurable`] (it was, and a power
     /// loss may undo it); what was appended stands in any case.
     pub fn rotate(&self, due: Due, budget: Duration) -> Result<Result<Sealed, Left>, LogError> {
-        let wait = Wait::new(budget);
-        let mut inner = self.enter(wait)?;
+        let mut inner = self.enter(Wait::new(budget))?;
         let surveyed = self.look_ahead(&mut inner)?;
+        // What was read before does not count as waiting.
+        let wait = Wait::new(budget);
         let _lock = lock::exclusive(&self.lock, &self.paths.lock, wait)?;
         self.check_place()?;
         let segment = self.active(&mut inner)?;
