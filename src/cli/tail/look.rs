@@ -226,19 +226,20 @@ impl Tailer<'_> {
     fn gone(&mut self, run: &RunId, followed: &Followed) -> Result<()> {
         self.unwatch(run);
         self.unwritten.insert(run.clone(), None);
-        // One that was never begun was only in the making.
-        let Some(cursor) = followed.follower.cursor(run, followed.over) else {
+        let cursor = followed.follower.cursor(run, followed.over);
+        if cursor.is_none() && self.args.all {
+            // It was only in the making.
             return Ok(());
-        };
+        }
         self.removed.update(&self.volume)?;
-        let missing = self.removed.missing(&cursor);
+        let missing = cursor.as_ref().and_then(|c| self.removed.missing(c));
         if let Some(gap) = &missing {
             self.shown.gap(run, gap)?;
         }
-        if missing.is_some() && !self.args.all && self.args.cursor_file.is_none() {
-            self.met.removed = true;
-        } else {
+        if self.args.all || self.args.cursor_file.is_some() {
             self.met.damage |= missing.is_some();
+        } else {
+            self.met.removed |= missing.is_some() || cursor.is_none();
         }
         self.left.push(run.clone());
         Ok(())
