@@ -52,6 +52,11 @@ fn race(env: &TestEnv, beside: impl Fn() + Sync) -> u64 {
     })
 }
 
+/// The numbers of all events of the closed run with so many checkpoints.
+fn all(checkpoints: u64) -> Vec<u64> {
+    (0..=EVENTS + checkpoints).collect()
+}
+
 fn opened() -> TestEnv {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "begin"]);
@@ -93,6 +98,34 @@ fn numbers(printed: &[u8]) -> (Vec<u64>, usize) {
     (seqs, gaps)
 }
 
+/// Takes out the lines that were torn by a kill in the middle of a write.
+fn take_torn(printed: &mut Vec<u8>) -> usize {
+    let lines: Vec<_> = printed.split_inclusive(|b| *b == b'\n').collect();
+    let whole: Vec<_> = lines
+        .iter()
+        .filter(|line| {
+            let trailer = line.len().checked_sub(19).map(|at| &line[at..]);
+            trailer.is_some_and(|end| end.starts_with(b",\"crc\":\"") && end.ends_with(b"\"}\n"))
+        })
+        .copied()
+        .collect();
+    let torn = lines.len() - whole.len();
+    *printed = whole.concat();
+    torn
+}
+
+#[test]
+fn a_line_that_a_kill_tore_is_ended() {
+    let env = opened();
+    env.write("lines", "{\"v\":1,\"se");
+    env.ok(&["run", "--run", "it", "--close"]);
+    assert_eq!(follower(&env, &["--cursor-file", "cursors"]).end().code, 0);
+    let mut printed = written(&env);
+    assert!(printed.starts_with(b"{\"v\":1,\"se\n{\"v\":1,\"seq\":0,"));
+    assert_eq!(take_torn(&mut printed), 1);
+    assert_eq!(numbers(&printed), (vec![0, 1, 2], 0));
+}
+
 #[test]
 fn nothing_is_lost_or_doubled_over_rotation_and_compression() {
     let env = opened();
@@ -103,7 +136,7 @@ fn nothing_is_lost_or_doubled_over_rotation_and_compression() {
     assert_eq!((output.code, output.stderr()), (0, String::new()));
     let (seqs, gaps) = numbers(&written(&env));
     assert_eq!(gaps, 0);
-    assert_eq!(seqs, (0..EVENTS + rounds + 1).collect::<Vec<_>>());
+    assert_eq!(seqs, all(rounds));
 }
 
 #[test]
@@ -118,7 +151,7 @@ fn what_is_dropped_unread_is_told_and_nothing_else_is_missing() {
     let output = follower.end();
     let (seqs, gaps) = numbers(&written(&env));
     assert_eq!(output.code, if gaps == 0 { 0 } else { 5 });
-    assert_eq!(seqs, (0..EVENTS + rounds + 1).collect::<Vec<_>>());
+    assert_eq!(seqs, all(rounds));
 }
 
 #[test]
@@ -127,7 +160,7 @@ fn killed_at_any_moment_it_loses_nothing_and_repeats_only_what_was_not_saved() {
     let restarts = AtomicBool::new(true);
     let mut killed = 0;
     let rounds = thread::scope(|scope| {
-        let killer = scope.spawn(|| {
+        let restarter = scope.spawn(|| {
             let mut killed = 0;
             while restarts.load(Ordering::Relaxed) {
                 let before = written(&env).len();
@@ -146,12 +179,15 @@ fn killed_at_any_moment_it_loses_nothing_and_repeats_only_what_was_not_saved() {
         });
         let rounds = race(&env, || compress(&env, "it"));
         restarts.store(false, Ordering::Relaxed);
-        killed = killer.join().unwrap();
+        killed = restarter.join().unwrap();
         rounds
     });
     env.ok(&["run", "--run", "it", "--close"]);
     assert_eq!(follower(&env, &["--cursor-file", "cursors"]).end().code, 0);
-    let (seqs, gaps) = numbers(&written(&env));
+    let mut printed = written(&env);
+    let torn = take_torn(&mut printed);
+    assert!(torn <= killed, "{torn} {killed}");
+    let (seqs, gaps) = numbers(&printed);
     assert_eq!(gaps, 0);
     let mut next = 0;
     let mut repeated = 0;
@@ -196,5 +232,5 @@ fn ended_by_signals_it_shows_each_line_once() {
     assert_eq!(follower(&env, &["--cursor-file", "cursors"]).end().code, 0);
     let (seqs, gaps) = numbers(&written(&env));
     assert_eq!(gaps, 0);
-    assert_eq!(seqs, (0..EVENTS + rounds + 1).collect::<Vec<_>>());
+    assert_eq!(seqs, all(rounds));
 }
