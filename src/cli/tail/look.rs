@@ -227,12 +227,15 @@ impl Tailer<'_> {
         self.unwatch(run);
         self.unwritten.insert(run.clone(), None);
         let cursor = followed.follower.cursor(run, followed.over);
-        if cursor.is_none() && self.args.all {
+        self.removed.update(&self.volume)?;
+        let missing = match &cursor {
+            Some(cursor) => self.removed.missing(cursor),
+            None => self.removed.all_of(run),
+        };
+        if cursor.is_none() && missing.is_none() && self.args.all {
             // It was only in the making.
             return Ok(());
         }
-        self.removed.update(&self.volume)?;
-        let missing = cursor.as_ref().and_then(|c| self.removed.missing(c));
         if let Some(gap) = &missing {
             self.shown.gap(run, gap)?;
         }
