@@ -52,6 +52,15 @@ impl Gone {
         Ok(())
     }
 
+    /// What is missing of a run that was not begun; `None` where gc did not remove it.
+    pub fn all_of(&self, run: &RunId) -> Option<Gap> {
+        self.events.get(run).map(|events| Gap {
+            from_seq: Some(0),
+            to_seq: events.checked_sub(1),
+            why: Lost::Removed,
+        })
+    }
+
     /// What is missing behind the cursor of a run that is not there any more; `None`
     /// where all of it was read.
     pub fn missing(&self, cursor: &Cursor) -> Option<Gap> {

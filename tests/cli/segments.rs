@@ -12,14 +12,20 @@ fn log(env: &TestEnv, run: &str) -> RunLog {
     RunLog::open_or_create(&volume, &run.parse().unwrap(), None).unwrap()
 }
 
-/// Seals the active segment.
+/// Seals the active segment, which has to have something new.
 #[track_caller]
 pub(crate) fn rotate(env: &TestEnv, run: &str) {
+    assert!(rotate_if_any(env, run), "there is nothing to seal");
+}
+
+/// Seals the active segment; says whether there was something new in it.
+#[track_caller]
+pub(crate) fn rotate_if_any(env: &TestEnv, run: &str) -> bool {
     let budget = Duration::from_secs(30);
     log(env, run)
         .rotate(Due::default(), budget)
         .unwrap()
-        .unwrap();
+        .is_ok()
 }
 
 /// Compresses what is sealed.

@@ -77,8 +77,10 @@ fn all_of_nothing_is_nothing() {
 #[test]
 fn named_runs_are_followed_until_all_have_ended() {
     let env = with_runs(&["a", "b"]);
-    let args = ["tail", "-f", "--json", "-n", "0", "a", "b"];
-    let mut follower = env.spawn(&args);
+    let mut follower = env.spawn(&["tail", "-f", "--json", "-n", "1", "a", "b"]);
+    for run in ["a", "b"] {
+        assert_eq!(next_of(&mut follower, run), "note");
+    }
     close(&env, "a");
     assert_eq!(next_of(&mut follower, "a"), "run_closed");
     env.ok(&["emit", "--run", "b", "x"]);
@@ -90,9 +92,9 @@ fn named_runs_are_followed_until_all_have_ended() {
 
 #[test]
 fn all_are_followed_and_new_ones_join_with_their_first_event() {
-    let env = TestEnv::new();
-    std::fs::create_dir(env.path(".omne")).unwrap();
-    let mut follower = env.spawn(&["tail", "-f", "--all", "--json", "-n", "0"]);
+    let env = with_runs(&["old"]);
+    let mut follower = env.spawn(&["tail", "-f", "--all", "--json", "-n", "1"]);
+    assert_eq!(next_of(&mut follower, "old"), "note");
     for run in ["a", "b", "c"] {
         // A folder is empty at first.
         std::fs::create_dir_all(env.run_dir(run)).unwrap();
@@ -203,16 +205,9 @@ fn it_ends_once_a_run_is_in_a_state() {
     let args = ["tail", "old", "--json", "--until", "state=failed"];
     assert_eq!(by_run(&env.ok(&args).stdout)["old"].len(), 6);
 
-    let all = [
-        "tail",
-        "--all",
-        "--json",
-        "-n",
-        "0",
-        "--until",
-        "state=failed",
-    ];
-    let mut follower = env.spawn(&all);
+    let args = ["--json", "-n", "1", "--until", "state=failed"];
+    let mut follower = env.spawn(&[&["tail", "--all"], &args[..]].concat());
+    assert_eq!(next_of(&mut follower, "old"), "run_closed");
     env.ok(&["run", "-q", "--run", "fine", "--close", "--", "true"]);
     for _ in 0..6 {
         next_of(&mut follower, "fine");

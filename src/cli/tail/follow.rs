@@ -117,6 +117,9 @@ impl<'a> Tailer<'a> {
             look_begun: None,
             next_sweep: Instant::now() + SWEEP,
         };
+        if args.cursor_file.is_some() {
+            tailer.shown.end_torn_line();
+        }
         let gone = if let Some(asked) = asked {
             for run in asked.runs {
                 let start = start(args, &tailer.ledger, &run);

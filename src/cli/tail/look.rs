@@ -226,19 +226,23 @@ impl Tailer<'_> {
     fn gone(&mut self, run: &RunId, followed: &Followed) -> Result<()> {
         self.unwatch(run);
         self.unwritten.insert(run.clone(), None);
-        // One that was never begun was only in the making.
-        let Some(cursor) = followed.follower.cursor(run, followed.over) else {
-            return Ok(());
-        };
+        let cursor = followed.follower.cursor(run, followed.over);
         self.removed.update(&self.volume)?;
-        let missing = self.removed.missing(&cursor);
+        let missing = match &cursor {
+            Some(cursor) => self.removed.missing(cursor),
+            None => self.removed.all_of(run),
+        };
+        if cursor.is_none() && missing.is_none() && self.args.all {
+            // It was only in the making.
+            return Ok(());
+        }
         if let Some(gap) = &missing {
             self.shown.gap(run, gap)?;
         }
-        if missing.is_some() && !self.args.all && self.args.cursor_file.is_none() {
-            self.met.removed = true;
-        } else {
+        if self.args.all || self.args.cursor_file.is_some() {
             self.met.damage |= missing.is_some();
+        } else {
+            self.met.removed |= missing.is_some() || cursor.is_none();
         }
         self.left.push(run.clone());
         Ok(())

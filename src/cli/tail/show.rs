@@ -1,6 +1,10 @@
 //! What is printed: events as they are stored or for people, gaps and warnings.
 
+use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
+
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 
 use super::super::context::say;
 use crate::log::{Damage, Gap};
@@ -32,6 +36,14 @@ impl Shown {
             several,
             width: 0,
             buf: Vec::with_capacity(2 * FULL),
+        }
+    }
+
+    /// Ends the line that a process before us left torn, which was killed while it wrote to
+    /// the same file: ours is not to be glued to it.
+    pub(super) fn end_torn_line(&mut self) {
+        if is_torn().unwrap_or(false) {
+            self.buf.push(b'\n');
         }
     }
 
@@ -93,4 +105,22 @@ impl Shown {
         }
         Ok(())
     }
+}
+
+/// Whether stdout is a file that is appended to, and does not end in a whole line.
+fn is_torn() -> io::Result<bool> {
+    let appends = fcntl_getfl(io::stdout())?.contains(OFlags::APPEND);
+    let stat = fstat(io::stdout())?;
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    let Some(last) = (stat.st_size as u64).checked_sub(1) else {
+        return Ok(false);
+    };
+    if !appends || !is_file {
+        return Ok(false);
+    }
+    // It is open for writing only.
+    let file = File::open("/dev/stdout")?;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, last)?;
+    Ok(byte != *b"\n")
 }
