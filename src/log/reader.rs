@@ -385,16 +385,19 @@ enum Sound {
 /// Tells what a line is; one of ours must also be JSON behind its checksum.
 fn sound(line: &RawLine<'_>) -> Sound {
     match classify_raw(line) {
-        Class::Ours(env) => match serde_json::from_slice::<IgnoredAny>(line.bytes) {
-            Ok(_) if std::str::from_utf8(line.bytes).is_ok() => Sound::Event {
-                seq: env.seq,
-                rotated: env.kind == EventType::LogRotated.as_str(),
-            },
-            _ => Sound::Damage(Reason::NotJson),
+        Class::Ours(env) if is_json(line.bytes) => Sound::Event {
+            seq: env.seq,
+            rotated: env.kind == EventType::LogRotated.as_str(),
         },
+        Class::Ours(_) => Sound::Damage(Reason::NotJson),
         Class::Foreign(dialect) => Sound::Foreign(dialect),
         Class::Damage(reason) => Sound::Damage(reason),
     }
+}
+
+/// Whether a line whose frame and checksum are right is JSON.
+pub(super) fn is_json(line: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(line).is_ok() && std::str::from_utf8(line).is_ok()
 }
 
 /// Whether the file says something else now where the line was read.

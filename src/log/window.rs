@@ -7,7 +7,7 @@ use super::LogError;
 use super::backward::Backward;
 use super::dialect::Class;
 use super::lines::RawLine;
-use super::reader::{Item, Reader};
+use super::reader::{Item, Reader, is_json};
 use super::segments::{Segment, open_segments};
 use super::tail::{CHECKED, classify_raw};
 use crate::volume::{Dir, IoContext};
@@ -99,7 +99,7 @@ fn find_backwards(
             {
                 return Ok(None);
             }
-            if start.is_none() && !matches!(class, Class::Damage(_)) && want(line.bytes) {
+            if start.is_none() && is_sound(class, &line) && want(line.bytes) {
                 *missing -= 1;
             }
         }
@@ -112,7 +112,7 @@ fn find_forwards(segment: &Segment, missing: &mut usize, want: &dyn Fn(&[u8]) ->
     let mut lines = segment.lines();
     // What cannot be decompressed is told when it is read.
     while let Ok(Some(line)) = lines.next_line() {
-        if sound(&line) && want(line.bytes) {
+        if is_sound(classify_raw(&line), &line) && want(line.bytes) {
             wanted.push(line.offset);
         }
     }
@@ -122,6 +122,11 @@ fn find_forwards(segment: &Segment, missing: &mut usize, want: &dyn Fn(&[u8]) ->
     first.filter(|_| skip > 0).unwrap_or(0)
 }
 
-fn sound(line: &RawLine<'_>) -> bool {
-    !matches!(classify_raw(line), Class::Damage(_))
+/// Whether a reader gives it out.
+fn is_sound(class: Class<'_>, line: &RawLine<'_>) -> bool {
+    match class {
+        Class::Ours(_) => is_json(line.bytes),
+        Class::Foreign(_) => true,
+        Class::Damage(_) => false,
+    }
 }

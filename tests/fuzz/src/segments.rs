@@ -1,0 +1,183 @@
+//! A run's log of any bytes, in up to three segments.
+//!
+//! The first two bytes say where it is cut. A line that begins with `+` becomes an event
+//! of ours whose frame is right: the byte behind it is added to its number, so that there
+//! are copies and gaps, and the rest is its body.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use runlog::log::{
+    Draft, Durability, Envelope, EventType, Item, Reader, RunLog, last_lines, overview,
+};
+use runlog::volume::{Dir, Volume};
+
+use crate::framed;
+
+/// What a reader gave out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Read {
+    Line(Vec<u8>),
+    Damage(String),
+}
+
+/// A compressed segment reads as it did before; the last lines are the last ones; the
+/// overview counts what there is; what is appended is read behind all that was.
+pub fn segments(data: &[u8]) {
+    let Some((cuts, rest)) = data.split_at_checked(2) else {
+        return;
+    };
+    let log = log_of(rest);
+    let tmp = tempfile::Builder::new()
+        .prefix("runlog-fuzz-")
+        .tempdir_in("/dev/shm")
+        .expect("a folder in memory");
+    let volume = Volume::create(tmp.path()).expect("a volume");
+    let dir = tmp.path().join(".omne/var/runs/r");
+    fs::create_dir_all(&dir).expect("a folder");
+    let names = write(&dir, &log, cuts);
+    let opened = Dir::open(&dir).expect("the folder of the run");
+    let plain = read(&opened);
+    for name in &names {
+        compress(&dir.join(name));
+    }
+    let read_back = read(&opened);
+    assert_eq!(plain, read_back, "compressed segments read otherwise");
+
+    let lines: Vec<&Vec<u8>> = plain.iter().filter_map(line_of).collect();
+    // A copy of what is in another segment is known only to who reads from the start.
+    let is_copy = |read: &Read| matches!(read, Read::Damage(why) if why.ends_with("before"));
+    let asked = if plain.iter().any(is_copy) {
+        &[][..]
+    } else {
+        &[0, 1, 3]
+    };
+    for &n in asked {
+        let mut reader = last_lines(&opened, n, &|_| true).expect("last lines");
+        let last = all(&mut reader);
+        let last: Vec<&Vec<u8>> = last.iter().filter_map(line_of).collect();
+        assert_eq!(last, lines[lines.len().saturating_sub(n)..], "the last {n}");
+    }
+    drop(overview(&opened, true).expect("an overview"));
+    if !plain.iter().any(is_copy) {
+        append(&volume, &opened, &plain);
+    }
+}
+
+fn line_of(read: &Read) -> Option<&Vec<u8>> {
+    match read {
+        Read::Line(line) => Some(line),
+        Read::Damage(_) => None,
+    }
+}
+
+/// The log that the bytes stand for.
+fn log_of(data: &[u8]) -> Vec<u8> {
+    let mut log = Vec::new();
+    let mut seq: u64 = 0;
+    for line in data.split_inclusive(|b| *b == b'\n') {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        match text {
+            [b'+', step, body @ ..] => {
+                seq = seq.saturating_add_signed(i64::from(*step as i8 >> 4));
+                log.extend(framed(seq, body));
+                seq += 1;
+                log.extend(&line[text.len()..]);
+            }
+            _ => log.extend(line),
+        }
+    }
+    log
+}
+
+/// Writes the log in segments; says which are sealed.
+fn write(dir: &Path, log: &[u8], cuts: &[u8]) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut rest = log;
+    for (number, cut) in cuts.iter().enumerate() {
+        // A segment ends with a line.
+        let lines = rest
+            .split_inclusive(|b| *b == b'\n')
+            .take(usize::from(*cut % 16));
+        let len = lines.map(<[u8]>::len).sum();
+        let (sealed, behind) = rest.split_at(len);
+        if sealed.is_empty() {
+            continue;
+        }
+        let first = if number == 0 { 0 } else { first_seq(sealed) };
+        let name = format!("events-{first:020}.jsonl");
+        fs::write(dir.join(&name), sealed).expect("a segment");
+        if !names.contains(&name) {
+            names.push(name);
+        }
+        rest = behind;
+    }
+    fs::write(dir.join("events.jsonl"), rest).expect("the active segment");
+    names
+}
+
+/// The number of the first event of ours.
+fn first_seq(log: &[u8]) -> u64 {
+    let mut lines = log.split(|b| *b == b'\n');
+    lines
+        .find_map(|line| Some(Envelope::parse(line).ok()?.seq))
+        .unwrap_or(0)
+}
+
+fn compress(path: &Path) {
+    let plain = fs::read(path).expect("a segment");
+    let mut to = path.as_os_str().to_owned();
+    to.push(".gz");
+    let file = fs::File::create(to).expect("a compressed segment");
+    let mut gz = GzEncoder::new(file, Compression::fast());
+    gz.write_all(&plain).expect("compressed");
+    gz.finish().expect("compressed");
+    fs::remove_file(path).expect("removed");
+}
+
+fn read(dir: &Dir) -> Vec<Read> {
+    all(&mut Reader::open(dir).expect("a reader"))
+}
+
+fn all(reader: &mut Reader) -> Vec<Read> {
+    let mut read = Vec::new();
+    while let Some(item) = reader.next_item().expect("an item") {
+        read.push(match item {
+            Item::Event(_, line) | Item::Foreign(_, line) => Read::Line(line.to_vec()),
+            // The name of the file is not that of before.
+            Item::Damage(d) => Read::Damage(format!("{} {} {}", d.line, d.offset, d.reason)),
+        });
+    }
+    read
+}
+
+/// A writer that is not refused adds its event behind what can be read, and nothing that
+/// could be read is lost.
+fn append(volume: &Volume, dir: &Dir, before: &[Read]) {
+    let run = "r".parse().expect("an id");
+    let Ok(log) = RunLog::open(volume, &run) else {
+        return;
+    };
+    let log = log.allow_foreign(true);
+    let data = serde_json::json!({"name": "n"});
+    let note = Draft::new(EventType::Note, &run, None, &data).expect("a note");
+    let Ok(_) = log.append(&[note], Durability::Process) else {
+        return;
+    };
+    let after = read(dir);
+    let before: Vec<_> = before.iter().filter_map(line_of).collect();
+    let after: Vec<_> = after.iter().filter_map(line_of).collect();
+    assert!(
+        after.len() > before.len() && after.starts_with(&before),
+        "an event was lost"
+    );
+    let last = after.last().expect("a line");
+    let is_note = br#""type":"note""#;
+    assert!(
+        last.windows(is_note.len()).any(|at| at == is_note),
+        "the note is not the last"
+    );
+}

@@ -1,0 +1,27 @@
+//! What was found once is held: each file of the corpus is tried.
+
+use std::fs;
+use std::path::Path;
+
+fn each(target: &str, try_it: fn(&[u8])) {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("corpus")
+        .join(target);
+    let files: Vec<_> = fs::read_dir(corpus).unwrap().collect();
+    assert!(!files.is_empty());
+    for file in files {
+        let path = file.unwrap().path();
+        println!("{}", path.display());
+        try_it(&fs::read(path).unwrap());
+    }
+}
+
+#[test]
+fn lines() {
+    each("line", runlog_fuzz::line);
+}
+
+#[test]
+fn segments() {
+    each("segments", runlog_fuzz::segments);
+}
