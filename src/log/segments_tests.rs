@@ -222,3 +222,28 @@ fn what_is_no_plain_file_is_refused_and_hangs_nobody() {
     }
     assert_eq!(it.read().seqs, [0, 1, 2]);
 }
+
+#[test]
+fn an_old_segment_put_in_the_place_of_the_active_one_makes_no_number_used_twice() {
+    for compressed in [false, true] {
+        let it = Fixture::with_notes(2);
+        let old = it.bytes();
+        let log = it.log();
+        for n in 0..3 {
+            it.add(&log, n);
+        }
+        let budget = EventType::LogRotated.lock_budget();
+        log.rotate(Due::default(), budget).unwrap().unwrap();
+        if compressed {
+            compress_sealed(log.dir()).unwrap();
+        }
+        it.set(&old);
+        let before = it.read();
+        for n in 0..2 {
+            it.add(&it.log(), n);
+        }
+        let found = it.read();
+        assert_eq!(found.seqs[..], [before.seqs, vec![6, 7]].concat());
+        found.assert_rising();
+    }
+}

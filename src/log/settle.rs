@@ -85,7 +85,9 @@ impl RunLog {
         if !self.catch_up(inner, segment, len)? {
             inner.state = None;
             let path = self.active_path();
-            let tail = Tail::find(&segment.file, len, &path, End::Open, || self.sealed_tail())?;
+            let before = || self.sealed_tail();
+            let mut tail = Tail::find(&segment.file, len, &path, End::Open, before)?;
+            self.go_on_behind_sealed(&mut tail, segment)?;
             inner.tail = Some(tail);
         }
         if let Some(tail) = &mut inner.tail
@@ -161,6 +163,25 @@ impl RunLog {
             Some(segment) => segment.tail(),
             None => Ok(Tail::default()),
         }
+    }
+
+    /// A segment that begins before the newest sealed one was put in its place by somebody:
+    /// no number is given that the sealed one has.
+    fn go_on_behind_sealed(&self, tail: &mut Tail, segment: &Active) -> Result<(), LogError> {
+        let names = self.dir.names()?;
+        let sealed = names.iter().filter_map(|name| layout::parse_sealed(name));
+        let Some((newest, _)) = sealed.max() else {
+            return Ok(());
+        };
+        if tail.end > 0 && segments::first_seq(&segment.file) > newest {
+            return Ok(());
+        }
+        let before = self.sealed_tail()?;
+        if tail.sequence.next() < before.sequence.next() {
+            tail.sequence = Sequence::before(before.sequence.next());
+        }
+        tail.last_id = tail.last_id.max(before.last_id);
+        Ok(())
     }
 
     pub(super) fn newest_sealed(&self) -> Result<Option<segments::Segment>, LogError> {
