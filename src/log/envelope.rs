@@ -142,16 +142,22 @@ fn split_trailer(line: &[u8]) -> Option<(&[u8], u32)> {
 }
 
 fn take_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let len = bytes.iter().position(|b| !b.is_ascii_digit())?;
-    let (digits, rest) = bytes.split_at_checked(len)?;
-    let canonical = digits.len() == 1 || digits.first() != Some(&b'0');
-    let number = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    let mut number: u64 = 0;
+    let mut rest = bytes;
+    while let Some((digit @ b'0'..=b'9', behind)) = rest.split_first() {
+        number = number
+            .checked_mul(10)?
+            .checked_add(u64::from(digit - b'0'))?;
+        rest = behind;
+    }
+    let digits = bytes.len() - rest.len();
+    let canonical = digits == 1 || digits > 1 && bytes.first() != Some(&b'0');
     canonical.then_some((number, rest))
 }
 
 /// Text up to the next quote; none of the frame's texts has an escape.
 fn take_text(bytes: &[u8]) -> Option<(&str, &[u8])> {
-    let len = memchr::memchr2(b'"', b'\\', bytes)?;
+    let len = bytes.iter().position(|b| matches!(b, b'"' | b'\\'))?;
     let (text, rest) = bytes.split_at_checked(len)?;
     Some((std::str::from_utf8(text).ok()?, rest.strip_prefix(b"\"")?))
 }

@@ -21,6 +21,7 @@ mod follow;
 mod foreign;
 mod gc;
 mod gone;
+mod json;
 mod lease;
 mod lines;
 mod lock;

@@ -8,12 +8,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::de::IgnoredAny;
-
 use super::LogError;
 use super::dialect::{Class, Dialect};
 use super::envelope::{Envelope, Reason};
 use super::event::EventType;
+use super::json;
 use super::lines::{Lines, RawLine, Span};
 use super::place::{Before, Place};
 use super::segments::{self, Segment, open_segments};
@@ -385,7 +384,7 @@ enum Sound {
 /// Tells what a line is; one of ours must also be JSON behind its checksum.
 fn sound(line: &RawLine<'_>) -> Sound {
     match classify_raw(line) {
-        Class::Ours(env) if is_json(line.bytes) => Sound::Event {
+        Class::Ours(env) if json::is_object(line.bytes) => Sound::Event {
             seq: env.seq,
             rotated: env.kind == EventType::LogRotated.as_str(),
         },
@@ -393,11 +392,6 @@ fn sound(line: &RawLine<'_>) -> Sound {
         Class::Foreign(dialect) => Sound::Foreign(dialect),
         Class::Damage(reason) => Sound::Damage(reason),
     }
-}
-
-/// Whether a line whose frame and checksum are right is JSON.
-pub(super) fn is_json(line: &[u8]) -> bool {
-    serde_json::from_slice::<IgnoredAny>(line).is_ok() && std::str::from_utf8(line).is_ok()
 }
 
 /// Whether the file says something else now where the line was read.

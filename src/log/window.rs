@@ -6,8 +6,9 @@ use std::io;
 use super::LogError;
 use super::backward::Backward;
 use super::dialect::Class;
+use super::json;
 use super::lines::RawLine;
-use super::reader::{Item, Reader, is_json};
+use super::reader::{Item, Reader};
 use super::segments::{Segment, open_segments};
 use super::tail::{CHECKED, classify_raw};
 use crate::volume::{Dir, IoContext};
@@ -125,7 +126,7 @@ fn find_forwards(segment: &Segment, missing: &mut usize, want: &dyn Fn(&[u8]) ->
 /// Whether a reader gives it out.
 fn is_sound(class: Class<'_>, line: &RawLine<'_>) -> bool {
     match class {
-        Class::Ours(_) => is_json(line.bytes),
+        Class::Ours(_) => json::is_object(line.bytes),
         Class::Foreign(_) => true,
         Class::Damage(_) => false,
     }
