@@ -231,7 +231,10 @@ fn of_log(e: &LogError) -> (Code, Option<&'static str>) {
             Some("another process holds the lock; `fuser -v` on that file tells which"),
         ),
         LogError::GcRunning { .. } => (Code::Locked, Some("let it end, then try again")),
-        LogError::NoSuchRun { .. } => (Code::NotFound, Some("`runlog status` lists the runs")),
+        LogError::NoSuchRun { .. } => (
+            Code::NotFound,
+            Some("`runlog status` lists the runs, with --retired those that gc removed"),
+        ),
         LogError::NotRetired { .. } => (
             Code::NotFound,
             Some("`runlog status --retired` lists those that it removed"),

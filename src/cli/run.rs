@@ -127,7 +127,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Output")]
     capture_limit: Option<u64>,
     /// Begin a new segment of the log at this size [default: as the volume's settings say]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Output")]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Run")]
     rotate_size: Option<u64>,
 }
 

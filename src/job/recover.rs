@@ -85,6 +85,11 @@ pub fn recover(
         }
     };
     if needs_mending(dir)? {
+        if examined.overview.state.foreign {
+            told.action = Action::Left;
+            "its end is torn, and another program writes to it".clone_into(&mut told.because);
+            return Ok(told);
+        }
         RunLog::open(volume, run)?.settle_end()?;
         told.action = Action::Mended;
     }

@@ -173,6 +173,20 @@ fn a_run_of_another_program_is_left_to_it() {
 }
 
 #[test]
+fn a_torn_end_of_a_run_of_another_program_is_left_to_it_though_the_run_has_ended() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "other", "x"]);
+    fs::create_dir(env.run_dir("it")).unwrap();
+    let line = "{\"id\":\"01k0000000000000000000000a\",\"ts\":\"2026-01-01T00:00:00Z\",\
+                \"run_id\":\"it\",\"type\":\"pipe.completed\",\"pipe\":\"p\"}\n{\"torn";
+    fs::write(env.log_path("it"), line).unwrap();
+    let before = bytes(&env, "it");
+    assert_eq!(env.run(&RECOVER).code, 1);
+    assert_eq!(env.run(&["replay", "--recover", "--all"]).code, 0);
+    assert_eq!(bytes(&env, "it"), before);
+}
+
+#[test]
 fn a_torn_end_and_a_cut_off_rotation_are_mended() {
     let env = TestEnv::new();
     env.run(&["run", "-q", "--run", "it", "--close", "--", "true"]);

@@ -32,7 +32,7 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
             say("hint: it goes on; `runlog tail -f` follows it");
             Code::Running
         }
-        (Action::Left, RunStateKind::Unknown) => {
+        (Action::Left, RunStateKind::Unknown | RunStateKind::Completed | RunStateKind::Failed) => {
             say("hint: its end is left to the program that writes it");
             Code::Negative
         }
