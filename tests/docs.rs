@@ -250,8 +250,8 @@ fn simple_commands(line: &str) -> Vec<Vec<String>> {
                 found.last_mut().unwrap().extend(word.take());
                 if matches!(c, '|' | '&' | ';' | '(' | ')') {
                     found.push(Vec::new());
-                } else if c != ' ' {
-                    // What follows is a file, not an argument.
+                } else if c != ' ' && found.last().unwrap().last().is_none_or(|w| w != ">") {
+                    // What follows is a file, not an argument; `>>` is told once.
                     found.last_mut().unwrap().push(c.to_string());
                 }
             }

@@ -23,7 +23,7 @@ pub struct Global {
         value_name = "DIR"
     )]
     volume: Option<PathBuf>,
-    /// When to use colours
+    /// When to use colours; auto: at a terminal, unless `NO_COLOR` is set
     #[arg(
         long,
         global = true,

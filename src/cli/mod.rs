@@ -24,6 +24,10 @@ pub use context::Global;
 
 /// Wrap a command, keep a crash-safe log of what happened to it, and answer questions
 /// about it.
+///
+/// SIZE is in bytes, or with K, M, G, T (1024-based): 512M. DURATION is in seconds, or
+/// with ms, s, m, h, d, w: 90, 1h30m. WHEN is a date, a time (local, unless it has an
+/// offset), Unix seconds, or how long ago: 15m.
 #[derive(Debug, Parser)]
 #[command(name = "runlog", version, max_term_width = 100)]
 pub struct Cli {

@@ -19,9 +19,10 @@ use crate::volume::{Dir, RunId, Volume};
 /// Begin a new segment of a run's log, and compress or drop the old ones
 ///
 /// Without --max-size or --max-age the thresholds of the volume's settings hold
-/// (`[rotate]` in .omne/lib/cfg/runlog.toml); where there are none, it rotates now.
-/// Nothing is lost: the new segment opens with the state of the run so far, and numbers
-/// go on. A log that holds lines of another program is left as it is.
+/// (`[rotate]` in .omne/lib/cfg/runlog.toml); where there are none, it rotates now. The
+/// new segment opens with the state of the run so far, and numbers go on. Only --keep
+/// drops anything: old events, never the state. Compression and --keep hold also where
+/// nothing is due. A log that holds lines of another program is left as it is.
 ///
 /// RUN is an id, the beginning of one, or `latest`.
 ///
@@ -38,10 +39,10 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "runs")]
     all: bool,
 
-    /// Only where the active segment has reached this size
+    /// Only where the active segment has reached this size, or --max-age
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_size: Option<u64>,
-    /// Only where the first event of the active segment is so old
+    /// Only where the first event of the active segment is so old, or --max-size is reached
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     max_age: Option<Duration>,
     /// Drop all sealed segments but the newest N

@@ -23,7 +23,9 @@ use crate::volume::{JobId, RunId, Volume};
 /// Run a command and log what happens to it
 ///
 /// The command's stdin, output, signals and exit code are passed through. Without --run
-/// the command gets a run of its own, which is closed with it.
+/// the command gets a run of its own, which is closed with it. It finds `RUNLOG_RUN_ID`,
+/// `RUNLOG_JOB_ID` and `RUNLOG_VOLUME` in its environment, so that its scripts can
+/// `runlog emit`.
 ///
 /// Exit codes: the command's own; 128+N if signal N ended it; 124 time-out; 125 runlog
 /// failed before the start; 126 the command may not be executed; 127 no such command;
@@ -101,7 +103,8 @@ pub(super) struct Args {
     /// Pause before it is tried again
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "1s", help_heading = "Supervision")]
     retry_delay: Duration,
-    /// Run this with `sh -c` if the job fails or is interrupted
+    /// Run this with `sh -c` if the job fails or is interrupted; it is recorded for `runlog
+    /// replay --rollback`
     #[arg(long, value_name = "CMD", help_heading = "Supervision")]
     rollback: Option<String>,
     /// Record what the job's processes use, at this interval
@@ -123,10 +126,11 @@ pub(super) struct Args {
     /// Do not store the output
     #[arg(long, help_heading = "Output")]
     no_capture: bool,
-    /// Store no more than so much output
+    /// Store no more than so much output; the rest is passed on only
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Output")]
     capture_limit: Option<u64>,
-    /// Begin a new segment of the log at this size [default: as the volume's settings say]
+    /// Begin a new segment of the log at this size, also for `runlog emit` inside the job
+    /// [default: as the volume's settings say]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Run")]
     rotate_size: Option<u64>,
 }

@@ -17,7 +17,8 @@ use crate::volume::{Dir, RunId, parse_ts};
 
 /// Show the runs of the volume, or one run in detail
 ///
-/// RUN is an id, the beginning of one, or `latest`.
+/// RUN is an id, the beginning of one, or `latest`. A finished run is told by its last
+/// line, any other from its newest segments: `runlog replay --verify` finds older damage.
 ///
 /// Exit codes: 0 fine; 2 wrong arguments; 3 no such volume or run; 5 damage in the log;
 /// 7 I/O. With --wait: 0 the run completed; 1 it failed, is lost or unknown; 4 the wait
@@ -42,7 +43,8 @@ pub(super) struct Args {
     /// The runs that gc removed, as they were
     #[arg(long)]
     retired: bool,
-    /// Wait until the run has ended; its outcome is the exit code
+    /// Wait until the run has ended; its outcome is the exit code. An open run is waited for
+    /// until it is closed
     #[arg(long, requires = "run", conflicts_with = "retired")]
     wait: bool,
     /// Wait no longer than this

@@ -35,8 +35,8 @@ const DEFAULT_LINES: usize = 10;
 ///
 /// A cursor is a place behind a line that was written out. With --cursor-file every event
 /// is written out once, however often runlog is started anew; after a crash some may come
-/// twice, never none. Where events that were not written out are gone, a gap is told, and
-/// the exit code is 5.
+/// twice, never none. What a pipe took counts as written out. Where events that were not
+/// written out are gone, a gap is told, and the exit code is 5.
 ///
 /// Exit codes: 0 fine; 1 the runs have ended, and what --until waits for never came;
 /// 2 wrong arguments; 3 no such volume or run, or it was removed; 4 the time-out is over;

@@ -36,15 +36,17 @@ use state::Point;
 ///
 /// --recover touches a job only if its supervisor and its command are known to be dead;
 /// done twice, it changes nothing the second time. --rollback stops at the first rollback
-/// that fails. Recorded commands are run in the folder of their job, with the environment
-/// of this command; only from logs that nobody else may write to, and never if masking
-/// changed them. What they print goes to stderr, and is not stored.
+/// that fails, and the next time begins with that. Recorded commands are run in the folder
+/// of their job, with the environment of this command; only from logs that nobody else may
+/// write to, and never if masking changed them. What they print goes to stderr, and is not
+/// stored.
 ///
 /// Exit codes: 0 fine; 1 a negative answer (--diff: the runs differ; --at: the run had not
-/// come so far; --recover: the run has to be left as it is; --rollback, --with-rollback: a
-/// rollback failed); 2 wrong arguments; 3 no such volume or run; 4 the run goes on (--recover,
-/// --rollback); 5 damage in the log, a fault
-/// found by --verify, or a state that cannot be told any more; 7 I/O.
+/// come so far; --recover, not with --all: the run has to be left as it is; --rollback,
+/// --with-rollback: a rollback failed, or may not be run); 2 wrong arguments; 3 no such
+/// volume or run; 4 the run goes on (--recover, --rollback); 5 damage in the log, a fault
+/// found by --verify, or a state that cannot be told any more; 6 the log stayed locked
+/// (--recover, --rollback); 7 I/O.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The run
@@ -58,7 +60,7 @@ pub(super) struct Args {
     #[command(flatten)]
     mode: Mode,
 
-    /// The folded state at that point: the `seq` of an event, or a time
+    /// With --state: as it was at that point, the `seq` of an event or a time
     #[arg(long, value_name = "SEQ|TIME", requires = "state", value_parser = Point::parse)]
     at: Option<Point>,
     /// Play events and output at so many times their own pace, or as fast as can be (`max`)
@@ -69,10 +71,10 @@ pub(super) struct Args {
         conflicts_with_all = ["state", "verify", "diff", "json", "dialect", "recover", "rollback"]
     )]
     speed: Option<Speed>,
-    /// Only what this job printed
+    /// With --output: only what this job printed
     #[arg(long, value_name = "ID", requires = "output")]
     job: Option<String>,
-    /// Only what the jobs printed there
+    /// With --output: only what the jobs printed there (stdout or stderr)
     #[arg(long, value_name = "STREAM", value_parser = parse_stream, requires = "output")]
     stream: Option<StreamId>,
     /// Stop at the first damage, with code 5
@@ -108,7 +110,8 @@ struct Mode {
     /// supervisor and command are dead
     #[arg(long, help_heading = "Recovery")]
     recover: bool,
-    /// Undo the run: run the rollbacks that its jobs recorded, last job first
+    /// Undo the run: run the rollbacks that its jobs recorded, also of those that completed,
+    /// last job first
     #[arg(long, help_heading = "Recovery")]
     rollback: bool,
     /// Compare two runs: stages, exit codes, durations, cost and host
@@ -122,7 +125,7 @@ struct Mode {
 /// What belongs to the modes that change something.
 #[derive(Debug, clap::Args)]
 struct Recovery {
-    /// With --recover: all runs of the volume
+    /// With --recover: all runs of the volume, and what a gc was in the middle of removing
     #[arg(
         long,
         requires = "recover",
