@@ -134,6 +134,10 @@ impl World<'_> {
             let output = self.run(&["emit", "--run", &run, "after-the-cut"]);
             let closed = state == "completed" || state == "failed";
             let code = output.status.code();
+            let begun = !self.events(&run).is_empty();
+            if !begun && code == Some(3) {
+                continue;
+            }
             assert_eq!(
                 code,
                 Some(i32::from(closed)),
@@ -187,7 +191,11 @@ impl World<'_> {
             let line = String::from_utf8_lossy(line);
             line.contains("after-the-cut")
         });
-        assert!(state != "open" || last.count() == 1, "{run}: {}", self.what);
+        assert!(
+            state != "open" || events.is_empty() || last.count() == 1,
+            "{run}: {}",
+            self.what
+        );
     }
 
     /// Makes the image in a folder of its own, without the settings: what we do there must
