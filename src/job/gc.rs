@@ -6,7 +6,7 @@ use super::liveness::child_of;
 use super::{Examined, examine};
 use crate::log::retention::{Facts, Standing, Verdict, Why};
 use crate::log::{
-    Damage, Gc, Held, Hold, LogError, Overview, Retired, RunStateKind, has_events, list,
+    Damage, Gc, Held, Hold, LogError, Overview, Retired, RunStateKind, has_begun, list,
 };
 use crate::volume::{Dir, RunId, Volume, VolumeError, parse_ts};
 
@@ -97,7 +97,7 @@ fn look_at(
         named: !wanted.runs.is_empty(),
     };
     let mut damage = Vec::new();
-    if has_events(&dir)? {
+    if has_begun(&dir)? {
         let examined = examine(&dir, false)?;
         facts.standing = standing(&dir, &examined);
         let Overview { state, events, .. } = examined.overview;
@@ -187,37 +187,60 @@ pub fn collect(
     plan: &[(&Facts, Why)],
     mut told: impl FnMut(&Facts, &Why, Fate),
 ) -> Result<(), LogError> {
-    for together in plan.chunks(together()) {
-        let mut ready = Vec::new();
-        let mut held = Vec::new();
-        let mut lines = Vec::new();
-        for (facts, why) in together {
-            match prepare(gc, facts, why) {
-                Ok(Prepared::Ready(run, line)) => {
-                    held.push(run);
-                    lines.extend(line.map(|line| *line));
-                    ready.push((*facts, why));
+    for chosen in plan.chunks(together()) {
+        match go(gc, chosen, &mut told) {
+            // Their lines do not fit together, but what the first one takes may be enough for
+            // the next.
+            Err(e) if is_full(&e) && chosen.len() > 1 => {
+                for one in chosen.chunks(1) {
+                    go(gc, one, &mut told)?;
                 }
-                Ok(Prepared::Skipped(why_not)) => told(facts, why, Fate::Skipped(why_not)),
-                Err(e) if is_gone(&e) => told(facts, why, Fate::Skipped(GONE)),
-                Err(e) => told(facts, why, Fate::Failed(e)),
             }
+            gone => gone?,
         }
-        let moved = match gc.retire(&held, &lines) {
-            // A full disk: the runs themselves make room for their lines.
-            Err(e) if is_full(&e) && make_room(&held) => gc.retire(&held, &lines)?,
-            moved => moved?,
+    }
+    Ok(())
+}
+
+/// Removes runs together. Nothing is told of them if none can be retired.
+fn go(
+    gc: &mut Gc,
+    chosen: &[(&Facts, Why)],
+    told: &mut impl FnMut(&Facts, &Why, Fate),
+) -> Result<(), LogError> {
+    let mut ready = Vec::new();
+    let mut held = Vec::new();
+    let mut lines = Vec::new();
+    let mut left = Vec::new();
+    for (facts, why) in chosen {
+        match prepare(gc, facts, why) {
+            Ok(Prepared::Ready(run, line)) => {
+                held.push(run);
+                lines.extend(line.map(|line| *line));
+                ready.push((*facts, why));
+            }
+            Ok(Prepared::Skipped(why_not)) => left.push((*facts, why, Fate::Skipped(why_not))),
+            Err(e) if is_gone(&e) => left.push((*facts, why, Fate::Skipped(GONE))),
+            Err(e) => left.push((*facts, why, Fate::Failed(e))),
+        }
+    }
+    let moved = match gc.retire(&held, &lines) {
+        // A full disk: the runs themselves make room for their lines.
+        Err(e) if is_full(&e) && make_room(&held) => gc.retire(&held, &lines)?,
+        moved => moved?,
+    };
+    for (facts, why, fate) in left {
+        told(facts, why, fate);
+    }
+    // Nobody needs to wait for us while we remove them.
+    drop(held);
+    for ((facts, why), moved) in ready.into_iter().zip(moved) {
+        let fate = match moved.map(|name| gc.remove(&name)) {
+            Ok(Ok(())) => Fate::Removed,
+            Ok(Err(e)) => Fate::InTrash(e),
+            Err(e) => Fate::Failed(e),
         };
-        // Nobody needs to wait for us while we remove them.
-        drop(held);
-        for ((facts, why), moved) in ready.into_iter().zip(moved) {
-            let fate = match moved.map(|name| gc.remove(&name)) {
-                Ok(Ok(())) => Fate::Removed,
-                Ok(Err(e)) => Fate::InTrash(e),
-                Err(e) => Fate::Failed(e),
-            };
-            told(facts, why, fate);
-        }
+        told(facts, why, fate);
     }
     Ok(())
 }
@@ -246,7 +269,7 @@ fn prepare(gc: &Gc, facts: &Facts, why: &Why) -> Result<Prepared, LogError> {
         Hold::Gone => return Ok(Prepared::Skipped(GONE)),
     };
     if facts.standing == Standing::Empty {
-        return Ok(if has_events(held.dir())? {
+        return Ok(if has_begun(held.dir())? {
             Prepared::Skipped(CHANGED)
         } else {
             Prepared::Ready(held, None)
@@ -271,7 +294,7 @@ fn prepare(gc: &Gc, facts: &Facts, why: &Why) -> Result<Prepared, LogError> {
 
 /// Removes what the jobs of runs printed that are sure to go; says whether that gave room.
 fn make_room(held: &[Held]) -> bool {
-    held.iter().map(Held::drop_output).fold(false, |a, b| a | b)
+    held.iter().map(Held::make_room).fold(false, |a, b| a | b)
 }
 
 fn is_full(e: &LogError) -> bool {

@@ -169,16 +169,23 @@ impl Held {
         &self.dir
     }
 
-    /// Removes what its jobs printed, to make room for its summary on a full disk. Says
-    /// whether there was anything.
-    pub fn drop_output(&self) -> bool {
-        let Ok(jobs) = self.dir.sub(layout::JOBS) else {
+    /// Removes what its jobs printed and gives back what is reserved behind its log, to
+    /// make room for its summary on a full disk. Says whether there may be room now.
+    pub fn make_room(&self) -> bool {
+        let given_back = self.give_back();
+        let printed = self.dir.sub(layout::JOBS).is_ok();
+        if printed {
+            drop(self.dir.remove_tree(layout::JOBS, ""));
+        }
+        printed || given_back
+    }
+
+    fn give_back(&self) -> bool {
+        let Ok(active) = self.dir.append(layout::ACTIVE, false) else {
             return false;
         };
-        let freed = jobs.usage().is_ok_and(|usage| usage.bytes > 8192);
-        drop(jobs);
-        drop(self.dir.remove_tree(layout::JOBS, ""));
-        freed
+        let len = active.metadata().map(|meta| meta.len());
+        len.and_then(|len| active.set_len(len)).is_ok()
     }
 
     fn lock(&mut self, file: File, name: &str) -> Result<bool, LogError> {

@@ -99,7 +99,7 @@ pub use reader::{Damage, Item, Reader, fold};
 pub use retired::{Retired, retired};
 pub use rotate::{Due, Left, Sealed, would_rotate};
 pub use run_log::RunLog;
-pub use segments::has_events;
+pub use segments::{has_begun, has_events};
 pub use settle::needs_mending;
 pub use state::{JobState, MAX_JOBS, Rollback, RunState, Stage};
 pub use state_kind::RunStateKind;

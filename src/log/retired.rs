@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::backward::Backward;
 use super::lines::{Lines, Span};
 use super::reader::Damage;
+use super::reserve::Reserve;
 use super::{LogError, Overview, Reason, RunState, RunStateKind, catalog, envelope, lock};
 use crate::volume::{Dir, IoContext, RunId, Volume, layout, now_ts};
 
@@ -96,6 +97,8 @@ pub(super) struct Book {
     file: File,
     path: PathBuf,
     len: u64,
+    /// So that gc can make room on a full disk, for which it needs some itself.
+    reserve: Reserve,
 }
 
 impl Book {
@@ -113,7 +116,12 @@ impl Book {
         // It may have been made just now, or by one that died before its own sync.
         var.sync().map_err(LogError::not_durable)?;
         let len = whole(&file).at("mend", &path)?;
-        Ok(Self { file, path, len })
+        Ok(Self {
+            file,
+            path,
+            len,
+            reserve: Reserve::default(),
+        })
     }
 
     /// Writes lines and makes them durable. After trouble with the write none stands.
@@ -143,6 +151,8 @@ impl Book {
             });
         }
         self.len += bytes.len() as u64;
+        // For the next time; where there is no room left now, there may be then.
+        drop(self.reserve.ensure(&self.file, self.len, self.len));
         self.file
             .sync_data()
             .map_err(|source| LogError::NotDurable {

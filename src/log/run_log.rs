@@ -104,7 +104,7 @@ impl RunLog {
             Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => return Err(missing()),
             found => found?,
         };
-        if !segments::has_events(&dir)? {
+        if !segments::has_begun(&dir)? {
             return Err(missing());
         }
         // Not made anew, should it be removed right now.
@@ -242,7 +242,7 @@ impl RunLog {
 
 /// Removes the folder of a run that has no event.
 fn remove_unborn(runs: &Dir, dir: &Dir, run: &RunId) {
-    let Ok(false) = segments::has_events(dir) else {
+    let Ok(false) = segments::has_begun(dir) else {
         return;
     };
     for name in [layout::ACTIVE, layout::LOCK] {

@@ -11,10 +11,11 @@ use serde::Deserialize;
 
 use super::LogError;
 use super::backward::Backward;
+use super::dialect::Class;
 use super::envelope::Envelope;
 use super::event::EventType;
 use super::lines::{Lines, Span};
-use super::tail::{End, Tail};
+use super::tail::{End, Tail, classify_raw};
 use crate::volume::{Dir, FileKey, IoContext, VolumeError, layout};
 
 /// How often a listing that changed under us is taken again.
@@ -232,6 +233,30 @@ pub fn has_events(dir: &Dir) -> Result<bool, LogError> {
     };
     if dir.stat(layout::ACTIVE)?.is_some_and(says) {
         return Ok(true);
+    }
+    Ok(names(dir)?.iter().any(|name| name != layout::ACTIVE))
+}
+
+/// Whether the run in `dir` has begun: a log of nothing but a torn first write, or of what
+/// tells that such a one was mended, is that of a run in the making.
+///
+/// # Errors
+/// The folder or the active segment cannot be read.
+pub fn has_begun(dir: &Dir) -> Result<bool, LogError> {
+    let Some(file) = dir.read(layout::ACTIVE)? else {
+        return has_events(dir);
+    };
+    let path = dir.path().join(layout::ACTIVE);
+    let mut lines = Lines::new(Span::new(Arc::new(file), 0, u64::MAX), 0);
+    while let Some(line) = lines.next_line().at("read", &path)? {
+        let is_begun = match classify_raw(&line) {
+            Class::Ours(env) => env.kind != EventType::LogRepaired.as_str(),
+            Class::Foreign(_) => true,
+            Class::Damage(_) => line.whole,
+        };
+        if is_begun {
+            return Ok(true);
+        }
     }
     Ok(names(dir)?.iter().any(|name| name != layout::ACTIVE))
 }

@@ -81,6 +81,29 @@ mod tests {
     }
 
     #[test]
+    fn a_process_is_found_by_its_environment() {
+        let name = format!("RUNLOG_TEST_{}", id());
+        let here = process_start_ticks(id()).unwrap();
+        let mut child = Command::new("sleep")
+            .arg("60")
+            .env(&name, "x")
+            .spawn()
+            .unwrap();
+        let wanted = [format!("{name}=x")];
+        let found = || processes_with(&wanted, here);
+        // Between fork and exec it has our environment.
+        while found() == Some(Vec::new()) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(found(), Some(vec![child.id()]));
+        assert_eq!(processes_with(&wanted, u64::MAX), Some(Vec::new()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // Also where there are threads of the kernel, which belong to root as well.
+        assert_eq!(found(), Some(Vec::new()));
+    }
+
+    #[test]
     fn a_zombie_is_dead() {
         let mut child = Command::new("true").spawn().unwrap();
         while process_start_ticks(child.id()).is_some() {

@@ -114,6 +114,13 @@ fn on_a_full_disk_the_output_of_what_goes_makes_room_for_its_line() {
     assert_eq!(output.code, 0, "{}", output.stderr());
     assert_eq!(env.runs(), ["open"]);
     assert_eq!(retired(&env), ["a", "b", "c"]);
+    // Where they do not fit together, one makes room for the other.
+    let env = volume();
+    let book = env.path(".omne/var/retired.jsonl");
+    let options = ["-P", book.to_str().unwrap()];
+    let output = with_fault(&env, &options, "write:error=ENOSPC:when=1..2").unwrap();
+    assert_eq!(output.code, 0, "{}", output.stderr());
+    assert_eq!(retired(&env), ["a", "b"]);
     // Where that does not help, it is told, and the runs stay.
     let env = volume();
     let book = env.path(".omne/var/retired.jsonl");

@@ -23,6 +23,7 @@ mod concurrency;
 mod emit;
 mod emit_lines;
 mod faults;
+mod full_disk;
 mod gc;
 mod gc_crash;
 mod gc_events;

@@ -226,3 +226,32 @@ fn a_job_goes_on_when_its_run_folder_is_removed() {
     assert_eq!((output.code, output.stdout()), (7, "b".to_owned()));
     assert!(output.stderr().contains("runlog: "), "{}", output.stderr());
 }
+
+#[test]
+fn a_run_whose_first_event_was_torn_has_not_begun() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "it", "x"]);
+    let whole = std::fs::read(env.log_path("it")).unwrap();
+    std::fs::write(env.log_path("it"), &whole[..100]).unwrap();
+    for args in [
+        &["emit", "--run", "it", "x"][..],
+        &["replay", "it", "--recover"],
+    ] {
+        let output = env.run(args);
+        assert_eq!(output.code, 3, "{args:?}: {}", output.stderr());
+    }
+    env.ok(&["replay", "--recover", "--all"]);
+    assert_eq!(std::fs::read(env.log_path("it")).unwrap(), &whole[..100]);
+    // Who opens it opens it.
+    env.ok(&["emit", "--open", "--run", "it", "x"]);
+    assert_eq!(env.types("it"), ["log_repaired", "run_opened", "note"]);
+    env.ok(&["replay", "it", "--verify"]);
+    // Only the mending stands: the writer died right then.
+    let mended = std::fs::read(env.log_path("it")).unwrap();
+    let first = mended.iter().position(|b| *b == b'\n').unwrap();
+    std::fs::write(env.log_path("it"), &mended[..=first]).unwrap();
+    assert_eq!(env.run(&["emit", "--run", "it", "x"]).code, 3);
+    env.ok(&["gc", "--orphans", "--max-age", "0"]);
+    env.ok(&["run", "--run", "it", "--", "true"]);
+    env.ok(&["replay", "it", "--verify"]);
+}

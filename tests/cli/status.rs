@@ -218,7 +218,7 @@ fn an_unknown_run_gives_3() {
     exit 3
     -- stderr
     error: no run nope
-    hint: `runlog status` lists the runs
+    hint: `runlog status` lists the runs, with --retired those that gc removed
     ");
 }
 

@@ -1,0 +1,93 @@
+//! A disk on which nothing is left: each command gives a true answer, and gc makes room.
+//! The disk is a small tmpfs; where none can be had, the tests say so and pass.
+
+use serde_json::Value;
+
+use crate::env::TestEnv;
+use crate::faults::on_a_small_disk;
+
+/// Takes all that is left.
+const FILL: &str = "cat /dev/zero >fill 2>/dev/null";
+
+#[test]
+fn gc_makes_room_on_a_full_disk_also_where_no_job_printed_anything() {
+    let env = TestEnv::new();
+    let script = format!(
+        r#"
+        for n in 0 1 2 3 4 5 6 7; do
+            "$RUNLOG" run -q --run r$n --close -- true
+            [ $n != 0 ] || "$RUNLOG" gc --max-age 0
+        done >/dev/null
+        {FILL}
+        "$RUNLOG" emit --run r9 --open x 2>../refused; echo "code $?"
+        "$RUNLOG" gc --max-runs 2 >/dev/null; echo "code $?"
+        "$RUNLOG" status --retired --json >../retired; "$RUNLOG" status --json >../there
+    "#
+    );
+    let Some(output) = on_a_small_disk(&env, &script) else {
+        return;
+    };
+    assert_eq!(output.stdout(), "code 7\ncode 0\n");
+    let ids = |name: &str| -> Vec<String> {
+        let text = std::fs::read_to_string(env.path(name)).unwrap();
+        let id = |line| serde_json::from_str::<Value>(line).unwrap()["run_id"].clone();
+        text.lines()
+            .map(|line| id(line).as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(ids("retired"), ["r0", "r1", "r2", "r3", "r4", "r5"]);
+    assert_eq!(ids("there"), ["r6", "r7"]);
+}
+
+#[test]
+fn what_was_lost_is_recovered_on_a_full_disk() {
+    let env = TestEnv::new();
+    let script = format!(
+        r#"
+        log=.omne/var/runs/it/events.jsonl
+        "$RUNLOG" run -q --run it -- sh -c '
+            until grep -q "type\":\"job_started" "$0"; do :; done; kill -9 $PPID' $log 2>/dev/null
+        {FILL}
+        for round in 1 2; do
+            "$RUNLOG" replay it --recover --json | tail -n 1; echo "code $?"
+        done
+        "$RUNLOG" replay it --verify; echo "code $?"
+    "#
+    );
+    let Some(output) = on_a_small_disk(&env, &script) else {
+        return;
+    };
+    let told = output.stdout();
+    assert_eq!(told.matches("code 0").count(), 3, "{told}");
+    assert_eq!(told.matches("\"state\":\"failed\"").count(), 2, "{told}");
+    assert!(told.contains("it: 6 events, no gaps"), "{told}");
+}
+
+#[test]
+fn what_cannot_be_rotated_on_a_full_disk_stays_whole() {
+    let env = TestEnv::new();
+    let script = format!(
+        r#"
+        "$RUNLOG" emit --open --run it one; "$RUNLOG" run -q --run it --close -- true
+        {FILL}
+        "$RUNLOG" rotate it 2>../told; echo "code $?"
+        "$RUNLOG" replay it --verify; echo "code $?"
+        "$RUNLOG" tail it --cursor-file cursor -n 1 >/dev/null 2>&1; echo "code $?"
+        rm fill
+        "$RUNLOG" rotate it >/dev/null; echo "code $?"
+        "$RUNLOG" replay it --verify; echo "code $?"
+        "$RUNLOG" tail it --cursor-file cursor -n all --json | wc -l
+    "#
+    );
+    let Some(output) = on_a_small_disk(&env, &script) else {
+        return;
+    };
+    assert_eq!(
+        output.stdout(),
+        "code 7\nit: 7 events, no gaps (1 segment, 1 job)\ncode 0\ncode 7\n\
+         code 0\nit: 8 events, no gaps (2 segments, 1 job)\ncode 0\n8\n"
+    );
+    let told = std::fs::read_to_string(env.path("told")).unwrap();
+    assert!(told.contains("No space left on device"), "{told}");
+    assert!(told.contains("hint: make room on the disk"), "{told}");
+}

@@ -1,0 +1,278 @@
+//! Losses of power. The real program is watched at work; from what it changed and synced
+//! comes what can be on the disk if the power goes at any moment, and on each of these
+//! images the program has to find everything that it had acknowledged by then, mend the
+//! rest, and go on.
+//!
+//! `RUNLOG_POWER_CUTS=all` looks at many more images.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a helper of a test fails as a test does: by a panic"
+)]
+
+mod disk;
+mod record;
+mod trace;
+mod world;
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::Path;
+
+use disk::{Disk, Random, Unsynced};
+use record::{CALLS, Recording};
+use world::{World, command};
+
+/// As if this host was booted another time.
+const OTHER_BOOT: &str =
+    r#"mount --bind "$BOOT" /proc/sys/kernel/random/boot_id 2>/dev/null || exit 99;"#;
+const UNWATCHED: &str = r#"exec sh -c "$SCRIPT""#;
+const WATCHED: &str = r#"
+    exec strace -f -q -y -xx -s 4000000 -o "$TRACE" -e trace="$CALLS" sh -c "$SCRIPT"
+"#;
+
+fn can_watch(root: &Path) -> bool {
+    let probe = command("unshare", root)
+        .args(["-m", "sh", "-c", &format!("{OTHER_BOOT} {WATCHED}")])
+        .env("BOOT", "/proc/version")
+        .env("TRACE", "/dev/null")
+        .env("CALLS", "execve")
+        .env("SCRIPT", "true")
+        .output();
+    probe.is_ok_and(|output| output.status.success())
+}
+
+/// Runs `before`, records `script`, and looks at what can be left of it.
+fn cut_everywhere(before: &str, script: &str) {
+    let looked = look(before, script, "");
+    if let Some((recording, images)) = looked {
+        let steps = recording.disk.steps();
+        assert!(images > 5, "only {images} images of {steps} steps");
+        eprintln!("{images} images of {steps} steps");
+    }
+}
+
+/// Gives the recording and the number of images. The calls of the name `deaf` are left out
+/// of the recording. `None` where nothing can be recorded.
+fn look(before: &str, script: &str, deaf: &str) -> Option<(Recording, usize)> {
+    let tmp = tempfile::tempdir().unwrap();
+    let recording = record(tmp.path(), before, script, deaf)?;
+    let (some, none, all) = (Unsynced::Some, Unsynced::None, Unsynced::All);
+    let zeros = Unsynced::Zeros;
+    let mut kinds = vec![(none, none), (all, none), (all, zeros), (some, some)];
+    if std::env::var_os("RUNLOG_POWER_CUTS").is_some() {
+        kinds.extend([(none, all), (all, all), (none, zeros), (all, some)]);
+        kinds.extend([(some, some); 8]);
+    }
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut seen = HashSet::new();
+    for cut in 0..=recording.disk.steps() {
+        for &(names, data) in &kinds {
+            // Between two changes the same can be left, only by another chance.
+            if data == some && !recording.disk.is_changed_by(cut) {
+                continue;
+            }
+            let tree = recording.disk.image(cut, names, data, &mut random);
+            if !tree.contains_key("/.omne") {
+                let promised = &recording.promised[cut];
+                assert!(promised.events.is_empty(), "no volume at {cut}");
+                continue;
+            }
+            let mut hasher = DefaultHasher::new();
+            (&tree, &recording.promised[cut]).hash(&mut hasher);
+            if !seen.insert(hasher.finish()) {
+                continue;
+            }
+            let image = tempfile::tempdir().unwrap();
+            let files = tree.keys();
+            let world = World {
+                recording: &recording,
+                cut,
+                may_be_damaged: data == zeros,
+                mark: &tmp.path().join("mark"),
+                root: image.path().canonicalize().unwrap(),
+                what: format!("cut {cut}, names {names:?}, data {data:?}: {files:?}"),
+            };
+            world.make(&tree);
+            world.check();
+        }
+    }
+    Some((recording, seen.len()))
+}
+
+fn record(tmp: &Path, before: &str, script: &str, deaf: &str) -> Option<Recording> {
+    let tmp = tmp.canonicalize().unwrap();
+    if !can_watch(&tmp) {
+        eprintln!("skipped: strace and mounts in a namespace are needed");
+        return None;
+    }
+    let root = tmp.join("volume");
+    std::fs::create_dir(&root).unwrap();
+    let (mark, trace, boot) = (tmp.join("mark"), tmp.join("trace"), tmp.join("boot"));
+    std::fs::write(&boot, "01234567-89ab-cdef-0123-456789abcdef\n").unwrap();
+    let in_other_boot = |wrapper: &str, script: &str| {
+        let wrapper = format!("{OTHER_BOOT} {wrapper}");
+        let output = command("unshare", &root)
+            .args(["-m", "sh", "-c", &wrapper])
+            .env("BOOT", &boot)
+            .env("TRACE", &trace)
+            .env("CALLS", CALLS)
+            .env("SCRIPT", script)
+            .env("MARK", &mark)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{told}");
+    };
+    in_other_boot(UNWATCHED, before);
+    let disk = Disk::load(&root);
+    in_other_boot(WATCHED, script);
+    let trace = std::fs::read_to_string(&trace).unwrap();
+    let mut calls = trace::calls(&trace);
+    for call in calls.iter_mut().filter(|call| call.name == deaf) {
+        // It failed, for all that matters to a disk.
+        call.result = None;
+    }
+    Some(record::recording(
+        disk,
+        &root,
+        &calls,
+        mark.to_str().unwrap(),
+    ))
+}
+
+const OPEN: &str = r#"
+    "$RUNLOG" emit --open --run it one && "$RUNLOG" emit --run it two
+"#;
+const ENDED: &str = r#"
+    "$RUNLOG" emit --open --run open one
+    "$RUNLOG" run --run a --close -q -- echo hi
+    "$RUNLOG" run --run b --close -q -- false || true
+"#;
+
+#[test]
+fn notes() {
+    cut_everywhere(
+        "",
+        r#"
+        "$RUNLOG" emit --open --run it one
+        "$RUNLOG" emit --no-sync --run it two
+        printf '1\n2\n3\n' | "$RUNLOG" emit --run it --lines --ack
+        "$RUNLOG" emit --open --run other three
+        "#,
+    );
+}
+
+#[test]
+fn a_run_of_one_command() {
+    cut_everywhere("", r#""$RUNLOG" run -q -- echo hi"#);
+}
+
+#[test]
+fn jobs_of_a_shared_run() {
+    cut_everywhere(
+        OPEN,
+        r#"
+        "$RUNLOG" run -q --run it -- echo hi
+        "$RUNLOG" run -q --run it --close -- false || true
+        "#,
+    );
+}
+
+#[test]
+fn rotation() {
+    cut_everywhere(
+        OPEN,
+        r#"
+        "$RUNLOG" rotate it --no-compress
+        "$RUNLOG" emit --run it three
+        "$RUNLOG" emit --run it --no-sync four
+        "$RUNLOG" rotate it --no-compress
+        "$RUNLOG" emit --run it five
+        "#,
+    );
+}
+
+#[test]
+fn compression_and_dropping() {
+    let before = format!(r#"{OPEN} "$RUNLOG" rotate it --no-compress; "$RUNLOG" emit --run it 3"#);
+    cut_everywhere(
+        &before,
+        r#"
+        "$RUNLOG" rotate it --compress
+        "$RUNLOG" emit --run it --no-sync 4
+        "$RUNLOG" rotate it --keep 1
+        "#,
+    );
+}
+
+#[test]
+fn rotation_by_a_writer() {
+    let before = format!(
+        r#"{OPEN} mkdir -p .omne/lib/cfg
+        printf '[rotate]\nmax_size = "700"\nkeep = 2\ncompress = true\n' >.omne/lib/cfg/runlog.toml"#
+    );
+    let note = r#""$RUNLOG" emit --run it x y="$(printf '%0300d' 7)";"#;
+    cut_everywhere(&before, &note.repeat(7));
+}
+
+#[test]
+fn gc() {
+    cut_everywhere(ENDED, r#""$RUNLOG" gc --max-age 0"#);
+}
+
+#[test]
+fn repair() {
+    let before = format!(r#"{OPEN} printf '{{"v":1,"torn' >>.omne/var/runs/it/events.jsonl"#);
+    cut_everywhere(&before, r#""$RUNLOG" emit --run it three"#);
+}
+
+/// A job whose supervisor was killed, and which is dead.
+const LOST: &str = r#"
+    "$RUNLOG" run -q --run it --rollback "echo >>$MARK" -- sh -c 'kill -9 $PPID; exec sleep 0' || true
+    "$RUNLOG" emit --open --run other one
+    printf '{"v":1,"torn' >>.omne/var/runs/it/events.jsonl
+"#;
+
+#[test]
+fn recovery() {
+    cut_everywhere(LOST, r#""$RUNLOG" replay --recover --all"#);
+}
+
+#[test]
+fn recovery_with_rollback() {
+    cut_everywhere(LOST, r#""$RUNLOG" replay --recover --all --with-rollback"#);
+}
+
+#[test]
+fn a_rollback_at_once_and_one_later() {
+    let with_rollback = r#""$RUNLOG" run -q --rollback "printf x >>$MARK" -- "#;
+    let at_once = format!("{with_rollback} false || true");
+    let later = r#""$RUNLOG" replay latest --rollback"#;
+    for (before, script) in [
+        ("", at_once.as_str()),
+        (&format!("{with_rollback} true"), later),
+    ] {
+        let Some((recording, _)) = look(before, script, "") else {
+            return;
+        };
+        assert_eq!(recording.promised.last().unwrap().rollbacks, 1);
+    }
+}
+
+/// That this finds anything at all: a disk that is deaf to a kind of sync loses something.
+#[test]
+fn what_is_not_synced_is_missed() {
+    let rotate = r#""$RUNLOG" rotate it --no-compress"#;
+    for (before, script, deaf) in [
+        (OPEN, r#""$RUNLOG" emit --run it three"#, "fdatasync"),
+        (OPEN, rotate, "fsync"),
+        (ENDED, r#""$RUNLOG" gc --max-age 0"#, "fdatasync"),
+        ("", r#""$RUNLOG" run -q -- true"#, "fsync"),
+    ] {
+        let looked = std::panic::catch_unwind(|| look(before, script, deaf).is_none());
+        assert!(looked.unwrap_or(true), "{script} without {deaf}");
+    }
+}

@@ -1,0 +1,111 @@
+//! What strace wrote down, call by call.
+//!
+//! All strings are in hex (`-xx`), so that no quote, comma or bracket of theirs can be
+//! taken for one of strace's.
+
+use std::collections::HashMap;
+
+/// One system call that came back, or the end of a process.
+pub(crate) struct Call {
+    /// The thread.
+    pub(crate) tid: u32,
+    /// Its name; `exit` for the end of a process.
+    pub(crate) name: String,
+    /// What stands between the brackets.
+    pub(crate) args: String,
+    /// What it gave, or the exit code; `None` where it failed.
+    pub(crate) result: Option<u64>,
+    /// What stands behind the `=`.
+    pub(crate) tail: String,
+    /// How many calls had come back when it began.
+    pub(crate) begun: usize,
+}
+
+/// The calls in the order in which they came back.
+pub(crate) fn calls(trace: &str) -> Vec<Call> {
+    let mut done: Vec<Call> = Vec::new();
+    let mut begun: HashMap<u32, (String, usize)> = HashMap::new();
+    for line in trace.lines() {
+        let (tid, rest) = line.split_once(' ').unwrap();
+        let (tid, rest) = (tid.parse().unwrap(), rest.trim_start());
+        if let Some(code) = rest.strip_prefix("+++ exited with ") {
+            let code = code.split(' ').next().unwrap().parse().unwrap();
+            done.push(Call {
+                tid,
+                name: "exit".to_owned(),
+                args: String::new(),
+                result: Some(code),
+                tail: String::new(),
+                begun: done.len(),
+            });
+        } else if let Some(start) = rest.strip_suffix(" <unfinished ...>") {
+            begun.insert(tid, (start.to_owned(), done.len()));
+        } else if rest.starts_with("<... ") {
+            let (_, end) = rest.split_once(" resumed>").unwrap();
+            if let Some((start, at)) = begun.remove(&tid) {
+                done.extend(call(tid, &format!("{start}{end}"), at));
+            }
+        } else if !rest.starts_with(['+', '-']) {
+            done.extend(call(tid, rest, done.len()));
+        }
+    }
+    done
+}
+
+fn call(tid: u32, text: &str, begun: usize) -> Option<Call> {
+    let (name, rest) = text.split_once('(')?;
+    let (args, tail) = rest.rsplit_once(") ").or_else(|| rest.rsplit_once(')'))?;
+    let tail = tail.trim_start().strip_prefix("= ")?;
+    let number: String = tail.chars().take_while(char::is_ascii_digit).collect();
+    Some(Call {
+        tid,
+        name: name.to_owned(),
+        args: args.to_owned(),
+        result: number.parse().ok(),
+        tail: tail.to_owned(),
+        begun,
+    })
+}
+
+impl Call {
+    /// The strings among the arguments.
+    pub(crate) fn strings(&self) -> Vec<Vec<u8>> {
+        let parts = self.args.split('"');
+        parts.skip(1).step_by(2).map(unhex).collect()
+    }
+
+    /// The paths of the descriptors among the arguments, in order; `None` for a file
+    /// that has no name any more.
+    pub(crate) fn paths(&self) -> Vec<Option<String>> {
+        paths(&self.args)
+    }
+
+    /// The path of the descriptor that it gave.
+    pub(crate) fn opened(&self) -> Option<String> {
+        paths(&self.tail).pop().flatten()
+    }
+
+    /// The n-th argument as a number.
+    pub(crate) fn number(&self, at: usize) -> u64 {
+        self.args.split(", ").nth(at).unwrap().parse().unwrap()
+    }
+}
+
+fn paths(text: &str) -> Vec<Option<String>> {
+    let parts = text.split('<').skip(1);
+    let mut found = Vec::new();
+    for part in parts {
+        if let Some((path, behind)) = part.split_once('>') {
+            let path = String::from_utf8(unhex(path)).unwrap();
+            found.push((!behind.starts_with("(deleted)")).then_some(path));
+        }
+    }
+    found
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let pairs = text.split("\\x").skip(1);
+    pairs
+        .map(|pair| u8::from_str_radix(pair, 16).unwrap())
+        .collect()
+}
