@@ -9,7 +9,7 @@ use super::exit::Code;
 use crate::job::gc::{Fate, Surveyed};
 use crate::log::retention::{Facts, Keep, Standing, Why};
 use crate::log::{Dropped, Leftover, LogError};
-use crate::render::{GcAction, GcReport, GcTotal};
+use crate::render::{GcAction, GcReport, GcTotal, json_line};
 use crate::volume::RunId;
 
 /// The lines of gc on stdout, its warnings on stderr.
@@ -151,7 +151,7 @@ impl Output {
         }
         let mut out = io::stdout().lock();
         self.written = if self.json {
-            report.json(&mut out)
+            json_line(&mut out, report)
         } else {
             report.people(&mut out)
         }

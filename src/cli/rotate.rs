@@ -13,7 +13,7 @@ use super::values::{parse_duration, parse_size};
 use crate::log::{
     self, Due, EventType, LogError, Prune, RunLog, compress_sealed, would_drop, would_rotate,
 };
-use crate::render::{RotateReport, SealedReport};
+use crate::render::{RotateReport, SealedReport, json_line};
 use crate::volume::{Dir, RunId, Volume};
 
 /// Begin a new segment of a run's log, and compress or drop the old ones
@@ -82,7 +82,7 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
         match plan.carry_out(&volume, run, dir) {
             Ok(report) => {
                 let written = if args.json {
-                    report.json(&mut out)
+                    json_line(&mut out, &report)
                 } else {
                     report.people(&mut out, !args.all, global.style())
                 };

@@ -7,6 +7,7 @@ use serde::Serialize;
 use ulid::Ulid;
 
 use super::Export;
+use super::json_lines::json_line;
 use super::steps::{Step, Steps, What, has_failed};
 use crate::log::payload::ErrorKind;
 use crate::log::{Dialect, Item, JobState, RunState};
@@ -131,8 +132,7 @@ impl AsOmne {
             run_id: &self.run,
             told,
         };
-        serde_json::to_writer(&mut *out, &line)?;
-        out.write_all(b"\n")
+        json_line(out, &line)
     }
 }
 

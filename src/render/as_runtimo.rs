@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 
 use super::Export;
+use super::json_lines::json_line;
 use super::steps::{Step, Steps, What, has_failed};
 use crate::log::{Dialect, Item, JobState, RunState};
 
@@ -61,8 +62,7 @@ impl AsRuntimo {
             cmd_exit_code: job.exit_code.filter(|_| ended),
         };
         self.seq += 1;
-        serde_json::to_writer(&mut *out, &line)?;
-        out.write_all(b"\n")
+        json_line(out, &line)
     }
 }
 

@@ -102,15 +102,6 @@ impl GcReport {
         self.action.removes()
     }
 
-    /// As a line of JSON.
-    ///
-    /// # Errors
-    /// `out` cannot be written.
-    pub fn json(&self, out: &mut dyn Write) -> io::Result<()> {
-        serde_json::to_writer(&mut *out, self)?;
-        out.write_all(b"\n")
-    }
-
     /// As a line for people.
     ///
     /// # Errors

@@ -2,7 +2,18 @@
 
 use std::io::{self, Write};
 
+use serde::Serialize;
+
 use super::{Format, RunDiff, RunReport};
+
+/// Writes one line of JSON.
+///
+/// # Errors
+/// `out` cannot be written.
+pub fn json_line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    out.write_all(b"\n")
+}
 
 /// One run is one line of JSON.
 #[derive(Debug, Clone, Copy)]
@@ -14,12 +25,10 @@ impl Format for JsonLines {
     }
 
     fn run(&self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
-        serde_json::to_writer(&mut *out, run)?;
-        out.write_all(b"\n")
+        json_line(out, run)
     }
 
     fn diff(&self, out: &mut dyn Write, diff: &RunDiff) -> io::Result<()> {
-        serde_json::to_writer(&mut *out, diff)?;
-        out.write_all(b"\n")
+        json_line(out, diff)
     }
 }

@@ -27,7 +27,7 @@ pub use diff::{JobDiff, RunDiff};
 pub use event_line::{event_line, line_time};
 pub use export::Export;
 pub use gap::GapReport;
-pub use json_lines::JsonLines;
+pub use json_lines::{JsonLines, json_line};
 pub use people::People;
 pub use recovery::{RecoveryReport, UndoReport};
 pub use report::{At, JobReport, Retirement, RunReport};

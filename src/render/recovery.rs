@@ -59,15 +59,6 @@ impl<'a> RecoveryReport<'a> {
         }
         Ok(())
     }
-
-    /// As a line of JSON.
-    ///
-    /// # Errors
-    /// `out` cannot be written.
-    pub fn json(&self, out: &mut dyn Write) -> io::Result<()> {
-        serde_json::to_writer(&mut *out, self)?;
-        out.write_all(b"\n")
-    }
 }
 
 /// A run that was undone.
@@ -93,15 +84,6 @@ impl<'a> UndoReport<'a> {
             writeln!(out, "{run}  there is nothing to undo")?;
         }
         undone_lines(out, &run, self.undone)
-    }
-
-    /// As a line of JSON.
-    ///
-    /// # Errors
-    /// `out` cannot be written.
-    pub fn json(&self, out: &mut dyn Write) -> io::Result<()> {
-        serde_json::to_writer(&mut *out, self)?;
-        out.write_all(b"\n")
     }
 }
 

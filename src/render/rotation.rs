@@ -96,13 +96,4 @@ impl RotateReport {
         }
         Ok(())
     }
-
-    /// As a line of JSON.
-    ///
-    /// # Errors
-    /// `out` cannot be written.
-    pub fn json(&self, out: &mut dyn Write) -> io::Result<()> {
-        serde_json::to_writer(&mut *out, self)?;
-        out.write_all(b"\n")
-    }
 }

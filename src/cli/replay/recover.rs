@@ -11,7 +11,7 @@ use crate::cli::context::say;
 use crate::cli::exit::{self, Code};
 use crate::job::{Action, Recovery, RunStateKind, Trouble, UndoError, recover, undo};
 use crate::log::{Gc, LogError, leftovers, list, open_dir};
-use crate::render::{RecoveryReport, UndoReport};
+use crate::render::{RecoveryReport, UndoReport, json_line};
 use crate::volume::{Dir, RunId, Volume};
 
 fn trouble() -> Trouble {
@@ -122,7 +122,7 @@ fn tell(args: &Args, global: &Global, run: &RunId, recovery: &Recovery) -> Resul
     let report = RecoveryReport::new(run, recovery);
     let mut out = io::stdout().lock();
     let told = if args.json {
-        report.json(&mut out)
+        json_line(&mut out, &report)
     } else {
         report.people(&mut out, global.style())
     };
@@ -137,7 +137,7 @@ pub(super) fn roll_back(args: &Args, global: &Global) -> Result<Code> {
     let report = UndoReport::new(&run, &undone);
     let mut out = io::stdout().lock();
     let told = if args.json {
-        report.json(&mut out)
+        json_line(&mut out, &report)
     } else {
         report.people(&mut out, global.style())
     };

@@ -11,7 +11,7 @@ use crate::cli::Global;
 use crate::cli::context::say;
 use crate::cli::exit::Code;
 use crate::log::{Fault, verify, verify_wal};
-use crate::render::verdict;
+use crate::render::{json_line, verdict};
 use crate::volume::RunId;
 
 /// A fault for programs.
@@ -29,8 +29,7 @@ pub(super) fn execute(args: &Args, global: &Global, source: &Source) -> Result<C
     let each = |fault| -> Result<()> {
         if args.json {
             let told = Told { run_id: run, fault };
-            serde_json::to_writer(&mut out, &told).map_err(io::Error::from)?;
-            out.write_all(b"\n")?;
+            json_line(&mut out, &told)?;
         } else {
             writeln!(out, "{}", verdict::fault(&fault, style))?;
         }

@@ -8,7 +8,7 @@ use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 
 use super::super::context::say;
 use crate::log::{Damage, Gap};
-use crate::render::{GapReport, Style, event_line};
+use crate::render::{GapReport, Style, event_line, json_line};
 use crate::volume::RunId;
 
 /// So many bytes are held before they are written.
@@ -61,8 +61,7 @@ impl Shown {
     pub(super) fn gap(&mut self, run: &RunId, gap: &Gap) -> io::Result<()> {
         let report = GapReport::new(run, gap);
         if self.json {
-            serde_json::to_writer(&mut self.buf, &report)?;
-            self.buf.push(b'\n');
+            json_line(&mut self.buf, &report)?;
         } else {
             self.people(run, &report.people(self.style));
         }
