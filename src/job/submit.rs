@@ -32,10 +32,11 @@ impl Submission<'_> {
             made = Some((stages, sink));
             Ok(batch)
         });
-        let stands = matches!(
-            written,
-            Ok(_) | Err(LogError::ShortWrite { .. } | LogError::NotDurable { .. })
-        );
+        let stands = match &written {
+            Ok(_) | Err(LogError::NotDurable { .. }) => true,
+            Err(LogError::ShortWrite { stand, .. }) => *stand > 0,
+            Err(_) => false,
+        };
         // The name of the lease: without it nobody could tell after a loss of power
         // whether the supervisor lives.
         match (written.and_then(|_| sync_jobs(log)), made) {
@@ -65,11 +66,12 @@ impl Submission<'_> {
         };
         let budget = EventType::JobSubmitted.lock_budget();
         let written = log.append_with(Durability::Power, budget, |view| {
+            // After a short write its submission may not stand.
             let job = view.state.job(stages.job.as_str());
-            let drafts = if job.is_some_and(|job| job.stage.is_terminal()) {
-                Vec::new()
-            } else {
+            let drafts = if job.is_some_and(|job| !job.stage.is_terminal()) {
                 vec![stages.ended(&event, &self.before)?]
+            } else {
+                Vec::new()
             };
             let close = close_if_open(closing(self.spec.after), view);
             Ok(Batch { drafts, close })

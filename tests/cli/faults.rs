@@ -78,6 +78,18 @@ fn a_job_whose_submission_is_not_durable_is_not_started() {
 }
 
 #[test]
+fn a_job_whose_submission_is_not_written_is_not_told_of() {
+    let env = opened();
+    let args = ["run", "--run", "it", "--", "touch", "ran"];
+    let Some(output) = with_fault(&env, "write:error=EIO:when=1", &args) else {
+        return;
+    };
+    assert_eq!(output.code, 125);
+    assert!(!env.exists("ran"));
+    assert_eq!(env.types("it"), ["run_opened", "note"]);
+}
+
+#[test]
 fn a_sync_that_fails_after_the_start_is_told_and_does_not_harm_the_job() {
     let env = opened();
     let args = ["run", "--run", "it", "--", "sh", "-c", "echo out; exit 3"];
