@@ -107,7 +107,8 @@ struct Mode {
     #[arg(long)]
     output: bool,
     /// Bring to an end what a crash left: torn ends, interrupted rotations and gc, jobs whose
-    /// supervisor and command are dead
+    /// supervisor and command are dead; a run with a lost job is closed, also one that was
+    /// kept open for more
     #[arg(long, help_heading = "Recovery")]
     recover: bool,
     /// Undo the run: run the rollbacks that its jobs recorded, also of those that completed,
