@@ -11,10 +11,11 @@ use super::exit::{self, Code};
 use super::settings::{parse_count, value};
 use super::values::{parse_duration, parse_size};
 use crate::log::{
-    self, Due, EventType, LogError, Prune, RunLog, compress_sealed, would_drop, would_rotate,
+    self, Compressed, Dropped, Due, EventType, LogError, Prune, RunLog, compress_sealed,
+    would_compress, would_drop, would_rotate,
 };
 use crate::render::{RotateReport, SealedReport, json_line};
-use crate::volume::{Dir, RunId, Volume};
+use crate::volume::{Dir, RunId, Volume, layout};
 
 /// Begin a new segment of a run's log, and compress or drop the old ones
 ///
@@ -177,8 +178,19 @@ impl Plan {
         let would = would_rotate(dir, self.due)?;
         let sealed = would.map(|bytes| SealedReport::Would { bytes });
         let mut report = RotateReport::new(run.clone(), true, sealed);
-        if let Some(keep) = self.keep.filter(|_| !report.is_foreign()) {
+        if report.is_foreign() {
+            return Ok(report);
+        }
+        if let Some(keep) = self.keep {
             report.dropped = would_drop(dir, Prune::AllBut(keep), would.is_ok())?;
+        }
+        if self.compress {
+            // Not what is dropped before; what would be sealed has no name yet.
+            let stays = |one: &Compressed| {
+                let dropped = |d: &Dropped| layout::compressed(&d.file) == one.file;
+                !report.dropped.iter().any(dropped)
+            };
+            report.compressed = would_compress(dir)?.into_iter().filter(stays).collect();
         }
         Ok(report)
     }

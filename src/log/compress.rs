@@ -23,15 +23,15 @@ use crate::volume::{Dir, FileKey, IoContext, layout};
 /// What is read at once, in bytes.
 const BLOCK: usize = 256 << 10;
 
-/// A segment that was compressed.
+/// A segment that was compressed, or would be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Compressed {
     /// Its name now.
     pub file: String,
     /// Its length before, in bytes.
     pub bytes: u64,
-    /// Its length now, in bytes.
-    pub compressed_bytes: u64,
+    /// Its length now, in bytes; `None` where it only would be.
+    pub compressed_bytes: Option<u64>,
 }
 
 /// Compresses the sealed segments of the run in `dir` that are not yet. One that another
@@ -44,16 +44,34 @@ pub struct Compressed {
 pub fn compress_sealed(dir: &Dir) -> Result<Vec<Compressed>, LogError> {
     remove_unfinished(dir)?;
     let mut done = Vec::new();
-    let segments = segments::open_segments(dir)?;
-    for (segment, next) in segments.iter().zip(segments.iter().skip(1)) {
-        let sealed = segment.first_seq.is_some() && !segment.compressed;
-        // One whose checkpoint does not tell its length is left as it is, too.
-        let whole = || next.sealed_bytes() == Some(segment.len);
-        if sealed && whole() {
-            done.extend(compress(dir, segment)?);
-        }
+    for segment in those(&segments::open_segments(dir)?) {
+        done.extend(compress(dir, segment)?);
     }
     Ok(done)
+}
+
+/// The sealed segments of the run in `dir` that [`compress_sealed`] would compress.
+///
+/// # Errors
+/// A segment cannot be read.
+pub fn would_compress(dir: &Dir) -> Result<Vec<Compressed>, LogError> {
+    let segments = segments::open_segments(dir)?;
+    let would = |segment: &Segment| Compressed {
+        file: layout::compressed(&segment.name),
+        bytes: segment.len,
+        compressed_bytes: None,
+    };
+    Ok(those(&segments).map(would).collect())
+}
+
+fn those(segments: &[Segment]) -> impl Iterator<Item = &Segment> {
+    let pairs = segments.iter().zip(segments.iter().skip(1));
+    // One whose checkpoint does not tell its length is left as it is, too.
+    let whole = |(segment, next): &(&Segment, &Segment)| {
+        let plain = segment.first_seq.is_some() && !segment.compressed;
+        plain && next.sealed_bytes() == Some(segment.len)
+    };
+    pairs.filter(whole).map(|(segment, _)| segment)
 }
 
 fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, LogError> {
@@ -95,7 +113,7 @@ fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, LogError
     Ok(Some(Compressed {
         file: name,
         bytes: segment.len,
-        compressed_bytes,
+        compressed_bytes: Some(compressed_bytes),
     }))
 }
 

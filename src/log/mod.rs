@@ -79,7 +79,7 @@ pub use append::{Appended, Batch, Close, View};
 pub use backward::Backward;
 pub use catalog::{SelectError, list, open_dir, select};
 pub use command_line::command_line;
-pub use compress::{Compressed, compress_sealed};
+pub use compress::{Compressed, compress_sealed, would_compress};
 pub use cursor::{Cursor, CursorError};
 pub use cursor_file::{CursorFile, CursorFileError};
 pub use dialect::Dialect;

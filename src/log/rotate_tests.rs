@@ -156,10 +156,12 @@ fn sealed_segments_are_compressed_and_say_the_same() {
     let before = it.read();
     // Left by a compression that was killed before it removed the plain segment.
     fs::write(it.path(&layout::compressed(&sealed.file)), gz(b"half")).unwrap();
+    let would = would_compress(log.dir()).unwrap();
     let done = compress_sealed(log.dir()).unwrap();
     assert_eq!(done.len(), 1);
+    assert_eq!((would.len(), &would[0].file), (1, &done[0].file));
     assert_eq!(done[0].bytes, sealed.bytes);
-    assert!(done[0].compressed_bytes < sealed.bytes);
+    assert!(done[0].compressed_bytes < Some(sealed.bytes));
     assert_eq!(
         segment_names(&it),
         [layout::compressed(&sealed.file), layout::ACTIVE.to_owned()]

@@ -82,8 +82,11 @@ impl RotateReport {
             (None, _) => {}
         }
         for one in &self.compressed {
-            let (from, to) = (size(one.bytes), size(one.compressed_bytes));
-            told.push(format!("compressed {} ({from} to {to})", one.file));
+            let from = size(one.bytes);
+            told.push(match one.compressed_bytes.map(size) {
+                Some(to) => format!("compressed {} ({from} to {to})", one.file),
+                None => format!("{from} would be compressed to {}", one.file),
+            });
         }
         if !self.dropped.is_empty() {
             let bytes = self.dropped.iter().map(|one| one.bytes).sum();

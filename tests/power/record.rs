@@ -51,6 +51,10 @@ struct Recorder<'a> {
     processes: HashMap<u32, Process>,
     promised: Promised,
     present: Events,
+    /// So many calls have come back.
+    calls: usize,
+    /// By run and number: how many had, when an event was seen first.
+    since: HashMap<(String, u64), usize>,
 }
 
 /// The calls that change a disk, sync it, or tell what a process does.
@@ -72,17 +76,20 @@ pub(crate) fn recording(before: Disk, root: &Path, calls: &[Call], mark: &str) -
         processes: HashMap::new(),
         promised: Promised::default(),
         present: Events::new(),
+        calls: 0,
+        since: HashMap::new(),
     };
     recorder.look();
     // What is there at the beginning is durable.
     let all: Vec<_> = recorder.present.keys().cloned().collect();
-    recorder.promise(&all);
+    recorder.promise(&all, usize::MAX);
     recorder.recording.promised.push(recorder.promised.clone());
     let mut steps_at = Vec::new();
     for call in calls {
         steps_at.push(recorder.recording.disk.steps());
         let synced = steps_at.get(call.begun).copied();
         recorder.call(call, synced.unwrap_or_default(), mark);
+        recorder.calls += 1;
         let steps = recorder.recording.disk.steps();
         let promised = recorder.promised.clone();
         recorder.recording.promised.resize(steps + 1, promised);
@@ -139,9 +146,10 @@ impl Recorder<'_> {
             if args.iter().any(|arg| arg.contains(mark)) {
                 self.promised.rollbacks += 1;
             }
-            // All that was written of a job before it begins.
+            // All that was written of a job before it begins: its start may be written
+            // before the call that begins it came back.
             let runs: Vec<_> = self.open_runs();
-            self.promise(&runs);
+            self.promise(&runs, call.begun);
         }
     }
 
@@ -162,7 +170,7 @@ impl Recorder<'_> {
         let is = |name: &str| args.get(1).is_some_and(|arg| arg == name);
         if code == 0 || is("run") {
             let touched: Vec<_> = process.touched.into_iter().collect();
-            self.promise(&touched);
+            self.promise(&touched, usize::MAX);
         }
         if code == 0 && is("gc") {
             let there = |run: &String| self.present.contains_key(run);
@@ -310,14 +318,17 @@ impl Recorder<'_> {
         }
     }
 
-    /// All events of these runs are durable from now on.
-    fn promise(&mut self, runs: &[String]) {
+    /// All events of these runs that were there when so many calls had come back are
+    /// durable from now on.
+    fn promise(&mut self, runs: &[String], by: usize) {
         for run in runs {
             let Some(events) = self.present.get(run) else {
                 continue;
             };
             let promised = self.promised.events.entry(run.clone()).or_default();
-            promised.extend(events.keys());
+            let since = |seq: u64| self.since.get(&(run.clone(), seq));
+            let in_time = |seq: &&u64| since(**seq).is_some_and(|since| *since < by);
+            promised.extend(events.keys().filter(in_time));
         }
     }
 
@@ -332,6 +343,10 @@ impl Recorder<'_> {
                 promised.retain(|seq| events.contains_key(seq));
             }
             let known = self.recording.events.entry(run.clone()).or_default();
+            for seq in events.keys() {
+                let event = (run.clone(), *seq);
+                self.since.entry(event).or_insert(self.calls);
+            }
             known.extend(events.iter().map(|(seq, line)| (*seq, line.clone())));
             self.promised.runs.insert(run.clone());
         }
