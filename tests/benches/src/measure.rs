@@ -85,7 +85,7 @@ impl fmt::Display for Figure {
             Unit::Time => write!(f, "{:.2} s", value / 1e9),
             Unit::Rate => write!(f, "{value:.0}/s"),
             Unit::Bandwidth => write!(f, "{:.0} MB/s", value / 1e6),
-            Unit::Memory => write!(f, "{:.1} MiB", value / f64::from(1 << 20)),
+            Unit::Memory => write!(f, "{:.1} MB", value / 1e6),
             Unit::Count => write!(f, "{value}"),
         }
     }
