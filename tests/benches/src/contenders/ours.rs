@@ -1,0 +1,165 @@
+//! runlog's own log, as a library.
+
+use std::path::Path;
+
+use runlog::log::payload::{Note, RunOpened};
+use runlog::log::{
+    Batch, Close, Draft, Durability, EventType, LogError, Reader, RunLog, RunState,
+    compress_sealed, overview,
+};
+use runlog::telemetry::Sampler;
+use runlog::volume::{RunId, Volume};
+use serde_json::value::RawValue;
+
+use super::EVENT;
+use crate::serve::{Done, Server};
+
+/// Events of a batch.
+const BATCH: u64 = 16;
+
+/// A run open to append to, and to be read.
+pub struct Ours {
+    log: RunLog,
+    notes: Notes,
+    sampler: Sampler,
+}
+
+impl Ours {
+    /// Opens a run that is there, or makes it.
+    pub fn open(root: &str, run: &str) -> Done<Self> {
+        let volume = Volume::create(Path::new(root))?;
+        let run: RunId = run.parse()?;
+        let log = RunLog::open_or_create(&volume, &run, None)?;
+        let notes = notes(&run)?;
+        let sampler = Sampler::new(Path::new(root));
+        Ok(Self {
+            log,
+            notes,
+            sampler,
+        })
+    }
+
+    /// Appends batches, each of so many events.
+    fn batches(&self, n: u64, events: u64, durability: Durability) -> Done<u64> {
+        for _ in 0..n {
+            let drafts: Done<Vec<Draft>> = (0..events).map(|_| self.notes.draft()).collect();
+            self.log.append(&drafts?, durability)?;
+        }
+        Ok(n * events)
+    }
+}
+
+impl Server for Ours {
+    fn does(&mut self, verb: &str, n: u64) -> Done<u64> {
+        match verb {
+            "append" => self.batches(n, 1, Durability::Process),
+            "durable" => self.batches(n, 1, Durability::Power),
+            "batch" => self.batches(n / BATCH, BATCH, Durability::Process),
+            // Tells whether the locks were had in time.
+            "try" => match self.log.append(&[self.notes.draft()?], Durability::Process) {
+                Ok(_) => Ok(1),
+                Err(LogError::LockTimeout { .. }) => Ok(0),
+                Err(e) => Err(e.into()),
+            },
+            // What `runlog::log::fold` does, counted.
+            "fold" => {
+                let mut reader = Reader::open(self.log.dir())?;
+                let mut state = RunState::default();
+                while let Some(item) = reader.next_item()? {
+                    item.fold_into(&mut state);
+                }
+                std::hint::black_box(state);
+                Ok(reader.next_seq())
+            }
+            "read" => {
+                let mut reader = Reader::open(self.log.dir())?;
+                while reader.next_item()?.is_some() {}
+                Ok(reader.next_seq())
+            }
+            "overview" => Ok(overview(self.log.dir(), false)?.events),
+            "compress" => Ok(compress_sealed(self.log.dir())?.len() as u64),
+            "host" => {
+                for _ in 0..n {
+                    std::hint::black_box(self.sampler.host());
+                }
+                Ok(n)
+            }
+            "processes" => {
+                for _ in 0..n {
+                    let snapshot = self.sampler.processes(None).ok_or("no processes")?;
+                    std::hint::black_box(snapshot);
+                }
+                Ok(n)
+            }
+            _ => Err("unknown verb".into()),
+        }
+    }
+}
+
+/// Makes the events of a run.
+pub struct Notes {
+    run: RunId,
+    data: Box<RawValue>,
+}
+
+/// Notes whose lines are [`EVENT`] bytes long, `\n` included, while their numbers have
+/// five digits.
+pub fn notes(run: &RunId) -> Done<Notes> {
+    let data = |pad: usize| {
+        let text = "x".repeat(pad);
+        format!(r#"{{"step":"compile","number":42,"status":"ok","text":"{text}"}}"#)
+    };
+    let (id, ts) = ("i".repeat(26), "t".repeat(27));
+    let bare = format!(
+        r#"{{"v":1,"seq":10000,"id":"{id}","ts":"{ts}","type":"note","run_id":"{run}","name":"bench","data":{},"crc":"01234567"}}"#,
+        data(0)
+    );
+    let pad = EVENT.checked_sub(bare.len() + 1).ok_or("too long a name")?;
+    let data = RawValue::from_string(data(pad))?;
+    Ok(Notes {
+        run: run.clone(),
+        data,
+    })
+}
+
+impl Notes {
+    /// The next event.
+    ///
+    /// # Errors
+    /// None, while the data are JSON.
+    pub fn draft(&self) -> Done<Draft> {
+        let note = Note {
+            name: "bench",
+            data: Some(&self.data),
+        };
+        Ok(Draft::new(EventType::Note, &self.run, None, &note)?)
+    }
+}
+
+/// Writes a run of `events` events to a volume, in all, and closes it if asked to.
+pub fn write_run(volume: &Volume, run: &RunId, events: u64, closed: bool) -> Done {
+    let log = RunLog::open_or_create(volume, run, None)?;
+    let notes = notes(run)?;
+    let opened = RunOpened {
+        name: "bench".to_owned(),
+        ..RunOpened::default()
+    };
+    let opened = Draft::new(EventType::RunOpened, run, None, &opened)?;
+    log.append(&[opened], Durability::Process)?;
+    let events = events.saturating_sub(1 + u64::from(closed));
+    for begin in (0..events).step_by(512) {
+        let batch = begin..events.min(begin + 512);
+        let drafts: Done<Vec<Draft>> = batch.map(|_| notes.draft()).collect();
+        log.append(&drafts?, Durability::Process)?;
+    }
+    if closed {
+        let budget = EventType::RunClosed.lock_budget();
+        log.append_with(Durability::Process, budget, |_| {
+            Ok(Batch {
+                drafts: Vec::new(),
+                close: Close::Now,
+            })
+        })?;
+    }
+    Ok(())
+}

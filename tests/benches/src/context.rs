@@ -1,0 +1,125 @@
+//! What every bench is given: how much to do, the programs, and a place for its data.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::serve::Done;
+
+/// What every bench is given.
+pub struct Context {
+    /// Less of everything.
+    pub quick: bool,
+    bin: PathBuf,
+    data: Scratch,
+}
+
+impl Context {
+    pub fn new(quick: bool, data: Option<&Path>) -> Done<Self> {
+        let exe = std::env::current_exe()?;
+        let bin = exe.parent().ok_or("no folder of programs")?.to_owned();
+        build_programs(&bin)?;
+        let beside = bin.join("bench-data");
+        let data = data.unwrap_or(&beside);
+        let name = format!("runlog-bench-{}", std::process::id());
+        let data = Scratch::new(data.join(name))?;
+        Ok(Self { quick, bin, data })
+    }
+
+    /// Where the data of all rows go.
+    pub fn data(&self) -> &Path {
+        &self.data.0
+    }
+
+    /// A folder for one row, removed with all that is in it when the row is done.
+    pub fn scratch(&self, row: u8) -> Done<Scratch> {
+        Scratch::new(self.data.0.join(format!("row-{row}")))
+    }
+
+    /// One of the programs of this package.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+
+    /// `full`, or `quick` where there is less to do.
+    pub fn n<T>(&self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
+    }
+
+    /// Rounds of every bench.
+    pub fn rounds(&self) -> usize {
+        self.n(9, 3)
+    }
+
+    /// The program `runtimo` of 0.10.3, installed once, beside the other programs.
+    pub fn runtimo(&self) -> Done<PathBuf> {
+        let root = self.bin.join("runtimo-cli-0.10.3");
+        let program = root.join("bin/runtimo");
+        if !program.exists() {
+            let mut install = cargo(&self.bin)?;
+            install.args([
+                "install",
+                "runtimo-cli",
+                "--version",
+                "=0.10.3",
+                "--locked",
+                "--root",
+            ]);
+            let installed = install.arg(&root).status()?;
+            if !installed.success() {
+                return Err("cannot install runtimo".into());
+            }
+        }
+        Ok(program)
+    }
+}
+
+/// `cargo run` builds only the program that it runs; the others go beside it.
+fn build_programs(bin: &Path) -> Done {
+    let mut build = cargo(bin)?;
+    build.args(["build", "--quiet", "--bins", "--manifest-path"]);
+    build.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    if build.status()?.success() {
+        return Ok(());
+    }
+    Err("the programs to be measured cannot be built".into())
+}
+
+/// cargo, building where we were built.
+fn cargo(bin: &Path) -> Done<Command> {
+    let mut cargo = Command::new("cargo");
+    let target = bin.parent().ok_or("no folder of builds")?;
+    cargo.env("CARGO_TARGET_DIR", target);
+    Ok(cargo)
+}
+
+/// A folder that goes with its owner.
+pub struct Scratch(pub PathBuf);
+
+impl Scratch {
+    fn new(path: PathBuf) -> Done<Self> {
+        fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+
+    /// A folder in it.
+    pub fn sub(&self, name: &str) -> Done<PathBuf> {
+        let path = self.0.join(name);
+        fs::create_dir_all(&path)?;
+        Ok(path)
+    }
+
+    /// A file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}

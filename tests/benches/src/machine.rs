@@ -1,0 +1,73 @@
+//! What the figures were measured on.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::serve::Done;
+
+/// Names and values.
+pub fn facts(data: &Path) -> Done<Vec<(String, String)>> {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name));
+        let value = line.and_then(|line| line.split_once(':'));
+        value.map_or("unknown".to_owned(), |(_, value)| value.trim().to_owned())
+    };
+    let cores = std::thread::available_parallelism()?.to_string();
+    let cpu = field(&read("/proc/cpuinfo"), "model name");
+    let facts = [
+        ("processor", format!("{cpu}, {cores} cores")),
+        ("memory", field(&read("/proc/meminfo"), "MemTotal")),
+        (
+            "kernel",
+            read("/proc/sys/kernel/osrelease").trim().to_owned(),
+        ),
+        ("file system of the data", file_system(data)),
+        ("load before", read("/proc/loadavg").trim().to_owned()),
+        ("compiler", first_line("rustc", &["--version"])),
+        ("runlog", describe()),
+        ("jq, tail, gzip", versions()),
+        ("program", size_of_program()?),
+    ];
+    Ok(facts
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect())
+}
+
+fn first_line(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output();
+    let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned());
+    let text = text.unwrap_or_default();
+    text.lines().next().unwrap_or("unknown").trim().to_owned()
+}
+
+fn versions() -> String {
+    let of = |program| first_line(program, &["--version"]);
+    [of("jq"), of("tail"), of("gzip")].join("; ")
+}
+
+/// The commit of the work tree.
+fn describe() -> String {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    first_line("git", &["-C", root, "describe", "--always", "--dirty"])
+}
+
+fn file_system(data: &Path) -> String {
+    let data = data.to_string_lossy().into_owned();
+    let output = Command::new("df")
+        .args(["--output=fstype,source", &data])
+        .output();
+    let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned());
+    let text = text.unwrap_or_default();
+    let found = text.lines().nth(1).unwrap_or("unknown");
+    found.split_whitespace().collect::<Vec<_>>().join(" on ")
+}
+
+fn size_of_program() -> Done<String> {
+    let bench = std::env::current_exe()?;
+    let size = fs::metadata(bench.with_file_name("runlog"))?.len();
+    let mb = size as f64 / 1e6;
+    Ok(format!("{mb:.1} MB, thin LTO, with symbols"))
+}

@@ -1,0 +1,87 @@
+//! Benches: runlog against the floor that the machine sets, and against its parents.
+//!
+//! `cargo run --release --manifest-path tests/benches/Cargo.toml -- [ROW…] [--quick]`
+//! measures all contenders in turn, round by round, in one run, and prints ratios of
+//! medians. Every bench proves that its work was done, by counting what is on disk.
+
+mod contenders;
+mod context;
+mod machine;
+mod measure;
+mod process;
+mod report;
+mod rows;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use context::Context;
+use serve::Done;
+
+/// Measure runlog against the floor and its parents.
+#[derive(Parser)]
+struct Args {
+    /// The rows to measure [default: all]
+    rows: Vec<u8>,
+    /// Less of everything: tells whether a bench works, not how fast anything is
+    #[arg(long)]
+    quick: bool,
+    /// One line of JSON for each comparison
+    #[arg(long)]
+    json: bool,
+    /// Also write the results as a page, with the facts of the machine
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+    /// Where the data go; has to be on a disk [default: beside the program]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Serve one contender instead: what the rows start
+    #[arg(long, num_args = 1.., hide = true)]
+    serve: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = match args.serve.as_slice() {
+        [] => bench(&args),
+        [what, rest @ ..] => contenders::serve(what, rest),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(args: &Args) -> Done {
+    let context = Context::new(args.quick, args.data.as_deref())?;
+    let before = machine::facts(context.data())?;
+    let mut lines = Vec::new();
+    for row in rows::all() {
+        if !args.rows.is_empty() && !args.rows.contains(&row.number()) {
+            continue;
+        }
+        eprintln!("{:>2} {} …", row.number(), row.work());
+        let scratch = context.scratch(row.number())?;
+        let found = row.measure(&context, &scratch)?;
+        if !args.json {
+            found
+                .iter()
+                .for_each(|line| println!("{}", report::text(row.number(), line)));
+        } else {
+            for line in &found {
+                println!("{}", report::json(row.number(), line));
+            }
+        }
+        lines.extend(found.into_iter().map(|line| (row.number(), line)));
+    }
+    if let Some(page) = &args.write {
+        let command: Vec<String> = std::env::args().skip(1).collect();
+        std::fs::write(page, report::page(&lines, &before, &command.join(" ")))?;
+    }
+    Ok(())
+}

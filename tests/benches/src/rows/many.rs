@@ -1,0 +1,65 @@
+//! What several rows do.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::context::{Context, Scratch};
+use crate::process::Contender;
+use crate::serve::Done;
+
+/// The run that is measured.
+pub const RUN: &str = "bench-01kp8a0000000000000000000a";
+
+/// The volume of a contender, with the folder of runs.
+pub fn volume(scratch: &Scratch, name: &str) -> Done<PathBuf> {
+    let root = scratch.sub(name)?;
+    std::fs::create_dir_all(root.join(".omne/var/runs"))?;
+    Ok(root)
+}
+
+/// The log of a run.
+pub fn log_of(root: &Path, run: &str) -> PathBuf {
+    root.join(".omne/var/runs").join(run).join("events.jsonl")
+}
+
+/// runlog, appending to the run in a volume.
+pub fn ours(root: &Path) -> Done<Contender> {
+    Contender::own("ours", &[root.as_os_str(), RUN.as_ref()])
+}
+
+/// omne, appending to the run in a volume.
+pub fn omne(root: &Path) -> Done<Contender> {
+    Contender::own("omne", &[root.as_os_str(), RUN.as_ref()])
+}
+
+/// Bare system calls on a file.
+pub fn floor(file: &Path) -> Done<Contender> {
+    Contender::own("floor", &[file])
+}
+
+/// A version of runtimo-core at a WAL.
+pub fn runtimo(context: &Context, program: &str, wal: &Path) -> Done<Contender> {
+    Contender::start(Command::new(context.program(program)).arg(wal))
+}
+
+/// How many lines a file has.
+pub fn lines(path: &Path) -> Done<u64> {
+    let mut lines = 0;
+    let mut file = File::open(path)?;
+    let mut buf = vec![0; 256 << 10];
+    loop {
+        match std::io::Read::read(&mut file, &mut buf)? {
+            0 => return Ok(lines),
+            n => lines += memchr::memchr_iter(b'\n', &buf[..n]).count() as u64,
+        }
+    }
+}
+
+/// That a file has as many lines as were acknowledged.
+pub fn expect_lines(path: &Path, expected: u64) -> Done {
+    match lines(path)? {
+        found if found == expected => Ok(()),
+        found => Err(format!("{}: {found} lines, not {expected}", path.display()).into()),
+    }
+}

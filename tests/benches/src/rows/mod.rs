@@ -1,0 +1,58 @@
+//! One file for each row of the table.
+
+mod many;
+mod r01_append;
+mod r02_batch;
+mod r03_durable;
+mod r04_processes;
+mod r05_paced;
+mod r06_held;
+mod r07_read;
+mod r08_tail;
+mod r09_status;
+mod r10_telemetry;
+mod r11_run;
+mod r12_output;
+mod r13_compress;
+mod r14_gc;
+mod r15_growth;
+
+use crate::context::{Context, Scratch};
+use crate::measure::Line;
+use crate::serve::Done;
+
+/// One row of the table.
+pub trait Row {
+    /// Its number in the table.
+    fn number(&self) -> u8;
+
+    /// What is measured.
+    fn work(&self) -> &'static str;
+
+    /// Measures it and checks that the work was done.
+    ///
+    /// # Errors
+    /// A contender failed, or did not do its work.
+    fn measure(&self, context: &Context, scratch: &Scratch) -> Done<Vec<Line>>;
+}
+
+/// All rows, in order.
+pub fn all() -> Vec<Box<dyn Row>> {
+    vec![
+        Box::new(r01_append::Append),
+        Box::new(r02_batch::InBatches),
+        Box::new(r03_durable::Durable),
+        Box::new(r04_processes::Processes),
+        Box::new(r05_paced::Paced),
+        Box::new(r06_held::Held),
+        Box::new(r07_read::Reading),
+        Box::new(r08_tail::Tail),
+        Box::new(r09_status::Status),
+        Box::new(r10_telemetry::Telemetry),
+        Box::new(r11_run::RunTrue),
+        Box::new(r12_output::Output),
+        Box::new(r13_compress::Compress),
+        Box::new(r14_gc::Removal),
+        Box::new(r15_growth::Growth),
+    ]
+}

@@ -1,0 +1,143 @@
+//! Row 12: a job that prints a GiB, by 64 KiB.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use super::{Row, many};
+use crate::context::{Context, Scratch};
+use crate::measure::Target::AtMost;
+use crate::measure::{Line, Mode, Unit, interleave};
+use crate::process::time;
+use crate::serve::Done;
+
+pub struct Output;
+
+impl Row for Output {
+    fn number(&self) -> u8 {
+        12
+    }
+
+    fn work(&self) -> &'static str {
+        "a job that prints 1 GiB through run"
+    }
+
+    fn measure(&self, context: &Context, scratch: &Scratch) -> Done<Vec<Line>> {
+        let bytes: u64 = context.n(1 << 30, 32 << 20);
+        let bench = std::env::current_exe()?;
+        let program = context.program("runlog");
+        let root = many::volume(scratch, "ours")?;
+        let direct = scratch.file("direct");
+        let run = |options: &[&str]| {
+            let mut run = Command::new(&program);
+            run.arg("-C")
+                .arg(&root)
+                .arg("run")
+                .args(options)
+                .arg("--")
+                .arg(&bench);
+            run.args(["--serve", "print", &bytes.to_string()]);
+            run.stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            run
+        };
+        let mut modes: [Mode<'_>; 5] = [
+            Box::new(|| {
+                let mut job = Command::new(&bench);
+                job.args(["--serve", "print", &bytes.to_string()])
+                    .stdin(Stdio::null());
+                let took = time(job.stdout(File::create(&direct)?))?;
+                expect_len(&direct, bytes)?;
+                fs::remove_file(&direct)?;
+                Ok(took)
+            }),
+            Box::new(|| captured(&root, bytes, || time(&mut run(&[])))),
+            Box::new(|| {
+                captured(&root, bytes, || {
+                    let begin = Instant::now();
+                    let mut run = run(&[]).stdout(Stdio::piped()).spawn()?;
+                    drain(&mut run.stdout.take().ok_or("no stdout")?, bytes)?;
+                    if !run.wait()?.success() {
+                        return Err("the job failed".into());
+                    }
+                    Ok(begin.elapsed().as_nanos() as f64)
+                })
+            }),
+            Box::new(|| captured(&root, bytes, || time(&mut run(&["--quiet"])))),
+            Box::new(|| {
+                captured(&root, bytes, || {
+                    let begin = Instant::now();
+                    time(&mut run(&["--detach"]))?;
+                    let mut wait = Command::new(&program);
+                    wait.arg("-C")
+                        .arg(&root)
+                        .args(["status", "latest", "--wait"]);
+                    time(wait.stdout(Stdio::null()))?;
+                    Ok(begin.elapsed().as_nanos() as f64)
+                })
+            }),
+        ];
+        let samples = interleave(context.n(7, 3), &mut modes)?;
+        drop(modes);
+        let [direct, passed, piped, quiet, detached] = samples.as_slice() else {
+            return Err("five modes".into());
+        };
+        let size = bytes >> 20;
+        let line = |how: &str, ours, limit| {
+            let what = format!("{size} MiB, {how}");
+            let peer = ("the job writes to the file", direct);
+            Line::times(&what, Unit::Time, ours, peer, AtMost(limit))
+        };
+        Ok(vec![
+            line("passed on to /dev/null", passed, 2.2),
+            line("passed on to a pipe that is read", piped, 2.2),
+            line("--quiet", quiet, 1.8),
+            line("--detach", detached, 1.8),
+        ])
+    }
+}
+
+/// One run, whose output has to be stored in full; it is removed afterwards.
+fn captured(root: &Path, bytes: u64, run: impl FnOnce() -> Done<f64>) -> Done<f64> {
+    let took = run()?;
+    let runs = root.join(".omne/var/runs");
+    let mut found = 0;
+    for run in fs::read_dir(&runs)? {
+        let run = run?.path();
+        for job in fs::read_dir(run.join("jobs"))? {
+            let job = job?.path();
+            if job.extension().is_some_and(|e| e == "out") {
+                expect_len(&job, bytes)?;
+                found += 1;
+            }
+        }
+        fs::remove_dir_all(run)?;
+    }
+    if found != 1 {
+        return Err(format!("{found} outputs were stored").into());
+    }
+    Ok(took)
+}
+
+fn expect_len(path: &Path, bytes: u64) -> Done {
+    match fs::metadata(path)?.len() {
+        len if len == bytes => Ok(()),
+        len => Err(format!("{}: {len} bytes, not {bytes}", path.display()).into()),
+    }
+}
+
+/// Reads `bytes` bytes and then the end.
+fn drain(from: &mut impl Read, bytes: u64) -> io::Result<()> {
+    let mut buf = vec![0; 256 << 10];
+    let mut left = bytes;
+    loop {
+        match from.read(&mut buf)? as u64 {
+            0 if left == 0 => return Ok(()),
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => left = left.saturating_sub(n),
+        }
+    }
+}

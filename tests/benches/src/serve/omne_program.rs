@@ -1,0 +1,17 @@
+//! `omne status` of omne-cli 0.2.0: what its `main` does for that command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use omne_cli::cli::{Cli, Command};
+use omne_cli::commands::status;
+
+fn main() -> ExitCode {
+    let Command::Status(args) = Cli::parse().command else {
+        return ExitCode::from(2);
+    };
+    match status::run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
