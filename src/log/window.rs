@@ -22,11 +22,14 @@ pub fn last_lines(dir: &Dir, n: usize, want: &dyn Fn(&[u8]) -> bool) -> Result<R
     let mut segments = open_segments(dir)?;
     let mut missing = n;
     let mut start = None;
+    let mut later = None;
     for (at, segment) in segments.iter().enumerate().rev() {
         let offset = if segment.compressed {
             find_forwards(segment, &mut missing, want)
         } else {
-            match find_backwards(segment, &mut missing, want).at("read", &segment.path)? {
+            match find_backwards(segment, &mut missing, &mut later, want)
+                .at("read", &segment.path)?
+            {
                 Some(offset) => offset,
                 None => return last_in_order(dir, n, want),
             }
@@ -63,11 +66,13 @@ fn last_in_order(dir: &Dir, n: usize, want: &dyn Fn(&[u8]) -> bool) -> Result<Re
     Ok(reader)
 }
 
-/// Where the reading of a segment begins; `missing` is lowered by what is behind it.
-/// `None` where its lines are not in order.
+/// Where the reading of a segment begins; `missing` is lowered by what is behind it, and
+/// `later` is the number of the event behind what was looked at. `None` where the lines
+/// are not in order, or not what they seem.
 fn find_backwards(
     segment: &Segment,
     missing: &mut usize,
+    later: &mut Option<u64>,
     want: &dyn Fn(&[u8]) -> bool,
 ) -> io::Result<Option<u64>> {
     let mut back = Backward::new(&segment.file, segment.len);
@@ -75,7 +80,6 @@ fn find_backwards(
     // begin.
     let mut end = segment.len;
     let mut start = None;
-    let mut last_seq = None;
     loop {
         if let Some(start) = start.filter(|_| segment.len - end >= CHECKED) {
             return Ok(Some(start));
@@ -93,14 +97,14 @@ fn find_backwards(
                 start.get_or_insert(end);
             }
             let class = classify_raw(&line);
-            if let Class::Ours(env) = class
-                && last_seq
-                    .replace(env.seq)
-                    .is_some_and(|later| later <= env.seq)
-            {
-                return Ok(None);
+            if let Class::Ours(env) = class {
+                let later = later.replace(env.seq);
+                if later.is_some_and(|later| later <= env.seq) || !json::is_object(line.bytes) {
+                    return Ok(None);
+                }
             }
-            if start.is_none() && is_sound(class, &line) && want(line.bytes) {
+            let sound = !matches!(class, Class::Damage(_));
+            if start.is_none() && sound && want(line.bytes) {
                 *missing -= 1;
             }
         }

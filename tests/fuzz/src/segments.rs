@@ -48,8 +48,12 @@ pub fn segments(data: &[u8]) {
     assert_eq!(plain, read_back, "compressed segments read otherwise");
 
     let lines: Vec<&Vec<u8>> = plain.iter().filter_map(line_of).collect();
-    // A copy of what is in another segment is known only to who reads from the start.
-    let is_copy = |read: &Read| matches!(read, Read::Damage(why) if why.ends_with("before"));
+    // A copy of what is in another segment is known only to who reads from the start; and a
+    // line that only its checksum makes ours may have given its segment a wrong name.
+    let is_copy = |read: &Read| {
+        let told = |why: &str| why.ends_with("before") || why.ends_with("JSON object");
+        matches!(read, Read::Damage(why) if told(why))
+    };
     let asked = if plain.iter().any(is_copy) {
         &[][..]
     } else {
