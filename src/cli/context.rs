@@ -2,10 +2,12 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
+use crate::job::Trouble;
 use crate::log::payload::RunOpened;
 use crate::log::{Damage, select};
 use crate::render::{Style, safe};
@@ -135,6 +137,11 @@ pub(super) fn say(text: impl std::fmt::Display) {
     let lines: Vec<_> = text.lines().map(safe).collect();
     // There is nobody to tell that stderr is gone.
     drop(writeln!(io::stderr(), "{}", lines.join("\n")));
+}
+
+/// Says what went wrong beside the job.
+pub(super) fn trouble() -> Trouble {
+    Arc::new(|text| say(format_args!("runlog: {text}")))
 }
 
 /// Warns of damage that was passed over.

@@ -9,13 +9,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 
 use super::Global;
-use super::context::{opening, say};
+use super::context::{opening, say, trouble};
 use super::detached::{Channel, announce, relay, report};
 use super::exit::{self, Code, UsageError};
 use super::settings::{ROTATE_SIZE, rotation};
 use super::values::{pairs, parse_duration, parse_load, parse_size};
 use crate::job::redact::Redactor;
-use crate::job::{After, Detached, End, Guards, JobSpec, Outcome, OutputMode, Setup, Trouble};
+use crate::job::{After, Detached, End, Guards, JobSpec, Outcome, OutputMode, Setup};
 use crate::job::{detach, run_job};
 use crate::log::{Batch, Close, Durability, EventType, RunLog, allocate_ulid};
 use crate::volume::{JobId, RunId, Volume};
@@ -317,14 +317,13 @@ fn setup<'a>(
     let channel = Arc::clone(channel);
     let submitted = Arc::clone(&channel);
     let run = log.run_id().clone();
-    let trouble: Trouble = Arc::new(|text| say(format_args!("runlog: {text}")));
     Ok(Setup {
         volume,
         log: Arc::clone(log),
         opening: opening(name, args.run.is_some()),
         path_variable: std::env::var_os("PATH"),
         env,
-        trouble,
+        trouble: trouble(),
         on_submitted: Box::new(move |_| {
             announce(&submitted, &run);
             if let Some(run) = announced {
@@ -359,10 +358,7 @@ fn close(args: &Args, global: &Global) -> Result<Code> {
             } else {
                 Close::Now
             };
-            Ok(Batch {
-                drafts: Vec::new(),
-                close,
-            })
+            Ok(Batch::only(close))
         },
     )?;
     if !closed.closed {

@@ -6,7 +6,7 @@ use super::liveness::child_of;
 use super::{Examined, examine};
 use crate::log::retention::{Facts, Standing, Verdict, Why};
 use crate::log::{
-    Damage, Gc, Held, Hold, LogError, Overview, Retired, RunStateKind, has_begun, list,
+    Damage, Gc, Held, Hold, JobState, LogError, Overview, Retired, RunStateKind, has_begun, list,
 };
 use crate::volume::{Dir, RunId, Volume, VolumeError, parse_ts};
 
@@ -141,10 +141,7 @@ fn standing(dir: &Dir, examined: &Examined) -> Standing {
     match examined.inspected.state {
         // Its rollback may go on this moment, or was cut off and waits for somebody.
         RunStateKind::Completed | RunStateKind::Failed
-            if run.jobs.iter().any(|job| {
-                let rollback = job.rollback.as_ref();
-                rollback.is_some_and(|rollback| rollback.started && !rollback.ended)
-            }) =>
+            if run.jobs.iter().any(JobState::rollback_lacks_end) =>
         {
             Standing::Unsure
         }

@@ -198,14 +198,10 @@ fn bring_to_end(
         },
     )?;
     let state = crate::log::fold(dir)?;
-    let in_doubt = |job: &&JobState| {
-        let rollback = job.rollback.as_ref();
-        rollback.is_some_and(|r| r.started && !r.ended)
-    };
     told.in_doubt = state
         .jobs
         .iter()
-        .filter(in_doubt)
+        .filter(|job| job.rollback_lacks_end())
         .map(|j| j.job_id.clone())
         .collect();
     let Some(undoer) = undoer else {
@@ -213,7 +209,7 @@ fn bring_to_end(
     };
     for job in state.jobs.iter().filter(|job| is_due(job)).rev() {
         let at = leases.iter().position(|(id, _)| id.as_str() == job.job_id);
-        let failed = job.error.is_some() && !in_doubt(&job);
+        let failed = job.error.is_some() && !job.rollback_lacks_end();
         if let Some(at) = at.filter(|_| failed) {
             let (_, lease) = leases.swap_remove(at);
             let error = undoer.undo(job, Some(lease), false)?;
@@ -226,12 +222,7 @@ fn bring_to_end(
     log.append_with(
         Durability::Power,
         EventType::RunClosed.lock_budget(),
-        |view: &View<'_>| {
-            Ok(Batch {
-                drafts: Vec::new(),
-                close: close_if_open(Close::IfAllEnded, view),
-            })
-        },
+        |view: &View<'_>| Ok(Batch::only(close_if_open(Close::IfAllEnded, view))),
     )?;
     Ok(())
 }

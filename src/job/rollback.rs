@@ -38,10 +38,7 @@ pub(super) fn roll_back(context: &mut Context<'_>, stages: &Stages, command: &st
         (context.trouble)(error);
         let unfinished = context.write_last("the close of the run", |view| {
             let close = close_if_open(close, view);
-            Ok(Batch {
-                drafts: Vec::new(),
-                close,
-            })
+            Ok(Batch::only(close))
         });
         return RolledBack {
             error: Some(error.to_owned()),

@@ -128,8 +128,7 @@ pub(super) fn is_due(job: &JobState) -> bool {
             .is_some_and(|e| e.kind == ErrorKind::Lost)
     };
     let began = job.attempt.is_some() || lost(job);
-    let undone = |r: &crate::log::Rollback| r.started && r.ended && r.error.is_none();
-    began && job.rollback.as_ref().is_some_and(|r| !undone(r))
+    began && job.rollback.as_ref().is_some_and(|r| !r.is_done())
 }
 
 /// Runs recorded rollbacks of one run.
@@ -188,12 +187,12 @@ impl<'a> Undoer<'a> {
         let now = crate::log::fold(self.dir)?;
         let now = now.job(&job.job_id).and_then(|job| job.rollback.as_ref());
         match now {
-            Some(now) if now.started && !now.ended && !force => {
+            Some(now) if now.lacks_end() && !force => {
                 return refused(
                     "it was begun before, and nobody saw its end; look what it did, then use --force",
                 );
             }
-            Some(now) if now.ended && now.error.is_none() => return Ok(None),
+            Some(now) if now.is_done() => return Ok(None),
             _ => {}
         }
         Ok(self.run(&id, &recorded.command, cwd, lease)?)

@@ -51,6 +51,14 @@ pub struct Batch {
     pub close: Close,
 }
 
+impl Batch {
+    /// No event of its own.
+    pub fn only(close: Close) -> Self {
+        let drafts = Vec::new();
+        Self { drafts, close }
+    }
+}
+
 /// What was written.
 #[derive(Debug)]
 pub struct Appended {

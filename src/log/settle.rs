@@ -42,12 +42,7 @@ impl RunLog {
     /// As [`RunLog::append_with`].
     pub fn settle_end(&self) -> Result<Vec<u8>, LogError> {
         let budget = EventType::LogRepaired.lock_budget();
-        let settled = self.append_with(Durability::Power, budget, |_| {
-            Ok(Batch {
-                drafts: Vec::new(),
-                close: Close::No,
-            })
-        });
+        let settled = self.append_with(Durability::Power, budget, |_| Ok(Batch::only(Close::No)));
         Ok(settled?.bytes)
     }
 

@@ -362,7 +362,24 @@ impl RunState {
     }
 }
 
+impl Rollback {
+    /// Whether it was begun, and its end was not written: it runs, or nobody saw its end.
+    pub fn lacks_end(&self) -> bool {
+        self.started && !self.ended
+    }
+
+    /// Whether it ran to its end without an error.
+    pub fn is_done(&self) -> bool {
+        self.ended && self.error.is_none()
+    }
+}
+
 impl JobState {
+    /// Whether its rollback was begun, and the end of that was not written.
+    pub fn rollback_lacks_end(&self) -> bool {
+        self.rollback.as_ref().is_some_and(Rollback::lacks_end)
+    }
+
     fn submit(&mut self, e: JobSubmitted, ts: String) {
         self.command = command_line(&e.argv);
         self.submitted_ts = Some(ts);

@@ -152,14 +152,22 @@ fn a_lost_job_beside_one_that_runs_is_left_until_that_has_ended() {
     assert_eq!(env.status("it")["state"], "failed");
 }
 
+/// The run `it` as omne leaves it when it is killed while it writes what comes after an
+/// event of this type.
+fn torn_run_of_omne(env: &TestEnv, kind: &str) {
+    env.ok(&["emit", "--open", "--run", "other", "x"]);
+    fs::create_dir(env.run_dir("it")).unwrap();
+    let line = format!(
+        "{{\"id\":\"01k0000000000000000000000a\",\"ts\":\"2026-01-01T00:00:00Z\",\
+         \"run_id\":\"it\",\"type\":\"{kind}\",\"pipe\":\"p\"}}\n{{\"torn"
+    );
+    fs::write(env.log_path("it"), line).unwrap();
+}
+
 #[test]
 fn a_run_of_another_program_is_left_to_it() {
     let env = TestEnv::new();
-    env.ok(&["emit", "--open", "--run", "other", "x"]);
-    fs::create_dir(env.run_dir("it")).unwrap();
-    let line = "{\"id\":\"01k0000000000000000000000a\",\"ts\":\"2026-01-01T00:00:00Z\",\
-                \"run_id\":\"it\",\"type\":\"pipe.started\",\"pipe\":\"p\"}\n{\"torn";
-    fs::write(env.log_path("it"), line).unwrap();
+    torn_run_of_omne(&env, "pipe.started");
     let before = bytes(&env, "it");
     assert_snapshot!(snapshot(&env, &env.run(&RECOVER)), @"
     exit 1
@@ -175,11 +183,7 @@ fn a_run_of_another_program_is_left_to_it() {
 #[test]
 fn a_torn_end_of_a_run_of_another_program_is_left_to_it_though_the_run_has_ended() {
     let env = TestEnv::new();
-    env.ok(&["emit", "--open", "--run", "other", "x"]);
-    fs::create_dir(env.run_dir("it")).unwrap();
-    let line = "{\"id\":\"01k0000000000000000000000a\",\"ts\":\"2026-01-01T00:00:00Z\",\
-                \"run_id\":\"it\",\"type\":\"pipe.completed\",\"pipe\":\"p\"}\n{\"torn";
-    fs::write(env.log_path("it"), line).unwrap();
+    torn_run_of_omne(&env, "pipe.completed");
     let before = bytes(&env, "it");
     assert_eq!(env.run(&RECOVER).code, 1);
     assert_eq!(env.run(&["replay", "--recover", "--all"]).code, 0);

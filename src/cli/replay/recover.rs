@@ -1,22 +1,17 @@
 //! `replay --recover`: what a crash left; `replay --rollback`: undoing a run.
 
 use std::io;
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
 use super::Args;
 use crate::cli::Global;
-use crate::cli::context::say;
+use crate::cli::context::{say, trouble};
 use crate::cli::exit::{self, Code};
-use crate::job::{Action, Recovery, RunStateKind, Trouble, UndoError, recover, undo};
+use crate::job::{Action, Recovery, RunStateKind, UndoError, recover, undo};
 use crate::log::{Gc, LogError, leftovers, list, open_dir};
 use crate::render::{RecoveryReport, UndoReport, json_line};
 use crate::volume::{Dir, RunId, Volume};
-
-fn trouble() -> Trouble {
-    Arc::new(|text| say(format_args!("runlog: {text}")))
-}
 
 /// `--recover`.
 pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {

@@ -89,7 +89,7 @@ fn of_job(
     }
     let stage = job.stage;
     let running = stage == Stage::Started && job.process.is_some();
-    let undoing = job.rollback.as_ref().is_some_and(|r| r.started && !r.ended);
+    let undoing = job.rollback_lacks_end();
     let follows = || format!("{what} may not follow {}", stage.as_str());
     match kind {
         EventType::JobSubmitted => {

@@ -32,7 +32,7 @@ fn of_job(
     rolled_back: Option<&Option<u64>>,
     tell: &mut dyn FnMut(Fault),
 ) -> Result<(), LogError> {
-    let rollback_runs = job.rollback.as_ref().is_some_and(|r| r.started && !r.ended);
+    let rollback_runs = job.rollback_lacks_end();
     let told = job.output.as_ref().map(|output| output.captured_bytes);
     let stored = rolled_back.copied().unwrap_or(told).or(told);
     let exact = job.stage.is_terminal()
