@@ -79,9 +79,14 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let plan = args.plan(&volume)?;
     let mut out = io::stdout().lock();
     let mut code = Code::Ok;
-    let mut each = |run: &RunId, dir: &Dir| -> Result<()> {
-        match plan.carry_out(&volume, run, dir) {
-            Ok(report) => {
+    let mut each = |run: &RunId, dir: Result<Option<Dir>, LogError>| -> Result<()> {
+        let done = dir.and_then(|dir| {
+            let dir = dir.as_ref();
+            dir.map(|dir| plan.carry_out(&volume, run, dir)).transpose()
+        });
+        match done {
+            Ok(None) => {}
+            Ok(Some(report)) => {
                 let written = if args.json {
                     json_line(&mut out, &report)
                 } else {
@@ -94,6 +99,7 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
             }
             // Removed meanwhile: then it is none of all runs.
             Err(LogError::RunGone { .. } | LogError::NoSuchRun { .. }) if args.all => {}
+            // One that cannot be rotated does not stop the others.
             Err(e) => {
                 let (worse, text) = exit::explain(&e.into());
                 say(format_args!("run {run}: {text}"));
@@ -106,13 +112,7 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
         let ids = log::list(&volume)?;
         if let Some(runs) = volume.runs()? {
             for run in ids {
-                match log::open_dir(&runs, &run) {
-                    Ok(Some(dir)) => each(&run, &dir)?,
-                    Ok(None) => {}
-                    Err(e) => {
-                        say(format_args!("warning: run {run}: {e}"));
-                    }
-                }
+                each(&run, log::open_dir(&runs, &run))?;
             }
         }
     } else {
@@ -124,7 +124,7 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
         };
         for name in names {
             let (run, dir) = global.run(name)?;
-            each(&run, &dir)?;
+            each(&run, Ok(Some(dir)))?;
         }
     }
     Ok(code)
