@@ -10,7 +10,7 @@
 //!    the kernel may have dropped the pages and would report success.
 
 use std::sync::{Arc, MutexGuard, TryLockError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::compose::Lines;
 use super::event::{Draft, Durability};
@@ -19,6 +19,7 @@ use super::run_log::{Active, Inner, RunLog};
 use super::state::RunState;
 use super::tail::Tail;
 use super::{LogError, reader};
+use crate::volume::IoContext;
 
 /// What the log is like, under its locks, before a batch is written.
 #[derive(Debug)]
@@ -114,7 +115,9 @@ impl RunLog {
     ) -> Result<Appended, LogError> {
         let wait = Wait::new(budget);
         let mut inner = self.enter(wait)?;
-        let (appended, segment) = self.write_locked(&mut inner, wait, &mut request)?;
+        let written = self.write_locked(&mut inner, wait, &mut request);
+        // What was foreseen did not come to stand: look anew.
+        let (appended, segment) = written.inspect_err(|_| inner.forget())?;
         let ticket = segment.syncs.latest();
         let full = self.is_full(&inner).then_some(inner.len);
         drop(inner);
@@ -144,24 +147,31 @@ impl RunLog {
         request: &mut Request<'_>,
     ) -> Result<(Appended, Arc<Active>), LogError> {
         let _lock = lock::exclusive(&self.lock, &self.paths.lock, wait)?;
+        if let Some(segment) = inner.checked_segment(wait.begun) {
+            let _segment_lock = lock::exclusive(&segment.file, &self.paths.active, wait)?;
+            if let Some(len) = self.len_in_place(&segment) {
+                let appended = self.write_to(inner, &segment, len, request)?;
+                return Ok((appended, Arc::clone(&segment)));
+            }
+        }
         self.check_place()?;
         let segment = self.active(inner)?;
         let _segment_lock = lock::exclusive(&segment.file, &self.paths.active, wait)?;
-        let written = self.write_to(inner, &segment, request);
-        if written.is_err() {
-            // What was foreseen did not come to stand: look anew.
-            inner.forget();
-        }
-        Ok((written?, Arc::clone(&segment)))
+        inner.checked = Some(Instant::now());
+        let len = segment.len().at("look at", &self.paths.active)?;
+        let appended = self.write_to(inner, &segment, len, request)?;
+        Ok((appended, Arc::clone(&segment)))
     }
 
+    /// `len`: of the segment, in bytes.
     fn write_to(
         &self,
         inner: &mut Inner,
         segment: &Active,
+        len: u64,
         request: &mut Request<'_>,
     ) -> Result<Appended, LogError> {
-        self.learn(inner, segment)?;
+        self.learn(inner, segment, len)?;
         if !self.foreign_allowed && inner.tail.as_ref().is_some_and(Tail::only_foreign) {
             return Err(LogError::ForeignRun {
                 run: self.run.clone(),

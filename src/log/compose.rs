@@ -9,7 +9,7 @@ use super::append::Close;
 use super::envelope::{self, Envelope, SEQ_LIMIT};
 use super::event::{Draft, EventType};
 use super::run_log::{Inner, RunLog};
-use super::ulid_last::{fresh_ulid, now_ms};
+use super::ulid_last::ulid_of;
 
 /// A batch as bytes.
 pub(super) struct Lines {
@@ -84,7 +84,7 @@ impl RunLog {
         let seq = tail.sequence.next();
         let id = match (tail.last_id.max(inner.last_id), self.first_id) {
             (None, Some(first_id)) => Some(first_id),
-            (last_id, _) => next_id(last_id),
+            (last_id, _) => next_id(last_id, inner.clock.millisecond()),
         };
         let Some(id) = id.filter(|_| seq < SEQ_LIMIT) else {
             return Err(LogError::UsedUp {
@@ -126,15 +126,15 @@ impl RunLog {
     }
 }
 
-/// An id above `last` that tells the time as far as the clock allows; `None` where
-/// there is none.
-fn next_id(last: Option<Ulid>) -> Option<Ulid> {
+/// An id above `last` that tells the time, in milliseconds since the epoch, as far as that
+/// allows; `None` where there is none.
+fn next_id(last: Option<Ulid>, now_ms: u64) -> Option<Ulid> {
     match last {
-        Some(last) if now_ms() <= last.timestamp_ms() => last.increment().ok().or_else(|| {
+        Some(last) if now_ms <= last.timestamp_ms() => last.increment().ok().or_else(|| {
             let next_ms = last.timestamp_ms() + 1;
             (next_ms < 1 << 48).then(|| Ulid::from_parts(next_ms, 0))
         }),
-        _ => Some(fresh_ulid()),
+        _ => Some(ulid_of(now_ms)),
     }
 }
 
@@ -152,8 +152,12 @@ mod tests {
             Ulid::from_parts(future, 5),
             full(future),
         ] {
-            assert!(next_id(Some(last)) > Some(last), "{last}");
+            assert!(next_id(Some(last), 7) > Some(last), "{last}");
         }
-        assert_eq!(next_id(Some(Ulid::max())), None);
+        assert_eq!(next_id(Some(Ulid::max()), 7), None);
+        assert_eq!(
+            next_id(Some(full(6)), 7).map(|id| id.timestamp_ms()),
+            Some(7)
+        );
     }
 }

@@ -40,7 +40,7 @@ impl Gone {
             *self = Self::default();
         }
         let span = Span::new(Arc::new(file), self.read_to, len);
-        let mut lines = Lines::new(span, self.read_to);
+        let mut lines = Lines::of(span);
         while let Some(line) = lines.next_line().at("read", &path)? {
             if line.whole {
                 self.read_to = line.end();

@@ -27,6 +27,9 @@ impl<F: AsRef<File>> Span<F> {
 impl<F: AsRef<File>> Read for Span<F> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        if left == 0 {
+            return Ok(0);
+        }
         let len = buf.len().min(left);
         let n = match buf.get_mut(..len) {
             Some(buf) => self.file.as_ref().read_at(buf, self.at)?,
@@ -71,6 +74,17 @@ pub(super) struct Lines<R> {
     eof: bool,
     /// Where the line given out last stands in `buf`.
     last: std::ops::Range<usize>,
+}
+
+impl<F: AsRef<File>> Lines<Span<F>> {
+    /// Lines of a part of a file, with no larger a buffer than that needs: a writer reads
+    /// what others appended, which is little, while it holds the locks.
+    pub(super) fn of(span: Span<F>) -> Self {
+        let len = span.end.saturating_sub(span.at);
+        let size = usize::try_from(len).unwrap_or(BUFFER).clamp(1, BUFFER);
+        let offset = span.at;
+        Self::with_buffer(span, offset, vec![0; size])
+    }
 }
 
 impl<R: Read> Lines<R> {

@@ -43,17 +43,15 @@ impl Drop for Guard<'_> {
 /// How long something is waited for: one budget for all that an append has to take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wait {
+    pub begun: Instant,
     budget: Duration,
-    deadline: Instant,
 }
 
 impl Wait {
     /// A wait that begins now.
     pub(super) fn new(budget: Duration) -> Self {
-        Self {
-            budget,
-            deadline: Instant::now() + budget,
-        }
+        let begun = Instant::now();
+        Self { begun, budget }
     }
 
     /// Tries, with short rising pauses, until it succeeds or the budget is used up.
@@ -70,7 +68,7 @@ impl Wait {
             if let Some(taken) = try_once()? {
                 return Ok(taken);
             }
-            if Instant::now() >= self.deadline {
+            if self.begun.elapsed() >= self.budget {
                 break;
             }
             if tries < SPINS {

@@ -67,7 +67,8 @@ impl Model {
 fn look(log: &RunLog) {
     let mut inner = log.inner.lock().unwrap();
     let segment = log.active(&mut inner).unwrap();
-    log.learn(&mut inner, &segment).unwrap();
+    log.learn(&mut inner, &segment, segment.len().unwrap())
+        .unwrap();
 }
 
 fn play(ops: Vec<Op>) {

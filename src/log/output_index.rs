@@ -53,7 +53,7 @@ impl OutputIndex {
         let path = dir.path().join(layout::JOBS).join(name);
         let len = file.metadata().at("look at", &path)?.len();
         Ok(Some(Self {
-            lines: Lines::new(Span::new(Arc::new(file), 0, len), 0),
+            lines: Lines::of(Span::new(Arc::new(file), 0, len)),
             line: 0,
             offset: 0,
         }))

@@ -189,7 +189,7 @@ pub fn retired(volume: &Volume) -> Result<(Vec<Retired>, Vec<Damage>), LogError>
     };
     let path = volume.path().join(layout::VAR).join(layout::RETIRED);
     let len = file.metadata().at("look at", &path)?.len();
-    let mut lines = Lines::new(Span::new(Arc::new(file), 0, len), 0);
+    let mut lines = Lines::of(Span::new(Arc::new(file), 0, len));
     let mut found: Vec<Option<Retired>> = Vec::new();
     let mut places: HashMap<(RunId, Option<String>), usize> = HashMap::new();
     let mut damage = Vec::new();

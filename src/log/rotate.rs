@@ -173,7 +173,8 @@ impl RunLog {
         let mut survey = Survey::default();
         self.prime(inner, &segment)?;
         for _ in 0..LOOKS {
-            self.learn(inner, &segment)?;
+            let len = segment.len().at("look at", &self.paths.active)?;
+            self.learn(inner, &segment, len)?;
             let news = inner.len.saturating_sub(survey.end);
             survey.advance(&segment.file, inner.len, &self.paths.active)?;
             if news < LITTLE {
@@ -209,7 +210,8 @@ impl RunLog {
         surveyed: Option<(FileKey, Survey)>,
         due: Due,
     ) -> Result<Result<Sealed, Left>, LogError> {
-        self.learn(inner, segment)?;
+        let len = segment.len().at("look at", &self.paths.active)?;
+        self.learn(inner, segment, len)?;
         let foreign = inner.tail.as_ref().is_some_and(|tail| tail.foreign);
         if foreign {
             return Ok(Err(Left::Foreign));

@@ -1,9 +1,11 @@
 //! One run's log, opened to append to it.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use ulid::Ulid;
 
@@ -14,6 +16,10 @@ use super::tail::Tail;
 use super::upkeep::Upkeep;
 use super::{LogError, allocate_ulid, segments};
 use crate::volume::{Clock, Dir, FileKey, IoContext, RunId, Volume, VolumeError, layout};
+
+/// So long after all on the way to the segment was looked at, only the folder of the run
+/// and the segment are: a `lock` or a folder above that was replaced is seen that late.
+const CHECKED_FOR: Duration = Duration::from_millis(1);
 
 /// One run's log, opened to append to it. Threads may share it; any number of
 /// processes may have the same run open.
@@ -41,6 +47,8 @@ pub struct RunLog {
 pub(super) struct Paths {
     /// The run's folder, from the root of the volume.
     run: String,
+    /// The active segment, from the folder of the runs.
+    active_of_run: CString,
     pub lock: PathBuf,
     pub active: PathBuf,
 }
@@ -62,11 +70,20 @@ pub(super) struct Inner {
     /// shorter, no number is used twice, and the reader is told of the gap.
     pub next_seq: u64,
     pub clock: Clock,
+    /// When what we hold was last seen to be what its name stands for.
+    pub checked: Option<Instant>,
     /// Where the segment is looked at again whether it is due to be sealed, in bytes.
     pub rotate_at: Option<u64>,
 }
 
 impl Inner {
+    /// The segment, if all on the way to it was looked at a moment ago.
+    pub(super) fn checked_segment(&self, now: Instant) -> Option<Arc<Active>> {
+        let since = |at| now.saturating_duration_since(at);
+        self.checked.filter(|at| since(*at) < CHECKED_FOR)?;
+        self.segment.clone()
+    }
+
     /// What we know of the segment may not hold any more.
     pub(super) fn forget(&mut self) {
         self.tail = None;
@@ -87,6 +104,11 @@ impl Active {
     pub(super) fn new(file: Arc<File>, key: FileKey) -> Self {
         let syncs = Syncs::default();
         Self { file, key, syncs }
+    }
+
+    /// Its length in bytes.
+    pub(super) fn len(&self) -> io::Result<u64> {
+        Ok(rustix::fs::fstat(&self.file)?.st_size as u64)
     }
 }
 
@@ -144,6 +166,8 @@ impl RunLog {
         let stat = rustix::fs::fstat(&lock).at("look at", dir.path().join(layout::LOCK))?;
         let paths = Paths {
             run: layout::run_dir(run),
+            // An id has no NUL; an empty name would stand for nothing.
+            active_of_run: CString::new(layout::active_of(run)).unwrap_or_default(),
             lock: dir.path().join(layout::LOCK),
             active: dir.path().join(layout::ACTIVE),
         };
@@ -222,6 +246,15 @@ impl RunLog {
             return Err(gone());
         }
         Ok(())
+    }
+
+    /// A short cut of that for one who appends event after event, under both locks: while
+    /// the folder of the run has its name and the segment too, an event written to it is
+    /// not lost. Gives the segment's length in bytes; `None` where all has to be looked at.
+    pub(super) fn len_in_place(&self, segment: &Active) -> Option<u64> {
+        let [_, _, runs] = &self.chain;
+        let found = runs.glance(&self.paths.active_of_run)?;
+        (found.key == segment.key && found.links == 1).then_some(found.len)
     }
 
     /// The path of the active segment, for messages.

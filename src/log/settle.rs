@@ -68,9 +68,13 @@ impl RunLog {
     }
 
     /// Brings what we know of the segment's end up to date. Changes nothing on disk.
-    pub(super) fn learn(&self, inner: &mut Inner, segment: &Active) -> Result<(), LogError> {
-        let stat = rustix::fs::fstat(&segment.file).at("look at", &self.paths.active)?;
-        let len = stat.st_size as u64;
+    /// `len`: of the segment, in bytes.
+    pub(super) fn learn(
+        &self,
+        inner: &mut Inner,
+        segment: &Active,
+        len: u64,
+    ) -> Result<(), LogError> {
         if inner.tail.is_some() && inner.len == len {
             return Ok(());
         }
@@ -138,8 +142,7 @@ impl RunLog {
         let tail = inner.tail.get_or_insert_default();
         let first_seq = segments::first_seq(&segment.file);
         let mended = repair::mend(&self.dir, &segment.file, first_seq, tail.end, inner.len)?;
-        let stat = rustix::fs::fstat(&segment.file).at("look at", &path)?;
-        inner.len = stat.st_size as u64;
+        inner.len = segment.len().at("look at", &path)?;
         inner.reserve.forget();
         if !tail.advance(&segment.file, inner.len, &path, inner.state.as_mut())? {
             inner.state = None;

@@ -42,7 +42,7 @@ impl Survey {
         len: u64,
         path: &Path,
     ) -> Result<(), LogError> {
-        let mut lines = Lines::new(Span::new(Arc::clone(file), self.end, len), self.end);
+        let mut lines = Lines::of(Span::new(Arc::clone(file), self.end, len));
         while let Some(line) = lines.next_line().at("read", path)? {
             if !line.whole {
                 break;

@@ -59,7 +59,7 @@ impl Tail {
         path: &Path,
         state: Option<&mut RunState>,
     ) -> Result<bool, LogError> {
-        let lines = Lines::new(Span::new(Arc::clone(file), self.end, len), self.end);
+        let lines = Lines::of(Span::new(Arc::clone(file), self.end, len));
         self.advance_over(lines, path, End::Open, state)
     }
 
@@ -141,7 +141,7 @@ impl Tail {
             end: 0,
             ..before()?
         };
-        let lines = Lines::new(Span::new(Arc::clone(file), 0, len), 0);
+        let lines = Lines::of(Span::new(Arc::clone(file), 0, len));
         tail.advance_over(lines, path, end, None)?;
         Ok(tail)
     }

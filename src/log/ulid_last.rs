@@ -55,20 +55,25 @@ fn last_of(text: &[u8]) -> Option<Ulid> {
 }
 
 /// The time in the unit of a ULID, milliseconds since the epoch.
-pub(super) fn now_ms() -> u64 {
+fn now_ms() -> u64 {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     u64::try_from(since_epoch.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A ULID of this moment.
 pub(super) fn fresh_ulid() -> Ulid {
+    ulid_of(now_ms())
+}
+
+/// A new ULID of a millisecond since the epoch.
+pub(super) fn ulid_of(millisecond: u64) -> Ulid {
     let mut random = [0; 16];
     if rustix::rand::getrandom(&mut random, GetRandomFlags::empty()).is_err() {
         // Order comes from the clock and from what was given before; randomness only
         // keeps hosts apart.
         random = u128::from(std::process::id()).to_le_bytes();
     }
-    Ulid::from_parts(now_ms(), u128::from_le_bytes(random))
+    Ulid::from_parts(millisecond, u128::from_le_bytes(random))
 }
 
 fn next_after(last: Option<Ulid>) -> Ulid {

@@ -18,6 +18,7 @@ pub struct Clock {
     second: i64,
     /// The time stamp given out last.
     text: String,
+    millisecond: u64,
 }
 
 impl Clock {
@@ -42,7 +43,13 @@ impl Clock {
             }
         }
         self.second = second;
+        self.millisecond = u64::try_from(now.as_millisecond()).unwrap_or(0);
         &self.text
+    }
+
+    /// The time stamp given out last, in milliseconds since 1970: the unit of a ULID.
+    pub fn millisecond(&self) -> u64 {
+        self.millisecond
     }
 }
 

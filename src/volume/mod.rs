@@ -10,7 +10,7 @@ mod settings;
 mod tree;
 
 pub use clock::{Clock, now_ts, parse_ts};
-pub use dir::{Dir, FileKey};
+pub use dir::{Dir, FileKey, Glance};
 pub(crate) use error::IoContext;
 pub use error::VolumeError;
 pub use id::{IdError, JobId, RunId};

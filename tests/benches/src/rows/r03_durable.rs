@@ -33,16 +33,22 @@ impl Row for Durable {
         let mut new = many::runtimo(context, "runtimo-new", &new_wal)?;
         let mut old = many::runtimo(context, "runtimo-old", &old_wal)?;
         old.each("fill", FILLED)?;
-        let mut modes: [Mode<'_>; 4] = [
+        let mut modes: [Mode<'_>; 3] = [
             Box::new(|| ours.each("durable", 1)),
             Box::new(|| floor.each("durable", 1)),
             Box::new(|| new.each("append", 1)),
-            Box::new(|| old.each("append", 1)),
         ];
         let samples = lockstep(rounds, operations, &mut modes)?;
         drop(modes);
+        // Apart from the others: it rewrites 4 MB for each event, and what comes next pays.
+        let mut modes: [Mode<'_>; 2] = [
+            Box::new(|| ours.each("durable", 1)),
+            Box::new(|| old.each("append", 1)),
+        ];
+        let samples_old = lockstep(rounds, operations, &mut modes)?;
+        drop(modes);
         let all = (rounds * (operations + 1)) as u64;
-        many::expect_lines(&many::log_of(&root, many::RUN), all)?;
+        many::expect_lines(&many::log_of(&root, many::RUN), 2 * all)?;
         many::expect_lines(&bare, all)?;
         // It begins with a marker.
         many::expect_lines(&new_wal, all + 1)?;
@@ -50,14 +56,17 @@ impl Row for Durable {
         if many::lines(&old_wal)? < FILLED + all {
             return Err("0.1.4 did not append".into());
         }
-        let [ours, floor, new, old] = samples.as_slice() else {
-            return Err("four modes".into());
+        let ([ours, floor, new], [again, old]) = (samples.as_slice(), samples_old.as_slice())
+        else {
+            return Err("three modes and two".into());
         };
-        let line = |peer, target| Line::faster("durable append", Unit::Time, ours, peer, target);
+        let line = |ours, peer, target| {
+            Line::faster("durable append", Unit::Time, ours, peer, target)
+        };
         Ok(vec![
-            line(("write + fdatasync", floor), AtLeast(0.93)),
-            line(("runtimo 0.10.3", new), AtLeast(1.0)),
-            line(("runtimo 0.1.4, 10,000 events", old), AtLeast(20.0)),
+            line(ours, ("write + fdatasync", floor), AtLeast(0.93)),
+            line(ours, ("runtimo 0.10.3", new), AtLeast(1.0)),
+            line(again, ("runtimo 0.1.4, 10,000 events", old), AtLeast(20.0)),
         ])
     }
 }
