@@ -14,12 +14,13 @@ pub(super) const BUDGET: Duration = Duration::from_secs(5);
 /// How long a job's last event waits for the lock: it cannot be tried again later.
 pub(super) const TERMINAL_BUDGET: Duration = Duration::from_mins(1);
 
+/// So long a waiter only yields the processor: a lock is held for microseconds as a rule,
+/// and a sleep lasts 50 µs longer than it is asked to (`PR_SET_TIMERSLACK(2const)`).
+const YIELDING: Duration = Duration::from_micros(60);
 /// First sleep between two tries.
-const FIRST_PAUSE: Duration = Duration::from_micros(20);
+const FIRST_PAUSE: Duration = Duration::from_micros(30);
 /// Longest sleep between two tries: a waiter sees a free moment of this length.
 const LONGEST_PAUSE: Duration = Duration::from_micros(500);
-/// Tries that only yield the processor: a lock is held for microseconds as a rule.
-const SPINS: u32 = 16;
 
 /// An advisory lock; let go of when dropped.
 #[derive(Debug)]
@@ -63,19 +64,20 @@ impl Wait {
         path: &Path,
         mut try_once: impl FnMut() -> Result<Option<T>, LogError>,
     ) -> Result<T, LogError> {
+        if let Some(taken) = try_once()? {
+            return Ok(taken);
+        }
+        let begun = Instant::now();
         let mut pause = FIRST_PAUSE;
-        for tries in 0.. {
-            if let Some(taken) = try_once()? {
-                return Ok(taken);
-            }
-            if self.begun.elapsed() >= self.budget {
-                break;
-            }
-            if tries < SPINS {
+        while self.begun.elapsed() < self.budget {
+            if begun.elapsed() < YIELDING {
                 thread::yield_now();
             } else {
                 thread::sleep(pause);
                 pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+            }
+            if let Some(taken) = try_once()? {
+                return Ok(taken);
             }
         }
         Err(LogError::LockTimeout {

@@ -19,7 +19,7 @@ use crate::volume::{Clock, Dir, FileKey, IoContext, RunId, Volume, VolumeError, 
 
 /// So long after all on the way to the segment was looked at, only the folder of the run
 /// and the segment are: a `lock` or a folder above that was replaced is seen that late.
-const CHECKED_FOR: Duration = Duration::from_millis(1);
+const CHECKED_FOR: Duration = Duration::from_millis(10);
 
 /// One run's log, opened to append to it. Threads may share it; any number of
 /// processes may have the same run open.
