@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::StartError;
 use super::capture::{self, Capture, JobEnds, PassOn, Trouble};
-use super::child::{self, Child, Ended, Reach, Streams};
+use super::child::{self, Child, Ended, Limit, Reach, Streams};
 use super::end::{End, describe};
 use super::sink::Sink;
 use super::spec::{After, JOB_VARIABLE, JobSpec, RUN_VARIABLE};
@@ -143,8 +143,17 @@ impl Context<'_> {
         Ok(child)
     }
 
-    /// Stores what the job has left in its pipes.
-    pub(super) fn drain(&mut self) {
+    /// Waits for the end of the job, and stores what it has left in its pipes.
+    ///
+    /// # Errors
+    /// It cannot be told any more how it ends.
+    pub(super) fn wait(&mut self, child: &Child, limit: Limit) -> io::Result<Ended> {
+        let ended = child.wait(&self.signals, limit, self.captures.last_mut());
+        self.drain();
+        ended
+    }
+
+    fn drain(&mut self) {
         if let Some(capture) = self.captures.last_mut() {
             capture.drain();
         }

@@ -15,6 +15,7 @@ mod playback;
 mod recorder;
 mod recover;
 pub mod redact;
+mod relay;
 mod rollback;
 mod run;
 mod sink;
@@ -25,6 +26,7 @@ mod sys;
 mod trust;
 mod undo;
 mod validate;
+mod worker;
 
 pub use crate::log::RunStateKind;
 pub use capture::{StreamId, Trouble};

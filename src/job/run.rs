@@ -242,8 +242,7 @@ impl Context<'_> {
             timeout: self.spec.timeout,
             kill_after: self.spec.kill_after,
         };
-        let ended = child.wait(&self.signals, limit);
-        self.drain();
+        let ended = self.wait(&child, limit);
         recorder.finish();
         ended.map_err(|e| JobError {
             kind: ErrorKind::Lost,
