@@ -39,7 +39,7 @@ pub use past::inspect_past;
 pub use playback::{Played, play};
 pub use recorder::OnStarted;
 pub use recover::{Action, Recovery, recover};
-pub use run::{Setup, run_job};
+pub use run::{Prepared, Setup, prepare, run_job};
 pub use spec::{After, Guards, JOB_VARIABLE, JobSpec, OutputMode, RUN_VARIABLE};
 pub use sys::{Interrupts, ignore_file_size_signal};
 pub use undo::{UndoError, Undone, undo};
