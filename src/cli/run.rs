@@ -15,8 +15,8 @@ use super::exit::{self, Code, UsageError};
 use super::settings::{ROTATE_SIZE, rotation};
 use super::values::{pairs, parse_duration, parse_load, parse_size};
 use crate::job::redact::Redactor;
-use crate::job::{After, Detached, End, Guards, JobSpec, Outcome, OutputMode, Setup};
-use crate::job::{detach, run_job};
+use crate::job::{After, Detached, End, Guards, JobSpec, Outcome, OutputMode, Prepared, Setup};
+use crate::job::{detach, prepare, run_job};
 use crate::log::{Batch, Close, Durability, EventType, RunLog, allocate_ulid};
 use crate::volume::{JobId, RunId, Volume};
 
@@ -263,6 +263,7 @@ impl Args {
 }
 
 fn supervise(args: &Args, spec: &JobSpec, volume: &Volume, channel: &Channel) -> Result<Outcome> {
+    let prepared = prepare(spec, volume)?;
     let name = args.run_name(spec);
     let log = match &args.run {
         None => RunLog::create(volume, &name)?,
@@ -272,7 +273,7 @@ fn supervise(args: &Args, spec: &JobSpec, volume: &Volume, channel: &Channel) ->
     let rotation = rotation(volume, args.rotate_size);
     let log = Arc::new(log.allow_foreign(args.force).rotating(rotation));
     let outcome = write_id(args, &run).and_then(|()| {
-        let setup = setup(args, name, volume, &log, channel)?;
+        let setup = setup(args, prepared, name, volume, &log, channel)?;
         Ok(run_job(spec, setup)?)
     });
     if let Err(e) = log.finish_upkeep() {
@@ -297,6 +298,7 @@ fn write_id(args: &Args, run: &RunId) -> Result<()> {
 
 fn setup<'a>(
     args: &Args,
+    prepared: Prepared,
     name: String,
     volume: &'a Volume,
     log: &Arc<RunLog>,
@@ -318,6 +320,7 @@ fn setup<'a>(
     let submitted = Arc::clone(&channel);
     let run = log.run_id().clone();
     Ok(Setup {
+        prepared,
         volume,
         log: Arc::clone(log),
         opening: opening(name, args.run.is_some()),

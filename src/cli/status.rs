@@ -112,7 +112,7 @@ fn look(run: RunId, dir: &Dir) -> Result<(RunReport, Code)> {
 /// Waits for the end of a run.
 fn wait(args: &Args, run: &RunId, dir: &Dir) -> Result<(RunReport, Code)> {
     let deadline = args.timeout.map(|t| Instant::now() + t);
-    let waiter = Waiter::new(dir);
+    let waiter = Waiter::new(dir, false);
     loop {
         let examined = examine(dir, true)?;
         let code = match examined.inspected.state {

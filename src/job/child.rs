@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::capture::Capture;
 use super::sys::{self, Signals, Status};
 use crate::log::payload::Cost;
 use crate::telemetry;
@@ -106,8 +107,17 @@ impl Child {
         })
     }
 
-    /// Waits for the end, passing on signals and minding the time.
-    pub(super) fn wait(&self, signals: &Signals, limit: Limit) -> io::Result<Ended> {
+    /// Waits for the end, passing on signals and minding the time; what the job prints gets
+    /// its threads meanwhile.
+    ///
+    /// # Errors
+    /// It cannot be told any more how it ends.
+    pub(super) fn wait(
+        &self,
+        signals: &Signals,
+        limit: Limit,
+        mut output: Option<&mut Capture>,
+    ) -> io::Result<Ended> {
         let mut timed_out = false;
         let mut interrupted = false;
         let mut failures = 0;
@@ -145,7 +155,10 @@ impl Child {
             }
             let look = if failures > 0 { LOOK / 50 } else { LOOK };
             let pause = next_stop.map_or(look, |at| at.saturating_duration_since(now).min(look));
-            wait_readable(signals.fd(), pause);
+            match &mut output {
+                Some(output) => output.wait(signals.fd(), pause),
+                None => wait_readable(signals.fd(), pause),
+            }
             while let Some(arrived) = signals.next() {
                 if arrived.signal == libc::SIGCHLD {
                     sys::reap_others(self.pid);
@@ -207,7 +220,7 @@ pub(super) fn wait_for_either(signals: &Signals, other: impl std::os::fd::AsFd) 
     !other.revents().is_empty()
 }
 
-fn timespec(d: Duration) -> Timespec {
+pub(super) fn timespec(d: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(d.as_secs()).unwrap_or(i64::MAX),
         // A part of a millisecond is rounded up, so that nothing spins.

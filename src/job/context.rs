@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use super::StartError;
 use super::capture::{self, Capture, JobEnds, PassOn, Trouble};
-use super::child::{self, Child, Ended, Reach, Streams};
+use super::child::{self, Child, Ended, Limit, Reach, Streams};
 use super::end::{End, describe};
 use super::sink::Sink;
 use super::spec::{After, JOB_VARIABLE, JobSpec, RUN_VARIABLE};
 use super::sys::Signals;
 use crate::log::payload::JobEnded;
 use crate::log::{Batch, Close, Durability, EventType, LogError, RunLog, View};
-use crate::telemetry::{Probe, Snapshots};
+use crate::telemetry::{Pending, Probe, Snapshots};
 use crate::volume::JobId;
 
 /// How long snapshots may take before a stage goes on without them.
@@ -41,6 +41,7 @@ pub(super) struct Context<'a> {
 }
 
 /// What supervises, taken before the job is.
+#[derive(Debug)]
 pub(super) struct Around {
     pub reach: Reach,
     pub signals: Signals,
@@ -94,7 +95,12 @@ impl<'a> Context<'a> {
 impl Context<'_> {
     /// The host and its processes now; the job's tree is that of its supervisor.
     pub(super) fn snapshot(&self) -> Snapshots {
-        self.probe.take(Some(std::process::id()), SNAPSHOT_LIMIT)
+        self.begin_snapshot().wait()
+    }
+
+    /// The same, taken while something else is done.
+    pub(super) fn begin_snapshot(&self) -> Pending {
+        self.probe.begin(Some(std::process::id()), SNAPSHOT_LIMIT)
     }
 
     /// A signal that came and asks for the end.
@@ -143,8 +149,17 @@ impl Context<'_> {
         Ok(child)
     }
 
-    /// Stores what the job has left in its pipes.
-    pub(super) fn drain(&mut self) {
+    /// Waits for the end of the job, and stores what it has left in its pipes.
+    ///
+    /// # Errors
+    /// It cannot be told any more how it ends.
+    pub(super) fn wait(&mut self, child: &Child, limit: Limit) -> io::Result<Ended> {
+        let ended = child.wait(&self.signals, limit, self.captures.last_mut());
+        self.drain();
+        ended
+    }
+
+    fn drain(&mut self) {
         if let Some(capture) = self.captures.last_mut() {
             capture.drain();
         }

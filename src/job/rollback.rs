@@ -81,9 +81,7 @@ fn execute(context: &mut Context<'_>, line: &str) -> JobEnded {
         timeout: None,
         kill_after: context.spec.kill_after,
     };
-    let ended = child.wait(&context.signals, limit);
-    context.drain();
-    match ended {
+    match context.wait(&child, limit) {
         Ok(ended) => context.describe(&ended, 0).1,
         Err(e) => failed(e),
     }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::StartError;
 use super::capture::{PassOn, Trouble};
@@ -20,11 +20,38 @@ use super::submit::Submission;
 use super::validate::validate;
 use crate::log::payload::{ErrorKind, JobEnded, JobError, JobStarted, RunOpened};
 use crate::log::{Batch, Close, Durability, RunLog};
-use crate::telemetry::Snapshots;
+use crate::telemetry::{Pending, Snapshots};
 use crate::volume::{JobId, Volume};
+
+/// Older snapshots are not those of the submission any more.
+const FRESH: Duration = Duration::from_millis(100);
+
+/// What supervises a job that is about to be submitted, and the first look at the machine,
+/// which is taken while its run is made.
+#[derive(Debug)]
+pub struct Prepared {
+    around: Around,
+    before: Pending,
+    begun: Instant,
+}
+
+/// Takes over the signals, and begins to look at the machine.
+///
+/// # Errors
+/// The operating system refuses.
+pub fn prepare(spec: &JobSpec, volume: &Volume) -> Result<Prepared, StartError> {
+    let around = Around::take(spec.detached, volume.path())?;
+    Ok(Prepared {
+        before: around.probe.begin(Some(std::process::id()), SNAPSHOT_LIMIT),
+        begun: Instant::now(),
+        around,
+    })
+}
 
 /// What a job needs besides its specification.
 pub struct Setup<'a> {
+    /// Made before the log.
+    pub prepared: Prepared,
     /// The volume.
     pub volume: &'a Volume,
     /// The log of the run, which may be new.
@@ -50,9 +77,16 @@ pub struct Setup<'a> {
 /// start is told to `setup.trouble` and does not concern the job.
 pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> {
     let volume = setup.volume.path();
-    let around = Around::take(spec.detached, volume)?;
-    let before = around.probe.take(Some(std::process::id()), SNAPSHOT_LIMIT);
     let validated = validate(spec, volume, setup.path_variable.as_deref());
+    let Prepared {
+        around,
+        mut before,
+        begun,
+    } = setup.prepared;
+    if begun.elapsed() > FRESH {
+        before = around.probe.begin(Some(std::process::id()), SNAPSHOT_LIMIT);
+    }
+    let before = before.wait();
 
     let log = setup.log;
     let submission = Submission {
@@ -93,8 +127,7 @@ impl Context<'_> {
         loop {
             let told = on_started.take().unwrap_or_else(|| Box::new(|_| {}));
             let (end, mut event, interrupted, after) = match self.attempt(&stages, attempt, told) {
-                Ok(ended) => {
-                    let after = self.snapshot();
+                Ok((ended, after)) => {
                     let (end, event) = self.describe(&ended, attempt);
                     (end, event, ended.interrupted, after)
                 }
@@ -197,13 +230,13 @@ impl Context<'_> {
         }
     }
 
-    /// Runs the command once.
+    /// Runs the command once; also tells what the machine was like right after its end.
     fn attempt(
         &mut self,
         stages: &Stages,
         attempt: u32,
         on_started: OnStarted,
-    ) -> Result<Ended, JobError> {
+    ) -> Result<(Ended, Snapshots), JobError> {
         let canceled = |e: io::Error| JobError {
             kind: ErrorKind::Canceled,
             message: format!("runlog cannot start the job: {e}"),
@@ -242,12 +275,14 @@ impl Context<'_> {
             timeout: self.spec.timeout,
             kill_after: self.spec.kill_after,
         };
-        let ended = child.wait(&self.signals, limit);
-        self.drain();
+        let ended = self.wait(&child, limit);
+        // The recorder may have a sync to wait for.
+        let after = self.begin_snapshot();
         recorder.finish();
-        ended.map_err(|e| JobError {
+        let ended = ended.map_err(|e| JobError {
             kind: ErrorKind::Lost,
             message: format!("the end of the job cannot be told: {e}"),
-        })
+        })?;
+        Ok((ended, after.wait()))
     }
 }

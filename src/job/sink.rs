@@ -8,13 +8,17 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with};
 
 use super::capture::{PIPE_BYTES, StreamId};
 use super::redact::{Redactor, StreamMasker};
+use super::relay::Relay;
 use crate::log::Lease;
 use crate::log::payload::Output;
 use crate::volume::now_ts;
+
+/// A record of the index tells of so many bytes, or a little more, where they come in one
+/// go.
+const RECORD_BYTES: u64 = 256 << 10;
 
 /// Where the output of a job is stored.
 #[derive(Debug)]
@@ -25,11 +29,14 @@ pub(super) struct Sink {
     capture: bool,
     limit: u64,
     output: Output,
+    /// How far the index tells, and whose bytes come behind that.
+    indexed: u64,
+    unindexed: Option<StreamId>,
     maskers: [Option<StreamMasker>; 2],
     /// The kernel cannot move bytes from a pipe into this file.
     no_splice: bool,
     /// What is moved goes through this.
-    own_pipe: Option<(OwnedFd, OwnedFd)>,
+    relay: Option<Relay>,
 }
 
 impl Sink {
@@ -46,12 +53,14 @@ impl Sink {
             index,
             limit: limit.unwrap_or(u64::MAX),
             output: Output::default(),
+            indexed: 0,
+            unindexed: None,
             maskers: [
                 redactor.map(Redactor::stream),
                 redactor.map(Redactor::stream),
             ],
             no_splice: redactor.is_some() || limit.is_some(),
-            own_pipe: None,
+            relay: None,
         }
     }
 
@@ -100,6 +109,7 @@ impl Sink {
         if self.capture {
             self.write(stream, &rest);
         }
+        self.index();
     }
 
     fn write(&mut self, stream: StreamId, bytes: &[u8]) {
@@ -133,21 +143,20 @@ impl Sink {
         }
     }
 
+    /// Whether the kernel may move bytes into the file without a copy through us, as far
+    /// as is known.
+    pub(super) fn can_move(&self) -> bool {
+        self.capture && !self.no_splice
+    }
+
     /// Moves what is in the pipe into the file without a copy through us; `None` where
     /// it has to be read instead (or there is nothing), `Some(0)` at the end.
     ///
     /// The pages go through a pipe of our own first: the job's pipe is locked only while
     /// they change hands, not while they are written, so that the job goes on writing.
     pub(super) fn splice(&mut self, stream: StreamId, pipe: &OwnedFd) -> Option<usize> {
-        if self.no_splice || !self.capture {
-            return None;
-        }
-        let (own_read, own_write) = match self.own_pipe.take() {
-            Some(own) => own,
-            None => self.make_own_pipe()?,
-        };
-        let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-        let moved = match rustix::pipe::splice(pipe, None, &own_write, None, PIPE_BYTES, flags) {
+        let own = self.relay()?;
+        let moved = match own.fill(pipe, PIPE_BYTES) {
             Ok(n) => Some(n),
             Err(Errno::AGAIN | Errno::INTR) => None,
             Err(_) => {
@@ -157,27 +166,41 @@ impl Sink {
         };
         if let Some(n) = moved {
             self.count(stream, n);
-            self.empty(stream, &own_read, n);
+            self.empty(stream, &own, n);
         }
-        self.own_pipe = Some((own_read, own_write));
+        self.relay = Some(own);
         moved
     }
 
-    fn make_own_pipe(&mut self) -> Option<(OwnedFd, OwnedFd)> {
-        let made = pipe_with(PipeFlags::CLOEXEC);
-        self.no_splice = made.is_err();
-        let (read, write) = made.ok()?;
-        rustix::pipe::fcntl_setpipe_size(&read, PIPE_BYTES).ok();
-        Some((read, write))
+    /// Stores the first `n` bytes that are in `relay`, and leaves them there; tells how
+    /// many.
+    pub(super) fn store_copy(&mut self, stream: StreamId, relay: &Relay, n: usize) -> usize {
+        let Some(own) = self.relay() else {
+            return 0;
+        };
+        let n = own.copy(relay, n).unwrap_or(0);
+        self.count(stream, n);
+        self.empty(stream, &own, n);
+        self.relay = Some(own);
+        n
+    }
+
+    /// Our own pipe; `None` where the kernel cannot move anything.
+    fn relay(&mut self) -> Option<Relay> {
+        if !self.can_move() {
+            return None;
+        }
+        let relay = self.relay.take().or_else(|| Relay::new().ok());
+        self.no_splice = relay.is_none();
+        relay
     }
 
     /// Stores the `n` bytes that are in our own pipe.
-    fn empty(&mut self, stream: StreamId, own: &OwnedFd, n: usize) {
+    fn empty(&mut self, stream: StreamId, own: &Relay, n: usize) {
         let mut left = n;
-        while left > 0 && self.capture && !self.no_splice {
+        while left > 0 && self.can_move() {
             let mut at = self.output.captured_bytes;
-            let to = self.lease.file();
-            match rustix::pipe::splice(own, None, to, Some(&mut at), left, SpliceFlags::MOVE) {
+            match own.move_to(self.lease.file(), Some(&mut at), left) {
                 Ok(n @ 1..) => {
                     left = left.saturating_sub(n);
                     self.stored(stream, at);
@@ -188,27 +211,35 @@ impl Sink {
                 Ok(_) | Err(_) => self.no_splice = true,
             }
         }
-        let mut rest = vec![0; left];
-        let mut got = 0;
-        while let Some(room) = rest.get_mut(got..).filter(|room| !room.is_empty()) {
-            match rustix::io::read(own, room) {
-                Ok(n @ 1..) => got += n,
-                Err(Errno::INTR) => {}
-                Ok(_) | Err(_) => break,
-            }
-        }
+        let rest = own.take(left);
         if self.capture {
-            self.write(stream, rest.get(..got).unwrap_or_default());
+            self.write(stream, &rest);
         }
     }
 
-    /// The bytes up to `end` are in the file: the index follows.
+    /// The bytes up to `end` are in the file: the index follows, at the latest when
+    /// nothing more comes for now.
     fn stored(&mut self, stream: StreamId, end: u64) {
         if end == self.output.captured_bytes {
             return;
         }
+        if self.unindexed != Some(stream) {
+            self.index();
+        }
         self.output.captured_bytes = end;
-        let ts = now_ts();
+        self.unindexed = Some(stream);
+        if end - self.indexed >= RECORD_BYTES {
+            self.index();
+        }
+    }
+
+    /// Brings the index up to date.
+    pub(super) fn index(&mut self) {
+        let Some(stream) = self.unindexed.take() else {
+            return;
+        };
+        let (end, ts) = (self.output.captured_bytes, now_ts());
+        self.indexed = end;
         let record = format!(
             "{{\"end\":{end},\"stream\":\"{}\",\"ts\":\"{ts}\"}}\n",
             stream.as_str()

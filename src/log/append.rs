@@ -226,6 +226,8 @@ impl RunLog {
     pub(super) fn need_state<'a>(&self, inner: &'a mut Inner) -> Result<&'a RunState, LogError> {
         match &mut inner.state {
             Some(state) => Ok(state),
+            // A settled segment is empty only where there is no sealed one either.
+            none if inner.len == 0 => Ok(none.insert(RunState::default())),
             none => Ok(none.insert(reader::fold(&self.dir)?)),
         }
     }

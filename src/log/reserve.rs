@@ -7,6 +7,7 @@ use std::io;
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 /// What stays free behind an ordinary event, in bytes.
 const KEPT_FREE: u64 = 64 << 10;
@@ -67,13 +68,9 @@ impl Reserve {
     }
 }
 
-/// The limit of a file's size, `proc_pid_limits(5)`; `None` where there is none, or it
-/// cannot be told.
+/// The limit of a file's size, `getrlimit(2)`; `None` where there is none.
 fn file_size_limit() -> Option<u64> {
-    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-    let mut lines = limits.lines();
-    let limit = lines.find_map(|line| line.strip_prefix("Max file size"))?;
-    limit.split_whitespace().next()?.parse().ok()
+    getrlimit(Resource::Fsize).current
 }
 
 fn allocate(file: &File, from: u64, len: u64) -> Result<(), Errno> {

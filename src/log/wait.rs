@@ -21,8 +21,9 @@ pub struct Waiter {
 }
 
 impl Waiter {
-    /// Watches the run in `dir`: its log, and the leases and output of its jobs.
-    pub fn new(dir: &Dir) -> Self {
+    /// Watches the run in `dir`: its log, the leases of its jobs, and with `output` what
+    /// they print. A job that prints much would wake up all the others for nothing.
+    pub fn new(dir: &Dir, output: bool) -> Self {
         let flags = CreateFlags::CLOEXEC | CreateFlags::NONBLOCK;
         let inotify = inotify::init(flags).ok().filter(|fd| {
             let what = WatchFlags::MODIFY
@@ -31,7 +32,12 @@ impl Waiter {
                 | WatchFlags::CLOSE_WRITE
                 | WatchFlags::DELETE_SELF;
             // Watched by path: inotify has no call that is relative to a folder.
-            inotify::add_watch(fd, dir.path().join(layout::JOBS), what).ok();
+            let of_jobs = if output {
+                what
+            } else {
+                what.difference(WatchFlags::MODIFY)
+            };
+            inotify::add_watch(fd, dir.path().join(layout::JOBS), of_jobs).ok();
             inotify::add_watch(fd, dir.path(), what).is_ok()
         });
         Self { inotify }

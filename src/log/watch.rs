@@ -11,7 +11,7 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 
 use crate::volume::{Dir, RunId, layout};
 
-/// What tells of a change in a run: its log, its output, its leases.
+/// What tells of a change in the folder of a run.
 const IN_RUN: WatchFlags = WatchFlags::MODIFY
     .union(WatchFlags::CREATE)
     .union(WatchFlags::MOVED_TO)
@@ -19,6 +19,9 @@ const IN_RUN: WatchFlags = WatchFlags::MODIFY
     .union(WatchFlags::DELETE_SELF)
     .union(WatchFlags::MOVE_SELF)
     .union(WatchFlags::ONLYDIR);
+/// What tells of a change in the folder of its jobs: of their leases, and not of all that
+/// they print.
+const IN_JOBS: WatchFlags = IN_RUN.difference(WatchFlags::MODIFY);
 /// What tells of runs that come and go.
 const IN_RUNS: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::MOVED_TO)
@@ -65,13 +68,13 @@ impl Watch {
         self.add(runs, "", IN_RUNS, None).is_some()
     }
 
-    /// Watches the run in `dir`, and with `jobs` its jobs' leases and output, as far as
+    /// Watches the run in `dir`, and with `jobs` its jobs' leases, as far as
     /// that is not done yet; says whether its log is watched.
     pub fn run(&mut self, run: &RunId, dir: &Dir, jobs: bool) -> bool {
         let [mut of_run, mut of_jobs] = self.watches.get(run).copied().unwrap_or_default();
         of_run = of_run.or_else(|| self.add(dir, "", IN_RUN, Some(run)));
         if jobs {
-            of_jobs = of_jobs.or_else(|| self.add(dir, layout::JOBS, IN_RUN, Some(run)));
+            of_jobs = of_jobs.or_else(|| self.add(dir, layout::JOBS, IN_JOBS, Some(run)));
         }
         self.watches.insert(run.clone(), [of_run, of_jobs]);
         of_run.is_some()

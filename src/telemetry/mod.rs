@@ -41,7 +41,7 @@ mod units;
 
 pub use host::{available_mem_bytes, free_disk_bytes, load_1m};
 pub use identity::{boot_id, pid_namespace, process_start_ticks, processes_with};
-pub use probe::Probe;
+pub use probe::{Pending, Probe};
 pub use sampler::Sampler;
 pub use snapshot::{Consumer, HostSnapshot, JobTree, ProcessSnapshot, Snapshots};
 pub use tree::descendants;

@@ -86,18 +86,16 @@ impl Probe {
     /// The processes, with the tree of `job_pid`, and the machine, as far as they are
     /// known within `limit`.
     pub fn take(&self, job_pid: Option<u32>, limit: Duration) -> Snapshots {
+        self.begin(job_pid, limit).wait()
+    }
+
+    /// Has them taken while the caller does something else; the limit runs from now.
+    pub fn begin(&self, job_pid: Option<u32>, limit: Duration) -> Pending {
         let deadline = Instant::now().checked_add(limit);
         let (answers, inbox) = channel();
-        let mut snapshots = Snapshots::default();
-        if self.ask(job_pid, deadline, Answers::All(answers)) {
-            while let Some(answer) = wait(&inbox, deadline) {
-                match answer {
-                    Answer::Host(host) => snapshots.host = Some(*host),
-                    Answer::Processes(processes) => snapshots.processes = Some(*processes),
-                }
-            }
-        }
-        snapshots
+        // What cannot be asked has no answers: its channel is closed at once.
+        self.ask(job_pid, deadline, Answers::All(answers));
+        Pending { inbox, deadline }
     }
 
     /// The tree of `job_pid`, if it is there and known within `limit`.
@@ -119,6 +117,27 @@ impl Probe {
             answers,
         };
         self.questions.try_send(question).is_ok()
+    }
+}
+
+/// Snapshots that are being taken.
+#[derive(Debug)]
+pub struct Pending {
+    inbox: Receiver<Answer>,
+    deadline: Option<Instant>,
+}
+
+impl Pending {
+    /// What is known by the deadline.
+    pub fn wait(self) -> Snapshots {
+        let mut snapshots = Snapshots::default();
+        while let Some(answer) = wait(&self.inbox, self.deadline) {
+            match answer {
+                Answer::Host(host) => snapshots.host = Some(*host),
+                Answer::Processes(processes) => snapshots.processes = Some(*processes),
+            }
+        }
+        snapshots
     }
 }
 

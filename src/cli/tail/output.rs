@@ -15,7 +15,7 @@ use crate::volume::{Dir, JobId};
 /// `tail --output`.
 pub(super) fn output(args: &Args, dir: &Dir, deadline: Option<Instant>) -> Result<Code> {
     // Watched from before the first look, so that nothing comes in between unseen.
-    let waiter = args.follow.then(|| Waiter::new(dir));
+    let waiter = args.follow.then(|| Waiter::new(dir, true));
     let mut out = io::stdout().lock();
     let mut jobs: Vec<(String, Option<JobOutput>, SkipLines)> = Vec::new();
     loop {
