@@ -16,7 +16,7 @@ pub(super) const TERMINAL_BUDGET: Duration = Duration::from_mins(1);
 
 /// So long a waiter only yields the processor: a lock is held for microseconds as a rule,
 /// and a sleep lasts 50 µs longer than it is asked to (`PR_SET_TIMERSLACK(2const)`).
-const YIELDING: Duration = Duration::from_micros(60);
+const YIELDING: Duration = Duration::from_micros(150);
 /// First sleep between two tries.
 const FIRST_PAUSE: Duration = Duration::from_micros(30);
 /// Longest sleep between two tries: a waiter sees a free moment of this length.
