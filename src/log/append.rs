@@ -147,12 +147,13 @@ impl RunLog {
         request: &mut Request<'_>,
     ) -> Result<(Appended, Arc<Active>), LogError> {
         let _lock = lock::exclusive(&self.lock, &self.paths.lock, wait)?;
-        if let Some(segment) = inner.checked_segment(wait.begun) {
-            let _segment_lock = lock::exclusive(&segment.file, &self.paths.active, wait)?;
-            if let Some(len) = self.len_in_place(&segment) {
-                let appended = self.write_to(inner, &segment, len, request)?;
-                return Ok((appended, Arc::clone(&segment)));
-            }
+        // Not waited for: it may be a sealed one by now, which is being compressed.
+        if let Some(segment) = inner.checked_segment(wait.begun)
+            && let Some(_lock) = lock::try_exclusive(&segment.file, &self.paths.active)?
+            && let Some(len) = self.len_in_place(&segment)
+        {
+            let appended = self.write_to(inner, &segment, len, request)?;
+            return Ok((appended, Arc::clone(&segment)));
         }
         self.check_place()?;
         let segment = self.active(inner)?;

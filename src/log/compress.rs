@@ -23,6 +23,9 @@ use crate::volume::{Dir, FileKey, IoContext, layout};
 /// What is read at once, in bytes.
 const BLOCK: usize = 256 << 10;
 
+/// So long a writer may hold the lock of the segment who has yet to see that it is sealed.
+const PASSING: Duration = Duration::from_millis(50);
+
 /// A segment that was compressed, or would be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Compressed {
@@ -75,8 +78,9 @@ fn those(segments: &[Segment]) -> impl Iterator<Item = &Segment> {
 }
 
 fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, LogError> {
-    let Some(_lock) = lock::try_exclusive(&segment.file, &segment.path)? else {
-        return Ok(None);
+    let _lock = match lock::exclusive(&segment.file, &segment.path, PASSING) {
+        Err(LogError::LockTimeout { .. }) => return Ok(None),
+        locked => locked?,
     };
     let unchanged = dir.stat(&segment.name)?.is_some_and(|stat| {
         FileKey::from(&stat) == segment.key && stat.st_size as u64 == segment.len

@@ -5,8 +5,8 @@
 //! of the active one. A crash in between leaves the sealed segment without an active
 //! one, which readers read and the next writer goes on from ([`super::settle`]).
 //!
-//! All that takes long is done before the locks: the state is folded and the lines are
-//! looked at, so that only what came since is left to be read under them.
+//! All that takes long is done before the locks: the state is folded, the lines are looked
+//! at and synced, so that only what came since is left to be done under them.
 
 use std::fs::File;
 use std::io::Write;
@@ -148,7 +148,7 @@ impl RunLog {
     /// loss may undo it); what was appended stands in any case.
     pub fn rotate(&self, due: Due, budget: Duration) -> Result<Result<Sealed, Left>, LogError> {
         let mut inner = self.enter(Wait::new(budget))?;
-        let surveyed = self.look_ahead(&mut inner)?;
+        let surveyed = self.look_ahead(&mut inner, due)?;
         // What was read before does not count as waiting.
         let wait = Wait::new(budget);
         let _lock = lock::exclusive(&self.lock, &self.paths.lock, wait)?;
@@ -163,21 +163,29 @@ impl RunLog {
         rotated
     }
 
-    /// Looks over the lines of the active segment and folds the run, as far as it goes
-    /// now, until little is left to be read under the locks.
-    fn look_ahead(&self, inner: &mut Inner) -> Result<Option<(FileKey, Survey)>, LogError> {
+    /// Looks over the lines of the active segment, folds the run and, if it is due, syncs
+    /// the segment, as far as it goes now, until little is left for the time of the locks.
+    fn look_ahead(
+        &self,
+        inner: &mut Inner,
+        due: Due,
+    ) -> Result<Option<(FileKey, Survey)>, LogError> {
         if self.dir.stat(layout::ACTIVE)?.is_none() {
             return Ok(None);
         }
         let segment = self.active(inner)?;
         let mut survey = Survey::default();
         self.prime(inner, &segment)?;
+        let mut synced = false;
         for _ in 0..LOOKS {
             let len = segment.len().at("look at", &self.paths.active)?;
             self.learn(inner, &segment, len)?;
             let news = inner.len.saturating_sub(survey.end);
             survey.advance(&segment.file, inner.len, &self.paths.active)?;
-            if news < LITTLE {
+            if (news >= LITTLE || !synced) && due.verdict(&survey, Timestamp::now()).is_ok() {
+                segment.file.sync_data().at("sync", &self.paths.active)?;
+                synced = true;
+            } else if news < LITTLE {
                 break;
             }
         }

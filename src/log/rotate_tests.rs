@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::fixture::{Fixture, gz};
 use super::*;
@@ -145,6 +145,24 @@ fn a_damaged_first_line_does_not_confuse_the_names() {
     assert_eq!(rotate(&it.log()).unwrap().first_seq, 4);
     assert_eq!(it.read().reasons(), [Reason::BadChecksum]);
     it.read().assert_rising();
+}
+
+#[test]
+fn a_writer_does_not_wait_for_the_compression_of_what_it_wrote_to() {
+    let it = Fixture::with_notes(2);
+    let held = it.log();
+    it.add(&held, 2);
+    let sealed = rotate(&it.log()).unwrap();
+    let file = fs::File::open(it.path(&sealed.file)).unwrap();
+    let compressing = lock::try_exclusive(&file, &it.path(&sealed.file)).unwrap();
+    assert!(compressing.is_some());
+    // However long ago the rotation was.
+    held.inner.lock().unwrap().checked = Some(Instant::now());
+    it.add(&held, 3);
+    assert_eq!(compress_sealed(held.dir()).unwrap(), []);
+    drop(compressing);
+    assert_eq!(compress_sealed(held.dir()).unwrap().len(), 1);
+    it.read().assert_sound();
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn rotate(program: &Path, root: &Path, events: u64) -> Done<f64> {
     rotate
         .arg("-C")
         .arg(root)
-        .args(["rotate", many::RUN, "--compress"]);
+        .args(["rotate", many::RUN, "--force", "--compress"]);
     let took = time(rotate.stdout(Stdio::null()))?;
     let sealed = format!("events-{:020}.jsonl.gz", 0);
     let sealed = many::log_of(root, many::RUN).with_file_name(sealed);
