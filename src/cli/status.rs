@@ -10,8 +10,8 @@ use super::Global;
 use super::context::{say, warn_of};
 use super::exit::Code;
 use super::values::{parse_duration, parse_moment};
-use crate::job::{RunStateKind, examine};
-use crate::log::{self, LogError, Waiter, list, open_dir};
+use crate::job::{RunStateKind, examine, examine_run};
+use crate::log::{self, LogError, Waiter, list};
 use crate::render::{Format, JsonLines, People, RunReport};
 use crate::volume::{Dir, RunId, parse_ts};
 
@@ -106,7 +106,7 @@ fn look(run: RunId, dir: &Dir) -> Result<(RunReport, Code)> {
     } else {
         Code::Damage
     };
-    Ok((RunReport::new(run, dir, examined), code))
+    Ok((RunReport::new(run, dir.path().to_owned(), examined), code))
 }
 
 /// Waits for the end of a run.
@@ -128,7 +128,8 @@ fn wait(args: &Args, run: &RunId, dir: &Dir) -> Result<(RunReport, Code)> {
             }
         };
         warn_of(&examined.overview.damage);
-        return Ok((RunReport::new(run.clone(), dir, examined), code));
+        let folder = dir.path().to_owned();
+        return Ok((RunReport::new(run.clone(), folder, examined), code));
     }
 }
 
@@ -140,19 +141,16 @@ fn select_runs(args: &Args, global: &Global) -> Result<(Vec<RunReport>, Code)> {
         return Ok((reports, code));
     };
     for run in list(&volume)? {
-        let looked = open_dir(&runs, &run).and_then(|dir| match dir {
-            None => Ok(None),
-            Some(dir) => examine(&dir, args.json).map(|examined| Some((dir, examined))),
-        });
-        match looked {
+        match examine_run(&runs, &run, args.json) {
             // Not a run yet, or removed while we looked.
             Ok(None) | Err(LogError::RunGone { .. }) => {}
-            Ok(Some((dir, examined))) => {
+            Ok(Some(examined)) => {
                 warn_of(&examined.overview.damage);
                 if !examined.overview.damage.is_empty() && code == Code::Ok {
                     code = Code::Damage;
                 }
-                reports.push(RunReport::new(run, &dir, examined));
+                let folder = runs.path().join(run.as_str());
+                reports.push(RunReport::new(run, folder, examined));
             }
             // One run that cannot be read does not hide the others.
             Err(e) => {

@@ -4,7 +4,7 @@ use super::liveness::{self, child_of};
 use crate::log::{
     self, JobState, Lease, LeaseState, LogError, Overview, RunState, RunStateKind, Stage,
 };
-use crate::volume::{Dir, JobId};
+use crate::volume::{Dir, JobId, RunId};
 
 /// The state of a run, and what it rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,23 +17,8 @@ pub struct Inspected {
 
 /// Tells the state of the run in `dir` from its log and the leases of its jobs.
 pub fn inspect(dir: &Dir, run: &RunState) -> Inspected {
-    let told = |state, because| Inspected { state, because };
     if run.is_closed() {
-        return match (run.aborted, run.jobs_failed) {
-            (true, _) => told(RunStateKind::Failed, "the run was aborted".to_owned()),
-            (_, 0) => told(
-                RunStateKind::Completed,
-                "the run is closed and no job failed".to_owned(),
-            ),
-            (_, 1) => told(RunStateKind::Failed, why_failed(run)),
-            (_, n) => told(
-                RunStateKind::Failed,
-                format!(
-                    "the run is closed and {n} of {} jobs failed",
-                    run.jobs_total
-                ),
-            ),
-        };
+        return of_closed(run);
     }
     let mut lost = None;
     let mut unseen = None;
@@ -76,6 +61,29 @@ pub fn inspect(dir: &Dir, run: &RunState) -> Inspected {
         RunStateKind::Open,
         "the run is not closed, and no job is live".to_owned(),
     )
+}
+
+fn told(state: RunStateKind, because: String) -> Inspected {
+    Inspected { state, because }
+}
+
+/// The state of a closed run, which its log tells alone.
+fn of_closed(run: &RunState) -> Inspected {
+    match (run.aborted, run.jobs_failed) {
+        (true, _) => told(RunStateKind::Failed, "the run was aborted".to_owned()),
+        (_, 0) => told(
+            RunStateKind::Completed,
+            "the run is closed and no job failed".to_owned(),
+        ),
+        (_, 1) => told(RunStateKind::Failed, why_failed(run)),
+        (_, n) => told(
+            RunStateKind::Failed,
+            format!(
+                "the run is closed and {n} of {} jobs failed",
+                run.jobs_total
+            ),
+        ),
+    }
 }
 
 fn why_failed(run: &RunState) -> String {
@@ -136,4 +144,25 @@ pub fn examine(dir: &Dir, all_jobs: bool) -> Result<Examined, LogError> {
             inspected,
         });
     }
+}
+
+/// Looks at a run in the folder `runs`; `None` where it has not begun. One that is
+/// finished takes no more than its last line.
+///
+/// # Errors
+/// The log cannot be read.
+pub fn examine_run(
+    runs: &Dir,
+    run: &RunId,
+    all_jobs: bool,
+) -> Result<Option<Examined>, LogError> {
+    if let Some(overview) = log::finished(runs, run, all_jobs) {
+        let inspected = of_closed(&overview.state);
+        return Ok(Some(Examined {
+            overview,
+            inspected,
+        }));
+    }
+    let dir = log::open_dir(runs, run)?;
+    dir.map(|dir| examine(&dir, all_jobs)).transpose()
 }

@@ -7,7 +7,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, StatxFlags};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, StatxFlags,
+};
 use rustix::io::Errno;
 
 use super::VolumeError;
@@ -206,29 +208,54 @@ impl Dir {
     /// # Errors
     /// The name is a link, FIFO, folder or device, or may not be read.
     pub fn read(&self, name: &str) -> Result<Option<File>, VolumeError> {
+        Ok(self.read_sized(name)?.map(|(file, _)| file))
+    }
+
+    /// The same with the file's length in bytes.
+    ///
+    /// # Errors
+    /// As [`Dir::read`].
+    pub fn read_sized(&self, name: &str) -> Result<Option<(File, u64)>, VolumeError> {
         let path = || self.path.join(name);
         let flags = OFlags::RDONLY | FILE_FLAGS;
-        let file = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
-            Ok(fd) => File::from(fd),
-            Err(Errno::NOENT) => return Ok(None),
-            Err(Errno::LOOP) => return Err(unsafe_file(path(), "a symbolic link")),
-            Err(e) => return Err(e).at("open", path()),
-        };
-        let stat = rustix::fs::fstat(&file).at("look at", path())?;
-        match not_regular(&stat) {
-            Some(what) => Err(unsafe_file(path(), what)),
-            None => Ok(Some(file)),
+        match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(fd) => regular(fd, path).map(Some),
+            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::LOOP) => Err(unsafe_file(path(), "a symbolic link")),
+            Err(e) => Err(e).at("open", path()),
         }
     }
 
-    /// Opens any regular file in the folder `sub` to be read; `None` where either is
-    /// missing.
+    /// Opens any regular file in the folder `sub` to be read, through no link; `None`
+    /// where either is missing.
     ///
     /// # Errors
     /// As [`Dir::read`].
     pub fn read_in(&self, sub: &str, name: &str) -> Result<Option<File>, VolumeError> {
+        Ok(self.read_sized_in(sub, name)?.map(|(file, _)| file))
+    }
+
+    /// The same with the file's length in bytes.
+    ///
+    /// # Errors
+    /// As [`Dir::read`].
+    pub fn read_sized_in(
+        &self,
+        sub: &str,
+        name: &str,
+    ) -> Result<Option<(File, u64)>, VolumeError> {
+        let below = format!("{sub}/{name}");
+        let flags = OFlags::RDONLY | FILE_FLAGS;
+        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+        match rustix::fs::openat2(&self.fd, &below, flags, Mode::empty(), resolve) {
+            Ok(fd) => return regular(fd, || self.path.join(&below)).map(Some),
+            Err(Errno::NOENT) => return Ok(None),
+            // A kernel or a sandbox without that call; else step by step it can be told
+            // what is wrong with which of the two.
+            Err(_) => {}
+        }
         match self.sub(sub) {
-            Ok(dir) => dir.read(name),
+            Ok(dir) => dir.read_sized(name),
             Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => Ok(None),
             Err(e) => Err(e),
         }
@@ -369,6 +396,15 @@ fn not_a_folder(opened: Result<OwnedFd, Errno>, path: &Path) -> Result<OwnedFd, 
             path: path.to_owned(),
         }),
         opened => opened.at("open", path),
+    }
+}
+
+/// What was opened to be read, with its length in bytes.
+fn regular(fd: OwnedFd, path: impl Fn() -> PathBuf) -> Result<(File, u64), VolumeError> {
+    let stat = rustix::fs::fstat(&fd).at("look at", path())?;
+    match not_regular(&stat) {
+        Some(what) => Err(unsafe_file(path(), what)),
+        None => Ok((File::from(fd), stat.st_size as u64)),
     }
 }
 
