@@ -10,7 +10,7 @@ use super::Global;
 use super::context::{say, warn_of};
 use super::exit::Code;
 use super::values::{parse_duration, parse_moment};
-use crate::job::{RunStateKind, examine, examine_run};
+use crate::job::{RunStateKind, examine, examine_runs};
 use crate::log::{self, LogError, Waiter, list};
 use crate::render::{Format, JsonLines, People, RunReport};
 use crate::volume::{Dir, RunId, parse_ts};
@@ -140,17 +140,22 @@ fn select_runs(args: &Args, global: &Global) -> Result<(Vec<RunReport>, Code)> {
     let Some(runs) = volume.runs()? else {
         return Ok((reports, code));
     };
-    for run in list(&volume)? {
-        match examine_run(&runs, &run, args.json) {
+    let ids = list(&volume)?;
+    let looked = examine_runs(&runs, &ids, args.json, |run, examined| {
+        let damage = examined.overview.damage.clone();
+        let folder = runs.path().join(run.as_str());
+        (RunReport::new(run.clone(), folder, examined), damage)
+    });
+    for (run, looked) in ids.iter().zip(looked) {
+        match looked {
             // Not a run yet, or removed while we looked.
             Ok(None) | Err(LogError::RunGone { .. }) => {}
-            Ok(Some(examined)) => {
-                warn_of(&examined.overview.damage);
-                if !examined.overview.damage.is_empty() && code == Code::Ok {
+            Ok(Some((report, damage))) => {
+                warn_of(&damage);
+                if !damage.is_empty() && code == Code::Ok {
                     code = Code::Damage;
                 }
-                let folder = runs.path().join(run.as_str());
-                reports.push(RunReport::new(run, folder, examined));
+                reports.push(report);
             }
             // One run that cannot be read does not hide the others.
             Err(e) => {

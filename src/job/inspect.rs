@@ -1,5 +1,8 @@
 //! The state of a run as it is now: what its log says, and who is still alive.
 
+use std::panic::resume_unwind;
+use std::thread;
+
 use super::liveness::{self, child_of};
 use crate::log::{
     self, JobState, Lease, LeaseState, LogError, Overview, RunState, RunStateKind, Stage,
@@ -146,16 +149,41 @@ pub fn examine(dir: &Dir, all_jobs: bool) -> Result<Examined, LogError> {
     }
 }
 
-/// Looks at a run in the folder `runs`; `None` where it has not begun. One that is
-/// finished takes no more than its last line.
-///
-/// # Errors
-/// The log cannot be read.
-pub fn examine_run(
+/// Looks at runs in the folder `runs`, several at the same time where there are many, and
+/// takes what it finds of each through `take`; `None` of what is no run yet. A finished
+/// run takes no more than its last line.
+pub fn examine_runs<T: Send>(
     runs: &Dir,
-    run: &RunId,
+    ids: &[RunId],
     all_jobs: bool,
-) -> Result<Option<Examined>, LogError> {
+    take: impl Fn(&RunId, Examined) -> T + Sync,
+) -> Vec<Result<Option<T>, LogError>> {
+    let look = |ids: &[RunId]| -> Vec<_> {
+        let one = |run| Ok(examine_run(runs, run, all_jobs)?.map(|found| take(run, found)));
+        ids.iter().map(one).collect()
+    };
+    let threads = match ids.len() {
+        0..MANY => 1,
+        _ => thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS)),
+    };
+    thread::scope(|scope| {
+        let mut parts = ids.chunks(ids.len().div_ceil(threads).max(1));
+        let first = parts.next().unwrap_or_default();
+        let others: Vec<_> = parts.map(|ids| scope.spawn(|| look(ids))).collect();
+        let mut looked = look(first);
+        for other in others {
+            looked.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        looked
+    })
+}
+
+/// So many runs are worth a second thread.
+const MANY: usize = 256;
+/// Others need their processors too.
+const MOST_THREADS: usize = 4;
+
+fn examine_run(runs: &Dir, run: &RunId, all_jobs: bool) -> Result<Option<Examined>, LogError> {
     if let Some(overview) = log::finished(runs, run, all_jobs) {
         let inspected = of_closed(&overview.state);
         return Ok(Some(Examined {

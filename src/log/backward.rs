@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use super::lines::{LINE_LIMIT, RawLine};
 
 /// First block: the last line of a finished run fits as a rule.
-const FIRST_BLOCK: u64 = 4 << 10;
+const FIRST_BLOCK: u64 = 2 << 10;
 /// Largest block.
 const BLOCK: u64 = 256 << 10;
 

@@ -121,7 +121,9 @@ impl<'a> Envelope<'a> {
         let kind_len = json::plain_len(rest.get(KIND_AT..)?);
         let (texts, body) = rest.split_at_checked(KIND_AT + kind_len)?;
         let texts = std::str::from_utf8(texts).ok()?;
-        let (id, texts) = texts.strip_prefix(ID_KEY)?.split_at_checked(ulid::ULID_LEN)?;
+        let (id, texts) = texts
+            .strip_prefix(ID_KEY)?
+            .split_at_checked(ulid::ULID_LEN)?;
         let (ts, texts) = texts.strip_prefix(TS_KEY)?.split_at_checked(TS_LEN)?;
         let kind = texts.strip_prefix(KIND_KEY)?;
         let body = body.strip_prefix(b"\"")?;

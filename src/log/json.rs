@@ -257,13 +257,41 @@ mod tests {
     }
 
     #[track_caller]
-    fn same(line: &[u8]) {
+    fn same_members(members: &[u8]) {
         assert_eq!(
-            is_object(line),
-            by_serde(line),
+            are_members(members),
+            by_serde(members),
             "{}",
-            String::from_utf8_lossy(line)
+            String::from_utf8_lossy(members)
         );
+    }
+
+    #[track_caller]
+    fn same(value: &[u8]) {
+        same_members(&[b",\"key\":", value].concat());
+    }
+
+    #[test]
+    fn members_follow_each_other_and_nothing_else() {
+        for members in [
+            "",
+            " ",
+            ",",
+            "}",
+            "\"a\":1",
+            ",\"a\":1",
+            ",\"a\":1,",
+            ",\"a\":1,,\"b\":2",
+            " , \"a\" : 1 , \"b\" : [ ] ",
+            ",\"a\":1\"b\":2",
+            ",\"a\":1}",
+            ",\"a\":1},{\"b\":2",
+            ",\"\u{e9}\":2",
+            ",\"a\",\"b\"",
+        ] {
+            same_members(members.as_bytes());
+        }
+        same_members(b",\"a\":\"\xff\"");
     }
 
     #[test]
@@ -315,11 +343,11 @@ mod tests {
         ] {
             same(line.as_bytes());
         }
-        // Each byte at each place of a run of eight.
-        for at in 0..20 {
+        // Each byte at each place of those that are looked at together.
+        for at in 0..2 * WIDE + 12 {
             for byte in 0..=255 {
-                let mut line = b"{\"a\":\"aaaaaaaaaaaaaaaaaaaa\"}".to_vec();
-                line[6 + at] = byte;
+                let mut line = [b"\"".as_slice(), &[b'a'; 2 * WIDE + 12], b"\""].concat();
+                line[1 + at] = byte;
                 same(&line);
             }
         }
@@ -356,7 +384,7 @@ mod tests {
             cut in any::<prop::sample::Index>(),
         ) {
             let mut line = json.into_bytes();
-            prop_assert!(is_object(&line));
+            prop_assert!(are_members(&[b",\"key\":", line.as_slice()].concat()));
             for (at, byte) in hurt {
                 let at = at.index(line.len());
                 line[at] = byte;

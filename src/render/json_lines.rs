@@ -11,8 +11,11 @@ use super::{Format, RunDiff, RunReport};
 /// # Errors
 /// `out` cannot be written.
 pub fn json_line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, value)?;
-    out.write_all(b"\n")
+    // Handed over at once: it is made of very small pieces.
+    let mut line = Vec::with_capacity(1 << 10);
+    serde_json::to_writer(&mut line, value)?;
+    line.push(b'\n');
+    out.write_all(&line)
 }
 
 /// One run is one line of JSON.

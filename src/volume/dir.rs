@@ -239,11 +239,7 @@ impl Dir {
     ///
     /// # Errors
     /// As [`Dir::read`].
-    pub fn read_sized_in(
-        &self,
-        sub: &str,
-        name: &str,
-    ) -> Result<Option<(File, u64)>, VolumeError> {
+    pub fn read_sized_in(&self, sub: &str, name: &str) -> Result<Option<(File, u64)>, VolumeError> {
         let below = format!("{sub}/{name}");
         let flags = OFlags::RDONLY | FILE_FLAGS;
         let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
