@@ -8,8 +8,8 @@ use super::lines::{LINE_LIMIT, RawLine};
 
 /// First block: the last line of a finished run fits as a rule.
 const FIRST_BLOCK: u64 = 2 << 10;
-/// Largest block.
-const BLOCK: u64 = 256 << 10;
+/// Largest block: of so many bytes of lines the order is told, as a rule.
+const BLOCK: u64 = 32 << 10;
 
 /// Reads the lines of `file` from `end` back to its start.
 #[derive(Debug)]
