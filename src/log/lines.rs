@@ -79,13 +79,10 @@ pub(super) struct Lines<R> {
 }
 
 impl<F: AsRef<File>> Lines<Span<F>> {
-    /// Lines of a part of a file, with no larger a buffer than that needs: a writer reads
-    /// what others appended, which is little, while it holds the locks.
+    /// Lines of a part of a file.
     pub(super) fn of(span: Span<F>) -> Self {
-        let len = span.end.saturating_sub(span.at);
-        let size = usize::try_from(len).unwrap_or(BUFFER).clamp(1, BUFFER);
         let offset = span.at;
-        Self::with_buffer(span, offset, vec![0; size])
+        Self::new(span, offset)
     }
 }
 
