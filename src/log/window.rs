@@ -97,7 +97,10 @@ fn find_backwards(
             let class = classify_raw(&line);
             if let Class::Ours(env) = class {
                 let later = later.replace(env.seq);
-                if later.is_some_and(|later| later <= env.seq) || !env.is_json() {
+                // What is given out is looked at in full, and what is before it only for
+                // the order.
+                let is_sound = start.is_some() || env.is_json();
+                if later.is_some_and(|later| later <= env.seq) || !is_sound {
                     return Ok(None);
                 }
             }
