@@ -7,9 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, StatxFlags,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, StatxFlags};
 use rustix::io::Errno;
 
 use super::VolumeError;
@@ -58,7 +56,7 @@ impl AsFd for Dir {
 
 const DIR_FLAGS: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
 /// `NONBLOCK`: the open of a FIFO returns instead of waiting for a writer.
-const FILE_FLAGS: OFlags = OFlags::NOFOLLOW
+pub(super) const FILE_FLAGS: OFlags = OFlags::NOFOLLOW
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
@@ -203,60 +201,6 @@ impl Dir {
         })
     }
 
-    /// Opens any regular file to be read; `None` where there is nothing.
-    ///
-    /// # Errors
-    /// The name is a link, FIFO, folder or device, or may not be read.
-    pub fn read(&self, name: &str) -> Result<Option<File>, VolumeError> {
-        Ok(self.read_sized(name)?.map(|(file, _)| file))
-    }
-
-    /// The same with the file's length in bytes.
-    ///
-    /// # Errors
-    /// As [`Dir::read`].
-    pub fn read_sized(&self, name: &str) -> Result<Option<(File, u64)>, VolumeError> {
-        let path = || self.path.join(name);
-        let flags = OFlags::RDONLY | FILE_FLAGS;
-        match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
-            Ok(fd) => regular(fd, path).map(Some),
-            Err(Errno::NOENT) => Ok(None),
-            Err(Errno::LOOP) => Err(unsafe_file(path(), "a symbolic link")),
-            Err(e) => Err(e).at("open", path()),
-        }
-    }
-
-    /// Opens any regular file in the folder `sub` to be read, through no link; `None`
-    /// where either is missing.
-    ///
-    /// # Errors
-    /// As [`Dir::read`].
-    pub fn read_in(&self, sub: &str, name: &str) -> Result<Option<File>, VolumeError> {
-        Ok(self.read_sized_in(sub, name)?.map(|(file, _)| file))
-    }
-
-    /// The same with the file's length in bytes.
-    ///
-    /// # Errors
-    /// As [`Dir::read`].
-    pub fn read_sized_in(&self, sub: &str, name: &str) -> Result<Option<(File, u64)>, VolumeError> {
-        let below = format!("{sub}/{name}");
-        let flags = OFlags::RDONLY | FILE_FLAGS;
-        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
-        match rustix::fs::openat2(&self.fd, &below, flags, Mode::empty(), resolve) {
-            Ok(fd) => return regular(fd, || self.path.join(&below)).map(Some),
-            Err(Errno::NOENT) => return Ok(None),
-            // A kernel or a sandbox without that call; else step by step it can be told
-            // what is wrong with which of the two.
-            Err(_) => {}
-        }
-        match self.sub(sub) {
-            Ok(dir) => dir.read_sized(name),
-            Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => Ok(None),
-            Err(e) => Err(e),
-        }
-    }
-
     /// Opens a file to be written at its end and read, making it where it is
     /// missing unless `create` is false.
     ///
@@ -395,20 +339,11 @@ fn not_a_folder(opened: Result<OwnedFd, Errno>, path: &Path) -> Result<OwnedFd, 
     }
 }
 
-/// What was opened to be read, with its length in bytes.
-fn regular(fd: OwnedFd, path: impl Fn() -> PathBuf) -> Result<(File, u64), VolumeError> {
-    let stat = rustix::fs::fstat(&fd).at("look at", path())?;
-    match not_regular(&stat) {
-        Some(what) => Err(unsafe_file(path(), what)),
-        None => Ok((File::from(fd), stat.st_size as u64)),
-    }
-}
-
-fn unsafe_file(path: PathBuf, what: &'static str) -> VolumeError {
+pub(super) fn unsafe_file(path: PathBuf, what: &'static str) -> VolumeError {
     VolumeError::Unsafe { path, what }
 }
 
-fn not_regular(stat: &Stat) -> Option<&'static str> {
+pub(super) fn not_regular(stat: &Stat) -> Option<&'static str> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => None,
         FileType::Directory => Some("a folder"),
