@@ -16,9 +16,10 @@ mod status;
 mod tail;
 mod values;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use context::Global;
 
@@ -49,9 +50,43 @@ enum Command {
     Completions(completions::Args),
 }
 
+/// What tells clap the arguments of a command.
+type Augment = fn(clap::Command) -> clap::Command;
+
+/// The commands as clap knows them.
+const COMMANDS: [(&str, Augment); 8] = [
+    ("run", run::Args::augment_args),
+    ("status", status::Args::augment_args),
+    ("tail", tail::Args::augment_args),
+    ("rotate", rotate::Args::augment_args),
+    ("gc", gc::Args::augment_args),
+    ("replay", replay::Args::augment_args),
+    ("emit", emit::Args::augment_args),
+    ("completions", completions::Args::augment_args),
+];
+
+impl Cli {
+    /// Reads the command line.
+    fn read() -> Result<Self, clap::Error> {
+        let args: Vec<OsString> = std::env::args_os().collect();
+        Self::of_one_command(&args).map_or_else(|| Self::try_parse_from(args), Ok)
+    }
+
+    /// The same for a command line that is right: to tell clap of all the other commands
+    /// too is most of what a short one does. What is wrong, and help, is told by all.
+    fn of_one_command(args: &[OsString]) -> Option<Self> {
+        let named = |arg: &OsString| COMMANDS.iter().find(|(name, _)| arg == name);
+        let (name, augment) = args.iter().skip(1).find_map(named)?;
+        let of_all = Global::augment_args(clap::Command::new("runlog"));
+        let one = of_all.subcommand(augment(clap::Command::new(*name)));
+        let matches = one.try_get_matches_from(args).ok()?;
+        Self::from_arg_matches(&matches).ok()
+    }
+}
+
 /// Runs the command that the arguments ask for.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(e) => return exit::usage(&e),
     };

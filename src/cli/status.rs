@@ -10,10 +10,13 @@ use super::Global;
 use super::context::{say, warn_of};
 use super::exit::Code;
 use super::values::{parse_duration, parse_moment};
-use crate::job::{RunStateKind, examine};
-use crate::log::{self, LogError, Waiter, list, open_dir};
-use crate::render::{Format, JsonLines, People, RunReport};
+use crate::job::{RunStateKind, examine, examine_runs};
+use crate::log::{self, LogError, Waiter, list};
+use crate::render::{Format, JsonLines, People, Row, RunReport};
 use crate::volume::{Dir, RunId, parse_ts};
+
+/// So many bytes are held before they are written.
+const BUFFER: usize = 64 << 10;
 
 /// Show the runs of the volume, or one run in detail
 ///
@@ -71,12 +74,16 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
     } else {
         Box::new(People(global.style()))
     };
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = io::BufWriter::with_capacity(BUFFER, io::stdout().lock());
     let code = if args.retired {
         let (reports, code) = select_retired(args, global)?;
         match reports.as_slice() {
             [only] if args.run.is_some() => format.run(&mut out, only)?,
-            several => format.runs(&mut out, several)?,
+            _ => {
+                let wanted = reports.into_iter().filter(|run| args.wants(run));
+                let listed: io::Result<_> = wanted.map(|run| Listed::new(run, &*format)).collect();
+                format.rows(&mut out, &args.narrow(listed?))?;
+            }
         }
         code
     } else if let Some(name) = &args.run {
@@ -89,8 +96,8 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
         format.run(&mut out, &report)?;
         code
     } else {
-        let (reports, code) = select_runs(args, global)?;
-        format.runs(&mut out, &reports)?;
+        let (listed, code) = select_runs(args, global, &*format)?;
+        format.rows(&mut out, &args.narrow(listed))?;
         code
     };
     out.flush().context("stdout cannot be written")?;
@@ -106,7 +113,7 @@ fn look(run: RunId, dir: &Dir) -> Result<(RunReport, Code)> {
     } else {
         Code::Damage
     };
-    Ok((RunReport::new(run, dir, examined), code))
+    Ok((RunReport::new(run, dir.path().to_owned(), examined), code))
 }
 
 /// Waits for the end of a run.
@@ -128,31 +135,55 @@ fn wait(args: &Args, run: &RunId, dir: &Dir) -> Result<(RunReport, Code)> {
             }
         };
         warn_of(&examined.overview.damage);
-        return Ok((RunReport::new(run.clone(), dir, examined), code));
+        let folder = dir.path().to_owned();
+        return Ok((RunReport::new(run.clone(), folder, examined), code));
     }
 }
 
-fn select_runs(args: &Args, global: &Global) -> Result<(Vec<RunReport>, Code)> {
+/// One of several runs, and what tells where it stands between the others: its age.
+struct Listed {
+    first_id: Option<String>,
+    run_id: RunId,
+    row: Row,
+}
+
+impl Listed {
+    fn new(run: RunReport, format: &dyn Format) -> io::Result<Self> {
+        Ok(Self {
+            row: format.row(&run)?,
+            first_id: run.first_id,
+            run_id: run.run_id,
+        })
+    }
+}
+
+fn select_runs(args: &Args, global: &Global, format: &dyn Format) -> Result<(Vec<Listed>, Code)> {
     let volume = global.volume()?;
-    let mut reports = Vec::new();
+    let mut listed = Vec::new();
     let mut code = Code::Ok;
     let Some(runs) = volume.runs()? else {
-        return Ok((reports, code));
+        return Ok((listed, code));
     };
-    for run in list(&volume)? {
-        let looked = open_dir(&runs, &run).and_then(|dir| match dir {
-            None => Ok(None),
-            Some(dir) => examine(&dir, args.json).map(|examined| Some((dir, examined))),
-        });
+    let ids = list(&volume)?;
+    let looked = examine_runs(&runs, &ids, args.json, |run, examined| {
+        let damage = examined.overview.damage.clone();
+        let folder = runs.path().join(run.as_str());
+        let report = RunReport::new(run.clone(), folder, examined);
+        let wanted = args.wants(&report).then(|| Listed::new(report, format));
+        (wanted.transpose(), damage)
+    });
+    let mut found = 0;
+    for (run, looked) in ids.iter().zip(looked) {
         match looked {
             // Not a run yet, or removed while we looked.
             Ok(None) | Err(LogError::RunGone { .. }) => {}
-            Ok(Some((dir, examined))) => {
-                warn_of(&examined.overview.damage);
-                if !examined.overview.damage.is_empty() && code == Code::Ok {
+            Ok(Some((wanted, damage))) => {
+                warn_of(&damage);
+                if !damage.is_empty() && code == Code::Ok {
                     code = Code::Damage;
                 }
-                reports.push(RunReport::new(run, &dir, examined));
+                found += 1;
+                listed.extend(wanted?);
             }
             // One run that cannot be read does not hide the others.
             Err(e) => {
@@ -161,11 +192,10 @@ fn select_runs(args: &Args, global: &Global) -> Result<(Vec<RunReport>, Code)> {
             }
         }
     }
-    if reports.is_empty() && !args.json {
+    if found == 0 && !args.json {
         say(format_args!("no runs in {}", volume.path().display()));
     }
-    args.narrow(&mut reports);
-    Ok((reports, code))
+    Ok((listed, code))
 }
 
 /// The runs that gc removed; damage is warned of.
@@ -195,18 +225,16 @@ fn select_retired(args: &Args, global: &Global) -> Result<(Vec<RunReport>, Code)
         let volume = volume.path().display();
         say(format_args!("gc has removed no run of {volume}"));
     }
-    args.narrow(&mut reports);
     Ok((reports, code))
 }
 
 impl Args {
-    /// Leaves what was asked for, oldest first.
-    fn narrow(&self, reports: &mut Vec<RunReport>) {
-        reports.retain(|run| self.wants(run));
-        reports.sort_by(|a, b| (&a.first_id, &a.run_id).cmp(&(&b.first_id, &b.run_id)));
-        if let Some(number) = self.number {
-            reports.drain(..reports.len().saturating_sub(number));
-        }
+    /// The newest ones that were asked for, oldest first.
+    fn narrow(&self, mut listed: Vec<Listed>) -> Vec<Row> {
+        listed.sort_by(|a, b| (&a.first_id, &a.run_id).cmp(&(&b.first_id, &b.run_id)));
+        let number = self.number.unwrap_or(usize::MAX);
+        let older = listed.len().saturating_sub(number);
+        listed.into_iter().skip(older).map(|run| run.row).collect()
     }
 
     fn wants(&self, run: &RunReport) -> bool {

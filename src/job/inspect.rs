@@ -1,10 +1,13 @@
 //! The state of a run as it is now: what its log says, and who is still alive.
 
+use std::panic::resume_unwind;
+use std::thread;
+
 use super::liveness::{self, child_of};
 use crate::log::{
     self, JobState, Lease, LeaseState, LogError, Overview, RunState, RunStateKind, Stage,
 };
-use crate::volume::{Dir, JobId};
+use crate::volume::{Dir, JobId, RunId};
 
 /// The state of a run, and what it rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,23 +20,8 @@ pub struct Inspected {
 
 /// Tells the state of the run in `dir` from its log and the leases of its jobs.
 pub fn inspect(dir: &Dir, run: &RunState) -> Inspected {
-    let told = |state, because| Inspected { state, because };
     if run.is_closed() {
-        return match (run.aborted, run.jobs_failed) {
-            (true, _) => told(RunStateKind::Failed, "the run was aborted".to_owned()),
-            (_, 0) => told(
-                RunStateKind::Completed,
-                "the run is closed and no job failed".to_owned(),
-            ),
-            (_, 1) => told(RunStateKind::Failed, why_failed(run)),
-            (_, n) => told(
-                RunStateKind::Failed,
-                format!(
-                    "the run is closed and {n} of {} jobs failed",
-                    run.jobs_total
-                ),
-            ),
-        };
+        return of_closed(run);
     }
     let mut lost = None;
     let mut unseen = None;
@@ -76,6 +64,29 @@ pub fn inspect(dir: &Dir, run: &RunState) -> Inspected {
         RunStateKind::Open,
         "the run is not closed, and no job is live".to_owned(),
     )
+}
+
+fn told(state: RunStateKind, because: String) -> Inspected {
+    Inspected { state, because }
+}
+
+/// The state of a closed run, which its log tells alone.
+fn of_closed(run: &RunState) -> Inspected {
+    match (run.aborted, run.jobs_failed) {
+        (true, _) => told(RunStateKind::Failed, "the run was aborted".to_owned()),
+        (_, 0) => told(
+            RunStateKind::Completed,
+            "the run is closed and no job failed".to_owned(),
+        ),
+        (_, 1) => told(RunStateKind::Failed, why_failed(run)),
+        (_, n) => told(
+            RunStateKind::Failed,
+            format!(
+                "the run is closed and {n} of {} jobs failed",
+                run.jobs_total
+            ),
+        ),
+    }
 }
 
 fn why_failed(run: &RunState) -> String {
@@ -136,4 +147,50 @@ pub fn examine(dir: &Dir, all_jobs: bool) -> Result<Examined, LogError> {
             inspected,
         });
     }
+}
+
+/// Looks at runs in the folder `runs`, several at the same time where there are many, and
+/// takes what it finds of each through `take`; `None` of what is no run yet. A finished
+/// run takes no more than its last line.
+pub fn examine_runs<T: Send>(
+    runs: &Dir,
+    ids: &[RunId],
+    all_jobs: bool,
+    take: impl Fn(&RunId, Examined) -> T + Sync,
+) -> Vec<Result<Option<T>, LogError>> {
+    let look = |ids: &[RunId]| -> Vec<_> {
+        let one = |run| Ok(examine_run(runs, run, all_jobs)?.map(|found| take(run, found)));
+        ids.iter().map(one).collect()
+    };
+    let threads = match ids.len() {
+        0..MANY => 1,
+        _ => thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS)),
+    };
+    thread::scope(|scope| {
+        let mut parts = ids.chunks(ids.len().div_ceil(threads).max(1));
+        let first = parts.next().unwrap_or_default();
+        let others: Vec<_> = parts.map(|ids| scope.spawn(|| look(ids))).collect();
+        let mut looked = look(first);
+        for other in others {
+            looked.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        looked
+    })
+}
+
+/// So many runs are worth a second thread.
+const MANY: usize = 256;
+/// Others need their processors too.
+const MOST_THREADS: usize = 4;
+
+fn examine_run(runs: &Dir, run: &RunId, all_jobs: bool) -> Result<Option<Examined>, LogError> {
+    if let Some(overview) = log::finished(runs, run, all_jobs) {
+        let inspected = of_closed(&overview.state);
+        return Ok(Some(Examined {
+            overview,
+            inspected,
+        }));
+    }
+    let dir = log::open_dir(runs, run)?;
+    dir.map(|dir| examine(&dir, all_jobs)).transpose()
 }

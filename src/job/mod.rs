@@ -33,7 +33,7 @@ pub use capture::{StreamId, Trouble};
 pub use detach::{Detached, detach};
 pub use end::{End, Outcome};
 pub use error::StartError;
-pub use inspect::{Examined, Inspected, examine, inspect};
+pub use inspect::{Examined, Inspected, examine, examine_runs, inspect};
 pub use output::{JobOutput, SkipLines};
 pub use past::inspect_past;
 pub use playback::{Played, play};

@@ -7,9 +7,9 @@ use std::os::unix::fs::FileExt;
 use super::lines::{LINE_LIMIT, RawLine};
 
 /// First block: the last line of a finished run fits as a rule.
-const FIRST_BLOCK: u64 = 4 << 10;
-/// Largest block.
-const BLOCK: u64 = 256 << 10;
+const FIRST_BLOCK: u64 = 2 << 10;
+/// Largest block: of so many bytes of lines the order is told, as a rule.
+const BLOCK: u64 = 32 << 10;
 
 /// Reads the lines of `file` from `end` back to its start.
 #[derive(Debug)]
@@ -111,13 +111,20 @@ impl<'a> Backward<'a> {
             .min(self.buf.len() as u64) as usize;
         let take = self.block.max(keep as u64).min(self.base);
         self.block = (self.block * 4).min(BLOCK);
-        let mut buf = vec![0; take as usize + keep];
-        let (new, old) = buf.split_at_mut(take as usize);
-        self.file.read_exact_at(new, self.base - take)?;
-        old.copy_from_slice(self.buf.get(..keep).unwrap_or_default());
-        self.base -= take;
-        self.buf = buf;
-        Ok(())
+        let take_len = take as usize;
+        self.buf.truncate(keep);
+        self.buf.resize(take_len + keep, 0);
+        self.buf.copy_within(..keep, take_len);
+        let new = self.buf.get_mut(..take_len).unwrap_or_default();
+        let read = self.file.read_exact_at(new, self.base - take);
+        if read.is_ok() {
+            self.base -= take;
+        } else {
+            // Nothing is held any more.
+            self.buf.clear();
+            self.base = self.end;
+        }
+        read
     }
 }
 

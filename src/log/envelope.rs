@@ -11,6 +11,8 @@ use std::fmt;
 
 use ulid::Ulid;
 
+use super::json;
+
 /// The version of the format that this code writes.
 pub(super) const VERSION: u64 = 1;
 /// How every line of ours begins.
@@ -19,6 +21,15 @@ pub(super) const PREFIX: &[u8] = b"{\"v\":";
 pub(super) const TRAILER_LEN: usize = 18;
 /// Most bytes that [`write_line`] adds to a body.
 pub(super) const FRAME_LEN: usize = 144;
+
+/// Length of a time stamp, in bytes.
+const TS_LEN: usize = 27;
+/// What stands before the id, the time stamp and the type.
+const ID_KEY: &str = ",\"id\":\"";
+const TS_KEY: &str = "\",\"ts\":\"";
+const KIND_KEY: &str = "\",\"type\":\"";
+/// Where the text of the type begins, behind the number.
+const KIND_AT: usize = ID_KEY.len() + ulid::ULID_LEN + TS_KEY.len() + TS_LEN + KIND_KEY.len();
 
 /// Numbers stay below what every JSON reader holds exactly.
 pub(super) const SEQ_LIMIT: u64 = 1 << 53;
@@ -81,6 +92,8 @@ pub struct Envelope<'a> {
     pub ts: &'a str,
     /// Its type.
     pub kind: &'a str,
+    /// The other fields, each with the comma before it.
+    body: &'a [u8],
 }
 
 impl<'a> Envelope<'a> {
@@ -89,8 +102,10 @@ impl<'a> Envelope<'a> {
     /// # Errors
     /// The line is damage, for the reason given.
     pub fn parse(line: &'a [u8]) -> Result<Self, Reason> {
-        let rest = check(line)?;
-        Self::parse_fields(rest).ok_or(Reason::BadFrame)
+        let env = Self::parse_fields(check(line)?).ok_or(Reason::BadFrame)?;
+        let is_plain = |text: &str| json::plain_len(text.as_bytes()) == text.len();
+        let fits = is_plain(env.id) && is_plain(env.ts);
+        fits.then_some(env).ok_or(Reason::BadFrame)
     }
 
     /// Reads the frame of a line that was checked before.
@@ -99,13 +114,32 @@ impl<'a> Envelope<'a> {
         Self::parse_fields(rest)
     }
 
+    /// Every line that is read comes through here twice: what has its place is taken from
+    /// there, and told to be UTF-8 at once. None of the texts has an escape.
     fn parse_fields(rest: &'a [u8]) -> Option<Self> {
         let (seq, rest) = take_number(rest.strip_prefix(b",\"seq\":")?)?;
-        let (id, rest) = take_text(rest.strip_prefix(b",\"id\":\"")?)?;
-        let (ts, rest) = take_text(rest.strip_prefix(b",\"ts\":\"")?)?;
-        let (kind, _) = take_text(rest.strip_prefix(b",\"type\":\"")?)?;
-        let fits = id.len() == ulid::ULID_LEN && ts.len() == 27 && seq < SEQ_LIMIT;
-        fits.then_some(Self { seq, id, ts, kind })
+        let kind_len = json::plain_len(rest.get(KIND_AT..)?);
+        let (texts, body) = rest.split_at_checked(KIND_AT + kind_len)?;
+        let texts = std::str::from_utf8(texts).ok()?;
+        let (id, texts) = texts
+            .strip_prefix(ID_KEY)?
+            .split_at_checked(ulid::ULID_LEN)?;
+        let (ts, texts) = texts.strip_prefix(TS_KEY)?.split_at_checked(TS_LEN)?;
+        let kind = texts.strip_prefix(KIND_KEY)?;
+        let body = body.strip_prefix(b"\"")?;
+        (seq < SEQ_LIMIT).then_some(Self {
+            seq,
+            id,
+            ts,
+            kind,
+            body,
+        })
+    }
+
+    /// Whether the line that was [parsed](Self::parse) is JSON behind its checksum: its
+    /// frame is.
+    pub(super) fn is_json(&self) -> bool {
+        json::are_members(self.body)
     }
 
     /// The id as a number that can be compared; `None` where it is no ULID.
@@ -153,13 +187,6 @@ fn take_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let digits = bytes.len() - rest.len();
     let canonical = digits == 1 || digits > 1 && bytes.first() != Some(&b'0');
     canonical.then_some((number, rest))
-}
-
-/// Text up to the next quote; none of the frame's texts has an escape.
-fn take_text(bytes: &[u8]) -> Option<(&str, &[u8])> {
-    let len = bytes.iter().position(|b| matches!(b, b'"' | b'\\'))?;
-    let (text, rest) = bytes.split_at_checked(len)?;
-    Some((std::str::from_utf8(text).ok()?, rest.strip_prefix(b"\"")?))
 }
 
 /// Appends one whole line, `\n` included, to `out`. `body` is what stands between

@@ -6,7 +6,9 @@ use std::os::unix::fs::FileExt;
 
 /// Longest line that a reader holds, in bytes.
 pub(super) const LINE_LIMIT: usize = 16 << 20;
-/// First size of a reader's buffer, in bytes.
+/// First size of a reader's buffer, in bytes: the first line is often all that is asked for.
+const FIRST: usize = 4 << 10;
+/// Size that it grows to as reading goes on, in bytes; more only for a line that needs it.
 const BUFFER: usize = 256 << 10;
 
 /// A part of a plain file, read by position so that the file can be shared.
@@ -77,20 +79,17 @@ pub(super) struct Lines<R> {
 }
 
 impl<F: AsRef<File>> Lines<Span<F>> {
-    /// Lines of a part of a file, with no larger a buffer than that needs: a writer reads
-    /// what others appended, which is little, while it holds the locks.
+    /// Lines of a part of a file.
     pub(super) fn of(span: Span<F>) -> Self {
-        let len = span.end.saturating_sub(span.at);
-        let size = usize::try_from(len).unwrap_or(BUFFER).clamp(1, BUFFER);
         let offset = span.at;
-        Self::with_buffer(span, offset, vec![0; size])
+        Self::new(span, offset)
     }
 }
 
 impl<R: Read> Lines<R> {
     /// Lines of `source`; `offset` is where its first byte stands in its file.
     pub(super) fn new(source: R, offset: u64) -> Self {
-        Self::with_buffer(source, offset, vec![0; BUFFER])
+        Self::with_buffer(source, offset, Vec::new())
     }
 
     fn with_buffer(source: R, offset: u64, buf: Vec<u8>) -> Self {
@@ -168,11 +167,14 @@ impl<R: Read> Lines<R> {
             self.end -= self.start;
             self.start = 0;
         }
-        if self.end == self.buf.len() {
+        let len = match self.buf.len() {
+            0 => FIRST,
+            len if len < BUFFER => (len * 8).min(BUFFER),
             // One more than the limit tells a line that is too long.
-            let len = (self.buf.len() * 2).min(LINE_LIMIT + 1);
-            self.buf.resize(len, 0);
-        }
+            len if len == self.end => (len * 2).min(LINE_LIMIT + 1),
+            len => len,
+        };
+        self.buf.resize(len, 0);
         let room = self.buf.get_mut(self.end..).unwrap_or_default();
         match read_some(&mut self.source, room)? {
             0 => self.eof = true,

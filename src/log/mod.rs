@@ -92,7 +92,7 @@ pub use gc::{Gc, Held, Hold, Leftover, leftovers};
 pub use gone::Gone;
 pub use lease::{Lease, LeaseState};
 pub use output_index::{IndexRecord, OutputIndex, OutputRange};
-pub use overview::{Overview, is_closed, overview};
+pub use overview::{Overview, finished, is_closed, overview};
 pub use place::{Gap, Lost};
 pub use prune::{Dropped, Prune, would_drop};
 pub use reader::{Damage, Item, Reader, fold};

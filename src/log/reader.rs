@@ -12,7 +12,6 @@ use super::LogError;
 use super::dialect::{Class, Dialect};
 use super::envelope::{Envelope, Reason};
 use super::event::EventType;
-use super::json;
 use super::lines::{Lines, RawLine, Span};
 use super::place::{Before, Place};
 use super::segments::{self, Segment, open_segments};
@@ -384,7 +383,7 @@ enum Sound {
 /// Tells what a line is; one of ours must also be JSON behind its checksum.
 fn sound(line: &RawLine<'_>) -> Sound {
     match classify_raw(line) {
-        Class::Ours(env) if json::is_object(line.bytes) => Sound::Event {
+        Class::Ours(env) if env.is_json() => Sound::Event {
             seq: env.seq,
             rotated: env.kind == EventType::LogRotated.as_str(),
         },

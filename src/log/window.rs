@@ -6,8 +6,6 @@ use std::io;
 use super::LogError;
 use super::backward::Backward;
 use super::dialect::Class;
-use super::json;
-use super::lines::RawLine;
 use super::reader::{Item, Reader};
 use super::segments::{Segment, open_segments};
 use super::tail::{CHECKED, classify_raw};
@@ -99,7 +97,10 @@ fn find_backwards(
             let class = classify_raw(&line);
             if let Class::Ours(env) = class {
                 let later = later.replace(env.seq);
-                if later.is_some_and(|later| later <= env.seq) || !json::is_object(line.bytes) {
+                // What is given out is looked at in full, and what is before it only for
+                // the order.
+                let is_sound = start.is_some() || env.is_json();
+                if later.is_some_and(|later| later <= env.seq) || !is_sound {
                     return Ok(None);
                 }
             }
@@ -117,7 +118,7 @@ fn find_forwards(segment: &Segment, missing: &mut usize, want: &dyn Fn(&[u8]) ->
     let mut lines = segment.lines();
     // What cannot be decompressed is told when it is read.
     while let Ok(Some(line)) = lines.next_line() {
-        if is_sound(classify_raw(&line), &line) && want(line.bytes) {
+        if is_sound(classify_raw(&line)) && want(line.bytes) {
             wanted.push(line.offset);
         }
     }
@@ -128,9 +129,9 @@ fn find_forwards(segment: &Segment, missing: &mut usize, want: &dyn Fn(&[u8]) ->
 }
 
 /// Whether a reader gives it out.
-fn is_sound(class: Class<'_>, line: &RawLine<'_>) -> bool {
+fn is_sound(class: Class<'_>) -> bool {
     match class {
-        Class::Ours(_) => json::is_object(line.bytes),
+        Class::Ours(env) => env.is_json(),
         Class::Foreign(_) => true,
         Class::Damage(_) => false,
     }

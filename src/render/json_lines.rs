@@ -4,15 +4,18 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{Format, RunDiff, RunReport};
+use super::{Format, Row, RunDiff, RunReport};
 
 /// Writes one line of JSON.
 ///
 /// # Errors
 /// `out` cannot be written.
 pub fn json_line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, value)?;
-    out.write_all(b"\n")
+    // Handed over at once: it is made of very small pieces.
+    let mut line = Vec::with_capacity(1 << 10);
+    serde_json::to_writer(&mut line, value)?;
+    line.push(b'\n');
+    out.write_all(&line)
 }
 
 /// One run is one line of JSON.
@@ -20,8 +23,19 @@ pub fn json_line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> 
 pub struct JsonLines;
 
 impl Format for JsonLines {
-    fn runs(&self, out: &mut dyn Write, runs: &[RunReport]) -> io::Result<()> {
-        runs.iter().try_for_each(|run| self.run(out, run))
+    fn row(&self, run: &RunReport) -> io::Result<Row> {
+        Ok(Row {
+            state: run.state,
+            cells: vec![serde_json::to_string(run)?],
+        })
+    }
+
+    fn rows(&self, out: &mut dyn Write, rows: &[Row]) -> io::Result<()> {
+        for line in rows.iter().flat_map(|row| &row.cells) {
+            out.write_all(line.as_bytes())?;
+            out.write_all(b"\n")?;
+        }
+        Ok(())
     }
 
     fn run(&self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {

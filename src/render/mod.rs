@@ -4,6 +4,7 @@
 mod as_omne;
 mod as_runtimo;
 mod collection;
+mod columns;
 mod diff;
 mod event_line;
 mod export;
@@ -35,13 +36,29 @@ pub use rotation::{RotateReport, SealedReport};
 pub use story::Story;
 pub use text::{Style, safe};
 
+use crate::job::RunStateKind;
+
+/// One of several runs, as it is shown. It is made where the run is looked at, so that
+/// nothing else is kept of ten thousand of them.
+#[derive(Debug)]
+pub struct Row {
+    state: RunStateKind,
+    cells: Vec<String>,
+}
+
 /// A way to show runs.
-pub trait Format {
+pub trait Format: Sync {
+    /// What is shown of one of several runs.
+    ///
+    /// # Errors
+    /// It cannot be written as JSON.
+    fn row(&self, run: &RunReport) -> io::Result<Row>;
+
     /// Several runs, oldest first.
     ///
     /// # Errors
     /// `out` cannot be written.
-    fn runs(&self, out: &mut dyn Write, runs: &[RunReport]) -> io::Result<()>;
+    fn rows(&self, out: &mut dyn Write, rows: &[Row]) -> io::Result<()>;
 
     /// One run in detail.
     ///

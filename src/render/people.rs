@@ -5,11 +5,12 @@ use std::io::{self, Write};
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 use jiff::Timestamp;
 
+use super::columns::columns;
 use super::report::JobReport;
 use super::text::{
     Style, Tone, count, duration, of_stage, of_state, safe, size, time, time_with_zone,
 };
-use super::{Format, RunDiff, RunReport};
+use super::{Format, Row, RunDiff, RunReport};
 use crate::job::RunStateKind;
 use crate::volume::parse_ts;
 
@@ -18,31 +19,46 @@ use crate::volume::parse_ts;
 pub struct People(pub Style);
 
 impl Format for People {
-    fn runs(&self, out: &mut dyn Write, runs: &[RunReport]) -> io::Result<()> {
-        if runs.is_empty() {
+    fn row(&self, run: &RunReport) -> io::Result<Row> {
+        let (glyph, _) = of_state(run.state);
+        let failed = match run.jobs_failed {
+            0 => String::new(),
+            n => format!(" ({n} failed)"),
+        };
+        let mut cells = vec![
+            run.run_id.to_string(),
+            format!("{glyph} {}", run.state.as_str()),
+            format!("{}{failed}", run.jobs_total),
+            run.opened_ts.as_deref().map(time).unwrap_or_default(),
+            run_duration(run),
+            run.events.to_string(),
+        ];
+        cells.extend(run.retired.as_ref().map(|r| time(&r.retired_ts)));
+        let state = run.state;
+        Ok(Row { state, cells })
+    }
+
+    fn rows(&self, out: &mut dyn Write, rows: &[Row]) -> io::Result<()> {
+        if rows.is_empty() {
             return Ok(());
         }
         let mut header = vec!["RUN", "STATE", "JOBS", "OPENED", "DURATION", "EVENTS"];
-        if runs.iter().any(|run| run.retired.is_some()) {
+        if rows.iter().any(|row| row.cells.len() > header.len()) {
             header.push("RETIRED");
         }
+        let numbers = [4, 5];
+        if !self.0.color && self.0.width.is_none() {
+            let rows = rows.iter().map(|row| row.cells.as_slice());
+            return columns(out, &header, &numbers, rows);
+        }
         let mut table = self.table(&header);
-        for run in runs {
-            let (glyph, tone) = of_state(run.state);
-            let failed = match run.jobs_failed {
-                0 => String::new(),
-                n => format!(" ({n} failed)"),
+        for row in rows {
+            let cell = |(at, text): (usize, &String)| match at {
+                1 => toned(of_state(row.state).1, text),
+                at if numbers.contains(&at) => right(text.clone()),
+                _ => Cell::new(text),
             };
-            let mut row = vec![
-                Cell::new(run.run_id.as_str()),
-                toned(tone, &format!("{glyph} {}", run.state.as_str())),
-                Cell::new(format!("{}{failed}", run.jobs_total)),
-                Cell::new(run.opened_ts.as_deref().map(time).unwrap_or_default()),
-                right(run_duration(run)),
-                right(run.events.to_string()),
-            ];
-            row.extend(run.retired.as_ref().map(|r| Cell::new(time(&r.retired_ts))));
-            table.add_row(row);
+            table.add_row(row.cells.iter().enumerate().map(cell));
         }
         writeln!(out, "{}", trimmed(&table))
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::job::{Examined, RunStateKind};
 use crate::log::payload::{JobError, Output, ProcessRef};
 use crate::log::{JobState, Retired, Rollback, Stage};
-use crate::volume::{Dir, RunId, Volume};
+use crate::volume::{RunId, Volume};
 
 /// The last event that a state comes from.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -76,8 +76,8 @@ pub struct Retirement {
 }
 
 impl RunReport {
-    /// Puts together what is known of a run.
-    pub fn new(run_id: RunId, dir: &Dir, examined: Examined) -> Self {
+    /// Puts together what is known of the run in that folder.
+    pub fn new(run_id: RunId, folder: PathBuf, examined: Examined) -> Self {
         let Examined {
             overview,
             inspected,
@@ -85,7 +85,7 @@ impl RunReport {
         let state = overview.state;
         Self {
             run_id,
-            folder: dir.path().to_owned(),
+            folder,
             duration_ms: state.duration_ms(),
             name: state.name,
             state: inspected.state,

@@ -56,7 +56,7 @@ impl AsFd for Dir {
 
 const DIR_FLAGS: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
 /// `NONBLOCK`: the open of a FIFO returns instead of waiting for a writer.
-const FILE_FLAGS: OFlags = OFlags::NOFOLLOW
+pub(super) const FILE_FLAGS: OFlags = OFlags::NOFOLLOW
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
@@ -201,39 +201,6 @@ impl Dir {
         })
     }
 
-    /// Opens any regular file to be read; `None` where there is nothing.
-    ///
-    /// # Errors
-    /// The name is a link, FIFO, folder or device, or may not be read.
-    pub fn read(&self, name: &str) -> Result<Option<File>, VolumeError> {
-        let path = || self.path.join(name);
-        let flags = OFlags::RDONLY | FILE_FLAGS;
-        let file = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
-            Ok(fd) => File::from(fd),
-            Err(Errno::NOENT) => return Ok(None),
-            Err(Errno::LOOP) => return Err(unsafe_file(path(), "a symbolic link")),
-            Err(e) => return Err(e).at("open", path()),
-        };
-        let stat = rustix::fs::fstat(&file).at("look at", path())?;
-        match not_regular(&stat) {
-            Some(what) => Err(unsafe_file(path(), what)),
-            None => Ok(Some(file)),
-        }
-    }
-
-    /// Opens any regular file in the folder `sub` to be read; `None` where either is
-    /// missing.
-    ///
-    /// # Errors
-    /// As [`Dir::read`].
-    pub fn read_in(&self, sub: &str, name: &str) -> Result<Option<File>, VolumeError> {
-        match self.sub(sub) {
-            Ok(dir) => dir.read(name),
-            Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => Ok(None),
-            Err(e) => Err(e),
-        }
-    }
-
     /// Opens a file to be written at its end and read, making it where it is
     /// missing unless `create` is false.
     ///
@@ -372,11 +339,11 @@ fn not_a_folder(opened: Result<OwnedFd, Errno>, path: &Path) -> Result<OwnedFd, 
     }
 }
 
-fn unsafe_file(path: PathBuf, what: &'static str) -> VolumeError {
+pub(super) fn unsafe_file(path: PathBuf, what: &'static str) -> VolumeError {
     VolumeError::Unsafe { path, what }
 }
 
-fn not_regular(stat: &Stat) -> Option<&'static str> {
+pub(super) fn not_regular(stat: &Stat) -> Option<&'static str> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => None,
         FileType::Directory => Some("a folder"),

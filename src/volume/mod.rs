@@ -5,6 +5,7 @@ mod dir;
 mod error;
 mod id;
 pub mod layout;
+mod reading;
 mod root;
 mod settings;
 mod tree;

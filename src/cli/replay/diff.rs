@@ -18,7 +18,7 @@ pub(super) fn execute(args: &Args, global: &Global, a: &str, b: &str) -> Result<
         let examined = examine(&dir, true)?;
         warn_of(&examined.overview.damage);
         damaged |= !examined.overview.damage.is_empty();
-        Ok(RunReport::new(run, &dir, examined))
+        Ok(RunReport::new(run, dir.path().to_owned(), examined))
     };
     let diff = RunDiff::new(report(a)?, report(b)?);
     let format: Box<dyn Format> = if args.json {

@@ -88,7 +88,11 @@ pub(super) fn execute(args: &Args, global: &Global, source: &Source) -> Result<C
         overview,
         inspected,
     };
-    let mut report = RunReport::new(source.run().clone(), source.dir(), examined);
+    let mut report = RunReport::new(
+        source.run().clone(),
+        source.dir().path().to_owned(),
+        examined,
+    );
     report.at = args.at.map(|_| past.at);
     let format: Box<dyn Format> = if args.json {
         Box::new(JsonLines)
