@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::history::History;
 use super::snapshot::{Consumer, JobTree, ProcessSnapshot};
-use super::stat::{Stat, Table, io_bytes};
+use super::stat::{Stat, io_bytes};
 use super::tree::{below, walk};
 use super::units::{exact, now_ts, round2, ticks_per_second, ticks_to_ms};
 
@@ -20,7 +20,6 @@ type Identity = (u32, u64);
 /// Samples the processes, and remembers what their CPU time was.
 #[derive(Debug)]
 pub(super) struct Processes {
-    all: Table,
     /// CPU ticks of every living process.
     table: History<HashMap<Identity, u64>>,
     /// CPU ticks of the job with all its descendants.
@@ -30,7 +29,6 @@ pub(super) struct Processes {
 impl Processes {
     pub(super) fn new() -> Self {
         Self {
-            all: Table::new(),
             table: History::new(),
             job: History::new(),
         }
@@ -42,7 +40,7 @@ impl Processes {
         job_pid: Option<u32>,
         mem_total_bytes: Option<u64>,
     ) -> Option<ProcessSnapshot> {
-        let table = self.all.read_all().ok()?;
+        let table = Stat::read_all().ok()?;
         let taken_ts = now_ts();
         let (dead, alive): (Vec<&Stat>, Vec<&Stat>) = table.iter().partition(|stat| stat.is_dead());
         let mut shares = self.shares(&alive);

@@ -1,16 +1,9 @@
 //! One process: `/proc/<pid>/stat` and `/proc/<pid>/io`.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
-use std::{io, mem};
-
-use rustix::process::{Resource, getrlimit};
+use std::io::{self, Read};
 
 use super::units::{exact, page_bytes};
-
-/// Most files that are held open from one look at the processes to the next.
-const MOST_HELD: usize = 256;
 
 /// What we need of `proc_pid_stat(5)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,25 +27,19 @@ pub(super) struct Stat {
 impl Stat {
     /// The process `pid`, dead or alive; `None` if there is none or it is hidden from us.
     pub(super) fn read(pid: u32) -> Option<Self> {
-        Self::read_from(&Self::open(pid)?)
-    }
-
-    fn open(pid: u32) -> Option<File> {
-        File::open(format!("/proc/{pid}/stat")).ok()
-    }
-
-    /// The process that the file was opened for, as it is now; `None` once it is gone,
-    /// whoever has its pid then.
-    fn read_from(file: &File) -> Option<Self> {
         let mut buf = [0; 4096];
         // The kernel makes the whole line for one read: 52 numbers and a short name.
-        let len = file.read_at(&mut buf, 0).ok()?;
+        let len = File::open(format!("/proc/{pid}/stat"))
+            .and_then(|mut file| file.read(&mut buf))
+            .ok()?;
         Self::parse(buf.get(..len)?)
     }
 
     /// All processes that we can see. Those that vanish while we look are left out.
     pub(super) fn read_all() -> io::Result<Vec<Self>> {
-        Ok(pids()?.filter_map(Self::read).collect())
+        let pids = fs::read_dir("/proc")?
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+        Ok(pids.filter_map(Self::read).collect())
     }
 
     /// Parses a line of `/proc/<pid>/stat`.
@@ -106,54 +93,6 @@ impl Stat {
     /// The program name; bytes that are not UTF-8 are replaced.
     pub(super) fn name(&self) -> String {
         String::from_utf8_lossy(&self.comm).into_owned()
-    }
-}
-
-fn pids() -> io::Result<impl Iterator<Item = u32>> {
-    let entries = fs::read_dir("/proc")?;
-    Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
-}
-
-/// The processes, to be read again and again: their files are held open, since to read one
-/// again costs a third of what opening it does.
-#[derive(Debug)]
-pub(super) struct Table {
-    files: HashMap<u32, File>,
-    /// Most files that are held.
-    limit: usize,
-}
-
-impl Table {
-    pub(super) fn new() -> Self {
-        // Of the descriptors that we may have, most are left to others.
-        let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let limit = usize::try_from(allowed / 8).unwrap_or(MOST_HELD);
-        Self {
-            files: HashMap::new(),
-            limit: limit.min(MOST_HELD),
-        }
-    }
-
-    /// As [`Stat::read_all`].
-    pub(super) fn read_all(&mut self) -> io::Result<Vec<Stat>> {
-        let mut held = mem::take(&mut self.files);
-        let mut all = Vec::new();
-        for pid in pids()? {
-            let again = held.remove(&pid).and_then(|file| {
-                let stat = Stat::read_from(&file)?;
-                Some((stat, file))
-            });
-            let read = again.or_else(|| {
-                let file = Stat::open(pid)?;
-                Some((Stat::read_from(&file)?, file))
-            });
-            let Some((stat, file)) = read else { continue };
-            all.push(stat);
-            if self.files.len() < self.limit {
-                self.files.insert(pid, file);
-            }
-        }
-        Ok(all)
     }
 }
 
