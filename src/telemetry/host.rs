@@ -34,6 +34,7 @@ impl Host {
         let cpus = system.as_ref().map(System::cpus).unwrap_or_default();
         let cpu_model = cpus.first().map(|cpu| cpu.brand().trim().to_owned());
         let cpu_count = u32::try_from(cpus.len()).ok().filter(|&n| n > 0);
+        let devices = names("/dev");
         Self {
             volume: volume.to_owned(),
             hostname: known(System::host_name().ok()),
@@ -42,10 +43,8 @@ impl Host {
             cpu_count,
             system,
             mem_limit_bytes: memory_limit_bytes(),
-            gpu_devices: count(Path::new("/sys/class/drm"), "renderD")
-                .max(count(Path::new("/dev"), "nvidia")),
-            tpu_devices: count(Path::new("/sys/class/accel"), "accel")
-                .max(count(Path::new("/dev"), "accel")),
+            gpu_devices: count(&names("/sys/class/drm"), "renderD").max(count(&devices, "nvidia")),
+            tpu_devices: count(&names("/sys/class/accel"), "accel").max(count(&devices, "accel")),
         }
     }
 
@@ -186,13 +185,16 @@ fn parse_net(text: &[u8]) -> (u64, u64) {
     (exact(received), exact(sent))
 }
 
-/// Entries of `folder` called `prefix` and a number.
-fn count(folder: &Path, prefix: &str) -> u32 {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return 0;
-    };
+/// The names in a folder; none where there is no such folder.
+fn names(folder: impl AsRef<Path>) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let devices = names.filter(|name| {
+    names.collect()
+}
+
+/// How many of the names are `prefix` and a number.
+fn count(names: &[String], prefix: &str) -> u32 {
+    let devices = names.iter().filter(|name| {
         name.strip_prefix(prefix)
             .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
     });
@@ -248,9 +250,9 @@ mod tests {
         ] {
             fs::write(folder.path().join(name), "").unwrap();
         }
-        assert_eq!(count(folder.path(), "nvidia"), 2);
-        assert_eq!(count(folder.path(), "accel"), 1);
-        assert_eq!(count(&folder.path().join("missing"), "accel"), 0);
+        assert_eq!(count(&names(folder.path()), "nvidia"), 2);
+        assert_eq!(count(&names(folder.path()), "accel"), 1);
+        assert_eq!(count(&names(folder.path().join("missing")), "accel"), 0);
     }
 
     #[test]
