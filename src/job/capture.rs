@@ -20,7 +20,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::child::timespec;
 use super::sink::Sink;
-use super::worker::{Route, Stream, Worker};
+use super::worker::{Next, Route, Stream, Worker};
 
 /// Size that is asked of the pipes, in bytes: fewer wake-ups than with the 64 KiB that
 /// a pipe has by default.
@@ -148,8 +148,9 @@ impl Capture {
             if told.contains(PollFlags::IN) {
                 if let Some(mut worker) = set_off(worker) {
                     // No thread to be had: then the supervisor does it himself.
-                    worker.step(&mut new_buffer());
-                    self.silent.push(worker);
+                    if worker.step(&mut new_buffer()) != Next::End {
+                        self.silent.push(worker);
+                    }
                 }
             } else if told.is_empty() {
                 self.silent.push(worker);

@@ -169,10 +169,21 @@ pub fn examine_runs<T: Send>(
     thread::scope(|scope| {
         let mut parts = ids.chunks(ids.len().div_ceil(threads).max(1));
         let first = parts.next().unwrap_or_default();
-        let others: Vec<_> = parts.map(|ids| scope.spawn(|| look(ids))).collect();
+        let others: Vec<_> = parts
+            .map(|ids| {
+                (
+                    ids,
+                    thread::Builder::new().spawn_scoped(scope, || look(ids)),
+                )
+            })
+            .collect();
         let mut looked = look(first);
-        for other in others {
-            looked.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        for (ids, other) in others {
+            looked.extend(match other {
+                Ok(other) => other.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                // No thread to be had.
+                Err(_) => look(ids),
+            });
         }
         looked
     })

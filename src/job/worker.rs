@@ -190,7 +190,8 @@ impl Worker {
             return Look::End;
         };
         let look = self.route.take(&self.stream, &mut sink, fd, buf);
-        if look.len() < MUCH {
+        // Who passes on may be held up by his reader: the index is not to wait for that.
+        if look.len() < MUCH || self.stream.pass_on != PassOn::No {
             sink.index();
         }
         look
