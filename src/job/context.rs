@@ -63,6 +63,16 @@ impl Around {
             probe,
         })
     }
+
+    /// The host and its processes, taken while something else is done.
+    pub(super) fn begin_snapshot(&self) -> Pending {
+        begin_snapshot(&self.probe)
+    }
+}
+
+/// The job's tree is that of its supervisor.
+fn begin_snapshot(probe: &Probe) -> Pending {
+    probe.begin(Some(std::process::id()), SNAPSHOT_LIMIT)
 }
 
 impl<'a> Context<'a> {
@@ -93,14 +103,14 @@ impl<'a> Context<'a> {
 }
 
 impl Context<'_> {
-    /// The host and its processes now; the job's tree is that of its supervisor.
+    /// The host and its processes now.
     pub(super) fn snapshot(&self) -> Snapshots {
         self.begin_snapshot().wait()
     }
 
     /// The same, taken while something else is done.
     pub(super) fn begin_snapshot(&self) -> Pending {
-        self.probe.begin(Some(std::process::id()), SNAPSHOT_LIMIT)
+        begin_snapshot(&self.probe)
     }
 
     /// A signal that came and asks for the end.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::StartError;
 use super::capture::{PassOn, Trouble};
 use super::child::{self, Ended, Limit};
-use super::context::{Around, Context, SNAPSHOT_LIMIT, close_if_open, closing};
+use super::context::{Around, Context, close_if_open, closing};
 use super::end::{End, Outcome, canceled, spawn_error};
 use super::liveness;
 use super::recorder::{OnStarted, Recorder};
@@ -42,7 +42,7 @@ pub struct Prepared {
 pub fn prepare(spec: &JobSpec, volume: &Volume) -> Result<Prepared, StartError> {
     let around = Around::take(spec.detached, volume.path())?;
     Ok(Prepared {
-        before: around.probe.begin(Some(std::process::id()), SNAPSHOT_LIMIT),
+        before: around.begin_snapshot(),
         begun: Instant::now(),
         around,
     })
@@ -84,7 +84,7 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
         begun,
     } = setup.prepared;
     if begun.elapsed() > FRESH {
-        before = around.probe.begin(Some(std::process::id()), SNAPSHOT_LIMIT);
+        before = around.begin_snapshot();
     }
     let before = before.wait();
 

@@ -19,7 +19,6 @@ use super::run_log::{Active, Inner, RunLog};
 use super::state::RunState;
 use super::tail::Tail;
 use super::{LogError, reader};
-use crate::volume::IoContext;
 
 /// What the log is like, under its locks, before a batch is written.
 #[derive(Debug)]
@@ -159,7 +158,7 @@ impl RunLog {
         let segment = self.active(inner)?;
         let _segment_lock = lock::exclusive(&segment.file, &self.paths.active, wait)?;
         inner.checked = Some(Instant::now());
-        let len = segment.len().at("look at", &self.paths.active)?;
+        let len = self.len_of(&segment)?;
         let appended = self.write_to(inner, &segment, len, request)?;
         Ok((appended, Arc::clone(&segment)))
     }

@@ -78,9 +78,8 @@ fn those(segments: &[Segment]) -> impl Iterator<Item = &Segment> {
 }
 
 fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, LogError> {
-    let _lock = match lock::exclusive(&segment.file, &segment.path, PASSING) {
-        Err(LogError::LockTimeout { .. }) => return Ok(None),
-        locked => locked?,
+    let Some(_lock) = lock::exclusive_within(&segment.file, &segment.path, PASSING)? else {
+        return Ok(None);
     };
     let unchanged = dir.stat(&segment.name)?.is_some_and(|stat| {
         FileKey::from(&stat) == segment.key && stat.st_size as u64 == segment.len

@@ -55,10 +55,9 @@ impl Lease {
         let path = jobs.path().join(&name);
         let file = jobs.write(&name)?;
         // A probe holds the shared lock for a moment.
-        match lock::exclusive(&file, &path, PROBE_LIMIT) {
-            Ok(guard) => guard.keep(),
-            Err(LogError::LockTimeout { .. }) => return Ok(None),
-            Err(e) => return Err(e),
+        match lock::exclusive_within(&file, &path, PROBE_LIMIT)? {
+            Some(guard) => guard.keep(),
+            None => return Ok(None),
         }
         Ok(Some(Self { file }))
     }

@@ -105,6 +105,21 @@ pub(super) fn exclusive<'a>(
     wait.into().until(path, || try_exclusive(file, path))
 }
 
+/// The same; `None` where it is not to be had in that time.
+///
+/// # Errors
+/// The file system has no locks.
+pub(super) fn exclusive_within<'a>(
+    file: &'a File,
+    path: &Path,
+    limit: Duration,
+) -> Result<Option<Guard<'a>>, LogError> {
+    match exclusive(file, path, limit) {
+        Err(LogError::LockTimeout { .. }) => Ok(None),
+        taken => taken.map(Some),
+    }
+}
+
 /// Takes the exclusive lock if nobody has one.
 ///
 /// # Errors

@@ -67,7 +67,7 @@ impl Model {
 fn look(log: &RunLog) {
     let mut inner = log.inner.lock().unwrap();
     let segment = log.active(&mut inner).unwrap();
-    log.learn(&mut inner, &segment, segment.len().unwrap())
+    log.learn(&mut inner, &segment, log.len_of(&segment).unwrap())
         .unwrap();
 }
 

@@ -178,8 +178,7 @@ impl RunLog {
         self.prime(inner, &segment)?;
         let mut synced = false;
         for _ in 0..LOOKS {
-            let len = segment.len().at("look at", &self.paths.active)?;
-            self.learn(inner, &segment, len)?;
+            self.learn(inner, &segment, self.len_of(&segment)?)?;
             let news = inner.len.saturating_sub(survey.end);
             survey.advance(&segment.file, inner.len, &self.paths.active)?;
             if (news >= LITTLE || !synced) && due.verdict(&survey, Timestamp::now()).is_ok() {
@@ -218,8 +217,7 @@ impl RunLog {
         surveyed: Option<(FileKey, Survey)>,
         due: Due,
     ) -> Result<Result<Sealed, Left>, LogError> {
-        let len = segment.len().at("look at", &self.paths.active)?;
-        self.learn(inner, segment, len)?;
+        self.learn(inner, segment, self.len_of(segment)?)?;
         let foreign = inner.tail.as_ref().is_some_and(|tail| tail.foreign);
         if foreign {
             return Ok(Err(Left::Foreign));

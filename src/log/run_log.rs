@@ -105,11 +105,6 @@ impl Active {
         let syncs = Syncs::default();
         Self { file, key, syncs }
     }
-
-    /// Its length in bytes.
-    pub(super) fn len(&self) -> io::Result<u64> {
-        Ok(rustix::fs::fstat(&self.file)?.st_size as u64)
-    }
 }
 
 impl RunLog {
@@ -255,6 +250,12 @@ impl RunLog {
         let [_, _, runs] = &self.chain;
         let found = runs.glance(&self.paths.active_of_run)?;
         (found.key == segment.key && found.links == 1).then_some(found.len)
+    }
+
+    /// The length of a segment in bytes, whatever its name.
+    pub(super) fn len_of(&self, segment: &Active) -> Result<u64, LogError> {
+        let stat = rustix::fs::fstat(&segment.file).at("look at", &self.paths.active)?;
+        Ok(stat.st_size as u64)
     }
 
     /// The path of the active segment, for messages.

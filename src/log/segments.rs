@@ -234,6 +234,10 @@ pub fn has_events(dir: &Dir) -> Result<bool, LogError> {
     if dir.stat(layout::ACTIVE)?.is_some_and(says) {
         return Ok(true);
     }
+    has_sealed(dir)
+}
+
+fn has_sealed(dir: &Dir) -> Result<bool, LogError> {
     Ok(names(dir)?.iter().any(|name| name != layout::ACTIVE))
 }
 
@@ -247,7 +251,7 @@ pub fn has_begun(dir: &Dir) -> Result<bool, LogError> {
         return has_events(dir);
     };
     let path = dir.path().join(layout::ACTIVE);
-    let mut lines = Lines::new(Span::new(Arc::new(file), 0, u64::MAX), 0);
+    let mut lines = Lines::of(Span::new(Arc::new(file), 0, u64::MAX));
     while let Some(line) = lines.next_line().at("read", &path)? {
         let is_begun = match classify_raw(&line) {
             Class::Ours(env) => env.kind != EventType::LogRepaired.as_str(),
@@ -258,7 +262,7 @@ pub fn has_begun(dir: &Dir) -> Result<bool, LogError> {
             return Ok(true);
         }
     }
-    Ok(names(dir)?.iter().any(|name| name != layout::ACTIVE))
+    has_sealed(dir)
 }
 
 /// When the last valid event of the first `len` bytes of a plain segment was written.
@@ -321,7 +325,7 @@ impl Checkpoint {
 /// 0 where it has none.
 pub(super) fn first_seq(segment: &Arc<File>) -> u64 {
     let span = Span::new(Arc::clone(segment), 0, u64::MAX);
-    match Lines::new(span, 0).next_line() {
+    match Lines::of(span).next_line() {
         Ok(Some(line)) => Envelope::parse(line.bytes).map_or(0, |env| env.seq),
         _ => 0,
     }

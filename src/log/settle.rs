@@ -142,7 +142,7 @@ impl RunLog {
         let tail = inner.tail.get_or_insert_default();
         let first_seq = segments::first_seq(&segment.file);
         let mended = repair::mend(&self.dir, &segment.file, first_seq, tail.end, inner.len)?;
-        inner.len = segment.len().at("look at", &path)?;
+        inner.len = self.len_of(segment)?;
         inner.reserve.forget();
         if !tail.advance(&segment.file, inner.len, &path, inner.state.as_mut())? {
             inner.state = None;

@@ -4,8 +4,9 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::fs::inotify::{self, CreateFlags};
 
+use super::watch::{IN_JOBS, IN_RUN};
 use crate::volume::{Dir, layout};
 
 /// How often a run is looked at where nothing tells of its changes: a full inotify
@@ -26,19 +27,10 @@ impl Waiter {
     pub fn new(dir: &Dir, output: bool) -> Self {
         let flags = CreateFlags::CLOEXEC | CreateFlags::NONBLOCK;
         let inotify = inotify::init(flags).ok().filter(|fd| {
-            let what = WatchFlags::MODIFY
-                | WatchFlags::CREATE
-                | WatchFlags::MOVED_TO
-                | WatchFlags::CLOSE_WRITE
-                | WatchFlags::DELETE_SELF;
             // Watched by path: inotify has no call that is relative to a folder.
-            let of_jobs = if output {
-                what
-            } else {
-                what.difference(WatchFlags::MODIFY)
-            };
+            let of_jobs = if output { IN_RUN } else { IN_JOBS };
             inotify::add_watch(fd, dir.path().join(layout::JOBS), of_jobs).ok();
-            inotify::add_watch(fd, dir.path(), what).is_ok()
+            inotify::add_watch(fd, dir.path(), IN_RUN).is_ok()
         });
         Self { inotify }
     }

@@ -12,7 +12,7 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use crate::volume::{Dir, RunId, layout};
 
 /// What tells of a change in the folder of a run.
-const IN_RUN: WatchFlags = WatchFlags::MODIFY
+pub(super) const IN_RUN: WatchFlags = WatchFlags::MODIFY
     .union(WatchFlags::CREATE)
     .union(WatchFlags::MOVED_TO)
     .union(WatchFlags::CLOSE_WRITE)
@@ -21,7 +21,7 @@ const IN_RUN: WatchFlags = WatchFlags::MODIFY
     .union(WatchFlags::ONLYDIR);
 /// What tells of a change in the folder of its jobs: of their leases, and not of all that
 /// they print.
-const IN_JOBS: WatchFlags = IN_RUN.difference(WatchFlags::MODIFY);
+pub(super) const IN_JOBS: WatchFlags = IN_RUN.difference(WatchFlags::MODIFY);
 /// What tells of runs that come and go.
 const IN_RUNS: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::MOVED_TO)

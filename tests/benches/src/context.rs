@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::process::time;
 use crate::serve::Done;
 
 /// What every bench is given.
@@ -38,11 +39,8 @@ impl Context {
 
     /// Waits until the disk is done with a row: the next one is not to pay for it.
     pub fn settle(&self) -> Done {
-        let synced = Command::new("sync").arg("-f").arg(self.data()).status()?;
-        match synced.success() {
-            true => Ok(()),
-            false => Err("sync failed".into()),
-        }
+        time(Command::new("sync").arg("-f").arg(self.data()))?;
+        Ok(())
     }
 
     /// One of the programs of this package.

@@ -154,12 +154,7 @@ pub fn write_run(volume: &Volume, run: &RunId, events: u64, closed: bool) -> Don
     }
     if closed {
         let budget = EventType::RunClosed.lock_budget();
-        log.append_with(Durability::Process, budget, |_| {
-            Ok(Batch {
-                drafts: Vec::new(),
-                close: Close::Now,
-            })
-        })?;
+        log.append_with(Durability::Process, budget, |_| Ok(Batch::only(Close::Now)))?;
     }
     Ok(())
 }

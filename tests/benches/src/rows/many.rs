@@ -33,6 +33,11 @@ pub fn omne(root: &Path) -> Done<Contender> {
     Contender::own("omne", &[root.as_os_str(), RUN.as_ref()])
 }
 
+/// So many of the same.
+pub fn group(n: u64, start: impl Fn() -> Done<Contender>) -> Done<Vec<Contender>> {
+    (0..n).map(|_| start()).collect()
+}
+
 /// Bare system calls on a file.
 pub fn floor(file: &Path) -> Done<Contender> {
     Contender::own("floor", &[file])

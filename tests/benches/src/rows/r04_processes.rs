@@ -26,12 +26,9 @@ impl Row for Processes {
             let root = many::volume(scratch, &format!("ours-{processes}"))?;
             let bare = scratch.file(&format!("bare-{processes}"));
             let wal = scratch.file(&format!("wal-{processes}.jsonl"));
-            let group = |start: &dyn Fn() -> Done<Contender>| -> Done<Vec<Contender>> {
-                (0..processes).map(|_| start()).collect()
-            };
-            let mut ours = group(&|| many::ours(&root))?;
-            let mut floor = group(&|| many::floor(&bare))?;
-            let mut new = group(&|| many::runtimo(context, "runtimo-new", &wal))?;
+            let mut ours = many::group(processes, || many::ours(&root))?;
+            let mut floor = many::group(processes, || many::floor(&bare))?;
+            let mut new = many::group(processes, || many::runtimo(context, "runtimo-new", &wal))?;
             let (rounds, all) = (context.rounds(), context.n(320, 32));
             let each = all / processes;
             let mut modes: [Mode<'_>; 3] = [

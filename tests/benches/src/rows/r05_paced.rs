@@ -28,11 +28,8 @@ impl Row for Paced {
             many::volume(scratch, "ours")?,
             many::volume(scratch, "omne")?,
         );
-        let group = |start: &dyn Fn() -> Done<Contender>| -> Done<Vec<Contender>> {
-            (0..PROCESSES).map(|_| start()).collect()
-        };
-        let mut ours = group(&|| many::ours(&our_root))?;
-        let mut omne = group(&|| many::omne(&omne_root))?;
+        let mut ours = many::group(PROCESSES, || many::ours(&our_root))?;
+        let mut omne = many::group(PROCESSES, || many::omne(&omne_root))?;
         // The part of the rate that was reached, in each round after the first.
         let (mut our_rate, mut omne_rate) = (Samples::default(), Samples::default());
         let mut modes: [Mode<'_>; 2] = [

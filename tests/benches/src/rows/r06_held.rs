@@ -31,11 +31,8 @@ impl Row for Held {
             many::volume(scratch, "ours")?,
             many::volume(scratch, "omne")?,
         );
-        let group = |start: &dyn Fn() -> Done<Contender>| -> Done<Vec<Contender>> {
-            (0..PROCESSES).map(|_| start()).collect()
-        };
-        let mut ours = group(&|| many::ours(&our_root))?;
-        let mut omne = group(&|| many::omne(&omne_root))?;
+        let mut ours = many::group(PROCESSES, || many::ours(&our_root))?;
+        let mut omne = many::group(PROCESSES, || many::omne(&omne_root))?;
         let our_log = many::log_of(&our_root, many::RUN);
         let omne_log = many::log_of(&omne_root, many::RUN);
         // The log is there, and its end is known.

@@ -32,7 +32,7 @@ impl Row for Removal {
         let (root, other) = (scratch.sub("ours")?, scratch.sub("rm")?);
         let mut modes: [Mode<'_>; 2] = [
             Box::new(|| {
-                fill(&root, runs)?;
+                fill(context, &root, runs)?;
                 let mut gc = Command::new(&program);
                 gc.arg("-C").arg(&root).args(["gc", "--max-runs", "0"]);
                 let took = time(gc.stdout(Stdio::null()))?;
@@ -42,7 +42,7 @@ impl Row for Removal {
                 }
             }),
             Box::new(|| {
-                fill(&other, runs)?;
+                fill(context, &other, runs)?;
                 let begin = Instant::now();
                 time(Command::new("rm").arg("-r").arg(other.join(".omne")))?;
                 Ok(begin.elapsed().as_nanos() as f64)
@@ -64,14 +64,14 @@ impl Row for Removal {
     }
 }
 
-fn fill(root: &Path, runs: usize) -> Done {
+fn fill(context: &Context, root: &Path, runs: usize) -> Done {
     let volume = Volume::create(root)?;
     for number in 0..runs {
         let run = format!("bench-01kp8a{number:020}");
         contenders::write_run(&volume, &run.parse()?, 20, true)?;
     }
     // What is not on the disk yet would be written by the first sync of gc, and never by rm.
-    time(Command::new("sync").arg("-f").arg(root))?;
+    context.settle()?;
     match count(root)? {
         found if found == runs => Ok(()),
         found => Err(format!("{found} runs, not {runs}").into()),
