@@ -181,8 +181,19 @@ fn the_shape_of_each_format() {
     ::error title=it%2C job deploy rolled_back::it exited with code 3 (sh -c 'echo out; echo err >&2; exit 3')
     ::error title=it failed::the run is closed and job deploy failed: it exited with code 3
     "#);
-    assert_snapshot!(of("markdown"), @"");
-    assert_snapshot!(of("junit"), @"");
+    assert_snapshot!(of("markdown"), @r#"
+    exit 0
+    -- stdout
+    ### ✗ it: failed
+
+    the run is closed and job deploy failed: it exited with code 3
+
+    Run <code>it</code>, began [TIME] &#43;00:00, on [HOST], took [DURATION]
+
+    | Job | Stage | Result | Duration | CPU | Peak RSS | Command |
+    | --- | --- | --- | ---: | ---: | ---: | --- |
+    | deploy | ↩ rolled_back | it exited with code 3 (attempt 2) | [DURATION] | [DURATION] | [SIZE] | <code>sh -c &#39;echo out&#59; echo err &#62;&#38;2&#59; exit 3&#39;</code> |
+    "#);
 }
 
 #[test]

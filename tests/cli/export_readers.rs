@@ -35,7 +35,12 @@ fn python(module: &str) -> Option<String> {
 
 #[track_caller]
 fn read(env: &TestEnv, program: &str, args: &[&str]) -> Output {
-    let output = finish(env.program(program).env("LC_ALL", "C.UTF-8").args(args));
+    let output = finish(
+        env.program(program)
+            .env("LC_ALL", "C.UTF-8")
+            .env("HOME", env.root())
+            .args(args),
+    );
     assert_eq!(output.code, 0, "{program} {args:?}: {}", output.stderr());
     output
 }
@@ -60,9 +65,19 @@ fn junitparser_reads_the_report() {
     let env = with_story();
     env.ok(&["run", "-q", "--run", "two", "--job", "fine", "--", "true"]);
     export(&env, "junit");
-    assert_snapshot!(script(&env, &python, "junit.py", &["junit"]), @"");
+    assert_snapshot!(script(&env, &python, "junit.py", &["junit"]), @r#"
+    it 1 1 0 0 True
+    it deploy True rolled_back [('Failure', 'exit', 'it exited with code 3')]
+    again [('RerunFailure', 'exit', 'it exited with code 3')] []
+    'out\nout\nundone\n' 'err\nerr\n'
+    "#);
     env.ok(&["replay", "two", "--export", "junit", "-o", "two"]);
-    assert_snapshot!(script(&env, &python, "junit.py", &["two"]), @"");
+    assert_snapshot!(script(&env, &python, "junit.py", &["two"]), @r#"
+    two 1 0 0 0 True
+    two fine True completed []
+    again [] []
+    None None
+    "#);
     let env = hostile();
     export(&env, "junit");
     let told = script(&env, &python, "junit.py", &["junit"]);

@@ -24,7 +24,7 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 /// SHA-256 of both, in base64 ("Content Security Policy Level 3", hash-source).
 const STYLE_HASH: &str = "8QlmH/nqVYQc+/p4qhPNFJUdeQr3aQbLwyTkMN7LSeA=";
-const SCRIPT_HASH: &str = "K4MktIcXIAeemqu41ZVOdOmURlEm5G+NmmXHJ25MO/A=";
+const SCRIPT_HASH: &str = "iFEZepFSIOR2DdjNPypbzyUzet7FPe8QmWImraqmBe0=";
 
 /// Held of what each job printed, in bytes.
 const OUTPUT: usize = 1 << 20;

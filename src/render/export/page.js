@@ -11,13 +11,19 @@
     started: ['▶', 'busy'], rolled_back: ['↩', 'doubt'],
   };
 
+  // Control characters, and those that turn the direction of text around, are seen.
+  const clean = (text) => String(text)
+    .replace(/[\u0000-\u0008\u000b-\u001f]/g, (c) => String.fromCodePoint(0x2400 + c.charCodeAt(0)))
+    .replace(/[\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '\ufffd');
+
   // Text is always text here, never markup.
   const fill = (node, attributes, children) => {
     for (const [key, value] of Object.entries(attributes || {})) {
       if (key === 'on') node.addEventListener(value[0], value[1]);
-      else if (value !== null && value !== undefined) node.setAttribute(key, value);
+      else if (value !== null && value !== undefined) node.setAttribute(key, clean(value));
     }
-    node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+    const there = children.flat().filter((child) => child !== null && child !== undefined);
+    node.append(...there.map((child) => (child instanceof Node ? child : clean(child))));
     return node;
   };
   const el = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
@@ -262,11 +268,9 @@
           continue;
         }
         const plain = part.replace(/\u001b\[[0-?]*[ -/]*[@-~]/g, '').replace(/\u001b\][^\u0007\u001b]*(\u0007|\u001b\\)/g, '')
-          .replace(/\r\n/g, '\n')
-          .replace(/[\u0000-\u0008\u000b-\u001f]/g, (c) => String.fromCodePoint(0x2400 + c.charCodeAt(0)))
-          .replace(/[\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '\ufffd');
+          .replace(/\r\n/g, '\n');
         if (!plain) continue;
-        const node = tone.size ? el('span', { class: [...tone].join(' ') }, plain) : plain;
+        const node = tone.size ? el('span', { class: [...tone].join(' ') }, plain) : clean(plain);
         (target || nodes)[target ? 'append' : 'push'](node);
       }
       if (target) nodes.push(target);
