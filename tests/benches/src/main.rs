@@ -59,7 +59,8 @@ fn main() -> ExitCode {
 
 fn bench(args: &Args) -> Done {
     let context = Context::new(args.quick, args.data.as_deref())?;
-    let before = machine::facts(context.data())?;
+    let mut facts = machine::facts(context.data())?;
+    let ticks = machine::ticks()?;
     let mut lines = Vec::new();
     for row in rows::all() {
         if !args.rows.is_empty() && !args.rows.contains(&row.number()) {
@@ -81,10 +82,11 @@ fn bench(args: &Args) -> Done {
         }
         lines.extend(found.into_iter().map(|line| (row.number(), line)));
     }
+    facts.push(machine::stolen_since(ticks)?);
     if let Some(path) = &args.write {
         let command: Vec<String> = std::env::args().skip(1).collect();
         let page = std::fs::read_to_string(path).unwrap_or_default();
-        let page = report::page(&page, &lines, &before, &command.join(" "));
+        let page = report::page(&page, &lines, &facts, &command.join(" "));
         std::fs::write(path, page)?;
     }
     Ok(())
