@@ -210,7 +210,7 @@ impl Export for ChromeTrace {
             "ph": "M", "name": "thread_name", "pid": RUN, "tid": RUN, "args": {"name": "run"},
         });
         self.write(out, &name)?;
-        let rest = self.spans.rest();
+        let rest = self.spans.rest(run);
         let state = RunState::default();
         for span in rest {
             self.span(out, &span, &state)?;

@@ -188,7 +188,7 @@ impl Export for Html {
     }
 
     fn end(&mut self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
-        let rest = self.spans.rest();
+        let rest = self.spans.rest(run);
         self.done.extend(rest);
         let spans: Vec<_> = self.done.iter().map(|span| self.span(span)).collect();
         let opened = run.opened_ts.as_deref().and_then(parse_ts).map(millis);

@@ -323,7 +323,9 @@ impl Export for Otlp {
                 self.printed(&source, None, &line);
             }
         }
-        for span in self.spans.rest() {
+        let rest = self.spans.rest(run);
+        self.at = self.at.max(self.spans.last);
+        for span in rest {
             let span = self.phase(&span);
             self.ready.push(span);
         }

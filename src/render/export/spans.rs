@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::super::event_line::line_time;
+use super::super::report::RunReport;
+use crate::job::RunStateKind;
 use crate::log::payload::{Cost, JobEnded};
 use crate::log::{EventType, Item, JobState, RunState};
 use crate::volume::parse_ts;
@@ -167,8 +169,11 @@ impl Spans {
         }
     }
 
-    /// What has no end, when all was read.
-    pub(super) fn rest(&mut self) -> Vec<Span> {
+    /// What has no end, when all was read. In a run that goes on it lasts until now.
+    pub(super) fn rest(&mut self, run: &RunReport) -> Vec<Span> {
+        if run.state == RunStateKind::Running {
+            self.last = self.last.max(Some(Timestamp::now()));
+        }
         let mut rest: Vec<_> = self
             .jobs
             .drain()
