@@ -8,6 +8,7 @@ mod emit;
 pub mod exit;
 mod gc;
 mod gc_output;
+mod out_file;
 mod replay;
 mod rotate;
 mod run;

@@ -22,6 +22,8 @@ mod bad_volume;
 mod concurrency;
 mod emit;
 mod emit_lines;
+mod export;
+mod export_readers;
 mod faults;
 mod full_disk;
 mod gc;
