@@ -129,7 +129,7 @@ impl Promise {
 /// The definition in the schema that holds for each line on stdout.
 fn lines_of(command: &str, args: &[String]) -> Option<&'static str> {
     let has = |flag: &str| args.iter().any(|arg| arg == flag);
-    if !has("--json") && !(command == "emit" && has("--ack")) {
+    if !(has("--json") || command == "emit" && has("--ack")) {
         return None;
     }
     Some(match command {

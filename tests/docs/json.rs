@@ -25,7 +25,7 @@ fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
 }
 
 /// The definition that a value refers to.
-fn referred<'a>(value: &'a Value) -> Option<&'a str> {
+fn referred(value: &Value) -> Option<&str> {
     text(value, "$ref")?.strip_prefix("#/$defs/")
 }
 

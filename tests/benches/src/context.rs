@@ -36,6 +36,15 @@ impl Context {
         Scratch::new(self.data.0.join(format!("row-{row}")))
     }
 
+    /// Waits until the disk is done with a row: the next one is not to pay for it.
+    pub fn settle(&self) -> Done {
+        let synced = Command::new("sync").arg("-f").arg(self.data()).status()?;
+        match synced.success() {
+            true => Ok(()),
+            false => Err("sync failed".into()),
+        }
+    }
+
     /// One of the programs of this package.
     pub fn program(&self, name: &str) -> PathBuf {
         self.bin.join(name)
@@ -89,7 +98,7 @@ fn build_programs(bin: &Path) -> Done {
 }
 
 /// cargo, building where we were built.
-fn cargo(bin: &Path) -> Done<Command> {
+pub fn cargo(bin: &Path) -> Done<Command> {
     let mut cargo = Command::new("cargo");
     let target = bin.parent().ok_or("no folder of builds")?;
     cargo.env("CARGO_TARGET_DIR", target);

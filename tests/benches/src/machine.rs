@@ -36,6 +36,29 @@ pub fn facts(data: &Path) -> Done<Vec<(String, String)>> {
         .collect())
 }
 
+/// What the processors spent so far, in ticks: all, and what the host kept for others
+/// (steal, `proc_stat(5)`).
+pub fn ticks() -> Done<(u64, u64)> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let line = stat.lines().next().unwrap_or_default();
+    let ticks: Vec<u64> = line
+        .split_whitespace()
+        .skip(1)
+        .take(8)
+        .map_while(|field| field.parse().ok())
+        .collect();
+    Ok((ticks.iter().sum(), ticks.last().copied().unwrap_or(0)))
+}
+
+/// How much of the processors was taken away since `before`: what the figures suffer from.
+pub fn stolen_since(before: (u64, u64)) -> Done<(String, String)> {
+    let now = ticks()?;
+    let (all, stolen) = (now.0 - before.0, now.1 - before.1);
+    let percent = 100.0 * stolen as f64 / all.max(1) as f64;
+    let name = "kept by the host for others meanwhile".to_owned();
+    Ok((name, format!("{percent:.1} % of the processors")))
+}
+
 fn first_line(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).output();
     let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned());

@@ -31,7 +31,7 @@ struct Args {
     /// One line of JSON for each comparison
     #[arg(long)]
     json: bool,
-    /// Also write the results as a page, with the facts of the machine
+    /// Also put the results, with the facts of the machine, in their place in a page
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
     /// Where the data go; has to be on a disk [default: beside the program]
@@ -59,7 +59,8 @@ fn main() -> ExitCode {
 
 fn bench(args: &Args) -> Done {
     let context = Context::new(args.quick, args.data.as_deref())?;
-    let before = machine::facts(context.data())?;
+    let mut facts = machine::facts(context.data())?;
+    let ticks = machine::ticks()?;
     let mut lines = Vec::new();
     for row in rows::all() {
         if !args.rows.is_empty() && !args.rows.contains(&row.number()) {
@@ -68,6 +69,8 @@ fn bench(args: &Args) -> Done {
         eprintln!("{:>2} {} …", row.number(), row.work());
         let scratch = context.scratch(row.number())?;
         let found = row.measure(&context, &scratch)?;
+        drop(scratch);
+        context.settle()?;
         if !args.json {
             found
                 .iter()
@@ -79,9 +82,12 @@ fn bench(args: &Args) -> Done {
         }
         lines.extend(found.into_iter().map(|line| (row.number(), line)));
     }
-    if let Some(page) = &args.write {
+    facts.push(machine::stolen_since(ticks)?);
+    if let Some(path) = &args.write {
         let command: Vec<String> = std::env::args().skip(1).collect();
-        std::fs::write(page, report::page(&lines, &before, &command.join(" ")))?;
+        let page = std::fs::read_to_string(path).unwrap_or_default();
+        let page = report::page(&page, &lines, &facts, &command.join(" "));
+        std::fs::write(path, page)?;
     }
     Ok(())
 }

@@ -78,33 +78,38 @@ pub fn json(row: u8, line: &Line) -> Value {
     })
 }
 
-/// The page: how it was made, on what, and what was found.
-pub fn page(lines: &[(u8, Line)], facts: &[(String, String)], arguments: &str) -> String {
-    let mut page = String::from(
-        "# Performance\n\n\
-         Written by the benches: do not edit it. Made by\n\n```text\n\
+/// Where the results stand in the page; the rest of it is written by hand.
+const BEGIN: &str = "<!-- results: written by the benches -->\n";
+const END: &str = "<!-- end of the results -->";
+
+/// `page` with the results in their place: how they were made, on what, and what was found.
+pub fn page(
+    page: &str,
+    lines: &[(u8, Line)],
+    facts: &[(String, String)],
+    arguments: &str,
+) -> String {
+    let head = page.split_once(BEGIN).map_or(page, |(head, _)| head);
+    let tail = page.split_once(END).map_or("\n", |(_, tail)| tail);
+    let results = results(lines, facts, arguments);
+    format!("{head}{BEGIN}{results}\n{END}{tail}")
+}
+
+fn results(lines: &[(u8, Line)], facts: &[(String, String)], arguments: &str) -> String {
+    let mut text = String::from(
+        "Made by\n\n```text\n\
          cargo run --release --manifest-path tests/benches/Cargo.toml -- ",
     );
-    let _ = writeln!(page, "{arguments}\n```\n\non\n\n| | |\n| --- | --- |");
+    let _ = writeln!(text, "{arguments}\n```\n\non\n\n| | |\n| --- | --- |");
     for (name, value) in facts {
-        let _ = writeln!(page, "| {name} | {value} |");
+        let _ = writeln!(text, "| {name} | {value} |");
     }
-    page.push_str(NOTES);
-    page.push_str(
+    text.push_str(
         "\n| # | work | runlog | against | that | ratio | middle half | target | met |\n\
          | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     for (row, line) in lines {
-        let _ = writeln!(page, "| {} |", columns(*row, line).join(" | "));
+        let _ = writeln!(text, "| {} |", columns(*row, line).join(" | "));
     }
-    page
+    text
 }
-
-const NOTES: &str = "
-How it is measured: every contender runs in a process of its own, in the same run, in
-turn, round by round; durable appends of one process in lockstep. A ratio is one of
-medians over the rounds (at least 7), and *middle half* is where the middle half of the
-ratios of single rounds lies: on a machine that does other things too it tells how far
-to trust the ratio. The parents are the released crates, built with the same profile.
-Events are lines of 388 bytes. Each bench counts afterwards what is on disk.
-";

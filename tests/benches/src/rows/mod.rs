@@ -16,6 +16,7 @@ mod r12_output;
 mod r13_compress;
 mod r14_gc;
 mod r15_growth;
+mod r16_build;
 
 use crate::context::{Context, Scratch};
 use crate::measure::Line;
@@ -54,5 +55,6 @@ pub fn all() -> Vec<Box<dyn Row>> {
         Box::new(r13_compress::Compress),
         Box::new(r14_gc::Removal),
         Box::new(r15_growth::Growth),
+        Box::new(r16_build::Build),
     ]
 }

@@ -60,9 +60,8 @@ impl Row for Durable {
         else {
             return Err("three modes and two".into());
         };
-        let line = |ours, peer, target| {
-            Line::faster("durable append", Unit::Time, ours, peer, target)
-        };
+        let line =
+            |ours, peer, target| Line::faster("durable append", Unit::Time, ours, peer, target);
         Ok(vec![
             line(ours, ("write + fdatasync", floor), AtLeast(0.93)),
             line(ours, ("runtimo 0.10.3", new), AtLeast(1.0)),
