@@ -42,6 +42,42 @@ pub enum Code {
     CommandNotFound = 127,
 }
 
+impl Code {
+    /// All of them, in order.
+    pub const ALL: [Self; 12] = [
+        Self::Ok,
+        Self::Negative,
+        Self::Usage,
+        Self::NotFound,
+        Self::Running,
+        Self::Damage,
+        Self::Locked,
+        Self::Io,
+        Self::Timeout,
+        Self::Runlog,
+        Self::NotExecutable,
+        Self::CommandNotFound,
+    ];
+
+    /// What it says, in a few words.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Ok => "fine; an empty answer too",
+            Self::Negative => "a negative answer",
+            Self::Usage => "wrong arguments or settings",
+            Self::NotFound => "no such volume or run",
+            Self::Running => "still running, or the wait is over",
+            Self::Damage => "damage in the log, or events that are gone",
+            Self::Locked => "a lock was not to be had",
+            Self::Io => "the operating system refused",
+            Self::Timeout => "`run`: the command ran longer than `--timeout`",
+            Self::Runlog => "`run`: runlog itself failed before the start",
+            Self::NotExecutable => "`run`: the command may not be executed",
+            Self::CommandNotFound => "`run`: there is no such command",
+        }
+    }
+}
+
 impl From<Code> for ExitCode {
     fn from(code: Code) -> Self {
         Self::from(code as u8)

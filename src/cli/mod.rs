@@ -1,6 +1,7 @@
 //! The command line: one file for each command, and the only place that knows clap,
 //! the environment and exit codes.
 
+mod complete_runs;
 mod completions;
 mod context;
 mod detached;
@@ -8,6 +9,8 @@ mod emit;
 pub mod exit;
 mod gc;
 mod gc_output;
+mod man;
+mod out_file;
 mod replay;
 mod rotate;
 mod run;
@@ -48,13 +51,16 @@ enum Command {
     Replay(replay::Args),
     Emit(emit::Args),
     Completions(completions::Args),
+    Man(man::Args),
+    #[command(hide = true)]
+    CompleteRuns(complete_runs::Args),
 }
 
 /// What tells clap the arguments of a command.
 type Augment = fn(clap::Command) -> clap::Command;
 
 /// The commands as clap knows them.
-const COMMANDS: [(&str, Augment); 8] = [
+const COMMANDS: [(&str, Augment); 10] = [
     ("run", run::Args::augment_args),
     ("status", status::Args::augment_args),
     ("tail", tail::Args::augment_args),
@@ -63,6 +69,8 @@ const COMMANDS: [(&str, Augment); 8] = [
     ("replay", replay::Args::augment_args),
     ("emit", emit::Args::augment_args),
     ("completions", completions::Args::augment_args),
+    ("man", man::Args::augment_args),
+    ("complete-runs", complete_runs::Args::augment_args),
 ];
 
 impl Cli {
@@ -101,5 +109,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => exit::of(replay::execute(&args, global)),
         Command::Emit(args) => exit::of(emit::execute(&args, global)),
         Command::Completions(args) => exit::of(completions::execute(&args)),
+        Command::Man(args) => exit::of(man::execute(&args)),
+        Command::CompleteRuns(args) => exit::of(complete_runs::execute(&args, global)),
     }
 }

@@ -1,6 +1,7 @@
 //! `runlog status`.
 
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -9,10 +10,12 @@ use jiff::Timestamp;
 use super::Global;
 use super::context::{say, warn_of};
 use super::exit::Code;
+use super::out_file::OutFile;
 use super::values::{parse_duration, parse_moment};
 use crate::job::{RunStateKind, examine, examine_runs};
 use crate::log::{self, LogError, Waiter, list};
-use crate::render::{Format, JsonLines, People, Row, RunReport};
+use crate::render::export::{csv_jobs, prometheus};
+use crate::render::{Format, JsonLines, People, RunReport};
 use crate::volume::{Dir, RunId, parse_ts};
 
 /// So many bytes are held before they are written.
@@ -56,6 +59,22 @@ pub(super) struct Args {
     /// One line of JSON for each run
     #[arg(long)]
     json: bool,
+    /// The runs as something that other tools take; of one run if it is named
+    #[arg(long, value_name = "FORMAT", conflicts_with = "json")]
+    export: Option<Form>,
+    /// The file that --export writes, instead of stdout (`-`); it is there when it is whole,
+    /// and what was there before stands until then
+    #[arg(short, long, value_name = "FILE", requires = "export")]
+    out: Option<PathBuf>,
+}
+
+/// What runs are exported as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    /// Metrics for the textfile collector of `node_exporter`
+    Prometheus,
+    /// A row for each job
+    Csv,
 }
 
 pub(super) fn parse_state(text: &str) -> Result<RunStateKind, String> {
@@ -69,6 +88,9 @@ pub(super) fn parse_state(text: &str) -> Result<RunStateKind, String> {
 }
 
 pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
+    if let Some(form) = args.export {
+        return export(args, global, form);
+    }
     let format: Box<dyn Format> = if args.json {
         Box::new(JsonLines)
     } else {
@@ -81,7 +103,9 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
             [only] if args.run.is_some() => format.run(&mut out, only)?,
             _ => {
                 let wanted = reports.into_iter().filter(|run| args.wants(run));
-                let listed: io::Result<_> = wanted.map(|run| Listed::new(run, &*format)).collect();
+                let listed: io::Result<_> = wanted
+                    .map(|run| Listed::new(run, |run| format.row(run)))
+                    .collect();
                 format.rows(&mut out, &args.narrow(listed?))?;
             }
         }
@@ -96,11 +120,41 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
         format.run(&mut out, &report)?;
         code
     } else {
-        let (listed, code) = select_runs(args, global, &*format)?;
+        let row = |run: RunReport| Listed::new(run, |run| format.row(run));
+        let (listed, code) = select_runs(args, global, &row)?;
         format.rows(&mut out, &args.narrow(listed))?;
         code
     };
     out.flush().context("stdout cannot be written")?;
+    Ok(code)
+}
+
+/// `--export`.
+fn export(args: &Args, global: &Global, form: Form) -> Result<Code> {
+    let mut out = OutFile::create(args.out.as_deref())?;
+    let (runs, code) = if args.retired {
+        let (mut runs, code) = select_retired(args, global)?;
+        runs.retain(|run| args.wants(run));
+        runs.sort_by(|a, b| (&a.first_id, &a.run_id).cmp(&(&b.first_id, &b.run_id)));
+        (runs, code)
+    } else if let Some(name) = &args.run {
+        let (run, dir) = global.run(name)?;
+        let (report, code) = if args.wait {
+            wait(args, &run, &dir)?
+        } else {
+            look(run, &dir)?
+        };
+        (vec![report], code)
+    } else {
+        let whole = |run: RunReport| Listed::new(run, |run| Ok(run.clone()));
+        let (listed, code) = select_runs(args, global, &whole)?;
+        (args.narrow(listed), code)
+    };
+    out.with(|out| match form {
+        Form::Prometheus => prometheus(out, &runs),
+        Form::Csv => csv_jobs(out, &runs),
+    })?;
+    out.finish()?;
     Ok(code)
 }
 
@@ -141,23 +195,27 @@ fn wait(args: &Args, run: &RunId, dir: &Dir) -> Result<(RunReport, Code)> {
 }
 
 /// One of several runs, and what tells where it stands between the others: its age.
-struct Listed {
+struct Listed<T> {
     first_id: Option<String>,
     run_id: RunId,
-    row: Row,
+    row: T,
 }
 
-impl Listed {
-    fn new(run: RunReport, format: &dyn Format) -> io::Result<Self> {
+impl<T> Listed<T> {
+    fn new(run: RunReport, row: impl FnOnce(&RunReport) -> io::Result<T>) -> io::Result<Self> {
         Ok(Self {
-            row: format.row(&run)?,
+            row: row(&run)?,
             first_id: run.first_id,
             run_id: run.run_id,
         })
     }
 }
 
-fn select_runs(args: &Args, global: &Global, format: &dyn Format) -> Result<(Vec<Listed>, Code)> {
+fn select_runs<T: Send>(
+    args: &Args,
+    global: &Global,
+    take: &(impl Fn(RunReport) -> io::Result<Listed<T>> + Sync),
+) -> Result<(Vec<Listed<T>>, Code)> {
     let volume = global.volume()?;
     let mut listed = Vec::new();
     let mut code = Code::Ok;
@@ -165,11 +223,12 @@ fn select_runs(args: &Args, global: &Global, format: &dyn Format) -> Result<(Vec
         return Ok((listed, code));
     };
     let ids = list(&volume)?;
-    let looked = examine_runs(&runs, &ids, args.json, |run, examined| {
+    let all_jobs = args.json || args.export.is_some();
+    let looked = examine_runs(&runs, &ids, all_jobs, |run, examined| {
         let damage = examined.overview.damage.clone();
         let folder = runs.path().join(run.as_str());
         let report = RunReport::new(run.clone(), folder, examined);
-        let wanted = args.wants(&report).then(|| Listed::new(report, format));
+        let wanted = args.wants(&report).then(|| take(report));
         (wanted.transpose(), damage)
     });
     let mut found = 0;
@@ -192,7 +251,7 @@ fn select_runs(args: &Args, global: &Global, format: &dyn Format) -> Result<(Vec
             }
         }
     }
-    if found == 0 && !args.json {
+    if found == 0 && !args.json && args.export.is_none() {
         say(format_args!("no runs in {}", volume.path().display()));
     }
     Ok((listed, code))
@@ -230,7 +289,7 @@ fn select_retired(args: &Args, global: &Global) -> Result<(Vec<RunReport>, Code)
 
 impl Args {
     /// The newest ones that were asked for, oldest first.
-    fn narrow(&self, mut listed: Vec<Listed>) -> Vec<Row> {
+    fn narrow<T>(&self, mut listed: Vec<Listed<T>>) -> Vec<T> {
         listed.sort_by(|a, b| (&a.first_id, &a.run_id).cmp(&(&b.first_id, &b.run_id)));
         let number = self.number.unwrap_or(usize::MAX);
         let older = listed.len().saturating_sub(number);

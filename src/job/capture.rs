@@ -29,7 +29,7 @@ pub(super) const PIPE_BYTES: usize = 1 << 20;
 const CHUNK: usize = 256 << 10;
 
 /// Which stream of the job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StreamId {
     /// Standard output.
     Stdout,

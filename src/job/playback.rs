@@ -14,8 +14,8 @@ use serde::Deserialize;
 use super::capture::StreamId;
 use crate::log::payload::Output;
 use crate::log::{
-    Damage, Envelope, EventType, Fold, IndexRecord, Item, LogError, OutputIndex, OutputRange,
-    Reader, RunState,
+    Envelope, EventType, Fold, IndexRecord, Item, LogError, OutputIndex, OutputRange, Reader,
+    RunState,
 };
 use crate::volume::{Dir, IoContext, JobId, layout, parse_ts};
 
@@ -25,12 +25,17 @@ const CHUNK: usize = 64 << 10;
 /// What comes next.
 #[derive(Debug)]
 pub enum Played<'a> {
-    /// An event, ours or another program's.
-    Event(&'a [u8]),
-    /// A damaged place of the log.
-    Damage(&'a Damage),
-    /// What a job printed; the stream where it is known.
-    Output(Option<StreamId>, &'a [u8]),
+    /// An event, ours or another program's, or a damaged place of the log.
+    Item(&'a Item<'a>),
+    /// What a job printed.
+    Output {
+        /// The job.
+        job: &'a str,
+        /// The stream, where it is known.
+        stream: Option<StreamId>,
+        /// Part of what it printed: it may end anywhere, also inside of a character.
+        bytes: &'a [u8],
+    },
     /// The output of a job is shorter than it was, as after a loss of power.
     OutputLost {
         /// The job.
@@ -69,13 +74,12 @@ pub fn play<E: From<LogError>>(
         fold.take(&item);
         match &item {
             Item::Event(env, line) => {
-                sources.event(env, line, &mut each)?;
+                sources.event(&item, env, line, &mut each)?;
                 if is_new && env.seq > 0 {
                     sources.take_over(&fold.state, &mut each)?;
                 }
             }
-            Item::Foreign(_, line) => each(None, Played::Event(line))?,
-            Item::Damage(damage) => each(None, Played::Damage(damage))?,
+            Item::Foreign(..) | Item::Damage(_) => each(None, Played::Item(&item))?,
         }
     }
     for source in &mut sources.playing {
@@ -120,6 +124,7 @@ struct OfJob {
 impl Sources<'_> {
     fn event<E: From<LogError>>(
         &mut self,
+        item: &Item<'_>,
         env: &Envelope<'_>,
         line: &[u8],
         each: &mut impl FnMut(Option<Timestamp>, Played<'_>) -> Result<(), E>,
@@ -129,7 +134,7 @@ impl Sources<'_> {
         let kind = EventType::parse(env.kind).filter(|kind| kind.as_str().starts_with("job_"));
         let of_job = kind.and_then(|_| serde_json::from_slice::<OfJob>(line).ok());
         let (Some(kind), Some(of_job)) = (kind, of_job) else {
-            return each(ts, Played::Event(line));
+            return each(ts, Played::Item(item));
         };
         let job = of_job.job_id.as_str();
         let ends = matches!(
@@ -140,7 +145,7 @@ impl Sources<'_> {
             let stored = of_job.output.map(|output| output.captured_bytes);
             self.end(job, stored, of_job.retry_in_ms.is_some(), each)?;
         }
-        each(ts, Played::Event(line))?;
+        each(ts, Played::Item(item))?;
         match kind {
             EventType::JobSubmitted => self.add(job, false)?,
             EventType::JobRollbackStarted => self.add(job, true)?,
@@ -330,10 +335,12 @@ impl Source {
                 return Ok(false);
             }
             self.at += n as u64;
-            each(
-                ts,
-                Played::Output(stream, part.get(..n).unwrap_or_default()),
-            )?;
+            let output = Played::Output {
+                job: &self.job,
+                stream,
+                bytes: part.get(..n).unwrap_or_default(),
+            };
+            each(ts, output)?;
         }
         Ok(true)
     }

@@ -106,13 +106,7 @@ fn ids_rise_over_a_log_that_was_emptied() {
 fn a_number_no_reader_could_hold_is_damage() {
     let mut line = Vec::new();
     let ts = "2026-11-21T21:49:00.123456Z";
-    envelope::write_line(
-        &mut line,
-        u64::MAX,
-        ulid_last::fresh_ulid(),
-        ts,
-        b"\"type\":\"note\"",
-    );
+    envelope::write_line(&mut line, u64::MAX, fresh_ulid(), ts, b"\"type\":\"note\"");
     for found in after(|_| line.clone()) {
         assert_eq!(found.reasons(), [Reason::BadFrame]);
     }

@@ -104,6 +104,7 @@ pub use settle::needs_mending;
 pub use state::{JobState, MAX_JOBS, Rollback, RunState, Stage};
 pub use state_kind::RunStateKind;
 pub use ulid_last::allocate_ulid;
+pub use ulid_last::fresh_ulid;
 pub use upkeep::Rotation;
 pub use verify::{Fault, FaultKind, Verified, verify, verify_wal};
 pub use wait::Waiter;

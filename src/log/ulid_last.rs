@@ -61,7 +61,7 @@ fn now_ms() -> u64 {
 }
 
 /// A ULID of this moment.
-pub(super) fn fresh_ulid() -> Ulid {
+pub fn fresh_ulid() -> Ulid {
     ulid_of(now_ms())
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use ulid::Ulid;
 
-use super::Export;
+use super::export::Export;
 use super::json_lines::json_line;
 use super::steps::{Step, Steps, What, has_failed};
 use crate::log::payload::ErrorKind;

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::Export;
+use super::export::Export;
 use super::json_lines::json_line;
 use super::steps::{Step, Steps, What, has_failed};
 use crate::log::{Dialect, Item, JobState, RunState};

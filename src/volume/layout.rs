@@ -77,6 +77,11 @@ pub fn unfinished(of: &str, ulid: &Ulid) -> String {
     format!("{of}.{}{UNFINISHED}", ulid.to_string().to_lowercase())
 }
 
+/// What is written in place of another file, before it gets its name.
+pub fn new_file(pid: u32, n: u32) -> String {
+    format!(".runlog-{pid}-{n}{UNFINISHED}")
+}
+
 /// How the names of [`unfinished`] files end.
 pub const UNFINISHED: &str = ".tmp";
 

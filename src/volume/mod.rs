@@ -9,6 +9,7 @@ mod reading;
 mod root;
 mod settings;
 mod tree;
+mod whole_file;
 
 pub use clock::{Clock, now_ts, parse_ts};
 pub use dir::{Dir, FileKey, Glance};
@@ -18,3 +19,4 @@ pub use id::{IdError, JobId, RunId};
 pub use root::Volume;
 pub use settings::{GcSettings, RotateSettings, Settings, Written};
 pub use tree::Usage;
+pub use whole_file::WholeFile;

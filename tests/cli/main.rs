@@ -12,6 +12,7 @@
 )]
 
 mod checks;
+mod contract;
 mod env;
 mod fixtures;
 mod process;
@@ -19,9 +20,12 @@ mod segments;
 
 mod bad_input;
 mod bad_volume;
+mod completions;
 mod concurrency;
 mod emit;
 mod emit_lines;
+mod export;
+mod export_readers;
 mod faults;
 mod full_disk;
 mod gc;
@@ -30,6 +34,7 @@ mod gc_events;
 mod gc_race;
 mod gc_safety;
 mod lease;
+mod man;
 mod odd_files;
 mod parents;
 mod recover;

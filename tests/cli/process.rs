@@ -7,6 +7,7 @@ use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::contract::Promise;
 use crate::env::wait_until;
 
 /// How a process ended and what it said.
@@ -55,12 +56,18 @@ pub(crate) fn finish(command: &mut Command) -> Output {
 /// A process that goes on beside the test and ends with it.
 pub(crate) struct Background {
     child: Child,
+    promise: Option<Promise>,
+    /// What was read of its stdout ends in the middle of a line.
+    in_line: bool,
 }
 
 impl Background {
     pub(crate) fn new(command: &mut Command) -> Self {
-        let child = command.spawn().unwrap();
-        Self { child }
+        Self {
+            child: command.spawn().unwrap(),
+            promise: Promise::of(command),
+            in_line: false,
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -103,6 +110,7 @@ impl Background {
         let mut bytes = vec![0; length];
         let stdout = self.child.stdout.as_mut().unwrap();
         stdout.read_exact(&mut bytes).unwrap();
+        self.in_line = bytes.last().is_some_and(|last| *last != b'\n');
         bytes
     }
 
@@ -138,7 +146,11 @@ impl Background {
         let bytes = |reader: Option<thread::JoinHandle<Vec<u8>>>| {
             reader.map(|r| r.join().unwrap()).unwrap_or_default()
         };
-        Output::new(status, bytes(stdout), bytes(stderr))
+        let output = Output::new(status, bytes(stdout), bytes(stderr));
+        if let Some(promise) = self.promise.take() {
+            promise.hold(output.code, &output.stdout, !self.in_line);
+        }
+        output
     }
 
     /// Kills it as the out-of-memory killer does.

@@ -5,19 +5,25 @@ use std::process::Command;
 use crate::env::{TestEnv, wait_until};
 
 /// A shell in a terminal of its own, in the test's folder.
-struct Terminal<'a> {
+pub(crate) struct Terminal<'a> {
     env: &'a TestEnv,
 }
 
 impl<'a> Terminal<'a> {
     /// `None`, and a line that says so, where there is no tmux.
-    fn new(env: &'a TestEnv) -> Option<Self> {
+    pub(crate) fn new(env: &'a TestEnv) -> Option<Self> {
+        Self::with(env, &["sh"])
+    }
+
+    /// The same with that shell.
+    pub(crate) fn with(env: &'a TestEnv, shell: &[&str]) -> Option<Self> {
         if Command::new("tmux").arg("-V").output().is_err() {
             eprintln!("skipped: tmux is not installed");
             return None;
         }
         let terminal = Self { env };
-        let started = terminal.tmux(&["new-session", "-d", "-x", "150", "-y", "50", "sh"]);
+        let session = ["new-session", "-d", "-x", "150", "-y", "50"];
+        let started = terminal.tmux(&[&session, shell].concat());
         if !started.status.success() {
             let why = String::from_utf8_lossy(&started.stderr).into_owned();
             eprintln!("skipped: tmux cannot be started here: {why}");
@@ -32,23 +38,25 @@ impl<'a> Terminal<'a> {
         command.arg("-S").arg(socket).args(args).output().unwrap()
     }
 
-    fn keys(&self, keys: &[&str]) {
+    pub(crate) fn keys(&self, keys: &[&str]) {
         let sent = self.tmux(&[&["send-keys"], keys].concat());
         assert!(sent.status.success());
     }
 
-    fn line(&self, text: &str) {
+    pub(crate) fn line(&self, text: &str) {
         self.keys(&["-l", text]);
         self.keys(&["Enter"]);
     }
 
     /// Waits until a line of the screen is just this.
-    fn shows(&self, line: &str) {
-        wait_until(line, || {
-            let screen = self.tmux(&["capture-pane", "-p"]).stdout;
-            let screen = String::from_utf8_lossy(&screen).into_owned();
-            screen.lines().any(|on_screen| on_screen == line)
-        });
+    pub(crate) fn shows(&self, line: &str) {
+        wait_until(line, || self.screen().lines().any(|shown| shown == line));
+    }
+
+    /// What stands on the screen.
+    pub(crate) fn screen(&self) -> String {
+        let screen = self.tmux(&["capture-pane", "-p"]).stdout;
+        String::from_utf8_lossy(&screen).into_owned()
     }
 }
 

@@ -1,16 +1,26 @@
-//! `--as`: the run as a log that another program reads.
+//! `--as` and `--export`: the run for another program.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
+use super::output::tell_lost;
 use super::source::Source;
-use super::{Args, Next, read, warn};
+use super::state::Past;
+use super::story::inspect_now;
+use super::{Args, Next, passed_over, read, warn};
 use crate::cli::exit::{Code, UsageError};
-use crate::log::{Fold, Item};
-use crate::render::{AsOmne, AsRuntimo, Export, safe};
+use crate::cli::out_file::OutFile;
+use crate::job::{Played, play};
+use crate::log::{Item, fresh_ulid};
+use crate::render::export::{
+    Asciicast, ChromeTrace, CsvEvents, Export, Github, Html, Junit, Markdown, Otlp, Prometheus,
+    markdown,
+};
+use crate::render::{AsOmne, AsRuntimo, safe};
+use crate::volume::RunId;
 
 /// A program that reads logs of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -21,36 +31,132 @@ pub(super) enum Target {
     Runtimo,
 }
 
-pub(super) fn execute(args: &Args, source: &Source, target: Target) -> Result<Code> {
-    let mut export: Box<dyn Export> = match target {
-        Target::Omne => Box::new(AsOmne::new(source.run().clone())),
-        Target::Runtimo => Box::new(AsRuntimo::default()),
-    };
-    let mut out: Box<dyn Write> = match &args.out {
-        None => Box::new(io::stdout().lock()),
-        Some(path) => Box::new(create(path, source)?),
-    };
-    let mut out = BufWriter::new(&mut out);
-    let context = || match &args.out {
-        None => "cannot write to stdout".to_owned(),
-        Some(path) => format!("cannot write {}", path.display()),
-    };
-    let mut fold = Fold::default();
-    let code = read(args, source, |item| {
-        fold.take(item);
-        if let Item::Damage(damage) = item {
-            warn(damage);
+/// What a run is exported as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Form {
+    /// One page with timeline, charts, output and events; needs nothing else
+    Html,
+    /// Trace events: Perfetto, about:tracing
+    ChromeTrace,
+    /// XML report: a case for each job
+    Junit,
+    /// Workflow commands; the summary is added to `$GITHUB_STEP_SUMMARY` where that is set
+    Github,
+    /// The summary of the run as Markdown
+    Markdown,
+    /// OTLP JSON Lines: a trace, and events and output as logs
+    Otlp,
+    /// asciicast v2: the output as it came, for asciinema
+    Asciicast,
+    /// Metrics in the text format; `status --export prometheus` has those of all runs
+    Prometheus,
+    /// A row for each event; `status --export csv` has one for each job
+    Csv,
+}
+
+impl Target {
+    pub(super) fn export(self, run: &RunId) -> Box<dyn Export> {
+        match self {
+            Self::Omne => Box::new(AsOmne::new(run.clone())),
+            Self::Runtimo => Box::new(AsRuntimo::default()),
         }
-        let written = export.item(&mut out, item, &fold.state);
-        written.with_context(context)?;
-        Ok(Next::Read)
-    })?;
-    out.flush().with_context(context)?;
+    }
+}
+
+impl Form {
+    pub(super) fn export(self, run: &RunId) -> Box<dyn Export> {
+        match self {
+            Self::Html => Box::new(Html::default()),
+            Self::ChromeTrace => Box::new(ChromeTrace::default()),
+            Self::Junit => Box::new(Junit::default()),
+            Self::Github => Box::new(Github::new(token())),
+            Self::Markdown => Box::new(Markdown),
+            Self::Otlp => Box::new(Otlp::new(run.clone())),
+            Self::Asciicast => Box::new(Asciicast::default()),
+            Self::Prometheus => Box::new(Prometheus),
+            Self::Csv => Box::new(CsvEvents::default()),
+        }
+    }
+}
+
+/// What nobody could put into what a job printed.
+fn token() -> String {
+    format!("runlog-{}", fresh_ulid())
+}
+
+pub(super) fn execute(args: &Args, source: &Source, mut export: Box<dyn Export>) -> Result<Code> {
+    if let Some(path) = args.out.as_deref().filter(|path| *path != Path::new("-")) {
+        refuse_own(path, source)?;
+    }
+    let mut out = OutFile::create(args.out.as_deref())?;
+    let mut past = Past::default();
+    let mut code = Code::Ok;
+    match source {
+        Source::Run(_, dir) if export.wants_output() => {
+            play(dir, None, |ts, played| -> Result<()> {
+                match played {
+                    Played::Item(item) => {
+                        if let Item::Damage(damage) = item {
+                            code = passed_over(args, damage)?;
+                            warn(damage);
+                        }
+                        past.take(None, item);
+                        out.with(|out| export.item(out, item, &past.fold.state))
+                    }
+                    Played::Output { job, stream, bytes } => {
+                        let piece = crate::render::export::Piece {
+                            job,
+                            stream,
+                            ts,
+                            bytes,
+                        };
+                        out.with(|out| export.output(out, piece))
+                    }
+                    Played::OutputLost { job, left, stored } => {
+                        tell_lost(job, left, stored);
+                        Ok(())
+                    }
+                }
+            })?;
+        }
+        _ => {
+            code = read(args, source, |item| {
+                if let Item::Damage(damage) = item {
+                    warn(damage);
+                }
+                past.take(None, item);
+                out.with(|out| export.item(out, item, &past.fold.state))?;
+                Ok(Next::Read)
+            })?;
+        }
+    }
+    let inspected = inspect_now(source.dir(), &past.fold.state)?;
+    let report = past.report(source, inspected);
+    out.with(|out| export.end(out, &report))?;
+    out.finish()?;
+    if args.mode.export == Some(Form::Github) {
+        let mut summary = Vec::new();
+        markdown(&mut summary, &report)?;
+        add_summary(&summary)?;
+    }
     Ok(code)
 }
 
-/// Makes the file, or empties it; but not one that is read.
-fn create(path: &Path, source: &Source) -> Result<File> {
+/// Steps of a workflow add to one file: it is not replaced.
+fn add_summary(summary: &[u8]) -> Result<()> {
+    let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) else {
+        return Ok(());
+    };
+    let path = Path::new(&path);
+    let context = || format!("cannot write {}", path.display());
+    let mut options = OpenOptions::new();
+    let file = options.append(true).create(true).open(path);
+    let mut file = file.with_context(context)?;
+    file.write_all(summary).with_context(context)
+}
+
+/// A file that is read is not written.
+fn refuse_own(path: &Path, source: &Source) -> Result<()> {
     if source.has(path) {
         let message = format!(
             "{} belongs to the log that is read",
@@ -59,5 +165,5 @@ fn create(path: &Path, source: &Source) -> Result<File> {
         let hint = "name a file elsewhere with -o";
         return Err(UsageError { message, hint }.into());
     }
-    File::create(path).with_context(|| format!("cannot write {}", path.display()))
+    Ok(())
 }

@@ -21,7 +21,7 @@ use super::exit::{Code, DamageFound};
 use super::values::parse_stream;
 use crate::job::StreamId;
 use crate::log::{Damage, Item};
-use convert::Target;
+use convert::{Form, Target};
 use source::Source;
 use speed::Speed;
 use state::Point;
@@ -68,7 +68,7 @@ pub(super) struct Args {
         long,
         value_name = "X|max",
         value_parser = Speed::parse,
-        conflicts_with_all = ["state", "verify", "diff", "json", "dialect", "recover", "rollback"]
+        conflicts_with_all = ["state", "verify", "diff", "json", "dialect", "export", "recover", "rollback"]
     )]
     speed: Option<Speed>,
     /// With --output: only what this job printed
@@ -85,10 +85,11 @@ pub(super) struct Args {
 
     /// For programs: the stored events byte for byte; with --state, --verify and --diff JSON
     /// Lines
-    #[arg(long, conflicts_with_all = ["output", "dialect"])]
+    #[arg(long, conflicts_with_all = ["output", "dialect", "export"])]
     json: bool,
-    /// The file that --as writes, instead of stdout
-    #[arg(short, long, value_name = "FILE", requires = "dialect")]
+    /// The file that --as and --export write, instead of stdout (`-`); it is there when it is
+    /// whole, and what was there before stands until then
+    #[arg(short, long, value_name = "FILE", requires = "written")]
     out: Option<PathBuf>,
 }
 
@@ -119,8 +120,11 @@ struct Mode {
     #[arg(long, num_args = 2, value_name = "RUN")]
     diff: Option<Vec<String>>,
     /// The run as a log that this program reads
-    #[arg(long = "as", value_name = "PROGRAM")]
+    #[arg(long = "as", value_name = "PROGRAM", group = "written")]
     dialect: Option<Target>,
+    /// The run as something that other tools show or take
+    #[arg(long, value_name = "FORMAT", group = "written")]
+    export: Option<Form>,
 }
 
 /// What belongs to the modes that change something.
@@ -154,7 +158,9 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
     }
     let source = Source::find(args, global)?;
     if let Some(target) = args.mode.dialect {
-        convert::execute(args, &source, target)
+        convert::execute(args, &source, target.export(source.run()))
+    } else if let Some(form) = args.mode.export {
+        convert::execute(args, &source, form.export(source.run()))
     } else if args.mode.verify {
         verify::execute(args, global, &source)
     } else if args.mode.state {

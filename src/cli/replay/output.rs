@@ -9,6 +9,7 @@ use super::{Args, passed_over, warn};
 use crate::cli::context::say;
 use crate::cli::exit::Code;
 use crate::job::{Played, play};
+use crate::log::Item;
 use crate::volume::Dir;
 
 pub(super) fn execute(args: &Args, dir: &Dir) -> Result<Code> {
@@ -19,13 +20,13 @@ pub(super) fn execute(args: &Args, dir: &Dir) -> Result<Code> {
         match played {
             // The pace is that of the run: what comes before the first output is waited
             // for as well.
-            Played::Event(_) => drop(pace.until(ts)),
-            Played::Damage(damage) => {
+            Played::Item(Item::Event(..) | Item::Foreign(..)) => drop(pace.until(ts)),
+            Played::Item(Item::Damage(damage)) => {
                 code = passed_over(args, damage)?;
                 warn(damage);
             }
             Played::OutputLost { job, left, stored } => tell_lost(job, left, stored),
-            Played::Output(stream, bytes) => {
+            Played::Output { stream, bytes, .. } => {
                 if args.stream.is_some() && stream != args.stream {
                     return Ok(());
                 }

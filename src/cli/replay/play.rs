@@ -12,6 +12,7 @@ use crate::cli::Global;
 use crate::cli::context::say;
 use crate::cli::exit::Code;
 use crate::job::{Played, play};
+use crate::log::Item;
 use crate::render::Story;
 use crate::volume::{Dir, RunId};
 
@@ -38,12 +39,12 @@ pub(super) fn execute(
             wait(duration);
         }
         let line = match played {
-            Played::Output(_, bytes) => {
+            Played::Output { bytes, .. } => {
                 in_line = bytes.last() != Some(&b'\n');
                 return Ok(out.write_all(bytes)?);
             }
-            Played::Event(line) => story.event(line),
-            Played::Damage(damage) => {
+            Played::Item(Item::Event(_, line) | Item::Foreign(_, line)) => story.event(line),
+            Played::Item(Item::Damage(damage)) => {
                 code = passed_over(args, damage)?;
                 story.damage(damage)
             }

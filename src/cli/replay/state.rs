@@ -12,7 +12,7 @@ use crate::cli::Global;
 use crate::cli::context::say;
 use crate::cli::exit::Code;
 use crate::cli::values::parse_moment;
-use crate::job::{Examined, inspect_past};
+use crate::job::{Examined, Inspected, inspect_past};
 use crate::log::{Damage, EventType, Fold, Item, Overview};
 use crate::render::{At, Format, JsonLines, People, RunReport, line_time};
 use crate::volume::parse_ts;
@@ -53,8 +53,8 @@ impl Point {
 
 /// What was read until the point.
 #[derive(Default)]
-struct Past {
-    fold: Fold,
+pub(super) struct Past {
+    pub fold: Fold,
     first_seq: Option<u64>,
     last_seq: Option<u64>,
     foreign: u64,
@@ -78,22 +78,9 @@ pub(super) fn execute(args: &Args, global: &Global, source: &Source) -> Result<C
         None => inspect_now(source.dir(), &past.fold.state)?,
         Some(_) => inspect_past(source.dir(), &past.fold.state),
     };
-    let overview = Overview {
-        events: past.last_seq.map_or(0, |seq| seq + 1) + past.foreign,
-        bytes: past.fold.state.sealed_bytes + past.bytes,
-        state: past.fold.state,
-        damage: past.damage,
-    };
-    let examined = Examined {
-        overview,
-        inspected,
-    };
-    let mut report = RunReport::new(
-        source.run().clone(),
-        source.dir().path().to_owned(),
-        examined,
-    );
-    report.at = args.at.map(|_| past.at);
+    let at = args.at.map(|_| std::mem::take(&mut past.at));
+    let mut report = past.report(source, inspected);
+    report.at = at;
     let format: Box<dyn Format> = if args.json {
         Box::new(JsonLines)
     } else {
@@ -106,7 +93,24 @@ pub(super) fn execute(args: &Args, global: &Global, source: &Source) -> Result<C
 }
 
 impl Past {
-    fn take(&mut self, point: Option<Point>, item: &Item<'_>) -> Next {
+    /// The run as it was read.
+    pub(super) fn report(self, source: &Source, inspected: Inspected) -> RunReport {
+        let overview = Overview {
+            events: self.last_seq.map_or(0, |seq| seq + 1) + self.foreign,
+            bytes: self.fold.state.sealed_bytes + self.bytes,
+            state: self.fold.state,
+            damage: self.damage,
+        };
+        let examined = Examined {
+            overview,
+            inspected,
+        };
+        let folder = source.dir().path().to_owned();
+        RunReport::new(source.run().clone(), folder, examined)
+    }
+
+    /// Takes what comes next, unless it is behind the point.
+    pub(super) fn take(&mut self, point: Option<Point>, item: &Item<'_>) -> Next {
         if let Item::Event(env, _) = item {
             self.first_seq.get_or_insert(env.seq);
         }

@@ -1,7 +1,7 @@
 //! What the documents say is held to the code: the reference of the command line is
 //! generated, and commands, links, event types and sample lines are checked.
 //!
-//! `RUNLOG_BLESS=1 cargo test --test docs` writes `docs/cli.md` anew.
+//! `RUNLOG_BLESS=1 cargo test --test docs` writes the generated pages anew.
 
 #![expect(
     clippy::unwrap_used,
@@ -9,6 +9,9 @@
     clippy::print_stdout,
     reason = "helpers of tests count as production code"
 )]
+
+mod exit_codes;
+mod json;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -130,12 +133,17 @@ fn the_command_line_reference_is_up_to_date() {
     };
     add("runlog", &mut cli);
     let commands = cli.get_subcommands_mut();
-    for command in commands.filter(|command| command.get_name() != "help") {
+    for command in commands.filter(|c| c.get_name() != "help" && !c.is_hide_set()) {
         let title = format!("runlog {}", command.get_name());
         let mut command = command.clone().bin_name(&title).term_width(80);
         add(&title, &mut command);
     }
-    let path = root().join("docs/cli.md");
+    hold_or_bless("docs/cli.md", &page);
+}
+
+/// A generated page is as it was stored; or it is stored, with `RUNLOG_BLESS`.
+fn hold_or_bless(name: &str, page: &str) {
+    let path = root().join(name);
     if std::env::var_os("RUNLOG_BLESS").is_some() {
         fs::write(path, page).unwrap();
         return;
@@ -148,7 +156,7 @@ fn the_command_line_reference_is_up_to_date() {
         .unwrap_or_else(|| stored.lines().count().min(page.lines().count()));
     assert!(
         stored == page,
-        "docs/cli.md is out of date from line {} on; \
+        "{name} is out of date from line {} on; \
          RUNLOG_BLESS=1 cargo test --test docs writes it anew",
         first + 1
     );
@@ -200,14 +208,17 @@ fn anchors(page: &str) -> BTreeSet<String> {
     let (_, prose) = split(page);
     let headings = prose.lines().filter(|line| line.starts_with('#'));
     headings
-        .map(|heading| {
-            let text = heading.trim_start_matches(['#', ' ']).to_lowercase();
-            let kept = text
-                .chars()
-                .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
-            kept.map(|c| if c == ' ' { '-' } else { c }).collect()
-        })
+        .map(|heading| anchor(heading.trim_start_matches(['#', ' '])))
         .collect()
+}
+
+/// What a heading is called in links.
+fn anchor(heading: &str) -> String {
+    let text = heading.to_lowercase();
+    let kept = text
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
 #[test]
@@ -352,13 +363,15 @@ fn the_jq_recipes_work() {
         return;
     }
     let volume = sample_volume();
-    let (blocks, _) = split(&read("README.md"));
-    let recipes: Vec<String> = blocks
-        .iter()
-        .filter(|block| block.heading.contains("jq") && block.language == "sh")
+    let readme = split(&read("README.md")).0;
+    let in_readme = readme.iter().filter(|block| block.heading.contains("jq"));
+    let page = split(&read("docs/recipes.md")).0;
+    let recipes: Vec<String> = in_readme
+        .chain(&page)
+        .filter(|block| block.language == "sh")
         .flat_map(commands)
         .collect();
-    assert!(recipes.len() >= 3, "README has no section with jq recipes");
+    assert!(recipes.len() >= 20, "only {} recipes", recipes.len());
     for recipe in recipes {
         let done = shell(volume.path(), &recipe);
         assert!(

@@ -1,0 +1,15 @@
+# The ids of runs, newest first, where a run is wanted.
+_runlog_runs() {
+    local -a typed volume runs
+    typed=(${(z)LBUFFER})
+    local -i at=${typed[(I)(-C|--volume)]}
+    (( at )) && volume=(-C ${~${(Q)typed[at+1]}})
+    runs=(${(f)"$(runlog $volume complete-runs ${(M)1:#--writable} 2>/dev/null)"})
+    runs=(${runs//$'\t'/:})
+    _describe -V -t runs run runs
+}
+
+_runlog_writable_runs() {
+    _runlog_runs --writable
+}
+

@@ -1,0 +1,152 @@
+//! `runlog man`: the manual pages, made from the same text as `--help`.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::{Command, CommandFactory as _};
+use clap_mangen::Man;
+use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
+
+use super::exit::Code;
+
+/// Write the manual pages into a folder, which is made if it is not there
+///
+/// For one user: runlog man ~/.local/share/man/man1
+///
+/// Exit codes: 0 fine; 2 wrong arguments; 7 I/O.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The folder
+    dir: PathBuf,
+}
+
+pub(super) fn execute(args: &Args) -> Result<Code> {
+    fs::create_dir_all(&args.dir).with_context(|| format!("cannot make {}", args.dir.display()))?;
+    let mut cli = super::Cli::command().disable_help_subcommand(true);
+    cli.build();
+    for (name, page) in pages(&cli)? {
+        write(&args.dir.join(name), &page)?;
+    }
+    Ok(Code::Ok)
+}
+
+fn write(path: &Path, page: &[u8]) -> Result<()> {
+    fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The names of the pages, and the pages.
+fn pages(cli: &Command) -> Result<Vec<(String, Vec<u8>)>> {
+    let typed: Vec<&Command> = cli.get_subcommands().filter(|c| !c.is_hide_set()).collect();
+    let names: Vec<String> = typed.iter().map(|command| name_of(command)).collect();
+    let mut pages = vec![page(cli.clone(), &names, true)?];
+    for command in typed {
+        let others = ["runlog".to_owned()];
+        pages.push(page(command.clone(), &others, false)?);
+    }
+    Ok(pages)
+}
+
+fn name_of(command: &Command) -> String {
+    let name = command.get_display_name();
+    name.unwrap_or_else(|| command.get_name()).to_owned()
+}
+
+fn page(command: Command, see_also: &[String], is_main: bool) -> Result<(String, Vec<u8>)> {
+    let name = name_of(&command);
+    let about = command.get_long_about().or_else(|| command.get_about());
+    let about = about.map(ToString::to_string).unwrap_or_default();
+    let (about, codes) = match about.split_once("Exit codes:") {
+        Some((about, codes)) => (about.trim_end().to_owned(), Some(codes.to_owned())),
+        None => (about, None),
+    };
+    let command = command.subcommand_value_name("command").long_about(about);
+    let man = Man::new(command);
+    let mut out = Vec::new();
+    // Clap's own title loses the empty date, and with it the order of the others. There is
+    // none, so that the same program always gives the same page.
+    let version = env!("CARGO_PKG_VERSION");
+    let title = name.to_uppercase();
+    writeln!(
+        out,
+        ".TH \"{title}\" 1 \"\" \"runlog {version}\" \"runlog\""
+    )?;
+    man.render_name_section(&mut out)?;
+    man.render_synopsis_section(&mut out)?;
+    man.render_description_section(&mut out)?;
+    man.render_options_section(&mut out)?;
+    if is_main {
+        man.render_subcommands_section(&mut out)?;
+    }
+    let mut rest = Roff::new();
+    if let Some(codes) = codes {
+        rest.control("SH", ["EXIT STATUS"]);
+        rest.text([roman(codes.trim())]);
+    }
+    if is_main {
+        environment_and_files(&mut rest);
+    }
+    rest.control("SH", ["SEE ALSO"]);
+    let mut links: Vec<Inline> = Vec::new();
+    for other in see_also {
+        if !links.is_empty() {
+            links.push(roman(", "));
+        }
+        links.extend([bold(other), roman("(1)")]);
+    }
+    rest.text(links);
+    rest.to_writer(&mut out)?;
+    Ok((format!("{name}.1"), out))
+}
+
+/// What the page of the program tells beyond `--help`.
+fn environment_and_files(roff: &mut Roff) {
+    let mut list = |heading, entries: &[(&str, &str)]| {
+        roff.control("SH", [heading]);
+        for (name, meaning) in entries {
+            roff.control("TP", []);
+            roff.text([italic(*name)]);
+            roff.text([roman(*meaning)]);
+        }
+    };
+    list(
+        "ENVIRONMENT",
+        &[
+            (
+                "RUNLOG_VOLUME",
+                "The folder that has .omne; --volume comes first.",
+            ),
+            (
+                "RUNLOG_RUN_ID, RUNLOG_JOB_ID",
+                "Set for a job: its run and its id, which runlog emit takes from there.",
+            ),
+            (
+                "RUNLOG_REDACT",
+                "Set for a job: what --redact asked for, which runlog emit masks too.",
+            ),
+            (
+                "RUNLOG_ROTATE_SIZE",
+                "Set for a job: the size of --rotate-size, which runlog emit holds to.",
+            ),
+            ("NO_COLOR", "If it is set and not empty: no colours."),
+        ],
+    );
+    list(
+        "FILES",
+        &[
+            (
+                ".omne/var/runs/",
+                "The runs of a volume, one folder for each.",
+            ),
+            (
+                ".omne/var/retired.jsonl",
+                "One line for each run that runlog gc removed.",
+            ),
+            (
+                ".omne/lib/cfg/runlog.toml",
+                "Settings of a volume for rotate and gc.",
+            ),
+        ],
+    );
+}

@@ -1,0 +1,237 @@
+//! The trace event format of Chrome, which Perfetto and `about:tracing` open: a track for
+//! each job with what it did when, and counters for CPU, memory and I/O.
+//!
+//! "Trace Event Format", the JSON object format: `ph` X is something that lasted, i a
+//! moment, C a counter, M a name; times are in microseconds.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::super::event_line::{kind_of, time_of};
+use super::super::report::RunReport;
+use super::Export;
+use super::spans::{Phase, Span, Spans};
+use crate::log::{Item, RunState};
+
+/// The process that stands for the run, and its first thread, which a process has the
+/// number of: what concerns no job.
+const RUN: u64 = 1;
+
+/// Writes a trace.
+#[derive(Debug, Default)]
+pub struct ChromeTrace {
+    spans: Spans,
+    begun: bool,
+    /// The tracks of the jobs, behind that of the run.
+    tracks: HashMap<String, u64>,
+    /// The last host that was told: snapshots stand in several events.
+    host: Option<String>,
+    opened: Option<Timestamp>,
+}
+
+impl ChromeTrace {
+    fn write(&mut self, out: &mut dyn Write, event: &Value) -> io::Result<()> {
+        if self.begun {
+            out.write_all(b",\n")?;
+        } else {
+            out.write_all(b"{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n")?;
+            self.begun = true;
+        }
+        serde_json::to_writer(out, event)?;
+        Ok(())
+    }
+
+    /// The track of a job, named where it is new.
+    fn track(&mut self, out: &mut dyn Write, job: &str) -> io::Result<u64> {
+        if let Some(track) = self.tracks.get(job) {
+            return Ok(*track);
+        }
+        let track = self.tracks.len() as u64 + RUN + 1;
+        self.tracks.insert(job.to_owned(), track);
+        let name = json!({
+            "ph": "M", "name": "thread_name", "pid": RUN, "tid": track, "args": {"name": job},
+        });
+        self.write(out, &name)?;
+        let order = json!({
+            "ph": "M", "name": "thread_sort_index", "pid": RUN, "tid": track,
+            "args": {"sort_index": track},
+        });
+        self.write(out, &order)?;
+        Ok(track)
+    }
+
+    fn span(&mut self, out: &mut dyn Write, span: &Span, run: &RunState) -> io::Result<()> {
+        let track = self.track(out, &span.job)?;
+        let end = span.end.or(self.spans.last).unwrap_or(span.start);
+        let mut args = json!({"job_id": span.job});
+        let mut put = |key: &str, value: Value| {
+            if let (Some(args), false) = (args.as_object_mut(), value.is_null()) {
+                args.insert(key.to_owned(), value);
+            }
+        };
+        if let Phase::Attempt(_) = span.phase {
+            put("command", json!(run.job(&span.job).map(|job| &job.command)));
+        }
+        if let Some(ended) = &span.ended {
+            put("exit_code", json!(ended.exit_code));
+            put("signal", json!(ended.signal));
+            put(
+                "error",
+                json!(ended.error.as_ref().map(|e| e.kind.as_str())),
+            );
+            put("message", json!(ended.error.as_ref().map(|e| &e.message)));
+            let cost = ended.cost.as_ref();
+            put("cpu_ms", json!(cost.map(|c| c.cpu_ms)));
+            put("max_rss_bytes", json!(cost.map(|c| c.max_rss_bytes)));
+            put("read_bytes", json!(cost.map(|c| c.read_bytes)));
+            put("written_bytes", json!(cost.map(|c| c.written_bytes)));
+        }
+        if span.end.is_none() {
+            put("unfinished", json!(true));
+        }
+        let category = match span.phase {
+            _ if span.has_failed() => "failed",
+            Phase::Attempt(_) => "attempt",
+            Phase::Waiting | Phase::Backoff => "waiting",
+            Phase::Rollback => "rollback",
+        };
+        let name = match span.phase {
+            Phase::Attempt(1) => span.job.clone(),
+            Phase::Attempt(n) => format!("{} (attempt {n})", span.job),
+            phase => phase.name(),
+        };
+        let event = json!({
+            "ph": "X", "name": name, "cat": category, "pid": RUN, "tid": track,
+            "ts": span.start.as_microsecond(),
+            "dur": end.max(span.start).as_microsecond() - span.start.as_microsecond(),
+            "args": args,
+        });
+        self.write(out, &event)
+    }
+
+    fn counter(
+        &mut self,
+        out: &mut dyn Write,
+        name: &str,
+        ts: Timestamp,
+        value: Option<&Value>,
+    ) -> io::Result<()> {
+        let Some(value) = value.filter(|value| value.is_number()) else {
+            return Ok(());
+        };
+        let event = json!({
+            "ph": "C", "name": name, "pid": RUN, "tid": RUN, "ts": ts.as_microsecond(),
+            "args": {"value": value},
+        });
+        self.write(out, &event)
+    }
+
+    /// What the machine was like, where it is not told yet.
+    fn host(&mut self, out: &mut dyn Write, host: &Value) -> io::Result<()> {
+        let taken = host.get("taken_ts").and_then(Value::as_str);
+        let Some((text, ts)) = taken.and_then(|text| Some((text, text.parse().ok()?))) else {
+            return Ok(());
+        };
+        if self.host.as_deref() == Some(text) {
+            return Ok(());
+        }
+        self.host = Some(text.to_owned());
+        for (name, key) in [
+            ("host load (1 min)", "load_1m"),
+            ("host memory used (bytes)", "mem_used_bytes"),
+        ] {
+            self.counter(out, name, ts, host.get(key))?;
+        }
+        Ok(())
+    }
+}
+
+impl Export for ChromeTrace {
+    fn item(&mut self, out: &mut dyn Write, item: &Item<'_>, run: &RunState) -> io::Result<()> {
+        for span in self.spans.take(item, run) {
+            self.span(out, &span, run)?;
+        }
+        let (Item::Event(_, line) | Item::Foreign(_, line)) = item else {
+            return Ok(());
+        };
+        let Ok(event) = serde_json::from_slice::<Value>(line) else {
+            return Ok(());
+        };
+        let Some(ts) = time_of(&event) else {
+            return Ok(());
+        };
+        self.opened.get_or_insert(ts);
+        for key in ["telemetry_before", "telemetry_after"] {
+            if let Some(host) = event.get(key) {
+                self.host(out, host)?;
+            }
+        }
+        let job = event.get("job_id").and_then(Value::as_str);
+        match (kind_of(&event), job) {
+            ("job_sampled", Some(job)) => {
+                for (what, at) in [
+                    ("CPU (percent)", "/job/cpu_percent"),
+                    ("RSS (bytes)", "/job/rss_bytes"),
+                    ("read (bytes)", "/job/read_bytes"),
+                    ("written (bytes)", "/job/written_bytes"),
+                    ("processes", "/job/processes"),
+                ] {
+                    self.counter(out, &format!("{job} {what}"), ts, event.pointer(at))?;
+                }
+                Ok(())
+            }
+            ("note", job) => {
+                let track = match job {
+                    Some(job) => self.track(out, job)?,
+                    None => RUN,
+                };
+                let name = event.get("name").and_then(Value::as_str).unwrap_or("note");
+                let moment = json!({
+                    "ph": "i", "name": name, "cat": "note", "pid": RUN, "tid": track,
+                    "ts": ts.as_microsecond(), "s": if track == RUN { "p" } else { "t" },
+                    "args": {"data": event.get("data")},
+                });
+                self.write(out, &moment)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn end(&mut self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
+        let name = json!({
+            "ph": "M", "name": "process_name", "pid": RUN, "tid": RUN,
+            "args": {"name": run.run_id},
+        });
+        self.write(out, &name)?;
+        let name = json!({
+            "ph": "M", "name": "thread_name", "pid": RUN, "tid": RUN, "args": {"name": "run"},
+        });
+        self.write(out, &name)?;
+        let rest = self.spans.rest(run);
+        let state = RunState::default();
+        for span in rest {
+            self.span(out, &span, &state)?;
+        }
+        if let Some(start) = self.opened {
+            let end = self.spans.last.unwrap_or(start).max(start);
+            let whole = json!({
+                "ph": "X", "name": run.run_id, "cat": "run", "pid": RUN, "tid": RUN,
+                "ts": start.as_microsecond(),
+                "dur": end.as_microsecond() - start.as_microsecond(),
+                "args": {"state": run.state.as_str(), "because": run.because},
+            });
+            self.write(out, &whole)?;
+        }
+        let other = json!({
+            "run_id": run.run_id, "name": run.name, "host": run.host,
+            "state": run.state.as_str(), "because": run.because,
+            "opened_ts": run.opened_ts, "closed_ts": run.closed_ts,
+        });
+        write!(out, "\n],\"otherData\":")?;
+        serde_json::to_writer(&mut *out, &other)?;
+        out.write_all(b"}\n")
+    }
+}

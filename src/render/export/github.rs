@@ -1,0 +1,135 @@
+//! Workflow commands of GitHub Actions: an annotation for each job that failed, and a
+//! group with the result of each job and the end of what the failed ones printed.
+//!
+//! "Workflow commands for GitHub Actions": `::name key=value::text`; in the text `%`, `\r`
+//! and `\n` are escaped, in a value also `:` and `,`. What a job printed stands between
+//! `::stop-commands::` and its token, so that nothing in it is a command.
+
+use std::io::{self, Write};
+
+use super::super::report::{JobReport, RunReport};
+use super::super::text::{duration, safe, size};
+use super::kept::Kept;
+use super::{Export, Piece};
+use crate::job::RunStateKind;
+use crate::log::{Item, RunState, Stage};
+
+/// Shown of what a failed job printed, in bytes.
+const OUTPUT: usize = 32 << 10;
+
+/// Writes workflow commands.
+#[derive(Debug)]
+pub struct Github {
+    kept: Kept,
+    /// What ends the part that holds no commands; nobody can know it before.
+    token: String,
+}
+
+impl Github {
+    /// With a token that what the jobs printed cannot contain.
+    pub fn new(token: String) -> Self {
+        Self {
+            kept: Kept::new(OUTPUT),
+            token,
+        }
+    }
+
+    fn job(&self, out: &mut dyn Write, job: &JobReport, run: &RunReport) -> io::Result<()> {
+        let is_bad = has_failed(job) || run.state == RunStateKind::Lost && !job.stage.is_terminal();
+        let mut title = format!("{}: {}", job.job_id, job.stage.as_str());
+        if let Some(ms) = job.duration_ms {
+            title = format!("{title} after {}", duration(ms));
+        }
+        writeln!(out, "::group::{}", data(&title))?;
+        writeln!(out, "::stop-commands::{}", self.token)?;
+        writeln!(out, "{}", safe(&job.command))?;
+        if let Some(kept) = self.kept.of(&job.job_id).filter(|_| is_bad) {
+            if kept.left_out > 0 {
+                let left_out = size(kept.left_out);
+                writeln!(out, "[runlog: {left_out} before this are left out]")?;
+            }
+            let text = kept.bytes(|_| true);
+            let text = String::from_utf8_lossy(&text);
+            // What ends the part has to stand on a line of its own.
+            writeln!(out, "{}", text.strip_suffix('\n').unwrap_or(&text))?;
+        }
+        writeln!(out, "::{}::", self.token)?;
+        writeln!(out, "::endgroup::")?;
+        if is_bad {
+            let message = match &job.error {
+                Some(error) => format!("{} ({})", error.message, job.command),
+                None => format!("{} ({})", run.because, job.command),
+            };
+            let name = title_of(run);
+            let title = format!("{name}, job {} {}", job.job_id, job.stage.as_str());
+            writeln!(out, "::error title={}::{}", value(&title), data(&message))?;
+        }
+        Ok(())
+    }
+}
+
+impl Export for Github {
+    fn item(&mut self, out: &mut dyn Write, item: &Item<'_>, _: &RunState) -> io::Result<()> {
+        match item {
+            Item::Damage(damage) => {
+                writeln!(out, "::warning title=runlog::{}", data(&damage.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn wants_output(&self) -> bool {
+        true
+    }
+
+    fn output(&mut self, _: &mut dyn Write, piece: Piece<'_>) -> io::Result<()> {
+        self.kept.take(piece);
+        Ok(())
+    }
+
+    fn end(&mut self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
+        for job in &run.jobs {
+            self.job(out, job, run)?;
+        }
+        let (command, name) = (level(run.state), title_of(run));
+        let title = format!("{name} {}", run.state.as_str());
+        writeln!(
+            out,
+            "::{command} title={}::{}",
+            value(&title),
+            data(&run.because)
+        )
+    }
+}
+
+fn title_of(run: &RunReport) -> &str {
+    match &*run.name {
+        "" => run.run_id.as_str(),
+        name => name,
+    }
+}
+
+fn has_failed(job: &JobReport) -> bool {
+    job.stage == Stage::Failed || job.stage.is_terminal() && job.error.is_some()
+}
+
+fn level(state: RunStateKind) -> &'static str {
+    match state {
+        RunStateKind::Failed | RunStateKind::Lost => "error",
+        RunStateKind::Unknown => "warning",
+        RunStateKind::Completed | RunStateKind::Running | RunStateKind::Open => "notice",
+    }
+}
+
+/// The text of a command.
+fn data(text: &str) -> String {
+    safe(text)
+        .replace('%', "%25")
+        .replace('\r', "%0D")
+        .replace('\n', "%0A")
+}
+
+/// The value of a property.
+fn value(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}

@@ -1,0 +1,286 @@
+//! One page that shows a run and needs nothing else: no network, no other file.
+//!
+//! What is known of the run stands in it as JSON, and its script makes elements of it,
+//! never markup: nothing that a job printed can become part of the page. Its policy lets
+//! this one script and this one style be used, told by their hashes, and nothing be loaded.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::super::event_line::{details, kind_of, time_of};
+use super::super::report::RunReport;
+use super::kept::{Kept, Utf8};
+use super::series::{Point, Series};
+use super::spans::{Span, Spans};
+use super::{Export, Piece};
+use crate::job::StreamId;
+use crate::log::{Item, RunState};
+use crate::volume::parse_ts;
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+/// SHA-256 of both, in base64 ("Content Security Policy Level 3", hash-source).
+const STYLE_HASH: &str = "8QlmH/nqVYQc+/p4qhPNFJUdeQr3aQbLwyTkMN7LSeA=";
+const SCRIPT_HASH: &str = "iFEZepFSIOR2DdjNPypbzyUzet7FPe8QmWImraqmBe0=";
+
+/// Held of what each job printed, in bytes.
+const OUTPUT: usize = 1 << 20;
+/// Most events that are held; samples stand in the charts.
+const EVENTS: usize = 10_000;
+/// Longest text of an event, in characters.
+const TEXT: usize = 2_000;
+
+/// Writes a page.
+#[derive(Debug)]
+pub struct Html {
+    spans: Spans,
+    done: Vec<Span>,
+    samples: BTreeMap<String, Series>,
+    /// The machine when it was looked at first and last.
+    host: [Option<Value>; 2],
+    events: VecDeque<Event>,
+    events_left_out: u64,
+    damage: Vec<String>,
+    kept: Kept,
+}
+
+#[derive(Debug, Serialize)]
+struct Event {
+    seq: Option<u64>,
+    /// In milliseconds since 1970.
+    t: Option<f64>,
+    kind: String,
+    job: Option<String>,
+    text: String,
+}
+
+impl Default for Html {
+    fn default() -> Self {
+        Self {
+            spans: Spans::default(),
+            done: Vec::new(),
+            samples: BTreeMap::new(),
+            host: [None, None],
+            events: VecDeque::new(),
+            events_left_out: 0,
+            damage: Vec::new(),
+            kept: Kept::new(OUTPUT),
+        }
+    }
+}
+
+impl Html {
+    fn event(&mut self, event: Event) {
+        if self.events.len() == EVENTS {
+            self.events.pop_front();
+            self.events_left_out += 1;
+        }
+        self.events.push_back(event);
+    }
+
+    fn span(&self, span: &Span) -> Value {
+        let ended = span.ended.as_ref();
+        let error = ended.and_then(|e| e.error.as_ref());
+        let end = span.end.or(self.spans.last).unwrap_or(span.start);
+        json!({
+            "job": span.job, "phase": span.phase.name(), "start": millis(span.start),
+            "end": millis(end.max(span.start)), "open": span.end.is_none(),
+            "failed": span.has_failed(), "message": error.map(|e| &e.message),
+        })
+    }
+
+    fn output(&self, run: &RunReport) -> BTreeMap<String, Value> {
+        let mut all = BTreeMap::new();
+        for job in &run.jobs {
+            let Some(kept) = self.kept.of(&job.job_id) else {
+                continue;
+            };
+            let mut texts = [Utf8::default(), Utf8::default(), Utf8::default()];
+            let mut parts = Vec::new();
+            for part in &kept.parts {
+                let stream = part.stream.map(StreamId::as_str);
+                let [out, err, other] = &mut texts;
+                let text = match stream {
+                    Some("stdout") => out,
+                    Some(_) => err,
+                    None => other,
+                };
+                let text = text.push(&part.bytes);
+                parts.push(json!([stream, part.ts.map(millis), text]));
+            }
+            for text in &mut texts {
+                let rest = text.rest();
+                if !rest.is_empty() {
+                    parts.push(json!([null, null, rest]));
+                }
+            }
+            let truncated = job.output.as_ref().and_then(|o| o.truncated.as_deref());
+            let kept = json!({
+                "left_out": kept.left_out, "truncated": truncated, "parts": parts,
+            });
+            all.insert(job.job_id.clone(), kept);
+        }
+        all
+    }
+}
+
+impl Export for Html {
+    fn item(&mut self, _: &mut dyn Write, item: &Item<'_>, run: &RunState) -> io::Result<()> {
+        let done = self.spans.take(item, run);
+        self.done.extend(done);
+        let line = match item {
+            Item::Event(_, line) | Item::Foreign(_, line) => line,
+            Item::Damage(damage) => {
+                let text = damage.to_string();
+                self.event(Event {
+                    seq: None,
+                    t: None,
+                    kind: "damage".to_owned(),
+                    job: None,
+                    text: text.clone(),
+                });
+                self.damage.push(text);
+                return Ok(());
+            }
+        };
+        let Ok(event) = serde_json::from_slice::<Value>(line) else {
+            return Ok(());
+        };
+        let t = time_of(&event).map(millis);
+        let text = |key: &str| event.get(key).and_then(Value::as_str).map(str::to_owned);
+        for key in ["telemetry_before", "telemetry_after"] {
+            if let Some(host) = event.get(key) {
+                let [first, last] = &mut self.host;
+                first.get_or_insert_with(|| host.clone());
+                *last = Some(host.clone());
+            }
+        }
+        let kind = kind_of(&event);
+        let job = text("job_id").or(text("node_id"));
+        if kind == "job_sampled"
+            && let (Some(job), Some(t), Some(used)) = (&job, t, event.get("job"))
+        {
+            let series = self.samples.entry(job.clone()).or_default();
+            series.push(Point::new(t, used));
+            return Ok(());
+        }
+        let told = details(kind, &event);
+        self.event(Event {
+            seq: event.get("seq").and_then(Value::as_u64),
+            t,
+            kind: kind.to_owned(),
+            job,
+            text: told.chars().take(TEXT).collect(),
+        });
+        Ok(())
+    }
+
+    fn wants_output(&self) -> bool {
+        true
+    }
+
+    fn output(&mut self, _: &mut dyn Write, piece: Piece<'_>) -> io::Result<()> {
+        self.kept.take(piece);
+        Ok(())
+    }
+
+    fn end(&mut self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
+        let rest = self.spans.rest(run);
+        self.done.extend(rest);
+        let spans: Vec<_> = self.done.iter().map(|span| self.span(span)).collect();
+        let opened = run.opened_ts.as_deref().and_then(parse_ts).map(millis);
+        let first = self
+            .done
+            .iter()
+            .map(|span| millis(span.start))
+            .reduce(f64::min);
+        let data = json!({
+            "run": run,
+            "spans": spans,
+            "samples": self.samples,
+            "host": self.host,
+            "events": self.events,
+            "events_left_out": self.events_left_out,
+            "output": Self::output(self, run),
+            "damage": self.damage,
+            "start": opened.or(first).unwrap_or(0.0),
+            "last": self.spans.last.map(millis),
+            "runlog": env!("CARGO_PKG_VERSION"),
+        });
+        let title = if run.name.is_empty() {
+            run.run_id.as_str()
+        } else {
+            &run.name
+        };
+        let title = format!("{title}: {}", run.state.as_str());
+        writeln!(
+            out,
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
+             script-src 'sha256-{SCRIPT_HASH}'; style-src 'sha256-{STYLE_HASH}'; \
+             base-uri 'none'; form-action 'none'\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n\
+             <meta name=\"generator\" content=\"runlog\">\n<title>{}</title>\n\
+             <style>{STYLE}</style>\n</head>\n<body>\n<main id=\"page\"></main>\n\
+             <noscript>This page shows the run with a script of its own, which is turned off \
+             here.</noscript>",
+            markup(&title)
+        )?;
+        let data = serde_json::to_string(&data)?;
+        // In a script element only `<` can begin something ("HTML", 13.2.5.4).
+        let data = data.replace('<', "\\u003c");
+        writeln!(
+            out,
+            "<script type=\"application/json\" id=\"data\">{data}</script>\n\
+             <script>{SCRIPT}</script>\n</body>\n</html>"
+        )
+    }
+}
+
+fn millis(ts: jiff::Timestamp) -> f64 {
+    ts.as_microsecond() as f64 / 1e3
+}
+
+fn markup(text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;");
+    text.replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    /// With `sha256sum` of coreutils.
+    fn hash(text: &str) -> String {
+        let mut sum = Command::new("sha256sum")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = sum.stdin.take().unwrap();
+        stdin.write_all(text.as_bytes()).unwrap();
+        drop(stdin);
+        let told = String::from_utf8(sum.wait_with_output().unwrap().stdout).unwrap();
+        let digits: Vec<u8> = (0..32)
+            .map(|n| u8::from_str_radix(&told[2 * n..2 * n + 2], 16).unwrap())
+            .collect();
+        STANDARD.encode(digits)
+    }
+
+    #[test]
+    fn the_policy_lets_the_script_and_the_style_be_used() {
+        assert_eq!(
+            (hash(STYLE), hash(SCRIPT)),
+            (STYLE_HASH.into(), SCRIPT_HASH.into())
+        );
+    }
+}

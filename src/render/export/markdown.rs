@@ -1,0 +1,123 @@
+//! A summary of a run in Markdown, as the job summaries of GitHub and comments show it.
+
+use std::io::{self, Write};
+
+use super::super::report::RunReport;
+use super::super::text::{count, duration, of_stage, of_state, safe, size, time_with_zone};
+use super::Export;
+use crate::log::{Item, RunState};
+
+/// Most jobs that are shown; GitHub takes 1 MiB at most.
+const JOBS: usize = 500;
+
+/// Writes the summary of one run.
+#[derive(Debug, Default)]
+pub struct Markdown;
+
+impl Export for Markdown {
+    fn item(&mut self, _: &mut dyn Write, _: &Item<'_>, _: &RunState) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn end(&mut self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
+        markdown(out, run)
+    }
+}
+
+/// Writes the summary.
+///
+/// # Errors
+/// `out` cannot be written.
+pub fn markdown(out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
+    let (glyph, _) = of_state(run.state);
+    let title = if run.name.is_empty() {
+        run.run_id.as_str()
+    } else {
+        &run.name
+    };
+    writeln!(out, "### {glyph} {}: {}\n", text(title), run.state.as_str())?;
+    writeln!(out, "{}\n", text(&run.because))?;
+    let mut facts = vec![format!("Run {}", code(run.run_id.as_str()))];
+    if let Some(opened) = &run.opened_ts {
+        facts.push(format!("began {}", text(&time_with_zone(opened))));
+    }
+    if let Some(host) = &run.host {
+        facts.push(format!("on {}", text(host)));
+    }
+    if let Some(ms) = run.duration_ms {
+        facts.push(format!("took {}", duration(ms)));
+    }
+    if run.damaged > 0 {
+        facts.push(count(run.damaged as u64, "damaged place"));
+    }
+    writeln!(out, "{}\n", facts.join(", "))?;
+    writeln!(
+        out,
+        "| Job | Stage | Result | Duration | CPU | Peak RSS | Command |"
+    )?;
+    writeln!(out, "| --- | --- | --- | ---: | ---: | ---: | --- |")?;
+    for job in run.jobs.iter().take(JOBS) {
+        let (glyph, _) = of_stage(job.stage);
+        let result = match (&job.error, job.exit_code) {
+            (Some(error), _) => text(&error.message),
+            (None, Some(exit)) => format!("exit {exit}"),
+            (None, None) => String::new(),
+        };
+        let tries = job.attempt.filter(|n| *n > 1);
+        let tries = tries.map(|n| format!(" (attempt {n})")).unwrap_or_default();
+        writeln!(
+            out,
+            "| {} | {glyph} {} | {result}{tries} | {} | {} | {} | {} |",
+            text(&job.job_id),
+            job.stage.as_str(),
+            job.duration_ms.map(duration).unwrap_or_default(),
+            job.cpu_ms.map(duration).unwrap_or_default(),
+            job.max_rss_bytes.map(size).unwrap_or_default(),
+            code(&job.command),
+        )?;
+    }
+    let more = run.jobs.len().saturating_sub(JOBS);
+    if more > 0 {
+        writeln!(out, "\nand {}", count(more as u64, "more job"))?;
+    }
+    writeln!(out)
+}
+
+/// Text in which nothing is markup: what could be is written as an entity
+/// (`CommonMark` 6.2 and 2.5).
+fn text(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for c in safe(text).chars() {
+        if c.is_ascii_punctuation() && !".,:()/-".contains(c) {
+            escaped.push_str("&#");
+            escaped.push_str(&u32::from(c).to_string());
+            escaped.push(';');
+        } else {
+            escaped.push(c);
+        }
+    }
+    // `@name` and `#1` do not call anybody, and addresses are no links.
+    escaped.replace("://", ":&#47;/")
+}
+
+/// The same in the letters of code.
+fn code(code: &str) -> String {
+    if code.is_empty() {
+        return String::new();
+    }
+    format!("<code>{}</code>", text(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_markup() {
+        assert_eq!(
+            text("a|b <img> `x` @me"),
+            "a&#124;b &#60;img&#62; &#96;x&#96; &#64;me"
+        );
+        assert_eq!(code("a\nb"), "<code>a&#92;nb</code>");
+    }
+}

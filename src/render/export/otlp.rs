@@ -1,0 +1,412 @@
+//! OpenTelemetry: a trace of the run and its jobs, and its events and output as logs, as
+//! the collector's `otlpjsonfile` receiver reads them: each line is one request in the
+//! JSON of OTLP 1 ("JSON Protobuf Encoding": ids in hex, 64-bit numbers as text).
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use ulid::Ulid;
+
+use super::super::event_line::{details, kind_of, time_of};
+use super::super::json_lines::json_line;
+use super::super::report::{JobReport, RunReport};
+use super::kept::Utf8;
+use super::spans::{Span, Spans};
+use super::{Export, Piece};
+use crate::job::{RunStateKind, StreamId};
+use crate::log::payload::JobError;
+use crate::log::{Item, RunState};
+use crate::volume::{RunId, parse_ts};
+
+/// Records in a request.
+const BATCH: usize = 128;
+/// Text of records in a request, about, in bytes.
+const BATCH_BYTES: usize = 256 << 10;
+/// Longest line of output in one record, in bytes.
+const LINE: usize = 64 << 10;
+
+/// `SeverityNumber`.
+const DEBUG: u8 = 5;
+const INFO: u8 = 9;
+const WARN: u8 = 13;
+const ERROR: u8 = 17;
+
+/// A stream of a job.
+type Source = (String, Option<StreamId>);
+
+/// Writes traces and logs.
+#[derive(Debug)]
+pub struct Otlp {
+    run: RunId,
+    resource: Option<Value>,
+    trace_id: String,
+    spans: Spans,
+    ready: Vec<Value>,
+    records: Vec<Value>,
+    bytes: usize,
+    /// What was printed of a line that has not ended.
+    lines: HashMap<Source, (Utf8, String)>,
+    /// The latest time that was seen.
+    at: Option<Timestamp>,
+}
+
+impl Otlp {
+    /// For the run of that id.
+    pub fn new(run: RunId) -> Self {
+        Self {
+            trace_id: format!(
+                "{:016x}{:016x}",
+                hash(run.as_str()),
+                hash(&format!("{run}/"))
+            ),
+            run,
+            resource: None,
+            spans: Spans::default(),
+            ready: Vec::new(),
+            records: Vec::new(),
+            bytes: 0,
+            lines: HashMap::new(),
+            at: None,
+        }
+    }
+
+    /// Where it all comes from: told by the first event.
+    fn begin(&mut self, run: &RunState) {
+        if self.resource.is_some() {
+            return;
+        }
+        // The id of the first event has the length of a trace's, and is as unique.
+        if let Some(id) = run
+            .first_id
+            .as_deref()
+            .and_then(|id| id.parse::<Ulid>().ok())
+        {
+            self.trace_id = format!("{:032x}", id.0);
+        }
+        let service = match &*run.name {
+            "" => "runlog",
+            name => name,
+        };
+        let mut attributes = vec![
+            attribute("service.name", &json!(service)),
+            attribute("runlog.run_id", &json!(self.run)),
+        ];
+        attributes.extend(run.host.as_ref().map(|h| attribute("host.name", &json!(h))));
+        self.resource = Some(json!({"attributes": attributes}));
+    }
+
+    fn span_id(&self, of: &str) -> String {
+        format!("{:016x}", hash(&format!("{}/{of}", self.run)).max(1))
+    }
+
+    fn root(&self) -> String {
+        self.span_id("")
+    }
+
+    fn phase(&self, span: &Span) -> Value {
+        let end = span.end.or(self.at).unwrap_or(span.start).max(span.start);
+        let phase = span.phase.name();
+        let mut attributes = vec![attribute("runlog.job_id", &json!(span.job))];
+        let error = span.ended.as_ref().and_then(|e| e.error.as_ref());
+        if let Some(ended) = &span.ended {
+            let cost = ended.cost.as_ref();
+            for (key, value) in [
+                ("process.exit.code", json!(ended.exit_code)),
+                ("runlog.signal", json!(ended.signal)),
+                ("runlog.cpu_ms", json!(cost.map(|c| c.cpu_ms))),
+                ("runlog.max_rss_bytes", json!(cost.map(|c| c.max_rss_bytes))),
+            ] {
+                attributes.extend((!value.is_null()).then(|| attribute(key, &value)));
+            }
+        }
+        if span.end.is_none() {
+            attributes.push(attribute("runlog.unfinished", &json!(true)));
+        }
+        let start = span.start.as_nanosecond();
+        json!({
+            "traceId": self.trace_id,
+            "spanId": self.span_id(&format!("{}/{phase}/{start}", span.job)),
+            "parentSpanId": self.span_id(&span.job),
+            "name": phase,
+            "kind": 1,
+            "startTimeUnixNano": start.to_string(),
+            "endTimeUnixNano": end.as_nanosecond().to_string(),
+            "attributes": attributes,
+            "status": status(span.ended.is_some(), error),
+        })
+    }
+
+    fn job(&self, job: &JobReport) -> Option<Value> {
+        let at = |ts: &Option<String>| ts.as_deref().and_then(parse_ts);
+        let start = at(&job.submitted_ts).or(at(&job.started_ts))?;
+        let ended = at(&job.ended_ts);
+        let end = ended.or(self.at).unwrap_or(start).max(start);
+        let mut attributes = vec![
+            attribute("runlog.job_id", &json!(job.job_id)),
+            attribute("runlog.stage", &json!(job.stage.as_str())),
+            attribute("process.command_line", &json!(job.command)),
+        ];
+        for (key, value) in &job.labels {
+            attributes.push(attribute(&format!("runlog.label.{key}"), &json!(value)));
+        }
+        Some(json!({
+            "traceId": self.trace_id,
+            "spanId": self.span_id(&job.job_id),
+            "parentSpanId": self.root(),
+            "name": job.job_id,
+            "kind": 1,
+            "startTimeUnixNano": start.as_nanosecond().to_string(),
+            "endTimeUnixNano": end.as_nanosecond().to_string(),
+            "attributes": attributes,
+            "status": status(ended.is_some(), job.error.as_ref()),
+        }))
+    }
+
+    fn whole(&self, run: &RunReport) -> Option<Value> {
+        let start = parse_ts(run.opened_ts.as_deref()?)?;
+        let closed = run.closed_ts.as_deref().and_then(parse_ts);
+        let end = closed.or(self.at).unwrap_or(start).max(start);
+        let code = match run.state {
+            RunStateKind::Completed => json!({"code": 1}),
+            RunStateKind::Failed | RunStateKind::Lost => {
+                json!({"code": 2, "message": run.because})
+            }
+            RunStateKind::Running | RunStateKind::Open | RunStateKind::Unknown => json!({}),
+        };
+        Some(json!({
+            "traceId": self.trace_id,
+            "spanId": self.root(),
+            "name": if run.name.is_empty() { run.run_id.as_str() } else { &run.name },
+            "kind": 1,
+            "startTimeUnixNano": start.as_nanosecond().to_string(),
+            "endTimeUnixNano": end.as_nanosecond().to_string(),
+            "attributes": [attribute("runlog.state", &json!(run.state.as_str()))],
+            "status": code,
+        }))
+    }
+
+    /// A record of the log; `job` is whose it is.
+    fn record(
+        &mut self,
+        ts: Option<Timestamp>,
+        severity: u8,
+        job: Option<&str>,
+        body: &str,
+        attributes: &[Value],
+    ) -> Value {
+        self.at = self.at.max(ts);
+        let nanos = ts.map_or(0, Timestamp::as_nanosecond).to_string();
+        self.bytes += body.len();
+        json!({
+            "timeUnixNano": nanos,
+            "observedTimeUnixNano": nanos,
+            "severityNumber": severity,
+            "severityText": match severity {
+                DEBUG => "DEBUG",
+                WARN => "WARN",
+                ERROR => "ERROR",
+                _ => "INFO",
+            },
+            "body": {"stringValue": body},
+            "attributes": attributes,
+            "traceId": self.trace_id,
+            "spanId": job.map_or_else(|| self.root(), |job| self.span_id(job)),
+        })
+    }
+
+    fn printed(&mut self, source: &Source, ts: Option<Timestamp>, line: &str) {
+        let (job, stream) = source;
+        let mut attributes = vec![attribute("runlog.job_id", &json!(job))];
+        if let Some(stream) = stream {
+            attributes.push(attribute("log.iostream", &json!(stream.as_str())));
+        }
+        let line = line.strip_suffix('\n').unwrap_or(line);
+        let record = self.record(ts.or(self.at), INFO, Some(job), line, &attributes);
+        self.records.push(record);
+    }
+
+    /// Writes what is ready, where that is enough for a request.
+    fn flush(&mut self, out: &mut dyn Write, all: bool) -> io::Result<()> {
+        let resource = self.resource.clone().unwrap_or_else(|| json!({}));
+        let scope = json!({"name": "runlog", "version": env!("CARGO_PKG_VERSION")});
+        let enough = |n: usize| n > 0 && (all || n >= BATCH);
+        if enough(self.records.len()) || self.bytes >= BATCH_BYTES {
+            let records = std::mem::take(&mut self.records);
+            self.bytes = 0;
+            let scoped = json!([{"scope": scope, "logRecords": records}]);
+            let request = json!({"resourceLogs": [{"resource": resource, "scopeLogs": scoped}]});
+            json_line(out, &request)?;
+        }
+        if enough(self.ready.len()) {
+            let spans = std::mem::take(&mut self.ready);
+            let scoped = json!([{"scope": scope, "spans": spans}]);
+            let request = json!({"resourceSpans": [{"resource": resource, "scopeSpans": scoped}]});
+            json_line(out, &request)?;
+        }
+        Ok(())
+    }
+}
+
+impl Export for Otlp {
+    fn item(&mut self, out: &mut dyn Write, item: &Item<'_>, run: &RunState) -> io::Result<()> {
+        if let Item::Damage(damage) = item {
+            let text = damage.to_string();
+            let record = self.record(self.at, WARN, None, &text, &[]);
+            self.records.push(record);
+            return Ok(());
+        }
+        self.begin(run);
+        for span in self.spans.take(item, run) {
+            let span = self.phase(&span);
+            self.ready.push(span);
+        }
+        let (Item::Event(_, line) | Item::Foreign(_, line)) = item else {
+            return Ok(());
+        };
+        let Ok(event) = serde_json::from_slice::<Value>(line) else {
+            return Ok(());
+        };
+        let kind = kind_of(&event);
+        let severity = match kind {
+            "job_failed" | "node.failed" | "pipe.aborted" => ERROR,
+            "job_rollback_started" | "job_rolled_back" | "log_repaired" => WARN,
+            "job_sampled" => DEBUG,
+            _ => INFO,
+        };
+        let text = |key: &str| event.get(key).and_then(Value::as_str);
+        let job = text("job_id").or(text("node_id"));
+        // What only checks the line, or stands elsewhere in the record.
+        let frame = ["v", "ts", "type", "run_id", "crc"];
+        let told = event.as_object().into_iter().flatten();
+        let attributes = told
+            .filter(|(key, _)| !frame.contains(&key.as_str()))
+            .map(|(key, value)| attribute(&format!("runlog.{key}"), value));
+        let attributes: Vec<_> = attributes.collect();
+        let told = details(kind, &event);
+        let body = format!("{kind} {told}");
+        let mut record = self.record(time_of(&event), severity, job, body.trim_end(), &attributes);
+        if let Some(record) = record.as_object_mut() {
+            record.insert("eventName".to_owned(), json!(format!("runlog.{kind}")));
+        }
+        self.records.push(record);
+        self.flush(out, false)
+    }
+
+    fn wants_output(&self) -> bool {
+        true
+    }
+
+    fn output(&mut self, out: &mut dyn Write, piece: Piece<'_>) -> io::Result<()> {
+        let source = (piece.job.to_owned(), piece.stream);
+        let (mut utf8, mut line) = self.lines.remove(&source).unwrap_or_default();
+        line.push_str(&utf8.push(piece.bytes));
+        let mut rest = &*line;
+        while let Some(end) = end_of_line(rest) {
+            let (whole, behind) = rest.split_at(end);
+            self.printed(&source, piece.ts, whole);
+            self.flush(out, false)?;
+            rest = behind;
+        }
+        let rest = rest.to_owned();
+        self.lines.insert(source, (utf8, rest));
+        Ok(())
+    }
+
+    fn end(&mut self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
+        let mut left: Vec<_> = std::mem::take(&mut self.lines).into_iter().collect();
+        left.sort_by(|(a, _), (b, _)| a.0.cmp(&b.0));
+        for (source, (mut utf8, mut line)) in left {
+            line.push_str(&utf8.rest());
+            if !line.is_empty() {
+                self.printed(&source, None, &line);
+            }
+        }
+        let rest = self.spans.rest(run);
+        self.at = self.at.max(self.spans.last);
+        for span in rest {
+            let span = self.phase(&span);
+            self.ready.push(span);
+        }
+        for job in &run.jobs {
+            let span = self.job(job);
+            self.ready.extend(span);
+            self.flush(out, false)?;
+        }
+        let whole = self.whole(run);
+        self.ready.extend(whole);
+        self.flush(out, true)
+    }
+}
+
+/// Where the first line ends, with its `\n`, or is too long.
+fn end_of_line(text: &str) -> Option<usize> {
+    let end = memchr::memchr(b'\n', text.as_bytes()).map(|at| at + 1);
+    match end {
+        Some(end) if end <= LINE => Some(end),
+        _ if text.len() > LINE => (0..=LINE).rev().find(|at| text.is_char_boundary(*at)),
+        end => end,
+    }
+}
+
+fn status(ended: bool, error: Option<&JobError>) -> Value {
+    match error {
+        Some(error) => json!({"code": 2, "message": error.message}),
+        None if ended => json!({"code": 1}),
+        None => json!({}),
+    }
+}
+
+fn attribute(key: &str, value: &Value) -> Value {
+    json!({"key": key, "value": any(value)})
+}
+
+/// `AnyValue`.
+fn any(value: &Value) -> Value {
+    match value {
+        Value::Null => json!({}),
+        Value::Bool(is) => json!({"boolValue": is}),
+        Value::Number(n) => match n.as_i64() {
+            Some(n) => json!({"intValue": n.to_string()}),
+            None => json!({"doubleValue": n.as_f64()}),
+        },
+        Value::String(text) => json!({"stringValue": text}),
+        Value::Array(values) => {
+            json!({"arrayValue": {"values": values.iter().map(any).collect::<Vec<_>>()}})
+        }
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(key, value)| attribute(key, value));
+            json!({"kvlistValue": {"values": fields.collect::<Vec<_>>()}})
+        }
+    }
+}
+
+/// FNV-1a of 64 bits: the same ids whenever a run is exported.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_known_answers_of_fnv() {
+        // "The FNV Non-Cryptographic Hash Algorithm", appendix of test vectors.
+        assert_eq!(hash(""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(hash("a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(hash("foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn long_lines_are_cut_between_characters() {
+        assert_eq!(end_of_line("ab\ncd"), Some(3));
+        assert_eq!(end_of_line("ab"), None);
+        let long = "é".repeat(LINE);
+        assert_eq!(end_of_line(&long), Some(LINE));
+        assert_eq!(end_of_line(&format!("a{long}")), Some(LINE - 1));
+    }
+}

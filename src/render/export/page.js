@@ -1,0 +1,354 @@
+'use strict';
+(() => {
+  const data = JSON.parse(document.getElementById('data').textContent);
+  const run = data.run;
+  const page = document.getElementById('page');
+  const SVG = 'http://www.w3.org/2000/svg';
+  const ROWS = 500;
+  const GLYPHS = {
+    completed: ['✓', 'good'], failed: ['✗', 'bad'], running: ['▶', 'busy'], lost: ['!', 'bad'],
+    unknown: ['?', 'doubt'], open: ['○', ''], submitted: ['○', ''], validated: ['○', ''],
+    started: ['▶', 'busy'], rolled_back: ['↩', 'doubt'],
+  };
+
+  // Control characters, and those that turn the direction of text around, are seen.
+  const clean = (text) => String(text)
+    .replace(/[\u0000-\u0008\u000b-\u001f]/g, (c) => String.fromCodePoint(0x2400 + c.charCodeAt(0)))
+    .replace(/[\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '\ufffd');
+
+  // Text is always text here, never markup.
+  const fill = (node, attributes, children) => {
+    for (const [key, value] of Object.entries(attributes || {})) {
+      if (key === 'on') node.addEventListener(value[0], value[1]);
+      else if (value !== null && value !== undefined) node.setAttribute(key, clean(value));
+    }
+    const there = children.flat().filter((child) => child !== null && child !== undefined);
+    node.append(...there.map((child) => (child instanceof Node ? child : clean(child))));
+    return node;
+  };
+  const el = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
+  const svg = (tag, attributes, ...children) =>
+    fill(document.createElementNS(SVG, tag), attributes, children);
+
+  const size = (n) => {
+    const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+    let at = 0;
+    for (; n >= 1024 && at < units.length - 1; at += 1) n /= 1024;
+    return `${at && n < 100 ? n.toFixed(1) : Math.round(n)} ${units[at]}`;
+  };
+  const span = (ms) => {
+    const s = ms / 1000;
+    const two = (n) => String(Math.floor(n)).padStart(2, '0');
+    if (ms < 1000) return `${Math.round(ms)} ms`;
+    if (s < 60) return `${s.toFixed(2)} s`;
+    if (s < 3600) return `${Math.floor(s / 60)}m ${two(s % 60)}s`;
+    if (s < 86400) return `${Math.floor(s / 3600)}h ${two((s / 60) % 60)}m`;
+    return `${Math.floor(s / 86400)}d ${two((s / 3600) % 24)}h`;
+  };
+  const clock = (ts) => {
+    if (ts === null || ts === undefined) return '';
+    const at = new Date(ts);
+    return Number.isNaN(at.getTime()) ? String(ts) : at.toISOString().replace('T', ' ').replace('Z', ' UTC');
+  };
+  const maybe = (value, show) => (value === null || value === undefined ? '' : show(value));
+  const word = (state) => {
+    const [glyph, tone] = GLYPHS[state] || ['', ''];
+    return el('span', { class: tone }, `${glyph} ${state.replace('_', ' ')}`);
+  };
+  const section = (title, ...children) => page.append(el('section', {}, el('h2', {}, title), ...children));
+  const legend = (items) => el('div', { class: 'legend' }, items.map(([color, text]) => {
+    const mark = el('i');
+    mark.style.background = color;
+    return el('span', {}, mark, text);
+  }));
+
+  const { start } = data;
+  const ends = data.spans.map((one) => one.end).concat(data.last || start, run.closed_ts ? Date.parse(run.closed_ts) : start);
+  const end = Math.max(ends.reduce((a, b) => Math.max(a, b), start), start + 1);
+
+  // Ticks at round times.
+  const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 3e4, 6e4, 3e5, 6e5, 18e5, 36e5,
+    108e5, 216e5, 432e5, 864e5, 6048e5];
+  const ticks = (width) => {
+    const total = end - start;
+    const step = STEPS.find((one) => total / one <= width / 90) || total / 5;
+    const all = [];
+    for (let at = 0; at <= total; at += step) all.push(at);
+    return all;
+  };
+
+  const header = () => {
+    const [glyph, tone] = GLYPHS[run.state] || ['', ''];
+    const facts = [
+      ['Run', run.run_id], ['Began', clock(run.opened_ts)], ['Closed', clock(run.closed_ts)],
+      ['Took', maybe(run.duration_ms, span)], ['Host', run.host],
+      ['Jobs', `${run.jobs_total}${run.jobs_failed ? `, ${run.jobs_failed} failed` : ''}`],
+      ['Events', `${run.events}, ${size(run.bytes)}`],
+    ].filter(([, value]) => value);
+    page.append(
+      el('h1', {}, run.name || run.run_id, el('span', { class: `badge ${tone}` }, `${glyph} ${run.state}`)),
+      el('div', { class: 'faint' }, run.because),
+      el('dl', {}, facts.map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, value)))),
+    );
+    if (data.damage.length) {
+      const shown = data.damage.slice(0, 20);
+      page.append(el('div', { class: 'note' },
+        el('strong', {}, `The log has ${data.damage.length} damaged ${data.damage.length === 1 ? 'place' : 'places'}, passed over here.`),
+        shown.map((one) => el('div', { class: 'mono' }, one)),
+        data.damage.length > shown.length ? el('div', {}, '…') : null));
+    }
+  };
+
+  const timeline = () => {
+    const jobs = run.jobs.slice(0, ROWS);
+    if (!jobs.length) return;
+    const [width, left, row, top] = [1160, 170, 24, 24];
+    const height = top + jobs.length * row + 4;
+    const x = (t) => left + ((t - start) / (end - start)) * (width - left - 10);
+    const root = svg('svg', { viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': 'Timeline of jobs' });
+    for (const at of ticks(width - left)) {
+      const px = x(start + at);
+      root.append(svg('line', { class: 'grid', x1: px, x2: px, y1: top - 6, y2: height }),
+        svg('text', { class: 'axis', x: px + 3, y: 12 }, `+${span(at)}`));
+    }
+    const rows = new Map(jobs.map((job, at) => [job.job_id, top + at * row]));
+    for (const job of jobs) {
+      const name = job.job_id.length > 24 ? `${job.job_id.slice(0, 23)}…` : job.job_id;
+      root.append(svg('text', { x: 0, y: rows.get(job.job_id) + 15 }, name, svg('title', {}, job.job_id)));
+    }
+    for (const one of data.spans) {
+      if (!rows.has(one.job)) continue;
+      const waits = one.phase === 'waiting' || one.phase === 'back-off';
+      const kind = waits ? 'wait' : one.failed ? 'failed' : one.open ? 'open'
+        : one.phase === 'rollback' ? 'rollback' : 'ok';
+      const px = x(one.start);
+      const wide = Math.max(x(one.end) - px, 2);
+      const told = `${one.job}: ${one.phase}, ${span(one.end - one.start)}${one.open ? ', not ended' : ''}`;
+      const y = rows.get(one.job) + (waits ? 9 : 3);
+      root.append(svg('rect', { class: `p-${kind}`, x: px, y, width: wide, height: waits ? 6 : 18, rx: 2 },
+        svg('title', {}, one.message ? `${told}\n${one.message}` : told)));
+    }
+    for (const event of data.events) {
+      if (event.kind !== 'note' || event.t === null || !rows.has(event.job)) continue;
+      const [px, y] = [x(event.t), rows.get(event.job)];
+      root.append(svg('path', { d: `M${px} ${y + 1}l4 5l-4 5l-4 -5z`, fill: 'var(--fg)' },
+        svg('title', {}, `note: ${event.text}`)));
+    }
+    const color = (name) => `var(--${name})`;
+    section('Timeline', el('div', { class: 'scroll' }, root), legend([
+      [color('good'), 'done'], [color('bad'), 'failed'], [color('busy'), 'not ended'],
+      [color('wait'), 'waiting'], [color('doubt'), 'rollback'], [color('fg'), 'note'],
+    ]), run.jobs.length > ROWS ? el('p', { class: 'faint' }, `and ${run.jobs.length - ROWS} more jobs`) : '');
+  };
+
+  const chart = (title, lines, show) => {
+    const [width, height, left, bottom] = [560, 170, 62, 22];
+    const top = 8;
+    const all = lines.flatMap((line) => line.points.map((point) => point[1]));
+    const most = all.reduce((a, b) => Math.max(a, b), 0) || 1;
+    const x = (t) => left + ((t - start) / (end - start)) * (width - left - 8);
+    const y = (v) => height - bottom - (v / most) * (height - bottom - top);
+    const root = svg('svg', { viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': title });
+    for (const part of all.some((v) => v > 0) ? [0, 0.5, 1] : [0]) {
+      const at = y(most * part);
+      root.append(svg('line', { class: 'grid', x1: left, x2: width - 8, y1: at, y2: at }),
+        svg('text', { class: 'axis', x: left - 6, y: at + 4, 'text-anchor': 'end' }, show(most * part)));
+    }
+    for (const at of ticks(width - left)) {
+      root.append(svg('text', { class: 'axis', x: x(start + at), y: height - 6 }, `+${span(at)}`));
+    }
+    for (const line of lines) {
+      const color = `var(--c${line.color % 6})`;
+      const d = line.points.map(([t, v], at) => `${at ? 'L' : 'M'}${x(t).toFixed(1)} ${y(v).toFixed(1)}`).join('');
+      root.append(svg('path', { d, fill: 'none', stroke: color, 'stroke-width': 1.6 }, svg('title', {}, line.name)));
+      for (const [t, v] of line.points.length < 60 ? line.points : []) {
+        root.append(svg('circle', { cx: x(t), cy: y(v), r: 2.2, fill: color },
+          svg('title', {}, `${line.name}: ${show(v)} at +${span(t - start)}`)));
+      }
+    }
+    return el('div', {}, el('h3', {}, title), root);
+  };
+
+  const charts = () => {
+    const names = Object.keys(data.samples).filter((name) => data.samples[name].length);
+    if (!names.length) return;
+    const box = el('div', { class: 'charts' });
+    const draw = (chosen) => {
+      const of = (key) => chosen.map((name) => ({
+        name, color: names.indexOf(name), points: data.samples[name].map((point) => [point.t, point[key]]),
+      }));
+      box.replaceChildren(
+        chart('CPU (100 % is one core)', of('cpu'), (v) => `${v < 10 ? v.toFixed(1) : Math.round(v)} %`),
+        chart('Resident memory', of('rss'), size), chart('Read from disk', of('read'), size),
+        chart('Written to disk', of('written'), size));
+    };
+    const select = el('select', {
+      'aria-label': 'Job',
+      on: ['change', () => draw(select.value === '' ? names.slice(0, 12) : [names[Number(select.value)]])],
+    }, el('option', { value: '' }, names.length > 12 ? 'the first 12 jobs' : 'all jobs'),
+    names.map((name, at) => el('option', { value: at }, name)));
+    draw(names.slice(0, 12));
+    section('CPU, memory and I/O', el('div', { class: 'tools' }, select), box,
+      legend(names.slice(0, 12).map((name, at) => [`var(--c${at % 6})`, name])));
+  };
+
+  const host = () => {
+    const [first, last] = data.host;
+    if (!first) return;
+    const pair = (key, show) => {
+      const [a, b] = [maybe(first[key], show), maybe(last[key], show)];
+      return a === b ? a : `${a} → ${b}`;
+    };
+    const facts = [
+      ['Host', first.hostname], ['Kernel', first.kernel],
+      ['CPU', first.cpu_model && `${first.cpu_count || '?'} × ${first.cpu_model}`],
+      ['Load (1, 5, 15 min)', maybe(last.load_1m, () => [last.load_1m, last.load_5m, last.load_15m].join(', '))],
+      ['Memory used', `${pair('mem_used_bytes', size)} of ${maybe(first.mem_total_bytes, size)}`],
+      ['Memory limit', maybe(first.mem_limit_bytes, size)],
+      ['Swap used', first.swap_total_bytes ? pair('swap_used_bytes', size) : ''],
+      ['Disk free', pair('disk_available_bytes', size)],
+      ['Network received', maybe(last.net_rx_bytes, (n) => size(Math.max(0, n - (first.net_rx_bytes || 0))))],
+      ['Network sent', maybe(last.net_tx_bytes, (n) => size(Math.max(0, n - (first.net_tx_bytes || 0))))],
+      ['Up for', maybe(first.uptime_s, (s) => span(s * 1000))],
+    ].filter(([, value]) => value);
+    section('Host', el('dl', {}, facts.map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, value)))));
+  };
+
+  // A table that shows more when it is asked.
+  const table = (columns, rows, row) => {
+    const body = el('tbody');
+    const more = el('button', { type: 'button' });
+    let shown = 0;
+    let all = [];
+    const show = () => {
+      body.append(...all.slice(shown, shown + ROWS).map(row));
+      shown = Math.min(all.length, shown + ROWS);
+      more.hidden = shown >= all.length;
+      more.textContent = `Show more (${all.length - shown})`;
+    };
+    more.addEventListener('click', show);
+    const set = (next) => { all = next; shown = 0; body.replaceChildren(); show(); };
+    set(rows);
+    const head = columns.map(([name, kind]) => el('th', { class: kind, scope: 'col' }, name));
+    const node = el('div', {}, el('div', { class: 'scroll' },
+      el('table', {}, el('thead', {}, el('tr', {}, head)), body)), more);
+    return { node, set };
+  };
+
+  const jobs = () => {
+    const columns = [['Job'], ['Stage'], ['Result'], ['Attempt', 'num'], ['Took', 'num'], ['CPU', 'num'],
+      ['Peak RSS', 'num'], ['Read', 'num'], ['Written', 'num'], ['Command']];
+    section('Jobs', table(columns, run.jobs, (job) => el('tr', {},
+      el('td', {}, job.job_id), el('td', { class: 'nowrap' }, word(job.stage)),
+      el('td', { class: 'text' }, job.error ? `${job.error.kind}: ${job.error.message}` : maybe(job.exit_code, (n) => `exit ${n}`)),
+      el('td', { class: 'num' }, maybe(job.attempt, String)), el('td', { class: 'num' }, maybe(job.duration_ms, span)),
+      el('td', { class: 'num' }, maybe(job.cpu_ms, span)), el('td', { class: 'num' }, maybe(job.max_rss_bytes, size)),
+      el('td', { class: 'num' }, maybe(job.read_bytes, size)), el('td', { class: 'num' }, maybe(job.written_bytes, size)),
+      el('td', { class: 'text mono' }, job.command))).node);
+  };
+
+  // Colours of a terminal are shown, everything else that it would obey is not.
+  const painted = (pieces) => {
+    const nodes = [];
+    for (const [stream, text] of pieces) {
+      let tone = new Set();
+      const target = stream === 'stderr' ? el('span', { class: 'err' }) : null;
+      for (const part of text.split(/(\u001b\[[0-9;:]*m)/)) {
+        const code = /^\u001b\[([0-9;:]*)m$/.exec(part);
+        if (code) {
+          for (const n of (code[1] || '0').split(/[;:]/).map(Number)) {
+            if (n === 0) tone = new Set();
+            else if (n === 1) tone.add('a-b');
+            else if (n === 4) tone.add('a-u');
+            else if (n === 39) tone = new Set([...tone].filter((name) => !/\d/.test(name)));
+            else if ((n >= 30 && n <= 37) || (n >= 90 && n <= 97)) {
+              tone = new Set([...tone].filter((name) => !/\d/.test(name)).concat(`a-${n % 10}`));
+            }
+          }
+          continue;
+        }
+        const plain = part.replace(/\u001b\[[0-?]*[ -/]*[@-~]/g, '').replace(/\u001b\][^\u0007\u001b]*(\u0007|\u001b\\)/g, '')
+          .replace(/\r\n/g, '\n');
+        if (!plain) continue;
+        const node = tone.size ? el('span', { class: [...tone].join(' ') }, plain) : clean(plain);
+        (target || nodes)[target ? 'append' : 'push'](node);
+      }
+      if (target) nodes.push(target);
+    }
+    return nodes;
+  };
+
+  const output = () => {
+    const printed = run.jobs.filter((job) => data.output[job.job_id]);
+    if (!printed.length) return;
+    const one = (job) => {
+      const kept = data.output[job.job_id];
+      const length = kept.parts.reduce((sum, part) => sum + part[2].length, 0);
+      const about = [size(length + kept.left_out)];
+      if (kept.left_out) about.push(`the first ${size(kept.left_out)} are left out`);
+      if (kept.truncated) about.push(kept.truncated);
+      const box = el('details', {}, el('summary', {}, el('strong', {}, job.job_id),
+        el('span', { class: 'faint' }, `  ${about.join(', ')}`)));
+      // Made when it is looked at: it may be long.
+      let made = false;
+      const make = () => {
+        if (made || !box.open) return;
+        made = true;
+        const joined = [];
+        for (const [stream, , text] of kept.parts) {
+          const before = joined[joined.length - 1];
+          if (before && before[0] === stream) before[1] += text;
+          else joined.push([stream, text]);
+        }
+        const note = kept.left_out ? el('div', { class: 'doubt' }, `… ${size(kept.left_out)} before this are left out; \`runlog replay --output\` has all`) : null;
+        box.append(el('pre', { tabindex: 0 }, note, painted(joined)));
+      };
+      box.addEventListener('toggle', make);
+      box.open = printed.length === 1 || ['failed', 'rolled_back', 'started'].includes(job.stage);
+      make();
+      return box;
+    };
+    section('Output', printed.slice(0, ROWS).map(one),
+      printed.length > ROWS ? el('p', { class: 'faint' }, `and that of ${printed.length - ROWS} more jobs`) : '');
+  };
+
+  const events = () => {
+    const kinds = [...new Set(data.events.map((event) => event.kind))].sort();
+    const columns = [['Time', 'num'], ['Seq', 'num'], ['Type'], ['Job'], ['Details']];
+    const row = (event) => el('tr', {},
+      el('td', { class: 'num mono', title: event.t === null ? null : clock(event.t) },
+        event.t === null ? '' : `+${((event.t - start) / 1000).toFixed(3)}`),
+      el('td', { class: 'num' }, maybe(event.seq, String)),
+      el('td', { class: `nowrap ${/fail|damage|abort/.test(event.kind) ? 'bad' : ''}` }, event.kind),
+      el('td', {}, event.job || ''), el('td', { class: 'text mono' }, event.text));
+    const list = table(columns, data.events, row);
+    const found = el('span', { class: 'faint', role: 'status' });
+    const input = el('input', { type: 'search', placeholder: 'Search events', 'aria-label': 'Search events' });
+    const select = el('select', { 'aria-label': 'Type' }, el('option', { value: '' }, 'all types'),
+      kinds.map((kind) => el('option', { value: kind }, kind)));
+    const narrow = () => {
+      const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const fits = data.events.filter((event) => {
+        const text = `${event.seq} ${event.kind} ${event.job || ''} ${event.text}`.toLowerCase();
+        return (!select.value || event.kind === select.value) && words.every((one) => text.includes(one));
+      });
+      list.set(fits);
+      found.textContent = `${fits.length} of ${data.events.length}`;
+    };
+    input.addEventListener('input', narrow);
+    select.addEventListener('change', narrow);
+    narrow();
+    section('Events', el('div', { class: 'tools' }, input, select, found),
+      data.events_left_out ? el('p', { class: 'faint' }, `The first ${data.events_left_out} events are left out here; \`runlog replay\` shows all.`) : '',
+      list.node);
+  };
+
+  header();
+  timeline();
+  charts();
+  host();
+  jobs();
+  output();
+  events();
+  page.append(el('footer', {}, `Written by runlog ${data.runlog}. Times in UTC and from the start of the run.`));
+})();

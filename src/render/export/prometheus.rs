@@ -1,0 +1,198 @@
+//! The text format of Prometheus, for the textfile collector of `node_exporter`.
+//!
+//! The labels are names of runs and ids of jobs, never ids of runs: a series for each run
+//! would have no end. What is told of a name is told of its newest run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+
+use super::super::report::{JobReport, RunReport};
+use super::Export;
+use crate::job::RunStateKind;
+use crate::log::{Item, RunState};
+use crate::volume::parse_ts;
+
+/// Writes the figures of one run.
+#[derive(Debug, Default)]
+pub struct Prometheus;
+
+impl Export for Prometheus {
+    fn item(&mut self, _: &mut dyn Write, _: &Item<'_>, _: &RunState) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn end(&mut self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
+        prometheus(out, std::slice::from_ref(run))
+    }
+}
+
+/// A sample: its labels and its value.
+type Sample<'a> = (Vec<(&'static str, &'a str)>, f64);
+
+/// The runs of one name, the newest last.
+#[derive(Default)]
+struct Named<'a> {
+    runs: Vec<&'a RunReport>,
+}
+
+/// Writes the figures of these runs, which are ordered by age.
+///
+/// # Errors
+/// `out` cannot be written.
+pub fn prometheus(out: &mut dyn Write, runs: &[RunReport]) -> io::Result<()> {
+    let mut names: BTreeMap<&str, Named<'_>> = BTreeMap::new();
+    for run in runs {
+        names.entry(&run.name).or_default().runs.push(run);
+    }
+    let mut text = Text(String::new());
+    let states = || RunStateKind::ALL.iter().map(|state| state.as_str());
+    let all = names.iter().flat_map(|(name, named)| {
+        states().map(move |state| {
+            let n = named.runs.iter().filter(|run| run.state.as_str() == state);
+            (vec![("name", *name), ("state", state)], n.count() as f64)
+        })
+    });
+    text.gauge("runlog_runs", "Runs on the volume by state.", all);
+    let sum = |of: fn(&RunReport) -> f64| {
+        names
+            .iter()
+            .map(move |(name, named)| (vec![("name", *name)], named.sum(of)))
+            .collect::<Vec<_>>()
+    };
+    let bytes = sum(|run| run.bytes as f64);
+    text.gauge("runlog_log_bytes", "Size of the logs of the runs.", bytes);
+    let damaged = sum(|run| run.damaged as f64);
+    let help = "Damaged places that were met in the logs of the runs.";
+    text.gauge("runlog_log_damaged_places", help, damaged);
+
+    let newest: Vec<_> = names
+        .iter()
+        .filter_map(|(name, named)| Some((*name, *named.runs.last()?)))
+        .collect();
+    let all = newest.iter().flat_map(|(name, run)| {
+        states().map(|state| {
+            let is = f64::from(u8::from(run.state.as_str() == state));
+            (vec![("name", *name), ("state", state)], is)
+        })
+    });
+    let help = "State of the newest run of the name: 1 for the state that it is in.";
+    text.gauge("runlog_run_last_state", help, all);
+    let of = |value: fn(&RunReport) -> Option<f64>| {
+        let value = move |(name, run): &(_, &RunReport)| Some((vec![("name", *name)], value(run)?));
+        newest.iter().filter_map(value).collect::<Vec<_>>()
+    };
+    text.gauge(
+        "runlog_run_last_opened_timestamp_seconds",
+        "When the newest run was opened.",
+        of(|run| seconds(run.opened_ts.as_deref())),
+    );
+    text.gauge(
+        "runlog_run_last_closed_timestamp_seconds",
+        "When the newest run was closed.",
+        of(|run| seconds(run.closed_ts.as_deref())),
+    );
+    text.gauge(
+        "runlog_run_last_duration_seconds",
+        "From the first event of the newest run to its close.",
+        of(|run| Some(run.duration_ms? as f64 / 1e3)),
+    );
+    text.gauge(
+        "runlog_run_last_failed_jobs",
+        "Jobs of the newest run that failed.",
+        of(|run| Some(run.jobs_failed as f64)),
+    );
+    let succeeded = names.iter().filter_map(|(name, named)| {
+        let completed = |run: &&&RunReport| run.state == RunStateKind::Completed;
+        let run = named.runs.iter().rev().find(completed)?;
+        Some((vec![("name", *name)], seconds(run.closed_ts.as_deref())?))
+    });
+    text.gauge(
+        "runlog_run_last_success_timestamp_seconds",
+        "When the newest run that completed was closed.",
+        succeeded,
+    );
+    jobs(&mut text, &newest);
+    out.write_all(text.0.as_bytes())
+}
+
+fn jobs(text: &mut Text, newest: &[(&str, &RunReport)]) {
+    let of = |value: fn(&JobReport) -> Option<f64>| {
+        let mut samples: Vec<Sample<'_>> = Vec::new();
+        for (name, run) in newest {
+            let mut seen = BTreeSet::new();
+            for job in run.jobs.iter().filter(|job| seen.insert(&job.job_id)) {
+                let labels = vec![("name", *name), ("job_id", &*job.job_id)];
+                samples.extend(value(job).map(|value| (labels, value)));
+            }
+        }
+        samples
+    };
+    text.gauge(
+        "runlog_job_last_exit_code",
+        "Exit code of a job of the newest run.",
+        of(|job| job.exit_code.map(f64::from)),
+    );
+    text.gauge(
+        "runlog_job_last_attempts",
+        "Attempts of a job of the newest run.",
+        of(|job| job.attempt.map(f64::from)),
+    );
+    text.gauge(
+        "runlog_job_last_duration_seconds",
+        "Duration of the last attempt of a job of the newest run.",
+        of(|job| Some(job.duration_ms? as f64 / 1e3)),
+    );
+    text.gauge(
+        "runlog_job_last_cpu_seconds",
+        "CPU time of a job of the newest run.",
+        of(|job| Some(job.cpu_ms? as f64 / 1e3)),
+    );
+    text.gauge(
+        "runlog_job_last_max_rss_bytes",
+        "Peak resident set of a job of the newest run.",
+        of(|job| job.max_rss_bytes.map(|n| n as f64)),
+    );
+}
+
+impl Named<'_> {
+    fn sum(&self, of: fn(&RunReport) -> f64) -> f64 {
+        self.runs.iter().map(|run| of(run)).sum()
+    }
+}
+
+fn seconds(ts: Option<&str>) -> Option<f64> {
+    Some(parse_ts(ts?)?.as_microsecond() as f64 / 1e6)
+}
+
+/// The text so far.
+struct Text(String);
+
+impl Text {
+    /// A metric, where it has samples.
+    fn gauge<'a>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = Sample<'a>>) {
+        let mut samples = samples.into_iter().peekable();
+        if samples.peek().is_none() {
+            return;
+        }
+        self.push(format_args!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
+        for (labels, value) in samples {
+            let labels = labels
+                .iter()
+                .map(|(key, value)| format!("{key}=\"{}\"", label(value)));
+            let labels: Vec<_> = labels.collect();
+            self.push(format_args!("{name}{{{}}} {value}\n", labels.join(",")));
+        }
+    }
+
+    fn push(&mut self, text: std::fmt::Arguments<'_>) {
+        self.0.push_str(&text.to_string());
+    }
+}
+
+/// "Text-based format": backslash, quote and line feed are escaped.
+fn label(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}

@@ -1,0 +1,251 @@
+//! What a job did from when to when: it waited, ran, waited to be tried again, was undone.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::super::event_line::line_time;
+use super::super::report::RunReport;
+use crate::job::RunStateKind;
+use crate::log::payload::{Cost, JobEnded};
+use crate::log::{EventType, Item, JobState, RunState};
+use crate::volume::parse_ts;
+
+/// Part of a job's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// From the submission to the start.
+    Waiting,
+    /// The attempt of that number, from 1.
+    Attempt(u32),
+    /// Between a failed attempt and the next one.
+    Backoff,
+    /// Its compensating command.
+    Rollback,
+}
+
+impl Phase {
+    /// What people call it.
+    pub(super) fn name(self) -> String {
+        match self {
+            Self::Waiting => "waiting".to_owned(),
+            Self::Attempt(n) => format!("attempt {n}"),
+            Self::Backoff => "back-off".to_owned(),
+            Self::Rollback => "rollback".to_owned(),
+        }
+    }
+}
+
+/// A phase of a job.
+#[derive(Debug, Clone)]
+pub(super) struct Span {
+    pub job: String,
+    pub phase: Phase,
+    pub start: Timestamp,
+    /// `None`: no event tells of the end.
+    pub end: Option<Timestamp>,
+    /// How an attempt or a rollback ended.
+    pub ended: Option<JobEnded>,
+}
+
+impl Span {
+    /// Whether it ended with an error.
+    pub(super) fn has_failed(&self) -> bool {
+        self.ended.as_ref().is_some_and(|e| e.error.is_some())
+    }
+}
+
+/// What was told of a job.
+#[derive(Debug, Default)]
+struct Told {
+    open: Option<Span>,
+    /// Its end was told.
+    ended: bool,
+}
+
+/// Finds the phases while a run is read.
+#[derive(Debug, Default)]
+pub(super) struct Spans {
+    jobs: HashMap<String, Told>,
+    /// The latest time that was seen.
+    pub last: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    #[serde(rename = "type")]
+    kind: String,
+    job_id: Option<String>,
+    node_id: Option<String>,
+}
+
+impl Spans {
+    /// The phases that the item ends.
+    pub(super) fn take(&mut self, item: &Item<'_>, run: &RunState) -> Vec<Span> {
+        let (Item::Event(_, bytes) | Item::Foreign(_, bytes)) = item else {
+            return Vec::new();
+        };
+        let Ok(line) = serde_json::from_slice::<Line>(bytes) else {
+            return Vec::new();
+        };
+        let ts = line_time(bytes);
+        self.last = self.last.max(ts);
+        let kind = EventType::parse(&line.kind);
+        let mut done = Vec::new();
+        if kind == Some(EventType::LogRotated) {
+            for job in &run.jobs {
+                if !self.jobs.contains_key(&job.job_id) {
+                    self.of_state(job, &mut done);
+                }
+            }
+            return done;
+        }
+        let job = line.node_id.or(line.job_id).and_then(|id| run.job(&id));
+        let (Some(job), Some(ts)) = (job, ts) else {
+            return done;
+        };
+        match (item, kind) {
+            (Item::Event(..), Some(kind)) => self.event(kind, bytes, ts, job, &mut done),
+            (Item::Foreign(..), _) => self.of_state(job, &mut done),
+            _ => {}
+        }
+        done
+    }
+
+    fn event(
+        &mut self,
+        kind: EventType,
+        line: &[u8],
+        ts: Timestamp,
+        job: &JobState,
+        done: &mut Vec<Span>,
+    ) {
+        let told = self.jobs.entry(job.job_id.clone()).or_default();
+        let id = &job.job_id;
+        match kind {
+            EventType::JobSubmitted => told.open(id, Phase::Waiting, ts, done),
+            EventType::JobStarted => {
+                told.open(id, Phase::Attempt(job.attempt.unwrap_or(1)), ts, done);
+            }
+            EventType::JobRollbackStarted => told.open(id, Phase::Rollback, ts, done),
+            EventType::JobCompleted | EventType::JobFailed | EventType::JobRolledBack => {
+                let ended: JobEnded = serde_json::from_slice(line).unwrap_or_default();
+                let goes_on = ended.retry_in_ms.is_some();
+                let phase = match kind {
+                    EventType::JobRolledBack => Phase::Rollback,
+                    // The first end counts.
+                    _ if told.ended => return,
+                    _ => Phase::Attempt(ended.attempt.max(1)),
+                };
+                told.ended |= !goes_on && phase != Phase::Rollback;
+                told.close(id, phase, ts, ended, done);
+                if goes_on {
+                    told.open(id, Phase::Backoff, ts, done);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A job of which only the state is known: events before it are gone, or another
+    /// program wrote them.
+    fn of_state(&mut self, job: &JobState, done: &mut Vec<Span>) {
+        let told = self.jobs.entry(job.job_id.clone()).or_default();
+        let at = |ts: &Option<String>| ts.as_deref().and_then(parse_ts);
+        let (id, attempt) = (&job.job_id, Phase::Attempt(job.attempt.unwrap_or(1)));
+        if told.ended {
+            return;
+        }
+        if let Some(ts) = at(&job.submitted_ts).filter(|_| told.open.is_none()) {
+            told.open(id, Phase::Waiting, ts, done);
+        }
+        if let Some(ts) = at(&job.started_ts).filter(|_| !told.is_in(attempt)) {
+            told.open(id, attempt, ts, done);
+        }
+        if let Some(ts) = at(&job.ended_ts).filter(|_| job.stage.is_terminal()) {
+            told.ended = true;
+            told.close(id, attempt, ts, ended_of(job), done);
+        }
+    }
+
+    /// What has no end, when all was read. In a run that goes on it lasts until now.
+    pub(super) fn rest(&mut self, run: &RunReport) -> Vec<Span> {
+        if run.state == RunStateKind::Running {
+            self.last = self.last.max(Some(Timestamp::now()));
+        }
+        let mut rest: Vec<_> = self
+            .jobs
+            .drain()
+            .filter_map(|(_, told)| told.open)
+            .collect();
+        rest.sort_by(|a, b| (a.start, &a.job).cmp(&(b.start, &b.job)));
+        rest
+    }
+}
+
+impl Told {
+    fn is_in(&self, phase: Phase) -> bool {
+        self.open.as_ref().is_some_and(|open| open.phase == phase)
+    }
+
+    fn open(&mut self, job: &str, phase: Phase, ts: Timestamp, done: &mut Vec<Span>) {
+        self.end_open(ts, None, done);
+        self.open = Some(Span {
+            job: job.to_owned(),
+            phase,
+            start: ts,
+            end: None,
+            ended: None,
+        });
+    }
+
+    /// Ends what goes on; the clock may have gone back.
+    fn end_open(&mut self, ts: Timestamp, ended: Option<JobEnded>, done: &mut Vec<Span>) {
+        if let Some(mut span) = self.open.take() {
+            span.end = Some(ts.max(span.start));
+            span.ended = ended;
+            done.push(span);
+        }
+    }
+
+    fn close(
+        &mut self,
+        job: &str,
+        phase: Phase,
+        ts: Timestamp,
+        ended: JobEnded,
+        done: &mut Vec<Span>,
+    ) {
+        let is_open = |open: &Span| match phase {
+            Phase::Attempt(_) => open.phase != Phase::Rollback,
+            phase => open.phase == phase,
+        };
+        if !self.open.as_ref().is_some_and(is_open) {
+            // Its beginning is gone.
+            let ms = i64::try_from(ended.duration_ms.unwrap_or(0)).unwrap_or(0);
+            let start = ts - jiff::SignedDuration::from_millis(ms);
+            self.open(job, phase, start, done);
+        }
+        self.end_open(ts, Some(ended), done);
+    }
+}
+
+fn ended_of(job: &JobState) -> JobEnded {
+    JobEnded {
+        attempt: job.attempt.unwrap_or(0),
+        exit_code: job.exit_code,
+        signal: job.signal.clone(),
+        error: job.error.clone(),
+        duration_ms: job.duration_ms,
+        cost: job.cpu_ms.map(|cpu_ms| Cost {
+            cpu_ms,
+            max_rss_bytes: job.max_rss_bytes.unwrap_or(0),
+            read_bytes: job.read_bytes.unwrap_or(0),
+            written_bytes: job.written_bytes.unwrap_or(0),
+            ..Cost::default()
+        }),
+        output: job.output.clone(),
+        retry_in_ms: None,
+    }
+}

@@ -1,0 +1,201 @@
+//! Completion of the ids of runs, in the shells themselves.
+
+use std::process::Command;
+
+use crate::env::{TestEnv, wait_until};
+use crate::terminal::Terminal;
+
+/// A volume with two closed runs and one that takes more, and `runlog` on the path.
+fn volume() -> TestEnv {
+    let env = TestEnv::new();
+    env.ok(&["run", "--name", "backup", "--", "true"]);
+    env.run(&["run", "--name", "deploy", "--", "false"]);
+    env.ok(&["emit", "--run", "release-7", "--open", "begun"]);
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_runlog"), env.path("runlog")).unwrap();
+    env
+}
+
+fn run_of(env: &TestEnv, name: &str) -> String {
+    let runs = env.runs();
+    let found = runs.into_iter().find(|run| run.starts_with(name));
+    found.unwrap()
+}
+
+/// Whether there is such a shell; says so where it is skipped.
+fn is_there(shell: &str) -> bool {
+    let there = Command::new(shell).arg("--version").output().is_ok();
+    if !there {
+        eprintln!("skipped: {shell} is not installed");
+    }
+    there
+}
+
+#[test]
+fn the_ids_are_told_newest_first_with_their_state() {
+    let env = volume();
+    let (backup, deploy) = (run_of(&env, "backup"), run_of(&env, "deploy"));
+    assert_eq!(
+        env.ok(&["complete-runs"]).stdout(),
+        format!("latest\tthe newest run\nrelease-7\topen\n{deploy}\tfailed\n{backup}\tcompleted\n")
+    );
+    assert_eq!(
+        env.ok(&["complete-runs", "dep"]).stdout(),
+        format!("{deploy}\tfailed\n")
+    );
+    assert_eq!(
+        env.ok(&["complete-runs", "--writable"]).stdout(),
+        "release-7\topen\n"
+    );
+}
+
+#[test]
+fn nothing_disturbs_the_line_where_there_is_no_volume() {
+    let env = TestEnv::new();
+    let output = env.ok(&["complete-runs"]);
+    assert_eq!((output.stdout(), output.stderr()), Default::default());
+}
+
+#[test]
+fn the_helper_is_not_offered() {
+    let env = TestEnv::new();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = env.ok(&["completions", shell]).stdout();
+        let helper = script.matches("complete-runs").count();
+        // Only the functions that ask it name it.
+        let asks = usize::from(["bash", "fish", "zsh"].contains(&shell));
+        assert_eq!(helper, asks, "{shell}");
+    }
+}
+
+/// Types the line, presses Tab, and waits for what it becomes.
+fn becomes(terminal: &Terminal<'_>, typed: &str, completed: &str) {
+    terminal.keys(&["C-u"]);
+    terminal.keys(&["-l", typed]);
+    terminal.keys(&["Tab"]);
+    let completed = completed.trim_end();
+    wait_until(completed, || {
+        let screen = terminal.screen();
+        screen.lines().any(|line| line.trim_end() == completed)
+    });
+}
+
+/// The places that want a run, in a shell that shows `% ` before the line.
+fn in_a_terminal(env: &TestEnv, terminal: &Terminal<'_>) {
+    let (backup, deploy) = (run_of(env, "backup"), run_of(env, "deploy"));
+    becomes(
+        terminal,
+        "runlog status ba",
+        &format!("% runlog status {backup}"),
+    );
+    becomes(
+        terminal,
+        "runlog tail -f --json de",
+        &format!("% runlog tail -f --json {deploy}"),
+    );
+    becomes(
+        terminal,
+        "runlog replay --diff latest ba",
+        &format!("% runlog replay --diff latest {backup}"),
+    );
+    becomes(
+        terminal,
+        "runlog emit --run ",
+        "% runlog emit --run release-7",
+    );
+    becomes(
+        terminal,
+        "runlog run --run=rel",
+        "% runlog run --run=release-7",
+    );
+    // Not the value of another option.
+    env.write("release-notes", "");
+    becomes(
+        terminal,
+        "runlog tail --cursor-file rel",
+        "% runlog tail --cursor-file release-notes",
+    );
+    // Elsewhere than here.
+    std::fs::create_dir(env.path("away")).unwrap();
+    terminal.keys(&["C-u"]);
+    terminal.line("cd away; PATH=..:$PATH");
+    becomes(
+        terminal,
+        "runlog -C .. status ba",
+        &format!("% runlog -C .. status {backup}"),
+    );
+}
+
+#[test]
+fn bash_completes_runs() {
+    let env = volume();
+    if !is_there("bash") {
+        return;
+    }
+    let Some(terminal) = Terminal::with(&env, &["bash", "--norc", "--noprofile"]) else {
+        return;
+    };
+    terminal.line("PS1='% '; PATH=.:$PATH; source <(runlog completions bash); echo ready");
+    terminal.shows("ready");
+    in_a_terminal(&env, &terminal);
+}
+
+#[test]
+fn zsh_completes_runs() {
+    let env = volume();
+    if !is_there("zsh") {
+        return;
+    }
+    let script = env.ok(&["completions", "zsh"]).stdout();
+    std::fs::create_dir(env.path("functions")).unwrap();
+    env.write("functions/_runlog", script);
+    let Some(terminal) = Terminal::with(&env, &["zsh", "-f"]) else {
+        return;
+    };
+    terminal.line(
+        "PS1='%% '; PATH=.:$PATH; fpath=($PWD/functions $fpath); bindkey -e; \
+         autoload -U compinit; compinit -D -u; echo ready",
+    );
+    terminal.shows("ready");
+    in_a_terminal(&env, &terminal);
+}
+
+#[test]
+fn fish_completes_runs() {
+    let env = volume();
+    if !is_there("fish") {
+        return;
+    }
+    let script = env.ok(&["completions", "fish"]).stdout();
+    env.write("runlog.fish", script);
+    let (backup, deploy) = (run_of(&env, "backup"), run_of(&env, "deploy"));
+    let completed = |typed: &str| {
+        let ask = format!("set PATH . $PATH; source runlog.fish; complete -C '{typed}'");
+        let mut fish = env.program("fish");
+        fish.env("HOME", env.root())
+            .args(["--no-config", "-c", &ask]);
+        crate::env::finish(&mut fish).stdout()
+    };
+    assert_eq!(
+        completed("runlog status ba"),
+        format!("{backup}\tcompleted\n")
+    );
+    assert_eq!(
+        completed("runlog tail -f --json de"),
+        format!("{deploy}\tfailed\n")
+    );
+    assert_eq!(
+        completed("runlog replay --diff latest ba"),
+        format!("{backup}\tcompleted\n")
+    );
+    assert_eq!(completed("runlog emit --run "), "release-7\topen\n");
+    assert_eq!(completed("runlog run --run=rel"), "--run=release-7\topen\n");
+    assert_eq!(
+        completed("runlog -C . status ba"),
+        format!("{backup}\tcompleted\n")
+    );
+    env.write("release-notes", "");
+    assert_eq!(
+        completed("runlog tail --cursor-file rel"),
+        "release-notes\n"
+    );
+}

@@ -1,0 +1,432 @@
+//! `replay --export` and `status --export`: what every format has to hold; the programs
+//! that read them are asked in `export_readers.rs`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use insta::assert_snapshot;
+use serde_json::Value;
+
+use crate::checks::{assert_one_error, snapshot};
+use crate::env::TestEnv;
+use crate::replay::{seal, with_story};
+
+/// All that `replay --export` writes.
+pub(crate) const FORMATS: [&str; 9] = [
+    "html",
+    "chrome-trace",
+    "junit",
+    "github",
+    "markdown",
+    "otlp",
+    "asciicast",
+    "prometheus",
+    "csv",
+];
+
+/// What names, arguments and output do to a reader that takes them for its own words.
+pub(crate) const HOSTILE: &str = concat!(
+    "</script><script>document.title='owned'</script><!--<script> ]]>\n",
+    "::error title=x::owned\n##[error]owned\n%0A::warning::owned\n",
+    "\u{1b}[31mred\u{1b}[0m \u{1b}[2J\u{1b}]0;owned\u{7} \u{202e}back\u{0}\u{8}\u{fffe}\n",
+    "=cmd|' /C calc'!A0,\"quoted\"\r\n@SUM(1+1)\n",
+);
+
+/// A run whose every part is hostile: it failed, and printed what is no UTF-8 as well.
+pub(crate) fn hostile() -> TestEnv {
+    let env = TestEnv::new();
+    env.write("text", [HOSTILE.as_bytes(), b"\xff\xfe\xc3"].concat());
+    let name = "<b>\"x\"|%0A::error::y,=1";
+    let label = format!("k={}", HOSTILE.replace('\0', ""));
+    let argument = HOSTILE.replace('\0', "");
+    let args = [
+        "run", "-q", "--run", "it", "--name", name, "--label", &label,
+    ];
+    let script = "cat text; cat text >&2; exit 3";
+    let command = ["--job", "j", "--", "sh", "-c", script, &argument];
+    assert_eq!(env.run(&[&args[..], &command].concat()).code, 3);
+    env.ok(&[
+        "emit",
+        "--run",
+        "it",
+        "n</script>",
+        &format!("text={argument}"),
+    ]);
+    env.ok(&["run", "--run", "it", "--close"]);
+    env
+}
+
+#[track_caller]
+pub(crate) fn exported(env: &TestEnv, format: &str) -> String {
+    let output = env.ok(&["replay", "it", "--export", format]);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The lines of JSON of a text.
+fn json_lines(text: &str) -> Vec<Value> {
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    lines.collect()
+}
+
+#[test]
+fn a_file_is_written_as_a_whole() {
+    let env = with_story();
+    for format in FORMATS {
+        let text = exported(&env, format);
+        env.write("out", "before");
+        fs::set_permissions(env.path("out"), fs::Permissions::from_mode(0o604)).unwrap();
+        env.ok(&["replay", "it", "--export", format, "-o", "out"]);
+        let written = fs::read_to_string(env.path("out")).unwrap();
+        // The token of the workflow commands is another each time.
+        assert!(written == text || format == "github", "{format}");
+        let mode = fs::metadata(env.path("out")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o604);
+        let dash = env.ok(&["replay", "it", "--export", format, "-o", "-"]);
+        assert_eq!(dash.stdout.len(), text.len(), "{format}");
+    }
+    assert_eq!(left(&env), ["out"]);
+}
+
+/// What is in the folder but the volume.
+fn left(env: &TestEnv) -> Vec<String> {
+    let entries = fs::read_dir(env.root()).unwrap();
+    let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| name != ".omne").collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_was_there_stands_where_the_export_fails() {
+    let env = with_story();
+    env.write("out", "before");
+    let log = fs::read_to_string(env.log_path("it")).unwrap();
+    fs::write(
+        env.log_path("it"),
+        log.replacen("\"seq\":3", "\"seq\":4", 1),
+    )
+    .unwrap();
+    for format in FORMATS {
+        let args = ["replay", "it", "--export", format, "-o", "out"];
+        let output = env.run(&[&args[..], &["--strict"]].concat());
+        assert_eq!(output.code, 5, "{format}: {}", output.stderr());
+        assert_eq!(fs::read_to_string(env.path("out")).unwrap(), "before");
+    }
+    assert_eq!(left(&env), ["out"]);
+    for (to, code) in [("none/x", 7), ("/dev/full", 7), (".omne/var/runs/it/x", 2)] {
+        let output = env.run(&["replay", "it", "--export", "junit", "-o", to]);
+        assert_eq!(output.code, code, "{to}: {}", output.stderr());
+    }
+    assert_snapshot!(snapshot(&env, &env.run(&["replay", "-o", "x"])), @r#"
+    exit 2
+    -- stderr
+    error: the following required arguments were not provided:
+     <--as <PROGRAM>|--export <FORMAT>>
+
+    Usage: runlog replay --out <FILE> <--as <PROGRAM>|--export <FORMAT>> [RUN]
+
+    For more information, try '--help'.
+    "#);
+    assert_one_error(&env.run(&["replay", "it", "--export", "spark"]));
+}
+
+#[test]
+fn damage_is_told_and_the_export_written() {
+    let env = with_story();
+    let log = fs::read_to_string(env.log_path("it")).unwrap();
+    fs::write(
+        env.log_path("it"),
+        log.replacen("\"seq\":3", "\"seq\":4", 1),
+    )
+    .unwrap();
+    for format in FORMATS {
+        let output = env.run(&["replay", "it", "--export", format, "-o", "out"]);
+        assert_eq!(output.code, 5, "{format}");
+        assert!(
+            output.stderr().contains("damaged line"),
+            "{}",
+            output.stderr()
+        );
+        assert!(
+            fs::metadata(env.path("out")).unwrap().len() > 100,
+            "{format}"
+        );
+    }
+}
+
+/// The story of one run in the formats that people read as text.
+#[test]
+fn the_shape_of_each_format() {
+    let env = with_story();
+    // Which of two streams comes first is told by chance.
+    let jobs = env.run_dir("it").join("jobs");
+    fs::write(jobs.join("deploy.out"), "out\nerr\nout\nerr\nundone\n").unwrap();
+    fs::remove_file(jobs.join("deploy.out.idx")).unwrap();
+    let of = |format: &str| snapshot(&env, &env.run(&["replay", "it", "--export", format]));
+    let token = regex::Regex::new("runlog-[0-9A-Z]{26}").unwrap();
+    assert_snapshot!(token.replace_all(&of("github"), "[TOKEN]"), @r#"
+    exit 0
+    -- stdout
+    ::group::deploy: rolled_back after [DURATION]
+    ::stop-commands::[TOKEN]
+    sh -c 'echo out; echo err >&2; exit 3'
+    out
+    err
+    out
+    err
+    undone
+    ::[TOKEN]::
+    ::endgroup::
+    ::error title=it%2C job deploy rolled_back::it exited with code 3 (sh -c 'echo out; echo err >&2; exit 3')
+    ::error title=it failed::the run is closed and job deploy failed: it exited with code 3
+    "#);
+    assert_snapshot!(of("markdown"), @r#"
+    exit 0
+    -- stdout
+    ### ✗ it: failed
+
+    the run is closed and job deploy failed: it exited with code 3
+
+    Run <code>it</code>, began [TIME] &#43;00:00, on [HOST], took [DURATION]
+
+    | Job | Stage | Result | Duration | CPU | Peak RSS | Command |
+    | --- | --- | --- | ---: | ---: | ---: | --- |
+    | deploy | ↩ rolled_back | it exited with code 3 (attempt 2) | [DURATION] | [DURATION] | [SIZE] | <code>sh -c &#39;echo out&#59; echo err &#62;&#38;2&#59; exit 3&#39;</code> |
+    "#);
+}
+
+#[test]
+fn the_summary_is_added_to_that_of_the_workflow() {
+    let env = with_story();
+    env.write("summary", "before\n");
+    let mut command = env.command(&["replay", "it", "--export", "github"]);
+    command.env("GITHUB_STEP_SUMMARY", env.path("summary"));
+    let output = crate::env::finish(&mut command);
+    assert_eq!(output.code, 0, "{}", output.stderr());
+    let summary = fs::read_to_string(env.path("summary")).unwrap();
+    assert_eq!(summary, format!("before\n{}", exported(&env, "markdown")));
+}
+
+#[test]
+fn nothing_that_a_job_printed_is_a_command_of_the_workflow() {
+    let env = hostile();
+    let text = exported(&env, "github");
+    // As the runner of GitHub reads it: between the two tokens nothing is a command.
+    let mut stopped: Option<String> = None;
+    let mut commands = Vec::new();
+    for line in text.split(['\n', '\r']) {
+        if let Some(token) = &stopped {
+            if line == format!("::{token}::") {
+                stopped = None;
+            }
+        } else if let Some(token) = line.strip_prefix("::stop-commands::") {
+            stopped = Some(token.to_owned());
+        } else if !line.is_empty() {
+            assert!(line.starts_with("::"), "{line}");
+            let name = line[2..].split(['%', ' ', ':']).next().unwrap();
+            commands.push(name.to_owned());
+        }
+    }
+    assert_eq!(commands, ["group", "endgroup", "error", "error"]);
+    assert!(text.contains("owned"));
+}
+
+#[test]
+fn nothing_that_a_job_printed_gets_out_of_the_page() {
+    let env = hostile();
+    let page = exported(&env, "html");
+    let data = page.split_once("id=\"data\">").unwrap().1;
+    let data = data.split_once("</script>").unwrap().0;
+    let data: Value = serde_json::from_str(data).unwrap();
+    let parts = data["output"]["j"]["parts"].as_array().unwrap();
+    let printed: String = parts.iter().map(|part| part[2].as_str().unwrap()).collect();
+    assert!(printed.contains(HOSTILE), "{printed:?}");
+    assert_eq!(page.matches("<script").count(), 2);
+    assert_eq!(page.matches("</script>").count(), 2);
+    assert!(!page.contains("<!--"));
+    // It loads nothing.
+    assert!(page.contains("default-src 'none'"));
+    for word in ["src=", "href=", "@import", "url(", "fetch(", "innerHTML"] {
+        assert!(!page.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn a_trace_has_what_every_job_did() {
+    let env = with_story();
+    let trace: Value = serde_json::from_str(&exported(&env, "chrome-trace")).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let spans: Vec<_> = events.iter().filter(|e| e["ph"] == "X").collect();
+    let told: Vec<_> = spans
+        .iter()
+        .map(|e| (e["name"].as_str().unwrap(), e["cat"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("waiting", "waiting"),
+            ("deploy", "failed"),
+            ("back-off", "waiting"),
+            ("deploy (attempt 2)", "failed"),
+            ("rollback", "rollback"),
+            ("it", "run"),
+        ]
+    );
+    assert!(spans.iter().all(|e| e["dur"].as_i64().unwrap() >= 0));
+    let notes: Vec<_> = events.iter().filter(|e| e["ph"] == "i").collect();
+    assert_eq!((notes.len(), &notes[0]["name"]), (1, &"checked".into()));
+    assert_eq!(trace["otherData"]["state"], "failed");
+}
+
+#[test]
+fn a_recording_has_the_output_at_its_pace() {
+    let env = TestEnv::new();
+    let script = "printf 'a\\303'; sleep 0.2; printf '\\251\\nb\\n'";
+    env.ok(&["run", "-q", "--run", "it", "--", "sh", "-c", script]);
+    let lines = json_lines(&exported(&env, "asciicast"));
+    assert_eq!(lines[0]["version"], 2);
+    let of = |code: &str| -> Vec<&Value> { lines[1..].iter().filter(|l| l[1] == code).collect() };
+    let text: String = of("o").iter().map(|l| l[2].as_str().unwrap()).collect();
+    assert_eq!(text, "aé\r\nb\r\n");
+    let at = |line: &Value| line[0].as_f64().unwrap();
+    let printed = of("o");
+    assert!(
+        at(printed[printed.len() - 1]) - at(printed[0]) >= 0.15,
+        "{printed:?}"
+    );
+    assert!(lines[1..].is_sorted_by(|a, b| at(a) <= at(b)));
+    assert_eq!(of("m").len(), 1);
+}
+
+#[test]
+fn rows_for_events_and_rows_for_jobs() {
+    let env = with_story();
+    let text = exported(&env, "csv");
+    let rows: Vec<&str> = text.split("\r\n").collect();
+    let header = "seq,ts,type,run_id,job_id,attempt,pid,exit_code,";
+    assert!(rows[0].starts_with(header), "{}", rows[0]);
+    assert_eq!(rows.len(), 1 + 11 + 1);
+    env.ok(&["run", "-q", "--name", "other", "--", "true"]);
+    let jobs = env.ok(&["status", "--export", "csv"]).stdout();
+    let rows: Vec<&str> = jobs.split("\r\n").collect();
+    assert_eq!(rows.len(), 1 + 2 + 1);
+    assert!(rows[1].starts_with("it,it,failed,"), "{}", rows[1]);
+    let one = env.ok(&["status", "it", "--export", "csv"]).stdout();
+    assert!(jobs.starts_with(&one));
+}
+
+#[test]
+fn figures_of_all_runs() {
+    let env = with_story();
+    env.ok(&["run", "-q", "--name", "a\"b\\c", "--job", "j", "--", "true"]);
+    env.ok(&["run", "-q", "--name", "a\"b\\c", "--job", "j", "--", "true"]);
+    env.ok(&["status", "--export", "prometheus", "-o", "runlog.prom"]);
+    let text = fs::read_to_string(env.path("runlog.prom")).unwrap();
+    for line in [
+        "runlog_runs{name=\"a\\\"b\\\\c\",state=\"completed\"} 2",
+        "runlog_runs{name=\"it\",state=\"failed\"} 1",
+        "runlog_run_last_state{name=\"it\",state=\"failed\"} 1",
+        "runlog_run_last_failed_jobs{name=\"it\"} 1",
+        "runlog_job_last_exit_code{name=\"it\",job_id=\"deploy\"} 3",
+        "runlog_job_last_attempts{name=\"it\",job_id=\"deploy\"} 2",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    assert!(!text.contains("last_success_timestamp_seconds{name=\"it\"}"));
+    let one = env.ok(&["replay", "it", "--export", "prometheus"]).stdout();
+    assert!(one.contains("runlog_runs{name=\"it\",state=\"failed\"} 1"));
+    assert!(!one.contains("a\\\"b"));
+}
+
+#[test]
+fn a_run_that_goes_on_and_one_that_is_lost() {
+    let env = TestEnv::new();
+    let mut job = env.spawn(&["run", "--run", "it", "--job", "j", "--", "cat"]);
+    env.wait_for("job_started");
+    job.write(b"so far\n");
+    job.read_line();
+    let check = |state: &str, verdict: &str| {
+        for format in FORMATS {
+            exported(&env, format);
+        }
+        let trace: Value = serde_json::from_str(&exported(&env, "chrome-trace")).unwrap();
+        assert_eq!(trace["otherData"]["state"], state);
+        let junit = exported(&env, "junit");
+        assert!(junit.contains(verdict), "{junit}");
+        assert!(junit.contains("so far"), "{junit}");
+        let page = exported(&env, "html");
+        assert!(page.contains(&format!("<title>it: {state}</title>")));
+        assert!(page.contains("\"open\":true"));
+    };
+    check("running", "<skipped message=\"it has not ended yet\"/>");
+    job.kill();
+    check("lost", "type=\"lost\"");
+}
+
+#[test]
+fn a_run_whose_first_events_are_gone() {
+    let env = TestEnv::new();
+    env.ok(&[
+        "run", "-q", "--run", "it", "--job", "early", "--", "echo", "early",
+    ]);
+    let sealed = seal(&env, "it", 0);
+    env.ok(&[
+        "run", "-q", "--run", "it", "--job", "late", "--", "echo", "late",
+    ]);
+    env.ok(&["run", "--run", "it", "--close"]);
+    let whole: Vec<String> = FORMATS.map(|format| exported(&env, format)).to_vec();
+    fs::remove_file(env.run_dir("it").join(sealed)).unwrap();
+    for (format, whole) in FORMATS.iter().zip(whole) {
+        let rest = exported(&env, format);
+        for job in ["early", "late"] {
+            assert!(whole.contains(job), "{format}");
+            assert!(
+                rest.contains(job) || *format == "csv" || *format == "asciicast",
+                "{format}"
+            );
+        }
+    }
+    let trace: Value = serde_json::from_str(&exported(&env, "chrome-trace")).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    for job in ["early", "late"] {
+        assert!(
+            events.iter().any(|e| e["ph"] == "X" && e["name"] == job),
+            "{job}"
+        );
+    }
+}
+
+#[test]
+fn much_output_is_cut_with_a_note() {
+    let env = TestEnv::new();
+    let script = "head -c 6000000 /dev/zero | tr '\\0' x; echo; echo the end; exit 1";
+    env.run(&[
+        "run", "-q", "--run", "it", "--job", "j", "--", "sh", "-c", script,
+    ]);
+    for (format, most, note) in [
+        ("html", 2_000_000, "\"left_out\":"),
+        ("junit", 600_000, "left out]"),
+        ("github", 100_000, "left out]"),
+    ] {
+        let text = exported(&env, format);
+        assert!(text.len() < most, "{format}: {}", text.len());
+        assert!(text.contains(note) && text.contains("the end"), "{format}");
+        assert!(!text.contains("\"left_out\":0"), "{format}");
+    }
+    for format in ["otlp", "asciicast"] {
+        assert!(exported(&env, format).len() > 6_000_000, "{format}");
+    }
+}
+
+#[test]
+fn a_log_of_another_program() {
+    let env = TestEnv::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/parents");
+    let wal = root.join("runtimo-core-0.1.4/wal.jsonl");
+    for format in FORMATS {
+        let args = ["replay", "--wal", wal.to_str().unwrap(), "--export", format];
+        let output = env.ok(&args);
+        assert!(!output.stdout.is_empty(), "{format}");
+    }
+}

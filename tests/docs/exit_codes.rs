@@ -1,0 +1,96 @@
+//! `docs/exit-codes.md` is generated: from the codes of the program, and from what the help
+//! of each command says of them. README's tables have the same codes.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use clap::CommandFactory as _;
+use regex::Regex;
+use runlog::cli::exit::Code;
+
+use super::{hold_or_bless, read};
+
+/// One code and what it means, of the paragraph `Exit codes:` of a command.
+fn rows(told: &str) -> Vec<(String, String)> {
+    let code = Regex::new(r"(^|; |: |\. )(\d+(?:\+N)?) ").unwrap();
+    let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut rows: Vec<(String, String)> = Vec::new();
+    let first = code.find(&told).unwrap().start();
+    if first > 0 {
+        rows.push(("the command's own".to_owned(), "it exited".to_owned()));
+    }
+    let found: Vec<_> = code.captures_iter(&told).collect();
+    let mut only = String::new();
+    for (at, one) in found.iter().enumerate() {
+        let next = found.get(at + 1);
+        let end = next.map_or(told.len(), |next| next.get(0).unwrap().start());
+        let meaning = told.get(one.get(0).unwrap().end()..end).unwrap();
+        // `. With --wait: 0 …` begins other codes.
+        let (meaning, then) = match next.map(|next| &next[1]) {
+            Some(": ") => meaning.rsplit_once(". ").unwrap(),
+            _ => (meaning, ""),
+        };
+        let meaning = format!("{only}{}", meaning.trim_end_matches('.'));
+        rows.push((one[2].to_owned(), meaning));
+        if !then.is_empty() {
+            only = format!("{}: ", then.to_lowercase());
+        }
+    }
+    rows
+}
+
+fn page() -> String {
+    let mut page = String::from(
+        "# Exit codes\n\n\
+         Generated from the program: do not edit it.\n\
+         `RUNLOG_BLESS=1 cargo test --test docs` writes it anew.\n\n\
+         | code | meaning |\n| --- | --- |\n",
+    );
+    for code in Code::ALL {
+        writeln!(page, "| {} | {} |", code as u8, code.meaning()).unwrap();
+    }
+    page.push_str(
+        "\n`run` passes on the exit code of its command, whatever it is, or 128+N if signal N \
+         ended\nit; its own are those from 124 on, and 2.\n\n\
+         With an exit code other than 0 a line on stderr tells why, with `error:`, `warning:` or\n\
+         what was found; where something can be done about it, a line `hint:` says what. A stdout \
+         that\nis closed early (`| head`) is a quiet end with 0.\n",
+    );
+    let cli = runlog::cli::Cli::command();
+    for command in cli.get_subcommands().filter(|c| !c.is_hide_set()) {
+        let help = command.get_long_about().unwrap().to_string();
+        let (_, told) = help.split_once("Exit codes: ").unwrap();
+        let name = command.get_name();
+        write!(
+            page,
+            "\n## `runlog {name}`\n\n| code | meaning |\n| --- | --- |\n"
+        )
+        .unwrap();
+        for (code, meaning) in rows(told) {
+            if let Ok(code) = code.parse::<u8>() {
+                let known = Code::ALL.iter().any(|known| *known as u8 == code);
+                assert!(known, "the help of {name} tells of {code}");
+            }
+            writeln!(page, "| {code} | {meaning} |").unwrap();
+        }
+    }
+    page
+}
+
+#[test]
+fn the_page_of_exit_codes_is_up_to_date() {
+    hold_or_bless("docs/exit-codes.md", &page());
+}
+
+#[test]
+fn readme_has_all_exit_codes() {
+    let readme = read("README.md");
+    let rows = readme.lines().filter(|line| line.starts_with("| "));
+    let told: BTreeSet<u8> = rows
+        .filter_map(|row| row.trim_start_matches("| ").split(" |").next())
+        .flat_map(|cell| cell.split(", "))
+        .filter_map(|code| code.parse().ok())
+        .collect();
+    let codes = Code::ALL.iter().map(|code| *code as u8);
+    assert_eq!(told, codes.collect());
+}
