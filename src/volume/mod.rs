@@ -27,5 +27,5 @@ pub use self::{
     dir::{FileKey, Glance},
     settings::{GcSettings, RotateSettings, Settings, Written},
     tree::Usage,
-    whole_file::WholeFile,
+    whole_file::{WholeFile, behind_links, folder_of},
 };
