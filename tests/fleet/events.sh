@@ -1,0 +1,64 @@
+# shellcheck shell=bash
+# Volumes with events in them, and what is to arrive of them.
+
+# new_volume FOLDER: makes it, with a run that stays open and has lines of every length.
+new_volume() {
+    mkdir -p "$1"
+    runlog -C "$1" emit --run collector --open begun host='"'
+    # Nearly as long as a line may be; and text that other programs trip over.
+    head -c 1000000 /dev/zero | tr '\0' x | runlog -C "$1" emit --run collector --lines
+    printf '%s\n' '\\' '\N' '\.' '"a","b"' '<1>x' '%s $1' 'ünï ☃ 𝄞' ' ' '{"a":"\u0001\u001f\\u0000\\"}' |
+        runlog -C "$1" emit --run collector --lines hostile
+}
+
+# write_events FOLDER ROUNDS: jobs that succeed and fail, notes, and a rotation in each round.
+write_events() {
+    local round
+    for ((round = 0; round < $2; round++)); do
+        runlog -C "$1" run -q --name build -- sh -c 'echo built'
+        runlog -C "$1" run -q --name test -- sh -c "exit $((round % 3))" || true
+        runlog -C "$1" run -q --name retried --retries 1 --retry-delay 1ms -- false || true
+        for tick in 1 2 3; do
+            runlog -C "$1" emit --no-sync --run collector tick "n=$tick"
+        done
+        # shellcheck disable=SC2086 # None or one.
+        runlog -C "$1" rotate collector --force ${ROTATE:-}
+    done
+}
+
+# ids FOLDER: the id of every event in a volume.
+ids() {
+    runlog -C "$1" tail --all -n all --json | jq -r .id
+}
+
+# crash TIMES VICTIMS COMMAND...: starts the command again and again and kills it with SIGKILL
+# at a random moment: one of its processes whose name VICTIMS (a regular expression) matches,
+# or all of them if it is `.`. Tells in KILLED how often which.
+crash() {
+    local times=$1 victims=$2 time victim name pid
+    shift 2
+    local -A count=()
+    for ((time = 0; time < times; time++)); do
+        service crashed "$@"
+        pid=$(cat "$WORK/crashed.pid")
+        within 20 pgrep -g "$pid" "$victims" || return 1
+        sleep "0.$((RANDOM % 6))$((RANDOM % 10))"
+        victim=$(pgrep -g "$pid" "$victims" | shuf -n 1)
+        if [[ $victims == . ]] && ((RANDOM % 3 == 0)); then
+            name=all
+            victim=-$pid
+        else
+            name=$(cat "/proc/$victim/comm" 2>/dev/null || echo none)
+        fi
+        count[$name]=$((${count[$name]:-0} + 1))
+        kill -s KILL -- "$victim" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+        # What is left of it ends by itself.
+        within 30 no_group "$pid" || return 1
+        rm "$WORK/crashed.pid"
+    done
+    KILLED=
+    for name in "${!count[@]}"; do
+        KILLED+="${KILLED:+, }$name ${count[$name]}"
+    done
+}
