@@ -41,7 +41,10 @@ crash() {
     for ((time = 0; time < times; time++)); do
         service crashed "$@"
         pid=$(cat "$WORK/crashed.pid")
-        within 20 pgrep -g "$pid" "$victims" || return 1
+        if ! within 20 pgrep -g "$pid" "$victims"; then
+            echo "$1 does not start" >&2
+            return 1
+        fi
         sleep "0.$((RANDOM % 6))$((RANDOM % 10))"
         victim=$(pgrep -g "$pid" "$victims" | shuf -n 1)
         if [[ $victims == . ]] && ((RANDOM % 3 == 0)); then
@@ -54,7 +57,10 @@ crash() {
         kill -s KILL -- "$victim" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true
         # What is left of it ends by itself.
-        within 30 no_group "$pid" || return 1
+        if ! within 30 no_group "$pid"; then
+            echo "what $* started goes on after $name was killed" >&2
+            return 1
+        fi
         rm "$WORK/crashed.pid"
     done
     KILLED=

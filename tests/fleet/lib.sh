@@ -113,13 +113,15 @@ stop_all() {
     done
 }
 
-# within SECONDS COMMAND...: whether it succeeds in that time, tried again and again.
+# within SECONDS COMMAND...: whether it succeeds in that time, tried again and again; the last
+# time it may say why not.
 within() {
     local end=$((SECONDS + $1))
     shift
     until "$@" >/dev/null 2>&1; do
         if ((SECONDS > end)); then
-            return 1
+            "$@"
+            return
         fi
         sleep 0.1
     done
