@@ -55,10 +55,12 @@ recipe() {
 # fill NAME: a configuration file of the page, in WORK, with the variables filled in that are
 # written `${NAME}`; prints its path.
 fill() {
-    local file
+    local file names
     file=$(recipe "$1")
+    # What else looks like a variable is left as it is.
     # shellcheck disable=SC2016 # These are the names, not their values.
-    envsubst "$(grep -o '\${[A-Z_]*}' "$file" | sort -u | tr '\n' ' ')" <"$file" >"$WORK/$1"
+    names=$(grep -o '\${[A-Z_]*}' "$file" | sort -u | tr '\n' ' ')
+    envsubst "$names" <"$file" >"$WORK/$1"
     echo "$WORK/$1"
 }
 
