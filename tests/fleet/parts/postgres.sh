@@ -64,11 +64,10 @@ check() {
     recipe store.sql >/dev/null
 
     new_volume alpha
-    write_events alpha 40 &
-    local writer=$!
+    keep_writing alpha
     SHIP_PAUSE=0.01 RUNLOG_VOLUME="$WORK/alpha" \
         crash 40 "all sh runlog psql" sh "$shipper" "$WORK/ship-alpha" alpha
-    wait "$writer"
+    enough
     ship alpha
     pass "every event once, shipper killed 40 times ($KILLED)" within 60 arrived alpha
     # So the repetitions, which the key is for, were there.
