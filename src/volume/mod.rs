@@ -19,4 +19,4 @@ pub use id::{IdError, JobId, RunId};
 pub use root::Volume;
 pub use settings::{GcSettings, RotateSettings, Settings, Written};
 pub use tree::Usage;
-pub use whole_file::WholeFile;
+pub use whole_file::{WholeFile, behind_links, folder_of};
