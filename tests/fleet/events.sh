@@ -7,6 +7,7 @@ new_volume() {
     runlog -C "$1" emit --run collector --open begun host='"'
     # Nearly as long as a line may be; and text that other programs trip over.
     head -c 1000000 /dev/zero | tr '\0' x | runlog -C "$1" emit --run collector --lines
+    # shellcheck disable=SC1003,SC2016 # Nothing in these is meant for the shell.
     printf '%s\n' '\\' '\N' '\.' '"a","b"' '<1>x' '%s $1' 'ünï ☃ 𝄞' ' ' '{"a":"\u0001\u001f\\u0000\\"}' |
         runlog -C "$1" emit --run collector --lines hostile
 }
@@ -22,7 +23,7 @@ write_events() {
             runlog -C "$1" emit --no-sync --run collector tick "n=$tick"
         done
         # shellcheck disable=SC2086 # None or one.
-        runlog -C "$1" rotate collector --force ${ROTATE:-}
+        runlog -C "$1" rotate collector --force ${ROTATE:-} >/dev/null
     done
 }
 
@@ -31,30 +32,43 @@ ids() {
     runlog -C "$1" tail --all -n all --json | jq -r .id
 }
 
-# crash TIMES VICTIMS COMMAND...: starts the command again and again and kills it with SIGKILL
-# at a random moment: one of its processes whose name VICTIMS (a regular expression) matches,
-# or all of them if it is `.`. Tells in KILLED how often which.
+# crash TIMES "NAME..." COMMAND...: starts the command again and again and kills it with SIGKILL
+# at a random moment: a process of it with one of these names, as soon as there is one and a
+# little later, or `all` of them. Tells in KILLED how often which.
 crash() {
-    local times=$1 victims=$2 time victim name pid
+    local times=$1 names time name victim pid
+    read -ra names <<<"$2"
     shift 2
     local -A count=()
     for ((time = 0; time < times; time++)); do
         service crashed "$@"
         pid=$(cat "$WORK/crashed.pid")
-        within 20 pgrep -g "$pid" "$victims" || return 1
-        sleep "0.$((RANDOM % 6))$((RANDOM % 10))"
-        victim=$(pgrep -g "$pid" "$victims" | shuf -n 1)
-        if [[ $victims == . ]] && ((RANDOM % 3 == 0)); then
-            name=all
+        name=${names[RANDOM % ${#names[@]}]}
+        if [[ $name == all ]]; then
+            sleep "0.$((RANDOM % 6))$((RANDOM % 10))"
             victim=-$pid
         else
-            name=$(cat "/proc/$victim/comm" 2>/dev/null || echo none)
+            if ! within 20 pgrep -g "$pid" "$name"; then
+                echo "$* does not start $name" >&2
+                return 1
+            fi
+            sleep "0.0$((RANDOM % 10))"
+            victim=$(pgrep -g "$pid" "$name" || true)
+        fi
+        # It may have ended meanwhile: then all of it has to.
+        if [[ -z $victim ]]; then
+            name=all
+            victim=-$pid
         fi
         count[$name]=$((${count[$name]:-0} + 1))
-        kill -s KILL -- "$victim" 2>/dev/null || true
+        # shellcheck disable=SC2086 # Several, if there are.
+        kill -s KILL -- $victim 2>/dev/null || true
         wait "$pid" 2>/dev/null || true
         # What is left of it ends by itself.
-        within 30 no_group "$pid" || return 1
+        if ! within 30 no_group "$pid"; then
+            echo "what $* started goes on after $name was killed" >&2
+            return 1
+        fi
         rm "$WORK/crashed.pid"
     done
     KILLED=

@@ -55,10 +55,12 @@ recipe() {
 # fill NAME: a configuration file of the page, in WORK, with the variables filled in that are
 # written `${NAME}`; prints its path.
 fill() {
-    local file
+    local file names
     file=$(recipe "$1")
+    # What else looks like a variable is left as it is.
     # shellcheck disable=SC2016 # These are the names, not their values.
-    envsubst "$(grep -o '\${[A-Z_]*}' "$file" | sort -u | tr '\n' ' ')" <"$file" >"$WORK/$1"
+    names=$(grep -o '\${[A-Z_]*}' "$file" | sort -u | tr '\n' ' ')
+    envsubst "$names" <"$file" >"$WORK/$1"
     echo "$WORK/$1"
 }
 
@@ -113,13 +115,15 @@ stop_all() {
     done
 }
 
-# within SECONDS COMMAND...: whether it succeeds in that time, tried again and again.
+# within SECONDS COMMAND...: whether it succeeds in that time, tried again and again; the last
+# time it may say why not.
 within() {
     local end=$((SECONDS + $1))
     shift
     until "$@" >/dev/null 2>&1; do
         if ((SECONDS > end)); then
-            return 1
+            "$@"
+            return
         fi
         sleep 0.1
     done

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # NATS JetStream: the server drops what has a key that it knows.
-# shellcheck source=../events.sh
+# shellcheck source-path=SCRIPTDIR source=../events.sh
 source "$FLEET_HERE/events.sh"
 
 install() {
@@ -40,7 +40,7 @@ check() {
     new_volume volume
     write_events volume 40 &
     writer=$!
-    SHIP_PAUSE=0.01 crash 40 . sh "$shipper" "$WORK/ship"
+    SHIP_PAUSE=0.01 crash 40 "all sh runlog python" sh "$shipper" "$WORK/ship"
     wait "$writer"
     service ship sh "$shipper" "$WORK/ship"
     pass "every event once, shipper killed 40 times ($KILLED)" within 60 arrived

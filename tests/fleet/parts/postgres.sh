@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # PostgreSQL: batches in transactions, the key drops what comes twice.
-# shellcheck source=../events.sh
+# shellcheck source-path=SCRIPTDIR source=../events.sh
 source "$FLEET_HERE/events.sh"
 
 install() {
@@ -67,7 +67,7 @@ check() {
     write_events alpha 40 &
     local writer=$!
     SHIP_PAUSE=0.01 RUNLOG_VOLUME="$WORK/alpha" \
-        crash 40 . sh "$shipper" "$WORK/ship-alpha" alpha
+        crash 40 "all sh runlog psql" sh "$shipper" "$WORK/ship-alpha" alpha
     wait "$writer"
     ship alpha
     pass "every event once, shipper killed 40 times ($KILLED)" within 60 arrived alpha

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # rsyslog: imfile follows the segments, over rotation and over restarts of rsyslog.
-# shellcheck source=../events.sh
+# shellcheck source-path=SCRIPTDIR source=../events.sh
 source "$FLEET_HERE/events.sh"
 
 install() {
@@ -44,8 +44,8 @@ check() {
     pass "what came while it was stopped, sealed segments too" within 30 arrived
 
     ROTATE=--no-compress write_events volume 20 &
-    local writer=$! time
-    for time in 1 2 3 4 5; do
+    local writer=$!
+    for _ in 1 2 3 4 5; do
         sleep "0.$((RANDOM % 10))"
         stop shipper
         start_shipper
