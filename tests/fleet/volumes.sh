@@ -6,6 +6,7 @@ VOLUMES=$FLEET/volumes
 # volumes: twelve of three hosts, and a job that runs.
 volumes() {
     if ! [[ -d $VOLUMES ]]; then
+        rm -rf "$VOLUMES.new"
         mkdir "$VOLUMES.new"
         local host n maker makers=()
         for host in web-1 web-2 db.example; do

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # ClickHouse, as a library of Python, reads the segments of many volumes.
-# shellcheck source=../volumes.sh
+# shellcheck source-path=SCRIPTDIR source=../volumes.sh
 source "$FLEET_HERE/volumes.sh"
 
 install() {

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # DuckDB reads the segments of many volumes, and what `runlog status` says of them.
-# shellcheck source=../volumes.sh
+# shellcheck source-path=SCRIPTDIR source=../volumes.sh
 source "$FLEET_HERE/volumes.sh"
 
 install() {

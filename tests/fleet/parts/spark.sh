@@ -1,12 +1,12 @@
 # shellcheck shell=bash
 # A cluster of Spark, one master and two workers on loopback, reads the segments of many volumes.
-# shellcheck source=../volumes.sh
+# shellcheck source-path=SCRIPTDIR source=../volumes.sh
 source "$FLEET_HERE/volumes.sh"
 
 install() {
     need jq jq
     need java default-jre-headless
-    need_python pyspark==4.1.1
+    need_python pyspark==4.3.0
 }
 
 start() {
@@ -21,6 +21,7 @@ spark.scheduler.minRegisteredResourcesRatio 1
 spark.sql.shuffle.partitions 8
 spark.executor.memory 512m
 spark.ui.enabled false
+spark.master.rest.enabled false
 END
     local port n
     port=$(free_port)
