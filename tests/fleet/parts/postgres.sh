@@ -53,8 +53,10 @@ by_database() {
 by_volumes() {
     local host
     for host in alpha beta; do
-        RUNLOG_VOLUME="$WORK/$host" sh "$(recipe fleet.sh)" |
-            jq -r --arg host "$host" '[.[0], $host, .[1], .[2], .[3] // ""] | join(",")'
+        runlog -C "$host" status --json | jq -rs --arg host "$host" '
+            map(select(.closed_ts)) | group_by(.name)[]
+            | [.[0].name, $host, length, (map(select(.state == "failed")) | length),
+               (map(.jobs[].max_rss_bytes) | max)] | join(",")'
     done
 }
 
