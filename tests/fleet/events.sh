@@ -50,7 +50,7 @@ ids() {
 # at a random moment: a process of it with one of these names, as soon as there is one and a
 # little later, or `all` of them. Tells in KILLED how often which.
 crash() {
-    local times=$1 names time name victim pid
+    local times=$1 names time name victim pid end
     read -ra names <<<"$2"
     shift 2
     local -A count=()
@@ -58,28 +58,27 @@ crash() {
         service crashed "$@"
         pid=$(cat "$WORK/crashed.pid")
         name=${names[RANDOM % ${#names[@]}]}
+        victim=
         if [[ $name == all ]]; then
             sleep "0.$((RANDOM % 6))$((RANDOM % 10))"
-            victim=-$pid
         else
-            if ! within 20 pgrep -g "$pid" "$name"; then
-                echo "$* does not start $name" >&2
-                return 1
-            fi
-            sleep "0.0$((RANDOM % 10))"
-            victim=$(pgrep -g "$pid" "$name" || true)
+            # Without a pause: it may be there for a few milliseconds only.
+            end=$((SECONDS + 20))
+            until victim=$(pgrep -g "$pid" "$name") || ((SECONDS > end)); do :; done
+            sleep "0.0$((RANDOM % 4))"
         fi
-        # It may have ended meanwhile: then all of it has to.
-        if [[ -z $victim ]]; then
+        if [[ -n $victim ]]; then
+            # shellcheck disable=SC2086 # Several, if there are.
+            kill -s KILL -- $victim 2>/dev/null || true
+        fi
+        # The others end by themselves, but if the victim had ended before.
+        if [[ -z $victim ]] || ! within 5 not kill -0 "$pid" 2>/dev/null; then
             name=all
-            victim=-$pid
+            kill -s KILL -- "-$pid" 2>/dev/null || true
         fi
         count[$name]=$((${count[$name]:-0} + 1))
-        # shellcheck disable=SC2086 # Several, if there are.
-        kill -s KILL -- $victim 2>/dev/null || true
         wait "$pid" 2>/dev/null || true
-        # What is left of it ends by itself.
-        if ! within 30 no_group "$pid"; then
+        if ! within 60 no_group "$pid"; then
             echo "what $* started goes on after $name was killed" >&2
             return 1
         fi
