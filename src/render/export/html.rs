@@ -25,7 +25,7 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 /// SHA-256 of both, in base64 ("Content Security Policy Level 3", hash-source).
 const STYLE_HASH: &str = "8QlmH/nqVYQc+/p4qhPNFJUdeQr3aQbLwyTkMN7LSeA=";
-const SCRIPT_HASH: &str = "sujxoMDu0QJDhJp0bFhBOaLyy5sQ6I+bydH+IyUt4Lg=";
+const SCRIPT_HASH: &str = "wP59jWuP+5CaZyEgulucA/FnvIGntQa804Kjhfrb2ow=";
 
 /// Held of what each job printed, in bytes.
 const OUTPUT: usize = 1 << 20;

@@ -164,7 +164,10 @@
     }
     for (const line of lines) {
       const color = `var(--c${line.color % 6})`;
-      const d = line.points.map(([t, v], at) => `${at ? 'L' : 'M'}${x(t).toFixed(1)} ${y(v).toFixed(1)}`).join('');
+      // Between two attempts there is no line.
+      const begins = data.spans.filter((one) => one.job === line.name && one.phase.startsWith('attempt')).map((one) => one.start);
+      const isNew = (at, points) => !at || begins.some((begin) => points[at - 1][0] < begin && begin <= points[at][0]);
+      const d = line.points.map(([t, v], at, points) => `${isNew(at, points) ? 'M' : 'L'}${x(t).toFixed(1)} ${y(v).toFixed(1)}`).join('');
       root.append(svg('path', { d, fill: 'none', stroke: color, 'stroke-width': 1.6 }, svg('title', {}, line.name)));
       for (const [t, v] of line.points.length < 60 ? line.points : []) {
         root.append(svg('circle', { cx: x(t), cy: y(v), r: 2.2, fill: color },
@@ -343,6 +346,7 @@
     const input = el('input', { type: 'search', placeholder: 'Search events', 'aria-label': 'Search events' });
     const select = el('select', { 'aria-label': 'Type' }, el('option', { value: '' }, 'all types'),
       kinds.map((kind) => el('option', { value: kind }, kind)));
+    const drawn = Object.values(data.samples).some((points) => points.length) ? ', samples are drawn above' : '';
     const narrow = () => {
       const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
       const fits = data.events.filter((event) => {
@@ -350,7 +354,7 @@
         return (!select.value || event.kind === select.value) && words.every((one) => text.includes(one));
       });
       list.set(fits);
-      found.textContent = `${fits.length} of ${data.events.length}`;
+      found.textContent = `${fits.length} of ${data.events.length}${drawn}`;
     };
     input.addEventListener('input', narrow);
     select.addEventListener('change', narrow);
