@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use crate::volume::WholeFile;
+use super::Global;
+use super::exit::UsageError;
+use crate::render::safe;
+use crate::volume::{Dir, WholeFile, behind_links, folder_of};
 
 /// A file that is there when it is whole, or stdout.
 pub(super) struct OutFile {
@@ -20,11 +23,16 @@ enum To {
 
 impl OutFile {
     /// Stdout where no file is named, or `-`.
-    pub(super) fn create(path: Option<&Path>) -> Result<Self> {
+    pub(super) fn create(path: Option<&Path>, global: &Global) -> Result<Self> {
         let path = path.filter(|path| *path != Path::new("-"));
         let to = match path {
             None => To::Stdout(BufWriter::new(io::stdout().lock())),
             Some(path) => {
+                // Nothing but runs is put there, and what is there is read.
+                let runs = global.volume().ok().and_then(|volume| volume.runs().ok()?);
+                if runs.is_some_and(|runs| lies_in(path, &runs)) {
+                    return Err(belongs_to(path, "the runs of the volume"));
+                }
                 let file = WholeFile::create(path);
                 To::File(BufWriter::new(file.with_context(|| cannot(path))?))
             }
@@ -64,6 +72,25 @@ impl OutFile {
             None => "cannot write to stdout".to_owned(),
         }
     }
+}
+
+/// Whether that file is, or would be, in the folder or in one below it.
+fn lies_in(file: &Path, dir: &Dir) -> bool {
+    let Ok(Some(file)) = behind_links(file) else {
+        return false;
+    };
+    let Ok(folder) = folder_of(&file).canonicalize() else {
+        return false;
+    };
+    let is_it = |folder: &Path| Dir::open(folder).is_ok_and(|found| found.key() == dir.key());
+    folder.ancestors().any(is_it)
+}
+
+/// The error where an export would replace what it is not to.
+pub(super) fn belongs_to(path: &Path, what: &str) -> anyhow::Error {
+    let message = format!("{} belongs to {what}", safe(&path.to_string_lossy()));
+    let hint = "name a file elsewhere with -o";
+    UsageError { message, hint }.into()
 }
 
 fn cannot(path: &Path) -> String {

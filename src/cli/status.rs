@@ -131,12 +131,11 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
 
 /// `--export`.
 fn export(args: &Args, global: &Global, form: Form) -> Result<Code> {
-    let mut out = OutFile::create(args.out.as_deref())?;
+    let mut out = OutFile::create(args.out.as_deref(), global)?;
     let (runs, code) = if args.retired {
-        let (mut runs, code) = select_retired(args, global)?;
-        runs.retain(|run| args.wants(run));
-        runs.sort_by(|a, b| (&a.first_id, &a.run_id).cmp(&(&b.first_id, &b.run_id)));
-        (runs, code)
+        let (runs, code) = select_retired(args, global)?;
+        let wanted = runs.into_iter().filter(|run| args.wants(run));
+        (args.narrow(wanted.map(Listed::whole).collect()), code)
     } else if let Some(name) = &args.run {
         let (run, dir) = global.run(name)?;
         let (report, code) = if args.wait {
@@ -146,8 +145,7 @@ fn export(args: &Args, global: &Global, form: Form) -> Result<Code> {
         };
         (vec![report], code)
     } else {
-        let whole = |run: RunReport| Listed::new(run, |run| Ok(run.clone()));
-        let (listed, code) = select_runs(args, global, &whole)?;
+        let (listed, code) = select_runs(args, global, &|run| Ok(Listed::whole(run)))?;
         (args.narrow(listed), code)
     };
     out.with(|out| match form {
@@ -208,6 +206,16 @@ impl<T> Listed<T> {
             first_id: run.first_id,
             run_id: run.run_id,
         })
+    }
+}
+
+impl Listed<RunReport> {
+    fn whole(run: RunReport) -> Self {
+        Self {
+            first_id: run.first_id.clone(),
+            run_id: run.run_id.clone(),
+            row: run,
+        }
     }
 }
 

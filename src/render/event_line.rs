@@ -1,14 +1,18 @@
 //! One event as a line for people.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::text::{Style, Tone, count, duration, precise_time, safe, size};
 use crate::log::command_line;
 
 /// The line of an event, ours or another program's, from its JSON.
 pub fn event_line(line: &[u8], style: Style) -> String {
-    let Ok(event) = serde_json::from_slice::<Value>(line) else {
+    let Some(event) = parse(line) else {
         return safe(&String::from_utf8_lossy(line)).into_owned();
     };
     let ts = match event.get("ts") {
@@ -25,14 +29,55 @@ pub fn event_line(line: &[u8], style: Style) -> String {
     line.trim_end().to_owned()
 }
 
+/// How deep a value is looked into for what no `Value` can hold.
+const DEPTH: usize = 100;
+
+/// A stored line as a value. A log keeps numbers as they were written: what is too large for
+/// a double (`1e400`) is a text here, and so is what is nested too deep.
+pub(super) fn parse(line: &[u8]) -> Option<Value> {
+    let line = std::str::from_utf8(line).ok()?;
+    let read = serde_json::from_str(line).ok();
+    read.or_else(|| members(line, DEPTH))
+}
+
+fn members(text: &str, depth: usize) -> Option<Value> {
+    let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
+    let held = members
+        .into_iter()
+        .map(|(key, raw)| (key, held(raw.get(), depth)));
+    Some(Value::Object(held.collect()))
+}
+
+fn held(text: &str, depth: usize) -> Value {
+    let as_text = || Value::from(text);
+    match serde_json::from_str(text) {
+        Ok(value) => value,
+        Err(_) if depth == 0 => as_text(),
+        Err(_) if text.starts_with('{') => members(text, depth - 1).unwrap_or_else(as_text),
+        Err(_) => match serde_json::from_str::<Vec<&RawValue>>(text) {
+            Ok(all) => all.iter().map(|one| held(one.get(), depth - 1)).collect(),
+            Err(_) => as_text(),
+        },
+    }
+}
+
 /// When a stored line was written, ours or another program's.
 pub fn line_time(line: &[u8]) -> Option<Timestamp> {
-    time_of(&serde_json::from_slice(line).ok()?)
+    #[derive(Deserialize)]
+    struct Written {
+        ts: Value,
+    }
+    let Written { ts } = serde_json::from_slice(line).ok()?;
+    moment(&ts)
 }
 
 /// When an event was written, ours or another program's.
 pub(super) fn time_of(event: &Value) -> Option<Timestamp> {
-    match event.get("ts")? {
+    moment(event.get("ts")?)
+}
+
+fn moment(ts: &Value) -> Option<Timestamp> {
+    match ts {
         Value::String(ts) => ts.parse().ok(),
         Value::Number(s) => Timestamp::from_second(s.as_i64()?).ok(),
         _ => None,
@@ -176,4 +221,25 @@ pub(super) fn details(kind: &str, event: &Value) -> String {
     }
     parts.retain(|part| !part.is_empty());
     parts.join("  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_number_that_no_double_holds_hides_nothing() {
+        let line =
+            br#"{"seq":1,"ts":"2026-11-21T21:49:00Z","data":{"n":[1,-1e999],"o":{"k":true}}}"#;
+        let event = parse(line).unwrap();
+        assert_eq!(event["seq"], 1);
+        assert_eq!(event["data"], json!({"n": [1, "-1e999"], "o": {"k": true}}));
+        assert_eq!(line_time(line), time_of(&event));
+        assert!(line_time(line).is_some());
+        let deep = format!("{{\"x\":{}1{}}}", "[".repeat(5_000), "]".repeat(5_000));
+        assert!(parse(deep.as_bytes()).unwrap().to_string().len() > 9_000);
+        assert_eq!(parse(b"no"), None);
+    }
 }

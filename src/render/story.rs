@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::event_line::{details, job_of, kind_of, name_of, seq_of, time_of};
+use super::event_line::{details, job_of, kind_of, name_of, parse, seq_of, time_of};
 use super::text::{Style, Tone, count, duration, elapsed, of_state, safe, size, time_with_zone};
 use crate::job::Inspected;
 use crate::log::payload::ErrorKind;
@@ -52,7 +52,7 @@ impl Story {
     /// The line of an event, ours or another program's.
     pub fn event(&mut self, line: &[u8]) -> String {
         self.events += 1;
-        let Ok(event) = serde_json::from_slice::<Value>(line) else {
+        let Some(event) = parse(line) else {
             return safe(&String::from_utf8_lossy(line)).into_owned();
         };
         let ts = time_of(&event);

@@ -1,55 +1,69 @@
 //! A file that is there as a whole or not at all.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat};
+use rustix::io::Errno;
+
 use super::layout;
+
+/// Most links that are followed, as many as by the kernel (`path_resolution(7)`).
+const LINKS: usize = 40;
 
 /// A file on its way: it gets its name with [`WholeFile::finish`]. Until then, and if that
 /// never comes, what has the name stays as it is.
 #[derive(Debug)]
 pub struct WholeFile {
     file: File,
-    /// What it is called until then, and then; `None` for a device or a FIFO, where there
-    /// is nothing to be replaced.
-    names: Option<(PathBuf, PathBuf)>,
+    /// `None` for a device, a FIFO and what is open already: nothing is replaced there.
+    place: Option<Place>,
+}
+
+/// Where a file is to be.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    /// What it is called until then. Where the file system can do it, it has no name: then
+    /// nothing is left of it even if we are killed.
+    new: Option<PathBuf>,
 }
 
 impl WholeFile {
     /// Begins a file that will be at `path`, or behind the link that is there. One that
-    /// is there keeps its permissions.
+    /// is there keeps its permissions, and its owner where we may give files away.
     ///
     /// # Errors
-    /// No file can be made in its folder.
+    /// No file can be made in its folder, or `path` is a folder or a socket.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let there = fs::metadata(path).ok();
-        if let Some(there) = &there {
-            let kind = there.file_type();
-            if kind.is_char_device() || kind.is_block_device() || kind.is_fifo() {
-                let file = File::options().write(true).open(path)?;
-                return Ok(Self { file, names: None });
-            }
-            if kind.is_dir() {
-                return Err(io::ErrorKind::IsADirectory.into());
-            }
+        let Some(path) = behind_links(path)? else {
+            // What came there before stands, as with `>>`.
+            let file = File::options().append(true).open(path)?;
+            return Ok(Self { file, place: None });
+        };
+        let there = match fs::metadata(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            there => Some(there?),
+        };
+        if there.as_ref().is_some_and(Metadata::is_dir) {
+            return Err(io::ErrorKind::IsADirectory.into());
         }
-        let path = match there {
-            Some(_) => path.canonicalize()?,
-            None => path.to_owned(),
-        };
-        let folder = match path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
-        let (file, new) = new_file(folder)?;
-        let names = Some((new, path));
-        let file = Self { file, names };
+        if there.as_ref().is_some_and(|there| !there.is_file()) {
+            let file = File::options().write(true).open(path)?;
+            return Ok(Self { file, place: None });
+        }
+        let (file, new) = new_file(folder_of(&path))?;
+        let place = Some(Place { path, new });
+        let whole = Self { file, place };
         if let Some(there) = there {
-            file.file.set_permissions(there.permissions())?;
+            // Refused to all but root; and before the permissions, some of which it takes.
+            drop(fchown(&whole.file, Some(there.uid()), Some(there.gid())));
+            whole.file.set_permissions(there.permissions())?;
         }
-        Ok(file)
+        Ok(whole)
     }
 
     /// Gives it its name. It is synced before, so that not even a loss of power leaves
@@ -58,31 +72,85 @@ impl WholeFile {
     /// # Errors
     /// It cannot be synced or renamed; what had the name is as it was.
     pub fn finish(mut self) -> io::Result<()> {
-        if let Some((new, path)) = &self.names {
+        if let Some(place) = &mut self.place {
             self.file.sync_data()?;
-            fs::rename(new, path)?;
-            self.names = None;
+            let new = match place.new.take() {
+                Some(new) => new,
+                None => named(&self.file, folder_of(&place.path))?,
+            };
+            let renamed = fs::rename(&new, &place.path);
+            place.new = renamed.is_err().then_some(new);
+            renamed?;
         }
         Ok(())
     }
 }
 
-/// Makes a file of a name that nobody has: another process of our id may be at work in
+/// The path with the links at its end followed, also to what is not there yet; `None` for
+/// what is open already, such as `/dev/stdout`.
+///
+/// # Errors
+/// The links go round in a circle.
+pub fn behind_links(path: &Path) -> io::Result<Option<PathBuf>> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        let folder = folder_of(&path);
+        let real = folder.canonicalize().unwrap_or_default();
+        if real.starts_with("/proc") && real.ends_with("fd") {
+            return Ok(None);
+        }
+        match fs::read_link(&path) {
+            Ok(to) => path = folder.join(to),
+            Err(_) => return Ok(Some(path)),
+        }
+    }
+    Err(Errno::LOOP.into())
+}
+
+/// The folder of a file, as it can be opened.
+pub fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes a file without a name, or one with a name where there are no such files.
+fn new_file(folder: &Path) -> io::Result<(File, Option<PathBuf>)> {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    if let Ok(file) = rustix::fs::open(folder, flags, Mode::from_raw_mode(0o666)) {
+        return Ok((file.into(), None));
+    }
+    let (file, path) = with_new_name(folder, |path| File::create_new(path))?;
+    Ok((file, Some(path)))
+}
+
+/// Gives a file without a name one (`open(2)`, `O_TMPFILE`).
+fn named(file: &File, folder: &Path) -> io::Result<PathBuf> {
+    let open = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let link = |path: &Path| Ok(linkat(CWD, &open, CWD, path, AtFlags::SYMLINK_FOLLOW)?);
+    Ok(with_new_name(folder, link)?.1)
+}
+
+/// Makes something of a name that nobody has: another process of our id may be at work in
 /// another pid namespace, or have died.
-fn new_file(folder: &Path) -> io::Result<(File, PathBuf)> {
+fn with_new_name<T>(
+    folder: &Path,
+    make: impl Fn(&Path) -> io::Result<T>,
+) -> io::Result<(T, PathBuf)> {
     let mut n = 0;
     loop {
         let path = folder.join(layout::new_file(std::process::id(), n));
-        match File::create_new(&path) {
+        match make(&path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => n += 1,
-            made => return Ok((made?, path)),
+            done => return Ok((done?, path)),
         }
     }
 }
 
 impl Drop for WholeFile {
     fn drop(&mut self) {
-        if let Some((new, _)) = &self.names {
+        if let Some(Place { new: Some(new), .. }) = &self.place {
             // Nobody looks for it under that name.
             drop(fs::remove_file(new));
         }
@@ -103,6 +171,7 @@ impl Write for WholeFile {
 mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::net::UnixListener;
 
     use super::*;
 
@@ -126,6 +195,41 @@ mod tests {
         assert!(link.is_symlink());
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o640);
+        assert_eq!(fs::read_dir(&tmp).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_link_to_what_is_not_there_yet_stays_a_link() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = |name: &str| tmp.path().join(name);
+        fs::create_dir(path("there")).unwrap();
+        symlink("there/out", path("second")).unwrap();
+        symlink("second", path("first")).unwrap();
+        let mut file = WholeFile::create(&path("first")).unwrap();
+        file.write_all(b"whole").unwrap();
+        file.finish().unwrap();
+        assert_eq!(fs::read_to_string(path("there/out")).unwrap(), "whole");
+        assert!(path("first").is_symlink() && path("second").is_symlink());
+        symlink("round", path("round")).unwrap();
+        assert!(WholeFile::create(&path("round")).is_err());
+    }
+
+    #[test]
+    fn nothing_but_files_is_replaced() {
+        let tmp = tempfile::tempdir().unwrap();
+        let socket = tmp.path().join("socket");
+        let held = UnixListener::bind(&socket).unwrap();
+        assert!(WholeFile::create(&socket).is_err());
+        assert!(WholeFile::create(tmp.path()).is_err());
+        drop(held);
+        let open = File::create_new(tmp.path().join("open")).unwrap();
+        (&open).write_all(b"before, ").unwrap();
+        let path = format!("/dev/fd/{}", open.as_raw_fd());
+        let mut file = WholeFile::create(Path::new(&path)).unwrap();
+        file.write_all(b"after").unwrap();
+        file.finish().unwrap();
+        let open = fs::read_to_string(tmp.path().join("open")).unwrap();
+        assert_eq!(open, "before, after");
         assert_eq!(fs::read_dir(&tmp).unwrap().count(), 2);
     }
 }

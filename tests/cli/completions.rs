@@ -79,6 +79,14 @@ fn becomes(terminal: &Terminal<'_>, typed: &str, completed: &str) {
     });
 }
 
+/// A volume in a folder whose name a shell has to quote, with the run `far`.
+const ELSEWHERE: &str = "a b:c";
+
+fn elsewhere(env: &TestEnv) {
+    std::fs::create_dir(env.path(ELSEWHERE)).unwrap();
+    env.ok(&["-C", ELSEWHERE, "run", "--run", "far", "--", "true"]);
+}
+
 /// The places that want a run, in a shell that shows `% ` before the line.
 fn in_a_terminal(env: &TestEnv, terminal: &Terminal<'_>) {
     let (backup, deploy) = (run_of(env, "backup"), run_of(env, "deploy"));
@@ -115,6 +123,17 @@ fn in_a_terminal(env: &TestEnv, terminal: &Terminal<'_>) {
         "% runlog tail --cursor-file release-notes",
     );
     // Elsewhere than here.
+    elsewhere(env);
+    becomes(
+        terminal,
+        "runlog -C 'a b:c' status f",
+        "% runlog -C 'a b:c' status far",
+    );
+    becomes(
+        terminal,
+        "runlog --volume=a\\ b:c status f",
+        "% runlog --volume=a\\ b:c status far",
+    );
     std::fs::create_dir(env.path("away")).unwrap();
     terminal.keys(&["C-u"]);
     terminal.line("cd away; PATH=..:$PATH");
@@ -193,6 +212,11 @@ fn fish_completes_runs() {
         completed("runlog -C . status ba"),
         format!("{backup}\tcompleted\n")
     );
+    elsewhere(&env);
+    for volume in ["-C \"a b:c\"", "--volume=a\\\\ b:c", "\"--volume=a b:c\""] {
+        let typed = format!("runlog {volume} status f");
+        assert_eq!(completed(&typed), "far\topen\n", "{volume}");
+    }
     env.write("release-notes", "");
     assert_eq!(
         completed("runlog tail --cursor-file rel"),

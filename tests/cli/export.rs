@@ -2,13 +2,12 @@
 //! that read them are asked in `export_readers.rs`.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use insta::assert_snapshot;
 use serde_json::Value;
 
-use crate::checks::{assert_one_error, snapshot};
+use crate::checks::snapshot;
 use crate::env::TestEnv;
 use crate::replay::{seal, with_story};
 
@@ -67,68 +66,6 @@ pub(crate) fn exported(env: &TestEnv, format: &str) -> String {
 fn json_lines(text: &str) -> Vec<Value> {
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
     lines.collect()
-}
-
-#[test]
-fn a_file_is_written_as_a_whole() {
-    let env = with_story();
-    for format in FORMATS {
-        let text = exported(&env, format);
-        env.write("out", "before");
-        fs::set_permissions(env.path("out"), fs::Permissions::from_mode(0o604)).unwrap();
-        env.ok(&["replay", "it", "--export", format, "-o", "out"]);
-        let written = fs::read_to_string(env.path("out")).unwrap();
-        // The token of the workflow commands is another each time.
-        assert!(written == text || format == "github", "{format}");
-        let mode = fs::metadata(env.path("out")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o604);
-        let dash = env.ok(&["replay", "it", "--export", format, "-o", "-"]);
-        assert_eq!(dash.stdout.len(), text.len(), "{format}");
-    }
-    assert_eq!(left(&env), ["out"]);
-}
-
-/// What is in the folder but the volume.
-fn left(env: &TestEnv) -> Vec<String> {
-    let entries = fs::read_dir(env.root()).unwrap();
-    let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<_> = names.filter(|name| name != ".omne").collect();
-    names.sort();
-    names
-}
-
-#[test]
-fn what_was_there_stands_where_the_export_fails() {
-    let env = with_story();
-    env.write("out", "before");
-    let log = fs::read_to_string(env.log_path("it")).unwrap();
-    fs::write(
-        env.log_path("it"),
-        log.replacen("\"seq\":3", "\"seq\":4", 1),
-    )
-    .unwrap();
-    for format in FORMATS {
-        let args = ["replay", "it", "--export", format, "-o", "out"];
-        let output = env.run(&[&args[..], &["--strict"]].concat());
-        assert_eq!(output.code, 5, "{format}: {}", output.stderr());
-        assert_eq!(fs::read_to_string(env.path("out")).unwrap(), "before");
-    }
-    assert_eq!(left(&env), ["out"]);
-    for (to, code) in [("none/x", 7), ("/dev/full", 7), (".omne/var/runs/it/x", 2)] {
-        let output = env.run(&["replay", "it", "--export", "junit", "-o", to]);
-        assert_eq!(output.code, code, "{to}: {}", output.stderr());
-    }
-    assert_snapshot!(snapshot(&env, &env.run(&["replay", "-o", "x"])), @r#"
-    exit 2
-    -- stderr
-    error: the following required arguments were not provided:
-     <--as <PROGRAM>|--export <FORMAT>>
-
-    Usage: runlog replay --out <FILE> <--as <PROGRAM>|--export <FORMAT>> [RUN]
-
-    For more information, try '--help'.
-    "#);
-    assert_one_error(&env.run(&["replay", "it", "--export", "spark"]));
 }
 
 #[test]
@@ -240,7 +177,7 @@ fn nothing_that_a_job_printed_gets_out_of_the_page() {
     let data = data.split_once("</script>").unwrap().0;
     let data: Value = serde_json::from_str(data).unwrap();
     let parts = data["output"]["j"]["parts"].as_array().unwrap();
-    let printed: String = parts.iter().map(|part| part[2].as_str().unwrap()).collect();
+    let printed: String = parts.iter().map(|part| part[1].as_str().unwrap()).collect();
     assert!(printed.contains(HOSTILE), "{printed:?}");
     assert_eq!(page.matches("<script").count(), 2);
     assert_eq!(page.matches("</script>").count(), 2);
@@ -337,6 +274,41 @@ fn figures_of_all_runs() {
     let one = env.ok(&["replay", "it", "--export", "prometheus"]).stdout();
     assert!(one.contains("runlog_runs{name=\"it\",state=\"failed\"} 1"));
     assert!(!one.contains("a\\\"b"));
+}
+
+#[test]
+fn a_number_that_no_double_holds_hides_no_event() {
+    let env = TestEnv::new();
+    let data = r#"{"n":1e400,"id":12345678901234567890123}"#;
+    env.ok(&["emit", "--open", "--run", "it", "large", "--data", data]);
+    env.ok(&["run", "--run", "it", "--close"]);
+    let rows = exported(&env, "csv");
+    let cell = format!("\"{}\"", data.replace('"', "\"\""));
+    assert_eq!(rows.split("\r\n").count(), 1 + 3 + 1, "{rows}");
+    assert!(rows.contains(&cell), "{rows}");
+    for format in ["html", "otlp", "chrome-trace"] {
+        let text = exported(&env, format);
+        assert!(text.contains("large") && text.contains("1e400"), "{format}");
+    }
+    let told = env.ok(&["tail", "it"]).stdout();
+    assert!(
+        told.contains("  large  {") && told.contains("1e400"),
+        "{told}"
+    );
+}
+
+#[test]
+fn as_many_runs_that_gc_removed_as_were_asked_for() {
+    let env = TestEnv::new();
+    for name in ["one", "two"] {
+        env.ok(&["run", "-q", "--name", name, "--", "true"]);
+    }
+    env.ok(&["gc", "--max-age", "0"]);
+    let args = ["status", "--retired", "-n", "1", "--export", "csv"];
+    let rows = env.ok(&args).stdout();
+    let rows: Vec<&str> = rows.lines().collect();
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    assert!(rows[1].starts_with("two-"), "{rows:?}");
 }
 
 #[test]

@@ -266,6 +266,17 @@ fn perfetto_opens_the_trace() {
     ["deploy","rollback","rollback",1]
     "#);
     assert!(ask(&env, errors).is_empty());
+    // Two runs in one trace are two processes.
+    env.ok(&["run", "-q", "--run", "two", "--job", "deploy", "--", "true"]);
+    env.ok(&["replay", "two", "--export", "chrome-trace", "-o", "two"]);
+    let join = "import json, sys; t = [json.load(open(f)) for f in sys.argv[1:]]; \
+                t[0]['traceEvents'] += t[1]['traceEvents']; \
+                json.dump(t[0], open('chrome-trace', 'w'))";
+    read(&env, &python, &["-c", join, "chrome-trace", "two"]);
+    let runs = "select p.name, count() from slice s \
+                join thread_track on s.track_id = thread_track.id \
+                join thread t using(utid) join process p using(upid) group by 1";
+    assert_eq!(ask(&env, runs), [r#"["it",6]"#, r#"["two",3]"#]);
     let env = hostile();
     export(&env, "chrome-trace");
     assert_eq!(ask(&env, slices).len(), 3);
@@ -343,5 +354,34 @@ fn a_browser_takes_nothing_that_a_job_printed_for_a_part_of_the_page() {
     let (shown, _) = body.split_once("<script").unwrap();
     for control in ['\u{1b}', '\u{8}', '\u{202e}'] {
         assert!(!shown.contains(control), "{control:?}");
+    }
+}
+
+#[test]
+fn a_browser_shows_jobs_of_any_name_and_colours_of_any_kind() {
+    let env = TestEnv::new();
+    let colors =
+        r"printf '\033[38;5;1mfive\033[0m \033[38;2;4;4;4mrgb\033[m \033[1;94mblue\033[22m\n'";
+    for job in ["constructor", "toString"] {
+        let script = if job == "toString" { colors } else { "true" };
+        let args = ["run", "-q", "--run", "it", "--job", job, "--", "sh", "-c"];
+        env.ok(&[&args[..], &[script]].concat());
+    }
+    let gone = env.run(&["run", "-q", "--run", "it", "--job", "gone", "--", "./gone"]);
+    assert_eq!(gone.code, 127);
+    env.ok(&["run", "--run", "it", "--close"]);
+    env.ok(&["replay", "it", "--export", "html", "-o", "page.html"]);
+    let Some(page) = shown(&env, "page.html") else {
+        return;
+    };
+    assert!(page.contains("<h2>Output</h2>") && page.contains("<h2>Events</h2>"));
+    for part in [
+        "class=\"a-1\">five<",
+        "</span> rgb ",
+        "class=\"a-b a-4\">blue<",
+        // It never ran.
+        "class=\"p-failed\"",
+    ] {
+        assert!(page.contains(part), "{part}");
     }
 }

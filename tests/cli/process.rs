@@ -125,6 +125,14 @@ impl Background {
         }
     }
 
+    /// How many bytes of its stdout wait to be read, and how many can.
+    pub(crate) fn unread(&self) -> (usize, usize) {
+        let stdout = self.child.stdout.as_ref().unwrap();
+        let waiting = rustix::io::ioctl_fionread(stdout).unwrap();
+        let room = rustix::pipe::fcntl_getpipe_size(stdout).unwrap();
+        (usize::try_from(waiting).unwrap(), room)
+    }
+
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }

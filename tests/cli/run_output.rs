@@ -237,6 +237,24 @@ fn a_job_that_waits_for_a_slow_reader_is_not_cut_off() {
 }
 
 #[test]
+fn what_waits_for_a_slow_reader_is_told_of_in_the_index() {
+    let env = TestEnv::new();
+    // In one write, and more than the reader's pipe holds. The job goes on.
+    let script = "dd if=/dev/zero bs=200000 count=1 status=none; read _";
+    let job = env.spawn(&["run", "--run", "it", "--", "sh", "-c", script]);
+    crate::env::wait_until("the pipe is full", || {
+        let (waiting, room) = job.unread();
+        waiting == room
+    });
+    // Nothing of it was read, and runlog waits for that.
+    job.kill();
+    let captured = env.captured("it", "sh");
+    assert!(captured.len() >= 64 << 10, "{}", captured.len());
+    let told = env.ok(&["replay", "it", "--output", "--stream", "stdout"]);
+    assert_eq!(told.stdout.len(), captured.len());
+}
+
+#[test]
 fn an_id_file_holds_the_id() {
     let env = TestEnv::new();
     let output = env.ok(&["run", "--id-file", "id", "--", "true"]);

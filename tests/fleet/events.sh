@@ -17,7 +17,7 @@ write_events() {
     local round
     for ((round = 0; round < $2; round++)); do
         runlog -C "$1" run -q --name build -- sh -c 'echo built'
-        runlog -C "$1" run -q --name test -- sh -c "exit $((round % 3))" || true
+        runlog -C "$1" run -q --name test -- sh -c "exit $((RANDOM % 3))" || true
         runlog -C "$1" run -q --name retried --retries 1 --retry-delay 1ms -- false || true
         for tick in 1 2 3; do
             runlog -C "$1" emit --no-sync --run collector tick "n=$tick"
@@ -25,6 +25,20 @@ write_events() {
         # shellcheck disable=SC2086 # None or one.
         runlog -C "$1" rotate collector --force ${ROTATE:-} >/dev/null
     done
+}
+
+# keep_writing FOLDER: writes events in the background, until `enough`.
+keep_writing() {
+    rm -f "$WORK/enough"
+    while [[ -d $WORK && ! -e $WORK/enough ]]; do
+        write_events "$1" 1
+    done &
+    WRITER=$!
+}
+
+enough() {
+    touch "$WORK/enough"
+    wait "$WRITER"
 }
 
 # ids FOLDER: the id of every event in a volume.

@@ -108,11 +108,13 @@ no_group() {
 
 stop_all() {
     local file
+    touch "$WORK/enough" # for who writes in the background
     for file in "$WORK"/*.pid; do
         if [[ -f $file ]]; then
             stop "$(basename "$file" .pid)"
         fi
     done
+    wait
 }
 
 # within SECONDS COMMAND...: whether it succeeds in that time, tried again and again; the last

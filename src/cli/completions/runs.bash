@@ -2,6 +2,8 @@
 _runlog_with_runs() {
     _runlog "$@"
     local cur="$2" prev="$3" command="" which="" word i
+    # What bash leaves in a word that stands in quotes.
+    local quotes=$'["\'\\\\]'
     local -a volume=()
     if [[ ${COMP_WORDS[COMP_CWORD]} == "=" ]]; then
         cur=""
@@ -16,7 +18,14 @@ _runlog_with_runs() {
             -C|--volume|--color)
                 [[ ${COMP_WORDS[i+1]} == "=" ]] && ((++i))
                 ((++i))
-                [[ $word == --color ]] || volume=(-C "${COMP_WORDS[i]/#\~/$HOME}")
+                [[ $word == --color ]] && continue
+                word="${COMP_WORDS[i]/#\~/$HOME}"
+                # Bash takes a name apart at its colons.
+                while [[ ${COMP_WORDS[i+1]} == : ]]; do
+                    word+=":${COMP_WORDS[i+2]}"
+                    ((i += 2))
+                done
+                volume=(-C "${word//$quotes/}")
                 ;;
             -*) ;;
             *) command="${command:-$word}" ;;
@@ -30,7 +39,7 @@ _runlog_with_runs() {
         *) return 0 ;;
     esac
     local IFS=$'\n'
-    COMPREPLY=($("$1" ${volume[@]+"${volume[@]}"} complete-runs $which "$cur" 2>/dev/null | cut -f1))
+    COMPREPLY=($("${1/#\~/$HOME}" ${volume[@]+"${volume[@]}"} complete-runs $which "$cur" 2>/dev/null | cut -f1))
     return 0
 }
 

@@ -4,6 +4,8 @@ _runlog_runs() {
     typed=(${(z)LBUFFER})
     local -i at=${typed[(I)(-C|--volume)]}
     (( at )) && volume=(-C ${~${(Q)typed[at+1]}})
+    at=${typed[(I)(--volume=|-C)?*]}
+    (( at )) && volume=(-C ${~${(Q)typed[at]##(--volume=|-C)}})
     runs=(${(f)"$(runlog $volume complete-runs ${(M)1:#--writable} 2>/dev/null)"})
     runs=(${runs//$'\t'/:})
     _describe -V -t runs run runs

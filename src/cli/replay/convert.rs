@@ -11,15 +11,16 @@ use super::source::Source;
 use super::state::Past;
 use super::story::inspect_now;
 use super::{Args, Next, passed_over, read, warn};
-use crate::cli::exit::{Code, UsageError};
-use crate::cli::out_file::OutFile;
+use crate::cli::Global;
+use crate::cli::exit::Code;
+use crate::cli::out_file::{OutFile, belongs_to};
 use crate::job::{Played, play};
 use crate::log::{Item, fresh_ulid};
 use crate::render::export::{
     Asciicast, ChromeTrace, CsvEvents, Export, Github, Html, Junit, Markdown, Otlp, Prometheus,
     markdown,
 };
-use crate::render::{AsOmne, AsRuntimo, safe};
+use crate::render::{AsOmne, AsRuntimo};
 use crate::volume::RunId;
 
 /// A program that reads logs of its own.
@@ -67,7 +68,7 @@ impl Form {
     pub(super) fn export(self, run: &RunId) -> Box<dyn Export> {
         match self {
             Self::Html => Box::new(Html::default()),
-            Self::ChromeTrace => Box::new(ChromeTrace::default()),
+            Self::ChromeTrace => Box::new(ChromeTrace::new(run)),
             Self::Junit => Box::new(Junit::default()),
             Self::Github => Box::new(Github::new(token())),
             Self::Markdown => Box::new(Markdown),
@@ -84,11 +85,16 @@ fn token() -> String {
     format!("runlog-{}", fresh_ulid())
 }
 
-pub(super) fn execute(args: &Args, source: &Source, mut export: Box<dyn Export>) -> Result<Code> {
-    if let Some(path) = args.out.as_deref().filter(|path| *path != Path::new("-")) {
-        refuse_own(path, source)?;
+pub(super) fn execute(
+    args: &Args,
+    global: &Global,
+    source: &Source,
+    mut export: Box<dyn Export>,
+) -> Result<Code> {
+    if let Some(path) = args.out.as_deref().filter(|path| source.has(path)) {
+        return Err(belongs_to(path, "the log that is read"));
     }
-    let mut out = OutFile::create(args.out.as_deref())?;
+    let mut out = OutFile::create(args.out.as_deref(), global)?;
     let mut past = Past::default();
     let mut code = Code::Ok;
     match source {
@@ -153,17 +159,4 @@ fn add_summary(summary: &[u8]) -> Result<()> {
     let file = options.append(true).create(true).open(path);
     let mut file = file.with_context(context)?;
     file.write_all(summary).with_context(context)
-}
-
-/// A file that is read is not written.
-fn refuse_own(path: &Path, source: &Source) -> Result<()> {
-    if source.has(path) {
-        let message = format!(
-            "{} belongs to the log that is read",
-            safe(&path.to_string_lossy())
-        );
-        let hint = "name a file elsewhere with -o";
-        return Err(UsageError { message, hint }.into());
-    }
-    Ok(())
 }

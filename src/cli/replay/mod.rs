@@ -158,9 +158,9 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
     }
     let source = Source::find(args, global)?;
     if let Some(target) = args.mode.dialect {
-        convert::execute(args, &source, target.export(source.run()))
+        convert::execute(args, global, &source, target.export(source.run()))
     } else if let Some(form) = args.mode.export {
-        convert::execute(args, &source, form.export(source.run()))
+        convert::execute(args, global, &source, form.export(source.run()))
     } else if args.mode.verify {
         verify::execute(args, global, &source)
     } else if args.mode.state {

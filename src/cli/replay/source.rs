@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::Args;
 use crate::cli::Global;
 use crate::log::{LogError, Reader, Wal};
-use crate::volume::{Dir, RunId};
+use crate::volume::{Dir, RunId, behind_links, folder_of};
 
 /// A run of the volume, or a log of runtimo that is anywhere.
 pub(super) enum Source {
@@ -54,21 +54,13 @@ impl Source {
         }
     }
 
-    /// Whether that file is, or would be, one of those that are read.
+    /// Whether that file is a log of runtimo that is read.
     pub(super) fn has(&self, file: &Path) -> bool {
-        let real = file.canonicalize().unwrap_or_else(|_| file.to_owned());
-        let folder = match real.parent() {
-            Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
-            Some(folder) => folder,
-            None => return false,
+        let (Self::Wal(_, wal), Ok(Some(file))) = (self, behind_links(file)) else {
+            return false;
         };
-        let same_folder = Dir::open(folder).is_ok_and(|dir| dir.key() == self.dir().key());
-        match self {
-            Self::Run(..) => same_folder,
-            Self::Wal(_, wal) => {
-                let name = real.file_name().and_then(|name| name.to_str());
-                same_folder && name.is_some_and(|name| wal.has(name))
-            }
-        }
+        let same = Dir::open(folder_of(&file)).is_ok_and(|dir| dir.key() == wal.dir().key());
+        let name = file.file_name().and_then(|name| name.to_str());
+        same && name.is_some_and(|name| wal.has(name))
     }
 }

@@ -10,19 +10,19 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::super::event_line::{kind_of, time_of};
+use super::super::event_line::{kind_of, parse, time_of};
 use super::super::report::RunReport;
 use super::Export;
 use super::spans::{Phase, Span, Spans};
 use crate::log::{Item, RunState};
-
-/// The process that stands for the run, and its first thread, which a process has the
-/// number of: what concerns no job.
-const RUN: u64 = 1;
+use crate::volume::RunId;
 
 /// Writes a trace.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ChromeTrace {
+    /// The process that stands for the run, and its first thread, which a process has the
+    /// number of: what concerns no job.
+    pid: u64,
     spans: Spans,
     begun: bool,
     /// The tracks of the jobs, behind that of the run.
@@ -33,6 +33,19 @@ pub struct ChromeTrace {
 }
 
 impl ChromeTrace {
+    /// For the run of that id, which another run in the same trace must not be taken for.
+    pub fn new(run: &RunId) -> Self {
+        Self {
+            // Numbers of processes and threads have 31 bits; there is one for each job, too.
+            pid: u64::from(crc32c::crc32c(run.as_str().as_bytes()) >> 2).max(1),
+            spans: Spans::default(),
+            begun: false,
+            tracks: HashMap::new(),
+            host: None,
+            opened: None,
+        }
+    }
+
     fn write(&mut self, out: &mut dyn Write, event: &Value) -> io::Result<()> {
         if self.begun {
             out.write_all(b",\n")?;
@@ -49,15 +62,15 @@ impl ChromeTrace {
         if let Some(track) = self.tracks.get(job) {
             return Ok(*track);
         }
-        let track = self.tracks.len() as u64 + RUN + 1;
+        let track = self.tracks.len() as u64 + self.pid + 1;
         self.tracks.insert(job.to_owned(), track);
         let name = json!({
-            "ph": "M", "name": "thread_name", "pid": RUN, "tid": track, "args": {"name": job},
+            "ph": "M", "name": "thread_name", "pid": self.pid, "tid": track, "args": {"name": job},
         });
         self.write(out, &name)?;
         let order = json!({
-            "ph": "M", "name": "thread_sort_index", "pid": RUN, "tid": track,
-            "args": {"sort_index": track},
+            "ph": "M", "name": "thread_sort_index", "pid": self.pid, "tid": track,
+            "args": {"sort_index": track - self.pid},
         });
         self.write(out, &order)?;
         Ok(track)
@@ -104,7 +117,7 @@ impl ChromeTrace {
             phase => phase.name(),
         };
         let event = json!({
-            "ph": "X", "name": name, "cat": category, "pid": RUN, "tid": track,
+            "ph": "X", "name": name, "cat": category, "pid": self.pid, "tid": track,
             "ts": span.start.as_microsecond(),
             "dur": end.max(span.start).as_microsecond() - span.start.as_microsecond(),
             "args": args,
@@ -123,7 +136,7 @@ impl ChromeTrace {
             return Ok(());
         };
         let event = json!({
-            "ph": "C", "name": name, "pid": RUN, "tid": RUN, "ts": ts.as_microsecond(),
+            "ph": "C", "name": name, "pid": self.pid, "tid": self.pid, "ts": ts.as_microsecond(),
             "args": {"value": value},
         });
         self.write(out, &event)
@@ -157,7 +170,7 @@ impl Export for ChromeTrace {
         let (Item::Event(_, line) | Item::Foreign(_, line)) = item else {
             return Ok(());
         };
-        let Ok(event) = serde_json::from_slice::<Value>(line) else {
+        let Some(event) = parse(line) else {
             return Ok(());
         };
         let Some(ts) = time_of(&event) else {
@@ -186,12 +199,12 @@ impl Export for ChromeTrace {
             ("note", job) => {
                 let track = match job {
                     Some(job) => self.track(out, job)?,
-                    None => RUN,
+                    None => self.pid,
                 };
                 let name = event.get("name").and_then(Value::as_str).unwrap_or("note");
                 let moment = json!({
-                    "ph": "i", "name": name, "cat": "note", "pid": RUN, "tid": track,
-                    "ts": ts.as_microsecond(), "s": if track == RUN { "p" } else { "t" },
+                    "ph": "i", "name": name, "cat": "note", "pid": self.pid, "tid": track,
+                    "ts": ts.as_microsecond(), "s": if track == self.pid { "p" } else { "t" },
                     "args": {"data": event.get("data")},
                 });
                 self.write(out, &moment)
@@ -202,12 +215,12 @@ impl Export for ChromeTrace {
 
     fn end(&mut self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
         let name = json!({
-            "ph": "M", "name": "process_name", "pid": RUN, "tid": RUN,
+            "ph": "M", "name": "process_name", "pid": self.pid, "tid": self.pid,
             "args": {"name": run.run_id},
         });
         self.write(out, &name)?;
         let name = json!({
-            "ph": "M", "name": "thread_name", "pid": RUN, "tid": RUN, "args": {"name": "run"},
+            "ph": "M", "name": "thread_name", "pid": self.pid, "tid": self.pid, "args": {"name": "run"},
         });
         self.write(out, &name)?;
         let rest = self.spans.rest(run);
@@ -218,7 +231,7 @@ impl Export for ChromeTrace {
         if let Some(start) = self.opened {
             let end = self.spans.last.unwrap_or(start).max(start);
             let whole = json!({
-                "ph": "X", "name": run.run_id, "cat": "run", "pid": RUN, "tid": RUN,
+                "ph": "X", "name": run.run_id, "cat": "run", "pid": self.pid, "tid": self.pid,
                 "ts": start.as_microsecond(),
                 "dur": end.as_microsecond() - start.as_microsecond(),
                 "args": {"state": run.state.as_str(), "because": run.because},

@@ -6,9 +6,11 @@
 
 use std::io::{self, Write};
 
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
-use super::super::event_line::{details, kind_of, time_of};
+use super::super::event_line::{details, kind_of, parse, time_of};
 use super::super::report::RunReport;
 use super::Export;
 use crate::log::{Item, RunState};
@@ -62,7 +64,7 @@ impl Export for CsvEvents {
         let (Item::Event(_, line) | Item::Foreign(_, line)) = item else {
             return Ok(());
         };
-        let Ok(event) = serde_json::from_slice::<Value>(line) else {
+        let Some(event) = parse(line) else {
             return Ok(());
         };
         let first = |at: &[&str]| at.iter().find_map(|at| event.pointer(at)).map(text);
@@ -75,10 +77,10 @@ impl Export for CsvEvents {
                     "cpu_ms" => first(&["/cost/cpu_ms", "/job/cpu_ms"]),
                     "read_bytes" => first(&["/cost/read_bytes", "/job/read_bytes"]),
                     "written_bytes" => first(&["/cost/written_bytes", "/job/written_bytes"]),
-                    "details" => match event.get("data") {
-                        Some(data) => Some(data.to_string()),
-                        None => Some(details(kind_of(&event), &event)),
-                    },
+                    "details" => {
+                        let told = || details(kind_of(&event), &event);
+                        Some(data(line).map_or_else(told, str::to_owned))
+                    }
                     _ => event.pointer(at).map(text),
                 }
                 .unwrap_or_default()
@@ -89,6 +91,17 @@ impl Export for CsvEvents {
     fn end(&mut self, out: &mut dyn Write, _: &RunReport) -> io::Result<()> {
         self.header(out)
     }
+}
+
+/// The data of a note, as it was written.
+fn data(line: &[u8]) -> Option<&str> {
+    #[derive(Deserialize)]
+    struct Note<'a> {
+        #[serde(borrow)]
+        data: Option<&'a RawValue>,
+    }
+    let Note { data } = serde_json::from_slice(line).ok()?;
+    data.map(RawValue::get)
 }
 
 /// The columns of a job.

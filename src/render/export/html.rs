@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::super::event_line::{details, kind_of, time_of};
-use super::super::report::RunReport;
-use super::kept::{Kept, Utf8};
+use super::super::event_line::{details, kind_of, parse, time_of};
+use super::super::report::{JobReport, RunReport};
+use super::super::text::safe;
+use super::kept::{Kept, KeptOutput, Utf8};
 use super::series::{Point, Series};
 use super::spans::{Span, Spans};
 use super::{Export, Piece};
@@ -24,7 +25,7 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 /// SHA-256 of both, in base64 ("Content Security Policy Level 3", hash-source).
 const STYLE_HASH: &str = "8QlmH/nqVYQc+/p4qhPNFJUdeQr3aQbLwyTkMN7LSeA=";
-const SCRIPT_HASH: &str = "iFEZepFSIOR2DdjNPypbzyUzet7FPe8QmWImraqmBe0=";
+const SCRIPT_HASH: &str = "wP59jWuP+5CaZyEgulucA/FnvIGntQa804Kjhfrb2ow=";
 
 /// Held of what each job printed, in bytes.
 const OUTPUT: usize = 1 << 20;
@@ -91,39 +92,83 @@ impl Html {
             "failed": span.has_failed(), "message": error.map(|e| &e.message),
         })
     }
+}
 
-    fn output(&self, run: &RunReport) -> BTreeMap<String, Value> {
-        let mut all = BTreeMap::new();
-        for job in &run.jobs {
-            let Some(kept) = self.kept.of(&job.job_id) else {
-                continue;
-            };
-            let mut texts = [Utf8::default(), Utf8::default(), Utf8::default()];
-            let mut parts = Vec::new();
-            for part in &kept.parts {
-                let stream = part.stream.map(StreamId::as_str);
-                let [out, err, other] = &mut texts;
-                let text = match stream {
-                    Some("stdout") => out,
-                    Some(_) => err,
-                    None => other,
-                };
-                let text = text.push(&part.bytes);
-                parts.push(json!([stream, part.ts.map(millis), text]));
-            }
-            for text in &mut texts {
-                let rest = text.rest();
-                if !rest.is_empty() {
-                    parts.push(json!([null, null, rest]));
-                }
-            }
-            let truncated = job.output.as_ref().and_then(|o| o.truncated.as_deref());
-            let kept = json!({
-                "left_out": kept.left_out, "truncated": truncated, "parts": parts,
-            });
-            all.insert(job.job_id.clone(), kept);
+/// What stands in the page.
+#[derive(Serialize)]
+struct Data<'a> {
+    run: &'a RunReport,
+    spans: Vec<Value>,
+    samples: &'a BTreeMap<String, Series>,
+    host: &'a [Option<Value>; 2],
+    events: &'a VecDeque<Event>,
+    events_left_out: u64,
+    output: Printed<'a>,
+    damage: &'a [String],
+    /// In milliseconds since 1970, as all times are.
+    start: f64,
+    last: Option<f64>,
+    runlog: &'static str,
+}
+
+/// What the jobs printed; made job by job, since all of it may be large.
+struct Printed<'a> {
+    kept: &'a Kept,
+    jobs: &'a [JobReport],
+}
+
+impl Serialize for Printed<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let kept = |job: &JobReport| self.kept.of(&job.job_id).map(|kept| printed(kept, job));
+        serializer.collect_map(
+            self.jobs
+                .iter()
+                .filter_map(|job| Some((&job.job_id, kept(job)?))),
+        )
+    }
+}
+
+/// What one job printed: pairs of a stream, where it is known, and a text.
+fn printed(kept: &KeptOutput, job: &JobReport) -> Value {
+    let mut texts = [Utf8::default(), Utf8::default(), Utf8::default()];
+    let mut parts = Vec::new();
+    for part in &kept.parts {
+        let [out, err, other] = &mut texts;
+        let text = match part.stream {
+            Some(StreamId::Stdout) => out,
+            Some(StreamId::Stderr) => err,
+            None => other,
+        };
+        let stream = part.stream.map(StreamId::as_str);
+        parts.push(json!([stream, text.push(&part.bytes)]));
+    }
+    for text in &mut texts {
+        let rest = text.rest();
+        if !rest.is_empty() {
+            parts.push(json!([null, rest]));
         }
-        all
+    }
+    let truncated = job.output.as_ref().and_then(|o| o.truncated.as_deref());
+    json!({"left_out": kept.left_out, "truncated": truncated, "parts": parts})
+}
+
+/// Writes JSON into a script element, in which only `<` can begin something ("HTML",
+/// 13.2.5.4); in JSON it stands only in texts.
+struct InScript<'a>(&'a mut dyn Write);
+
+impl Write for InScript<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut parts = bytes.split(|byte| *byte == b'<');
+        self.0.write_all(parts.next().unwrap_or_default())?;
+        for part in parts {
+            self.0.write_all(b"\\u003c")?;
+            self.0.write_all(part)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -146,7 +191,7 @@ impl Export for Html {
                 return Ok(());
             }
         };
-        let Ok(event) = serde_json::from_slice::<Value>(line) else {
+        let Some(event) = parse(line) else {
             return Ok(());
         };
         let t = time_of(&event).map(millis);
@@ -197,19 +242,22 @@ impl Export for Html {
             .iter()
             .map(|span| millis(span.start))
             .reduce(f64::min);
-        let data = json!({
-            "run": run,
-            "spans": spans,
-            "samples": self.samples,
-            "host": self.host,
-            "events": self.events,
-            "events_left_out": self.events_left_out,
-            "output": Self::output(self, run),
-            "damage": self.damage,
-            "start": opened.or(first).unwrap_or(0.0),
-            "last": self.spans.last.map(millis),
-            "runlog": env!("CARGO_PKG_VERSION"),
-        });
+        let data = Data {
+            run,
+            spans,
+            samples: &self.samples,
+            host: &self.host,
+            events: &self.events,
+            events_left_out: self.events_left_out,
+            output: Printed {
+                kept: &self.kept,
+                jobs: &run.jobs,
+            },
+            damage: &self.damage,
+            start: opened.or(first).unwrap_or(0.0),
+            last: self.spans.last.map(millis),
+            runlog: env!("CARGO_PKG_VERSION"),
+        };
         let title = if run.name.is_empty() {
             run.run_id.as_str()
         } else {
@@ -228,15 +276,13 @@ impl Export for Html {
              <style>{STYLE}</style>\n</head>\n<body>\n<main id=\"page\"></main>\n\
              <noscript>This page shows the run with a script of its own, which is turned off \
              here.</noscript>",
-            markup(&title)
+            markup(&safe(&title))
         )?;
-        let data = serde_json::to_string(&data)?;
-        // In a script element only `<` can begin something ("HTML", 13.2.5.4).
-        let data = data.replace('<', "\\u003c");
+        out.write_all(b"<script type=\"application/json\" id=\"data\">")?;
+        serde_json::to_writer(InScript(out), &data)?;
         writeln!(
             out,
-            "<script type=\"application/json\" id=\"data\">{data}</script>\n\
-             <script>{SCRIPT}</script>\n</body>\n</html>"
+            "</script>\n<script>{SCRIPT}</script>\n</body>\n</html>"
         )
     }
 }

@@ -78,17 +78,17 @@ impl Export for Junit {
             count(|v| matches!(v, Verdict::Skipped(_))),
             seconds(run.duration_ms.unwrap_or(0)),
         );
-        let name = xml(run.run_id.as_str());
+        let name = attribute(run.run_id.as_str());
         writeln!(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>")?;
         writeln!(out, "<testsuites name=\"{name}\" {counts}>")?;
         write!(out, "  <testsuite name=\"{name}\" {counts}")?;
         if let Some(opened) = &run.opened_ts {
             // Without a zone, which is UTC: the schema of Ant's task has no place for it.
             let seconds = opened.split(['.', 'Z']).next().unwrap_or_default();
-            write!(out, " timestamp=\"{}\"", xml(seconds))?;
+            write!(out, " timestamp=\"{}\"", attribute(seconds))?;
         }
         if let Some(host) = &run.host {
-            write!(out, " hostname=\"{}\"", xml(host))?;
+            write!(out, " hostname=\"{}\"", attribute(host))?;
         }
         writeln!(out, ">")?;
         properties(
@@ -123,8 +123,8 @@ impl Junit {
         writeln!(
             out,
             "    <testcase classname=\"{}\" name=\"{}\" time=\"{}\">",
-            xml(class),
-            xml(&job.job_id),
+            attribute(class),
+            attribute(&job.job_id),
             seconds(job.duration_ms.unwrap_or(0)),
         )?;
         let number = |n: Option<u64>| n.map(|n| n.to_string());
@@ -160,7 +160,7 @@ impl Junit {
             }
             Verdict::Error(kind, message) => element(out, "error", message, kind, message)?,
             Verdict::Skipped(why) => {
-                writeln!(out, "      <skipped message=\"{}\"/>", xml(why))?;
+                writeln!(out, "      <skipped message=\"{}\"/>", attribute(why))?;
             }
         }
         for span in self.retried.get(&job.job_id).into_iter().flatten() {
@@ -199,7 +199,7 @@ fn verdict<'a>(job: &'a JobReport, run: &RunReport) -> Verdict<'a> {
 fn properties(out: &mut dyn Write, indent: usize, all: &[(&str, &str)]) -> io::Result<()> {
     writeln!(out, "{:indent$}<properties>", "")?;
     for (name, value) in all {
-        let (name, value) = (xml(name), xml(value));
+        let (name, value) = (attribute(name), attribute(value));
         writeln!(
             out,
             "{:indent$}  <property name=\"{name}\" value=\"{value}\"/>",
@@ -216,7 +216,7 @@ fn element(
     kind: &str,
     text: &str,
 ) -> io::Result<()> {
-    let (message, kind, text) = (xml(message), xml(kind), xml(text));
+    let (message, kind, text) = (attribute(message), attribute(kind), xml(text));
     writeln!(
         out,
         "      <{name} message=\"{message}\" type=\"{kind}\">{text}</{name}>"
@@ -242,7 +242,12 @@ fn printed(
     writeln!(out, "{}</{name}>", xml(&text))
 }
 
-/// Text and attributes: what XML 1.0 (2.2) has no character for is written as `\u{1b}`.
+/// The value of an attribute, in which a parser makes spaces of these ("XML 1.0", 3.3.3).
+fn attribute(value: &str) -> String {
+    xml(value).replace('\n', "&#10;").replace('\t', "&#9;")
+}
+
+/// Text: what XML 1.0 (2.2) has no character for is written as `\u{1b}`.
 fn xml(text: &str) -> String {
     let mut xml = String::with_capacity(text.len() + 8);
     for c in text.chars() {
@@ -275,6 +280,7 @@ mod tests {
             xml("a<b>&\"\x1b[0m\0]]>\u{ffff}é\r"),
             "a&lt;b&gt;&amp;&quot;\\u{1b}[0m\\u{0}]]&gt;\\u{ffff}é&#13;"
         );
+        assert_eq!(attribute("a\n\tb\""), "a&#10;&#9;b&quot;");
         assert_eq!(seconds(1_007), "1.007");
     }
 }

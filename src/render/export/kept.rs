@@ -3,8 +3,6 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use jiff::Timestamp;
-
 use super::Piece;
 use crate::job::StreamId;
 
@@ -17,7 +15,6 @@ const LITTLE: usize = 4 << 10;
 #[derive(Debug)]
 pub(super) struct Part {
     pub stream: Option<StreamId>,
-    pub ts: Option<Timestamp>,
     pub bytes: Vec<u8>,
 }
 
@@ -80,12 +77,11 @@ impl KeptOutput {
     fn push(&mut self, piece: Piece<'_>) {
         self.len += piece.bytes.len();
         match self.parts.back_mut() {
-            Some(last) if last.stream == piece.stream && last.ts == piece.ts => {
+            Some(last) if last.stream == piece.stream => {
                 last.bytes.extend_from_slice(piece.bytes);
             }
             _ => self.parts.push_back(Part {
                 stream: piece.stream,
-                ts: piece.ts,
                 bytes: piece.bytes.to_vec(),
             }),
         }
@@ -101,6 +97,8 @@ impl KeptOutput {
             self.len -= cut;
             self.left_out += cut as u64;
             if !first.bytes.is_empty() {
+                // What was cut is not held: there may be thousands of jobs.
+                first.bytes.shrink_to(first.bytes.len() * 3 / 2);
                 self.parts.push_front(first);
             }
         }
@@ -177,6 +175,22 @@ mod tests {
         assert!((100..=150).contains(&bytes.len()), "{}", bytes.len());
         assert!(bytes.ends_with(b"09980999"));
         assert_eq!(output.left_out + bytes.len() as u64, 4000);
+    }
+
+    #[test]
+    fn many_jobs_are_held_in_little() {
+        let mut kept = Kept::new(1 << 20);
+        let bytes = vec![b'x'; 64 << 10];
+        for job in 0..2000 {
+            for _ in 0..2 {
+                kept.take(piece(&job.to_string(), &bytes));
+            }
+        }
+        let parts = kept.jobs.values().flat_map(|job| &job.parts);
+        let held: usize = parts.map(|part| part.bytes.capacity()).sum();
+        assert!((TOTAL..2 * TOTAL).contains(&held), "{held}");
+        let last = kept.of("1999").unwrap();
+        assert_eq!(last.left_out, (128 << 10) - LITTLE as u64);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use ulid::Ulid;
 
-use super::super::event_line::{details, kind_of, time_of};
+use super::super::event_line::{details, kind_of, parse, time_of};
 use super::super::json_lines::json_line;
 use super::super::report::{JobReport, RunReport};
 use super::kept::Utf8;
@@ -17,7 +17,7 @@ use super::spans::{Span, Spans};
 use super::{Export, Piece};
 use crate::job::{RunStateKind, StreamId};
 use crate::log::payload::JobError;
-use crate::log::{Item, RunState};
+use crate::log::{EventType, Item, RunState};
 use crate::volume::{RunId, parse_ts};
 
 /// Records in a request.
@@ -140,8 +140,9 @@ impl Otlp {
 
     fn job(&self, job: &JobReport) -> Option<Value> {
         let at = |ts: &Option<String>| ts.as_deref().and_then(parse_ts);
-        let start = at(&job.submitted_ts).or(at(&job.started_ts))?;
         let ended = at(&job.ended_ts);
+        // Where the log is damaged, its end may be all that is known.
+        let start = at(&job.submitted_ts).or(at(&job.started_ts)).or(ended)?;
         let end = ended.or(self.at).unwrap_or(start).max(start);
         let mut attributes = vec![
             attribute("runlog.job_id", &json!(job.job_id)),
@@ -265,7 +266,7 @@ impl Export for Otlp {
         let (Item::Event(_, line) | Item::Foreign(_, line)) = item else {
             return Ok(());
         };
-        let Ok(event) = serde_json::from_slice::<Value>(line) else {
+        let Some(event) = parse(line) else {
             return Ok(());
         };
         let kind = kind_of(&event);
@@ -277,11 +278,15 @@ impl Export for Otlp {
         };
         let text = |key: &str| event.get(key).and_then(Value::as_str);
         let job = text("job_id").or(text("node_id"));
-        // What only checks the line, or stands elsewhere in the record.
+        // What only checks the line, or stands elsewhere in the record; and the checkpoint,
+        // which says again what all events before it said.
         let frame = ["v", "ts", "type", "run_id", "crc"];
+        let elsewhere = |key: &str| {
+            frame.contains(&key) || key == "state" && kind == EventType::LogRotated.as_str()
+        };
         let told = event.as_object().into_iter().flatten();
         let attributes = told
-            .filter(|(key, _)| !frame.contains(&key.as_str()))
+            .filter(|(key, _)| !elsewhere(key))
             .map(|(key, value)| attribute(&format!("runlog.{key}"), value));
         let attributes: Vec<_> = attributes.collect();
         let told = details(kind, &event);
@@ -291,6 +296,7 @@ impl Export for Otlp {
             record.insert("eventName".to_owned(), json!(format!("runlog.{kind}")));
         }
         self.records.push(record);
+        self.bytes += line.len();
         self.flush(out, false)
     }
 

@@ -5,6 +5,8 @@
   const page = document.getElementById('page');
   const SVG = 'http://www.w3.org/2000/svg';
   const ROWS = 500;
+  // As wide as a time gets below a chart.
+  const LABEL = 52;
   const GLYPHS = {
     completed: ['✓', 'good'], failed: ['✗', 'bad'], running: ['▶', 'busy'], lost: ['!', 'bad'],
     unknown: ['?', 'doubt'], open: ['○', ''], submitted: ['○', ''], validated: ['○', ''],
@@ -63,7 +65,9 @@
   }));
 
   const { start } = data;
-  const ends = data.spans.map((one) => one.end).concat(data.last || start, run.closed_ts ? Date.parse(run.closed_ts) : start);
+  // Not by key: a job may be called `constructor`.
+  const outputs = new Map(Object.entries(data.output));
+  const ends = data.spans.map((one) => one.end).concat(data.last || start, Date.parse(run.closed_ts) || start);
   const end = Math.max(ends.reduce((a, b) => Math.max(a, b), start), start + 1);
 
   // Ticks at round times.
@@ -109,7 +113,7 @@
     for (const at of ticks(width - left)) {
       const px = x(start + at);
       root.append(svg('line', { class: 'grid', x1: px, x2: px, y1: top - 6, y2: height }),
-        svg('text', { class: 'axis', x: px + 3, y: 12 }, `+${span(at)}`));
+        px < width - LABEL ? svg('text', { class: 'axis', x: px + 3, y: 12 }, `+${span(at)}`) : '');
     }
     const rows = new Map(jobs.map((job, at) => [job.job_id, top + at * row]));
     for (const job of jobs) {
@@ -119,7 +123,7 @@
     for (const one of data.spans) {
       if (!rows.has(one.job)) continue;
       const waits = one.phase === 'waiting' || one.phase === 'back-off';
-      const kind = waits ? 'wait' : one.failed ? 'failed' : one.open ? 'open'
+      const kind = one.failed ? 'failed' : waits ? 'wait' : one.open ? 'open'
         : one.phase === 'rollback' ? 'rollback' : 'ok';
       const px = x(one.start);
       const wide = Math.max(x(one.end) - px, 2);
@@ -155,11 +159,15 @@
         svg('text', { class: 'axis', x: left - 6, y: at + 4, 'text-anchor': 'end' }, show(most * part)));
     }
     for (const at of ticks(width - left)) {
-      root.append(svg('text', { class: 'axis', x: x(start + at), y: height - 6 }, `+${span(at)}`));
+      const px = x(start + at);
+      if (px < width - LABEL) root.append(svg('text', { class: 'axis', x: px, y: height - 6 }, `+${span(at)}`));
     }
     for (const line of lines) {
       const color = `var(--c${line.color % 6})`;
-      const d = line.points.map(([t, v], at) => `${at ? 'L' : 'M'}${x(t).toFixed(1)} ${y(v).toFixed(1)}`).join('');
+      // Between two attempts there is no line.
+      const begins = data.spans.filter((one) => one.job === line.name && one.phase.startsWith('attempt')).map((one) => one.start);
+      const isNew = (at, points) => !at || begins.some((begin) => points[at - 1][0] < begin && begin <= points[at][0]);
+      const d = line.points.map(([t, v], at, points) => `${isNew(at, points) ? 'M' : 'L'}${x(t).toFixed(1)} ${y(v).toFixed(1)}`).join('');
       root.append(svg('path', { d, fill: 'none', stroke: color, 'stroke-width': 1.6 }, svg('title', {}, line.name)));
       for (const [t, v] of line.points.length < 60 ? line.points : []) {
         root.append(svg('circle', { cx: x(t), cy: y(v), r: 2.2, fill: color },
@@ -247,6 +255,32 @@
       el('td', { class: 'text mono' }, job.command))).node);
   };
 
+  // What is told after `ESC [` and before `m`: the eight colours, also where they stand among
+  // 256, bold and underlined. Others are passed over with all that belongs to them.
+  const obeyed = (told, before) => {
+    let tone = new Set(before);
+    const color = (name) => {
+      tone = new Set([...tone].filter((one) => !/\d/.test(one)));
+      if (name !== null) tone.add(`a-${name}`);
+    };
+    const codes = told.split(';').filter((one) => !/^[345]8:/.test(one)).map((one) => parseInt(one || '0', 10));
+    for (let at = 0; at < codes.length; at += 1) {
+      const n = codes[at];
+      if (n === 38 || n === 48 || n === 58) {
+        const among = codes[at + 1] === 5 ? codes[at + 2] : NaN;
+        if (n === 38) color(among < 16 ? among % 8 : null);
+        at += codes[at + 1] === 5 ? 2 : 4;
+      } else if (n === 0) tone = new Set();
+      else if (n === 1) tone.add('a-b');
+      else if (n === 4) tone.add('a-u');
+      else if (n === 22) tone.delete('a-b');
+      else if (n === 24) tone.delete('a-u');
+      else if (n === 39) color(null);
+      else if ((n >= 30 && n <= 37) || (n >= 90 && n <= 97)) color(n % 10);
+    }
+    return tone;
+  };
+
   // Colours of a terminal are shown, everything else that it would obey is not.
   const painted = (pieces) => {
     const nodes = [];
@@ -256,15 +290,7 @@
       for (const part of text.split(/(\u001b\[[0-9;:]*m)/)) {
         const code = /^\u001b\[([0-9;:]*)m$/.exec(part);
         if (code) {
-          for (const n of (code[1] || '0').split(/[;:]/).map(Number)) {
-            if (n === 0) tone = new Set();
-            else if (n === 1) tone.add('a-b');
-            else if (n === 4) tone.add('a-u');
-            else if (n === 39) tone = new Set([...tone].filter((name) => !/\d/.test(name)));
-            else if ((n >= 30 && n <= 37) || (n >= 90 && n <= 97)) {
-              tone = new Set([...tone].filter((name) => !/\d/.test(name)).concat(`a-${n % 10}`));
-            }
-          }
+          tone = obeyed(code[1], tone);
           continue;
         }
         const plain = part.replace(/\u001b\[[0-?]*[ -/]*[@-~]/g, '').replace(/\u001b\][^\u0007\u001b]*(\u0007|\u001b\\)/g, '')
@@ -279,11 +305,11 @@
   };
 
   const output = () => {
-    const printed = run.jobs.filter((job) => data.output[job.job_id]);
+    const printed = run.jobs.filter((job) => outputs.has(job.job_id));
     if (!printed.length) return;
     const one = (job) => {
-      const kept = data.output[job.job_id];
-      const length = kept.parts.reduce((sum, part) => sum + part[2].length, 0);
+      const kept = outputs.get(job.job_id);
+      const length = kept.parts.reduce((sum, part) => sum + part[1].length, 0);
       const about = [size(length + kept.left_out)];
       if (kept.left_out) about.push(`the first ${size(kept.left_out)} are left out`);
       if (kept.truncated) about.push(kept.truncated);
@@ -294,14 +320,8 @@
       const make = () => {
         if (made || !box.open) return;
         made = true;
-        const joined = [];
-        for (const [stream, , text] of kept.parts) {
-          const before = joined[joined.length - 1];
-          if (before && before[0] === stream) before[1] += text;
-          else joined.push([stream, text]);
-        }
         const note = kept.left_out ? el('div', { class: 'doubt' }, `… ${size(kept.left_out)} before this are left out; \`runlog replay --output\` has all`) : null;
-        box.append(el('pre', { tabindex: 0 }, note, painted(joined)));
+        box.append(el('pre', { tabindex: 0 }, note, painted(kept.parts)));
       };
       box.addEventListener('toggle', make);
       box.open = printed.length === 1 || ['failed', 'rolled_back', 'started'].includes(job.stage);
@@ -326,6 +346,7 @@
     const input = el('input', { type: 'search', placeholder: 'Search events', 'aria-label': 'Search events' });
     const select = el('select', { 'aria-label': 'Type' }, el('option', { value: '' }, 'all types'),
       kinds.map((kind) => el('option', { value: kind }, kind)));
+    const drawn = Object.values(data.samples).some((points) => points.length) ? ', samples are drawn above' : '';
     const narrow = () => {
       const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
       const fits = data.events.filter((event) => {
@@ -333,7 +354,7 @@
         return (!select.value || event.kind === select.value) && words.every((one) => text.includes(one));
       });
       list.set(fits);
-      found.textContent = `${fits.length} of ${data.events.length}`;
+      found.textContent = `${fits.length} of ${data.events.length}${drawn}`;
     };
     input.addEventListener('input', narrow);
     select.addEventListener('change', narrow);

@@ -95,9 +95,17 @@ fn build_programs(bin: &Path) -> Done {
     Err("the programs to be measured cannot be built".into())
 }
 
-/// cargo, building where we were built.
+/// cargo, building where we were built. What `cargo run` told us of this package is not
+/// for it: build scripts that look at it would run again, and this program be replaced.
 pub fn cargo(bin: &Path) -> Done<Command> {
     let mut cargo = Command::new("cargo");
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(name.as_ref());
+        }
+    }
+    cargo.env_remove("LD_LIBRARY_PATH");
     let target = bin.parent().ok_or("no folder of builds")?;
     cargo.env("CARGO_TARGET_DIR", target);
     Ok(cargo)

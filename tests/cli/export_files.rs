@@ -1,0 +1,196 @@
+//! `-o FILE`: a file is there when it is whole, and what was there stands until then.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::net::UnixListener;
+
+use insta::assert_snapshot;
+
+use crate::checks::{assert_one_error, snapshot};
+use crate::env::{Output, TestEnv, finish};
+use crate::export::{FORMATS, exported};
+use crate::replay::with_story;
+
+#[test]
+fn a_file_is_written_as_a_whole() {
+    let env = with_story();
+    for format in FORMATS {
+        let text = exported(&env, format);
+        env.write("out", "before");
+        fs::set_permissions(env.path("out"), fs::Permissions::from_mode(0o604)).unwrap();
+        env.ok(&["replay", "it", "--export", format, "-o", "out"]);
+        let written = fs::read_to_string(env.path("out")).unwrap();
+        // The token of the workflow commands is another each time.
+        assert!(written == text || format == "github", "{format}");
+        let mode = fs::metadata(env.path("out")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o604);
+        let dash = env.ok(&["replay", "it", "--export", format, "-o", "-"]);
+        assert_eq!(dash.stdout.len(), text.len(), "{format}");
+    }
+    assert_eq!(left(&env), ["out"]);
+}
+
+/// What is in the folder but the volume.
+fn left(env: &TestEnv) -> Vec<String> {
+    let entries = fs::read_dir(env.root()).unwrap();
+    let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| name != ".omne").collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_was_there_stands_where_the_export_fails() {
+    let env = with_story();
+    env.write("out", "before");
+    let log = fs::read_to_string(env.log_path("it")).unwrap();
+    fs::write(
+        env.log_path("it"),
+        log.replacen("\"seq\":3", "\"seq\":4", 1),
+    )
+    .unwrap();
+    for format in FORMATS {
+        let args = ["replay", "it", "--export", format, "-o", "out"];
+        let output = env.run(&[&args[..], &["--strict"]].concat());
+        assert_eq!(output.code, 5, "{format}: {}", output.stderr());
+        assert_eq!(fs::read_to_string(env.path("out")).unwrap(), "before");
+    }
+    assert_eq!(left(&env), ["out"]);
+    for (to, code) in [("none/x", 7), ("/dev/full", 7), (".omne/var/runs/it/x", 2)] {
+        let output = env.run(&["replay", "it", "--export", "junit", "-o", to]);
+        assert_eq!(output.code, code, "{to}: {}", output.stderr());
+    }
+    assert_snapshot!(snapshot(&env, &env.run(&["replay", "-o", "x"])), @r#"
+    exit 2
+    -- stderr
+    error: the following required arguments were not provided:
+     <--as <PROGRAM>|--export <FORMAT>>
+
+    Usage: runlog replay --out <FILE> <--as <PROGRAM>|--export <FORMAT>> [RUN]
+
+    For more information, try '--help'.
+    "#);
+    assert_one_error(&env.run(&["replay", "it", "--export", "spark"]));
+}
+
+#[test]
+fn nothing_of_the_runs_is_replaced() {
+    let env = with_story();
+    let printed = env.captured("it", "deploy");
+    symlink(".omne/var/runs/it/new", env.path("link")).unwrap();
+    for to in [
+        ".omne/var/runs/it/jobs/deploy.out",
+        ".omne/var/runs/it/events.jsonl",
+        ".omne/var/runs/it/new",
+        ".omne/var/runs/new",
+        "link",
+    ] {
+        for command in [["replay", "it"].as_slice(), &["status"]] {
+            let args = [command, &["--export", "csv", "-o", to]].concat();
+            let output = env.run(&args);
+            assert_eq!(output.code, 2, "{args:?}");
+            assert_one_error(&output);
+            assert!(output.stderr().contains("hint: name a file elsewhere"));
+        }
+    }
+    assert_eq!(env.captured("it", "deploy"), printed);
+    assert_eq!(env.runs(), ["it"]);
+    env.ok(&["replay", "it", "--verify"]);
+}
+
+#[test]
+fn what_is_no_file_is_not_replaced() {
+    let env = with_story();
+    let socket = UnixListener::bind(env.path("socket")).unwrap();
+    for to in ["socket", ".", "none/out", "out/"] {
+        let output = env.run(&["replay", "it", "--export", "csv", "-o", to]);
+        assert_eq!(output.code, 7, "{to}");
+        assert_one_error(&output);
+    }
+    drop(socket);
+    assert_eq!(left(&env), ["socket"]);
+    let whole = exported(&env, "csv");
+    let fifo = env.sh(
+        r#"mkfifo fifo; { cat fifo >read & }; "$RUNLOG" replay it --export csv -o fifo && wait"#,
+    );
+    assert_eq!(fifo.code, 0, "{}", fifo.stderr());
+    assert_eq!(fs::read_to_string(env.path("read")).unwrap(), whole);
+    // It goes on where the shell says, and replaces nothing.
+    env.sh(r#"echo before >all; "$RUNLOG" replay it --export csv -o /dev/stdout >>all"#);
+    let all = fs::read_to_string(env.path("all")).unwrap();
+    assert_eq!(all, format!("before\n{whole}"));
+}
+
+/// Exports to `out`, with a fault at the `nth` call of `call`; `None` where it has fewer.
+fn with_fault(env: &TestEnv, call: &str, fault: &str, nth: usize) -> Option<Output> {
+    let mut command = env.program("strace");
+    command.args(["-f", "-q", "-o", ".omne/trace", "-e"]);
+    command.arg(format!("inject={call}:{fault}:when={nth}"));
+    command.arg(env!("CARGO_BIN_EXE_runlog"));
+    command.args(["replay", "it", "--export", "csv", "-o", "out"]);
+    let output = finish(&mut command);
+    let trace = fs::read(env.path(".omne/trace")).unwrap();
+    let trace = String::from_utf8_lossy(&trace);
+    let hit = trace.contains("INJECTED") || trace.contains("killed by SIGKILL");
+    hit.then_some(output)
+}
+
+/// Every call of an export that has to do with its file, killed or refused.
+fn sweep(fault: &str) {
+    let env = with_story();
+    let probe = env.sh("strace -o /dev/null true");
+    if probe.code != 0 {
+        eprintln!("skipped: strace cannot be used here: {}", probe.stderr());
+        return;
+    }
+    let whole = exported(&env, "csv");
+    let mut hits = 0;
+    for call in [
+        "openat",
+        "write",
+        "fchown",
+        "fchmod",
+        "fdatasync",
+        "linkat",
+        "rename",
+    ] {
+        for nth in 1.. {
+            env.write("out", "before");
+            let Some(output) = with_fault(&env, call, fault, nth) else {
+                break;
+            };
+            hits += 1;
+            let what = format!("{call} {nth} {fault}: {} {}", output.code, output.stderr());
+            assert_ne!(output.code, 101, "{what}");
+            let there = fs::read_to_string(env.path("out")).unwrap();
+            let expected = if output.code == 0 {
+                whole.as_str()
+            } else {
+                "before"
+            };
+            assert_eq!(there, expected, "{what}");
+            // A file that has its new name, and is killed before it gets the old one.
+            let mut files = left(&env);
+            files.retain(|name| !(call == "rename" && name.starts_with(".runlog-")));
+            assert_eq!(files, ["out"], "{what}");
+        }
+    }
+    assert!(hits > 5, "{hits}");
+}
+
+#[test]
+fn killed_at_each_call() {
+    let env = TestEnv::new();
+    let unnamed = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::WRONLY;
+    if rustix::fs::open(env.root(), unnamed, 0o600.into()).is_err() {
+        eprintln!("skipped: the file system has no files without a name");
+        return;
+    }
+    sweep("signal=KILL");
+}
+
+#[test]
+fn refused_at_each_call() {
+    sweep("error=EIO");
+    sweep("error=ENOSPC");
+}

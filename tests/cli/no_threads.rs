@@ -1,0 +1,115 @@
+//! A machine that gives no more threads, as one with `ulimit -u` or a full cgroup does. It is
+//! strace that refuses them; where there is none, the tests say so and pass.
+
+use crate::env::{Output, TestEnv};
+
+/// Runs the arguments with `$RUNLOG` under strace, which lets each process have `threads` of
+/// them; `None`, and a line that says so, where that cannot be done. Nothing outlives it.
+fn with_threads(env: &TestEnv, threads: usize, args: &str, then: &str) -> Option<Output> {
+    let probe = env.sh("strace -o /dev/null true");
+    if probe.code != 0 {
+        eprintln!("skipped: strace cannot be used here: {}", probe.stderr());
+        return None;
+    }
+    let fault = format!("inject=clone3:error=EAGAIN:when={}+", threads + 1);
+    let command = format!(
+        "{{ strace -f -q -o trace -e trace=clone3 -e {fault} timeout -s KILL 30 $RUNLOG {args}; \
+         echo $? >code; }} {then}"
+    );
+    let output = env.sh(&command);
+    assert!(!output.stderr().contains("panicked"), "{}", output.stderr());
+    Some(output)
+}
+
+/// The exit code of `runlog`, with others behind it in a pipe.
+fn code(env: &TestEnv) -> i32 {
+    let code = std::fs::read_to_string(env.path("code")).unwrap();
+    code.trim().parse().unwrap()
+}
+
+/// How many threads were asked for, and how many of them refused.
+fn asked(env: &TestEnv) -> (usize, usize) {
+    let trace = std::fs::read_to_string(env.path("trace")).unwrap();
+    let calls = |what: &str| trace.lines().filter(|line| line.contains(what)).count();
+    (calls("clone3("), calls("INJECTED"))
+}
+
+/// How many threads a job has that prints nothing: one more is that of a stream.
+fn threads_of_a_silent_job() -> Option<usize> {
+    let env = TestEnv::new();
+    with_threads(&env, 1000, "run -- true", "")?;
+    assert_eq!(code(&env), 0);
+    Some(asked(&env).0)
+}
+
+#[test]
+fn status_shows_all_runs_where_no_thread_is_to_be_had() {
+    let env = TestEnv::new();
+    env.sh(r#"for n in $(seq 300); do "$RUNLOG" emit --no-sync --open --run r$n x; done"#);
+    let Some(output) = with_threads(&env, 0, "status --json", "") else {
+        return;
+    };
+    if asked(&env).1 == 0 {
+        eprintln!("skipped: one processor is looked at runs with, and no thread asked for");
+        return;
+    }
+    assert_eq!((code(&env), output.stderr().as_str()), (0, ""));
+    let stdout = output.stdout();
+    let mut runs: Vec<_> = stdout
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["run_id"].clone())
+        .collect();
+    runs.sort_by_key(ToString::to_string);
+    runs.dedup();
+    assert_eq!(runs.len(), 300);
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_the_job_without_a_thread_for_its_stream() {
+    let Some(threads) = threads_of_a_silent_job() else {
+        return;
+    };
+    let env = TestEnv::new();
+    let output = with_threads(&env, threads, "run -- yes", "| head -n 2").unwrap();
+    assert!(asked(&env).1 > 0);
+    assert_eq!(output.stdout(), "y\ny\n");
+    assert_eq!(code(&env), 141);
+    assert_eq!(env.event("job_failed")["signal"], "SIGPIPE");
+}
+
+#[test]
+fn what_is_printed_comes_whole_without_a_thread_for_its_stream() {
+    let Some(threads) = threads_of_a_silent_job() else {
+        return;
+    };
+    let env = TestEnv::new();
+    env.executable(
+        "job",
+        "#!/bin/sh\nyes | head -n 200000\necho err >&2\nexit 3\n",
+    );
+    let output = with_threads(&env, threads, "run -- ./job", "").unwrap();
+    assert!(asked(&env).1 > 0);
+    assert_eq!(code(&env), 3);
+    assert!(output.stdout() == "y\n".repeat(200_000));
+    assert!(output.stderr().ends_with("err\n"), "{}", output.stderr());
+    assert_eq!(env.captured(&env.only_run(), "job").len(), 400_004);
+}
+
+#[test]
+fn a_job_that_cannot_be_watched_is_not_started() {
+    let Some(threads) = threads_of_a_silent_job() else {
+        return;
+    };
+    for given in 0..threads {
+        let env = TestEnv::new();
+        let output = with_threads(&env, given, "run -- touch ran", "").unwrap();
+        assert_eq!(code(&env), 125, "{given}: {}", output.stderr());
+        assert!(output.stderr().contains("error: "), "{}", output.stderr());
+        assert!(!env.exists("ran"));
+        let left = env
+            .runs()
+            .into_iter()
+            .map(|run| env.status(&run)["state"].clone());
+        assert!(left.into_iter().all(|state| state == "failed"), "{given}");
+    }
+}
