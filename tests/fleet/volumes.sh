@@ -47,7 +47,10 @@ answer() {
         return 1
     }
     # Keys in one order.
-    jq -cS . "$WORK/answer" >"$WORK/$name.jsonl"
+    jq -cS . "$WORK/answer" >"$WORK/$name.jsonl" || {
+        head -n 5 "$WORK/answer"
+        return 1
+    }
 }
 
 # agrees NAME COMMAND...: whether it answers as `runlog status` does.

@@ -140,8 +140,9 @@ impl Otlp {
 
     fn job(&self, job: &JobReport) -> Option<Value> {
         let at = |ts: &Option<String>| ts.as_deref().and_then(parse_ts);
-        let start = at(&job.submitted_ts).or(at(&job.started_ts))?;
         let ended = at(&job.ended_ts);
+        // Where the log is damaged, its end may be all that is known.
+        let start = at(&job.submitted_ts).or(at(&job.started_ts)).or(ended)?;
         let end = ended.or(self.at).unwrap_or(start).max(start);
         let mut attributes = vec![
             attribute("runlog.job_id", &json!(job.job_id)),

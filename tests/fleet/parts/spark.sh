@@ -14,11 +14,14 @@ start() {
     SPARK_HOME=$(python -c 'import os, pyspark; print(os.path.dirname(pyspark.__file__))')
     # Nothing listens elsewhere.
     export SPARK_HOME SPARK_LOCAL_IP=127.0.0.1 SPARK_DAEMON_MEMORY=256m SPARK_CONF_DIR=$WORK/conf
+    # So little data is not worth what compilers do.
+    export JAVA_TOOL_OPTIONS='-XX:TieredStopAtLevel=1 -XX:+UseSerialGC'
     mkdir conf
     # Or one of the workers may have done all before the other one is there.
     cat >conf/spark-defaults.conf <<'END'
 spark.scheduler.minRegisteredResourcesRatio 1
-spark.sql.shuffle.partitions 8
+spark.sql.shuffle.partitions 4
+spark.sql.codegen.wholeStage false
 spark.executor.memory 512m
 spark.ui.enabled false
 spark.master.rest.enabled false
