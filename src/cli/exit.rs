@@ -310,7 +310,9 @@ fn of_log(e: &LogError) -> (Code, Option<&'static str>) {
             Code::Io,
             Some("make room on the disk (or raise the quota) and try again"),
         ),
-        LogError::ShortWrite { .. } | LogError::Serialize(_) => (Code::Io, None),
+        LogError::ShortWrite { .. } | LogError::Serialize(_) | LogError::NotForDrafts { .. } => {
+            (Code::Io, None)
+        }
         LogError::NotDurable { .. } => (
             Code::Io,
             Some("do not repeat it: it is in the log; look after the disk"),

@@ -3,8 +3,10 @@
 mod end;
 mod filter;
 mod follow;
+mod kept;
 mod ledger;
 mod look;
+mod outlet;
 mod output;
 mod select;
 mod show;
@@ -35,8 +37,10 @@ const DEFAULT_LINES: usize = 10;
 ///
 /// A cursor is a place behind a line that was written out. With --cursor-file every event
 /// is written out once, however often runlog is started anew; after a crash some may come
-/// twice, never none. What a pipe took counts as written out. Where events that were not
-/// written out are gone, a gap is told, and the exit code is 5.
+/// twice, never none. Into a pipe or a socket a line counts once it was read there: what a
+/// reader had not read when it died comes again, and the end waits for the reader (a signal
+/// ends the wait). What a reader does with what it read is not known. Where events that were
+/// not written out are gone, a gap is told, and the exit code is 5.
 ///
 /// Exit codes: 0 fine; 1 the runs have ended, and what --until waits for never came;
 /// 2 wrong arguments; 3 no such volume or run, or it was removed; 4 the time-out is over;

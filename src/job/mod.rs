@@ -41,5 +41,5 @@ pub use recorder::OnStarted;
 pub use recover::{Action, Recovery, recover};
 pub use run::{Prepared, Setup, prepare, run_job};
 pub use spec::{After, Guards, JOB_VARIABLE, JobSpec, OutputMode, RUN_VARIABLE};
-pub use sys::{Interrupts, ignore_file_size_signal};
+pub use sys::{Interrupts, ignore_file_size_signal, unread_of_socket};
 pub use undo::{UndoError, Undone, undo};

@@ -22,6 +22,7 @@ use super::{LogError, reader};
 
 /// What the log is like, under its locks, before a batch is written.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct View<'a> {
     /// No event yet, but for the mending of the log: the batch has to open the run.
     pub is_new: bool,
@@ -61,6 +62,7 @@ impl Batch {
 
 /// What was written.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Appended {
     /// The lines as they stand in the log, with the mending before them if any.
     pub bytes: Vec<u8>,

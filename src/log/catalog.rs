@@ -13,6 +13,7 @@ use crate::volume::{Dir, IoContext, RunId, Volume, layout};
 
 /// Why a name does not stand for one run.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SelectError {
     /// Trouble while looking.
     #[error(transparent)]

@@ -68,7 +68,7 @@ impl RunLog {
             duration_ms: state.duration_ms(),
             summary: state.summary()?,
         };
-        let draft = Draft::new(EventType::RunClosed, &self.run, None, &closed)?;
+        let draft = Draft::of_any(EventType::RunClosed, &self.run, None, &closed)?;
         self.add_line(inner, &mut lines, &draft)?;
         lines.closed = true;
         Ok(lines)

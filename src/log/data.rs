@@ -25,6 +25,7 @@ pub type Mask<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Why a user's data cannot go into the log.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DataError {
     /// The text is not exactly one JSON value; the message says where.
     // Not marked as the source: its words are all in the message already.

@@ -9,6 +9,7 @@ use super::envelope::{self, Envelope, Reason};
 
 /// A program whose lines we read as they stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Dialect {
     /// omne-cli 0.2: `pipe.*`, `node.*`, `gate.*`, `iteration.*`.
     Omne,

@@ -38,6 +38,7 @@ const CRC_KEY: &[u8] = b",\"crc\":\"";
 
 /// Why a line is damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reason {
     /// It does not end in a checksum.
     NoChecksum,

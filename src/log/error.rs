@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::data::DataError;
+use super::event::EventType;
 use crate::volume::{JobId, RunId, VolumeError};
 
 /// What can go wrong while a log is written or read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LogError {
     /// Trouble with a file or folder.
     #[error(transparent)]
@@ -112,6 +114,12 @@ pub enum LogError {
         bytes: usize,
         /// The limit.
         limit: usize,
+    },
+    /// It makes events of this type of what it knows: closing with [`super::Close`].
+    #[error("{} is written by the log itself", kind.as_str())]
+    NotForDrafts {
+        /// The type.
+        kind: EventType,
     },
     /// The user's JSON cannot be an event's data.
     #[error(transparent)]

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{LogError, envelope, lock};
+use super::payload::Note;
+use super::{LogError, data, envelope, lock};
 use crate::volume::{JobId, RunId};
 
 /// Longest line of an ordinary event, in bytes.
@@ -16,6 +17,7 @@ macro_rules! event_types {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
         /// The types of events that this version writes.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[non_exhaustive]
         pub enum EventType {
             $($(#[$doc])* $variant,)*
         }
@@ -116,11 +118,45 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Makes an event of `payload`, whose fields follow `type`, `run_id` and `job_id`.
+    /// Makes an event of `run` of a payload, such as those of [`super::payload`]: its fields
+    /// follow `type`, `run_id` and `job_id`.
     ///
     /// # Errors
-    /// The payload is not a JSON object, or its line would be over the limit.
+    /// The payload is not a JSON object, its line would be over the limit, or the log
+    /// writes events of this type itself.
     pub fn new(
+        kind: EventType,
+        run: &RunId,
+        job: Option<&JobId>,
+        payload: &impl Serialize,
+    ) -> Result<Self, LogError> {
+        use EventType::{LogRepaired, LogRotated, RunClosed};
+        if matches!(kind, LogRepaired | LogRotated | RunClosed) {
+            return Err(LogError::NotForDrafts { kind });
+        }
+        Self::of_any(kind, run, job, payload)
+    }
+
+    /// Makes a `note` about `name`, with any data that can be JSON.
+    ///
+    /// # Errors
+    /// The name or the data holds a NUL, the data is nested deeper than 100 levels or
+    /// cannot be JSON, or the line would be over the limit.
+    pub fn note(
+        run: &RunId,
+        job: Option<&JobId>,
+        name: &str,
+        data: &(impl Serialize + ?Sized),
+    ) -> Result<Self, LogError> {
+        let checked = |json: String| data::compact(&json, LINE_LIMIT, None);
+        checked(serde_json::to_string(name)?)?;
+        let data = checked(serde_json::to_string(data)?)?;
+        let data = Some(&*data);
+        Self::new(EventType::Note, run, job, &Note { name, data })
+    }
+
+    /// The same as [`Draft::new`], of any type.
+    pub(super) fn of_any(
         kind: EventType,
         run: &RunId,
         job: Option<&JobId>,
@@ -196,5 +232,35 @@ mod tests {
             Draft::new(EventType::Note, &run, None, &long),
             Err(LogError::TooLong { .. })
         ));
+    }
+
+    #[test]
+    fn a_note_holds_what_every_reader_can_take() {
+        let run: RunId = "r".parse().unwrap();
+        let note = |name: &str, data| Draft::note(&run, None, name, &data);
+        let draft = note("x", serde_json::json!({"a": [1, " "]})).unwrap();
+        assert_eq!(
+            draft.body,
+            br#""type":"note","run_id":"r","name":"x","data":{"a":[1," "]}"#
+        );
+        let nul = serde_json::json!("\0");
+        assert!(matches!(note("x", nul), Err(LogError::Data(_))));
+        let null = serde_json::Value::Null;
+        assert!(matches!(note("\0", null), Err(LogError::Data(_))));
+        let long = serde_json::json!("x".repeat(LINE_LIMIT - 40));
+        assert!(matches!(note("x", long), Err(LogError::TooLong { .. })));
+    }
+
+    #[test]
+    fn what_the_log_writes_itself_is_no_draft() {
+        let run: RunId = "r".parse().unwrap();
+        for kind in [
+            EventType::LogRepaired,
+            EventType::LogRotated,
+            EventType::RunClosed,
+        ] {
+            let refused = Draft::new(kind, &run, None, &Empty {}).unwrap_err();
+            assert!(matches!(refused, LogError::NotForDrafts { .. }));
+        }
     }
 }

@@ -110,6 +110,7 @@ pub struct JobStarted {
 /// Why a job failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ErrorKind {
     /// It ended with an exit code other than 0.
     Exit,

@@ -84,6 +84,7 @@ fn those(segments: &[Segment], prune: Prune) -> impl Iterator<Item = &Segment> {
         .map(|(segment, _)| segment)
 }
 
+#[doc(hidden)]
 impl RunLog {
     /// Drops the sealed segments that `prune` lets go, under the run's lock. One that
     /// is being compressed stays for now, and those behind it.

@@ -22,6 +22,7 @@ use crate::volume::{Dir, FileKey, IoContext};
 
 /// One damaged place.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Damage {
     /// The segment.
     pub file: PathBuf,

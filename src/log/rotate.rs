@@ -88,7 +88,7 @@ pub(super) fn checkpoint(
 ) -> Result<Draft, LogError> {
     let draft = |state: &RunState| {
         let rotated = Rotated { sealed, state };
-        Draft::new(EventType::LogRotated, run, None, &rotated)
+        Draft::of_any(EventType::LogRotated, run, None, &rotated)
     };
     match draft(state) {
         // The sealed segments still tell what a checkpoint of that size leaves out.
@@ -139,6 +139,7 @@ pub fn would_rotate(dir: &Dir, due: Due) -> Result<Result<u64, Left>, LogError> 
     Ok(verdict.map(|()| survey.end))
 }
 
+#[doc(hidden)]
 impl RunLog {
     /// Seals the active segment if it is due. `budget` is how long the locks are waited
     /// for.

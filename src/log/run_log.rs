@@ -219,6 +219,7 @@ impl RunLog {
 
     /// Removes the folder of a run that never got an event. Only for a run whose id
     /// nobody else can know yet.
+    #[doc(hidden)]
     pub fn abandon(self) {
         let [_, _, runs] = &self.chain;
         remove_unborn(runs, &self.dir, &self.run);

@@ -34,6 +34,7 @@ pub fn needs_mending(dir: &Dir) -> Result<bool, LogError> {
     Ok(read_span(&file, last, len).at("read", &path)? != b"\n")
 }
 
+#[doc(hidden)]
 impl RunLog {
     /// Does what the next writer would do before it appends. Gives the lines that tell
     /// of it.
@@ -150,7 +151,7 @@ impl RunLog {
         match mended {
             Mended::Completed => Ok(None),
             Mended::Repaired(repaired) => {
-                Draft::new(EventType::LogRepaired, &self.run, None, &repaired).map(Some)
+                Draft::of_any(EventType::LogRepaired, &self.run, None, &repaired).map(Some)
             }
         }
     }

@@ -22,6 +22,7 @@ const SUMMARY_LIMIT: usize = 32 << 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the words of the log")]
+#[non_exhaustive]
 pub enum Stage {
     #[default]
     Submitted,
@@ -53,6 +54,7 @@ impl Stage {
 
 /// How far the compensating command of a job came.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Rollback {
     /// The command.
     pub command: String,
@@ -74,6 +76,7 @@ pub struct Rollback {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "the fields are those of the events")]
+#[non_exhaustive]
 pub struct JobState {
     pub job_id: String,
     pub stage: Stage,
@@ -124,6 +127,7 @@ pub struct JobState {
     clippy::struct_excessive_bools,
     reason = "each is a fact of its own in the log"
 )]
+#[non_exhaustive]
 pub struct RunState {
     pub name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -158,6 +162,7 @@ impl RunState {
     /// Takes one valid line, without its `\n`. Types and fields that are not known
     /// change nothing. The state does not depend on events whose segments are gone:
     /// a checkpoint that comes first brings it along.
+    #[doc(hidden)]
     pub fn apply(&mut self, env: &Envelope<'_>, line: &[u8]) {
         let kind = EventType::parse(env.kind);
         // A mended log that has nothing else is not open yet.
@@ -186,6 +191,7 @@ impl RunState {
     }
 
     /// Takes one line of another program.
+    #[doc(hidden)]
     pub fn apply_foreign(&mut self, line: &[u8]) {
         foreign::apply(self, line);
     }
@@ -331,6 +337,7 @@ impl RunState {
     ///
     /// # Errors
     /// The state cannot be written as JSON.
+    #[doc(hidden)]
     pub fn summary(&self) -> serde_json::Result<Box<serde_json::value::RawValue>> {
         serde_json::value::to_raw_value(&self.shortened()?)
     }

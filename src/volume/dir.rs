@@ -78,6 +78,14 @@ const REMOTE: [u64; 11] = [
 ];
 
 impl Dir {
+    /// The path that messages show.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+#[doc(hidden)]
+impl Dir {
     fn new(fd: OwnedFd, path: PathBuf) -> Result<Self, VolumeError> {
         let stat = rustix::fs::fstat(&fd).at("look at", &path)?;
         let key = FileKey::from(&stat);
@@ -158,11 +166,6 @@ impl Dir {
     /// that can be told.
     pub fn is_remote(&self) -> bool {
         rustix::fs::fstatfs(&self.fd).is_ok_and(|fs| REMOTE.contains(&(fs.f_type as u64)))
-    }
-
-    /// The path that messages show.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Which folder this is.

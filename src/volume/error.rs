@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 /// What can go wrong while a volume is found, made or used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum VolumeError {
     /// No folder with `.omne/` from here up to the root.
     #[error("no volume: neither {} nor a folder above it has an .omne folder", start.display())]

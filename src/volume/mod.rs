@@ -1,9 +1,12 @@
 //! A volume: a folder that holds `.omne/`, and the names of everything in it.
+//!
+//! [`Volume`] finds or makes one; [`RunId`] and [`JobId`] are checked when they are parsed.
 
 mod clock;
 mod dir;
 mod error;
 mod id;
+#[doc(hidden)]
 pub mod layout;
 mod reading;
 mod root;
@@ -11,12 +14,18 @@ mod settings;
 mod tree;
 mod whole_file;
 
-pub use clock::{Clock, now_ts, parse_ts};
-pub use dir::{Dir, FileKey, Glance};
+pub use dir::Dir;
 pub(crate) use error::IoContext;
 pub use error::VolumeError;
 pub use id::{IdError, JobId, RunId};
 pub use root::Volume;
-pub use settings::{GcSettings, RotateSettings, Settings, Written};
-pub use tree::Usage;
-pub use whole_file::{WholeFile, behind_links, folder_of};
+
+// The program's own; no part of what the library promises.
+#[doc(hidden)]
+pub use self::{
+    clock::{Clock, now_ts, parse_ts},
+    dir::{FileKey, Glance},
+    settings::{GcSettings, RotateSettings, Settings, Written},
+    tree::Usage,
+    whole_file::{WholeFile, behind_links, folder_of},
+};

@@ -12,6 +12,7 @@ use super::dir::{FILE_FLAGS, not_regular, unsafe_file};
 use super::error::IoContext;
 use super::{Dir, VolumeError};
 
+#[doc(hidden)]
 impl Dir {
     /// Opens any regular file to be read; `None` where there is nothing.
     ///

@@ -67,6 +67,7 @@ impl Volume {
     }
 
     /// The folder that has `.omne/`.
+    #[doc(hidden)]
     pub fn root(&self) -> &Dir {
         &self.root
     }
@@ -85,6 +86,7 @@ impl Volume {
     ///
     /// # Errors
     /// It is there and cannot be opened.
+    #[doc(hidden)]
     pub fn runs(&self) -> Result<Option<Dir>, VolumeError> {
         match self.root.sub(layout::RUNS) {
             Ok(dir) => Ok(Some(dir)),
@@ -98,6 +100,7 @@ impl Volume {
     ///
     /// # Errors
     /// One of them cannot be made.
+    #[doc(hidden)]
     pub fn make_runs(&self) -> Result<[Dir; 3], VolumeError> {
         let (omne, _) = self.root.make_sub(layout::OMNE)?;
         let (var, _) = omne.make_sub("var")?;

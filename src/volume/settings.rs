@@ -70,6 +70,7 @@ impl From<Value> for Written {
     }
 }
 
+#[doc(hidden)]
 impl Volume {
     /// The settings of the volume; those of nothing set where it has no file of them.
     ///

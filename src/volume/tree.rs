@@ -48,6 +48,7 @@ fn changed_at(stat: &Stat) -> Timestamp {
     Timestamp::new(stat.st_mtime, nanos).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
+#[doc(hidden)]
 impl Dir {
     /// What this folder takes on disk, with all that is in it.
     ///

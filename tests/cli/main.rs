@@ -62,6 +62,7 @@ mod status_select;
 mod status_wait;
 mod tail;
 mod tail_cursor;
+mod tail_pipe;
 mod tail_race;
 mod tail_several;
 mod terminal;

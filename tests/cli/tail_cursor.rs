@@ -296,5 +296,11 @@ fn a_signal_ends_it_between_two_lines() {
         seen.extend(numbers(&stdout));
     }
     seen.extend(seqs(&env, &["it"]));
-    assert_eq!(seen, range(0..303));
+    // What the reader was too slow to read in time comes again.
+    let mut next = 0;
+    for seq in seen {
+        assert!(seq <= next, "{next} was lost");
+        next = next.max(seq + 1);
+    }
+    assert_eq!(next, 303);
 }

@@ -14,9 +14,10 @@ use super::Args;
 use super::end::StateOfRun;
 use super::filter::Filter;
 use super::ledger::Ledger;
+use super::outlet::Outlet;
 use super::select::{named, open_ledger, start};
 use super::show::Shown;
-use super::stop::{Met, Stop, Stops};
+use super::stop::{Met, Stop, Stopped, Stops};
 use super::until::Until;
 use crate::job::{Interrupts, RunStateKind};
 use crate::log::{Changes, Cursor, Follower, Gone, Start, Watch, list};
@@ -72,8 +73,6 @@ pub(super) struct Tailer<'a> {
     pub over: BTreeMap<RunId, Followed>,
     /// Runs to be looked at now.
     pub queue: BTreeSet<RunId>,
-    /// How far runs are read since the last flush; `None`: the run is gone.
-    pub unwritten: BTreeMap<RunId, Option<Cursor>>,
     /// Runs that were removed since the last flush.
     pub left: Vec<RunId>,
     pub removed: Gone,
@@ -95,20 +94,20 @@ impl<'a> Tailer<'a> {
             let (asked, ledger) = named(args, &volume)?;
             (Some(asked), ledger)
         };
+        let outlet = Outlet::stdout(args.cursor_file.is_some());
         let several = asked.as_ref().is_none_or(|asked| asked.runs.len() > 1);
         let mut tailer = Self {
             args,
             filter: Filter::new(args),
             runs: volume.runs()?,
             volume,
-            shown: Shown::new(global.style(), args.json, several),
+            shown: Shown::new(outlet, global.style(), args.json, several),
             watch: args.follows().then(Watch::default),
             stops: Stops::new(deadline, ledger.is_used())?,
             ledger,
             followed: BTreeMap::new(),
             over: BTreeMap::new(),
             queue: BTreeSet::new(),
-            unwritten: BTreeMap::new(),
             left: Vec::new(),
             removed: Gone::default(),
             met: Met::default(),
@@ -160,15 +159,21 @@ impl<'a> Tailer<'a> {
                 self.met.damage = true;
                 self.shown.gap(cursor.run(), &gap)?;
             }
-            self.unwritten.insert(cursor.run().clone(), None);
+            let run = cursor.run().clone();
+            self.ledger.note(self.shown.taken(), run, None);
         }
         Ok(())
     }
 
     /// Shows what there is to show, to its end.
     pub(super) fn run(mut self) -> Result<Code> {
-        let stop = self.go();
-        // What was written out has its cursors kept, whatever else went wrong.
+        let stop = match self.go() {
+            Err(e) => e.downcast().map(|Stopped(stop)| stop),
+            ended => ended,
+        };
+        let stop = stop.and_then(|stop| self.let_read(stop));
+        // What was read has its cursors kept, whatever else went wrong.
+        self.ledger.settle(self.shown.outlet.read());
         let saved = self.ledger.save();
         self.ledger.show();
         let stop = stop?;
@@ -227,19 +232,13 @@ impl<'a> Tailer<'a> {
 
     /// Writes what is to be shown, and takes note of it.
     pub(super) fn flush(&mut self) -> Result<()> {
-        self.shown.flush()?;
-        for (run, cursor) in std::mem::take(&mut self.unwritten) {
-            self.ledger.note(run, cursor);
-        }
+        self.write_out()?;
         match &std::mem::take(&mut self.left)[..] {
             [] => {}
             [run] => say(format_args!("run {run} was removed")),
             runs => say(format_args!("{} runs were removed", runs.len())),
         }
-        if self.ledger.due().is_some_and(|at| at <= Instant::now()) {
-            self.ledger.save()?;
-        }
-        Ok(())
+        self.keep()
     }
 
     fn wait(&mut self) -> Changes {

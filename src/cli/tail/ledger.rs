@@ -1,9 +1,10 @@
-//! The cursors of what was written out: kept in a file, shown at the end.
+//! The cursors of what was written out and, as far as that can be told, read: kept in a
+//! file, shown at the end.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use rustix::fs::{FileType, fstat};
@@ -15,13 +16,23 @@ use crate::volume::RunId;
 /// So many times as long as a save took, the next one is put off: whoever follows many
 /// busy runs is not to do nothing but save.
 const PAUSE: u32 = 9;
+/// A pipe does not tell when it was read, so it is looked at: first after this, …
+const SOON: Duration = Duration::from_millis(1);
+/// … then each time after twice as long, up to this.
+const SELDOM: Duration = Duration::from_secs(1);
 
-/// The cursor of each run, behind the last line that was written out.
+/// The cursor of each run, behind the last line that was read.
 #[derive(Debug)]
 pub(super) struct Ledger {
     file: Option<CursorFile>,
     show: bool,
     cursors: BTreeMap<RunId, Cursor>,
+    /// Cursors that are good once so many bytes of all that is written were read; `None`:
+    /// the run is gone. No more of them than lines in the buffer and in the pipe.
+    waiting: BTreeMap<(u64, RunId), Option<Cursor>>,
+    /// How long the last look at what was read was put off, and when the next one is due.
+    pause: Duration,
+    next_look: Instant,
     unsaved: bool,
     next_save: Instant,
     /// Whether stdout is a file, which has to be synced before a cursor is.
@@ -40,6 +51,9 @@ impl Ledger {
             file,
             show,
             cursors: cursors.into_iter().map(|c| (c.run().clone(), c)).collect(),
+            waiting: BTreeMap::new(),
+            pause: SOON,
+            next_look: Instant::now(),
             unsaved: false,
             next_save: Instant::now(),
             to_file: fstat(io::stdout()).is_ok_and(|stat| is_file(stat.st_mode)),
@@ -61,26 +75,64 @@ impl Ledger {
         self.cursors.get(run)
     }
 
-    /// Takes the cursor of a run that was written out up to there; `None`: the run is gone.
-    pub(super) fn note(&mut self, run: RunId, cursor: Option<Cursor>) {
-        self.unsaved |= match cursor {
-            None => self.cursors.remove(&run).is_some(),
-            Some(cursor) if self.cursors.get(&run) == Some(&cursor) => false,
-            Some(cursor) => {
-                self.cursors.insert(run, cursor);
-                true
-            }
-        };
-    }
-
     /// Whether there is none yet.
     pub(super) fn is_empty(&self) -> bool {
         self.cursors.is_empty()
     }
 
-    /// When the next save is due, if there is anything to save.
+    /// Takes a cursor to begin behind.
+    pub(super) fn begin_behind(&mut self, cursor: Cursor) {
+        self.cursors.insert(cursor.run().clone(), cursor);
+    }
+
+    /// Takes the cursor of a run that is good once `taken` bytes of all that is written
+    /// were read; `None`: the run is gone.
+    pub(super) fn note(&mut self, taken: u64, run: RunId, cursor: Option<Cursor>) {
+        if self.is_used() && self.waiting.insert((taken, run), cursor).is_none() {
+            self.pause = SOON;
+        }
+    }
+
+    /// Whether cursors wait until more is read.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Takes note that so many bytes were read.
+    pub(super) fn settle(&mut self, read: u64) {
+        while let Some(first) = self.waiting.first_entry()
+            && first.key().0 <= read
+        {
+            let ((_, run), cursor) = first.remove_entry();
+            self.unsaved |= match cursor {
+                None => self.cursors.remove(&run).is_some(),
+                Some(cursor) => {
+                    self.cursors.get(&run) != Some(&cursor) && {
+                        self.cursors.insert(run, cursor);
+                        true
+                    }
+                }
+            };
+            self.pause = SOON;
+        }
+        self.next_look = Instant::now() + self.pause;
+        self.pause = SELDOM.min(self.pause * 2);
+    }
+
+    /// When the next look at what was read, or the next save, is due, if any is.
     pub(super) fn due(&self) -> Option<Instant> {
-        (self.file.is_some() && self.unsaved).then_some(self.next_save)
+        let look = self.is_waiting().then_some(self.next_look);
+        let save = self.unsaved.then_some(self.next_save);
+        let first = look.into_iter().chain(save).min();
+        first.filter(|_| self.file.is_some())
+    }
+
+    /// Saves what is not saved, if there is such and it is time to.
+    pub(super) fn save_in_time(&mut self) -> Result<()> {
+        if self.next_save <= Instant::now() {
+            self.save()?;
+        }
+        Ok(())
     }
 
     /// Saves what is not saved, if there is such.

@@ -49,7 +49,7 @@ impl Tailer<'_> {
             }
             // One run that cannot be read does not hide the others.
             Err(e) if self.args.all && is_of_run(&e) => {
-                self.shown.flush()?;
+                self.write_out()?;
                 say(format_args!("warning: run {run}: {e}"));
                 self.met.trouble = true;
                 self.unwatch(run);
@@ -115,7 +115,7 @@ impl Tailer<'_> {
             self.queue.insert(run.clone());
         } else if let Some(state) = state.filter(|state| by_name && state.state.has_ended()) {
             if matches!(state.state, RunStateKind::Lost | RunStateKind::Unknown) {
-                self.shown.flush()?;
+                self.write_out()?;
                 let (name, because) = (state.state.as_str(), state.because);
                 say(format_args!("run {run} is {name}: {because}"));
             }
@@ -181,16 +181,20 @@ impl Tailer<'_> {
                 }
                 Item::Damage(damage) => {
                     self.met.damage = true;
-                    self.shown.damage(&damage)?;
+                    self.write_out()?;
+                    say(format_args!("warning: {damage}"));
                     if damage.reason == Reason::Gap {
                         // The line behind it comes next: there is no place in between.
                         continue;
                     }
                 }
             }
-            if self.shown.is_full() {
+            let is_full = self.shown.is_full();
+            if is_full || self.shown.outlet.is_read_later() {
                 followed.follower.reached(&reader);
                 self.has_read(run, followed);
+            }
+            if is_full {
                 self.flush()?;
                 if let Some(stop) = self.stops.due() {
                     return Ok(Read::Stopped(stop));
@@ -204,8 +208,8 @@ impl Tailer<'_> {
     /// Takes note of how far a run was read.
     fn has_read(&mut self, run: &RunId, followed: &Followed) {
         let cursor = followed.follower.cursor(run, followed.over);
-        if let Some(cursor) = cursor.filter(|_| self.ledger.is_used()) {
-            self.unwritten.insert(run.clone(), Some(cursor));
+        if cursor.is_some() {
+            self.ledger.note(self.shown.taken(), run.clone(), cursor);
         }
     }
 
@@ -225,19 +229,19 @@ impl Tailer<'_> {
     /// Takes leave of a run that was removed.
     fn gone(&mut self, run: &RunId, followed: &Followed) -> Result<()> {
         self.unwatch(run);
-        self.unwritten.insert(run.clone(), None);
         let cursor = followed.follower.cursor(run, followed.over);
         self.removed.update(&self.volume)?;
         let missing = match &cursor {
             Some(cursor) => self.removed.missing(cursor),
             None => self.removed.all_of(run),
         };
+        if let Some(gap) = &missing {
+            self.shown.gap(run, gap)?;
+        }
+        self.ledger.note(self.shown.taken(), run.clone(), None);
         if cursor.is_none() && missing.is_none() && self.args.all {
             // It was only in the making.
             return Ok(());
-        }
-        if let Some(gap) = &missing {
-            self.shown.gap(run, gap)?;
         }
         if self.args.all || self.args.cursor_file.is_some() {
             self.met.damage |= missing.is_some();

@@ -76,7 +76,7 @@ fn names(args: &Args) -> Vec<String> {
 pub(super) fn open_ledger(args: &Args) -> Result<Ledger> {
     let mut ledger = Ledger::open(args.cursor_file.as_deref(), args.show_cursor)?;
     if let Some(cursor) = &args.after_cursor {
-        ledger.note(cursor.run().clone(), Some(cursor.clone()));
+        ledger.begin_behind(cursor.clone());
     }
     Ok(ledger)
 }

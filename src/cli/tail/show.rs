@@ -1,13 +1,16 @@
 //! What is printed: events as they are stored or for people, gaps and warnings.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::FileExt as _;
+use std::time::Instant;
 
+use anyhow::Result;
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 
-use super::super::context::say;
-use crate::log::{Damage, Gap};
+use super::outlet::Outlet;
+use super::stop::Stops;
+use crate::log::Gap;
 use crate::render::{GapReport, Style, event_line, json_line};
 use crate::volume::RunId;
 
@@ -26,16 +29,18 @@ pub(super) struct Shown {
     several: bool,
     width: usize,
     buf: Vec<u8>,
+    pub outlet: Outlet,
 }
 
 impl Shown {
-    pub(super) fn new(style: Style, json: bool, several: bool) -> Self {
+    pub(super) fn new(outlet: Outlet, style: Style, json: bool, several: bool) -> Self {
         Self {
             style,
             json,
             several,
             width: 0,
             buf: Vec::with_capacity(2 * FULL),
+            outlet,
         }
     }
 
@@ -82,27 +87,24 @@ impl Shown {
         self.buf.push(b'\n');
     }
 
-    /// Warns of damage, behind the lines before it.
-    pub(super) fn damage(&mut self, damage: &Damage) -> io::Result<()> {
-        self.flush()?;
-        say(format_args!("warning: {damage}"));
-        Ok(())
-    }
-
     /// Whether it is time to write what was taken.
     pub(super) fn is_full(&self) -> bool {
         self.buf.len() >= FULL
     }
 
-    /// Writes what was taken.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        if !self.buf.is_empty() {
-            let mut out = io::stdout().lock();
-            out.write_all(&self.buf)?;
-            out.flush()?;
-            self.buf.clear();
-        }
-        Ok(())
+    /// How many bytes were taken, written or not.
+    pub(super) fn taken(&self) -> u64 {
+        self.outlet.written() + self.buf.len() as u64
+    }
+
+    /// Writes what was taken; says whether all of it: else nobody reads until then.
+    ///
+    /// # Errors
+    /// As [`Outlet::write`].
+    pub(super) fn write(&mut self, stops: &Stops, until: Option<Instant>) -> Result<bool> {
+        let done = self.outlet.write(&self.buf, stops, until)?;
+        self.buf.drain(..done);
+        Ok(self.buf.is_empty())
     }
 }
 

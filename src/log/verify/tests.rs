@@ -98,7 +98,7 @@ fn stages_out_of_order_are_named() {
         }),
         ("and job j has no end", |it| {
             let summary = json!({"summary": {}});
-            Draft::new(EventType::RunClosed, &it.run, None, &summary).unwrap()
+            Draft::of_any(EventType::RunClosed, &it.run, None, &summary).unwrap()
         }),
     ];
     for (message, draft) in cases {
@@ -125,7 +125,7 @@ fn fields_that_are_not_those_of_the_type_are_named() {
     let (it, log) = with_started();
     let drafts = [
         ended(&it, EventType::JobFailed, json!({"exit_code": 1})),
-        Draft::new(EventType::RunClosed, &it.run, None, &json!({})).unwrap(),
+        Draft::of_any(EventType::RunClosed, &it.run, None, &json!({})).unwrap(),
     ];
     log.append(&drafts, Durability::Process).unwrap();
     assert_eq!(
@@ -238,7 +238,7 @@ fn a_checkpoint_that_tells_something_else_is_named() {
     let mut state = rotated["state"].clone();
     state["name"] = json!("another");
     let told = json!({"sealed": rotated["sealed"], "state": state});
-    let draft = Draft::new(EventType::LogRotated, &it.run, None, &told).unwrap();
+    let draft = Draft::of_any(EventType::LogRotated, &it.run, None, &told).unwrap();
     let mut out = Vec::new();
     let id = Ulid::from_string(rotated["id"].as_str().unwrap()).unwrap();
     let ts = rotated["ts"].as_str().unwrap();

@@ -1,0 +1,291 @@
+//! `runlog tail --cursor-file` into pipes and sockets: what was not read there is not
+//! passed over, whoever dies.
+
+use std::fs::{self, File};
+use std::io::{PipeReader, Read, pipe};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rustix::io::ioctl_fionread;
+use rustix::pipe::{SpliceFlags, splice, tee};
+use rustix::process::Signal;
+
+use crate::checks;
+use crate::env::{Background, TestEnv, wait_until};
+
+/// More than a pipe, a socket and what is held before it is written take together.
+const MANY: usize = 3000;
+
+/// The open run `it` with so many notes, and its log.
+fn with_notes(notes: usize) -> (TestEnv, Vec<u8>) {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "it", "begin"]);
+    let lines = checks::numbered(0..notes, |n| format!("{n:0100}"));
+    env.run_with(
+        &["emit", "--no-sync", "--run", "it", "--lines"],
+        lines.as_bytes(),
+    );
+    let log = fs::read(env.log_path("it")).unwrap();
+    (env, log)
+}
+
+/// `tail` of the run with the cursor file `cursors`, writing there.
+fn tail(env: &TestEnv, args: &[&str], stdout: impl Into<Stdio>) -> Background {
+    let mut command = env.command(&["tail", "it", "--json", "--cursor-file", "cursors"]);
+    Background::new(command.args(args).stdout(stdout).stdin(Stdio::null()))
+}
+
+/// What the next start gives.
+fn rest(env: &TestEnv) -> Vec<u8> {
+    env.ok(&["tail", "it", "--json", "--cursor-file", "cursors"])
+        .stdout
+}
+
+/// Where the first line begins that is not whole in the first so many bytes.
+fn first_unread(log: &[u8], read: usize) -> usize {
+    let newline = log[..read].iter().rposition(|b| *b == b'\n');
+    newline.map_or(0, |at| at + 1)
+}
+
+fn read_exactly(mut from: impl Read, bytes: usize) {
+    from.read_exact(&mut vec![0; bytes]).unwrap();
+}
+
+/// The number of the event that the saved cursor is before.
+fn saved(env: &TestEnv) -> Option<usize> {
+    let cursor = fs::read_to_string(env.path("cursors")).unwrap_or_default();
+    cursor.split(':').nth(5).map(|next| next.parse().unwrap())
+}
+
+#[test]
+fn what_a_reader_had_not_read_when_it_died_comes_again_and_nothing_else() {
+    let (env, log) = with_notes(MANY);
+    let first = first_unread(&log, log.len() - 1);
+    for read in [0, 1, 300, 5000, 70_000, 200_000, first, log.len() - 1] {
+        for args in [&[][..], &["-f"]] {
+            drop(fs::remove_file(env.path("cursors")));
+            let (reader, writer) = pipe().unwrap();
+            let tail = tail(&env, args, writer);
+            read_exactly(&reader, read);
+            drop(reader);
+            let output = tail.wait();
+            assert_eq!((output.code, output.stderr()), (0, String::new()));
+            let again = &log[first_unread(&log, read)..];
+            assert!(rest(&env) == again, "{read} bytes were read, {args:?}");
+        }
+    }
+}
+
+#[test]
+fn a_fifo_is_a_pipe_too() {
+    let (env, log) = with_notes(MANY);
+    assert_eq!(env.sh("mkfifo fifo").code, 0);
+    // Opened for both, it waits for nobody.
+    let mut both = File::options();
+    let reader = both.read(true).write(true).open(env.path("fifo")).unwrap();
+    let writer = File::options().write(true).open(env.path("fifo")).unwrap();
+    let tail = tail(&env, &[], writer);
+    read_exactly(&reader, 100_000);
+    drop(reader);
+    assert_eq!(tail.wait().code, 0);
+    assert!(rest(&env) == log[first_unread(&log, 100_000)..]);
+}
+
+#[test]
+fn of_a_socket_no_line_is_passed_over_and_all_of_it_is_waited_for() {
+    let (env, log) = with_notes(MANY);
+    for read in [0, 300, 100_000] {
+        drop(fs::remove_file(env.path("cursors")));
+        let (reader, writer) = UnixStream::pair().unwrap();
+        let tail = tail(&env, &[], std::os::fd::OwnedFd::from(writer));
+        read_exactly(&reader, read);
+        drop(reader);
+        assert_eq!(tail.wait().code, 0);
+        let again = rest(&env);
+        assert!(log.ends_with(&again));
+        let repeated = again.len() - (log.len() - first_unread(&log, read));
+        assert!(again.len() >= log.len() - first_unread(&log, read));
+        // It knows of what fills the socket only that something is there.
+        assert!(repeated <= 1 << 20, "{repeated}");
+    }
+    drop(fs::remove_file(env.path("cursors")));
+    let (mut reader, writer) = UnixStream::pair().unwrap();
+    let tail = tail(&env, &[], std::os::fd::OwnedFd::from(writer));
+    let mut all = Vec::new();
+    reader.read_to_end(&mut all).unwrap();
+    assert_eq!(tail.wait().code, 0);
+    assert!(all == log);
+    assert_eq!(rest(&env), b"");
+}
+
+#[test]
+fn what_was_spliced_away_was_read_and_what_was_only_looked_at_was_not() {
+    let (env, log) = with_notes(MANY);
+    for is_taken in [true, false] {
+        drop(fs::remove_file(env.path("cursors")));
+        let (reader, writer) = pipe().unwrap();
+        let (copy, into) = pipe().unwrap();
+        let tail = tail(&env, &["-f"], writer);
+        let mut moved = 0;
+        while moved < 10_000 {
+            let len = 10_000 - moved;
+            let flags = SpliceFlags::empty();
+            moved += if is_taken {
+                splice(&reader, None, &into, None, len, flags).unwrap()
+            } else {
+                // What waits is looked at from its start each time.
+                wait_until("enough waits", || waiting(&reader) >= len);
+                tee(&reader, &into, len, flags).unwrap()
+            };
+        }
+        drop((reader, copy));
+        assert_eq!(tail.wait().code, 0);
+        let read = if is_taken { moved } else { 0 };
+        assert!(rest(&env) == log[first_unread(&log, read)..], "{is_taken}");
+    }
+}
+
+#[test]
+fn tee_in_the_middle_takes_all() {
+    let (env, log) = with_notes(MANY);
+    let script = r#""$RUNLOG" tail it --json --cursor-file cursors | tee one | cat >two"#;
+    assert_eq!(env.sh(script).stderr(), "");
+    for copy in ["one", "two"] {
+        assert!(fs::read(env.path(copy)).unwrap() == log, "{copy}");
+    }
+    assert_eq!(rest(&env), b"");
+}
+
+fn waiting(pipe: impl AsFd) -> usize {
+    usize::try_from(ioctl_fionread(pipe).unwrap()).unwrap()
+}
+
+#[test]
+fn a_flow_that_is_never_all_read_has_its_cursor_saved_all_the_same() {
+    let (env, log) = with_notes(MANY);
+    let (reader, writer) = pipe().unwrap();
+    let _tail = tail(&env, &["-f"], writer);
+    let mut events = 0;
+    for line in log.split_inclusive(|b| *b == b'\n').take(200) {
+        read_exactly(&reader, line.len());
+        events += 1;
+        if events % 50 == 0 {
+            wait_until("it is saved", || saved(&env) == Some(events));
+            assert!(waiting(&reader) > 0);
+        }
+    }
+}
+
+/// How often a process has gone to sleep.
+fn sleeps(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let count = status
+        .lines()
+        .find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"));
+    count.unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn a_reader_that_sleeps_is_waited_for_without_being_busy() {
+    let (env, log) = with_notes(100);
+    let (mut reader, writer) = pipe().unwrap();
+    let mut tail = tail(&env, &[], writer);
+    wait_until("all of it waits", || waiting(&reader) == log.len());
+    let (begun, before) = (Instant::now(), sleeps(tail.pid()));
+    // Who asks without a pause never sleeps, and who sleeps for a moment each time is
+    // there at once; this holds on the slowest machine.
+    wait_until("it slept", || sleeps(tail.pid()) >= before + 12);
+    let slept = begun.elapsed();
+    assert!(slept >= Duration::from_millis(250), "{slept:?}");
+    assert!(!tail.has_ended());
+    assert_eq!(saved(&env), None);
+    let mut all = Vec::new();
+    reader.read_to_end(&mut all).unwrap();
+    assert!(all == log);
+    let output = tail.wait();
+    assert_eq!((output.code, output.stderr()), (0, String::new()));
+    assert_eq!(rest(&env), b"");
+}
+
+#[test]
+fn killed_it_repeats_what_was_not_read() {
+    let (env, log) = with_notes(100);
+    for read in [0, 10_000] {
+        drop(fs::remove_file(env.path("cursors")));
+        let (reader, writer) = pipe().unwrap();
+        let follower = tail(&env, &["-f"], writer);
+        wait_until("all of it waits", || waiting(&reader) == log.len());
+        read_exactly(&reader, read);
+        let unread = first_unread(&log, read);
+        let lines = log[..unread].split(|b| *b == b'\n').count() - 1;
+        wait_until("it is saved", || saved(&env).unwrap_or(0) == lines);
+        follower.kill();
+        assert!(rest(&env) == log[unread..]);
+    }
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_reader_and_what_was_read_is_kept() {
+    let (env, log) = with_notes(100);
+    for args in [&[][..], &["-f"]] {
+        drop(fs::remove_file(env.path("cursors")));
+        let (reader, writer) = pipe().unwrap();
+        let tail = tail(&env, args, writer);
+        wait_until("all of it waits", || waiting(&reader) == log.len());
+        read_exactly(&reader, 10_000);
+        tail.signal(Signal::TERM);
+        assert_eq!(tail.wait().code, 1000 + Signal::TERM.as_raw());
+        assert!(rest(&env) == log[first_unread(&log, 10_000)..], "{args:?}");
+    }
+}
+
+/// Reads what is left in a pipe that nobody writes to any more.
+fn left(mut reader: PipeReader) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn a_signal_or_a_time_out_ends_it_between_two_lines_though_the_pipe_is_full() {
+    let (env, log) = with_notes(MANY);
+    for args in [&[][..], &["-f", "--timeout", "100ms"]] {
+        let (reader, writer) = pipe().unwrap();
+        let tail = tail(&env, args, writer);
+        wait_until("something waits", || waiting(&reader) > 10_000);
+        let code = if args.is_empty() {
+            tail.signal(Signal::TERM);
+            1000 + Signal::TERM.as_raw()
+        } else {
+            4
+        };
+        assert_eq!(tail.wait().code, code);
+        let left = left(reader);
+        assert!(log.starts_with(&left) && left.len() < log.len());
+        assert_eq!(left.last(), Some(&b'\n'));
+    }
+    // Nobody had read any of it.
+    assert!(rest(&env) == log);
+}
+
+#[test]
+fn a_batch_that_was_not_stored_is_shipped_again() {
+    let (env, log) = with_notes(10);
+    env.executable(
+        "ship",
+        "#!/bin/sh\ncat \"$1\" >>shipped\nexit \"$(cat code)\"\n",
+    );
+    let batch = r#"
+        touch ship.cursors && cp ship.cursors next.cursors &&
+        "$RUNLOG" tail --all --json --cursor-file next.cursors >batch &&
+        ./ship batch && mv next.cursors ship.cursors
+    "#;
+    for (code, shipped) in [(1, 1), (1, 2), (0, 3), (0, 3)] {
+        env.write("code", code.to_string());
+        assert_eq!(env.sh(batch).code, code);
+        let all = fs::read(env.path("shipped")).unwrap();
+        assert!(all == log.repeat(shipped), "{code} {shipped}");
+    }
+}
