@@ -124,15 +124,15 @@ impl Otlp {
         if span.end.is_none() {
             attributes.push(attribute("runlog.unfinished", &json!(true)));
         }
-        let start = span.start.as_nanosecond();
+        let start = nanos(span.start);
         json!({
             "traceId": self.trace_id,
             "spanId": self.span_id(&format!("{}/{phase}/{start}", span.job)),
             "parentSpanId": self.span_id(&span.job),
             "name": phase,
             "kind": 1,
-            "startTimeUnixNano": start.to_string(),
-            "endTimeUnixNano": end.as_nanosecond().to_string(),
+            "startTimeUnixNano": start,
+            "endTimeUnixNano": nanos(end),
             "attributes": attributes,
             "status": status(span.ended.is_some(), error),
         })
@@ -158,8 +158,8 @@ impl Otlp {
             "parentSpanId": self.root(),
             "name": job.job_id,
             "kind": 1,
-            "startTimeUnixNano": start.as_nanosecond().to_string(),
-            "endTimeUnixNano": end.as_nanosecond().to_string(),
+            "startTimeUnixNano": nanos(start),
+            "endTimeUnixNano": nanos(end),
             "attributes": attributes,
             "status": status(ended.is_some(), job.error.as_ref()),
         }))
@@ -181,8 +181,8 @@ impl Otlp {
             "spanId": self.root(),
             "name": if run.name.is_empty() { run.run_id.as_str() } else { &run.name },
             "kind": 1,
-            "startTimeUnixNano": start.as_nanosecond().to_string(),
-            "endTimeUnixNano": end.as_nanosecond().to_string(),
+            "startTimeUnixNano": nanos(start),
+            "endTimeUnixNano": nanos(end),
             "attributes": [attribute("runlog.state", &json!(run.state.as_str()))],
             "status": code,
         }))
@@ -198,7 +198,7 @@ impl Otlp {
         attributes: &[Value],
     ) -> Value {
         self.at = self.at.max(ts);
-        let nanos = ts.map_or(0, Timestamp::as_nanosecond).to_string();
+        let nanos = ts.map_or_else(|| "0".to_owned(), nanos);
         self.bytes += body.len();
         json!({
             "timeUnixNano": nanos,
@@ -277,7 +277,9 @@ impl Export for Otlp {
             _ => INFO,
         };
         let text = |key: &str| event.get(key).and_then(Value::as_str);
+        // A note may name a job that is none.
         let job = text("job_id").or(text("node_id"));
+        let job = job.filter(|job| run.job(job).is_some());
         // What only checks the line, or stands elsewhere in the record; and the checkpoint,
         // which says again what all events before it said.
         let frame = ["v", "ts", "type", "run_id", "crc"];
@@ -362,6 +364,12 @@ fn status(ended: bool, error: Option<&JobError>) -> Value {
         None if ended => json!({"code": 1}),
         None => json!({}),
     }
+}
+
+/// `fixed64`: nanoseconds since 1970, and no time before.
+fn nanos(ts: Timestamp) -> String {
+    let nanos = ts.as_nanosecond().clamp(0, i128::from(u64::MAX));
+    nanos.to_string()
 }
 
 fn attribute(key: &str, value: &Value) -> Value {
