@@ -7,7 +7,7 @@ mod runs;
 
 use std::io::Write as _;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Command, CommandFactory as _};
 use clap_complete::Shell;
 
@@ -37,7 +37,8 @@ pub(super) fn execute(args: &Args) -> Result<Code> {
         Shell::Fish => runs::in_fish(&script, &cli),
         _ => script,
     };
-    std::io::stdout().write_all(script.as_bytes())?;
+    let written = std::io::stdout().write_all(script.as_bytes());
+    written.context("cannot write to stdout")?;
     Ok(Code::Ok)
 }
 

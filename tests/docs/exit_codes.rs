@@ -53,8 +53,10 @@ fn page() -> String {
         "\n`run` passes on the exit code of its command, whatever it is, or 128+N if signal N \
          ended\nit; its own are those from 124 on, and 2.\n\n\
          With an exit code other than 0 a line on stderr tells why, with `error:`, `warning:` or\n\
-         what was found; where something can be done about it, a line `hint:` says what. A stdout \
-         that\nis closed early (`| head`) is a quiet end with 0.\n",
+         what was found; where something can be done about it, a line `hint:` says what. Nothing \
+         is\nsaid where the answer is on stdout (`status --wait`, `replay --diff` and `--verify`), \
+         and where\nthe time is over that `--timeout` gave. A stdout that is closed early (`| \
+         head`) is a quiet end\nwith 0.\n",
     );
     let cli = runlog::cli::Cli::command();
     for command in cli.get_subcommands().filter(|c| !c.is_hide_set()) {

@@ -98,7 +98,7 @@ impl KeptOutput {
             self.left_out += cut as u64;
             if !first.bytes.is_empty() {
                 // What was cut is not held: there may be thousands of jobs.
-                first.bytes.shrink_to(2 * first.bytes.len());
+                first.bytes.shrink_to(first.bytes.len() * 3 / 2);
                 self.parts.push_front(first);
             }
         }

@@ -83,9 +83,23 @@ pub fn markdown(out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
     writeln!(out)
 }
 
-/// Text in which nothing is markup: what could be is written as an entity
-/// (`CommonMark` 6.2 and 2.5).
+/// Text in which nothing is markup, and `@name` and `#1` call nobody: GitHub looks for these
+/// after it has read the entities, and its own bots put a space of no width behind them.
 fn text(text: &str) -> String {
+    let plain = plain(text).replace("&#64;", "&#64;&#8203;");
+    plain.replace("&#35;", "&#35;&#8203;")
+}
+
+/// The same in the letters of code, where nobody is called.
+fn code(code: &str) -> String {
+    if code.is_empty() {
+        return String::new();
+    }
+    format!("<code>{}</code>", plain(code))
+}
+
+/// What could be markup is written as an entity (`CommonMark` 6.2 and 2.5).
+fn plain(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len() + 8);
     for c in safe(text).chars() {
         if c.is_ascii_punctuation() && !".,:()/-".contains(c) {
@@ -96,16 +110,10 @@ fn text(text: &str) -> String {
             escaped.push(c);
         }
     }
-    // `@name` and `#1` do not call anybody, and addresses are no links.
-    escaped.replace("://", ":&#47;/")
-}
-
-/// The same in the letters of code.
-fn code(code: &str) -> String {
-    if code.is_empty() {
-        return String::new();
-    }
-    format!("<code>{}</code>", text(code))
+    // Addresses are no links (GFM 6.9).
+    escaped
+        .replace("://", ":&#47;/")
+        .replace("www.", "www&#46;")
 }
 
 #[cfg(test)]
@@ -116,8 +124,10 @@ mod tests {
     fn nothing_is_markup() {
         assert_eq!(
             text("a|b <img> `x` @me"),
-            "a&#124;b &#60;img&#62; &#96;x&#96; &#64;me"
+            "a&#124;b &#60;img&#62; &#96;x&#96; &#64;&#8203;me"
         );
+        assert_eq!(text("#1 www.x"), "&#35;&#8203;1 www&#46;x");
+        assert_eq!(code("a@b"), "<code>a&#64;b</code>");
         assert_eq!(code("a\nb"), "<code>a&#92;nb</code>");
     }
 }

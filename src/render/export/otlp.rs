@@ -124,15 +124,15 @@ impl Otlp {
         if span.end.is_none() {
             attributes.push(attribute("runlog.unfinished", &json!(true)));
         }
-        let start = span.start.as_nanosecond();
+        let start = nanos(span.start);
         json!({
             "traceId": self.trace_id,
             "spanId": self.span_id(&format!("{}/{phase}/{start}", span.job)),
             "parentSpanId": self.span_id(&span.job),
             "name": phase,
             "kind": 1,
-            "startTimeUnixNano": start.to_string(),
-            "endTimeUnixNano": end.as_nanosecond().to_string(),
+            "startTimeUnixNano": start,
+            "endTimeUnixNano": nanos(end),
             "attributes": attributes,
             "status": status(span.ended.is_some(), error),
         })
@@ -140,8 +140,9 @@ impl Otlp {
 
     fn job(&self, job: &JobReport) -> Option<Value> {
         let at = |ts: &Option<String>| ts.as_deref().and_then(parse_ts);
-        let start = at(&job.submitted_ts).or(at(&job.started_ts))?;
         let ended = at(&job.ended_ts);
+        // Where the log is damaged, its end may be all that is known.
+        let start = at(&job.submitted_ts).or(at(&job.started_ts)).or(ended)?;
         let end = ended.or(self.at).unwrap_or(start).max(start);
         let mut attributes = vec![
             attribute("runlog.job_id", &json!(job.job_id)),
@@ -157,8 +158,8 @@ impl Otlp {
             "parentSpanId": self.root(),
             "name": job.job_id,
             "kind": 1,
-            "startTimeUnixNano": start.as_nanosecond().to_string(),
-            "endTimeUnixNano": end.as_nanosecond().to_string(),
+            "startTimeUnixNano": nanos(start),
+            "endTimeUnixNano": nanos(end),
             "attributes": attributes,
             "status": status(ended.is_some(), job.error.as_ref()),
         }))
@@ -180,8 +181,8 @@ impl Otlp {
             "spanId": self.root(),
             "name": if run.name.is_empty() { run.run_id.as_str() } else { &run.name },
             "kind": 1,
-            "startTimeUnixNano": start.as_nanosecond().to_string(),
-            "endTimeUnixNano": end.as_nanosecond().to_string(),
+            "startTimeUnixNano": nanos(start),
+            "endTimeUnixNano": nanos(end),
             "attributes": [attribute("runlog.state", &json!(run.state.as_str()))],
             "status": code,
         }))
@@ -197,7 +198,7 @@ impl Otlp {
         attributes: &[Value],
     ) -> Value {
         self.at = self.at.max(ts);
-        let nanos = ts.map_or(0, Timestamp::as_nanosecond).to_string();
+        let nanos = ts.map_or_else(|| "0".to_owned(), nanos);
         self.bytes += body.len();
         json!({
             "timeUnixNano": nanos,
@@ -276,7 +277,9 @@ impl Export for Otlp {
             _ => INFO,
         };
         let text = |key: &str| event.get(key).and_then(Value::as_str);
+        // A note may name a job that is none.
         let job = text("job_id").or(text("node_id"));
+        let job = job.filter(|job| run.job(job).is_some());
         // What only checks the line, or stands elsewhere in the record; and the checkpoint,
         // which says again what all events before it said.
         let frame = ["v", "ts", "type", "run_id", "crc"];
@@ -361,6 +364,12 @@ fn status(ended: bool, error: Option<&JobError>) -> Value {
         None if ended => json!({"code": 1}),
         None => json!({}),
     }
+}
+
+/// `fixed64`: nanoseconds since 1970, and no time before.
+fn nanos(ts: Timestamp) -> String {
+    let nanos = ts.as_nanosecond().clamp(0, i128::from(u64::MAX));
+    nanos.to_string()
 }
 
 fn attribute(key: &str, value: &Value) -> Value {

@@ -1,0 +1,91 @@
+# shellcheck shell=bash
+# Volumes with events in them, and what is to arrive of them.
+
+# new_volume FOLDER: makes it, with a run that stays open and has lines of every length.
+new_volume() {
+    mkdir -p "$1"
+    runlog -C "$1" emit --run collector --open begun host='"'
+    # Nearly as long as a line may be; and text that other programs trip over.
+    head -c 1000000 /dev/zero | tr '\0' x | runlog -C "$1" emit --run collector --lines
+    # shellcheck disable=SC1003,SC2016 # Nothing in these is meant for the shell.
+    printf '%s\n' '\\' '\N' '\.' '"a","b"' '<1>x' '%s $1' 'ünï ☃ 𝄞' ' ' '{"a":"\u0001\u001f\\u0000\\"}' |
+        runlog -C "$1" emit --run collector --lines hostile
+}
+
+# write_events FOLDER ROUNDS: jobs that succeed and fail, notes, and a rotation in each round.
+write_events() {
+    local round
+    for ((round = 0; round < $2; round++)); do
+        runlog -C "$1" run -q --name build -- sh -c 'echo built'
+        runlog -C "$1" run -q --name test -- sh -c "exit $((RANDOM % 3))" || true
+        runlog -C "$1" run -q --name retried --retries 1 --retry-delay 1ms -- false || true
+        for tick in 1 2 3; do
+            runlog -C "$1" emit --no-sync --run collector tick "n=$tick"
+        done
+        # shellcheck disable=SC2086 # None or one.
+        runlog -C "$1" rotate collector --force ${ROTATE:-} >/dev/null
+    done
+}
+
+# keep_writing FOLDER: writes events in the background, until `enough`.
+keep_writing() {
+    rm -f "$WORK/enough"
+    while [[ -d $WORK && ! -e $WORK/enough ]]; do
+        write_events "$1" 1
+    done &
+    WRITER=$!
+}
+
+enough() {
+    touch "$WORK/enough"
+    wait "$WRITER"
+}
+
+# ids FOLDER: the id of every event in a volume.
+ids() {
+    runlog -C "$1" tail --all -n all --json | jq -r .id
+}
+
+# crash TIMES "NAME..." COMMAND...: starts the command again and again and kills it with SIGKILL
+# at a random moment: a process of it with one of these names, as soon as there is one and a
+# little later, or `all` of them. Tells in KILLED how often which.
+crash() {
+    local times=$1 names time name victim pid end
+    read -ra names <<<"$2"
+    shift 2
+    local -A count=()
+    for ((time = 0; time < times; time++)); do
+        service crashed "$@"
+        pid=$(cat "$WORK/crashed.pid")
+        name=${names[RANDOM % ${#names[@]}]}
+        victim=
+        if [[ $name == all ]]; then
+            sleep "0.$((RANDOM % 6))$((RANDOM % 10))"
+        else
+            # Without a pause: it may be there for a few milliseconds only.
+            end=$((SECONDS + 20))
+            until victim=$(pgrep -g "$pid" "$name") || ((SECONDS > end)); do :; done
+            sleep "0.0$((RANDOM % 4))"
+        fi
+        if [[ -n $victim ]]; then
+            # shellcheck disable=SC2086 # Several, if there are.
+            kill -s KILL -- $victim 2>/dev/null || true
+        fi
+        # The others end by themselves, but if the victim had ended before.
+        if [[ -z $victim ]] || ! within 5 not kill -0 "$pid" 2>/dev/null; then
+            name=all
+            kill -s KILL -- "-$pid" 2>/dev/null || true
+        fi
+        count[$name]=$((${count[$name]:-0} + 1))
+        wait "$pid" 2>/dev/null || true
+        if ! within 60 no_group "$pid"; then
+            echo "what $* started goes on after $name was killed" >&2
+            return 1
+        fi
+        rm "$WORK/crashed.pid"
+    done
+    KILLED=
+    for name in "${!count[@]}"; do
+        KILLED+="${KILLED:+, }$name ${count[$name]}"
+    done
+}

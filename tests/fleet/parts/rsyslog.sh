@@ -1,0 +1,143 @@
+# shellcheck shell=bash
+# rsyslog: imfile follows the segments, over rotation and over restarts of rsyslog.
+# shellcheck source-path=SCRIPTDIR source=../events.sh
+source "$FLEET_HERE/events.sh"
+
+install() {
+    need_packages rsyslog rsyslog-relp
+}
+
+start() {
+    RELP_PORT=$(free_port)
+    export RELP_PORT RUNLOG_VOLUME="$WORK/volume"
+    export RSYSLOG_FOLDER="$WORK/state" COLLECTOR_FOLDER="$WORK/collector"
+    mkdir "$RSYSLOG_FOLDER" "$COLLECTOR_FOLDER"
+    service collector rsyslogd -n -i "$WORK/collector.pidfile" -f "$(fill collector.conf)"
+    within 20 listening
+    new_volume volume
+    export RUNLOG_FILES="$RUNLOG_VOLUME/.omne/var/runs/*/events*.jsonl"
+    shipper=$(fill rsyslog.conf)
+    start_shipper
+}
+
+listening() {
+    : <"/dev/tcp/127.0.0.1/$RELP_PORT"
+}
+
+start_shipper() {
+    service shipper rsyslogd -n -i "$WORK/shipper.pidfile" -f "$shipper"
+}
+
+# arrived: whether each line of the log is there, whole, and nothing else is. Lines may be there
+# twice.
+arrived() {
+    same <(runlog tail --all -n all --json) <(sort -u "$COLLECTOR_FOLDER/events.jsonl")
+}
+
+# noted NAME: whether a note with this name has arrived.
+noted() {
+    grep -qs "\"name\":\"$1\"" "$COLLECTOR_FOLDER/events.jsonl"
+}
+
+# has_read FILE: whether the shipper has read it to its end, that of a torn line too.
+has_read() {
+    local fd pid size
+    pid=$(cat "$WORK/shipper.pid")
+    size=$(stat -c %s "$1")
+    for fd in /proc/"$pid"/fd/*; do
+        if [[ $fd -ef $1 ]] && grep -qsx "pos:[[:space:]]*$size" "/proc/$pid/fdinfo/${fd##*/}"; then
+            return
+        fi
+    done
+    return 1
+}
+
+# restarts TIMES SIGNAL: ends the shipper by a signal, at random moments, and starts it again.
+restarts() {
+    local time
+    for ((time = 0; time < $1; time++)); do
+        sleep "0.$((RANDOM % 10))"
+        stop shipper "$2"
+        start_shipper
+    done
+}
+
+# forget: the shipper knows nothing of what it has sent, and so does the collector of what came.
+forget() {
+    stop shipper
+    rm "$RSYSLOG_FOLDER"/imfile-state:*
+    : >"$COLLECTOR_FOLDER/events.jsonl"
+}
+
+check() {
+    check_segments
+    check_limits
+    forget
+    check_batches
+}
+
+check_segments() {
+    export ROTATE=--no-compress
+    pass "what was there" within 120 arrived
+    write_events volume 10
+    pass "runs that appear, and segments that are sealed" within 120 arrived
+
+    stop shipper
+    write_events volume 5
+    start_shipper
+    pass "what came while it was stopped, sealed segments too" within 120 arrived
+
+    keep_writing volume
+    restarts 5 TERM
+    enough
+    pass "restarted 5 times while it was written" within 120 arrived
+
+    keep_writing volume
+    restarts 5 KILL
+    enough
+    forget
+    start_shipper
+    pass "killed 5 times, then told again from the start" within 120 arrived
+    export ROTATE=
+}
+
+# What the page says does not arrive.
+check_limits() {
+    local log="$RUNLOG_VOLUME/.omne/var/runs/collector/events.jsonl"
+    runlog emit --run collector before-torn
+    within 120 noted before-torn
+    printf '{"v":1,"seq":99' >>"$log"
+    within 120 has_read "$log"
+    runlog emit --run collector after-torn
+    within 120 noted after-torn
+    pass "as the page says: a torn line that was mended is glued to the next" \
+        grep -qs '^{"v":1,"seq":99.*"log_repaired"' "$COLLECTOR_FOLDER/events.jsonl"
+
+    stop shipper
+    runlog emit --run collector compressed
+    runlog rotate collector --force >/dev/null
+    runlog emit --run collector after-compressed
+    start_shipper
+    within 120 noted after-compressed
+    pass "as the page says: what was compressed unread is missing" not noted compressed
+}
+
+check_batches() {
+    recipe ship.sh >/dev/null
+    export RUNLOG_FILES="$WORK/ship/batches/*.jsonl"
+    shipper=$(fill rsyslog.conf)
+    SHIP_PAUSE=0.1 service batches sh "$(recipe ship-files.sh)" "$WORK/ship"
+    start_shipper
+    pass "in batches: what was there, repaired and compressed" within 120 arrived
+    keep_writing volume
+    restarts 5 TERM
+    enough
+    pass "in batches: restarted 5 times while it was written and compressed" within 120 arrived
+
+    keep_writing volume
+    restarts 5 KILL
+    enough
+    forget
+    start_shipper
+    pass "in batches: killed 5 times, then told again from the start" within 120 arrived
+}
