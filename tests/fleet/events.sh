@@ -65,7 +65,8 @@ crash() {
             # Without a pause: it may be there for a few milliseconds only.
             end=$((SECONDS + 20))
             until victim=$(pgrep -g "$pid" "$name") || ((SECONDS > end)); do :; done
-            sleep "0.0$((RANDOM % 4))"
+            # Some take milliseconds, some have to load first.
+            sleep "0.$((RANDOM % 2 * (RANDOM % 8)))$((RANDOM % 4))"
         fi
         if [[ -n $victim ]]; then
             # shellcheck disable=SC2086 # Several, if there are.

@@ -12,6 +12,7 @@ use ulid::Ulid;
 use super::super::event_line::{details, kind_of, parse, time_of};
 use super::super::json_lines::json_line;
 use super::super::report::{JobReport, RunReport};
+use super::super::text::Style;
 use super::kept::Utf8;
 use super::spans::{Span, Spans};
 use super::{Export, Piece};
@@ -291,7 +292,7 @@ impl Export for Otlp {
             .filter(|(key, _)| !elsewhere(key))
             .map(|(key, value)| attribute(&format!("runlog.{key}"), value));
         let attributes: Vec<_> = attributes.collect();
-        let told = details(kind, &event);
+        let told = details(kind, &event, Style::default());
         let body = format!("{kind} {told}");
         let mut record = self.record(time_of(&event), severity, job, body.trim_end(), &attributes);
         if let Some(record) = record.as_object_mut() {
