@@ -1,5 +1,9 @@
 //! `runlog status`.
 
+mod runs;
+mod screen;
+mod watch;
+
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -26,10 +30,16 @@ const BUFFER: usize = 64 << 10;
 /// RUN is an id, the beginning of one, or `latest`. A finished run is told by its last
 /// line, any other from its newest segments: `runlog replay --verify` finds older damage.
 ///
+/// With --watch the runs are shown as they go on: what each job does, how far it is by what
+/// former runs of its name took, and what it printed last. q or Ctrl-C ends it; with RUN it
+/// ends with the run. A line with --json comes for each run, and then whenever its state or
+/// one of its jobs gets on.
+///
 /// Exit codes: 0 fine; 2 wrong arguments; 3 no such volume or run; 5 damage in the log;
-/// 7 I/O. With --wait: 0 the run completed; 1 it failed, is lost or unknown; 4 the wait
-/// is over.
+/// 7 I/O. With --wait, and with --watch RUN: 0 the run completed; 1 it failed, is lost or
+/// unknown; 4 the time-out is over.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct Args {
     /// The run to show in detail
     run: Option<String>,
@@ -51,10 +61,13 @@ pub(super) struct Args {
     retired: bool,
     /// Wait until the run has ended; its outcome is the exit code. An open run is waited for
     /// until it is closed
-    #[arg(long, requires = "run", conflicts_with = "retired")]
+    #[arg(long, requires = "run", conflicts_with = "retired", group = "goes_on")]
     wait: bool,
-    /// Wait no longer than this
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "wait")]
+    /// Show them as they go on, at a terminal or with --json
+    #[arg(long, conflicts_with_all = ["retired", "export"], group = "goes_on")]
+    watch: bool,
+    /// Wait or watch no longer than this
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "goes_on")]
     timeout: Option<Duration>,
     /// One line of JSON for each run
     #[arg(long)]
@@ -90,6 +103,9 @@ pub(super) fn parse_state(text: &str) -> Result<RunStateKind, String> {
 pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
     if let Some(form) = args.export {
         return export(args, global, form);
+    }
+    if args.watch {
+        return watch::watch(args, global);
     }
     let format: Box<dyn Format> = if args.json {
         Box::new(JsonLines)
@@ -305,9 +321,13 @@ impl Args {
     }
 
     fn wants(&self, run: &RunReport) -> bool {
-        let opened = || run.opened_ts.as_deref().and_then(parse_ts);
-        (self.state.is_empty() || self.state.contains(&run.state))
-            && self.name.as_ref().is_none_or(|name| *name == run.name)
+        self.wants_one(run.state, &run.name, run.opened_ts.as_deref())
+    }
+
+    fn wants_one(&self, state: RunStateKind, name: &str, opened_ts: Option<&str>) -> bool {
+        let opened = || opened_ts.and_then(parse_ts);
+        (self.state.is_empty() || self.state.contains(&state))
+            && self.name.as_ref().is_none_or(|wanted| wanted == name)
             && self
                 .since
                 .is_none_or(|since| opened().is_some_and(|at| at >= since))

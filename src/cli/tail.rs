@@ -77,7 +77,8 @@ pub(super) struct Args {
     /// The events as they are stored, byte for byte
     #[arg(long, conflicts_with = "output")]
     json: bool,
-    /// What the jobs printed, instead of events
+    /// What the jobs printed, instead of events. At a terminal it is without control
+    /// sequences, and what came from stderr is red; elsewhere it is as it was printed
     #[arg(long)]
     output: bool,
     /// Only what they printed there
@@ -154,7 +155,7 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
     if args.output {
         let name = args.runs.first().map_or("latest", String::as_str);
         let (_, dir) = global.run(name)?;
-        return output::output(args, &dir, deadline);
+        return output::output(args, global, &dir, deadline);
     }
     Tailer::new(args, global, deadline)?.run()
 }

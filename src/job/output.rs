@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::capture::StreamId;
 use crate::log::{Backward, LogError};
-use crate::volume::{Dir, JobId, layout};
+use crate::volume::{Dir, IoContext as _, JobId, layout};
 
 /// Copied at a time, in bytes.
 const CHUNK: usize = 256 << 10;
@@ -20,6 +20,19 @@ pub struct JobOutput {
     index: Option<File>,
     at: u64,
     index_at: u64,
+    /// How long the output was at the last look.
+    seen: u64,
+}
+
+/// Which bytes are given out that the index does not tell of: it follows the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unindexed {
+    /// None: it may tell of them yet.
+    Hold,
+    /// Those that were there at the last look.
+    Seen,
+    /// All: it will not tell of them any more.
+    All,
 }
 
 /// One line of the index.
@@ -44,6 +57,7 @@ impl JobOutput {
             index,
             at: 0,
             index_at: 0,
+            seen: 0,
         }))
     }
 
@@ -95,6 +109,40 @@ impl JobOutput {
         Ok(any)
     }
 
+    /// The same, each piece with its stream where that is known.
+    ///
+    /// # Errors
+    /// As [`JobOutput::copy`], and what `each` ended with.
+    pub fn copy_apart(
+        &mut self,
+        only: Option<StreamId>,
+        skip: &mut SkipLines,
+        unindexed: Unindexed,
+        each: &mut Piece<'_>,
+    ) -> io::Result<bool> {
+        let mut any = false;
+        for range in self.new_ranges()? {
+            let stream = StreamId::parse(&range.stream);
+            if only.is_none() || stream == only {
+                let mut to = Each { stream, each };
+                any |= self.copy_to(range.end, &mut to, skip)?;
+            }
+            self.at = self.at.max(range.end);
+        }
+        if only.is_some() {
+            return Ok(any);
+        }
+        let len = self.out.metadata()?.len();
+        let end = match unindexed {
+            Unindexed::Hold => 0,
+            Unindexed::Seen => self.seen.min(len),
+            Unindexed::All => len,
+        };
+        self.seen = len;
+        let mut to = Each { stream: None, each };
+        Ok(any | self.copy_to(end, &mut to, skip)?)
+    }
+
     fn copy_to(&mut self, end: u64, to: &mut dyn Write, skip: &mut SkipLines) -> io::Result<bool> {
         let mut buf = vec![0; CHUNK.min(end.saturating_sub(self.at) as usize)];
         let mut any = false;
@@ -130,6 +178,46 @@ impl JobOutput {
             .filter_map(|line| serde_json::from_slice(line).ok())
             .collect())
     }
+}
+
+/// Takes a piece of the output, and its stream where that is known.
+pub type Piece<'a> = dyn FnMut(Option<StreamId>, &[u8]) -> io::Result<()> + 'a;
+
+/// Tells of what stream the bytes are.
+struct Each<'a, 'b> {
+    stream: Option<StreamId>,
+    each: &'a mut Piece<'b>,
+}
+
+impl Write for Each<'_, '_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (self.each)(self.stream, buf)?;
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The end of what a job of the run in `dir` printed, at most `n` bytes of it; nothing where
+/// nothing was stored.
+///
+/// # Errors
+/// It may not be read.
+pub fn end_of_output(dir: &Dir, job: &JobId, n: usize) -> Result<Vec<u8>, LogError> {
+    let name = layout::job_out(job);
+    let Some(out) = dir.read_in(layout::JOBS, &name)? else {
+        return Ok(Vec::new());
+    };
+    let path = || dir.path().join(layout::JOBS).join(&name);
+    let len = out.metadata().at("look at", path())?.len();
+    let mut end = vec![0; n.min(usize::try_from(len).unwrap_or(n))];
+    let read = out
+        .read_at(&mut end, len.saturating_sub(n as u64))
+        .at("read", path())?;
+    end.truncate(read);
+    Ok(end)
 }
 
 /// Leaves out the first lines of what is copied.

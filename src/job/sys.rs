@@ -165,6 +165,17 @@ impl Signals {
     }
 }
 
+/// What a signal asks of a command at a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// The screen is another one now.
+    Redraw,
+    /// To stop until it is told to go on.
+    Stop(i32),
+    /// To end.
+    End(i32),
+}
+
 /// Signals that ask us to end, held back so that what is under way can be finished. One
 /// that is ignored (nohup) stays ignored.
 #[derive(Debug)]
@@ -179,9 +190,36 @@ impl Interrupts {
         Signals::block_these(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP]).map(Self)
     }
 
+    /// The same for a command that has changed the terminal and has to change it back
+    /// before it ends or is stopped, and that has to draw anew.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn hold_at_terminal() -> io::Result<Self> {
+        Signals::block_these(&[
+            libc::SIGINT,
+            libc::SIGTERM,
+            libc::SIGHUP,
+            libc::SIGQUIT,
+            libc::SIGTSTP,
+            libc::SIGCONT,
+            libc::SIGWINCH,
+        ])
+        .map(Self)
+    }
+
     /// The descriptor to wait on.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.0.fd.as_fd()
+    }
+
+    /// What the signal that arrived asks for, if any.
+    pub fn asked(&self) -> Option<Asked> {
+        Some(match self.arrived()? {
+            libc::SIGWINCH | libc::SIGCONT => Asked::Redraw,
+            signal @ libc::SIGTSTP => Asked::Stop(signal),
+            signal => Asked::End(signal),
+        })
     }
 
     /// The signal that arrived, if any.

@@ -7,7 +7,7 @@ use super::LogError;
 use super::cursor::Cursor;
 use super::place::{Gap, Place};
 use super::reader::Reader;
-use super::segments::{open_active, open_segments};
+use super::segments::{open_active, open_segments, since_checkpoint};
 use super::window::last_lines;
 use crate::volume::{Dir, FileKey, RunId, layout};
 
@@ -16,6 +16,9 @@ use crate::volume::{Dir, FileKey, RunId, layout};
 pub enum Start {
     /// With its first event.
     Beginning,
+    /// With the newest checkpoint, which brings along the state of all before it; with the
+    /// first event where there is none.
+    Checkpoint,
     /// With so many of the lines that are asked for.
     Last(usize),
     /// Behind a cursor.
@@ -40,11 +43,19 @@ impl From<&Stat> for Seen {
     }
 }
 
+/// What is read of a run first.
+#[derive(Debug, Clone, Copy)]
+enum Begin {
+    All,
+    Checkpoint,
+    Last(usize),
+}
+
 /// Gives out a run bit by bit.
 #[derive(Debug)]
 pub struct Follower {
-    /// How many lines to begin with, while there is no place yet.
-    last: Option<usize>,
+    /// Where to begin, while there is no place yet.
+    begin: Begin,
     place: Option<Place>,
     seen: Option<Seen>,
 }
@@ -61,13 +72,14 @@ pub struct News {
 impl Follower {
     /// Begins a run there.
     pub fn new(start: Start) -> Self {
-        let (last, place) = match start {
-            Start::Beginning => (None, None),
-            Start::Last(n) => (Some(n), None),
-            Start::After(cursor) => (None, Some(cursor.place)),
+        let (begin, place) = match start {
+            Start::Beginning => (Begin::All, None),
+            Start::Checkpoint => (Begin::Checkpoint, None),
+            Start::Last(n) => (Begin::Last(n), None),
+            Start::After(cursor) => (Begin::All, Some(cursor.place)),
         };
         Self {
-            last,
+            begin,
             place,
             seen: None,
         }
@@ -91,9 +103,10 @@ impl Follower {
         // Noted as it was before it is read: what comes meanwhile is news.
         self.seen = now;
         let Some(place) = self.place else {
-            let reader = match self.last.take() {
-                Some(n) => last_lines(dir, n, want)?,
-                None => Reader::of(open_segments(dir)?),
+            let reader = match std::mem::replace(&mut self.begin, Begin::All) {
+                Begin::Last(n) => last_lines(dir, n, want)?,
+                Begin::Checkpoint => Reader::of(since_checkpoint(open_segments(dir)?)),
+                Begin::All => Reader::of(open_segments(dir)?),
             };
             return Ok(Some(News { gap: None, reader }));
         };

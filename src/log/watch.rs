@@ -99,19 +99,19 @@ impl Watch {
         Some(wd)
     }
 
-    /// Waits until something happened, `signals` can be read, nobody reads what is
-    /// written to `output`, or `longest` is over.
+    /// Waits until something happened, one of `others` (signals, keys) can be read, nobody
+    /// reads what is written to `output`, or `longest` is over.
     pub fn wait(
         &mut self,
         longest: Duration,
-        signals: Option<BorrowedFd<'_>>,
+        others: &[BorrowedFd<'_>],
         output: BorrowedFd<'_>,
     ) -> Changes {
         let closed = PollFlags::ERR | PollFlags::HUP;
         // These two are told of without being asked for.
         let mut fds = vec![PollFd::from_borrowed_fd(output, PollFlags::empty())];
         let inotify = self.inotify.as_ref().map(AsFd::as_fd);
-        for fd in [signals, inotify].into_iter().flatten() {
+        for fd in others.iter().copied().chain(inotify) {
             fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
         }
         let timeout = Timespec {

@@ -61,7 +61,7 @@ impl AsRuntimo {
             cmd: &job.command,
             cmd_exit_code: job.exit_code.filter(|_| ended),
         };
-        self.seq += 1;
+        self.seq = self.seq.saturating_add(1);
         json_line(out, &line)
     }
 }

@@ -1,49 +1,72 @@
-//! Columns of text where nothing has to be coloured or wrapped: what a table comes to
-//! then, for as many rows as there are.
+//! Columns of text where nothing has to be wrapped: what a table comes to then, for as many
+//! rows as there are.
 
 use std::io::{self, Write};
 
-/// Writes rows as columns, each as wide as its widest cell. `right` are the columns that
-/// stand at their right edge; the header does not.
+use super::text::{Style, Tone};
+
+/// A cell of a table.
+#[derive(Debug)]
+pub(super) struct Toned {
+    pub tone: Tone,
+    pub text: String,
+}
+
+impl Toned {
+    pub(super) fn plain(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self {
+            tone: Tone::Plain,
+            text,
+        }
+    }
+}
+
+/// All that is shown in such columns is one column wide for each character.
+fn width_of(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// How wide each column is that holds the header and these rows.
+pub(super) fn widths<'a>(header: &[&str], rows: impl Iterator<Item = &'a [Toned]>) -> Vec<usize> {
+    let mut widths: Vec<usize> = header.iter().map(|name| width_of(name)).collect();
+    for row in rows {
+        for (widest, cell) in widths.iter_mut().zip(row) {
+            *widest = (*widest).max(width_of(&cell.text));
+        }
+    }
+    widths
+}
+
+/// Writes a row as columns that are so wide. `right` are those that stand at their right edge.
 ///
 /// # Errors
 /// `out` cannot be written.
 pub(super) fn columns<'a>(
     out: &mut dyn Write,
-    header: &[&str],
+    style: Style,
+    widths: &[usize],
     right: &[usize],
-    rows: impl Iterator<Item = &'a [String]> + Clone,
+    cells: impl Iterator<Item = (Tone, &'a str)>,
 ) -> io::Result<()> {
-    // All that is shown in such columns is one column wide for each character.
-    let width = |text: &str| text.chars().count();
-    let mut widths: Vec<usize> = header.iter().map(|name| width(name)).collect();
-    for row in rows.clone() {
-        for (widest, cell) in widths.iter_mut().zip(row) {
-            *widest = (*widest).max(width(cell));
-        }
-    }
     let mut line = String::new();
-    let mut write = |cells: &mut dyn Iterator<Item = &str>, right: &[usize]| {
-        line.clear();
-        for (at, (cell, widest)) in cells.zip(&widths).enumerate() {
-            let space = widest - width(cell);
-            let (before, behind) = if right.contains(&at) {
-                (space, 0)
-            } else {
-                (0, space)
-            };
-            line.push(' ');
-            line.extend(std::iter::repeat_n(' ', before));
-            line.push_str(cell);
-            line.extend(std::iter::repeat_n(' ', behind + 1));
+    // Written before the next text only: no line ends in spaces.
+    let mut spaces = 0;
+    for (at, ((tone, text), widest)) in cells.zip(widths).enumerate() {
+        let space = widest.saturating_sub(width_of(text));
+        let (before, behind) = if right.contains(&at) {
+            (space, 0)
+        } else {
+            (0, space)
+        };
+        spaces += 1 + before;
+        if !text.is_empty() {
+            line.extend(std::iter::repeat_n(' ', spaces));
+            line.push_str(&style.paint(tone, text));
+            spaces = 0;
         }
-        line.truncate(line.trim_end().len());
-        line.push('\n');
-        out.write_all(line.as_bytes())
-    };
-    write(&mut header.iter().copied(), &[])?;
-    for row in rows {
-        write(&mut row.iter().map(String::as_str), right)?;
+        spaces += behind + 1;
     }
-    Ok(())
+    line.push('\n');
+    out.write_all(line.as_bytes())
 }

@@ -21,11 +21,11 @@ pub fn event_line(line: &[u8], style: Style) -> String {
             .map(|at| precise_time(&at.to_string()))
             .unwrap_or_default(),
     };
-    let seq = seq_of(&event);
+    let seq = style.paint(Tone::Faint, &format!("{:>5}", seq_of(&event)));
     let ts = style.paint(Tone::Faint, &ts);
     let kind = kind_of(&event);
     let (name, job) = (name_of(kind, style), job_of(&event));
-    let line = format!("{ts} {seq:>5}  {name}  {job}{}", details(kind, &event));
+    let line = format!("{ts} {seq}  {name}  {job}{}", details(kind, &event, style));
     line.trim_end().to_owned()
 }
 
@@ -131,8 +131,15 @@ pub(super) fn job_of(event: &Value) -> String {
         .unwrap_or_default()
 }
 
+/// An exit code, which is bad unless it is 0.
+pub(super) fn exit(code: i64, style: Style) -> String {
+    let tone = if code == 0 { Tone::Plain } else { Tone::Bad };
+    style.paint(tone, &format!("exit {code}"))
+}
+
 /// What an event says, for people.
-pub(super) fn details(kind: &str, event: &Value) -> String {
+pub(super) fn details(kind: &str, event: &Value, style: Style) -> String {
+    let bad = |text: &str| style.paint(Tone::Bad, &safe(text));
     let text =
         |at: &str| safe(event.pointer(at).and_then(Value::as_str).unwrap_or("")).into_owned();
     let number = |at: &str| event.pointer(at).and_then(Value::as_u64);
@@ -160,14 +167,9 @@ pub(super) fn details(kind: &str, event: &Value) -> String {
                 event
                     .pointer("/error/message")
                     .and_then(Value::as_str)
-                    .map(|m| safe(m).into_owned()),
+                    .map(bad),
             );
-            parts.extend(
-                event
-                    .get("error")
-                    .and_then(Value::as_str)
-                    .map(|m| safe(m).into_owned()),
-            );
+            parts.extend(event.get("error").and_then(Value::as_str).map(bad));
             parts.extend(number("/duration_ms").map(duration));
             parts.extend(number("/cost/cpu_ms").map(|ms| format!("{} CPU", duration(ms))));
             parts.extend(number("/cost/max_rss_bytes").map(|b| format!("{} peak RSS", size(b))));
@@ -183,11 +185,15 @@ pub(super) fn details(kind: &str, event: &Value) -> String {
                     .map(|p| format!("{p}% CPU")),
             );
             parts.extend(number("/job/rss_bytes").map(|b| format!("{} RSS", size(b))));
+            return style.paint(Tone::Faint, &parts.join("  "));
         }
         "job_rollback_started" => parts.push(text("/command")),
         "run_closed" => {
             parts.extend(number("/summary/jobs_total").map(|n| count(n, "job")));
-            parts.extend(number("/summary/jobs_failed").map(|n| format!("{n} failed")));
+            parts.extend(number("/summary/jobs_failed").map(|n| match n {
+                0 => "0 failed".to_owned(),
+                n => bad(&format!("{n} failed")),
+            }));
             parts.extend(number("/duration_ms").map(duration));
         }
         "note" => {
@@ -216,7 +222,7 @@ pub(super) fn details(kind: &str, event: &Value) -> String {
                 parts.push(text(at));
             }
             let code = event.get("cmd_exit_code").and_then(Value::as_i64);
-            parts.extend(code.map(|code| format!("exit {code}")));
+            parts.extend(code.map(|code| exit(code, style)));
         }
     }
     parts.retain(|part| !part.is_empty());

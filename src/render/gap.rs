@@ -44,7 +44,8 @@ impl<'a> GapReport<'a> {
     pub fn people(&self, style: Style) -> String {
         let what = style.paint(Tone::Bad, "✗ gap");
         let ts = style.paint(Tone::Faint, &precise_time(&self.ts));
-        format!("{ts} {:>5}  {what}           {}", "-", self.message)
+        let seq = style.paint(Tone::Faint, "    -");
+        format!("{ts} {seq}  {what}           {}", self.message)
     }
 }
 

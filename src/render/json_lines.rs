@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::columns::Toned;
 use super::{Format, Row, RunDiff, RunReport};
 
 /// Writes one line of JSON.
@@ -25,14 +26,13 @@ pub struct JsonLines;
 impl Format for JsonLines {
     fn row(&self, run: &RunReport) -> io::Result<Row> {
         Ok(Row {
-            state: run.state,
-            cells: vec![serde_json::to_string(run)?],
+            cells: vec![Toned::plain(serde_json::to_string(run)?)],
         })
     }
 
     fn rows(&self, out: &mut dyn Write, rows: &[Row]) -> io::Result<()> {
         for line in rows.iter().flat_map(|row| &row.cells) {
-            out.write_all(line.as_bytes())?;
+            out.write_all(line.text.as_bytes())?;
             out.write_all(b"\n")?;
         }
         Ok(())

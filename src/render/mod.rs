@@ -10,7 +10,10 @@ mod event_line;
 pub mod export;
 mod gap;
 mod json_lines;
+mod line;
+mod live;
 mod people;
+mod printed;
 mod recovery;
 mod report;
 mod rotation;
@@ -28,21 +31,20 @@ pub use diff::{JobDiff, RunDiff};
 pub use event_line::{event_line, line_time};
 pub use gap::GapReport;
 pub use json_lines::{JsonLines, json_line};
+pub use live::{JOBS_SHOWN, JobNow, ListFrame, OUTPUT_SHOWN, RunFrame, RunNow, WatchedRun};
 pub use people::People;
+pub use printed::Printed;
 pub use recovery::{RecoveryReport, UndoReport};
 pub use report::{At, JobReport, Retirement, RunReport};
 pub use rotation::{RotateReport, SealedReport};
 pub use story::Story;
 pub use text::{Style, safe};
 
-use crate::job::RunStateKind;
-
 /// One of several runs, as it is shown. It is made where the run is looked at, so that
 /// nothing else is kept of ten thousand of them.
 #[derive(Debug)]
 pub struct Row {
-    state: RunStateKind,
-    cells: Vec<String>,
+    cells: Vec<columns::Toned>,
 }
 
 /// A way to show runs.

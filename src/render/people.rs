@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use jiff::Timestamp;
 
-use super::columns::columns;
+use super::columns::{Toned, columns, widths};
 use super::report::JobReport;
 use super::text::{
     Style, Tone, count, duration, of_stage, of_state, safe, size, time, time_with_zone,
@@ -20,22 +20,31 @@ pub struct People(pub Style);
 
 impl Format for People {
     fn row(&self, run: &RunReport) -> io::Result<Row> {
-        let (glyph, _) = of_state(run.state);
-        let failed = match run.jobs_failed {
-            0 => String::new(),
-            n => format!(" ({n} failed)"),
+        let (glyph, tone) = of_state(run.state);
+        let jobs = match run.jobs_failed {
+            0 => Toned::plain(run.jobs_total.to_string()),
+            n => Toned {
+                tone: Tone::Bad,
+                text: format!("{} ({n} failed)", run.jobs_total),
+            },
+        };
+        let faint = |text| Toned {
+            tone: Tone::Faint,
+            text,
         };
         let mut cells = vec![
-            run.run_id.to_string(),
-            format!("{glyph} {}", run.state.as_str()),
-            format!("{}{failed}", run.jobs_total),
-            run.opened_ts.as_deref().map(time).unwrap_or_default(),
-            run_duration(run),
-            run.events.to_string(),
+            Toned::plain(run.run_id.as_str()),
+            Toned {
+                tone,
+                text: format!("{glyph} {}", run.state.as_str()),
+            },
+            jobs,
+            faint(run.opened_ts.as_deref().map(time).unwrap_or_default()),
+            Toned::plain(run_duration(run)),
+            Toned::plain(run.events.to_string()),
         ];
-        cells.extend(run.retired.as_ref().map(|r| time(&r.retired_ts)));
-        let state = run.state;
-        Ok(Row { state, cells })
+        cells.extend(run.retired.as_ref().map(|r| faint(time(&r.retired_ts))));
+        Ok(Row { cells })
     }
 
     fn rows(&self, out: &mut dyn Write, rows: &[Row]) -> io::Result<()> {
@@ -47,16 +56,30 @@ impl Format for People {
             header.push("RETIRED");
         }
         let numbers = [4, 5];
-        if !self.0.color && self.0.width.is_none() {
-            let rows = rows.iter().map(|row| row.cells.as_slice());
-            return columns(out, &header, &numbers, rows);
+        let widths = widths(&header, rows.iter().map(|row| row.cells.as_slice()));
+        let needed: usize = widths.iter().map(|width| width + 2).sum();
+        if self
+            .0
+            .width
+            .is_none_or(|has| needed <= usize::from(has) + 1)
+        {
+            let names = header.iter().map(|name| (Tone::Strong, *name));
+            columns(out, self.0, &widths, &[], names)?;
+            for row in rows {
+                let cells = row.cells.iter().map(|cell| (cell.tone, cell.text.as_str()));
+                columns(out, self.0, &widths, &numbers, cells)?;
+            }
+            return Ok(());
         }
         let mut table = self.table(&header);
         for row in rows {
-            let cell = |(at, text): (usize, &String)| match at {
-                1 => toned(of_state(row.state).1, text),
-                at if numbers.contains(&at) => right(text.clone()),
-                _ => Cell::new(text),
+            let cell = |(at, cell): (usize, &Toned)| {
+                let text = self.0.paint(cell.tone, &cell.text);
+                if numbers.contains(&at) {
+                    right(text)
+                } else {
+                    Cell::new(text)
+                }
             };
             table.add_row(row.cells.iter().enumerate().map(cell));
         }
@@ -64,58 +87,7 @@ impl Format for People {
     }
 
     fn run(&self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
-        let (glyph, tone) = of_state(run.state);
-        writeln!(out, "run       {}", run.run_id)?;
-        writeln!(out, "name      {}", safe(&run.name))?;
-        writeln!(
-            out,
-            "state     {}",
-            self.0
-                .paint(tone, &format!("{glyph} {}", run.state.as_str()))
-        )?;
-        if let Some(at) = &run.at {
-            let event = at.seq.map(|seq| format!("event {seq}"));
-            let ts = at.ts.as_deref().map(time_with_zone);
-            let parts: Vec<_> = event.into_iter().chain(ts).collect();
-            writeln!(out, "at        {}", parts.join(", "))?;
-        }
-        writeln!(out, "because   {}", safe(&run.because))?;
-        if let Some(ts) = &run.opened_ts {
-            let host = run
-                .host
-                .as_deref()
-                .map(|h| format!(" on {}", safe(h)))
-                .unwrap_or_default();
-            writeln!(out, "opened    {}{host}", time_with_zone(ts))?;
-        }
-        if let Some(ts) = &run.closed_ts {
-            writeln!(
-                out,
-                "closed    {} (after {})",
-                time_with_zone(ts),
-                run_duration(run)
-            )?;
-        }
-        writeln!(
-            out,
-            "log       {}, {}",
-            count(run.events, "event"),
-            size(run.bytes)
-        )?;
-        match &run.retired {
-            None => writeln!(out, "folder    {}", safe(&run.folder.to_string_lossy()))?,
-            Some(gone) => writeln!(
-                out,
-                "retired   {}: {}, {} freed",
-                time_with_zone(&gone.retired_ts),
-                safe(&gone.why),
-                size(gone.freed_bytes)
-            )?,
-        }
-        if run.damaged > 0 {
-            let text = format!("{} passed over", count(run.damaged as u64, "place"));
-            writeln!(out, "damage    {}", self.0.paint(Tone::Bad, &text))?;
-        }
+        self.head(out, run)?;
         if run.jobs.is_empty() {
             return Ok(());
         }
@@ -126,8 +98,8 @@ impl Format for People {
             let (glyph, tone) = of_stage(job.stage);
             table.add_row([
                 Cell::new(safe(&job.job_id)),
-                toned(tone, &format!("{glyph} {}", job.stage.as_str())),
-                Cell::new(exit_of(job)),
+                self.cell(tone, &format!("{glyph} {}", job.stage.as_str())),
+                self.cell(exit_tone(job), &exit_of(job)),
                 right(job_duration(job, run)),
                 right(job.cpu_ms.map(duration).unwrap_or_default()),
                 right(job.max_rss_bytes.map(size).unwrap_or_default()),
@@ -160,6 +132,9 @@ impl Format for People {
 
     fn diff(&self, out: &mut dyn Write, diff: &RunDiff) -> io::Result<()> {
         let mut table = self.table(&["JOB", "WHAT", "A", "B", "CHANGE"]);
+        let add = |table: &mut Table, job: &str, what: &str, sides, changed| {
+            self.add(table, job, what, sides, changed);
+        };
         let (a, b) = (&diff.a, &diff.b);
         let text = |text: &str| Some(safe(text).into_owned());
         add(
@@ -221,25 +196,6 @@ impl Format for People {
     }
 }
 
-/// A row of a comparison; one that both sides lack is left out.
-fn add(
-    table: &mut Table,
-    job: &str,
-    what: &str,
-    sides: [Option<String>; 2],
-    changed: Option<bool>,
-) {
-    if sides.iter().all(Option::is_none) {
-        return;
-    }
-    let change = match changed {
-        Some(true) => toned(Tone::Bad, "≠"),
-        _ => Cell::new(""),
-    };
-    let [a, b] = sides.map(|side| Cell::new(side.unwrap_or_else(|| "-".to_owned())));
-    table.add_row([Cell::new(job), Cell::new(what), a, b, change]);
-}
-
 /// A row of numbers, with how much the second is above the first.
 fn add_numbers(table: &mut Table, what: &str, sides: [Option<u64>; 2], shown: fn(u64) -> String) {
     if sides.iter().all(|n| n.unwrap_or(0) == 0) {
@@ -261,34 +217,97 @@ fn add_numbers(table: &mut Table, what: &str, sides: [Option<u64>; 2], shown: fn
 }
 
 impl People {
+    /// What stands above the jobs of a run.
+    pub(super) fn head(self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
+        for (name, tone, text) in head(run) {
+            let name = self.0.paint(Tone::Faint, &format!("{name:<8}"));
+            writeln!(out, "{name}  {}", self.0.paint(tone, &text))?;
+        }
+        Ok(())
+    }
+
     fn table(self, header: &[&str]) -> Table {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         table.set_content_arrangement(ContentArrangement::Disabled);
-        if self.0.color {
-            table.enforce_styling();
-        } else {
-            table.force_no_tty();
-        }
         if let Some(width) = self.0.width {
             table
                 .set_width(width)
                 .set_content_arrangement(ContentArrangement::Dynamic);
         }
-        table.set_header(header);
+        table.set_header(header.iter().map(|name| self.cell(Tone::Strong, name)));
         table
+    }
+
+    fn cell(self, tone: Tone, text: &str) -> Cell {
+        Cell::new(self.0.paint(tone, text))
+    }
+
+    /// A row of a comparison; one that both sides lack is left out.
+    fn add(
+        self,
+        table: &mut Table,
+        job: &str,
+        what: &str,
+        sides: [Option<String>; 2],
+        changed: Option<bool>,
+    ) {
+        if sides.iter().all(Option::is_none) {
+            return;
+        }
+        let change = match changed {
+            Some(true) => self.cell(Tone::Bad, "≠"),
+            _ => Cell::new(""),
+        };
+        let [a, b] = sides.map(|side| Cell::new(side.unwrap_or_else(|| "-".to_owned())));
+        table.add_row([Cell::new(job), Cell::new(what), a, b, change]);
     }
 }
 
-fn toned(tone: Tone, text: &str) -> Cell {
-    let cell = Cell::new(text);
-    match tone {
-        Tone::Good => cell.fg(Color::Green),
-        Tone::Bad => cell.fg(Color::Red),
-        Tone::Busy => cell.fg(Color::Cyan),
-        Tone::Doubt => cell.fg(Color::Yellow),
-        Tone::Faint | Tone::Plain => cell,
+/// What is said of a run above its jobs: a name of at most eight columns, and a text.
+pub(super) fn head(run: &RunReport) -> Vec<(&'static str, Tone, String)> {
+    let mut lines = Vec::new();
+    let mut add = |name, tone, text| lines.push((name, tone, text));
+    let plain = Tone::Plain;
+    add("run", Tone::Strong, run.run_id.to_string());
+    add("name", plain, safe(&run.name).into_owned());
+    let (glyph, tone) = of_state(run.state);
+    add("state", tone, format!("{glyph} {}", run.state.as_str()));
+    if let Some(at) = &run.at {
+        let event = at.seq.map(|seq| format!("event {seq}"));
+        let ts = at.ts.as_deref().map(time_with_zone);
+        let parts: Vec<_> = event.into_iter().chain(ts).collect();
+        add("at", plain, parts.join(", "));
     }
+    add("because", plain, safe(&run.because).into_owned());
+    if let Some(ts) = &run.opened_ts {
+        let host = run.host.as_deref().map(|h| format!(" on {}", safe(h)));
+        let host = host.unwrap_or_default();
+        add("opened", plain, format!("{}{host}", time_with_zone(ts)));
+    }
+    if let Some(ts) = &run.closed_ts {
+        let text = format!("{} (after {})", time_with_zone(ts), run_duration(run));
+        add("closed", plain, text);
+    }
+    let text = format!("{}, {}", count(run.events, "event"), size(run.bytes));
+    add("log", plain, text);
+    match &run.retired {
+        None => {
+            let folder = run.folder.to_string_lossy();
+            add("folder", plain, safe(&folder).into_owned());
+        }
+        Some(gone) => {
+            let ts = time_with_zone(&gone.retired_ts);
+            let freed = size(gone.freed_bytes);
+            let text = format!("{ts}: {}, {freed} freed", safe(&gone.why));
+            add("retired", plain, text);
+        }
+    }
+    if run.damaged > 0 {
+        let places = count(run.damaged as u64, "place");
+        add("damage", Tone::Bad, format!("{places} passed over"));
+    }
+    lines
 }
 
 fn right(text: String) -> Cell {
@@ -304,12 +323,12 @@ fn trimmed(table: &Table) -> String {
         .join("\n")
 }
 
-fn run_duration(run: &RunReport) -> String {
+pub(super) fn run_duration(run: &RunReport) -> String {
     run.duration_ms.map(duration).unwrap_or_default()
 }
 
 /// How long the job took, or for how long it has been going on.
-fn job_duration(job: &JobReport, run: &RunReport) -> String {
+pub(super) fn job_duration(job: &JobReport, run: &RunReport) -> String {
     if let Some(ms) = job.duration_ms {
         return duration(ms);
     }
@@ -328,7 +347,14 @@ fn job_duration(job: &JobReport, run: &RunReport) -> String {
     }
 }
 
-fn exit_of(job: &JobReport) -> String {
+pub(super) fn exit_tone(job: &JobReport) -> Tone {
+    match job.exit_code {
+        Some(0) if job.signal.is_none() => Tone::Plain,
+        _ => Tone::Bad,
+    }
+}
+
+pub(super) fn exit_of(job: &JobReport) -> String {
     match (&job.signal, job.exit_code) {
         (Some(signal), _) => safe(signal).into_owned(),
         (None, Some(code)) => code.to_string(),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::event_line::{details, job_of, kind_of, name_of, parse, seq_of, time_of};
+use super::event_line::{details, exit, job_of, kind_of, name_of, parse, seq_of, time_of};
 use super::text::{Style, Tone, count, duration, elapsed, of_state, safe, size, time_with_zone};
 use crate::job::Inspected;
 use crate::log::payload::ErrorKind;
@@ -46,7 +46,9 @@ impl Story {
         let opened = state.opened_ts.as_deref().map(time_with_zone);
         let opened = opened.map(|at| format!("  began {at}")).unwrap_or_default();
         let host = state.host.as_deref().map(|h| format!(" on {}", safe(h)));
-        format!("{run}{opened}{}", host.unwrap_or_default())
+        let about = format!("{opened}{}", host.unwrap_or_default());
+        let run = self.style.paint(Tone::Strong, run.as_str());
+        format!("{run}{}", self.style.paint(Tone::Faint, &about))
     }
 
     /// The line of an event, ours or another program's.
@@ -72,13 +74,13 @@ impl Story {
                 self.rotations += 1;
                 let sealed = event.pointer("/sealed/bytes").and_then(Value::as_u64);
                 let bytes = sealed.map(|n| format!("  {}", size(n))).unwrap_or_default();
-                format!("{}{bytes}", details(kind, &event))
+                format!("{}{bytes}", details(kind, &event, self.style))
             }
             Some(EventType::LogRepaired) => {
                 self.repairs += 1;
-                details(kind, &event)
+                details(kind, &event, self.style)
             }
-            _ => details(kind, &event),
+            _ => details(kind, &event, self.style),
         };
         let told = format!("{}{told}", job_of(&event));
         self.line(&since, &seq_of(&event), &name_of(kind, self.style), &told)
@@ -101,7 +103,8 @@ impl Story {
 
     fn line(&self, since: &str, seq: &str, name: &str, told: &str) -> String {
         let since = self.style.paint(Tone::Faint, &format!("{since:>11}"));
-        format!("{since} {seq:>5}  {name}  {told}")
+        let seq = self.style.paint(Tone::Faint, &format!("{seq:>5}"));
+        format!("{since} {seq}  {name}  {told}")
             .trim_end()
             .to_owned()
     }
@@ -115,15 +118,16 @@ impl Story {
             text("/signal"),
             event.get("exit_code").and_then(Value::as_i64),
         ) {
-            (Some(signal), _) => parts.push(safe(signal).into_owned()),
-            (None, Some(code)) => parts.push(format!("exit {code}")),
+            (Some(signal), _) => parts.push(self.style.paint(Tone::Bad, &safe(signal))),
+            (None, Some(code)) => parts.push(exit(code, self.style)),
             (None, None) => {}
         }
         // The exit code and the signal are told already.
         let known = [ErrorKind::Exit, ErrorKind::Signal].map(ErrorKind::as_str);
         if let Some(error) = text("/error/kind").filter(|error| !known.contains(error)) {
             let message = text("/error/message").unwrap_or_default();
-            parts.push(format!("{}: {}", safe(error), safe(message)));
+            let text = format!("{}: {}", safe(error), safe(message));
+            parts.push(self.style.paint(Tone::Bad, &text));
         }
         parts.extend(
             number("/attempt")
@@ -174,7 +178,8 @@ impl Story {
             count(state.jobs_total as u64, "job"),
         ];
         if state.jobs_failed > 0 {
-            parts.push(format!("{} failed", state.jobs_failed));
+            let text = format!("{} failed", state.jobs_failed);
+            parts.push(self.style.paint(Tone::Bad, &text));
         }
         let printed = self
             .printed

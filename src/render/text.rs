@@ -17,9 +17,11 @@ pub struct Style {
     pub width: Option<u16>,
 }
 
-/// The colours that are used.
+/// The colours that are used: the basic ones, which every terminal shows readably on its
+/// own background, bold and faint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
+    Strong,
     Good,
     Bad,
     Busy,
@@ -29,9 +31,18 @@ pub(super) enum Tone {
 }
 
 impl Style {
+    /// The text as what matters less.
+    pub fn faint(self, text: &str) -> String {
+        self.paint(Tone::Faint, text)
+    }
+
     /// The text in a colour, where colours are wanted.
     pub(super) fn paint(self, tone: Tone, text: &str) -> String {
+        if !self.color || text.is_empty() {
+            return text.to_owned();
+        }
         let code = match tone {
+            Tone::Strong => "1",
             Tone::Good => "32",
             Tone::Bad => "31",
             Tone::Busy => "36",
@@ -39,11 +50,7 @@ impl Style {
             Tone::Faint => "2",
             Tone::Plain => return text.to_owned(),
         };
-        if self.color {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
+        format!("\x1b[{code}m{text}\x1b[0m")
     }
 }
 
@@ -64,7 +71,7 @@ pub fn safe(text: &str) -> Cow<'_, str> {
 }
 
 /// Control characters, and those that turn the direction of the text around.
-fn is_obeyed(c: char) -> bool {
+pub(super) fn is_obeyed(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

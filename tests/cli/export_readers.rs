@@ -138,6 +138,10 @@ fn the_messages_of_opentelemetry_fit() {
         assert!(id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
     }
     let env = hostile();
+    env.ok(&["run", "--run", "two", "--", "true"]);
+    env.ok(&["emit", "--run", "two", "--job", "none", "note"]);
+    env.ok(&["replay", "two", "--export", "otlp", "-o", "otlp"]);
+    script(&env, &python, "otlp.py", &["otlp"]);
     export(&env, "otlp");
     let told = script(&env, &python, "otlp.py", &["otlp"]);
     assert!(

@@ -20,6 +20,7 @@ mod segments;
 
 mod bad_input;
 mod bad_volume;
+mod colour;
 mod completions;
 mod concurrency;
 mod emit;
@@ -60,6 +61,8 @@ mod run_stages;
 mod status;
 mod status_select;
 mod status_wait;
+mod status_watch;
+mod status_watch_json;
 mod tail;
 mod tail_cursor;
 mod tail_pipe;

@@ -53,6 +53,30 @@ impl<'a> Terminal<'a> {
         wait_until(line, || self.screen().lines().any(|shown| shown == line));
     }
 
+    /// Waits until that stands on the screen.
+    pub(crate) fn has(&self, text: &str) {
+        wait_until(text, || self.screen().contains(text));
+    }
+
+    /// Makes the terminal so large, in columns and rows.
+    pub(crate) fn resize(&self, columns: u16, rows: u16) {
+        let (x, y) = (columns.to_string(), rows.to_string());
+        let done = self.tmux(&["resize-window", "-x", &x, "-y", &y]);
+        assert!(done.status.success());
+    }
+
+    /// What tmux knows of the terminal, as `#{…}` in tmux(1).
+    pub(crate) fn tells(&self, what: &str) -> String {
+        let told = self.tmux(&["display-message", "-p", &format!("#{{{what}}}")]);
+        String::from_utf8_lossy(&told.stdout).trim().to_owned()
+    }
+
+    /// What stands on the screen, with colours.
+    pub(crate) fn colours(&self) -> String {
+        let screen = self.tmux(&["capture-pane", "-p", "-e"]).stdout;
+        String::from_utf8_lossy(&screen).into_owned()
+    }
+
     /// What stands on the screen.
     pub(crate) fn screen(&self) -> String {
         let screen = self.tmux(&["capture-pane", "-p"]).stdout;

@@ -247,7 +247,7 @@ impl<'a> Tailer<'a> {
         let longest = next.map_or(LOOK, |at| at.saturating_duration_since(Instant::now()));
         let signals = self.stops.signals.as_ref().map(Interrupts::fd);
         match &mut self.watch {
-            Some(watch) => watch.wait(longest, signals, io::stdout().as_fd()),
+            Some(watch) => watch.wait(longest, signals.as_slice(), io::stdout().as_fd()),
             None => Changes::default(),
         }
     }

@@ -1,44 +1,61 @@
 //! `runlog tail --output`: what the jobs of a run printed.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Instant;
 
 use anyhow::Result;
 
+use super::super::Global;
 use super::super::context::say;
 use super::super::exit::Code;
 use super::Args;
-use crate::job::{JobOutput, SkipLines, examine};
+use crate::job::{JobOutput, SkipLines, StreamId, Unindexed, examine};
 use crate::log::Waiter;
+use crate::render::Printed;
 use crate::volume::{Dir, JobId};
 
 /// `tail --output`.
-pub(super) fn output(args: &Args, dir: &Dir, deadline: Option<Instant>) -> Result<Code> {
+pub(super) fn output(
+    args: &Args,
+    global: &Global,
+    dir: &Dir,
+    deadline: Option<Instant>,
+) -> Result<Code> {
     // Watched from before the first look, so that nothing comes in between unseen.
     let waiter = args.follow.then(|| Waiter::new(dir, true));
     let mut out = io::stdout().lock();
-    let mut jobs: Vec<(String, Option<JobOutput>, SkipLines)> = Vec::new();
+    let style = global.style();
+    let is_shown = style.color || io::stdout().is_terminal();
+    let mut jobs: Vec<(String, Option<JobOutput>, To)> = Vec::new();
+    let mut unindexed = Unindexed::Hold;
     loop {
         let examined = examine(dir, true)?;
         for job in &examined.overview.state.jobs {
             let wanted = args.job.as_ref().is_none_or(|id| *id == job.job_id);
             if wanted && !jobs.iter().any(|(id, _, _)| *id == job.job_id) {
-                jobs.push((job.job_id.clone(), None, SkipLines::default()));
+                let to = To {
+                    skip: SkipLines::default(),
+                    people: is_shown.then(|| Printed::new(style)),
+                };
+                jobs.push((job.job_id.clone(), None, to));
             }
         }
+        if waiter.is_none() || examined.inspected.state.has_ended() {
+            unindexed = Unindexed::All;
+        }
         let mut any = false;
-        for (id, output, skip) in &mut jobs {
+        for (id, output, to) in &mut jobs {
             if output.is_none()
                 && let Ok(job) = id.parse::<JobId>()
             {
                 *output = JobOutput::open(dir, &job)?;
                 if let (Some(output), Some(n)) = (&mut *output, args.n.filter(|n| *n < usize::MAX))
                 {
-                    *skip = output.skip_to_last(n, args.stream)?;
+                    to.skip = output.skip_to_last(n, args.stream)?;
                 }
             }
             if let Some(output) = output {
-                any |= output.copy(&mut out, args.stream, skip)?;
+                any |= to.copy(&mut out, output, args.stream, unindexed)?;
             }
         }
         out.flush()?;
@@ -56,6 +73,7 @@ pub(super) fn output(args: &Args, dir: &Dir, deadline: Option<Instant>) -> Resul
             return Ok(Code::Ok);
         };
         if any {
+            unindexed = Unindexed::Hold;
             continue;
         }
         if examined.inspected.state.has_ended() {
@@ -65,5 +83,32 @@ pub(super) fn output(args: &Args, dir: &Dir, deadline: Option<Instant>) -> Resul
             return Ok(Code::Running);
         }
         waiter.wait(deadline);
+        unindexed = Unindexed::Seen;
+    }
+}
+
+/// How the output of a job is written.
+struct To {
+    skip: SkipLines,
+    /// For people: what came from stderr can be told, and their terminal obeys nothing of it.
+    /// For programs it is written byte for byte.
+    people: Option<Printed>,
+}
+
+impl To {
+    /// Copies what is new; says whether anything was.
+    fn copy(
+        &mut self,
+        out: &mut dyn io::Write,
+        output: &mut JobOutput,
+        only: Option<StreamId>,
+        unindexed: Unindexed,
+    ) -> io::Result<bool> {
+        let Some(printed) = &mut self.people else {
+            return output.copy(out, only, &mut self.skip);
+        };
+        output.copy_apart(only, &mut self.skip, unindexed, &mut |stream, bytes| {
+            printed.write(out, stream, bytes)
+        })
     }
 }

@@ -80,8 +80,10 @@ impl Shown {
 
     fn people(&mut self, run: &RunId, text: &str) {
         if self.several {
-            let prefix = format!("{run:<width$} | ", width = self.width);
+            let prefix = format!("{run:<width$} |", width = self.width);
+            let prefix = self.style.faint(&prefix);
             self.buf.extend_from_slice(prefix.as_bytes());
+            self.buf.push(b' ');
         }
         self.buf.extend_from_slice(text.as_bytes());
         self.buf.push(b'\n');

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::super::event_line::{details, kind_of, parse, time_of};
 use super::super::report::RunReport;
+use super::super::text::Style;
 use super::Export;
 use crate::log::{Item, RunState};
 
@@ -78,7 +79,7 @@ impl Export for CsvEvents {
                     "read_bytes" => first(&["/cost/read_bytes", "/job/read_bytes"]),
                     "written_bytes" => first(&["/cost/written_bytes", "/job/written_bytes"]),
                     "details" => {
-                        let told = || details(kind_of(&event), &event);
+                        let told = || details(kind_of(&event), &event, Style::default());
                         Some(data(line).map_or_else(told, str::to_owned))
                     }
                     _ => event.pointer(at).map(text),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::super::event_line::{details, kind_of, parse, time_of};
 use super::super::report::{JobReport, RunReport};
-use super::super::text::safe;
+use super::super::text::{Style, safe};
 use super::kept::{Kept, KeptOutput, Utf8};
 use super::series::{Point, Series};
 use super::spans::{Span, Spans};
@@ -212,7 +212,7 @@ impl Export for Html {
             series.push(Point::new(t, used));
             return Ok(());
         }
-        let told = details(kind, &event);
+        let told = details(kind, &event, Style::default());
         self.event(Event {
             seq: event.get("seq").and_then(Value::as_u64),
             t,

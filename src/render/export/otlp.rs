@@ -12,6 +12,7 @@ use ulid::Ulid;
 use super::super::event_line::{details, kind_of, parse, time_of};
 use super::super::json_lines::json_line;
 use super::super::report::{JobReport, RunReport};
+use super::super::text::Style;
 use super::kept::Utf8;
 use super::spans::{Span, Spans};
 use super::{Export, Piece};
@@ -124,15 +125,15 @@ impl Otlp {
         if span.end.is_none() {
             attributes.push(attribute("runlog.unfinished", &json!(true)));
         }
-        let start = span.start.as_nanosecond();
+        let start = nanos(span.start);
         json!({
             "traceId": self.trace_id,
             "spanId": self.span_id(&format!("{}/{phase}/{start}", span.job)),
             "parentSpanId": self.span_id(&span.job),
             "name": phase,
             "kind": 1,
-            "startTimeUnixNano": start.to_string(),
-            "endTimeUnixNano": end.as_nanosecond().to_string(),
+            "startTimeUnixNano": start,
+            "endTimeUnixNano": nanos(end),
             "attributes": attributes,
             "status": status(span.ended.is_some(), error),
         })
@@ -158,8 +159,8 @@ impl Otlp {
             "parentSpanId": self.root(),
             "name": job.job_id,
             "kind": 1,
-            "startTimeUnixNano": start.as_nanosecond().to_string(),
-            "endTimeUnixNano": end.as_nanosecond().to_string(),
+            "startTimeUnixNano": nanos(start),
+            "endTimeUnixNano": nanos(end),
             "attributes": attributes,
             "status": status(ended.is_some(), job.error.as_ref()),
         }))
@@ -181,8 +182,8 @@ impl Otlp {
             "spanId": self.root(),
             "name": if run.name.is_empty() { run.run_id.as_str() } else { &run.name },
             "kind": 1,
-            "startTimeUnixNano": start.as_nanosecond().to_string(),
-            "endTimeUnixNano": end.as_nanosecond().to_string(),
+            "startTimeUnixNano": nanos(start),
+            "endTimeUnixNano": nanos(end),
             "attributes": [attribute("runlog.state", &json!(run.state.as_str()))],
             "status": code,
         }))
@@ -198,7 +199,7 @@ impl Otlp {
         attributes: &[Value],
     ) -> Value {
         self.at = self.at.max(ts);
-        let nanos = ts.map_or(0, Timestamp::as_nanosecond).to_string();
+        let nanos = ts.map_or_else(|| "0".to_owned(), nanos);
         self.bytes += body.len();
         json!({
             "timeUnixNano": nanos,
@@ -277,7 +278,9 @@ impl Export for Otlp {
             _ => INFO,
         };
         let text = |key: &str| event.get(key).and_then(Value::as_str);
+        // A note may name a job that is none.
         let job = text("job_id").or(text("node_id"));
+        let job = job.filter(|job| run.job(job).is_some());
         // What only checks the line, or stands elsewhere in the record; and the checkpoint,
         // which says again what all events before it said.
         let frame = ["v", "ts", "type", "run_id", "crc"];
@@ -289,7 +292,7 @@ impl Export for Otlp {
             .filter(|(key, _)| !elsewhere(key))
             .map(|(key, value)| attribute(&format!("runlog.{key}"), value));
         let attributes: Vec<_> = attributes.collect();
-        let told = details(kind, &event);
+        let told = details(kind, &event, Style::default());
         let body = format!("{kind} {told}");
         let mut record = self.record(time_of(&event), severity, job, body.trim_end(), &attributes);
         if let Some(record) = record.as_object_mut() {
@@ -362,6 +365,12 @@ fn status(ended: bool, error: Option<&JobError>) -> Value {
         None if ended => json!({"code": 1}),
         None => json!({}),
     }
+}
+
+/// `fixed64`: nanoseconds since 1970, and no time before.
+fn nanos(ts: Timestamp) -> String {
+    let nanos = ts.as_nanosecond().clamp(0, i128::from(u64::MAX));
+    nanos.to_string()
 }
 
 fn attribute(key: &str, value: &Value) -> Value {

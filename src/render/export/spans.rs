@@ -224,7 +224,9 @@ impl Told {
         if !self.open.as_ref().is_some_and(is_open) {
             // Its beginning is gone.
             let ms = i64::try_from(ended.duration_ms.unwrap_or(0)).unwrap_or(0);
-            let start = ts - jiff::SignedDuration::from_millis(ms);
+            // A log may say anything.
+            let start = ts.checked_sub(jiff::SignedDuration::from_millis(ms));
+            let start = start.unwrap_or(ts);
             self.open(job, phase, start, done);
         }
         self.end_open(ts, Some(ended), done);
@@ -247,5 +249,25 @@ fn ended_of(job: &JobState) -> JobEnded {
         }),
         output: job.output.clone(),
         retry_in_ms: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_that_cannot_be_ends_nothing_but_its_span() {
+        let ts = parse_ts("2026-11-21T21:49:00.123456Z").unwrap();
+        for (ms, start) in [(1_000, "2026-11-21T21:48:59.123456Z"), (1 << 62, "")] {
+            let (mut told, mut done) = (Told::default(), Vec::new());
+            let ended = JobEnded {
+                duration_ms: Some(ms),
+                ..JobEnded::default()
+            };
+            told.close("j", Phase::Attempt(1), ts, ended, &mut done);
+            assert_eq!(done[0].start, parse_ts(start).unwrap_or(ts));
+            assert_eq!(done[0].end, Some(ts));
+        }
     }
 }

@@ -1,0 +1,358 @@
+//! The runs that are watched: a finished one is looked at once, any other whenever something
+//! happens in its folder, and from time to time.
+
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{Hash as _, Hasher as _};
+use std::io;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::job::{Examined, Inspected, LiveRun, RunStateKind, Usual, examine_runs};
+use crate::log::{Changes, Damage, LogError, RunState, Watch, list};
+use crate::render::{RunReport, WatchedRun};
+use crate::volume::{Dir, RunId, Volume, VolumeError};
+
+/// How often the runs that go on are looked at, whether anything tells of them or not: a
+/// supervisor that died, a network file system, …
+const LOOK: Duration = Duration::from_secs(1);
+/// … but that takes at most one part of so many of the time.
+const SHARE: u32 = 20;
+
+/// The runs of a volume, or one of them.
+#[derive(Debug)]
+pub(super) struct Runs {
+    volume: Volume,
+    folder: Option<Dir>,
+    only: Option<RunId>,
+    /// Whether reports are made of what changes.
+    told: bool,
+    pub watch: Watch,
+    /// Whether runs that come and go are told.
+    listed: bool,
+    pub over: HashMap<RunId, WatchedRun>,
+    pub live: BTreeMap<RunId, Live>,
+    pub usual: Usual,
+    queue: BTreeSet<RunId>,
+    /// Runs that cannot be read.
+    given_up: BTreeSet<RunId>,
+    next_look: Instant,
+    /// What changed, where reports are made.
+    pub news: Vec<RunReport>,
+    pub met: Met,
+}
+
+/// A run that is not finished, or in the making.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    pub run: LiveRun,
+    /// `None` before the first look, and while it is in the making.
+    pub now: Option<(WatchedRun, Inspected)>,
+    /// What was told of it last.
+    key: u64,
+    /// How many damaged places were met.
+    damaged: usize,
+}
+
+/// What was met on the way.
+#[derive(Debug, Default)]
+pub(super) struct Met {
+    /// To be told when there is a place for it.
+    pub warnings: Vec<String>,
+    /// Damage, which was passed over.
+    pub damage: bool,
+    /// A run that cannot be read.
+    pub trouble: bool,
+    /// Runs that were removed after they had been told of.
+    pub removed: Vec<RunId>,
+}
+
+impl Runs {
+    /// None was looked at so far. With `told`, reports are made of all that changes.
+    pub(super) fn new(volume: Volume, only: Option<RunId>, told: bool) -> Self {
+        Self {
+            volume,
+            folder: None,
+            only,
+            told,
+            watch: Watch::default(),
+            listed: false,
+            over: HashMap::new(),
+            live: BTreeMap::new(),
+            usual: Usual::default(),
+            queue: BTreeSet::new(),
+            given_up: BTreeSet::new(),
+            next_look: Instant::now(),
+            news: Vec::new(),
+            met: Met::default(),
+        }
+    }
+
+    /// Looks at all that are there: the finished ones once and for all.
+    ///
+    /// # Errors
+    /// The folder of the runs cannot be read.
+    pub(super) fn begin(&mut self) -> Result<()> {
+        let ids = self.list()?;
+        let Some(runs) = &self.folder else {
+            return Ok(());
+        };
+        let is_needed = |run: &RunId| self.only.as_ref().is_none_or(|only| only == run);
+        let ids: Vec<RunId> = if self.told {
+            ids.into_iter().filter(is_needed).collect()
+        } else {
+            // The others tell how long runs of its name take.
+            ids
+        };
+        let told = self.told;
+        let looked = examine_runs(runs, &ids, told, |run, examined| {
+            let state = &examined.overview.state;
+            if !state.is_closed() {
+                return None;
+            }
+            let brief = WatchedRun::new(run.clone(), state, examined.inspected.state);
+            let damage = examined.overview.damage.clone();
+            let report = told.then(|| report(runs, run, examined));
+            Some((brief, damage, report))
+        });
+        for (run, looked) in ids.into_iter().zip(looked) {
+            let needed = self.only.as_ref().is_none_or(|only| *only == run);
+            match looked {
+                Ok(Some(Some((brief, damage, report)))) => {
+                    self.note_usual(&brief);
+                    if needed {
+                        self.met.damage(&damage);
+                        self.news.extend(report);
+                        self.over.insert(run, brief);
+                    }
+                }
+                Ok(Some(None) | None) if needed => self.join(run),
+                Err(e) if needed && self.only.is_some() => return Err(e.into()),
+                Err(e) if needed => self.give_up(&run, &e),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The ids of all runs; from now on it is told which ones come and go.
+    fn list(&mut self) -> Result<Vec<RunId>> {
+        if self.folder.is_none() {
+            self.folder = self.volume.runs()?;
+        }
+        if let Some(runs) = &self.folder {
+            // Before the look, so that nothing comes in between unseen.
+            self.listed = self.listed || self.watch.runs(runs);
+        }
+        Ok(list(&self.volume)?)
+    }
+
+    fn give_up(&mut self, run: &RunId, e: &LogError) {
+        self.met.trouble = true;
+        self.met.warnings.push(format!("warning: run {run}: {e}"));
+        self.watch.forget(run);
+        self.live.remove(run);
+        self.given_up.insert(run.clone());
+    }
+
+    fn join(&mut self, run: RunId) {
+        self.live.insert(run.clone(), Live::default());
+        self.queue.insert(run);
+    }
+
+    /// Looks at those that something happened to.
+    ///
+    /// # Errors
+    /// With one run only: it cannot be read.
+    pub(super) fn look(&mut self) -> Result<()> {
+        for run in std::mem::take(&mut self.queue) {
+            match self.look_at(&run) {
+                Ok(()) => {}
+                Err(e) if self.only.is_some() => return Err(e.into()),
+                // One run that cannot be read does not hide the others.
+                Err(e) => self.give_up(&run, &e),
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at(&mut self, run: &RunId) -> Result<(), LogError> {
+        let Some(dir) = self.open(run)? else {
+            self.leave(run);
+            return Ok(());
+        };
+        let Some(live) = self.live.get_mut(run) else {
+            return Ok(());
+        };
+        // Watched from before the look, so that nothing comes in between unseen.
+        self.watch.run(run, &dir, true);
+        let inspected = live.run.look(&dir)?;
+        if dir.is_gone() {
+            self.leave(run);
+            return Ok(());
+        }
+        if !live.run.has_begun() {
+            return Ok(());
+        }
+        let damage = live.run.damage();
+        self.met
+            .damage(damage.get(live.damaged..).unwrap_or(damage));
+        live.damaged = damage.len();
+        let brief = WatchedRun::new(run.clone(), live.run.state(), inspected.state);
+        let key = key(live.run.state(), &inspected);
+        if self.told && live.key != key {
+            live.key = key;
+            let examined = live.run.examined(&dir, inspected.clone());
+            let folder = dir.path().to_owned();
+            self.news
+                .push(RunReport::new(run.clone(), folder, examined));
+        }
+        if live.run.state().is_closed() {
+            self.note_usual(&brief);
+            self.watch.forget(run);
+            self.live.remove(run);
+            self.over.insert(run.clone(), brief);
+        } else {
+            live.now = Some((brief, inspected));
+        }
+        Ok(())
+    }
+
+    /// The folder of a run; `None` if it is gone, or is none.
+    fn open(&self, run: &RunId) -> Result<Option<Dir>, LogError> {
+        let Some(runs) = &self.folder else {
+            return Ok(None);
+        };
+        match runs.sub(run.as_str()) {
+            Ok(dir) => Ok(Some(dir)),
+            Err(VolumeError::NotAFolder { .. }) => Ok(None),
+            Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Takes leave of a run that was removed.
+    fn leave(&mut self, run: &RunId) {
+        self.watch.forget(run);
+        let was_live = self.live.remove(run).is_some_and(|live| live.now.is_some());
+        if (self.over.remove(run).is_some() || was_live) && self.told {
+            self.met.removed.push(run.clone());
+        }
+    }
+
+    /// Decides which runs are looked at next.
+    ///
+    /// # Errors
+    /// The folder of the runs cannot be read.
+    pub(super) fn take(&mut self, changes: Changes) -> Result<()> {
+        for run in changes.runs {
+            if self.live.contains_key(&run) {
+                self.queue.insert(run);
+            } else if self.over.contains_key(&run) {
+                if self.open(&run)?.is_none() {
+                    self.leave(&run);
+                }
+            } else if self.only.is_none() {
+                self.join(run);
+            }
+        }
+        let now = Instant::now();
+        if !changes.any && now < self.next_look {
+            return Ok(());
+        }
+        if changes.any || !self.listed {
+            self.list_anew()?;
+        }
+        self.queue.extend(self.live.keys().cloned());
+        Ok(())
+    }
+
+    fn list_anew(&mut self) -> Result<()> {
+        let ids = self.list()?;
+        if self.only.is_none() {
+            let is_known = |run: &&RunId| {
+                let known = self.live.contains_key(*run) || self.over.contains_key(*run);
+                known || self.given_up.contains(*run)
+            };
+            let new: Vec<_> = ids.iter().filter(|run| !is_known(run)).cloned().collect();
+            for run in new {
+                self.join(run);
+            }
+        }
+        let is_gone = |run: &&RunId| ids.binary_search(run).is_err();
+        let gone: Vec<_> = self.over.keys().filter(is_gone).cloned().collect();
+        for run in gone {
+            self.leave(&run);
+        }
+        Ok(())
+    }
+
+    /// Decides when those that go on are looked at next; `begun` is when this look was.
+    pub(super) fn looked(&mut self, begun: Instant) {
+        if begun >= self.next_look {
+            self.next_look = Instant::now() + LOOK.max(begun.elapsed() * SHARE);
+        }
+    }
+
+    /// The volume.
+    pub(super) fn volume(&self) -> &Volume {
+        &self.volume
+    }
+
+    /// The run in detail, if it goes on.
+    pub(super) fn report(&self, run: &RunId) -> Option<RunReport> {
+        let live = self.live.get(run)?;
+        let (_, inspected) = live.now.clone()?;
+        let dir = self.open(run).ok()??;
+        let folder = dir.path().to_owned();
+        let examined = live.run.examined(&dir, inspected);
+        Some(RunReport::new(run.clone(), folder, examined))
+    }
+
+    /// The folder of a run that goes on.
+    pub(super) fn dir(&self, run: &RunId) -> Option<Dir> {
+        self.open(run).ok()?
+    }
+
+    fn note_usual(&mut self, run: &WatchedRun) {
+        if run.state == RunStateKind::Completed
+            && let (Some(first_id), Some(ms)) = (&run.first_id, run.duration_ms)
+        {
+            self.usual.note(&run.name, first_id, ms);
+        }
+    }
+}
+
+impl Met {
+    fn damage(&mut self, damage: &[Damage]) {
+        self.damage |= !damage.is_empty();
+        let warnings = damage.iter().map(|one| format!("warning: {one}"));
+        self.warnings.extend(warnings);
+    }
+}
+
+fn report(runs: &Dir, run: &RunId, examined: Examined) -> RunReport {
+    RunReport::new(run.clone(), runs.path().join(run.as_str()), examined)
+}
+
+/// What makes a change of a run's status: its state, and the stage and the attempt of each
+/// job. Samples, notes and the like are none.
+fn key(run: &RunState, now: &Inspected) -> u64 {
+    let mut key = DefaultHasher::new();
+    (now.state, &now.because, &run.closed_ts).hash(&mut key);
+    for job in &run.jobs {
+        let rollback = job.rollback.as_ref().map(|r| (r.started, r.ended));
+        let error = job.error.as_ref().map(|e| &e.message);
+        (
+            &job.job_id,
+            job.stage.as_str(),
+            job.attempt,
+            error,
+            rollback,
+        )
+            .hash(&mut key);
+    }
+    // 0: nothing was told.
+    key.finish().max(1)
+}

@@ -1,0 +1,364 @@
+//! `status --watch`: the runs as they go on, on the whole screen, or a line of JSON for
+//! each change.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+
+use super::super::Global;
+use super::super::context::say;
+use super::super::exit::{Code, UsageError};
+use super::Args;
+use super::runs::{Live, Runs};
+use super::screen::{Screen, Wish};
+use crate::job::{Interrupts, RunStateKind, end_of_output, examine};
+use crate::log::{JobState, LogError};
+use crate::render::{
+    Format as _, JOBS_SHOWN, JobNow, JsonLines, ListFrame, OUTPUT_SHOWN, People, RunFrame, RunNow,
+    RunReport, Style, WatchedRun,
+};
+use crate::volume::{Dir, JobId, RunId};
+
+/// How often times on the screen go on.
+const TICK: Duration = Duration::from_secs(1);
+/// What changes faster is shown together.
+const FASTEST: Duration = Duration::from_millis(100);
+/// The order in which it is told how many runs are in which state: what matters most first.
+const STATES: [RunStateKind; 6] = [
+    RunStateKind::Running,
+    RunStateKind::Open,
+    RunStateKind::Lost,
+    RunStateKind::Unknown,
+    RunStateKind::Failed,
+    RunStateKind::Completed,
+];
+/// Of the output of a job that has one line on the screen, so much is read, in bytes.
+const LINE_SHOWN: usize = 4 << 10;
+
+/// Why it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// The run has ended.
+    Done(RunStateKind),
+    /// The run was removed.
+    Removed,
+    /// The user has seen enough, or nobody sees it.
+    Quit,
+    /// `--timeout` is over.
+    Timeout,
+    /// A signal came.
+    Signal(i32),
+}
+
+/// `--watch`.
+pub(super) fn watch(args: &Args, global: &Global) -> Result<Code> {
+    let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
+    if !args.json {
+        check_terminal()?;
+    }
+    let volume = global.volume()?;
+    let only = match &args.run {
+        Some(name) => Some(global.run(name)?.0),
+        None => None,
+    };
+    let mut watcher = Watcher {
+        args,
+        deadline,
+        runs: Runs::new(volume, only.clone(), args.json),
+        only,
+    };
+    watcher.runs.begin()?;
+    if args.json {
+        watcher.lines()
+    } else {
+        watcher.screen(global)
+    }
+}
+
+/// A picture that is drawn over and over is of no use to anything but a terminal.
+fn check_terminal() -> Result<()> {
+    let message = if !io::stdout().is_terminal() {
+        "--watch needs a terminal on stdout"
+    } else if std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb") {
+        "--watch needs a terminal that can do more than TERM says"
+    } else {
+        return Ok(());
+    };
+    Err(UsageError {
+        message: message.to_owned(),
+        hint: "use `status --watch --json`, `status --wait RUN` or `tail -f`",
+    }
+    .into())
+}
+
+struct Watcher<'a> {
+    args: &'a Args,
+    deadline: Option<Instant>,
+    runs: Runs,
+    only: Option<RunId>,
+}
+
+impl Watcher<'_> {
+    /// Whether it is time to end.
+    fn stop(&self) -> Option<Stop> {
+        if let Some(run) = &self.only {
+            if let Some(over) = self.runs.over.get(run) {
+                return Some(Stop::Done(over.state));
+            }
+            match self.runs.live.get(run).map(|live| &live.now) {
+                None => return Some(Stop::Removed),
+                Some(Some((now, _))) if now.state.has_ended() => {
+                    return Some(Stop::Done(now.state));
+                }
+                Some(_) => {}
+            }
+        }
+        let is_late = self.deadline.is_some_and(|at| at <= Instant::now());
+        is_late.then_some(Stop::Timeout)
+    }
+
+    /// For how long to wait at most.
+    fn longest(&self) -> Duration {
+        let left = |at: Instant| at.saturating_duration_since(Instant::now());
+        self.deadline.map_or(TICK, |at| TICK.min(left(at)))
+    }
+
+    /// `--json`: a line for each run as it is, and then for each change.
+    fn lines(mut self) -> Result<Code> {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        let mut is_first = true;
+        let stop = loop {
+            let begun = Instant::now();
+            self.runs.look()?;
+            self.runs.looked(begun);
+            let mut news = std::mem::take(&mut self.runs.news);
+            news.retain(|run| self.args.wants(run));
+            if std::mem::take(&mut is_first) {
+                news.sort_by_cached_key(age_of);
+            }
+            if self.args.number == Some(0) {
+                news.clear();
+            }
+            let oldest = self.oldest();
+            let is_new = |run: &&RunReport| oldest.as_ref().is_none_or(|o| *o <= age_of(run));
+            for run in news.iter().filter(is_new) {
+                JsonLines.run(&mut out, run)?;
+            }
+            // What was met on the way stands before what came of it.
+            self.tell();
+            out.flush().context("stdout cannot be written")?;
+            if let Some(stop) = self.stop() {
+                break stop;
+            }
+            let longest = self.longest();
+            let changes = self.runs.watch.wait(longest, &[], io::stdout().as_fd());
+            if changes.output_closed {
+                break Stop::Quit;
+            }
+            self.runs.take(changes)?;
+            thread::sleep(FASTEST.saturating_sub(begun.elapsed()).min(self.longest()));
+        };
+        self.end(stop)
+    }
+
+    /// The age of the oldest run that `-n` leaves.
+    fn oldest(&self) -> Option<Age> {
+        let n = self.args.number?;
+        let mut ages: Vec<_> = self.wanted().map(WatchedRun::age).collect();
+        ages.sort_unstable();
+        let at = ages.len().saturating_sub(n);
+        let (first_id, run) = *ages.get(at)?;
+        Some((first_id.cloned(), run.clone()))
+    }
+
+    /// On the screen, until it ends.
+    fn screen(mut self, global: &Global) -> Result<Code> {
+        self.runs.look()?;
+        let stop = if let Some(stop) = self.stop() {
+            // There is nothing to be watched.
+            stop
+        } else {
+            let mut screen = Screen::enter()?;
+            let stop = self.draw(&mut screen, global.style());
+            // The terminal is as it was before anything else is said.
+            let signals = screen.leave();
+            let stop = stop.inspect_err(|_| self.tell())?;
+            if let (Stop::Signal(signal), Some(signals)) = (stop, signals) {
+                self.tell();
+                Interrupts::obey(signals, signal);
+            }
+            stop
+        };
+        self.tell();
+        if let (Some(run), Stop::Done(_) | Stop::Timeout) = (&self.only, stop) {
+            let (run, dir) = global.run(run.as_str())?;
+            let examined = examine(&dir, true)?;
+            let report = RunReport::new(run, dir.path().to_owned(), examined);
+            let mut out = io::stdout().lock();
+            People(global.style()).run(&mut out, &report)?;
+            out.flush().context("stdout cannot be written")?;
+        }
+        self.end(stop)
+    }
+
+    fn draw(&mut self, screen: &mut Screen, style: Style) -> Result<Stop> {
+        loop {
+            let begun = Instant::now();
+            self.runs.look()?;
+            self.runs.looked(begun);
+            if let Some(stop) = self.stop() {
+                return Ok(stop);
+            }
+            let (columns, rows) = screen.size();
+            let lines = match &self.only {
+                Some(run) => self.run_frame(run).map(|f| f.lines(style, columns, rows)),
+                None => Some(self.list_frame(rows).lines(style, columns, rows)),
+            };
+            screen.draw(lines.unwrap_or_default())?;
+            let wakers = screen.wakers();
+            let longest = self.longest();
+            let changes = self.runs.watch.wait(longest, &wakers, io::stdout().as_fd());
+            drop(wakers);
+            if changes.output_closed {
+                return Ok(Stop::Quit);
+            }
+            match screen.wish()? {
+                Some(Wish::Quit) => return Ok(Stop::Quit),
+                Some(Wish::Signal(signal)) => return Ok(Stop::Signal(signal)),
+                None => {}
+            }
+            self.runs.take(changes)?;
+            thread::sleep(FASTEST.saturating_sub(begun.elapsed()));
+        }
+    }
+
+    /// What was met is told once there is a place for it.
+    fn tell(&mut self) {
+        for warning in self.runs.met.warnings.drain(..) {
+            say(warning);
+        }
+        if self.args.json {
+            for run in self.runs.met.removed.drain(..) {
+                say(format_args!("run {run} was removed"));
+            }
+        }
+    }
+
+    fn end(&self, stop: Stop) -> Result<Code> {
+        let code = match stop {
+            Stop::Done(RunStateKind::Completed) => return Ok(Code::Ok),
+            Stop::Done(_) => return Ok(Code::Negative),
+            Stop::Removed => {
+                let path = self
+                    .only
+                    .as_ref()
+                    .map(|run| self.runs.volume().run_path(run));
+                let path = path.unwrap_or_default();
+                return Err(LogError::RunGone { path }.into());
+            }
+            Stop::Timeout => Code::Running,
+            Stop::Quit | Stop::Signal(_) => Code::Ok,
+        };
+        Ok(match &self.runs.met {
+            met if met.trouble => Code::Io,
+            met if met.damage => Code::Damage,
+            _ => code,
+        })
+    }
+
+    /// The runs that are asked for.
+    fn wanted(&self) -> impl Iterator<Item = &WatchedRun> {
+        let live = self.runs.live.values();
+        let live = live.filter_map(|live| live.now.as_ref().map(|(run, _)| run));
+        let all = self.runs.over.values().chain(live);
+        all.filter(|run| {
+            let opened = run.opened_ts.as_deref();
+            self.args.wants_one(run.state, &run.name, opened)
+        })
+    }
+
+    fn list_frame(&self, rows: usize) -> ListFrame<'_> {
+        let mut wanted: Vec<_> = self.wanted().collect();
+        wanted.sort_unstable_by(|a, b| b.age().cmp(&a.age()));
+        wanted.truncate(self.args.number.unwrap_or(usize::MAX));
+        let states = STATES.map(|state| {
+            let n = wanted.iter().filter(|run| run.state == state).count();
+            (state, n)
+        });
+        // It keeps their order by age.
+        wanted.sort_by_key(|run| !run.is_live());
+        let total = wanted.len();
+        wanted.truncate(rows);
+        ListFrame {
+            volume: self.runs.volume().path().display().to_string(),
+            now: Timestamp::now(),
+            runs: wanted.into_iter().map(|run| self.run_now(run)).collect(),
+            total,
+            states: states.to_vec(),
+            warnings: self.runs.met.warnings.len(),
+        }
+    }
+
+    fn run_now<'a>(&self, run: &'a WatchedRun) -> RunNow<'a> {
+        let is_running = run.state == RunStateKind::Running;
+        let live = self.runs.live.get(&run.run_id).filter(|_| is_running);
+        let mut jobs = live.map(live_jobs).unwrap_or_default().into_iter();
+        let first = jobs.next();
+        let job = live.zip(first).map(|(live, job)| {
+            let dir = self.runs.dir(&run.run_id);
+            job_now(live, job, dir.as_ref(), LINE_SHOWN)
+        });
+        RunNow {
+            run,
+            job,
+            others: jobs.len(),
+            usual_ms: self.runs.usual.of(&run.name),
+        }
+    }
+
+    fn run_frame(&self, run: &RunId) -> Option<RunFrame> {
+        let live = self.runs.live.get(run)?;
+        let dir = self.runs.dir(run);
+        let jobs = live_jobs(live).into_iter().zip(0..).map(|(job, at)| {
+            // Of the others nothing is shown.
+            let bytes = if at < JOBS_SHOWN { OUTPUT_SHOWN } else { 0 };
+            job_now(live, job, dir.as_ref(), bytes)
+        });
+        Some(RunFrame {
+            run: self.runs.report(run)?,
+            now: Timestamp::now(),
+            usual_ms: self.runs.usual.of(&live.run.state().name),
+            jobs: jobs.collect(),
+        })
+    }
+}
+
+/// What orders runs by age.
+type Age = (Option<String>, RunId);
+
+fn age_of(run: &RunReport) -> Age {
+    (run.first_id.clone(), run.run_id.clone())
+}
+
+/// The jobs of a run that have not ended, the one that started last first.
+fn live_jobs(live: &Live) -> Vec<&JobState> {
+    let mut jobs: Vec<_> = live.run.state().unfinished().collect();
+    jobs.reverse();
+    jobs.sort_by(|a, b| b.started_ts.cmp(&a.started_ts));
+    jobs
+}
+
+fn job_now(live: &Live, job: &JobState, dir: Option<&Dir>, bytes: usize) -> JobNow {
+    let printed = dir.zip(job.job_id.parse::<JobId>().ok());
+    // What cannot be read is not shown; the log tells more.
+    let printed = printed.and_then(|(dir, id)| end_of_output(dir, &id, bytes).ok());
+    JobNow {
+        job: job.clone(),
+        more: live.run.job(job),
+        printed: printed.unwrap_or_default(),
+    }
+}

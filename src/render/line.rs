@@ -1,0 +1,99 @@
+//! A line made of parts in colours, cut to the width of a terminal.
+
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+use super::text::{Style, Tone};
+
+/// Parts of a line, none of which has anything that a terminal would obey.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Line(Vec<(Tone, String)>);
+
+impl Line {
+    /// A line of one part.
+    pub(super) fn of(tone: Tone, text: impl Into<String>) -> Self {
+        Self(vec![(tone, text.into())])
+    }
+
+    /// Adds a part at its end.
+    pub(super) fn add(&mut self, tone: Tone, text: impl Into<String>) {
+        self.0.push((tone, text.into()));
+    }
+
+    /// Columns that it takes.
+    pub(super) fn width(&self) -> usize {
+        self.0.iter().map(|(_, text)| text.width()).sum()
+    }
+
+    /// Adds another line at its end.
+    pub(super) fn append(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    /// The same line behind a text.
+    pub(super) fn behind(mut self, text: &str) -> Self {
+        self.0.insert(0, (Tone::Plain, text.to_owned()));
+        self
+    }
+
+    /// At most so many columns of it; `…` stands for what was cut.
+    pub(super) fn cut(&self, columns: usize) -> Self {
+        if self.width() <= columns {
+            return self.clone();
+        }
+        let mut room = columns.saturating_sub(1);
+        let mut cut = Self::default();
+        for (tone, text) in &self.0 {
+            let mut end = 0;
+            for (at, c) in text.char_indices() {
+                let width = c.width().unwrap_or(0);
+                if width > room {
+                    break;
+                }
+                room -= width;
+                end = at + c.len_utf8();
+            }
+            cut.add(*tone, text.get(..end).unwrap_or_default());
+            if end < text.len() {
+                break;
+            }
+        }
+        if columns > 0 {
+            cut.add(Tone::Plain, "…");
+        }
+        cut
+    }
+
+    /// The text of at most so many columns of it.
+    pub(super) fn fit(&self, style: Style, columns: usize) -> String {
+        let parts = self.cut(columns).0;
+        let shown: String = parts
+            .iter()
+            .map(|(tone, text)| style.paint(*tone, text))
+            .collect();
+        // Where colours would end is not to be seen.
+        shown.trim_end_matches(' ').to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_cut_in_columns() {
+        let mut line = Line::of(Tone::Bad, "ab");
+        line.add(Tone::Plain, "日本c");
+        let plain = |columns| line.fit(Style::default(), columns);
+        assert_eq!(line.width(), 7);
+        assert_eq!(plain(7), "ab日本c");
+        assert_eq!(plain(6), "ab日…");
+        assert_eq!(plain(5), "ab日…");
+        assert_eq!(plain(2), "a…");
+        assert_eq!(plain(0), "");
+        let style = Style {
+            color: true,
+            width: None,
+        };
+        assert_eq!(line.fit(style, 3), "\x1b[31mab\x1b[0m…");
+    }
+}

@@ -1,0 +1,159 @@
+//! Colours: at a terminal or on demand, never for programs, and never from what was printed.
+
+use crate::env::TestEnv;
+use crate::terminal::Terminal;
+
+/// Every colour begins and ends on one line, and is one of the basic ones, bold or faint.
+#[track_caller]
+fn check(text: &str) {
+    assert!(text.contains('\x1b'), "no colours: {text}");
+    for line in text.lines() {
+        let mut is_open = false;
+        for sequence in line.split('\x1b').skip(1) {
+            let (code, _) = sequence.strip_prefix('[').unwrap().split_once('m').unwrap();
+            let expected = if is_open {
+                &["0"][..]
+            } else {
+                &["1", "2", "31", "32", "33", "36"]
+            };
+            assert!(expected.contains(&code), "{code}: {line:?}");
+            is_open = !is_open;
+        }
+        assert!(!is_open, "not reset: {line:?}");
+    }
+}
+
+/// The text without its colours.
+fn plain(text: &str) -> String {
+    let mut parts = text.split('\x1b');
+    let first = parts.next().unwrap().to_owned();
+    parts.fold(first, |plain, part| plain + part.split_once('m').unwrap().1)
+}
+
+fn volume() -> TestEnv {
+    let env = TestEnv::new();
+    env.ok(&[
+        "run", "--run", "it", "--sample", "10ms", "--", "sleep", "0.1",
+    ]);
+    env.run(&[
+        "run", "--run", "it", "--job", "bad", "--", "sh", "-c", "exit 3",
+    ]);
+    env.run(&["run", "--run", "it", "--close"]);
+    env
+}
+
+#[test]
+fn colours_change_no_word() {
+    let env = volume();
+    for args in [
+        &["status"][..],
+        &["status", "it"],
+        &["tail", "it", "-n", "all"],
+        &["tail", "--all", "-n", "all"],
+        &["replay", "it"],
+        &["replay", "--diff", "it", "it"],
+    ] {
+        let coloured = env.run(&[args, &["--color", "always"]].concat()).stdout();
+        check(&coloured);
+        assert_eq!(plain(&coloured), env.run(args).stdout(), "{args:?}");
+        let never = env.run(&[args, &["--color", "never"]].concat()).stdout();
+        assert!(!never.contains('\x1b'), "{args:?}");
+    }
+}
+
+#[test]
+fn what_is_for_programs_has_no_colours() {
+    let env = volume();
+    for args in [
+        &["status", "--json"][..],
+        &["tail", "it", "-n", "all", "--json"],
+        &["replay", "it", "--json"],
+    ] {
+        let output = env.run(&[args, &["--color", "always"]].concat()).stdout();
+        assert!(!output.contains('\x1b'), "{args:?}");
+    }
+}
+
+#[test]
+fn what_failed_is_told_by_its_colour_too() {
+    let env = volume();
+    let color = ["--color", "always"];
+    let status = env.run(&[&["status", "it"][..], &color].concat()).stdout();
+    assert!(status.contains("\x1b[31m✗ failed\x1b[0m"), "{status}");
+    assert!(status.contains("\x1b[31m3\x1b[0m"), "{status}");
+    let tail = env.run(&[&["tail", "it"][..], &color].concat()).stdout();
+    assert!(
+        tail.contains("\x1b[31mit exited with code 3\x1b[0m"),
+        "{tail}"
+    );
+    let story = env.run(&[&["replay", "it"][..], &color].concat()).stdout();
+    assert!(story.contains("\x1b[31mexit 3\x1b[0m"), "{story}");
+}
+
+#[test]
+fn stderr_is_told_from_stdout() {
+    let env = TestEnv::new();
+    let job = "echo out; echo err >&2; printf '\\033[32mgreen\\033[0m\\033[2J\\033]0;t\\007\\n'";
+    env.ok(&["run", "--run", "it", "--", "sh", "-c", job]);
+    let output = |args: &[&str]| {
+        let args = [&["tail", "it", "--output"][..], args].concat();
+        env.ok(&args).stdout()
+    };
+    // The order between two streams is that of arrival.
+    let printed = output(&[]);
+    let green = "\x1b[32mgreen\x1b[0m\x1b[2J\x1b]0;t\x07";
+    let coloured = |text: &str| text.replace("err", "\x1b[31merr\x1b[0m");
+    let expected = coloured(&printed.replace(green, "green"));
+    assert_eq!(output(&["--color", "always"]), expected);
+    let last_two = expected.split_inclusive('\n').skip(1).collect::<String>();
+    assert_eq!(output(&["--color", "always", "-n", "2"]), last_two);
+    let only = |stream| output(&["--color", "always", "--stream", stream]);
+    assert_eq!(only("stderr"), "\x1b[31merr\x1b[0m\n");
+    assert_eq!(only("stdout"), "out\ngreen\n");
+    let last = output(&["--color", "always", "--stream", "stdout", "-n", "1"]);
+    assert_eq!(last, "green\n");
+    // For programs it is what was printed, byte for byte.
+    let stored = env.captured("it", "sh");
+    assert_eq!(printed.as_bytes(), stored);
+    assert_eq!(output(&["--color", "never"]).as_bytes(), stored);
+}
+
+#[test]
+fn output_is_followed_in_colours() {
+    let env = TestEnv::new();
+    let job = "echo out; echo err >&2; read x; echo more >&2; read x";
+    let mut job = env.spawn(&["run", "--run", "it", "--", "sh", "-c", job]);
+    env.wait_for("job_started");
+    let follow = ["tail", "it", "--output", "-f", "--color", "always"];
+    let mut tail = env.spawn(&follow);
+    assert_eq!(tail.read_line(), b"out");
+    assert_eq!(tail.read_line(), b"\x1b[31merr\x1b[0m");
+    job.write(b"\n");
+    assert_eq!(tail.read_line(), b"\x1b[31mmore\x1b[0m");
+    job.write(b"\n");
+    job.end();
+    env.ok(&["run", "--run", "it", "--close"]);
+    assert_eq!(tail.end().code, 0);
+}
+
+#[test]
+fn a_terminal_gets_colours_and_obeys_nothing() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    let job = "printf 'seen\\033[2J\\033[H\\033]0;owned\\007 all\\n' >&2";
+    env.ok(&["run", "--run", "it", "--", "sh", "-c", job]);
+    terminal.line("echo above; unset NO_COLOR; \"$RUNLOG\" tail it --output; \"$RUNLOG\" status");
+    terminal.shows("seen all");
+    terminal.has("○ open");
+    terminal.shows("above");
+    assert_ne!(terminal.tells("pane_title"), "owned");
+    let screen = terminal.colours();
+    assert!(screen.contains("\x1b[31mseen all"), "{screen:?}");
+    assert!(screen.contains("\x1b[1mRUN"), "{screen:?}");
+    terminal.line("clear; NO_COLOR=1 \"$RUNLOG\" tail it --output; echo end");
+    terminal.shows("end");
+    terminal.shows("seen all");
+    assert!(!terminal.colours().contains("\x1b[31m"));
+}

@@ -1,0 +1,280 @@
+//! `runlog status --watch` as it is seen at a terminal; tmux is the terminal.
+
+use std::fs;
+
+use rustix::process::Signal;
+
+use crate::env::{TestEnv, wait_until};
+use crate::process::pid_of;
+use crate::terminal::Terminal;
+
+/// Waits until the view is there, or is not there any more.
+fn wait_for_view(terminal: &Terminal<'_>, is_there: bool) {
+    let expected = if is_there { "1" } else { "0" };
+    wait_until("the other screen", || {
+        terminal.tells("alternate_on") == expected
+    });
+}
+
+/// The line of the screen that has this.
+#[track_caller]
+fn line_with(terminal: &Terminal<'_>, text: &str) -> String {
+    terminal.has(text);
+    let screen = terminal.screen();
+    let line = screen.lines().find(|line| line.contains(text));
+    line.unwrap_or_else(|| panic!("gone again: {text}\n{screen}"))
+        .to_owned()
+}
+
+/// The pid of the only `runlog status --watch` below the test's terminal.
+fn watcher(env: &TestEnv) -> i64 {
+    let is_watcher = |pid: &i64| {
+        let of = |what: &str| fs::read(format!("/proc/{pid}/{what}")).unwrap_or_default();
+        let words = String::from_utf8_lossy(&of("cmdline")).into_owned();
+        let here = fs::read_link(format!("/proc/{pid}/cwd"));
+        words.contains("status\0--watch") && here.is_ok_and(|here| here == env.root())
+    };
+    let pids = fs::read_dir("/proc").unwrap();
+    let mut pids = pids.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    pids.find(is_watcher).unwrap()
+}
+
+#[test]
+fn a_live_run_stands_first_with_what_it_does() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    let job = "echo first; printf '\\033[2J\\033]0;hostile\\007second \\033[31mline\\n'; cat";
+    let args = [
+        "run",
+        "--name",
+        "build",
+        "--timeout",
+        "1h",
+        "--retries",
+        "2",
+    ];
+    let job = env.spawn(&[&args[..], &["--", "sh", "-c", job]].concat());
+    env.wait_for("job_started");
+    env.ok(&["run", "--name", "later", "--", "true"]);
+    terminal.line("\"$RUNLOG\" status --watch");
+    let title = line_with(&terminal, "1 running");
+    assert!(title.contains("1 running, 1 completed"), "{title}");
+    terminal.has("│ second line");
+    let doing = line_with(&terminal, "runs for");
+    assert!(doing.contains("attempt 1 of 3"), "{doing}");
+    assert!(doing.contains("left of 1h 00m"), "{doing}");
+    let screen = terminal.screen();
+    let place = |text: &str| screen.find(text).unwrap();
+    assert!(place(" build-") < place("second line"), "{screen}");
+    assert!(place("second line") < place(" later-"), "{screen}");
+    assert!(screen.contains("q: end"), "{screen}");
+    // It goes on by itself.
+    job.end();
+    terminal.has("2 completed");
+    assert!(!terminal.screen().contains("runs for"));
+}
+
+#[test]
+fn q_ends_it_and_leaves_the_terminal_as_it_was() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    env.ok(&["run", "--", "true"]);
+    terminal.line("before=$(stty -g); echo as it was");
+    terminal.shows("as it was");
+    terminal.line("\"$RUNLOG\" status --watch");
+    wait_for_view(&terminal, true);
+    terminal.has("1 completed");
+    assert_eq!(terminal.tells("cursor_flag"), "0");
+    // Keys are not shown.
+    terminal.keys(&["x"]);
+    terminal.keys(&["q"]);
+    wait_for_view(&terminal, false);
+    terminal.line("echo code $?; test \"$before\" = \"$(stty -g)\" && echo the same");
+    terminal.shows("code 0");
+    terminal.shows("the same");
+    assert_eq!(terminal.tells("cursor_flag"), "1");
+    assert!(terminal.screen().contains("\nas it was\n"));
+    assert!(!terminal.screen().contains("1 completed"));
+}
+
+#[test]
+fn signals_end_it_and_leave_the_terminal_as_it_was() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    env.ok(&["run", "--", "true"]);
+    terminal.line("PS1='ready> '; before=$(stty -g)");
+    for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130)] {
+        terminal.line("clear; \"$RUNLOG\" status --watch");
+        wait_for_view(&terminal, true);
+        terminal.has("1 completed");
+        if signal == Signal::INT {
+            terminal.keys(&["C-c"]);
+        } else {
+            rustix::process::kill_process(pid_of(watcher(&env)), signal).unwrap();
+        }
+        wait_for_view(&terminal, false);
+        // A shell that is interrupted forgets what was typed before it said so.
+        terminal.shows("ready>");
+        terminal.line("echo code $?; test \"$before\" = \"$(stty -g)\" && echo the same");
+        terminal.shows(&format!("code {code}"));
+        terminal.shows("the same");
+        assert_eq!(terminal.tells("cursor_flag"), "1");
+    }
+}
+
+#[test]
+fn it_can_be_stopped_and_goes_on() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    env.ok(&["run", "--", "true"]);
+    terminal.line("set -m; \"$RUNLOG\" status --watch");
+    wait_for_view(&terminal, true);
+    terminal.keys(&["C-z"]);
+    wait_for_view(&terminal, false);
+    terminal.line("echo here I am");
+    terminal.shows("here I am");
+    terminal.line("fg");
+    wait_for_view(&terminal, true);
+    terminal.has("1 completed");
+    env.ok(&["run", "--", "true"]);
+    terminal.has("2 completed");
+    terminal.keys(&["q"]);
+    wait_for_view(&terminal, false);
+}
+
+#[test]
+fn it_fits_the_screen_whatever_its_size() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    for n in 0..30 {
+        env.ok(&["run", "--name", &format!("old-{n}"), "--", "true"]);
+    }
+    let job = env.spawn(&["run", "--run", "live", "--", "cat"]);
+    wait_until("the start", || {
+        !env.events_of("live", "job_started").is_empty()
+    });
+    terminal.line("\"$RUNLOG\" status --watch");
+    terminal.has("old-0-");
+    assert!(!terminal.screen().contains(" more "));
+    terminal.resize(60, 10);
+    // A title, a header, and the last line; the live run has two.
+    let last = line_with(&terminal, "… ");
+    assert!(last.starts_with("… 25 more"), "{last}");
+    let screen = terminal.screen();
+    assert!(screen.contains(" live "), "{screen}");
+    assert!(screen.contains("runs for"), "{screen}");
+    assert!(
+        screen.contains("old-29-") && !screen.contains("old-0-"),
+        "{screen}"
+    );
+    assert!(
+        screen.contains("DURATION") && !screen.contains("OPENED"),
+        "{screen}"
+    );
+    terminal.resize(20, 3);
+    terminal.has(" live ");
+    terminal.resize(150, 50);
+    terminal.has("old-0-");
+    job.kill();
+    terminal.has("1 lost");
+}
+
+#[test]
+fn what_is_usual_tells_how_far_a_run_is() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    env.ok(&["run", "--name", "it", "--", "true"]);
+    env.run(&["run", "--name", "it", "--", "false"]);
+    let job = env.spawn(&["run", "--name", "it", "--", "cat"]);
+    wait_until("the start", || {
+        env.runs().len() == 3 && env.runs().iter().any(|run| env.types(run).len() == 4)
+    });
+    terminal.line("\"$RUNLOG\" status --watch");
+    let late = line_with(&terminal, "longer than usual (");
+    assert!(late.contains("████████████████████ "), "{late}");
+    job.end();
+    terminal.has("1 failed, 2 completed");
+    assert!(!terminal.screen().contains("usual"));
+}
+
+#[test]
+fn one_run_is_watched_until_it_ends() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    let script = "echo one; echo two; cat; exit 3";
+    let job = env.spawn(&["run", "--name", "it", "--", "sh", "-c", script]);
+    env.wait_for("job_started");
+    terminal.line("\"$RUNLOG\" status --watch it; echo code $?");
+    wait_for_view(&terminal, true);
+    terminal.has(" │ one");
+    terminal.has(" │ two");
+    terminal.has("▶ running");
+    terminal.has("elapsed");
+    job.end();
+    terminal.shows("code 1");
+    // What is left is what `status` shows.
+    let screen = terminal.screen();
+    assert!(
+        screen.contains("it: it exited with code 3 (exit)"),
+        "{screen}"
+    );
+    assert!(screen.contains("state     ✗ failed"), "{screen}");
+    // There is nothing to be watched any more.
+    terminal.line("clear; \"$RUNLOG\" status --watch it; echo then $?");
+    terminal.shows("then 1");
+}
+
+#[test]
+fn a_watched_run_may_be_removed_or_take_too_long() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    env.ok(&["run", "--run", "it", "--", "true"]);
+    terminal.line("\"$RUNLOG\" status --watch it --timeout 10ms; echo code $?");
+    terminal.shows("code 4");
+    terminal.line("\"$RUNLOG\" status --watch it; echo then $?");
+    wait_for_view(&terminal, true);
+    fs::remove_dir_all(env.run_dir("it")).unwrap();
+    terminal.shows("then 3");
+}
+
+#[test]
+fn without_a_terminal_it_says_what_to_use() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--", "true"]);
+    let output = env.run(&["status", "--watch"]);
+    assert_eq!(output.code, 2);
+    insta::assert_snapshot!(output.stderr(), @r"
+    error: --watch needs a terminal on stdout
+    hint: use `status --watch --json`, `status --wait RUN` or `tail -f`
+    ");
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    terminal.line("TERM=dumb \"$RUNLOG\" status --watch; echo code $?");
+    terminal.shows("code 2");
+}
+
+#[test]
+fn what_makes_no_sense_with_it_is_refused() {
+    let env = TestEnv::new();
+    for other in [&["--retired"][..], &["--export", "csv"], &["--wait"]] {
+        let args = [&["status", "--watch", "it"][..], other].concat();
+        assert_eq!(env.run(&args).code, 2, "{args:?}");
+    }
+}
