@@ -94,11 +94,11 @@ stop() {
     fi
     pid=$(cat "$WORK/$1.pid")
     kill -s "${2:-TERM}" -- "-$pid" 2>/dev/null || true
-    wait "$pid" 2>/dev/null || true
     # What it started may outlive it, and no wait is to be without an end.
     if ! within 20 no_group "$pid"; then
         kill -s KILL -- "-$pid" 2>/dev/null || true
     fi
+    wait "$pid" 2>/dev/null || true
     rm -f "$WORK/$1.pid"
 }
 

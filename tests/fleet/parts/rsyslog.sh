@@ -25,7 +25,10 @@ listening() {
 }
 
 start_shipper() {
+    rm -f "$WORK/shipper.pidfile"
     service shipper rsyslogd -n -i "$WORK/shipper.pidfile" -f "$shipper"
+    # It may not hear a signal that comes before.
+    within 20 test -s "$WORK/shipper.pidfile"
 }
 
 # arrived: whether each line of the log is there, whole, and nothing else is. Lines may be there
