@@ -138,7 +138,7 @@ impl LiveRun {
                 if let Some(Of { job_id, told }) = parse::<JobSubmitted>(line) {
                     let job = self.jobs.entry(job_id).or_default();
                     job.timeout_ms = told.timeout_ms;
-                    job.attempts = Some(told.retries + 1);
+                    job.attempts = Some(told.retries.saturating_add(1));
                 }
             }
             EventType::JobStarted => {
