@@ -127,12 +127,7 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
         }
         code
     } else if let Some(name) = &args.run {
-        let (run, dir) = global.run(name)?;
-        let (report, code) = if args.wait {
-            wait(args, &run, &dir)?
-        } else {
-            look(run, &dir)?
-        };
+        let (report, code) = one(args, global, name)?;
         format.run(&mut out, &report)?;
         code
     } else {
@@ -153,12 +148,7 @@ fn export(args: &Args, global: &Global, form: Form) -> Result<Code> {
         let wanted = runs.into_iter().filter(|run| args.wants(run));
         (args.narrow(wanted.map(Listed::whole).collect()), code)
     } else if let Some(name) = &args.run {
-        let (run, dir) = global.run(name)?;
-        let (report, code) = if args.wait {
-            wait(args, &run, &dir)?
-        } else {
-            look(run, &dir)?
-        };
+        let (report, code) = one(args, global, name)?;
         (vec![report], code)
     } else {
         let (listed, code) = select_runs(args, global, &|run| Ok(Listed::whole(run)))?;
@@ -170,6 +160,16 @@ fn export(args: &Args, global: &Global, form: Form) -> Result<Code> {
     })?;
     out.finish()?;
     Ok(code)
+}
+
+/// The run of that name, as it is now or once it has ended.
+fn one(args: &Args, global: &Global, name: &str) -> Result<(RunReport, Code)> {
+    let (run, dir) = global.run(name)?;
+    if args.wait {
+        wait(args, &run, &dir)
+    } else {
+        look(run, &dir)
+    }
 }
 
 /// One run as it is now; damage is warned of.

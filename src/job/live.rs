@@ -183,11 +183,6 @@ impl LiveRun {
         &self.state
     }
 
-    /// How many events it ever had.
-    pub fn events(&self) -> u64 {
-        self.events
-    }
-
     /// What was damaged, as far as it was read.
     pub fn damage(&self) -> &[Damage] {
         &self.damage

@@ -1,5 +1,7 @@
 //! A line made of parts in colours, cut to the width of a terminal.
 
+use std::ops::Range;
+
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::text::{Style, Tone};
@@ -73,6 +75,44 @@ impl Line {
         // Where colours would end is not to be seen.
         shown.trim_end_matches(' ').to_owned()
     }
+}
+
+/// Makes each column as wide as its widest cell in these rows.
+pub(super) fn widen<'a, const N: usize>(
+    widths: &mut [usize; N],
+    rows: impl IntoIterator<Item = &'a [Line; N]>,
+) {
+    for row in rows {
+        for (widest, cell) in widths.iter_mut().zip(row) {
+            *widest = (*widest).max(cell.width());
+        }
+    }
+}
+
+/// A row of columns that are so wide, 0 for one that is left out; `right` are those that
+/// stand at their right edge. A cell that is too wide is cut.
+pub(super) fn row<const N: usize>(
+    cells: &[Line; N],
+    widths: &[usize; N],
+    right: &Range<usize>,
+) -> Line {
+    let mut row = Line::default();
+    for (at, (cell, width)) in cells.iter().zip(*widths).enumerate() {
+        if width == 0 {
+            continue;
+        }
+        let cell = cell.cut(width);
+        let space = " ".repeat(width - cell.width());
+        let (before, behind) = if right.contains(&at) {
+            (space, String::new())
+        } else {
+            (String::new(), space)
+        };
+        row.add(Tone::Plain, format!(" {before}"));
+        row.append(cell);
+        row.add(Tone::Plain, format!("{behind} "));
+    }
+    row
 }
 
 #[cfg(test)]

@@ -218,7 +218,7 @@ fn add_numbers(table: &mut Table, what: &str, sides: [Option<u64>; 2], shown: fn
 
 impl People {
     /// What stands above the jobs of a run.
-    pub(super) fn head(self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
+    fn head(self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
         for (name, tone, text) in head(run) {
             let name = self.0.paint(Tone::Faint, &format!("{name:<8}"));
             writeln!(out, "{name}  {}", self.0.paint(tone, &text))?;
@@ -323,7 +323,7 @@ fn trimmed(table: &Table) -> String {
         .join("\n")
 }
 
-pub(super) fn run_duration(run: &RunReport) -> String {
+fn run_duration(run: &RunReport) -> String {
     run.duration_ms.map(duration).unwrap_or_default()
 }
 

@@ -105,6 +105,14 @@ impl RunReport {
         }
     }
 
+    /// What people call it: its name, or its id where it has none.
+    pub(super) fn title(&self) -> &str {
+        match &*self.name {
+            "" => self.run_id.as_str(),
+            name => name,
+        }
+    }
+
     /// What is known of a run that gc removed from `volume`.
     pub fn of_retired(volume: &Volume, retired: Retired) -> Self {
         let Retired {

@@ -162,6 +162,13 @@ impl TestEnv {
         self.path(".omne/var/runs").join(run)
     }
 
+    /// Makes the line of event 3 of a run one whose checksum does not fit.
+    pub(crate) fn damage_event_3(&self, run: &str) {
+        let log = fs::read_to_string(self.log_path(run)).unwrap();
+        let damaged = log.replacen("\"seq\":3", "\"seq\":4", 1);
+        fs::write(self.log_path(run), damaged).unwrap();
+    }
+
     pub(crate) fn log_path(&self, run: &str) -> PathBuf {
         self.run_dir(run).join("events.jsonl")
     }

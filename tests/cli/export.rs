@@ -71,12 +71,7 @@ fn json_lines(text: &str) -> Vec<Value> {
 #[test]
 fn damage_is_told_and_the_export_written() {
     let env = with_story();
-    let log = fs::read_to_string(env.log_path("it")).unwrap();
-    fs::write(
-        env.log_path("it"),
-        log.replacen("\"seq\":3", "\"seq\":4", 1),
-    )
-    .unwrap();
+    env.damage_event_3("it");
     for format in FORMATS {
         let output = env.run(&["replay", "it", "--export", format, "-o", "out"]);
         assert_eq!(output.code, 5, "{format}");

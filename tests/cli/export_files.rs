@@ -43,12 +43,7 @@ fn left(env: &TestEnv) -> Vec<String> {
 fn what_was_there_stands_where_the_export_fails() {
     let env = with_story();
     env.write("out", "before");
-    let log = fs::read_to_string(env.log_path("it")).unwrap();
-    fs::write(
-        env.log_path("it"),
-        log.replacen("\"seq\":3", "\"seq\":4", 1),
-    )
-    .unwrap();
+    env.damage_event_3("it");
     for format in FORMATS {
         let args = ["replay", "it", "--export", format, "-o", "out"];
         let output = env.run(&[&args[..], &["--strict"]].concat());

@@ -17,8 +17,8 @@ use crate::cli::out_file::{OutFile, belongs_to};
 use crate::job::{Played, play};
 use crate::log::{Item, fresh_ulid};
 use crate::render::export::{
-    Asciicast, ChromeTrace, CsvEvents, Export, Github, Html, Junit, Markdown, Otlp, Prometheus,
-    markdown,
+    Asciicast, ChromeTrace, CsvEvents, Export, Github, Html, Junit, Markdown, Otlp, Piece,
+    Prometheus, markdown,
 };
 use crate::render::{AsOmne, AsRuntimo};
 use crate::volume::RunId;
@@ -110,7 +110,7 @@ pub(super) fn execute(
                         out.with(|out| export.item(out, item, &past.fold.state))
                     }
                     Played::Output { job, stream, bytes } => {
-                        let piece = crate::render::export::Piece {
+                        let piece = Piece {
                             job,
                             stream,
                             ts,

@@ -98,7 +98,8 @@ impl Runs {
         let Some(runs) = &self.folder else {
             return Ok(());
         };
-        let is_needed = |run: &RunId| self.only.as_ref().is_none_or(|only| only == run);
+        let only = self.only.clone();
+        let is_needed = |run: &RunId| only.as_ref().is_none_or(|only| only == run);
         let ids: Vec<RunId> = if self.told {
             ids.into_iter().filter(is_needed).collect()
         } else {
@@ -113,11 +114,12 @@ impl Runs {
             }
             let brief = WatchedRun::new(run.clone(), state, examined.inspected.state);
             let damage = examined.overview.damage.clone();
-            let report = told.then(|| report(runs, run, examined));
+            let folder = || runs.path().join(run.as_str());
+            let report = told.then(|| RunReport::new(run.clone(), folder(), examined));
             Some((brief, damage, report))
         });
         for (run, looked) in ids.into_iter().zip(looked) {
-            let needed = self.only.as_ref().is_none_or(|only| *only == run);
+            let needed = is_needed(&run);
             match looked {
                 Ok(Some(Some((brief, damage, report)))) => {
                     self.note_usual(&brief);
@@ -204,9 +206,7 @@ impl Runs {
         if self.told && live.key != key {
             live.key = key;
             let examined = live.run.examined(&dir, inspected.clone());
-            let folder = dir.path().to_owned();
-            self.news
-                .push(RunReport::new(run.clone(), folder, examined));
+            self.news.push(report(&dir, run, examined));
         }
         if live.run.state().is_closed() {
             self.note_usual(&brief);
@@ -300,14 +300,11 @@ impl Runs {
         &self.volume
     }
 
-    /// The run in detail, if it goes on.
-    pub(super) fn report(&self, run: &RunId) -> Option<RunReport> {
+    /// The run in `dir` in detail, if it goes on.
+    pub(super) fn report(&self, run: &RunId, dir: &Dir) -> Option<RunReport> {
         let live = self.live.get(run)?;
         let (_, inspected) = live.now.clone()?;
-        let dir = self.open(run).ok()??;
-        let folder = dir.path().to_owned();
-        let examined = live.run.examined(&dir, inspected);
-        Some(RunReport::new(run.clone(), folder, examined))
+        Some(report(dir, run, live.run.examined(dir, inspected)))
     }
 
     /// The folder of a run that goes on.
@@ -332,8 +329,8 @@ impl Met {
     }
 }
 
-fn report(runs: &Dir, run: &RunId, examined: Examined) -> RunReport {
-    RunReport::new(run.clone(), runs.path().join(run.as_str()), examined)
+fn report(dir: &Dir, run: &RunId, examined: Examined) -> RunReport {
+    RunReport::new(run.clone(), dir.path().to_owned(), examined)
 }
 
 /// What makes a change of a run's status: its state, and the stage and the attempt of each

@@ -322,14 +322,14 @@ impl Watcher<'_> {
 
     fn run_frame(&self, run: &RunId) -> Option<RunFrame> {
         let live = self.runs.live.get(run)?;
-        let dir = self.runs.dir(run);
+        let dir = self.runs.dir(run)?;
         let jobs = live_jobs(live).into_iter().zip(0..).map(|(job, at)| {
             // Of the others nothing is shown.
             let bytes = if at < JOBS_SHOWN { OUTPUT_SHOWN } else { 0 };
-            job_now(live, job, dir.as_ref(), bytes)
+            job_now(live, job, Some(&dir), bytes)
         });
         Some(RunFrame {
-            run: self.runs.report(run)?,
+            run: self.runs.report(run, &dir)?,
             now: Timestamp::now(),
             usual_ms: self.runs.usual.of(&live.run.state().name),
             jobs: jobs.collect(),

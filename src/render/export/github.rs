@@ -8,7 +8,7 @@
 use std::io::{self, Write};
 
 use super::super::report::{JobReport, RunReport};
-use super::super::text::{duration, safe, size};
+use super::super::text::{duration, safe};
 use super::kept::Kept;
 use super::{Export, Piece};
 use crate::job::RunStateKind;
@@ -44,10 +44,7 @@ impl Github {
         writeln!(out, "::stop-commands::{}", self.token)?;
         writeln!(out, "{}", safe(&job.command))?;
         if let Some(kept) = self.kept.of(&job.job_id).filter(|_| is_bad) {
-            if kept.left_out > 0 {
-                let left_out = size(kept.left_out);
-                writeln!(out, "[runlog: {left_out} before this are left out]")?;
-            }
+            kept.write_left_out(out)?;
             let text = kept.bytes(|_| true);
             let text = String::from_utf8_lossy(&text);
             // What ends the part has to stand on a line of its own.
@@ -60,7 +57,7 @@ impl Github {
                 Some(error) => format!("{} ({})", error.message, job.command),
                 None => format!("{} ({})", run.because, job.command),
             };
-            let name = title_of(run);
+            let name = run.title();
             let title = format!("{name}, job {} {}", job.job_id, job.stage.as_str());
             writeln!(out, "::error title={}::{}", value(&title), data(&message))?;
         }
@@ -91,7 +88,7 @@ impl Export for Github {
         for job in &run.jobs {
             self.job(out, job, run)?;
         }
-        let (command, name) = (level(run.state), title_of(run));
+        let (command, name) = (level(run.state), run.title());
         let title = format!("{name} {}", run.state.as_str());
         writeln!(
             out,
@@ -99,13 +96,6 @@ impl Export for Github {
             value(&title),
             data(&run.because)
         )
-    }
-}
-
-fn title_of(run: &RunReport) -> &str {
-    match &*run.name {
-        "" => run.run_id.as_str(),
-        name => name,
     }
 }
 

@@ -258,12 +258,7 @@ impl Export for Html {
             last: self.spans.last.map(millis),
             runlog: env!("CARGO_PKG_VERSION"),
         };
-        let title = if run.name.is_empty() {
-            run.run_id.as_str()
-        } else {
-            &run.name
-        };
-        let title = format!("{title}: {}", run.state.as_str());
+        let title = format!("{}: {}", run.title(), run.state.as_str());
         writeln!(
             out,
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\

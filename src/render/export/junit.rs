@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use super::super::report::{JobReport, RunReport};
-use super::super::text::size;
 use super::kept::{Kept, KeptOutput};
 use super::spans::{Phase, Span, Spans};
 use super::{Export, Piece};
@@ -116,14 +115,10 @@ impl Junit {
         verdict: &Verdict<'_>,
         run: &RunReport,
     ) -> io::Result<()> {
-        let class = match &*run.name {
-            "" => run.run_id.as_str(),
-            name => name,
-        };
         writeln!(
             out,
             "    <testcase classname=\"{}\" name=\"{}\" time=\"{}\">",
-            attribute(class),
+            attribute(run.title()),
             attribute(&job.job_id),
             seconds(job.duration_ms.unwrap_or(0)),
         )?;
@@ -234,10 +229,7 @@ fn printed(
         return Ok(());
     }
     write!(out, "      <{name}>")?;
-    if output.left_out > 0 {
-        let left_out = size(output.left_out);
-        writeln!(out, "[runlog: {left_out} before this are left out]")?;
-    }
+    output.write_left_out(out)?;
     let text = String::from_utf8_lossy(&bytes);
     writeln!(out, "{}</{name}>", xml(&text))
 }

@@ -2,7 +2,9 @@
 //! tells why a job failed.
 
 use std::collections::{HashMap, VecDeque};
+use std::io::{self, Write};
 
+use super::super::text::size;
 use super::Piece;
 use crate::job::StreamId;
 
@@ -102,6 +104,15 @@ impl KeptOutput {
                 self.parts.push_front(first);
             }
         }
+    }
+
+    /// Writes a line that tells how much was left out, if anything was.
+    pub(super) fn write_left_out(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.left_out == 0 {
+            return Ok(());
+        }
+        let left_out = size(self.left_out);
+        writeln!(out, "[runlog: {left_out} before this are left out]")
     }
 
     /// All bytes of one stream, or of those that belong to no known one as well.

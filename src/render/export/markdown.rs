@@ -30,12 +30,12 @@ impl Export for Markdown {
 /// `out` cannot be written.
 pub fn markdown(out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
     let (glyph, _) = of_state(run.state);
-    let title = if run.name.is_empty() {
-        run.run_id.as_str()
-    } else {
-        &run.name
-    };
-    writeln!(out, "### {glyph} {}: {}\n", text(title), run.state.as_str())?;
+    writeln!(
+        out,
+        "### {glyph} {}: {}\n",
+        text(run.title()),
+        run.state.as_str()
+    )?;
     writeln!(out, "{}\n", text(&run.because))?;
     let mut facts = vec![format!("Run {}", code(run.run_id.as_str()))];
     if let Some(opened) = &run.opened_ts {

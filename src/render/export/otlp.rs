@@ -180,7 +180,7 @@ impl Otlp {
         Some(json!({
             "traceId": self.trace_id,
             "spanId": self.root(),
-            "name": if run.name.is_empty() { run.run_id.as_str() } else { &run.name },
+            "name": run.title(),
             "kind": 1,
             "startTimeUnixNano": nanos(start),
             "endTimeUnixNano": nanos(end),

@@ -29,26 +29,21 @@ impl Export for Prometheus {
 /// A sample: its labels and its value.
 type Sample<'a> = (Vec<(&'static str, &'a str)>, f64);
 
-/// The runs of one name, the newest last.
-#[derive(Default)]
-struct Named<'a> {
-    runs: Vec<&'a RunReport>,
-}
-
 /// Writes the figures of these runs, which are ordered by age.
 ///
 /// # Errors
 /// `out` cannot be written.
 pub fn prometheus(out: &mut dyn Write, runs: &[RunReport]) -> io::Result<()> {
-    let mut names: BTreeMap<&str, Named<'_>> = BTreeMap::new();
+    // The newest last.
+    let mut names: BTreeMap<&str, Vec<&RunReport>> = BTreeMap::new();
     for run in runs {
-        names.entry(&run.name).or_default().runs.push(run);
+        names.entry(&run.name).or_default().push(run);
     }
     let mut text = Text(String::new());
     let states = || RunStateKind::ALL.iter().map(|state| state.as_str());
-    let all = names.iter().flat_map(|(name, named)| {
+    let all = names.iter().flat_map(|(name, runs)| {
         states().map(move |state| {
-            let n = named.runs.iter().filter(|run| run.state.as_str() == state);
+            let n = runs.iter().filter(|run| run.state.as_str() == state);
             (vec![("name", *name), ("state", state)], n.count() as f64)
         })
     });
@@ -56,7 +51,7 @@ pub fn prometheus(out: &mut dyn Write, runs: &[RunReport]) -> io::Result<()> {
     let sum = |of: fn(&RunReport) -> f64| {
         names
             .iter()
-            .map(move |(name, named)| (vec![("name", *name)], named.sum(of)))
+            .map(move |(name, runs)| (vec![("name", *name)], runs.iter().map(|run| of(run)).sum()))
             .collect::<Vec<_>>()
     };
     let bytes = sum(|run| run.bytes as f64);
@@ -67,7 +62,7 @@ pub fn prometheus(out: &mut dyn Write, runs: &[RunReport]) -> io::Result<()> {
 
     let newest: Vec<_> = names
         .iter()
-        .filter_map(|(name, named)| Some((*name, *named.runs.last()?)))
+        .filter_map(|(name, runs)| Some((*name, *runs.last()?)))
         .collect();
     let all = newest.iter().flat_map(|(name, run)| {
         states().map(|state| {
@@ -101,9 +96,9 @@ pub fn prometheus(out: &mut dyn Write, runs: &[RunReport]) -> io::Result<()> {
         "Jobs of the newest run that failed.",
         of(|run| Some(run.jobs_failed as f64)),
     );
-    let succeeded = names.iter().filter_map(|(name, named)| {
+    let succeeded = names.iter().filter_map(|(name, runs)| {
         let completed = |run: &&&RunReport| run.state == RunStateKind::Completed;
-        let run = named.runs.iter().rev().find(completed)?;
+        let run = runs.iter().rev().find(completed)?;
         Some((vec![("name", *name)], seconds(run.closed_ts.as_deref())?))
     });
     text.gauge(
@@ -152,12 +147,6 @@ fn jobs(text: &mut Text, newest: &[(&str, &RunReport)]) {
         "Peak resident set of a job of the newest run.",
         of(|job| job.max_rss_bytes.map(|n| n as f64)),
     );
-}
-
-impl Named<'_> {
-    fn sum(&self, of: fn(&RunReport) -> f64) -> f64 {
-        self.runs.iter().map(|run| of(run)).sum()
-    }
 }
 
 fn seconds(ts: Option<&str>) -> Option<f64> {

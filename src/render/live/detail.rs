@@ -1,8 +1,10 @@
 //! One run at one moment: its jobs, how far it is, and what was printed last.
 
+use std::ops::Range;
+
 use jiff::Timestamp;
 
-use super::super::line::Line;
+use super::super::line::{Line, row, widen};
 use super::super::people::{exit_of, exit_tone, head, job_duration};
 use super::super::printed::last_lines;
 use super::super::report::{JobReport, RunReport};
@@ -11,6 +13,9 @@ use super::doing::{doing, since, whole};
 use super::progress::progress;
 use super::{JOBS_SHOWN, JobNow};
 use crate::job::RunStateKind;
+
+/// The columns of numbers.
+const NUMBERS: Range<usize> = 3..6;
 
 /// One run at one moment.
 #[derive(Debug)]
@@ -85,26 +90,10 @@ impl RunFrame {
         ];
         let header = header.map(|name| Line::of(Tone::Strong, name));
         let mut widths = [0; 7];
-        for row in rows.iter().chain([&header]) {
-            for (widest, cell) in widths.iter_mut().zip(row) {
-                *widest = (*widest).max(cell.width());
-            }
-        }
+        widen(&mut widths, rows.iter().chain([&header]));
         lines.push(Line::default());
-        for row in [header].into_iter().chain(rows) {
-            let mut line = Line::default();
-            for (at, (cell, width)) in row.into_iter().zip(widths).enumerate() {
-                let space = " ".repeat(width - cell.width() + 1);
-                let (before, behind) = if (3..6).contains(&at) {
-                    (space.as_str(), " ")
-                } else {
-                    (" ", space.as_str())
-                };
-                line.add(Tone::Plain, before);
-                line.append(cell);
-                line.add(Tone::Plain, behind);
-            }
-            lines.push(line);
+        for cells in [header].iter().chain(&rows) {
+            lines.push(row(cells, &widths, &NUMBERS));
         }
         if all.len() > kept.len() {
             let more = count((all.len() - kept.len()) as u64, "job");

@@ -1,8 +1,10 @@
 //! The runs of a volume at one moment: those that go on first, the newest first.
 
+use std::ops::Range;
+
 use jiff::Timestamp;
 
-use super::super::line::Line;
+use super::super::line::{Line, row, widen};
 use super::super::printed::last_line;
 use super::super::text::{Style, Tone, count, duration, of_state, safe, time};
 use super::doing::{doing, since, whole};
@@ -44,6 +46,8 @@ pub struct ListFrame<'a> {
 /// The columns, and the order in which they are left out where there is no room.
 const HEADER: [&str; 5] = ["RUN", "STATE", "JOBS", "OPENED", "DURATION"];
 const NEEDLESS: [usize; 2] = [3, 2];
+/// The column of numbers.
+const NUMBERS: Range<usize> = 4..5;
 /// Least columns of the id of a run.
 const ID: usize = 12;
 /// Before the lines that tell more of a run.
@@ -198,11 +202,7 @@ struct Columns([usize; HEADER.len()]);
 impl Columns {
     fn of<'a>(rows: impl Iterator<Item = &'a [Line; HEADER.len()]>, columns: usize) -> Self {
         let mut widths = HEADER.map(str::len);
-        for row in rows {
-            for (widest, cell) in widths.iter_mut().zip(row) {
-                *widest = (*widest).max(cell.width());
-            }
-        }
+        widen(&mut widths, rows);
         let needed = |widths: &[usize]| -> usize {
             widths
                 .iter()
@@ -229,24 +229,6 @@ impl Columns {
     }
 
     fn row(&self, cells: &[Line; HEADER.len()]) -> Line {
-        let mut row = Line::default();
-        for (at, (cell, width)) in cells.iter().zip(self.0).enumerate() {
-            if width == 0 {
-                continue;
-            }
-            let cell = cell.cut(width);
-            let space = " ".repeat(width - cell.width());
-            let is_number = at == HEADER.len() - 1;
-            row.add(Tone::Plain, " ");
-            if is_number {
-                row.add(Tone::Plain, space.clone());
-            }
-            row.append(cell);
-            if !is_number {
-                row.add(Tone::Plain, space);
-            }
-            row.add(Tone::Plain, " ");
-        }
-        row
+        row(cells, &self.0, &NUMBERS)
     }
 }
