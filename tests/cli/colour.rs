@@ -121,12 +121,14 @@ fn stderr_is_told_from_stdout() {
 #[test]
 fn output_is_followed_in_colours() {
     let env = TestEnv::new();
-    let job = "echo out; echo err >&2; read x; echo more >&2; read x";
+    // The order between two streams is that of arrival.
+    let job = "echo out; read x; echo err >&2; read x; echo more >&2; read x";
     let mut job = env.spawn(&["run", "--run", "it", "--", "sh", "-c", job]);
     env.wait_for("job_started");
     let follow = ["tail", "it", "--output", "-f", "--color", "always"];
     let mut tail = env.spawn(&follow);
     assert_eq!(tail.read_line(), b"out");
+    job.write(b"\n");
     assert_eq!(tail.read_line(), b"\x1b[31merr\x1b[0m");
     job.write(b"\n");
     assert_eq!(tail.read_line(), b"\x1b[31mmore\x1b[0m");
