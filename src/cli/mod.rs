@@ -18,6 +18,7 @@ mod settings;
 mod status;
 mod tail;
 mod values;
+mod zone;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -99,6 +100,7 @@ pub fn main() -> ExitCode {
         Err(e) => return exit::usage(&e),
     };
     crate::job::ignore_file_size_signal();
+    crate::render::show_times_in(zone::system);
     let global = &cli.global;
     match cli.command {
         Command::Run(args) => run::execute(&args, global),

@@ -110,7 +110,7 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
 ///
 /// When `text` is none of these, or out of the range of dates.
 pub(super) fn parse_moment(text: &str) -> Result<Timestamp, String> {
-    moment_at(text, Timestamp::now(), &TimeZone::system())
+    moment_at(text, Timestamp::now(), &super::zone::system())
 }
 
 /// Parses `KEY=VALUE`; the value may be empty and may hold `=`.

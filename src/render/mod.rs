@@ -38,7 +38,7 @@ pub use recovery::{RecoveryReport, UndoReport};
 pub use report::{At, JobReport, Retirement, RunReport};
 pub use rotation::{RotateReport, SealedReport};
 pub use story::Story;
-pub use text::{Style, safe};
+pub use text::{Style, safe, show_times_in};
 
 /// One of several runs, as it is shown. It is made where the run is looked at, so that
 /// nothing else is kept of ten thousand of them.

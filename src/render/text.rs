@@ -1,6 +1,7 @@
 //! Text for people: times, sizes, colours, and nothing that a terminal would obey.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -114,9 +115,19 @@ pub(super) fn precise_time(ts: &str) -> String {
     local(ts, "%Y-%m-%d %H:%M:%S%.3f")
 }
 
+/// Tells the time zone that times are shown in.
+static ZONE: OnceLock<fn() -> TimeZone> = OnceLock::new();
+
+/// Times are shown in the zone that `zone` gives, which is asked for each; without this,
+/// in the one that jiff finds.
+pub fn show_times_in(zone: fn() -> TimeZone) {
+    ZONE.get_or_init(|| zone);
+}
+
 fn local(ts: &str, format: &str) -> String {
+    let zone = || ZONE.get().map_or_else(TimeZone::system, |zone| zone());
     match ts.parse::<Timestamp>() {
-        Ok(at) => at.to_zoned(TimeZone::system()).strftime(format).to_string(),
+        Ok(at) => at.to_zoned(zone()).strftime(format).to_string(),
         Err(_) => safe(ts).into_owned(),
     }
 }

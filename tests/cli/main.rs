@@ -70,3 +70,4 @@ mod tail_race;
 mod tail_several;
 mod terminal;
 mod undo;
+mod zone;

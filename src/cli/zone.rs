@@ -1,0 +1,27 @@
+//! The system's time zone, found without reading the names of all zones that there are.
+
+use std::env;
+use std::fs;
+use std::sync::LazyLock;
+
+use jiff::tz::TimeZone;
+
+/// What the system's time zone is where `TZ` does not name another, `localtime(5)`.
+const LOCAL: &str = "/etc/localtime";
+
+static ZONE: LazyLock<TimeZone> = LazyLock::new(find);
+
+/// The time zone that times are shown in, and that those without an offset are in.
+pub(super) fn system() -> TimeZone {
+    ZONE.clone()
+}
+
+/// jiff wants to know the name of the zone behind the file, and lists all zones for it,
+/// which takes longer than all else that `tail` does. We have no use for the name.
+fn find() -> TimeZone {
+    let data = env::var_os("TZ").is_none().then(|| fs::read(LOCAL).ok());
+    let zone = data
+        .flatten()
+        .and_then(|data| TimeZone::tzif(LOCAL, &data).ok());
+    zone.unwrap_or_else(TimeZone::system)
+}
