@@ -10,6 +10,7 @@
 //!    the kernel may have dropped the pages and would report success.
 
 use std::sync::{Arc, MutexGuard, TryLockError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::compose::Lines;
@@ -121,8 +122,13 @@ impl RunLog {
         let (appended, segment) = written.inspect_err(|_| inner.forget())?;
         let ticket = segment.syncs.latest();
         let full = self.is_full(&inner).then_some(inner.len);
+        let in_company = inner.has_news;
         drop(inner);
         if durability == Durability::Power {
+            if in_company {
+                // A sync that begins a moment later serves those who are about to write.
+                thread::yield_now();
+            }
             self.make_durable(&segment, ticket)?;
         }
         if let Some(len) = full {

@@ -24,7 +24,8 @@ pub(super) const FRAME_LEN: usize = 144;
 
 /// Length of a time stamp, in bytes.
 const TS_LEN: usize = 27;
-/// What stands before the id, the time stamp and the type.
+/// What stands before the number, the id, the time stamp and the type.
+const SEQ_KEY: &[u8] = b",\"seq\":";
 const ID_KEY: &str = ",\"id\":\"";
 const TS_KEY: &str = "\",\"ts\":\"";
 const KIND_KEY: &str = "\",\"type\":\"";
@@ -118,7 +119,7 @@ impl<'a> Envelope<'a> {
     /// Every line that is read comes through here twice: what has its place is taken from
     /// there, and told to be UTF-8 at once. None of the texts has an escape.
     fn parse_fields(rest: &'a [u8]) -> Option<Self> {
-        let (seq, rest) = take_number(rest.strip_prefix(b",\"seq\":")?)?;
+        let (seq, rest) = take_number(rest.strip_prefix(SEQ_KEY)?)?;
         let kind_len = json::plain_len(rest.get(KIND_AT..)?);
         let (texts, body) = rest.split_at_checked(KIND_AT + kind_len)?;
         let texts = std::str::from_utf8(texts).ok()?;
@@ -167,6 +168,15 @@ pub(super) fn check(line: &[u8]) -> Result<&[u8], Reason> {
     }
 }
 
+/// The number of a line that looks like one of ours, and what stands where its type begins.
+/// No checksum is looked at.
+pub(super) fn glance(line: &[u8]) -> Option<(u64, &[u8])> {
+    let (version, rest) = line.strip_prefix(PREFIX).and_then(take_number)?;
+    let (seq, rest) = take_number(rest.strip_prefix(SEQ_KEY)?)?;
+    let kind = rest.get(KIND_AT..)?;
+    (version == VERSION).then_some((seq, kind))
+}
+
 fn split_trailer(line: &[u8]) -> Option<(&[u8], u32)> {
     let at = line.len().checked_sub(TRAILER_LEN)?;
     let (checked, trailer) = line.split_at_checked(at)?;
@@ -200,7 +210,7 @@ pub(super) fn write_line(out: &mut Vec<u8>, seq: u64, id: Ulid, ts: &str, body: 
     id_text.make_ascii_lowercase();
     out.extend_from_slice(PREFIX);
     push_number(out, VERSION);
-    out.extend_from_slice(b",\"seq\":");
+    out.extend_from_slice(SEQ_KEY);
     push_number(out, seq);
     out.extend_from_slice(b",\"id\":\"");
     out.extend_from_slice(id_text.as_bytes());

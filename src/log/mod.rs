@@ -69,6 +69,7 @@ mod json;
 mod lease;
 mod lines;
 mod lock;
+mod news;
 mod output_index;
 mod overview;
 pub mod payload;

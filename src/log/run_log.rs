@@ -61,6 +61,8 @@ pub(super) struct Inner {
     pub tail: Option<Tail>,
     /// The length of the segment as this writer left it, in bytes.
     pub len: u64,
+    /// Whether another writer appended since this one did.
+    pub has_news: bool,
     pub reserve: Reserve,
     /// Kept up to date from the moment somebody asks for it.
     pub state: Option<RunState>,

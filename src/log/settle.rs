@@ -11,7 +11,7 @@ use super::rotate::{self, Sealed};
 use super::run_log::{Active, Inner, RunLog};
 use super::sequence::Sequence;
 use super::tail::{End, Tail, read_span};
-use super::{LogError, reader, segments};
+use super::{LogError, news, reader, segments};
 use crate::volume::{Dir, FileKey, IoContext, layout};
 
 /// Over so many bytes of news a writer looks at the end only.
@@ -76,7 +76,8 @@ impl RunLog {
         segment: &Active,
         len: u64,
     ) -> Result<(), LogError> {
-        if inner.tail.is_some() && inner.len == len {
+        inner.has_news = inner.tail.is_some() && inner.len != len;
+        if inner.tail.is_some() && !inner.has_news {
             return Ok(());
         }
         if len < inner.len {
@@ -104,8 +105,12 @@ impl RunLog {
         let (Some(tail), Some(news)) = (&mut inner.tail, len.checked_sub(inner.len)) else {
             return Ok(false);
         };
-        if news > CATCH_UP_LIMIT && inner.state.is_none() {
-            return Ok(false);
+        if inner.state.is_none() {
+            let passed = news <= news::LIMIT
+                && read_span(&segment.file, tail.end, len).is_ok_and(|news| tail.pass_over(&news));
+            if passed || news > CATCH_UP_LIMIT {
+                return Ok(passed);
+            }
         }
         let repairs = tail.repairs;
         let path = self.active_path();
