@@ -4,8 +4,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use sysinfo::{CpuRefreshKind, MemoryRefreshKind, System};
+use sysinfo::{MemoryRefreshKind, System};
 
+use super::cpu::Cpus;
 use super::limits::memory_limit_bytes;
 use super::snapshot::HostSnapshot;
 use super::stat::number;
@@ -18,8 +19,7 @@ pub(super) struct Host {
     system: Option<System>,
     hostname: Option<String>,
     kernel: Option<String>,
-    cpu_model: Option<String>,
-    cpu_count: Option<u32>,
+    cpus: Cpus,
     mem_limit_bytes: Option<u64>,
     gpu_devices: u32,
     tpu_devices: u32,
@@ -27,21 +27,13 @@ pub(super) struct Host {
 
 impl Host {
     pub(super) fn new(volume: &Path) -> Self {
-        let mut system = System::new().ok();
-        if let Some(system) = &mut system {
-            system.refresh_cpu_specifics(CpuRefreshKind::nothing());
-        }
-        let cpus = system.as_ref().map(System::cpus).unwrap_or_default();
-        let cpu_model = cpus.first().map(|cpu| cpu.brand().trim().to_owned());
-        let cpu_count = u32::try_from(cpus.len()).ok().filter(|&n| n > 0);
         let devices = names("/dev");
         Self {
             volume: volume.to_owned(),
             hostname: known(System::host_name().ok()),
             kernel: known(System::kernel_version().ok()),
-            cpu_model: known(cpu_model),
-            cpu_count,
-            system,
+            cpus: Cpus::read(),
+            system: System::new().ok(),
             mem_limit_bytes: memory_limit_bytes(),
             gpu_devices: count(&names("/sys/class/drm"), "renderD").max(count(&devices, "nvidia")),
             tpu_devices: count(&names("/sys/class/accel"), "accel").max(count(&devices, "accel")),
@@ -65,8 +57,8 @@ impl Host {
             taken_ts: now_ts(),
             hostname: self.hostname.clone(),
             kernel: self.kernel.clone(),
-            cpu_model: self.cpu_model.clone(),
-            cpu_count: self.cpu_count,
+            cpu_model: self.cpus.model.clone(),
+            cpu_count: self.cpus.count,
             mem_total_bytes: memory.total,
             mem_available_bytes: memory.available,
             mem_used_bytes: memory.used(),

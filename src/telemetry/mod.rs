@@ -11,13 +11,14 @@
 //!   never arguments nor environment.
 //! - It is cheap: no shell-outs, no network. Facts that do not change while a job runs
 //!   are read once per [`Sampler`]; `sysinfo` gives what it gives cheaply (memory, load,
-//!   uptime, CPU, host name), processes are read from `/proc` directly.
+//!   uptime, host name), processes are read from `/proc` directly.
 //!
 //! | file | idea |
 //! | --- | --- |
 //! | `snapshot` | the types that go into the log |
 //! | `sampler` | the one thing that takes them |
 //! | `host` | the machine: memory, load, disk, network, devices |
+//! | `cpu` | the processors: which model, and how many |
 //! | `processes` | the process table, the top consumers, the job's tree |
 //! | `history` | what an earlier reading is compared with |
 //! | `stat` | one process: `/proc/<pid>/stat` and `/proc/<pid>/io` |
@@ -27,6 +28,7 @@
 //! | `units` | clock ticks, pages, rounding, the time stamp |
 //! | `probe` | sampling that can neither block nor fail the caller |
 
+mod cpu;
 mod history;
 mod host;
 mod identity;

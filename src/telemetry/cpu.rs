@@ -1,0 +1,106 @@
+//! The processors: which model, and how many.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+
+use sysinfo::{CpuRefreshKind, System};
+
+use super::stat::number;
+
+/// The processors that are online.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Cpus {
+    pub(super) model: Option<String>,
+    pub(super) count: Option<u32>,
+}
+
+impl Cpus {
+    /// The kernel tells both without a look at each processor, which takes it longer the
+    /// more of them there are. Where it does not, sysinfo knows other places.
+    pub(super) fn read() -> Self {
+        let model = first_bytes("/proc/cpuinfo").ok();
+        let model = model.and_then(|text| model_in(&text));
+        let online = fs::read("/sys/devices/system/cpu/online").ok();
+        let count = online.and_then(|list| count_in(list.trim_ascii()));
+        if model.is_some() && count.is_some() {
+            return Self { model, count };
+        }
+        Self::of_sysinfo().unwrap_or_default()
+    }
+
+    fn of_sysinfo() -> Option<Self> {
+        let mut system = System::new().ok()?;
+        system.refresh_cpu_specifics(CpuRefreshKind::nothing());
+        let cpus = system.cpus();
+        let model = cpus.first().map(|cpu| cpu.brand().trim().to_owned());
+        let count = u32::try_from(cpus.len()).ok();
+        Some(Self {
+            model: model.filter(|model| !model.is_empty()),
+            count: count.filter(|&count| count > 0),
+        })
+    }
+}
+
+/// The start of a file of `/proc`: the kernel makes no more of it than it is asked for.
+fn first_bytes(path: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; 512];
+    let len = File::open(path)?.read(&mut bytes)?;
+    bytes.truncate(len);
+    Ok(bytes)
+}
+
+/// The model of the first processor, on a whole line of `proc_cpuinfo(5)`.
+fn model_in(text: &[u8]) -> Option<String> {
+    let mut lines = text.split_inclusive(|&b| b == b'\n');
+    let model = lines.find_map(|line| {
+        let value = line.strip_prefix(b"model name")?.trim_ascii_start();
+        value.strip_prefix(b":")?.strip_suffix(b"\n")
+    })?;
+    let model = String::from_utf8_lossy(model.trim_ascii()).into_owned();
+    (!model.is_empty()).then_some(model)
+}
+
+/// How many numbers are in a list like `0-3,8`, the format of `cpuset(7)`.
+fn count_in(list: &[u8]) -> Option<u32> {
+    list.split(|&b| b == b',').try_fold(0_u32, |sum, range| {
+        let mut bounds = range.splitn(2, |&b| b == b'-');
+        let low: u64 = number(bounds.next()?)?;
+        let high = bounds.next().map_or(Some(low), number)?;
+        let more = u32::try_from(high.checked_sub(low)?).ok()?;
+        sum.checked_add(more)?.checked_add(1)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_way_tells_what_sysinfo_does() {
+        assert_eq!(Some(Cpus::read()), Cpus::of_sysinfo());
+    }
+
+    #[test]
+    fn a_model_is_a_whole_line() {
+        let text = b"processor\t: 0\nmodel\t\t: 143\nmodel name\t: A  B (R) 2.0 \nstepping\t: 8\n";
+        assert_eq!(model_in(text).as_deref(), Some("A  B (R) 2.0"));
+        for odd in [
+            &b""[..],
+            b"model name\t: cut of",
+            b"model name\t:\n",
+            b"Model name: X\n",
+        ] {
+            assert_eq!(model_in(odd), None);
+        }
+    }
+
+    #[test]
+    fn ranges_are_counted() {
+        for (list, count) in [("0", 1), ("0-1", 2), ("0-3,8", 5), ("1,3,5-6", 4)] {
+            assert_eq!(count_in(list.as_bytes()), Some(count), "{list}");
+        }
+        for odd in ["", ",", "x", "3-1", "0-", "-1", "0-99999999999"] {
+            assert_eq!(count_in(odd.as_bytes()), None, "{odd}");
+        }
+    }
+}
