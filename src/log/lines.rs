@@ -8,8 +8,6 @@ use std::os::unix::fs::FileExt;
 pub(super) const LINE_LIMIT: usize = 16 << 20;
 /// First size of a reader's buffer, in bytes: the first line is often all that is asked for.
 const FIRST: usize = 4 << 10;
-/// A part of a file is read at once up to this size, in bytes: what others appended lately.
-const AT_ONCE: u64 = 32 << 10;
 /// Size that it grows to as reading goes on, in bytes; more only for a line that needs it.
 const BUFFER: usize = 256 << 10;
 
@@ -70,8 +68,6 @@ impl RawLine<'_> {
 #[derive(Debug)]
 pub(super) struct Lines<R> {
     source: R,
-    /// First size of the buffer, in bytes.
-    first: usize,
     buf: Vec<u8>,
     /// The part of `buf` that was read and not yet given out.
     start: usize,
@@ -85,12 +81,8 @@ pub(super) struct Lines<R> {
 impl<F: AsRef<File>> Lines<Span<F>> {
     /// Lines of a part of a file.
     pub(super) fn of(span: Span<F>) -> Self {
-        let (offset, len) = (span.at, span.end.saturating_sub(span.at));
-        let mut lines = Self::new(span, offset);
-        if (1..=AT_ONCE).contains(&len) {
-            lines.first = len as usize;
-        }
-        lines
+        let offset = span.at;
+        Self::new(span, offset)
     }
 }
 
@@ -103,7 +95,6 @@ impl<R: Read> Lines<R> {
     fn with_buffer(source: R, offset: u64, buf: Vec<u8>) -> Self {
         Self {
             source,
-            first: FIRST,
             buf,
             start: 0,
             end: 0,
@@ -179,7 +170,7 @@ impl<R: Read> Lines<R> {
             self.start = 0;
         }
         let len = match self.buf.len() {
-            0 => self.first,
+            0 => FIRST,
             len if len < BUFFER && filled => (len * 8).min(BUFFER),
             // One more than the limit tells a line that is too long.
             len if len == self.end => (len * 2).min(LINE_LIMIT + 1),
