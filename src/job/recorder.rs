@@ -1,9 +1,10 @@
 //! Events that must not hold up the supervisor: a thread appends them while the job
 //! runs, so that signals and time-outs never wait for a lock or a disk.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ pub type OnStarted = Box<dyn FnOnce(Result<(), &LogError>) + Send>;
 #[derive(Debug)]
 pub(super) struct Recorder {
     started: Option<Sender<JobStarted>>,
+    /// Hangs up when the start is written, or cannot be.
+    written: Receiver<Infallible>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -37,12 +40,15 @@ impl Recorder {
         trouble: Trouble,
     ) -> io::Result<Self> {
         let (sender, receiver) = mpsc::channel::<JobStarted>();
+        let (told, when_written) = mpsc::channel();
         let work = move || {
             let Ok(event) = receiver.recv() else { return };
             let pid = event.process.pid;
-            let written = stages
-                .started(&event)
-                .and_then(|draft| log.append(&[draft], Durability::Power).map(drop));
+            let tell = move || drop::<Sender<Infallible>>(told);
+            let written = stages.started(&event).and_then(|draft| {
+                log.append_telling(&[draft], Durability::Power, tell)
+                    .map(drop)
+            });
             if let Err(e) = &written {
                 trouble(&format!("the start of the job is not in the log: {e}"));
             }
@@ -73,6 +79,7 @@ impl Recorder {
             .spawn(work)?;
         Ok(Self {
             started: Some(sender),
+            written: when_written,
             thread: Some(thread),
         })
     }
@@ -85,11 +92,60 @@ impl Recorder {
         }
     }
 
+    /// Waits until the start of the job is written, if it can be: not for its sync.
+    pub(super) fn wait_until_written(&self) {
+        // Nothing ever comes but the end of the channel.
+        self.written.recv().ok();
+    }
+
     /// The job has ended: nothing is written any more when this returns.
     pub(super) fn finish(mut self) {
         self.started = None;
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+    use crate::job::liveness;
+    use crate::telemetry::Snapshots;
+    use crate::volume::{Volume, layout};
+
+    #[test]
+    fn the_start_is_written_when_it_was_waited_for() {
+        let tmp = tempfile::tempdir().unwrap();
+        let volume = Volume::create(tmp.path()).unwrap();
+        let log = Arc::new(RunLog::create(&volume, "it").unwrap());
+        let stages = Stages {
+            run: log.run_id().clone(),
+            job: "job".parse().unwrap(),
+            before: Snapshots::default(),
+        };
+        let probe = Arc::new(Probe::start(tmp.path().to_owned()).unwrap());
+        let quiet: Trouble = Arc::new(|_| {});
+        let on_started = Box::new(|_: Result<(), &LogError>| {});
+        let recorder =
+            Recorder::start(Arc::clone(&log), stages, probe, None, on_started, quiet).unwrap();
+        let lock = File::open(log.dir().path().join(layout::LOCK)).unwrap();
+        lock.lock().unwrap();
+        recorder.started(JobStarted {
+            attempt: 1,
+            process: liveness::process(std::process::id()),
+        });
+        // Who does not wait is seen by it; who does finds the event whenever this ends.
+        let holder = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            drop(lock);
+        });
+        recorder.wait_until_written();
+        let events = std::fs::read_to_string(log.dir().path().join(layout::ACTIVE)).unwrap();
+        assert!(events.contains("\"type\":\"job_started\""), "{events}");
+        holder.join().unwrap();
+        recorder.finish();
     }
 }

@@ -276,7 +276,9 @@ impl Context<'_> {
             kill_after: self.spec.kill_after,
         };
         let ended = self.wait(&child, limit);
-        // The recorder may have a sync to wait for.
+        // What is taken after the end is told to be later than the start. The recorder may
+        // have a sync to wait for beside it.
+        recorder.wait_until_written();
         let after = self.begin_snapshot();
         recorder.finish();
         let ended = ended.map_err(|e| JobError {

@@ -88,9 +88,23 @@ impl RunLog {
     /// # Errors
     /// As [`RunLog::append_with`].
     pub fn append(&self, drafts: &[Draft], durability: Durability) -> Result<Appended, LogError> {
+        self.append_telling(drafts, durability, || ())
+    }
+
+    /// The same; calls `written` when the events stand in the log, before the sync.
+    ///
+    /// # Errors
+    /// As [`RunLog::append_with`].
+    #[doc(hidden)]
+    pub fn append_telling(
+        &self,
+        drafts: &[Draft],
+        durability: Durability,
+        written: impl FnOnce(),
+    ) -> Result<Appended, LogError> {
         let budgets = drafts.iter().map(|draft| draft.kind().lock_budget());
         let budget = budgets.max().unwrap_or(lock::BUDGET);
-        self.write(durability, budget, Request::Given(drafts))
+        self.write(durability, budget, Request::Given(drafts), written)
     }
 
     /// Appends the events that `make` gives for the state of the run, under its locks.
@@ -106,7 +120,7 @@ impl RunLog {
         budget: Duration,
         mut make: impl FnMut(&View<'_>) -> Result<Batch, LogError>,
     ) -> Result<Appended, LogError> {
-        self.write(durability, budget, Request::Made(&mut make))
+        self.write(durability, budget, Request::Made(&mut make), || ())
     }
 
     fn write(
@@ -114,16 +128,18 @@ impl RunLog {
         durability: Durability,
         budget: Duration,
         mut request: Request<'_>,
+        written: impl FnOnce(),
     ) -> Result<Appended, LogError> {
         let wait = Wait::new(budget);
         let mut inner = self.enter(wait)?;
-        let written = self.write_locked(&mut inner, wait, &mut request);
+        let appended = self.write_locked(&mut inner, wait, &mut request);
         // What was foreseen did not come to stand: look anew.
-        let (appended, segment) = written.inspect_err(|_| inner.forget())?;
+        let (appended, segment) = appended.inspect_err(|_| inner.forget())?;
         let ticket = segment.syncs.latest();
         let full = self.is_full(&inner).then_some(inner.len);
         let in_company = inner.has_news;
         drop(inner);
+        written();
         if durability == Durability::Power {
             if in_company {
                 // A sync that begins a moment later serves those who are about to write.
