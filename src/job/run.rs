@@ -23,7 +23,7 @@ use crate::log::{Batch, Close, Durability, RunLog};
 use crate::telemetry::{Pending, Snapshots};
 use crate::volume::{JobId, Volume};
 
-/// Older snapshots are not those of the submission any more.
+/// Stages that are further apart do not share their snapshots.
 const FRESH: Duration = Duration::from_millis(100);
 
 /// What supervises a job that is about to be submitted, and the first look at the machine,
@@ -81,10 +81,11 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
     let Prepared {
         around,
         mut before,
-        begun,
+        mut begun,
     } = setup.prepared;
     if begun.elapsed() > FRESH {
         before = around.begin_snapshot();
+        begun = Instant::now();
     }
     let before = before.wait();
 
@@ -95,7 +96,7 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
         before,
         validated: &validated,
     };
-    let (stages, sink) = submission.submit(&log)?;
+    let (mut stages, sink) = submission.submit(&log)?;
     (setup.on_submitted)(&stages.job);
 
     let mut context = Context::new(
@@ -113,6 +114,11 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
             end: End::NotStarted(error),
             unfinished: Vec::new(),
         });
+    }
+    // The submission may have waited for a lock or a slow disk. The other half is for the
+    // spawn.
+    if begun.elapsed() > FRESH / 2 {
+        stages.before = context.snapshot();
     }
     let outcome = context.attempts(stages, setup.on_started);
     context.pass_on_the_rest();

@@ -264,3 +264,20 @@ fn a_note_on_a_full_disk_is_refused_and_the_log_stays_whole() {
         assert!(events.contains(&crate::checks::event(line.as_bytes())));
     }
 }
+
+#[test]
+fn stages_that_a_slow_disk_sets_apart_have_snapshots_of_their_own() {
+    let env = opened();
+    let fault = "fdatasync:delay_exit=120000";
+    let args = ["run", "--run", "it", "--close", "--", "true"];
+    let Some(output) = with_fault(&env, fault, &args) else {
+        return;
+    };
+    assert_eq!(output.code, 0, "{}", output.stderr());
+    let submitted = env.event("job_submitted");
+    let started = env.event("job_started");
+    for snapshot in ["telemetry_before", "process_before"] {
+        let taken = started[snapshot]["taken_ts"].as_str().unwrap();
+        assert!(taken > submitted["ts"].as_str().unwrap(), "{started}");
+    }
+}
