@@ -19,9 +19,14 @@ pub(super) fn system() -> TimeZone {
 /// jiff wants to know the name of the zone behind the file, and lists all zones for it,
 /// which takes longer than all else that `tail` does. We have no use for the name.
 fn find() -> TimeZone {
-    let data = env::var_os("TZ").is_none().then(|| fs::read(LOCAL).ok());
-    let zone = data
-        .flatten()
-        .and_then(|data| TimeZone::tzif(LOCAL, &data).ok());
+    if env::var_os("TZ").is_some() {
+        return TimeZone::system();
+    }
+    if fs::metadata(LOCAL).is_ok_and(|found| !found.is_file()) {
+        // To read a FIFO would take for ever.
+        return TimeZone::UTC;
+    }
+    let data = fs::read(LOCAL).ok();
+    let zone = data.and_then(|data| TimeZone::tzif(LOCAL, &data).ok());
     zone.unwrap_or_else(TimeZone::system)
 }

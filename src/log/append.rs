@@ -10,7 +10,6 @@
 //!    the kernel may have dropped the pages and would report success.
 
 use std::sync::{Arc, MutexGuard, TryLockError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::compose::Lines;
@@ -142,8 +141,7 @@ impl RunLog {
         written();
         if durability == Durability::Power {
             if in_company {
-                // A sync that begins a moment later serves those who are about to write.
-                thread::yield_now();
+                self.courtesy.give_way();
             }
             self.make_durable(&segment, ticket)?;
         }

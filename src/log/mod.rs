@@ -52,6 +52,7 @@ mod catalog;
 mod command_line;
 mod compose;
 mod compress;
+mod courtesy;
 mod cursor;
 mod cursor_file;
 #[doc(hidden)]

@@ -16,7 +16,8 @@ const TELLING: [&[u8]; 3] = [b"log_", b"run_", b"job_roll"];
 impl Tail {
     /// Goes over `news`, the bytes behind this end of a segment, where they are whole lines
     /// of ours, numbered one after the other, that change nothing but the number. Only the
-    /// last is checked in full: a damaged line before it has used its number up all the same.
+    /// last is checked in full: a damaged line before it has used its number up all the same,
+    /// and its id is the highest, since ids rise.
     /// `false`, and nothing is changed, where each line has to be looked at.
     pub(super) fn pass_over(&mut self, news: &[u8]) -> bool {
         let Some(lines) = news.strip_suffix(b"\n").filter(|_| self.summary.is_none()) else {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use ulid::Ulid;
 
+use super::courtesy::Courtesy;
 use super::reserve::Reserve;
 use super::state::RunState;
 use super::sync::Syncs;
@@ -39,6 +40,7 @@ pub struct RunLog {
     pub(super) names: Syncs,
     pub(super) foreign_allowed: bool,
     pub(super) upkeep: Upkeep,
+    pub(super) courtesy: Courtesy,
     pub(super) paths: Paths,
 }
 
@@ -181,6 +183,7 @@ impl RunLog {
             names: Syncs::default(),
             foreign_allowed: false,
             upkeep: Upkeep::default(),
+            courtesy: Courtesy::default(),
         })
     }
 

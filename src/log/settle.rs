@@ -106,8 +106,9 @@ impl RunLog {
             return Ok(false);
         };
         if inner.state.is_none() {
-            let passed = news <= news::LIMIT
-                && read_span(&segment.file, tail.end, len).is_ok_and(|news| tail.pass_over(&news));
+            let end = tail.end;
+            let passed = (end..=end + news::LIMIT).contains(&len)
+                && read_span(&segment.file, end, len).is_ok_and(|news| tail.pass_over(&news));
             if passed || news > CATCH_UP_LIMIT {
                 return Ok(passed);
             }

@@ -25,7 +25,11 @@ impl Cpus {
         if model.is_some() && count.is_some() {
             return Self { model, count };
         }
-        Self::of_sysinfo().unwrap_or_default()
+        let slow = Self::of_sysinfo().unwrap_or_default();
+        Self {
+            model: model.or(slow.model),
+            count: count.or(slow.count),
+        }
     }
 
     fn of_sysinfo() -> Option<Self> {
@@ -49,9 +53,16 @@ fn first_bytes(path: &str) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The model of the first processor, on a whole line of `proc_cpuinfo(5)`.
+/// The model of the first processor, on a whole line of `proc_cpuinfo(5)`. Where there is
+/// an implementer (ARM), sysinfo makes a better name of that.
 fn model_in(text: &[u8]) -> Option<String> {
     let mut lines = text.split_inclusive(|&b| b == b'\n');
+    if lines
+        .clone()
+        .any(|line| line.starts_with(b"CPU implementer"))
+    {
+        return None;
+    }
     let model = lines.find_map(|line| {
         let value = line.strip_prefix(b"model name")?.trim_ascii_start();
         value.strip_prefix(b":")?.strip_suffix(b"\n")
