@@ -100,6 +100,7 @@ mod tests {
             b"model name\t: cut of",
             b"model name\t:\n",
             b"Model name: X\n",
+            b"model name\t: ARMv7\nCPU implementer\t: 0x41\n",
         ] {
             assert_eq!(model_in(odd), None);
         }
