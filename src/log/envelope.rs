@@ -212,9 +212,9 @@ pub(super) fn write_line(out: &mut Vec<u8>, seq: u64, id: Ulid, ts: &str, body: 
     push_number(out, VERSION);
     out.extend_from_slice(SEQ_KEY);
     push_number(out, seq);
-    out.extend_from_slice(b",\"id\":\"");
+    out.extend_from_slice(ID_KEY.as_bytes());
     out.extend_from_slice(id_text.as_bytes());
-    out.extend_from_slice(b"\",\"ts\":\"");
+    out.extend_from_slice(TS_KEY.as_bytes());
     out.extend_from_slice(ts.as_bytes());
     out.extend_from_slice(b"\",");
     out.extend_from_slice(body);

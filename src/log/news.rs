@@ -6,9 +6,6 @@ use super::envelope;
 use super::sequence::Sequence;
 use super::tail::Tail;
 
-/// So many bytes of news are passed over; behind more of them the end is looked for.
-pub(super) const LIMIT: u64 = 64 << 10;
-
 /// Types that begin so tell of more than a number: a repair gives blocks back, a close
 /// ends the run, and what may follow it carries its summary.
 const TELLING: [&[u8]; 3] = [b"log_", b"run_", b"job_roll"];

@@ -11,9 +11,11 @@ use super::rotate::{self, Sealed};
 use super::run_log::{Active, Inner, RunLog};
 use super::sequence::Sequence;
 use super::tail::{End, Tail, read_span};
-use super::{LogError, news, reader, segments};
+use super::{LogError, reader, segments};
 use crate::volume::{Dir, FileKey, IoContext, layout};
 
+/// So many bytes of news are held at once, to be passed over.
+const PASS_OVER_LIMIT: u64 = 64 << 10;
 /// Over so many bytes of news a writer looks at the end only.
 const CATCH_UP_LIMIT: u64 = 4 << 20;
 
@@ -107,8 +109,8 @@ impl RunLog {
         };
         if inner.state.is_none() {
             let end = tail.end;
-            let passed = (end..=end + news::LIMIT).contains(&len)
-                && read_span(&segment.file, end, len).is_ok_and(|news| tail.pass_over(&news));
+            let passed = (end..=end + PASS_OVER_LIMIT).contains(&len)
+                && read_span(&segment.file, end, len).is_ok_and(|lines| tail.pass_over(&lines));
             if passed || news > CATCH_UP_LIMIT {
                 return Ok(passed);
             }
