@@ -262,6 +262,33 @@ fn a_rollback_at_once_and_one_later() {
     }
 }
 
+/// strace tells of what a child did before it tells that there is a child.
+#[test]
+fn a_child_that_is_seen_before_it_is_there() {
+    let hex = |text: &str| {
+        let bytes: Vec<_> = text.bytes().map(|b| format!("\\x{b:02x}")).collect();
+        bytes.concat()
+    };
+    let exec = |args: &[&str]| {
+        let args: Vec<_> = args.iter().map(|arg| format!("\"{}\"", hex(arg))).collect();
+        format!("execve({}, [{}], 0x1) = 0", args[0], args.join(", "))
+    };
+    let job = exec(&["/bin/sh", "sh", "-c", "touch mark"]);
+    let trace = [
+        format!("1 {}", exec(&["/bin/runlog", "runlog", "run"])),
+        "1 clone3({flags=CLONE_THREAD} <unfinished ...>".to_owned(),
+        "2 clone(flags=SIGCHLD <unfinished ...>".to_owned(),
+        format!("3 {job}"),
+        format!("3 {job}"),
+        "2 <... clone resumed>) = 3".to_owned(),
+        "1 <... clone3 resumed>) = 2".to_owned(),
+    ];
+    let calls = trace::calls(&trace.join("\n"));
+    let tmp = tempfile::tempdir().unwrap();
+    let recording = record::recording(Disk::load(tmp.path()), tmp.path(), &calls, "mark");
+    assert_eq!(recording.promised.last().unwrap().rollbacks, 1);
+}
+
 /// That this finds anything at all: a disk that is deaf to a kind of sync loses something.
 #[test]
 fn what_is_not_synced_is_missed() {

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use crate::disk::{Disk, Random, Tree, Unsynced};
-use crate::trace::Call;
+use crate::trace::{Call, Family};
 
 /// The events of each run, by number.
 pub(crate) type Events = BTreeMap<String, BTreeMap<u64, Vec<u8>>>;
@@ -34,11 +34,12 @@ pub(crate) struct Recording {
 }
 
 /// A process of the recording.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Process {
     /// Its arguments, if it is runlog.
     args: Option<Vec<String>>,
-    is_child_of_runlog: bool,
+    /// It is another program.
+    is_other: bool,
     /// The runs whose files it changed.
     touched: BTreeSet<String>,
 }
@@ -46,8 +47,7 @@ struct Process {
 struct Recorder<'a> {
     root: &'a str,
     recording: Recording,
-    /// By thread: the process that it belongs to.
-    leaders: HashMap<u32, u32>,
+    family: Family,
     processes: HashMap<u32, Process>,
     promised: Promised,
     present: Events,
@@ -72,7 +72,7 @@ pub(crate) fn recording(before: Disk, root: &Path, calls: &[Call], mark: &str) -
             promised: Vec::new(),
             events: Events::new(),
         },
-        leaders: HashMap::new(),
+        family: Family::new(calls),
         processes: HashMap::new(),
         promised: Promised::default(),
         present: Events::new(),
@@ -99,16 +99,13 @@ pub(crate) fn recording(before: Disk, root: &Path, calls: &[Call], mark: &str) -
 
 impl Recorder<'_> {
     fn call(&mut self, call: &Call, begun: usize, mark: &str) {
-        let leader = *self.leaders.entry(call.tid).or_insert(call.tid);
+        let leader = self.family.leader(call.tid);
         let before = self.recording.disk.steps();
         match (call.name.as_str(), call.result) {
             (_, None) => return,
-            ("clone" | "clone3" | "vfork" | "fork", Some(child)) => {
-                self.forked(call, leader, child as u32);
-            }
             ("execve", _) => self.executed(call, leader, mark),
             ("exit", Some(code)) if call.tid == leader => self.exited(leader, code),
-            ("exit", _) => {}
+            ("exit" | "clone" | "clone3" | "vfork" | "fork", _) => {}
             (name, Some(result)) => self.changed(name, call, leader, result, begun),
         }
         if self.recording.disk.steps() == before {
@@ -117,32 +114,18 @@ impl Recorder<'_> {
         }
     }
 
-    fn forked(&mut self, call: &Call, leader: u32, child: u32) {
-        if call.args.contains("CLONE_THREAD") {
-            self.leaders.insert(child, leader);
-            return;
-        }
-        self.leaders.insert(child, child);
-        let parent = self.processes.entry(leader).or_default();
-        let process = Process {
-            is_child_of_runlog: parent.args.is_some(),
-            ..Process::default()
-        };
-        // It may have been seen before the call of its parent came back.
-        self.processes.entry(child).or_insert(process);
-    }
-
     fn executed(&mut self, call: &Call, leader: u32, mark: &str) {
         let args = call.strings().into_iter();
         let mut args: Vec<_> = args
             .map(|arg| String::from_utf8_lossy(&arg).into_owned())
             .collect();
         let program = args.remove(0);
+        let parent = self.family.parent(leader);
+        let is_child_of_runlog = parent.is_some_and(|parent| self.is_runlog(parent));
         let process = self.processes.entry(leader).or_default();
         if program.ends_with("/runlog") {
             process.args = Some(args);
-        } else if process.is_child_of_runlog {
-            process.is_child_of_runlog = false;
+        } else if is_child_of_runlog && !std::mem::replace(&mut process.is_other, true) {
             if args.iter().any(|arg| arg.contains(mark)) {
                 self.promised.rollbacks += 1;
             }

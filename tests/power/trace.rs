@@ -91,6 +91,49 @@ impl Call {
     }
 }
 
+/// Who began whom. It is known before the first call is looked at, since a child may be
+/// seen at work before the call that made it came back.
+#[derive(Default)]
+pub(crate) struct Family {
+    /// By thread: the one that began it, of the same process.
+    threads: HashMap<u32, u32>,
+    /// By process: the thread that began it.
+    processes: HashMap<u32, u32>,
+}
+
+impl Family {
+    pub(crate) fn new(calls: &[Call]) -> Self {
+        let mut family = Self::default();
+        for call in calls {
+            let made = ["clone", "clone3", "vfork", "fork"].contains(&call.name.as_str());
+            if let Some(child) = call.result.filter(|_| made) {
+                let is_thread = call.args.contains("CLONE_THREAD");
+                let kind = if is_thread {
+                    &mut family.threads
+                } else {
+                    &mut family.processes
+                };
+                kind.insert(u32::try_from(child).unwrap(), call.tid);
+            }
+        }
+        family
+    }
+
+    /// The process that a thread belongs to.
+    pub(crate) fn leader(&self, mut thread: u32) -> u32 {
+        while let Some(other) = self.threads.get(&thread) {
+            thread = *other;
+        }
+        thread
+    }
+
+    /// The process that began a process.
+    pub(crate) fn parent(&self, process: u32) -> Option<u32> {
+        let thread = self.processes.get(&process)?;
+        Some(self.leader(*thread))
+    }
+}
+
 fn paths(text: &str) -> Vec<Option<String>> {
     let parts = text.split('<').skip(1);
     let mut found = Vec::new();
