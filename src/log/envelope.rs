@@ -168,13 +168,28 @@ pub(super) fn check(line: &[u8]) -> Result<&[u8], Reason> {
     }
 }
 
-/// The number of a line that looks like one of ours, and what stands where its type begins.
-/// No checksum is looked at.
-pub(super) fn glance(line: &[u8]) -> Option<(u64, &[u8])> {
+/// What the beginning of a line tells that looks like one of ours.
+pub(super) struct Glance<'a> {
+    pub(super) seq: u64,
+    id: &'a [u8],
+    /// What stands where its type begins.
+    pub(super) kind: &'a [u8],
+}
+
+impl Glance<'_> {
+    /// See [`Envelope::ulid`].
+    pub(super) fn ulid(&self) -> Option<Ulid> {
+        Ulid::from_string(std::str::from_utf8(self.id).ok()?).ok()
+    }
+}
+
+/// Looks at the beginning of a line; no checksum is looked at.
+pub(super) fn glance(line: &[u8]) -> Option<Glance<'_>> {
     let (version, rest) = line.strip_prefix(PREFIX).and_then(take_number)?;
     let (seq, rest) = take_number(rest.strip_prefix(SEQ_KEY)?)?;
-    let kind = rest.get(KIND_AT..)?;
-    (version == VERSION).then_some((seq, kind))
+    let (frame, kind) = rest.split_at_checked(KIND_AT)?;
+    let id = frame.get(ID_KEY.len()..)?.get(..ulid::ULID_LEN)?;
+    (version == VERSION).then_some(Glance { seq, id, kind })
 }
 
 fn split_trailer(line: &[u8]) -> Option<(&[u8], u32)> {

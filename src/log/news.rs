@@ -29,7 +29,7 @@ impl Tail {
                 None => (lines, None),
             };
             let is_plain = |kind: &[u8]| !TELLING.iter().any(|tells| kind.starts_with(tells));
-            if !envelope::glance(last).is_some_and(|(seq, kind)| seq == next && is_plain(kind)) {
+            if !envelope::glance(last).is_some_and(|seen| seen.seq == next && is_plain(seen.kind)) {
                 return false;
             }
             next += 1;

@@ -12,7 +12,7 @@ use ulid::Ulid;
 use super::LogError;
 use super::backward::Backward;
 use super::dialect::{Class, classify};
-use super::envelope::{Envelope, Reason};
+use super::envelope::{Envelope, Reason, glance};
 use super::event::EventType;
 use super::lines::{Lines, RawLine, Span};
 use super::sequence::{Sequence, Step};
@@ -163,6 +163,19 @@ impl Tail {
                 continue;
             }
             tail.end = tail.end.max(line.end());
+            // One that is as it should be needs no second look: the last id is the highest.
+            if let Some((seq, id)) = &mut behind
+                && let Some(seen) = glance(line.bytes)
+                && seen.seq.checked_add(1) == Some(*seq)
+                && seen.ulid().is_some_and(|this| Some(this) < *id)
+            {
+                *seq = seen.seq;
+                damaged = 0;
+                if len - line.offset >= CHECKED {
+                    break;
+                }
+                continue;
+            }
             match classify_raw(&line) {
                 Class::Ours(env) => {
                     let this = (env.seq, env.ulid());
@@ -232,4 +245,54 @@ pub(super) fn read_span(file: &File, from: u64, to: u64) -> io::Result<Vec<u8>> 
     let mut bytes = vec![0; (to - from) as usize];
     file.read_exact_at(&mut bytes, from)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::log::envelope::write_line;
+
+    fn line(seq: u64) -> Vec<u8> {
+        let mut line = Vec::new();
+        let id = Ulid::from_parts(1_800_000_000_000 + seq, 42);
+        let ts = "2026-11-21T21:49:00.123456Z";
+        write_line(&mut line, seq, id, ts, br#""type":"note","run_id":"r""#);
+        line
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+        #[test]
+        fn who_reads_the_last_lines_knows_what_who_reads_all_does(
+            count in 1_u64..12,
+            copied in prop::option::weighted(0.2, (any::<prop::sample::Index>(), 0_u64..4)),
+            flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        ) {
+            let mut seqs: Vec<u64> = (0..count).collect();
+            if let Some((at, more)) = copied {
+                let first = at.index(count as usize) as u64;
+                seqs.extend((first..count).take(more as usize));
+            }
+            let mut bytes: Vec<u8> = seqs.into_iter().flat_map(line).collect();
+            for (at, with) in flips {
+                let at = at.index(bytes.len());
+                bytes[at] ^= with;
+            }
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&bytes).unwrap();
+            let (file, len) = (Arc::new(file), bytes.len() as u64);
+            let path = Path::new("x");
+            let mut all = Tail::default();
+            let read = all.advance(&file, len, path, None);
+            if let Ok(Some(last)) = Tail::from_last_lines(&file, len, path, End::Open) {
+                prop_assert!(read.is_ok());
+                let of = |tail: &Tail| (tail.sequence.next(), tail.last_id, tail.end);
+                prop_assert_eq!(of(&last), of(&all), "{}", bytes.escape_ascii());
+            }
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::io;
 use super::LogError;
 use super::backward::Backward;
 use super::dialect::Class;
+use super::envelope::glance;
 use super::reader::{Item, Reader};
 use super::segments::{Segment, open_segments};
 use super::tail::{CHECKED, classify_raw};
@@ -94,19 +95,28 @@ fn find_backwards(
             if *missing == 0 {
                 start.get_or_insert(end);
             }
-            let class = classify_raw(&line);
-            if let Class::Ours(env) = class {
-                let later = later.replace(env.seq);
-                // What is given out is looked at in full, and what is before it only for
-                // the order.
-                let is_sound = start.is_some() || env.is_json();
-                if later.is_some_and(|later| later <= env.seq) || !is_sound {
-                    return Ok(None);
+            // What is given out is looked at in full, and what is before it only for the
+            // order, which a glance tells where it is as it should be.
+            let seen = glance(line.bytes).map(|seen| seen.seq);
+            let is_next = |seq: u64| *later == seq.checked_add(1);
+            let seq = if start.is_some() && seen.is_some_and(is_next) {
+                seen
+            } else {
+                let class = classify_raw(&line);
+                let sound = !matches!(class, Class::Damage(_));
+                if start.is_none() && sound && want(line.bytes) {
+                    *missing -= 1;
                 }
-            }
-            let sound = !matches!(class, Class::Damage(_));
-            if start.is_none() && sound && want(line.bytes) {
-                *missing -= 1;
+                match class {
+                    Class::Ours(env) if start.is_some() || env.is_json() => Some(env.seq),
+                    Class::Ours(_) => return Ok(None),
+                    Class::Foreign(_) | Class::Damage(_) => None,
+                }
+            };
+            if let Some(seq) = seq
+                && later.replace(seq).is_some_and(|later| later <= seq)
+            {
+                return Ok(None);
             }
         }
         end = line.offset;
