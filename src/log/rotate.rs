@@ -183,7 +183,7 @@ impl RunLog {
             let news = inner.len.saturating_sub(survey.end);
             survey.advance(&segment.file, inner.len, &self.paths.active)?;
             if (news >= LITTLE || !synced) && due.verdict(&survey, Timestamp::now()).is_ok() {
-                segment.file.sync_data().at("sync", &self.paths.active)?;
+                segment.sync(&self.paths.active, File::sync_data)?;
                 synced = true;
             } else if news < LITTLE {
                 break;
@@ -234,7 +234,7 @@ impl RunLog {
         }
         let sealed = self.seal_of(inner, segment, &survey)?;
         inner.reserve.release(&segment.file, inner.len);
-        segment.file.sync_all().at("sync", &self.paths.active)?;
+        segment.sync(&self.paths.active, File::sync_all)?;
         self.swap(inner, &sealed)?;
         Ok(Ok(sealed))
     }

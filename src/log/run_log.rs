@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -108,6 +108,18 @@ impl Active {
     pub(super) fn new(file: Arc<File>, key: FileKey) -> Self {
         let syncs = Syncs::default();
         Self { file, key, syncs }
+    }
+
+    /// Makes all of it durable, whoever wrote it. Where it fails, it has failed for all
+    /// who wait for a sync of what they wrote.
+    pub(super) fn sync(
+        &self,
+        path: &Path,
+        how: fn(&File) -> io::Result<()>,
+    ) -> Result<(), LogError> {
+        self.syncs.share(self.syncs.wrote(), path, || {
+            Ok(how(&self.file).at("sync", path)?)
+        })
     }
 }
 
@@ -295,4 +307,22 @@ fn remove_unborn(runs: &Dir, dir: &Dir, run: &RunId) {
     }
     dir.remove_empty_dir(layout::JOBS);
     runs.remove_empty_dir(run.as_str());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sync_that_fails_fails_for_who_waits_for_one() {
+        let (_, pipe) = io::pipe().unwrap();
+        let file = File::from(std::os::fd::OwnedFd::from(pipe));
+        let key = FileKey::from(&rustix::fs::fstat(&file).unwrap());
+        let (active, path) = (Active::new(Arc::new(file), key), Path::new("x"));
+        let waits = active.syncs.wrote();
+        active.sync(path, File::sync_data).unwrap_err();
+        let later = || panic!("synced again");
+        active.syncs.share(waits, path, later).unwrap_err();
+        active.sync(path, |_| Ok(())).unwrap();
+    }
 }
