@@ -79,11 +79,12 @@ impl fmt::Display for Child {
     }
 }
 
-/// How a living process is told from all others.
+/// How a process that was not waited for yet is told from all others: it may have ended
+/// before we came to look.
 pub(crate) fn process(pid: u32) -> ProcessRef {
     ProcessRef {
         pid,
-        start_ticks: telemetry::process_start_ticks(pid),
+        start_ticks: telemetry::process_birth_ticks(pid),
         pid_namespace: telemetry::pid_namespace(),
         boot_id: telemetry::boot_id(),
     }

@@ -17,6 +17,11 @@ pub fn process_start_ticks(pid: u32) -> Option<u64> {
     (!stat.is_dead()).then_some(stat.start_ticks)
 }
 
+/// The same, also of a process that is dead and only waits to be waited for.
+pub fn process_birth_ticks(pid: u32) -> Option<u64> {
+    Some(Stat::read(pid)?.start_ticks)
+}
+
 /// The processes that began at `since` or later, in clock ticks since the boot, and whose
 /// environment, as it was then, has all of these `NAME=value`; `None` where that of one
 /// of ours may not be read.
@@ -106,9 +111,12 @@ mod tests {
     #[test]
     fn a_zombie_is_dead() {
         let mut child = Command::new("true").spawn().unwrap();
+        let born = process_birth_ticks(child.id());
+        assert!(born.is_some());
         while process_start_ticks(child.id()).is_some() {
             thread::sleep(Duration::from_millis(1));
         }
+        assert_eq!(process_birth_ticks(child.id()), born);
         // It has not been waited for, so it must still be there.
         assert!(Stat::read(child.id()).unwrap().is_dead());
         child.wait().unwrap();

@@ -42,7 +42,9 @@ mod tree;
 mod units;
 
 pub use host::{available_mem_bytes, free_disk_bytes, load_1m};
-pub use identity::{boot_id, pid_namespace, process_start_ticks, processes_with};
+pub use identity::{
+    boot_id, pid_namespace, process_birth_ticks, process_start_ticks, processes_with,
+};
 pub use probe::{Pending, Probe};
 pub use sampler::Sampler;
 pub use snapshot::{Consumer, HostSnapshot, JobTree, ProcessSnapshot, Snapshots};
