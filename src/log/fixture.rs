@@ -183,6 +183,18 @@ pub(super) fn line(bytes: &[u8], n: usize) -> &[u8] {
     bytes.split_inclusive(|b| *b == b'\n').nth(n).unwrap()
 }
 
+/// What stands between `ts` and `crc` of a note without data.
+pub(super) const PLAIN: &str = r#""type":"note","run_id":"r""#;
+
+/// A line with its `\n`; the ids rise with the numbers.
+pub(super) fn written(seq: u64, body: &str) -> Vec<u8> {
+    let mut line = Vec::new();
+    let id = Ulid::from_parts(1_800_000_000_000 + seq, 42);
+    let ts = "2026-11-21T21:49:00.123456Z";
+    envelope::write_line(&mut line, seq, id, ts, body.as_bytes());
+    line
+}
+
 pub(super) fn gz(bytes: &[u8]) -> Vec<u8> {
     use std::io::Write;
     let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());

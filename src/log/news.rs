@@ -52,30 +52,16 @@ mod tests {
     use std::sync::Arc;
 
     use proptest::prelude::*;
-    use ulid::Ulid;
 
     use super::*;
+    use crate::log::fixture::{PLAIN, written as line};
 
-    const PLAIN: &str = r#""type":"note","run_id":"r""#;
     const KINDS: [&str; 4] = [
         PLAIN,
         r#""type":"log_repaired","run_id":"r""#,
         r#""type":"run_closed","run_id":"r","summary":{}"#,
         r#""type":"job_rolled_back","run_id":"r","summary":{}"#,
     ];
-
-    fn line(seq: u64, body: &str) -> Vec<u8> {
-        let mut line = Vec::new();
-        let id = Ulid::from_parts(1_800_000_000_000 + seq, 42);
-        envelope::write_line(
-            &mut line,
-            seq,
-            id,
-            "2026-11-21T21:49:00.123456Z",
-            body.as_bytes(),
-        );
-        line
-    }
 
     fn lines(seqs: std::ops::Range<u64>) -> Vec<u8> {
         seqs.flat_map(|seq| line(seq, PLAIN)).collect()

@@ -190,8 +190,7 @@ impl Tail {
                             break;
                         }
                     } else {
-                        tail.sequence = Sequence::before(env.seq + 1);
-                        (0..damaged).for_each(|_| tail.sequence.damage());
+                        tail.sequence = Sequence::resumed(env.seq + 1, damaged);
                         tail.last_id = this.1;
                         tail.note_summary(&env, line.bytes);
                     }
@@ -254,15 +253,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::log::envelope::write_line;
-
-    fn line(seq: u64) -> Vec<u8> {
-        let mut line = Vec::new();
-        let id = Ulid::from_parts(1_800_000_000_000 + seq, 42);
-        let ts = "2026-11-21T21:49:00.123456Z";
-        write_line(&mut line, seq, id, ts, br#""type":"note","run_id":"r""#);
-        line
-    }
+    use crate::log::fixture::{PLAIN, written};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
@@ -277,7 +268,7 @@ mod tests {
                 let first = at.index(count as usize) as u64;
                 seqs.extend((first..count).take(more as usize));
             }
-            let mut bytes: Vec<u8> = seqs.into_iter().flat_map(line).collect();
+            let mut bytes: Vec<u8> = seqs.into_iter().flat_map(|seq| written(seq, PLAIN)).collect();
             for (at, with) in flips {
                 let at = at.index(bytes.len());
                 bytes[at] ^= with;

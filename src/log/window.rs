@@ -97,10 +97,11 @@ fn find_backwards(
             }
             // What is given out is looked at in full, and what is before it only for the
             // order, which a glance tells where it is as it should be.
-            let seen = glance(line.bytes).map(|seen| seen.seq);
-            let is_next = |seq: u64| *later == seq.checked_add(1);
-            let seq = if start.is_some() && seen.is_some_and(is_next) {
-                seen
+            let seq = if start.is_some()
+                && let Some(seen) = glance(line.bytes)
+                && *later == seen.seq.checked_add(1)
+            {
+                Some(seen.seq)
             } else {
                 let class = classify_raw(&line);
                 let sound = !matches!(class, Class::Damage(_));

@@ -105,7 +105,8 @@ impl Recorder<'_> {
             (_, None) => return,
             ("execve", _) => self.executed(call, leader, mark),
             ("exit", Some(code)) if call.tid == leader => self.exited(leader, code),
-            ("exit" | "clone" | "clone3" | "vfork" | "fork", _) => {}
+            ("exit", _) => {}
+            _ if call.child().is_some() => {}
             (name, Some(result)) => self.changed(name, call, leader, result, begun),
         }
         if self.recording.disk.steps() == before {

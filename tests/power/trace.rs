@@ -85,6 +85,13 @@ impl Call {
         paths(&self.tail).pop().flatten()
     }
 
+    /// The thread or process that it made.
+    pub(crate) fn child(&self) -> Option<u32> {
+        let made = ["clone", "clone3", "vfork", "fork"].contains(&self.name.as_str());
+        let child = self.result.filter(|_| made)?;
+        Some(u32::try_from(child).unwrap())
+    }
+
     /// The n-th argument as a number.
     pub(crate) fn number(&self, at: usize) -> u64 {
         self.args.split(", ").nth(at).unwrap().parse().unwrap()
@@ -105,16 +112,13 @@ impl Family {
     pub(crate) fn new(calls: &[Call]) -> Self {
         let mut family = Self::default();
         for call in calls {
-            let made = ["clone", "clone3", "vfork", "fork"].contains(&call.name.as_str());
-            if let Some(child) = call.result.filter(|_| made) {
-                let is_thread = call.args.contains("CLONE_THREAD");
-                let kind = if is_thread {
-                    &mut family.threads
-                } else {
-                    &mut family.processes
-                };
-                kind.insert(u32::try_from(child).unwrap(), call.tid);
-            }
+            let is_thread = call.args.contains("CLONE_THREAD");
+            let kind = if is_thread {
+                &mut family.threads
+            } else {
+                &mut family.processes
+            };
+            kind.extend(call.child().map(|child| (child, call.tid)));
         }
         family
     }
