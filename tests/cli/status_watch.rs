@@ -83,7 +83,7 @@ fn q_ends_it_and_leaves_the_terminal_as_it_was() {
         return;
     };
     env.ok(&["run", "--", "true"]);
-    terminal.line("before=$(stty -g); echo as it was");
+    terminal.line("PS1='ready> '; before=$(stty -g); echo as it was");
     terminal.shows("as it was");
     terminal.line("\"$RUNLOG\" status --watch");
     wait_for_view(&terminal, true);
@@ -93,6 +93,8 @@ fn q_ends_it_and_leaves_the_terminal_as_it_was() {
     terminal.keys(&["x"]);
     terminal.keys(&["q"]);
     wait_for_view(&terminal, false);
+    // What is printed for a line that was typed before it stands behind the prompt.
+    terminal.shows("ready>");
     terminal.line("echo code $?; test \"$before\" = \"$(stty -g)\" && echo the same");
     terminal.shows("code 0");
     terminal.shows("the same");
@@ -135,10 +137,11 @@ fn it_can_be_stopped_and_goes_on() {
         return;
     };
     env.ok(&["run", "--", "true"]);
-    terminal.line("set -m; \"$RUNLOG\" status --watch");
+    terminal.line("PS1='ready> '; set -m; \"$RUNLOG\" status --watch");
     wait_for_view(&terminal, true);
     terminal.keys(&["C-z"]);
     wait_for_view(&terminal, false);
+    terminal.shows("ready>");
     terminal.line("echo here I am");
     terminal.shows("here I am");
     terminal.line("fg");
