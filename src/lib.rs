@@ -13,6 +13,11 @@
 //! bytes are, for other languages. What these pages do not show is the program's own: it
 //! is there for its tests, and changes without notice.
 
+#![cfg_attr(
+    not(feature = "cli"),
+    expect(dead_code, unused_imports, reason = "used by the program only")
+)]
+
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;

@@ -1,6 +1,7 @@
 //! What every command gets: the volume, the streams, the colours.
 
-use std::io::{self, IsTerminal, Write};
+use std::io;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 use crate::job::Trouble;
-use crate::log::payload::RunOpened;
+use crate::log::format::payload::RunOpened;
 use crate::log::{Damage, select};
 use crate::render::{Style, safe};
 use crate::volume::{Dir, RunId, Volume, VolumeError};
@@ -53,7 +54,7 @@ impl Global {
     }
 
     /// The volume that is named, or the nearest one.
-    pub(super) fn volume(&self) -> Result<Volume> {
+    pub(crate) fn volume(&self) -> Result<Volume> {
         Ok(match self.named_volume() {
             Some(root) => Volume::open(&root)?,
             None => Volume::discover(&current_dir()?)?,
@@ -61,7 +62,7 @@ impl Global {
     }
 
     /// The same, made where there is none: where it is named, or in the current folder.
-    pub(super) fn make_volume(&self) -> Result<Volume> {
+    pub(crate) fn make_volume(&self) -> Result<Volume> {
         if let Some(root) = self.named_volume() {
             return Ok(Volume::create(&root)?);
         }
@@ -73,12 +74,12 @@ impl Global {
     }
 
     /// The run that a name stands for.
-    pub(super) fn run(&self, name: &str) -> Result<(RunId, Dir)> {
+    pub(crate) fn run(&self, name: &str) -> Result<(RunId, Dir)> {
         Ok(select(&self.volume()?, name)?)
     }
 
     /// How people's lines on stdout look.
-    pub(super) fn style(&self) -> Style {
+    pub(crate) fn style(&self) -> Style {
         Style {
             color: self.has_color(&io::stdout()),
             width: terminal_width(),
@@ -86,7 +87,7 @@ impl Global {
     }
 
     /// How people's lines on stderr look.
-    pub(super) fn stderr_style(&self) -> Style {
+    pub(crate) fn stderr_style(&self) -> Style {
         Style {
             color: self.has_color(&io::stderr()),
             width: None,
@@ -116,7 +117,7 @@ fn terminal_width() -> Option<u16> {
 }
 
 /// What the first event of a run says.
-pub(super) fn opening(name: String, keep_open: bool) -> RunOpened {
+pub(crate) fn opening(name: String, keep_open: bool) -> RunOpened {
     RunOpened {
         name,
         keep_open,
@@ -132,7 +133,7 @@ fn host_name() -> Option<String> {
 }
 
 /// Says something to people, on stderr.
-pub(super) fn say(text: impl std::fmt::Display) {
+pub(crate) fn say(text: impl std::fmt::Display) {
     let text = text.to_string();
     let lines: Vec<_> = text.lines().map(safe).collect();
     // There is nobody to tell that stderr is gone.
@@ -140,12 +141,12 @@ pub(super) fn say(text: impl std::fmt::Display) {
 }
 
 /// Says what went wrong beside the job.
-pub(super) fn trouble() -> Trouble {
+pub(crate) fn trouble() -> Trouble {
     Arc::new(|text| say(format_args!("runlog: {text}")))
 }
 
 /// Warns of damage that was passed over.
-pub(super) fn warn_of(damage: &[Damage]) {
+pub(crate) fn warn_of(damage: &[Damage]) {
     for one in damage {
         say(format_args!("warning: {one}"));
     }

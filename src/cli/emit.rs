@@ -1,20 +1,21 @@
 //! `runlog emit`.
 
-use std::io::{self, Read, Write as _};
+use std::io;
+use std::io::{Read, Write as _};
 use std::str::FromStr;
 
 use anyhow::{Context as _, Result};
 use serde_json::value::RawValue;
 
-use super::Global;
-use super::context::{opening, say};
+use super::context::{Global, opening, say};
 use super::exit::{Code, UsageError};
 use super::settings::rotation;
-use super::values::pairs;
-use crate::job::redact::Redactor;
+use super::value_parsers::pairs;
+use crate::job::redact::masker::Redactor;
 use crate::job::{JOB_VARIABLE, RUN_VARIABLE};
-use crate::log::data::{self, Mask};
-use crate::log::payload::Note;
+use crate::log::format::note_data;
+use crate::log::format::note_data::Mask;
+use crate::log::format::payload::Note;
 use crate::log::{
     Appended, Batch, Close, Draft, Durability, Envelope, EventType, LINE_LIMIT, LogError, RunLog,
     allocate_ulid,
@@ -35,7 +36,7 @@ const CHUNK: usize = 256 << 10;
 /// 3 no such volume or run; 6 the lock was not to be had; 7 not stored, or not durable.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// What the note is about
     #[arg(required_unless_present = "lines")]
     name: Option<String>,
@@ -69,7 +70,7 @@ pub(super) struct Args {
     force: bool,
 }
 
-pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
+pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let redactor = redactor()?;
     let mask_text = |text: &str| -> Option<String> {
         let masked = redactor.as_ref()?.mask_str(text);
@@ -148,17 +149,18 @@ impl Args {
         let stored = |e| LogError::from(e);
         let made = match (&self.data, pairs.is_empty()) {
             (None, true) => return Ok(None),
-            (None, false) => data::object_from_pairs(&pairs).map_err(stored)?,
+            (None, false) => note_data::object_from_pairs(&pairs).map_err(stored)?,
             (Some(text), true) => {
-                return Ok(Some(data::compact(text, limit, mask).map_err(stored)?));
+                return Ok(Some(note_data::compact(text, limit, mask).map_err(stored)?));
             }
-            (Some(text), false) => {
-                data::with_pairs(&data::compact(text, limit, None).map_err(stored)?, &pairs)
-                    .map_err(stored)?
-            }
+            (Some(text), false) => note_data::with_pairs(
+                &note_data::compact(text, limit, None).map_err(stored)?,
+                &pairs,
+            )
+            .map_err(stored)?,
         };
         Ok(Some(
-            data::compact(made.get(), limit, mask).map_err(stored)?,
+            note_data::compact(made.get(), limit, mask).map_err(stored)?,
         ))
     }
 
@@ -274,7 +276,7 @@ impl Emitter {
                         bytes: LINE_LIMIT + 1,
                         limit,
                     })
-                    .and_then(|line| Ok(data::from_line(&line, limit, mask)?))
+                    .and_then(|line| Ok(note_data::from_line(&line, limit, mask)?))
                     .and_then(|data| self.draft(Some(&data)));
                 match note {
                     Ok(note) => notes.push(note),

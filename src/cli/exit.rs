@@ -7,7 +7,7 @@ use anyhow::Error;
 
 use super::context::say;
 use crate::job::{StartError, UndoError};
-use crate::log::payload::{ErrorKind, JobError};
+use crate::log::format::payload::{ErrorKind, JobError};
 use crate::log::{CursorError, CursorFileError, Damage, LogError, SelectError};
 use crate::render::safe;
 use crate::volume::VolumeError;
@@ -85,7 +85,7 @@ impl From<Code> for ExitCode {
 }
 
 /// What clap has to say: help goes to stdout, errors to stderr with code 2.
-pub(super) fn usage(e: &clap::Error) -> ExitCode {
+pub(crate) fn usage(e: &clap::Error) -> ExitCode {
     if e.use_stderr() {
         // What was typed stands in it.
         say(e.render().to_string().trim_end());
@@ -97,7 +97,7 @@ pub(super) fn usage(e: &clap::Error) -> ExitCode {
 }
 
 /// The exit code of a command other than `run`.
-pub(super) fn of(result: Result<Code, Error>) -> ExitCode {
+pub(crate) fn of(result: Result<Code, Error>) -> ExitCode {
     match result {
         Ok(code) => code.into(),
         Err(e) if is_broken_pipe(&e) => Code::Ok.into(),
@@ -118,7 +118,7 @@ fn is_broken_pipe(e: &Error) -> bool {
 /// Wrong arguments that clap cannot see.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-pub(super) struct UsageError {
+pub(crate) struct UsageError {
     pub message: String,
     pub hint: &'static str,
 }
@@ -126,11 +126,11 @@ pub(super) struct UsageError {
 /// Damage that is not to be passed over.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct DamageFound(pub Damage);
+pub(crate) struct DamageFound(pub Damage);
 
 /// The exit code of an error, and what people are told: what is wrong, and on a line
 /// of its own what to do.
-pub(super) fn explain(e: &Error) -> (Code, String) {
+pub(crate) fn explain(e: &Error) -> (Code, String) {
     let (code, hint) = code_and_hint(e);
     let mut text = format!("error: {}", safe(&whole_story(e)));
     if let Some(hint) = hint {
@@ -152,7 +152,7 @@ fn whole_story(e: &Error) -> String {
 }
 
 /// The same for a job that was submitted and could not start.
-pub(super) fn not_started(error: &JobError) -> (Code, String) {
+pub(crate) fn not_started(error: &JobError) -> (Code, String) {
     let (code, hint) = match error.kind {
         ErrorKind::NotFound => (
             Code::CommandNotFound,

@@ -17,14 +17,14 @@ use super::exit::Code;
 ///
 /// Exit codes: 0 fine; 2 wrong arguments; 7 I/O.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// The folder
     dir: PathBuf,
 }
 
-pub(super) fn execute(args: &Args) -> Result<Code> {
+pub(crate) fn execute(args: &Args) -> Result<Code> {
     fs::create_dir_all(&args.dir).with_context(|| format!("cannot make {}", args.dir.display()))?;
-    let mut cli = super::Cli::command().disable_help_subcommand(true);
+    let mut cli = crate::cli::Cli::command().disable_help_subcommand(true);
     cli.build();
     for (name, page) in pages(&cli)? {
         write(&args.dir.join(name), &page)?;

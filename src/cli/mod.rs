@@ -1,31 +1,30 @@
 //! The command line: one file for each command, and the only place that knows clap,
 //! the environment and exit codes.
 
-mod complete_runs;
 mod completions;
 mod context;
-mod detached;
+mod detach_channel;
 mod emit;
 pub mod exit;
 mod gc;
-mod gc_output;
+
+mod atomic_output;
 mod man;
-mod out_file;
 mod replay;
 mod rotate;
 mod run;
 mod settings;
 mod status;
 mod tail;
-mod values;
-mod zone;
+mod time_zone;
+mod value_parsers;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Args as _, FromArgMatches as _, Parser, Subcommand};
 
-pub use context::Global;
+pub use crate::cli::context::Global;
 
 /// Wrap a command, keep a crash-safe log of what happened to it, and answer questions
 /// about it.
@@ -54,7 +53,7 @@ enum Command {
     Completions(completions::Args),
     Man(man::Args),
     #[command(hide = true)]
-    CompleteRuns(complete_runs::Args),
+    CompleteRuns(completions::run_ids::Args),
 }
 
 /// What tells clap the arguments of a command.
@@ -71,7 +70,7 @@ const COMMANDS: [(&str, Augment); 10] = [
     ("emit", emit::Args::augment_args),
     ("completions", completions::Args::augment_args),
     ("man", man::Args::augment_args),
-    ("complete-runs", complete_runs::Args::augment_args),
+    ("complete-runs", completions::run_ids::Args::augment_args),
 ];
 
 impl Cli {
@@ -100,7 +99,7 @@ pub fn main() -> ExitCode {
         Err(e) => return exit::usage(&e),
     };
     crate::job::ignore_file_size_signal();
-    crate::render::show_times_in(zone::system);
+    crate::render::show_times_in(time_zone::system);
     let global = &cli.global;
     match cli.command {
         Command::Run(args) => run::execute(&args, global),
@@ -112,6 +111,6 @@ pub fn main() -> ExitCode {
         Command::Emit(args) => exit::of(emit::execute(&args, global)),
         Command::Completions(args) => exit::of(completions::execute(&args)),
         Command::Man(args) => exit::of(man::execute(&args)),
-        Command::CompleteRuns(args) => exit::of(complete_runs::execute(&args, global)),
+        Command::CompleteRuns(args) => exit::of(completions::run_ids::execute(&args, global)),
     }
 }

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::Global;
-use super::context::say;
-use super::exit::{self, Code};
+use super::context::{Global, say};
+use super::exit;
+use super::exit::Code;
 use super::settings::{parse_count, value};
-use super::values::{parse_duration, parse_size};
+use super::value_parsers::{parse_duration, parse_size};
+use crate::log;
 use crate::log::{
-    self, Compressed, Dropped, Due, EventType, LogError, Prune, RunLog, compress_sealed,
-    would_compress, would_drop, would_rotate,
+    Compressed, Dropped, Due, EventType, LogError, Prune, RunLog, compress_sealed, would_compress,
+    would_drop, would_rotate,
 };
 use crate::render::{RotateReport, SealedReport, json_line};
 use crate::volume::{Dir, RunId, Volume, layout};
@@ -32,7 +33,7 @@ use crate::volume::{Dir, RunId, Volume, layout};
 /// stayed locked; 7 I/O.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// The runs [default: latest]
     #[arg(value_name = "RUN")]
     runs: Vec<String>,
@@ -74,7 +75,7 @@ struct Plan {
     dry_run: bool,
 }
 
-pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
+pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let volume = global.volume()?;
     let plan = args.plan(&volume)?;
     let mut out = io::stdout().lock();

@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::Global;
-use super::context::{opening, say, trouble};
-use super::detached::{Channel, announce, relay, report};
-use super::exit::{self, Code, UsageError};
+use super::context::{Global, opening, say, trouble};
+use super::detach_channel::{Channel, announce, relay, report};
+use super::exit;
+use super::exit::{Code, UsageError};
 use super::settings::{ROTATE_SIZE, rotation};
-use super::values::{pairs, parse_duration, parse_load, parse_size};
-use crate::job::redact::Redactor;
-use crate::job::{After, Detached, End, Guards, JobSpec, Outcome, OutputMode, Prepared, Setup};
-use crate::job::{detach, prepare, run_job};
+use super::value_parsers::{pairs, parse_duration, parse_load, parse_size};
+use crate::job::redact::masker::Redactor;
+use crate::job::{
+    After, Detached, End, Guards, JobSpec, Outcome, OutputMode, Prepared, Setup, detach, prepare,
+    run_job,
+};
 use crate::log::{Batch, Close, Durability, EventType, RunLog, allocate_ulid};
 use crate::volume::{JobId, RunId, Volume};
 
@@ -35,7 +37,7 @@ use crate::volume::{JobId, RunId, Volume};
     override_usage = "runlog run [OPTIONS] -- COMMAND [ARGS]…\n       runlog run --run ID --close"
 )]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// The command and its arguments
     #[arg(last = true, value_name = "COMMAND", required_unless_present = "close")]
     command: Vec<OsString>,
@@ -135,7 +137,7 @@ pub(super) struct Args {
     rotate_size: Option<u64>,
 }
 
-pub(super) fn execute(args: &Args, global: &Global) -> ExitCode {
+pub(crate) fn execute(args: &Args, global: &Global) -> ExitCode {
     if args.command.is_empty() {
         return exit::of(close(args, global));
     }

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::context::say;
 use super::exit::UsageError;
-use super::values::parse_size;
+use super::value_parsers::parse_size;
 use crate::log::Rotation;
 use crate::volume::{RotateSettings, Volume, Written};
 
@@ -12,7 +12,7 @@ use crate::volume::{RotateSettings, Volume, Written};
 ///
 /// # Errors
 /// It is not what `parse` takes.
-pub(super) fn value<T>(
+pub(crate) fn value<T>(
     key: &str,
     written: Option<&Written>,
     parse: impl Fn(&str) -> Result<T, String>,
@@ -30,17 +30,17 @@ pub(super) fn value<T>(
 ///
 /// # Errors
 /// The text is no whole number.
-pub(super) fn parse_count(text: &str) -> Result<usize, String> {
+pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
     text.parse()
         .map_err(|_| format!("`{text}` is not a whole number, such as 10"))
 }
 
 /// Tells the writers inside a job of `run --rotate-size`.
-pub(super) const ROTATE_SIZE: &str = "RUNLOG_ROTATE_SIZE";
+pub(crate) const ROTATE_SIZE: &str = "RUNLOG_ROTATE_SIZE";
 
 /// How the writers of this volume rotate: at `size`, or as the job around says, or the
 /// settings. What cannot be read is warned of, and does not stop a writer.
-pub(super) fn rotation(volume: &Volume, size: Option<u64>) -> Option<Rotation> {
+pub(crate) fn rotation(volume: &Volume, size: Option<u64>) -> Option<Rotation> {
     let around = || std::env::var(ROTATE_SIZE).ok()?.parse().ok();
     let size = size.or_else(around);
     let set = volume.settings().map_err(anyhow::Error::from);

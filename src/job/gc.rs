@@ -2,9 +2,9 @@
 
 use std::io::ErrorKind;
 
-use super::liveness::child_of;
-use super::{Examined, examine};
-use crate::log::retention::{Facts, Standing, Verdict, Why};
+use crate::job::process::liveness::child_of;
+use crate::job::status::run_status::{Examined, examine};
+use crate::log::store::retention::{Facts, Standing, Verdict, Why};
 use crate::log::{
     Damage, Gc, Held, Hold, JobState, LogError, Overview, Retired, RunStateKind, has_begun, list,
 };

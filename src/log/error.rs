@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::data::DataError;
-use super::event::EventType;
+use crate::log::format::event_type::EventType;
+use crate::log::format::note_data::DataError;
 use crate::volume::{JobId, RunId, VolumeError};
 
 /// What can go wrong while a log is written or read.
@@ -115,7 +115,7 @@ pub enum LogError {
         /// The limit.
         limit: usize,
     },
-    /// It makes events of this type of what it knows: closing with [`super::Close`].
+    /// It makes events of this type of what it knows: closing with [`crate::log::write::append::Close`].
     #[error("{} is written by the log itself", kind.as_str())]
     NotForDrafts {
         /// The type.

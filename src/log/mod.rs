@@ -46,123 +46,63 @@
 //! # }
 //! ```
 
-mod append;
-mod backward;
-mod catalog;
-mod command_line;
-mod compose;
-mod compress;
-mod courtesy;
-mod cursor;
-mod cursor_file;
-#[doc(hidden)]
-pub mod data;
-mod dialect;
-mod envelope;
 mod error;
-mod event;
-mod fold;
-mod follow;
-mod foreign;
-mod gc;
-mod gone;
-mod json;
-mod lease;
-mod lines;
-mod lock;
-mod news;
-mod output_index;
-mod overview;
-pub mod payload;
-mod place;
-mod prune;
-mod put;
-mod reader;
-mod repair;
-mod reserve;
-#[doc(hidden)]
-pub mod retention;
-mod retired;
-mod rotate;
-mod run_log;
-mod segments;
-mod sequence;
-mod settle;
-mod state;
-mod state_kind;
-mod survey;
-mod sync;
-mod tail;
-mod ulid_last;
-mod upkeep;
-mod verify;
-mod wait;
-mod wal;
-mod watch;
-mod window;
+pub(crate) mod format;
+pub(crate) mod interop;
+pub(crate) mod lock;
+pub(crate) mod read;
+pub(crate) mod segment;
+pub(crate) mod state;
+pub(crate) mod store;
+pub(crate) mod verify;
+pub(crate) mod watch;
+pub(crate) mod write;
 
 #[cfg(test)]
-mod close_tests;
-#[cfg(test)]
-mod copies_tests;
-#[cfg(test)]
-mod fixture;
-#[cfg(test)]
-mod follow_tests;
-#[cfg(test)]
-mod model_tests;
-#[cfg(test)]
-mod repair_tests;
-#[cfg(test)]
-mod rotate_tests;
-#[cfg(test)]
-mod rotation_model_tests;
-#[cfg(test)]
-mod segments_tests;
-#[cfg(test)]
-mod writers_tests;
+mod test_log;
 
-pub use append::{Appended, Batch, Close, View};
-pub use catalog::{SelectError, list, select};
-pub use data::DataError;
-pub use dialect::Dialect;
-pub use envelope::{Envelope, Reason};
-pub use error::LogError;
-pub use event::{Draft, Durability, EventType, LINE_LIMIT};
-pub use fold::Fold;
-pub use reader::{Damage, Item, Reader, fold};
-pub use run_log::RunLog;
-pub use state::{JobState, MAX_JOBS, Rollback, RunState, Stage};
 pub use ulid::Ulid;
-pub use ulid_last::allocate_ulid;
-pub use upkeep::Rotation;
+
+pub use crate::log::error::LogError;
+pub use crate::log::format::classify::Dialect;
+pub use crate::log::format::envelope::{Envelope, Reason};
+pub use crate::log::format::event_type::{Draft, Durability, EventType, LINE_LIMIT};
+pub use crate::log::format::note_data::DataError;
+pub use crate::log::format::payload;
+pub use crate::log::read::fold::Fold;
+pub use crate::log::read::reader::{Damage, Item, Reader, fold};
+pub use crate::log::state::run_state::{JobState, MAX_JOBS, Rollback, RunState, Stage};
+pub use crate::log::store::catalog::{SelectError, list, select};
+pub use crate::log::store::ulid_allocator::allocate_ulid;
+pub use crate::log::write::append::{Appended, Batch, Close, View};
+pub use crate::log::write::auto_rotate::Rotation;
+pub use crate::log::write::run_log::RunLog;
 
 // The program's own; no part of what the library promises.
 #[doc(hidden)]
-pub use self::{
-    backward::Backward,
-    catalog::open_dir,
-    command_line::command_line,
-    compress::{Compressed, compress_sealed, would_compress},
-    cursor::{Cursor, CursorError},
-    cursor_file::{CursorFile, CursorFileError},
-    follow::{Follower, News, Start},
-    gc::{Gc, Held, Hold, Leftover, leftovers},
-    gone::Gone,
-    lease::{Lease, LeaseState},
-    output_index::{IndexRecord, OutputIndex, OutputRange},
-    overview::{Overview, finished, is_closed, overview},
-    place::{Gap, Lost},
-    prune::{Dropped, Prune, would_drop},
-    retired::{Retired, retired},
-    rotate::{Due, Left, Sealed, would_rotate},
-    segments::{has_begun, has_events},
-    settle::needs_mending,
-    state_kind::RunStateKind,
-    ulid_last::fresh_ulid,
-    verify::{Fault, FaultKind, Verified, verify, verify_wal},
-    wait::Waiter,
-    wal::Wal,
-    watch::{Changes, Watch},
-    window::last_lines,
-};
+pub use crate::log::interop::runtimo_wal::Wal;
+pub use crate::log::lock::lease::{Lease, LeaseState};
+pub use crate::log::read::cursor::{Cursor, CursorError};
+pub use crate::log::read::cursor_file::{CursorFile, CursorFileError};
+pub use crate::log::read::follow::{Follower, News, Start};
+pub use crate::log::read::last_lines::last_lines;
+pub use crate::log::read::position::{Gap, Lost};
+pub use crate::log::read::summary::{Overview, finished, is_closed, overview};
+pub use crate::log::segment::compress::{Compressed, compress_sealed, would_compress};
+pub use crate::log::segment::output_index::{IndexRecord, OutputIndex, OutputRange};
+pub use crate::log::segment::rev_line_reader::Backward;
+pub use crate::log::segment::segment_set::{has_begun, has_events};
+pub use crate::log::state::command_line::command_line;
+pub use crate::log::state::run_status::RunStateKind;
+pub use crate::log::store::catalog::open_dir;
+pub use crate::log::store::gc::{Gc, Held, Hold, Leftover, leftovers};
+pub use crate::log::store::removed_runs::Gone;
+pub use crate::log::store::tombstones::{Retired, retired};
+pub use crate::log::store::ulid_allocator::fresh_ulid;
+pub use crate::log::verify::fault::{Fault, FaultKind};
+pub use crate::log::verify::{Verified, verify, verify_wal};
+pub use crate::log::watch::wait_for_change::Waiter;
+pub use crate::log::watch::watcher::{Changes, Watch};
+pub use crate::log::write::prune::{Dropped, Prune, would_drop};
+pub use crate::log::write::recover_tail::needs_mending;
+pub use crate::log::write::rotate::{Due, Left, Sealed, would_rotate};

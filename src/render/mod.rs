@@ -1,50 +1,38 @@
 //! What the commands print: one trait, one file for each format. Tables are for people;
 //! JSON Lines have the same shape in every mode.
 
-mod as_omne;
-mod as_runtimo;
-mod collection;
-mod columns;
-mod diff;
-mod event_line;
 pub mod export;
-mod gap;
-mod json_lines;
-mod line;
-mod live;
-mod people;
-mod printed;
-mod recovery;
-mod report;
-mod rotation;
-mod steps;
-mod story;
-mod text;
-pub mod verdict;
+pub(crate) mod human;
+pub(crate) mod interop;
+pub(crate) mod json;
+pub(crate) mod live;
 
-use std::io::{self, Write};
+use std::io;
+use std::io::Write;
 
-pub use as_omne::AsOmne;
-pub use as_runtimo::AsRuntimo;
-pub use collection::{GcAction, GcReport, GcTotal};
-pub use diff::{JobDiff, RunDiff};
-pub use event_line::{event_line, line_time};
-pub use gap::GapReport;
-pub use json_lines::{JsonLines, json_line};
-pub use live::{JOBS_SHOWN, JobNow, ListFrame, OUTPUT_SHOWN, RunFrame, RunNow, WatchedRun};
-pub use people::People;
-pub use printed::Printed;
-pub use recovery::{RecoveryReport, UndoReport};
-pub use report::{At, JobReport, Retirement, RunReport};
-pub use rotation::{RotateReport, SealedReport};
-pub use story::Story;
-pub use text::{Style, safe, show_times_in};
+pub use crate::render::human::event_line::{event_line, line_time};
+pub use crate::render::human::sanitize::Printed;
+pub use crate::render::human::tables::People;
+pub use crate::render::human::text::{Style, safe, show_times_in};
+pub use crate::render::human::timeline::Story;
+pub use crate::render::interop::as_omne::AsOmne;
+pub use crate::render::interop::as_runtimo::AsRuntimo;
+pub use crate::render::json::gap_report::GapReport;
+pub use crate::render::json::gc_report::{GcAction, GcReport, GcTotal};
+pub use crate::render::json::json_lines::{JsonLines, json_line};
+pub use crate::render::json::recover_report::{RecoveryReport, UndoReport};
+pub use crate::render::json::rotate_report::{RotateReport, SealedReport};
+pub use crate::render::json::run_diff::{JobDiff, RunDiff};
+pub use crate::render::json::run_report::{At, JobReport, Retirement, RunReport};
+pub use crate::render::live::run_list::{ListFrame, RunNow};
+pub use crate::render::live::run_view::RunFrame;
+pub use crate::render::live::{JOBS_SHOWN, JobNow, OUTPUT_SHOWN, WatchedRun};
 
 /// One of several runs, as it is shown. It is made where the run is looked at, so that
 /// nothing else is kept of ten thousand of them.
 #[derive(Debug)]
 pub struct Row {
-    cells: Vec<columns::Toned>,
+    cells: Vec<human::table::Toned>,
 }
 
 /// A way to show runs.

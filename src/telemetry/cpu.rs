@@ -1,7 +1,8 @@
 //! The processors: which model, and how many.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::Read;
+use std::{fs, io};
 
 use sysinfo::{CpuRefreshKind, System};
 

@@ -1,8 +1,7 @@
 //! The machine: memory, load, disk, network, devices.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use sysinfo::{MemoryRefreshKind, System};
 

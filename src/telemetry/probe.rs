@@ -1,10 +1,9 @@
 //! Sampling that can neither block nor fail the caller.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use super::sampler::Sampler;
 use super::snapshot::{HostSnapshot, JobTree, ProcessSnapshot, Snapshots};

@@ -1,7 +1,8 @@
 //! One process: `/proc/<pid>/stat` and `/proc/<pid>/io`.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::Read;
+use std::{fs, io};
 
 use super::units::{exact, page_bytes};
 

@@ -15,17 +15,16 @@ mod tree;
 mod whole_file;
 
 pub use dir::Dir;
-pub(crate) use error::IoContext;
 pub use error::VolumeError;
 pub use id::{IdError, JobId, RunId};
 pub use root::Volume;
 
+pub(crate) use error::IoContext;
+
 // The program's own; no part of what the library promises.
 #[doc(hidden)]
-pub use self::{
-    clock::{Clock, now_ts, parse_ts},
-    dir::{FileKey, Glance},
-    settings::{GcSettings, RotateSettings, Settings, Written},
-    tree::Usage,
-    whole_file::{WholeFile, behind_links, folder_of},
-};
+pub use self::clock::{Clock, now_ts, parse_ts};
+pub use self::dir::{FileKey, Glance};
+pub use self::settings::{GcSettings, RotateSettings, Settings, Written};
+pub use self::tree::Usage;
+pub use self::whole_file::{WholeFile, behind_links, folder_of};

@@ -80,9 +80,10 @@ fn regular(fd: OwnedFd, path: impl Fn() -> PathBuf) -> Result<(File, u64), Volum
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::fs;
     use std::os::unix::fs::symlink;
+
+    use super::*;
 
     #[test]
     fn a_file_in_a_folder_is_read_through_no_link() {

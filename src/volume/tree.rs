@@ -231,10 +231,11 @@ fn unlink(at: BorrowedFd<'_>, name: &CStr, above: &Path) -> Result<(), VolumeErr
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::ffi::OsStr;
     use std::fs;
     use std::os::unix::fs::symlink;
+
+    use super::*;
 
     #[test]
     fn a_tree_goes_with_all_that_is_in_it_and_nothing_else() {

@@ -1,10 +1,11 @@
 //! A file that is there as a whole or not at all.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, Write};
+use std::fs::{File, Metadata};
+use std::io::Write;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat};
 use rustix::io::Errno;

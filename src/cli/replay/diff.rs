@@ -1,17 +1,17 @@
 //! `--diff`: two runs side by side.
 
-use std::io::{self, Write as _};
+use std::io;
+use std::io::Write as _;
 
 use anyhow::Result;
 
-use super::Args;
-use crate::cli::Global;
-use crate::cli::context::warn_of;
+use crate::cli::context::{Global, warn_of};
 use crate::cli::exit::Code;
+use crate::cli::replay::Args;
 use crate::job::examine;
 use crate::render::{Format, JsonLines, People, RunDiff, RunReport};
 
-pub(super) fn execute(args: &Args, global: &Global, a: &str, b: &str) -> Result<Code> {
+pub(crate) fn execute(args: &Args, global: &Global, a: &str, b: &str) -> Result<Code> {
     let mut damaged = false;
     let mut report = |name: &str| -> Result<RunReport> {
         let (run, dir) = global.run(name)?;

@@ -1,30 +1,29 @@
 //! `runlog replay`: one file for each thing that it shows.
 
-mod convert;
 mod diff;
+mod export;
 mod output;
+mod pace;
 mod play;
 mod recover;
 mod source;
-mod speed;
 mod state;
-mod story;
+mod timeline;
 mod verify;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::Global;
-use super::context::say;
+use super::context::{Global, say};
 use super::exit::{Code, DamageFound};
-use super::values::parse_stream;
+use super::value_parsers::parse_stream;
+use crate::cli::replay::export::{Form, Target};
+use crate::cli::replay::pace::Speed;
+use crate::cli::replay::source::Source;
+use crate::cli::replay::state::Point;
 use crate::job::StreamId;
 use crate::log::{Damage, Item};
-use convert::{Form, Target};
-use source::Source;
-use speed::Speed;
-use state::Point;
 
 /// Tell the story of a run, play it again, or check it
 ///
@@ -48,7 +47,7 @@ use state::Point;
 /// found by --verify, or a state that cannot be told any more; 6 the log stayed locked
 /// (--recover, --rollback); 7 I/O.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// The run
     #[arg(default_value = "latest", conflicts_with_all = ["diff", "wal"])]
     run: String,
@@ -146,7 +145,7 @@ struct Recovery {
     force: bool,
 }
 
-pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
+pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     if let Some([a, b]) = args.mode.diff.as_deref() {
         return diff::execute(args, global, a, b);
     }
@@ -158,9 +157,9 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
     }
     let source = Source::find(args, global)?;
     if let Some(target) = args.mode.dialect {
-        convert::execute(args, global, &source, target.export(source.run()))
+        export::execute(args, global, &source, target.export(source.run()))
     } else if let Some(form) = args.mode.export {
-        convert::execute(args, global, &source, form.export(source.run()))
+        export::execute(args, global, &source, form.export(source.run()))
     } else if args.mode.verify {
         verify::execute(args, global, &source)
     } else if args.mode.state {
@@ -168,11 +167,11 @@ pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
     } else if args.mode.output {
         output::execute(args, source.dir())
     } else if args.json {
-        story::json(args, &source)
+        timeline::json(args, &source)
     } else if let Some(speed) = args.speed {
         play::execute(args, global, source.run(), source.dir(), speed)
     } else {
-        story::execute(args, global, &source)
+        timeline::execute(args, global, &source)
     }
 }
 

@@ -1,18 +1,19 @@
 //! `--output`: what the jobs printed, and nothing else.
 
-use std::io::{self, Write as _};
+use std::io;
+use std::io::Write as _;
 
 use anyhow::Result;
 
-use super::speed::{Pace, Speed, wait};
-use super::{Args, passed_over, warn};
+use super::pace::{Pace, Speed, wait};
 use crate::cli::context::say;
 use crate::cli::exit::Code;
+use crate::cli::replay::{Args, passed_over, warn};
 use crate::job::{Played, play};
 use crate::log::Item;
 use crate::volume::Dir;
 
-pub(super) fn execute(args: &Args, dir: &Dir) -> Result<Code> {
+pub(crate) fn execute(args: &Args, dir: &Dir) -> Result<Code> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut pace = Pace::new(args.speed.unwrap_or(Speed::Max));
     let mut code = Code::Ok;
@@ -55,7 +56,7 @@ pub(super) fn execute(args: &Args, dir: &Dir) -> Result<Code> {
 }
 
 /// Output that is gone is no damage of the log: it is not synced.
-pub(super) fn tell_lost(job: &str, left: u64, stored: u64) {
+pub(crate) fn tell_lost(job: &str, left: u64, stored: u64) {
     say(format_args!(
         "warning: job {job}: output lost: {left} of {stored} bytes are there"
     ));

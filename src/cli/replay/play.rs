@@ -1,16 +1,16 @@
 //! `--speed`: events and output at the pace at which they came.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io;
+use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::Result;
 
 use super::output::tell_lost;
-use super::speed::{Pace, Speed, wait};
-use super::story::inspect_now;
-use super::{Args, passed_over};
-use crate::cli::Global;
-use crate::cli::context::say;
+use super::pace::{Pace, Speed, wait};
+use super::timeline::inspect_now;
+use crate::cli::context::{Global, say};
 use crate::cli::exit::Code;
+use crate::cli::replay::{Args, passed_over};
 use crate::job::{Played, play};
 use crate::log::Item;
 use crate::render::Story;
@@ -18,7 +18,7 @@ use crate::volume::{Dir, RunId};
 
 /// Output goes to stdout and the story to stderr: so either can be had alone, and at a
 /// terminal they stand together.
-pub(super) fn execute(
+pub(crate) fn execute(
     args: &Args,
     global: &Global,
     run: &RunId,

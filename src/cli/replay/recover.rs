@@ -4,17 +4,17 @@ use std::io;
 
 use anyhow::{Context as _, Result};
 
-use super::Args;
-use crate::cli::Global;
-use crate::cli::context::{say, trouble};
-use crate::cli::exit::{self, Code};
+use crate::cli::context::{Global, say, trouble};
+use crate::cli::exit;
+use crate::cli::exit::Code;
+use crate::cli::replay::Args;
 use crate::job::{Action, Recovery, RunStateKind, UndoError, recover, undo};
 use crate::log::{Gc, LogError, leftovers, list, open_dir};
 use crate::render::{RecoveryReport, UndoReport, json_line};
 use crate::volume::{Dir, RunId, Volume};
 
 /// `--recover`.
-pub(super) fn execute(args: &Args, global: &Global) -> Result<Code> {
+pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     if args.recovery.all {
         return all(args, global);
     }
@@ -125,7 +125,7 @@ fn tell(args: &Args, global: &Global, run: &RunId, recovery: &Recovery) -> Resul
 }
 
 /// `--rollback`.
-pub(super) fn roll_back(args: &Args, global: &Global) -> Result<Code> {
+pub(crate) fn roll_back(args: &Args, global: &Global) -> Result<Code> {
     let volume = global.volume()?;
     let (run, dir) = global.run(&args.run)?;
     let undone = undo(&volume, &run, &dir, args.recovery.force, &trouble())?;

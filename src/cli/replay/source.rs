@@ -4,19 +4,19 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::Args;
-use crate::cli::Global;
+use crate::cli::context::Global;
+use crate::cli::replay::Args;
 use crate::log::{LogError, Reader, Wal};
 use crate::volume::{Dir, RunId, behind_links, folder_of};
 
 /// A run of the volume, or a log of runtimo that is anywhere.
-pub(super) enum Source {
+pub(crate) enum Source {
     Run(RunId, Dir),
     Wal(RunId, Wal),
 }
 
 impl Source {
-    pub(super) fn find(args: &Args, global: &Global) -> Result<Self> {
+    pub(crate) fn find(args: &Args, global: &Global) -> Result<Self> {
         if let Some(path) = &args.wal {
             let wal = Wal::open(path)?;
             return Ok(Self::Wal(wal.run_id(), wal));
@@ -26,21 +26,21 @@ impl Source {
     }
 
     /// What it is called.
-    pub(super) fn run(&self) -> &RunId {
+    pub(crate) fn run(&self) -> &RunId {
         match self {
             Self::Run(run, _) | Self::Wal(run, _) => run,
         }
     }
 
     /// The folder that it is in.
-    pub(super) fn dir(&self) -> &Dir {
+    pub(crate) fn dir(&self) -> &Dir {
         match self {
             Self::Run(_, dir) => dir,
             Self::Wal(_, wal) => wal.dir(),
         }
     }
 
-    pub(super) fn reader(&self) -> Result<Reader, LogError> {
+    pub(crate) fn reader(&self) -> Result<Reader, LogError> {
         match self {
             Self::Run(_, dir) => {
                 let reader = Reader::open(dir)?;
@@ -55,7 +55,7 @@ impl Source {
     }
 
     /// Whether that file is a log of runtimo that is read.
-    pub(super) fn has(&self, file: &Path) -> bool {
+    pub(crate) fn has(&self, file: &Path) -> bool {
         let (Self::Wal(_, wal), Ok(Some(file))) = (self, behind_links(file)) else {
             return false;
         };

@@ -1,17 +1,17 @@
 //! `--state`: the folded state of a run, now or at some point of its log.
 
-use std::io::{self, Write as _};
+use std::io;
+use std::io::Write as _;
 
 use anyhow::Result;
 use jiff::Timestamp;
 
 use super::source::Source;
-use super::story::inspect_now;
-use super::{Args, Next, read, warn};
-use crate::cli::Global;
-use crate::cli::context::say;
+use super::timeline::inspect_now;
+use crate::cli::context::{Global, say};
 use crate::cli::exit::Code;
-use crate::cli::values::parse_moment;
+use crate::cli::replay::{Args, Next, read, warn};
+use crate::cli::value_parsers::parse_moment;
 use crate::job::{Examined, Inspected, inspect_past};
 use crate::log::{Damage, EventType, Fold, Item, Overview};
 use crate::render::{At, Format, JsonLines, People, RunReport, line_time};
@@ -19,7 +19,7 @@ use crate::volume::parse_ts;
 
 /// A point in the life of a run.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Point {
+pub(crate) enum Point {
     /// Behind the event of that number.
     Seq(u64),
     /// Before the first event that is later.
@@ -27,7 +27,7 @@ pub(super) enum Point {
 }
 
 impl Point {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if let Ok(seq) = text.trim().parse() {
             return Ok(Self::Seq(seq));
         }
@@ -53,7 +53,7 @@ impl Point {
 
 /// What was read until the point.
 #[derive(Default)]
-pub(super) struct Past {
+pub(crate) struct Past {
     pub fold: Fold,
     first_seq: Option<u64>,
     last_seq: Option<u64>,
@@ -66,7 +66,7 @@ pub(super) struct Past {
     goes_on: bool,
 }
 
-pub(super) fn execute(args: &Args, global: &Global, source: &Source) -> Result<Code> {
+pub(crate) fn execute(args: &Args, global: &Global, source: &Source) -> Result<Code> {
     let mut past = Past::default();
     let code = read(args, source, |item| Ok(past.take(args.at, item)))?;
     past.damage.iter().for_each(warn);
@@ -94,7 +94,7 @@ pub(super) fn execute(args: &Args, global: &Global, source: &Source) -> Result<C
 
 impl Past {
     /// The run as it was read.
-    pub(super) fn report(self, source: &Source, inspected: Inspected) -> RunReport {
+    pub(crate) fn report(self, source: &Source, inspected: Inspected) -> RunReport {
         let overview = Overview {
             events: self.last_seq.map_or(0, |seq| seq + 1) + self.foreign,
             bytes: self.fold.state.sealed_bytes + self.bytes,
@@ -110,7 +110,7 @@ impl Past {
     }
 
     /// Takes what comes next, unless it is behind the point.
-    pub(super) fn take(&mut self, point: Option<Point>, item: &Item<'_>) -> Next {
+    pub(crate) fn take(&mut self, point: Option<Point>, item: &Item<'_>) -> Next {
         if let Item::Event(env, _) = item {
             self.first_seq.get_or_insert(env.seq);
         }

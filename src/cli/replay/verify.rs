@@ -1,17 +1,18 @@
 //! `--verify`: everything that is wrong with a run's files.
 
-use std::io::{self, Write as _};
+use std::io;
+use std::io::Write as _;
 
 use anyhow::Result;
 use serde::Serialize;
 
-use super::Args;
 use super::source::Source;
-use crate::cli::Global;
-use crate::cli::context::say;
+use crate::cli::context::{Global, say};
 use crate::cli::exit::Code;
+use crate::cli::replay::Args;
 use crate::log::{Fault, verify, verify_wal};
-use crate::render::{json_line, verdict};
+use crate::render::human::verify_report;
+use crate::render::json_line;
 use crate::volume::RunId;
 
 /// A fault for programs.
@@ -22,7 +23,7 @@ struct Told<'a> {
     fault: Fault,
 }
 
-pub(super) fn execute(args: &Args, global: &Global, source: &Source) -> Result<Code> {
+pub(crate) fn execute(args: &Args, global: &Global, source: &Source) -> Result<Code> {
     let style = global.style();
     let mut out = io::BufWriter::new(io::stdout().lock());
     let run = source.run();
@@ -31,7 +32,7 @@ pub(super) fn execute(args: &Args, global: &Global, source: &Source) -> Result<C
             let told = Told { run_id: run, fault };
             json_line(&mut out, &told)?;
         } else {
-            writeln!(out, "{}", verdict::fault(&fault, style))?;
+            writeln!(out, "{}", verify_report::fault(&fault, style))?;
         }
         Ok(())
     };
@@ -40,10 +41,10 @@ pub(super) fn execute(args: &Args, global: &Global, source: &Source) -> Result<C
         Source::Wal(_, wal) => verify_wal(wal, each),
     }?;
     if !args.json {
-        writeln!(out, "{}", verdict::sum(run, &verified, style))?;
+        writeln!(out, "{}", verify_report::sum(run, &verified, style))?;
     }
     out.flush()?;
-    for note in verdict::notes(&verified) {
+    for note in verify_report::notes(&verified) {
         say(format_args!("note: {note}"));
     }
     Ok(if verified.faults == 0 {

@@ -22,7 +22,7 @@ const SHARE: u32 = 20;
 
 /// The runs of a volume, or one of them.
 #[derive(Debug)]
-pub(super) struct Runs {
+pub(crate) struct Runs {
     volume: Volume,
     folder: Option<Dir>,
     only: Option<RunId>,
@@ -45,7 +45,7 @@ pub(super) struct Runs {
 
 /// A run that is not finished, or in the making.
 #[derive(Debug, Default)]
-pub(super) struct Live {
+pub(crate) struct Live {
     pub run: LiveRun,
     /// `None` before the first look, and while it is in the making.
     pub now: Option<(WatchedRun, Inspected)>,
@@ -57,7 +57,7 @@ pub(super) struct Live {
 
 /// What was met on the way.
 #[derive(Debug, Default)]
-pub(super) struct Met {
+pub(crate) struct Met {
     /// To be told when there is a place for it.
     pub warnings: Vec<String>,
     /// Damage, which was passed over.
@@ -70,7 +70,7 @@ pub(super) struct Met {
 
 impl Runs {
     /// None was looked at so far. With `told`, reports are made of all that changes.
-    pub(super) fn new(volume: Volume, only: Option<RunId>, told: bool) -> Self {
+    pub(crate) fn new(volume: Volume, only: Option<RunId>, told: bool) -> Self {
         Self {
             volume,
             folder: None,
@@ -93,7 +93,7 @@ impl Runs {
     ///
     /// # Errors
     /// The folder of the runs cannot be read.
-    pub(super) fn begin(&mut self) -> Result<()> {
+    pub(crate) fn begin(&mut self) -> Result<()> {
         let ids = self.list()?;
         let Some(runs) = &self.folder else {
             return Ok(());
@@ -167,7 +167,7 @@ impl Runs {
     ///
     /// # Errors
     /// With one run only: it cannot be read.
-    pub(super) fn look(&mut self) -> Result<()> {
+    pub(crate) fn look(&mut self) -> Result<()> {
         for run in std::mem::take(&mut self.queue) {
             match self.look_at(&run) {
                 Ok(()) => {}
@@ -245,7 +245,7 @@ impl Runs {
     ///
     /// # Errors
     /// The folder of the runs cannot be read.
-    pub(super) fn take(&mut self, changes: Changes) -> Result<()> {
+    pub(crate) fn take(&mut self, changes: Changes) -> Result<()> {
         for run in changes.runs {
             if self.live.contains_key(&run) {
                 self.queue.insert(run);
@@ -289,26 +289,26 @@ impl Runs {
     }
 
     /// Decides when those that go on are looked at next; `begun` is when this look was.
-    pub(super) fn looked(&mut self, begun: Instant) {
+    pub(crate) fn looked(&mut self, begun: Instant) {
         if begun >= self.next_look {
             self.next_look = Instant::now() + LOOK.max(begun.elapsed() * SHARE);
         }
     }
 
     /// The volume.
-    pub(super) fn volume(&self) -> &Volume {
+    pub(crate) fn volume(&self) -> &Volume {
         &self.volume
     }
 
     /// The run in `dir` in detail, if it goes on.
-    pub(super) fn report(&self, run: &RunId, dir: &Dir) -> Option<RunReport> {
+    pub(crate) fn report(&self, run: &RunId, dir: &Dir) -> Option<RunReport> {
         let live = self.live.get(run)?;
         let (_, inspected) = live.now.clone()?;
         Some(report(dir, run, live.run.examined(dir, inspected)))
     }
 
     /// The folder of a run that goes on.
-    pub(super) fn dir(&self, run: &RunId) -> Option<Dir> {
+    pub(crate) fn dir(&self, run: &RunId) -> Option<Dir> {
         self.open(run).ok()?
     }
 

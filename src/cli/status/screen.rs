@@ -2,7 +2,8 @@
 //! and keys that come one by one and are not shown.
 
 use std::fs::File;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io;
+use std::io::{IsTerminal as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use anyhow::{Context as _, Result};
@@ -26,7 +27,7 @@ const CTRL_L: u8 = 12;
 
 /// What the user or the system wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(crate) enum Wish {
     /// To end.
     Quit,
     /// To end by this signal.
@@ -35,7 +36,7 @@ pub(super) enum Wish {
 
 /// The terminal while it is ours; dropped, it is as it was before.
 #[derive(Debug)]
-pub(super) struct Screen {
+pub(crate) struct Screen {
     /// Our stdout, without a buffer: a frame goes out in one write.
     tty: File,
     /// How stdin was, where it is a terminal.
@@ -50,7 +51,7 @@ impl Screen {
     ///
     /// # Errors
     /// Signals cannot be held back, or the terminal cannot be written.
-    pub(super) fn enter() -> Result<Self> {
+    pub(crate) fn enter() -> Result<Self> {
         let tty = io::stdout().as_fd().try_clone_to_owned();
         let mut screen = Self {
             tty: File::from(tty.context("stdout cannot be used")?),
@@ -93,7 +94,7 @@ impl Screen {
     }
 
     /// Columns and rows.
-    pub(super) fn size(&self) -> (usize, usize) {
+    pub(crate) fn size(&self) -> (usize, usize) {
         match tcgetwinsize(&self.tty) {
             Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
                 (usize::from(size.ws_col), usize::from(size.ws_row))
@@ -107,7 +108,7 @@ impl Screen {
     ///
     /// # Errors
     /// The terminal cannot be written.
-    pub(super) fn draw(&mut self, lines: Vec<String>) -> Result<()> {
+    pub(crate) fn draw(&mut self, lines: Vec<String>) -> Result<()> {
         let mut frame = String::new();
         if self.shown.is_none() {
             frame.push_str(CLEAR);
@@ -127,7 +128,7 @@ impl Screen {
     }
 
     /// What tells of signals and of keys.
-    pub(super) fn wakers(&self) -> Vec<BorrowedFd<'_>> {
+    pub(crate) fn wakers(&self) -> Vec<BorrowedFd<'_>> {
         let mut wakers: Vec<_> = self.signals.iter().map(Interrupts::fd).collect();
         if self.before.is_some() {
             wakers.push(rustix::stdio::stdin());
@@ -139,7 +140,7 @@ impl Screen {
     ///
     /// # Errors
     /// The terminal cannot be taken again after we were stopped.
-    pub(super) fn wish(&mut self) -> Result<Option<Wish>> {
+    pub(crate) fn wish(&mut self) -> Result<Option<Wish>> {
         while let Some(asked) = self.signals.as_ref().and_then(Interrupts::asked) {
             match asked {
                 Asked::Redraw => self.shown = None,
@@ -174,7 +175,7 @@ impl Screen {
     }
 
     /// Gives the terminal back; with the signals that are still held.
-    pub(super) fn leave(mut self) -> Option<Interrupts> {
+    pub(crate) fn leave(mut self) -> Option<Interrupts> {
         self.signals.take()
     }
 }

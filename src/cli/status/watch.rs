@@ -1,20 +1,19 @@
 //! `status --watch`: the runs as they go on, on the whole screen, or a line of JSON for
 //! each change.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
-use super::super::Global;
-use super::super::context::say;
-use super::super::exit::{Code, UsageError};
-use super::Args;
 use super::runs::{Live, Runs};
 use super::screen::{Screen, Wish};
+use crate::cli::context::{Global, say};
+use crate::cli::exit::{Code, UsageError};
+use crate::cli::status::Args;
 use crate::job::{Interrupts, RunStateKind, end_of_output, examine};
 use crate::log::{JobState, LogError};
 use crate::render::{
@@ -55,7 +54,7 @@ enum Stop {
 }
 
 /// `--watch`.
-pub(super) fn watch(args: &Args, global: &Global) -> Result<Code> {
+pub(crate) fn watch(args: &Args, global: &Global) -> Result<Code> {
     let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
     if !args.json {
         check_terminal()?;

@@ -5,13 +5,13 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::Args;
 use super::until::Until;
+use crate::cli::tail::Args;
 use crate::volume::parse_ts;
 
 /// What the options ask of a line.
 #[derive(Debug)]
-pub(super) struct Filter<'a> {
+pub(crate) struct Filter<'a> {
     args: &'a Args,
     until: Option<Timestamp>,
     last: Option<&'a str>,
@@ -19,7 +19,7 @@ pub(super) struct Filter<'a> {
 
 /// What a line is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Judged {
+pub(crate) struct Judged {
     /// It is shown.
     pub shown: bool,
     /// Nothing is shown after it.
@@ -47,7 +47,7 @@ enum Time<'a> {
 }
 
 impl<'a> Filter<'a> {
-    pub(super) fn new(args: &'a Args) -> Self {
+    pub(crate) fn new(args: &'a Args) -> Self {
         let (until, last) = match &args.until {
             Some(Until::Time(until)) => (Some(*until), None),
             Some(Until::Type(kind)) => (None, Some(kind.as_str())),
@@ -57,12 +57,12 @@ impl<'a> Filter<'a> {
     }
 
     /// Whether a line is shown.
-    pub(super) fn wants(&self, line: &[u8]) -> bool {
+    pub(crate) fn wants(&self, line: &[u8]) -> bool {
         self.judge(line).shown
     }
 
     /// What a line is. An event that ends it need not be of the types that are shown.
-    pub(super) fn judge(&self, line: &[u8]) -> Judged {
+    pub(crate) fn judge(&self, line: &[u8]) -> Judged {
         let args = self.args;
         let any_type = args.kind.is_empty() && self.last.is_none();
         if any_type && args.job.is_none() && args.since.is_none() && self.until.is_none() {

@@ -7,18 +7,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::super::Global;
-use super::super::context::say;
-use super::super::exit::Code;
-use super::Args;
-use super::end::StateOfRun;
+use super::cursor_store::Ledger;
 use super::filter::Filter;
-use super::ledger::Ledger;
-use super::outlet::Outlet;
+use super::line_writer::Shown;
+use super::run_status::StateOfRun;
 use super::select::{named, open_ledger, start};
-use super::show::Shown;
-use super::stop::{Met, Stop, Stopped, Stops};
+use super::stdout_sink::Outlet;
+use super::stop_reason::{Met, Stop, Stopped, Stops};
 use super::until::Until;
+use crate::cli::context::{Global, say};
+use crate::cli::exit::Code;
+use crate::cli::tail::Args;
 use crate::job::{Interrupts, RunStateKind};
 use crate::log::{Changes, Cursor, Follower, Gone, Start, Watch, list};
 use crate::volume::{Dir, RunId, Volume, layout};
@@ -42,7 +41,7 @@ fn pause(least: Duration, begun: Instant) -> Duration {
 
 /// A run that is shown.
 #[derive(Debug)]
-pub(super) struct Followed {
+pub(crate) struct Followed {
     pub follower: Follower,
     /// Its state, where that matters.
     pub state: Option<StateOfRun>,
@@ -58,7 +57,7 @@ pub(super) struct Followed {
 
 /// Shows runs.
 #[derive(Debug)]
-pub(super) struct Tailer<'a> {
+pub(crate) struct Tailer<'a> {
     pub args: &'a Args,
     pub filter: Filter<'a>,
     pub volume: Volume,
@@ -86,7 +85,7 @@ pub(super) struct Tailer<'a> {
 }
 
 impl<'a> Tailer<'a> {
-    pub(super) fn new(args: &'a Args, global: &Global, deadline: Option<Instant>) -> Result<Self> {
+    pub(crate) fn new(args: &'a Args, global: &Global, deadline: Option<Instant>) -> Result<Self> {
         let volume = global.volume()?;
         let (asked, ledger) = if args.all {
             (None, open_ledger(args)?)
@@ -135,7 +134,7 @@ impl<'a> Tailer<'a> {
     }
 
     /// Takes up a run.
-    pub(super) fn join(&mut self, run: RunId, start: Start, old: bool) {
+    pub(crate) fn join(&mut self, run: RunId, start: Start, old: bool) {
         self.shown.align(&run);
         let by_name = !self.args.all && self.args.follows();
         let for_state = matches!(self.args.until, Some(Until::State(_)));
@@ -166,7 +165,7 @@ impl<'a> Tailer<'a> {
     }
 
     /// Shows what there is to show, to its end.
-    pub(super) fn run(mut self) -> Result<Code> {
+    pub(crate) fn run(mut self) -> Result<Code> {
         let stop = match self.go() {
             Err(e) => e.downcast().map(|Stopped(stop)| stop),
             ended => ended,
@@ -231,7 +230,7 @@ impl<'a> Tailer<'a> {
     }
 
     /// Writes what is to be shown, and takes note of it.
-    pub(super) fn flush(&mut self) -> Result<()> {
+    pub(crate) fn flush(&mut self) -> Result<()> {
         self.write_out()?;
         match &std::mem::take(&mut self.left)[..] {
             [] => {}

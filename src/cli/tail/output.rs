@@ -1,21 +1,21 @@
 //! `runlog tail --output`: what the jobs of a run printed.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::Instant;
 
 use anyhow::Result;
 
-use super::super::Global;
-use super::super::context::say;
-use super::super::exit::Code;
-use super::Args;
+use crate::cli::context::{Global, say};
+use crate::cli::exit::Code;
+use crate::cli::tail::Args;
 use crate::job::{JobOutput, SkipLines, StreamId, Unindexed, examine};
 use crate::log::Waiter;
 use crate::render::Printed;
 use crate::volume::{Dir, JobId};
 
 /// `tail --output`.
-pub(super) fn output(
+pub(crate) fn output(
     args: &Args,
     global: &Global,
     dir: &Dir,

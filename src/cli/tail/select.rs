@@ -2,15 +2,15 @@
 
 use anyhow::Result;
 
-use super::super::exit::UsageError;
-use super::ledger::Ledger;
-use super::{Args, DEFAULT_LINES};
+use super::cursor_store::Ledger;
+use crate::cli::exit::UsageError;
+use crate::cli::tail::{Args, DEFAULT_LINES};
 use crate::log::{Cursor, LogError, SelectError, Start, select};
 use crate::volume::{RunId, Volume};
 
 /// The runs that were asked for by name.
 #[derive(Debug, Default)]
-pub(super) struct Named {
+pub(crate) struct Named {
     /// Those that are there, each once.
     pub runs: Vec<RunId>,
     /// The cursors of those that are not there any more.
@@ -18,7 +18,7 @@ pub(super) struct Named {
 }
 
 /// Finds the runs that are named and takes the cursors.
-pub(super) fn named(args: &Args, volume: &Volume) -> Result<(Named, Ledger)> {
+pub(crate) fn named(args: &Args, volume: &Volume) -> Result<(Named, Ledger)> {
     let mut runs = Vec::new();
     let mut missing = Vec::new();
     for name in names(args) {
@@ -73,7 +73,7 @@ fn names(args: &Args) -> Vec<String> {
 }
 
 /// Takes the cursors.
-pub(super) fn open_ledger(args: &Args) -> Result<Ledger> {
+pub(crate) fn open_ledger(args: &Args) -> Result<Ledger> {
     let mut ledger = Ledger::open(args.cursor_file.as_deref(), args.show_cursor)?;
     if let Some(cursor) = &args.after_cursor {
         ledger.begin_behind(cursor.clone());
@@ -82,7 +82,7 @@ pub(super) fn open_ledger(args: &Args) -> Result<Ledger> {
 }
 
 /// Where the runs are begun that are there from the start.
-pub(super) fn start(args: &Args, ledger: &Ledger, run: &RunId) -> Start {
+pub(crate) fn start(args: &Args, ledger: &Ledger, run: &RunId) -> Start {
     if let Some(cursor) = ledger.of(run) {
         return Start::After(cursor.clone());
     }

@@ -2,13 +2,13 @@
 
 use jiff::Timestamp;
 
-use super::super::status::parse_state;
-use super::super::values::parse_moment;
+use crate::cli::status::parse_state;
+use crate::cli::value_parsers::parse_moment;
 use crate::job::RunStateKind;
 
 /// What ends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Until {
+pub(crate) enum Until {
     /// Events until then are shown.
     Time(Timestamp),
     /// A run is in that state.
@@ -18,7 +18,7 @@ pub(super) enum Until {
 }
 
 /// Parses what `--until` takes.
-pub(super) fn parse_until(text: &str) -> Result<Until, String> {
+pub(crate) fn parse_until(text: &str) -> Result<Until, String> {
     match text.split_once('=') {
         Some(("state", state)) => parse_state(state).map(Until::State),
         Some(("type", kind)) if !kind.is_empty() => Ok(Until::Type(kind.to_owned())),
@@ -29,12 +29,12 @@ pub(super) fn parse_until(text: &str) -> Result<Until, String> {
 
 impl Until {
     /// Whether it is something to be waited for.
-    pub(super) fn is_awaited(&self) -> bool {
+    pub(crate) fn is_awaited(&self) -> bool {
         !matches!(self, Self::Time(_))
     }
 
     /// What to say where it never came.
-    pub(super) fn never(&self) -> String {
+    pub(crate) fn never(&self) -> String {
         match self {
             Self::State(state) => format!("no run came to be {}", state.as_str()),
             Self::Type(kind) => format!("no event of type {kind} came"),

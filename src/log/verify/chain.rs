@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::FaultKind;
-use crate::log::envelope::Envelope;
-use crate::log::reader::LinePlace;
-use crate::log::segments::Segment;
-use crate::log::{EventType, Sealed};
+use super::fault::FaultKind;
+use crate::log::format::envelope::Envelope;
+use crate::log::format::event_type::EventType;
+use crate::log::read::reader::LinePlace;
+use crate::log::segment::segment_set::Segment;
+use crate::log::write::rotate::Sealed;
 
 /// A segment as it was opened, and what was found in it.
 struct Found {
@@ -24,16 +25,16 @@ struct Found {
 }
 
 /// Follows the segments while their lines are read.
-pub(super) struct Chain {
+pub(crate) struct Chain {
     segments: Vec<Found>,
     at: usize,
 }
 
 /// A fault, and the file where it concerns one as a whole.
-pub(super) type Finding = (Option<PathBuf>, FaultKind, String);
+pub(crate) type Finding = (Option<PathBuf>, FaultKind, String);
 
 impl Chain {
-    pub(super) fn new(segments: &[Segment]) -> Self {
+    pub(crate) fn new(segments: &[Segment]) -> Self {
         let found = |segment: &Segment| Found {
             name: segment.name.clone(),
             path: segment.path.clone(),
@@ -52,7 +53,7 @@ impl Chain {
     }
 
     /// How many lines were found in the last segment.
-    pub(super) fn lines_of_last(&self) -> u64 {
+    pub(crate) fn lines_of_last(&self) -> u64 {
         self.segments.last().map_or(0, |s| s.line)
     }
 
@@ -75,7 +76,7 @@ impl Chain {
     }
 
     /// A damaged line.
-    pub(super) fn damage(&mut self, place: &LinePlace<'_>) {
+    pub(crate) fn damage(&mut self, place: &LinePlace<'_>) {
         self.go_to(place);
         if let Some(current) = self.segments.get_mut(self.at) {
             current.damaged = true;
@@ -83,12 +84,12 @@ impl Chain {
     }
 
     /// A line of another program.
-    pub(super) fn foreign(&mut self, place: &LinePlace<'_>) {
+    pub(crate) fn foreign(&mut self, place: &LinePlace<'_>) {
         self.go_to(place);
     }
 
     /// An event; `sealed` is what it says if it is a `log_rotated`.
-    pub(super) fn event(
+    pub(crate) fn event(
         &mut self,
         place: &LinePlace<'_>,
         env: &Envelope<'_>,
@@ -146,7 +147,7 @@ impl Chain {
     }
 
     /// What can be told only when all was read.
-    pub(super) fn end(&self, tell: &mut dyn FnMut(Finding)) {
+    pub(crate) fn end(&self, tell: &mut dyn FnMut(Finding)) {
         for segment in self.segments.iter().filter(|s| s.first_seq.is_some()) {
             if segment.line == 0 && !segment.damaged {
                 let message = "a sealed segment without a line".to_owned();

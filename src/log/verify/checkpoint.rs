@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::log::{JobState, RunState};
+use crate::log::state::run_state::{JobState, RunState};
 
 /// Whether what `told` says, as far as it is known here, is what was folded. A field
 /// that it lacks is one that its writer did not know.
-pub(super) fn agrees(told: &RawValue, folded: &RunState) -> bool {
+pub(crate) fn agrees(told: &RawValue, folded: &RunState) -> bool {
     compare(told, folded).unwrap_or(false)
 }
 

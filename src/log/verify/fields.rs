@@ -4,12 +4,15 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use crate::log::payload::{JobEnded, JobStarted, JobSubmitted, Output, RollbackStarted, RunOpened};
-use crate::log::{EventType, Sealed};
+use crate::log::format::event_type::EventType;
+use crate::log::format::payload::{
+    JobEnded, JobStarted, JobSubmitted, Output, RollbackStarted, RunOpened,
+};
+use crate::log::write::rotate::Sealed;
 
 /// The fields that are looked at.
 #[derive(Deserialize)]
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     pub run_id: String,
     pub job_id: Option<String>,
     pub attempt: Option<u32>,
@@ -28,7 +31,7 @@ struct OfRun {
 }
 
 /// The fields of a line; `None` where they are not those of its type.
-pub(super) fn fields_of(kind: Option<EventType>, line: &[u8]) -> Option<Fields<'_>> {
+pub(crate) fn fields_of(kind: Option<EventType>, line: &[u8]) -> Option<Fields<'_>> {
     let Some(kind) = kind else {
         let OfRun { run_id } = serde_json::from_slice(line).ok()?;
         return Some(Fields {

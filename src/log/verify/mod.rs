@@ -4,12 +4,12 @@
 //! Everything is read once, forwards, without a lock, and no more is held than a line and
 //! the state of the run.
 
-mod chain;
-mod checkpoint;
-mod fault;
-mod fields;
-mod order;
-mod outputs;
+pub(crate) mod chain;
+pub(crate) mod checkpoint;
+pub(crate) mod fault;
+pub(crate) mod fields;
+pub(crate) mod order;
+pub(crate) mod outputs;
 #[cfg(test)]
 mod tests;
 
@@ -19,18 +19,19 @@ use std::path::PathBuf;
 
 use ulid::Ulid;
 
-use super::LogError;
-use super::envelope::{Envelope, Reason};
-use super::event::EventType;
-use super::lock;
-use super::reader::{Damage, Item, LinePlace, Reader};
-use super::segments::{Segment, open_segments};
-use super::state::RunState;
-use super::wal::Wal;
+use super::error::LogError;
+use crate::log::format::envelope::{Envelope, Reason};
+use crate::log::format::event_type::EventType;
+use crate::log::interop::runtimo_wal::Wal;
+use crate::log::lock::file_lock;
+use crate::log::read::reader::{Damage, Item, LinePlace, Reader};
+use crate::log::segment::segment_set::{Segment, open_segments};
+use crate::log::state::run_state::RunState;
+use crate::log::verify::chain::Chain;
+use crate::log::verify::fields::fields_of;
 use crate::volume::{Dir, FileKey, layout, parse_ts};
-use chain::Chain;
-pub use fault::{Fault, FaultKind};
-use fields::fields_of;
+
+pub(crate) use crate::log::verify::fault::{Fault, FaultKind};
 
 /// What was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +82,7 @@ pub fn verify_wal<E: From<LogError>>(
             return Ok(false);
         };
         // Its writers hold this lock, if any, while they write.
-        let is_held = lock::try_shared(&active.file, &active.path)?.is_none();
+        let is_held = file_lock::try_shared(&active.file, &active.path)?.is_none();
         if !is_held {
             tell(check.torn_tail(active, end, "its program never mends it"));
         }
@@ -389,12 +390,12 @@ fn is_torn(dir: &Dir, active: &Segment) -> Result<bool, LogError> {
     let lock_path = dir.path().join(layout::LOCK);
     let _run = match &lock_file {
         None => None,
-        Some(file) => match lock::try_shared(file, &lock_path)? {
+        Some(file) => match file_lock::try_shared(file, &lock_path)? {
             None => return Ok(false),
             guard => guard,
         },
     };
-    let Some(_segment) = lock::try_shared(&active.file, &active.path)? else {
+    let Some(_segment) = file_lock::try_shared(&active.file, &active.path)? else {
         return Ok(false);
     };
     is_unchanged(dir, Some(active))

@@ -1,10 +1,11 @@
 //! Which event may follow which: the legal order of a run's life and its jobs' stages.
 
-use crate::log::{EventType, JobState, RunState, Stage};
+use crate::log::format::event_type::EventType;
+use crate::log::state::run_state::{JobState, RunState, Stage};
 
 /// Why an event may not stand where it stands.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct OutOfOrder {
+pub(crate) struct OutOfOrder {
     /// Another event would have to come first: it may be among those that are damaged.
     pub missing: bool,
     pub message: String,
@@ -28,7 +29,7 @@ impl OutOfOrder {
 
 /// What is wrong with an event of this kind, of this job and attempt, where the events
 /// before it tell `run`.
-pub(super) fn out_of_order(
+pub(crate) fn out_of_order(
     run: &RunState,
     kind: EventType,
     job: Option<&str>,

@@ -3,14 +3,16 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
-use super::{Fault, FaultKind};
-use crate::log::output_index::{IndexRecord, OutputIndex};
-use crate::log::{JobState, Lease, LeaseState, LogError, RunState};
+use super::fault::{Fault, FaultKind};
+use crate::log::error::LogError;
+use crate::log::lock::lease::{Lease, LeaseState};
+use crate::log::segment::output_index::{IndexRecord, OutputIndex};
+use crate::log::state::run_state::{JobState, RunState};
 use crate::volume::{Dir, IoContext, JobId, layout};
 
 /// Checks the files of all jobs. `rolled_back` has the bytes that were stored when a
 /// rollback ended, where it told of them.
-pub(super) fn check(
+pub(crate) fn check(
     dir: &Dir,
     run: &RunState,
     rolled_back: &HashMap<String, Option<u64>>,
@@ -128,7 +130,7 @@ fn is_held(dir: &Dir, id: &JobId) -> bool {
 }
 
 /// Output of jobs that the log does not know, in a run whose whole log was read.
-pub(super) fn unknown(
+pub(crate) fn unknown(
     dir: &Dir,
     run: &RunState,
     tell: &mut dyn FnMut(Fault),

@@ -2,9 +2,12 @@ use std::fs;
 
 use serde_json::json;
 
-use super::*;
-use crate::log::fixture::{Fixture, gz, line, line_ends};
-use crate::log::{Close, Draft, Durability, RunLog};
+use crate::log::format::event_type::{Draft, Durability};
+use crate::log::lock::file_lock;
+use crate::log::test_log::{Fixture, gz, line, line_ends};
+use crate::log::verify::*;
+use crate::log::write::append::Close;
+use crate::log::write::run_log::RunLog;
 
 /// What is wrong with the run, as kind and line.
 fn faults(it: &Fixture) -> Vec<(FaultKind, Option<u64>)> {
@@ -165,7 +168,9 @@ fn a_torn_tail_is_one_unless_it_is_being_written() {
     assert_eq!(faults(&it), [(FaultKind::TornTail, Some(3))]);
     for name in [layout::LOCK, layout::ACTIVE] {
         let file = fs::File::open(it.path(name)).unwrap();
-        let guard = lock::try_exclusive(&file, &it.path(name)).unwrap().unwrap();
+        let guard = file_lock::try_exclusive(&file, &it.path(name))
+            .unwrap()
+            .unwrap();
         let (faults, verified) = all(&it);
         assert!(verified.in_flight && faults.is_empty(), "{faults:?}");
         drop(guard);
@@ -242,7 +247,7 @@ fn a_checkpoint_that_tells_something_else_is_named() {
     let mut out = Vec::new();
     let id = Ulid::from_string(rotated["id"].as_str().unwrap()).unwrap();
     let ts = rotated["ts"].as_str().unwrap();
-    crate::log::envelope::write_line(&mut out, 4, id, ts, draft.body());
+    crate::log::format::envelope::write_line(&mut out, 4, id, ts, draft.body());
     out.extend_from_slice(line(&bytes, 1));
     it.set(&out);
     assert_eq!(faults(&it), [(FaultKind::Checkpoint, Some(1))]);

@@ -5,19 +5,20 @@
 //! to pipes, and a terminal needs `\r\n`.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io;
+use std::io::Write;
 
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::super::event_line::line_time;
-use super::super::json_lines::json_line;
-use super::super::report::RunReport;
-use super::super::steps::{Steps, What};
-use super::kept::Utf8;
-use super::{Export, Piece};
+use super::output_tail::Utf8;
 use crate::job::StreamId;
 use crate::log::{Item, RunState};
+use crate::render::export::{Export, Piece};
+use crate::render::human::event_line::line_time;
+use crate::render::human::transitions::{Steps, What};
+use crate::render::json::json_lines::json_line;
+use crate::render::json::run_report::RunReport;
 
 /// The size of the terminal; what the jobs wrote to was none, so it is not known.
 const SIZE: (u32, u32) = (100, 30);

@@ -5,16 +5,17 @@
 //! moment, C a counter, M a name; times are in microseconds.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io;
+use std::io::Write;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::super::event_line::{kind_of, parse, time_of};
-use super::super::report::RunReport;
-use super::Export;
 use super::spans::{Phase, Span, Spans};
 use crate::log::{Item, RunState};
+use crate::render::export::Export;
+use crate::render::human::event_line::{kind_of, parse, time_of};
+use crate::render::json::run_report::RunReport;
 use crate::volume::RunId;
 
 /// Writes a trace.

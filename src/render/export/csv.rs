@@ -4,17 +4,18 @@
 //! Values stand as they are, also those that a spreadsheet would take for a formula: a
 //! program that reads them wants what was there.
 
-use std::io::{self, Write};
+use std::io;
+use std::io::Write;
 
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::super::event_line::{details, kind_of, parse, time_of};
-use super::super::report::RunReport;
-use super::super::text::Style;
-use super::Export;
 use crate::log::{Item, RunState};
+use crate::render::export::Export;
+use crate::render::human::event_line::{details, kind_of, parse, time_of};
+use crate::render::human::text::Style;
+use crate::render::json::run_report::RunReport;
 
 /// The columns of an event, and where the value is.
 const EVENT: [(&str, &str); 24] = [

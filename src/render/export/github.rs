@@ -5,14 +5,15 @@
 //! and `\n` are escaped, in a value also `:` and `,`. What a job printed stands between
 //! `::stop-commands::` and its token, so that nothing in it is a command.
 
-use std::io::{self, Write};
+use std::io;
+use std::io::Write;
 
-use super::super::report::{JobReport, RunReport};
-use super::super::text::{duration, safe};
-use super::kept::Kept;
-use super::{Export, Piece};
+use super::output_tail::Kept;
 use crate::job::RunStateKind;
 use crate::log::{Item, RunState, Stage};
+use crate::render::export::{Export, Piece};
+use crate::render::human::text::{duration, safe};
+use crate::render::json::run_report::{JobReport, RunReport};
 
 /// Shown of what a failed job printed, in bytes.
 const OUTPUT: usize = 32 << 10;

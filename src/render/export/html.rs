@@ -5,20 +5,21 @@
 //! this one script and this one style be used, told by their hashes, and nothing be loaded.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, Write};
+use std::io;
+use std::io::Write;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::super::event_line::{details, kind_of, parse, time_of};
-use super::super::report::{JobReport, RunReport};
-use super::super::text::{Style, safe};
-use super::kept::{Kept, KeptOutput, Utf8};
-use super::series::{Point, Series};
+use super::downsample::{Point, Series};
+use super::output_tail::{Kept, KeptOutput, Utf8};
 use super::spans::{Span, Spans};
-use super::{Export, Piece};
 use crate::job::StreamId;
 use crate::log::{Item, RunState};
+use crate::render::export::{Export, Piece};
+use crate::render::human::event_line::{details, kind_of, parse, time_of};
+use crate::render::human::text::{Style, safe};
+use crate::render::json::run_report::{JobReport, RunReport};
 use crate::volume::parse_ts;
 
 const STYLE: &str = include_str!("page.css");

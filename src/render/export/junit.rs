@@ -4,15 +4,16 @@
 //! `flakyFailure` and `rerunFailure` of Maven Surefire for attempts that were tried again.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io;
+use std::io::Write;
 
-use super::super::report::{JobReport, RunReport};
-use super::kept::{Kept, KeptOutput};
+use super::output_tail::{Kept, KeptOutput};
 use super::spans::{Phase, Span, Spans};
-use super::{Export, Piece};
 use crate::job::{RunStateKind, StreamId};
-use crate::log::payload::{ErrorKind, JobError};
+use crate::log::format::payload::{ErrorKind, JobError};
 use crate::log::{Item, RunState, Stage};
+use crate::render::export::{Export, Piece};
+use crate::render::json::run_report::{JobReport, RunReport};
 
 /// Held of what each job printed, in bytes.
 const OUTPUT: usize = 256 << 10;

@@ -1,11 +1,12 @@
 //! A summary of a run in Markdown, as the job summaries of GitHub and comments show it.
 
-use std::io::{self, Write};
+use std::io;
+use std::io::Write;
 
-use super::super::report::RunReport;
-use super::super::text::{count, duration, of_stage, of_state, safe, size, time_with_zone};
-use super::Export;
 use crate::log::{Item, RunState};
+use crate::render::export::Export;
+use crate::render::human::text::{count, duration, of_stage, of_state, safe, size, time_with_zone};
+use crate::render::json::run_report::RunReport;
 
 /// Most jobs that are shown; GitHub takes 1 MiB at most.
 const JOBS: usize = 500;

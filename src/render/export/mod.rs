@@ -1,35 +1,36 @@
 //! A whole run, written for another program: one trait, one file for each format.
 
-mod asciicast;
-mod chrome_trace;
-mod csv;
-mod github;
-mod html;
-mod junit;
-mod kept;
-mod markdown;
-mod otlp;
-mod prometheus;
-mod series;
-mod spans;
+pub(crate) mod asciicast;
+pub(crate) mod chrome_trace;
+pub(crate) mod csv;
+pub(crate) mod downsample;
+pub(crate) mod github;
+pub(crate) mod html;
+pub(crate) mod junit;
+pub(crate) mod markdown;
+pub(crate) mod otlp;
+pub(crate) mod output_tail;
+pub(crate) mod prometheus;
+pub(crate) mod spans;
 
-use std::io::{self, Write};
+use std::io;
+use std::io::Write;
 
 use jiff::Timestamp;
 
-use super::report::RunReport;
 use crate::job::StreamId;
 use crate::log::{Item, RunState};
+use crate::render::json::run_report::RunReport;
 
-pub use asciicast::Asciicast;
-pub use chrome_trace::ChromeTrace;
-pub use csv::{CsvEvents, csv_jobs};
-pub use github::Github;
-pub use html::Html;
-pub use junit::Junit;
-pub use markdown::{Markdown, markdown};
-pub use otlp::Otlp;
-pub use prometheus::{Prometheus, prometheus};
+pub use crate::render::export::asciicast::Asciicast;
+pub use crate::render::export::chrome_trace::ChromeTrace;
+pub use crate::render::export::csv::{CsvEvents, csv_jobs};
+pub use crate::render::export::github::Github;
+pub use crate::render::export::html::Html;
+pub use crate::render::export::junit::Junit;
+pub use crate::render::export::markdown::{Markdown, markdown};
+pub use crate::render::export::otlp::Otlp;
+pub use crate::render::export::prometheus::{Prometheus, prometheus};
 
 /// Part of what a job printed.
 #[derive(Debug, Clone, Copy)]

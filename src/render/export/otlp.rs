@@ -3,22 +3,23 @@
 //! JSON of OTLP 1 ("JSON Protobuf Encoding": ids in hex, 64-bit numbers as text).
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io;
+use std::io::Write;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use ulid::Ulid;
 
-use super::super::event_line::{details, kind_of, parse, time_of};
-use super::super::json_lines::json_line;
-use super::super::report::{JobReport, RunReport};
-use super::super::text::Style;
-use super::kept::Utf8;
+use super::output_tail::Utf8;
 use super::spans::{Span, Spans};
-use super::{Export, Piece};
 use crate::job::{RunStateKind, StreamId};
-use crate::log::payload::JobError;
+use crate::log::format::payload::JobError;
 use crate::log::{EventType, Item, RunState};
+use crate::render::export::{Export, Piece};
+use crate::render::human::event_line::{details, kind_of, parse, time_of};
+use crate::render::human::text::Style;
+use crate::render::json::json_lines::json_line;
+use crate::render::json::run_report::{JobReport, RunReport};
 use crate::volume::{RunId, parse_ts};
 
 /// Records in a request.

@@ -4,12 +4,13 @@
 //! would have no end. What is told of a name is told of its newest run.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
+use std::io;
+use std::io::Write;
 
-use super::super::report::{JobReport, RunReport};
-use super::Export;
 use crate::job::RunStateKind;
 use crate::log::{Item, RunState};
+use crate::render::export::Export;
+use crate::render::json::run_report::{JobReport, RunReport};
 use crate::volume::parse_ts;
 
 /// Writes the figures of one run.

@@ -5,16 +5,16 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::super::event_line::line_time;
-use super::super::report::RunReport;
 use crate::job::RunStateKind;
-use crate::log::payload::{Cost, JobEnded};
+use crate::log::format::payload::{Cost, JobEnded};
 use crate::log::{EventType, Item, JobState, RunState};
+use crate::render::human::event_line::line_time;
+use crate::render::json::run_report::RunReport;
 use crate::volume::parse_ts;
 
 /// Part of a job's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     /// From the submission to the start.
     Waiting,
     /// The attempt of that number, from 1.
@@ -27,7 +27,7 @@ pub(super) enum Phase {
 
 impl Phase {
     /// What people call it.
-    pub(super) fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         match self {
             Self::Waiting => "waiting".to_owned(),
             Self::Attempt(n) => format!("attempt {n}"),
@@ -39,7 +39,7 @@ impl Phase {
 
 /// A phase of a job.
 #[derive(Debug, Clone)]
-pub(super) struct Span {
+pub(crate) struct Span {
     pub job: String,
     pub phase: Phase,
     pub start: Timestamp,
@@ -51,7 +51,7 @@ pub(super) struct Span {
 
 impl Span {
     /// Whether it ended with an error.
-    pub(super) fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         self.ended.as_ref().is_some_and(|e| e.error.is_some())
     }
 }
@@ -66,7 +66,7 @@ struct Told {
 
 /// Finds the phases while a run is read.
 #[derive(Debug, Default)]
-pub(super) struct Spans {
+pub(crate) struct Spans {
     jobs: HashMap<String, Told>,
     /// The latest time that was seen.
     pub last: Option<Timestamp>,
@@ -82,7 +82,7 @@ struct Line {
 
 impl Spans {
     /// The phases that the item ends.
-    pub(super) fn take(&mut self, item: &Item<'_>, run: &RunState) -> Vec<Span> {
+    pub(crate) fn take(&mut self, item: &Item<'_>, run: &RunState) -> Vec<Span> {
         let (Item::Event(_, bytes) | Item::Foreign(_, bytes)) = item else {
             return Vec::new();
         };
@@ -170,7 +170,7 @@ impl Spans {
     }
 
     /// What has no end, when all was read. In a run that goes on it lasts until now.
-    pub(super) fn rest(&mut self, run: &RunReport) -> Vec<Span> {
+    pub(crate) fn rest(&mut self, run: &RunReport) -> Vec<Span> {
         if run.state == RunStateKind::Running {
             self.last = self.last.max(Some(Timestamp::now()));
         }

@@ -1,16 +1,13 @@
 //! The live view: what stands on the screen at one moment, cut to its size.
 
-mod detail;
-mod doing;
-mod list;
-mod progress;
+pub(crate) mod job_activity;
+pub(crate) mod progress;
+pub(crate) mod run_list;
+pub(crate) mod run_view;
 
 use crate::job::{LiveJob, RunStateKind};
 use crate::log::{JobState, RunState};
 use crate::volume::RunId;
-
-pub use detail::RunFrame;
-pub use list::{ListFrame, RunNow};
 
 /// So much of the end of a job's output is enough to fill a screen, in bytes.
 pub const OUTPUT_SHOWN: usize = 16 << 10;

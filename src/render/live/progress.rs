@@ -1,13 +1,13 @@
 //! How far a run is, judged by how long runs of its name usually take.
 
-use super::super::line::Line;
-use super::super::text::{Tone, duration};
+use crate::render::human::styled_line::Line;
+use crate::render::human::text::{Tone, duration};
 
 /// Columns of the bar.
 const BAR: u64 = 20;
 
 /// A bar and what it means; nothing where no former run tells.
-pub(super) fn progress(elapsed_ms: u64, usual_ms: Option<u64>) -> Option<Line> {
+pub(crate) fn progress(elapsed_ms: u64, usual_ms: Option<u64>) -> Option<Line> {
     let usual = usual_ms.filter(|ms| *ms > 0)?;
     let is_late = elapsed_ms > usual;
     // It has not ended: whatever the estimate says, something is still to be done.
@@ -28,8 +28,8 @@ pub(super) fn progress(elapsed_ms: u64, usual_ms: Option<u64>) -> Option<Line> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::text::Style;
     use super::*;
+    use crate::render::human::text::Style;
 
     #[test]
     fn it_is_never_done_while_it_runs() {

@@ -1,0 +1,99 @@
+//! `-o FILE`: where an export goes.
+
+use std::io;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::context::Global;
+use super::exit::UsageError;
+use crate::render::safe;
+use crate::volume::{Dir, WholeFile, behind_links, folder_of};
+
+/// A file that is there when it is whole, or stdout.
+pub(crate) struct OutFile {
+    to: To,
+    path: Option<PathBuf>,
+}
+
+enum To {
+    File(BufWriter<WholeFile>),
+    Stdout(BufWriter<io::StdoutLock<'static>>),
+}
+
+impl OutFile {
+    /// Stdout where no file is named, or `-`.
+    pub(crate) fn create(path: Option<&Path>, global: &Global) -> Result<Self> {
+        let path = path.filter(|path| *path != Path::new("-"));
+        let to = match path {
+            None => To::Stdout(BufWriter::new(io::stdout().lock())),
+            Some(path) => {
+                // Nothing but runs is put there, and what is there is read.
+                let runs = global.volume().ok().and_then(|volume| volume.runs().ok()?);
+                if runs.is_some_and(|runs| lies_in(path, &runs)) {
+                    return Err(belongs_to(path, "the runs of the volume"));
+                }
+                let file = WholeFile::create(path);
+                To::File(BufWriter::new(file.with_context(|| cannot(path))?))
+            }
+        };
+        let path = path.map(Path::to_owned);
+        Ok(Self { to, path })
+    }
+
+    /// Writes some of it.
+    pub(crate) fn with(
+        &mut self,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<()> {
+        let written = match &mut self.to {
+            To::File(file) => write(file),
+            To::Stdout(out) => write(out),
+        };
+        written.with_context(|| self.context())
+    }
+
+    /// That was all of it: now the file has its name.
+    pub(crate) fn finish(self) -> Result<()> {
+        let context = self.context();
+        let finished = match self.to {
+            To::File(file) => file
+                .into_inner()
+                .map_err(io::IntoInnerError::into_error)
+                .and_then(WholeFile::finish),
+            To::Stdout(mut out) => out.flush(),
+        };
+        finished.context(context)
+    }
+
+    fn context(&self) -> String {
+        match &self.path {
+            Some(path) => cannot(path),
+            None => "cannot write to stdout".to_owned(),
+        }
+    }
+}
+
+/// Whether that file is, or would be, in the folder or in one below it.
+fn lies_in(file: &Path, dir: &Dir) -> bool {
+    let Ok(Some(file)) = behind_links(file) else {
+        return false;
+    };
+    let Ok(folder) = folder_of(&file).canonicalize() else {
+        return false;
+    };
+    let is_it = |folder: &Path| Dir::open(folder).is_ok_and(|found| found.key() == dir.key());
+    folder.ancestors().any(is_it)
+}
+
+/// The error where an export would replace what it is not to.
+pub(crate) fn belongs_to(path: &Path, what: &str) -> anyhow::Error {
+    let message = format!("{} belongs to {what}", safe(&path.to_string_lossy()));
+    let hint = "name a file elsewhere with -o";
+    UsageError { message, hint }.into()
+}
+
+fn cannot(path: &Path) -> String {
+    format!("cannot write {}", path.display())
+}

@@ -1,0 +1,60 @@
+//! `runlog complete-runs`: what the completion scripts of shells ask for.
+
+use std::cmp::Reverse;
+use std::io;
+use std::io::Write as _;
+
+use anyhow::Result;
+
+use crate::cli::context::Global;
+use crate::cli::exit::Code;
+use crate::job::{RunStateKind, examine_runs};
+use crate::log::list;
+
+/// Print the ids of runs for a completion script, newest first, each with its state
+///
+/// Nothing is said of trouble: it would disturb the line that is being typed.
+///
+/// Exit codes: 0 fine; 2 wrong arguments.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How the ids begin
+    #[arg(default_value = "")]
+    beginning: String,
+    /// Only runs that take more jobs and notes
+    #[arg(long)]
+    writable: bool,
+}
+
+pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
+    let Ok(volume) = global.volume() else {
+        return Ok(Code::Ok);
+    };
+    let (Ok(Some(runs)), Ok(mut ids)) = (volume.runs(), list(&volume)) else {
+        return Ok(Code::Ok);
+    };
+    ids.retain(|run| run.as_str().starts_with(&args.beginning));
+    let looked = examine_runs(&runs, &ids, false, |run, examined| {
+        let age = (examined.overview.state.first_id, run.clone());
+        (age, examined.inspected.state)
+    });
+    let looked = looked.into_iter().filter_map(Result::ok).flatten();
+    let mut found: Vec<_> = looked.filter(|(_, state)| args.wants(*state)).collect();
+    found.sort_by(|(a, _), (b, _)| Reverse(a).cmp(&Reverse(b)));
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if !args.writable && !found.is_empty() && "latest".starts_with(&args.beginning) {
+        writeln!(out, "latest\tthe newest run")?;
+    }
+    for ((_, run), state) in found {
+        writeln!(out, "{run}\t{}", state.as_str())?;
+    }
+    out.flush()?;
+    Ok(Code::Ok)
+}
+
+impl Args {
+    fn wants(&self, state: RunStateKind) -> bool {
+        use RunStateKind::{Completed, Failed};
+        !self.writable || !matches!(state, Completed | Failed)
+    }
+}

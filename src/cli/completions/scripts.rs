@@ -1,0 +1,114 @@
+//! The ids of runs in completion scripts.
+
+use clap::{Arg, Command};
+
+/// A place in the command line that wants a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// Any run.
+    Any,
+    /// One that takes more jobs and notes.
+    Writable,
+}
+
+/// The run that a value of this argument stands for.
+fn wanted(arg: &Arg) -> Option<Wanted> {
+    let names = arg.get_value_names().unwrap_or_default();
+    if arg.get_long() == Some("run") {
+        Some(Wanted::Writable)
+    } else {
+        let is_run = names.iter().any(|name| name.as_str() == "RUN");
+        is_run.then_some(Wanted::Any)
+    }
+}
+
+/// The commands with their arguments.
+fn commands(cli: &Command) -> impl Iterator<Item = (&str, Vec<&Arg>)> {
+    cli.get_subcommands()
+        .map(|command| (command.get_name(), command.get_arguments().collect()))
+}
+
+/// `"status --state"` and so on: the options of commands that `takes` takes, as patterns of
+/// a shell's `case`.
+fn options(cli: &Command, takes: impl Fn(&Arg) -> bool) -> String {
+    let mut found = Vec::new();
+    for (command, args) in commands(cli) {
+        for arg in args.into_iter().filter(|arg| takes(arg)) {
+            let long = arg.get_long().map(|long| format!("--{long}"));
+            let short = arg.get_short().map(|short| format!("-{short}"));
+            let names = long.into_iter().chain(short);
+            found.extend(names.map(|name| format!("\"{command} {name}\"")));
+        }
+    }
+    found.join("|")
+}
+
+/// The commands that take runs without an option.
+fn positional(cli: &Command) -> Vec<&str> {
+    let takes = |args: &[&Arg]| {
+        args.iter()
+            .any(|a| a.is_positional() && wanted(a).is_some())
+    };
+    let found = commands(cli).filter(|(_, args)| takes(args));
+    found.map(|(command, _)| command).collect()
+}
+
+/// Bash: a function around clap's.
+pub(crate) fn in_bash(script: &str, cli: &Command) -> String {
+    let commands: Vec<_> = positional(cli)
+        .iter()
+        .map(|c| format!("\"{c} \"*"))
+        .collect();
+    let is_option = |arg: &Arg| !arg.is_positional() && arg.get_action().takes_values();
+    let of = |kind| options(cli, move |arg| is_option(arg) && wanted(arg) == kind);
+    let wrapped = include_str!("runs.bash")
+        .replace("@WRITABLE@", &of(Some(Wanted::Writable)))
+        .replace("@ANY@", &of(Some(Wanted::Any)))
+        .replace("@VALUES@", &of(None))
+        .replace("@COMMANDS@", &commands.join("|"));
+    format!("{script}\n{wrapped}")
+}
+
+/// Zsh: clap's script says `_default` where it knows no better.
+pub(crate) fn in_zsh(script: &str) -> String {
+    let line = |line: &str| {
+        let is_positional = line.starts_with("'::run -- ") || line.starts_with("'*::runs -- ");
+        if is_positional || line.contains(":RUN:_default") {
+            line.replace(":_default", ":_runlog_runs")
+        } else if line.contains("--run=[") {
+            line.replace(":ID:_default", ":ID:_runlog_writable_runs")
+        } else {
+            line.to_owned()
+        }
+    };
+    let lines: Vec<_> = script.lines().map(line).collect();
+    // Clap's script ends with what calls it: the functions come before.
+    let (head, rest) = lines.split_at(lines.len().min(1));
+    let (head, rest) = (head.join("\n"), rest.join("\n"));
+    format!("{head}\n\n{}{rest}\n", include_str!("runs.zsh"))
+}
+
+/// Fish: more lines of the kind that clap's script has.
+pub(crate) fn in_fish(script: &str, cli: &Command) -> String {
+    let complete = |command: &str, rest: &str| {
+        format!("complete -c runlog -n \"__fish_runlog_using_subcommand {command}\" {rest}\n")
+    };
+    let mut lines = String::new();
+    for command in positional(cli) {
+        lines += &complete(command, "-f -k -a \"(__fish_runlog_runs)\"");
+    }
+    for (command, args) in commands(cli) {
+        for arg in args {
+            let (Some(long), Some(wanted)) = (arg.get_long(), wanted(arg)) else {
+                continue;
+            };
+            let which = match wanted {
+                Wanted::Any => "",
+                Wanted::Writable => " --writable",
+            };
+            let rest = format!("-l {long} -x -k -a \"(__fish_runlog_runs{which})\"");
+            lines += &complete(command, &rest);
+        }
+    }
+    format!("{script}\n{}{lines}", include_str!("runs.fish"))
+}

@@ -1,0 +1,160 @@
+//! The cursors of what was written out and, as far as that can be told, read: kept in a
+//! file, shown at the end.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use rustix::fs::{FileType, fstat};
+
+use crate::cli::context::say;
+use crate::log::{Cursor, CursorFile, CursorFileError};
+use crate::volume::RunId;
+
+/// So many times as long as a save took, the next one is put off: whoever follows many
+/// busy runs is not to do nothing but save.
+const PAUSE: u32 = 9;
+/// A pipe does not tell when it was read, so it is looked at: first after this, …
+const SOON: Duration = Duration::from_millis(1);
+/// … then each time after twice as long, up to this.
+const SELDOM: Duration = Duration::from_secs(1);
+
+/// The cursor of each run, behind the last line that was read.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    file: Option<CursorFile>,
+    show: bool,
+    cursors: BTreeMap<RunId, Cursor>,
+    /// Cursors that are good once so many bytes of all that is written were read; `None`:
+    /// the run is gone. No more of them than lines in the buffer and in the pipe.
+    waiting: BTreeMap<(u64, RunId), Option<Cursor>>,
+    /// How long the last look at what was read was put off, and when the next one is due.
+    pause: Duration,
+    next_look: Instant,
+    unsaved: bool,
+    next_save: Instant,
+    /// Whether stdout is a file, which has to be synced before a cursor is.
+    to_file: bool,
+}
+
+impl Ledger {
+    /// Takes the cursor file, if there is one, with the cursors in it.
+    pub(crate) fn open(path: Option<&Path>, show: bool) -> Result<Self, CursorFileError> {
+        let (file, cursors) = match path {
+            Some(path) => CursorFile::open(path).map(|(file, found)| (Some(file), found))?,
+            None => (None, Vec::new()),
+        };
+        let is_file = |mode| FileType::from_raw_mode(mode) == FileType::RegularFile;
+        Ok(Self {
+            file,
+            show,
+            cursors: cursors.into_iter().map(|c| (c.run().clone(), c)).collect(),
+            waiting: BTreeMap::new(),
+            pause: SOON,
+            next_look: Instant::now(),
+            unsaved: false,
+            next_save: Instant::now(),
+            to_file: fstat(io::stdout()).is_ok_and(|stat| is_file(stat.st_mode)),
+        })
+    }
+
+    /// Whether anybody wants cursors.
+    pub(crate) fn is_used(&self) -> bool {
+        self.file.is_some() || self.show
+    }
+
+    /// The cursors as they are.
+    pub(crate) fn cursors(&self) -> impl Iterator<Item = &Cursor> {
+        self.cursors.values()
+    }
+
+    /// The cursor of a run.
+    pub(crate) fn of(&self, run: &RunId) -> Option<&Cursor> {
+        self.cursors.get(run)
+    }
+
+    /// Whether there is none yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.cursors.is_empty()
+    }
+
+    /// Takes a cursor to begin behind.
+    pub(crate) fn begin_behind(&mut self, cursor: Cursor) {
+        self.cursors.insert(cursor.run().clone(), cursor);
+    }
+
+    /// Takes the cursor of a run that is good once `taken` bytes of all that is written
+    /// were read; `None`: the run is gone.
+    pub(crate) fn note(&mut self, taken: u64, run: RunId, cursor: Option<Cursor>) {
+        if self.is_used() && self.waiting.insert((taken, run), cursor).is_none() {
+            self.pause = SOON;
+        }
+    }
+
+    /// Whether cursors wait until more is read.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Takes note that so many bytes were read.
+    pub(crate) fn settle(&mut self, read: u64) {
+        while let Some(first) = self.waiting.first_entry()
+            && first.key().0 <= read
+        {
+            let ((_, run), cursor) = first.remove_entry();
+            self.unsaved |= match cursor {
+                None => self.cursors.remove(&run).is_some(),
+                Some(cursor) => {
+                    self.cursors.get(&run) != Some(&cursor) && {
+                        self.cursors.insert(run, cursor);
+                        true
+                    }
+                }
+            };
+            self.pause = SOON;
+        }
+        self.next_look = Instant::now() + self.pause;
+        self.pause = SELDOM.min(self.pause * 2);
+    }
+
+    /// When the next look at what was read, or the next save, is due, if any is.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let look = self.is_waiting().then_some(self.next_look);
+        let save = self.unsaved.then_some(self.next_save);
+        let first = look.into_iter().chain(save).min();
+        first.filter(|_| self.file.is_some())
+    }
+
+    /// Saves what is not saved, if there is such and it is time to.
+    pub(crate) fn save_in_time(&mut self) -> Result<()> {
+        if self.next_save <= Instant::now() {
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    /// Saves what is not saved, if there is such.
+    pub(crate) fn save(&mut self) -> Result<()> {
+        let Some(file) = self.file.as_mut().filter(|_| self.unsaved) else {
+            return Ok(());
+        };
+        let begun = Instant::now();
+        if self.to_file {
+            // A cursor that outlives a power loss must not tell of lines that did not.
+            rustix::fs::fdatasync(io::stdout()).context("stdout cannot be synced")?;
+        }
+        file.save(self.cursors.values())?;
+        self.unsaved = false;
+        self.next_save = Instant::now() + begun.elapsed() * PAUSE;
+        Ok(())
+    }
+
+    /// Tells the cursors, on stderr, where they were asked for.
+    pub(crate) fn show(&self) {
+        for cursor in self.cursors.values().filter(|_| self.show) {
+            say(format_args!("cursor={cursor}"));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What is printed: events as they are stored or for people, gaps and warnings.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::time::Instant;
+
+use anyhow::Result;
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
+
+use super::stdout_sink::Outlet;
+use super::stop_reason::Stops;
+use crate::log::Gap;
+use crate::render::{GapReport, Style, event_line, json_line};
+use crate::volume::RunId;
+
+/// So many bytes are held before they are written.
+const FULL: usize = 64 << 10;
+/// Longest id that lines are aligned for.
+const WIDEST: usize = 40;
+
+/// Prints lines, whole ones at a time: whoever reads them after we were killed finds no
+/// half of one as a rule.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    style: Style,
+    json: bool,
+    /// Whether lines for people tell of which run they are.
+    several: bool,
+    width: usize,
+    buf: Vec<u8>,
+    pub outlet: Outlet,
+}
+
+impl Shown {
+    pub(crate) fn new(outlet: Outlet, style: Style, json: bool, several: bool) -> Self {
+        Self {
+            style,
+            json,
+            several,
+            width: 0,
+            buf: Vec::with_capacity(2 * FULL),
+            outlet,
+        }
+    }
+
+    /// Ends the line that a process before us left torn, which was killed while it wrote to
+    /// the same file: ours is not to be glued to it.
+    pub(crate) fn end_torn_line(&mut self) {
+        if is_torn().unwrap_or(false) {
+            self.buf.push(b'\n');
+        }
+    }
+
+    /// Takes a line of a run.
+    pub(crate) fn line(&mut self, run: &RunId, line: &[u8]) {
+        if self.json {
+            self.buf.extend_from_slice(line);
+            self.buf.push(b'\n');
+        } else {
+            self.people(run, &event_line(line, self.style));
+        }
+    }
+
+    /// Takes the news of a gap.
+    pub(crate) fn gap(&mut self, run: &RunId, gap: &Gap) -> io::Result<()> {
+        let report = GapReport::new(run, gap);
+        if self.json {
+            json_line(&mut self.buf, &report)?;
+        } else {
+            self.people(run, &report.people(self.style));
+        }
+        Ok(())
+    }
+
+    /// Lines are to be aligned for this run too.
+    pub(crate) fn align(&mut self, run: &RunId) {
+        self.width = self.width.max(run.as_str().len().min(WIDEST));
+    }
+
+    fn people(&mut self, run: &RunId, text: &str) {
+        if self.several {
+            let prefix = format!("{run:<width$} |", width = self.width);
+            let prefix = self.style.faint(&prefix);
+            self.buf.extend_from_slice(prefix.as_bytes());
+            self.buf.push(b' ');
+        }
+        self.buf.extend_from_slice(text.as_bytes());
+        self.buf.push(b'\n');
+    }
+
+    /// Whether it is time to write what was taken.
+    pub(crate) fn is_full(&self) -> bool {
+        self.buf.len() >= FULL
+    }
+
+    /// How many bytes were taken, written or not.
+    pub(crate) fn taken(&self) -> u64 {
+        self.outlet.written() + self.buf.len() as u64
+    }
+
+    /// Writes what was taken; says whether all of it: else nobody reads until then.
+    ///
+    /// # Errors
+    /// As [`Outlet::write`].
+    pub(crate) fn write(&mut self, stops: &Stops, until: Option<Instant>) -> Result<bool> {
+        let done = self.outlet.write(&self.buf, stops, until)?;
+        self.buf.drain(..done);
+        Ok(self.buf.is_empty())
+    }
+}
+
+/// Whether stdout is a file that is appended to, and does not end in a whole line.
+fn is_torn() -> io::Result<bool> {
+    let appends = fcntl_getfl(io::stdout())?.contains(OFlags::APPEND);
+    let stat = fstat(io::stdout())?;
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    let Some(last) = (stat.st_size as u64).checked_sub(1) else {
+        return Ok(false);
+    };
+    if !appends || !is_file {
+        return Ok(false);
+    }
+    // It is open for writing only.
+    let file = File::open("/dev/stdout")?;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, last)?;
+    Ok(byte != *b"\n")
+}

@@ -1,0 +1,38 @@
+//! Tells the state of a run that is followed, and so when it has ended.
+
+use anyhow::Result;
+
+use crate::job::{Inspected, RunStateKind, examine, inspect};
+use crate::log::{Item, RunState};
+use crate::volume::Dir;
+
+/// The state of a run, folded as its events come.
+#[derive(Debug, Default)]
+pub(crate) struct StateOfRun {
+    state: Option<RunState>,
+}
+
+impl StateOfRun {
+    /// Takes in what was read.
+    pub(crate) fn take(&mut self, item: &Item<'_>) {
+        if let Some(state) = &mut self.state {
+            item.fold_into(state);
+        }
+    }
+
+    /// The state now, as far as the events of the run in `dir` were taken in.
+    pub(crate) fn now(&mut self, dir: &Dir) -> Result<Inspected> {
+        let Some(state) = &self.state else {
+            let examined = examine(dir, false)?;
+            self.state = Some(examined.overview.state);
+            return Ok(examined.inspected);
+        };
+        let inspected = inspect(dir, state);
+        Ok(if inspected.state == RunStateKind::Lost {
+            // Its end may have been written just before the lease was looked at.
+            examine(dir, false)?.inspected
+        } else {
+            inspected
+        })
+    }
+}

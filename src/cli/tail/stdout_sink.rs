@@ -1,0 +1,147 @@
+//! Where lines are written to, and how much of that was read there.
+//!
+//! Who reads from a pipe may die, and what it had not read dies with it: so a cursor is
+//! kept only for what was read. Linux tells how much of a pipe was not (`FIONREAD`, which
+//! pipe(7) has for either end, also where nobody reads any more), and about how much of a
+//! socket's queue (`SIOCOUTQ`).
+
+use std::io;
+use std::os::fd::AsFd as _;
+use std::time::Instant;
+
+use anyhow::Result;
+use memchr::memrchr;
+use rustix::fs::{FileType, fstat};
+use rustix::io::{Errno, ioctl_fionread, write};
+use rustix::pipe::PIPE_BUF;
+
+use super::stop_reason::{Stopped, Stops};
+use crate::job::unread_of_socket;
+
+/// Stdout, and how much was written to it.
+#[derive(Debug)]
+pub(crate) struct Outlet {
+    kind: Kind,
+    written: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Pipe,
+    Socket,
+    /// What is written there counts as read: a file, a terminal, …
+    Sink,
+}
+
+impl Outlet {
+    /// Stdout; `is_kept` where cursors are kept for what was read.
+    pub(crate) fn stdout(is_kept: bool) -> Self {
+        let is = fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
+        let mut outlet = Self {
+            kind: match is {
+                Ok(FileType::Fifo) if is_kept => Kind::Pipe,
+                Ok(FileType::Socket) if is_kept => Kind::Socket,
+                _ => Kind::Sink,
+            },
+            written: 0,
+        };
+        if outlet.waiting().is_err() {
+            // A kind of which nothing can be told.
+            outlet.kind = Kind::Sink;
+        }
+        outlet
+    }
+
+    /// Whether what is written is read later, and that can be told.
+    pub(crate) fn is_read_later(&self) -> bool {
+        self.kind != Kind::Sink
+    }
+
+    /// How many bytes were written.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// How many of them were read at least.
+    pub(crate) fn read(&self) -> u64 {
+        let Ok(waiting) = self.waiting() else {
+            return 0;
+        };
+        // Looked at last: what waits in a socket goes when its reader does.
+        if self.kind == Kind::Socket && Stops::is_closed() {
+            return 0;
+        }
+        // Others may write to the same pipe.
+        self.written.saturating_sub(waiting)
+    }
+
+    /// How many bytes, at most, of what was written wait to be read.
+    fn waiting(&self) -> io::Result<u64> {
+        match self.kind {
+            Kind::Pipe => Ok(ioctl_fionread(io::stdout())?),
+            Kind::Socket => unread_of_socket(io::stdout().as_fd()),
+            Kind::Sink => Ok(0),
+        }
+    }
+
+    /// Writes these bytes; says how many: all of them, unless nobody reads until then.
+    ///
+    /// # Errors
+    /// They cannot be written; [`Stopped`] where it is time to end and nobody reads.
+    pub(crate) fn write(
+        &mut self,
+        bytes: &[u8],
+        stops: &Stops,
+        until: Option<Instant>,
+    ) -> Result<usize> {
+        let mut done = 0;
+        while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
+            let part = match self.kind {
+                Kind::Sink => rest,
+                Kind::Pipe | Kind::Socket if stops.wait_for_room(until).map_err(Stopped)? => {
+                    at_once(rest)
+                }
+                Kind::Pipe | Kind::Socket => break,
+            };
+            match write(io::stdout(), part) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(n) => {
+                    self.written += n as u64;
+                    done += n;
+                }
+                Err(Errno::INTR) => {}
+                // Somebody made it non-blocking, and somebody else took the room.
+                Err(Errno::AGAIN) if self.is_read_later() => {}
+                Err(e) => return Err(io::Error::from(e).into()),
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// As many whole lines as go into a pipe with room at once, all or none of them, whoever
+/// is killed meanwhile (`PIPE_BUF`, pipe(7)); of a longer line as much as that.
+fn at_once(bytes: &[u8]) -> &[u8] {
+    let most = bytes.get(..PIPE_BUF).unwrap_or(bytes);
+    let lines = memrchr(b'\n', most).and_then(|at| most.get(..=at));
+    lines.unwrap_or(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_lines_go_at_once() {
+        let line = [b"x".repeat(1500), b"\n".to_vec()].concat();
+        let lines = line.repeat(5);
+        assert_eq!(at_once(&lines).len(), 2 * line.len());
+        assert_eq!(at_once(&line), line);
+        let long = [b"x".repeat(5000), b"\n".to_vec()].concat();
+        assert_eq!(at_once(&long).len(), PIPE_BUF);
+        let rest = &long[PIPE_BUF..];
+        assert_eq!(at_once(rest), rest);
+        let two = [rest, &line, &lines].concat();
+        assert_eq!(at_once(&two).len(), rest.len() + 2 * line.len());
+    }
+}

@@ -1,0 +1,6 @@
+//! Capturing a job's output and passing it through.
+
+pub(crate) mod output_capture;
+pub(crate) mod output_file;
+pub(crate) mod pump;
+pub(crate) mod splice_pipe;

@@ -1,0 +1,208 @@
+//! What a job prints: copied from its pipes into `jobs/<job_id>.out` in the order of
+//! arrival, and passed on to our own stdout and stderr.
+//!
+//! One thread for each stream reads, stores, and then passes on, so that a reader who
+//! does not read holds up only his own stream, as without runlog. It is started when the
+//! stream has its first bytes: most jobs leave one of them, or both, silent. After the
+//! job's end the main thread stores what is left in the pipes itself: the log never waits
+//! for a reader, nor for grandchildren that keep the pipes open.
+
+use std::fs::File;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use std::{io, thread};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::output_file::Sink;
+use super::pump::{Next, Route, Stream, Worker};
+use crate::job::supervise::child::timespec;
+
+/// Size that is asked of the pipes, in bytes: fewer wake-ups than with the 64 KiB that
+/// a pipe has by default.
+pub(crate) const PIPE_BYTES: usize = 1 << 20;
+/// Read at a time, in bytes.
+const CHUNK: usize = 256 << 10;
+
+/// Which stream of the job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StreamId {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl StreamId {
+    /// The stream of that name in the index.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Stdout, Self::Stderr]
+            .into_iter()
+            .find(|stream| stream.as_str() == name)
+    }
+
+    /// Its name in the index.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
+/// Where what the job prints is passed on to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PassOn {
+    /// Nowhere.
+    No,
+    /// Each stream to ours of that name.
+    Apart,
+    /// Both to our stderr: what undoes a job must not look like its output.
+    ToStderr,
+}
+
+/// Told when something goes wrong that does not concern the job.
+pub type Trouble = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// The pipes of one attempt, and the threads that empty them.
+#[derive(Debug)]
+pub(crate) struct Capture {
+    streams: Vec<Arc<Stream>>,
+    /// Those of streams that had nothing so far: they have no thread yet.
+    silent: Vec<Worker>,
+    sink: Arc<Mutex<Sink>>,
+    /// Ready once every thread has ended.
+    ended: OwnedFd,
+    /// Closed to tell the threads that there is nothing more to wait for.
+    stop: Option<OwnedFd>,
+}
+
+/// The ends of the pipes that the job writes to.
+pub(crate) struct JobEnds {
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Capture {
+    /// Makes the pipes.
+    pub(crate) fn start(
+        sink: &Arc<Mutex<Sink>>,
+        pass_on: PassOn,
+        trouble: &Trouble,
+    ) -> io::Result<(Self, JobEnds)> {
+        let (stop_read, stop) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (ended, ended_write) = pipe_with(PipeFlags::CLOEXEC)?;
+        let mut streams = Vec::new();
+        let mut silent = Vec::new();
+        let mut ends = Vec::new();
+        for id in [StreamId::Stdout, StreamId::Stderr] {
+            let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+            rustix::io::ioctl_fionbio(&read, true)?;
+            // Refused over the user's limit: then the pipe is as large as it is.
+            rustix::pipe::fcntl_setpipe_size(&read, PIPE_BYTES).ok();
+            let poll_end = read.try_clone()?;
+            let stream = Arc::new(Stream::new(id, pass_on, read));
+            streams.push(Arc::clone(&stream));
+            ends.push(write);
+            silent.push(Worker {
+                stream,
+                sink: Arc::clone(sink),
+                poll_end,
+                stop: stop_read.try_clone()?,
+                trouble: Arc::clone(trouble),
+                route: Route::default(),
+                _alive: ended_write.try_clone()?,
+            });
+        }
+        let capture = Self {
+            streams,
+            silent,
+            sink: Arc::clone(sink),
+            ended,
+            stop: Some(stop),
+        };
+        match <[OwnedFd; 2]>::try_from(ends) {
+            Ok([stdout, stderr]) => Ok((capture, JobEnds { stdout, stderr })),
+            Err(_) => Err(io::Error::from(io::ErrorKind::InvalidData)),
+        }
+    }
+
+    /// Waits for a signal, at most so long; a stream that has its first bytes meanwhile
+    /// gets its thread.
+    pub(crate) fn wait(&mut self, signals: &OwnedFd, limit: Duration) {
+        let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
+        let pipes = self.silent.iter();
+        fds.extend(pipes.map(|worker| PollFd::new(&worker.poll_end, PollFlags::IN)));
+        // A failure only means one look too many.
+        poll(&mut fds, Some(&timespec(limit))).ok();
+        let told: Vec<PollFlags> = fds.iter().skip(1).map(PollFd::revents).collect();
+        for (worker, told) in std::mem::take(&mut self.silent).into_iter().zip(told) {
+            if told.contains(PollFlags::IN) {
+                if let Some(mut worker) = set_off(worker) {
+                    // No thread to be had: then the supervisor does it himself.
+                    if worker.step(&mut new_buffer()) != Next::End {
+                        self.silent.push(worker);
+                    }
+                }
+            } else if told.is_empty() {
+                self.silent.push(worker);
+            }
+            // Else the job closed it without a word.
+        }
+    }
+
+    /// After the job's end: stores what is left in the pipes, at most their capacity,
+    /// and lets the threads end once they have passed it on.
+    pub(crate) fn drain(&mut self) {
+        for stream in &self.streams {
+            stream.drain(&mut lock(&self.sink));
+        }
+        self.stop = None;
+        for worker in self.silent.drain(..) {
+            if worker.stream.has_left_over()
+                && let Some(mut worker) = set_off(worker)
+            {
+                worker.step(&mut new_buffer());
+            }
+        }
+    }
+
+    /// Ready (hung up) once everything was passed on.
+    pub(crate) fn ended(&self) -> BorrowedFd<'_> {
+        self.ended.as_fd()
+    }
+}
+
+/// Starts the thread of a stream; gives the worker back where there is none to be had.
+fn set_off(worker: Worker) -> Option<Worker> {
+    let name = worker.stream.id.as_str().to_owned();
+    let here = Arc::new(Mutex::new(Some(worker)));
+    let there = Arc::clone(&here);
+    let started = thread::Builder::new().name(name).spawn(move || {
+        let worker = lock(&there).take();
+        if let Some(worker) = worker {
+            worker.run();
+        }
+    });
+    match started {
+        Ok(_) => None,
+        Err(_) => lock(&here).take(),
+    }
+}
+
+/// Memory to read into, which is not touched before.
+pub(crate) fn new_buffer() -> Box<[MaybeUninit<u8>]> {
+    Box::new_uninit_slice(CHUNK)
+}
+
+/// The file `/dev/null`, for streams that go nowhere.
+pub(crate) fn null() -> io::Result<File> {
+    File::options().read(true).write(true).open("/dev/null")
+}

@@ -1,0 +1,73 @@
+//! A pipe of our own, through which the kernel moves bytes without copying them.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice, tee};
+
+use super::output_capture::PIPE_BYTES;
+
+/// The pipe. It is empty but while bytes are under way.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+impl Relay {
+    /// Makes the pipe.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(crate) fn new() -> Result<Self, Errno> {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        // Refused over the user's limit: then less is moved at a time.
+        rustix::pipe::fcntl_setpipe_size(&read, PIPE_BYTES).ok();
+        Ok(Self { read, write })
+    }
+
+    /// Moves what is in `pipe` in here, at most `n` bytes, without waiting; 0 is its end.
+    ///
+    /// # Errors
+    /// There is nothing (`AGAIN`), or the kernel cannot do it.
+    pub(crate) fn fill(&self, pipe: &OwnedFd, n: usize) -> Result<usize, Errno> {
+        let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+        splice(pipe, None, &self.write, None, n, flags)
+    }
+
+    /// Has the first `n` bytes that are in `other` in here as well; tells how many.
+    ///
+    /// # Errors
+    /// The kernel cannot do it.
+    pub(crate) fn copy(&self, other: &Self, n: usize) -> Result<usize, Errno> {
+        tee(&other.read, &self.write, n, SpliceFlags::NONBLOCK)
+    }
+
+    /// Moves up to `n` bytes on to `target`, in a file to the place `at`; waits for it.
+    ///
+    /// # Errors
+    /// Those of a write, or the kernel cannot do it.
+    pub(crate) fn move_to(
+        &self,
+        target: impl AsFd,
+        at: Option<&mut u64>,
+        n: usize,
+    ) -> Result<usize, Errno> {
+        splice(&self.read, None, target, at, n, SpliceFlags::MOVE)
+    }
+
+    /// Takes out the `n` bytes that are in here.
+    pub(crate) fn take(&self, n: usize) -> Vec<u8> {
+        let mut bytes = vec![0; n];
+        let mut got = 0;
+        while let Some(room) = bytes.get_mut(got..).filter(|room| !room.is_empty()) {
+            match rustix::io::read(&self.read, room) {
+                Ok(n @ 1..) => got += n,
+                Err(Errno::INTR) => {}
+                Ok(_) | Err(_) => break,
+            }
+        }
+        bytes.truncate(got);
+        bytes
+    }
+}

@@ -1,0 +1,347 @@
+//! A run's events and what its jobs printed, put together again in the order of time.
+//!
+//! The log orders the events, the index of each job's output tells when its bytes came.
+//! A job's output stands between its start and its end, whatever the clock did.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::job::capture::output_capture::StreamId;
+use crate::log::format::payload::Output;
+use crate::log::{
+    Envelope, EventType, Fold, IndexRecord, Item, LogError, OutputIndex, OutputRange, Reader,
+    RunState,
+};
+use crate::volume::{Dir, IoContext, JobId, layout, parse_ts};
+
+/// Given out at a time, in bytes.
+const CHUNK: usize = 64 << 10;
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Played<'a> {
+    /// An event, ours or another program's, or a damaged place of the log.
+    Item(&'a Item<'a>),
+    /// What a job printed.
+    Output {
+        /// The job.
+        job: &'a str,
+        /// The stream, where it is known.
+        stream: Option<StreamId>,
+        /// Part of what it printed: it may end anywhere, also inside of a character.
+        bytes: &'a [u8],
+    },
+    /// The output of a job is shorter than it was, as after a loss of power.
+    OutputLost {
+        /// The job.
+        job: &'a str,
+        /// How much of it is there, in bytes.
+        left: u64,
+        /// How much there was, in bytes.
+        stored: u64,
+    },
+}
+
+/// Gives out all of the run in `dir`, each with the time of it where that is known;
+/// `job` chooses whose output is given out. Returns the state of the run.
+///
+/// # Errors
+/// A file cannot be read, or what `each` ended with.
+pub fn play<E: From<LogError>>(
+    dir: &Dir,
+    job: Option<&str>,
+    mut each: impl FnMut(Option<Timestamp>, Played<'_>) -> Result<(), E>,
+) -> Result<RunState, E> {
+    let mut reader = Reader::open(dir)?;
+    if dir.is_gone() {
+        let path = dir.path().to_owned();
+        return Err(LogError::RunGone { path }.into());
+    }
+    let mut sources = Sources {
+        dir,
+        only: job,
+        playing: Vec::new(),
+        ended_at: HashMap::new(),
+    };
+    let mut fold = Fold::default();
+    while let Some(item) = reader.next_item()? {
+        let is_new = fold.state.opened_ts.is_none();
+        fold.take(&item);
+        match &item {
+            Item::Event(env, line) => {
+                sources.event(&item, env, line, &mut each)?;
+                if is_new && env.seq > 0 {
+                    sources.take_over(&fold.state, &mut each)?;
+                }
+            }
+            Item::Foreign(..) | Item::Damage(_) => each(None, Played::Item(&item))?,
+        }
+    }
+    for source in &mut sources.playing {
+        source.begun = true;
+    }
+    sources.until(None, &mut each)?;
+    for mut source in std::mem::take(&mut sources.playing) {
+        source.drain(None, &mut each)?;
+    }
+    Ok(fold.state)
+}
+
+/// The outputs of the jobs that are going on at the moment of the play.
+struct Sources<'a> {
+    dir: &'a Dir,
+    only: Option<&'a str>,
+    playing: Vec<Source>,
+    /// How much was given out of jobs that have ended.
+    ended_at: HashMap<String, u64>,
+}
+
+/// The output of one job.
+struct Source {
+    job: String,
+    /// Its start was given out.
+    begun: bool,
+    out: File,
+    path: PathBuf,
+    index: Option<OutputIndex>,
+    next: Option<OutputRange>,
+    at: u64,
+}
+
+/// The fields that the order depends on.
+#[derive(Deserialize)]
+struct OfJob {
+    job_id: String,
+    output: Option<Output>,
+    retry_in_ms: Option<u64>,
+}
+
+impl Sources<'_> {
+    fn event<E: From<LogError>>(
+        &mut self,
+        item: &Item<'_>,
+        env: &Envelope<'_>,
+        line: &[u8],
+        each: &mut impl FnMut(Option<Timestamp>, Played<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let ts = parse_ts(env.ts);
+        self.until(ts, each)?;
+        let kind = EventType::parse(env.kind).filter(|kind| kind.as_str().starts_with("job_"));
+        let of_job = kind.and_then(|_| serde_json::from_slice::<OfJob>(line).ok());
+        let (Some(kind), Some(of_job)) = (kind, of_job) else {
+            return each(ts, Played::Item(item));
+        };
+        let job = of_job.job_id.as_str();
+        let ends = matches!(
+            kind,
+            EventType::JobCompleted | EventType::JobFailed | EventType::JobRolledBack
+        );
+        if ends {
+            let stored = of_job.output.map(|output| output.captured_bytes);
+            self.end(job, stored, of_job.retry_in_ms.is_some(), each)?;
+        }
+        each(ts, Played::Item(item))?;
+        match kind {
+            EventType::JobSubmitted => self.add(job, false)?,
+            EventType::JobRollbackStarted => self.add(job, true)?,
+            EventType::JobStarted => {
+                if let Some(source) = self.playing.iter_mut().find(|s| s.job == job) {
+                    source.begun = true;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Begins with the jobs of a checkpoint: the events before it are gone, their output
+    /// is not.
+    fn take_over<E: From<LogError>>(
+        &mut self,
+        state: &RunState,
+        each: &mut impl FnMut(Option<Timestamp>, Played<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for job in &state.jobs {
+            self.add(&job.job_id, true)?;
+            if job.stage.is_terminal() {
+                self.end(&job.job_id, None, false, each)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, job: &str, begun: bool) -> Result<(), LogError> {
+        let wanted = self.only.is_none_or(|only| only == job);
+        let Some(id) = job.parse::<JobId>().ok().filter(|_| wanted) else {
+            return Ok(());
+        };
+        if self.playing.iter().any(|s| s.job == job) {
+            return Ok(());
+        }
+        let at = self.ended_at.get(job).copied().unwrap_or(0);
+        self.playing.extend(Source::open(self.dir, &id, begun, at)?);
+        Ok(())
+    }
+
+    /// Gives out what was printed until then, or all that the indexes tell of.
+    fn until<E: From<LogError>>(
+        &mut self,
+        ts: Option<Timestamp>,
+        each: &mut impl FnMut(Option<Timestamp>, Played<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let due = |source: &Source| {
+            let at = source.next_ts().filter(|_| source.begun)?;
+            ts.is_none_or(|ts| at <= ts).then_some(at)
+        };
+        while let Some(source) = self
+            .playing
+            .iter_mut()
+            .filter_map(|source| Some((due(source)?, source)))
+            .min_by_key(|(at, _)| *at)
+            .map(|(_, source)| source)
+        {
+            source.give_range(each)?;
+        }
+        Ok(())
+    }
+
+    /// An attempt has ended, with so many bytes stored: what is left comes before that.
+    fn end<E: From<LogError>>(
+        &mut self,
+        job: &str,
+        stored: Option<u64>,
+        goes_on: bool,
+        each: &mut impl FnMut(Option<Timestamp>, Played<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(at) = self.playing.iter().position(|s| s.job == job) else {
+            return Ok(());
+        };
+        if let Some(source) = self.playing.get_mut(at) {
+            source.drain(stored, each)?;
+        }
+        if !goes_on {
+            let source = self.playing.swap_remove(at);
+            self.ended_at.insert(source.job, source.at);
+        }
+        Ok(())
+    }
+}
+
+impl Source {
+    /// Opens the output of a job behind the first `at` bytes; `None` where there is none.
+    fn open(dir: &Dir, id: &JobId, begun: bool, at: u64) -> Result<Option<Self>, LogError> {
+        let name = layout::job_out(id);
+        let Some(out) = dir.read_in(layout::JOBS, &name)? else {
+            return Ok(None);
+        };
+        let mut source = Self {
+            job: id.to_string(),
+            begun,
+            out,
+            path: dir.path().join(layout::JOBS).join(name),
+            index: OutputIndex::open(dir, id)?,
+            next: None,
+            at,
+        };
+        source.advance()?;
+        Ok(Some(source))
+    }
+
+    /// Goes to the next range of the index that was not given out.
+    fn advance(&mut self) -> Result<(), LogError> {
+        self.next = None;
+        while let Some(index) = &mut self.index {
+            match index.next_record().at("read", &self.path)? {
+                Some(IndexRecord::Range(range)) if range.end > self.at => {
+                    self.next = Some(range);
+                    break;
+                }
+                Some(IndexRecord::Range(_)) => {}
+                // The bytes are there without it; only when they came is not known.
+                Some(IndexRecord::Malformed) | None => self.index = None,
+            }
+        }
+        Ok(())
+    }
+
+    fn next_ts(&self) -> Option<Timestamp> {
+        let range = self.next.as_ref()?;
+        Some(parse_ts(&range.ts).unwrap_or(Timestamp::MIN))
+    }
+
+    fn give_range<E: From<LogError>>(
+        &mut self,
+        each: &mut impl FnMut(Option<Timestamp>, Played<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(range) = self.next.take() else {
+            return Ok(());
+        };
+        let stream = StreamId::parse(&range.stream);
+        let whole = self.give(range.end, parse_ts(&range.ts), stream, each)?;
+        if !whole {
+            self.index = None;
+        }
+        Ok(self.advance()?)
+    }
+
+    /// Gives out the rest, up to `stored` bytes where that is known.
+    fn drain<E: From<LogError>>(
+        &mut self,
+        stored: Option<u64>,
+        each: &mut impl FnMut(Option<Timestamp>, Played<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        while self
+            .next
+            .as_ref()
+            .is_some_and(|range| stored.is_none_or(|stored| range.end <= stored))
+        {
+            self.give_range(each)?;
+        }
+        let end = stored.unwrap_or(u64::MAX);
+        if self.at < end && !self.give(end, None, None, each)? && stored.is_some() {
+            let lost = Played::OutputLost {
+                job: &self.job,
+                left: self.at,
+                stored: end,
+            };
+            each(None, lost)?;
+        }
+        Ok(())
+    }
+
+    /// Gives out the bytes up to `end`; says whether they were all there.
+    fn give<E: From<LogError>>(
+        &mut self,
+        end: u64,
+        ts: Option<Timestamp>,
+        stream: Option<StreamId>,
+        each: &mut impl FnMut(Option<Timestamp>, Played<'_>) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        let mut buf = vec![0; CHUNK.min(end.saturating_sub(self.at) as usize)];
+        while self.at < end {
+            let len = buf.len().min((end - self.at) as usize);
+            let part = buf.get_mut(..len).unwrap_or_default();
+            let n = self
+                .out
+                .read_at(part, self.at)
+                .at("read", &self.path)
+                .map_err(LogError::from)?;
+            if n == 0 {
+                return Ok(false);
+            }
+            self.at += n as u64;
+            let output = Played::Output {
+                job: &self.job,
+                stream,
+                bytes: part.get(..n).unwrap_or_default(),
+            };
+            each(ts, output)?;
+        }
+        Ok(true)
+    }
+}

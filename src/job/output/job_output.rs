@@ -1,0 +1,268 @@
+//! Reading what a job printed.
+
+use std::fs::File;
+use std::io;
+use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
+
+use serde::Deserialize;
+
+use crate::job::capture::output_capture::StreamId;
+use crate::log::{Backward, LogError};
+use crate::volume::{Dir, IoContext as _, JobId, layout};
+
+/// Copied at a time, in bytes.
+const CHUNK: usize = 256 << 10;
+
+/// The captured output of one job, read from its start on.
+#[derive(Debug)]
+pub struct JobOutput {
+    out: File,
+    index: Option<File>,
+    at: u64,
+    index_at: u64,
+    /// How long the output was at the last look.
+    seen: u64,
+}
+
+/// Which bytes are given out that the index does not tell of: it follows the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unindexed {
+    /// None: it may tell of them yet.
+    Hold,
+    /// Those that were there at the last look.
+    Seen,
+    /// All: it will not tell of them any more.
+    All,
+}
+
+/// One line of the index.
+#[derive(Deserialize)]
+struct Range {
+    end: u64,
+    stream: String,
+}
+
+impl JobOutput {
+    /// Opens the output of a job of the run in `dir`; `None` where there is none.
+    ///
+    /// # Errors
+    /// It may not be read.
+    pub fn open(dir: &Dir, job: &JobId) -> Result<Option<Self>, LogError> {
+        let Some(out) = dir.read_in(layout::JOBS, &layout::job_out(job))? else {
+            return Ok(None);
+        };
+        let index = dir.read_in(layout::JOBS, &layout::job_index(job))?;
+        Ok(Some(Self {
+            out,
+            index,
+            at: 0,
+            index_at: 0,
+            seen: 0,
+        }))
+    }
+
+    /// Goes to where the last `n` lines begin, of one stream or of both.
+    ///
+    /// # Errors
+    /// The files cannot be read.
+    pub fn skip_to_last(&mut self, n: usize, stream: Option<StreamId>) -> io::Result<SkipLines> {
+        if stream.is_none() {
+            let mut back = Backward::new(&self.out, self.out.metadata()?.len());
+            let mut start = self.out.metadata()?.len();
+            for _ in 0..n {
+                let Some(line) = back.prev_line()? else { break };
+                start = line.offset;
+            }
+            self.at = start;
+            return Ok(SkipLines { skip: 0 });
+        }
+        let mut counter = CountLines::default();
+        self.copy(&mut counter, stream, &mut SkipLines { skip: 0 })?;
+        (self.at, self.index_at) = (0, 0);
+        Ok(SkipLines {
+            skip: counter.lines().saturating_sub(n as u64),
+        })
+    }
+
+    /// Copies what was printed since the last call, of one stream or of both; says
+    /// whether there was anything.
+    ///
+    /// # Errors
+    /// The files cannot be read, or `to` cannot be written.
+    pub fn copy(
+        &mut self,
+        to: &mut dyn Write,
+        stream: Option<StreamId>,
+        skip: &mut SkipLines,
+    ) -> io::Result<bool> {
+        let Some(wanted) = stream else {
+            let end = self.out.metadata()?.len();
+            return self.copy_to(end, to, skip);
+        };
+        let mut any = false;
+        for range in self.new_ranges()? {
+            if range.stream == wanted.as_str() {
+                any |= self.copy_to(range.end, to, skip)?;
+            }
+            self.at = range.end;
+        }
+        Ok(any)
+    }
+
+    /// The same, each piece with its stream where that is known.
+    ///
+    /// # Errors
+    /// As [`JobOutput::copy`], and what `each` ended with.
+    pub fn copy_apart(
+        &mut self,
+        only: Option<StreamId>,
+        skip: &mut SkipLines,
+        unindexed: Unindexed,
+        each: &mut Piece<'_>,
+    ) -> io::Result<bool> {
+        let mut any = false;
+        for range in self.new_ranges()? {
+            let stream = StreamId::parse(&range.stream);
+            if only.is_none() || stream == only {
+                let mut to = Each { stream, each };
+                any |= self.copy_to(range.end, &mut to, skip)?;
+            }
+            self.at = self.at.max(range.end);
+        }
+        if only.is_some() {
+            return Ok(any);
+        }
+        let len = self.out.metadata()?.len();
+        let end = match unindexed {
+            Unindexed::Hold => 0,
+            Unindexed::Seen => self.seen.min(len),
+            Unindexed::All => len,
+        };
+        self.seen = len;
+        let mut to = Each { stream: None, each };
+        Ok(any | self.copy_to(end, &mut to, skip)?)
+    }
+
+    fn copy_to(&mut self, end: u64, to: &mut dyn Write, skip: &mut SkipLines) -> io::Result<bool> {
+        let mut buf = vec![0; CHUNK.min(end.saturating_sub(self.at) as usize)];
+        let mut any = false;
+        while self.at < end {
+            let len = buf.len().min((end - self.at) as usize);
+            let n = self
+                .out
+                .read_at(buf.get_mut(..len).unwrap_or_default(), self.at)?;
+            if n == 0 {
+                // Shorter than its index after a loss of power.
+                break;
+            }
+            self.at += n as u64;
+            any = true;
+            to.write_all(skip.rest(buf.get(..n).unwrap_or_default()))?;
+        }
+        Ok(any)
+    }
+
+    /// The whole lines of the index that came since the last call.
+    fn new_ranges(&mut self) -> io::Result<Vec<Range>> {
+        let Some(index) = &self.index else {
+            return Ok(Vec::new());
+        };
+        let mut text = Vec::new();
+        let mut from = index.try_clone()?;
+        io::Seek::seek(&mut from, io::SeekFrom::Start(self.index_at))?;
+        from.read_to_end(&mut text)?;
+        let whole = memchr::memrchr(b'\n', &text).map_or(0, |at| at + 1);
+        self.index_at += whole as u64;
+        let lines = text.get(..whole).unwrap_or_default().split(|b| *b == b'\n');
+        Ok(lines
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect())
+    }
+}
+
+/// Takes a piece of the output, and its stream where that is known.
+pub type Piece<'a> = dyn FnMut(Option<StreamId>, &[u8]) -> io::Result<()> + 'a;
+
+/// Tells of what stream the bytes are.
+struct Each<'a, 'b> {
+    stream: Option<StreamId>,
+    each: &'a mut Piece<'b>,
+}
+
+impl Write for Each<'_, '_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (self.each)(self.stream, buf)?;
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The end of what a job of the run in `dir` printed, at most `n` bytes of it; nothing where
+/// nothing was stored.
+///
+/// # Errors
+/// It may not be read.
+pub fn end_of_output(dir: &Dir, job: &JobId, n: usize) -> Result<Vec<u8>, LogError> {
+    let name = layout::job_out(job);
+    let Some(out) = dir.read_in(layout::JOBS, &name)? else {
+        return Ok(Vec::new());
+    };
+    let path = || dir.path().join(layout::JOBS).join(&name);
+    let len = out.metadata().at("look at", path())?.len();
+    let mut end = vec![0; n.min(usize::try_from(len).unwrap_or(n))];
+    let read = out
+        .read_at(&mut end, len.saturating_sub(n as u64))
+        .at("read", path())?;
+    end.truncate(read);
+    Ok(end)
+}
+
+/// Leaves out the first lines of what is copied.
+#[derive(Debug, Default)]
+pub struct SkipLines {
+    skip: u64,
+}
+
+impl SkipLines {
+    fn rest<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let mut rest = bytes;
+        while self.skip > 0 {
+            let Some(at) = memchr::memchr(b'\n', rest) else {
+                return &[];
+            };
+            self.skip -= 1;
+            rest = rest.get(at + 1..).unwrap_or_default();
+        }
+        rest
+    }
+}
+
+#[derive(Default)]
+struct CountLines {
+    newlines: u64,
+    unended: bool,
+}
+
+impl CountLines {
+    fn lines(&self) -> u64 {
+        self.newlines + u64::from(self.unended)
+    }
+}
+
+impl Write for CountLines {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.newlines += memchr::memchr_iter(b'\n', buf).count() as u64;
+        if let Some(last) = buf.last() {
+            self.unended = *last != b'\n';
+        }
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,4 @@
+//! Reading captured output.
+
+pub(crate) mod interleave;
+pub(crate) mod job_output;

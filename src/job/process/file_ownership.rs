@@ -1,0 +1,37 @@
+//! Whether a log may tell us what to run: only if nobody else can have written it.
+
+use rustix::fs::{Stat, fstat};
+
+use crate::log::LogError;
+use crate::volume::{Dir, IoContext, Volume, layout};
+
+/// Why the log of the run in `dir` is not trusted; `None` where it is.
+///
+/// # Errors
+/// A file or folder cannot be looked at.
+pub(crate) fn distrust(volume: &Volume, dir: &Dir) -> Result<Option<String>, LogError> {
+    let chain = volume.make_runs()?;
+    for folder in chain.iter().chain([dir]) {
+        let stat = fstat(folder).at("look at", folder.path())?;
+        if let Some(why) = why_not(&stat) {
+            return Ok(Some(format!("{} {why}", folder.path().display())));
+        }
+    }
+    for name in dir.names()? {
+        let is_log = name == layout::ACTIVE || layout::parse_sealed(&name).is_some();
+        if let Some(stat) = dir.stat(&name)?.filter(|_| is_log)
+            && let Some(why) = why_not(&stat)
+        {
+            return Ok(Some(format!("{} {why}", dir.path().join(&name).display())));
+        }
+    }
+    Ok(None)
+}
+
+fn why_not(stat: &Stat) -> Option<String> {
+    let me = rustix::process::geteuid().as_raw();
+    if stat.st_uid != me {
+        return Some(format!("belongs to another user (uid {})", stat.st_uid));
+    }
+    (stat.st_mode & 0o022 != 0).then(|| "may be written by others".to_owned())
+}

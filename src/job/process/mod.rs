@@ -1,0 +1,5 @@
+//! Processes and signals.
+
+pub(crate) mod file_ownership;
+pub(crate) mod liveness;
+pub(crate) mod sys;

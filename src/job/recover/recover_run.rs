@@ -1,0 +1,251 @@
+//! Recovery of what a crash left: torn ends, rotations that were cut off, and jobs whose
+//! end nobody saw. A job is touched only if its lease is free and what it ran is known
+//! to be dead.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::undo::{UndoError, Undoer, Undone, is_due};
+use crate::job::capture::output_capture::Trouble;
+use crate::job::process::liveness;
+use crate::job::process::liveness::child_of;
+use crate::job::status::run_status::{Examined, examine, lease_of};
+use crate::job::supervise::job_events::Stages;
+use crate::job::supervise::supervisor::{SNAPSHOT_LIMIT, close_if_open};
+use crate::log::format::payload::{ErrorKind, JobEnded, JobError};
+use crate::log::{
+    Batch, Close, Durability, EventType, JobState, Lease, LeaseState, RunLog, RunStateKind, View,
+    needs_mending,
+};
+use crate::telemetry::{Probe, Snapshots};
+use crate::volume::{Dir, JobId, RunId, Volume, layout};
+
+/// What was done to a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// There was nothing to do.
+    None,
+    /// Only its end was mended.
+    Mended,
+    /// Its jobs got an end, or the run did.
+    Recovered,
+    /// It was left as it is.
+    Left,
+}
+
+/// A run that was looked at.
+#[derive(Debug, Serialize)]
+pub struct Recovery {
+    /// What was done.
+    pub action: Action,
+    /// Its state before.
+    pub was: RunStateKind,
+    /// Its state now.
+    pub state: RunStateKind,
+    /// What that rests on, or why it was left.
+    pub because: String,
+    /// The jobs that got an end.
+    pub jobs: Vec<String>,
+    /// The jobs that were to be undone.
+    pub undone: Vec<Undone>,
+    /// Jobs whose rollback was begun, and nobody saw its end.
+    pub in_doubt: Vec<String>,
+}
+
+/// Recovers the run in `dir`; with `with_rollback` it also runs the rollbacks that lost
+/// jobs recorded. Done twice, the second time changes nothing.
+///
+/// # Errors
+/// The log cannot be read or written. What was written stands, and recovery can be
+/// repeated.
+pub fn recover(
+    volume: &Volume,
+    run: &RunId,
+    dir: &Dir,
+    with_rollback: bool,
+    trouble: &Trouble,
+) -> Result<Recovery, UndoError> {
+    let examined = examine(dir, true)?;
+    let mut told = Recovery {
+        action: Action::None,
+        was: examined.inspected.state,
+        state: examined.inspected.state,
+        because: examined.inspected.because.clone(),
+        jobs: Vec::new(),
+        undone: Vec::new(),
+        in_doubt: Vec::new(),
+    };
+    let leases = match claim(dir, &examined) {
+        Ok(leases) => leases,
+        Err(why) => {
+            told.action = Action::Left;
+            told.because = why;
+            return Ok(told);
+        }
+    };
+    if needs_mending(dir)? {
+        if examined.overview.state.foreign {
+            told.action = Action::Left;
+            "its end is torn, and another program writes to it".clone_into(&mut told.because);
+            return Ok(told);
+        }
+        RunLog::open(volume, run)?.settle_end()?;
+        told.action = Action::Mended;
+    }
+    if let Some(leases) = leases {
+        bring_to_end(volume, run, dir, with_rollback, trouble, leases, &mut told)?;
+        let now = examine(dir, true)?;
+        told.action = Action::Recovered;
+        told.state = now.inspected.state;
+        told.because = now.inspected.because;
+    }
+    Ok(told)
+}
+
+type Leases = Vec<(JobId, Lease)>;
+
+/// The leases of the jobs that lack an end; `None` where nothing is to be ended.
+///
+/// # Errors
+/// Why the run must be left as it is.
+fn claim(dir: &Dir, examined: &Examined) -> Result<Option<Leases>, String> {
+    let state = &examined.overview.state;
+    match examined.inspected.state {
+        RunStateKind::Running | RunStateKind::Unknown => {
+            return Err(examined.inspected.because.clone());
+        }
+        RunStateKind::Completed | RunStateKind::Failed => return Ok(None),
+        RunStateKind::Open if state.keep_open => return Ok(None),
+        RunStateKind::Open | RunStateKind::Lost => {}
+    }
+    for job in state.unfinished() {
+        if lease_of(dir, job)? == LeaseState::Missing && liveness::same_boot(job) {
+            return Err(format!(
+                "the file of the lease of job {} is gone",
+                job.job_id
+            ));
+        }
+        let child = child_of(dir, job);
+        if !child.is_dead() {
+            return Err(format!("job {} may go on: {child}", job.job_id));
+        }
+    }
+    // Also of those that have an end: who wrote it may be about to close the run.
+    let told = |e: &dyn std::fmt::Display| e.to_string();
+    let mut leases = Vec::new();
+    if state.jobs.is_empty() {
+        return Ok(Some(leases));
+    }
+    let (jobs, _) = dir.make_sub(layout::JOBS).map_err(|e| told(&e))?;
+    let mine = |job: &&JobState| !job.foreign && (!state.keep_open || !job.stage.is_terminal());
+    for job in state.jobs.iter().filter(mine) {
+        let id: JobId = job.job_id.parse().map_err(|e| told(&e))?;
+        let lease = Lease::hold(&jobs, &id).map_err(|e| told(&e))?;
+        let at_it = || format!("another process is at job {id}");
+        leases.push((id.clone(), lease.ok_or_else(at_it)?));
+    }
+    Ok(Some(leases))
+}
+
+fn bring_to_end(
+    volume: &Volume,
+    run: &RunId,
+    dir: &Dir,
+    with_rollback: bool,
+    trouble: &Trouble,
+    mut leases: Leases,
+    told: &mut Recovery,
+) -> Result<(), UndoError> {
+    let log = Arc::new(RunLog::open(volume, run)?);
+    // Refused before anything is changed, so that it can be repeated without it.
+    let undoer = if with_rollback {
+        Some(Undoer::new(volume, Arc::clone(&log), dir, trouble)?)
+    } else {
+        None
+    };
+    let now = snapshot(volume);
+    let close = if with_rollback {
+        Close::No
+    } else {
+        Close::IfAllEnded
+    };
+    log.append_with(
+        Durability::Power,
+        EventType::JobFailed.lock_budget(),
+        |view| {
+            let mut drafts = Vec::new();
+            told.jobs.clear();
+            for (id, _) in &leases {
+                let Some(job) = view.state.job(id.as_str()) else {
+                    continue;
+                };
+                if job.stage.is_terminal() {
+                    continue;
+                }
+                let stages = Stages {
+                    run: run.clone(),
+                    job: id.clone(),
+                    before: now.clone(),
+                };
+                drafts.push(stages.ended(&lost(dir, job), &now)?);
+                told.jobs.push(id.to_string());
+            }
+            Ok(Batch {
+                drafts,
+                close: close_if_open(close, view),
+            })
+        },
+    )?;
+    let state = crate::log::fold(dir)?;
+    told.in_doubt = state
+        .jobs
+        .iter()
+        .filter(|job| job.rollback_lacks_end())
+        .map(|j| j.job_id.clone())
+        .collect();
+    let Some(undoer) = undoer else {
+        return Ok(());
+    };
+    for job in state.jobs.iter().filter(|job| is_due(job)).rev() {
+        let at = leases.iter().position(|(id, _)| id.as_str() == job.job_id);
+        let failed = job.error.is_some() && !job.rollback_lacks_end();
+        if let Some(at) = at.filter(|_| failed) {
+            let (_, lease) = leases.swap_remove(at);
+            let error = undoer.undo(job, Some(lease), false)?;
+            told.undone.push(Undone {
+                job_id: job.job_id.clone(),
+                error,
+            });
+        }
+    }
+    log.append_with(
+        Durability::Power,
+        EventType::RunClosed.lock_budget(),
+        |view: &View<'_>| Ok(Batch::only(close_if_open(Close::IfAllEnded, view))),
+    )?;
+    Ok(())
+}
+
+/// The end of a job that nobody saw.
+fn lost(dir: &Dir, job: &JobState) -> JobEnded {
+    JobEnded {
+        attempt: job.attempt.unwrap_or(0),
+        error: Some(JobError {
+            kind: ErrorKind::Lost,
+            message: format!(
+                "nobody saw its end: its supervisor died; {}",
+                child_of(dir, job)
+            ),
+        }),
+        ..JobEnded::default()
+    }
+}
+
+/// The host as it is now; nothing where it cannot be told.
+fn snapshot(volume: &Volume) -> Snapshots {
+    Probe::start(volume.path().to_owned())
+        .map(|probe| probe.take(None, SNAPSHOT_LIMIT))
+        .unwrap_or_default()
+}

@@ -1,0 +1,172 @@
+//! Whether a job may be started: before that nothing of it has run.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Access;
+
+use super::job_spec::{Guards, JobSpec};
+use crate::log::format::payload::{ErrorKind, JobError};
+use crate::telemetry;
+
+/// Where a command is looked for when nothing says so, as in `execvp(3)`.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// Checks the job and gives the file that will be executed.
+///
+/// # Errors
+/// The reason why the job must not be started, for its `job_failed`.
+pub(crate) fn validate(
+    spec: &JobSpec,
+    volume: &Path,
+    path_variable: Option<&OsStr>,
+) -> Result<PathBuf, JobError> {
+    if !spec.cwd.is_dir() {
+        return Err(error(
+            ErrorKind::Validation,
+            format!("{} is not a folder to run in", spec.cwd.display()),
+        ));
+    }
+    if let Err(e) = rustix::fs::access(&spec.cwd, Access::EXEC_OK) {
+        return Err(error(
+            ErrorKind::Validation,
+            format!("{} cannot be entered: {e}", spec.cwd.display()),
+        ));
+    }
+    guard(&spec.guards, volume)?;
+    let set = spec.env.iter().rev().find(|(key, _)| key == "PATH");
+    let search = match set {
+        Some((_, value)) => OsString::from(value),
+        None => path_variable.unwrap_or(OsStr::new(DEFAULT_PATH)).to_owned(),
+    };
+    let program = spec
+        .argv
+        .first()
+        .map(OsString::as_os_str)
+        .unwrap_or_default();
+    resolve(program, &spec.cwd, &search)
+}
+
+fn error(kind: ErrorKind, message: String) -> JobError {
+    JobError { kind, message }
+}
+
+fn guard(guards: &Guards, volume: &Path) -> Result<(), JobError> {
+    let refuse = |message| Err(error(ErrorKind::ResourceLimit, message));
+    if let Some(needed) = guards.free_disk_bytes {
+        match telemetry::free_disk_bytes(volume) {
+            Ok(free) if free < needed => {
+                return refuse(format!(
+                    "{free} bytes are free on the disk of {}, and {needed} are required",
+                    volume.display()
+                ));
+            }
+            Ok(_) => {}
+            Err(e) => return refuse(format!("the free disk space cannot be told: {e}")),
+        }
+    }
+    if let Some(needed) = guards.free_mem_bytes {
+        match telemetry::available_mem_bytes() {
+            Some(free) if free < needed => {
+                return refuse(format!(
+                    "{free} bytes of memory are available, and {needed} are required"
+                ));
+            }
+            Some(_) => {}
+            None => return refuse("the available memory cannot be told".to_owned()),
+        }
+    }
+    if let Some(limit) = guards.max_load {
+        match telemetry::load_1m() {
+            Some(load) if load > limit => {
+                return refuse(format!(
+                    "the load is {load}, and at most {limit} is allowed"
+                ));
+            }
+            Some(_) => {}
+            None => return refuse("the load cannot be told".to_owned()),
+        }
+    }
+    Ok(())
+}
+
+/// Finds the file of a command as a shell does.
+fn resolve(program: &OsStr, cwd: &Path, search: &OsStr) -> Result<PathBuf, JobError> {
+    let shown = program.to_string_lossy();
+    if program.is_empty() {
+        return Err(error(
+            ErrorKind::NotFound,
+            "the command is empty".to_owned(),
+        ));
+    }
+    let candidates: Vec<PathBuf> = if program.as_bytes().contains(&b'/') {
+        vec![cwd.join(program)]
+    } else {
+        // An empty part means the current folder, as in sh.
+        std::env::split_paths(search)
+            .map(|dir| cwd.join(dir).join(program))
+            .collect()
+    };
+    let mut found_file = false;
+    for path in candidates {
+        let meta = match path.metadata() {
+            Ok(meta) => meta,
+            Err(e) => {
+                found_file |= e.kind() == io::ErrorKind::PermissionDenied;
+                continue;
+            }
+        };
+        if meta.is_dir() {
+            found_file |= program.as_bytes().contains(&b'/');
+            continue;
+        }
+        if rustix::fs::access(&path, Access::EXEC_OK).is_ok() {
+            return Ok(path);
+        }
+        found_file = true;
+    }
+    Err(if found_file {
+        error(
+            ErrorKind::NotExecutable,
+            format!("{shown} may not be executed"),
+        )
+    } else {
+        error(ErrorKind::NotFound, format!("command not found: {shown}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn commands_are_found_as_a_shell_finds_them() {
+        let tmp = tempfile::tempdir().unwrap();
+        let file = |name: &str, mode| {
+            let path = tmp.path().join(name);
+            std::fs::write(&path, "#!/bin/sh\n").unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            path
+        };
+        let good = file("good", 0o755);
+        file("plain", 0o644);
+        std::fs::create_dir(tmp.path().join("folder")).unwrap();
+        let find = |name: &str, search: &str| resolve(name.as_ref(), tmp.path(), search.as_ref());
+        let kind = |name: &str| find(name, "/nowhere:").unwrap_err().kind;
+
+        assert_eq!(find("./good", "").unwrap(), tmp.path().join("./good"));
+        assert_eq!(find(good.to_str().unwrap(), "").unwrap(), good);
+        assert_eq!(find("good", tmp.path().to_str().unwrap()).unwrap(), good);
+        assert_eq!(find("good", "/nowhere:").unwrap(), good);
+        assert_eq!(kind("missing"), ErrorKind::NotFound);
+        assert_eq!(kind("./missing"), ErrorKind::NotFound);
+        assert_eq!(kind("plain"), ErrorKind::NotExecutable);
+        assert_eq!(kind("./plain"), ErrorKind::NotExecutable);
+        assert_eq!(kind("./folder"), ErrorKind::NotExecutable);
+        assert_eq!(kind(""), ErrorKind::NotFound);
+    }
+}

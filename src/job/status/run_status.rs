@@ -1,0 +1,207 @@
+//! The state of a run as it is now: what its log says, and who is still alive.
+
+use std::panic::resume_unwind;
+use std::thread;
+
+use crate::job::process::liveness;
+use crate::job::process::liveness::child_of;
+use crate::log;
+use crate::log::{JobState, Lease, LeaseState, LogError, Overview, RunState, RunStateKind, Stage};
+use crate::volume::{Dir, JobId, RunId};
+
+/// The state of a run, and what it rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspected {
+    /// The state.
+    pub state: RunStateKind,
+    /// What it rests on, for people.
+    pub because: String,
+}
+
+/// Tells the state of the run in `dir` from its log and the leases of its jobs.
+pub fn inspect(dir: &Dir, run: &RunState) -> Inspected {
+    if run.is_closed() {
+        return of_closed(run);
+    }
+    let mut lost = None;
+    let mut unseen = None;
+    for job in run.unfinished() {
+        match lease_of(dir, job) {
+            Ok(LeaseState::Held) => {
+                let because = format!("the supervisor of job {} holds its lease", job.job_id);
+                return told(RunStateKind::Running, because);
+            }
+            Ok(LeaseState::Missing) if liveness::same_boot(job) => {
+                unseen.get_or_insert_with(|| {
+                    format!(
+                        "job {} has no end, and the file of its lease is gone",
+                        job.job_id
+                    )
+                });
+            }
+            Ok(state @ (LeaseState::Free | LeaseState::Missing)) => {
+                lost.get_or_insert_with(|| why_lost(dir, job, state));
+            }
+            Err(e) => {
+                unseen.get_or_insert_with(|| {
+                    format!("the lease of job {} cannot be looked at: {e}", job.job_id)
+                });
+            }
+        }
+    }
+    if let Some(because) = lost {
+        return told(RunStateKind::Lost, because);
+    }
+    if let Some(because) = unseen {
+        return told(RunStateKind::Unknown, because);
+    }
+    let foreign = run.foreign || run.jobs.iter().any(|j| j.foreign && !j.stage.is_terminal());
+    if foreign {
+        let because = "the run is not closed, and its writer holds no lease";
+        return told(RunStateKind::Unknown, because.to_owned());
+    }
+    told(
+        RunStateKind::Open,
+        "the run is not closed, and no job is live".to_owned(),
+    )
+}
+
+fn told(state: RunStateKind, because: String) -> Inspected {
+    Inspected { state, because }
+}
+
+/// The state of a closed run, which its log tells alone.
+fn of_closed(run: &RunState) -> Inspected {
+    match (run.aborted, run.jobs_failed) {
+        (true, _) => told(RunStateKind::Failed, "the run was aborted".to_owned()),
+        (_, 0) => told(
+            RunStateKind::Completed,
+            "the run is closed and no job failed".to_owned(),
+        ),
+        (_, 1) => told(RunStateKind::Failed, why_failed(run)),
+        (_, n) => told(
+            RunStateKind::Failed,
+            format!(
+                "the run is closed and {n} of {} jobs failed",
+                run.jobs_total
+            ),
+        ),
+    }
+}
+
+fn why_failed(run: &RunState) -> String {
+    let failed = |job: &&JobState| matches!(job.stage, Stage::Failed | Stage::RolledBack);
+    match run.jobs.iter().find(failed) {
+        None => format!("the run is closed and 1 of {} jobs failed", run.jobs_total),
+        Some(job) => {
+            let why = job
+                .error
+                .as_ref()
+                .map_or("its error is unknown", |e| &e.message);
+            format!("the run is closed and job {} failed: {why}", job.job_id)
+        }
+    }
+}
+
+pub(crate) fn lease_of(dir: &Dir, job: &JobState) -> Result<LeaseState, String> {
+    let id: JobId = job.job_id.parse().map_err(|e| format!("{e}"))?;
+    Lease::probe(dir, &id).map_err(|e| e.to_string())
+}
+
+fn why_lost(dir: &Dir, job: &JobState, lease: LeaseState) -> String {
+    let lease = match lease {
+        LeaseState::Missing => "its output file is gone",
+        _ => "nobody holds its lease",
+    };
+    let child = child_of(dir, job);
+    format!("job {} has no end and {lease}; {child}", job.job_id)
+}
+
+/// A run, its log and its leases looked at together.
+#[derive(Debug)]
+pub struct Examined {
+    /// What its log tells.
+    pub overview: Overview,
+    /// Its state now.
+    pub inspected: Inspected,
+}
+
+/// Looks at the run in `dir`: its log first, then its leases. A job whose lease is free
+/// may have written its end in between, so the log has the last word.
+///
+/// # Errors
+/// The log cannot be read.
+pub fn examine(dir: &Dir, all_jobs: bool) -> Result<Examined, LogError> {
+    let mut overview = log::overview(dir, all_jobs)?;
+    loop {
+        let inspected = inspect(dir, &overview.state);
+        if inspected.state == RunStateKind::Lost {
+            let again = log::overview(dir, all_jobs)?;
+            if again.events != overview.events {
+                overview = again;
+                continue;
+            }
+        }
+        return Ok(Examined {
+            overview,
+            inspected,
+        });
+    }
+}
+
+/// Looks at runs in the folder `runs`, several at the same time where there are many, and
+/// takes what it finds of each through `take`; `None` of what is no run yet. A finished
+/// run takes no more than its last line.
+pub fn examine_runs<T: Send>(
+    runs: &Dir,
+    ids: &[RunId],
+    all_jobs: bool,
+    take: impl Fn(&RunId, Examined) -> T + Sync,
+) -> Vec<Result<Option<T>, LogError>> {
+    let look = |ids: &[RunId]| -> Vec<_> {
+        let one = |run| Ok(examine_run(runs, run, all_jobs)?.map(|found| take(run, found)));
+        ids.iter().map(one).collect()
+    };
+    let threads = match ids.len() {
+        0..MANY => 1,
+        _ => thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS)),
+    };
+    thread::scope(|scope| {
+        let mut parts = ids.chunks(ids.len().div_ceil(threads).max(1));
+        let first = parts.next().unwrap_or_default();
+        let others: Vec<_> = parts
+            .map(|ids| {
+                (
+                    ids,
+                    thread::Builder::new().spawn_scoped(scope, || look(ids)),
+                )
+            })
+            .collect();
+        let mut looked = look(first);
+        for (ids, other) in others {
+            looked.extend(match other {
+                Ok(other) => other.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                // No thread to be had.
+                Err(_) => look(ids),
+            });
+        }
+        looked
+    })
+}
+
+/// So many runs are worth a second thread.
+const MANY: usize = 256;
+/// Others need their processors too.
+const MOST_THREADS: usize = 4;
+
+fn examine_run(runs: &Dir, run: &RunId, all_jobs: bool) -> Result<Option<Examined>, LogError> {
+    if let Some(overview) = log::finished(runs, run, all_jobs) {
+        let inspected = of_closed(&overview.state);
+        return Ok(Some(Examined {
+            overview,
+            inspected,
+        }));
+    }
+    let dir = log::open_dir(runs, run)?;
+    dir.map(|dir| examine(&dir, all_jobs)).transpose()
+}

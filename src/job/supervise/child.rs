@@ -1,0 +1,237 @@
+//! The child process: spawning it, sending it signals, waiting for it.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::job::capture::output_capture::Capture;
+use crate::job::process::sys;
+use crate::job::process::sys::{Signals, Status};
+use crate::log::format::payload::Cost;
+use crate::telemetry;
+
+/// Longest wait between two looks at the child, should its SIGCHLD be lost.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How often a look at the child may fail before it is given up, should it be dead.
+const WAIT_TRIES: u32 = 5;
+
+/// How signals reach the job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// The job stays in our terminal's process group.
+    Terminal,
+    /// The job has a process group of its own.
+    Group,
+}
+
+impl Reach {
+    /// At a terminal means: a controlling terminal can be opened.
+    pub(crate) fn detect(detached: bool) -> Self {
+        let terminal = || std::fs::File::open("/dev/tty").is_ok();
+        if !detached && terminal() {
+            Self::Terminal
+        } else {
+            Self::Group
+        }
+    }
+}
+
+/// Which streams the child gets.
+pub(crate) enum Streams {
+    /// Ours.
+    Inherit,
+    /// Pipes that runlog reads, or nothing.
+    Given { stdout: OwnedFd, stderr: OwnedFd },
+}
+
+/// A spawned child that was not waited for.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub pid: u32,
+    pub started: Instant,
+    reach: Reach,
+}
+
+/// How a child ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub status: Status,
+    pub cost: Cost,
+    pub duration: Duration,
+    pub timed_out: bool,
+    /// A signal that asks for the end was passed on.
+    pub interrupted: bool,
+}
+
+/// When a child is stopped.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit {
+    pub timeout: Option<Duration>,
+    pub kill_after: Duration,
+}
+
+impl Child {
+    pub(crate) fn spawn(
+        mut command: Command,
+        streams: Streams,
+        signals: &Signals,
+        reach: Reach,
+    ) -> io::Result<Self> {
+        match streams {
+            Streams::Inherit => {}
+            Streams::Given { stdout, stderr } => {
+                command
+                    .stdout(Stdio::from(stdout))
+                    .stderr(Stdio::from(stderr));
+            }
+        }
+        if reach == Reach::Group {
+            command.process_group(0);
+        } else {
+            // Orphans of the job come to us, so that time-outs reach them too.
+            rustix::process::set_child_subreaper(Some(rustix::process::getpid())).ok();
+        }
+        signals.restore_in(&mut command);
+        let started = Instant::now();
+        // Its end is collected with `wait4`, which also tells the cost.
+        let child = command.spawn()?;
+        Ok(Self {
+            pid: child.id(),
+            started,
+            reach,
+        })
+    }
+
+    /// Waits for the end, passing on signals and minding the time; what the job prints gets
+    /// its threads meanwhile.
+    ///
+    /// # Errors
+    /// It cannot be told any more how it ends.
+    pub(crate) fn wait(
+        &self,
+        signals: &Signals,
+        limit: Limit,
+        mut output: Option<&mut Capture>,
+    ) -> io::Result<Ended> {
+        let mut timed_out = false;
+        let mut interrupted = false;
+        let mut failures = 0;
+        let mut next_stop = limit.timeout.map(|t| self.started + t);
+        loop {
+            let waited = match sys::try_wait(self.pid) {
+                // The kernel cannot be asked now, or somebody else collected it: while it
+                // lives it is supervised, and the question is put again.
+                Err(_) if failures < WAIT_TRIES || self.is_alive() => {
+                    failures += 1;
+                    None
+                }
+                waited => waited?,
+            };
+            if let Some((status, cost)) = waited {
+                let duration = self.started.elapsed();
+                return Ok(Ended {
+                    status,
+                    cost,
+                    duration,
+                    timed_out,
+                    interrupted,
+                });
+            }
+            let now = Instant::now();
+            if next_stop.is_some_and(|at| at <= now) {
+                if timed_out {
+                    self.send(libc::SIGKILL);
+                    next_stop = None;
+                } else {
+                    self.send(libc::SIGTERM);
+                    timed_out = true;
+                    next_stop = Some(now + limit.kill_after);
+                }
+            }
+            let look = if failures > 0 { LOOK / 50 } else { LOOK };
+            let pause = next_stop.map_or(look, |at| at.saturating_duration_since(now).min(look));
+            match &mut output {
+                Some(output) => output.wait(signals.fd(), pause),
+                None => wait_readable(signals.fd(), pause),
+            }
+            while let Some(arrived) = signals.next() {
+                if arrived.signal == libc::SIGCHLD {
+                    sys::reap_others(self.pid);
+                } else if !(arrived.from_kernel && self.reach == Reach::Terminal) {
+                    self.send(arrived.signal);
+                }
+                interrupted |= asks_for_end(arrived.signal);
+            }
+        }
+    }
+
+    fn is_alive(&self) -> bool {
+        telemetry::process_start_ticks(self.pid).is_some()
+    }
+
+    /// Sends a signal to the job: its group, or at a terminal all its processes, but
+    /// never our own group.
+    fn send(&self, signal: i32) {
+        let send_all = |signal| match self.reach {
+            Reach::Group => sys::kill(-(self.pid as i32), signal),
+            Reach::Terminal => {
+                for pid in telemetry::descendants(std::process::id()) {
+                    sys::kill(pid as i32, signal);
+                }
+            }
+        };
+        send_all(signal);
+        if signal == libc::SIGTERM {
+            // A stopped job would not hear it.
+            send_all(libc::SIGCONT);
+        }
+    }
+}
+
+/// Whether a signal that was passed on asks the job to end.
+pub(crate) fn asks_for_end(signal: i32) -> bool {
+    matches!(
+        signal,
+        libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT
+    )
+}
+
+/// Waits for a signal, at most so long.
+pub(crate) fn wait_readable(fd: &OwnedFd, limit: Duration) {
+    let mut fds = [PollFd::new(fd, PollFlags::IN)];
+    // A failure only means one look too many.
+    poll(&mut fds, Some(&timespec(limit))).ok();
+}
+
+/// Waits for a signal or for the other descriptor to be ready; says whether it is the
+/// other one.
+pub(crate) fn wait_for_either(signals: &Signals, other: impl std::os::fd::AsFd) -> bool {
+    let mut fds = [
+        PollFd::new(signals.fd(), PollFlags::IN),
+        PollFd::new(&other, PollFlags::IN),
+    ];
+    poll(&mut fds, None).ok();
+    let [_, other] = &fds;
+    !other.revents().is_empty()
+}
+
+pub(crate) fn timespec(d: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(d.as_secs()).unwrap_or(i64::MAX),
+        // A part of a millisecond is rounded up, so that nothing spins.
+        tv_nsec: i64::from(d.subsec_nanos()).max(i64::from(d.as_secs() == 0)),
+    }
+}
+
+/// A command that runs `line` as a shell does.
+pub(crate) fn shell(line: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(line).stdin(Stdio::null());
+    command
+}

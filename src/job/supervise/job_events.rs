@@ -1,0 +1,189 @@
+//! The stage events of a job, with their snapshots.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use base64::Engine as _;
+use serde::Serialize;
+
+use crate::job::process::liveness;
+use crate::job::redact::masker::Redactor;
+use crate::job::spec::job_spec::JobSpec;
+use crate::log::format::payload::{JobEnded, JobStarted, JobSubmitted, JobValidated};
+use crate::log::{Draft, EventType, LogError};
+use crate::telemetry::{HostSnapshot, JobTree, ProcessSnapshot, Snapshots};
+use crate::volume::{JobId, RunId};
+
+/// Most bytes of arguments that are recorded.
+const ARGV_LIMIT: usize = 256 << 10;
+
+/// An event with what the host was like.
+#[derive(Serialize)]
+struct Stage<'a, T> {
+    #[serde(flatten)]
+    event: T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    telemetry_before: Option<&'a HostSnapshot>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    telemetry_after: Option<&'a HostSnapshot>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process_before: Option<&'a ProcessSnapshot>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process_after: Option<&'a ProcessSnapshot>,
+}
+
+/// Makes the events of one job.
+#[derive(Debug, Clone)]
+pub(crate) struct Stages {
+    pub run: RunId,
+    pub job: JobId,
+    /// Taken before the job was executed.
+    pub before: Snapshots,
+}
+
+impl Stages {
+    fn draft<T: Serialize>(
+        &self,
+        kind: EventType,
+        event: T,
+        after: Option<&Snapshots>,
+    ) -> Result<Draft, LogError> {
+        let stage = Stage {
+            event,
+            telemetry_before: self.before.host.as_ref(),
+            telemetry_after: after.and_then(|s| s.host.as_ref()),
+            process_before: self.before.processes.as_ref(),
+            process_after: after.and_then(|s| s.processes.as_ref()),
+        };
+        Draft::new(kind, &self.run, Some(&self.job), &stage)
+    }
+
+    pub(crate) fn submitted(&self, event: &JobSubmitted) -> Result<Draft, LogError> {
+        self.draft(EventType::JobSubmitted, event, None)
+    }
+
+    pub(crate) fn validated(&self, event: &JobValidated) -> Result<Draft, LogError> {
+        self.draft(EventType::JobValidated, event, None)
+    }
+
+    pub(crate) fn started(&self, event: &JobStarted) -> Result<Draft, LogError> {
+        self.draft(EventType::JobStarted, event, None)
+    }
+
+    /// `job_completed` or `job_failed`.
+    pub(crate) fn ended(&self, event: &JobEnded, after: &Snapshots) -> Result<Draft, LogError> {
+        let kind = match event.error {
+            None => EventType::JobCompleted,
+            Some(_) => EventType::JobFailed,
+        };
+        self.draft(kind, event, Some(after))
+    }
+
+    /// `job_rollback_started`; `event` carries the summary where the run is closed.
+    pub(crate) fn rollback_started(&self, event: impl Serialize) -> Result<Draft, LogError> {
+        self.draft(EventType::JobRollbackStarted, event, None)
+    }
+
+    pub(crate) fn rolled_back(
+        &self,
+        event: impl Serialize,
+        after: &Snapshots,
+    ) -> Result<Draft, LogError> {
+        self.draft(EventType::JobRolledBack, event, Some(after))
+    }
+
+    pub(crate) fn sampled(&self, tree: &JobTree) -> Result<Draft, LogError> {
+        #[derive(Serialize)]
+        struct Sampled<'a> {
+            job: &'a JobTree,
+        }
+        Draft::new(
+            EventType::JobSampled,
+            &self.run,
+            Some(&self.job),
+            &Sampled { job: tree },
+        )
+    }
+}
+
+/// What `job_submitted` says of a job, masked.
+pub(crate) fn submitted(spec: &JobSpec) -> JobSubmitted {
+    let mut mask = Masker {
+        redactor: spec.redactor.as_ref(),
+        changed: false,
+    };
+    let mut argv = Vec::new();
+    let mut raw = Vec::new();
+    let mut room = ARGV_LIMIT;
+    for arg in &spec.argv {
+        let masked = mask.os(arg);
+        match room.checked_sub(masked.len() + 3) {
+            Some(left) => room = left,
+            None => break,
+        }
+        argv.push(String::from_utf8_lossy(&masked).into_owned());
+        raw.push(masked);
+    }
+    let exact = raw.iter().all(|arg| std::str::from_utf8(arg).is_ok());
+    let cwd = mask.os(spec.cwd.as_os_str());
+    let rollback = spec.rollback.as_deref().map(|command| mask.text(command));
+    JobSubmitted {
+        argv_omitted: Some(spec.argv.len() - argv.len()).filter(|n| *n > 0),
+        argv_b64: (!exact).then(|| raw.iter().map(|arg| base64(arg)).collect()),
+        argv,
+        cwd_b64: std::str::from_utf8(&cwd).is_err().then(|| base64(&cwd)),
+        cwd: String::from_utf8_lossy(&cwd).into_owned(),
+        uid: Some(rustix::process::geteuid().as_raw()),
+        inputs: spec
+            .inputs
+            .iter()
+            .map(|(k, v)| (k.clone(), mask.text(v)))
+            .collect(),
+        labels: spec
+            .labels
+            .iter()
+            .map(|(k, v)| (k.clone(), mask.text(v)))
+            .collect(),
+        env: spec
+            .env
+            .iter()
+            .map(|(k, v)| (k.clone(), spec.record_env.then(|| mask.text(v))))
+            .collect(),
+        rollback,
+        timeout_ms: spec.timeout.map(millis),
+        retries: spec.retries,
+        capture: spec.output.capture,
+        redacted: mask.changed,
+        supervisor: Some(liveness::process(std::process::id())),
+    }
+}
+
+struct Masker<'a> {
+    redactor: Option<&'a Redactor>,
+    changed: bool,
+}
+
+impl Masker<'_> {
+    fn os(&mut self, text: &OsStr) -> Vec<u8> {
+        let bytes = text.as_bytes();
+        let masked = self.redactor.map_or(bytes.into(), |r| r.mask(bytes));
+        self.changed |= *masked != *bytes;
+        masked.into_owned()
+    }
+
+    fn text(&mut self, text: &str) -> String {
+        let masked = self.redactor.map_or(text.into(), |r| r.mask_str(text));
+        self.changed |= *masked != *text;
+        masked.into_owned()
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// A duration in whole milliseconds.
+pub(crate) fn millis(d: Duration) -> u64 {
+    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,11 @@
+//! Running a job, from its submission to its terminal event.
+
+pub(crate) mod child;
+pub(crate) mod detach;
+pub(crate) mod job_events;
+pub(crate) mod outcome;
+pub(crate) mod recorder;
+pub(crate) mod rollback;
+pub(crate) mod run;
+pub(crate) mod submit;
+pub(crate) mod supervisor;

@@ -1,0 +1,151 @@
+//! Events that must not hold up the supervisor: a thread appends them while the job
+//! runs, so that signals and time-outs never wait for a lock or a disk.
+
+use std::convert::Infallible;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+use super::job_events::Stages;
+use crate::job::capture::output_capture::Trouble;
+use crate::log::format::payload::JobStarted;
+use crate::log::{Durability, LogError, RunLog};
+use crate::telemetry::Probe;
+
+/// How long a sample of the job's processes may take.
+const SAMPLE_LIMIT: Duration = Duration::from_millis(250);
+
+/// Told once the start of the job is in the log, or could not be written.
+pub type OnStarted = Box<dyn FnOnce(Result<(), &LogError>) + Send>;
+
+/// The thread, and the way to it.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    started: Option<Sender<JobStarted>>,
+    /// Hangs up when the start is written, or cannot be.
+    written: Receiver<Infallible>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Recorder {
+    /// Starts the thread; it waits for [`Recorder::started`].
+    pub(crate) fn start(
+        log: Arc<RunLog>,
+        stages: Stages,
+        probe: Arc<Probe>,
+        sample: Option<Duration>,
+        on_started: OnStarted,
+        trouble: Trouble,
+    ) -> io::Result<Self> {
+        let (sender, receiver) = mpsc::channel::<JobStarted>();
+        let (told, when_written) = mpsc::channel();
+        let work = move || {
+            let Ok(event) = receiver.recv() else { return };
+            let pid = event.process.pid;
+            let tell = move || drop::<Sender<Infallible>>(told);
+            let written = stages.started(&event).and_then(|draft| {
+                log.append_telling(&[draft], Durability::Power, tell)
+                    .map(drop)
+            });
+            if let Err(e) = &written {
+                trouble(&format!("the start of the job is not in the log: {e}"));
+            }
+            on_started(written.as_ref().copied());
+            let Some(interval) = sample else { return };
+            let mut next = Instant::now() + interval;
+            let mut told = false;
+            // The channel is closed when the job has ended.
+            while let Err(RecvTimeoutError::Timeout) =
+                receiver.recv_timeout(next.saturating_duration_since(Instant::now()))
+            {
+                next = (next + interval).max(Instant::now());
+                let Some(tree) = probe.tree(pid, SAMPLE_LIMIT) else {
+                    continue;
+                };
+                let written = stages
+                    .sampled(&tree)
+                    .and_then(|draft| log.append(&[draft], Durability::Process).map(drop));
+                if let Err(e) = written
+                    && !std::mem::replace(&mut told, true)
+                {
+                    trouble(&format!("a sample is not in the log: {e}"));
+                }
+            }
+        };
+        let thread = thread::Builder::new()
+            .name("recorder".to_owned())
+            .spawn(work)?;
+        Ok(Self {
+            started: Some(sender),
+            written: when_written,
+            thread: Some(thread),
+        })
+    }
+
+    /// The job was spawned.
+    pub(crate) fn started(&self, event: JobStarted) {
+        if let Some(sender) = &self.started {
+            // The thread waits for exactly this.
+            drop(sender.send(event));
+        }
+    }
+
+    /// Waits until the start of the job is written, if it can be: not for its sync.
+    pub(crate) fn wait_until_written(&self) {
+        // Nothing ever comes but the end of the channel.
+        self.written.recv().ok();
+    }
+
+    /// The job has ended: nothing is written any more when this returns.
+    pub(crate) fn finish(mut self) {
+        self.started = None;
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+    use crate::job::process::liveness;
+    use crate::telemetry::Snapshots;
+    use crate::volume::{Volume, layout};
+
+    #[test]
+    fn the_start_is_written_when_it_was_waited_for() {
+        let tmp = tempfile::tempdir().unwrap();
+        let volume = Volume::create(tmp.path()).unwrap();
+        let log = Arc::new(RunLog::create(&volume, "it").unwrap());
+        let stages = Stages {
+            run: log.run_id().clone(),
+            job: "job".parse().unwrap(),
+            before: Snapshots::default(),
+        };
+        let probe = Arc::new(Probe::start(tmp.path().to_owned()).unwrap());
+        let quiet: Trouble = Arc::new(|_| {});
+        let on_started = Box::new(|_: Result<(), &LogError>| {});
+        let recorder =
+            Recorder::start(Arc::clone(&log), stages, probe, None, on_started, quiet).unwrap();
+        let lock = File::open(log.dir().path().join(layout::LOCK)).unwrap();
+        lock.lock().unwrap();
+        recorder.started(JobStarted {
+            attempt: 1,
+            process: liveness::process(std::process::id()),
+        });
+        // Who does not wait is seen by it; who does finds the event whenever this ends.
+        let holder = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            drop(lock);
+        });
+        recorder.wait_until_written();
+        let events = std::fs::read_to_string(log.dir().path().join(layout::ACTIVE)).unwrap();
+        assert!(events.contains("\"type\":\"job_started\""), "{events}");
+        holder.join().unwrap();
+        recorder.finish();
+    }
+}

@@ -1,0 +1,178 @@
+//! What precedes the start of a job, written in one batch and made durable by one sync.
+
+use std::path::{Path, PathBuf};
+
+use super::job_events;
+use super::job_events::Stages;
+use super::supervisor::{close_if_open, closing};
+use crate::job::capture::output_file::Sink;
+use crate::job::spec::job_spec::{After, JobSpec};
+use crate::log::format::payload::{ErrorKind, JobEnded, JobError, JobValidated, RunOpened};
+use crate::log::{
+    Batch, Close, Draft, Durability, EventType, Lease, LogError, MAX_JOBS, RunLog, View,
+};
+use crate::telemetry::Snapshots;
+use crate::volume::{Dir, JobId, layout};
+
+/// What precedes the start.
+pub(crate) struct Submission<'a> {
+    pub spec: &'a JobSpec,
+    pub opening: RunOpened,
+    pub before: Snapshots,
+    pub validated: &'a Result<PathBuf, JobError>,
+}
+
+impl Submission<'_> {
+    /// Under the run's locks: the run is open, the id is free, the output file is made,
+    /// its lease is taken, and all that precedes the start is written, in one batch.
+    pub(crate) fn submit(self, log: &RunLog) -> Result<(Stages, Sink), LogError> {
+        let mut made = None;
+        let budget = EventType::JobSubmitted.lock_budget();
+        let written = log.append_with(Durability::Power, budget, |view| {
+            let (stages, sink, batch) = self.batch(log, view)?;
+            made = Some((stages, sink));
+            Ok(batch)
+        });
+        let stands = match &written {
+            Ok(_) | Err(LogError::NotDurable { .. }) => true,
+            Err(LogError::ShortWrite { stand, .. }) => *stand > 0,
+            Err(_) => false,
+        };
+        // The name of the lease: without it nobody could tell after a loss of power
+        // whether the supervisor lives.
+        match (written.and_then(|_| sync_jobs(log)), made) {
+            (Ok(()), Some(made)) => Ok(made),
+            (Ok(()), None) => Err(LogError::NoSuchRun {
+                run: log.run_id().to_string(),
+            }),
+            (Err(e), made) => {
+                if let Some((stages, _)) = made.filter(|_| stands) {
+                    self.call_off(log, &stages, &e);
+                }
+                Err(e)
+            }
+        }
+    }
+
+    /// Some of it stands in the log, but the job will not be started: as far as the log
+    /// takes it, it is told so.
+    fn call_off(&self, log: &RunLog, stages: &Stages, why: &LogError) {
+        let error = JobError {
+            kind: ErrorKind::Canceled,
+            message: format!("the job was not started: {why}"),
+        };
+        let event = JobEnded {
+            error: Some(error),
+            ..JobEnded::default()
+        };
+        let budget = EventType::JobSubmitted.lock_budget();
+        let written = log.append_with(Durability::Power, budget, |view| {
+            // After a short write its submission may not stand.
+            let job = view.state.job(stages.job.as_str());
+            let drafts = if job.is_some_and(|job| !job.stage.is_terminal()) {
+                vec![stages.ended(&event, &self.before)?]
+            } else {
+                Vec::new()
+            };
+            let close = close_if_open(closing(self.spec.after), view);
+            Ok(Batch { drafts, close })
+        });
+        // The caller is told of the first trouble already.
+        drop(written);
+    }
+
+    fn batch(&self, log: &RunLog, view: &View<'_>) -> Result<(Stages, Sink, Batch), LogError> {
+        let (spec, run) = (self.spec, log.run_id());
+        if view.state.is_closed() {
+            return Err(LogError::Closed { run: run.clone() });
+        }
+        if view.state.jobs_total >= MAX_JOBS {
+            return Err(LogError::TooManyJobs {
+                run: run.clone(),
+                limit: MAX_JOBS,
+            });
+        }
+        let (jobs, _) = log.dir().make_sub(layout::JOBS)?;
+        let (job, lease) = self.claim(log, &jobs, view)?;
+        let index = if spec.output.capture {
+            Some(jobs.append(&layout::job_index(&job), true)?)
+        } else {
+            None
+        };
+        let sink = Sink::new(lease, index, spec.output.limit, spec.redactor.as_ref());
+
+        let stages = Stages {
+            run: run.clone(),
+            job,
+            before: self.before.clone(),
+        };
+        let mut drafts = Vec::new();
+        if view.is_new {
+            drafts.push(Draft::new(EventType::RunOpened, run, None, &self.opening)?);
+        }
+        drafts.push(stages.submitted(&job_events::submitted(spec))?);
+        let mut close = Close::No;
+        match self.validated {
+            Ok(program) => {
+                let program = program.to_string_lossy().into_owned();
+                drafts.push(stages.validated(&JobValidated { program })?);
+            }
+            Err(error) => {
+                let ended = JobEnded {
+                    error: Some(error.clone()),
+                    ..JobEnded::default()
+                };
+                drafts.push(stages.ended(&ended, &self.before)?);
+                close = closing(spec.after);
+            }
+        }
+        Ok((stages, sink, Batch { drafts, close }))
+    }
+
+    /// The job's id, and its lease.
+    fn claim(&self, log: &RunLog, jobs: &Dir, view: &View<'_>) -> Result<(JobId, Lease), LogError> {
+        if let Some(job) = &self.spec.job_id {
+            return Self::claim_one(jobs, view, job)?
+                .map(|lease| (job.clone(), lease))
+                .ok_or_else(|| LogError::JobTaken {
+                    run: log.run_id().clone(),
+                    job: job.clone(),
+                });
+        }
+        let base = self.default_id();
+        let mut job = base.clone();
+        for n in 2.. {
+            if let Some(lease) = Self::claim_one(jobs, view, &job)? {
+                return Ok((job, lease));
+            }
+            job = base.numbered(n);
+        }
+        Err(LogError::TooManyJobs {
+            run: log.run_id().clone(),
+            limit: MAX_JOBS,
+        })
+    }
+
+    /// The lease of an id that is free.
+    fn claim_one(jobs: &Dir, view: &View<'_>, job: &JobId) -> Result<Option<Lease>, LogError> {
+        match view.state.job(job.as_str()) {
+            Some(_) => Ok(None),
+            None => Lease::take(jobs, job),
+        }
+    }
+
+    fn default_id(&self) -> JobId {
+        if self.spec.after == After::CloseOwn {
+            // The run is all this job's: they share the name.
+            return JobId::from_name(&self.opening.name);
+        }
+        let program = self.spec.argv.first().map(Path::new);
+        let name = program.and_then(Path::file_name).unwrap_or_default();
+        JobId::from_name(&self.spec.masked(&name.to_string_lossy()))
+    }
+}
+
+fn sync_jobs(log: &RunLog) -> Result<(), LogError> {
+    let jobs = log.dir().sub(layout::JOBS)?;
+    jobs.sync().map_err(LogError::not_durable)
+}

@@ -1,0 +1,248 @@
+//! What supervises a job and writes its last events: the same for its attempts and for
+//! its rollback, also for one that is run later.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::child;
+use super::child::{Child, Ended, Limit, Reach, Streams};
+use super::outcome::{End, describe};
+use crate::job::capture::output_capture;
+use crate::job::capture::output_capture::{Capture, JobEnds, PassOn, Trouble};
+use crate::job::capture::output_file::Sink;
+use crate::job::error::StartError;
+use crate::job::process::sys::Signals;
+use crate::job::spec::job_spec::{After, JOB_VARIABLE, JobSpec, RUN_VARIABLE};
+use crate::log::format::payload::JobEnded;
+use crate::log::{Batch, Close, Durability, EventType, LogError, RunLog, View};
+use crate::telemetry::{Pending, Probe, Snapshots};
+use crate::volume::JobId;
+
+/// How long snapshots may take before a stage goes on without them.
+pub(crate) const SNAPSHOT_LIMIT: Duration = Duration::from_millis(250);
+/// How long the lock is waited for before signals are looked at.
+const LOCK_LOOK: Duration = Duration::from_secs(1);
+/// How often the last event of a job is tried again after an error.
+const LAST_TRIES: u32 = 3;
+
+/// What stays the same over all attempts.
+pub(crate) struct Context<'a> {
+    pub spec: &'a JobSpec,
+    pub log: Arc<RunLog>,
+    pub signals: Signals,
+    pub probe: Arc<Probe>,
+    pub sink: Arc<Mutex<Sink>>,
+    pub reach: Reach,
+    pub trouble: Trouble,
+    env: Vec<(&'static str, OsString)>,
+    captures: Vec<Capture>,
+}
+
+/// What supervises, taken before the job is.
+#[derive(Debug)]
+pub(crate) struct Around {
+    pub reach: Reach,
+    pub signals: Signals,
+    pub probe: Probe,
+}
+
+impl Around {
+    /// Takes over the signals, and starts to watch the host.
+    pub(crate) fn take(detached: bool, volume: &Path) -> Result<Self, StartError> {
+        let io_error = |action| move |source| StartError::System { action, source };
+        let reach = Reach::detect(detached);
+        let signals =
+            Signals::block(reach == Reach::Group).map_err(io_error("take over the signals"))?;
+        let probe =
+            Probe::start(volume.to_owned()).map_err(io_error("start the telemetry thread"))?;
+        Ok(Self {
+            reach,
+            signals,
+            probe,
+        })
+    }
+
+    /// The host and its processes, taken while something else is done.
+    pub(crate) fn begin_snapshot(&self) -> Pending {
+        begin_snapshot(&self.probe)
+    }
+}
+
+/// The job's tree is that of its supervisor.
+fn begin_snapshot(probe: &Probe) -> Pending {
+    probe.begin(Some(std::process::id()), SNAPSHOT_LIMIT)
+}
+
+impl<'a> Context<'a> {
+    /// `env` are variables for the job, besides those that tell it its run and its id.
+    pub(crate) fn new(
+        spec: &'a JobSpec,
+        log: Arc<RunLog>,
+        job: &JobId,
+        sink: Sink,
+        around: Around,
+        trouble: Trouble,
+        mut env: Vec<(&'static str, OsString)>,
+    ) -> Self {
+        env.push((RUN_VARIABLE, log.run_id().as_str().into()));
+        env.push((JOB_VARIABLE, job.as_str().into()));
+        Self {
+            spec,
+            log,
+            signals: around.signals,
+            probe: Arc::new(around.probe),
+            sink: Arc::new(Mutex::new(sink)),
+            reach: around.reach,
+            trouble,
+            env,
+            captures: Vec::new(),
+        }
+    }
+}
+
+impl Context<'_> {
+    /// The host and its processes now.
+    pub(crate) fn snapshot(&self) -> Snapshots {
+        self.begin_snapshot().wait()
+    }
+
+    /// The same, taken while something else is done.
+    pub(crate) fn begin_snapshot(&self) -> Pending {
+        begin_snapshot(&self.probe)
+    }
+
+    /// A signal that came and asks for the end.
+    pub(crate) fn end_asked_for(&self) -> Option<i32> {
+        let arrived = std::iter::from_fn(|| self.signals.next());
+        arrived
+            .map(|a| a.signal)
+            .find(|signal| child::asks_for_end(*signal))
+    }
+
+    /// Spawns a command whose output goes where the job's goes. The outer error is
+    /// ours, the inner one that of the command.
+    pub(crate) fn spawn(
+        &mut self,
+        mut command: Command,
+        pass_on: PassOn,
+    ) -> io::Result<io::Result<Child>> {
+        command.envs(self.spec.env.iter().map(|(k, v)| (k, v)));
+        command.envs(self.env.iter().map(|(k, v)| (k, v)));
+        let mode = self.spec.output;
+        let pass_on = if mode.pass_on { pass_on } else { PassOn::No };
+        let streams = match (mode.capture, pass_on) {
+            (true, _) => {
+                let (capture, JobEnds { stdout, stderr }) =
+                    Capture::start(&self.sink, pass_on, &self.trouble)?;
+                self.captures.push(capture);
+                Streams::Given { stdout, stderr }
+            }
+            (false, PassOn::Apart) => Streams::Inherit,
+            (false, PassOn::ToStderr) => {
+                let stderr = rustix::stdio::stderr();
+                Streams::Given {
+                    stdout: stderr.try_clone_to_owned()?,
+                    stderr: stderr.try_clone_to_owned()?,
+                }
+            }
+            (false, PassOn::No) => Streams::Given {
+                stdout: output_capture::null()?.into(),
+                stderr: output_capture::null()?.into(),
+            },
+        };
+        let child = Child::spawn(command, streams, &self.signals, self.reach);
+        if child.is_err() {
+            self.drain();
+        }
+        Ok(child)
+    }
+
+    /// Waits for the end of the job, and stores what it has left in its pipes.
+    ///
+    /// # Errors
+    /// It cannot be told any more how it ends.
+    pub(crate) fn wait(&mut self, child: &Child, limit: Limit) -> io::Result<Ended> {
+        let ended = child.wait(&self.signals, limit, self.captures.last_mut());
+        self.drain();
+        ended
+    }
+
+    fn drain(&mut self) {
+        if let Some(capture) = self.captures.last_mut() {
+            capture.drain();
+        }
+    }
+
+    /// Waits until all output was passed on, unless a signal asks for the end.
+    pub(crate) fn pass_on_the_rest(&self) {
+        for capture in &self.captures {
+            while !child::wait_for_either(&self.signals, capture.ended()) {
+                if self.end_asked_for().is_some() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What the log and the caller are told about an attempt.
+    pub(crate) fn describe(&self, ended: &Ended, attempt: u32) -> (End, JobEnded) {
+        let capture = self.spec.output.capture;
+        let output = capture.then(|| lock(&self.sink).output());
+        describe(ended, attempt, self.spec.timeout, output)
+    }
+
+    /// Writes what cannot be written later, trying again where it makes sense. Gives the
+    /// jobs that kept the run open; `None` where it is not in the log for certain.
+    pub(crate) fn write_last(
+        &self,
+        what: &str,
+        mut batch: impl FnMut(&View<'_>) -> Result<Batch, LogError>,
+    ) -> Option<Vec<String>> {
+        let deadline = Instant::now() + EventType::JobFailed.lock_budget();
+        let mut tries = 0;
+        loop {
+            match self
+                .log
+                .append_with(Durability::Power, LOCK_LOOK, &mut batch)
+            {
+                Ok(appended) => return Some(appended.unfinished),
+                // Between two looks at the lock, a signal can call the wait off.
+                Err(LogError::LockTimeout { .. })
+                    if Instant::now() < deadline && self.end_asked_for().is_none() => {}
+                Err(
+                    LogError::ShortWrite { .. } | LogError::NoSpace { .. } | LogError::Volume(_),
+                ) if tries < LAST_TRIES => {
+                    tries += 1;
+                }
+                Err(e @ LogError::NotDurable { .. }) => {
+                    (self.trouble)(&format!("{what}: {e}"));
+                    return None;
+                }
+                Err(e) => {
+                    (self.trouble)(&format!("{what} is not in the log: {e}"));
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+pub(crate) fn closing(after: After) -> Close {
+    match after {
+        After::CloseOwn | After::CloseIfLast => Close::IfAllEnded,
+        After::StayOpen => Close::No,
+    }
+}
+
+/// Somebody else may have closed the run meanwhile.
+pub(crate) fn close_if_open(close: Close, view: &View<'_>) -> Close {
+    if view.is_closed { Close::No } else { close }
+}
+
+fn lock(sink: &Mutex<Sink>) -> MutexGuard<'_, Sink> {
+    sink.lock().unwrap_or_else(PoisonError::into_inner)
+}

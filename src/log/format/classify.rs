@@ -1,0 +1,134 @@
+//! Lines of other programs that may stand in a run's log.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::envelope;
+use super::envelope::{Envelope, Reason};
+
+/// A program whose lines we read as they stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// omne-cli 0.2: `pipe.*`, `node.*`, `gate.*`, `iteration.*`.
+    Omne,
+    /// runtimo-core 0.1 and 0.10: `{seq, ts: seconds, type: job_*, job_id, …}`.
+    Runtimo,
+}
+
+/// How the types of omne's lines begin.
+const OMNE: [&str; 4] = ["pipe.", "node.", "gate.", "iteration."];
+/// What a line of runtimo can be beside `job_*`, since 0.10.
+const RUNTIMO: [&str; 4] = [
+    "command_executed",
+    "backup_created",
+    "safety_evaluated",
+    "writer_initialized",
+];
+
+/// What a whole line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class<'a> {
+    /// An event of ours whose checksum fits.
+    Ours(Envelope<'a>),
+    /// A line of another program.
+    Foreign(Dialect),
+    /// Neither.
+    Damage(Reason),
+}
+
+/// Tells what a line without its `\n` is: one that begins as ours do is ours and
+/// must check; else a known dialect; else damage.
+pub(crate) fn classify(line: &[u8]) -> Class<'_> {
+    if line.starts_with(envelope::PREFIX) {
+        return match Envelope::parse(line) {
+            Ok(env) => Class::Ours(env),
+            Err(reason) => Class::Damage(reason),
+        };
+    }
+    if line.iter().all(u8::is_ascii_whitespace) {
+        return Class::Damage(Reason::Blank);
+    }
+    match dialect_of(line) {
+        Some(dialect) => Class::Foreign(dialect),
+        None => Class::Damage(Reason::Unrecognised),
+    }
+}
+
+#[derive(Deserialize)]
+struct Probe<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    ts: Option<&'a RawValue>,
+    #[serde(borrow)]
+    run_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    job_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    seq: Option<&'a RawValue>,
+}
+
+fn dialect_of(line: &[u8]) -> Option<Dialect> {
+    // An array with the right items would pass for the object, and text that is not
+    // UTF-8 for JSON, where nobody looks at it.
+    let text = std::str::from_utf8(line).ok()?;
+    if !text.trim_start().starts_with('{') {
+        return None;
+    }
+    let probe: Probe<'_> = serde_json::from_str(text).ok()?;
+    let kind = probe.kind?;
+    let is_text = |value: Option<&RawValue>| value.is_some_and(|v| v.get().starts_with('"'));
+    let is_count = |value: Option<&RawValue>| {
+        value.is_some_and(|v| v.get().bytes().all(|b| b.is_ascii_digit()))
+    };
+    if OMNE.iter().any(|p| kind.starts_with(p)) && is_text(probe.ts) && is_text(probe.run_id) {
+        return Some(Dialect::Omne);
+    }
+    let is_runtimo = kind.starts_with("job_")
+        || kind.starts_with("observe_")
+        || RUNTIMO.contains(&kind.as_ref());
+    let framed = is_count(probe.ts) && is_count(probe.seq) && is_text(probe.job_id);
+    (is_runtimo && framed).then_some(Dialect::Runtimo)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_told_apart() {
+        let omne = br#"{"type":"node.started","id":"x","ts":"2026-04-15T00:00:00Z","run_id":"r","node_id":"n","kind":"bash"}"#;
+        assert_eq!(classify(omne), Class::Foreign(Dialect::Omne));
+        let runtimo = br#"{"seq":0,"ts":1715800000,"type":"job_started","job_id":"abc"}"#;
+        assert_eq!(classify(runtimo), Class::Foreign(Dialect::Runtimo));
+        let marker = br#"{"seq":4,"ts":1715800000,"type":"writer_initialized","job_id":""}"#;
+        assert_eq!(classify(marker), Class::Foreign(Dialect::Runtimo));
+        for (line, reason) in [
+            (&b""[..], Reason::Blank),
+            (b"  \r", Reason::Blank),
+            (b"not json", Reason::Unrecognised),
+            (b"{}", Reason::Unrecognised),
+            (b"[]", Reason::Unrecognised),
+            (
+                br#"["node.started","t","r",null,null]"#,
+                Reason::Unrecognised,
+            ),
+            (
+                br#"{"seq":0,"ts":-1,"type":"job_started","job_id":"a"}"#,
+                Reason::Unrecognised,
+            ),
+            (
+                b"{\"seq\":0,\"ts\":1,\"type\":\"job_started\",\"job_id\":\"a\",\"x\":\"\xff\"}",
+                Reason::Unrecognised,
+            ),
+            (b"{\"v\":1}", Reason::NoChecksum),
+            (b"{\"type\":\"node.started\"", Reason::Unrecognised),
+            (b"\0\0\0\0", Reason::Unrecognised),
+        ] {
+            assert_eq!(classify(line), Class::Damage(reason), "{line:?}");
+        }
+    }
+}

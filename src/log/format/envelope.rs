@@ -1,0 +1,318 @@
+//! One line of ours: how its frame is written, checked and read.
+//!
+//! ```text
+//! {"v":1,"seq":7,"id":"01k…","ts":"2026-11-21T21:49:00.123456Z","type":"note", … ,"crc":"9ae0daaf"}
+//! ```
+//!
+//! The CRC-32C covers every byte before the last 18, which are `,"crc":"` + 8
+//! lowercase hex digits + `"}`.
+
+use std::fmt;
+
+use ulid::Ulid;
+
+use super::json_syntax;
+
+/// The version of the format that this code writes.
+pub(crate) const VERSION: u64 = 1;
+/// How every line of ours begins.
+pub(crate) const PREFIX: &[u8] = b"{\"v\":";
+/// Bytes of the frame behind the checked part.
+pub(crate) const TRAILER_LEN: usize = 18;
+/// Most bytes that [`write_line`] adds to a body.
+pub(crate) const FRAME_LEN: usize = 144;
+
+/// Length of a time stamp, in bytes.
+const TS_LEN: usize = 27;
+/// What stands before the number, the id, the time stamp and the type.
+const SEQ_KEY: &[u8] = b",\"seq\":";
+const ID_KEY: &str = ",\"id\":\"";
+const TS_KEY: &str = "\",\"ts\":\"";
+const KIND_KEY: &str = "\",\"type\":\"";
+/// Where the text of the type begins, behind the number.
+const KIND_AT: usize = ID_KEY.len() + ulid::ULID_LEN + TS_KEY.len() + TS_LEN + KIND_KEY.len();
+
+/// Numbers stay below what every JSON reader holds exactly.
+pub(crate) const SEQ_LIMIT: u64 = 1 << 53;
+
+const CRC_KEY: &[u8] = b",\"crc\":\"";
+
+/// Why a line is damage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// It does not end in a checksum.
+    NoChecksum,
+    /// The checksum is not that of the line.
+    BadChecksum,
+    /// The checksum fits, but the frame is not ours.
+    BadFrame,
+    /// The frame is of another version of the format.
+    Version,
+    /// The checksum fits, but what it covers is not one JSON object.
+    NotJson,
+    /// Neither ours nor of a program that we know.
+    Unrecognised,
+    /// Nothing but white space.
+    Blank,
+    /// Longer than a reader takes.
+    TooLong,
+    /// A compressed segment cannot be read on from here.
+    Compression,
+    /// Its `seq` was there before: a copy.
+    Repeated,
+    /// Events are missing before it.
+    Gap,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoChecksum => "it does not end in a checksum",
+            Self::BadChecksum => "its checksum does not match",
+            Self::BadFrame => "its frame is malformed",
+            Self::Version => "it is of a format that this runlog does not know",
+            Self::NotJson => "it is not one JSON object",
+            Self::Unrecognised => "it is not an event",
+            Self::Blank => "it is blank",
+            Self::TooLong => "it is longer than 16 MiB",
+            Self::Compression => "the compressed data cannot be read on from here",
+            Self::Repeated => "its seq was there before",
+            Self::Gap => "events are missing before it",
+        })
+    }
+}
+
+/// The frame of a line of ours whose checksum fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Envelope<'a> {
+    /// Its number in the run.
+    pub seq: u64,
+    /// Its ULID, 26 lowercase characters.
+    pub id: &'a str,
+    /// When it was written, RFC 3339 UTC with six decimals.
+    pub ts: &'a str,
+    /// Its type.
+    pub kind: &'a str,
+    /// The other fields, each with the comma before it.
+    body: &'a [u8],
+}
+
+impl<'a> Envelope<'a> {
+    /// Checks and reads a line without its `\n`.
+    ///
+    /// # Errors
+    /// The line is damage, for the reason given.
+    pub fn parse(line: &'a [u8]) -> Result<Self, Reason> {
+        let env = Self::parse_fields(check(line)?).ok_or(Reason::BadFrame)?;
+        let is_plain = |text: &str| json_syntax::plain_len(text.as_bytes()) == text.len();
+        let fits = is_plain(env.id) && is_plain(env.ts);
+        fits.then_some(env).ok_or(Reason::BadFrame)
+    }
+
+    /// Reads the frame of a line that was checked before.
+    pub(crate) fn of_checked(line: &'a [u8]) -> Option<Self> {
+        let (_, rest) = line.strip_prefix(PREFIX).and_then(take_number)?;
+        Self::parse_fields(rest)
+    }
+
+    /// Every line that is read comes through here twice: what has its place is taken from
+    /// there, and told to be UTF-8 at once. None of the texts has an escape.
+    fn parse_fields(rest: &'a [u8]) -> Option<Self> {
+        let (seq, rest) = take_number(rest.strip_prefix(SEQ_KEY)?)?;
+        let kind_len = json_syntax::plain_len(rest.get(KIND_AT..)?);
+        let (texts, body) = rest.split_at_checked(KIND_AT + kind_len)?;
+        let texts = std::str::from_utf8(texts).ok()?;
+        let (id, texts) = texts
+            .strip_prefix(ID_KEY)?
+            .split_at_checked(ulid::ULID_LEN)?;
+        let (ts, texts) = texts.strip_prefix(TS_KEY)?.split_at_checked(TS_LEN)?;
+        let kind = texts.strip_prefix(KIND_KEY)?;
+        let body = body.strip_prefix(b"\"")?;
+        (seq < SEQ_LIMIT).then_some(Self {
+            seq,
+            id,
+            ts,
+            kind,
+            body,
+        })
+    }
+
+    /// Whether the line that was [parsed](Self::parse) is JSON behind its checksum: its
+    /// frame is.
+    pub(crate) fn is_json(&self) -> bool {
+        json_syntax::are_members(self.body)
+    }
+
+    /// The id as a number that can be compared; `None` where it is no ULID.
+    pub fn ulid(&self) -> Option<Ulid> {
+        Ulid::from_string(self.id).ok()
+    }
+}
+
+/// Checks the version and the checksum of a line without its `\n`; gives what stands
+/// between them.
+pub(crate) fn check(line: &[u8]) -> Result<&[u8], Reason> {
+    let (checked, crc) = split_trailer(line).ok_or(Reason::NoChecksum)?;
+    if crc32c::crc32c(checked) != crc {
+        return Err(Reason::BadChecksum);
+    }
+    let (version, rest) = checked
+        .strip_prefix(PREFIX)
+        .and_then(take_number)
+        .ok_or(Reason::BadFrame)?;
+    if version == VERSION {
+        Ok(rest)
+    } else {
+        Err(Reason::Version)
+    }
+}
+
+/// What the beginning of a line tells that looks like one of ours.
+pub(crate) struct Glance<'a> {
+    pub(crate) seq: u64,
+    id: &'a [u8],
+    /// What stands where its type begins.
+    pub(crate) kind: &'a [u8],
+}
+
+impl Glance<'_> {
+    /// See [`Envelope::ulid`].
+    pub(crate) fn ulid(&self) -> Option<Ulid> {
+        Ulid::from_string(std::str::from_utf8(self.id).ok()?).ok()
+    }
+}
+
+/// Looks at the beginning of a line; no checksum is looked at.
+pub(crate) fn glance(line: &[u8]) -> Option<Glance<'_>> {
+    let (version, rest) = line.strip_prefix(PREFIX).and_then(take_number)?;
+    let (seq, rest) = take_number(rest.strip_prefix(SEQ_KEY)?)?;
+    let (frame, kind) = rest.split_at_checked(KIND_AT)?;
+    let id = frame.get(ID_KEY.len()..)?.get(..ulid::ULID_LEN)?;
+    (version == VERSION).then_some(Glance { seq, id, kind })
+}
+
+fn split_trailer(line: &[u8]) -> Option<(&[u8], u32)> {
+    let at = line.len().checked_sub(TRAILER_LEN)?;
+    let (checked, trailer) = line.split_at_checked(at)?;
+    let hex = trailer.strip_prefix(CRC_KEY)?.strip_suffix(b"\"}")?;
+    let lower = hex.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let crc = u32::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()?;
+    lower.then_some((checked, crc))
+}
+
+fn take_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut number: u64 = 0;
+    let mut rest = bytes;
+    while let Some((digit @ b'0'..=b'9', behind)) = rest.split_first() {
+        number = number
+            .checked_mul(10)?
+            .checked_add(u64::from(digit - b'0'))?;
+        rest = behind;
+    }
+    let digits = bytes.len() - rest.len();
+    let canonical = digits == 1 || digits > 1 && bytes.first() != Some(&b'0');
+    canonical.then_some((number, rest))
+}
+
+/// Appends one whole line, `\n` included, to `out`. `body` is what stands between
+/// `ts` and `crc`: `"type":"…",…`.
+pub(crate) fn write_line(out: &mut Vec<u8>, seq: u64, id: Ulid, ts: &str, body: &[u8]) {
+    let start = out.len();
+    out.reserve(body.len() + FRAME_LEN);
+    let mut id_text = [0; ulid::ULID_LEN];
+    let id_text = id.array_to_str(&mut id_text);
+    id_text.make_ascii_lowercase();
+    out.extend_from_slice(PREFIX);
+    push_number(out, VERSION);
+    out.extend_from_slice(SEQ_KEY);
+    push_number(out, seq);
+    out.extend_from_slice(ID_KEY.as_bytes());
+    out.extend_from_slice(id_text.as_bytes());
+    out.extend_from_slice(TS_KEY.as_bytes());
+    out.extend_from_slice(ts.as_bytes());
+    out.extend_from_slice(b"\",");
+    out.extend_from_slice(body);
+    seal(out, start);
+}
+
+/// Ends the object that was begun at `start` in `out` with its checksum, `"}` and `\n`.
+pub(crate) fn seal(out: &mut Vec<u8>, start: usize) {
+    let crc = crc32c::crc32c(out.get(start..).unwrap_or_default());
+    out.extend_from_slice(CRC_KEY);
+    for shift in (0..8).rev() {
+        let digit = (crc >> (shift * 4)) & 0xf;
+        out.extend(char::from_digit(digit, 16).map(|c| c as u8));
+    }
+    out.extend_from_slice(b"\"}\n");
+}
+
+/// Without the machinery of `write!`: this is done for every event, under the lock.
+fn push_number(out: &mut Vec<u8>, number: u64) {
+    let start = out.len();
+    let mut rest = number;
+    loop {
+        out.push(b'0' + (rest % 10) as u8);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if let Some(digits) = out.get_mut(start..) {
+        digits.reverse();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line() -> Vec<u8> {
+        let mut out = Vec::new();
+        let id = Ulid::from_parts(1_800_000_000_000, 42);
+        write_line(
+            &mut out,
+            7,
+            id,
+            "2026-11-21T21:49:00.123456Z",
+            br#""type":"note","run_id":"r""#,
+        );
+        assert_eq!(out.pop(), Some(b'\n'));
+        out
+    }
+
+    #[test]
+    fn a_line_reads_back() {
+        let line = line();
+        let env = Envelope::parse(&line).unwrap();
+        assert_eq!(
+            (env.seq, env.kind, env.ts),
+            (7, "note", "2026-11-21T21:49:00.123456Z")
+        );
+        assert_eq!(env.ulid(), Some(Ulid::from_parts(1_800_000_000_000, 42)));
+        assert!(serde_json::from_slice::<serde_json::Value>(&line).is_ok());
+        let (checked, trailer) = line.split_at(line.len() - TRAILER_LEN);
+        assert!(trailer.starts_with(b",\"crc\":\""));
+        let hex = format!("{:08x}", crc32c::crc32c(checked));
+        assert_eq!(&trailer[8..16], hex.as_bytes());
+    }
+
+    #[test]
+    fn no_changed_byte_goes_unseen() {
+        let line = line();
+        for at in 0..line.len() {
+            for flip in [0x01, 0x20, 0x80] {
+                let mut bad = line.clone();
+                bad[at] ^= flip;
+                assert!(Envelope::parse(&bad).is_err(), "byte {at} ^ {flip:#x}");
+            }
+            assert!(Envelope::parse(&line[..at]).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn the_known_answer_of_crc32c() {
+        // RFC 3720, B.4: 32 bytes of zeroes.
+        assert_eq!(crc32c::crc32c(&[0; 32]), 0x8a91_36aa);
+    }
+}

@@ -1,0 +1,8 @@
+//! The bytes of a line: envelope, event types and payloads. The contract is `docs/format.md`.
+
+pub(crate) mod classify;
+pub(crate) mod envelope;
+pub(crate) mod event_type;
+pub(crate) mod json_syntax;
+pub(crate) mod note_data;
+pub mod payload;

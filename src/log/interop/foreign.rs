@@ -1,0 +1,149 @@
+//! Lines of other programs, mapped to the state of a run.
+//!
+//! omne-cli 0.2: a pipe is a run, a node is a job. runtimo-core 0.1 and 0.10: its job
+//! events have our names, and time stamps in seconds.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::log::format::payload::{ErrorKind, JobError};
+use crate::log::state::run_state::{JobState, RunState, Stage};
+
+#[derive(Deserialize)]
+struct Line {
+    #[serde(rename = "type")]
+    kind: String,
+    id: Option<String>,
+    ts: Ts,
+    pipe: Option<String>,
+    reason: Option<String>,
+    node_id: Option<String>,
+    job_id: Option<String>,
+    capability: Option<String>,
+    error: Option<serde_json::Value>,
+    message: Option<String>,
+    cmd: Option<String>,
+    cmd_exit_code: Option<i32>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Ts {
+    Text(String),
+    Seconds(i64),
+}
+
+/// Folds one line of another program into the state of the run.
+pub(crate) fn apply(run: &mut RunState, line: &[u8]) {
+    let Ok(line) = serde_json::from_slice::<Line>(line) else {
+        return;
+    };
+    let ts = match &line.ts {
+        Ts::Text(ts) => ts.clone(),
+        Ts::Seconds(s) => match Timestamp::from_second(*s) {
+            Ok(ts) => format!("{ts:.6}"),
+            Err(_) => return,
+        },
+    };
+    if run.opened_ts.is_none() {
+        run.opened_ts = Some(ts.clone());
+        run.first_id.clone_from(&line.id);
+        // A run that others began has a writer that holds no lease.
+        run.foreign = true;
+    }
+    match line.kind.as_str() {
+        // A pipe that writes beside us in a run of ours does not end that run.
+        "pipe.started" | "pipe.completed" | "pipe.aborted" if !run.foreign => {}
+        "pipe.started" => run.name = line.pipe.unwrap_or_default(),
+        "pipe.completed" => run.closed_ts = Some(ts),
+        "pipe.aborted" => {
+            run.closed_ts = Some(ts);
+            run.aborted = true;
+        }
+        kind => {
+            let Some(job_id) = line.node_id.as_ref().or(line.job_id.as_ref()) else {
+                return;
+            };
+            // What tells of a writer or of an observer names no job, or one of its own.
+            let of_job = JOBS.iter().any(|prefix| kind.starts_with(prefix));
+            if job_id.is_empty() || (!of_job && run.job(job_id).is_none()) {
+                return;
+            }
+            let job = run.job_mut(job_id);
+            if job.submitted_ts.is_none() {
+                job.foreign = true;
+            }
+            let was_failed = job.stage == Stage::Failed;
+            apply_to_job(job, kind, &line, ts);
+            if job.stage == Stage::Failed && !was_failed {
+                run.jobs_failed += 1;
+            }
+        }
+    }
+}
+
+/// How the types of the events in a job's life begin.
+const JOBS: [&str; 4] = ["node.", "gate.", "iteration.", "job_"];
+
+fn apply_to_job(job: &mut JobState, kind: &str, line: &Line, ts: String) {
+    if let Some(cmd) = &line.cmd {
+        // Told once it has run, so behind the end of its job.
+        job.command.clone_from(cmd);
+    }
+    // What is not known is told as -1.
+    if let Some(code) = line.cmd_exit_code.filter(|code| *code >= 0) {
+        job.exit_code = Some(code);
+    }
+    if job.stage.is_terminal() && kind != "job_rolled_back" {
+        return;
+    }
+    if let Some(capability) = &line.capability
+        && line.cmd.is_none()
+    {
+        job.command.clone_from(capability);
+    }
+    match kind {
+        "job_submitted" => job.submitted_ts = Some(ts),
+        "job_validated" => job.stage = Stage::Validated,
+        "node.started" | "job_started" => {
+            job.stage = Stage::Started;
+            job.started_ts = Some(ts);
+        }
+        "node.completed" | "job_completed" => {
+            job.stage = Stage::Completed;
+            job.ended_ts = Some(ts);
+        }
+        "node.failed" | "job_failed" => {
+            job.stage = Stage::Failed;
+            job.ended_ts = Some(ts);
+            job.error = Some(error_of(line));
+        }
+        "job_rolled_back" => job.stage = Stage::RolledBack,
+        _ => {}
+    }
+    job.duration_ms = duration_ms(job);
+}
+
+fn error_of(line: &Line) -> JobError {
+    let kind = line.error.as_ref().and_then(|e| e.get("kind")?.as_str());
+    let text = line.error.as_ref().and_then(|e| e.as_str());
+    JobError {
+        kind: match kind {
+            Some("timeout" | "gate_timeout") => ErrorKind::Timeout,
+            Some("host_missing") => ErrorKind::NotFound,
+            _ => ErrorKind::Other,
+        },
+        message: [line.message.as_deref(), text, line.reason.as_deref(), kind]
+            .into_iter()
+            .flatten()
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+    }
+}
+
+fn duration_ms(job: &JobState) -> Option<u64> {
+    let start: Timestamp = job.started_ts.as_ref()?.parse().ok()?;
+    let end: Timestamp = job.ended_ts.as_ref()?.parse().ok()?;
+    u64::try_from(end.duration_since(start).as_millis()).ok()
+}

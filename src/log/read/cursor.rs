@@ -1,0 +1,197 @@
+//! Cursors: a place in a run as text, for whoever wants to go on from there later.
+//!
+//! ```text
+//! 1:build-01k…:0:4711:9ae0daaf:12:0:-:5c1e7d02
+//! ```
+//!
+//! Version, run, number of the first event in the segment, offset in it (bytes before
+//! compression), CRC-32C of the line before, number of the next event (`-` where it is
+//! not known), how many damaged lines may have had a number behind the last event, `+` if
+//! the run was over there and else `-`, and CRC-32C of all that.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::position::Place;
+use crate::log::format::envelope::SEQ_LIMIT;
+use crate::log::segment::sequence::Sequence;
+use crate::volume::RunId;
+
+/// The version that this code writes.
+const VERSION: u32 = 1;
+
+/// A place in a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    run: RunId,
+    pub(crate) place: Place,
+    over: bool,
+}
+
+/// Why a text is not a cursor.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CursorError {
+    /// It is no cursor, or not a whole one.
+    #[error("{} is not a cursor, or not all of one", shown(text))]
+    Malformed {
+        /// What there is instead.
+        text: String,
+    },
+    /// It is of a version that this runlog does not know.
+    #[error("{} is the cursor of a newer runlog", shown(text))]
+    Newer {
+        /// The cursor.
+        text: String,
+    },
+}
+
+/// The beginning of what is meant to be a cursor.
+fn shown(text: &str) -> String {
+    let start: String = text.chars().take(40).collect();
+    let more = if start.len() < text.len() { "…" } else { "" };
+    format!("`{start}{more}`")
+}
+
+impl Cursor {
+    pub(crate) fn new(run: RunId, place: Place, over: bool) -> Self {
+        Self { run, place, over }
+    }
+
+    /// Whether it is behind the end of a run that was over: then nothing is missing if the
+    /// run is gone.
+    pub fn is_behind_the_end(&self) -> bool {
+        self.over
+    }
+
+    /// The run that it is a place in.
+    pub fn run(&self) -> &RunId {
+        &self.run
+    }
+
+    /// The number of the next event, where it is known.
+    pub fn next_seq(&self) -> Option<u64> {
+        self.place.sequence.map(|sequence| sequence.next())
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Place {
+            first_seq,
+            offset,
+            crc,
+            sequence,
+        } = &self.place;
+        let (next, damaged) = match sequence {
+            None => ("-".to_owned(), 0),
+            Some(sequence) => {
+                let next = sequence.last().map_or(0, |last| last + 1);
+                (next.to_string(), sequence.next() - next)
+            }
+        };
+        let (run, over) = (&self.run, if self.over { '+' } else { '-' });
+        let text =
+            format!("{VERSION}:{run}:{first_seq}:{offset}:{crc:08x}:{next}:{damaged}:{over}");
+        write!(f, "{text}:{:08x}", crc32c::crc32c(text.as_bytes()))
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Self, CursorError> {
+        let version = text.split(':').next().and_then(|v| v.parse::<u32>().ok());
+        if version.is_some_and(|version| version > VERSION) {
+            let text = text.to_owned();
+            return Err(CursorError::Newer { text });
+        }
+        parse(text).ok_or_else(|| CursorError::Malformed {
+            text: text.to_owned(),
+        })
+    }
+}
+
+fn parse(text: &str) -> Option<Cursor> {
+    let (checked, crc) = text.rsplit_once(':')?;
+    if hex(crc)? != crc32c::crc32c(checked.as_bytes()) {
+        return None;
+    }
+    let fields: Vec<&str> = checked.split(':').collect();
+    let [_, run, first_seq, offset, crc, next, damaged, over] = fields[..] else {
+        return None;
+    };
+    let sequence = match next {
+        "-" => None,
+        next => Some(Sequence::resumed(number(next)?, number(damaged)?)),
+    };
+    let place = Place {
+        first_seq: number(first_seq)?,
+        offset: number(offset)?,
+        crc: hex(crc)?,
+        sequence,
+    };
+    let over = match over {
+        "+" => true,
+        "-" => false,
+        _ => return None,
+    };
+    Some(Cursor::new(run.parse().ok()?, place, over))
+}
+
+fn number(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|n| *n < SEQ_LIMIT)
+}
+
+fn hex(text: &str) -> Option<u32> {
+    let digits = text.len() == 8 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    digits.then(|| u32::from_str_radix(text, 16).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cursor(sequence: Option<Sequence>) -> Cursor {
+        let place = Place {
+            first_seq: 7,
+            offset: 4711,
+            crc: 0xab,
+            sequence,
+        };
+        Cursor::new("build-1.x_y".parse().unwrap(), place, sequence.is_none())
+    }
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written() {
+        let mut damaged = Sequence::before(3);
+        damaged.damage();
+        for sequence in [None, Some(Sequence::default()), Some(damaged)] {
+            let cursor = cursor(sequence);
+            assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        }
+    }
+
+    #[test]
+    fn every_changed_character_and_every_missing_end_is_seen() {
+        let text = cursor(Some(Sequence::before(12))).to_string();
+        for at in 0..text.len() {
+            let cut = &text[..at];
+            assert!(cut.parse::<Cursor>().is_err(), "{cut}");
+            let mut changed = text.clone().into_bytes();
+            changed[at] ^= 1;
+            let changed = String::from_utf8(changed).unwrap();
+            assert!(changed.parse::<Cursor>().is_err(), "{changed}");
+        }
+        for other in ["", "x", "1:::::::", "-", "\0", "events.jsonl"] {
+            assert!(other.parse::<Cursor>().is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_told_apart_from_garbage() {
+        let newer = "2:whatever".parse::<Cursor>();
+        assert!(matches!(newer, Err(CursorError::Newer { .. })), "{newer:?}");
+        let garbage = "1:whatever".parse::<Cursor>();
+        assert!(matches!(garbage, Err(CursorError::Malformed { .. })));
+    }
+}

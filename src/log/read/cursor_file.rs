@@ -1,0 +1,229 @@
+//! A file of cursors: one line for each run. It is replaced as a whole, and belongs to
+//! one process at a time.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::fstat;
+
+use super::cursor::{Cursor, CursorError};
+use crate::log::error::LogError;
+use crate::log::lock::file_lock;
+use crate::volume::{Dir, FileKey, IoContext, VolumeError, layout};
+
+/// Longest file that is looked at, in bytes: cursors of some hundred thousand runs.
+const LIMIT: u64 = 64 << 20;
+
+/// A cursor file that is ours for as long as this lives.
+#[derive(Debug)]
+pub struct CursorFile {
+    dir: Dir,
+    name: String,
+    path: PathBuf,
+    /// The file that the name stands for; locked.
+    held: File,
+    /// Whether the name was made durable.
+    synced: bool,
+}
+
+/// What can go wrong with a cursor file.
+#[derive(Debug, thiserror::Error)]
+pub enum CursorFileError {
+    /// It cannot be opened, read, locked or replaced.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The path does not end in a name.
+    #[error("{} does not name a file", path.display())]
+    NoName {
+        /// What was given.
+        path: PathBuf,
+    },
+    /// What is in it is not what we wrote.
+    #[error("{}, line {line}: {source}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        #[source]
+        source: CursorError,
+    },
+}
+
+impl From<VolumeError> for CursorFileError {
+    fn from(e: VolumeError) -> Self {
+        LogError::from(e).into()
+    }
+}
+
+impl CursorFile {
+    /// Takes the file, made where it is missing, and reads the cursors in it.
+    ///
+    /// # Errors
+    /// Another process has it, it is not a file of cursors (then it is left as it is), or
+    /// the operating system refuses.
+    pub fn open(path: &Path) -> Result<(Self, Vec<Cursor>), CursorFileError> {
+        let no_name = || CursorFileError::NoName {
+            path: path.to_owned(),
+        };
+        let name = path.file_name().ok_or_else(no_name)?;
+        let name = name.to_str().ok_or_else(no_name)?.to_owned();
+        let folder = match path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        let dir = Dir::open(folder)?;
+        let held = take(&dir, &name, path)?;
+        let cursors = read(&held, path)?;
+        let file = Self {
+            dir,
+            name,
+            path: path.to_owned(),
+            held,
+            synced: false,
+        };
+        Ok((file, cursors))
+    }
+
+    /// Replaces what is in the file: a crash leaves either the old cursors or these.
+    ///
+    /// # Errors
+    /// They cannot be written; the old ones stand.
+    pub fn save<'a>(
+        &mut self,
+        cursors: impl IntoIterator<Item = &'a Cursor>,
+    ) -> Result<(), LogError> {
+        let mut text = String::new();
+        for cursor in cursors {
+            text.push_str(&cursor.to_string());
+            text.push('\n');
+        }
+        let new_name = layout::new_cursor_file(&self.name);
+        // Left by a process that died: only who holds the lock is here.
+        self.dir.remove_file(&new_name)?;
+        let mut new = self.dir.create_new(&new_name)?;
+        // Locked before it has the name, so that nobody else finds it free.
+        file_lock::exclusive(&new, &self.path, file_lock::BUDGET)?.keep();
+        let written = new
+            .write_all(text.as_bytes())
+            .and_then(|()| new.sync_data());
+        if let Err(e) = written {
+            drop(self.dir.remove_file(&new_name));
+            return Err(e).at("write", &self.path)?;
+        }
+        self.dir.replace(&new_name, &self.name)?;
+        if !self.synced {
+            // Later on a power loss leaves an older cursor, which does no harm.
+            self.dir.sync()?;
+            self.synced = true;
+        }
+        self.held = new;
+        Ok(())
+    }
+}
+
+/// Opens and locks the file that the name stands for.
+fn take(dir: &Dir, name: &str, path: &Path) -> Result<File, LogError> {
+    let wait = file_lock::Wait::new(file_lock::BUDGET);
+    loop {
+        let file = dir.write(name)?;
+        file_lock::exclusive(&file, path, wait)?.keep();
+        let ours = FileKey::from(&fstat(&file).at("look at", path)?);
+        // Who had it replaces it with every save, and lets go of the old one.
+        if dir
+            .stat(name)?
+            .is_some_and(|stat| FileKey::from(&stat) == ours)
+        {
+            return Ok(file);
+        }
+    }
+}
+
+fn read(file: &File, path: &Path) -> Result<Vec<Cursor>, CursorFileError> {
+    let mut bytes = Vec::new();
+    file.take(LIMIT).read_to_end(&mut bytes).at("read", path)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let mut cursors = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let malformed = |source| CursorFileError::Malformed {
+            path: path.to_owned(),
+            line: at + 1,
+            source,
+        };
+        cursors.push(line.parse().map_err(malformed)?);
+    }
+    Ok(cursors)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::log::read::position::Place;
+
+    fn cursor(run: &str, offset: u64) -> Cursor {
+        let place = Place {
+            first_seq: 0,
+            offset,
+            crc: 1,
+            sequence: None,
+        };
+        Cursor::new(run.parse().unwrap(), place, false)
+    }
+
+    #[test]
+    fn what_was_saved_is_read_again() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("cursors");
+        for round in 0..3 {
+            let (mut file, found) = CursorFile::open(&path).unwrap();
+            assert_eq!(found.len(), round);
+            let new: Vec<_> = (0..=round)
+                .map(|n| cursor(&format!("r{n}"), round as u64))
+                .collect();
+            file.save(&[]).unwrap();
+            file.save(&new).unwrap();
+            drop(file);
+            assert_eq!(CursorFile::open(&path).unwrap().1, new);
+        }
+        let left: Vec<_> = fs::read_dir(&tmp).unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+    }
+
+    #[test]
+    fn it_belongs_to_one_at_a_time_also_after_it_was_replaced() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("cursors");
+        let (mut file, _) = CursorFile::open(&path).unwrap();
+        file.save(&[cursor("a", 1)]).unwrap();
+        let again = File::open(&path).unwrap();
+        assert!(file_lock::try_exclusive(&again, &path).unwrap().is_none());
+        let waiting = std::thread::spawn({
+            let path = path.clone();
+            move || CursorFile::open(&path).map(|(_, found)| found)
+        });
+        file.save(&[cursor("a", 2)]).unwrap();
+        drop(file);
+        assert_eq!(waiting.join().unwrap().unwrap(), [cursor("a", 2)]);
+    }
+
+    #[test]
+    fn what_is_no_file_of_cursors_is_left_as_it_is() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("cursors");
+        let good = cursor("a", 1);
+        for bad in [
+            "garbage\n".to_owned(),
+            format!("{good}\n\n"),
+            format!("{good}\n1:a:0"),
+        ] {
+            fs::write(&path, &bad).unwrap();
+            let e = CursorFile::open(&path).unwrap_err();
+            assert!(matches!(e, CursorFileError::Malformed { .. }), "{e}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), bad);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! A follower, and a cursor of it, over all that may happen to a log meanwhile.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::log::test_log::{Fixture, line_ends};
+use crate::log::*;
+use crate::volume::{RunId, layout};
+
+/// What one look gives: the gap and the numbers of the events.
+fn look(it: &Fixture, follower: &mut Follower) -> (Option<Gap>, Vec<u64>) {
+    let dir = it.log().dir().try_clone().unwrap();
+    let Some(mut news) = follower.look(&dir, &|_| true).unwrap() else {
+        return (None, Vec::new());
+    };
+    let mut seqs = Vec::new();
+    while let Some(item) = news.reader.next_item().unwrap() {
+        match item {
+            Item::Event(env, _) => seqs.push(env.seq),
+            other => panic!("{other:?}"),
+        }
+    }
+    follower.reached(&news.reader);
+    (news.gap, seqs)
+}
+
+/// What comes behind a cursor, by way of its text.
+fn after(it: &Fixture, cursor: &Cursor) -> (Option<Gap>, Vec<u64>) {
+    let cursor = cursor.to_string().parse().unwrap();
+    look(it, &mut Follower::new(Start::After(cursor)))
+}
+
+fn run() -> RunId {
+    "r".parse().unwrap()
+}
+
+/// The cursor behind all there is.
+fn cursor(it: &Fixture) -> Cursor {
+    let mut follower = Follower::new(Start::Beginning);
+    look(it, &mut follower);
+    follower.cursor(&run(), false).unwrap()
+}
+
+fn rotate(it: &Fixture) {
+    let budget = Duration::from_secs(5);
+    it.log().rotate(Due::default(), budget).unwrap().unwrap();
+}
+
+fn compress(it: &Fixture) {
+    assert!(!compress_sealed(it.log().dir()).unwrap().is_empty());
+}
+
+fn keep(it: &Fixture, n: usize) {
+    let dropped = it.log().drop_sealed(Prune::AllBut(n)).unwrap();
+    assert!(!dropped.is_empty());
+}
+
+/// The cursors behind each line of a log of events 0 to 4, which is not rotated yet.
+fn cursors(it: &Fixture) -> Vec<Cursor> {
+    let whole = it.bytes();
+    let cursors = line_ends(&whole)
+        .into_iter()
+        .map(|end| {
+            it.set(&whole[..end]);
+            cursor(it)
+        })
+        .collect();
+    it.set(&whole);
+    cursors
+}
+
+#[test]
+fn a_cursor_leads_on_from_every_line_wherever_that_is_now() {
+    let it = Fixture::with_notes(4);
+    let cursors = cursors(&it);
+    let check = |end: u64| {
+        for (n, cursor) in (1..).zip(&cursors) {
+            assert_eq!(after(&it, cursor), (None, (n..end).collect()), "behind {n}");
+        }
+    };
+    check(5);
+    rotate(&it);
+    it.add(&it.log(), 6);
+    check(7);
+    compress(&it);
+    check(7);
+    rotate(&it);
+    check(8);
+    compress(&it);
+    check(8);
+}
+
+#[test]
+fn a_follower_goes_on_from_a_compressed_segment() {
+    let it = Fixture::with_notes(2);
+    let mut follower = Follower::new(Start::Beginning);
+    look(&it, &mut follower);
+    it.add(&it.log(), 3);
+    rotate(&it);
+    compress(&it);
+    // The inode of what was removed may belong to the new segment by now.
+    rotate_twice(&it);
+    let end = it.read().seqs.len() as u64;
+    assert_eq!(look(&it, &mut follower), (None, (3..end).collect()));
+    assert_eq!(look(&it, &mut follower), (None, vec![]));
+}
+
+fn rotate_twice(it: &Fixture) {
+    for n in 0..2 {
+        it.add(&it.log(), n);
+        rotate(it);
+    }
+    compress(it);
+}
+
+#[test]
+fn a_segment_that_was_dropped_is_a_gap_only_if_it_was_not_read() {
+    let it = Fixture::with_notes(2);
+    let read = cursor(&it);
+    rotate(&it);
+    keep(&it, 0);
+    assert_eq!(after(&it, &read), (None, vec![3]));
+
+    it.add(&it.log(), 4);
+    rotate(&it);
+    keep(&it, 0);
+    let gap = Gap {
+        from_seq: Some(3),
+        to_seq: Some(4),
+        why: Lost::Dropped,
+    };
+    assert_eq!(after(&it, &read), (Some(gap), vec![5]));
+}
+
+#[test]
+fn a_log_that_was_cut_before_the_cursor_is_a_gap() {
+    let it = Fixture::with_notes(4);
+    let cursors = cursors(&it);
+    let whole = it.bytes();
+    it.set(&whole[..line_ends(&whole)[2]]);
+    assert_eq!(after(&it, &cursors[2]), (None, vec![]));
+    let gap = Gap {
+        from_seq: Some(5),
+        to_seq: None,
+        why: Lost::Changed,
+    };
+    assert_eq!(after(&it, &cursors[4]), (Some(gap), vec![0, 1, 2]));
+    // Others were written in their place.
+    (0..3).for_each(|n| it.add(&it.log(), 100 + n));
+    assert_eq!(after(&it, &cursors[4]).0, Some(gap));
+    assert_eq!(after(&it, &cursors[2]), (None, vec![3, 4, 5]));
+}
+
+#[test]
+fn a_log_that_was_emptied_behind_the_follower_is_no_gap_for_it() {
+    let it = Fixture::with_notes(4);
+    let log = it.log();
+    it.add(&log, 5);
+    let mut follower = Follower::new(Start::Beginning);
+    look(&it, &mut follower);
+    it.set(b"");
+    it.add(&log, 6);
+    assert_eq!(look(&it, &mut follower), (None, vec![6]));
+}
+
+#[test]
+fn a_cursor_is_behind_damage_and_before_what_is_in_flight() {
+    let it = Fixture::with_notes(3);
+    let mut bytes = it.bytes();
+    let ends = line_ends(&bytes);
+    bytes[ends[2] + 20] ^= 1;
+    bytes.extend_from_slice(b"{\"v\":1,\"se");
+    it.set(&bytes);
+    let dir = it.log().dir().try_clone().unwrap();
+    let mut follower = Follower::new(Start::Beginning);
+    let mut news = follower.look(&dir, &|_| true).unwrap().unwrap();
+    let mut items = 0;
+    while news.reader.next_item().unwrap().is_some() {
+        items += 1;
+    }
+    assert_eq!(items, 4);
+    follower.reached(&news.reader);
+    let cursor = follower.cursor(&run(), false).unwrap();
+    // The next number is that of the damaged line, or the one after it.
+    assert_eq!(cursor.next_seq(), Some(4));
+    it.add(&it.log(), 4);
+    let (gap, seqs) = after(&it, &cursor);
+    assert_eq!((gap, seqs), (None, vec![4, 5]));
+}
+
+#[test]
+fn the_start_of_the_last_lines_is_a_place_too() {
+    let it = Fixture::with_notes(3);
+    let mut follower = Follower::new(Start::Last(0));
+    assert_eq!(look(&it, &mut follower), (None, vec![]));
+    let cursor = follower.cursor(&run(), false).unwrap();
+    rotate(&it);
+    compress(&it);
+    assert_eq!(after(&it, &cursor), (None, vec![4]));
+    keep(&it, 0);
+    assert_eq!(after(&it, &cursor), (None, vec![4]));
+}
+
+#[test]
+fn a_run_that_is_gone_lacks_what_was_not_read() {
+    let it = Fixture::with_notes(3);
+    let cursors = cursors(&it);
+    let var = it.volume.path().join(layout::VAR);
+    let mut gone = Gone::default();
+    gone.update(&it.volume).unwrap();
+    assert!(gone.missing(&cursors[3]).is_some());
+    fs::write(
+        var.join(layout::RETIRED),
+        "{\"run_id\":\"r\",\"events\":4}\n{\"run_id\":\"r\",\"ev",
+    )
+    .unwrap();
+    gone.update(&it.volume).unwrap();
+    assert_eq!(gone.missing(&cursors[3]), None);
+    let gap = gone.missing(&cursors[0]).unwrap();
+    assert_eq!((gap.from_seq, gap.to_seq), (Some(1), Some(3)));
+}

@@ -1,0 +1,149 @@
+//! The last lines of a run: found backwards from its end, then read forwards, so that
+//! no more than one line is held however many are asked for.
+
+use std::io;
+
+use super::reader::{Item, Reader};
+use crate::log::error::LogError;
+use crate::log::format::classify::Class;
+use crate::log::format::envelope::glance;
+use crate::log::segment::rev_line_reader::Backward;
+use crate::log::segment::segment_set::{Segment, open_segments};
+use crate::log::write::tail::{CHECKED, classify_raw};
+use crate::volume::{Dir, IoContext};
+
+/// A reader that begins so that `n` of the sound lines that `want` says yes to are left in
+/// the run in `dir`, or all of them if there are fewer.
+///
+/// # Errors
+/// A segment cannot be read.
+pub fn last_lines(dir: &Dir, n: usize, want: &dyn Fn(&[u8]) -> bool) -> Result<Reader, LogError> {
+    let mut segments = open_segments(dir)?;
+    let mut missing = n;
+    let mut start = None;
+    let mut later = None;
+    for (at, segment) in segments.iter().enumerate().rev() {
+        let offset = if segment.compressed {
+            find_forwards(segment, &mut missing, want)
+        } else {
+            match find_backwards(segment, &mut missing, &mut later, want)
+                .at("read", &segment.path)?
+            {
+                Some(offset) => offset,
+                None => return last_in_order(dir, n, want),
+            }
+        };
+        start = Some((at, offset));
+        if missing == 0 {
+            break;
+        }
+    }
+    let (at, offset) = start.unwrap_or_default();
+    segments.drain(..at);
+    Ok(Reader::starting(segments, offset, None))
+}
+
+/// The same for a run with lines that are out of order: which of them count is known
+/// only to who reads it from its start.
+fn last_in_order(dir: &Dir, n: usize, want: &dyn Fn(&[u8]) -> bool) -> Result<Reader, LogError> {
+    let wanted = |item: &Item<'_>| match item {
+        Item::Event(_, line) | Item::Foreign(_, line) => want(line),
+        Item::Damage(_) => false,
+    };
+    let mut total = 0_usize;
+    let mut counter = Reader::open(dir)?;
+    while let Some(item) = counter.next_item()? {
+        total += usize::from(wanted(&item));
+    }
+    let mut skip = total.saturating_sub(n);
+    let mut reader = Reader::open(dir)?;
+    while skip > 0
+        && let Some(item) = reader.next_item()?
+    {
+        skip -= usize::from(wanted(&item));
+    }
+    Ok(reader)
+}
+
+/// Where the reading of a segment begins; `missing` is lowered by what is behind it, and
+/// `later` is the number of the event behind what was looked at. `None` where the lines
+/// are not in order, or not what they seem.
+fn find_backwards(
+    segment: &Segment,
+    missing: &mut usize,
+    later: &mut Option<u64>,
+    want: &dyn Fn(&[u8]) -> bool,
+) -> io::Result<Option<u64>> {
+    let mut back = Backward::new(&segment.file, segment.len);
+    // Behind which no line was looked at yet, and where the lines that are asked for
+    // begin.
+    let mut end = segment.len;
+    let mut start = None;
+    loop {
+        if let Some(start) = start.filter(|_| segment.len - end >= CHECKED) {
+            return Ok(Some(start));
+        }
+        let line = match back.prev_line() {
+            Ok(Some(line)) => line,
+            Ok(None) => return Ok(Some(start.unwrap_or(0))),
+            // A segment that shrinks meanwhile is being mended: what is left is read.
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(Some(0)),
+            Err(e) => return Err(e),
+        };
+        let in_flight = !line.whole && segment.first_seq.is_none();
+        if !in_flight {
+            if *missing == 0 {
+                start.get_or_insert(end);
+            }
+            // What is given out is looked at in full, and what is before it only for the
+            // order, which a glance tells where it is as it should be.
+            let seq = if start.is_some()
+                && let Some(seen) = glance(line.bytes)
+                && *later == seen.seq.checked_add(1)
+            {
+                Some(seen.seq)
+            } else {
+                let class = classify_raw(&line);
+                let sound = !matches!(class, Class::Damage(_));
+                if start.is_none() && sound && want(line.bytes) {
+                    *missing -= 1;
+                }
+                match class {
+                    Class::Ours(env) if start.is_some() || env.is_json() => Some(env.seq),
+                    Class::Ours(_) => return Ok(None),
+                    Class::Foreign(_) | Class::Damage(_) => None,
+                }
+            };
+            if let Some(seq) = seq
+                && later.replace(seq).is_some_and(|later| later <= seq)
+            {
+                return Ok(None);
+            }
+        }
+        end = line.offset;
+    }
+}
+
+fn find_forwards(segment: &Segment, missing: &mut usize, want: &dyn Fn(&[u8]) -> bool) -> u64 {
+    let mut wanted = Vec::new();
+    let mut lines = segment.lines();
+    // What cannot be decompressed is told when it is read.
+    while let Ok(Some(line)) = lines.next_line() {
+        if is_sound(classify_raw(&line)) && want(line.bytes) {
+            wanted.push(line.offset);
+        }
+    }
+    let skip = wanted.len().saturating_sub(*missing);
+    *missing -= wanted.len() - skip;
+    let first = wanted.get(skip).copied();
+    first.filter(|_| skip > 0).unwrap_or(0)
+}
+
+/// Whether a reader gives it out.
+fn is_sound(class: Class<'_>) -> bool {
+    match class {
+        Class::Ours(env) => env.is_json(),
+        Class::Foreign(_) => true,
+        Class::Damage(_) => false,
+    }
+}

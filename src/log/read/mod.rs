@@ -1,0 +1,15 @@
+//! Reading a run's log without a lock: readers, folds, positions and cursors.
+
+pub(crate) mod cursor;
+pub(crate) mod cursor_file;
+pub(crate) mod fold;
+pub(crate) mod follow;
+pub(crate) mod last_lines;
+pub(crate) mod position;
+pub(crate) mod reader;
+pub(crate) mod summary;
+
+#[cfg(test)]
+mod copies_tests;
+#[cfg(test)]
+mod follow_tests;

@@ -1,0 +1,168 @@
+//! A place between two lines of a run, and how it is found again after the log was
+//! rotated, compressed, cut, or lost some of its segments.
+
+use super::reader::Reader;
+use crate::log::format::envelope::Envelope;
+use crate::log::segment::rev_line_reader::Backward;
+use crate::log::segment::segment_set::Segment;
+use crate::log::segment::sequence::{Sequence, Step};
+
+/// A place between two lines: behind a line that was given out, or before the first.
+///
+/// It names no file: a segment is told by the number of its first event, which stays
+/// when the segment is renamed and compressed, and the place in it by the checksum of the
+/// line before. An inode number would not do, since it is given to another file as soon
+/// as nobody holds the first one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The number of the first event in the segment.
+    pub first_seq: u64,
+    /// In the uncompressed segment, in bytes.
+    pub offset: u64,
+    /// CRC-32C of the line before, without its `\n`; 0 at the start of the segment.
+    pub crc: u32,
+    /// The numbers so far; `None` where the line before has none.
+    pub sequence: Option<Sequence>,
+}
+
+/// Why lines between a place and what is left of the log are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// The segment was dropped, by `rotate --keep` or `gc`.
+    Dropped,
+    /// The log does not have the line any more behind which the place was: it was cut, or
+    /// is that of another run.
+    Changed,
+    /// The run was removed.
+    Removed,
+}
+
+impl Lost {
+    /// Its name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dropped => "dropped",
+            Self::Changed => "changed",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+/// Lines that cannot be given out any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// The number of the first missing event, where it is known.
+    pub from_seq: Option<u64>,
+    /// The number of the last missing event, where it is known.
+    pub to_seq: Option<u64>,
+    /// Why they are missing.
+    pub why: Lost,
+}
+
+impl Place {
+    /// Whether this is a place in that segment.
+    pub(crate) fn is_in(&self, segment: &Segment) -> bool {
+        segment.first_event() == self.first_seq && self.stands_in(segment)
+    }
+
+    /// A reader of the segments that goes on from here in the first of them.
+    pub(crate) fn read_on(&self, segments: Vec<Segment>) -> Reader {
+        Reader::starting(segments, self.offset, self.sequence)
+    }
+
+    /// A reader that goes on from here, and what is missing before its first line.
+    pub(crate) fn resume(&self, mut segments: Vec<Segment>) -> (Reader, Option<Gap>) {
+        let here = |s: &Segment| s.first_event() == self.first_seq;
+        let found = segments
+            .iter()
+            .position(|s| self.is_in(s))
+            // The first line of a segment may be damaged, and then tells no number.
+            .or_else(|| {
+                segments
+                    .iter()
+                    .position(|s| self.offset > 0 && self.stands_in(s))
+            });
+        if let Some(at) = found {
+            segments.drain(..at);
+            return (self.read_on(segments), None);
+        }
+        let same = segments.iter().position(here);
+        let later = segments
+            .iter()
+            .map(Segment::first_event)
+            .position(|first| first > self.first_seq);
+        let from_seq = self.sequence.map(|s| s.next());
+        if let (None, Some(at)) = (same, later) {
+            segments.drain(..at);
+            let first = segments.first().map_or(0, Segment::first_event);
+            if self.is_followed_by(first) {
+                return (Reader::starting(segments, 0, self.sequence), None);
+            }
+            let gap = Gap {
+                from_seq,
+                to_seq: first.checked_sub(1).filter(|to| Some(*to) >= from_seq),
+                why: Lost::Dropped,
+            };
+            return (Reader::of(segments), Some(gap));
+        }
+        // All of what is there is given out once more rather than guess what is new.
+        segments.drain(..same.unwrap_or(0));
+        let gap = Gap {
+            from_seq,
+            to_seq: None,
+            why: Lost::Changed,
+        };
+        (Reader::of(segments), Some(gap))
+    }
+
+    /// Whether nothing is missing before the event `first`.
+    fn is_followed_by(&self, first: u64) -> bool {
+        self.sequence
+            .is_some_and(|mut sequence| sequence.event(first) == Step::Next)
+    }
+
+    /// Whether the line before this place stands in the segment where it stood.
+    fn stands_in(&self, segment: &Segment) -> bool {
+        Before::find(segment, self.offset).is_some_and(|before| before.crc == self.crc)
+    }
+}
+
+/// What is known of the line that ends at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Before {
+    /// CRC-32C of it without its `\n`; 0 at the start of the segment.
+    pub crc: u32,
+    /// Its number; `None` where it has none.
+    pub seq: Option<u64>,
+}
+
+impl Before {
+    pub(crate) fn new(line: &[u8]) -> Self {
+        Self {
+            crc: crc32c::crc32c(line),
+            seq: Envelope::parse(line).ok().map(|env| env.seq),
+        }
+    }
+
+    /// The line that ends at `offset`, in bytes before compression; `None` where none ends
+    /// there.
+    pub(crate) fn find(segment: &Segment, offset: u64) -> Option<Self> {
+        if offset == 0 {
+            return Some(Self::default());
+        }
+        if segment.compressed {
+            let mut lines = segment.lines();
+            while lines.offset() < offset {
+                lines.next_line().ok()??;
+            }
+            return (lines.offset() == offset).then(|| Self::new(lines.last_bytes()));
+        }
+        if segment.len < offset {
+            return None;
+        }
+        let mut back = Backward::new(&segment.file, offset);
+        let line = back.prev_line().ok()??;
+        let ends_here = line.whole || (segment.first_seq.is_some() && segment.len == offset);
+        ends_here.then(|| Self::new(line.bytes))
+    }
+}

@@ -1,0 +1,13 @@
+//! The files of a run's log: which there are, their lines, compression and preallocation.
+
+pub(crate) mod compress;
+pub(crate) mod line_reader;
+pub(crate) mod output_index;
+pub(crate) mod preallocate;
+pub(crate) mod rev_line_reader;
+pub(crate) mod scan_stats;
+pub(crate) mod segment_set;
+pub(crate) mod sequence;
+
+#[cfg(test)]
+mod segment_set_tests;

@@ -1,0 +1,186 @@
+//! Lines of a plain segment from its end, in bounded memory.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use super::line_reader::{LINE_LIMIT, RawLine};
+
+/// First block: the last line of a finished run fits as a rule.
+const FIRST_BLOCK: u64 = 2 << 10;
+/// Largest block: of so many bytes of lines the order is told, as a rule.
+const BLOCK: u64 = 32 << 10;
+
+/// Reads the lines of `file` from `end` back to its start.
+#[derive(Debug)]
+pub struct Backward<'a> {
+    file: &'a File,
+    /// Bytes `base .. base + buf.len()` of the file.
+    buf: Vec<u8>,
+    base: u64,
+    /// End of what was not given out yet.
+    end: u64,
+    block: u64,
+    at_end: bool,
+}
+
+impl<'a> Backward<'a> {
+    /// Lines of the first `end` bytes of `file`, last first.
+    pub fn new(file: &'a File, end: u64) -> Self {
+        Self {
+            file,
+            buf: Vec::new(),
+            base: end,
+            end,
+            block: FIRST_BLOCK,
+            at_end: true,
+        }
+    }
+
+    /// The line before the one given out last; `None` at the start of the file.
+    /// The first may lack its `\n`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is shorter than it was.
+    pub fn prev_line(&mut self) -> io::Result<Option<RawLine<'_>>> {
+        if self.end == 0 {
+            return Ok(None);
+        }
+        let whole = self.byte_before_end()? == b'\n';
+        let text_end = self.end - u64::from(whole);
+        debug_assert!(whole || self.at_end);
+        self.at_end = false;
+
+        let start = self.line_start(text_end)?;
+        self.end = start;
+        let len = text_end - start;
+        let too_long = len > LINE_LIMIT as u64;
+        let bytes = if too_long {
+            &[]
+        } else {
+            let from = (start - self.base) as usize;
+            self.buf.get(from..from + len as usize).unwrap_or_default()
+        };
+        Ok(Some(RawLine {
+            offset: start,
+            bytes,
+            len,
+            whole,
+            too_long,
+        }))
+    }
+
+    fn byte_before_end(&mut self) -> io::Result<u8> {
+        if self.end <= self.base {
+            self.extend()?;
+        }
+        let at = (self.end - 1 - self.base) as usize;
+        Ok(self.buf.get(at).copied().unwrap_or_default())
+    }
+
+    /// Where the line that ends at `text_end` begins; what is held reaches down to it
+    /// unless the line is too long.
+    fn line_start(&mut self, text_end: u64) -> io::Result<u64> {
+        let mut searched_from = text_end;
+        loop {
+            let from = self.base.min(searched_from);
+            let held_len = (searched_from - from) as usize;
+            let skip = (from - self.base) as usize;
+            let held = self.buf.get(skip..skip + held_len).unwrap_or_default();
+            if let Some(at) = memchr::memrchr(b'\n', held) {
+                return Ok(from + at as u64 + 1);
+            }
+            if from == 0 {
+                return Ok(0);
+            }
+            searched_from = from;
+            if text_end - from > LINE_LIMIT as u64 {
+                // Too long to be given out: only its start is looked for.
+                self.end = from;
+                self.buf.clear();
+            }
+            self.extend()?;
+        }
+    }
+
+    /// Reads the block before what is held, and forgets what was given out.
+    fn extend(&mut self) -> io::Result<()> {
+        let keep = self
+            .end
+            .saturating_sub(self.base)
+            .min(self.buf.len() as u64) as usize;
+        let take = self.block.max(keep as u64).min(self.base);
+        self.block = (self.block * 4).min(BLOCK);
+        let take_len = take as usize;
+        self.buf.truncate(keep);
+        self.buf.resize(take_len + keep, 0);
+        self.buf.copy_within(..keep, take_len);
+        let new = self.buf.get_mut(..take_len).unwrap_or_default();
+        let read = self.file.read_exact_at(new, self.base - take);
+        if read.is_ok() {
+            self.base -= take;
+        } else {
+            // Nothing is held any more.
+            self.buf.clear();
+            self.base = self.end;
+        }
+        read
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn file_with(text: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text).unwrap();
+        file
+    }
+
+    fn collect(text: &[u8]) -> Vec<u8> {
+        let file = file_with(text);
+        let mut back = Backward::new(&file, text.len() as u64);
+        let mut parts = Vec::new();
+        while let Some(line) = back.prev_line().unwrap() {
+            let mut part = line.bytes.to_vec();
+            assert_eq!(&text[line.offset as usize..][..part.len()], part);
+            if line.whole {
+                part.push(b'\n');
+            }
+            parts.push(part);
+        }
+        parts.reverse();
+        parts.concat()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn lines_put_together_are_the_file(text in "([a]{0,3000}\\n){0,40}[a]{0,9000}") {
+            prop_assert_eq!(collect(text.as_bytes()), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn long_lines_come_whole_and_longer_ones_are_passed_over() {
+        let mut text = b"first\n".to_vec();
+        text.resize(text.len() + (1 << 20), b'y');
+        text.push(b'\n');
+        assert_eq!(collect(&text), text);
+        text.resize(text.len() + LINE_LIMIT + 1000, b'x');
+        text.extend_from_slice(b"\nlast\n");
+        let file = file_with(&text);
+        let mut back = Backward::new(&file, text.len() as u64);
+        assert_eq!(back.prev_line().unwrap().unwrap().bytes, b"last");
+        let long = back.prev_line().unwrap().unwrap();
+        assert!(long.too_long && long.len == (LINE_LIMIT + 1000) as u64);
+        assert_eq!(back.prev_line().unwrap().unwrap().len, 1 << 20);
+        assert_eq!(back.prev_line().unwrap().unwrap().bytes, b"first");
+        assert_eq!(back.prev_line().unwrap(), None);
+    }
+}

@@ -1,0 +1,177 @@
+//! The runs of a volume, and how people name them.
+
+use std::os::unix::fs::FileExt;
+
+use ulid::Ulid;
+
+use crate::log::error::LogError;
+use crate::log::format::envelope;
+use crate::log::format::envelope::Envelope;
+use crate::log::read::reader::{Item, Reader};
+use crate::log::segment::segment_set::has_events;
+use crate::log::state::run_state::RunState;
+use crate::volume::{Dir, IoContext, RunId, Volume, layout};
+
+/// Why a name does not stand for one run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SelectError {
+    /// Trouble while looking.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The name begins several ids.
+    #[error("{name} is not one run: {}", shown(candidates))]
+    Ambiguous {
+        /// What was asked for.
+        name: String,
+        /// The ids that begin with it.
+        candidates: Vec<RunId>,
+    },
+    /// The name cannot be an id or the beginning of one.
+    #[error(transparent)]
+    Malformed(#[from] crate::volume::IdError),
+}
+
+fn shown(candidates: &[RunId]) -> String {
+    let mut names: Vec<&str> = candidates.iter().map(RunId::as_str).take(4).collect();
+    if candidates.len() > names.len() {
+        names.push("…");
+    }
+    names.join(", ")
+}
+
+/// The ids of all folders that may hold a run, sorted.
+///
+/// # Errors
+/// The folder of the runs cannot be read.
+pub fn list(volume: &Volume) -> Result<Vec<RunId>, LogError> {
+    let Some(runs) = volume.runs()? else {
+        return Ok(Vec::new());
+    };
+    let mut ids: Vec<RunId> = runs
+        .names()?
+        .iter()
+        .filter_map(|name| name.parse().ok())
+        .collect();
+    ids.sort();
+    Ok(ids)
+}
+
+/// The folder of a run that has events; `None` for one in the making, and for what is
+/// no folder.
+///
+/// # Errors
+/// The folder may not be read.
+pub fn open_dir(runs: &Dir, run: &RunId) -> Result<Option<Dir>, LogError> {
+    use crate::volume::VolumeError::NotAFolder;
+    let dir = match runs.sub(run.as_str()) {
+        Ok(dir) => dir,
+        Err(NotAFolder { .. }) => return Ok(None),
+        Err(e) if e.io_kind() == Some(std::io::ErrorKind::NotFound) => return Ok(None),
+        Err(e) => return Err(e.into()),
+    };
+    Ok(has_events(&dir)?.then_some(dir))
+}
+
+/// The run that a name stands for: an exact id, a unique beginning of one, or `latest`,
+/// the one with the highest first event id.
+///
+/// # Errors
+/// No run has that name, or several begin with it.
+pub fn select(volume: &Volume, name: &str) -> Result<(RunId, Dir), SelectError> {
+    let missing = || LogError::NoSuchRun {
+        run: name.to_owned(),
+    };
+    if name != "latest" {
+        // A beginning of an id is an id, but for one that ends after `latest`.
+        drop(name.parse::<RunId>()?);
+    }
+    let no_runs = || LogError::NoRuns {
+        volume: volume.path().to_owned(),
+    };
+    let Some(runs) = volume.runs().map_err(LogError::from)? else {
+        return Err(no_runs().into());
+    };
+    if let Ok(run) = name.parse::<RunId>()
+        && let Some(dir) = open_dir(&runs, &run)?
+    {
+        return Ok((run, dir));
+    }
+    if name == "latest" {
+        return newest(volume, &runs)?.ok_or_else(|| no_runs().into());
+    }
+    let mut candidates = list(volume)?;
+    candidates.retain(|run| run.as_str().starts_with(name));
+    let mut found = Vec::new();
+    for run in candidates {
+        if let Some(dir) = open_dir(&runs, &run)? {
+            found.push((run, dir));
+        }
+    }
+    match (found.len(), found.pop()) {
+        (_, None) => Err(missing().into()),
+        (1, Some(only)) => Ok(only),
+        (_, Some(last)) => Err(SelectError::Ambiguous {
+            name: name.to_owned(),
+            candidates: found
+                .into_iter()
+                .chain([last])
+                .map(|(run, _)| run)
+                .collect(),
+        }),
+    }
+}
+
+fn newest(volume: &Volume, runs: &Dir) -> Result<Option<(RunId, Dir)>, LogError> {
+    let mut best: Option<(Option<Ulid>, RunId, Dir)> = None;
+    for run in list(volume)? {
+        let Some(dir) = open_dir(runs, &run)? else {
+            continue;
+        };
+        let id = first_id(&dir).unwrap_or(None);
+        if best
+            .as_ref()
+            .is_none_or(|(best_id, best_run, _)| (best_id, best_run) < (&id, &run))
+        {
+            best = Some((id, run, dir));
+        }
+    }
+    Ok(best.map(|(_, run, dir)| (run, dir)))
+}
+
+/// The id of the first event that the run ever had.
+pub(crate) fn first_id(dir: &Dir) -> Result<Option<Ulid>, LogError> {
+    if let Some(id) = id_at_start(dir)? {
+        return Ok(Some(id));
+    }
+    let mut reader = Reader::open(dir)?;
+    let mut state = RunState::default();
+    while state.first_id.is_none()
+        && let Some(item) = reader.next_item()?
+    {
+        item.fold_into(&mut state);
+        if matches!(item, Item::Foreign(..)) {
+            // Not every program gives its lines ids.
+            break;
+        }
+    }
+    Ok(state.first_id.as_deref().and_then(ulid_of))
+}
+
+/// An id as a number that can be compared; `None` where it is no ULID.
+pub(crate) fn ulid_of(id: &str) -> Option<Ulid> {
+    id.to_ascii_uppercase().parse().ok()
+}
+
+/// The same from the frame of event 0, where the log begins with it: a volume with ten
+/// thousand runs is asked for its newest one often.
+fn id_at_start(dir: &Dir) -> Result<Option<Ulid>, LogError> {
+    let Some(file) = dir.read(layout::ACTIVE)? else {
+        return Ok(None);
+    };
+    let mut start = [0; 2 * envelope::FRAME_LEN];
+    let path = || dir.path().join(layout::ACTIVE);
+    let n = file.read_at(&mut start, 0).at("read", path())?;
+    let env = start.get(..n).and_then(Envelope::of_checked);
+    Ok(env.filter(|env| env.seq == 0).and_then(|env| env.ulid()))
+}

@@ -1,0 +1,8 @@
+//! The runs of a volume: listing, selection, removal and run ids.
+
+pub(crate) mod catalog;
+pub(crate) mod gc;
+pub(crate) mod removed_runs;
+pub(crate) mod retention;
+pub(crate) mod tombstones;
+pub(crate) mod ulid_allocator;

@@ -1,0 +1,80 @@
+//! What is known of runs that are gone, for whoever had not read all of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::log::error::LogError;
+use crate::log::read::cursor::Cursor;
+use crate::log::read::position::{Gap, Lost};
+use crate::log::segment::line_reader::{Lines, Span};
+use crate::volume::{IoContext, RunId, Volume, layout};
+
+/// The runs that gc removed, and how many events each had.
+#[derive(Debug, Default)]
+pub struct Gone {
+    events: HashMap<RunId, u64>,
+    /// How far its file was read, in bytes.
+    read_to: u64,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    run_id: RunId,
+    events: u64,
+}
+
+impl Gone {
+    /// Reads what gc told since the last time.
+    ///
+    /// # Errors
+    /// Its file is there and cannot be read.
+    pub fn update(&mut self, volume: &Volume) -> Result<(), LogError> {
+        let Some(file) = volume.root().read_in(layout::VAR, layout::RETIRED)? else {
+            return Ok(());
+        };
+        let path = volume.path().join(layout::VAR).join(layout::RETIRED);
+        let len = file.metadata().at("look at", &path)?.len();
+        if len < self.read_to {
+            *self = Self::default();
+        }
+        let span = Span::new(Arc::new(file), self.read_to, len);
+        let mut lines = Lines::of(span);
+        while let Some(line) = lines.next_line().at("read", &path)? {
+            if line.whole {
+                self.read_to = line.end();
+                if let Ok(line) = serde_json::from_slice::<Line>(line.bytes) {
+                    self.events.insert(line.run_id, line.events);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is missing of a run that was not begun; `None` where gc did not remove it.
+    pub fn all_of(&self, run: &RunId) -> Option<Gap> {
+        self.events.get(run).map(|events| Gap {
+            from_seq: Some(0),
+            to_seq: events.checked_sub(1),
+            why: Lost::Removed,
+        })
+    }
+
+    /// What is missing behind the cursor of a run that is not there any more; `None`
+    /// where all of it was read.
+    pub fn missing(&self, cursor: &Cursor) -> Option<Gap> {
+        let from_seq = cursor.next_seq();
+        // Lines of other programs have no numbers that could be compared.
+        let events = self.events.get(cursor.run()).filter(|_| from_seq > Some(0));
+        let all_read = match events {
+            Some(events) => from_seq >= Some(*events),
+            None => cursor.is_behind_the_end(),
+        };
+        (!all_read).then(|| Gap {
+            from_seq,
+            to_seq: events.and_then(|events| events.checked_sub(1)),
+            why: Lost::Removed,
+        })
+    }
+}

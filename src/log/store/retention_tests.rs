@@ -1,0 +1,228 @@
+use proptest::prelude::*;
+
+use crate::log::state::run_status::RunStateKind::{
+    Completed, Failed, Lost, Open, Running, Unknown,
+};
+use crate::log::store::retention::*;
+
+const NOW: i64 = 2_000_000_000;
+
+fn now() -> Timestamp {
+    Timestamp::from_second(NOW).unwrap()
+}
+
+fn run(id: &str, state: RunStateKind, age: i64, bytes: u64) -> Facts {
+    Facts {
+        run_id: id.parse().unwrap(),
+        name: "r".to_owned(),
+        state: Some(state),
+        standing: match state {
+            Completed | Failed | Lost => Standing::Ended,
+            Unknown => Standing::Unsure,
+            Running | Open => Standing::Live,
+        },
+        first_id: None,
+        opened_ts: None,
+        closed_ts: None,
+        since: Timestamp::from_second(NOW - age).unwrap(),
+        events: 1,
+        bytes,
+        named: false,
+    }
+}
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// The ids of the runs that go.
+fn gone(policy: &Policy, runs: &[Facts]) -> String {
+    let verdicts = policy.plan(runs, now());
+    let goes = |v: &Verdict| matches!(v, Verdict::Remove(_));
+    let ids = runs.iter().zip(&verdicts).filter(|(_, v)| goes(v));
+    ids.map(|(run, _)| run.run_id.as_str()).collect()
+}
+
+#[test]
+fn each_limit_takes_the_oldest_that_have_ended() {
+    let runs = [
+        run("a", Completed, 50, 10),
+        run("b", Running, 40, 10),
+        run("c", Failed, 30, 10),
+        run("d", Lost, 20, 10),
+        run("e", Open, 10, 10),
+        run("f", Completed, 0, 10),
+        run("g", Unknown, 99, 10),
+    ];
+    let of = |policy: Policy| gone(&policy, &runs);
+    let none = Policy::default();
+    assert_eq!(of(none), "");
+    for (max_age, expected) in [(0, "acdf"), (20, "acd"), (21, "ac"), (51, "")] {
+        let max_age = Some(seconds(max_age));
+        assert_eq!(of(Policy { max_age, ..none }), expected, "{max_age:?}");
+    }
+    for (max_runs, expected) in [(0, "acdf"), (4, "acd"), (5, "ac"), (6, "a"), (7, "")] {
+        let max_runs = Some(max_runs);
+        assert_eq!(of(Policy { max_runs, ..none }), expected, "{max_runs:?}");
+    }
+    for (max_size, expected) in [(0, "acdf"), (59, "ac"), (60, "a"), (69, "a"), (70, "")] {
+        let max_size = Some(max_size);
+        assert_eq!(of(Policy { max_size, ..none }), expected, "{max_size:?}");
+    }
+    let keep_failed = Some(seconds(25));
+    let all = Policy {
+        max_age: Some(seconds(0)),
+        max_runs: Some(0),
+        max_size: Some(0),
+        ..none
+    };
+    assert_eq!(of(Policy { keep_failed, ..all }), "acf");
+    let keep_failed = Some(seconds(0));
+    assert_eq!(of(Policy { keep_failed, ..all }), "acdf");
+}
+
+#[test]
+fn what_one_limit_takes_counts_for_the_others() {
+    let runs = [
+        run("a", Completed, 50, 10),
+        run("b", Completed, 40, 10),
+        run("c", Completed, 30, 10),
+    ];
+    let policy = Policy {
+        max_age: Some(seconds(50)),
+        max_runs: Some(2),
+        max_size: Some(20),
+        ..Policy::default()
+    };
+    assert_eq!(gone(&policy, &runs), "a");
+}
+
+#[test]
+fn a_run_of_which_nothing_is_known_goes_when_it_is_named_with_an_age() {
+    let mut it = run("g", Unknown, 100, 10);
+    let with = |max_age, max_runs| Policy {
+        max_age,
+        max_runs,
+        ..Policy::default()
+    };
+    assert_eq!(gone(&with(Some(seconds(0)), None), &[it.clone()]), "");
+    it.named = true;
+    assert_eq!(gone(&with(Some(seconds(100)), None), &[it.clone()]), "g");
+    assert_eq!(gone(&with(Some(seconds(101)), None), &[it.clone()]), "");
+    assert_eq!(gone(&with(None, Some(0)), &[it.clone()]), "");
+    assert_eq!(gone(&with(Some(seconds(101)), Some(0)), &[it]), "");
+}
+
+#[test]
+fn an_empty_folder_goes_after_an_hour_and_counts_for_nothing() {
+    let mut it = run("g", Open, 3_600, 10);
+    (it.state, it.standing) = (None, Standing::Empty);
+    let orphans = Policy {
+        orphans: true,
+        ..Policy::default()
+    };
+    assert_eq!(gone(&orphans, &[it.clone()]), "g");
+    let young = Facts {
+        since: Timestamp::from_second(NOW - 3_599).unwrap(),
+        ..it.clone()
+    };
+    assert_eq!(gone(&orphans, &[young]), "");
+    let limits = Policy {
+        max_runs: Some(1),
+        max_age: Some(seconds(0)),
+        ..Policy::default()
+    };
+    assert_eq!(gone(&limits, &[it, run("h", Running, 1, 1)]), "");
+}
+
+#[test]
+fn a_clock_that_was_turned_back_makes_nothing_old() {
+    let policy = |limit| Policy {
+        max_age: Some(seconds(limit)),
+        ..Policy::default()
+    };
+    let later = [run("a", Completed, -1_000, 1)];
+    assert_eq!(gone(&policy(1), &later), "");
+    assert_eq!(gone(&policy(0), &later), "a");
+}
+
+#[test]
+fn spans_read_as_they_are_typed() {
+    for (seconds, text) in [
+        (0, "0s"),
+        (59, "59s"),
+        (60, "1m"),
+        (3_661, "1h1m"),
+        (90_061, "1d1h"),
+        (86_459, "1d"),
+    ] {
+        assert_eq!(span(Duration::from_secs(seconds)), text);
+    }
+}
+
+fn facts() -> impl Strategy<Value = Vec<Facts>> {
+    let state = prop::sample::select(RunStateKind::ALL.to_vec());
+    let one = (state, 0..100_i64, 0..50_u64, any::<bool>());
+    prop::collection::vec(one, 0..24).prop_map(|all| {
+        let made = all.into_iter().zip(0..);
+        made.map(|((state, age, bytes, named), n)| Facts {
+            named,
+            ..run(&format!("r{n:02}"), state, age, bytes)
+        })
+        .collect()
+    })
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    let limit = || prop::option::of(0..100_u64);
+    (
+        limit(),
+        limit(),
+        prop::option::of(0..1_000_u64),
+        limit(),
+        any::<bool>(),
+    )
+        .prop_map(|(age, runs, max_size, failed, orphans)| Policy {
+            max_age: age.map(Duration::from_secs),
+            max_runs: runs.map(|n| n as usize % 24),
+            max_size,
+            keep_failed: failed.map(Duration::from_secs),
+            orphans,
+        })
+}
+
+proptest! {
+    #[test]
+    fn a_plan_holds_to_its_policy(runs in facts(), policy in policy()) {
+        let verdicts = policy.plan(&runs, now());
+        prop_assert_eq!(verdicts.len(), runs.len());
+        let pairs: Vec<_> = runs.iter().zip(&verdicts).collect();
+        let goes = |v: &Verdict| matches!(v, Verdict::Remove(_));
+        let left: Vec<_> = pairs.iter().filter(|(_, v)| !goes(v)).map(|(r, _)| *r).collect();
+        let fits = policy.max_runs.is_none_or(|n| left.len() <= n)
+            && policy.max_size.is_none_or(|n| left.iter().map(|r| r.bytes).sum::<u64>() <= n);
+        for (run, verdict) in &pairs {
+            let age = age(run.since, now());
+            let failed = matches!(run.state, Some(Failed | Lost | Unknown));
+            let kept = failed && policy.keep_failed.is_some_and(|d| age < d);
+            if goes(verdict) {
+                prop_assert!(run.standing != Standing::Live && !kept);
+                prop_assert!(run.standing != Standing::Unsure || run.named);
+            } else if run.standing == Standing::Ended && !kept {
+                // It stays only where every limit is kept to.
+                prop_assert!(fits && policy.max_age.is_none_or(|d| age < d));
+            }
+            // No run goes for want of room while one that ended before it stays.
+            if let Verdict::Remove(Why::Runs(_) | Why::Size(_)) = verdict {
+                let older_stays = pairs.iter().any(|(other, v)| {
+                    **v == Verdict::Keep(Keep::Fits)
+                        && other.standing == Standing::Ended
+                        && other.since < run.since
+                });
+                prop_assert!(!older_stays);
+            }
+        }
+        // One less would do no more.
+        prop_assert_eq!(&policy.plan(&runs, now()), &verdicts);
+    }
+}

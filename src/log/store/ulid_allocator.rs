@@ -1,0 +1,137 @@
+//! The allocator behind `.omne/var/.ulid-last`: ULIDs that only rise on a volume,
+//! across processes and whatever the clock does. File format and lock are those
+//! of omne-cli 0.2 (`src/ulid.rs`): 26 characters at offset 0, `flock` on the file.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::time::SystemTime;
+
+use rustix::rand::GetRandomFlags;
+use ulid::Ulid;
+
+use crate::log::error::LogError;
+use crate::log::lock::file_lock;
+use crate::volume::{IoContext, Volume, layout};
+
+/// Allocates a ULID above every one allocated on this volume before.
+///
+/// A file that is truncated or malformed heals: the clock is used instead, so
+/// that a torn write of another program does not block every later run.
+///
+/// # Errors
+/// The lock stayed taken for 5 s, or the file cannot be read or written.
+pub fn allocate_ulid(volume: &Volume) -> Result<Ulid, LogError> {
+    let path = volume.path().join(layout::ULID_LAST);
+    let [_, var, _] = volume.make_runs()?;
+    let file = var.write(layout::ULID_LAST_NAME)?;
+    let _guard = file_lock::exclusive(&file, &path, file_lock::BUDGET)?;
+
+    let mut text = [0; 64];
+    let len = read_start(&file, &mut text).at("read", &path)?;
+    let next = next_after(last_of(text.get(..len).unwrap_or_default()));
+    file.write_all_at(next.to_string().as_bytes(), 0)
+        .at("write", &path)?;
+    if len > ulid::ULID_LEN {
+        // What stands behind the ULID came from a torn or foreign write.
+        file.set_len(ulid::ULID_LEN as u64).at("truncate", &path)?;
+    }
+    Ok(next)
+}
+
+fn read_start(file: &File, buf: &mut [u8]) -> std::io::Result<usize> {
+    let mut len = 0;
+    while let Some(rest) = buf.get_mut(len..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, len as u64)? {
+            0 => break,
+            n => len += n,
+        }
+    }
+    Ok(len)
+}
+
+fn last_of(text: &[u8]) -> Option<Ulid> {
+    // Writers put the ULID at offset 0: what stands behind it is from a torn write.
+    let ulid = text.get(..ulid::ULID_LEN).unwrap_or(text);
+    std::str::from_utf8(ulid).ok()?.trim().parse().ok()
+}
+
+/// The time in the unit of a ULID, milliseconds since the epoch.
+fn now_ms() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    u64::try_from(since_epoch.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A ULID of this moment.
+pub fn fresh_ulid() -> Ulid {
+    ulid_of(now_ms())
+}
+
+/// A new ULID of a millisecond since the epoch.
+pub(crate) fn ulid_of(millisecond: u64) -> Ulid {
+    let mut random = [0; 16];
+    if rustix::rand::getrandom(&mut random, GetRandomFlags::empty()).is_err() {
+        // Order comes from the clock and from what was given before; randomness only
+        // keeps hosts apart.
+        random = u128::from(std::process::id()).to_le_bytes();
+    }
+    Ulid::from_parts(millisecond, u128::from_le_bytes(random))
+}
+
+fn next_after(last: Option<Ulid>) -> Ulid {
+    let now = fresh_ulid();
+    match last {
+        // A value from the far future (a clock that was wrong) is still honoured:
+        // ids that rise matter more than ids that tell the time.
+        Some(last) if now <= last => last.increment().unwrap_or(now),
+        _ => now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn volume() -> (tempfile::TempDir, Volume) {
+        let tmp = tempfile::tempdir().unwrap();
+        let volume = Volume::create(tmp.path()).unwrap();
+        (tmp, volume)
+    }
+
+    #[test]
+    fn ulids_only_rise() {
+        let (_tmp, volume) = volume();
+        let mut last = allocate_ulid(&volume).unwrap();
+        for _ in 0..100 {
+            let next = allocate_ulid(&volume).unwrap();
+            assert!(next > last);
+            last = next;
+        }
+    }
+
+    #[test]
+    fn a_clock_behind_the_file_still_rises() {
+        let (tmp, volume) = volume();
+        allocate_ulid(&volume).unwrap();
+        let future = Ulid::from_parts(u64::from(u32::MAX) << 12, 7);
+        std::fs::write(tmp.path().join(layout::ULID_LAST), future.to_string()).unwrap();
+        assert_eq!(allocate_ulid(&volume).unwrap(), future.increment().unwrap());
+    }
+
+    #[test]
+    fn a_malformed_file_heals() {
+        let (tmp, volume) = volume();
+        allocate_ulid(&volume).unwrap();
+        let path = tmp.path().join(layout::ULID_LAST);
+        for text in [
+            "",
+            "01K",
+            "not a ulid at all, and far too long for one",
+            "\0\0\0",
+            "\n",
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let next = allocate_ulid(&volume).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), next.to_string());
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Passing over what other writers appended: a writer goes on from the number and the id
+//! of the last line, and reads the others in full only where they change more than that.
+
+use super::tail::Tail;
+use crate::log::format::classify::{Class, classify};
+use crate::log::format::envelope;
+use crate::log::segment::sequence::Sequence;
+
+/// Types that begin so tell of more than a number: a repair gives blocks back, a close
+/// ends the run, and what may follow it carries its summary.
+const TELLING: [&[u8]; 3] = [b"log_", b"run_", b"job_roll"];
+
+impl Tail {
+    /// Goes over `news`, the bytes behind this end of a segment, where they are whole lines
+    /// of ours, numbered one after the other, that change nothing but the number. Only the
+    /// last is checked in full: a damaged line before it has used its number up all the same,
+    /// and its id is the highest, since ids rise.
+    /// `false`, and nothing is changed, where each line has to be looked at.
+    pub(crate) fn pass_over(&mut self, news: &[u8]) -> bool {
+        let Some(lines) = news.strip_suffix(b"\n").filter(|_| self.summary.is_none()) else {
+            return false;
+        };
+        let mut next = self.sequence.next();
+        let mut rest = Some(lines);
+        let mut last = lines;
+        while let Some(lines) = rest {
+            (last, rest) = match memchr::memchr(b'\n', lines) {
+                Some(at) => (lines.get(..at).unwrap_or_default(), lines.get(at + 1..)),
+                None => (lines, None),
+            };
+            let is_plain = |kind: &[u8]| !TELLING.iter().any(|tells| kind.starts_with(tells));
+            if !envelope::glance(last).is_some_and(|seen| seen.seq == next && is_plain(seen.kind)) {
+                return false;
+            }
+            next += 1;
+        }
+        let Class::Ours(env) = classify(last) else {
+            return false;
+        };
+        self.sequence = Sequence::before(next);
+        self.last_id = self.last_id.max(env.ulid());
+        self.end += news.len() as u64;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::log::test_log::{PLAIN, written as line};
+
+    const KINDS: [&str; 4] = [
+        PLAIN,
+        r#""type":"log_repaired","run_id":"r""#,
+        r#""type":"run_closed","run_id":"r","summary":{}"#,
+        r#""type":"job_rolled_back","run_id":"r","summary":{}"#,
+    ];
+
+    fn lines(seqs: std::ops::Range<u64>) -> Vec<u8> {
+        seqs.flat_map(|seq| line(seq, PLAIN)).collect()
+    }
+
+    /// What a writer knows of a log whose last line has the number 6.
+    fn tail() -> Tail {
+        let mut tail = Tail::default();
+        tail.sequence.event(6);
+        tail
+    }
+
+    /// The same, when it has read each line of the news.
+    fn advanced(news: &[u8]) -> Tail {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(news).unwrap();
+        let (mut tail, file): (_, Arc<File>) = (tail(), Arc::new(file));
+        let len = news.len() as u64;
+        tail.advance(&file, len, Path::new("x"), None).unwrap();
+        tail
+    }
+
+    fn same(a: &Tail, b: &Tail) -> bool {
+        let of = |t: &Tail| (t.sequence.next(), t.end, t.foreign, t.repairs, t.last_id);
+        of(a) == of(b) && a.summary.is_none() && b.summary.is_none()
+    }
+
+    #[test]
+    fn plain_news_are_passed_over() {
+        let mut tail = tail();
+        assert!(tail.pass_over(&lines(7..23)));
+        assert!(same(&tail, &advanced(&lines(7..23))));
+        assert!(tail.pass_over(&line(23, PLAIN)));
+        assert_eq!(tail.sequence.next(), 24);
+    }
+
+    #[test]
+    fn what_tells_of_more_is_not() {
+        let copied = [lines(7..9), lines(8..10)].concat();
+        let newer = String::from_utf8(lines(7..9))
+            .unwrap()
+            .replacen('1', "2", 1);
+        let torn = [lines(7..9), b"{\"v\":1".to_vec()].concat();
+        let foreign = [lines(7..9), b"{\"type\":\"pipe.done\"}\n".to_vec()].concat();
+        let many = [
+            copied,
+            newer.into_bytes(),
+            torn,
+            foreign,
+            lines(8..9),
+            lines(6..9),
+        ];
+        let telling = KINDS[1..]
+            .iter()
+            .map(|kind| [line(7, kind), line(8, kind)].concat());
+        for news in many.into_iter().chain(telling) {
+            let mut tail = tail();
+            assert!(!tail.pass_over(&news), "{}", news.escape_ascii());
+            assert_eq!((tail.end, tail.sequence.next()), (0, 7));
+        }
+        let mut closed = tail();
+        closed.summary = serde_json::from_str("{}").ok();
+        assert!(!closed.pass_over(&line(7, PLAIN)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+        #[test]
+        fn who_passes_over_knows_what_who_reads_all_does(
+            kinds in prop::collection::vec(prop_oneof![20 => Just(0_usize), 1 => 0..KINDS.len()], 1..8),
+            flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        ) {
+            let each = kinds.iter().zip(7..).map(|(kind, seq)| line(seq, KINDS[*kind]));
+            let mut news = each.collect::<Vec<_>>().concat();
+            for (at, with) in flips {
+                let at = at.index(news.len());
+                news[at] ^= with;
+            }
+            let mut tail = tail();
+            if tail.pass_over(&news) {
+                prop_assert!(same(&tail, &advanced(&news)), "{}", news.escape_ascii());
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Random histories of writers and accidents, held against a simple model: what was
+//! acknowledged and not destroyed is read back, in order, and no number is used twice.
+
+use proptest::prelude::*;
+
+use crate::log::test_log::{Fixture, line_ends};
+use crate::log::*;
+
+#[derive(Debug, Clone)]
+enum Op {
+    /// A batch of so many notes by writer 0, 1 or 2.
+    Append(usize, usize),
+    /// The file ends at this part of its length now, and either all writers are gone
+    /// with the rest, or all see it. (One that slept while others made the file just as
+    /// long as before would not.)
+    Cut(prop::sample::Index, bool),
+    Garbage(Vec<u8>),
+    /// Lines from the first on, so many, copied to the end.
+    Copy(prop::sample::Index, usize),
+    /// A writer begins anew.
+    Reopen(usize),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let garbage = prop_oneof![
+        prop::collection::vec(any::<u8>(), 1..40),
+        Just(vec![0; 5000]),
+        Just(b"{\"v\":1,\"seq\":3,".to_vec()),
+        Just(b"\n".to_vec()),
+    ];
+    prop_oneof![
+        4 => (0..3usize, 1..4usize).prop_map(|(w, n)| Op::Append(w, n)),
+        1 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(at, gone)| Op::Cut(at, gone)),
+        1 => garbage.prop_map(Op::Garbage),
+        1 => (any::<prop::sample::Index>(), 1..4usize).prop_map(|(at, n)| Op::Copy(at, n)),
+        1 => (0..3usize).prop_map(Op::Reopen),
+    ]
+}
+
+/// The lines that were acknowledged and still stand, with where they end.
+#[derive(Default)]
+struct Model {
+    lines: Vec<(usize, String)>,
+}
+
+impl Model {
+    fn append(&mut self, it: &Fixture, appended: &Appended) {
+        let bytes = it.bytes();
+        // What is told to be written is what stands at the end.
+        assert!(bytes.ends_with(&appended.bytes));
+        let start = bytes.len() - appended.bytes.len();
+        let mut from = 0;
+        for end in line_ends(&appended.bytes) {
+            let line = String::from_utf8(appended.bytes[from..end - 1].to_vec()).unwrap();
+            self.lines.push((start + end, line));
+            from = end;
+        }
+    }
+
+    fn cut(&mut self, len: usize) {
+        // A line without its `\n` is whole again after the next append; until then it is
+        // in flight.
+        self.lines.retain(|(end, _)| *end <= len + 1);
+    }
+}
+
+fn look(log: &RunLog) {
+    let mut inner = log.inner.lock().unwrap();
+    let segment = log.active(&mut inner).unwrap();
+    log.learn(&mut inner, &segment, log.len_of(&segment).unwrap())
+        .unwrap();
+}
+
+fn play(ops: Vec<Op>) {
+    let it = Fixture::new();
+    let mut writers = [it.log(), it.log(), it.log()];
+    let mut model = Model::default();
+    let mut n = 0;
+    it.set(b"");
+    for op in ops {
+        let mut bytes = it.bytes();
+        match op {
+            Op::Append(w, count) => {
+                let batch: Vec<Draft> = (n..n + count).map(|n| it.note(n)).collect();
+                n += count;
+                let appended = writers[w].append(&batch, Durability::Process).unwrap();
+                model.append(&it, &appended);
+            }
+            Op::Cut(at, gone) => {
+                let len = at.index(bytes.len() + 1);
+                it.set(&bytes[..len]);
+                model.cut(len);
+                for writer in &mut writers {
+                    if gone {
+                        *writer = it.log();
+                    } else {
+                        look(writer);
+                    }
+                }
+            }
+            Op::Garbage(garbage) => {
+                // Glued to a line that lacks its `\n`, it destroys that one.
+                if garbage[0] != b'\n' {
+                    model.lines.retain(|(end, _)| *end <= bytes.len());
+                }
+                bytes.extend(garbage);
+                it.set(&bytes);
+            }
+            Op::Copy(at, count) => {
+                let lines: Vec<&[u8]> = bytes.split_inclusive(|b| *b == b'\n').collect();
+                let Some(last) = lines.last() else { continue };
+                if !last.ends_with(b"\n") {
+                    continue;
+                }
+                let from = at.index(lines.len());
+                let copied: Vec<u8> = lines[from..]
+                    .iter()
+                    .take(count)
+                    .copied()
+                    .flatten()
+                    .copied()
+                    .collect();
+                bytes.extend(copied);
+                it.set(&bytes);
+            }
+            Op::Reopen(w) => writers[w] = it.log(),
+        }
+    }
+    // One more makes the end whole.
+    let last = it.log().append(&[it.note(n)], Durability::Process).unwrap();
+    model.append(&it, &last);
+
+    let found = it.read();
+    found.assert_rising();
+    let expected: Vec<&String> = model.lines.iter().map(|(_, line)| line).collect();
+    let read: Vec<&String> = found.lines.iter().collect();
+    assert_eq!(read, expected, "damage: {:?}", found.damage);
+    assert!(it.bytes().ends_with(b"\n"));
+    // All writers agree on what comes next.
+    for log in &writers {
+        it.add(log, 0);
+    }
+    it.read().assert_rising();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn what_was_acknowledged_and_not_destroyed_is_read_back(ops in prop::collection::vec(op(), 1..24)) {
+        play(ops);
+    }
+}

@@ -1,0 +1,132 @@
+//! Mending a segment that does not end in `\n`.
+//!
+//! The fragment is never thrown away: it is copied to `quarantine/`, synced, and only
+//! then cut; where it cannot be copied, it is ended with `\n` and stays as one damaged
+//! line. Either way the file is JSON Lines again for every other record.
+
+use std::fs::File;
+use std::io;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::tail;
+use crate::log::error::LogError;
+use crate::log::format::classify::{Class, classify};
+use crate::log::format::envelope::Reason;
+use crate::log::segment::line_reader::LINE_LIMIT;
+use crate::volume::{Dir, IoContext, VolumeError, layout};
+
+/// `log_repaired`: what was done to the end of a segment.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Repaired {
+    /// The segment.
+    file: &'static str,
+    /// Where the fragment began, in bytes.
+    offset: u64,
+    /// Its length, in bytes.
+    bytes: u64,
+    /// `cut`: moved to the quarantine. `ended`: left in place as one damaged line.
+    action: &'static str,
+    /// Where it is now, in the run's folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quarantine: Option<String>,
+}
+
+/// What became of the fragment.
+pub(crate) enum Mended {
+    /// Only its `\n` was missing: it is a whole line now.
+    Completed,
+    /// It was damage, and the log has to say what was done.
+    Repaired(Repaired),
+}
+
+/// Mends the fragment `from..to` at the end of the active segment, under the locks.
+pub(crate) fn mend(
+    dir: &Dir,
+    segment: &File,
+    first_seq: u64,
+    from: u64,
+    to: u64,
+) -> Result<Mended, LogError> {
+    let path = dir.path().join(layout::ACTIVE);
+    if to - from <= LINE_LIMIT as u64 {
+        let fragment = tail::read_span(segment, from, to).at("read", &path)?;
+        match classify(&fragment) {
+            Class::Ours(_) | Class::Foreign(_) => {
+                end_line(segment, &path)?;
+                return Ok(Mended::Completed);
+            }
+            Class::Damage(Reason::Version) => return Err(LogError::NewerFormat { path }),
+            Class::Damage(_) => {}
+        }
+    }
+    let mut repaired = Repaired {
+        file: layout::ACTIVE,
+        offset: from,
+        bytes: to - from,
+        action: "cut",
+        quarantine: None,
+    };
+    if let Ok(name) = keep(dir, segment, first_seq, from, to) {
+        segment.set_len(from).at("cut", &path)?;
+        repaired.quarantine = Some(format!("{}/{name}", layout::QUARANTINE));
+    } else {
+        end_line(segment, &path)?;
+        repaired.action = "ended";
+    }
+    Ok(Mended::Repaired(repaired))
+}
+
+fn end_line(mut segment: &File, path: &Path) -> Result<(), VolumeError> {
+    segment.write_all(b"\n").at("write to", path)
+}
+
+/// Copies the fragment to a new file of the quarantine and syncs it and its name.
+fn keep(
+    dir: &Dir,
+    segment: &File,
+    first_seq: u64,
+    from: u64,
+    to: u64,
+) -> Result<String, VolumeError> {
+    let (quarantine, _) = dir.make_sub(layout::QUARANTINE)?;
+    for n in 0.. {
+        let name = layout::quarantined(first_seq, from, n);
+        let file = match quarantine.create_new(&name) {
+            Err(e) if e.io_kind() == Some(io::ErrorKind::AlreadyExists) => continue,
+            file => file?,
+        };
+        let path = quarantine.path().join(&name);
+        let kept = copy(segment, &file, from, to)
+            .and_then(|()| file.sync_all())
+            .at("keep a copy in", &path);
+        return match kept
+            .and_then(|()| quarantine.sync())
+            .and_then(|()| dir.sync())
+        {
+            Ok(()) => Ok(name),
+            Err(e) => {
+                // A part of a copy would look like the whole of it.
+                drop(quarantine.remove_file(&name));
+                Err(e)
+            }
+        };
+    }
+    Err(io::Error::from(io::ErrorKind::AlreadyExists)).at("keep a copy in", quarantine.path())
+}
+
+fn copy(from_file: &File, mut to_file: &File, from: u64, to: u64) -> io::Result<()> {
+    let mut buf = vec![0; 64 << 10];
+    let mut at = from;
+    while at < to {
+        let len = buf.len().min((to - at) as usize);
+        let part = buf.get_mut(..len).unwrap_or_default();
+        from_file.read_exact_at(part, at)?;
+        to_file.write_all(part)?;
+        at += len as u64;
+    }
+    Ok(())
+}

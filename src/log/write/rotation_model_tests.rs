@@ -1,0 +1,231 @@
+//! Random histories of writers, rotations and crashes in the middle of them, held against
+//! a simple model: all that was ever read stays, in order, but for what was dropped from
+//! the oldest on; and the state of the run does not depend on what is gone.
+
+use std::fs;
+
+use proptest::prelude::*;
+
+use crate::log::format::payload::RunOpened;
+use crate::log::test_log::{Fixture, gz};
+use crate::log::*;
+use crate::volume::{Dir, layout};
+
+const WRITERS: usize = 3;
+
+#[derive(Debug, Clone)]
+enum Op {
+    /// A note.
+    Note(usize),
+    /// A job is handed in, or ends.
+    Job(usize, bool),
+    /// The active segment is sealed.
+    Rotate(usize),
+    Compress,
+    /// All sealed segments but so many are dropped.
+    Drop(usize, usize),
+    /// A rotation that dies between its two renames.
+    CutOff,
+    /// A compression that dies before it removes the plain segment.
+    CutOffCompression(prop::sample::Index),
+    /// A writer dies in the middle of a line.
+    Torn,
+    /// Something that never got its name.
+    Unfinished,
+    Reopen(usize),
+    /// The run is removed, and begun anew.
+    Remove,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let writer = 0..WRITERS;
+    prop_oneof![
+        6 => writer.clone().prop_map(Op::Note),
+        2 => (writer.clone(), any::<bool>()).prop_map(|(w, ends)| Op::Job(w, ends)),
+        4 => writer.clone().prop_map(Op::Rotate),
+        2 => Just(Op::Compress),
+        2 => (writer.clone(), 0..4usize).prop_map(|(w, keep)| Op::Drop(w, keep)),
+        2 => Just(Op::CutOff),
+        1 => any::<prop::sample::Index>().prop_map(Op::CutOffCompression),
+        1 => Just(Op::Torn),
+        1 => Just(Op::Unfinished),
+        2 => writer.prop_map(Op::Reopen),
+        1 => Just(Op::Remove),
+    ]
+}
+
+struct Play {
+    it: Fixture,
+    writers: Vec<RunLog>,
+    dir: Dir,
+    /// All that was ever read, oldest first.
+    ever: Vec<String>,
+    /// How many of those were dropped at most.
+    dropped: usize,
+    acknowledged: usize,
+    /// Jobs that have ended.
+    jobs: usize,
+    job_open: bool,
+}
+
+impl Play {
+    fn new() -> Self {
+        let it = Fixture::with_notes(0);
+        let dir = it.log().dir().try_clone().unwrap();
+        let mut play = Self {
+            writers: (0..WRITERS).map(|_| it.log()).collect(),
+            it,
+            dir,
+            ever: Vec::new(),
+            dropped: 0,
+            acknowledged: 0,
+            jobs: 0,
+            job_open: false,
+        };
+        play.check();
+        play
+    }
+
+    fn append(&mut self, writer: usize, draft: Draft) {
+        let appended = self.writers[writer].append(&[draft], Durability::Process);
+        appended.unwrap();
+        self.acknowledged += 1;
+    }
+
+    fn sealed(&self) -> Vec<String> {
+        let mut names = self.dir.names().unwrap();
+        names.retain(|name| layout::parse_sealed(name).is_some_and(|(_, gz)| !gz));
+        names.sort();
+        names
+    }
+
+    fn play(&mut self, op: &Op) {
+        match op {
+            Op::Note(w) => self.append(*w, self.it.note(self.acknowledged)),
+            Op::Job(w, ends) => {
+                let job = format!("j{}", self.jobs);
+                let draft = match (ends, self.job_open) {
+                    (true, true) => self.it.ended(&job, Some("no")),
+                    (false, false) => self.it.submitted(&job),
+                    _ => return,
+                };
+                self.jobs += usize::from(*ends);
+                self.job_open = !ends;
+                self.append(*w, draft);
+            }
+            Op::Rotate(w) => {
+                let budget = EventType::LogRotated.lock_budget();
+                drop(self.writers[*w].rotate(Due::default(), budget).unwrap());
+            }
+            Op::Compress => drop(compress_sealed(&self.dir).unwrap()),
+            Op::Drop(w, keep) => {
+                let would = would_drop(&self.dir, Prune::AllBut(*keep), false).unwrap();
+                let gone = self.writers[*w].drop_sealed(Prune::AllBut(*keep)).unwrap();
+                assert_eq!(gone, would);
+                self.dropped = self.ever.len();
+            }
+            Op::CutOff => {
+                if let Some(first_seq) = self.whole_from() {
+                    let name = layout::sealed(first_seq);
+                    fs::rename(self.it.active(), self.it.path(&name)).unwrap();
+                }
+            }
+            Op::CutOffCompression(at) => {
+                let sealed = self.sealed();
+                if !sealed.is_empty() {
+                    let name = at.get(&sealed);
+                    let compressed = self.it.path(&layout::compressed(name));
+                    fs::write(compressed, gz(&fs::read(self.it.path(name)).unwrap())).unwrap();
+                }
+            }
+            Op::Torn => {
+                if self.it.active().exists() {
+                    let torn = [self.it.bytes().as_slice(), b"{\"v\":1,\"seq\":"].concat();
+                    self.it.set(&torn);
+                }
+            }
+            Op::Unfinished => fs::write(self.it.path("events.jsonl.x.tmp"), "{").unwrap(),
+            Op::Reopen(w) => self.writers[*w] = self.it.log(),
+            Op::Remove => {
+                let run = self.it.path("");
+                fs::remove_dir_all(&run).unwrap();
+                for writer in &self.writers {
+                    let refused = writer.append(&[self.it.note(0)], Durability::Process);
+                    assert!(
+                        matches!(refused, Err(LogError::RunGone { .. })),
+                        "{refused:?}"
+                    );
+                }
+                *self = Self::begun_anew(std::mem::replace(&mut self.it, Fixture::new()));
+            }
+        }
+        self.check();
+    }
+
+    fn begun_anew(it: Fixture) -> Self {
+        let opened = RunOpened::default();
+        let opened = Draft::new(EventType::RunOpened, &it.run, None, &opened).unwrap();
+        it.log().append(&[opened], Durability::Process).unwrap();
+        let dir = it.log().dir().try_clone().unwrap();
+        Self {
+            writers: (0..WRITERS).map(|_| it.log()).collect(),
+            it,
+            dir,
+            ever: Vec::new(),
+            dropped: 0,
+            acknowledged: 0,
+            jobs: 0,
+            job_open: false,
+        }
+    }
+
+    /// The number of the first event in the active segment, where that is there and does
+    /// not end in a torn line: such a one is not sealed.
+    fn whole_from(&self) -> Option<u64> {
+        let bytes = fs::read(self.it.active()).ok()?;
+        let line = bytes.split(|b| *b == b'\n').next()?;
+        let env = Envelope::parse(line).ok()?;
+        bytes.ends_with(b"\n").then_some(env.seq)
+    }
+
+    fn check(&mut self) {
+        let found = self.it.read();
+        assert_eq!(found.damage, []);
+        found.assert_rising();
+        // What is there now goes on where all that ever was ends, or before.
+        let from = (0..=self.dropped)
+            .find(|from| found.lines.starts_with(&self.ever[*from..]))
+            .unwrap_or_else(|| panic!("{:#?}\nis not behind\n{:#?}", found.lines, self.ever));
+        self.ever.truncate(from);
+        self.dropped = from;
+        self.ever.extend(found.lines);
+
+        let mut state = RunState::default();
+        let mut acknowledged = 0;
+        for line in &self.ever {
+            let env = Envelope::parse(line.as_bytes()).unwrap();
+            state.apply(&env, line.as_bytes());
+            acknowledged += usize::from(env.kind == "note" || env.kind.starts_with("job_"));
+        }
+        assert_eq!(acknowledged, self.acknowledged);
+        assert_eq!(fold(&self.dir).unwrap(), state);
+        assert_eq!(
+            overview(&self.dir, true).unwrap().events,
+            self.ever.len() as u64
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn nothing_but_what_was_dropped_is_ever_gone(ops in prop::collection::vec(op(), 1..30)) {
+        let mut play = Play::new();
+        for op in &ops {
+            play.play(op);
+        }
+        // Whatever was left half done, the next append makes it whole.
+        play.play(&Op::Note(0));
+        verify(&play.dir, |fault| -> Result<(), LogError> { panic!("{fault:?}") }).unwrap();
+    }
+}

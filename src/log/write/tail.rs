@@ -1,0 +1,290 @@
+//! What a writer has to know of a segment's end before it appends to it.
+
+use std::fs::File;
+use std::io;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use ulid::Ulid;
+
+use crate::log::error::LogError;
+use crate::log::format::classify::{Class, classify};
+use crate::log::format::envelope::{Envelope, Reason, glance};
+use crate::log::format::event_type::EventType;
+use crate::log::segment::line_reader::{Lines, RawLine, Span};
+use crate::log::segment::rev_line_reader::Backward;
+use crate::log::segment::sequence::{Sequence, Step};
+use crate::log::state::run_state::RunState;
+use crate::volume::IoContext;
+
+/// The end of a segment, as far as whole lines reach.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tail {
+    /// The numbers so far.
+    pub sequence: Sequence,
+    /// The highest id so far.
+    pub last_id: Option<Ulid>,
+    /// The summary of a run that was closed.
+    pub summary: Option<Box<RawValue>>,
+    /// Whether a line of another program was seen.
+    pub foreign: bool,
+    /// How many repairs were seen.
+    pub repairs: u64,
+    /// End of the last whole line, in bytes.
+    pub end: u64,
+}
+
+/// What a last line without `\n` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// A fragment, for whoever appends next.
+    Open,
+    /// A line like any other: nothing is written to a sealed segment.
+    Sealed,
+}
+
+/// The order of so many bytes of lines is checked from the end: lines that were copied
+/// there are in order in themselves, and must not make a writer use a number twice.
+pub(crate) const CHECKED: u64 = 64 << 10;
+
+impl Tail {
+    /// Goes forward over `end..len` of the segment, one line after the other. Returns
+    /// whether every line of ours followed the one before.
+    pub(crate) fn advance(
+        &mut self,
+        file: &Arc<File>,
+        len: u64,
+        path: &Path,
+        state: Option<&mut RunState>,
+    ) -> Result<bool, LogError> {
+        let lines = Lines::of(Span::new(Arc::clone(file), self.end, len));
+        self.advance_over(lines, path, End::Open, state)
+    }
+
+    /// Whether there are only lines of other programs.
+    pub(crate) fn only_foreign(&self) -> bool {
+        self.foreign && self.sequence.last().is_none()
+    }
+
+    /// Goes forward over the lines of a stream.
+    pub(crate) fn advance_over(
+        &mut self,
+        mut lines: Lines<impl Read>,
+        path: &Path,
+        end: End,
+        mut state: Option<&mut RunState>,
+    ) -> Result<bool, LogError> {
+        let mut in_order = true;
+        while let Some(line) = lines.next_line().at("read", path)? {
+            if !line.whole && end == End::Open {
+                break;
+            }
+            in_order &= self.take(&line, path, state.as_deref_mut())?;
+        }
+        Ok(in_order)
+    }
+
+    /// Takes one whole line; returns whether it followed.
+    fn take(
+        &mut self,
+        line: &RawLine<'_>,
+        path: &Path,
+        state: Option<&mut RunState>,
+    ) -> Result<bool, LogError> {
+        self.end = line.end();
+        match classify_raw(line) {
+            Class::Ours(env) => {
+                let step = self.sequence.event(env.seq);
+                if step != Step::Repeated {
+                    self.last_id = self.last_id.max(env.ulid());
+                    self.note_summary(&env, line.bytes);
+                    self.repairs += u64::from(env.kind == EventType::LogRepaired.as_str());
+                    if let Some(state) = state {
+                        state.apply(&env, line.bytes);
+                    }
+                }
+                Ok(step == Step::Next)
+            }
+            Class::Foreign(_) => {
+                self.foreign = true;
+                if let Some(state) = state {
+                    state.apply_foreign(line.bytes);
+                }
+                Ok(true)
+            }
+            Class::Damage(Reason::Version) => Err(LogError::NewerFormat {
+                path: path.to_owned(),
+            }),
+            Class::Damage(_) => {
+                self.sequence.damage();
+                Ok(true)
+            }
+        }
+    }
+
+    /// Learns the end of a segment of `len` bytes from its last lines, or from all of
+    /// them where the last do not follow each other: a copied line must not make a
+    /// number used twice. `before` tells what the segments before this one end with.
+    pub(crate) fn find(
+        file: &Arc<File>,
+        len: u64,
+        path: &Path,
+        end: End,
+        before: impl FnOnce() -> Result<Self, LogError>,
+    ) -> Result<Self, LogError> {
+        if let Some(tail) = Self::from_last_lines(file, len, path, end)? {
+            return Ok(tail);
+        }
+        let mut tail = Self {
+            end: 0,
+            ..before()?
+        };
+        let lines = Lines::of(Span::new(Arc::clone(file), 0, len));
+        tail.advance_over(lines, path, end, None)?;
+        Ok(tail)
+    }
+
+    /// `None` where the last lines do not tell.
+    fn from_last_lines(
+        file: &File,
+        len: u64,
+        path: &Path,
+        end: End,
+    ) -> Result<Option<Self>, LogError> {
+        let mut back = Backward::new(file, len);
+        let mut tail = Self::default();
+        // The valid line behind the one looked at, and the damaged ones in between.
+        let mut behind: Option<(u64, Option<Ulid>)> = None;
+        let mut damaged = 0;
+        while let Some(line) = back.prev_line().at("read", path)? {
+            if !line.whole && end == End::Open {
+                continue;
+            }
+            tail.end = tail.end.max(line.end());
+            // One that is as it should be needs no second look: the last id is the highest.
+            if let Some((seq, id)) = &mut behind
+                && let Some(seen) = glance(line.bytes)
+                && seen.seq.checked_add(1) == Some(*seq)
+                && seen.ulid().is_some_and(|this| Some(this) < *id)
+            {
+                *seq = seen.seq;
+                damaged = 0;
+                if len - line.offset >= CHECKED {
+                    break;
+                }
+                continue;
+            }
+            match classify_raw(&line) {
+                Class::Ours(env) => {
+                    let this = (env.seq, env.ulid());
+                    if let Some((seq, id)) = behind {
+                        let follows = this.0 < seq && seq <= this.0 + 1 + damaged;
+                        // A clock that went back is caught by the allocator of ids; a
+                        // copy is not.
+                        if !follows || this.1 >= id {
+                            return Ok(None);
+                        }
+                        if len - line.offset >= CHECKED {
+                            break;
+                        }
+                    } else {
+                        tail.sequence = Sequence::resumed(env.seq + 1, damaged);
+                        tail.last_id = this.1;
+                        tail.note_summary(&env, line.bytes);
+                    }
+                    behind = Some(this);
+                    damaged = 0;
+                }
+                Class::Foreign(_) => tail.foreign = true,
+                Class::Damage(Reason::Version) => {
+                    return Err(LogError::NewerFormat {
+                        path: path.to_owned(),
+                    });
+                }
+                Class::Damage(_) => damaged += 1,
+            }
+        }
+        Ok(behind.map(|_| tail))
+    }
+
+    /// Takes over what a line says about the close of its run; tells whether it does.
+    pub(crate) fn note_summary(&mut self, env: &Envelope<'_>, line: &[u8]) -> bool {
+        #[derive(Deserialize)]
+        struct Carrier {
+            summary: Option<Box<RawValue>>,
+        }
+        let closing = |kind: EventType| kind == EventType::RunClosed || kind.may_follow_close();
+        let carries = EventType::parse(env.kind).is_some_and(closing);
+        if carries
+            && let Ok(Carrier {
+                summary: Some(summary),
+            }) = serde_json::from_slice(line)
+        {
+            self.summary = Some(summary);
+            return true;
+        }
+        false
+    }
+}
+
+/// Tells what a line of a segment is.
+pub(crate) fn classify_raw<'a>(line: &RawLine<'a>) -> Class<'a> {
+    if line.too_long {
+        Class::Damage(Reason::TooLong)
+    } else {
+        classify(line.bytes)
+    }
+}
+
+/// The bytes `from..to` of a segment, for a fragment that is to be looked at or kept.
+pub(crate) fn read_span(file: &File, from: u64, to: u64) -> io::Result<Vec<u8>> {
+    use std::os::unix::fs::FileExt;
+    let mut bytes = vec![0; (to - from) as usize];
+    file.read_exact_at(&mut bytes, from)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::log::test_log::{PLAIN, written};
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+        #[test]
+        fn who_reads_the_last_lines_knows_what_who_reads_all_does(
+            count in 1_u64..12,
+            copied in prop::option::weighted(0.2, (any::<prop::sample::Index>(), 0_u64..4)),
+            flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        ) {
+            let mut seqs: Vec<u64> = (0..count).collect();
+            if let Some((at, more)) = copied {
+                let first = at.index(count as usize) as u64;
+                seqs.extend((first..count).take(more as usize));
+            }
+            let mut bytes: Vec<u8> = seqs.into_iter().flat_map(|seq| written(seq, PLAIN)).collect();
+            for (at, with) in flips {
+                let at = at.index(bytes.len());
+                bytes[at] ^= with;
+            }
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&bytes).unwrap();
+            let (file, len) = (Arc::new(file), bytes.len() as u64);
+            let path = Path::new("x");
+            let mut all = Tail::default();
+            let read = all.advance(&file, len, path, None);
+            if let Ok(Some(last)) = Tail::from_last_lines(&file, len, path, End::Open) {
+                prop_assert!(read.is_ok());
+                let of = |tail: &Tail| (tail.sequence.next(), tail.last_id, tail.end);
+                prop_assert_eq!(of(&last), of(&all), "{}", bytes.escape_ascii());
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Several writers at once, and runs that vanish under them.
+
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use crate::log::test_log::Fixture;
+use crate::log::*;
+use crate::volume::{RunId, layout};
+
+#[test]
+fn many_threads_with_several_logs_lose_nothing() {
+    const THREADS: usize = 8;
+    const EACH: usize = 60;
+    let it = Fixture::new();
+    let start = Barrier::new(THREADS);
+    thread::scope(|scope| {
+        // All open the new run at once; then each log is shared by two threads.
+        let logs = thread::scope(|scope| {
+            let open = || scope.spawn(|| it.log());
+            let opening: Vec<_> = (0..THREADS / 2).map(|_| open()).collect();
+            opening
+                .into_iter()
+                .map(|t| t.join().unwrap())
+                .collect::<Vec<_>>()
+        });
+        for (t, log) in logs
+            .into_iter()
+            .map(std::sync::Arc::new)
+            .cycle_pairs()
+            .enumerate()
+        {
+            let (it, start) = (&it, &start);
+            scope.spawn(move || {
+                start.wait();
+                for n in 0..EACH {
+                    let batch = [it.note(t * EACH + n), it.note((THREADS + t) * EACH + n)];
+                    let durability = if n % 8 == 0 {
+                        Durability::Power
+                    } else {
+                        Durability::Process
+                    };
+                    log.append(&batch, durability).unwrap();
+                }
+            });
+        }
+    });
+    let found = it.read();
+    found.assert_sound();
+    let number =
+        |line: &String| serde_json::from_str::<serde_json::Value>(line).unwrap()["n"].as_u64();
+    let mut numbers: Vec<_> = found.lines.iter().map(number).collect();
+    // The events of a batch stand together.
+    let pairs = numbers
+        .chunks(2)
+        .all(|p| p[1] == p[0].map(|n| n + (THREADS * EACH) as u64));
+    assert!(pairs);
+    numbers.sort_unstable();
+    assert!(
+        numbers
+            .into_iter()
+            .eq((0..2 * THREADS * EACH).map(|n| Some(n as u64)))
+    );
+}
+
+/// Each twice.
+trait CyclePairs: Iterator + Sized {
+    fn cycle_pairs(self) -> impl Iterator<Item = Self::Item>
+    where
+        Self::Item: Clone,
+    {
+        self.flat_map(|item| [item.clone(), item])
+    }
+}
+impl<I: Iterator> CyclePairs for I {}
+
+#[test]
+fn the_state_follows_what_others_append() {
+    let it = Fixture::with_notes(0);
+    let (a, b) = (it.log(), it.log());
+    let jobs = |log: &RunLog| {
+        let mut jobs = 0;
+        let budget = EventType::Note.lock_budget();
+        let seen = log.append_with(Durability::Process, budget, |view| {
+            jobs = view.state.jobs.len();
+            let drafts = Vec::new();
+            Ok(Batch {
+                drafts,
+                close: Close::No,
+            })
+        });
+        seen.unwrap();
+        jobs
+    };
+    assert_eq!((jobs(&a), jobs(&b)), (0, 0));
+    a.append(&[it.submitted("x")], Durability::Process).unwrap();
+    assert_eq!((jobs(&a), jobs(&b)), (1, 1));
+    // A refused batch leaves no trace in what is remembered.
+    let refused = a.append_with(Durability::Process, EventType::Note.lock_budget(), |_| {
+        let drafts = vec![it.submitted("y")];
+        Ok(Batch {
+            drafts,
+            close: Close::Now,
+        })
+    });
+    assert!(matches!(refused, Err(LogError::Unfinished { .. })));
+    assert_eq!((jobs(&a), jobs(&b)), (1, 1));
+    it.add(&a, 0);
+    it.read().assert_sound();
+}
+
+type Hurt<'a> = &'a dyn Fn(&Fixture);
+
+#[test]
+fn a_run_that_was_removed_or_replaced_acknowledges_nothing() {
+    let folder = |it: &Fixture| it.volume.run_path(&it.run);
+    let away = |it: &Fixture| fs::rename(folder(it), it.volume.path().join("away")).unwrap();
+    let hurts: [Hurt<'_>; 4] = [
+        &|it| fs::remove_dir_all(folder(it)).unwrap(),
+        &|it| fs::remove_dir_all(it.volume.path()).unwrap(),
+        &away,
+        &|it| {
+            away(it);
+            Fixture::log(it);
+        },
+    ];
+    for hurt in hurts {
+        let it = Fixture::with_notes(1);
+        let (held, fresh) = (it.log(), it.log());
+        it.add(&held, 1);
+        hurt(&it);
+        for log in [held, fresh] {
+            let refused = log.append(&[it.note(2)], Durability::Power);
+            assert!(
+                matches!(refused, Err(LogError::RunGone { .. })),
+                "{refused:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn writers_with_a_lock_that_was_replaced_hear_of_it_and_lose_nothing() {
+    let it = Fixture::with_notes(1);
+    let held = it.log();
+    it.add(&held, 1);
+    fs::remove_file(it.path(layout::LOCK)).unwrap();
+    let fresh = it.log();
+    let (mut n, mut written) = (2, it.read().lines.len());
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        it.add(&fresh, n);
+        written += 1;
+        match held.append(&[it.note(n + 1)], Durability::Process) {
+            Ok(_) => written += 1,
+            Err(LogError::RunGone { .. }) => break,
+            Err(e) => panic!("{e}"),
+        }
+        n += 2;
+        assert!(Instant::now() < deadline, "it never heard of it");
+    }
+    let found = it.read();
+    found.assert_sound();
+    assert_eq!(found.lines.len(), written);
+}
+
+#[test]
+fn a_run_that_is_not_there_is_not_made_by_opening_it() {
+    let it = Fixture::new();
+    let open = |run: &RunId| RunLog::open(&it.volume, run);
+    assert!(matches!(open(&it.run), Err(LogError::NoSuchRun { .. })));
+    assert!(!it.volume.run_path(&it.run).exists());
+    it.log().abandon();
+    assert!(!it.volume.run_path(&it.run).exists());
+    // In the making: nobody else may join it yet.
+    drop(it.log());
+    assert!(matches!(open(&it.run), Err(LogError::NoSuchRun { .. })));
+}
+
+#[test]
+fn the_first_event_of_a_new_run_has_the_id_of_its_name() {
+    let it = Fixture::new();
+    let log = RunLog::create(&it.volume, "build").unwrap();
+    let draft = Draft::new(EventType::Note, log.run_id(), None, &serde_json::json!({})).unwrap();
+    log.append(&[draft.clone(), draft], Durability::Process)
+        .unwrap();
+    let state = fold(log.dir()).unwrap();
+    let id = state.first_id.unwrap();
+    assert_eq!(log.run_id().as_str(), format!("build-{id}"));
+}
+
+#[test]
+fn a_lock_that_stays_taken_is_an_error_that_names_the_whole_budget() {
+    use std::time::Duration;
+    let it = Fixture::with_notes(1);
+    let log = it.log();
+    for name in [layout::LOCK, layout::ACTIVE] {
+        let other = fs::File::open(it.path(name)).unwrap();
+        other.lock().unwrap();
+        let refused = log.append_with(Durability::Process, Duration::ZERO, |_| panic!("no lock"));
+        match refused {
+            Err(LogError::LockTimeout { path, budget }) => {
+                assert_eq!((path, budget), (it.path(name), Duration::ZERO));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    it.add(&log, 1);
+}
+
+#[test]
+fn only_what_cannot_be_said_again_waits_long() {
+    use EventType as E;
+    let long = [
+        E::JobCompleted,
+        E::JobFailed,
+        E::JobRolledBack,
+        E::RunClosed,
+    ];
+    let short = [
+        E::RunOpened,
+        E::JobSubmitted,
+        E::JobValidated,
+        E::JobStarted,
+        E::Note,
+    ];
+    assert!(long.iter().all(|kind| kind.lock_budget().as_secs() == 60));
+    assert!(short.iter().all(|kind| kind.lock_budget().as_secs() == 5));
+}
+
+#[test]
+fn too_long_events_are_refused_and_no_events_write_nothing() {
+    let it = Fixture::with_notes(1);
+    let log = it.log();
+    let before = it.bytes();
+    let huge = serde_json::json!({"x": "y".repeat(LINE_LIMIT)});
+    let refused = Draft::new(EventType::Note, &it.run, None, &huge);
+    assert!(matches!(refused, Err(LogError::TooLong { .. })));
+    log.append(&[], Durability::Power).unwrap();
+    assert_eq!(it.bytes(), before);
+}

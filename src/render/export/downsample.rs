@@ -1,0 +1,112 @@
+//! What a job used over time, in a bounded number of points.
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// Most points of a job; more are joined, two into one.
+const POINTS: usize = 2000;
+
+/// One moment: milliseconds since 1970, percent of a core, and bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Point {
+    pub t: f64,
+    pub cpu: f64,
+    pub rss: f64,
+    /// Since the start of the job.
+    pub read: f64,
+    /// Since the start of the job.
+    pub written: f64,
+}
+
+/// The points of a job.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Series {
+    points: Vec<Point>,
+    /// So many samples make a point.
+    #[serde(skip)]
+    stride: usize,
+    #[serde(skip)]
+    in_last: usize,
+}
+
+impl Default for Series {
+    fn default() -> Self {
+        Self {
+            points: Vec::new(),
+            stride: 1,
+            in_last: 1,
+        }
+    }
+}
+
+impl Point {
+    /// A point of what a sample tells of the job.
+    pub(crate) fn new(t: f64, job: &Value) -> Self {
+        let number = |key: &str| job.get(key).and_then(Value::as_f64).unwrap_or(0.0);
+        Self {
+            t,
+            cpu: number("cpu_percent"),
+            rss: number("rss_bytes"),
+            read: number("read_bytes"),
+            written: number("written_bytes"),
+        }
+    }
+
+    /// The peaks of both are not lost.
+    fn join(self, later: Self) -> Self {
+        Self {
+            cpu: self.cpu.max(later.cpu),
+            rss: self.rss.max(later.rss),
+            ..later
+        }
+    }
+}
+
+impl Series {
+    pub(crate) fn push(&mut self, point: Point) {
+        match self.points.last_mut() {
+            Some(last) if self.in_last < self.stride => {
+                *last = last.join(point);
+                self.in_last += 1;
+                return;
+            }
+            _ => {}
+        }
+        self.points.push(point);
+        self.in_last = 1;
+        if self.points.len() > POINTS {
+            self.stride *= 2;
+            let pairs = self.points.chunks(2).filter_map(|pair| match pair {
+                [a, b] => Some(a.join(*b)),
+                [a] => Some(*a),
+                _ => None,
+            });
+            self.points = pairs.collect();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_samples_keep_their_peak_and_their_order() {
+        let mut series = Series::default();
+        for n in 0..100_000 {
+            let cpu = if n == 54_321 { 777.0 } else { 1.0 };
+            series.push(Point {
+                t: f64::from(n),
+                cpu,
+                rss: 1.0,
+                read: f64::from(n),
+                written: 0.0,
+            });
+        }
+        assert!(series.points.len() <= POINTS + 1);
+        assert!(series.points.is_sorted_by(|a, b| a.t < b.t));
+        assert_eq!(series.points.iter().filter(|p| p.cpu > 700.0).count(), 1);
+        assert!(series.points.last().unwrap().t > 99_000.0);
+    }
+}

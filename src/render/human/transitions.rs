@@ -1,0 +1,144 @@
+//! What each line of a log adds to the story of a run, whatever program wrote it.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use super::event_line::line_time;
+use crate::log::{EventType, Item, JobState, RunState, Stage};
+use crate::volume::parse_ts;
+
+/// Something that was not told before.
+#[derive(Debug)]
+pub(crate) struct Step<'a> {
+    pub what: What<'a>,
+    /// When it was.
+    pub ts: String,
+    /// The id of the event that told it, if it told nothing else before.
+    pub id: Option<String>,
+}
+
+#[derive(Debug)]
+pub(crate) enum What<'a> {
+    Opened,
+    Submitted(&'a JobState),
+    Validated(&'a JobState),
+    Started(&'a JobState),
+    Ended(&'a JobState),
+    RolledBack(&'a JobState),
+    Closed,
+}
+
+/// What was told of a job.
+#[derive(Debug, Default)]
+struct Told {
+    validated: bool,
+    /// The attempt, and when it started.
+    started: Option<(Option<u32>, Option<String>)>,
+    ended: bool,
+    rolled_back: bool,
+}
+
+/// Follows a run.
+#[derive(Debug, Default)]
+pub(crate) struct Steps {
+    opened: bool,
+    closed: bool,
+    jobs: HashMap<String, Told>,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    #[serde(rename = "type")]
+    kind: String,
+    id: Option<String>,
+    job_id: Option<String>,
+    node_id: Option<String>,
+}
+
+impl Steps {
+    /// What the item tells; `run` is the state with it. A checkpoint at the start of what
+    /// is left of a log tells everything that was before it.
+    pub(crate) fn of<'a>(&mut self, item: &Item<'_>, run: &'a RunState) -> Vec<Step<'a>> {
+        let (Item::Event(_, bytes) | Item::Foreign(_, bytes)) = item else {
+            return Vec::new();
+        };
+        let Ok(line) = serde_json::from_slice::<Line>(bytes) else {
+            return Vec::new();
+        };
+        let ts = line_time(bytes).map(|ts| format!("{ts:.6}"));
+        let mut steps = Vec::new();
+        let mut push = |what, ts| steps.push(Step { what, ts, id: None });
+        if !self.opened
+            && let Some(opened) = &run.opened_ts
+        {
+            self.opened = true;
+            push(What::Opened, opened.clone());
+        }
+        let is_checkpoint = line.kind == EventType::LogRotated.as_str();
+        if is_checkpoint {
+            for job in &run.jobs {
+                self.job(job, None, &mut push);
+            }
+        } else if let Some(job) = line.node_id.or(line.job_id).and_then(|id| run.job(&id)) {
+            self.job(job, ts.as_deref(), &mut push);
+        }
+        if !self.closed
+            && let Some(closed) = &run.closed_ts
+        {
+            self.closed = true;
+            push(What::Closed, closed.clone());
+        }
+        if let Some(first) = steps.first_mut().filter(|_| !is_checkpoint) {
+            first.id = line.id;
+        }
+        steps
+    }
+
+    /// What is new of a job; `ts` is when, if that is now.
+    fn job<'a>(
+        &mut self,
+        job: &'a JobState,
+        ts: Option<&str>,
+        push: &mut impl FnMut(What<'a>, String),
+    ) {
+        let at = |stored: &Option<String>| {
+            let ts = ts.or(stored.as_deref()).or(job.ended_ts.as_deref());
+            ts.unwrap_or_default().to_owned()
+        };
+        let is_new = !self.jobs.contains_key(&job.job_id);
+        let told = self.jobs.entry(job.job_id.clone()).or_default();
+        if is_new && job.submitted_ts.is_some() {
+            push(What::Submitted(job), at(&job.submitted_ts));
+        }
+        if job.stage == Stage::Validated && !std::mem::replace(&mut told.validated, true) {
+            push(What::Validated(job), at(&job.submitted_ts));
+        }
+        if job.started_ts.is_some() {
+            let started = Some((job.attempt, job.started_ts.clone()));
+            if told.started != started {
+                told.started = started;
+                push(What::Started(job), at(&job.started_ts));
+            }
+        }
+        if job.stage.is_terminal() && !std::mem::replace(&mut told.ended, true) {
+            push(What::Ended(job), at(&job.ended_ts));
+        }
+        let is_back = job.stage == Stage::RolledBack;
+        if is_back && !std::mem::replace(&mut told.rolled_back, true) {
+            push(What::RolledBack(job), at(&job.ended_ts));
+        }
+    }
+}
+
+impl Step<'_> {
+    /// When it was, in milliseconds since 1970.
+    pub(crate) fn millis(&self) -> u64 {
+        parse_ts(&self.ts).map_or(0, |ts| u64::try_from(ts.as_millisecond()).unwrap_or(0))
+    }
+}
+
+/// Whether a job that has ended did not do what it was to do.
+pub(crate) fn has_failed(job: &JobState) -> bool {
+    job.stage != Stage::Completed && job.error.is_some() || job.stage == Stage::Failed
+}

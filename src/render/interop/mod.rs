@@ -1,0 +1,4 @@
+//! Runs in the words of other programs.
+
+pub(crate) mod as_omne;
+pub(crate) mod as_runtimo;

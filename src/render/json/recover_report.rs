@@ -1,0 +1,99 @@
+//! What `runlog replay --recover` and `--rollback` did to a run.
+
+use std::io;
+use std::io::Write;
+
+use serde::Serialize;
+
+use crate::job::{Action, Recovery, Undone};
+use crate::render::human::text::{Style, Tone, safe};
+use crate::volume::RunId;
+
+/// A run that was recovered, or was to be.
+#[derive(Debug, Serialize)]
+pub struct RecoveryReport<'a> {
+    run_id: &'a RunId,
+    #[serde(flatten)]
+    recovery: &'a Recovery,
+}
+
+impl<'a> RecoveryReport<'a> {
+    /// What was done to `run_id`.
+    pub fn new(run_id: &'a RunId, recovery: &'a Recovery) -> Self {
+        Self { run_id, recovery }
+    }
+
+    /// For people.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn people(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
+        let Recovery {
+            action,
+            state,
+            because,
+            jobs,
+            undone,
+            in_doubt,
+            ..
+        } = self.recovery;
+        let run = style.paint(Tone::Faint, self.run_id.as_str());
+        let state = state.as_str();
+        let because = safe(because);
+        match action {
+            Action::None => writeln!(out, "{run}  nothing to recover: it is {state}")?,
+            Action::Mended => writeln!(out, "{run}  its end was mended; it is {state}")?,
+            Action::Left => writeln!(out, "{run}  left as it is ({state}): {because}")?,
+            Action::Recovered => {
+                for job in jobs {
+                    writeln!(out, "{run}  job {job} is lost: it failed")?;
+                }
+                undone_lines(out, &run, undone)?;
+                writeln!(out, "{run}  recovered; it is {state}: {because}")?;
+            }
+        }
+        for job in in_doubt {
+            writeln!(
+                out,
+                "{run}  the rollback of job {job} was begun, and nobody saw its end"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// A run that was undone.
+#[derive(Debug, Serialize)]
+pub struct UndoReport<'a> {
+    run_id: &'a RunId,
+    undone: &'a [Undone],
+}
+
+impl<'a> UndoReport<'a> {
+    /// What became of the jobs of `run_id` that had something to undo.
+    pub fn new(run_id: &'a RunId, undone: &'a [Undone]) -> Self {
+        Self { run_id, undone }
+    }
+
+    /// For people.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn people(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
+        let run = style.paint(Tone::Faint, self.run_id.as_str());
+        if self.undone.is_empty() {
+            writeln!(out, "{run}  there is nothing to undo")?;
+        }
+        undone_lines(out, &run, self.undone)
+    }
+}
+
+fn undone_lines(out: &mut dyn Write, run: &str, undone: &[Undone]) -> io::Result<()> {
+    for Undone { job_id, error } in undone {
+        match error {
+            None => writeln!(out, "{run}  job {job_id} was undone")?,
+            Some(error) => writeln!(out, "{run}  job {job_id} was not undone: {}", safe(error))?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! Two runs compared.
+
+use serde::Serialize;
+
+use super::run_report::{JobReport, RunReport};
+
+/// Two runs, and their jobs side by side.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunDiff {
+    /// Whether both have the same jobs, which came to the same stages, exit codes and
+    /// signals.
+    pub same: bool,
+    /// What is not the same of the runs: `state`, `host`, `jobs`.
+    pub differs: Vec<&'static str>,
+    /// The first run, without its jobs.
+    pub a: RunReport,
+    /// The second run, without its jobs.
+    pub b: RunReport,
+    /// The jobs of both, in the order of the first.
+    pub jobs: Vec<JobDiff>,
+}
+
+/// A job of one run, and the one of the other that it is compared with.
+#[derive(Debug, Clone, Serialize)]
+pub struct JobDiff {
+    /// Its id in the first run, or else in the second.
+    pub job_id: String,
+    /// What is not the same: `missing`, or of `stage`, `exit_code`, `signal`.
+    pub differs: Vec<&'static str>,
+    /// The job of the first run.
+    pub a: Option<JobReport>,
+    /// The job of the second run.
+    pub b: Option<JobReport>,
+}
+
+impl RunDiff {
+    /// Compares two runs. Jobs belong together that have the same id, then those that are
+    /// each named after their run, then the only ones.
+    pub fn new(mut a: RunReport, mut b: RunReport) -> Self {
+        let mut of_b: Vec<Option<JobReport>> =
+            std::mem::take(&mut b.jobs).into_iter().map(Some).collect();
+        let jobs_a = std::mem::take(&mut a.jobs);
+        let only = jobs_a.len() == 1 && of_b.len() == 1;
+        let mut jobs = Vec::new();
+        // Those of the same id first, so that no other takes them.
+        let pairs: Vec<_> = jobs_a
+            .into_iter()
+            .map(|job| {
+                let other = take(&mut of_b, |other| other.job_id == job.job_id);
+                (job, other)
+            })
+            .collect();
+        for (job, other) in pairs {
+            let other = other.or_else(|| {
+                let named = job.job_id == a.name;
+                take(&mut of_b, |other| only || named && other.job_id == b.name)
+            });
+            jobs.push(JobDiff::new(Some(job), other));
+        }
+        let rest = of_b.into_iter().flatten();
+        jobs.extend(rest.map(|job| JobDiff::new(None, Some(job))));
+        let mut differs = Vec::new();
+        if a.state != b.state {
+            differs.push("state");
+        }
+        if a.host != b.host {
+            differs.push("host");
+        }
+        if jobs.iter().any(|job| !job.differs.is_empty()) {
+            differs.push("jobs");
+        }
+        Self {
+            // Where a run ran is no outcome.
+            same: differs.iter().all(|what| *what == "host"),
+            differs,
+            a,
+            b,
+            jobs,
+        }
+    }
+}
+
+fn take(jobs: &mut [Option<JobReport>], fits: impl Fn(&JobReport) -> bool) -> Option<JobReport> {
+    jobs.iter_mut()
+        .find(|job| job.as_ref().is_some_and(&fits))?
+        .take()
+}
+
+impl JobDiff {
+    fn new(a: Option<JobReport>, b: Option<JobReport>) -> Self {
+        let mut differs = Vec::new();
+        match (&a, &b) {
+            (Some(a), Some(b)) => {
+                if a.stage != b.stage {
+                    differs.push("stage");
+                }
+                if a.exit_code != b.exit_code {
+                    differs.push("exit_code");
+                }
+                if a.signal != b.signal {
+                    differs.push("signal");
+                }
+            }
+            _ => differs.push("missing"),
+        }
+        let id = |job: &Option<JobReport>| job.as_ref().map(|job| job.job_id.clone());
+        Self {
+            job_id: id(&a).or_else(|| id(&b)).unwrap_or_default(),
+            differs,
+            a,
+            b,
+        }
+    }
+}

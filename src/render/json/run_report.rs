@@ -1,0 +1,197 @@
+//! One run as the commands show it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::job::{Examined, RunStateKind};
+use crate::log::format::payload::{JobError, Output, ProcessRef};
+use crate::log::{JobState, Retired, Rollback, Stage};
+use crate::volume::{RunId, Volume};
+
+/// The last event that a state comes from.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct At {
+    /// Its number, where it has one.
+    pub seq: Option<u64>,
+    /// When it was written.
+    pub ts: Option<String>,
+}
+
+/// One run as `status --json` shows it. Keys that have no value are `null`.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunReport {
+    /// Its id.
+    pub run_id: RunId,
+    /// The name that people gave it.
+    pub name: String,
+    /// Its state now.
+    pub state: RunStateKind,
+    /// What the state rests on.
+    pub because: String,
+    /// The host that opened it.
+    pub host: Option<String>,
+    /// When its first event was written.
+    pub opened_ts: Option<String>,
+    /// When it was closed.
+    pub closed_ts: Option<String>,
+    /// From the first event to the close, in milliseconds.
+    pub duration_ms: Option<u64>,
+    /// How many events it ever had.
+    pub events: u64,
+    /// Its log, in bytes.
+    pub bytes: u64,
+    /// How many damaged places were passed over.
+    pub damaged: usize,
+    /// How many jobs it has.
+    pub jobs_total: usize,
+    /// How many of them failed.
+    pub jobs_failed: usize,
+    /// Its jobs, in the order of their submission.
+    pub jobs: Vec<JobReport>,
+    /// When and why gc removed it.
+    #[serde(flatten)]
+    pub retired: Option<Retirement>,
+    /// Where the state is that of an earlier point.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<At>,
+    /// Its folder; where it was, if gc removed it.
+    #[serde(skip)]
+    pub folder: PathBuf,
+    /// Orders runs by age.
+    #[serde(skip)]
+    pub first_id: Option<String>,
+}
+
+/// What `status --retired` tells beyond what it told while the run was there.
+#[derive(Debug, Clone, Serialize)]
+pub struct Retirement {
+    /// When gc took it.
+    pub retired_ts: String,
+    /// Why gc took it.
+    pub why: String,
+    /// What its folder took on disk, in bytes.
+    pub freed_bytes: u64,
+}
+
+impl RunReport {
+    /// Puts together what is known of the run in that folder.
+    pub fn new(run_id: RunId, folder: PathBuf, examined: Examined) -> Self {
+        let Examined {
+            overview,
+            inspected,
+        } = examined;
+        let state = overview.state;
+        Self {
+            run_id,
+            folder,
+            duration_ms: state.duration_ms(),
+            name: state.name,
+            state: inspected.state,
+            because: inspected.because,
+            host: state.host,
+            opened_ts: state.opened_ts,
+            closed_ts: state.closed_ts,
+            events: overview.events,
+            bytes: overview.bytes,
+            damaged: overview.damage.len(),
+            jobs_total: state.jobs_total,
+            jobs_failed: state.jobs_failed,
+            jobs: state.jobs.into_iter().map(JobReport::from).collect(),
+            at: None,
+            first_id: state.first_id,
+            retired: None,
+        }
+    }
+
+    /// What people call it: its name, or its id where it has none.
+    pub(crate) fn title(&self) -> &str {
+        match &*self.name {
+            "" => self.run_id.as_str(),
+            name => name,
+        }
+    }
+
+    /// What is known of a run that gc removed from `volume`.
+    pub fn of_retired(volume: &Volume, retired: Retired) -> Self {
+        let Retired {
+            run_id, run: state, ..
+        } = retired;
+        Self {
+            folder: volume.run_path(&run_id),
+            run_id,
+            duration_ms: retired.duration_ms,
+            name: state.name,
+            state: retired.state,
+            because: retired.because,
+            host: state.host,
+            opened_ts: state.opened_ts,
+            closed_ts: state.closed_ts,
+            events: retired.events,
+            bytes: retired.bytes,
+            damaged: retired.damaged,
+            at: None,
+            jobs_total: state.jobs_total,
+            jobs_failed: state.jobs_failed,
+            jobs: state.jobs.into_iter().map(JobReport::from).collect(),
+            first_id: state.first_id,
+            retired: Some(Retirement {
+                retired_ts: retired.retired_ts,
+                why: retired.why,
+                freed_bytes: retired.freed_bytes,
+            }),
+        }
+    }
+}
+
+/// One job as `status --json` shows it: the same keys in every stage.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of the job's state")]
+pub struct JobReport {
+    pub job_id: String,
+    pub stage: Stage,
+    pub command: String,
+    pub attempt: Option<u32>,
+    pub exit_code: Option<i32>,
+    pub signal: Option<String>,
+    pub error: Option<JobError>,
+    pub submitted_ts: Option<String>,
+    pub started_ts: Option<String>,
+    pub ended_ts: Option<String>,
+    pub duration_ms: Option<u64>,
+    pub max_rss_bytes: Option<u64>,
+    pub cpu_ms: Option<u64>,
+    pub read_bytes: Option<u64>,
+    pub written_bytes: Option<u64>,
+    pub process: Option<ProcessRef>,
+    pub rollback: Option<Rollback>,
+    pub output: Option<Output>,
+    pub labels: BTreeMap<String, String>,
+}
+
+impl From<JobState> for JobReport {
+    fn from(job: JobState) -> Self {
+        Self {
+            job_id: job.job_id,
+            stage: job.stage,
+            command: job.command,
+            attempt: job.attempt,
+            exit_code: job.exit_code,
+            signal: job.signal,
+            error: job.error,
+            submitted_ts: job.submitted_ts,
+            started_ts: job.started_ts,
+            ended_ts: job.ended_ts,
+            duration_ms: job.duration_ms,
+            max_rss_bytes: job.max_rss_bytes,
+            cpu_ms: job.cpu_ms,
+            read_bytes: job.read_bytes,
+            written_bytes: job.written_bytes,
+            process: job.process,
+            rollback: job.rollback,
+            output: job.output,
+            labels: job.labels,
+        }
+    }
+}
