@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use runlog::log::payload::RunOpened;
-use runlog::log::{Batch, Close, Draft, Durability, EventType, LogError, Rotation, RunLog};
+use runlog::log::{Batch, Close, Draft, Durability, EventType, LogError, RotationPolicy, RunLog};
 use runlog::volume::Volume;
 use serde_json::json;
 
@@ -37,7 +37,7 @@ fn told(message: &str, code: u8) -> ExitCode {
 
 fn import(folder: &Path) -> Result<String, Box<dyn Error + Send + Sync>> {
     let volume = Volume::create(folder)?;
-    let log = RunLog::create(&volume, "import")?.rotating(Some(Rotation {
+    let log = RunLog::create(&volume, "import")?.rotating(Some(RotationPolicy {
         max_size: 64 << 20,
         keep: None,
         compress: true,

@@ -56,7 +56,7 @@ fn show(folder: &Path, name: &str) -> Result<bool, Box<dyn Error>> {
     let mut sound = true;
     let mut reader = Reader::open(&dir)?;
     while let Some(item) = reader.next_item()? {
-        fold.take(&item);
+        fold.apply(&item);
         match item {
             Item::Event(env, line) if env.kind == EventType::Note.as_str() => {
                 let note: Note<'_> = serde_json::from_slice(line)?;

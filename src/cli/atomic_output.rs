@@ -8,34 +8,34 @@ use anyhow::{Context as _, Result};
 
 use super::context::Global;
 use super::exit::UsageError;
-use crate::render::safe;
-use crate::volume::{Dir, WholeFile, behind_links, folder_of};
+use crate::render::escape_controls;
+use crate::volume::{AtomicFile, Dir, parent_dir, resolve_links};
 
 /// A file that is there when it is whole, or stdout.
-pub(crate) struct OutFile {
-    to: To,
+pub(crate) struct AtomicOutput {
+    to: OutputTarget,
     path: Option<PathBuf>,
 }
 
-enum To {
-    File(BufWriter<WholeFile>),
+enum OutputTarget {
+    File(BufWriter<AtomicFile>),
     Stdout(BufWriter<io::StdoutLock<'static>>),
 }
 
-impl OutFile {
+impl AtomicOutput {
     /// Stdout where no file is named, or `-`.
     pub(crate) fn create(path: Option<&Path>, global: &Global) -> Result<Self> {
         let path = path.filter(|path| *path != Path::new("-"));
         let to = match path {
-            None => To::Stdout(BufWriter::new(io::stdout().lock())),
+            None => OutputTarget::Stdout(BufWriter::new(io::stdout().lock())),
             Some(path) => {
                 // Nothing but runs is put there, and what is there is read.
                 let runs = global.volume().ok().and_then(|volume| volume.runs().ok()?);
                 if runs.is_some_and(|runs| lies_in(path, &runs)) {
                     return Err(belongs_to(path, "the runs of the volume"));
                 }
-                let file = WholeFile::create(path);
-                To::File(BufWriter::new(file.with_context(|| cannot(path))?))
+                let file = AtomicFile::create(path);
+                OutputTarget::File(BufWriter::new(file.with_context(|| cannot(path))?))
             }
         };
         let path = path.map(Path::to_owned);
@@ -48,8 +48,8 @@ impl OutFile {
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<()> {
         let written = match &mut self.to {
-            To::File(file) => write(file),
-            To::Stdout(out) => write(out),
+            OutputTarget::File(file) => write(file),
+            OutputTarget::Stdout(out) => write(out),
         };
         written.with_context(|| self.context())
     }
@@ -58,11 +58,11 @@ impl OutFile {
     pub(crate) fn finish(self) -> Result<()> {
         let context = self.context();
         let finished = match self.to {
-            To::File(file) => file
+            OutputTarget::File(file) => file
                 .into_inner()
                 .map_err(io::IntoInnerError::into_error)
-                .and_then(WholeFile::finish),
-            To::Stdout(mut out) => out.flush(),
+                .and_then(AtomicFile::finish),
+            OutputTarget::Stdout(mut out) => out.flush(),
         };
         finished.context(context)
     }
@@ -77,10 +77,10 @@ impl OutFile {
 
 /// Whether that file is, or would be, in the folder or in one below it.
 fn lies_in(file: &Path, dir: &Dir) -> bool {
-    let Ok(Some(file)) = behind_links(file) else {
+    let Ok(Some(file)) = resolve_links(file) else {
         return false;
     };
-    let Ok(folder) = folder_of(&file).canonicalize() else {
+    let Ok(folder) = parent_dir(&file).canonicalize() else {
         return false;
     };
     let is_it = |folder: &Path| Dir::open(folder).is_ok_and(|found| found.key() == dir.key());
@@ -89,7 +89,10 @@ fn lies_in(file: &Path, dir: &Dir) -> bool {
 
 /// The error where an export would replace what it is not to.
 pub(crate) fn belongs_to(path: &Path, what: &str) -> anyhow::Error {
-    let message = format!("{} belongs to {what}", safe(&path.to_string_lossy()));
+    let message = format!(
+        "{} belongs to {what}",
+        escape_controls(&path.to_string_lossy())
+    );
     let hint = "name a file elsewhere with -o";
     UsageError { message, hint }.into()
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
-use crate::job::Trouble;
+use crate::job::OnWarning;
 use crate::log::format::payload::RunOpened;
 use crate::log::{Damage, select};
-use crate::render::{Style, safe};
+use crate::render::{Style, escape_controls};
 use crate::volume::{Dir, RunId, Volume, VolumeError};
 
 /// Options that every command takes.
@@ -133,21 +133,21 @@ fn host_name() -> Option<String> {
 }
 
 /// Says something to people, on stderr.
-pub(crate) fn say(text: impl std::fmt::Display) {
+pub(crate) fn print_stderr(text: impl std::fmt::Display) {
     let text = text.to_string();
-    let lines: Vec<_> = text.lines().map(safe).collect();
+    let lines: Vec<_> = text.lines().map(escape_controls).collect();
     // There is nobody to tell that stderr is gone.
     drop(writeln!(io::stderr(), "{}", lines.join("\n")));
 }
 
 /// Says what went wrong beside the job.
-pub(crate) fn trouble() -> Trouble {
-    Arc::new(|text| say(format_args!("runlog: {text}")))
+pub(crate) fn print_warning() -> OnWarning {
+    Arc::new(|text| print_stderr(format_args!("runlog: {text}")))
 }
 
 /// Warns of damage that was passed over.
-pub(crate) fn warn_of(damage: &[Damage]) {
+pub(crate) fn warn_damage(damage: &[Damage]) {
     for one in damage {
-        say(format_args!("warning: {one}"));
+        print_stderr(format_args!("warning: {one}"));
     }
 }

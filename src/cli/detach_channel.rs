@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::context::say;
+use super::context::print_stderr;
 use super::exit::Code;
 use crate::volume::RunId;
 
@@ -44,12 +44,12 @@ pub(crate) fn relay(said: &str) -> ExitCode {
         return Code::Ok.into();
     }
     if let Some((code, text)) = word.split_once(' ') {
-        say(text);
+        print_stderr(text);
         return ExitCode::from(code.parse().unwrap_or(Code::Runlog as u8));
     }
-    say("error: the supervisor died before it told of the start");
+    print_stderr("error: the supervisor died before it told of the start");
     if !run.is_empty() {
-        say(format_args!(
+        print_stderr(format_args!(
             "hint: `runlog status {run}` tells how far it came"
         ));
     }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use anyhow::{Context as _, Result};
 use serde_json::value::RawValue;
 
-use super::context::{Global, opening, say};
+use super::context::{Global, opening, print_stderr};
 use super::exit::{Code, UsageError};
 use super::settings::rotation;
 use super::value_parsers::pairs;
@@ -17,15 +17,15 @@ use crate::log::format::note_data;
 use crate::log::format::note_data::Mask;
 use crate::log::format::payload::Note;
 use crate::log::{
-    Appended, Batch, Close, Draft, Durability, Envelope, EventType, LINE_LIMIT, LogError, RunLog,
-    allocate_ulid,
+    Appended, Batch, Close, Draft, Durability, Envelope, EventType, LogError, MAX_LINE_BYTES,
+    RunLog, allocate_ulid,
 };
 use crate::volume::{IdError, JobId, RunId, Volume};
 
 /// Room that the frame and the name of a note need in its line, in bytes.
 const OVERHEAD: usize = 1 << 10;
 /// Read from stdin at a time, in bytes: as many lines as have come go out together.
-const CHUNK: usize = 256 << 10;
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// Add a note to a run, from inside a job or from outside
 ///
@@ -109,13 +109,13 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
         emitter.store(&[draft]).map(|()| Code::Ok)
     };
     if let Err(e) = emitter.log.finish_upkeep() {
-        say(format_args!("warning: the log was not rotated: {e}"));
+        print_stderr(format_args!("warning: the log was not rotated: {e}"));
     }
     code
 }
 
 /// An id from the environment of a job; empty counts as unset.
-fn around<T: FromStr<Err = IdError>>(variable: &str) -> Result<Option<T>, UsageError> {
+fn context<T: FromStr<Err = IdError>>(variable: &str) -> Result<Option<T>, UsageError> {
     let Some(text) = std::env::var_os(variable).filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
@@ -144,7 +144,7 @@ fn redactor() -> Result<Option<Redactor>> {
 
 impl Args {
     fn data(&self, mask: Option<Mask<'_>>) -> Result<Option<Box<RawValue>>> {
-        let limit = LINE_LIMIT - OVERHEAD;
+        let limit = MAX_LINE_BYTES - OVERHEAD;
         let pairs = pairs("KEY=VALUE", &self.pairs)?;
         let stored = |e| LogError::from(e);
         let made = match (&self.data, pairs.is_empty()) {
@@ -168,7 +168,7 @@ impl Args {
     fn run(&self) -> Result<Option<RunId>, UsageError> {
         match &self.run {
             Some(run) => Ok(Some(run.clone())),
-            None => around(RUN_VARIABLE),
+            None => context(RUN_VARIABLE),
         }
     }
 
@@ -176,7 +176,7 @@ impl Args {
     fn job(&self) -> Result<Option<JobId>, UsageError> {
         match &self.job {
             Some(job) => Ok(Some(job.clone())),
-            None if self.run()? == around(RUN_VARIABLE)? => around(JOB_VARIABLE),
+            None if self.run()? == context(RUN_VARIABLE)? => context(JOB_VARIABLE),
             None => Ok(None),
         }
     }
@@ -191,7 +191,7 @@ impl Args {
         }
         let Some(run) = &self.run()? else {
             let log = RunLog::create(volume, name)?;
-            say(format_args!("run_id={}", log.run_id()));
+            print_stderr(format_args!("run_id={}", log.run_id()));
             return Ok(log);
         };
         match RunLog::open(volume, run) {
@@ -269,11 +269,11 @@ impl Emitter {
         loop {
             let more = input.read(&mut stdin).context("cannot read stdin")?;
             let mut notes = Vec::new();
-            for (line_no, line) in input.take() {
-                let limit = LINE_LIMIT - OVERHEAD;
+            for (line_no, line) in input.accept() {
+                let limit = MAX_LINE_BYTES - OVERHEAD;
                 let note = line
                     .ok_or(LogError::TooLong {
-                        bytes: LINE_LIMIT + 1,
+                        bytes: MAX_LINE_BYTES + 1,
                         limit,
                     })
                     .and_then(|line| Ok(note_data::from_line(&line, limit, mask)?))
@@ -281,7 +281,7 @@ impl Emitter {
                 match note {
                     Ok(note) => notes.push(note),
                     Err(e) => {
-                        say(format_args!("error: line {line_no}: {e}"));
+                        print_stderr(format_args!("error: line {line_no}: {e}"));
                         code = Code::Negative;
                     }
                 }
@@ -314,7 +314,7 @@ struct InputLines {
 impl InputLines {
     /// Reads once; `false` at the end.
     fn read(&mut self, stdin: &mut impl Read) -> io::Result<bool> {
-        self.chunk.resize(CHUNK, 0);
+        self.chunk.resize(CHUNK_BYTES, 0);
         let n = loop {
             match stdin.read(&mut self.chunk) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -329,18 +329,18 @@ impl InputLines {
 
     /// The whole lines that are held, without their `\n`, with their numbers; `None` for
     /// one that is too long.
-    fn take(&mut self) -> Vec<(u64, Option<Vec<u8>>)> {
+    fn accept(&mut self) -> Vec<(u64, Option<Vec<u8>>)> {
         let mut lines = Vec::new();
         let mut rest = self.held.as_slice();
         while let Some(at) = memchr::memchr(b'\n', rest) {
             let (line, after) = rest.split_at(at);
             rest = after.get(1..).unwrap_or_default();
             self.line_no += 1;
-            let fits = !std::mem::take(&mut self.too_long) && line.len() <= LINE_LIMIT;
+            let fits = !std::mem::take(&mut self.too_long) && line.len() <= MAX_LINE_BYTES;
             lines.push((self.line_no, fits.then(|| line.to_vec())));
         }
         let mut rest = rest.to_vec();
-        if rest.len() > LINE_LIMIT {
+        if rest.len() > MAX_LINE_BYTES {
             self.too_long = true;
             rest.clear();
         }

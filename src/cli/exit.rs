@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::Error;
 
-use super::context::say;
+use super::context::print_stderr;
 use crate::job::{StartError, UndoError};
 use crate::log::format::payload::{ErrorKind, JobError};
 use crate::log::{CursorError, CursorFileError, Damage, LogError, SelectError};
-use crate::render::safe;
+use crate::render::escape_controls;
 use crate::volume::VolumeError;
 
 /// What a command's exit code says. `run` passes on the code of its job instead, with
@@ -88,7 +88,7 @@ impl From<Code> for ExitCode {
 pub(crate) fn usage(e: &clap::Error) -> ExitCode {
     if e.use_stderr() {
         // What was typed stands in it.
-        say(e.render().to_string().trim_end());
+        print_stderr(e.render().to_string().trim_end());
         Code::Usage.into()
     } else {
         drop(e.print());
@@ -97,13 +97,13 @@ pub(crate) fn usage(e: &clap::Error) -> ExitCode {
 }
 
 /// The exit code of a command other than `run`.
-pub(crate) fn of(result: Result<Code, Error>) -> ExitCode {
+pub(crate) fn exit_code(result: Result<Code, Error>) -> ExitCode {
     match result {
         Ok(code) => code.into(),
         Err(e) if is_broken_pipe(&e) => Code::Ok.into(),
         Err(e) => {
             let (code, text) = explain(&e);
-            say(text);
+            print_stderr(text);
             code.into()
         }
     }
@@ -132,7 +132,7 @@ pub(crate) struct DamageFound(pub Damage);
 /// of its own what to do.
 pub(crate) fn explain(e: &Error) -> (Code, String) {
     let (code, hint) = code_and_hint(e);
-    let mut text = format!("error: {}", safe(&whole_story(e)));
+    let mut text = format!("error: {}", escape_controls(&whole_story(e)));
     if let Some(hint) = hint {
         text.push_str("\nhint: ");
         text.push_str(hint);
@@ -166,7 +166,7 @@ pub(crate) fn not_started(error: &JobError) -> (Code, String) {
         ErrorKind::Validation => (Code::Runlog, Some("name another folder with --cwd")),
         _ => (Code::Runlog, None),
     };
-    let mut text = format!("error: {}", safe(&error.message));
+    let mut text = format!("error: {}", escape_controls(&error.message));
     if let Some(hint) = hint {
         text.push_str("\nhint: ");
         text.push_str(hint);
@@ -187,14 +187,14 @@ fn code_and_hint(e: &Error) -> (Code, Option<&'static str>) {
         );
     }
     if let Some(e) = e.downcast_ref::<StartError>() {
-        return of_start(e);
+        return classify_start(e);
     }
     if let Some(e) = e.downcast_ref::<UndoError>() {
-        return of_undo(e);
+        return classify_undo(e);
     }
     if let Some(e) = e.downcast_ref::<SelectError>() {
         return match e {
-            SelectError::Log(e) => of_log(e),
+            SelectError::Log(e) => classify_log(e),
             SelectError::Ambiguous { .. } => (
                 Code::Usage,
                 Some("give more characters of the id, or all of them"),
@@ -203,11 +203,11 @@ fn code_and_hint(e: &Error) -> (Code, Option<&'static str>) {
         };
     }
     if let Some(e) = e.downcast_ref::<LogError>() {
-        return of_log(e);
+        return classify_log(e);
     }
     if let Some(e) = e.downcast_ref::<CursorFileError>() {
         return match e {
-            CursorFileError::Log(e) => of_log(e),
+            CursorFileError::Log(e) => classify_log(e),
             CursorFileError::NoName { .. } => (Code::Usage, Some("name a file")),
             CursorFileError::Malformed { source, .. } => {
                 let hint = match source {
@@ -221,22 +221,22 @@ fn code_and_hint(e: &Error) -> (Code, Option<&'static str>) {
         };
     }
     if let Some(e) = e.downcast_ref::<VolumeError>() {
-        return of_volume(e);
+        return classify_volume(e);
     }
     (Code::Io, None)
 }
 
-fn of_start(e: &StartError) -> (Code, Option<&'static str>) {
+fn classify_start(e: &StartError) -> (Code, Option<&'static str>) {
     match e {
-        StartError::Log(e) => of_log(e),
+        StartError::Log(e) => classify_log(e),
         StartError::System { .. } => (Code::Io, None),
     }
 }
 
-fn of_undo(e: &UndoError) -> (Code, Option<&'static str>) {
+fn classify_undo(e: &UndoError) -> (Code, Option<&'static str>) {
     match e {
-        UndoError::Log(e) => of_log(e),
-        UndoError::Start(e) => of_start(e),
+        UndoError::Log(e) => classify_log(e),
+        UndoError::Start(e) => classify_start(e),
         UndoError::Running { .. } => (
             Code::Running,
             Some("stop it, or wait for its end: `runlog status --wait RUN`"),
@@ -255,13 +255,13 @@ fn of_undo(e: &UndoError) -> (Code, Option<&'static str>) {
     }
 }
 
-fn of_log(e: &LogError) -> (Code, Option<&'static str>) {
+fn classify_log(e: &LogError) -> (Code, Option<&'static str>) {
     match e {
         LogError::Volume(VolumeError::NotAFolder { .. }) => (
             Code::Io,
             Some("a folder is needed there; links are not followed"),
         ),
-        LogError::Volume(e) => of_volume(e),
+        LogError::Volume(e) => classify_volume(e),
         LogError::LockTimeout { .. } => (
             Code::Locked,
             Some("another process holds the lock; `fuser -v` on that file tells which"),
@@ -320,7 +320,7 @@ fn of_log(e: &LogError) -> (Code, Option<&'static str>) {
     }
 }
 
-fn of_volume(e: &VolumeError) -> (Code, Option<&'static str>) {
+fn classify_volume(e: &VolumeError) -> (Code, Option<&'static str>) {
     match e {
         VolumeError::NotFound { .. } | VolumeError::NotAVolume { .. } => (
             Code::NotFound,

@@ -77,12 +77,12 @@ impl Cli {
     /// Reads the command line.
     fn read() -> Result<Self, clap::Error> {
         let args: Vec<OsString> = std::env::args_os().collect();
-        Self::of_one_command(&args).map_or_else(|| Self::try_parse_from(args), Ok)
+        Self::parse_single_command(&args).map_or_else(|| Self::try_parse_from(args), Ok)
     }
 
     /// The same for a command line that is right: to tell clap of all the other commands
     /// too is most of what a short one does. What is wrong, and help, is told by all.
-    fn of_one_command(args: &[OsString]) -> Option<Self> {
+    fn parse_single_command(args: &[OsString]) -> Option<Self> {
         let named = |arg: &OsString| COMMANDS.iter().find(|(name, _)| arg == name);
         let (name, augment) = args.iter().skip(1).find_map(named)?;
         let of_all = Global::augment_args(clap::Command::new("runlog"));
@@ -99,18 +99,20 @@ pub fn main() -> ExitCode {
         Err(e) => return exit::usage(&e),
     };
     crate::job::ignore_file_size_signal();
-    crate::render::show_times_in(time_zone::system);
+    crate::render::set_time_zone(time_zone::system);
     let global = &cli.global;
     match cli.command {
         Command::Run(args) => run::execute(&args, global),
-        Command::Status(args) => exit::of(status::execute(&args, global)),
-        Command::Tail(args) => exit::of(tail::execute(&args, global)),
-        Command::Rotate(args) => exit::of(rotate::execute(&args, global)),
-        Command::Gc(args) => exit::of(gc::execute(&args, global)),
-        Command::Replay(args) => exit::of(replay::execute(&args, global)),
-        Command::Emit(args) => exit::of(emit::execute(&args, global)),
-        Command::Completions(args) => exit::of(completions::execute(&args)),
-        Command::Man(args) => exit::of(man::execute(&args)),
-        Command::CompleteRuns(args) => exit::of(completions::run_ids::execute(&args, global)),
+        Command::Status(args) => exit::exit_code(status::execute(&args, global)),
+        Command::Tail(args) => exit::exit_code(tail::execute(&args, global)),
+        Command::Rotate(args) => exit::exit_code(rotate::execute(&args, global)),
+        Command::Gc(args) => exit::exit_code(gc::execute(&args, global)),
+        Command::Replay(args) => exit::exit_code(replay::execute(&args, global)),
+        Command::Emit(args) => exit::exit_code(emit::execute(&args, global)),
+        Command::Completions(args) => exit::exit_code(completions::execute(&args)),
+        Command::Man(args) => exit::exit_code(man::execute(&args)),
+        Command::CompleteRuns(args) => {
+            exit::exit_code(completions::run_ids::execute(&args, global))
+        }
     }
 }

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::context::{Global, say};
+use super::context::{Global, print_stderr};
 use super::exit;
 use super::exit::Code;
 use super::settings::{parse_count, value};
 use super::value_parsers::{parse_duration, parse_size};
 use crate::log;
 use crate::log::{
-    Compressed, Dropped, Due, EventType, LogError, Prune, RunLog, compress_sealed, would_compress,
-    would_drop, would_rotate,
+    Compressed, EventType, LogError, PruneLimit, PrunedSegment, RotationThreshold, RunLog,
+    compress_sealed, plan_compression, plan_prune, plan_rotation,
 };
 use crate::render::{RotateReport, SealedReport, json_line};
 use crate::volume::{Dir, RunId, Volume, layout};
@@ -68,8 +68,8 @@ pub(crate) struct Args {
 }
 
 /// What is to be done to each run.
-struct Plan {
-    due: Due,
+struct RotatePlan {
+    due: RotationThreshold,
     keep: Option<usize>,
     compress: bool,
     dry_run: bool,
@@ -83,7 +83,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let mut each = |run: &RunId, dir: Result<Option<Dir>, LogError>| -> Result<()> {
         let done = dir.and_then(|dir| {
             let dir = dir.as_ref();
-            dir.map(|dir| plan.carry_out(&volume, run, dir)).transpose()
+            dir.map(|dir| plan.apply(&volume, run, dir)).transpose()
         });
         match done {
             Ok(None) => {}
@@ -103,7 +103,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
             // One that cannot be rotated does not stop the others.
             Err(e) => {
                 let (worse, text) = exit::explain(&e.into());
-                say(format_args!("run {run}: {text}"));
+                print_stderr(format_args!("run {run}: {text}"));
                 code = worse;
             }
         }
@@ -132,20 +132,20 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
 }
 
 impl Args {
-    fn plan(&self, volume: &Volume) -> Result<Plan> {
+    fn plan(&self, volume: &Volume) -> Result<RotatePlan> {
         let set = volume.settings()?.rotate;
-        let mut due = Due {
+        let mut due = RotationThreshold {
             max_size: self.max_size,
             max_age: self.max_age,
         };
-        if due == Due::default() && !self.force {
-            due = Due {
+        if due == RotationThreshold::default() && !self.force {
+            due = RotationThreshold {
                 max_size: value("rotate.max_size", set.max_size.as_ref(), parse_size)?,
                 max_age: value("rotate.max_age", set.max_age.as_ref(), parse_duration)?,
             };
         }
         let keep = value("rotate.keep", set.keep.as_ref(), parse_count)?;
-        Ok(Plan {
+        Ok(RotatePlan {
             due,
             keep: self.keep.or(keep),
             compress: self.compress || !self.no_compress && set.compress.unwrap_or(true),
@@ -154,10 +154,10 @@ impl Args {
     }
 }
 
-impl Plan {
-    fn carry_out(&self, volume: &Volume, run: &RunId, dir: &Dir) -> Result<RotateReport, LogError> {
+impl RotatePlan {
+    fn apply(&self, volume: &Volume, run: &RunId, dir: &Dir) -> Result<RotateReport, LogError> {
         if self.dry_run {
-            return self.foresee(run, dir);
+            return self.dry_run(run, dir);
         }
         let log = RunLog::open(volume, run)?;
         let rotated = log.rotate(self.due, EventType::LogRotated.lock_budget())?;
@@ -167,7 +167,7 @@ impl Plan {
             return Ok(report);
         }
         if let Some(keep) = self.keep {
-            report.dropped = log.drop_sealed(Prune::AllBut(keep))?;
+            report.dropped = log.drop_sealed(PruneLimit::AllBut(keep))?;
         }
         if self.compress {
             report.compressed = compress_sealed(dir)?;
@@ -175,23 +175,23 @@ impl Plan {
         Ok(report)
     }
 
-    fn foresee(&self, run: &RunId, dir: &Dir) -> Result<RotateReport, LogError> {
-        let would = would_rotate(dir, self.due)?;
+    fn dry_run(&self, run: &RunId, dir: &Dir) -> Result<RotateReport, LogError> {
+        let would = plan_rotation(dir, self.due)?;
         let sealed = would.map(|bytes| SealedReport::Would { bytes });
         let mut report = RotateReport::new(run.clone(), true, sealed);
         if report.is_foreign() {
             return Ok(report);
         }
         if let Some(keep) = self.keep {
-            report.dropped = would_drop(dir, Prune::AllBut(keep), would.is_ok())?;
+            report.dropped = plan_prune(dir, PruneLimit::AllBut(keep), would.is_ok())?;
         }
         if self.compress {
             // Not what is dropped before; what would be sealed has no name yet.
             let stays = |one: &Compressed| {
-                let dropped = |d: &Dropped| layout::compressed(&d.file) == one.file;
+                let dropped = |d: &PrunedSegment| layout::compressed(&d.file) == one.file;
                 !report.dropped.iter().any(dropped)
             };
-            report.compressed = would_compress(dir)?.into_iter().filter(stays).collect();
+            report.compressed = plan_compression(dir)?.into_iter().filter(stays).collect();
         }
         Ok(report)
     }

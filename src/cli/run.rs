@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::context::{Global, opening, say, trouble};
+use super::context::{Global, opening, print_stderr, print_warning};
 use super::detach_channel::{Channel, announce, relay, report};
 use super::exit;
 use super::exit::{Code, UsageError};
@@ -16,8 +16,8 @@ use super::settings::{ROTATE_SIZE, rotation};
 use super::value_parsers::{pairs, parse_duration, parse_load, parse_size};
 use crate::job::redact::masker::Redactor;
 use crate::job::{
-    After, Detached, End, Guards, JobSpec, Outcome, OutputMode, Prepared, Setup, detach, prepare,
-    run_job,
+    AfterJob, Detached, Guards, JobEnd, JobSpec, Outcome, OutputMode, Prepared, Setup, detach,
+    prepare, run_job,
 };
 use crate::log::{Batch, Close, Durability, EventType, RunLog, allocate_ulid};
 use crate::volume::{JobId, RunId, Volume};
@@ -139,7 +139,7 @@ pub(crate) struct Args {
 
 pub(crate) fn execute(args: &Args, global: &Global) -> ExitCode {
     if args.command.is_empty() {
-        return exit::of(close(args, global));
+        return exit::exit_code(close(args, global));
     }
     let prepared = args
         .check()
@@ -161,7 +161,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> ExitCode {
             let channel = Channel::new(Mutex::new(Some(channel)));
             let (code, text) = match supervise(args, &spec, &volume, &channel) {
                 Ok(Outcome {
-                    end: End::NotStarted(error),
+                    end: JobEnd::NotStarted(error),
                     ..
                 }) => exit::not_started(&error),
                 Ok(_) => return Code::Ok.into(),
@@ -203,7 +203,7 @@ impl Args {
         }
         Ok(JobSpec {
             argv: self.command.clone(),
-            cwd: self.folder()?,
+            cwd: self.check_dir()?,
             env,
             record_env: self.record_env,
             inputs: pairs("--input", &self.input)?,
@@ -227,16 +227,16 @@ impl Args {
             },
             redactor,
             after: match (&self.run, self.close) {
-                (None, _) => After::CloseOwn,
-                (Some(_), true) => After::CloseIfLast,
-                (Some(_), false) => After::StayOpen,
+                (None, _) => AfterJob::CloseOwn,
+                (Some(_), true) => AfterJob::CloseIfLast,
+                (Some(_), false) => AfterJob::StayOpen,
             },
             detached: self.detach,
         })
     }
 
     /// Where the job runs, as a path from the root.
-    fn folder(&self) -> Result<PathBuf> {
+    fn check_dir(&self) -> Result<PathBuf> {
         match &self.cwd {
             Some(dir) if dir.is_absolute() => Ok(dir.clone()),
             dir => {
@@ -279,13 +279,13 @@ fn supervise(args: &Args, spec: &JobSpec, volume: &Volume, channel: &Channel) ->
         Ok(run_job(spec, setup)?)
     });
     if let Err(e) = log.finish_upkeep() {
-        say(format_args!("runlog: the log was not rotated: {e}"));
+        print_stderr(format_args!("runlog: the log was not rotated: {e}"));
     }
     if outcome.is_err()
         && args.run.is_none()
         && let Some(log) = Arc::into_inner(log)
     {
-        log.abandon();
+        log.discard();
     }
     outcome
 }
@@ -328,11 +328,11 @@ fn setup<'a>(
         opening: opening(name, args.run.is_some()),
         path_variable: std::env::var_os("PATH"),
         env,
-        trouble: trouble(),
+        trouble: print_warning(),
         on_submitted: Box::new(move |_| {
             announce(&submitted, &run);
             if let Some(run) = announced {
-                say(format_args!("run_id={run}"));
+                print_stderr(format_args!("run_id={run}"));
             }
         }),
         on_started: Box::new(move |started| match started {
@@ -367,7 +367,7 @@ fn close(args: &Args, global: &Global) -> Result<Code> {
         },
     )?;
     if !closed.closed {
-        say(format_args!("run {run} was closed before"));
+        print_stderr(format_args!("run {run} was closed before"));
     }
     Ok(Code::Ok)
 }
@@ -385,24 +385,24 @@ fn before_the_start(e: &anyhow::Error) -> (Code, String) {
 
 fn failed(e: &anyhow::Error) -> ExitCode {
     let (code, text) = before_the_start(e);
-    say(text);
+    print_stderr(text);
     code.into()
 }
 
 fn finish(outcome: &Outcome) -> ExitCode {
     if !outcome.unfinished.is_empty() {
         let jobs = outcome.unfinished.join(", ");
-        say(format_args!(
+        print_stderr(format_args!(
             "warning: the run stays open: these jobs have no end yet: {jobs}"
         ));
     }
     match &outcome.end {
-        End::Exited(code) => ExitCode::from(*code as u8),
-        End::Signaled(signal) | End::Canceled(signal) => ExitCode::from(128 + *signal as u8),
-        End::TimedOut => Code::Timeout.into(),
-        End::NotStarted(error) => {
+        JobEnd::Exited(code) => ExitCode::from(*code as u8),
+        JobEnd::Signaled(signal) | JobEnd::Canceled(signal) => ExitCode::from(128 + *signal as u8),
+        JobEnd::TimedOut => Code::Timeout.into(),
+        JobEnd::NotStarted(error) => {
             let (code, text) = exit::not_started(error);
-            say(text);
+            print_stderr(text);
             code.into()
         }
     }

@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 
-use super::context::say;
+use super::context::print_stderr;
 use super::exit::UsageError;
 use super::value_parsers::parse_size;
-use crate::log::Rotation;
-use crate::volume::{RotateSettings, Volume, Written};
+use crate::log::RotationPolicy;
+use crate::volume::{RawSetting, RotateSettings, Volume};
 
 /// The value of a setting, if it is set.
 ///
@@ -14,11 +14,11 @@ use crate::volume::{RotateSettings, Volume, Written};
 /// It is not what `parse` takes.
 pub(crate) fn value<T>(
     key: &str,
-    written: Option<&Written>,
+    written: Option<&RawSetting>,
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Result<Option<T>, UsageError> {
     written
-        .map(|Written(text)| parse(text))
+        .map(|RawSetting(text)| parse(text))
         .transpose()
         .map_err(|e| UsageError {
             message: format!("{key} in the settings of the volume: {e}"),
@@ -40,21 +40,21 @@ pub(crate) const ROTATE_SIZE: &str = "RUNLOG_ROTATE_SIZE";
 
 /// How the writers of this volume rotate: at `size`, or as the job around says, or the
 /// settings. What cannot be read is warned of, and does not stop a writer.
-pub(crate) fn rotation(volume: &Volume, size: Option<u64>) -> Option<Rotation> {
+pub(crate) fn rotation(volume: &Volume, size: Option<u64>) -> Option<RotationPolicy> {
     let around = || std::env::var(ROTATE_SIZE).ok()?.parse().ok();
     let size = size.or_else(around);
     let set = volume.settings().map_err(anyhow::Error::from);
     let rotation = set.and_then(|settings| of_writers(size, &settings.rotate));
     rotation.unwrap_or_else(|e| {
-        say(format_args!("warning: {e}"));
+        print_stderr(format_args!("warning: {e}"));
         of_writers(size, &RotateSettings::default()).unwrap_or(None)
     })
 }
 
-fn of_writers(size: Option<u64>, set: &RotateSettings) -> Result<Option<Rotation>> {
+fn of_writers(size: Option<u64>, set: &RotateSettings) -> Result<Option<RotationPolicy>> {
     let set_size = value("rotate.max_size", set.max_size.as_ref(), parse_size)?;
     let keep = value("rotate.keep", set.keep.as_ref(), parse_count)?;
-    Ok(size.or(set_size).map(|max_size| Rotation {
+    Ok(size.or(set_size).map(|max_size| RotationPolicy {
         max_size,
         keep,
         compress: set.compress.unwrap_or(true),

@@ -3,26 +3,27 @@
 use std::io::ErrorKind;
 
 use crate::job::process::liveness::child_of;
-use crate::job::status::run_status::{Examined, examine};
-use crate::log::store::retention::{Facts, Standing, Verdict, Why};
+use crate::job::status::run_status::{InspectedRun, examine};
+use crate::log::store::retention::{Eligibility, RemoveReason, RetentionDecision, RunInfo};
 use crate::log::{
-    Damage, Gc, Held, Hold, JobState, LogError, Overview, Retired, RunStateKind, has_begun, list,
+    Damage, GcLock, JobState, LockOutcome, LockedForRemoval, LogError, RunStatus, RunSummary,
+    Tombstone, has_files, list,
 };
 use crate::volume::{Dir, RunId, Volume, VolumeError, parse_ts};
 
 /// Most runs that go together: their lines and their places in the trash share syncs.
-const TOGETHER: usize = 100;
+const GC_BATCH: usize = 100;
 /// Files that each of them keeps open meanwhile, and what else may be open.
-const OPEN_EACH: u64 = 4;
-const OPEN_BESIDES: u64 = 32;
+const FDS_PER_RUN: u64 = 4;
+const FDS_RESERVED: u64 = 32;
 
 /// Which runs are looked at; empty lists ask for nothing.
 #[derive(Debug, Clone, Default)]
-pub struct Wanted {
+pub struct GcFilter {
     /// Only these.
     pub runs: Vec<RunId>,
     /// Only those in one of these states.
-    pub states: Vec<RunStateKind>,
+    pub states: Vec<RunStatus>,
     /// Only those of one of these names.
     pub names: Vec<String>,
     /// Folders without any event, and without any content, too.
@@ -31,9 +32,9 @@ pub struct Wanted {
 
 /// The runs of a volume, as a plan needs them.
 #[derive(Debug, Default)]
-pub struct Surveyed {
+pub struct GcCandidate {
     /// What is known of each.
-    pub facts: Vec<Facts>,
+    pub facts: Vec<RunInfo>,
     /// Those of which nothing can be known. They do not keep the others.
     pub broken: Vec<(RunId, LogError)>,
     /// What was passed over in the logs.
@@ -44,8 +45,8 @@ pub struct Surveyed {
 ///
 /// # Errors
 /// The folder of the runs cannot be read.
-pub fn survey(volume: &Volume, wanted: &Wanted) -> Result<Surveyed, LogError> {
-    let mut surveyed = Surveyed::default();
+pub fn list_candidates(volume: &Volume, wanted: &GcFilter) -> Result<GcCandidate, LogError> {
+    let mut surveyed = GcCandidate::default();
     let Some(runs) = volume.runs()? else {
         return Ok(surveyed);
     };
@@ -55,7 +56,7 @@ pub fn survey(volume: &Volume, wanted: &Wanted) -> Result<Surveyed, LogError> {
         wanted.runs.clone()
     };
     for run in ids {
-        match look_at(&runs, &run, wanted) {
+        match inspect_candidate(&runs, &run, wanted) {
             Ok(None) => {}
             Ok(Some((facts, damage))) => {
                 surveyed.facts.push(facts);
@@ -77,17 +78,17 @@ fn is_gone(e: &LogError) -> bool {
     }
 }
 
-fn look_at(
+fn inspect_candidate(
     runs: &Dir,
     run: &RunId,
-    wanted: &Wanted,
-) -> Result<Option<(Facts, Vec<Damage>)>, LogError> {
-    let dir = runs.sub(run.as_str())?;
-    let mut facts = Facts {
+    wanted: &GcFilter,
+) -> Result<Option<(RunInfo, Vec<Damage>)>, LogError> {
+    let dir = runs.open_dir(run.as_str())?;
+    let mut facts = RunInfo {
         run_id: run.clone(),
         name: String::new(),
         state: None,
-        standing: Standing::Empty,
+        standing: Eligibility::Empty,
         first_id: None,
         opened_ts: None,
         closed_ts: None,
@@ -97,11 +98,11 @@ fn look_at(
         named: !wanted.runs.is_empty(),
     };
     let mut damage = Vec::new();
-    if has_begun(&dir)? {
+    if has_files(&dir)? {
         let examined = examine(&dir, false)?;
-        facts.standing = standing(&dir, &examined);
-        let Overview { state, events, .. } = examined.overview;
-        if !wanted.takes(examined.inspected.state, &state.name) {
+        facts.standing = eligibility(&dir, &examined);
+        let RunSummary { state, events, .. } = examined.overview;
+        if !wanted.matches(examined.inspected.state, &state.name) {
             return Ok(None);
         }
         damage = examined.overview.damage;
@@ -115,47 +116,47 @@ fn look_at(
         return Ok(None);
     }
     let usage = dir.usage()?;
-    if facts.standing == Standing::Empty && usage.content > 0 {
+    if facts.standing == Eligibility::Empty && usage.content > 0 {
         // What is left of a run whose log was lost is not for us to throw away.
-        facts.standing = Standing::Unsure;
+        facts.standing = Eligibility::Unsure;
     }
     let closed = facts
         .closed_ts
         .as_deref()
-        .filter(|_| facts.standing == Standing::Ended);
+        .filter(|_| facts.standing == Eligibility::Ended);
     facts.since = closed.and_then(parse_ts).unwrap_or(usage.touched);
     facts.bytes = usage.bytes;
     Ok(Some((facts, damage)))
 }
 
-impl Wanted {
-    fn takes(&self, state: RunStateKind, name: &str) -> bool {
+impl GcFilter {
+    fn matches(&self, state: RunStatus, name: &str) -> bool {
         (self.states.is_empty() || self.states.contains(&state))
             && (self.names.is_empty() || self.names.iter().any(|n| n == name))
     }
 }
 
 /// Whether a run is one that can go.
-fn standing(dir: &Dir, examined: &Examined) -> Standing {
+fn eligibility(dir: &Dir, examined: &InspectedRun) -> Eligibility {
     let run = &examined.overview.state;
     match examined.inspected.state {
         // Its rollback may go on this moment, or was cut off and waits for somebody.
-        RunStateKind::Completed | RunStateKind::Failed
-            if run.jobs.iter().any(JobState::rollback_lacks_end) =>
+        RunStatus::Completed | RunStatus::Failed
+            if run.jobs.iter().any(JobState::rollback_is_unfinished) =>
         {
-            Standing::Unsure
+            Eligibility::Unsure
         }
-        RunStateKind::Completed | RunStateKind::Failed => Standing::Ended,
-        RunStateKind::Running | RunStateKind::Open => Standing::Live,
-        RunStateKind::Unknown => Standing::Unsure,
-        RunStateKind::Lost => {
+        RunStatus::Completed | RunStatus::Failed => Eligibility::Ended,
+        RunStatus::Running | RunStatus::Open => Eligibility::Live,
+        RunStatus::Unknown => Eligibility::Unsure,
+        RunStatus::Lost => {
             let children: Vec<_> = run.unfinished().map(|job| child_of(dir, job)).collect();
             if children.iter().any(|child| child.lives()) {
-                Standing::Live
+                Eligibility::Live
             } else if children.iter().all(|child| child.is_dead()) {
-                Standing::Ended
+                Eligibility::Ended
             } else {
-                Standing::Unsure
+                Eligibility::Unsure
             }
         }
     }
@@ -163,7 +164,7 @@ fn standing(dir: &Dir, examined: &Examined) -> Standing {
 
 /// What became of a run that was to go.
 #[derive(Debug)]
-pub enum Fate {
+pub enum GcDecision {
     /// It is gone.
     Removed,
     /// It is left for another time, for this reason.
@@ -180,17 +181,17 @@ pub enum Fate {
 /// # Errors
 /// Runs cannot be retired at all: nothing more was removed.
 pub fn collect(
-    gc: &mut Gc,
-    plan: &[(&Facts, Why)],
-    mut told: impl FnMut(&Facts, &Why, Fate),
+    gc: &mut GcLock,
+    plan: &[(&RunInfo, RemoveReason)],
+    mut told: impl FnMut(&RunInfo, &RemoveReason, GcDecision),
 ) -> Result<(), LogError> {
-    for chosen in plan.chunks(together()) {
-        match go(gc, chosen, &mut told) {
+    for chosen in plan.chunks(remove_batch()) {
+        match remove_runs(gc, chosen, &mut told) {
             // Their lines do not fit together, but what the first one takes may be enough for
             // the next.
             Err(e) if is_full(&e) && chosen.len() > 1 => {
                 for one in chosen.chunks(1) {
-                    go(gc, one, &mut told)?;
+                    remove_runs(gc, one, &mut told)?;
                 }
             }
             gone => gone?,
@@ -200,10 +201,10 @@ pub fn collect(
 }
 
 /// Removes runs together. Nothing is told of them if none can be retired.
-fn go(
-    gc: &mut Gc,
-    chosen: &[(&Facts, Why)],
-    told: &mut impl FnMut(&Facts, &Why, Fate),
+fn remove_runs(
+    gc: &mut GcLock,
+    chosen: &[(&RunInfo, RemoveReason)],
+    told: &mut impl FnMut(&RunInfo, &RemoveReason, GcDecision),
 ) -> Result<(), LogError> {
     let mut ready = Vec::new();
     let mut held = Vec::new();
@@ -211,19 +212,21 @@ fn go(
     let mut left = Vec::new();
     for (facts, why) in chosen {
         match prepare(gc, facts, why) {
-            Ok(Prepared::Ready(run, line)) => {
+            Ok(GcLockOutcome::Ready(run, line)) => {
                 held.push(run);
                 lines.extend(line.map(|line| *line));
                 ready.push((*facts, why));
             }
-            Ok(Prepared::Skipped(why_not)) => left.push((*facts, why, Fate::Skipped(why_not))),
-            Err(e) if is_gone(&e) => left.push((*facts, why, Fate::Skipped(GONE))),
-            Err(e) => left.push((*facts, why, Fate::Failed(e))),
+            Ok(GcLockOutcome::Skipped(why_not)) => {
+                left.push((*facts, why, GcDecision::Skipped(why_not)))
+            }
+            Err(e) if is_gone(&e) => left.push((*facts, why, GcDecision::Skipped(GONE))),
+            Err(e) => left.push((*facts, why, GcDecision::Failed(e))),
         }
     }
-    let moved = match gc.retire(&held, &lines) {
+    let moved = match gc.record_tombstone(&held, &lines) {
         // A full disk: the runs themselves make room for their lines.
-        Err(e) if is_full(&e) && make_room(&held) => gc.retire(&held, &lines)?,
+        Err(e) if is_full(&e) && make_room(&held) => gc.record_tombstone(&held, &lines)?,
         moved => moved?,
     };
     for (facts, why, fate) in left {
@@ -233,9 +236,9 @@ fn go(
     drop(held);
     for ((facts, why), moved) in ready.into_iter().zip(moved) {
         let fate = match moved.map(|name| gc.remove(&name)) {
-            Ok(Ok(())) => Fate::Removed,
-            Ok(Err(e)) => Fate::InTrash(e),
-            Err(e) => Fate::Failed(e),
+            Ok(Ok(())) => GcDecision::Removed,
+            Ok(Err(e)) => GcDecision::InTrash(e),
+            Err(e) => GcDecision::Failed(e),
         };
         told(facts, why, fate);
     }
@@ -243,33 +246,33 @@ fn go(
 }
 
 /// How many runs can go together, with the files that this process may open.
-fn together() -> usize {
+fn remove_batch() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let room = limit.map_or(u64::MAX, |n| n.saturating_sub(OPEN_BESIDES) / OPEN_EACH);
-    usize::try_from(room).unwrap_or(TOGETHER).clamp(1, TOGETHER)
+    let room = limit.map_or(u64::MAX, |n| n.saturating_sub(FDS_RESERVED) / FDS_PER_RUN);
+    usize::try_from(room).unwrap_or(GC_BATCH).clamp(1, GC_BATCH)
 }
 
 const GONE: &str = "it was removed by somebody else";
 const CHANGED: &str = "it changed since it was looked at";
 
-enum Prepared {
+enum GcLockOutcome {
     /// It goes, with its line, if it has any event.
-    Ready(Held, Option<Box<Retired>>),
+    Ready(LockedForRemoval, Option<Box<Tombstone>>),
     Skipped(&'static str),
 }
 
 /// Locks a run and looks at it again.
-fn prepare(gc: &Gc, facts: &Facts, why: &Why) -> Result<Prepared, LogError> {
-    let held = match gc.hold(&facts.run_id)? {
-        Hold::Held(held) => held,
-        Hold::Busy(why_not) => return Ok(Prepared::Skipped(why_not)),
-        Hold::Gone => return Ok(Prepared::Skipped(GONE)),
+fn prepare(gc: &GcLock, facts: &RunInfo, why: &RemoveReason) -> Result<GcLockOutcome, LogError> {
+    let held = match gc.lock_for_removal(&facts.run_id)? {
+        LockOutcome::Held(held) => held,
+        LockOutcome::Busy(why_not) => return Ok(GcLockOutcome::Skipped(why_not)),
+        LockOutcome::Gone => return Ok(GcLockOutcome::Skipped(GONE)),
     };
-    if facts.standing == Standing::Empty {
-        return Ok(if has_begun(held.dir())? {
-            Prepared::Skipped(CHANGED)
+    if facts.standing == Eligibility::Empty {
+        return Ok(if has_files(held.dir())? {
+            GcLockOutcome::Skipped(CHANGED)
         } else {
-            Prepared::Ready(held, None)
+            GcLockOutcome::Ready(held, None)
         });
     }
     let examined = examine(held.dir(), false)?;
@@ -277,21 +280,23 @@ fn prepare(gc: &Gc, facts: &Facts, why: &Why) -> Result<Prepared, LogError> {
     let unchanged = Some(examined.inspected.state) == facts.state
         && overview.events == facts.events
         && overview.state.first_id == facts.first_id
-        && standing(held.dir(), &examined) == facts.standing;
+        && eligibility(held.dir(), &examined) == facts.standing;
     if !unchanged {
-        return Ok(Prepared::Skipped(CHANGED));
+        return Ok(GcLockOutcome::Skipped(CHANGED));
     }
     let inspected = examined.inspected;
     let run = facts.run_id.clone();
-    let mut line = Retired::new(run, overview, inspected.state, inspected.because)?;
+    let mut line = Tombstone::new(run, overview, inspected.state, inspected.because)?;
     line.why = why.to_string();
     line.freed_bytes = facts.bytes;
-    Ok(Prepared::Ready(held, Some(Box::new(line))))
+    Ok(GcLockOutcome::Ready(held, Some(Box::new(line))))
 }
 
 /// Removes what the jobs of runs printed that are sure to go; says whether that gave room.
-fn make_room(held: &[Held]) -> bool {
-    held.iter().map(Held::make_room).fold(false, |a, b| a | b)
+fn make_room(held: &[LockedForRemoval]) -> bool {
+    held.iter()
+        .map(LockedForRemoval::make_room)
+        .fold(false, |a, b| a | b)
 }
 
 fn is_full(e: &LogError) -> bool {
@@ -306,11 +311,14 @@ fn is_full(e: &LogError) -> bool {
 }
 
 /// The runs that a plan lets go, with the reason; those that ended first come first.
-pub fn going<'a>(facts: &'a [Facts], verdicts: &[Verdict]) -> Vec<(&'a Facts, Why)> {
+pub fn runs_to_remove<'a>(
+    facts: &'a [RunInfo],
+    verdicts: &[RetentionDecision],
+) -> Vec<(&'a RunInfo, RemoveReason)> {
     let pairs = facts.iter().zip(verdicts);
     let goes = pairs.filter_map(|(facts, verdict)| match verdict {
-        Verdict::Remove(why) => Some((facts, *why)),
-        Verdict::Keep(_) => None,
+        RetentionDecision::Remove(why) => Some((facts, *why)),
+        RetentionDecision::Keep(_) => None,
     });
     let mut goes: Vec<_> = goes.collect();
     goes.sort_by(|(a, _), (b, _)| (a.since, &a.first_id).cmp(&(b.since, &b.first_id)));

@@ -8,13 +8,13 @@ use crate::log::format::payload::{ErrorKind, JobEnded, JobError, JobSubmitted, R
 use crate::log::*;
 use crate::volume::{JobId, RunId, Volume, layout};
 
-pub(crate) struct Fixture {
+pub(crate) struct TestLog {
     _tmp: tempfile::TempDir,
     pub volume: Volume,
     pub run: RunId,
 }
 
-impl Fixture {
+impl TestLog {
     pub(crate) fn new() -> Self {
         let tmp = tempfile::tempdir().unwrap();
         let volume = Volume::create(tmp.path()).unwrap();
@@ -107,10 +107,10 @@ impl Fixture {
     }
 
     /// All that a reader finds.
-    pub(crate) fn read(&self) -> Found {
+    pub(crate) fn read(&self) -> ReadBack {
         let dir = self.log().dir().try_clone().unwrap();
         let mut reader = Reader::open(&dir).unwrap();
-        let mut found = Found::default();
+        let mut found = ReadBack::default();
         while let Some(item) = reader.next_item().unwrap() {
             match item {
                 Item::Event(env, line) => {
@@ -137,7 +137,7 @@ impl Fixture {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct ReadBack {
     pub seqs: Vec<u64>,
     pub ids: Vec<String>,
     pub kinds: Vec<String>,
@@ -146,7 +146,7 @@ pub(crate) struct Found {
     pub damage: Vec<Damage>,
 }
 
-impl Found {
+impl ReadBack {
     /// Numbers from 0 without a gap, ids that rise, and no damage.
     #[track_caller]
     pub(crate) fn assert_sound(&self) {
@@ -165,7 +165,7 @@ impl Found {
         assert!(self.ids.is_sorted_by(|a, b| a < b), "{:?}", self.ids);
     }
 
-    pub(crate) fn reasons(&self) -> Vec<Reason> {
+    pub(crate) fn reasons(&self) -> Vec<DamageReason> {
         self.damage.iter().map(|damage| damage.reason).collect()
     }
 

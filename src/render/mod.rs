@@ -11,10 +11,10 @@ use std::io;
 use std::io::Write;
 
 pub use crate::render::human::event_line::{event_line, line_time};
-pub use crate::render::human::sanitize::Printed;
-pub use crate::render::human::tables::People;
-pub use crate::render::human::text::{Style, safe, show_times_in};
-pub use crate::render::human::timeline::Story;
+pub use crate::render::human::sanitize::Sanitizer;
+pub use crate::render::human::tables::Human;
+pub use crate::render::human::text::{Style, escape_controls, set_time_zone};
+pub use crate::render::human::timeline::Timeline;
 pub use crate::render::interop::as_omne::AsOmne;
 pub use crate::render::interop::as_runtimo::AsRuntimo;
 pub use crate::render::json::gap_report::GapReport;
@@ -23,7 +23,7 @@ pub use crate::render::json::json_lines::{JsonLines, json_line};
 pub use crate::render::json::recover_report::{RecoveryReport, UndoReport};
 pub use crate::render::json::rotate_report::{RotateReport, SealedReport};
 pub use crate::render::json::run_diff::{JobDiff, RunDiff};
-pub use crate::render::json::run_report::{At, JobReport, Retirement, RunReport};
+pub use crate::render::json::run_record::{JobRecord, Removal, ReportedAt, RunRecord};
 pub use crate::render::live::run_list::{ListFrame, RunNow};
 pub use crate::render::live::run_view::RunFrame;
 pub use crate::render::live::{JOBS_SHOWN, JobNow, OUTPUT_SHOWN, WatchedRun};
@@ -32,7 +32,7 @@ pub use crate::render::live::{JOBS_SHOWN, JobNow, OUTPUT_SHOWN, WatchedRun};
 /// nothing else is kept of ten thousand of them.
 #[derive(Debug)]
 pub struct Row {
-    cells: Vec<human::table::Toned>,
+    cells: Vec<human::table::StyledCell>,
 }
 
 /// A way to show runs.
@@ -41,7 +41,7 @@ pub trait Format: Sync {
     ///
     /// # Errors
     /// It cannot be written as JSON.
-    fn row(&self, run: &RunReport) -> io::Result<Row>;
+    fn row(&self, run: &RunRecord) -> io::Result<Row>;
 
     /// Several runs, oldest first.
     ///
@@ -53,7 +53,7 @@ pub trait Format: Sync {
     ///
     /// # Errors
     /// `out` cannot be written.
-    fn run(&self, out: &mut dyn Write, run: &RunReport) -> io::Result<()>;
+    fn run(&self, out: &mut dyn Write, run: &RunRecord) -> io::Result<()>;
 
     /// Two runs compared.
     ///

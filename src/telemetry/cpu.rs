@@ -26,14 +26,14 @@ impl Cpus {
         if model.is_some() && count.is_some() {
             return Self { model, count };
         }
-        let slow = Self::of_sysinfo().unwrap_or_default();
+        let slow = Self::from_sysinfo().unwrap_or_default();
         Self {
             model: model.or(slow.model),
             count: count.or(slow.count),
         }
     }
 
-    fn of_sysinfo() -> Option<Self> {
+    fn from_sysinfo() -> Option<Self> {
         let mut system = System::new().ok()?;
         system.refresh_cpu_specifics(CpuRefreshKind::nothing());
         let cpus = system.cpus();
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_short_way_tells_what_sysinfo_does() {
-        assert_eq!(Some(Cpus::read()), Cpus::of_sysinfo());
+        assert_eq!(Some(Cpus::read()), Cpus::from_sysinfo());
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Probe {
 
     /// The processes, with the tree of `job_pid`, and the machine, as far as they are
     /// known within `limit`.
-    pub fn take(&self, job_pid: Option<u32>, limit: Duration) -> Snapshots {
+    pub fn collect(&self, job_pid: Option<u32>, limit: Duration) -> Snapshots {
         self.begin(job_pid, limit).wait()
     }
 

@@ -65,7 +65,7 @@ fn answers_in_time_from_many_threads() {
     let threads: Vec<_> = (0..4)
         .map(|_| {
             let probe = Arc::clone(&probe);
-            thread::spawn(move || probe.take(Some(id()), PATIENCE))
+            thread::spawn(move || probe.collect(Some(id()), PATIENCE))
         })
         .collect();
     for thread in threads {
@@ -83,14 +83,14 @@ fn a_late_answer_is_not_mixed_up() {
     // Until the thread is in the midst of a question that nobody waits for any more;
     // those that it comes to too late it passes over.
     while news.try_recv().is_err() {
-        let late = probe.take(None, SHORT);
+        let late = probe.collect(None, SHORT);
         assert!(late.host.is_none() && late.processes.is_none());
     }
     // Its two answers, number 1, come while the next question waits for number 2.
     for _ in 0..4 {
         open.send(()).unwrap();
     }
-    let next = probe.take(None, PATIENCE);
+    let next = probe.collect(None, PATIENCE);
     assert_eq!(next.processes.unwrap().total, 2);
     assert!(next.host.is_some());
 
@@ -106,7 +106,7 @@ fn processes_are_known_though_the_disk_hangs() {
     open.send(()).unwrap();
     thread::scope(|scope| {
         // The hanging half is waited out in full, so this is not PATIENCE.
-        let taken = scope.spawn(|| probe.take(None, Duration::from_secs(1)));
+        let taken = scope.spawn(|| probe.collect(None, Duration::from_secs(1)));
         news.recv().unwrap();
         let half = taken.join().unwrap();
         assert!(half.processes.is_some());
@@ -126,7 +126,7 @@ fn a_stuck_thread_costs_no_more_than_the_limit_each_time() {
 fn a_dead_thread_is_no_trouble() {
     let probe = Probe::spawn(|| -> Sampler { panic!("as a test") }).unwrap();
     assert!(probe.tree(id(), PATIENCE).is_none());
-    assert!(probe.take(None, PATIENCE).host.is_none());
+    assert!(probe.collect(None, PATIENCE).host.is_none());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::tree::{below, walk};
 use super::units::{exact, now_ts, round2, ticks_per_second, ticks_to_ms};
 
 /// How many top consumers are told.
-const TOP: usize = 5;
+const TOP_CONSUMERS: usize = 5;
 
 /// What tells one process from another with the same pid: pid and start in ticks.
 type Identity = (u32, u64);
@@ -51,10 +51,10 @@ impl Processes {
         let cpu = shares.iter().map(|(percent, _)| percent).sum();
         shares.sort_by(|(a, _), (b, _)| b.total_cmp(a));
         let busy = shares.iter().filter(|(percent, _)| round2(*percent) > 0.0);
-        let top_cpu = busy.take(TOP).map(consumer).collect();
+        let top_cpu = busy.take(TOP_CONSUMERS).map(consumer).collect();
         shares.sort_by_key(|(_, stat)| std::cmp::Reverse(stat.rss_bytes));
         let resident = shares.iter().filter(|(_, stat)| stat.rss_bytes > 0);
-        let top_mem = resident.take(TOP).map(consumer).collect();
+        let top_mem = resident.take(TOP_CONSUMERS).map(consumer).collect();
 
         Some(ProcessSnapshot {
             taken_ts,

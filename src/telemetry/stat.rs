@@ -209,7 +209,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(bytes: Vec<u8>, name: Vec<u8>) {
+        fn parser_accepts_any_bytes(bytes: Vec<u8>, name: Vec<u8>) {
             drop(Stat::parse(&bytes));
             parse_io(&bytes);
             prop_assert!(parse_named(&name).is_some());

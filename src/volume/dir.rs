@@ -31,7 +31,7 @@ impl From<&Stat> for FileKey {
 
 /// What [`Dir::glance`] tells of a name.
 #[derive(Debug, Clone, Copy)]
-pub struct Glance {
+pub struct FileMeta {
     /// Which file it stands for.
     pub key: FileKey,
     /// How many names that has.
@@ -99,14 +99,14 @@ impl Dir {
     /// The folder is missing, is no folder, or may not be read.
     pub fn open(path: &Path) -> Result<Self, VolumeError> {
         let fd = rustix::fs::open(path, OFlags::RDONLY | DIR_FLAGS, Mode::empty());
-        Self::new(not_a_folder(fd, path)?, path.to_owned())
+        Self::new(not_a_directory(fd, path)?, path.to_owned())
     }
 
     /// Opens a folder below this one, component by component, through no link.
     ///
     /// # Errors
     /// A component is missing, is no folder, or may not be read.
-    pub fn sub(&self, name: &str) -> Result<Self, VolumeError> {
+    pub fn open_dir(&self, name: &str) -> Result<Self, VolumeError> {
         let mut path = self.path.clone();
         let mut fd: Option<OwnedFd> = None;
         for part in name.split('/') {
@@ -114,7 +114,7 @@ impl Dir {
             let at = fd.as_ref().map_or(self.fd.as_fd(), AsFd::as_fd);
             let flags = OFlags::RDONLY | DIR_FLAGS | OFlags::NOFOLLOW;
             let next = rustix::fs::openat(at, part, flags, Mode::empty());
-            fd = Some(not_a_folder(next, &path)?);
+            fd = Some(not_a_directory(next, &path)?);
         }
         match fd {
             Some(fd) => Self::new(fd, path),
@@ -127,8 +127,8 @@ impl Dir {
     ///
     /// # Errors
     /// As [`Dir::sub`], or the folder cannot be made.
-    pub fn make_sub(&self, name: &str) -> Result<(Self, bool), VolumeError> {
-        match self.sub(name) {
+    pub fn create_dir(&self, name: &str) -> Result<(Self, bool), VolumeError> {
+        match self.open_dir(name) {
             Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => {}
             found => return Ok((found?, false)),
         }
@@ -137,7 +137,7 @@ impl Dir {
             Err(Errno::EXIST) => false,
             Err(e) => return Err(e).at("make the folder", self.path.join(name)),
         };
-        let opened = self.sub(name);
+        let opened = self.open_dir(name);
         if opened.is_err() && made {
             self.remove_empty_dir(name);
         }
@@ -158,7 +158,7 @@ impl Dir {
     }
 
     /// Whether the folder was removed since it was opened.
-    pub fn is_gone(&self) -> bool {
+    pub fn is_removed(&self) -> bool {
         rustix::fs::fstat(&self.fd).is_ok_and(|stat| stat.st_nlink == 0)
     }
 
@@ -190,11 +190,11 @@ impl Dir {
     /// time in it: a file whose times were asked for gets a new one, and its inode
     /// written, with the next write (Linux 6.13, `multigrain-ts.rst`). `None` also where
     /// the look is refused.
-    pub fn glance(&self, name: &CStr) -> Option<Glance> {
+    pub fn peek_meta(&self, name: &CStr) -> Option<FileMeta> {
         let what = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::NLINK | StatxFlags::SIZE;
         let found = rustix::fs::statx(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW, what).ok()?;
         let told = StatxFlags::from_bits_retain(found.stx_mask);
-        told.contains(what).then(|| Glance {
+        told.contains(what).then(|| FileMeta {
             key: FileKey {
                 dev: rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor),
                 ino: found.stx_ino,
@@ -333,7 +333,7 @@ impl Dir {
     }
 }
 
-fn not_a_folder(opened: Result<OwnedFd, Errno>, path: &Path) -> Result<OwnedFd, VolumeError> {
+fn not_a_directory(opened: Result<OwnedFd, Errno>, path: &Path) -> Result<OwnedFd, VolumeError> {
     match opened {
         Err(Errno::NOTDIR | Errno::LOOP) => Err(VolumeError::NotAFolder {
             path: path.to_owned(),

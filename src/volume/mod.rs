@@ -24,7 +24,7 @@ pub(crate) use error::IoContext;
 // The program's own; no part of what the library promises.
 #[doc(hidden)]
 pub use self::clock::{Clock, now_ts, parse_ts};
-pub use self::dir::{FileKey, Glance};
-pub use self::settings::{GcSettings, RotateSettings, Settings, Written};
+pub use self::dir::{FileKey, FileMeta};
+pub use self::settings::{GcSettings, RawSetting, RotateSettings, Settings};
 pub use self::tree::Usage;
-pub use self::whole_file::{WholeFile, behind_links, folder_of};
+pub use self::whole_file::{AtomicFile, parent_dir, resolve_links};

@@ -61,7 +61,7 @@ impl Dir {
             // what is wrong with which of the two.
             Err(_) => {}
         }
-        match self.sub(sub) {
+        match self.open_dir(sub) {
             Ok(dir) => dir.read_sized(name),
             Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => Ok(None),
             Err(e) => Err(e),

@@ -24,7 +24,7 @@ impl Volume {
                 root: root.to_owned(),
             })
         } else {
-            dir.sub(layout::OMNE)?;
+            dir.open_dir(layout::OMNE)?;
             Ok(Self { root: dir })
         }
     }
@@ -62,7 +62,7 @@ impl Volume {
     /// `root` is no folder, or `.omne` cannot be made in it.
     pub fn create(root: &Path) -> Result<Self, VolumeError> {
         let dir = Dir::open(root)?;
-        dir.make_sub(layout::OMNE)?;
+        dir.create_dir(layout::OMNE)?;
         Ok(Self { root: dir })
     }
 
@@ -88,7 +88,7 @@ impl Volume {
     /// It is there and cannot be opened.
     #[doc(hidden)]
     pub fn runs(&self) -> Result<Option<Dir>, VolumeError> {
-        match self.root.sub(layout::RUNS) {
+        match self.root.open_dir(layout::RUNS) {
             Ok(dir) => Ok(Some(dir)),
             Err(e) if e.io_kind() == Some(std::io::ErrorKind::NotFound) => Ok(None),
             Err(e) => Err(e),
@@ -102,9 +102,9 @@ impl Volume {
     /// One of them cannot be made.
     #[doc(hidden)]
     pub fn make_runs(&self) -> Result<[Dir; 3], VolumeError> {
-        let (omne, _) = self.root.make_sub(layout::OMNE)?;
-        let (var, _) = omne.make_sub("var")?;
-        let (runs, _) = var.make_sub("runs")?;
+        let (omne, _) = self.root.create_dir(layout::OMNE)?;
+        let (var, _) = omne.create_dir("var")?;
+        let (runs, _) = var.create_dir("runs")?;
         Ok([omne, var, runs])
     }
 }

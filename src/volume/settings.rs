@@ -9,7 +9,7 @@ use super::error::IoContext;
 use super::{Volume, VolumeError, layout};
 
 /// Longest file of settings that is read, in bytes.
-const LIMIT: u64 = 1 << 20;
+const MAX_SETTINGS_BYTES: u64 = 1 << 20;
 
 /// The settings of a volume. Sizes, times and numbers are left as they were written:
 /// they are read like those of the command line.
@@ -27,9 +27,9 @@ pub struct Settings {
 #[serde(default, deny_unknown_fields)]
 #[expect(missing_docs, reason = "the names are those of the flags")]
 pub struct RotateSettings {
-    pub max_size: Option<Written>,
-    pub max_age: Option<Written>,
-    pub keep: Option<Written>,
+    pub max_size: Option<RawSetting>,
+    pub max_age: Option<RawSetting>,
+    pub keep: Option<RawSetting>,
     pub compress: Option<bool>,
 }
 
@@ -38,34 +38,34 @@ pub struct RotateSettings {
 #[serde(default, deny_unknown_fields)]
 #[expect(missing_docs, reason = "the names are those of the flags")]
 pub struct GcSettings {
-    pub max_age: Option<Written>,
-    pub max_runs: Option<Written>,
-    pub max_size: Option<Written>,
-    pub keep_failed: Option<Written>,
+    pub max_age: Option<RawSetting>,
+    pub max_runs: Option<RawSetting>,
+    pub max_size: Option<RawSetting>,
+    pub keep_failed: Option<RawSetting>,
     pub orphans: Option<bool>,
-    pub events_older_than: Option<Written>,
+    pub events_older_than: Option<RawSetting>,
 }
 
 /// A value as its text: `"64MiB"`, `10`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "Value")]
-pub struct Written(pub String);
+#[serde(from = "SettingValue")]
+pub struct RawSetting(pub String);
 
 #[derive(Deserialize)]
 #[serde(
     untagged,
     expecting = "a text such as \"64MiB\" or \"7d\", or a whole number"
 )]
-enum Value {
+enum SettingValue {
     Number(u64),
     Text(String),
 }
 
-impl From<Value> for Written {
-    fn from(value: Value) -> Self {
+impl From<SettingValue> for RawSetting {
+    fn from(value: SettingValue) -> Self {
         Self(match value {
-            Value::Number(n) => n.to_string(),
-            Value::Text(text) => text,
+            SettingValue::Number(n) => n.to_string(),
+            SettingValue::Text(text) => text,
         })
     }
 }
@@ -84,7 +84,7 @@ impl Volume {
         };
         let path = self.path().join(folder).join(name);
         let mut text = String::new();
-        file.take(LIMIT)
+        file.take(MAX_SETTINGS_BYTES)
             .read_to_string(&mut text)
             .at("read", &path)?;
         toml::from_str(&text).map_err(|source: toml::de::Error| {
@@ -115,9 +115,9 @@ mod tests {
     fn sizes_and_numbers_keep_their_text() {
         let read = settings("[rotate]\nmax_size = \"64MiB\"\nkeep = 3\n[gc]\nmax_age = \"30d\"");
         let read = read.unwrap();
-        assert_eq!(read.rotate.max_size, Some(Written("64MiB".to_owned())));
-        assert_eq!(read.rotate.keep, Some(Written("3".to_owned())));
-        assert_eq!(read.gc.max_age, Some(Written("30d".to_owned())));
+        assert_eq!(read.rotate.max_size, Some(RawSetting("64MiB".to_owned())));
+        assert_eq!(read.rotate.keep, Some(RawSetting("3".to_owned())));
+        assert_eq!(read.gc.max_age, Some(RawSetting("30d".to_owned())));
         assert_eq!(settings("").unwrap(), Settings::default());
     }
 

@@ -15,11 +15,11 @@ use super::error::IoContext;
 use super::{Dir, VolumeError};
 
 /// Folders in folders that are gone into: runs have two levels.
-const DEPTH: usize = 32;
+const MAX_DEPTH: usize = 32;
 /// Bytes of names that are asked for at once.
-const NAMES: usize = 16 << 10;
+const NAMES_PER_PASS: usize = 16 << 10;
 /// How often a folder in which others make files is emptied.
-const PASSES: usize = 8;
+const MAX_PASSES: usize = 8;
 
 /// What a folder takes, with all that is in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,15 +91,15 @@ impl Dir {
 
 /// A second open of the folder: its names are read from the first one on.
 fn reopened(dir: &Dir) -> Result<OwnedFd, VolumeError> {
-    open_folder(dir.as_fd(), c".").at("open", dir.path())
+    open_subdir(dir.as_fd(), c".").at("open", dir.path())
 }
 
-fn open_folder(at: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+fn open_subdir(at: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(at, name, flags, Mode::empty())
 }
 
-fn below(path: &Path, name: &CStr) -> PathBuf {
+fn depth_below(path: &Path, name: &CStr) -> PathBuf {
     path.join(std::ffi::OsStr::from_bytes(name.to_bytes()))
 }
 
@@ -117,7 +117,7 @@ struct Walk {
 
 impl Walk {
     fn measure(self, fd: &OwnedFd, path: &Path, usage: &mut Usage) -> Result<(), VolumeError> {
-        let mut space = [MaybeUninit::uninit(); NAMES];
+        let mut space = [MaybeUninit::uninit(); NAMES_PER_PASS];
         let mut names = RawDir::new(fd, &mut space);
         while let Some(entry) = names.next() {
             let entry = entry.at("list", path)?;
@@ -128,11 +128,11 @@ impl Walk {
             let stat = match rustix::fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => stat,
                 Err(Errno::NOENT) => continue,
-                Err(e) => return Err(e).at("look at", below(path, name)),
+                Err(e) => return Err(e).at("look at", depth_below(path, name)),
             };
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                let path = below(path, name);
-                match open_folder(fd.as_fd(), name) {
+                let path = depth_below(path, name);
+                match open_subdir(fd.as_fd(), name) {
                     Ok(sub) => self
                         .deeper(stat.st_dev, &path)?
                         .measure(&sub, &path, usage)?,
@@ -155,7 +155,7 @@ impl Walk {
         if dev != self.dev {
             return refused("on another file system");
         }
-        if self.depth == DEPTH {
+        if self.depth == MAX_DEPTH {
             return refused("nested too deep");
         }
         Ok(Self {
@@ -171,8 +171,8 @@ impl Walk {
         above: &Path,
         last: &[u8],
     ) -> Result<(), VolumeError> {
-        let path = || below(above, name);
-        let fd = match open_folder(parent, name) {
+        let path = || depth_below(above, name);
+        let fd = match open_subdir(parent, name) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(()),
             Err(Errno::NOTDIR | Errno::LOOP) => return unlink(parent, name, above),
@@ -180,7 +180,7 @@ impl Walk {
         };
         let stat = rustix::fs::fstat(&fd).at("look at", path())?;
         let walk = self.deeper(stat.st_dev, &path())?;
-        for _ in 0..PASSES {
+        for _ in 0..MAX_PASSES {
             walk.empty(&fd, &path(), last)?;
             if let Ok(last) = std::ffi::CString::new(last) {
                 unlink(fd.as_fd(), &last, &path())?;
@@ -200,7 +200,7 @@ impl Walk {
     /// Removes what is in a folder, but for `last`. What cannot be removed does not keep
     /// the rest; the first trouble is told.
     fn empty(self, fd: &OwnedFd, path: &Path, last: &[u8]) -> Result<(), VolumeError> {
-        let mut space = [MaybeUninit::uninit(); NAMES];
+        let mut space = [MaybeUninit::uninit(); NAMES_PER_PASS];
         let mut names = RawDir::new(fd, &mut space);
         let mut removed = Ok(());
         while let Some(entry) = names.next() {
@@ -225,7 +225,7 @@ fn unlink(at: BorrowedFd<'_>, name: &CStr, above: &Path) -> Result<(), VolumeErr
     }
     match rustix::fs::unlinkat(at, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(e) => Err(e).at("remove", below(above, name)),
+        Err(e) => Err(e).at("remove", depth_below(above, name)),
     }
 }
 
@@ -254,7 +254,7 @@ mod tests {
             fs::write(tree.join(format!("sub/{n}")), "x").unwrap();
         }
         let dir = Dir::open(&tmp.path().join("in")).unwrap();
-        let used = dir.sub("tree").unwrap().usage().unwrap();
+        let used = dir.open_dir("tree").unwrap().usage().unwrap();
         assert!(used.bytes >= 1_000 * 512, "{used:?}");
         assert_eq!(used.content, 1_002);
         assert!(used.touched <= Timestamp::now());
@@ -271,10 +271,15 @@ mod tests {
     #[test]
     fn what_is_nested_without_end_is_left() {
         let tmp = tempfile::tempdir().unwrap();
-        let deep = "d/".repeat(DEPTH + 2);
+        let deep = "d/".repeat(MAX_DEPTH + 2);
         fs::create_dir_all(tmp.path().join("tree").join(deep)).unwrap();
         let dir = Dir::open(tmp.path()).unwrap();
-        let told = dir.sub("tree").unwrap().usage().unwrap_err().to_string();
+        let told = dir
+            .open_dir("tree")
+            .unwrap()
+            .usage()
+            .unwrap_err()
+            .to_string();
         assert!(told.ends_with("is nested too deep: left alone"), "{told}");
         assert!(dir.remove_tree("tree", "").is_err());
     }

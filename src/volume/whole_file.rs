@@ -13,34 +13,34 @@ use rustix::io::Errno;
 use super::layout;
 
 /// Most links that are followed, as many as by the kernel (`path_resolution(7)`).
-const LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 
 /// A file on its way: it gets its name with [`WholeFile::finish`]. Until then, and if that
 /// never comes, what has the name stays as it is.
 #[derive(Debug)]
-pub struct WholeFile {
+pub struct AtomicFile {
     file: File,
     /// `None` for a device, a FIFO and what is open already: nothing is replaced there.
-    place: Option<Place>,
+    place: Option<FileLocation>,
 }
 
 /// Where a file is to be.
 #[derive(Debug)]
-struct Place {
+struct FileLocation {
     path: PathBuf,
     /// What it is called until then. Where the file system can do it, it has no name: then
     /// nothing is left of it even if we are killed.
     new: Option<PathBuf>,
 }
 
-impl WholeFile {
+impl AtomicFile {
     /// Begins a file that will be at `path`, or behind the link that is there. One that
     /// is there keeps its permissions, and its owner where we may give files away.
     ///
     /// # Errors
     /// No file can be made in its folder, or `path` is a folder or a socket.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let Some(path) = behind_links(path)? else {
+        let Some(path) = resolve_links(path)? else {
             // What came there before stands, as with `>>`.
             let file = File::options().append(true).open(path)?;
             return Ok(Self { file, place: None });
@@ -56,8 +56,8 @@ impl WholeFile {
             let file = File::options().write(true).open(path)?;
             return Ok(Self { file, place: None });
         }
-        let (file, new) = new_file(folder_of(&path))?;
-        let place = Some(Place { path, new });
+        let (file, new) = new_file(parent_dir(&path))?;
+        let place = Some(FileLocation { path, new });
         let whole = Self { file, place };
         if let Some(there) = there {
             // Refused to all but root; and before the permissions, some of which it takes.
@@ -77,7 +77,7 @@ impl WholeFile {
             self.file.sync_data()?;
             let new = match place.new.take() {
                 Some(new) => new,
-                None => named(&self.file, folder_of(&place.path))?,
+                None => named(&self.file, parent_dir(&place.path))?,
             };
             let renamed = fs::rename(&new, &place.path);
             place.new = renamed.is_err().then_some(new);
@@ -92,10 +92,10 @@ impl WholeFile {
 ///
 /// # Errors
 /// The links go round in a circle.
-pub fn behind_links(path: &Path) -> io::Result<Option<PathBuf>> {
+pub fn resolve_links(path: &Path) -> io::Result<Option<PathBuf>> {
     let mut path = path.to_owned();
-    for _ in 0..LINKS {
-        let folder = folder_of(&path);
+    for _ in 0..MAX_LINKS {
+        let folder = parent_dir(&path);
         let real = folder.canonicalize().unwrap_or_default();
         if real.starts_with("/proc") && real.ends_with("fd") {
             return Ok(None);
@@ -109,7 +109,7 @@ pub fn behind_links(path: &Path) -> io::Result<Option<PathBuf>> {
 }
 
 /// The folder of a file, as it can be opened.
-pub fn folder_of(path: &Path) -> &Path {
+pub fn parent_dir(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
@@ -149,16 +149,16 @@ fn with_new_name<T>(
     }
 }
 
-impl Drop for WholeFile {
+impl Drop for AtomicFile {
     fn drop(&mut self) {
-        if let Some(Place { new: Some(new), .. }) = &self.place {
+        if let Some(FileLocation { new: Some(new), .. }) = &self.place {
             // Nobody looks for it under that name.
             drop(fs::remove_file(new));
         }
     }
 }
 
-impl Write for WholeFile {
+impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write(bytes)
     }
@@ -184,11 +184,11 @@ mod tests {
         fs::write(&path, "old").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
         symlink("out", &link).unwrap();
-        let mut file = WholeFile::create(&link).unwrap();
+        let mut file = AtomicFile::create(&link).unwrap();
         file.write_all(b"half").unwrap();
         drop(file);
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
-        let mut file = WholeFile::create(&link).unwrap();
+        let mut file = AtomicFile::create(&link).unwrap();
         file.write_all(b"whole").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
         file.finish().unwrap();
@@ -206,13 +206,13 @@ mod tests {
         fs::create_dir(path("there")).unwrap();
         symlink("there/out", path("second")).unwrap();
         symlink("second", path("first")).unwrap();
-        let mut file = WholeFile::create(&path("first")).unwrap();
+        let mut file = AtomicFile::create(&path("first")).unwrap();
         file.write_all(b"whole").unwrap();
         file.finish().unwrap();
         assert_eq!(fs::read_to_string(path("there/out")).unwrap(), "whole");
         assert!(path("first").is_symlink() && path("second").is_symlink());
         symlink("round", path("round")).unwrap();
-        assert!(WholeFile::create(&path("round")).is_err());
+        assert!(AtomicFile::create(&path("round")).is_err());
     }
 
     #[test]
@@ -220,13 +220,13 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let socket = tmp.path().join("socket");
         let held = UnixListener::bind(&socket).unwrap();
-        assert!(WholeFile::create(&socket).is_err());
-        assert!(WholeFile::create(tmp.path()).is_err());
+        assert!(AtomicFile::create(&socket).is_err());
+        assert!(AtomicFile::create(tmp.path()).is_err());
         drop(held);
         let open = File::create_new(tmp.path().join("open")).unwrap();
         (&open).write_all(b"before, ").unwrap();
         let path = format!("/dev/fd/{}", open.as_raw_fd());
-        let mut file = WholeFile::create(Path::new(&path)).unwrap();
+        let mut file = AtomicFile::create(Path::new(&path)).unwrap();
         file.write_all(b"after").unwrap();
         file.finish().unwrap();
         let open = fs::read_to_string(tmp.path().join("open")).unwrap();

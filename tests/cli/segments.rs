@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use runlog::log::{Due, Prune, RunLog, compress_sealed};
+use runlog::log::{PruneLimit, RotationThreshold, RunLog, compress_sealed};
 use runlog::volume::Volume;
 
 use crate::env::TestEnv;
@@ -23,7 +23,7 @@ pub(crate) fn rotate(env: &TestEnv, run: &str) {
 pub(crate) fn rotate_if_any(env: &TestEnv, run: &str) -> bool {
     let budget = Duration::from_secs(30);
     log(env, run)
-        .rotate(Due::default(), budget)
+        .rotate(RotationThreshold::default(), budget)
         .unwrap()
         .is_ok()
 }
@@ -37,5 +37,7 @@ pub(crate) fn compress(env: &TestEnv, run: &str) {
 /// Drops all sealed segments but the newest so many.
 #[track_caller]
 pub(crate) fn keep(env: &TestEnv, run: &str, segments: usize) {
-    log(env, run).drop_sealed(Prune::AllBut(segments)).unwrap();
+    log(env, run)
+        .drop_sealed(PruneLimit::AllBut(segments))
+        .unwrap();
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use runlog::log::payload::ErrorKind;
-use runlog::log::{EventType, RunStateKind};
+use runlog::log::{EventType, RunStatus};
 use serde_json::Value;
 
 use super::{anchor, hold_or_bless, read};
@@ -147,9 +147,7 @@ fn words_of(name: &str) -> BTreeSet<String> {
 
 #[test]
 fn the_schema_has_the_words_of_the_code() {
-    let states = RunStateKind::ALL
-        .iter()
-        .map(|state| state.as_str().to_owned());
+    let states = RunStatus::ALL.iter().map(|state| state.as_str().to_owned());
     assert_eq!(words_of("state"), states.collect());
     let schema = schema();
     let known = definition(&schema, "event")

@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::cli::context::Global;
 use crate::cli::exit::Code;
-use crate::job::{RunStateKind, examine_runs};
+use crate::job::{RunStatus, examine_runs};
 use crate::log::list;
 
 /// Print the ids of runs for a completion script, newest first, each with its state
@@ -53,8 +53,8 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
 }
 
 impl Args {
-    fn wants(&self, state: RunStateKind) -> bool {
-        use RunStateKind::{Completed, Failed};
+    fn wants(&self, state: RunStatus) -> bool {
+        use RunStatus::{Completed, Failed};
         !self.writable || !matches!(state, Completed | Failed)
     }
 }

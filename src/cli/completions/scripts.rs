@@ -4,7 +4,7 @@ use clap::{Arg, Command};
 
 /// A place in the command line that wants a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+enum RunArgument {
     /// Any run.
     Any,
     /// One that takes more jobs and notes.
@@ -12,13 +12,13 @@ enum Wanted {
 }
 
 /// The run that a value of this argument stands for.
-fn wanted(arg: &Arg) -> Option<Wanted> {
+fn wanted(arg: &Arg) -> Option<RunArgument> {
     let names = arg.get_value_names().unwrap_or_default();
     if arg.get_long() == Some("run") {
-        Some(Wanted::Writable)
+        Some(RunArgument::Writable)
     } else {
         let is_run = names.iter().any(|name| name.as_str() == "RUN");
-        is_run.then_some(Wanted::Any)
+        is_run.then_some(RunArgument::Any)
     }
 }
 
@@ -62,8 +62,8 @@ pub(crate) fn in_bash(script: &str, cli: &Command) -> String {
     let is_option = |arg: &Arg| !arg.is_positional() && arg.get_action().takes_values();
     let of = |kind| options(cli, move |arg| is_option(arg) && wanted(arg) == kind);
     let wrapped = include_str!("runs.bash")
-        .replace("@WRITABLE@", &of(Some(Wanted::Writable)))
-        .replace("@ANY@", &of(Some(Wanted::Any)))
+        .replace("@WRITABLE@", &of(Some(RunArgument::Writable)))
+        .replace("@ANY@", &of(Some(RunArgument::Any)))
         .replace("@VALUES@", &of(None))
         .replace("@COMMANDS@", &commands.join("|"));
     format!("{script}\n{wrapped}")
@@ -103,8 +103,8 @@ pub(crate) fn in_fish(script: &str, cli: &Command) -> String {
                 continue;
             };
             let which = match wanted {
-                Wanted::Any => "",
-                Wanted::Writable => " --writable",
+                RunArgument::Any => "",
+                RunArgument::Writable => " --writable",
             };
             let rest = format!("-l {long} -x -k -a \"(__fish_runlog_runs{which})\"");
             lines += &complete(command, &rest);

@@ -12,11 +12,11 @@ use super::exit::{Code, UsageError};
 use super::settings::{parse_count, value};
 use super::status::parse_state;
 use super::value_parsers::{parse_duration, parse_size};
-use crate::cli::gc::output::Output;
-use crate::job::RunStateKind;
-use crate::job::gc::{Surveyed, Wanted, collect, going, survey};
-use crate::log::store::retention::{Facts, Policy, Standing, Verdict};
-use crate::log::{Gc, LogError, Prune, RunLog, leftovers, open_dir, would_drop};
+use crate::cli::gc::output::GcOutput;
+use crate::job::RunStatus;
+use crate::job::gc::{GcCandidate, GcFilter, collect, list_candidates, runs_to_remove};
+use crate::log::store::retention::{Eligibility, Policy, RetentionDecision, RunInfo};
+use crate::log::{GcLock, LogError, PruneLimit, RunLog, open_dir, plan_prune, trash_entries};
 use crate::volume::Volume;
 
 /// Remove runs that are old, or too many
@@ -64,7 +64,7 @@ pub(crate) struct Args {
 
     /// Only runs in this state
     #[arg(long, value_name = "STATE", value_parser = parse_state)]
-    state: Vec<RunStateKind>,
+    state: Vec<RunStatus>,
     /// Only runs of this name
     #[arg(long)]
     name: Vec<String>,
@@ -77,7 +77,7 @@ pub(crate) struct Args {
 }
 
 /// What may go: whole runs, and events of those that stay.
-struct Limits {
+struct GcLimits {
     policy: Policy,
     events_older_than: Option<Duration>,
 }
@@ -86,31 +86,33 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let volume = global.volume()?;
     let limits = args.limits(&volume)?;
     let wanted = args.wanted(global, limits.policy.orphans)?;
-    let mut output = Output::new(args.json, args.dry_run);
+    let mut output = GcOutput::new(args.json, args.dry_run);
     // Taken before the look at the runs, so that a second gc hears of it at once.
     let mut gc = if args.dry_run {
         None
     } else {
-        Some(Gc::begin(&volume)?)
+        Some(GcLock::begin(&volume)?)
     };
-    for leftover in leftovers(&volume)? {
+    for leftover in trash_entries(&volume)? {
         let removed = gc.as_ref().map_or(Ok(()), |gc| gc.remove(&leftover.name));
-        output.leftover(&leftover, removed);
+        output.trash_entry(&leftover, removed);
     }
-    let surveyed = survey(&volume, &wanted)?;
-    output.trouble(&surveyed);
+    let surveyed = list_candidates(&volume, &wanted)?;
+    output.error(&surveyed);
     let now = Timestamp::now();
     let verdicts = limits.policy.plan(&surveyed.facts, now);
-    let plan = going(&surveyed.facts, &verdicts);
+    let plan = runs_to_remove(&surveyed.facts, &verdicts);
     match &mut gc {
-        None => plan.iter().for_each(|(facts, why)| output.goes(facts, why)),
+        None => plan
+            .iter()
+            .for_each(|(facts, why)| output.remove(facts, why)),
         Some(gc) => collect(gc, &plan, |facts, why, fate| {
-            output.fate(facts, why, fate);
+            output.decision(facts, why, fate);
         })?,
     }
     for (facts, verdict) in surveyed.facts.iter().zip(&verdicts) {
-        if let Verdict::Keep(keep) = verdict {
-            output.stays(facts, *keep);
+        if let RetentionDecision::Keep(keep) = verdict {
+            output.keep(facts, *keep);
         }
     }
     if let Some(limit) = limits.events_older_than {
@@ -121,8 +123,8 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
 }
 
 impl Args {
-    fn limits(&self, volume: &Volume) -> Result<Limits> {
-        let mut limits = Limits {
+    fn limits(&self, volume: &Volume) -> Result<GcLimits> {
+        let mut limits = GcLimits {
             policy: Policy {
                 max_age: self.max_age,
                 max_runs: self.max_runs,
@@ -136,7 +138,7 @@ impl Args {
         if !is_given {
             let set = volume.settings()?.gc;
             let duration = |key, written| value(key, written, parse_duration);
-            limits = Limits {
+            limits = GcLimits {
                 policy: Policy {
                     max_age: duration("gc.max_age", set.max_age.as_ref())?,
                     max_runs: value("gc.max_runs", set.max_runs.as_ref(), parse_count)?,
@@ -162,7 +164,7 @@ impl Args {
         .into())
     }
 
-    fn wanted(&self, global: &Global, orphans: bool) -> Result<Wanted> {
+    fn wanted(&self, global: &Global, orphans: bool) -> Result<GcFilter> {
         let mut runs = Vec::new();
         for name in &self.runs {
             let (run, _) = global.run(name)?;
@@ -170,7 +172,7 @@ impl Args {
                 runs.push(run);
             }
         }
-        Ok(Wanted {
+        Ok(GcFilter {
             runs,
             states: self.state.clone(),
             names: self.name.clone(),
@@ -189,28 +191,28 @@ fn before(now: Timestamp, time: Duration) -> Timestamp {
 /// Drops old segments of the runs that stay.
 fn drop_events(
     volume: &Volume,
-    surveyed: &Surveyed,
-    verdicts: &[Verdict],
+    surveyed: &GcCandidate,
+    verdicts: &[RetentionDecision],
     then: Timestamp,
-    output: &mut Output,
+    output: &mut GcOutput,
 ) -> Result<()> {
     let Some(runs) = volume.runs()? else {
         return Ok(());
     };
-    let prune = Prune::OlderThan(then);
+    let prune = PruneLimit::OlderThan(then);
     let dry_run = output.dry_run;
-    let one = |facts: &Facts| -> Result<Vec<_>, LogError> {
+    let one = |facts: &RunInfo| -> Result<Vec<_>, LogError> {
         let Some(dir) = open_dir(&runs, &facts.run_id)? else {
             return Ok(Vec::new());
         };
-        let would = would_drop(&dir, prune, false)?;
+        let would = plan_prune(&dir, prune, false)?;
         if would.is_empty() || dry_run {
             return Ok(would);
         }
         RunLog::open(volume, &facts.run_id)?.drop_sealed(prune)
     };
     for (facts, verdict) in surveyed.facts.iter().zip(verdicts) {
-        if matches!(verdict, Verdict::Keep(_)) && facts.standing != Standing::Empty {
+        if matches!(verdict, RetentionDecision::Keep(_)) && facts.standing != Eligibility::Empty {
             output.dropped(facts, one(facts));
         }
     }

@@ -5,16 +5,16 @@ use std::io::Write as _;
 
 use anyhow::{Context as _, Result};
 
-use crate::cli::context::{say, warn_of};
+use crate::cli::context::{print_stderr, warn_damage};
 use crate::cli::exit::Code;
-use crate::job::gc::{Fate, Surveyed};
-use crate::log::store::retention::{Facts, Keep, Standing, Why};
-use crate::log::{Dropped, Leftover, LogError};
+use crate::job::gc::{GcCandidate, GcDecision};
+use crate::log::store::retention::{Eligibility, KeepReason, RemoveReason, RunInfo};
+use crate::log::{LogError, PrunedSegment, TrashEntry};
 use crate::render::{GcAction, GcReport, GcTotal, json_line};
 use crate::volume::RunId;
 
 /// The lines of gc on stdout, its warnings on stderr.
-pub(crate) struct Output {
+pub(crate) struct GcOutput {
     json: bool,
     pub dry_run: bool,
     total: GcTotal,
@@ -23,7 +23,7 @@ pub(crate) struct Output {
     written: io::Result<()>,
 }
 
-impl Output {
+impl GcOutput {
     pub(crate) fn new(json: bool, dry_run: bool) -> Self {
         Self {
             json,
@@ -35,8 +35,8 @@ impl Output {
     }
 
     /// Runs that cannot be looked at, and what is damaged in others.
-    pub(crate) fn trouble(&mut self, surveyed: &Surveyed) {
-        warn_of(&surveyed.damage);
+    pub(crate) fn error(&mut self, surveyed: &GcCandidate) {
+        warn_damage(&surveyed.damage);
         if !surveyed.damage.is_empty() {
             self.exit_with(Code::Damage);
         }
@@ -49,7 +49,7 @@ impl Output {
     }
 
     /// What a crash left in the trash.
-    pub(crate) fn leftover(&mut self, leftover: &Leftover, removed: Result<(), LogError>) {
+    pub(crate) fn trash_entry(&mut self, leftover: &TrashEntry, removed: Result<(), LogError>) {
         let (run, bytes) = (leftover.run.clone(), leftover.bytes);
         let (action, why) = match removed {
             Ok(()) => (
@@ -65,28 +65,28 @@ impl Output {
     }
 
     /// A run that goes, or would go.
-    pub(crate) fn goes(&mut self, facts: &Facts, why: &Why) {
+    pub(crate) fn remove(&mut self, facts: &RunInfo, why: &RemoveReason) {
         let mut report = self.report(facts, GcAction::Remove, why.to_string());
         report.policy = Some(why.policy());
         self.line(&report);
     }
 
     /// What became of a run that was to go.
-    pub(crate) fn fate(&mut self, facts: &Facts, why: &Why, fate: Fate) {
+    pub(crate) fn decision(&mut self, facts: &RunInfo, why: &RemoveReason, fate: GcDecision) {
         let (action, text) = match fate {
-            Fate::Removed => return self.goes(facts, why),
-            Fate::InTrash(e) => {
+            GcDecision::Removed => return self.remove(facts, why),
+            GcDecision::InTrash(e) => {
                 self.failed(&facts.run_id, &e);
-                return self.goes(facts, why);
+                return self.remove(facts, why);
             }
-            Fate::Skipped(why_not) => {
-                say(format_args!("run {} is left: {why_not}", facts.run_id));
+            GcDecision::Skipped(why_not) => {
+                print_stderr(format_args!("run {} is left: {why_not}", facts.run_id));
                 if facts.named {
                     self.exit_with(Code::Locked);
                 }
                 (GcAction::Skip, why_not.to_owned())
             }
-            Fate::Failed(e) => {
+            GcDecision::Failed(e) => {
                 self.failed(&facts.run_id, &e);
                 (GcAction::Fail, e.to_string())
             }
@@ -97,12 +97,12 @@ impl Output {
     }
 
     /// A run that stays; told only of those that were asked for.
-    pub(crate) fn stays(&mut self, facts: &Facts, keep: Keep) {
+    pub(crate) fn keep(&mut self, facts: &RunInfo, keep: KeepReason) {
         if !facts.named {
             return;
         }
-        say(format_args!("run {} stays: {keep}", facts.run_id));
-        if facts.standing == Standing::Live {
+        print_stderr(format_args!("run {} stays: {keep}", facts.run_id));
+        if facts.standing == Eligibility::Live {
             self.exit_with(Code::Running);
         }
         let report = self.report(facts, GcAction::Keep, keep.to_string());
@@ -110,7 +110,11 @@ impl Output {
     }
 
     /// The old segments of a run that stays.
-    pub(crate) fn dropped(&mut self, facts: &Facts, dropped: Result<Vec<Dropped>, LogError>) {
+    pub(crate) fn dropped(
+        &mut self,
+        facts: &RunInfo,
+        dropped: Result<Vec<PrunedSegment>, LogError>,
+    ) {
         match dropped {
             Ok(segments) => {
                 for segment in segments {
@@ -141,7 +145,7 @@ impl Output {
         Ok(self.code)
     }
 
-    fn report(&self, facts: &Facts, action: GcAction, why: String) -> GcReport {
+    fn report(&self, facts: &RunInfo, action: GcAction, why: String) -> GcReport {
         GcReport::new(facts, action, self.dry_run, why)
     }
 
@@ -160,7 +164,7 @@ impl Output {
     }
 
     fn failed(&mut self, run: &RunId, e: &LogError) {
-        say(format_args!("warning: run {run}: {e}"));
+        print_stderr(format_args!("warning: run {run}: {e}"));
         self.exit_with(Code::Io);
     }
 

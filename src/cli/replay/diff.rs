@@ -5,26 +5,26 @@ use std::io::Write as _;
 
 use anyhow::Result;
 
-use crate::cli::context::{Global, warn_of};
+use crate::cli::context::{Global, warn_damage};
 use crate::cli::exit::Code;
 use crate::cli::replay::Args;
 use crate::job::examine;
-use crate::render::{Format, JsonLines, People, RunDiff, RunReport};
+use crate::render::{Format, Human, JsonLines, RunDiff, RunRecord};
 
 pub(crate) fn execute(args: &Args, global: &Global, a: &str, b: &str) -> Result<Code> {
     let mut damaged = false;
-    let mut report = |name: &str| -> Result<RunReport> {
+    let mut report = |name: &str| -> Result<RunRecord> {
         let (run, dir) = global.run(name)?;
         let examined = examine(&dir, true)?;
-        warn_of(&examined.overview.damage);
+        warn_damage(&examined.overview.damage);
         damaged |= !examined.overview.damage.is_empty();
-        Ok(RunReport::new(run, dir.path().to_owned(), examined))
+        Ok(RunRecord::new(run, dir.path().to_owned(), examined))
     };
     let diff = RunDiff::new(report(a)?, report(b)?);
     let format: Box<dyn Format> = if args.json {
         Box::new(JsonLines)
     } else {
-        Box::new(People(global.style()))
+        Box::new(Human(global.style()))
     };
     let mut out = io::BufWriter::new(io::stdout().lock());
     format.diff(&mut out, &diff)?;

@@ -6,15 +6,15 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::output::tell_lost;
-use super::source::Source;
-use super::state::Past;
+use super::output::report_lost;
+use super::source::ReplaySource;
+use super::state::StateAt;
 use super::timeline::inspect_now;
-use crate::cli::atomic_output::{OutFile, belongs_to};
+use crate::cli::atomic_output::{AtomicOutput, belongs_to};
 use crate::cli::context::Global;
 use crate::cli::exit::Code;
-use crate::cli::replay::{Args, Next, passed_over, read, warn};
-use crate::job::{Played, play};
+use crate::cli::replay::{Args, ReplayMode, read, report_skipped, warn};
+use crate::job::{PlaybackItem, play};
 use crate::log::{Item, fresh_ulid};
 use crate::render::export::asciicast::Asciicast;
 use crate::render::export::chrome_trace::ChromeTrace;
@@ -25,13 +25,13 @@ use crate::render::export::junit::Junit;
 use crate::render::export::markdown::Markdown;
 use crate::render::export::otlp::Otlp;
 use crate::render::export::prometheus::Prometheus;
-use crate::render::export::{Export, Piece, markdown};
+use crate::render::export::{Export, OutputChunk, markdown};
 use crate::render::{AsOmne, AsRuntimo};
 use crate::volume::RunId;
 
 /// A program that reads logs of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Target {
+pub(crate) enum ExportTarget {
     /// omne-cli 0.2: `.omne/var/runs/<id>/events.jsonl`
     Omne,
     /// runtimo-core 0.1 and 0.10: its write-ahead log
@@ -40,7 +40,7 @@ pub(crate) enum Target {
 
 /// What a run is exported as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Form {
+pub(crate) enum InteropFormat {
     /// One page with timeline, charts, output and events; needs nothing else
     Html,
     /// Trace events: Perfetto, about:tracing
@@ -61,7 +61,7 @@ pub(crate) enum Form {
     Csv,
 }
 
-impl Target {
+impl ExportTarget {
     pub(crate) fn export(self, run: &RunId) -> Box<dyn Export> {
         match self {
             Self::Omne => Box::new(AsOmne::new(run.clone())),
@@ -70,7 +70,7 @@ impl Target {
     }
 }
 
-impl Form {
+impl InteropFormat {
     pub(crate) fn export(self, run: &RunId) -> Box<dyn Export> {
         match self {
             Self::Html => Box::new(Html::default()),
@@ -94,29 +94,29 @@ fn token() -> String {
 pub(crate) fn execute(
     args: &Args,
     global: &Global,
-    source: &Source,
+    source: &ReplaySource,
     mut export: Box<dyn Export>,
 ) -> Result<Code> {
-    if let Some(path) = args.out.as_deref().filter(|path| source.has(path)) {
+    if let Some(path) = args.out.as_deref().filter(|path| source.has_flag(path)) {
         return Err(belongs_to(path, "the log that is read"));
     }
-    let mut out = OutFile::create(args.out.as_deref(), global)?;
-    let mut past = Past::default();
+    let mut out = AtomicOutput::create(args.out.as_deref(), global)?;
+    let mut past = StateAt::default();
     let mut code = Code::Ok;
     match source {
-        Source::Run(_, dir) if export.wants_output() => {
+        ReplaySource::Run(_, dir) if export.wants_output() => {
             play(dir, None, |ts, played| -> Result<()> {
                 match played {
-                    Played::Item(item) => {
+                    PlaybackItem::Item(item) => {
                         if let Item::Damage(damage) = item {
-                            code = passed_over(args, damage)?;
+                            code = report_skipped(args, damage)?;
                             warn(damage);
                         }
                         past.take(None, item);
                         out.with(|out| export.item(out, item, &past.fold.state))
                     }
-                    Played::Output { job, stream, bytes } => {
-                        let piece = Piece {
+                    PlaybackItem::Output { job, stream, bytes } => {
+                        let piece = OutputChunk {
                             job,
                             stream,
                             ts,
@@ -124,8 +124,8 @@ pub(crate) fn execute(
                         };
                         out.with(|out| export.output(out, piece))
                     }
-                    Played::OutputLost { job, left, stored } => {
-                        tell_lost(job, left, stored);
+                    PlaybackItem::OutputLost { job, left, stored } => {
+                        report_lost(job, left, stored);
                         Ok(())
                     }
                 }
@@ -138,7 +138,7 @@ pub(crate) fn execute(
                 }
                 past.take(None, item);
                 out.with(|out| export.item(out, item, &past.fold.state))?;
-                Ok(Next::Read)
+                Ok(ReplayMode::Read)
             })?;
         }
     }
@@ -146,7 +146,7 @@ pub(crate) fn execute(
     let report = past.report(source, inspected);
     out.with(|out| export.end(out, &report))?;
     out.finish()?;
-    if args.mode.export == Some(Form::Github) {
+    if args.mode.export == Some(InteropFormat::Github) {
         let mut summary = Vec::new();
         markdown(&mut summary, &report)?;
         add_summary(&summary)?;

@@ -15,13 +15,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::context::{Global, say};
+use super::context::{Global, print_stderr};
 use super::exit::{Code, DamageFound};
 use super::value_parsers::parse_stream;
-use crate::cli::replay::export::{Form, Target};
+use crate::cli::replay::export::{ExportTarget, InteropFormat};
 use crate::cli::replay::pace::Speed;
-use crate::cli::replay::source::Source;
-use crate::cli::replay::state::Point;
+use crate::cli::replay::source::ReplaySource;
+use crate::cli::replay::state::AtPoint;
 use crate::job::StreamId;
 use crate::log::{Damage, Item};
 
@@ -60,8 +60,8 @@ pub(crate) struct Args {
     mode: Mode,
 
     /// With --state: as it was at that point, the `seq` of an event or a time
-    #[arg(long, value_name = "SEQ|TIME", requires = "state", value_parser = Point::parse)]
-    at: Option<Point>,
+    #[arg(long, value_name = "SEQ|TIME", requires = "state", value_parser = AtPoint::parse)]
+    at: Option<AtPoint>,
     /// Play events and output at so many times their own pace, or as fast as can be (`max`)
     #[arg(
         long,
@@ -80,7 +80,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["verify", "diff", "recover", "rollback"])]
     strict: bool,
     #[command(flatten)]
-    recovery: Recovery,
+    recovery: RecoveryArgs,
 
     /// For programs: the stored events byte for byte; with --state, --verify and --diff JSON
     /// Lines
@@ -120,15 +120,15 @@ struct Mode {
     diff: Option<Vec<String>>,
     /// The run as a log that this program reads
     #[arg(long = "as", value_name = "PROGRAM", group = "written")]
-    dialect: Option<Target>,
+    dialect: Option<ExportTarget>,
     /// The run as something that other tools show or take
     #[arg(long, value_name = "FORMAT", group = "written")]
-    export: Option<Form>,
+    export: Option<InteropFormat>,
 }
 
 /// What belongs to the modes that change something.
 #[derive(Debug, clap::Args)]
-struct Recovery {
+struct RecoveryArgs {
     /// With --recover: all runs of the volume, and what a gc was in the middle of removing
     #[arg(
         long,
@@ -155,7 +155,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     if args.mode.rollback {
         return recover::roll_back(args, global);
     }
-    let source = Source::find(args, global)?;
+    let source = ReplaySource::find(args, global)?;
     if let Some(target) = args.mode.dialect {
         export::execute(args, global, &source, target.export(source.run()))
     } else if let Some(form) = args.mode.export {
@@ -176,7 +176,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
 }
 
 /// Whether reading goes on.
-enum Next {
+enum ReplayMode {
     Read,
     Stop,
 }
@@ -185,16 +185,16 @@ enum Next {
 /// Damage gives its code.
 fn read(
     args: &Args,
-    source: &Source,
-    mut each: impl FnMut(&Item<'_>) -> Result<Next>,
+    source: &ReplaySource,
+    mut each: impl FnMut(&Item<'_>) -> Result<ReplayMode>,
 ) -> Result<Code> {
     let mut reader = source.reader()?;
     let mut code = Code::Ok;
     while let Some(item) = reader.next_item()? {
         if let Item::Damage(damage) = &item {
-            code = passed_over(args, damage)?;
+            code = report_skipped(args, damage)?;
         }
-        if matches!(each(&item)?, Next::Stop) {
+        if matches!(each(&item)?, ReplayMode::Stop) {
             break;
         }
     }
@@ -202,7 +202,7 @@ fn read(
 }
 
 /// Damage was met: its code, or the end where nothing damaged is to be passed over.
-fn passed_over(args: &Args, damage: &Damage) -> Result<Code> {
+fn report_skipped(args: &Args, damage: &Damage) -> Result<Code> {
     if args.strict {
         return Err(DamageFound(damage.clone()).into());
     }
@@ -211,5 +211,5 @@ fn passed_over(args: &Args, damage: &Damage) -> Result<Code> {
 
 /// Warns of damage that was passed over.
 fn warn(damage: &Damage) {
-    say(format_args!("warning: {damage}"));
+    print_stderr(format_args!("warning: {damage}"));
 }

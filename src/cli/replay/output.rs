@@ -6,10 +6,10 @@ use std::io::Write as _;
 use anyhow::Result;
 
 use super::pace::{Pace, Speed, wait};
-use crate::cli::context::say;
+use crate::cli::context::print_stderr;
 use crate::cli::exit::Code;
-use crate::cli::replay::{Args, passed_over, warn};
-use crate::job::{Played, play};
+use crate::cli::replay::{Args, report_skipped, warn};
+use crate::job::{PlaybackItem, play};
 use crate::log::Item;
 use crate::volume::Dir;
 
@@ -21,13 +21,13 @@ pub(crate) fn execute(args: &Args, dir: &Dir) -> Result<Code> {
         match played {
             // The pace is that of the run: what comes before the first output is waited
             // for as well.
-            Played::Item(Item::Event(..) | Item::Foreign(..)) => drop(pace.until(ts)),
-            Played::Item(Item::Damage(damage)) => {
-                code = passed_over(args, damage)?;
+            PlaybackItem::Item(Item::Event(..) | Item::Foreign(..)) => drop(pace.until(ts)),
+            PlaybackItem::Item(Item::Damage(damage)) => {
+                code = report_skipped(args, damage)?;
                 warn(damage);
             }
-            Played::OutputLost { job, left, stored } => tell_lost(job, left, stored),
-            Played::Output { stream, bytes, .. } => {
+            PlaybackItem::OutputLost { job, left, stored } => report_lost(job, left, stored),
+            PlaybackItem::Output { stream, bytes, .. } => {
                 if args.stream.is_some() && stream != args.stream {
                     return Ok(());
                 }
@@ -45,19 +45,19 @@ pub(crate) fn execute(args: &Args, dir: &Dir) -> Result<Code> {
         let wanted = args.job.as_ref().is_none_or(|id| *id == job.job_id);
         let truncated = job.output.as_ref().and_then(|o| o.truncated.as_ref());
         if let Some(why) = truncated.filter(|_| wanted) {
-            say(format_args!("job {}: {why}", job.job_id));
+            print_stderr(format_args!("job {}: {why}", job.job_id));
         }
     }
     if let Some(job) = args.job.as_ref().filter(|id| state.job(id).is_none()) {
-        say(format_args!("error: the run has no job {job}"));
+        print_stderr(format_args!("error: the run has no job {job}"));
         return Ok(Code::NotFound);
     }
     Ok(code)
 }
 
 /// Output that is gone is no damage of the log: it is not synced.
-pub(crate) fn tell_lost(job: &str, left: u64, stored: u64) {
-    say(format_args!(
+pub(crate) fn report_lost(job: &str, left: u64, stored: u64) {
+    print_stderr(format_args!(
         "warning: job {job}: output lost: {left} of {stored} bytes are there"
     ));
 }

@@ -5,15 +5,15 @@ use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::Result;
 
-use super::output::tell_lost;
+use super::output::report_lost;
 use super::pace::{Pace, Speed, wait};
 use super::timeline::inspect_now;
-use crate::cli::context::{Global, say};
+use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::Code;
-use crate::cli::replay::{Args, passed_over};
-use crate::job::{Played, play};
+use crate::cli::replay::{Args, report_skipped};
+use crate::job::{PlaybackItem, play};
 use crate::log::Item;
-use crate::render::Story;
+use crate::render::Timeline;
 use crate::volume::{Dir, RunId};
 
 /// Output goes to stdout and the story to stderr: so either can be had alone, and at a
@@ -27,29 +27,29 @@ pub(crate) fn execute(
 ) -> Result<Code> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let one_screen = io::stdout().is_terminal() && io::stderr().is_terminal();
-    let mut story = Story::new(global.stderr_style());
+    let mut story = Timeline::new(global.stderr_style());
     let mut pace = Pace::new(speed);
     let mut code = Code::Ok;
     // Whether a line of output was begun and not ended.
     let mut in_line = false;
-    say(run);
+    print_stderr(run);
     let state = play(dir, None, |ts, played| -> Result<()> {
         if let Some(duration) = pace.until(ts) {
             out.flush()?;
             wait(duration);
         }
         let line = match played {
-            Played::Output { bytes, .. } => {
+            PlaybackItem::Output { bytes, .. } => {
                 in_line = bytes.last() != Some(&b'\n');
                 return Ok(out.write_all(bytes)?);
             }
-            Played::Item(Item::Event(_, line) | Item::Foreign(_, line)) => story.event(line),
-            Played::Item(Item::Damage(damage)) => {
-                code = passed_over(args, damage)?;
+            PlaybackItem::Item(Item::Event(_, line) | Item::Foreign(_, line)) => story.event(line),
+            PlaybackItem::Item(Item::Damage(damage)) => {
+                code = report_skipped(args, damage)?;
                 story.damage(damage)
             }
-            Played::OutputLost { job, left, stored } => {
-                tell_lost(job, left, stored);
+            PlaybackItem::OutputLost { job, left, stored } => {
+                report_lost(job, left, stored);
                 return Ok(());
             }
         };
@@ -63,7 +63,7 @@ pub(crate) fn execute(
     })?;
     out.flush()?;
     let inspected = inspect_now(dir, &state)?;
-    say("");
+    print_stderr("");
     story_line(&story.sum(&state, &inspected));
     Ok(code)
 }

@@ -4,12 +4,12 @@ use std::io;
 
 use anyhow::{Context as _, Result};
 
-use crate::cli::context::{Global, say, trouble};
+use crate::cli::context::{Global, print_stderr, print_warning};
 use crate::cli::exit;
 use crate::cli::exit::Code;
 use crate::cli::replay::Args;
-use crate::job::{Action, Recovery, RunStateKind, UndoError, recover, undo};
-use crate::log::{Gc, LogError, leftovers, list, open_dir};
+use crate::job::{RecoveryAction, RecoveryOutcome, RunStatus, UndoError, recover, undo};
+use crate::log::{GcLock, LogError, list, open_dir, trash_entries};
 use crate::render::{RecoveryReport, UndoReport, json_line};
 use crate::volume::{Dir, RunId, Volume};
 
@@ -20,27 +20,33 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     }
     let volume = global.volume()?;
     let (run, dir) = global.run(&args.run)?;
-    let recovery = recover(&volume, &run, &dir, args.recovery.with_rollback, &trouble())?;
-    tell(args, global, &run, &recovery)?;
+    let recovery = recover(
+        &volume,
+        &run,
+        &dir,
+        args.recovery.with_rollback,
+        &print_warning(),
+    )?;
+    report(args, global, &run, &recovery)?;
     Ok(match (recovery.action, recovery.state) {
-        (Action::Left, RunStateKind::Running) => {
-            say("hint: it goes on; `runlog tail -f` follows it");
+        (RecoveryAction::Left, RunStatus::Running) => {
+            print_stderr("hint: it goes on; `runlog tail -f` follows it");
             Code::Running
         }
-        (Action::Left, RunStateKind::Unknown | RunStateKind::Completed | RunStateKind::Failed) => {
-            say("hint: its end is left to the program that writes it");
+        (RecoveryAction::Left, RunStatus::Unknown | RunStatus::Completed | RunStatus::Failed) => {
+            print_stderr("hint: its end is left to the program that writes it");
             Code::Negative
         }
-        (Action::Left, _) => {
-            say("hint: see to it that the process has ended, then recover the run again");
+        (RecoveryAction::Left, _) => {
+            print_stderr("hint: see to it that the process has ended, then recover the run again");
             Code::Negative
         }
-        _ => code_of(&recovery),
+        _ => exit_code_of(&recovery),
     })
 }
 
 /// A rollback that did not succeed is a negative answer.
-fn code_of(recovery: &Recovery) -> Code {
+fn exit_code_of(recovery: &RecoveryOutcome) -> Code {
     if recovery.undone.iter().any(|one| one.error.is_some()) {
         Code::Negative
     } else {
@@ -55,21 +61,21 @@ fn all(args: &Args, global: &Global) -> Result<Code> {
         return Ok(code);
     };
     for run in list(&volume)? {
-        let recovered = one_of_all(args, &volume, &runs, &run);
+        let recovered = recover_one(args, &volume, &runs, &run);
         match recovered {
             Ok(None) => {}
             Ok(Some(recovery)) => {
-                if recovery.action != Action::None {
-                    tell(args, global, &run, &recovery)?;
+                if recovery.action != RecoveryAction::None {
+                    report(args, global, &run, &recovery)?;
                 }
                 if code == Code::Ok {
-                    code = code_of(&recovery);
+                    code = exit_code_of(&recovery);
                 }
             }
             // One run that cannot be recovered does not stop the others.
             Err(e) => {
                 let (worse, text) = exit::explain(&e.into());
-                say(format_args!("run {run}: {text}"));
+                print_stderr(format_args!("run {run}: {text}"));
                 code = worse;
             }
         }
@@ -77,14 +83,22 @@ fn all(args: &Args, global: &Global) -> Result<Code> {
     Ok(code)
 }
 
-fn one_of_all(
+fn recover_one(
     args: &Args,
     volume: &Volume,
     runs: &Dir,
     run: &RunId,
-) -> Result<Option<Recovery>, UndoError> {
+) -> Result<Option<RecoveryOutcome>, UndoError> {
     let recovered = open_dir(runs, run)?
-        .map(|dir| recover(volume, run, &dir, args.recovery.with_rollback, &trouble()))
+        .map(|dir| {
+            recover(
+                volume,
+                run,
+                &dir,
+                args.recovery.with_rollback,
+                &print_warning(),
+            )
+        })
         .transpose();
     match recovered {
         // Removed meanwhile: then it is none of all runs.
@@ -95,11 +109,11 @@ fn one_of_all(
 
 /// Removes what a gc was in the middle of removing.
 fn finish_gc(volume: &Volume) -> Code {
-    let finished = leftovers(volume).and_then(|left| {
+    let finished = trash_entries(volume).and_then(|left| {
         if left.is_empty() {
             return Ok(());
         }
-        let gc = Gc::begin(volume)?;
+        let gc = GcLock::begin(volume)?;
         left.iter().try_for_each(|one| gc.remove(&one.name))
     });
     match finished {
@@ -107,13 +121,13 @@ fn finish_gc(volume: &Volume) -> Code {
         Ok(()) | Err(LogError::GcRunning { .. }) => Code::Ok,
         Err(e) => {
             let (code, text) = exit::explain(&e.into());
-            say(text);
+            print_stderr(text);
             code
         }
     }
 }
 
-fn tell(args: &Args, global: &Global, run: &RunId, recovery: &Recovery) -> Result<()> {
+fn report(args: &Args, global: &Global, run: &RunId, recovery: &RecoveryOutcome) -> Result<()> {
     let report = RecoveryReport::new(run, recovery);
     let mut out = io::stdout().lock();
     let told = if args.json {
@@ -128,7 +142,7 @@ fn tell(args: &Args, global: &Global, run: &RunId, recovery: &Recovery) -> Resul
 pub(crate) fn roll_back(args: &Args, global: &Global) -> Result<Code> {
     let volume = global.volume()?;
     let (run, dir) = global.run(&args.run)?;
-    let undone = undo(&volume, &run, &dir, args.recovery.force, &trouble())?;
+    let undone = undo(&volume, &run, &dir, args.recovery.force, &print_warning())?;
     let report = UndoReport::new(&run, &undone);
     let mut out = io::stdout().lock();
     let told = if args.json {

@@ -6,19 +6,19 @@ use anyhow::Result;
 
 use crate::cli::context::Global;
 use crate::cli::replay::Args;
-use crate::log::{LogError, Reader, Wal};
-use crate::volume::{Dir, RunId, behind_links, folder_of};
+use crate::log::{LogError, Reader, RuntimoWal};
+use crate::volume::{Dir, RunId, parent_dir, resolve_links};
 
 /// A run of the volume, or a log of runtimo that is anywhere.
-pub(crate) enum Source {
+pub(crate) enum ReplaySource {
     Run(RunId, Dir),
-    Wal(RunId, Wal),
+    Wal(RunId, RuntimoWal),
 }
 
-impl Source {
+impl ReplaySource {
     pub(crate) fn find(args: &Args, global: &Global) -> Result<Self> {
         if let Some(path) = &args.wal {
-            let wal = Wal::open(path)?;
+            let wal = RuntimoWal::open(path)?;
             return Ok(Self::Wal(wal.run_id(), wal));
         }
         let (run, dir) = global.run(&args.run)?;
@@ -44,7 +44,7 @@ impl Source {
         match self {
             Self::Run(_, dir) => {
                 let reader = Reader::open(dir)?;
-                if dir.is_gone() {
+                if dir.is_removed() {
                     let path = dir.path().to_owned();
                     return Err(LogError::RunGone { path });
                 }
@@ -55,11 +55,11 @@ impl Source {
     }
 
     /// Whether that file is a log of runtimo that is read.
-    pub(crate) fn has(&self, file: &Path) -> bool {
-        let (Self::Wal(_, wal), Ok(Some(file))) = (self, behind_links(file)) else {
+    pub(crate) fn has_flag(&self, file: &Path) -> bool {
+        let (Self::Wal(_, wal), Ok(Some(file))) = (self, resolve_links(file)) else {
             return false;
         };
-        let same = Dir::open(folder_of(&file)).is_ok_and(|dir| dir.key() == wal.dir().key());
+        let same = Dir::open(parent_dir(&file)).is_ok_and(|dir| dir.key() == wal.dir().key());
         let name = file.file_name().and_then(|name| name.to_str());
         same && name.is_some_and(|name| wal.has(name))
     }

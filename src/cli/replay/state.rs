@@ -6,27 +6,27 @@ use std::io::Write as _;
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::source::Source;
+use super::source::ReplaySource;
 use super::timeline::inspect_now;
-use crate::cli::context::{Global, say};
+use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::Code;
-use crate::cli::replay::{Args, Next, read, warn};
+use crate::cli::replay::{Args, ReplayMode, read, warn};
 use crate::cli::value_parsers::parse_moment;
-use crate::job::{Examined, Inspected, inspect_past};
-use crate::log::{Damage, EventType, Fold, Item, Overview};
-use crate::render::{At, Format, JsonLines, People, RunReport, line_time};
+use crate::job::{InspectedRun, RunVerdict, status_at};
+use crate::log::{Damage, EventType, Fold, Item, RunSummary};
+use crate::render::{Format, Human, JsonLines, ReportedAt, RunRecord, line_time};
 use crate::volume::parse_ts;
 
 /// A point in the life of a run.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Point {
+pub(crate) enum AtPoint {
     /// Behind the event of that number.
     Seq(u64),
     /// Before the first event that is later.
     Time(Timestamp),
 }
 
-impl Point {
+impl AtPoint {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if let Ok(seq) = text.trim().parse() {
             return Ok(Self::Seq(seq));
@@ -53,7 +53,7 @@ impl Point {
 
 /// What was read until the point.
 #[derive(Default)]
-pub(crate) struct Past {
+pub(crate) struct StateAt {
     pub fold: Fold,
     first_seq: Option<u64>,
     last_seq: Option<u64>,
@@ -61,22 +61,22 @@ pub(crate) struct Past {
     /// Of the segment that was read last, in bytes.
     bytes: u64,
     damage: Vec<Damage>,
-    at: At,
+    at: ReportedAt,
     /// There is an event behind the point.
     goes_on: bool,
 }
 
-pub(crate) fn execute(args: &Args, global: &Global, source: &Source) -> Result<Code> {
-    let mut past = Past::default();
+pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Result<Code> {
+    let mut past = StateAt::default();
     let code = read(args, source, |item| Ok(past.take(args.at, item)))?;
     past.damage.iter().for_each(warn);
     if let Some((code, why)) = args.at.and_then(|point| past.unknown(point)) {
-        say(format_args!("error: run {}: {why}", source.run()));
+        print_stderr(format_args!("error: run {}: {why}", source.run()));
         return Ok(code);
     }
     let inspected = match args.at {
         None => inspect_now(source.dir(), &past.fold.state)?,
-        Some(_) => inspect_past(source.dir(), &past.fold.state),
+        Some(_) => status_at(source.dir(), &past.fold.state),
     };
     let at = args.at.map(|_| std::mem::take(&mut past.at));
     let mut report = past.report(source, inspected);
@@ -84,7 +84,7 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &Source) -> Result<C
     let format: Box<dyn Format> = if args.json {
         Box::new(JsonLines)
     } else {
-        Box::new(People(global.style()))
+        Box::new(Human(global.style()))
     };
     let mut out = io::BufWriter::new(io::stdout().lock());
     format.run(&mut out, &report)?;
@@ -92,33 +92,33 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &Source) -> Result<C
     Ok(code)
 }
 
-impl Past {
+impl StateAt {
     /// The run as it was read.
-    pub(crate) fn report(self, source: &Source, inspected: Inspected) -> RunReport {
-        let overview = Overview {
+    pub(crate) fn report(self, source: &ReplaySource, inspected: RunVerdict) -> RunRecord {
+        let overview = RunSummary {
             events: self.last_seq.map_or(0, |seq| seq + 1) + self.foreign,
             bytes: self.fold.state.sealed_bytes + self.bytes,
             state: self.fold.state,
             damage: self.damage,
         };
-        let examined = Examined {
+        let examined = InspectedRun {
             overview,
             inspected,
         };
         let folder = source.dir().path().to_owned();
-        RunReport::new(source.run().clone(), folder, examined)
+        RunRecord::new(source.run().clone(), folder, examined)
     }
 
     /// Takes what comes next, unless it is behind the point.
-    pub(crate) fn take(&mut self, point: Option<Point>, item: &Item<'_>) -> Next {
+    pub(crate) fn take(&mut self, point: Option<AtPoint>, item: &Item<'_>) -> ReplayMode {
         if let Item::Event(env, _) = item {
             self.first_seq.get_or_insert(env.seq);
         }
         if point.is_some_and(|point| point.is_before(item)) {
             self.goes_on = true;
-            return Next::Stop;
+            return ReplayMode::Stop;
         }
-        self.fold.take(item);
+        self.fold.apply(item);
         let line = match item {
             Item::Event(env, line) => {
                 if env.kind == EventType::LogRotated.as_str() {
@@ -136,32 +136,32 @@ impl Past {
             }
             Item::Damage(damage) => {
                 self.damage.push(damage.clone());
-                return Next::Read;
+                return ReplayMode::Read;
             }
         };
         self.bytes += line.len() as u64 + 1;
         match (point, item) {
             // What comes behind it does not concern it.
-            (Some(Point::Seq(seq)), Item::Event(env, _)) if env.seq == seq => Next::Stop,
-            _ => Next::Read,
+            (Some(AtPoint::Seq(seq)), Item::Event(env, _)) if env.seq == seq => ReplayMode::Stop,
+            _ => ReplayMode::Read,
         }
     }
 
     /// Why the state at that point cannot be told.
-    fn unknown(&self, point: Point) -> Option<(Code, String)> {
+    fn unknown(&self, point: AtPoint) -> Option<(Code, String)> {
         let first = self.first_seq.unwrap_or(0);
         let nothing = self.last_seq.is_none() && self.foreign == 0;
         match point {
-            Point::Seq(seq) if seq < first => Some((Code::Damage, dropped(first))),
-            Point::Seq(seq) if !self.goes_on && self.last_seq != Some(seq) => {
+            AtPoint::Seq(seq) if seq < first => Some((Code::Damage, dropped(first))),
+            AtPoint::Seq(seq) if !self.goes_on && self.last_seq != Some(seq) => {
                 let last = match self.last_seq {
                     Some(last) => format!("its last one is {last}"),
                     None => "its lines have no numbers".to_owned(),
                 };
                 Some((Code::Negative, format!("there is no event {seq}; {last}")))
             }
-            Point::Time(_) if nothing && first > 0 => Some((Code::Damage, dropped(first))),
-            Point::Time(_) if nothing => {
+            AtPoint::Time(_) if nothing && first > 0 => Some((Code::Damage, dropped(first))),
+            AtPoint::Time(_) if nothing => {
                 Some((Code::Negative, "it had not begun at that time".to_owned()))
             }
             _ => None,

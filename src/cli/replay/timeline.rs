@@ -5,22 +5,22 @@ use std::io::Write as _;
 
 use anyhow::Result;
 
-use super::source::Source;
-use crate::cli::context::{Global, say};
+use super::source::ReplaySource;
+use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::Code;
-use crate::cli::replay::{Args, Next, read, warn};
-use crate::job::{Inspected, RunStateKind, examine, inspect};
+use crate::cli::replay::{Args, ReplayMode, read, warn};
+use crate::job::{RunStatus, RunVerdict, examine, inspect};
 use crate::log::{Fold, Item, RunState};
-use crate::render::Story;
+use crate::render::Timeline;
 use crate::volume::Dir;
 
-pub(crate) fn execute(args: &Args, global: &Global, source: &Source) -> Result<Code> {
+pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Result<Code> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let mut story = Story::new(global.style());
+    let mut story = Timeline::new(global.style());
     let mut fold = Fold::default();
     let mut is_begun = false;
     let code = read(args, source, |item| {
-        fold.take(item);
+        fold.apply(item);
         if !std::mem::replace(&mut is_begun, true) {
             writeln!(out, "{}\n", story.title(source.run(), &fold.state))?;
         }
@@ -29,21 +29,21 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &Source) -> Result<C
             Item::Damage(damage) => story.damage(damage),
         };
         writeln!(out, "{line}")?;
-        Ok(Next::Read)
+        Ok(ReplayMode::Read)
     })?;
     let inspected = inspect_now(source.dir(), &fold.state)?;
     writeln!(out, "\n{}", story.sum(&fold.state, &inspected))?;
     out.flush()?;
     if code == Code::Damage {
-        say("warning: damage was passed over; `runlog replay --verify RUN` names it");
+        print_stderr("warning: damage was passed over; `runlog replay --verify RUN` names it");
     }
     Ok(code)
 }
 
 /// The state of a run whose log was read in full.
-pub(crate) fn inspect_now(dir: &Dir, state: &RunState) -> Result<Inspected> {
+pub(crate) fn inspect_now(dir: &Dir, state: &RunState) -> Result<RunVerdict> {
     let inspected = inspect(dir, state);
-    if inspected.state == RunStateKind::Lost {
+    if inspected.state == RunStatus::Lost {
         // Its end may have been written just before the lease was looked at.
         return Ok(examine(dir, true)?.inspected);
     }
@@ -51,7 +51,7 @@ pub(crate) fn inspect_now(dir: &Dir, state: &RunState) -> Result<Inspected> {
 }
 
 /// The stored lines as they stand.
-pub(crate) fn json(args: &Args, source: &Source) -> Result<Code> {
+pub(crate) fn json(args: &Args, source: &ReplaySource) -> Result<Code> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let code = read(args, source, |item| {
         match item {
@@ -61,7 +61,7 @@ pub(crate) fn json(args: &Args, source: &Source) -> Result<Code> {
             }
             Item::Damage(damage) => warn(damage),
         }
-        Ok(Next::Read)
+        Ok(ReplayMode::Read)
     })?;
     out.flush()?;
     Ok(code)

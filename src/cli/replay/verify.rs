@@ -6,8 +6,8 @@ use std::io::Write as _;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::source::Source;
-use crate::cli::context::{Global, say};
+use super::source::ReplaySource;
+use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::Code;
 use crate::cli::replay::Args;
 use crate::log::{Fault, verify, verify_wal};
@@ -17,19 +17,19 @@ use crate::volume::RunId;
 
 /// A fault for programs.
 #[derive(Serialize)]
-struct Told<'a> {
+struct LastReported<'a> {
     run_id: &'a RunId,
     #[serde(flatten)]
     fault: Fault,
 }
 
-pub(crate) fn execute(args: &Args, global: &Global, source: &Source) -> Result<Code> {
+pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Result<Code> {
     let style = global.style();
     let mut out = io::BufWriter::new(io::stdout().lock());
     let run = source.run();
     let each = |fault| -> Result<()> {
         if args.json {
-            let told = Told { run_id: run, fault };
+            let told = LastReported { run_id: run, fault };
             json_line(&mut out, &told)?;
         } else {
             writeln!(out, "{}", verify_report::fault(&fault, style))?;
@@ -37,15 +37,15 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &Source) -> Result<C
         Ok(())
     };
     let verified = match source {
-        Source::Run(_, dir) => verify(dir, each),
-        Source::Wal(_, wal) => verify_wal(wal, each),
+        ReplaySource::Run(_, dir) => verify(dir, each),
+        ReplaySource::Wal(_, wal) => verify_wal(wal, each),
     }?;
     if !args.json {
         writeln!(out, "{}", verify_report::sum(run, &verified, style))?;
     }
     out.flush()?;
     for note in verify_report::notes(&verified) {
-        say(format_args!("note: {note}"));
+        print_stderr(format_args!("note: {note}"));
     }
     Ok(if verified.faults == 0 {
         Code::Ok

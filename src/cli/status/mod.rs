@@ -12,16 +12,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
-use super::atomic_output::OutFile;
-use super::context::{Global, say, warn_of};
+use super::atomic_output::AtomicOutput;
+use super::context::{Global, print_stderr, warn_damage};
 use super::exit::Code;
 use super::value_parsers::{parse_duration, parse_moment};
-use crate::job::{RunStateKind, examine, examine_runs};
+use crate::job::{RunStatus, examine, examine_runs};
 use crate::log;
-use crate::log::{LogError, Waiter, list};
+use crate::log::{ChangeWaiter, LogError, list};
 use crate::render::export::csv::csv_jobs;
 use crate::render::export::prometheus;
-use crate::render::{Format, JsonLines, People, RunReport};
+use crate::render::{Format, Human, JsonLines, RunRecord};
 use crate::volume::{Dir, RunId, parse_ts};
 
 /// So many bytes are held before they are written.
@@ -48,7 +48,7 @@ pub(crate) struct Args {
 
     /// Only runs in this state
     #[arg(long, value_name = "STATE", value_parser = parse_state, conflicts_with = "run")]
-    state: Vec<RunStateKind>,
+    state: Vec<RunStatus>,
     /// Only runs of this name
     #[arg(long, conflicts_with = "run")]
     name: Option<String>,
@@ -76,7 +76,7 @@ pub(crate) struct Args {
     json: bool,
     /// The runs as something that other tools take; of one run if it is named
     #[arg(long, value_name = "FORMAT", conflicts_with = "json")]
-    export: Option<Form>,
+    export: Option<StatusFormat>,
     /// The file that --export writes, instead of stdout (`-`); it is there when it is whole,
     /// and what was there before stands until then
     #[arg(short, long, value_name = "FILE", requires = "export")]
@@ -85,19 +85,16 @@ pub(crate) struct Args {
 
 /// What runs are exported as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Form {
+enum StatusFormat {
     /// Metrics for the textfile collector of `node_exporter`
     Prometheus,
     /// A row for each job
     Csv,
 }
 
-pub(crate) fn parse_state(text: &str) -> Result<RunStateKind, String> {
-    RunStateKind::parse(text).ok_or_else(|| {
-        let all: Vec<_> = RunStateKind::ALL
-            .iter()
-            .map(|state| state.as_str())
-            .collect();
+pub(crate) fn parse_state(text: &str) -> Result<RunStatus, String> {
+    RunStatus::parse(text).ok_or_else(|| {
+        let all: Vec<_> = RunStatus::ALL.iter().map(|state| state.as_str()).collect();
         format!("a state is one of {}", all.join(", "))
     })
 }
@@ -112,7 +109,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let format: Box<dyn Format> = if args.json {
         Box::new(JsonLines)
     } else {
-        Box::new(People(global.style()))
+        Box::new(Human(global.style()))
     };
     let mut out = io::BufWriter::with_capacity(BUFFER, io::stdout().lock());
     let code = if args.retired {
@@ -124,18 +121,18 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
                 let listed: io::Result<_> = wanted
                     .map(|run| Listed::new(run, |run| format.row(run)))
                     .collect();
-                format.rows(&mut out, &args.narrow(listed?))?;
+                format.rows(&mut out, &args.apply_filters(listed?))?;
             }
         }
         code
     } else if let Some(name) = &args.run {
-        let (report, code) = one(args, global, name)?;
+        let (report, code) = show_one(args, global, name)?;
         format.run(&mut out, &report)?;
         code
     } else {
-        let row = |run: RunReport| Listed::new(run, |run| format.row(run));
+        let row = |run: RunRecord| Listed::new(run, |run| format.row(run));
         let (listed, code) = select_runs(args, global, &row)?;
-        format.rows(&mut out, &args.narrow(listed))?;
+        format.rows(&mut out, &args.apply_filters(listed))?;
         code
     };
     out.flush().context("stdout cannot be written")?;
@@ -143,70 +140,73 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
 }
 
 /// `--export`.
-fn export(args: &Args, global: &Global, form: Form) -> Result<Code> {
-    let mut out = OutFile::create(args.out.as_deref(), global)?;
+fn export(args: &Args, global: &Global, form: StatusFormat) -> Result<Code> {
+    let mut out = AtomicOutput::create(args.out.as_deref(), global)?;
     let (runs, code) = if args.retired {
         let (runs, code) = select_retired(args, global)?;
         let wanted = runs.into_iter().filter(|run| args.wants(run));
-        (args.narrow(wanted.map(Listed::whole).collect()), code)
+        (
+            args.apply_filters(wanted.map(Listed::whole).collect()),
+            code,
+        )
     } else if let Some(name) = &args.run {
-        let (report, code) = one(args, global, name)?;
+        let (report, code) = show_one(args, global, name)?;
         (vec![report], code)
     } else {
         let (listed, code) = select_runs(args, global, &|run| Ok(Listed::whole(run)))?;
-        (args.narrow(listed), code)
+        (args.apply_filters(listed), code)
     };
     out.with(|out| match form {
-        Form::Prometheus => prometheus(out, &runs),
-        Form::Csv => csv_jobs(out, &runs),
+        StatusFormat::Prometheus => prometheus(out, &runs),
+        StatusFormat::Csv => csv_jobs(out, &runs),
     })?;
     out.finish()?;
     Ok(code)
 }
 
 /// The run of that name, as it is now or once it has ended.
-fn one(args: &Args, global: &Global, name: &str) -> Result<(RunReport, Code)> {
+fn show_one(args: &Args, global: &Global, name: &str) -> Result<(RunRecord, Code)> {
     let (run, dir) = global.run(name)?;
     if args.wait {
         wait(args, &run, &dir)
     } else {
-        look(run, &dir)
+        show_once(run, &dir)
     }
 }
 
 /// One run as it is now; damage is warned of.
-fn look(run: RunId, dir: &Dir) -> Result<(RunReport, Code)> {
+fn show_once(run: RunId, dir: &Dir) -> Result<(RunRecord, Code)> {
     let examined = examine(dir, true)?;
-    warn_of(&examined.overview.damage);
+    warn_damage(&examined.overview.damage);
     let code = if examined.overview.damage.is_empty() {
         Code::Ok
     } else {
         Code::Damage
     };
-    Ok((RunReport::new(run, dir.path().to_owned(), examined), code))
+    Ok((RunRecord::new(run, dir.path().to_owned(), examined), code))
 }
 
 /// Waits for the end of a run.
-fn wait(args: &Args, run: &RunId, dir: &Dir) -> Result<(RunReport, Code)> {
+fn wait(args: &Args, run: &RunId, dir: &Dir) -> Result<(RunRecord, Code)> {
     let deadline = args.timeout.map(|t| Instant::now() + t);
-    let waiter = Waiter::new(dir, false);
+    let waiter = ChangeWaiter::new(dir, false);
     loop {
         let examined = examine(dir, true)?;
         let code = match examined.inspected.state {
-            RunStateKind::Completed => Code::Ok,
-            RunStateKind::Failed | RunStateKind::Lost | RunStateKind::Unknown => Code::Negative,
-            RunStateKind::Running | RunStateKind::Open => {
+            RunStatus::Completed => Code::Ok,
+            RunStatus::Failed | RunStatus::Lost | RunStatus::Unknown => Code::Negative,
+            RunStatus::Running | RunStatus::Open => {
                 if deadline.is_some_and(|at| at <= Instant::now()) {
                     Code::Running
                 } else {
-                    waiter.wait(deadline);
+                    waiter.wait_for_change(deadline);
                     continue;
                 }
             }
         };
-        warn_of(&examined.overview.damage);
+        warn_damage(&examined.overview.damage);
         let folder = dir.path().to_owned();
-        return Ok((RunReport::new(run.clone(), folder, examined), code));
+        return Ok((RunRecord::new(run.clone(), folder, examined), code));
     }
 }
 
@@ -218,7 +218,7 @@ struct Listed<T> {
 }
 
 impl<T> Listed<T> {
-    fn new(run: RunReport, row: impl FnOnce(&RunReport) -> io::Result<T>) -> io::Result<Self> {
+    fn new(run: RunRecord, row: impl FnOnce(&RunRecord) -> io::Result<T>) -> io::Result<Self> {
         Ok(Self {
             row: row(&run)?,
             first_id: run.first_id,
@@ -227,8 +227,8 @@ impl<T> Listed<T> {
     }
 }
 
-impl Listed<RunReport> {
-    fn whole(run: RunReport) -> Self {
+impl Listed<RunRecord> {
+    fn whole(run: RunRecord) -> Self {
         Self {
             first_id: run.first_id.clone(),
             run_id: run.run_id.clone(),
@@ -240,7 +240,7 @@ impl Listed<RunReport> {
 fn select_runs<T: Send>(
     args: &Args,
     global: &Global,
-    take: &(impl Fn(RunReport) -> io::Result<Listed<T>> + Sync),
+    take: &(impl Fn(RunRecord) -> io::Result<Listed<T>> + Sync),
 ) -> Result<(Vec<Listed<T>>, Code)> {
     let volume = global.volume()?;
     let mut listed = Vec::new();
@@ -253,7 +253,7 @@ fn select_runs<T: Send>(
     let looked = examine_runs(&runs, &ids, all_jobs, |run, examined| {
         let damage = examined.overview.damage.clone();
         let folder = runs.path().join(run.as_str());
-        let report = RunReport::new(run.clone(), folder, examined);
+        let report = RunRecord::new(run.clone(), folder, examined);
         let wanted = args.wants(&report).then(|| take(report));
         (wanted.transpose(), damage)
     });
@@ -263,7 +263,7 @@ fn select_runs<T: Send>(
             // Not a run yet, or removed while we looked.
             Ok(None) | Err(LogError::RunGone { .. }) => {}
             Ok(Some((wanted, damage))) => {
-                warn_of(&damage);
+                warn_damage(&damage);
                 if !damage.is_empty() && code == Code::Ok {
                     code = Code::Damage;
                 }
@@ -272,28 +272,28 @@ fn select_runs<T: Send>(
             }
             // One run that cannot be read does not hide the others.
             Err(e) => {
-                say(format_args!("warning: run {run}: {e}"));
+                print_stderr(format_args!("warning: run {run}: {e}"));
                 code = Code::Io;
             }
         }
     }
     if found == 0 && !args.json && args.export.is_none() {
-        say(format_args!("no runs in {}", volume.path().display()));
+        print_stderr(format_args!("no runs in {}", volume.path().display()));
     }
     Ok((listed, code))
 }
 
 /// The runs that gc removed; damage is warned of.
-fn select_retired(args: &Args, global: &Global) -> Result<(Vec<RunReport>, Code)> {
+fn select_retired(args: &Args, global: &Global) -> Result<(Vec<RunRecord>, Code)> {
     let volume = global.volume()?;
-    let (retired, damage) = log::retired(&volume)?;
-    warn_of(&damage);
+    let (retired, damage) = log::read_tombstones(&volume)?;
+    warn_damage(&damage);
     let code = if damage.is_empty() {
         Code::Ok
     } else {
         Code::Damage
     };
-    let of = |run| RunReport::of_retired(&volume, run);
+    let of = |run| RunRecord::of_retired(&volume, run);
     let mut reports: Vec<_> = retired.into_iter().map(of).collect();
     if let Some(name) = &args.run {
         let is_exact = reports.iter().any(|run| run.run_id.as_str() == name);
@@ -308,25 +308,25 @@ fn select_retired(args: &Args, global: &Global) -> Result<(Vec<RunReport>, Code)
     }
     if reports.is_empty() && !args.json {
         let volume = volume.path().display();
-        say(format_args!("gc has removed no run of {volume}"));
+        print_stderr(format_args!("gc has removed no run of {volume}"));
     }
     Ok((reports, code))
 }
 
 impl Args {
     /// The newest ones that were asked for, oldest first.
-    fn narrow<T>(&self, mut listed: Vec<Listed<T>>) -> Vec<T> {
+    fn apply_filters<T>(&self, mut listed: Vec<Listed<T>>) -> Vec<T> {
         listed.sort_by(|a, b| (&a.first_id, &a.run_id).cmp(&(&b.first_id, &b.run_id)));
         let number = self.number.unwrap_or(usize::MAX);
         let older = listed.len().saturating_sub(number);
         listed.into_iter().skip(older).map(|run| run.row).collect()
     }
 
-    fn wants(&self, run: &RunReport) -> bool {
+    fn wants(&self, run: &RunRecord) -> bool {
         self.wants_one(run.state, &run.name, run.opened_ts.as_deref())
     }
 
-    fn wants_one(&self, state: RunStateKind, name: &str, opened_ts: Option<&str>) -> bool {
+    fn wants_one(&self, state: RunStatus, name: &str, opened_ts: Option<&str>) -> bool {
         let opened = || opened_ts.and_then(parse_ts);
         (self.state.is_empty() || self.state.contains(&state))
             && self.name.as_ref().is_none_or(|wanted| wanted == name)

@@ -9,46 +9,46 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::job::{Examined, Inspected, LiveRun, RunStateKind, Usual, examine_runs};
-use crate::log::{Changes, Damage, LogError, RunState, Watch, list};
-use crate::render::{RunReport, WatchedRun};
+use crate::job::{InspectedRun, LiveRun, RunStatus, RunVerdict, TypicalDurations, examine_runs};
+use crate::log::{Changes, Damage, LogError, RunState, Watcher, list};
+use crate::render::{RunRecord, WatchedRun};
 use crate::volume::{Dir, RunId, Volume, VolumeError};
 
 /// How often the runs that go on are looked at, whether anything tells of them or not: a
 /// supervisor that died, a network file system, …
-const LOOK: Duration = Duration::from_secs(1);
+const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// … but that takes at most one part of so many of the time.
-const SHARE: u32 = 20;
+const BACKOFF_FACTOR: u32 = 20;
 
 /// The runs of a volume, or one of them.
 #[derive(Debug)]
-pub(crate) struct Runs {
+pub(crate) struct WatchedRuns {
     volume: Volume,
     folder: Option<Dir>,
     only: Option<RunId>,
     /// Whether reports are made of what changes.
     told: bool,
-    pub watch: Watch,
+    pub watch: Watcher,
     /// Whether runs that come and go are told.
     listed: bool,
     pub over: HashMap<RunId, WatchedRun>,
-    pub live: BTreeMap<RunId, Live>,
-    pub usual: Usual,
+    pub live: BTreeMap<RunId, WatchedLiveRun>,
+    pub usual: TypicalDurations,
     queue: BTreeSet<RunId>,
     /// Runs that cannot be read.
     given_up: BTreeSet<RunId>,
     next_look: Instant,
     /// What changed, where reports are made.
-    pub news: Vec<RunReport>,
-    pub met: Met,
+    pub news: Vec<RunRecord>,
+    pub met: ObservedRun,
 }
 
 /// A run that is not finished, or in the making.
 #[derive(Debug, Default)]
-pub(crate) struct Live {
+pub(crate) struct WatchedLiveRun {
     pub run: LiveRun,
     /// `None` before the first look, and while it is in the making.
-    pub now: Option<(WatchedRun, Inspected)>,
+    pub now: Option<(WatchedRun, RunVerdict)>,
     /// What was told of it last.
     key: u64,
     /// How many damaged places were met.
@@ -57,7 +57,7 @@ pub(crate) struct Live {
 
 /// What was met on the way.
 #[derive(Debug, Default)]
-pub(crate) struct Met {
+pub(crate) struct ObservedRun {
     /// To be told when there is a place for it.
     pub warnings: Vec<String>,
     /// Damage, which was passed over.
@@ -68,7 +68,7 @@ pub(crate) struct Met {
     pub removed: Vec<RunId>,
 }
 
-impl Runs {
+impl WatchedRuns {
     /// None was looked at so far. With `told`, reports are made of all that changes.
     pub(crate) fn new(volume: Volume, only: Option<RunId>, told: bool) -> Self {
         Self {
@@ -76,16 +76,16 @@ impl Runs {
             folder: None,
             only,
             told,
-            watch: Watch::default(),
+            watch: Watcher::default(),
             listed: false,
             over: HashMap::new(),
             live: BTreeMap::new(),
-            usual: Usual::default(),
+            usual: TypicalDurations::default(),
             queue: BTreeSet::new(),
             given_up: BTreeSet::new(),
             next_look: Instant::now(),
             news: Vec::new(),
-            met: Met::default(),
+            met: ObservedRun::default(),
         }
     }
 
@@ -115,21 +115,21 @@ impl Runs {
             let brief = WatchedRun::new(run.clone(), state, examined.inspected.state);
             let damage = examined.overview.damage.clone();
             let folder = || runs.path().join(run.as_str());
-            let report = told.then(|| RunReport::new(run.clone(), folder(), examined));
+            let report = told.then(|| RunRecord::new(run.clone(), folder(), examined));
             Some((brief, damage, report))
         });
         for (run, looked) in ids.into_iter().zip(looked) {
             let needed = is_needed(&run);
             match looked {
                 Ok(Some(Some((brief, damage, report)))) => {
-                    self.note_usual(&brief);
+                    self.record_duration(&brief);
                     if needed {
                         self.met.damage(&damage);
                         self.news.extend(report);
                         self.over.insert(run, brief);
                     }
                 }
-                Ok(Some(None) | None) if needed => self.join(run),
+                Ok(Some(None) | None) if needed => self.add_run(run),
                 Err(e) if needed && self.only.is_some() => return Err(e.into()),
                 Err(e) if needed => self.give_up(&run, &e),
                 Ok(_) | Err(_) => {}
@@ -145,7 +145,7 @@ impl Runs {
         }
         if let Some(runs) = &self.folder {
             // Before the look, so that nothing comes in between unseen.
-            self.listed = self.listed || self.watch.runs(runs);
+            self.listed = self.listed || self.watch.watch_runs(runs);
         }
         Ok(list(&self.volume)?)
     }
@@ -153,13 +153,13 @@ impl Runs {
     fn give_up(&mut self, run: &RunId, e: &LogError) {
         self.met.trouble = true;
         self.met.warnings.push(format!("warning: run {run}: {e}"));
-        self.watch.forget(run);
+        self.watch.unwatch(run);
         self.live.remove(run);
         self.given_up.insert(run.clone());
     }
 
-    fn join(&mut self, run: RunId) {
-        self.live.insert(run.clone(), Live::default());
+    fn add_run(&mut self, run: RunId) {
+        self.live.insert(run.clone(), WatchedLiveRun::default());
         self.queue.insert(run);
     }
 
@@ -167,9 +167,9 @@ impl Runs {
     ///
     /// # Errors
     /// With one run only: it cannot be read.
-    pub(crate) fn look(&mut self) -> Result<()> {
+    pub(crate) fn refresh(&mut self) -> Result<()> {
         for run in std::mem::take(&mut self.queue) {
-            match self.look_at(&run) {
+            match self.refresh_run(&run) {
                 Ok(()) => {}
                 Err(e) if self.only.is_some() => return Err(e.into()),
                 // One run that cannot be read does not hide the others.
@@ -179,22 +179,22 @@ impl Runs {
         Ok(())
     }
 
-    fn look_at(&mut self, run: &RunId) -> Result<(), LogError> {
+    fn refresh_run(&mut self, run: &RunId) -> Result<(), LogError> {
         let Some(dir) = self.open(run)? else {
-            self.leave(run);
+            self.remove_run(run);
             return Ok(());
         };
         let Some(live) = self.live.get_mut(run) else {
             return Ok(());
         };
         // Watched from before the look, so that nothing comes in between unseen.
-        self.watch.run(run, &dir, true);
-        let inspected = live.run.look(&dir)?;
-        if dir.is_gone() {
-            self.leave(run);
+        self.watch.watch_run(run, &dir, true);
+        let inspected = live.run.poll(&dir)?;
+        if dir.is_removed() {
+            self.remove_run(run);
             return Ok(());
         }
-        if !live.run.has_begun() {
+        if !live.run.has_events() {
             return Ok(());
         }
         let damage = live.run.damage();
@@ -205,12 +205,12 @@ impl Runs {
         let key = key(live.run.state(), &inspected);
         if self.told && live.key != key {
             live.key = key;
-            let examined = live.run.examined(&dir, inspected.clone());
+            let examined = live.run.report(&dir, inspected.clone());
             self.news.push(report(&dir, run, examined));
         }
         if live.run.state().is_closed() {
-            self.note_usual(&brief);
-            self.watch.forget(run);
+            self.record_duration(&brief);
+            self.watch.unwatch(run);
             self.live.remove(run);
             self.over.insert(run.clone(), brief);
         } else {
@@ -224,7 +224,7 @@ impl Runs {
         let Some(runs) = &self.folder else {
             return Ok(None);
         };
-        match runs.sub(run.as_str()) {
+        match runs.open_dir(run.as_str()) {
             Ok(dir) => Ok(Some(dir)),
             Err(VolumeError::NotAFolder { .. }) => Ok(None),
             Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => Ok(None),
@@ -233,8 +233,8 @@ impl Runs {
     }
 
     /// Takes leave of a run that was removed.
-    fn leave(&mut self, run: &RunId) {
-        self.watch.forget(run);
+    fn remove_run(&mut self, run: &RunId) {
+        self.watch.unwatch(run);
         let was_live = self.live.remove(run).is_some_and(|live| live.now.is_some());
         if (self.over.remove(run).is_some() || was_live) && self.told {
             self.met.removed.push(run.clone());
@@ -245,16 +245,16 @@ impl Runs {
     ///
     /// # Errors
     /// The folder of the runs cannot be read.
-    pub(crate) fn take(&mut self, changes: Changes) -> Result<()> {
+    pub(crate) fn apply(&mut self, changes: Changes) -> Result<()> {
         for run in changes.runs {
             if self.live.contains_key(&run) {
                 self.queue.insert(run);
             } else if self.over.contains_key(&run) {
                 if self.open(&run)?.is_none() {
-                    self.leave(&run);
+                    self.remove_run(&run);
                 }
             } else if self.only.is_none() {
-                self.join(run);
+                self.add_run(run);
             }
         }
         let now = Instant::now();
@@ -262,13 +262,13 @@ impl Runs {
             return Ok(());
         }
         if changes.any || !self.listed {
-            self.list_anew()?;
+            self.relist()?;
         }
         self.queue.extend(self.live.keys().cloned());
         Ok(())
     }
 
-    fn list_anew(&mut self) -> Result<()> {
+    fn relist(&mut self) -> Result<()> {
         let ids = self.list()?;
         if self.only.is_none() {
             let is_known = |run: &&RunId| {
@@ -277,21 +277,22 @@ impl Runs {
             };
             let new: Vec<_> = ids.iter().filter(|run| !is_known(run)).cloned().collect();
             for run in new {
-                self.join(run);
+                self.add_run(run);
             }
         }
         let is_gone = |run: &&RunId| ids.binary_search(run).is_err();
         let gone: Vec<_> = self.over.keys().filter(is_gone).cloned().collect();
         for run in gone {
-            self.leave(&run);
+            self.remove_run(&run);
         }
         Ok(())
     }
 
     /// Decides when those that go on are looked at next; `begun` is when this look was.
-    pub(crate) fn looked(&mut self, begun: Instant) {
+    pub(crate) fn refreshed(&mut self, begun: Instant) {
         if begun >= self.next_look {
-            self.next_look = Instant::now() + LOOK.max(begun.elapsed() * SHARE);
+            self.next_look =
+                Instant::now() + RECHECK_INTERVAL.max(begun.elapsed() * BACKOFF_FACTOR);
         }
     }
 
@@ -301,10 +302,10 @@ impl Runs {
     }
 
     /// The run in `dir` in detail, if it goes on.
-    pub(crate) fn report(&self, run: &RunId, dir: &Dir) -> Option<RunReport> {
+    pub(crate) fn report(&self, run: &RunId, dir: &Dir) -> Option<RunRecord> {
         let live = self.live.get(run)?;
         let (_, inspected) = live.now.clone()?;
-        Some(report(dir, run, live.run.examined(dir, inspected)))
+        Some(report(dir, run, live.run.report(dir, inspected)))
     }
 
     /// The folder of a run that goes on.
@@ -312,16 +313,16 @@ impl Runs {
         self.open(run).ok()?
     }
 
-    fn note_usual(&mut self, run: &WatchedRun) {
-        if run.state == RunStateKind::Completed
+    fn record_duration(&mut self, run: &WatchedRun) {
+        if run.state == RunStatus::Completed
             && let (Some(first_id), Some(ms)) = (&run.first_id, run.duration_ms)
         {
-            self.usual.note(&run.name, first_id, ms);
+            self.usual.record(&run.name, first_id, ms);
         }
     }
 }
 
-impl Met {
+impl ObservedRun {
     fn damage(&mut self, damage: &[Damage]) {
         self.damage |= !damage.is_empty();
         let warnings = damage.iter().map(|one| format!("warning: {one}"));
@@ -329,13 +330,13 @@ impl Met {
     }
 }
 
-fn report(dir: &Dir, run: &RunId, examined: Examined) -> RunReport {
-    RunReport::new(run.clone(), dir.path().to_owned(), examined)
+fn report(dir: &Dir, run: &RunId, examined: InspectedRun) -> RunRecord {
+    RunRecord::new(run.clone(), dir.path().to_owned(), examined)
 }
 
 /// What makes a change of a run's status: its state, and the stage and the attempt of each
 /// job. Samples, notes and the like are none.
-fn key(run: &RunState, now: &Inspected) -> u64 {
+fn key(run: &RunState, now: &RunVerdict) -> u64 {
     let mut key = DefaultHasher::new();
     (now.state, &now.because, &run.closed_ts).hash(&mut key);
     for job in &run.jobs {

@@ -11,7 +11,7 @@ use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr,
 };
 
-use crate::job::{Asked, Interrupts};
+use crate::job::{Interrupts, ShutdownSignal};
 
 /// The other screen, no cursor, no wrapping (xterm's control sequences, private modes 1049,
 /// 25 and 7; a terminal that does not know one passes over it).
@@ -27,7 +27,7 @@ const CTRL_L: u8 = 12;
 
 /// What the user or the system wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum KeyAction {
     /// To end.
     Quit,
     /// To end by this signal.
@@ -59,12 +59,12 @@ impl Screen {
             signals: None,
             shown: None,
         };
-        screen.take()?;
+        screen.take_input()?;
         Ok(screen)
     }
 
-    fn take(&mut self) -> Result<()> {
-        let signals = Interrupts::hold_at_terminal();
+    fn take_input(&mut self) -> Result<()> {
+        let signals = Interrupts::block_terminal_stops();
         self.signals = Some(signals.context("signals cannot be held back")?);
         let stdin = io::stdin();
         if stdin.is_terminal()
@@ -85,7 +85,7 @@ impl Screen {
             .context("stdout cannot be written")
     }
 
-    fn give_back(&mut self) {
+    fn restore(&mut self) {
         // Who reads the terminal may be gone.
         drop(self.tty.write_all(LEAVE));
         if let Some(before) = self.before.take() {
@@ -140,19 +140,19 @@ impl Screen {
     ///
     /// # Errors
     /// The terminal cannot be taken again after we were stopped.
-    pub(crate) fn wish(&mut self) -> Result<Option<Wish>> {
-        while let Some(asked) = self.signals.as_ref().and_then(Interrupts::asked) {
+    pub(crate) fn key_action(&mut self) -> Result<Option<KeyAction>> {
+        while let Some(asked) = self.signals.as_ref().and_then(Interrupts::pending_shutdown) {
             match asked {
-                Asked::Redraw => self.shown = None,
-                Asked::Stop(signal) => {
-                    self.give_back();
+                ShutdownSignal::Redraw => self.shown = None,
+                ShutdownSignal::Stop(signal) => {
+                    self.restore();
                     if let Some(signals) = self.signals.take() {
-                        signals.obey(signal);
+                        signals.reraise(signal);
                     }
                     // It is over: we were told to go on.
-                    self.take()?;
+                    self.take_input()?;
                 }
-                Asked::End(signal) => return Ok(Some(Wish::Signal(signal))),
+                ShutdownSignal::End(signal) => return Ok(Some(KeyAction::Signal(signal))),
             }
         }
         if self.before.is_none() {
@@ -166,22 +166,22 @@ impl Screen {
                     self.shown = None;
                 }
                 let quits = keys.iter().any(|key| matches!(key, b'q' | b'Q'));
-                Ok(quits.then_some(Wish::Quit))
+                Ok(quits.then_some(KeyAction::Quit))
             }
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => Ok(None),
             // The terminal is gone.
-            Err(_) => Ok(Some(Wish::Quit)),
+            Err(_) => Ok(Some(KeyAction::Quit)),
         }
     }
 
     /// Gives the terminal back; with the signals that are still held.
-    pub(crate) fn leave(mut self) -> Option<Interrupts> {
+    pub(crate) fn leave_screen(mut self) -> Option<Interrupts> {
         self.signals.take()
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        self.give_back();
+        self.restore();
     }
 }

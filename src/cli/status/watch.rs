@@ -9,40 +9,40 @@ use std::{io, thread};
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
-use super::runs::{Live, Runs};
-use super::screen::{Screen, Wish};
-use crate::cli::context::{Global, say};
+use super::runs::{WatchedLiveRun, WatchedRuns};
+use super::screen::{KeyAction, Screen};
+use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::{Code, UsageError};
 use crate::cli::status::Args;
-use crate::job::{Interrupts, RunStateKind, end_of_output, examine};
+use crate::job::{Interrupts, RunStatus, end_of_output, examine};
 use crate::log::{JobState, LogError};
 use crate::render::{
-    Format as _, JOBS_SHOWN, JobNow, JsonLines, ListFrame, OUTPUT_SHOWN, People, RunFrame, RunNow,
-    RunReport, Style, WatchedRun,
+    Format as _, Human, JOBS_SHOWN, JobNow, JsonLines, ListFrame, OUTPUT_SHOWN, RunFrame, RunNow,
+    RunRecord, Style, WatchedRun,
 };
 use crate::volume::{Dir, JobId, RunId};
 
 /// How often times on the screen go on.
-const TICK: Duration = Duration::from_secs(1);
+const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
 /// What changes faster is shown together.
-const FASTEST: Duration = Duration::from_millis(100);
+const MIN_REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 /// The order in which it is told how many runs are in which state: what matters most first.
-const STATES: [RunStateKind; 6] = [
-    RunStateKind::Running,
-    RunStateKind::Open,
-    RunStateKind::Lost,
-    RunStateKind::Unknown,
-    RunStateKind::Failed,
-    RunStateKind::Completed,
+const STATES: [RunStatus; 6] = [
+    RunStatus::Running,
+    RunStatus::Open,
+    RunStatus::Lost,
+    RunStatus::Unknown,
+    RunStatus::Failed,
+    RunStatus::Completed,
 ];
 /// Of the output of a job that has one line on the screen, so much is read, in bytes.
 const LINE_SHOWN: usize = 4 << 10;
 
 /// Why it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stop {
+enum WatchEnd {
     /// The run has ended.
-    Done(RunStateKind),
+    Done(RunStatus),
     /// The run was removed.
     Removed,
     /// The user has seen enough, or nobody sees it.
@@ -67,7 +67,7 @@ pub(crate) fn watch(args: &Args, global: &Global) -> Result<Code> {
     let mut watcher = Watcher {
         args,
         deadline,
-        runs: Runs::new(volume, only.clone(), args.json),
+        runs: WatchedRuns::new(volume, only.clone(), args.json),
         only,
     };
     watcher.runs.begin()?;
@@ -97,33 +97,34 @@ fn check_terminal() -> Result<()> {
 struct Watcher<'a> {
     args: &'a Args,
     deadline: Option<Instant>,
-    runs: Runs,
+    runs: WatchedRuns,
     only: Option<RunId>,
 }
 
 impl Watcher<'_> {
     /// Whether it is time to end.
-    fn stop(&self) -> Option<Stop> {
+    fn stop(&self) -> Option<WatchEnd> {
         if let Some(run) = &self.only {
             if let Some(over) = self.runs.over.get(run) {
-                return Some(Stop::Done(over.state));
+                return Some(WatchEnd::Done(over.state));
             }
             match self.runs.live.get(run).map(|live| &live.now) {
-                None => return Some(Stop::Removed),
+                None => return Some(WatchEnd::Removed),
                 Some(Some((now, _))) if now.state.has_ended() => {
-                    return Some(Stop::Done(now.state));
+                    return Some(WatchEnd::Done(now.state));
                 }
                 Some(_) => {}
             }
         }
         let is_late = self.deadline.is_some_and(|at| at <= Instant::now());
-        is_late.then_some(Stop::Timeout)
+        is_late.then_some(WatchEnd::Timeout)
     }
 
     /// For how long to wait at most.
     fn longest(&self) -> Duration {
         let left = |at: Instant| at.saturating_duration_since(Instant::now());
-        self.deadline.map_or(TICK, |at| TICK.min(left(at)))
+        self.deadline
+            .map_or(REDRAW_INTERVAL, |at| REDRAW_INTERVAL.min(left(at)))
     }
 
     /// `--json`: a line for each run as it is, and then for each change.
@@ -132,8 +133,8 @@ impl Watcher<'_> {
         let mut is_first = true;
         let stop = loop {
             let begun = Instant::now();
-            self.runs.look()?;
-            self.runs.looked(begun);
+            self.runs.refresh()?;
+            self.runs.refreshed(begun);
             let mut news = std::mem::take(&mut self.runs.news);
             news.retain(|run| self.args.wants(run));
             if std::mem::take(&mut is_first) {
@@ -143,12 +144,12 @@ impl Watcher<'_> {
                 news.clear();
             }
             let oldest = self.oldest();
-            let is_new = |run: &&RunReport| oldest.as_ref().is_none_or(|o| *o <= age_of(run));
+            let is_new = |run: &&RunRecord| oldest.as_ref().is_none_or(|o| *o <= age_of(run));
             for run in news.iter().filter(is_new) {
                 JsonLines.run(&mut out, run)?;
             }
             // What was met on the way stands before what came of it.
-            self.tell();
+            self.emit_json();
             out.flush().context("stdout cannot be written")?;
             if let Some(stop) = self.stop() {
                 break stop;
@@ -156,10 +157,14 @@ impl Watcher<'_> {
             let longest = self.longest();
             let changes = self.runs.watch.wait(longest, &[], io::stdout().as_fd());
             if changes.output_closed {
-                break Stop::Quit;
+                break WatchEnd::Quit;
             }
-            self.runs.take(changes)?;
-            thread::sleep(FASTEST.saturating_sub(begun.elapsed()).min(self.longest()));
+            self.runs.apply(changes)?;
+            thread::sleep(
+                MIN_REDRAW_INTERVAL
+                    .saturating_sub(begun.elapsed())
+                    .min(self.longest()),
+            );
         };
         self.end(stop)
     }
@@ -176,7 +181,7 @@ impl Watcher<'_> {
 
     /// On the screen, until it ends.
     fn screen(mut self, global: &Global) -> Result<Code> {
-        self.runs.look()?;
+        self.runs.refresh()?;
         let stop = if let Some(stop) = self.stop() {
             // There is nothing to be watched.
             stop
@@ -184,31 +189,31 @@ impl Watcher<'_> {
             let mut screen = Screen::enter()?;
             let stop = self.draw(&mut screen, global.style());
             // The terminal is as it was before anything else is said.
-            let signals = screen.leave();
-            let stop = stop.inspect_err(|_| self.tell())?;
-            if let (Stop::Signal(signal), Some(signals)) = (stop, signals) {
-                self.tell();
-                Interrupts::obey(signals, signal);
+            let signals = screen.leave_screen();
+            let stop = stop.inspect_err(|_| self.emit_json())?;
+            if let (WatchEnd::Signal(signal), Some(signals)) = (stop, signals) {
+                self.emit_json();
+                Interrupts::reraise(signals, signal);
             }
             stop
         };
-        self.tell();
-        if let (Some(run), Stop::Done(_) | Stop::Timeout) = (&self.only, stop) {
+        self.emit_json();
+        if let (Some(run), WatchEnd::Done(_) | WatchEnd::Timeout) = (&self.only, stop) {
             let (run, dir) = global.run(run.as_str())?;
             let examined = examine(&dir, true)?;
-            let report = RunReport::new(run, dir.path().to_owned(), examined);
+            let report = RunRecord::new(run, dir.path().to_owned(), examined);
             let mut out = io::stdout().lock();
-            People(global.style()).run(&mut out, &report)?;
+            Human(global.style()).run(&mut out, &report)?;
             out.flush().context("stdout cannot be written")?;
         }
         self.end(stop)
     }
 
-    fn draw(&mut self, screen: &mut Screen, style: Style) -> Result<Stop> {
+    fn draw(&mut self, screen: &mut Screen, style: Style) -> Result<WatchEnd> {
         loop {
             let begun = Instant::now();
-            self.runs.look()?;
-            self.runs.looked(begun);
+            self.runs.refresh()?;
+            self.runs.refreshed(begun);
             if let Some(stop) = self.stop() {
                 return Ok(stop);
             }
@@ -223,35 +228,35 @@ impl Watcher<'_> {
             let changes = self.runs.watch.wait(longest, &wakers, io::stdout().as_fd());
             drop(wakers);
             if changes.output_closed {
-                return Ok(Stop::Quit);
+                return Ok(WatchEnd::Quit);
             }
-            match screen.wish()? {
-                Some(Wish::Quit) => return Ok(Stop::Quit),
-                Some(Wish::Signal(signal)) => return Ok(Stop::Signal(signal)),
+            match screen.key_action()? {
+                Some(KeyAction::Quit) => return Ok(WatchEnd::Quit),
+                Some(KeyAction::Signal(signal)) => return Ok(WatchEnd::Signal(signal)),
                 None => {}
             }
-            self.runs.take(changes)?;
-            thread::sleep(FASTEST.saturating_sub(begun.elapsed()));
+            self.runs.apply(changes)?;
+            thread::sleep(MIN_REDRAW_INTERVAL.saturating_sub(begun.elapsed()));
         }
     }
 
     /// What was met is told once there is a place for it.
-    fn tell(&mut self) {
+    fn emit_json(&mut self) {
         for warning in self.runs.met.warnings.drain(..) {
-            say(warning);
+            print_stderr(warning);
         }
         if self.args.json {
             for run in self.runs.met.removed.drain(..) {
-                say(format_args!("run {run} was removed"));
+                print_stderr(format_args!("run {run} was removed"));
             }
         }
     }
 
-    fn end(&self, stop: Stop) -> Result<Code> {
+    fn end(&self, stop: WatchEnd) -> Result<Code> {
         let code = match stop {
-            Stop::Done(RunStateKind::Completed) => return Ok(Code::Ok),
-            Stop::Done(_) => return Ok(Code::Negative),
-            Stop::Removed => {
+            WatchEnd::Done(RunStatus::Completed) => return Ok(Code::Ok),
+            WatchEnd::Done(_) => return Ok(Code::Negative),
+            WatchEnd::Removed => {
                 let path = self
                     .only
                     .as_ref()
@@ -259,8 +264,8 @@ impl Watcher<'_> {
                 let path = path.unwrap_or_default();
                 return Err(LogError::RunGone { path }.into());
             }
-            Stop::Timeout => Code::Running,
-            Stop::Quit | Stop::Signal(_) => Code::Ok,
+            WatchEnd::Timeout => Code::Running,
+            WatchEnd::Quit | WatchEnd::Signal(_) => Code::Ok,
         };
         Ok(match &self.runs.met {
             met if met.trouble => Code::Io,
@@ -303,7 +308,7 @@ impl Watcher<'_> {
     }
 
     fn run_now<'a>(&self, run: &'a WatchedRun) -> RunNow<'a> {
-        let is_running = run.state == RunStateKind::Running;
+        let is_running = run.state == RunStatus::Running;
         let live = self.runs.live.get(&run.run_id).filter(|_| is_running);
         let mut jobs = live.map(live_jobs).unwrap_or_default().into_iter();
         let first = jobs.next();
@@ -315,7 +320,7 @@ impl Watcher<'_> {
             run,
             job,
             others: jobs.len(),
-            usual_ms: self.runs.usual.of(&run.name),
+            usual_ms: self.runs.usual.typical(&run.name),
         }
     }
 
@@ -330,7 +335,7 @@ impl Watcher<'_> {
         Some(RunFrame {
             run: self.runs.report(run, &dir)?,
             now: Timestamp::now(),
-            usual_ms: self.runs.usual.of(&live.run.state().name),
+            usual_ms: self.runs.usual.typical(&live.run.state().name),
             jobs: jobs.collect(),
         })
     }
@@ -339,19 +344,19 @@ impl Watcher<'_> {
 /// What orders runs by age.
 type Age = (Option<String>, RunId);
 
-fn age_of(run: &RunReport) -> Age {
+fn age_of(run: &RunRecord) -> Age {
     (run.first_id.clone(), run.run_id.clone())
 }
 
 /// The jobs of a run that have not ended, the one that started last first.
-fn live_jobs(live: &Live) -> Vec<&JobState> {
+fn live_jobs(live: &WatchedLiveRun) -> Vec<&JobState> {
     let mut jobs: Vec<_> = live.run.state().unfinished().collect();
     jobs.reverse();
     jobs.sort_by(|a, b| b.started_ts.cmp(&a.started_ts));
     jobs
 }
 
-fn job_now(live: &Live, job: &JobState, dir: Option<&Dir>, bytes: usize) -> JobNow {
+fn job_now(live: &WatchedLiveRun, job: &JobState, dir: Option<&Dir>, bytes: usize) -> JobNow {
     let printed = dir.zip(job.job_id.parse::<JobId>().ok());
     // What cannot be read is not shown; the log tells more.
     let printed = printed.and_then(|(dir, id)| end_of_output(dir, &id, bytes).ok());

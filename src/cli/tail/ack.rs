@@ -5,36 +5,36 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::follow::Tailer;
-use super::stop_reason::Stop;
+use super::stop_reason::StopReason;
 
 /// So long who reads has for what is written already, where a signal or `--timeout` ends it.
-const GRACE: Duration = Duration::from_secs(1);
+const READER_GRACE: Duration = Duration::from_secs(1);
 
 impl Tailer<'_> {
     /// Writes what is to be shown; cursors are kept also while nobody reads on.
     pub(crate) fn write_out(&mut self) -> Result<()> {
         while !self.shown.write(&self.stops, self.ledger.due())? {
-            self.keep()?;
+            self.ack_and_save()?;
         }
         Ok(())
     }
 
     /// Takes note of what was read, and saves the cursors if it is time to.
-    pub(crate) fn keep(&mut self) -> Result<()> {
-        self.ledger.settle(self.shown.outlet.read());
+    pub(crate) fn ack_and_save(&mut self) -> Result<()> {
+        self.ledger.ack(self.shown.outlet.read());
         self.ledger.save_in_time()
     }
 
     /// Waits until all that was written is read: as long as that takes where it ended by
     /// itself. A signal ends the wait, and so does the reader's end.
-    pub(crate) fn let_read(&mut self, stop: Stop) -> Result<Stop> {
+    pub(crate) fn wait_for_reader(&mut self, stop: StopReason) -> Result<StopReason> {
         let until = match stop {
-            Stop::Done | Stop::Until => None,
-            Stop::Timeout | Stop::Signal(_) => Some(Instant::now() + GRACE),
-            Stop::Closed => Some(Instant::now()),
+            StopReason::Done | StopReason::Until => None,
+            StopReason::Timeout | StopReason::Signal(_) => Some(Instant::now() + READER_GRACE),
+            StopReason::Closed => Some(Instant::now()),
         };
         loop {
-            self.keep()?;
+            self.ack_and_save()?;
             let now = Instant::now();
             let Some(next) = self.ledger.due().filter(|_| self.ledger.is_waiting()) else {
                 return Ok(stop);
@@ -48,8 +48,8 @@ impl Tailer<'_> {
                 .wait_for_reader(next.saturating_duration_since(now))
             {
                 None => {}
-                Some(Stop::Closed) => {
-                    self.keep()?;
+                Some(StopReason::Closed) => {
+                    self.ack_and_save()?;
                     return Ok(stop);
                 }
                 Some(signal) => return Ok(signal),

@@ -9,21 +9,21 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use rustix::fs::{FileType, fstat};
 
-use crate::cli::context::say;
+use crate::cli::context::print_stderr;
 use crate::log::{Cursor, CursorFile, CursorFileError};
 use crate::volume::RunId;
 
 /// So many times as long as a save took, the next one is put off: whoever follows many
 /// busy runs is not to do nothing but save.
-const PAUSE: u32 = 9;
+const SAVE_BACKOFF: u32 = 9;
 /// A pipe does not tell when it was read, so it is looked at: first after this, …
-const SOON: Duration = Duration::from_millis(1);
+const ACK_POLL_MIN: Duration = Duration::from_millis(1);
 /// … then each time after twice as long, up to this.
-const SELDOM: Duration = Duration::from_secs(1);
+const ACK_POLL_MAX: Duration = Duration::from_secs(1);
 
 /// The cursor of each run, behind the last line that was read.
 #[derive(Debug)]
-pub(crate) struct Ledger {
+pub(crate) struct CursorStore {
     file: Option<CursorFile>,
     show: bool,
     cursors: BTreeMap<RunId, Cursor>,
@@ -39,7 +39,7 @@ pub(crate) struct Ledger {
     to_file: bool,
 }
 
-impl Ledger {
+impl CursorStore {
     /// Takes the cursor file, if there is one, with the cursors in it.
     pub(crate) fn open(path: Option<&Path>, show: bool) -> Result<Self, CursorFileError> {
         let (file, cursors) = match path {
@@ -52,7 +52,7 @@ impl Ledger {
             show,
             cursors: cursors.into_iter().map(|c| (c.run().clone(), c)).collect(),
             waiting: BTreeMap::new(),
-            pause: SOON,
+            pause: ACK_POLL_MIN,
             next_look: Instant::now(),
             unsaved: false,
             next_save: Instant::now(),
@@ -71,7 +71,7 @@ impl Ledger {
     }
 
     /// The cursor of a run.
-    pub(crate) fn of(&self, run: &RunId) -> Option<&Cursor> {
+    pub(crate) fn cursor_of(&self, run: &RunId) -> Option<&Cursor> {
         self.cursors.get(run)
     }
 
@@ -81,15 +81,15 @@ impl Ledger {
     }
 
     /// Takes a cursor to begin behind.
-    pub(crate) fn begin_behind(&mut self, cursor: Cursor) {
+    pub(crate) fn start_after(&mut self, cursor: Cursor) {
         self.cursors.insert(cursor.run().clone(), cursor);
     }
 
     /// Takes the cursor of a run that is good once `taken` bytes of all that is written
     /// were read; `None`: the run is gone.
-    pub(crate) fn note(&mut self, taken: u64, run: RunId, cursor: Option<Cursor>) {
+    pub(crate) fn record(&mut self, taken: u64, run: RunId, cursor: Option<Cursor>) {
         if self.is_used() && self.waiting.insert((taken, run), cursor).is_none() {
-            self.pause = SOON;
+            self.pause = ACK_POLL_MIN;
         }
     }
 
@@ -99,7 +99,7 @@ impl Ledger {
     }
 
     /// Takes note that so many bytes were read.
-    pub(crate) fn settle(&mut self, read: u64) {
+    pub(crate) fn ack(&mut self, read: u64) {
         while let Some(first) = self.waiting.first_entry()
             && first.key().0 <= read
         {
@@ -113,10 +113,10 @@ impl Ledger {
                     }
                 }
             };
-            self.pause = SOON;
+            self.pause = ACK_POLL_MIN;
         }
         self.next_look = Instant::now() + self.pause;
-        self.pause = SELDOM.min(self.pause * 2);
+        self.pause = ACK_POLL_MAX.min(self.pause * 2);
     }
 
     /// When the next look at what was read, or the next save, is due, if any is.
@@ -147,14 +147,14 @@ impl Ledger {
         }
         file.save(self.cursors.values())?;
         self.unsaved = false;
-        self.next_save = Instant::now() + begun.elapsed() * PAUSE;
+        self.next_save = Instant::now() + begun.elapsed() * SAVE_BACKOFF;
         Ok(())
     }
 
     /// Tells the cursors, on stderr, where they were asked for.
     pub(crate) fn show(&self) {
         for cursor in self.cursors.values().filter(|_| self.show) {
-            say(format_args!("cursor={cursor}"));
+            print_stderr(format_args!("cursor={cursor}"));
         }
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct Filter<'a> {
 
 /// What a line is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Judged {
+pub(crate) struct Matched {
     /// It is shown.
     pub shown: bool,
     /// Nothing is shown after it.
@@ -28,7 +28,7 @@ pub(crate) struct Judged {
 
 /// What is looked at.
 #[derive(Deserialize)]
-struct Head<'a> {
+struct LineHead<'a> {
     #[serde(rename = "type", borrow)]
     kind: Cow<'a, str>,
     #[serde(borrow)]
@@ -36,12 +36,12 @@ struct Head<'a> {
     #[serde(borrow)]
     node_id: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    ts: Time<'a>,
+    ts: LineTime<'a>,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Time<'a> {
+enum LineTime<'a> {
     Text(#[serde(borrow)] Cow<'a, str>),
     Seconds(i64),
 }
@@ -58,24 +58,24 @@ impl<'a> Filter<'a> {
 
     /// Whether a line is shown.
     pub(crate) fn wants(&self, line: &[u8]) -> bool {
-        self.judge(line).shown
+        self.matches(line).shown
     }
 
     /// What a line is. An event that ends it need not be of the types that are shown.
-    pub(crate) fn judge(&self, line: &[u8]) -> Judged {
+    pub(crate) fn matches(&self, line: &[u8]) -> Matched {
         let args = self.args;
         let any_type = args.kind.is_empty() && self.last.is_none();
         if any_type && args.job.is_none() && args.since.is_none() && self.until.is_none() {
             let (shown, last) = (true, false);
-            return Judged { shown, last };
+            return Matched { shown, last };
         }
-        let Ok(head) = serde_json::from_slice::<Head<'_>>(line) else {
+        let Ok(head) = serde_json::from_slice::<LineHead<'_>>(line) else {
             let (shown, last) = (false, false);
-            return Judged { shown, last };
+            return Matched { shown, last };
         };
         let ts = match &head.ts {
-            Time::Text(ts) => parse_ts(ts),
-            Time::Seconds(s) => Timestamp::from_second(*s).ok(),
+            LineTime::Text(ts) => parse_ts(ts),
+            LineTime::Seconds(s) => Timestamp::from_second(*s).ok(),
         };
         let job = head.job_id.or(head.node_id);
         let concerns = args
@@ -89,7 +89,7 @@ impl<'a> Filter<'a> {
                 .until
                 .is_none_or(|until| ts.is_some_and(|ts| ts <= until));
         let of_type = args.kind.is_empty() || args.kind.iter().any(|kind| *kind == head.kind);
-        Judged {
+        Matched {
             shown: concerns && of_type,
             last: concerns && self.last == Some(&*head.kind),
         }

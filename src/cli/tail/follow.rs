@@ -7,46 +7,46 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::cursor_store::Ledger;
+use super::cursor_store::CursorStore;
 use super::filter::Filter;
-use super::line_writer::Shown;
-use super::run_status::StateOfRun;
-use super::select::{named, open_ledger, start};
-use super::stdout_sink::Outlet;
-use super::stop_reason::{Met, Stop, Stopped, Stops};
+use super::line_writer::LineWriter;
+use super::run_status::RunStatusTracker;
+use super::select::{named, open_cursor_store, start};
+use super::stdout_sink::StdoutSink;
+use super::stop_reason::{ReadinessSet, StopConditions, StopReason, StoppedBy};
 use super::until::Until;
-use crate::cli::context::{Global, say};
+use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::Code;
 use crate::cli::tail::Args;
-use crate::job::{Interrupts, RunStateKind};
-use crate::log::{Changes, Cursor, Follower, Gone, Start, Watch, list};
+use crate::job::{Interrupts, RunStatus};
+use crate::log::{Changes, Cursor, FollowStart, Follower, RemovedRuns, Watcher, list};
 use crate::volume::{Dir, RunId, Volume, layout};
 
 /// How often runs are looked at where nothing tells of their changes.
-const POLL: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// The same, where something does: a supervisor that died, a network file system.
-const LOOK: Duration = Duration::from_secs(1);
+const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often runs that are over are looked at: they seldom change.
-const SWEEP: Duration = Duration::from_secs(5);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Looking without being told that there is news takes at most one part of so many of
 /// the time, …
-const SHARE: u32 = 20;
+const BACKOFF_FACTOR: u32 = 20;
 /// … but is never put off for longer than this: it may have been slow by chance.
-const LONGEST: Duration = Duration::from_secs(20);
+const MAX_INTERVAL: Duration = Duration::from_secs(20);
 
 /// How long the next look is put off.
 fn pause(least: Duration, begun: Instant) -> Duration {
-    least.max(LONGEST.min(begun.elapsed() * SHARE))
+    least.max(MAX_INTERVAL.min(begun.elapsed() * BACKOFF_FACTOR))
 }
 
 /// A run that is shown.
 #[derive(Debug)]
-pub(crate) struct Followed {
+pub(crate) struct FollowedRun {
     pub follower: Follower,
     /// Its state, where that matters.
-    pub state: Option<StateOfRun>,
+    pub state: Option<RunStatusTracker>,
     /// A state that it was in before we came, and that does not count.
-    pub before: Option<RunStateKind>,
+    pub before: Option<RunStatus>,
     /// Whether it was there before we came.
     pub old: bool,
     /// Whether changes of its log are told.
@@ -62,20 +62,20 @@ pub(crate) struct Tailer<'a> {
     pub filter: Filter<'a>,
     pub volume: Volume,
     pub runs: Option<Dir>,
-    pub shown: Shown,
-    pub ledger: Ledger,
-    pub watch: Option<Watch>,
-    pub stops: Stops,
+    pub shown: LineWriter,
+    pub ledger: CursorStore,
+    pub watch: Option<Watcher>,
+    pub stops: StopConditions,
     /// Runs that may have news.
-    pub followed: BTreeMap<RunId, Followed>,
+    pub followed: BTreeMap<RunId, FollowedRun>,
     /// With `--all`: those that are over, which are looked at seldom.
-    pub over: BTreeMap<RunId, Followed>,
+    pub over: BTreeMap<RunId, FollowedRun>,
     /// Runs to be looked at now.
     pub queue: BTreeSet<RunId>,
     /// Runs that were removed since the last flush.
     pub left: Vec<RunId>,
-    pub removed: Gone,
-    pub met: Met,
+    pub removed: RemovedRuns,
+    pub met: ReadinessSet,
     /// Whether runs that come are told.
     runs_watched: bool,
     next_look: Instant,
@@ -88,32 +88,32 @@ impl<'a> Tailer<'a> {
     pub(crate) fn new(args: &'a Args, global: &Global, deadline: Option<Instant>) -> Result<Self> {
         let volume = global.volume()?;
         let (asked, ledger) = if args.all {
-            (None, open_ledger(args)?)
+            (None, open_cursor_store(args)?)
         } else {
             let (asked, ledger) = named(args, &volume)?;
             (Some(asked), ledger)
         };
-        let outlet = Outlet::stdout(args.cursor_file.is_some());
+        let outlet = StdoutSink::stdout(args.cursor_file.is_some());
         let several = asked.as_ref().is_none_or(|asked| asked.runs.len() > 1);
         let mut tailer = Self {
             args,
             filter: Filter::new(args),
             runs: volume.runs()?,
             volume,
-            shown: Shown::new(outlet, global.style(), args.json, several),
-            watch: args.follows().then(Watch::default),
-            stops: Stops::new(deadline, ledger.is_used())?,
+            shown: LineWriter::new(outlet, global.style(), args.json, several),
+            watch: args.follows().then(Watcher::default),
+            stops: StopConditions::new(deadline, ledger.is_used())?,
             ledger,
             followed: BTreeMap::new(),
             over: BTreeMap::new(),
             queue: BTreeSet::new(),
             left: Vec::new(),
-            removed: Gone::default(),
-            met: Met::default(),
+            removed: RemovedRuns::default(),
+            met: ReadinessSet::default(),
             runs_watched: false,
-            next_look: Instant::now() + LOOK,
+            next_look: Instant::now() + RECHECK_INTERVAL,
             look_begun: None,
-            next_sweep: Instant::now() + SWEEP,
+            next_sweep: Instant::now() + SWEEP_INTERVAL,
         };
         if args.cursor_file.is_some() {
             tailer.shown.end_torn_line();
@@ -121,7 +121,7 @@ impl<'a> Tailer<'a> {
         let gone = if let Some(asked) = asked {
             for run in asked.runs {
                 let start = start(args, &tailer.ledger, &run);
-                tailer.join(run, start, true);
+                tailer.add_run(run, start, true);
             }
             asked.gone
         } else {
@@ -129,18 +129,18 @@ impl<'a> Tailer<'a> {
             let is_gone = |c: &&Cursor| !tailer.followed.contains_key(c.run());
             tailer.ledger.cursors().filter(is_gone).cloned().collect()
         };
-        tailer.tell_gone(&gone)?;
+        tailer.report_removed_runs(&gone)?;
         Ok(tailer)
     }
 
     /// Takes up a run.
-    pub(crate) fn join(&mut self, run: RunId, start: Start, old: bool) {
+    pub(crate) fn add_run(&mut self, run: RunId, start: FollowStart, old: bool) {
         self.shown.align(&run);
         let by_name = !self.args.all && self.args.follows();
         let for_state = matches!(self.args.until, Some(Until::State(_)));
-        let followed = Followed {
+        let followed = FollowedRun {
             follower: Follower::new(start),
-            state: (by_name || for_state).then(StateOfRun::default),
+            state: (by_name || for_state).then(RunStatusTracker::default),
             before: None,
             old,
             watched: false,
@@ -151,7 +151,7 @@ impl<'a> Tailer<'a> {
     }
 
     /// Tells of runs that are gone, though not all of them was read.
-    fn tell_gone(&mut self, cursors: &[Cursor]) -> Result<()> {
+    fn report_removed_runs(&mut self, cursors: &[Cursor]) -> Result<()> {
         self.removed.update(&self.volume)?;
         for cursor in cursors {
             if let Some(gap) = self.removed.missing(cursor) {
@@ -159,64 +159,64 @@ impl<'a> Tailer<'a> {
                 self.shown.gap(cursor.run(), &gap)?;
             }
             let run = cursor.run().clone();
-            self.ledger.note(self.shown.taken(), run, None);
+            self.ledger.record(self.shown.accepted(), run, None);
         }
         Ok(())
     }
 
     /// Shows what there is to show, to its end.
     pub(crate) fn run(mut self) -> Result<Code> {
-        let stop = match self.go() {
-            Err(e) => e.downcast().map(|Stopped(stop)| stop),
+        let stop = match self.follow_until_end() {
+            Err(e) => e.downcast().map(|StoppedBy(stop)| stop),
             ended => ended,
         };
-        let stop = stop.and_then(|stop| self.let_read(stop));
+        let stop = stop.and_then(|stop| self.wait_for_reader(stop));
         // What was read has its cursors kept, whatever else went wrong.
-        self.ledger.settle(self.shown.outlet.read());
+        self.ledger.ack(self.shown.outlet.read());
         let saved = self.ledger.save();
         self.ledger.show();
         let stop = stop?;
         saved?;
         let code = match (stop, &self.args.until) {
-            (Stop::Timeout, _) => Code::Running,
-            (Stop::Done, Some(until)) if until.is_awaited() => {
-                say(format_args!("the runs have ended: {}", until.never()));
+            (StopReason::Timeout, _) => Code::Running,
+            (StopReason::Done, Some(until)) if until.is_awaited() => {
+                print_stderr(format_args!("the runs have ended: {}", until.never()));
                 Code::Negative
             }
             _ => Code::Ok,
         };
-        if let Stop::Signal(signal) = stop
+        if let StopReason::Signal(signal) = stop
             && let Some(signals) = self.stops.signals
         {
-            Interrupts::obey(signals, signal);
+            Interrupts::reraise(signals, signal);
         }
         Ok(self.met.code(code))
     }
 
-    fn go(&mut self) -> Result<Stop> {
+    fn follow_until_end(&mut self) -> Result<StopReason> {
         loop {
-            let stop = self.look_at_queue()?;
+            let stop = self.poll_queue()?;
             self.flush()?;
             if let Some(stop) = stop.or_else(|| self.stops.due()) {
                 return Ok(stop);
             }
             if self.watch.is_none() || (!self.args.all && self.followed.is_empty()) {
-                return Ok(Stop::Done);
+                return Ok(StopReason::Done);
             }
             if self.queue.is_empty() {
-                self.look_is_done();
+                self.finish_poll();
                 let changes = self.wait();
                 if changes.output_closed {
-                    return Ok(Stop::Closed);
+                    return Ok(StopReason::Closed);
                 }
                 self.take(changes)?;
             }
         }
     }
 
-    fn look_at_queue(&mut self) -> Result<Option<Stop>> {
+    fn poll_queue(&mut self) -> Result<Option<StopReason>> {
         for run in std::mem::take(&mut self.queue) {
-            if let Some(stop) = self.look(&run)? {
+            if let Some(stop) = self.poll(&run)? {
                 return Ok(Some(stop));
             }
             if self.shown.is_full() {
@@ -234,16 +234,18 @@ impl<'a> Tailer<'a> {
         self.write_out()?;
         match &std::mem::take(&mut self.left)[..] {
             [] => {}
-            [run] => say(format_args!("run {run} was removed")),
-            runs => say(format_args!("{} runs were removed", runs.len())),
+            [run] => print_stderr(format_args!("run {run} was removed")),
+            runs => print_stderr(format_args!("{} runs were removed", runs.len())),
         }
-        self.keep()
+        self.ack_and_save()
     }
 
     fn wait(&mut self) -> Changes {
         let times = [Some(self.next_look), self.stops.deadline, self.ledger.due()];
         let next = times.into_iter().flatten().min();
-        let longest = next.map_or(LOOK, |at| at.saturating_duration_since(Instant::now()));
+        let longest = next.map_or(RECHECK_INTERVAL, |at| {
+            at.saturating_duration_since(Instant::now())
+        });
         let signals = self.stops.signals.as_ref().map(Interrupts::fd);
         match &mut self.watch {
             Some(watch) => watch.wait(longest, signals.as_slice(), io::stdout().as_fd()),
@@ -269,19 +271,23 @@ impl<'a> Tailer<'a> {
             for run in self.over.keys().cloned().collect::<Vec<_>>() {
                 self.touch(run)?;
             }
-            self.next_sweep = Instant::now() + pause(SWEEP, now);
+            self.next_sweep = Instant::now() + pause(SWEEP_INTERVAL, now);
         }
         Ok(())
     }
 
     /// Decides when all runs are looked at next, told of changes or not.
-    fn look_is_done(&mut self) {
+    fn finish_poll(&mut self) {
         let Some(begun) = self.look_begun.take() else {
             return;
         };
         let listing = self.runs_watched || !self.args.all;
         let told = listing && self.followed.values().all(|followed| followed.watched);
-        let least = if told { LOOK } else { POLL };
+        let least = if told {
+            RECHECK_INTERVAL
+        } else {
+            POLL_INTERVAL
+        };
         self.next_look = Instant::now() + pause(least, begun);
     }
 
@@ -301,7 +307,7 @@ impl<'a> Tailer<'a> {
                 self.queue.insert(run);
             }
         } else if self.args.all {
-            self.join(run, Start::Beginning, false);
+            self.add_run(run, FollowStart::Beginning, false);
         }
         Ok(())
     }
@@ -316,16 +322,16 @@ impl<'a> Tailer<'a> {
         };
         if let Some(watch) = &mut self.watch {
             // Before the look, so that nothing comes in between unseen.
-            self.runs_watched = watch.runs(runs);
+            self.runs_watched = watch.watch_runs(runs);
         }
         for run in list(&self.volume)? {
             if !self.followed.contains_key(&run) && !self.over.contains_key(&run) {
                 let start = if old {
                     start(self.args, &self.ledger, &run)
                 } else {
-                    Start::Beginning
+                    FollowStart::Beginning
                 };
-                self.join(run, start, old);
+                self.add_run(run, start, old);
             }
         }
         Ok(())

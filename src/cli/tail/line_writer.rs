@@ -8,38 +8,38 @@ use std::time::Instant;
 use anyhow::Result;
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 
-use super::stdout_sink::Outlet;
-use super::stop_reason::Stops;
+use super::stdout_sink::StdoutSink;
+use super::stop_reason::StopConditions;
 use crate::log::Gap;
 use crate::render::{GapReport, Style, event_line, json_line};
 use crate::volume::RunId;
 
 /// So many bytes are held before they are written.
-const FULL: usize = 64 << 10;
+const FLUSH_BYTES: usize = 64 << 10;
 /// Longest id that lines are aligned for.
-const WIDEST: usize = 40;
+const MAX_LINE_WIDTH: usize = 40;
 
 /// Prints lines, whole ones at a time: whoever reads them after we were killed finds no
 /// half of one as a rule.
 #[derive(Debug)]
-pub(crate) struct Shown {
+pub(crate) struct LineWriter {
     style: Style,
     json: bool,
     /// Whether lines for people tell of which run they are.
     several: bool,
     width: usize,
     buf: Vec<u8>,
-    pub outlet: Outlet,
+    pub outlet: StdoutSink,
 }
 
-impl Shown {
-    pub(crate) fn new(outlet: Outlet, style: Style, json: bool, several: bool) -> Self {
+impl LineWriter {
+    pub(crate) fn new(outlet: StdoutSink, style: Style, json: bool, several: bool) -> Self {
         Self {
             style,
             json,
             several,
             width: 0,
-            buf: Vec::with_capacity(2 * FULL),
+            buf: Vec::with_capacity(2 * FLUSH_BYTES),
             outlet,
         }
     }
@@ -75,7 +75,7 @@ impl Shown {
 
     /// Lines are to be aligned for this run too.
     pub(crate) fn align(&mut self, run: &RunId) {
-        self.width = self.width.max(run.as_str().len().min(WIDEST));
+        self.width = self.width.max(run.as_str().len().min(MAX_LINE_WIDTH));
     }
 
     fn people(&mut self, run: &RunId, text: &str) {
@@ -91,11 +91,11 @@ impl Shown {
 
     /// Whether it is time to write what was taken.
     pub(crate) fn is_full(&self) -> bool {
-        self.buf.len() >= FULL
+        self.buf.len() >= FLUSH_BYTES
     }
 
     /// How many bytes were taken, written or not.
-    pub(crate) fn taken(&self) -> u64 {
+    pub(crate) fn accepted(&self) -> u64 {
         self.outlet.written() + self.buf.len() as u64
     }
 
@@ -103,7 +103,7 @@ impl Shown {
     ///
     /// # Errors
     /// As [`Outlet::write`].
-    pub(crate) fn write(&mut self, stops: &Stops, until: Option<Instant>) -> Result<bool> {
+    pub(crate) fn write(&mut self, stops: &StopConditions, until: Option<Instant>) -> Result<bool> {
         let done = self.outlet.write(&self.buf, stops, until)?;
         self.buf.drain(..done);
         Ok(self.buf.is_empty())

@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::cli::context::{Global, say};
+use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::Code;
 use crate::cli::tail::Args;
-use crate::job::{JobOutput, SkipLines, StreamId, Unindexed, examine};
-use crate::log::Waiter;
-use crate::render::Printed;
+use crate::job::{IndexError, JobOutput, SkipLines, StreamId, examine};
+use crate::log::ChangeWaiter;
+use crate::render::Sanitizer;
 use crate::volume::{Dir, JobId};
 
 /// `tail --output`.
@@ -22,26 +22,26 @@ pub(crate) fn output(
     deadline: Option<Instant>,
 ) -> Result<Code> {
     // Watched from before the first look, so that nothing comes in between unseen.
-    let waiter = args.follow.then(|| Waiter::new(dir, true));
+    let waiter = args.follow.then(|| ChangeWaiter::new(dir, true));
     let mut out = io::stdout().lock();
     let style = global.style();
     let is_shown = style.color || io::stdout().is_terminal();
-    let mut jobs: Vec<(String, Option<JobOutput>, To)> = Vec::new();
-    let mut unindexed = Unindexed::Hold;
+    let mut jobs: Vec<(String, Option<JobOutput>, OutputTarget)> = Vec::new();
+    let mut unindexed = IndexError::Hold;
     loop {
         let examined = examine(dir, true)?;
         for job in &examined.overview.state.jobs {
             let wanted = args.job.as_ref().is_none_or(|id| *id == job.job_id);
             if wanted && !jobs.iter().any(|(id, _, _)| *id == job.job_id) {
-                let to = To {
+                let to = OutputTarget {
                     skip: SkipLines::default(),
-                    people: is_shown.then(|| Printed::new(style)),
+                    people: is_shown.then(|| Sanitizer::new(style)),
                 };
                 jobs.push((job.job_id.clone(), None, to));
             }
         }
         if waiter.is_none() || examined.inspected.state.has_ended() {
-            unindexed = Unindexed::All;
+            unindexed = IndexError::All;
         }
         let mut any = false;
         for (id, output, to) in &mut jobs {
@@ -63,17 +63,17 @@ pub(crate) fn output(
             for job in &examined.overview.state.jobs {
                 let why = job.output.as_ref().and_then(|o| o.truncated.as_ref());
                 if let Some(why) = why.filter(|_| jobs.iter().any(|(id, _, _)| *id == job.job_id)) {
-                    say(format_args!("job {}: {why}", job.job_id));
+                    print_stderr(format_args!("job {}: {why}", job.job_id));
                 }
             }
             if let Some(job) = args.job.as_ref().filter(|_| jobs.is_empty()) {
-                say(format_args!("error: the run has no job {job}"));
+                print_stderr(format_args!("error: the run has no job {job}"));
                 return Ok(Code::NotFound);
             }
             return Ok(Code::Ok);
         };
         if any {
-            unindexed = Unindexed::Hold;
+            unindexed = IndexError::Hold;
             continue;
         }
         if examined.inspected.state.has_ended() {
@@ -82,32 +82,32 @@ pub(crate) fn output(
         if deadline.is_some_and(|at| at <= Instant::now()) {
             return Ok(Code::Running);
         }
-        waiter.wait(deadline);
-        unindexed = Unindexed::Seen;
+        waiter.wait_for_change(deadline);
+        unindexed = IndexError::Seen;
     }
 }
 
 /// How the output of a job is written.
-struct To {
+struct OutputTarget {
     skip: SkipLines,
     /// For people: what came from stderr can be told, and their terminal obeys nothing of it.
     /// For programs it is written byte for byte.
-    people: Option<Printed>,
+    people: Option<Sanitizer>,
 }
 
-impl To {
+impl OutputTarget {
     /// Copies what is new; says whether anything was.
     fn copy(
         &mut self,
         out: &mut dyn io::Write,
         output: &mut JobOutput,
         only: Option<StreamId>,
-        unindexed: Unindexed,
+        unindexed: IndexError,
     ) -> io::Result<bool> {
         let Some(printed) = &mut self.people else {
             return output.copy(out, only, &mut self.skip);
         };
-        output.copy_apart(only, &mut self.skip, unindexed, &mut |stream, bytes| {
+        output.copy_streams(only, &mut self.skip, unindexed, &mut |stream, bytes| {
             printed.write(out, stream, bytes)
         })
     }

@@ -4,24 +4,24 @@ use std::io;
 
 use anyhow::{Error, Result};
 
-use super::follow::{Followed, Tailer};
-use super::run_status::StateOfRun;
-use super::stop_reason::Stop;
+use super::follow::{FollowedRun, Tailer};
+use super::run_status::RunStatusTracker;
+use super::stop_reason::StopReason;
 use super::until::Until;
-use crate::cli::context::say;
-use crate::job::{Inspected, RunStateKind};
-use crate::log::{Gap, Item, LogError, Lost, News, Reason, is_closed};
+use crate::cli::context::print_stderr;
+use crate::job::{RunStatus, RunVerdict};
+use crate::log::{DamageReason, Gap, GapReason, Item, LogError, Update, is_closed};
 use crate::volume::{Dir, RunId, VolumeError};
 
 /// What came of reading the news of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Read {
+enum PollOutcome {
     /// There were none.
     Nothing,
     /// All of them were read.
     Something,
     /// Not all of them were read.
-    Stopped(Stop),
+    Stopped(StopReason),
 }
 
 impl Tailer<'_> {
@@ -29,13 +29,13 @@ impl Tailer<'_> {
     ///
     /// # Errors
     /// What is shown cannot be written, or a run that was named cannot be read.
-    pub(crate) fn look(&mut self, run: &RunId) -> Result<Option<Stop>> {
+    pub(crate) fn poll(&mut self, run: &RunId) -> Result<Option<StopReason>> {
         let Some(mut followed) = self.followed.remove(run) else {
             return Ok(None);
         };
         let looked = match self.open(run) {
-            Ok(None) => return self.gone(run, &followed).map(|()| None),
-            Ok(Some(dir)) => self.look_in(run, &dir, &mut followed),
+            Ok(None) => return self.report_removed(run, &followed).map(|()| None),
+            Ok(Some(dir)) => self.poll_run(run, &dir, &mut followed),
             Err(e) => Err(e),
         };
         match looked {
@@ -44,13 +44,13 @@ impl Tailer<'_> {
                 Ok(stop)
             }
             Ok((stop, false)) => {
-                self.leave(run, followed);
+                self.remove_run(run, followed);
                 Ok(stop)
             }
             // One run that cannot be read does not hide the others.
             Err(e) if self.args.all && is_of_run(&e) => {
                 self.write_out()?;
-                say(format_args!("warning: run {run}: {e}"));
+                print_stderr(format_args!("warning: run {run}: {e}"));
                 self.met.trouble = true;
                 self.unwatch(run);
                 Ok(None)
@@ -63,7 +63,7 @@ impl Tailer<'_> {
         let Some(runs) = &self.runs else {
             return Ok(None);
         };
-        match runs.sub(run.as_str()) {
+        match runs.open_dir(run.as_str()) {
             Ok(dir) => Ok(Some(dir)),
             Err(VolumeError::NotAFolder { .. }) if self.args.all => Ok(None),
             Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => Ok(None),
@@ -73,33 +73,33 @@ impl Tailer<'_> {
 
     /// Looks at the run in `dir`; says whether it is time to end, and whether the run is
     /// to be looked at again.
-    fn look_in(
+    fn poll_run(
         &mut self,
         run: &RunId,
         dir: &Dir,
-        followed: &mut Followed,
-    ) -> Result<(Option<Stop>, bool)> {
+        followed: &mut FollowedRun,
+    ) -> Result<(Option<StopReason>, bool)> {
         let by_name = !self.args.all;
         if let Some(watch) = &mut self.watch {
             // Watched from before the look, so that nothing comes in between unseen.
-            followed.watched = watch.run(run, dir, followed.state.is_some());
+            followed.watched = watch.watch_run(run, dir, followed.state.is_some());
         }
         // The state comes before the news, so that what it rests on is shown with it. A
         // run that was not begun yet has none.
         let state = match &mut followed.state {
-            Some(state) if followed.follower.has_begun() => Some(state.now(dir)?),
+            Some(state) if followed.follower.has_events() => Some(state.now(dir)?),
             _ => None,
         };
         let was_over = followed.over;
         let over =
             (self.ledger.is_used() || (self.args.all && self.watch.is_some())) && is_closed(dir)?;
         let read = self.news(run, dir, followed)?;
-        followed.over = over && !matches!(read, Read::Stopped(_));
-        let is_noted = read == Read::Nothing && was_over == followed.over;
-        if !is_noted || self.ledger.of(run).is_none() {
+        followed.over = over && !matches!(read, PollOutcome::Stopped(_));
+        let is_noted = read == PollOutcome::Nothing && was_over == followed.over;
+        if !is_noted || self.ledger.cursor_of(run).is_none() {
             self.has_read(run, followed);
         }
-        if let Read::Stopped(stop) = read {
+        if let PollOutcome::Stopped(stop) = read {
             return Ok((Some(stop), true));
         }
         if self.watch.is_none() {
@@ -108,27 +108,27 @@ impl Tailer<'_> {
         if let Some(state) = &state
             && self.is_awaited(followed, state)
         {
-            return Ok((Some(Stop::Until), true));
+            return Ok((Some(StopReason::Until), true));
         }
-        if read == Read::Something && followed.state.is_some() {
+        if read == PollOutcome::Something && followed.state.is_some() {
             // It may have a new state.
             self.queue.insert(run.clone());
         } else if let Some(state) = state.filter(|state| by_name && state.state.has_ended()) {
-            if matches!(state.state, RunStateKind::Lost | RunStateKind::Unknown) {
+            if matches!(state.state, RunStatus::Lost | RunStatus::Unknown) {
                 self.write_out()?;
                 let (name, because) = (state.state.as_str(), state.because);
-                say(format_args!("run {run} is {name}: {because}"));
+                print_stderr(format_args!("run {run} is {name}: {because}"));
             }
             return Ok((None, false));
         }
         // A run that is over goes once its state was looked at.
-        let settled = followed.state.is_none() || read == Read::Nothing;
+        let settled = followed.state.is_none() || read == PollOutcome::Nothing;
         Ok((None, by_name || !followed.over || !settled))
     }
 
     /// Whether the run is in the state that is waited for. With `--all` a run that had
     /// ended before does not count until its state changes.
-    fn is_awaited(&self, followed: &mut Followed, now: &Inspected) -> bool {
+    fn is_awaited(&self, followed: &mut FollowedRun, now: &RunVerdict) -> bool {
         let old = std::mem::take(&mut followed.old);
         if self.args.all && old && now.state.has_ended() {
             followed.before = Some(now.state);
@@ -140,50 +140,50 @@ impl Tailer<'_> {
     }
 
     /// Shows what is new in a run.
-    fn news(&mut self, run: &RunId, dir: &Dir, followed: &mut Followed) -> Result<Read> {
+    fn news(&mut self, run: &RunId, dir: &Dir, followed: &mut FollowedRun) -> Result<PollOutcome> {
         let filter = &self.filter;
-        let news = followed.follower.look(dir, &|line| filter.wants(line))?;
-        let Some(News { gap, mut reader }) = news else {
-            return Ok(Read::Nothing);
+        let news = followed.follower.poll(dir, &|line| filter.wants(line))?;
+        let Some(Update { gap, mut reader }) = news else {
+            return Ok(PollOutcome::Nothing);
         };
-        let mut read = Read::Nothing;
+        let mut read = PollOutcome::Nothing;
         if let Some(gap) = gap {
             let there = self.open(run)?;
             if there.is_none_or(|there| there.key() != dir.key()) {
                 // It is being removed: what is left of it tells nothing.
-                followed.follower.look_again();
+                followed.follower.stat_changed();
                 self.queue.insert(run.clone());
-                return Ok(Read::Nothing);
+                return Ok(PollOutcome::Nothing);
             }
             if self.is_missing(run, followed, &gap)? {
                 self.met.damage = true;
                 self.shown.gap(run, &gap)?;
             }
-            followed.state = followed.state.as_ref().map(|_| StateOfRun::default());
-            read = Read::Something;
+            followed.state = followed.state.as_ref().map(|_| RunStatusTracker::default());
+            read = PollOutcome::Something;
         }
         while let Some(item) = reader.next_item()? {
-            read = Read::Something;
+            read = PollOutcome::Something;
             followed.over = false;
             if let Some(state) = &mut followed.state {
-                state.take(&item);
+                state.apply(&item);
             }
             match item {
                 Item::Event(_, line) | Item::Foreign(_, line) => {
-                    let judged = self.filter.judge(line);
+                    let judged = self.filter.matches(line);
                     if judged.shown {
                         self.shown.line(run, line);
                     }
                     if judged.last {
-                        followed.follower.reached(&reader);
-                        return Ok(Read::Stopped(Stop::Until));
+                        followed.follower.mark_read(&reader);
+                        return Ok(PollOutcome::Stopped(StopReason::Until));
                     }
                 }
                 Item::Damage(damage) => {
                     self.met.damage = true;
                     self.write_out()?;
-                    say(format_args!("warning: {damage}"));
-                    if damage.reason == Reason::Gap {
+                    print_stderr(format_args!("warning: {damage}"));
+                    if damage.reason == DamageReason::Gap {
                         // The line behind it comes next: there is no place in between.
                         continue;
                     }
@@ -191,32 +191,33 @@ impl Tailer<'_> {
             }
             let is_full = self.shown.is_full();
             if is_full || self.shown.outlet.is_read_later() {
-                followed.follower.reached(&reader);
+                followed.follower.mark_read(&reader);
                 self.has_read(run, followed);
             }
             if is_full {
                 self.flush()?;
                 if let Some(stop) = self.stops.due() {
-                    return Ok(Read::Stopped(stop));
+                    return Ok(PollOutcome::Stopped(stop));
                 }
             }
         }
-        followed.follower.reached(&reader);
+        followed.follower.mark_read(&reader);
         Ok(read)
     }
 
     /// Takes note of how far a run was read.
-    fn has_read(&mut self, run: &RunId, followed: &Followed) {
+    fn has_read(&mut self, run: &RunId, followed: &FollowedRun) {
         let cursor = followed.follower.cursor(run, followed.over);
         if cursor.is_some() {
-            self.ledger.note(self.shown.taken(), run.clone(), cursor);
+            self.ledger
+                .record(self.shown.accepted(), run.clone(), cursor);
         }
     }
 
     /// Whether a gap is one: not where all of the run was read, and the log that has its
     /// name now is another one.
-    fn is_missing(&mut self, run: &RunId, followed: &Followed, gap: &Gap) -> Result<bool> {
-        if gap.why != Lost::Changed {
+    fn is_missing(&mut self, run: &RunId, followed: &FollowedRun, gap: &Gap) -> Result<bool> {
+        if gap.why != GapReason::Changed {
             return Ok(true);
         }
         let Some(cursor) = followed.follower.cursor(run, followed.over) else {
@@ -227,18 +228,18 @@ impl Tailer<'_> {
     }
 
     /// Takes leave of a run that was removed.
-    fn gone(&mut self, run: &RunId, followed: &Followed) -> Result<()> {
+    fn report_removed(&mut self, run: &RunId, followed: &FollowedRun) -> Result<()> {
         self.unwatch(run);
         let cursor = followed.follower.cursor(run, followed.over);
         self.removed.update(&self.volume)?;
         let missing = match &cursor {
             Some(cursor) => self.removed.missing(cursor),
-            None => self.removed.all_of(run),
+            None => self.removed.removals_of(run),
         };
         if let Some(gap) = &missing {
             self.shown.gap(run, gap)?;
         }
-        self.ledger.note(self.shown.taken(), run.clone(), None);
+        self.ledger.record(self.shown.accepted(), run.clone(), None);
         if cursor.is_none() && missing.is_none() && self.args.all {
             // It was only in the making.
             return Ok(());
@@ -253,7 +254,7 @@ impl Tailer<'_> {
     }
 
     /// Looks at a run no longer, or seldom.
-    fn leave(&mut self, run: &RunId, followed: Followed) {
+    fn remove_run(&mut self, run: &RunId, followed: FollowedRun) {
         self.unwatch(run);
         if self.args.all && self.watch.is_some() {
             self.over.insert(run.clone(), followed);
@@ -262,7 +263,7 @@ impl Tailer<'_> {
 
     fn unwatch(&mut self, run: &RunId) {
         if let Some(watch) = &mut self.watch {
-            watch.forget(run);
+            watch.unwatch(run);
         }
     }
 }

@@ -2,33 +2,33 @@
 
 use anyhow::Result;
 
-use crate::job::{Inspected, RunStateKind, examine, inspect};
+use crate::job::{RunStatus, RunVerdict, examine, inspect};
 use crate::log::{Item, RunState};
 use crate::volume::Dir;
 
 /// The state of a run, folded as its events come.
 #[derive(Debug, Default)]
-pub(crate) struct StateOfRun {
+pub(crate) struct RunStatusTracker {
     state: Option<RunState>,
 }
 
-impl StateOfRun {
+impl RunStatusTracker {
     /// Takes in what was read.
-    pub(crate) fn take(&mut self, item: &Item<'_>) {
+    pub(crate) fn apply(&mut self, item: &Item<'_>) {
         if let Some(state) = &mut self.state {
             item.fold_into(state);
         }
     }
 
     /// The state now, as far as the events of the run in `dir` were taken in.
-    pub(crate) fn now(&mut self, dir: &Dir) -> Result<Inspected> {
+    pub(crate) fn now(&mut self, dir: &Dir) -> Result<RunVerdict> {
         let Some(state) = &self.state else {
             let examined = examine(dir, false)?;
             self.state = Some(examined.overview.state);
             return Ok(examined.inspected);
         };
         let inspected = inspect(dir, state);
-        Ok(if inspected.state == RunStateKind::Lost {
+        Ok(if inspected.state == RunStatus::Lost {
             // Its end may have been written just before the lease was looked at.
             examine(dir, false)?.inspected
         } else {

@@ -2,15 +2,15 @@
 
 use anyhow::Result;
 
-use super::cursor_store::Ledger;
+use super::cursor_store::CursorStore;
 use crate::cli::exit::UsageError;
 use crate::cli::tail::{Args, DEFAULT_LINES};
-use crate::log::{Cursor, LogError, SelectError, Start, select};
+use crate::log::{Cursor, FollowStart, LogError, SelectError, select};
 use crate::volume::{RunId, Volume};
 
 /// The runs that were asked for by name.
 #[derive(Debug, Default)]
-pub(crate) struct Named {
+pub(crate) struct SelectedRuns {
     /// Those that are there, each once.
     pub runs: Vec<RunId>,
     /// The cursors of those that are not there any more.
@@ -18,7 +18,7 @@ pub(crate) struct Named {
 }
 
 /// Finds the runs that are named and takes the cursors.
-pub(crate) fn named(args: &Args, volume: &Volume) -> Result<(Named, Ledger)> {
+pub(crate) fn named(args: &Args, volume: &Volume) -> Result<(SelectedRuns, CursorStore)> {
     let mut runs = Vec::new();
     let mut missing = Vec::new();
     for name in names(args) {
@@ -38,7 +38,7 @@ pub(crate) fn named(args: &Args, volume: &Volume) -> Result<(Named, Ledger)> {
     {
         return Err(e.into());
     }
-    let ledger = open_ledger(args)?;
+    let ledger = open_cursor_store(args)?;
     let mut gone: Vec<Cursor> = Vec::new();
     for (name, e) in missing {
         match ledger
@@ -60,7 +60,7 @@ pub(crate) fn named(args: &Args, volume: &Volume) -> Result<(Named, Ledger)> {
         }
         .into());
     }
-    Ok((Named { runs, gone }, ledger))
+    Ok((SelectedRuns { runs, gone }, ledger))
 }
 
 /// What was asked for, by default the newest run, or that of the cursor.
@@ -73,18 +73,18 @@ fn names(args: &Args) -> Vec<String> {
 }
 
 /// Takes the cursors.
-pub(crate) fn open_ledger(args: &Args) -> Result<Ledger> {
-    let mut ledger = Ledger::open(args.cursor_file.as_deref(), args.show_cursor)?;
+pub(crate) fn open_cursor_store(args: &Args) -> Result<CursorStore> {
+    let mut ledger = CursorStore::open(args.cursor_file.as_deref(), args.show_cursor)?;
     if let Some(cursor) = &args.after_cursor {
-        ledger.begin_behind(cursor.clone());
+        ledger.start_after(cursor.clone());
     }
     Ok(ledger)
 }
 
 /// Where the runs are begun that are there from the start.
-pub(crate) fn start(args: &Args, ledger: &Ledger, run: &RunId) -> Start {
-    if let Some(cursor) = ledger.of(run) {
-        return Start::After(cursor.clone());
+pub(crate) fn start(args: &Args, ledger: &CursorStore, run: &RunId) -> FollowStart {
+    if let Some(cursor) = ledger.cursor_of(run) {
+        return FollowStart::After(cursor.clone());
     }
     let n = match args.n {
         // Others were read before: this one came meanwhile.
@@ -94,7 +94,7 @@ pub(crate) fn start(args: &Args, ledger: &Ledger, run: &RunId) -> Start {
         None => DEFAULT_LINES,
     };
     match n {
-        usize::MAX => Start::Beginning,
-        n => Start::Last(n),
+        usize::MAX => FollowStart::Beginning,
+        n => FollowStart::Last(n),
     }
 }

@@ -15,46 +15,46 @@ use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, ioctl_fionread, write};
 use rustix::pipe::PIPE_BUF;
 
-use super::stop_reason::{Stopped, Stops};
+use super::stop_reason::{StopConditions, StoppedBy};
 use crate::job::unread_of_socket;
 
 /// Stdout, and how much was written to it.
 #[derive(Debug)]
-pub(crate) struct Outlet {
-    kind: Kind,
+pub(crate) struct StdoutSink {
+    kind: SinkKind,
     written: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum SinkKind {
     Pipe,
     Socket,
     /// What is written there counts as read: a file, a terminal, …
     Sink,
 }
 
-impl Outlet {
+impl StdoutSink {
     /// Stdout; `is_kept` where cursors are kept for what was read.
     pub(crate) fn stdout(is_kept: bool) -> Self {
         let is = fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
         let mut outlet = Self {
             kind: match is {
-                Ok(FileType::Fifo) if is_kept => Kind::Pipe,
-                Ok(FileType::Socket) if is_kept => Kind::Socket,
-                _ => Kind::Sink,
+                Ok(FileType::Fifo) if is_kept => SinkKind::Pipe,
+                Ok(FileType::Socket) if is_kept => SinkKind::Socket,
+                _ => SinkKind::Sink,
             },
             written: 0,
         };
         if outlet.waiting().is_err() {
             // A kind of which nothing can be told.
-            outlet.kind = Kind::Sink;
+            outlet.kind = SinkKind::Sink;
         }
         outlet
     }
 
     /// Whether what is written is read later, and that can be told.
     pub(crate) fn is_read_later(&self) -> bool {
-        self.kind != Kind::Sink
+        self.kind != SinkKind::Sink
     }
 
     /// How many bytes were written.
@@ -68,7 +68,7 @@ impl Outlet {
             return 0;
         };
         // Looked at last: what waits in a socket goes when its reader does.
-        if self.kind == Kind::Socket && Stops::is_closed() {
+        if self.kind == SinkKind::Socket && StopConditions::is_closed() {
             return 0;
         }
         // Others may write to the same pipe.
@@ -78,9 +78,9 @@ impl Outlet {
     /// How many bytes, at most, of what was written wait to be read.
     fn waiting(&self) -> io::Result<u64> {
         match self.kind {
-            Kind::Pipe => Ok(ioctl_fionread(io::stdout())?),
-            Kind::Socket => unread_of_socket(io::stdout().as_fd()),
-            Kind::Sink => Ok(0),
+            SinkKind::Pipe => Ok(ioctl_fionread(io::stdout())?),
+            SinkKind::Socket => unread_of_socket(io::stdout().as_fd()),
+            SinkKind::Sink => Ok(0),
         }
     }
 
@@ -91,17 +91,19 @@ impl Outlet {
     pub(crate) fn write(
         &mut self,
         bytes: &[u8],
-        stops: &Stops,
+        stops: &StopConditions,
         until: Option<Instant>,
     ) -> Result<usize> {
         let mut done = 0;
         while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
             let part = match self.kind {
-                Kind::Sink => rest,
-                Kind::Pipe | Kind::Socket if stops.wait_for_room(until).map_err(Stopped)? => {
-                    at_once(rest)
+                SinkKind::Sink => rest,
+                SinkKind::Pipe | SinkKind::Socket
+                    if stops.wait_for_room(until).map_err(StoppedBy)? =>
+                {
+                    atomic_prefix(rest)
                 }
-                Kind::Pipe | Kind::Socket => break,
+                SinkKind::Pipe | SinkKind::Socket => break,
             };
             match write(io::stdout(), part) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
@@ -121,7 +123,7 @@ impl Outlet {
 
 /// As many whole lines as go into a pipe with room at once, all or none of them, whoever
 /// is killed meanwhile (`PIPE_BUF`, pipe(7)); of a longer line as much as that.
-fn at_once(bytes: &[u8]) -> &[u8] {
+fn atomic_prefix(bytes: &[u8]) -> &[u8] {
     let most = bytes.get(..PIPE_BUF).unwrap_or(bytes);
     let lines = memrchr(b'\n', most).and_then(|at| most.get(..=at));
     lines.unwrap_or(most)
@@ -135,13 +137,13 @@ mod tests {
     fn whole_lines_go_at_once() {
         let line = [b"x".repeat(1500), b"\n".to_vec()].concat();
         let lines = line.repeat(5);
-        assert_eq!(at_once(&lines).len(), 2 * line.len());
-        assert_eq!(at_once(&line), line);
+        assert_eq!(atomic_prefix(&lines).len(), 2 * line.len());
+        assert_eq!(atomic_prefix(&line), line);
         let long = [b"x".repeat(5000), b"\n".to_vec()].concat();
-        assert_eq!(at_once(&long).len(), PIPE_BUF);
+        assert_eq!(atomic_prefix(&long).len(), PIPE_BUF);
         let rest = &long[PIPE_BUF..];
-        assert_eq!(at_once(rest), rest);
+        assert_eq!(atomic_prefix(rest), rest);
         let two = [rest, &line, &lines].concat();
-        assert_eq!(at_once(&two).len(), rest.len() + 2 * line.len());
+        assert_eq!(atomic_prefix(&two).len(), rest.len() + 2 * line.len());
     }
 }

@@ -12,7 +12,7 @@ use crate::job::Interrupts;
 
 /// Why it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stop {
+pub(crate) enum StopReason {
     /// There is nothing more to show.
     Done,
     /// What `--until` waits for has come.
@@ -28,34 +28,36 @@ pub(crate) enum Stop {
 /// It was time to end while nobody read what was to be written.
 #[derive(Debug, thiserror::Error)]
 #[error("nobody reads what is written")]
-pub(crate) struct Stopped(pub Stop);
+pub(crate) struct StoppedBy(pub StopReason);
 
 /// What ends it from outside.
 #[derive(Debug)]
-pub(crate) struct Stops {
+pub(crate) struct StopConditions {
     /// The end of `--timeout`.
     pub deadline: Option<Instant>,
     /// Signals, where there are cursors to be saved.
     pub signals: Option<Interrupts>,
 }
 
-impl Stops {
+impl StopConditions {
     pub(crate) fn new(deadline: Option<Instant>, hold_signals: bool) -> Result<Self> {
-        let signals = hold_signals.then(Interrupts::hold).transpose();
+        let signals = hold_signals.then(Interrupts::block_signals).transpose();
         let signals = signals.context("signals cannot be held back")?;
         Ok(Self { deadline, signals })
     }
 
     /// Whether it is time to end.
-    pub(crate) fn due(&self) -> Option<Stop> {
-        let signal = self.signals.as_ref().and_then(Interrupts::arrived);
+    pub(crate) fn due(&self) -> Option<StopReason> {
+        let signal = self.signals.as_ref().and_then(Interrupts::received);
         let over = self.deadline.is_some_and(|at| at <= Instant::now());
-        signal.map(Stop::Signal).or(over.then_some(Stop::Timeout))
+        signal
+            .map(StopReason::Signal)
+            .or(over.then_some(StopReason::Timeout))
     }
 
     /// Waits until something can be written to stdout, or until then; says whether it can.
     /// Else tells why it is time to end.
-    pub(crate) fn wait_for_room(&self, until: Option<Instant>) -> Result<bool, Stop> {
+    pub(crate) fn wait_for_room(&self, until: Option<Instant>) -> Result<bool, StopReason> {
         loop {
             let now = Instant::now();
             let first = self.deadline.into_iter().chain(until).min();
@@ -75,12 +77,12 @@ impl Stops {
 
     /// Waits for so long, unless a signal comes before, or nobody reads stdout any more;
     /// tells which of them.
-    pub(crate) fn wait_for_reader(&self, longest: Duration) -> Option<Stop> {
+    pub(crate) fn wait_for_reader(&self, longest: Duration) -> Option<StopReason> {
         if !self.wait(PollFlags::empty(), Some(longest)).is_empty() {
-            return Some(Stop::Closed);
+            return Some(StopReason::Closed);
         }
-        let signal = self.signals.as_ref().and_then(Interrupts::arrived);
-        signal.map(Stop::Signal)
+        let signal = self.signals.as_ref().and_then(Interrupts::received);
+        signal.map(StopReason::Signal)
     }
 
     /// Whether nobody reads stdout any more.
@@ -108,7 +110,7 @@ impl Stops {
 
 /// What was met on the way.
 #[derive(Debug, Default)]
-pub(crate) struct Met {
+pub(crate) struct ReadinessSet {
     /// Damage, or a gap.
     pub damage: bool,
     /// A run that cannot be read.
@@ -117,7 +119,7 @@ pub(crate) struct Met {
     pub removed: bool,
 }
 
-impl Met {
+impl ReadinessSet {
     /// The exit code, where without all this it would be `code`.
     pub(crate) fn code(&self, code: Code) -> Code {
         match self {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::cli::status::parse_state;
 use crate::cli::value_parsers::parse_moment;
-use crate::job::RunStateKind;
+use crate::job::RunStatus;
 
 /// What ends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub(crate) enum Until {
     /// Events until then are shown.
     Time(Timestamp),
     /// A run is in that state.
-    State(RunStateKind),
+    State(RunStatus),
     /// An event of that type came.
     Type(String),
 }

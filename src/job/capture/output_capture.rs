@@ -17,15 +17,15 @@ use std::{io, thread};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::output_file::Sink;
-use super::pump::{Next, Route, Stream, Worker};
+use super::output_file::OutputFile;
+use super::pump::{CopyPath, Pump, PumpState, PumpTarget};
 use crate::job::supervise::child::timespec;
 
 /// Size that is asked of the pipes, in bytes: fewer wake-ups than with the 64 KiB that
 /// a pipe has by default.
 pub(crate) const PIPE_BYTES: usize = 1 << 20;
 /// Read at a time, in bytes.
-const CHUNK: usize = 256 << 10;
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// Which stream of the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,7 +55,7 @@ impl StreamId {
 
 /// Where what the job prints is passed on to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PassOn {
+pub(crate) enum Passthrough {
     /// Nowhere.
     No,
     /// Each stream to ours of that name.
@@ -65,15 +65,15 @@ pub(crate) enum PassOn {
 }
 
 /// Told when something goes wrong that does not concern the job.
-pub type Trouble = Arc<dyn Fn(&str) + Send + Sync>;
+pub type OnWarning = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// The pipes of one attempt, and the threads that empty them.
 #[derive(Debug)]
 pub(crate) struct Capture {
-    streams: Vec<Arc<Stream>>,
+    streams: Vec<Arc<PumpTarget>>,
     /// Those of streams that had nothing so far: they have no thread yet.
-    silent: Vec<Worker>,
-    sink: Arc<Mutex<Sink>>,
+    silent: Vec<Pump>,
+    sink: Arc<Mutex<OutputFile>>,
     /// Ready once every thread has ended.
     ended: OwnedFd,
     /// Closed to tell the threads that there is nothing more to wait for.
@@ -81,7 +81,7 @@ pub(crate) struct Capture {
 }
 
 /// The ends of the pipes that the job writes to.
-pub(crate) struct JobEnds {
+pub(crate) struct ChildPipes {
     pub stdout: OwnedFd,
     pub stderr: OwnedFd,
 }
@@ -93,10 +93,10 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Capture {
     /// Makes the pipes.
     pub(crate) fn start(
-        sink: &Arc<Mutex<Sink>>,
-        pass_on: PassOn,
-        trouble: &Trouble,
-    ) -> io::Result<(Self, JobEnds)> {
+        sink: &Arc<Mutex<OutputFile>>,
+        pass_on: Passthrough,
+        trouble: &OnWarning,
+    ) -> io::Result<(Self, ChildPipes)> {
         let (stop_read, stop) = pipe_with(PipeFlags::CLOEXEC)?;
         let (ended, ended_write) = pipe_with(PipeFlags::CLOEXEC)?;
         let mut streams = Vec::new();
@@ -108,16 +108,16 @@ impl Capture {
             // Refused over the user's limit: then the pipe is as large as it is.
             rustix::pipe::fcntl_setpipe_size(&read, PIPE_BYTES).ok();
             let poll_end = read.try_clone()?;
-            let stream = Arc::new(Stream::new(id, pass_on, read));
+            let stream = Arc::new(PumpTarget::new(id, pass_on, read));
             streams.push(Arc::clone(&stream));
             ends.push(write);
-            silent.push(Worker {
+            silent.push(Pump {
                 stream,
                 sink: Arc::clone(sink),
                 poll_end,
                 stop: stop_read.try_clone()?,
                 trouble: Arc::clone(trouble),
-                route: Route::default(),
+                route: CopyPath::default(),
                 _alive: ended_write.try_clone()?,
             });
         }
@@ -129,7 +129,7 @@ impl Capture {
             stop: Some(stop),
         };
         match <[OwnedFd; 2]>::try_from(ends) {
-            Ok([stdout, stderr]) => Ok((capture, JobEnds { stdout, stderr })),
+            Ok([stdout, stderr]) => Ok((capture, ChildPipes { stdout, stderr })),
             Err(_) => Err(io::Error::from(io::ErrorKind::InvalidData)),
         }
     }
@@ -145,9 +145,9 @@ impl Capture {
         let told: Vec<PollFlags> = fds.iter().skip(1).map(PollFd::revents).collect();
         for (worker, told) in std::mem::take(&mut self.silent).into_iter().zip(told) {
             if told.contains(PollFlags::IN) {
-                if let Some(mut worker) = set_off(worker) {
+                if let Some(mut worker) = spawn_pump(worker) {
                     // No thread to be had: then the supervisor does it himself.
-                    if worker.step(&mut new_buffer()) != Next::End {
+                    if worker.step(&mut new_buffer()) != PumpState::End {
                         self.silent.push(worker);
                     }
                 }
@@ -167,7 +167,7 @@ impl Capture {
         self.stop = None;
         for worker in self.silent.drain(..) {
             if worker.stream.has_left_over()
-                && let Some(mut worker) = set_off(worker)
+                && let Some(mut worker) = spawn_pump(worker)
             {
                 worker.step(&mut new_buffer());
             }
@@ -181,7 +181,7 @@ impl Capture {
 }
 
 /// Starts the thread of a stream; gives the worker back where there is none to be had.
-fn set_off(worker: Worker) -> Option<Worker> {
+fn spawn_pump(worker: Pump) -> Option<Pump> {
     let name = worker.stream.id.as_str().to_owned();
     let here = Arc::new(Mutex::new(Some(worker)));
     let there = Arc::clone(&here);
@@ -199,7 +199,7 @@ fn set_off(worker: Worker) -> Option<Worker> {
 
 /// Memory to read into, which is not touched before.
 pub(crate) fn new_buffer() -> Box<[MaybeUninit<u8>]> {
-    Box::new_uninit_slice(CHUNK)
+    Box::new_uninit_slice(CHUNK_BYTES)
 }
 
 /// The file `/dev/null`, for streams that go nowhere.

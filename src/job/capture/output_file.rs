@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use rustix::io::Errno;
 
 use super::output_capture::{PIPE_BYTES, StreamId};
-use super::splice_pipe::Relay;
+use super::splice_pipe::SplicePipe;
 use crate::job::redact::masker::Redactor;
 use crate::job::redact::stream_masker::StreamMasker;
 use crate::log::Lease;
@@ -24,7 +24,7 @@ const RECORD_BYTES: u64 = 256 << 10;
 
 /// Where the output of a job is stored.
 #[derive(Debug)]
-pub(crate) struct Sink {
+pub(crate) struct OutputFile {
     /// The lease is held by the very file that the output goes to.
     lease: Lease,
     index: Option<File>,
@@ -38,10 +38,10 @@ pub(crate) struct Sink {
     /// The kernel cannot move bytes from a pipe into this file.
     no_splice: bool,
     /// What is moved goes through this.
-    relay: Option<Relay>,
+    relay: Option<SplicePipe>,
 }
 
-impl Sink {
+impl OutputFile {
     /// `index` is `None` where nothing is captured.
     pub(crate) fn new(
         lease: Lease,
@@ -137,7 +137,7 @@ impl Sink {
         }
         self.stored(stream, at);
         if let Some(e) = failed {
-            self.give_up(&e);
+            self.stop_storing(&e);
         } else if kept.len() < bytes.len() {
             self.capture = false;
             self.output.truncated =
@@ -176,7 +176,7 @@ impl Sink {
 
     /// Stores the first `n` bytes that are in `relay`, and leaves them there; tells how
     /// many.
-    pub(crate) fn store_copy(&mut self, stream: StreamId, relay: &Relay, n: usize) -> usize {
+    pub(crate) fn store_copy(&mut self, stream: StreamId, relay: &SplicePipe, n: usize) -> usize {
         let Some(own) = self.relay() else {
             return 0;
         };
@@ -188,17 +188,17 @@ impl Sink {
     }
 
     /// Our own pipe; `None` where the kernel cannot move anything.
-    fn relay(&mut self) -> Option<Relay> {
+    fn relay(&mut self) -> Option<SplicePipe> {
         if !self.can_move() {
             return None;
         }
-        let relay = self.relay.take().or_else(|| Relay::new().ok());
+        let relay = self.relay.take().or_else(|| SplicePipe::new().ok());
         self.no_splice = relay.is_none();
         relay
     }
 
     /// Stores the `n` bytes that are in our own pipe.
-    fn empty(&mut self, stream: StreamId, own: &Relay, n: usize) {
+    fn empty(&mut self, stream: StreamId, own: &SplicePipe, n: usize) {
         let mut left = n;
         while left > 0 && self.can_move() {
             let mut at = self.output.captured_bytes;
@@ -213,7 +213,7 @@ impl Sink {
                 Ok(_) | Err(_) => self.no_splice = true,
             }
         }
-        let rest = own.take(left);
+        let rest = own.read_out(left);
         if self.capture {
             self.write(stream, &rest);
         }
@@ -253,7 +253,7 @@ impl Sink {
         }
     }
 
-    fn give_up(&mut self, e: &io::Error) {
+    fn stop_storing(&mut self, e: &io::Error) {
         self.capture = false;
         self.output.truncated = Some(format!("the rest of the output could not be stored: {e}"));
     }

@@ -8,18 +8,18 @@ use std::sync::{Arc, Mutex};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::output_capture::{PIPE_BYTES, PassOn, StreamId, Trouble, lock, new_buffer};
-use super::output_file::Sink;
-use super::splice_pipe::Relay;
+use super::output_capture::{OnWarning, PIPE_BYTES, Passthrough, StreamId, lock, new_buffer};
+use super::output_file::OutputFile;
+use super::splice_pipe::SplicePipe;
 
 /// So many bytes at once mean that more is to be expected, and that it is worth while to
 /// let the kernel move them.
-const MUCH: usize = 64 << 10;
+const SPLICE_THRESHOLD_BYTES: usize = 64 << 10;
 
 #[derive(Debug)]
-pub(crate) struct Stream {
+pub(crate) struct PumpTarget {
     pub id: StreamId,
-    pass_on: PassOn,
+    pass_on: Passthrough,
     /// Our end of the pipe, until it is closed. Taken only with the sink locked.
     pipe: Mutex<Pipe>,
 }
@@ -31,8 +31,8 @@ struct Pipe {
     left_over: Vec<u8>,
 }
 
-impl Stream {
-    pub(crate) fn new(id: StreamId, pass_on: PassOn, pipe: OwnedFd) -> Self {
+impl PumpTarget {
+    pub(crate) fn new(id: StreamId, pass_on: Passthrough, pipe: OwnedFd) -> Self {
         let pipe = Mutex::new(Pipe {
             fd: Some(pipe),
             left_over: Vec::new(),
@@ -41,7 +41,7 @@ impl Stream {
     }
 
     /// Stores what is left in the pipe, at most its capacity, and closes it.
-    pub(crate) fn drain(&self, sink: &mut Sink) {
+    pub(crate) fn drain(&self, sink: &mut OutputFile) {
         let mut pipe = lock(&self.pipe);
         let mut left = pipe.fd.as_ref().map_or(0, |fd| {
             rustix::pipe::fcntl_getpipe_size(fd).unwrap_or(PIPE_BYTES)
@@ -57,7 +57,7 @@ impl Stream {
             };
             left -= got.len();
             sink.store(self.id, got);
-            if self.pass_on != PassOn::No {
+            if self.pass_on != Passthrough::No {
                 pipe.left_over.extend_from_slice(got);
             }
         }
@@ -73,26 +73,26 @@ impl Stream {
     /// Our own stream that it is passed on to.
     fn target(&self) -> BorrowedFd<'static> {
         match (self.id, self.pass_on) {
-            (StreamId::Stdout, PassOn::Apart) => rustix::stdio::stdout(),
+            (StreamId::Stdout, Passthrough::Apart) => rustix::stdio::stdout(),
             _ => rustix::stdio::stderr(),
         }
     }
 }
 
 /// Empties the pipe of one stream.
-pub(crate) struct Worker {
-    pub stream: Arc<Stream>,
-    pub sink: Arc<Mutex<Sink>>,
+pub(crate) struct Pump {
+    pub stream: Arc<PumpTarget>,
+    pub sink: Arc<Mutex<OutputFile>>,
     /// A second handle of the pipe, to wait on without the lock.
     pub poll_end: OwnedFd,
     pub stop: OwnedFd,
-    pub trouble: Trouble,
-    pub route: Route,
+    pub trouble: OnWarning,
+    pub route: CopyPath,
     /// Its closing tells that this thread has ended.
     pub _alive: OwnedFd,
 }
 
-impl std::fmt::Debug for Worker {
+impl std::fmt::Debug for Pump {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Worker").field(&self.stream.id).finish()
     }
@@ -100,7 +100,7 @@ impl std::fmt::Debug for Worker {
 
 /// How bytes that are passed on get there.
 #[derive(Debug, Default)]
-pub(crate) enum Route {
+pub(crate) enum CopyPath {
     /// They are read and written. There was not much so far.
     #[default]
     Read,
@@ -108,13 +108,13 @@ pub(crate) enum Route {
     Try,
     /// The kernel moves them through this, as many at once as fit into our own stream: its
     /// reader takes them while the next ones are stored.
-    Move { relay: Relay, at_once: usize },
+    Move { relay: SplicePipe, at_once: usize },
     /// The kernel cannot.
     ReadAlways,
 }
 
 /// What one look at the pipe gave. All of it is stored.
-enum Look<'a> {
+enum ReadOutcome<'a> {
     Bytes(Cow<'a, [u8]>),
     /// Moved by the kernel; what is to be passed on is in the relay.
     Moved(usize),
@@ -122,7 +122,7 @@ enum Look<'a> {
     End,
 }
 
-impl Look<'_> {
+impl ReadOutcome<'_> {
     fn len(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
@@ -134,18 +134,18 @@ impl Look<'_> {
 
 /// What comes next for a stream.
 #[derive(PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum PumpState {
     Look,
     Wait,
     End,
 }
 
-impl Worker {
+impl Pump {
     pub(crate) fn run(mut self) {
         let mut buf = new_buffer();
-        let mut next = Next::Wait;
-        while next != Next::End {
-            if next == Next::Wait {
+        let mut next = PumpState::Wait;
+        while next != PumpState::End {
+            if next == PumpState::Wait {
                 wait(self.poll_end.as_fd(), self.stop.as_fd());
             }
             next = self.step(&mut buf);
@@ -153,52 +153,52 @@ impl Worker {
     }
 
     /// Stores and passes on what is in the pipe.
-    pub(crate) fn step(&mut self, buf: &mut [MaybeUninit<u8>]) -> Next {
+    pub(crate) fn step(&mut self, buf: &mut [MaybeUninit<u8>]) -> PumpState {
         let stream = Arc::clone(&self.stream);
-        let silent = stream.pass_on == PassOn::No;
-        let looked = self.take(buf);
+        let silent = stream.pass_on == Passthrough::No;
+        let looked = self.recv(buf);
         let n = looked.len();
         let passed = match looked {
-            Look::Bytes(bytes) => silent || self.pass_on(&bytes),
-            Look::Moved(n) => silent || self.pass_on_moved(n),
-            Look::Nothing => return Next::Wait,
-            Look::End => {
+            ReadOutcome::Bytes(bytes) => silent || self.write_through(&bytes),
+            ReadOutcome::Moved(n) => silent || self.splice_through(n),
+            ReadOutcome::Nothing => return PumpState::Wait,
+            ReadOutcome::End => {
                 let left_over = std::mem::take(&mut lock(&stream.pipe).left_over);
-                self.pass_on(&left_over);
-                return Next::End;
+                self.write_through(&left_over);
+                return PumpState::End;
             }
         };
         if !passed {
             // Our own reader is gone: so is the job's, which then ends as without runlog.
             lock(&stream.pipe).fd = None;
-            return Next::End;
+            return PumpState::End;
         }
-        if n < MUCH {
-            return Next::Wait;
+        if n < SPLICE_THRESHOLD_BYTES {
+            return PumpState::Wait;
         }
-        if matches!(self.route, Route::Read) {
-            self.route = Route::Try;
+        if matches!(self.route, CopyPath::Read) {
+            self.route = CopyPath::Try;
         }
-        Next::Look
+        PumpState::Look
     }
 
     /// Stores what is in the pipe.
-    fn take<'a>(&mut self, buf: &'a mut [MaybeUninit<u8>]) -> Look<'a> {
+    fn recv<'a>(&mut self, buf: &'a mut [MaybeUninit<u8>]) -> ReadOutcome<'a> {
         let mut sink = lock(&self.sink);
         let pipe = lock(&self.stream.pipe);
         let Some(fd) = &pipe.fd else {
-            return Look::End;
+            return ReadOutcome::End;
         };
         let look = self.route.take(&self.stream, &mut sink, fd, buf);
         // Who passes on may be held up by his reader: the index is not to wait for that.
-        if look.len() < MUCH || self.stream.pass_on != PassOn::No {
+        if look.len() < SPLICE_THRESHOLD_BYTES || self.stream.pass_on != Passthrough::No {
             sink.index();
         }
         look
     }
 
     /// Whether all was written to our own stream.
-    fn pass_on(&self, bytes: &[u8]) -> bool {
+    fn write_through(&self, bytes: &[u8]) -> bool {
         let target = self.stream.target();
         self.passed(write_all(bytes.len(), target, |done| {
             rustix::io::write(target, bytes.get(done..).unwrap_or_default())
@@ -206,8 +206,8 @@ impl Worker {
     }
 
     /// The same for the `n` bytes that are in the relay.
-    fn pass_on_moved(&mut self, n: usize) -> bool {
-        let Route::Move { relay, .. } = &self.route else {
+    fn splice_through(&mut self, n: usize) -> bool {
+        let CopyPath::Move { relay, .. } = &self.route else {
             return true;
         };
         let target = self.stream.target();
@@ -219,9 +219,9 @@ impl Worker {
         match moved {
             Ok(()) | Err(Errno::PIPE) => self.passed(moved),
             Err(_) => {
-                let rest = relay.take(left);
-                self.route = Route::ReadAlways;
-                self.pass_on(&rest)
+                let rest = relay.read_out(left);
+                self.route = CopyPath::ReadAlways;
+                self.write_through(&rest)
             }
         }
     }
@@ -237,19 +237,19 @@ impl Worker {
     }
 }
 
-impl Route {
+impl CopyPath {
     /// Stores what is in the pipe.
     fn take<'a>(
         &mut self,
-        stream: &Stream,
-        sink: &mut Sink,
+        stream: &PumpTarget,
+        sink: &mut OutputFile,
         pipe: &OwnedFd,
         buf: &'a mut [MaybeUninit<u8>],
-    ) -> Look<'a> {
-        if stream.pass_on == PassOn::No {
+    ) -> ReadOutcome<'a> {
+        if stream.pass_on == Passthrough::No {
             match sink.splice(stream.id, pipe) {
-                Some(0) => return Look::End,
-                Some(n) => return Look::Moved(n),
+                Some(0) => return ReadOutcome::End,
+                Some(n) => return ReadOutcome::Moved(n),
                 None => {}
             }
         } else if matches!(self, Self::Try | Self::Move { .. }) && sink.can_move() {
@@ -260,46 +260,46 @@ impl Route {
             }
         }
         match rustix::io::read(pipe, buf) {
-            Ok(([], _)) => Look::End,
+            Ok(([], _)) => ReadOutcome::End,
             Ok((got, _)) => {
                 sink.store(stream.id, got);
-                Look::Bytes(Cow::Borrowed(got))
+                ReadOutcome::Bytes(Cow::Borrowed(got))
             }
-            Err(Errno::AGAIN | Errno::INTR) => Look::Nothing,
-            Err(_) => Look::End,
+            Err(Errno::AGAIN | Errno::INTR) => ReadOutcome::Nothing,
+            Err(_) => ReadOutcome::End,
         }
     }
 
     /// Moves what is in the pipe into the relay, and stores it.
     fn relay(
         &mut self,
-        stream: &Stream,
-        sink: &mut Sink,
+        stream: &PumpTarget,
+        sink: &mut OutputFile,
         pipe: &OwnedFd,
-    ) -> Result<Look<'static>, Errno> {
+    ) -> Result<ReadOutcome<'static>, Errno> {
         if let Self::Try = self {
             // Fails for what is no pipe.
             let at_once = rustix::pipe::fcntl_getpipe_size(stream.target())?;
-            let relay = Relay::new()?;
+            let relay = SplicePipe::new()?;
             *self = Self::Move { relay, at_once };
         }
         let Self::Move { relay, at_once } = self else {
             return Err(Errno::INVAL);
         };
         let n = match relay.fill(pipe, *at_once) {
-            Ok(0) => return Ok(Look::End),
+            Ok(0) => return Ok(ReadOutcome::End),
             Ok(n) => n,
-            Err(Errno::AGAIN | Errno::INTR) => return Ok(Look::Nothing),
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(ReadOutcome::Nothing),
             Err(e) => return Err(e),
         };
         let stored = sink.store_copy(stream.id, relay, n);
         if stored == n {
-            return Ok(Look::Moved(n));
+            return Ok(ReadOutcome::Moved(n));
         }
-        let bytes = relay.take(n);
+        let bytes = relay.read_out(n);
         sink.store(stream.id, bytes.get(stored..).unwrap_or_default());
         *self = Self::ReadAlways;
-        Ok(Look::Bytes(Cow::Owned(bytes)))
+        Ok(ReadOutcome::Bytes(Cow::Owned(bytes)))
     }
 }
 

@@ -9,12 +9,12 @@ use super::output_capture::PIPE_BYTES;
 
 /// The pipe. It is empty but while bytes are under way.
 #[derive(Debug)]
-pub(crate) struct Relay {
+pub(crate) struct SplicePipe {
     read: OwnedFd,
     write: OwnedFd,
 }
 
-impl Relay {
+impl SplicePipe {
     /// Makes the pipe.
     ///
     /// # Errors
@@ -57,7 +57,7 @@ impl Relay {
     }
 
     /// Takes out the `n` bytes that are in here.
-    pub(crate) fn take(&self, n: usize) -> Vec<u8> {
+    pub(crate) fn read_out(&self, n: usize) -> Vec<u8> {
         let mut bytes = vec![0; n];
         let mut got = 0;
         while let Some(room) = bytes.get_mut(got..).filter(|room| !room.is_empty()) {

@@ -20,11 +20,11 @@ use crate::log::{
 use crate::volume::{Dir, IoContext, JobId, layout, parse_ts};
 
 /// Given out at a time, in bytes.
-const CHUNK: usize = 64 << 10;
+const CHUNK_BYTES: usize = 64 << 10;
 
 /// What comes next.
 #[derive(Debug)]
-pub enum Played<'a> {
+pub enum PlaybackItem<'a> {
     /// An event, ours or another program's, or a damaged place of the log.
     Item(&'a Item<'a>),
     /// What a job printed.
@@ -55,14 +55,14 @@ pub enum Played<'a> {
 pub fn play<E: From<LogError>>(
     dir: &Dir,
     job: Option<&str>,
-    mut each: impl FnMut(Option<Timestamp>, Played<'_>) -> Result<(), E>,
+    mut each: impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
 ) -> Result<RunState, E> {
     let mut reader = Reader::open(dir)?;
-    if dir.is_gone() {
+    if dir.is_removed() {
         let path = dir.path().to_owned();
         return Err(LogError::RunGone { path }.into());
     }
-    let mut sources = Sources {
+    let mut sources = JobSources {
         dir,
         only: job,
         playing: Vec::new(),
@@ -71,15 +71,15 @@ pub fn play<E: From<LogError>>(
     let mut fold = Fold::default();
     while let Some(item) = reader.next_item()? {
         let is_new = fold.state.opened_ts.is_none();
-        fold.take(&item);
+        fold.apply(&item);
         match &item {
             Item::Event(env, line) => {
                 sources.event(&item, env, line, &mut each)?;
                 if is_new && env.seq > 0 {
-                    sources.take_over(&fold.state, &mut each)?;
+                    sources.merge(&fold.state, &mut each)?;
                 }
             }
-            Item::Foreign(..) | Item::Damage(_) => each(None, Played::Item(&item))?,
+            Item::Foreign(..) | Item::Damage(_) => each(None, PlaybackItem::Item(&item))?,
         }
     }
     for source in &mut sources.playing {
@@ -93,16 +93,16 @@ pub fn play<E: From<LogError>>(
 }
 
 /// The outputs of the jobs that are going on at the moment of the play.
-struct Sources<'a> {
+struct JobSources<'a> {
     dir: &'a Dir,
     only: Option<&'a str>,
-    playing: Vec<Source>,
+    playing: Vec<JobSource>,
     /// How much was given out of jobs that have ended.
     ended_at: HashMap<String, u64>,
 }
 
 /// The output of one job.
-struct Source {
+struct JobSource {
     job: String,
     /// Its start was given out.
     begun: bool,
@@ -115,26 +115,26 @@ struct Source {
 
 /// The fields that the order depends on.
 #[derive(Deserialize)]
-struct OfJob {
+struct JobLine {
     job_id: String,
     output: Option<Output>,
     retry_in_ms: Option<u64>,
 }
 
-impl Sources<'_> {
+impl JobSources<'_> {
     fn event<E: From<LogError>>(
         &mut self,
         item: &Item<'_>,
         env: &Envelope<'_>,
         line: &[u8],
-        each: &mut impl FnMut(Option<Timestamp>, Played<'_>) -> Result<(), E>,
+        each: &mut impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let ts = parse_ts(env.ts);
         self.until(ts, each)?;
         let kind = EventType::parse(env.kind).filter(|kind| kind.as_str().starts_with("job_"));
-        let of_job = kind.and_then(|_| serde_json::from_slice::<OfJob>(line).ok());
+        let of_job = kind.and_then(|_| serde_json::from_slice::<JobLine>(line).ok());
         let (Some(kind), Some(of_job)) = (kind, of_job) else {
-            return each(ts, Played::Item(item));
+            return each(ts, PlaybackItem::Item(item));
         };
         let job = of_job.job_id.as_str();
         let ends = matches!(
@@ -145,7 +145,7 @@ impl Sources<'_> {
             let stored = of_job.output.map(|output| output.captured_bytes);
             self.end(job, stored, of_job.retry_in_ms.is_some(), each)?;
         }
-        each(ts, Played::Item(item))?;
+        each(ts, PlaybackItem::Item(item))?;
         match kind {
             EventType::JobSubmitted => self.add(job, false)?,
             EventType::JobRollbackStarted => self.add(job, true)?,
@@ -161,10 +161,10 @@ impl Sources<'_> {
 
     /// Begins with the jobs of a checkpoint: the events before it are gone, their output
     /// is not.
-    fn take_over<E: From<LogError>>(
+    fn merge<E: From<LogError>>(
         &mut self,
         state: &RunState,
-        each: &mut impl FnMut(Option<Timestamp>, Played<'_>) -> Result<(), E>,
+        each: &mut impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         for job in &state.jobs {
             self.add(&job.job_id, true)?;
@@ -184,7 +184,8 @@ impl Sources<'_> {
             return Ok(());
         }
         let at = self.ended_at.get(job).copied().unwrap_or(0);
-        self.playing.extend(Source::open(self.dir, &id, begun, at)?);
+        self.playing
+            .extend(JobSource::open(self.dir, &id, begun, at)?);
         Ok(())
     }
 
@@ -192,9 +193,9 @@ impl Sources<'_> {
     fn until<E: From<LogError>>(
         &mut self,
         ts: Option<Timestamp>,
-        each: &mut impl FnMut(Option<Timestamp>, Played<'_>) -> Result<(), E>,
+        each: &mut impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let due = |source: &Source| {
+        let due = |source: &JobSource| {
             let at = source.next_ts().filter(|_| source.begun)?;
             ts.is_none_or(|ts| at <= ts).then_some(at)
         };
@@ -205,7 +206,7 @@ impl Sources<'_> {
             .min_by_key(|(at, _)| *at)
             .map(|(_, source)| source)
         {
-            source.give_range(each)?;
+            source.emit_range(each)?;
         }
         Ok(())
     }
@@ -216,7 +217,7 @@ impl Sources<'_> {
         job: &str,
         stored: Option<u64>,
         goes_on: bool,
-        each: &mut impl FnMut(Option<Timestamp>, Played<'_>) -> Result<(), E>,
+        each: &mut impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some(at) = self.playing.iter().position(|s| s.job == job) else {
             return Ok(());
@@ -232,7 +233,7 @@ impl Sources<'_> {
     }
 }
 
-impl Source {
+impl JobSource {
     /// Opens the output of a job behind the first `at` bytes; `None` where there is none.
     fn open(dir: &Dir, id: &JobId, begun: bool, at: u64) -> Result<Option<Self>, LogError> {
         let name = layout::job_out(id);
@@ -274,15 +275,15 @@ impl Source {
         Some(parse_ts(&range.ts).unwrap_or(Timestamp::MIN))
     }
 
-    fn give_range<E: From<LogError>>(
+    fn emit_range<E: From<LogError>>(
         &mut self,
-        each: &mut impl FnMut(Option<Timestamp>, Played<'_>) -> Result<(), E>,
+        each: &mut impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some(range) = self.next.take() else {
             return Ok(());
         };
         let stream = StreamId::parse(&range.stream);
-        let whole = self.give(range.end, parse_ts(&range.ts), stream, each)?;
+        let whole = self.emit(range.end, parse_ts(&range.ts), stream, each)?;
         if !whole {
             self.index = None;
         }
@@ -293,18 +294,18 @@ impl Source {
     fn drain<E: From<LogError>>(
         &mut self,
         stored: Option<u64>,
-        each: &mut impl FnMut(Option<Timestamp>, Played<'_>) -> Result<(), E>,
+        each: &mut impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         while self
             .next
             .as_ref()
             .is_some_and(|range| stored.is_none_or(|stored| range.end <= stored))
         {
-            self.give_range(each)?;
+            self.emit_range(each)?;
         }
         let end = stored.unwrap_or(u64::MAX);
-        if self.at < end && !self.give(end, None, None, each)? && stored.is_some() {
-            let lost = Played::OutputLost {
+        if self.at < end && !self.emit(end, None, None, each)? && stored.is_some() {
+            let lost = PlaybackItem::OutputLost {
                 job: &self.job,
                 left: self.at,
                 stored: end,
@@ -315,14 +316,14 @@ impl Source {
     }
 
     /// Gives out the bytes up to `end`; says whether they were all there.
-    fn give<E: From<LogError>>(
+    fn emit<E: From<LogError>>(
         &mut self,
         end: u64,
         ts: Option<Timestamp>,
         stream: Option<StreamId>,
-        each: &mut impl FnMut(Option<Timestamp>, Played<'_>) -> Result<(), E>,
+        each: &mut impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
     ) -> Result<bool, E> {
-        let mut buf = vec![0; CHUNK.min(end.saturating_sub(self.at) as usize)];
+        let mut buf = vec![0; CHUNK_BYTES.min(end.saturating_sub(self.at) as usize)];
         while self.at < end {
             let len = buf.len().min((end - self.at) as usize);
             let part = buf.get_mut(..len).unwrap_or_default();
@@ -335,7 +336,7 @@ impl Source {
                 return Ok(false);
             }
             self.at += n as u64;
-            let output = Played::Output {
+            let output = PlaybackItem::Output {
                 job: &self.job,
                 stream,
                 bytes: part.get(..n).unwrap_or_default(),

@@ -8,11 +8,11 @@ use std::os::unix::fs::FileExt;
 use serde::Deserialize;
 
 use crate::job::capture::output_capture::StreamId;
-use crate::log::{Backward, LogError};
+use crate::log::{LogError, RevLineReader};
 use crate::volume::{Dir, IoContext as _, JobId, layout};
 
 /// Copied at a time, in bytes.
-const CHUNK: usize = 256 << 10;
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// The captured output of one job, read from its start on.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub struct JobOutput {
 
 /// Which bytes are given out that the index does not tell of: it follows the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unindexed {
+pub enum IndexError {
     /// None: it may tell of them yet.
     Hold,
     /// Those that were there at the last look.
@@ -38,7 +38,7 @@ pub enum Unindexed {
 
 /// One line of the index.
 #[derive(Deserialize)]
-struct Range {
+struct PendingRange {
     end: u64,
     stream: String,
 }
@@ -68,7 +68,7 @@ impl JobOutput {
     /// The files cannot be read.
     pub fn skip_to_last(&mut self, n: usize, stream: Option<StreamId>) -> io::Result<SkipLines> {
         if stream.is_none() {
-            let mut back = Backward::new(&self.out, self.out.metadata()?.len());
+            let mut back = RevLineReader::new(&self.out, self.out.metadata()?.len());
             let mut start = self.out.metadata()?.len();
             for _ in 0..n {
                 let Some(line) = back.prev_line()? else { break };
@@ -114,18 +114,18 @@ impl JobOutput {
     ///
     /// # Errors
     /// As [`JobOutput::copy`], and what `each` ended with.
-    pub fn copy_apart(
+    pub fn copy_streams(
         &mut self,
         only: Option<StreamId>,
         skip: &mut SkipLines,
-        unindexed: Unindexed,
-        each: &mut Piece<'_>,
+        unindexed: IndexError,
+        each: &mut OutputCallback<'_>,
     ) -> io::Result<bool> {
         let mut any = false;
         for range in self.new_ranges()? {
             let stream = StreamId::parse(&range.stream);
             if only.is_none() || stream == only {
-                let mut to = Each { stream, each };
+                let mut to = CallbackWriter { stream, each };
                 any |= self.copy_to(range.end, &mut to, skip)?;
             }
             self.at = self.at.max(range.end);
@@ -135,17 +135,17 @@ impl JobOutput {
         }
         let len = self.out.metadata()?.len();
         let end = match unindexed {
-            Unindexed::Hold => 0,
-            Unindexed::Seen => self.seen.min(len),
-            Unindexed::All => len,
+            IndexError::Hold => 0,
+            IndexError::Seen => self.seen.min(len),
+            IndexError::All => len,
         };
         self.seen = len;
-        let mut to = Each { stream: None, each };
+        let mut to = CallbackWriter { stream: None, each };
         Ok(any | self.copy_to(end, &mut to, skip)?)
     }
 
     fn copy_to(&mut self, end: u64, to: &mut dyn Write, skip: &mut SkipLines) -> io::Result<bool> {
-        let mut buf = vec![0; CHUNK.min(end.saturating_sub(self.at) as usize)];
+        let mut buf = vec![0; CHUNK_BYTES.min(end.saturating_sub(self.at) as usize)];
         let mut any = false;
         while self.at < end {
             let len = buf.len().min((end - self.at) as usize);
@@ -164,7 +164,7 @@ impl JobOutput {
     }
 
     /// The whole lines of the index that came since the last call.
-    fn new_ranges(&mut self) -> io::Result<Vec<Range>> {
+    fn new_ranges(&mut self) -> io::Result<Vec<PendingRange>> {
         let Some(index) = &self.index else {
             return Ok(Vec::new());
         };
@@ -182,15 +182,15 @@ impl JobOutput {
 }
 
 /// Takes a piece of the output, and its stream where that is known.
-pub type Piece<'a> = dyn FnMut(Option<StreamId>, &[u8]) -> io::Result<()> + 'a;
+pub type OutputCallback<'a> = dyn FnMut(Option<StreamId>, &[u8]) -> io::Result<()> + 'a;
 
 /// Tells of what stream the bytes are.
-struct Each<'a, 'b> {
+struct CallbackWriter<'a, 'b> {
     stream: Option<StreamId>,
-    each: &'a mut Piece<'b>,
+    each: &'a mut OutputCallback<'b>,
 }
 
-impl Write for Each<'_, '_> {
+impl Write for CallbackWriter<'_, '_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         (self.each)(self.stream, buf)?;
         Ok(buf.len())

@@ -9,18 +9,18 @@ use crate::volume::{Dir, IoContext, Volume, layout};
 ///
 /// # Errors
 /// A file or folder cannot be looked at.
-pub(crate) fn distrust(volume: &Volume, dir: &Dir) -> Result<Option<String>, LogError> {
+pub(crate) fn check_ownership(volume: &Volume, dir: &Dir) -> Result<Option<String>, LogError> {
     let chain = volume.make_runs()?;
     for folder in chain.iter().chain([dir]) {
         let stat = fstat(folder).at("look at", folder.path())?;
-        if let Some(why) = why_not(&stat) {
+        if let Some(why) = ownership_problem(&stat) {
             return Ok(Some(format!("{} {why}", folder.path().display())));
         }
     }
     for name in dir.names()? {
         let is_log = name == layout::ACTIVE || layout::parse_sealed(&name).is_some();
         if let Some(stat) = dir.stat(&name)?.filter(|_| is_log)
-            && let Some(why) = why_not(&stat)
+            && let Some(why) = ownership_problem(&stat)
         {
             return Ok(Some(format!("{} {why}", dir.path().join(&name).display())));
         }
@@ -28,7 +28,7 @@ pub(crate) fn distrust(volume: &Volume, dir: &Dir) -> Result<Option<String>, Log
     Ok(None)
 }
 
-fn why_not(stat: &Stat) -> Option<String> {
+fn ownership_problem(stat: &Stat) -> Option<String> {
     let me = rustix::process::geteuid().as_raw();
     if stat.st_uid != me {
         return Some(format!("belongs to another user (uid {})", stat.st_uid));

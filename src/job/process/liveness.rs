@@ -11,7 +11,7 @@ use crate::volume::Dir;
 
 /// What is known of the process of a job that has no end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Child {
+pub(crate) enum ChildLiveness {
     /// There never was one.
     NotStarted,
     /// There may be one that the log does not know of.
@@ -35,7 +35,7 @@ pub(crate) enum Child {
     Unclear(u32),
 }
 
-impl Child {
+impl ChildLiveness {
     /// Whether its process lives, for sure.
     pub(crate) fn lives(self) -> bool {
         matches!(self, Self::Lives(_) | Self::Found(_))
@@ -50,7 +50,7 @@ impl Child {
     }
 }
 
-impl fmt::Display for Child {
+impl fmt::Display for ChildLiveness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotStarted => f.write_str("its command was not started"),
@@ -100,25 +100,25 @@ pub(crate) fn same_boot(job: &JobState) -> bool {
 
 /// Looks for the process of a job that has no end, of the run in `dir`, whose supervisor
 /// is gone.
-pub(crate) fn child_of(dir: &Dir, job: &JobState) -> Child {
+pub(crate) fn child_of(dir: &Dir, job: &JobState) -> ChildLiveness {
     match (&job.process, job.stage) {
         (Some(process), _) => process_of(dir, process),
         (None, Stage::Validated | Stage::Started) => unrecorded(dir, job),
-        (None, _) => Child::NotStarted,
+        (None, _) => ChildLiveness::NotStarted,
     }
 }
 
 /// A command, or another attempt, that may have been started without a record of it:
 /// the supervisor died right then.
-fn unrecorded(dir: &Dir, job: &JobState) -> Child {
+fn unrecorded(dir: &Dir, job: &JobState) -> ChildLiveness {
     let run = dir.path().file_name().and_then(|name| name.to_str());
     let (Some(supervisor), Some(run)) = (&job.supervisor, run) else {
-        return Child::MayBeStarted;
+        return ChildLiveness::MayBeStarted;
     };
     match process_of(dir, supervisor) {
-        earlier @ Child::EarlierBoot(_) => return earlier,
-        Child::Dead(_) => {}
-        _ => return Child::MayBeStarted,
+        earlier @ ChildLiveness::EarlierBoot(_) => return earlier,
+        ChildLiveness::Dead(_) => {}
+        _ => return ChildLiveness::MayBeStarted,
     }
     let variables = [
         format!("{RUN_VARIABLE}={run}"),
@@ -126,28 +126,28 @@ fn unrecorded(dir: &Dir, job: &JobState) -> Child {
     ];
     let since = supervisor.start_ticks.unwrap_or(0);
     match telemetry::processes_with(&variables, since).as_deref() {
-        None => Child::MayBeStarted,
-        Some([]) => Child::NotFound,
-        Some([pid, ..]) => Child::Found(*pid),
+        None => ChildLiveness::MayBeStarted,
+        Some([]) => ChildLiveness::NotFound,
+        Some([pid, ..]) => ChildLiveness::Found(*pid),
     }
 }
 
-fn process_of(dir: &Dir, process: &ProcessRef) -> Child {
+fn process_of(dir: &Dir, process: &ProcessRef) -> ChildLiveness {
     let pid = process.pid;
     if process.boot_id.is_none() || process.boot_id != telemetry::boot_id() {
         let here = process.boot_id.is_some() && !dir.is_remote();
         return if here {
-            Child::EarlierBoot(pid)
+            ChildLiveness::EarlierBoot(pid)
         } else {
-            Child::ElsewhereMaybe(pid)
+            ChildLiveness::ElsewhereMaybe(pid)
         };
     }
     if process.pid_namespace.is_none() || process.pid_namespace != telemetry::pid_namespace() {
-        return Child::Hidden(pid);
+        return ChildLiveness::Hidden(pid);
     }
     match (process.start_ticks, telemetry::process_start_ticks(pid)) {
-        (Some(then), Some(now)) if then == now => Child::Lives(pid),
-        (None, Some(_)) => Child::Unclear(pid),
-        _ => Child::Dead(pid),
+        (Some(then), Some(now)) if then == now => ChildLiveness::Lives(pid),
+        (None, Some(_)) => ChildLiveness::Unclear(pid),
+        _ => ChildLiveness::Dead(pid),
     }
 }

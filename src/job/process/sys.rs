@@ -46,14 +46,14 @@ pub fn unread_of_socket(fd: BorrowedFd<'_>) -> io::Result<u64> {
 /// Signals that wait in a descriptor instead of interrupting us: each is read once,
 /// also one that came before the job was spawned.
 #[derive(Debug)]
-pub(crate) struct Signals {
+pub(crate) struct SignalFd {
     fd: OwnedFd,
     original: SignalMask,
 }
 
 /// One signal that arrived.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Arrived {
+pub(crate) struct ReceivedSignal {
     /// Its number.
     pub signal: i32,
     /// Sent by the kernel: from a terminal, to its whole process group.
@@ -78,7 +78,7 @@ fn check(result: i32) -> io::Result<i32> {
     }
 }
 
-impl Signals {
+impl SignalFd {
     /// Blocks the signals that concern a job, in this thread and all it will start, and
     /// reads them from a descriptor. A signal that is ignored (nohup) stays ignored.
     pub(crate) fn block(own_group: bool) -> io::Result<Self> {
@@ -127,7 +127,7 @@ impl Signals {
     }
 
     /// The next signal that arrived, if any.
-    pub(crate) fn next(&self) -> Option<Arrived> {
+    pub(crate) fn next(&self) -> Option<ReceivedSignal> {
         let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
         let len = size_of::<libc::signalfd_siginfo>();
         // SAFETY: the buffer is as long as the read may fill, and a full read
@@ -139,7 +139,7 @@ impl Signals {
             }
             info.assume_init()
         };
-        Some(Arrived {
+        Some(ReceivedSignal {
             signal: info.ssi_signo as i32,
             from_kernel: info.ssi_code == libc::SI_KERNEL,
         })
@@ -166,7 +166,7 @@ impl Signals {
 
 /// What a signal asks of a command at a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum ShutdownSignal {
     /// The screen is another one now.
     Redraw,
     /// To stop until it is told to go on.
@@ -178,15 +178,15 @@ pub enum Asked {
 /// Signals that ask us to end, held back so that what is under way can be finished. One
 /// that is ignored (nohup) stays ignored.
 #[derive(Debug)]
-pub struct Interrupts(Signals);
+pub struct Interrupts(SignalFd);
 
 impl Interrupts {
     /// Holds them back from now on.
     ///
     /// # Errors
     /// The operating system refuses.
-    pub fn hold() -> io::Result<Self> {
-        Signals::block_these(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP]).map(Self)
+    pub fn block_signals() -> io::Result<Self> {
+        SignalFd::block_these(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP]).map(Self)
     }
 
     /// The same for a command that has changed the terminal and has to change it back
@@ -194,8 +194,8 @@ impl Interrupts {
     ///
     /// # Errors
     /// The operating system refuses.
-    pub fn hold_at_terminal() -> io::Result<Self> {
-        Signals::block_these(&[
+    pub fn block_terminal_stops() -> io::Result<Self> {
+        SignalFd::block_these(&[
             libc::SIGINT,
             libc::SIGTERM,
             libc::SIGHUP,
@@ -213,22 +213,22 @@ impl Interrupts {
     }
 
     /// What the signal that arrived asks for, if any.
-    pub fn asked(&self) -> Option<Asked> {
-        Some(match self.arrived()? {
-            libc::SIGWINCH | libc::SIGCONT => Asked::Redraw,
-            signal @ libc::SIGTSTP => Asked::Stop(signal),
-            signal => Asked::End(signal),
+    pub fn pending_shutdown(&self) -> Option<ShutdownSignal> {
+        Some(match self.received()? {
+            libc::SIGWINCH | libc::SIGCONT => ShutdownSignal::Redraw,
+            signal @ libc::SIGTSTP => ShutdownSignal::Stop(signal),
+            signal => ShutdownSignal::End(signal),
         })
     }
 
     /// The signal that arrived, if any.
-    pub fn arrived(&self) -> Option<i32> {
+    pub fn received(&self) -> Option<i32> {
         self.0.next().map(|arrived| arrived.signal)
     }
 
     /// Lets the signal do what it would have done when it arrived: whoever started us
     /// sees which one ended us.
-    pub fn obey(self, signal: i32) {
+    pub fn reraise(self, signal: i32) {
         // SAFETY: the mask is one that the system gave us, and no memory is involved.
         unsafe {
             libc::raise(signal);
@@ -252,14 +252,14 @@ fn is_ignored(signal: i32) -> io::Result<bool> {
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Status {
+pub(crate) enum WaitStatus {
     Exited(i32),
     Signaled(i32),
 }
 
 /// Collects the child `pid` if it has ended, with what it and its waited-for
 /// descendants cost.
-pub(crate) fn try_wait(pid: u32) -> io::Result<Option<(Status, Cost)>> {
+pub(crate) fn try_wait(pid: u32) -> io::Result<Option<(WaitStatus, Cost)>> {
     let mut status = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: both out-pointers are valid; a zeroed rusage is a valid one.
@@ -276,14 +276,14 @@ pub(crate) fn try_wait(pid: u32) -> io::Result<Option<(Status, Cost)>> {
         return Ok(None);
     }
     let status = if libc::WIFSIGNALED(status) {
-        Status::Signaled(libc::WTERMSIG(status))
+        WaitStatus::Signaled(libc::WTERMSIG(status))
     } else {
-        Status::Exited(libc::WEXITSTATUS(status))
+        WaitStatus::Exited(libc::WEXITSTATUS(status))
     };
-    Ok(Some((status, cost_of(&usage))))
+    Ok(Some((status, read_cost(&usage))))
 }
 
-fn cost_of(usage: &libc::rusage) -> Cost {
+fn read_cost(usage: &libc::rusage) -> Cost {
     // getrusage(2): maxrss in KiB; block I/O in units of 512 bytes.
     let millis = |t: libc::timeval| (t.tv_sec * 1000 + t.tv_usec / 1000).max(0) as u64;
     let micros = |t: libc::timeval| t.tv_sec * 1_000_000 + t.tv_usec;
@@ -364,17 +364,17 @@ pub(crate) fn kill(pid: i32, signal: i32) {
 
 /// Which side of a fork this is.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Forked {
+pub(crate) enum ForkResult {
     Parent,
     Child,
 }
 
 /// Forks. Only while the process has one thread, so that the child may do anything.
-pub(crate) fn fork() -> io::Result<Forked> {
+pub(crate) fn fork() -> io::Result<ForkResult> {
     // SAFETY: the caller has started no thread, so no lock can be held by one.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
-        0 => Ok(Forked::Child),
-        _ => Ok(Forked::Parent),
+        0 => Ok(ForkResult::Child),
+        _ => Ok(ForkResult::Parent),
     }
 }

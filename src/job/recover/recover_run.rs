@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::undo::{UndoError, Undoer, Undone, is_due};
-use crate::job::capture::output_capture::Trouble;
+use super::undo::{RollbackRunner, UndoError, UndoOutcome, needs_rollback};
+use crate::job::capture::output_capture::OnWarning;
 use crate::job::process::liveness;
 use crate::job::process::liveness::child_of;
-use crate::job::status::run_status::{Examined, examine, lease_of};
-use crate::job::supervise::job_events::Stages;
-use crate::job::supervise::supervisor::{SNAPSHOT_LIMIT, close_if_open};
+use crate::job::status::run_status::{InspectedRun, examine, probe_lease};
+use crate::job::supervise::job_events::JobEvents;
+use crate::job::supervise::supervisor::{SNAPSHOT_TIMEOUT, close_if_open};
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError};
 use crate::log::{
-    Batch, Close, Durability, EventType, JobState, Lease, LeaseState, RunLog, RunStateKind, View,
-    needs_mending,
+    Batch, Close, Durability, EventType, JobState, Lease, LeaseState, LogView, RunLog, RunStatus,
+    needs_repair,
 };
 use crate::telemetry::{Probe, Snapshots};
 use crate::volume::{Dir, JobId, RunId, Volume, layout};
@@ -24,7 +24,7 @@ use crate::volume::{Dir, JobId, RunId, Volume, layout};
 /// What was done to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Action {
+pub enum RecoveryAction {
     /// There was nothing to do.
     None,
     /// Only its end was mended.
@@ -37,19 +37,19 @@ pub enum Action {
 
 /// A run that was looked at.
 #[derive(Debug, Serialize)]
-pub struct Recovery {
+pub struct RecoveryOutcome {
     /// What was done.
-    pub action: Action,
+    pub action: RecoveryAction,
     /// Its state before.
-    pub was: RunStateKind,
+    pub was: RunStatus,
     /// Its state now.
-    pub state: RunStateKind,
+    pub state: RunStatus,
     /// What that rests on, or why it was left.
     pub because: String,
     /// The jobs that got an end.
     pub jobs: Vec<String>,
     /// The jobs that were to be undone.
-    pub undone: Vec<Undone>,
+    pub undone: Vec<UndoOutcome>,
     /// Jobs whose rollback was begun, and nobody saw its end.
     pub in_doubt: Vec<String>,
 }
@@ -65,11 +65,11 @@ pub fn recover(
     run: &RunId,
     dir: &Dir,
     with_rollback: bool,
-    trouble: &Trouble,
-) -> Result<Recovery, UndoError> {
+    trouble: &OnWarning,
+) -> Result<RecoveryOutcome, UndoError> {
     let examined = examine(dir, true)?;
-    let mut told = Recovery {
-        action: Action::None,
+    let mut told = RecoveryOutcome {
+        action: RecoveryAction::None,
         was: examined.inspected.state,
         state: examined.inspected.state,
         because: examined.inspected.because.clone(),
@@ -80,24 +80,24 @@ pub fn recover(
     let leases = match claim(dir, &examined) {
         Ok(leases) => leases,
         Err(why) => {
-            told.action = Action::Left;
+            told.action = RecoveryAction::Left;
             told.because = why;
             return Ok(told);
         }
     };
-    if needs_mending(dir)? {
+    if needs_repair(dir)? {
         if examined.overview.state.foreign {
-            told.action = Action::Left;
+            told.action = RecoveryAction::Left;
             "its end is torn, and another program writes to it".clone_into(&mut told.because);
             return Ok(told);
         }
-        RunLog::open(volume, run)?.settle_end()?;
-        told.action = Action::Mended;
+        RunLog::open(volume, run)?.recover_end()?;
+        told.action = RecoveryAction::Mended;
     }
     if let Some(leases) = leases {
         bring_to_end(volume, run, dir, with_rollback, trouble, leases, &mut told)?;
         let now = examine(dir, true)?;
-        told.action = Action::Recovered;
+        told.action = RecoveryAction::Recovered;
         told.state = now.inspected.state;
         told.because = now.inspected.because;
     }
@@ -110,18 +110,18 @@ type Leases = Vec<(JobId, Lease)>;
 ///
 /// # Errors
 /// Why the run must be left as it is.
-fn claim(dir: &Dir, examined: &Examined) -> Result<Option<Leases>, String> {
+fn claim(dir: &Dir, examined: &InspectedRun) -> Result<Option<Leases>, String> {
     let state = &examined.overview.state;
     match examined.inspected.state {
-        RunStateKind::Running | RunStateKind::Unknown => {
+        RunStatus::Running | RunStatus::Unknown => {
             return Err(examined.inspected.because.clone());
         }
-        RunStateKind::Completed | RunStateKind::Failed => return Ok(None),
-        RunStateKind::Open if state.keep_open => return Ok(None),
-        RunStateKind::Open | RunStateKind::Lost => {}
+        RunStatus::Completed | RunStatus::Failed => return Ok(None),
+        RunStatus::Open if state.keep_open => return Ok(None),
+        RunStatus::Open | RunStatus::Lost => {}
     }
     for job in state.unfinished() {
-        if lease_of(dir, job)? == LeaseState::Missing && liveness::same_boot(job) {
+        if probe_lease(dir, job)? == LeaseState::Missing && liveness::same_boot(job) {
             return Err(format!(
                 "the file of the lease of job {} is gone",
                 job.job_id
@@ -138,7 +138,7 @@ fn claim(dir: &Dir, examined: &Examined) -> Result<Option<Leases>, String> {
     if state.jobs.is_empty() {
         return Ok(Some(leases));
     }
-    let (jobs, _) = dir.make_sub(layout::JOBS).map_err(|e| told(&e))?;
+    let (jobs, _) = dir.create_dir(layout::JOBS).map_err(|e| told(&e))?;
     let mine = |job: &&JobState| !job.foreign && (!state.keep_open || !job.stage.is_terminal());
     for job in state.jobs.iter().filter(mine) {
         let id: JobId = job.job_id.parse().map_err(|e| told(&e))?;
@@ -154,14 +154,14 @@ fn bring_to_end(
     run: &RunId,
     dir: &Dir,
     with_rollback: bool,
-    trouble: &Trouble,
+    trouble: &OnWarning,
     mut leases: Leases,
-    told: &mut Recovery,
+    told: &mut RecoveryOutcome,
 ) -> Result<(), UndoError> {
     let log = Arc::new(RunLog::open(volume, run)?);
     // Refused before anything is changed, so that it can be repeated without it.
     let undoer = if with_rollback {
-        Some(Undoer::new(volume, Arc::clone(&log), dir, trouble)?)
+        Some(RollbackRunner::new(volume, Arc::clone(&log), dir, trouble)?)
     } else {
         None
     };
@@ -184,12 +184,12 @@ fn bring_to_end(
                 if job.stage.is_terminal() {
                     continue;
                 }
-                let stages = Stages {
+                let stages = JobEvents {
                     run: run.clone(),
                     job: id.clone(),
                     before: now.clone(),
                 };
-                drafts.push(stages.ended(&lost(dir, job), &now)?);
+                drafts.push(stages.ended(&lost_event(dir, job), &now)?);
                 told.jobs.push(id.to_string());
             }
             Ok(Batch {
@@ -202,19 +202,19 @@ fn bring_to_end(
     told.in_doubt = state
         .jobs
         .iter()
-        .filter(|job| job.rollback_lacks_end())
+        .filter(|job| job.rollback_is_unfinished())
         .map(|j| j.job_id.clone())
         .collect();
     let Some(undoer) = undoer else {
         return Ok(());
     };
-    for job in state.jobs.iter().filter(|job| is_due(job)).rev() {
+    for job in state.jobs.iter().filter(|job| needs_rollback(job)).rev() {
         let at = leases.iter().position(|(id, _)| id.as_str() == job.job_id);
-        let failed = job.error.is_some() && !job.rollback_lacks_end();
+        let failed = job.error.is_some() && !job.rollback_is_unfinished();
         if let Some(at) = at.filter(|_| failed) {
             let (_, lease) = leases.swap_remove(at);
             let error = undoer.undo(job, Some(lease), false)?;
-            told.undone.push(Undone {
+            told.undone.push(UndoOutcome {
                 job_id: job.job_id.clone(),
                 error,
             });
@@ -223,13 +223,13 @@ fn bring_to_end(
     log.append_with(
         Durability::Power,
         EventType::RunClosed.lock_budget(),
-        |view: &View<'_>| Ok(Batch::only(close_if_open(Close::IfAllEnded, view))),
+        |view: &LogView<'_>| Ok(Batch::only(close_if_open(Close::IfAllEnded, view))),
     )?;
     Ok(())
 }
 
 /// The end of a job that nobody saw.
-fn lost(dir: &Dir, job: &JobState) -> JobEnded {
+fn lost_event(dir: &Dir, job: &JobState) -> JobEnded {
     JobEnded {
         attempt: job.attempt.unwrap_or(0),
         error: Some(JobError {
@@ -246,6 +246,6 @@ fn lost(dir: &Dir, job: &JobState) -> JobEnded {
 /// The host as it is now; nothing where it cannot be told.
 fn snapshot(volume: &Volume) -> Snapshots {
     Probe::start(volume.path().to_owned())
-        .map(|probe| probe.take(None, SNAPSHOT_LIMIT))
+        .map(|probe| probe.collect(None, SNAPSHOT_TIMEOUT))
         .unwrap_or_default()
 }

@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::job::capture::output_capture::Trouble;
-use crate::job::capture::output_file::Sink;
+use crate::job::capture::output_capture::OnWarning;
+use crate::job::capture::output_file::OutputFile;
 use crate::job::error::StartError;
 use crate::job::process::file_ownership;
-use crate::job::spec::job_spec::{After, Guards, JobSpec, OutputMode};
+use crate::job::spec::job_spec::{AfterJob, Guards, JobSpec, OutputMode};
 use crate::job::status::run_status::examine;
-use crate::job::supervise::job_events::Stages;
+use crate::job::supervise::job_events::JobEvents;
 use crate::job::supervise::rollback;
-use crate::job::supervise::supervisor::{Around, Context};
+use crate::job::supervise::supervisor::{Supervisor, SupervisorEnv};
 use crate::log::format::payload::ErrorKind;
-use crate::log::{JobState, Lease, LogError, RunLog, RunStateKind};
+use crate::log::{JobState, Lease, LogError, RunLog, RunStatus};
 use crate::volume::{Dir, JobId, RunId, Volume, layout};
 
 /// From SIGTERM to SIGKILL, should a rollback be stopped.
@@ -24,7 +24,7 @@ const KILL_AFTER: Duration = Duration::from_secs(10);
 
 /// What became of one job's rollback.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Undone {
+pub struct UndoOutcome {
     /// The job.
     pub job_id: String,
     /// Why it was not undone; `None` where it was.
@@ -75,19 +75,19 @@ pub fn undo(
     run: &RunId,
     dir: &Dir,
     force: bool,
-    trouble: &Trouble,
-) -> Result<Vec<Undone>, UndoError> {
+    trouble: &OnWarning,
+) -> Result<Vec<UndoOutcome>, UndoError> {
     let examined = examine(dir, true)?;
     let (run_id, because) = (run.clone(), examined.inspected.because);
     match examined.inspected.state {
-        RunStateKind::Completed | RunStateKind::Failed | RunStateKind::Open => {}
-        RunStateKind::Running => {
+        RunStatus::Completed | RunStatus::Failed | RunStatus::Open => {}
+        RunStatus::Running => {
             return Err(UndoError::Running {
                 run: run_id,
                 because,
             });
         }
-        RunStateKind::Lost | RunStateKind::Unknown => {
+        RunStatus::Lost | RunStatus::Unknown => {
             return Err(UndoError::NoEnd {
                 run: run_id,
                 because,
@@ -99,18 +99,18 @@ pub fn undo(
         .state
         .jobs
         .iter()
-        .filter(|job| is_due(job))
+        .filter(|job| needs_rollback(job))
         .collect();
     let mut undone = Vec::new();
     if due.is_empty() {
         return Ok(undone);
     }
     let log = Arc::new(RunLog::open(volume, run)?);
-    let undoer = Undoer::new(volume, log, dir, trouble)?;
+    let undoer = RollbackRunner::new(volume, log, dir, trouble)?;
     for job in due.into_iter().rev() {
         let error = undoer.undo(job, None, force)?;
         let failed = error.is_some();
-        undone.push(Undone {
+        undone.push(UndoOutcome {
             job_id: job.job_id.clone(),
             error,
         });
@@ -122,7 +122,7 @@ pub fn undo(
 }
 
 /// Whether the job recorded a rollback, may have done something, and was not undone.
-pub(crate) fn is_due(job: &JobState) -> bool {
+pub(crate) fn needs_rollback(job: &JobState) -> bool {
     let lost = |job: &JobState| {
         job.error
             .as_ref()
@@ -133,23 +133,23 @@ pub(crate) fn is_due(job: &JobState) -> bool {
 }
 
 /// Runs recorded rollbacks of one run.
-pub(crate) struct Undoer<'a> {
+pub(crate) struct RollbackRunner<'a> {
     volume: &'a Volume,
     log: Arc<RunLog>,
     dir: &'a Dir,
-    trouble: &'a Trouble,
+    trouble: &'a OnWarning,
 }
 
-impl<'a> Undoer<'a> {
+impl<'a> RollbackRunner<'a> {
     /// # Errors
     /// The log may have been written by somebody else.
     pub(crate) fn new(
         volume: &'a Volume,
         log: Arc<RunLog>,
         dir: &'a Dir,
-        trouble: &'a Trouble,
+        trouble: &'a OnWarning,
     ) -> Result<Self, UndoError> {
-        if let Some(why) = file_ownership::distrust(volume, dir)? {
+        if let Some(why) = file_ownership::check_ownership(volume, dir)? {
             return Err(UndoError::Untrusted { why });
         }
         Ok(Self {
@@ -180,7 +180,7 @@ impl<'a> Undoer<'a> {
         let Some(cwd) = recorded.cwd.as_deref().map(PathBuf::from) else {
             return refused("its folder is not recorded as text");
         };
-        let (jobs, _) = self.dir.make_sub(layout::JOBS).map_err(LogError::from)?;
+        let (jobs, _) = self.dir.create_dir(layout::JOBS).map_err(LogError::from)?;
         let Some(lease) = lease.map_or_else(|| Lease::hold(&jobs, &id), |l| Ok(Some(l)))? else {
             return refused("another process is at it");
         };
@@ -188,7 +188,7 @@ impl<'a> Undoer<'a> {
         let now = crate::log::fold(self.dir)?;
         let now = now.job(&job.job_id).and_then(|job| job.rollback.as_ref());
         match now {
-            Some(now) if now.lacks_end() && !force => {
+            Some(now) if now.is_unfinished() && !force => {
                 return refused(
                     "it was begun before, and nobody saw its end; look what it did, then use --force",
                 );
@@ -228,18 +228,18 @@ impl<'a> Undoer<'a> {
                 pass_on: true,
             },
             redactor: None,
-            after: After::StayOpen,
+            after: AfterJob::StayOpen,
             detached: false,
         };
-        let around = Around::take(false, self.volume.path())?;
-        let sink = Sink::new(lease, None, None, None);
+        let around = SupervisorEnv::take(false, self.volume.path())?;
+        let sink = OutputFile::new(lease, None, None, None);
         let log = Arc::clone(&self.log);
         let root = self.volume.path().canonicalize();
         let root = root.unwrap_or_else(|_| self.volume.path().to_owned());
         let env = vec![("RUNLOG_VOLUME", root.into_os_string())];
         let trouble = Arc::clone(self.trouble);
-        let mut context = Context::new(&spec, log, job, sink, around, trouble, env);
-        let stages = Stages {
+        let mut context = Supervisor::new(&spec, log, job, sink, around, trouble, env);
+        let stages = JobEvents {
             run: self.log.run_id().clone(),
             job: job.clone(),
             before: context.snapshot(),

@@ -52,7 +52,7 @@ impl StreamMasker {
                 .extend_from_slice(chunk.get(start..).unwrap_or_default());
         }
         if self.held.len() >= self.secrets.hold {
-            self.pass_on(out);
+            self.emit(out);
         }
     }
 
@@ -85,7 +85,7 @@ impl StreamMasker {
     /// The border lies so that every literal that begins before it has been seen
     /// whole. So matches that begin before it are decided now, even if they end
     /// behind it, and those that begin later are found again with more to see.
-    fn pass_on(&mut self, out: &mut Vec<u8>) {
+    fn emit(&mut self, out: &mut Vec<u8>) {
         let len = self.held.len();
         let border = len.saturating_sub(self.secrets.overlap);
         let found = self.secrets.find(&self.held, &mut self.starts, border);

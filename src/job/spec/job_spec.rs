@@ -48,7 +48,7 @@ pub struct JobSpec {
     /// What is masked.
     pub redactor: Option<Redactor>,
     /// How the run goes on after the job.
-    pub after: After,
+    pub after: AfterJob,
     /// The job has left the terminal.
     pub detached: bool,
 }
@@ -87,7 +87,7 @@ pub struct OutputMode {
 
 /// How the run goes on after the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum After {
+pub enum AfterJob {
     /// The run was made for this job: it is closed with it.
     CloseOwn,
     /// Closed, unless another job goes on.

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::run_status::{Examined, Inspected, inspect};
+use super::run_status::{InspectedRun, RunVerdict, inspect};
 use crate::log::format::payload::{JobEnded, JobStarted, JobSubmitted};
 use crate::log::{
-    Damage, EventType, Follower, Item, JobState, LogError, News, Overview, RunState, RunStateKind,
-    Start,
+    Damage, EventType, FollowStart, Follower, Item, JobState, LogError, RunState, RunStatus,
+    RunSummary, Update,
 };
 use crate::volume::{Dir, layout, parse_ts};
 
@@ -54,7 +54,7 @@ pub struct JobSample {
 impl Default for LiveRun {
     fn default() -> Self {
         Self {
-            follower: Follower::new(Start::Checkpoint),
+            follower: Follower::new(FollowStart::Checkpoint),
             state: RunState::default(),
             events: 0,
             foreign: 0,
@@ -70,12 +70,12 @@ impl LiveRun {
     ///
     /// # Errors
     /// The log cannot be read.
-    pub fn look(&mut self, dir: &Dir) -> Result<Inspected, LogError> {
+    pub fn poll(&mut self, dir: &Dir) -> Result<RunVerdict, LogError> {
         self.read(dir)?;
         loop {
             let inspected = inspect(dir, &self.state);
             // Its end may have been written just before the lease was looked at.
-            if inspected.state != RunStateKind::Lost || !self.read(dir)? {
+            if inspected.state != RunStatus::Lost || !self.read(dir)? {
                 return Ok(inspected);
             }
         }
@@ -83,14 +83,14 @@ impl LiveRun {
 
     /// Takes in what is new; says whether anything was.
     fn read(&mut self, dir: &Dir) -> Result<bool, LogError> {
-        let Some(News { gap, reader }) = self.follower.look(dir, &|_| true)? else {
+        let Some(Update { gap, reader }) = self.follower.poll(dir, &|_| true)? else {
             return Ok(false);
         };
         let mut reader = reader;
         if gap.is_some() {
             // What is left of the log tells all by its checkpoint, or is another log.
             *self = Self::default();
-            let Some(news) = self.follower.look(dir, &|_| true)? else {
+            let Some(news) = self.follower.poll(dir, &|_| true)? else {
                 return Ok(true);
             };
             reader = news.reader;
@@ -98,19 +98,19 @@ impl LiveRun {
         let mut any = false;
         while let Some(item) = reader.next_item()? {
             any = true;
-            self.take(&item);
+            self.apply(&item);
         }
-        self.follower.reached(&reader);
+        self.follower.mark_read(&reader);
         self.events = reader.next_seq() + self.foreign;
         Ok(any)
     }
 
-    fn take(&mut self, item: &Item<'_>) {
+    fn apply(&mut self, item: &Item<'_>) {
         item.fold_into(&mut self.state);
         match item {
             Item::Event(env, line) => {
                 if let Some(kind) = EventType::parse(env.kind) {
-                    self.note(kind, env.ts, line);
+                    self.record(kind, env.ts, line);
                 }
             }
             Item::Foreign(..) => self.foreign += 1,
@@ -119,9 +119,9 @@ impl LiveRun {
     }
 
     /// Takes note of what the state does not hold.
-    fn note(&mut self, kind: EventType, ts: &str, line: &[u8]) {
+    fn record(&mut self, kind: EventType, ts: &str, line: &[u8]) {
         #[derive(Deserialize)]
-        struct Of<T> {
+        struct TypedLine<T> {
             job_id: String,
             #[serde(flatten)]
             told: T,
@@ -130,19 +130,19 @@ impl LiveRun {
         struct Sampled {
             job: JobSample,
         }
-        fn parse<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Option<Of<T>> {
+        fn parse<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Option<TypedLine<T>> {
             serde_json::from_slice(line).ok()
         }
         match kind {
             EventType::JobSubmitted => {
-                if let Some(Of { job_id, told }) = parse::<JobSubmitted>(line) {
+                if let Some(TypedLine { job_id, told }) = parse::<JobSubmitted>(line) {
                     let job = self.jobs.entry(job_id).or_default();
                     job.timeout_ms = told.timeout_ms;
                     job.attempts = Some(told.retries.saturating_add(1));
                 }
             }
             EventType::JobStarted => {
-                if let Some(Of { job_id, .. }) = parse::<JobStarted>(line) {
+                if let Some(TypedLine { job_id, .. }) = parse::<JobStarted>(line) {
                     let job = self.jobs.entry(job_id).or_default();
                     job.attempt_ts = Some(ts.to_owned());
                     job.retry_at_ms = None;
@@ -150,12 +150,12 @@ impl LiveRun {
                 }
             }
             EventType::JobSampled => {
-                if let Some(Of { job_id, told }) = parse::<Sampled>(line) {
+                if let Some(TypedLine { job_id, told }) = parse::<Sampled>(line) {
                     self.jobs.entry(job_id).or_default().sample = Some(told.job);
                 }
             }
             EventType::JobCompleted | EventType::JobFailed => {
-                let Some(Of { job_id, told }) = parse::<JobEnded>(line) else {
+                let Some(TypedLine { job_id, told }) = parse::<JobEnded>(line) else {
                     return;
                 };
                 match told.retry_in_ms {
@@ -174,7 +174,7 @@ impl LiveRun {
     }
 
     /// Whether it has anything: a folder without is a run in the making.
-    pub fn has_begun(&self) -> bool {
+    pub fn has_events(&self) -> bool {
         self.events > 0 || !self.damage.is_empty()
     }
 
@@ -195,11 +195,11 @@ impl LiveRun {
 
     /// The same as [`examine`](crate::job::status::run_status::examine) tells, with what the last look told of the
     /// run in `dir`.
-    pub fn examined(&self, dir: &Dir, inspected: Inspected) -> Examined {
+    pub fn report(&self, dir: &Dir, inspected: RunVerdict) -> InspectedRun {
         let active = dir.stat(layout::ACTIVE).ok().flatten();
         let active = active.map_or(0, |stat| stat.st_size as u64);
-        Examined {
-            overview: Overview {
+        InspectedRun {
+            overview: RunSummary {
                 state: self.state.clone(),
                 events: self.events,
                 bytes: active + self.state.sealed_bytes,

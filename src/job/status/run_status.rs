@@ -6,30 +6,30 @@ use std::thread;
 use crate::job::process::liveness;
 use crate::job::process::liveness::child_of;
 use crate::log;
-use crate::log::{JobState, Lease, LeaseState, LogError, Overview, RunState, RunStateKind, Stage};
+use crate::log::{JobState, Lease, LeaseState, LogError, RunState, RunStatus, RunSummary, Stage};
 use crate::volume::{Dir, JobId, RunId};
 
 /// The state of a run, and what it rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inspected {
+pub struct RunVerdict {
     /// The state.
-    pub state: RunStateKind,
+    pub state: RunStatus,
     /// What it rests on, for people.
     pub because: String,
 }
 
 /// Tells the state of the run in `dir` from its log and the leases of its jobs.
-pub fn inspect(dir: &Dir, run: &RunState) -> Inspected {
+pub fn inspect(dir: &Dir, run: &RunState) -> RunVerdict {
     if run.is_closed() {
-        return of_closed(run);
+        return closed_verdict(run);
     }
     let mut lost = None;
     let mut unseen = None;
     for job in run.unfinished() {
-        match lease_of(dir, job) {
+        match probe_lease(dir, job) {
             Ok(LeaseState::Held) => {
                 let because = format!("the supervisor of job {} holds its lease", job.job_id);
-                return told(RunStateKind::Running, because);
+                return verdict(RunStatus::Running, because);
             }
             Ok(LeaseState::Missing) if liveness::same_boot(job) => {
                 unseen.get_or_insert_with(|| {
@@ -50,37 +50,37 @@ pub fn inspect(dir: &Dir, run: &RunState) -> Inspected {
         }
     }
     if let Some(because) = lost {
-        return told(RunStateKind::Lost, because);
+        return verdict(RunStatus::Lost, because);
     }
     if let Some(because) = unseen {
-        return told(RunStateKind::Unknown, because);
+        return verdict(RunStatus::Unknown, because);
     }
     let foreign = run.foreign || run.jobs.iter().any(|j| j.foreign && !j.stage.is_terminal());
     if foreign {
         let because = "the run is not closed, and its writer holds no lease";
-        return told(RunStateKind::Unknown, because.to_owned());
+        return verdict(RunStatus::Unknown, because.to_owned());
     }
-    told(
-        RunStateKind::Open,
+    verdict(
+        RunStatus::Open,
         "the run is not closed, and no job is live".to_owned(),
     )
 }
 
-fn told(state: RunStateKind, because: String) -> Inspected {
-    Inspected { state, because }
+fn verdict(state: RunStatus, because: String) -> RunVerdict {
+    RunVerdict { state, because }
 }
 
 /// The state of a closed run, which its log tells alone.
-fn of_closed(run: &RunState) -> Inspected {
+fn closed_verdict(run: &RunState) -> RunVerdict {
     match (run.aborted, run.jobs_failed) {
-        (true, _) => told(RunStateKind::Failed, "the run was aborted".to_owned()),
-        (_, 0) => told(
-            RunStateKind::Completed,
+        (true, _) => verdict(RunStatus::Failed, "the run was aborted".to_owned()),
+        (_, 0) => verdict(
+            RunStatus::Completed,
             "the run is closed and no job failed".to_owned(),
         ),
-        (_, 1) => told(RunStateKind::Failed, why_failed(run)),
-        (_, n) => told(
-            RunStateKind::Failed,
+        (_, 1) => verdict(RunStatus::Failed, why_failed(run)),
+        (_, n) => verdict(
+            RunStatus::Failed,
             format!(
                 "the run is closed and {n} of {} jobs failed",
                 run.jobs_total
@@ -103,7 +103,7 @@ fn why_failed(run: &RunState) -> String {
     }
 }
 
-pub(crate) fn lease_of(dir: &Dir, job: &JobState) -> Result<LeaseState, String> {
+pub(crate) fn probe_lease(dir: &Dir, job: &JobState) -> Result<LeaseState, String> {
     let id: JobId = job.job_id.parse().map_err(|e| format!("{e}"))?;
     Lease::probe(dir, &id).map_err(|e| e.to_string())
 }
@@ -119,11 +119,11 @@ fn why_lost(dir: &Dir, job: &JobState, lease: LeaseState) -> String {
 
 /// A run, its log and its leases looked at together.
 #[derive(Debug)]
-pub struct Examined {
+pub struct InspectedRun {
     /// What its log tells.
-    pub overview: Overview,
+    pub overview: RunSummary,
     /// Its state now.
-    pub inspected: Inspected,
+    pub inspected: RunVerdict,
 }
 
 /// Looks at the run in `dir`: its log first, then its leases. A job whose lease is free
@@ -131,18 +131,18 @@ pub struct Examined {
 ///
 /// # Errors
 /// The log cannot be read.
-pub fn examine(dir: &Dir, all_jobs: bool) -> Result<Examined, LogError> {
-    let mut overview = log::overview(dir, all_jobs)?;
+pub fn examine(dir: &Dir, all_jobs: bool) -> Result<InspectedRun, LogError> {
+    let mut overview = log::read_summary(dir, all_jobs)?;
     loop {
         let inspected = inspect(dir, &overview.state);
-        if inspected.state == RunStateKind::Lost {
-            let again = log::overview(dir, all_jobs)?;
+        if inspected.state == RunStatus::Lost {
+            let again = log::read_summary(dir, all_jobs)?;
             if again.events != overview.events {
                 overview = again;
                 continue;
             }
         }
-        return Ok(Examined {
+        return Ok(InspectedRun {
             overview,
             inspected,
         });
@@ -156,15 +156,15 @@ pub fn examine_runs<T: Send>(
     runs: &Dir,
     ids: &[RunId],
     all_jobs: bool,
-    take: impl Fn(&RunId, Examined) -> T + Sync,
+    take: impl Fn(&RunId, InspectedRun) -> T + Sync,
 ) -> Vec<Result<Option<T>, LogError>> {
     let look = |ids: &[RunId]| -> Vec<_> {
         let one = |run| Ok(examine_run(runs, run, all_jobs)?.map(|found| take(run, found)));
         ids.iter().map(one).collect()
     };
     let threads = match ids.len() {
-        0..MANY => 1,
-        _ => thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS)),
+        0..PARALLEL_THRESHOLD => 1,
+        _ => thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS)),
     };
     thread::scope(|scope| {
         let mut parts = ids.chunks(ids.len().div_ceil(threads).max(1));
@@ -190,14 +190,14 @@ pub fn examine_runs<T: Send>(
 }
 
 /// So many runs are worth a second thread.
-const MANY: usize = 256;
+const PARALLEL_THRESHOLD: usize = 256;
 /// Others need their processors too.
-const MOST_THREADS: usize = 4;
+const MAX_THREADS: usize = 4;
 
-fn examine_run(runs: &Dir, run: &RunId, all_jobs: bool) -> Result<Option<Examined>, LogError> {
-    if let Some(overview) = log::finished(runs, run, all_jobs) {
-        let inspected = of_closed(&overview.state);
-        return Ok(Some(Examined {
+fn examine_run(runs: &Dir, run: &RunId, all_jobs: bool) -> Result<Option<InspectedRun>, LogError> {
+    if let Some(overview) = log::read_finished(runs, run, all_jobs) {
+        let inspected = closed_verdict(&overview.state);
+        return Ok(Some(InspectedRun {
             overview,
             inspected,
         }));

@@ -1,12 +1,12 @@
 //! The state of a run as it was at some point of its log.
 
-use super::run_status::{Inspected, inspect};
-use crate::log::{RunState, RunStateKind};
+use super::run_status::{RunVerdict, inspect};
+use crate::log::{RunState, RunStatus};
 use crate::volume::Dir;
 
 /// Tells the state from what the log said at that point. Whether a supervisor lived then
 /// is not in the log: a job without an end counts as running.
-pub fn inspect_past(dir: &Dir, run: &RunState) -> Inspected {
+pub fn status_at(dir: &Dir, run: &RunState) -> RunVerdict {
     if run.is_closed() {
         // Leases tell nothing more of a closed run.
         return inspect(dir, run);
@@ -15,16 +15,16 @@ pub fn inspect_past(dir: &Dir, run: &RunState) -> Inspected {
     let (state, because) = match run.unfinished().next() {
         Some(job) => {
             let because = format!("job {} had no end at that point", job.job_id);
-            (RunStateKind::Running, because)
+            (RunStatus::Running, because)
         }
         None if foreign => (
-            RunStateKind::Unknown,
+            RunStatus::Unknown,
             "the run was not closed at that point, and its writer holds no lease".to_owned(),
         ),
         None => (
-            RunStateKind::Open,
+            RunStatus::Open,
             "the run was not closed at that point, and no job was live".to_owned(),
         ),
     };
-    Inspected { state, because }
+    RunVerdict { state, because }
 }

@@ -3,29 +3,29 @@
 use std::collections::{BTreeMap, HashMap};
 
 /// So many of the newest runs of a name are looked at: older ones did other work.
-const NEWEST: usize = 20;
+const SAMPLE_RUNS: usize = 20;
 
 /// The durations of runs that completed, by name. Those that failed tell nothing: they
 /// ended early, or hung.
 #[derive(Debug, Default)]
-pub struct Usual(HashMap<String, BTreeMap<String, u64>>);
+pub struct TypicalDurations(HashMap<String, BTreeMap<String, u64>>);
 
-impl Usual {
+impl TypicalDurations {
     /// Takes note of a run that completed; `first_id` orders runs by age.
-    pub fn note(&mut self, name: &str, first_id: &str, duration_ms: u64) {
+    pub fn record(&mut self, name: &str, first_id: &str, duration_ms: u64) {
         if !self.0.contains_key(name) {
             self.0.insert(name.to_owned(), BTreeMap::new());
         }
         if let Some(durations) = self.0.get_mut(name) {
             durations.insert(first_id.to_owned(), duration_ms);
-            if durations.len() > NEWEST {
+            if durations.len() > SAMPLE_RUNS {
                 durations.pop_first();
             }
         }
     }
 
     /// The median of the newest ones, in milliseconds; `None` where there is none.
-    pub fn of(&self, name: &str) -> Option<u64> {
+    pub fn typical(&self, name: &str) -> Option<u64> {
         let mut durations: Vec<u64> = self.0.get(name)?.values().copied().collect();
         durations.sort_unstable();
         let half = durations.len() / 2;
@@ -44,20 +44,20 @@ mod tests {
 
     #[test]
     fn it_is_the_median_of_the_newest() {
-        let mut usual = Usual::default();
-        assert_eq!(usual.of("a"), None);
-        usual.note("a", "01", 10);
-        assert_eq!(usual.of("a"), Some(10));
-        usual.note("a", "02", 30);
-        assert_eq!(usual.of("a"), Some(20));
-        usual.note("a", "03", 1000);
-        assert_eq!(usual.of("a"), Some(30));
-        usual.note("a", "03", 1000);
-        assert_eq!(usual.of("a"), Some(30), "one run counts once");
-        for n in 10..10 + NEWEST {
-            usual.note("a", &n.to_string(), 7);
+        let mut usual = TypicalDurations::default();
+        assert_eq!(usual.typical("a"), None);
+        usual.record("a", "01", 10);
+        assert_eq!(usual.typical("a"), Some(10));
+        usual.record("a", "02", 30);
+        assert_eq!(usual.typical("a"), Some(20));
+        usual.record("a", "03", 1000);
+        assert_eq!(usual.typical("a"), Some(30));
+        usual.record("a", "03", 1000);
+        assert_eq!(usual.typical("a"), Some(30), "one run counts once");
+        for n in 10..10 + SAMPLE_RUNS {
+            usual.record("a", &n.to_string(), 7);
         }
-        assert_eq!(usual.of("a"), Some(7));
-        assert_eq!(usual.of("b"), None);
+        assert_eq!(usual.typical("a"), Some(7));
+        assert_eq!(usual.typical("b"), None);
     }
 }

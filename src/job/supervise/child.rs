@@ -11,26 +11,26 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::job::capture::output_capture::Capture;
 use crate::job::process::sys;
-use crate::job::process::sys::{Signals, Status};
+use crate::job::process::sys::{SignalFd, WaitStatus};
 use crate::log::format::payload::Cost;
 use crate::telemetry;
 
 /// Longest wait between two looks at the child, should its SIGCHLD be lost.
-const LOOK: Duration = Duration::from_secs(1);
+const CHILD_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often a look at the child may fail before it is given up, should it be dead.
-const WAIT_TRIES: u32 = 5;
+const MAX_WAIT_RETRIES: u32 = 5;
 
 /// How signals reach the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reach {
+pub(crate) enum SignalTarget {
     /// The job stays in our terminal's process group.
     Terminal,
     /// The job has a process group of its own.
     Group,
 }
 
-impl Reach {
+impl SignalTarget {
     /// At a terminal means: a controlling terminal can be opened.
     pub(crate) fn detect(detached: bool) -> Self {
         let terminal = || std::fs::File::open("/dev/tty").is_ok();
@@ -55,13 +55,13 @@ pub(crate) enum Streams {
 pub(crate) struct Child {
     pub pid: u32,
     pub started: Instant,
-    reach: Reach,
+    reach: SignalTarget,
 }
 
 /// How a child ended.
 #[derive(Debug)]
-pub(crate) struct Ended {
-    pub status: Status,
+pub(crate) struct ExitedChild {
+    pub status: WaitStatus,
     pub cost: Cost,
     pub duration: Duration,
     pub timed_out: bool,
@@ -71,7 +71,7 @@ pub(crate) struct Ended {
 
 /// When a child is stopped.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limit {
+pub(crate) struct Timeout {
     pub timeout: Option<Duration>,
     pub kill_after: Duration,
 }
@@ -80,8 +80,8 @@ impl Child {
     pub(crate) fn spawn(
         mut command: Command,
         streams: Streams,
-        signals: &Signals,
-        reach: Reach,
+        signals: &SignalFd,
+        reach: SignalTarget,
     ) -> io::Result<Self> {
         match streams {
             Streams::Inherit => {}
@@ -91,7 +91,7 @@ impl Child {
                     .stderr(Stdio::from(stderr));
             }
         }
-        if reach == Reach::Group {
+        if reach == SignalTarget::Group {
             command.process_group(0);
         } else {
             // Orphans of the job come to us, so that time-outs reach them too.
@@ -115,10 +115,10 @@ impl Child {
     /// It cannot be told any more how it ends.
     pub(crate) fn wait(
         &self,
-        signals: &Signals,
-        limit: Limit,
+        signals: &SignalFd,
+        limit: Timeout,
         mut output: Option<&mut Capture>,
-    ) -> io::Result<Ended> {
+    ) -> io::Result<ExitedChild> {
         let mut timed_out = false;
         let mut interrupted = false;
         let mut failures = 0;
@@ -127,7 +127,7 @@ impl Child {
             let waited = match sys::try_wait(self.pid) {
                 // The kernel cannot be asked now, or somebody else collected it: while it
                 // lives it is supervised, and the question is put again.
-                Err(_) if failures < WAIT_TRIES || self.is_alive() => {
+                Err(_) if failures < MAX_WAIT_RETRIES || self.is_alive() => {
                     failures += 1;
                     None
                 }
@@ -135,7 +135,7 @@ impl Child {
             };
             if let Some((status, cost)) = waited {
                 let duration = self.started.elapsed();
-                return Ok(Ended {
+                return Ok(ExitedChild {
                     status,
                     cost,
                     duration,
@@ -154,7 +154,11 @@ impl Child {
                     next_stop = Some(now + limit.kill_after);
                 }
             }
-            let look = if failures > 0 { LOOK / 50 } else { LOOK };
+            let look = if failures > 0 {
+                CHILD_POLL_INTERVAL / 50
+            } else {
+                CHILD_POLL_INTERVAL
+            };
             let pause = next_stop.map_or(look, |at| at.saturating_duration_since(now).min(look));
             match &mut output {
                 Some(output) => output.wait(signals.fd(), pause),
@@ -163,7 +167,7 @@ impl Child {
             while let Some(arrived) = signals.next() {
                 if arrived.signal == libc::SIGCHLD {
                     sys::reap_others(self.pid);
-                } else if !(arrived.from_kernel && self.reach == Reach::Terminal) {
+                } else if !(arrived.from_kernel && self.reach == SignalTarget::Terminal) {
                     self.send(arrived.signal);
                 }
                 interrupted |= asks_for_end(arrived.signal);
@@ -179,8 +183,8 @@ impl Child {
     /// never our own group.
     fn send(&self, signal: i32) {
         let send_all = |signal| match self.reach {
-            Reach::Group => sys::kill(-(self.pid as i32), signal),
-            Reach::Terminal => {
+            SignalTarget::Group => sys::kill(-(self.pid as i32), signal),
+            SignalTarget::Terminal => {
                 for pid in telemetry::descendants(std::process::id()) {
                     sys::kill(pid as i32, signal);
                 }
@@ -211,7 +215,7 @@ pub(crate) fn wait_readable(fd: &OwnedFd, limit: Duration) {
 
 /// Waits for a signal or for the other descriptor to be ready; says whether it is the
 /// other one.
-pub(crate) fn wait_for_either(signals: &Signals, other: impl std::os::fd::AsFd) -> bool {
+pub(crate) fn wait_for_either(signals: &SignalFd, other: impl std::os::fd::AsFd) -> bool {
     let mut fds = [
         PollFd::new(signals.fd(), PollFlags::IN),
         PollFd::new(&other, PollFlags::IN),

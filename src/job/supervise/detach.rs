@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 
 use crate::job::capture::output_capture;
 use crate::job::process::sys;
-use crate::job::process::sys::Forked;
+use crate::job::process::sys::ForkResult;
 
 /// Which side of the fork this is.
 #[derive(Debug)]
@@ -25,13 +25,13 @@ pub enum Detached {
 pub fn detach() -> io::Result<Detached> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     match sys::fork()? {
-        Forked::Parent => {
+        ForkResult::Parent => {
             drop(write);
             let mut said = String::new();
             File::from(read).read_to_string(&mut said)?;
             Ok(Detached::Caller(said))
         }
-        Forked::Child => {
+        ForkResult::Child => {
             drop(read);
             let mut channel = File::from(write);
             match leave() {

@@ -16,11 +16,11 @@ use crate::telemetry::{HostSnapshot, JobTree, ProcessSnapshot, Snapshots};
 use crate::volume::{JobId, RunId};
 
 /// Most bytes of arguments that are recorded.
-const ARGV_LIMIT: usize = 256 << 10;
+const MAX_ARGV_BYTES: usize = 256 << 10;
 
 /// An event with what the host was like.
 #[derive(Serialize)]
-struct Stage<'a, T> {
+struct StagePayload<'a, T> {
     #[serde(flatten)]
     event: T,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,21 +35,21 @@ struct Stage<'a, T> {
 
 /// Makes the events of one job.
 #[derive(Debug, Clone)]
-pub(crate) struct Stages {
+pub(crate) struct JobEvents {
     pub run: RunId,
     pub job: JobId,
     /// Taken before the job was executed.
     pub before: Snapshots,
 }
 
-impl Stages {
+impl JobEvents {
     fn draft<T: Serialize>(
         &self,
         kind: EventType,
         event: T,
         after: Option<&Snapshots>,
     ) -> Result<Draft, LogError> {
-        let stage = Stage {
+        let stage = StagePayload {
             event,
             telemetry_before: self.before.host.as_ref(),
             telemetry_after: after.and_then(|s| s.host.as_ref()),
@@ -109,13 +109,13 @@ impl Stages {
 
 /// What `job_submitted` says of a job, masked.
 pub(crate) fn submitted(spec: &JobSpec) -> JobSubmitted {
-    let mut mask = Masker {
+    let mut mask = EventMasker {
         redactor: spec.redactor.as_ref(),
         changed: false,
     };
     let mut argv = Vec::new();
     let mut raw = Vec::new();
-    let mut room = ARGV_LIMIT;
+    let mut room = MAX_ARGV_BYTES;
     for arg in &spec.argv {
         let masked = mask.os(arg);
         match room.checked_sub(masked.len() + 3) {
@@ -159,12 +159,12 @@ pub(crate) fn submitted(spec: &JobSpec) -> JobSubmitted {
     }
 }
 
-struct Masker<'a> {
+struct EventMasker<'a> {
     redactor: Option<&'a Redactor>,
     changed: bool,
 }
 
-impl Masker<'_> {
+impl EventMasker<'_> {
     fn os(&mut self, text: &OsStr) -> Vec<u8> {
         let bytes = text.as_bytes();
         let masked = self.redactor.map_or(bytes.into(), |r| r.mask(bytes));

@@ -3,14 +3,14 @@
 use std::io;
 use std::time::Duration;
 
-use super::child::Ended;
+use super::child::ExitedChild;
 use super::job_events::millis;
-use crate::job::process::sys::{Status, signal_name};
+use crate::job::process::sys::{WaitStatus, signal_name};
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError, Output};
 
 /// How a job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub enum JobEnd {
     /// With an exit code.
     Exited(i32),
     /// By a signal.
@@ -27,37 +27,37 @@ pub enum End {
 #[derive(Debug)]
 pub struct Outcome {
     /// How the last attempt ended.
-    pub end: End,
+    pub end: JobEnd,
     /// Jobs that kept the run open although it was to be closed.
     pub unfinished: Vec<String>,
 }
 
 /// What the log and the caller are told about an attempt.
 pub(crate) fn describe(
-    ended: &Ended,
+    ended: &ExitedChild,
     attempt: u32,
     timeout: Option<Duration>,
     output: Option<Output>,
-) -> (End, JobEnded) {
+) -> (JobEnd, JobEnded) {
     let (exit_code, signal) = match ended.status {
-        Status::Exited(code) => (Some(code), None),
-        Status::Signaled(signal) => (None, Some(signal)),
+        WaitStatus::Exited(code) => (Some(code), None),
+        WaitStatus::Signaled(signal) => (None, Some(signal)),
     };
     let error = |kind, message| Some(JobError { kind, message });
     let (end, error) = match ended.status {
         _ if ended.timed_out => {
             let limit = timeout.unwrap_or_default();
             let message = format!("it ran longer than {}", seconds(limit));
-            (End::TimedOut, error(ErrorKind::Timeout, message))
+            (JobEnd::TimedOut, error(ErrorKind::Timeout, message))
         }
-        Status::Exited(0) => (End::Exited(0), None),
-        Status::Exited(code) => (
-            End::Exited(code),
+        WaitStatus::Exited(0) => (JobEnd::Exited(0), None),
+        WaitStatus::Exited(code) => (
+            JobEnd::Exited(code),
             error(ErrorKind::Exit, format!("it exited with code {code}")),
         ),
-        Status::Signaled(signal) => {
+        WaitStatus::Signaled(signal) => {
             let message = format!("{} ended it", signal_name(signal));
-            (End::Signaled(signal), error(ErrorKind::Signal, message))
+            (JobEnd::Signaled(signal), error(ErrorKind::Signal, message))
         }
     };
     let event = JobEnded {

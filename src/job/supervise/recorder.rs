@@ -8,14 +8,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
-use super::job_events::Stages;
-use crate::job::capture::output_capture::Trouble;
+use super::job_events::JobEvents;
+use crate::job::capture::output_capture::OnWarning;
 use crate::log::format::payload::JobStarted;
 use crate::log::{Durability, LogError, RunLog};
 use crate::telemetry::Probe;
 
 /// How long a sample of the job's processes may take.
-const SAMPLE_LIMIT: Duration = Duration::from_millis(250);
+const SAMPLE_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Told once the start of the job is in the log, or could not be written.
 pub type OnStarted = Box<dyn FnOnce(Result<(), &LogError>) + Send>;
@@ -33,11 +33,11 @@ impl Recorder {
     /// Starts the thread; it waits for [`Recorder::started`].
     pub(crate) fn start(
         log: Arc<RunLog>,
-        stages: Stages,
+        stages: JobEvents,
         probe: Arc<Probe>,
         sample: Option<Duration>,
         on_started: OnStarted,
-        trouble: Trouble,
+        trouble: OnWarning,
     ) -> io::Result<Self> {
         let (sender, receiver) = mpsc::channel::<JobStarted>();
         let (told, when_written) = mpsc::channel();
@@ -46,7 +46,7 @@ impl Recorder {
             let pid = event.process.pid;
             let tell = move || drop::<Sender<Infallible>>(told);
             let written = stages.started(&event).and_then(|draft| {
-                log.append_telling(&[draft], Durability::Power, tell)
+                log.append_with_callback(&[draft], Durability::Power, tell)
                     .map(drop)
             });
             if let Err(e) = &written {
@@ -61,7 +61,7 @@ impl Recorder {
                 receiver.recv_timeout(next.saturating_duration_since(Instant::now()))
             {
                 next = (next + interval).max(Instant::now());
-                let Some(tree) = probe.tree(pid, SAMPLE_LIMIT) else {
+                let Some(tree) = probe.tree(pid, SAMPLE_TIMEOUT) else {
                     continue;
                 };
                 let written = stages
@@ -121,13 +121,13 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let volume = Volume::create(tmp.path()).unwrap();
         let log = Arc::new(RunLog::create(&volume, "it").unwrap());
-        let stages = Stages {
+        let stages = JobEvents {
             run: log.run_id().clone(),
             job: "job".parse().unwrap(),
             before: Snapshots::default(),
         };
         let probe = Arc::new(Probe::start(tmp.path().to_owned()).unwrap());
-        let quiet: Trouble = Arc::new(|_| {});
+        let quiet: OnWarning = Arc::new(|_| {});
         let on_started = Box::new(|_: Result<(), &LogError>| {});
         let recorder =
             Recorder::start(Arc::clone(&log), stages, probe, None, on_started, quiet).unwrap();

@@ -1,10 +1,10 @@
 //! Undoing a failed job with the command that it recorded.
 
 use super::child;
-use super::child::Limit;
-use super::job_events::Stages;
-use super::supervisor::{Context, close_if_open, closing};
-use crate::job::capture::output_capture::PassOn;
+use super::child::Timeout;
+use super::job_events::JobEvents;
+use super::supervisor::{Supervisor, close_if_open, close_policy};
+use crate::job::capture::output_capture::Passthrough;
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError, RollbackStarted};
 use crate::log::{Batch, Close};
 
@@ -19,14 +19,18 @@ pub(crate) struct RolledBack {
 
 /// Runs the compensating command: its intent is durable before it begins, its own
 /// failure is recorded and not hidden.
-pub(crate) fn roll_back(context: &mut Context<'_>, stages: &Stages, command: &str) -> RolledBack {
+pub(crate) fn roll_back(
+    context: &mut Supervisor<'_>,
+    stages: &JobEvents,
+    command: &str,
+) -> RolledBack {
     let mut stages = stages.clone();
     stages.before = context.snapshot();
     let intent = RollbackStarted {
         command: context.spec.masked(command),
     };
-    let close = closing(context.spec.after);
-    let intended = context.write_last("the start of the rollback", |_| {
+    let close = close_policy(context.spec.after);
+    let intended = context.append_terminal("the start of the rollback", |_| {
         let drafts = vec![stages.rollback_started(&intent)?];
         Ok(Batch {
             drafts,
@@ -37,7 +41,7 @@ pub(crate) fn roll_back(context: &mut Context<'_>, stages: &Stages, command: &st
         // Whoever looks later could not tell that it ran, and might run it again.
         let error = "the rollback was not run: its start could not be recorded";
         (context.trouble)(error);
-        let unfinished = context.write_last("the close of the run", |view| {
+        let unfinished = context.append_terminal("the close of the run", |view| {
             let close = close_if_open(close, view);
             Ok(Batch::only(close))
         });
@@ -51,7 +55,7 @@ pub(crate) fn roll_back(context: &mut Context<'_>, stages: &Stages, command: &st
         (context.trouble)(&format!("the rollback failed: {}", error.message));
     }
     let after = context.snapshot();
-    let unfinished = context.write_last("the end of the rollback", |view| {
+    let unfinished = context.append_terminal("the end of the rollback", |view| {
         let drafts = vec![stages.rolled_back(&event, &after)?];
         Ok(Batch {
             drafts,
@@ -64,7 +68,7 @@ pub(crate) fn roll_back(context: &mut Context<'_>, stages: &Stages, command: &st
     }
 }
 
-fn execute(context: &mut Context<'_>, line: &str) -> JobEnded {
+fn execute(context: &mut Supervisor<'_>, line: &str) -> JobEnded {
     let mut command = child::shell(line);
     command.current_dir(&context.spec.cwd);
     let failed = |e: std::io::Error| JobEnded {
@@ -74,11 +78,11 @@ fn execute(context: &mut Context<'_>, line: &str) -> JobEnded {
         }),
         ..JobEnded::default()
     };
-    let child = match context.spawn(command, PassOn::ToStderr) {
+    let child = match context.spawn(command, Passthrough::ToStderr) {
         Ok(Ok(child)) => child,
         Ok(Err(e)) | Err(e) => return failed(e),
     };
-    let limit = Limit {
+    let limit = Timeout {
         timeout: None,
         kill_after: context.spec.kill_after,
     };

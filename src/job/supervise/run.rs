@@ -6,14 +6,14 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::child::{Ended, Limit};
-use super::job_events::{Stages, millis};
-use super::outcome::{End, Outcome, canceled, spawn_error};
+use super::child::{ExitedChild, Timeout};
+use super::job_events::{JobEvents, millis};
+use super::outcome::{JobEnd, Outcome, canceled, spawn_error};
 use super::recorder::{OnStarted, Recorder};
 use super::submit::Submission;
-use super::supervisor::{Around, Context, close_if_open, closing};
+use super::supervisor::{Supervisor, SupervisorEnv, close_if_open, close_policy};
 use super::{child, rollback};
-use crate::job::capture::output_capture::{PassOn, Trouble};
+use crate::job::capture::output_capture::{OnWarning, Passthrough};
 use crate::job::error::StartError;
 use crate::job::process::liveness;
 use crate::job::spec::job_spec::JobSpec;
@@ -24,13 +24,13 @@ use crate::telemetry::{Pending, Snapshots};
 use crate::volume::{JobId, Volume};
 
 /// Stages that are further apart do not share their snapshots.
-const FRESH: Duration = Duration::from_millis(100);
+const RECENT_EXIT: Duration = Duration::from_millis(100);
 
 /// What supervises a job that is about to be submitted, and the first look at the machine,
 /// which is taken while its run is made.
 #[derive(Debug)]
 pub struct Prepared {
-    around: Around,
+    around: SupervisorEnv,
     before: Pending,
     begun: Instant,
 }
@@ -40,7 +40,7 @@ pub struct Prepared {
 /// # Errors
 /// The operating system refuses.
 pub fn prepare(spec: &JobSpec, volume: &Volume) -> Result<Prepared, StartError> {
-    let around = Around::take(spec.detached, volume.path())?;
+    let around = SupervisorEnv::take(spec.detached, volume.path())?;
     Ok(Prepared {
         before: around.begin_snapshot(),
         begun: Instant::now(),
@@ -63,7 +63,7 @@ pub struct Setup<'a> {
     /// Variables that tell the job where it runs, besides run and job id.
     pub env: Vec<(&'static str, OsString)>,
     /// Told about trouble that does not concern the job.
-    pub trouble: Trouble,
+    pub trouble: OnWarning,
     /// Told once the job's submission is durable, before it starts.
     pub on_submitted: Box<dyn FnOnce(&JobId)>,
     /// Told once its start is durable, or why it is not.
@@ -83,7 +83,7 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
         mut before,
         mut begun,
     } = setup.prepared;
-    if begun.elapsed() > FRESH {
+    if begun.elapsed() > RECENT_EXIT {
         before = around.begin_snapshot();
         begun = Instant::now();
     }
@@ -99,7 +99,7 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
     let (mut stages, sink) = submission.submit(&log)?;
     (setup.on_submitted)(&stages.job);
 
-    let mut context = Context::new(
+    let mut context = Supervisor::new(
         spec,
         log,
         &stages.job,
@@ -111,22 +111,22 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
     if let Err(error) = validated {
         // `job_failed` is in the log already, with the submission.
         return Ok(Outcome {
-            end: End::NotStarted(error),
+            end: JobEnd::NotStarted(error),
             unfinished: Vec::new(),
         });
     }
     // The submission may have waited for a lock or a slow disk. The other half is for the
     // spawn.
-    if begun.elapsed() > FRESH / 2 {
+    if begun.elapsed() > RECENT_EXIT / 2 {
         stages.before = context.snapshot();
     }
     let outcome = context.attempts(stages, setup.on_started);
-    context.pass_on_the_rest();
+    context.drain_passthrough();
     Ok(outcome)
 }
 
-impl Context<'_> {
-    fn attempts(&mut self, mut stages: Stages, on_started: OnStarted) -> Outcome {
+impl Supervisor<'_> {
+    fn attempts(&mut self, mut stages: JobEvents, on_started: OnStarted) -> Outcome {
         let mut on_started = Some(on_started);
         let mut attempt = 1;
         let mut last_end = None;
@@ -143,7 +143,7 @@ impl Context<'_> {
                         ..JobEnded::default()
                     };
                     // An earlier attempt did run: its end is what the caller gets.
-                    let end = last_end.take().unwrap_or(End::NotStarted(error));
+                    let end = last_end.take().unwrap_or(JobEnd::NotStarted(error));
                     (end, event, true, self.snapshot())
                 }
             };
@@ -153,7 +153,7 @@ impl Context<'_> {
                 self.retry_later(&stages, &event, &after);
                 if let Some(signal) = self.pause() {
                     let event = canceled(attempt, signal);
-                    return self.conclude(&stages, End::Canceled(signal), &event);
+                    return self.conclude(&stages, JobEnd::Canceled(signal), &event);
                 }
                 attempt += 1;
                 last_end = Some(end);
@@ -164,7 +164,7 @@ impl Context<'_> {
         }
     }
 
-    fn conclude(&mut self, stages: &Stages, end: End, event: &JobEnded) -> Outcome {
+    fn conclude(&mut self, stages: &JobEvents, end: JobEnd, event: &JobEnded) -> Outcome {
         let after = self.snapshot();
         self.conclude_with(stages, end, event, &after)
     }
@@ -173,12 +173,12 @@ impl Context<'_> {
     /// run if that is due.
     fn conclude_with(
         &mut self,
-        stages: &Stages,
-        end: End,
+        stages: &JobEvents,
+        end: JobEnd,
         event: &JobEnded,
         after: &Snapshots,
     ) -> Outcome {
-        let began = !matches!(end, End::NotStarted(_));
+        let began = !matches!(end, JobEnd::NotStarted(_));
         let rollback = self
             .spec
             .rollback
@@ -186,12 +186,12 @@ impl Context<'_> {
             .filter(|_| event.error.is_some() && began);
         let close = match rollback {
             Some(_) => Close::No,
-            None => closing(self.spec.after),
+            None => close_policy(self.spec.after),
         };
         if let Some(why) = event.output.as_ref().and_then(|o| o.truncated.as_ref()) {
             (self.trouble)(why);
         }
-        let mut unfinished = self.write_last("the end of the job", |view| {
+        let mut unfinished = self.append_terminal("the end of the job", |view| {
             let ended = view
                 .state
                 .job(stages.job.as_str())
@@ -215,7 +215,7 @@ impl Context<'_> {
         }
     }
 
-    fn retry_later(&self, stages: &Stages, event: &JobEnded, after: &Snapshots) {
+    fn retry_later(&self, stages: &JobEvents, event: &JobEnded, after: &Snapshots) {
         let written = stages
             .ended(event, after)
             .and_then(|draft| self.log.append(&[draft], Durability::Process));
@@ -228,7 +228,7 @@ impl Context<'_> {
     fn pause(&self) -> Option<i32> {
         let until = Instant::now() + self.spec.retry_delay;
         loop {
-            if let Some(signal) = self.end_asked_for() {
+            if let Some(signal) = self.shutdown_requested() {
                 return Some(signal);
             }
             let left = until.checked_duration_since(Instant::now())?;
@@ -239,10 +239,10 @@ impl Context<'_> {
     /// Runs the command once; also tells what the machine was like right after its end.
     fn attempt(
         &mut self,
-        stages: &Stages,
+        stages: &JobEvents,
         attempt: u32,
         on_started: OnStarted,
-    ) -> Result<(Ended, Snapshots), JobError> {
+    ) -> Result<(ExitedChild, Snapshots), JobError> {
         let canceled = |e: io::Error| JobError {
             kind: ErrorKind::Canceled,
             message: format!("runlog cannot start the job: {e}"),
@@ -266,7 +266,7 @@ impl Context<'_> {
         } else {
             Stdio::inherit()
         });
-        let child = match self.spawn(command, PassOn::Apart).map_err(canceled)? {
+        let child = match self.spawn(command, Passthrough::Apart).map_err(canceled)? {
             Ok(child) => child,
             Err(e) => {
                 recorder.finish();
@@ -277,7 +277,7 @@ impl Context<'_> {
             attempt,
             process: liveness::process(child.pid),
         });
-        let limit = Limit {
+        let limit = Timeout {
             timeout: self.spec.timeout,
             kill_after: self.spec.kill_after,
         };

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::job_events;
-use super::job_events::Stages;
-use super::supervisor::{close_if_open, closing};
-use crate::job::capture::output_file::Sink;
-use crate::job::spec::job_spec::{After, JobSpec};
+use super::job_events::JobEvents;
+use super::supervisor::{close_if_open, close_policy};
+use crate::job::capture::output_file::OutputFile;
+use crate::job::spec::job_spec::{AfterJob, JobSpec};
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError, JobValidated, RunOpened};
 use crate::log::{
-    Batch, Close, Draft, Durability, EventType, Lease, LogError, MAX_JOBS, RunLog, View,
+    Batch, Close, Draft, Durability, EventType, Lease, LogError, LogView, MAX_JOBS, RunLog,
 };
 use crate::telemetry::Snapshots;
 use crate::volume::{Dir, JobId, layout};
@@ -25,7 +25,7 @@ pub(crate) struct Submission<'a> {
 impl Submission<'_> {
     /// Under the run's locks: the run is open, the id is free, the output file is made,
     /// its lease is taken, and all that precedes the start is written, in one batch.
-    pub(crate) fn submit(self, log: &RunLog) -> Result<(Stages, Sink), LogError> {
+    pub(crate) fn submit(self, log: &RunLog) -> Result<(JobEvents, OutputFile), LogError> {
         let mut made = None;
         let budget = EventType::JobSubmitted.lock_budget();
         let written = log.append_with(Durability::Power, budget, |view| {
@@ -47,7 +47,7 @@ impl Submission<'_> {
             }),
             (Err(e), made) => {
                 if let Some((stages, _)) = made.filter(|_| stands) {
-                    self.call_off(log, &stages, &e);
+                    self.cancel(log, &stages, &e);
                 }
                 Err(e)
             }
@@ -56,7 +56,7 @@ impl Submission<'_> {
 
     /// Some of it stands in the log, but the job will not be started: as far as the log
     /// takes it, it is told so.
-    fn call_off(&self, log: &RunLog, stages: &Stages, why: &LogError) {
+    fn cancel(&self, log: &RunLog, stages: &JobEvents, why: &LogError) {
         let error = JobError {
             kind: ErrorKind::Canceled,
             message: format!("the job was not started: {why}"),
@@ -74,14 +74,18 @@ impl Submission<'_> {
             } else {
                 Vec::new()
             };
-            let close = close_if_open(closing(self.spec.after), view);
+            let close = close_if_open(close_policy(self.spec.after), view);
             Ok(Batch { drafts, close })
         });
         // The caller is told of the first trouble already.
         drop(written);
     }
 
-    fn batch(&self, log: &RunLog, view: &View<'_>) -> Result<(Stages, Sink, Batch), LogError> {
+    fn batch(
+        &self,
+        log: &RunLog,
+        view: &LogView<'_>,
+    ) -> Result<(JobEvents, OutputFile, Batch), LogError> {
         let (spec, run) = (self.spec, log.run_id());
         if view.state.is_closed() {
             return Err(LogError::Closed { run: run.clone() });
@@ -92,16 +96,16 @@ impl Submission<'_> {
                 limit: MAX_JOBS,
             });
         }
-        let (jobs, _) = log.dir().make_sub(layout::JOBS)?;
+        let (jobs, _) = log.dir().create_dir(layout::JOBS)?;
         let (job, lease) = self.claim(log, &jobs, view)?;
         let index = if spec.output.capture {
             Some(jobs.append(&layout::job_index(&job), true)?)
         } else {
             None
         };
-        let sink = Sink::new(lease, index, spec.output.limit, spec.redactor.as_ref());
+        let sink = OutputFile::new(lease, index, spec.output.limit, spec.redactor.as_ref());
 
-        let stages = Stages {
+        let stages = JobEvents {
             run: run.clone(),
             job,
             before: self.before.clone(),
@@ -123,14 +127,19 @@ impl Submission<'_> {
                     ..JobEnded::default()
                 };
                 drafts.push(stages.ended(&ended, &self.before)?);
-                close = closing(spec.after);
+                close = close_policy(spec.after);
             }
         }
         Ok((stages, sink, Batch { drafts, close }))
     }
 
     /// The job's id, and its lease.
-    fn claim(&self, log: &RunLog, jobs: &Dir, view: &View<'_>) -> Result<(JobId, Lease), LogError> {
+    fn claim(
+        &self,
+        log: &RunLog,
+        jobs: &Dir,
+        view: &LogView<'_>,
+    ) -> Result<(JobId, Lease), LogError> {
         if let Some(job) = &self.spec.job_id {
             return Self::claim_one(jobs, view, job)?
                 .map(|lease| (job.clone(), lease))
@@ -154,7 +163,7 @@ impl Submission<'_> {
     }
 
     /// The lease of an id that is free.
-    fn claim_one(jobs: &Dir, view: &View<'_>, job: &JobId) -> Result<Option<Lease>, LogError> {
+    fn claim_one(jobs: &Dir, view: &LogView<'_>, job: &JobId) -> Result<Option<Lease>, LogError> {
         match view.state.job(job.as_str()) {
             Some(_) => Ok(None),
             None => Lease::take(jobs, job),
@@ -162,7 +171,7 @@ impl Submission<'_> {
     }
 
     fn default_id(&self) -> JobId {
-        if self.spec.after == After::CloseOwn {
+        if self.spec.after == AfterJob::CloseOwn {
             // The run is all this job's: they share the name.
             return JobId::from_name(&self.opening.name);
         }
@@ -173,6 +182,6 @@ impl Submission<'_> {
 }
 
 fn sync_jobs(log: &RunLog) -> Result<(), LogError> {
-    let jobs = log.dir().sub(layout::JOBS)?;
+    let jobs = log.dir().open_dir(layout::JOBS)?;
     jobs.sync().map_err(LogError::not_durable)
 }

@@ -9,54 +9,54 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::child;
-use super::child::{Child, Ended, Limit, Reach, Streams};
-use super::outcome::{End, describe};
+use super::child::{Child, ExitedChild, SignalTarget, Streams, Timeout};
+use super::outcome::{JobEnd, describe};
 use crate::job::capture::output_capture;
-use crate::job::capture::output_capture::{Capture, JobEnds, PassOn, Trouble};
-use crate::job::capture::output_file::Sink;
+use crate::job::capture::output_capture::{Capture, ChildPipes, OnWarning, Passthrough};
+use crate::job::capture::output_file::OutputFile;
 use crate::job::error::StartError;
-use crate::job::process::sys::Signals;
-use crate::job::spec::job_spec::{After, JOB_VARIABLE, JobSpec, RUN_VARIABLE};
+use crate::job::process::sys::SignalFd;
+use crate::job::spec::job_spec::{AfterJob, JOB_VARIABLE, JobSpec, RUN_VARIABLE};
 use crate::log::format::payload::JobEnded;
-use crate::log::{Batch, Close, Durability, EventType, LogError, RunLog, View};
+use crate::log::{Batch, Close, Durability, EventType, LogError, LogView, RunLog};
 use crate::telemetry::{Pending, Probe, Snapshots};
 use crate::volume::JobId;
 
 /// How long snapshots may take before a stage goes on without them.
-pub(crate) const SNAPSHOT_LIMIT: Duration = Duration::from_millis(250);
+pub(crate) const SNAPSHOT_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long the lock is waited for before signals are looked at.
-const LOCK_LOOK: Duration = Duration::from_secs(1);
+const LOCK_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the last event of a job is tried again after an error.
-const LAST_TRIES: u32 = 3;
+const MAX_END_RETRIES: u32 = 3;
 
 /// What stays the same over all attempts.
-pub(crate) struct Context<'a> {
+pub(crate) struct Supervisor<'a> {
     pub spec: &'a JobSpec,
     pub log: Arc<RunLog>,
-    pub signals: Signals,
+    pub signals: SignalFd,
     pub probe: Arc<Probe>,
-    pub sink: Arc<Mutex<Sink>>,
-    pub reach: Reach,
-    pub trouble: Trouble,
+    pub sink: Arc<Mutex<OutputFile>>,
+    pub reach: SignalTarget,
+    pub trouble: OnWarning,
     env: Vec<(&'static str, OsString)>,
     captures: Vec<Capture>,
 }
 
 /// What supervises, taken before the job is.
 #[derive(Debug)]
-pub(crate) struct Around {
-    pub reach: Reach,
-    pub signals: Signals,
+pub(crate) struct SupervisorEnv {
+    pub reach: SignalTarget,
+    pub signals: SignalFd,
     pub probe: Probe,
 }
 
-impl Around {
+impl SupervisorEnv {
     /// Takes over the signals, and starts to watch the host.
     pub(crate) fn take(detached: bool, volume: &Path) -> Result<Self, StartError> {
         let io_error = |action| move |source| StartError::System { action, source };
-        let reach = Reach::detect(detached);
-        let signals =
-            Signals::block(reach == Reach::Group).map_err(io_error("take over the signals"))?;
+        let reach = SignalTarget::detect(detached);
+        let signals = SignalFd::block(reach == SignalTarget::Group)
+            .map_err(io_error("take over the signals"))?;
         let probe =
             Probe::start(volume.to_owned()).map_err(io_error("start the telemetry thread"))?;
         Ok(Self {
@@ -74,18 +74,18 @@ impl Around {
 
 /// The job's tree is that of its supervisor.
 fn begin_snapshot(probe: &Probe) -> Pending {
-    probe.begin(Some(std::process::id()), SNAPSHOT_LIMIT)
+    probe.begin(Some(std::process::id()), SNAPSHOT_TIMEOUT)
 }
 
-impl<'a> Context<'a> {
+impl<'a> Supervisor<'a> {
     /// `env` are variables for the job, besides those that tell it its run and its id.
     pub(crate) fn new(
         spec: &'a JobSpec,
         log: Arc<RunLog>,
         job: &JobId,
-        sink: Sink,
-        around: Around,
-        trouble: Trouble,
+        sink: OutputFile,
+        around: SupervisorEnv,
+        trouble: OnWarning,
         mut env: Vec<(&'static str, OsString)>,
     ) -> Self {
         env.push((RUN_VARIABLE, log.run_id().as_str().into()));
@@ -104,7 +104,7 @@ impl<'a> Context<'a> {
     }
 }
 
-impl Context<'_> {
+impl Supervisor<'_> {
     /// The host and its processes now.
     pub(crate) fn snapshot(&self) -> Snapshots {
         self.begin_snapshot().wait()
@@ -116,7 +116,7 @@ impl Context<'_> {
     }
 
     /// A signal that came and asks for the end.
-    pub(crate) fn end_asked_for(&self) -> Option<i32> {
+    pub(crate) fn shutdown_requested(&self) -> Option<i32> {
         let arrived = std::iter::from_fn(|| self.signals.next());
         arrived
             .map(|a| a.signal)
@@ -128,28 +128,32 @@ impl Context<'_> {
     pub(crate) fn spawn(
         &mut self,
         mut command: Command,
-        pass_on: PassOn,
+        pass_on: Passthrough,
     ) -> io::Result<io::Result<Child>> {
         command.envs(self.spec.env.iter().map(|(k, v)| (k, v)));
         command.envs(self.env.iter().map(|(k, v)| (k, v)));
         let mode = self.spec.output;
-        let pass_on = if mode.pass_on { pass_on } else { PassOn::No };
+        let pass_on = if mode.pass_on {
+            pass_on
+        } else {
+            Passthrough::No
+        };
         let streams = match (mode.capture, pass_on) {
             (true, _) => {
-                let (capture, JobEnds { stdout, stderr }) =
+                let (capture, ChildPipes { stdout, stderr }) =
                     Capture::start(&self.sink, pass_on, &self.trouble)?;
                 self.captures.push(capture);
                 Streams::Given { stdout, stderr }
             }
-            (false, PassOn::Apart) => Streams::Inherit,
-            (false, PassOn::ToStderr) => {
+            (false, Passthrough::Apart) => Streams::Inherit,
+            (false, Passthrough::ToStderr) => {
                 let stderr = rustix::stdio::stderr();
                 Streams::Given {
                     stdout: stderr.try_clone_to_owned()?,
                     stderr: stderr.try_clone_to_owned()?,
                 }
             }
-            (false, PassOn::No) => Streams::Given {
+            (false, Passthrough::No) => Streams::Given {
                 stdout: output_capture::null()?.into(),
                 stderr: output_capture::null()?.into(),
             },
@@ -165,7 +169,7 @@ impl Context<'_> {
     ///
     /// # Errors
     /// It cannot be told any more how it ends.
-    pub(crate) fn wait(&mut self, child: &Child, limit: Limit) -> io::Result<Ended> {
+    pub(crate) fn wait(&mut self, child: &Child, limit: Timeout) -> io::Result<ExitedChild> {
         let ended = child.wait(&self.signals, limit, self.captures.last_mut());
         self.drain();
         ended
@@ -178,10 +182,10 @@ impl Context<'_> {
     }
 
     /// Waits until all output was passed on, unless a signal asks for the end.
-    pub(crate) fn pass_on_the_rest(&self) {
+    pub(crate) fn drain_passthrough(&self) {
         for capture in &self.captures {
             while !child::wait_for_either(&self.signals, capture.ended()) {
-                if self.end_asked_for().is_some() {
+                if self.shutdown_requested().is_some() {
                     return;
                 }
             }
@@ -189,7 +193,7 @@ impl Context<'_> {
     }
 
     /// What the log and the caller are told about an attempt.
-    pub(crate) fn describe(&self, ended: &Ended, attempt: u32) -> (End, JobEnded) {
+    pub(crate) fn describe(&self, ended: &ExitedChild, attempt: u32) -> (JobEnd, JobEnded) {
         let capture = self.spec.output.capture;
         let output = capture.then(|| lock(&self.sink).output());
         describe(ended, attempt, self.spec.timeout, output)
@@ -197,25 +201,25 @@ impl Context<'_> {
 
     /// Writes what cannot be written later, trying again where it makes sense. Gives the
     /// jobs that kept the run open; `None` where it is not in the log for certain.
-    pub(crate) fn write_last(
+    pub(crate) fn append_terminal(
         &self,
         what: &str,
-        mut batch: impl FnMut(&View<'_>) -> Result<Batch, LogError>,
+        mut batch: impl FnMut(&LogView<'_>) -> Result<Batch, LogError>,
     ) -> Option<Vec<String>> {
         let deadline = Instant::now() + EventType::JobFailed.lock_budget();
         let mut tries = 0;
         loop {
             match self
                 .log
-                .append_with(Durability::Power, LOCK_LOOK, &mut batch)
+                .append_with(Durability::Power, LOCK_POLL_INTERVAL, &mut batch)
             {
                 Ok(appended) => return Some(appended.unfinished),
                 // Between two looks at the lock, a signal can call the wait off.
                 Err(LogError::LockTimeout { .. })
-                    if Instant::now() < deadline && self.end_asked_for().is_none() => {}
+                    if Instant::now() < deadline && self.shutdown_requested().is_none() => {}
                 Err(
                     LogError::ShortWrite { .. } | LogError::NoSpace { .. } | LogError::Volume(_),
-                ) if tries < LAST_TRIES => {
+                ) if tries < MAX_END_RETRIES => {
                     tries += 1;
                 }
                 Err(e @ LogError::NotDurable { .. }) => {
@@ -231,18 +235,18 @@ impl Context<'_> {
     }
 }
 
-pub(crate) fn closing(after: After) -> Close {
+pub(crate) fn close_policy(after: AfterJob) -> Close {
     match after {
-        After::CloseOwn | After::CloseIfLast => Close::IfAllEnded,
-        After::StayOpen => Close::No,
+        AfterJob::CloseOwn | AfterJob::CloseIfLast => Close::IfAllEnded,
+        AfterJob::StayOpen => Close::No,
     }
 }
 
 /// Somebody else may have closed the run meanwhile.
-pub(crate) fn close_if_open(close: Close, view: &View<'_>) -> Close {
+pub(crate) fn close_if_open(close: Close, view: &LogView<'_>) -> Close {
     if view.is_closed { Close::No } else { close }
 }
 
-fn lock(sink: &Mutex<Sink>) -> MutexGuard<'_, Sink> {
+fn lock(sink: &Mutex<OutputFile>) -> MutexGuard<'_, OutputFile> {
     sink.lock().unwrap_or_else(PoisonError::into_inner)
 }

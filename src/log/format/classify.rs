@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::envelope;
-use super::envelope::{Envelope, Reason};
+use super::envelope::{DamageReason, Envelope};
 
 /// A program whose lines we read as they stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,30 +30,30 @@ const RUNTIMO: [&str; 4] = [
 
 /// What a whole line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class<'a> {
+pub(crate) enum LineClass<'a> {
     /// An event of ours whose checksum fits.
     Ours(Envelope<'a>),
     /// A line of another program.
     Foreign(Dialect),
     /// Neither.
-    Damage(Reason),
+    Damage(DamageReason),
 }
 
 /// Tells what a line without its `\n` is: one that begins as ours do is ours and
 /// must check; else a known dialect; else damage.
-pub(crate) fn classify(line: &[u8]) -> Class<'_> {
+pub(crate) fn classify(line: &[u8]) -> LineClass<'_> {
     if line.starts_with(envelope::PREFIX) {
         return match Envelope::parse(line) {
-            Ok(env) => Class::Ours(env),
-            Err(reason) => Class::Damage(reason),
+            Ok(env) => LineClass::Ours(env),
+            Err(reason) => LineClass::Damage(reason),
         };
     }
     if line.iter().all(u8::is_ascii_whitespace) {
-        return Class::Damage(Reason::Blank);
+        return LineClass::Damage(DamageReason::Blank);
     }
     match dialect_of(line) {
-        Some(dialect) => Class::Foreign(dialect),
-        None => Class::Damage(Reason::Unrecognised),
+        Some(dialect) => LineClass::Foreign(dialect),
+        None => LineClass::Damage(DamageReason::Unrecognised),
     }
 }
 
@@ -101,34 +101,34 @@ mod tests {
     #[test]
     fn lines_are_told_apart() {
         let omne = br#"{"type":"node.started","id":"x","ts":"2026-04-15T00:00:00Z","run_id":"r","node_id":"n","kind":"bash"}"#;
-        assert_eq!(classify(omne), Class::Foreign(Dialect::Omne));
+        assert_eq!(classify(omne), LineClass::Foreign(Dialect::Omne));
         let runtimo = br#"{"seq":0,"ts":1715800000,"type":"job_started","job_id":"abc"}"#;
-        assert_eq!(classify(runtimo), Class::Foreign(Dialect::Runtimo));
+        assert_eq!(classify(runtimo), LineClass::Foreign(Dialect::Runtimo));
         let marker = br#"{"seq":4,"ts":1715800000,"type":"writer_initialized","job_id":""}"#;
-        assert_eq!(classify(marker), Class::Foreign(Dialect::Runtimo));
+        assert_eq!(classify(marker), LineClass::Foreign(Dialect::Runtimo));
         for (line, reason) in [
-            (&b""[..], Reason::Blank),
-            (b"  \r", Reason::Blank),
-            (b"not json", Reason::Unrecognised),
-            (b"{}", Reason::Unrecognised),
-            (b"[]", Reason::Unrecognised),
+            (&b""[..], DamageReason::Blank),
+            (b"  \r", DamageReason::Blank),
+            (b"not json", DamageReason::Unrecognised),
+            (b"{}", DamageReason::Unrecognised),
+            (b"[]", DamageReason::Unrecognised),
             (
                 br#"["node.started","t","r",null,null]"#,
-                Reason::Unrecognised,
+                DamageReason::Unrecognised,
             ),
             (
                 br#"{"seq":0,"ts":-1,"type":"job_started","job_id":"a"}"#,
-                Reason::Unrecognised,
+                DamageReason::Unrecognised,
             ),
             (
                 b"{\"seq\":0,\"ts\":1,\"type\":\"job_started\",\"job_id\":\"a\",\"x\":\"\xff\"}",
-                Reason::Unrecognised,
+                DamageReason::Unrecognised,
             ),
-            (b"{\"v\":1}", Reason::NoChecksum),
-            (b"{\"type\":\"node.started\"", Reason::Unrecognised),
-            (b"\0\0\0\0", Reason::Unrecognised),
+            (b"{\"v\":1}", DamageReason::NoChecksum),
+            (b"{\"type\":\"node.started\"", DamageReason::Unrecognised),
+            (b"\0\0\0\0", DamageReason::Unrecognised),
         ] {
-            assert_eq!(classify(line), Class::Damage(reason), "{line:?}");
+            assert_eq!(classify(line), LineClass::Damage(reason), "{line:?}");
         }
     }
 }

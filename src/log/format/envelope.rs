@@ -14,7 +14,7 @@ use ulid::Ulid;
 use super::json_syntax;
 
 /// The version of the format that this code writes.
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const FORMAT_VERSION: u64 = 1;
 /// How every line of ours begins.
 pub(crate) const PREFIX: &[u8] = b"{\"v\":";
 /// Bytes of the frame behind the checked part.
@@ -33,14 +33,14 @@ const KIND_KEY: &str = "\",\"type\":\"";
 const KIND_AT: usize = ID_KEY.len() + ulid::ULID_LEN + TS_KEY.len() + TS_LEN + KIND_KEY.len();
 
 /// Numbers stay below what every JSON reader holds exactly.
-pub(crate) const SEQ_LIMIT: u64 = 1 << 53;
+pub(crate) const MAX_SEQ: u64 = 1 << 53;
 
 const CRC_KEY: &[u8] = b",\"crc\":\"";
 
 /// Why a line is damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Reason {
+pub enum DamageReason {
     /// It does not end in a checksum.
     NoChecksum,
     /// The checksum is not that of the line.
@@ -65,7 +65,7 @@ pub enum Reason {
     Gap,
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for DamageReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoChecksum => "it does not end in a checksum",
@@ -103,15 +103,15 @@ impl<'a> Envelope<'a> {
     ///
     /// # Errors
     /// The line is damage, for the reason given.
-    pub fn parse(line: &'a [u8]) -> Result<Self, Reason> {
-        let env = Self::parse_fields(check(line)?).ok_or(Reason::BadFrame)?;
+    pub fn parse(line: &'a [u8]) -> Result<Self, DamageReason> {
+        let env = Self::parse_fields(check(line)?).ok_or(DamageReason::BadFrame)?;
         let is_plain = |text: &str| json_syntax::plain_len(text.as_bytes()) == text.len();
         let fits = is_plain(env.id) && is_plain(env.ts);
-        fits.then_some(env).ok_or(Reason::BadFrame)
+        fits.then_some(env).ok_or(DamageReason::BadFrame)
     }
 
     /// Reads the frame of a line that was checked before.
-    pub(crate) fn of_checked(line: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse_checked(line: &'a [u8]) -> Option<Self> {
         let (_, rest) = line.strip_prefix(PREFIX).and_then(take_number)?;
         Self::parse_fields(rest)
     }
@@ -129,7 +129,7 @@ impl<'a> Envelope<'a> {
         let (ts, texts) = texts.strip_prefix(TS_KEY)?.split_at_checked(TS_LEN)?;
         let kind = texts.strip_prefix(KIND_KEY)?;
         let body = body.strip_prefix(b"\"")?;
-        (seq < SEQ_LIMIT).then_some(Self {
+        (seq < MAX_SEQ).then_some(Self {
             seq,
             id,
             ts,
@@ -152,31 +152,31 @@ impl<'a> Envelope<'a> {
 
 /// Checks the version and the checksum of a line without its `\n`; gives what stands
 /// between them.
-pub(crate) fn check(line: &[u8]) -> Result<&[u8], Reason> {
-    let (checked, crc) = split_trailer(line).ok_or(Reason::NoChecksum)?;
+pub(crate) fn check(line: &[u8]) -> Result<&[u8], DamageReason> {
+    let (checked, crc) = split_trailer(line).ok_or(DamageReason::NoChecksum)?;
     if crc32c::crc32c(checked) != crc {
-        return Err(Reason::BadChecksum);
+        return Err(DamageReason::BadChecksum);
     }
     let (version, rest) = checked
         .strip_prefix(PREFIX)
         .and_then(take_number)
-        .ok_or(Reason::BadFrame)?;
-    if version == VERSION {
+        .ok_or(DamageReason::BadFrame)?;
+    if version == FORMAT_VERSION {
         Ok(rest)
     } else {
-        Err(Reason::Version)
+        Err(DamageReason::Version)
     }
 }
 
 /// What the beginning of a line tells that looks like one of ours.
-pub(crate) struct Glance<'a> {
+pub(crate) struct Frame<'a> {
     pub(crate) seq: u64,
     id: &'a [u8],
     /// What stands where its type begins.
     pub(crate) kind: &'a [u8],
 }
 
-impl Glance<'_> {
+impl Frame<'_> {
     /// See [`Envelope::ulid`].
     pub(crate) fn ulid(&self) -> Option<Ulid> {
         Ulid::from_string(std::str::from_utf8(self.id).ok()?).ok()
@@ -184,12 +184,12 @@ impl Glance<'_> {
 }
 
 /// Looks at the beginning of a line; no checksum is looked at.
-pub(crate) fn glance(line: &[u8]) -> Option<Glance<'_>> {
+pub(crate) fn peek_frame(line: &[u8]) -> Option<Frame<'_>> {
     let (version, rest) = line.strip_prefix(PREFIX).and_then(take_number)?;
     let (seq, rest) = take_number(rest.strip_prefix(SEQ_KEY)?)?;
     let (frame, kind) = rest.split_at_checked(KIND_AT)?;
     let id = frame.get(ID_KEY.len()..)?.get(..ulid::ULID_LEN)?;
-    (version == VERSION).then_some(Glance { seq, id, kind })
+    (version == FORMAT_VERSION).then_some(Frame { seq, id, kind })
 }
 
 fn split_trailer(line: &[u8]) -> Option<(&[u8], u32)> {
@@ -224,7 +224,7 @@ pub(crate) fn write_line(out: &mut Vec<u8>, seq: u64, id: Ulid, ts: &str, body: 
     let id_text = id.array_to_str(&mut id_text);
     id_text.make_ascii_lowercase();
     out.extend_from_slice(PREFIX);
-    push_number(out, VERSION);
+    push_number(out, FORMAT_VERSION);
     out.extend_from_slice(SEQ_KEY);
     push_number(out, seq);
     out.extend_from_slice(ID_KEY.as_bytes());

@@ -11,9 +11,9 @@ use crate::log::lock::file_lock;
 use crate::volume::{JobId, RunId};
 
 /// Longest line of an ordinary event, in bytes.
-pub const LINE_LIMIT: usize = 1 << 20;
+pub const MAX_LINE_BYTES: usize = 1 << 20;
 /// Longest line of a checkpoint, which holds the state of up to 10,000 jobs.
-const CHECKPOINT_LIMIT: usize = crate::log::segment::line_reader::LINE_LIMIT;
+const MAX_CHECKPOINT_BYTES: usize = crate::log::segment::line_reader::MAX_READ_LINE_BYTES;
 
 macro_rules! event_types {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -96,9 +96,9 @@ impl EventType {
     pub fn lock_budget(self) -> Duration {
         match self {
             Self::JobCompleted | Self::JobFailed | Self::JobRolledBack | Self::RunClosed => {
-                file_lock::TERMINAL_BUDGET
+                file_lock::TERMINAL_LOCK_TIMEOUT
             }
-            _ => file_lock::BUDGET,
+            _ => file_lock::LOCK_TIMEOUT,
         }
     }
 }
@@ -136,7 +136,7 @@ impl Draft {
         if matches!(kind, LogRepaired | LogRotated | RunClosed) {
             return Err(LogError::NotForDrafts { kind });
         }
-        Self::of_any(kind, run, job, payload)
+        Self::new_unchecked(kind, run, job, payload)
     }
 
     /// Makes a `note` about `name`, with any data that can be JSON.
@@ -150,7 +150,7 @@ impl Draft {
         name: &str,
         data: &(impl Serialize + ?Sized),
     ) -> Result<Self, LogError> {
-        let checked = |json: String| note_data::compact(&json, LINE_LIMIT, None);
+        let checked = |json: String| note_data::compact(&json, MAX_LINE_BYTES, None);
         checked(serde_json::to_string(name)?)?;
         let data = checked(serde_json::to_string(data)?)?;
         let data = Some(&*data);
@@ -158,7 +158,7 @@ impl Draft {
     }
 
     /// The same as [`Draft::new`], of any type.
-    pub(crate) fn of_any(
+    pub(crate) fn new_unchecked(
         kind: EventType,
         run: &RunId,
         job: Option<&JobId>,
@@ -189,8 +189,8 @@ impl Draft {
             body.truncate(start);
         }
         let limit = match kind {
-            EventType::LogRotated => CHECKPOINT_LIMIT,
-            _ => LINE_LIMIT,
+            EventType::LogRotated => MAX_CHECKPOINT_BYTES,
+            _ => MAX_LINE_BYTES,
         };
         let bytes = body.len() + envelope::FRAME_LEN;
         if bytes > limit {
@@ -229,7 +229,7 @@ mod tests {
             draft.body,
             br#""type":"note","run_id":"r","job_id":"j","name":"x""#
         );
-        let long = serde_json::json!({"name": "x".repeat(LINE_LIMIT)});
+        let long = serde_json::json!({"name": "x".repeat(MAX_LINE_BYTES)});
         assert!(matches!(
             Draft::new(EventType::Note, &run, None, &long),
             Err(LogError::TooLong { .. })
@@ -249,7 +249,7 @@ mod tests {
         assert!(matches!(note("x", nul), Err(LogError::Data(_))));
         let null = serde_json::Value::Null;
         assert!(matches!(note("\0", null), Err(LogError::Data(_))));
-        let long = serde_json::json!("x".repeat(LINE_LIMIT - 40));
+        let long = serde_json::json!("x".repeat(MAX_LINE_BYTES - 40));
         assert!(matches!(note("x", long), Err(LogError::TooLong { .. })));
     }
 

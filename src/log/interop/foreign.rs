@@ -116,7 +116,7 @@ fn apply_to_job(job: &mut JobState, kind: &str, line: &Line, ts: String) {
         "node.failed" | "job_failed" => {
             job.stage = Stage::Failed;
             job.ended_ts = Some(ts);
-            job.error = Some(error_of(line));
+            job.error = Some(job_error(line));
         }
         "job_rolled_back" => job.stage = Stage::RolledBack,
         _ => {}
@@ -124,7 +124,7 @@ fn apply_to_job(job: &mut JobState, kind: &str, line: &Line, ts: String) {
     job.duration_ms = duration_ms(job);
 }
 
-fn error_of(line: &Line) -> JobError {
+fn job_error(line: &Line) -> JobError {
     let kind = line.error.as_ref().and_then(|e| e.get("kind")?.as_str());
     let text = line.error.as_ref().and_then(|e| e.as_str());
     JobError {

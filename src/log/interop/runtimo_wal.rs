@@ -10,12 +10,12 @@ use crate::volume::{Dir, IoContext, RunId, layout};
 
 /// A log of runtimo, to be read.
 #[derive(Debug)]
-pub struct Wal {
+pub struct RuntimoWal {
     dir: Dir,
     name: String,
 }
 
-impl Wal {
+impl RuntimoWal {
     /// Finds the file; links to it are followed, since whoever names a file may name it
     /// as he likes.
     ///
@@ -58,7 +58,7 @@ impl Wal {
     /// # Errors
     /// A file may not be read.
     pub fn reader(&self) -> Result<Reader, LogError> {
-        Ok(Reader::of(self.segments()?))
+        Ok(Reader::from_segments(self.segments()?))
     }
 
     /// Its files, open, the oldest first.

@@ -9,31 +9,31 @@ use crate::log::error::LogError;
 use crate::volume::IoContext;
 
 /// How long a lock is waited for.
-pub(crate) const BUDGET: Duration = Duration::from_secs(5);
+pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a job's last event waits for the lock: it cannot be tried again later.
-pub(crate) const TERMINAL_BUDGET: Duration = Duration::from_mins(1);
+pub(crate) const TERMINAL_LOCK_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// So long a waiter only yields the processor: a lock is held for microseconds as a rule,
 /// and a sleep lasts 50 µs longer than it is asked to (`PR_SET_TIMERSLACK(2const)`).
-const YIELDING: Duration = Duration::from_micros(150);
+const SPIN_TIME: Duration = Duration::from_micros(150);
 /// First sleep between two tries.
-const FIRST_PAUSE: Duration = Duration::from_micros(30);
+const MIN_BACKOFF: Duration = Duration::from_micros(30);
 /// Longest sleep between two tries: a waiter sees a free moment of this length.
-const LONGEST_PAUSE: Duration = Duration::from_micros(500);
+const MAX_BACKOFF: Duration = Duration::from_micros(500);
 
 /// An advisory lock; let go of when dropped.
 #[derive(Debug)]
 #[must_use = "the lock is let go of when this is dropped"]
-pub(crate) struct Guard<'a>(&'a File);
+pub(crate) struct FileLockGuard<'a>(&'a File);
 
-impl Guard<'_> {
+impl FileLockGuard<'_> {
     /// Leaves the lock to the open file: it lasts until that is closed.
     pub(crate) fn keep(self) {
         std::mem::forget(self);
     }
 }
 
-impl Drop for Guard<'_> {
+impl Drop for FileLockGuard<'_> {
     fn drop(&mut self) {
         // Closing the file lets go of it too; there is nobody to tell.
         drop(fs2::FileExt::unlock(self.0));
@@ -42,12 +42,12 @@ impl Drop for Guard<'_> {
 
 /// How long something is waited for: one budget for all that an append has to take.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wait {
+pub(crate) struct LockDeadline {
     pub begun: Instant,
     budget: Duration,
 }
 
-impl Wait {
+impl LockDeadline {
     /// A wait that begins now.
     pub(crate) fn new(budget: Duration) -> Self {
         let begun = Instant::now();
@@ -67,13 +67,13 @@ impl Wait {
             return Ok(taken);
         }
         let begun = Instant::now();
-        let mut pause = FIRST_PAUSE;
+        let mut pause = MIN_BACKOFF;
         while self.begun.elapsed() < self.budget {
-            if begun.elapsed() < YIELDING {
+            if begun.elapsed() < SPIN_TIME {
                 thread::yield_now();
             } else {
                 thread::sleep(pause);
-                pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+                pause = (pause * 3 / 2).min(MAX_BACKOFF);
             }
             if let Some(taken) = try_once()? {
                 return Ok(taken);
@@ -86,7 +86,7 @@ impl Wait {
     }
 }
 
-impl From<Duration> for Wait {
+impl From<Duration> for LockDeadline {
     fn from(budget: Duration) -> Self {
         Self::new(budget)
     }
@@ -99,8 +99,8 @@ impl From<Duration> for Wait {
 pub(crate) fn exclusive<'a>(
     file: &'a File,
     path: &Path,
-    wait: impl Into<Wait>,
-) -> Result<Guard<'a>, LogError> {
+    wait: impl Into<LockDeadline>,
+) -> Result<FileLockGuard<'a>, LogError> {
     wait.into().until(path, || try_exclusive(file, path))
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn exclusive_within<'a>(
     file: &'a File,
     path: &Path,
     limit: Duration,
-) -> Result<Option<Guard<'a>>, LogError> {
+) -> Result<Option<FileLockGuard<'a>>, LogError> {
     match exclusive(file, path, limit) {
         Err(LogError::LockTimeout { .. }) => Ok(None),
         taken => taken.map(Some),
@@ -126,7 +126,7 @@ pub(crate) fn exclusive_within<'a>(
 pub(crate) fn try_exclusive<'a>(
     file: &'a File,
     path: &Path,
-) -> Result<Option<Guard<'a>>, LogError> {
+) -> Result<Option<FileLockGuard<'a>>, LogError> {
     taken(fs2::FileExt::try_lock_exclusive(file), file, path)
 }
 
@@ -134,7 +134,10 @@ pub(crate) fn try_exclusive<'a>(
 ///
 /// # Errors
 /// The file system has no locks.
-pub(crate) fn try_shared<'a>(file: &'a File, path: &Path) -> Result<Option<Guard<'a>>, LogError> {
+pub(crate) fn try_shared<'a>(
+    file: &'a File,
+    path: &Path,
+) -> Result<Option<FileLockGuard<'a>>, LogError> {
     taken(fs2::FileExt::try_lock_shared(file), file, path)
 }
 
@@ -142,9 +145,9 @@ fn taken<'a>(
     tried: io::Result<()>,
     file: &'a File,
     path: &Path,
-) -> Result<Option<Guard<'a>>, LogError> {
+) -> Result<Option<FileLockGuard<'a>>, LogError> {
     match tried {
-        Ok(()) => Ok(Some(Guard(file))),
+        Ok(()) => Ok(Some(FileLockGuard(file))),
         Err(e)
             if matches!(
                 e.kind(),

@@ -9,7 +9,7 @@ use crate::log::error::LogError;
 use crate::volume::{Dir, IoContext, JobId, layout};
 
 /// Longest time that a look at a lease takes.
-const PROBE_LIMIT: Duration = Duration::from_millis(20);
+const MAX_PROBES: Duration = Duration::from_millis(20);
 
 /// A held lease; the kernel lets go of it when its holder dies, however that happens.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Lease {
         let path = jobs.path().join(&name);
         let file = jobs.write(&name)?;
         // A probe holds the shared lock for a moment.
-        match file_lock::exclusive_within(&file, &path, PROBE_LIMIT)? {
+        match file_lock::exclusive_within(&file, &path, MAX_PROBES)? {
             Some(guard) => guard.keep(),
             None => return Ok(None),
         }

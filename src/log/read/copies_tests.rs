@@ -1,7 +1,7 @@
 //! Copied, damaged and foreign lines: no number is ever used twice.
 
 use crate::log::format::envelope::write_line;
-use crate::log::test_log::{Fixture, Found, line, line_ends};
+use crate::log::test_log::{ReadBack, TestLog, line, line_ends};
 use crate::log::*;
 
 const OMNE: &[u8] =
@@ -9,9 +9,9 @@ const OMNE: &[u8] =
 
 /// Five events, then `tail`; what is read after a writer that knew the log before and
 /// one that did not have added one more each, in both orders.
-fn after(tail: impl Fn(&[u8]) -> Vec<u8>) -> [Found; 2] {
+fn after(tail: impl Fn(&[u8]) -> Vec<u8>) -> [ReadBack; 2] {
     [true, false].map(|held_first| {
-        let it = Fixture::with_notes(3);
+        let it = TestLog::with_notes(3);
         let held = it.log();
         it.add(&held, 3);
         let bytes = it.bytes();
@@ -40,7 +40,7 @@ fn copied_lines_never_make_a_number_used_twice() {
         for found in all {
             assert_eq!(found.seqs, [0, 1, 2, 3, 4, 5, 6], "{copied:?}");
             found.assert_rising();
-            assert_eq!(found.reasons(), vec![Reason::Repeated; copied.len()]);
+            assert_eq!(found.reasons(), vec![DamageReason::Repeated; copied.len()]);
         }
     }
 }
@@ -50,14 +50,18 @@ fn damaged_whole_lines_count_as_numbers() {
     for found in after(|_| b"garbage\n\n{\"v\":1}\n".to_vec()) {
         assert_eq!(found.seqs, [0, 1, 2, 3, 4, 8, 9]);
         found.assert_rising();
-        let reasons = [Reason::Unrecognised, Reason::Blank, Reason::NoChecksum];
+        let reasons = [
+            DamageReason::Unrecognised,
+            DamageReason::Blank,
+            DamageReason::NoChecksum,
+        ];
         assert_eq!(found.reasons(), reasons);
     }
 }
 
 #[test]
 fn a_log_of_garbage_alone_takes_events() {
-    let it = Fixture::new();
+    let it = TestLog::new();
     let log = it.log();
     it.set(b"x\ny\n");
     it.add(&log, 0);
@@ -75,7 +79,7 @@ fn lines_of_other_programs_take_no_number() {
 
 #[test]
 fn a_gap_is_told_and_the_line_behind_it_read() {
-    let it = Fixture::with_notes(4);
+    let it = TestLog::with_notes(4);
     let bytes = it.bytes();
     let ends = line_ends(&bytes);
     it.set(&[&bytes[..ends[1]], &bytes[ends[2]..]].concat());
@@ -87,14 +91,14 @@ fn a_gap_is_told_and_the_line_behind_it_read() {
     };
     assert_eq!(
         (gap.line, gap.offset, gap.reason),
-        (3, ends[1] as u64, Reason::Gap)
+        (3, ends[1] as u64, DamageReason::Gap)
     );
     assert_eq!(gap.file, it.active());
 }
 
 #[test]
 fn ids_rise_over_a_log_that_was_emptied() {
-    let it = Fixture::with_notes(0);
+    let it = TestLog::with_notes(0);
     let log = it.log();
     it.add(&log, 0);
     let before = it.read().ids;
@@ -109,6 +113,6 @@ fn a_number_no_reader_could_hold_is_damage() {
     let ts = "2026-11-21T21:49:00.123456Z";
     write_line(&mut line, u64::MAX, fresh_ulid(), ts, b"\"type\":\"note\"");
     for found in after(|_| line.clone()) {
-        assert_eq!(found.reasons(), [Reason::BadFrame]);
+        assert_eq!(found.reasons(), [DamageReason::BadFrame]);
     }
 }

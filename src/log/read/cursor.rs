@@ -12,19 +12,19 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::position::Place;
-use crate::log::format::envelope::SEQ_LIMIT;
+use super::position::Position;
+use crate::log::format::envelope::MAX_SEQ;
 use crate::log::segment::sequence::Sequence;
 use crate::volume::RunId;
 
 /// The version that this code writes.
-const VERSION: u32 = 1;
+const CURSOR_VERSION: u32 = 1;
 
 /// A place in a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
     run: RunId,
-    pub(crate) place: Place,
+    pub(crate) place: Position,
     over: bool,
 }
 
@@ -53,7 +53,7 @@ fn shown(text: &str) -> String {
 }
 
 impl Cursor {
-    pub(crate) fn new(run: RunId, place: Place, over: bool) -> Self {
+    pub(crate) fn new(run: RunId, place: Position, over: bool) -> Self {
         Self { run, place, over }
     }
 
@@ -76,7 +76,7 @@ impl Cursor {
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Place {
+        let Position {
             first_seq,
             offset,
             crc,
@@ -90,8 +90,9 @@ impl fmt::Display for Cursor {
             }
         };
         let (run, over) = (&self.run, if self.over { '+' } else { '-' });
-        let text =
-            format!("{VERSION}:{run}:{first_seq}:{offset}:{crc:08x}:{next}:{damaged}:{over}");
+        let text = format!(
+            "{CURSOR_VERSION}:{run}:{first_seq}:{offset}:{crc:08x}:{next}:{damaged}:{over}"
+        );
         write!(f, "{text}:{:08x}", crc32c::crc32c(text.as_bytes()))
     }
 }
@@ -101,7 +102,7 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, CursorError> {
         let version = text.split(':').next().and_then(|v| v.parse::<u32>().ok());
-        if version.is_some_and(|version| version > VERSION) {
+        if version.is_some_and(|version| version > CURSOR_VERSION) {
             let text = text.to_owned();
             return Err(CursorError::Newer { text });
         }
@@ -124,7 +125,7 @@ fn parse(text: &str) -> Option<Cursor> {
         "-" => None,
         next => Some(Sequence::resumed(number(next)?, number(damaged)?)),
     };
-    let place = Place {
+    let place = Position {
         first_seq: number(first_seq)?,
         offset: number(offset)?,
         crc: hex(crc)?,
@@ -139,7 +140,7 @@ fn parse(text: &str) -> Option<Cursor> {
 }
 
 fn number(text: &str) -> Option<u64> {
-    text.parse().ok().filter(|n| *n < SEQ_LIMIT)
+    text.parse().ok().filter(|n| *n < MAX_SEQ)
 }
 
 fn hex(text: &str) -> Option<u32> {
@@ -152,7 +153,7 @@ mod tests {
     use super::*;
 
     fn cursor(sequence: Option<Sequence>) -> Cursor {
-        let place = Place {
+        let place = Position {
             first_seq: 7,
             offset: 4711,
             crc: 0xab,

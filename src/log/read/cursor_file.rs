@@ -13,7 +13,7 @@ use crate::log::lock::file_lock;
 use crate::volume::{Dir, FileKey, IoContext, VolumeError, layout};
 
 /// Longest file that is looked at, in bytes: cursors of some hundred thousand runs.
-const LIMIT: u64 = 64 << 20;
+const MAX_CURSOR_FILE_BYTES: u64 = 64 << 20;
 
 /// A cursor file that is ours for as long as this lives.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl CursorFile {
         self.dir.remove_file(&new_name)?;
         let mut new = self.dir.create_new(&new_name)?;
         // Locked before it has the name, so that nobody else finds it free.
-        file_lock::exclusive(&new, &self.path, file_lock::BUDGET)?.keep();
+        file_lock::exclusive(&new, &self.path, file_lock::LOCK_TIMEOUT)?.keep();
         let written = new
             .write_all(text.as_bytes())
             .and_then(|()| new.sync_data());
@@ -126,7 +126,7 @@ impl CursorFile {
 
 /// Opens and locks the file that the name stands for.
 fn take(dir: &Dir, name: &str, path: &Path) -> Result<File, LogError> {
-    let wait = file_lock::Wait::new(file_lock::BUDGET);
+    let wait = file_lock::LockDeadline::new(file_lock::LOCK_TIMEOUT);
     loop {
         let file = dir.write(name)?;
         file_lock::exclusive(&file, path, wait)?.keep();
@@ -143,7 +143,9 @@ fn take(dir: &Dir, name: &str, path: &Path) -> Result<File, LogError> {
 
 fn read(file: &File, path: &Path) -> Result<Vec<Cursor>, CursorFileError> {
     let mut bytes = Vec::new();
-    file.take(LIMIT).read_to_end(&mut bytes).at("read", path)?;
+    file.take(MAX_CURSOR_FILE_BYTES)
+        .read_to_end(&mut bytes)
+        .at("read", path)?;
     let text = String::from_utf8_lossy(&bytes);
     let mut cursors = Vec::new();
     for (at, line) in text.lines().enumerate() {
@@ -162,10 +164,10 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::log::read::position::Place;
+    use crate::log::read::position::Position;
 
     fn cursor(run: &str, offset: u64) -> Cursor {
-        let place = Place {
+        let place = Position {
             first_seq: 0,
             offset,
             crc: 1,

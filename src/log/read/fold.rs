@@ -15,7 +15,7 @@ pub struct Fold {
 
 impl Fold {
     /// Takes what comes next.
-    pub fn take(&mut self, item: &Item<'_>) {
+    pub fn apply(&mut self, item: &Item<'_>) {
         match item {
             Item::Damage(_) => self.damaged = true,
             Item::Event(env, line)

@@ -5,7 +5,7 @@ use rustix::fs::Stat;
 
 use super::cursor::Cursor;
 use super::last_lines::last_lines;
-use super::position::{Gap, Place};
+use super::position::{Gap, Position};
 use super::reader::Reader;
 use crate::log::error::LogError;
 use crate::log::segment::segment_set::{open_active, open_segments, since_checkpoint};
@@ -13,7 +13,7 @@ use crate::volume::{Dir, FileKey, RunId, layout};
 
 /// Where a run is begun.
 #[derive(Debug, Clone)]
-pub enum Start {
+pub enum FollowStart {
     /// With its first event.
     Beginning,
     /// With the newest checkpoint, which brings along the state of all before it; with the
@@ -27,13 +27,13 @@ pub enum Start {
 
 /// What the active segment looked like when it was read last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seen {
+struct SeenStat {
     key: FileKey,
     len: u64,
     changed: (i64, u64),
 }
 
-impl From<&Stat> for Seen {
+impl From<&Stat> for SeenStat {
     fn from(stat: &Stat) -> Self {
         Self {
             key: FileKey::from(stat),
@@ -45,7 +45,7 @@ impl From<&Stat> for Seen {
 
 /// What is read of a run first.
 #[derive(Debug, Clone, Copy)]
-enum Begin {
+enum StartState {
     All,
     Checkpoint,
     Last(usize),
@@ -55,14 +55,14 @@ enum Begin {
 #[derive(Debug)]
 pub struct Follower {
     /// Where to begin, while there is no place yet.
-    begin: Begin,
-    place: Option<Place>,
-    seen: Option<Seen>,
+    begin: StartState,
+    place: Option<Position>,
+    seen: Option<SeenStat>,
 }
 
 /// What is new in a run.
 #[derive(Debug)]
-pub struct News {
+pub struct Update {
     /// What is missing before it.
     pub gap: Option<Gap>,
     /// The new lines.
@@ -71,12 +71,12 @@ pub struct News {
 
 impl Follower {
     /// Begins a run there.
-    pub fn new(start: Start) -> Self {
+    pub fn new(start: FollowStart) -> Self {
         let (begin, place) = match start {
-            Start::Beginning => (Begin::All, None),
-            Start::Checkpoint => (Begin::Checkpoint, None),
-            Start::Last(n) => (Begin::Last(n), None),
-            Start::After(cursor) => (Begin::All, Some(cursor.place)),
+            FollowStart::Beginning => (StartState::All, None),
+            FollowStart::Checkpoint => (StartState::Checkpoint, None),
+            FollowStart::Last(n) => (StartState::Last(n), None),
+            FollowStart::After(cursor) => (StartState::All, Some(cursor.place)),
         };
         Self {
             begin,
@@ -90,30 +90,32 @@ impl Follower {
     ///
     /// # Errors
     /// A segment cannot be read.
-    pub fn look(
+    pub fn poll(
         &mut self,
         dir: &Dir,
         want: &dyn Fn(&[u8]) -> bool,
-    ) -> Result<Option<News>, LogError> {
+    ) -> Result<Option<Update>, LogError> {
         let now = dir.stat(layout::ACTIVE)?;
-        let now = now.as_ref().map(Seen::from);
+        let now = now.as_ref().map(SeenStat::from);
         if now.is_some() && now == self.seen {
             return Ok(None);
         }
         // Noted as it was before it is read: what comes meanwhile is news.
         self.seen = now;
         let Some(place) = self.place else {
-            let reader = match std::mem::replace(&mut self.begin, Begin::All) {
-                Begin::Last(n) => last_lines(dir, n, want)?,
-                Begin::Checkpoint => Reader::of(since_checkpoint(open_segments(dir)?)),
-                Begin::All => Reader::of(open_segments(dir)?),
+            let reader = match std::mem::replace(&mut self.begin, StartState::All) {
+                StartState::Last(n) => last_lines(dir, n, want)?,
+                StartState::Checkpoint => {
+                    Reader::from_segments(since_checkpoint(open_segments(dir)?))
+                }
+                StartState::All => Reader::from_segments(open_segments(dir)?),
             };
-            return Ok(Some(News { gap: None, reader }));
+            return Ok(Some(Update { gap: None, reader }));
         };
         let active = open_active(dir)?;
-        if let Some(active) = active.filter(|active| place.is_in(active)) {
-            let reader = place.read_on(vec![active]);
-            return Ok(Some(News { gap: None, reader }));
+        if let Some(active) = active.filter(|active| place.matches_segment(active)) {
+            let reader = place.open_reader(vec![active]);
+            return Ok(Some(Update { gap: None, reader }));
         }
         let segments = open_segments(dir)?;
         if segments.is_empty() {
@@ -122,28 +124,28 @@ impl Follower {
             return Ok(None);
         }
         let (reader, gap) = place.resume(segments);
-        Ok(Some(News { gap, reader }))
+        Ok(Some(Update { gap, reader }))
     }
 
     /// Takes note of how far the news were taken.
-    pub fn reached(&mut self, reader: &Reader) {
-        self.place = reader.place().or(self.place);
+    pub fn mark_read(&mut self, reader: &Reader) {
+        self.place = reader.position().or(self.place);
     }
 
     /// Looks at the run again even if nothing seems to have changed: not all of the news
     /// were taken.
-    pub fn look_again(&mut self) {
+    pub fn stat_changed(&mut self) {
         self.seen = None;
     }
 
     /// Whether it has a place in the run.
-    pub fn has_begun(&self) -> bool {
+    pub fn has_events(&self) -> bool {
         self.place.is_some()
     }
 
     /// Whether the active segment looks as it did when it was read last.
     pub fn has_seen(&self, active: &Stat) -> bool {
-        self.seen == Some(Seen::from(active))
+        self.seen == Some(SeenStat::from(active))
     }
 
     /// Where it stands; `None` before the first line. `over` tells whether that is behind

@@ -3,14 +3,14 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::log::test_log::{Fixture, line_ends};
+use crate::log::test_log::{TestLog, line_ends};
 use crate::log::*;
 use crate::volume::{RunId, layout};
 
 /// What one look gives: the gap and the numbers of the events.
-fn look(it: &Fixture, follower: &mut Follower) -> (Option<Gap>, Vec<u64>) {
+fn look(it: &TestLog, follower: &mut Follower) -> (Option<Gap>, Vec<u64>) {
     let dir = it.log().dir().try_clone().unwrap();
-    let Some(mut news) = follower.look(&dir, &|_| true).unwrap() else {
+    let Some(mut news) = follower.poll(&dir, &|_| true).unwrap() else {
         return (None, Vec::new());
     };
     let mut seqs = Vec::new();
@@ -20,14 +20,14 @@ fn look(it: &Fixture, follower: &mut Follower) -> (Option<Gap>, Vec<u64>) {
             other => panic!("{other:?}"),
         }
     }
-    follower.reached(&news.reader);
+    follower.mark_read(&news.reader);
     (news.gap, seqs)
 }
 
 /// What comes behind a cursor, by way of its text.
-fn after(it: &Fixture, cursor: &Cursor) -> (Option<Gap>, Vec<u64>) {
+fn after(it: &TestLog, cursor: &Cursor) -> (Option<Gap>, Vec<u64>) {
     let cursor = cursor.to_string().parse().unwrap();
-    look(it, &mut Follower::new(Start::After(cursor)))
+    look(it, &mut Follower::new(FollowStart::After(cursor)))
 }
 
 fn run() -> RunId {
@@ -35,28 +35,31 @@ fn run() -> RunId {
 }
 
 /// The cursor behind all there is.
-fn cursor(it: &Fixture) -> Cursor {
-    let mut follower = Follower::new(Start::Beginning);
+fn cursor(it: &TestLog) -> Cursor {
+    let mut follower = Follower::new(FollowStart::Beginning);
     look(it, &mut follower);
     follower.cursor(&run(), false).unwrap()
 }
 
-fn rotate(it: &Fixture) {
+fn rotate(it: &TestLog) {
     let budget = Duration::from_secs(5);
-    it.log().rotate(Due::default(), budget).unwrap().unwrap();
+    it.log()
+        .rotate(RotationThreshold::default(), budget)
+        .unwrap()
+        .unwrap();
 }
 
-fn compress(it: &Fixture) {
+fn compress(it: &TestLog) {
     assert!(!compress_sealed(it.log().dir()).unwrap().is_empty());
 }
 
-fn keep(it: &Fixture, n: usize) {
-    let dropped = it.log().drop_sealed(Prune::AllBut(n)).unwrap();
+fn keep(it: &TestLog, n: usize) {
+    let dropped = it.log().drop_sealed(PruneLimit::AllBut(n)).unwrap();
     assert!(!dropped.is_empty());
 }
 
 /// The cursors behind each line of a log of events 0 to 4, which is not rotated yet.
-fn cursors(it: &Fixture) -> Vec<Cursor> {
+fn cursors(it: &TestLog) -> Vec<Cursor> {
     let whole = it.bytes();
     let cursors = line_ends(&whole)
         .into_iter()
@@ -71,7 +74,7 @@ fn cursors(it: &Fixture) -> Vec<Cursor> {
 
 #[test]
 fn a_cursor_leads_on_from_every_line_wherever_that_is_now() {
-    let it = Fixture::with_notes(4);
+    let it = TestLog::with_notes(4);
     let cursors = cursors(&it);
     let check = |end: u64| {
         for (n, cursor) in (1..).zip(&cursors) {
@@ -92,8 +95,8 @@ fn a_cursor_leads_on_from_every_line_wherever_that_is_now() {
 
 #[test]
 fn a_follower_goes_on_from_a_compressed_segment() {
-    let it = Fixture::with_notes(2);
-    let mut follower = Follower::new(Start::Beginning);
+    let it = TestLog::with_notes(2);
+    let mut follower = Follower::new(FollowStart::Beginning);
     look(&it, &mut follower);
     it.add(&it.log(), 3);
     rotate(&it);
@@ -105,7 +108,7 @@ fn a_follower_goes_on_from_a_compressed_segment() {
     assert_eq!(look(&it, &mut follower), (None, vec![]));
 }
 
-fn rotate_twice(it: &Fixture) {
+fn rotate_twice(it: &TestLog) {
     for n in 0..2 {
         it.add(&it.log(), n);
         rotate(it);
@@ -115,7 +118,7 @@ fn rotate_twice(it: &Fixture) {
 
 #[test]
 fn a_segment_that_was_dropped_is_a_gap_only_if_it_was_not_read() {
-    let it = Fixture::with_notes(2);
+    let it = TestLog::with_notes(2);
     let read = cursor(&it);
     rotate(&it);
     keep(&it, 0);
@@ -127,14 +130,14 @@ fn a_segment_that_was_dropped_is_a_gap_only_if_it_was_not_read() {
     let gap = Gap {
         from_seq: Some(3),
         to_seq: Some(4),
-        why: Lost::Dropped,
+        why: GapReason::Dropped,
     };
     assert_eq!(after(&it, &read), (Some(gap), vec![5]));
 }
 
 #[test]
 fn a_log_that_was_cut_before_the_cursor_is_a_gap() {
-    let it = Fixture::with_notes(4);
+    let it = TestLog::with_notes(4);
     let cursors = cursors(&it);
     let whole = it.bytes();
     it.set(&whole[..line_ends(&whole)[2]]);
@@ -142,7 +145,7 @@ fn a_log_that_was_cut_before_the_cursor_is_a_gap() {
     let gap = Gap {
         from_seq: Some(5),
         to_seq: None,
-        why: Lost::Changed,
+        why: GapReason::Changed,
     };
     assert_eq!(after(&it, &cursors[4]), (Some(gap), vec![0, 1, 2]));
     // Others were written in their place.
@@ -153,10 +156,10 @@ fn a_log_that_was_cut_before_the_cursor_is_a_gap() {
 
 #[test]
 fn a_log_that_was_emptied_behind_the_follower_is_no_gap_for_it() {
-    let it = Fixture::with_notes(4);
+    let it = TestLog::with_notes(4);
     let log = it.log();
     it.add(&log, 5);
-    let mut follower = Follower::new(Start::Beginning);
+    let mut follower = Follower::new(FollowStart::Beginning);
     look(&it, &mut follower);
     it.set(b"");
     it.add(&log, 6);
@@ -165,21 +168,21 @@ fn a_log_that_was_emptied_behind_the_follower_is_no_gap_for_it() {
 
 #[test]
 fn a_cursor_is_behind_damage_and_before_what_is_in_flight() {
-    let it = Fixture::with_notes(3);
+    let it = TestLog::with_notes(3);
     let mut bytes = it.bytes();
     let ends = line_ends(&bytes);
     bytes[ends[2] + 20] ^= 1;
     bytes.extend_from_slice(b"{\"v\":1,\"se");
     it.set(&bytes);
     let dir = it.log().dir().try_clone().unwrap();
-    let mut follower = Follower::new(Start::Beginning);
-    let mut news = follower.look(&dir, &|_| true).unwrap().unwrap();
+    let mut follower = Follower::new(FollowStart::Beginning);
+    let mut news = follower.poll(&dir, &|_| true).unwrap().unwrap();
     let mut items = 0;
     while news.reader.next_item().unwrap().is_some() {
         items += 1;
     }
     assert_eq!(items, 4);
-    follower.reached(&news.reader);
+    follower.mark_read(&news.reader);
     let cursor = follower.cursor(&run(), false).unwrap();
     // The next number is that of the damaged line, or the one after it.
     assert_eq!(cursor.next_seq(), Some(4));
@@ -190,8 +193,8 @@ fn a_cursor_is_behind_damage_and_before_what_is_in_flight() {
 
 #[test]
 fn the_start_of_the_last_lines_is_a_place_too() {
-    let it = Fixture::with_notes(3);
-    let mut follower = Follower::new(Start::Last(0));
+    let it = TestLog::with_notes(3);
+    let mut follower = Follower::new(FollowStart::Last(0));
     assert_eq!(look(&it, &mut follower), (None, vec![]));
     let cursor = follower.cursor(&run(), false).unwrap();
     rotate(&it);
@@ -203,10 +206,10 @@ fn the_start_of_the_last_lines_is_a_place_too() {
 
 #[test]
 fn a_run_that_is_gone_lacks_what_was_not_read() {
-    let it = Fixture::with_notes(3);
+    let it = TestLog::with_notes(3);
     let cursors = cursors(&it);
     let var = it.volume.path().join(layout::VAR);
-    let mut gone = Gone::default();
+    let mut gone = RemovedRuns::default();
     gone.update(&it.volume).unwrap();
     assert!(gone.missing(&cursors[3]).is_some());
     fs::write(

@@ -5,11 +5,11 @@ use std::io;
 
 use super::reader::{Item, Reader};
 use crate::log::error::LogError;
-use crate::log::format::classify::Class;
-use crate::log::format::envelope::glance;
-use crate::log::segment::rev_line_reader::Backward;
+use crate::log::format::classify::LineClass;
+use crate::log::format::envelope::peek_frame;
+use crate::log::segment::rev_line_reader::RevLineReader;
 use crate::log::segment::segment_set::{Segment, open_segments};
-use crate::log::write::tail::{CHECKED, classify_raw};
+use crate::log::write::tail::{TAIL_CHECK_BYTES, classify_raw};
 use crate::volume::{Dir, IoContext};
 
 /// A reader that begins so that `n` of the sound lines that `want` says yes to are left in
@@ -40,7 +40,7 @@ pub fn last_lines(dir: &Dir, n: usize, want: &dyn Fn(&[u8]) -> bool) -> Result<R
     }
     let (at, offset) = start.unwrap_or_default();
     segments.drain(..at);
-    Ok(Reader::starting(segments, offset, None))
+    Ok(Reader::starting_at(segments, offset, None))
 }
 
 /// The same for a run with lines that are out of order: which of them count is known
@@ -74,13 +74,13 @@ fn find_backwards(
     later: &mut Option<u64>,
     want: &dyn Fn(&[u8]) -> bool,
 ) -> io::Result<Option<u64>> {
-    let mut back = Backward::new(&segment.file, segment.len);
+    let mut back = RevLineReader::new(&segment.file, segment.len);
     // Behind which no line was looked at yet, and where the lines that are asked for
     // begin.
     let mut end = segment.len;
     let mut start = None;
     loop {
-        if let Some(start) = start.filter(|_| segment.len - end >= CHECKED) {
+        if let Some(start) = start.filter(|_| segment.len - end >= TAIL_CHECK_BYTES) {
             return Ok(Some(start));
         }
         let line = match back.prev_line() {
@@ -98,20 +98,20 @@ fn find_backwards(
             // What is given out is looked at in full, and what is before it only for the
             // order, which a glance tells where it is as it should be.
             let seq = if start.is_some()
-                && let Some(seen) = glance(line.bytes)
+                && let Some(seen) = peek_frame(line.bytes)
                 && *later == seen.seq.checked_add(1)
             {
                 Some(seen.seq)
             } else {
                 let class = classify_raw(&line);
-                let sound = !matches!(class, Class::Damage(_));
+                let sound = !matches!(class, LineClass::Damage(_));
                 if start.is_none() && sound && want(line.bytes) {
                     *missing -= 1;
                 }
                 match class {
-                    Class::Ours(env) if start.is_some() || env.is_json() => Some(env.seq),
-                    Class::Ours(_) => return Ok(None),
-                    Class::Foreign(_) | Class::Damage(_) => None,
+                    LineClass::Ours(env) if start.is_some() || env.is_json() => Some(env.seq),
+                    LineClass::Ours(_) => return Ok(None),
+                    LineClass::Foreign(_) | LineClass::Damage(_) => None,
                 }
             };
             if let Some(seq) = seq
@@ -129,7 +129,7 @@ fn find_forwards(segment: &Segment, missing: &mut usize, want: &dyn Fn(&[u8]) ->
     let mut lines = segment.lines();
     // What cannot be decompressed is told when it is read.
     while let Ok(Some(line)) = lines.next_line() {
-        if is_sound(classify_raw(&line)) && want(line.bytes) {
+        if is_valid(classify_raw(&line)) && want(line.bytes) {
             wanted.push(line.offset);
         }
     }
@@ -140,10 +140,10 @@ fn find_forwards(segment: &Segment, missing: &mut usize, want: &dyn Fn(&[u8]) ->
 }
 
 /// Whether a reader gives it out.
-fn is_sound(class: Class<'_>) -> bool {
+fn is_valid(class: LineClass<'_>) -> bool {
     match class {
-        Class::Ours(env) => env.is_json(),
-        Class::Foreign(_) => true,
-        Class::Damage(_) => false,
+        LineClass::Ours(env) => env.is_json(),
+        LineClass::Foreign(_) => true,
+        LineClass::Damage(_) => false,
     }
 }

@@ -3,9 +3,9 @@
 
 use super::reader::Reader;
 use crate::log::format::envelope::Envelope;
-use crate::log::segment::rev_line_reader::Backward;
+use crate::log::segment::rev_line_reader::RevLineReader;
 use crate::log::segment::segment_set::Segment;
-use crate::log::segment::sequence::{Sequence, Step};
+use crate::log::segment::sequence::{Sequence, SequenceStep};
 
 /// A place between two lines: behind a line that was given out, or before the first.
 ///
@@ -14,7 +14,7 @@ use crate::log::segment::sequence::{Sequence, Step};
 /// line before. An inode number would not do, since it is given to another file as soon
 /// as nobody holds the first one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Position {
     /// The number of the first event in the segment.
     pub first_seq: u64,
     /// In the uncompressed segment, in bytes.
@@ -27,7 +27,7 @@ pub(crate) struct Place {
 
 /// Why lines between a place and what is left of the log are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lost {
+pub enum GapReason {
     /// The segment was dropped, by `rotate --keep` or `gc`.
     Dropped,
     /// The log does not have the line any more behind which the place was: it was cut, or
@@ -37,7 +37,7 @@ pub enum Lost {
     Removed,
 }
 
-impl Lost {
+impl GapReason {
     /// Its name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -56,18 +56,18 @@ pub struct Gap {
     /// The number of the last missing event, where it is known.
     pub to_seq: Option<u64>,
     /// Why they are missing.
-    pub why: Lost,
+    pub why: GapReason,
 }
 
-impl Place {
+impl Position {
     /// Whether this is a place in that segment.
-    pub(crate) fn is_in(&self, segment: &Segment) -> bool {
-        segment.first_event() == self.first_seq && self.stands_in(segment)
+    pub(crate) fn matches_segment(&self, segment: &Segment) -> bool {
+        segment.first_event() == self.first_seq && self.is_present_in(segment)
     }
 
     /// A reader of the segments that goes on from here in the first of them.
-    pub(crate) fn read_on(&self, segments: Vec<Segment>) -> Reader {
-        Reader::starting(segments, self.offset, self.sequence)
+    pub(crate) fn open_reader(&self, segments: Vec<Segment>) -> Reader {
+        Reader::starting_at(segments, self.offset, self.sequence)
     }
 
     /// A reader that goes on from here, and what is missing before its first line.
@@ -75,16 +75,16 @@ impl Place {
         let here = |s: &Segment| s.first_event() == self.first_seq;
         let found = segments
             .iter()
-            .position(|s| self.is_in(s))
+            .position(|s| self.matches_segment(s))
             // The first line of a segment may be damaged, and then tells no number.
             .or_else(|| {
                 segments
                     .iter()
-                    .position(|s| self.offset > 0 && self.stands_in(s))
+                    .position(|s| self.offset > 0 && self.is_present_in(s))
             });
         if let Some(at) = found {
             segments.drain(..at);
-            return (self.read_on(segments), None);
+            return (self.open_reader(segments), None);
         }
         let same = segments.iter().position(here);
         let later = segments
@@ -96,47 +96,47 @@ impl Place {
             segments.drain(..at);
             let first = segments.first().map_or(0, Segment::first_event);
             if self.is_followed_by(first) {
-                return (Reader::starting(segments, 0, self.sequence), None);
+                return (Reader::starting_at(segments, 0, self.sequence), None);
             }
             let gap = Gap {
                 from_seq,
                 to_seq: first.checked_sub(1).filter(|to| Some(*to) >= from_seq),
-                why: Lost::Dropped,
+                why: GapReason::Dropped,
             };
-            return (Reader::of(segments), Some(gap));
+            return (Reader::from_segments(segments), Some(gap));
         }
         // All of what is there is given out once more rather than guess what is new.
         segments.drain(..same.unwrap_or(0));
         let gap = Gap {
             from_seq,
             to_seq: None,
-            why: Lost::Changed,
+            why: GapReason::Changed,
         };
-        (Reader::of(segments), Some(gap))
+        (Reader::from_segments(segments), Some(gap))
     }
 
     /// Whether nothing is missing before the event `first`.
     fn is_followed_by(&self, first: u64) -> bool {
         self.sequence
-            .is_some_and(|mut sequence| sequence.event(first) == Step::Next)
+            .is_some_and(|mut sequence| sequence.event(first) == SequenceStep::Next)
     }
 
     /// Whether the line before this place stands in the segment where it stood.
-    fn stands_in(&self, segment: &Segment) -> bool {
-        Before::find(segment, self.offset).is_some_and(|before| before.crc == self.crc)
+    fn is_present_in(&self, segment: &Segment) -> bool {
+        PrecedingLine::find(segment, self.offset).is_some_and(|before| before.crc == self.crc)
     }
 }
 
 /// What is known of the line that ends at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Before {
+pub(crate) struct PrecedingLine {
     /// CRC-32C of it without its `\n`; 0 at the start of the segment.
     pub crc: u32,
     /// Its number; `None` where it has none.
     pub seq: Option<u64>,
 }
 
-impl Before {
+impl PrecedingLine {
     pub(crate) fn new(line: &[u8]) -> Self {
         Self {
             crc: crc32c::crc32c(line),
@@ -160,7 +160,7 @@ impl Before {
         if segment.len < offset {
             return None;
         }
-        let mut back = Backward::new(&segment.file, offset);
+        let mut back = RevLineReader::new(&segment.file, offset);
         let line = back.prev_line().ok()??;
         let ends_here = line.whole || (segment.first_seq.is_some() && segment.len == offset);
         ends_here.then(|| Self::new(line.bytes))

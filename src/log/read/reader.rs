@@ -8,15 +8,15 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::position::{Before, Place};
+use super::position::{Position, PrecedingLine};
 use crate::log::error::LogError;
-use crate::log::format::classify::{Class, Dialect};
-use crate::log::format::envelope::{Envelope, Reason};
+use crate::log::format::classify::{Dialect, LineClass};
+use crate::log::format::envelope::{DamageReason, Envelope};
 use crate::log::format::event_type::EventType;
-use crate::log::segment::line_reader::{Lines, RawLine, Span};
+use crate::log::segment::line_reader::{FileSpan, LineReader, RawLine};
 use crate::log::segment::segment_set;
 use crate::log::segment::segment_set::{Segment, open_segments};
-use crate::log::segment::sequence::{Sequence, Step};
+use crate::log::segment::sequence::{Sequence, SequenceStep};
 use crate::log::state::run_state::RunState;
 use crate::log::write::tail::{classify_raw, read_span};
 use crate::volume::{Dir, FileKey, IoContext};
@@ -32,7 +32,7 @@ pub struct Damage {
     /// Where the line begins in the (uncompressed) segment, in bytes.
     pub offset: u64,
     /// What is wrong.
-    pub reason: Reason,
+    pub reason: DamageReason,
 }
 
 impl fmt::Display for Damage {
@@ -76,19 +76,19 @@ impl Item<'_> {
 /// Reads the lines of a run in their order.
 pub struct Reader {
     segments: std::vec::IntoIter<Segment>,
-    current: Option<Current>,
+    current: Option<OpenSegment>,
     sequence: Option<Sequence>,
     /// A gap was told; the line behind it comes next.
     after_gap: bool,
     /// Where the first segment is begun.
     start: u64,
     /// Where reading ended in the last segment that was read.
-    ended: Option<(FileKey, Place)>,
+    ended: Option<(FileKey, Position)>,
 }
 
 /// Where a line of a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LinePlace<'a> {
+pub(crate) struct LinePosition<'a> {
     /// Its segment.
     pub file: &'a Path,
     /// The line in the segment, from 1, if the segment is read from its start.
@@ -99,9 +99,9 @@ pub(crate) struct LinePlace<'a> {
     pub end: u64,
 }
 
-struct Current {
+struct OpenSegment {
     segment: Segment,
-    lines: Lines<Box<dyn Read + Send>>,
+    lines: LineReader<Box<dyn Read + Send>>,
     /// Where it was begun.
     start: u64,
     /// Where the line given out last begins.
@@ -111,7 +111,7 @@ struct Current {
     /// How many lines were given out.
     line: u64,
     /// The line given out last, where the segment is compressed.
-    given: Option<Before>,
+    given: Option<PrecedingLine>,
     /// Where a line was read once more because it looked damaged.
     again_at: Option<u64>,
     /// The compressed data ended in an error, which was told.
@@ -119,7 +119,7 @@ struct Current {
 }
 
 /// What the line is that `Current` gave out last.
-enum Kind {
+enum ItemKind {
     Event,
     Foreign(Dialect),
     Damage(Damage),
@@ -139,17 +139,17 @@ impl Reader {
     /// # Errors
     /// A segment cannot be opened.
     pub fn open(dir: &Dir) -> Result<Self, LogError> {
-        Ok(Self::of(open_segments(dir)?))
+        Ok(Self::from_segments(open_segments(dir)?))
     }
 
     /// Reads segments that are open already.
-    pub(crate) fn of(segments: Vec<Segment>) -> Self {
-        Self::starting(segments, 0, None)
+    pub(crate) fn from_segments(segments: Vec<Segment>) -> Self {
+        Self::starting_at(segments, 0, None)
     }
 
     /// Reads segments that are open already, the first from `offset` on, where a line
     /// begins. `sequence` is what was read before, if that is known.
-    pub(crate) fn starting(
+    pub(crate) fn starting_at(
         segments: Vec<Segment>,
         offset: u64,
         sequence: Option<Sequence>,
@@ -167,7 +167,7 @@ impl Reader {
     /// Where reading stands, for one that goes on later: behind what was given out last.
     /// Not to be asked for between a gap and the line behind it. `None` where there is
     /// nothing to read.
-    pub(crate) fn place(&self) -> Option<Place> {
+    pub(crate) fn position(&self) -> Option<Position> {
         let current = self.current.as_ref().map(|c| c.place(self.sequence));
         current.or(self.ended.map(|(_, place)| place))
     }
@@ -189,14 +189,16 @@ impl Reader {
     /// # Errors
     /// A segment cannot be read.
     pub fn next_item(&mut self) -> Result<Option<Item<'_>>, LogError> {
-        Ok(self.next_placed()?.map(|(_, item)| item))
+        Ok(self.next_with_position()?.map(|(_, item)| item))
     }
 
     /// The next thing in the run and where it stands.
     ///
     /// # Errors
     /// As [`Reader::next_item`].
-    pub(crate) fn next_placed(&mut self) -> Result<Option<(LinePlace<'_>, Item<'_>)>, LogError> {
+    pub(crate) fn next_with_position(
+        &mut self,
+    ) -> Result<Option<(LinePosition<'_>, Item<'_>)>, LogError> {
         let Some(kind) = self.step()? else {
             return Ok(None);
         };
@@ -205,16 +207,16 @@ impl Reader {
         };
         let line = current.lines.last_bytes();
         let item = match kind {
-            Kind::Event => Envelope::of_checked(line).map(|env| Item::Event(env, line)),
-            Kind::Foreign(dialect) => Some(Item::Foreign(dialect, line)),
-            Kind::Damage(damage) => Some(Item::Damage(damage)),
+            ItemKind::Event => Envelope::parse_checked(line).map(|env| Item::Event(env, line)),
+            ItemKind::Foreign(dialect) => Some(Item::Foreign(dialect, line)),
+            ItemKind::Damage(damage) => Some(Item::Damage(damage)),
         };
-        Ok(item.map(|item| (current.line_place(), item)))
+        Ok(item.map(|item| (current.line_position(), item)))
     }
 
-    fn step(&mut self) -> Result<Option<Kind>, LogError> {
+    fn step(&mut self) -> Result<Option<ItemKind>, LogError> {
         if std::mem::take(&mut self.after_gap) {
-            return Ok(Some(Kind::Event));
+            return Ok(Some(ItemKind::Event));
         }
         loop {
             let current = match &mut self.current {
@@ -222,7 +224,7 @@ impl Reader {
                 None => match self.segments.next() {
                     Some(segment) => {
                         let start = std::mem::take(&mut self.start);
-                        self.current.insert(Current::new(segment, start)?)
+                        self.current.insert(OpenSegment::new(segment, start)?)
                     }
                     None => return Ok(None),
                 },
@@ -238,7 +240,7 @@ impl Reader {
     }
 }
 
-impl Current {
+impl OpenSegment {
     fn new(segment: Segment, start: u64) -> Result<Self, LogError> {
         let lines = segment.lines_from(start).at("read", &segment.path)?;
         Ok(Self {
@@ -255,11 +257,11 @@ impl Current {
     }
 
     /// Behind the line given out last. `sequence` is what the reader knows.
-    fn place(&self, sequence: Option<Sequence>) -> Place {
+    fn place(&self, sequence: Option<Sequence>) -> Position {
         // Where a segment is compressed, all before the line would have to be read again.
-        let found = || Before::find(&self.segment, self.end).unwrap_or_default();
+        let found = || PrecedingLine::find(&self.segment, self.end).unwrap_or_default();
         let before = self.given.unwrap_or_else(found);
-        Place {
+        Position {
             first_seq: self.segment.first_event(),
             offset: self.end,
             crc: before.crc,
@@ -267,8 +269,8 @@ impl Current {
         }
     }
 
-    fn line_place(&self) -> LinePlace<'_> {
-        LinePlace {
+    fn line_position(&self) -> LinePosition<'_> {
+        LinePosition {
             file: &self.segment.path,
             line: self.line,
             offset: self.begin,
@@ -295,14 +297,14 @@ impl Current {
     fn next_line(
         &mut self,
         sequence: &mut Option<Sequence>,
-    ) -> Result<Option<(Kind, bool)>, LogError> {
-        let Some((offset, sound)) = self.next_sound()? else {
+    ) -> Result<Option<(ItemKind, bool)>, LogError> {
+        let Some((offset, sound)) = self.next_checked()? else {
             return Ok(None);
         };
         self.line += 1;
         let (reason, after_gap) = match sound {
-            Sound::Foreign(dialect) => return Ok(Some((Kind::Foreign(dialect), false))),
-            Sound::Event { seq, rotated } => {
+            LineCheck::Foreign(dialect) => return Ok(Some((ItemKind::Foreign(dialect), false))),
+            LineCheck::Event { seq, rotated } => {
                 // What was before the oldest segment may have been dropped, and what was
                 // before the start was not read.
                 let first = match self.segment.first_seq {
@@ -312,12 +314,12 @@ impl Current {
                 };
                 let sequence = sequence.get_or_insert_with(|| Sequence::before(first));
                 match sequence.event(seq) {
-                    Step::Next => return Ok(Some((Kind::Event, false))),
-                    Step::Repeated => (Reason::Repeated, false),
-                    Step::Gap => (Reason::Gap, true),
+                    SequenceStep::Next => return Ok(Some((ItemKind::Event, false))),
+                    SequenceStep::Repeated => (DamageReason::Repeated, false),
+                    SequenceStep::Gap => (DamageReason::Gap, true),
                 }
             }
-            Sound::Damage(reason) => {
+            LineCheck::Damage(reason) => {
                 if sequence.is_some() || self.start == 0 {
                     let first = self.segment.first_seq.unwrap_or(0);
                     sequence
@@ -333,11 +335,11 @@ impl Current {
             offset,
             reason,
         };
-        Ok(Some((Kind::Damage(damage), after_gap)))
+        Ok(Some((ItemKind::Damage(damage), after_gap)))
     }
 
     /// Where the next line begins and what it is.
-    fn next_sound(&mut self) -> Result<Option<(u64, Sound)>, LogError> {
+    fn next_checked(&mut self) -> Result<Option<(u64, LineCheck)>, LogError> {
         let is_active = self.segment.first_seq.is_none();
         while !self.broken {
             let line = match self.lines.next_line() {
@@ -347,7 +349,7 @@ impl Current {
                     self.broken = true;
                     return Ok(Some((
                         self.lines.offset(),
-                        Sound::Damage(Reason::Compression),
+                        LineCheck::Damage(DamageReason::Compression),
                     )));
                 }
                 Err(e) => return Err(e).at("read", &self.segment.path)?,
@@ -356,10 +358,13 @@ impl Current {
                 // In flight: its writer has not ended it, or the next one will mend it.
                 return Ok(None);
             }
-            let (offset, end, sound) = (line.offset, line.end(), sound(&line));
-            let given = self.segment.compressed.then(|| Before::new(line.bytes));
+            let (offset, end, sound) = (line.offset, line.end(), check_line(&line));
+            let given = self
+                .segment
+                .compressed
+                .then(|| PrecedingLine::new(line.bytes));
             let again = is_active
-                && matches!(sound, Sound::Damage(_))
+                && matches!(sound, LineCheck::Damage(_))
                 && self.again_at != Some(offset)
                 && changed(&self.segment, &line);
             if !again {
@@ -369,29 +374,29 @@ impl Current {
             }
             // A writer was at this place: look once more.
             self.again_at = Some(offset);
-            let span = Span::new(Arc::clone(&self.segment.file), offset, self.segment.len);
+            let span = FileSpan::new(Arc::clone(&self.segment.file), offset, self.segment.len);
             self.lines.restart(Box::new(span), offset);
         }
         Ok(None)
     }
 }
 
-enum Sound {
+enum LineCheck {
     Event { seq: u64, rotated: bool },
     Foreign(Dialect),
-    Damage(Reason),
+    Damage(DamageReason),
 }
 
 /// Tells what a line is; one of ours must also be JSON behind its checksum.
-fn sound(line: &RawLine<'_>) -> Sound {
+fn check_line(line: &RawLine<'_>) -> LineCheck {
     match classify_raw(line) {
-        Class::Ours(env) if env.is_json() => Sound::Event {
+        LineClass::Ours(env) if env.is_json() => LineCheck::Event {
             seq: env.seq,
             rotated: env.kind == EventType::LogRotated.as_str(),
         },
-        Class::Ours(_) => Sound::Damage(Reason::NotJson),
-        Class::Foreign(dialect) => Sound::Foreign(dialect),
-        Class::Damage(reason) => Sound::Damage(reason),
+        LineClass::Ours(_) => LineCheck::Damage(DamageReason::NotJson),
+        LineClass::Foreign(dialect) => LineCheck::Foreign(dialect),
+        LineClass::Damage(reason) => LineCheck::Damage(reason),
     }
 }
 
@@ -418,7 +423,7 @@ pub fn fold(dir: &Dir) -> Result<RunState, LogError> {
 
 /// The same, with the file and the offset where reading ended.
 pub(crate) fn fold_to_end(dir: &Dir) -> Result<(RunState, Option<(FileKey, u64)>), LogError> {
-    let mut reader = Reader::of(segment_set::since_checkpoint(open_segments(dir)?));
+    let mut reader = Reader::from_segments(segment_set::since_checkpoint(open_segments(dir)?));
     let mut state = RunState::default();
     while let Some(item) = reader.next_item()? {
         item.fold_into(&mut state);

@@ -6,15 +6,15 @@ use serde::Deserialize;
 
 use super::reader::{Damage, Item, Reader, fold};
 use crate::log::error::LogError;
-use crate::log::format::classify::{Class, classify};
-use crate::log::segment::rev_line_reader::Backward;
+use crate::log::format::classify::{LineClass, classify};
+use crate::log::segment::rev_line_reader::RevLineReader;
 use crate::log::segment::segment_set::{open_active, open_segments, since_checkpoint};
 use crate::log::state::run_state::RunState;
 use crate::volume::{Dir, RunId, layout};
 
 /// A run as its log tells it.
 #[derive(Debug)]
-pub struct Overview {
+pub struct RunSummary {
     /// The folded state.
     pub state: RunState,
     /// How many events the run ever had.
@@ -31,22 +31,22 @@ pub struct Overview {
 ///
 /// # Errors
 /// A segment cannot be read.
-pub fn overview(dir: &Dir, all_jobs: bool) -> Result<Overview, LogError> {
+pub fn read_summary(dir: &Dir, all_jobs: bool) -> Result<RunSummary, LogError> {
     let active = dir.read_sized(layout::ACTIVE)?;
     if let Some(finished) = active.and_then(|(file, len)| from_last_line(&file, len, all_jobs)) {
         return Ok(finished);
     }
     let segments = open_segments(dir)?;
     // A folder that is being removed loses its log last.
-    if segments.is_empty() || dir.is_gone() {
+    if segments.is_empty() || dir.is_removed() {
         return Err(LogError::RunGone {
             path: dir.path().to_owned(),
         });
     }
     let active = segments.iter().find(|s| s.first_seq.is_none());
     let bytes = active.map_or(0, |s| s.len);
-    let mut reader = Reader::of(since_checkpoint(segments));
-    let mut told = Overview {
+    let mut reader = Reader::from_segments(since_checkpoint(segments));
+    let mut told = RunSummary {
         state: RunState::default(),
         events: 0,
         bytes,
@@ -69,7 +69,7 @@ pub fn overview(dir: &Dir, all_jobs: bool) -> Result<Overview, LogError> {
 /// Tells what the run in the folder `runs` is, if it is finished and its last line tells
 /// all: the short way of [`overview`], for many runs, which opens nothing but one file.
 /// What is wrong with any other is told on the long way.
-pub fn finished(runs: &Dir, run: &RunId, all_jobs: bool) -> Option<Overview> {
+pub fn read_finished(runs: &Dir, run: &RunId, all_jobs: bool) -> Option<RunSummary> {
     let active = runs.read_sized_in(run.as_str(), layout::ACTIVE).ok()?;
     active.and_then(|(file, len)| from_last_line(&file, len, all_jobs))
 }
@@ -86,10 +86,10 @@ pub fn is_closed(dir: &Dir) -> Result<bool, LogError> {
     if from_last_line(&active.file, active.len, false).is_some() {
         return Ok(true);
     }
-    let mut back = Backward::new(&active.file, active.len);
+    let mut back = RevLineReader::new(&active.file, active.len);
     let mut last = RunState::default();
     if let Ok(Some(line)) = back.prev_line()
-        && matches!(classify(line.bytes), Class::Foreign(_))
+        && matches!(classify(line.bytes), LineClass::Foreign(_))
     {
         last.apply_foreign(line.bytes);
     }
@@ -98,20 +98,22 @@ pub fn is_closed(dir: &Dir) -> Result<bool, LogError> {
 }
 
 /// What the last line of an active segment of `len` bytes tells of a finished run.
-fn from_last_line(active: &File, len: u64, all_jobs: bool) -> Option<Overview> {
+fn from_last_line(active: &File, len: u64, all_jobs: bool) -> Option<RunSummary> {
     #[derive(Deserialize)]
-    struct Last {
+    struct LastLine {
         summary: Option<RunState>,
     }
-    let mut back = Backward::new(active, len);
+    let mut back = RevLineReader::new(active, len);
     // A file that shrinks meanwhile is being mended: then it is read in full.
     let line = back.prev_line().ok()??;
-    let Class::Ours(env) = classify(line.bytes) else {
+    let LineClass::Ours(env) = classify(line.bytes) else {
         return None;
     };
-    let state = serde_json::from_slice::<Last>(line.bytes).ok()?.summary?;
+    let state = serde_json::from_slice::<LastLine>(line.bytes)
+        .ok()?
+        .summary?;
     let tells_all = state.is_closed() && !(all_jobs && state.jobs_truncated);
-    tells_all.then(|| Overview {
+    tells_all.then(|| RunSummary {
         bytes: len + state.sealed_bytes,
         events: env.seq + 1,
         state,

@@ -15,7 +15,7 @@ use flate2::write::GzEncoder;
 use flate2::{Compression, Crc};
 use serde::Serialize;
 
-use super::line_reader::Span;
+use super::line_reader::FileSpan;
 use super::segment_set;
 use super::segment_set::Segment;
 use crate::log::error::LogError;
@@ -24,10 +24,10 @@ use crate::log::store::ulid_allocator::fresh_ulid;
 use crate::volume::{Dir, FileKey, IoContext, layout};
 
 /// What is read at once, in bytes.
-const BLOCK: usize = 256 << 10;
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// So long a writer may hold the lock of the segment who has yet to see that it is sealed.
-const PASSING: Duration = Duration::from_millis(50);
+const WRITER_GRACE: Duration = Duration::from_millis(50);
 
 /// A segment that was compressed, or would be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -50,7 +50,7 @@ pub struct Compressed {
 pub fn compress_sealed(dir: &Dir) -> Result<Vec<Compressed>, LogError> {
     remove_unfinished(dir)?;
     let mut done = Vec::new();
-    for segment in those(&segment_set::open_segments(dir)?) {
+    for segment in eligible_segments(&segment_set::open_segments(dir)?) {
         done.extend(compress(dir, segment)?);
     }
     Ok(done)
@@ -60,17 +60,17 @@ pub fn compress_sealed(dir: &Dir) -> Result<Vec<Compressed>, LogError> {
 ///
 /// # Errors
 /// A segment cannot be read.
-pub fn would_compress(dir: &Dir) -> Result<Vec<Compressed>, LogError> {
+pub fn plan_compression(dir: &Dir) -> Result<Vec<Compressed>, LogError> {
     let segments = segment_set::open_segments(dir)?;
     let would = |segment: &Segment| Compressed {
         file: layout::compressed(&segment.name),
         bytes: segment.len,
         compressed_bytes: None,
     };
-    Ok(those(&segments).map(would).collect())
+    Ok(eligible_segments(&segments).map(would).collect())
 }
 
-fn those(segments: &[Segment]) -> impl Iterator<Item = &Segment> {
+fn eligible_segments(segments: &[Segment]) -> impl Iterator<Item = &Segment> {
     let pairs = segments.iter().zip(segments.iter().skip(1));
     // One whose checkpoint does not tell its length is left as it is, too.
     let whole = |(segment, next): &(&Segment, &Segment)| {
@@ -81,7 +81,8 @@ fn those(segments: &[Segment]) -> impl Iterator<Item = &Segment> {
 }
 
 fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, LogError> {
-    let Some(_lock) = file_lock::exclusive_within(&segment.file, &segment.path, PASSING)? else {
+    let Some(_lock) = file_lock::exclusive_within(&segment.file, &segment.path, WRITER_GRACE)?
+    else {
         return Ok(None);
     };
     let unchanged = dir.stat(&segment.name)?.is_some_and(|stat| {
@@ -126,7 +127,7 @@ fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, LogError
 /// Writes the compressed segment and syncs it; gives the length and the checksum of
 /// what went in.
 fn write(segment: &Segment, file: &File) -> io::Result<(u64, u32)> {
-    let mut from = Span::new(Arc::clone(&segment.file), 0, segment.len);
+    let mut from = FileSpan::new(Arc::clone(&segment.file), 0, segment.len);
     let mut gz = GzEncoder::new(file, Compression::default());
     let sum = sum_of(&mut from, |block| gz.write_all(block))?;
     gz.finish()?.sync_all()?;
@@ -134,7 +135,7 @@ fn write(segment: &Segment, file: &File) -> io::Result<(u64, u32)> {
 }
 
 fn read_back(file: &Arc<File>) -> io::Result<(u64, u32)> {
-    let span = Span::new(Arc::clone(file), 0, u64::MAX);
+    let span = FileSpan::new(Arc::clone(file), 0, u64::MAX);
     sum_of(&mut MultiGzDecoder::new(span), |_| Ok(()))
 }
 
@@ -144,7 +145,7 @@ fn sum_of(
 ) -> io::Result<(u64, u32)> {
     let mut sum = Crc::new();
     let mut bytes = 0;
-    let mut buf = vec![0; BLOCK];
+    let mut buf = vec![0; CHUNK_BYTES];
     loop {
         let n = match from.read(&mut buf) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -162,7 +163,7 @@ fn sum_of(
 
 /// How old what a killed process left must be to be removed: one that was made just now
 /// may not be locked yet.
-const LEFT_ALONE: Duration = Duration::from_mins(1);
+const STALE_AFTER: Duration = Duration::from_mins(1);
 
 /// Removes what a rotation or compression left that was killed.
 fn remove_unfinished(dir: &Dir) -> Result<(), LogError> {
@@ -176,7 +177,7 @@ fn remove_unfinished(dir: &Dir) -> Result<(), LogError> {
         let path = dir.path().join(&name);
         let age = file.metadata().at("look at", &path)?.modified();
         let age = age.ok().and_then(|at| at.elapsed().ok());
-        if age.is_none_or(|age| age < LEFT_ALONE) {
+        if age.is_none_or(|age| age < STALE_AFTER) {
             continue;
         }
         if let Some(_lock) = file_lock::try_exclusive(&file, &path)? {

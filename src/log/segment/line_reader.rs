@@ -6,28 +6,28 @@ use std::io::Read;
 use std::os::unix::fs::FileExt;
 
 /// Longest line that a reader holds, in bytes.
-pub(crate) const LINE_LIMIT: usize = 16 << 20;
+pub(crate) const MAX_READ_LINE_BYTES: usize = 16 << 20;
 /// First size of a reader's buffer, in bytes: the first line is often all that is asked for.
-const FIRST: usize = 4 << 10;
+const INITIAL_CAPACITY: usize = 4 << 10;
 /// Size that it grows to as reading goes on, in bytes; more only for a line that needs it.
-const BUFFER: usize = 256 << 10;
+const READ_CHUNK_BYTES: usize = 256 << 10;
 
 /// A part of a plain file, read by position so that the file can be shared.
 #[derive(Debug)]
-pub(crate) struct Span<F> {
+pub(crate) struct FileSpan<F> {
     file: F,
     at: u64,
     end: u64,
 }
 
-impl<F: AsRef<File>> Span<F> {
+impl<F: AsRef<File>> FileSpan<F> {
     /// The bytes `at..end` of `file`.
     pub(crate) fn new(file: F, at: u64, end: u64) -> Self {
         Self { file, at, end }
     }
 }
 
-impl<F: AsRef<File>> Read for Span<F> {
+impl<F: AsRef<File>> Read for FileSpan<F> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
         if left == 0 {
@@ -67,7 +67,7 @@ impl RawLine<'_> {
 
 /// Reads lines from a stream whose first byte is at `offset`.
 #[derive(Debug)]
-pub(crate) struct Lines<R> {
+pub(crate) struct LineReader<R> {
     source: R,
     buf: Vec<u8>,
     /// The part of `buf` that was read and not yet given out.
@@ -79,15 +79,15 @@ pub(crate) struct Lines<R> {
     last: std::ops::Range<usize>,
 }
 
-impl<F: AsRef<File>> Lines<Span<F>> {
+impl<F: AsRef<File>> LineReader<FileSpan<F>> {
     /// Lines of a part of a file.
-    pub(crate) fn of(span: Span<F>) -> Self {
+    pub(crate) fn of(span: FileSpan<F>) -> Self {
         let offset = span.at;
         Self::new(span, offset)
     }
 }
 
-impl<R: Read> Lines<R> {
+impl<R: Read> LineReader<R> {
     /// Lines of `source`; `offset` is where its first byte stands in its file.
     pub(crate) fn new(source: R, offset: u64) -> Self {
         Self::with_buffer(source, offset, Vec::new())
@@ -139,7 +139,7 @@ impl<R: Read> Lines<R> {
             if self.eof {
                 break None;
             }
-            if searched > LINE_LIMIT {
+            if searched > MAX_READ_LINE_BYTES {
                 return self.skip_long_line().map(Some);
             }
             self.fill()?;
@@ -171,10 +171,10 @@ impl<R: Read> Lines<R> {
             self.start = 0;
         }
         let len = match self.buf.len() {
-            0 => FIRST,
-            len if len < BUFFER && filled => (len * 8).min(BUFFER),
+            0 => INITIAL_CAPACITY,
+            len if len < READ_CHUNK_BYTES && filled => (len * 8).min(READ_CHUNK_BYTES),
             // One more than the limit tells a line that is too long.
-            len if len == self.end => (len * 2).min(LINE_LIMIT + 1),
+            len if len == self.end => (len * 2).min(MAX_READ_LINE_BYTES + 1),
             len => len,
         };
         self.buf.resize(len, 0);
@@ -239,7 +239,7 @@ mod tests {
     }
 
     fn collect(source: impl Read) -> Vec<(u64, Vec<u8>, bool)> {
-        let mut lines = Lines::new(source, 0);
+        let mut lines = LineReader::new(source, 0);
         let mut all = Vec::new();
         while let Some(line) = lines.next_line().unwrap() {
             assert_eq!(line.len, line.bytes.len() as u64);
@@ -266,13 +266,19 @@ mod tests {
     #[test]
     fn a_line_over_the_limit_is_passed_over_and_its_neighbours_are_read() {
         let mut text = b"first\n".to_vec();
-        text.resize(text.len() + LINE_LIMIT + BUFFER * 3, b'x');
+        text.resize(
+            text.len() + MAX_READ_LINE_BYTES + READ_CHUNK_BYTES * 3,
+            b'x',
+        );
         text.extend_from_slice(b"\nlast\n");
-        let mut lines = Lines::new(&text[..], 0);
+        let mut lines = LineReader::new(&text[..], 0);
         assert_eq!(lines.next_line().unwrap().unwrap().bytes, b"first");
         let long = lines.next_line().unwrap().unwrap();
         assert!(long.too_long && long.whole && long.bytes.is_empty());
-        assert_eq!(long.len, (LINE_LIMIT + BUFFER * 3) as u64);
+        assert_eq!(
+            long.len,
+            (MAX_READ_LINE_BYTES + READ_CHUNK_BYTES * 3) as u64
+        );
         let last = lines.next_line().unwrap().unwrap();
         assert_eq!(
             (last.bytes, last.offset),

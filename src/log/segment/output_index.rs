@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::line_reader::{Lines, Span};
+use super::line_reader::{FileSpan, LineReader};
 use crate::log::error::LogError;
 use crate::volume::{Dir, IoContext, JobId, layout};
 
@@ -35,7 +35,7 @@ pub enum IndexRecord {
 /// Reads `jobs/<job_id>.out.idx` up to the size that it had when it was opened.
 #[derive(Debug)]
 pub struct OutputIndex {
-    lines: Lines<Span<Arc<File>>>,
+    lines: LineReader<FileSpan<Arc<File>>>,
     line: u64,
     offset: u64,
 }
@@ -53,7 +53,7 @@ impl OutputIndex {
         let path = dir.path().join(layout::JOBS).join(name);
         let len = file.metadata().at("look at", &path)?.len();
         Ok(Some(Self {
-            lines: Lines::of(Span::new(Arc::new(file), 0, len)),
+            lines: LineReader::of(FileSpan::new(Arc::new(file), 0, len)),
             line: 0,
             offset: 0,
         }))

@@ -10,24 +10,24 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
 /// What stays free behind an ordinary event, in bytes.
-const KEPT_FREE: u64 = 64 << 10;
+const RESERVED_BYTES: u64 = 64 << 10;
 /// Reserved in steps of this, in bytes, so that few events ask the file system.
-const STEP: u64 = 128 << 10;
+const PREALLOC_STEP: u64 = 128 << 10;
 
 /// How far a segment is known to have its blocks.
 #[derive(Debug, Default)]
-pub(crate) struct Reserve {
+pub(crate) struct Preallocation {
     until: u64,
     unsupported: bool,
 }
 
-impl Reserve {
+impl Preallocation {
     /// Makes sure that there is room up to `end` and [`KEPT_FREE`] more.
     ///
     /// # Errors
     /// There is none: the disk or the quota is full, or the limit of a file's size is near.
     pub(crate) fn ensure(&mut self, file: &File, len: u64, end: u64) -> io::Result<()> {
-        let needed = end + KEPT_FREE;
+        let needed = end + RESERVED_BYTES;
         if self.unsupported || needed <= self.until {
             return Ok(());
         }
@@ -37,7 +37,7 @@ impl Reserve {
             return Err(Errno::FBIG.into());
         }
         // Near the end of the disk the exact need may fit where a whole step does not.
-        for until in [needed.next_multiple_of(STEP), needed] {
+        for until in [needed.next_multiple_of(PREALLOC_STEP), needed] {
             match allocate(file, len, until - len) {
                 Ok(()) => {
                     self.until = until;
@@ -56,13 +56,13 @@ impl Reserve {
     }
 
     /// Forgets what was reserved: the file is another one, or became shorter.
-    pub(crate) fn forget(&mut self) {
+    pub(crate) fn invalidate(&mut self) {
         self.until = 0;
     }
 
     /// Gives back what is reserved past `len`, the end of a finished segment.
     pub(crate) fn release(&mut self, file: &File, len: u64) {
-        self.forget();
+        self.invalidate();
         // Blocks past the end do no harm where this fails.
         drop(file.set_len(len));
     }

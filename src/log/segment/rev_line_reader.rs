@@ -4,16 +4,16 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::line_reader::{LINE_LIMIT, RawLine};
+use super::line_reader::{MAX_READ_LINE_BYTES, RawLine};
 
 /// First block: the last line of a finished run fits as a rule.
-const FIRST_BLOCK: u64 = 2 << 10;
+const FIRST_CHUNK_BYTES: u64 = 2 << 10;
 /// Largest block: of so many bytes of lines the order is told, as a rule.
-const BLOCK: u64 = 32 << 10;
+const MAX_CHUNK_BYTES: u64 = 32 << 10;
 
 /// Reads the lines of `file` from `end` back to its start.
 #[derive(Debug)]
-pub struct Backward<'a> {
+pub struct RevLineReader<'a> {
     file: &'a File,
     /// Bytes `base .. base + buf.len()` of the file.
     buf: Vec<u8>,
@@ -24,7 +24,7 @@ pub struct Backward<'a> {
     at_end: bool,
 }
 
-impl<'a> Backward<'a> {
+impl<'a> RevLineReader<'a> {
     /// Lines of the first `end` bytes of `file`, last first.
     pub fn new(file: &'a File, end: u64) -> Self {
         Self {
@@ -32,7 +32,7 @@ impl<'a> Backward<'a> {
             buf: Vec::new(),
             base: end,
             end,
-            block: FIRST_BLOCK,
+            block: FIRST_CHUNK_BYTES,
             at_end: true,
         }
     }
@@ -54,7 +54,7 @@ impl<'a> Backward<'a> {
         let start = self.line_start(text_end)?;
         self.end = start;
         let len = text_end - start;
-        let too_long = len > LINE_LIMIT as u64;
+        let too_long = len > MAX_READ_LINE_BYTES as u64;
         let bytes = if too_long {
             &[]
         } else {
@@ -94,7 +94,7 @@ impl<'a> Backward<'a> {
                 return Ok(0);
             }
             searched_from = from;
-            if text_end - from > LINE_LIMIT as u64 {
+            if text_end - from > MAX_READ_LINE_BYTES as u64 {
                 // Too long to be given out: only its start is looked for.
                 self.end = from;
                 self.buf.clear();
@@ -110,7 +110,7 @@ impl<'a> Backward<'a> {
             .saturating_sub(self.base)
             .min(self.buf.len() as u64) as usize;
         let take = self.block.max(keep as u64).min(self.base);
-        self.block = (self.block * 4).min(BLOCK);
+        self.block = (self.block * 4).min(MAX_CHUNK_BYTES);
         let take_len = take as usize;
         self.buf.truncate(keep);
         self.buf.resize(take_len + keep, 0);
@@ -144,7 +144,7 @@ mod tests {
 
     fn collect(text: &[u8]) -> Vec<u8> {
         let file = file_with(text);
-        let mut back = Backward::new(&file, text.len() as u64);
+        let mut back = RevLineReader::new(&file, text.len() as u64);
         let mut parts = Vec::new();
         while let Some(line) = back.prev_line().unwrap() {
             let mut part = line.bytes.to_vec();
@@ -172,13 +172,13 @@ mod tests {
         text.resize(text.len() + (1 << 20), b'y');
         text.push(b'\n');
         assert_eq!(collect(&text), text);
-        text.resize(text.len() + LINE_LIMIT + 1000, b'x');
+        text.resize(text.len() + MAX_READ_LINE_BYTES + 1000, b'x');
         text.extend_from_slice(b"\nlast\n");
         let file = file_with(&text);
-        let mut back = Backward::new(&file, text.len() as u64);
+        let mut back = RevLineReader::new(&file, text.len() as u64);
         assert_eq!(back.prev_line().unwrap().unwrap().bytes, b"last");
         let long = back.prev_line().unwrap().unwrap();
-        assert!(long.too_long && long.len == (LINE_LIMIT + 1000) as u64);
+        assert!(long.too_long && long.len == (MAX_READ_LINE_BYTES + 1000) as u64);
         assert_eq!(back.prev_line().unwrap().unwrap().len, 1 << 20);
         assert_eq!(back.prev_line().unwrap().unwrap().bytes, b"first");
         assert_eq!(back.prev_line().unwrap(), None);

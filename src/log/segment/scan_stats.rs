@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::line_reader::{Lines, RawLine, Span};
+use super::line_reader::{FileSpan, LineReader, RawLine};
 use crate::log::error::LogError;
-use crate::log::format::classify::Class;
+use crate::log::format::classify::LineClass;
 use crate::log::format::envelope;
 use crate::log::format::event_type::EventType;
 use crate::log::write::tail::classify_raw;
@@ -16,7 +16,7 @@ use crate::volume::{IoContext, parse_ts};
 
 /// The lines of a segment, looked over from its start on.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Survey {
+pub(crate) struct ScanStats {
     /// Whether a line of another program is among them.
     pub foreign: bool,
     /// Length of its checkpoint with the `\n`, in bytes; 0 where it has none.
@@ -31,7 +31,7 @@ pub(crate) struct Survey {
     pub damaged: u64,
 }
 
-impl Survey {
+impl ScanStats {
     /// Goes on over the whole lines up to `len`.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ impl Survey {
         len: u64,
         path: &Path,
     ) -> Result<(), LogError> {
-        let mut lines = Lines::of(Span::new(Arc::clone(file), self.end, len));
+        let mut lines = LineReader::of(FileSpan::new(Arc::clone(file), self.end, len));
         while let Some(line) = lines.next_line().at("read", path)? {
             if !line.whole {
                 break;
@@ -50,7 +50,7 @@ impl Survey {
             if self.first.is_none() {
                 self.before_first(&line);
             } else if !line.bytes.starts_with(envelope::PREFIX) {
-                self.foreign |= matches!(classify_raw(&line), Class::Foreign(_));
+                self.foreign |= matches!(classify_raw(&line), LineClass::Foreign(_));
             }
             self.end = line.end();
         }
@@ -59,7 +59,7 @@ impl Survey {
 
     fn before_first(&mut self, line: &RawLine<'_>) {
         match classify_raw(line) {
-            Class::Ours(env) => {
+            LineClass::Ours(env) => {
                 self.first = Some(env.seq);
                 self.first_ts = parse_ts(env.ts);
                 let rotated = env.kind == EventType::LogRotated.as_str();
@@ -67,8 +67,8 @@ impl Survey {
                     self.checkpoint_bytes = line.end();
                 }
             }
-            Class::Foreign(_) => self.foreign = true,
-            Class::Damage(_) => self.damaged += 1,
+            LineClass::Foreign(_) => self.foreign = true,
+            LineClass::Damage(_) => self.damaged += 1,
         }
     }
 

@@ -10,17 +10,17 @@ use flate2::read::MultiGzDecoder;
 use rustix::fs::{FileType, Stat};
 use serde::Deserialize;
 
-use super::line_reader::{Lines, Span};
-use super::rev_line_reader::Backward;
+use super::line_reader::{FileSpan, LineReader};
+use super::rev_line_reader::RevLineReader;
 use crate::log::error::LogError;
-use crate::log::format::classify::Class;
+use crate::log::format::classify::LineClass;
 use crate::log::format::envelope::Envelope;
 use crate::log::format::event_type::EventType;
-use crate::log::write::tail::{End, Tail, classify_raw};
+use crate::log::write::tail::{Tail, TailMode, classify_raw};
 use crate::volume::{Dir, FileKey, IoContext, VolumeError, layout};
 
 /// How often a listing that changed under us is taken again.
-const TRIES: u32 = 100;
+const MAX_LISTINGS: u32 = 100;
 
 /// One file of a run's log, held open.
 #[derive(Debug, Clone)]
@@ -61,23 +61,23 @@ impl Segment {
     }
 
     /// Its lines from the start, up to the size that it had when it was opened.
-    pub(crate) fn lines(&self) -> Lines<Box<dyn Read + Send>> {
-        let span = Span::new(Arc::clone(&self.file), 0, self.len);
+    pub(crate) fn lines(&self) -> LineReader<Box<dyn Read + Send>> {
+        let span = FileSpan::new(Arc::clone(&self.file), 0, self.len);
         let source: Box<dyn Read + Send> = if self.compressed {
             Box::new(MultiGzDecoder::new(span))
         } else {
             Box::new(span)
         };
-        Lines::new(source, 0)
+        LineReader::new(source, 0)
     }
 
     /// Its lines from `start` on, where one begins.
-    pub(crate) fn lines_from(&self, start: u64) -> io::Result<Lines<Box<dyn Read + Send>>> {
+    pub(crate) fn lines_from(&self, start: u64) -> io::Result<LineReader<Box<dyn Read + Send>>> {
         let mut lines = self.lines();
         if self.compressed {
             while lines.offset() < start && lines.next_line()?.is_some() {}
         } else {
-            let span = Span::new(Arc::clone(&self.file), start, self.len);
+            let span = FileSpan::new(Arc::clone(&self.file), start, self.len);
             lines.restart(Box::new(span), start);
         }
         Ok(lines)
@@ -128,10 +128,10 @@ impl Segment {
             })
         };
         if !self.compressed {
-            return Tail::find(&self.file, self.len, &self.path, End::Sealed, before);
+            return Tail::find(&self.file, self.len, &self.path, TailMode::Sealed, before);
         }
         let mut tail = before()?;
-        match tail.advance_over(self.lines(), &self.path, End::Sealed, None) {
+        match tail.advance_over(self.lines(), &self.path, TailMode::Sealed, None) {
             // What cannot be decompressed is damage; the run goes on behind it.
             Err(LogError::Volume(VolumeError::Io { .. })) => tail.sequence.damage(),
             done => drop(done?),
@@ -184,7 +184,7 @@ pub(crate) fn open_named(
     names: impl Fn(&Dir) -> Result<Vec<String>, LogError>,
 ) -> Result<Vec<Segment>, LogError> {
     let mut last = Vec::new();
-    for _ in 0..TRIES {
+    for _ in 0..MAX_LISTINGS {
         last = Vec::new();
         for name in names(dir)? {
             last.extend(Segment::open(dir, name)?);
@@ -249,17 +249,17 @@ fn has_sealed(dir: &Dir) -> Result<bool, LogError> {
 ///
 /// # Errors
 /// The folder or the active segment cannot be read.
-pub fn has_begun(dir: &Dir) -> Result<bool, LogError> {
+pub fn has_files(dir: &Dir) -> Result<bool, LogError> {
     let Some(file) = dir.read(layout::ACTIVE)? else {
         return has_events(dir);
     };
     let path = dir.path().join(layout::ACTIVE);
-    let mut lines = Lines::of(Span::new(Arc::new(file), 0, u64::MAX));
+    let mut lines = LineReader::of(FileSpan::new(Arc::new(file), 0, u64::MAX));
     while let Some(line) = lines.next_line().at("read", &path)? {
         let is_begun = match classify_raw(&line) {
-            Class::Ours(env) => env.kind != EventType::LogRepaired.as_str(),
-            Class::Foreign(_) => true,
-            Class::Damage(_) => line.whole,
+            LineClass::Ours(env) => env.kind != EventType::LogRepaired.as_str(),
+            LineClass::Foreign(_) => true,
+            LineClass::Damage(_) => line.whole,
         };
         if is_begun {
             return Ok(true);
@@ -270,7 +270,7 @@ pub fn has_begun(dir: &Dir) -> Result<bool, LogError> {
 
 /// When the last valid event of the first `len` bytes of a plain segment was written.
 pub(crate) fn last_ts(file: &File, len: u64) -> Option<String> {
-    let mut back = Backward::new(file, len);
+    let mut back = RevLineReader::new(file, len);
     while let Ok(Some(line)) = back.prev_line() {
         if let Ok(env) = Envelope::parse(line.bytes) {
             return Some(env.ts.to_owned());
@@ -312,7 +312,7 @@ impl Checkpoint {
         }
         let kind = EventType::LogRotated.as_str();
         // Most first lines are of another type: no checksum is needed to tell.
-        Envelope::of_checked(line).filter(|env| env.kind == kind)?;
+        Envelope::parse_checked(line).filter(|env| env.kind == kind)?;
         let env = Envelope::parse(line).ok()?;
         let Rotated { sealed, state } = serde_json::from_slice(line).ok()?;
         Some(Self {
@@ -327,8 +327,8 @@ impl Checkpoint {
 /// The number of the first event in a segment, for the name of what is cut from it;
 /// 0 where it has none.
 pub(crate) fn first_seq(segment: &Arc<File>) -> u64 {
-    let span = Span::new(Arc::clone(segment), 0, u64::MAX);
-    match Lines::of(span).next_line() {
+    let span = FileSpan::new(Arc::clone(segment), 0, u64::MAX);
+    match LineReader::of(span).next_line() {
         Ok(Some(line)) => Envelope::parse(line.bytes).map_or(0, |env| env.seq),
         _ => 0,
     }

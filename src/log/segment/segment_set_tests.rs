@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::log::test_log::{Fixture, gz, line_ends};
+use crate::log::test_log::{TestLog, gz, line_ends};
 use crate::log::*;
 use crate::volume::{VolumeError, layout};
 
@@ -13,8 +13,8 @@ fn sealed_gz(first_seq: u64) -> String {
 
 /// A run whose rotation was cut off: `left` is what stands in place of the active
 /// segment; `seal` writes the sealed one.
-fn cut_off(left: Option<&[u8]>, seal: impl Fn(&Fixture, &[u8])) -> Fixture {
-    let it = Fixture::with_notes(3);
+fn cut_off(left: Option<&[u8]>, seal: impl Fn(&TestLog, &[u8])) -> TestLog {
+    let it = TestLog::with_notes(3);
     let bytes = it.bytes();
     seal(&it, &bytes);
     match left {
@@ -24,11 +24,11 @@ fn cut_off(left: Option<&[u8]>, seal: impl Fn(&Fixture, &[u8])) -> Fixture {
     it
 }
 
-fn plain(it: &Fixture, bytes: &[u8]) {
+fn plain(it: &TestLog, bytes: &[u8]) {
     fs::write(it.path(&layout::sealed(0)), bytes).unwrap();
 }
 
-fn compressed(it: &Fixture, bytes: &[u8]) {
+fn compressed(it: &TestLog, bytes: &[u8]) {
     fs::write(it.path(&sealed_gz(0)), gz(bytes)).unwrap();
 }
 
@@ -102,7 +102,7 @@ fn a_compressed_segment_cut_in_the_middle_costs_what_is_behind_the_cut() {
         let first = &found.damage[0];
         assert_eq!(
             (&first.file, first.reason),
-            (&path, Reason::Compression),
+            (&path, DamageReason::Compression),
             "cut at {cut}"
         );
         let ends = [
@@ -111,7 +111,11 @@ fn a_compressed_segment_cut_in_the_middle_costs_what_is_behind_the_cut() {
         ]
         .concat();
         assert_eq!(first.offset, ends[first.line as usize - 1] as u64);
-        assert!(found.damage[1..].iter().all(|d| d.reason == Reason::Gap));
+        assert!(
+            found.damage[1..]
+                .iter()
+                .all(|d| d.reason == DamageReason::Gap)
+        );
         // Whoever comes next can still append.
         it.add(&it.log(), 4);
         it.set(
@@ -137,7 +141,7 @@ fn a_run_goes_on_behind_a_compressed_segment_that_is_broken() {
 
 #[test]
 fn a_damaged_first_line_of_the_oldest_segment_is_one_damage() {
-    let it = Fixture::with_notes(3);
+    let it = TestLog::with_notes(3);
     let bytes = it.bytes();
     let from = line_ends(&bytes)[1];
     let mut sealed = bytes[from..].to_vec();
@@ -147,13 +151,13 @@ fn a_damaged_first_line_of_the_oldest_segment_is_one_damage() {
     let found = it.read();
     assert_eq!(
         (found.reasons(), found.seqs),
-        (vec![Reason::BadChecksum], vec![3])
+        (vec![DamageReason::BadChecksum], vec![3])
     );
 }
 
 #[test]
 fn damage_is_named_by_file_line_and_offset_and_its_neighbours_are_read() {
-    let it = Fixture::with_notes(5);
+    let it = TestLog::with_notes(5);
     let whole = it.bytes();
     let ends = line_ends(&whole);
     for (n, start) in [0].iter().chain(&ends[..5]).enumerate() {
@@ -171,13 +175,13 @@ fn damage_is_named_by_file_line_and_offset_and_its_neighbours_are_read() {
             n + 1
         );
         assert!(damage.to_string().starts_with(&shown), "{damage}");
-        assert_eq!(damage.reason, Reason::BadChecksum);
+        assert_eq!(damage.reason, DamageReason::BadChecksum);
     }
 }
 
 #[test]
 fn a_last_line_in_flight_is_not_read() {
-    let it = Fixture::with_notes(2);
+    let it = TestLog::with_notes(2);
     let whole = it.bytes();
     let reader_dir = it.log().dir().try_clone().unwrap();
     it.set(&whole[..whole.len() - 1]);
@@ -190,7 +194,7 @@ fn a_last_line_in_flight_is_not_read() {
     assert_eq!((seen, reader.next_seq()), (2, 2));
 }
 
-type Put = fn(&Fixture);
+type Put = fn(&TestLog);
 
 #[test]
 fn what_is_no_plain_file_is_refused_and_hangs_nobody() {
@@ -213,7 +217,7 @@ fn what_is_no_plain_file_is_refused_and_hangs_nobody() {
     }
     // A second name for the log: it may be read, but not written, also not by a writer
     // that had it open before.
-    let it = Fixture::with_notes(1);
+    let it = TestLog::with_notes(1);
     let held = it.log();
     it.add(&held, 1);
     fs::hard_link(it.active(), it.path("second")).unwrap();
@@ -226,14 +230,16 @@ fn what_is_no_plain_file_is_refused_and_hangs_nobody() {
 #[test]
 fn an_old_segment_put_in_the_place_of_the_active_one_makes_no_number_used_twice() {
     for compressed in [false, true] {
-        let it = Fixture::with_notes(2);
+        let it = TestLog::with_notes(2);
         let old = it.bytes();
         let log = it.log();
         for n in 0..3 {
             it.add(&log, n);
         }
         let budget = EventType::LogRotated.lock_budget();
-        log.rotate(Due::default(), budget).unwrap().unwrap();
+        log.rotate(RotationThreshold::default(), budget)
+            .unwrap()
+            .unwrap();
         if compressed {
             compress_sealed(log.dir()).unwrap();
         }

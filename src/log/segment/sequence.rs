@@ -12,7 +12,7 @@ pub(crate) struct Sequence {
 
 /// How a valid line stands to those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum SequenceStep {
     /// It follows.
     Next,
     /// Its number was there before.
@@ -40,11 +40,11 @@ impl Sequence {
     }
 
     /// Takes a valid line. A repeated one changes nothing.
-    pub(crate) fn event(&mut self, seq: u64) -> Step {
+    pub(crate) fn event(&mut self, seq: u64) -> SequenceStep {
         let step = match self.last {
-            Some(last) if seq <= last => return Step::Repeated,
-            _ if seq > self.next() => Step::Gap,
-            _ => Step::Next,
+            Some(last) if seq <= last => return SequenceStep::Repeated,
+            _ if seq > self.next() => SequenceStep::Gap,
+            _ => SequenceStep::Next,
         };
         self.last = Some(seq);
         self.damaged = 0;
@@ -74,21 +74,27 @@ mod tests {
     #[test]
     fn damaged_lines_may_or_may_not_have_had_a_number() {
         let mut s = Sequence::default();
-        assert_eq!((s.event(0), s.event(1)), (Step::Next, Step::Next));
+        assert_eq!(
+            (s.event(0), s.event(1)),
+            (SequenceStep::Next, SequenceStep::Next)
+        );
         s.damage();
         assert_eq!(s.next(), 3);
         let mut without = s;
-        assert_eq!((s.event(3), without.event(2)), (Step::Next, Step::Next));
+        assert_eq!(
+            (s.event(3), without.event(2)),
+            (SequenceStep::Next, SequenceStep::Next)
+        );
         assert_eq!((s.next(), without.next()), (4, 3));
     }
 
     #[test]
     fn copies_and_gaps_are_seen() {
         let mut s = Sequence::before(10);
-        assert_eq!(s.event(10), Step::Next);
-        assert_eq!(s.event(3), Step::Repeated);
+        assert_eq!(s.event(10), SequenceStep::Next);
+        assert_eq!(s.event(3), SequenceStep::Repeated);
         assert_eq!(s.next(), 11);
-        assert_eq!(s.event(13), Step::Gap);
+        assert_eq!(s.event(13), SequenceStep::Gap);
         assert_eq!(s.next(), 14);
     }
 }

@@ -1,7 +1,7 @@
 //! A command as people read it.
 
 /// Longest command line that is kept in a state, in characters.
-const LIMIT: usize = 200;
+const MAX_COMMAND_BYTES: usize = 200;
 
 /// A command line for people: quoted where a shell would need it, and cut.
 pub fn command_line(argv: &[String]) -> String {
@@ -19,7 +19,7 @@ pub fn command_line(argv: &[String]) -> String {
             line.push('\'');
         }
     }
-    match line.char_indices().nth(LIMIT) {
+    match line.char_indices().nth(MAX_COMMAND_BYTES) {
         Some((at, _)) => {
             line.truncate(at);
             line.push('…');
@@ -39,6 +39,9 @@ mod tests {
             |argv: &[&str]| command_line(&argv.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>());
         assert_eq!(line(&["make", "-j4", "CC=gcc"]), "make -j4 CC=gcc");
         assert_eq!(line(&["sh", "-c", "it's", ""]), r"sh -c 'it'\''s' ''");
-        assert_eq!(line(&[&"é".repeat(300)]).chars().count(), LIMIT + 1);
+        assert_eq!(
+            line(&[&"é".repeat(300)]).chars().count(),
+            MAX_COMMAND_BYTES + 1
+        );
     }
 }

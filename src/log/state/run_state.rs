@@ -16,7 +16,7 @@ use crate::volume::parse_ts;
 /// Most jobs that a run can have.
 pub const MAX_JOBS: usize = 10_000;
 /// Longest summary, in bytes of JSON.
-const SUMMARY_LIMIT: usize = 32 << 10;
+const MAX_SUMMARY_BYTES: usize = 32 << 10;
 
 /// A step in a job's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -184,7 +184,7 @@ impl RunState {
             }
             EventType::RunClosed => self.closed_ts = Some(env.ts.to_owned()),
             EventType::LogRotated if self.first_id.is_none() => self.restore(line),
-            EventType::LogRotated => self.note_sealed(line),
+            EventType::LogRotated => self.record_sealed(line),
             EventType::Note | EventType::JobSampled | EventType::LogRepaired => {}
             _ => self.apply_to_job(kind, env, line),
         }
@@ -196,7 +196,7 @@ impl RunState {
         foreign::apply(self, line);
     }
 
-    fn note_sealed(&mut self, line: &[u8]) {
+    fn record_sealed(&mut self, line: &[u8]) {
         #[derive(Deserialize)]
         struct Rotated {
             sealed: Sealed,
@@ -339,11 +339,11 @@ impl RunState {
     /// The state cannot be written as JSON.
     #[doc(hidden)]
     pub fn summary(&self) -> serde_json::Result<Box<serde_json::value::RawValue>> {
-        serde_json::value::to_raw_value(&self.shortened()?)
+        serde_json::value::to_raw_value(&self.truncated()?)
     }
 
     /// The state with as many jobs as fit into a summary.
-    pub(crate) fn shortened(&self) -> serde_json::Result<Self> {
+    pub(crate) fn truncated(&self) -> serde_json::Result<Self> {
         let mut short = Self {
             name: self.name.clone(),
             host: self.host.clone(),
@@ -355,7 +355,7 @@ impl RunState {
             index: HashMap::new(),
             ..*self
         };
-        let mut room = SUMMARY_LIMIT.saturating_sub(serde_json::to_string(&short)?.len());
+        let mut room = MAX_SUMMARY_BYTES.saturating_sub(serde_json::to_string(&short)?.len());
         for job in &self.jobs {
             let len = serde_json::to_string(job)?.len() + 1;
             let Some(left) = room.checked_sub(len) else {
@@ -371,7 +371,7 @@ impl RunState {
 
 impl Rollback {
     /// Whether it was begun, and its end was not written: it runs, or nobody saw its end.
-    pub fn lacks_end(&self) -> bool {
+    pub fn is_unfinished(&self) -> bool {
         self.started && !self.ended
     }
 
@@ -383,8 +383,8 @@ impl Rollback {
 
 impl JobState {
     /// Whether its rollback was begun, and the end of that was not written.
-    pub fn rollback_lacks_end(&self) -> bool {
-        self.rollback.as_ref().is_some_and(Rollback::lacks_end)
+    pub fn rollback_is_unfinished(&self) -> bool {
+        self.rollback.as_ref().is_some_and(Rollback::is_unfinished)
     }
 
     fn submit(&mut self, e: JobSubmitted, ts: String) {

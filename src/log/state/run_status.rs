@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// What a run is, by the first that fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum RunStateKind {
+pub enum RunStatus {
     /// Closed, and no job failed.
     Completed,
     /// Closed, and some job failed.
@@ -20,7 +20,7 @@ pub enum RunStateKind {
     Open,
 }
 
-impl RunStateKind {
+impl RunStatus {
     /// All of them.
     pub const ALL: [Self; 6] = [
         Self::Completed,

@@ -64,7 +64,7 @@ pub fn list(volume: &Volume) -> Result<Vec<RunId>, LogError> {
 /// The folder may not be read.
 pub fn open_dir(runs: &Dir, run: &RunId) -> Result<Option<Dir>, LogError> {
     use crate::volume::VolumeError::NotAFolder;
-    let dir = match runs.sub(run.as_str()) {
+    let dir = match runs.open_dir(run.as_str()) {
         Ok(dir) => dir,
         Err(NotAFolder { .. }) => return Ok(None),
         Err(e) if e.io_kind() == Some(std::io::ErrorKind::NotFound) => return Ok(None),
@@ -155,11 +155,11 @@ pub(crate) fn first_id(dir: &Dir) -> Result<Option<Ulid>, LogError> {
             break;
         }
     }
-    Ok(state.first_id.as_deref().and_then(ulid_of))
+    Ok(state.first_id.as_deref().and_then(parse_ulid))
 }
 
 /// An id as a number that can be compared; `None` where it is no ULID.
-pub(crate) fn ulid_of(id: &str) -> Option<Ulid> {
+pub(crate) fn parse_ulid(id: &str) -> Option<Ulid> {
     id.to_ascii_uppercase().parse().ok()
 }
 
@@ -172,6 +172,6 @@ fn id_at_start(dir: &Dir) -> Result<Option<Ulid>, LogError> {
     let mut start = [0; 2 * envelope::FRAME_LEN];
     let path = || dir.path().join(layout::ACTIVE);
     let n = file.read_at(&mut start, 0).at("read", path())?;
-    let env = start.get(..n).and_then(Envelope::of_checked);
+    let env = start.get(..n).and_then(Envelope::parse_checked);
     Ok(env.filter(|env| env.seq == 0).and_then(|env| env.ulid()))
 }

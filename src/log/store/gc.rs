@@ -8,7 +8,7 @@ use std::cell::OnceCell;
 use std::fs::File;
 use std::io::ErrorKind;
 
-use super::tombstones::{Book, Retired};
+use super::tombstones::{Tombstone, TombstoneLog};
 use super::ulid_allocator::fresh_ulid;
 use crate::log::error::LogError;
 use crate::log::lock::file_lock;
@@ -16,21 +16,21 @@ use crate::log::segment::segment_set;
 use crate::volume::{Dir, FileKey, RunId, Usage, Volume, VolumeError, layout};
 
 /// Why a run is left for the next gc.
-const WRITING: &str = "somebody is writing to it";
+const WRITER_NAMES_GRACE: &str = "somebody is writing to it";
 
 /// The one gc that is at work on a volume.
 #[derive(Debug)]
-pub struct Gc {
+pub struct GcLock {
     var: Dir,
     runs: Dir,
     /// Opened when it is needed.
     trash: OnceCell<Dir>,
-    book: Book,
+    book: TombstoneLog,
 }
 
 /// A run under its locks: nobody appends to it.
 #[derive(Debug)]
-pub struct Held {
+pub struct LockedForRemoval {
     run: RunId,
     dir: Dir,
     /// `lock` and the active segment: their locks last as long as the files are open.
@@ -39,9 +39,9 @@ pub struct Held {
 
 /// What came of an attempt to lock a run.
 #[derive(Debug)]
-pub enum Hold {
+pub enum LockOutcome {
     /// It is ours.
-    Held(Held),
+    Held(LockedForRemoval),
     /// Somebody else is at work with it, in the words of `why`.
     Busy(&'static str),
     /// It is not there any more.
@@ -50,7 +50,7 @@ pub enum Hold {
 
 /// What a crash left in `trash/`.
 #[derive(Debug)]
-pub struct Leftover {
+pub struct TrashEntry {
     /// Its name there: the id of the run, a dot, and a ULID.
     pub name: String,
     /// The run.
@@ -59,14 +59,14 @@ pub struct Leftover {
     pub bytes: u64,
 }
 
-impl Gc {
+impl GcLock {
     /// Begins a gc, of which there is one at a time.
     ///
     /// # Errors
     /// [`LogError::GcRunning`], or the file of retired runs cannot be made.
     pub fn begin(volume: &Volume) -> Result<Self, LogError> {
         let [_, var, runs] = volume.make_runs()?;
-        let book = Book::open(&var)?;
+        let book = TombstoneLog::open(&var)?;
         let trash = OnceCell::new();
         Ok(Self {
             var,
@@ -81,7 +81,7 @@ impl Gc {
         if let Some(trash) = self.trash.get() {
             return Ok(trash);
         }
-        let (trash, _) = self.var.make_sub(layout::TRASH)?;
+        let (trash, _) = self.var.create_dir(layout::TRASH)?;
         // It may have been made by one that died before its own sync.
         self.var.sync().map_err(LogError::not_durable)?;
         Ok(self.trash.get_or_init(|| trash))
@@ -99,35 +99,35 @@ impl Gc {
     ///
     /// # Errors
     /// Its files cannot be opened, or the file system has no locks.
-    pub fn hold(&self, run: &RunId) -> Result<Hold, LogError> {
-        let dir = match self.runs.sub(run.as_str()) {
-            Err(e) if e.io_kind() == Some(ErrorKind::NotFound) => return Ok(Hold::Gone),
+    pub fn lock_for_removal(&self, run: &RunId) -> Result<LockOutcome, LogError> {
+        let dir = match self.runs.open_dir(run.as_str()) {
+            Err(e) if e.io_kind() == Some(ErrorKind::NotFound) => return Ok(LockOutcome::Gone),
             opened => opened?,
         };
-        let mut held = Held {
+        let mut held = LockedForRemoval {
             run: run.clone(),
             dir,
             locks: Vec::new(),
         };
         // Made where it is missing: a writer that comes now has to lock the same file.
         let lock = held.dir.append(layout::LOCK, true)?;
-        if !held.lock(lock, layout::LOCK)? {
-            return Ok(Hold::Busy(WRITING));
+        if !held.try_lock(lock, layout::LOCK)? {
+            return Ok(LockOutcome::Busy(WRITER_NAMES_GRACE));
         }
         let there = self.runs.stat(run.as_str())?;
         if there.as_ref().map(FileKey::from) != Some(held.dir.key()) {
-            return Ok(Hold::Gone);
+            return Ok(LockOutcome::Gone);
         }
         if let Some(active) = held.dir.read(layout::ACTIVE)?
-            && !held.lock(active, layout::ACTIVE)?
+            && !held.try_lock(active, layout::ACTIVE)?
         {
-            return Ok(Hold::Busy(WRITING));
+            return Ok(LockOutcome::Busy(WRITER_NAMES_GRACE));
         }
         let busy = held.compressed_now()? || held.supervised()?;
         Ok(if busy {
-            Hold::Busy("somebody is at work with it")
+            LockOutcome::Busy("somebody is at work with it")
         } else {
-            Hold::Held(held)
+            LockOutcome::Held(held)
         })
     }
 
@@ -137,15 +137,15 @@ impl Gc {
     ///
     /// # Errors
     /// Nothing may be removed: the runs are where they were, or left to a later gc.
-    pub fn retire(
+    pub fn record_tombstone(
         &mut self,
-        runs: &[Held],
-        lines: &[Retired],
+        runs: &[LockedForRemoval],
+        lines: &[Tombstone],
     ) -> Result<Vec<Result<String, LogError>>, LogError> {
         self.trash()?;
-        self.book.add(lines)?;
+        self.book.append(lines)?;
         let trash = self.trash()?;
-        let discard = |held: &Held| {
+        let discard = |held: &LockedForRemoval| {
             let name = layout::discarded(&held.run, &fresh_ulid());
             self.runs.rename_to(held.run.as_str(), trash, &name)?;
             Ok(name)
@@ -160,7 +160,7 @@ impl Gc {
     }
 }
 
-impl Held {
+impl LockedForRemoval {
     /// The run.
     pub fn run_id(&self) -> &RunId {
         &self.run
@@ -174,15 +174,15 @@ impl Held {
     /// Removes what its jobs printed and gives back what is reserved behind its log, to
     /// make room for its summary on a full disk. Says whether there may be room now.
     pub fn make_room(&self) -> bool {
-        let given_back = self.give_back();
-        let printed = self.dir.sub(layout::JOBS).is_ok();
+        let given_back = self.restore();
+        let printed = self.dir.open_dir(layout::JOBS).is_ok();
         if printed {
             drop(self.dir.remove_tree(layout::JOBS, ""));
         }
         printed || given_back
     }
 
-    fn give_back(&self) -> bool {
+    fn restore(&self) -> bool {
         let Ok(active) = self.dir.append(layout::ACTIVE, false) else {
             return false;
         };
@@ -190,7 +190,7 @@ impl Held {
         len.and_then(|len| active.set_len(len)).is_ok()
     }
 
-    fn lock(&mut self, file: File, name: &str) -> Result<bool, LogError> {
+    fn try_lock(&mut self, file: File, name: &str) -> Result<bool, LogError> {
         match file_lock::try_exclusive(&file, &self.dir.path().join(name))? {
             Some(guard) => guard.keep(),
             None => return Ok(false),
@@ -210,7 +210,7 @@ impl Held {
 
     /// Whether a job's supervisor lives, whatever the log says of it.
     fn supervised(&self) -> Result<bool, LogError> {
-        let jobs = match self.dir.sub(layout::JOBS) {
+        let jobs = match self.dir.open_dir(layout::JOBS) {
             Err(e) if e.io_kind() == Some(ErrorKind::NotFound) => return Ok(false),
             opened => opened?,
         };
@@ -239,9 +239,9 @@ fn is_any_locked<'a>(dir: &Dir, names: impl Iterator<Item = &'a String>) -> Resu
 ///
 /// # Errors
 /// The trash cannot be read.
-pub fn leftovers(volume: &Volume) -> Result<Vec<Leftover>, LogError> {
-    let trash = match volume.root().sub(layout::VAR) {
-        Ok(var) => var.sub(layout::TRASH),
+pub fn trash_entries(volume: &Volume) -> Result<Vec<TrashEntry>, LogError> {
+    let trash = match volume.root().open_dir(layout::VAR) {
+        Ok(var) => var.open_dir(layout::TRASH),
         Err(e) => Err(e),
     };
     let trash = match trash {
@@ -252,7 +252,7 @@ pub fn leftovers(volume: &Volume) -> Result<Vec<Leftover>, LogError> {
     for name in trash.names()? {
         if let Some(run) = layout::parse_discarded(&name) {
             let bytes = bytes_of(&trash, &name);
-            found.push(Leftover { name, run, bytes });
+            found.push(TrashEntry { name, run, bytes });
         }
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
@@ -260,6 +260,6 @@ pub fn leftovers(volume: &Volume) -> Result<Vec<Leftover>, LogError> {
 }
 
 fn bytes_of(trash: &Dir, name: &str) -> u64 {
-    let usage: Result<Usage, VolumeError> = trash.sub(name).and_then(|dir| dir.usage());
+    let usage: Result<Usage, VolumeError> = trash.open_dir(name).and_then(|dir| dir.usage());
     usage.map_or(0, |usage| usage.bytes)
 }

@@ -7,25 +7,25 @@ use serde::Deserialize;
 
 use crate::log::error::LogError;
 use crate::log::read::cursor::Cursor;
-use crate::log::read::position::{Gap, Lost};
-use crate::log::segment::line_reader::{Lines, Span};
+use crate::log::read::position::{Gap, GapReason};
+use crate::log::segment::line_reader::{FileSpan, LineReader};
 use crate::volume::{IoContext, RunId, Volume, layout};
 
 /// The runs that gc removed, and how many events each had.
 #[derive(Debug, Default)]
-pub struct Gone {
+pub struct RemovedRuns {
     events: HashMap<RunId, u64>,
     /// How far its file was read, in bytes.
     read_to: u64,
 }
 
 #[derive(Deserialize)]
-struct Line {
+struct TombstoneLine {
     run_id: RunId,
     events: u64,
 }
 
-impl Gone {
+impl RemovedRuns {
     /// Reads what gc told since the last time.
     ///
     /// # Errors
@@ -39,12 +39,12 @@ impl Gone {
         if len < self.read_to {
             *self = Self::default();
         }
-        let span = Span::new(Arc::new(file), self.read_to, len);
-        let mut lines = Lines::of(span);
+        let span = FileSpan::new(Arc::new(file), self.read_to, len);
+        let mut lines = LineReader::of(span);
         while let Some(line) = lines.next_line().at("read", &path)? {
             if line.whole {
                 self.read_to = line.end();
-                if let Ok(line) = serde_json::from_slice::<Line>(line.bytes) {
+                if let Ok(line) = serde_json::from_slice::<TombstoneLine>(line.bytes) {
                     self.events.insert(line.run_id, line.events);
                 }
             }
@@ -53,11 +53,11 @@ impl Gone {
     }
 
     /// What is missing of a run that was not begun; `None` where gc did not remove it.
-    pub fn all_of(&self, run: &RunId) -> Option<Gap> {
+    pub fn removals_of(&self, run: &RunId) -> Option<Gap> {
         self.events.get(run).map(|events| Gap {
             from_seq: Some(0),
             to_seq: events.checked_sub(1),
-            why: Lost::Removed,
+            why: GapReason::Removed,
         })
     }
 
@@ -74,7 +74,7 @@ impl Gone {
         (!all_read).then(|| Gap {
             from_seq,
             to_seq: events.and_then(|events| events.checked_sub(1)),
-            why: Lost::Removed,
+            why: GapReason::Removed,
         })
     }
 }

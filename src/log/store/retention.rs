@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::log::state::run_status::RunStateKind;
+use crate::log::state::run_status::RunStatus;
 use crate::volume::RunId;
 
 /// A run folder without any event that was touched within this time is a run in the
 /// making.
-pub(crate) const MAKING: Duration = Duration::from_hours(1);
+pub(crate) const CREATION_GRACE: Duration = Duration::from_hours(1);
 
 /// Whether a run is one that can go at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum Eligibility {
     /// It has ended: any limit may take it.
     Ended,
     /// Whether it has ended cannot be told: it goes only when it is named, and was not
@@ -29,15 +29,15 @@ pub enum Standing {
 
 /// What is known of a run folder.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Facts {
+pub struct RunInfo {
     /// Its id.
     pub run_id: RunId,
     /// Its name for people.
     pub name: String,
     /// Its state; `None` for a folder without any event.
-    pub state: Option<RunStateKind>,
+    pub state: Option<RunStatus>,
     /// Whether it can go at all.
-    pub standing: Standing,
+    pub standing: Eligibility,
     /// The id of its first event.
     pub first_id: Option<String>,
     /// When its first event was written.
@@ -71,7 +71,7 @@ pub(crate) struct Policy {
 
 /// Why a run goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum RemoveReason {
     /// It ended so long ago, which is over the limit.
     Age(Duration, Duration),
     /// There are more runs than the limit.
@@ -84,7 +84,7 @@ pub enum Why {
 
 /// Why a run stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
+pub enum KeepReason {
     /// No limit asks for it.
     Fits,
     /// It failed less long ago than is asked for.
@@ -99,11 +99,11 @@ pub enum Keep {
 
 /// What becomes of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RetentionDecision {
     /// It stays.
-    Keep(Keep),
+    Keep(KeepReason),
     /// It goes.
-    Remove(Why),
+    Remove(RemoveReason),
 }
 
 impl Policy {
@@ -113,59 +113,64 @@ impl Policy {
     }
 
     /// What becomes of each of the runs, in their order.
-    pub(crate) fn plan(&self, runs: &[Facts], now: Timestamp) -> Vec<Verdict> {
+    pub(crate) fn plan(&self, runs: &[RunInfo], now: Timestamp) -> Vec<RetentionDecision> {
         let mut verdicts: Vec<_> = runs.iter().map(|run| self.by_age(run, now)).collect();
         self.by_room(runs, &mut verdicts);
         verdicts
     }
 
-    fn by_age(&self, run: &Facts, now: Timestamp) -> Verdict {
+    fn by_age(&self, run: &RunInfo, now: Timestamp) -> RetentionDecision {
         let age = age(run.since, now);
         let over = self.max_age.filter(|limit| age >= *limit);
         match run.standing {
-            Standing::Live => Verdict::Keep(Keep::Live),
-            Standing::Empty if self.orphans && age >= MAKING => Verdict::Remove(Why::Orphan(age)),
-            Standing::Empty => Verdict::Keep(Keep::Making),
-            Standing::Unsure if !run.named || self.max_age.is_none() => Verdict::Keep(Keep::Unsure),
-            Standing::Ended | Standing::Unsure => match (over, self.kept_failed(run, age)) {
-                (_, Some(limit)) => Verdict::Keep(Keep::Failed(limit)),
-                (Some(limit), None) => Verdict::Remove(Why::Age(age, limit)),
-                (None, None) => Verdict::Keep(Keep::Fits),
+            Eligibility::Live => RetentionDecision::Keep(KeepReason::Live),
+            Eligibility::Empty if self.orphans && age >= CREATION_GRACE => {
+                RetentionDecision::Remove(RemoveReason::Orphan(age))
+            }
+            Eligibility::Empty => RetentionDecision::Keep(KeepReason::Making),
+            Eligibility::Unsure if !run.named || self.max_age.is_none() => {
+                RetentionDecision::Keep(KeepReason::Unsure)
+            }
+            Eligibility::Ended | Eligibility::Unsure => match (over, self.kept_failed(run, age)) {
+                (_, Some(limit)) => RetentionDecision::Keep(KeepReason::Failed(limit)),
+                (Some(limit), None) => RetentionDecision::Remove(RemoveReason::Age(age, limit)),
+                (None, None) => RetentionDecision::Keep(KeepReason::Fits),
             },
         }
     }
 
-    fn kept_failed(&self, run: &Facts, age: Duration) -> Option<Duration> {
+    fn kept_failed(&self, run: &RunInfo, age: Duration) -> Option<Duration> {
         let failed = matches!(
             run.state,
-            Some(RunStateKind::Failed | RunStateKind::Lost | RunStateKind::Unknown)
+            Some(RunStatus::Failed | RunStatus::Lost | RunStatus::Unknown)
         );
         self.keep_failed.filter(|limit| failed && age < *limit)
     }
 
     /// The runs that ended first go until the rest fits. What stays counts, whatever
     /// keeps it.
-    fn by_room(&self, runs: &[Facts], verdicts: &mut [Verdict]) {
+    fn by_room(&self, runs: &[RunInfo], verdicts: &mut [RetentionDecision]) {
         let mut staying: Vec<_> = runs
             .iter()
             .zip(verdicts)
             .filter(|(run, verdict)| {
-                run.standing != Standing::Empty && matches!(verdict, Verdict::Keep(_))
+                run.standing != Eligibility::Empty && matches!(verdict, RetentionDecision::Keep(_))
             })
             .collect();
         let mut count = staying.len();
         let mut bytes: u64 = staying.iter().map(|(run, _)| run.bytes).sum();
         staying.retain(|(run, verdict)| {
-            run.standing == Standing::Ended && **verdict == Verdict::Keep(Keep::Fits)
+            run.standing == Eligibility::Ended
+                && **verdict == RetentionDecision::Keep(KeepReason::Fits)
         });
         staying.sort_by_key(|(run, _)| (run.since, &run.first_id, &run.run_id));
         for (run, verdict) in staying {
             let why = match (self.max_runs, self.max_size) {
-                (Some(limit), _) if count > limit => Why::Runs(limit),
-                (_, Some(limit)) if bytes > limit => Why::Size(limit),
+                (Some(limit), _) if count > limit => RemoveReason::Runs(limit),
+                (_, Some(limit)) if bytes > limit => RemoveReason::Size(limit),
                 _ => break,
             };
-            *verdict = Verdict::Remove(why);
+            *verdict = RetentionDecision::Remove(why);
             count -= 1;
             bytes -= run.bytes;
         }
@@ -177,7 +182,7 @@ fn age(then: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(then)).unwrap_or_default()
 }
 
-impl Why {
+impl RemoveReason {
     /// The limit's name, as in the settings.
     pub fn policy(&self) -> &'static str {
         match self {
@@ -189,7 +194,7 @@ impl Why {
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for RemoveReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Age(age, limit) => {
@@ -202,7 +207,7 @@ impl fmt::Display for Why {
     }
 }
 
-impl fmt::Display for Keep {
+impl fmt::Display for KeepReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fits => f.write_str("it is within the limits"),

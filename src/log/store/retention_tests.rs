@@ -1,8 +1,6 @@
 use proptest::prelude::*;
 
-use crate::log::state::run_status::RunStateKind::{
-    Completed, Failed, Lost, Open, Running, Unknown,
-};
+use crate::log::state::run_status::RunStatus::{Completed, Failed, Lost, Open, Running, Unknown};
 use crate::log::store::retention::*;
 
 const NOW: i64 = 2_000_000_000;
@@ -11,15 +9,15 @@ fn now() -> Timestamp {
     Timestamp::from_second(NOW).unwrap()
 }
 
-fn run(id: &str, state: RunStateKind, age: i64, bytes: u64) -> Facts {
-    Facts {
+fn run(id: &str, state: RunStatus, age: i64, bytes: u64) -> RunInfo {
+    RunInfo {
         run_id: id.parse().unwrap(),
         name: "r".to_owned(),
         state: Some(state),
         standing: match state {
-            Completed | Failed | Lost => Standing::Ended,
-            Unknown => Standing::Unsure,
-            Running | Open => Standing::Live,
+            Completed | Failed | Lost => Eligibility::Ended,
+            Unknown => Eligibility::Unsure,
+            Running | Open => Eligibility::Live,
         },
         first_id: None,
         opened_ts: None,
@@ -36,9 +34,9 @@ fn seconds(n: u64) -> Duration {
 }
 
 /// The ids of the runs that go.
-fn gone(policy: &Policy, runs: &[Facts]) -> String {
+fn gone(policy: &Policy, runs: &[RunInfo]) -> String {
     let verdicts = policy.plan(runs, now());
-    let goes = |v: &Verdict| matches!(v, Verdict::Remove(_));
+    let goes = |v: &RetentionDecision| matches!(v, RetentionDecision::Remove(_));
     let ids = runs.iter().zip(&verdicts).filter(|(_, v)| goes(v));
     ids.map(|(run, _)| run.run_id.as_str()).collect()
 }
@@ -116,13 +114,13 @@ fn a_run_of_which_nothing_is_known_goes_when_it_is_named_with_an_age() {
 #[test]
 fn an_empty_folder_goes_after_an_hour_and_counts_for_nothing() {
     let mut it = run("g", Open, 3_600, 10);
-    (it.state, it.standing) = (None, Standing::Empty);
+    (it.state, it.standing) = (None, Eligibility::Empty);
     let orphans = Policy {
         orphans: true,
         ..Policy::default()
     };
     assert_eq!(gone(&orphans, &[it.clone()]), "g");
-    let young = Facts {
+    let young = RunInfo {
         since: Timestamp::from_second(NOW - 3_599).unwrap(),
         ..it.clone()
     };
@@ -160,12 +158,12 @@ fn spans_read_as_they_are_typed() {
     }
 }
 
-fn facts() -> impl Strategy<Value = Vec<Facts>> {
-    let state = prop::sample::select(RunStateKind::ALL.to_vec());
+fn facts() -> impl Strategy<Value = Vec<RunInfo>> {
+    let state = prop::sample::select(RunStatus::ALL.to_vec());
     let one = (state, 0..100_i64, 0..50_u64, any::<bool>());
     prop::collection::vec(one, 0..24).prop_map(|all| {
         let made = all.into_iter().zip(0..);
-        made.map(|((state, age, bytes, named), n)| Facts {
+        made.map(|((state, age, bytes, named), n)| RunInfo {
             named,
             ..run(&format!("r{n:02}"), state, age, bytes)
         })
@@ -197,7 +195,7 @@ proptest! {
         let verdicts = policy.plan(&runs, now());
         prop_assert_eq!(verdicts.len(), runs.len());
         let pairs: Vec<_> = runs.iter().zip(&verdicts).collect();
-        let goes = |v: &Verdict| matches!(v, Verdict::Remove(_));
+        let goes = |v: &RetentionDecision| matches!(v, RetentionDecision::Remove(_));
         let left: Vec<_> = pairs.iter().filter(|(_, v)| !goes(v)).map(|(r, _)| *r).collect();
         let fits = policy.max_runs.is_none_or(|n| left.len() <= n)
             && policy.max_size.is_none_or(|n| left.iter().map(|r| r.bytes).sum::<u64>() <= n);
@@ -206,17 +204,17 @@ proptest! {
             let failed = matches!(run.state, Some(Failed | Lost | Unknown));
             let kept = failed && policy.keep_failed.is_some_and(|d| age < d);
             if goes(verdict) {
-                prop_assert!(run.standing != Standing::Live && !kept);
-                prop_assert!(run.standing != Standing::Unsure || run.named);
-            } else if run.standing == Standing::Ended && !kept {
+                prop_assert!(run.standing != Eligibility::Live && !kept);
+                prop_assert!(run.standing != Eligibility::Unsure || run.named);
+            } else if run.standing == Eligibility::Ended && !kept {
                 // It stays only where every limit is kept to.
                 prop_assert!(fits && policy.max_age.is_none_or(|d| age < d));
             }
             // No run goes for want of room while one that ended before it stays.
-            if let Verdict::Remove(Why::Runs(_) | Why::Size(_)) = verdict {
+            if let RetentionDecision::Remove(RemoveReason::Runs(_) | RemoveReason::Size(_)) = verdict {
                 let older_stays = pairs.iter().any(|(other, v)| {
-                    **v == Verdict::Keep(Keep::Fits)
-                        && other.standing == Standing::Ended
+                    **v == RetentionDecision::Keep(KeepReason::Fits)
+                        && other.standing == Eligibility::Ended
                         && other.since < run.since
                 });
                 prop_assert!(!older_stays);

@@ -15,20 +15,20 @@ use serde::{Deserialize, Serialize};
 use super::catalog;
 use crate::log::error::LogError;
 use crate::log::format::envelope;
-use crate::log::format::envelope::Reason;
+use crate::log::format::envelope::DamageReason;
 use crate::log::lock::file_lock;
 use crate::log::read::reader::Damage;
-use crate::log::read::summary::Overview;
-use crate::log::segment::line_reader::{Lines, Span};
-use crate::log::segment::preallocate::Reserve;
-use crate::log::segment::rev_line_reader::Backward;
+use crate::log::read::summary::RunSummary;
+use crate::log::segment::line_reader::{FileSpan, LineReader};
+use crate::log::segment::preallocate::Preallocation;
+use crate::log::segment::rev_line_reader::RevLineReader;
 use crate::log::state::run_state::RunState;
-use crate::log::state::run_status::RunStateKind;
+use crate::log::state::run_status::RunStatus;
 use crate::volume::{Dir, IoContext, RunId, Volume, layout, now_ts};
 
 /// A run that is gone, as its line tells.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Retired {
+pub struct Tombstone {
     /// Version of the format.
     v: u64,
     /// When gc took it.
@@ -40,7 +40,7 @@ pub struct Retired {
     /// Its id.
     pub run_id: RunId,
     /// The state that it ended in.
-    pub state: RunStateKind,
+    pub state: RunStatus,
     /// What the state rested on.
     pub because: String,
     /// From the first event to the close, in milliseconds.
@@ -56,19 +56,19 @@ pub struct Retired {
     pub run: RunState,
 }
 
-impl Retired {
+impl Tombstone {
     /// The line of a run that goes now; why it goes is left to be filled in.
     ///
     /// # Errors
     /// The state cannot be shortened.
     pub fn new(
         run_id: RunId,
-        overview: &Overview,
-        state: RunStateKind,
+        overview: &RunSummary,
+        state: RunStatus,
         because: String,
     ) -> Result<Self, LogError> {
         Ok(Self {
-            v: envelope::VERSION,
+            v: envelope::FORMAT_VERSION,
             retired_ts: now_ts(),
             why: String::new(),
             freed_bytes: 0,
@@ -79,7 +79,7 @@ impl Retired {
             events: overview.events,
             bytes: overview.bytes,
             damaged: overview.damage.len(),
-            run: overview.state.shortened()?,
+            run: overview.state.truncated()?,
         })
     }
 
@@ -92,23 +92,23 @@ impl Retired {
         Ok(())
     }
 
-    fn parse(line: &[u8]) -> Result<Self, Reason> {
+    fn parse(line: &[u8]) -> Result<Self, DamageReason> {
         envelope::check(line)?;
-        serde_json::from_slice(line).map_err(|_| Reason::NotJson)
+        serde_json::from_slice(line).map_err(|_| DamageReason::NotJson)
     }
 }
 
 /// The file, locked: there is one gc at a time.
 #[derive(Debug)]
-pub(crate) struct Book {
+pub(crate) struct TombstoneLog {
     file: File,
     path: PathBuf,
     len: u64,
     /// So that gc can make room on a full disk, for which it needs some itself.
-    reserve: Reserve,
+    reserve: Preallocation,
 }
 
-impl Book {
+impl TombstoneLog {
     /// Opens the file, making it where it is missing, and takes its lock.
     ///
     /// # Errors
@@ -122,12 +122,12 @@ impl Book {
         }
         // It may have been made just now, or by one that died before its own sync.
         var.sync().map_err(LogError::not_durable)?;
-        let len = whole(&file).at("mend", &path)?;
+        let len = complete_line(&file).at("mend", &path)?;
         Ok(Self {
             file,
             path,
             len,
-            reserve: Reserve::default(),
+            reserve: Preallocation::default(),
         })
     }
 
@@ -135,7 +135,7 @@ impl Book {
     ///
     /// # Errors
     /// They cannot be written ([`LogError::NoSpace`] where the disk is full), or synced.
-    pub(crate) fn add(&mut self, runs: &[Retired]) -> Result<(), LogError> {
+    pub(crate) fn append(&mut self, runs: &[Tombstone]) -> Result<(), LogError> {
         let mut bytes = Vec::new();
         for run in runs {
             run.write_to(&mut bytes)?;
@@ -171,13 +171,13 @@ impl Book {
 
 /// Makes the file end where a line ends; gives its length. The torn line of a gc that was
 /// cut off tells of a run that is still there, so nothing is lost with it.
-fn whole(file: &File) -> std::io::Result<u64> {
+fn complete_line(file: &File) -> std::io::Result<u64> {
     let len = file.metadata()?.len();
-    let mut back = Backward::new(file, len);
+    let mut back = RevLineReader::new(file, len);
     let Some(last) = back.prev_line()?.filter(|line| !line.whole) else {
         return Ok(len);
     };
-    if Retired::parse(last.bytes).is_ok() {
+    if Tombstone::parse(last.bytes).is_ok() {
         (&*file).write_all(b"\n")?;
         return Ok(len + 1);
     }
@@ -190,14 +190,14 @@ fn whole(file: &File) -> std::io::Result<u64> {
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn retired(volume: &Volume) -> Result<(Vec<Retired>, Vec<Damage>), LogError> {
+pub fn read_tombstones(volume: &Volume) -> Result<(Vec<Tombstone>, Vec<Damage>), LogError> {
     let Some(file) = volume.root().read_in(layout::VAR, layout::RETIRED)? else {
         return Ok((Vec::new(), Vec::new()));
     };
     let path = volume.path().join(layout::VAR).join(layout::RETIRED);
     let len = file.metadata().at("look at", &path)?.len();
-    let mut lines = Lines::of(Span::new(Arc::new(file), 0, len));
-    let mut found: Vec<Option<Retired>> = Vec::new();
+    let mut lines = LineReader::of(FileSpan::new(Arc::new(file), 0, len));
+    let mut found: Vec<Option<Tombstone>> = Vec::new();
     let mut places: HashMap<(RunId, Option<String>), usize> = HashMap::new();
     let mut damage = Vec::new();
     let mut number = 0;
@@ -208,9 +208,9 @@ pub fn retired(volume: &Volume) -> Result<(Vec<Retired>, Vec<Damage>), LogError>
             break;
         }
         let parsed = if line.too_long {
-            Err(Reason::TooLong)
+            Err(DamageReason::TooLong)
         } else {
-            Retired::parse(line.bytes)
+            Tombstone::parse(line.bytes)
         };
         match parsed {
             Ok(run) => {
@@ -238,10 +238,10 @@ pub fn retired(volume: &Volume) -> Result<(Vec<Retired>, Vec<Damage>), LogError>
 }
 
 /// Whether the run itself is there: gc was cut off before it took it.
-fn still_there(runs: &Dir, run: &Retired) -> bool {
+fn still_there(runs: &Dir, run: &Tombstone) -> bool {
     let Ok(Some(dir)) = catalog::open_dir(runs, &run.run_id) else {
         return false;
     };
-    let id = run.run.first_id.as_deref().and_then(catalog::ulid_of);
+    let id = run.run.first_id.as_deref().and_then(catalog::parse_ulid);
     catalog::first_id(&dir).is_ok_and(|first| first == id)
 }

@@ -24,11 +24,11 @@ pub fn allocate_ulid(volume: &Volume) -> Result<Ulid, LogError> {
     let path = volume.path().join(layout::ULID_LAST);
     let [_, var, _] = volume.make_runs()?;
     let file = var.write(layout::ULID_LAST_NAME)?;
-    let _guard = file_lock::exclusive(&file, &path, file_lock::BUDGET)?;
+    let _guard = file_lock::exclusive(&file, &path, file_lock::LOCK_TIMEOUT)?;
 
     let mut text = [0; 64];
     let len = read_start(&file, &mut text).at("read", &path)?;
-    let next = next_after(last_of(text.get(..len).unwrap_or_default()));
+    let next = next_after(parse_last(text.get(..len).unwrap_or_default()));
     file.write_all_at(next.to_string().as_bytes(), 0)
         .at("write", &path)?;
     if len > ulid::ULID_LEN {
@@ -49,7 +49,7 @@ fn read_start(file: &File, buf: &mut [u8]) -> std::io::Result<usize> {
     Ok(len)
 }
 
-fn last_of(text: &[u8]) -> Option<Ulid> {
+fn parse_last(text: &[u8]) -> Option<Ulid> {
     // Writers put the ULID at offset 0: what stands behind it is from a torn write.
     let ulid = text.get(..ulid::ULID_LEN).unwrap_or(text);
     std::str::from_utf8(ulid).ok()?.trim().parse().ok()
@@ -63,11 +63,11 @@ fn now_ms() -> u64 {
 
 /// A ULID of this moment.
 pub fn fresh_ulid() -> Ulid {
-    ulid_of(now_ms())
+    ulid_from_ms(now_ms())
 }
 
 /// A new ULID of a millisecond since the epoch.
-pub(crate) fn ulid_of(millisecond: u64) -> Ulid {
+pub(crate) fn ulid_from_ms(millisecond: u64) -> Ulid {
     let mut random = [0; 16];
     if rustix::rand::getrandom(&mut random, GetRandomFlags::empty()).is_err() {
         // Order comes from the clock and from what was given before; randomness only

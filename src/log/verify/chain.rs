@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::fault::FaultKind;
 use crate::log::format::envelope::Envelope;
 use crate::log::format::event_type::EventType;
-use crate::log::read::reader::LinePlace;
+use crate::log::read::reader::LinePosition;
 use crate::log::segment::segment_set::Segment;
 use crate::log::write::rotate::Sealed;
 
@@ -58,7 +58,7 @@ impl Chain {
     }
 
     /// Goes to the segment in which a line stands.
-    fn go_to(&mut self, place: &LinePlace<'_>) {
+    fn move_to_segment(&mut self, place: &LinePosition<'_>) {
         while self
             .segments
             .get(self.at)
@@ -76,27 +76,27 @@ impl Chain {
     }
 
     /// A damaged line.
-    pub(crate) fn damage(&mut self, place: &LinePlace<'_>) {
-        self.go_to(place);
+    pub(crate) fn damage(&mut self, place: &LinePosition<'_>) {
+        self.move_to_segment(place);
         if let Some(current) = self.segments.get_mut(self.at) {
             current.damaged = true;
         }
     }
 
     /// A line of another program.
-    pub(crate) fn foreign(&mut self, place: &LinePlace<'_>) {
-        self.go_to(place);
+    pub(crate) fn foreign(&mut self, place: &LinePosition<'_>) {
+        self.move_to_segment(place);
     }
 
     /// An event; `sealed` is what it says if it is a `log_rotated`.
     pub(crate) fn event(
         &mut self,
-        place: &LinePlace<'_>,
+        place: &LinePosition<'_>,
         env: &Envelope<'_>,
         sealed: Option<&Sealed>,
         tell: &mut dyn FnMut(Finding),
     ) {
-        self.go_to(place);
+        self.move_to_segment(place);
         let at = self.at.min(self.segments.len());
         let (before, rest) = self.segments.split_at_mut(at);
         let Some(current) = rest.first_mut() else {

@@ -9,7 +9,7 @@ use crate::log::state::run_state::{JobState, RunState};
 
 /// Whether what `told` says, as far as it is known here, is what was folded. A field
 /// that it lacks is one that its writer did not know.
-pub(crate) fn agrees(told: &RawValue, folded: &RunState) -> bool {
+pub(crate) fn matches_fold(told: &RawValue, folded: &RunState) -> bool {
     compare(told, folded).unwrap_or(false)
 }
 
@@ -33,19 +33,19 @@ fn compare(told: &RawValue, folded: &RunState) -> serde_json::Result<bool> {
         return Ok(false);
     }
 
-    let mut rest = folded.shortened()?;
+    let mut rest = folded.truncated()?;
     rest.jobs.clear();
     let rest = serde_json::to_value(rest)?;
     let told_rest = serde_json::to_value(fields)?;
     let known: RunState = serde_json::from_value(told_rest.clone())?;
-    if !says_same(&told_rest, &serde_json::to_value(known)?, &rest) {
+    if !same_fields(&told_rest, &serde_json::to_value(known)?, &rest) {
         return Ok(false);
     }
     for (told, folded) in jobs.iter().zip(&folded.jobs) {
         let told: Value = serde_json::from_str(told.get())?;
         let known: JobState = serde_json::from_value(told.clone())?;
         let folded = serde_json::to_value(folded)?;
-        if !says_same(&told, &serde_json::to_value(known)?, &folded) {
+        if !same_fields(&told, &serde_json::to_value(known)?, &folded) {
             return Ok(false);
         }
     }
@@ -53,14 +53,14 @@ fn compare(told: &RawValue, folded: &RunState) -> serde_json::Result<bool> {
 }
 
 /// Compares what is told and `known` to this version with what was folded.
-fn says_same(told: &Value, known: &Value, folded: &Value) -> bool {
+fn same_fields(told: &Value, known: &Value, folded: &Value) -> bool {
     let (Value::Object(told), Value::Object(known)) = (told, known) else {
         return told == folded;
     };
     told.iter()
         .all(|(key, told)| match (known.get(key), folded.get(key)) {
             (None, _) => true,
-            (Some(known), Some(folded)) => says_same(told, known, folded),
+            (Some(known), Some(folded)) => same_fields(told, known, folded),
             (Some(_), None) => told.is_null(),
         })
 }

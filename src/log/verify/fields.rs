@@ -26,14 +26,14 @@ pub(crate) struct Fields<'a> {
 
 /// The same of a type that this version does not know.
 #[derive(Deserialize)]
-struct OfRun {
+struct RunFields {
     run_id: String,
 }
 
 /// The fields of a line; `None` where they are not those of its type.
 pub(crate) fn fields_of(kind: Option<EventType>, line: &[u8]) -> Option<Fields<'_>> {
     let Some(kind) = kind else {
-        let OfRun { run_id } = serde_json::from_slice(line).ok()?;
+        let RunFields { run_id } = serde_json::from_slice(line).ok()?;
         return Some(Fields {
             run_id,
             job_id: None,

@@ -20,11 +20,11 @@ use std::path::PathBuf;
 use ulid::Ulid;
 
 use super::error::LogError;
-use crate::log::format::envelope::{Envelope, Reason};
+use crate::log::format::envelope::{DamageReason, Envelope};
 use crate::log::format::event_type::EventType;
-use crate::log::interop::runtimo_wal::Wal;
+use crate::log::interop::runtimo_wal::RuntimoWal;
 use crate::log::lock::file_lock;
-use crate::log::read::reader::{Damage, Item, LinePlace, Reader};
+use crate::log::read::reader::{Damage, Item, LinePosition, Reader};
 use crate::log::segment::segment_set::{Segment, open_segments};
 use crate::log::state::run_state::RunState;
 use crate::log::verify::chain::Chain;
@@ -35,7 +35,7 @@ pub(crate) use crate::log::verify::fault::{Fault, FaultKind};
 
 /// What was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verified {
+pub struct VerifyReport {
     /// Sound events of ours.
     pub events: u64,
     /// Lines of other programs, which have no checksum and no number.
@@ -62,7 +62,7 @@ pub struct Verified {
 pub fn verify<E: From<LogError>>(
     dir: &Dir,
     each: impl FnMut(Fault) -> Result<(), E>,
-) -> Result<Verified, E> {
+) -> Result<VerifyReport, E> {
     read_all(open_segments(dir)?, each, |check, active, end, tell| {
         check.end(dir, active, end, tell)
     })
@@ -73,9 +73,9 @@ pub fn verify<E: From<LogError>>(
 /// # Errors
 /// As [`verify`].
 pub fn verify_wal<E: From<LogError>>(
-    wal: &Wal,
+    wal: &RuntimoWal,
     each: impl FnMut(Fault) -> Result<(), E>,
-) -> Result<Verified, E> {
+) -> Result<VerifyReport, E> {
     read_all(wal.segments()?, each, |check, active, end, tell| {
         check.verified.jobs = check.state.jobs_total;
         let Some((active, end)) = unfinished_line(active, end) else {
@@ -96,12 +96,12 @@ fn read_all<E: From<LogError>>(
     segments: Vec<Segment>,
     mut each: impl FnMut(Fault) -> Result<(), E>,
     last: impl FnOnce(
-        &mut Check,
+        &mut Verifier,
         Option<&Segment>,
         Option<u64>,
         &mut dyn FnMut(Fault),
     ) -> Result<bool, LogError>,
-) -> Result<Verified, E> {
+) -> Result<VerifyReport, E> {
     let stopped = Cell::new(None);
     let mut faults = 0;
     let mut tell = |fault: Fault| {
@@ -112,9 +112,9 @@ fn read_all<E: From<LogError>>(
         }
     };
     let active = segments.iter().find(|s| s.first_seq.is_none()).cloned();
-    let mut check = Check::new(&segments);
-    let mut reader = Reader::of(segments);
-    while let Some((place, item)) = reader.next_placed()? {
+    let mut check = Verifier::new(&segments);
+    let mut reader = Reader::from_segments(segments);
+    while let Some((place, item)) = reader.next_with_position()? {
         check.item(&place, &item, &mut tell);
         if let Some(e) = stopped.take() {
             return Err(e);
@@ -122,7 +122,7 @@ fn read_all<E: From<LogError>>(
     }
     let end = reader.end_of_active();
     let in_flight = last(&mut check, active.as_ref(), end, &mut tell)?;
-    let verified = Verified {
+    let verified = VerifyReport {
         faults,
         in_flight,
         ..check.verified
@@ -140,8 +140,8 @@ fn unfinished_line(active: Option<&Segment>, end: Option<u64>) -> Option<(&Segme
 }
 
 /// What is known while the lines are read.
-struct Check {
-    verified: Verified,
+struct Verifier {
+    verified: VerifyReport,
     state: RunState,
     chain: Chain,
     last_seq: Option<u64>,
@@ -155,10 +155,10 @@ struct Check {
     rolled_back: HashMap<String, Option<u64>>,
 }
 
-impl Check {
+impl Verifier {
     fn new(segments: &[Segment]) -> Self {
         Self {
-            verified: Verified {
+            verified: VerifyReport {
                 events: 0,
                 foreign: 0,
                 segments: segments.len(),
@@ -179,7 +179,7 @@ impl Check {
         }
     }
 
-    fn item(&mut self, place: &LinePlace<'_>, item: &Item<'_>, tell: &mut dyn FnMut(Fault)) {
+    fn item(&mut self, place: &LinePosition<'_>, item: &Item<'_>, tell: &mut dyn FnMut(Fault)) {
         match item {
             Item::Event(env, line) => self.event(place, env, line, tell),
             Item::Foreign(_, line) => {
@@ -187,21 +187,21 @@ impl Check {
                 self.chain.foreign(place);
                 self.state.apply_foreign(line);
             }
-            Item::Damage(damage) if damage.reason == Reason::Gap => {
+            Item::Damage(damage) if damage.reason == DamageReason::Gap => {
                 self.gap = true;
                 self.whole = false;
             }
             Item::Damage(damage) => {
                 self.chain.damage(place);
                 self.whole = false;
-                tell(of_damage(damage));
+                tell(record_damage(damage));
             }
         }
     }
 
     fn event(
         &mut self,
-        place: &LinePlace<'_>,
+        place: &LinePosition<'_>,
         env: &Envelope<'_>,
         line: &[u8],
         tell: &mut dyn FnMut(Fault),
@@ -283,7 +283,7 @@ impl Check {
         }
         if let Some(told) = fields.summary
             && self.whole
-            && !checkpoint::agrees(told, &self.state)
+            && !checkpoint::matches_fold(told, &self.state)
         {
             let message = "its summary is not what the events before it tell".to_owned();
             wrong(None, FaultKind::Checkpoint, message);
@@ -291,7 +291,7 @@ impl Check {
         if kind == EventType::LogRotated && !first {
             let agrees = fields
                 .state
-                .is_some_and(|told| checkpoint::agrees(told, &self.state));
+                .is_some_and(|told| checkpoint::matches_fold(told, &self.state));
             if self.whole && !agrees {
                 let message = "its state is not what the events before it tell".to_owned();
                 wrong(None, FaultKind::Checkpoint, message);
@@ -356,9 +356,9 @@ impl Check {
     }
 }
 
-fn of_damage(damage: &Damage) -> Fault {
+fn record_damage(damage: &Damage) -> Fault {
     let kind = match damage.reason {
-        Reason::Repeated => FaultKind::Repeated,
+        DamageReason::Repeated => FaultKind::Repeated,
         _ => FaultKind::DamagedLine,
     };
     Fault {

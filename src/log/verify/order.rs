@@ -35,17 +35,17 @@ pub(crate) fn out_of_order(
     job: Option<&str>,
     attempt: Option<u32>,
 ) -> Option<OutOfOrder> {
-    if let Some(wrong) = of_run(run, kind) {
+    if let Some(wrong) = check_run(run, kind) {
         return Some(wrong);
     }
     let id = job?;
-    of_job(kind, run.job(id), run.jobs_truncated, attempt).map(|wrong| OutOfOrder {
+    check_job(kind, run.job(id), run.jobs_truncated, attempt).map(|wrong| OutOfOrder {
         message: format!("job {id}: {}", wrong.message),
         ..wrong
     })
 }
 
-fn of_run(run: &RunState, kind: EventType) -> Option<OutOfOrder> {
+fn check_run(run: &RunState, kind: EventType) -> Option<OutOfOrder> {
     let what = kind.as_str();
     let begun = run.opened_ts.is_some();
     let upkeep = matches!(kind, EventType::LogRotated | EventType::LogRepaired);
@@ -69,7 +69,7 @@ fn of_run(run: &RunState, kind: EventType) -> Option<OutOfOrder> {
     None
 }
 
-fn of_job(
+fn check_job(
     kind: EventType,
     job: Option<&JobState>,
     truncated: bool,
@@ -90,7 +90,7 @@ fn of_job(
     }
     let stage = job.stage;
     let running = stage == Stage::Started && job.process.is_some();
-    let undoing = job.rollback_lacks_end();
+    let undoing = job.rollback_is_unfinished();
     let follows = || format!("{what} may not follow {}", stage.as_str());
     match kind {
         EventType::JobSubmitted => {

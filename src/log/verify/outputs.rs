@@ -21,20 +21,20 @@ pub(crate) fn check(
     for job in run.jobs.iter().filter(|job| !job.foreign) {
         // An id of another kind has no file of ours.
         if let Ok(id) = job.job_id.parse() {
-            of_job(dir, job, &id, rolled_back.get(&job.job_id), tell)?;
+            check_job(dir, job, &id, rolled_back.get(&job.job_id), tell)?;
         }
     }
     Ok(())
 }
 
-fn of_job(
+fn check_job(
     dir: &Dir,
     job: &JobState,
     id: &JobId,
     rolled_back: Option<&Option<u64>>,
     tell: &mut dyn FnMut(Fault),
 ) -> Result<(), LogError> {
-    let rollback_runs = job.rollback_lacks_end();
+    let rollback_runs = job.rollback_is_unfinished();
     let told = job.output.as_ref().map(|output| output.captured_bytes);
     let stored = rolled_back.copied().unwrap_or(told).or(told);
     let exact = job.stage.is_terminal()
@@ -48,7 +48,7 @@ fn of_job(
     let indexed = index_end(dir, id, tell)?;
     let name = layout::job_out(id);
     let path = dir.path().join(layout::JOBS).join(&name);
-    let mut wrong = |kind, message| tell(of_file(kind, path.clone(), message));
+    let mut wrong = |kind, message| tell(check_file(kind, path.clone(), message));
     let Some(out) = dir.read_in(layout::JOBS, &name)? else {
         if let Some(bytes) = stored.filter(|n| *n > 0) {
             wrong(
@@ -75,12 +75,12 @@ fn of_job(
     if stored > 0 && indexed.is_none() {
         let index = dir.path().join(layout::JOBS).join(layout::job_index(id));
         let message = "the index of the output is gone".to_owned();
-        tell(of_file(FaultKind::OutputIndex, index, message));
+        tell(check_file(FaultKind::OutputIndex, index, message));
     }
     Ok(())
 }
 
-fn of_file(kind: FaultKind, file: PathBuf, message: String) -> Fault {
+fn check_file(kind: FaultKind, file: PathBuf, message: String) -> Fault {
     Fault {
         kind,
         file,
@@ -135,7 +135,7 @@ pub(crate) fn unknown(
     run: &RunState,
     tell: &mut dyn FnMut(Fault),
 ) -> Result<(), LogError> {
-    let Ok(jobs) = dir.sub(layout::JOBS) else {
+    let Ok(jobs) = dir.open_dir(layout::JOBS) else {
         return Ok(());
     };
     let names: BTreeSet<String> = jobs.names()?.into_iter().collect();
@@ -149,7 +149,7 @@ pub(crate) fn unknown(
         let has_bytes = jobs.stat(&name)?.is_some_and(|stat| stat.st_size > 0);
         if has_bytes && run.job(id.as_str()).is_none() && !is_held(dir, &id) {
             let message = "output of a job that the log does not know".to_owned();
-            tell(of_file(
+            tell(check_file(
                 FaultKind::OutputUnknown,
                 jobs.path().join(&name),
                 message,

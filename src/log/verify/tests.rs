@@ -4,17 +4,17 @@ use serde_json::json;
 
 use crate::log::format::event_type::{Draft, Durability};
 use crate::log::lock::file_lock;
-use crate::log::test_log::{Fixture, gz, line, line_ends};
+use crate::log::test_log::{TestLog, gz, line, line_ends};
 use crate::log::verify::*;
 use crate::log::write::append::Close;
 use crate::log::write::run_log::RunLog;
 
 /// What is wrong with the run, as kind and line.
-fn faults(it: &Fixture) -> Vec<(FaultKind, Option<u64>)> {
+fn faults(it: &TestLog) -> Vec<(FaultKind, Option<u64>)> {
     all(it).0.iter().map(|f| (f.kind, f.line)).collect()
 }
 
-fn all(it: &Fixture) -> (Vec<Fault>, Verified) {
+fn all(it: &TestLog) -> (Vec<Fault>, VerifyReport) {
     let dir = it.log().dir().try_clone().unwrap();
     let mut faults = Vec::new();
     let verified = verify(&dir, |fault| -> Result<(), LogError> {
@@ -24,18 +24,18 @@ fn all(it: &Fixture) -> (Vec<Fault>, Verified) {
     (faults, verified.unwrap())
 }
 
-fn started(it: &Fixture, job: &str, attempt: u32) -> Draft {
+fn started(it: &TestLog, job: &str, attempt: u32) -> Draft {
     let data = json!({"attempt": attempt, "pid": 1});
     it.of_job(EventType::JobStarted, job, &data)
 }
 
-fn ended(it: &Fixture, kind: EventType, data: impl serde::Serialize) -> Draft {
+fn ended(it: &TestLog, kind: EventType, data: impl serde::Serialize) -> Draft {
     it.of_job(kind, "j", &data)
 }
 
 /// A run with one job that has come to its start.
-fn with_started() -> (Fixture, RunLog) {
-    let it = Fixture::with_notes(0);
+fn with_started() -> (TestLog, RunLog) {
+    let it = TestLog::with_notes(0);
     let log = it.log();
     let validated = it.of_job(EventType::JobValidated, "j", &json!({"program": "/x"}));
     let drafts = [it.submitted("j"), validated, started(&it, "j", 1)];
@@ -74,7 +74,7 @@ fn a_whole_run_has_no_faults() {
     assert!(!verified.in_flight);
 }
 
-type MakeDraft = fn(&Fixture) -> Draft;
+type MakeDraft = fn(&TestLog) -> Draft;
 
 #[test]
 fn stages_out_of_order_are_named() {
@@ -101,7 +101,7 @@ fn stages_out_of_order_are_named() {
         }),
         ("and job j has no end", |it| {
             let summary = json!({"summary": {}});
-            Draft::of_any(EventType::RunClosed, &it.run, None, &summary).unwrap()
+            Draft::new_unchecked(EventType::RunClosed, &it.run, None, &summary).unwrap()
         }),
     ];
     for (message, draft) in cases {
@@ -128,7 +128,7 @@ fn fields_that_are_not_those_of_the_type_are_named() {
     let (it, log) = with_started();
     let drafts = [
         ended(&it, EventType::JobFailed, json!({"exit_code": 1})),
-        Draft::of_any(EventType::RunClosed, &it.run, None, &json!({})).unwrap(),
+        Draft::new_unchecked(EventType::RunClosed, &it.run, None, &json!({})).unwrap(),
     ];
     log.append(&drafts, Durability::Process).unwrap();
     assert_eq!(
@@ -162,7 +162,7 @@ fn damage_is_named_and_what_may_come_from_it_is_not() {
 
 #[test]
 fn a_torn_tail_is_one_unless_it_is_being_written() {
-    let it = Fixture::with_notes(2);
+    let it = TestLog::with_notes(2);
     let whole = it.bytes();
     it.set(&whole[..whole.len() - 7]);
     assert_eq!(faults(&it), [(FaultKind::TornTail, Some(3))]);
@@ -178,7 +178,7 @@ fn a_torn_tail_is_one_unless_it_is_being_written() {
 }
 
 /// A run of two segments, the first sealed.
-fn rotated() -> Fixture {
+fn rotated() -> TestLog {
     let (it, log) = with_started();
     fs::rename(it.active(), it.path(&layout::sealed(0))).unwrap();
     log.append(&[it.ended("j", None)], Durability::Process)
@@ -243,7 +243,7 @@ fn a_checkpoint_that_tells_something_else_is_named() {
     let mut state = rotated["state"].clone();
     state["name"] = json!("another");
     let told = json!({"sealed": rotated["sealed"], "state": state});
-    let draft = Draft::of_any(EventType::LogRotated, &it.run, None, &told).unwrap();
+    let draft = Draft::new_unchecked(EventType::LogRotated, &it.run, None, &told).unwrap();
     let mut out = Vec::new();
     let id = Ulid::from_string(rotated["id"].as_str().unwrap()).unwrap();
     let ts = rotated["ts"].as_str().unwrap();
@@ -295,7 +295,7 @@ fn captured_output_is_held_to_the_log() {
 
 #[test]
 fn events_of_another_run_are_named() {
-    let it = Fixture::with_notes(1);
+    let it = TestLog::with_notes(1);
     let other = "other".parse().unwrap();
     let draft = Draft::new(EventType::Note, &other, None, &json!({"name": "n"})).unwrap();
     it.log().append(&[draft], Durability::Process).unwrap();
@@ -304,7 +304,7 @@ fn events_of_another_run_are_named() {
 
 #[test]
 fn who_has_seen_enough_ends_it() {
-    let it = Fixture::with_notes(3);
+    let it = TestLog::with_notes(3);
     it.set(b"x\ny\nz\n");
     let dir = it.log().dir().try_clone().unwrap();
     let mut seen = 0;

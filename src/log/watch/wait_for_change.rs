@@ -12,17 +12,17 @@ use crate::volume::{Dir, layout};
 
 /// How often a run is looked at where nothing tells of its changes: a full inotify
 /// limit, a network file system, a supervisor that died.
-const POLL: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// The same, where inotify tells of them.
-const LOOK: Duration = Duration::from_secs(1);
+const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Wakes up when something happens in a run's folder.
 #[derive(Debug)]
-pub struct Waiter {
+pub struct ChangeWaiter {
     inotify: Option<OwnedFd>,
 }
 
-impl Waiter {
+impl ChangeWaiter {
     /// Watches the run in `dir`: its log, the leases of its jobs, and with `output` what
     /// they print. A job that prints much would wake up all the others for nothing.
     pub fn new(dir: &Dir, output: bool) -> Self {
@@ -38,8 +38,12 @@ impl Waiter {
 
     /// Waits until something happened, or until it is time to look all the same; never
     /// longer than to the deadline.
-    pub fn wait(&self, deadline: Option<Instant>) {
-        let pause = if self.inotify.is_some() { LOOK } else { POLL };
+    pub fn wait_for_change(&self, deadline: Option<Instant>) {
+        let pause = if self.inotify.is_some() {
+            RECHECK_INTERVAL
+        } else {
+            POLL_INTERVAL
+        };
         let left = deadline.map_or(pause, |at| at.saturating_duration_since(Instant::now()));
         let pause = pause.min(left);
         let Some(fd) = &self.inotify else {

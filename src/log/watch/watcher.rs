@@ -44,7 +44,7 @@ pub struct Changes {
 
 /// Watches runs, and the folder of the runs.
 #[derive(Debug)]
-pub struct Watch {
+pub struct Watcher {
     inotify: Option<OwnedFd>,
     /// Whose folder a watch is on; `None`: the folder of the runs.
     owners: HashMap<i32, Option<RunId>>,
@@ -52,7 +52,7 @@ pub struct Watch {
     watches: HashMap<RunId, [Option<i32>; 2]>,
 }
 
-impl Default for Watch {
+impl Default for Watcher {
     fn default() -> Self {
         let flags = CreateFlags::CLOEXEC | CreateFlags::NONBLOCK;
         Self {
@@ -63,15 +63,15 @@ impl Default for Watch {
     }
 }
 
-impl Watch {
+impl Watcher {
     /// Watches the folder of the runs; says whether that could be done.
-    pub fn runs(&mut self, runs: &Dir) -> bool {
+    pub fn watch_runs(&mut self, runs: &Dir) -> bool {
         self.add(runs, "", IN_RUNS, None).is_some()
     }
 
     /// Watches the run in `dir`, and with `jobs` its jobs' leases, as far as
     /// that is not done yet; says whether its log is watched.
-    pub fn run(&mut self, run: &RunId, dir: &Dir, jobs: bool) -> bool {
+    pub fn watch_run(&mut self, run: &RunId, dir: &Dir, jobs: bool) -> bool {
         let [mut of_run, mut of_jobs] = self.watches.get(run).copied().unwrap_or_default();
         of_run = of_run.or_else(|| self.add(dir, "", IN_RUN, Some(run)));
         if jobs {
@@ -82,7 +82,7 @@ impl Watch {
     }
 
     /// Watches a run no longer.
-    pub fn forget(&mut self, run: &RunId) {
+    pub fn unwatch(&mut self, run: &RunId) {
         for wd in self.watches.remove(run).into_iter().flatten().flatten() {
             self.owners.remove(&wd);
             if let Some(fd) = &self.inotify {
@@ -157,7 +157,7 @@ impl Watch {
         for wd in dropped {
             if let Some(Some(run)) = self.owners.get(&wd).cloned() {
                 // Whoever has its name now is watched anew.
-                self.forget(&run);
+                self.unwatch(&run);
             }
             self.owners.remove(&wd);
         }

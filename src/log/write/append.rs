@@ -12,20 +12,20 @@
 use std::sync::{Arc, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
-use super::encode::Lines;
-use super::run_log::{Active, Inner, RunLog};
+use super::encode::EncodedBatch;
+use super::run_log::{ActiveSegment, RunLog, WriterState};
 use super::tail::Tail;
 use crate::log::error::LogError;
 use crate::log::format::event_type::{Draft, Durability};
 use crate::log::lock::file_lock;
-use crate::log::lock::file_lock::Wait;
+use crate::log::lock::file_lock::LockDeadline;
 use crate::log::read::reader;
 use crate::log::state::run_state::RunState;
 
 /// What the log is like, under its locks, before a batch is written.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct View<'a> {
+pub struct LogView<'a> {
     /// No event yet, but for the mending of the log: the batch has to open the run.
     pub is_new: bool,
     /// The run was closed.
@@ -75,11 +75,11 @@ pub struct Appended {
 }
 
 /// A batch on its way.
-enum Request<'a> {
+enum BatchRequest<'a> {
     /// What does not depend on the log.
     Given(&'a [Draft]),
     /// What is made for the state of the run.
-    Made(&'a mut dyn FnMut(&View<'_>) -> Result<Batch, LogError>),
+    Made(&'a mut dyn FnMut(&LogView<'_>) -> Result<Batch, LogError>),
 }
 
 impl RunLog {
@@ -89,7 +89,7 @@ impl RunLog {
     /// # Errors
     /// As [`RunLog::append_with`].
     pub fn append(&self, drafts: &[Draft], durability: Durability) -> Result<Appended, LogError> {
-        self.append_telling(drafts, durability, || ())
+        self.append_with_callback(drafts, durability, || ())
     }
 
     /// The same; calls `written` when the events stand in the log, before the sync.
@@ -97,15 +97,15 @@ impl RunLog {
     /// # Errors
     /// As [`RunLog::append_with`].
     #[doc(hidden)]
-    pub fn append_telling(
+    pub fn append_with_callback(
         &self,
         drafts: &[Draft],
         durability: Durability,
         written: impl FnOnce(),
     ) -> Result<Appended, LogError> {
         let budgets = drafts.iter().map(|draft| draft.kind().lock_budget());
-        let budget = budgets.max().unwrap_or(file_lock::BUDGET);
-        self.write(durability, budget, Request::Given(drafts), written)
+        let budget = budgets.max().unwrap_or(file_lock::LOCK_TIMEOUT);
+        self.write(durability, budget, BatchRequest::Given(drafts), written)
     }
 
     /// Appends the events that `make` gives for the state of the run, under its locks.
@@ -119,23 +119,23 @@ impl RunLog {
         &self,
         durability: Durability,
         budget: Duration,
-        mut make: impl FnMut(&View<'_>) -> Result<Batch, LogError>,
+        mut make: impl FnMut(&LogView<'_>) -> Result<Batch, LogError>,
     ) -> Result<Appended, LogError> {
-        self.write(durability, budget, Request::Made(&mut make), || ())
+        self.write(durability, budget, BatchRequest::Made(&mut make), || ())
     }
 
     fn write(
         &self,
         durability: Durability,
         budget: Duration,
-        mut request: Request<'_>,
+        mut request: BatchRequest<'_>,
         written: impl FnOnce(),
     ) -> Result<Appended, LogError> {
-        let wait = Wait::new(budget);
-        let mut inner = self.enter(wait)?;
+        let wait = LockDeadline::new(budget);
+        let mut inner = self.lock_writer(wait)?;
         let appended = self.write_locked(&mut inner, wait, &mut request);
         // What was foreseen did not come to stand: look anew.
-        let (appended, segment) = appended.inspect_err(|_| inner.forget())?;
+        let (appended, segment) = appended.inspect_err(|_| inner.invalidate())?;
         let ticket = segment.syncs.latest();
         let full = self.is_full(&inner).then_some(inner.len);
         let in_company = inner.has_news;
@@ -143,7 +143,7 @@ impl RunLog {
         written();
         if durability == Durability::Power {
             if in_company {
-                self.courtesy.give_way();
+                self.courtesy.yield_before_sync();
             }
             self.make_durable(&segment, ticket)?;
         }
@@ -155,7 +155,10 @@ impl RunLog {
 
     /// The in-process mutex, which the budget holds for too: another thread may have it
     /// while it waits for the locks.
-    pub(crate) fn enter(&self, wait: Wait) -> Result<MutexGuard<'_, Inner>, LogError> {
+    pub(crate) fn lock_writer(
+        &self,
+        wait: LockDeadline,
+    ) -> Result<MutexGuard<'_, WriterState>, LogError> {
         wait.until(&self.paths.lock, || match self.inner.try_lock() {
             Ok(inner) => Ok(Some(inner)),
             Err(TryLockError::Poisoned(inner)) => Ok(Some(inner.into_inner())),
@@ -165,24 +168,24 @@ impl RunLog {
 
     fn write_locked(
         &self,
-        inner: &mut Inner,
-        wait: Wait,
-        request: &mut Request<'_>,
-    ) -> Result<(Appended, Arc<Active>), LogError> {
+        inner: &mut WriterState,
+        wait: LockDeadline,
+        request: &mut BatchRequest<'_>,
+    ) -> Result<(Appended, Arc<ActiveSegment>), LogError> {
         let _lock = file_lock::exclusive(&self.lock, &self.paths.lock, wait)?;
         // Not waited for: it may be a sealed one by now, which is being compressed.
-        if let Some(segment) = inner.checked_segment(wait.begun)
+        if let Some(segment) = inner.recently_checked_segment(wait.begun)
             && let Some(_lock) = file_lock::try_exclusive(&segment.file, &self.paths.active)?
-            && let Some(len) = self.len_in_place(&segment)
+            && let Some(len) = self.len_if_current(&segment)
         {
             let appended = self.write_to(inner, &segment, len, request)?;
             return Ok((appended, Arc::clone(&segment)));
         }
-        self.check_place()?;
+        self.check_not_replaced()?;
         let segment = self.active(inner)?;
         let _segment_lock = file_lock::exclusive(&segment.file, &self.paths.active, wait)?;
         inner.checked = Some(Instant::now());
-        let len = self.len_of(&segment)?;
+        let len = self.segment_len(&segment)?;
         let appended = self.write_to(inner, &segment, len, request)?;
         Ok((appended, Arc::clone(&segment)))
     }
@@ -190,27 +193,27 @@ impl RunLog {
     /// `len`: of the segment, in bytes.
     fn write_to(
         &self,
-        inner: &mut Inner,
-        segment: &Active,
+        inner: &mut WriterState,
+        segment: &ActiveSegment,
         len: u64,
-        request: &mut Request<'_>,
+        request: &mut BatchRequest<'_>,
     ) -> Result<Appended, LogError> {
-        self.learn(inner, segment, len)?;
+        self.refresh_tail(inner, segment, len)?;
         if !self.foreign_allowed && inner.tail.as_ref().is_some_and(Tail::only_foreign) {
             return Err(LogError::ForeignRun {
                 run: self.run.clone(),
             });
         }
-        let mut mended = self.settle(inner, segment)?;
+        let mut mended = self.recover_tail(inner, segment)?;
         let tail = inner.tail.get_or_insert_default();
         let (ended, foreign) = (tail.summary.is_some(), tail.foreign);
         // The end that another program wrote is known from the state only.
-        let is_closed = ended || foreign && self.need_state(inner)?.is_closed();
+        let is_closed = ended || foreign && self.state_or_fold(inner)?.is_closed();
         let lines = match request {
-            Request::Given(drafts) => self.admit(inner, is_closed, drafts, Close::No)?,
-            Request::Made(make) => {
-                let state = self.need_state(inner)?;
-                let batch = make(&View {
+            BatchRequest::Given(drafts) => self.admit(inner, is_closed, drafts, Close::No)?,
+            BatchRequest::Made(make) => {
+                let state = self.state_or_fold(inner)?;
+                let batch = make(&LogView {
                     is_new: state.opened_ts.is_none(),
                     is_closed,
                     state,
@@ -218,7 +221,7 @@ impl RunLog {
                 self.admit(inner, is_closed, &batch.drafts, batch.close)?
             }
         };
-        let mut appended = self.put(inner, segment, lines)?;
+        let mut appended = self.write_batch(inner, segment, lines)?;
         if !mended.is_empty() {
             mended.append(&mut appended.bytes);
             appended.bytes = mended;
@@ -229,11 +232,11 @@ impl RunLog {
     /// Makes lines of what the run takes.
     fn admit(
         &self,
-        inner: &mut Inner,
+        inner: &mut WriterState,
         is_closed: bool,
         drafts: &[Draft],
         close: Close,
-    ) -> Result<Lines, LogError> {
+    ) -> Result<EncodedBatch, LogError> {
         if is_closed {
             let refused = |d: &Draft| !d.kind().may_follow_close();
             if close != Close::No || drafts.iter().any(refused) {
@@ -242,12 +245,15 @@ impl RunLog {
                 });
             }
             // The end of a rollback changes the summary.
-            self.need_state(inner)?;
+            self.state_or_fold(inner)?;
         }
-        self.compose(inner, drafts, close)
+        self.encode_batch(inner, drafts, close)
     }
 
-    pub(crate) fn need_state<'a>(&self, inner: &'a mut Inner) -> Result<&'a RunState, LogError> {
+    pub(crate) fn state_or_fold<'a>(
+        &self,
+        inner: &'a mut WriterState,
+    ) -> Result<&'a RunState, LogError> {
         match &mut inner.state {
             Some(state) => Ok(state),
             // A settled segment is empty only where there is no sealed one either.

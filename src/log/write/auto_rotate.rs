@@ -5,9 +5,9 @@ use std::thread;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::prune::Prune;
-use super::rotate::{Due, Left};
-use super::run_log::{Inner, RunLog};
+use super::prune::PruneLimit;
+use super::rotate::{NotRotated, RotationThreshold};
+use super::run_log::{RunLog, WriterState};
 use crate::log::error::LogError;
 use crate::log::segment::compress;
 use crate::log::segment::compress::Compressed;
@@ -15,11 +15,11 @@ use crate::volume::VolumeError;
 
 /// How long the locks are waited for; who does not get them tries again at the next
 /// append.
-const BUDGET: Duration = Duration::from_secs(1);
+const ROTATE_LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How a writer keeps its log in segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rotation {
+pub struct RotationPolicy {
     /// Length of a segment that is sealed, in bytes.
     pub max_size: u64,
     /// How many sealed segments are kept; all where it is not set.
@@ -32,8 +32,8 @@ type Compressing = JoinHandle<Result<Vec<Compressed>, LogError>>;
 
 /// What a writer does, or could not do, besides appending.
 #[derive(Debug, Default)]
-pub(crate) struct Upkeep {
-    pub rotation: Option<Rotation>,
+pub(crate) struct AutoRotation {
+    pub rotation: Option<RotationPolicy>,
     compressing: Mutex<Option<Compressing>>,
     trouble: Mutex<Option<LogError>>,
 }
@@ -42,7 +42,7 @@ impl RunLog {
     /// Also seals the active segment whenever an append fills it. That neither fails nor
     /// holds up the append; [`RunLog::finish_upkeep`] tells of trouble.
     #[must_use]
-    pub fn rotating(mut self, rotation: Option<Rotation>) -> Self {
+    pub fn rotating(mut self, rotation: Option<RotationPolicy>) -> Self {
         self.upkeep.rotation = rotation;
         self
     }
@@ -60,7 +60,7 @@ impl RunLog {
     }
 
     /// Whether the segment is to be looked at; that of a closed run stays as it is.
-    pub(crate) fn is_full(&self, inner: &Inner) -> bool {
+    pub(crate) fn is_full(&self, inner: &WriterState) -> bool {
         let is_closed = || inner.tail.as_ref().is_some_and(|t| t.summary.is_some());
         self.upkeep.rotation.is_some_and(|rotation| {
             inner.len >= inner.rotate_at.unwrap_or(rotation.max_size) && !is_closed()
@@ -72,17 +72,17 @@ impl RunLog {
         let Some(rotation) = self.upkeep.rotation else {
             return;
         };
-        let due = Due {
+        let due = RotationThreshold {
             max_size: Some(rotation.max_size),
             max_age: None,
         };
-        let next_look = match self.rotate(due, BUDGET) {
+        let next_look = match self.rotate(due, ROTATE_LOCK_TIMEOUT) {
             Ok(Ok(_)) => {
                 self.after_rotation(rotation);
                 return;
             }
-            Ok(Err(Left::Foreign)) => u64::MAX,
-            Ok(Err(Left::Fresh | Left::NotDue)) => len.saturating_mul(2),
+            Ok(Err(NotRotated::Foreign)) => u64::MAX,
+            Ok(Err(NotRotated::Fresh | NotRotated::NotDue)) => len.saturating_mul(2),
             Err(LogError::LockTimeout { .. } | LogError::RunGone { .. }) => return,
             Err(e) => {
                 self.note_trouble(e);
@@ -94,9 +94,9 @@ impl RunLog {
         }
     }
 
-    fn after_rotation(&self, rotation: Rotation) {
+    fn after_rotation(&self, rotation: RotationPolicy) {
         if let Some(keep) = rotation.keep
-            && let Err(e) = self.drop_sealed(Prune::AllBut(keep))
+            && let Err(e) = self.drop_sealed(PruneLimit::AllBut(keep))
         {
             self.note_trouble(e);
         }

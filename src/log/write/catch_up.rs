@@ -2,13 +2,13 @@
 //! of the last line, and reads the others in full only where they change more than that.
 
 use super::tail::Tail;
-use crate::log::format::classify::{Class, classify};
+use crate::log::format::classify::{LineClass, classify};
 use crate::log::format::envelope;
 use crate::log::segment::sequence::Sequence;
 
 /// Types that begin so tell of more than a number: a repair gives blocks back, a close
 /// ends the run, and what may follow it carries its summary.
-const TELLING: [&[u8]; 3] = [b"log_", b"run_", b"job_roll"];
+const STATEFUL_TYPES: [&[u8]; 3] = [b"log_", b"run_", b"job_roll"];
 
 impl Tail {
     /// Goes over `news`, the bytes behind this end of a segment, where they are whole lines
@@ -16,7 +16,7 @@ impl Tail {
     /// last is checked in full: a damaged line before it has used its number up all the same,
     /// and its id is the highest, since ids rise.
     /// `false`, and nothing is changed, where each line has to be looked at.
-    pub(crate) fn pass_over(&mut self, news: &[u8]) -> bool {
+    pub(crate) fn skip_plain_lines(&mut self, news: &[u8]) -> bool {
         let Some(lines) = news.strip_suffix(b"\n").filter(|_| self.summary.is_none()) else {
             return false;
         };
@@ -28,13 +28,16 @@ impl Tail {
                 Some(at) => (lines.get(..at).unwrap_or_default(), lines.get(at + 1..)),
                 None => (lines, None),
             };
-            let is_plain = |kind: &[u8]| !TELLING.iter().any(|tells| kind.starts_with(tells));
-            if !envelope::glance(last).is_some_and(|seen| seen.seq == next && is_plain(seen.kind)) {
+            let is_plain =
+                |kind: &[u8]| !STATEFUL_TYPES.iter().any(|tells| kind.starts_with(tells));
+            if !envelope::peek_frame(last)
+                .is_some_and(|seen| seen.seq == next && is_plain(seen.kind))
+            {
                 return false;
             }
             next += 1;
         }
-        let Class::Ours(env) = classify(last) else {
+        let LineClass::Ours(env) = classify(last) else {
             return false;
         };
         self.sequence = Sequence::before(next);
@@ -92,9 +95,9 @@ mod tests {
     #[test]
     fn plain_news_are_passed_over() {
         let mut tail = tail();
-        assert!(tail.pass_over(&lines(7..23)));
+        assert!(tail.skip_plain_lines(&lines(7..23)));
         assert!(same(&tail, &advanced(&lines(7..23))));
-        assert!(tail.pass_over(&line(23, PLAIN)));
+        assert!(tail.skip_plain_lines(&line(23, PLAIN)));
         assert_eq!(tail.sequence.next(), 24);
     }
 
@@ -119,12 +122,12 @@ mod tests {
             .map(|kind| [line(7, kind), line(8, kind)].concat());
         for news in many.into_iter().chain(telling) {
             let mut tail = tail();
-            assert!(!tail.pass_over(&news), "{}", news.escape_ascii());
+            assert!(!tail.skip_plain_lines(&news), "{}", news.escape_ascii());
             assert_eq!((tail.end, tail.sequence.next()), (0, 7));
         }
         let mut closed = tail();
         closed.summary = serde_json::from_str("{}").ok();
-        assert!(!closed.pass_over(&line(7, PLAIN)));
+        assert!(!closed.skip_plain_lines(&line(7, PLAIN)));
     }
 
     proptest! {
@@ -141,7 +144,7 @@ mod tests {
                 news[at] ^= with;
             }
             let mut tail = tail();
-            if tail.pass_over(&news) {
+            if tail.skip_plain_lines(&news) {
                 prop_assert!(same(&tail, &advanced(&news)), "{}", news.escape_ascii());
             }
         }

@@ -1,12 +1,12 @@
 //! What the close of a run refuses, allows and leaves behind.
 
 use crate::log::format::payload::{JobEnded, RollbackStarted};
-use crate::log::test_log::Fixture;
+use crate::log::test_log::TestLog;
 use crate::log::*;
 use crate::volume::layout;
 
-fn closed_with_one_job() -> Fixture {
-    let it = Fixture::with_notes(0);
+fn closed_with_one_job() -> TestLog {
+    let it = TestLog::with_notes(0);
     let drafts = [it.submitted("a"), it.ended("a", Some("exit 3"))];
     assert!(it.close(&drafts, Close::Now).unwrap().closed);
     it
@@ -14,7 +14,7 @@ fn closed_with_one_job() -> Fixture {
 
 #[test]
 fn a_job_without_an_end_keeps_the_run_open() {
-    let it = Fixture::with_notes(0);
+    let it = TestLog::with_notes(0);
     let drafts = [it.submitted("a"), it.submitted("b"), it.ended("a", None)];
     let refused = it.close(&drafts, Close::Now);
     assert!(matches!(refused, Err(LogError::Unfinished { jobs, .. }) if jobs == ["b"]));
@@ -102,7 +102,7 @@ fn a_summary_that_a_draft_carries_is_kept() {
 
 #[test]
 fn a_summary_of_the_largest_run_is_short() {
-    let it = Fixture::with_notes(0);
+    let it = TestLog::with_notes(0);
     let ends = |n: usize| {
         [
             it.submitted(&format!("j{n}")),
@@ -121,14 +121,14 @@ fn a_summary_of_the_largest_run_is_short() {
     assert!(summary["jobs"].as_array().unwrap().len() > 50);
 }
 
-fn blocks(it: &Fixture) -> u64 {
+fn blocks(it: &TestLog) -> u64 {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata(it.active()).unwrap().blocks() * 512
 }
 
 #[test]
 fn a_file_that_shrank_is_reserved_anew() {
-    let it = Fixture::with_notes(0);
+    let it = TestLog::with_notes(0);
     let log = it.log();
     it.add(&log, 0);
     let (reserved, bytes) = (blocks(&it), it.bytes());
@@ -141,7 +141,7 @@ fn a_file_that_shrank_is_reserved_anew() {
 
 #[test]
 fn closing_gives_back_what_was_reserved() {
-    let open = Fixture::with_notes(1);
+    let open = TestLog::with_notes(1);
     let reserved = blocks(&open);
     assert!(blocks(&closed_with_one_job()) <= reserved.min(16 << 10));
 }

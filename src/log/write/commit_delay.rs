@@ -6,24 +6,24 @@ use std::time::{Duration, Instant};
 
 /// A dozen other writers take no longer than this until they wait for their syncs; what
 /// does is some other work, for which the processor is not given away for nothing.
-const QUICK: Duration = Duration::from_millis(2);
+const MAX_YIELD: Duration = Duration::from_millis(2);
 /// Giving way to something else takes at most one part of so many of the time.
-const SHARE: u32 = 100;
+const BACKOFF_FACTOR: u32 = 100;
 
 /// Whether it is worth while to give way.
 #[derive(Debug, Default)]
-pub(crate) struct Courtesy {
+pub(crate) struct CommitDelay {
     /// It was not, the last time.
     not_before: Mutex<Option<Instant>>,
 }
 
-impl Courtesy {
+impl CommitDelay {
     /// Yields the processor once, unless that took long a short while ago.
-    pub(crate) fn give_way(&self) {
+    pub(crate) fn yield_before_sync(&self) {
         let begun = Instant::now();
         if self.is_due(begun) {
             thread::yield_now();
-            self.note(begun, begun.elapsed());
+            self.record(begun, begun.elapsed());
         }
     }
 
@@ -31,9 +31,9 @@ impl Courtesy {
         self.not_before().is_none_or(|at| at <= now)
     }
 
-    fn note(&self, begun: Instant, took: Duration) {
-        if took > QUICK {
-            *self.not_before() = begun.checked_add(took * SHARE);
+    fn record(&self, begun: Instant, took: Duration) {
+        if took > MAX_YIELD {
+            *self.not_before() = begun.checked_add(took * BACKOFF_FACTOR);
         }
     }
 
@@ -49,12 +49,12 @@ mod tests {
 
     #[test]
     fn who_lost_much_by_it_does_not_give_way_for_a_while() {
-        let courtesy = Courtesy::default();
-        courtesy.note(Instant::now(), QUICK);
+        let courtesy = CommitDelay::default();
+        courtesy.record(Instant::now(), MAX_YIELD);
         assert!(courtesy.is_due(Instant::now()));
         let begun = Instant::now();
-        courtesy.note(begun, QUICK * 2);
-        assert!(!courtesy.is_due(begun + QUICK * SHARE));
-        assert!(courtesy.is_due(begun + QUICK * 2 * SHARE));
+        courtesy.record(begun, MAX_YIELD * 2);
+        assert!(!courtesy.is_due(begun + MAX_YIELD * BACKOFF_FACTOR));
+        assert!(courtesy.is_due(begun + MAX_YIELD * 2 * BACKOFF_FACTOR));
     }
 }

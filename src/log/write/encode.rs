@@ -5,15 +5,15 @@ use serde_json::value::RawValue;
 use ulid::Ulid;
 
 use super::append::Close;
-use super::run_log::{Inner, RunLog};
+use super::run_log::{RunLog, WriterState};
 use crate::log::error::LogError;
 use crate::log::format::envelope;
-use crate::log::format::envelope::{Envelope, SEQ_LIMIT};
+use crate::log::format::envelope::{Envelope, MAX_SEQ};
 use crate::log::format::event_type::{Draft, EventType};
-use crate::log::store::ulid_allocator::ulid_of;
+use crate::log::store::ulid_allocator::ulid_from_ms;
 
 /// A batch as bytes.
-pub(crate) struct Lines {
+pub(crate) struct EncodedBatch {
     pub ts: String,
     pub bytes: Vec<u8>,
     /// Where each line ends in `bytes`.
@@ -33,13 +33,13 @@ struct Closed {
 impl RunLog {
     /// Gives numbers, ids and time to the events, and takes them into what we know.
     /// After an error, and if they are not written, all of that has to be forgotten.
-    pub(crate) fn compose(
+    pub(crate) fn encode_batch(
         &self,
-        inner: &mut Inner,
+        inner: &mut WriterState,
         drafts: &[Draft],
         close: Close,
-    ) -> Result<Lines, LogError> {
-        let mut lines = Lines {
+    ) -> Result<EncodedBatch, LogError> {
+        let mut lines = EncodedBatch {
             ts: inner.clock.now().to_owned(),
             bytes: Vec::new(),
             ends: Vec::new(),
@@ -48,7 +48,7 @@ impl RunLog {
             unfinished: Vec::new(),
         };
         for draft in drafts {
-            self.add_line(inner, &mut lines, draft)?;
+            self.encode_line(inner, &mut lines, draft)?;
         }
         if close == Close::No {
             return Ok(lines);
@@ -69,16 +69,16 @@ impl RunLog {
             duration_ms: state.duration_ms(),
             summary: state.summary()?,
         };
-        let draft = Draft::of_any(EventType::RunClosed, &self.run, None, &closed)?;
-        self.add_line(inner, &mut lines, &draft)?;
+        let draft = Draft::new_unchecked(EventType::RunClosed, &self.run, None, &closed)?;
+        self.encode_line(inner, &mut lines, &draft)?;
         lines.closed = true;
         Ok(lines)
     }
 
-    fn add_line(
+    fn encode_line(
         &self,
-        inner: &mut Inner,
-        lines: &mut Lines,
+        inner: &mut WriterState,
+        lines: &mut EncodedBatch,
         draft: &Draft,
     ) -> Result<(), LogError> {
         let tail = inner.tail.get_or_insert_default();
@@ -87,7 +87,7 @@ impl RunLog {
             (None, Some(first_id)) => Some(first_id),
             (last_id, _) => next_id(last_id, inner.clock.millisecond()),
         };
-        let Some(id) = id.filter(|_| seq < SEQ_LIMIT) else {
+        let Some(id) = id.filter(|_| seq < MAX_SEQ) else {
             return Err(LogError::UsedUp {
                 path: self.active_path(),
             });
@@ -104,7 +104,7 @@ impl RunLog {
             let line = lines.bytes.get(start..end).unwrap_or_default();
             let mut has_summary = false;
             if let Ok(env) = Envelope::parse(line) {
-                has_summary = tail.note_summary(&env, line);
+                has_summary = tail.record_summary(&env, line);
                 if let Some(state) = &mut inner.state {
                     state.apply(&env, line);
                 }
@@ -135,7 +135,7 @@ fn next_id(last: Option<Ulid>, now_ms: u64) -> Option<Ulid> {
             let next_ms = last.timestamp_ms() + 1;
             (next_ms < 1 << 48).then(|| Ulid::from_parts(next_ms, 0))
         }),
-        _ => Some(ulid_of(now_ms)),
+        _ => Some(ulid_from_ms(now_ms)),
     }
 }
 

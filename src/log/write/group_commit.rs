@@ -16,23 +16,23 @@ use crate::log::error::LogError;
 /// What was written to a file or made in a folder, counted in tickets, and what of it
 /// was synced.
 #[derive(Debug, Default)]
-pub(crate) struct Syncs {
+pub(crate) struct GroupCommit {
     written: AtomicU64,
-    done: Mutex<Done>,
+    done: Mutex<SyncedUpTo>,
 }
 
 #[derive(Debug, Default)]
-struct Done {
+struct SyncedUpTo {
     /// The highest ticket that a sync was made for.
     upto: u64,
     /// The tickets above the first and up to the second: a sync of theirs failed.
     failed: Option<(u64, u64)>,
 }
 
-impl Syncs {
+impl GroupCommit {
     /// Something was written, or a name was made. The ticket stands for it and all
     /// before it.
-    pub(crate) fn wrote(&self) -> u64 {
+    pub(crate) fn record_write(&self) -> u64 {
         self.written.fetch_add(1, Ordering::AcqRel) + 1
     }
 
@@ -86,12 +86,12 @@ mod tests {
 
     #[test]
     fn one_sync_serves_all_who_wrote_before_it() {
-        let (syncs, path) = (Syncs::default(), Path::new("x"));
-        let (a, b) = (syncs.wrote(), syncs.wrote());
+        let (syncs, path) = (GroupCommit::default(), Path::new("x"));
+        let (a, b) = (syncs.record_write(), syncs.record_write());
         syncs.share(a, path, || Ok(())).unwrap();
         syncs.share(b, path, never).unwrap();
         let mut synced = false;
-        let c = syncs.wrote();
+        let c = syncs.record_write();
         syncs
             .share(c, path, || {
                 synced = true;
@@ -103,14 +103,14 @@ mod tests {
 
     #[test]
     fn a_failed_sync_fails_for_all_it_stood_for_and_is_not_repeated() {
-        let (syncs, path) = (Syncs::default(), Path::new("x"));
-        let early = syncs.wrote();
+        let (syncs, path) = (GroupCommit::default(), Path::new("x"));
+        let early = syncs.record_write();
         syncs.share(early, path, || Ok(())).unwrap();
-        let (a, b) = (syncs.wrote(), syncs.wrote());
+        let (a, b) = (syncs.record_write(), syncs.record_write());
         syncs.share(b, path, fails).unwrap_err();
         syncs.share(a, path, never).unwrap_err();
         syncs.share(early, path, never).unwrap();
-        let later = syncs.wrote();
+        let later = syncs.record_write();
         syncs.share(later, path, || Ok(())).unwrap();
         syncs.share(b, path, never).unwrap_err();
     }

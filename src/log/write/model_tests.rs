@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use crate::log::test_log::{Fixture, line_ends};
+use crate::log::test_log::{TestLog, line_ends};
 use crate::log::*;
 
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ struct Model {
 }
 
 impl Model {
-    fn append(&mut self, it: &Fixture, appended: &Appended) {
+    fn append(&mut self, it: &TestLog, appended: &Appended) {
         let bytes = it.bytes();
         // What is told to be written is what stands at the end.
         assert!(bytes.ends_with(&appended.bytes));
@@ -67,12 +67,12 @@ impl Model {
 fn look(log: &RunLog) {
     let mut inner = log.inner.lock().unwrap();
     let segment = log.active(&mut inner).unwrap();
-    log.learn(&mut inner, &segment, log.len_of(&segment).unwrap())
+    log.refresh_tail(&mut inner, &segment, log.segment_len(&segment).unwrap())
         .unwrap();
 }
 
 fn play(ops: Vec<Op>) {
-    let it = Fixture::new();
+    let it = TestLog::new();
     let mut writers = [it.log(), it.log(), it.log()];
     let mut model = Model::default();
     let mut n = 0;

@@ -8,14 +8,14 @@ use super::run_log::RunLog;
 use crate::log::error::LogError;
 use crate::log::format::event_type::EventType;
 use crate::log::lock::file_lock;
-use crate::log::lock::file_lock::Wait;
+use crate::log::lock::file_lock::LockDeadline;
 use crate::log::segment::segment_set;
 use crate::log::segment::segment_set::Segment;
 use crate::volume::{Dir, IoContext, layout, parse_ts};
 
 /// Which sealed segments may go, oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Prune {
+pub enum PruneLimit {
     /// All but the newest so many.
     AllBut(usize),
     /// Those whose last event was written before then.
@@ -24,7 +24,7 @@ pub enum Prune {
 
 /// A sealed segment that goes or went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Dropped {
+pub struct PrunedSegment {
     /// Its name.
     pub file: String,
     /// Its length on disk, in bytes.
@@ -36,10 +36,14 @@ pub struct Dropped {
 ///
 /// # Errors
 /// A segment cannot be read.
-pub fn would_drop(dir: &Dir, prune: Prune, rotated: bool) -> Result<Vec<Dropped>, LogError> {
+pub fn plan_prune(
+    dir: &Dir,
+    prune: PruneLimit,
+    rotated: bool,
+) -> Result<Vec<PrunedSegment>, LogError> {
     let mut segments = segment_set::open_segments(dir)?;
     if !rotated {
-        return Ok(those(&segments, prune).map(dropped).collect());
+        return Ok(eligible_segments(&segments, prune).map(dropped).collect());
     }
     let Some(active) = segments.pop_if(|s| s.first_seq.is_none()) else {
         return Ok(Vec::new());
@@ -47,21 +51,21 @@ pub fn would_drop(dir: &Dir, prune: Prune, rotated: bool) -> Result<Vec<Dropped>
     // The checkpoint that lets them go is yet to come.
     let sealed = segments.len() + 1;
     let going = match prune {
-        Prune::AllBut(keep) => sealed.saturating_sub(keep),
-        Prune::OlderThan(_) => 0,
+        PruneLimit::AllBut(keep) => sealed.saturating_sub(keep),
+        PruneLimit::OlderThan(_) => 0,
     };
     let all = segments.iter().chain([&active]).map(dropped);
     Ok(all.take(going).collect())
 }
 
-fn dropped(segment: &Segment) -> Dropped {
-    Dropped {
+fn dropped(segment: &Segment) -> PrunedSegment {
+    PrunedSegment {
         file: segment.name.clone(),
         bytes: segment.len,
     }
 }
 
-fn those(segments: &[Segment], prune: Prune) -> impl Iterator<Item = &Segment> {
+fn eligible_segments(segments: &[Segment], prune: PruneLimit) -> impl Iterator<Item = &Segment> {
     // Nothing behind the newest checkpoint goes, nor anything with lines of others.
     let newest = (1..segments.len()).rev().find(|&at| {
         segments
@@ -78,8 +82,8 @@ fn those(segments: &[Segment], prune: Prune) -> impl Iterator<Item = &Segment> {
         .take_while(move |(segment, next)| {
             let grew = !segment.compressed && next.sealed_bytes() != Some(segment.len);
             let goes = match prune {
-                Prune::AllBut(keep) => left > keep,
-                Prune::OlderThan(then) => next.sealed_ts().is_some_and(|ts| ts < then),
+                PruneLimit::AllBut(keep) => left > keep,
+                PruneLimit::OlderThan(then) => next.sealed_ts().is_some_and(|ts| ts < then),
             };
             left -= 1;
             goes && !grew
@@ -95,14 +99,14 @@ impl RunLog {
     /// # Errors
     /// The lock was not to be had, or a file could not be removed; what is left is a
     /// log without a hole.
-    pub fn drop_sealed(&self, prune: Prune) -> Result<Vec<Dropped>, LogError> {
-        let wait = Wait::new(EventType::LogRotated.lock_budget());
-        let _inner = self.enter(wait)?;
+    pub fn drop_sealed(&self, prune: PruneLimit) -> Result<Vec<PrunedSegment>, LogError> {
+        let wait = LockDeadline::new(EventType::LogRotated.lock_budget());
+        let _inner = self.lock_writer(wait)?;
         let _lock = file_lock::exclusive(&self.lock, &self.paths.lock, wait)?;
-        self.check_place()?;
+        self.check_not_replaced()?;
         let segments = segment_set::open_segments(&self.dir)?;
         let mut gone = Vec::new();
-        for segment in those(&segments, prune) {
+        for segment in eligible_segments(&segments, prune) {
             let Some(_lock) = file_lock::try_exclusive(&segment.file, &segment.path)? else {
                 break;
             };

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use super::append::{Batch, Close};
-use super::repair::Mended;
+use super::repair::TailRepair;
 use super::rotate::Sealed;
-use super::run_log::{Active, Inner, RunLog};
-use super::tail::{End, Tail, read_span};
+use super::run_log::{ActiveSegment, RunLog, WriterState};
+use super::tail::{Tail, TailMode, read_span};
 use super::{repair, rotate};
 use crate::log::error::LogError;
 use crate::log::format::event_type::{Draft, Durability, EventType};
@@ -18,16 +18,16 @@ use crate::log::segment::sequence::Sequence;
 use crate::volume::{Dir, FileKey, IoContext, layout};
 
 /// So many bytes of news are held at once, to be passed over.
-const PASS_OVER_LIMIT: u64 = 64 << 10;
+const SKIP_LIMIT_BYTES: u64 = 64 << 10;
 /// Over so many bytes of news a writer looks at the end only.
-const CATCH_UP_LIMIT: u64 = 4 << 20;
+const CATCH_UP_LIMIT_BYTES: u64 = 4 << 20;
 
 /// Whether the next writer has something to mend in the run in `dir`: a torn end, or a
 /// rotation that was cut off.
 ///
 /// # Errors
 /// The folder or the active segment cannot be read.
-pub fn needs_mending(dir: &Dir) -> Result<bool, LogError> {
+pub fn needs_repair(dir: &Dir) -> Result<bool, LogError> {
     let Some(file) = dir.read(layout::ACTIVE)? else {
         return segment_set::has_events(dir);
     };
@@ -46,14 +46,14 @@ impl RunLog {
     ///
     /// # Errors
     /// As [`RunLog::append_with`].
-    pub fn settle_end(&self) -> Result<Vec<u8>, LogError> {
+    pub fn recover_end(&self) -> Result<Vec<u8>, LogError> {
         let budget = EventType::LogRepaired.lock_budget();
         let settled = self.append_with(Durability::Power, budget, |_| Ok(Batch::only(Close::No)));
         Ok(settled?.bytes)
     }
 
     /// The active segment, opened anew where it was rotated, made where it is missing.
-    pub(crate) fn active(&self, inner: &mut Inner) -> Result<Arc<Active>, LogError> {
+    pub(crate) fn active(&self, inner: &mut WriterState) -> Result<Arc<ActiveSegment>, LogError> {
         let there = self.dir.stat(layout::ACTIVE)?;
         if let (Some(stat), Some(active)) = (there, &inner.segment)
             && active.key == FileKey::from(&stat)
@@ -64,21 +64,21 @@ impl RunLog {
         }
         inner.segment = None;
         inner.rotate_at = None;
-        inner.forget();
+        inner.invalidate();
         let file = Arc::new(self.dir.append(layout::ACTIVE, true)?);
         let stat = rustix::fs::fstat(&file).at("look at", &self.paths.active)?;
-        let active = Arc::new(Active::new(file, FileKey::from(&stat)));
+        let active = Arc::new(ActiveSegment::new(file, FileKey::from(&stat)));
         inner.segment = Some(Arc::clone(&active));
-        self.names.wrote();
+        self.names.record_write();
         Ok(active)
     }
 
     /// Brings what we know of the segment's end up to date. Changes nothing on disk.
     /// `len`: of the segment, in bytes.
-    pub(crate) fn learn(
+    pub(crate) fn refresh_tail(
         &self,
-        inner: &mut Inner,
-        segment: &Active,
+        inner: &mut WriterState,
+        segment: &ActiveSegment,
         len: u64,
     ) -> Result<(), LogError> {
         inner.has_news = inner.tail.is_some() && inner.len != len;
@@ -86,14 +86,14 @@ impl RunLog {
             return Ok(());
         }
         if len < inner.len {
-            inner.reserve.forget();
+            inner.reserve.invalidate();
         }
         if !self.catch_up(inner, segment, len)? {
             inner.state = None;
             let path = self.active_path();
             let before = || self.sealed_tail();
-            let mut tail = Tail::find(&segment.file, len, &path, End::Open, before)?;
-            self.go_on_behind_sealed(&mut tail, segment)?;
+            let mut tail = Tail::find(&segment.file, len, &path, TailMode::Open, before)?;
+            self.resume_after_sealed(&mut tail, segment)?;
             inner.tail = Some(tail);
         }
         if let Some(tail) = &mut inner.tail
@@ -106,15 +106,21 @@ impl RunLog {
     }
 
     /// Reads what others appended; says whether that was enough.
-    fn catch_up(&self, inner: &mut Inner, segment: &Active, len: u64) -> Result<bool, LogError> {
+    fn catch_up(
+        &self,
+        inner: &mut WriterState,
+        segment: &ActiveSegment,
+        len: u64,
+    ) -> Result<bool, LogError> {
         let (Some(tail), Some(news)) = (&mut inner.tail, len.checked_sub(inner.len)) else {
             return Ok(false);
         };
         if inner.state.is_none() {
             let end = tail.end;
-            let passed = (end..=end + PASS_OVER_LIMIT).contains(&len)
-                && read_span(&segment.file, end, len).is_ok_and(|lines| tail.pass_over(&lines));
-            if passed || news > CATCH_UP_LIMIT {
+            let passed = (end..=end + SKIP_LIMIT_BYTES).contains(&len)
+                && read_span(&segment.file, end, len)
+                    .is_ok_and(|lines| tail.skip_plain_lines(&lines));
+            if passed || news > CATCH_UP_LIMIT_BYTES {
                 return Ok(passed);
             }
         }
@@ -123,7 +129,7 @@ impl RunLog {
         let in_order = tail.advance(&segment.file, len, &path, inner.state.as_mut())?;
         if tail.repairs != repairs {
             // A cut gives back the blocks that were reserved.
-            inner.reserve.forget();
+            inner.reserve.invalidate();
         }
         Ok(in_order)
     }
@@ -131,38 +137,47 @@ impl RunLog {
     /// Makes the segment end where a line ends, and begin where it has to. Gives the
     /// lines that were written for that. They are written at once: the batch that
     /// comes next may still be refused, and what was done has to be told anyway.
-    pub(crate) fn settle(&self, inner: &mut Inner, segment: &Active) -> Result<Vec<u8>, LogError> {
+    pub(crate) fn recover_tail(
+        &self,
+        inner: &mut WriterState,
+        segment: &ActiveSegment,
+    ) -> Result<Vec<u8>, LogError> {
         let tail = inner.tail.get_or_insert_default();
         let first = if inner.len == 0 {
             self.checkpoint_after_sealed(inner)?
         } else if tail.end < inner.len {
-            self.mend(inner, segment)?
+            self.repair_tail(inner, segment)?
         } else {
             None
         };
         match first {
             None => Ok(Vec::new()),
             Some(draft) => {
-                let lines = self.compose(inner, &[draft], Close::No)?;
-                self.put(inner, segment, lines).map(|put| put.bytes)
+                let lines = self.encode_batch(inner, &[draft], Close::No)?;
+                self.write_batch(inner, segment, lines).map(|put| put.bytes)
             }
         }
     }
 
-    fn mend(&self, inner: &mut Inner, segment: &Active) -> Result<Option<Draft>, LogError> {
+    fn repair_tail(
+        &self,
+        inner: &mut WriterState,
+        segment: &ActiveSegment,
+    ) -> Result<Option<Draft>, LogError> {
         let path = self.active_path();
         let tail = inner.tail.get_or_insert_default();
         let first_seq = segment_set::first_seq(&segment.file);
-        let mended = repair::mend(&self.dir, &segment.file, first_seq, tail.end, inner.len)?;
-        inner.len = self.len_of(segment)?;
-        inner.reserve.forget();
+        let mended =
+            repair::repair_torn_tail(&self.dir, &segment.file, first_seq, tail.end, inner.len)?;
+        inner.len = self.segment_len(segment)?;
+        inner.reserve.invalidate();
         if !tail.advance(&segment.file, inner.len, &path, inner.state.as_mut())? {
             inner.state = None;
         }
         match mended {
-            Mended::Completed => Ok(None),
-            Mended::Repaired(repaired) => {
-                Draft::of_any(EventType::LogRepaired, &self.run, None, &repaired).map(Some)
+            TailRepair::Completed => Ok(None),
+            TailRepair::Repaired(repaired) => {
+                Draft::new_unchecked(EventType::LogRepaired, &self.run, None, &repaired).map(Some)
             }
         }
     }
@@ -177,7 +192,11 @@ impl RunLog {
 
     /// A segment that begins before the newest sealed one was put in its place by somebody:
     /// no number is given that the sealed one has.
-    fn go_on_behind_sealed(&self, tail: &mut Tail, segment: &Active) -> Result<(), LogError> {
+    fn resume_after_sealed(
+        &self,
+        tail: &mut Tail,
+        segment: &ActiveSegment,
+    ) -> Result<(), LogError> {
         let names = self.dir.names()?;
         let sealed = names.iter().filter_map(|name| layout::parse_sealed(name));
         let Some((newest, _)) = sealed.max() else {
@@ -202,7 +221,7 @@ impl RunLog {
 
     /// A rotation that was cut off left no active segment, or an empty one: the log
     /// goes on from the newest sealed one, whose end [`Tail::find`] took over.
-    fn checkpoint_after_sealed(&self, inner: &mut Inner) -> Result<Option<Draft>, LogError> {
+    fn checkpoint_after_sealed(&self, inner: &mut WriterState) -> Result<Option<Draft>, LogError> {
         let Some(newest) = self.newest_sealed()? else {
             return Ok(None);
         };

@@ -14,14 +14,14 @@ use serde::Serialize;
 
 use super::tail;
 use crate::log::error::LogError;
-use crate::log::format::classify::{Class, classify};
-use crate::log::format::envelope::Reason;
-use crate::log::segment::line_reader::LINE_LIMIT;
+use crate::log::format::classify::{LineClass, classify};
+use crate::log::format::envelope::DamageReason;
+use crate::log::segment::line_reader::MAX_READ_LINE_BYTES;
 use crate::volume::{Dir, IoContext, VolumeError, layout};
 
 /// `log_repaired`: what was done to the end of a segment.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Repaired {
+pub(crate) struct LogRepaired {
     /// The segment.
     file: &'static str,
     /// Where the fragment began, in bytes.
@@ -36,63 +36,63 @@ pub(crate) struct Repaired {
 }
 
 /// What became of the fragment.
-pub(crate) enum Mended {
+pub(crate) enum TailRepair {
     /// Only its `\n` was missing: it is a whole line now.
     Completed,
     /// It was damage, and the log has to say what was done.
-    Repaired(Repaired),
+    Repaired(LogRepaired),
 }
 
 /// Mends the fragment `from..to` at the end of the active segment, under the locks.
-pub(crate) fn mend(
+pub(crate) fn repair_torn_tail(
     dir: &Dir,
     segment: &File,
     first_seq: u64,
     from: u64,
     to: u64,
-) -> Result<Mended, LogError> {
+) -> Result<TailRepair, LogError> {
     let path = dir.path().join(layout::ACTIVE);
-    if to - from <= LINE_LIMIT as u64 {
+    if to - from <= MAX_READ_LINE_BYTES as u64 {
         let fragment = tail::read_span(segment, from, to).at("read", &path)?;
         match classify(&fragment) {
-            Class::Ours(_) | Class::Foreign(_) => {
-                end_line(segment, &path)?;
-                return Ok(Mended::Completed);
+            LineClass::Ours(_) | LineClass::Foreign(_) => {
+                terminate_line(segment, &path)?;
+                return Ok(TailRepair::Completed);
             }
-            Class::Damage(Reason::Version) => return Err(LogError::NewerFormat { path }),
-            Class::Damage(_) => {}
+            LineClass::Damage(DamageReason::Version) => return Err(LogError::NewerFormat { path }),
+            LineClass::Damage(_) => {}
         }
     }
-    let mut repaired = Repaired {
+    let mut repaired = LogRepaired {
         file: layout::ACTIVE,
         offset: from,
         bytes: to - from,
         action: "cut",
         quarantine: None,
     };
-    if let Ok(name) = keep(dir, segment, first_seq, from, to) {
+    if let Ok(name) = copy_to_quarantine(dir, segment, first_seq, from, to) {
         segment.set_len(from).at("cut", &path)?;
         repaired.quarantine = Some(format!("{}/{name}", layout::QUARANTINE));
     } else {
-        end_line(segment, &path)?;
+        terminate_line(segment, &path)?;
         repaired.action = "ended";
     }
-    Ok(Mended::Repaired(repaired))
+    Ok(TailRepair::Repaired(repaired))
 }
 
-fn end_line(mut segment: &File, path: &Path) -> Result<(), VolumeError> {
+fn terminate_line(mut segment: &File, path: &Path) -> Result<(), VolumeError> {
     segment.write_all(b"\n").at("write to", path)
 }
 
 /// Copies the fragment to a new file of the quarantine and syncs it and its name.
-fn keep(
+fn copy_to_quarantine(
     dir: &Dir,
     segment: &File,
     first_seq: u64,
     from: u64,
     to: u64,
 ) -> Result<String, VolumeError> {
-    let (quarantine, _) = dir.make_sub(layout::QUARANTINE)?;
+    let (quarantine, _) = dir.create_dir(layout::QUARANTINE)?;
     for n in 0.. {
         let name = layout::quarantined(first_seq, from, n);
         let file = match quarantine.create_new(&name) {

@@ -2,15 +2,15 @@
 
 use std::fs;
 
-use crate::log::test_log::{Fixture, line_ends};
+use crate::log::test_log::{TestLog, line_ends};
 use crate::log::*;
 use crate::volume::layout;
 
 #[test]
 fn a_log_cut_at_any_byte_keeps_its_whole_events_and_takes_the_next() {
-    let whole = Fixture::with_notes(3).bytes();
+    let whole = TestLog::with_notes(3).bytes();
     for cut in 0..whole.len() {
-        let it = Fixture::new();
+        let it = TestLog::new();
         let log = it.log();
         it.set(&whole[..cut]);
         it.add(&log, 9);
@@ -45,7 +45,7 @@ fn a_log_cut_at_any_byte_keeps_its_whole_events_and_takes_the_next() {
 #[test]
 fn a_tail_of_nul_bytes_is_put_aside() {
     for nuls in [1, 4096, 17 << 20] {
-        let it = Fixture::with_notes(1);
+        let it = TestLog::with_notes(1);
         let whole = it.bytes();
         let log = it.log();
         it.set(&[&whole[..], &vec![0; nuls]].concat());
@@ -57,7 +57,7 @@ fn a_tail_of_nul_bytes_is_put_aside() {
 
 #[test]
 fn where_there_can_be_no_quarantine_the_fragment_is_ended() {
-    let it = Fixture::with_notes(1);
+    let it = TestLog::with_notes(1);
     fs::write(it.path(layout::QUARANTINE), "in the way").unwrap();
     let torn = [&it.bytes()[..], b"{\"v\":1,\"se"].concat();
     it.set(&torn);
@@ -70,7 +70,7 @@ fn where_there_can_be_no_quarantine_the_fragment_is_ended() {
 
 #[test]
 fn a_name_in_the_quarantine_is_never_used_twice() {
-    let it = Fixture::with_notes(0);
+    let it = TestLog::with_notes(0);
     let start = it.bytes();
     for n in 0..3 {
         it.set(&[&start[..], format!("torn {n}").as_bytes()].concat());
@@ -83,7 +83,7 @@ fn a_name_in_the_quarantine_is_never_used_twice() {
 
 #[test]
 fn a_repair_is_told_even_if_what_was_to_be_appended_is_refused() {
-    let it = Fixture::with_notes(1);
+    let it = TestLog::with_notes(1);
     let torn = [&it.bytes()[..], b"torn"].concat();
     it.set(&torn);
     let budget = EventType::Note.lock_budget();
@@ -98,7 +98,7 @@ fn a_repair_is_told_even_if_what_was_to_be_appended_is_refused() {
 
 #[test]
 fn a_run_whose_first_line_was_torn_is_still_to_be_opened() {
-    let it = Fixture::new();
+    let it = TestLog::new();
     let log = it.log();
     it.set(b"{\"v\":1,\"seq\":0,");
     let is_new = || {
@@ -123,7 +123,7 @@ fn a_run_whose_first_line_was_torn_is_still_to_be_opened() {
 
 #[test]
 fn a_run_of_another_program_is_not_touched_unless_that_is_allowed() {
-    let it = Fixture::new();
+    let it = TestLog::new();
     let log = it.log();
     let omne =
         br#"{"type":"pipe.started","id":"x","ts":"2026-04-15T00:00:00Z","run_id":"r","pipe":"p"}"#;
@@ -149,7 +149,7 @@ fn a_newer_format_is_not_written_to() {
         line + &format!(",\"crc\":\"{crc:08x}\"}}")
     };
     for end in ["\n", ""] {
-        let it = Fixture::with_notes(1);
+        let it = TestLog::with_notes(1);
         let held = it.log();
         it.add(&held, 1);
         let bytes = [&it.bytes()[..], newer(3).as_bytes(), end.as_bytes()].concat();

@@ -17,28 +17,28 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::append::Close;
-use super::run_log::{Active, Inner, RunLog};
-use super::tail::{End, Tail};
+use super::run_log::{ActiveSegment, RunLog, WriterState};
+use super::tail::{Tail, TailMode};
 use crate::log::error::LogError;
 use crate::log::format::event_type::{Draft, EventType};
 use crate::log::lock::file_lock;
-use crate::log::lock::file_lock::Wait;
+use crate::log::lock::file_lock::LockDeadline;
 use crate::log::read::reader;
-use crate::log::segment::scan_stats::Survey;
+use crate::log::segment::scan_stats::ScanStats;
 use crate::log::segment::segment_set;
 use crate::log::state::run_state::RunState;
 use crate::log::store::ulid_allocator::fresh_ulid;
 use crate::volume::{Dir, FileKey, IoContext, RunId, layout};
 
 /// News of fewer bytes are left to be read under the locks.
-const LITTLE: u64 = 1 << 20;
+const SCAN_UNLOCKED_MIN: u64 = 1 << 20;
 /// So often news are read before the locks are taken all the same.
-const LOOKS: u32 = 8;
+const MAX_SCANS: u32 = 8;
 
 /// When a log begins a new segment: once one of them is reached; at once where there
 /// is none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Due {
+pub struct RotationThreshold {
     /// Length of the active segment, in bytes.
     pub max_size: Option<u64>,
     /// Age of its first event.
@@ -47,7 +47,7 @@ pub struct Due {
 
 /// Why a log is left as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Left {
+pub enum NotRotated {
     /// Its other writer would go on in the sealed file.
     #[error("it holds lines of another program, which may still write to it")]
     Foreign,
@@ -90,23 +90,23 @@ pub(crate) fn checkpoint(
 ) -> Result<Draft, LogError> {
     let draft = |state: &RunState| {
         let rotated = Rotated { sealed, state };
-        Draft::of_any(EventType::LogRotated, run, None, &rotated)
+        Draft::new_unchecked(EventType::LogRotated, run, None, &rotated)
     };
     match draft(state) {
         // The sealed segments still tell what a checkpoint of that size leaves out.
-        Err(LogError::TooLong { .. }) => draft(&state.shortened()?),
+        Err(LogError::TooLong { .. }) => draft(&state.truncated()?),
         made => made,
     }
 }
 
-impl Due {
+impl RotationThreshold {
     /// Whether a segment is due that was surveyed so.
-    fn verdict(self, survey: &Survey, now: Timestamp) -> Result<(), Left> {
+    fn verdict(self, survey: &ScanStats, now: Timestamp) -> Result<(), NotRotated> {
         if survey.foreign {
-            return Err(Left::Foreign);
+            return Err(NotRotated::Foreign);
         }
         if survey.is_fresh() {
-            return Err(Left::Fresh);
+            return Err(NotRotated::Fresh);
         }
         // A checkpoint of the size of the threshold must not be followed by another at
         // every event.
@@ -118,7 +118,7 @@ impl Due {
         };
         let any = self.max_size.is_some() || self.max_age.is_some();
         if any && !self.max_size.is_some_and(large) && !self.max_age.is_some_and(old) {
-            return Err(Left::NotDue);
+            return Err(NotRotated::NotDue);
         }
         Ok(())
     }
@@ -129,13 +129,16 @@ impl Due {
 ///
 /// # Errors
 /// The active segment cannot be read.
-pub fn would_rotate(dir: &Dir, due: Due) -> Result<Result<u64, Left>, LogError> {
+pub fn plan_rotation(
+    dir: &Dir,
+    due: RotationThreshold,
+) -> Result<Result<u64, NotRotated>, LogError> {
     let Some(file) = dir.read(layout::ACTIVE)? else {
-        return Ok(Err(Left::Fresh));
+        return Ok(Err(NotRotated::Fresh));
     };
     let path = dir.path().join(layout::ACTIVE);
     let len = file.metadata().at("look at", &path)?.len();
-    let mut survey = Survey::default();
+    let mut survey = ScanStats::default();
     survey.advance(&Arc::new(file), len, &path)?;
     let verdict = due.verdict(&survey, Timestamp::now());
     Ok(verdict.map(|()| survey.end))
@@ -149,18 +152,22 @@ impl RunLog {
     /// # Errors
     /// The log was not rotated, but for [`LogError::NotDurable`] (it was, and a power
     /// loss may undo it); what was appended stands in any case.
-    pub fn rotate(&self, due: Due, budget: Duration) -> Result<Result<Sealed, Left>, LogError> {
-        let mut inner = self.enter(Wait::new(budget))?;
-        let surveyed = self.look_ahead(&mut inner, due)?;
+    pub fn rotate(
+        &self,
+        due: RotationThreshold,
+        budget: Duration,
+    ) -> Result<Result<Sealed, NotRotated>, LogError> {
+        let mut inner = self.lock_writer(LockDeadline::new(budget))?;
+        let surveyed = self.scan_before_lock(&mut inner, due)?;
         // What was read before does not count as waiting.
-        let wait = Wait::new(budget);
+        let wait = LockDeadline::new(budget);
         let _lock = file_lock::exclusive(&self.lock, &self.paths.lock, wait)?;
-        self.check_place()?;
+        self.check_not_replaced()?;
         let segment = self.active(&mut inner)?;
         let _segment_lock = file_lock::exclusive(&segment.file, &self.paths.active, wait)?;
         let rotated = self.rotate_locked(&mut inner, &segment, surveyed, due);
         if rotated.is_err() {
-            inner.forget();
+            inner.invalidate();
             inner.segment = None;
         }
         rotated
@@ -168,26 +175,28 @@ impl RunLog {
 
     /// Looks over the lines of the active segment, folds the run and, if it is due, syncs
     /// the segment, as far as it goes now, until little is left for the time of the locks.
-    fn look_ahead(
+    fn scan_before_lock(
         &self,
-        inner: &mut Inner,
-        due: Due,
-    ) -> Result<Option<(FileKey, Survey)>, LogError> {
+        inner: &mut WriterState,
+        due: RotationThreshold,
+    ) -> Result<Option<(FileKey, ScanStats)>, LogError> {
         if self.dir.stat(layout::ACTIVE)?.is_none() {
             return Ok(None);
         }
         let segment = self.active(inner)?;
-        let mut survey = Survey::default();
-        self.prime(inner, &segment)?;
+        let mut survey = ScanStats::default();
+        self.fold_before_lock(inner, &segment)?;
         let mut synced = false;
-        for _ in 0..LOOKS {
-            self.learn(inner, &segment, self.len_of(&segment)?)?;
+        for _ in 0..MAX_SCANS {
+            self.refresh_tail(inner, &segment, self.segment_len(&segment)?)?;
             let news = inner.len.saturating_sub(survey.end);
             survey.advance(&segment.file, inner.len, &self.paths.active)?;
-            if (news >= LITTLE || !synced) && due.verdict(&survey, Timestamp::now()).is_ok() {
+            if (news >= SCAN_UNLOCKED_MIN || !synced)
+                && due.verdict(&survey, Timestamp::now()).is_ok()
+            {
                 segment.sync(&self.paths.active, File::sync_data)?;
                 synced = true;
-            } else if news < LITTLE {
+            } else if news < SCAN_UNLOCKED_MIN {
                 break;
             }
         }
@@ -195,7 +204,11 @@ impl RunLog {
     }
 
     /// Folds the run as far as it goes now, unless its state is known.
-    fn prime(&self, inner: &mut Inner, segment: &Active) -> Result<(), LogError> {
+    fn fold_before_lock(
+        &self,
+        inner: &mut WriterState,
+        segment: &ActiveSegment,
+    ) -> Result<(), LogError> {
         if inner.state.is_some() && inner.tail.is_some() {
             return Ok(());
         }
@@ -205,7 +218,7 @@ impl RunLog {
         if key == segment.key {
             let path = self.active_path();
             let before = || self.sealed_tail();
-            let tail = Tail::find(&segment.file, end, &path, End::Open, before)?;
+            let tail = Tail::find(&segment.file, end, &path, TailMode::Open, before)?;
             inner.tail = Some(tail);
             inner.state = Some(state);
             inner.len = end;
@@ -215,38 +228,38 @@ impl RunLog {
 
     fn rotate_locked(
         &self,
-        inner: &mut Inner,
-        segment: &Active,
-        surveyed: Option<(FileKey, Survey)>,
-        due: Due,
-    ) -> Result<Result<Sealed, Left>, LogError> {
-        self.learn(inner, segment, self.len_of(segment)?)?;
+        inner: &mut WriterState,
+        segment: &ActiveSegment,
+        surveyed: Option<(FileKey, ScanStats)>,
+        due: RotationThreshold,
+    ) -> Result<Result<Sealed, NotRotated>, LogError> {
+        self.refresh_tail(inner, segment, self.segment_len(segment)?)?;
         let foreign = inner.tail.as_ref().is_some_and(|tail| tail.foreign);
         if foreign {
-            return Ok(Err(Left::Foreign));
+            return Ok(Err(NotRotated::Foreign));
         }
-        self.settle(inner, segment)?;
+        self.recover_tail(inner, segment)?;
         let mut survey = match surveyed {
             Some((key, survey)) if key == segment.key && survey.end <= inner.len => survey,
-            _ => Survey::default(),
+            _ => ScanStats::default(),
         };
         survey.advance(&segment.file, inner.len, &self.paths.active)?;
         if let Err(left) = due.verdict(&survey, Timestamp::now()) {
             return Ok(Err(left));
         }
-        let sealed = self.seal_of(inner, segment, &survey)?;
+        let sealed = self.describe_sealed(inner, segment, &survey)?;
         inner.reserve.release(&segment.file, inner.len);
         segment.sync(&self.paths.active, File::sync_all)?;
-        self.swap(inner, &sealed)?;
+        self.install_checkpoint(inner, &sealed)?;
         Ok(Ok(sealed))
     }
 
     /// What the active segment is once it is sealed.
-    fn seal_of(
+    fn describe_sealed(
         &self,
-        inner: &Inner,
-        segment: &Active,
-        survey: &Survey,
+        inner: &WriterState,
+        segment: &ActiveSegment,
+        survey: &ScanStats,
     ) -> Result<Sealed, LogError> {
         let first_seq = match (survey.first, self.newest_sealed()?) {
             (Some(first), None) => first.saturating_sub(survey.damaged),
@@ -271,33 +284,33 @@ impl RunLog {
 
     /// Writes the checkpoint to a file of its own and puts it in the place of the active
     /// segment, which gets its sealed name.
-    fn swap(&self, inner: &mut Inner, sealed: &Sealed) -> Result<(), LogError> {
-        self.need_state(inner)?;
+    fn install_checkpoint(&self, inner: &mut WriterState, sealed: &Sealed) -> Result<(), LogError> {
+        self.state_or_fold(inner)?;
         let mut state = inner.state.clone().unwrap_or_default();
         state.sealed_bytes += sealed.bytes;
         let draft = checkpoint(&self.run, sealed, &state)?;
-        let lines = self.compose(inner, &[draft], Close::No)?;
+        let lines = self.encode_batch(inner, &[draft], Close::No)?;
 
         let fresh = layout::unfinished(layout::ACTIVE, &fresh_ulid());
         let file = Arc::new(self.dir.create_new(&fresh)?);
         let path = self.dir.path().join(&fresh);
         // Tells others that somebody is at it.
         let _at_it = file_lock::try_exclusive(&file, &path)?;
-        let moved = write_synced(&file, &lines.bytes)
+        let moved = write_and_sync(&file, &lines.bytes)
             .at("write", &path)
             .map_err(LogError::from)
-            .and_then(|()| self.move_in(&fresh, &sealed.file));
+            .and_then(|()| self.install(&fresh, &sealed.file));
         if moved.is_err() {
             drop(self.dir.remove_file(&fresh));
         }
         moved?;
 
         let stat = rustix::fs::fstat(&file).at("look at", &self.paths.active)?;
-        let active = Active::new(Arc::clone(&file), FileKey::from(&stat));
+        let active = ActiveSegment::new(Arc::clone(&file), FileKey::from(&stat));
         inner.segment = Some(Arc::new(active));
-        self.names.wrote();
+        self.names.record_write();
         inner.len = lines.bytes.len() as u64;
-        inner.reserve.forget();
+        inner.reserve.invalidate();
         inner.rotate_at = None;
         let tail = inner.tail.get_or_insert_default();
         tail.end = inner.len;
@@ -305,7 +318,7 @@ impl RunLog {
         self.dir.sync().map_err(LogError::not_durable)
     }
 
-    fn move_in(&self, fresh: &str, sealed: &str) -> Result<(), LogError> {
+    fn install(&self, fresh: &str, sealed: &str) -> Result<(), LogError> {
         self.dir.rename_to(layout::ACTIVE, &self.dir, sealed)?;
         // Should a power loss keep only one of the two renames, it is this one.
         let moved = self
@@ -320,7 +333,7 @@ impl RunLog {
     }
 }
 
-fn write_synced(mut file: &File, bytes: &[u8]) -> std::io::Result<()> {
+fn write_and_sync(mut file: &File, bytes: &[u8]) -> std::io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()
 }

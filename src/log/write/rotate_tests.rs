@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::log::lock::file_lock;
-use crate::log::test_log::{Fixture, gz};
+use crate::log::test_log::{TestLog, gz};
 use crate::log::*;
 use crate::volume::layout;
 
@@ -13,11 +13,11 @@ const BUDGET: Duration = Duration::from_secs(5);
 /// So often the log is rotated while all happens at once.
 const ROTATIONS: usize = 30;
 
-fn rotate(log: &RunLog) -> Result<Sealed, Left> {
-    log.rotate(Due::default(), BUDGET).unwrap()
+fn rotate(log: &RunLog) -> Result<Sealed, NotRotated> {
+    log.rotate(RotationThreshold::default(), BUDGET).unwrap()
 }
 
-fn segment_names(it: &Fixture) -> Vec<String> {
+fn segment_names(it: &TestLog) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(it.path(""))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -29,7 +29,7 @@ fn segment_names(it: &Fixture) -> Vec<String> {
 
 #[test]
 fn a_new_segment_opens_with_a_checkpoint_and_numbers_go_on() {
-    let it = Fixture::with_notes(3);
+    let it = TestLog::with_notes(3);
     it.close(&[it.submitted("a")], Close::No).unwrap();
     let (log, other) = (it.log(), it.log());
     it.add(&other, 7);
@@ -61,11 +61,11 @@ fn a_new_segment_opens_with_a_checkpoint_and_numbers_go_on() {
 
 #[test]
 fn a_segment_with_nothing_but_its_checkpoint_is_left() {
-    let it = Fixture::with_notes(1);
+    let it = TestLog::with_notes(1);
     let log = it.log();
     rotate(&log).unwrap();
-    assert_eq!(rotate(&log), Err(Left::Fresh));
-    assert_eq!(rotate(&it.log()), Err(Left::Fresh));
+    assert_eq!(rotate(&log), Err(NotRotated::Fresh));
+    assert_eq!(rotate(&it.log()), Err(NotRotated::Fresh));
     it.add(&log, 1);
     assert_eq!(rotate(&it.log()).unwrap().first_seq, 2);
     it.read().assert_sound();
@@ -73,23 +73,26 @@ fn a_segment_with_nothing_but_its_checkpoint_is_left() {
 
 #[test]
 fn thresholds_are_waited_for() {
-    let it = Fixture::with_notes(4);
+    let it = TestLog::with_notes(4);
     let log = it.log();
     let len = it.bytes().len() as u64;
-    let size = |max_size| Due {
+    let size = |max_size| RotationThreshold {
         max_size: Some(max_size),
         max_age: None,
     };
-    let age = |max_age| Due {
+    let age = |max_age| RotationThreshold {
         max_size: None,
         max_age: Some(max_age),
     };
     let hour = Duration::from_hours(1);
     for due in [size(len + 1), age(hour)] {
-        assert_eq!(log.rotate(due, BUDGET).unwrap(), Err(Left::NotDue));
-        assert_eq!(would_rotate(log.dir(), due).unwrap(), Err(Left::NotDue));
+        assert_eq!(log.rotate(due, BUDGET).unwrap(), Err(NotRotated::NotDue));
+        assert_eq!(
+            plan_rotation(log.dir(), due).unwrap(),
+            Err(NotRotated::NotDue)
+        );
     }
-    assert_eq!(would_rotate(log.dir(), size(len)).unwrap(), Ok(len));
+    assert_eq!(plan_rotation(log.dir(), size(len)).unwrap(), Ok(len));
     log.rotate(size(len), BUDGET).unwrap().unwrap();
     it.add(&log, 5);
     log.rotate(age(Duration::ZERO), BUDGET).unwrap().unwrap();
@@ -101,7 +104,7 @@ fn a_log_with_lines_of_another_program_is_left() {
     let foreign = b"{\"type\":\"pipe.started\",\"id\":\"01k0000000000000000000000a\",\
         \"ts\":\"2026-01-01T00:00:00Z\",\"run_id\":\"r\",\"pipe\":\"p\"}\n";
     for in_front in [true, false] {
-        let it = Fixture::with_notes(300);
+        let it = TestLog::with_notes(300);
         let own = it.bytes();
         let bytes = if in_front {
             [foreign, own.as_slice()].concat()
@@ -110,10 +113,10 @@ fn a_log_with_lines_of_another_program_is_left() {
         };
         it.set(&bytes);
         let log = it.log();
-        assert_eq!(rotate(&log), Err(Left::Foreign), "{in_front}");
+        assert_eq!(rotate(&log), Err(NotRotated::Foreign), "{in_front}");
         assert_eq!(
-            would_rotate(log.dir(), Due::default()).unwrap(),
-            Err(Left::Foreign)
+            plan_rotation(log.dir(), RotationThreshold::default()).unwrap(),
+            Err(NotRotated::Foreign)
         );
         assert_eq!(it.bytes(), bytes);
     }
@@ -121,15 +124,15 @@ fn a_log_with_lines_of_another_program_is_left() {
 
 #[test]
 fn a_closed_run_is_still_told_from_its_last_line() {
-    let it = Fixture::with_notes(1);
+    let it = TestLog::with_notes(1);
     let done = [it.submitted("a"), it.ended("a", Some("no"))];
     it.close(&done, Close::Now).unwrap();
-    let before = overview(it.log().dir(), true).unwrap();
+    let before = read_summary(it.log().dir(), true).unwrap();
     rotate(&it.log()).unwrap();
     let found = it.read();
     found.assert_sound();
     assert!(found.last()["summary"]["closed_ts"].is_string());
-    let after = overview(it.log().dir(), true).unwrap();
+    let after = read_summary(it.log().dir(), true).unwrap();
     assert_eq!(after.events, before.events + 1);
     assert_eq!(after.bytes, before.bytes + it.bytes().len() as u64);
     assert_eq!(after.state.jobs, before.state.jobs);
@@ -137,20 +140,20 @@ fn a_closed_run_is_still_told_from_its_last_line() {
 
 #[test]
 fn a_damaged_first_line_does_not_confuse_the_names() {
-    let it = Fixture::with_notes(3);
+    let it = TestLog::with_notes(3);
     rotate(&it.log()).unwrap();
     it.add(&it.log(), 1);
     let mut bytes = it.bytes();
     bytes[8] ^= 1;
     it.set(&bytes);
     assert_eq!(rotate(&it.log()).unwrap().first_seq, 4);
-    assert_eq!(it.read().reasons(), [Reason::BadChecksum]);
+    assert_eq!(it.read().reasons(), [DamageReason::BadChecksum]);
     it.read().assert_rising();
 }
 
 #[test]
 fn a_writer_does_not_wait_for_the_compression_of_what_it_wrote_to() {
-    let it = Fixture::with_notes(2);
+    let it = TestLog::with_notes(2);
     let held = it.log();
     it.add(&held, 2);
     let sealed = rotate(&it.log()).unwrap();
@@ -168,14 +171,14 @@ fn a_writer_does_not_wait_for_the_compression_of_what_it_wrote_to() {
 
 #[test]
 fn sealed_segments_are_compressed_and_say_the_same() {
-    let it = Fixture::with_notes(50);
+    let it = TestLog::with_notes(50);
     let log = it.log();
     let sealed = rotate(&log).unwrap();
     it.add(&log, 51);
     let before = it.read();
     // Left by a compression that was killed before it removed the plain segment.
     fs::write(it.path(&layout::compressed(&sealed.file)), gz(b"half")).unwrap();
-    let would = would_compress(log.dir()).unwrap();
+    let would = plan_compression(log.dir()).unwrap();
     let done = compress_sealed(log.dir()).unwrap();
     assert_eq!(done.len(), 1);
     assert_eq!((would.len(), &would[0].file), (1, &done[0].file));
@@ -191,7 +194,7 @@ fn sealed_segments_are_compressed_and_say_the_same() {
 
 #[test]
 fn a_sealed_segment_that_grew_is_neither_compressed_nor_dropped() {
-    let it = Fixture::with_notes(3);
+    let it = TestLog::with_notes(3);
     let log = it.log();
     let sealed = rotate(&log).unwrap();
     let path = it.path(&sealed.file);
@@ -202,14 +205,14 @@ fn a_sealed_segment_that_grew_is_neither_compressed_nor_dropped() {
     );
     fs::write(&path, grown).unwrap();
     assert_eq!(compress_sealed(log.dir()).unwrap(), []);
-    assert_eq!(log.drop_sealed(Prune::AllBut(0)).unwrap(), []);
+    assert_eq!(log.drop_sealed(PruneLimit::AllBut(0)).unwrap(), []);
     // What another program wrote there counts.
     assert!(fold(log.dir()).unwrap().job("late").is_some());
 }
 
 #[test]
 fn segments_are_dropped_from_the_oldest_on_and_never_what_state_rests_on() {
-    let it = Fixture::with_notes(2);
+    let it = TestLog::with_notes(2);
     let log = it.log();
     for n in 0..4 {
         rotate(&log).unwrap();
@@ -217,9 +220,12 @@ fn segments_are_dropped_from_the_oldest_on_and_never_what_state_rests_on() {
     }
     compress_sealed(log.dir()).unwrap();
     let state = fold(log.dir()).unwrap();
-    assert_eq!(would_drop(log.dir(), Prune::AllBut(9), false).unwrap(), []);
-    let two = would_drop(log.dir(), Prune::AllBut(2), false).unwrap();
-    assert_eq!(log.drop_sealed(Prune::AllBut(2)).unwrap(), two);
+    assert_eq!(
+        plan_prune(log.dir(), PruneLimit::AllBut(9), false).unwrap(),
+        []
+    );
+    let two = plan_prune(log.dir(), PruneLimit::AllBut(2), false).unwrap();
+    assert_eq!(log.drop_sealed(PruneLimit::AllBut(2)).unwrap(), two);
     assert_eq!(two.len(), 2);
     assert_eq!(segment_names(&it).len(), 3);
     assert_eq!(it.read().damage, []);
@@ -230,27 +236,27 @@ fn segments_are_dropped_from_the_oldest_on_and_never_what_state_rests_on() {
     let mut bytes = it.bytes();
     bytes[8] ^= 1;
     it.set(&bytes);
-    assert_eq!(log.drop_sealed(Prune::AllBut(0)).unwrap().len(), 1);
+    assert_eq!(log.drop_sealed(PruneLimit::AllBut(0)).unwrap().len(), 1);
     assert_eq!(fold(log.dir()).unwrap().opened_ts, state.opened_ts);
 }
 
 #[test]
 fn old_segments_are_told_by_their_last_event() {
-    let it = Fixture::with_notes(2);
+    let it = TestLog::with_notes(2);
     let log = it.log();
     rotate(&log).unwrap();
     let between = jiff::Timestamp::now();
     it.add(&log, 1);
     rotate(&log).unwrap();
     assert_eq!(
-        would_drop(log.dir(), Prune::OlderThan(between), false)
+        plan_prune(log.dir(), PruneLimit::OlderThan(between), false)
             .unwrap()
             .len(),
         1
     );
     let now = jiff::Timestamp::now();
     assert_eq!(
-        would_drop(log.dir(), Prune::OlderThan(now), false)
+        plan_prune(log.dir(), PruneLimit::OlderThan(now), false)
             .unwrap()
             .len(),
         2
@@ -259,8 +265,8 @@ fn old_segments_are_told_by_their_last_event() {
 
 #[test]
 fn writers_rotate_by_themselves() {
-    let it = Fixture::with_notes(0);
-    let rotation = Rotation {
+    let it = TestLog::with_notes(0);
+    let rotation = RotationPolicy {
         max_size: 4096,
         keep: Some(3),
         compress: true,
@@ -282,10 +288,10 @@ fn writers_rotate_by_themselves() {
 
 #[test]
 fn a_checkpoint_as_long_as_the_threshold_is_not_followed_by_another_at_every_event() {
-    let it = Fixture::with_notes(0);
+    let it = TestLog::with_notes(0);
     let jobs: Vec<_> = (0..100).map(|n| it.submitted(&format!("job{n}"))).collect();
     it.log().append(&jobs, Durability::Process).unwrap();
-    let rotation = Rotation {
+    let rotation = RotationPolicy {
         max_size: 100,
         keep: None,
         compress: false,
@@ -297,7 +303,7 @@ fn a_checkpoint_as_long_as_the_threshold_is_not_followed_by_another_at_every_eve
 
 #[test]
 fn nothing_is_lost_doubled_or_reordered_while_all_happens_at_once() {
-    let it = Fixture::with_notes(0);
+    let it = TestLog::with_notes(0);
     let (done, rotations) = (AtomicBool::new(false), AtomicUsize::new(0));
     let is_done = || done.load(Ordering::Relaxed);
     std::thread::scope(|scope| {
@@ -350,14 +356,14 @@ fn nothing_is_lost_doubled_or_reordered_while_all_happens_at_once() {
 }
 
 /// The numbers that a follower sees, until there is no news after `is_done`.
-fn follow(it: &Fixture, is_done: impl Fn() -> bool) -> Vec<u64> {
+fn follow(it: &TestLog, is_done: impl Fn() -> bool) -> Vec<u64> {
     let dir = it.log().dir().try_clone().unwrap();
-    let mut follower = Follower::new(Start::Beginning);
+    let mut follower = Follower::new(FollowStart::Beginning);
     let mut seqs = Vec::new();
     loop {
         let last_round = is_done();
         let mut any = false;
-        if let Some(mut news) = follower.look(&dir, &|_| true).unwrap() {
+        if let Some(mut news) = follower.poll(&dir, &|_| true).unwrap() {
             assert_eq!(news.gap, None);
             while let Some(item) = news.reader.next_item().unwrap() {
                 any = true;
@@ -366,7 +372,7 @@ fn follow(it: &Fixture, is_done: impl Fn() -> bool) -> Vec<u64> {
                     other => panic!("{other:?}"),
                 }
             }
-            follower.reached(&news.reader);
+            follower.mark_read(&news.reader);
         }
         if !any && last_round {
             return seqs;

@@ -7,7 +7,7 @@ use std::fs;
 use proptest::prelude::*;
 
 use crate::log::format::payload::RunOpened;
-use crate::log::test_log::{Fixture, gz};
+use crate::log::test_log::{TestLog, gz};
 use crate::log::*;
 use crate::volume::{Dir, layout};
 
@@ -55,7 +55,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 struct Play {
-    it: Fixture,
+    it: TestLog,
     writers: Vec<RunLog>,
     dir: Dir,
     /// All that was ever read, oldest first.
@@ -70,7 +70,7 @@ struct Play {
 
 impl Play {
     fn new() -> Self {
-        let it = Fixture::with_notes(0);
+        let it = TestLog::with_notes(0);
         let dir = it.log().dir().try_clone().unwrap();
         let mut play = Self {
             writers: (0..WRITERS).map(|_| it.log()).collect(),
@@ -115,12 +115,18 @@ impl Play {
             }
             Op::Rotate(w) => {
                 let budget = EventType::LogRotated.lock_budget();
-                drop(self.writers[*w].rotate(Due::default(), budget).unwrap());
+                drop(
+                    self.writers[*w]
+                        .rotate(RotationThreshold::default(), budget)
+                        .unwrap(),
+                );
             }
             Op::Compress => drop(compress_sealed(&self.dir).unwrap()),
             Op::Drop(w, keep) => {
-                let would = would_drop(&self.dir, Prune::AllBut(*keep), false).unwrap();
-                let gone = self.writers[*w].drop_sealed(Prune::AllBut(*keep)).unwrap();
+                let would = plan_prune(&self.dir, PruneLimit::AllBut(*keep), false).unwrap();
+                let gone = self.writers[*w]
+                    .drop_sealed(PruneLimit::AllBut(*keep))
+                    .unwrap();
                 assert_eq!(gone, would);
                 self.dropped = self.ever.len();
             }
@@ -156,13 +162,13 @@ impl Play {
                         "{refused:?}"
                     );
                 }
-                *self = Self::begun_anew(std::mem::replace(&mut self.it, Fixture::new()));
+                *self = Self::begun_anew(std::mem::replace(&mut self.it, TestLog::new()));
             }
         }
         self.check();
     }
 
-    fn begun_anew(it: Fixture) -> Self {
+    fn begun_anew(it: TestLog) -> Self {
         let opened = RunOpened::default();
         let opened = Draft::new(EventType::RunOpened, &it.run, None, &opened).unwrap();
         it.log().append(&[opened], Durability::Process).unwrap();
@@ -210,7 +216,7 @@ impl Play {
         assert_eq!(acknowledged, self.acknowledged);
         assert_eq!(fold(&self.dir).unwrap(), state);
         assert_eq!(
-            overview(&self.dir, true).unwrap().events,
+            read_summary(&self.dir, true).unwrap().events,
             self.ever.len() as u64
         );
     }

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use ulid::Ulid;
 
-use super::auto_rotate::Upkeep;
-use super::commit_delay::Courtesy;
-use super::group_commit::Syncs;
+use super::auto_rotate::AutoRotation;
+use super::commit_delay::CommitDelay;
+use super::group_commit::GroupCommit;
 use super::tail::Tail;
 use crate::log::error::LogError;
-use crate::log::segment::preallocate::Reserve;
+use crate::log::segment::preallocate::Preallocation;
 use crate::log::segment::segment_set;
 use crate::log::state::run_state::RunState;
 use crate::log::store::ulid_allocator::allocate_ulid;
@@ -22,7 +22,7 @@ use crate::volume::{Clock, Dir, FileKey, IoContext, RunId, Volume, VolumeError, 
 
 /// So long after all on the way to the segment was looked at, only the folder of the run
 /// and the segment are: a `lock` or a folder above that was replaced is seen that late.
-const CHECKED_FOR: Duration = Duration::from_millis(10);
+const RECHECK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// One run's log, opened to append to it. Threads may share it; any number of
 /// processes may have the same run open.
@@ -37,18 +37,18 @@ pub struct RunLog {
     lock_key: FileKey,
     /// The id of the first event of a run that this makes.
     pub(crate) first_id: Option<Ulid>,
-    pub(crate) inner: Mutex<Inner>,
+    pub(crate) inner: Mutex<WriterState>,
     /// The names that lead to the log; one was made for each segment opened.
-    pub(crate) names: Syncs,
+    pub(crate) names: GroupCommit,
     pub(crate) foreign_allowed: bool,
-    pub(crate) upkeep: Upkeep,
-    pub(crate) courtesy: Courtesy,
-    pub(crate) paths: Paths,
+    pub(crate) upkeep: AutoRotation,
+    pub(crate) courtesy: CommitDelay,
+    pub(crate) paths: RunPaths,
 }
 
 /// Made once: an append must not spend its time on making names.
 #[derive(Debug)]
-pub(crate) struct Paths {
+pub(crate) struct RunPaths {
     /// The run's folder, from the root of the volume.
     run: String,
     /// The active segment, from the folder of the runs.
@@ -59,15 +59,15 @@ pub(crate) struct Paths {
 
 /// What a writer remembers between two appends.
 #[derive(Debug, Default)]
-pub(crate) struct Inner {
-    pub segment: Option<Arc<Active>>,
+pub(crate) struct WriterState {
+    pub segment: Option<Arc<ActiveSegment>>,
     /// `None` where the end of the segment has to be looked at anew.
     pub tail: Option<Tail>,
     /// The length of the segment as this writer left it, in bytes.
     pub len: u64,
     /// Whether another writer appended since this one did.
     pub has_news: bool,
-    pub reserve: Reserve,
+    pub reserve: Preallocation,
     /// Kept up to date from the moment somebody asks for it.
     pub state: Option<RunState>,
     /// The highest id that this writer gave, whatever became of it: ids only rise.
@@ -82,33 +82,33 @@ pub(crate) struct Inner {
     pub rotate_at: Option<u64>,
 }
 
-impl Inner {
+impl WriterState {
     /// The segment, if all on the way to it was looked at a moment ago.
-    pub(crate) fn checked_segment(&self, now: Instant) -> Option<Arc<Active>> {
+    pub(crate) fn recently_checked_segment(&self, now: Instant) -> Option<Arc<ActiveSegment>> {
         let since = |at| now.saturating_duration_since(at);
-        self.checked.filter(|at| since(*at) < CHECKED_FOR)?;
+        self.checked.filter(|at| since(*at) < RECHECK_INTERVAL)?;
         self.segment.clone()
     }
 
     /// What we know of the segment may not hold any more.
-    pub(crate) fn forget(&mut self) {
+    pub(crate) fn invalidate(&mut self) {
         self.tail = None;
         self.state = None;
-        self.reserve.forget();
+        self.reserve.invalidate();
     }
 }
 
 /// The active segment as it was opened last.
 #[derive(Debug)]
-pub(crate) struct Active {
+pub(crate) struct ActiveSegment {
     pub file: Arc<File>,
     pub key: FileKey,
-    pub syncs: Syncs,
+    pub syncs: GroupCommit,
 }
 
-impl Active {
+impl ActiveSegment {
     pub(crate) fn new(file: Arc<File>, key: FileKey) -> Self {
-        let syncs = Syncs::default();
+        let syncs = GroupCommit::default();
         Self { file, key, syncs }
     }
 
@@ -119,7 +119,7 @@ impl Active {
         path: &Path,
         how: fn(&File) -> io::Result<()>,
     ) -> Result<(), LogError> {
-        self.syncs.share(self.syncs.wrote(), path, || {
+        self.syncs.share(self.syncs.record_write(), path, || {
             Ok(how(&self.file).at("sync", path)?)
         })
     }
@@ -135,15 +135,15 @@ impl RunLog {
             run: run.to_string(),
         };
         let runs = volume.runs()?.ok_or_else(missing)?;
-        let dir = match runs.sub(run.as_str()) {
+        let dir = match runs.open_dir(run.as_str()) {
             Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => return Err(missing()),
             found => found?,
         };
-        if !segment_set::has_begun(&dir)? {
+        if !segment_set::has_files(&dir)? {
             return Err(missing());
         }
         // Not made anew, should it be removed right now.
-        Self::of(volume, volume.make_runs()?, dir, run, None)
+        Self::from_parts(volume, volume.make_runs()?, dir, run, None)
     }
 
     /// Opens the log of a run, making its folder where it is missing. `first_id`
@@ -159,16 +159,16 @@ impl RunLog {
     ) -> Result<Self, LogError> {
         let chain = volume.make_runs()?;
         let [_, _, runs] = &chain;
-        let (dir, made) = runs.make_sub(run.as_str())?;
+        let (dir, made) = runs.create_dir(run.as_str())?;
         let parent = runs.try_clone()?;
-        let opened = Self::of(volume, chain, dir, run, first_id);
+        let opened = Self::from_parts(volume, chain, dir, run, first_id);
         if opened.is_err() && made {
             parent.remove_empty_dir(run.as_str());
         }
         opened
     }
 
-    fn of(
+    fn from_parts(
         volume: &Volume,
         chain: [Dir; 3],
         dir: Dir,
@@ -177,7 +177,7 @@ impl RunLog {
     ) -> Result<Self, LogError> {
         let lock = dir.append(layout::LOCK, true)?;
         let stat = rustix::fs::fstat(&lock).at("look at", dir.path().join(layout::LOCK))?;
-        let paths = Paths {
+        let paths = RunPaths {
             run: layout::run_dir(run),
             // An id has no NUL; an empty name would stand for nothing.
             active_of_run: CString::new(layout::active_of(run)).unwrap_or_default(),
@@ -194,10 +194,10 @@ impl RunLog {
             lock_key: FileKey::from(&stat),
             first_id,
             inner: Mutex::default(),
-            names: Syncs::default(),
+            names: GroupCommit::default(),
             foreign_allowed: false,
-            upkeep: Upkeep::default(),
-            courtesy: Courtesy::default(),
+            upkeep: AutoRotation::default(),
+            courtesy: CommitDelay::default(),
         })
     }
 
@@ -211,9 +211,9 @@ impl RunLog {
         let opened = Self::open_or_create(volume, &run, Some(ulid));
         if opened.is_err()
             && let Ok(Some(runs)) = volume.runs()
-            && let Ok(dir) = runs.sub(run.as_str())
+            && let Ok(dir) = runs.open_dir(run.as_str())
         {
-            remove_unborn(&runs, &dir, &run);
+            remove_empty_run(&runs, &dir, &run);
         }
         opened
     }
@@ -239,15 +239,15 @@ impl RunLog {
     /// Removes the folder of a run that never got an event. Only for a run whose id
     /// nobody else can know yet.
     #[doc(hidden)]
-    pub fn abandon(self) {
+    pub fn discard(self) {
         let [_, _, runs] = &self.chain;
-        remove_unborn(runs, &self.dir, &self.run);
+        remove_empty_run(runs, &self.dir, &self.run);
     }
 
     /// Checks, under the lock, that what we hold is still what its name stands for,
     /// from the root down: else somebody removed the run, and an event written now
     /// would be lost.
-    pub(crate) fn check_place(&self) -> Result<(), LogError> {
+    pub(crate) fn check_not_replaced(&self) -> Result<(), LogError> {
         let gone = || LogError::RunGone {
             path: self.dir.path().to_owned(),
         };
@@ -266,14 +266,14 @@ impl RunLog {
     /// A short cut of that for one who appends event after event, under both locks: while
     /// the folder of the run has its name and the segment too, an event written to it is
     /// not lost. Gives the segment's length in bytes; `None` where all has to be looked at.
-    pub(crate) fn len_in_place(&self, segment: &Active) -> Option<u64> {
+    pub(crate) fn len_if_current(&self, segment: &ActiveSegment) -> Option<u64> {
         let [_, _, runs] = &self.chain;
-        let found = runs.glance(&self.paths.active_of_run)?;
+        let found = runs.peek_meta(&self.paths.active_of_run)?;
         (found.key == segment.key && found.links == 1).then_some(found.len)
     }
 
     /// The length of a segment in bytes, whatever its name.
-    pub(crate) fn len_of(&self, segment: &Active) -> Result<u64, LogError> {
+    pub(crate) fn segment_len(&self, segment: &ActiveSegment) -> Result<u64, LogError> {
         let stat = rustix::fs::fstat(&segment.file).at("look at", &self.paths.active)?;
         Ok(stat.st_size as u64)
     }
@@ -295,14 +295,14 @@ impl RunLog {
 }
 
 /// Removes the folder of a run that has no event.
-fn remove_unborn(runs: &Dir, dir: &Dir, run: &RunId) {
-    let Ok(false) = segment_set::has_begun(dir) else {
+fn remove_empty_run(runs: &Dir, dir: &Dir, run: &RunId) {
+    let Ok(false) = segment_set::has_files(dir) else {
         return;
     };
     for name in [layout::ACTIVE, layout::LOCK] {
         drop(dir.remove_file(name));
     }
-    if let Ok(jobs) = dir.sub(layout::JOBS) {
+    if let Ok(jobs) = dir.open_dir(layout::JOBS) {
         for name in jobs.names().unwrap_or_default() {
             drop(jobs.remove_file(&name));
         }
@@ -320,8 +320,8 @@ mod tests {
         let (_, pipe) = io::pipe().unwrap();
         let file = File::from(std::os::fd::OwnedFd::from(pipe));
         let key = FileKey::from(&rustix::fs::fstat(&file).unwrap());
-        let (active, path) = (Active::new(Arc::new(file), key), Path::new("x"));
-        let waits = active.syncs.wrote();
+        let (active, path) = (ActiveSegment::new(Arc::new(file), key), Path::new("x"));
+        let waits = active.syncs.record_write();
         active.sync(path, File::sync_data).unwrap_err();
         let later = || panic!("synced again");
         active.syncs.share(waits, path, later).unwrap_err();

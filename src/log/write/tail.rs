@@ -11,12 +11,12 @@ use serde_json::value::RawValue;
 use ulid::Ulid;
 
 use crate::log::error::LogError;
-use crate::log::format::classify::{Class, classify};
-use crate::log::format::envelope::{Envelope, Reason, glance};
+use crate::log::format::classify::{LineClass, classify};
+use crate::log::format::envelope::{DamageReason, Envelope, peek_frame};
 use crate::log::format::event_type::EventType;
-use crate::log::segment::line_reader::{Lines, RawLine, Span};
-use crate::log::segment::rev_line_reader::Backward;
-use crate::log::segment::sequence::{Sequence, Step};
+use crate::log::segment::line_reader::{FileSpan, LineReader, RawLine};
+use crate::log::segment::rev_line_reader::RevLineReader;
+use crate::log::segment::sequence::{Sequence, SequenceStep};
 use crate::log::state::run_state::RunState;
 use crate::volume::IoContext;
 
@@ -39,7 +39,7 @@ pub(crate) struct Tail {
 
 /// What a last line without `\n` is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum TailMode {
     /// A fragment, for whoever appends next.
     Open,
     /// A line like any other: nothing is written to a sealed segment.
@@ -48,7 +48,7 @@ pub(crate) enum End {
 
 /// The order of so many bytes of lines is checked from the end: lines that were copied
 /// there are in order in themselves, and must not make a writer use a number twice.
-pub(crate) const CHECKED: u64 = 64 << 10;
+pub(crate) const TAIL_CHECK_BYTES: u64 = 64 << 10;
 
 impl Tail {
     /// Goes forward over `end..len` of the segment, one line after the other. Returns
@@ -60,8 +60,8 @@ impl Tail {
         path: &Path,
         state: Option<&mut RunState>,
     ) -> Result<bool, LogError> {
-        let lines = Lines::of(Span::new(Arc::clone(file), self.end, len));
-        self.advance_over(lines, path, End::Open, state)
+        let lines = LineReader::of(FileSpan::new(Arc::clone(file), self.end, len));
+        self.advance_over(lines, path, TailMode::Open, state)
     }
 
     /// Whether there are only lines of other programs.
@@ -72,23 +72,23 @@ impl Tail {
     /// Goes forward over the lines of a stream.
     pub(crate) fn advance_over(
         &mut self,
-        mut lines: Lines<impl Read>,
+        mut lines: LineReader<impl Read>,
         path: &Path,
-        end: End,
+        end: TailMode,
         mut state: Option<&mut RunState>,
     ) -> Result<bool, LogError> {
         let mut in_order = true;
         while let Some(line) = lines.next_line().at("read", path)? {
-            if !line.whole && end == End::Open {
+            if !line.whole && end == TailMode::Open {
                 break;
             }
-            in_order &= self.take(&line, path, state.as_deref_mut())?;
+            in_order &= self.apply_line(&line, path, state.as_deref_mut())?;
         }
         Ok(in_order)
     }
 
     /// Takes one whole line; returns whether it followed.
-    fn take(
+    fn apply_line(
         &mut self,
         line: &RawLine<'_>,
         path: &Path,
@@ -96,29 +96,29 @@ impl Tail {
     ) -> Result<bool, LogError> {
         self.end = line.end();
         match classify_raw(line) {
-            Class::Ours(env) => {
+            LineClass::Ours(env) => {
                 let step = self.sequence.event(env.seq);
-                if step != Step::Repeated {
+                if step != SequenceStep::Repeated {
                     self.last_id = self.last_id.max(env.ulid());
-                    self.note_summary(&env, line.bytes);
+                    self.record_summary(&env, line.bytes);
                     self.repairs += u64::from(env.kind == EventType::LogRepaired.as_str());
                     if let Some(state) = state {
                         state.apply(&env, line.bytes);
                     }
                 }
-                Ok(step == Step::Next)
+                Ok(step == SequenceStep::Next)
             }
-            Class::Foreign(_) => {
+            LineClass::Foreign(_) => {
                 self.foreign = true;
                 if let Some(state) = state {
                     state.apply_foreign(line.bytes);
                 }
                 Ok(true)
             }
-            Class::Damage(Reason::Version) => Err(LogError::NewerFormat {
+            LineClass::Damage(DamageReason::Version) => Err(LogError::NewerFormat {
                 path: path.to_owned(),
             }),
-            Class::Damage(_) => {
+            LineClass::Damage(_) => {
                 self.sequence.damage();
                 Ok(true)
             }
@@ -132,7 +132,7 @@ impl Tail {
         file: &Arc<File>,
         len: u64,
         path: &Path,
-        end: End,
+        end: TailMode,
         before: impl FnOnce() -> Result<Self, LogError>,
     ) -> Result<Self, LogError> {
         if let Some(tail) = Self::from_last_lines(file, len, path, end)? {
@@ -142,7 +142,7 @@ impl Tail {
             end: 0,
             ..before()?
         };
-        let lines = Lines::of(Span::new(Arc::clone(file), 0, len));
+        let lines = LineReader::of(FileSpan::new(Arc::clone(file), 0, len));
         tail.advance_over(lines, path, end, None)?;
         Ok(tail)
     }
@@ -152,33 +152,33 @@ impl Tail {
         file: &File,
         len: u64,
         path: &Path,
-        end: End,
+        end: TailMode,
     ) -> Result<Option<Self>, LogError> {
-        let mut back = Backward::new(file, len);
+        let mut back = RevLineReader::new(file, len);
         let mut tail = Self::default();
         // The valid line behind the one looked at, and the damaged ones in between.
         let mut behind: Option<(u64, Option<Ulid>)> = None;
         let mut damaged = 0;
         while let Some(line) = back.prev_line().at("read", path)? {
-            if !line.whole && end == End::Open {
+            if !line.whole && end == TailMode::Open {
                 continue;
             }
             tail.end = tail.end.max(line.end());
             // One that is as it should be needs no second look: the last id is the highest.
             if let Some((seq, id)) = &mut behind
-                && let Some(seen) = glance(line.bytes)
+                && let Some(seen) = peek_frame(line.bytes)
                 && seen.seq.checked_add(1) == Some(*seq)
                 && seen.ulid().is_some_and(|this| Some(this) < *id)
             {
                 *seq = seen.seq;
                 damaged = 0;
-                if len - line.offset >= CHECKED {
+                if len - line.offset >= TAIL_CHECK_BYTES {
                     break;
                 }
                 continue;
             }
             match classify_raw(&line) {
-                Class::Ours(env) => {
+                LineClass::Ours(env) => {
                     let this = (env.seq, env.ulid());
                     if let Some((seq, id)) = behind {
                         let follows = this.0 < seq && seq <= this.0 + 1 + damaged;
@@ -187,39 +187,39 @@ impl Tail {
                         if !follows || this.1 >= id {
                             return Ok(None);
                         }
-                        if len - line.offset >= CHECKED {
+                        if len - line.offset >= TAIL_CHECK_BYTES {
                             break;
                         }
                     } else {
                         tail.sequence = Sequence::resumed(env.seq + 1, damaged);
                         tail.last_id = this.1;
-                        tail.note_summary(&env, line.bytes);
+                        tail.record_summary(&env, line.bytes);
                     }
                     behind = Some(this);
                     damaged = 0;
                 }
-                Class::Foreign(_) => tail.foreign = true,
-                Class::Damage(Reason::Version) => {
+                LineClass::Foreign(_) => tail.foreign = true,
+                LineClass::Damage(DamageReason::Version) => {
                     return Err(LogError::NewerFormat {
                         path: path.to_owned(),
                     });
                 }
-                Class::Damage(_) => damaged += 1,
+                LineClass::Damage(_) => damaged += 1,
             }
         }
         Ok(behind.map(|_| tail))
     }
 
     /// Takes over what a line says about the close of its run; tells whether it does.
-    pub(crate) fn note_summary(&mut self, env: &Envelope<'_>, line: &[u8]) -> bool {
+    pub(crate) fn record_summary(&mut self, env: &Envelope<'_>, line: &[u8]) -> bool {
         #[derive(Deserialize)]
-        struct Carrier {
+        struct SummaryField {
             summary: Option<Box<RawValue>>,
         }
         let closing = |kind: EventType| kind == EventType::RunClosed || kind.may_follow_close();
         let carries = EventType::parse(env.kind).is_some_and(closing);
         if carries
-            && let Ok(Carrier {
+            && let Ok(SummaryField {
                 summary: Some(summary),
             }) = serde_json::from_slice(line)
         {
@@ -231,9 +231,9 @@ impl Tail {
 }
 
 /// Tells what a line of a segment is.
-pub(crate) fn classify_raw<'a>(line: &RawLine<'a>) -> Class<'a> {
+pub(crate) fn classify_raw<'a>(line: &RawLine<'a>) -> LineClass<'a> {
     if line.too_long {
-        Class::Damage(Reason::TooLong)
+        LineClass::Damage(DamageReason::TooLong)
     } else {
         classify(line.bytes)
     }
@@ -280,7 +280,7 @@ mod tests {
             let path = Path::new("x");
             let mut all = Tail::default();
             let read = all.advance(&file, len, path, None);
-            if let Ok(Some(last)) = Tail::from_last_lines(&file, len, path, End::Open) {
+            if let Ok(Some(last)) = Tail::from_last_lines(&file, len, path, TailMode::Open) {
                 prop_assert!(read.is_ok());
                 let of = |tail: &Tail| (tail.sequence.next(), tail.last_id, tail.end);
                 prop_assert_eq!(of(&last), of(&all), "{}", bytes.escape_ascii());

@@ -7,18 +7,18 @@ use std::io::Write;
 use rustix::io::Errno;
 
 use super::append::Appended;
-use super::encode::Lines;
-use super::run_log::{Active, Inner, RunLog};
+use super::encode::EncodedBatch;
+use super::run_log::{ActiveSegment, RunLog, WriterState};
 use crate::log::error::LogError;
 
 impl RunLog {
     /// Reserves and writes, in one write as a rule. After a short one the lines that
     /// are whole stand, and only the torn one is cut.
-    pub(crate) fn put(
+    pub(crate) fn write_batch(
         &self,
-        inner: &mut Inner,
-        segment: &Active,
-        lines: Lines,
+        inner: &mut WriterState,
+        segment: &ActiveSegment,
+        lines: EncodedBatch,
     ) -> Result<Appended, LogError> {
         let file = &segment.file;
         let end = inner.len + lines.bytes.len() as u64;
@@ -32,9 +32,9 @@ impl RunLog {
             }
             let (written, error) = write_all(&mut &**file, &lines.bytes);
             if let Some(error) = error {
-                return Err(self.cut_short(inner, file, &lines, written, error));
+                return Err(self.handle_short_write(inner, file, &lines, written, error));
             }
-            segment.syncs.wrote();
+            segment.syncs.record_write();
         }
         inner.len = end;
         let tail = inner.tail.get_or_insert_default();
@@ -51,11 +51,11 @@ impl RunLog {
     }
 
     /// A write ended in an error after `written` bytes.
-    fn cut_short(
+    fn handle_short_write(
         &self,
-        inner: &mut Inner,
+        inner: &mut WriterState,
         file: &File,
-        lines: &Lines,
+        lines: &EncodedBatch,
         written: usize,
         source: io::Error,
     ) -> LogError {
@@ -82,7 +82,11 @@ impl RunLog {
     }
 
     /// Syncs what was written to `segment` up to `ticket`, and the names that lead to it.
-    pub(crate) fn make_durable(&self, segment: &Active, ticket: u64) -> Result<(), LogError> {
+    pub(crate) fn make_durable(
+        &self,
+        segment: &ActiveSegment,
+        ticket: u64,
+    ) -> Result<(), LogError> {
         segment.syncs.share(ticket, &self.paths.active, || {
             let path = self.active_path();
             let synced = segment.file.sync_data();

@@ -4,7 +4,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use crate::log::test_log::Fixture;
+use crate::log::test_log::TestLog;
 use crate::log::*;
 use crate::volume::{RunId, layout};
 
@@ -12,7 +12,7 @@ use crate::volume::{RunId, layout};
 fn many_threads_with_several_logs_lose_nothing() {
     const THREADS: usize = 8;
     const EACH: usize = 60;
-    let it = Fixture::new();
+    let it = TestLog::new();
     let start = Barrier::new(THREADS);
     thread::scope(|scope| {
         // All open the new run at once; then each log is shared by two threads.
@@ -76,7 +76,7 @@ impl<I: Iterator> CyclePairs for I {}
 
 #[test]
 fn the_state_follows_what_others_append() {
-    let it = Fixture::with_notes(0);
+    let it = TestLog::with_notes(0);
     let (a, b) = (it.log(), it.log());
     let jobs = |log: &RunLog| {
         let mut jobs = 0;
@@ -109,23 +109,23 @@ fn the_state_follows_what_others_append() {
     it.read().assert_sound();
 }
 
-type Hurt<'a> = &'a dyn Fn(&Fixture);
+type Hurt<'a> = &'a dyn Fn(&TestLog);
 
 #[test]
 fn a_run_that_was_removed_or_replaced_acknowledges_nothing() {
-    let folder = |it: &Fixture| it.volume.run_path(&it.run);
-    let away = |it: &Fixture| fs::rename(folder(it), it.volume.path().join("away")).unwrap();
+    let folder = |it: &TestLog| it.volume.run_path(&it.run);
+    let away = |it: &TestLog| fs::rename(folder(it), it.volume.path().join("away")).unwrap();
     let hurts: [Hurt<'_>; 4] = [
         &|it| fs::remove_dir_all(folder(it)).unwrap(),
         &|it| fs::remove_dir_all(it.volume.path()).unwrap(),
         &away,
         &|it| {
             away(it);
-            Fixture::log(it);
+            TestLog::log(it);
         },
     ];
     for hurt in hurts {
-        let it = Fixture::with_notes(1);
+        let it = TestLog::with_notes(1);
         let (held, fresh) = (it.log(), it.log());
         it.add(&held, 1);
         hurt(&it);
@@ -141,7 +141,7 @@ fn a_run_that_was_removed_or_replaced_acknowledges_nothing() {
 
 #[test]
 fn writers_with_a_lock_that_was_replaced_hear_of_it_and_lose_nothing() {
-    let it = Fixture::with_notes(1);
+    let it = TestLog::with_notes(1);
     let held = it.log();
     it.add(&held, 1);
     fs::remove_file(it.path(layout::LOCK)).unwrap();
@@ -166,11 +166,11 @@ fn writers_with_a_lock_that_was_replaced_hear_of_it_and_lose_nothing() {
 
 #[test]
 fn a_run_that_is_not_there_is_not_made_by_opening_it() {
-    let it = Fixture::new();
+    let it = TestLog::new();
     let open = |run: &RunId| RunLog::open(&it.volume, run);
     assert!(matches!(open(&it.run), Err(LogError::NoSuchRun { .. })));
     assert!(!it.volume.run_path(&it.run).exists());
-    it.log().abandon();
+    it.log().discard();
     assert!(!it.volume.run_path(&it.run).exists());
     // In the making: nobody else may join it yet.
     drop(it.log());
@@ -179,7 +179,7 @@ fn a_run_that_is_not_there_is_not_made_by_opening_it() {
 
 #[test]
 fn the_first_event_of_a_new_run_has_the_id_of_its_name() {
-    let it = Fixture::new();
+    let it = TestLog::new();
     let log = RunLog::create(&it.volume, "build").unwrap();
     let draft = Draft::new(EventType::Note, log.run_id(), None, &serde_json::json!({})).unwrap();
     log.append(&[draft.clone(), draft], Durability::Process)
@@ -192,7 +192,7 @@ fn the_first_event_of_a_new_run_has_the_id_of_its_name() {
 #[test]
 fn a_lock_that_stays_taken_is_an_error_that_names_the_whole_budget() {
     use std::time::Duration;
-    let it = Fixture::with_notes(1);
+    let it = TestLog::with_notes(1);
     let log = it.log();
     for name in [layout::LOCK, layout::ACTIVE] {
         let other = fs::File::open(it.path(name)).unwrap();
@@ -230,10 +230,10 @@ fn only_what_cannot_be_said_again_waits_long() {
 
 #[test]
 fn too_long_events_are_refused_and_no_events_write_nothing() {
-    let it = Fixture::with_notes(1);
+    let it = TestLog::with_notes(1);
     let log = it.log();
     let before = it.bytes();
-    let huge = serde_json::json!({"x": "y".repeat(LINE_LIMIT)});
+    let huge = serde_json::json!({"x": "y".repeat(MAX_LINE_BYTES)});
     let refused = Draft::new(EventType::Note, &it.run, None, &huge);
     assert!(matches!(refused, Err(LogError::TooLong { .. })));
     log.append(&[], Durability::Power).unwrap();

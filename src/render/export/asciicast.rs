@@ -14,11 +14,11 @@ use serde_json::json;
 use super::output_tail::Utf8;
 use crate::job::StreamId;
 use crate::log::{Item, RunState};
-use crate::render::export::{Export, Piece};
+use crate::render::export::{Export, OutputChunk};
 use crate::render::human::event_line::line_time;
-use crate::render::human::transitions::{Steps, What};
+use crate::render::human::transitions::{TransitionKind, Transitions};
 use crate::render::json::json_lines::json_line;
-use crate::render::json::run_report::RunReport;
+use crate::render::json::run_record::RunRecord;
 
 /// The size of the terminal; what the jobs wrote to was none, so it is not known.
 const SIZE: (u32, u32) = (100, 30);
@@ -29,7 +29,7 @@ type Source = (String, Option<StreamId>);
 /// Writes a recording.
 #[derive(Debug, Default)]
 pub struct Asciicast {
-    steps: Steps,
+    steps: Transitions,
     /// When the run began.
     start: Option<Timestamp>,
     /// The time of the last line, in seconds: it never goes back.
@@ -97,8 +97,8 @@ impl Export for Asciicast {
             name => name,
         };
         self.header(out, title)?;
-        for step in self.steps.of(item, run) {
-            if let What::Started(job) = step.what {
+        for step in self.steps.from_item(item, run) {
+            if let TransitionKind::Started(job) = step.what {
                 let text = match job.attempt {
                     Some(n) if n > 1 => format!("{} (attempt {n})", job.job_id),
                     _ => job.job_id.clone(),
@@ -113,7 +113,7 @@ impl Export for Asciicast {
         true
     }
 
-    fn output(&mut self, out: &mut dyn Write, piece: Piece<'_>) -> io::Result<()> {
+    fn output(&mut self, out: &mut dyn Write, piece: OutputChunk<'_>) -> io::Result<()> {
         let stream = self.streams.entry((piece.job.to_owned(), piece.stream));
         let text = stream.or_default().push(piece.bytes);
         if text.is_empty() {
@@ -123,7 +123,7 @@ impl Export for Asciicast {
         self.line(out, piece.ts, "o", &text)
     }
 
-    fn end(&mut self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
+    fn end(&mut self, out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
         self.header(out, &run.name)?;
         let mut left: Vec<_> = self.streams.values_mut().map(Utf8::rest).collect();
         left.retain(|text| !text.is_empty());

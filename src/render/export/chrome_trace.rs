@@ -15,7 +15,7 @@ use super::spans::{Phase, Span, Spans};
 use crate::log::{Item, RunState};
 use crate::render::export::Export;
 use crate::render::human::event_line::{kind_of, parse, time_of};
-use crate::render::json::run_report::RunReport;
+use crate::render::json::run_record::RunRecord;
 use crate::volume::RunId;
 
 /// Writes a trace.
@@ -165,7 +165,7 @@ impl ChromeTrace {
 
 impl Export for ChromeTrace {
     fn item(&mut self, out: &mut dyn Write, item: &Item<'_>, run: &RunState) -> io::Result<()> {
-        for span in self.spans.take(item, run) {
+        for span in self.spans.apply(item, run) {
             self.span(out, &span, run)?;
         }
         let (Item::Event(_, line) | Item::Foreign(_, line)) = item else {
@@ -214,7 +214,7 @@ impl Export for ChromeTrace {
         }
     }
 
-    fn end(&mut self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
+    fn end(&mut self, out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
         let name = json!({
             "ph": "M", "name": "process_name", "pid": self.pid, "tid": self.pid,
             "args": {"name": run.run_id},

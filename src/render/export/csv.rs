@@ -15,7 +15,7 @@ use crate::log::{Item, RunState};
 use crate::render::export::Export;
 use crate::render::human::event_line::{details, kind_of, parse, time_of};
 use crate::render::human::text::Style;
-use crate::render::json::run_report::RunReport;
+use crate::render::json::run_record::RunRecord;
 
 /// The columns of an event, and where the value is.
 const EVENT: [(&str, &str); 24] = [
@@ -90,7 +90,7 @@ impl Export for CsvEvents {
         )
     }
 
-    fn end(&mut self, out: &mut dyn Write, _: &RunReport) -> io::Result<()> {
+    fn end(&mut self, out: &mut dyn Write, _: &RunRecord) -> io::Result<()> {
         self.header(out)
     }
 }
@@ -137,7 +137,7 @@ const JOB: [&str; 23] = [
 ///
 /// # Errors
 /// `out` cannot be written.
-pub fn csv_jobs(out: &mut dyn Write, runs: &[RunReport]) -> io::Result<()> {
+pub fn csv_jobs(out: &mut dyn Write, runs: &[RunRecord]) -> io::Result<()> {
     row(out, JOB.iter().map(|name| (*name).to_owned()))?;
     for run in runs {
         for job in &run.jobs {

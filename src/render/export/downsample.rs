@@ -4,11 +4,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// Most points of a job; more are joined, two into one.
-const POINTS: usize = 2000;
+const MAX_POINTS: usize = 2000;
 
 /// One moment: milliseconds since 1970, percent of a core, and bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(crate) struct Point {
+pub(crate) struct Sample {
     pub t: f64,
     pub cpu: f64,
     pub rss: f64,
@@ -21,8 +21,8 @@ pub(crate) struct Point {
 /// The points of a job.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-pub(crate) struct Series {
-    points: Vec<Point>,
+pub(crate) struct DownsampledSeries {
+    points: Vec<Sample>,
     /// So many samples make a point.
     #[serde(skip)]
     stride: usize,
@@ -30,7 +30,7 @@ pub(crate) struct Series {
     in_last: usize,
 }
 
-impl Default for Series {
+impl Default for DownsampledSeries {
     fn default() -> Self {
         Self {
             points: Vec::new(),
@@ -40,7 +40,7 @@ impl Default for Series {
     }
 }
 
-impl Point {
+impl Sample {
     /// A point of what a sample tells of the job.
     pub(crate) fn new(t: f64, job: &Value) -> Self {
         let number = |key: &str| job.get(key).and_then(Value::as_f64).unwrap_or(0.0);
@@ -63,8 +63,8 @@ impl Point {
     }
 }
 
-impl Series {
-    pub(crate) fn push(&mut self, point: Point) {
+impl DownsampledSeries {
+    pub(crate) fn push(&mut self, point: Sample) {
         match self.points.last_mut() {
             Some(last) if self.in_last < self.stride => {
                 *last = last.join(point);
@@ -75,7 +75,7 @@ impl Series {
         }
         self.points.push(point);
         self.in_last = 1;
-        if self.points.len() > POINTS {
+        if self.points.len() > MAX_POINTS {
             self.stride *= 2;
             let pairs = self.points.chunks(2).filter_map(|pair| match pair {
                 [a, b] => Some(a.join(*b)),
@@ -93,10 +93,10 @@ mod tests {
 
     #[test]
     fn many_samples_keep_their_peak_and_their_order() {
-        let mut series = Series::default();
+        let mut series = DownsampledSeries::default();
         for n in 0..100_000 {
             let cpu = if n == 54_321 { 777.0 } else { 1.0 };
-            series.push(Point {
+            series.push(Sample {
                 t: f64::from(n),
                 cpu,
                 rss: 1.0,
@@ -104,7 +104,7 @@ mod tests {
                 written: 0.0,
             });
         }
-        assert!(series.points.len() <= POINTS + 1);
+        assert!(series.points.len() <= MAX_POINTS + 1);
         assert!(series.points.is_sorted_by(|a, b| a.t < b.t));
         assert_eq!(series.points.iter().filter(|p| p.cpu > 700.0).count(), 1);
         assert!(series.points.last().unwrap().t > 99_000.0);

@@ -8,20 +8,20 @@
 use std::io;
 use std::io::Write;
 
-use super::output_tail::Kept;
-use crate::job::RunStateKind;
+use super::output_tail::OutputTail;
+use crate::job::RunStatus;
 use crate::log::{Item, RunState, Stage};
-use crate::render::export::{Export, Piece};
-use crate::render::human::text::{duration, safe};
-use crate::render::json::run_report::{JobReport, RunReport};
+use crate::render::export::{Export, OutputChunk};
+use crate::render::human::text::{duration, escape_controls};
+use crate::render::json::run_record::{JobRecord, RunRecord};
 
 /// Shown of what a failed job printed, in bytes.
-const OUTPUT: usize = 32 << 10;
+const MAX_OUTPUT_BYTES: usize = 32 << 10;
 
 /// Writes workflow commands.
 #[derive(Debug)]
 pub struct Github {
-    kept: Kept,
+    kept: OutputTail,
     /// What ends the part that holds no commands; nobody can know it before.
     token: String,
 }
@@ -30,21 +30,21 @@ impl Github {
     /// With a token that what the jobs printed cannot contain.
     pub fn new(token: String) -> Self {
         Self {
-            kept: Kept::new(OUTPUT),
+            kept: OutputTail::new(MAX_OUTPUT_BYTES),
             token,
         }
     }
 
-    fn job(&self, out: &mut dyn Write, job: &JobReport, run: &RunReport) -> io::Result<()> {
-        let is_bad = has_failed(job) || run.state == RunStateKind::Lost && !job.stage.is_terminal();
+    fn job(&self, out: &mut dyn Write, job: &JobRecord, run: &RunRecord) -> io::Result<()> {
+        let is_bad = has_failed(job) || run.state == RunStatus::Lost && !job.stage.is_terminal();
         let mut title = format!("{}: {}", job.job_id, job.stage.as_str());
         if let Some(ms) = job.duration_ms {
             title = format!("{title} after {}", duration(ms));
         }
         writeln!(out, "::group::{}", data(&title))?;
         writeln!(out, "::stop-commands::{}", self.token)?;
-        writeln!(out, "{}", safe(&job.command))?;
-        if let Some(kept) = self.kept.of(&job.job_id).filter(|_| is_bad) {
+        writeln!(out, "{}", escape_controls(&job.command))?;
+        if let Some(kept) = self.kept.tail_of(&job.job_id).filter(|_| is_bad) {
             kept.write_left_out(out)?;
             let text = kept.bytes(|_| true);
             let text = String::from_utf8_lossy(&text);
@@ -80,12 +80,12 @@ impl Export for Github {
         true
     }
 
-    fn output(&mut self, _: &mut dyn Write, piece: Piece<'_>) -> io::Result<()> {
-        self.kept.take(piece);
+    fn output(&mut self, _: &mut dyn Write, piece: OutputChunk<'_>) -> io::Result<()> {
+        self.kept.into_tail(piece);
         Ok(())
     }
 
-    fn end(&mut self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
+    fn end(&mut self, out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
         for job in &run.jobs {
             self.job(out, job, run)?;
         }
@@ -100,21 +100,21 @@ impl Export for Github {
     }
 }
 
-fn has_failed(job: &JobReport) -> bool {
+fn has_failed(job: &JobRecord) -> bool {
     job.stage == Stage::Failed || job.stage.is_terminal() && job.error.is_some()
 }
 
-fn level(state: RunStateKind) -> &'static str {
+fn level(state: RunStatus) -> &'static str {
     match state {
-        RunStateKind::Failed | RunStateKind::Lost => "error",
-        RunStateKind::Unknown => "warning",
-        RunStateKind::Completed | RunStateKind::Running | RunStateKind::Open => "notice",
+        RunStatus::Failed | RunStatus::Lost => "error",
+        RunStatus::Unknown => "warning",
+        RunStatus::Completed | RunStatus::Running | RunStatus::Open => "notice",
     }
 }
 
 /// The text of a command.
 fn data(text: &str) -> String {
-    safe(text)
+    escape_controls(text)
         .replace('%', "%25")
         .replace('\r', "%0D")
         .replace('\n', "%0A")

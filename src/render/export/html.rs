@@ -11,15 +11,15 @@ use std::io::Write;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::downsample::{Point, Series};
-use super::output_tail::{Kept, KeptOutput, Utf8};
+use super::downsample::{DownsampledSeries, Sample};
+use super::output_tail::{OutputTail, OutputTails, Utf8};
 use super::spans::{Span, Spans};
 use crate::job::StreamId;
 use crate::log::{Item, RunState};
-use crate::render::export::{Export, Piece};
+use crate::render::export::{Export, OutputChunk};
 use crate::render::human::event_line::{details, kind_of, parse, time_of};
-use crate::render::human::text::{Style, safe};
-use crate::render::json::run_report::{JobReport, RunReport};
+use crate::render::human::text::{Style, escape_controls};
+use crate::render::json::run_record::{JobRecord, RunRecord};
 use crate::volume::parse_ts;
 
 const STYLE: &str = include_str!("page.css");
@@ -29,24 +29,24 @@ const STYLE_HASH: &str = "8QlmH/nqVYQc+/p4qhPNFJUdeQr3aQbLwyTkMN7LSeA=";
 const SCRIPT_HASH: &str = "wP59jWuP+5CaZyEgulucA/FnvIGntQa804Kjhfrb2ow=";
 
 /// Held of what each job printed, in bytes.
-const OUTPUT: usize = 1 << 20;
+const MAX_OUTPUT_BYTES: usize = 1 << 20;
 /// Most events that are held; samples stand in the charts.
-const EVENTS: usize = 10_000;
+const MAX_EVENTS: usize = 10_000;
 /// Longest text of an event, in characters.
-const TEXT: usize = 2_000;
+const MAX_TEXT_CHARS: usize = 2_000;
 
 /// Writes a page.
 #[derive(Debug)]
 pub struct Html {
     spans: Spans,
     done: Vec<Span>,
-    samples: BTreeMap<String, Series>,
+    samples: BTreeMap<String, DownsampledSeries>,
     /// The machine when it was looked at first and last.
     host: [Option<Value>; 2],
     events: VecDeque<Event>,
     events_left_out: u64,
     damage: Vec<String>,
-    kept: Kept,
+    kept: OutputTail,
 }
 
 #[derive(Debug, Serialize)]
@@ -69,14 +69,14 @@ impl Default for Html {
             events: VecDeque::new(),
             events_left_out: 0,
             damage: Vec::new(),
-            kept: Kept::new(OUTPUT),
+            kept: OutputTail::new(MAX_OUTPUT_BYTES),
         }
     }
 }
 
 impl Html {
     fn event(&mut self, event: Event) {
-        if self.events.len() == EVENTS {
+        if self.events.len() == MAX_EVENTS {
             self.events.pop_front();
             self.events_left_out += 1;
         }
@@ -98,9 +98,9 @@ impl Html {
 /// What stands in the page.
 #[derive(Serialize)]
 struct Data<'a> {
-    run: &'a RunReport,
+    run: &'a RunRecord,
     spans: Vec<Value>,
-    samples: &'a BTreeMap<String, Series>,
+    samples: &'a BTreeMap<String, DownsampledSeries>,
     host: &'a [Option<Value>; 2],
     events: &'a VecDeque<Event>,
     events_left_out: u64,
@@ -114,13 +114,17 @@ struct Data<'a> {
 
 /// What the jobs printed; made job by job, since all of it may be large.
 struct Printed<'a> {
-    kept: &'a Kept,
-    jobs: &'a [JobReport],
+    kept: &'a OutputTail,
+    jobs: &'a [JobRecord],
 }
 
 impl Serialize for Printed<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let kept = |job: &JobReport| self.kept.of(&job.job_id).map(|kept| printed(kept, job));
+        let kept = |job: &JobRecord| {
+            self.kept
+                .tail_of(&job.job_id)
+                .map(|kept| printed(kept, job))
+        };
         serializer.collect_map(
             self.jobs
                 .iter()
@@ -130,7 +134,7 @@ impl Serialize for Printed<'_> {
 }
 
 /// What one job printed: pairs of a stream, where it is known, and a text.
-fn printed(kept: &KeptOutput, job: &JobReport) -> Value {
+fn printed(kept: &OutputTails, job: &JobRecord) -> Value {
     let mut texts = [Utf8::default(), Utf8::default(), Utf8::default()];
     let mut parts = Vec::new();
     for part in &kept.parts {
@@ -175,7 +179,7 @@ impl Write for InScript<'_> {
 
 impl Export for Html {
     fn item(&mut self, _: &mut dyn Write, item: &Item<'_>, run: &RunState) -> io::Result<()> {
-        let done = self.spans.take(item, run);
+        let done = self.spans.apply(item, run);
         self.done.extend(done);
         let line = match item {
             Item::Event(_, line) | Item::Foreign(_, line) => line,
@@ -210,7 +214,7 @@ impl Export for Html {
             && let (Some(job), Some(t), Some(used)) = (&job, t, event.get("job"))
         {
             let series = self.samples.entry(job.clone()).or_default();
-            series.push(Point::new(t, used));
+            series.push(Sample::new(t, used));
             return Ok(());
         }
         let told = details(kind, &event, Style::default());
@@ -219,7 +223,7 @@ impl Export for Html {
             t,
             kind: kind.to_owned(),
             job,
-            text: told.chars().take(TEXT).collect(),
+            text: told.chars().take(MAX_TEXT_CHARS).collect(),
         });
         Ok(())
     }
@@ -228,12 +232,12 @@ impl Export for Html {
         true
     }
 
-    fn output(&mut self, _: &mut dyn Write, piece: Piece<'_>) -> io::Result<()> {
-        self.kept.take(piece);
+    fn output(&mut self, _: &mut dyn Write, piece: OutputChunk<'_>) -> io::Result<()> {
+        self.kept.into_tail(piece);
         Ok(())
     }
 
-    fn end(&mut self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
+    fn end(&mut self, out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
         let rest = self.spans.rest(run);
         self.done.extend(rest);
         let spans: Vec<_> = self.done.iter().map(|span| self.span(span)).collect();
@@ -272,7 +276,7 @@ impl Export for Html {
              <style>{STYLE}</style>\n</head>\n<body>\n<main id=\"page\"></main>\n\
              <noscript>This page shows the run with a script of its own, which is turned off \
              here.</noscript>",
-            markup(&safe(&title))
+            markup(&escape_controls(&title))
         )?;
         out.write_all(b"<script type=\"application/json\" id=\"data\">")?;
         serde_json::to_writer(InScript(out), &data)?;

@@ -7,16 +7,16 @@ use std::collections::HashMap;
 use std::io;
 use std::io::Write;
 
-use super::output_tail::{Kept, KeptOutput};
+use super::output_tail::{OutputTail, OutputTails};
 use super::spans::{Phase, Span, Spans};
-use crate::job::{RunStateKind, StreamId};
+use crate::job::{RunStatus, StreamId};
 use crate::log::format::payload::{ErrorKind, JobError};
 use crate::log::{Item, RunState, Stage};
-use crate::render::export::{Export, Piece};
-use crate::render::json::run_report::{JobReport, RunReport};
+use crate::render::export::{Export, OutputChunk};
+use crate::render::json::run_record::{JobRecord, RunRecord};
 
 /// Held of what each job printed, in bytes.
-const OUTPUT: usize = 256 << 10;
+const MAX_OUTPUT_BYTES: usize = 256 << 10;
 
 /// Writes a report.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct Junit {
     spans: Spans,
     /// The attempts of each job that were tried again.
     retried: HashMap<String, Vec<Span>>,
-    kept: Kept,
+    kept: OutputTail,
 }
 
 impl Default for Junit {
@@ -32,7 +32,7 @@ impl Default for Junit {
         Self {
             spans: Spans::default(),
             retried: HashMap::new(),
-            kept: Kept::new(OUTPUT),
+            kept: OutputTail::new(MAX_OUTPUT_BYTES),
         }
     }
 }
@@ -49,7 +49,7 @@ enum Verdict<'a> {
 
 impl Export for Junit {
     fn item(&mut self, _: &mut dyn Write, item: &Item<'_>, run: &RunState) -> io::Result<()> {
-        for span in self.spans.take(item, run) {
+        for span in self.spans.apply(item, run) {
             let is_retried = span.ended.as_ref().is_some_and(|e| e.retry_in_ms.is_some());
             if is_retried && let Phase::Attempt(_) = span.phase {
                 self.retried.entry(span.job.clone()).or_default().push(span);
@@ -62,12 +62,12 @@ impl Export for Junit {
         true
     }
 
-    fn output(&mut self, _: &mut dyn Write, piece: Piece<'_>) -> io::Result<()> {
-        self.kept.take(piece);
+    fn output(&mut self, _: &mut dyn Write, piece: OutputChunk<'_>) -> io::Result<()> {
+        self.kept.into_tail(piece);
         Ok(())
     }
 
-    fn end(&mut self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
+    fn end(&mut self, out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
         let verdicts: Vec<_> = run.jobs.iter().map(|job| verdict(job, run)).collect();
         let count = |is: fn(&Verdict<'_>) -> bool| verdicts.iter().filter(|v| is(v)).count();
         let counts = format!(
@@ -112,9 +112,9 @@ impl Junit {
     fn case(
         &self,
         out: &mut dyn Write,
-        job: &JobReport,
+        job: &JobRecord,
         verdict: &Verdict<'_>,
-        run: &RunReport,
+        run: &RunRecord,
     ) -> io::Result<()> {
         writeln!(
             out,
@@ -166,7 +166,7 @@ impl Junit {
             let told = format!("{}: {message}", span.phase.name());
             element(out, again, message, kind, &told)?;
         }
-        if let Some(output) = self.kept.of(&job.job_id) {
+        if let Some(output) = self.kept.tail_of(&job.job_id) {
             let is_err = |stream| stream == Some(StreamId::Stderr);
             printed(out, "system-out", output, |stream| !is_err(stream))?;
             printed(out, "system-err", output, is_err)?;
@@ -175,7 +175,7 @@ impl Junit {
     }
 }
 
-fn verdict<'a>(job: &'a JobReport, run: &RunReport) -> Verdict<'a> {
+fn verdict<'a>(job: &'a JobRecord, run: &RunRecord) -> Verdict<'a> {
     match (&job.error, job.stage) {
         // A job that completed and was undone later has no error either.
         (None, Stage::Completed | Stage::RolledBack) => Verdict::Passed,
@@ -185,8 +185,8 @@ fn verdict<'a>(job: &'a JobReport, run: &RunReport) -> Verdict<'a> {
         },
         (None, Stage::Failed) => Verdict::Error("other".to_owned(), String::new()),
         _ => match run.state {
-            RunStateKind::Lost => Verdict::Error("lost".to_owned(), run.because.clone()),
-            RunStateKind::Running => Verdict::Skipped("it has not ended yet"),
+            RunStatus::Lost => Verdict::Error("lost".to_owned(), run.because.clone()),
+            RunStatus::Running => Verdict::Skipped("it has not ended yet"),
             _ => Verdict::Skipped("its end is not known"),
         },
     }
@@ -222,7 +222,7 @@ fn element(
 fn printed(
     out: &mut dyn Write,
     name: &str,
-    output: &KeptOutput,
+    output: &OutputTails,
     wanted: impl Fn(Option<StreamId>) -> bool,
 ) -> io::Result<()> {
     let bytes = output.bytes(wanted);

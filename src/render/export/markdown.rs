@@ -5,11 +5,13 @@ use std::io::Write;
 
 use crate::log::{Item, RunState};
 use crate::render::export::Export;
-use crate::render::human::text::{count, duration, of_stage, of_state, safe, size, time_with_zone};
-use crate::render::json::run_report::RunReport;
+use crate::render::human::text::{
+    count, duration, escape_controls, size, stage_role, state_role, time_with_zone,
+};
+use crate::render::json::run_record::RunRecord;
 
 /// Most jobs that are shown; GitHub takes 1 MiB at most.
-const JOBS: usize = 500;
+const MAX_JOB_ROWS: usize = 500;
 
 /// Writes the summary of one run.
 #[derive(Debug, Default)]
@@ -20,7 +22,7 @@ impl Export for Markdown {
         Ok(())
     }
 
-    fn end(&mut self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
+    fn end(&mut self, out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
         markdown(out, run)
     }
 }
@@ -29,8 +31,8 @@ impl Export for Markdown {
 ///
 /// # Errors
 /// `out` cannot be written.
-pub fn markdown(out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
-    let (glyph, _) = of_state(run.state);
+pub fn markdown(out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
+    let (glyph, _) = state_role(run.state);
     writeln!(
         out,
         "### {glyph} {}: {}\n",
@@ -57,8 +59,8 @@ pub fn markdown(out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
         "| Job | Stage | Result | Duration | CPU | Peak RSS | Command |"
     )?;
     writeln!(out, "| --- | --- | --- | ---: | ---: | ---: | --- |")?;
-    for job in run.jobs.iter().take(JOBS) {
-        let (glyph, _) = of_stage(job.stage);
+    for job in run.jobs.iter().take(MAX_JOB_ROWS) {
+        let (glyph, _) = stage_role(job.stage);
         let result = match (&job.error, job.exit_code) {
             (Some(error), _) => text(&error.message),
             (None, Some(exit)) => format!("exit {exit}"),
@@ -77,7 +79,7 @@ pub fn markdown(out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
             code(&job.command),
         )?;
     }
-    let more = run.jobs.len().saturating_sub(JOBS);
+    let more = run.jobs.len().saturating_sub(MAX_JOB_ROWS);
     if more > 0 {
         writeln!(out, "\nand {}", count(more as u64, "more job"))?;
     }
@@ -102,7 +104,7 @@ fn code(code: &str) -> String {
 /// What could be markup is written as an entity (`CommonMark` 6.2 and 2.5).
 fn plain(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len() + 8);
-    for c in safe(text).chars() {
+    for c in escape_controls(text).chars() {
         if c.is_ascii_punctuation() && !".,:()/-".contains(c) {
             escaped.push_str("&#");
             escaped.push_str(&u32::from(c).to_string());

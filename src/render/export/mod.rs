@@ -20,7 +20,7 @@ use jiff::Timestamp;
 
 use crate::job::StreamId;
 use crate::log::{Item, RunState};
-use crate::render::json::run_report::RunReport;
+use crate::render::json::run_record::RunRecord;
 
 pub use crate::render::export::asciicast::Asciicast;
 pub use crate::render::export::chrome_trace::ChromeTrace;
@@ -34,7 +34,7 @@ pub use crate::render::export::prometheus::{Prometheus, prometheus};
 
 /// Part of what a job printed.
 #[derive(Debug, Clone, Copy)]
-pub struct Piece<'a> {
+pub struct OutputChunk<'a> {
     /// The job.
     pub job: &'a str,
     /// The stream, where it is known.
@@ -62,7 +62,7 @@ pub trait Export {
     ///
     /// # Errors
     /// `out` cannot be written.
-    fn output(&mut self, _out: &mut dyn Write, _piece: Piece<'_>) -> io::Result<()> {
+    fn output(&mut self, _out: &mut dyn Write, _piece: OutputChunk<'_>) -> io::Result<()> {
         Ok(())
     }
 
@@ -70,7 +70,7 @@ pub trait Export {
     ///
     /// # Errors
     /// `out` cannot be written.
-    fn end(&mut self, _out: &mut dyn Write, _run: &RunReport) -> io::Result<()> {
+    fn end(&mut self, _out: &mut dyn Write, _run: &RunRecord) -> io::Result<()> {
         Ok(())
     }
 }

@@ -12,22 +12,22 @@ use ulid::Ulid;
 
 use super::output_tail::Utf8;
 use super::spans::{Span, Spans};
-use crate::job::{RunStateKind, StreamId};
+use crate::job::{RunStatus, StreamId};
 use crate::log::format::payload::JobError;
 use crate::log::{EventType, Item, RunState};
-use crate::render::export::{Export, Piece};
+use crate::render::export::{Export, OutputChunk};
 use crate::render::human::event_line::{details, kind_of, parse, time_of};
 use crate::render::human::text::Style;
 use crate::render::json::json_lines::json_line;
-use crate::render::json::run_report::{JobReport, RunReport};
+use crate::render::json::run_record::{JobRecord, RunRecord};
 use crate::volume::{RunId, parse_ts};
 
 /// Records in a request.
-const BATCH: usize = 128;
+const BATCH_RECORDS: usize = 128;
 /// Text of records in a request, about, in bytes.
 const BATCH_BYTES: usize = 256 << 10;
 /// Longest line of output in one record, in bytes.
-const LINE: usize = 64 << 10;
+const MAX_RECORD_BYTES: usize = 64 << 10;
 
 /// `SeverityNumber`.
 const DEBUG: u8 = 5;
@@ -140,7 +140,7 @@ impl Otlp {
         })
     }
 
-    fn job(&self, job: &JobReport) -> Option<Value> {
+    fn job(&self, job: &JobRecord) -> Option<Value> {
         let at = |ts: &Option<String>| ts.as_deref().and_then(parse_ts);
         let ended = at(&job.ended_ts);
         // Where the log is damaged, its end may be all that is known.
@@ -167,16 +167,16 @@ impl Otlp {
         }))
     }
 
-    fn whole(&self, run: &RunReport) -> Option<Value> {
+    fn whole(&self, run: &RunRecord) -> Option<Value> {
         let start = parse_ts(run.opened_ts.as_deref()?)?;
         let closed = run.closed_ts.as_deref().and_then(parse_ts);
         let end = closed.or(self.at).unwrap_or(start).max(start);
         let code = match run.state {
-            RunStateKind::Completed => json!({"code": 1}),
-            RunStateKind::Failed | RunStateKind::Lost => {
+            RunStatus::Completed => json!({"code": 1}),
+            RunStatus::Failed | RunStatus::Lost => {
                 json!({"code": 2, "message": run.because})
             }
-            RunStateKind::Running | RunStateKind::Open | RunStateKind::Unknown => json!({}),
+            RunStatus::Running | RunStatus::Open | RunStatus::Unknown => json!({}),
         };
         Some(json!({
             "traceId": self.trace_id,
@@ -234,7 +234,7 @@ impl Otlp {
     fn flush(&mut self, out: &mut dyn Write, all: bool) -> io::Result<()> {
         let resource = self.resource.clone().unwrap_or_else(|| json!({}));
         let scope = json!({"name": "runlog", "version": env!("CARGO_PKG_VERSION")});
-        let enough = |n: usize| n > 0 && (all || n >= BATCH);
+        let enough = |n: usize| n > 0 && (all || n >= BATCH_RECORDS);
         if enough(self.records.len()) || self.bytes >= BATCH_BYTES {
             let records = std::mem::take(&mut self.records);
             self.bytes = 0;
@@ -261,7 +261,7 @@ impl Export for Otlp {
             return Ok(());
         }
         self.begin(run);
-        for span in self.spans.take(item, run) {
+        for span in self.spans.apply(item, run) {
             let span = self.phase(&span);
             self.ready.push(span);
         }
@@ -308,7 +308,7 @@ impl Export for Otlp {
         true
     }
 
-    fn output(&mut self, out: &mut dyn Write, piece: Piece<'_>) -> io::Result<()> {
+    fn output(&mut self, out: &mut dyn Write, piece: OutputChunk<'_>) -> io::Result<()> {
         let source = (piece.job.to_owned(), piece.stream);
         let (mut utf8, mut line) = self.lines.remove(&source).unwrap_or_default();
         line.push_str(&utf8.push(piece.bytes));
@@ -324,7 +324,7 @@ impl Export for Otlp {
         Ok(())
     }
 
-    fn end(&mut self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
+    fn end(&mut self, out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
         let mut left: Vec<_> = std::mem::take(&mut self.lines).into_iter().collect();
         left.sort_by(|(a, _), (b, _)| a.0.cmp(&b.0));
         for (source, (mut utf8, mut line)) in left {
@@ -354,8 +354,10 @@ impl Export for Otlp {
 fn end_of_line(text: &str) -> Option<usize> {
     let end = memchr::memchr(b'\n', text.as_bytes()).map(|at| at + 1);
     match end {
-        Some(end) if end <= LINE => Some(end),
-        _ if text.len() > LINE => (0..=LINE).rev().find(|at| text.is_char_boundary(*at)),
+        Some(end) if end <= MAX_RECORD_BYTES => Some(end),
+        _ if text.len() > MAX_RECORD_BYTES => (0..=MAX_RECORD_BYTES)
+            .rev()
+            .find(|at| text.is_char_boundary(*at)),
         end => end,
     }
 }
@@ -421,8 +423,8 @@ mod tests {
     fn long_lines_are_cut_between_characters() {
         assert_eq!(end_of_line("ab\ncd"), Some(3));
         assert_eq!(end_of_line("ab"), None);
-        let long = "é".repeat(LINE);
-        assert_eq!(end_of_line(&long), Some(LINE));
-        assert_eq!(end_of_line(&format!("a{long}")), Some(LINE - 1));
+        let long = "é".repeat(MAX_RECORD_BYTES);
+        assert_eq!(end_of_line(&long), Some(MAX_RECORD_BYTES));
+        assert_eq!(end_of_line(&format!("a{long}")), Some(MAX_RECORD_BYTES - 1));
     }
 }

@@ -6,25 +6,25 @@ use std::io;
 use std::io::Write;
 
 use crate::job::StreamId;
-use crate::render::export::Piece;
+use crate::render::export::OutputChunk;
 use crate::render::human::text::size;
 
 /// Most that is held of all jobs together before each gets little, in bytes.
-const TOTAL: usize = 32 << 20;
+const MAX_TOTAL_BYTES: usize = 32 << 20;
 /// What each gets then, in bytes.
-const LITTLE: usize = 4 << 10;
+const MIN_JOB_BYTES: usize = 4 << 10;
 
 /// Bytes of one stream that came together.
 #[derive(Debug)]
-pub(crate) struct Part {
+pub(crate) struct OutputPart {
     pub stream: Option<StreamId>,
     pub bytes: Vec<u8>,
 }
 
 /// The end of what one job printed.
 #[derive(Debug, Default)]
-pub(crate) struct KeptOutput {
-    pub parts: VecDeque<Part>,
+pub(crate) struct OutputTails {
+    pub parts: VecDeque<OutputPart>,
     /// What of it was left out at its beginning, in bytes.
     pub left_out: u64,
     len: usize,
@@ -32,14 +32,14 @@ pub(crate) struct KeptOutput {
 
 /// The same of all jobs.
 #[derive(Debug)]
-pub(crate) struct Kept {
-    jobs: HashMap<String, KeptOutput>,
+pub(crate) struct OutputTail {
+    jobs: HashMap<String, OutputTails>,
     /// For one job, in bytes.
     limit: usize,
     total: usize,
 }
 
-impl Kept {
+impl OutputTail {
     /// Holds at most so many bytes of each job.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
@@ -49,13 +49,13 @@ impl Kept {
         }
     }
 
-    pub(crate) fn take(&mut self, piece: Piece<'_>) {
+    pub(crate) fn into_tail(&mut self, piece: OutputChunk<'_>) {
         if !self.jobs.contains_key(piece.job) {
             self.jobs
-                .insert(piece.job.to_owned(), KeptOutput::default());
+                .insert(piece.job.to_owned(), OutputTails::default());
         }
-        let limit = if self.total > TOTAL {
-            LITTLE
+        let limit = if self.total > MAX_TOTAL_BYTES {
+            MIN_JOB_BYTES
         } else {
             self.limit
         };
@@ -71,19 +71,19 @@ impl Kept {
     }
 
     /// What is held of a job.
-    pub(crate) fn of(&self, job: &str) -> Option<&KeptOutput> {
+    pub(crate) fn tail_of(&self, job: &str) -> Option<&OutputTails> {
         self.jobs.get(job)
     }
 }
 
-impl KeptOutput {
-    fn push(&mut self, piece: Piece<'_>) {
+impl OutputTails {
+    fn push(&mut self, piece: OutputChunk<'_>) {
         self.len += piece.bytes.len();
         match self.parts.back_mut() {
             Some(last) if last.stream == piece.stream => {
                 last.bytes.extend_from_slice(piece.bytes);
             }
-            _ => self.parts.push_back(Part {
+            _ => self.parts.push_back(OutputPart {
                 stream: piece.stream,
                 bytes: piece.bytes.to_vec(),
             }),
@@ -167,8 +167,8 @@ fn begun_len(bytes: &[u8]) -> usize {
 mod tests {
     use super::*;
 
-    fn piece<'a>(job: &'a str, bytes: &'a [u8]) -> Piece<'a> {
-        Piece {
+    fn piece<'a>(job: &'a str, bytes: &'a [u8]) -> OutputChunk<'a> {
+        OutputChunk {
             job,
             stream: None,
             ts: None,
@@ -178,11 +178,11 @@ mod tests {
 
     #[test]
     fn the_end_is_kept_and_the_rest_is_counted() {
-        let mut kept = Kept::new(100);
+        let mut kept = OutputTail::new(100);
         for n in 0..1000 {
-            kept.take(piece("j", format!("{n:04}").as_bytes()));
+            kept.into_tail(piece("j", format!("{n:04}").as_bytes()));
         }
-        let output = kept.of("j").unwrap();
+        let output = kept.tail_of("j").unwrap();
         let bytes = output.bytes(|_| true);
         assert!((100..=150).contains(&bytes.len()), "{}", bytes.len());
         assert!(bytes.ends_with(b"09980999"));
@@ -191,18 +191,21 @@ mod tests {
 
     #[test]
     fn many_jobs_are_held_in_little() {
-        let mut kept = Kept::new(1 << 20);
+        let mut kept = OutputTail::new(1 << 20);
         let bytes = vec![b'x'; 64 << 10];
         for job in 0..2000 {
             for _ in 0..2 {
-                kept.take(piece(&job.to_string(), &bytes));
+                kept.into_tail(piece(&job.to_string(), &bytes));
             }
         }
         let parts = kept.jobs.values().flat_map(|job| &job.parts);
         let held: usize = parts.map(|part| part.bytes.capacity()).sum();
-        assert!((TOTAL..2 * TOTAL).contains(&held), "{held}");
-        let last = kept.of("1999").unwrap();
-        assert_eq!(last.left_out, (128 << 10) - LITTLE as u64);
+        assert!(
+            (MAX_TOTAL_BYTES..2 * MAX_TOTAL_BYTES).contains(&held),
+            "{held}"
+        );
+        let last = kept.tail_of("1999").unwrap();
+        assert_eq!(last.left_out, (128 << 10) - MIN_JOB_BYTES as u64);
     }
 
     #[test]

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::io::Write;
 
-use crate::job::RunStateKind;
+use crate::job::RunStatus;
 use crate::log::{Item, RunState};
 use crate::render::export::Export;
-use crate::render::json::run_report::{JobReport, RunReport};
+use crate::render::json::run_record::{JobRecord, RunRecord};
 use crate::volume::parse_ts;
 
 /// Writes the figures of one run.
@@ -22,7 +22,7 @@ impl Export for Prometheus {
         Ok(())
     }
 
-    fn end(&mut self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
+    fn end(&mut self, out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
         prometheus(out, std::slice::from_ref(run))
     }
 }
@@ -34,14 +34,14 @@ type Sample<'a> = (Vec<(&'static str, &'a str)>, f64);
 ///
 /// # Errors
 /// `out` cannot be written.
-pub fn prometheus(out: &mut dyn Write, runs: &[RunReport]) -> io::Result<()> {
+pub fn prometheus(out: &mut dyn Write, runs: &[RunRecord]) -> io::Result<()> {
     // The newest last.
-    let mut names: BTreeMap<&str, Vec<&RunReport>> = BTreeMap::new();
+    let mut names: BTreeMap<&str, Vec<&RunRecord>> = BTreeMap::new();
     for run in runs {
         names.entry(&run.name).or_default().push(run);
     }
     let mut text = Text(String::new());
-    let states = || RunStateKind::ALL.iter().map(|state| state.as_str());
+    let states = || RunStatus::ALL.iter().map(|state| state.as_str());
     let all = names.iter().flat_map(|(name, runs)| {
         states().map(move |state| {
             let n = runs.iter().filter(|run| run.state.as_str() == state);
@@ -49,7 +49,7 @@ pub fn prometheus(out: &mut dyn Write, runs: &[RunReport]) -> io::Result<()> {
         })
     });
     text.gauge("runlog_runs", "Runs on the volume by state.", all);
-    let sum = |of: fn(&RunReport) -> f64| {
+    let sum = |of: fn(&RunRecord) -> f64| {
         names
             .iter()
             .map(move |(name, runs)| (vec![("name", *name)], runs.iter().map(|run| of(run)).sum()))
@@ -73,8 +73,8 @@ pub fn prometheus(out: &mut dyn Write, runs: &[RunReport]) -> io::Result<()> {
     });
     let help = "State of the newest run of the name: 1 for the state that it is in.";
     text.gauge("runlog_run_last_state", help, all);
-    let of = |value: fn(&RunReport) -> Option<f64>| {
-        let value = move |(name, run): &(_, &RunReport)| Some((vec![("name", *name)], value(run)?));
+    let of = |value: fn(&RunRecord) -> Option<f64>| {
+        let value = move |(name, run): &(_, &RunRecord)| Some((vec![("name", *name)], value(run)?));
         newest.iter().filter_map(value).collect::<Vec<_>>()
     };
     text.gauge(
@@ -98,7 +98,7 @@ pub fn prometheus(out: &mut dyn Write, runs: &[RunReport]) -> io::Result<()> {
         of(|run| Some(run.jobs_failed as f64)),
     );
     let succeeded = names.iter().filter_map(|(name, runs)| {
-        let completed = |run: &&&RunReport| run.state == RunStateKind::Completed;
+        let completed = |run: &&&RunRecord| run.state == RunStatus::Completed;
         let run = runs.iter().rev().find(completed)?;
         Some((vec![("name", *name)], seconds(run.closed_ts.as_deref())?))
     });
@@ -111,8 +111,8 @@ pub fn prometheus(out: &mut dyn Write, runs: &[RunReport]) -> io::Result<()> {
     out.write_all(text.0.as_bytes())
 }
 
-fn jobs(text: &mut Text, newest: &[(&str, &RunReport)]) {
-    let of = |value: fn(&JobReport) -> Option<f64>| {
+fn jobs(text: &mut Text, newest: &[(&str, &RunRecord)]) {
+    let of = |value: fn(&JobRecord) -> Option<f64>| {
         let mut samples: Vec<Sample<'_>> = Vec::new();
         for (name, run) in newest {
             let mut seen = BTreeSet::new();

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::job::RunStateKind;
+use crate::job::RunStatus;
 use crate::log::format::payload::{Cost, JobEnded};
 use crate::log::{EventType, Item, JobState, RunState};
 use crate::render::human::event_line::line_time;
-use crate::render::json::run_report::RunReport;
+use crate::render::json::run_record::RunRecord;
 use crate::volume::parse_ts;
 
 /// Part of a job's life.
@@ -58,7 +58,7 @@ impl Span {
 
 /// What was told of a job.
 #[derive(Debug, Default)]
-struct Told {
+struct AttemptState {
     open: Option<Span>,
     /// Its end was told.
     ended: bool,
@@ -67,13 +67,13 @@ struct Told {
 /// Finds the phases while a run is read.
 #[derive(Debug, Default)]
 pub(crate) struct Spans {
-    jobs: HashMap<String, Told>,
+    jobs: HashMap<String, AttemptState>,
     /// The latest time that was seen.
     pub last: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
-struct Line {
+struct SpanLine {
     #[serde(rename = "type")]
     kind: String,
     job_id: Option<String>,
@@ -82,11 +82,11 @@ struct Line {
 
 impl Spans {
     /// The phases that the item ends.
-    pub(crate) fn take(&mut self, item: &Item<'_>, run: &RunState) -> Vec<Span> {
+    pub(crate) fn apply(&mut self, item: &Item<'_>, run: &RunState) -> Vec<Span> {
         let (Item::Event(_, bytes) | Item::Foreign(_, bytes)) = item else {
             return Vec::new();
         };
-        let Ok(line) = serde_json::from_slice::<Line>(bytes) else {
+        let Ok(line) = serde_json::from_slice::<SpanLine>(bytes) else {
             return Vec::new();
         };
         let ts = line_time(bytes);
@@ -96,7 +96,7 @@ impl Spans {
         if kind == Some(EventType::LogRotated) {
             for job in &run.jobs {
                 if !self.jobs.contains_key(&job.job_id) {
-                    self.of_state(job, &mut done);
+                    self.from_state(job, &mut done);
                 }
             }
             return done;
@@ -107,7 +107,7 @@ impl Spans {
         };
         match (item, kind) {
             (Item::Event(..), Some(kind)) => self.event(kind, bytes, ts, job, &mut done),
-            (Item::Foreign(..), _) => self.of_state(job, &mut done),
+            (Item::Foreign(..), _) => self.from_state(job, &mut done),
             _ => {}
         }
         done
@@ -150,7 +150,7 @@ impl Spans {
 
     /// A job of which only the state is known: events before it are gone, or another
     /// program wrote them.
-    fn of_state(&mut self, job: &JobState, done: &mut Vec<Span>) {
+    fn from_state(&mut self, job: &JobState, done: &mut Vec<Span>) {
         let told = self.jobs.entry(job.job_id.clone()).or_default();
         let at = |ts: &Option<String>| ts.as_deref().and_then(parse_ts);
         let (id, attempt) = (&job.job_id, Phase::Attempt(job.attempt.unwrap_or(1)));
@@ -170,8 +170,8 @@ impl Spans {
     }
 
     /// What has no end, when all was read. In a run that goes on it lasts until now.
-    pub(crate) fn rest(&mut self, run: &RunReport) -> Vec<Span> {
-        if run.state == RunStateKind::Running {
+    pub(crate) fn rest(&mut self, run: &RunRecord) -> Vec<Span> {
+        if run.state == RunStatus::Running {
             self.last = self.last.max(Some(Timestamp::now()));
         }
         let mut rest: Vec<_> = self
@@ -184,7 +184,7 @@ impl Spans {
     }
 }
 
-impl Told {
+impl AttemptState {
     fn is_in(&self, phase: Phase) -> bool {
         self.open.as_ref().is_some_and(|open| open.phase == phase)
     }
@@ -260,7 +260,7 @@ mod tests {
     fn a_duration_that_cannot_be_ends_nothing_but_its_span() {
         let ts = parse_ts("2026-11-21T21:49:00.123456Z").unwrap();
         for (ms, start) in [(1_000, "2026-11-21T21:48:59.123456Z"), (1 << 62, "")] {
-            let (mut told, mut done) = (Told::default(), Vec::new());
+            let (mut told, mut done) = (AttemptState::default(), Vec::new());
             let ended = JobEnded {
                 duration_ms: Some(ms),
                 ..JobEnded::default()

@@ -7,13 +7,13 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::text::{Style, Tone, count, duration, precise_time, safe, size};
+use super::text::{Role, Style, count, duration, escape_controls, precise_time, size};
 use crate::log::command_line;
 
 /// The line of an event, ours or another program's, from its JSON.
 pub fn event_line(line: &[u8], style: Style) -> String {
     let Some(event) = parse(line) else {
-        return safe(&String::from_utf8_lossy(line)).into_owned();
+        return escape_controls(&String::from_utf8_lossy(line)).into_owned();
     };
     let ts = match event.get("ts") {
         Some(Value::String(ts)) => precise_time(ts),
@@ -21,8 +21,8 @@ pub fn event_line(line: &[u8], style: Style) -> String {
             .map(|at| precise_time(&at.to_string()))
             .unwrap_or_default(),
     };
-    let seq = style.paint(Tone::Faint, &format!("{:>5}", seq_of(&event)));
-    let ts = style.paint(Tone::Faint, &ts);
+    let seq = style.paint(Role::Faint, &format!("{:>5}", seq_of(&event)));
+    let ts = style.paint(Role::Faint, &ts);
     let kind = kind_of(&event);
     let (name, job) = (name_of(kind, style), job_of(&event));
     let line = format!("{ts} {seq}  {name}  {job}{}", details(kind, &event, style));
@@ -64,10 +64,10 @@ fn held(text: &str, depth: usize) -> Value {
 /// When a stored line was written, ours or another program's.
 pub fn line_time(line: &[u8]) -> Option<Timestamp> {
     #[derive(Deserialize)]
-    struct Written {
+    struct EventFields {
         ts: Value,
     }
-    let Written { ts } = serde_json::from_slice(line).ok()?;
+    let EventFields { ts } = serde_json::from_slice(line).ok()?;
     moment(&ts)
 }
 
@@ -102,21 +102,21 @@ pub(crate) fn kind_of(event: &Value) -> &str {
 /// What people call an event of this type, as wide as a column.
 pub(crate) fn name_of(kind: &str, style: Style) -> String {
     let (name, tone) = match kind {
-        "job_completed" => ("✓ completed", Tone::Good),
-        "job_failed" => ("✗ failed", Tone::Bad),
-        "job_started" => ("▶ started", Tone::Busy),
-        "job_submitted" => ("○ submitted", Tone::Plain),
-        "job_validated" => ("○ validated", Tone::Plain),
-        "job_sampled" => ("· sampled", Tone::Faint),
-        "job_rollback_started" => ("↩ rollback", Tone::Doubt),
-        "job_rolled_back" => ("↩ rolled back", Tone::Doubt),
-        "run_opened" => ("run opened", Tone::Plain),
-        "run_closed" => ("run closed", Tone::Plain),
-        "log_rotated" => ("log rotated", Tone::Faint),
-        "log_repaired" => ("log repaired", Tone::Doubt),
-        other => (other, Tone::Plain),
+        "job_completed" => ("✓ completed", Role::Good),
+        "job_failed" => ("✗ failed", Role::Bad),
+        "job_started" => ("▶ started", Role::Busy),
+        "job_submitted" => ("○ submitted", Role::Plain),
+        "job_validated" => ("○ validated", Role::Plain),
+        "job_sampled" => ("· sampled", Role::Faint),
+        "job_rollback_started" => ("↩ rollback", Role::Doubt),
+        "job_rolled_back" => ("↩ rolled back", Role::Doubt),
+        "run_opened" => ("run opened", Role::Plain),
+        "run_closed" => ("run closed", Role::Plain),
+        "log_rotated" => ("log rotated", Role::Faint),
+        "log_repaired" => ("log repaired", Role::Doubt),
+        other => (other, Role::Plain),
     };
-    let name = safe(name);
+    let name = escape_controls(name);
     let padding = " ".repeat(14_usize.saturating_sub(name.chars().count()));
     format!("{}{padding}", style.paint(tone, &name))
 }
@@ -127,21 +127,22 @@ pub(crate) fn job_of(event: &Value) -> String {
     let job = [text("job_id"), text("node_id")]
         .into_iter()
         .find(|s| !s.is_empty());
-    job.map(|job| format!("{}  ", safe(job)))
+    job.map(|job| format!("{}  ", escape_controls(job)))
         .unwrap_or_default()
 }
 
 /// An exit code, which is bad unless it is 0.
 pub(crate) fn exit(code: i64, style: Style) -> String {
-    let tone = if code == 0 { Tone::Plain } else { Tone::Bad };
+    let tone = if code == 0 { Role::Plain } else { Role::Bad };
     style.paint(tone, &format!("exit {code}"))
 }
 
 /// What an event says, for people.
 pub(crate) fn details(kind: &str, event: &Value, style: Style) -> String {
-    let bad = |text: &str| style.paint(Tone::Bad, &safe(text));
-    let text =
-        |at: &str| safe(event.pointer(at).and_then(Value::as_str).unwrap_or("")).into_owned();
+    let bad = |text: &str| style.paint(Role::Bad, &escape_controls(text));
+    let text = |at: &str| {
+        escape_controls(event.pointer(at).and_then(Value::as_str).unwrap_or("")).into_owned()
+    };
     let number = |at: &str| event.pointer(at).and_then(Value::as_u64);
     let mut parts: Vec<String> = Vec::new();
     match kind {
@@ -150,7 +151,7 @@ pub(crate) fn details(kind: &str, event: &Value, style: Style) -> String {
             let argv = event.get("argv").and_then(Value::as_array);
             let words = argv.into_iter().flatten().filter_map(Value::as_str);
             let argv: Vec<String> = words.map(str::to_owned).collect();
-            parts.push(safe(&command_line(&argv)).into_owned());
+            parts.push(escape_controls(&command_line(&argv)).into_owned());
         }
         "job_validated" => parts.push(text("/program")),
         "job_started" => {
@@ -185,7 +186,7 @@ pub(crate) fn details(kind: &str, event: &Value, style: Style) -> String {
                     .map(|p| format!("{p}% CPU")),
             );
             parts.extend(number("/job/rss_bytes").map(|b| format!("{} RSS", size(b))));
-            return style.paint(Tone::Faint, &parts.join("  "));
+            return style.paint(Role::Faint, &parts.join("  "));
         }
         "job_rollback_started" => parts.push(text("/command")),
         "run_closed" => {
@@ -201,7 +202,7 @@ pub(crate) fn details(kind: &str, event: &Value, style: Style) -> String {
             parts.extend(
                 event
                     .get("data")
-                    .map(|data| safe(&data.to_string()).into_owned()),
+                    .map(|data| escape_controls(&data.to_string()).into_owned()),
             );
         }
         "log_rotated" => parts.push(text("/sealed/file")),

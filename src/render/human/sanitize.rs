@@ -5,19 +5,19 @@
 use std::io;
 use std::io::Write;
 
-use super::text::{Style, Tone, is_obeyed};
+use super::text::{Role, Style, is_control};
 use crate::job::StreamId;
 
 /// Cleans what was printed, in pieces that may end anywhere. At a terminal, what came from
 /// stderr has a colour.
 #[derive(Debug)]
-pub struct Printed {
+pub struct Sanitizer {
     style: Style,
     /// Of stdout, of stderr, and of a stream that is not known.
-    streams: [Cleaner; 3],
+    streams: [SanitizedLine; 3],
 }
 
-impl Printed {
+impl Sanitizer {
     /// Nothing was printed so far.
     pub fn new(style: Style) -> Self {
         Self {
@@ -38,9 +38,9 @@ impl Printed {
     ) -> io::Result<()> {
         let [stdout, stderr, unknown] = &mut self.streams;
         let (cleaner, tone) = match stream {
-            Some(StreamId::Stdout) => (stdout, Tone::Plain),
-            Some(StreamId::Stderr) => (stderr, Tone::Bad),
-            None => (unknown, Tone::Plain),
+            Some(StreamId::Stdout) => (stdout, Role::Plain),
+            Some(StreamId::Stderr) => (stderr, Role::Bad),
+            None => (unknown, Role::Plain),
         };
         let text = cleaner.clean(bytes);
         for line in text.split_inclusive('\n') {
@@ -60,9 +60,9 @@ impl Printed {
 /// The last lines of what was printed that have anything in them; the very last may not be
 /// ended yet.
 pub(crate) fn last_lines(bytes: &[u8], n: usize) -> Vec<String> {
-    let text = Cleaner::default().clean(bytes);
+    let text = SanitizedLine::default().clean(bytes);
     let lines = text.lines().rev().filter(|line| !line.trim().is_empty());
-    let mut lines: Vec<_> = lines.take(n).map(tidy).collect();
+    let mut lines: Vec<_> = lines.take(n).map(finish_line).collect();
     lines.reverse();
     lines
 }
@@ -73,13 +73,13 @@ pub(crate) fn last_line(bytes: &[u8]) -> Option<String> {
 }
 
 /// A tab goes to a column that depends on where the line stands.
-fn tidy(line: &str) -> String {
+fn finish_line(line: &str) -> String {
     line.trim_end().replace('\t', "    ")
 }
 
 /// Where in an escape sequence a stream is (ECMA-48, section 5).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum At {
+enum EscapeState {
     #[default]
     Text,
     /// Behind ESC.
@@ -92,15 +92,15 @@ enum At {
 
 /// Leaves out what a terminal would obey.
 #[derive(Debug, Default)]
-struct Cleaner {
-    at: At,
+struct SanitizedLine {
+    at: EscapeState,
     /// A carriage return came last.
     returned: bool,
     /// The start of a character whose rest has not come.
     torn: Vec<u8>,
 }
 
-impl Cleaner {
+impl SanitizedLine {
     fn clean(&mut self, bytes: &[u8]) -> String {
         let mut input = std::mem::take(&mut self.torn);
         input.extend_from_slice(bytes);
@@ -108,25 +108,25 @@ impl Cleaner {
         let mut rest = input.as_slice();
         while let Err(e) = std::str::from_utf8(rest) {
             let (valid, bad) = rest.split_at_checked(e.valid_up_to()).unwrap_or_default();
-            self.take_all(valid, &mut text);
+            self.feed_all(valid, &mut text);
             let Some(len) = e.error_len() else {
                 self.torn = bad.to_vec();
                 return text;
             };
-            self.take('\u{fffd}', &mut text);
+            self.feed('\u{fffd}', &mut text);
             rest = bad.get(len..).unwrap_or_default();
         }
-        self.take_all(rest, &mut text);
+        self.feed_all(rest, &mut text);
         text
     }
 
-    fn take_all(&mut self, valid: &[u8], text: &mut String) {
+    fn feed_all(&mut self, valid: &[u8], text: &mut String) {
         for c in std::str::from_utf8(valid).unwrap_or_default().chars() {
-            self.take(c, text);
+            self.feed(c, text);
         }
     }
 
-    fn take(&mut self, c: char, text: &mut String) {
+    fn feed(&mut self, c: char, text: &mut String) {
         if std::mem::take(&mut self.returned) && c != '\n' {
             text.push('\n');
         }
@@ -134,27 +134,29 @@ impl Cleaner {
             // No sequence goes over the end of a line, so that a torn one hides no more.
             (_, '\n') => {
                 text.push('\n');
-                At::Text
+                EscapeState::Text
             }
             (_, '\r') => {
                 self.returned = true;
-                At::Text
+                EscapeState::Text
             }
-            (_, '\u{1b}') | (At::Escape, ' '..='/') => At::Escape,
-            (At::Escape, '0'..='O' | 'Q'..='W' | 'Y' | 'Z' | '\\' | '`'..='~')
-            | (At::Sequence, '@'..='~')
-            | (At::Message, '\u{7}' | '\u{9c}') => At::Text,
-            (At::Message, _)
-            | (At::Escape, ']' | 'P' | 'X' | '^' | '_')
-            | (_, '\u{90}' | '\u{98}' | '\u{9d}' | '\u{9e}' | '\u{9f}') => At::Message,
-            (At::Escape, '[') | (At::Sequence, ' '..='?') | (_, '\u{9b}') => At::Sequence,
+            (_, '\u{1b}') | (EscapeState::Escape, ' '..='/') => EscapeState::Escape,
+            (EscapeState::Escape, '0'..='O' | 'Q'..='W' | 'Y' | 'Z' | '\\' | '`'..='~')
+            | (EscapeState::Sequence, '@'..='~')
+            | (EscapeState::Message, '\u{7}' | '\u{9c}') => EscapeState::Text,
+            (EscapeState::Message, _)
+            | (EscapeState::Escape, ']' | 'P' | 'X' | '^' | '_')
+            | (_, '\u{90}' | '\u{98}' | '\u{9d}' | '\u{9e}' | '\u{9f}') => EscapeState::Message,
+            (EscapeState::Escape, '[') | (EscapeState::Sequence, ' '..='?') | (_, '\u{9b}') => {
+                EscapeState::Sequence
+            }
             (_, c) => {
-                if c != '\t' && is_obeyed(c) {
+                if c != '\t' && is_control(c) {
                     text.extend(c.escape_default());
                 } else {
                     text.push(c);
                 }
-                At::Text
+                EscapeState::Text
             }
         };
     }
@@ -165,7 +167,7 @@ mod tests {
     use super::*;
 
     fn shown(pieces: &[(StreamId, &[u8])], color: bool) -> String {
-        let mut printed = Printed::new(Style { color, width: None });
+        let mut printed = Sanitizer::new(Style { color, width: None });
         let mut out = Vec::new();
         for (stream, bytes) in pieces {
             printed.write(&mut out, Some(*stream), bytes).unwrap();

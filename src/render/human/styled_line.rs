@@ -4,20 +4,20 @@ use std::ops::Range;
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use super::text::{Style, Tone};
+use super::text::{Role, Style};
 
 /// Parts of a line, none of which has anything that a terminal would obey.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Line(Vec<(Tone, String)>);
+pub(crate) struct StyledLine(Vec<(Role, String)>);
 
-impl Line {
+impl StyledLine {
     /// A line of one part.
-    pub(crate) fn of(tone: Tone, text: impl Into<String>) -> Self {
+    pub(crate) fn with_role(tone: Role, text: impl Into<String>) -> Self {
         Self(vec![(tone, text.into())])
     }
 
     /// Adds a part at its end.
-    pub(crate) fn add(&mut self, tone: Tone, text: impl Into<String>) {
+    pub(crate) fn add(&mut self, tone: Role, text: impl Into<String>) {
         self.0.push((tone, text.into()));
     }
 
@@ -33,7 +33,7 @@ impl Line {
 
     /// The same line behind a text.
     pub(crate) fn behind(mut self, text: &str) -> Self {
-        self.0.insert(0, (Tone::Plain, text.to_owned()));
+        self.0.insert(0, (Role::Plain, text.to_owned()));
         self
     }
 
@@ -60,7 +60,7 @@ impl Line {
             }
         }
         if columns > 0 {
-            cut.add(Tone::Plain, "…");
+            cut.add(Role::Plain, "…");
         }
         cut
     }
@@ -80,7 +80,7 @@ impl Line {
 /// Makes each column as wide as its widest cell in these rows.
 pub(crate) fn widen<'a, const N: usize>(
     widths: &mut [usize; N],
-    rows: impl IntoIterator<Item = &'a [Line; N]>,
+    rows: impl IntoIterator<Item = &'a [StyledLine; N]>,
 ) {
     for row in rows {
         for (widest, cell) in widths.iter_mut().zip(row) {
@@ -92,11 +92,11 @@ pub(crate) fn widen<'a, const N: usize>(
 /// A row of columns that are so wide, 0 for one that is left out; `right` are those that
 /// stand at their right edge. A cell that is too wide is cut.
 pub(crate) fn row<const N: usize>(
-    cells: &[Line; N],
+    cells: &[StyledLine; N],
     widths: &[usize; N],
     right: &Range<usize>,
-) -> Line {
-    let mut row = Line::default();
+) -> StyledLine {
+    let mut row = StyledLine::default();
     for (at, (cell, width)) in cells.iter().zip(*widths).enumerate() {
         if width == 0 {
             continue;
@@ -108,9 +108,9 @@ pub(crate) fn row<const N: usize>(
         } else {
             (String::new(), space)
         };
-        row.add(Tone::Plain, format!(" {before}"));
+        row.add(Role::Plain, format!(" {before}"));
         row.append(cell);
-        row.add(Tone::Plain, format!("{behind} "));
+        row.add(Role::Plain, format!("{behind} "));
     }
     row
 }
@@ -120,9 +120,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_cut_in_columns() {
-        let mut line = Line::of(Tone::Bad, "ab");
-        line.add(Tone::Plain, "日本c");
+    fn cut_counts_columns() {
+        let mut line = StyledLine::with_role(Role::Bad, "ab");
+        line.add(Role::Plain, "日本c");
         let plain = |columns| line.fit(Style::default(), columns);
         assert_eq!(line.width(), 7);
         assert_eq!(plain(7), "ab日本c");

@@ -4,20 +4,20 @@
 use std::io;
 use std::io::Write;
 
-use super::text::{Style, Tone};
+use super::text::{Role, Style};
 
 /// A cell of a table.
 #[derive(Debug)]
-pub(crate) struct Toned {
-    pub tone: Tone,
+pub(crate) struct StyledCell {
+    pub tone: Role,
     pub text: String,
 }
 
-impl Toned {
+impl StyledCell {
     pub(crate) fn plain(text: impl Into<String>) -> Self {
         let text = text.into();
         Self {
-            tone: Tone::Plain,
+            tone: Role::Plain,
             text,
         }
     }
@@ -29,7 +29,10 @@ fn width_of(text: &str) -> usize {
 }
 
 /// How wide each column is that holds the header and these rows.
-pub(crate) fn widths<'a>(header: &[&str], rows: impl Iterator<Item = &'a [Toned]>) -> Vec<usize> {
+pub(crate) fn widths<'a>(
+    header: &[&str],
+    rows: impl Iterator<Item = &'a [StyledCell]>,
+) -> Vec<usize> {
     let mut widths: Vec<usize> = header.iter().map(|name| width_of(name)).collect();
     for row in rows {
         for (widest, cell) in widths.iter_mut().zip(row) {
@@ -48,7 +51,7 @@ pub(crate) fn columns<'a>(
     style: Style,
     widths: &[usize],
     right: &[usize],
-    cells: impl Iterator<Item = (Tone, &'a str)>,
+    cells: impl Iterator<Item = (Role, &'a str)>,
 ) -> io::Result<()> {
     let mut line = String::new();
     // Written before the next text only: no line ends in spaces.

@@ -6,44 +6,45 @@ use std::io::Write;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use jiff::Timestamp;
 
-use super::table::{Toned, columns, widths};
+use super::table::{StyledCell, columns, widths};
 use super::text::{
-    Style, Tone, count, duration, of_stage, of_state, safe, size, time, time_with_zone,
+    Role, Style, count, duration, escape_controls, size, stage_role, state_role, time,
+    time_with_zone,
 };
-use crate::job::RunStateKind;
+use crate::job::RunStatus;
 use crate::render::json::run_diff::RunDiff;
-use crate::render::json::run_report::{JobReport, RunReport};
+use crate::render::json::run_record::{JobRecord, RunRecord};
 use crate::render::{Format, Row};
 use crate::volume::parse_ts;
 
 /// Tables and lines for people.
 #[derive(Debug, Clone, Copy)]
-pub struct People(pub Style);
+pub struct Human(pub Style);
 
-impl Format for People {
-    fn row(&self, run: &RunReport) -> io::Result<Row> {
-        let (glyph, tone) = of_state(run.state);
+impl Format for Human {
+    fn row(&self, run: &RunRecord) -> io::Result<Row> {
+        let (glyph, tone) = state_role(run.state);
         let jobs = match run.jobs_failed {
-            0 => Toned::plain(run.jobs_total.to_string()),
-            n => Toned {
-                tone: Tone::Bad,
+            0 => StyledCell::plain(run.jobs_total.to_string()),
+            n => StyledCell {
+                tone: Role::Bad,
                 text: format!("{} ({n} failed)", run.jobs_total),
             },
         };
-        let faint = |text| Toned {
-            tone: Tone::Faint,
+        let faint = |text| StyledCell {
+            tone: Role::Faint,
             text,
         };
         let mut cells = vec![
-            Toned::plain(run.run_id.as_str()),
-            Toned {
+            StyledCell::plain(run.run_id.as_str()),
+            StyledCell {
                 tone,
                 text: format!("{glyph} {}", run.state.as_str()),
             },
             jobs,
             faint(run.opened_ts.as_deref().map(time).unwrap_or_default()),
-            Toned::plain(run_duration(run)),
-            Toned::plain(run.events.to_string()),
+            StyledCell::plain(run_duration(run)),
+            StyledCell::plain(run.events.to_string()),
         ];
         cells.extend(run.retired.as_ref().map(|r| faint(time(&r.retired_ts))));
         Ok(Row { cells })
@@ -65,7 +66,7 @@ impl Format for People {
             .width
             .is_none_or(|has| needed <= usize::from(has) + 1)
         {
-            let names = header.iter().map(|name| (Tone::Strong, *name));
+            let names = header.iter().map(|name| (Role::Strong, *name));
             columns(out, self.0, &widths, &[], names)?;
             for row in rows {
                 let cells = row.cells.iter().map(|cell| (cell.tone, cell.text.as_str()));
@@ -75,7 +76,7 @@ impl Format for People {
         }
         let mut table = self.table(&header);
         for row in rows {
-            let cell = |(at, cell): (usize, &Toned)| {
+            let cell = |(at, cell): (usize, &StyledCell)| {
                 let text = self.0.paint(cell.tone, &cell.text);
                 if numbers.contains(&at) {
                     right(text)
@@ -88,7 +89,7 @@ impl Format for People {
         writeln!(out, "{}", trimmed(&table))
     }
 
-    fn run(&self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
+    fn run(&self, out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
         self.head(out, run)?;
         if run.jobs.is_empty() {
             return Ok(());
@@ -97,36 +98,44 @@ impl Format for People {
             "JOB", "STAGE", "EXIT", "DURATION", "CPU", "PEAK RSS", "COMMAND",
         ]);
         for job in &run.jobs {
-            let (glyph, tone) = of_stage(job.stage);
+            let (glyph, tone) = stage_role(job.stage);
             table.add_row([
-                Cell::new(safe(&job.job_id)),
+                Cell::new(escape_controls(&job.job_id)),
                 self.cell(tone, &format!("{glyph} {}", job.stage.as_str())),
                 self.cell(exit_tone(job), &exit_of(job)),
                 right(job_duration(job, run)),
                 right(job.cpu_ms.map(duration).unwrap_or_default()),
                 right(job.max_rss_bytes.map(size).unwrap_or_default()),
-                Cell::new(safe(&job.command)),
+                Cell::new(escape_controls(&job.command)),
             ]);
         }
         writeln!(out, "\n{}", trimmed(&table))?;
         for job in &run.jobs {
             if let Some(error) = &job.error {
-                let id = safe(&job.job_id).into_owned();
-                let text = format!("{id}: {} ({})", safe(&error.message), error.kind.as_str());
-                writeln!(out, "{}", self.0.paint(Tone::Bad, &text))?;
+                let id = escape_controls(&job.job_id).into_owned();
+                let text = format!(
+                    "{id}: {} ({})",
+                    escape_controls(&error.message),
+                    error.kind.as_str()
+                );
+                writeln!(out, "{}", self.0.paint(Role::Bad, &text))?;
             }
             if let Some(why) = job.output.as_ref().and_then(|o| o.truncated.as_ref()) {
-                let text = format!("{}: {}", safe(&job.job_id), safe(why));
-                writeln!(out, "{}", self.0.paint(Tone::Doubt, &text))?;
+                let text = format!("{}: {}", escape_controls(&job.job_id), escape_controls(why));
+                writeln!(out, "{}", self.0.paint(Role::Doubt, &text))?;
             }
             if let Some(rollback) = job.rollback.as_ref().filter(|r| r.started) {
-                let id = safe(&job.job_id);
+                let id = escape_controls(&job.job_id);
                 let end = match (&rollback.error, rollback.ended) {
-                    (Some(e), _) => format!("failed: {}", safe(&e.message)),
+                    (Some(e), _) => format!("failed: {}", escape_controls(&e.message)),
                     (None, true) => "done".to_owned(),
                     (None, false) => "has no end in the log".to_owned(),
                 };
-                writeln!(out, "{id}: rollback {end}: {}", safe(&rollback.command))?;
+                writeln!(
+                    out,
+                    "{id}: rollback {end}: {}",
+                    escape_controls(&rollback.command)
+                )?;
             }
         }
         Ok(())
@@ -138,7 +147,7 @@ impl Format for People {
             self.add(table, job, what, sides, changed);
         };
         let (a, b) = (&diff.a, &diff.b);
-        let text = |text: &str| Some(safe(text).into_owned());
+        let text = |text: &str| Some(escape_controls(text).into_owned());
         add(
             &mut table,
             "(run)",
@@ -147,7 +156,7 @@ impl Format for People {
             None,
         );
         let run_states = [a, b].map(|run| {
-            let (glyph, _) = of_state(run.state);
+            let (glyph, _) = state_role(run.state);
             Some(format!("{glyph} {}", run.state.as_str()))
         });
         add(
@@ -168,7 +177,7 @@ impl Format for People {
         for job in &diff.jobs {
             let sides = [job.a.as_ref(), job.b.as_ref()];
             let stages = sides.map(|job| {
-                let (glyph, _) = of_stage(job?.stage);
+                let (glyph, _) = stage_role(job?.stage);
                 Some(format!("{glyph} {}", job?.stage.as_str()))
             });
             let name = match sides {
@@ -177,11 +186,17 @@ impl Format for People {
             };
             let differs = |what: &str| job.differs.contains(&what);
             let changed = differs("stage") || differs("missing");
-            add(&mut table, &safe(&name), "stage", stages, Some(changed));
+            add(
+                &mut table,
+                &escape_controls(&name),
+                "stage",
+                stages,
+                Some(changed),
+            );
             let exits = sides.map(|job| Some(exit_of(job?)).filter(|exit| !exit.is_empty()));
             let changed = differs("exit_code") || differs("signal");
             add(&mut table, "", "exit", exits, Some(changed));
-            let of = |number: fn(&JobReport) -> Option<u64>| sides.map(|job| number(job?));
+            let of = |number: fn(&JobRecord) -> Option<u64>| sides.map(|job| number(job?));
             add_numbers(&mut table, "duration", of(|job| job.duration_ms), duration);
             add_numbers(&mut table, "CPU", of(|job| job.cpu_ms), duration);
             add_numbers(&mut table, "peak RSS", of(|job| job.max_rss_bytes), size);
@@ -190,9 +205,9 @@ impl Format for People {
         }
         writeln!(out, "{}\n", trimmed(&table))?;
         let (tone, verdict) = if diff.same {
-            (Tone::Good, "the same outcome")
+            (Role::Good, "the same outcome")
         } else {
-            (Tone::Bad, "different outcomes")
+            (Role::Bad, "different outcomes")
         };
         writeln!(out, "{}", self.0.paint(tone, verdict))
     }
@@ -218,11 +233,11 @@ fn add_numbers(table: &mut Table, what: &str, sides: [Option<u64>; 2], shown: fn
     table.add_row([Cell::new(""), Cell::new(what), a, b, right(change)]);
 }
 
-impl People {
+impl Human {
     /// What stands above the jobs of a run.
-    fn head(self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
+    fn head(self, out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
         for (name, tone, text) in head(run) {
-            let name = self.0.paint(Tone::Faint, &format!("{name:<8}"));
+            let name = self.0.paint(Role::Faint, &format!("{name:<8}"));
             writeln!(out, "{name}  {}", self.0.paint(tone, &text))?;
         }
         Ok(())
@@ -237,11 +252,11 @@ impl People {
                 .set_width(width)
                 .set_content_arrangement(ContentArrangement::Dynamic);
         }
-        table.set_header(header.iter().map(|name| self.cell(Tone::Strong, name)));
+        table.set_header(header.iter().map(|name| self.cell(Role::Strong, name)));
         table
     }
 
-    fn cell(self, tone: Tone, text: &str) -> Cell {
+    fn cell(self, tone: Role, text: &str) -> Cell {
         Cell::new(self.0.paint(tone, text))
     }
 
@@ -258,7 +273,7 @@ impl People {
             return;
         }
         let change = match changed {
-            Some(true) => self.cell(Tone::Bad, "≠"),
+            Some(true) => self.cell(Role::Bad, "≠"),
             _ => Cell::new(""),
         };
         let [a, b] = sides.map(|side| Cell::new(side.unwrap_or_else(|| "-".to_owned())));
@@ -267,13 +282,13 @@ impl People {
 }
 
 /// What is said of a run above its jobs: a name of at most eight columns, and a text.
-pub(crate) fn head(run: &RunReport) -> Vec<(&'static str, Tone, String)> {
+pub(crate) fn head(run: &RunRecord) -> Vec<(&'static str, Role, String)> {
     let mut lines = Vec::new();
     let mut add = |name, tone, text| lines.push((name, tone, text));
-    let plain = Tone::Plain;
-    add("run", Tone::Strong, run.run_id.to_string());
-    add("name", plain, safe(&run.name).into_owned());
-    let (glyph, tone) = of_state(run.state);
+    let plain = Role::Plain;
+    add("run", Role::Strong, run.run_id.to_string());
+    add("name", plain, escape_controls(&run.name).into_owned());
+    let (glyph, tone) = state_role(run.state);
     add("state", tone, format!("{glyph} {}", run.state.as_str()));
     if let Some(at) = &run.at {
         let event = at.seq.map(|seq| format!("event {seq}"));
@@ -281,9 +296,12 @@ pub(crate) fn head(run: &RunReport) -> Vec<(&'static str, Tone, String)> {
         let parts: Vec<_> = event.into_iter().chain(ts).collect();
         add("at", plain, parts.join(", "));
     }
-    add("because", plain, safe(&run.because).into_owned());
+    add("because", plain, escape_controls(&run.because).into_owned());
     if let Some(ts) = &run.opened_ts {
-        let host = run.host.as_deref().map(|h| format!(" on {}", safe(h)));
+        let host = run
+            .host
+            .as_deref()
+            .map(|h| format!(" on {}", escape_controls(h)));
         let host = host.unwrap_or_default();
         add("opened", plain, format!("{}{host}", time_with_zone(ts)));
     }
@@ -296,18 +314,18 @@ pub(crate) fn head(run: &RunReport) -> Vec<(&'static str, Tone, String)> {
     match &run.retired {
         None => {
             let folder = run.folder.to_string_lossy();
-            add("folder", plain, safe(&folder).into_owned());
+            add("folder", plain, escape_controls(&folder).into_owned());
         }
         Some(gone) => {
             let ts = time_with_zone(&gone.retired_ts);
             let freed = size(gone.freed_bytes);
-            let text = format!("{ts}: {}, {freed} freed", safe(&gone.why));
+            let text = format!("{ts}: {}, {freed} freed", escape_controls(&gone.why));
             add("retired", plain, text);
         }
     }
     if run.damaged > 0 {
         let places = count(run.damaged as u64, "place");
-        add("damage", Tone::Bad, format!("{places} passed over"));
+        add("damage", Role::Bad, format!("{places} passed over"));
     }
     lines
 }
@@ -325,17 +343,17 @@ fn trimmed(table: &Table) -> String {
         .join("\n")
 }
 
-fn run_duration(run: &RunReport) -> String {
+fn run_duration(run: &RunRecord) -> String {
     run.duration_ms.map(duration).unwrap_or_default()
 }
 
 /// How long the job took, or for how long it has been going on.
-pub(crate) fn job_duration(job: &JobReport, run: &RunReport) -> String {
+pub(crate) fn job_duration(job: &JobRecord, run: &RunRecord) -> String {
     if let Some(ms) = job.duration_ms {
         return duration(ms);
     }
     let start = job.started_ts.as_deref().and_then(parse_ts);
-    let live = run.state == RunStateKind::Running && !job.stage.is_terminal();
+    let live = run.state == RunStatus::Running && !job.stage.is_terminal();
     match start.filter(|_| live) {
         Some(start) => {
             let end = match &run.at {
@@ -349,16 +367,16 @@ pub(crate) fn job_duration(job: &JobReport, run: &RunReport) -> String {
     }
 }
 
-pub(crate) fn exit_tone(job: &JobReport) -> Tone {
+pub(crate) fn exit_tone(job: &JobRecord) -> Role {
     match job.exit_code {
-        Some(0) if job.signal.is_none() => Tone::Plain,
-        _ => Tone::Bad,
+        Some(0) if job.signal.is_none() => Role::Plain,
+        _ => Role::Bad,
     }
 }
 
-pub(crate) fn exit_of(job: &JobReport) -> String {
+pub(crate) fn exit_of(job: &JobRecord) -> String {
     match (&job.signal, job.exit_code) {
-        (Some(signal), _) => safe(signal).into_owned(),
+        (Some(signal), _) => escape_controls(signal).into_owned(),
         (None, Some(code)) => code.to_string(),
         (None, None) => job
             .error

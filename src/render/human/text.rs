@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::job::RunStateKind;
+use crate::job::RunStatus;
 use crate::log::Stage;
 
 /// How text looks.
@@ -21,7 +21,7 @@ pub struct Style {
 /// The colours that are used: the basic ones, which every terminal shows readably on its
 /// own background, bold and faint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tone {
+pub(crate) enum Role {
     Strong,
     Good,
     Bad,
@@ -34,35 +34,35 @@ pub(crate) enum Tone {
 impl Style {
     /// The text as what matters less.
     pub fn faint(self, text: &str) -> String {
-        self.paint(Tone::Faint, text)
+        self.paint(Role::Faint, text)
     }
 
     /// The text in a colour, where colours are wanted.
-    pub(crate) fn paint(self, tone: Tone, text: &str) -> String {
+    pub(crate) fn paint(self, tone: Role, text: &str) -> String {
         if !self.color || text.is_empty() {
             return text.to_owned();
         }
         let code = match tone {
-            Tone::Strong => "1",
-            Tone::Good => "32",
-            Tone::Bad => "31",
-            Tone::Busy => "36",
-            Tone::Doubt => "33",
-            Tone::Faint => "2",
-            Tone::Plain => return text.to_owned(),
+            Role::Strong => "1",
+            Role::Good => "32",
+            Role::Bad => "31",
+            Role::Busy => "36",
+            Role::Doubt => "33",
+            Role::Faint => "2",
+            Role::Plain => return text.to_owned(),
         };
         format!("\x1b[{code}m{text}\x1b[0m")
     }
 }
 
 /// The text without characters that a terminal would obey.
-pub fn safe(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_obeyed) {
+pub fn escape_controls(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_control) {
         return text.into();
     }
     let mut safe = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        if is_obeyed(c) {
+        if is_control(c) {
             safe.extend(c.escape_default());
         } else {
             safe.push(c);
@@ -72,31 +72,31 @@ pub fn safe(text: &str) -> Cow<'_, str> {
 }
 
 /// Control characters, and those that turn the direction of the text around.
-pub(crate) fn is_obeyed(c: char) -> bool {
+pub(crate) fn is_control(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Glyph and tone of a run's state.
-pub(crate) fn of_state(state: RunStateKind) -> (&'static str, Tone) {
+pub(crate) fn state_role(state: RunStatus) -> (&'static str, Role) {
     match state {
-        RunStateKind::Completed => ("✓", Tone::Good),
-        RunStateKind::Failed => ("✗", Tone::Bad),
-        RunStateKind::Running => ("▶", Tone::Busy),
-        RunStateKind::Lost => ("!", Tone::Bad),
-        RunStateKind::Unknown => ("?", Tone::Doubt),
-        RunStateKind::Open => ("○", Tone::Plain),
+        RunStatus::Completed => ("✓", Role::Good),
+        RunStatus::Failed => ("✗", Role::Bad),
+        RunStatus::Running => ("▶", Role::Busy),
+        RunStatus::Lost => ("!", Role::Bad),
+        RunStatus::Unknown => ("?", Role::Doubt),
+        RunStatus::Open => ("○", Role::Plain),
     }
 }
 
 /// Glyph and tone of a job's stage.
-pub(crate) fn of_stage(stage: Stage) -> (&'static str, Tone) {
+pub(crate) fn stage_role(stage: Stage) -> (&'static str, Role) {
     match stage {
-        Stage::Submitted | Stage::Validated => ("○", Tone::Plain),
-        Stage::Started => ("▶", Tone::Busy),
-        Stage::Completed => ("✓", Tone::Good),
-        Stage::Failed => ("✗", Tone::Bad),
-        Stage::RolledBack => ("↩", Tone::Bad),
+        Stage::Submitted | Stage::Validated => ("○", Role::Plain),
+        Stage::Started => ("▶", Role::Busy),
+        Stage::Completed => ("✓", Role::Good),
+        Stage::Failed => ("✗", Role::Bad),
+        Stage::RolledBack => ("↩", Role::Bad),
     }
 }
 
@@ -120,7 +120,7 @@ static ZONE: OnceLock<fn() -> TimeZone> = OnceLock::new();
 
 /// Times are shown in the zone that `zone` gives, which is asked for each; without this,
 /// in the one that jiff finds.
-pub fn show_times_in(zone: fn() -> TimeZone) {
+pub fn set_time_zone(zone: fn() -> TimeZone) {
     ZONE.get_or_init(|| zone);
 }
 
@@ -128,7 +128,7 @@ fn local(ts: &str, format: &str) -> String {
     let zone = || ZONE.get().map_or_else(TimeZone::system, |zone| zone());
     match ts.parse::<Timestamp>() {
         Ok(at) => at.to_zoned(zone()).strftime(format).to_string(),
-        Err(_) => safe(ts).into_owned(),
+        Err(_) => escape_controls(ts).into_owned(),
     }
 }
 
@@ -209,7 +209,10 @@ mod tests {
 
     #[test]
     fn a_terminal_obeys_nothing() {
-        assert_eq!(safe("plain ✓"), "plain ✓");
-        assert_eq!(safe("a\x1b[2J\u{9b}b\n"), "a\\u{1b}[2J\\u{9b}b\\n");
+        assert_eq!(escape_controls("plain ✓"), "plain ✓");
+        assert_eq!(
+            escape_controls("a\x1b[2J\u{9b}b\n"),
+            "a\\u{1b}[2J\\u{9b}b\\n"
+        );
     }
 }

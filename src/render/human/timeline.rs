@@ -6,15 +6,17 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::event_line::{details, exit, job_of, kind_of, name_of, parse, seq_of, time_of};
-use super::text::{Style, Tone, count, duration, elapsed, of_state, safe, size, time_with_zone};
-use crate::job::Inspected;
+use super::text::{
+    Role, Style, count, duration, elapsed, escape_controls, size, state_role, time_with_zone,
+};
+use crate::job::RunVerdict;
 use crate::log::format::payload::ErrorKind;
 use crate::log::{Damage, EventType, RunState};
 use crate::volume::{RunId, parse_ts};
 
 /// Tells a run line by line.
 #[derive(Debug)]
-pub struct Story {
+pub struct Timeline {
     style: Style,
     /// When the run began.
     start: Option<Timestamp>,
@@ -26,7 +28,7 @@ pub struct Story {
     printed: HashMap<String, u64>,
 }
 
-impl Story {
+impl Timeline {
     /// A story that was not begun yet.
     pub fn new(style: Style) -> Self {
         Self {
@@ -45,17 +47,20 @@ impl Story {
         self.start = state.opened_ts.as_deref().and_then(parse_ts);
         let opened = state.opened_ts.as_deref().map(time_with_zone);
         let opened = opened.map(|at| format!("  began {at}")).unwrap_or_default();
-        let host = state.host.as_deref().map(|h| format!(" on {}", safe(h)));
+        let host = state
+            .host
+            .as_deref()
+            .map(|h| format!(" on {}", escape_controls(h)));
         let about = format!("{opened}{}", host.unwrap_or_default());
-        let run = self.style.paint(Tone::Strong, run.as_str());
-        format!("{run}{}", self.style.paint(Tone::Faint, &about))
+        let run = self.style.paint(Role::Strong, run.as_str());
+        format!("{run}{}", self.style.paint(Role::Faint, &about))
     }
 
     /// The line of an event, ours or another program's.
     pub fn event(&mut self, line: &[u8]) -> String {
         self.events += 1;
         let Some(event) = parse(line) else {
-            return safe(&String::from_utf8_lossy(line)).into_owned();
+            return escape_controls(&String::from_utf8_lossy(line)).into_owned();
         };
         let ts = time_of(&event);
         self.start = self.start.or(ts);
@@ -93,17 +98,17 @@ impl Story {
         let file = damage.file.file_name().unwrap_or_default();
         let told = format!(
             "{}:{}:{}: {}",
-            safe(&file.to_string_lossy()),
+            escape_controls(&file.to_string_lossy()),
             damage.line,
             damage.offset,
             damage.reason
         );
-        self.line("", "", &self.style.paint(Tone::Bad, &name), &told)
+        self.line("", "", &self.style.paint(Role::Bad, &name), &told)
     }
 
     fn line(&self, since: &str, seq: &str, name: &str, told: &str) -> String {
-        let since = self.style.paint(Tone::Faint, &format!("{since:>11}"));
-        let seq = self.style.paint(Tone::Faint, &format!("{seq:>5}"));
+        let since = self.style.paint(Role::Faint, &format!("{since:>11}"));
+        let seq = self.style.paint(Role::Faint, &format!("{seq:>5}"));
         format!("{since} {seq}  {name}  {told}")
             .trim_end()
             .to_owned()
@@ -118,7 +123,7 @@ impl Story {
             text("/signal"),
             event.get("exit_code").and_then(Value::as_i64),
         ) {
-            (Some(signal), _) => parts.push(self.style.paint(Tone::Bad, &safe(signal))),
+            (Some(signal), _) => parts.push(self.style.paint(Role::Bad, &escape_controls(signal))),
             (None, Some(code)) => parts.push(exit(code, self.style)),
             (None, None) => {}
         }
@@ -126,8 +131,8 @@ impl Story {
         let known = [ErrorKind::Exit, ErrorKind::Signal].map(ErrorKind::as_str);
         if let Some(error) = text("/error/kind").filter(|error| !known.contains(error)) {
             let message = text("/error/message").unwrap_or_default();
-            let text = format!("{}: {}", safe(error), safe(message));
-            parts.push(self.style.paint(Tone::Bad, &text));
+            let text = format!("{}: {}", escape_controls(error), escape_controls(message));
+            parts.push(self.style.paint(Role::Bad, &text));
         }
         parts.extend(
             number("/attempt")
@@ -150,7 +155,7 @@ impl Story {
         if let Some(printed) = self.newly_printed(event).filter(|n| *n > 0) {
             parts.push(format!("{} printed", size(printed)));
         }
-        parts.extend(text("/output/truncated").map(|why| safe(why).into_owned()));
+        parts.extend(text("/output/truncated").map(|why| escape_controls(why).into_owned()));
         parts.extend(number("/retry_in_ms").map(|ms| format!("tried again in {}", duration(ms))));
         parts.join("  ")
     }
@@ -166,8 +171,8 @@ impl Story {
     }
 
     /// The sum at the end.
-    pub fn sum(&self, state: &RunState, inspected: &Inspected) -> String {
-        let (glyph, tone) = of_state(inspected.state);
+    pub fn sum(&self, state: &RunState, inspected: &RunVerdict) -> String {
+        let (glyph, tone) = state_role(inspected.state);
         let word = self
             .style
             .paint(tone, &format!("{glyph} {}", inspected.state.as_str()));
@@ -179,7 +184,7 @@ impl Story {
         ];
         if state.jobs_failed > 0 {
             let text = format!("{} failed", state.jobs_failed);
-            parts.push(self.style.paint(Tone::Bad, &text));
+            parts.push(self.style.paint(Role::Bad, &text));
         }
         let printed = self
             .printed
@@ -195,11 +200,11 @@ impl Story {
         }
         if self.damaged > 0 {
             let text = format!("{} passed over", count(self.damaged, "damaged place"));
-            parts.push(self.style.paint(Tone::Bad, &text));
+            parts.push(self.style.paint(Role::Bad, &text));
         }
         format!(
             "{word}{after}: {}\n{}",
-            safe(&inspected.because),
+            escape_controls(&inspected.because),
             parts.join(", ")
         )
     }

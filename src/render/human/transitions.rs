@@ -10,8 +10,8 @@ use crate::volume::parse_ts;
 
 /// Something that was not told before.
 #[derive(Debug)]
-pub(crate) struct Step<'a> {
-    pub what: What<'a>,
+pub(crate) struct Transition<'a> {
+    pub what: TransitionKind<'a>,
     /// When it was.
     pub ts: String,
     /// The id of the event that told it, if it told nothing else before.
@@ -19,7 +19,7 @@ pub(crate) struct Step<'a> {
 }
 
 #[derive(Debug)]
-pub(crate) enum What<'a> {
+pub(crate) enum TransitionKind<'a> {
     Opened,
     Submitted(&'a JobState),
     Validated(&'a JobState),
@@ -31,7 +31,7 @@ pub(crate) enum What<'a> {
 
 /// What was told of a job.
 #[derive(Debug, Default)]
-struct Told {
+struct LastSeen {
     validated: bool,
     /// The attempt, and when it started.
     started: Option<(Option<u32>, Option<String>)>,
@@ -41,14 +41,14 @@ struct Told {
 
 /// Follows a run.
 #[derive(Debug, Default)]
-pub(crate) struct Steps {
+pub(crate) struct Transitions {
     opened: bool,
     closed: bool,
-    jobs: HashMap<String, Told>,
+    jobs: HashMap<String, LastSeen>,
 }
 
 #[derive(Deserialize)]
-struct Line {
+struct JobLine {
     #[serde(rename = "type")]
     kind: String,
     id: Option<String>,
@@ -56,24 +56,28 @@ struct Line {
     node_id: Option<String>,
 }
 
-impl Steps {
+impl Transitions {
     /// What the item tells; `run` is the state with it. A checkpoint at the start of what
     /// is left of a log tells everything that was before it.
-    pub(crate) fn of<'a>(&mut self, item: &Item<'_>, run: &'a RunState) -> Vec<Step<'a>> {
+    pub(crate) fn from_item<'a>(
+        &mut self,
+        item: &Item<'_>,
+        run: &'a RunState,
+    ) -> Vec<Transition<'a>> {
         let (Item::Event(_, bytes) | Item::Foreign(_, bytes)) = item else {
             return Vec::new();
         };
-        let Ok(line) = serde_json::from_slice::<Line>(bytes) else {
+        let Ok(line) = serde_json::from_slice::<JobLine>(bytes) else {
             return Vec::new();
         };
         let ts = line_time(bytes).map(|ts| format!("{ts:.6}"));
         let mut steps = Vec::new();
-        let mut push = |what, ts| steps.push(Step { what, ts, id: None });
+        let mut push = |what, ts| steps.push(Transition { what, ts, id: None });
         if !self.opened
             && let Some(opened) = &run.opened_ts
         {
             self.opened = true;
-            push(What::Opened, opened.clone());
+            push(TransitionKind::Opened, opened.clone());
         }
         let is_checkpoint = line.kind == EventType::LogRotated.as_str();
         if is_checkpoint {
@@ -87,7 +91,7 @@ impl Steps {
             && let Some(closed) = &run.closed_ts
         {
             self.closed = true;
-            push(What::Closed, closed.clone());
+            push(TransitionKind::Closed, closed.clone());
         }
         if let Some(first) = steps.first_mut().filter(|_| !is_checkpoint) {
             first.id = line.id;
@@ -100,7 +104,7 @@ impl Steps {
         &mut self,
         job: &'a JobState,
         ts: Option<&str>,
-        push: &mut impl FnMut(What<'a>, String),
+        push: &mut impl FnMut(TransitionKind<'a>, String),
     ) {
         let at = |stored: &Option<String>| {
             let ts = ts.or(stored.as_deref()).or(job.ended_ts.as_deref());
@@ -109,29 +113,29 @@ impl Steps {
         let is_new = !self.jobs.contains_key(&job.job_id);
         let told = self.jobs.entry(job.job_id.clone()).or_default();
         if is_new && job.submitted_ts.is_some() {
-            push(What::Submitted(job), at(&job.submitted_ts));
+            push(TransitionKind::Submitted(job), at(&job.submitted_ts));
         }
         if job.stage == Stage::Validated && !std::mem::replace(&mut told.validated, true) {
-            push(What::Validated(job), at(&job.submitted_ts));
+            push(TransitionKind::Validated(job), at(&job.submitted_ts));
         }
         if job.started_ts.is_some() {
             let started = Some((job.attempt, job.started_ts.clone()));
             if told.started != started {
                 told.started = started;
-                push(What::Started(job), at(&job.started_ts));
+                push(TransitionKind::Started(job), at(&job.started_ts));
             }
         }
         if job.stage.is_terminal() && !std::mem::replace(&mut told.ended, true) {
-            push(What::Ended(job), at(&job.ended_ts));
+            push(TransitionKind::Ended(job), at(&job.ended_ts));
         }
         let is_back = job.stage == Stage::RolledBack;
         if is_back && !std::mem::replace(&mut told.rolled_back, true) {
-            push(What::RolledBack(job), at(&job.ended_ts));
+            push(TransitionKind::RolledBack(job), at(&job.ended_ts));
         }
     }
 }
 
-impl Step<'_> {
+impl Transition<'_> {
     /// When it was, in milliseconds since 1970.
     pub(crate) fn millis(&self) -> u64 {
         parse_ts(&self.ts).map_or(0, |ts| u64::try_from(ts.as_millisecond()).unwrap_or(0))

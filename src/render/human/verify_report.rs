@@ -1,21 +1,21 @@
 //! What `replay --verify` says to people.
 
-use super::text::{Style, Tone, count, safe};
-use crate::log::{Fault, Verified};
+use super::text::{Role, Style, count, escape_controls};
+use crate::log::{Fault, VerifyReport};
 use crate::volume::RunId;
 
 /// One fault, as `file:line:offset: what`.
 pub(crate) fn fault(fault: &Fault, style: Style) -> String {
-    style.paint(Tone::Bad, &safe(&fault.to_string()))
+    style.paint(Role::Bad, &escape_controls(&fault.to_string()))
 }
 
 /// The last line: how much was looked at, and what came of it.
-pub(crate) fn sum(run: &RunId, verified: &Verified, style: Style) -> String {
+pub(crate) fn sum(run: &RunId, verified: &VerifyReport, style: Style) -> String {
     let found = match verified.faults {
         // Lines of other programs have no number that could be missing.
-        0 if verified.events == 0 && verified.foreign > 0 => style.paint(Tone::Good, "no damage"),
-        0 => style.paint(Tone::Good, "no gaps"),
-        n => style.paint(Tone::Bad, &count(n, "fault")),
+        0 if verified.events == 0 && verified.foreign > 0 => style.paint(Role::Good, "no damage"),
+        0 => style.paint(Role::Good, "no gaps"),
+        n => style.paint(Role::Bad, &count(n, "fault")),
     };
     let mut what = Vec::new();
     if verified.events > 0 || verified.foreign == 0 {
@@ -34,7 +34,7 @@ pub(crate) fn sum(run: &RunId, verified: &Verified, style: Style) -> String {
 }
 
 /// What could not be checked, and what is no fault.
-pub(crate) fn notes(verified: &Verified) -> Vec<String> {
+pub(crate) fn notes(verified: &VerifyReport) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(first) = verified.first_seq.filter(|n| *n > 0) {
         notes.push(format!(

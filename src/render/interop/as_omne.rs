@@ -10,7 +10,7 @@ use ulid::Ulid;
 use crate::log::format::payload::ErrorKind;
 use crate::log::{Dialect, Item, JobState, RunState};
 use crate::render::export::Export;
-use crate::render::human::transitions::{Step, Steps, What, has_failed};
+use crate::render::human::transitions::{Transition, TransitionKind, Transitions, has_failed};
 use crate::render::json::json_lines::json_line;
 use crate::volume::{RunId, layout};
 
@@ -18,26 +18,26 @@ use crate::volume::{RunId, layout};
 #[derive(Debug)]
 pub struct AsOmne {
     run: RunId,
-    steps: Steps,
+    steps: Transitions,
     /// How many ids were made up.
     ids: u128,
 }
 
 /// A line; the keys stand as omne writes them.
 #[derive(Serialize)]
-struct Line<'a> {
+struct OmneLine<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     id: &'a str,
     ts: &'a str,
     run_id: &'a RunId,
     #[serde(flatten)]
-    told: Told<'a>,
+    told: EmittedLine<'a>,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Told<'a> {
+enum EmittedLine<'a> {
     Pipe {
         pipe: &'a str,
     },
@@ -73,37 +73,42 @@ impl AsOmne {
     pub fn new(run: RunId) -> Self {
         Self {
             run,
-            steps: Steps::default(),
+            steps: Transitions::default(),
             ids: 0,
         }
     }
 
-    fn step(&mut self, out: &mut dyn Write, step: &Step<'_>, run: &RunState) -> io::Result<()> {
+    fn step(
+        &mut self,
+        out: &mut dyn Write,
+        step: &Transition<'_>,
+        run: &RunState,
+    ) -> io::Result<()> {
         let (kind, told) = match step.what {
-            What::Opened => {
+            TransitionKind::Opened => {
                 let pipe = match &*run.name {
                     "" => self.run.as_str(),
                     name => name,
                 };
-                ("pipe.started", Told::Pipe { pipe })
+                ("pipe.started", EmittedLine::Pipe { pipe })
             }
-            What::Closed if run.has_failed() => {
+            TransitionKind::Closed if run.has_failed() => {
                 let reason = reason(run);
-                ("pipe.aborted", Told::Aborted { reason })
+                ("pipe.aborted", EmittedLine::Aborted { reason })
             }
-            What::Closed => ("pipe.completed", Told::Nothing {}),
-            What::Started(job) => {
-                let told = Told::Started {
+            TransitionKind::Closed => ("pipe.completed", EmittedLine::Nothing {}),
+            TransitionKind::Started(job) => {
+                let told = EmittedLine::Started {
                     node_id: &job.job_id,
                     kind: "bash",
                     name: &job.command,
                 };
                 ("node.started", told)
             }
-            What::Ended(job) if has_failed(job) => {
+            TransitionKind::Ended(job) if has_failed(job) => {
                 let error = job.error.as_ref();
                 let message = error.map(|e| e.message.as_str());
-                let told = Told::Failed {
+                let told = EmittedLine::Failed {
                     node_id: &job.job_id,
                     error: Error {
                         kind: kind_of(error.map_or(ErrorKind::Other, |e| e.kind)),
@@ -112,21 +117,23 @@ impl AsOmne {
                 };
                 ("node.failed", told)
             }
-            What::Ended(job) => {
-                let told = Told::Completed {
+            TransitionKind::Ended(job) => {
+                let told = EmittedLine::Completed {
                     node_id: &job.job_id,
                     output_path: output_path(&self.run, job),
                 };
                 ("node.completed", told)
             }
-            What::Submitted(_) | What::Validated(_) | What::RolledBack(_) => return Ok(()),
+            TransitionKind::Submitted(_)
+            | TransitionKind::Validated(_)
+            | TransitionKind::RolledBack(_) => return Ok(()),
         };
         let id = step.id.clone().unwrap_or_else(|| {
             self.ids += 1;
             let id = Ulid::from_parts(step.millis(), self.ids);
             id.to_string().to_ascii_lowercase()
         });
-        let line = Line {
+        let line = OmneLine {
             kind,
             id: &id,
             ts: &step.ts,
@@ -139,7 +146,7 @@ impl AsOmne {
 
 impl Export for AsOmne {
     fn item(&mut self, out: &mut dyn Write, item: &Item<'_>, run: &RunState) -> io::Result<()> {
-        let steps = self.steps.of(item, run);
+        let steps = self.steps.from_item(item, run);
         if let Item::Foreign(Dialect::Omne, line) = item {
             out.write_all(line)?;
             return out.write_all(b"\n");

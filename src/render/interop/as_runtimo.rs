@@ -9,20 +9,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::log::{Dialect, Item, JobState, RunState};
 use crate::render::export::Export;
-use crate::render::human::transitions::{Step, Steps, What, has_failed};
+use crate::render::human::transitions::{Transition, TransitionKind, Transitions, has_failed};
 use crate::render::json::json_lines::json_line;
 
 /// Writes what runtimo reads as its write-ahead log.
 #[derive(Debug, Default)]
 pub struct AsRuntimo {
-    steps: Steps,
+    steps: Transitions,
     /// The number of the next line.
     seq: u64,
 }
 
 /// A line; the keys stand as runtimo writes them. 0.1.4 passes over the last two.
 #[derive(Serialize)]
-struct Line<'a> {
+struct RuntimoLine<'a> {
     seq: u64,
     /// In seconds.
     ts: u64,
@@ -40,18 +40,18 @@ struct Line<'a> {
 }
 
 impl AsRuntimo {
-    fn step(&mut self, out: &mut dyn Write, step: &Step<'_>) -> io::Result<()> {
+    fn step(&mut self, out: &mut dyn Write, step: &Transition<'_>) -> io::Result<()> {
         let (kind, job) = match step.what {
-            What::Opened | What::Closed => return Ok(()),
-            What::Submitted(job) => ("job_submitted", job),
-            What::Validated(job) => ("job_validated", job),
-            What::Started(job) => ("job_started", job),
-            What::Ended(job) if has_failed(job) => ("job_failed", job),
-            What::Ended(job) => ("job_completed", job),
-            What::RolledBack(job) => ("job_rolled_back", job),
+            TransitionKind::Opened | TransitionKind::Closed => return Ok(()),
+            TransitionKind::Submitted(job) => ("job_submitted", job),
+            TransitionKind::Validated(job) => ("job_validated", job),
+            TransitionKind::Started(job) => ("job_started", job),
+            TransitionKind::Ended(job) if has_failed(job) => ("job_failed", job),
+            TransitionKind::Ended(job) => ("job_completed", job),
+            TransitionKind::RolledBack(job) => ("job_rolled_back", job),
         };
-        let ended = matches!(step.what, What::Ended(_));
-        let line = Line {
+        let ended = matches!(step.what, TransitionKind::Ended(_));
+        let line = RuntimoLine {
             seq: self.seq,
             ts: step.millis() / 1000,
             kind,
@@ -69,7 +69,7 @@ impl AsRuntimo {
 
 impl Export for AsRuntimo {
     fn item(&mut self, out: &mut dyn Write, item: &Item<'_>, run: &RunState) -> io::Result<()> {
-        let steps = self.steps.of(item, run);
+        let steps = self.steps.from_item(item, run);
         if let Item::Foreign(Dialect::Runtimo, line) = item {
             #[derive(Deserialize)]
             struct Numbered {

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::log::{Gap, Lost};
-use crate::render::human::text::{Style, Tone, precise_time};
+use crate::log::{Gap, GapReason};
+use crate::render::human::text::{Role, Style, precise_time};
 use crate::volume::{RunId, now_ts};
 
 /// Some of a run's lines are missing.
@@ -42,9 +42,9 @@ impl<'a> GapReport<'a> {
 
     /// The line for people.
     pub fn people(&self, style: Style) -> String {
-        let what = style.paint(Tone::Bad, "✗ gap");
-        let ts = style.paint(Tone::Faint, &precise_time(&self.ts));
-        let seq = style.paint(Tone::Faint, "    -");
+        let what = style.paint(Role::Bad, "✗ gap");
+        let ts = style.paint(Role::Faint, &precise_time(&self.ts));
+        let seq = style.paint(Role::Faint, "    -");
         format!("{ts} {seq}  {what}           {}", self.message)
     }
 }
@@ -57,9 +57,11 @@ fn message(gap: &Gap) -> String {
         (None, _) => "events may be missing".to_owned(),
     };
     let why = match gap.why {
-        Lost::Dropped => "their segment was dropped",
-        Lost::Changed => "the log does not hold what was read last any more; what there is follows",
-        Lost::Removed => "the run was removed",
+        GapReason::Dropped => "their segment was dropped",
+        GapReason::Changed => {
+            "the log does not hold what was read last any more; what there is follows"
+        }
+        GapReason::Removed => "the run was removed",
     };
     format!("{which}: {why}")
 }

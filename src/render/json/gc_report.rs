@@ -5,9 +5,9 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use crate::job::RunStateKind;
-use crate::log::store::retention::Facts;
-use crate::render::human::text::{count, safe, size};
+use crate::job::RunStatus;
+use crate::log::store::retention::RunInfo;
+use crate::render::human::text::{count, escape_controls, size};
 use crate::volume::RunId;
 
 /// What becomes of something.
@@ -55,7 +55,7 @@ pub struct GcReport {
     /// Its name.
     pub name: Option<String>,
     /// Its state.
-    pub state: Option<RunStateKind>,
+    pub state: Option<RunStatus>,
     /// When its first event was written.
     pub opened_ts: Option<String>,
     /// When it was closed.
@@ -64,7 +64,7 @@ pub struct GcReport {
 
 impl GcReport {
     /// What becomes of a run.
-    pub fn new(facts: &Facts, action: GcAction, dry_run: bool, why: String) -> Self {
+    pub fn new(facts: &RunInfo, action: GcAction, dry_run: bool, why: String) -> Self {
         Self {
             run_id: facts.run_id.clone(),
             action,
@@ -108,7 +108,7 @@ impl GcReport {
     /// `out` cannot be written.
     pub fn people(&self, out: &mut dyn Write) -> io::Result<()> {
         let what = match (&self.file, self.state) {
-            (Some(file), _) => format!("{} of run {}", safe(file), self.run_id),
+            (Some(file), _) => format!("{} of run {}", escape_controls(file), self.run_id),
             (None, Some(state)) => format!("run {}, {}", self.run_id, state.as_str()),
             (None, None) => format!("run {}", self.run_id),
         };
@@ -117,7 +117,7 @@ impl GcReport {
         } else {
             "removed"
         };
-        let (size, why) = (size(self.bytes), safe(&self.why));
+        let (size, why) = (size(self.bytes), escape_controls(&self.why));
         writeln!(out, "{verb} {what}, {size}: {why}")
     }
 }

@@ -6,8 +6,8 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::run_diff::RunDiff;
-use super::run_report::RunReport;
-use crate::render::human::table::Toned;
+use super::run_record::RunRecord;
+use crate::render::human::table::StyledCell;
 use crate::render::{Format, Row};
 
 /// Writes one line of JSON.
@@ -27,9 +27,9 @@ pub fn json_line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> 
 pub struct JsonLines;
 
 impl Format for JsonLines {
-    fn row(&self, run: &RunReport) -> io::Result<Row> {
+    fn row(&self, run: &RunRecord) -> io::Result<Row> {
         Ok(Row {
-            cells: vec![Toned::plain(serde_json::to_string(run)?)],
+            cells: vec![StyledCell::plain(serde_json::to_string(run)?)],
         })
     }
 
@@ -41,7 +41,7 @@ impl Format for JsonLines {
         Ok(())
     }
 
-    fn run(&self, out: &mut dyn Write, run: &RunReport) -> io::Result<()> {
+    fn run(&self, out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
         json_line(out, run)
     }
 

@@ -6,4 +6,4 @@ pub(crate) mod json_lines;
 pub(crate) mod recover_report;
 pub(crate) mod rotate_report;
 pub(crate) mod run_diff;
-pub(crate) mod run_report;
+pub(crate) mod run_record;

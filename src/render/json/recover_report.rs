@@ -5,8 +5,8 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use crate::job::{Action, Recovery, Undone};
-use crate::render::human::text::{Style, Tone, safe};
+use crate::job::{RecoveryAction, RecoveryOutcome, UndoOutcome};
+use crate::render::human::text::{Role, Style, escape_controls};
 use crate::volume::RunId;
 
 /// A run that was recovered, or was to be.
@@ -14,12 +14,12 @@ use crate::volume::RunId;
 pub struct RecoveryReport<'a> {
     run_id: &'a RunId,
     #[serde(flatten)]
-    recovery: &'a Recovery,
+    recovery: &'a RecoveryOutcome,
 }
 
 impl<'a> RecoveryReport<'a> {
     /// What was done to `run_id`.
-    pub fn new(run_id: &'a RunId, recovery: &'a Recovery) -> Self {
+    pub fn new(run_id: &'a RunId, recovery: &'a RecoveryOutcome) -> Self {
         Self { run_id, recovery }
     }
 
@@ -28,7 +28,7 @@ impl<'a> RecoveryReport<'a> {
     /// # Errors
     /// `out` cannot be written.
     pub fn people(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
-        let Recovery {
+        let RecoveryOutcome {
             action,
             state,
             because,
@@ -37,14 +37,14 @@ impl<'a> RecoveryReport<'a> {
             in_doubt,
             ..
         } = self.recovery;
-        let run = style.paint(Tone::Faint, self.run_id.as_str());
+        let run = style.paint(Role::Faint, self.run_id.as_str());
         let state = state.as_str();
-        let because = safe(because);
+        let because = escape_controls(because);
         match action {
-            Action::None => writeln!(out, "{run}  nothing to recover: it is {state}")?,
-            Action::Mended => writeln!(out, "{run}  its end was mended; it is {state}")?,
-            Action::Left => writeln!(out, "{run}  left as it is ({state}): {because}")?,
-            Action::Recovered => {
+            RecoveryAction::None => writeln!(out, "{run}  nothing to recover: it is {state}")?,
+            RecoveryAction::Mended => writeln!(out, "{run}  its end was mended; it is {state}")?,
+            RecoveryAction::Left => writeln!(out, "{run}  left as it is ({state}): {because}")?,
+            RecoveryAction::Recovered => {
                 for job in jobs {
                     writeln!(out, "{run}  job {job} is lost: it failed")?;
                 }
@@ -66,12 +66,12 @@ impl<'a> RecoveryReport<'a> {
 #[derive(Debug, Serialize)]
 pub struct UndoReport<'a> {
     run_id: &'a RunId,
-    undone: &'a [Undone],
+    undone: &'a [UndoOutcome],
 }
 
 impl<'a> UndoReport<'a> {
     /// What became of the jobs of `run_id` that had something to undo.
-    pub fn new(run_id: &'a RunId, undone: &'a [Undone]) -> Self {
+    pub fn new(run_id: &'a RunId, undone: &'a [UndoOutcome]) -> Self {
         Self { run_id, undone }
     }
 
@@ -80,7 +80,7 @@ impl<'a> UndoReport<'a> {
     /// # Errors
     /// `out` cannot be written.
     pub fn people(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
-        let run = style.paint(Tone::Faint, self.run_id.as_str());
+        let run = style.paint(Role::Faint, self.run_id.as_str());
         if self.undone.is_empty() {
             writeln!(out, "{run}  there is nothing to undo")?;
         }
@@ -88,11 +88,15 @@ impl<'a> UndoReport<'a> {
     }
 }
 
-fn undone_lines(out: &mut dyn Write, run: &str, undone: &[Undone]) -> io::Result<()> {
-    for Undone { job_id, error } in undone {
+fn undone_lines(out: &mut dyn Write, run: &str, undone: &[UndoOutcome]) -> io::Result<()> {
+    for UndoOutcome { job_id, error } in undone {
         match error {
             None => writeln!(out, "{run}  job {job_id} was undone")?,
-            Some(error) => writeln!(out, "{run}  job {job_id} was not undone: {}", safe(error))?,
+            Some(error) => writeln!(
+                out,
+                "{run}  job {job_id} was not undone: {}",
+                escape_controls(error)
+            )?,
         }
     }
     Ok(())

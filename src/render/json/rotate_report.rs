@@ -5,8 +5,8 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use crate::log::{Compressed, Dropped, Left, Sealed};
-use crate::render::human::text::{Style, Tone, count, size};
+use crate::log::{Compressed, NotRotated, PrunedSegment, Sealed};
+use crate::render::human::text::{Role, Style, count, size};
 use crate::volume::RunId;
 
 /// What was done to one run, or would be.
@@ -25,9 +25,9 @@ pub struct RotateReport {
     /// The sealed segments that were compressed.
     pub compressed: Vec<Compressed>,
     /// The sealed segments that were dropped.
-    pub dropped: Vec<Dropped>,
+    pub dropped: Vec<PrunedSegment>,
     #[serde(skip)]
-    left: Option<Left>,
+    left: Option<NotRotated>,
 }
 
 /// The segment that was sealed.
@@ -45,7 +45,7 @@ pub enum SealedReport {
 
 impl RotateReport {
     /// What became of the active segment of `run`.
-    pub fn new(run_id: RunId, dry_run: bool, rotated: Result<SealedReport, Left>) -> Self {
+    pub fn new(run_id: RunId, dry_run: bool, rotated: Result<SealedReport, NotRotated>) -> Self {
         Self {
             run_id,
             dry_run,
@@ -60,7 +60,7 @@ impl RotateReport {
 
     /// Whether the log was left because another program writes to it.
     pub fn is_foreign(&self) -> bool {
-        self.left == Some(Left::Foreign)
+        self.left == Some(NotRotated::Foreign)
     }
 
     /// For people; nothing where nothing was due, unless that run was asked for.
@@ -77,7 +77,7 @@ impl RotateReport {
             (Some(SealedReport::Would { bytes }), _) => {
                 told.push(format!("{} would be sealed", size(*bytes)));
             }
-            (None, Some(left)) if asked_for || left == Left::Foreign => {
+            (None, Some(left)) if asked_for || left == NotRotated::Foreign => {
                 told.push(format!("left as it is: {left}"));
             }
             (None, _) => {}
@@ -95,7 +95,7 @@ impl RotateReport {
             told.push(format!("{segments} {would}dropped ({})", size(bytes)));
         }
         for line in told {
-            let run = style.paint(Tone::Faint, self.run_id.as_str());
+            let run = style.paint(Role::Faint, self.run_id.as_str());
             writeln!(out, "{run}  {line}")?;
         }
         Ok(())

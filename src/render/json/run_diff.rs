@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::run_report::{JobReport, RunReport};
+use super::run_record::{JobRecord, RunRecord};
 
 /// Two runs, and their jobs side by side.
 #[derive(Debug, Clone, Serialize)]
@@ -13,9 +13,9 @@ pub struct RunDiff {
     /// What is not the same of the runs: `state`, `host`, `jobs`.
     pub differs: Vec<&'static str>,
     /// The first run, without its jobs.
-    pub a: RunReport,
+    pub a: RunRecord,
     /// The second run, without its jobs.
-    pub b: RunReport,
+    pub b: RunRecord,
     /// The jobs of both, in the order of the first.
     pub jobs: Vec<JobDiff>,
 }
@@ -28,16 +28,16 @@ pub struct JobDiff {
     /// What is not the same: `missing`, or of `stage`, `exit_code`, `signal`.
     pub differs: Vec<&'static str>,
     /// The job of the first run.
-    pub a: Option<JobReport>,
+    pub a: Option<JobRecord>,
     /// The job of the second run.
-    pub b: Option<JobReport>,
+    pub b: Option<JobRecord>,
 }
 
 impl RunDiff {
     /// Compares two runs. Jobs belong together that have the same id, then those that are
     /// each named after their run, then the only ones.
-    pub fn new(mut a: RunReport, mut b: RunReport) -> Self {
-        let mut of_b: Vec<Option<JobReport>> =
+    pub fn new(mut a: RunRecord, mut b: RunRecord) -> Self {
+        let mut of_b: Vec<Option<JobRecord>> =
             std::mem::take(&mut b.jobs).into_iter().map(Some).collect();
         let jobs_a = std::mem::take(&mut a.jobs);
         let only = jobs_a.len() == 1 && of_b.len() == 1;
@@ -46,14 +46,14 @@ impl RunDiff {
         let pairs: Vec<_> = jobs_a
             .into_iter()
             .map(|job| {
-                let other = take(&mut of_b, |other| other.job_id == job.job_id);
+                let other = compare(&mut of_b, |other| other.job_id == job.job_id);
                 (job, other)
             })
             .collect();
         for (job, other) in pairs {
             let other = other.or_else(|| {
                 let named = job.job_id == a.name;
-                take(&mut of_b, |other| only || named && other.job_id == b.name)
+                compare(&mut of_b, |other| only || named && other.job_id == b.name)
             });
             jobs.push(JobDiff::new(Some(job), other));
         }
@@ -80,14 +80,14 @@ impl RunDiff {
     }
 }
 
-fn take(jobs: &mut [Option<JobReport>], fits: impl Fn(&JobReport) -> bool) -> Option<JobReport> {
+fn compare(jobs: &mut [Option<JobRecord>], fits: impl Fn(&JobRecord) -> bool) -> Option<JobRecord> {
     jobs.iter_mut()
         .find(|job| job.as_ref().is_some_and(&fits))?
         .take()
 }
 
 impl JobDiff {
-    fn new(a: Option<JobReport>, b: Option<JobReport>) -> Self {
+    fn new(a: Option<JobRecord>, b: Option<JobRecord>) -> Self {
         let mut differs = Vec::new();
         match (&a, &b) {
             (Some(a), Some(b)) => {
@@ -103,7 +103,7 @@ impl JobDiff {
             }
             _ => differs.push("missing"),
         }
-        let id = |job: &Option<JobReport>| job.as_ref().map(|job| job.job_id.clone());
+        let id = |job: &Option<JobRecord>| job.as_ref().map(|job| job.job_id.clone());
         Self {
             job_id: id(&a).or_else(|| id(&b)).unwrap_or_default(),
             differs,

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use crate::log::Stage;
-use crate::render::human::styled_line::Line;
-use crate::render::human::text::{Tone, duration, safe, size};
+use crate::render::human::styled_line::StyledLine;
+use crate::render::human::text::{Role, duration, escape_controls, size};
 use crate::render::live::JobNow;
 use crate::volume::parse_ts;
 
@@ -20,11 +20,11 @@ fn left(ms: u64) -> String {
 }
 
 /// The job, its stage, its attempt, what is left of its time, and what it uses.
-pub(crate) fn doing(now: &JobNow, at: Timestamp) -> Line {
+pub(crate) fn doing(now: &JobNow, at: Timestamp) -> StyledLine {
     let JobNow { job, more, .. } = now;
-    let mut line = Line::of(Tone::Plain, safe(&job.job_id));
+    let mut line = StyledLine::with_role(Role::Plain, escape_controls(&job.job_id));
     let mut part = |tone, text: String| {
-        line.add(Tone::Faint, "  ");
+        line.add(Role::Faint, "  ");
         line.add(tone, text);
     };
     let attempts = more.attempts.filter(|n| *n > 1);
@@ -32,16 +32,19 @@ pub(crate) fn doing(now: &JobNow, at: Timestamp) -> Line {
     let attempt = job.attempt.unwrap_or(1);
     if let Some(retry) = more.retry_at_ms {
         let ms = u64::try_from(retry.saturating_sub(at.as_millisecond())).unwrap_or(0);
-        let why = job.error.as_ref().map(|e| safe(&e.message).into_owned());
+        let why = job
+            .error
+            .as_ref()
+            .map(|e| escape_controls(&e.message).into_owned());
         let failed = format!("attempt {attempt}{of} failed");
         let text = why.map_or(failed.clone(), |why| format!("{failed}: {why}"));
-        part(Tone::Bad, text);
-        part(Tone::Doubt, format!("tried again in {}", left(ms)));
+        part(Role::Bad, text);
+        part(Role::Doubt, format!("tried again in {}", left(ms)));
         return line;
     }
     if job.stage != Stage::Started {
         part(
-            Tone::Plain,
+            Role::Plain,
             format!("{}, not started yet", job.stage.as_str()),
         );
         return line;
@@ -51,27 +54,27 @@ pub(crate) fn doing(now: &JobNow, at: Timestamp) -> Line {
     let started = more.attempt_ts.as_ref().or(first);
     let ran = started.and_then(|ts| since(ts, at));
     let text = ran.map_or_else(|| "runs".to_owned(), |ms| format!("runs for {}", whole(ms)));
-    part(Tone::Busy, text);
+    part(Role::Busy, text);
     if attempt > 1 || attempts.is_some() {
         let tone = if attempt > 1 {
-            Tone::Doubt
+            Role::Doubt
         } else {
-            Tone::Plain
+            Role::Plain
         };
         part(tone, format!("attempt {attempt}{of}"));
     }
     if let (Some(limit), Some(ran)) = (more.timeout_ms, ran) {
         let rest = limit.saturating_sub(ran);
         let tone = if rest < limit / 10 {
-            Tone::Doubt
+            Role::Doubt
         } else {
-            Tone::Plain
+            Role::Plain
         };
         part(tone, format!("{} left of {}", left(rest), left(limit)));
     }
     if let Some(sample) = more.sample {
-        part(Tone::Plain, format!("{:.0}% CPU", sample.cpu_percent));
-        part(Tone::Plain, format!("{} RSS", size(sample.rss_bytes)));
+        part(Role::Plain, format!("{:.0}% CPU", sample.cpu_percent));
+        part(Role::Plain, format!("{} RSS", size(sample.rss_bytes)));
     }
     line
 }

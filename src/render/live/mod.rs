@@ -5,7 +5,7 @@ pub(crate) mod progress;
 pub(crate) mod run_list;
 pub(crate) mod run_view;
 
-use crate::job::{LiveJob, RunStateKind};
+use crate::job::{LiveJob, RunStatus};
 use crate::log::{JobState, RunState};
 use crate::volume::RunId;
 
@@ -25,7 +25,7 @@ pub struct WatchedRun {
     /// The name that people gave it.
     pub name: String,
     /// Its state at the last look.
-    pub state: RunStateKind,
+    pub state: RunStatus,
     /// When its first event was written.
     pub opened_ts: Option<String>,
     /// From the first event to the close, in milliseconds.
@@ -38,7 +38,7 @@ pub struct WatchedRun {
 
 impl WatchedRun {
     /// What is shown of a run in that state.
-    pub fn new(run_id: RunId, run: &RunState, state: RunStateKind) -> Self {
+    pub fn new(run_id: RunId, run: &RunState, state: RunStatus) -> Self {
         Self {
             run_id,
             first_id: run.first_id.clone(),
@@ -58,7 +58,7 @@ impl WatchedRun {
 
     /// Whether it goes on.
     pub fn is_live(&self) -> bool {
-        matches!(self.state, RunStateKind::Running | RunStateKind::Open)
+        matches!(self.state, RunStatus::Running | RunStatus::Open)
     }
 }
 

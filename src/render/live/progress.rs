@@ -1,28 +1,28 @@
 //! How far a run is, judged by how long runs of its name usually take.
 
-use crate::render::human::styled_line::Line;
-use crate::render::human::text::{Tone, duration};
+use crate::render::human::styled_line::StyledLine;
+use crate::render::human::text::{Role, duration};
 
 /// Columns of the bar.
 const BAR: u64 = 20;
 
 /// A bar and what it means; nothing where no former run tells.
-pub(crate) fn progress(elapsed_ms: u64, usual_ms: Option<u64>) -> Option<Line> {
+pub(crate) fn progress(elapsed_ms: u64, usual_ms: Option<u64>) -> Option<StyledLine> {
     let usual = usual_ms.filter(|ms| *ms > 0)?;
     let is_late = elapsed_ms > usual;
     // It has not ended: whatever the estimate says, something is still to be done.
     let percent = (u128::from(elapsed_ms) * 100 / u128::from(usual)).min(99) as u64;
     let (tone, filled, text) = if is_late {
         let text = format!("longer than usual ({})", duration(usual));
-        (Tone::Doubt, BAR, text)
+        (Role::Doubt, BAR, text)
     } else {
         let text = format!("~{percent}% of the usual {}", duration(usual));
-        (Tone::Busy, percent * BAR / 100, text)
+        (Role::Busy, percent * BAR / 100, text)
     };
     let cells = |cell: &str, n: u64| cell.repeat(n as usize);
-    let mut line = Line::of(tone, cells("█", filled));
-    line.add(Tone::Faint, cells("░", BAR - filled));
-    line.add(Tone::Plain, format!(" {text}"));
+    let mut line = StyledLine::with_role(tone, cells("█", filled));
+    line.add(Role::Faint, cells("░", BAR - filled));
+    line.add(Role::Plain, format!(" {text}"));
     Some(line)
 }
 

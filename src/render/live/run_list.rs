@@ -6,10 +6,10 @@ use jiff::Timestamp;
 
 use super::job_activity::{doing, since, whole};
 use super::progress::progress;
-use crate::job::RunStateKind;
+use crate::job::RunStatus;
 use crate::render::human::sanitize::last_line;
-use crate::render::human::styled_line::{Line, row, widen};
-use crate::render::human::text::{Style, Tone, count, duration, of_state, safe, time};
+use crate::render::human::styled_line::{StyledLine, row, widen};
+use crate::render::human::text::{Role, Style, count, duration, escape_controls, state_role, time};
 use crate::render::live::{JobNow, WatchedRun};
 
 /// A run of the list.
@@ -38,14 +38,14 @@ pub struct ListFrame<'a> {
     /// How many are asked for.
     pub total: usize,
     /// How many of them are in which state.
-    pub states: Vec<(RunStateKind, usize)>,
+    pub states: Vec<(RunStatus, usize)>,
     /// How many warnings there are, which are told at the end.
     pub warnings: usize,
 }
 
 /// The columns, and the order in which they are left out where there is no room.
 const HEADER: [&str; 5] = ["RUN", "STATE", "JOBS", "OPENED", "DURATION"];
-const NEEDLESS: [usize; 2] = [3, 2];
+const OPTIONAL_COLUMNS: [usize; 2] = [3, 2];
 /// The column of numbers.
 const NUMBERS: Range<usize> = 4..5;
 /// Least columns of the id of a run.
@@ -62,10 +62,10 @@ impl ListFrame<'_> {
                 "! {}, told at the end",
                 count(self.warnings as u64, "warning")
             );
-            lines.push(Line::of(Tone::Bad, text));
+            lines.push(StyledLine::with_role(Role::Bad, text));
         }
         if self.runs.is_empty() {
-            lines.push(Line::of(Tone::Faint, "no run to show yet"));
+            lines.push(StyledLine::with_role(Role::Faint, "no run to show yet"));
         } else {
             // The title, what is above, the header, and the last line.
             let room = rows.saturating_sub(lines.len() + 2).max(1);
@@ -75,17 +75,17 @@ impl ListFrame<'_> {
         lines.iter().map(|line| line.fit(style, columns)).collect()
     }
 
-    fn title(&self) -> Line {
+    fn title(&self) -> StyledLine {
         let at = time(&self.now.to_string());
         // The date stands with the runs.
         let at = at.split(' ').next_back().unwrap_or_default().to_owned();
-        let mut line = Line::of(Tone::Faint, at);
-        line.add(Tone::Plain, "  ");
-        line.add(Tone::Strong, safe(&self.volume));
+        let mut line = StyledLine::with_role(Role::Faint, at);
+        line.add(Role::Plain, "  ");
+        line.add(Role::Strong, escape_controls(&self.volume));
         let mut gap = "  ";
         for (state, n) in self.states.iter().filter(|(_, n)| *n > 0) {
-            let (_, tone) = of_state(*state);
-            line.add(Tone::Plain, std::mem::replace(&mut gap, ", "));
+            let (_, tone) = state_role(*state);
+            line.add(Role::Plain, std::mem::replace(&mut gap, ", "));
             line.add(tone, format!("{n} {}", state.as_str()));
         }
         line
@@ -93,13 +93,13 @@ impl ListFrame<'_> {
 
     /// As many runs as there is room for, each with what can be told of it: the runs
     /// themselves come first, then what they do, then what they printed last.
-    fn table(&self, columns: usize, room: usize, lines: &mut Vec<Line>) {
-        let running = |run: &&RunNow<'_>| run.run.state == RunStateKind::Running;
+    fn table(&self, columns: usize, room: usize, lines: &mut Vec<StyledLine>) {
+        let running = |run: &&RunNow<'_>| run.run.state == RunStatus::Running;
         let running = self.runs.iter().filter(running).count();
         // Some of the others stay in sight too.
         let others = self.runs.len().saturating_sub(running).min(room / 3);
         let room_each = (room - others).checked_div(running).unwrap_or(room);
-        let rows: Vec<(&RunNow<'_>, [Line; HEADER.len()])> = self
+        let rows: Vec<(&RunNow<'_>, [StyledLine; HEADER.len()])> = self
             .runs
             .iter()
             .take(room)
@@ -127,15 +127,15 @@ impl ListFrame<'_> {
         } else {
             "q: end".to_owned()
         };
-        lines.push(Line::of(Tone::Faint, text));
+        lines.push(StyledLine::with_role(Role::Faint, text));
     }
 
-    fn cells(&self, run: &RunNow<'_>) -> [Line; HEADER.len()] {
+    fn cells(&self, run: &RunNow<'_>) -> [StyledLine; HEADER.len()] {
         let run = run.run;
-        let (glyph, tone) = of_state(run.state);
+        let (glyph, tone) = state_role(run.state);
         let jobs = match run.jobs_failed {
-            0 => Line::of(Tone::Plain, run.jobs_total.to_string()),
-            n => Line::of(Tone::Bad, format!("{} ({n} failed)", run.jobs_total)),
+            0 => StyledLine::with_role(Role::Plain, run.jobs_total.to_string()),
+            n => StyledLine::with_role(Role::Bad, format!("{} ({n} failed)", run.jobs_total)),
         };
         let took = match run.duration_ms {
             Some(ms) => duration(ms),
@@ -145,21 +145,21 @@ impl ListFrame<'_> {
                 .unwrap_or_default(),
         };
         [
-            Line::of(
+            StyledLine::with_role(
                 if run.is_live() {
-                    Tone::Strong
+                    Role::Strong
                 } else {
-                    Tone::Plain
+                    Role::Plain
                 },
                 run.run_id.as_str(),
             ),
-            Line::of(tone, format!("{glyph} {}", run.state.as_str())),
+            StyledLine::with_role(tone, format!("{glyph} {}", run.state.as_str())),
             jobs,
-            Line::of(
-                Tone::Faint,
+            StyledLine::with_role(
+                Role::Faint,
                 run.opened_ts.as_deref().map(time).unwrap_or_default(),
             ),
-            Line::of(Tone::Plain, took),
+            StyledLine::with_role(Role::Plain, took),
         ]
     }
 
@@ -170,8 +170,8 @@ impl ListFrame<'_> {
     }
 
     /// What is told of a run that goes on, beside its row.
-    fn more(&self, run: &RunNow<'_>) -> Vec<Line> {
-        if run.run.state != RunStateKind::Running {
+    fn more(&self, run: &RunNow<'_>) -> Vec<StyledLine> {
+        if run.run.state != RunStatus::Running {
             return Vec::new();
         }
         let mut lines = Vec::new();
@@ -184,12 +184,12 @@ impl ListFrame<'_> {
         };
         let mut line = doing(job, self.now);
         if run.others > 0 {
-            line.add(Tone::Faint, format!("  and {} more", run.others));
+            line.add(Role::Faint, format!("  and {} more", run.others));
         }
         lines.push(line.behind(INDENT));
         if let Some(text) = last_line(&job.printed) {
-            let mut line = Line::of(Tone::Faint, "│ ");
-            line.add(Tone::Plain, text);
+            let mut line = StyledLine::with_role(Role::Faint, "│ ");
+            line.add(Role::Plain, text);
             lines.push(line.behind(INDENT));
         }
         lines
@@ -200,7 +200,7 @@ impl ListFrame<'_> {
 struct Columns([usize; HEADER.len()]);
 
 impl Columns {
-    fn of<'a>(rows: impl Iterator<Item = &'a [Line; HEADER.len()]>, columns: usize) -> Self {
+    fn of<'a>(rows: impl Iterator<Item = &'a [StyledLine; HEADER.len()]>, columns: usize) -> Self {
         let mut widths = HEADER.map(str::len);
         widen(&mut widths, rows);
         let needed = |widths: &[usize]| -> usize {
@@ -210,7 +210,7 @@ impl Columns {
                 .map(|width| width + 2)
                 .sum()
         };
-        for at in NEEDLESS {
+        for at in OPTIONAL_COLUMNS {
             if needed(&widths) > columns + 1
                 && let Some(width) = widths.get_mut(at)
             {
@@ -224,11 +224,11 @@ impl Columns {
         Self(widths)
     }
 
-    fn header(&self) -> Line {
-        self.row(&HEADER.map(|name| Line::of(Tone::Strong, name)))
+    fn header(&self) -> StyledLine {
+        self.row(&HEADER.map(|name| StyledLine::with_role(Role::Strong, name)))
     }
 
-    fn row(&self, cells: &[Line; HEADER.len()]) -> Line {
+    fn row(&self, cells: &[StyledLine; HEADER.len()]) -> StyledLine {
         row(cells, &self.0, &NUMBERS)
     }
 }

@@ -6,12 +6,12 @@ use jiff::Timestamp;
 
 use super::job_activity::{doing, since, whole};
 use super::progress::progress;
-use crate::job::RunStateKind;
+use crate::job::RunStatus;
 use crate::render::human::sanitize::last_lines;
-use crate::render::human::styled_line::{Line, row, widen};
+use crate::render::human::styled_line::{StyledLine, row, widen};
 use crate::render::human::tables::{exit_of, exit_tone, head, job_duration};
-use crate::render::human::text::{Style, Tone, count, duration, of_stage, safe, size};
-use crate::render::json::run_report::{JobReport, RunReport};
+use crate::render::human::text::{Role, Style, count, duration, escape_controls, size, stage_role};
+use crate::render::json::run_record::{JobRecord, RunRecord};
 use crate::render::live::{JOBS_SHOWN, JobNow};
 
 /// The columns of numbers.
@@ -21,7 +21,7 @@ const NUMBERS: Range<usize> = 3..6;
 #[derive(Debug)]
 pub struct RunFrame {
     /// The run.
-    pub run: RunReport,
+    pub run: RunRecord,
     /// The moment.
     pub now: Timestamp,
     /// Its jobs that have not ended, the one that started last first.
@@ -33,9 +33,9 @@ pub struct RunFrame {
 impl RunFrame {
     /// The lines of a screen of that size.
     pub fn lines(&self, style: Style, columns: usize, rows: usize) -> Vec<String> {
-        let mut lines: Vec<Line> = head(&self.run)
+        let mut lines: Vec<StyledLine> = head(&self.run)
             .into_iter()
-            .map(|(name, tone, text)| labelled(name, Line::of(tone, text)))
+            .map(|(name, tone, text)| labelled(name, StyledLine::with_role(tone, text)))
             .collect();
         lines.extend(self.progress());
         let room = rows.saturating_sub(lines.len() + 1);
@@ -45,17 +45,17 @@ impl RunFrame {
         }
         self.printed(rows.saturating_sub(lines.len() + 1), &mut lines);
         lines.truncate(rows.saturating_sub(1));
-        lines.push(Line::of(Tone::Faint, "q: end"));
+        lines.push(StyledLine::with_role(Role::Faint, "q: end"));
         lines.truncate(rows);
         lines.iter().map(|line| line.fit(style, columns)).collect()
     }
 
-    fn progress(&self) -> Option<Line> {
-        if self.run.state != RunStateKind::Running {
+    fn progress(&self) -> Option<StyledLine> {
+        if self.run.state != RunStatus::Running {
             return None;
         }
         let elapsed = since(self.run.opened_ts.as_deref()?, self.now)?;
-        let mut line = Line::of(Tone::Plain, format!("{}  ", whole(elapsed)));
+        let mut line = StyledLine::with_role(Role::Plain, format!("{}  ", whole(elapsed)));
         if let Some(bar) = progress(elapsed, self.usual_ms) {
             line.append(bar);
         }
@@ -63,11 +63,11 @@ impl RunFrame {
     }
 
     /// A row for each job, those that go on and the newest first to be kept.
-    fn table(&self, room: usize, lines: &mut Vec<Line>) {
+    fn table(&self, room: usize, lines: &mut Vec<StyledLine>) {
         let all = &self.run.jobs;
         // An empty line, the header, and what tells how many are left out.
         let fit = room.saturating_sub(3);
-        let is_live = |job: &&JobReport| !job.stage.is_terminal();
+        let is_live = |job: &&JobRecord| !job.stage.is_terminal();
         let going_on = all.iter().rev().filter(is_live);
         let ended = all.iter().rev().filter(|job| !is_live(job));
         let mut kept: Vec<&str> = going_on
@@ -76,8 +76,8 @@ impl RunFrame {
             .map(|j| j.job_id.as_str())
             .collect();
         kept.sort_unstable();
-        let is_kept = |job: &&JobReport| kept.binary_search(&job.job_id.as_str()).is_ok();
-        let rows: Vec<[Line; 7]> = all
+        let is_kept = |job: &&JobRecord| kept.binary_search(&job.job_id.as_str()).is_ok();
+        let rows: Vec<[StyledLine; 7]> = all
             .iter()
             .filter(is_kept)
             .map(|job| self.cells(job))
@@ -88,54 +88,60 @@ impl RunFrame {
         let header = [
             "JOB", "STAGE", "EXIT", "DURATION", "CPU", "PEAK RSS", "COMMAND",
         ];
-        let header = header.map(|name| Line::of(Tone::Strong, name));
+        let header = header.map(|name| StyledLine::with_role(Role::Strong, name));
         let mut widths = [0; 7];
         widen(&mut widths, rows.iter().chain([&header]));
-        lines.push(Line::default());
+        lines.push(StyledLine::default());
         for cells in [header].iter().chain(&rows) {
             lines.push(row(cells, &widths, &NUMBERS));
         }
         if all.len() > kept.len() {
             let more = count((all.len() - kept.len()) as u64, "job");
-            lines.push(Line::of(Tone::Faint, format!(" … {more} more")));
+            lines.push(StyledLine::with_role(
+                Role::Faint,
+                format!(" … {more} more"),
+            ));
         }
     }
 
-    fn cells(&self, job: &JobReport) -> [Line; 7] {
-        let (glyph, tone) = of_stage(job.stage);
-        let plain = |text: String| Line::of(Tone::Plain, text);
+    fn cells(&self, job: &JobRecord) -> [StyledLine; 7] {
+        let (glyph, tone) = stage_role(job.stage);
+        let plain = |text: String| StyledLine::with_role(Role::Plain, text);
         [
-            plain(safe(&job.job_id).into_owned()),
-            Line::of(tone, format!("{glyph} {}", job.stage.as_str())),
-            Line::of(exit_tone(job), exit_of(job)),
+            plain(escape_controls(&job.job_id).into_owned()),
+            StyledLine::with_role(tone, format!("{glyph} {}", job.stage.as_str())),
+            StyledLine::with_role(exit_tone(job), exit_of(job)),
             plain(job_duration(job, &self.run)),
             plain(job.cpu_ms.map(duration).unwrap_or_default()),
             plain(job.max_rss_bytes.map(size).unwrap_or_default()),
-            plain(safe(&job.command).into_owned()),
+            plain(escape_controls(&job.command).into_owned()),
         ]
     }
 
     /// What was printed last, in the lines that are left: by the job that started last of
     /// those that printed anything.
-    fn printed(&self, room: usize, lines: &mut Vec<Line>) {
+    fn printed(&self, room: usize, lines: &mut Vec<StyledLine>) {
         let printed = |job: &JobNow| last_lines(&job.printed, room.saturating_sub(2));
         let mut printed = self.jobs.iter().map(|job| (job, printed(job)));
         let Some((job, printed)) = printed.find(|(_, printed)| !printed.is_empty()) else {
             return;
         };
-        let name = safe(&job.job.job_id);
-        lines.push(Line::default());
-        lines.push(Line::of(Tone::Faint, format!(" {name} printed last:")));
+        let name = escape_controls(&job.job.job_id);
+        lines.push(StyledLine::default());
+        lines.push(StyledLine::with_role(
+            Role::Faint,
+            format!(" {name} printed last:"),
+        ));
         for text in printed {
-            let mut line = Line::of(Tone::Faint, " │ ");
-            line.add(Tone::Plain, text);
+            let mut line = StyledLine::with_role(Role::Faint, " │ ");
+            line.add(Role::Plain, text);
             lines.push(line);
         }
     }
 }
 
-fn labelled(name: &str, text: Line) -> Line {
-    let mut line = Line::of(Tone::Faint, format!("{name:<8}  "));
+fn labelled(name: &str, text: StyledLine) -> StyledLine {
+    let mut line = StyledLine::with_role(Role::Faint, format!("{name:<8}  "));
     line.append(text);
     line
 }

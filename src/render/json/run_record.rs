@@ -5,14 +5,14 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::job::{Examined, RunStateKind};
+use crate::job::{InspectedRun, RunStatus};
 use crate::log::format::payload::{JobError, Output, ProcessRef};
-use crate::log::{JobState, Retired, Rollback, Stage};
+use crate::log::{JobState, Rollback, Stage, Tombstone};
 use crate::volume::{RunId, Volume};
 
 /// The last event that a state comes from.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct At {
+pub struct ReportedAt {
     /// Its number, where it has one.
     pub seq: Option<u64>,
     /// When it was written.
@@ -21,13 +21,13 @@ pub struct At {
 
 /// One run as `status --json` shows it. Keys that have no value are `null`.
 #[derive(Debug, Clone, Serialize)]
-pub struct RunReport {
+pub struct RunRecord {
     /// Its id.
     pub run_id: RunId,
     /// The name that people gave it.
     pub name: String,
     /// Its state now.
-    pub state: RunStateKind,
+    pub state: RunStatus,
     /// What the state rests on.
     pub because: String,
     /// The host that opened it.
@@ -49,13 +49,13 @@ pub struct RunReport {
     /// How many of them failed.
     pub jobs_failed: usize,
     /// Its jobs, in the order of their submission.
-    pub jobs: Vec<JobReport>,
+    pub jobs: Vec<JobRecord>,
     /// When and why gc removed it.
     #[serde(flatten)]
-    pub retired: Option<Retirement>,
+    pub retired: Option<Removal>,
     /// Where the state is that of an earlier point.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub at: Option<At>,
+    pub at: Option<ReportedAt>,
     /// Its folder; where it was, if gc removed it.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -66,7 +66,7 @@ pub struct RunReport {
 
 /// What `status --retired` tells beyond what it told while the run was there.
 #[derive(Debug, Clone, Serialize)]
-pub struct Retirement {
+pub struct Removal {
     /// When gc took it.
     pub retired_ts: String,
     /// Why gc took it.
@@ -75,10 +75,10 @@ pub struct Retirement {
     pub freed_bytes: u64,
 }
 
-impl RunReport {
+impl RunRecord {
     /// Puts together what is known of the run in that folder.
-    pub fn new(run_id: RunId, folder: PathBuf, examined: Examined) -> Self {
-        let Examined {
+    pub fn new(run_id: RunId, folder: PathBuf, examined: InspectedRun) -> Self {
+        let InspectedRun {
             overview,
             inspected,
         } = examined;
@@ -98,7 +98,7 @@ impl RunReport {
             damaged: overview.damage.len(),
             jobs_total: state.jobs_total,
             jobs_failed: state.jobs_failed,
-            jobs: state.jobs.into_iter().map(JobReport::from).collect(),
+            jobs: state.jobs.into_iter().map(JobRecord::from).collect(),
             at: None,
             first_id: state.first_id,
             retired: None,
@@ -114,8 +114,8 @@ impl RunReport {
     }
 
     /// What is known of a run that gc removed from `volume`.
-    pub fn of_retired(volume: &Volume, retired: Retired) -> Self {
-        let Retired {
+    pub fn of_retired(volume: &Volume, retired: Tombstone) -> Self {
+        let Tombstone {
             run_id, run: state, ..
         } = retired;
         Self {
@@ -134,9 +134,9 @@ impl RunReport {
             at: None,
             jobs_total: state.jobs_total,
             jobs_failed: state.jobs_failed,
-            jobs: state.jobs.into_iter().map(JobReport::from).collect(),
+            jobs: state.jobs.into_iter().map(JobRecord::from).collect(),
             first_id: state.first_id,
-            retired: Some(Retirement {
+            retired: Some(Removal {
                 retired_ts: retired.retired_ts,
                 why: retired.why,
                 freed_bytes: retired.freed_bytes,
@@ -148,7 +148,7 @@ impl RunReport {
 /// One job as `status --json` shows it: the same keys in every stage.
 #[derive(Debug, Clone, Serialize)]
 #[expect(missing_docs, reason = "the fields are those of the job's state")]
-pub struct JobReport {
+pub struct JobRecord {
     pub job_id: String,
     pub stage: Stage,
     pub command: String,
@@ -170,7 +170,7 @@ pub struct JobReport {
     pub labels: BTreeMap<String, String>,
 }
 
-impl From<JobState> for JobReport {
+impl From<JobState> for JobRecord {
     fn from(job: JobState) -> Self {
         Self {
             job_id: job.job_id,
