@@ -218,7 +218,7 @@ fn remove_runs(
                 ready.push((*facts, why));
             }
             Ok(GcLockOutcome::Skipped(why_not)) => {
-                left.push((*facts, why, GcDecision::Skipped(why_not)))
+                left.push((*facts, why, GcDecision::Skipped(why_not)));
             }
             Err(e) if is_gone(&e) => left.push((*facts, why, GcDecision::Skipped(GONE))),
             Err(e) => left.push((*facts, why, GcDecision::Failed(e))),

@@ -145,7 +145,7 @@ pub struct JobTree {
     pub cpu_percent: f64,
 }
 
-/// What [`Probe::take`](super::Probe::take) got in time.
+/// What [`Probe::collect`](super::Probe::collect) got in time.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshots {
     /// The machine, `None` if it was not known in time.

@@ -29,7 +29,7 @@ impl From<&Stat> for FileKey {
     }
 }
 
-/// What [`Dir::glance`] tells of a name.
+/// What [`Dir::peek_meta`] tells of a name.
 #[derive(Debug, Clone, Copy)]
 pub struct FileMeta {
     /// Which file it stands for.

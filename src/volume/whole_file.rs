@@ -15,7 +15,7 @@ use super::layout;
 /// Most links that are followed, as many as by the kernel (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
 
-/// A file on its way: it gets its name with [`WholeFile::finish`]. Until then, and if that
+/// A file on its way: it gets its name with [`AtomicFile::finish`]. Until then, and if that
 /// never comes, what has the name stays as it is.
 #[derive(Debug)]
 pub struct AtomicFile {

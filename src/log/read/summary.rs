@@ -67,7 +67,7 @@ pub fn read_summary(dir: &Dir, all_jobs: bool) -> Result<RunSummary, LogError> {
 }
 
 /// Tells what the run in the folder `runs` is, if it is finished and its last line tells
-/// all: the short way of [`overview`], for many runs, which opens nothing but one file.
+/// all: the short way of [`read_summary`], for many runs, which opens nothing but one file.
 /// What is wrong with any other is told on the long way.
 pub fn read_finished(runs: &Dir, run: &RunId, all_jobs: bool) -> Option<RunSummary> {
     let active = runs.read_sized_in(run.as_str(), layout::ACTIVE).ok()?;

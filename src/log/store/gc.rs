@@ -133,7 +133,7 @@ impl GcLock {
 
     /// Takes runs off the volume: their lines are made durable, then their place in the
     /// trash is. Gives for each run its name in the trash. Drop the runs, then
-    /// [`Gc::remove`] them.
+    /// [`GcLock::remove`] them.
     ///
     /// # Errors
     /// Nothing may be removed: the runs are where they were, or left to a later gc.

@@ -97,7 +97,7 @@ impl Export for Asciicast {
             name => name,
         };
         self.header(out, title)?;
-        for step in self.steps.from_item(item, run) {
+        for step in self.steps.classify(item, run) {
             if let TransitionKind::Started(job) = step.what {
                 let text = match job.attempt {
                     Some(n) if n > 1 => format!("{} (attempt {n})", job.job_id),

@@ -233,7 +233,7 @@ impl Export for Html {
     }
 
     fn output(&mut self, _: &mut dyn Write, piece: OutputChunk<'_>) -> io::Result<()> {
-        self.kept.into_tail(piece);
+        self.kept.record(piece);
         Ok(())
     }
 

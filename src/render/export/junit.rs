@@ -63,7 +63,7 @@ impl Export for Junit {
     }
 
     fn output(&mut self, _: &mut dyn Write, piece: OutputChunk<'_>) -> io::Result<()> {
-        self.kept.into_tail(piece);
+        self.kept.record(piece);
         Ok(())
     }
 

@@ -49,7 +49,7 @@ impl OutputTail {
         }
     }
 
-    pub(crate) fn into_tail(&mut self, piece: OutputChunk<'_>) {
+    pub(crate) fn record(&mut self, piece: OutputChunk<'_>) {
         if !self.jobs.contains_key(piece.job) {
             self.jobs
                 .insert(piece.job.to_owned(), OutputTails::default());
@@ -180,7 +180,7 @@ mod tests {
     fn the_end_is_kept_and_the_rest_is_counted() {
         let mut kept = OutputTail::new(100);
         for n in 0..1000 {
-            kept.into_tail(piece("j", format!("{n:04}").as_bytes()));
+            kept.record(piece("j", format!("{n:04}").as_bytes()));
         }
         let output = kept.tail_of("j").unwrap();
         let bytes = output.bytes(|_| true);
@@ -195,7 +195,7 @@ mod tests {
         let bytes = vec![b'x'; 64 << 10];
         for job in 0..2000 {
             for _ in 0..2 {
-                kept.into_tail(piece(&job.to_string(), &bytes));
+                kept.record(piece(&job.to_string(), &bytes));
             }
         }
         let parts = kept.jobs.values().flat_map(|job| &job.parts);

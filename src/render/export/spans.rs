@@ -96,7 +96,7 @@ impl Spans {
         if kind == Some(EventType::LogRotated) {
             for job in &run.jobs {
                 if !self.jobs.contains_key(&job.job_id) {
-                    self.from_state(job, &mut done);
+                    self.add_unfinished(job, &mut done);
                 }
             }
             return done;
@@ -107,7 +107,7 @@ impl Spans {
         };
         match (item, kind) {
             (Item::Event(..), Some(kind)) => self.event(kind, bytes, ts, job, &mut done),
-            (Item::Foreign(..), _) => self.from_state(job, &mut done),
+            (Item::Foreign(..), _) => self.add_unfinished(job, &mut done),
             _ => {}
         }
         done
@@ -150,7 +150,7 @@ impl Spans {
 
     /// A job of which only the state is known: events before it are gone, or another
     /// program wrote them.
-    fn from_state(&mut self, job: &JobState, done: &mut Vec<Span>) {
+    fn add_unfinished(&mut self, job: &JobState, done: &mut Vec<Span>) {
         let told = self.jobs.entry(job.job_id.clone()).or_default();
         let at = |ts: &Option<String>| ts.as_deref().and_then(parse_ts);
         let (id, attempt) = (&job.job_id, Phase::Attempt(job.attempt.unwrap_or(1)));

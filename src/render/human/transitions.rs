@@ -59,7 +59,7 @@ struct JobLine {
 impl Transitions {
     /// What the item tells; `run` is the state with it. A checkpoint at the start of what
     /// is left of a log tells everything that was before it.
-    pub(crate) fn from_item<'a>(
+    pub(crate) fn classify<'a>(
         &mut self,
         item: &Item<'_>,
         run: &'a RunState,

@@ -146,7 +146,7 @@ impl AsOmne {
 
 impl Export for AsOmne {
     fn item(&mut self, out: &mut dyn Write, item: &Item<'_>, run: &RunState) -> io::Result<()> {
-        let steps = self.steps.from_item(item, run);
+        let steps = self.steps.classify(item, run);
         if let Item::Foreign(Dialect::Omne, line) = item {
             out.write_all(line)?;
             return out.write_all(b"\n");

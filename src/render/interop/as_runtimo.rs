@@ -69,7 +69,7 @@ impl AsRuntimo {
 
 impl Export for AsRuntimo {
     fn item(&mut self, out: &mut dyn Write, item: &Item<'_>, run: &RunState) -> io::Result<()> {
-        let steps = self.steps.from_item(item, run);
+        let steps = self.steps.classify(item, run);
         if let Item::Foreign(Dialect::Runtimo, line) = item {
             #[derive(Deserialize)]
             struct Numbered {
