@@ -69,6 +69,7 @@ pub use crate::log::format::envelope::{DamageReason, Envelope};
 pub use crate::log::format::event_type::{Draft, Durability, EventType, MAX_LINE_BYTES};
 pub use crate::log::format::note_data::DataError;
 pub use crate::log::format::payload;
+pub use crate::log::format::payload::Sealed;
 pub use crate::log::read::fold::Fold;
 pub use crate::log::read::reader::{Damage, Item, Reader, fold};
 pub use crate::log::state::run_state::{JobState, MAX_JOBS, Rollback, RunState, Stage};
@@ -79,6 +80,7 @@ pub use crate::log::write::auto_rotate::RotationPolicy;
 pub use crate::log::write::run_log::RunLog;
 
 // The program's own; no part of what the library promises.
+pub use crate::log::format::ulid::fresh_ulid;
 #[doc(hidden)]
 pub use crate::log::interop::runtimo_wal::RuntimoWal;
 pub use crate::log::lock::lease::{Lease, LeaseState};
@@ -98,11 +100,10 @@ pub use crate::log::store::catalog::open_dir;
 pub use crate::log::store::gc::{GcLock, LockOutcome, LockedForRemoval, TrashEntry, trash_entries};
 pub use crate::log::store::removed_runs::RemovedRuns;
 pub use crate::log::store::tombstones::{Tombstone, read_tombstones};
-pub use crate::log::store::ulid_allocator::fresh_ulid;
 pub use crate::log::verify::fault::{Fault, FaultKind};
 pub use crate::log::verify::{VerifyReport, verify, verify_wal};
 pub use crate::log::watch::wait_for_change::ChangeWaiter;
 pub use crate::log::watch::watcher::{Changes, Watcher};
 pub use crate::log::write::prune::{PruneLimit, PrunedSegment, plan_prune};
 pub use crate::log::write::recover_tail::needs_repair;
-pub use crate::log::write::rotate::{NotRotated, RotationThreshold, Sealed, plan_rotation};
+pub use crate::log::write::rotate::{NotRotated, RotationThreshold, plan_rotation};

@@ -6,3 +6,4 @@ pub(crate) mod event_type;
 pub(crate) mod json_syntax;
 pub(crate) mod note_data;
 pub mod payload;
+pub(crate) mod ulid;

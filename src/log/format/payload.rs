@@ -254,3 +254,19 @@ pub struct Note<'a> {
 fn is_zero(n: &u32) -> bool {
     *n == 0
 }
+
+/// The sealed segment that a `log_rotated` event describes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealed {
+    /// The name of the segment in the run's directory, before compression.
+    pub file: String,
+    /// The sequence number of the first event in it.
+    pub first_seq: u64,
+    /// The sequence number of the last event in it.
+    pub last_seq: Option<u64>,
+    /// The time at which its last event was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_ts: Option<String>,
+    /// The length in bytes, before compression.
+    pub bytes: u64,
+}

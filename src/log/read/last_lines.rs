@@ -7,9 +7,10 @@ use super::reader::{Item, Reader};
 use crate::log::error::LogError;
 use crate::log::format::classify::LineClass;
 use crate::log::format::envelope::peek_frame;
+use crate::log::segment::line_reader::classify_raw;
 use crate::log::segment::rev_line_reader::RevLineReader;
 use crate::log::segment::segment_set::{Segment, open_segments};
-use crate::log::write::tail::{TAIL_CHECK_BYTES, classify_raw};
+use crate::log::segment::sequence::TAIL_CHECK_BYTES;
 use crate::volume::{Dir, IoContext};
 
 /// A reader that begins so that `n` of the sound lines that `want` says yes to are left in

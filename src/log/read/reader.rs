@@ -13,12 +13,11 @@ use crate::log::error::LogError;
 use crate::log::format::classify::{Dialect, LineClass};
 use crate::log::format::envelope::{DamageReason, Envelope};
 use crate::log::format::event_type::EventType;
-use crate::log::segment::line_reader::{FileSpan, LineReader, RawLine};
+use crate::log::segment::line_reader::{FileSpan, LineReader, RawLine, classify_raw, read_span};
 use crate::log::segment::segment_set;
 use crate::log::segment::segment_set::{Segment, open_segments};
 use crate::log::segment::sequence::{Sequence, SequenceStep};
 use crate::log::state::run_state::RunState;
-use crate::log::write::tail::{classify_raw, read_span};
 use crate::volume::{Dir, FileKey, IoContext};
 
 /// One damaged place.

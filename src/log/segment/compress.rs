@@ -19,8 +19,8 @@ use super::line_reader::FileSpan;
 use super::segment_set;
 use super::segment_set::Segment;
 use crate::log::error::LogError;
+use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
-use crate::log::store::ulid_allocator::fresh_ulid;
 use crate::volume::{Dir, FileKey, IoContext, layout};
 
 /// What is read at once, in bytes.

@@ -5,6 +5,9 @@ use std::io;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 
+use crate::log::format::classify::{LineClass, classify};
+use crate::log::format::envelope::DamageReason;
+
 /// Longest line that a reader holds, in bytes.
 pub(crate) const MAX_READ_LINE_BYTES: usize = 16 << 20;
 /// First size of a reader's buffer, in bytes: the first line is often all that is asked for.
@@ -209,6 +212,22 @@ impl<R: Read> LineReader<R> {
             too_long: true,
         })
     }
+}
+
+/// Classifies a line of a segment.
+pub(crate) fn classify_raw<'a>(line: &RawLine<'a>) -> LineClass<'a> {
+    if line.too_long {
+        LineClass::Damage(DamageReason::TooLong)
+    } else {
+        classify(line.bytes)
+    }
+}
+
+/// Reads the bytes `from..to` of a file.
+pub(crate) fn read_span(file: &File, from: u64, to: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; (to - from) as usize];
+    file.read_exact_at(&mut bytes, from)?;
+    Ok(bytes)
 }
 
 fn read_some(source: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {

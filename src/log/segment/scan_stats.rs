@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::line_reader::{FileSpan, LineReader, RawLine};
+use super::line_reader::{FileSpan, LineReader, RawLine, classify_raw};
 use crate::log::error::LogError;
 use crate::log::format::classify::LineClass;
 use crate::log::format::envelope;
 use crate::log::format::event_type::EventType;
-use crate::log::write::tail::classify_raw;
 use crate::volume::{IoContext, parse_ts};
 
 /// The lines of a segment, looked over from its start on.

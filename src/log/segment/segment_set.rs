@@ -10,13 +10,13 @@ use flate2::read::MultiGzDecoder;
 use rustix::fs::{FileType, Stat};
 use serde::Deserialize;
 
-use super::line_reader::{FileSpan, LineReader};
+use super::line_reader::{FileSpan, LineReader, classify_raw};
 use super::rev_line_reader::RevLineReader;
 use crate::log::error::LogError;
 use crate::log::format::classify::LineClass;
 use crate::log::format::envelope::Envelope;
 use crate::log::format::event_type::EventType;
-use crate::log::write::tail::{Tail, TailMode, classify_raw};
+use crate::log::write::tail::{Tail, TailMode};
 use crate::volume::{Dir, FileKey, IoContext, VolumeError, layout};
 
 /// How often a listing that changed under us is taken again.

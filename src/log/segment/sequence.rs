@@ -1,5 +1,11 @@
 //! The numbers of a run's events: which may follow which.
 
+/// The number of bytes at the end of a segment whose order a backward scan checks.
+///
+/// Lines that were copied there are in order among themselves, and must not make a writer
+/// use a sequence number twice.
+pub(crate) const TAIL_CHECK_BYTES: u64 = 64 << 10;
+
 /// Follows the `seq` of lines in the order in which they stand.
 ///
 /// A damaged whole line may have had a number: it counts as one for the next

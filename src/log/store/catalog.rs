@@ -7,6 +7,7 @@ use ulid::Ulid;
 use crate::log::error::LogError;
 use crate::log::format::envelope;
 use crate::log::format::envelope::Envelope;
+use crate::log::format::ulid::parse_ulid;
 use crate::log::read::reader::{Item, Reader};
 use crate::log::segment::segment_set::has_events;
 use crate::log::state::run_state::RunState;
@@ -156,11 +157,6 @@ pub(crate) fn first_id(dir: &Dir) -> Result<Option<Ulid>, LogError> {
         }
     }
     Ok(state.first_id.as_deref().and_then(parse_ulid))
-}
-
-/// An id as a number that can be compared; `None` where it is no ULID.
-pub(crate) fn parse_ulid(id: &str) -> Option<Ulid> {
-    id.to_ascii_uppercase().parse().ok()
 }
 
 /// The same from the frame of event 0, where the log begins with it: a volume with ten

@@ -9,8 +9,8 @@ use std::fs::File;
 use std::io::ErrorKind;
 
 use super::tombstones::{Tombstone, TombstoneLog};
-use super::ulid_allocator::fresh_ulid;
 use crate::log::error::LogError;
+use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
 use crate::log::segment::segment_set;
 use crate::volume::{Dir, FileKey, RunId, Usage, Volume, VolumeError, layout};

@@ -16,6 +16,7 @@ use super::catalog;
 use crate::log::error::LogError;
 use crate::log::format::envelope;
 use crate::log::format::envelope::DamageReason;
+use crate::log::format::ulid::parse_ulid;
 use crate::log::lock::file_lock;
 use crate::log::read::reader::Damage;
 use crate::log::read::summary::RunSummary;
@@ -242,6 +243,6 @@ fn still_there(runs: &Dir, run: &Tombstone) -> bool {
     let Ok(Some(dir)) = catalog::open_dir(runs, &run.run_id) else {
         return false;
     };
-    let id = run.run.first_id.as_deref().and_then(catalog::parse_ulid);
+    let id = run.run.first_id.as_deref().and_then(parse_ulid);
     catalog::first_id(&dir).is_ok_and(|first| first == id)
 }

@@ -4,12 +4,11 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::time::SystemTime;
 
-use rustix::rand::GetRandomFlags;
 use ulid::Ulid;
 
 use crate::log::error::LogError;
+use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
 use crate::volume::{IoContext, Volume, layout};
 
@@ -53,28 +52,6 @@ fn parse_last(text: &[u8]) -> Option<Ulid> {
     // Writers put the ULID at offset 0: what stands behind it is from a torn write.
     let ulid = text.get(..ulid::ULID_LEN).unwrap_or(text);
     std::str::from_utf8(ulid).ok()?.trim().parse().ok()
-}
-
-/// The time in the unit of a ULID, milliseconds since the epoch.
-fn now_ms() -> u64 {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    u64::try_from(since_epoch.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
-}
-
-/// A ULID of this moment.
-pub fn fresh_ulid() -> Ulid {
-    ulid_from_ms(now_ms())
-}
-
-/// A new ULID of a millisecond since the epoch.
-pub(crate) fn ulid_from_ms(millisecond: u64) -> Ulid {
-    let mut random = [0; 16];
-    if rustix::rand::getrandom(&mut random, GetRandomFlags::empty()).is_err() {
-        // Order comes from the clock and from what was given before; randomness only
-        // keeps hosts apart.
-        random = u128::from(std::process::id()).to_le_bytes();
-    }
-    Ulid::from_parts(millisecond, u128::from_le_bytes(random))
 }
 
 fn next_after(last: Option<Ulid>) -> Ulid {

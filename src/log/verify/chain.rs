@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use super::fault::FaultKind;
 use crate::log::format::envelope::Envelope;
 use crate::log::format::event_type::EventType;
+use crate::log::format::payload::Sealed;
 use crate::log::read::reader::LinePosition;
 use crate::log::segment::segment_set::Segment;
-use crate::log::write::rotate::Sealed;
 
 /// A segment as it was opened, and what was found in it.
 struct Found {

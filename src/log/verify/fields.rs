@@ -5,10 +5,10 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::log::format::event_type::EventType;
+use crate::log::format::payload::Sealed;
 use crate::log::format::payload::{
     JobEnded, JobStarted, JobSubmitted, Output, RollbackStarted, RunOpened,
 };
-use crate::log::write::rotate::Sealed;
 
 /// The fields that are looked at.
 #[derive(Deserialize)]

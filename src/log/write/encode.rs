@@ -10,7 +10,7 @@ use crate::log::error::LogError;
 use crate::log::format::envelope;
 use crate::log::format::envelope::{Envelope, MAX_SEQ};
 use crate::log::format::event_type::{Draft, EventType};
-use crate::log::store::ulid_allocator::ulid_from_ms;
+use crate::log::format::ulid::ulid_from_ms;
 
 /// A batch as bytes.
 pub(crate) struct EncodedBatch {

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use super::append::{Batch, Close};
 use super::repair::TailRepair;
-use super::rotate::Sealed;
 use super::run_log::{ActiveSegment, RunLog, WriterState};
-use super::tail::{Tail, TailMode, read_span};
+use super::tail::{Tail, TailMode};
 use super::{repair, rotate};
 use crate::log::error::LogError;
 use crate::log::format::event_type::{Draft, Durability, EventType};
+use crate::log::format::payload::Sealed;
 use crate::log::read::reader;
+use crate::log::segment::line_reader::read_span;
 use crate::log::segment::segment_set;
 use crate::log::segment::sequence::Sequence;
 use crate::volume::{Dir, FileKey, IoContext, layout};

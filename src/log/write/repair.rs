@@ -12,11 +12,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::tail;
 use crate::log::error::LogError;
 use crate::log::format::classify::{LineClass, classify};
 use crate::log::format::envelope::DamageReason;
-use crate::log::segment::line_reader::MAX_READ_LINE_BYTES;
+use crate::log::segment::line_reader::{MAX_READ_LINE_BYTES, read_span};
 use crate::volume::{Dir, IoContext, VolumeError, layout};
 
 /// `log_repaired`: what was done to the end of a segment.
@@ -53,7 +52,7 @@ pub(crate) fn repair_torn_tail(
 ) -> Result<TailRepair, LogError> {
     let path = dir.path().join(layout::ACTIVE);
     if to - from <= MAX_READ_LINE_BYTES as u64 {
-        let fragment = tail::read_span(segment, from, to).at("read", &path)?;
+        let fragment = read_span(segment, from, to).at("read", &path)?;
         match classify(&fragment) {
             LineClass::Ours(_) | LineClass::Foreign(_) => {
                 terminate_line(segment, &path)?;

@@ -14,20 +14,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::append::Close;
 use super::run_log::{ActiveSegment, RunLog, WriterState};
 use super::tail::{Tail, TailMode};
 use crate::log::error::LogError;
 use crate::log::format::event_type::{Draft, EventType};
+use crate::log::format::payload::Sealed;
+use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
 use crate::log::lock::file_lock::LockDeadline;
 use crate::log::read::reader;
 use crate::log::segment::scan_stats::ScanStats;
 use crate::log::segment::segment_set;
 use crate::log::state::run_state::RunState;
-use crate::log::store::ulid_allocator::fresh_ulid;
 use crate::volume::{Dir, FileKey, IoContext, RunId, layout};
 
 /// News of fewer bytes are left to be read under the locks.
@@ -57,22 +58,6 @@ pub enum NotRotated {
     /// No threshold is reached.
     #[error("no threshold is reached")]
     NotDue,
-}
-
-/// The segment that was sealed, as `log_rotated` tells.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sealed {
-    /// Its name in the run's folder, before compression.
-    pub file: String,
-    /// The `seq` of its first event.
-    pub first_seq: u64,
-    /// The `seq` of its last event.
-    pub last_seq: Option<u64>,
-    /// When its last event was written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_ts: Option<String>,
-    /// Its length in bytes, before compression.
-    pub bytes: u64,
 }
 
 #[derive(Serialize)]

@@ -1,7 +1,6 @@
 //! What a writer has to know of a segment's end before it appends to it.
 
 use std::fs::File;
-use std::io;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,12 +10,12 @@ use serde_json::value::RawValue;
 use ulid::Ulid;
 
 use crate::log::error::LogError;
-use crate::log::format::classify::{LineClass, classify};
+use crate::log::format::classify::LineClass;
 use crate::log::format::envelope::{DamageReason, Envelope, peek_frame};
 use crate::log::format::event_type::EventType;
-use crate::log::segment::line_reader::{FileSpan, LineReader, RawLine};
+use crate::log::segment::line_reader::{FileSpan, LineReader, RawLine, classify_raw};
 use crate::log::segment::rev_line_reader::RevLineReader;
-use crate::log::segment::sequence::{Sequence, SequenceStep};
+use crate::log::segment::sequence::{Sequence, SequenceStep, TAIL_CHECK_BYTES};
 use crate::log::state::run_state::RunState;
 use crate::volume::IoContext;
 
@@ -45,10 +44,6 @@ pub(crate) enum TailMode {
     /// A line like any other: nothing is written to a sealed segment.
     Sealed,
 }
-
-/// The order of so many bytes of lines is checked from the end: lines that were copied
-/// there are in order in themselves, and must not make a writer use a number twice.
-pub(crate) const TAIL_CHECK_BYTES: u64 = 64 << 10;
 
 impl Tail {
     /// Goes forward over `end..len` of the segment, one line after the other. Returns
@@ -228,23 +223,6 @@ impl Tail {
         }
         false
     }
-}
-
-/// Tells what a line of a segment is.
-pub(crate) fn classify_raw<'a>(line: &RawLine<'a>) -> LineClass<'a> {
-    if line.too_long {
-        LineClass::Damage(DamageReason::TooLong)
-    } else {
-        classify(line.bytes)
-    }
-}
-
-/// The bytes `from..to` of a segment, for a fragment that is to be looked at or kept.
-pub(crate) fn read_span(file: &File, from: u64, to: u64) -> io::Result<Vec<u8>> {
-    use std::os::unix::fs::FileExt;
-    let mut bytes = vec![0; (to - from) as usize];
-    file.read_exact_at(&mut bytes, from)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]
