@@ -24,14 +24,14 @@ use crate::volume::{JobId, RunId, Volume};
 
 /// Run a command and log what happens to it
 ///
-/// The command's stdin, output, signals and exit code are passed through. Without --run
-/// the command gets a run of its own, which is closed with it. It finds `RUNLOG_RUN_ID`,
-/// `RUNLOG_JOB_ID` and `RUNLOG_VOLUME` in its environment, so that its scripts can
-/// `runlog emit`.
+/// Stdin, output, signals and the exit code of the command are passed through. Without
+/// --run, the command gets a run of its own, which is closed when the command ends. The
+/// command finds `RUNLOG_RUN_ID`, `RUNLOG_JOB_ID` and `RUNLOG_VOLUME` in its environment,
+/// so its scripts can call `runlog emit`.
 ///
-/// Exit codes: the command's own; 128+N if signal N ended it; 124 time-out; 125 runlog
-/// failed before the start; 126 the command may not be executed; 127 no such command;
-/// 2 wrong arguments.
+/// Exit codes: the command's own; 128+N if signal N ended it; 124 the command timed out;
+/// 125 runlog failed before the start; 126 the command cannot be executed; 127 command not
+/// found; 2 invalid arguments.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "runlog run [OPTIONS] -- COMMAND [ARGS]…\n       runlog run --run ID --close"
@@ -42,44 +42,46 @@ pub(crate) struct Args {
     #[arg(last = true, value_name = "COMMAND", required_unless_present = "close")]
     command: Vec<OsString>,
 
-    /// Name of the run [default: that of the program]
+    /// Name of the run [default: the name of the program]
     #[arg(short, long, help_heading = "Run")]
     name: Option<String>,
-    /// Join or open the run ID, which stays open for more jobs until it is closed
+    /// Join run ID, or open it; it stays open for more jobs until it is closed
     #[arg(long, value_name = "ID", help_heading = "Run")]
     run: Option<RunId>,
-    /// Close the run (after the command, if one is given)
+    /// Close the run, after the command if one is given
     #[arg(long, requires = "run", help_heading = "Run")]
     close: bool,
-    /// Id of the job in its run [default: the name of the run, or with --run of the program]
+    /// ID of the job in its run [default: the name of the run; with --run, the name of the
+    /// program]
     #[arg(long, value_name = "ID", help_heading = "Run")]
     job: Option<JobId>,
-    /// Write the id of the run to a file
+    /// Write the ID of the run to FILE
     #[arg(long, value_name = "FILE", help_heading = "Run")]
     id_file: Option<PathBuf>,
-    /// Start in the background, in a session of its own, and print the id of the run
+    /// Start in the background, in a new session, and print the ID of the run
     #[arg(long, help_heading = "Run")]
     detach: bool,
-    /// Also append to a run that another program began
+    /// Also append to a run that another program started
     #[arg(long, help_heading = "Run")]
     force: bool,
 
-    /// Record a value that the job works on
+    /// Record an input of the job
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Job")]
     input: Vec<String>,
-    /// Record a label
+    /// Record a label of the job
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Job")]
     label: Vec<String>,
-    /// Run in this folder
+    /// Run the command in DIR
     #[arg(long, value_name = "DIR", help_heading = "Job")]
     cwd: Option<PathBuf>,
-    /// Set a variable for the job; only its name is recorded
+    /// Set an environment variable for the job; only its name is recorded
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Job")]
     env: Vec<String>,
-    /// Record the values of --env too
+    /// Also record the values of --env
     #[arg(long, help_heading = "Job")]
     record_env: bool,
-    /// Mask in events and captured output: a regular expression, or the value of a variable
+    /// Mask matches of a regular expression, or the value of a variable, in events and
+    /// captured output
     #[arg(
         long,
         value_name = "PATTERN|ENV:NAME",
@@ -88,13 +90,13 @@ pub(crate) struct Args {
     )]
     redact: Vec<String>,
 
-    /// Stop an attempt after this time (SIGTERM, then SIGKILL)
+    /// Stop an attempt that takes longer than DURATION (SIGTERM, then SIGKILL)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]
     timeout: Option<Duration>,
-    /// Time from SIGTERM to SIGKILL
+    /// Wait DURATION between SIGTERM and SIGKILL
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "10s", help_heading = "Supervision")]
     kill_after: Duration,
-    /// Try a failed command again, so many times
+    /// Retry a failed command up to N times
     #[arg(
         long,
         value_name = "N",
@@ -102,37 +104,37 @@ pub(crate) struct Args {
         help_heading = "Supervision"
     )]
     retries: u32,
-    /// Pause before it is tried again
+    /// Wait DURATION before each retry
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "1s", help_heading = "Supervision")]
     retry_delay: Duration,
-    /// Run this with `sh -c` if the job fails or is interrupted; it is recorded for `runlog
-    /// replay --rollback`
+    /// Run CMD with `sh -c` if the job fails or is interrupted, and record it for `runlog replay
+    /// --rollback`
     #[arg(long, value_name = "CMD", help_heading = "Supervision")]
     rollback: Option<String>,
-    /// Record what the job's processes use, at this interval
+    /// Record the resource usage of the job's processes every DURATION
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]
     sample: Option<Duration>,
-    /// Start only if so much disk is free where the log is
+    /// Start only if at least SIZE of disk is free where the log is
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Supervision")]
     require_free_disk: Option<u64>,
-    /// Start only if so much memory is available
+    /// Start only if at least SIZE of memory is available
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Supervision")]
     require_free_mem: Option<u64>,
-    /// Start only if the load of the last minute is not higher
+    /// Start only if the load average of the last minute is at most N
     #[arg(long, value_name = "N", value_parser = parse_load, help_heading = "Supervision")]
     max_load: Option<f64>,
 
-    /// Store the output without passing it on, and do not print the id of the run
+    /// Store the output without passing it on, and do not print the ID of the run
     #[arg(short, long, help_heading = "Output")]
     quiet: bool,
     /// Do not store the output
     #[arg(long, help_heading = "Output")]
     no_capture: bool,
-    /// Store no more than so much output; the rest is passed on only
+    /// Store at most SIZE of output; pass the rest on without storing it
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Output")]
     capture_limit: Option<u64>,
-    /// Begin a new segment of the log at this size, also for `runlog emit` inside the job
-    /// [default: as the volume's settings say]
+    /// Start a new segment of the log at SIZE, also for `runlog emit` inside the job [default:
+    /// from the volume's settings]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Run")]
     rotate_size: Option<u64>,
 }
@@ -182,7 +184,7 @@ impl Args {
         {
             return Err(anyhow!(UsageError {
                 message: "the command is empty".to_owned(),
-                hint: "runlog run -- COMMAND [ARGS]…",
+                hint: "give a command: `runlog run -- COMMAND [ARGS]…`",
             }));
         }
         let variable = |name: &str| std::env::var_os(name);
@@ -194,10 +196,8 @@ impl Args {
         for (key, _) in &env {
             if key.starts_with("RUNLOG_") {
                 return Err(anyhow!(UsageError {
-                    message: format!(
-                        "--env {key}: variables that begin with RUNLOG_ are set by runlog"
-                    ),
-                    hint: "choose another name",
+                    message: format!("--env {key}: names that start with RUNLOG_ are reserved"),
+                    hint: "use another name",
                 }));
             }
         }
@@ -235,12 +235,13 @@ impl Args {
         })
     }
 
-    /// Where the job runs, as a path from the root.
+    /// Returns the job's working directory as an absolute path.
     fn check_dir(&self) -> Result<PathBuf> {
         match &self.cwd {
             Some(dir) if dir.is_absolute() => Ok(dir.clone()),
             dir => {
-                let here = std::env::current_dir().context("the current folder cannot be told")?;
+                let here =
+                    std::env::current_dir().context("cannot determine the current directory")?;
                 Ok(dir
                     .as_ref()
                     .map_or_else(|| here.clone(), |dir| here.join(dir)))
@@ -248,7 +249,7 @@ impl Args {
         }
     }
 
-    /// The name of the run, masked.
+    /// Returns the name of the run, masked.
     fn run_name(&self, spec: &JobSpec) -> String {
         let program = self
             .command
@@ -294,7 +295,7 @@ fn write_id(args: &Args, run: &RunId) -> Result<()> {
     match &args.id_file {
         None => Ok(()),
         Some(path) => std::fs::write(path, format!("{run}\n"))
-            .with_context(|| format!("cannot write the id of the run to {}", path.display())),
+            .with_context(|| format!("cannot write the run ID to {}", path.display())),
     }
 }
 
@@ -309,7 +310,7 @@ fn setup<'a>(
     let root = volume
         .path()
         .canonicalize()
-        .context("the path of the volume cannot be told")?;
+        .context("cannot resolve the path of the volume")?;
     let mut env = vec![("RUNLOG_VOLUME", root.into_os_string())];
     if !args.redact.is_empty() {
         env.push(("RUNLOG_REDACT", args.redact.join("\n").into()));
@@ -340,7 +341,7 @@ fn setup<'a>(
             Err(e) => report(
                 &channel,
                 &format!(
-                    "{} error: the job runs, but its start is not in the log: {e}",
+                    "{} error: the job is running, but its start is not in the log: {e}",
                     Code::Runlog as u8
                 ),
             ),
@@ -348,7 +349,7 @@ fn setup<'a>(
     })
 }
 
-/// `run --run ID --close` without a command.
+/// Closes a run: `run --run ID --close` without a command.
 fn close(args: &Args, global: &Global) -> Result<Code> {
     let Some(run) = &args.run else {
         return Ok(Code::Usage);
@@ -367,12 +368,12 @@ fn close(args: &Args, global: &Global) -> Result<Code> {
         },
     )?;
     if !closed.closed {
-        print_stderr(format_args!("run {run} was closed before"));
+        print_stderr(format_args!("run {run} is already closed"));
     }
     Ok(Code::Ok)
 }
 
-/// Trouble before the start: 125, but for arguments that are wrong.
+/// Classifies an error from before the start: 125, or 2 if the arguments are invalid.
 fn before_the_start(e: &anyhow::Error) -> (Code, String) {
     let (code, text) = exit::explain(e);
     let code = if code == Code::Usage {
@@ -393,7 +394,7 @@ fn finish(outcome: &Outcome) -> ExitCode {
     if !outcome.unfinished.is_empty() {
         let jobs = outcome.unfinished.join(", ");
         print_stderr(format_args!(
-            "warning: the run stays open: these jobs have no end yet: {jobs}"
+            "warning: the run stays open, because these jobs have not ended: {jobs}"
         ));
     }
     match &outcome.end {

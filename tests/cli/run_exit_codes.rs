@@ -123,7 +123,7 @@ fn an_empty_command_is_refused_and_leaves_nothing() {
     exit 2
     -- stderr
     error: the command is empty
-    hint: runlog run -- COMMAND [ARGS]…
+    hint: give a command: `runlog run -- COMMAND [ARGS]…`
     ");
     assert!(!env.exists(".omne"));
 }

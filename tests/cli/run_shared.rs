@@ -131,7 +131,7 @@ fn close_with_a_command_warns_and_stays_open_while_another_job_is_live() {
     exit 3
     -- stderr
     run_id=ci
-    warning: the run stays open: these jobs have no end yet: slow
+    warning: the run stays open, because these jobs have not ended: slow
     ");
     assert_eq!(env.status("ci")["state"], "running");
     assert_eq!(job.end().code, 0);
