@@ -32,7 +32,7 @@ const BAD_IDS: [&str; 12] = [
 ];
 
 #[test]
-fn run_ids_that_are_no_ids_are_refused() {
+fn malformed_run_ids_are_rejected() {
     for id in BAD_IDS {
         assert_refused(&["run", "--run", id, "--", "touch", "ran"]);
         assert_refused(&["emit", "--open", "--run", id, "x"]);
@@ -40,14 +40,14 @@ fn run_ids_that_are_no_ids_are_refused() {
 }
 
 #[test]
-fn job_ids_that_are_no_ids_are_refused() {
+fn malformed_job_ids_are_rejected() {
     for id in BAD_IDS {
         assert_refused(&["run", "--job", id, "--", "touch", "ran"]);
     }
 }
 
 #[test]
-fn an_id_has_at_most_128_characters() {
+fn id_over_128_characters_is_rejected() {
     let env = TestEnv::new();
     let long = "x".repeat(128);
     env.ok(&["emit", "--open", "--run", &long, "x"]);
@@ -55,7 +55,7 @@ fn an_id_has_at_most_128_characters() {
 }
 
 #[test]
-fn a_run_in_the_environment_is_checked_too() {
+fn run_id_from_environment_is_validated() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "x"]);
     let mut command = env.command(&["emit", "x"]);
@@ -64,7 +64,7 @@ fn a_run_in_the_environment_is_checked_too() {
 }
 
 #[test]
-fn status_of_a_path_stays_in_the_volume() {
+fn status_path_cannot_escape_volume() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "x"]);
     std::fs::create_dir(env.path("secret")).unwrap();
@@ -77,7 +77,7 @@ fn status_of_a_path_stays_in_the_volume() {
 }
 
 #[test]
-fn names_make_ids_that_are_safe() {
+fn ids_from_names_are_safe() {
     let env = TestEnv::new();
     for name in ["../x", "a/b", "", "..", "ä ö", "-x", "latest", "a\nb"] {
         let output = env.ok(&["run", &format!("--name={name}"), "--", "true"]);
@@ -95,7 +95,7 @@ fn names_make_ids_that_are_safe() {
 }
 
 #[test]
-fn malformed_sizes_are_refused() {
+fn malformed_sizes_are_rejected() {
     for size in [
         "",
         "x",
@@ -118,7 +118,7 @@ fn malformed_sizes_are_refused() {
 }
 
 #[test]
-fn malformed_durations_are_refused() {
+fn malformed_durations_are_rejected() {
     for time in [
         "", "x", "-1s", "1y", "1m1h", "1.2.3s", "1e3", "200000d", "inf",
     ] {
@@ -129,7 +129,7 @@ fn malformed_durations_are_refused() {
 }
 
 #[test]
-fn malformed_numbers_and_pairs_are_refused() {
+fn malformed_numbers_and_pairs_are_rejected() {
     for option in [
         "--retries=-1",
         "--retries=x",
@@ -147,14 +147,14 @@ fn malformed_numbers_and_pairs_are_refused() {
 }
 
 #[test]
-fn the_value_of_a_malformed_pair_is_not_shown() {
+fn malformed_pair_error_hides_value() {
     let env = TestEnv::new();
     let output = env.run(&["run", "--env", "MY TOKEN=hunter2", "--", "true"]);
     assert!(!output.stderr().contains("hunter2"), "{}", output.stderr());
 }
 
 #[test]
-fn a_nul_never_reaches_the_log() {
+fn nul_byte_never_reaches_log() {
     // Arguments cannot hold one; what a job prints and a note says can.
     let env = TestEnv::new();
     env.ok(&["run", "--run", "it", "--", "printf", "a\\0b"]);
@@ -162,7 +162,7 @@ fn a_nul_never_reaches_the_log() {
 }
 
 #[test]
-fn a_malformed_size_in_full() {
+fn malformed_size_error_message() {
     let env = TestEnv::new();
     let output = env.run(&["run", "--capture-limit", "1X", "--", "true"]);
     assert_snapshot!(snapshot(&env, &output), @"
@@ -175,7 +175,7 @@ fn a_malformed_size_in_full() {
 }
 
 #[test]
-fn a_malformed_run_id_in_full() {
+fn malformed_run_id_error_message() {
     let env = TestEnv::new();
     let output = env.run(&["run", "--run", "../x", "--", "true"]);
     assert_snapshot!(snapshot(&env, &output), @r#"

@@ -21,7 +21,7 @@ fn foreign() -> Option<TestEnv> {
 }
 
 #[test]
-fn a_volume_that_is_a_file() {
+fn volume_path_is_a_file() {
     let env = TestEnv::new();
     env.write("file", "");
     assert_snapshot!(snapshot(&env, &env.run(&["-C", "file", "status"])), @"
@@ -37,7 +37,7 @@ fn a_volume_that_is_a_file() {
 }
 
 #[test]
-fn a_volume_that_is_missing() {
+fn volume_does_not_exist() {
     let env = TestEnv::new();
     assert_snapshot!(snapshot(&env, &env.run(&["-C", "no/where", "status"])), @"
     exit 3
@@ -52,7 +52,7 @@ fn a_volume_that_is_missing() {
 }
 
 #[test]
-fn a_folder_that_is_no_volume() {
+fn directory_without_volume_marker() {
     let env = TestEnv::new();
     std::fs::create_dir(env.path("sub")).unwrap();
     env.ok(&["run", "--", "true"]);
@@ -80,7 +80,7 @@ fn read_only(env: &TestEnv, script: &str) -> Option<Output> {
 }
 
 #[test]
-fn a_read_only_volume() {
+fn volume_is_read_only() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "x"]);
     let script = r#"
@@ -107,7 +107,7 @@ fn a_read_only_volume() {
 }
 
 #[test]
-fn a_read_only_folder_does_not_become_a_volume() {
+fn read_only_directory_is_not_initialized() {
     let env = TestEnv::new();
     let script = r#"
         "$RUNLOG" run -- touch ran; echo "run $?"
@@ -127,7 +127,7 @@ fn a_read_only_folder_does_not_become_a_volume() {
 }
 
 #[test]
-fn a_folder_without_the_right_to_write() {
+fn directory_without_write_permission() {
     let env = TestEnv::new();
     if rustix::process::geteuid().is_root() {
         eprintln!("skipped: root may write everywhere");
@@ -141,7 +141,7 @@ fn a_folder_without_the_right_to_write() {
 }
 
 #[test]
-fn a_volume_of_another_user_is_not_taken_by_accident() {
+fn volume_of_another_user_is_not_used_by_default() {
     let Some(env) = foreign() else { return };
     let output = env.sh(r#"cd sub && "$RUNLOG" status"#);
     assert_snapshot!(snapshot(&env, &output), @"
@@ -158,14 +158,14 @@ fn a_volume_of_another_user_is_not_taken_by_accident() {
 }
 
 #[test]
-fn a_volume_of_another_user_is_fine_when_it_is_named() {
+fn volume_of_another_user_is_used_when_named() {
     let Some(env) = foreign() else { return };
     let output = env.sh(r#"cd sub && "$RUNLOG" -C .. status it && "$RUNLOG" -C .. run -- true"#);
     assert_eq!(output.code, 0, "{}", output.stderr());
 }
 
 #[test]
-fn an_omne_that_is_a_symbolic_link_is_not_followed() {
+fn omne_symlink_is_not_followed() {
     let env = TestEnv::new();
     std::fs::create_dir(env.path("elsewhere")).unwrap();
     symlink(env.path("elsewhere"), env.path(".omne")).unwrap();

@@ -43,7 +43,7 @@ fn volume() -> TestEnv {
 }
 
 #[test]
-fn colours_change_no_word() {
+fn color_changes_no_text() {
     let env = volume();
     for args in [
         &["status"][..],
@@ -62,7 +62,7 @@ fn colours_change_no_word() {
 }
 
 #[test]
-fn what_is_for_programs_has_no_colours() {
+fn machine_output_has_no_color() {
     let env = volume();
     for args in [
         &["status", "--json"][..],
@@ -75,7 +75,7 @@ fn what_is_for_programs_has_no_colours() {
 }
 
 #[test]
-fn what_failed_is_told_by_its_colour_too() {
+fn failed_runs_are_colored() {
     let env = volume();
     let color = ["--color", "always"];
     let status = env.run(&[&["status", "it"][..], &color].concat()).stdout();
@@ -91,7 +91,7 @@ fn what_failed_is_told_by_its_colour_too() {
 }
 
 #[test]
-fn stderr_is_told_from_stdout() {
+fn stderr_is_colored_differently_from_stdout() {
     let env = TestEnv::new();
     let job = "echo out; echo err >&2; printf '\\033[32mgreen\\033[0m\\033[2J\\033]0;t\\007\\n'";
     env.ok(&["run", "--run", "it", "--", "sh", "-c", job]);
@@ -119,7 +119,7 @@ fn stderr_is_told_from_stdout() {
 }
 
 #[test]
-fn output_is_followed_in_colours() {
+fn followed_output_is_colored() {
     let env = TestEnv::new();
     // The order between two streams is that of arrival.
     let job = "echo out; read x; echo err >&2; read x; echo more >&2; read x";
@@ -139,7 +139,7 @@ fn output_is_followed_in_colours() {
 }
 
 #[test]
-fn a_terminal_gets_colours_and_obeys_nothing() {
+fn terminal_gets_colors_but_no_control_sequences() {
     let env = TestEnv::new();
     let Some(terminal) = Terminal::new(&env) else {
         return;

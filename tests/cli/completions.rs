@@ -31,7 +31,7 @@ fn is_there(shell: &str) -> bool {
 }
 
 #[test]
-fn the_ids_are_told_newest_first_with_their_state() {
+fn run_ids_are_listed_newest_first_with_status() {
     let env = volume();
     let (backup, deploy) = (run_of(&env, "backup"), run_of(&env, "deploy"));
     assert_eq!(
@@ -49,14 +49,14 @@ fn the_ids_are_told_newest_first_with_their_state() {
 }
 
 #[test]
-fn nothing_disturbs_the_line_where_there_is_no_volume() {
+fn missing_volume_completes_to_nothing() {
     let env = TestEnv::new();
     let output = env.ok(&["complete-runs"]);
     assert_eq!((output.stdout(), output.stderr()), Default::default());
 }
 
 #[test]
-fn the_helper_is_not_offered() {
+fn helper_command_is_hidden() {
     let env = TestEnv::new();
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = env.ok(&["completions", shell]).stdout();

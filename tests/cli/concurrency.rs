@@ -50,7 +50,7 @@ fn assert_kept(stored: &HashMap<String, Value>, output: &Output) -> usize {
 }
 
 #[test]
-fn what_eight_processes_append_at_once_is_there_once() {
+fn eight_appending_processes_lose_nothing() {
     let env = TestEnv::new();
     let writers: Vec<_> = (0..WRITERS).map(|who| writer(&env, who, EACH)).collect();
     let outputs: Vec<_> = writers.into_iter().map(Background::end).collect();
@@ -79,7 +79,7 @@ fn what_eight_processes_append_at_once_is_there_once() {
 }
 
 #[test]
-fn single_appends_of_many_processes_are_all_there() {
+fn single_appends_of_many_processes_are_all_logged() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "begin"]);
     let script = r#"
@@ -93,7 +93,7 @@ fn single_appends_of_many_processes_are_all_there() {
 }
 
 #[test]
-fn what_a_killed_writer_acknowledged_is_there() {
+fn acked_events_survive_killed_writer() {
     let env = TestEnv::new();
     let mut acked = Vec::new();
     for round in 0..12 {
@@ -127,7 +127,7 @@ fn what_a_killed_writer_acknowledged_is_there() {
 }
 
 #[test]
-fn jobs_and_notes_at_once_leave_a_whole_log() {
+fn concurrent_jobs_and_notes_keep_log_valid() {
     let env = TestEnv::new();
     let script = r#"
         for n in 1 2 3 4 5 6; do
@@ -144,7 +144,7 @@ fn jobs_and_notes_at_once_leave_a_whole_log() {
 }
 
 #[test]
-fn runs_made_at_once_have_ids_of_their_own() {
+fn concurrently_created_runs_have_unique_ids() {
     let env = TestEnv::new();
     let script =
         r#"for n in 1 2 3 4 5 6 7 8; do "$RUNLOG" run -q --name same -- true & done; wait"#;
@@ -156,7 +156,7 @@ fn runs_made_at_once_have_ids_of_their_own() {
 }
 
 #[test]
-fn one_of_many_that_close_at_once_closes_the_run() {
+fn only_one_of_many_concurrent_closes_succeeds() {
     let env = TestEnv::new();
     env.ok(&["run", "--run", "it", "--", "true"]);
     let script = r#"for n in 1 2 3 4 5 6; do "$RUNLOG" run --run it --close || echo failed; done"#;
@@ -165,7 +165,7 @@ fn one_of_many_that_close_at_once_closes_the_run() {
 }
 
 #[test]
-fn a_lock_that_others_hold_for_too_long_gives_6() {
+fn held_lock_times_out_with_6() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "x"]);
     let before = env.events("it").len();
@@ -183,7 +183,7 @@ fn a_lock_that_others_hold_for_too_long_gives_6() {
 }
 
 #[test]
-fn a_lock_that_is_given_back_in_time_is_waited_for() {
+fn lock_released_in_time_is_acquired() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "x"]);
     let lock = std::fs::File::open(env.run_dir("it").join("lock")).unwrap();
@@ -195,7 +195,7 @@ fn a_lock_that_is_given_back_in_time_is_waited_for() {
 }
 
 #[test]
-fn readers_do_not_wait_for_the_lock() {
+fn readers_do_not_wait_for_lock() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "x"]);
     let lock = std::fs::File::open(env.run_dir("it").join("lock")).unwrap();

@@ -31,7 +31,7 @@ fn data_of(args: &[&str]) -> Value {
 }
 
 #[test]
-fn a_note_is_silent_and_has_its_name() {
+fn emit_is_silent_and_stores_name() {
     let env = opened();
     let output = env.ok(&["emit", "--run", "it", "deployed to prod"]);
     assert_eq!(
@@ -50,7 +50,7 @@ fn a_note_is_silent_and_has_its_name() {
 }
 
 #[test]
-fn pairs_become_an_object_of_texts() {
+fn emit_pairs_become_object_of_strings() {
     assert_eq!(
         data_of(&["a=1", "b=x=y", "c="]),
         json!({"a": "1", "b": "x=y", "c": ""})
@@ -58,7 +58,7 @@ fn pairs_become_an_object_of_texts() {
 }
 
 #[test]
-fn data_may_be_any_json() {
+fn emit_data_accepts_any_json() {
     for text in [
         "null",
         "true",
@@ -72,7 +72,7 @@ fn data_may_be_any_json() {
 }
 
 #[test]
-fn an_object_takes_the_pairs_in_too() {
+fn emit_merges_pairs_into_object_data() {
     assert_eq!(
         data_of(&["--data", r#"{"a":1}"#, "b=2"]),
         json!({"a": 1, "b": "2"})
@@ -80,14 +80,14 @@ fn an_object_takes_the_pairs_in_too() {
 }
 
 #[test]
-fn pairs_do_not_fit_into_data_that_is_no_object() {
+fn emit_pairs_with_non_object_data_are_rejected() {
     let env = opened();
     let output = env.run(&["emit", "--run", "it", "n", "--data", "[1]", "b=2"]);
     assert_eq!(output.code, 2);
 }
 
 #[test]
-fn data_is_put_on_one_line_and_numbers_keep_their_text() {
+fn emit_flattens_data_and_keeps_number_text() {
     let env = opened();
     let data = "{ \"n\" : 1.50,\n\t\"big\": 12345678901234567890123, \"e\": 1E+2 }";
     env.ok(&["emit", "--run", "it", "n", "--data", data]);
@@ -97,7 +97,7 @@ fn data_is_put_on_one_line_and_numbers_keep_their_text() {
 }
 
 #[test]
-fn data_that_cannot_be_stored_is_refused_and_nothing_is_made() {
+fn emit_invalid_data_creates_nothing() {
     let deep = format!("{}{}", "[".repeat(101), "]".repeat(101));
     let long = format!("\"{}\"", "x".repeat(100_000));
     for data in ["{", "", "1 2", r#""\u0000""#, r#""\ud800""#, &deep, "NaN"] {
@@ -115,13 +115,13 @@ fn data_that_cannot_be_stored_is_refused_and_nothing_is_made() {
 }
 
 #[test]
-fn a_depth_of_100_is_stored() {
+fn emit_stores_depth_of_100() {
     let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
     assert_eq!(data_of(&["--data", &deep]).to_string(), deep);
 }
 
 #[test]
-fn open_makes_a_run_that_stays_open() {
+fn open_creates_run_that_stays_open() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "mine", "first"]);
     env.ok(&["emit", "--open", "--run", "mine", "second"]);
@@ -132,14 +132,14 @@ fn open_makes_a_run_that_stays_open() {
 }
 
 #[test]
-fn open_without_an_id_tells_the_id_it_made() {
+fn open_without_id_prints_new_id() {
     let env = TestEnv::new();
     let output = env.ok(&["emit", "--open", "first"]);
     assert_eq!(output.run_id(), env.only_run());
 }
 
 #[test]
-fn inside_a_job_the_run_and_the_job_are_known() {
+fn emit_inside_job_uses_its_run_and_job() {
     let env = TestEnv::new();
     env.ok(&[
         "run",
@@ -158,14 +158,14 @@ fn inside_a_job_the_run_and_the_job_are_known() {
 }
 
 #[test]
-fn inside_a_job_another_run_does_not_get_its_job() {
+fn emit_to_other_run_inside_job_has_no_job() {
     let env = opened();
     env.ok(&["run", "--", "sh", "-c", r#""$RUNLOG" emit --run it step"#]);
     assert!(last(&env).get("job_id").is_none(), "{}", last(&env));
 }
 
 #[test]
-fn a_note_may_name_its_job() {
+fn emit_accepts_explicit_job() {
     let env = opened();
     env.ok(&["emit", "--run", "it", "--job", "j1", "x"]);
     assert_eq!(last(&env)["job_id"], "j1");
@@ -174,7 +174,7 @@ fn a_note_may_name_its_job() {
 }
 
 #[test]
-fn without_a_run_it_is_wrong_usage() {
+fn emit_without_run_is_usage_error() {
     let env = opened();
     assert_snapshot!(snapshot(&env, &env.run(&["emit", "x"])), @"
     exit 2
@@ -185,7 +185,7 @@ fn without_a_run_it_is_wrong_usage() {
 }
 
 #[test]
-fn a_closed_run_gives_1() {
+fn emit_to_closed_run_exits_1() {
     let env = TestEnv::new();
     env.ok(&["run", "--run", "it", "--close", "--", "true"]);
     let before = env.events("it").len();
@@ -202,7 +202,7 @@ fn a_closed_run_gives_1() {
 }
 
 #[test]
-fn an_unknown_run_gives_3() {
+fn emit_to_unknown_run_exits_3() {
     let env = opened();
     assert_snapshot!(snapshot(&env, &env.run(&["emit", "--run", "nope", "x"])), @"
     exit 3
@@ -214,21 +214,21 @@ fn an_unknown_run_gives_3() {
 }
 
 #[test]
-fn a_prefix_of_a_run_is_not_enough() {
+fn emit_rejects_run_prefix() {
     let env = opened();
     assert_eq!(env.run(&["emit", "--run", "i", "x"]).code, 3);
     assert_eq!(env.run(&["emit", "--run", "latest", "x"]).code, 2);
 }
 
 #[test]
-fn without_sync_it_is_stored_all_the_same() {
+fn emit_without_sync_is_stored() {
     let env = opened();
     env.ok(&["emit", "--run", "it", "--no-sync", "fast"]);
     assert_eq!(last(&env)["name"], "fast");
 }
 
 #[test]
-fn a_closed_stdout_does_not_lose_what_was_read() {
+fn emit_with_closed_stdout_keeps_read_lines() {
     let env = opened();
     let script = r#"printf '1\n2\n3\n' | { "$RUNLOG" emit --run it --lines --ack; } | true"#;
     let output = finish(env.program("sh").args(["-c", script]));

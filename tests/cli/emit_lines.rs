@@ -22,7 +22,7 @@ fn data_of_lines(lines: &[u8]) -> Vec<Value> {
 }
 
 #[test]
-fn lines_of_json_are_stored_as_they_are() {
+fn json_lines_are_stored_unchanged() {
     let lines = b"{\"a\":1}\n[2]\n3\n\"four\"\nnull\n";
     assert_eq!(
         data_of_lines(lines),
@@ -44,17 +44,17 @@ fn other_lines_are_stored_as_text() {
 }
 
 #[test]
-fn lines_that_are_not_utf8_are_stored_in_base64() {
+fn non_utf8_lines_are_stored_in_base64() {
     assert_eq!(data_of_lines(b"\xff\xfe\n"), [json!({"text_b64": "//4="})]);
 }
 
 #[test]
-fn no_lines_make_no_notes() {
+fn empty_input_writes_no_notes() {
     assert_eq!(data_of_lines(b""), [json!(null); 0]);
 }
 
 #[test]
-fn a_line_that_is_refused_is_an_error_and_the_rest_goes_on() {
+fn rejected_line_fails_but_rest_continues() {
     let env = opened();
     let mut lines = b"one\n\"a\\u0000b\"\n".to_vec();
     lines.resize(lines.len() + (2 << 20), b'x');
@@ -76,14 +76,14 @@ fn a_line_that_is_refused_is_an_error_and_the_rest_goes_on() {
 }
 
 #[test]
-fn a_line_may_be_almost_a_mebibyte() {
+fn line_just_below_1_mib_is_stored() {
     let line = vec![b'x'; (1 << 20) - 2048];
     let data = data_of_lines(&line);
     assert_eq!(data[0]["text"].as_str().unwrap().len(), line.len());
 }
 
 #[test]
-fn ack_prints_the_bytes_that_are_stored() {
+fn ack_prints_stored_bytes() {
     let env = opened();
     let output = env.run_with(
         &["emit", "--run", "it", "--lines", "--ack"],
@@ -95,7 +95,7 @@ fn ack_prints_the_bytes_that_are_stored() {
 }
 
 #[test]
-fn ack_comes_while_stdin_is_still_open() {
+fn ack_is_printed_while_stdin_is_open() {
     let env = opened();
     let mut emit = env.spawn(&["emit", "--run", "it", "--lines", "--ack"]);
     for _ in 0..3 {
@@ -109,7 +109,7 @@ fn ack_comes_while_stdin_is_still_open() {
 }
 
 #[test]
-fn lines_may_be_given_a_name() {
+fn lines_accept_a_note_name() {
     let env = opened();
     env.run_with(&["emit", "--run", "it", "metric", "--lines"], b"1\n");
     assert_eq!(env.events("it").pop().unwrap()["name"], "metric");

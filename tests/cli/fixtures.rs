@@ -212,7 +212,7 @@ fn store(folder: &Path, files: &Files) {
 }
 
 #[test]
-fn the_damaged_runs_are_what_they_are_said_to_be() {
+fn damaged_fixtures_match_description() {
     for (name, from, harm) in HARMS {
         let mut files = load(from);
         harm(&mut files);
@@ -239,7 +239,7 @@ fn rows() -> BTreeMap<String, Vec<String>> {
 }
 
 #[test]
-fn every_run_is_in_the_table() {
+fn fixture_table_is_complete() {
     let folders = fs::read_dir(fixtures()).unwrap();
     let names: BTreeSet<String> = folders
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -258,7 +258,7 @@ fn volume() -> TestEnv {
 }
 
 #[test]
-fn verify_finds_in_each_run_what_is_wrong_with_it() {
+fn verify_finds_each_fault() {
     let env = volume();
     let mut wrong = Vec::new();
     for (name, expected) in rows() {
@@ -279,7 +279,7 @@ fn verify_finds_in_each_run_what_is_wrong_with_it() {
 }
 
 #[test]
-fn every_run_is_told_whatever_is_wrong_with_it() {
+fn status_lists_damaged_runs() {
     let env = volume();
     for name in rows().keys() {
         for mode in [&[][..], &["--json"], &["--state"], &["--output"]] {

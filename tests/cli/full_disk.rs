@@ -10,7 +10,7 @@ use crate::faults::on_a_small_disk;
 const FILL: &str = "cat /dev/zero >fill 2>/dev/null";
 
 #[test]
-fn gc_makes_room_on_a_full_disk_also_where_no_job_printed_anything() {
+fn gc_frees_full_disk_without_job_output() {
     let env = TestEnv::new();
     let script = format!(
         r#"
@@ -40,7 +40,7 @@ fn gc_makes_room_on_a_full_disk_also_where_no_job_printed_anything() {
 }
 
 #[test]
-fn what_was_lost_is_recovered_on_a_full_disk() {
+fn recover_works_on_full_disk() {
     let env = TestEnv::new();
     let script = format!(
         r#"
@@ -64,7 +64,7 @@ fn what_was_lost_is_recovered_on_a_full_disk() {
 }
 
 #[test]
-fn what_cannot_be_rotated_on_a_full_disk_stays_whole() {
+fn failed_rotation_on_full_disk_keeps_log_valid() {
     let env = TestEnv::new();
     let script = format!(
         r#"

@@ -44,7 +44,7 @@ fn touch(env: &TestEnv, path: &str, when: &str) {
 }
 
 #[test]
-fn a_dry_run_says_what_the_real_one_does() {
+fn gc_dry_run_matches_real_run() {
     let env = three_ended();
     let args = ["gc", "--json", "--max-runs", "1", "--dry-run"];
     let mut foreseen = lines(&env.ok(&args));
@@ -71,7 +71,7 @@ fn a_dry_run_says_what_the_real_one_does() {
 }
 
 #[test]
-fn people_read_what_went() {
+fn gc_text_output_lists_removed_runs() {
     let env = three_ended();
     assert_snapshot!(snapshot(&env, &env.run(&["gc", "--max-runs", "2", "--dry-run"])), @"
     exit 0
@@ -114,7 +114,7 @@ fn people_read_what_went() {
 }
 
 #[test]
-fn without_a_limit_nothing_goes() {
+fn gc_without_limits_removes_nothing() {
     let env = three_ended();
     assert_snapshot!(snapshot(&env, &env.run(&["gc"])), @"
     exit 2
@@ -130,7 +130,7 @@ fn without_a_limit_nothing_goes() {
 }
 
 #[test]
-fn the_settings_of_the_volume_hold_where_no_limit_is_given() {
+fn gc_uses_volume_settings_by_default() {
     let env = three_ended();
     std::fs::create_dir_all(env.path(".omne/lib/cfg")).unwrap();
     let set = |text: &str| env.write(".omne/lib/cfg/runlog.toml", text);
@@ -158,7 +158,7 @@ fn the_settings_of_the_volume_hold_where_no_limit_is_given() {
 }
 
 #[test]
-fn limits_can_be_narrowed_to_some_runs() {
+fn gc_limits_apply_to_selected_runs() {
     let env = three_ended();
     env.ok(&["gc", "--state", "failed", "--max-runs", "1"]);
     env.ok(&["gc", "--name", "other", "--max-age", "0"]);
@@ -171,7 +171,7 @@ fn limits_can_be_narrowed_to_some_runs() {
 }
 
 #[test]
-fn a_size_is_kept_to() {
+fn gc_keeps_total_size_below_limit() {
     let env = three_ended();
     let all = env.ok(&["gc", "--json", "--max-size", "0", "--dry-run"]);
     let sizes: Vec<_> = lines(&all)
@@ -186,7 +186,7 @@ fn a_size_is_kept_to() {
 }
 
 #[test]
-fn what_has_not_ended_stays() {
+fn gc_keeps_unfinished_runs() {
     let env = three_ended();
     env.ok(&["emit", "--open", "--run", "open", "begin"]);
     let job = env.spawn(&["run", "--run", "live", "--", "cat"]);
@@ -217,7 +217,7 @@ fn what_has_not_ended_stays() {
 }
 
 #[test]
-fn a_lost_run_goes_once_its_process_is_dead() {
+fn gc_removes_lost_run_after_its_process_exits() {
     let env = TestEnv::new();
     let script = "exec 0<&-; trap '' HUP; while [ ! -e end ]; do sleep 0.01; done";
     let job = env.spawn(&["run", "--run", "it", "--", "sh", "-c", script]);
@@ -241,7 +241,7 @@ fn a_lost_run_goes_once_its_process_is_dead() {
 }
 
 #[test]
-fn a_run_of_another_program_goes_when_it_has_ended() {
+fn gc_removes_finished_foreign_run() {
     let env = TestEnv::new();
     let line = |kind: &str| {
         format!(
@@ -279,7 +279,7 @@ fn a_run_of_another_program_goes_when_it_has_ended() {
 }
 
 #[test]
-fn folders_without_any_event_go_after_an_hour() {
+fn gc_removes_empty_run_directories_after_an_hour() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "begin"]);
     for run in ["young", "old"] {
@@ -315,7 +315,7 @@ fn folders_without_any_event_go_after_an_hour() {
 }
 
 #[test]
-fn a_retired_run_is_told_as_it_was() {
+fn gc_tombstone_keeps_run_summary() {
     let env = three_ended();
     let before = env.status("b");
     env.ok(&["gc", "--max-age", "0"]);
@@ -342,7 +342,7 @@ fn a_retired_run_is_told_as_it_was() {
 }
 
 #[test]
-fn a_run_whose_rollback_has_no_end_goes_only_when_it_is_named() {
+fn gc_keeps_unfinished_rollback_unless_named() {
     let env = TestEnv::new();
     let undo = "kill -9 $PPID";
     let args = ["run", "--run", "it", "--rollback", undo, "--", "false"];

@@ -57,7 +57,7 @@ fn assert_mended(env: &TestEnv, when: &str) {
 }
 
 #[test]
-fn a_gc_that_is_killed_at_any_call_leaves_nothing_that_the_next_does_not_mend() {
+fn gc_killed_at_each_syscall_is_resumed() {
     for n in 1.. {
         let env = volume();
         let Some(output) = with_fault(&env, &[], &format!("{CALLS}:signal=KILL:when={n}")) else {
@@ -73,7 +73,7 @@ fn a_gc_that_is_killed_at_any_call_leaves_nothing_that_the_next_does_not_mend() 
 }
 
 #[test]
-fn a_call_that_fails_is_told_and_loses_nothing() {
+fn gc_failed_syscall_loses_nothing() {
     for call in [
         "fdatasync",
         "fsync",
@@ -102,7 +102,7 @@ fn a_call_that_fails_is_told_and_loses_nothing() {
 }
 
 #[test]
-fn on_a_full_disk_the_output_of_what_goes_makes_room_for_its_line() {
+fn gc_frees_output_to_make_room_for_tombstone() {
     let env = volume();
     let big = "head -c 100000 /dev/zero";
     ended(&env, "c", big);
@@ -136,7 +136,7 @@ fn on_a_full_disk_the_output_of_what_goes_makes_room_for_its_line() {
 }
 
 #[test]
-fn a_full_disk_is_emptied() {
+fn gc_empties_full_disk() {
     let env = TestEnv::new();
     let script = r#"
         for run in a b c; do
@@ -159,7 +159,7 @@ fn a_full_disk_is_emptied() {
 }
 
 #[test]
-fn what_is_mounted_in_a_run_is_left_alone() {
+fn gc_skips_mount_point_in_run() {
     let env = TestEnv::new();
     let script = r#"
         for run in a b; do

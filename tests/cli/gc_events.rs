@@ -25,7 +25,7 @@ fn sealed(env: &TestEnv) -> usize {
 }
 
 #[test]
-fn segments_whose_events_are_all_old_go_and_the_state_stays() {
+fn gc_prunes_old_segments_and_keeps_state() {
     let env = rotated();
     assert_eq!(sealed(&env), 2);
     env.ok(&["gc", "--events-older-than", "1h"]);
@@ -53,7 +53,7 @@ fn segments_whose_events_are_all_old_go_and_the_state_stays() {
 }
 
 #[test]
-fn a_closed_run_keeps_its_state_too() {
+fn gc_prunes_closed_run_and_keeps_state() {
     let env = rotated();
     env.ok(&["run", "--run", "it", "--close"]);
     let before = env.status("it");
@@ -64,7 +64,7 @@ fn a_closed_run_keeps_its_state_too() {
 }
 
 #[test]
-fn old_events_go_while_writers_write() {
+fn gc_prunes_while_writers_append() {
     let env = rotated();
     let mut writer = env.command(&["emit", "--run", "it", "--lines", "--ack"]);
     writer.stdin(Stdio::piped());

@@ -37,7 +37,7 @@ fn seq(event: &Value) -> u64 {
 }
 
 #[test]
-fn a_run_whose_old_events_go_while_all_are_at_it() {
+fn gc_prunes_run_under_concurrent_load() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "begin"]);
     env.run(&["run", "-q", "--run", "it", "--", "false"]);

@@ -10,7 +10,7 @@ use crate::env::{Background, TestEnv, wait_until};
 use crate::gc::{ended, lines, retired, three_ended};
 
 #[test]
-fn there_is_one_gc_at_a_time() {
+fn second_gc_is_rejected() {
     let env = three_ended();
     let book = std::fs::File::create(env.path(".omne/var/retired.jsonl")).unwrap();
     flock(&book, FlockOperation::LockExclusive).unwrap();
@@ -28,7 +28,7 @@ fn there_is_one_gc_at_a_time() {
 }
 
 #[test]
-fn a_run_that_is_locked_is_left_for_another_time() {
+fn gc_skips_locked_run() {
     let env = three_ended();
     for file in ["lock", "events.jsonl", "jobs/sh.out"] {
         let held = std::fs::File::open(env.run_dir("b").join(file)).unwrap();
@@ -49,7 +49,7 @@ fn a_run_that_is_locked_is_left_for_another_time() {
 }
 
 #[test]
-fn what_is_broken_does_not_keep_the_rest() {
+fn gc_continues_past_corrupt_run() {
     let env = three_ended();
     let outside = env.path("outside");
     std::fs::rename(env.run_dir("a"), &outside).unwrap();
@@ -78,7 +78,7 @@ fn what_is_broken_does_not_keep_the_rest() {
 }
 
 #[test]
-fn a_damaged_log_is_told_and_goes_by_what_is_left_of_it() {
+fn gc_reports_damaged_log_and_uses_rest() {
     let env = three_ended();
     let text = std::fs::read_to_string(env.log_path("b")).unwrap();
     // The last line, which says what the run came to, is not the last any more.
@@ -95,7 +95,7 @@ fn a_damaged_log_is_told_and_goes_by_what_is_left_of_it() {
 }
 
 #[test]
-fn what_is_in_a_run_that_does_not_belong_there_goes_without_harm_to_others() {
+fn gc_removes_unknown_files_without_following_links() {
     let env = three_ended();
     let outside = env.path("outside");
     std::fs::create_dir(&outside).unwrap();
@@ -116,7 +116,7 @@ fn what_is_in_a_run_that_does_not_belong_there_goes_without_harm_to_others() {
 }
 
 #[test]
-fn a_torn_line_of_a_retired_run_is_mended() {
+fn gc_repairs_torn_tombstone() {
     let env = three_ended();
     env.ok(&["gc", "--max-runs", "2"]);
     let path = env.path(".omne/var/retired.jsonl");
@@ -137,7 +137,7 @@ fn a_torn_line_of_a_retired_run_is_mended() {
 }
 
 #[test]
-fn lines_of_a_run_that_is_still_there_do_not_count() {
+fn gc_ignores_tombstone_of_existing_run() {
     let env = three_ended();
     let run = env.run_dir("a");
     let copy = env.path("copy");
@@ -158,7 +158,7 @@ fn lines_of_a_run_that_is_still_there_do_not_count() {
 }
 
 #[test]
-fn what_a_crash_left_in_the_trash_goes_first() {
+fn gc_empties_trash_of_crashed_gc_first() {
     let env = three_ended();
     let trash = env.path(".omne/var/trash");
     std::fs::create_dir(&trash).unwrap();
@@ -179,7 +179,7 @@ fn what_a_crash_left_in_the_trash_goes_first() {
 }
 
 #[test]
-fn few_open_files_are_enough() {
+fn gc_works_with_few_file_descriptors() {
     let env = TestEnv::new();
     for run in 0..20 {
         env.ok(&["emit", "--open", "--run", &format!("r{run}"), "n"]);
@@ -192,7 +192,7 @@ fn few_open_files_are_enough() {
 
 /// Writers that open runs, close them, and join them, while two gcs take what has ended.
 #[test]
-fn nothing_that_is_acknowledged_is_lost_to_a_gc() {
+fn gc_never_loses_acked_events() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "other", "stays"]);
     let script = r#"
@@ -244,7 +244,7 @@ fn nothing_that_is_acknowledged_is_lost_to_a_gc() {
 }
 
 #[test]
-fn those_who_read_a_run_that_goes_read_all_of_it_or_hear_that_it_is_gone() {
+fn readers_of_removed_run_finish_or_report_it() {
     let env = TestEnv::new();
     let names: Vec<_> = (0..40).map(|n| format!("r{n}")).collect();
     for run in &names {

@@ -21,7 +21,7 @@ fn job_pid(env: &TestEnv) -> rustix::process::Pid {
 }
 
 #[test]
-fn a_run_is_running_while_its_supervisor_lives() {
+fn run_is_running_while_supervisor_lives() {
     let env = TestEnv::new();
     let job = started(&env);
     let status = env.status("it");
@@ -35,7 +35,7 @@ fn a_run_is_running_while_its_supervisor_lives() {
 }
 
 #[test]
-fn a_run_whose_supervisor_was_killed_is_lost_at_once_every_time() {
+fn run_of_killed_supervisor_is_lost_at_once() {
     for _ in 0..15 {
         let env = TestEnv::new();
         let job = started(&env);
@@ -47,7 +47,7 @@ fn a_run_whose_supervisor_was_killed_is_lost_at_once_every_time() {
 }
 
 #[test]
-fn a_supervisor_killed_at_any_moment_leaves_no_run_that_runs() {
+fn supervisor_killed_anytime_never_leaves_running_run() {
     for round in 0..25_u64 {
         let env = TestEnv::new();
         let job = env.spawn(&["run", "--", "true"]);
@@ -70,7 +70,7 @@ fn a_supervisor_killed_at_any_moment_leaves_no_run_that_runs() {
 }
 
 #[test]
-fn a_lost_run_tells_that_the_job_is_dead() {
+fn lost_run_reports_dead_job() {
     let env = TestEnv::new();
     let job = started(&env);
     let pid = job_pid(&env);
@@ -85,7 +85,7 @@ fn a_lost_run_tells_that_the_job_is_dead() {
 }
 
 #[test]
-fn a_lost_run_tells_that_the_job_still_runs() {
+fn lost_run_reports_surviving_job() {
     let env = TestEnv::new();
     let job = env.spawn(&[
         "run",
@@ -106,7 +106,7 @@ fn a_lost_run_tells_that_the_job_still_runs() {
 }
 
 #[test]
-fn another_process_with_the_same_pid_is_not_taken_for_the_job() {
+fn reused_pid_is_not_mistaken_for_job() {
     let env = TestEnv::new();
     let job = started(&env);
     job.kill();
@@ -135,7 +135,7 @@ fn another_process_with_the_same_pid_is_not_taken_for_the_job() {
 }
 
 #[test]
-fn a_zombie_is_dead() {
+fn zombie_counts_as_dead() {
     let env = TestEnv::new();
     // Once runlog is gone, the job's parent is this process, which never waits.
     let script = r#"
@@ -165,7 +165,7 @@ fn a_zombie_is_dead() {
 }
 
 #[test]
-fn a_stopped_supervisor_is_still_running() {
+fn stopped_supervisor_counts_as_running() {
     let env = TestEnv::new();
     let job = started(&env);
     job.signal(Signal::STOP);
@@ -175,7 +175,7 @@ fn a_stopped_supervisor_is_still_running() {
 }
 
 #[test]
-fn the_lease_is_not_inherited_by_the_job() {
+fn job_does_not_inherit_lease() {
     let env = TestEnv::new();
     let script = "trap '' HUP; while test -d .omne && ! test -e stop; do sleep 0.01; done";
     let job = env.spawn(&["run", "--run", "it", "--", "sh", "-c", script]);
@@ -186,7 +186,7 @@ fn the_lease_is_not_inherited_by_the_job() {
 }
 
 #[test]
-fn asking_for_the_state_does_not_take_the_lease() {
+fn status_does_not_acquire_lease() {
     let env = TestEnv::new();
     let job = started(&env);
     for _ in 0..20 {
@@ -197,7 +197,7 @@ fn asking_for_the_state_does_not_take_the_lease() {
 }
 
 #[test]
-fn a_lost_job_does_not_hide_a_running_one() {
+fn lost_job_does_not_hide_running_job() {
     let env = TestEnv::new();
     started(&env).kill();
     let other = env.spawn(&["run", "--run", "it", "--job", "other", "--", "cat"]);
@@ -210,7 +210,7 @@ fn a_lost_job_does_not_hide_a_running_one() {
 }
 
 #[test]
-fn a_detached_run_is_lost_when_its_supervisor_is_killed() {
+fn detached_run_is_lost_when_supervisor_is_killed() {
     let env = TestEnv::new();
     env.ok(&[
         "run",

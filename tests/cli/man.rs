@@ -16,7 +16,7 @@ fn pages(env: &TestEnv) -> Vec<String> {
 }
 
 #[test]
-fn there_is_a_page_for_each_command_that_people_type() {
+fn every_public_command_has_a_page() {
     let env = TestEnv::new();
     let commands = runlog_commands();
     let mut expected: Vec<String> = commands.iter().map(|c| format!("runlog-{c}.1")).collect();
@@ -33,7 +33,7 @@ fn runlog_commands() -> Vec<String> {
 }
 
 #[test]
-fn the_same_program_writes_the_same_pages() {
+fn pages_are_reproducible() {
     let env = TestEnv::new();
     env.ok(&["man", "a"]);
     env.ok(&["man", "b"]);
@@ -42,7 +42,7 @@ fn the_same_program_writes_the_same_pages() {
 }
 
 #[test]
-fn pages_have_no_faults() {
+fn pages_pass_mandoc_lint() {
     let env = TestEnv::new();
     let pages = pages(&env);
     if Command::new("mandoc").arg("-h").output().is_err() {
@@ -63,7 +63,7 @@ fn pages_have_no_faults() {
 }
 
 #[test]
-fn man_shows_the_sections() {
+fn man_shows_sections() {
     let env = TestEnv::new();
     pages(&env);
     if Command::new("man").arg("--version").output().is_err() {
@@ -101,7 +101,7 @@ fn plain(line: &str) -> String {
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_gives_7() {
+fn uncreatable_directory_exits_7() {
     let env = TestEnv::new();
     env.write("file", "");
     let output = env.run(&["man", "file/man1"]);

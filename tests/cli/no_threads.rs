@@ -43,7 +43,7 @@ fn threads_of_a_silent_job() -> Option<usize> {
 }
 
 #[test]
-fn status_shows_all_runs_where_no_thread_is_to_be_had() {
+fn status_lists_runs_without_threads() {
     let env = TestEnv::new();
     env.sh(r#"for n in $(seq 300); do "$RUNLOG" emit --no-sync --open --run r$n x; done"#);
     let Some(output) = with_threads(&env, 0, "status --json", "") else {
@@ -65,7 +65,7 @@ fn status_shows_all_runs_where_no_thread_is_to_be_had() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_ends_the_job_without_a_thread_for_its_stream() {
+fn closed_reader_ends_job_without_stream_thread() {
     let Some(threads) = threads_of_a_silent_job() else {
         return;
     };
@@ -78,7 +78,7 @@ fn a_reader_that_has_seen_enough_ends_the_job_without_a_thread_for_its_stream() 
 }
 
 #[test]
-fn what_is_printed_comes_whole_without_a_thread_for_its_stream() {
+fn output_is_complete_without_stream_thread() {
     let Some(threads) = threads_of_a_silent_job() else {
         return;
     };
@@ -96,7 +96,7 @@ fn what_is_printed_comes_whole_without_a_thread_for_its_stream() {
 }
 
 #[test]
-fn a_job_that_cannot_be_watched_is_not_started() {
+fn job_that_cannot_be_watched_is_not_started() {
     let Some(threads) = threads_of_a_silent_job() else {
         return;
     };

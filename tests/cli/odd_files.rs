@@ -32,7 +32,7 @@ fn assert_refused(output: &Output) {
 }
 
 #[test]
-fn a_fifo_as_log_hangs_nobody() {
+fn fifo_as_log_does_not_block() {
     let env = two_runs();
     replace_log(&env, "mkfifo $LOG");
     assert_refused(&env.run(&["status", "it"]));
@@ -42,7 +42,7 @@ fn a_fifo_as_log_hangs_nobody() {
 }
 
 #[test]
-fn a_fifo_as_log_does_not_hide_the_other_runs() {
+fn fifo_as_log_does_not_hide_other_runs() {
     let env = two_runs();
     replace_log(&env, "mkfifo $LOG");
     let output = env.run(&["status"]);
@@ -52,7 +52,7 @@ fn a_fifo_as_log_does_not_hide_the_other_runs() {
 }
 
 #[test]
-fn a_symbolic_link_as_log_is_not_followed() {
+fn symlink_as_log_is_not_followed() {
     let env = two_runs();
     let target = env.write("target", "");
     std::fs::remove_file(env.log_path("it")).unwrap();
@@ -63,7 +63,7 @@ fn a_symbolic_link_as_log_is_not_followed() {
 }
 
 #[test]
-fn a_log_with_a_second_link_is_not_written() {
+fn hard_linked_log_is_not_written() {
     let env = two_runs();
     std::fs::hard_link(env.log_path("it"), env.path("second")).unwrap();
     let before = std::fs::read(env.path("second")).unwrap();
@@ -74,7 +74,7 @@ fn a_log_with_a_second_link_is_not_written() {
 }
 
 #[test]
-fn a_folder_as_log_is_refused() {
+fn directory_as_log_is_rejected() {
     let env = two_runs();
     replace_log(&env, "mkdir $LOG");
     assert_refused(&env.run(&["emit", "--run", "it", "x"]));
@@ -82,7 +82,7 @@ fn a_folder_as_log_is_refused() {
 }
 
 #[test]
-fn a_device_as_log_is_refused() {
+fn device_as_log_is_rejected() {
     let env = two_runs();
     let made = finish(
         env.program("sh")
@@ -98,7 +98,7 @@ fn a_device_as_log_is_refused() {
 }
 
 #[test]
-fn a_lock_that_is_a_symbolic_link_is_not_followed() {
+fn symlink_as_lock_is_not_followed() {
     let env = two_runs();
     let lock = env.run_dir("it").join("lock");
     std::fs::remove_file(&lock).unwrap();
@@ -108,7 +108,7 @@ fn a_lock_that_is_a_symbolic_link_is_not_followed() {
 }
 
 #[test]
-fn a_run_folder_that_is_a_symbolic_link_is_not_followed() {
+fn symlink_as_run_directory_is_not_followed() {
     let env = two_runs();
     std::fs::create_dir(env.path("elsewhere")).unwrap();
     symlink(env.path("elsewhere"), env.run_dir("linked")).unwrap();
@@ -117,7 +117,7 @@ fn a_run_folder_that_is_a_symbolic_link_is_not_followed() {
 }
 
 #[test]
-fn a_jobs_folder_that_is_a_symbolic_link_is_not_followed() {
+fn symlink_as_jobs_directory_is_not_followed() {
     let env = two_runs();
     std::fs::create_dir(env.path("elsewhere")).unwrap();
     let jobs = env.run_dir("it").join("jobs");
@@ -130,7 +130,7 @@ fn a_jobs_folder_that_is_a_symbolic_link_is_not_followed() {
 }
 
 #[test]
-fn output_of_a_job_that_the_log_does_not_know_is_not_overwritten() {
+fn unlogged_job_output_is_not_overwritten() {
     let env = two_runs();
     let out = env.run_dir("it").join("jobs/mine.out");
     std::fs::write(&out, "precious").unwrap();
@@ -141,7 +141,7 @@ fn output_of_a_job_that_the_log_does_not_know_is_not_overwritten() {
 }
 
 #[test]
-fn files_and_folders_that_are_no_runs_are_passed_over() {
+fn unrelated_files_and_directories_are_ignored() {
     let env = two_runs();
     env.write(".omne/var/runs/file", "x");
     std::fs::create_dir(env.run_dir("empty")).unwrap();
@@ -151,7 +151,7 @@ fn files_and_folders_that_are_no_runs_are_passed_over() {
 }
 
 #[test]
-fn a_malformed_file_of_last_ids_heals() {
+fn malformed_last_id_file_is_rewritten() {
     for content in [
         "",
         "garbage\n",
@@ -168,14 +168,14 @@ fn a_malformed_file_of_last_ids_heals() {
 }
 
 #[test]
-fn a_run_without_a_lock_file_can_still_be_read() {
+fn run_without_lock_file_is_readable() {
     let env = two_runs();
     std::fs::remove_file(env.run_dir("other").join("lock")).unwrap();
     assert_eq!(env.status("other")["state"], "completed");
 }
 
 #[test]
-fn a_torn_last_line_is_repaired_by_the_next_writer_and_kept_aside() {
+fn torn_tail_is_quarantined_by_next_writer() {
     let env = two_runs();
     let mut log = std::fs::read(env.log_path("it")).unwrap();
     log.extend_from_slice(b"{\"v\":1,\"seq\":5,\"id\":\"01");
@@ -191,7 +191,7 @@ fn a_torn_last_line_is_repaired_by_the_next_writer_and_kept_aside() {
 }
 
 #[test]
-fn a_run_folder_removed_under_a_writer_is_an_error_and_not_an_acknowledgement() {
+fn run_directory_removed_under_writer_is_an_error() {
     let env = two_runs();
     let mut emit = env.spawn(&["emit", "--run", "it", "--lines", "--ack"]);
     emit.write(b"one\n");
@@ -208,7 +208,7 @@ fn a_run_folder_removed_under_a_writer_is_an_error_and_not_an_acknowledgement() 
 }
 
 #[test]
-fn a_job_goes_on_when_its_run_folder_is_removed() {
+fn job_continues_when_run_directory_is_removed() {
     let env = two_runs();
     let mut job = env.spawn(&[
         "run",
@@ -228,7 +228,7 @@ fn a_job_goes_on_when_its_run_folder_is_removed() {
 }
 
 #[test]
-fn a_run_whose_first_event_was_torn_has_not_begun() {
+fn run_with_torn_first_event_has_not_started() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "x"]);
     let whole = std::fs::read(env.log_path("it")).unwrap();

@@ -42,7 +42,7 @@ fn pairs(jobs: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[test]
-fn runs_of_omne_whole_and_damaged() {
+fn omne_runs_whole_and_damaged() {
     let done = [("build", "completed")];
     let both = [("build", "completed"), ("test", "completed")];
     let failed = [("build", "completed"), ("test", "failed")];
@@ -104,7 +104,7 @@ fn runs_of_omne_whole_and_damaged() {
 }
 
 #[test]
-fn a_log_of_runtimo_0_1() {
+fn runtimo_0_1_log() {
     let env = TestEnv::new();
     let wal = fixture("runtimo-core-0.1.4/wal.jsonl");
     let told = env.json_lines(&["replay", "--wal", text(&wal), "--state", "--json"]);
@@ -129,7 +129,7 @@ fn a_log_of_runtimo_0_1() {
 }
 
 #[test]
-fn a_log_of_runtimo_0_10() {
+fn runtimo_0_10_log() {
     let env = TestEnv::new();
     let wal = fixture("runtimo-core-0.10.3/wal.jsonl");
     let output = env.ok(&["replay", "--wal", text(&wal)]);
@@ -163,7 +163,7 @@ fn a_log_of_runtimo_0_10() {
 }
 
 #[test]
-fn damaged_logs_of_runtimo() {
+fn damaged_runtimo_logs() {
     let env = TestEnv::new();
     for version in ["0.1.4", "0.10.3"] {
         for (name, code, faults) in [
@@ -188,7 +188,7 @@ fn damaged_logs_of_runtimo() {
 }
 
 #[test]
-fn what_was_rotated_away_comes_first() {
+fn rotated_runtimo_events_come_first() {
     let env = TestEnv::new();
     for (version, prefix) in [("0.1.4", "a"), ("0.10.3", "b")] {
         let wal = fixture(&format!("runtimo-core-{version}/rotated/wal.jsonl"));
@@ -202,7 +202,7 @@ fn what_was_rotated_away_comes_first() {
 }
 
 #[test]
-fn only_a_regular_file_is_read() {
+fn only_regular_files_are_read() {
     let env = TestEnv::new();
     let made = env.sh("mkfifo fifo");
     assert_eq!(made.code, 0);
@@ -266,7 +266,7 @@ fn with_jobs() -> TestEnv {
 }
 
 #[test]
-fn a_run_in_the_words_of_omne_tells_the_same() {
+fn as_omne_output_matches_original() {
     let env = with_jobs();
     let other = TestEnv::new();
     fs::create_dir_all(other.run_dir("r")).unwrap();
@@ -298,7 +298,7 @@ fn a_run_in_the_words_of_omne_tells_the_same() {
 }
 
 #[test]
-fn a_run_in_the_words_of_runtimo_tells_the_same() {
+fn as_runtimo_output_matches_original() {
     let env = with_jobs();
     env.ok(&["replay", "r", "--as", "runtimo", "-o", "r.wal"]);
     let told = env.json_lines(&["replay", "--wal", "r.wal", "--state", "--json"]);
@@ -329,7 +329,7 @@ fn a_run_in_the_words_of_runtimo_tells_the_same() {
 }
 
 #[test]
-fn what_was_dropped_is_told_from_the_checkpoint() {
+fn pruned_events_come_from_checkpoint() {
     let env = with_jobs();
     let whole = env.ok(&["replay", "r", "--as", "omne"]).stdout();
     for name in fs::read_dir(env.run_dir("r")).unwrap() {
@@ -353,7 +353,7 @@ fn what_was_dropped_is_told_from_the_checkpoint() {
 }
 
 #[test]
-fn the_log_that_is_read_is_not_written_over() {
+fn input_log_is_not_overwritten() {
     let env = with_jobs();
     let before = fs::read(env.log_path("r")).unwrap();
     std::os::unix::fs::symlink(env.log_path("r"), env.path("link")).unwrap();

@@ -59,7 +59,7 @@ fn bytes(env: &TestEnv, run: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn a_lost_run_is_brought_to_its_end_once() {
+fn recover_ends_lost_run_once() {
     let env = TestEnv::new();
     let run = lost(&env, &[]);
     assert_eq!(env.status(&run)["state"], "lost");
@@ -95,7 +95,7 @@ fn a_lost_run_is_brought_to_its_end_once() {
 }
 
 #[test]
-fn a_job_that_lives_on_is_left_and_what_to_do_is_told() {
+fn recover_leaves_surviving_job_with_hint() {
     let env = TestEnv::new();
     supervisor_killed(&env, &[]).wait();
     let run = env.only_run();
@@ -116,7 +116,7 @@ fn a_job_that_lives_on_is_left_and_what_to_do_is_told() {
 }
 
 #[test]
-fn a_run_that_goes_on_is_left() {
+fn recover_leaves_running_run() {
     let env = TestEnv::new();
     let job = env.spawn(&["run", "-q", "--run", "it", "--", "cat"]);
     env.wait_for("job_started");
@@ -137,7 +137,7 @@ fn a_run_that_goes_on_is_left() {
 }
 
 #[test]
-fn a_lost_job_beside_one_that_runs_is_left_until_that_has_ended() {
+fn recover_waits_for_running_sibling_job() {
     let env = TestEnv::new();
     let lost = env.spawn(&["run", "-q", "--run", "it", "--job", "a", "--", "cat"]);
     env.wait_for("job_started");
@@ -165,7 +165,7 @@ fn torn_run_of_omne(env: &TestEnv, kind: &str) {
 }
 
 #[test]
-fn a_run_of_another_program_is_left_to_it() {
+fn recover_leaves_foreign_run() {
     let env = TestEnv::new();
     torn_run_of_omne(&env, "pipe.started");
     let before = bytes(&env, "it");
@@ -181,7 +181,7 @@ fn a_run_of_another_program_is_left_to_it() {
 }
 
 #[test]
-fn a_torn_end_of_a_run_of_another_program_is_left_to_it_though_the_run_has_ended() {
+fn recover_leaves_torn_tail_of_foreign_run() {
     let env = TestEnv::new();
     torn_run_of_omne(&env, "pipe.completed");
     let before = bytes(&env, "it");
@@ -191,7 +191,7 @@ fn a_torn_end_of_a_run_of_another_program_is_left_to_it_though_the_run_has_ended
 }
 
 #[test]
-fn a_torn_end_and_a_cut_off_rotation_are_mended() {
+fn recover_repairs_torn_tail_and_rotation() {
     let env = TestEnv::new();
     env.run(&["run", "-q", "--run", "it", "--close", "--", "true"]);
     let mut torn = fs::read(env.log_path("it")).unwrap();
@@ -228,7 +228,7 @@ fn cut(env: &TestEnv, run: &str, count: usize) {
 }
 
 #[test]
-fn a_command_that_may_have_been_started_is_looked_for() {
+fn recover_checks_for_possibly_started_command() {
     let env = TestEnv::new();
     // All that came after `job_validated` was lost with its supervisor.
     env.run(&["run", "-q", "--name", "it", "--job", "it", "--", "true"]);
@@ -265,7 +265,7 @@ fn a_command_that_may_have_been_started_is_looked_for() {
 }
 
 #[test]
-fn a_run_without_its_close_is_closed() {
+fn recover_closes_run_without_close_event() {
     let env = TestEnv::new();
     env.run(&["run", "-q", "--name", "it", "--", "true"]);
     let run = env.only_run();
@@ -281,7 +281,7 @@ fn a_run_without_its_close_is_closed() {
 }
 
 #[test]
-fn one_run_that_cannot_be_recovered_does_not_stop_the_others() {
+fn recover_continues_past_unrecoverable_run() {
     let env = TestEnv::new();
     let run = lost(&env, &[]);
     fs::create_dir_all(env.run_dir("a-broken/events.jsonl")).unwrap();
@@ -296,7 +296,7 @@ fn one_run_that_cannot_be_recovered_does_not_stop_the_others() {
 }
 
 #[test]
-fn what_was_done_is_a_line_of_json() {
+fn recover_json_reports_each_action() {
     let env = TestEnv::new();
     let run = lost(&env, &["--rollback", "true"]);
     let args = ["replay", "--recover", "--all", "--with-rollback", "--json"];
@@ -320,7 +320,7 @@ fn what_was_done_is_a_line_of_json() {
 }
 
 #[test]
-fn a_recorded_rollback_is_run_once_whoever_recovers() {
+fn recover_runs_recorded_rollback_once() {
     let env = TestEnv::new();
     let rollback = "echo \"$RUNLOG_JOB_ID $RUNLOG_RUN_ID\" >> undone; echo seen";
     let run = lost(&env, &["--rollback", rollback]);
@@ -354,7 +354,7 @@ fn a_recorded_rollback_is_run_once_whoever_recovers() {
 }
 
 #[test]
-fn a_log_that_others_may_write_to_tells_nobody_what_to_run() {
+fn recover_refuses_commands_from_writable_log() {
     let env = TestEnv::new();
     let run = lost(&env, &["--rollback", "touch undone"]);
     let open_to_all = fs::Permissions::from_mode(0o777);

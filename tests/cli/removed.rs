@@ -3,7 +3,7 @@
 use crate::env::{TestEnv, wait_until};
 
 #[test]
-fn a_run_that_is_removed_ends_those_who_follow_it() {
+fn follow_ends_when_run_is_removed() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "note"]);
     for args in [&["tail", "-f", "it"][..], &["status", "--wait", "it"]] {
@@ -24,7 +24,7 @@ fn a_run_that_is_removed_ends_those_who_follow_it() {
 }
 
 #[test]
-fn a_log_that_is_emptied_under_its_supervisor_has_a_gap_that_is_told() {
+fn log_truncated_under_supervisor_reports_gap() {
     let env = TestEnv::new();
     let job = env.spawn(&["run", "--run", "it", "--", "cat"]);
     env.wait_for("job_started");

@@ -44,7 +44,7 @@ pub(crate) fn seal(env: &TestEnv, run: &str, first_seq: u64) -> String {
 }
 
 #[test]
-fn the_story_of_a_run() {
+fn timeline_of_run() {
     let env = with_story();
     assert_snapshot!(snapshot(&env, &env.run(&["replay", "it"])), @r#"
     exit 0
@@ -69,7 +69,7 @@ fn the_story_of_a_run() {
 }
 
 #[test]
-fn the_story_goes_over_all_segments() {
+fn timeline_spans_all_segments() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "one"]);
     seal(&env, "it", 0);
@@ -92,7 +92,7 @@ fn the_story_goes_over_all_segments() {
 }
 
 #[test]
-fn the_stored_lines_byte_for_byte() {
+fn raw_replay_is_byte_identical() {
     let env = with_story();
     let first = fs::read(env.log_path("it")).unwrap();
     assert!(env.ok(&["replay", "it", "--json"]).stdout == first);
@@ -110,7 +110,7 @@ fn the_stored_lines_byte_for_byte() {
 }
 
 #[test]
-fn a_run_that_goes_on_is_told_so_far() {
+fn timeline_of_running_run_is_partial() {
     let env = TestEnv::new();
     let job = env.spawn(&["run", "--run", "it", "--job", "j", "--", "cat"]);
     env.wait_for("job_started");
@@ -128,7 +128,7 @@ fn a_run_that_goes_on_is_told_so_far() {
 }
 
 #[test]
-fn damage_stands_in_its_place() {
+fn damage_is_shown_in_place() {
     let env = with_story();
     let log = fs::read_to_string(env.log_path("it")).unwrap();
     fs::write(
@@ -156,7 +156,7 @@ fn damage_stands_in_its_place() {
 }
 
 #[test]
-fn damage_of_the_stored_lines_is_told_on_stderr() {
+fn raw_replay_reports_damage_on_stderr() {
     let env = with_story();
     let log = fs::read_to_string(env.log_path("it")).unwrap();
     let lines: Vec<_> = log.split_inclusive('\n').collect();
@@ -178,7 +178,7 @@ fn damage_of_the_stored_lines_is_told_on_stderr() {
 }
 
 #[test]
-fn strict_reading_ends_at_the_damage() {
+fn strict_replay_stops_at_damage() {
     let env = with_story();
     let log = fs::read_to_string(env.log_path("it")).unwrap();
     let lines: Vec<_> = log.split_inclusive('\n').collect();
@@ -204,7 +204,7 @@ fn strict_reading_ends_at_the_damage() {
 }
 
 #[test]
-fn modes_exclude_each_other() {
+fn replay_modes_are_mutually_exclusive() {
     let env = with_story();
     for args in [
         &["--state", "--verify"][..],
@@ -226,7 +226,7 @@ fn modes_exclude_each_other() {
 }
 
 #[test]
-fn an_unknown_run_gives_3_and_an_empty_volume_too() {
+fn replay_of_missing_run_exits_3() {
     let env = with_story();
     for mode in [
         &[][..],
@@ -242,7 +242,7 @@ fn an_unknown_run_gives_3_and_an_empty_volume_too() {
 }
 
 #[test]
-fn a_closed_stdout_is_a_quiet_end() {
+fn replay_closed_stdout_ends_quietly() {
     let env = with_story();
     let lines = checks::numbered(0..5000, |n| n.to_string());
     env.ok(&["emit", "--open", "--run", "long", "begin"]);
@@ -261,7 +261,7 @@ fn a_closed_stdout_is_a_quiet_end() {
 }
 
 #[test]
-fn control_characters_do_not_reach_a_terminal() {
+fn replay_strips_control_characters_on_terminal() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "a\x1b[31mb\nc"]);
     let output = env.ok(&["replay", "it"]);
@@ -269,7 +269,7 @@ fn control_characters_do_not_reach_a_terminal() {
 }
 
 #[test]
-fn reading_while_others_write_and_rotate_finds_each_event_once() {
+fn replay_during_writes_reads_each_event_once() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "begin"]);
     let lines = checks::numbered(0..1000, |n| n.to_string());

@@ -24,7 +24,7 @@ fn with_runs() -> TestEnv {
 }
 
 #[test]
-fn runs_of_the_same_outcome() {
+fn runs_with_same_outcome_are_equal() {
     let env = with_runs();
     let (code, told) = diff(&env, "a", "b");
     assert_eq!(
@@ -37,7 +37,7 @@ fn runs_of_the_same_outcome() {
 }
 
 #[test]
-fn runs_of_different_outcomes() {
+fn runs_with_different_outcomes_differ() {
     let env = with_runs();
     let (code, told) = diff(&env, "a", "c");
     assert_eq!((code, &told["same"]), (1, &json!(false)));
@@ -46,7 +46,7 @@ fn runs_of_different_outcomes() {
 }
 
 #[test]
-fn a_table_for_people() {
+fn diff_table_as_text() {
     let env = with_runs();
     let output = env.run(&["replay", "--diff", "a", "c"]);
     let shown = snapshot(&env, &output);
@@ -71,7 +71,7 @@ fn a_table_for_people() {
 }
 
 #[test]
-fn jobs_are_matched_by_id_and_those_of_one_side_are_missing() {
+fn jobs_are_matched_by_id() {
     let env = TestEnv::new();
     for (run, jobs) in [("x", ["one", "two"]), ("y", ["two", "three"])] {
         for job in jobs {

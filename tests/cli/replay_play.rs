@@ -9,7 +9,7 @@ use crate::env::{TestEnv, wait_until};
 use crate::replay::{seal, with_story};
 
 #[test]
-fn the_output_of_all_jobs_in_the_order_in_which_it_came() {
+fn play_interleaves_output_of_all_jobs() {
     let env = TestEnv::new();
     // The first job prints before and behind all that the second prints.
     let first = "echo one; touch ready; while ! [ -e done ]; do sleep 0.01; done; echo three";
@@ -38,7 +38,7 @@ fn the_output_of_all_jobs_in_the_order_in_which_it_came() {
 }
 
 #[test]
-fn output_is_given_byte_for_byte() {
+fn play_output_is_byte_identical() {
     let env = TestEnv::new();
     let printf =
         "head -c 300000 /dev/urandom | tee copy; printf 'a\\0b\\377'; printf 'a\\0b\\377' >>copy";
@@ -48,7 +48,7 @@ fn output_is_given_byte_for_byte() {
 }
 
 #[test]
-fn output_of_a_run_that_goes_on_and_of_a_lost_one() {
+fn play_of_running_and_lost_runs() {
     let env = TestEnv::new();
     let mut job = env.spawn(&["run", "--run", "it", "--", "cat"]);
     env.wait_for("job_started");
@@ -60,7 +60,7 @@ fn output_of_a_run_that_goes_on_and_of_a_lost_one() {
 }
 
 #[test]
-fn the_output_is_there_without_the_events_before_a_checkpoint() {
+fn play_works_without_pruned_events() {
     let env = TestEnv::new();
     env.ok(&["run", "-q", "--run", "it", "--", "echo", "early"]);
     let sealed = seal(&env, "it", 0);
@@ -72,7 +72,7 @@ fn the_output_is_there_without_the_events_before_a_checkpoint() {
 }
 
 #[test]
-fn lost_output_is_told_and_is_no_damage() {
+fn play_reports_missing_output_as_lost() {
     let env = TestEnv::new();
     env.ok(&[
         "run", "-q", "--run", "it", "--job", "j", "--", "echo", "hello",
@@ -87,7 +87,7 @@ fn lost_output_is_told_and_is_no_damage() {
 }
 
 #[test]
-fn the_whole_output_is_given_without_its_index() {
+fn play_without_index_prints_all_output() {
     let env = TestEnv::new();
     env.ok(&[
         "run", "-q", "--run", "it", "--job", "j", "--", "echo", "hello",
@@ -97,7 +97,7 @@ fn the_whole_output_is_given_without_its_index() {
 }
 
 #[test]
-fn a_play_has_output_on_stdout_and_the_story_on_stderr() {
+fn play_prints_output_on_stdout_and_timeline_on_stderr() {
     let env = with_story();
     let output = env.ok(&["replay", "it", "--speed", "max"]);
     assert!(output.stdout == env.captured("it", "deploy"));
@@ -109,7 +109,7 @@ fn a_play_has_output_on_stdout_and_the_story_on_stderr() {
 }
 
 #[test]
-fn a_play_keeps_the_pace() {
+fn play_keeps_pace() {
     let env = TestEnv::new();
     env.ok(&[
         "run",
@@ -143,7 +143,7 @@ fn a_play_keeps_the_pace() {
 }
 
 #[test]
-fn a_play_is_ended_by_a_signal() {
+fn play_ends_on_signal() {
     let env = TestEnv::new();
     env.ok(&[
         "run",

@@ -19,7 +19,7 @@ fn json(env: &TestEnv, at: &str) -> Value {
 }
 
 #[test]
-fn the_state_now_is_that_of_status() {
+fn state_now_matches_status() {
     let env = with_story();
     let told = env.ok(&["replay", "it", "--state", "--json"]).stdout();
     assert_eq!(told, env.ok(&["status", "it", "--json"]).stdout());
@@ -28,7 +28,7 @@ fn the_state_now_is_that_of_status() {
 }
 
 #[test]
-fn the_state_at_an_event() {
+fn state_at_event() {
     let env = with_story();
     assert_snapshot!(snapshot(&env, &state(&env, "4")), @"
     exit 0
@@ -69,7 +69,7 @@ fn the_state_at_an_event() {
 }
 
 #[test]
-fn the_state_at_a_time() {
+fn state_at_time() {
     let env = with_story();
     let events = env.events("it");
     let ts = events[3]["ts"].as_str().unwrap();
@@ -84,7 +84,7 @@ fn the_state_at_a_time() {
 }
 
 #[test]
-fn a_point_that_the_run_has_not_reached_is_a_negative_answer() {
+fn state_at_unreached_point_exits_1() {
     let env = with_story();
     assert_snapshot!(snapshot(&env, &state(&env, "11")), @"
     exit 1
@@ -94,7 +94,7 @@ fn a_point_that_the_run_has_not_reached_is_a_negative_answer() {
 }
 
 #[test]
-fn what_was_dropped_cannot_be_told() {
+fn state_of_pruned_point_is_unavailable() {
     let env = TestEnv::new();
     env.ok(&["run", "-q", "--run", "it", "--job", "j", "--", "true"]);
     let sealed = seal(&env, "it", 0);
@@ -112,7 +112,7 @@ fn what_was_dropped_cannot_be_told() {
 }
 
 #[test]
-fn damage_before_the_point_is_told_and_behind_it_is_not() {
+fn only_damage_before_point_is_reported() {
     let env = with_story();
     let log = fs::read_to_string(env.log_path("it")).unwrap();
     fs::write(

@@ -20,7 +20,7 @@ fn change(env: &TestEnv, change: impl Fn(Vec<u8>) -> Vec<u8>) {
 }
 
 #[test]
-fn a_whole_run() {
+fn verify_accepts_intact_run() {
     let env = with_story();
     assert_snapshot!(snapshot(&env, &verify(&env)), @"
     exit 0
@@ -35,7 +35,7 @@ fn a_whole_run() {
 }
 
 #[test]
-fn each_fault_is_named_by_file_line_and_offset() {
+fn verify_names_file_line_and_offset_of_each_fault() {
     let env = with_story();
     change(&env, |log| {
         let text = String::from_utf8(log).unwrap();
@@ -61,7 +61,7 @@ fn each_fault_is_named_by_file_line_and_offset() {
 }
 
 #[test]
-fn faults_for_programs() {
+fn verify_json_lists_faults() {
     let env = with_story();
     change(&env, |log| [&log[..], b"garbage\n"].concat());
     let output = env.run(&["replay", "--verify", "--json", "it"]);
@@ -78,7 +78,7 @@ fn faults_for_programs() {
 }
 
 #[test]
-fn a_torn_tail_is_a_fault_until_it_is_mended() {
+fn torn_tail_is_a_fault_until_repaired() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "one"]);
     change(&env, |log| [&log[..], &log[..100]].concat());
@@ -97,7 +97,7 @@ fn a_torn_tail_is_a_fault_until_it_is_mended() {
 }
 
 #[test]
-fn a_live_run_is_verified_as_far_as_it_is() {
+fn live_run_is_verified_up_to_its_end() {
     let env = TestEnv::new();
     let mut job = env.spawn(&["run", "--run", "it", "--", "cat"]);
     env.wait_for("job_started");
@@ -112,7 +112,7 @@ fn a_live_run_is_verified_as_far_as_it_is() {
 }
 
 #[test]
-fn a_lost_run_is_no_fault_of_its_log() {
+fn lost_run_is_not_a_log_fault() {
     let env = TestEnv::new();
     let job = env.spawn(&["run", "--run", "it", "--", "cat"]);
     env.wait_for("job_started");
@@ -121,7 +121,7 @@ fn a_lost_run_is_no_fault_of_its_log() {
 }
 
 #[test]
-fn segments_are_checked_as_a_chain() {
+fn segments_are_verified_as_chain() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "one"]);
     let sealed = seal(&env, "it", 0);
@@ -150,7 +150,7 @@ fn segments_are_checked_as_a_chain() {
 }
 
 #[test]
-fn what_other_programs_wrote_is_read_and_said_to_be_unchecked() {
+fn foreign_lines_are_read_but_reported_unchecked() {
     let env = TestEnv::new();
     fs::create_dir_all(env.run_dir("it")).unwrap();
     let line = |kind: &str, more: &str| {

@@ -37,7 +37,7 @@ fn seqs(env: &TestEnv) -> Vec<u64> {
 }
 
 #[test]
-fn what_was_done_is_told() {
+fn rotate_reports_sealed_segment() {
     let env = noted(3);
     let rotate = |args: &[&str]| {
         let args: Vec<_> = ["rotate", "it"].iter().chain(args).copied().collect();
@@ -77,7 +77,7 @@ fn what_was_done_is_told() {
 }
 
 #[test]
-fn each_run_is_a_line_of_json() {
+fn rotate_json_has_one_line_per_run() {
     let env = noted(2);
     env.ok(&["run", "-q", "--run", "other", "--close", "--", "true"]);
     let rotated = env.json_lines(&["rotate", "--all", "--json"]);
@@ -97,7 +97,7 @@ fn each_run_is_a_line_of_json() {
 }
 
 #[test]
-fn a_finished_run_stays_what_it_is() {
+fn rotate_leaves_finished_run_unchanged() {
     let env = TestEnv::new();
     env.run(&["run", "-q", "--run", "it", "--close", "--", "false"]);
     let before = env.status("it");
@@ -119,7 +119,7 @@ fn a_finished_run_stays_what_it_is() {
 }
 
 #[test]
-fn thresholds_come_from_flags_or_else_from_the_settings() {
+fn rotate_thresholds_come_from_flags_or_settings() {
     let env = noted(50);
     let left = |args: &[&str]| env.ok(args).stdout().contains("no threshold is reached");
     assert!(left(&["rotate", "it", "--max-size", "1MiB"]));
@@ -139,7 +139,7 @@ fn thresholds_come_from_flags_or_else_from_the_settings() {
 }
 
 #[test]
-fn settings_that_cannot_be_read_stop_rotate_but_no_job() {
+fn invalid_settings_stop_rotate_but_not_jobs() {
     let env = noted(1);
     fs::create_dir_all(env.path(".omne/lib/cfg")).unwrap();
     env.write(".omne/lib/cfg/runlog.toml", "[rotate]\nmax_sice = 1\n");
@@ -167,7 +167,7 @@ fn settings_that_cannot_be_read_stop_rotate_but_no_job() {
 }
 
 #[test]
-fn a_log_that_another_program_writes_to_is_left_and_why() {
+fn rotate_skips_foreign_log_with_reason() {
     let env = noted(1);
     let log = env.log_path("it");
     let mut bytes = fs::read(&log).unwrap();
@@ -190,7 +190,7 @@ fn a_log_that_another_program_writes_to_is_left_and_why() {
 }
 
 #[test]
-fn a_log_that_stays_locked_is_told() {
+fn rotate_reports_locked_log() {
     let env = noted(1);
     let lock = fs::File::open(env.path(".omne/var/runs/it/lock")).unwrap();
     lock.lock().unwrap();
@@ -204,7 +204,7 @@ fn a_log_that_stays_locked_is_told() {
 }
 
 #[test]
-fn wrong_arguments() {
+fn rotate_rejects_invalid_arguments() {
     let env = noted(1);
     for args in [
         &["rotate", "it", "--all"][..],
@@ -219,7 +219,7 @@ fn wrong_arguments() {
 }
 
 #[test]
-fn a_job_and_the_scripts_in_it_rotate_by_themselves() {
+fn jobs_and_their_scripts_rotate_automatically() {
     let env = TestEnv::new();
     let runlog = env!("CARGO_BIN_EXE_runlog");
     let script = format!("seq 500 | {runlog} emit --lines && seq 500 | {runlog} emit --lines");

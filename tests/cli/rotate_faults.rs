@@ -108,12 +108,12 @@ fn sweep(fault: &str) {
 }
 
 #[test]
-fn killed_at_each_call() {
+fn rotate_killed_at_each_syscall() {
     sweep("signal=KILL");
 }
 
 #[test]
-fn refused_at_each_call() {
+fn rotate_failing_at_each_syscall() {
     sweep("error=EIO");
     sweep("error=ENOSPC");
 }

@@ -11,7 +11,7 @@ fn code_of(script: &str) -> i32 {
 }
 
 #[test]
-fn every_exit_code_is_passed_on() {
+fn exit_code_is_passed_through() {
     let script = r#"
         for code in $(seq 0 255); do
             "$RUNLOG" run -q --no-capture -- sh -c "exit $code"
@@ -23,7 +23,7 @@ fn every_exit_code_is_passed_on() {
 }
 
 #[test]
-fn every_exit_code_is_recorded() {
+fn exit_code_is_recorded() {
     let env = TestEnv::new();
     for code in [0_u8, 1, 2, 124, 125, 126, 127, 128, 137, 255] {
         let script = format!("exit {code}");
@@ -46,7 +46,7 @@ fn every_exit_code_is_recorded() {
 }
 
 #[test]
-fn a_signal_gives_128_and_its_number() {
+fn signal_exits_128_plus_number() {
     for (signal, code) in [("HUP", 129), ("INT", 130), ("KILL", 137), ("SEGV", 139)] {
         assert_eq!(
             code_of(&format!("ulimit -c 0; kill -{signal} $$")),
@@ -60,7 +60,7 @@ fn a_signal_gives_128_and_its_number() {
 }
 
 #[test]
-fn a_signal_is_recorded_by_name_and_without_an_exit_code() {
+fn signal_is_recorded_by_name_without_exit_code() {
     let env = TestEnv::new();
     env.run(&["run", "--", "sh", "-c", "kill -TERM $$"]);
     let failed = env.event("job_failed");
@@ -70,14 +70,14 @@ fn a_signal_is_recorded_by_name_and_without_an_exit_code() {
 }
 
 #[test]
-fn an_exit_code_over_128_is_not_taken_for_a_signal() {
+fn exit_code_over_128_is_not_a_signal() {
     let env = TestEnv::new();
     assert_eq!(env.run(&["run", "--", "sh", "-c", "exit 143"]).code, 143);
     assert_eq!(env.event("job_failed")["error"]["kind"], "exit");
 }
 
 #[test]
-fn a_timeout_gives_124() {
+fn timeout_exits_124() {
     let env = TestEnv::new();
     let output = env.run(&["run", "--timeout", "50ms", "--", "sleep", "60"]);
     assert_eq!(output.code, 124);
@@ -87,7 +87,7 @@ fn a_timeout_gives_124() {
 }
 
 #[test]
-fn a_job_that_exits_with_0_upon_the_timeout_has_timed_out_all_the_same() {
+fn job_exiting_0_on_timeout_still_timed_out() {
     let env = TestEnv::new();
     let script = "trap 'exit 0' TERM; while test -d .omne; do sleep 0.01; done";
     let output = env.run(&["run", "--timeout", "300ms", "--", "sh", "-c", script]);
@@ -96,7 +96,7 @@ fn a_job_that_exits_with_0_upon_the_timeout_has_timed_out_all_the_same() {
 }
 
 #[test]
-fn an_unknown_command_gives_127() {
+fn unknown_command_exits_127() {
     let env = TestEnv::new();
     let output = env.run(&["run", "--", "no-such-command-here"]);
     assert_snapshot!(snapshot(&env, &output), @"
@@ -111,12 +111,12 @@ fn an_unknown_command_gives_127() {
 }
 
 #[test]
-fn a_missing_path_gives_127() {
+fn missing_path_exits_127() {
     assert_eq!(TestEnv::new().run(&["run", "--", "./missing"]).code, 127);
 }
 
 #[test]
-fn an_empty_command_is_refused_and_leaves_nothing() {
+fn empty_command_is_rejected_without_traces() {
     let env = TestEnv::new();
     let output = env.run(&["run", "--", ""]);
     assert_snapshot!(snapshot(&env, &output), @"
@@ -129,7 +129,7 @@ fn an_empty_command_is_refused_and_leaves_nothing() {
 }
 
 #[test]
-fn a_file_without_the_right_to_execute_gives_126() {
+fn non_executable_file_exits_126() {
     let env = TestEnv::new();
     env.write("plain", "#!/bin/sh\n");
     let output = env.run(&["run", "--", "./plain"]);
@@ -144,19 +144,19 @@ fn a_file_without_the_right_to_execute_gives_126() {
 }
 
 #[test]
-fn a_folder_gives_126() {
+fn directory_as_command_exits_126() {
     assert_eq!(TestEnv::new().run(&["run", "--", "/tmp"]).code, 126);
 }
 
 #[test]
-fn a_script_without_an_interpreter_line_is_run_by_sh_as_execvp_does() {
+fn script_without_shebang_runs_in_sh() {
     let env = TestEnv::new();
     env.executable("script", "exit 7\n");
     assert_eq!(env.run(&["run", "--", "./script"]).code, 7);
 }
 
 #[test]
-fn a_script_whose_interpreter_is_missing_is_not_started() {
+fn script_with_missing_interpreter_is_not_started() {
     let env = TestEnv::new();
     env.executable("script", "#!/no/such/interpreter\n");
     let output = env.run(&["run", "--", "./script"]);
@@ -165,7 +165,7 @@ fn a_script_whose_interpreter_is_missing_is_not_started() {
 }
 
 #[test]
-fn a_missing_folder_to_run_in_gives_125() {
+fn missing_working_directory_exits_125() {
     let env = TestEnv::new();
     let output = env.run(&["run", "--cwd", "missing", "--", "true"]);
     assert_snapshot!(snapshot(&env, &output), @"
@@ -179,7 +179,7 @@ fn a_missing_folder_to_run_in_gives_125() {
 }
 
 #[test]
-fn a_volume_that_cannot_be_used_gives_125() {
+fn unusable_volume_exits_125() {
     let env = TestEnv::new();
     env.write(".omne", "a file");
     let output = env.run(&["run", "--", "touch", "ran"]);
@@ -193,7 +193,7 @@ fn a_volume_that_cannot_be_used_gives_125() {
 }
 
 #[test]
-fn wrong_options_give_2_and_make_nothing() {
+fn invalid_options_exit_2_and_create_nothing() {
     let env = TestEnv::new();
     for args in [
         &["run", "--no-such-option", "--", "true"][..],
@@ -210,7 +210,7 @@ fn wrong_options_give_2_and_make_nothing() {
 }
 
 #[test]
-fn help_and_version_give_0() {
+fn help_and_version_exit_0() {
     let env = TestEnv::new();
     for args in [&["--help"][..], &["--version"], &["run", "--help"]] {
         let output = env.run(args);

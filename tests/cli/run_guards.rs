@@ -3,7 +3,7 @@
 use crate::env::TestEnv;
 
 #[test]
-fn a_guard_on_the_disk_that_does_not_hold_keeps_the_job_from_starting() {
+fn failed_disk_guard_prevents_start() {
     let env = TestEnv::new();
     let output = env.run(&["run", "--require-free-disk", "999T", "--", "touch", "ran"]);
     assert_eq!(output.code, 125);
@@ -19,7 +19,7 @@ fn a_guard_on_the_disk_that_does_not_hold_keeps_the_job_from_starting() {
 }
 
 #[test]
-fn a_guard_on_memory_that_does_not_hold_keeps_the_job_from_starting() {
+fn failed_memory_guard_prevents_start() {
     let env = TestEnv::new();
     let output = env.run(&["run", "--require-free-mem", "999T", "--", "true"]);
     assert_eq!(output.code, 125);
@@ -27,7 +27,7 @@ fn a_guard_on_memory_that_does_not_hold_keeps_the_job_from_starting() {
 }
 
 #[test]
-fn a_guard_on_the_load_is_held_against_the_load() {
+fn load_guard_is_checked_against_load() {
     let env = TestEnv::new();
     let output = env.run(&["run", "--max-load", "0", "--", "true"]);
     let load = &env.event("job_submitted")["telemetry_before"]["load_1m"];
@@ -36,7 +36,7 @@ fn a_guard_on_the_load_is_held_against_the_load() {
 }
 
 #[test]
-fn guards_that_hold_let_the_job_start() {
+fn satisfied_guards_allow_start() {
     let env = TestEnv::new();
     env.ok(&[
         "run",

@@ -8,7 +8,7 @@ use crate::env::TestEnv;
 const DEAF: &str = "trap '' TERM; touch ready; while test -d .omne; do sleep 0.01; done";
 
 #[test]
-fn a_job_that_ignores_term_is_killed_after_a_grace_period() {
+fn job_ignoring_term_is_killed_after_grace() {
     let env = TestEnv::new();
     let output = env.run(&[
         "run",
@@ -28,7 +28,7 @@ fn a_job_that_ignores_term_is_killed_after_a_grace_period() {
 }
 
 #[test]
-fn a_timeout_reaches_the_whole_group() {
+fn timeout_signals_whole_process_group() {
     let env = TestEnv::new();
     let script = "sleep 1000 & echo $! >pid; wait";
     env.run(&["run", "--timeout", "300ms", "--", "sh", "-c", script]);
@@ -41,7 +41,7 @@ fn a_timeout_reaches_the_whole_group() {
 }
 
 #[test]
-fn a_timeout_counts_for_each_attempt() {
+fn timeout_applies_to_each_attempt() {
     let env = TestEnv::new();
     let output = env.run(&[
         "run",
@@ -60,7 +60,7 @@ fn a_timeout_counts_for_each_attempt() {
 }
 
 #[test]
-fn a_failed_attempt_that_is_tried_again_says_when() {
+fn failed_attempt_records_retry_time() {
     let env = TestEnv::new();
     let script = "test -e second || { touch second; exit 9; }";
     env.ok(&[
@@ -95,7 +95,7 @@ fn a_failed_attempt_that_is_tried_again_says_when() {
 }
 
 #[test]
-fn the_last_attempt_decides() {
+fn last_attempt_decides_outcome() {
     let env = TestEnv::new();
     let output = env.run(&[
         "run",
@@ -120,7 +120,7 @@ fn the_last_attempt_decides() {
 }
 
 #[test]
-fn a_command_that_cannot_be_found_is_not_tried_again() {
+fn command_not_found_is_not_retried() {
     let env = TestEnv::new();
     let output = env.run(&[
         "run",
@@ -136,7 +136,7 @@ fn a_command_that_cannot_be_found_is_not_tried_again() {
 }
 
 #[test]
-fn a_signal_between_two_attempts_calls_the_next_one_off() {
+fn signal_between_attempts_cancels_retry() {
     let env = TestEnv::new();
     let job = env.spawn(&[
         "run",

@@ -30,7 +30,7 @@ fn index(env: &TestEnv, run: &str, job: &str) -> Vec<Value> {
 }
 
 #[test]
-fn stdin_and_stdout_are_passed_byte_for_byte() {
+fn stdin_and_stdout_pass_through_unchanged() {
     let env = TestEnv::new();
     let bytes = noise(3 << 20);
     let output = env.run_with(&["run", "--", "cat"], &bytes);
@@ -40,7 +40,7 @@ fn stdin_and_stdout_are_passed_byte_for_byte() {
 }
 
 #[test]
-fn stderr_is_passed_byte_for_byte() {
+fn stderr_passes_through_unchanged() {
     let env = TestEnv::new();
     let bytes = noise(1 << 20);
     let output = env.run_with(&["run", "--quiet", "--", "cat"], &bytes);
@@ -60,7 +60,7 @@ fn stderr_is_passed_byte_for_byte() {
 }
 
 #[test]
-fn the_index_tells_which_bytes_are_of_which_stream() {
+fn index_maps_bytes_to_streams() {
     let env = TestEnv::new();
     // Each part waits until the one before it was passed on.
     let script = "echo one; read _; echo two >&2; read _; echo three";
@@ -87,7 +87,7 @@ fn the_index_tells_which_bytes_are_of_which_stream() {
 }
 
 #[test]
-fn the_order_within_a_stream_is_kept() {
+fn order_within_stream_is_kept() {
     let env = TestEnv::new();
     let script = "i=0; while [ $i -lt 2000 ]; do echo $i; echo $i >&2; i=$((i+1)); done";
     env.ok(&["run", "--", "sh", "-c", script]);
@@ -107,7 +107,7 @@ fn the_order_within_a_stream_is_kept() {
 }
 
 #[test]
-fn the_end_counts_what_was_printed() {
+fn job_end_counts_output_bytes() {
     let env = TestEnv::new();
     env.ok(&["run", "--", "sh", "-c", "printf 12345; printf 123 >&2"]);
     let output = &env.event("job_completed")["output"];
@@ -118,7 +118,7 @@ fn the_end_counts_what_was_printed() {
 }
 
 #[test]
-fn quiet_stores_and_does_not_pass_on() {
+fn quiet_stores_without_passthrough() {
     let env = TestEnv::new();
     let output = env.ok(&["run", "--quiet", "--", "sh", "-c", "echo out; echo err >&2"]);
     assert_eq!(
@@ -129,7 +129,7 @@ fn quiet_stores_and_does_not_pass_on() {
 }
 
 #[test]
-fn no_capture_passes_on_and_does_not_store() {
+fn no_capture_passes_through_without_storing() {
     let env = TestEnv::new();
     let output = env.ok(&["run", "--no-capture", "--", "echo", "hello"]);
     assert_eq!(output.stdout(), "hello\n");
@@ -138,7 +138,7 @@ fn no_capture_passes_on_and_does_not_store() {
 }
 
 #[test]
-fn a_capture_limit_drops_the_capture_and_not_the_output() {
+fn capture_limit_truncates_capture_not_output() {
     let env = TestEnv::new();
     let bytes = noise(300_000);
     let output = env.run_with(&["run", "--capture-limit", "64K", "--", "cat"], &bytes);
@@ -157,7 +157,7 @@ fn a_capture_limit_drops_the_capture_and_not_the_output() {
 }
 
 #[test]
-fn a_grandchild_that_keeps_the_output_open_is_not_waited_for() {
+fn grandchild_holding_output_open_is_not_awaited() {
     for options in [&["run"][..], &["run", "--no-capture", "-q"]] {
         let env = TestEnv::new();
         let script =
@@ -173,7 +173,7 @@ fn a_grandchild_that_keeps_the_output_open_is_not_waited_for() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_ends_the_job() {
+fn closed_reader_ends_job() {
     let env = TestEnv::new();
     let output = env.sh(r#"{ "$RUNLOG" run -- yes; echo $? >code; } | head -n 2"#);
     assert_eq!(output.stdout(), "y\ny\n");
@@ -182,7 +182,7 @@ fn a_reader_that_has_seen_enough_ends_the_job() {
 }
 
 #[test]
-fn a_closed_stdout_closes_only_that_stream() {
+fn closed_stdout_closes_only_that_stream() {
     let env = TestEnv::new();
     let script = "trap '' PIPE; while echo x; do :; done 2>/dev/null; echo still here >&2; exit 6";
     let mut child = env
@@ -202,7 +202,7 @@ fn a_closed_stdout_closes_only_that_stream() {
 }
 
 #[test]
-fn runlog_works_without_any_standard_stream() {
+fn runlog_works_without_standard_streams() {
     let env = TestEnv::new();
     let output = env.sh(r#""$RUNLOG" run -- sh -c 'touch ran; exit 5' <&- >&- 2>&-"#);
     assert_eq!(output.code, 5);
@@ -211,14 +211,14 @@ fn runlog_works_without_any_standard_stream() {
 }
 
 #[test]
-fn the_job_reads_nothing_that_it_does_not_ask_for() {
+fn runlog_reads_no_stdin_of_its_own() {
     let env = TestEnv::new();
     let script = r#"printf 'one\ntwo\n' | { "$RUNLOG" run -q -- true; cat; }"#;
     assert_eq!(env.sh(script).stdout(), "one\ntwo\n");
 }
 
 #[test]
-fn output_without_a_newline_comes_at_once() {
+fn output_without_newline_is_passed_at_once() {
     let env = TestEnv::new();
     let mut job = env.spawn(&["run", "--", "sh", "-c", "printf prompt; read _; exit 3"]);
     assert_eq!(job.read(6), b"prompt");
@@ -226,7 +226,7 @@ fn output_without_a_newline_comes_at_once() {
 }
 
 #[test]
-fn a_job_that_waits_for_a_slow_reader_is_not_cut_off() {
+fn job_blocked_on_slow_reader_is_not_cut_off() {
     let env = TestEnv::new();
     let script = r#"mkfifo gate; "$RUNLOG" run -- sh -c 'seq 1 100000; touch done' | { while ! test -e read; do sleep 0.01; done; tail -n 1; }"#;
     let job = Background::new(env.program("sh").args(["-c", script]));
@@ -237,7 +237,7 @@ fn a_job_that_waits_for_a_slow_reader_is_not_cut_off() {
 }
 
 #[test]
-fn what_waits_for_a_slow_reader_is_told_of_in_the_index() {
+fn index_covers_output_waiting_for_slow_reader() {
     let env = TestEnv::new();
     // In one write, and more than the reader's pipe holds. The job goes on.
     let script = "dd if=/dev/zero bs=200000 count=1 status=none; read _";
@@ -255,7 +255,7 @@ fn what_waits_for_a_slow_reader_is_told_of_in_the_index() {
 }
 
 #[test]
-fn an_id_file_holds_the_id() {
+fn id_file_contains_run_id() {
     let env = TestEnv::new();
     let output = env.ok(&["run", "--id-file", "id", "--", "true"]);
     let id = std::fs::read_to_string(env.path("id")).unwrap();
@@ -263,7 +263,7 @@ fn an_id_file_holds_the_id() {
 }
 
 #[test]
-fn an_id_file_that_cannot_be_written_keeps_the_job_from_starting() {
+fn unwritable_id_file_prevents_start() {
     let env = TestEnv::new();
     let output = env.run(&["run", "--id-file", "missing/id", "--", "touch", "ran"]);
     assert_eq!(output.code, 125);
@@ -272,7 +272,7 @@ fn an_id_file_that_cannot_be_written_keeps_the_job_from_starting() {
 }
 
 #[test]
-fn a_full_disk_behind_stdout_does_not_harm_the_log() {
+fn full_disk_behind_stdout_does_not_harm_log() {
     let env = TestEnv::new();
     env.sh(r#""$RUNLOG" run -- echo hello >/dev/full"#);
     let run = env.only_run();

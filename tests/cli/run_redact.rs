@@ -21,7 +21,7 @@ fn assert_not_captured(env: &TestEnv, text: &str) {
 }
 
 #[test]
-fn a_masked_text_is_passed_on_and_not_stored() {
+fn masked_text_passes_through_but_is_not_stored() {
     let env = TestEnv::new();
     let output = env.ok(&[
         "run",
@@ -41,7 +41,7 @@ fn a_masked_text_is_passed_on_and_not_stored() {
 }
 
 #[test]
-fn masked_arguments_are_marked_as_such() {
+fn masked_arguments_are_flagged() {
     let env = TestEnv::new();
     env.ok(&[
         "run",
@@ -63,7 +63,7 @@ fn masked_arguments_are_marked_as_such() {
 }
 
 #[test]
-fn everything_that_is_recorded_is_masked() {
+fn all_recorded_fields_are_masked() {
     let env = TestEnv::new();
     env.run(&[
         "run",
@@ -89,7 +89,7 @@ fn everything_that_is_recorded_is_masked() {
 }
 
 #[test]
-fn the_value_of_a_variable_is_masked() {
+fn variable_value_is_masked() {
     let env = TestEnv::new();
     let mut command = env.command(&[
         "run",
@@ -106,7 +106,7 @@ fn the_value_of_a_variable_is_masked() {
 }
 
 #[test]
-fn a_value_with_characters_that_json_escapes_is_masked() {
+fn json_escaped_value_is_masked() {
     let env = TestEnv::new();
     let secret = "a\"b\\c";
     let mut command = env.command(&["run", "--redact", "ENV:TOKEN", "--", "echo", secret]);
@@ -120,7 +120,7 @@ fn a_value_with_characters_that_json_escapes_is_masked() {
 }
 
 #[test]
-fn a_secret_that_is_printed_in_pieces_is_masked() {
+fn secret_printed_in_pieces_is_masked() {
     let env = TestEnv::new();
     let script = "printf hun; read _; printf 'ter2\\n'";
     let mut command = env.command(&["run", "--redact", "hunter2", "--", "sh", "-c", script]);
@@ -132,7 +132,7 @@ fn a_secret_that_is_printed_in_pieces_is_masked() {
 }
 
 #[test]
-fn a_secret_far_into_a_long_line_is_masked() {
+fn secret_far_into_long_line_is_masked() {
     // Around the 64 KiB at which a line is cut.
     for before in [65_530, 65_536, 131_070] {
         let env = TestEnv::new();
@@ -160,7 +160,7 @@ fn a_secret_far_into_a_long_line_is_masked() {
 }
 
 #[test]
-fn each_stream_is_masked_for_itself() {
+fn streams_are_masked_independently() {
     let env = TestEnv::new();
     let script = "printf hun; printf x >&2; printf 'ter2\\n'";
     env.ok(&["run", "-q", "--redact", "hunter2", "--", "sh", "-c", script]);
@@ -168,7 +168,7 @@ fn each_stream_is_masked_for_itself() {
 }
 
 #[test]
-fn notes_of_a_script_are_masked() {
+fn notes_of_job_script_are_masked() {
     let env = TestEnv::new();
     let script =
         r#""$RUNLOG" emit seen pw=hunter2; echo '{"k":"hunter2"}' | "$RUNLOG" emit --lines"#;
@@ -179,7 +179,7 @@ fn notes_of_a_script_are_masked() {
 }
 
 #[test]
-fn an_empty_value_is_refused_before_anything_is_made() {
+fn empty_redaction_is_rejected_before_start() {
     let env = TestEnv::new();
     for redact in ["", "ENV:EMPTY", "ENV:UNSET", "("] {
         let mut command = env.command(&["run", "--redact", redact, "--", "touch", "ran"]);

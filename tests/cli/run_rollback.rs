@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use crate::env::TestEnv;
 
 #[test]
-fn a_rollback_runs_when_the_job_fails_and_the_exit_code_stays_the_jobs() {
+fn rollback_runs_on_failure_and_keeps_exit_code() {
     let env = TestEnv::new();
     let output = env.run(&[
         "run",
@@ -37,7 +37,7 @@ fn a_rollback_runs_when_the_job_fails_and_the_exit_code_stays_the_jobs() {
 }
 
 #[test]
-fn the_start_of_a_rollback_is_on_disk_before_it_runs() {
+fn rollback_start_is_durable_before_it_runs() {
     let env = TestEnv::new();
     env.run(&[
         "run",
@@ -51,7 +51,7 @@ fn the_start_of_a_rollback_is_on_disk_before_it_runs() {
 }
 
 #[test]
-fn the_failure_of_a_rollback_is_recorded() {
+fn rollback_failure_is_recorded() {
     let env = TestEnv::new();
     let output = env.run(&["run", "--rollback", "exit 5", "--", "false"]);
     assert_eq!(output.code, 1);
@@ -63,21 +63,21 @@ fn the_failure_of_a_rollback_is_recorded() {
 }
 
 #[test]
-fn a_rollback_does_not_run_when_the_job_completes() {
+fn rollback_is_skipped_on_success() {
     let env = TestEnv::new();
     env.ok(&["run", "--rollback", "touch undone", "--", "true"]);
     assert!(!env.exists("undone"));
 }
 
 #[test]
-fn a_rollback_does_not_run_when_nothing_was_started() {
+fn rollback_is_skipped_when_nothing_started() {
     let env = TestEnv::new();
     env.run(&["run", "--rollback", "touch undone", "--", "no-such-cmd"]);
     assert!(!env.exists("undone"));
 }
 
 #[test]
-fn a_rollback_runs_once_after_the_last_attempt() {
+fn rollback_runs_once_after_last_attempt() {
     let env = TestEnv::new();
     env.run(&[
         "run",
@@ -94,7 +94,7 @@ fn a_rollback_runs_once_after_the_last_attempt() {
 }
 
 #[test]
-fn a_rollback_runs_when_the_job_is_interrupted() {
+fn rollback_runs_on_interrupt() {
     let env = TestEnv::new();
     let job = env.spawn(&["run", "--rollback", "touch undone", "--", "cat"]);
     env.wait_for("job_started");
@@ -104,7 +104,7 @@ fn a_rollback_runs_when_the_job_is_interrupted() {
 }
 
 #[test]
-fn a_rollback_runs_after_a_timeout() {
+fn rollback_runs_after_timeout() {
     let env = TestEnv::new();
     env.run(&[
         "run",
@@ -120,7 +120,7 @@ fn a_rollback_runs_after_a_timeout() {
 }
 
 #[test]
-fn a_rollback_knows_the_run_and_its_output_is_captured_and_goes_to_stderr() {
+fn rollback_knows_run_and_prints_to_stderr() {
     let env = TestEnv::new();
     let output = env.run(&[
         "run",

@@ -3,7 +3,7 @@
 use crate::env::{Background, TestEnv, wait_until};
 
 #[test]
-fn a_named_run_stays_open_for_more_jobs() {
+fn named_run_stays_open_for_more_jobs() {
     let env = TestEnv::new();
     env.ok(&["run", "--run", "ci", "--", "true"]);
     assert_eq!(env.status("ci")["state"], "open");
@@ -16,7 +16,7 @@ fn a_named_run_stays_open_for_more_jobs() {
 }
 
 #[test]
-fn a_job_id_that_was_not_asked_for_is_made_unused() {
+fn generated_job_id_is_unused() {
     let env = TestEnv::new();
     for _ in 0..3 {
         env.ok(&["run", "--run", "ci", "--", "true"]);
@@ -29,7 +29,7 @@ fn a_job_id_that_was_not_asked_for_is_made_unused() {
 }
 
 #[test]
-fn a_job_id_that_is_taken_is_refused_with_2() {
+fn taken_job_id_is_rejected_with_2() {
     let env = TestEnv::new();
     env.ok(&["run", "--run", "ci", "--job", "a", "--", "true"]);
     let before = env.events("ci").len();
@@ -45,7 +45,7 @@ fn a_job_id_that_is_taken_is_refused_with_2() {
 }
 
 #[test]
-fn processes_that_join_at_once_get_a_job_each() {
+fn concurrent_joins_get_distinct_jobs() {
     let env = TestEnv::new();
     let jobs: Vec<Background> = (0..6)
         .map(|_| env.spawn(&["run", "--run", "ci", "--", "cat"]))
@@ -69,7 +69,7 @@ fn processes_that_join_at_once_get_a_job_each() {
 }
 
 #[test]
-fn the_output_of_each_job_is_kept_apart() {
+fn job_outputs_are_kept_apart() {
     let env = TestEnv::new();
     env.ok(&["run", "--run", "ci", "--job", "a", "--", "echo", "one"]);
     env.ok(&["run", "--run", "ci", "--job", "b", "--", "echo", "two"]);
@@ -78,7 +78,7 @@ fn the_output_of_each_job_is_kept_apart() {
 }
 
 #[test]
-fn close_closes_a_run_and_tells_its_state() {
+fn close_prints_run_status() {
     let env = TestEnv::new();
     env.ok(&["run", "--run", "ci", "--", "true"]);
     env.run(&["run", "--run", "ci", "--", "false"]);
@@ -89,7 +89,7 @@ fn close_closes_a_run_and_tells_its_state() {
 }
 
 #[test]
-fn close_is_refused_with_4_while_a_job_is_live() {
+fn close_with_live_job_exits_4() {
     let env = TestEnv::new();
     let job = env.spawn(&["run", "--run", "ci", "--", "cat"]);
     env.wait_for("job_started");
@@ -105,7 +105,7 @@ fn close_is_refused_with_4_while_a_job_is_live() {
 }
 
 #[test]
-fn close_is_refused_with_4_while_a_job_is_lost() {
+fn close_with_lost_job_exits_4() {
     let env = TestEnv::new();
     let job = env.spawn(&["run", "--run", "ci", "--", "cat"]);
     env.wait_for("job_started");
@@ -114,7 +114,7 @@ fn close_is_refused_with_4_while_a_job_is_lost() {
 }
 
 #[test]
-fn close_with_a_command_closes_after_it() {
+fn close_after_command_closes_run() {
     let env = TestEnv::new();
     env.ok(&["run", "--run", "ci", "--", "true"]);
     env.ok(&["run", "--run", "ci", "--close", "--", "true"]);
@@ -122,7 +122,7 @@ fn close_with_a_command_closes_after_it() {
 }
 
 #[test]
-fn close_with_a_command_warns_and_stays_open_while_another_job_is_live() {
+fn close_after_command_warns_if_other_job_is_live() {
     let env = TestEnv::new();
     let job = env.spawn(&["run", "--run", "ci", "--job", "slow", "--", "cat"]);
     env.wait_for("job_started");
@@ -139,7 +139,7 @@ fn close_with_a_command_warns_and_stays_open_while_another_job_is_live() {
 }
 
 #[test]
-fn a_closed_run_takes_no_more_jobs() {
+fn closed_run_rejects_jobs() {
     let env = TestEnv::new();
     env.ok(&["run", "--run", "ci", "--close", "--", "true"]);
     let before = env.events("ci").len();
@@ -155,7 +155,7 @@ fn a_closed_run_takes_no_more_jobs() {
 }
 
 #[test]
-fn a_run_that_closed_itself_takes_no_more_jobs() {
+fn self_closed_run_rejects_jobs() {
     let env = TestEnv::new();
     env.ok(&["run", "--", "true"]);
     let run = env.only_run();
@@ -164,7 +164,7 @@ fn a_run_that_closed_itself_takes_no_more_jobs() {
 }
 
 #[test]
-fn closing_twice_is_fine() {
+fn closing_twice_succeeds() {
     let env = TestEnv::new();
     env.ok(&["run", "--run", "ci", "--close", "--", "true"]);
     env.ok(&["run", "--run", "ci", "--close"]);
@@ -172,7 +172,7 @@ fn closing_twice_is_fine() {
 }
 
 #[test]
-fn closing_a_run_that_is_not_there_gives_3() {
+fn closing_missing_run_exits_3() {
     let env = TestEnv::new();
     env.ok(&["run", "--", "true"]);
     assert_eq!(env.run(&["run", "--run", "nope", "--close"]).code, 3);
@@ -180,7 +180,7 @@ fn closing_a_run_that_is_not_there_gives_3() {
 }
 
 #[test]
-fn a_detached_job_goes_on_and_its_start_is_on_disk_when_the_id_is_told() {
+fn detached_start_is_durable_before_id_is_printed() {
     let env = TestEnv::new();
     let output = env.ok(&[
         "run",
@@ -204,7 +204,7 @@ fn a_detached_job_goes_on_and_its_start_is_on_disk_when_the_id_is_told() {
 }
 
 #[test]
-fn a_detached_job_has_a_session_of_its_own_and_no_stdin() {
+fn detached_job_has_own_session_and_no_stdin() {
     let env = TestEnv::new();
     env.ok(&[
         "run",
@@ -223,7 +223,7 @@ fn a_detached_job_has_a_session_of_its_own_and_no_stdin() {
 }
 
 #[test]
-fn a_detached_job_does_not_keep_the_callers_pipes_open() {
+fn detached_job_releases_callers_pipes() {
     let env = TestEnv::new();
     // The substitution ends only when nobody holds its pipe any more.
     let script = r#"id=$("$RUNLOG" run --detach -- sh -c 'while test -d .omne && ! test -e stop; do sleep 0.01; done' 2>&1); touch stop; echo "$id""#;
@@ -231,7 +231,7 @@ fn a_detached_job_does_not_keep_the_callers_pipes_open() {
 }
 
 #[test]
-fn a_detached_job_that_cannot_start_says_so_to_the_caller() {
+fn detached_start_failure_is_reported_to_caller() {
     let env = TestEnv::new();
     let output = env.run(&["run", "--detach", "--", "no-such-cmd"]);
     insta::assert_snapshot!(crate::checks::snapshot(&env, &output), @"
@@ -244,7 +244,7 @@ fn a_detached_job_that_cannot_start_says_so_to_the_caller() {
 }
 
 #[test]
-fn detach_with_a_job_id_that_is_taken_gives_2() {
+fn detach_with_taken_job_id_exits_2() {
     let env = TestEnv::new();
     env.ok(&["run", "--run", "ci", "--job", "a", "--", "true"]);
     let output = env.run(&["run", "--run", "ci", "--job", "a", "--detach", "--", "true"]);
@@ -257,7 +257,7 @@ fn detach_with_a_job_id_that_is_taken_gives_2() {
 }
 
 #[test]
-fn detach_writes_an_id_file() {
+fn detach_writes_id_file() {
     let env = TestEnv::new();
     let output = env.ok(&["run", "--detach", "--id-file", "id", "--", "true"]);
     assert_eq!(std::fs::read(env.path("id")).unwrap(), output.stdout);

@@ -12,7 +12,7 @@ const COUNTER: &str = r#"
 "#;
 
 #[test]
-fn each_signal_reaches_the_job_once() {
+fn signal_reaches_job_once() {
     let env = TestEnv::new();
     let job = env.spawn(&["run", "--", "sh", "-c", COUNTER]);
     env.wait_for_file("ready");
@@ -38,7 +38,7 @@ fn each_signal_reaches_the_job_once() {
 }
 
 #[test]
-fn a_signal_reaches_the_jobs_children() {
+fn signal_reaches_child_processes_of_job() {
     let env = TestEnv::new();
     let script = r#"sh -c 'trap "touch child_got; exit" USR1; touch ready; while test -d .omne; do sleep 0.01; done' & trap : USR1; wait; wait"#;
     let job = env.spawn(&["run", "--", "sh", "-c", script]);
@@ -49,7 +49,7 @@ fn a_signal_reaches_the_jobs_children() {
 }
 
 #[test]
-fn a_job_that_a_forwarded_signal_ends_is_told_as_such() {
+fn job_killed_by_forwarded_signal_records_it() {
     for (signal, code, name) in [
         (Signal::INT, 130, "SIGINT"),
         (Signal::TERM, 143, "SIGTERM"),
@@ -67,7 +67,7 @@ fn a_job_that_a_forwarded_signal_ends_is_told_as_such() {
 }
 
 #[test]
-fn a_job_may_end_well_after_a_signal() {
+fn job_may_handle_signal_and_exit_later() {
     let env = TestEnv::new();
     let script = "trap 'exit 0' TERM; touch ready; while test -d .omne; do sleep 0.01; done";
     let job = env.spawn(&["run", "--", "sh", "-c", script]);
@@ -78,7 +78,7 @@ fn a_job_may_end_well_after_a_signal() {
 }
 
 #[test]
-fn a_signal_that_comes_before_the_job_starts_is_not_lost() {
+fn signal_before_start_is_not_lost() {
     // Wherever the signal hits: the job ends, and if there is a run, it is closed.
     for delay in 0..12 {
         let env = TestEnv::new();
@@ -96,7 +96,7 @@ fn a_signal_that_comes_before_the_job_starts_is_not_lost() {
 }
 
 #[test]
-fn with_nohup_a_hangup_reaches_nobody() {
+fn nohup_blocks_hangup() {
     let env = TestEnv::new();
     let runlog = env!("CARGO_BIN_EXE_runlog");
     let mut command = env.program("nohup");
@@ -122,28 +122,28 @@ fn inherited(env: &TestEnv, with: &str) -> (String, String) {
 }
 
 #[test]
-fn the_signal_mask_is_inherited_as_it_was() {
+fn signal_mask_is_inherited() {
     let env = TestEnv::new();
     let (plain, under) = inherited(&env, "env --block-signal=USR1,TERM,CHLD");
     assert_eq!(under, plain);
 }
 
 #[test]
-fn ignored_signals_are_inherited_as_they_were() {
+fn ignored_signals_are_inherited() {
     let env = TestEnv::new();
     let (plain, under) = inherited(&env, "env --ignore-signal=HUP,INT,USR2,QUIT,TTOU");
     assert_eq!(under, plain);
 }
 
 #[test]
-fn nothing_is_ignored_or_blocked_by_default() {
+fn default_signals_are_not_ignored_or_blocked() {
     let env = TestEnv::new();
     let (plain, under) = inherited(&env, "env --default-signal");
     assert_eq!(under, plain);
 }
 
 #[test]
-fn the_job_gets_no_files_of_ours() {
+fn job_inherits_no_internal_files() {
     let env = TestEnv::new();
     let look = "ls /proc/self/fd >fds";
     env.sh(look);
@@ -161,14 +161,14 @@ fn the_job_gets_no_files_of_ours() {
 }
 
 #[test]
-fn files_that_the_caller_gave_are_passed_on() {
+fn caller_files_are_inherited() {
     let env = TestEnv::new();
     let output = env.sh(r#"echo given >file; "$RUNLOG" run -- sh -c 'cat <&7' 7<file"#);
     assert_eq!(output.stdout(), "given\n");
 }
 
 #[test]
-fn a_stopped_job_is_continued_when_it_is_told_to_end() {
+fn stopped_job_is_continued_to_be_terminated() {
     let env = TestEnv::new();
     let job = env.spawn(&["run", "--", "sh", "-c", "kill -STOP $$; cat"]);
     let pid = env.wait_for("job_started")["pid"].clone();
@@ -180,7 +180,7 @@ fn a_stopped_job_is_continued_when_it_is_told_to_end() {
 }
 
 #[test]
-fn a_stopped_job_is_killed_by_a_timeout() {
+fn stopped_job_is_killed_by_timeout() {
     let env = TestEnv::new();
     let output = env.run(&[
         "run",
@@ -195,7 +195,7 @@ fn a_stopped_job_is_killed_by_a_timeout() {
 }
 
 #[test]
-fn a_job_has_a_group_of_its_own() {
+fn job_has_own_process_group() {
     let env = TestEnv::new();
     let job = env.spawn(&["run", "--", "cat"]);
     let pid = env.wait_for("job_started")["pid"].as_i64().unwrap();
@@ -206,7 +206,7 @@ fn a_job_has_a_group_of_its_own() {
 }
 
 #[test]
-fn stop_and_continue_are_passed_on_to_the_job() {
+fn stop_and_continue_are_forwarded() {
     let env = TestEnv::new();
     let job = env.spawn(&["run", "--", "cat"]);
     let pid = env.wait_for("job_started")["pid"].clone();

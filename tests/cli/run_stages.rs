@@ -15,7 +15,7 @@ fn taken<'a>(event: &'a Value, snapshot: &str) -> &'a str {
 }
 
 #[test]
-fn a_job_goes_through_its_stages_in_order() {
+fn job_stages_are_logged_in_order() {
     let env = TestEnv::new();
     env.ok(&["run", "--", "true"]);
     assert_eq!(
@@ -32,7 +32,7 @@ fn a_job_goes_through_its_stages_in_order() {
 }
 
 #[test]
-fn a_job_that_fails_ends_with_job_failed() {
+fn failing_job_ends_with_job_failed() {
     let env = TestEnv::new();
     env.run(&["run", "--", "false"]);
     let types = env.types(&env.only_run());
@@ -40,7 +40,7 @@ fn a_job_that_fails_ends_with_job_failed() {
 }
 
 #[test]
-fn every_stage_has_both_snapshots_with_their_time() {
+fn each_stage_has_both_snapshots_with_time() {
     let env = TestEnv::new();
     env.ok(&["run", "--", "true"]);
     for event in env.events(&env.only_run()) {
@@ -53,7 +53,7 @@ fn every_stage_has_both_snapshots_with_their_time() {
 }
 
 #[test]
-fn the_end_has_snapshots_from_both_sides_of_the_execution() {
+fn job_end_has_snapshots_from_both_sides() {
     let env = TestEnv::new();
     env.ok(&["run", "--", "true"]);
     let started = env.event("job_started");
@@ -71,7 +71,7 @@ fn the_end_has_snapshots_from_both_sides_of_the_execution() {
 }
 
 #[test]
-fn telemetry_says_what_the_host_has() {
+fn telemetry_describes_host() {
     let env = TestEnv::new();
     env.ok(&["run", "--", "true"]);
     let telemetry = &env.event("job_started")["telemetry_before"];
@@ -95,7 +95,7 @@ fn telemetry_says_what_the_host_has() {
 }
 
 #[test]
-fn the_process_snapshot_counts_processes_and_names_the_largest() {
+fn process_snapshot_names_largest_processes() {
     let env = TestEnv::new();
     env.ok(&["run", "--", "true"]);
     let processes = &env.event("job_completed")["process_after"];
@@ -109,7 +109,7 @@ fn the_process_snapshot_counts_processes_and_names_the_largest() {
 }
 
 #[test]
-fn arguments_of_other_processes_are_not_recorded() {
+fn foreign_process_arguments_are_not_recorded() {
     let env = TestEnv::new();
     let other = env.spawn(&[
         "run",
@@ -128,7 +128,7 @@ fn arguments_of_other_processes_are_not_recorded() {
 }
 
 #[test]
-fn the_end_tells_what_the_job_cost() {
+fn job_end_records_resource_usage() {
     let env = TestEnv::new();
     let burn = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done";
     env.ok(&["run", "--", "sh", "-c", burn]);
@@ -144,7 +144,7 @@ fn the_end_tells_what_the_job_cost() {
 }
 
 #[test]
-fn the_start_names_the_process() {
+fn job_start_identifies_process() {
     let env = TestEnv::new();
     let output = env.ok(&[
         "run",
@@ -161,7 +161,7 @@ fn the_start_names_the_process() {
 }
 
 #[test]
-fn submitted_and_validated_are_on_disk_before_the_job_runs() {
+fn submission_is_durable_before_job_runs() {
     let env = TestEnv::new();
     let script = "cat .omne/var/runs/*/events.jsonl";
     let output = env.ok(&["run", "--", "sh", "-c", script]);
@@ -171,7 +171,7 @@ fn submitted_and_validated_are_on_disk_before_the_job_runs() {
 }
 
 #[test]
-fn inputs_labels_and_names_of_variables_are_recorded() {
+fn inputs_labels_and_variable_names_are_recorded() {
     let env = TestEnv::new();
     let script = r#"echo "$TOKEN""#;
     let output = env.ok(&[
@@ -200,14 +200,14 @@ fn inputs_labels_and_names_of_variables_are_recorded() {
 }
 
 #[test]
-fn values_of_variables_are_recorded_when_asked_for() {
+fn variable_values_are_recorded_on_request() {
     let env = TestEnv::new();
     env.ok(&["run", "--env", "MODE=fast", "--record-env", "--", "true"]);
     assert_eq!(env.event("job_submitted")["env"], json!({"MODE": "fast"}));
 }
 
 #[test]
-fn a_job_runs_in_the_folder_that_is_named() {
+fn job_runs_in_given_directory() {
     let env = TestEnv::new();
     std::fs::create_dir(env.path("sub")).unwrap();
     let output = env.ok(&["run", "--cwd", "sub", "--", "pwd"]);
@@ -222,7 +222,7 @@ fn a_job_runs_in_the_folder_that_is_named() {
 }
 
 #[test]
-fn a_job_knows_its_run() {
+fn job_environment_names_run() {
     let env = TestEnv::new();
     let script = r#"echo "$RUNLOG_RUN_ID $RUNLOG_JOB_ID $RUNLOG_VOLUME""#;
     let output = env.ok(&["run", "--job", "me", "--", "sh", "-c", script]);
@@ -231,7 +231,7 @@ fn a_job_knows_its_run() {
 }
 
 #[test]
-fn arguments_that_are_not_utf8_are_passed_on_and_kept() {
+fn non_utf8_arguments_are_passed_and_recorded() {
     use std::os::unix::ffi::OsStrExt as _;
     let env = TestEnv::new();
     let word = std::ffi::OsStr::from_bytes(b"a\xff");
@@ -242,7 +242,7 @@ fn arguments_that_are_not_utf8_are_passed_on_and_kept() {
 }
 
 #[test]
-fn samples_are_taken_while_the_job_runs() {
+fn samples_are_taken_while_job_runs() {
     let env = TestEnv::new();
     let job = env.spawn(&["run", "--sample", "10ms", "--", "cat"]);
     let sampled = env.wait_for("job_sampled");

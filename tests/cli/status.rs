@@ -28,7 +28,7 @@ fn waiting_job(env: &TestEnv) -> Background {
 }
 
 #[test]
-fn all_runs_are_listed_newest_last() {
+fn status_lists_runs_newest_last() {
     let env = TestEnv::new();
     three_runs(&env);
     assert_snapshot!(status(&env, &[]), @"
@@ -42,7 +42,7 @@ fn all_runs_are_listed_newest_last() {
 }
 
 #[test]
-fn a_run_that_completed_in_detail() {
+fn status_of_completed_run() {
     let env = TestEnv::new();
     env.ok(&["run", "--name", "nightly", "--", "sh", "-c", "exit 0"]);
     assert_snapshot!(status(&env, &["latest"]), @"
@@ -63,7 +63,7 @@ fn a_run_that_completed_in_detail() {
 }
 
 #[test]
-fn a_run_that_failed_in_detail() {
+fn status_of_failed_run() {
     let env = TestEnv::new();
     env.run(&[
         "run",
@@ -94,7 +94,7 @@ fn a_run_that_failed_in_detail() {
 }
 
 #[test]
-fn a_run_with_several_jobs_in_detail() {
+fn status_of_run_with_several_jobs() {
     let env = TestEnv::new();
     let job = waiting_job(&env);
     env.run(&["run", "--run", "it", "--", "sh", "-c", "exit 3"]);
@@ -133,7 +133,7 @@ fn a_run_with_several_jobs_in_detail() {
 }
 
 #[test]
-fn json_has_the_promised_keys() {
+fn status_json_has_documented_keys() {
     let env = TestEnv::new();
     env.run(&["run", "--", "sh", "-c", "exit 3"]);
     let run = env.status("latest");
@@ -172,7 +172,7 @@ fn json_has_the_promised_keys() {
 }
 
 #[test]
-fn json_has_the_same_keys_in_every_state() {
+fn status_json_keys_are_same_in_every_state() {
     let env = TestEnv::new();
     let keys = |run: &Value| -> (Vec<String>, Vec<String>) {
         let of = |v: &Value| v.as_object().unwrap().keys().cloned().collect();
@@ -187,7 +187,7 @@ fn json_has_the_same_keys_in_every_state() {
 }
 
 #[test]
-fn the_bytes_and_events_are_those_of_the_log() {
+fn status_byte_and_event_counts_match_log() {
     let env = TestEnv::new();
     env.ok(&["run", "--run", "it", "--", "true"]);
     let length = std::fs::metadata(env.log_path("it")).unwrap().len();
@@ -199,7 +199,7 @@ fn the_bytes_and_events_are_those_of_the_log() {
 }
 
 #[test]
-fn an_ambiguous_prefix_is_refused() {
+fn ambiguous_prefix_is_rejected() {
     let env = TestEnv::new();
     three_runs(&env);
     assert_snapshot!(status(&env, &["t"]), @"
@@ -211,7 +211,7 @@ fn an_ambiguous_prefix_is_refused() {
 }
 
 #[test]
-fn an_unknown_run_gives_3() {
+fn unknown_run_exits_3() {
     let env = TestEnv::new();
     three_runs(&env);
     assert_snapshot!(status(&env, &["nope"]), @"
@@ -223,7 +223,7 @@ fn an_unknown_run_gives_3() {
 }
 
 #[test]
-fn no_volume_gives_3_and_none_is_made() {
+fn missing_volume_exits_3_and_is_not_created() {
     let env = TestEnv::new();
     assert_snapshot!(status(&env, &[]), @"
     exit 3
@@ -235,7 +235,7 @@ fn no_volume_gives_3_and_none_is_made() {
 }
 
 #[test]
-fn latest_of_no_run_gives_3() {
+fn latest_without_runs_exits_3() {
     let env = TestEnv::new();
     std::fs::create_dir(env.path(".omne")).unwrap();
     assert_snapshot!(status(&env, &["latest"]), @"
@@ -255,7 +255,7 @@ fn damaged(env: &TestEnv) {
 }
 
 #[test]
-fn a_damaged_line_is_named_and_its_neighbours_are_read() {
+fn damaged_line_is_reported_and_neighbors_are_read() {
     let env = TestEnv::new();
     damaged(&env);
     assert_snapshot!(status(&env, &["it"]), @"
@@ -275,7 +275,7 @@ fn a_damaged_line_is_named_and_its_neighbours_are_read() {
 }
 
 #[test]
-fn a_finished_run_is_answered_from_its_last_line_alone() {
+fn finished_run_is_read_from_last_line_only() {
     let env = TestEnv::new();
     damaged(&env);
     env.ok(&["run", "-q", "--run", "it", "--close", "--", "true"]);

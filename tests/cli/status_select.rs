@@ -25,7 +25,7 @@ fn three_runs(env: &TestEnv) {
 }
 
 #[test]
-fn json_is_one_line_a_run_and_the_same_for_one_as_for_all() {
+fn status_json_has_one_line_per_run() {
     let env = TestEnv::new();
     three_runs(&env);
     let all = env.ok(&["status", "--json"]).stdout();
@@ -35,7 +35,7 @@ fn json_is_one_line_a_run_and_the_same_for_one_as_for_all() {
 }
 
 #[test]
-fn runs_are_chosen_by_state() {
+fn runs_are_selected_by_state() {
     let env = TestEnv::new();
     three_runs(&env);
     assert_eq!(listed(&env, &["--state", "failed"]), ["two"]);
@@ -47,14 +47,14 @@ fn runs_are_chosen_by_state() {
 }
 
 #[test]
-fn runs_are_chosen_by_name() {
+fn runs_are_selected_by_name() {
     let env = TestEnv::new();
     three_runs(&env);
     assert_eq!(listed(&env, &["--name", "tests"]), ["two"]);
 }
 
 #[test]
-fn the_newest_n_are_shown() {
+fn newest_n_runs_are_selected() {
     let env = TestEnv::new();
     three_runs(&env);
     assert_eq!(listed(&env, &["-n", "2"]), ["two", "three"]);
@@ -64,7 +64,7 @@ fn the_newest_n_are_shown() {
 }
 
 #[test]
-fn runs_are_chosen_by_their_age() {
+fn runs_are_selected_by_age() {
     let env = TestEnv::new();
     three_runs(&env);
     let opened = env.status("two")["opened_ts"].as_str().unwrap().to_owned();
@@ -74,7 +74,7 @@ fn runs_are_chosen_by_their_age() {
 }
 
 #[test]
-fn an_empty_answer_is_fine() {
+fn empty_selection_succeeds() {
     let env = TestEnv::new();
     env.ok(&["run", "--", "true"]);
     let output = env.ok(&["status", "--state", "lost"]);
@@ -85,7 +85,7 @@ fn an_empty_answer_is_fine() {
 }
 
 #[test]
-fn an_unknown_state_is_refused() {
+fn unknown_state_is_rejected() {
     let env = TestEnv::new();
     let output = env.run(&["status", "--state", "sleeping"]);
     assert_eq!(output.code, 2);
@@ -97,7 +97,7 @@ fn an_unknown_state_is_refused() {
 }
 
 #[test]
-fn a_run_is_named_by_a_unique_prefix() {
+fn run_is_found_by_unique_prefix() {
     let env = TestEnv::new();
     three_runs(&env);
     for (name, run) in [("o", "one"), ("tw", "two"), ("three", "three")] {
@@ -106,7 +106,7 @@ fn a_run_is_named_by_a_unique_prefix() {
 }
 
 #[test]
-fn an_exact_id_wins_over_a_longer_one() {
+fn exact_id_wins_over_longer_one() {
     let env = TestEnv::new();
     for run in ["a", "a-b"] {
         env.ok(&["emit", "--open", "--run", run, "x"]);
@@ -115,7 +115,7 @@ fn an_exact_id_wins_over_a_longer_one() {
 }
 
 #[test]
-fn latest_is_the_run_that_began_last() {
+fn latest_is_last_started_run() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "z-old", "x"]);
     env.ok(&["emit", "--open", "--run", "a-new", "x"]);
@@ -124,7 +124,7 @@ fn latest_is_the_run_that_began_last() {
 }
 
 #[test]
-fn a_volume_is_found_from_a_folder_below() {
+fn volume_is_found_from_subdirectory() {
     let env = TestEnv::new();
     three_runs(&env);
     let output = env.sh(r#"mkdir -p a/b && cd a/b && "$RUNLOG" status --json one"#);
@@ -132,7 +132,7 @@ fn a_volume_is_found_from_a_folder_below() {
 }
 
 #[test]
-fn a_volume_is_named_by_option_or_variable() {
+fn volume_is_named_by_option_or_variable() {
     let env = TestEnv::new();
     three_runs(&env);
     let script =
@@ -142,7 +142,7 @@ fn a_volume_is_named_by_option_or_variable() {
 }
 
 #[test]
-fn a_closed_stdout_is_a_quiet_end() {
+fn status_closed_stdout_ends_quietly() {
     let env = TestEnv::new();
     three_runs(&env);
     let output = env.sh(r#"{ "$RUNLOG" status --json; echo $? >code; } | true"#);

@@ -16,28 +16,28 @@ fn wait(env: &TestEnv, args: &[&str]) -> i32 {
 }
 
 #[test]
-fn waiting_for_a_run_that_completed_gives_0() {
+fn wait_for_completed_run_exits_0() {
     let env = TestEnv::new();
     env.ok(&["run", "--", "true"]);
     assert_eq!(wait(&env, &["latest"]), 0);
 }
 
 #[test]
-fn waiting_for_a_run_that_failed_gives_1() {
+fn wait_for_failed_run_exits_1() {
     let env = TestEnv::new();
     env.run(&["run", "--", "false"]);
     assert_eq!(wait(&env, &["latest"]), 1);
 }
 
 #[test]
-fn waiting_for_a_lost_run_gives_1() {
+fn wait_for_lost_run_exits_1() {
     let env = TestEnv::new();
     waiting_job(&env).kill();
     assert_eq!(wait(&env, &["it"]), 1);
 }
 
 #[test]
-fn a_wait_that_expires_gives_4() {
+fn wait_timeout_exits_4() {
     let env = TestEnv::new();
     let job = waiting_job(&env);
     assert_eq!(wait(&env, &["it", "--timeout", "20ms"]), 4);
@@ -46,14 +46,14 @@ fn a_wait_that_expires_gives_4() {
 }
 
 #[test]
-fn an_open_run_is_waited_for() {
+fn wait_includes_open_run() {
     let env = TestEnv::new();
     env.ok(&["run", "--run", "it", "--", "true"]);
     assert_eq!(wait(&env, &["it", "--timeout", "20ms"]), 4);
 }
 
 #[test]
-fn a_wait_ends_with_the_run() {
+fn wait_ends_with_run() {
     let env = TestEnv::new();
     let job = waiting_job(&env);
     let waiter = env.spawn(&["status", "--wait", "it", "--json"]);
@@ -66,7 +66,7 @@ fn a_wait_ends_with_the_run() {
 }
 
 #[test]
-fn a_wait_ends_when_the_supervisor_is_killed() {
+fn wait_ends_when_supervisor_is_killed() {
     let env = TestEnv::new();
     let job = waiting_job(&env);
     let mut waiter = env.spawn(&["status", "--wait", "it"]);
@@ -76,14 +76,14 @@ fn a_wait_ends_when_the_supervisor_is_killed() {
 }
 
 #[test]
-fn an_unknown_run_is_not_waited_for() {
+fn wait_for_unknown_run_is_rejected() {
     let env = TestEnv::new();
     env.ok(&["run", "--", "true"]);
     assert_eq!(wait(&env, &["nope"]), 3);
 }
 
 #[test]
-fn all_runs_at_once_cannot_be_waited_for() {
+fn wait_for_all_runs_is_rejected() {
     let env = TestEnv::new();
     env.ok(&["run", "--", "true"]);
     assert_eq!(wait(&env, &[]), 2);

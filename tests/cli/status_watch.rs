@@ -40,7 +40,7 @@ fn watcher(env: &TestEnv) -> i64 {
 }
 
 #[test]
-fn a_live_run_stands_first_with_what_it_does() {
+fn watch_lists_live_run_first_with_activity() {
     let env = TestEnv::new();
     let Some(terminal) = Terminal::new(&env) else {
         return;
@@ -77,7 +77,7 @@ fn a_live_run_stands_first_with_what_it_does() {
 }
 
 #[test]
-fn q_ends_it_and_leaves_the_terminal_as_it_was() {
+fn watch_quits_on_q_and_restores_terminal() {
     let env = TestEnv::new();
     let Some(terminal) = Terminal::new(&env) else {
         return;
@@ -104,7 +104,7 @@ fn q_ends_it_and_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
-fn signals_end_it_and_leave_the_terminal_as_it_was() {
+fn watch_quits_on_signal_and_restores_terminal() {
     let env = TestEnv::new();
     let Some(terminal) = Terminal::new(&env) else {
         return;
@@ -131,7 +131,7 @@ fn signals_end_it_and_leave_the_terminal_as_it_was() {
 }
 
 #[test]
-fn it_can_be_stopped_and_goes_on() {
+fn watch_suspends_and_resumes() {
     let env = TestEnv::new();
     let Some(terminal) = Terminal::new(&env) else {
         return;
@@ -154,7 +154,7 @@ fn it_can_be_stopped_and_goes_on() {
 }
 
 #[test]
-fn it_fits_the_screen_whatever_its_size() {
+fn watch_fits_any_screen_size() {
     let env = TestEnv::new();
     let Some(terminal) = Terminal::new(&env) else {
         return;
@@ -193,7 +193,7 @@ fn it_fits_the_screen_whatever_its_size() {
 }
 
 #[test]
-fn what_is_usual_tells_how_far_a_run_is() {
+fn watch_estimates_progress_from_earlier_runs() {
     let env = TestEnv::new();
     let Some(terminal) = Terminal::new(&env) else {
         return;
@@ -213,7 +213,7 @@ fn what_is_usual_tells_how_far_a_run_is() {
 }
 
 #[test]
-fn one_run_is_watched_until_it_ends() {
+fn watch_of_one_run_ends_with_it() {
     let env = TestEnv::new();
     let Some(terminal) = Terminal::new(&env) else {
         return;
@@ -242,7 +242,7 @@ fn one_run_is_watched_until_it_ends() {
 }
 
 #[test]
-fn a_watched_run_may_be_removed_or_take_too_long() {
+fn watch_handles_removed_and_overdue_run() {
     let env = TestEnv::new();
     let Some(terminal) = Terminal::new(&env) else {
         return;
@@ -257,7 +257,7 @@ fn a_watched_run_may_be_removed_or_take_too_long() {
 }
 
 #[test]
-fn without_a_terminal_it_says_what_to_use() {
+fn watch_without_terminal_suggests_json() {
     let env = TestEnv::new();
     env.ok(&["run", "--", "true"]);
     let output = env.run(&["status", "--watch"]);
@@ -274,7 +274,7 @@ fn without_a_terminal_it_says_what_to_use() {
 }
 
 #[test]
-fn what_makes_no_sense_with_it_is_refused() {
+fn watch_rejects_conflicting_options() {
     let env = TestEnv::new();
     for other in [&["--retired"][..], &["--export", "csv"], &["--wait"]] {
         let args = [&["status", "--watch", "it"][..], other].concat();

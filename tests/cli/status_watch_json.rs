@@ -22,7 +22,7 @@ fn until(watcher: &mut Background, run: &str, state: &str) -> Value {
 }
 
 #[test]
-fn each_run_has_a_line_and_then_each_change() {
+fn watch_json_prints_each_run_then_changes() {
     let env = TestEnv::new();
     env.ok(&["run", "--run", "a", "--", "true"]);
     env.ok(&["run", "--run", "a", "--close"]);
@@ -59,7 +59,7 @@ fn each_run_has_a_line_and_then_each_change() {
 }
 
 #[test]
-fn only_what_is_asked_for_is_told() {
+fn watch_json_respects_filters() {
     let env = TestEnv::new();
     env.ok(&["run", "--name", "old", "--", "true"]);
     let args = [
@@ -81,7 +81,7 @@ fn only_what_is_asked_for_is_told() {
 }
 
 #[test]
-fn with_a_run_it_ends_with_it() {
+fn watch_json_of_one_run_ends_with_it() {
     let env = TestEnv::new();
     let job = env.spawn(&["run", "--run", "it", "--", "cat"]);
     env.wait_for("job_started");
@@ -100,7 +100,7 @@ fn with_a_run_it_ends_with_it() {
 }
 
 #[test]
-fn a_closed_pipe_ends_it() {
+fn watch_json_ends_on_closed_pipe() {
     let env = TestEnv::new();
     env.ok(&["run", "--", "true"]);
     let output = env.sh("\"$RUNLOG\" status --watch --json | head -n 1");
@@ -109,7 +109,7 @@ fn a_closed_pipe_ends_it() {
 }
 
 #[test]
-fn runs_may_come_before_there_is_any() {
+fn watch_json_starts_on_empty_volume() {
     let env = TestEnv::new();
     fs::create_dir(env.path(".omne")).unwrap();
     let mut watcher = env.spawn(&["status", "--watch", "--json"]);
@@ -119,7 +119,7 @@ fn runs_may_come_before_there_is_any() {
 }
 
 #[test]
-fn it_tells_the_same_as_status_whatever_the_segments() {
+fn watch_json_matches_status_across_segments() {
     let env = TestEnv::new();
     env.ok(&["run", "--run", "it", "--", "true"]);
     let told = |env: &TestEnv| {

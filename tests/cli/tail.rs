@@ -42,7 +42,7 @@ fn with_events() -> TestEnv {
 }
 
 #[test]
-fn events_for_people() {
+fn tail_prints_events_as_text() {
     let env = with_events();
     assert_snapshot!(snapshot(&env, &tail(&env, &["-n", "all"])), @"
     exit 0
@@ -63,12 +63,12 @@ fn events_for_people() {
 }
 
 #[test]
-fn the_last_ten_are_shown() {
+fn tail_shows_last_ten_by_default() {
     assert_eq!(seqs(&with_events(), &[]), (2..12).collect::<Vec<_>>());
 }
 
 #[test]
-fn so_many_are_shown_as_asked_for() {
+fn tail_shows_requested_count() {
     let env = with_events();
     assert_eq!(seqs(&env, &["-n", "1"]), [11]);
     assert_eq!(seqs(&env, &["-n", "0"]), [0; 0]);
@@ -77,14 +77,14 @@ fn so_many_are_shown_as_asked_for() {
 }
 
 #[test]
-fn json_is_the_log_byte_for_byte() {
+fn tail_json_is_byte_identical_to_log() {
     let env = with_events();
     let output = tail(&env, &["--json", "-n", "all"]);
     assert!(output.stdout == std::fs::read(env.log_path("it")).unwrap());
 }
 
 #[test]
-fn the_newest_run_is_shown_where_none_is_named() {
+fn tail_defaults_to_newest_run() {
     let env = with_events();
     let named = tail(&env, &["--json"]).stdout;
     assert!(env.ok(&["tail", "--json"]).stdout == named);
@@ -92,7 +92,7 @@ fn the_newest_run_is_shown_where_none_is_named() {
 }
 
 #[test]
-fn events_are_chosen_by_type() {
+fn tail_filters_by_type() {
     let env = with_events();
     assert_eq!(seqs(&env, &["--type", "note", "-n", "2"]), [9, 10]);
     assert_eq!(seqs(&env, &["--type", "job_failed"]), [4]);
@@ -103,14 +103,14 @@ fn events_are_chosen_by_type() {
 }
 
 #[test]
-fn events_are_chosen_by_job() {
+fn tail_filters_by_job() {
     let env = with_events();
     assert_eq!(seqs(&env, &["--job", "sh"]), [1, 2, 3, 4]);
     assert_eq!(seqs(&env, &["--job", "other"]), [0; 0]);
 }
 
 #[test]
-fn events_are_chosen_by_time() {
+fn tail_filters_by_time() {
     let env = with_events();
     let ts = env.events("it")[5]["ts"].as_str().unwrap().to_owned();
     assert_eq!(seqs(&env, &["--since", &ts])[0], 5);
@@ -120,7 +120,7 @@ fn events_are_chosen_by_time() {
 }
 
 #[test]
-fn the_output_of_a_job_byte_for_byte() {
+fn tail_output_is_byte_identical() {
     let env = TestEnv::new();
     env.ok(&[
         "run",
@@ -135,7 +135,7 @@ fn the_output_of_a_job_byte_for_byte() {
 }
 
 #[test]
-fn one_stream_of_the_output() {
+fn tail_output_of_one_stream() {
     let env = TestEnv::new();
     let script = "echo out; echo err >&2; echo more";
     env.ok(&["run", "-q", "--run", "it", "--", "sh", "-c", script]);
@@ -150,7 +150,7 @@ fn one_stream_of_the_output() {
 }
 
 #[test]
-fn the_last_lines_of_the_output() {
+fn tail_output_last_lines() {
     let env = TestEnv::new();
     env.ok(&["run", "-q", "--run", "it", "--", "seq", "1", "100000"]);
     assert_eq!(
@@ -161,7 +161,7 @@ fn the_last_lines_of_the_output() {
 }
 
 #[test]
-fn the_output_of_one_of_several_jobs() {
+fn tail_output_of_one_job() {
     let env = TestEnv::new();
     for job in ["one", "two"] {
         env.ok(&["run", "-q", "--run", "it", "--job", job, "--", "echo", job]);
@@ -170,7 +170,7 @@ fn the_output_of_one_of_several_jobs() {
 }
 
 #[test]
-fn following_shows_what_comes_and_ends_with_the_run() {
+fn follow_ends_with_run() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "begin"]);
     let mut follower = env.spawn(&["tail", "it", "-f", "--json", "-n", "all"]);
@@ -188,7 +188,7 @@ fn following_shows_what_comes_and_ends_with_the_run() {
 }
 
 #[test]
-fn following_misses_nothing_of_a_busy_writer() {
+fn follow_misses_nothing_of_busy_writer() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "begin"]);
     let follower = Background::new(
@@ -203,7 +203,7 @@ fn following_misses_nothing_of_a_busy_writer() {
 }
 
 #[test]
-fn following_ends_when_the_run_is_lost() {
+fn follow_ends_when_run_is_lost() {
     let env = TestEnv::new();
     let job = env.spawn(&["run", "--run", "it", "--", "cat"]);
     env.wait_for("job_started");
@@ -214,7 +214,7 @@ fn following_ends_when_the_run_is_lost() {
 }
 
 #[test]
-fn following_the_output_shows_it_as_it_comes() {
+fn follow_output_is_live() {
     let env = TestEnv::new();
     let mut job = env.spawn(&["run", "--run", "it", "--close", "--", "cat"]);
     env.wait_for("job_started");
@@ -228,7 +228,7 @@ fn following_the_output_shows_it_as_it_comes() {
 }
 
 #[test]
-fn following_is_ended_by_a_signal() {
+fn follow_ends_on_signal() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "begin"]);
     let mut follower = env.spawn(&["tail", "it", "-f", "--json"]);
@@ -238,7 +238,7 @@ fn following_is_ended_by_a_signal() {
 }
 
 #[test]
-fn a_closed_stdout_is_a_quiet_end() {
+fn tail_closed_stdout_ends_quietly() {
     let env = with_events();
     let output = env.sh(r#"{ "$RUNLOG" tail it --json -n all; echo $? >code; } | true"#);
     assert_eq!(output.stderr(), "");
@@ -246,7 +246,7 @@ fn a_closed_stdout_is_a_quiet_end() {
 }
 
 #[test]
-fn damage_is_named_passed_over_and_gives_5() {
+fn tail_reports_and_skips_damage_with_5() {
     let env = with_events();
     let log = std::fs::read_to_string(env.log_path("it")).unwrap();
     std::fs::write(
@@ -269,13 +269,13 @@ fn damage_is_named_passed_over_and_gives_5() {
 }
 
 #[test]
-fn an_unknown_run_gives_3() {
+fn tail_unknown_run_exits_3() {
     let env = with_events();
     assert_eq!(env.run(&["tail", "nope"]).code, 3);
 }
 
 #[test]
-fn control_characters_do_not_reach_a_terminal() {
+fn tail_strips_control_characters_on_terminal() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "a\x1b[31mb\nc"]);
     let output = tail(&env, &[]);
@@ -284,7 +284,7 @@ fn control_characters_do_not_reach_a_terminal() {
 }
 
 #[test]
-fn a_copied_line_at_the_end_is_not_one_of_the_last() {
+fn duplicated_last_line_is_not_counted() {
     let env = TestEnv::new();
     env.run(&["run", "--run", "it", "--", "true"]);
     let log = env.log_path("it");

@@ -48,7 +48,7 @@ fn range(numbers: std::ops::Range<u64>) -> Vec<u64> {
 }
 
 #[test]
-fn each_event_comes_once() {
+fn cursor_delivers_each_event_once() {
     let env = with_notes(20);
     assert_eq!(seqs(&env, &["it"]), range(0..22), "all at first");
     assert_eq!(seqs(&env, &["it"]), range(0..0));
@@ -61,7 +61,7 @@ fn each_event_comes_once() {
 }
 
 #[test]
-fn the_first_use_may_begin_with_the_last_lines() {
+fn first_use_may_start_at_last_lines() {
     let env = with_notes(20);
     assert_eq!(seqs(&env, &["it", "-n", "0"]), range(0..0));
     add(&env, 0..1);
@@ -69,14 +69,14 @@ fn the_first_use_may_begin_with_the_last_lines() {
 }
 
 #[test]
-fn what_the_filters_leave_out_counts_as_passed() {
+fn filtered_events_count_as_read() {
     let env = with_notes(2);
     assert_eq!(seqs(&env, &["it", "--type", "run_opened"]), [0]);
     assert_eq!(seqs(&env, &["it"]), range(0..0));
 }
 
 #[test]
-fn a_line_in_flight_comes_when_it_is_whole() {
+fn partial_line_is_delivered_when_complete() {
     let env = with_notes(1);
     let log = std::fs::read(env.log_path("it")).unwrap();
     std::fs::write(env.log_path("it"), &log[..log.len() - 20]).unwrap();
@@ -86,7 +86,7 @@ fn a_line_in_flight_comes_when_it_is_whole() {
 }
 
 #[test]
-fn a_damaged_line_is_passed_over_once() {
+fn damaged_line_is_skipped_once() {
     let env = with_notes(3);
     let log = std::fs::read_to_string(env.log_path("it")).unwrap();
     let damaged = log.replacen("\"data\":3", "\"data\":8", 1);
@@ -98,7 +98,7 @@ fn a_damaged_line_is_passed_over_once() {
 }
 
 #[test]
-fn several_runs_share_a_file_and_one_that_came_meanwhile_is_shown_in_full() {
+fn runs_share_cursor_file_and_new_run_is_shown_fully() {
     let env = TestEnv::new();
     for run in ["a", "b"] {
         env.ok(&["emit", "--open", "--run", run, "x"]);
@@ -114,7 +114,7 @@ fn several_runs_share_a_file_and_one_that_came_meanwhile_is_shown_in_full() {
 }
 
 #[test]
-fn what_was_dropped_unread_is_told_once_with_5() {
+fn pruned_unread_events_are_reported_once_with_5() {
     let env = with_notes(3);
     assert_eq!(seqs(&env, &["it"]).len(), 5);
     rotate(&env, "it");
@@ -137,7 +137,7 @@ fn what_was_dropped_unread_is_told_once_with_5() {
 }
 
 #[test]
-fn a_gap_for_people() {
+fn gap_is_reported_as_text() {
     let env = with_notes(3);
     tail(&env, &["it"]);
     add(&env, 0..2);
@@ -153,7 +153,7 @@ fn a_gap_for_people() {
 }
 
 #[test]
-fn a_run_that_was_removed_unread_is_told_once() {
+fn removed_unread_run_is_reported_once() {
     let env = with_notes(3);
     env.ok(&["emit", "--open", "--run", "other", "x"]);
     tail(&env, &["--all"]);
@@ -174,7 +174,7 @@ fn a_run_that_was_removed_unread_is_told_once() {
 }
 
 #[test]
-fn a_finished_run_that_was_read_may_go() {
+fn fully_read_finished_run_may_be_removed() {
     let env = TestEnv::new();
     env.ok(&["run", "-q", "--run", "it", "--close", "--", "true"]);
     assert_eq!(seqs(&env, &["--all"]).len(), 6);
@@ -187,7 +187,7 @@ fn a_finished_run_that_was_read_may_go() {
 }
 
 #[test]
-fn a_log_that_is_another_one_is_told_and_shown() {
+fn replaced_log_is_reported_and_shown() {
     let env = with_notes(3);
     tail(&env, &["it"]);
     std::fs::remove_dir_all(env.run_dir("it")).unwrap();
@@ -201,7 +201,7 @@ fn a_log_that_is_another_one_is_told_and_shown() {
 }
 
 #[test]
-fn what_is_no_cursor_gives_2_and_is_left_as_it_is() {
+fn foreign_cursor_file_exits_2_and_is_kept() {
     let env = with_notes(1);
     env.ok(&["emit", "--open", "--run", "other", "x"]);
     tail(&env, &["it"]);
@@ -237,7 +237,7 @@ fn what_is_no_cursor_gives_2_and_is_left_as_it_is() {
 }
 
 #[test]
-fn a_cursor_file_in_use_gives_6() {
+fn cursor_file_in_use_exits_6() {
     let env = with_notes(1);
     let mut follower = env.spawn(&["tail", "-f", "it", "--json", "--cursor-file", "cursors"]);
     follower.read_line();
@@ -250,7 +250,7 @@ fn a_cursor_file_in_use_gives_6() {
 }
 
 #[test]
-fn a_cursor_is_shown_and_taken() {
+fn cursor_is_printed_and_accepted() {
     let env = with_notes(3);
     let output = env.ok(&["tail", "it", "--json", "--show-cursor", "-n", "1"]);
     assert_eq!(numbers(&output.stdout), [4]);
@@ -271,7 +271,7 @@ fn a_cursor_is_shown_and_taken() {
 }
 
 #[test]
-fn lines_that_nobody_took_are_not_counted_as_written() {
+fn unconsumed_lines_do_not_advance_cursor() {
     let env = with_notes(3000);
     let script = r#""$RUNLOG" tail it --json --cursor-file cursors | head -n 1 >first"#;
     assert_eq!(env.sh(script).stderr(), "");
@@ -281,7 +281,7 @@ fn lines_that_nobody_took_are_not_counted_as_written() {
 }
 
 #[test]
-fn a_signal_ends_it_between_two_lines() {
+fn signal_ends_tail_between_lines() {
     let env = with_notes(1);
     let mut seen = Vec::new();
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {

@@ -60,7 +60,7 @@ fn saved(env: &TestEnv) -> Option<usize> {
 }
 
 #[test]
-fn what_a_reader_had_not_read_when_it_died_comes_again_and_nothing_else() {
+fn lines_unread_by_dead_reader_are_repeated() {
     let (env, log) = with_notes(MANY);
     let first = first_unread(&log, log.len() - 1);
     for read in [0, 1, 300, 5000, 70_000, 200_000, first, log.len() - 1] {
@@ -79,7 +79,7 @@ fn what_a_reader_had_not_read_when_it_died_comes_again_and_nothing_else() {
 }
 
 #[test]
-fn a_fifo_is_a_pipe_too() {
+fn fifo_is_treated_as_pipe() {
     let (env, log) = with_notes(MANY);
     assert_eq!(env.sh("mkfifo fifo").code, 0);
     // Opened for both, it waits for nobody.
@@ -94,7 +94,7 @@ fn a_fifo_is_a_pipe_too() {
 }
 
 #[test]
-fn of_a_socket_no_line_is_passed_over_and_all_of_it_is_waited_for() {
+fn socket_lines_are_awaited_and_never_lost() {
     let (env, log) = with_notes(MANY);
     for read in [0, 300, 100_000] {
         drop(fs::remove_file(env.path("cursors")));
@@ -121,7 +121,7 @@ fn of_a_socket_no_line_is_passed_over_and_all_of_it_is_waited_for() {
 }
 
 #[test]
-fn what_was_spliced_away_was_read_and_what_was_only_looked_at_was_not() {
+fn spliced_data_is_read_but_peeked_data_is_not() {
     let (env, log) = with_notes(MANY);
     for is_taken in [true, false] {
         drop(fs::remove_file(env.path("cursors")));
@@ -148,7 +148,7 @@ fn what_was_spliced_away_was_read_and_what_was_only_looked_at_was_not() {
 }
 
 #[test]
-fn tee_in_the_middle_takes_all() {
+fn tee_in_pipeline_receives_all() {
     let (env, log) = with_notes(MANY);
     let script = r#""$RUNLOG" tail it --json --cursor-file cursors | tee one | cat >two"#;
     assert_eq!(env.sh(script).stderr(), "");
@@ -163,7 +163,7 @@ fn waiting(pipe: impl AsFd) -> usize {
 }
 
 #[test]
-fn a_flow_that_is_never_all_read_has_its_cursor_saved_all_the_same() {
+fn cursor_is_saved_though_pipe_never_drains() {
     let (env, log) = with_notes(MANY);
     let (reader, writer) = pipe().unwrap();
     let _tail = tail(&env, &["-f"], writer);
@@ -188,7 +188,7 @@ fn sleeps(pid: u32) -> u64 {
 }
 
 #[test]
-fn a_reader_that_sleeps_is_waited_for_without_being_busy() {
+fn sleeping_reader_is_awaited_without_busy_loop() {
     let (env, log) = with_notes(100);
     let (mut reader, writer) = pipe().unwrap();
     let mut tail = tail(&env, &[], writer);
@@ -210,7 +210,7 @@ fn a_reader_that_sleeps_is_waited_for_without_being_busy() {
 }
 
 #[test]
-fn killed_it_repeats_what_was_not_read() {
+fn killed_tail_repeats_unread_lines() {
     let (env, log) = with_notes(100);
     for read in [0, 10_000] {
         drop(fs::remove_file(env.path("cursors")));
@@ -227,7 +227,7 @@ fn killed_it_repeats_what_was_not_read() {
 }
 
 #[test]
-fn a_signal_ends_the_wait_for_a_reader_and_what_was_read_is_kept() {
+fn signal_ends_wait_for_reader_and_keeps_cursor() {
     let (env, log) = with_notes(100);
     for args in [&[][..], &["-f"]] {
         drop(fs::remove_file(env.path("cursors")));
@@ -249,7 +249,7 @@ fn left(mut reader: PipeReader) -> Vec<u8> {
 }
 
 #[test]
-fn a_signal_or_a_time_out_ends_it_between_two_lines_though_the_pipe_is_full() {
+fn signal_or_timeout_ends_on_full_pipe_between_lines() {
     let (env, log) = with_notes(MANY);
     for args in [&[][..], &["-f", "--timeout", "100ms"]] {
         let (reader, writer) = pipe().unwrap();
@@ -271,7 +271,7 @@ fn a_signal_or_a_time_out_ends_it_between_two_lines_though_the_pipe_is_full() {
 }
 
 #[test]
-fn a_batch_that_was_not_stored_is_shipped_again() {
+fn unstored_batch_is_shipped_again() {
     let (env, log) = with_notes(10);
     env.executable(
         "ship",

@@ -115,7 +115,7 @@ fn take_torn(printed: &mut Vec<u8>) -> usize {
 }
 
 #[test]
-fn a_line_that_a_kill_tore_is_ended() {
+fn line_torn_by_kill_is_completed() {
     let env = opened();
     env.write("lines", "{\"v\":1,\"se");
     env.ok(&["run", "--run", "it", "--close"]);
@@ -127,7 +127,7 @@ fn a_line_that_a_kill_tore_is_ended() {
 }
 
 #[test]
-fn nothing_is_lost_or_doubled_over_rotation_and_compression() {
+fn rotation_and_compression_lose_and_repeat_nothing() {
     let env = opened();
     let follower = follower(&env, &["-n", "all"]);
     let rounds = race(&env, || compress(&env, "it"));
@@ -140,7 +140,7 @@ fn nothing_is_lost_or_doubled_over_rotation_and_compression() {
 }
 
 #[test]
-fn what_is_dropped_unread_is_told_and_nothing_else_is_missing() {
+fn pruned_unread_events_are_the_only_gap() {
     let env = opened();
     let follower = follower(&env, &["--cursor-file", "cursors"]);
     let rounds = race(&env, || {
@@ -155,7 +155,7 @@ fn what_is_dropped_unread_is_told_and_nothing_else_is_missing() {
 }
 
 #[test]
-fn killed_at_any_moment_it_loses_nothing_and_repeats_only_what_was_not_saved() {
+fn killed_tail_repeats_only_unsaved_lines() {
     let env = opened();
     let restarts = AtomicBool::new(true);
     let mut killed = 0;
@@ -203,7 +203,7 @@ fn killed_at_any_moment_it_loses_nothing_and_repeats_only_what_was_not_saved() {
 }
 
 #[test]
-fn ended_by_signals_it_shows_each_line_once() {
+fn signaled_tail_shows_each_line_once() {
     let env = opened();
     let restarts = AtomicBool::new(true);
     let rounds = thread::scope(|scope| {

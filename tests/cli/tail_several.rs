@@ -49,7 +49,7 @@ fn next_of(follower: &mut Background, run: &str) -> String {
 }
 
 #[test]
-fn the_last_of_each_for_people() {
+fn tail_of_several_runs_as_text() {
     let env = with_runs(&["a", "longer", "c"]);
     assert_snapshot!(snapshot(&env, &env.run(&["tail", "--all", "-n", "1"])), @"
     exit 0
@@ -67,7 +67,7 @@ fn the_last_of_each_for_people() {
 }
 
 #[test]
-fn all_of_nothing_is_nothing() {
+fn tail_all_on_empty_volume_prints_nothing() {
     let env = TestEnv::new();
     std::fs::create_dir(env.path(".omne")).unwrap();
     let output = env.ok(&["tail", "--all"]);
@@ -75,7 +75,7 @@ fn all_of_nothing_is_nothing() {
 }
 
 #[test]
-fn named_runs_are_followed_until_all_have_ended() {
+fn follow_of_named_runs_ends_with_the_last() {
     let env = with_runs(&["a", "b"]);
     let mut follower = env.spawn(&["tail", "-f", "--json", "-n", "1", "a", "b"]);
     for run in ["a", "b"] {
@@ -91,7 +91,7 @@ fn named_runs_are_followed_until_all_have_ended() {
 }
 
 #[test]
-fn all_are_followed_and_new_ones_join_with_their_first_event() {
+fn follow_all_includes_new_runs() {
     let env = with_runs(&["old"]);
     let mut follower = env.spawn(&["tail", "-f", "--all", "--json", "-n", "1"]);
     assert_eq!(next_of(&mut follower, "old"), "note");
@@ -113,7 +113,7 @@ fn all_are_followed_and_new_ones_join_with_their_first_event() {
 }
 
 #[test]
-fn nothing_is_lost_of_many_runs_at_once() {
+fn follow_of_many_runs_loses_nothing() {
     let env = TestEnv::new();
     std::fs::create_dir(env.path(".omne")).unwrap();
     let script = r#"exec "$RUNLOG" tail -f --all --json --cursor-file cursors >lines"#;
@@ -144,7 +144,7 @@ fn nothing_is_lost_of_many_runs_at_once() {
 }
 
 #[test]
-fn a_run_that_is_removed_leaves_the_others() {
+fn removed_run_does_not_stop_others() {
     let env = with_runs(&["a", "b"]);
     close(&env, "a");
     let mut follower = env.spawn(&["tail", "-f", "--all", "--json", "-n", "1"]);
@@ -163,7 +163,7 @@ fn a_run_that_is_removed_leaves_the_others() {
 }
 
 #[test]
-fn a_run_that_cannot_be_read_does_not_hide_the_others() {
+fn unreadable_run_does_not_hide_others() {
     let env = with_runs(&["a", "b"]);
     std::fs::remove_file(env.log_path("a")).unwrap();
     std::fs::create_dir(env.log_path("a")).unwrap();
@@ -174,7 +174,7 @@ fn a_run_that_cannot_be_read_does_not_hide_the_others() {
 }
 
 #[test]
-fn it_ends_behind_an_event_of_a_type() {
+fn until_event_type_ends_follow() {
     let env = with_runs(&["a"]);
     let mut follower = env.spawn(&["tail", "a", "--json", "--until", "type=run_closed"]);
     assert_eq!(next_of(&mut follower, "a"), "run_opened");
@@ -199,7 +199,7 @@ fn it_ends_behind_an_event_of_a_type() {
 }
 
 #[test]
-fn it_ends_once_a_run_is_in_a_state() {
+fn until_run_state_ends_follow() {
     let env = TestEnv::new();
     env.run(&["run", "-q", "--run", "old", "--close", "--", "false"]);
     let args = ["tail", "old", "--json", "--until", "state=failed"];
@@ -220,7 +220,7 @@ fn it_ends_once_a_run_is_in_a_state() {
 }
 
 #[test]
-fn what_never_comes_gives_1() {
+fn until_without_match_exits_1() {
     let env = with_runs(&["a"]);
     close(&env, "a");
     for until in ["state=failed", "type=job_started"] {
@@ -230,7 +230,7 @@ fn what_never_comes_gives_1() {
 }
 
 #[test]
-fn a_time_that_is_over_gives_4() {
+fn follow_timeout_exits_4() {
     let env = with_runs(&["a"]);
     for args in [
         &["tail", "-f", "a"][..],
@@ -244,7 +244,7 @@ fn a_time_that_is_over_gives_4() {
 }
 
 #[test]
-fn arguments_that_do_not_fit_together_give_2() {
+fn conflicting_arguments_exit_2() {
     let env = with_runs(&["a", "b"]);
     for args in [
         &["a", "--timeout", "1s"][..],

@@ -91,7 +91,7 @@ impl Drop for Terminal<'_> {
 }
 
 #[test]
-fn a_job_reads_from_the_terminal() {
+fn job_reads_from_terminal() {
     let env = TestEnv::new();
     let Some(terminal) = Terminal::new(&env) else {
         return;
@@ -104,7 +104,7 @@ fn a_job_reads_from_the_terminal() {
 }
 
 #[test]
-fn ctrl_c_reaches_the_job_once_and_ends_the_run() {
+fn ctrl_c_reaches_job_once_and_ends_run() {
     let env = TestEnv::new();
     let Some(terminal) = Terminal::new(&env) else {
         return;
@@ -123,7 +123,7 @@ fn ctrl_c_reaches_the_job_once_and_ends_the_run() {
 }
 
 #[test]
-fn ctrl_z_stops_the_job_with_runlog_and_fg_goes_on() {
+fn ctrl_z_suspends_job_and_fg_resumes() {
     let env = TestEnv::new();
     let Some(terminal) = Terminal::new(&env) else {
         return;
@@ -146,7 +146,7 @@ fn ctrl_z_stops_the_job_with_runlog_and_fg_goes_on() {
 }
 
 #[test]
-fn a_time_out_at_a_terminal_ends_the_job_and_not_the_shell() {
+fn timeout_on_terminal_ends_job_not_shell() {
     let env = TestEnv::new();
     let Some(terminal) = Terminal::new(&env) else {
         return;

@@ -30,7 +30,7 @@ fn undone(env: &TestEnv) -> String {
 }
 
 #[test]
-fn the_last_job_is_undone_first_and_each_once() {
+fn undo_rolls_back_newest_job_first_and_once() {
     let env = TestEnv::new();
     job(&env, "a", "true");
     job(&env, "b", "true");
@@ -57,7 +57,7 @@ fn the_last_job_is_undone_first_and_each_once() {
 }
 
 #[test]
-fn it_stops_at_the_first_that_fails_and_goes_on_from_there() {
+fn undo_stops_at_failure_and_resumes_there() {
     let env = TestEnv::new();
     job(&env, "a", "true");
     let rollback = "test -e ready && echo b >> undone";
@@ -88,7 +88,7 @@ fn it_stops_at_the_first_that_fails_and_goes_on_from_there() {
 }
 
 #[test]
-fn one_whose_end_nobody_saw_is_run_again_only_with_force() {
+fn interrupted_rollback_is_repeated_only_with_force() {
     let env = TestEnv::new();
     let rollback = "echo a >> undone; while ! test -e stop && test -d .omne; do sleep 0.01; done";
     let run = [
@@ -119,7 +119,7 @@ fn one_whose_end_nobody_saw_is_run_again_only_with_force() {
 }
 
 #[test]
-fn a_run_that_goes_on_is_not_undone() {
+fn running_run_is_not_undone() {
     let env = TestEnv::new();
     job(&env, "a", "true");
     let goes_on = env.spawn(&["run", "-q", "--run", "it", "--job", "b", "--", "cat"]);
@@ -144,7 +144,7 @@ fn a_run_that_goes_on_is_not_undone() {
 }
 
 #[test]
-fn what_masking_changed_is_not_run() {
+fn masked_rollback_is_not_run() {
     let env = TestEnv::new();
     env.ok(&[
         "run",
@@ -169,7 +169,7 @@ fn what_masking_changed_is_not_run() {
 }
 
 #[test]
-fn a_job_that_never_began_has_nothing_to_undo() {
+fn unstarted_job_has_nothing_to_undo() {
     let env = TestEnv::new();
     let run = [
         "run",
@@ -191,7 +191,7 @@ fn a_job_that_never_began_has_nothing_to_undo() {
 }
 
 #[test]
-fn it_runs_where_the_job_ran() {
+fn rollback_runs_in_directory_of_job() {
     let env = TestEnv::new();
     fs::create_dir(env.path("there")).unwrap();
     env.ok(&[

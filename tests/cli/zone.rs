@@ -13,7 +13,7 @@ fn in_zone<'a>(command: &'a mut Command, zone: Option<&str>) -> &'a mut Command 
 }
 
 #[test]
-fn times_are_those_of_date() {
+fn local_times_match_date_command() {
     let env = TestEnv::new();
     env.ok(&["run", "--run", "it", "--", "true"]);
     let events = env.json_lines(&["tail", "it", "-n", "all", "--json"]);

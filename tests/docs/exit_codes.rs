@@ -80,12 +80,12 @@ fn page() -> String {
 }
 
 #[test]
-fn the_page_of_exit_codes_is_up_to_date() {
+fn exit_codes_page_is_up_to_date() {
     hold_or_bless("docs/exit-codes.md", &page());
 }
 
 #[test]
-fn readme_has_all_exit_codes() {
+fn readme_lists_all_exit_codes() {
     let readme = read("README.md");
     let rows = readme.lines().filter(|line| line.starts_with("| "));
     let told: BTreeSet<u8> = rows

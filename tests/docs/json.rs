@@ -132,7 +132,7 @@ fn generated() -> String {
 }
 
 #[test]
-fn the_page_about_json_is_up_to_date() {
+fn json_page_is_up_to_date() {
     let stored = read("docs/json.md");
     let (intro, _) = stored.split_once(MARK).unwrap();
     hold_or_bless("docs/json.md", &format!("{intro}{MARK}{}", generated()));
@@ -146,7 +146,7 @@ fn words_of(name: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_schema_has_the_words_of_the_code() {
+fn schema_lists_all_event_types() {
     let states = RunStatus::ALL.iter().map(|state| state.as_str().to_owned());
     assert_eq!(words_of("state"), states.collect());
     let schema = schema();
@@ -169,7 +169,7 @@ fn the_schema_has_the_words_of_the_code() {
 
 /// The events of the example run, which has every type, are as the schema says.
 #[test]
-fn the_schema_tells_the_example_run() {
+fn schema_accepts_example_run() {
     let schema = schema();
     let line = serde_json::json!({"$ref": "#/$defs/line", "$defs": schema.get("$defs")});
     let validator = jsonschema::validator_for(&line).unwrap();

@@ -112,7 +112,7 @@ fn commands(block: &Block) -> Vec<String> {
 }
 
 #[test]
-fn the_command_line_reference_is_up_to_date() {
+fn cli_reference_is_up_to_date() {
     let mut cli = runlog::cli::Cli::command().term_width(80);
     cli.build();
     let mut page = String::from(
@@ -163,7 +163,7 @@ fn hold_or_bless(name: &str, page: &str) {
 }
 
 #[test]
-fn links_lead_somewhere() {
+fn links_resolve() {
     for path in pages() {
         let page = fs::read_to_string(&path).unwrap();
         let (_, prose) = split(&page);
@@ -222,7 +222,7 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
-fn the_commands_shown_are_commands() {
+fn shown_commands_parse() {
     let mut seen = 0;
     for path in pages() {
         let (blocks, _) = split(&fs::read_to_string(&path).unwrap());
@@ -357,7 +357,7 @@ fn shell(dir: &Path, line: &str) -> Output {
 }
 
 #[test]
-fn the_jq_recipes_work() {
+fn jq_recipes_work() {
     if Command::new("jq").arg("--version").output().is_err() {
         println!("skipped: the recipes need jq, which is not installed");
         return;
@@ -418,7 +418,7 @@ fn example_lines() -> Vec<String> {
 }
 
 #[test]
-fn the_example_run_is_sound_and_has_every_type() {
+fn example_run_is_valid_and_has_every_type() {
     let dir = runlog::volume::Dir::open(&root().join("docs/example-run")).unwrap();
     let mut reader = Reader::open(&dir).unwrap();
     let mut seen = BTreeSet::new();
@@ -432,7 +432,7 @@ fn the_example_run_is_sound_and_has_every_type() {
 }
 
 #[test]
-fn sample_lines_are_those_of_the_example_run() {
+fn sample_lines_match_example_run() {
     let lines = example_lines();
     let shown: Vec<String> = lines.iter().map(|line| without_snapshots(line)).collect();
     for (kind, text) in documented_types() {
@@ -489,7 +489,7 @@ fn documented_fields(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_field_that_is_written_is_documented() {
+fn every_written_field_is_documented() {
     let page = read("docs/format.md");
     let volume = sample_volume();
     let common = ["v", "seq", "id", "ts", "type", "run_id", "job_id", "crc"];

@@ -98,7 +98,7 @@ fn runlog(volume: &str, args: &[&str]) -> String {
 }
 
 #[test]
-fn a_stranger_appends_and_runlog_reads() {
+fn library_appends_are_read_by_runlog() {
     let tmp = tempfile::tempdir().unwrap();
     let volume = tmp.path().to_str().unwrap();
     let run = ok(run("append", &[volume]));
@@ -114,7 +114,7 @@ fn a_stranger_appends_and_runlog_reads() {
 }
 
 #[test]
-fn runlog_writes_and_a_stranger_reads() {
+fn runlog_events_are_read_by_library() {
     let tmp = tempfile::tempdir().unwrap();
     let volume = tmp.path().to_str().unwrap();
     let job = [
@@ -147,7 +147,7 @@ fn runlog_writes_and_a_stranger_reads() {
 }
 
 #[test]
-fn what_goes_wrong_is_told_and_is_no_panic() {
+fn errors_are_returned_not_panics() {
     let tmp = tempfile::tempdir().unwrap();
     let volume = tmp.path().to_str().unwrap();
     let missing = tmp.path().join("missing");
@@ -183,7 +183,7 @@ fn told(output: &Output, code: i32, message: &str) {
 }
 
 #[test]
-fn whoever_is_first_opens_the_run() {
+fn first_writer_opens_run() {
     let tmp = tempfile::tempdir().unwrap();
     let volume = tmp.path().to_str().unwrap();
     LazyLock::force(&STRANGER);

@@ -28,7 +28,7 @@ fn fill(dir: &Path) {
 }
 
 #[test]
-fn a_run_ends_truthfully_on_a_full_disk() {
+fn run_ends_consistently_on_full_disk() {
     let can = |c: &mut Command| c.output().is_ok_and(|out| out.status.success());
     let tmp = tempfile::tempdir().unwrap();
     let dir = tmp.path().to_str().unwrap();
@@ -40,12 +40,12 @@ fn a_run_ends_truthfully_on_a_full_disk() {
         }
         return;
     }
-    passes(&wrapper, "limits::on_a_full_disk", tmp.path());
+    passes(&wrapper, "limits::child_on_full_disk", tmp.path());
 }
 
 #[test]
 #[ignore = "run by the other tests in a process of its own"]
-fn on_a_full_disk() {
+fn child_on_full_disk() {
     let Some(dir) = given_dir() else { return };
     let run = log(&dir);
     let active = run.dir().path().join("events.jsonl");
@@ -107,7 +107,7 @@ fn on_a_full_disk() {
 }
 
 #[test]
-fn after_a_short_write_the_whole_lines_stand() {
+fn short_write_keeps_whole_lines() {
     let tmp = tempfile::tempdir().unwrap();
     // dash counts in 512 bytes, bash in 1024.
     let bash = Path::new("/bin/bash").exists();
@@ -117,12 +117,12 @@ fn after_a_short_write_the_whole_lines_stand() {
         ("sh", "512")
     };
     let wrapper = [shell, "-c", SMALL_FILES, "sh", unit];
-    passes(&wrapper, "limits::with_small_files", tmp.path());
+    passes(&wrapper, "limits::child_with_file_size_limit", tmp.path());
 }
 
 #[test]
 #[ignore = "run by the other tests in a process of its own"]
-fn with_small_files() {
+fn child_with_file_size_limit() {
     let Some(dir) = given_dir() else { return };
     let run = log(&dir);
     let mut written = 0;

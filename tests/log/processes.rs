@@ -15,7 +15,7 @@ const EACH: usize = 200;
 /// Appends events for ever and tells of each one that was acknowledged.
 #[test]
 #[ignore = "run by the other tests in a process of its own"]
-fn writer() {
+fn child_writer() {
     let Some(dir) = given_dir() else { return };
     let log = log(&dir);
     let mut out = std::io::stdout().lock();
@@ -36,10 +36,10 @@ fn acknowledged(child: &mut Child) -> impl Iterator<Item = String> + use<> {
 }
 
 #[test]
-fn what_was_acknowledged_outlives_the_death_of_its_writer() {
+fn acked_events_survive_kill() {
     let tmp = tempfile::tempdir().unwrap();
     let start = |_| {
-        let mut command = child(&[], "processes::writer", tmp.path());
+        let mut command = child(&[], "processes::child_writer", tmp.path());
         command.stdout(Stdio::piped()).spawn().unwrap()
     };
     let mut children: Vec<Child> = (0..PROCESSES).map(start).collect();

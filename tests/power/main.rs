@@ -153,7 +153,7 @@ const ENDED: &str = r#"
 "#;
 
 #[test]
-fn notes() {
+fn power_cut_during_notes() {
     cut_everywhere(
         "",
         r#"
@@ -166,12 +166,12 @@ fn notes() {
 }
 
 #[test]
-fn a_run_of_one_command() {
+fn power_cut_during_run_of_one_command() {
     cut_everywhere("", r#""$RUNLOG" run -q -- echo hi"#);
 }
 
 #[test]
-fn jobs_of_a_shared_run() {
+fn power_cut_during_jobs_of_shared_run() {
     cut_everywhere(
         OPEN,
         r#"
@@ -182,7 +182,7 @@ fn jobs_of_a_shared_run() {
 }
 
 #[test]
-fn rotation() {
+fn power_cut_during_rotation() {
     cut_everywhere(
         OPEN,
         r#"
@@ -196,7 +196,7 @@ fn rotation() {
 }
 
 #[test]
-fn compression_and_dropping() {
+fn power_cut_during_compression_and_pruning() {
     let before = format!(r#"{OPEN} "$RUNLOG" rotate it --no-compress; "$RUNLOG" emit --run it 3"#);
     cut_everywhere(
         &before,
@@ -209,7 +209,7 @@ fn compression_and_dropping() {
 }
 
 #[test]
-fn rotation_by_a_writer() {
+fn power_cut_during_automatic_rotation() {
     let before = format!(
         r#"{OPEN} mkdir -p .omne/lib/cfg
         printf '[rotate]\nmax_size = "700"\nkeep = 2\ncompress = true\n' >.omne/lib/cfg/runlog.toml"#
@@ -219,12 +219,12 @@ fn rotation_by_a_writer() {
 }
 
 #[test]
-fn gc() {
+fn power_cut_during_gc() {
     cut_everywhere(ENDED, r#""$RUNLOG" gc --max-age 0"#);
 }
 
 #[test]
-fn repair() {
+fn power_cut_during_repair() {
     let before = format!(r#"{OPEN} printf '{{"v":1,"torn' >>.omne/var/runs/it/events.jsonl"#);
     cut_everywhere(&before, r#""$RUNLOG" emit --run it three"#);
 }
@@ -237,17 +237,17 @@ const LOST: &str = r#"
 "#;
 
 #[test]
-fn recovery() {
+fn power_cut_during_recovery() {
     cut_everywhere(LOST, r#""$RUNLOG" replay --recover --all"#);
 }
 
 #[test]
-fn recovery_with_rollback() {
+fn power_cut_during_recovery_with_rollback() {
     cut_everywhere(LOST, r#""$RUNLOG" replay --recover --all --with-rollback"#);
 }
 
 #[test]
-fn a_rollback_at_once_and_one_later() {
+fn power_cut_during_rollback_and_later_undo() {
     let with_rollback = r#""$RUNLOG" run -q --rollback "printf x >>$MARK" -- "#;
     let at_once = format!("{with_rollback} false || true");
     let later = r#""$RUNLOG" replay latest --rollback"#;
@@ -264,7 +264,7 @@ fn a_rollback_at_once_and_one_later() {
 
 /// strace tells of what a child did before it tells that there is a child.
 #[test]
-fn a_child_that_is_seen_before_it_is_there() {
+fn child_seen_before_fork_returns() {
     let hex = |text: &str| {
         let bytes: Vec<_> = text.bytes().map(|b| format!("\\x{b:02x}")).collect();
         bytes.concat()
@@ -291,7 +291,7 @@ fn a_child_that_is_seen_before_it_is_there() {
 
 /// That this finds anything at all: a disk that is deaf to a kind of sync loses something.
 #[test]
-fn what_is_not_synced_is_missed() {
+fn unsynced_data_is_detected_as_missing() {
     let rotate = r#""$RUNLOG" rotate it --no-compress"#;
     for (before, script, deaf) in [
         (OPEN, r#""$RUNLOG" emit --run it three"#, "fdatasync"),

@@ -17,11 +17,11 @@ fn each(target: &str, try_it: fn(&[u8])) {
 }
 
 #[test]
-fn lines() {
+fn corpus_lines_are_accepted() {
     each("line", runlog_fuzz::line);
 }
 
 #[test]
-fn segments() {
+fn corpus_segments_are_accepted() {
     each("segments", runlog_fuzz::segments);
 }

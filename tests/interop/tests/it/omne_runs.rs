@@ -9,7 +9,7 @@ use crate::world::{self, Line, World, stages};
 const RUN: &str = "release-01kp8a0000000000000000000a";
 
 #[test]
-fn a_pipe_that_completed() {
+fn omne_pipe_that_completed() {
     let world = World::new();
     world.omne(
         RUN,
@@ -43,7 +43,7 @@ fn a_pipe_that_completed() {
 }
 
 #[test]
-fn a_pipe_that_was_aborted() {
+fn omne_pipe_that_was_aborted() {
     let world = World::new();
     world.omne(
         RUN,
@@ -65,7 +65,7 @@ fn a_pipe_that_was_aborted() {
 }
 
 #[test]
-fn a_pipe_whose_writer_cannot_be_seen() {
+fn omne_pipe_with_unknown_writer() {
     let world = World::new();
     world.omne(
         RUN,
@@ -85,7 +85,7 @@ fn a_pipe_whose_writer_cannot_be_seen() {
 }
 
 #[test]
-fn what_omne_wrote_is_listed_shown_and_filtered() {
+fn omne_runs_are_listed_shown_and_filtered() {
     let world = World::new();
     world.omne(
         RUN,
@@ -109,7 +109,7 @@ fn what_omne_wrote_is_listed_shown_and_filtered() {
 }
 
 #[test]
-fn a_note_needs_force() {
+fn note_to_omne_run_needs_force() {
     let world = World::new();
     world.omne(
         RUN,
@@ -166,7 +166,7 @@ fn omne(world: &World, args: &[&str]) -> String {
 }
 
 #[test]
-fn omne_status_reads_a_run_written_for_it() {
+fn omne_status_reads_exported_run() {
     let world = World::new();
     let job = |run: &str, job: &str, command: &[&str]| {
         let args = [&["run", "-q", "--run", run, "--job", job, "--"], command].concat();
@@ -231,7 +231,7 @@ fn omne_status_reads_a_run_written_for_it() {
 }
 
 #[test]
-fn a_log_of_two_programs_is_written_for_omne() {
+fn mixed_log_is_exported_for_omne() {
     let world = World::new();
     world.runlog_fine(&["run", "-q", "--run", RUN, "--job", "ours", "--", "true"]);
     world.omne(
@@ -263,7 +263,7 @@ fn a_log_of_two_programs_is_written_for_omne() {
 }
 
 #[test]
-fn gc_and_replay_of_what_omne_wrote() {
+fn gc_and_replay_of_omne_run() {
     let world = World::new();
     let going = "going-01kp8b0000000000000000000b";
     world.omne(

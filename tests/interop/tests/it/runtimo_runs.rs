@@ -35,7 +35,7 @@ fn read_by(program: &str, file: &Path) -> Vec<Value> {
 }
 
 #[test]
-fn a_log_of_runtimo_as_a_run_is_read_as_it_stands() {
+fn runtimo_log_is_read_as_run() {
     for (version, events) in [("0.1.4", 5), ("0.10.3", 13)] {
         let world = World::new();
         let wal = std::fs::read(fixture(version, "wal.jsonl")).unwrap();
@@ -71,7 +71,7 @@ fn a_log_of_runtimo_as_a_run_is_read_as_it_stands() {
 }
 
 #[test]
-fn a_note_to_it_needs_force_and_is_numbered_from_0() {
+fn note_to_runtimo_log_needs_force_and_restarts_numbers() {
     let world = World::new();
     let wal = std::fs::read(fixture("0.1.4", "wal.jsonl")).unwrap();
     world.put(RUN, &wal);
@@ -85,7 +85,7 @@ fn a_note_to_it_needs_force_and_is_numbered_from_0() {
 }
 
 #[test]
-fn every_event_that_runtimo_finds_is_found() {
+fn every_runtimo_event_is_found() {
     let world = World::new();
     for (version, program) in [("0.1.4", OLD), ("0.10.3", NEW)] {
         for name in ["wal", "torn-tail", "glued-line", "garbage-line"] {
@@ -105,7 +105,7 @@ fn every_event_that_runtimo_finds_is_found() {
 }
 
 #[test]
-fn what_the_programs_write_now_is_what_the_fixtures_have() {
+fn fixtures_match_current_programs() {
     let tmp = tempfile::tempdir().unwrap();
     for (version, program) in [("0.1.4", OLD), ("0.10.3", NEW)] {
         let dir = tmp.path().join(version);
@@ -124,7 +124,7 @@ fn what_the_programs_write_now_is_what_the_fixtures_have() {
 }
 
 #[test]
-fn both_versions_read_a_run_written_for_them() {
+fn both_runtimo_versions_read_exported_run() {
     let world = World::new();
     let run = |args: &[&str]| world.runlog(&[&["run", "-q", "--run", RUN, "--job"], args].concat());
     assert_eq!(run(&["good", "--", "true"]).status.code(), Some(0));

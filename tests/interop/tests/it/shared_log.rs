@@ -23,7 +23,7 @@ const EVENTS: usize = 500;
 const PAUSE: Duration = Duration::from_millis(2);
 
 #[test]
-fn a_run_that_omne_began() {
+fn run_started_by_omne() {
     let world = World::new();
     let run = "release-01kp8a0000000000000000000a";
     world.omne(run, &[world::pipe_started(run)]);
@@ -40,7 +40,7 @@ fn a_run_that_omne_began() {
 }
 
 #[test]
-fn a_run_that_runlog_began() {
+fn run_started_by_runlog() {
     let world = World::new();
     let run = "build-7";
     world.runlog_fine(&["emit", "--open", "--run", run, "begin"]);
@@ -56,7 +56,7 @@ fn a_run_that_runlog_began() {
 
 /// omne holds the lock of the log while it writes a line in two pieces.
 #[test]
-fn runlog_waits_for_the_lock_of_omne() {
+fn runlog_waits_for_omne_lock() {
     let world = World::new();
     let run = "build-7";
     world.runlog_fine(&["emit", "--open", "--run", run, "begin"]);

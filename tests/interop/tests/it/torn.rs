@@ -13,7 +13,7 @@ const RUN: &str = "release-01kp8a0000000000000000000a";
 
 /// omne writes a line and its end one after the other, and may die in between.
 #[test]
-fn a_line_that_lacks_only_its_end_is_given_it() {
+fn line_missing_only_newline_is_completed() {
     let world = World::new();
     world.omne(RUN, &[world::pipe_started(RUN)]);
     let line = serde_json::to_vec(&world::node_started(RUN, "build")).unwrap();
@@ -27,7 +27,7 @@ fn a_line_that_lacks_only_its_end_is_given_it() {
 
 /// An omne that comes next would glue its event to the fragment, and then read nothing.
 #[test]
-fn a_torn_line_is_set_aside_and_costs_nothing_else() {
+fn torn_line_is_quarantined_alone() {
     let world = World::new();
     let line = serde_json::to_vec(&world::node_started(RUN, "build")).unwrap();
     for cut in [1, 10, line.len() / 2, line.len() - 1] {
@@ -63,7 +63,7 @@ fn a_torn_line_is_set_aside_and_costs_nothing_else() {
 }
 
 #[test]
-fn writers_of_omne_are_killed_beside_runlog() {
+fn omne_writers_are_killed_beside_runlog() {
     let world = World::new();
     let run = "killed";
     world.runlog_fine(&["emit", "--open", "--run", run, "begin"]);

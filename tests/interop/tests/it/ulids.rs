@@ -31,7 +31,7 @@ fn last(world: &World) -> String {
 }
 
 #[test]
-fn ids_from_both_at_once_are_distinct_and_rise() {
+fn concurrent_ids_are_distinct_and_increasing() {
     let world = World::new();
     // The highest that anybody holds.
     let highest = Mutex::new(String::new());
@@ -78,7 +78,7 @@ fn ids_from_both_at_once_are_distinct_and_rise() {
 }
 
 #[test]
-fn each_goes_on_from_the_other() {
+fn each_program_continues_others_ids() {
     let world = World::new();
     // A clock that once was wrong: only the file tells how far the ids are.
     std::fs::create_dir_all(volume::var_dir(world.root())).unwrap();
@@ -90,7 +90,7 @@ fn each_goes_on_from_the_other() {
 }
 
 #[test]
-fn a_torn_file_heals_so_that_omne_reads_it_again() {
+fn torn_id_file_is_repaired_for_omne() {
     let world = World::new();
     let before = from_omne(&world);
     thread::sleep(Duration::from_millis(2));
