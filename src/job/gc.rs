@@ -7,7 +7,7 @@ use crate::job::status::run_status::{InspectedRun, examine};
 use crate::log::store::retention::{Eligibility, RemoveReason, RetentionDecision, RunInfo};
 use crate::log::{
     Damage, GcLock, JobState, LockOutcome, LockedForRemoval, LogError, RunStatus, RunSummary,
-    Tombstone, has_files, list,
+    Tombstone, is_started, list,
 };
 use crate::volume::{Dir, RunId, Volume, VolumeError, parse_ts};
 
@@ -98,7 +98,7 @@ fn inspect_candidate(
         named: !wanted.runs.is_empty(),
     };
     let mut damage = Vec::new();
-    if has_files(&dir)? {
+    if is_started(&dir)? {
         let examined = examine(&dir, false)?;
         facts.standing = eligibility(&dir, &examined);
         let RunSummary { state, events, .. } = examined.overview;
@@ -269,7 +269,7 @@ fn prepare(gc: &GcLock, facts: &RunInfo, why: &RemoveReason) -> Result<GcLockOut
         LockOutcome::Gone => return Ok(GcLockOutcome::Skipped(GONE)),
     };
     if facts.standing == Eligibility::Empty {
-        return Ok(if has_files(held.dir())? {
+        return Ok(if is_started(held.dir())? {
             GcLockOutcome::Skipped(CHANGED)
         } else {
             GcLockOutcome::Ready(held, None)

@@ -93,7 +93,7 @@ pub use crate::log::read::summary::{RunSummary, is_closed, read_finished, read_s
 pub use crate::log::segment::compress::{Compressed, compress_sealed, plan_compression};
 pub use crate::log::segment::output_index::{IndexRecord, OutputIndex, OutputRange};
 pub use crate::log::segment::rev_line_reader::RevLineReader;
-pub use crate::log::segment::segment_set::{has_events, has_files};
+pub use crate::log::segment::segment_set::{has_events, is_started};
 pub use crate::log::state::command_line::command_line;
 pub use crate::log::state::run_status::RunStatus;
 pub use crate::log::store::catalog::open_dir;

@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn a_cursor_is_read_as_it_was_written() {
         let mut damaged = Sequence::before(3);
-        damaged.damage();
+        damaged.push_damage();
         for sequence in [None, Some(Sequence::default()), Some(damaged)] {
             let cursor = cursor(sequence);
             assert_eq!(cursor.to_string().parse(), Ok(cursor));

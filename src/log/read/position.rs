@@ -118,7 +118,7 @@ impl Position {
     /// Whether nothing is missing before the event `first`.
     fn is_followed_by(&self, first: u64) -> bool {
         self.sequence
-            .is_some_and(|mut sequence| sequence.event(first) == SequenceStep::Next)
+            .is_some_and(|mut sequence| sequence.push_event(first) == SequenceStep::Next)
     }
 
     /// Whether the line before this place stands in the segment where it stood.

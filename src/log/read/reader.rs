@@ -312,7 +312,7 @@ impl OpenSegment {
                     None => 0,
                 };
                 let sequence = sequence.get_or_insert_with(|| Sequence::before(first));
-                match sequence.event(seq) {
+                match sequence.push_event(seq) {
                     SequenceStep::Next => return Ok(Some((ItemKind::Event, false))),
                     SequenceStep::Repeated => (DamageReason::Repeated, false),
                     SequenceStep::Gap => (DamageReason::Gap, true),
@@ -323,7 +323,7 @@ impl OpenSegment {
                     let first = self.segment.first_seq.unwrap_or(0);
                     sequence
                         .get_or_insert_with(|| Sequence::before(first))
-                        .damage();
+                        .push_damage();
                 }
                 (reason, false)
             }

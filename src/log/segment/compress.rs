@@ -1,8 +1,9 @@
-//! Sealed segments become `.jsonl.gz`, outside of the run's lock.
+//! Compression of sealed segments to `.jsonl.gz`, outside the run's lock.
 //!
-//! Each under a lock of its own file: into a new file, synced, read back and compared,
-//! renamed, its name synced; only then is the plain one removed. Where both are there
-//! the plain one counts, so that a crash at any moment loses nothing.
+//! Each segment is compressed under the lock of its own file: into a new file that is
+//! synced, read back, compared and renamed, and whose directory is synced. Only then is the
+//! plain file removed. If both exist, the plain file counts, so a crash at any point loses
+//! nothing.
 
 use std::fs::File;
 use std::io;
@@ -23,30 +24,31 @@ use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
 use crate::volume::{Dir, FileKey, IoContext, layout};
 
-/// What is read at once, in bytes.
+/// The number of bytes that are read at a time.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// So long a writer may hold the lock of the segment who has yet to see that it is sealed.
+/// How long a writer that has not yet noticed the rotation may keep the segment locked.
 const WRITER_GRACE: Duration = Duration::from_millis(50);
 
-/// A segment that was compressed, or would be.
+/// A segment that was compressed, or that a dry run would compress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Compressed {
-    /// Its name now.
+    /// The name of the compressed file.
     pub file: String,
-    /// Its length before, in bytes.
+    /// The length before compression, in bytes.
     pub bytes: u64,
-    /// Its length now, in bytes; `None` where it only would be.
+    /// The length after compression, in bytes; `None` in a dry run.
     pub compressed_bytes: Option<u64>,
 }
 
-/// Compresses the sealed segments of the run in `dir` that are not yet. One that another
-/// process is at is passed over, and so is one that grew after it was sealed: who wrote
-/// to it may do so again.
+/// Compresses the plain sealed segments of the run in `dir`.
+///
+/// Skips a segment that another process holds, and one that grew after it was sealed: the
+/// program that appended to it may do so again.
 ///
 /// # Errors
-/// A segment could not be read, or its compressed file not be written; the plain one
-/// stands then.
+/// A segment cannot be read, or its compressed file cannot be written. The plain file then
+/// remains.
 pub fn compress_sealed(dir: &Dir) -> Result<Vec<Compressed>, LogError> {
     remove_unfinished(dir)?;
     let mut done = Vec::new();
@@ -56,28 +58,28 @@ pub fn compress_sealed(dir: &Dir) -> Result<Vec<Compressed>, LogError> {
     Ok(done)
 }
 
-/// The sealed segments of the run in `dir` that [`compress_sealed`] would compress.
+/// Lists the segments of the run in `dir` that [`compress_sealed`] would compress.
 ///
 /// # Errors
 /// A segment cannot be read.
 pub fn plan_compression(dir: &Dir) -> Result<Vec<Compressed>, LogError> {
     let segments = segment_set::open_segments(dir)?;
-    let would = |segment: &Segment| Compressed {
+    let planned = |segment: &Segment| Compressed {
         file: layout::compressed(&segment.name),
         bytes: segment.len,
         compressed_bytes: None,
     };
-    Ok(eligible_segments(&segments).map(would).collect())
+    Ok(eligible_segments(&segments).map(planned).collect())
 }
 
 fn eligible_segments(segments: &[Segment]) -> impl Iterator<Item = &Segment> {
     let pairs = segments.iter().zip(segments.iter().skip(1));
-    // One whose checkpoint does not tell its length is left as it is, too.
-    let whole = |(segment, next): &(&Segment, &Segment)| {
+    // Without a checkpoint behind it, the sealed length is unknown.
+    let is_unchanged = |(segment, next): &(&Segment, &Segment)| {
         let plain = segment.first_seq.is_some() && !segment.compressed;
         plain && next.sealed_bytes() == Some(segment.len)
     };
-    pairs.filter(whole).map(|(segment, _)| segment)
+    pairs.filter(is_unchanged).map(|(segment, _)| segment)
 }
 
 fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, LogError> {
@@ -95,17 +97,17 @@ fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, LogError
     let unfinished = layout::unfinished(&name, &fresh_ulid());
     let file = Arc::new(dir.create_new(&unfinished)?);
     let path = dir.path().join(&unfinished);
-    // Tells others that somebody is at it.
-    let _at_it = file_lock::try_exclusive(&file, &path)?;
-    let made = write(segment, &file)
+    // Holding this lock signals that the file is still being written.
+    let _in_progress = file_lock::try_exclusive(&file, &path)?;
+    let made = write_compressed(segment, &file)
         .and_then(|written| Ok((written, read_back(&file)?)))
         .at("compress to", &path);
     let checked = made.and_then(|(written, read)| {
         if written != read || written.0 != segment.len {
-            let other = io::Error::other("what was read back is not what was written");
-            return Err(other).at("compress to", &path);
+            let mismatch = io::Error::other("the compressed file reads back differently");
+            return Err(mismatch).at("compress to", &path);
         }
-        // Left by somebody who died before he removed the plain one.
+        // A process that died before it removed the plain file may have left one.
         dir.remove_file(&name)?;
         dir.rename_to(&unfinished, dir, &name)?;
         dir.sync()
@@ -116,7 +118,7 @@ fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, LogError
     }
     dir.remove_file(&segment.name)?;
     dir.sync()?;
-    let compressed_bytes = file.metadata().at("look at", &path)?.len();
+    let compressed_bytes = file.metadata().at("stat", &path)?.len();
     Ok(Some(Compressed {
         file: name,
         bytes: segment.len,
@@ -124,22 +126,23 @@ fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, LogError
     }))
 }
 
-/// Writes the compressed segment and syncs it; gives the length and the checksum of
-/// what went in.
-fn write(segment: &Segment, file: &File) -> io::Result<(u64, u32)> {
+/// Writes the compressed segment and syncs it. Returns the length and the checksum of the
+/// plain bytes.
+fn write_compressed(segment: &Segment, file: &File) -> io::Result<(u64, u32)> {
     let mut from = FileSpan::new(Arc::clone(&segment.file), 0, segment.len);
     let mut gz = GzEncoder::new(file, Compression::default());
-    let sum = sum_of(&mut from, |block| gz.write_all(block))?;
+    let sum = checksum(&mut from, |chunk| gz.write_all(chunk))?;
     gz.finish()?.sync_all()?;
     Ok(sum)
 }
 
 fn read_back(file: &Arc<File>) -> io::Result<(u64, u32)> {
     let span = FileSpan::new(Arc::clone(file), 0, u64::MAX);
-    sum_of(&mut MultiGzDecoder::new(span), |_| Ok(()))
+    checksum(&mut MultiGzDecoder::new(span), |_| Ok(()))
 }
 
-fn sum_of(
+/// Returns the length and the CRC-32 of a stream, and hands each chunk to `each`.
+fn checksum(
     from: &mut impl Read,
     mut each: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<(u64, u32)> {
@@ -151,21 +154,20 @@ fn sum_of(
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             read => read?,
         };
-        let block = buf.get(..n).unwrap_or_default();
-        if block.is_empty() {
+        let chunk = buf.get(..n).unwrap_or_default();
+        if chunk.is_empty() {
             return Ok((bytes, sum.sum()));
         }
-        sum.update(block);
+        sum.update(chunk);
         bytes += n as u64;
-        each(block)?;
+        each(chunk)?;
     }
 }
 
-/// How old what a killed process left must be to be removed: one that was made just now
-/// may not be locked yet.
+/// How old an unfinished file must be to be removed: a new one may not be locked yet.
 const STALE_AFTER: Duration = Duration::from_mins(1);
 
-/// Removes what a rotation or compression left that was killed.
+/// Removes the unfinished files of rotations and compressions that were killed.
 fn remove_unfinished(dir: &Dir) -> Result<(), LogError> {
     for name in dir.names()? {
         if !name.ends_with(layout::UNFINISHED) {
@@ -175,7 +177,7 @@ fn remove_unfinished(dir: &Dir) -> Result<(), LogError> {
             continue;
         };
         let path = dir.path().join(&name);
-        let age = file.metadata().at("look at", &path)?.modified();
+        let age = file.metadata().at("stat", &path)?.modified();
         let age = age.ok().and_then(|at| at.elapsed().ok());
         if age.is_none_or(|age| age < STALE_AFTER) {
             continue;

@@ -1,4 +1,4 @@
-//! Splitting a byte stream into lines, forwards, in bounded memory.
+//! A forward line reader with bounded memory.
 
 use std::fs::File;
 use std::io;
@@ -8,14 +8,14 @@ use std::os::unix::fs::FileExt;
 use crate::log::format::classify::{LineClass, classify};
 use crate::log::format::envelope::DamageReason;
 
-/// Longest line that a reader holds, in bytes.
+/// The maximum length of a line that a reader returns, in bytes.
 pub(crate) const MAX_READ_LINE_BYTES: usize = 16 << 20;
-/// First size of a reader's buffer, in bytes: the first line is often all that is asked for.
+/// The initial size of a reader's buffer, in bytes: often only the first line is needed.
 const INITIAL_CAPACITY: usize = 4 << 10;
-/// Size that it grows to as reading goes on, in bytes; more only for a line that needs it.
+/// The size to which the buffer grows while reading, in bytes. Only a longer line needs more.
 const READ_CHUNK_BYTES: usize = 256 << 10;
 
-/// A part of a plain file, read by position so that the file can be shared.
+/// A byte range of a plain file, read by position so that the file can be shared.
 #[derive(Debug)]
 pub(crate) struct FileSpan<F> {
     file: F,
@@ -24,7 +24,7 @@ pub(crate) struct FileSpan<F> {
 }
 
 impl<F: AsRef<File>> FileSpan<F> {
-    /// The bytes `at..end` of `file`.
+    /// Creates a reader of the bytes `at..end` of `file`.
     pub(crate) fn new(file: F, at: u64, end: u64) -> Self {
         Self { file, at, end }
     }
@@ -46,52 +46,52 @@ impl<F: AsRef<File>> Read for FileSpan<F> {
     }
 }
 
-/// One line as it stands in the stream.
+/// One line of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RawLine<'a> {
-    /// Where it begins in the stream, in bytes.
+    /// The offset of its first byte in the stream.
     pub offset: u64,
-    /// Its bytes without the `\n`; empty where `too_long`.
+    /// The bytes without the `\n`; empty if `too_long`.
     pub bytes: &'a [u8],
-    /// Its length without the `\n`, in bytes.
+    /// The length without the `\n`, in bytes.
     pub len: u64,
-    /// Whether a `\n` ends it.
+    /// Whether it ends with `\n`.
     pub whole: bool,
-    /// Whether it is longer than [`LINE_LIMIT`], and so not held.
+    /// Whether it exceeds the maximum length, so that its bytes are not held.
     pub too_long: bool,
 }
 
 impl RawLine<'_> {
-    /// Where the next line begins.
+    /// Returns the offset of the next line.
     pub fn end(&self) -> u64 {
         self.offset + self.len + u64::from(self.whole)
     }
 }
 
-/// Reads lines from a stream whose first byte is at `offset`.
+/// A reader of the lines of a stream whose first byte is at `offset`.
 #[derive(Debug)]
 pub(crate) struct LineReader<R> {
     source: R,
     buf: Vec<u8>,
-    /// The part of `buf` that was read and not yet given out.
+    /// The start of the bytes in `buf` that were read and not yet returned.
     start: usize,
     end: usize,
     offset: u64,
     eof: bool,
-    /// Where the line given out last stands in `buf`.
+    /// The range of the last returned line in `buf`.
     last: std::ops::Range<usize>,
 }
 
 impl<F: AsRef<File>> LineReader<FileSpan<F>> {
-    /// Lines of a part of a file.
-    pub(crate) fn of(span: FileSpan<F>) -> Self {
+    /// Creates a reader of the lines in a byte range of a file.
+    pub(crate) fn from_span(span: FileSpan<F>) -> Self {
         let offset = span.at;
         Self::new(span, offset)
     }
 }
 
 impl<R: Read> LineReader<R> {
-    /// Lines of `source`; `offset` is where its first byte stands in its file.
+    /// Creates a reader of the lines of `source`, whose first byte is at `offset` of its file.
     pub(crate) fn new(source: R, offset: u64) -> Self {
         Self::with_buffer(source, offset, Vec::new())
     }
@@ -108,23 +108,23 @@ impl<R: Read> LineReader<R> {
         }
     }
 
-    /// Goes on with another stream, whose first byte is at `offset`.
+    /// Continues with another stream, whose first byte is at `offset`.
     pub(crate) fn restart(&mut self, source: R, offset: u64) {
         let buf = std::mem::take(&mut self.buf);
         *self = Self::with_buffer(source, offset, buf);
     }
 
-    /// Where the next line begins.
+    /// Returns the offset of the next line.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// The bytes of the line given out last, until the next is asked for.
+    /// Returns the bytes of the last returned line.
     pub(crate) fn last_bytes(&self) -> &[u8] {
         self.buf.get(self.last.clone()).unwrap_or_default()
     }
 
-    /// The next line; `None` at the end.
+    /// Returns the next line; `None` at the end.
     ///
     /// # Errors
     /// The stream cannot be read.
@@ -166,7 +166,7 @@ impl<R: Read> LineReader<R> {
     }
 
     fn fill(&mut self) -> io::Result<()> {
-        // A buffer that was not filled is large enough for what the stream gives at once.
+        // A buffer that was not filled is large enough for one read of the stream.
         let filled = self.end == self.buf.len();
         if self.start > 0 {
             self.buf.copy_within(self.start..self.end, 0);
@@ -176,7 +176,7 @@ impl<R: Read> LineReader<R> {
         let len = match self.buf.len() {
             0 => INITIAL_CAPACITY,
             len if len < READ_CHUNK_BYTES && filled => (len * 8).min(READ_CHUNK_BYTES),
-            // One more than the limit tells a line that is too long.
+            // One byte more than the limit is enough to detect a line that is too long.
             len if len == self.end => (len * 2).min(MAX_READ_LINE_BYTES + 1),
             len => len,
         };
@@ -245,7 +245,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives out few bytes at a time.
+    /// A stream that returns few bytes at a time.
     struct Drip<'a>(&'a [u8], usize);
     impl Read for Drip<'_> {
         fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -269,7 +269,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lines_put_together_are_the_stream(
+        fn joined_lines_equal_the_stream(
             text in "[a\\n]{0,80}", step in 1usize..9
         ) {
             let mut joined = Vec::new();
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_over_the_limit_is_passed_over_and_its_neighbours_are_read() {
+    fn overlong_line_is_skipped() {
         let mut text = b"first\n".to_vec();
         text.resize(
             text.len() + MAX_READ_LINE_BYTES + READ_CHUNK_BYTES * 3,

@@ -1,5 +1,6 @@
-//! The files of a run's log: which there are, their lines, compression and preallocation.
+//! The segment files of a run: listing, lines, checkpoints, compression, preallocation.
 
+pub(crate) mod checkpoint;
 pub(crate) mod compress;
 pub(crate) mod line_reader;
 pub(crate) mod output_index;

@@ -1,4 +1,4 @@
-//! The index of a job's output, read in order and in bounded memory.
+//! A reader of the index of a job's output.
 
 use std::fs::File;
 use std::io;
@@ -10,15 +10,15 @@ use super::line_reader::{FileSpan, LineReader};
 use crate::log::error::LogError;
 use crate::volume::{Dir, IoContext, JobId, layout};
 
-/// Which bytes of a job's output came when.
+/// A range of a job's output that arrived at one time from one stream.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct OutputRange {
-    /// Where the bytes end, in bytes from the start of the output; they begin where those
-    /// of the record before end.
+    /// The end of the range, in bytes from the start of the output. It starts at the end of
+    /// the previous record.
     pub end: u64,
     /// `stdout` or `stderr`.
     pub stream: String,
-    /// When they were stored, RFC 3339.
+    /// The time at which the bytes were stored, RFC 3339.
     #[serde(default)]
     pub ts: String,
 }
@@ -28,11 +28,11 @@ pub struct OutputRange {
 pub enum IndexRecord {
     /// A range of bytes.
     Range(OutputRange),
-    /// A line that is no record.
+    /// A line that is not a record.
     Malformed,
 }
 
-/// Reads `jobs/<job_id>.out.idx` up to the size that it had when it was opened.
+/// A reader of `jobs/<job_id>.out.idx`, up to its size at the time of opening.
 #[derive(Debug)]
 pub struct OutputIndex {
     lines: LineReader<FileSpan<Arc<File>>>,
@@ -41,25 +41,25 @@ pub struct OutputIndex {
 }
 
 impl OutputIndex {
-    /// Opens the index of a job of the run in `dir`; `None` where there is none.
+    /// Opens the index of a job of the run in `dir`; `None` if there is none.
     ///
     /// # Errors
-    /// It may not be read.
+    /// The file cannot be opened.
     pub fn open(dir: &Dir, job: &JobId) -> Result<Option<Self>, LogError> {
         let name = layout::job_index(job);
         let Some(file) = dir.read_in(layout::JOBS, &name)? else {
             return Ok(None);
         };
         let path = dir.path().join(layout::JOBS).join(name);
-        let len = file.metadata().at("look at", &path)?.len();
+        let len = file.metadata().at("stat", &path)?.len();
         Ok(Some(Self {
-            lines: LineReader::of(FileSpan::new(Arc::new(file), 0, len)),
+            lines: LineReader::from_span(FileSpan::new(Arc::new(file), 0, len)),
             line: 0,
             offset: 0,
         }))
     }
 
-    /// The next record; `None` at the end. A last one without `\n` does not count.
+    /// Returns the next record; `None` at the end. A last line without `\n` is ignored.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -75,8 +75,8 @@ impl OutputIndex {
         }))
     }
 
-    /// The line (from 1) and the offset in bytes of the record given out last.
-    pub fn place(&self) -> (u64, u64) {
+    /// Returns the line (from 1) and the byte offset of the last returned record.
+    pub fn position(&self) -> (u64, u64) {
         (self.line, self.offset)
     }
 }

@@ -1,6 +1,7 @@
-//! Blocks preallocated past the end of the active segment, so that a run can end
-//! truthfully on a full disk: ordinary events stop while there is still room for
-//! the last ones.
+//! Preallocation of blocks past the end of the active segment.
+//!
+//! On a full disk, ordinary events are refused while there is still room for the last ones,
+//! so the log can record how the run ended.
 
 use std::fs::File;
 use std::io;
@@ -9,12 +10,12 @@ use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-/// What stays free behind an ordinary event, in bytes.
+/// The number of bytes that an ordinary event leaves free behind it.
 const RESERVED_BYTES: u64 = 64 << 10;
-/// Reserved in steps of this, in bytes, so that few events ask the file system.
+/// The step of a preallocation, in bytes, so that few events need a system call.
 const PREALLOC_STEP: u64 = 128 << 10;
 
-/// How far a segment is known to have its blocks.
+/// The extent to which the blocks of a segment are known to be allocated.
 #[derive(Debug, Default)]
 pub(crate) struct Preallocation {
     until: u64,
@@ -22,21 +23,21 @@ pub(crate) struct Preallocation {
 }
 
 impl Preallocation {
-    /// Makes sure that there is room up to `end` and [`KEPT_FREE`] more.
+    /// Ensures that blocks are allocated up to `end` plus the reserve.
     ///
     /// # Errors
-    /// There is none: the disk or the quota is full, or the limit of a file's size is near.
+    /// There is no room: the disk or the quota is full, or the file size limit is near.
     pub(crate) fn ensure(&mut self, file: &File, len: u64, end: u64) -> io::Result<()> {
         let needed = end + RESERVED_BYTES;
         if self.unsupported || needed <= self.until {
             return Ok(());
         }
-        // The file system does not look at the limit that a write will meet.
+        // fallocate(2) does not check the limit that write(2) enforces.
         let limit = file_size_limit().unwrap_or(u64::MAX);
         if needed > limit {
             return Err(Errno::FBIG.into());
         }
-        // Near the end of the disk the exact need may fit where a whole step does not.
+        // On an almost full disk, the exact size may fit where a whole step does not.
         for until in [needed.next_multiple_of(PREALLOC_STEP), needed] {
             match allocate(file, len, until - len) {
                 Ok(()) => {
@@ -44,8 +45,8 @@ impl Preallocation {
                     return Ok(());
                 }
                 Err(Errno::NOSPC | Errno::DQUOT) => {}
-                // No preallocation here (network and copy-on-write file systems), or
-                // other trouble that the write itself will tell better.
+                // Network and copy-on-write file systems have no preallocation. The write
+                // itself reports any other error better.
                 Err(_) => {
                     self.unsupported = true;
                     return Ok(());
@@ -55,20 +56,20 @@ impl Preallocation {
         Err(Errno::NOSPC.into())
     }
 
-    /// Forgets what was reserved: the file is another one, or became shorter.
+    /// Drops the known extent because the file was replaced or became shorter.
     pub(crate) fn invalidate(&mut self) {
         self.until = 0;
     }
 
-    /// Gives back what is reserved past `len`, the end of a finished segment.
+    /// Frees the blocks past `len`, the end of a finished segment.
     pub(crate) fn release(&mut self, file: &File, len: u64) {
         self.invalidate();
-        // Blocks past the end do no harm where this fails.
+        // If this fails, the blocks past the end do no harm.
         drop(file.set_len(len));
     }
 }
 
-/// The limit of a file's size, `getrlimit(2)`; `None` where there is none.
+/// Returns the file size limit (`RLIMIT_FSIZE`, getrlimit(2)); `None` if unlimited.
 fn file_size_limit() -> Option<u64> {
     getrlimit(Resource::Fsize).current
 }

@@ -1,4 +1,4 @@
-//! Lines of a plain segment from its end, in bounded memory.
+//! A backward line reader with bounded memory.
 
 use std::fs::File;
 use std::io;
@@ -6,39 +6,40 @@ use std::os::unix::fs::FileExt;
 
 use super::line_reader::{MAX_READ_LINE_BYTES, RawLine};
 
-/// First block: the last line of a finished run fits as a rule.
+/// The size of the first chunk, in bytes: the last line of a finished run usually fits.
 const FIRST_CHUNK_BYTES: u64 = 2 << 10;
-/// Largest block: of so many bytes of lines the order is told, as a rule.
+/// The maximum size of a chunk, in bytes: about half of what a check of the order reads.
 const MAX_CHUNK_BYTES: u64 = 32 << 10;
 
-/// Reads the lines of `file` from `end` back to its start.
+/// A reader of the lines of a file from an end back to its start.
 #[derive(Debug)]
 pub struct RevLineReader<'a> {
     file: &'a File,
-    /// Bytes `base .. base + buf.len()` of the file.
+    /// The bytes `base .. base + buf.len()` of the file.
     buf: Vec<u8>,
     base: u64,
-    /// End of what was not given out yet.
+    /// The end of the bytes that were not yet returned.
     end: u64,
-    block: u64,
+    chunk: u64,
     at_end: bool,
 }
 
 impl<'a> RevLineReader<'a> {
-    /// Lines of the first `end` bytes of `file`, last first.
+    /// Creates a reader of the lines in the first `end` bytes of `file`, last first.
     pub fn new(file: &'a File, end: u64) -> Self {
         Self {
             file,
             buf: Vec::new(),
             base: end,
             end,
-            block: FIRST_CHUNK_BYTES,
+            chunk: FIRST_CHUNK_BYTES,
             at_end: true,
         }
     }
 
-    /// The line before the one given out last; `None` at the start of the file.
-    /// The first may lack its `\n`.
+    /// Returns the line before the last returned one; `None` at the start of the file.
+    ///
+    /// The first returned line may lack its `\n`.
     ///
     /// # Errors
     /// The file cannot be read, or is shorter than it was.
@@ -78,7 +79,7 @@ impl<'a> RevLineReader<'a> {
         Ok(self.buf.get(at).copied().unwrap_or_default())
     }
 
-    /// Where the line that ends at `text_end` begins; what is held reaches down to it
+    /// Returns the start of the line that ends at `text_end`. The buffer reaches back to it
     /// unless the line is too long.
     fn line_start(&mut self, text_end: u64) -> io::Result<u64> {
         let mut searched_from = text_end;
@@ -95,7 +96,7 @@ impl<'a> RevLineReader<'a> {
             }
             searched_from = from;
             if text_end - from > MAX_READ_LINE_BYTES as u64 {
-                // Too long to be given out: only its start is looked for.
+                // Too long to be returned: only its start is needed.
                 self.end = from;
                 self.buf.clear();
             }
@@ -103,24 +104,24 @@ impl<'a> RevLineReader<'a> {
         }
     }
 
-    /// Reads the block before what is held, and forgets what was given out.
+    /// Reads the chunk before the buffer, and drops the bytes that were returned.
     fn extend(&mut self) -> io::Result<()> {
         let keep = self
             .end
             .saturating_sub(self.base)
             .min(self.buf.len() as u64) as usize;
-        let take = self.block.max(keep as u64).min(self.base);
-        self.block = (self.block * 4).min(MAX_CHUNK_BYTES);
-        let take_len = take as usize;
+        let added = self.chunk.max(keep as u64).min(self.base);
+        self.chunk = (self.chunk * 4).min(MAX_CHUNK_BYTES);
+        let added_len = added as usize;
         self.buf.truncate(keep);
-        self.buf.resize(take_len + keep, 0);
-        self.buf.copy_within(..keep, take_len);
-        let new = self.buf.get_mut(..take_len).unwrap_or_default();
-        let read = self.file.read_exact_at(new, self.base - take);
+        self.buf.resize(added_len + keep, 0);
+        self.buf.copy_within(..keep, added_len);
+        let new = self.buf.get_mut(..added_len).unwrap_or_default();
+        let read = self.file.read_exact_at(new, self.base - added);
         if read.is_ok() {
-            self.base -= take;
+            self.base -= added;
         } else {
-            // Nothing is held any more.
+            // The buffer holds nothing any more.
             self.buf.clear();
             self.base = self.end;
         }
@@ -161,13 +162,13 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
-        fn lines_put_together_are_the_file(text in "([a]{0,3000}\\n){0,40}[a]{0,9000}") {
+        fn joined_lines_equal_the_file(text in "([a]{0,3000}\\n){0,40}[a]{0,9000}") {
             prop_assert_eq!(collect(text.as_bytes()), text.as_bytes());
         }
     }
 
     #[test]
-    fn long_lines_come_whole_and_longer_ones_are_passed_over() {
+    fn overlong_line_is_skipped_backwards() {
         let mut text = b"first\n".to_vec();
         text.resize(text.len() + (1 << 20), b'y');
         text.push(b'\n');

@@ -1,4 +1,4 @@
-//! What has to be known of the active segment before it is sealed.
+//! Statistics of the active segment, which decide whether it is sealed.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,25 +13,25 @@ use crate::log::format::envelope;
 use crate::log::format::event_type::EventType;
 use crate::volume::{IoContext, parse_ts};
 
-/// The lines of a segment, looked over from its start on.
+/// Statistics of the lines of a segment, gathered from its start.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ScanStats {
-    /// Whether a line of another program is among them.
+    /// Whether a line of another program was found.
     pub foreign: bool,
-    /// Length of its checkpoint with the `\n`, in bytes; 0 where it has none.
+    /// The length of the checkpoint including its `\n`, in bytes; 0 without one.
     pub checkpoint_bytes: u64,
-    /// When its first event was written.
+    /// The time of the first event.
     pub first_ts: Option<Timestamp>,
-    /// End of the last whole line, in bytes.
+    /// The end of the last whole line, in bytes.
     pub end: u64,
-    /// The number of the first valid event.
+    /// The sequence number of the first valid event.
     pub first: Option<u64>,
-    /// Damaged lines before it.
+    /// The number of damaged lines before the first valid event.
     pub damaged: u64,
 }
 
 impl ScanStats {
-    /// Goes on over the whole lines up to `len`.
+    /// Continues over the whole lines up to `len`.
     ///
     /// # Errors
     /// The segment cannot be read.
@@ -41,7 +41,7 @@ impl ScanStats {
         len: u64,
         path: &Path,
     ) -> Result<(), LogError> {
-        let mut lines = LineReader::of(FileSpan::new(Arc::clone(file), self.end, len));
+        let mut lines = LineReader::from_span(FileSpan::new(Arc::clone(file), self.end, len));
         while let Some(line) = lines.next_line().at("read", path)? {
             if !line.whole {
                 break;
@@ -71,7 +71,7 @@ impl ScanStats {
         }
     }
 
-    /// Whether there is nothing but a checkpoint.
+    /// Returns whether the segment has nothing but a checkpoint.
     pub(crate) fn is_fresh(&self) -> bool {
         self.end == self.checkpoint_bytes
     }

@@ -1,4 +1,4 @@
-//! The files of a run's log, in their order.
+//! The segments of a run: listing them in order and opening them.
 
 use std::fs::File;
 use std::io;
@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
 use rustix::fs::{FileType, Stat};
-use serde::Deserialize;
 
+use super::checkpoint::Checkpoint;
 use super::line_reader::{FileSpan, LineReader, classify_raw};
 use super::rev_line_reader::RevLineReader;
 use crate::log::error::LogError;
@@ -19,25 +19,25 @@ use crate::log::format::event_type::EventType;
 use crate::log::write::tail::{Tail, TailMode};
 use crate::volume::{Dir, FileKey, IoContext, VolumeError, layout};
 
-/// How often a listing that changed under us is taken again.
+/// The maximum number of times a listing is repeated because the directory changed.
 const MAX_LISTINGS: u32 = 100;
 
-/// One file of a run's log, held open.
+/// One open file of a run's log.
 #[derive(Debug, Clone)]
 pub(crate) struct Segment {
-    /// Its name in the run's folder.
+    /// The file name in the run's directory.
     pub name: String,
-    /// Its path, for messages.
+    /// The path, for messages.
     pub path: PathBuf,
-    /// The first `seq` of a sealed segment; `None` for the active one.
+    /// The first sequence number of a sealed segment; `None` for the active one.
     pub first_seq: Option<u64>,
-    /// Whether it is compressed.
+    /// Whether the file is compressed.
     pub compressed: bool,
-    /// Its size when it was opened, in bytes on disk.
+    /// The size at the time of opening, in bytes on disk.
     pub len: u64,
     /// The file.
     pub file: Arc<File>,
-    /// Which file it is.
+    /// The identity of the file.
     pub key: FileKey,
 }
 
@@ -47,7 +47,7 @@ impl Segment {
             return Ok(None);
         };
         let path = dir.path().join(&name);
-        let stat = rustix::fs::fstat(&file).at("look at", &path)?;
+        let stat = rustix::fs::fstat(&file).at("stat", &path)?;
         let sealed = layout::parse_sealed(&name);
         Ok(Some(Self {
             name,
@@ -60,7 +60,7 @@ impl Segment {
         }))
     }
 
-    /// Its lines from the start, up to the size that it had when it was opened.
+    /// Returns all lines, up to the size at the time of opening.
     pub(crate) fn lines(&self) -> LineReader<Box<dyn Read + Send>> {
         let span = FileSpan::new(Arc::clone(&self.file), 0, self.len);
         let source: Box<dyn Read + Send> = if self.compressed {
@@ -71,7 +71,7 @@ impl Segment {
         LineReader::new(source, 0)
     }
 
-    /// Its lines from `start` on, where one begins.
+    /// Returns the lines from `start`, the offset of a line before compression.
     pub(crate) fn lines_from(&self, start: u64) -> io::Result<LineReader<Box<dyn Read + Send>>> {
         let mut lines = self.lines();
         if self.compressed {
@@ -83,31 +83,24 @@ impl Segment {
         Ok(lines)
     }
 
-    /// Its name before compression.
+    /// Returns the file name before compression.
     pub(crate) fn plain_name(&self) -> String {
         self.first_seq
             .map_or_else(|| self.name.clone(), layout::sealed)
     }
 
-    /// When its last event was written; not told of a compressed one, which would have
-    /// to be read in full.
+    /// Returns the time of the last event; `None` for a compressed segment, which would
+    /// have to be read in full.
     pub(crate) fn last_ts(&self) -> Option<String> {
         (!self.compressed).then(|| last_ts(&self.file, self.len))?
     }
 
-    /// The checkpoint that it opens with, if it does.
-    pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
-        let mut lines = self.lines();
-        let line = lines.next_line().ok()??;
-        Checkpoint::parse(line.bytes)
-    }
-
-    /// The number of its first event.
+    /// Returns the sequence number of the first event.
     pub(crate) fn first_event(&self) -> u64 {
         self.first_seq.unwrap_or_else(|| first_seq(&self.file))
     }
 
-    /// Its length before compression, as far as it can be read.
+    /// Returns the length before compression, as far as the file can be read.
     pub(crate) fn uncompressed_len(&self) -> u64 {
         if !self.compressed {
             return self.len;
@@ -133,15 +126,17 @@ impl Segment {
         let mut tail = before()?;
         match tail.advance_over(self.lines(), &self.path, TailMode::Sealed, None) {
             // What cannot be decompressed is damage; the run goes on behind it.
-            Err(LogError::Volume(VolumeError::Io { .. })) => tail.sequence.damage(),
+            Err(LogError::Volume(VolumeError::Io { .. })) => tail.sequence.push_damage(),
             done => drop(done?),
         }
         Ok(tail)
     }
 }
 
-/// The names of the segments, oldest first, the active one last. Where a sealed one
-/// is there plain and compressed, the plain one counts.
+/// Lists the names of the segments, oldest first and the active one last.
+///
+/// If a sealed segment exists both plain and compressed, the plain file counts: compression
+/// removes it only after the compressed one is complete.
 pub(crate) fn names(dir: &Dir) -> Result<Vec<String>, LogError> {
     let mut sealed: Vec<(u64, bool, String)> = Vec::new();
     let mut active = None;
@@ -161,24 +156,26 @@ pub(crate) fn names(dir: &Dir) -> Result<Vec<String>, LogError> {
         .collect())
 }
 
-/// Opens the active segment; `None` where there is none.
+/// Opens the active segment; `None` if there is none.
 ///
 /// # Errors
-/// It may not be read.
+/// The file cannot be opened.
 pub(crate) fn open_active(dir: &Dir) -> Result<Option<Segment>, LogError> {
     Segment::open(dir, layout::ACTIVE.to_owned())
 }
 
-/// Opens every segment of a run, as they stood together at one moment: list, open
-/// all, list again, and once more if a rotation came in between.
+/// Opens every segment of a run as of one moment.
+///
+/// Lists the directory, opens all files and lists it again, and starts over if a rotation
+/// came in between.
 ///
 /// # Errors
-/// A segment may not be read, or the folder changed without end.
+/// A segment cannot be opened.
 pub(crate) fn open_segments(dir: &Dir) -> Result<Vec<Segment>, LogError> {
     open_named(dir, names)
 }
 
-/// The same for the files that `names` names in `dir`.
+/// Opens the files that `names` lists in `dir` as of one moment, see [`open_segments`].
 pub(crate) fn open_named(
     dir: &Dir,
     names: impl Fn(&Dir) -> Result<Vec<String>, LogError>,
@@ -211,13 +208,13 @@ fn unchanged(dir: &Dir, again: &[String], opened: &[Segment]) -> Result<bool, Lo
     Ok(true)
 }
 
-/// Leaves out the segments whose events the newest checkpoint brings along.
+/// Drops the segments whose events are covered by the newest full checkpoint.
 pub(crate) fn since_checkpoint(mut segments: Vec<Segment>) -> Vec<Segment> {
     let newest = (1..segments.len()).rev().find(|&at| {
         let (Some(before), Some(segment)) = (segments.get(at - 1), segments.get(at)) else {
             return false;
         };
-        // A program that does not look for a rotation may have written to the sealed one.
+        // A program that does not notice rotations may have appended to the sealed file.
         let grew = |checkpoint: &Checkpoint| !before.compressed && before.len != checkpoint.bytes;
         segment.checkpoint().is_some_and(|c| c.is_full && !grew(&c))
     });
@@ -225,16 +222,16 @@ pub(crate) fn since_checkpoint(mut segments: Vec<Segment>) -> Vec<Segment> {
     segments
 }
 
-/// Whether the folder has any segment with something in it.
+/// Returns whether the directory has a segment that is not empty.
 ///
 /// # Errors
-/// The folder cannot be read.
+/// The directory cannot be read.
 pub fn has_events(dir: &Dir) -> Result<bool, LogError> {
-    // What is no regular file is told when it is opened.
-    let says = |stat: Stat| {
+    // A file of another type is reported when it is opened.
+    let has_content = |stat: Stat| {
         stat.st_size > 0 || FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
     };
-    if dir.stat(layout::ACTIVE)?.is_some_and(says) {
+    if dir.stat(layout::ACTIVE)?.is_some_and(has_content) {
         return Ok(true);
     }
     has_sealed(dir)
@@ -244,31 +241,33 @@ fn has_sealed(dir: &Dir) -> Result<bool, LogError> {
     Ok(names(dir)?.iter().any(|name| name != layout::ACTIVE))
 }
 
-/// Whether the run in `dir` has begun: a log of nothing but a torn first write, or of what
-/// tells that such a one was mended, is that of a run in the making.
+/// Returns whether the run in `dir` has started.
+///
+/// A log with nothing but a torn first write, or the record of its repair, belongs to a run
+/// that is still being created.
 ///
 /// # Errors
-/// The folder or the active segment cannot be read.
-pub fn has_files(dir: &Dir) -> Result<bool, LogError> {
+/// The directory or the active segment cannot be read.
+pub fn is_started(dir: &Dir) -> Result<bool, LogError> {
     let Some(file) = dir.read(layout::ACTIVE)? else {
         return has_events(dir);
     };
     let path = dir.path().join(layout::ACTIVE);
-    let mut lines = LineReader::of(FileSpan::new(Arc::new(file), 0, u64::MAX));
+    let mut lines = LineReader::from_span(FileSpan::new(Arc::new(file), 0, u64::MAX));
     while let Some(line) = lines.next_line().at("read", &path)? {
-        let is_begun = match classify_raw(&line) {
+        let is_event = match classify_raw(&line) {
             LineClass::Ours(env) => env.kind != EventType::LogRepaired.as_str(),
             LineClass::Foreign(_) => true,
             LineClass::Damage(_) => line.whole,
         };
-        if is_begun {
+        if is_event {
             return Ok(true);
         }
     }
     has_sealed(dir)
 }
 
-/// When the last valid event of the first `len` bytes of a plain segment was written.
+/// Returns the time of the last valid event in the first `len` bytes of a plain segment.
 pub(crate) fn last_ts(file: &File, len: u64) -> Option<String> {
     let mut back = RevLineReader::new(file, len);
     while let Ok(Some(line)) = back.prev_line() {
@@ -279,56 +278,12 @@ pub(crate) fn last_ts(file: &File, len: u64) -> Option<String> {
     None
 }
 
-/// What a checkpoint says of itself, but for the state.
-#[derive(Debug)]
-pub(crate) struct Checkpoint {
-    /// When it was written.
-    pub ts: String,
-    /// Length of the segment before it, in bytes before compression.
-    pub bytes: u64,
-    /// When the last event before it was written.
-    pub last_ts: Option<String>,
-    /// Whether it has all of the state.
-    pub is_full: bool,
-}
-
-impl Checkpoint {
-    /// `None` where the line is no checkpoint, or damaged.
-    fn parse(line: &[u8]) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Rotated {
-            sealed: Sealed,
-            state: State,
-        }
-        #[derive(Deserialize)]
-        struct Sealed {
-            bytes: u64,
-            last_ts: Option<String>,
-        }
-        #[derive(Deserialize)]
-        struct State {
-            #[serde(default)]
-            jobs_truncated: bool,
-        }
-        let kind = EventType::LogRotated.as_str();
-        // Most first lines are of another type: no checksum is needed to tell.
-        Envelope::parse_checked(line).filter(|env| env.kind == kind)?;
-        let env = Envelope::parse(line).ok()?;
-        let Rotated { sealed, state } = serde_json::from_slice(line).ok()?;
-        Some(Self {
-            ts: env.ts.to_owned(),
-            bytes: sealed.bytes,
-            last_ts: sealed.last_ts,
-            is_full: !state.jobs_truncated,
-        })
-    }
-}
-
-/// The number of the first event in a segment, for the name of what is cut from it;
-/// 0 where it has none.
+/// Returns the sequence number of the first event in a plain segment; 0 if it has none.
+///
+/// It is part of the name under which bytes cut from the segment are quarantined.
 pub(crate) fn first_seq(segment: &Arc<File>) -> u64 {
     let span = FileSpan::new(Arc::clone(segment), 0, u64::MAX);
-    match LineReader::of(span).next_line() {
+    match LineReader::from_span(span).next_line() {
         Ok(Some(line)) => Envelope::parse(line.bytes).map_or(0, |env| env.seq),
         _ => 0,
     }

@@ -1,4 +1,4 @@
-//! A log in several files, some of them lost, compressed or not files at all.
+//! Tests of logs in several segments, some of them lost, compressed or not regular files.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,9 +11,9 @@ fn sealed_gz(first_seq: u64) -> String {
     format!("{}.gz", layout::sealed(first_seq))
 }
 
-/// A run whose rotation was cut off: `left` is what stands in place of the active
-/// segment; `seal` writes the sealed one.
-fn cut_off(left: Option<&[u8]>, seal: impl Fn(&TestLog, &[u8])) -> TestLog {
+/// Creates a run whose rotation was interrupted. `left` is the content of the active
+/// segment, if it exists; `seal` writes the sealed one.
+fn interrupted(left: Option<&[u8]>, seal: impl Fn(&TestLog, &[u8])) -> TestLog {
     let it = TestLog::with_notes(3);
     let bytes = it.bytes();
     seal(&it, &bytes);
@@ -33,10 +33,10 @@ fn compressed(it: &TestLog, bytes: &[u8]) {
 }
 
 #[test]
-fn a_run_without_an_active_segment_goes_on_from_the_newest_sealed_one() {
+fn missing_active_continues_after_sealed() {
     for left in [None, Some(&b""[..])] {
         for seal in [plain, compressed] {
-            let it = cut_off(left, seal);
+            let it = interrupted(left, seal);
             it.add(&it.log(), 3);
             it.add(&it.log(), 4);
             let found = it.read();
@@ -46,7 +46,7 @@ fn a_run_without_an_active_segment_goes_on_from_the_newest_sealed_one() {
             assert_eq!(rotated["sealed"]["last_seq"], 3);
             assert_eq!(rotated["state"]["first_id"], *found.ids[0]);
 
-            // The state does not depend on what is gone.
+            // The state does not depend on the removed segment.
             let whole = fold(it.log().dir()).unwrap();
             for name in [layout::sealed(0), sealed_gz(0)] {
                 drop(fs::remove_file(it.path(&name)));
@@ -58,8 +58,8 @@ fn a_run_without_an_active_segment_goes_on_from_the_newest_sealed_one() {
 }
 
 #[test]
-fn a_torn_fragment_in_place_of_the_active_segment_is_mended_too() {
-    let it = cut_off(Some(b"{\"v\":1,"), plain);
+fn torn_fragment_after_sealed_is_repaired() {
+    let it = interrupted(Some(b"{\"v\":1,"), plain);
     it.add(&it.log(), 3);
     let found = it.read();
     found.assert_sound();
@@ -67,15 +67,15 @@ fn a_torn_fragment_in_place_of_the_active_segment_is_mended_too() {
 }
 
 #[test]
-fn the_last_line_of_a_sealed_segment_counts_without_its_newline() {
-    let it = cut_off(None, |it, bytes| plain(it, &bytes[..bytes.len() - 1]));
+fn sealed_last_line_needs_no_newline() {
+    let it = interrupted(None, |it, bytes| plain(it, &bytes[..bytes.len() - 1]));
     it.add(&it.log(), 3);
     it.read().assert_sound();
 }
 
 #[test]
-fn where_a_segment_is_there_plain_and_compressed_the_plain_one_counts() {
-    let it = cut_off(None, |it, bytes| {
+fn plain_segment_wins_over_compressed() {
+    let it = interrupted(None, |it, bytes| {
         plain(it, bytes);
         fs::write(it.path(&sealed_gz(0)), b"half written").unwrap();
     });
@@ -84,8 +84,8 @@ fn where_a_segment_is_there_plain_and_compressed_the_plain_one_counts() {
 }
 
 #[test]
-fn a_compressed_segment_cut_in_the_middle_costs_what_is_behind_the_cut() {
-    let it = cut_off(None, compressed);
+fn truncated_gzip_loses_only_the_rest() {
+    let it = interrupted(None, compressed);
     it.add(&it.log(), 3);
     let before = it.read();
     let path = it.path(&sealed_gz(0));
@@ -116,7 +116,7 @@ fn a_compressed_segment_cut_in_the_middle_costs_what_is_behind_the_cut() {
                 .iter()
                 .all(|d| d.reason == DamageReason::Gap)
         );
-        // Whoever comes next can still append.
+        // The next writer can still append.
         it.add(&it.log(), 4);
         it.set(
             before.lines[4..]
@@ -129,8 +129,8 @@ fn a_compressed_segment_cut_in_the_middle_costs_what_is_behind_the_cut() {
 }
 
 #[test]
-fn a_run_goes_on_behind_a_compressed_segment_that_is_broken() {
-    let it = cut_off(None, |it, bytes| {
+fn run_continues_after_broken_gzip() {
+    let it = interrupted(None, |it, bytes| {
         let whole = gz(bytes);
         fs::write(it.path(&sealed_gz(0)), &whole[..whole.len() - 9]).unwrap();
     });
@@ -140,7 +140,7 @@ fn a_run_goes_on_behind_a_compressed_segment_that_is_broken() {
 }
 
 #[test]
-fn a_damaged_first_line_of_the_oldest_segment_is_one_damage() {
+fn damaged_first_line_is_reported_once() {
     let it = TestLog::with_notes(3);
     let bytes = it.bytes();
     let from = line_ends(&bytes)[1];
@@ -156,7 +156,7 @@ fn a_damaged_first_line_of_the_oldest_segment_is_one_damage() {
 }
 
 #[test]
-fn damage_is_named_by_file_line_and_offset_and_its_neighbours_are_read() {
+fn damage_has_file_line_and_offset() {
     let it = TestLog::with_notes(5);
     let whole = it.bytes();
     let ends = line_ends(&whole);
@@ -180,7 +180,7 @@ fn damage_is_named_by_file_line_and_offset_and_its_neighbours_are_read() {
 }
 
 #[test]
-fn a_last_line_in_flight_is_not_read() {
+fn unfinished_last_line_is_not_read() {
     let it = TestLog::with_notes(2);
     let whole = it.bytes();
     let reader_dir = it.log().dir().try_clone().unwrap();
@@ -197,7 +197,7 @@ fn a_last_line_in_flight_is_not_read() {
 type Put = fn(&TestLog);
 
 #[test]
-fn what_is_no_plain_file_is_refused_and_hangs_nobody() {
+fn non_regular_files_are_refused() {
     let unsafe_of = |result: Result<(), LogError>| {
         let is_unsafe = matches!(&result, Err(LogError::Volume(VolumeError::Unsafe { .. })));
         assert!(is_unsafe, "{result:?}");
@@ -208,15 +208,15 @@ fn what_is_no_plain_file_is_refused_and_hangs_nobody() {
         |it| fs::create_dir(it.active()).unwrap(),
     ];
     for put in puts {
-        let it = cut_off(None, plain);
+        let it = interrupted(None, plain);
         let held = it.log();
         put(&it);
         unsafe_of(held.append(&[it.note(0)], Durability::Process).map(drop));
         unsafe_of(Reader::open(held.dir()).map(drop));
         unsafe_of(fold(held.dir()).map(drop));
     }
-    // A second name for the log: it may be read, but not written, also not by a writer
-    // that had it open before.
+    // A log with a second link may be read but not written, even by a writer that already
+    // had it open.
     let it = TestLog::with_notes(1);
     let held = it.log();
     it.add(&held, 1);
@@ -228,7 +228,7 @@ fn what_is_no_plain_file_is_refused_and_hangs_nobody() {
 }
 
 #[test]
-fn an_old_segment_put_in_the_place_of_the_active_one_makes_no_number_used_twice() {
+fn restored_old_segment_reuses_no_number() {
     for compressed in [false, true] {
         let it = TestLog::with_notes(2);
         let old = it.bytes();

@@ -1,4 +1,4 @@
-//! The numbers of a run's events: which may follow which.
+//! Sequence numbers: which number may follow which.
 
 /// The number of bytes at the end of a segment whose order a backward scan checks.
 ///
@@ -6,29 +6,29 @@
 /// use a sequence number twice.
 pub(crate) const TAIL_CHECK_BYTES: u64 = 64 << 10;
 
-/// Follows the `seq` of lines in the order in which they stand.
+/// Tracks the sequence numbers of lines in log order.
 ///
-/// A damaged whole line may have had a number: it counts as one for the next
-/// writer, and the next valid line may go on with or without it.
+/// A damaged whole line may have had a number. It counts as one for the next writer, and
+/// the next valid line may continue with or without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Sequence {
     last: Option<u64>,
     damaged: u64,
 }
 
-/// How a valid line stands to those before it.
+/// How a valid line relates to those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SequenceStep {
-    /// It follows.
+    /// The expected next number.
     Next,
-    /// Its number was there before.
+    /// A number that was seen before.
     Repeated,
-    /// Numbers are missing before it.
+    /// A number before which others are missing.
     Gap,
 }
 
 impl Sequence {
-    /// A sequence whose last line had the number before `next`.
+    /// Creates a sequence that continues with `next`.
     pub(crate) fn before(next: u64) -> Self {
         Self {
             last: next.checked_sub(1),
@@ -36,8 +36,8 @@ impl Sequence {
         }
     }
 
-    /// A sequence whose last line had the number before `next`, with `damaged` whole lines
-    /// behind it.
+    /// Creates a sequence whose last valid line precedes `next`, followed by `damaged` whole
+    /// lines.
     pub(crate) fn resumed(next: u64, damaged: u64) -> Self {
         Self {
             damaged,
@@ -45,8 +45,10 @@ impl Sequence {
         }
     }
 
-    /// Takes a valid line. A repeated one changes nothing.
-    pub(crate) fn event(&mut self, seq: u64) -> SequenceStep {
+    /// Adds a valid line and returns how it relates to those before it.
+    ///
+    /// A repeated line changes nothing.
+    pub(crate) fn push_event(&mut self, seq: u64) -> SequenceStep {
         let step = match self.last {
             Some(last) if seq <= last => return SequenceStep::Repeated,
             _ if seq > self.next() => SequenceStep::Gap,
@@ -57,17 +59,17 @@ impl Sequence {
         step
     }
 
-    /// Takes a damaged whole line.
-    pub(crate) fn damage(&mut self) {
+    /// Adds a damaged whole line.
+    pub(crate) fn push_damage(&mut self) {
         self.damaged += 1;
     }
 
-    /// The number that the next event gets.
+    /// Returns the sequence number of the next event.
     pub(crate) fn next(&self) -> u64 {
         self.last.map_or(0, |last| last + 1) + self.damaged
     }
 
-    /// The highest number of a valid line.
+    /// Returns the highest sequence number of a valid line.
     pub(crate) fn last(&self) -> Option<u64> {
         self.last
     }
@@ -78,29 +80,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn damaged_lines_may_or_may_not_have_had_a_number() {
+    fn damaged_line_may_have_had_a_number() {
         let mut s = Sequence::default();
         assert_eq!(
-            (s.event(0), s.event(1)),
+            (s.push_event(0), s.push_event(1)),
             (SequenceStep::Next, SequenceStep::Next)
         );
-        s.damage();
+        s.push_damage();
         assert_eq!(s.next(), 3);
         let mut without = s;
         assert_eq!(
-            (s.event(3), without.event(2)),
+            (s.push_event(3), without.push_event(2)),
             (SequenceStep::Next, SequenceStep::Next)
         );
         assert_eq!((s.next(), without.next()), (4, 3));
     }
 
     #[test]
-    fn copies_and_gaps_are_seen() {
+    fn repeated_numbers_and_gaps_are_detected() {
         let mut s = Sequence::before(10);
-        assert_eq!(s.event(10), SequenceStep::Next);
-        assert_eq!(s.event(3), SequenceStep::Repeated);
+        assert_eq!(s.push_event(10), SequenceStep::Next);
+        assert_eq!(s.push_event(3), SequenceStep::Repeated);
         assert_eq!(s.next(), 11);
-        assert_eq!(s.event(13), SequenceStep::Gap);
+        assert_eq!(s.push_event(13), SequenceStep::Gap);
         assert_eq!(s.next(), 14);
     }
 }

@@ -40,7 +40,7 @@ impl RemovedRuns {
             *self = Self::default();
         }
         let span = FileSpan::new(Arc::new(file), self.read_to, len);
-        let mut lines = LineReader::of(span);
+        let mut lines = LineReader::from_span(span);
         while let Some(line) = lines.next_line().at("read", &path)? {
             if line.whole {
                 self.read_to = line.end();

@@ -197,7 +197,7 @@ pub fn read_tombstones(volume: &Volume) -> Result<(Vec<Tombstone>, Vec<Damage>),
     };
     let path = volume.path().join(layout::VAR).join(layout::RETIRED);
     let len = file.metadata().at("look at", &path)?.len();
-    let mut lines = LineReader::of(FileSpan::new(Arc::new(file), 0, len));
+    let mut lines = LineReader::from_span(FileSpan::new(Arc::new(file), 0, len));
     let mut found: Vec<Option<Tombstone>> = Vec::new();
     let mut places: HashMap<(RunId, Option<String>), usize> = HashMap::new();
     let mut damage = Vec::new();

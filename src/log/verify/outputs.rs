@@ -107,7 +107,7 @@ fn index_end(dir: &Dir, id: &JobId, tell: &mut dyn FnMut(Fault)) -> Result<Optio
             IndexRecord::Range(_) => "its end is not behind that of the record before",
             IndexRecord::Malformed => "it is no record of an index",
         };
-        let (line, offset) = index.place();
+        let (line, offset) = index.position();
         tell(Fault {
             kind: FaultKind::OutputIndex,
             file: path,

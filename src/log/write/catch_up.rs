@@ -73,7 +73,7 @@ mod tests {
     /// What a writer knows of a log whose last line has the number 6.
     fn tail() -> Tail {
         let mut tail = Tail::default();
-        tail.sequence.event(6);
+        tail.sequence.push_event(6);
         tail
     }
 

@@ -94,7 +94,7 @@ impl RunLog {
         };
         let start = lines.bytes.len();
         envelope::write_line(&mut lines.bytes, seq, id, &lines.ts, draft.body());
-        tail.sequence.event(seq);
+        tail.sequence.push_event(seq);
         tail.last_id = Some(id);
         inner.last_id = Some(id);
 

@@ -11,7 +11,7 @@ use crate::log::lock::file_lock;
 use crate::log::lock::file_lock::LockDeadline;
 use crate::log::segment::segment_set;
 use crate::log::segment::segment_set::Segment;
-use crate::volume::{Dir, IoContext, layout, parse_ts};
+use crate::volume::{Dir, IoContext, layout};
 
 /// Which sealed segments may go, oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,19 +129,5 @@ impl RunLog {
             active.file.sync_all().at("sync", &active.path)?;
         }
         Ok(self.dir.sync()?)
-    }
-}
-
-impl Segment {
-    /// When the last event of the segment before this one was written, or a moment
-    /// after that.
-    fn sealed_ts(&self) -> Option<Timestamp> {
-        let checkpoint = self.checkpoint()?;
-        parse_ts(checkpoint.last_ts.as_ref().unwrap_or(&checkpoint.ts))
-    }
-
-    /// The length of the segment before this one, as it was when it was sealed.
-    pub(crate) fn sealed_bytes(&self) -> Option<u64> {
-        self.checkpoint().map(|checkpoint| checkpoint.bytes)
     }
 }

@@ -139,7 +139,7 @@ impl RunLog {
             Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => return Err(missing()),
             found => found?,
         };
-        if !segment_set::has_files(&dir)? {
+        if !segment_set::is_started(&dir)? {
             return Err(missing());
         }
         // Not made anew, should it be removed right now.
@@ -296,7 +296,7 @@ impl RunLog {
 
 /// Removes the folder of a run that has no event.
 fn remove_empty_run(runs: &Dir, dir: &Dir, run: &RunId) {
-    let Ok(false) = segment_set::has_files(dir) else {
+    let Ok(false) = segment_set::is_started(dir) else {
         return;
     };
     for name in [layout::ACTIVE, layout::LOCK] {

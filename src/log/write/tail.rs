@@ -55,7 +55,7 @@ impl Tail {
         path: &Path,
         state: Option<&mut RunState>,
     ) -> Result<bool, LogError> {
-        let lines = LineReader::of(FileSpan::new(Arc::clone(file), self.end, len));
+        let lines = LineReader::from_span(FileSpan::new(Arc::clone(file), self.end, len));
         self.advance_over(lines, path, TailMode::Open, state)
     }
 
@@ -92,7 +92,7 @@ impl Tail {
         self.end = line.end();
         match classify_raw(line) {
             LineClass::Ours(env) => {
-                let step = self.sequence.event(env.seq);
+                let step = self.sequence.push_event(env.seq);
                 if step != SequenceStep::Repeated {
                     self.last_id = self.last_id.max(env.ulid());
                     self.record_summary(&env, line.bytes);
@@ -114,7 +114,7 @@ impl Tail {
                 path: path.to_owned(),
             }),
             LineClass::Damage(_) => {
-                self.sequence.damage();
+                self.sequence.push_damage();
                 Ok(true)
             }
         }
@@ -137,7 +137,7 @@ impl Tail {
             end: 0,
             ..before()?
         };
-        let lines = LineReader::of(FileSpan::new(Arc::clone(file), 0, len));
+        let lines = LineReader::from_span(FileSpan::new(Arc::clone(file), 0, len));
         tail.advance_over(lines, path, end, None)?;
         Ok(tail)
     }

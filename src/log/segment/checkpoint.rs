@@ -1,0 +1,75 @@
+//! Checkpoints: the `log_rotated` event that opens a segment, without the folded state.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::segment_set::Segment;
+use crate::log::format::envelope::Envelope;
+use crate::log::format::event_type::EventType;
+use crate::volume::parse_ts;
+
+/// The part of a checkpoint that describes the segment before it.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    /// The time at which the checkpoint was written.
+    pub ts: String,
+    /// The length of the segment before it, in bytes before compression.
+    pub bytes: u64,
+    /// The time at which the last event before it was written.
+    pub last_ts: Option<String>,
+    /// Whether the checkpoint holds the whole state.
+    pub is_full: bool,
+}
+
+impl Checkpoint {
+    /// Parses the first line of a segment; `None` if it is another event, or damaged.
+    fn parse(line: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct LogRotated {
+            sealed: SealedEnd,
+            state: StateExtent,
+        }
+        #[derive(Deserialize)]
+        struct SealedEnd {
+            bytes: u64,
+            last_ts: Option<String>,
+        }
+        #[derive(Deserialize)]
+        struct StateExtent {
+            #[serde(default)]
+            jobs_truncated: bool,
+        }
+        let kind = EventType::LogRotated.as_str();
+        // Most first lines have another type, and need no checksum to be rejected.
+        Envelope::parse_checked(line).filter(|env| env.kind == kind)?;
+        let env = Envelope::parse(line).ok()?;
+        let LogRotated { sealed, state } = serde_json::from_slice(line).ok()?;
+        Some(Self {
+            ts: env.ts.to_owned(),
+            bytes: sealed.bytes,
+            last_ts: sealed.last_ts,
+            is_full: !state.jobs_truncated,
+        })
+    }
+}
+
+impl Segment {
+    /// Returns the checkpoint that the segment opens with, if it has one.
+    pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
+        let mut lines = self.lines();
+        let line = lines.next_line().ok()??;
+        Checkpoint::parse(line.bytes)
+    }
+
+    /// Returns the length of the segment before this one at the moment of its sealing, in
+    /// bytes before compression.
+    pub(crate) fn sealed_bytes(&self) -> Option<u64> {
+        self.checkpoint().map(|checkpoint| checkpoint.bytes)
+    }
+
+    /// Returns the time of the last event in the segment before this one, or a later one.
+    pub(crate) fn sealed_ts(&self) -> Option<Timestamp> {
+        let checkpoint = self.checkpoint()?;
+        parse_ts(checkpoint.last_ts.as_ref().unwrap_or(&checkpoint.ts))
+    }
+}
