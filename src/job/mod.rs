@@ -11,15 +11,15 @@ pub(crate) mod spec;
 pub(crate) mod status;
 pub(crate) mod supervise;
 
-pub use crate::job::capture::output_capture::{OnWarning, StreamId};
+pub use crate::job::capture::stream::{OnWarning, StreamId};
 pub use crate::job::error::StartError;
 pub use crate::job::output::interleave::{PlaybackItem, play};
 pub use crate::job::output::job_output::{
     IndexError, JobOutput, OutputCallback, SkipLines, end_of_output,
 };
-pub use crate::job::process::sys::{
-    Interrupts, ShutdownSignal, ignore_file_size_signal, unread_of_socket,
-};
+pub use crate::job::process::interrupts::{Interrupts, ShutdownSignal};
+pub use crate::job::process::signals::ignore_file_size_signal;
+pub use crate::job::process::socket::unread_of_socket;
 pub use crate::job::recover::recover_run::{RecoveryAction, RecoveryOutcome, recover};
 pub use crate::job::recover::undo::{UndoError, UndoOutcome, undo};
 pub use crate::job::spec::job_spec::{

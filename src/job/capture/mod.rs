@@ -4,3 +4,4 @@ pub(crate) mod output_capture;
 pub(crate) mod output_file;
 pub(crate) mod pump;
 pub(crate) mod splice_pipe;
+pub(crate) mod stream;

@@ -7,10 +7,8 @@
 //! job's end the main thread stores what is left in the pipes itself: the log never waits
 //! for a reader, nor for grandchildren that keep the pipes open.
 
-use std::fs::File;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{io, thread};
 
@@ -19,53 +17,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::output_file::OutputFile;
 use super::pump::{CopyPath, Pump, PumpState, PumpTarget};
-use crate::job::supervise::child::timespec;
-
-/// Size that is asked of the pipes, in bytes: fewer wake-ups than with the 64 KiB that
-/// a pipe has by default.
-pub(crate) const PIPE_BYTES: usize = 1 << 20;
-/// Read at a time, in bytes.
-const CHUNK_BYTES: usize = 256 << 10;
-
-/// Which stream of the job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum StreamId {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
-
-impl StreamId {
-    /// The stream of that name in the index.
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Stdout, Self::Stderr]
-            .into_iter()
-            .find(|stream| stream.as_str() == name)
-    }
-
-    /// Its name in the index.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Stdout => "stdout",
-            Self::Stderr => "stderr",
-        }
-    }
-}
-
-/// Where what the job prints is passed on to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Passthrough {
-    /// Nowhere.
-    No,
-    /// Each stream to ours of that name.
-    Apart,
-    /// Both to our stderr: what undoes a job must not look like its output.
-    ToStderr,
-}
-
-/// Told when something goes wrong that does not concern the job.
-pub type OnWarning = Arc<dyn Fn(&str) + Send + Sync>;
+use super::stream::{OnWarning, PIPE_BYTES, Passthrough, StreamId, lock, new_buffer};
+use crate::job::process::poll::timespec;
 
 /// The pipes of one attempt, and the threads that empty them.
 #[derive(Debug)]
@@ -84,10 +37,6 @@ pub(crate) struct Capture {
 pub(crate) struct ChildPipes {
     pub stdout: OwnedFd,
     pub stderr: OwnedFd,
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Capture {
@@ -195,14 +144,4 @@ fn spawn_pump(worker: Pump) -> Option<Pump> {
         Ok(_) => None,
         Err(_) => lock(&here).take(),
     }
-}
-
-/// Memory to read into, which is not touched before.
-pub(crate) fn new_buffer() -> Box<[MaybeUninit<u8>]> {
-    Box::new_uninit_slice(CHUNK_BYTES)
-}
-
-/// The file `/dev/null`, for streams that go nowhere.
-pub(crate) fn null() -> io::Result<File> {
-    File::options().read(true).write(true).open("/dev/null")
 }

@@ -10,8 +10,8 @@ use std::os::unix::fs::FileExt;
 
 use rustix::io::Errno;
 
-use super::output_capture::{PIPE_BYTES, StreamId};
 use super::splice_pipe::SplicePipe;
+use super::stream::{PIPE_BYTES, StreamId};
 use crate::job::redact::masker::Redactor;
 use crate::job::redact::stream_masker::StreamMasker;
 use crate::log::Lease;

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::output_capture::{OnWarning, PIPE_BYTES, Passthrough, StreamId, lock, new_buffer};
 use super::output_file::OutputFile;
 use super::splice_pipe::SplicePipe;
+use super::stream::{OnWarning, PIPE_BYTES, Passthrough, StreamId, lock, new_buffer};
 
 /// So many bytes at once mean that more is to be expected, and that it is worth while to
 /// let the kernel move them.

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice, tee};
 
-use super::output_capture::PIPE_BYTES;
+use super::stream::PIPE_BYTES;
 
 /// The pipe. It is empty but while bytes are under way.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::job::capture::output_capture::StreamId;
+use crate::job::capture::stream::StreamId;
 use crate::log::format::payload::Output;
 use crate::log::{
     Envelope, EventType, Fold, IndexRecord, Item, LogError, OutputIndex, OutputRange, Reader,

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use serde::Deserialize;
 
-use crate::job::capture::output_capture::StreamId;
+use crate::job::capture::stream::StreamId;
 use crate::log::{LogError, RevLineReader};
 use crate::volume::{Dir, IoContext as _, JobId, layout};
 

@@ -1,5 +1,11 @@
-//! Processes and signals.
+//! Processes, signals and descriptors: what neither the standard library nor rustix offers.
+//! All unsafe code of the project is in this room.
 
 pub(crate) mod file_ownership;
+pub(crate) mod fork;
+pub(crate) mod interrupts;
 pub(crate) mod liveness;
-pub(crate) mod sys;
+pub(crate) mod poll;
+pub(crate) mod signals;
+pub(crate) mod socket;
+pub(crate) mod wait_status;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::undo::{RollbackRunner, UndoError, UndoOutcome, needs_rollback};
-use crate::job::capture::output_capture::OnWarning;
+use crate::job::capture::stream::OnWarning;
 use crate::job::process::liveness;
 use crate::job::process::liveness::child_of;
 use crate::job::status::run_status::{InspectedRun, examine, probe_lease};

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::job::capture::output_capture::OnWarning;
 use crate::job::capture::output_file::OutputFile;
+use crate::job::capture::stream::OnWarning;
 use crate::job::error::StartError;
 use crate::job::process::file_ownership;
 use crate::job::spec::job_spec::{AfterJob, Guards, JobSpec, OutputMode};

@@ -7,11 +7,12 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
 use crate::job::capture::output_capture::Capture;
-use crate::job::process::sys;
-use crate::job::process::sys::{SignalFd, WaitStatus};
+use crate::job::process::poll::wait_readable;
+use crate::job::process::signals;
+use crate::job::process::signals::SignalFd;
+use crate::job::process::wait_status;
+use crate::job::process::wait_status::WaitStatus;
 use crate::log::format::payload::Cost;
 use crate::telemetry;
 
@@ -124,7 +125,7 @@ impl Child {
         let mut failures = 0;
         let mut next_stop = limit.timeout.map(|t| self.started + t);
         loop {
-            let waited = match sys::try_wait(self.pid) {
+            let waited = match wait_status::try_wait(self.pid) {
                 // The kernel cannot be asked now, or somebody else collected it: while it
                 // lives it is supervised, and the question is put again.
                 Err(_) if failures < MAX_WAIT_RETRIES || self.is_alive() => {
@@ -166,7 +167,7 @@ impl Child {
             }
             while let Some(arrived) = signals.next() {
                 if arrived.signal == libc::SIGCHLD {
-                    sys::reap_others(self.pid);
+                    wait_status::reap_others(self.pid);
                 } else if !(arrived.from_kernel && self.reach == SignalTarget::Terminal) {
                     self.send(arrived.signal);
                 }
@@ -183,10 +184,10 @@ impl Child {
     /// never our own group.
     fn send(&self, signal: i32) {
         let send_all = |signal| match self.reach {
-            SignalTarget::Group => sys::kill(-(self.pid as i32), signal),
+            SignalTarget::Group => signals::kill(-(self.pid as i32), signal),
             SignalTarget::Terminal => {
                 for pid in telemetry::descendants(std::process::id()) {
-                    sys::kill(pid as i32, signal);
+                    signals::kill(pid as i32, signal);
                 }
             }
         };
@@ -204,33 +205,6 @@ pub(crate) fn asks_for_end(signal: i32) -> bool {
         signal,
         libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT
     )
-}
-
-/// Waits for a signal, at most so long.
-pub(crate) fn wait_readable(fd: &OwnedFd, limit: Duration) {
-    let mut fds = [PollFd::new(fd, PollFlags::IN)];
-    // A failure only means one look too many.
-    poll(&mut fds, Some(&timespec(limit))).ok();
-}
-
-/// Waits for a signal or for the other descriptor to be ready; says whether it is the
-/// other one.
-pub(crate) fn wait_for_either(signals: &SignalFd, other: impl std::os::fd::AsFd) -> bool {
-    let mut fds = [
-        PollFd::new(signals.fd(), PollFlags::IN),
-        PollFd::new(&other, PollFlags::IN),
-    ];
-    poll(&mut fds, None).ok();
-    let [_, other] = &fds;
-    !other.revents().is_empty()
-}
-
-pub(crate) fn timespec(d: Duration) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(d.as_secs()).unwrap_or(i64::MAX),
-        // A part of a millisecond is rounded up, so that nothing spins.
-        tv_nsec: i64::from(d.subsec_nanos()).max(i64::from(d.as_secs() == 0)),
-    }
 }
 
 /// A command that runs `line` as a shell does.

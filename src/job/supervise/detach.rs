@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io;
 use std::io::{Read, Write};
 
-use crate::job::capture::output_capture;
-use crate::job::process::sys;
-use crate::job::process::sys::ForkResult;
+use crate::job::capture::stream;
+use crate::job::process::fork;
+use crate::job::process::fork::ForkResult;
 
 /// Which side of the fork this is.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub enum Detached {
 /// There can be no further process, session or descriptor.
 pub fn detach() -> io::Result<Detached> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    match sys::fork()? {
+    match fork::fork()? {
         ForkResult::Parent => {
             drop(write);
             let mut said = String::new();
@@ -48,7 +48,7 @@ pub fn detach() -> io::Result<Detached> {
 /// A session of its own, and nothing of the caller's streams kept open.
 fn leave() -> io::Result<()> {
     rustix::process::setsid()?;
-    let null = output_capture::null()?;
+    let null = stream::null()?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::child::ExitedChild;
 use super::job_events::millis;
-use crate::job::process::sys::{WaitStatus, signal_name};
+use crate::job::process::signals::signal_name;
+use crate::job::process::wait_status::WaitStatus;
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError, Output};
 
 /// How a job ended.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use super::job_events::JobEvents;
-use crate::job::capture::output_capture::OnWarning;
+use crate::job::capture::stream::OnWarning;
 use crate::log::format::payload::JobStarted;
 use crate::log::{Durability, LogError, RunLog};
 use crate::telemetry::Probe;

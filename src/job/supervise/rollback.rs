@@ -4,7 +4,7 @@ use super::child;
 use super::child::Timeout;
 use super::job_events::JobEvents;
 use super::supervisor::{Supervisor, close_if_open, close_policy};
-use crate::job::capture::output_capture::Passthrough;
+use crate::job::capture::stream::Passthrough;
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError, RollbackStarted};
 use crate::log::{Batch, Close};
 

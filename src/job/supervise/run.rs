@@ -10,12 +10,13 @@ use super::child::{ExitedChild, Timeout};
 use super::job_events::{JobEvents, millis};
 use super::outcome::{JobEnd, Outcome, canceled, spawn_error};
 use super::recorder::{OnStarted, Recorder};
+use super::rollback;
 use super::submit::Submission;
 use super::supervisor::{Supervisor, SupervisorEnv, close_if_open, close_policy};
-use super::{child, rollback};
-use crate::job::capture::output_capture::{OnWarning, Passthrough};
+use crate::job::capture::stream::{OnWarning, Passthrough};
 use crate::job::error::StartError;
 use crate::job::process::liveness;
+use crate::job::process::poll::wait_readable;
 use crate::job::spec::job_spec::JobSpec;
 use crate::job::spec::validate::validate;
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError, JobStarted, RunOpened};
@@ -232,7 +233,7 @@ impl Supervisor<'_> {
                 return Some(signal);
             }
             let left = until.checked_duration_since(Instant::now())?;
-            child::wait_readable(self.signals.fd(), left);
+            wait_readable(self.signals.fd(), left);
         }
     }
 

@@ -5,17 +5,19 @@ use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::child;
 use super::child::{Child, ExitedChild, SignalTarget, Streams, Timeout};
 use super::outcome::{JobEnd, describe};
-use crate::job::capture::output_capture;
-use crate::job::capture::output_capture::{Capture, ChildPipes, OnWarning, Passthrough};
+use crate::job::capture::output_capture::{Capture, ChildPipes};
 use crate::job::capture::output_file::OutputFile;
+use crate::job::capture::stream;
+use crate::job::capture::stream::{OnWarning, Passthrough, lock};
 use crate::job::error::StartError;
-use crate::job::process::sys::SignalFd;
+use crate::job::process::poll::wait_for_either;
+use crate::job::process::signals::SignalFd;
 use crate::job::spec::job_spec::{AfterJob, JOB_VARIABLE, JobSpec, RUN_VARIABLE};
 use crate::log::format::payload::JobEnded;
 use crate::log::{Batch, Close, Durability, EventType, LogError, LogView, RunLog};
@@ -154,8 +156,8 @@ impl Supervisor<'_> {
                 }
             }
             (false, Passthrough::No) => Streams::Given {
-                stdout: output_capture::null()?.into(),
-                stderr: output_capture::null()?.into(),
+                stdout: stream::null()?.into(),
+                stderr: stream::null()?.into(),
             },
         };
         let child = Child::spawn(command, streams, &self.signals, self.reach);
@@ -184,7 +186,7 @@ impl Supervisor<'_> {
     /// Waits until all output was passed on, unless a signal asks for the end.
     pub(crate) fn drain_passthrough(&self) {
         for capture in &self.captures {
-            while !child::wait_for_either(&self.signals, capture.ended()) {
+            while !wait_for_either(&self.signals, capture.ended()) {
                 if self.shutdown_requested().is_some() {
                     return;
                 }
@@ -245,8 +247,4 @@ pub(crate) fn close_policy(after: AfterJob) -> Close {
 /// Somebody else may have closed the run meanwhile.
 pub(crate) fn close_if_open(close: Close, view: &LogView<'_>) -> Close {
     if view.is_closed { Close::No } else { close }
-}
-
-fn lock(sink: &Mutex<OutputFile>) -> MutexGuard<'_, OutputFile> {
-    sink.lock().unwrap_or_else(PoisonError::into_inner)
 }
