@@ -3,7 +3,6 @@
 pub(crate) mod classify;
 pub(crate) mod envelope;
 pub(crate) mod event_type;
-pub(crate) mod json_syntax;
 pub(crate) mod note_data;
 pub mod payload;
 pub(crate) mod ulid;

@@ -110,8 +110,7 @@ fn find_backwards(
                     *missing -= 1;
                 }
                 match class {
-                    LineClass::Ours(env) if start.is_some() || env.is_json() => Some(env.seq),
-                    LineClass::Ours(_) => return Ok(None),
+                    LineClass::Ours(env) => Some(env.seq),
                     LineClass::Foreign(_) | LineClass::Damage(_) => None,
                 }
             };
@@ -130,7 +129,7 @@ fn find_forwards(segment: &Segment, missing: &mut usize, want: &dyn Fn(&[u8]) ->
     let mut lines = segment.lines();
     // What cannot be decompressed is told when it is read.
     while let Ok(Some(line)) = lines.next_line() {
-        if is_valid(classify_raw(&line)) && want(line.bytes) {
+        if !matches!(classify_raw(&line), LineClass::Damage(_)) && want(line.bytes) {
             wanted.push(line.offset);
         }
     }
@@ -138,13 +137,4 @@ fn find_forwards(segment: &Segment, missing: &mut usize, want: &dyn Fn(&[u8]) ->
     *missing -= wanted.len() - skip;
     let first = wanted.get(skip).copied();
     first.filter(|_| skip > 0).unwrap_or(0)
-}
-
-/// Whether a reader gives it out.
-fn is_valid(class: LineClass<'_>) -> bool {
-    match class {
-        LineClass::Ours(env) => env.is_json(),
-        LineClass::Foreign(_) => true,
-        LineClass::Damage(_) => false,
-    }
 }

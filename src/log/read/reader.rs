@@ -386,14 +386,13 @@ enum LineCheck {
     Damage(DamageReason),
 }
 
-/// Tells what a line is; one of ours must also be JSON behind its checksum.
+/// Classifies a line of a segment.
 fn check_line(line: &RawLine<'_>) -> LineCheck {
     match classify_raw(line) {
-        LineClass::Ours(env) if env.is_json() => LineCheck::Event {
+        LineClass::Ours(env) => LineCheck::Event {
             seq: env.seq,
             rotated: env.kind == EventType::LogRotated.as_str(),
         },
-        LineClass::Ours(_) => LineCheck::Damage(DamageReason::NotJson),
         LineClass::Foreign(dialect) => LineCheck::Foreign(dialect),
         LineClass::Damage(reason) => LineCheck::Damage(reason),
     }

@@ -11,6 +11,8 @@ use serde::Serialize;
 pub enum FaultKind {
     /// A line that is no event.
     DamagedLine,
+    /// A line whose checksum matches although runlog cannot have written it.
+    Forged,
     /// The last line has no `\n`, and nobody is writing it.
     TornTail,
     /// Events are missing.

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use ulid::Ulid;
 
 use super::error::LogError;
-use crate::log::format::envelope::{DamageReason, Envelope};
+use crate::log::format::envelope::{DamageReason, Envelope, is_json_object};
 use crate::log::format::event_type::EventType;
 use crate::log::interop::runtimo_wal::RuntimoWal;
 use crate::log::lock::file_lock;
@@ -238,7 +238,8 @@ impl Verifier {
         }
 
         let kind = EventType::parse(env.kind);
-        let fields = fields_of(kind, line);
+        let forged = !is_json_object(line);
+        let fields = if forged { None } else { fields_of(kind, line) };
         let run_id = fields.as_ref().map(|f| f.run_id.clone());
         match (&self.run_id, run_id) {
             (_, None) => {}
@@ -254,7 +255,13 @@ impl Verifier {
             .event(place, env, sealed, &mut |(file, kind, message)| {
                 wrong(file, kind, message);
             });
-        let Some(kind) = kind else {
+        if forged {
+            let message = "its checksum matches, but it is not one JSON object".to_owned();
+            wrong(None, FaultKind::Forged, message);
+            self.whole = false;
+        }
+        let Some(kind) = kind.filter(|_| !forged) else {
+            // Readers trust the checksum, so the state here has to be theirs.
             self.state.apply(env, line);
             return;
         };

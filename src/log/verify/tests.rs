@@ -1,7 +1,9 @@
 use std::fs;
 
 use serde_json::json;
+use ulid::Ulid;
 
+use crate::log::format::envelope::write_line;
 use crate::log::format::event_type::{Draft, Durability};
 use crate::log::lock::file_lock;
 use crate::log::test_log::{TestLog, gz, line, line_ends};
@@ -31,6 +33,15 @@ fn started(it: &TestLog, job: &str, attempt: u32) -> Draft {
 
 fn ended(it: &TestLog, kind: EventType, data: impl serde::Serialize) -> Draft {
     it.of_job(kind, "j", &data)
+}
+
+/// A line whose id is above all those that a writer gives today.
+fn written_at(seq: u64, body: &str) -> Vec<u8> {
+    let mut line = Vec::new();
+    let id = Ulid::from_parts((1 << 47) + seq, 42);
+    let ts = "2026-11-21T21:49:00.123456Z";
+    write_line(&mut line, seq, id, ts, body.as_bytes());
+    line
 }
 
 /// A run with one job that has come to its start.
@@ -135,6 +146,28 @@ fn fields_that_are_not_those_of_the_type_are_named() {
         faults(&it),
         [(FaultKind::Fields, Some(5)), (FaultKind::Fields, Some(6))]
     );
+}
+
+#[test]
+fn matching_checksum_over_no_json_is_forged() {
+    let (it, _log) = with_started();
+    let forged = [
+        r#""type":"note","run_id":"r","name":"#,
+        r#""type":"note","run_id":"r"} {"#,
+        r#""type":"run_closed","run_id":"r","summary":{]"#,
+    ];
+    let mut bytes = it.bytes();
+    for (body, seq) in forged.into_iter().zip(4..) {
+        bytes.extend(written_at(seq, body));
+    }
+    it.set(&bytes);
+    let (found, verified) = all(&it);
+    let kinds: Vec<_> = found.iter().map(|fault| (fault.kind, fault.seq)).collect();
+    let forged = |seq| (FaultKind::Forged, Some(seq));
+    assert_eq!(kinds, [forged(4), forged(5), forged(6)]);
+    assert_eq!(verified.events, 7);
+    // Readers trust the checksum.
+    assert_eq!(it.read().damage, []);
 }
 
 #[test]
@@ -247,7 +280,7 @@ fn a_checkpoint_that_tells_something_else_is_named() {
     let mut out = Vec::new();
     let id = Ulid::from_string(rotated["id"].as_str().unwrap()).unwrap();
     let ts = rotated["ts"].as_str().unwrap();
-    crate::log::format::envelope::write_line(&mut out, 4, id, ts, draft.body());
+    write_line(&mut out, 4, id, ts, draft.body());
     out.extend_from_slice(line(&bytes, 1));
     it.set(&out);
     assert_eq!(faults(&it), [(FaultKind::Checkpoint, Some(1))]);

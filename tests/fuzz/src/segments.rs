@@ -11,7 +11,7 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use runlog::log::{
-    Draft, Durability, Envelope, EventType, Item, Reader, RunLog, last_lines, overview,
+    Draft, Durability, Envelope, EventType, Item, Reader, RunLog, last_lines, read_summary,
 };
 use runlog::volume::{Dir, Volume};
 
@@ -25,7 +25,7 @@ enum Read {
 }
 
 /// A compressed segment reads as it did before; the last lines are the last ones; the
-/// overview counts what there is; what is appended is read behind all that was.
+/// summary counts what there is; what is appended is read behind all that was.
 pub fn segments(data: &[u8]) {
     let Some((cuts, rest)) = data.split_at_checked(2) else {
         return;
@@ -48,12 +48,9 @@ pub fn segments(data: &[u8]) {
     assert_eq!(plain, read_back, "compressed segments read otherwise");
 
     let lines: Vec<&Vec<u8>> = plain.iter().filter_map(line_of).collect();
-    // A copy of what is in another segment is known only to who reads from the start; and a
-    // line that only its checksum makes ours may have given its segment a wrong name.
-    let is_copy = |read: &Read| {
-        let told = |why: &str| why.ends_with("before") || why.ends_with("JSON object");
-        matches!(read, Read::Damage(why) if told(why))
-    };
+    // Only a reader that starts at the first segment sees that a line is a copy of one in
+    // another segment.
+    let is_copy = |read: &Read| matches!(read, Read::Damage(why) if why.ends_with("before"));
     let asked = if plain.iter().any(is_copy) {
         &[][..]
     } else {
@@ -65,7 +62,7 @@ pub fn segments(data: &[u8]) {
         let last: Vec<&Vec<u8>> = last.iter().filter_map(line_of).collect();
         assert_eq!(last, lines[lines.len().saturating_sub(n)..], "the last {n}");
     }
-    drop(overview(&opened, true).expect("an overview"));
+    drop(read_summary(&opened, true).expect("a summary"));
     if !plain.iter().any(is_copy) {
         append(&volume, &opened, &plain);
     }
