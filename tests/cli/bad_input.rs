@@ -2,8 +2,8 @@
 
 use insta::assert_snapshot;
 
-use crate::checks::{assert_one_error, snapshot};
-use crate::env::{TestEnv, finish};
+use crate::support::checks::{assert_one_error, snapshot};
+use crate::support::env::{TestEnv, finish};
 
 /// Asserts that these arguments are refused with 2, before anything is made.
 #[track_caller]

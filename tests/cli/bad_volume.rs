@@ -4,8 +4,8 @@ use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 
 use insta::assert_snapshot;
 
-use crate::checks::{assert_one_error, snapshot};
-use crate::env::{Output, TestEnv, finish};
+use crate::support::checks::{assert_one_error, snapshot};
+use crate::support::env::{Output, TestEnv, finish};
 
 /// A volume that belongs to another user, and a folder below it; `None` where that
 /// cannot be made.

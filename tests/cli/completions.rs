@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use crate::env::{TestEnv, wait_until};
-use crate::terminal::Terminal;
+use crate::support::env::{TestEnv, wait_until};
+use crate::support::terminal::Terminal;
 
 /// A volume with two closed runs and one that takes more, and `runlog` on the path.
 fn volume() -> TestEnv {
@@ -192,7 +192,7 @@ fn fish_completes_runs() {
         let mut fish = env.program("fish");
         fish.env("HOME", env.root())
             .args(["--no-config", "-c", &ask]);
-        crate::env::finish(&mut fish).stdout()
+        crate::support::env::finish(&mut fish).stdout()
     };
     assert_eq!(
         completed("runlog status ba"),

@@ -6,8 +6,8 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::checks;
-use crate::env::{Background, Output, TestEnv};
+use crate::support::checks;
+use crate::support::env::{Background, Output, TestEnv};
 
 const WRITERS: usize = 8;
 const EACH: usize = 500;

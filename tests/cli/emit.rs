@@ -3,8 +3,8 @@
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use crate::checks::snapshot;
-use crate::env::{TestEnv, finish};
+use crate::support::checks::snapshot;
+use crate::support::env::{TestEnv, finish};
 
 /// The open run `it`, which has an event already.
 fn opened() -> TestEnv {

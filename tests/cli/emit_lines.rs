@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::checks;
-use crate::env::TestEnv;
+use crate::support::checks;
+use crate::support::env::TestEnv;
 
 /// The open run `it`, which has an event already.
 fn opened() -> TestEnv {

@@ -7,9 +7,9 @@ use std::path::Path;
 use insta::assert_snapshot;
 use serde_json::Value;
 
-use crate::checks::snapshot;
-use crate::env::TestEnv;
 use crate::replay::{seal, with_story};
+use crate::support::checks::snapshot;
+use crate::support::env::TestEnv;
 
 /// All that `replay --export` writes.
 pub(crate) const FORMATS: [&str; 9] = [
@@ -134,7 +134,7 @@ fn github_summary_is_appended_to_workflow_summary() {
     env.write("summary", "before\n");
     let mut command = env.command(&["replay", "it", "--export", "github"]);
     command.env("GITHUB_STEP_SUMMARY", env.path("summary"));
-    let output = crate::env::finish(&mut command);
+    let output = crate::support::env::finish(&mut command);
     assert_eq!(output.code, 0, "{}", output.stderr());
     let summary = fs::read_to_string(env.path("summary")).unwrap();
     assert_eq!(summary, format!("before\n{}", exported(&env, "markdown")));

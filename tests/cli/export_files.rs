@@ -1,4 +1,4 @@
-//! `-o FILE`: a file is there when it is whole, and what was there stands until then.
+//! `-o FILE`: the file is replaced atomically, once the export is complete.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -6,10 +6,11 @@ use std::os::unix::net::UnixListener;
 
 use insta::assert_snapshot;
 
-use crate::checks::{assert_one_error, snapshot};
-use crate::env::{Output, TestEnv, finish};
 use crate::export::{FORMATS, exported};
 use crate::replay::with_story;
+use crate::support::checks::{assert_one_error, snapshot};
+use crate::support::crash::{at_each_call, has_strace, run_with_fault, was_hit};
+use crate::support::env::TestEnv;
 
 #[test]
 fn export_file_is_written_atomically() {
@@ -116,31 +117,14 @@ fn export_refuses_to_replace_non_files() {
     assert_eq!(all, format!("before\n{whole}"));
 }
 
-/// Exports to `out`, with a fault at the `nth` call of `call`; `None` where it has fewer.
-fn with_fault(env: &TestEnv, call: &str, fault: &str, nth: usize) -> Option<Output> {
-    let mut command = env.program("strace");
-    command.args(["-f", "-q", "-o", ".omne/trace", "-e"]);
-    command.arg(format!("inject={call}:{fault}:when={nth}"));
-    command.arg(env!("CARGO_BIN_EXE_runlog"));
-    command.args(["replay", "it", "--export", "csv", "-o", "out"]);
-    let output = finish(&mut command);
-    let trace = fs::read(env.path(".omne/trace")).unwrap();
-    let trace = String::from_utf8_lossy(&trace);
-    let hit = trace.contains("INJECTED") || trace.contains("killed by SIGKILL");
-    hit.then_some(output)
-}
-
-/// Every call of an export that has to do with its file, killed or refused.
+/// Injects a fault at each system call of an export that concerns its file.
 fn sweep(fault: &str) {
     let env = with_story();
-    let probe = env.sh("strace -o /dev/null true");
-    if probe.code != 0 {
-        eprintln!("skipped: strace cannot be used here: {}", probe.stderr());
+    if !has_strace(&env) {
         return;
     }
     let whole = exported(&env, "csv");
-    let mut hits = 0;
-    for call in [
+    let calls = [
         "openat",
         "write",
         "fchown",
@@ -148,28 +132,27 @@ fn sweep(fault: &str) {
         "fdatasync",
         "linkat",
         "rename",
-    ] {
-        for nth in 1.. {
-            env.write("out", "before");
-            let Some(output) = with_fault(&env, call, fault, nth) else {
-                break;
-            };
-            hits += 1;
-            let what = format!("{call} {nth} {fault}: {} {}", output.code, output.stderr());
-            assert_ne!(output.code, 101, "{what}");
-            let there = fs::read_to_string(env.path("out")).unwrap();
-            let expected = if output.code == 0 {
-                whole.as_str()
-            } else {
-                "before"
-            };
-            assert_eq!(there, expected, "{what}");
-            // A file that has its new name, and is killed before it gets the old one.
-            let mut files = left(&env);
-            files.retain(|name| !(call == "rename" && name.starts_with(".runlog-")));
-            assert_eq!(files, ["out"], "{what}");
-        }
-    }
+    ];
+    let hits = at_each_call(&calls, fault, |fault| {
+        env.write("out", "before");
+        let args = ["replay", "it", "--export", "csv", "-o", "out"];
+        let output = run_with_fault(&env, &[], fault, &args);
+        was_hit(&env).then_some(())?;
+        let what = format!("{fault}: {} {}", output.code, output.stderr());
+        assert_ne!(output.code, 101, "{what}");
+        let there = fs::read_to_string(env.path("out")).unwrap();
+        let expected = if output.code == 0 {
+            whole.as_str()
+        } else {
+            "before"
+        };
+        assert_eq!(there, expected, "{what}");
+        // The named temporary file remains if the export is killed before the final rename.
+        let mut files = left(&env);
+        files.retain(|name| !(fault.starts_with("rename") && name.starts_with(".runlog-")));
+        assert_eq!(files, ["out"], "{what}");
+        Some(())
+    });
     assert!(hits > 5, "{hits}");
 }
 

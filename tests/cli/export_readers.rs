@@ -8,9 +8,9 @@ use std::process::Command;
 use insta::assert_snapshot;
 use serde_json::Value;
 
-use crate::env::{Output, TestEnv, finish};
 use crate::export::{HOSTILE, hostile};
 use crate::replay::with_story;
+use crate::support::env::{Output, TestEnv, finish};
 
 fn readers() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/readers")

@@ -1,23 +1,16 @@
-//! Disks that fail and disks that are full. What fails is injected with strace, a full
-//! disk is a small tmpfs; where neither can be had, the tests say so and pass.
+//! Disks that fail, and full disks.
 
 use insta::assert_snapshot;
 
-use crate::checks::snapshot;
-use crate::env::{Output, TestEnv, finish};
+use crate::support::checks::snapshot;
+use crate::support::crash::{has_strace, on_small_disk, run_with_fault};
+use crate::support::env::{Output, TestEnv};
 
-/// Runs `runlog` under strace, which makes system calls on the log of the run `it` fail.
+/// Runs `runlog` with a fault at system calls on the log of the run `it`.
 fn with_fault(env: &TestEnv, fault: &str, args: &[&str]) -> Option<Output> {
-    let probe = env.sh("strace -o /dev/null true");
-    if probe.code != 0 {
-        eprintln!("skipped: strace cannot be used here: {}", probe.stderr());
-        return None;
-    }
     let log = env.log_path("it");
-    let mut command = env.program("strace");
-    command.args(["-f", "-q", "-o", "trace", "-P", log.to_str().unwrap(), "-e"]);
-    command.arg(format!("inject={fault}"));
-    Some(finish(command.arg(env!("CARGO_BIN_EXE_runlog")).args(args)))
+    let options = ["-P", log.to_str().unwrap()];
+    has_strace(env).then(|| run_with_fault(env, &options, fault, args))
 }
 
 /// The open run `it`.
@@ -192,19 +185,6 @@ fn write_failure_after_start_only_warns() {
     env.ok(&["emit", "--run", "it", "after"]);
 }
 
-/// Runs a script in the folder `small`, which is a file system of 1 MiB.
-pub(crate) fn on_a_small_disk(env: &TestEnv, script: &str) -> Option<Output> {
-    std::fs::create_dir(env.path("small")).unwrap();
-    let script =
-        format!("mount -t tmpfs -o size=1m none small || exit 99; cd small || exit 99\n{script}");
-    let output = finish(env.program("unshare").args(["-m", "sh", "-c", &script]));
-    if output.code == 99 || output.stderr().starts_with("unshare") {
-        eprintln!("skipped: no mounts can be made here: {}", output.stderr());
-        return None;
-    }
-    Some(output)
-}
-
 #[test]
 fn job_that_fills_disk_gets_its_end_recorded() {
     let env = TestEnv::new();
@@ -213,11 +193,11 @@ fn job_that_fills_disk_gets_its_end_recorded() {
         echo "code $?"
         "$RUNLOG" status --json latest >../status; cat .omne/var/runs/*/events.jsonl >../log
     "#;
-    let Some(output) = on_a_small_disk(&env, script) else {
+    let Some(output) = on_small_disk(&env, script) else {
         return;
     };
     assert_eq!(output.stdout(), "code 3\n", "{}", output.stderr());
-    let events = crate::checks::events(&std::fs::read(env.path("log")).unwrap());
+    let events = crate::support::checks::events(&std::fs::read(env.path("log")).unwrap());
     let types: Vec<_> = events.iter().map(|e| e["type"].as_str().unwrap()).collect();
     assert_eq!(types[3..], ["job_started", "job_failed", "run_closed"]);
 }
@@ -229,11 +209,11 @@ fn output_without_space_is_still_passed_through() {
         "$RUNLOG" run -- sh -c 'head -c 3000000 /dev/zero; exit 3' 2>../err | wc -c
         "$RUNLOG" status --json latest >../status; cat .omne/var/runs/*/events.jsonl >../log
     "#;
-    let Some(output) = on_a_small_disk(&env, script) else {
+    let Some(output) = on_small_disk(&env, script) else {
         return;
     };
     assert_eq!(output.stdout().trim(), "3000000", "{}", output.stderr());
-    let events = crate::checks::events(&std::fs::read(env.path("log")).unwrap());
+    let events = crate::support::checks::events(&std::fs::read(env.path("log")).unwrap());
     let end = events.iter().find(|e| e["type"] == "job_failed").unwrap();
     assert_eq!(
         (&end["exit_code"], &end["output"]["stdout_bytes"]),
@@ -254,14 +234,14 @@ fn note_on_full_disk_fails_and_log_stays_valid() {
         rm fill; "$RUNLOG" emit --run it after || echo failed
         cat .omne/var/runs/it/events.jsonl >../log
     "#;
-    let Some(output) = on_a_small_disk(&env, script) else {
+    let Some(output) = on_small_disk(&env, script) else {
         return;
     };
     assert_eq!(output.stdout(), "code 7\n", "{}", output.stderr());
-    let events = crate::checks::events(&std::fs::read(env.path("log")).unwrap());
+    let events = crate::support::checks::events(&std::fs::read(env.path("log")).unwrap());
     assert_eq!(events.last().unwrap()["name"], "after");
     for line in std::fs::read_to_string(env.path("acked")).unwrap().lines() {
-        assert!(events.contains(&crate::checks::event(line.as_bytes())));
+        assert!(events.contains(&crate::support::checks::event(line.as_bytes())));
     }
 }
 

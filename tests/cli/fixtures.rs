@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::env::TestEnv;
+use crate::support::env::TestEnv;
 
 /// The files of a run by their path in its folder.
 type Files = BTreeMap<String, Vec<u8>>;

@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-use crate::env::TestEnv;
-use crate::faults::on_a_small_disk;
+use crate::support::crash::on_small_disk;
+use crate::support::env::TestEnv;
 
 /// Takes all that is left.
 const FILL: &str = "cat /dev/zero >fill 2>/dev/null";
@@ -24,7 +24,7 @@ fn gc_frees_full_disk_without_job_output() {
         "$RUNLOG" status --retired --json >../retired; "$RUNLOG" status --json >../there
     "#
     );
-    let Some(output) = on_a_small_disk(&env, &script) else {
+    let Some(output) = on_small_disk(&env, &script) else {
         return;
     };
     assert_eq!(output.stdout(), "code 7\ncode 0\n");
@@ -54,7 +54,7 @@ fn recover_works_on_full_disk() {
         "$RUNLOG" replay it --verify; echo "code $?"
     "#
     );
-    let Some(output) = on_a_small_disk(&env, &script) else {
+    let Some(output) = on_small_disk(&env, &script) else {
         return;
     };
     let told = output.stdout();
@@ -79,7 +79,7 @@ fn failed_rotation_on_full_disk_keeps_log_valid() {
         "$RUNLOG" tail it --cursor-file cursor -n all --json | wc -l
     "#
     );
-    let Some(output) = on_a_small_disk(&env, &script) else {
+    let Some(output) = on_small_disk(&env, &script) else {
         return;
     };
     assert_eq!(

@@ -3,8 +3,8 @@
 use insta::assert_snapshot;
 use serde_json::Value;
 
-use crate::checks::snapshot;
-use crate::env::{Output, TestEnv};
+use crate::support::checks::snapshot;
+use crate::support::env::{Output, TestEnv};
 
 /// A volume with runs that have ended, in this order: `a` and `c` completed, `b` failed.
 pub(crate) fn three_ended() -> TestEnv {
@@ -190,7 +190,7 @@ fn gc_keeps_unfinished_runs() {
     let env = three_ended();
     env.ok(&["emit", "--open", "--run", "open", "begin"]);
     let job = env.spawn(&["run", "--run", "live", "--", "cat"]);
-    crate::env::wait_until("the job runs", || {
+    crate::support::env::wait_until("the job runs", || {
         !env.events_of("live", "job_started").is_empty()
     });
     let all = ["gc", "--max-age", "0", "--max-runs", "0", "--max-size", "0"];
@@ -223,12 +223,12 @@ fn gc_removes_lost_run_after_its_process_exits() {
     let job = env.spawn(&["run", "--run", "it", "--", "sh", "-c", script]);
     let pid = env.wait_for("job_started")["pid"].as_u64().unwrap();
     job.kill();
-    crate::env::wait_until("lost", || env.status("it")["state"] == "lost");
+    crate::support::env::wait_until("lost", || env.status("it")["state"] == "lost");
     let output = env.run(&["gc", "it", "--max-age", "0"]);
     assert_eq!(output.code, 4, "{}", output.stderr());
     assert_eq!(env.runs(), ["it"]);
     env.write("end", "");
-    crate::env::wait_until("dead", || {
+    crate::support::env::wait_until("dead", || {
         !std::path::Path::new(&format!("/proc/{pid}")).exists()
     });
     env.ok(&["gc", "--max-age", "0", "--keep-failed", "1h"]);

@@ -1,24 +1,15 @@
-//! `gc` that is killed, and `gc` on disks that fail. Faults are injected with strace; where
-//! it cannot be used, the tests say so and pass.
+//! `gc` that is killed, and `gc` on disks that fail.
 
-use crate::env::{Output, TestEnv, finish};
-use crate::faults::on_a_small_disk;
 use crate::gc::{ended, lines, retired};
+use crate::support::crash::{has_strace, on_small_disk, run_with_fault};
+use crate::support::env::{Output, TestEnv};
 
 const CALLS: &str = "openat,write,ftruncate,fdatasync,fsync,mkdirat,mkdir,renameat2,unlinkat,flock";
 
-/// Runs `gc` under strace with a fault.
+/// Runs `gc` with a fault.
 fn with_fault(env: &TestEnv, options: &[&str], fault: &str) -> Option<Output> {
-    let probe = env.sh("strace -o /dev/null true");
-    if probe.code != 0 {
-        eprintln!("skipped: strace cannot be used here: {}", probe.stderr());
-        return None;
-    }
-    let mut command = env.program("strace");
-    command.args(["-f", "-q", "-o", "trace"]).args(options);
-    command.args(["-e", &format!("inject={fault}")]);
-    command.arg(env!("CARGO_BIN_EXE_runlog"));
-    Some(finish(command.args(["gc", "--max-age", "0", "--json"])))
+    let args = ["gc", "--max-age", "0", "--json"];
+    has_strace(env).then(|| run_with_fault(env, options, fault, &args))
 }
 
 /// `a` and `b` have ended, `open` has not.
@@ -30,8 +21,8 @@ fn volume() -> TestEnv {
     env
 }
 
-/// Each run is there whole, or is retired; and the next gc leaves things as they should be.
-fn assert_mended(env: &TestEnv, when: &str) {
+/// Checks that each run is either complete or has a tombstone, and that the next gc finishes.
+fn assert_recoverable(env: &TestEnv, when: &str) {
     let status = env.run(&["status", "--json"]);
     assert_eq!((status.code, status.stderr()), (0, String::new()), "{when}");
     let there: Vec<_> = lines(&status)
@@ -63,7 +54,7 @@ fn gc_killed_at_each_syscall_is_resumed() {
         let Some(output) = with_fault(&env, &[], &format!("{CALLS}:signal=KILL:when={n}")) else {
             return;
         };
-        assert_mended(&env, &format!("call {n}"));
+        assert_recoverable(&env, &format!("call {n}"));
         if output.code == 0 {
             assert!(n > 20, "only {n} calls");
             return;
@@ -95,7 +86,7 @@ fn gc_failed_syscall_loses_nothing() {
                     output.stderr()
                 );
                 assert!(!output.stderr().contains("panicked"), "{fault}");
-                assert_mended(&env, &fault);
+                assert_recoverable(&env, &fault);
             }
         }
     }
@@ -132,7 +123,7 @@ fn gc_frees_output_to_make_room_for_tombstone() {
         "{}",
         output.stderr()
     );
-    assert_mended(&env, "ENOSPC");
+    assert_recoverable(&env, "ENOSPC");
 }
 
 #[test]
@@ -147,7 +138,7 @@ fn gc_empties_full_disk() {
         "$RUNLOG" gc --max-age 0; echo "code $?"
         ls .omne/var/runs .omne/var/trash; "$RUNLOG" status --retired --json | wc -l
     "#;
-    let Some(output) = on_a_small_disk(&env, script) else {
+    let Some(output) = on_small_disk(&env, script) else {
         return;
     };
     let said = output.stdout();
@@ -170,7 +161,7 @@ fn gc_skips_mount_point_in_run() {
         "$RUNLOG" gc --max-age 0; echo "code $?"
         ls .omne/var/runs; cat .omne/var/runs/a/there/file
     "#;
-    let Some(output) = on_a_small_disk(&env, script) else {
+    let Some(output) = on_small_disk(&env, script) else {
         return;
     };
     let said = output.stdout();

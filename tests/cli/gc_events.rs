@@ -3,8 +3,8 @@
 use std::fs;
 use std::process::Stdio;
 
-use crate::env::{Background, TestEnv};
 use crate::gc::lines;
+use crate::support::env::{Background, TestEnv};
 
 /// The open run `it` with a job that failed, two sealed segments, and notes behind them.
 fn rotated() -> TestEnv {

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::env::{Background, TestEnv, wait_until};
+use crate::support::env::{Background, TestEnv, wait_until};
 
 const ROUNDS: usize = 25;
 

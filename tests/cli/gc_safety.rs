@@ -5,9 +5,9 @@ use std::os::unix::fs::symlink;
 use insta::assert_snapshot;
 use rustix::fs::{FlockOperation, flock};
 
-use crate::checks::snapshot;
-use crate::env::{Background, TestEnv, wait_until};
 use crate::gc::{ended, lines, retired, three_ended};
+use crate::support::checks::snapshot;
+use crate::support::env::{Background, TestEnv, wait_until};
 
 #[test]
 fn second_gc_is_rejected() {

@@ -6,8 +6,8 @@ use std::os::unix::process::CommandExt as _;
 use insta::assert_snapshot;
 use rustix::process::{Signal, getpid, kill_process, set_child_subreaper};
 
-use crate::checks::{normal, snapshot};
-use crate::env::{Background, TestEnv, pid_of, wait_until};
+use crate::support::checks::{normal, snapshot};
+use crate::support::env::{Background, TestEnv, pid_of, wait_until};
 
 /// A run whose job waits for its stdin, once it has started.
 fn started(env: &TestEnv) -> Background {

@@ -11,16 +11,11 @@
     reason = "a helper of a test fails as a test does: by a panic"
 )]
 
-mod checks;
-mod contract;
-mod env;
-mod fixtures;
-mod process;
-mod segments;
+mod support;
 
 mod bad_input;
 mod bad_volume;
-mod colour;
+mod color;
 mod completions;
 mod concurrency;
 mod emit;
@@ -29,19 +24,19 @@ mod export;
 mod export_files;
 mod export_readers;
 mod faults;
+mod fixtures;
 mod full_disk;
 mod gc;
 mod gc_crash;
 mod gc_events;
 mod gc_race;
 mod gc_safety;
+mod interop;
 mod lease;
 mod man;
-mod no_threads;
 mod odd_files;
-mod parents;
 mod recover;
-mod removed;
+mod removed_runs;
 mod replay;
 mod replay_diff;
 mod replay_play;
@@ -69,5 +64,6 @@ mod tail_pipe;
 mod tail_race;
 mod tail_several;
 mod terminal;
+mod thread_limit;
+mod time_zone;
 mod undo;
-mod zone;

@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use crate::checks::assert_one_error;
-use crate::env::{TestEnv, finish};
+use crate::support::checks::assert_one_error;
+use crate::support::env::{TestEnv, finish};
 
 fn pages(env: &TestEnv) -> Vec<String> {
     env.ok(&["man", "man/man1"]);

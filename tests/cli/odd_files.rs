@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::symlink;
 
-use crate::env::{Output, TestEnv, finish};
+use crate::support::env::{Output, TestEnv, finish};
 
 /// A volume with the runs `it` and `other`.
 fn two_runs() -> TestEnv {

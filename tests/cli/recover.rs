@@ -9,8 +9,8 @@ use insta::assert_snapshot;
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use crate::checks::snapshot;
-use crate::env::{Background, TestEnv, pid_of, wait_until};
+use crate::support::checks::snapshot;
+use crate::support::env::{Background, TestEnv, pid_of, wait_until};
 
 const RECOVER: [&str; 3] = ["replay", "--recover", "it"];
 

@@ -4,8 +4,8 @@ use std::fs;
 
 use insta::assert_snapshot;
 
-use crate::checks::{self, snapshot};
-use crate::env::{Background, TestEnv, wait_until};
+use crate::support::checks::{self, snapshot};
+use crate::support::env::{Background, TestEnv, wait_until};
 
 /// The run `it`: a job that failed twice and was rolled back, and a note.
 pub(crate) fn with_story() -> TestEnv {

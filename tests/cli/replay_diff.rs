@@ -3,8 +3,8 @@
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use crate::checks::snapshot;
-use crate::env::TestEnv;
+use crate::support::checks::snapshot;
+use crate::support::env::TestEnv;
 
 fn diff(env: &TestEnv, a: &str, b: &str) -> (i32, Value) {
     let output = env.run(&["replay", "--diff", a, b, "--json"]);

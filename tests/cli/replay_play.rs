@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::env::{TestEnv, wait_until};
 use crate::replay::{seal, with_story};
+use crate::support::env::{TestEnv, wait_until};
 
 #[test]
 fn play_interleaves_output_of_all_jobs() {

@@ -5,9 +5,9 @@ use std::fs;
 use insta::assert_snapshot;
 use serde_json::Value;
 
-use crate::checks::snapshot;
-use crate::env::{Output, TestEnv};
 use crate::replay::{seal, with_story};
+use crate::support::checks::snapshot;
+use crate::support::env::{Output, TestEnv};
 
 fn state(env: &TestEnv, at: &str) -> Output {
     env.run(&["replay", "it", "--state", "--at", at])

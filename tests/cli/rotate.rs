@@ -5,8 +5,8 @@ use std::fs;
 use insta::assert_snapshot;
 use serde_json::Value;
 
-use crate::checks::snapshot;
-use crate::env::TestEnv;
+use crate::support::checks::snapshot;
+use crate::support::env::TestEnv;
 
 /// The open run `it` with `notes` notes.
 fn noted(notes: usize) -> TestEnv {

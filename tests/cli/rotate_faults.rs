@@ -1,13 +1,11 @@
-//! Rotation that is killed, or refused by the disk, at each of its system calls. What
-//! fails is injected with strace; where it cannot be used, the tests say so and pass.
-
-use std::fs;
+//! A rotation that is killed, or whose disk fails, at each of its system calls.
 
 use serde_json::Value;
 
-use crate::env::{Output, TestEnv, finish};
+use crate::support::crash::{at_each_call, has_strace, run_with_fault, was_hit};
+use crate::support::env::TestEnv;
 
-/// The system calls of a rotation that change something, or wait for the disk.
+/// The system calls of a rotation that change something or wait for the disk.
 const CALLS: [&str; 8] = [
     "openat",
     "write",
@@ -19,22 +17,7 @@ const CALLS: [&str; 8] = [
     "flock",
 ];
 
-/// Runs `runlog rotate it` with a fault at the `nth` call of `call`; `None` where it has
-/// fewer of them.
-fn rotate(env: &TestEnv, call: &str, fault: &str, nth: usize) -> Option<Output> {
-    let mut command = env.program("strace");
-    command.args(["-f", "-q", "-o", "trace", "-e"]);
-    command.arg(format!("inject={call}:{fault}:when={nth}"));
-    command.arg(env!("CARGO_BIN_EXE_runlog"));
-    command.args(["rotate", "it", "--keep", "2"]);
-    let output = finish(&mut command);
-    let trace = fs::read(env.path("trace")).unwrap();
-    let trace = String::from_utf8_lossy(&trace);
-    let hit = trace.contains("INJECTED") || trace.contains("killed by SIGKILL");
-    hit.then_some(output)
-}
-
-/// The data of all notes, in order, and whether numbers go on without a gap.
+/// Returns the data of all notes in order, after a check that the sequence has no gaps.
 fn notes(env: &TestEnv) -> Vec<u64> {
     let output = env.run(&["tail", "it", "-n", "all", "--json"]);
     assert_eq!((output.code, output.stderr()), (0, String::new()));
@@ -77,33 +60,27 @@ fn note(env: &TestEnv, n: u32) {
 }
 
 fn sweep(fault: &str) {
-    let probe = TestEnv::new().sh("strace -o /dev/null true");
-    if probe.code != 0 {
-        eprintln!("skipped: strace cannot be used here: {}", probe.stderr());
+    if !has_strace(&TestEnv::new()) {
         return;
     }
-    let mut hits = 0;
-    for call in CALLS {
-        for nth in 1.. {
-            let env = rotated_twice();
-            let Some(output) = rotate(&env, call, fault, nth) else {
-                break;
-            };
-            hits += 1;
-            let what = format!("{call} {nth} {fault}: {} {}", output.code, output.stderr());
-            assert_ne!(output.code, 101, "{what}");
-            // The oldest may have been dropped; no other.
-            let left = notes(&env);
-            assert!(
-                [0, 1, 2].ends_with(&left) && left.len() >= 2,
-                "{what}: {left:?}"
-            );
-            note(&env, 3);
-            assert_eq!(notes(&env), [&left[..], &[3]].concat(), "{what}");
-            env.ok(&["rotate", "it", "--keep", "1"]);
-            assert_eq!(env.status("it")["state"], "open", "{what}");
-        }
-    }
+    let hits = at_each_call(&CALLS, fault, |fault| {
+        let env = rotated_twice();
+        let output = run_with_fault(&env, &[], fault, &["rotate", "it", "--keep", "2"]);
+        was_hit(&env).then_some(())?;
+        let what = format!("{fault}: {} {}", output.code, output.stderr());
+        assert_ne!(output.code, 101, "{what}");
+        // Only the oldest segment may have been removed.
+        let left = notes(&env);
+        assert!(
+            [0, 1, 2].ends_with(&left) && left.len() >= 2,
+            "{what}: {left:?}"
+        );
+        note(&env, 3);
+        assert_eq!(notes(&env), [&left[..], &[3]].concat(), "{what}");
+        env.ok(&["rotate", "it", "--keep", "1"]);
+        assert_eq!(env.status("it")["state"], "open", "{what}");
+        Some(())
+    });
     assert!(hits > 20, "{hits}");
 }
 

@@ -2,8 +2,8 @@
 
 use insta::assert_snapshot;
 
-use crate::checks::snapshot;
-use crate::env::TestEnv;
+use crate::support::checks::snapshot;
+use crate::support::env::TestEnv;
 
 /// Runs a script with `sh -c` and gives the exit code of runlog.
 fn code_of(script: &str) -> i32 {

@@ -1,6 +1,6 @@
 //! Guards: what must hold before a job is started.
 
-use crate::env::TestEnv;
+use crate::support::env::TestEnv;
 
 #[test]
 fn failed_disk_guard_prevents_start() {

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::env::TestEnv;
+use crate::support::env::TestEnv;
 
 /// A job that ignores SIGTERM, says so with a file, and never ends by itself.
 const DEAF: &str = "trap '' TERM; touch ready; while test -d .omne; do sleep 0.01; done";
@@ -34,7 +34,7 @@ fn timeout_signals_whole_process_group() {
     env.run(&["run", "--timeout", "300ms", "--", "sh", "-c", script]);
     let pid = std::fs::read_to_string(env.path("pid")).unwrap();
     let stat = format!("/proc/{}/stat", pid.trim());
-    crate::env::wait_until("the end of the job's child", || {
+    crate::support::env::wait_until("the end of the job's child", || {
         // Gone, or a zombie that nobody has collected yet.
         std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
     });

@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use serde_json::Value;
 
-use crate::env::{Background, TestEnv};
+use crate::support::env::{Background, TestEnv};
 
 /// Every byte there is, many times, without a pattern that fits any buffer.
 fn noise(length: usize) -> Vec<u8> {
@@ -70,9 +70,9 @@ fn index_maps_bytes_to_streams() {
         runs.len() == 1 && env.captured(&runs[0], "sh") == text.as_bytes()
     };
     env.wait_for("job_started");
-    crate::env::wait_until("one", || captured("one\n"));
+    crate::support::env::wait_until("one", || captured("one\n"));
     job.write(b"\n");
-    crate::env::wait_until("two", || captured("one\ntwo\n"));
+    crate::support::env::wait_until("two", || captured("one\ntwo\n"));
     job.write(b"\n");
     assert_eq!(job.end().code, 0);
     let run = env.only_run();
@@ -102,7 +102,7 @@ fn order_within_stream_is_kept() {
         from = end;
     }
     assert_eq!(from, all.len());
-    let expected = crate::checks::numbered(0..2000, |i| i.to_string());
+    let expected = crate::support::checks::numbered(0..2000, |i| i.to_string());
     assert!(stdout == expected.as_bytes());
 }
 
@@ -163,7 +163,7 @@ fn grandchild_holding_output_open_is_not_awaited() {
         let script =
             "(while test -d .omne && ! test -e stop; do sleep 0.01; done; echo late) & echo early";
         let mut job = env.spawn(&[options, &["--", "sh", "-c", script]].concat());
-        crate::env::wait_until("the end of the run", || job.has_ended());
+        crate::support::env::wait_until("the end of the run", || job.has_ended());
         env.write("stop", "");
         let run = env.only_run();
         assert_eq!(env.types(&run).last().unwrap(), "run_closed");
@@ -242,7 +242,7 @@ fn index_covers_output_waiting_for_slow_reader() {
     // In one write, and more than the reader's pipe holds. The job goes on.
     let script = "dd if=/dev/zero bs=200000 count=1 status=none; read _";
     let job = env.spawn(&["run", "--run", "it", "--", "sh", "-c", script]);
-    crate::env::wait_until("the pipe is full", || {
+    crate::support::env::wait_until("the pipe is full", || {
         let (waiting, room) = job.unread();
         waiting == room
     });

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::env::{Background, TestEnv, finish};
+use crate::support::env::{Background, TestEnv, finish};
 
 /// Asserts that no file of the volume holds this text.
 #[track_caller]

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::env::TestEnv;
+use crate::support::env::TestEnv;
 
 #[test]
 fn rollback_runs_on_failure_and_keeps_exit_code() {
@@ -46,7 +46,7 @@ fn rollback_start_is_durable_before_it_runs() {
         "--",
         "false",
     ]);
-    let seen = crate::checks::events(&std::fs::read(env.path("seen")).unwrap());
+    let seen = crate::support::checks::events(&std::fs::read(env.path("seen")).unwrap());
     assert_eq!(seen.last().unwrap()["type"], "job_rollback_started");
 }
 

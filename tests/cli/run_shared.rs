@@ -1,6 +1,6 @@
 //! Runs with several jobs, from several processes, and jobs in the background.
 
-use crate::env::{Background, TestEnv, wait_until};
+use crate::support::env::{Background, TestEnv, wait_until};
 
 #[test]
 fn named_run_stays_open_for_more_jobs() {
@@ -34,7 +34,7 @@ fn taken_job_id_is_rejected_with_2() {
     env.ok(&["run", "--run", "ci", "--job", "a", "--", "true"]);
     let before = env.events("ci").len();
     let output = env.run(&["run", "--run", "ci", "--job", "a", "--", "touch", "ran"]);
-    insta::assert_snapshot!(crate::checks::snapshot(&env, &output), @"
+    insta::assert_snapshot!(crate::support::checks::snapshot(&env, &output), @"
     exit 2
     -- stderr
     error: run ci has a job a already
@@ -94,7 +94,7 @@ fn close_with_live_job_exits_4() {
     let job = env.spawn(&["run", "--run", "ci", "--", "cat"]);
     env.wait_for("job_started");
     let output = env.run(&["run", "--run", "ci", "--close"]);
-    insta::assert_snapshot!(crate::checks::snapshot(&env, &output), @"
+    insta::assert_snapshot!(crate::support::checks::snapshot(&env, &output), @"
     exit 4
     -- stderr
     error: run ci has jobs without an end: cat
@@ -127,7 +127,7 @@ fn close_after_command_warns_if_other_job_is_live() {
     let job = env.spawn(&["run", "--run", "ci", "--job", "slow", "--", "cat"]);
     env.wait_for("job_started");
     let output = env.run(&["run", "--run", "ci", "--close", "--", "sh", "-c", "exit 3"]);
-    insta::assert_snapshot!(crate::checks::snapshot(&env, &output), @"
+    insta::assert_snapshot!(crate::support::checks::snapshot(&env, &output), @"
     exit 3
     -- stderr
     run_id=ci
@@ -144,7 +144,7 @@ fn closed_run_rejects_jobs() {
     env.ok(&["run", "--run", "ci", "--close", "--", "true"]);
     let before = env.events("ci").len();
     let output = env.run(&["run", "--run", "ci", "--", "touch", "ran"]);
-    insta::assert_snapshot!(crate::checks::snapshot(&env, &output), @"
+    insta::assert_snapshot!(crate::support::checks::snapshot(&env, &output), @"
     exit 125
     -- stderr
     error: run ci is closed
@@ -234,7 +234,7 @@ fn detached_job_releases_callers_pipes() {
 fn detached_start_failure_is_reported_to_caller() {
     let env = TestEnv::new();
     let output = env.run(&["run", "--detach", "--", "no-such-cmd"]);
-    insta::assert_snapshot!(crate::checks::snapshot(&env, &output), @"
+    insta::assert_snapshot!(crate::support::checks::snapshot(&env, &output), @"
     exit 127
     -- stderr
     error: command not found: no-such-cmd

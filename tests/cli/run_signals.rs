@@ -2,7 +2,7 @@
 
 use rustix::process::{Signal, kill_process_group};
 
-use crate::env::{Background, TestEnv, pid_of, wait_until};
+use crate::support::env::{Background, TestEnv, pid_of, wait_until};
 
 /// A job that writes each signal it gets to a file and ends when its stdin does.
 const COUNTER: &str = r#"

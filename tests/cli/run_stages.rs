@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::env::TestEnv;
+use crate::support::env::TestEnv;
 
 const SNAPSHOTS: [&str; 2] = ["telemetry_before", "process_before"];
 
@@ -165,7 +165,7 @@ fn submission_is_durable_before_job_runs() {
     let env = TestEnv::new();
     let script = "cat .omne/var/runs/*/events.jsonl";
     let output = env.ok(&["run", "--", "sh", "-c", script]);
-    let events = crate::checks::events(&output.stdout);
+    let events = crate::support::checks::events(&output.stdout);
     assert_eq!(events[1]["type"], "job_submitted");
     assert_eq!(events[2]["type"], "job_validated");
 }
@@ -235,7 +235,7 @@ fn non_utf8_arguments_are_passed_and_recorded() {
     use std::os::unix::ffi::OsStrExt as _;
     let env = TestEnv::new();
     let word = std::ffi::OsStr::from_bytes(b"a\xff");
-    let output = crate::env::finish(env.command(&["run", "--", "printf", "%s"]).arg(word));
+    let output = crate::support::env::finish(env.command(&["run", "--", "printf", "%s"]).arg(word));
     assert_eq!(output.stdout, b"a\xff");
     let submitted = env.event("job_submitted");
     assert_eq!(submitted["argv_b64"], json!(["cHJpbnRm", "JXM=", "Yf8="]));

@@ -3,8 +3,8 @@
 use insta::assert_snapshot;
 use serde_json::Value;
 
-use crate::checks::snapshot;
-use crate::env::{Background, TestEnv};
+use crate::support::checks::snapshot;
+use crate::support::env::{Background, TestEnv};
 
 /// `status` with these arguments, as a snapshot.
 fn status(env: &TestEnv, args: &[&str]) -> String {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::env::{TestEnv, finish};
+use crate::support::env::{TestEnv, finish};
 
 /// The ids of the runs that `status --json` with these arguments lists.
 fn listed(env: &TestEnv, args: &[&str]) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::env::{Background, TestEnv, wait_until};
+use crate::support::env::{Background, TestEnv, wait_until};
 
 fn waiting_job(env: &TestEnv) -> Background {
     let job = env.spawn(&["run", "--run", "it", "--", "cat"]);

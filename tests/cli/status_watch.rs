@@ -4,9 +4,9 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::env::{TestEnv, wait_until};
-use crate::process::pid_of;
-use crate::terminal::Terminal;
+use crate::support::env::{TestEnv, wait_until};
+use crate::support::process::pid_of;
+use crate::support::terminal::Terminal;
 
 /// Waits until the view is there, or is not there any more.
 fn wait_for_view(terminal: &Terminal<'_>, is_there: bool) {

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::env::{Background, TestEnv, wait_until};
+use crate::support::env::{Background, TestEnv, wait_until};
 
 fn line(watcher: &mut Background) -> Value {
     serde_json::from_slice(&watcher.read_line()).unwrap()

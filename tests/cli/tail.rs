@@ -3,8 +3,8 @@
 use insta::assert_snapshot;
 use rustix::process::Signal;
 
-use crate::checks::{self, snapshot};
-use crate::env::{Background, Output, TestEnv, wait_until};
+use crate::support::checks::{self, snapshot};
+use crate::support::env::{Background, Output, TestEnv, wait_until};
 
 /// `tail` of the run `it` with these arguments.
 fn tail(env: &TestEnv, args: &[&str]) -> Output {

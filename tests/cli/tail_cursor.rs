@@ -5,9 +5,9 @@ use insta::assert_snapshot;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::checks::{self, snapshot};
-use crate::env::{Output, TestEnv, wait_until};
-use crate::segments::{compress, keep, rotate};
+use crate::support::checks::{self, snapshot};
+use crate::support::env::{Output, TestEnv, wait_until};
+use crate::support::segments::{compress, keep, rotate};
 
 /// A run that is open, with the notes `1`, `2`, …
 fn with_notes(notes: usize) -> TestEnv {

@@ -12,8 +12,8 @@ use rustix::io::ioctl_fionread;
 use rustix::pipe::{SpliceFlags, splice, tee};
 use rustix::process::Signal;
 
-use crate::checks;
-use crate::env::{Background, TestEnv, wait_until};
+use crate::support::checks;
+use crate::support::env::{Background, TestEnv, wait_until};
 
 /// More than a pipe, a socket and what is held before it is written take together.
 const MANY: usize = 3000;

@@ -9,9 +9,9 @@ use std::thread;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::checks;
-use crate::env::{Background, TestEnv, wait_until};
-use crate::segments::{compress, keep, rotate_if_any};
+use crate::support::checks;
+use crate::support::env::{Background, TestEnv, wait_until};
+use crate::support::segments::{compress, keep, rotate_if_any};
 
 /// Writers at once, and lines of each.
 const WRITERS: usize = 3;

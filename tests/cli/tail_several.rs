@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use insta::assert_snapshot;
 use rustix::process::Signal;
 
-use crate::checks::{self, snapshot};
-use crate::env::{Background, TestEnv, wait_until};
-use crate::segments::rotate;
+use crate::support::checks::{self, snapshot};
+use crate::support::env::{Background, TestEnv, wait_until};
+use crate::support::segments::rotate;
 
 /// Open runs with a note each.
 fn with_runs(runs: &[&str]) -> TestEnv {

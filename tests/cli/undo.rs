@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::checks::snapshot;
-use crate::env::{TestEnv, wait_until};
+use crate::support::checks::snapshot;
+use crate::support::env::{TestEnv, wait_until};
 use insta::assert_snapshot;
 
 const UNDO: [&str; 3] = ["replay", "--rollback", "it"];

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::checks;
-pub(crate) use crate::process::{Background, Output, finish, pid_of};
+use super::checks;
+pub(crate) use super::process::{Background, Output, finish, pid_of};
 
 /// Far beyond what any machine needs: reached only by a test that fails.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -29,7 +29,7 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// A folder, which is gone with the test.
 pub(crate) struct TestEnv {
-    _tmp: tempfile::TempDir,
+    tmp: tempfile::TempDir,
     root: PathBuf,
 }
 
@@ -37,16 +37,22 @@ impl TestEnv {
     /// An empty folder, not yet a volume.
     pub(crate) fn new() -> Self {
         let tmp = tempfile::tempdir().unwrap();
-        let root = tmp.path().canonicalize().unwrap();
+        let root = tmp.path().canonicalize().unwrap().join("root");
+        fs::create_dir(&root).unwrap();
         for above in root.ancestors() {
             let omne = above.join(".omne");
             assert!(!omne.exists(), "{} would be found", omne.display());
         }
-        Self { _tmp: tmp, root }
+        Self { tmp, root }
     }
 
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Returns where strace writes its trace, outside the root.
+    pub(crate) fn trace_path(&self) -> PathBuf {
+        self.tmp.path().join("trace")
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

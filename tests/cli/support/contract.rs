@@ -13,7 +13,7 @@ use regex::Regex;
 use serde_json::{Value, json};
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
-    let text = include_str!("../../docs/schema/runlog.schema.json");
+    let text = include_str!("../../../docs/schema/runlog.schema.json");
     serde_json::from_str(text).unwrap()
 });
 
@@ -33,8 +33,8 @@ static VALIDATORS: LazyLock<HashMap<&'static str, Validator>> = LazyLock::new(||
 /// Runs of `fixtures/` with events that this version would not write: of a later one, and
 /// in an order that cannot be.
 const NOT_OURS: [&str; 2] = [
-    include_str!("../../fixtures/runs/unknown-type/events-00000000000000000000.jsonl"),
-    include_str!("../../fixtures/runs/wrong-order/events-00000000000000000000.jsonl"),
+    include_str!("../../../fixtures/runs/unknown-type/events-00000000000000000000.jsonl"),
+    include_str!("../../../fixtures/runs/wrong-order/events-00000000000000000000.jsonl"),
 ];
 
 /// The exit codes that the help of each command tells of.

@@ -7,8 +7,8 @@ use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::contract::Promise;
-use crate::env::wait_until;
+use crate::support::contract::Promise;
+use crate::support::env::wait_until;
 
 /// How a process ended and what it said.
 pub(crate) struct Output {

@@ -1,20 +1,21 @@
 //! A machine that gives no more threads, as one with `ulimit -u` or a full cgroup does. It is
 //! strace that refuses them; where there is none, the tests say so and pass.
 
-use crate::env::{Output, TestEnv};
+use crate::support::crash::has_strace;
+use crate::support::env::{Output, TestEnv};
 
 /// Runs the arguments with `$RUNLOG` under strace, which lets each process have `threads` of
 /// them; `None`, and a line that says so, where that cannot be done. Nothing outlives it.
 fn with_threads(env: &TestEnv, threads: usize, args: &str, then: &str) -> Option<Output> {
-    let probe = env.sh("strace -o /dev/null true");
-    if probe.code != 0 {
-        eprintln!("skipped: strace cannot be used here: {}", probe.stderr());
+    if !has_strace(env) {
         return None;
     }
+    let trace = env.trace_path();
     let fault = format!("inject=clone3:error=EAGAIN:when={}+", threads + 1);
     let command = format!(
-        "{{ strace -f -q -o trace -e trace=clone3 -e {fault} timeout -s KILL 30 $RUNLOG {args}; \
-         echo $? >code; }} {then}"
+        "{{ strace -f -q -o {} -e trace=clone3 -e {fault} timeout -s KILL 30 $RUNLOG {args}; \
+         echo $? >code; }} {then}",
+        trace.display()
     );
     let output = env.sh(&command);
     assert!(!output.stderr().contains("panicked"), "{}", output.stderr());
@@ -29,7 +30,7 @@ fn code(env: &TestEnv) -> i32 {
 
 /// How many threads were asked for, and how many of them refused.
 fn asked(env: &TestEnv) -> (usize, usize) {
-    let trace = std::fs::read_to_string(env.path("trace")).unwrap();
+    let trace = std::fs::read_to_string(env.trace_path()).unwrap();
     let calls = |what: &str| trace.lines().filter(|line| line.contains(what)).count();
     (calls("clone3("), calls("INJECTED"))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use runlog::log::{PruneLimit, RotationThreshold, RunLog, compress_sealed};
 use runlog::volume::Volume;
 
-use crate::env::TestEnv;
+use crate::support::env::TestEnv;
 
 fn log(env: &TestEnv, run: &str) -> RunLog {
     let volume = Volume::open(env.root()).unwrap();

@@ -1,6 +1,6 @@
 //! What is removed or cut while somebody is at work with it.
 
-use crate::env::{TestEnv, wait_until};
+use crate::support::env::{TestEnv, wait_until};
 
 #[test]
 fn follow_ends_when_run_is_removed() {

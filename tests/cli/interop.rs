@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use insta::assert_snapshot;
 use serde_json::Value;
 
-use crate::checks::{assert_one_error, snapshot};
-use crate::env::TestEnv;
+use crate::support::checks::{assert_one_error, snapshot};
+use crate::support::env::TestEnv;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

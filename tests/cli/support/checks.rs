@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::Value;
 
-use crate::env::{Output, TestEnv};
+use crate::support::env::{Output, TestEnv};
 
 /// How a line begins.
 static HEAD: LazyLock<Regex> = LazyLock::new(|| {

@@ -1,7 +1,7 @@
 //! Colours: at a terminal or on demand, never for programs, and never from what was printed.
 
-use crate::env::TestEnv;
-use crate::terminal::Terminal;
+use crate::support::env::TestEnv;
+use crate::support::terminal::Terminal;
 
 /// Every colour begins and ends on one line, and is one of the basic ones, bold or faint.
 #[track_caller]

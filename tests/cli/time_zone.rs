@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use crate::env::TestEnv;
-use crate::process::finish;
+use crate::support::env::TestEnv;
+use crate::support::process::finish;
 
 fn in_zone<'a>(command: &'a mut Command, zone: Option<&str>) -> &'a mut Command {
     match zone {

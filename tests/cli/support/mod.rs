@@ -1,0 +1,9 @@
+//! What the tests share: an environment of their own, processes, fault injection and checks.
+
+pub(crate) mod checks;
+pub(crate) mod contract;
+pub(crate) mod crash;
+pub(crate) mod env;
+pub(crate) mod process;
+pub(crate) mod segments;
+pub(crate) mod terminal;

@@ -1,0 +1,91 @@
+//! A terminal for tests, provided by tmux.
+
+use std::process::Command;
+
+use super::env::{TestEnv, wait_until};
+
+/// A shell in a terminal of its own, in the test's folder.
+pub(crate) struct Terminal<'a> {
+    env: &'a TestEnv,
+}
+
+impl<'a> Terminal<'a> {
+    /// `None`, and a line that says so, where there is no tmux.
+    pub(crate) fn new(env: &'a TestEnv) -> Option<Self> {
+        Self::with(env, &["sh"])
+    }
+
+    /// The same with that shell.
+    pub(crate) fn with(env: &'a TestEnv, shell: &[&str]) -> Option<Self> {
+        if Command::new("tmux").arg("-V").output().is_err() {
+            eprintln!("skipped: tmux is not installed");
+            return None;
+        }
+        let terminal = Self { env };
+        let session = ["new-session", "-d", "-x", "150", "-y", "50"];
+        let started = terminal.tmux(&[&session, shell].concat());
+        if !started.status.success() {
+            let why = String::from_utf8_lossy(&started.stderr).into_owned();
+            eprintln!("skipped: tmux cannot be started here: {why}");
+            return None;
+        }
+        Some(terminal)
+    }
+
+    fn tmux(&self, args: &[&str]) -> std::process::Output {
+        let socket = self.env.path("tmux");
+        let mut command = self.env.program("tmux");
+        command.arg("-S").arg(socket).args(args).output().unwrap()
+    }
+
+    pub(crate) fn keys(&self, keys: &[&str]) {
+        let sent = self.tmux(&[&["send-keys"], keys].concat());
+        assert!(sent.status.success());
+    }
+
+    pub(crate) fn line(&self, text: &str) {
+        self.keys(&["-l", text]);
+        self.keys(&["Enter"]);
+    }
+
+    /// Waits until a line of the screen is just this.
+    pub(crate) fn shows(&self, line: &str) {
+        wait_until(line, || self.screen().lines().any(|shown| shown == line));
+    }
+
+    /// Waits until that stands on the screen.
+    pub(crate) fn has(&self, text: &str) {
+        wait_until(text, || self.screen().contains(text));
+    }
+
+    /// Makes the terminal so large, in columns and rows.
+    pub(crate) fn resize(&self, columns: u16, rows: u16) {
+        let (x, y) = (columns.to_string(), rows.to_string());
+        let done = self.tmux(&["resize-window", "-x", &x, "-y", &y]);
+        assert!(done.status.success());
+    }
+
+    /// What tmux knows of the terminal, as `#{…}` in tmux(1).
+    pub(crate) fn tells(&self, what: &str) -> String {
+        let told = self.tmux(&["display-message", "-p", &format!("#{{{what}}}")]);
+        String::from_utf8_lossy(&told.stdout).trim().to_owned()
+    }
+
+    /// What stands on the screen, with colours.
+    pub(crate) fn colours(&self) -> String {
+        let screen = self.tmux(&["capture-pane", "-p", "-e"]).stdout;
+        String::from_utf8_lossy(&screen).into_owned()
+    }
+
+    /// What stands on the screen.
+    pub(crate) fn screen(&self) -> String {
+        let screen = self.tmux(&["capture-pane", "-p"]).stdout;
+        String::from_utf8_lossy(&screen).into_owned()
+    }
+}
+
+impl Drop for Terminal<'_> {
+    fn drop(&mut self) {
+        self.tmux(&["kill-server"]);
+    }
+}
