@@ -127,7 +127,7 @@ pub fn set_time_zone(zone: fn() -> TimeZone) {
 fn local(ts: &str, format: &str) -> String {
     let zone = || ZONE.get().map_or_else(TimeZone::system, |zone| zone());
     match ts.parse::<Timestamp>() {
-        Ok(at) => at.to_zoned(zone()).strftime(format).to_string(),
+        Ok(at) => at.to_zoned_datetime(zone()).strftime(format).to_string(),
         Err(_) => escape_controls(ts).into_owned(),
     }
 }
