@@ -257,7 +257,7 @@ fn classify_undo(e: &UndoError) -> (Code, Option<&'static str>) {
 
 fn classify_log(e: &LogError) -> (Code, Option<&'static str>) {
     match e {
-        LogError::Volume(VolumeError::NotAFolder { .. }) => (
+        LogError::Volume(VolumeError::NotADirectory { .. }) => (
             Code::Io,
             Some("a folder is needed there; links are not followed"),
         ),
@@ -326,8 +326,10 @@ fn classify_volume(e: &VolumeError) -> (Code, Option<&'static str>) {
             Code::NotFound,
             Some("`runlog run` makes one; or name one with -C DIR"),
         ),
-        VolumeError::NotAFolder { .. } => (Code::NotFound, Some("name another folder with -C DIR")),
-        VolumeError::Foreign { .. } => (
+        VolumeError::NotADirectory { .. } => {
+            (Code::NotFound, Some("name another folder with -C DIR"))
+        }
+        VolumeError::OtherOwner { .. } => (
             Code::NotFound,
             Some("if you trust it, name its folder with -C DIR"),
         ),
@@ -335,7 +337,7 @@ fn classify_volume(e: &VolumeError) -> (Code, Option<&'static str>) {
             Code::Usage,
             Some("mend the settings of the volume, or move their file away"),
         ),
-        VolumeError::Unsafe { .. } | VolumeError::LeftAlone { .. } => {
+        VolumeError::UnsafeFile { .. } | VolumeError::NotEntered { .. } => {
             (Code::Io, Some("move it out of the way"))
         }
         VolumeError::Io { source, .. } => match source.kind() {

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use crate::job::process::liveness::child_of;
-use crate::job::status::run_status::{InspectedRun, examine};
+use crate::job::status::run_status::{InspectedRun, inspect_run};
 use crate::log::store::retention::{Eligibility, RemoveReason, RetentionDecision, RunInfo};
 use crate::log::{
     Damage, GcLock, JobState, LockOutcome, LockedForRemoval, LogError, RunStatus, RunSummary,
@@ -32,9 +32,9 @@ pub struct GcFilter {
 
 /// The runs of a volume, as a plan needs them.
 #[derive(Debug, Default)]
-pub struct GcCandidate {
+pub struct GcCandidates {
     /// What is known of each.
-    pub facts: Vec<RunInfo>,
+    pub runs: Vec<RunInfo>,
     /// Those of which nothing can be known. They do not keep the others.
     pub broken: Vec<(RunId, LogError)>,
     /// What was passed over in the logs.
@@ -45,8 +45,8 @@ pub struct GcCandidate {
 ///
 /// # Errors
 /// The folder of the runs cannot be read.
-pub fn list_candidates(volume: &Volume, wanted: &GcFilter) -> Result<GcCandidate, LogError> {
-    let mut surveyed = GcCandidate::default();
+pub fn list_candidates(volume: &Volume, wanted: &GcFilter) -> Result<GcCandidates, LogError> {
+    let mut surveyed = GcCandidates::default();
     let Some(runs) = volume.runs()? else {
         return Ok(surveyed);
     };
@@ -59,10 +59,10 @@ pub fn list_candidates(volume: &Volume, wanted: &GcFilter) -> Result<GcCandidate
         match inspect_candidate(&runs, &run, wanted) {
             Ok(None) => {}
             Ok(Some((facts, damage))) => {
-                surveyed.facts.push(facts);
+                surveyed.runs.push(facts);
                 surveyed.damage.extend(damage);
             }
-            Err(e) if is_gone(&e) => {}
+            Err(e) if is_missing(&e) => {}
             Err(e) => surveyed.broken.push((run, e)),
         }
     }
@@ -70,7 +70,7 @@ pub fn list_candidates(volume: &Volume, wanted: &GcFilter) -> Result<GcCandidate
 }
 
 /// Whether a run went away while it was looked at.
-fn is_gone(e: &LogError) -> bool {
+fn is_missing(e: &LogError) -> bool {
     match e {
         LogError::RunGone { .. } => true,
         LogError::Volume(e) => e.io_kind() == Some(ErrorKind::NotFound),
@@ -99,14 +99,14 @@ fn inspect_candidate(
     };
     let mut damage = Vec::new();
     if is_started(&dir)? {
-        let examined = examine(&dir, false)?;
+        let examined = inspect_run(&dir, false)?;
         facts.standing = eligibility(&dir, &examined);
-        let RunSummary { state, events, .. } = examined.overview;
-        if !wanted.matches(examined.inspected.state, &state.name) {
+        let RunSummary { state, events, .. } = examined.summary;
+        if !wanted.matches(examined.verdict.state, &state.name) {
             return Ok(None);
         }
-        damage = examined.overview.damage;
-        facts.state = Some(examined.inspected.state);
+        damage = examined.summary.damage;
+        facts.state = Some(examined.verdict.state);
         facts.name = state.name;
         facts.first_id = state.first_id;
         facts.opened_ts = state.opened_ts;
@@ -138,8 +138,8 @@ impl GcFilter {
 
 /// Whether a run is one that can go.
 fn eligibility(dir: &Dir, examined: &InspectedRun) -> Eligibility {
-    let run = &examined.overview.state;
-    match examined.inspected.state {
+    let run = &examined.summary.state;
+    match examined.verdict.state {
         // Its rollback may go on this moment, or was cut off and waits for somebody.
         RunStatus::Completed | RunStatus::Failed
             if run.jobs.iter().any(JobState::rollback_is_unfinished) =>
@@ -180,7 +180,7 @@ pub enum GcDecision {
 ///
 /// # Errors
 /// Runs cannot be retired at all: nothing more was removed.
-pub fn collect(
+pub fn remove_planned(
     gc: &mut GcLock,
     plan: &[(&RunInfo, RemoveReason)],
     mut told: impl FnMut(&RunInfo, &RemoveReason, GcDecision),
@@ -189,7 +189,7 @@ pub fn collect(
         match remove_runs(gc, chosen, &mut told) {
             // Their lines do not fit together, but what the first one takes may be enough for
             // the next.
-            Err(e) if is_full(&e) && chosen.len() > 1 => {
+            Err(e) if is_disk_full(&e) && chosen.len() > 1 => {
                 for one in chosen.chunks(1) {
                     remove_runs(gc, one, &mut told)?;
                 }
@@ -220,13 +220,15 @@ fn remove_runs(
             Ok(GcLockOutcome::Skipped(why_not)) => {
                 left.push((*facts, why, GcDecision::Skipped(why_not)));
             }
-            Err(e) if is_gone(&e) => left.push((*facts, why, GcDecision::Skipped(GONE))),
+            Err(e) if is_missing(&e) => {
+                left.push((*facts, why, GcDecision::Skipped(ALREADY_REMOVED)))
+            }
             Err(e) => left.push((*facts, why, GcDecision::Failed(e))),
         }
     }
     let moved = match gc.record_tombstone(&held, &lines) {
         // A full disk: the runs themselves make room for their lines.
-        Err(e) if is_full(&e) && make_room(&held) => gc.record_tombstone(&held, &lines)?,
+        Err(e) if is_disk_full(&e) && make_room(&held) => gc.record_tombstone(&held, &lines)?,
         moved => moved?,
     };
     for (facts, why, fate) in left {
@@ -252,8 +254,8 @@ fn remove_batch() -> usize {
     usize::try_from(room).unwrap_or(GC_BATCH).clamp(1, GC_BATCH)
 }
 
-const GONE: &str = "it was removed by somebody else";
-const CHANGED: &str = "it changed since it was looked at";
+const ALREADY_REMOVED: &str = "it was removed by somebody else";
+const CHANGED_MEANWHILE: &str = "it changed since it was looked at";
 
 enum GcLockOutcome {
     /// It goes, with its line, if it has any event.
@@ -266,25 +268,25 @@ fn prepare(gc: &GcLock, facts: &RunInfo, why: &RemoveReason) -> Result<GcLockOut
     let held = match gc.lock_for_removal(&facts.run_id)? {
         LockOutcome::Held(held) => held,
         LockOutcome::Busy(why_not) => return Ok(GcLockOutcome::Skipped(why_not)),
-        LockOutcome::Gone => return Ok(GcLockOutcome::Skipped(GONE)),
+        LockOutcome::Gone => return Ok(GcLockOutcome::Skipped(ALREADY_REMOVED)),
     };
     if facts.standing == Eligibility::Empty {
         return Ok(if is_started(held.dir())? {
-            GcLockOutcome::Skipped(CHANGED)
+            GcLockOutcome::Skipped(CHANGED_MEANWHILE)
         } else {
             GcLockOutcome::Ready(held, None)
         });
     }
-    let examined = examine(held.dir(), false)?;
-    let overview = &examined.overview;
-    let unchanged = Some(examined.inspected.state) == facts.state
+    let examined = inspect_run(held.dir(), false)?;
+    let overview = &examined.summary;
+    let unchanged = Some(examined.verdict.state) == facts.state
         && overview.events == facts.events
         && overview.state.first_id == facts.first_id
         && eligibility(held.dir(), &examined) == facts.standing;
     if !unchanged {
-        return Ok(GcLockOutcome::Skipped(CHANGED));
+        return Ok(GcLockOutcome::Skipped(CHANGED_MEANWHILE));
     }
-    let inspected = examined.inspected;
+    let inspected = examined.verdict;
     let run = facts.run_id.clone();
     let mut line = Tombstone::new(run, overview, inspected.state, inspected.because)?;
     line.why = why.to_string();
@@ -299,7 +301,7 @@ fn make_room(held: &[LockedForRemoval]) -> bool {
         .fold(false, |a, b| a | b)
 }
 
-fn is_full(e: &LogError) -> bool {
+fn is_disk_full(e: &LogError) -> bool {
     match e {
         LogError::NoSpace { .. } => true,
         LogError::Volume(VolumeError::Io { source, .. }) => matches!(

@@ -15,7 +15,7 @@ pub use crate::job::capture::stream::{OnWarning, StreamId};
 pub use crate::job::error::StartError;
 pub use crate::job::output::interleave::{PlaybackItem, play};
 pub use crate::job::output::job_output::{
-    IndexError, JobOutput, OutputCallback, SkipLines, end_of_output,
+    JobOutput, OutputCallback, SkipLines, UnindexedBytes, last_output_bytes,
 };
 pub use crate::job::process::interrupts::{Interrupts, ShutdownSignal};
 pub use crate::job::process::signals::ignore_file_size_signal;
@@ -27,7 +27,7 @@ pub use crate::job::spec::job_spec::{
 };
 pub use crate::job::status::live_run::{JobSample, LiveJob, LiveRun};
 pub use crate::job::status::run_status::{
-    InspectedRun, RunVerdict, examine, examine_runs, inspect,
+    InspectedRun, RunVerdict, inspect_run, inspect_runs, run_verdict,
 };
 pub use crate::job::status::status_at::status_at;
 pub use crate::job::status::typical_duration::TypicalDurations;

@@ -6,23 +6,23 @@ use std::{fs, io};
 
 use sysinfo::{CpuRefreshKind, System};
 
-use super::stat::number;
+use super::stat::parse_number;
 
 /// The processors that are online.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Cpus {
+pub(super) struct CpuInfo {
     pub(super) model: Option<String>,
     pub(super) count: Option<u32>,
 }
 
-impl Cpus {
+impl CpuInfo {
     /// The kernel tells both without a look at each processor, which takes it longer the
     /// more of them there are. Where it does not, sysinfo knows other places.
     pub(super) fn read() -> Self {
-        let model = first_bytes("/proc/cpuinfo").ok();
-        let model = model.and_then(|text| model_in(&text));
+        let model = read_start("/proc/cpuinfo").ok();
+        let model = model.and_then(|text| parse_model(&text));
         let online = fs::read("/sys/devices/system/cpu/online").ok();
-        let count = online.and_then(|list| count_in(list.trim_ascii()));
+        let count = online.and_then(|list| count_cpus(list.trim_ascii()));
         if model.is_some() && count.is_some() {
             return Self { model, count };
         }
@@ -47,7 +47,7 @@ impl Cpus {
 }
 
 /// The start of a file of `/proc`: the kernel makes no more of it than it is asked for.
-fn first_bytes(path: &str) -> io::Result<Vec<u8>> {
+fn read_start(path: &str) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; 512];
     let len = File::open(path)?.read(&mut bytes)?;
     bytes.truncate(len);
@@ -56,7 +56,7 @@ fn first_bytes(path: &str) -> io::Result<Vec<u8>> {
 
 /// The model of the first processor, on a whole line of `proc_cpuinfo(5)`. Where there is
 /// an implementer (ARM), sysinfo makes a better name of that.
-fn model_in(text: &[u8]) -> Option<String> {
+fn parse_model(text: &[u8]) -> Option<String> {
     let mut lines = text.split_inclusive(|&b| b == b'\n');
     if lines
         .clone()
@@ -73,11 +73,11 @@ fn model_in(text: &[u8]) -> Option<String> {
 }
 
 /// How many numbers are in a list like `0-3,8`, the format of `cpuset(7)`.
-fn count_in(list: &[u8]) -> Option<u32> {
+fn count_cpus(list: &[u8]) -> Option<u32> {
     list.split(|&b| b == b',').try_fold(0_u32, |sum, range| {
         let mut bounds = range.splitn(2, |&b| b == b'-');
-        let low: u64 = number(bounds.next()?)?;
-        let high = bounds.next().map_or(Some(low), number)?;
+        let low: u64 = parse_number(bounds.next()?)?;
+        let high = bounds.next().map_or(Some(low), parse_number)?;
         let more = u32::try_from(high.checked_sub(low)?).ok()?;
         sum.checked_add(more)?.checked_add(1)
     })
@@ -89,13 +89,13 @@ mod tests {
 
     #[test]
     fn the_short_way_tells_what_sysinfo_does() {
-        assert_eq!(Some(Cpus::read()), Cpus::from_sysinfo());
+        assert_eq!(Some(CpuInfo::read()), CpuInfo::from_sysinfo());
     }
 
     #[test]
     fn a_model_is_a_whole_line() {
         let text = b"processor\t: 0\nmodel\t\t: 143\nmodel name\t: A  B (R) 2.0 \nstepping\t: 8\n";
-        assert_eq!(model_in(text).as_deref(), Some("A  B (R) 2.0"));
+        assert_eq!(parse_model(text).as_deref(), Some("A  B (R) 2.0"));
         for odd in [
             &b""[..],
             b"model name\t: cut of",
@@ -103,17 +103,17 @@ mod tests {
             b"Model name: X\n",
             b"model name\t: ARMv7\nCPU implementer\t: 0x41\n",
         ] {
-            assert_eq!(model_in(odd), None);
+            assert_eq!(parse_model(odd), None);
         }
     }
 
     #[test]
     fn ranges_are_counted() {
         for (list, count) in [("0", 1), ("0-1", 2), ("0-3,8", 5), ("1,3,5-6", 4)] {
-            assert_eq!(count_in(list.as_bytes()), Some(count), "{list}");
+            assert_eq!(count_cpus(list.as_bytes()), Some(count), "{list}");
         }
         for odd in ["", ",", "x", "3-1", "0-", "-1", "0-99999999999"] {
-            assert_eq!(count_in(odd.as_bytes()), None, "{odd}");
+            assert_eq!(count_cpus(odd.as_bytes()), None, "{odd}");
         }
     }
 }

@@ -24,7 +24,7 @@ impl<T> History<T> {
     }
 
     /// The latest reading that is old enough at `now`, and how long ago it was.
-    pub(super) fn earlier(&mut self, now: Instant) -> Option<(Duration, &T)> {
+    pub(super) fn baseline(&mut self, now: Instant) -> Option<(Duration, &T)> {
         let ripe = |taken: Instant| now.saturating_duration_since(taken) >= MIN_INTERVAL;
         if self.recent.as_ref().is_some_and(|(taken, _)| ripe(*taken)) {
             self.older = self.recent.take();
@@ -34,7 +34,7 @@ impl<T> History<T> {
     }
 
     /// Keeps a reading, unless the last one is still too fresh to give up.
-    pub(super) fn keep(&mut self, now: Instant, reading: T) {
+    pub(super) fn store(&mut self, now: Instant, reading: T) {
         if self.recent.is_none() {
             self.recent = Some((now, reading));
         }
@@ -50,23 +50,23 @@ mod tests {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut history = History::new();
-        assert!(history.earlier(at(0)).is_none());
-        history.keep(at(0), 'a');
-        assert!(history.earlier(at(49)).is_none());
-        history.keep(at(49), 'x');
+        assert!(history.baseline(at(0)).is_none());
+        history.store(at(0), 'a');
+        assert!(history.baseline(at(49)).is_none());
+        history.store(at(49), 'x');
         assert_eq!(
-            history.earlier(at(60)),
+            history.baseline(at(60)),
             Some((Duration::from_millis(60), &'a'))
         );
-        history.keep(at(60), 'b');
+        history.store(at(60), 'b');
         // A burst after `b` still has `a` to be compared with.
         assert_eq!(
-            history.earlier(at(70)),
+            history.baseline(at(70)),
             Some((Duration::from_millis(70), &'a'))
         );
-        history.keep(at(70), 'x');
+        history.store(at(70), 'x');
         assert_eq!(
-            history.earlier(at(110)),
+            history.baseline(at(110)),
             Some((Duration::from_millis(50), &'b'))
         );
     }

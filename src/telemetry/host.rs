@@ -5,37 +5,39 @@ use std::{fs, io};
 
 use sysinfo::{MemoryRefreshKind, System};
 
-use super::cpu::Cpus;
+use super::cpu::CpuInfo;
 use super::limits::memory_limit_bytes;
 use super::snapshot::HostSnapshot;
-use super::stat::number;
-use super::units::{exact, now_ts, round2};
+use super::stat::parse_number;
+use super::units::{clamp_exact, round2, taken_now};
 
 /// Samples the machine. What does not change while a job runs is read once.
 #[derive(Debug)]
-pub(super) struct Host {
+pub(super) struct HostSampler {
     volume: PathBuf,
     system: Option<System>,
     hostname: Option<String>,
     kernel: Option<String>,
-    cpus: Cpus,
+    cpus: CpuInfo,
     mem_limit_bytes: Option<u64>,
     gpu_devices: u32,
     tpu_devices: u32,
 }
 
-impl Host {
+impl HostSampler {
     pub(super) fn new(volume: &Path) -> Self {
-        let devices = names("/dev");
+        let devices = entry_names("/dev");
         Self {
             volume: volume.to_owned(),
-            hostname: known(System::host_name().ok()),
-            kernel: known(System::kernel_version().ok()),
-            cpus: Cpus::read(),
+            hostname: non_empty(System::host_name().ok()),
+            kernel: non_empty(System::kernel_version().ok()),
+            cpus: CpuInfo::read(),
             system: System::new().ok(),
             mem_limit_bytes: memory_limit_bytes(),
-            gpu_devices: count(&names("/sys/class/drm"), "renderD").max(count(&devices, "nvidia")),
-            tpu_devices: count(&names("/sys/class/accel"), "accel").max(count(&devices, "accel")),
+            gpu_devices: count_numbered(&entry_names("/sys/class/drm"), "renderD")
+                .max(count_numbered(&devices, "nvidia")),
+            tpu_devices: count_numbered(&entry_names("/sys/class/accel"), "accel")
+                .max(count_numbered(&devices, "accel")),
         }
     }
 
@@ -43,17 +45,17 @@ impl Host {
         self.memory().total
     }
 
-    fn memory(&mut self) -> Memory {
-        self.system.as_mut().map(refreshed).unwrap_or_default()
+    fn memory(&mut self) -> MemoryUsage {
+        self.system.as_mut().map(refresh_memory).unwrap_or_default()
     }
 
     pub(super) fn sample(&mut self) -> HostSnapshot {
         let memory = self.memory();
         let load = System::load_average().ok();
-        let disk = Disk::of(&self.volume).ok();
+        let disk = DiskUsage::read(&self.volume).ok();
         let net = fs::read("/proc/net/dev").ok().map(|text| parse_net(&text));
         HostSnapshot {
-            taken_ts: now_ts(),
+            taken_ts: taken_now(),
             hostname: self.hostname.clone(),
             kernel: self.kernel.clone(),
             cpu_model: self.cpus.model.clone(),
@@ -69,7 +71,7 @@ impl Host {
             load_1m: load.as_ref().map(|load| round2(load.one)),
             load_5m: load.as_ref().map(|load| round2(load.five)),
             load_15m: load.as_ref().map(|load| round2(load.fifteen)),
-            uptime_s: System::uptime().ok().map(exact),
+            uptime_s: System::uptime().ok().map(clamp_exact),
             disk_total_bytes: disk.as_ref().map(|disk| disk.total),
             disk_available_bytes: disk.as_ref().map(|disk| disk.available),
             disk_used_bytes: disk.as_ref().map(|disk| disk.used),
@@ -88,13 +90,13 @@ impl Host {
 ///
 /// Those of `statvfs(3)`. It blocks for as long as the file system does.
 pub fn free_disk_bytes(path: &Path) -> io::Result<u64> {
-    Ok(Disk::of(path)?.available)
+    Ok(DiskUsage::read(path)?.available)
 }
 
 /// Bytes of memory that new programs can have without swapping (`MemAvailable` of
 /// `proc_meminfo(5)`), whatever the limit of our cgroup.
 pub fn available_mem_bytes() -> Option<u64> {
-    refreshed(&mut System::new().ok()?).available
+    refresh_memory(&mut System::new().ok()?).available
 }
 
 /// The load average over one minute (`proc_loadavg(5)`).
@@ -104,47 +106,47 @@ pub fn load_1m() -> Option<f64> {
 
 /// Memory in bytes.
 #[derive(Debug, Default)]
-struct Memory {
+struct MemoryUsage {
     total: Option<u64>,
     available: Option<u64>,
     swap_total: Option<u64>,
     swap_used: Option<u64>,
 }
 
-impl Memory {
+impl MemoryUsage {
     fn used(&self) -> Option<u64> {
         Some(self.total?.saturating_sub(self.available?))
     }
 }
 
-fn refreshed(system: &mut System) -> Memory {
+fn refresh_memory(system: &mut System) -> MemoryUsage {
     system.refresh_memory_specifics(MemoryRefreshKind::everything());
     // A failed read leaves zeros, and no machine has no memory.
     if system.total_memory() == 0 {
-        return Memory::default();
+        return MemoryUsage::default();
     }
     // sysinfo's own "used" underflows where a container shows odd figures.
     let swap_used = system.total_swap().saturating_sub(system.free_swap());
-    Memory {
-        total: Some(exact(system.total_memory())),
-        available: Some(exact(system.available_memory())),
-        swap_total: Some(exact(system.total_swap())),
-        swap_used: Some(exact(swap_used)),
+    MemoryUsage {
+        total: Some(clamp_exact(system.total_memory())),
+        available: Some(clamp_exact(system.available_memory())),
+        swap_total: Some(clamp_exact(system.total_swap())),
+        swap_used: Some(clamp_exact(swap_used)),
     }
 }
 
 /// A file system, in bytes.
 #[derive(Debug)]
-struct Disk {
+struct DiskUsage {
     total: u64,
     available: u64,
     used: u64,
 }
 
-impl Disk {
-    fn of(path: &Path) -> io::Result<Self> {
+impl DiskUsage {
+    fn read(path: &Path) -> io::Result<Self> {
         let disk = rustix::fs::statvfs(path)?;
-        let bytes = |blocks: u64| exact(blocks.saturating_mul(disk.f_frsize));
+        let bytes = |blocks: u64| clamp_exact(blocks.saturating_mul(disk.f_frsize));
         Ok(Self {
             total: bytes(disk.f_blocks),
             available: bytes(disk.f_bavail),
@@ -165,7 +167,10 @@ fn parse_net(text: &[u8]) -> (u64, u64) {
             .get(colon + 1..)?
             .split(u8::is_ascii_whitespace)
             .filter(|column| !column.is_empty());
-        Some((number(columns.next()?)?, number(columns.nth(7)?)?))
+        Some((
+            parse_number(columns.next()?)?,
+            parse_number(columns.nth(7)?)?,
+        ))
     };
     let (received, sent) = text
         .split(|&b| b == b'\n')
@@ -173,18 +178,18 @@ fn parse_net(text: &[u8]) -> (u64, u64) {
         .fold((0_u64, 0_u64), |(rx, tx), (more_rx, more_tx)| {
             (rx.saturating_add(more_rx), tx.saturating_add(more_tx))
         });
-    (exact(received), exact(sent))
+    (clamp_exact(received), clamp_exact(sent))
 }
 
 /// The names in a folder; none where there is no such folder.
-fn names(folder: impl AsRef<Path>) -> Vec<String> {
+fn entry_names(folder: impl AsRef<Path>) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten();
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     names.collect()
 }
 
 /// How many of the names are `prefix` and a number.
-fn count(names: &[String], prefix: &str) -> u32 {
+fn count_numbered(names: &[String], prefix: &str) -> u32 {
     let devices = names.iter().filter(|name| {
         name.strip_prefix(prefix)
             .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
@@ -193,7 +198,7 @@ fn count(names: &[String], prefix: &str) -> u32 {
 }
 
 /// A text that says something.
-fn known(text: Option<String>) -> Option<String> {
+fn non_empty(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
@@ -225,7 +230,7 @@ mod tests {
             assert_eq!(parse_net(odd), (0, 0));
         }
         let huge = b"a: 18446744073709551615 0 0 0 0 0 0 0 1\nb: 5 0 0 0 0 0 0 0 1";
-        assert_eq!(parse_net(huge), (exact(u64::MAX), 2));
+        assert_eq!(parse_net(huge), (clamp_exact(u64::MAX), 2));
     }
 
     #[test]
@@ -241,9 +246,12 @@ mod tests {
         ] {
             fs::write(folder.path().join(name), "").unwrap();
         }
-        assert_eq!(count(&names(folder.path()), "nvidia"), 2);
-        assert_eq!(count(&names(folder.path()), "accel"), 1);
-        assert_eq!(count(&names(folder.path().join("missing")), "accel"), 0);
+        assert_eq!(count_numbered(&entry_names(folder.path()), "nvidia"), 2);
+        assert_eq!(count_numbered(&entry_names(folder.path()), "accel"), 1);
+        assert_eq!(
+            count_numbered(&entry_names(folder.path().join("missing")), "accel"),
+            0
+        );
     }
 
     #[test]

@@ -12,20 +12,20 @@ use super::stat::Stat;
 ///
 /// `None` if there is no such process, it is hidden from us, or it is dead and only
 /// waits to be waited for.
-pub fn process_start_ticks(pid: u32) -> Option<u64> {
+pub fn live_start_ticks(pid: u32) -> Option<u64> {
     let stat = Stat::read(pid)?;
     (!stat.is_dead()).then_some(stat.start_ticks)
 }
 
 /// The same, also of a process that is dead and only waits to be waited for.
-pub fn process_birth_ticks(pid: u32) -> Option<u64> {
+pub fn start_ticks(pid: u32) -> Option<u64> {
     Some(Stat::read(pid)?.start_ticks)
 }
 
 /// The processes that began at `since` or later, in clock ticks since the boot, and whose
 /// environment, as it was then, has all of these `NAME=value`; `None` where that of one
 /// of ours may not be read.
-pub fn processes_with(variables: &[String], since: u64) -> Option<Vec<u32>> {
+pub fn processes_with_env(variables: &[String], since: u64) -> Option<Vec<u32>> {
     let me = rustix::process::geteuid().as_raw();
     let mut found = Vec::new();
     for stat in Stat::read_all().ok()? {
@@ -46,7 +46,7 @@ pub fn processes_with(variables: &[String], since: u64) -> Option<Vec<u32>> {
             }
             // It may have ended just now; a thread of the kernel has none.
             Err(e) if e.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {}
-            Err(_) if process_start_ticks(stat.pid).is_none() => {}
+            Err(_) if live_start_ticks(stat.pid).is_none() => {}
             Err(_) => return None,
         }
     }
@@ -78,9 +78,9 @@ mod tests {
 
     #[test]
     fn we_are_alive_and_somewhere() {
-        assert_eq!(process_start_ticks(id()), process_start_ticks(id()));
-        assert!(process_start_ticks(id()).is_some());
-        assert_eq!(process_start_ticks(u32::MAX), None);
+        assert_eq!(live_start_ticks(id()), live_start_ticks(id()));
+        assert!(live_start_ticks(id()).is_some());
+        assert_eq!(live_start_ticks(u32::MAX), None);
         assert_eq!(boot_id().unwrap().len(), 36);
         assert!(pid_namespace().unwrap() > 0);
     }
@@ -88,20 +88,20 @@ mod tests {
     #[test]
     fn a_process_is_found_by_its_environment() {
         let name = format!("RUNLOG_TEST_{}", id());
-        let here = process_start_ticks(id()).unwrap();
+        let here = live_start_ticks(id()).unwrap();
         let mut child = Command::new("sleep")
             .arg("60")
             .env(&name, "x")
             .spawn()
             .unwrap();
         let wanted = [format!("{name}=x")];
-        let found = || processes_with(&wanted, here);
+        let found = || processes_with_env(&wanted, here);
         // Between fork and exec it has our environment.
         while found() == Some(Vec::new()) {
             thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(found(), Some(vec![child.id()]));
-        assert_eq!(processes_with(&wanted, u64::MAX), Some(Vec::new()));
+        assert_eq!(processes_with_env(&wanted, u64::MAX), Some(Vec::new()));
         child.kill().unwrap();
         child.wait().unwrap();
         // Also where there are threads of the kernel, which belong to root as well.
@@ -111,12 +111,12 @@ mod tests {
     #[test]
     fn a_zombie_is_dead() {
         let mut child = Command::new("true").spawn().unwrap();
-        let born = process_birth_ticks(child.id());
+        let born = start_ticks(child.id());
         assert!(born.is_some());
-        while process_start_ticks(child.id()).is_some() {
+        while live_start_ticks(child.id()).is_some() {
             thread::sleep(Duration::from_millis(1));
         }
-        assert_eq!(process_birth_ticks(child.id()), born);
+        assert_eq!(start_ticks(child.id()), born);
         // It has not been waited for, so it must still be there.
         assert!(Stat::read(child.id()).unwrap().is_dead());
         child.wait().unwrap();

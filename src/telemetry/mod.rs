@@ -42,10 +42,8 @@ mod tree;
 mod units;
 
 pub use host::{available_mem_bytes, free_disk_bytes, load_1m};
-pub use identity::{
-    boot_id, pid_namespace, process_birth_ticks, process_start_ticks, processes_with,
-};
-pub use probe::{Pending, Probe};
+pub use identity::{boot_id, live_start_ticks, pid_namespace, processes_with_env, start_ticks};
+pub use probe::{PendingSnapshots, Probe};
 pub use sampler::Sampler;
 pub use snapshot::{Consumer, HostSnapshot, JobTree, ProcessSnapshot, Snapshots};
 pub use tree::descendants;

@@ -9,7 +9,7 @@ use super::sampler::Sampler;
 use super::snapshot::{HostSnapshot, JobTree, ProcessSnapshot, Snapshots};
 
 /// Questions that may wait for a thread that is stuck; more are not even asked.
-const QUEUE: usize = 16;
+const MAX_QUEUED_REQUESTS: usize = 16;
 
 /// A thread that takes snapshots, and that is waited for only so long.
 ///
@@ -18,27 +18,27 @@ const QUEUE: usize = 16;
 /// is stuck in the kernel is left behind.
 #[derive(Debug)]
 pub struct Probe {
-    questions: SyncSender<Question>,
+    questions: SyncSender<Request>,
 }
 
 /// What is asked. Each question has a channel of its own for the answer, so that a late
 /// answer reaches nobody.
 #[derive(Debug)]
-struct Question {
+struct Request {
     job_pid: Option<u32>,
     /// After this nobody waits any more.
     deadline: Option<Instant>,
-    answers: Answers,
+    answers: ReplyTo,
 }
 
 #[derive(Debug)]
-enum Answers {
-    All(Sender<Answer>),
+enum ReplyTo {
+    All(Sender<Reply>),
     Tree(Sender<Option<JobTree>>),
 }
 
 #[derive(Debug)]
-enum Answer {
+enum Reply {
     Host(Box<HostSnapshot>),
     Processes(Box<ProcessSnapshot>),
 }
@@ -75,7 +75,7 @@ impl Probe {
     }
 
     fn spawn<S: Source>(source: impl FnOnce() -> S + Send + 'static) -> io::Result<Self> {
-        let (questions, inbox) = sync_channel(QUEUE);
+        let (questions, inbox) = sync_channel(MAX_QUEUED_REQUESTS);
         thread::Builder::new()
             .name("telemetry".to_owned())
             .spawn(move || serve(&mut source(), &inbox))?;
@@ -85,23 +85,23 @@ impl Probe {
     /// The processes, with the tree of `job_pid`, and the machine, as far as they are
     /// known within `limit`.
     pub fn collect(&self, job_pid: Option<u32>, limit: Duration) -> Snapshots {
-        self.begin(job_pid, limit).wait()
+        self.request(job_pid, limit).wait()
     }
 
     /// Has them taken while the caller does something else; the limit runs from now.
-    pub fn begin(&self, job_pid: Option<u32>, limit: Duration) -> Pending {
+    pub fn request(&self, job_pid: Option<u32>, limit: Duration) -> PendingSnapshots {
         let deadline = Instant::now().checked_add(limit);
         let (answers, inbox) = channel();
         // What cannot be asked has no answers: its channel is closed at once.
-        self.ask(job_pid, deadline, Answers::All(answers));
-        Pending { inbox, deadline }
+        self.enqueue(job_pid, deadline, ReplyTo::All(answers));
+        PendingSnapshots { inbox, deadline }
     }
 
     /// The tree of `job_pid`, if it is there and known within `limit`.
     pub fn tree(&self, job_pid: u32, limit: Duration) -> Option<JobTree> {
         let deadline = Instant::now().checked_add(limit);
         let (answer, inbox) = channel();
-        if self.ask(Some(job_pid), deadline, Answers::Tree(answer)) {
+        if self.enqueue(Some(job_pid), deadline, ReplyTo::Tree(answer)) {
             wait(&inbox, deadline)?
         } else {
             None
@@ -109,8 +109,8 @@ impl Probe {
     }
 
     /// Whether the question could be put; not if the queue is full or the thread gone.
-    fn ask(&self, job_pid: Option<u32>, deadline: Option<Instant>, answers: Answers) -> bool {
-        let question = Question {
+    fn enqueue(&self, job_pid: Option<u32>, deadline: Option<Instant>, answers: ReplyTo) -> bool {
+        let question = Request {
             job_pid,
             deadline,
             answers,
@@ -121,19 +121,19 @@ impl Probe {
 
 /// Snapshots that are being taken.
 #[derive(Debug)]
-pub struct Pending {
-    inbox: Receiver<Answer>,
+pub struct PendingSnapshots {
+    inbox: Receiver<Reply>,
     deadline: Option<Instant>,
 }
 
-impl Pending {
+impl PendingSnapshots {
     /// What is known by the deadline.
     pub fn wait(self) -> Snapshots {
         let mut snapshots = Snapshots::default();
         while let Some(answer) = wait(&self.inbox, self.deadline) {
             match answer {
-                Answer::Host(host) => snapshots.host = Some(*host),
-                Answer::Processes(processes) => snapshots.processes = Some(*processes),
+                Reply::Host(host) => snapshots.host = Some(*host),
+                Reply::Processes(processes) => snapshots.processes = Some(*processes),
             }
         }
         snapshots
@@ -151,21 +151,21 @@ fn wait<T>(inbox: &Receiver<T>, deadline: Option<Instant>) -> Option<T> {
 }
 
 /// Answers questions until nobody can ask any more.
-fn serve(source: &mut impl Source, inbox: &Receiver<Question>) {
+fn serve(source: &mut impl Source, inbox: &Receiver<Request>) {
     for question in inbox {
         if question.deadline.is_some_and(|at| at < Instant::now()) {
             continue;
         }
         // An answer that nobody waits for any more is dropped.
         match question.answers {
-            Answers::All(answers) => {
+            ReplyTo::All(answers) => {
                 // The processes first: they do not hang where a file system does.
                 if let Some(processes) = source.processes(question.job_pid) {
-                    answers.send(Answer::Processes(Box::new(processes))).ok();
+                    answers.send(Reply::Processes(Box::new(processes))).ok();
                 }
-                answers.send(Answer::Host(Box::new(source.host()))).ok();
+                answers.send(Reply::Host(Box::new(source.host()))).ok();
             }
-            Answers::Tree(answer) => {
+            ReplyTo::Tree(answer) => {
                 let tree = question.job_pid.and_then(|pid| source.job_tree(pid));
                 answer.send(tree).ok();
             }

@@ -117,7 +117,7 @@ fn processes_are_known_though_the_disk_hangs() {
 #[test]
 fn a_stuck_thread_costs_no_more_than_the_limit_each_time() {
     let (probe, _open, _news) = slow_probe();
-    for _ in 0..2 * QUEUE {
+    for _ in 0..2 * MAX_QUEUED_REQUESTS {
         assert!(probe.tree(id(), Duration::from_millis(1)).is_none());
     }
 }

@@ -8,8 +8,8 @@ use rustix::time::{ClockId, clock_gettime};
 use super::history::History;
 use super::snapshot::{Consumer, JobTree, ProcessSnapshot};
 use super::stat::{Stat, io_bytes};
-use super::tree::{below, walk};
-use super::units::{exact, now_ts, round2, ticks_per_second, ticks_to_ms};
+use super::tree::{descendants_in, walk_tree};
+use super::units::{clamp_exact, round2, taken_now, ticks_per_second, ticks_to_ms};
 
 /// How many top consumers are told.
 const TOP_CONSUMERS: usize = 5;
@@ -19,14 +19,14 @@ type Identity = (u32, u64);
 
 /// Samples the processes, and remembers what their CPU time was.
 #[derive(Debug)]
-pub(super) struct Processes {
+pub(super) struct ProcessSampler {
     /// CPU ticks of every living process.
     table: History<HashMap<Identity, u64>>,
     /// CPU ticks of the job with all its descendants.
     job: History<(Identity, u64)>,
 }
 
-impl Processes {
+impl ProcessSampler {
     pub(super) fn new() -> Self {
         Self {
             table: History::new(),
@@ -41,7 +41,7 @@ impl Processes {
         mem_total_bytes: Option<u64>,
     ) -> Option<ProcessSnapshot> {
         let table = Stat::read_all().ok()?;
-        let taken_ts = now_ts();
+        let taken_ts = taken_now();
         let (dead, alive): (Vec<&Stat>, Vec<&Stat>) = table.iter().partition(|stat| stat.is_dead());
         let mut shares = self.shares(&alive);
 
@@ -75,13 +75,13 @@ impl Processes {
     /// list children.
     pub(super) fn tree(&mut self, job_pid: u32) -> Option<JobTree> {
         let root = Stat::read(job_pid)?;
-        let found = walk(root).or_else(|| Stat::read_all().ok())?;
+        let found = walk_tree(root).or_else(|| Stat::read_all().ok())?;
         self.tree_in(job_pid, &found)
     }
 
     fn tree_in(&mut self, job_pid: u32, table: &[Stat]) -> Option<JobTree> {
         let root = table.iter().find(|stat| stat.pid == job_pid)?;
-        let mut members = below(job_pid, table);
+        let mut members = descendants_in(job_pid, table);
         members.push(root);
 
         let mut tree = JobTree {
@@ -108,10 +108,10 @@ impl Processes {
                 tree.zombies += 1;
             } else {
                 tree.processes += 1;
-                tree.rss_bytes = exact(tree.rss_bytes.saturating_add(stat.rss_bytes));
+                tree.rss_bytes = clamp_exact(tree.rss_bytes.saturating_add(stat.rss_bytes));
             }
         }
-        tree.cpu_ms = exact(ticks_to_ms(ticks));
+        tree.cpu_ms = clamp_exact(ticks_to_ms(ticks));
         tree.cpu_percent = self.job_percent(root, ticks);
         Some(tree)
     }
@@ -120,7 +120,7 @@ impl Processes {
     fn shares<'a>(&mut self, alive: &[&'a Stat]) -> Vec<(f64, &'a Stat)> {
         let now = Instant::now();
         let since_boot = since_boot();
-        let earlier = self.table.earlier(now);
+        let earlier = self.table.baseline(now);
         let share = |stat: &Stat| {
             let known = earlier.and_then(|(age, ticks)| Some((age, ticks.get(&identity(stat))?)));
             match known {
@@ -130,7 +130,7 @@ impl Processes {
         };
         let shares = alive.iter().map(|&stat| (share(stat), stat)).collect();
         let ticks = alive.iter().map(|stat| (identity(stat), stat.own_ticks));
-        self.table.keep(now, ticks.collect());
+        self.table.store(now, ticks.collect());
         shares
     }
 
@@ -138,11 +138,11 @@ impl Processes {
     fn job_percent(&mut self, root: &Stat, ticks: u64) -> f64 {
         let now = Instant::now();
         let same_job = |(_, (id, _)): &(Duration, &(Identity, u64))| *id == identity(root);
-        let share = match self.job.earlier(now).filter(same_job) {
+        let share = match self.job.baseline(now).filter(same_job) {
             Some((age, (_, before))) => percent(ticks.saturating_sub(*before), age),
             None => percent(ticks, lifetime(root, since_boot())),
         };
-        self.job.keep(now, (identity(root), ticks));
+        self.job.store(now, (identity(root), ticks));
         round2(share)
     }
 }
@@ -162,7 +162,7 @@ fn consumer((cpu_percent, stat): &(f64, &Stat)) -> Consumer {
 
 /// Adds to a sum that is absent until something is known.
 fn add(sum: &mut Option<u64>, more: u64) {
-    *sum = Some(exact(sum.unwrap_or(0).saturating_add(more)));
+    *sum = Some(clamp_exact(sum.unwrap_or(0).saturating_add(more)));
 }
 
 /// Time since boot, on the clock that starts of processes are told in.

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::host::Host;
-use super::processes::Processes;
+use super::host::HostSampler;
+use super::processes::ProcessSampler;
 use super::snapshot::{HostSnapshot, JobTree, ProcessSnapshot};
 
 /// Takes snapshots of the machine, its processes and the job's.
@@ -12,19 +12,19 @@ use super::snapshot::{HostSnapshot, JobTree, ProcessSnapshot};
 /// be, use [`Probe`](super::Probe).
 #[derive(Debug)]
 pub struct Sampler {
-    host: Host,
-    processes: Processes,
+    host: HostSampler,
+    processes: ProcessSampler,
     mem_total_bytes: Option<u64>,
 }
 
 impl Sampler {
     /// A sampler that tells the disk usage of the file system that holds `volume`.
     pub fn new(volume: &Path) -> Self {
-        let mut host = Host::new(volume);
+        let mut host = HostSampler::new(volume);
         Self {
             mem_total_bytes: host.mem_total_bytes(),
             host,
-            processes: Processes::new(),
+            processes: ProcessSampler::new(),
         }
     }
 

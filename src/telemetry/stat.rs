@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::{fs, io};
 
-use super::units::{exact, page_bytes};
+use super::units::{clamp_exact, page_bytes};
 
 /// What we need of `proc_pid_stat(5)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Stat {
     pub(super) fn parse(line: &[u8]) -> Option<Self> {
         let open = memchr::memchr(b'(', line)?;
         let close = memchr::memrchr(b')', line)?;
-        let pid = number(line.get(..open)?)?;
+        let pid = parse_number(line.get(..open)?)?;
         let comm = line.get(open + 1..close)?.into();
         let mut fields = line
             .get(close + 1..)?
@@ -58,14 +58,14 @@ impl Stat {
             .filter(|field| !field.is_empty());
         // Field numbers are those of the manual page; `nth` skips what lies between.
         let state = *fields.next()?.first()?; // 3: state
-        let parent = number(fields.next()?)?; // 4: ppid
-        let user: u64 = number(fields.nth(9)?)?; // 14: utime
-        let system: u64 = number(fields.next()?)?; // 15: stime
-        let reaped_user = signed(fields.next()?)?; // 16: cutime
-        let reaped_system = signed(fields.next()?)?; // 17: cstime
-        let threads = signed(fields.nth(2)?)?; // 20: num_threads
-        let start_ticks = number(fields.nth(1)?)?; // 22: starttime
-        let rss_pages = signed(fields.nth(1)?)?; // 24: rss
+        let parent = parse_number(fields.next()?)?; // 4: ppid
+        let user: u64 = parse_number(fields.nth(9)?)?; // 14: utime
+        let system: u64 = parse_number(fields.next()?)?; // 15: stime
+        let reaped_user = parse_signed(fields.next()?)?; // 16: cutime
+        let reaped_system = parse_signed(fields.next()?)?; // 17: cstime
+        let threads = parse_signed(fields.nth(2)?)?; // 20: num_threads
+        let start_ticks = parse_number(fields.nth(1)?)?; // 22: starttime
+        let rss_pages = parse_signed(fields.nth(1)?)?; // 24: rss
         Some(Self {
             pid,
             comm,
@@ -75,7 +75,7 @@ impl Stat {
             reaped_ticks: reaped_user.saturating_add(reaped_system),
             threads,
             start_ticks,
-            rss_bytes: exact(rss_pages.saturating_mul(page_bytes())),
+            rss_bytes: clamp_exact(rss_pages.saturating_mul(page_bytes())),
         })
     }
 
@@ -106,19 +106,19 @@ pub(super) fn io_bytes(pid: u32) -> Option<(u64, u64)> {
 fn parse_io(text: &[u8]) -> Option<(u64, u64)> {
     let value = |key: &[u8]| {
         text.split(|&b| b == b'\n')
-            .find_map(|line| number(line.strip_prefix(key)?.trim_ascii()))
+            .find_map(|line| parse_number(line.strip_prefix(key)?.trim_ascii()))
     };
     Some((value(b"read_bytes:")?, value(b"write_bytes:")?))
 }
 
 /// A number in decimal, spaces around it allowed.
-pub(super) fn number<N: std::str::FromStr>(field: &[u8]) -> Option<N> {
+pub(super) fn parse_number<N: std::str::FromStr>(field: &[u8]) -> Option<N> {
     str::from_utf8(field).ok()?.trim().parse().ok()
 }
 
 /// A number that the kernel prints signed; below zero is zero.
-fn signed(field: &[u8]) -> Option<u64> {
-    number::<i64>(field).map(|n| n.max(0).unsigned_abs())
+fn parse_signed(field: &[u8]) -> Option<u64> {
+    parse_number::<i64>(field).map(|n| n.max(0).unsigned_abs())
 }
 
 #[cfg(test)]

@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 use std::fs;
 
-use super::stat::{Stat, number};
+use super::stat::{Stat, parse_number};
 
 /// All living descendants of `pid` (zombies are dead), by a scan of `/proc`.
 ///
 /// Processes that start or end during the scan may be missing or gone.
 pub fn descendants(pid: u32) -> Vec<u32> {
     let table = Stat::read_all().unwrap_or_default();
-    below(pid, &table)
+    descendants_in(pid, &table)
         .into_iter()
         .filter(|stat| !stat.is_dead())
         .map(|stat| stat.pid)
@@ -18,7 +18,7 @@ pub fn descendants(pid: u32) -> Vec<u32> {
 }
 
 /// Those of `table` that descend from `root`, without `root` itself.
-pub(super) fn below(root: u32, table: &[Stat]) -> Vec<&Stat> {
+pub(super) fn descendants_in(root: u32, table: &[Stat]) -> Vec<&Stat> {
     let mut by_parent: Vec<&Stat> = table.iter().collect();
     by_parent.sort_unstable_by_key(|stat| stat.ppid);
     // A pid that is reused during the scan could close a circle, hence `seen`.
@@ -43,7 +43,7 @@ pub(super) fn below(root: u32, table: &[Stat]) -> Vec<&Stat> {
 ///
 /// The kernel may leave a child out if a sibling ends while it lists them
 /// (`proc_pid_task(5)`), which is good enough for a sample.
-pub(super) fn walk(root: Stat) -> Option<Vec<Stat>> {
+pub(super) fn walk_tree(root: Stat) -> Option<Vec<Stat>> {
     let root_pid = root.pid;
     let mut seen = HashSet::from([root_pid]);
     let mut found = vec![root];
@@ -75,7 +75,7 @@ fn children(pid: u32) -> Option<Vec<u32>> {
         if let Ok(list) = fs::read(thread.path().join("children")) {
             let pids = list
                 .split(u8::is_ascii_whitespace)
-                .filter_map(number::<u32>);
+                .filter_map(parse_number::<u32>);
             children.get_or_insert_with(Vec::new).extend(pids);
         }
     }
@@ -107,7 +107,10 @@ mod tests {
         ]
         .map(|(pid, parent)| process(pid, parent));
         let pids = |root| {
-            let mut pids: Vec<u32> = below(root, &table).iter().map(|stat| stat.pid).collect();
+            let mut pids: Vec<u32> = descendants_in(root, &table)
+                .iter()
+                .map(|stat| stat.pid)
+                .collect();
             pids.sort_unstable();
             pids
         };
@@ -138,7 +141,7 @@ mod tests {
         assert!(all.contains(&child.id()) && all.contains(&grandchild));
         assert!(!all.contains(&id()));
         assert_eq!(descendants(child.id()), [grandchild]);
-        if let Some(walked) = walk(Stat::read(child.id()).unwrap()) {
+        if let Some(walked) = walk_tree(Stat::read(child.id()).unwrap()) {
             let walked: Vec<u32> = walked.iter().map(|stat| stat.pid).collect();
             assert_eq!(walked, [child.id(), grandchild]);
         }

@@ -6,12 +6,12 @@ use jiff::Timestamp;
 const MAX_EXACT: u64 = (1 << 53) - 1;
 
 /// Now: RFC 3339, UTC, exactly six decimals.
-pub(super) fn now_ts() -> String {
+pub(super) fn taken_now() -> String {
     format!("{:.6}", Timestamp::now())
 }
 
 /// `n`, kept below 2^53; odd file systems claim sizes above that.
-pub(super) fn exact(n: u64) -> u64 {
+pub(super) fn clamp_exact(n: u64) -> u64 {
     n.min(MAX_EXACT)
 }
 
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn time_stamp_has_six_decimals() {
-        let ts = now_ts();
+        let ts = taken_now();
         assert_eq!(ts.len(), "2026-11-21T21:49:00.123456Z".len(), "{ts}");
         assert!(ts.ends_with('Z'));
         assert_eq!(ts.as_bytes()[19], b'.');
@@ -70,8 +70,8 @@ mod tests {
 
     #[test]
     fn integers_stay_exact() {
-        assert_eq!(exact(u64::MAX), 9_007_199_254_740_991);
-        assert_eq!(exact(7), 7);
+        assert_eq!(clamp_exact(u64::MAX), 9_007_199_254_740_991);
+        assert_eq!(clamp_exact(7), 7);
         assert!(ticks_to_ms(u64::MAX) > 0);
     }
 }

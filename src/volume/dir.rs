@@ -63,7 +63,7 @@ pub(super) const FILE_FLAGS: OFlags = OFlags::NOFOLLOW
 
 /// `f_type` of `statfs(2)`: NFS, SMB (three of them), FUSE, Ceph, 9p, AFS, GFS2, OCFS2,
 /// Lustre.
-const REMOTE: [u64; 11] = [
+const REMOTE_FS_MAGIC: [u64; 11] = [
     0x6969,
     0x517b,
     0xff53_4d42,
@@ -99,7 +99,7 @@ impl Dir {
     /// The folder is missing, is no folder, or may not be read.
     pub fn open(path: &Path) -> Result<Self, VolumeError> {
         let fd = rustix::fs::open(path, OFlags::RDONLY | DIR_FLAGS, Mode::empty());
-        Self::new(not_a_directory(fd, path)?, path.to_owned())
+        Self::new(map_not_directory(fd, path)?, path.to_owned())
     }
 
     /// Opens a folder below this one, component by component, through no link.
@@ -114,11 +114,11 @@ impl Dir {
             let at = fd.as_ref().map_or(self.fd.as_fd(), AsFd::as_fd);
             let flags = OFlags::RDONLY | DIR_FLAGS | OFlags::NOFOLLOW;
             let next = rustix::fs::openat(at, part, flags, Mode::empty());
-            fd = Some(not_a_directory(next, &path)?);
+            fd = Some(map_not_directory(next, &path)?);
         }
         match fd {
             Some(fd) => Self::new(fd, path),
-            None => Err(VolumeError::NotAFolder { path }),
+            None => Err(VolumeError::NotADirectory { path }),
         }
     }
 
@@ -127,7 +127,7 @@ impl Dir {
     ///
     /// # Errors
     /// As [`Dir::sub`], or the folder cannot be made.
-    pub fn create_dir(&self, name: &str) -> Result<(Self, bool), VolumeError> {
+    pub fn ensure_dir(&self, name: &str) -> Result<(Self, bool), VolumeError> {
         match self.open_dir(name) {
             Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => {}
             found => return Ok((found?, false)),
@@ -165,7 +165,7 @@ impl Dir {
     /// Whether the folder is on a file system that other hosts may use too, as far as
     /// that can be told.
     pub fn is_remote(&self) -> bool {
-        rustix::fs::fstatfs(&self.fd).is_ok_and(|fs| REMOTE.contains(&(fs.f_type as u64)))
+        rustix::fs::fstatfs(&self.fd).is_ok_and(|fs| REMOTE_FS_MAGIC.contains(&(fs.f_type as u64)))
     }
 
     /// Which folder this is.
@@ -333,9 +333,9 @@ impl Dir {
     }
 }
 
-fn not_a_directory(opened: Result<OwnedFd, Errno>, path: &Path) -> Result<OwnedFd, VolumeError> {
+fn map_not_directory(opened: Result<OwnedFd, Errno>, path: &Path) -> Result<OwnedFd, VolumeError> {
     match opened {
-        Err(Errno::NOTDIR | Errno::LOOP) => Err(VolumeError::NotAFolder {
+        Err(Errno::NOTDIR | Errno::LOOP) => Err(VolumeError::NotADirectory {
             path: path.to_owned(),
         }),
         opened => opened.at("open", path),
@@ -343,7 +343,7 @@ fn not_a_directory(opened: Result<OwnedFd, Errno>, path: &Path) -> Result<OwnedF
 }
 
 pub(super) fn unsafe_file(path: PathBuf, what: &'static str) -> VolumeError {
-    VolumeError::Unsafe { path, what }
+    VolumeError::UnsafeFile { path, what }
 }
 
 pub(super) fn not_regular(stat: &Stat) -> Option<&'static str> {

@@ -21,13 +21,13 @@ pub enum VolumeError {
     },
     /// Something that is not a folder stands where one is needed.
     #[error("{} is not a folder", path.display())]
-    NotAFolder {
+    NotADirectory {
         /// What stands there.
         path: PathBuf,
     },
     /// An `.omne` folder found on the way up belongs to somebody else.
     #[error("{} belongs to another user (uid {owner})", path.display())]
-    Foreign {
+    OtherOwner {
         /// The `.omne` folder.
         path: PathBuf,
         /// Its owner.
@@ -35,7 +35,7 @@ pub enum VolumeError {
     },
     /// A file of the log is not a regular file with one link.
     #[error("{} is {what}; runlog takes only regular files, and writes only to one with one link", path.display())]
-    Unsafe {
+    UnsafeFile {
         /// The file.
         path: PathBuf,
         /// What it is instead.
@@ -43,7 +43,7 @@ pub enum VolumeError {
     },
     /// Something in a folder that is to go does not belong there.
     #[error("{} is {what}: left alone", path.display())]
-    LeftAlone {
+    NotEntered {
         /// What is left alone.
         path: PathBuf,
         /// Why.

@@ -16,7 +16,7 @@ pub struct IdError {
     reason: &'static str,
 }
 
-fn check(text: &str) -> Result<(), IdError> {
+fn check_id(text: &str) -> Result<(), IdError> {
     let reason = if text.is_empty() {
         "it is empty"
     } else if text.len() > MAX_LEN {
@@ -42,7 +42,7 @@ fn is_id_byte(b: u8) -> bool {
 
 /// The longest id-like text that can be made of `text`: other characters become
 /// `-`, and `fallback` stands where nothing is left.
-fn sanitised(text: &str, max_len: usize, fallback: &str) -> String {
+fn sanitize(text: &str, max_len: usize, fallback: &str) -> String {
     let mapped: String = text
         .chars()
         .map(|c| {
@@ -120,13 +120,13 @@ impl RunId {
     /// `<name>-<lowercase ulid>`, the form of every id that runlog makes.
     pub fn generate(name: &str, ulid: ulid::Ulid) -> Self {
         // 26 characters of ULID and the hyphen have to fit as well.
-        let name = sanitised(name, MAX_LEN - 27, "run");
+        let name = sanitize(name, MAX_LEN - 27, "run");
         Self(format!("{name}-{}", ulid.to_string().to_ascii_lowercase()))
     }
 
     /// An id made from the name of a file.
     pub fn from_name(name: &str) -> Self {
-        Self(sanitised(name, MAX_LEN, "run"))
+        Self(sanitize(name, MAX_LEN, "run"))
     }
 }
 
@@ -134,7 +134,7 @@ impl JobId {
     /// An id made from the name of a program.
     pub fn from_name(name: &str) -> Self {
         // Room for the `-2`, `-3`, … of `numbered`.
-        Self(sanitised(name, MAX_LEN - 8, "job"))
+        Self(sanitize(name, MAX_LEN - 8, "job"))
     }
 
     /// The id with `-n` behind it, for the n-th job of one name.

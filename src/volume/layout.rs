@@ -38,19 +38,19 @@ pub fn run_dir(run: &RunId) -> String {
 }
 
 /// The name in [`TRASH`] of a run that goes.
-pub fn discarded(run: &RunId, ulid: &Ulid) -> String {
+pub fn trash_name(run: &RunId, ulid: &Ulid) -> String {
     format!("{run}.{}", ulid.to_string().to_ascii_lowercase())
 }
 
 /// The run that something in [`TRASH`] was; `None` for what gc did not put there.
-pub fn parse_discarded(name: &str) -> Option<RunId> {
+pub fn parse_trash_name(name: &str) -> Option<RunId> {
     let (run, ulid) = name.rsplit_once('.')?;
     let ulid_fits = ulid.len() == ulid::ULID_LEN && Ulid::from_string(ulid).is_ok();
     run.parse().ok().filter(|_| ulid_fits)
 }
 
 /// How the name of what a job printed ends.
-pub const OUT: &str = ".out";
+pub const OUTPUT_SUFFIX: &str = ".out";
 
 /// The active segment of a run, from the folder of the runs.
 pub fn active_of(run: &RunId) -> String {
@@ -59,7 +59,7 @@ pub fn active_of(run: &RunId) -> String {
 
 /// What the job printed, in its run's folder `jobs/`.
 pub fn job_out(job: &JobId) -> String {
-    format!("{job}{OUT}")
+    format!("{job}{OUTPUT_SUFFIX}")
 }
 
 /// Which bytes of [`job_out`] came when and from which stream.
@@ -73,17 +73,17 @@ pub fn sealed(first_seq: u64) -> String {
 }
 
 /// A new segment before it gets its name, and a compressed one before it is checked.
-pub fn unfinished(of: &str, ulid: &Ulid) -> String {
-    format!("{of}.{}{UNFINISHED}", ulid.to_string().to_lowercase())
+pub fn temp_segment_name(of: &str, ulid: &Ulid) -> String {
+    format!("{of}.{}{TEMP_SUFFIX}", ulid.to_string().to_lowercase())
 }
 
 /// What is written in place of another file, before it gets its name.
-pub fn new_file(pid: u32, n: u32) -> String {
-    format!(".runlog-{pid}-{n}{UNFINISHED}")
+pub fn temp_file_name(pid: u32, n: u32) -> String {
+    format!(".runlog-{pid}-{n}{TEMP_SUFFIX}")
 }
 
 /// How the names of [`unfinished`] files end.
-pub const UNFINISHED: &str = ".tmp";
+pub const TEMP_SUFFIX: &str = ".tmp";
 
 /// The name of a sealed segment once it is compressed.
 pub fn compressed(sealed: &str) -> String {
@@ -103,12 +103,12 @@ pub fn parse_sealed(name: &str) -> Option<(u64, bool)> {
 
 /// The n-th attempt at a name for bytes cut from `offset` of the segment that
 /// begins with `first_seq`.
-pub fn quarantined(first_seq: u64, offset: u64, n: u32) -> String {
+pub fn quarantine_name(first_seq: u64, offset: u64, n: u32) -> String {
     format!("{first_seq:020}@{offset}.{n}")
 }
 
 /// What is about to replace the cursor file `name`, in the same folder.
-pub fn new_cursor_file(name: &str) -> String {
+pub fn cursor_temp_name(name: &str) -> String {
     format!(".{name}.new")
 }
 
@@ -122,11 +122,11 @@ pub fn parse_rotated_wal(name: &str, wal: &str) -> Option<(bool, u64)> {
         all_digits.then(|| digits.parse::<u64>().ok())?
     };
     let new = number(wal).map(|n| (false, n));
-    new.or_else(|| number(&old_wal(wal)).map(|n| (true, n)))
+    new.or_else(|| number(&runtimo_0_1_wal_name(wal)).map(|n| (true, n)))
 }
 
 /// What runtimo 0.1 calls the log `wal` when it rotates it.
-pub fn old_wal(wal: &str) -> String {
+pub fn runtimo_0_1_wal_name(wal: &str) -> String {
     let stem = match wal.rsplit_once('.') {
         Some((stem, _)) if !stem.is_empty() => stem,
         _ => wal,
@@ -141,15 +141,15 @@ mod tests {
     #[test]
     fn discarded_names_round_trip() {
         let run: RunId = "a.b-1".parse().unwrap();
-        let name = discarded(&run, &Ulid::from_parts(1, 2));
-        assert_eq!(parse_discarded(&name), Some(run));
+        let name = trash_name(&run, &Ulid::from_parts(1, 2));
+        assert_eq!(parse_trash_name(&name), Some(run));
         for bad in [
             "a",
             "a.b",
             ".00000000010000000000000002",
             "a.0000000001000000000000000",
         ] {
-            assert_eq!(parse_discarded(bad), None, "{bad}");
+            assert_eq!(parse_trash_name(bad), None, "{bad}");
         }
     }
 

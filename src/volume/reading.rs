@@ -30,7 +30,7 @@ impl Dir {
         let path = || self.path().join(name);
         let flags = OFlags::RDONLY | FILE_FLAGS;
         match rustix::fs::openat(self, name, flags, Mode::empty()) {
-            Ok(fd) => regular(fd, path).map(Some),
+            Ok(fd) => require_regular(fd, path).map(Some),
             Err(Errno::NOENT) => Ok(None),
             Err(Errno::LOOP) => Err(unsafe_file(path(), "a symbolic link")),
             Err(e) => Err(e).at("open", path()),
@@ -55,7 +55,7 @@ impl Dir {
         let flags = OFlags::RDONLY | FILE_FLAGS;
         let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
         match rustix::fs::openat2(self, &below, flags, Mode::empty(), resolve) {
-            Ok(fd) => return regular(fd, || self.path().join(&below)).map(Some),
+            Ok(fd) => return require_regular(fd, || self.path().join(&below)).map(Some),
             Err(Errno::NOENT) => return Ok(None),
             // A kernel or a sandbox without that call; else step by step it can be told
             // what is wrong with which of the two.
@@ -70,7 +70,7 @@ impl Dir {
 }
 
 /// What was opened to be read, with its length in bytes.
-fn regular(fd: OwnedFd, path: impl Fn() -> PathBuf) -> Result<(File, u64), VolumeError> {
+fn require_regular(fd: OwnedFd, path: impl Fn() -> PathBuf) -> Result<(File, u64), VolumeError> {
     let stat = rustix::fs::fstat(&fd).at("look at", path())?;
     match not_regular(&stat) {
         Some(what) => Err(unsafe_file(path(), what)),

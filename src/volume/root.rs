@@ -43,13 +43,13 @@ impl Volume {
             };
             let me = rustix::process::geteuid().as_raw();
             if meta.uid() != me {
-                return Err(VolumeError::Foreign {
+                return Err(VolumeError::OtherOwner {
                     path: omne,
                     owner: meta.uid(),
                 });
             }
             if !meta.is_dir() {
-                return Err(VolumeError::NotAFolder { path: omne });
+                return Err(VolumeError::NotADirectory { path: omne });
             }
             return Self::open(folder);
         }
@@ -62,7 +62,7 @@ impl Volume {
     /// `root` is no folder, or `.omne` cannot be made in it.
     pub fn create(root: &Path) -> Result<Self, VolumeError> {
         let dir = Dir::open(root)?;
-        dir.create_dir(layout::OMNE)?;
+        dir.ensure_dir(layout::OMNE)?;
         Ok(Self { root: dir })
     }
 
@@ -102,9 +102,9 @@ impl Volume {
     /// One of them cannot be made.
     #[doc(hidden)]
     pub fn make_runs(&self) -> Result<[Dir; 3], VolumeError> {
-        let (omne, _) = self.root.create_dir(layout::OMNE)?;
-        let (var, _) = omne.create_dir("var")?;
-        let (runs, _) = var.create_dir("runs")?;
+        let (omne, _) = self.root.ensure_dir(layout::OMNE)?;
+        let (var, _) = omne.ensure_dir("var")?;
+        let (runs, _) = var.ensure_dir("runs")?;
         Ok([omne, var, runs])
     }
 }

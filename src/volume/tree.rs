@@ -39,11 +39,11 @@ impl Usage {
         if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
             self.content += u64::try_from(stat.st_size).unwrap_or(0);
         }
-        self.touched = self.touched.max(changed_at(stat));
+        self.touched = self.touched.max(modified_at(stat));
     }
 }
 
-fn changed_at(stat: &Stat) -> Timestamp {
+fn modified_at(stat: &Stat) -> Timestamp {
     let nanos = i32::try_from(stat.st_mtime_nsec).unwrap_or(0);
     Timestamp::new(stat.st_mtime, nanos).unwrap_or(Timestamp::UNIX_EPOCH)
 }
@@ -62,7 +62,7 @@ impl Dir {
             touched: Timestamp::MIN,
         };
         usage.add(&stat);
-        let here = reopened(self)?;
+        let here = reopen(self)?;
         let walk = Walk {
             dev: stat.st_dev,
             depth: 0,
@@ -90,7 +90,7 @@ impl Dir {
 }
 
 /// A second open of the folder: its names are read from the first one on.
-fn reopened(dir: &Dir) -> Result<OwnedFd, VolumeError> {
+fn reopen(dir: &Dir) -> Result<OwnedFd, VolumeError> {
     open_subdir(dir.as_fd(), c".").at("open", dir.path())
 }
 
@@ -99,7 +99,7 @@ fn open_subdir(at: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(at, name, flags, Mode::empty())
 }
 
-fn depth_below(path: &Path, name: &CStr) -> PathBuf {
+fn child_path(path: &Path, name: &CStr) -> PathBuf {
     path.join(std::ffi::OsStr::from_bytes(name.to_bytes()))
 }
 
@@ -128,13 +128,13 @@ impl Walk {
             let stat = match rustix::fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => stat,
                 Err(Errno::NOENT) => continue,
-                Err(e) => return Err(e).at("look at", depth_below(path, name)),
+                Err(e) => return Err(e).at("look at", child_path(path, name)),
             };
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                let path = depth_below(path, name);
+                let path = child_path(path, name);
                 match open_subdir(fd.as_fd(), name) {
                     Ok(sub) => self
-                        .deeper(stat.st_dev, &path)?
+                        .descend(stat.st_dev, &path)?
                         .measure(&sub, &path, usage)?,
                     Err(Errno::NOENT) => continue,
                     Err(e) => return Err(e).at("open", path),
@@ -145,9 +145,9 @@ impl Walk {
         Ok(())
     }
 
-    fn deeper(self, dev: u64, path: &Path) -> Result<Self, VolumeError> {
+    fn descend(self, dev: u64, path: &Path) -> Result<Self, VolumeError> {
         let refused = |what| {
-            Err(VolumeError::LeftAlone {
+            Err(VolumeError::NotEntered {
                 path: path.to_owned(),
                 what,
             })
@@ -171,7 +171,7 @@ impl Walk {
         above: &Path,
         last: &[u8],
     ) -> Result<(), VolumeError> {
-        let path = || depth_below(above, name);
+        let path = || child_path(above, name);
         let fd = match open_subdir(parent, name) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(()),
@@ -179,9 +179,9 @@ impl Walk {
             Err(e) => return Err(e).at("open", path()),
         };
         let stat = rustix::fs::fstat(&fd).at("look at", path())?;
-        let walk = self.deeper(stat.st_dev, &path())?;
+        let walk = self.descend(stat.st_dev, &path())?;
         for _ in 0..MAX_PASSES {
-            walk.empty(&fd, &path(), last)?;
+            walk.remove_contents(&fd, &path(), last)?;
             if let Ok(last) = std::ffi::CString::new(last) {
                 unlink(fd.as_fd(), &last, &path())?;
             }
@@ -199,7 +199,7 @@ impl Walk {
 
     /// Removes what is in a folder, but for `last`. What cannot be removed does not keep
     /// the rest; the first trouble is told.
-    fn empty(self, fd: &OwnedFd, path: &Path, last: &[u8]) -> Result<(), VolumeError> {
+    fn remove_contents(self, fd: &OwnedFd, path: &Path, last: &[u8]) -> Result<(), VolumeError> {
         let mut space = [MaybeUninit::uninit(); NAMES_PER_PASS];
         let mut names = RawDir::new(fd, &mut space);
         let mut removed = Ok(());
@@ -225,7 +225,7 @@ fn unlink(at: BorrowedFd<'_>, name: &CStr, above: &Path) -> Result<(), VolumeErr
     }
     match rustix::fs::unlinkat(at, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(e) => Err(e).at("remove", depth_below(above, name)),
+        Err(e) => Err(e).at("remove", child_path(above, name)),
     }
 }
 

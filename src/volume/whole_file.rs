@@ -21,7 +21,7 @@ const MAX_LINKS: usize = 40;
 pub struct AtomicFile {
     file: File,
     /// `None` for a device, a FIFO and what is open already: nothing is replaced there.
-    place: Option<FileLocation>,
+    target: Option<FileLocation>,
 }
 
 /// Where a file is to be.
@@ -30,7 +30,7 @@ struct FileLocation {
     path: PathBuf,
     /// What it is called until then. Where the file system can do it, it has no name: then
     /// nothing is left of it even if we are killed.
-    new: Option<PathBuf>,
+    temp: Option<PathBuf>,
 }
 
 impl AtomicFile {
@@ -43,7 +43,7 @@ impl AtomicFile {
         let Some(path) = resolve_links(path)? else {
             // What came there before stands, as with `>>`.
             let file = File::options().append(true).open(path)?;
-            return Ok(Self { file, place: None });
+            return Ok(Self { file, target: None });
         };
         let there = match fs::metadata(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
@@ -54,11 +54,14 @@ impl AtomicFile {
         }
         if there.as_ref().is_some_and(|there| !there.is_file()) {
             let file = File::options().write(true).open(path)?;
-            return Ok(Self { file, place: None });
+            return Ok(Self { file, target: None });
         }
-        let (file, new) = new_file(parent_dir(&path))?;
-        let place = Some(FileLocation { path, new });
-        let whole = Self { file, place };
+        let (file, new) = create_temp(parent_dir(&path))?;
+        let place = Some(FileLocation { path, temp: new });
+        let whole = Self {
+            file,
+            target: place,
+        };
         if let Some(there) = there {
             // Refused to all but root; and before the permissions, some of which it takes.
             drop(fchown(&whole.file, Some(there.uid()), Some(there.gid())));
@@ -73,14 +76,14 @@ impl AtomicFile {
     /// # Errors
     /// It cannot be synced or renamed; what had the name is as it was.
     pub fn finish(mut self) -> io::Result<()> {
-        if let Some(place) = &mut self.place {
+        if let Some(place) = &mut self.target {
             self.file.sync_data()?;
-            let new = match place.new.take() {
+            let new = match place.temp.take() {
                 Some(new) => new,
-                None => named(&self.file, parent_dir(&place.path))?,
+                None => link_temp(&self.file, parent_dir(&place.path))?,
             };
             let renamed = fs::rename(&new, &place.path);
-            place.new = renamed.is_err().then_some(new);
+            place.temp = renamed.is_err().then_some(new);
             renamed?;
         }
         Ok(())
@@ -117,31 +120,31 @@ pub fn parent_dir(path: &Path) -> &Path {
 }
 
 /// Makes a file without a name, or one with a name where there are no such files.
-fn new_file(folder: &Path) -> io::Result<(File, Option<PathBuf>)> {
+fn create_temp(folder: &Path) -> io::Result<(File, Option<PathBuf>)> {
     let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
     if let Ok(file) = rustix::fs::open(folder, flags, Mode::from_raw_mode(0o666)) {
         return Ok((file.into(), None));
     }
-    let (file, path) = with_new_name(folder, |path| File::create_new(path))?;
+    let (file, path) = with_unique_name(folder, |path| File::create_new(path))?;
     Ok((file, Some(path)))
 }
 
 /// Gives a file without a name one (`open(2)`, `O_TMPFILE`).
-fn named(file: &File, folder: &Path) -> io::Result<PathBuf> {
+fn link_temp(file: &File, folder: &Path) -> io::Result<PathBuf> {
     let open = format!("/proc/self/fd/{}", file.as_raw_fd());
     let link = |path: &Path| Ok(linkat(CWD, &open, CWD, path, AtFlags::SYMLINK_FOLLOW)?);
-    Ok(with_new_name(folder, link)?.1)
+    Ok(with_unique_name(folder, link)?.1)
 }
 
 /// Makes something of a name that nobody has: another process of our id may be at work in
 /// another pid namespace, or have died.
-fn with_new_name<T>(
+fn with_unique_name<T>(
     folder: &Path,
     make: impl Fn(&Path) -> io::Result<T>,
 ) -> io::Result<(T, PathBuf)> {
     let mut n = 0;
     loop {
-        let path = folder.join(layout::new_file(std::process::id(), n));
+        let path = folder.join(layout::temp_file_name(std::process::id(), n));
         match make(&path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => n += 1,
             done => return Ok((done?, path)),
@@ -151,7 +154,10 @@ fn with_new_name<T>(
 
 impl Drop for AtomicFile {
     fn drop(&mut self) {
-        if let Some(FileLocation { new: Some(new), .. }) = &self.place {
+        if let Some(FileLocation {
+            temp: Some(new), ..
+        }) = &self.target
+        {
             // Nobody looks for it under that name.
             drop(fs::remove_file(new));
         }

@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::cli::context::Global;
 use crate::cli::exit::Code;
-use crate::job::{RunStatus, examine_runs};
+use crate::job::{RunStatus, inspect_runs};
 use crate::log::list;
 
 /// Print the ids of runs for a completion script, newest first, each with its state
@@ -34,9 +34,9 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
         return Ok(Code::Ok);
     };
     ids.retain(|run| run.as_str().starts_with(&args.beginning));
-    let looked = examine_runs(&runs, &ids, false, |run, examined| {
-        let age = (examined.overview.state.first_id, run.clone());
-        (age, examined.inspected.state)
+    let looked = inspect_runs(&runs, &ids, false, |run, examined| {
+        let age = (examined.summary.state.first_id, run.clone());
+        (age, examined.verdict.state)
     });
     let looked = looked.into_iter().filter_map(Result::ok).flatten();
     let mut found: Vec<_> = looked.filter(|(_, state)| args.wants(*state)).collect();

@@ -14,7 +14,7 @@ use super::status::parse_state;
 use super::value_parsers::{parse_duration, parse_size};
 use crate::cli::gc::output::GcOutput;
 use crate::job::RunStatus;
-use crate::job::gc::{GcCandidate, GcFilter, collect, list_candidates, runs_to_remove};
+use crate::job::gc::{GcCandidates, GcFilter, list_candidates, remove_planned, runs_to_remove};
 use crate::log::store::retention::{Eligibility, Policy, RetentionDecision, RunInfo};
 use crate::log::{GcLock, LogError, PruneLimit, RunLog, open_dir, plan_prune, trash_entries};
 use crate::volume::Volume;
@@ -100,17 +100,17 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let surveyed = list_candidates(&volume, &wanted)?;
     output.error(&surveyed);
     let now = Timestamp::now();
-    let verdicts = limits.policy.plan(&surveyed.facts, now);
-    let plan = runs_to_remove(&surveyed.facts, &verdicts);
+    let verdicts = limits.policy.plan(&surveyed.runs, now);
+    let plan = runs_to_remove(&surveyed.runs, &verdicts);
     match &mut gc {
         None => plan
             .iter()
             .for_each(|(facts, why)| output.remove(facts, why)),
-        Some(gc) => collect(gc, &plan, |facts, why, fate| {
+        Some(gc) => remove_planned(gc, &plan, |facts, why, fate| {
             output.decision(facts, why, fate);
         })?,
     }
-    for (facts, verdict) in surveyed.facts.iter().zip(&verdicts) {
+    for (facts, verdict) in surveyed.runs.iter().zip(&verdicts) {
         if let RetentionDecision::Keep(keep) = verdict {
             output.keep(facts, *keep);
         }
@@ -191,7 +191,7 @@ fn before(now: Timestamp, time: Duration) -> Timestamp {
 /// Drops old segments of the runs that stay.
 fn drop_events(
     volume: &Volume,
-    surveyed: &GcCandidate,
+    surveyed: &GcCandidates,
     verdicts: &[RetentionDecision],
     then: Timestamp,
     output: &mut GcOutput,
@@ -211,7 +211,7 @@ fn drop_events(
         }
         RunLog::open(volume, &facts.run_id)?.drop_sealed(prune)
     };
-    for (facts, verdict) in surveyed.facts.iter().zip(verdicts) {
+    for (facts, verdict) in surveyed.runs.iter().zip(verdicts) {
         if matches!(verdict, RetentionDecision::Keep(_)) && facts.standing != Eligibility::Empty {
             output.dropped(facts, one(facts));
         }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use crate::cli::context::{print_stderr, warn_damage};
 use crate::cli::exit::Code;
-use crate::job::gc::{GcCandidate, GcDecision};
+use crate::job::gc::{GcCandidates, GcDecision};
 use crate::log::store::retention::{Eligibility, KeepReason, RemoveReason, RunInfo};
 use crate::log::{LogError, PrunedSegment, TrashEntry};
 use crate::render::{GcAction, GcReport, GcTotal, json_line};
@@ -35,7 +35,7 @@ impl GcOutput {
     }
 
     /// Runs that cannot be looked at, and what is damaged in others.
-    pub(crate) fn error(&mut self, surveyed: &GcCandidate) {
+    pub(crate) fn error(&mut self, surveyed: &GcCandidates) {
         warn_damage(&surveyed.damage);
         if !surveyed.damage.is_empty() {
             self.exit_with(Code::Damage);

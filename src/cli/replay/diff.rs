@@ -8,16 +8,16 @@ use anyhow::Result;
 use crate::cli::context::{Global, warn_damage};
 use crate::cli::exit::Code;
 use crate::cli::replay::Args;
-use crate::job::examine;
+use crate::job::inspect_run;
 use crate::render::{Format, Human, JsonLines, RunDiff, RunRecord};
 
 pub(crate) fn execute(args: &Args, global: &Global, a: &str, b: &str) -> Result<Code> {
     let mut damaged = false;
     let mut report = |name: &str| -> Result<RunRecord> {
         let (run, dir) = global.run(name)?;
-        let examined = examine(&dir, true)?;
-        warn_damage(&examined.overview.damage);
-        damaged |= !examined.overview.damage.is_empty();
+        let examined = inspect_run(&dir, true)?;
+        warn_damage(&examined.summary.damage);
+        damaged |= !examined.summary.damage.is_empty();
         Ok(RunRecord::new(run, dir.path().to_owned(), examined))
     };
     let diff = RunDiff::new(report(a)?, report(b)?);

@@ -29,15 +29,18 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     )?;
     report(args, global, &run, &recovery)?;
     Ok(match (recovery.action, recovery.state) {
-        (RecoveryAction::Left, RunStatus::Running) => {
+        (RecoveryAction::Skipped, RunStatus::Running) => {
             print_stderr("hint: it goes on; `runlog tail -f` follows it");
             Code::Running
         }
-        (RecoveryAction::Left, RunStatus::Unknown | RunStatus::Completed | RunStatus::Failed) => {
+        (
+            RecoveryAction::Skipped,
+            RunStatus::Unknown | RunStatus::Completed | RunStatus::Failed,
+        ) => {
             print_stderr("hint: its end is left to the program that writes it");
             Code::Negative
         }
-        (RecoveryAction::Left, _) => {
+        (RecoveryAction::Skipped, _) => {
             print_stderr("hint: see to it that the process has ended, then recover the run again");
             Code::Negative
         }

@@ -102,8 +102,8 @@ impl StateAt {
             damage: self.damage,
         };
         let examined = InspectedRun {
-            overview,
-            inspected,
+            summary: overview,
+            verdict: inspected,
         };
         let folder = source.dir().path().to_owned();
         RunRecord::new(source.run().clone(), folder, examined)

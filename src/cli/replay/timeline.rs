@@ -9,7 +9,7 @@ use super::source::ReplaySource;
 use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::Code;
 use crate::cli::replay::{Args, ReplayMode, read, warn};
-use crate::job::{RunStatus, RunVerdict, examine, inspect};
+use crate::job::{RunStatus, RunVerdict, inspect_run, run_verdict};
 use crate::log::{Fold, Item, RunState};
 use crate::render::Timeline;
 use crate::volume::Dir;
@@ -42,10 +42,10 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Re
 
 /// The state of a run whose log was read in full.
 pub(crate) fn inspect_now(dir: &Dir, state: &RunState) -> Result<RunVerdict> {
-    let inspected = inspect(dir, state);
+    let inspected = run_verdict(dir, state);
     if inspected.state == RunStatus::Lost {
         // Its end may have been written just before the lease was looked at.
-        return Ok(examine(dir, true)?.inspected);
+        return Ok(inspect_run(dir, true)?.verdict);
     }
     Ok(inspected)
 }

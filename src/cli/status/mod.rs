@@ -16,7 +16,7 @@ use super::atomic_output::AtomicOutput;
 use super::context::{Global, print_stderr, warn_damage};
 use super::exit::Code;
 use super::value_parsers::{parse_duration, parse_moment};
-use crate::job::{RunStatus, examine, examine_runs};
+use crate::job::{RunStatus, inspect_run, inspect_runs};
 use crate::log;
 use crate::log::{ChangeWaiter, LogError, list};
 use crate::render::export::csv::csv_jobs;
@@ -176,9 +176,9 @@ fn show_one(args: &Args, global: &Global, name: &str) -> Result<(RunRecord, Code
 
 /// One run as it is now; damage is warned of.
 fn show_once(run: RunId, dir: &Dir) -> Result<(RunRecord, Code)> {
-    let examined = examine(dir, true)?;
-    warn_damage(&examined.overview.damage);
-    let code = if examined.overview.damage.is_empty() {
+    let examined = inspect_run(dir, true)?;
+    warn_damage(&examined.summary.damage);
+    let code = if examined.summary.damage.is_empty() {
         Code::Ok
     } else {
         Code::Damage
@@ -191,8 +191,8 @@ fn wait(args: &Args, run: &RunId, dir: &Dir) -> Result<(RunRecord, Code)> {
     let deadline = args.timeout.map(|t| Instant::now() + t);
     let waiter = ChangeWaiter::new(dir, false);
     loop {
-        let examined = examine(dir, true)?;
-        let code = match examined.inspected.state {
+        let examined = inspect_run(dir, true)?;
+        let code = match examined.verdict.state {
             RunStatus::Completed => Code::Ok,
             RunStatus::Failed | RunStatus::Lost | RunStatus::Unknown => Code::Negative,
             RunStatus::Running | RunStatus::Open => {
@@ -204,7 +204,7 @@ fn wait(args: &Args, run: &RunId, dir: &Dir) -> Result<(RunRecord, Code)> {
                 }
             }
         };
-        warn_damage(&examined.overview.damage);
+        warn_damage(&examined.summary.damage);
         let folder = dir.path().to_owned();
         return Ok((RunRecord::new(run.clone(), folder, examined), code));
     }
@@ -250,8 +250,8 @@ fn select_runs<T: Send>(
     };
     let ids = list(&volume)?;
     let all_jobs = args.json || args.export.is_some();
-    let looked = examine_runs(&runs, &ids, all_jobs, |run, examined| {
-        let damage = examined.overview.damage.clone();
+    let looked = inspect_runs(&runs, &ids, all_jobs, |run, examined| {
+        let damage = examined.summary.damage.clone();
         let folder = runs.path().join(run.as_str());
         let report = RunRecord::new(run.clone(), folder, examined);
         let wanted = args.wants(&report).then(|| take(report));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::job::{InspectedRun, LiveRun, RunStatus, RunVerdict, TypicalDurations, examine_runs};
+use crate::job::{InspectedRun, LiveRun, RunStatus, RunVerdict, TypicalDurations, inspect_runs};
 use crate::log::{Changes, Damage, LogError, RunState, Watcher, list};
 use crate::render::{RunRecord, WatchedRun};
 use crate::volume::{Dir, RunId, Volume, VolumeError};
@@ -107,13 +107,13 @@ impl WatchedRuns {
             ids
         };
         let told = self.told;
-        let looked = examine_runs(runs, &ids, told, |run, examined| {
-            let state = &examined.overview.state;
+        let looked = inspect_runs(runs, &ids, told, |run, examined| {
+            let state = &examined.summary.state;
             if !state.is_closed() {
                 return None;
             }
-            let brief = WatchedRun::new(run.clone(), state, examined.inspected.state);
-            let damage = examined.overview.damage.clone();
+            let brief = WatchedRun::new(run.clone(), state, examined.verdict.state);
+            let damage = examined.summary.damage.clone();
             let folder = || runs.path().join(run.as_str());
             let report = told.then(|| RunRecord::new(run.clone(), folder(), examined));
             Some((brief, damage, report))
@@ -226,7 +226,7 @@ impl WatchedRuns {
         };
         match runs.open_dir(run.as_str()) {
             Ok(dir) => Ok(Some(dir)),
-            Err(VolumeError::NotAFolder { .. }) => Ok(None),
+            Err(VolumeError::NotADirectory { .. }) => Ok(None),
             Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => Ok(None),
             Err(e) => Err(e.into()),
         }

@@ -14,7 +14,7 @@ use super::screen::{KeyAction, Screen};
 use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::{Code, UsageError};
 use crate::cli::status::Args;
-use crate::job::{Interrupts, RunStatus, end_of_output, examine};
+use crate::job::{Interrupts, RunStatus, inspect_run, last_output_bytes};
 use crate::log::{JobState, LogError};
 use crate::render::{
     Format as _, Human, JOBS_SHOWN, JobNow, JsonLines, ListFrame, OUTPUT_SHOWN, RunFrame, RunNow,
@@ -200,7 +200,7 @@ impl Watcher<'_> {
         self.emit_json();
         if let (Some(run), WatchEnd::Done(_) | WatchEnd::Timeout) = (&self.only, stop) {
             let (run, dir) = global.run(run.as_str())?;
-            let examined = examine(&dir, true)?;
+            let examined = inspect_run(&dir, true)?;
             let report = RunRecord::new(run, dir.path().to_owned(), examined);
             let mut out = io::stdout().lock();
             Human(global.style()).run(&mut out, &report)?;
@@ -359,7 +359,7 @@ fn live_jobs(live: &WatchedLiveRun) -> Vec<&JobState> {
 fn job_now(live: &WatchedLiveRun, job: &JobState, dir: Option<&Dir>, bytes: usize) -> JobNow {
     let printed = dir.zip(job.job_id.parse::<JobId>().ok());
     // What cannot be read is not shown; the log tells more.
-    let printed = printed.and_then(|(dir, id)| end_of_output(dir, &id, bytes).ok());
+    let printed = printed.and_then(|(dir, id)| last_output_bytes(dir, &id, bytes).ok());
     JobNow {
         job: job.clone(),
         more: live.run.job(job),

@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::Code;
 use crate::cli::tail::Args;
-use crate::job::{IndexError, JobOutput, SkipLines, StreamId, examine};
+use crate::job::{JobOutput, SkipLines, StreamId, UnindexedBytes, inspect_run};
 use crate::log::ChangeWaiter;
 use crate::render::Sanitizer;
 use crate::volume::{Dir, JobId};
@@ -27,10 +27,10 @@ pub(crate) fn output(
     let style = global.style();
     let is_shown = style.color || io::stdout().is_terminal();
     let mut jobs: Vec<(String, Option<JobOutput>, OutputTarget)> = Vec::new();
-    let mut unindexed = IndexError::Hold;
+    let mut unindexed = UnindexedBytes::Hold;
     loop {
-        let examined = examine(dir, true)?;
-        for job in &examined.overview.state.jobs {
+        let examined = inspect_run(dir, true)?;
+        for job in &examined.summary.state.jobs {
             let wanted = args.job.as_ref().is_none_or(|id| *id == job.job_id);
             if wanted && !jobs.iter().any(|(id, _, _)| *id == job.job_id) {
                 let to = OutputTarget {
@@ -40,8 +40,8 @@ pub(crate) fn output(
                 jobs.push((job.job_id.clone(), None, to));
             }
         }
-        if waiter.is_none() || examined.inspected.state.has_ended() {
-            unindexed = IndexError::All;
+        if waiter.is_none() || examined.verdict.state.has_ended() {
+            unindexed = UnindexedBytes::All;
         }
         let mut any = false;
         for (id, output, to) in &mut jobs {
@@ -60,7 +60,7 @@ pub(crate) fn output(
         }
         out.flush()?;
         let Some(waiter) = &waiter else {
-            for job in &examined.overview.state.jobs {
+            for job in &examined.summary.state.jobs {
                 let why = job.output.as_ref().and_then(|o| o.truncated.as_ref());
                 if let Some(why) = why.filter(|_| jobs.iter().any(|(id, _, _)| *id == job.job_id)) {
                     print_stderr(format_args!("job {}: {why}", job.job_id));
@@ -73,17 +73,17 @@ pub(crate) fn output(
             return Ok(Code::Ok);
         };
         if any {
-            unindexed = IndexError::Hold;
+            unindexed = UnindexedBytes::Hold;
             continue;
         }
-        if examined.inspected.state.has_ended() {
+        if examined.verdict.state.has_ended() {
             return Ok(Code::Ok);
         }
         if deadline.is_some_and(|at| at <= Instant::now()) {
             return Ok(Code::Running);
         }
         waiter.wait_for_change(deadline);
-        unindexed = IndexError::Seen;
+        unindexed = UnindexedBytes::Seen;
     }
 }
 
@@ -102,7 +102,7 @@ impl OutputTarget {
         out: &mut dyn io::Write,
         output: &mut JobOutput,
         only: Option<StreamId>,
-        unindexed: IndexError,
+        unindexed: UnindexedBytes,
     ) -> io::Result<bool> {
         let Some(printed) = &mut self.people else {
             return output.copy(out, only, &mut self.skip);

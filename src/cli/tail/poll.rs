@@ -65,7 +65,7 @@ impl Tailer<'_> {
         };
         match runs.open_dir(run.as_str()) {
             Ok(dir) => Ok(Some(dir)),
-            Err(VolumeError::NotAFolder { .. }) if self.args.all => Ok(None),
+            Err(VolumeError::NotADirectory { .. }) if self.args.all => Ok(None),
             Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => Ok(None),
             Err(e) => Err(e.into()),
         }

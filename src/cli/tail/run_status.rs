@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::job::{RunStatus, RunVerdict, examine, inspect};
+use crate::job::{RunStatus, RunVerdict, inspect_run, run_verdict};
 use crate::log::{Item, RunState};
 use crate::volume::Dir;
 
@@ -23,14 +23,14 @@ impl RunStatusTracker {
     /// The state now, as far as the events of the run in `dir` were taken in.
     pub(crate) fn now(&mut self, dir: &Dir) -> Result<RunVerdict> {
         let Some(state) = &self.state else {
-            let examined = examine(dir, false)?;
-            self.state = Some(examined.overview.state);
-            return Ok(examined.inspected);
+            let examined = inspect_run(dir, false)?;
+            self.state = Some(examined.summary.state);
+            return Ok(examined.verdict);
         };
-        let inspected = inspect(dir, state);
+        let inspected = run_verdict(dir, state);
         Ok(if inspected.state == RunStatus::Lost {
             // Its end may have been written just before the lease was looked at.
-            examine(dir, false)?.inspected
+            inspect_run(dir, false)?.verdict
         } else {
             inspected
         })

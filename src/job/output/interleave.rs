@@ -65,7 +65,7 @@ pub fn play<E: From<LogError>>(
     let mut sources = JobSources {
         dir,
         only: job,
-        playing: Vec::new(),
+        active: Vec::new(),
         ended_at: HashMap::new(),
     };
     let mut fold = Fold::default();
@@ -74,19 +74,19 @@ pub fn play<E: From<LogError>>(
         fold.apply(&item);
         match &item {
             Item::Event(env, line) => {
-                sources.event(&item, env, line, &mut each)?;
+                sources.apply_event(&item, env, line, &mut each)?;
                 if is_new && env.seq > 0 {
-                    sources.merge(&fold.state, &mut each)?;
+                    sources.add_checkpointed(&fold.state, &mut each)?;
                 }
             }
             Item::Foreign(..) | Item::Damage(_) => each(None, PlaybackItem::Item(&item))?,
         }
     }
-    for source in &mut sources.playing {
-        source.begun = true;
+    for source in &mut sources.active {
+        source.started = true;
     }
-    sources.until(None, &mut each)?;
-    for mut source in std::mem::take(&mut sources.playing) {
+    sources.emit_until(None, &mut each)?;
+    for mut source in std::mem::take(&mut sources.active) {
         source.drain(None, &mut each)?;
     }
     Ok(fold.state)
@@ -96,7 +96,7 @@ pub fn play<E: From<LogError>>(
 struct JobSources<'a> {
     dir: &'a Dir,
     only: Option<&'a str>,
-    playing: Vec<JobSource>,
+    active: Vec<JobSource>,
     /// How much was given out of jobs that have ended.
     ended_at: HashMap<String, u64>,
 }
@@ -105,7 +105,7 @@ struct JobSources<'a> {
 struct JobSource {
     job: String,
     /// Its start was given out.
-    begun: bool,
+    started: bool,
     out: File,
     path: PathBuf,
     index: Option<OutputIndex>,
@@ -122,7 +122,7 @@ struct JobLine {
 }
 
 impl JobSources<'_> {
-    fn event<E: From<LogError>>(
+    fn apply_event<E: From<LogError>>(
         &mut self,
         item: &Item<'_>,
         env: &Envelope<'_>,
@@ -130,7 +130,7 @@ impl JobSources<'_> {
         each: &mut impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let ts = parse_ts(env.ts);
-        self.until(ts, each)?;
+        self.emit_until(ts, each)?;
         let kind = EventType::parse(env.kind).filter(|kind| kind.as_str().starts_with("job_"));
         let of_job = kind.and_then(|_| serde_json::from_slice::<JobLine>(line).ok());
         let (Some(kind), Some(of_job)) = (kind, of_job) else {
@@ -143,15 +143,15 @@ impl JobSources<'_> {
         );
         if ends {
             let stored = of_job.output.map(|output| output.captured_bytes);
-            self.end(job, stored, of_job.retry_in_ms.is_some(), each)?;
+            self.end_attempt(job, stored, of_job.retry_in_ms.is_some(), each)?;
         }
         each(ts, PlaybackItem::Item(item))?;
         match kind {
             EventType::JobSubmitted => self.add(job, false)?,
             EventType::JobRollbackStarted => self.add(job, true)?,
             EventType::JobStarted => {
-                if let Some(source) = self.playing.iter_mut().find(|s| s.job == job) {
-                    source.begun = true;
+                if let Some(source) = self.active.iter_mut().find(|s| s.job == job) {
+                    source.started = true;
                 }
             }
             _ => {}
@@ -161,7 +161,7 @@ impl JobSources<'_> {
 
     /// Begins with the jobs of a checkpoint: the events before it are gone, their output
     /// is not.
-    fn merge<E: From<LogError>>(
+    fn add_checkpointed<E: From<LogError>>(
         &mut self,
         state: &RunState,
         each: &mut impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
@@ -169,7 +169,7 @@ impl JobSources<'_> {
         for job in &state.jobs {
             self.add(&job.job_id, true)?;
             if job.stage.is_terminal() {
-                self.end(&job.job_id, None, false, each)?;
+                self.end_attempt(&job.job_id, None, false, each)?;
             }
         }
         Ok(())
@@ -180,27 +180,27 @@ impl JobSources<'_> {
         let Some(id) = job.parse::<JobId>().ok().filter(|_| wanted) else {
             return Ok(());
         };
-        if self.playing.iter().any(|s| s.job == job) {
+        if self.active.iter().any(|s| s.job == job) {
             return Ok(());
         }
         let at = self.ended_at.get(job).copied().unwrap_or(0);
-        self.playing
+        self.active
             .extend(JobSource::open(self.dir, &id, begun, at)?);
         Ok(())
     }
 
     /// Gives out what was printed until then, or all that the indexes tell of.
-    fn until<E: From<LogError>>(
+    fn emit_until<E: From<LogError>>(
         &mut self,
         ts: Option<Timestamp>,
         each: &mut impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let due = |source: &JobSource| {
-            let at = source.next_ts().filter(|_| source.begun)?;
+            let at = source.next_ts().filter(|_| source.started)?;
             ts.is_none_or(|ts| at <= ts).then_some(at)
         };
         while let Some(source) = self
-            .playing
+            .active
             .iter_mut()
             .filter_map(|source| Some((due(source)?, source)))
             .min_by_key(|(at, _)| *at)
@@ -212,21 +212,21 @@ impl JobSources<'_> {
     }
 
     /// An attempt has ended, with so many bytes stored: what is left comes before that.
-    fn end<E: From<LogError>>(
+    fn end_attempt<E: From<LogError>>(
         &mut self,
         job: &str,
         stored: Option<u64>,
         goes_on: bool,
         each: &mut impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let Some(at) = self.playing.iter().position(|s| s.job == job) else {
+        let Some(at) = self.active.iter().position(|s| s.job == job) else {
             return Ok(());
         };
-        if let Some(source) = self.playing.get_mut(at) {
+        if let Some(source) = self.active.get_mut(at) {
             source.drain(stored, each)?;
         }
         if !goes_on {
-            let source = self.playing.swap_remove(at);
+            let source = self.active.swap_remove(at);
             self.ended_at.insert(source.job, source.at);
         }
         Ok(())
@@ -242,7 +242,7 @@ impl JobSource {
         };
         let mut source = Self {
             job: id.to_string(),
-            begun,
+            started: begun,
             out,
             path: dir.path().join(layout::JOBS).join(name),
             index: OutputIndex::open(dir, id)?,

@@ -27,7 +27,7 @@ pub struct JobOutput {
 
 /// Which bytes are given out that the index does not tell of: it follows the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IndexError {
+pub enum UnindexedBytes {
     /// None: it may tell of them yet.
     Hold,
     /// Those that were there at the last look.
@@ -38,7 +38,7 @@ pub enum IndexError {
 
 /// One line of the index.
 #[derive(Deserialize)]
-struct PendingRange {
+struct IndexedRange {
     end: u64,
     stream: String,
 }
@@ -118,7 +118,7 @@ impl JobOutput {
         &mut self,
         only: Option<StreamId>,
         skip: &mut SkipLines,
-        unindexed: IndexError,
+        unindexed: UnindexedBytes,
         each: &mut OutputCallback<'_>,
     ) -> io::Result<bool> {
         let mut any = false;
@@ -135,9 +135,9 @@ impl JobOutput {
         }
         let len = self.out.metadata()?.len();
         let end = match unindexed {
-            IndexError::Hold => 0,
-            IndexError::Seen => self.seen.min(len),
-            IndexError::All => len,
+            UnindexedBytes::Hold => 0,
+            UnindexedBytes::Seen => self.seen.min(len),
+            UnindexedBytes::All => len,
         };
         self.seen = len;
         let mut to = CallbackWriter { stream: None, each };
@@ -158,13 +158,13 @@ impl JobOutput {
             }
             self.at += n as u64;
             any = true;
-            to.write_all(skip.rest(buf.get(..n).unwrap_or_default()))?;
+            to.write_all(skip.skip_in(buf.get(..n).unwrap_or_default()))?;
         }
         Ok(any)
     }
 
     /// The whole lines of the index that came since the last call.
-    fn new_ranges(&mut self) -> io::Result<Vec<PendingRange>> {
+    fn new_ranges(&mut self) -> io::Result<Vec<IndexedRange>> {
         let Some(index) = &self.index else {
             return Ok(Vec::new());
         };
@@ -206,7 +206,7 @@ impl Write for CallbackWriter<'_, '_> {
 ///
 /// # Errors
 /// It may not be read.
-pub fn end_of_output(dir: &Dir, job: &JobId, n: usize) -> Result<Vec<u8>, LogError> {
+pub fn last_output_bytes(dir: &Dir, job: &JobId, n: usize) -> Result<Vec<u8>, LogError> {
     let name = layout::job_out(job);
     let Some(out) = dir.read_in(layout::JOBS, &name)? else {
         return Ok(Vec::new());
@@ -228,7 +228,7 @@ pub struct SkipLines {
 }
 
 impl SkipLines {
-    fn rest<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+    fn skip_in<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut rest = bytes;
         while self.skip > 0 {
             let Some(at) = memchr::memchr(b'\n', rest) else {

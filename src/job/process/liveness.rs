@@ -84,7 +84,7 @@ impl fmt::Display for ChildLiveness {
 pub(crate) fn process(pid: u32) -> ProcessRef {
     ProcessRef {
         pid,
-        start_ticks: telemetry::process_birth_ticks(pid),
+        start_ticks: telemetry::start_ticks(pid),
         pid_namespace: telemetry::pid_namespace(),
         boot_id: telemetry::boot_id(),
     }
@@ -125,7 +125,7 @@ fn unrecorded(dir: &Dir, job: &JobState) -> ChildLiveness {
         format!("{JOB_VARIABLE}={}", job.job_id),
     ];
     let since = supervisor.start_ticks.unwrap_or(0);
-    match telemetry::processes_with(&variables, since).as_deref() {
+    match telemetry::processes_with_env(&variables, since).as_deref() {
         None => ChildLiveness::MayBeStarted,
         Some([]) => ChildLiveness::NotFound,
         Some([pid, ..]) => ChildLiveness::Found(*pid),
@@ -145,7 +145,7 @@ fn process_of(dir: &Dir, process: &ProcessRef) -> ChildLiveness {
     if process.pid_namespace.is_none() || process.pid_namespace != telemetry::pid_namespace() {
         return ChildLiveness::Hidden(pid);
     }
-    match (process.start_ticks, telemetry::process_start_ticks(pid)) {
+    match (process.start_ticks, telemetry::live_start_ticks(pid)) {
         (Some(then), Some(now)) if then == now => ChildLiveness::Lives(pid),
         (None, Some(_)) => ChildLiveness::Unclear(pid),
         _ => ChildLiveness::Dead(pid),

@@ -10,7 +10,7 @@ use super::undo::{RollbackRunner, UndoError, UndoOutcome, needs_rollback};
 use crate::job::capture::stream::OnWarning;
 use crate::job::process::liveness;
 use crate::job::process::liveness::child_of;
-use crate::job::status::run_status::{InspectedRun, examine, probe_lease};
+use crate::job::status::run_status::{InspectedRun, inspect_run, probe_lease};
 use crate::job::supervise::job_events::JobEvents;
 use crate::job::supervise::supervisor::{SNAPSHOT_TIMEOUT, close_if_open};
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError};
@@ -28,11 +28,11 @@ pub enum RecoveryAction {
     /// There was nothing to do.
     None,
     /// Only its end was mended.
-    Mended,
+    Repaired,
     /// Its jobs got an end, or the run did.
     Recovered,
     /// It was left as it is.
-    Left,
+    Skipped,
 }
 
 /// A run that was looked at.
@@ -67,12 +67,12 @@ pub fn recover(
     with_rollback: bool,
     trouble: &OnWarning,
 ) -> Result<RecoveryOutcome, UndoError> {
-    let examined = examine(dir, true)?;
+    let examined = inspect_run(dir, true)?;
     let mut told = RecoveryOutcome {
         action: RecoveryAction::None,
-        was: examined.inspected.state,
-        state: examined.inspected.state,
-        because: examined.inspected.because.clone(),
+        was: examined.verdict.state,
+        state: examined.verdict.state,
+        because: examined.verdict.because.clone(),
         jobs: Vec::new(),
         undone: Vec::new(),
         in_doubt: Vec::new(),
@@ -80,26 +80,26 @@ pub fn recover(
     let leases = match claim(dir, &examined) {
         Ok(leases) => leases,
         Err(why) => {
-            told.action = RecoveryAction::Left;
+            told.action = RecoveryAction::Skipped;
             told.because = why;
             return Ok(told);
         }
     };
     if needs_repair(dir)? {
-        if examined.overview.state.foreign {
-            told.action = RecoveryAction::Left;
+        if examined.summary.state.foreign {
+            told.action = RecoveryAction::Skipped;
             "its end is torn, and another program writes to it".clone_into(&mut told.because);
             return Ok(told);
         }
         RunLog::open(volume, run)?.recover_end()?;
-        told.action = RecoveryAction::Mended;
+        told.action = RecoveryAction::Repaired;
     }
     if let Some(leases) = leases {
         bring_to_end(volume, run, dir, with_rollback, trouble, leases, &mut told)?;
-        let now = examine(dir, true)?;
+        let now = inspect_run(dir, true)?;
         told.action = RecoveryAction::Recovered;
-        told.state = now.inspected.state;
-        told.because = now.inspected.because;
+        told.state = now.verdict.state;
+        told.because = now.verdict.because;
     }
     Ok(told)
 }
@@ -111,10 +111,10 @@ type Leases = Vec<(JobId, Lease)>;
 /// # Errors
 /// Why the run must be left as it is.
 fn claim(dir: &Dir, examined: &InspectedRun) -> Result<Option<Leases>, String> {
-    let state = &examined.overview.state;
-    match examined.inspected.state {
+    let state = &examined.summary.state;
+    match examined.verdict.state {
         RunStatus::Running | RunStatus::Unknown => {
-            return Err(examined.inspected.because.clone());
+            return Err(examined.verdict.because.clone());
         }
         RunStatus::Completed | RunStatus::Failed => return Ok(None),
         RunStatus::Open if state.keep_open => return Ok(None),
@@ -138,7 +138,7 @@ fn claim(dir: &Dir, examined: &InspectedRun) -> Result<Option<Leases>, String> {
     if state.jobs.is_empty() {
         return Ok(Some(leases));
     }
-    let (jobs, _) = dir.create_dir(layout::JOBS).map_err(|e| told(&e))?;
+    let (jobs, _) = dir.ensure_dir(layout::JOBS).map_err(|e| told(&e))?;
     let mine = |job: &&JobState| !job.foreign && (!state.keep_open || !job.stage.is_terminal());
     for job in state.jobs.iter().filter(mine) {
         let id: JobId = job.job_id.parse().map_err(|e| told(&e))?;

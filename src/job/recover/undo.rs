@@ -11,7 +11,7 @@ use crate::job::capture::stream::OnWarning;
 use crate::job::error::StartError;
 use crate::job::process::file_ownership;
 use crate::job::spec::job_spec::{AfterJob, Guards, JobSpec, OutputMode};
-use crate::job::status::run_status::examine;
+use crate::job::status::run_status::inspect_run;
 use crate::job::supervise::job_events::JobEvents;
 use crate::job::supervise::rollback;
 use crate::job::supervise::supervisor::{Supervisor, SupervisorEnv};
@@ -77,9 +77,9 @@ pub fn undo(
     force: bool,
     trouble: &OnWarning,
 ) -> Result<Vec<UndoOutcome>, UndoError> {
-    let examined = examine(dir, true)?;
-    let (run_id, because) = (run.clone(), examined.inspected.because);
-    match examined.inspected.state {
+    let examined = inspect_run(dir, true)?;
+    let (run_id, because) = (run.clone(), examined.verdict.because);
+    match examined.verdict.state {
         RunStatus::Completed | RunStatus::Failed | RunStatus::Open => {}
         RunStatus::Running => {
             return Err(UndoError::Running {
@@ -95,7 +95,7 @@ pub fn undo(
         }
     }
     let due: Vec<_> = examined
-        .overview
+        .summary
         .state
         .jobs
         .iter()
@@ -180,7 +180,7 @@ impl<'a> RollbackRunner<'a> {
         let Some(cwd) = recorded.cwd.as_deref().map(PathBuf::from) else {
             return refused("its folder is not recorded as text");
         };
-        let (jobs, _) = self.dir.create_dir(layout::JOBS).map_err(LogError::from)?;
+        let (jobs, _) = self.dir.ensure_dir(layout::JOBS).map_err(LogError::from)?;
         let Some(lease) = lease.map_or_else(|| Lease::hold(&jobs, &id), |l| Ok(Some(l)))? else {
             return refused("another process is at it");
         };

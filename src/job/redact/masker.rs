@@ -149,7 +149,7 @@ impl Redactor {
                     .ok_or(RedactError::EmptyValue { number })?;
             } else {
                 matchers.push(Matcher {
-                    regex: pattern(spec, number)?,
+                    regex: compile_pattern(spec, number)?,
                     literal: false,
                 });
                 literals.insert(spec.as_bytes().to_vec());
@@ -169,7 +169,7 @@ impl Redactor {
         };
         let overlap = reach.max(longest - 1);
         matchers.push(Matcher {
-            regex: any_of(literals)?,
+            regex: compile_literals(literals)?,
             literal: true,
         });
         Ok(Some(Self {
@@ -229,7 +229,7 @@ impl fmt::Debug for Redactor {
 }
 
 /// One find.
-pub(crate) struct Found {
+pub(crate) struct SecretMatch {
     pub(crate) range: Range<usize>,
     /// It might have been longer, had there been more to see.
     pub(crate) open_ended: bool,
@@ -242,7 +242,12 @@ impl Secrets {
 
     /// All matches that begin before `border`, sorted by where they begin.
     /// `starts` are moved to where the search would go on.
-    pub(crate) fn find(&self, bytes: &[u8], starts: &mut Starts, border: usize) -> Vec<Found> {
+    pub(crate) fn find(
+        &self,
+        bytes: &[u8],
+        starts: &mut Starts,
+        border: usize,
+    ) -> Vec<SecretMatch> {
         let mut found = Vec::new();
         for (matcher, start) in self.matchers.iter().zip(starts) {
             while let Some(range) = matcher.next(bytes, *start)
@@ -253,7 +258,7 @@ impl Secrets {
                 } else {
                     range.end
                 };
-                found.push(Found {
+                found.push(SecretMatch {
                     range,
                     open_ended: !matcher.literal,
                 });
@@ -285,12 +290,12 @@ impl Matcher {
 /// up to where it is written: further than `until` if a match goes beyond.
 pub(crate) fn write_masked(
     bytes: &[u8],
-    found: &[Found],
+    found: &[SecretMatch],
     mut at: usize,
     until: usize,
     out: &mut Vec<u8>,
 ) -> usize {
-    for Found { range, .. } in found {
+    for SecretMatch { range, .. } in found {
         // One that begins before `at` overlaps another, whose mask serves both.
         if range.start >= at {
             out.extend_from_slice(bytes.get(at..range.start).unwrap_or_default());
@@ -303,7 +308,7 @@ pub(crate) fn write_masked(
 }
 
 /// Compiles a user's pattern.
-fn pattern(spec: &str, number: usize) -> Result<Regex, RedactError> {
+fn compile_pattern(spec: &str, number: usize) -> Result<Regex, RedactError> {
     if spec.is_empty() {
         return Err(RedactError::Empty { number });
     }
@@ -311,7 +316,7 @@ fn pattern(spec: &str, number: usize) -> Result<Regex, RedactError> {
         .build()
         .map_err(|e| RedactError::Invalid {
             number,
-            reason: reason(&e),
+            reason: safe_reason(&e),
         })?;
     let matches_empty = |probe: &[u8]| {
         (0..=probe.len())
@@ -326,7 +331,7 @@ fn pattern(spec: &str, number: usize) -> Result<Regex, RedactError> {
 
 /// What is wrong with a pattern, without the picture of it that regex draws: the
 /// pattern may be a secret.
-fn reason(error: &regex::Error) -> String {
+fn safe_reason(error: &regex::Error) -> String {
     match error {
         regex::Error::CompiledTooBig(limit) => {
             format!("it takes more than {limit} bytes once compiled")
@@ -359,7 +364,7 @@ fn add_value(literals: &mut BTreeSet<Vec<u8>>, value: &[u8]) -> Option<()> {
 }
 
 /// One expression for all literals, the longest first, so that it wins.
-fn any_of(literals: BTreeSet<Vec<u8>>) -> Result<Regex, RedactError> {
+fn compile_literals(literals: BTreeSet<Vec<u8>>) -> Result<Regex, RedactError> {
     let mut literals: Vec<_> = literals.into_iter().collect();
     literals.sort_by_key(|literal| std::cmp::Reverse(literal.len()));
     let mut expression = String::new();
@@ -377,7 +382,9 @@ fn any_of(literals: BTreeSet<Vec<u8>>) -> Result<Regex, RedactError> {
     RegexBuilder::new(&expression)
         .size_limit(LITERALS_SIZE_LIMIT)
         .build()
-        .map_err(|e| RedactError::TooLong { reason: reason(&e) })
+        .map_err(|e| RedactError::TooLong {
+            reason: safe_reason(&e),
+        })
 }
 
 #[cfg(test)]

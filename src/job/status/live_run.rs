@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::run_status::{InspectedRun, RunVerdict, inspect};
+use super::run_status::{InspectedRun, RunVerdict, run_verdict};
 use crate::log::format::payload::{JobEnded, JobStarted, JobSubmitted};
 use crate::log::{
     Damage, EventType, FollowStart, Follower, Item, JobState, LogError, RunState, RunStatus,
@@ -73,7 +73,7 @@ impl LiveRun {
     pub fn poll(&mut self, dir: &Dir) -> Result<RunVerdict, LogError> {
         self.read(dir)?;
         loop {
-            let inspected = inspect(dir, &self.state);
+            let inspected = run_verdict(dir, &self.state);
             // Its end may have been written just before the lease was looked at.
             if inspected.state != RunStatus::Lost || !self.read(dir)? {
                 return Ok(inspected);
@@ -199,13 +199,13 @@ impl LiveRun {
         let active = dir.stat(layout::ACTIVE).ok().flatten();
         let active = active.map_or(0, |stat| stat.st_size as u64);
         InspectedRun {
-            overview: RunSummary {
+            summary: RunSummary {
                 state: self.state.clone(),
                 events: self.events,
                 bytes: active + self.state.sealed_bytes,
                 damage: self.damage.clone(),
             },
-            inspected,
+            verdict: inspected,
         }
     }
 }

@@ -19,7 +19,7 @@ pub struct RunVerdict {
 }
 
 /// Tells the state of the run in `dir` from its log and the leases of its jobs.
-pub fn inspect(dir: &Dir, run: &RunState) -> RunVerdict {
+pub fn run_verdict(dir: &Dir, run: &RunState) -> RunVerdict {
     if run.is_closed() {
         return closed_verdict(run);
     }
@@ -121,9 +121,9 @@ fn why_lost(dir: &Dir, job: &JobState, lease: LeaseState) -> String {
 #[derive(Debug)]
 pub struct InspectedRun {
     /// What its log tells.
-    pub overview: RunSummary,
+    pub summary: RunSummary,
     /// Its state now.
-    pub inspected: RunVerdict,
+    pub verdict: RunVerdict,
 }
 
 /// Looks at the run in `dir`: its log first, then its leases. A job whose lease is free
@@ -131,10 +131,10 @@ pub struct InspectedRun {
 ///
 /// # Errors
 /// The log cannot be read.
-pub fn examine(dir: &Dir, all_jobs: bool) -> Result<InspectedRun, LogError> {
+pub fn inspect_run(dir: &Dir, all_jobs: bool) -> Result<InspectedRun, LogError> {
     let mut overview = log::read_summary(dir, all_jobs)?;
     loop {
-        let inspected = inspect(dir, &overview.state);
+        let inspected = run_verdict(dir, &overview.state);
         if inspected.state == RunStatus::Lost {
             let again = log::read_summary(dir, all_jobs)?;
             if again.events != overview.events {
@@ -143,8 +143,8 @@ pub fn examine(dir: &Dir, all_jobs: bool) -> Result<InspectedRun, LogError> {
             }
         }
         return Ok(InspectedRun {
-            overview,
-            inspected,
+            summary: overview,
+            verdict: inspected,
         });
     }
 }
@@ -152,14 +152,14 @@ pub fn examine(dir: &Dir, all_jobs: bool) -> Result<InspectedRun, LogError> {
 /// Looks at runs in the folder `runs`, several at the same time where there are many, and
 /// takes what it finds of each through `take`; `None` of what is no run yet. A finished
 /// run takes no more than its last line.
-pub fn examine_runs<T: Send>(
+pub fn inspect_runs<T: Send>(
     runs: &Dir,
     ids: &[RunId],
     all_jobs: bool,
     take: impl Fn(&RunId, InspectedRun) -> T + Sync,
 ) -> Vec<Result<Option<T>, LogError>> {
     let look = |ids: &[RunId]| -> Vec<_> {
-        let one = |run| Ok(examine_run(runs, run, all_jobs)?.map(|found| take(run, found)));
+        let one = |run| Ok(inspect_listed_run(runs, run, all_jobs)?.map(|found| take(run, found)));
         ids.iter().map(one).collect()
     };
     let threads = match ids.len() {
@@ -194,14 +194,18 @@ const PARALLEL_THRESHOLD: usize = 256;
 /// Others need their processors too.
 const MAX_THREADS: usize = 4;
 
-fn examine_run(runs: &Dir, run: &RunId, all_jobs: bool) -> Result<Option<InspectedRun>, LogError> {
+fn inspect_listed_run(
+    runs: &Dir,
+    run: &RunId,
+    all_jobs: bool,
+) -> Result<Option<InspectedRun>, LogError> {
     if let Some(overview) = log::read_finished(runs, run, all_jobs) {
         let inspected = closed_verdict(&overview.state);
         return Ok(Some(InspectedRun {
-            overview,
-            inspected,
+            summary: overview,
+            verdict: inspected,
         }));
     }
     let dir = log::open_dir(runs, run)?;
-    dir.map(|dir| examine(&dir, all_jobs)).transpose()
+    dir.map(|dir| inspect_run(&dir, all_jobs)).transpose()
 }

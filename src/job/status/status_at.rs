@@ -1,6 +1,6 @@
 //! The state of a run as it was at some point of its log.
 
-use super::run_status::{RunVerdict, inspect};
+use super::run_status::{RunVerdict, run_verdict};
 use crate::log::{RunState, RunStatus};
 use crate::volume::Dir;
 
@@ -9,7 +9,7 @@ use crate::volume::Dir;
 pub fn status_at(dir: &Dir, run: &RunState) -> RunVerdict {
     if run.is_closed() {
         // Leases tell nothing more of a closed run.
-        return inspect(dir, run);
+        return run_verdict(dir, run);
     }
     let foreign = run.foreign || run.jobs.iter().any(|j| j.foreign && !j.stage.is_terminal());
     let (state, because) = match run.unfinished().next() {

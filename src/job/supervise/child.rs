@@ -177,7 +177,7 @@ impl Child {
     }
 
     fn is_alive(&self) -> bool {
-        telemetry::process_start_ticks(self.pid).is_some()
+        telemetry::live_start_ticks(self.pid).is_some()
     }
 
     /// Sends a signal to the job: its group, or at a terminal all its processes, but

@@ -21,7 +21,7 @@ use crate::job::spec::job_spec::JobSpec;
 use crate::job::spec::validate::validate;
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError, JobStarted, RunOpened};
 use crate::log::{Batch, Close, Durability, RunLog};
-use crate::telemetry::{Pending, Snapshots};
+use crate::telemetry::{PendingSnapshots, Snapshots};
 use crate::volume::{JobId, Volume};
 
 /// Stages that are further apart do not share their snapshots.
@@ -32,7 +32,7 @@ const RECENT_EXIT: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Prepared {
     around: SupervisorEnv,
-    before: Pending,
+    before: PendingSnapshots,
     begun: Instant,
 }
 

@@ -96,7 +96,7 @@ impl Submission<'_> {
                 limit: MAX_JOBS,
             });
         }
-        let (jobs, _) = log.dir().create_dir(layout::JOBS)?;
+        let (jobs, _) = log.dir().ensure_dir(layout::JOBS)?;
         let (job, lease) = self.claim(log, &jobs, view)?;
         let index = if spec.output.capture {
             Some(jobs.append(&layout::job_index(&job), true)?)

@@ -21,7 +21,7 @@ use crate::job::process::signals::SignalFd;
 use crate::job::spec::job_spec::{AfterJob, JOB_VARIABLE, JobSpec, RUN_VARIABLE};
 use crate::log::format::payload::JobEnded;
 use crate::log::{Batch, Close, Durability, EventType, LogError, LogView, RunLog};
-use crate::telemetry::{Pending, Probe, Snapshots};
+use crate::telemetry::{PendingSnapshots, Probe, Snapshots};
 use crate::volume::JobId;
 
 /// How long snapshots may take before a stage goes on without them.
@@ -69,14 +69,14 @@ impl SupervisorEnv {
     }
 
     /// The host and its processes, taken while something else is done.
-    pub(crate) fn begin_snapshot(&self) -> Pending {
+    pub(crate) fn begin_snapshot(&self) -> PendingSnapshots {
         begin_snapshot(&self.probe)
     }
 }
 
 /// The job's tree is that of its supervisor.
-fn begin_snapshot(probe: &Probe) -> Pending {
-    probe.begin(Some(std::process::id()), SNAPSHOT_TIMEOUT)
+fn begin_snapshot(probe: &Probe) -> PendingSnapshots {
+    probe.request(Some(std::process::id()), SNAPSHOT_TIMEOUT)
 }
 
 impl<'a> Supervisor<'a> {
@@ -113,7 +113,7 @@ impl Supervisor<'_> {
     }
 
     /// The same, taken while something else is done.
-    pub(crate) fn begin_snapshot(&self) -> Pending {
+    pub(crate) fn begin_snapshot(&self) -> PendingSnapshots {
         begin_snapshot(&self.probe)
     }
 

@@ -80,7 +80,7 @@ impl RuntimoWal {
             .filter_map(|name| Some((layout::parse_rotated_wal(name, &self.name)?, name)))
             .collect();
         // The names of 0.1 could as well be those of another log.
-        let other = layout::old_wal(&self.name);
+        let other = layout::runtimo_0_1_wal_name(&self.name);
         if other != self.name && all.contains(&other) {
             rotated.retain(|((is_old, _), _)| !is_old);
         }

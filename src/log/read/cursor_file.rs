@@ -100,7 +100,7 @@ impl CursorFile {
             text.push_str(&cursor.to_string());
             text.push('\n');
         }
-        let new_name = layout::new_cursor_file(&self.name);
+        let new_name = layout::cursor_temp_name(&self.name);
         // Left by a process that died: only who holds the lock is here.
         self.dir.remove_file(&new_name)?;
         let mut new = self.dir.create_new(&new_name)?;

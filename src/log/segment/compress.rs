@@ -94,7 +94,7 @@ fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, LogError
         return Ok(None);
     }
     let name = layout::compressed(&segment.name);
-    let unfinished = layout::unfinished(&name, &fresh_ulid());
+    let unfinished = layout::temp_segment_name(&name, &fresh_ulid());
     let file = Arc::new(dir.create_new(&unfinished)?);
     let path = dir.path().join(&unfinished);
     // Holding this lock signals that the file is still being written.
@@ -170,7 +170,7 @@ const STALE_AFTER: Duration = Duration::from_mins(1);
 /// Removes the unfinished files of rotations and compressions that were killed.
 fn remove_unfinished(dir: &Dir) -> Result<(), LogError> {
     for name in dir.names()? {
-        if !name.ends_with(layout::UNFINISHED) {
+        if !name.ends_with(layout::TEMP_SUFFIX) {
             continue;
         }
         let Some(file) = dir.read(&name)? else {

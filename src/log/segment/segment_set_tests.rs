@@ -199,7 +199,10 @@ type Put = fn(&TestLog);
 #[test]
 fn non_regular_files_are_refused() {
     let unsafe_of = |result: Result<(), LogError>| {
-        let is_unsafe = matches!(&result, Err(LogError::Volume(VolumeError::Unsafe { .. })));
+        let is_unsafe = matches!(
+            &result,
+            Err(LogError::Volume(VolumeError::UnsafeFile { .. }))
+        );
         assert!(is_unsafe, "{result:?}");
     };
     let puts: [Put; 3] = [

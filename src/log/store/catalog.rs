@@ -64,10 +64,10 @@ pub fn list(volume: &Volume) -> Result<Vec<RunId>, LogError> {
 /// # Errors
 /// The folder may not be read.
 pub fn open_dir(runs: &Dir, run: &RunId) -> Result<Option<Dir>, LogError> {
-    use crate::volume::VolumeError::NotAFolder;
+    use crate::volume::VolumeError::NotADirectory;
     let dir = match runs.open_dir(run.as_str()) {
         Ok(dir) => dir,
-        Err(NotAFolder { .. }) => return Ok(None),
+        Err(NotADirectory { .. }) => return Ok(None),
         Err(e) if e.io_kind() == Some(std::io::ErrorKind::NotFound) => return Ok(None),
         Err(e) => return Err(e.into()),
     };

@@ -81,7 +81,7 @@ impl GcLock {
         if let Some(trash) = self.trash.get() {
             return Ok(trash);
         }
-        let (trash, _) = self.var.create_dir(layout::TRASH)?;
+        let (trash, _) = self.var.ensure_dir(layout::TRASH)?;
         // It may have been made by one that died before its own sync.
         self.var.sync().map_err(LogError::not_durable)?;
         Ok(self.trash.get_or_init(|| trash))
@@ -146,7 +146,7 @@ impl GcLock {
         self.book.append(lines)?;
         let trash = self.trash()?;
         let discard = |held: &LockedForRemoval| {
-            let name = layout::discarded(&held.run, &fresh_ulid());
+            let name = layout::trash_name(&held.run, &fresh_ulid());
             self.runs.rename_to(held.run.as_str(), trash, &name)?;
             Ok(name)
         };
@@ -217,7 +217,9 @@ impl LockedForRemoval {
         let names = jobs.names()?;
         is_any_locked(
             &jobs,
-            names.iter().filter(|name| name.ends_with(layout::OUT)),
+            names
+                .iter()
+                .filter(|name| name.ends_with(layout::OUTPUT_SUFFIX)),
         )
     }
 }
@@ -250,7 +252,7 @@ pub fn trash_entries(volume: &Volume) -> Result<Vec<TrashEntry>, LogError> {
     };
     let mut found = Vec::new();
     for name in trash.names()? {
-        if let Some(run) = layout::parse_discarded(&name) {
+        if let Some(run) = layout::parse_trash_name(&name) {
             let bytes = bytes_of(&trash, &name);
             found.push(TrashEntry { name, run, bytes });
         }

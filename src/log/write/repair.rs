@@ -91,9 +91,9 @@ fn copy_to_quarantine(
     from: u64,
     to: u64,
 ) -> Result<String, VolumeError> {
-    let (quarantine, _) = dir.create_dir(layout::QUARANTINE)?;
+    let (quarantine, _) = dir.ensure_dir(layout::QUARANTINE)?;
     for n in 0.. {
-        let name = layout::quarantined(first_seq, from, n);
+        let name = layout::quarantine_name(first_seq, from, n);
         let file = match quarantine.create_new(&name) {
             Err(e) if e.io_kind() == Some(io::ErrorKind::AlreadyExists) => continue,
             file => file?,

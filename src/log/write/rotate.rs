@@ -276,7 +276,7 @@ impl RunLog {
         let draft = checkpoint(&self.run, sealed, &state)?;
         let lines = self.encode_batch(inner, &[draft], Close::No)?;
 
-        let fresh = layout::unfinished(layout::ACTIVE, &fresh_ulid());
+        let fresh = layout::temp_segment_name(layout::ACTIVE, &fresh_ulid());
         let file = Arc::new(self.dir.create_new(&fresh)?);
         let path = self.dir.path().join(&fresh);
         // Tells others that somebody is at it.

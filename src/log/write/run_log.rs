@@ -159,7 +159,7 @@ impl RunLog {
     ) -> Result<Self, LogError> {
         let chain = volume.make_runs()?;
         let [_, _, runs] = &chain;
-        let (dir, made) = runs.create_dir(run.as_str())?;
+        let (dir, made) = runs.ensure_dir(run.as_str())?;
         let parent = runs.try_clone()?;
         let opened = Self::from_parts(volume, chain, dir, run, first_id);
         if opened.is_err() && made {

@@ -42,8 +42,8 @@ impl<'a> RecoveryReport<'a> {
         let because = escape_controls(because);
         match action {
             RecoveryAction::None => writeln!(out, "{run}  nothing to recover: it is {state}")?,
-            RecoveryAction::Mended => writeln!(out, "{run}  its end was mended; it is {state}")?,
-            RecoveryAction::Left => writeln!(out, "{run}  left as it is ({state}): {because}")?,
+            RecoveryAction::Repaired => writeln!(out, "{run}  its end was mended; it is {state}")?,
+            RecoveryAction::Skipped => writeln!(out, "{run}  left as it is ({state}): {because}")?,
             RecoveryAction::Recovered => {
                 for job in jobs {
                     writeln!(out, "{run}  job {job} is lost: it failed")?;

@@ -79,8 +79,8 @@ impl RunRecord {
     /// Puts together what is known of the run in that folder.
     pub fn new(run_id: RunId, folder: PathBuf, examined: InspectedRun) -> Self {
         let InspectedRun {
-            overview,
-            inspected,
+            summary: overview,
+            verdict: inspected,
         } = examined;
         let state = overview.state;
         Self {
