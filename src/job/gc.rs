@@ -221,7 +221,7 @@ fn remove_runs(
                 left.push((*facts, why, GcDecision::Skipped(why_not)));
             }
             Err(e) if is_missing(&e) => {
-                left.push((*facts, why, GcDecision::Skipped(ALREADY_REMOVED)))
+                left.push((*facts, why, GcDecision::Skipped(ALREADY_REMOVED)));
             }
             Err(e) => left.push((*facts, why, GcDecision::Failed(e))),
         }

@@ -80,7 +80,7 @@ macro_rules! id_type {
         impl FromStr for $name {
             type Err = IdError;
             fn from_str(text: &str) -> Result<Self, IdError> {
-                check(text)?;
+                check_id(text)?;
                 Ok(Self(text.to_owned()))
             }
         }
@@ -88,7 +88,7 @@ macro_rules! id_type {
         impl TryFrom<String> for $name {
             type Error = IdError;
             fn try_from(text: String) -> Result<Self, IdError> {
-                check(&text)?;
+                check_id(&text)?;
                 Ok(Self(text))
             }
         }
