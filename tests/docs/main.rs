@@ -12,6 +12,7 @@
 
 mod exit_codes;
 mod json;
+mod rooms;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
