@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use std::thread;
 
 use runlog::log::payload::RunOpened;
-use runlog::log::{Batch, Close, Draft, Durability, EventType, LogError, RotationPolicy, RunLog};
+use runlog::log::{
+    AppendError, Batch, Close, Draft, Durability, EventType, RotationPolicy, RunLog,
+};
 use runlog::volume::Volume;
 use serde_json::json;
 
@@ -80,13 +82,13 @@ fn add_notes(log: &RunLog, thread: usize) -> Result<(), Box<dyn Error + Send + S
         };
         match log.append(&[note], durability) {
             // It stands in the log: appended again, it would be there twice.
-            Err(e @ LogError::NotDurable { .. }) => told_of(&e),
+            Err(e @ AppendError::NotDurable(_)) => told_of(&e),
             appended => drop(appended?),
         }
     }
     Ok(())
 }
 
-fn told_of(e: &LogError) {
+fn told_of(e: &AppendError) {
     drop(writeln!(io::stderr(), "append: {e}"));
 }

@@ -7,7 +7,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use runlog::log::{EventType, Fold, Item, LogError, Reader, SelectError, select};
+use runlog::log::{EventType, Fold, Item, Reader, SelectError, select};
 use runlog::volume::Volume;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => told("some of the log is damaged", 5),
         Err(e) => match e.downcast_ref() {
-            Some(SelectError::Log(LogError::NoSuchRun { .. } | LogError::NoRuns { .. })) => {
+            Some(SelectError::NoSuchRun { .. } | SelectError::NoRuns { .. }) => {
                 told(&e.to_string(), 3)
             }
             _ => told(&e.to_string(), 1),

@@ -17,10 +17,10 @@ use crate::log::format::note_data;
 use crate::log::format::note_data::Mask;
 use crate::log::format::payload::Note;
 use crate::log::{
-    Appended, Batch, Close, Draft, Durability, Envelope, EventType, LogError, MAX_LINE_BYTES,
-    RunLog, allocate_ulid,
+    AppendError, Appended, Batch, Close, Draft, DraftError, Durability, Envelope, EventType,
+    MAX_LINE_BYTES, RunLog, SelectError, allocate_ulid,
 };
-use crate::volume::{IdError, JobId, RunId, Volume};
+use crate::volume::{IdError, JobId, RunId, Volume, error_chain};
 
 /// Room that the frame and the name of a note need in its line, in bytes.
 const OVERHEAD: usize = 1 << 10;
@@ -109,7 +109,10 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
         emitter.store(&[draft]).map(|()| Code::Ok)
     };
     if let Err(e) = emitter.log.finish_upkeep() {
-        print_stderr(format_args!("warning: the log was not rotated: {e}"));
+        print_stderr(format_args!(
+            "warning: the log was not rotated: {}",
+            error_chain(&e)
+        ));
     }
     code
 }
@@ -146,7 +149,7 @@ impl Args {
     fn data(&self, mask: Option<Mask<'_>>) -> Result<Option<Box<RawValue>>> {
         let limit = MAX_LINE_BYTES - OVERHEAD;
         let pairs = pairs("KEY=VALUE", &self.pairs)?;
-        let stored = |e| LogError::from(e);
+        let stored = |e| DraftError::from(e);
         let made = match (&self.data, pairs.is_empty()) {
             (None, true) => return Ok(None),
             (None, false) => note_data::object_from_pairs(&pairs).map_err(stored)?,
@@ -195,7 +198,7 @@ impl Args {
             return Ok(log);
         };
         match RunLog::open(volume, run) {
-            Err(LogError::NoSuchRun { .. }) => Ok(RunLog::open_or_create(
+            Err(SelectError::NoSuchRun { .. }) => Ok(RunLog::open_or_create(
                 volume,
                 run,
                 Some(allocate_ulid(volume)?),
@@ -215,7 +218,7 @@ struct Emitter {
 }
 
 impl Emitter {
-    fn draft(&self, data: Option<&RawValue>) -> Result<Draft, LogError> {
+    fn draft(&self, data: Option<&RawValue>) -> Result<Draft, DraftError> {
         let note = Note {
             name: &self.name,
             data,
@@ -244,7 +247,7 @@ impl Emitter {
     }
 
     /// The same for a run that may have to be opened.
-    fn store_opening(&self, notes: &[Draft]) -> Result<Appended, LogError> {
+    fn store_opening(&self, notes: &[Draft]) -> Result<Appended, AppendError> {
         let budget = EventType::Note.lock_budget();
         self.log.append_with(self.durability, budget, |view| {
             let mut drafts = Vec::with_capacity(notes.len() + 1);
@@ -272,7 +275,7 @@ impl Emitter {
             for (line_no, line) in input.accept() {
                 let limit = MAX_LINE_BYTES - OVERHEAD;
                 let note = line
-                    .ok_or(LogError::TooLong {
+                    .ok_or(DraftError::TooLong {
                         bytes: MAX_LINE_BYTES + 1,
                         limit,
                     })
@@ -281,7 +284,7 @@ impl Emitter {
                 match note {
                     Ok(note) => notes.push(note),
                     Err(e) => {
-                        print_stderr(format_args!("error: line {line_no}: {e}"));
+                        print_stderr(format_args!("error: line {line_no}: {}", error_chain(&e)));
                         code = Code::Negative;
                     }
                 }

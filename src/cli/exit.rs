@@ -8,7 +8,10 @@ use anyhow::Error;
 use super::context::print_stderr;
 use crate::job::{StartError, UndoError};
 use crate::log::format::payload::{ErrorKind, JobError};
-use crate::log::{CursorError, CursorFileError, Damage, LogError, SelectError};
+use crate::log::{
+    AppendError, CursorError, CursorFileError, Damage, DraftError, GcError, Refusal, RotateError,
+    SelectError, StorageError,
+};
 use crate::render::escape_controls;
 use crate::volume::VolumeError;
 
@@ -132,23 +135,12 @@ pub(crate) struct DamageFound(pub Damage);
 /// of its own what to do.
 pub(crate) fn explain(e: &Error) -> (Code, String) {
     let (code, hint) = code_and_hint(e);
-    let mut text = format!("error: {}", escape_controls(&whole_story(e)));
+    let mut text = format!("error: {}", escape_controls(&format!("{e:#}")));
     if let Some(hint) = hint {
         text.push_str("\nhint: ");
         text.push_str(hint);
     }
     (code, text)
-}
-
-/// An error and its causes, each told once: some errors tell their cause themselves.
-fn whole_story(e: &Error) -> String {
-    let mut text = e.to_string();
-    for cause in e.chain().skip(1).map(ToString::to_string) {
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
 }
 
 /// The same for a job that was submitted and could not start.
@@ -193,21 +185,35 @@ fn code_and_hint(e: &Error) -> (Code, Option<&'static str>) {
         return classify_undo(e);
     }
     if let Some(e) = e.downcast_ref::<SelectError>() {
+        return classify_select(e);
+    }
+    if let Some(e) = e.downcast_ref::<AppendError>() {
+        return classify_append(e);
+    }
+    if let Some(e) = e.downcast_ref::<DraftError>() {
+        return classify_draft(e);
+    }
+    if let Some(e) = e.downcast_ref::<RotateError>() {
         return match e {
-            SelectError::Log(e) => classify_log(e),
-            SelectError::Ambiguous { .. } => (
-                Code::Usage,
-                Some("give more characters of the id, or all of them"),
-            ),
-            SelectError::Malformed(_) => (Code::Usage, Some("`runlog status` lists the runs")),
+            RotateError::Storage(e) => classify_storage(e),
+            RotateError::Append(e) => classify_append(e),
+            RotateError::NotDurable(_) => (Code::Io, Some(CHECK_DISK)),
         };
     }
-    if let Some(e) = e.downcast_ref::<LogError>() {
-        return classify_log(e);
+    if let Some(e) = e.downcast_ref::<GcError>() {
+        return match e {
+            GcError::Storage(e) => classify_storage(e),
+            GcError::Running { .. } => (Code::Locked, Some("wait for it to finish, then retry")),
+            GcError::NotDurable(_) => (Code::Io, Some(CHECK_DISK)),
+            GcError::Serialize(_) => (Code::Io, None),
+        };
+    }
+    if let Some(e) = e.downcast_ref::<StorageError>() {
+        return classify_storage(e);
     }
     if let Some(e) = e.downcast_ref::<CursorFileError>() {
         return match e {
-            CursorFileError::Log(e) => classify_log(e),
+            CursorFileError::Storage(e) => classify_storage(e),
             CursorFileError::NoName { .. } => (Code::Usage, Some("name a file")),
             CursorFileError::Malformed { source, .. } => {
                 let hint = match source {
@@ -228,14 +234,17 @@ fn code_and_hint(e: &Error) -> (Code, Option<&'static str>) {
 
 fn classify_start(e: &StartError) -> (Code, Option<&'static str>) {
     match e {
-        StartError::Log(e) => classify_log(e),
+        StartError::Append(e) => classify_append(e),
+        StartError::Storage(e) => classify_storage(e),
         StartError::System { .. } => (Code::Io, None),
     }
 }
 
 fn classify_undo(e: &UndoError) -> (Code, Option<&'static str>) {
     match e {
-        UndoError::Log(e) => classify_log(e),
+        UndoError::Storage(e) => classify_storage(e),
+        UndoError::Append(e) => classify_append(e),
+        UndoError::Select(e) => classify_select(e),
         UndoError::Start(e) => classify_start(e),
         UndoError::Running { .. } => (
             Code::Running,
@@ -255,69 +264,136 @@ fn classify_undo(e: &UndoError) -> (Code, Option<&'static str>) {
     }
 }
 
-fn classify_log(e: &LogError) -> (Code, Option<&'static str>) {
+fn classify_select(e: &SelectError) -> (Code, Option<&'static str>) {
     match e {
-        LogError::Volume(VolumeError::NotADirectory { .. }) => (
-            Code::Io,
-            Some("a folder is needed there; links are not followed"),
-        ),
-        LogError::Volume(e) => classify_volume(e),
-        LogError::LockTimeout { .. } => (
-            Code::Locked,
-            Some("another process holds the lock; `fuser -v` on that file tells which"),
-        ),
-        LogError::GcRunning { .. } => (Code::Locked, Some("let it end, then try again")),
-        LogError::NoSuchRun { .. } => (
+        SelectError::Storage(e) => classify_storage(e),
+        SelectError::NoSuchRun { .. } => (
             Code::NotFound,
             Some("`runlog status` lists the runs, with --retired those that gc removed"),
         ),
-        LogError::NotRetired { .. } => (
+        SelectError::NotRemoved { .. } => (
             Code::NotFound,
             Some("`runlog status --retired` lists those that it removed"),
         ),
-        LogError::NoRuns { .. } => (Code::NotFound, Some("`runlog run -- COMMAND` makes one")),
-        LogError::NotAFile { .. } => (Code::Usage, Some("name a file that runtimo wrote")),
-        LogError::RunGone { .. } => (
-            Code::NotFound,
-            Some("`runlog status --retired` tells whether gc removed it"),
+        SelectError::NoRuns { .. } => (Code::NotFound, Some("`runlog run -- COMMAND` makes one")),
+        SelectError::Ambiguous { .. } => (
+            Code::Usage,
+            Some("give more characters of the id, or all of them"),
         ),
-        LogError::Closed { .. } => (
+        SelectError::Malformed(_) => (Code::Usage, Some("`runlog status` lists the runs")),
+    }
+}
+
+const CHECK_DISK: &str = "do not retry; check the disk";
+
+fn classify_append(e: &AppendError) -> (Code, Option<&'static str>) {
+    match e {
+        AppendError::Refused(refusal) => classify_refusal(refusal),
+        AppendError::NotWritten(e) => classify_storage(e),
+        AppendError::Partial { .. } => (Code::Io, None),
+        AppendError::NotDurable(_) => (
+            Code::Io,
+            Some(
+                "the event is in the log but may not survive a power loss; do not retry, and check \
+                 the disk",
+            ),
+        ),
+    }
+}
+
+fn classify_refusal(refusal: &Refusal) -> (Code, Option<&'static str>) {
+    match refusal {
+        Refusal::Closed { .. } => (
             Code::Negative,
             Some("a closed run takes nothing more; start another one"),
         ),
-        LogError::Unfinished { .. } => (
+        Refusal::Unfinished { .. } => (
             Code::Running,
             Some(
                 "`runlog status RUN` tells whether they still run; `runlog replay --recover RUN` ends lost ones",
             ),
         ),
-        LogError::JobTaken { .. } => (
+        Refusal::JobTaken { .. } => (
             Code::Usage,
             Some("choose another --job, or leave it out to have one made"),
         ),
-        LogError::TooManyJobs { .. } => (Code::Negative, Some("start another run")),
-        LogError::ForeignRun { .. } => (
+        Refusal::TooManyJobs { .. } => (Code::Negative, Some("start another run")),
+        Refusal::Foreign { .. } => (
             Code::Usage,
             Some("--force appends all the same; then only runlog can read the run"),
         ),
-        LogError::NewerFormat { .. } => (Code::Damage, Some("use a newer runlog to write to it")),
-        LogError::UsedUp { .. } => (
+        Refusal::SequenceExhausted { .. } => (
             Code::Damage,
             Some("the log is damaged there; start another run"),
         ),
-        LogError::TooLong { .. } | LogError::Data(_) => (Code::Usage, None),
-        LogError::NoSpace { .. } => (
+        Refusal::Draft(e) => classify_draft(e),
+    }
+}
+
+fn classify_draft(e: &DraftError) -> (Code, Option<&'static str>) {
+    match e {
+        DraftError::TooLong { .. } | DraftError::Data(_) => (Code::Usage, None),
+        DraftError::Reserved { .. } | DraftError::Serialize(_) => (Code::Io, None),
+    }
+}
+
+fn classify_storage(e: &StorageError) -> (Code, Option<&'static str>) {
+    match e {
+        StorageError::Volume(VolumeError::NotADirectory { .. }) => (
+            Code::Io,
+            Some("a folder is needed there; links are not followed"),
+        ),
+        StorageError::Volume(e) => classify_volume(e),
+        StorageError::LockTimeout { .. } => (
+            Code::Locked,
+            Some("find the process with `fuser -v` on that file"),
+        ),
+        StorageError::NotAFile { .. } => (Code::Usage, Some("name a file that runtimo wrote")),
+        StorageError::RunRemoved { .. } => (
+            Code::NotFound,
+            Some("`runlog status --retired` tells whether gc removed it"),
+        ),
+        StorageError::NewerFormat { .. } => {
+            (Code::Damage, Some("use a newer runlog to write to it"))
+        }
+        StorageError::NoSpace { .. } => (
             Code::Io,
             Some("make room on the disk (or raise the quota) and try again"),
         ),
-        LogError::ShortWrite { .. } | LogError::Serialize(_) | LogError::NotForDrafts { .. } => {
-            (Code::Io, None)
-        }
-        LogError::NotDurable { .. } => (
-            Code::Io,
-            Some("do not repeat it: it is in the log; look after the disk"),
-        ),
     }
+}
+
+/// Whether an error says that the run was removed, which is fine for one of all runs.
+pub(crate) fn is_run_removed(e: &Error) -> bool {
+    if let Some(e) = e.downcast_ref::<UndoError>() {
+        return match e {
+            UndoError::Select(e) => is_missing(e),
+            UndoError::Storage(e) | UndoError::Append(AppendError::NotWritten(e)) => is_removed(e),
+            _ => false,
+        };
+    }
+    if let Some(e) = e.downcast_ref::<RotateError>() {
+        return match e {
+            RotateError::Storage(e) | RotateError::Append(AppendError::NotWritten(e)) => {
+                is_removed(e)
+            }
+            _ => false,
+        };
+    }
+    e.downcast_ref::<SelectError>().is_some_and(is_missing)
+        || e.downcast_ref::<StorageError>().is_some_and(is_removed)
+}
+
+fn is_missing(e: &SelectError) -> bool {
+    match e {
+        SelectError::NoSuchRun { .. } => true,
+        SelectError::Storage(e) => is_removed(e),
+        _ => false,
+    }
+}
+
+fn is_removed(e: &StorageError) -> bool {
+    matches!(e, StorageError::RunRemoved { .. })
 }
 
 fn classify_volume(e: &VolumeError) -> (Code, Option<&'static str>) {

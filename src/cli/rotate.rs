@@ -12,8 +12,8 @@ use super::settings::{parse_count, value};
 use super::value_parsers::{parse_duration, parse_size};
 use crate::log;
 use crate::log::{
-    Compressed, EventType, LogError, PruneLimit, PrunedSegment, RotationThreshold, RunLog,
-    compress_sealed, plan_compression, plan_prune, plan_rotation,
+    Compressed, EventType, PruneLimit, PrunedSegment, RotationPlan, RotationThreshold, RunLog,
+    StorageError, compress_sealed, plan_compression, plan_prune, plan_rotation,
 };
 use crate::render::{RotateReport, SealedReport, json_line};
 use crate::volume::{Dir, RunId, Volume, layout};
@@ -80,8 +80,8 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let plan = args.plan(&volume)?;
     let mut out = io::stdout().lock();
     let mut code = Code::Ok;
-    let mut each = |run: &RunId, dir: Result<Option<Dir>, LogError>| -> Result<()> {
-        let done = dir.and_then(|dir| {
+    let mut each = |run: &RunId, dir: Result<Option<Dir>, StorageError>| -> Result<()> {
+        let done = dir.map_err(anyhow::Error::from).and_then(|dir| {
             let dir = dir.as_ref();
             dir.map(|dir| plan.apply(&volume, run, dir)).transpose()
         });
@@ -99,10 +99,10 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
                 }
             }
             // Removed meanwhile: then it is none of all runs.
-            Err(LogError::RunGone { .. } | LogError::NoSuchRun { .. }) if args.all => {}
+            Err(e) if args.all && exit::is_run_removed(&e) => {}
             // One that cannot be rotated does not stop the others.
             Err(e) => {
-                let (worse, text) = exit::explain(&e.into());
+                let (worse, text) = exit::explain(&e);
                 print_stderr(format_args!("run {run}: {text}"));
                 code = worse;
             }
@@ -155,13 +155,13 @@ impl Args {
 }
 
 impl RotatePlan {
-    fn apply(&self, volume: &Volume, run: &RunId, dir: &Dir) -> Result<RotateReport, LogError> {
+    fn apply(&self, volume: &Volume, run: &RunId, dir: &Dir) -> Result<RotateReport> {
         if self.dry_run {
             return self.dry_run(run, dir);
         }
         let log = RunLog::open(volume, run)?;
-        let rotated = log.rotate(self.due, EventType::LogRotated.lock_budget())?;
-        let sealed = rotated.map(SealedReport::Done);
+        let rotation = log.rotate(self.due, EventType::LogRotated.lock_budget())?;
+        let sealed = rotation.into_result().map(SealedReport::Done);
         let mut report = RotateReport::new(run.clone(), false, sealed);
         if report.is_foreign() {
             return Ok(report);
@@ -175,15 +175,18 @@ impl RotatePlan {
         Ok(report)
     }
 
-    fn dry_run(&self, run: &RunId, dir: &Dir) -> Result<RotateReport, LogError> {
-        let would = plan_rotation(dir, self.due)?;
-        let sealed = would.map(|bytes| SealedReport::Would { bytes });
+    fn dry_run(&self, run: &RunId, dir: &Dir) -> Result<RotateReport> {
+        let sealed = match plan_rotation(dir, self.due)? {
+            RotationPlan::Seal { bytes } => Ok(SealedReport::Would { bytes }),
+            RotationPlan::Skip(why) => Err(why),
+        };
+        let would_rotate = sealed.is_ok();
         let mut report = RotateReport::new(run.clone(), true, sealed);
         if report.is_foreign() {
             return Ok(report);
         }
         if let Some(keep) = self.keep {
-            report.dropped = plan_prune(dir, PruneLimit::AllBut(keep), would.is_ok())?;
+            report.dropped = plan_prune(dir, PruneLimit::AllBut(keep), would_rotate)?;
         }
         if self.compress {
             // Not what is dropped before; what would be sealed has no name yet.

@@ -20,7 +20,7 @@ use crate::job::{
     prepare, run_job,
 };
 use crate::log::{Batch, Close, Durability, EventType, RunLog, allocate_ulid};
-use crate::volume::{JobId, RunId, Volume};
+use crate::volume::{JobId, RunId, Volume, error_chain};
 
 /// Run a command and log what happens to it
 ///
@@ -280,7 +280,10 @@ fn supervise(args: &Args, spec: &JobSpec, volume: &Volume, channel: &Channel) ->
         Ok(run_job(spec, setup)?)
     });
     if let Err(e) = log.finish_upkeep() {
-        print_stderr(format_args!("runlog: the log was not rotated: {e}"));
+        print_stderr(format_args!(
+            "runlog: the log was not rotated: {}",
+            error_chain(&e)
+        ));
     }
     if outcome.is_err()
         && args.run.is_none()
@@ -341,8 +344,9 @@ fn setup<'a>(
             Err(e) => report(
                 &channel,
                 &format!(
-                    "{} error: the job is running, but its start is not in the log: {e}",
-                    Code::Runlog as u8
+                    "{} error: the job is running, but its start is not in the log: {}",
+                    Code::Runlog as u8,
+                    error_chain(e)
                 ),
             ),
         }),

@@ -46,7 +46,7 @@ pub(crate) fn rotation(volume: &Volume, size: Option<u64>) -> Option<RotationPol
     let set = volume.settings().map_err(anyhow::Error::from);
     let rotation = set.and_then(|settings| of_writers(size, &settings.rotate));
     rotation.unwrap_or_else(|e| {
-        print_stderr(format_args!("warning: {e}"));
+        print_stderr(format_args!("warning: {e:#}"));
         of_writers(size, &RotateSettings::default()).unwrap_or(None)
     })
 }

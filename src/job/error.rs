@@ -2,16 +2,19 @@
 
 use std::io;
 
-use crate::log::LogError;
+use crate::log::{AppendError, StorageError};
 
 /// Why a job could not be submitted.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Trouble with the log of its run.
+    /// The events that precede the start were not appended.
     #[error(transparent)]
-    Log(#[from] LogError),
+    Append(#[from] AppendError),
+    /// Trouble with the files of the run.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// The supervisor lacks something of the operating system.
-    #[error("cannot {action}: {source}")]
+    #[error("cannot {action}")]
     System {
         /// What was tried, as a verb.
         action: &'static str,

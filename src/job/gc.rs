@@ -6,8 +6,8 @@ use crate::job::process::liveness::child_of;
 use crate::job::status::run_status::{InspectedRun, inspect_run};
 use crate::log::store::retention::{Eligibility, RemoveReason, RetentionDecision, RunInfo};
 use crate::log::{
-    Damage, GcLock, JobState, LockOutcome, LockedForRemoval, LogError, RunStatus, RunSummary,
-    Tombstone, is_started, list,
+    Damage, GcError, GcLock, JobState, LockOutcome, LockedForRemoval, RunStatus, RunSummary,
+    StorageError, Tombstone, is_started, list,
 };
 use crate::volume::{Dir, RunId, Volume, VolumeError, parse_ts};
 
@@ -36,7 +36,7 @@ pub struct GcCandidates {
     /// What is known of each.
     pub runs: Vec<RunInfo>,
     /// Those of which nothing can be known. They do not keep the others.
-    pub broken: Vec<(RunId, LogError)>,
+    pub broken: Vec<(RunId, StorageError)>,
     /// What was passed over in the logs.
     pub damage: Vec<Damage>,
 }
@@ -45,7 +45,7 @@ pub struct GcCandidates {
 ///
 /// # Errors
 /// The folder of the runs cannot be read.
-pub fn list_candidates(volume: &Volume, wanted: &GcFilter) -> Result<GcCandidates, LogError> {
+pub fn list_candidates(volume: &Volume, wanted: &GcFilter) -> Result<GcCandidates, StorageError> {
     let mut surveyed = GcCandidates::default();
     let Some(runs) = volume.runs()? else {
         return Ok(surveyed);
@@ -70,10 +70,10 @@ pub fn list_candidates(volume: &Volume, wanted: &GcFilter) -> Result<GcCandidate
 }
 
 /// Whether a run went away while it was looked at.
-fn is_missing(e: &LogError) -> bool {
+fn is_missing(e: &StorageError) -> bool {
     match e {
-        LogError::RunGone { .. } => true,
-        LogError::Volume(e) => e.io_kind() == Some(ErrorKind::NotFound),
+        StorageError::RunRemoved { .. } => true,
+        StorageError::Volume(e) => e.io_kind() == Some(ErrorKind::NotFound),
         _ => false,
     }
 }
@@ -82,7 +82,7 @@ fn inspect_candidate(
     runs: &Dir,
     run: &RunId,
     wanted: &GcFilter,
-) -> Result<Option<(RunInfo, Vec<Damage>)>, LogError> {
+) -> Result<Option<(RunInfo, Vec<Damage>)>, StorageError> {
     let dir = runs.open_dir(run.as_str())?;
     let mut facts = RunInfo {
         run_id: run.clone(),
@@ -170,9 +170,9 @@ pub enum GcDecision {
     /// It is left for another time, for this reason.
     Skipped(&'static str),
     /// It is no more on the volume, but not all of it could be removed.
-    InTrash(LogError),
+    InTrash(GcError),
     /// It could not be taken.
-    Failed(LogError),
+    Failed(GcError),
 }
 
 /// Removes the runs that a plan lets go, and tells what became of each as soon as that is
@@ -184,7 +184,7 @@ pub fn remove_planned(
     gc: &mut GcLock,
     plan: &[(&RunInfo, RemoveReason)],
     mut told: impl FnMut(&RunInfo, &RemoveReason, GcDecision),
-) -> Result<(), LogError> {
+) -> Result<(), GcError> {
     for chosen in plan.chunks(remove_batch()) {
         match remove_runs(gc, chosen, &mut told) {
             // Their lines do not fit together, but what the first one takes may be enough for
@@ -205,7 +205,7 @@ fn remove_runs(
     gc: &mut GcLock,
     chosen: &[(&RunInfo, RemoveReason)],
     told: &mut impl FnMut(&RunInfo, &RemoveReason, GcDecision),
-) -> Result<(), LogError> {
+) -> Result<(), GcError> {
     let mut ready = Vec::new();
     let mut held = Vec::new();
     let mut lines = Vec::new();
@@ -220,7 +220,7 @@ fn remove_runs(
             Ok(GcLockOutcome::Skipped(why_not)) => {
                 left.push((*facts, why, GcDecision::Skipped(why_not)));
             }
-            Err(e) if is_missing(&e) => {
+            Err(GcError::Storage(e)) if is_missing(&e) => {
                 left.push((*facts, why, GcDecision::Skipped(ALREADY_REMOVED)));
             }
             Err(e) => left.push((*facts, why, GcDecision::Failed(e))),
@@ -264,7 +264,7 @@ enum GcLockOutcome {
 }
 
 /// Locks a run and looks at it again.
-fn prepare(gc: &GcLock, facts: &RunInfo, why: &RemoveReason) -> Result<GcLockOutcome, LogError> {
+fn prepare(gc: &GcLock, facts: &RunInfo, why: &RemoveReason) -> Result<GcLockOutcome, GcError> {
     let held = match gc.lock_for_removal(&facts.run_id)? {
         LockOutcome::Held(held) => held,
         LockOutcome::Busy(why_not) => return Ok(GcLockOutcome::Skipped(why_not)),
@@ -301,10 +301,10 @@ fn make_room(held: &[LockedForRemoval]) -> bool {
         .fold(false, |a, b| a | b)
 }
 
-fn is_disk_full(e: &LogError) -> bool {
+fn is_disk_full(e: &GcError) -> bool {
     match e {
-        LogError::NoSpace { .. } => true,
-        LogError::Volume(VolumeError::Io { source, .. }) => matches!(
+        GcError::Storage(StorageError::NoSpace { .. }) => true,
+        GcError::Storage(StorageError::Volume(VolumeError::Io { source, .. })) => matches!(
             source.kind(),
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded
         ),

@@ -1,4 +1,5 @@
-//! Errors of the log layer.
+//! Errors of the log, one type for each operation, so that the type says what a retry
+//! may do.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,168 +9,250 @@ use crate::log::format::event_type::EventType;
 use crate::log::format::note_data::DataError;
 use crate::volume::{JobId, RunId, VolumeError};
 
-/// What can go wrong while a log is written or read.
+/// Trouble with the files or locks of a log. No event was written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum LogError {
-    /// Trouble with a file or folder.
+pub enum StorageError {
+    /// A file or directory cannot be used.
     #[error(transparent)]
     Volume(#[from] VolumeError),
-    /// A lock was held by others for longer than the budget.
-    #[error("{} stayed locked by another process for {}", path.display(), seconds(*budget))]
+    /// Another process held a lock for longer than the timeout.
+    #[error("another process has held the lock of `{}` for {} s", path.display(), timeout.as_secs())]
     LockTimeout {
         /// The locked file.
         path: PathBuf,
-        /// How long was waited.
-        budget: Duration,
+        /// How long this process waited.
+        timeout: Duration,
     },
-    /// There is one gc at a time.
-    #[error("another gc is at work: {} is locked", path.display())]
-    GcRunning {
-        /// The locked file.
-        path: PathBuf,
-    },
-    /// No run has this id.
-    #[error("no run {run}")]
-    NoSuchRun {
-        /// The id that was asked for.
-        run: String,
-    },
-    /// gc removed no run with this id.
-    #[error("gc has removed no run {run}")]
-    NotRetired {
-        /// The id that was asked for.
-        run: String,
-    },
-    /// The volume has no run.
-    #[error("{} has no run yet", volume.display())]
-    NoRuns {
-        /// The volume.
-        volume: PathBuf,
-    },
-    /// What is to be read as a log is something else.
-    #[error("{} is no regular file", path.display())]
+    /// The file or directory that should be read as a log is something else.
+    #[error("`{}` is not a regular file", path.display())]
     NotAFile {
-        /// What was named.
+        /// The path that was named.
         path: PathBuf,
     },
-    /// The folder of the run was removed or replaced while it was held open.
-    #[error("the run's folder {} was removed or replaced", path.display())]
-    RunGone {
-        /// Where the folder was.
+    /// The directory of the run was removed or replaced while it was open.
+    #[error("the directory of the run, `{}`, was removed or replaced", path.display())]
+    RunRemoved {
+        /// Where the directory was.
         path: PathBuf,
     },
-    /// The run was closed; it takes no such event any more.
-    #[error("run {run} is closed")]
+    /// The log has lines of a format that this version does not know.
+    #[error("`{}` was written by a newer runlog", path.display())]
+    NewerFormat {
+        /// The segment.
+        path: PathBuf,
+    },
+    /// The disk or the quota has no room for another ordinary event.
+    #[error("nothing was written to `{}`", path.display())]
+    NoSpace {
+        /// The file.
+        path: PathBuf,
+        /// The error of the operating system.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A sync failed: what was written may not survive a power loss.
+///
+/// A sync is never retried. The kernel may have dropped the dirty pages and would report
+/// success (fsync(2), `EIO`).
+#[derive(Debug, thiserror::Error)]
+#[error("cannot sync `{}`", path.display())]
+pub struct SyncError {
+    /// The file or directory.
+    pub path: PathBuf,
+    /// The error of the operating system.
+    #[source]
+    pub source: io::Error,
+}
+
+/// An event cannot be encoded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DraftError {
+    /// The line would be longer than a line may be.
+    #[error("an event of {bytes} bytes is over the limit of {limit}; nothing was written")]
+    TooLong {
+        /// The length of the line, in bytes.
+        bytes: usize,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The log writes events of this type itself, such as the close of a run
+    /// ([`Close`](crate::log::Close)).
+    #[error("only the log itself writes `{}`", kind.as_str())]
+    Reserved {
+        /// The type.
+        kind: EventType,
+    },
+    /// The JSON cannot be the data of an event.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The payload cannot be serialized.
+    #[error("cannot serialize an event")]
+    Serialize(#[from] serde_json::Error),
+}
+
+/// Why a log does not accept a batch. The log is unchanged, and a retry is refused too.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The run is closed.
+    #[error("run `{run}` is closed")]
     Closed {
         /// The run.
         run: RunId,
     },
     /// The run cannot be closed yet.
-    #[error("run {run} has jobs without an end: {}", jobs.join(", "))]
+    #[error("run `{run}` has jobs that have not ended: {}", jobs.join(", "))]
     Unfinished {
         /// The run.
         run: RunId,
-        /// Its jobs that have no terminal event.
+        /// Its jobs without a terminal event.
         jobs: Vec<String>,
     },
     /// The id of the job is in use.
-    #[error("run {run} has a job {job} already")]
+    #[error("run `{run}` already has a job `{job}`")]
     JobTaken {
         /// The run.
         run: RunId,
-        /// The id that was asked for.
+        /// The id.
         job: JobId,
     },
     /// The run is full.
-    #[error("run {run} has {limit} jobs, which is the most a run can have")]
+    #[error("run `{run}` has {limit} jobs, the maximum for a run")]
     TooManyJobs {
         /// The run.
         run: RunId,
-        /// The limit.
+        /// The maximum.
         limit: usize,
     },
-    /// The run was written by omne, whose own reader refuses our events.
-    #[error("run {run} was written by another program, which cannot read runlog's events")]
-    ForeignRun {
+    /// Another program wrote the run, and its own reader refuses runlog's events.
+    #[error("run `{run}` was written by another program, which cannot read runlog's events")]
+    Foreign {
         /// The run.
         run: RunId,
     },
-    /// The log has lines of a format that this runlog does not know.
-    #[error("{} was written by a newer runlog", path.display())]
-    NewerFormat {
+    /// The last event has the highest possible sequence number or id.
+    #[error("`{}` has an event with the highest possible sequence number or id", path.display())]
+    SequenceExhausted {
         /// The segment.
         path: PathBuf,
     },
-    /// The last event has a number or an id that nothing can follow.
-    #[error("{} has an event whose number or id is the last there can be", path.display())]
-    UsedUp {
-        /// The segment.
-        path: PathBuf,
-    },
-    /// An event is longer than a line may be.
-    #[error("an event of {bytes} bytes is over the limit of {limit}; nothing was written")]
-    TooLong {
-        /// Length of its line.
-        bytes: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// It makes events of this type of what it knows: closing with [`crate::log::write::append::Close`].
-    #[error("{} is written by the log itself", kind.as_str())]
-    NotForDrafts {
-        /// The type.
-        kind: EventType,
-    },
-    /// The user's JSON cannot be an event's data.
+    /// An event of the batch cannot be encoded.
     #[error(transparent)]
-    Data(#[from] DataError),
-    /// There is no room for another ordinary event.
-    #[error("no space left for {}: {source}; nothing was written", path.display())]
-    NoSpace {
-        /// The segment.
-        path: PathBuf,
-        /// What the operating system said.
-        #[source]
-        source: io::Error,
-    },
-    /// A write ended early; the lines that are whole stand.
-    #[error("cannot write all of {}: {source}; {stand} of {of} events stand", path.display())]
-    ShortWrite {
+    Draft(#[from] DraftError),
+}
+
+/// Why a batch was not appended, and how much of it is in the log all the same.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The log does not accept the batch. Nothing was written, and a retry is refused too.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// Nothing was written. A retry appends the batch once.
+    #[error(transparent)]
+    NotWritten(#[from] StorageError),
+    /// The first events of the batch are in the log. A retry must leave them out.
+    #[error("wrote only {written} of {total} events to `{}`", path.display())]
+    Partial {
         /// The segment.
         path: PathBuf,
         /// How many events of the batch are in the log.
-        stand: usize,
-        /// How many there were.
-        of: usize,
-        /// What the operating system said.
+        written: usize,
+        /// How many events the batch has.
+        total: usize,
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// The events are in the log, but a power loss may take them.
-    #[error("written, not durable: cannot sync {}: {source}", path.display())]
-    NotDurable {
-        /// What could not be synced.
-        path: PathBuf,
-        /// What the operating system said.
-        #[source]
-        source: io::Error,
-    },
-    /// An event could not be made into JSON.
-    #[error("cannot write an event as JSON: {0}")]
-    Serialize(#[from] serde_json::Error),
+    /// The whole batch is in the log, but may not survive a power loss. A retry would
+    /// append it twice.
+    #[error("written, not durable")]
+    NotDurable(#[from] SyncError),
 }
 
-impl LogError {
-    /// A failed sync of a folder: what was written stands, and may not last.
-    pub(crate) fn not_durable(e: VolumeError) -> Self {
-        match e {
-            VolumeError::Io { path, source, .. } => Self::NotDurable { path, source },
-            other => other.into(),
-        }
+impl From<Refusal> for AppendError {
+    fn from(e: Refusal) -> Self {
+        Self::Refused(e)
     }
 }
 
-fn seconds(d: Duration) -> String {
-    format!("{} s", d.as_secs())
+impl From<DraftError> for AppendError {
+    fn from(e: DraftError) -> Self {
+        Self::Refused(e.into())
+    }
+}
+
+impl From<VolumeError> for AppendError {
+    fn from(e: VolumeError) -> Self {
+        Self::NotWritten(e.into())
+    }
+}
+
+/// Why a log was not rotated, pruned or compressed.
+#[derive(Debug, thiserror::Error)]
+pub enum RotateError {
+    /// Nothing was rotated.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The repair that precedes a rotation, or its checkpoint, could not be written.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The log was rotated, but a power loss may undo that.
+    #[error("rotated, not durable")]
+    NotDurable(#[from] SyncError),
+}
+
+impl From<DraftError> for RotateError {
+    fn from(e: DraftError) -> Self {
+        Self::Append(e.into())
+    }
+}
+
+impl From<VolumeError> for RotateError {
+    fn from(e: VolumeError) -> Self {
+        Self::Storage(e.into())
+    }
+}
+
+/// Why gc did not remove runs.
+#[derive(Debug, thiserror::Error)]
+pub enum GcError {
+    /// Another gc is running on the volume.
+    #[error("another gc is running: `{}` is locked", path.display())]
+    Running {
+        /// The locked file.
+        path: PathBuf,
+    },
+    /// A file or directory cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A tombstone cannot be encoded.
+    #[error("cannot serialize the summary of a removed run")]
+    Serialize(#[from] serde_json::Error),
+    /// The runs were moved or recorded, but a power loss may undo that.
+    #[error("removed, not durable")]
+    NotDurable(#[from] SyncError),
+}
+
+impl From<VolumeError> for GcError {
+    fn from(e: VolumeError) -> Self {
+        Self::Storage(e.into())
+    }
+}
+
+impl SyncError {
+    /// Converts the failed sync of a directory.
+    pub(crate) fn from_volume(e: VolumeError) -> Self {
+        match e {
+            VolumeError::Io { path, source, .. } => Self { path, source },
+            // A sync fails with nothing else.
+            other => Self {
+                path: PathBuf::new(),
+                source: io::Error::other(other),
+            },
+        }
+    }
 }

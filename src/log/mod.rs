@@ -63,10 +63,13 @@ mod test_log;
 
 pub use ulid::Ulid;
 
-pub use crate::log::error::LogError;
+pub use crate::log::error::{
+    AppendError, DraftError, GcError, Refusal, RotateError, StorageError, SyncError,
+};
 pub use crate::log::format::classify::Dialect;
 pub use crate::log::format::envelope::{DamageReason, Envelope};
-pub use crate::log::format::event_type::{Draft, Durability, EventType, MAX_LINE_BYTES};
+pub use crate::log::format::event_type::{Durability, EventType};
+pub use crate::log::format::limits::MAX_LINE_BYTES;
 pub use crate::log::format::note_data::DataError;
 pub use crate::log::format::payload;
 pub use crate::log::format::payload::Sealed;
@@ -77,6 +80,7 @@ pub use crate::log::store::catalog::{SelectError, list, select};
 pub use crate::log::store::ulid_allocator::allocate_ulid;
 pub use crate::log::write::append::{Appended, Batch, Close, LogView};
 pub use crate::log::write::auto_rotate::RotationPolicy;
+pub use crate::log::write::draft::Draft;
 pub use crate::log::write::run_log::RunLog;
 
 // The program's own; no part of what the library promises.
@@ -106,4 +110,6 @@ pub use crate::log::watch::wait_for_change::ChangeWaiter;
 pub use crate::log::watch::watcher::{Changes, Watcher};
 pub use crate::log::write::prune::{PruneLimit, PrunedSegment, plan_prune};
 pub use crate::log::write::recover_tail::needs_repair;
-pub use crate::log::write::rotate::{NotRotated, RotationThreshold, plan_rotation};
+pub use crate::log::write::rotate::{
+    NotRotated, Rotation, RotationPlan, RotationThreshold, plan_rotation,
+};

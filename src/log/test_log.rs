@@ -96,7 +96,7 @@ impl TestLog {
     }
 
     /// Appends `drafts` and `close` by a new writer.
-    pub(crate) fn close(&self, drafts: &[Draft], close: Close) -> Result<Appended, LogError> {
+    pub(crate) fn close(&self, drafts: &[Draft], close: Close) -> Result<Appended, AppendError> {
         let budget = EventType::RunClosed.lock_budget();
         self.log().append_with(Durability::Process, budget, |_| {
             Ok(Batch {

@@ -60,7 +60,7 @@ pub enum VolumeError {
         message: String,
     },
     /// The operating system refused.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}", path.display())]
     Io {
         /// What was tried, as a verb.
         action: &'static str,
@@ -70,6 +70,22 @@ pub enum VolumeError {
         #[source]
         source: io::Error,
     },
+}
+
+/// Formats an error and its causes, outermost first, separated by `: `.
+///
+/// `Display` of an error leaves out its `source`, so that callers that print the whole chain
+/// do not print causes twice.
+#[doc(hidden)]
+pub fn error_chain(e: &dyn std::error::Error) -> String {
+    let mut text = e.to_string();
+    let mut cause = e.source();
+    while let Some(e) = cause {
+        text.push_str(": ");
+        text.push_str(&e.to_string());
+        cause = e.source();
+    }
+    text
 }
 
 impl VolumeError {

@@ -15,7 +15,7 @@ mod tree;
 mod whole_file;
 
 pub use dir::Dir;
-pub use error::VolumeError;
+pub use error::{VolumeError, error_chain};
 pub use id::{IdError, JobId, RunId};
 pub use root::Volume;
 

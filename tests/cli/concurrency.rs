@@ -176,8 +176,8 @@ fn held_lock_times_out_with_6() {
     insta::assert_snapshot!(checks::snapshot(&env, &output), @"
     exit 6
     -- stderr
-    error: [ROOT]/.omne/var/runs/it/lock stayed locked by another process for 5 s
-    hint: another process holds the lock; `fuser -v` on that file tells which
+    error: another process has held the lock of `[ROOT]/.omne/var/runs/it/lock` for 5 s
+    hint: find the process with `fuser -v` on that file
     ");
     assert_eq!(env.events("it").len(), before);
 }

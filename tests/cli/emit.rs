@@ -192,7 +192,7 @@ fn emit_to_closed_run_exits_1() {
     assert_snapshot!(snapshot(&env, &env.run(&["emit", "--run", "it", "late"])), @"
     exit 1
     -- stderr
-    error: run it is closed
+    error: run `it` is closed
     hint: a closed run takes nothing more; start another one
     ");
     let output = env.run_with(&["emit", "--run", "it", "--lines"], b"late\n");

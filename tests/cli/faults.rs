@@ -122,7 +122,7 @@ fn note_without_space_is_rejected_before_writing() {
     assert_snapshot!(snapshot(&env, &output), @"
     exit 7
     -- stderr
-    error: no space left for [ROOT]/.omne/var/runs/it/events.jsonl: No space left on device (os error 28); nothing was written
+    error: nothing was written to `[ROOT]/.omne/var/runs/it/events.jsonl`: No space left on device (os error 28)
     hint: make room on the disk (or raise the quota) and try again
     ");
     assert_eq!(std::fs::read(env.log_path("it")).unwrap(), before);

@@ -17,8 +17,8 @@ fn second_gc_is_rejected() {
     assert_snapshot!(snapshot(&env, &env.run(&["gc", "--max-age", "0"])), @"
     exit 6
     -- stderr
-    error: another gc is at work: [ROOT]/.omne/var/retired.jsonl is locked
-    hint: let it end, then try again
+    error: another gc is running: `[ROOT]/.omne/var/retired.jsonl` is locked
+    hint: wait for it to finish, then retry
     ");
     assert_eq!(env.runs(), ["a", "b", "c"]);
     // What changes nothing needs no lock.

@@ -197,7 +197,7 @@ fn rotate_reports_locked_log() {
     let output = env.run(&["rotate", "it"]);
     assert_eq!(output.code, 6, "{}", output.stderr());
     assert!(
-        output.stderr().contains("stayed locked"),
+        output.stderr().contains("has held the lock"),
         "{}",
         output.stderr()
     );

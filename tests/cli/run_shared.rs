@@ -37,7 +37,7 @@ fn taken_job_id_is_rejected_with_2() {
     insta::assert_snapshot!(crate::support::checks::snapshot(&env, &output), @"
     exit 2
     -- stderr
-    error: run ci has a job a already
+    error: run `ci` already has a job `a`
     hint: choose another --job, or leave it out to have one made
     ");
     assert_eq!(env.events("ci").len(), before);
@@ -97,7 +97,7 @@ fn close_with_live_job_exits_4() {
     insta::assert_snapshot!(crate::support::checks::snapshot(&env, &output), @"
     exit 4
     -- stderr
-    error: run ci has jobs without an end: cat
+    error: run `ci` has jobs that have not ended: cat
     hint: `runlog status RUN` tells whether they still run; `runlog replay --recover RUN` ends lost ones
     ");
     assert_eq!(job.end().code, 0);
@@ -147,7 +147,7 @@ fn closed_run_rejects_jobs() {
     insta::assert_snapshot!(crate::support::checks::snapshot(&env, &output), @"
     exit 125
     -- stderr
-    error: run ci is closed
+    error: run `ci` is closed
     hint: a closed run takes nothing more; start another one
     ");
     assert_eq!(env.events("ci").len(), before);

@@ -241,7 +241,7 @@ fn latest_without_runs_exits_3() {
     assert_snapshot!(status(&env, &["latest"]), @"
     exit 3
     -- stderr
-    error: [ROOT] has no run yet
+    error: no runs in [ROOT]
     hint: `runlog run -- COMMAND` makes one
     ");
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use runlog::log::{Close, Draft, Durability, EventType, LogError, RunLog};
+use runlog::log::{AppendError, Close, Draft, Durability, EventType, RunLog, StorageError};
 use serde_json::json;
 
 use super::support::{draft, given_dir, log, passes, read_sound};
@@ -25,6 +25,10 @@ fn fill(dir: &Path) {
     for size in [4096, 1] {
         while filler.write(&vec![b'x'; size]).is_ok() {}
     }
+}
+
+fn is_full(e: &AppendError) -> bool {
+    matches!(e, AppendError::NotWritten(StorageError::NoSpace { .. }))
 }
 
 #[test]
@@ -56,7 +60,7 @@ fn child_on_full_disk() {
             Err(e) => break e,
         }
     };
-    assert!(matches!(refused, LogError::NoSpace { .. }), "{refused:?}");
+    assert!(is_full(&refused), "{refused:?}");
     assert!(stand > 100);
     assert_eq!(read_sound(&run).len(), stand);
 
@@ -70,10 +74,7 @@ fn child_on_full_disk() {
         .unwrap();
     for writer in [&run, &log(&dir)] {
         let refused = writer.append(&[note(writer, 0)], Durability::Process);
-        assert!(
-            matches!(refused, Err(LogError::NoSpace { .. })),
-            "{refused:?}"
-        );
+        assert!(refused.as_ref().is_err_and(is_full), "{refused:?}");
     }
     // A last event of a job finds its place, also by a writer that comes anew.
     let fresh = log(&dir);
@@ -141,7 +142,12 @@ fn child_with_file_size_limit() {
             Err(e) => break e,
         }
     };
-    let LogError::ShortWrite { stand, of, .. } = refused else {
+    let AppendError::Partial {
+        written: stand,
+        total: of,
+        ..
+    } = refused
+    else {
         panic!("{refused:?}");
     };
     assert!(stand > 0 && stand < of, "{stand} of {of}");
@@ -152,10 +158,7 @@ fn child_with_file_size_limit() {
             .eq((0..written + stand).map(|n| Some(n as u64)))
     );
     let ordinary = run.append(&[note(&run, 0)], Durability::Process);
-    assert!(
-        matches!(ordinary, Err(LogError::NoSpace { .. })),
-        "{ordinary:?}"
-    );
+    assert!(ordinary.as_ref().is_err_and(is_full), "{ordinary:?}");
     let small = draft(&run, EventType::JobFailed, &json!({"n": 0}));
     run.append(&[small], Durability::Process).unwrap();
     assert_eq!(read_sound(&run).len(), written + stand + 1);

@@ -16,7 +16,7 @@ use crate::cli::gc::output::GcOutput;
 use crate::job::RunStatus;
 use crate::job::gc::{GcCandidates, GcFilter, list_candidates, remove_planned, runs_to_remove};
 use crate::log::store::retention::{Eligibility, Policy, RetentionDecision, RunInfo};
-use crate::log::{GcLock, LogError, PruneLimit, RunLog, open_dir, plan_prune, trash_entries};
+use crate::log::{GcLock, PruneLimit, RunLog, open_dir, plan_prune, trash_entries};
 use crate::volume::Volume;
 
 /// Remove runs that are old, or too many
@@ -201,7 +201,7 @@ fn drop_events(
     };
     let prune = PruneLimit::OlderThan(then);
     let dry_run = output.dry_run;
-    let one = |facts: &RunInfo| -> Result<Vec<_>, LogError> {
+    let one = |facts: &RunInfo| -> Result<Vec<_>> {
         let Some(dir) = open_dir(&runs, &facts.run_id)? else {
             return Ok(Vec::new());
         };
@@ -209,7 +209,7 @@ fn drop_events(
         if would.is_empty() || dry_run {
             return Ok(would);
         }
-        RunLog::open(volume, &facts.run_id)?.drop_sealed(prune)
+        Ok(RunLog::open(volume, &facts.run_id)?.drop_sealed(prune)?)
     };
     for (facts, verdict) in surveyed.runs.iter().zip(verdicts) {
         if matches!(verdict, RetentionDecision::Keep(_)) && facts.standing != Eligibility::Empty {

@@ -6,12 +6,12 @@ use std::io::Write as _;
 use anyhow::{Context as _, Result};
 
 use crate::cli::context::{print_stderr, warn_damage};
-use crate::cli::exit::Code;
+use crate::cli::exit::{Code, is_run_removed};
 use crate::job::gc::{GcCandidates, GcDecision};
 use crate::log::store::retention::{Eligibility, KeepReason, RemoveReason, RunInfo};
-use crate::log::{LogError, PrunedSegment, TrashEntry};
+use crate::log::{GcError, PrunedSegment, TrashEntry};
 use crate::render::{GcAction, GcReport, GcTotal, json_line};
-use crate::volume::RunId;
+use crate::volume::{RunId, error_chain};
 
 /// The lines of gc on stdout, its warnings on stderr.
 pub(crate) struct GcOutput {
@@ -43,13 +43,13 @@ impl GcOutput {
         for (run, e) in &surveyed.broken {
             self.failed(run, e);
             let report =
-                GcReport::bare(run.clone(), GcAction::Fail, self.dry_run, e.to_string(), 0);
+                GcReport::bare(run.clone(), GcAction::Fail, self.dry_run, error_chain(e), 0);
             self.line(&report);
         }
     }
 
     /// What a crash left in the trash.
-    pub(crate) fn trash_entry(&mut self, leftover: &TrashEntry, removed: Result<(), LogError>) {
+    pub(crate) fn trash_entry(&mut self, leftover: &TrashEntry, removed: Result<(), GcError>) {
         let (run, bytes) = (leftover.run.clone(), leftover.bytes);
         let (action, why) = match removed {
             Ok(()) => (
@@ -58,7 +58,7 @@ impl GcOutput {
             ),
             Err(e) => {
                 self.failed(&run, &e);
-                (GcAction::Fail, e.to_string())
+                (GcAction::Fail, error_chain(&e))
             }
         };
         self.line(&GcReport::bare(run, action, self.dry_run, why, bytes));
@@ -88,7 +88,7 @@ impl GcOutput {
             }
             GcDecision::Failed(e) => {
                 self.failed(&facts.run_id, &e);
-                (GcAction::Fail, e.to_string())
+                (GcAction::Fail, error_chain(&e))
             }
         };
         let mut report = self.report(facts, action, text);
@@ -110,11 +110,7 @@ impl GcOutput {
     }
 
     /// The old segments of a run that stays.
-    pub(crate) fn dropped(
-        &mut self,
-        facts: &RunInfo,
-        dropped: Result<Vec<PrunedSegment>, LogError>,
-    ) {
+    pub(crate) fn dropped(&mut self, facts: &RunInfo, dropped: Result<Vec<PrunedSegment>>) {
         match dropped {
             Ok(segments) => {
                 for segment in segments {
@@ -127,10 +123,10 @@ impl GcOutput {
                 }
             }
             // Removed meanwhile: then its events are gone too.
-            Err(LogError::RunGone { .. } | LogError::NoSuchRun { .. }) => {}
+            Err(e) if is_run_removed(&e) => {}
             Err(e) => {
-                self.failed(&facts.run_id, &e);
-                let report = self.report(facts, GcAction::Fail, e.to_string());
+                self.failed(&facts.run_id, &*e);
+                let report = self.report(facts, GcAction::Fail, error_chain(&*e));
                 self.line(&report);
             }
         }
@@ -163,8 +159,8 @@ impl GcOutput {
         .and_then(|()| out.flush());
     }
 
-    fn failed(&mut self, run: &RunId, e: &LogError) {
-        print_stderr(format_args!("warning: run {run}: {e}"));
+    fn failed(&mut self, run: &RunId, e: &dyn std::error::Error) {
+        print_stderr(format_args!("warning: run {run}: {}", error_chain(e)));
         self.exit_with(Code::Io);
     }
 

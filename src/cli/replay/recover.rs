@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result};
 
 use crate::cli::context::{Global, print_stderr, print_warning};
 use crate::cli::exit;
-use crate::cli::exit::Code;
+use crate::cli::exit::{Code, is_run_removed};
 use crate::cli::replay::Args;
-use crate::job::{RecoveryAction, RecoveryOutcome, RunStatus, UndoError, recover, undo};
-use crate::log::{GcLock, LogError, list, open_dir, trash_entries};
+use crate::job::{RecoveryAction, RecoveryOutcome, RunStatus, recover, undo};
+use crate::log::{GcError, GcLock, list, open_dir, trash_entries};
 use crate::render::{RecoveryReport, UndoReport, json_line};
 use crate::volume::{Dir, RunId, Volume};
 
@@ -77,7 +77,7 @@ fn all(args: &Args, global: &Global) -> Result<Code> {
             }
             // One run that cannot be recovered does not stop the others.
             Err(e) => {
-                let (worse, text) = exit::explain(&e.into());
+                let (worse, text) = exit::explain(&e);
                 print_stderr(format_args!("run {run}: {text}"));
                 code = worse;
             }
@@ -91,7 +91,7 @@ fn recover_one(
     volume: &Volume,
     runs: &Dir,
     run: &RunId,
-) -> Result<Option<RecoveryOutcome>, UndoError> {
+) -> Result<Option<RecoveryOutcome>> {
     let recovered = open_dir(runs, run)?
         .map(|dir| {
             recover(
@@ -102,26 +102,29 @@ fn recover_one(
                 &print_warning(),
             )
         })
-        .transpose();
+        .transpose()
+        .map_err(anyhow::Error::from);
     match recovered {
-        // Removed meanwhile: then it is none of all runs.
-        Err(UndoError::Log(LogError::RunGone { .. } | LogError::NoSuchRun { .. })) => Ok(None),
+        // A run that was removed in the meantime is not one of all runs.
+        Err(e) if is_run_removed(&e) => Ok(None),
         recovered => recovered,
     }
 }
 
 /// Removes what a gc was in the middle of removing.
 fn finish_gc(volume: &Volume) -> Code {
-    let finished = trash_entries(volume).and_then(|left| {
-        if left.is_empty() {
-            return Ok(());
-        }
-        let gc = GcLock::begin(volume)?;
-        left.iter().try_for_each(|one| gc.remove(&one.name))
-    });
+    let finished = trash_entries(volume)
+        .map_err(GcError::from)
+        .and_then(|left| {
+            if left.is_empty() {
+                return Ok(());
+            }
+            let gc = GcLock::begin(volume)?;
+            left.iter().try_for_each(|one| gc.remove(&one.name))
+        });
     match finished {
         // It is not cut off: it is at work.
-        Ok(()) | Err(LogError::GcRunning { .. }) => Code::Ok,
+        Ok(()) | Err(GcError::Running { .. }) => Code::Ok,
         Err(e) => {
             let (code, text) = exit::explain(&e.into());
             print_stderr(text);

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::cli::context::Global;
 use crate::cli::replay::Args;
-use crate::log::{LogError, Reader, RuntimoWal};
+use crate::log::{Reader, RuntimoWal, StorageError};
 use crate::volume::{Dir, RunId, parent_dir, resolve_links};
 
 /// A run of the volume, or a log of runtimo that is anywhere.
@@ -40,13 +40,13 @@ impl ReplaySource {
         }
     }
 
-    pub(crate) fn reader(&self) -> Result<Reader, LogError> {
+    pub(crate) fn reader(&self) -> Result<Reader, StorageError> {
         match self {
             Self::Run(_, dir) => {
                 let reader = Reader::open(dir)?;
                 if dir.is_removed() {
                     let path = dir.path().to_owned();
-                    return Err(LogError::RunGone { path });
+                    return Err(StorageError::RunRemoved { path });
                 }
                 Ok(reader)
             }

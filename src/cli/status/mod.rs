@@ -18,11 +18,11 @@ use super::exit::Code;
 use super::value_parsers::{parse_duration, parse_moment};
 use crate::job::{RunStatus, inspect_run, inspect_runs};
 use crate::log;
-use crate::log::{ChangeWaiter, LogError, list};
+use crate::log::{ChangeWaiter, SelectError, StorageError, list};
 use crate::render::export::csv::csv_jobs;
 use crate::render::export::prometheus;
 use crate::render::{Format, Human, JsonLines, RunRecord};
-use crate::volume::{Dir, RunId, parse_ts};
+use crate::volume::{Dir, RunId, error_chain, parse_ts};
 
 /// So many bytes are held before they are written.
 const BUFFER: usize = 64 << 10;
@@ -261,7 +261,7 @@ fn select_runs<T: Send>(
     for (run, looked) in ids.iter().zip(looked) {
         match looked {
             // Not a run yet, or removed while we looked.
-            Ok(None) | Err(LogError::RunGone { .. }) => {}
+            Ok(None) | Err(StorageError::RunRemoved { .. }) => {}
             Ok(Some((wanted, damage))) => {
                 warn_damage(&damage);
                 if !damage.is_empty() && code == Code::Ok {
@@ -272,7 +272,7 @@ fn select_runs<T: Send>(
             }
             // One run that cannot be read does not hide the others.
             Err(e) => {
-                print_stderr(format_args!("warning: run {run}: {e}"));
+                print_stderr(format_args!("warning: run {run}: {}", error_chain(&e)));
                 code = Code::Io;
             }
         }
@@ -303,7 +303,7 @@ fn select_retired(args: &Args, global: &Global) -> Result<(Vec<RunRecord>, Code)
         });
         if reports.is_empty() {
             let run = name.clone();
-            return Err(LogError::NotRetired { run }.into());
+            return Err(SelectError::NotRemoved { run }.into());
         }
     }
     if reports.is_empty() && !args.json {

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::job::{InspectedRun, LiveRun, RunStatus, RunVerdict, TypicalDurations, inspect_runs};
-use crate::log::{Changes, Damage, LogError, RunState, Watcher, list};
+use crate::log::{Changes, Damage, RunState, StorageError, Watcher, list};
 use crate::render::{RunRecord, WatchedRun};
-use crate::volume::{Dir, RunId, Volume, VolumeError};
+use crate::volume::{Dir, RunId, Volume, VolumeError, error_chain};
 
 /// How often the runs that go on are looked at, whether anything tells of them or not: a
 /// supervisor that died, a network file system, …
@@ -150,9 +150,11 @@ impl WatchedRuns {
         Ok(list(&self.volume)?)
     }
 
-    fn give_up(&mut self, run: &RunId, e: &LogError) {
+    fn give_up(&mut self, run: &RunId, e: &StorageError) {
         self.met.trouble = true;
-        self.met.warnings.push(format!("warning: run {run}: {e}"));
+        self.met
+            .warnings
+            .push(format!("warning: run {run}: {}", error_chain(e)));
         self.watch.unwatch(run);
         self.live.remove(run);
         self.given_up.insert(run.clone());
@@ -179,7 +181,7 @@ impl WatchedRuns {
         Ok(())
     }
 
-    fn refresh_run(&mut self, run: &RunId) -> Result<(), LogError> {
+    fn refresh_run(&mut self, run: &RunId) -> Result<(), StorageError> {
         let Some(dir) = self.open(run)? else {
             self.remove_run(run);
             return Ok(());
@@ -220,7 +222,7 @@ impl WatchedRuns {
     }
 
     /// The folder of a run; `None` if it is gone, or is none.
-    fn open(&self, run: &RunId) -> Result<Option<Dir>, LogError> {
+    fn open(&self, run: &RunId) -> Result<Option<Dir>, StorageError> {
         let Some(runs) = &self.folder else {
             return Ok(None);
         };

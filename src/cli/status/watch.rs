@@ -15,7 +15,7 @@ use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::{Code, UsageError};
 use crate::cli::status::Args;
 use crate::job::{Interrupts, RunStatus, inspect_run, last_output_bytes};
-use crate::log::{JobState, LogError};
+use crate::log::{JobState, StorageError};
 use crate::render::{
     Format as _, Human, JOBS_SHOWN, JobNow, JsonLines, ListFrame, OUTPUT_SHOWN, RunFrame, RunNow,
     RunRecord, Style, WatchedRun,
@@ -262,7 +262,7 @@ impl Watcher<'_> {
                     .as_ref()
                     .map(|run| self.runs.volume().run_path(run));
                 let path = path.unwrap_or_default();
-                return Err(LogError::RunGone { path }.into());
+                return Err(StorageError::RunRemoved { path }.into());
             }
             WatchEnd::Timeout => Code::Running,
             WatchEnd::Quit | WatchEnd::Signal(_) => Code::Ok,

@@ -10,7 +10,7 @@ use super::stop_reason::StopReason;
 use super::until::Until;
 use crate::cli::context::print_stderr;
 use crate::job::{RunStatus, RunVerdict};
-use crate::log::{DamageReason, Gap, GapReason, Item, LogError, Update, is_closed};
+use crate::log::{DamageReason, Gap, GapReason, Item, StorageError, Update, is_closed};
 use crate::volume::{Dir, RunId, VolumeError};
 
 /// What came of reading the news of a run.
@@ -50,7 +50,7 @@ impl Tailer<'_> {
             // One run that cannot be read does not hide the others.
             Err(e) if self.args.all && is_of_run(&e) => {
                 self.write_out()?;
-                print_stderr(format_args!("warning: run {run}: {e}"));
+                print_stderr(format_args!("warning: run {run}: {e:#}"));
                 self.met.trouble = true;
                 self.unwatch(run);
                 Ok(None)
@@ -270,5 +270,5 @@ impl Tailer<'_> {
 
 /// Whether the trouble is with a run, and not with what is written.
 fn is_of_run(e: &Error) -> bool {
-    e.is::<LogError>() || e.is::<VolumeError>()
+    e.is::<StorageError>() || e.is::<VolumeError>()
 }

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::cursor_store::CursorStore;
 use crate::cli::exit::UsageError;
 use crate::cli::tail::{Args, DEFAULT_LINES};
-use crate::log::{Cursor, FollowStart, LogError, SelectError, select};
+use crate::log::{Cursor, FollowStart, SelectError, select};
 use crate::volume::{RunId, Volume};
 
 /// The runs that were asked for by name.
@@ -26,7 +26,7 @@ pub(crate) fn named(args: &Args, volume: &Volume) -> Result<(SelectedRuns, Curso
             Ok((run, _)) if runs.contains(&run) => {}
             Ok((run, _)) => runs.push(run),
             // It may have been read before: then its cursor tells.
-            Err(SelectError::Log(e @ (LogError::NoSuchRun { .. } | LogError::NoRuns { .. }))) => {
+            Err(e @ (SelectError::NoSuchRun { .. } | SelectError::NoRuns { .. })) => {
                 missing.push((name, e));
             }
             Err(e) => return Err(e.into()),

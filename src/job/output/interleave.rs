@@ -14,8 +14,8 @@ use serde::Deserialize;
 use crate::job::capture::stream::StreamId;
 use crate::log::format::payload::Output;
 use crate::log::{
-    Envelope, EventType, Fold, IndexRecord, Item, LogError, OutputIndex, OutputRange, Reader,
-    RunState,
+    Envelope, EventType, Fold, IndexRecord, Item, OutputIndex, OutputRange, Reader, RunState,
+    StorageError,
 };
 use crate::volume::{Dir, IoContext, JobId, layout, parse_ts};
 
@@ -52,7 +52,7 @@ pub enum PlaybackItem<'a> {
 ///
 /// # Errors
 /// A file cannot be read, or what `each` ended with.
-pub fn play<E: From<LogError>>(
+pub fn play<E: From<StorageError>>(
     dir: &Dir,
     job: Option<&str>,
     mut each: impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
@@ -60,7 +60,7 @@ pub fn play<E: From<LogError>>(
     let mut reader = Reader::open(dir)?;
     if dir.is_removed() {
         let path = dir.path().to_owned();
-        return Err(LogError::RunGone { path }.into());
+        return Err(StorageError::RunRemoved { path }.into());
     }
     let mut sources = JobSources {
         dir,
@@ -122,7 +122,7 @@ struct JobLine {
 }
 
 impl JobSources<'_> {
-    fn apply_event<E: From<LogError>>(
+    fn apply_event<E: From<StorageError>>(
         &mut self,
         item: &Item<'_>,
         env: &Envelope<'_>,
@@ -161,7 +161,7 @@ impl JobSources<'_> {
 
     /// Begins with the jobs of a checkpoint: the events before it are gone, their output
     /// is not.
-    fn add_checkpointed<E: From<LogError>>(
+    fn add_checkpointed<E: From<StorageError>>(
         &mut self,
         state: &RunState,
         each: &mut impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
@@ -175,7 +175,7 @@ impl JobSources<'_> {
         Ok(())
     }
 
-    fn add(&mut self, job: &str, begun: bool) -> Result<(), LogError> {
+    fn add(&mut self, job: &str, begun: bool) -> Result<(), StorageError> {
         let wanted = self.only.is_none_or(|only| only == job);
         let Some(id) = job.parse::<JobId>().ok().filter(|_| wanted) else {
             return Ok(());
@@ -190,7 +190,7 @@ impl JobSources<'_> {
     }
 
     /// Gives out what was printed until then, or all that the indexes tell of.
-    fn emit_until<E: From<LogError>>(
+    fn emit_until<E: From<StorageError>>(
         &mut self,
         ts: Option<Timestamp>,
         each: &mut impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
@@ -212,7 +212,7 @@ impl JobSources<'_> {
     }
 
     /// An attempt has ended, with so many bytes stored: what is left comes before that.
-    fn end_attempt<E: From<LogError>>(
+    fn end_attempt<E: From<StorageError>>(
         &mut self,
         job: &str,
         stored: Option<u64>,
@@ -235,7 +235,7 @@ impl JobSources<'_> {
 
 impl JobSource {
     /// Opens the output of a job behind the first `at` bytes; `None` where there is none.
-    fn open(dir: &Dir, id: &JobId, begun: bool, at: u64) -> Result<Option<Self>, LogError> {
+    fn open(dir: &Dir, id: &JobId, begun: bool, at: u64) -> Result<Option<Self>, StorageError> {
         let name = layout::job_out(id);
         let Some(out) = dir.read_in(layout::JOBS, &name)? else {
             return Ok(None);
@@ -254,7 +254,7 @@ impl JobSource {
     }
 
     /// Goes to the next range of the index that was not given out.
-    fn advance(&mut self) -> Result<(), LogError> {
+    fn advance(&mut self) -> Result<(), StorageError> {
         self.next = None;
         while let Some(index) = &mut self.index {
             match index.next_record().at("read", &self.path)? {
@@ -275,7 +275,7 @@ impl JobSource {
         Some(parse_ts(&range.ts).unwrap_or(Timestamp::MIN))
     }
 
-    fn emit_range<E: From<LogError>>(
+    fn emit_range<E: From<StorageError>>(
         &mut self,
         each: &mut impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -291,7 +291,7 @@ impl JobSource {
     }
 
     /// Gives out the rest, up to `stored` bytes where that is known.
-    fn drain<E: From<LogError>>(
+    fn drain<E: From<StorageError>>(
         &mut self,
         stored: Option<u64>,
         each: &mut impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
@@ -316,7 +316,7 @@ impl JobSource {
     }
 
     /// Gives out the bytes up to `end`; says whether they were all there.
-    fn emit<E: From<LogError>>(
+    fn emit<E: From<StorageError>>(
         &mut self,
         end: u64,
         ts: Option<Timestamp>,
@@ -331,7 +331,7 @@ impl JobSource {
                 .out
                 .read_at(part, self.at)
                 .at("read", &self.path)
-                .map_err(LogError::from)?;
+                .map_err(StorageError::from)?;
             if n == 0 {
                 return Ok(false);
             }

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use serde::Deserialize;
 
 use crate::job::capture::stream::StreamId;
-use crate::log::{LogError, RevLineReader};
+use crate::log::{RevLineReader, StorageError};
 use crate::volume::{Dir, IoContext as _, JobId, layout};
 
 /// Copied at a time, in bytes.
@@ -48,7 +48,7 @@ impl JobOutput {
     ///
     /// # Errors
     /// It may not be read.
-    pub fn open(dir: &Dir, job: &JobId) -> Result<Option<Self>, LogError> {
+    pub fn open(dir: &Dir, job: &JobId) -> Result<Option<Self>, StorageError> {
         let Some(out) = dir.read_in(layout::JOBS, &layout::job_out(job))? else {
             return Ok(None);
         };
@@ -206,7 +206,7 @@ impl Write for CallbackWriter<'_, '_> {
 ///
 /// # Errors
 /// It may not be read.
-pub fn last_output_bytes(dir: &Dir, job: &JobId, n: usize) -> Result<Vec<u8>, LogError> {
+pub fn last_output_bytes(dir: &Dir, job: &JobId, n: usize) -> Result<Vec<u8>, StorageError> {
     let name = layout::job_out(job);
     let Some(out) = dir.read_in(layout::JOBS, &name)? else {
         return Ok(Vec::new());

@@ -2,14 +2,14 @@
 
 use rustix::fs::{Stat, fstat};
 
-use crate::log::LogError;
+use crate::log::StorageError;
 use crate::volume::{Dir, IoContext, Volume, layout};
 
 /// Why the log of the run in `dir` is not trusted; `None` where it is.
 ///
 /// # Errors
 /// A file or folder cannot be looked at.
-pub(crate) fn check_ownership(volume: &Volume, dir: &Dir) -> Result<Option<String>, LogError> {
+pub(crate) fn check_ownership(volume: &Volume, dir: &Dir) -> Result<Option<String>, StorageError> {
     let chain = volume.make_runs()?;
     for folder in chain.iter().chain([dir]) {
         let stat = fstat(folder).at("look at", folder.path())?;

@@ -19,7 +19,7 @@ use crate::log::{
     needs_repair,
 };
 use crate::telemetry::{Probe, Snapshots};
-use crate::volume::{Dir, JobId, RunId, Volume, layout};
+use crate::volume::{Dir, JobId, RunId, Volume, error_chain, layout};
 
 /// What was done to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -133,7 +133,7 @@ fn claim(dir: &Dir, examined: &InspectedRun) -> Result<Option<Leases>, String> {
         }
     }
     // Also of those that have an end: who wrote it may be about to close the run.
-    let told = |e: &dyn std::fmt::Display| e.to_string();
+    let told = |e: &dyn std::error::Error| error_chain(e);
     let mut leases = Vec::new();
     if state.jobs.is_empty() {
         return Ok(Some(leases));

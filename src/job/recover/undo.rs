@@ -16,7 +16,7 @@ use crate::job::supervise::job_events::JobEvents;
 use crate::job::supervise::rollback;
 use crate::job::supervise::supervisor::{Supervisor, SupervisorEnv};
 use crate::log::format::payload::ErrorKind;
-use crate::log::{JobState, Lease, LogError, RunLog, RunStatus};
+use crate::log::{AppendError, JobState, Lease, RunLog, RunStatus, SelectError, StorageError};
 use crate::volume::{Dir, JobId, RunId, Volume, layout};
 
 /// From SIGTERM to SIGKILL, should a rollback be stopped.
@@ -34,9 +34,15 @@ pub struct UndoOutcome {
 /// Why a run is not undone at all.
 #[derive(Debug, thiserror::Error)]
 pub enum UndoError {
-    /// Trouble with the log.
+    /// A file or directory of the run cannot be used.
     #[error(transparent)]
-    Log(#[from] LogError),
+    Storage(#[from] StorageError),
+    /// The events of the recovery were not appended.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The run cannot be opened.
+    #[error(transparent)]
+    Select(#[from] SelectError),
     /// Trouble before the first command.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -180,7 +186,10 @@ impl<'a> RollbackRunner<'a> {
         let Some(cwd) = recorded.cwd.as_deref().map(PathBuf::from) else {
             return refused("its folder is not recorded as text");
         };
-        let (jobs, _) = self.dir.ensure_dir(layout::JOBS).map_err(LogError::from)?;
+        let (jobs, _) = self
+            .dir
+            .ensure_dir(layout::JOBS)
+            .map_err(StorageError::from)?;
         let Some(lease) = lease.map_or_else(|| Lease::hold(&jobs, &id), |l| Ok(Some(l)))? else {
             return refused("another process is at it");
         };

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use super::run_status::{InspectedRun, RunVerdict, run_verdict};
 use crate::log::format::payload::{JobEnded, JobStarted, JobSubmitted};
 use crate::log::{
-    Damage, EventType, FollowStart, Follower, Item, JobState, LogError, RunState, RunStatus,
-    RunSummary, Update,
+    Damage, EventType, FollowStart, Follower, Item, JobState, RunState, RunStatus, RunSummary,
+    StorageError, Update,
 };
 use crate::volume::{Dir, layout, parse_ts};
 
@@ -70,7 +70,7 @@ impl LiveRun {
     ///
     /// # Errors
     /// The log cannot be read.
-    pub fn poll(&mut self, dir: &Dir) -> Result<RunVerdict, LogError> {
+    pub fn poll(&mut self, dir: &Dir) -> Result<RunVerdict, StorageError> {
         self.read(dir)?;
         loop {
             let inspected = run_verdict(dir, &self.state);
@@ -82,7 +82,7 @@ impl LiveRun {
     }
 
     /// Takes in what is new; says whether anything was.
-    fn read(&mut self, dir: &Dir) -> Result<bool, LogError> {
+    fn read(&mut self, dir: &Dir) -> Result<bool, StorageError> {
         let Some(Update { gap, reader }) = self.follower.poll(dir, &|_| true)? else {
             return Ok(false);
         };

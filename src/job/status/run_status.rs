@@ -6,8 +6,10 @@ use std::thread;
 use crate::job::process::liveness;
 use crate::job::process::liveness::child_of;
 use crate::log;
-use crate::log::{JobState, Lease, LeaseState, LogError, RunState, RunStatus, RunSummary, Stage};
-use crate::volume::{Dir, JobId, RunId};
+use crate::log::{
+    JobState, Lease, LeaseState, RunState, RunStatus, RunSummary, Stage, StorageError,
+};
+use crate::volume::{Dir, JobId, RunId, error_chain};
 
 /// The state of a run, and what it rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +107,7 @@ fn why_failed(run: &RunState) -> String {
 
 pub(crate) fn probe_lease(dir: &Dir, job: &JobState) -> Result<LeaseState, String> {
     let id: JobId = job.job_id.parse().map_err(|e| format!("{e}"))?;
-    Lease::probe(dir, &id).map_err(|e| e.to_string())
+    Lease::probe(dir, &id).map_err(|e| error_chain(&e))
 }
 
 fn why_lost(dir: &Dir, job: &JobState, lease: LeaseState) -> String {
@@ -131,7 +133,7 @@ pub struct InspectedRun {
 ///
 /// # Errors
 /// The log cannot be read.
-pub fn inspect_run(dir: &Dir, all_jobs: bool) -> Result<InspectedRun, LogError> {
+pub fn inspect_run(dir: &Dir, all_jobs: bool) -> Result<InspectedRun, StorageError> {
     let mut overview = log::read_summary(dir, all_jobs)?;
     loop {
         let inspected = run_verdict(dir, &overview.state);
@@ -157,7 +159,7 @@ pub fn inspect_runs<T: Send>(
     ids: &[RunId],
     all_jobs: bool,
     take: impl Fn(&RunId, InspectedRun) -> T + Sync,
-) -> Vec<Result<Option<T>, LogError>> {
+) -> Vec<Result<Option<T>, StorageError>> {
     let look = |ids: &[RunId]| -> Vec<_> {
         let one = |run| Ok(inspect_listed_run(runs, run, all_jobs)?.map(|found| take(run, found)));
         ids.iter().map(one).collect()
@@ -198,7 +200,7 @@ fn inspect_listed_run(
     runs: &Dir,
     run: &RunId,
     all_jobs: bool,
-) -> Result<Option<InspectedRun>, LogError> {
+) -> Result<Option<InspectedRun>, StorageError> {
     if let Some(overview) = log::read_finished(runs, run, all_jobs) {
         let inspected = closed_verdict(&overview.state);
         return Ok(Some(InspectedRun {

@@ -11,7 +11,7 @@ use crate::job::process::liveness;
 use crate::job::redact::masker::Redactor;
 use crate::job::spec::job_spec::JobSpec;
 use crate::log::format::payload::{JobEnded, JobStarted, JobSubmitted, JobValidated};
-use crate::log::{Draft, EventType, LogError};
+use crate::log::{Draft, DraftError, EventType};
 use crate::telemetry::{HostSnapshot, JobTree, ProcessSnapshot, Snapshots};
 use crate::volume::{JobId, RunId};
 
@@ -48,7 +48,7 @@ impl JobEvents {
         kind: EventType,
         event: T,
         after: Option<&Snapshots>,
-    ) -> Result<Draft, LogError> {
+    ) -> Result<Draft, DraftError> {
         let stage = StagePayload {
             event,
             telemetry_before: self.before.host.as_ref(),
@@ -59,20 +59,20 @@ impl JobEvents {
         Draft::new(kind, &self.run, Some(&self.job), &stage)
     }
 
-    pub(crate) fn submitted(&self, event: &JobSubmitted) -> Result<Draft, LogError> {
+    pub(crate) fn submitted(&self, event: &JobSubmitted) -> Result<Draft, DraftError> {
         self.draft(EventType::JobSubmitted, event, None)
     }
 
-    pub(crate) fn validated(&self, event: &JobValidated) -> Result<Draft, LogError> {
+    pub(crate) fn validated(&self, event: &JobValidated) -> Result<Draft, DraftError> {
         self.draft(EventType::JobValidated, event, None)
     }
 
-    pub(crate) fn started(&self, event: &JobStarted) -> Result<Draft, LogError> {
+    pub(crate) fn started(&self, event: &JobStarted) -> Result<Draft, DraftError> {
         self.draft(EventType::JobStarted, event, None)
     }
 
     /// `job_completed` or `job_failed`.
-    pub(crate) fn ended(&self, event: &JobEnded, after: &Snapshots) -> Result<Draft, LogError> {
+    pub(crate) fn ended(&self, event: &JobEnded, after: &Snapshots) -> Result<Draft, DraftError> {
         let kind = match event.error {
             None => EventType::JobCompleted,
             Some(_) => EventType::JobFailed,
@@ -81,7 +81,7 @@ impl JobEvents {
     }
 
     /// `job_rollback_started`; `event` carries the summary where the run is closed.
-    pub(crate) fn rollback_started(&self, event: impl Serialize) -> Result<Draft, LogError> {
+    pub(crate) fn rollback_started(&self, event: impl Serialize) -> Result<Draft, DraftError> {
         self.draft(EventType::JobRollbackStarted, event, None)
     }
 
@@ -89,11 +89,11 @@ impl JobEvents {
         &self,
         event: impl Serialize,
         after: &Snapshots,
-    ) -> Result<Draft, LogError> {
+    ) -> Result<Draft, DraftError> {
         self.draft(EventType::JobRolledBack, event, Some(after))
     }
 
-    pub(crate) fn sampled(&self, tree: &JobTree) -> Result<Draft, LogError> {
+    pub(crate) fn sampled(&self, tree: &JobTree) -> Result<Draft, DraftError> {
         #[derive(Serialize)]
         struct Sampled<'a> {
             job: &'a JobTree,

@@ -11,14 +11,15 @@ use std::{io, thread};
 use super::job_events::JobEvents;
 use crate::job::capture::stream::OnWarning;
 use crate::log::format::payload::JobStarted;
-use crate::log::{Durability, LogError, RunLog};
+use crate::log::{AppendError, Durability, RunLog};
 use crate::telemetry::Probe;
+use crate::volume::error_chain;
 
 /// How long a sample of the job's processes may take.
 const SAMPLE_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Told once the start of the job is in the log, or could not be written.
-pub type OnStarted = Box<dyn FnOnce(Result<(), &LogError>) + Send>;
+pub type OnStarted = Box<dyn FnOnce(Result<(), &AppendError>) + Send>;
 
 /// The thread, and the way to it.
 #[derive(Debug)]
@@ -45,12 +46,16 @@ impl Recorder {
             let Ok(event) = receiver.recv() else { return };
             let pid = event.process.pid;
             let tell = move || drop::<Sender<Infallible>>(told);
-            let written = stages.started(&event).and_then(|draft| {
-                log.append_with_callback(&[draft], Durability::Power, tell)
-                    .map(drop)
-            });
+            let written = stages
+                .started(&event)
+                .map_err(AppendError::from)
+                .and_then(|draft| log.append_with_callback(&[draft], Durability::Power, tell))
+                .map(drop);
             if let Err(e) = &written {
-                trouble(&format!("the start of the job is not in the log: {e}"));
+                trouble(&format!(
+                    "the start of the job is not in the log: {}",
+                    error_chain(e)
+                ));
             }
             on_started(written.as_ref().copied());
             let Some(interval) = sample else { return };
@@ -66,11 +71,12 @@ impl Recorder {
                 };
                 let written = stages
                     .sampled(&tree)
-                    .and_then(|draft| log.append(&[draft], Durability::Process).map(drop));
+                    .map_err(AppendError::from)
+                    .and_then(|draft| log.append(&[draft], Durability::Process));
                 if let Err(e) = written
                     && !std::mem::replace(&mut told, true)
                 {
-                    trouble(&format!("a sample is not in the log: {e}"));
+                    trouble(&format!("a sample is not in the log: {}", error_chain(&e)));
                 }
             }
         };
@@ -128,7 +134,7 @@ mod tests {
         };
         let probe = Arc::new(Probe::start(tmp.path().to_owned()).unwrap());
         let quiet: OnWarning = Arc::new(|_| {});
-        let on_started = Box::new(|_: Result<(), &LogError>| {});
+        let on_started = Box::new(|_: Result<(), &AppendError>| {});
         let recorder =
             Recorder::start(Arc::clone(&log), stages, probe, None, on_started, quiet).unwrap();
         let lock = File::open(log.dir().path().join(layout::LOCK)).unwrap();

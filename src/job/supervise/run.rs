@@ -20,9 +20,9 @@ use crate::job::process::poll::wait_readable;
 use crate::job::spec::job_spec::JobSpec;
 use crate::job::spec::validate::validate;
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError, JobStarted, RunOpened};
-use crate::log::{Batch, Close, Durability, RunLog};
+use crate::log::{AppendError, Batch, Close, Durability, RunLog};
 use crate::telemetry::{PendingSnapshots, Snapshots};
-use crate::volume::{JobId, Volume};
+use crate::volume::{JobId, Volume, error_chain};
 
 /// Stages that are further apart do not share their snapshots.
 const RECENT_EXIT: Duration = Duration::from_millis(100);
@@ -219,9 +219,13 @@ impl Supervisor<'_> {
     fn retry_later(&self, stages: &JobEvents, event: &JobEnded, after: &Snapshots) {
         let written = stages
             .ended(event, after)
+            .map_err(AppendError::from)
             .and_then(|draft| self.log.append(&[draft], Durability::Process));
         if let Err(e) = written {
-            (self.trouble)(&format!("a failed attempt is not in the log: {e}"));
+            (self.trouble)(&format!(
+                "a failed attempt is not in the log: {}",
+                error_chain(&e)
+            ));
         }
     }
 

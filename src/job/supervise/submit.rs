@@ -9,10 +9,11 @@ use crate::job::capture::output_file::OutputFile;
 use crate::job::spec::job_spec::{AfterJob, JobSpec};
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError, JobValidated, RunOpened};
 use crate::log::{
-    Batch, Close, Draft, Durability, EventType, Lease, LogError, LogView, MAX_JOBS, RunLog,
+    AppendError, Batch, Close, Draft, Durability, EventType, Lease, LogView, MAX_JOBS, Refusal,
+    RunLog, StorageError, SyncError,
 };
 use crate::telemetry::Snapshots;
-use crate::volume::{Dir, JobId, layout};
+use crate::volume::{Dir, JobId, error_chain, layout};
 
 /// What precedes the start.
 pub(crate) struct Submission<'a> {
@@ -25,7 +26,7 @@ pub(crate) struct Submission<'a> {
 impl Submission<'_> {
     /// Under the run's locks: the run is open, the id is free, the output file is made,
     /// its lease is taken, and all that precedes the start is written, in one batch.
-    pub(crate) fn submit(self, log: &RunLog) -> Result<(JobEvents, OutputFile), LogError> {
+    pub(crate) fn submit(self, log: &RunLog) -> Result<(JobEvents, OutputFile), AppendError> {
         let mut made = None;
         let budget = EventType::JobSubmitted.lock_budget();
         let written = log.append_with(Durability::Power, budget, |view| {
@@ -34,17 +35,18 @@ impl Submission<'_> {
             Ok(batch)
         });
         let stands = match &written {
-            Ok(_) | Err(LogError::NotDurable { .. }) => true,
-            Err(LogError::ShortWrite { stand, .. }) => *stand > 0,
+            Ok(_) | Err(AppendError::NotDurable(_)) => true,
+            Err(AppendError::Partial { written, .. }) => *written > 0,
             Err(_) => false,
         };
         // The name of the lease: without it nobody could tell after a loss of power
         // whether the supervisor lives.
         match (written.and_then(|_| sync_jobs(log)), made) {
             (Ok(()), Some(made)) => Ok(made),
-            (Ok(()), None) => Err(LogError::NoSuchRun {
-                run: log.run_id().to_string(),
-            }),
+            (Ok(()), None) => Err(StorageError::RunRemoved {
+                path: log.dir().path().to_owned(),
+            }
+            .into()),
             (Err(e), made) => {
                 if let Some((stages, _)) = made.filter(|_| stands) {
                     self.cancel(log, &stages, &e);
@@ -56,10 +58,10 @@ impl Submission<'_> {
 
     /// Some of it stands in the log, but the job will not be started: as far as the log
     /// takes it, it is told so.
-    fn cancel(&self, log: &RunLog, stages: &JobEvents, why: &LogError) {
+    fn cancel(&self, log: &RunLog, stages: &JobEvents, why: &AppendError) {
         let error = JobError {
             kind: ErrorKind::Canceled,
-            message: format!("the job was not started: {why}"),
+            message: format!("the job was not started: {}", error_chain(why)),
         };
         let event = JobEnded {
             error: Some(error),
@@ -85,16 +87,17 @@ impl Submission<'_> {
         &self,
         log: &RunLog,
         view: &LogView<'_>,
-    ) -> Result<(JobEvents, OutputFile, Batch), LogError> {
+    ) -> Result<(JobEvents, OutputFile, Batch), AppendError> {
         let (spec, run) = (self.spec, log.run_id());
         if view.state.is_closed() {
-            return Err(LogError::Closed { run: run.clone() });
+            return Err(Refusal::Closed { run: run.clone() }.into());
         }
         if view.state.jobs_total >= MAX_JOBS {
-            return Err(LogError::TooManyJobs {
+            return Err(Refusal::TooManyJobs {
                 run: run.clone(),
                 limit: MAX_JOBS,
-            });
+            }
+            .into());
         }
         let (jobs, _) = log.dir().ensure_dir(layout::JOBS)?;
         let (job, lease) = self.claim(log, &jobs, view)?;
@@ -139,13 +142,13 @@ impl Submission<'_> {
         log: &RunLog,
         jobs: &Dir,
         view: &LogView<'_>,
-    ) -> Result<(JobId, Lease), LogError> {
+    ) -> Result<(JobId, Lease), AppendError> {
         if let Some(job) = &self.spec.job_id {
             return Self::claim_one(jobs, view, job)?
                 .map(|lease| (job.clone(), lease))
-                .ok_or_else(|| LogError::JobTaken {
-                    run: log.run_id().clone(),
-                    job: job.clone(),
+                .ok_or_else(|| {
+                    let (run, job) = (log.run_id().clone(), job.clone());
+                    Refusal::JobTaken { run, job }.into()
                 });
         }
         let base = self.default_id();
@@ -156,14 +159,17 @@ impl Submission<'_> {
             }
             job = base.numbered(n);
         }
-        Err(LogError::TooManyJobs {
-            run: log.run_id().clone(),
-            limit: MAX_JOBS,
-        })
+        let run = log.run_id().clone();
+        let limit = MAX_JOBS;
+        Err(Refusal::TooManyJobs { run, limit }.into())
     }
 
     /// The lease of an id that is free.
-    fn claim_one(jobs: &Dir, view: &LogView<'_>, job: &JobId) -> Result<Option<Lease>, LogError> {
+    fn claim_one(
+        jobs: &Dir,
+        view: &LogView<'_>,
+        job: &JobId,
+    ) -> Result<Option<Lease>, StorageError> {
         match view.state.job(job.as_str()) {
             Some(_) => Ok(None),
             None => Lease::take(jobs, job),
@@ -181,7 +187,7 @@ impl Submission<'_> {
     }
 }
 
-fn sync_jobs(log: &RunLog) -> Result<(), LogError> {
+fn sync_jobs(log: &RunLog) -> Result<(), AppendError> {
     let jobs = log.dir().open_dir(layout::JOBS)?;
-    jobs.sync().map_err(LogError::not_durable)
+    Ok(jobs.sync().map_err(SyncError::from_volume)?)
 }

@@ -20,9 +20,9 @@ use crate::job::process::poll::wait_for_either;
 use crate::job::process::signals::SignalFd;
 use crate::job::spec::job_spec::{AfterJob, JOB_VARIABLE, JobSpec, RUN_VARIABLE};
 use crate::log::format::payload::JobEnded;
-use crate::log::{Batch, Close, Durability, EventType, LogError, LogView, RunLog};
+use crate::log::{AppendError, Batch, Close, Durability, EventType, LogView, RunLog, StorageError};
 use crate::telemetry::{PendingSnapshots, Probe, Snapshots};
-use crate::volume::JobId;
+use crate::volume::{JobId, error_chain};
 
 /// How long snapshots may take before a stage goes on without them.
 pub(crate) const SNAPSHOT_TIMEOUT: Duration = Duration::from_millis(250);
@@ -206,7 +206,7 @@ impl Supervisor<'_> {
     pub(crate) fn append_terminal(
         &self,
         what: &str,
-        mut batch: impl FnMut(&LogView<'_>) -> Result<Batch, LogError>,
+        mut batch: impl FnMut(&LogView<'_>) -> Result<Batch, AppendError>,
     ) -> Option<Vec<String>> {
         let deadline = Instant::now() + EventType::JobFailed.lock_budget();
         let mut tries = 0;
@@ -217,19 +217,20 @@ impl Supervisor<'_> {
             {
                 Ok(appended) => return Some(appended.unfinished),
                 // Between two looks at the lock, a signal can call the wait off.
-                Err(LogError::LockTimeout { .. })
+                Err(AppendError::NotWritten(StorageError::LockTimeout { .. }))
                     if Instant::now() < deadline && self.shutdown_requested().is_none() => {}
                 Err(
-                    LogError::ShortWrite { .. } | LogError::NoSpace { .. } | LogError::Volume(_),
+                    AppendError::Partial { .. }
+                    | AppendError::NotWritten(StorageError::NoSpace { .. } | StorageError::Volume(_)),
                 ) if tries < MAX_END_RETRIES => {
                     tries += 1;
                 }
-                Err(e @ LogError::NotDurable { .. }) => {
-                    (self.trouble)(&format!("{what}: {e}"));
+                Err(e @ AppendError::NotDurable(_)) => {
+                    (self.trouble)(&format!("{what}: {}", error_chain(&e)));
                     return None;
                 }
                 Err(e) => {
-                    (self.trouble)(&format!("{what} is not in the log: {e}"));
+                    (self.trouble)(&format!("{what} is not in the log: {}", error_chain(&e)));
                     return None;
                 }
             }

@@ -3,6 +3,7 @@
 pub(crate) mod classify;
 pub(crate) mod envelope;
 pub(crate) mod event_type;
+pub(crate) mod limits;
 pub(crate) mod note_data;
 pub mod payload;
 pub(crate) mod ulid;

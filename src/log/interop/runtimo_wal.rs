@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::log::error::LogError;
+use crate::log::error::StorageError;
 use crate::log::read::reader::Reader;
 use crate::log::segment::segment_set;
 use crate::log::segment::segment_set::Segment;
@@ -21,9 +21,9 @@ impl RuntimoWal {
     ///
     /// # Errors
     /// There is no such file, it is something else, or its folder may not be read.
-    pub fn open(path: &Path) -> Result<Self, LogError> {
+    pub fn open(path: &Path) -> Result<Self, StorageError> {
         let real = path.canonicalize().at("find", path)?;
-        let not_a_file = || LogError::NotAFile {
+        let not_a_file = || StorageError::NotAFile {
             path: path.to_owned(),
         };
         // Before it is opened: the open of a device may do something.
@@ -57,12 +57,12 @@ impl RuntimoWal {
     ///
     /// # Errors
     /// A file may not be read.
-    pub fn reader(&self) -> Result<Reader, LogError> {
+    pub fn reader(&self) -> Result<Reader, StorageError> {
         Ok(Reader::from_segments(self.segments()?))
     }
 
     /// Its files, open, the oldest first.
-    pub(crate) fn segments(&self) -> Result<Vec<Segment>, LogError> {
+    pub(crate) fn segments(&self) -> Result<Vec<Segment>, StorageError> {
         let mut opened = segment_set::open_named(&self.dir, |dir| self.names(dir))?;
         let active = opened.len().saturating_sub(1);
         for (at, segment) in opened.iter_mut().enumerate() {
@@ -73,7 +73,7 @@ impl RuntimoWal {
         Ok(opened)
     }
 
-    fn names(&self, dir: &Dir) -> Result<Vec<String>, LogError> {
+    fn names(&self, dir: &Dir) -> Result<Vec<String>, StorageError> {
         let all = dir.names()?;
         let mut rotated: Vec<_> = all
             .iter()

@@ -5,13 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
-use crate::log::error::LogError;
+use crate::log::error::StorageError;
 use crate::volume::IoContext;
-
-/// How long a lock is waited for.
-pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a job's last event waits for the lock: it cannot be tried again later.
-pub(crate) const TERMINAL_LOCK_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// So long a waiter only yields the processor: a lock is held for microseconds as a rule,
 /// and a sleep lasts 50 µs longer than it is asked to (`PR_SET_TIMERSLACK(2const)`).
@@ -57,12 +52,12 @@ impl LockDeadline {
     /// Tries, with short rising pauses, until it succeeds or the budget is used up.
     ///
     /// # Errors
-    /// [`LogError::LockTimeout`], or what a try ended with.
+    /// [`StorageError::LockTimeout`], or what a try ended with.
     pub(crate) fn until<T>(
         self,
         path: &Path,
-        mut try_once: impl FnMut() -> Result<Option<T>, LogError>,
-    ) -> Result<T, LogError> {
+        mut try_once: impl FnMut() -> Result<Option<T>, StorageError>,
+    ) -> Result<T, StorageError> {
         if let Some(taken) = try_once()? {
             return Ok(taken);
         }
@@ -79,9 +74,9 @@ impl LockDeadline {
                 return Ok(taken);
             }
         }
-        Err(LogError::LockTimeout {
+        Err(StorageError::LockTimeout {
             path: path.to_owned(),
-            budget: self.budget,
+            timeout: self.budget,
         })
     }
 }
@@ -95,12 +90,12 @@ impl From<Duration> for LockDeadline {
 /// Takes the exclusive lock of `file`.
 ///
 /// # Errors
-/// [`LogError::LockTimeout`], or the file system has no locks.
+/// [`StorageError::LockTimeout`], or the file system has no locks.
 pub(crate) fn exclusive<'a>(
     file: &'a File,
     path: &Path,
     wait: impl Into<LockDeadline>,
-) -> Result<FileLockGuard<'a>, LogError> {
+) -> Result<FileLockGuard<'a>, StorageError> {
     wait.into().until(path, || try_exclusive(file, path))
 }
 
@@ -112,9 +107,9 @@ pub(crate) fn exclusive_within<'a>(
     file: &'a File,
     path: &Path,
     limit: Duration,
-) -> Result<Option<FileLockGuard<'a>>, LogError> {
+) -> Result<Option<FileLockGuard<'a>>, StorageError> {
     match exclusive(file, path, limit) {
-        Err(LogError::LockTimeout { .. }) => Ok(None),
+        Err(StorageError::LockTimeout { .. }) => Ok(None),
         taken => taken.map(Some),
     }
 }
@@ -126,7 +121,7 @@ pub(crate) fn exclusive_within<'a>(
 pub(crate) fn try_exclusive<'a>(
     file: &'a File,
     path: &Path,
-) -> Result<Option<FileLockGuard<'a>>, LogError> {
+) -> Result<Option<FileLockGuard<'a>>, StorageError> {
     taken(fs2::FileExt::try_lock_exclusive(file), file, path)
 }
 
@@ -137,7 +132,7 @@ pub(crate) fn try_exclusive<'a>(
 pub(crate) fn try_shared<'a>(
     file: &'a File,
     path: &Path,
-) -> Result<Option<FileLockGuard<'a>>, LogError> {
+) -> Result<Option<FileLockGuard<'a>>, StorageError> {
     taken(fs2::FileExt::try_lock_shared(file), file, path)
 }
 
@@ -145,7 +140,7 @@ fn taken<'a>(
     tried: io::Result<()>,
     file: &'a File,
     path: &Path,
-) -> Result<Option<FileLockGuard<'a>>, LogError> {
+) -> Result<Option<FileLockGuard<'a>>, StorageError> {
     match tried {
         Ok(()) => Ok(Some(FileLockGuard(file))),
         Err(e)
@@ -156,6 +151,6 @@ fn taken<'a>(
         {
             Ok(None)
         }
-        Err(e) => Err(e).at("lock", path).map_err(LogError::from),
+        Err(e) => Err(e).at("lock", path).map_err(StorageError::from),
     }
 }

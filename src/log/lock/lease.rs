@@ -5,7 +5,7 @@ use std::fs::File;
 use std::time::Duration;
 
 use super::file_lock;
-use crate::log::error::LogError;
+use crate::log::error::StorageError;
 use crate::volume::{Dir, IoContext, JobId, layout};
 
 /// Longest time that a look at a lease takes.
@@ -37,7 +37,7 @@ impl Lease {
     ///
     /// # Errors
     /// The file cannot be made, or the file system has no locks.
-    pub fn take(jobs: &Dir, job: &JobId) -> Result<Option<Self>, LogError> {
+    pub fn take(jobs: &Dir, job: &JobId) -> Result<Option<Self>, StorageError> {
         let Some(lease) = Self::hold(jobs, job)? else {
             return Ok(None);
         };
@@ -51,7 +51,7 @@ impl Lease {
     ///
     /// # Errors
     /// As [`Lease::take`].
-    pub fn hold(jobs: &Dir, job: &JobId) -> Result<Option<Self>, LogError> {
+    pub fn hold(jobs: &Dir, job: &JobId) -> Result<Option<Self>, StorageError> {
         let name = layout::job_out(job);
         let path = jobs.path().join(&name);
         let file = jobs.write(&name)?;
@@ -73,7 +73,7 @@ impl Lease {
     ///
     /// # Errors
     /// The file cannot be opened, or the file system has no locks.
-    pub fn probe(dir: &Dir, job: &JobId) -> Result<LeaseState, LogError> {
+    pub fn probe(dir: &Dir, job: &JobId) -> Result<LeaseState, StorageError> {
         let Some(file) = dir.read_in(layout::JOBS, &layout::job_out(job))? else {
             return Ok(LeaseState::Missing);
         };

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::fstat;
 
 use super::cursor::{Cursor, CursorError};
-use crate::log::error::LogError;
+use crate::log::error::StorageError;
+use crate::log::format::limits::LOCK_TIMEOUT;
 use crate::log::lock::file_lock;
 use crate::volume::{Dir, FileKey, IoContext, VolumeError, layout};
 
@@ -32,7 +33,7 @@ pub struct CursorFile {
 pub enum CursorFileError {
     /// It cannot be opened, read, locked or replaced.
     #[error(transparent)]
-    Log(#[from] LogError),
+    Storage(#[from] StorageError),
     /// The path does not end in a name.
     #[error("{} does not name a file", path.display())]
     NoName {
@@ -40,7 +41,7 @@ pub enum CursorFileError {
         path: PathBuf,
     },
     /// What is in it is not what we wrote.
-    #[error("{}, line {line}: {source}", path.display())]
+    #[error("{}, line {line}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -54,7 +55,7 @@ pub enum CursorFileError {
 
 impl From<VolumeError> for CursorFileError {
     fn from(e: VolumeError) -> Self {
-        LogError::from(e).into()
+        StorageError::from(e).into()
     }
 }
 
@@ -94,7 +95,7 @@ impl CursorFile {
     pub fn save<'a>(
         &mut self,
         cursors: impl IntoIterator<Item = &'a Cursor>,
-    ) -> Result<(), LogError> {
+    ) -> Result<(), StorageError> {
         let mut text = String::new();
         for cursor in cursors {
             text.push_str(&cursor.to_string());
@@ -105,7 +106,7 @@ impl CursorFile {
         self.dir.remove_file(&new_name)?;
         let mut new = self.dir.create_new(&new_name)?;
         // Locked before it has the name, so that nobody else finds it free.
-        file_lock::exclusive(&new, &self.path, file_lock::LOCK_TIMEOUT)?.keep();
+        file_lock::exclusive(&new, &self.path, LOCK_TIMEOUT)?.keep();
         let written = new
             .write_all(text.as_bytes())
             .and_then(|()| new.sync_data());
@@ -125,8 +126,8 @@ impl CursorFile {
 }
 
 /// Opens and locks the file that the name stands for.
-fn take(dir: &Dir, name: &str, path: &Path) -> Result<File, LogError> {
-    let wait = file_lock::LockDeadline::new(file_lock::LOCK_TIMEOUT);
+fn take(dir: &Dir, name: &str, path: &Path) -> Result<File, StorageError> {
+    let wait = file_lock::LockDeadline::new(LOCK_TIMEOUT);
     loop {
         let file = dir.write(name)?;
         file_lock::exclusive(&file, path, wait)?.keep();

@@ -7,7 +7,7 @@ use super::cursor::Cursor;
 use super::last_lines::last_lines;
 use super::position::{Gap, Position};
 use super::reader::Reader;
-use crate::log::error::LogError;
+use crate::log::error::StorageError;
 use crate::log::segment::segment_set::{open_active, open_segments, since_checkpoint};
 use crate::volume::{Dir, FileKey, RunId, layout};
 
@@ -94,7 +94,7 @@ impl Follower {
         &mut self,
         dir: &Dir,
         want: &dyn Fn(&[u8]) -> bool,
-    ) -> Result<Option<Update>, LogError> {
+    ) -> Result<Option<Update>, StorageError> {
         let now = dir.stat(layout::ACTIVE)?;
         let now = now.as_ref().map(SeenStat::from);
         if now.is_some() && now == self.seen {

@@ -46,6 +46,7 @@ fn rotate(it: &TestLog) {
     it.log()
         .rotate(RotationThreshold::default(), budget)
         .unwrap()
+        .into_result()
         .unwrap();
 }
 

@@ -4,7 +4,7 @@
 use std::io;
 
 use super::reader::{Item, Reader};
-use crate::log::error::LogError;
+use crate::log::error::StorageError;
 use crate::log::format::classify::LineClass;
 use crate::log::format::envelope::peek_frame;
 use crate::log::segment::line_reader::classify_raw;
@@ -18,7 +18,11 @@ use crate::volume::{Dir, IoContext};
 ///
 /// # Errors
 /// A segment cannot be read.
-pub fn last_lines(dir: &Dir, n: usize, want: &dyn Fn(&[u8]) -> bool) -> Result<Reader, LogError> {
+pub fn last_lines(
+    dir: &Dir,
+    n: usize,
+    want: &dyn Fn(&[u8]) -> bool,
+) -> Result<Reader, StorageError> {
     let mut segments = open_segments(dir)?;
     let mut missing = n;
     let mut start = None;
@@ -46,7 +50,11 @@ pub fn last_lines(dir: &Dir, n: usize, want: &dyn Fn(&[u8]) -> bool) -> Result<R
 
 /// The same for a run with lines that are out of order: which of them count is known
 /// only to who reads it from its start.
-fn last_in_order(dir: &Dir, n: usize, want: &dyn Fn(&[u8]) -> bool) -> Result<Reader, LogError> {
+fn last_in_order(
+    dir: &Dir,
+    n: usize,
+    want: &dyn Fn(&[u8]) -> bool,
+) -> Result<Reader, StorageError> {
     let wanted = |item: &Item<'_>| match item {
         Item::Event(_, line) | Item::Foreign(_, line) => want(line),
         Item::Damage(_) => false,

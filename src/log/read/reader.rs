@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::position::{Position, PrecedingLine};
-use crate::log::error::LogError;
+use crate::log::error::StorageError;
 use crate::log::format::classify::{Dialect, LineClass};
 use crate::log::format::envelope::{DamageReason, Envelope};
 use crate::log::format::event_type::EventType;
@@ -137,7 +137,7 @@ impl Reader {
     ///
     /// # Errors
     /// A segment cannot be opened.
-    pub fn open(dir: &Dir) -> Result<Self, LogError> {
+    pub fn open(dir: &Dir) -> Result<Self, StorageError> {
         Ok(Self::from_segments(open_segments(dir)?))
     }
 
@@ -187,7 +187,7 @@ impl Reader {
     ///
     /// # Errors
     /// A segment cannot be read.
-    pub fn next_item(&mut self) -> Result<Option<Item<'_>>, LogError> {
+    pub fn next_item(&mut self) -> Result<Option<Item<'_>>, StorageError> {
         Ok(self.next_with_position()?.map(|(_, item)| item))
     }
 
@@ -197,7 +197,7 @@ impl Reader {
     /// As [`Reader::next_item`].
     pub(crate) fn next_with_position(
         &mut self,
-    ) -> Result<Option<(LinePosition<'_>, Item<'_>)>, LogError> {
+    ) -> Result<Option<(LinePosition<'_>, Item<'_>)>, StorageError> {
         let Some(kind) = self.step()? else {
             return Ok(None);
         };
@@ -213,7 +213,7 @@ impl Reader {
         Ok(item.map(|item| (current.line_position(), item)))
     }
 
-    fn step(&mut self) -> Result<Option<ItemKind>, LogError> {
+    fn step(&mut self) -> Result<Option<ItemKind>, StorageError> {
         if std::mem::take(&mut self.after_gap) {
             return Ok(Some(ItemKind::Event));
         }
@@ -240,7 +240,7 @@ impl Reader {
 }
 
 impl OpenSegment {
-    fn new(segment: Segment, start: u64) -> Result<Self, LogError> {
+    fn new(segment: Segment, start: u64) -> Result<Self, StorageError> {
         let lines = segment.lines_from(start).at("read", &segment.path)?;
         Ok(Self {
             segment,
@@ -296,7 +296,7 @@ impl OpenSegment {
     fn next_line(
         &mut self,
         sequence: &mut Option<Sequence>,
-    ) -> Result<Option<(ItemKind, bool)>, LogError> {
+    ) -> Result<Option<(ItemKind, bool)>, StorageError> {
         let Some((offset, sound)) = self.next_checked()? else {
             return Ok(None);
         };
@@ -338,7 +338,7 @@ impl OpenSegment {
     }
 
     /// Where the next line begins and what it is.
-    fn next_checked(&mut self) -> Result<Option<(u64, LineCheck)>, LogError> {
+    fn next_checked(&mut self) -> Result<Option<(u64, LineCheck)>, StorageError> {
         let is_active = self.segment.first_seq.is_none();
         while !self.broken {
             let line = match self.lines.next_line() {
@@ -415,12 +415,12 @@ fn changed(segment: &Segment, line: &RawLine<'_>) -> bool {
 ///
 /// # Errors
 /// A segment cannot be read.
-pub fn fold(dir: &Dir) -> Result<RunState, LogError> {
+pub fn fold(dir: &Dir) -> Result<RunState, StorageError> {
     fold_to_end(dir).map(|(state, _)| state)
 }
 
 /// The same, with the file and the offset where reading ended.
-pub(crate) fn fold_to_end(dir: &Dir) -> Result<(RunState, Option<(FileKey, u64)>), LogError> {
+pub(crate) fn fold_to_end(dir: &Dir) -> Result<(RunState, Option<(FileKey, u64)>), StorageError> {
     let mut reader = Reader::from_segments(segment_set::since_checkpoint(open_segments(dir)?));
     let mut state = RunState::default();
     while let Some(item) = reader.next_item()? {

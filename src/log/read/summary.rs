@@ -5,7 +5,7 @@ use std::fs::File;
 use serde::Deserialize;
 
 use super::reader::{Damage, Item, Reader, fold};
-use crate::log::error::LogError;
+use crate::log::error::StorageError;
 use crate::log::format::classify::{LineClass, classify};
 use crate::log::segment::rev_line_reader::RevLineReader;
 use crate::log::segment::segment_set::{open_active, open_segments, since_checkpoint};
@@ -31,7 +31,7 @@ pub struct RunSummary {
 ///
 /// # Errors
 /// A segment cannot be read.
-pub fn read_summary(dir: &Dir, all_jobs: bool) -> Result<RunSummary, LogError> {
+pub fn read_summary(dir: &Dir, all_jobs: bool) -> Result<RunSummary, StorageError> {
     let active = dir.read_sized(layout::ACTIVE)?;
     if let Some(finished) = active.and_then(|(file, len)| from_last_line(&file, len, all_jobs)) {
         return Ok(finished);
@@ -39,7 +39,7 @@ pub fn read_summary(dir: &Dir, all_jobs: bool) -> Result<RunSummary, LogError> {
     let segments = open_segments(dir)?;
     // A folder that is being removed loses its log last.
     if segments.is_empty() || dir.is_removed() {
-        return Err(LogError::RunGone {
+        return Err(StorageError::RunRemoved {
             path: dir.path().to_owned(),
         });
     }
@@ -79,7 +79,7 @@ pub fn read_finished(runs: &Dir, run: &RunId, all_jobs: bool) -> Option<RunSumma
 ///
 /// # Errors
 /// A segment cannot be read.
-pub fn is_closed(dir: &Dir) -> Result<bool, LogError> {
+pub fn is_closed(dir: &Dir) -> Result<bool, StorageError> {
     let Some(active) = open_active(dir)? else {
         return Ok(false);
     };

@@ -19,7 +19,7 @@ use serde::Serialize;
 use super::line_reader::FileSpan;
 use super::segment_set;
 use super::segment_set::Segment;
-use crate::log::error::LogError;
+use crate::log::error::StorageError;
 use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
 use crate::volume::{Dir, FileKey, IoContext, layout};
@@ -49,7 +49,7 @@ pub struct Compressed {
 /// # Errors
 /// A segment cannot be read, or its compressed file cannot be written. The plain file then
 /// remains.
-pub fn compress_sealed(dir: &Dir) -> Result<Vec<Compressed>, LogError> {
+pub fn compress_sealed(dir: &Dir) -> Result<Vec<Compressed>, StorageError> {
     remove_unfinished(dir)?;
     let mut done = Vec::new();
     for segment in eligible_segments(&segment_set::open_segments(dir)?) {
@@ -62,7 +62,7 @@ pub fn compress_sealed(dir: &Dir) -> Result<Vec<Compressed>, LogError> {
 ///
 /// # Errors
 /// A segment cannot be read.
-pub fn plan_compression(dir: &Dir) -> Result<Vec<Compressed>, LogError> {
+pub fn plan_compression(dir: &Dir) -> Result<Vec<Compressed>, StorageError> {
     let segments = segment_set::open_segments(dir)?;
     let planned = |segment: &Segment| Compressed {
         file: layout::compressed(&segment.name),
@@ -82,7 +82,7 @@ fn eligible_segments(segments: &[Segment]) -> impl Iterator<Item = &Segment> {
     pairs.filter(is_unchanged).map(|(segment, _)| segment)
 }
 
-fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, LogError> {
+fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, StorageError> {
     let Some(_lock) = file_lock::exclusive_within(&segment.file, &segment.path, WRITER_GRACE)?
     else {
         return Ok(None);
@@ -168,7 +168,7 @@ fn checksum(
 const STALE_AFTER: Duration = Duration::from_mins(1);
 
 /// Removes the unfinished files of rotations and compressions that were killed.
-fn remove_unfinished(dir: &Dir) -> Result<(), LogError> {
+fn remove_unfinished(dir: &Dir) -> Result<(), StorageError> {
     for name in dir.names()? {
         if !name.ends_with(layout::TEMP_SUFFIX) {
             continue;

@@ -7,9 +7,8 @@ use std::os::unix::fs::FileExt;
 
 use crate::log::format::classify::{LineClass, classify};
 use crate::log::format::envelope::DamageReason;
+use crate::log::format::limits::MAX_READ_LINE_BYTES;
 
-/// The maximum length of a line that a reader returns, in bytes.
-pub(crate) const MAX_READ_LINE_BYTES: usize = 16 << 20;
 /// The initial size of a reader's buffer, in bytes: often only the first line is needed.
 const INITIAL_CAPACITY: usize = 4 << 10;
 /// The size to which the buffer grows while reading, in bytes. Only a longer line needs more.

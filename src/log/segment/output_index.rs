@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::line_reader::{FileSpan, LineReader};
-use crate::log::error::LogError;
+use crate::log::error::StorageError;
 use crate::volume::{Dir, IoContext, JobId, layout};
 
 /// A range of a job's output that arrived at one time from one stream.
@@ -45,7 +45,7 @@ impl OutputIndex {
     ///
     /// # Errors
     /// The file cannot be opened.
-    pub fn open(dir: &Dir, job: &JobId) -> Result<Option<Self>, LogError> {
+    pub fn open(dir: &Dir, job: &JobId) -> Result<Option<Self>, StorageError> {
         let name = layout::job_index(job);
         let Some(file) = dir.read_in(layout::JOBS, &name)? else {
             return Ok(None);

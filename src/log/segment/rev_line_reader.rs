@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::line_reader::{MAX_READ_LINE_BYTES, RawLine};
+use super::line_reader::RawLine;
+use crate::log::format::limits::MAX_READ_LINE_BYTES;
 
 /// The size of the first chunk, in bytes: the last line of a finished run usually fits.
 const FIRST_CHUNK_BYTES: u64 = 2 << 10;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::line_reader::{FileSpan, LineReader, RawLine, classify_raw};
-use crate::log::error::LogError;
+use crate::log::error::StorageError;
 use crate::log::format::classify::LineClass;
 use crate::log::format::envelope;
 use crate::log::format::event_type::EventType;
@@ -40,7 +40,7 @@ impl ScanStats {
         file: &Arc<File>,
         len: u64,
         path: &Path,
-    ) -> Result<(), LogError> {
+    ) -> Result<(), StorageError> {
         let mut lines = LineReader::from_span(FileSpan::new(Arc::clone(file), self.end, len));
         while let Some(line) = lines.next_line().at("read", path)? {
             if !line.whole {

@@ -12,7 +12,7 @@ use rustix::fs::{FileType, Stat};
 use super::checkpoint::Checkpoint;
 use super::line_reader::{FileSpan, LineReader, classify_raw};
 use super::rev_line_reader::RevLineReader;
-use crate::log::error::LogError;
+use crate::log::error::StorageError;
 use crate::log::format::classify::LineClass;
 use crate::log::format::envelope::Envelope;
 use crate::log::format::event_type::EventType;
@@ -42,7 +42,7 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    fn open(dir: &Dir, name: String) -> Result<Option<Self>, LogError> {
+    fn open(dir: &Dir, name: String) -> Result<Option<Self>, StorageError> {
         let Some(file) = dir.read(&name)? else {
             return Ok(None);
         };
@@ -111,7 +111,7 @@ impl Segment {
     }
 
     /// What a writer has to know of its end.
-    pub(crate) fn tail(&self) -> Result<Tail, LogError> {
+    pub(crate) fn tail(&self) -> Result<Tail, StorageError> {
         let before = || {
             Ok(Tail {
                 sequence: crate::log::segment::sequence::Sequence::before(
@@ -126,7 +126,7 @@ impl Segment {
         let mut tail = before()?;
         match tail.advance_over(self.lines(), &self.path, TailMode::Sealed, None) {
             // What cannot be decompressed is damage; the run goes on behind it.
-            Err(LogError::Volume(VolumeError::Io { .. })) => tail.sequence.push_damage(),
+            Err(StorageError::Volume(VolumeError::Io { .. })) => tail.sequence.push_damage(),
             done => drop(done?),
         }
         Ok(tail)
@@ -137,7 +137,7 @@ impl Segment {
 ///
 /// If a sealed segment exists both plain and compressed, the plain file counts: compression
 /// removes it only after the compressed one is complete.
-pub(crate) fn names(dir: &Dir) -> Result<Vec<String>, LogError> {
+pub(crate) fn names(dir: &Dir) -> Result<Vec<String>, StorageError> {
     let mut sealed: Vec<(u64, bool, String)> = Vec::new();
     let mut active = None;
     for name in dir.names()? {
@@ -160,7 +160,7 @@ pub(crate) fn names(dir: &Dir) -> Result<Vec<String>, LogError> {
 ///
 /// # Errors
 /// The file cannot be opened.
-pub(crate) fn open_active(dir: &Dir) -> Result<Option<Segment>, LogError> {
+pub(crate) fn open_active(dir: &Dir) -> Result<Option<Segment>, StorageError> {
     Segment::open(dir, layout::ACTIVE.to_owned())
 }
 
@@ -171,15 +171,15 @@ pub(crate) fn open_active(dir: &Dir) -> Result<Option<Segment>, LogError> {
 ///
 /// # Errors
 /// A segment cannot be opened.
-pub(crate) fn open_segments(dir: &Dir) -> Result<Vec<Segment>, LogError> {
+pub(crate) fn open_segments(dir: &Dir) -> Result<Vec<Segment>, StorageError> {
     open_named(dir, names)
 }
 
 /// Opens the files that `names` lists in `dir` as of one moment, see [`open_segments`].
 pub(crate) fn open_named(
     dir: &Dir,
-    names: impl Fn(&Dir) -> Result<Vec<String>, LogError>,
-) -> Result<Vec<Segment>, LogError> {
+    names: impl Fn(&Dir) -> Result<Vec<String>, StorageError>,
+) -> Result<Vec<Segment>, StorageError> {
     let mut last = Vec::new();
     for _ in 0..MAX_LISTINGS {
         last = Vec::new();
@@ -193,7 +193,7 @@ pub(crate) fn open_named(
     Ok(last)
 }
 
-fn unchanged(dir: &Dir, again: &[String], opened: &[Segment]) -> Result<bool, LogError> {
+fn unchanged(dir: &Dir, again: &[String], opened: &[Segment]) -> Result<bool, StorageError> {
     if again.len() != opened.len() {
         return Ok(false);
     }
@@ -226,7 +226,7 @@ pub(crate) fn since_checkpoint(mut segments: Vec<Segment>) -> Vec<Segment> {
 ///
 /// # Errors
 /// The directory cannot be read.
-pub fn has_events(dir: &Dir) -> Result<bool, LogError> {
+pub fn has_events(dir: &Dir) -> Result<bool, StorageError> {
     // A file of another type is reported when it is opened.
     let has_content = |stat: Stat| {
         stat.st_size > 0 || FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
@@ -237,7 +237,7 @@ pub fn has_events(dir: &Dir) -> Result<bool, LogError> {
     has_sealed(dir)
 }
 
-fn has_sealed(dir: &Dir) -> Result<bool, LogError> {
+fn has_sealed(dir: &Dir) -> Result<bool, StorageError> {
     Ok(names(dir)?.iter().any(|name| name != layout::ACTIVE))
 }
 
@@ -248,7 +248,7 @@ fn has_sealed(dir: &Dir) -> Result<bool, LogError> {
 ///
 /// # Errors
 /// The directory or the active segment cannot be read.
-pub fn is_started(dir: &Dir) -> Result<bool, LogError> {
+pub fn is_started(dir: &Dir) -> Result<bool, StorageError> {
     let Some(file) = dir.read(layout::ACTIVE)? else {
         return has_events(dir);
     };

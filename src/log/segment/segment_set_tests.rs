@@ -198,10 +198,12 @@ type Put = fn(&TestLog);
 
 #[test]
 fn non_regular_files_are_refused() {
-    let unsafe_of = |result: Result<(), LogError>| {
+    let unsafe_of = |result: Result<(), AppendError>| {
         let is_unsafe = matches!(
             &result,
-            Err(LogError::Volume(VolumeError::UnsafeFile { .. }))
+            Err(AppendError::NotWritten(StorageError::Volume(
+                VolumeError::UnsafeFile { .. }
+            )))
         );
         assert!(is_unsafe, "{result:?}");
     };
@@ -215,8 +217,12 @@ fn non_regular_files_are_refused() {
         let held = it.log();
         put(&it);
         unsafe_of(held.append(&[it.note(0)], Durability::Process).map(drop));
-        unsafe_of(Reader::open(held.dir()).map(drop));
-        unsafe_of(fold(held.dir()).map(drop));
+        unsafe_of(
+            Reader::open(held.dir())
+                .map(drop)
+                .map_err(AppendError::from),
+        );
+        unsafe_of(fold(held.dir()).map(drop).map_err(AppendError::from));
     }
     // A log with a second link may be read but not written, even by a writer that already
     // had it open.
@@ -242,6 +248,7 @@ fn restored_old_segment_reuses_no_number() {
         let budget = EventType::LogRotated.lock_budget();
         log.rotate(RotationThreshold::default(), budget)
             .unwrap()
+            .into_result()
             .unwrap();
         if compressed {
             compress_sealed(log.dir()).unwrap();

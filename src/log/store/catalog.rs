@@ -1,10 +1,11 @@
 //! The runs of a volume, and how people name them.
 
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use ulid::Ulid;
 
-use crate::log::error::LogError;
+use crate::log::error::StorageError;
 use crate::log::format::envelope;
 use crate::log::format::envelope::Envelope;
 use crate::log::format::ulid::parse_ulid;
@@ -17,9 +18,27 @@ use crate::volume::{Dir, IoContext, RunId, Volume, layout};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SelectError {
-    /// Trouble while looking.
+    /// A file or directory cannot be read.
     #[error(transparent)]
-    Log(#[from] LogError),
+    Storage(#[from] StorageError),
+    /// No run has this name.
+    #[error("no run {run}")]
+    NoSuchRun {
+        /// The name.
+        run: String,
+    },
+    /// gc removed no run with this id.
+    #[error("gc has removed no run {run}")]
+    NotRemoved {
+        /// The id.
+        run: String,
+    },
+    /// The volume has no runs.
+    #[error("no runs in {}", volume.display())]
+    NoRuns {
+        /// The volume.
+        volume: PathBuf,
+    },
     /// The name begins several ids.
     #[error("{name} is not one run: {}", shown(candidates))]
     Ambiguous {
@@ -45,7 +64,7 @@ fn shown(candidates: &[RunId]) -> String {
 ///
 /// # Errors
 /// The folder of the runs cannot be read.
-pub fn list(volume: &Volume) -> Result<Vec<RunId>, LogError> {
+pub fn list(volume: &Volume) -> Result<Vec<RunId>, StorageError> {
     let Some(runs) = volume.runs()? else {
         return Ok(Vec::new());
     };
@@ -63,7 +82,7 @@ pub fn list(volume: &Volume) -> Result<Vec<RunId>, LogError> {
 ///
 /// # Errors
 /// The folder may not be read.
-pub fn open_dir(runs: &Dir, run: &RunId) -> Result<Option<Dir>, LogError> {
+pub fn open_dir(runs: &Dir, run: &RunId) -> Result<Option<Dir>, StorageError> {
     use crate::volume::VolumeError::NotADirectory;
     let dir = match runs.open_dir(run.as_str()) {
         Ok(dir) => dir,
@@ -80,18 +99,18 @@ pub fn open_dir(runs: &Dir, run: &RunId) -> Result<Option<Dir>, LogError> {
 /// # Errors
 /// No run has that name, or several begin with it.
 pub fn select(volume: &Volume, name: &str) -> Result<(RunId, Dir), SelectError> {
-    let missing = || LogError::NoSuchRun {
+    let missing = || SelectError::NoSuchRun {
         run: name.to_owned(),
     };
     if name != "latest" {
         // A beginning of an id is an id, but for one that ends after `latest`.
         drop(name.parse::<RunId>()?);
     }
-    let no_runs = || LogError::NoRuns {
+    let no_runs = || SelectError::NoRuns {
         volume: volume.path().to_owned(),
     };
-    let Some(runs) = volume.runs().map_err(LogError::from)? else {
-        return Err(no_runs().into());
+    let Some(runs) = volume.runs().map_err(StorageError::from)? else {
+        return Err(no_runs());
     };
     if let Ok(run) = name.parse::<RunId>()
         && let Some(dir) = open_dir(&runs, &run)?
@@ -99,7 +118,7 @@ pub fn select(volume: &Volume, name: &str) -> Result<(RunId, Dir), SelectError> 
         return Ok((run, dir));
     }
     if name == "latest" {
-        return newest(volume, &runs)?.ok_or_else(|| no_runs().into());
+        return newest(volume, &runs)?.ok_or_else(no_runs);
     }
     let mut candidates = list(volume)?;
     candidates.retain(|run| run.as_str().starts_with(name));
@@ -110,7 +129,7 @@ pub fn select(volume: &Volume, name: &str) -> Result<(RunId, Dir), SelectError> 
         }
     }
     match (found.len(), found.pop()) {
-        (_, None) => Err(missing().into()),
+        (_, None) => Err(missing()),
         (1, Some(only)) => Ok(only),
         (_, Some(last)) => Err(SelectError::Ambiguous {
             name: name.to_owned(),
@@ -123,7 +142,7 @@ pub fn select(volume: &Volume, name: &str) -> Result<(RunId, Dir), SelectError> 
     }
 }
 
-fn newest(volume: &Volume, runs: &Dir) -> Result<Option<(RunId, Dir)>, LogError> {
+fn newest(volume: &Volume, runs: &Dir) -> Result<Option<(RunId, Dir)>, StorageError> {
     let mut best: Option<(Option<Ulid>, RunId, Dir)> = None;
     for run in list(volume)? {
         let Some(dir) = open_dir(runs, &run)? else {
@@ -141,7 +160,7 @@ fn newest(volume: &Volume, runs: &Dir) -> Result<Option<(RunId, Dir)>, LogError>
 }
 
 /// The id of the first event that the run ever had.
-pub(crate) fn first_id(dir: &Dir) -> Result<Option<Ulid>, LogError> {
+pub(crate) fn first_id(dir: &Dir) -> Result<Option<Ulid>, StorageError> {
     if let Some(id) = id_at_start(dir)? {
         return Ok(Some(id));
     }
@@ -161,7 +180,7 @@ pub(crate) fn first_id(dir: &Dir) -> Result<Option<Ulid>, LogError> {
 
 /// The same from the frame of event 0, where the log begins with it: a volume with ten
 /// thousand runs is asked for its newest one often.
-fn id_at_start(dir: &Dir) -> Result<Option<Ulid>, LogError> {
+fn id_at_start(dir: &Dir) -> Result<Option<Ulid>, StorageError> {
     let Some(file) = dir.read(layout::ACTIVE)? else {
         return Ok(None);
     };

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 
 use super::tombstones::{Tombstone, TombstoneLog};
-use crate::log::error::LogError;
+use crate::log::error::{GcError, StorageError, SyncError};
 use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
 use crate::log::segment::segment_set;
@@ -63,8 +63,8 @@ impl GcLock {
     /// Begins a gc, of which there is one at a time.
     ///
     /// # Errors
-    /// [`LogError::GcRunning`], or the file of retired runs cannot be made.
-    pub fn begin(volume: &Volume) -> Result<Self, LogError> {
+    /// [`GcError::Running`], or the file of retired runs cannot be made.
+    pub fn begin(volume: &Volume) -> Result<Self, GcError> {
         let [_, var, runs] = volume.make_runs()?;
         let book = TombstoneLog::open(&var)?;
         let trash = OnceCell::new();
@@ -77,13 +77,13 @@ impl GcLock {
     }
 
     /// The trash, made where it is missing.
-    fn trash(&self) -> Result<&Dir, LogError> {
+    fn trash(&self) -> Result<&Dir, GcError> {
         if let Some(trash) = self.trash.get() {
             return Ok(trash);
         }
         let (trash, _) = self.var.ensure_dir(layout::TRASH)?;
         // It may have been made by one that died before its own sync.
-        self.var.sync().map_err(LogError::not_durable)?;
+        self.var.sync().map_err(SyncError::from_volume)?;
         Ok(self.trash.get_or_init(|| trash))
     }
 
@@ -91,7 +91,7 @@ impl GcLock {
     ///
     /// # Errors
     /// Some of it cannot be removed; the rest was.
-    pub fn remove(&self, name: &str) -> Result<(), LogError> {
+    pub fn remove(&self, name: &str) -> Result<(), GcError> {
         Ok(self.trash()?.remove_tree(name, layout::ACTIVE)?)
     }
 
@@ -99,7 +99,7 @@ impl GcLock {
     ///
     /// # Errors
     /// Its files cannot be opened, or the file system has no locks.
-    pub fn lock_for_removal(&self, run: &RunId) -> Result<LockOutcome, LogError> {
+    pub fn lock_for_removal(&self, run: &RunId) -> Result<LockOutcome, StorageError> {
         let dir = match self.runs.open_dir(run.as_str()) {
             Err(e) if e.io_kind() == Some(ErrorKind::NotFound) => return Ok(LockOutcome::Gone),
             opened => opened?,
@@ -141,7 +141,7 @@ impl GcLock {
         &mut self,
         runs: &[LockedForRemoval],
         lines: &[Tombstone],
-    ) -> Result<Vec<Result<String, LogError>>, LogError> {
+    ) -> Result<Vec<Result<String, GcError>>, GcError> {
         self.trash()?;
         self.book.append(lines)?;
         let trash = self.trash()?;
@@ -153,7 +153,7 @@ impl GcLock {
         let moved: Vec<_> = runs.iter().map(discard).collect();
         if moved.iter().any(Result::is_ok) {
             for dir in [trash, &self.runs] {
-                dir.sync().map_err(LogError::not_durable)?;
+                dir.sync().map_err(SyncError::from_volume)?;
             }
         }
         Ok(moved)
@@ -190,7 +190,7 @@ impl LockedForRemoval {
         len.and_then(|len| active.set_len(len)).is_ok()
     }
 
-    fn try_lock(&mut self, file: File, name: &str) -> Result<bool, LogError> {
+    fn try_lock(&mut self, file: File, name: &str) -> Result<bool, StorageError> {
         match file_lock::try_exclusive(&file, &self.dir.path().join(name))? {
             Some(guard) => guard.keep(),
             None => return Ok(false),
@@ -200,7 +200,7 @@ impl LockedForRemoval {
     }
 
     /// Whether a sealed segment is being compressed.
-    fn compressed_now(&self) -> Result<bool, LogError> {
+    fn compressed_now(&self) -> Result<bool, StorageError> {
         let names = segment_set::names(&self.dir)?;
         is_any_locked(
             &self.dir,
@@ -209,7 +209,7 @@ impl LockedForRemoval {
     }
 
     /// Whether a job's supervisor lives, whatever the log says of it.
-    fn supervised(&self) -> Result<bool, LogError> {
+    fn supervised(&self) -> Result<bool, StorageError> {
         let jobs = match self.dir.open_dir(layout::JOBS) {
             Err(e) if e.io_kind() == Some(ErrorKind::NotFound) => return Ok(false),
             opened => opened?,
@@ -226,7 +226,10 @@ impl LockedForRemoval {
 
 /// Whether somebody holds the lock of one of these files. They are looked at, not kept:
 /// there may be thousands, and without the locks of the run nobody begins with them.
-fn is_any_locked<'a>(dir: &Dir, names: impl Iterator<Item = &'a String>) -> Result<bool, LogError> {
+fn is_any_locked<'a>(
+    dir: &Dir,
+    names: impl Iterator<Item = &'a String>,
+) -> Result<bool, StorageError> {
     for name in names {
         if let Some(file) = dir.read(name)?
             && file_lock::try_shared(&file, &dir.path().join(name))?.is_none()
@@ -241,7 +244,7 @@ fn is_any_locked<'a>(dir: &Dir, names: impl Iterator<Item = &'a String>) -> Resu
 ///
 /// # Errors
 /// The trash cannot be read.
-pub fn trash_entries(volume: &Volume) -> Result<Vec<TrashEntry>, LogError> {
+pub fn trash_entries(volume: &Volume) -> Result<Vec<TrashEntry>, StorageError> {
     let trash = match volume.root().open_dir(layout::VAR) {
         Ok(var) => var.open_dir(layout::TRASH),
         Err(e) => Err(e),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::log::error::LogError;
+use crate::log::error::StorageError;
 use crate::log::read::cursor::Cursor;
 use crate::log::read::position::{Gap, GapReason};
 use crate::log::segment::line_reader::{FileSpan, LineReader};
@@ -30,7 +30,7 @@ impl RemovedRuns {
     ///
     /// # Errors
     /// Its file is there and cannot be read.
-    pub fn update(&mut self, volume: &Volume) -> Result<(), LogError> {
+    pub fn update(&mut self, volume: &Volume) -> Result<(), StorageError> {
         let Some(file) = volume.root().read_in(layout::VAR, layout::RETIRED)? else {
             return Ok(());
         };

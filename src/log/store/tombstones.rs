@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::catalog;
-use crate::log::error::LogError;
+use crate::log::error::{GcError, StorageError, SyncError};
 use crate::log::format::envelope;
 use crate::log::format::envelope::DamageReason;
 use crate::log::format::ulid::parse_ulid;
@@ -67,7 +67,7 @@ impl Tombstone {
         overview: &RunSummary,
         state: RunStatus,
         because: String,
-    ) -> Result<Self, LogError> {
+    ) -> Result<Self, GcError> {
         Ok(Self {
             v: envelope::FORMAT_VERSION,
             retired_ts: now_ts(),
@@ -84,7 +84,7 @@ impl Tombstone {
         })
     }
 
-    fn write_to(&self, out: &mut Vec<u8>) -> Result<(), LogError> {
+    fn write_to(&self, out: &mut Vec<u8>) -> Result<(), GcError> {
         let start = out.len();
         serde_json::to_writer(&mut *out, self)?;
         // The checksum goes before the last brace.
@@ -113,16 +113,16 @@ impl TombstoneLog {
     /// Opens the file, making it where it is missing, and takes its lock.
     ///
     /// # Errors
-    /// Another gc is at work ([`LogError::GcRunning`]), or the file cannot be written.
-    pub(crate) fn open(var: &Dir) -> Result<Self, LogError> {
+    /// Another gc is at work ([`GcError::Running`]), or the file cannot be written.
+    pub(crate) fn open(var: &Dir) -> Result<Self, GcError> {
         let path = var.path().join(layout::RETIRED);
         let file = var.append(layout::RETIRED, true)?;
         match file_lock::try_exclusive(&file, &path)? {
             Some(guard) => guard.keep(),
-            None => return Err(LogError::GcRunning { path }),
+            None => return Err(GcError::Running { path }),
         }
         // It may have been made just now, or by one that died before its own sync.
-        var.sync().map_err(LogError::not_durable)?;
+        var.sync().map_err(SyncError::from_volume)?;
         let len = complete_line(&file).at("mend", &path)?;
         Ok(Self {
             file,
@@ -135,8 +135,8 @@ impl TombstoneLog {
     /// Writes lines and makes them durable. After trouble with the write none stands.
     ///
     /// # Errors
-    /// They cannot be written ([`LogError::NoSpace`] where the disk is full), or synced.
-    pub(crate) fn append(&mut self, runs: &[Tombstone]) -> Result<(), LogError> {
+    /// They cannot be written ([`StorageError::NoSpace`] where the disk is full), or synced.
+    pub(crate) fn append(&mut self, runs: &[Tombstone]) -> Result<(), GcError> {
         let mut bytes = Vec::new();
         for run in runs {
             run.write_to(&mut bytes)?;
@@ -153,20 +153,19 @@ impl TombstoneLog {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
             );
             return Err(if full {
-                LogError::NoSpace { path, source }
+                StorageError::NoSpace { path, source }.into()
             } else {
-                Err(source).at("write", path).map_err(LogError::Volume)?
+                Err(source).at("write", path)?
             });
         }
         self.len += bytes.len() as u64;
         // For the next time; where there is no room left now, there may be then.
         drop(self.reserve.ensure(&self.file, self.len, self.len));
-        self.file
-            .sync_data()
-            .map_err(|source| LogError::NotDurable {
-                path: self.path.clone(),
-                source,
-            })
+        self.file.sync_data().map_err(|source| SyncError {
+            path: self.path.clone(),
+            source,
+        })?;
+        Ok(())
     }
 }
 
@@ -191,7 +190,7 @@ fn complete_line(file: &File) -> std::io::Result<u64> {
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn read_tombstones(volume: &Volume) -> Result<(Vec<Tombstone>, Vec<Damage>), LogError> {
+pub fn read_tombstones(volume: &Volume) -> Result<(Vec<Tombstone>, Vec<Damage>), StorageError> {
     let Some(file) = volume.root().read_in(layout::VAR, layout::RETIRED)? else {
         return Ok((Vec::new(), Vec::new()));
     };

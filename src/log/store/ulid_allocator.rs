@@ -7,7 +7,8 @@ use std::os::unix::fs::FileExt;
 
 use ulid::Ulid;
 
-use crate::log::error::LogError;
+use crate::log::error::StorageError;
+use crate::log::format::limits::LOCK_TIMEOUT;
 use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
 use crate::volume::{IoContext, Volume, layout};
@@ -19,11 +20,11 @@ use crate::volume::{IoContext, Volume, layout};
 ///
 /// # Errors
 /// The lock stayed taken for 5 s, or the file cannot be read or written.
-pub fn allocate_ulid(volume: &Volume) -> Result<Ulid, LogError> {
+pub fn allocate_ulid(volume: &Volume) -> Result<Ulid, StorageError> {
     let path = volume.path().join(layout::ULID_LAST);
     let [_, var, _] = volume.make_runs()?;
     let file = var.write(layout::ULID_LAST_NAME)?;
-    let _guard = file_lock::exclusive(&file, &path, file_lock::LOCK_TIMEOUT)?;
+    let _guard = file_lock::exclusive(&file, &path, LOCK_TIMEOUT)?;
 
     let mut text = [0; 64];
     let len = read_start(&file, &mut text).at("read", &path)?;

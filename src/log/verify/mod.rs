@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 use ulid::Ulid;
 
-use super::error::LogError;
+use super::error::StorageError;
 use crate::log::format::envelope::{DamageReason, Envelope, is_json_object};
 use crate::log::format::event_type::EventType;
 use crate::log::interop::runtimo_wal::RuntimoWal;
@@ -59,7 +59,7 @@ pub struct VerifyReport {
 ///
 /// # Errors
 /// A file cannot be read, or what `each` ended with.
-pub fn verify<E: From<LogError>>(
+pub fn verify<E: From<StorageError>>(
     dir: &Dir,
     each: impl FnMut(Fault) -> Result<(), E>,
 ) -> Result<VerifyReport, E> {
@@ -72,7 +72,7 @@ pub fn verify<E: From<LogError>>(
 ///
 /// # Errors
 /// As [`verify`].
-pub fn verify_wal<E: From<LogError>>(
+pub fn verify_wal<E: From<StorageError>>(
     wal: &RuntimoWal,
     each: impl FnMut(Fault) -> Result<(), E>,
 ) -> Result<VerifyReport, E> {
@@ -92,7 +92,7 @@ pub fn verify_wal<E: From<LogError>>(
 
 /// Reads what there is; `last` tells what can be told only then, and whether the last line
 /// is in flight.
-fn read_all<E: From<LogError>>(
+fn read_all<E: From<StorageError>>(
     segments: Vec<Segment>,
     mut each: impl FnMut(Fault) -> Result<(), E>,
     last: impl FnOnce(
@@ -100,7 +100,7 @@ fn read_all<E: From<LogError>>(
         Option<&Segment>,
         Option<u64>,
         &mut dyn FnMut(Fault),
-    ) -> Result<bool, LogError>,
+    ) -> Result<bool, StorageError>,
 ) -> Result<VerifyReport, E> {
     let stopped = Cell::new(None);
     let mut faults = 0;
@@ -321,7 +321,7 @@ impl Verifier {
         active: Option<&Segment>,
         end: Option<u64>,
         tell: &mut dyn FnMut(Fault),
-    ) -> Result<bool, LogError> {
+    ) -> Result<bool, StorageError> {
         self.verified.jobs = self.state.jobs_total;
         self.chain.end(&mut |(file, kind, message)| {
             tell(Fault {
@@ -392,7 +392,7 @@ fn missing_events(last: Option<u64>, next: u64) -> String {
 
 /// Whether the last line of the active segment has no `\n` and nobody is writing it: told
 /// under shared locks, which no writer holds against.
-fn is_torn(dir: &Dir, active: &Segment) -> Result<bool, LogError> {
+fn is_torn(dir: &Dir, active: &Segment) -> Result<bool, StorageError> {
     let lock_file = dir.read(layout::LOCK)?;
     let lock_path = dir.path().join(layout::LOCK);
     let _run = match &lock_file {
@@ -409,7 +409,7 @@ fn is_torn(dir: &Dir, active: &Segment) -> Result<bool, LogError> {
 }
 
 /// Whether the active segment is the file that was read, of the same length.
-fn is_unchanged(dir: &Dir, active: Option<&Segment>) -> Result<bool, LogError> {
+fn is_unchanged(dir: &Dir, active: Option<&Segment>) -> Result<bool, StorageError> {
     let now = dir.stat(layout::ACTIVE)?;
     Ok(match (now, active) {
         (Some(stat), Some(read)) => {

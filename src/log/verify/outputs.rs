@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use super::fault::{Fault, FaultKind};
-use crate::log::error::LogError;
+use crate::log::error::StorageError;
 use crate::log::lock::lease::{Lease, LeaseState};
 use crate::log::segment::output_index::{IndexRecord, OutputIndex};
 use crate::log::state::run_state::{JobState, RunState};
@@ -17,7 +17,7 @@ pub(crate) fn check(
     run: &RunState,
     rolled_back: &HashMap<String, Option<u64>>,
     tell: &mut dyn FnMut(Fault),
-) -> Result<(), LogError> {
+) -> Result<(), StorageError> {
     for job in run.jobs.iter().filter(|job| !job.foreign) {
         // An id of another kind has no file of ours.
         if let Ok(id) = job.job_id.parse() {
@@ -33,7 +33,7 @@ fn check_job(
     id: &JobId,
     rolled_back: Option<&Option<u64>>,
     tell: &mut dyn FnMut(Fault),
-) -> Result<(), LogError> {
+) -> Result<(), StorageError> {
     let rollback_runs = job.rollback_is_unfinished();
     let told = job.output.as_ref().map(|output| output.captured_bytes);
     let stored = rolled_back.copied().unwrap_or(told).or(told);
@@ -92,7 +92,11 @@ fn check_file(kind: FaultKind, file: PathBuf, message: String) -> Fault {
 }
 
 /// Where the index ends, as far as it can be read; `None` where there is none.
-fn index_end(dir: &Dir, id: &JobId, tell: &mut dyn FnMut(Fault)) -> Result<Option<u64>, LogError> {
+fn index_end(
+    dir: &Dir,
+    id: &JobId,
+    tell: &mut dyn FnMut(Fault),
+) -> Result<Option<u64>, StorageError> {
     let Some(mut index) = OutputIndex::open(dir, id)? else {
         return Ok(None);
     };
@@ -134,7 +138,7 @@ pub(crate) fn unknown(
     dir: &Dir,
     run: &RunState,
     tell: &mut dyn FnMut(Fault),
-) -> Result<(), LogError> {
+) -> Result<(), StorageError> {
     let Ok(jobs) = dir.open_dir(layout::JOBS) else {
         return Ok(());
     };

@@ -4,11 +4,12 @@ use serde_json::json;
 use ulid::Ulid;
 
 use crate::log::format::envelope::write_line;
-use crate::log::format::event_type::{Draft, Durability};
+use crate::log::format::event_type::Durability;
 use crate::log::lock::file_lock;
 use crate::log::test_log::{TestLog, gz, line, line_ends};
 use crate::log::verify::*;
 use crate::log::write::append::Close;
+use crate::log::write::draft::Draft;
 use crate::log::write::run_log::RunLog;
 
 /// What is wrong with the run, as kind and line.
@@ -19,7 +20,7 @@ fn faults(it: &TestLog) -> Vec<(FaultKind, Option<u64>)> {
 fn all(it: &TestLog) -> (Vec<Fault>, VerifyReport) {
     let dir = it.log().dir().try_clone().unwrap();
     let mut faults = Vec::new();
-    let verified = verify(&dir, |fault| -> Result<(), LogError> {
+    let verified = verify(&dir, |fault| -> Result<(), StorageError> {
         faults.push(fault);
         Ok(())
     });
@@ -343,7 +344,7 @@ fn who_has_seen_enough_ends_it() {
     let mut seen = 0;
     let ended = verify(&dir, |_| {
         seen += 1;
-        Err(LogError::NoSuchRun { run: String::new() })
+        Err(StorageError::NotAFile { path: "".into() })
     });
     assert!(ended.is_err());
     assert_eq!(seen, 1);

@@ -15,12 +15,14 @@ use std::time::{Duration, Instant};
 use super::encode::EncodedBatch;
 use super::run_log::{ActiveSegment, RunLog, WriterState};
 use super::tail::Tail;
-use crate::log::error::LogError;
-use crate::log::format::event_type::{Draft, Durability};
+use crate::log::error::{AppendError, Refusal, StorageError};
+use crate::log::format::event_type::Durability;
+use crate::log::format::limits::LOCK_TIMEOUT;
 use crate::log::lock::file_lock;
 use crate::log::lock::file_lock::LockDeadline;
 use crate::log::read::reader;
 use crate::log::state::run_state::RunState;
+use crate::log::write::draft::Draft;
 
 /// What the log is like, under its locks, before a batch is written.
 #[derive(Debug)]
@@ -79,7 +81,7 @@ enum BatchRequest<'a> {
     /// What does not depend on the log.
     Given(&'a [Draft]),
     /// What is made for the state of the run.
-    Made(&'a mut dyn FnMut(&LogView<'_>) -> Result<Batch, LogError>),
+    Made(&'a mut dyn FnMut(&LogView<'_>) -> Result<Batch, AppendError>),
 }
 
 impl RunLog {
@@ -88,7 +90,11 @@ impl RunLog {
     ///
     /// # Errors
     /// As [`RunLog::append_with`].
-    pub fn append(&self, drafts: &[Draft], durability: Durability) -> Result<Appended, LogError> {
+    pub fn append(
+        &self,
+        drafts: &[Draft],
+        durability: Durability,
+    ) -> Result<Appended, AppendError> {
         self.append_with_callback(drafts, durability, || ())
     }
 
@@ -102,9 +108,9 @@ impl RunLog {
         drafts: &[Draft],
         durability: Durability,
         written: impl FnOnce(),
-    ) -> Result<Appended, LogError> {
+    ) -> Result<Appended, AppendError> {
         let budgets = drafts.iter().map(|draft| draft.kind().lock_budget());
-        let budget = budgets.max().unwrap_or(file_lock::LOCK_TIMEOUT);
+        let budget = budgets.max().unwrap_or(LOCK_TIMEOUT);
         self.write(durability, budget, BatchRequest::Given(drafts), written)
     }
 
@@ -113,14 +119,14 @@ impl RunLog {
     /// `make` may give ([`crate::log::format::event_type::EventType::lock_budget`]).
     ///
     /// # Errors
-    /// None of them was written, but for [`LogError::ShortWrite`] (some stand) and
-    /// [`LogError::NotDurable`] (all stand, and a power loss may take them).
+    /// None of them was written, but for [`AppendError::Partial`] (some stand) and
+    /// [`AppendError::NotDurable`] (all stand, and a power loss may take them).
     pub fn append_with(
         &self,
         durability: Durability,
         budget: Duration,
-        mut make: impl FnMut(&LogView<'_>) -> Result<Batch, LogError>,
-    ) -> Result<Appended, LogError> {
+        mut make: impl FnMut(&LogView<'_>) -> Result<Batch, AppendError>,
+    ) -> Result<Appended, AppendError> {
         self.write(durability, budget, BatchRequest::Made(&mut make), || ())
     }
 
@@ -130,7 +136,7 @@ impl RunLog {
         budget: Duration,
         mut request: BatchRequest<'_>,
         written: impl FnOnce(),
-    ) -> Result<Appended, LogError> {
+    ) -> Result<Appended, AppendError> {
         let wait = LockDeadline::new(budget);
         let mut inner = self.lock_writer(wait)?;
         let appended = self.write_locked(&mut inner, wait, &mut request);
@@ -158,7 +164,7 @@ impl RunLog {
     pub(crate) fn lock_writer(
         &self,
         wait: LockDeadline,
-    ) -> Result<MutexGuard<'_, WriterState>, LogError> {
+    ) -> Result<MutexGuard<'_, WriterState>, StorageError> {
         wait.until(&self.paths.lock, || match self.inner.try_lock() {
             Ok(inner) => Ok(Some(inner)),
             Err(TryLockError::Poisoned(inner)) => Ok(Some(inner.into_inner())),
@@ -171,7 +177,7 @@ impl RunLog {
         inner: &mut WriterState,
         wait: LockDeadline,
         request: &mut BatchRequest<'_>,
-    ) -> Result<(Appended, Arc<ActiveSegment>), LogError> {
+    ) -> Result<(Appended, Arc<ActiveSegment>), AppendError> {
         let _lock = file_lock::exclusive(&self.lock, &self.paths.lock, wait)?;
         // Not waited for: it may be a sealed one by now, which is being compressed.
         if let Some(segment) = inner.recently_checked_segment(wait.begun)
@@ -197,12 +203,13 @@ impl RunLog {
         segment: &ActiveSegment,
         len: u64,
         request: &mut BatchRequest<'_>,
-    ) -> Result<Appended, LogError> {
+    ) -> Result<Appended, AppendError> {
         self.refresh_tail(inner, segment, len)?;
         if !self.foreign_allowed && inner.tail.as_ref().is_some_and(Tail::only_foreign) {
-            return Err(LogError::ForeignRun {
+            return Err(Refusal::Foreign {
                 run: self.run.clone(),
-            });
+            }
+            .into());
         }
         let mut mended = self.recover_tail(inner, segment)?;
         let tail = inner.tail.get_or_insert_default();
@@ -236,13 +243,14 @@ impl RunLog {
         is_closed: bool,
         drafts: &[Draft],
         close: Close,
-    ) -> Result<EncodedBatch, LogError> {
+    ) -> Result<EncodedBatch, AppendError> {
         if is_closed {
             let refused = |d: &Draft| !d.kind().may_follow_close();
             if close != Close::No || drafts.iter().any(refused) {
-                return Err(LogError::Closed {
+                return Err(Refusal::Closed {
                     run: self.run.clone(),
-                });
+                }
+                .into());
             }
             // The end of a rollback changes the summary.
             self.state_or_fold(inner)?;
@@ -253,7 +261,7 @@ impl RunLog {
     pub(crate) fn state_or_fold<'a>(
         &self,
         inner: &'a mut WriterState,
-    ) -> Result<&'a RunState, LogError> {
+    ) -> Result<&'a RunState, StorageError> {
         match &mut inner.state {
             Some(state) => Ok(state),
             // A settled segment is empty only where there is no sealed one either.

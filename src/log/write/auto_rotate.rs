@@ -6,9 +6,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::prune::PruneLimit;
-use super::rotate::{NotRotated, RotationThreshold};
+use super::rotate::{NotRotated, Rotation, RotationThreshold};
 use super::run_log::{RunLog, WriterState};
-use crate::log::error::LogError;
+use crate::log::error::{RotateError, StorageError};
 use crate::log::segment::compress;
 use crate::log::segment::compress::Compressed;
 use crate::volume::VolumeError;
@@ -28,14 +28,14 @@ pub struct RotationPolicy {
     pub compress: bool,
 }
 
-type Compressing = JoinHandle<Result<Vec<Compressed>, LogError>>;
+type Compressing = JoinHandle<Result<Vec<Compressed>, StorageError>>;
 
 /// What a writer does, or could not do, besides appending.
 #[derive(Debug, Default)]
 pub(crate) struct AutoRotation {
     pub rotation: Option<RotationPolicy>,
     compressing: Mutex<Option<Compressing>>,
-    trouble: Mutex<Option<LogError>>,
+    trouble: Mutex<Option<RotateError>>,
 }
 
 impl RunLog {
@@ -51,7 +51,7 @@ impl RunLog {
     ///
     /// # Errors
     /// The first trouble with rotation, compression or the dropping of segments.
-    pub fn finish_upkeep(&self) -> Result<(), LogError> {
+    pub fn finish_upkeep(&self) -> Result<(), RotateError> {
         self.join_compressing();
         match locked(&self.upkeep.trouble).take() {
             Some(trouble) => Err(trouble),
@@ -77,13 +77,15 @@ impl RunLog {
             max_age: None,
         };
         let next_look = match self.rotate(due, ROTATE_LOCK_TIMEOUT) {
-            Ok(Ok(_)) => {
+            Ok(Rotation::Sealed(_)) => {
                 self.after_rotation(rotation);
                 return;
             }
-            Ok(Err(NotRotated::Foreign)) => u64::MAX,
-            Ok(Err(NotRotated::Fresh | NotRotated::NotDue)) => len.saturating_mul(2),
-            Err(LogError::LockTimeout { .. } | LogError::RunGone { .. }) => return,
+            Ok(Rotation::Skipped(NotRotated::Foreign)) => u64::MAX,
+            Ok(Rotation::Skipped(NotRotated::Fresh | NotRotated::NotDue)) => len.saturating_mul(2),
+            Err(RotateError::Storage(
+                StorageError::LockTimeout { .. } | StorageError::RunRemoved { .. },
+            )) => return,
             Err(e) => {
                 self.note_trouble(e);
                 len.saturating_add(rotation.max_size)
@@ -98,7 +100,7 @@ impl RunLog {
         if let Some(keep) = rotation.keep
             && let Err(e) = self.drop_sealed(PruneLimit::AllBut(keep))
         {
-            self.note_trouble(e);
+            self.note_trouble(e.into());
         }
         if rotation.compress {
             self.join_compressing();
@@ -122,11 +124,11 @@ impl RunLog {
     fn join_compressing(&self) {
         let thread = locked(&self.upkeep.compressing).take();
         if let Some(Ok(Err(e))) = thread.map(JoinHandle::join) {
-            self.note_trouble(e);
+            self.note_trouble(e.into());
         }
     }
 
-    fn note_trouble(&self, e: LogError) {
+    fn note_trouble(&self, e: RotateError) {
         locked(&self.upkeep.trouble).get_or_insert(e);
     }
 }

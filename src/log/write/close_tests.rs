@@ -17,7 +17,9 @@ fn a_job_without_an_end_keeps_the_run_open() {
     let it = TestLog::with_notes(0);
     let drafts = [it.submitted("a"), it.submitted("b"), it.ended("a", None)];
     let refused = it.close(&drafts, Close::Now);
-    assert!(matches!(refused, Err(LogError::Unfinished { jobs, .. }) if jobs == ["b"]));
+    assert!(
+        matches!(refused, Err(AppendError::Refused(Refusal::Unfinished { jobs, .. })) if jobs == ["b"])
+    );
     assert_eq!(it.read().seqs, [0]);
 
     let appended = it.close(&drafts, Close::IfAllEnded).unwrap();
@@ -51,7 +53,7 @@ fn a_closed_run_takes_no_more_events() {
     ] {
         let refused = it.close(&[draft], close);
         assert!(
-            matches!(refused, Err(LogError::Closed { .. })),
+            matches!(refused, Err(AppendError::Refused(Refusal::Closed { .. }))),
             "{refused:?}"
         );
     }
@@ -152,7 +154,7 @@ fn a_closed_run_stays_closed_when_its_active_segment_is_lost() {
     std::fs::rename(it.active(), it.path(&layout::sealed(0))).unwrap();
     let refused = it.log().append(&[it.note(0)], Durability::Process);
     assert!(
-        matches!(refused, Err(LogError::Closed { .. })),
+        matches!(refused, Err(AppendError::Refused(Refusal::Closed { .. }))),
         "{refused:?}"
     );
     let last = it.read().last();

@@ -6,11 +6,12 @@ use ulid::Ulid;
 
 use super::append::Close;
 use super::run_log::{RunLog, WriterState};
-use crate::log::error::LogError;
+use crate::log::error::{AppendError, DraftError, Refusal};
 use crate::log::format::envelope;
 use crate::log::format::envelope::{Envelope, MAX_SEQ};
-use crate::log::format::event_type::{Draft, EventType};
+use crate::log::format::event_type::EventType;
 use crate::log::format::ulid::ulid_from_ms;
+use crate::log::write::draft::Draft;
 
 /// A batch as bytes.
 pub(crate) struct EncodedBatch {
@@ -38,7 +39,7 @@ impl RunLog {
         inner: &mut WriterState,
         drafts: &[Draft],
         close: Close,
-    ) -> Result<EncodedBatch, LogError> {
+    ) -> Result<EncodedBatch, AppendError> {
         let mut lines = EncodedBatch {
             ts: inner.clock.now().to_owned(),
             bytes: Vec::new(),
@@ -57,17 +58,18 @@ impl RunLog {
         lines.unfinished = state.unfinished().map(|job| job.job_id.clone()).collect();
         if !lines.unfinished.is_empty() {
             return match close {
-                Close::Now => Err(LogError::Unfinished {
+                Close::Now => Err(Refusal::Unfinished {
                     run: self.run.clone(),
                     jobs: lines.unfinished,
-                }),
+                }
+                .into()),
                 _ => Ok(lines),
             };
         }
         state.closed_ts = Some(lines.ts.clone());
         let closed = Closed {
             duration_ms: state.duration_ms(),
-            summary: state.summary()?,
+            summary: state.summary().map_err(DraftError::from)?,
         };
         let draft = Draft::new_unchecked(EventType::RunClosed, &self.run, None, &closed)?;
         self.encode_line(inner, &mut lines, &draft)?;
@@ -80,7 +82,7 @@ impl RunLog {
         inner: &mut WriterState,
         lines: &mut EncodedBatch,
         draft: &Draft,
-    ) -> Result<(), LogError> {
+    ) -> Result<(), AppendError> {
         let tail = inner.tail.get_or_insert_default();
         let seq = tail.sequence.next();
         let id = match (tail.last_id.max(inner.last_id), self.first_id) {
@@ -88,9 +90,10 @@ impl RunLog {
             (last_id, _) => next_id(last_id, inner.clock.millisecond()),
         };
         let Some(id) = id.filter(|_| seq < MAX_SEQ) else {
-            return Err(LogError::UsedUp {
+            return Err(Refusal::SequenceExhausted {
                 path: self.active_path(),
-            });
+            }
+            .into());
         };
         let start = lines.bytes.len();
         envelope::write_line(&mut lines.bytes, seq, id, &lines.ts, draft.body());
@@ -113,7 +116,11 @@ impl RunLog {
                 // The state of a closed run is in its last line, whichever that is.
                 let summary = match (&inner.state, tail.summary.take()) {
                     (None, Some(summary)) => summary,
-                    (state, _) => state.clone().unwrap_or_default().summary()?,
+                    (state, _) => state
+                        .clone()
+                        .unwrap_or_default()
+                        .summary()
+                        .map_err(DraftError::from)?,
                 };
                 let body = [draft.body(), b",\"summary\":", summary.get().as_bytes()].concat();
                 lines.bytes.truncate(start);

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::log::error::LogError;
+use crate::log::error::SyncError;
 
 /// What was written to a file or made in a folder, counted in tickets, and what of it
 /// was synced.
@@ -49,11 +49,11 @@ impl GroupCommit {
         &self,
         ticket: u64,
         path: &Path,
-        sync: impl FnOnce() -> Result<(), LogError>,
-    ) -> Result<(), LogError> {
+        sync: impl FnOnce() -> Result<(), SyncError>,
+    ) -> Result<(), SyncError> {
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         if done.failed.is_some_and(|(a, b)| a < ticket && ticket <= b) {
-            return Err(LogError::NotDurable {
+            return Err(SyncError {
                 path: path.to_owned(),
                 source: io::Error::other("an earlier sync of it failed"),
             });
@@ -75,13 +75,13 @@ impl GroupCommit {
 mod tests {
     use super::*;
 
-    fn never() -> Result<(), LogError> {
+    fn never() -> Result<(), SyncError> {
         panic!("synced again")
     }
 
-    fn fails() -> Result<(), LogError> {
+    fn fails() -> Result<(), SyncError> {
         let (path, source) = ("x".into(), io::Error::other("EIO"));
-        Err(LogError::NotDurable { path, source })
+        Err(SyncError { path, source })
     }
 
     #[test]

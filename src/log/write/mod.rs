@@ -4,6 +4,7 @@ pub(crate) mod append;
 pub(crate) mod auto_rotate;
 pub(crate) mod catch_up;
 pub(crate) mod commit_delay;
+pub(crate) mod draft;
 pub(crate) mod encode;
 pub(crate) mod group_commit;
 pub(crate) mod prune;

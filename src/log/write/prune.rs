@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::run_log::RunLog;
-use crate::log::error::LogError;
+use crate::log::error::StorageError;
 use crate::log::format::event_type::EventType;
 use crate::log::lock::file_lock;
 use crate::log::lock::file_lock::LockDeadline;
@@ -40,7 +40,7 @@ pub fn plan_prune(
     dir: &Dir,
     prune: PruneLimit,
     rotated: bool,
-) -> Result<Vec<PrunedSegment>, LogError> {
+) -> Result<Vec<PrunedSegment>, StorageError> {
     let mut segments = segment_set::open_segments(dir)?;
     if !rotated {
         return Ok(eligible_segments(&segments, prune).map(dropped).collect());
@@ -99,7 +99,7 @@ impl RunLog {
     /// # Errors
     /// The lock was not to be had, or a file could not be removed; what is left is a
     /// log without a hole.
-    pub fn drop_sealed(&self, prune: PruneLimit) -> Result<Vec<PrunedSegment>, LogError> {
+    pub fn drop_sealed(&self, prune: PruneLimit) -> Result<Vec<PrunedSegment>, StorageError> {
         let wait = LockDeadline::new(EventType::LogRotated.lock_budget());
         let _inner = self.lock_writer(wait)?;
         let _lock = file_lock::exclusive(&self.lock, &self.paths.lock, wait)?;
@@ -124,7 +124,7 @@ impl RunLog {
     }
 
     /// What the state rests on from now on is on disk.
-    fn sync_checkpoint(&self, segments: &[Segment]) -> Result<(), LogError> {
+    fn sync_checkpoint(&self, segments: &[Segment]) -> Result<(), StorageError> {
         if let Some(active) = segments.iter().find(|s| s.first_seq.is_none()) {
             active.file.sync_all().at("sync", &active.path)?;
         }

@@ -9,13 +9,14 @@ use super::repair::TailRepair;
 use super::run_log::{ActiveSegment, RunLog, WriterState};
 use super::tail::{Tail, TailMode};
 use super::{repair, rotate};
-use crate::log::error::LogError;
-use crate::log::format::event_type::{Draft, Durability, EventType};
+use crate::log::error::{AppendError, StorageError};
+use crate::log::format::event_type::{Durability, EventType};
 use crate::log::format::payload::Sealed;
 use crate::log::read::reader;
 use crate::log::segment::line_reader::read_span;
 use crate::log::segment::segment_set;
 use crate::log::segment::sequence::Sequence;
+use crate::log::write::draft::Draft;
 use crate::volume::{Dir, FileKey, IoContext, layout};
 
 /// So many bytes of news are held at once, to be passed over.
@@ -28,7 +29,7 @@ const CATCH_UP_LIMIT_BYTES: u64 = 4 << 20;
 ///
 /// # Errors
 /// The folder or the active segment cannot be read.
-pub fn needs_repair(dir: &Dir) -> Result<bool, LogError> {
+pub fn needs_repair(dir: &Dir) -> Result<bool, StorageError> {
     let Some(file) = dir.read(layout::ACTIVE)? else {
         return segment_set::has_events(dir);
     };
@@ -47,14 +48,17 @@ impl RunLog {
     ///
     /// # Errors
     /// As [`RunLog::append_with`].
-    pub fn recover_end(&self) -> Result<Vec<u8>, LogError> {
+    pub fn recover_end(&self) -> Result<Vec<u8>, AppendError> {
         let budget = EventType::LogRepaired.lock_budget();
         let settled = self.append_with(Durability::Power, budget, |_| Ok(Batch::only(Close::No)));
         Ok(settled?.bytes)
     }
 
     /// The active segment, opened anew where it was rotated, made where it is missing.
-    pub(crate) fn active(&self, inner: &mut WriterState) -> Result<Arc<ActiveSegment>, LogError> {
+    pub(crate) fn active(
+        &self,
+        inner: &mut WriterState,
+    ) -> Result<Arc<ActiveSegment>, StorageError> {
         let there = self.dir.stat(layout::ACTIVE)?;
         if let (Some(stat), Some(active)) = (there, &inner.segment)
             && active.key == FileKey::from(&stat)
@@ -81,7 +85,7 @@ impl RunLog {
         inner: &mut WriterState,
         segment: &ActiveSegment,
         len: u64,
-    ) -> Result<(), LogError> {
+    ) -> Result<(), StorageError> {
         inner.has_news = inner.tail.is_some() && inner.len != len;
         if inner.tail.is_some() && !inner.has_news {
             return Ok(());
@@ -112,7 +116,7 @@ impl RunLog {
         inner: &mut WriterState,
         segment: &ActiveSegment,
         len: u64,
-    ) -> Result<bool, LogError> {
+    ) -> Result<bool, StorageError> {
         let (Some(tail), Some(news)) = (&mut inner.tail, len.checked_sub(inner.len)) else {
             return Ok(false);
         };
@@ -142,7 +146,7 @@ impl RunLog {
         &self,
         inner: &mut WriterState,
         segment: &ActiveSegment,
-    ) -> Result<Vec<u8>, LogError> {
+    ) -> Result<Vec<u8>, AppendError> {
         let tail = inner.tail.get_or_insert_default();
         let first = if inner.len == 0 {
             self.checkpoint_after_sealed(inner)?
@@ -164,7 +168,7 @@ impl RunLog {
         &self,
         inner: &mut WriterState,
         segment: &ActiveSegment,
-    ) -> Result<Option<Draft>, LogError> {
+    ) -> Result<Option<Draft>, AppendError> {
         let path = self.active_path();
         let tail = inner.tail.get_or_insert_default();
         let first_seq = segment_set::first_seq(&segment.file);
@@ -177,14 +181,17 @@ impl RunLog {
         }
         match mended {
             TailRepair::Completed => Ok(None),
-            TailRepair::Repaired(repaired) => {
-                Draft::new_unchecked(EventType::LogRepaired, &self.run, None, &repaired).map(Some)
-            }
+            TailRepair::Repaired(repaired) => Ok(Some(Draft::new_unchecked(
+                EventType::LogRepaired,
+                &self.run,
+                None,
+                &repaired,
+            )?)),
         }
     }
 
     /// The end of the newest sealed segment, if there is one.
-    pub(crate) fn sealed_tail(&self) -> Result<Tail, LogError> {
+    pub(crate) fn sealed_tail(&self) -> Result<Tail, StorageError> {
         match self.newest_sealed()? {
             Some(segment) => segment.tail(),
             None => Ok(Tail::default()),
@@ -197,7 +204,7 @@ impl RunLog {
         &self,
         tail: &mut Tail,
         segment: &ActiveSegment,
-    ) -> Result<(), LogError> {
+    ) -> Result<(), StorageError> {
         let names = self.dir.names()?;
         let sealed = names.iter().filter_map(|name| layout::parse_sealed(name));
         let Some((newest, _)) = sealed.max() else {
@@ -214,7 +221,7 @@ impl RunLog {
         Ok(())
     }
 
-    pub(crate) fn newest_sealed(&self) -> Result<Option<segment_set::Segment>, LogError> {
+    pub(crate) fn newest_sealed(&self) -> Result<Option<segment_set::Segment>, StorageError> {
         let mut sealed = segment_set::open_segments(&self.dir)?;
         sealed.retain(|segment| segment.first_seq.is_some());
         Ok(sealed.pop())
@@ -222,7 +229,10 @@ impl RunLog {
 
     /// A rotation that was cut off left no active segment, or an empty one: the log
     /// goes on from the newest sealed one, whose end [`Tail::find`] took over.
-    fn checkpoint_after_sealed(&self, inner: &mut WriterState) -> Result<Option<Draft>, LogError> {
+    fn checkpoint_after_sealed(
+        &self,
+        inner: &mut WriterState,
+    ) -> Result<Option<Draft>, AppendError> {
         let Some(newest) = self.newest_sealed()? else {
             return Ok(None);
         };
@@ -236,6 +246,6 @@ impl RunLog {
         // The line itself counts what was sealed.
         let mut state = inner.state.insert(reader::fold(&self.dir)?).clone();
         state.sealed_bytes += sealed.bytes;
-        rotate::checkpoint(&self.run, &sealed, &state).map(Some)
+        Ok(Some(rotate::checkpoint(&self.run, &sealed, &state)?))
     }
 }

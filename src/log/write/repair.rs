@@ -12,10 +12,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::log::error::LogError;
+use crate::log::error::StorageError;
 use crate::log::format::classify::{LineClass, classify};
 use crate::log::format::envelope::DamageReason;
-use crate::log::segment::line_reader::{MAX_READ_LINE_BYTES, read_span};
+use crate::log::format::limits::MAX_READ_LINE_BYTES;
+use crate::log::segment::line_reader::read_span;
 use crate::volume::{Dir, IoContext, VolumeError, layout};
 
 /// `log_repaired`: what was done to the end of a segment.
@@ -49,7 +50,7 @@ pub(crate) fn repair_torn_tail(
     first_seq: u64,
     from: u64,
     to: u64,
-) -> Result<TailRepair, LogError> {
+) -> Result<TailRepair, StorageError> {
     let path = dir.path().join(layout::ACTIVE);
     if to - from <= MAX_READ_LINE_BYTES as u64 {
         let fragment = read_span(segment, from, to).at("read", &path)?;
@@ -58,7 +59,9 @@ pub(crate) fn repair_torn_tail(
                 terminate_line(segment, &path)?;
                 return Ok(TailRepair::Completed);
             }
-            LineClass::Damage(DamageReason::Version) => return Err(LogError::NewerFormat { path }),
+            LineClass::Damage(DamageReason::Version) => {
+                return Err(StorageError::NewerFormat { path });
+            }
             LineClass::Damage(_) => {}
         }
     }

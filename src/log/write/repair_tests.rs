@@ -89,9 +89,12 @@ fn a_repair_is_told_even_if_what_was_to_be_appended_is_refused() {
     let budget = EventType::Note.lock_budget();
     let refused = it.log().append_with(Durability::Process, budget, |view| {
         assert!(!view.is_new);
-        Err(LogError::NoSuchRun { run: "x".into() })
+        Err(StorageError::NotAFile { path: "x".into() }.into())
     });
-    assert!(matches!(refused, Err(LogError::NoSuchRun { .. })));
+    assert!(matches!(
+        refused,
+        Err(AppendError::NotWritten(StorageError::NotAFile { .. }))
+    ));
     it.read().assert_sound();
     assert_eq!(it.read().kinds, ["run_opened", "note", "log_repaired"]);
 }
@@ -157,7 +160,10 @@ fn a_newer_format_is_not_written_to() {
         for log in [held, it.log()] {
             let refused = log.append(&[it.note(2)], Durability::Process);
             assert!(
-                matches!(refused, Err(LogError::NewerFormat { .. })),
+                matches!(
+                    refused,
+                    Err(AppendError::NotWritten(StorageError::NewerFormat { .. }))
+                ),
                 "{refused:?}"
             );
             assert_eq!(it.bytes(), bytes);

@@ -19,8 +19,8 @@ use serde::Serialize;
 use super::append::Close;
 use super::run_log::{ActiveSegment, RunLog, WriterState};
 use super::tail::{Tail, TailMode};
-use crate::log::error::LogError;
-use crate::log::format::event_type::{Draft, EventType};
+use crate::log::error::{DraftError, RotateError, StorageError, SyncError};
+use crate::log::format::event_type::EventType;
 use crate::log::format::payload::Sealed;
 use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
@@ -29,6 +29,7 @@ use crate::log::read::reader;
 use crate::log::segment::scan_stats::ScanStats;
 use crate::log::segment::segment_set;
 use crate::log::state::run_state::RunState;
+use crate::log::write::draft::Draft;
 use crate::volume::{Dir, FileKey, IoContext, RunId, layout};
 
 /// News of fewer bytes are left to be read under the locks.
@@ -60,6 +61,40 @@ pub enum NotRotated {
     NotDue,
 }
 
+/// The outcome of a rotation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rotation {
+    /// The active segment was sealed.
+    Sealed(Sealed),
+    /// The log is unchanged.
+    Skipped(NotRotated),
+}
+
+impl Rotation {
+    /// Converts the outcome to a `Result`.
+    ///
+    /// # Errors
+    /// The reason why nothing was rotated.
+    pub fn into_result(self) -> Result<Sealed, NotRotated> {
+        match self {
+            Self::Sealed(sealed) => Ok(sealed),
+            Self::Skipped(why) => Err(why),
+        }
+    }
+}
+
+/// What a rotation would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RotationPlan {
+    /// It would seal the active segment.
+    Seal {
+        /// The length of the segment, in bytes.
+        bytes: u64,
+    },
+    /// It would leave the log unchanged.
+    Skip(NotRotated),
+}
+
 #[derive(Serialize)]
 struct Rotated<'a> {
     sealed: &'a Sealed,
@@ -72,14 +107,14 @@ pub(crate) fn checkpoint(
     run: &RunId,
     sealed: &Sealed,
     state: &RunState,
-) -> Result<Draft, LogError> {
+) -> Result<Draft, DraftError> {
     let draft = |state: &RunState| {
         let rotated = Rotated { sealed, state };
         Draft::new_unchecked(EventType::LogRotated, run, None, &rotated)
     };
     match draft(state) {
         // The sealed segments still tell what a checkpoint of that size leaves out.
-        Err(LogError::TooLong { .. }) => draft(&state.truncated()?),
+        Err(DraftError::TooLong { .. }) => draft(&state.truncated()?),
         made => made,
     }
 }
@@ -114,19 +149,18 @@ impl RotationThreshold {
 ///
 /// # Errors
 /// The active segment cannot be read.
-pub fn plan_rotation(
-    dir: &Dir,
-    due: RotationThreshold,
-) -> Result<Result<u64, NotRotated>, LogError> {
+pub fn plan_rotation(dir: &Dir, due: RotationThreshold) -> Result<RotationPlan, StorageError> {
     let Some(file) = dir.read(layout::ACTIVE)? else {
-        return Ok(Err(NotRotated::Fresh));
+        return Ok(RotationPlan::Skip(NotRotated::Fresh));
     };
     let path = dir.path().join(layout::ACTIVE);
     let len = file.metadata().at("look at", &path)?.len();
     let mut survey = ScanStats::default();
     survey.advance(&Arc::new(file), len, &path)?;
-    let verdict = due.verdict(&survey, Timestamp::now());
-    Ok(verdict.map(|()| survey.end))
+    Ok(match due.verdict(&survey, Timestamp::now()) {
+        Ok(()) => RotationPlan::Seal { bytes: survey.end },
+        Err(why) => RotationPlan::Skip(why),
+    })
 }
 
 #[doc(hidden)]
@@ -135,13 +169,13 @@ impl RunLog {
     /// for.
     ///
     /// # Errors
-    /// The log was not rotated, but for [`LogError::NotDurable`] (it was, and a power
+    /// The log was not rotated, but for [`RotateError::NotDurable`] (it was, and a power
     /// loss may undo it); what was appended stands in any case.
     pub fn rotate(
         &self,
         due: RotationThreshold,
         budget: Duration,
-    ) -> Result<Result<Sealed, NotRotated>, LogError> {
+    ) -> Result<Rotation, RotateError> {
         let mut inner = self.lock_writer(LockDeadline::new(budget))?;
         let surveyed = self.scan_before_lock(&mut inner, due)?;
         // What was read before does not count as waiting.
@@ -164,7 +198,7 @@ impl RunLog {
         &self,
         inner: &mut WriterState,
         due: RotationThreshold,
-    ) -> Result<Option<(FileKey, ScanStats)>, LogError> {
+    ) -> Result<Option<(FileKey, ScanStats)>, RotateError> {
         if self.dir.stat(layout::ACTIVE)?.is_none() {
             return Ok(None);
         }
@@ -193,7 +227,7 @@ impl RunLog {
         &self,
         inner: &mut WriterState,
         segment: &ActiveSegment,
-    ) -> Result<(), LogError> {
+    ) -> Result<(), StorageError> {
         if inner.state.is_some() && inner.tail.is_some() {
             return Ok(());
         }
@@ -217,11 +251,11 @@ impl RunLog {
         segment: &ActiveSegment,
         surveyed: Option<(FileKey, ScanStats)>,
         due: RotationThreshold,
-    ) -> Result<Result<Sealed, NotRotated>, LogError> {
+    ) -> Result<Rotation, RotateError> {
         self.refresh_tail(inner, segment, self.segment_len(segment)?)?;
         let foreign = inner.tail.as_ref().is_some_and(|tail| tail.foreign);
         if foreign {
-            return Ok(Err(NotRotated::Foreign));
+            return Ok(Rotation::Skipped(NotRotated::Foreign));
         }
         self.recover_tail(inner, segment)?;
         let mut survey = match surveyed {
@@ -230,13 +264,13 @@ impl RunLog {
         };
         survey.advance(&segment.file, inner.len, &self.paths.active)?;
         if let Err(left) = due.verdict(&survey, Timestamp::now()) {
-            return Ok(Err(left));
+            return Ok(Rotation::Skipped(left));
         }
         let sealed = self.describe_sealed(inner, segment, &survey)?;
         inner.reserve.release(&segment.file, inner.len);
         segment.sync(&self.paths.active, File::sync_all)?;
         self.install_checkpoint(inner, &sealed)?;
-        Ok(Ok(sealed))
+        Ok(Rotation::Sealed(sealed))
     }
 
     /// What the active segment is once it is sealed.
@@ -245,7 +279,7 @@ impl RunLog {
         inner: &WriterState,
         segment: &ActiveSegment,
         survey: &ScanStats,
-    ) -> Result<Sealed, LogError> {
+    ) -> Result<Sealed, StorageError> {
         let first_seq = match (survey.first, self.newest_sealed()?) {
             (Some(first), None) => first.saturating_sub(survey.damaged),
             (Some(first), Some(newest))
@@ -269,7 +303,11 @@ impl RunLog {
 
     /// Writes the checkpoint to a file of its own and puts it in the place of the active
     /// segment, which gets its sealed name.
-    fn install_checkpoint(&self, inner: &mut WriterState, sealed: &Sealed) -> Result<(), LogError> {
+    fn install_checkpoint(
+        &self,
+        inner: &mut WriterState,
+        sealed: &Sealed,
+    ) -> Result<(), RotateError> {
         self.state_or_fold(inner)?;
         let mut state = inner.state.clone().unwrap_or_default();
         state.sealed_bytes += sealed.bytes;
@@ -283,7 +321,7 @@ impl RunLog {
         let _at_it = file_lock::try_exclusive(&file, &path)?;
         let moved = write_and_sync(&file, &lines.bytes)
             .at("write", &path)
-            .map_err(LogError::from)
+            .map_err(StorageError::from)
             .and_then(|()| self.install(&fresh, &sealed.file));
         if moved.is_err() {
             drop(self.dir.remove_file(&fresh));
@@ -300,10 +338,10 @@ impl RunLog {
         let tail = inner.tail.get_or_insert_default();
         tail.end = inner.len;
         inner.next_seq = tail.sequence.next();
-        self.dir.sync().map_err(LogError::not_durable)
+        Ok(self.dir.sync().map_err(SyncError::from_volume)?)
     }
 
-    fn install(&self, fresh: &str, sealed: &str) -> Result<(), LogError> {
+    fn install(&self, fresh: &str, sealed: &str) -> Result<(), StorageError> {
         self.dir.rename_to(layout::ACTIVE, &self.dir, sealed)?;
         // Should a power loss keep only one of the two renames, it is this one.
         let moved = self

@@ -14,7 +14,9 @@ const BUDGET: Duration = Duration::from_secs(5);
 const ROTATIONS: usize = 30;
 
 fn rotate(log: &RunLog) -> Result<Sealed, NotRotated> {
-    log.rotate(RotationThreshold::default(), BUDGET).unwrap()
+    log.rotate(RotationThreshold::default(), BUDGET)
+        .unwrap()
+        .into_result()
 }
 
 fn segment_names(it: &TestLog) -> Vec<String> {
@@ -86,16 +88,22 @@ fn thresholds_are_waited_for() {
     };
     let hour = Duration::from_hours(1);
     for due in [size(len + 1), age(hour)] {
-        assert_eq!(log.rotate(due, BUDGET).unwrap(), Err(NotRotated::NotDue));
+        let rotation = log.rotate(due, BUDGET).unwrap();
+        assert_eq!(rotation, Rotation::Skipped(NotRotated::NotDue));
         assert_eq!(
             plan_rotation(log.dir(), due).unwrap(),
-            Err(NotRotated::NotDue)
+            RotationPlan::Skip(NotRotated::NotDue)
         );
     }
-    assert_eq!(plan_rotation(log.dir(), size(len)).unwrap(), Ok(len));
-    log.rotate(size(len), BUDGET).unwrap().unwrap();
+    assert_eq!(
+        plan_rotation(log.dir(), size(len)).unwrap(),
+        RotationPlan::Seal { bytes: len }
+    );
+    let rotation = log.rotate(size(len), BUDGET).unwrap();
+    rotation.into_result().unwrap();
     it.add(&log, 5);
-    log.rotate(age(Duration::ZERO), BUDGET).unwrap().unwrap();
+    let rotation = log.rotate(age(Duration::ZERO), BUDGET).unwrap();
+    rotation.into_result().unwrap();
     it.read().assert_sound();
 }
 
@@ -116,7 +124,7 @@ fn a_log_with_lines_of_another_program_is_left() {
         assert_eq!(rotate(&log), Err(NotRotated::Foreign), "{in_front}");
         assert_eq!(
             plan_rotation(log.dir(), RotationThreshold::default()).unwrap(),
-            Err(NotRotated::Foreign)
+            RotationPlan::Skip(NotRotated::Foreign)
         );
         assert_eq!(it.bytes(), bytes);
     }

@@ -158,7 +158,10 @@ impl Play {
                 for writer in &self.writers {
                     let refused = writer.append(&[self.it.note(0)], Durability::Process);
                     assert!(
-                        matches!(refused, Err(LogError::RunGone { .. })),
+                        matches!(
+                            refused,
+                            Err(AppendError::NotWritten(StorageError::RunRemoved { .. }))
+                        ),
                         "{refused:?}"
                     );
                 }
@@ -232,6 +235,6 @@ proptest! {
         }
         // Whatever was left half done, the next append makes it whole.
         play.play(&Op::Note(0));
-        verify(&play.dir, |fault| -> Result<(), LogError> { panic!("{fault:?}") }).unwrap();
+        verify(&play.dir, |fault| -> Result<(), StorageError> { panic!("{fault:?}") }).unwrap();
     }
 }

@@ -13,10 +13,11 @@ use super::auto_rotate::AutoRotation;
 use super::commit_delay::CommitDelay;
 use super::group_commit::GroupCommit;
 use super::tail::Tail;
-use crate::log::error::LogError;
+use crate::log::error::{StorageError, SyncError};
 use crate::log::segment::preallocate::Preallocation;
 use crate::log::segment::segment_set;
 use crate::log::state::run_state::RunState;
+use crate::log::store::catalog::SelectError;
 use crate::log::store::ulid_allocator::allocate_ulid;
 use crate::volume::{Clock, Dir, FileKey, IoContext, RunId, Volume, VolumeError, layout};
 
@@ -118,9 +119,10 @@ impl ActiveSegment {
         &self,
         path: &Path,
         how: fn(&File) -> io::Result<()>,
-    ) -> Result<(), LogError> {
+    ) -> Result<(), SyncError> {
         self.syncs.share(self.syncs.record_write(), path, || {
-            Ok(how(&self.file).at("sync", path)?)
+            let path = path.to_owned();
+            how(&self.file).map_err(|source| SyncError { path, source })
         })
     }
 }
@@ -130,20 +132,22 @@ impl RunLog {
     ///
     /// # Errors
     /// There is no such run, or it may not be written.
-    pub fn open(volume: &Volume, run: &RunId) -> Result<Self, LogError> {
-        let missing = || LogError::NoSuchRun {
+    pub fn open(volume: &Volume, run: &RunId) -> Result<Self, SelectError> {
+        let missing = || SelectError::NoSuchRun {
             run: run.to_string(),
         };
-        let runs = volume.runs()?.ok_or_else(missing)?;
+        let runs = volume.runs().map_err(StorageError::from)?;
+        let runs = runs.ok_or_else(missing)?;
         let dir = match runs.open_dir(run.as_str()) {
             Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => return Err(missing()),
-            found => found?,
+            found => found.map_err(StorageError::from)?,
         };
         if !segment_set::is_started(&dir)? {
             return Err(missing());
         }
         // Not made anew, should it be removed right now.
-        Self::from_parts(volume, volume.make_runs()?, dir, run, None)
+        let chain = volume.make_runs().map_err(StorageError::from)?;
+        Ok(Self::from_parts(volume, chain, dir, run, None)?)
     }
 
     /// Opens the log of a run, making its folder where it is missing. `first_id`
@@ -156,7 +160,7 @@ impl RunLog {
         volume: &Volume,
         run: &RunId,
         first_id: Option<Ulid>,
-    ) -> Result<Self, LogError> {
+    ) -> Result<Self, StorageError> {
         let chain = volume.make_runs()?;
         let [_, _, runs] = &chain;
         let (dir, made) = runs.ensure_dir(run.as_str())?;
@@ -174,7 +178,7 @@ impl RunLog {
         dir: Dir,
         run: &RunId,
         first_id: Option<Ulid>,
-    ) -> Result<Self, LogError> {
+    ) -> Result<Self, StorageError> {
         let lock = dir.append(layout::LOCK, true)?;
         let stat = rustix::fs::fstat(&lock).at("look at", dir.path().join(layout::LOCK))?;
         let paths = RunPaths {
@@ -205,7 +209,7 @@ impl RunLog {
     ///
     /// # Errors
     /// No ULID can be allocated, or the folder cannot be made.
-    pub fn create(volume: &Volume, name: &str) -> Result<Self, LogError> {
+    pub fn create(volume: &Volume, name: &str) -> Result<Self, StorageError> {
         let ulid = allocate_ulid(volume)?;
         let run = RunId::generate(name, ulid);
         let opened = Self::open_or_create(volume, &run, Some(ulid));
@@ -247,8 +251,8 @@ impl RunLog {
     /// Checks, under the lock, that what we hold is still what its name stands for,
     /// from the root down: else somebody removed the run, and an event written now
     /// would be lost.
-    pub(crate) fn check_not_replaced(&self) -> Result<(), LogError> {
-        let gone = || LogError::RunGone {
+    pub(crate) fn check_not_replaced(&self) -> Result<(), StorageError> {
+        let gone = || StorageError::RunRemoved {
             path: self.dir.path().to_owned(),
         };
         let key_of = |dir: &Dir, name: &str| -> Result<Option<FileKey>, VolumeError> {
@@ -273,7 +277,7 @@ impl RunLog {
     }
 
     /// The length of a segment in bytes, whatever its name.
-    pub(crate) fn segment_len(&self, segment: &ActiveSegment) -> Result<u64, LogError> {
+    pub(crate) fn segment_len(&self, segment: &ActiveSegment) -> Result<u64, StorageError> {
         let stat = rustix::fs::fstat(&segment.file).at("look at", &self.paths.active)?;
         Ok(stat.st_size as u64)
     }

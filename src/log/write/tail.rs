@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use ulid::Ulid;
 
-use crate::log::error::LogError;
+use crate::log::error::StorageError;
 use crate::log::format::classify::LineClass;
 use crate::log::format::envelope::{DamageReason, Envelope, peek_frame};
 use crate::log::format::event_type::EventType;
@@ -54,7 +54,7 @@ impl Tail {
         len: u64,
         path: &Path,
         state: Option<&mut RunState>,
-    ) -> Result<bool, LogError> {
+    ) -> Result<bool, StorageError> {
         let lines = LineReader::from_span(FileSpan::new(Arc::clone(file), self.end, len));
         self.advance_over(lines, path, TailMode::Open, state)
     }
@@ -71,7 +71,7 @@ impl Tail {
         path: &Path,
         end: TailMode,
         mut state: Option<&mut RunState>,
-    ) -> Result<bool, LogError> {
+    ) -> Result<bool, StorageError> {
         let mut in_order = true;
         while let Some(line) = lines.next_line().at("read", path)? {
             if !line.whole && end == TailMode::Open {
@@ -88,7 +88,7 @@ impl Tail {
         line: &RawLine<'_>,
         path: &Path,
         state: Option<&mut RunState>,
-    ) -> Result<bool, LogError> {
+    ) -> Result<bool, StorageError> {
         self.end = line.end();
         match classify_raw(line) {
             LineClass::Ours(env) => {
@@ -110,7 +110,7 @@ impl Tail {
                 }
                 Ok(true)
             }
-            LineClass::Damage(DamageReason::Version) => Err(LogError::NewerFormat {
+            LineClass::Damage(DamageReason::Version) => Err(StorageError::NewerFormat {
                 path: path.to_owned(),
             }),
             LineClass::Damage(_) => {
@@ -128,8 +128,8 @@ impl Tail {
         len: u64,
         path: &Path,
         end: TailMode,
-        before: impl FnOnce() -> Result<Self, LogError>,
-    ) -> Result<Self, LogError> {
+        before: impl FnOnce() -> Result<Self, StorageError>,
+    ) -> Result<Self, StorageError> {
         if let Some(tail) = Self::from_last_lines(file, len, path, end)? {
             return Ok(tail);
         }
@@ -148,7 +148,7 @@ impl Tail {
         len: u64,
         path: &Path,
         end: TailMode,
-    ) -> Result<Option<Self>, LogError> {
+    ) -> Result<Option<Self>, StorageError> {
         let mut back = RevLineReader::new(file, len);
         let mut tail = Self::default();
         // The valid line behind the one looked at, and the damaged ones in between.
@@ -195,7 +195,7 @@ impl Tail {
                 }
                 LineClass::Foreign(_) => tail.foreign = true,
                 LineClass::Damage(DamageReason::Version) => {
-                    return Err(LogError::NewerFormat {
+                    return Err(StorageError::NewerFormat {
                         path: path.to_owned(),
                     });
                 }

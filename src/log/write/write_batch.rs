@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::append::Appended;
 use super::encode::EncodedBatch;
 use super::run_log::{ActiveSegment, RunLog, WriterState};
-use crate::log::error::LogError;
+use crate::log::error::{AppendError, StorageError, SyncError};
 
 impl RunLog {
     /// Reserves and writes, in one write as a rule. After a short one the lines that
@@ -19,14 +19,14 @@ impl RunLog {
         inner: &mut WriterState,
         segment: &ActiveSegment,
         lines: EncodedBatch,
-    ) -> Result<Appended, LogError> {
+    ) -> Result<Appended, AppendError> {
         let file = &segment.file;
         let end = inner.len + lines.bytes.len() as u64;
         if !lines.bytes.is_empty() {
             match inner.reserve.ensure(file, inner.len, end) {
                 Err(source) if !lines.essential => {
                     let path = self.active_path();
-                    return Err(LogError::NoSpace { path, source });
+                    return Err(StorageError::NoSpace { path, source }.into());
                 }
                 _ => {}
             }
@@ -58,7 +58,7 @@ impl RunLog {
         lines: &EncodedBatch,
         written: usize,
         source: io::Error,
-    ) -> LogError {
+    ) -> AppendError {
         let path = self.active_path();
         let stand = lines.ends.partition_point(|end| *end <= written);
         let last = stand.checked_sub(1).and_then(|at| lines.ends.get(at));
@@ -70,13 +70,12 @@ impl RunLog {
         let full = [Errno::NOSPC, Errno::DQUOT, Errno::FBIG].map(Errno::raw_os_error);
         let is_full = source.raw_os_error().is_some_and(|e| full.contains(&e));
         if stand == 0 && is_full {
-            return LogError::NoSpace { path, source };
+            return StorageError::NoSpace { path, source }.into();
         }
-        let of = lines.ends.len();
-        LogError::ShortWrite {
+        AppendError::Partial {
             path,
-            stand,
-            of,
+            written: stand,
+            total: lines.ends.len(),
             source,
         }
     }
@@ -86,14 +85,14 @@ impl RunLog {
         &self,
         segment: &ActiveSegment,
         ticket: u64,
-    ) -> Result<(), LogError> {
+    ) -> Result<(), SyncError> {
         segment.syncs.share(ticket, &self.paths.active, || {
             let path = self.active_path();
             let synced = segment.file.sync_data();
-            synced.map_err(|source| LogError::NotDurable { path, source })
+            synced.map_err(|source| SyncError { path, source })
         })?;
         self.names.share(self.names.latest(), self.dir.path(), || {
-            self.sync_names().map_err(LogError::not_durable)
+            self.sync_names().map_err(SyncError::from_volume)
         })
     }
 }

@@ -103,7 +103,10 @@ fn the_state_follows_what_others_append() {
             close: Close::Now,
         })
     });
-    assert!(matches!(refused, Err(LogError::Unfinished { .. })));
+    assert!(matches!(
+        refused,
+        Err(AppendError::Refused(Refusal::Unfinished { .. }))
+    ));
     assert_eq!((jobs(&a), jobs(&b)), (1, 1));
     it.add(&a, 0);
     it.read().assert_sound();
@@ -132,7 +135,10 @@ fn a_run_that_was_removed_or_replaced_acknowledges_nothing() {
         for log in [held, fresh] {
             let refused = log.append(&[it.note(2)], Durability::Power);
             assert!(
-                matches!(refused, Err(LogError::RunGone { .. })),
+                matches!(
+                    refused,
+                    Err(AppendError::NotWritten(StorageError::RunRemoved { .. }))
+                ),
                 "{refused:?}"
             );
         }
@@ -153,7 +159,7 @@ fn writers_with_a_lock_that_was_replaced_hear_of_it_and_lose_nothing() {
         written += 1;
         match held.append(&[it.note(n + 1)], Durability::Process) {
             Ok(_) => written += 1,
-            Err(LogError::RunGone { .. }) => break,
+            Err(AppendError::NotWritten(StorageError::RunRemoved { .. })) => break,
             Err(e) => panic!("{e}"),
         }
         n += 2;
@@ -168,13 +174,13 @@ fn writers_with_a_lock_that_was_replaced_hear_of_it_and_lose_nothing() {
 fn a_run_that_is_not_there_is_not_made_by_opening_it() {
     let it = TestLog::new();
     let open = |run: &RunId| RunLog::open(&it.volume, run);
-    assert!(matches!(open(&it.run), Err(LogError::NoSuchRun { .. })));
+    assert!(matches!(open(&it.run), Err(SelectError::NoSuchRun { .. })));
     assert!(!it.volume.run_path(&it.run).exists());
     it.log().discard();
     assert!(!it.volume.run_path(&it.run).exists());
     // In the making: nobody else may join it yet.
     drop(it.log());
-    assert!(matches!(open(&it.run), Err(LogError::NoSuchRun { .. })));
+    assert!(matches!(open(&it.run), Err(SelectError::NoSuchRun { .. })));
 }
 
 #[test]
@@ -199,8 +205,8 @@ fn a_lock_that_stays_taken_is_an_error_that_names_the_whole_budget() {
         other.lock().unwrap();
         let refused = log.append_with(Durability::Process, Duration::ZERO, |_| panic!("no lock"));
         match refused {
-            Err(LogError::LockTimeout { path, budget }) => {
-                assert_eq!((path, budget), (it.path(name), Duration::ZERO));
+            Err(AppendError::NotWritten(StorageError::LockTimeout { path, timeout })) => {
+                assert_eq!((path, timeout), (it.path(name), Duration::ZERO));
             }
             other => panic!("{other:?}"),
         }
@@ -235,7 +241,7 @@ fn too_long_events_are_refused_and_no_events_write_nothing() {
     let before = it.bytes();
     let huge = serde_json::json!({"x": "y".repeat(MAX_LINE_BYTES)});
     let refused = Draft::new(EventType::Note, &it.run, None, &huge);
-    assert!(matches!(refused, Err(LogError::TooLong { .. })));
+    assert!(matches!(refused, Err(DraftError::TooLong { .. })));
     log.append(&[], Durability::Power).unwrap();
     assert_eq!(it.bytes(), before);
 }

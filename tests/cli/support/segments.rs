@@ -25,6 +25,7 @@ pub(crate) fn rotate_if_any(env: &TestEnv, run: &str) -> bool {
     log(env, run)
         .rotate(RotationThreshold::default(), budget)
         .unwrap()
+        .into_result()
         .is_ok()
 }
 

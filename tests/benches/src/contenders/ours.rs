@@ -4,7 +4,7 @@ use std::path::Path;
 
 use runlog::log::payload::{Note, RunOpened};
 use runlog::log::{
-    Batch, Close, Draft, Durability, EventType, LogError, Reader, RunLog, RunState,
+    AppendError, Batch, Close, Draft, Durability, EventType, Reader, RunLog, RunState, StorageError,
     compress_sealed, overview,
 };
 use runlog::telemetry::Sampler;
@@ -58,7 +58,7 @@ impl Server for Ours {
             // Tells whether the locks were had in time.
             "try" => match self.log.append(&[self.notes.draft()?], Durability::Process) {
                 Ok(_) => Ok(1),
-                Err(LogError::LockTimeout { .. }) => Ok(0),
+                Err(AppendError::NotWritten(StorageError::LockTimeout { .. })) => Ok(0),
                 Err(e) => Err(e.into()),
             },
             // What `runlog::log::fold` does, counted.

@@ -1,0 +1,165 @@
+//! An event on its way into the log.
+
+use serde::Serialize;
+
+use crate::log::error::DraftError;
+use crate::log::format::event_type::EventType;
+use crate::log::format::limits::{MAX_LINE_BYTES, MAX_READ_LINE_BYTES};
+use crate::log::format::payload::Note;
+use crate::log::format::{envelope, note_data};
+use crate::volume::{JobId, RunId};
+
+/// An event that has no `seq`, `id` and `ts` yet.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    kind: EventType,
+    body: Vec<u8>,
+}
+
+impl Draft {
+    /// Makes an event of `run` of a payload, such as those of [`crate::log::format::payload`]: its fields
+    /// follow `type`, `run_id` and `job_id`.
+    ///
+    /// # Errors
+    /// The payload is not a JSON object, its line would be over the limit, or the log
+    /// writes events of this type itself.
+    pub fn new(
+        kind: EventType,
+        run: &RunId,
+        job: Option<&JobId>,
+        payload: &impl Serialize,
+    ) -> Result<Self, DraftError> {
+        use EventType::{LogRepaired, LogRotated, RunClosed};
+        if matches!(kind, LogRepaired | LogRotated | RunClosed) {
+            return Err(DraftError::Reserved { kind });
+        }
+        Self::new_unchecked(kind, run, job, payload)
+    }
+
+    /// Makes a `note` about `name`, with any data that can be JSON.
+    ///
+    /// # Errors
+    /// The name or the data holds a NUL, the data is nested deeper than 100 levels or
+    /// cannot be JSON, or the line would be over the limit.
+    pub fn note(
+        run: &RunId,
+        job: Option<&JobId>,
+        name: &str,
+        data: &(impl Serialize + ?Sized),
+    ) -> Result<Self, DraftError> {
+        let checked = |json: String| note_data::compact(&json, MAX_LINE_BYTES, None);
+        checked(serde_json::to_string(name)?)?;
+        let data = checked(serde_json::to_string(data)?)?;
+        let data = Some(&*data);
+        Self::new(EventType::Note, run, job, &Note { name, data })
+    }
+
+    /// The same as [`Draft::new`], of any type.
+    pub(crate) fn new_unchecked(
+        kind: EventType,
+        run: &RunId,
+        job: Option<&JobId>,
+        payload: &impl Serialize,
+    ) -> Result<Self, DraftError> {
+        // Type and ids need no escape: they were checked.
+        let mut body = Vec::with_capacity(512);
+        let mut push = |text: &str| body.extend_from_slice(text.as_bytes());
+        push("\"type\":\"");
+        push(kind.as_str());
+        push("\",\"run_id\":\"");
+        push(run.as_str());
+        push("\"");
+        if let Some(job) = job {
+            push(",\"job_id\":\"");
+            push(job.as_str());
+            push("\"");
+        }
+        let start = body.len();
+        serde_json::to_writer(&mut body, payload)?;
+        // `{…}` becomes `,…`; an empty object leaves nothing.
+        body.pop();
+        match body.get_mut(start) {
+            Some(brace) => *brace = b',',
+            None => body.truncate(start),
+        }
+        if body.len() == start + 1 {
+            body.truncate(start);
+        }
+        let limit = match kind {
+            EventType::LogRotated => MAX_READ_LINE_BYTES,
+            _ => MAX_LINE_BYTES,
+        };
+        let bytes = body.len() + envelope::FRAME_LEN;
+        if bytes > limit {
+            return Err(DraftError::TooLong { bytes, limit });
+        }
+        Ok(Self { kind, body })
+    }
+
+    /// Its type.
+    pub fn kind(&self) -> EventType {
+        self.kind
+    }
+
+    /// What stands between `ts` and `crc` in its line.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Empty {}
+
+    #[test]
+    fn drafts_are_parts_of_an_object() {
+        let run: RunId = "r".parse().unwrap();
+        let job: JobId = "j".parse().unwrap();
+        let draft = Draft::new(EventType::Note, &run, None, &Empty {}).unwrap();
+        assert_eq!(draft.body, br#""type":"note","run_id":"r""#);
+        let payload = serde_json::json!({"name": "x"});
+        let draft = Draft::new(EventType::Note, &run, Some(&job), &payload).unwrap();
+        assert_eq!(
+            draft.body,
+            br#""type":"note","run_id":"r","job_id":"j","name":"x""#
+        );
+        let long = serde_json::json!({"name": "x".repeat(MAX_LINE_BYTES)});
+        assert!(matches!(
+            Draft::new(EventType::Note, &run, None, &long),
+            Err(DraftError::TooLong { .. })
+        ));
+    }
+
+    #[test]
+    fn a_note_holds_what_every_reader_can_take() {
+        let run: RunId = "r".parse().unwrap();
+        let note = |name: &str, data| Draft::note(&run, None, name, &data);
+        let draft = note("x", serde_json::json!({"a": [1, " "]})).unwrap();
+        assert_eq!(
+            draft.body,
+            br#""type":"note","run_id":"r","name":"x","data":{"a":[1," "]}"#
+        );
+        let nul = serde_json::json!("\0");
+        assert!(matches!(note("x", nul), Err(DraftError::Data(_))));
+        let null = serde_json::Value::Null;
+        assert!(matches!(note("\0", null), Err(DraftError::Data(_))));
+        let long = serde_json::json!("x".repeat(MAX_LINE_BYTES - 40));
+        assert!(matches!(note("x", long), Err(DraftError::TooLong { .. })));
+    }
+
+    #[test]
+    fn what_the_log_writes_itself_is_no_draft() {
+        let run: RunId = "r".parse().unwrap();
+        for kind in [
+            EventType::LogRepaired,
+            EventType::LogRotated,
+            EventType::RunClosed,
+        ] {
+            let refused = Draft::new(kind, &run, None, &Empty {}).unwrap_err();
+            assert!(matches!(refused, DraftError::Reserved { .. }));
+        }
+    }
+}
