@@ -1,4 +1,4 @@
-//! `-o FILE`: where an export goes.
+//! The destination of an export: `-o FILE`, or stdout.
 
 use std::io;
 use std::io::{BufWriter, Write};
@@ -11,7 +11,7 @@ use super::exit::UsageError;
 use crate::render::escape_controls;
 use crate::volume::{AtomicFile, Dir, parent_dir, resolve_links};
 
-/// A file that is there when it is whole, or stdout.
+/// A file that gets its name once it is complete, or stdout.
 pub(crate) struct AtomicOutput {
     to: OutputTarget,
     path: Option<PathBuf>,
@@ -23,26 +23,26 @@ enum OutputTarget {
 }
 
 impl AtomicOutput {
-    /// Stdout where no file is named, or `-`.
+    /// Creates the temporary file; stdout is used if no file or `-` is named.
     pub(crate) fn create(path: Option<&Path>, global: &Global) -> Result<Self> {
         let path = path.filter(|path| *path != Path::new("-"));
         let to = match path {
             None => OutputTarget::Stdout(BufWriter::new(io::stdout().lock())),
             Some(path) => {
-                // Nothing but runs is put there, and what is there is read.
+                // Only runs are stored there, and their files are being read.
                 let runs = global.volume().ok().and_then(|volume| volume.runs().ok()?);
                 if runs.is_some_and(|runs| lies_in(path, &runs)) {
                     return Err(belongs_to(path, "the runs of the volume"));
                 }
                 let file = AtomicFile::create(path);
-                OutputTarget::File(BufWriter::new(file.with_context(|| cannot(path))?))
+                OutputTarget::File(BufWriter::new(file.with_context(|| write_context(path))?))
             }
         };
         let path = path.map(Path::to_owned);
         Ok(Self { to, path })
     }
 
-    /// Writes some of it.
+    /// Writes a part of the export.
     pub(crate) fn with(
         &mut self,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -54,7 +54,7 @@ impl AtomicOutput {
         written.with_context(|| self.context())
     }
 
-    /// That was all of it: now the file has its name.
+    /// Renames the temporary file into place.
     pub(crate) fn finish(self) -> Result<()> {
         let context = self.context();
         let finished = match self.to {
@@ -69,34 +69,34 @@ impl AtomicOutput {
 
     fn context(&self) -> String {
         match &self.path {
-            Some(path) => cannot(path),
+            Some(path) => write_context(path),
             None => "cannot write to stdout".to_owned(),
         }
     }
 }
 
-/// Whether that file is, or would be, in the folder or in one below it.
+/// Whether a file is, or would be, below a directory.
 fn lies_in(file: &Path, dir: &Dir) -> bool {
     let Ok(Some(file)) = resolve_links(file) else {
         return false;
     };
-    let Ok(folder) = parent_dir(&file).canonicalize() else {
+    let Ok(parent) = parent_dir(&file).canonicalize() else {
         return false;
     };
-    let is_it = |folder: &Path| Dir::open(folder).is_ok_and(|found| found.key() == dir.key());
-    folder.ancestors().any(is_it)
+    let is_it = |parent: &Path| Dir::open(parent).is_ok_and(|found| found.key() == dir.key());
+    parent.ancestors().any(is_it)
 }
 
-/// The error where an export would replace what it is not to.
+/// Returns the error for an export that would replace a file of runlog's.
 pub(crate) fn belongs_to(path: &Path, what: &str) -> anyhow::Error {
     let message = format!(
         "{} belongs to {what}",
         escape_controls(&path.to_string_lossy())
     );
-    let hint = "name a file elsewhere with -o";
+    let hint = "name another file with -o";
     UsageError { message, hint }.into()
 }
 
-fn cannot(path: &Path) -> String {
+fn write_context(path: &Path) -> String {
     format!("cannot write {}", path.display())
 }

@@ -1,4 +1,4 @@
-//! What every command gets: the volume, the streams, the colours.
+//! What every command uses: the global options, the volume, stderr.
 
 use std::io;
 use std::io::{IsTerminal, Write};
@@ -17,7 +17,8 @@ use crate::volume::{Dir, RunId, Volume, VolumeError};
 /// Options that every command takes.
 #[derive(Debug, clap::Args)]
 pub struct Global {
-    /// The folder that has `.omne` [default: `RUNLOG_VOLUME`, or the nearest one upwards]
+    /// Use the volume in DIR [default: `RUNLOG_VOLUME`, or the nearest parent directory with
+    /// `.omne`]
     #[arg(
         short = 'C',
         long,
@@ -26,7 +27,7 @@ pub struct Global {
         value_name = "DIR"
     )]
     volume: Option<PathBuf>,
-    /// When to use colours; auto: at a terminal, unless `NO_COLOR` is set
+    /// When to use color; auto: on a terminal, unless `NO_COLOR` is set
     #[arg(
         long,
         global = true,
@@ -46,14 +47,14 @@ enum ColorWhen {
 }
 
 impl Global {
-    /// Named by the option or the environment; empty counts as unset.
+    /// Returns the volume named by the option or the environment; empty counts as unset.
     fn named_volume(&self) -> Option<PathBuf> {
         let named = self.volume.clone().map(PathBuf::into_os_string);
         let named = named.or_else(|| std::env::var_os("RUNLOG_VOLUME"));
         named.filter(|path| !path.is_empty()).map(PathBuf::from)
     }
 
-    /// The volume that is named, or the nearest one.
+    /// Opens the volume that is named, or the nearest one.
     pub(crate) fn volume(&self) -> Result<Volume> {
         Ok(match self.named_volume() {
             Some(root) => Volume::open(&root)?,
@@ -61,7 +62,7 @@ impl Global {
         })
     }
 
-    /// The same, made where there is none: where it is named, or in the current folder.
+    /// Opens the volume, or creates it where it is named or else in the current directory.
     pub(crate) fn make_volume(&self) -> Result<Volume> {
         if let Some(root) = self.named_volume() {
             return Ok(Volume::create(&root)?);
@@ -73,12 +74,12 @@ impl Global {
         })
     }
 
-    /// The run that a name stands for.
+    /// Finds a run by its ID, a prefix of it, or `latest`.
     pub(crate) fn run(&self, name: &str) -> Result<(RunId, Dir)> {
         Ok(select(&self.volume()?, name)?)
     }
 
-    /// How people's lines on stdout look.
+    /// Returns the style for human-readable lines on stdout.
     pub(crate) fn style(&self) -> Style {
         Style {
             color: self.has_color(&io::stdout()),
@@ -86,7 +87,7 @@ impl Global {
         }
     }
 
-    /// How people's lines on stderr look.
+    /// Returns the style for human-readable lines on stderr.
     pub(crate) fn stderr_style(&self) -> Style {
         Style {
             color: self.has_color(&io::stderr()),
@@ -107,16 +108,16 @@ impl Global {
 }
 
 fn current_dir() -> Result<PathBuf> {
-    std::env::current_dir().context("the current folder cannot be told")
+    std::env::current_dir().context("cannot determine the current directory")
 }
 
-/// Columns of the terminal; `None` where stdout is none.
+/// Returns the width of the terminal in columns; `None` if stdout is not a terminal.
 fn terminal_width() -> Option<u16> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
     Some(size.ws_col).filter(|columns| *columns > 0)
 }
 
-/// What the first event of a run says.
+/// Returns the payload of the first event of a run.
 pub(crate) fn opening(name: String, keep_open: bool) -> RunOpened {
     RunOpened {
         name,
@@ -126,26 +127,26 @@ pub(crate) fn opening(name: String, keep_open: bool) -> RunOpened {
     }
 }
 
-/// The name of this host, where it can be told.
+/// Returns the name of this host, if it is known.
 fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(name.trim_end().to_owned())
 }
 
-/// Says something to people, on stderr.
+/// Prints lines to stderr, with control characters escaped.
 pub(crate) fn print_stderr(text: impl std::fmt::Display) {
     let text = text.to_string();
     let lines: Vec<_> = text.lines().map(escape_controls).collect();
-    // There is nobody to tell that stderr is gone.
+    // A closed stderr cannot be reported anywhere.
     drop(writeln!(io::stderr(), "{}", lines.join("\n")));
 }
 
-/// Says what went wrong beside the job.
+/// Returns a callback that prints warnings about a running job.
 pub(crate) fn print_warning() -> OnWarning {
     Arc::new(|text| print_stderr(format_args!("runlog: {text}")))
 }
 
-/// Warns of damage that was passed over.
+/// Warns about damage that was skipped.
 pub(crate) fn warn_damage(damage: &[Damage]) {
     for one in damage {
         print_stderr(format_args!("warning: {one}"));

@@ -15,38 +15,40 @@ use crate::log::{
 use crate::render::escape_controls;
 use crate::volume::VolumeError;
 
-/// What a command's exit code says. `run` passes on the code of its job instead, with
-/// the codes of `timeout(1)` and of shells where there is none.
+/// The exit code of a command.
+///
+/// `run` passes on the code of its job instead, and uses the codes of `timeout(1)` and of
+/// shells if the job has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
-    /// Fine; an empty answer too.
+    /// Success, including an empty result.
     Ok = 0,
     /// A negative answer.
     Negative = 1,
-    /// The arguments are wrong.
+    /// Invalid arguments or settings.
     Usage = 2,
     /// No such volume or run.
     NotFound = 3,
-    /// Still running, or the wait is over.
+    /// Still running, or the wait timed out.
     Running = 4,
-    /// Damage or a gap in the log.
+    /// Damage in the log, or missing events.
     Damage = 5,
-    /// A lock was not to be had.
+    /// Timed out waiting for a lock, or another process holds it.
     Locked = 6,
-    /// The operating system refused.
+    /// I/O error.
     Io = 7,
-    /// `run`: the job ran into its time-out.
+    /// `run`: the command timed out.
     Timeout = 124,
-    /// `run`: runlog failed before the job began.
+    /// `run`: runlog failed before the command started.
     Runlog = 125,
-    /// `run`: the command may not be executed.
+    /// `run`: the command cannot be executed.
     NotExecutable = 126,
-    /// `run`: there is no such command.
+    /// `run`: command not found.
     CommandNotFound = 127,
 }
 
 impl Code {
-    /// All of them, in order.
+    /// All codes, in ascending order.
     pub const ALL: [Self; 12] = [
         Self::Ok,
         Self::Negative,
@@ -62,21 +64,21 @@ impl Code {
         Self::CommandNotFound,
     ];
 
-    /// What it says, in a few words.
+    /// Returns what the code means, in a few words.
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Ok => "fine; an empty answer too",
-            Self::Negative => "a negative answer",
-            Self::Usage => "wrong arguments or settings",
+            Self::Ok => "success (including an empty result)",
+            Self::Negative => "negative answer",
+            Self::Usage => "invalid arguments or settings",
             Self::NotFound => "no such volume or run",
-            Self::Running => "still running, or the wait is over",
-            Self::Damage => "damage in the log, or events that are gone",
-            Self::Locked => "a lock was not to be had",
-            Self::Io => "the operating system refused",
-            Self::Timeout => "`run`: the command ran longer than `--timeout`",
-            Self::Runlog => "`run`: runlog itself failed before the start",
-            Self::NotExecutable => "`run`: the command may not be executed",
-            Self::CommandNotFound => "`run`: there is no such command",
+            Self::Running => "still running, or the wait timed out",
+            Self::Damage => "damaged log, or missing events",
+            Self::Locked => "timed out waiting for a lock",
+            Self::Io => "I/O error",
+            Self::Timeout => "`run`: the command exceeded `--timeout`",
+            Self::Runlog => "`run`: runlog failed before the command started",
+            Self::NotExecutable => "`run`: the command cannot be executed",
+            Self::CommandNotFound => "`run`: command not found",
         }
     }
 }
@@ -87,10 +89,10 @@ impl From<Code> for ExitCode {
     }
 }
 
-/// What clap has to say: help goes to stdout, errors to stderr with code 2.
+/// Prints a message of clap: help to stdout, errors to stderr with code 2.
 pub(crate) fn usage(e: &clap::Error) -> ExitCode {
     if e.use_stderr() {
-        // What was typed stands in it.
+        // It repeats what was typed, so control characters are escaped.
         print_stderr(e.render().to_string().trim_end());
         Code::Usage.into()
     } else {
@@ -99,7 +101,7 @@ pub(crate) fn usage(e: &clap::Error) -> ExitCode {
     }
 }
 
-/// The exit code of a command other than `run`.
+/// Reports the result of a command other than `run`, and returns its exit code.
 pub(crate) fn exit_code(result: Result<Code, Error>) -> ExitCode {
     match result {
         Ok(code) => code.into(),
@@ -112,13 +114,13 @@ pub(crate) fn exit_code(result: Result<Code, Error>) -> ExitCode {
     }
 }
 
-/// A reader that has seen enough (`| head`) is no error.
+/// Whether stdout was closed by its reader (`| head`), which is not an error.
 fn is_broken_pipe(e: &Error) -> bool {
     e.downcast_ref::<io::Error>()
         .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Wrong arguments that clap cannot see.
+/// Invalid arguments that clap cannot detect.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct UsageError {
@@ -126,13 +128,13 @@ pub(crate) struct UsageError {
     pub hint: &'static str,
 }
 
-/// Damage that is not to be passed over.
+/// Damage that ends a command with `--strict`.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct DamageFound(pub Damage);
 
-/// The exit code of an error, and what people are told: what is wrong, and on a line
-/// of its own what to do.
+/// Returns the exit code of an error and its message: what is wrong and, on a line of its
+/// own, a hint.
 pub(crate) fn explain(e: &Error) -> (Code, String) {
     let (code, hint) = code_and_hint(e);
     let mut text = format!("error: {}", escape_controls(&format!("{e:#}")));
@@ -143,19 +145,19 @@ pub(crate) fn explain(e: &Error) -> (Code, String) {
     (code, text)
 }
 
-/// The same for a job that was submitted and could not start.
+/// Returns the exit code and message for a job that was submitted and did not start.
 pub(crate) fn not_started(error: &JobError) -> (Code, String) {
     let (code, hint) = match error.kind {
         ErrorKind::NotFound => (
             Code::CommandNotFound,
-            Some("check the spelling of the command, and PATH"),
+            Some("check the spelling of the command and PATH"),
         ),
         ErrorKind::NotExecutable => (
             Code::NotExecutable,
-            Some("make it executable, or give it to the program that runs it"),
+            Some("make the file executable, or run it with its interpreter"),
         ),
-        ErrorKind::ResourceLimit => (Code::Runlog, Some("make room, or require less")),
-        ErrorKind::Validation => (Code::Runlog, Some("name another folder with --cwd")),
+        ErrorKind::ResourceLimit => (Code::Runlog, Some("free resources, or require less")),
+        ErrorKind::Validation => (Code::Runlog, Some("use another directory with --cwd")),
         _ => (Code::Runlog, None),
     };
     let mut text = format!("error: {}", escape_controls(&error.message));
@@ -173,9 +175,7 @@ fn code_and_hint(e: &Error) -> (Code, Option<&'static str>) {
     if e.downcast_ref::<DamageFound>().is_some() {
         return (
             Code::Damage,
-            Some(
-                "without --strict it is passed over; `runlog replay --verify RUN` names all of it",
-            ),
+            Some("run without --strict to skip damage, or `runlog replay --verify RUN` to list it"),
         );
     }
     if let Some(e) = e.downcast_ref::<StartError>() {
@@ -214,12 +214,12 @@ fn code_and_hint(e: &Error) -> (Code, Option<&'static str>) {
     if let Some(e) = e.downcast_ref::<CursorFileError>() {
         return match e {
             CursorFileError::Storage(e) => classify_storage(e),
-            CursorFileError::NoName { .. } => (Code::Usage, Some("name a file")),
+            CursorFileError::NoName { .. } => (Code::Usage, Some("give the path of a file")),
             CursorFileError::Malformed { source, .. } => {
                 let hint = match source {
-                    CursorError::Newer { .. } => "use the newer runlog, or name another file",
+                    CursorError::Newer { .. } => "use the newer runlog, or another file",
                     CursorError::Malformed { .. } => {
-                        "name another file, or remove this one to begin with the first event"
+                        "use another file, or remove this one to start with the first event"
                     }
                 };
                 (Code::Usage, Some(hint))
@@ -248,17 +248,17 @@ fn classify_undo(e: &UndoError) -> (Code, Option<&'static str>) {
         UndoError::Start(e) => classify_start(e),
         UndoError::Running { .. } => (
             Code::Running,
-            Some("stop it, or wait for its end: `runlog status --wait RUN`"),
+            Some("wait for the run to end (`runlog status --wait RUN`), or stop it, then retry"),
         ),
         UndoError::NoEnd { .. } => (
             Code::Negative,
-            Some("bring it to its end first: `runlog replay --recover RUN`"),
+            Some("end the run with `runlog replay --recover RUN`, then retry"),
         ),
         UndoError::Untrusted { .. } => (
             Code::Negative,
             Some(
-                "look at the commands (`runlog replay --json RUN`); if the log is yours alone, \
-                  `chmod -R go-w .omne` and try again",
+                "check the recorded commands (`runlog replay --json RUN`); if only you wrote the \
+                  log, run `chmod -R go-w .omne` and retry",
             ),
         ),
     }
@@ -269,21 +269,22 @@ fn classify_select(e: &SelectError) -> (Code, Option<&'static str>) {
         SelectError::Storage(e) => classify_storage(e),
         SelectError::NoSuchRun { .. } => (
             Code::NotFound,
-            Some("`runlog status` lists the runs, with --retired those that gc removed"),
+            Some("list the runs with `runlog status`, or removed ones with --retired"),
         ),
         SelectError::NotRemoved { .. } => (
             Code::NotFound,
-            Some("`runlog status --retired` lists those that it removed"),
+            Some("list the removed runs with `runlog status --retired`"),
         ),
-        SelectError::NoRuns { .. } => (Code::NotFound, Some("`runlog run -- COMMAND` makes one")),
-        SelectError::Ambiguous { .. } => (
-            Code::Usage,
-            Some("give more characters of the id, or all of them"),
+        SelectError::NoRuns { .. } => (
+            Code::NotFound,
+            Some("start one with `runlog run -- COMMAND`"),
         ),
-        SelectError::Malformed(_) => (Code::Usage, Some("`runlog status` lists the runs")),
+        SelectError::Ambiguous { .. } => (Code::Usage, Some("use more characters of the ID")),
+        SelectError::Malformed(_) => (Code::Usage, Some("list the runs with `runlog status`")),
     }
 }
 
+/// The hint after a failed sync.
 const CHECK_DISK: &str = "do not retry; check the disk";
 
 fn classify_append(e: &AppendError) -> (Code, Option<&'static str>) {
@@ -305,27 +306,26 @@ fn classify_refusal(refusal: &Refusal) -> (Code, Option<&'static str>) {
     match refusal {
         Refusal::Closed { .. } => (
             Code::Negative,
-            Some("a closed run takes nothing more; start another one"),
+            Some("start another run; a closed run accepts no more jobs or notes"),
         ),
         Refusal::Unfinished { .. } => (
             Code::Running,
             Some(
-                "`runlog status RUN` tells whether they still run; `runlog replay --recover RUN` ends lost ones",
+                "check the jobs with `runlog status RUN`; end lost ones with `runlog replay --recover RUN`",
             ),
         ),
         Refusal::JobTaken { .. } => (
             Code::Usage,
-            Some("choose another --job, or leave it out to have one made"),
+            Some("use another --job, or omit it to have an ID generated"),
         ),
         Refusal::TooManyJobs { .. } => (Code::Negative, Some("start another run")),
         Refusal::Foreign { .. } => (
             Code::Usage,
-            Some("--force appends all the same; then only runlog can read the run"),
+            Some("append with --force; the other program can then no longer read the run"),
         ),
-        Refusal::SequenceExhausted { .. } => (
-            Code::Damage,
-            Some("the log is damaged there; start another run"),
-        ),
+        Refusal::SequenceExhausted { .. } => {
+            (Code::Damage, Some("start another run; the log is damaged"))
+        }
         Refusal::Draft(e) => classify_draft(e),
     }
 }
@@ -341,24 +341,28 @@ fn classify_storage(e: &StorageError) -> (Code, Option<&'static str>) {
     match e {
         StorageError::Volume(VolumeError::NotADirectory { .. }) => (
             Code::Io,
-            Some("a folder is needed there; links are not followed"),
+            Some("replace it with a directory; symbolic links are not followed"),
         ),
         StorageError::Volume(e) => classify_volume(e),
         StorageError::LockTimeout { .. } => (
             Code::Locked,
             Some("find the process with `fuser -v` on that file"),
         ),
-        StorageError::NotAFile { .. } => (Code::Usage, Some("name a file that runtimo wrote")),
+        StorageError::NotAFile { .. } => (
+            Code::Usage,
+            Some("give the path of a file that runtimo wrote"),
+        ),
         StorageError::RunRemoved { .. } => (
             Code::NotFound,
-            Some("`runlog status --retired` tells whether gc removed it"),
+            Some("check with `runlog status --retired` whether gc removed it"),
         ),
-        StorageError::NewerFormat { .. } => {
-            (Code::Damage, Some("use a newer runlog to write to it"))
-        }
+        StorageError::NewerFormat { .. } => (
+            Code::Damage,
+            Some("use a newer runlog to write to this run"),
+        ),
         StorageError::NoSpace { .. } => (
             Code::Io,
-            Some("make room on the disk (or raise the quota) and try again"),
+            Some("free disk space (or raise the quota), then retry"),
         ),
     }
 }
@@ -400,32 +404,32 @@ fn classify_volume(e: &VolumeError) -> (Code, Option<&'static str>) {
     match e {
         VolumeError::NotFound { .. } | VolumeError::NotAVolume { .. } => (
             Code::NotFound,
-            Some("`runlog run` makes one; or name one with -C DIR"),
+            Some("create one with `runlog run`, or name one with -C DIR"),
         ),
         VolumeError::NotADirectory { .. } => {
-            (Code::NotFound, Some("name another folder with -C DIR"))
+            (Code::NotFound, Some("name another directory with -C DIR"))
         }
         VolumeError::OtherOwner { .. } => (
             Code::NotFound,
-            Some("if you trust it, name its folder with -C DIR"),
+            Some("if you trust it, name its directory with -C DIR"),
         ),
         VolumeError::Settings { .. } => (
             Code::Usage,
-            Some("mend the settings of the volume, or move their file away"),
+            Some("fix the volume's settings, or move the file away"),
         ),
         VolumeError::UnsafeFile { .. } | VolumeError::NotEntered { .. } => {
-            (Code::Io, Some("move it out of the way"))
+            (Code::Io, Some("move it away"))
         }
         VolumeError::Io { source, .. } => match source.kind() {
             io::ErrorKind::NotFound => (Code::NotFound, Some("check the path")),
             io::ErrorKind::PermissionDenied => {
-                (Code::Io, Some("check the owner and the mode of that path"))
+                (Code::Io, Some("check the owner and mode of that path"))
             }
             io::ErrorKind::ReadOnlyFilesystem => (
                 Code::Io,
-                Some("name a folder on a writable file system with -C DIR"),
+                Some("name a directory on a writable file system with -C DIR"),
             ),
-            io::ErrorKind::StorageFull => (Code::Io, Some("make room on the disk and try again")),
+            io::ErrorKind::StorageFull => (Code::Io, Some("free disk space, then retry")),
             _ => (Code::Io, None),
         },
     }

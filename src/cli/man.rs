@@ -11,19 +11,20 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use super::exit::Code;
 
-/// Write the manual pages into a folder, which is made if it is not there
+/// Write the manual pages to a directory, which is created if needed
 ///
-/// For one user: runlog man ~/.local/share/man/man1
+/// To install them for yourself: runlog man ~/.local/share/man/man1
 ///
-/// Exit codes: 0 fine; 2 wrong arguments; 7 I/O.
+/// Exit codes: 0 success; 2 invalid arguments; 7 I/O error.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder
+    /// Directory for the pages
     dir: PathBuf,
 }
 
 pub(crate) fn execute(args: &Args) -> Result<Code> {
-    fs::create_dir_all(&args.dir).with_context(|| format!("cannot make {}", args.dir.display()))?;
+    fs::create_dir_all(&args.dir)
+        .with_context(|| format!("cannot create {}", args.dir.display()))?;
     let mut cli = crate::cli::Cli::command().disable_help_subcommand(true);
     cli.build();
     for (name, page) in pages(&cli)? {
@@ -36,7 +37,7 @@ fn write(path: &Path, page: &[u8]) -> Result<()> {
     fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The names of the pages, and the pages.
+/// Returns the file name and the content of each page.
 fn pages(cli: &Command) -> Result<Vec<(String, Vec<u8>)>> {
     let typed: Vec<&Command> = cli.get_subcommands().filter(|c| !c.is_hide_set()).collect();
     let names: Vec<String> = typed.iter().map(|command| name_of(command)).collect();
@@ -64,8 +65,8 @@ fn page(command: Command, see_also: &[String], is_main: bool) -> Result<(String,
     let command = command.subcommand_value_name("command").long_about(about);
     let man = Man::new(command);
     let mut out = Vec::new();
-    // Clap's own title loses the empty date, and with it the order of the others. There is
-    // none, so that the same program always gives the same page.
+    // clap_mangen's own title drops the empty date, which shifts the other fields. The date
+    // is empty so that the same program always generates the same page.
     let version = env!("CARGO_PKG_VERSION");
     let title = name.to_uppercase();
     writeln!(
@@ -100,7 +101,7 @@ fn page(command: Command, see_also: &[String], is_main: bool) -> Result<(String,
     Ok((format!("{name}.1"), out))
 }
 
-/// What the page of the program tells beyond `--help`.
+/// Adds the sections of the main page that `--help` does not have.
 fn environment_and_files(roff: &mut Roff) {
     let mut list = |heading, entries: &[(&str, &str)]| {
         roff.control("SH", [heading]);
@@ -115,21 +116,21 @@ fn environment_and_files(roff: &mut Roff) {
         &[
             (
                 "RUNLOG_VOLUME",
-                "The folder that has .omne; --volume comes first.",
+                "The directory that has .omne; --volume takes precedence.",
             ),
             (
                 "RUNLOG_RUN_ID, RUNLOG_JOB_ID",
-                "Set for a job: its run and its id, which runlog emit takes from there.",
+                "Set for a job: the IDs of its run and of the job, used by runlog emit.",
             ),
             (
                 "RUNLOG_REDACT",
-                "Set for a job: what --redact asked for, which runlog emit masks too.",
+                "Set for a job: the patterns of --redact, which runlog emit masks too.",
             ),
             (
                 "RUNLOG_ROTATE_SIZE",
-                "Set for a job: the size of --rotate-size, which runlog emit holds to.",
+                "Set for a job: the size of --rotate-size, used by runlog emit.",
             ),
-            ("NO_COLOR", "If it is set and not empty: no colours."),
+            ("NO_COLOR", "If set and not empty: no color."),
         ],
     );
     list(
@@ -137,7 +138,7 @@ fn environment_and_files(roff: &mut Roff) {
         &[
             (
                 ".omne/var/runs/",
-                "The runs of a volume, one folder for each.",
+                "The runs of a volume, one directory each.",
             ),
             (
                 ".omne/var/retired.jsonl",

@@ -18,56 +18,57 @@ use crate::log::{
 use crate::render::{RotateReport, SealedReport, json_line};
 use crate::volume::{Dir, RunId, Volume, layout};
 
-/// Begin a new segment of a run's log, and compress or drop the old ones
+/// Start a new segment of a run's log, and compress or drop the old ones
 ///
-/// Without --max-size or --max-age the thresholds of the volume's settings hold
-/// (`[rotate]` in .omne/lib/cfg/runlog.toml); where there are none, it rotates now. The
-/// new segment opens with the state of the run so far, and numbers go on. Only --keep
-/// drops anything: old events, never the state. Compression and --keep hold also where
-/// nothing is due. A log that holds lines of another program is left as it is.
+/// Without --max-size or --max-age, use the thresholds from the volume's settings
+/// (`[rotate]` in .omne/lib/cfg/runlog.toml); if there are none, rotate now. The new segment
+/// starts with the current state of the run, and sequence numbers continue. Only --keep
+/// drops anything: old events, never the state. Compression and --keep apply even if no
+/// rotation is due. A log that contains lines of another program is not changed.
 ///
-/// RUN is an id, the beginning of one, or `latest`.
+/// RUN is an ID, a prefix of one, or `latest`.
 ///
-/// Exit codes: 0 fine, also where nothing is due; 1 a run that was named holds lines of
-/// another program; 2 wrong arguments or settings; 3 no such volume or run; 6 a log
-/// stayed locked; 7 I/O.
+/// Exit codes: 0 success, even if no rotation is due; 1 a named run contains lines of
+/// another program; 2 invalid arguments or settings; 3 no such volume or run; 6 timed out
+/// waiting for the lock of a log; 7 I/O error.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Args {
-    /// The runs [default: latest]
+    /// Runs to rotate [default: latest]
     #[arg(value_name = "RUN")]
     runs: Vec<String>,
-    /// All runs of the volume
+    /// Rotate all runs of the volume
     #[arg(long, conflicts_with = "runs")]
     all: bool,
 
-    /// Only where the active segment has reached this size, or --max-age
+    /// Rotate only if the active segment has reached SIZE, or --max-age
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_size: Option<u64>,
-    /// Only where the first event of the active segment is so old, or --max-size is reached
+    /// Rotate only if the first event of the active segment is older than DURATION, or --max-size
+    /// is reached
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     max_age: Option<Duration>,
-    /// Drop all sealed segments but the newest N
+    /// Drop all but the newest N sealed segments
     #[arg(long, value_name = "N")]
     keep: Option<usize>,
-    /// Compress the sealed segments [default, unless the settings say otherwise]
+    /// Compress sealed segments [default, unless the settings say otherwise]
     #[arg(long, conflicts_with = "no_compress")]
     compress: bool,
-    /// Leave the sealed segments as they are
+    /// Do not compress sealed segments
     #[arg(long)]
     no_compress: bool,
-    /// Rotate now, whatever the settings say
+    /// Rotate now, regardless of the settings
     #[arg(long, conflicts_with_all = ["max_size", "max_age"])]
     force: bool,
-    /// Change nothing; say what would be done
+    /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// One line of JSON for each run
+    /// Print one line of JSON per run
     #[arg(long)]
     json: bool,
 }
 
-/// What is to be done to each run.
+/// What to do with each run.
 struct RotatePlan {
     due: RotationThreshold,
     keep: Option<usize>,
@@ -93,14 +94,14 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
                 } else {
                     report.people(&mut out, !args.all, global.style())
                 };
-                written.context("stdout cannot be written")?;
+                written.context("cannot write to stdout")?;
                 if report.is_foreign() && !args.all && code == Code::Ok {
                     code = Code::Negative;
                 }
             }
-            // Removed meanwhile: then it is none of all runs.
+            // The run was removed in the meantime.
             Err(e) if args.all && exit::is_run_removed(&e) => {}
-            // One that cannot be rotated does not stop the others.
+            // One failed rotation does not stop the others.
             Err(e) => {
                 let (worse, text) = exit::explain(&e);
                 print_stderr(format_args!("run {run}: {text}"));
@@ -189,12 +190,13 @@ impl RotatePlan {
             report.dropped = plan_prune(dir, PruneLimit::AllBut(keep), would_rotate)?;
         }
         if self.compress {
-            // Not what is dropped before; what would be sealed has no name yet.
-            let stays = |one: &Compressed| {
+            // Segments that would be dropped are not compressed. The segment that would be
+            // sealed is missing here, since it has no name yet.
+            let is_kept = |one: &Compressed| {
                 let dropped = |d: &PrunedSegment| layout::compressed(&d.file) == one.file;
                 !report.dropped.iter().any(dropped)
             };
-            report.compressed = plan_compression(dir)?.into_iter().filter(stays).collect();
+            report.compressed = plan_compression(dir)?.into_iter().filter(is_kept).collect();
         }
         Ok(report)
     }

@@ -1,4 +1,4 @@
-//! The settings of the volume, read as the flags of the command line are.
+//! The volume's settings, parsed like the flags of the command line.
 
 use anyhow::Result;
 
@@ -8,10 +8,11 @@ use super::value_parsers::parse_size;
 use crate::log::RotationPolicy;
 use crate::volume::{RawSetting, RotateSettings, Volume};
 
-/// The value of a setting, if it is set.
+/// Parses the value of a setting, if it is set.
 ///
 /// # Errors
-/// It is not what `parse` takes.
+///
+/// Returns an error if `parse` rejects the value.
 pub(crate) fn value<T>(
     key: &str,
     written: Option<&RawSetting>,
@@ -21,37 +22,40 @@ pub(crate) fn value<T>(
         .map(|RawSetting(text)| parse(text))
         .transpose()
         .map_err(|e| UsageError {
-            message: format!("{key} in the settings of the volume: {e}"),
-            hint: "mend .omne/lib/cfg/runlog.toml",
+            message: format!("{key} in the volume's settings: {e}"),
+            hint: "fix .omne/lib/cfg/runlog.toml",
         })
 }
 
-/// A number of segments or runs.
+/// Parses a number of segments or runs.
 ///
 /// # Errors
-/// The text is no whole number.
+///
+/// Returns a message if `text` is not a whole number.
 pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
     text.parse()
         .map_err(|_| format!("`{text}` is not a whole number, such as 10"))
 }
 
-/// Tells the writers inside a job of `run --rotate-size`.
+/// The variable that passes `run --rotate-size` to the writers inside a job.
 pub(crate) const ROTATE_SIZE: &str = "RUNLOG_ROTATE_SIZE";
 
-/// How the writers of this volume rotate: at `size`, or as the job around says, or the
-/// settings. What cannot be read is warned of, and does not stop a writer.
+/// Returns how writers of this volume rotate: at `size`, else as the enclosing job asks, else
+/// as the settings say.
+///
+/// Settings that cannot be read cause a warning and do not stop a writer.
 pub(crate) fn rotation(volume: &Volume, size: Option<u64>) -> Option<RotationPolicy> {
-    let around = || std::env::var(ROTATE_SIZE).ok()?.parse().ok();
-    let size = size.or_else(around);
+    let inherited = || std::env::var(ROTATE_SIZE).ok()?.parse().ok();
+    let size = size.or_else(inherited);
     let set = volume.settings().map_err(anyhow::Error::from);
-    let rotation = set.and_then(|settings| of_writers(size, &settings.rotate));
+    let rotation = set.and_then(|settings| rotation_policy(size, &settings.rotate));
     rotation.unwrap_or_else(|e| {
         print_stderr(format_args!("warning: {e:#}"));
-        of_writers(size, &RotateSettings::default()).unwrap_or(None)
+        rotation_policy(size, &RotateSettings::default()).unwrap_or(None)
     })
 }
 
-fn of_writers(size: Option<u64>, set: &RotateSettings) -> Result<Option<RotationPolicy>> {
+fn rotation_policy(size: Option<u64>, set: &RotateSettings) -> Result<Option<RotationPolicy>> {
     let set_size = value("rotate.max_size", set.max_size.as_ref(), parse_size)?;
     let keep = value("rotate.keep", set.keep.as_ref(), parse_count)?;
     Ok(size.or(set_size).map(|max_size| RotationPolicy {

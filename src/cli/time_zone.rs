@@ -1,28 +1,31 @@
-//! The system's time zone, found without reading the names of all zones that there are.
+//! The system's time zone, found without listing all time zones.
 
 use std::sync::LazyLock;
 use std::{env, fs};
 
 use jiff::tz::TimeZone;
 
-/// What the system's time zone is where `TZ` does not name another, `localtime(5)`.
+/// The system's time zone, unless `TZ` names another, `localtime(5)`.
 const LOCAL: &str = "/etc/localtime";
 
 static ZONE: LazyLock<TimeZone> = LazyLock::new(find);
 
-/// The time zone that times are shown in, and that those without an offset are in.
+/// Returns the time zone in which times are shown, and in which times without an offset are
+/// read.
 pub(crate) fn system() -> TimeZone {
     ZONE.clone()
 }
 
-/// jiff wants to know the name of the zone behind the file, and lists all zones for it,
-/// which takes longer than all else that `tail` does. We have no use for the name.
+/// Finds the time zone.
+///
+/// jiff would look for the name of the zone by listing all zones, which takes longer than
+/// everything else that `tail` does. The name is not needed.
 fn find() -> TimeZone {
     if env::var_os("TZ").is_some() {
         return TimeZone::system();
     }
     if fs::metadata(LOCAL).is_ok_and(|found| !found.is_file()) {
-        // To read a FIFO would take for ever.
+        // Reading a FIFO could block forever.
         return TimeZone::UTC;
     }
     let data = fs::read(LOCAL).ok();

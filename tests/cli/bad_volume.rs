@@ -28,7 +28,7 @@ fn volume_path_is_a_file() {
     exit 3
     -- stderr
     error: file is not a folder
-    hint: name another folder with -C DIR
+    hint: name another directory with -C DIR
     ");
     let output = env.run(&["-C", "file", "run", "--", "touch", "ran"]);
     assert_eq!(output.code, 125);
@@ -61,7 +61,7 @@ fn directory_without_volume_marker() {
     exit 3
     -- stderr
     error: sub is not a volume: it has no .omne folder
-    hint: `runlog run` makes one; or name one with -C DIR
+    hint: create one with `runlog run`, or name one with -C DIR
     ");
     assert!(!env.exists("sub/.omne"));
 }
@@ -99,9 +99,9 @@ fn volume_is_read_only() {
     status 0
     -- stderr
     error: cannot open [ROOT]/.omne/var/.ulid-last: Read-only file system (os error 30)
-    hint: name a folder on a writable file system with -C DIR
+    hint: name a directory on a writable file system with -C DIR
     error: cannot open [ROOT]/.omne/var/runs/it/lock: Read-only file system (os error 30)
-    hint: name a folder on a writable file system with -C DIR
+    hint: name a directory on a writable file system with -C DIR
     ");
     assert_eq!(env.runs(), ["it"]);
 }
@@ -121,7 +121,7 @@ fn read_only_directory_is_not_initialized() {
     run 125
     -- stderr
     error: cannot make the folder [ROOT]/.omne: Read-only file system (os error 30)
-    hint: name a folder on a writable file system with -C DIR
+    hint: name a directory on a writable file system with -C DIR
     ");
     assert!(!env.exists(".omne"));
 }
@@ -148,7 +148,7 @@ fn volume_of_another_user_is_not_used_by_default() {
     exit 3
     -- stderr
     error: [ROOT]/.omne belongs to another user (uid 12345)
-    hint: if you trust it, name its folder with -C DIR
+    hint: if you trust it, name its directory with -C DIR
     ");
     let output = env.sh(r#"cd sub && "$RUNLOG" run -- touch ran"#);
     assert_eq!(output.code, 125);

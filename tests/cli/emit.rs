@@ -179,8 +179,8 @@ fn emit_without_run_is_usage_error() {
     assert_snapshot!(snapshot(&env, &env.run(&["emit", "x"])), @"
     exit 2
     -- stderr
-    error: no run is given
-    hint: name one with --run ID, make one with --open, or call it inside a job
+    error: no run given
+    hint: name a run with --run ID, create one with --open, or call it inside a job
     ");
 }
 
@@ -193,7 +193,7 @@ fn emit_to_closed_run_exits_1() {
     exit 1
     -- stderr
     error: run `it` is closed
-    hint: a closed run takes nothing more; start another one
+    hint: start another run; a closed run accepts no more jobs or notes
     ");
     let output = env.run_with(&["emit", "--run", "it", "--lines"], b"late\n");
     assert_eq!(output.code, 1);
@@ -208,7 +208,7 @@ fn emit_to_unknown_run_exits_3() {
     exit 3
     -- stderr
     error: no run nope
-    hint: `runlog status` lists the runs, with --retired those that gc removed
+    hint: list the runs with `runlog status`, or removed ones with --retired
     ");
     assert_eq!(env.runs(), ["it"]);
 }

@@ -86,7 +86,7 @@ fn export_refuses_to_overwrite_run_files() {
             let output = env.run(&args);
             assert_eq!(output.code, 2, "{args:?}");
             assert_one_error(&output);
-            assert!(output.stderr().contains("hint: name a file elsewhere"));
+            assert!(output.stderr().contains("hint: name another file with -o"));
         }
     }
     assert_eq!(env.captured("it", "deploy"), printed);

@@ -89,5 +89,5 @@ fn failed_rotation_on_full_disk_keeps_log_valid() {
     );
     let told = std::fs::read_to_string(env.path("told")).unwrap();
     assert!(told.contains("No space left on device"), "{told}");
-    assert!(told.contains("hint: make room on the disk"), "{told}");
+    assert!(told.contains("hint: free disk space"), "{told}");
 }

@@ -119,7 +119,7 @@ fn gc_without_limits_removes_nothing() {
     assert_snapshot!(snapshot(&env, &env.run(&["gc"])), @"
     exit 2
     -- stderr
-    error: there is no limit, so nothing may go
+    error: no limits set; nothing to remove
     hint: give --max-age, --max-runs, --max-size, --orphans or --events-older-than, or set them under [gc] in .omne/lib/cfg/runlog.toml
     ");
     for args in [&["--keep-failed", "1h"][..], &["--state", "failed"], &["a"]] {
@@ -149,8 +149,8 @@ fn gc_uses_volume_settings_by_default() {
     assert_snapshot!(snapshot(&env, &env.run(&["gc"])), @"
     exit 2
     -- stderr
-    error: gc.max_age in the settings of the volume: `soon` is not a duration; write seconds or numbers with ms, s, m, h, d, w, such as 90, [DURATION] or 1h30m
-    hint: mend .omne/lib/cfg/runlog.toml
+    error: gc.max_age in the volume's settings: `soon` is not a duration; write seconds or numbers with ms, s, m, h, d, w, such as 90, [DURATION] or 1h30m
+    hint: fix .omne/lib/cfg/runlog.toml
     ");
     set("[gc]\nmax_rums = 1\n");
     assert_eq!(env.run(&["gc"]).code, 2);
@@ -205,7 +205,7 @@ fn gc_keeps_unfinished_runs() {
     -- stdout
     nothing had to go
     -- stderr
-    run open stays: it has not ended
+    run open is kept: it has not ended
     ");
     assert_eq!(job.end().code, 0);
     // It was left open by `--run`.
@@ -332,7 +332,7 @@ fn gc_tombstone_keeps_run_summary() {
     exit 3
     -- stderr
     error: gc has removed no run x
-    hint: `runlog status --retired` lists those that it removed
+    hint: list the removed runs with `runlog status --retired`
     ");
     // The same id again is another run.
     env.ok(&["emit", "--open", "--run", "b", "begin"]);

@@ -36,7 +36,7 @@ fn gc_skips_locked_run() {
         let output = env.run(&["gc", "--max-runs", "1"]);
         assert_eq!((output.code, env.runs()), (0, vec!["b".into(), "c".into()]));
         assert!(
-            output.stderr().starts_with("run b is left: "),
+            output.stderr().starts_with("run b is kept: "),
             "{}",
             output.stderr()
         );

@@ -106,7 +106,7 @@ fn recover_leaves_surviving_job_with_hint() {
     -- stdout
     it-[ULID]  left as it is (lost): job it may go on: its process [PID] still runs
     -- stderr
-    hint: see to it that the process has ended, then recover the run again
+    hint: wait for the process to exit or kill it, then retry
     ");
     assert_eq!(env.run(&["replay", "--recover", "--all"]).code, 0);
     assert_eq!(bytes(&env, &run), before);
@@ -126,7 +126,7 @@ fn recover_leaves_running_run() {
     -- stdout
     it  left as it is (running): the supervisor of job cat holds its lease
     -- stderr
-    hint: it goes on; `runlog tail -f` follows it
+    hint: follow the run with `runlog tail -f`; it is still running
     ");
     assert_eq!(bytes(&env, "it"), before);
     job.end();
@@ -174,7 +174,7 @@ fn recover_leaves_foreign_run() {
     -- stdout
     it  left as it is (unknown): the run is not closed, and its writer holds no lease
     -- stderr
-    hint: its end is left to the program that writes it
+    hint: leave it to the program that writes it; only that program can end the run
     ");
     assert_eq!(env.run(&["replay", "--recover", "--all"]).code, 0);
     assert_eq!(bytes(&env, "it"), before);
@@ -365,7 +365,7 @@ fn recover_refuses_commands_from_writable_log() {
     exit 1
     -- stderr
     error: the recorded commands are not run: [ROOT]/.omne/var/runs/it-[ULID] may be written by others
-    hint: look at the commands (`runlog replay --json RUN`); if the log is yours alone, `chmod -R go-w .omne` and try again
+    hint: check the recorded commands (`runlog replay --json RUN`); if only you wrote the log, run `chmod -R go-w .omne` and retry
     ");
     assert_eq!(bytes(&env, &run), before);
     env.ok(&RECOVER);

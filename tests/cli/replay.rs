@@ -151,7 +151,7 @@ fn damage_is_shown_in_place() {
     ✗ failed after [DURATION]: the run is closed and job deploy failed: it exited with code 3
     10 events, 1 job, 1 failed, [SIZE] printed, 1 damaged place passed over
     -- stderr
-    warning: damage was passed over; `runlog replay --verify RUN` names it
+    warning: damage was skipped; list it with `runlog replay --verify RUN`
     ");
 }
 
@@ -194,8 +194,9 @@ fn strict_replay_stops_at_damage() {
     let output = env.run(&["replay", "it", "--json", "--strict"]);
     assert_eq!((output.code, output.stdout()), (5, lines[..at].concat()));
     assert_snapshot!(snapshot(&env, &output).split_once("-- stderr").unwrap().1, @"
+
     error: [ROOT]/.omne/var/runs/it/events.jsonl:6:[OFFSET]: damaged line: its checksum does not match
-    hint: without --strict it is passed over; `runlog replay --verify RUN` names all of it
+    hint: run without --strict to skip damage, or `runlog replay --verify RUN` to list it
     ");
     for mode in [&["--state"][..], &["--output"], &["--speed", "max"], &[]] {
         let args = [&["replay", "it", "--strict"], mode].concat();

@@ -82,7 +82,7 @@ fn play_reports_missing_output_as_lost() {
     assert_eq!(output.stdout(), "he");
     assert_eq!(
         output.stderr(),
-        "warning: job j: output lost: 2 of 6 bytes are there\n"
+        "warning: job j: output lost: 2 of 6 bytes remain\n"
     );
 }
 

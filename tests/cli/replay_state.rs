@@ -79,7 +79,7 @@ fn state_at_time() {
     assert_snapshot!(snapshot(&env, &output), @"
     exit 1
     -- stderr
-    error: run it: it had not begun at that time
+    error: run it: it had not started at that time
     ");
 }
 
@@ -89,7 +89,7 @@ fn state_at_unreached_point_exits_1() {
     assert_snapshot!(snapshot(&env, &state(&env, "11")), @"
     exit 1
     -- stderr
-    error: run it: there is no event 11; its last one is 10
+    error: run it: there is no event 11; the last one is 10
     ");
 }
 
@@ -103,7 +103,7 @@ fn state_of_pruned_point_is_unavailable() {
     assert_snapshot!(snapshot(&env, &state(&env, "3")), @"
     exit 5
     -- stderr
-    error: run it: the events before 5 are gone, so the state at that point is not known
+    error: run it: the events before 5 were dropped, so the state at that point is unknown
     ");
     assert_eq!(state(&env, "2000-01-01T00:00:00Z").code, 5);
     let told = json(&env, "5");

@@ -147,7 +147,7 @@ fn invalid_settings_stop_rotate_but_not_jobs() {
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: unknown field `max_sice`, expected one of `max_size`, `max_age`, `keep`, `compress`
-    hint: mend the settings of the volume, or move their file away
+    hint: fix the volume's settings, or move the file away
     ");
     assert_snapshot!(snapshot(&env, &env.run(&["run", "-q", "--", "true"])), @"
     exit 0
@@ -161,8 +161,8 @@ fn invalid_settings_stop_rotate_but_not_jobs() {
     assert_snapshot!(snapshot(&env, &env.run(&["rotate", "it"])), @"
     exit 2
     -- stderr
-    error: rotate.max_size in the settings of the volume: `much` is not a size; write bytes or a number with K, M, G, T (1024-based), such as 512M
-    hint: mend .omne/lib/cfg/runlog.toml
+    error: rotate.max_size in the volume's settings: `much` is not a size; write bytes or a number with K, M, G, T (1024-based), such as 512M
+    hint: fix .omne/lib/cfg/runlog.toml
     ");
 }
 

@@ -104,7 +104,7 @@ fn unknown_command_exits_127() {
     -- stderr
     run_id=no-such-command-here-[ULID]
     error: command not found: no-such-command-here
-    hint: check the spelling of the command, and PATH
+    hint: check the spelling of the command and PATH
     ");
     assert_eq!(env.event("job_failed")["error"]["kind"], "not_found");
     assert_eq!(env.events_of(&env.only_run(), "job_started").len(), 0);
@@ -138,7 +138,7 @@ fn non_executable_file_exits_126() {
     -- stderr
     run_id=plain-[ULID]
     error: ./plain may not be executed
-    hint: make it executable, or give it to the program that runs it
+    hint: make the file executable, or run it with its interpreter
     ");
     assert_eq!(env.event("job_failed")["error"]["kind"], "not_executable");
 }
@@ -173,7 +173,7 @@ fn missing_working_directory_exits_125() {
     -- stderr
     run_id=true-[ULID]
     error: [ROOT]/missing is not a folder to run in
-    hint: name another folder with --cwd
+    hint: use another directory with --cwd
     ");
     assert_eq!(env.event("job_failed")["error"]["kind"], "validation");
 }
@@ -187,7 +187,7 @@ fn unusable_volume_exits_125() {
     exit 125
     -- stderr
     error: [ROOT]/.omne is not a folder
-    hint: name another folder with -C DIR
+    hint: name another directory with -C DIR
     ");
     assert!(!env.exists("ran"));
 }

@@ -38,7 +38,7 @@ fn taken_job_id_is_rejected_with_2() {
     exit 2
     -- stderr
     error: run `ci` already has a job `a`
-    hint: choose another --job, or leave it out to have one made
+    hint: use another --job, or omit it to have an ID generated
     ");
     assert_eq!(env.events("ci").len(), before);
     assert!(!env.exists("ran"));
@@ -98,7 +98,7 @@ fn close_with_live_job_exits_4() {
     exit 4
     -- stderr
     error: run `ci` has jobs that have not ended: cat
-    hint: `runlog status RUN` tells whether they still run; `runlog replay --recover RUN` ends lost ones
+    hint: check the jobs with `runlog status RUN`; end lost ones with `runlog replay --recover RUN`
     ");
     assert_eq!(job.end().code, 0);
     env.ok(&["run", "--run", "ci", "--close"]);
@@ -148,7 +148,7 @@ fn closed_run_rejects_jobs() {
     exit 125
     -- stderr
     error: run `ci` is closed
-    hint: a closed run takes nothing more; start another one
+    hint: start another run; a closed run accepts no more jobs or notes
     ");
     assert_eq!(env.events("ci").len(), before);
     assert!(!env.exists("ran"));
@@ -238,7 +238,7 @@ fn detached_start_failure_is_reported_to_caller() {
     exit 127
     -- stderr
     error: command not found: no-such-cmd
-    hint: check the spelling of the command, and PATH
+    hint: check the spelling of the command and PATH
     ");
     assert_eq!(env.status("latest")["state"], "failed");
 }

@@ -206,7 +206,7 @@ fn ambiguous_prefix_is_rejected() {
     exit 2
     -- stderr
     error: t is not one run: three, two
-    hint: give more characters of the id, or all of them
+    hint: use more characters of the ID
     ");
 }
 
@@ -218,7 +218,7 @@ fn unknown_run_exits_3() {
     exit 3
     -- stderr
     error: no run nope
-    hint: `runlog status` lists the runs, with --retired those that gc removed
+    hint: list the runs with `runlog status`, or removed ones with --retired
     ");
 }
 
@@ -229,7 +229,7 @@ fn missing_volume_exits_3_and_is_not_created() {
     exit 3
     -- stderr
     error: no volume: neither [ROOT] nor a folder above it has an .omne folder
-    hint: `runlog run` makes one; or name one with -C DIR
+    hint: create one with `runlog run`, or name one with -C DIR
     ");
     assert!(!env.exists(".omne"));
 }
@@ -242,7 +242,7 @@ fn latest_without_runs_exits_3() {
     exit 3
     -- stderr
     error: no runs in [ROOT]
-    hint: `runlog run -- COMMAND` makes one
+    hint: start one with `runlog run -- COMMAND`
     ");
 }
 

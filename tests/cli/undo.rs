@@ -130,7 +130,7 @@ fn running_run_is_not_undone() {
     exit 4
     -- stderr
     error: run it is not undone while it runs: the supervisor of job b holds its lease
-    hint: stop it, or wait for its end: `runlog status --wait RUN`
+    hint: wait for the run to end (`runlog status --wait RUN`), or stop it, then retry
     ");
     goes_on.kill();
     let output = env.run(&UNDO);

@@ -1,7 +1,7 @@
-//! `runlog completions`: the scripts that clap makes, and the ids of runs beside them.
+//! `runlog completions`: the scripts that clap generates, extended to complete run IDs.
 //!
-//! The scripts ask `runlog complete-runs` where a run is wanted. Which places these are is
-//! told by clap: a value called RUN is any run, `--run` one that takes more.
+//! Where a run is expected, the scripts call `runlog complete-runs`. clap's arguments say
+//! where that is: a value named RUN is any run, `--run` is one that accepts more jobs.
 
 pub(crate) mod run_ids;
 pub(crate) mod scripts;
@@ -16,19 +16,19 @@ use super::exit::Code;
 
 /// Print a completion script for a shell
 ///
-/// With bash, zsh and fish it also completes the ids of runs. Bash: write it to
-/// ~/.local/share/bash-completion/completions/runlog. Zsh: to a file `_runlog` in a folder
-/// of `$fpath`. Fish: to ~/.config/fish/completions/runlog.fish.
+/// For bash, zsh and fish, the script also completes run IDs. Bash: write it to
+/// ~/.local/share/bash-completion/completions/runlog. Zsh: write it to `_runlog` in a
+/// directory of `$fpath`. Fish: write it to ~/.config/fish/completions/runlog.fish.
 ///
-/// Exit codes: 0 fine; 2 wrong arguments; 7 I/O.
+/// Exit codes: 0 success; 2 invalid arguments; 7 I/O error.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The shell
+    /// Shell to print the script for
     shell: Shell,
 }
 
 pub(crate) fn execute(args: &Args) -> Result<Code> {
-    let mut cli = typed(&crate::cli::Cli::command());
+    let mut cli = without_hidden_commands(&crate::cli::Cli::command());
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut cli, "runlog", &mut script);
     let script = String::from_utf8(script)?;
@@ -43,8 +43,8 @@ pub(crate) fn execute(args: &Args) -> Result<Code> {
     Ok(Code::Ok)
 }
 
-/// The program without the commands that nobody types: the scripts would offer them.
-fn typed(cli: &Command) -> Command {
+/// Returns the program without its hidden commands, which the scripts would offer.
+fn without_hidden_commands(cli: &Command) -> Command {
     let typed = cli.get_subcommands().filter(|c| !c.is_hide_set());
     Command::new("runlog")
         .version(env!("CARGO_PKG_VERSION"))

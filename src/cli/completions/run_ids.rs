@@ -1,4 +1,4 @@
-//! `runlog complete-runs`: what the completion scripts of shells ask for.
+//! `runlog complete-runs`: prints run IDs for the completion scripts.
 
 use std::cmp::Reverse;
 use std::io;
@@ -11,17 +11,17 @@ use crate::cli::exit::Code;
 use crate::job::{RunStatus, inspect_runs};
 use crate::log::list;
 
-/// Print the ids of runs for a completion script, newest first, each with its state
+/// Print run IDs for a completion script, newest first, each with its state
 ///
-/// Nothing is said of trouble: it would disturb the line that is being typed.
+/// Errors are not printed: they would disturb the line that is being typed.
 ///
-/// Exit codes: 0 fine; 2 wrong arguments.
+/// Exit codes: 0 success; 2 invalid arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// How the ids begin
+    /// Prefix of the IDs
     #[arg(default_value = "")]
-    beginning: String,
-    /// Only runs that take more jobs and notes
+    prefix: String,
+    /// Only runs that accept more jobs and notes
     #[arg(long)]
     writable: bool,
 }
@@ -33,7 +33,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let (Ok(Some(runs)), Ok(mut ids)) = (volume.runs(), list(&volume)) else {
         return Ok(Code::Ok);
     };
-    ids.retain(|run| run.as_str().starts_with(&args.beginning));
+    ids.retain(|run| run.as_str().starts_with(&args.prefix));
     let looked = inspect_runs(&runs, &ids, false, |run, examined| {
         let age = (examined.summary.state.first_id, run.clone());
         (age, examined.verdict.state)
@@ -42,7 +42,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let mut found: Vec<_> = looked.filter(|(_, state)| args.wants(*state)).collect();
     found.sort_by(|(a, _), (b, _)| Reverse(a).cmp(&Reverse(b)));
     let mut out = io::BufWriter::new(io::stdout().lock());
-    if !args.writable && !found.is_empty() && "latest".starts_with(&args.beginning) {
+    if !args.writable && !found.is_empty() && "latest".starts_with(&args.prefix) {
         writeln!(out, "latest\tthe newest run")?;
     }
     for ((_, run), state) in found {

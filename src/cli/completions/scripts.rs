@@ -1,18 +1,18 @@
-//! The ids of runs in completion scripts.
+//! Run IDs in completion scripts.
 
 use clap::{Arg, Command};
 
-/// A place in the command line that wants a run.
+/// The kind of run that an argument expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RunArgument {
     /// Any run.
     Any,
-    /// One that takes more jobs and notes.
+    /// A run that accepts more jobs and notes.
     Writable,
 }
 
-/// The run that a value of this argument stands for.
-fn wanted(arg: &Arg) -> Option<RunArgument> {
+/// Returns the kind of run that an argument expects; `None` if it expects something else.
+fn expected_run(arg: &Arg) -> Option<RunArgument> {
     let names = arg.get_value_names().unwrap_or_default();
     if arg.get_long() == Some("run") {
         Some(RunArgument::Writable)
@@ -22,18 +22,18 @@ fn wanted(arg: &Arg) -> Option<RunArgument> {
     }
 }
 
-/// The commands with their arguments.
+/// Returns the commands with their arguments.
 fn commands(cli: &Command) -> impl Iterator<Item = (&str, Vec<&Arg>)> {
     cli.get_subcommands()
         .map(|command| (command.get_name(), command.get_arguments().collect()))
 }
 
-/// `"status --state"` and so on: the options of commands that `takes` takes, as patterns of
-/// a shell's `case`.
-fn options(cli: &Command, takes: impl Fn(&Arg) -> bool) -> String {
+/// Returns the options that `matches` selects as patterns of a shell's `case`, such as
+/// `"status --state"`.
+fn options(cli: &Command, matches: impl Fn(&Arg) -> bool) -> String {
     let mut found = Vec::new();
     for (command, args) in commands(cli) {
-        for arg in args.into_iter().filter(|arg| takes(arg)) {
+        for arg in args.into_iter().filter(|arg| matches(arg)) {
             let long = arg.get_long().map(|long| format!("--{long}"));
             let short = arg.get_short().map(|short| format!("-{short}"));
             let names = long.into_iter().chain(short);
@@ -43,24 +43,24 @@ fn options(cli: &Command, takes: impl Fn(&Arg) -> bool) -> String {
     found.join("|")
 }
 
-/// The commands that take runs without an option.
+/// Returns the commands with positional runs.
 fn positional(cli: &Command) -> Vec<&str> {
     let takes = |args: &[&Arg]| {
         args.iter()
-            .any(|a| a.is_positional() && wanted(a).is_some())
+            .any(|a| a.is_positional() && expected_run(a).is_some())
     };
     let found = commands(cli).filter(|(_, args)| takes(args));
     found.map(|(command, _)| command).collect()
 }
 
-/// Bash: a function around clap's.
+/// Adds a function for bash that wraps clap's.
 pub(crate) fn in_bash(script: &str, cli: &Command) -> String {
     let commands: Vec<_> = positional(cli)
         .iter()
         .map(|c| format!("\"{c} \"*"))
         .collect();
     let is_option = |arg: &Arg| !arg.is_positional() && arg.get_action().takes_values();
-    let of = |kind| options(cli, move |arg| is_option(arg) && wanted(arg) == kind);
+    let of = |kind| options(cli, move |arg| is_option(arg) && expected_run(arg) == kind);
     let wrapped = include_str!("runs.bash")
         .replace("@WRITABLE@", &of(Some(RunArgument::Writable)))
         .replace("@ANY@", &of(Some(RunArgument::Any)))
@@ -69,7 +69,7 @@ pub(crate) fn in_bash(script: &str, cli: &Command) -> String {
     format!("{script}\n{wrapped}")
 }
 
-/// Zsh: clap's script says `_default` where it knows no better.
+/// Replaces `_default` in clap's script for zsh where a run is expected.
 pub(crate) fn in_zsh(script: &str) -> String {
     let line = |line: &str| {
         let is_positional = line.starts_with("'::run -- ") || line.starts_with("'*::runs -- ");
@@ -82,13 +82,13 @@ pub(crate) fn in_zsh(script: &str) -> String {
         }
     };
     let lines: Vec<_> = script.lines().map(line).collect();
-    // Clap's script ends with what calls it: the functions come before.
+    // clap's script ends with its own call, so the functions go before it.
     let (head, rest) = lines.split_at(lines.len().min(1));
     let (head, rest) = (head.join("\n"), rest.join("\n"));
     format!("{head}\n\n{}{rest}\n", include_str!("runs.zsh"))
 }
 
-/// Fish: more lines of the kind that clap's script has.
+/// Adds lines for fish of the kind that clap's script has.
 pub(crate) fn in_fish(script: &str, cli: &Command) -> String {
     let complete = |command: &str, rest: &str| {
         format!("complete -c runlog -n \"__fish_runlog_using_subcommand {command}\" {rest}\n")
@@ -99,7 +99,7 @@ pub(crate) fn in_fish(script: &str, cli: &Command) -> String {
     }
     for (command, args) in commands(cli) {
         for arg in args {
-            let (Some(long), Some(wanted)) = (arg.get_long(), wanted(arg)) else {
+            let (Some(long), Some(wanted)) = (arg.get_long(), expected_run(arg)) else {
                 continue;
             };
             let which = match wanted {

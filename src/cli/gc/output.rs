@@ -1,4 +1,4 @@
-//! What `runlog gc` says, and the exit code that comes of it.
+//! The output of `runlog gc`, and the exit code that follows from it.
 
 use std::io;
 use std::io::Write as _;
@@ -13,74 +13,97 @@ use crate::log::{GcError, PrunedSegment, TrashEntry};
 use crate::render::{GcAction, GcReport, GcTotal, json_line};
 use crate::volume::{RunId, error_chain};
 
-/// The lines of gc on stdout, its warnings on stderr.
+/// Whether runs are removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReportMode {
+    /// Remove runs and report them.
+    Apply,
+    /// Report what would be removed.
+    DryRun,
+}
+
+/// Who the report is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReportStyle {
+    /// Tables and sentences for people.
+    Human,
+    /// JSON Lines for programs.
+    Json,
+}
+
+/// Prints the report of gc to stdout and its warnings to stderr.
 pub(crate) struct GcOutput {
-    json: bool,
-    pub dry_run: bool,
+    style: ReportStyle,
+    pub mode: ReportMode,
     total: GcTotal,
     code: Code,
-    /// Nobody reads us any more, or the disk is full: what was begun goes on.
+    /// The first error of stdout. After it, gc continues without printing.
     written: io::Result<()>,
 }
 
 impl GcOutput {
-    pub(crate) fn new(json: bool, dry_run: bool) -> Self {
+    pub(crate) fn new(style: ReportStyle, mode: ReportMode) -> Self {
         Self {
-            json,
-            dry_run,
+            style,
+            mode,
             total: GcTotal::default(),
             code: Code::Ok,
             written: Ok(()),
         }
     }
 
-    /// Runs that cannot be looked at, and what is damaged in others.
-    pub(crate) fn error(&mut self, surveyed: &GcCandidates) {
-        warn_damage(&surveyed.damage);
-        if !surveyed.damage.is_empty() {
+    /// Reports runs that cannot be read, and damage in others.
+    pub(crate) fn error(&mut self, candidates: &GcCandidates) {
+        warn_damage(&candidates.damage);
+        if !candidates.damage.is_empty() {
             self.exit_with(Code::Damage);
         }
-        for (run, e) in &surveyed.broken {
+        for (run, e) in &candidates.broken {
             self.failed(run, e);
-            let report =
-                GcReport::bare(run.clone(), GcAction::Fail, self.dry_run, error_chain(e), 0);
+            let report = GcReport::bare(
+                run.clone(),
+                GcAction::Fail,
+                self.is_dry_run(),
+                e.to_string(),
+                0,
+            );
             self.line(&report);
         }
     }
 
-    /// What a crash left in the trash.
-    pub(crate) fn trash_entry(&mut self, leftover: &TrashEntry, removed: Result<(), GcError>) {
-        let (run, bytes) = (leftover.run.clone(), leftover.bytes);
+    /// Reports a directory that an interrupted gc left in the trash.
+    pub(crate) fn trash_entry(&mut self, entry: &TrashEntry, removed: Result<(), GcError>) {
+        let (run, bytes) = (entry.run.clone(), entry.bytes);
         let (action, why) = match removed {
             Ok(()) => (
                 GcAction::Finish,
-                "an earlier gc was cut off while it removed it".to_owned(),
+                "an earlier gc was interrupted while removing it".to_owned(),
             ),
             Err(e) => {
                 self.failed(&run, &e);
                 (GcAction::Fail, error_chain(&e))
             }
         };
-        self.line(&GcReport::bare(run, action, self.dry_run, why, bytes));
+        self.line(&GcReport::bare(run, action, self.is_dry_run(), why, bytes));
     }
 
-    /// A run that goes, or would go.
+    /// Reports a run that is, or would be, removed.
     pub(crate) fn remove(&mut self, facts: &RunInfo, why: &RemoveReason) {
         let mut report = self.report(facts, GcAction::Remove, why.to_string());
         report.policy = Some(why.policy());
         self.line(&report);
     }
 
-    /// What became of a run that was to go.
-    pub(crate) fn decision(&mut self, facts: &RunInfo, why: &RemoveReason, fate: GcDecision) {
-        let (action, text) = match fate {
+    /// Reports the outcome for a run that was to be removed.
+    pub(crate) fn decision(&mut self, facts: &RunInfo, why: &RemoveReason, decision: GcDecision) {
+        let (action, text) = match decision {
             GcDecision::Removed => return self.remove(facts, why),
             GcDecision::InTrash(e) => {
                 self.failed(&facts.run_id, &e);
                 return self.remove(facts, why);
             }
             GcDecision::Skipped(why_not) => {
-                print_stderr(format_args!("run {} is left: {why_not}", facts.run_id));
+                print_stderr(format_args!("run {} is kept: {why_not}", facts.run_id));
                 if facts.named {
                     self.exit_with(Code::Locked);
                 }
@@ -96,12 +119,12 @@ impl GcOutput {
         self.line(&report);
     }
 
-    /// A run that stays; told only of those that were asked for.
+    /// Reports a run that is kept, if it was named.
     pub(crate) fn keep(&mut self, facts: &RunInfo, keep: KeepReason) {
         if !facts.named {
             return;
         }
-        print_stderr(format_args!("run {} stays: {keep}", facts.run_id));
+        print_stderr(format_args!("run {} is kept: {keep}", facts.run_id));
         if facts.standing == Eligibility::Live {
             self.exit_with(Code::Running);
         }
@@ -109,12 +132,12 @@ impl GcOutput {
         self.line(&report);
     }
 
-    /// The old segments of a run that stays.
+    /// Reports the old segments of a run that is kept.
     pub(crate) fn dropped(&mut self, facts: &RunInfo, dropped: Result<Vec<PrunedSegment>>) {
         match dropped {
             Ok(segments) => {
                 for segment in segments {
-                    let why = "all its events are over the limit".to_owned();
+                    let why = "all its events are older than the limit".to_owned();
                     let mut report = self.report(facts, GcAction::Drop, why);
                     report.policy = Some("events_older_than");
                     report.file = Some(segment.file);
@@ -122,7 +145,7 @@ impl GcOutput {
                     self.line(&report);
                 }
             }
-            // Removed meanwhile: then its events are gone too.
+            // The run was removed in the meantime, and its events with it.
             Err(e) if is_run_removed(&e) => {}
             Err(e) => {
                 self.failed(&facts.run_id, &*e);
@@ -132,26 +155,32 @@ impl GcOutput {
         }
     }
 
-    /// The last word.
+    /// Prints the summary, and returns the exit code.
     pub(crate) fn end(mut self) -> Result<Code> {
-        if !self.json && self.written.is_ok() {
-            self.written = self.total.people(&mut io::stdout().lock(), self.dry_run);
+        if self.style == ReportStyle::Human && self.written.is_ok() {
+            self.written = self
+                .total
+                .people(&mut io::stdout().lock(), self.is_dry_run());
         }
-        self.written.context("stdout cannot be written")?;
+        self.written.context("cannot write to stdout")?;
         Ok(self.code)
     }
 
+    fn is_dry_run(&self) -> bool {
+        self.mode == ReportMode::DryRun
+    }
+
     fn report(&self, facts: &RunInfo, action: GcAction, why: String) -> GcReport {
-        GcReport::new(facts, action, self.dry_run, why)
+        GcReport::new(facts, action, self.is_dry_run(), why)
     }
 
     fn line(&mut self, report: &GcReport) {
         self.total.add(report);
-        if self.written.is_err() || !self.json && !report.is_for_people() {
+        if self.written.is_err() || self.style == ReportStyle::Human && !report.is_for_people() {
             return;
         }
         let mut out = io::stdout().lock();
-        self.written = if self.json {
+        self.written = if self.style == ReportStyle::Json {
             json_line(&mut out, report)
         } else {
             report.people(&mut out)
@@ -164,7 +193,7 @@ impl GcOutput {
         self.exit_with(Code::Io);
     }
 
-    /// The first trouble is the exit code, but for I/O, which is the worst.
+    /// Keeps the first exit code that is not 0; an I/O error takes precedence.
     fn exit_with(&mut self, code: Code) {
         if self.code == Code::Ok || code == Code::Io {
             self.code = code;

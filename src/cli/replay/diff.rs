@@ -1,4 +1,4 @@
-//! `--diff`: two runs side by side.
+//! `--diff`: compares two runs.
 
 use std::io;
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! `--as` and `--export`: the run for another program.
+//! `--as` and `--export`: writes the run for another program.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -13,7 +13,7 @@ use super::timeline::inspect_now;
 use crate::cli::atomic_output::{AtomicOutput, belongs_to};
 use crate::cli::context::Global;
 use crate::cli::exit::Code;
-use crate::cli::replay::{Args, ReplayMode, read, report_skipped, warn};
+use crate::cli::replay::{Args, ReadControl, read, report_skipped, warn};
 use crate::job::{PlaybackItem, play};
 use crate::log::{Item, fresh_ulid};
 use crate::render::export::asciicast::Asciicast;
@@ -29,39 +29,39 @@ use crate::render::export::{Export, OutputChunk, markdown};
 use crate::render::{AsOmne, AsRuntimo};
 use crate::volume::RunId;
 
-/// A program that reads logs of its own.
+/// A program with its own log format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum ExportTarget {
+pub(crate) enum InteropFormat {
     /// omne-cli 0.2: `.omne/var/runs/<id>/events.jsonl`
     Omne,
     /// runtimo-core 0.1 and 0.10: its write-ahead log
     Runtimo,
 }
 
-/// What a run is exported as.
+/// A format that a run is exported in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum InteropFormat {
-    /// One page with timeline, charts, output and events; needs nothing else
+pub(crate) enum ExportFormat {
+    /// Self-contained page with timeline, charts, output and events
     Html,
-    /// Trace events: Perfetto, about:tracing
+    /// Trace events for Perfetto and about:tracing
     ChromeTrace,
-    /// XML report: a case for each job
+    /// XML report with a test case per job
     Junit,
-    /// Workflow commands; the summary is added to `$GITHUB_STEP_SUMMARY` where that is set
+    /// Workflow commands; the summary is appended to `$GITHUB_STEP_SUMMARY`, if set
     Github,
-    /// The summary of the run as Markdown
+    /// Summary of the run in Markdown
     Markdown,
-    /// OTLP JSON Lines: a trace, and events and output as logs
+    /// OTLP JSON Lines: a trace, with events and output as logs
     Otlp,
-    /// asciicast v2: the output as it came, for asciinema
+    /// asciicast v2: timed output, for asciinema
     Asciicast,
-    /// Metrics in the text format; `status --export prometheus` has those of all runs
+    /// Metrics in the text format; `status --export prometheus` covers all runs
     Prometheus,
-    /// A row for each event; `status --export csv` has one for each job
+    /// One row per event; `status --export csv` has one per job
     Csv,
 }
 
-impl ExportTarget {
+impl InteropFormat {
     pub(crate) fn export(self, run: &RunId) -> Box<dyn Export> {
         match self {
             Self::Omne => Box::new(AsOmne::new(run.clone())),
@@ -70,13 +70,13 @@ impl ExportTarget {
     }
 }
 
-impl InteropFormat {
+impl ExportFormat {
     pub(crate) fn export(self, run: &RunId) -> Box<dyn Export> {
         match self {
             Self::Html => Box::new(Html::default()),
             Self::ChromeTrace => Box::new(ChromeTrace::new(run)),
             Self::Junit => Box::new(Junit::default()),
-            Self::Github => Box::new(Github::new(token())),
+            Self::Github => Box::new(Github::new(unguessable_token())),
             Self::Markdown => Box::new(Markdown),
             Self::Otlp => Box::new(Otlp::new(run.clone())),
             Self::Asciicast => Box::new(Asciicast::default()),
@@ -86,8 +86,8 @@ impl InteropFormat {
     }
 }
 
-/// What nobody could put into what a job printed.
-fn token() -> String {
+/// Returns a token that the output of a job cannot contain.
+fn unguessable_token() -> String {
     format!("runlog-{}", fresh_ulid())
 }
 
@@ -97,11 +97,11 @@ pub(crate) fn execute(
     source: &ReplaySource,
     mut export: Box<dyn Export>,
 ) -> Result<Code> {
-    if let Some(path) = args.out.as_deref().filter(|path| source.has_flag(path)) {
-        return Err(belongs_to(path, "the log that is read"));
+    if let Some(path) = args.out.as_deref().filter(|path| source.contains(path)) {
+        return Err(belongs_to(path, "the log that is being read"));
     }
     let mut out = AtomicOutput::create(args.out.as_deref(), global)?;
-    let mut past = StateAt::default();
+    let mut state_at = StateAt::default();
     let mut code = Code::Ok;
     match source {
         ReplaySource::Run(_, dir) if export.wants_output() => {
@@ -112,17 +112,17 @@ pub(crate) fn execute(
                             code = report_skipped(args, damage)?;
                             warn(damage);
                         }
-                        past.take(None, item);
-                        out.with(|out| export.item(out, item, &past.fold.state))
+                        state_at.apply(None, item);
+                        out.with(|out| export.item(out, item, &state_at.fold.state))
                     }
                     PlaybackItem::Output { job, stream, bytes } => {
-                        let piece = OutputChunk {
+                        let chunk = OutputChunk {
                             job,
                             stream,
                             ts,
                             bytes,
                         };
-                        out.with(|out| export.output(out, piece))
+                        out.with(|out| export.output(out, chunk))
                     }
                     PlaybackItem::OutputLost { job, left, stored } => {
                         report_lost(job, left, stored);
@@ -136,17 +136,17 @@ pub(crate) fn execute(
                 if let Item::Damage(damage) = item {
                     warn(damage);
                 }
-                past.take(None, item);
-                out.with(|out| export.item(out, item, &past.fold.state))?;
-                Ok(ReplayMode::Read)
+                state_at.apply(None, item);
+                out.with(|out| export.item(out, item, &state_at.fold.state))?;
+                Ok(ReadControl::Continue)
             })?;
         }
     }
-    let inspected = inspect_now(source.dir(), &past.fold.state)?;
-    let report = past.report(source, inspected);
+    let inspected = inspect_now(source.dir(), &state_at.fold.state)?;
+    let report = state_at.report(source, inspected);
     out.with(|out| export.end(out, &report))?;
     out.finish()?;
-    if args.mode.export == Some(InteropFormat::Github) {
+    if args.mode.export == Some(ExportFormat::Github) {
         let mut summary = Vec::new();
         markdown(&mut summary, &report)?;
         add_summary(&summary)?;
@@ -154,7 +154,7 @@ pub(crate) fn execute(
     Ok(code)
 }
 
-/// Steps of a workflow add to one file: it is not replaced.
+/// Appends the summary: the steps of a workflow share one file.
 fn add_summary(summary: &[u8]) -> Result<()> {
     let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) else {
         return Ok(());

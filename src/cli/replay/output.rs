@@ -1,4 +1,4 @@
-//! `--output`: what the jobs printed, and nothing else.
+//! `--output`: writes the output of the jobs, and nothing else.
 
 use std::io;
 use std::io::Write as _;
@@ -19,8 +19,7 @@ pub(crate) fn execute(args: &Args, dir: &Dir) -> Result<Code> {
     let mut code = Code::Ok;
     let state = play(dir, args.job.as_deref(), |ts, played| -> Result<()> {
         match played {
-            // The pace is that of the run: what comes before the first output is waited
-            // for as well.
+            // Replay starts with the run, so the time before the first output counts too.
             PlaybackItem::Item(Item::Event(..) | Item::Foreign(..)) => drop(pace.until(ts)),
             PlaybackItem::Item(Item::Damage(damage)) => {
                 code = report_skipped(args, damage)?;
@@ -55,9 +54,9 @@ pub(crate) fn execute(args: &Args, dir: &Dir) -> Result<Code> {
     Ok(code)
 }
 
-/// Output that is gone is no damage of the log: it is not synced.
+/// Warns about lost output. It is not damage: output is not synced.
 pub(crate) fn report_lost(job: &str, left: u64, stored: u64) {
     print_stderr(format_args!(
-        "warning: job {job}: output lost: {left} of {stored} bytes are there"
+        "warning: job {job}: output lost: {left} of {stored} bytes remain"
     ));
 }

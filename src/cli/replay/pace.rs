@@ -1,16 +1,16 @@
-//! `--speed`: how long to wait before something is shown.
+//! `--speed`: how long to wait before the next item is shown.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-/// How fast a run is played.
+/// How fast a run is replayed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Speed {
-    /// So many times its own pace.
+    /// This many times the original speed.
     Times(f64),
-    /// Without waiting.
+    /// Without delays.
     Max,
 }
 
@@ -21,21 +21,21 @@ impl Speed {
         }
         let number = text.strip_suffix('x').unwrap_or(text);
         let times = number.parse().ok();
-        // Less would be waited for longer than anybody lives.
+        // A lower speed would make the shortest run take forever.
         times
             .filter(|times| (0.001..=1e9).contains(times))
             .map(Self::Times)
             .ok_or_else(|| {
-                format!("`{text}` is no speed; write a number from 0.001 on, such as 1, 0.5 or 10, or `max`")
+                format!("`{text}` is not a speed; write a number from 0.001, such as 1, 0.5 or 10, or `max`")
             })
     }
 }
 
-/// Waits so that things come at their own pace.
+/// Computes the delays that keep items at their original pace.
 #[derive(Debug)]
 pub(crate) struct Pace {
     speed: Speed,
-    /// The time of the first thing, and when it was shown.
+    /// The time of the first item, and when it was shown.
     start: Option<(Timestamp, Instant)>,
 }
 
@@ -44,8 +44,8 @@ impl Pace {
         Self { speed, start: None }
     }
 
-    /// How long to wait for something of that time; what is earlier than what was shown
-    /// before comes at once.
+    /// Returns how long to wait before an item of time `ts` is shown; an item earlier than
+    /// the first is due at once.
     pub(crate) fn until(&mut self, ts: Option<Timestamp>) -> Option<Duration> {
         let (Speed::Times(times), Some(ts)) = (self.speed, ts) else {
             return None;
@@ -61,7 +61,7 @@ impl Pace {
     }
 }
 
-/// Waits.
+/// Sleeps until the next item is due.
 pub(crate) fn wait(duration: Duration) {
     thread::sleep(duration);
 }

@@ -1,4 +1,4 @@
-//! `--speed`: events and output at the pace at which they came.
+//! `--speed`: replays events and output at their original pace.
 
 use std::io;
 use std::io::{IsTerminal as _, Write as _};
@@ -16,8 +16,7 @@ use crate::log::Item;
 use crate::render::Timeline;
 use crate::volume::{Dir, RunId};
 
-/// Output goes to stdout and the story to stderr: so either can be had alone, and at a
-/// terminal they stand together.
+/// Writes output to stdout and the timeline to stderr, so that either can be redirected.
 pub(crate) fn execute(
     args: &Args,
     global: &Global,
@@ -26,11 +25,11 @@ pub(crate) fn execute(
     speed: Speed,
 ) -> Result<Code> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let one_screen = io::stdout().is_terminal() && io::stderr().is_terminal();
-    let mut story = Timeline::new(global.stderr_style());
+    let shares_terminal = io::stdout().is_terminal() && io::stderr().is_terminal();
+    let mut timeline = Timeline::new(global.stderr_style());
     let mut pace = Pace::new(speed);
     let mut code = Code::Ok;
-    // Whether a line of output was begun and not ended.
+    // Whether the output ends in the middle of a line.
     let mut in_line = false;
     print_stderr(run);
     let state = play(dir, None, |ts, played| -> Result<()> {
@@ -43,10 +42,12 @@ pub(crate) fn execute(
                 in_line = bytes.last() != Some(&b'\n');
                 return Ok(out.write_all(bytes)?);
             }
-            PlaybackItem::Item(Item::Event(_, line) | Item::Foreign(_, line)) => story.event(line),
+            PlaybackItem::Item(Item::Event(_, line) | Item::Foreign(_, line)) => {
+                timeline.event(line)
+            }
             PlaybackItem::Item(Item::Damage(damage)) => {
                 code = report_skipped(args, damage)?;
-                story.damage(damage)
+                timeline.damage(damage)
             }
             PlaybackItem::OutputLost { job, left, stored } => {
                 report_lost(job, left, stored);
@@ -54,22 +55,22 @@ pub(crate) fn execute(
             }
         };
         out.flush()?;
-        if std::mem::take(&mut in_line) && one_screen {
+        if std::mem::take(&mut in_line) && shares_terminal {
             writeln!(out)?;
             out.flush()?;
         }
-        story_line(&line);
+        print_timeline(&line);
         Ok(())
     })?;
     out.flush()?;
     let inspected = inspect_now(dir, &state)?;
     print_stderr("");
-    story_line(&story.sum(&state, &inspected));
+    print_timeline(&timeline.sum(&state, &inspected));
     Ok(code)
 }
 
-/// A line of the story; what it shows of the log is safe already, and may have colours.
-fn story_line(line: &str) {
-    // There is nobody to tell that stderr is gone.
+/// Prints a line of the timeline, which is escaped already and may contain color.
+fn print_timeline(line: &str) {
+    // A closed stderr cannot be reported anywhere.
     drop(writeln!(io::stderr(), "{line}"));
 }

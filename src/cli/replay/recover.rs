@@ -1,4 +1,4 @@
-//! `replay --recover`: what a crash left; `replay --rollback`: undoing a run.
+//! `replay --recover`: finishes what a crash interrupted; `replay --rollback`: undoes a run.
 
 use std::io;
 
@@ -13,7 +13,7 @@ use crate::log::{GcError, GcLock, list, open_dir, trash_entries};
 use crate::render::{RecoveryReport, UndoReport, json_line};
 use crate::volume::{Dir, RunId, Volume};
 
-/// `--recover`.
+/// Recovers one run, or all.
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     if args.recovery.all {
         return all(args, global);
@@ -30,25 +30,27 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     report(args, global, &run, &recovery)?;
     Ok(match (recovery.action, recovery.state) {
         (RecoveryAction::Skipped, RunStatus::Running) => {
-            print_stderr("hint: it goes on; `runlog tail -f` follows it");
+            print_stderr("hint: follow the run with `runlog tail -f`; it is still running");
             Code::Running
         }
         (
             RecoveryAction::Skipped,
             RunStatus::Unknown | RunStatus::Completed | RunStatus::Failed,
         ) => {
-            print_stderr("hint: its end is left to the program that writes it");
+            print_stderr(
+                "hint: leave it to the program that writes it; only that program can end the run",
+            );
             Code::Negative
         }
         (RecoveryAction::Skipped, _) => {
-            print_stderr("hint: see to it that the process has ended, then recover the run again");
+            print_stderr("hint: wait for the process to exit or kill it, then retry");
             Code::Negative
         }
         _ => exit_code_of(&recovery),
     })
 }
 
-/// A rollback that did not succeed is a negative answer.
+/// Returns [`Code::Negative`] if a rollback failed.
 fn exit_code_of(recovery: &RecoveryOutcome) -> Code {
     if recovery.undone.iter().any(|one| one.error.is_some()) {
         Code::Negative
@@ -75,7 +77,7 @@ fn all(args: &Args, global: &Global) -> Result<Code> {
                     code = exit_code_of(&recovery);
                 }
             }
-            // One run that cannot be recovered does not stop the others.
+            // One failed recovery does not stop the others.
             Err(e) => {
                 let (worse, text) = exit::explain(&e);
                 print_stderr(format_args!("run {run}: {text}"));
@@ -105,13 +107,13 @@ fn recover_one(
         .transpose()
         .map_err(anyhow::Error::from);
     match recovered {
-        // A run that was removed in the meantime is not one of all runs.
+        // The run was removed in the meantime.
         Err(e) if is_run_removed(&e) => Ok(None),
         recovered => recovered,
     }
 }
 
-/// Removes what a gc was in the middle of removing.
+/// Finishes the removals that a gc was interrupted in.
 fn finish_gc(volume: &Volume) -> Code {
     let finished = trash_entries(volume)
         .map_err(GcError::from)
@@ -123,7 +125,7 @@ fn finish_gc(volume: &Volume) -> Code {
             left.iter().try_for_each(|one| gc.remove(&one.name))
         });
     match finished {
-        // It is not cut off: it is at work.
+        // A gc that is running was not interrupted.
         Ok(()) | Err(GcError::Running { .. }) => Code::Ok,
         Err(e) => {
             let (code, text) = exit::explain(&e.into());
@@ -136,27 +138,27 @@ fn finish_gc(volume: &Volume) -> Code {
 fn report(args: &Args, global: &Global, run: &RunId, recovery: &RecoveryOutcome) -> Result<()> {
     let report = RecoveryReport::new(run, recovery);
     let mut out = io::stdout().lock();
-    let told = if args.json {
+    let written = if args.json {
         json_line(&mut out, &report)
     } else {
         report.people(&mut out, global.style())
     };
-    told.context("stdout cannot be written")
+    written.context("cannot write to stdout")
 }
 
-/// `--rollback`.
+/// Undoes a run.
 pub(crate) fn roll_back(args: &Args, global: &Global) -> Result<Code> {
     let volume = global.volume()?;
     let (run, dir) = global.run(&args.run)?;
     let undone = undo(&volume, &run, &dir, args.recovery.force, &print_warning())?;
     let report = UndoReport::new(&run, &undone);
     let mut out = io::stdout().lock();
-    let told = if args.json {
+    let written = if args.json {
         json_line(&mut out, &report)
     } else {
         report.people(&mut out, global.style())
     };
-    told.context("stdout cannot be written")?;
+    written.context("cannot write to stdout")?;
     Ok(if undone.iter().any(|one| one.error.is_some()) {
         Code::Negative
     } else {

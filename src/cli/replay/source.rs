@@ -1,4 +1,4 @@
-//! What is replayed.
+//! The source of a replay.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::cli::replay::Args;
 use crate::log::{Reader, RuntimoWal, StorageError};
 use crate::volume::{Dir, RunId, parent_dir, resolve_links};
 
-/// A run of the volume, or a log of runtimo that is anywhere.
+/// A run of the volume, or a log of runtimo at any path.
 pub(crate) enum ReplaySource {
     Run(RunId, Dir),
     Wal(RunId, RuntimoWal),
@@ -25,14 +25,14 @@ impl ReplaySource {
         Ok(Self::Run(run, dir))
     }
 
-    /// What it is called.
+    /// Returns the ID of the run.
     pub(crate) fn run(&self) -> &RunId {
         match self {
             Self::Run(run, _) | Self::Wal(run, _) => run,
         }
     }
 
-    /// The folder that it is in.
+    /// Returns the directory that contains the log.
     pub(crate) fn dir(&self) -> &Dir {
         match self {
             Self::Run(_, dir) => dir,
@@ -54,8 +54,8 @@ impl ReplaySource {
         }
     }
 
-    /// Whether that file is a log of runtimo that is read.
-    pub(crate) fn has_flag(&self, file: &Path) -> bool {
+    /// Whether a file belongs to the log of runtimo that is being read.
+    pub(crate) fn contains(&self, file: &Path) -> bool {
         let (Self::Wal(_, wal), Ok(Some(file))) = (self, resolve_links(file)) else {
             return false;
         };

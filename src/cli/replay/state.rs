@@ -1,4 +1,4 @@
-//! `--state`: the folded state of a run, now or at some point of its log.
+//! `--state`: shows the state of a run, now or at a point of its log.
 
 use std::io;
 use std::io::Write as _;
@@ -10,19 +10,19 @@ use super::source::ReplaySource;
 use super::timeline::inspect_now;
 use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::Code;
-use crate::cli::replay::{Args, ReplayMode, read, warn};
+use crate::cli::replay::{Args, ReadControl, read, warn};
 use crate::cli::value_parsers::parse_moment;
 use crate::job::{InspectedRun, RunVerdict, status_at};
 use crate::log::{Damage, EventType, Fold, Item, RunSummary};
 use crate::render::{Format, Human, JsonLines, ReportedAt, RunRecord, line_time};
 use crate::volume::parse_ts;
 
-/// A point in the life of a run.
+/// A point of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum AtPoint {
-    /// Behind the event of that number.
+    /// After the event with this sequence number.
     Seq(u64),
-    /// Before the first event that is later.
+    /// Before the first event with a later time.
     Time(Timestamp),
 }
 
@@ -33,13 +33,13 @@ impl AtPoint {
         }
         parse_moment(text).map(Self::Time).map_err(|_| {
             format!(
-                "`{text}` is no point of a run; write the number of an event (7), a time \
-                 (2026-11-21T21:49:00Z) or how long ago (15m)"
+                "`{text}` is not a point of a run; write the sequence number of an event (7), a \
+                 time (2026-11-21T21:49:00Z) or how long ago (15m)"
             )
         })
     }
 
-    /// Whether the line is behind this point.
+    /// Whether a line comes after this point.
     fn is_before(self, item: &Item<'_>) -> bool {
         let ts = match (self, item) {
             (Self::Seq(point), Item::Event(env, _)) => return env.seq > point,
@@ -51,35 +51,35 @@ impl AtPoint {
     }
 }
 
-/// What was read until the point.
+/// The state of a run, folded up to a point.
 #[derive(Default)]
 pub(crate) struct StateAt {
     pub fold: Fold,
     first_seq: Option<u64>,
     last_seq: Option<u64>,
     foreign: u64,
-    /// Of the segment that was read last, in bytes.
+    /// The number of bytes read from the last segment.
     bytes: u64,
     damage: Vec<Damage>,
     at: ReportedAt,
-    /// There is an event behind the point.
-    goes_on: bool,
+    /// Whether there is an event after the point.
+    has_more: bool,
 }
 
 pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Result<Code> {
-    let mut past = StateAt::default();
-    let code = read(args, source, |item| Ok(past.take(args.at, item)))?;
-    past.damage.iter().for_each(warn);
-    if let Some((code, why)) = args.at.and_then(|point| past.unknown(point)) {
+    let mut state_at = StateAt::default();
+    let code = read(args, source, |item| Ok(state_at.apply(args.at, item)))?;
+    state_at.damage.iter().for_each(warn);
+    if let Some((code, why)) = args.at.and_then(|point| state_at.unknown(point)) {
         print_stderr(format_args!("error: run {}: {why}", source.run()));
         return Ok(code);
     }
     let inspected = match args.at {
-        None => inspect_now(source.dir(), &past.fold.state)?,
-        Some(_) => status_at(source.dir(), &past.fold.state),
+        None => inspect_now(source.dir(), &state_at.fold.state)?,
+        Some(_) => status_at(source.dir(), &state_at.fold.state),
     };
-    let at = args.at.map(|_| std::mem::take(&mut past.at));
-    let mut report = past.report(source, inspected);
+    let at = args.at.map(|_| std::mem::take(&mut state_at.at));
+    let mut report = state_at.report(source, inspected);
     report.at = at;
     let format: Box<dyn Format> = if args.json {
         Box::new(JsonLines)
@@ -93,7 +93,7 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Re
 }
 
 impl StateAt {
-    /// The run as it was read.
+    /// Returns the record of the run as it was read.
     pub(crate) fn report(self, source: &ReplaySource, inspected: RunVerdict) -> RunRecord {
         let overview = RunSummary {
             events: self.last_seq.map_or(0, |seq| seq + 1) + self.foreign,
@@ -105,18 +105,18 @@ impl StateAt {
             summary: overview,
             verdict: inspected,
         };
-        let folder = source.dir().path().to_owned();
-        RunRecord::new(source.run().clone(), folder, examined)
+        let path = source.dir().path().to_owned();
+        RunRecord::new(source.run().clone(), path, examined)
     }
 
-    /// Takes what comes next, unless it is behind the point.
-    pub(crate) fn take(&mut self, point: Option<AtPoint>, item: &Item<'_>) -> ReplayMode {
+    /// Folds the next item, unless it is after the point.
+    pub(crate) fn apply(&mut self, point: Option<AtPoint>, item: &Item<'_>) -> ReadControl {
         if let Item::Event(env, _) = item {
             self.first_seq.get_or_insert(env.seq);
         }
         if point.is_some_and(|point| point.is_before(item)) {
-            self.goes_on = true;
-            return ReplayMode::Stop;
+            self.has_more = true;
+            return ReadControl::Stop;
         }
         self.fold.apply(item);
         let line = match item {
@@ -136,33 +136,33 @@ impl StateAt {
             }
             Item::Damage(damage) => {
                 self.damage.push(damage.clone());
-                return ReplayMode::Read;
+                return ReadControl::Continue;
             }
         };
         self.bytes += line.len() as u64 + 1;
         match (point, item) {
-            // What comes behind it does not concern it.
-            (Some(AtPoint::Seq(seq)), Item::Event(env, _)) if env.seq == seq => ReplayMode::Stop,
-            _ => ReplayMode::Read,
+            // Later lines do not matter.
+            (Some(AtPoint::Seq(seq)), Item::Event(env, _)) if env.seq == seq => ReadControl::Stop,
+            _ => ReadControl::Continue,
         }
     }
 
-    /// Why the state at that point cannot be told.
+    /// Returns why the state at the point is unknown, if it is.
     fn unknown(&self, point: AtPoint) -> Option<(Code, String)> {
         let first = self.first_seq.unwrap_or(0);
         let nothing = self.last_seq.is_none() && self.foreign == 0;
         match point {
             AtPoint::Seq(seq) if seq < first => Some((Code::Damage, dropped(first))),
-            AtPoint::Seq(seq) if !self.goes_on && self.last_seq != Some(seq) => {
+            AtPoint::Seq(seq) if !self.has_more && self.last_seq != Some(seq) => {
                 let last = match self.last_seq {
-                    Some(last) => format!("its last one is {last}"),
-                    None => "its lines have no numbers".to_owned(),
+                    Some(last) => format!("the last one is {last}"),
+                    None => "its lines have no sequence numbers".to_owned(),
                 };
                 Some((Code::Negative, format!("there is no event {seq}; {last}")))
             }
             AtPoint::Time(_) if nothing && first > 0 => Some((Code::Damage, dropped(first))),
             AtPoint::Time(_) if nothing => {
-                Some((Code::Negative, "it had not begun at that time".to_owned()))
+                Some((Code::Negative, "it had not started at that time".to_owned()))
             }
             _ => None,
         }
@@ -170,5 +170,5 @@ impl StateAt {
 }
 
 fn dropped(first: u64) -> String {
-    format!("the events before {first} are gone, so the state at that point is not known")
+    format!("the events before {first} were dropped, so the state at that point is unknown")
 }

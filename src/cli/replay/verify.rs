@@ -1,4 +1,4 @@
-//! `--verify`: everything that is wrong with a run's files.
+//! `--verify`: lists all faults in a run's files.
 
 use std::io;
 use std::io::Write as _;
@@ -15,9 +15,9 @@ use crate::render::human::verify_report;
 use crate::render::json_line;
 use crate::volume::RunId;
 
-/// A fault for programs.
+/// A line of `--verify --json`.
 #[derive(Serialize)]
-struct LastReported<'a> {
+struct FaultLine<'a> {
     run_id: &'a RunId,
     #[serde(flatten)]
     fault: Fault,
@@ -29,8 +29,8 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Re
     let run = source.run();
     let each = |fault| -> Result<()> {
         if args.json {
-            let told = LastReported { run_id: run, fault };
-            json_line(&mut out, &told)?;
+            let line = FaultLine { run_id: run, fault };
+            json_line(&mut out, &line)?;
         } else {
             writeln!(out, "{}", verify_report::fault(&fault, style))?;
         }

@@ -1,5 +1,5 @@
-//! The terminal while it is ours: another screen than that of the shell, without a cursor,
-//! and keys that come one by one and are not shown.
+//! The terminal in full-screen mode: the alternate screen, no cursor, and keys that are read
+//! one by one and not echoed.
 
 use std::fs::File;
 use std::io;
@@ -13,101 +13,101 @@ use rustix::termios::{
 
 use crate::job::{Interrupts, ShutdownSignal};
 
-/// The other screen, no cursor, no wrapping (xterm's control sequences, private modes 1049,
-/// 25 and 7; a terminal that does not know one passes over it).
+/// Switches to the alternate screen, without a cursor and without wrapping (xterm's private
+/// modes 1049, 25 and 7; a terminal ignores those that it does not know).
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?7l";
-/// All of it back.
+/// Reverts [`ENTER`].
 const LEAVE: &[u8] = b"\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
-/// Empties the screen.
+/// Clears the screen.
 const CLEAR: &str = "\x1b[H\x1b[2J";
-/// Where the size is not known, as on a serial line: columns and rows.
-const SIZE: (usize, usize) = (80, 24);
+/// Columns and rows if the size is unknown, as on a serial line.
+const DEFAULT_SIZE: (usize, usize) = (80, 24);
 /// Ctrl-L, as `ascii(7)` has it.
 const CTRL_L: u8 = 12;
 
-/// What the user or the system wants.
+/// What a key or a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyAction {
-    /// To end.
+    /// Quit.
     Quit,
-    /// To end by this signal.
+    /// Exit by this signal.
     Signal(i32),
 }
 
-/// The terminal while it is ours; dropped, it is as it was before.
+/// The terminal in full-screen mode; it is restored on drop.
 #[derive(Debug)]
 pub(crate) struct Screen {
-    /// Our stdout, without a buffer: a frame goes out in one write.
+    /// Stdout, without a buffer: a frame is one write.
     tty: File,
-    /// How stdin was, where it is a terminal.
-    before: Option<Termios>,
+    /// The original modes of stdin, if it is a terminal.
+    original_modes: Option<Termios>,
     signals: Option<Interrupts>,
-    /// What stands on the screen; `None` where that is not known.
+    /// The lines on the screen; `None` if unknown.
     shown: Option<Vec<String>>,
 }
 
 impl Screen {
-    /// Takes the terminal on stdout.
+    /// Switches the terminal on stdout to full-screen mode.
     ///
     /// # Errors
-    /// Signals cannot be held back, or the terminal cannot be written.
+    ///
+    /// Returns an error if signals cannot be blocked, or the terminal cannot be written.
     pub(crate) fn enter() -> Result<Self> {
         let tty = io::stdout().as_fd().try_clone_to_owned();
         let mut screen = Self {
-            tty: File::from(tty.context("stdout cannot be used")?),
-            before: None,
+            tty: File::from(tty.context("cannot use stdout")?),
+            original_modes: None,
             signals: None,
             shown: None,
         };
-        screen.take_input()?;
+        screen.acquire()?;
         Ok(screen)
     }
 
-    fn take_input(&mut self) -> Result<()> {
+    fn acquire(&mut self) -> Result<()> {
         let signals = Interrupts::block_terminal_stops();
-        self.signals = Some(signals.context("signals cannot be held back")?);
+        self.signals = Some(signals.context("cannot block signals")?);
         let stdin = io::stdin();
         if stdin.is_terminal()
-            && let Ok(before) = tcgetattr(&stdin)
+            && let Ok(original) = tcgetattr(&stdin)
         {
-            let mut ours = before.clone();
-            ours.local_modes -= LocalModes::ICANON | LocalModes::ECHO;
-            // A read takes what is there and does not wait, termios(3).
-            ours.special_codes[SpecialCodeIndex::VMIN] = 0;
-            ours.special_codes[SpecialCodeIndex::VTIME] = 0;
-            if tcsetattr(&stdin, OptionalActions::Now, &ours).is_ok() {
-                self.before = Some(before);
+            let mut modes = original.clone();
+            modes.local_modes -= LocalModes::ICANON | LocalModes::ECHO;
+            // A read returns what is available and does not block, termios(3).
+            modes.special_codes[SpecialCodeIndex::VMIN] = 0;
+            modes.special_codes[SpecialCodeIndex::VTIME] = 0;
+            if tcsetattr(&stdin, OptionalActions::Now, &modes).is_ok() {
+                self.original_modes = Some(original);
             }
         }
         self.shown = None;
-        self.tty
-            .write_all(ENTER)
-            .context("stdout cannot be written")
+        self.tty.write_all(ENTER).context("cannot write to stdout")
     }
 
     fn restore(&mut self) {
-        // Who reads the terminal may be gone.
+        // The terminal may be closed.
         drop(self.tty.write_all(LEAVE));
-        if let Some(before) = self.before.take() {
-            tcsetattr(io::stdin(), OptionalActions::Now, &before).ok();
+        if let Some(original) = self.original_modes.take() {
+            tcsetattr(io::stdin(), OptionalActions::Now, &original).ok();
         }
     }
 
-    /// Columns and rows.
+    /// Returns the number of columns and rows.
     pub(crate) fn size(&self) -> (usize, usize) {
         match tcgetwinsize(&self.tty) {
             Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
                 (usize::from(size.ws_col), usize::from(size.ws_row))
             }
-            _ => SIZE,
+            _ => DEFAULT_SIZE,
         }
     }
 
-    /// Shows these lines, none of which is wider than the screen: those that are new are
-    /// written over the old ones, all at once.
+    /// Shows lines, none of which may be wider than the screen. Only lines that changed are
+    /// written, in one write.
     ///
     /// # Errors
-    /// The terminal cannot be written.
+    ///
+    /// Returns an error if the terminal cannot be written.
     pub(crate) fn draw(&mut self, lines: Vec<String>) -> Result<()> {
         let mut frame = String::new();
         if self.shown.is_none() {
@@ -124,22 +124,23 @@ impl Screen {
         }
         self.shown = Some(lines);
         let written = self.tty.write_all(frame.as_bytes());
-        written.context("stdout cannot be written")
+        written.context("cannot write to stdout")
     }
 
-    /// What tells of signals and of keys.
+    /// Returns the descriptors that become readable on signals and keys.
     pub(crate) fn wakers(&self) -> Vec<BorrowedFd<'_>> {
         let mut wakers: Vec<_> = self.signals.iter().map(Interrupts::fd).collect();
-        if self.before.is_some() {
+        if self.original_modes.is_some() {
             wakers.push(rustix::stdio::stdin());
         }
         wakers
     }
 
-    /// What was asked for since the last time.
+    /// Returns what keys and signals asked for since the last call.
     ///
     /// # Errors
-    /// The terminal cannot be taken again after we were stopped.
+    ///
+    /// Returns an error if full-screen mode cannot be resumed after a stop.
     pub(crate) fn key_action(&mut self) -> Result<Option<KeyAction>> {
         while let Some(asked) = self.signals.as_ref().and_then(Interrupts::pending_shutdown) {
             match asked {
@@ -149,13 +150,13 @@ impl Screen {
                     if let Some(signals) = self.signals.take() {
                         signals.reraise(signal);
                     }
-                    // It is over: we were told to go on.
-                    self.take_input()?;
+                    // The process was continued.
+                    self.acquire()?;
                 }
                 ShutdownSignal::End(signal) => return Ok(Some(KeyAction::Signal(signal))),
             }
         }
-        if self.before.is_none() {
+        if self.original_modes.is_none() {
             return Ok(None);
         }
         let mut keys = [0; 64];
@@ -169,12 +170,12 @@ impl Screen {
                 Ok(quits.then_some(KeyAction::Quit))
             }
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => Ok(None),
-            // The terminal is gone.
+            // The terminal is closed.
             Err(_) => Ok(Some(KeyAction::Quit)),
         }
     }
 
-    /// Gives the terminal back; with the signals that are still held.
+    /// Restores the terminal; returns the signals that are still blocked.
     pub(crate) fn leave_screen(mut self) -> Option<Interrupts> {
         self.signals.take()
     }

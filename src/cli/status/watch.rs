@@ -1,4 +1,4 @@
-//! `status --watch`: the runs as they go on, on the whole screen, or a line of JSON for
+//! `status --watch`: shows runs as they proceed, on the whole screen or as a line of JSON for
 //! each change.
 
 use std::io::{IsTerminal as _, Write as _};
@@ -9,8 +9,8 @@ use std::{io, thread};
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
-use super::runs::{WatchedLiveRun, WatchedRuns};
 use super::screen::{KeyAction, Screen};
+use super::watched_runs::{WatchedLiveRun, WatchedRuns};
 use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::{Code, UsageError};
 use crate::cli::status::Args;
@@ -22,11 +22,11 @@ use crate::render::{
 };
 use crate::volume::{Dir, JobId, RunId};
 
-/// How often times on the screen go on.
+/// How often durations on the screen are updated.
 const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
-/// What changes faster is shown together.
+/// How much time passes at least between two updates; faster changes are shown together.
 const MIN_REDRAW_INTERVAL: Duration = Duration::from_millis(100);
-/// The order in which it is told how many runs are in which state: what matters most first.
+/// The order in which states are counted in the summary: the most important first.
 const STATES: [RunStatus; 6] = [
     RunStatus::Running,
     RunStatus::Open,
@@ -35,25 +35,25 @@ const STATES: [RunStatus; 6] = [
     RunStatus::Failed,
     RunStatus::Completed,
 ];
-/// Of the output of a job that has one line on the screen, so much is read, in bytes.
-const LINE_SHOWN: usize = 4 << 10;
+/// The number of bytes that are read for the last line of a job's output.
+const LAST_LINE_BYTES: usize = 4 << 10;
 
-/// Why it ends.
+/// Why watching ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WatchEnd {
     /// The run has ended.
     Done(RunStatus),
     /// The run was removed.
     Removed,
-    /// The user has seen enough, or nobody sees it.
+    /// The user quit, or the terminal or the reader of stdout is closed.
     Quit,
-    /// `--timeout` is over.
+    /// `--timeout` has passed.
     Timeout,
-    /// A signal came.
+    /// A signal was received.
     Signal(i32),
 }
 
-/// `--watch`.
+/// Shows the runs until watching ends.
 pub(crate) fn watch(args: &Args, global: &Global) -> Result<Code> {
     let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
     if !args.json {
@@ -67,7 +67,7 @@ pub(crate) fn watch(args: &Args, global: &Global) -> Result<Code> {
     let mut watcher = Watcher {
         args,
         deadline,
-        runs: WatchedRuns::new(volume, only.clone(), args.json),
+        runs: WatchedRuns::new(volume, only.clone(), args.report_changes()),
         only,
     };
     watcher.runs.begin()?;
@@ -78,12 +78,12 @@ pub(crate) fn watch(args: &Args, global: &Global) -> Result<Code> {
     }
 }
 
-/// A picture that is drawn over and over is of no use to anything but a terminal.
+/// Checks that stdout is a terminal that can be redrawn.
 fn check_terminal() -> Result<()> {
     let message = if !io::stdout().is_terminal() {
         "--watch needs a terminal on stdout"
     } else if std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb") {
-        "--watch needs a terminal that can do more than TERM says"
+        "--watch needs a terminal that can be redrawn; TERM says that it cannot"
     } else {
         return Ok(());
     };
@@ -102,10 +102,10 @@ struct Watcher<'a> {
 }
 
 impl Watcher<'_> {
-    /// Whether it is time to end.
+    /// Returns why watching ends, if it does.
     fn stop(&self) -> Option<WatchEnd> {
         if let Some(run) = &self.only {
-            if let Some(over) = self.runs.over.get(run) {
+            if let Some(over) = self.runs.finished.get(run) {
                 return Some(WatchEnd::Done(over.state));
             }
             match self.runs.live.get(run).map(|live| &live.now) {
@@ -120,37 +120,37 @@ impl Watcher<'_> {
         is_late.then_some(WatchEnd::Timeout)
     }
 
-    /// For how long to wait at most.
+    /// Returns how long to wait at most.
     fn longest(&self) -> Duration {
         let left = |at: Instant| at.saturating_duration_since(Instant::now());
         self.deadline
             .map_or(REDRAW_INTERVAL, |at| REDRAW_INTERVAL.min(left(at)))
     }
 
-    /// `--json`: a line for each run as it is, and then for each change.
+    /// Prints a line of JSON for each run, then for each change.
     fn lines(mut self) -> Result<Code> {
         let mut out = io::BufWriter::new(io::stdout().lock());
         let mut is_first = true;
         let stop = loop {
-            let begun = Instant::now();
+            let started = Instant::now();
             self.runs.refresh()?;
-            self.runs.refreshed(begun);
-            let mut news = std::mem::take(&mut self.runs.news);
-            news.retain(|run| self.args.wants(run));
+            self.runs.schedule_recheck(started);
+            let mut changed = std::mem::take(&mut self.runs.changed);
+            changed.retain(|run| self.args.selects(run));
             if std::mem::take(&mut is_first) {
-                news.sort_by_cached_key(age_of);
+                changed.sort_by_cached_key(age_of);
             }
             if self.args.number == Some(0) {
-                news.clear();
+                changed.clear();
             }
             let oldest = self.oldest();
             let is_new = |run: &&RunRecord| oldest.as_ref().is_none_or(|o| *o <= age_of(run));
-            for run in news.iter().filter(is_new) {
+            for run in changed.iter().filter(is_new) {
                 JsonLines.run(&mut out, run)?;
             }
-            // What was met on the way stands before what came of it.
-            self.emit_json();
-            out.flush().context("stdout cannot be written")?;
+            // Print problems before the changes that follow from them.
+            self.print_problems();
+            out.flush().context("cannot write to stdout")?;
             if let Some(stop) = self.stop() {
                 break stop;
             }
@@ -162,58 +162,58 @@ impl Watcher<'_> {
             self.runs.apply(changes)?;
             thread::sleep(
                 MIN_REDRAW_INTERVAL
-                    .saturating_sub(begun.elapsed())
+                    .saturating_sub(started.elapsed())
                     .min(self.longest()),
             );
         };
         self.end(stop)
     }
 
-    /// The age of the oldest run that `-n` leaves.
+    /// Returns the age of the oldest run that `--number` selects.
     fn oldest(&self) -> Option<Age> {
         let n = self.args.number?;
-        let mut ages: Vec<_> = self.wanted().map(WatchedRun::age).collect();
+        let mut ages: Vec<_> = self.selected().map(WatchedRun::age).collect();
         ages.sort_unstable();
         let at = ages.len().saturating_sub(n);
         let (first_id, run) = *ages.get(at)?;
         Some((first_id.cloned(), run.clone()))
     }
 
-    /// On the screen, until it ends.
+    /// Draws the runs on the screen until watching ends.
     fn screen(mut self, global: &Global) -> Result<Code> {
         self.runs.refresh()?;
         let stop = if let Some(stop) = self.stop() {
-            // There is nothing to be watched.
+            // The run has ended already.
             stop
         } else {
             let mut screen = Screen::enter()?;
             let stop = self.draw(&mut screen, global.style());
-            // The terminal is as it was before anything else is said.
+            // Restore the terminal before printing anything else.
             let signals = screen.leave_screen();
-            let stop = stop.inspect_err(|_| self.emit_json())?;
+            let stop = stop.inspect_err(|_| self.print_problems())?;
             if let (WatchEnd::Signal(signal), Some(signals)) = (stop, signals) {
-                self.emit_json();
+                self.print_problems();
                 Interrupts::reraise(signals, signal);
             }
             stop
         };
-        self.emit_json();
+        self.print_problems();
         if let (Some(run), WatchEnd::Done(_) | WatchEnd::Timeout) = (&self.only, stop) {
             let (run, dir) = global.run(run.as_str())?;
             let examined = inspect_run(&dir, true)?;
             let report = RunRecord::new(run, dir.path().to_owned(), examined);
             let mut out = io::stdout().lock();
             Human(global.style()).run(&mut out, &report)?;
-            out.flush().context("stdout cannot be written")?;
+            out.flush().context("cannot write to stdout")?;
         }
         self.end(stop)
     }
 
     fn draw(&mut self, screen: &mut Screen, style: Style) -> Result<WatchEnd> {
         loop {
-            let begun = Instant::now();
+            let started = Instant::now();
             self.runs.refresh()?;
-            self.runs.refreshed(begun);
+            self.runs.schedule_recheck(started);
             if let Some(stop) = self.stop() {
                 return Ok(stop);
             }
@@ -236,17 +236,17 @@ impl Watcher<'_> {
                 None => {}
             }
             self.runs.apply(changes)?;
-            thread::sleep(MIN_REDRAW_INTERVAL.saturating_sub(begun.elapsed()));
+            thread::sleep(MIN_REDRAW_INTERVAL.saturating_sub(started.elapsed()));
         }
     }
 
-    /// What was met is told once there is a place for it.
-    fn emit_json(&mut self) {
-        for warning in self.runs.met.warnings.drain(..) {
+    /// Prints the problems that were collected while the screen was in use.
+    fn print_problems(&mut self) {
+        for warning in self.runs.problems.warnings.drain(..) {
             print_stderr(warning);
         }
         if self.args.json {
-            for run in self.runs.met.removed.drain(..) {
+            for run in self.runs.problems.removed.drain(..) {
                 print_stderr(format_args!("run {run} was removed"));
             }
         }
@@ -267,43 +267,43 @@ impl Watcher<'_> {
             WatchEnd::Timeout => Code::Running,
             WatchEnd::Quit | WatchEnd::Signal(_) => Code::Ok,
         };
-        Ok(match &self.runs.met {
-            met if met.trouble => Code::Io,
-            met if met.damage => Code::Damage,
+        Ok(match &self.runs.problems {
+            problems if problems.unreadable => Code::Io,
+            problems if problems.damage => Code::Damage,
             _ => code,
         })
     }
 
-    /// The runs that are asked for.
-    fn wanted(&self) -> impl Iterator<Item = &WatchedRun> {
+    /// Returns the runs that the filters select.
+    fn selected(&self) -> impl Iterator<Item = &WatchedRun> {
         let live = self.runs.live.values();
         let live = live.filter_map(|live| live.now.as_ref().map(|(run, _)| run));
-        let all = self.runs.over.values().chain(live);
+        let all = self.runs.finished.values().chain(live);
         all.filter(|run| {
             let opened = run.opened_ts.as_deref();
-            self.args.wants_one(run.state, &run.name, opened)
+            self.args.selects_run(run.state, &run.name, opened)
         })
     }
 
     fn list_frame(&self, rows: usize) -> ListFrame<'_> {
-        let mut wanted: Vec<_> = self.wanted().collect();
-        wanted.sort_unstable_by(|a, b| b.age().cmp(&a.age()));
-        wanted.truncate(self.args.number.unwrap_or(usize::MAX));
+        let mut selected: Vec<_> = self.selected().collect();
+        selected.sort_unstable_by(|a, b| b.age().cmp(&a.age()));
+        selected.truncate(self.args.number.unwrap_or(usize::MAX));
         let states = STATES.map(|state| {
-            let n = wanted.iter().filter(|run| run.state == state).count();
+            let n = selected.iter().filter(|run| run.state == state).count();
             (state, n)
         });
-        // It keeps their order by age.
-        wanted.sort_by_key(|run| !run.is_live());
-        let total = wanted.len();
-        wanted.truncate(rows);
+        // A stable sort keeps the order by age.
+        selected.sort_by_key(|run| !run.is_live());
+        let total = selected.len();
+        selected.truncate(rows);
         ListFrame {
             volume: self.runs.volume().path().display().to_string(),
             now: Timestamp::now(),
-            runs: wanted.into_iter().map(|run| self.run_now(run)).collect(),
+            runs: selected.into_iter().map(|run| self.run_now(run)).collect(),
             total,
             states: states.to_vec(),
-            warnings: self.runs.met.warnings.len(),
+            warnings: self.runs.problems.warnings.len(),
         }
     }
 
@@ -314,13 +314,13 @@ impl Watcher<'_> {
         let first = jobs.next();
         let job = live.zip(first).map(|(live, job)| {
             let dir = self.runs.dir(&run.run_id);
-            job_now(live, job, dir.as_ref(), LINE_SHOWN)
+            job_now(live, job, dir.as_ref(), LAST_LINE_BYTES)
         });
         RunNow {
             run,
             job,
             others: jobs.len(),
-            usual_ms: self.runs.usual.typical(&run.name),
+            usual_ms: self.runs.durations.typical(&run.name),
         }
     }
 
@@ -328,27 +328,27 @@ impl Watcher<'_> {
         let live = self.runs.live.get(run)?;
         let dir = self.runs.dir(run)?;
         let jobs = live_jobs(live).into_iter().zip(0..).map(|(job, at)| {
-            // Of the others nothing is shown.
+            // The output of further jobs is not shown.
             let bytes = if at < JOBS_SHOWN { OUTPUT_SHOWN } else { 0 };
             job_now(live, job, Some(&dir), bytes)
         });
         Some(RunFrame {
             run: self.runs.report(run, &dir)?,
             now: Timestamp::now(),
-            usual_ms: self.runs.usual.typical(&live.run.state().name),
+            usual_ms: self.runs.durations.typical(&live.run.state().name),
             jobs: jobs.collect(),
         })
     }
 }
 
-/// What orders runs by age.
+/// The keys that order runs by age.
 type Age = (Option<String>, RunId);
 
 fn age_of(run: &RunRecord) -> Age {
     (run.first_id.clone(), run.run_id.clone())
 }
 
-/// The jobs of a run that have not ended, the one that started last first.
+/// Returns the jobs of a run that have not ended, the latest first.
 fn live_jobs(live: &WatchedLiveRun) -> Vec<&JobState> {
     let mut jobs: Vec<_> = live.run.state().unfinished().collect();
     jobs.reverse();
@@ -358,7 +358,7 @@ fn live_jobs(live: &WatchedLiveRun) -> Vec<&JobState> {
 
 fn job_now(live: &WatchedLiveRun, job: &JobState, dir: Option<&Dir>, bytes: usize) -> JobNow {
     let printed = dir.zip(job.job_id.parse::<JobId>().ok());
-    // What cannot be read is not shown; the log tells more.
+    // Output that cannot be read is not shown.
     let printed = printed.and_then(|(dir, id)| last_output_bytes(dir, &id, bytes).ok());
     JobNow {
         job: job.clone(),

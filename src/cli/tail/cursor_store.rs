@@ -143,7 +143,7 @@ impl CursorStore {
         let begun = Instant::now();
         if self.to_file {
             // A cursor that outlives a power loss must not tell of lines that did not.
-            rustix::fs::fdatasync(io::stdout()).context("stdout cannot be synced")?;
+            rustix::fs::fdatasync(io::stdout()).context("cannot sync stdout")?;
         }
         file.save(self.cursors.values())?;
         self.unsaved = false;

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::cursor_store::CursorStore;
 use crate::cli::exit::UsageError;
-use crate::cli::tail::{Args, DEFAULT_LINES};
+use crate::cli::tail::args::{Args, DEFAULT_LINES};
 use crate::log::{Cursor, FollowStart, SelectError, select};
 use crate::volume::{RunId, Volume};
 
@@ -53,10 +53,10 @@ pub(crate) fn named(args: &Args, volume: &Volume) -> Result<(SelectedRuns, Curso
     if let Some(other) = ledger.cursors().find(|c| !is_asked_for(c)) {
         return Err(UsageError {
             message: format!(
-                "the cursor is one of run {}, which is not asked for",
+                "the cursor belongs to run {}, which is not named",
                 other.run()
             ),
-            hint: "name that run as well, or use another cursor",
+            hint: "name that run too, or use another cursor",
         }
         .into());
     }

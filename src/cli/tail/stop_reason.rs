@@ -27,7 +27,7 @@ pub(crate) enum StopReason {
 
 /// It was time to end while nobody read what was to be written.
 #[derive(Debug, thiserror::Error)]
-#[error("nobody reads what is written")]
+#[error("stdout is not read")]
 pub(crate) struct StoppedBy(pub StopReason);
 
 /// What ends it from outside.
@@ -42,7 +42,7 @@ pub(crate) struct StopConditions {
 impl StopConditions {
     pub(crate) fn new(deadline: Option<Instant>, hold_signals: bool) -> Result<Self> {
         let signals = hold_signals.then(Interrupts::block_signals).transpose();
-        let signals = signals.context("signals cannot be held back")?;
+        let signals = signals.context("cannot block signals")?;
         Ok(Self { deadline, signals })
     }
 

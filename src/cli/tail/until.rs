@@ -36,8 +36,8 @@ impl Until {
     /// What to say where it never came.
     pub(crate) fn never(&self) -> String {
         match self {
-            Self::State(state) => format!("no run came to be {}", state.as_str()),
-            Self::Type(kind) => format!("no event of type {kind} came"),
+            Self::State(state) => format!("no run reached state `{}`", state.as_str()),
+            Self::Type(kind) => format!("no event of type `{kind}` was written"),
             Self::Time(_) => String::new(),
         }
     }

@@ -1,5 +1,5 @@
-//! The runs that are watched: a finished one is looked at once, any other whenever something
-//! happens in its folder, and from time to time.
+//! The runs that `--watch` shows: a finished run is read once, any other whenever its directory
+//! changes, and at intervals.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,119 +14,129 @@ use crate::log::{Changes, Damage, RunState, StorageError, Watcher, list};
 use crate::render::{RunRecord, WatchedRun};
 use crate::volume::{Dir, RunId, Volume, VolumeError, error_chain};
 
-/// How often the runs that go on are looked at, whether anything tells of them or not: a
-/// supervisor that died, a network file system, …
+/// How often live runs are read without a notification: a supervisor that dies and a network
+/// file system cause none.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// … but that takes at most one part of so many of the time.
+/// Rechecks are spaced at this many times their own duration, to bound their share of the CPU.
 const BACKOFF_FACTOR: u32 = 20;
+
+/// Whether a record is made of each run that changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReportChanges {
+    /// For `--json`.
+    Yes,
+    /// The screen shows the runs themselves.
+    No,
+}
 
 /// The runs of a volume, or one of them.
 #[derive(Debug)]
 pub(crate) struct WatchedRuns {
     volume: Volume,
-    folder: Option<Dir>,
+    runs_dir: Option<Dir>,
     only: Option<RunId>,
-    /// Whether reports are made of what changes.
-    told: bool,
+    changes: ReportChanges,
     pub watch: Watcher,
-    /// Whether runs that come and go are told.
-    listed: bool,
-    pub over: HashMap<RunId, WatchedRun>,
+    /// Whether new and removed runs cause notifications.
+    watches_list: bool,
+    /// Finished runs.
+    pub finished: HashMap<RunId, WatchedRun>,
     pub live: BTreeMap<RunId, WatchedLiveRun>,
-    pub usual: TypicalDurations,
+    pub durations: TypicalDurations,
     queue: BTreeSet<RunId>,
     /// Runs that cannot be read.
-    given_up: BTreeSet<RunId>,
-    next_look: Instant,
-    /// What changed, where reports are made.
-    pub news: Vec<RunRecord>,
-    pub met: ObservedRun,
+    unreadable: BTreeSet<RunId>,
+    next_recheck: Instant,
+    /// The runs that changed, with [`ReportChanges::Yes`].
+    pub changed: Vec<RunRecord>,
+    pub problems: WatchProblems,
 }
 
-/// A run that is not finished, or in the making.
+/// A run that has not finished; it may have no event yet.
 #[derive(Debug, Default)]
 pub(crate) struct WatchedLiveRun {
     pub run: LiveRun,
-    /// `None` before the first look, and while it is in the making.
+    /// `None` before the first read, and while the run has no event.
     pub now: Option<(WatchedRun, RunVerdict)>,
-    /// What was told of it last.
+    /// The status that was reported last.
     key: u64,
-    /// How many damaged places were met.
+    /// How much damage was reported.
     damaged: usize,
 }
 
-/// What was met on the way.
+/// Problems to report at the end, or when the screen is free.
 #[derive(Debug, Default)]
-pub(crate) struct ObservedRun {
-    /// To be told when there is a place for it.
+pub(crate) struct WatchProblems {
+    /// Lines for stderr.
     pub warnings: Vec<String>,
-    /// Damage, which was passed over.
+    /// Whether damage was skipped.
     pub damage: bool,
-    /// A run that cannot be read.
-    pub trouble: bool,
-    /// Runs that were removed after they had been told of.
+    /// Whether a run could not be read.
+    pub unreadable: bool,
+    /// Reported runs that were removed.
     pub removed: Vec<RunId>,
 }
 
 impl WatchedRuns {
-    /// None was looked at so far. With `told`, reports are made of all that changes.
-    pub(crate) fn new(volume: Volume, only: Option<RunId>, told: bool) -> Self {
+    /// Creates the set without reading any run.
+    pub(crate) fn new(volume: Volume, only: Option<RunId>, changes: ReportChanges) -> Self {
         Self {
             volume,
-            folder: None,
+            runs_dir: None,
             only,
-            told,
+            changes,
             watch: Watcher::default(),
-            listed: false,
-            over: HashMap::new(),
+            watches_list: false,
+            finished: HashMap::new(),
             live: BTreeMap::new(),
-            usual: TypicalDurations::default(),
+            durations: TypicalDurations::default(),
             queue: BTreeSet::new(),
-            given_up: BTreeSet::new(),
-            next_look: Instant::now(),
-            news: Vec::new(),
-            met: ObservedRun::default(),
+            unreadable: BTreeSet::new(),
+            next_recheck: Instant::now(),
+            changed: Vec::new(),
+            problems: WatchProblems::default(),
         }
     }
 
-    /// Looks at all that are there: the finished ones once and for all.
+    /// Reads the finished runs, and queues the others.
     ///
     /// # Errors
-    /// The folder of the runs cannot be read.
+    ///
+    /// Returns an error if the directory of the runs cannot be read.
     pub(crate) fn begin(&mut self) -> Result<()> {
         let ids = self.list()?;
-        let Some(runs) = &self.folder else {
+        let Some(runs) = &self.runs_dir else {
             return Ok(());
         };
         let only = self.only.clone();
         let is_needed = |run: &RunId| only.as_ref().is_none_or(|only| only == run);
-        let ids: Vec<RunId> = if self.told {
+        let reported = self.changes == ReportChanges::Yes;
+        let ids: Vec<RunId> = if reported {
             ids.into_iter().filter(is_needed).collect()
         } else {
-            // The others tell how long runs of its name take.
+            // The durations of the other runs give an estimate.
             ids
         };
-        let told = self.told;
-        let looked = inspect_runs(runs, &ids, told, |run, examined| {
+        let examined_runs = inspect_runs(runs, &ids, reported, |run, examined| {
             let state = &examined.summary.state;
             if !state.is_closed() {
                 return None;
             }
             let brief = WatchedRun::new(run.clone(), state, examined.verdict.state);
             let damage = examined.summary.damage.clone();
-            let folder = || runs.path().join(run.as_str());
-            let report = told.then(|| RunRecord::new(run.clone(), folder(), examined));
+            let path = || runs.path().join(run.as_str());
+            let report = reported.then(|| RunRecord::new(run.clone(), path(), examined));
             Some((brief, damage, report))
         });
-        for (run, looked) in ids.into_iter().zip(looked) {
+        for (run, result) in ids.into_iter().zip(examined_runs) {
             let needed = is_needed(&run);
-            match looked {
+            match result {
                 Ok(Some(Some((brief, damage, report)))) => {
                     self.record_duration(&brief);
                     if needed {
-                        self.met.damage(&damage);
-                        self.news.extend(report);
-                        self.over.insert(run, brief);
+                        self.problems.damage(&damage);
+                        self.changed.extend(report);
+                        self.finished.insert(run, brief);
                     }
                 }
                 Ok(Some(None) | None) if needed => self.add_run(run),
@@ -138,26 +148,26 @@ impl WatchedRuns {
         Ok(())
     }
 
-    /// The ids of all runs; from now on it is told which ones come and go.
+    /// Lists all runs, and watches for new and removed ones.
     fn list(&mut self) -> Result<Vec<RunId>> {
-        if self.folder.is_none() {
-            self.folder = self.volume.runs()?;
+        if self.runs_dir.is_none() {
+            self.runs_dir = self.volume.runs()?;
         }
-        if let Some(runs) = &self.folder {
-            // Before the look, so that nothing comes in between unseen.
-            self.listed = self.listed || self.watch.watch_runs(runs);
+        if let Some(runs) = &self.runs_dir {
+            // Watch before listing, so that no run is missed in between.
+            self.watches_list = self.watches_list || self.watch.watch_runs(runs);
         }
         Ok(list(&self.volume)?)
     }
 
     fn give_up(&mut self, run: &RunId, e: &StorageError) {
-        self.met.trouble = true;
-        self.met
+        self.problems.unreadable = true;
+        self.problems
             .warnings
             .push(format!("warning: run {run}: {}", error_chain(e)));
         self.watch.unwatch(run);
         self.live.remove(run);
-        self.given_up.insert(run.clone());
+        self.unreadable.insert(run.clone());
     }
 
     fn add_run(&mut self, run: RunId) {
@@ -165,16 +175,17 @@ impl WatchedRuns {
         self.queue.insert(run);
     }
 
-    /// Looks at those that something happened to.
+    /// Reads the queued runs.
     ///
     /// # Errors
-    /// With one run only: it cannot be read.
+    ///
+    /// Returns an error if the only run that is watched cannot be read.
     pub(crate) fn refresh(&mut self) -> Result<()> {
         for run in std::mem::take(&mut self.queue) {
             match self.refresh_run(&run) {
                 Ok(()) => {}
                 Err(e) if self.only.is_some() => return Err(e.into()),
-                // One run that cannot be read does not hide the others.
+                // One unreadable run does not hide the others.
                 Err(e) => self.give_up(&run, &e),
             }
         }
@@ -189,7 +200,7 @@ impl WatchedRuns {
         let Some(live) = self.live.get_mut(run) else {
             return Ok(());
         };
-        // Watched from before the look, so that nothing comes in between unseen.
+        // Watch before reading, so that no change is missed in between.
         self.watch.watch_run(run, &dir, true);
         let inspected = live.run.poll(&dir)?;
         if dir.is_removed() {
@@ -200,30 +211,30 @@ impl WatchedRuns {
             return Ok(());
         }
         let damage = live.run.damage();
-        self.met
+        self.problems
             .damage(damage.get(live.damaged..).unwrap_or(damage));
         live.damaged = damage.len();
         let brief = WatchedRun::new(run.clone(), live.run.state(), inspected.state);
-        let key = key(live.run.state(), &inspected);
-        if self.told && live.key != key {
+        let key = status_key(live.run.state(), &inspected);
+        if self.changes == ReportChanges::Yes && live.key != key {
             live.key = key;
             let examined = live.run.report(&dir, inspected.clone());
-            self.news.push(report(&dir, run, examined));
+            self.changed.push(report(&dir, run, examined));
         }
         if live.run.state().is_closed() {
             self.record_duration(&brief);
             self.watch.unwatch(run);
             self.live.remove(run);
-            self.over.insert(run.clone(), brief);
+            self.finished.insert(run.clone(), brief);
         } else {
             live.now = Some((brief, inspected));
         }
         Ok(())
     }
 
-    /// The folder of a run; `None` if it is gone, or is none.
+    /// Opens the directory of a run; `None` if there is none.
     fn open(&self, run: &RunId) -> Result<Option<Dir>, StorageError> {
-        let Some(runs) = &self.folder else {
+        let Some(runs) = &self.runs_dir else {
             return Ok(None);
         };
         match runs.open_dir(run.as_str()) {
@@ -234,24 +245,25 @@ impl WatchedRuns {
         }
     }
 
-    /// Takes leave of a run that was removed.
+    /// Forgets a run that was removed.
     fn remove_run(&mut self, run: &RunId) {
         self.watch.unwatch(run);
         let was_live = self.live.remove(run).is_some_and(|live| live.now.is_some());
-        if (self.over.remove(run).is_some() || was_live) && self.told {
-            self.met.removed.push(run.clone());
+        if (self.finished.remove(run).is_some() || was_live) && self.changes == ReportChanges::Yes {
+            self.problems.removed.push(run.clone());
         }
     }
 
-    /// Decides which runs are looked at next.
+    /// Queues the runs that may have changed.
     ///
     /// # Errors
-    /// The folder of the runs cannot be read.
+    ///
+    /// Returns an error if the directory of the runs cannot be read.
     pub(crate) fn apply(&mut self, changes: Changes) -> Result<()> {
         for run in changes.runs {
             if self.live.contains_key(&run) {
                 self.queue.insert(run);
-            } else if self.over.contains_key(&run) {
+            } else if self.finished.contains_key(&run) {
                 if self.open(&run)?.is_none() {
                     self.remove_run(&run);
                 }
@@ -260,10 +272,10 @@ impl WatchedRuns {
             }
         }
         let now = Instant::now();
-        if !changes.any && now < self.next_look {
+        if !changes.any && now < self.next_recheck {
             return Ok(());
         }
-        if changes.any || !self.listed {
+        if changes.any || !self.watches_list {
             self.relist()?;
         }
         self.queue.extend(self.live.keys().cloned());
@@ -274,43 +286,43 @@ impl WatchedRuns {
         let ids = self.list()?;
         if self.only.is_none() {
             let is_known = |run: &&RunId| {
-                let known = self.live.contains_key(*run) || self.over.contains_key(*run);
-                known || self.given_up.contains(*run)
+                let known = self.live.contains_key(*run) || self.finished.contains_key(*run);
+                known || self.unreadable.contains(*run)
             };
             let new: Vec<_> = ids.iter().filter(|run| !is_known(run)).cloned().collect();
             for run in new {
                 self.add_run(run);
             }
         }
-        let is_gone = |run: &&RunId| ids.binary_search(run).is_err();
-        let gone: Vec<_> = self.over.keys().filter(is_gone).cloned().collect();
-        for run in gone {
+        let is_removed = |run: &&RunId| ids.binary_search(run).is_err();
+        let removed: Vec<_> = self.finished.keys().filter(is_removed).cloned().collect();
+        for run in removed {
             self.remove_run(&run);
         }
         Ok(())
     }
 
-    /// Decides when those that go on are looked at next; `begun` is when this look was.
-    pub(crate) fn refreshed(&mut self, begun: Instant) {
-        if begun >= self.next_look {
-            self.next_look =
-                Instant::now() + RECHECK_INTERVAL.max(begun.elapsed() * BACKOFF_FACTOR);
+    /// Schedules the next recheck; this one started at `started`.
+    pub(crate) fn schedule_recheck(&mut self, started: Instant) {
+        if started >= self.next_recheck {
+            self.next_recheck =
+                Instant::now() + RECHECK_INTERVAL.max(started.elapsed() * BACKOFF_FACTOR);
         }
     }
 
-    /// The volume.
+    /// Returns the volume.
     pub(crate) fn volume(&self) -> &Volume {
         &self.volume
     }
 
-    /// The run in `dir` in detail, if it goes on.
+    /// Returns the details of the run in `dir`, if it is live.
     pub(crate) fn report(&self, run: &RunId, dir: &Dir) -> Option<RunRecord> {
         let live = self.live.get(run)?;
         let (_, inspected) = live.now.clone()?;
         Some(report(dir, run, live.run.report(dir, inspected)))
     }
 
-    /// The folder of a run that goes on.
+    /// Opens the directory of a live run.
     pub(crate) fn dir(&self, run: &RunId) -> Option<Dir> {
         self.open(run).ok()?
     }
@@ -319,12 +331,12 @@ impl WatchedRuns {
         if run.state == RunStatus::Completed
             && let (Some(first_id), Some(ms)) = (&run.first_id, run.duration_ms)
         {
-            self.usual.record(&run.name, first_id, ms);
+            self.durations.record(&run.name, first_id, ms);
         }
     }
 }
 
-impl ObservedRun {
+impl WatchProblems {
     fn damage(&mut self, damage: &[Damage]) {
         self.damage |= !damage.is_empty();
         let warnings = damage.iter().map(|one| format!("warning: {one}"));
@@ -336,9 +348,9 @@ fn report(dir: &Dir, run: &RunId, examined: InspectedRun) -> RunRecord {
     RunRecord::new(run.clone(), dir.path().to_owned(), examined)
 }
 
-/// What makes a change of a run's status: its state, and the stage and the attempt of each
-/// job. Samples, notes and the like are none.
-fn key(run: &RunState, now: &RunVerdict) -> u64 {
+/// Hashes what counts as a change of a run: its state, and the stage and attempt of each job,
+/// but no samples or notes.
+fn status_key(run: &RunState, now: &RunVerdict) -> u64 {
     let mut key = DefaultHasher::new();
     (now.state, &now.because, &run.closed_ts).hash(&mut key);
     for job in &run.jobs {
@@ -353,6 +365,6 @@ fn key(run: &RunState, now: &RunVerdict) -> u64 {
         )
             .hash(&mut key);
     }
-    // 0: nothing was told.
+    // 0 means that nothing was reported yet.
     key.finish().max(1)
 }

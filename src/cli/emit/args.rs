@@ -1,0 +1,167 @@
+//! The arguments of `emit`, and what they take from the environment of a job.
+
+use std::str::FromStr;
+
+use anyhow::Result;
+use serde_json::value::RawValue;
+
+use crate::cli::context::print_stderr;
+use crate::cli::exit::UsageError;
+use crate::cli::value_parsers::pairs;
+use crate::job::redact::masker::Redactor;
+use crate::job::{JOB_VARIABLE, RUN_VARIABLE};
+use crate::log::format::note_data;
+use crate::log::format::note_data::Mask;
+use crate::log::{DraftError, Durability, MAX_LINE_BYTES, RunLog, SelectError, allocate_ulid};
+use crate::volume::{IdError, JobId, RunId, Volume};
+
+/// How many bytes a note's line needs besides its data.
+const OVERHEAD: usize = 1 << 10;
+/// The maximum size of a note's data, in bytes.
+pub(super) const MAX_DATA_BYTES: usize = MAX_LINE_BYTES - OVERHEAD;
+
+/// Add a note to a run, from inside a job or from outside
+///
+/// Inside a job, the run and the job come from the environment. When the command exits
+/// with 0, the note is durable: it survives a power loss.
+///
+/// Exit codes: 0 stored; 1 the run is closed, or a line was rejected; 2 invalid arguments;
+/// 3 no such volume or run; 6 timed out waiting for the lock; 7 not stored, or not durable.
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+pub(crate) struct Args {
+    /// Name of the note
+    #[arg(required_unless_present = "lines")]
+    pub name: Option<String>,
+    /// Data of the note
+    #[arg(value_name = "KEY=VALUE")]
+    pairs: Vec<String>,
+    /// Data of the note as JSON; KEY=VALUE pairs are added to an object
+    #[arg(long, value_name = "JSON")]
+    data: Option<String>,
+    /// Add one note per line of stdin: JSON as is, other text as {"text": …}
+    #[arg(long, conflicts_with_all = ["data", "pairs"])]
+    pub lines: bool,
+    /// Print each stored event once it is durable
+    #[arg(long)]
+    pub ack: bool,
+    /// Run to add the note to [default: `RUNLOG_RUN_ID`, the run of the enclosing job]
+    #[arg(long, value_name = "ID")]
+    run: Option<RunId>,
+    /// Job that the note belongs to [default: `RUNLOG_JOB_ID`, the enclosing job]
+    #[arg(long, value_name = "ID")]
+    job: Option<JobId>,
+    /// Create the run if it does not exist; it stays open until `run --run ID --close`
+    #[arg(long)]
+    pub open: bool,
+    /// Do not wait for the disk: the note survives a crash of any process, but not a power
+    /// loss
+    #[arg(long)]
+    pub no_sync: bool,
+    /// Also append to a run that another program started
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Parses an ID from the environment of a job; empty counts as unset.
+fn id_from_env<T: FromStr<Err = IdError>>(variable: &str) -> Result<Option<T>, UsageError> {
+    let Some(text) = std::env::var_os(variable).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    text.to_string_lossy()
+        .parse()
+        .map(Some)
+        .map_err(|e| UsageError {
+            message: format!("{variable}: {e}"),
+            hint: "unset it and name the run with --run; `runlog run` sets it for its job",
+        })
+}
+
+/// Returns the redactor for the patterns of `run --redact`, from the environment of a job.
+pub(super) fn redactor() -> Result<Option<Redactor>> {
+    let Some(specs) = std::env::var_os("RUNLOG_REDACT").filter(|v| !v.is_empty()) else {
+        return Ok(None);
+    };
+    let specs: Vec<String> = specs.to_string_lossy().lines().map(str::to_owned).collect();
+    let redactor =
+        Redactor::new(&specs, &|name| std::env::var_os(name)).map_err(|e| UsageError {
+            message: format!("RUNLOG_REDACT: {e}"),
+            hint: "unset it, or set it to patterns of `run --redact`, one per line",
+        })?;
+    Ok(redactor)
+}
+
+impl Args {
+    /// Returns what an acknowledged note survives.
+    pub(super) fn durability(&self) -> Durability {
+        if self.no_sync {
+            Durability::Process
+        } else {
+            Durability::Power
+        }
+    }
+
+    /// Returns the data of the note, compacted and masked.
+    pub(super) fn data(&self, mask: Option<Mask<'_>>) -> Result<Option<Box<RawValue>>> {
+        let pairs = pairs("KEY=VALUE", &self.pairs)?;
+        let stored = |e| DraftError::from(e);
+        let made = match (&self.data, pairs.is_empty()) {
+            (None, true) => return Ok(None),
+            (None, false) => note_data::object_from_pairs(&pairs).map_err(stored)?,
+            (Some(text), true) => {
+                return Ok(Some(
+                    note_data::compact(text, MAX_DATA_BYTES, mask).map_err(stored)?,
+                ));
+            }
+            (Some(text), false) => note_data::with_pairs(
+                &note_data::compact(text, MAX_DATA_BYTES, None).map_err(stored)?,
+                &pairs,
+            )
+            .map_err(stored)?,
+        };
+        Ok(Some(
+            note_data::compact(made.get(), MAX_DATA_BYTES, mask).map_err(stored)?,
+        ))
+    }
+
+    /// Returns the run that is named, or that of the enclosing job.
+    fn run(&self) -> Result<Option<RunId>, UsageError> {
+        match &self.run {
+            Some(run) => Ok(Some(run.clone())),
+            None => id_from_env(RUN_VARIABLE),
+        }
+    }
+
+    /// Returns the job that is named, or the enclosing job if the note goes to its run.
+    pub(super) fn job(&self) -> Result<Option<JobId>, UsageError> {
+        match &self.job {
+            Some(job) => Ok(Some(job.clone())),
+            None if self.run()? == id_from_env(RUN_VARIABLE)? => id_from_env(JOB_VARIABLE),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens the log of the run, or creates it with `--open`.
+    pub(super) fn open_log(&self, volume: &Volume, name: &str) -> Result<RunLog> {
+        if !self.open {
+            let run = self.run()?.ok_or_else(|| UsageError {
+                message: "no run given".to_owned(),
+                hint: "name a run with --run ID, create one with --open, or call it inside a job",
+            })?;
+            return Ok(RunLog::open(volume, &run)?);
+        }
+        let Some(run) = &self.run()? else {
+            let log = RunLog::create(volume, name)?;
+            print_stderr(format_args!("run_id={}", log.run_id()));
+            return Ok(log);
+        };
+        match RunLog::open(volume, run) {
+            Err(SelectError::NoSuchRun { .. }) => Ok(RunLog::open_or_create(
+                volume,
+                run,
+                Some(allocate_ulid(volume)?),
+            )?),
+            opened => Ok(opened?),
+        }
+    }
+}

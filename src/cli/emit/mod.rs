@@ -1,0 +1,163 @@
+//! `runlog emit`.
+
+mod args;
+mod input_lines;
+
+use std::io;
+use std::io::Write as _;
+
+use anyhow::{Context as _, Result};
+use serde_json::value::RawValue;
+
+pub(crate) use self::args::Args;
+use self::args::{MAX_DATA_BYTES, redactor};
+use self::input_lines::InputLines;
+use super::context::{Global, opening, print_stderr};
+use super::exit::Code;
+use super::settings::rotation;
+use crate::log::format::note_data;
+use crate::log::format::note_data::Mask;
+use crate::log::format::payload::Note;
+use crate::log::{
+    AppendError, Appended, Batch, Close, Draft, DraftError, Durability, Envelope, EventType,
+    MAX_LINE_BYTES, RunLog,
+};
+use crate::volume::{JobId, error_chain};
+
+pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
+    let redactor = redactor()?;
+    let mask_text = |text: &str| -> Option<String> {
+        let masked = redactor.as_ref()?.mask_str(text);
+        (*masked != *text).then(|| masked.into_owned())
+    };
+    let mask: Option<Mask<'_>> = redactor.is_some().then_some(&mask_text);
+    // Reject data that cannot be stored before creating anything.
+    let data = args.data(mask)?;
+    let name = args.name.as_deref().unwrap_or("line");
+    let name = mask_text(name).unwrap_or_else(|| name.to_owned());
+
+    let volume = if args.open {
+        global.make_volume()?
+    } else {
+        global.volume()?
+    };
+    let log = args.open_log(&volume, &name)?;
+    let log = log.allow_foreign(args.force);
+    let log = log.rotating(rotation(&volume, None));
+    let emitter = Emitter {
+        log,
+        name,
+        job: args.job()?,
+        durability: args.durability(),
+        ack: args.ack,
+        may_be_new: args.open,
+    };
+    let code = if args.lines {
+        emitter.lines(mask)
+    } else {
+        let draft = emitter.draft(data.as_deref())?;
+        emitter.store(&[draft]).map(|()| Code::Ok)
+    };
+    if let Err(e) = emitter.log.finish_upkeep() {
+        print_stderr(format_args!(
+            "warning: the log was not rotated: {}",
+            error_chain(&e)
+        ));
+    }
+    code
+}
+
+struct Emitter {
+    log: RunLog,
+    name: String,
+    job: Option<JobId>,
+    durability: Durability,
+    ack: bool,
+    may_be_new: bool,
+}
+
+impl Emitter {
+    fn draft(&self, data: Option<&RawValue>) -> Result<Draft, DraftError> {
+        let note = Note {
+            name: &self.name,
+            data,
+        };
+        Draft::new(EventType::Note, self.log.run_id(), self.job.as_ref(), &note)
+    }
+
+    /// Appends notes in one write, and prints them with `--ack`.
+    fn store(&self, notes: &[Draft]) -> Result<()> {
+        let appended = if self.may_be_new {
+            self.store_opening(notes)?
+        } else {
+            self.log.append(notes, self.durability)?
+        };
+        if self.ack {
+            // The same write may have opened or repaired the log; print only the notes.
+            let lines = appended.bytes.split_inclusive(|b| *b == b'\n');
+            let mut out = io::BufWriter::new(io::stdout().lock());
+            let mut notes = lines.filter(|line| is_note(line));
+            notes
+                .try_for_each(|line| out.write_all(line))
+                .and_then(|()| out.flush())
+                .context("the notes are stored, but stdout cannot be written")?;
+        }
+        Ok(())
+    }
+
+    /// Appends notes to a run that may have no event yet; then the first event opens it.
+    fn store_opening(&self, notes: &[Draft]) -> Result<Appended, AppendError> {
+        let budget = EventType::Note.lock_budget();
+        self.log.append_with(self.durability, budget, |view| {
+            let mut drafts = Vec::with_capacity(notes.len() + 1);
+            if view.is_new {
+                let opening = opening(self.name.clone(), true);
+                let run = self.log.run_id();
+                drafts.push(Draft::new(EventType::RunOpened, run, None, &opening)?);
+            }
+            drafts.extend_from_slice(notes);
+            Ok(Batch {
+                drafts,
+                close: Close::No,
+            })
+        })
+    }
+
+    /// Adds a note for each line of stdin; the lines of one read are stored together.
+    fn lines(&self, mask: Option<Mask<'_>>) -> Result<Code> {
+        let mut stdin = io::stdin().lock();
+        let mut input = InputLines::default();
+        let mut code = Code::Ok;
+        loop {
+            let more = input.read(&mut stdin).context("cannot read stdin")?;
+            let mut notes = Vec::new();
+            for (line_no, line) in input.complete_lines() {
+                let note = line
+                    .ok_or(DraftError::TooLong {
+                        bytes: MAX_LINE_BYTES + 1,
+                        limit: MAX_DATA_BYTES,
+                    })
+                    .and_then(|line| Ok(note_data::from_line(&line, MAX_DATA_BYTES, mask)?))
+                    .and_then(|data| self.draft(Some(&data)));
+                match note {
+                    Ok(note) => notes.push(note),
+                    Err(e) => {
+                        print_stderr(format_args!("error: line {line_no}: {}", error_chain(&e)));
+                        code = Code::Negative;
+                    }
+                }
+            }
+            if !notes.is_empty() {
+                self.store(&notes)?;
+            }
+            if !more {
+                return Ok(code);
+            }
+        }
+    }
+}
+
+fn is_note(line: &[u8]) -> bool {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    Envelope::parse(line).is_ok_and(|env| env.kind == EventType::Note.as_str())
+}

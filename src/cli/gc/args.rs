@@ -1,0 +1,163 @@
+//! The arguments of `gc`, and the limits that they or the settings give.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::cli::context::Global;
+use crate::cli::exit::UsageError;
+use crate::cli::gc::output::{ReportMode, ReportStyle};
+use crate::cli::settings::{parse_count, value};
+use crate::cli::status::parse_state;
+use crate::cli::value_parsers::{parse_duration, parse_size};
+use crate::job::RunStatus;
+use crate::job::gc::GcFilter;
+use crate::log::store::retention::Policy;
+use crate::volume::Volume;
+
+/// Remove runs that are old, or too many
+///
+/// Only runs that have ended are removed, those that ended first before the others; never
+/// a run that is running, open or locked. One line about each removed run is kept:
+/// `runlog status --retired` shows it. A limit of 0 is zero, not "no limit". Without any
+/// limit, use those of the volume's settings (`[gc]` in .omne/lib/cfg/runlog.toml).
+///
+/// A lost run counts as failed if its process is known to be dead. If it is unknown whether
+/// a run has ended (state unknown, a process that is not visible, a rollback that did not
+/// finish), the run is removed only if it is named, with --max-age, and was last changed
+/// longer ago than that.
+///
+/// RUN is an ID, a prefix of one, or `latest`.
+///
+/// Exit codes: 0 success, even if there is nothing to remove; 2 invalid arguments or
+/// settings, or no limit; 3 no such volume or run; 4 a named run has not ended; 5 damaged
+/// log; 6 another gc is running, or a named run is locked; 7 I/O error, or a run cannot be
+/// read or removed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Runs to consider [default: all]
+    #[arg(value_name = "RUN")]
+    runs: Vec<String>,
+
+    /// Remove runs that ended more than DURATION ago
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Limits")]
+    max_age: Option<Duration>,
+    /// Remove all but the newest N runs
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    max_runs: Option<usize>,
+    /// Remove the oldest runs until the rest use at most SIZE
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Limits")]
+    max_size: Option<u64>,
+    /// Keep failed and lost runs that ended less than DURATION ago, whatever the limits are
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Limits")]
+    keep_failed: Option<Duration>,
+    /// Remove directories of runs that have no event, one hour after their last change
+    #[arg(long, conflicts_with = "runs", help_heading = "Limits")]
+    orphans: bool,
+    /// In runs that are kept, drop sealed segments whose last event is older than DURATION;
+    /// the state of the run is kept
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Limits")]
+    events_older_than: Option<Duration>,
+
+    /// Only consider runs in this state
+    #[arg(long, value_name = "STATE", value_parser = parse_state)]
+    state: Vec<RunStatus>,
+    /// Only consider runs with this name
+    #[arg(long)]
+    name: Vec<String>,
+    /// Show what would be removed, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one line of JSON per run
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is removed: whole runs, and old events of those that are kept.
+pub(super) struct GcLimits {
+    pub policy: Policy,
+    pub events_older_than: Option<Duration>,
+}
+
+impl Args {
+    /// Returns whether runs are removed or only reported.
+    pub(super) fn report_mode(&self) -> ReportMode {
+        if self.dry_run {
+            ReportMode::DryRun
+        } else {
+            ReportMode::Apply
+        }
+    }
+
+    /// Returns how removed runs are reported.
+    pub(super) fn report_style(&self) -> ReportStyle {
+        if self.json {
+            ReportStyle::Json
+        } else {
+            ReportStyle::Human
+        }
+    }
+
+    /// Returns the limits of the arguments or, without any, those of the settings.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if neither gives a limit, or the settings are invalid.
+    pub(super) fn limits(&self, volume: &Volume) -> Result<GcLimits> {
+        let mut limits = GcLimits {
+            policy: Policy {
+                max_age: self.max_age,
+                max_runs: self.max_runs,
+                max_size: self.max_size,
+                keep_failed: self.keep_failed,
+                orphans: self.orphans,
+            },
+            events_older_than: self.events_older_than,
+        };
+        let is_given = limits.policy != Policy::default() || limits.events_older_than.is_some();
+        if !is_given {
+            let set = volume.settings()?.gc;
+            let duration = |key, written| value(key, written, parse_duration);
+            limits = GcLimits {
+                policy: Policy {
+                    max_age: duration("gc.max_age", set.max_age.as_ref())?,
+                    max_runs: value("gc.max_runs", set.max_runs.as_ref(), parse_count)?,
+                    max_size: value("gc.max_size", set.max_size.as_ref(), parse_size)?,
+                    keep_failed: duration("gc.keep_failed", set.keep_failed.as_ref())?,
+                    // Like the flag, the setting does not apply to named runs.
+                    orphans: set.orphans.unwrap_or(false) && self.runs.is_empty(),
+                },
+                events_older_than: duration(
+                    "gc.events_older_than",
+                    set.events_older_than.as_ref(),
+                )?,
+            };
+        }
+        if limits.policy.limits() || limits.events_older_than.is_some() {
+            return Ok(limits);
+        }
+        Err(UsageError {
+            message: "no limits set; nothing to remove".to_owned(),
+            hint: "give --max-age, --max-runs, --max-size, --orphans or --events-older-than, or \
+                   set them under [gc] in .omne/lib/cfg/runlog.toml",
+        }
+        .into())
+    }
+
+    /// Returns which runs are considered.
+    pub(super) fn filter(&self, global: &Global, policy: &Policy) -> Result<GcFilter> {
+        let mut runs = Vec::new();
+        for name in &self.runs {
+            let (run, _) = global.run(name)?;
+            if !runs.contains(&run) {
+                runs.push(run);
+            }
+        }
+        Ok(GcFilter {
+            runs,
+            states: self.state.clone(),
+            names: self.name.clone(),
+            orphans: policy.orphans,
+        })
+    }
+}

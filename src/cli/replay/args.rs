@@ -1,0 +1,127 @@
+//! The arguments of `replay`.
+
+use std::path::PathBuf;
+
+use crate::cli::replay::export::{ExportFormat, InteropFormat};
+use crate::cli::replay::pace::Speed;
+use crate::cli::replay::state::AtPoint;
+use crate::cli::value_parsers::parse_stream;
+use crate::job::StreamId;
+
+/// Show a run's timeline, replay it, or verify it
+///
+/// RUN is an ID, a prefix of one, or `latest`. Without options, print the events of all
+/// segments with the time since the start of the run. Only --recover and --rollback change
+/// anything.
+///
+/// Damage is skipped, reported on stderr, and changes the exit code.
+///
+/// --recover changes a job only if its supervisor and its command are known to be dead;
+/// running it again changes nothing. --rollback stops at the first rollback that fails, and
+/// starts with that one next time. Recorded commands run in the directory of their job, with
+/// the environment of this command; only from logs that no other user can write, and never
+/// if masking changed them. Their output goes to stderr, and is not stored.
+///
+/// Exit codes: 0 success; 1 negative answer (--diff: the runs differ; --at: the run did not
+/// get that far; --recover without --all: the run cannot be recovered; --rollback,
+/// --with-rollback: a rollback failed, or was not permitted); 2 invalid arguments; 3 no such
+/// volume or run; 4 the run is still running (--recover, --rollback); 5 damaged log, a fault
+/// found by --verify, or a state that is no longer known; 6 timed out waiting for the lock of
+/// the log (--recover, --rollback); 7 I/O error.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Run to show
+    #[arg(default_value = "latest", conflicts_with_all = ["diff", "wal"])]
+    pub run: String,
+
+    /// Read this log of runtimo, including its rotated files, instead of a run
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["diff", "output", "speed", "recover", "rollback"])]
+    pub wal: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub mode: Mode,
+
+    /// With --state: show the state after the event SEQ, or at TIME
+    #[arg(long, value_name = "SEQ|TIME", requires = "state", value_parser = AtPoint::parse)]
+    pub at: Option<AtPoint>,
+    /// Replay events and output at X times the original speed, or without delays (`max`)
+    #[arg(
+        long,
+        value_name = "X|max",
+        value_parser = Speed::parse,
+        conflicts_with_all = ["state", "verify", "diff", "json", "dialect", "export", "recover", "rollback"]
+    )]
+    pub speed: Option<Speed>,
+    /// With --output: show only the output of this job
+    #[arg(long, value_name = "ID", requires = "output")]
+    pub job: Option<String>,
+    /// With --output: show only output from this stream (stdout or stderr)
+    #[arg(long, value_name = "STREAM", value_parser = parse_stream, requires = "output")]
+    pub stream: Option<StreamId>,
+    /// Stop at the first damage, with exit code 5
+    #[arg(long, conflicts_with_all = ["verify", "diff", "recover", "rollback"])]
+    pub strict: bool,
+    #[command(flatten)]
+    pub recovery: RecoveryArgs,
+
+    /// Print the stored events byte for byte; with --state, --verify and --diff, print JSON
+    /// Lines
+    #[arg(long, conflicts_with_all = ["output", "dialect", "export"])]
+    pub json: bool,
+    /// Write --as or --export to FILE instead of stdout (`-`); an existing file is replaced once
+    /// the export is complete
+    #[arg(short, long, value_name = "FILE", requires = "written")]
+    pub out: Option<PathBuf>,
+}
+
+/// What to do, other than show the timeline.
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+pub(crate) struct Mode {
+    /// Show the state of the run
+    #[arg(long)]
+    pub state: bool,
+    /// Check every line, the order of stages, the segments and the captured output
+    #[arg(long)]
+    pub verify: bool,
+    /// Show the output of the jobs in the order of arrival
+    #[arg(long)]
+    pub output: bool,
+    /// Finish what a crash interrupted: torn log tails, rotations, gc, and jobs whose supervisor
+    /// and command are dead; a run with a lost job is closed, even if it was kept open
+    #[arg(long, help_heading = "Recovery")]
+    pub recover: bool,
+    /// Undo the run: run the recorded rollbacks of its jobs, including completed ones, last job
+    /// first
+    #[arg(long, help_heading = "Recovery")]
+    pub rollback: bool,
+    /// Compare two runs: stages, exit codes, durations, resource usage and host
+    #[arg(long, num_args = 2, value_name = "RUN")]
+    pub diff: Option<Vec<String>>,
+    /// Convert the run to a log that PROGRAM reads
+    #[arg(long = "as", value_name = "PROGRAM", group = "written")]
+    pub dialect: Option<InteropFormat>,
+    /// Export the run in a format for other tools
+    #[arg(long, value_name = "FORMAT", group = "written")]
+    pub export: Option<ExportFormat>,
+}
+
+/// Options of the modes that change something.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RecoveryArgs {
+    /// With --recover: recover all runs of the volume, and finish an interrupted gc
+    #[arg(
+        long,
+        requires = "recover",
+        conflicts_with = "run",
+        help_heading = "Recovery"
+    )]
+    pub all: bool,
+    /// With --recover: also run the recorded rollbacks of lost jobs
+    #[arg(long, requires = "recover", help_heading = "Recovery")]
+    pub with_rollback: bool,
+    /// With --rollback: rerun a rollback that was started and has no recorded end
+    #[arg(long, requires = "rollback", help_heading = "Recovery")]
+    pub force: bool,
+}

@@ -1,0 +1,124 @@
+//! Lists of runs: those in the volume, and those that gc removed.
+
+use std::io;
+
+use anyhow::Result;
+
+use super::args::Args;
+use crate::cli::context::{Global, print_stderr, warn_damage};
+use crate::cli::exit::Code;
+use crate::job::inspect_runs;
+use crate::log;
+use crate::log::{SelectError, StorageError, list};
+use crate::render::RunRecord;
+use crate::volume::{RunId, error_chain};
+
+/// A run of a list, with the keys that lists are sorted by.
+pub(super) struct Listed<T> {
+    pub first_id: Option<String>,
+    pub run_id: RunId,
+    pub row: T,
+}
+
+impl<T> Listed<T> {
+    /// Formats a run with `row`.
+    pub(super) fn new(
+        run: RunRecord,
+        row: impl FnOnce(&RunRecord) -> io::Result<T>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            row: row(&run)?,
+            first_id: run.first_id,
+            run_id: run.run_id,
+        })
+    }
+}
+
+impl Listed<RunRecord> {
+    /// Keeps the whole record of a run.
+    pub(super) fn whole(run: RunRecord) -> Self {
+        Self {
+            first_id: run.first_id.clone(),
+            run_id: run.run_id.clone(),
+            row: run,
+        }
+    }
+}
+
+/// Reads the runs that the arguments select, and formats each with `format`; warns about
+/// damage.
+pub(super) fn select_runs<T: Send>(
+    args: &Args,
+    global: &Global,
+    format: &(impl Fn(RunRecord) -> io::Result<Listed<T>> + Sync),
+) -> Result<(Vec<Listed<T>>, Code)> {
+    let volume = global.volume()?;
+    let mut listed = Vec::new();
+    let mut code = Code::Ok;
+    let Some(runs) = volume.runs()? else {
+        return Ok((listed, code));
+    };
+    let ids = list(&volume)?;
+    let all_jobs = args.json || args.export.is_some();
+    let examined_runs = inspect_runs(&runs, &ids, all_jobs, |run, examined| {
+        let damage = examined.summary.damage.clone();
+        let path = runs.path().join(run.as_str());
+        let report = RunRecord::new(run.clone(), path, examined);
+        let selected = args.selects(&report).then(|| format(report));
+        (selected.transpose(), damage)
+    });
+    let mut found = 0;
+    for (run, result) in ids.iter().zip(examined_runs) {
+        match result {
+            // Not a run yet, or removed in the meantime.
+            Ok(None) | Err(StorageError::RunRemoved { .. }) => {}
+            Ok(Some((selected, damage))) => {
+                warn_damage(&damage);
+                if !damage.is_empty() && code == Code::Ok {
+                    code = Code::Damage;
+                }
+                found += 1;
+                listed.extend(selected?);
+            }
+            // One unreadable run does not hide the others.
+            Err(e) => {
+                print_stderr(format_args!("warning: run {run}: {}", error_chain(&e)));
+                code = Code::Io;
+            }
+        }
+    }
+    if found == 0 && !args.json && args.export.is_none() {
+        print_stderr(format_args!("no runs in {}", volume.path().display()));
+    }
+    Ok((listed, code))
+}
+
+/// Reads the runs that gc removed; warns about damage.
+pub(super) fn select_retired(args: &Args, global: &Global) -> Result<(Vec<RunRecord>, Code)> {
+    let volume = global.volume()?;
+    let (retired, damage) = log::read_tombstones(&volume)?;
+    warn_damage(&damage);
+    let code = if damage.is_empty() {
+        Code::Ok
+    } else {
+        Code::Damage
+    };
+    let record = |run| RunRecord::of_retired(&volume, run);
+    let mut reports: Vec<_> = retired.into_iter().map(record).collect();
+    if let Some(name) = &args.run {
+        let is_exact = reports.iter().any(|run| run.run_id.as_str() == name);
+        reports.retain(|run| {
+            let id = run.run_id.as_str();
+            id == name || !is_exact && id.starts_with(name.as_str())
+        });
+        if reports.is_empty() {
+            let run = name.clone();
+            return Err(SelectError::NotRemoved { run }.into());
+        }
+    }
+    if reports.is_empty() && !args.json {
+        let volume = volume.path().display();
+        print_stderr(format_args!("gc has not removed any runs from {volume}"));
+    }
+    Ok((reports, code))
+}

@@ -1,0 +1,136 @@
+//! The arguments of `tail`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::cli::exit::UsageError;
+use crate::cli::tail::until::{Until, parse_until};
+use crate::cli::value_parsers::{parse_duration, parse_moment, parse_stream};
+use crate::job::StreamId;
+use crate::log::Cursor;
+
+/// The number of events that are shown by default.
+pub(super) const DEFAULT_LINES: usize = 10;
+
+/// Show the last events of runs, or the output of the jobs of a run
+///
+/// RUN is an ID, a prefix of one, or `latest`. With -f, continue until the runs have ended
+/// (completed, failed, lost or unknown); with -f --all, until interrupted.
+///
+/// A cursor is a position after a line that was printed. With --cursor-file, every event is
+/// printed once, across restarts; after a crash some may be printed twice, but none is
+/// skipped. In a pipe or a socket, a line counts once the reader has read it: what a reader
+/// had not read when it died is printed again, and at its end runlog waits for the reader
+/// (until a signal). What the reader does with a line is unknown. If events were removed
+/// before they were printed, a gap is reported, and the exit code is 5.
+///
+/// Exit codes: 0 success; 1 the runs have ended, and the --until condition was not met;
+/// 2 invalid arguments; 3 no such volume or run, or it was removed; 4 timed out; 5 damaged
+/// log (damage was skipped), or a gap; 6 the cursor file is in use; 7 I/O error.
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+pub(crate) struct Args {
+    /// Runs to show [default: latest]
+    #[arg(value_name = "RUN")]
+    pub runs: Vec<String>,
+    /// Show all runs of the volume; with -f, also new ones
+    #[arg(long, conflicts_with_all = ["runs", "output"])]
+    pub all: bool,
+
+    /// Show the last N events of each run, or `all` [default: 10; all with --output and with a
+    /// cursor]
+    #[arg(short, long = "lines", value_name = "N", value_parser = parse_lines)]
+    pub n: Option<usize>,
+    /// Show only events of this type
+    #[arg(long = "type", value_name = "TYPE", conflicts_with = "output")]
+    pub kind: Vec<String>,
+    /// Show only events or output of this job
+    #[arg(long, value_name = "ID")]
+    pub job: Option<String>,
+    /// Show only events since WHEN
+    #[arg(long, value_name = "WHEN", value_parser = parse_moment, conflicts_with = "output")]
+    pub since: Option<Timestamp>,
+    /// Show only events until WHEN. Or follow until the first event of a type (`type=TYPE`, even
+    /// one that --type hides) or until a run is in a state (`state=STATE`; with --all, runs that
+    /// had already ended do not count)
+    #[arg(long, value_name = "WHEN", value_parser = parse_until, conflicts_with = "output")]
+    pub until: Option<Until>,
+    /// Print events as stored, byte for byte
+    #[arg(long, conflicts_with = "output")]
+    pub json: bool,
+    /// Print the output of the jobs instead of events. On a terminal, control sequences are
+    /// removed and stderr is red; otherwise it is printed unchanged
+    #[arg(long)]
+    pub output: bool,
+    /// Only show output from this stream (stdout or stderr)
+    #[arg(long, value_name = "STREAM", value_parser = parse_stream, requires = "output")]
+    pub stream: Option<StreamId>,
+    /// Print new events or output as they arrive
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Stop following after DURATION
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+
+    /// Continue after the cursors in FILE, and update them; a run without a cursor starts with
+    /// its first event (-n applies only if FILE is empty or missing)
+    #[arg(long, value_name = "FILE", conflicts_with = "output")]
+    pub cursor_file: Option<PathBuf>,
+    /// Start after this cursor
+    #[arg(
+        long,
+        value_name = "CURSOR",
+        conflicts_with_all = ["cursor_file", "all", "output", "n"]
+    )]
+    pub after_cursor: Option<Cursor>,
+    /// At the end, print the cursor of each run to stderr: `cursor=CURSOR`
+    #[arg(long, conflicts_with = "output")]
+    pub show_cursor: bool,
+}
+
+fn parse_lines(text: &str) -> Result<usize, String> {
+    match text {
+        "all" => Ok(usize::MAX),
+        n => n
+            .parse()
+            .map_err(|_| format!("`{text}` is not a number; write a number, or `all`")),
+    }
+}
+
+impl Args {
+    /// Whether new events are waited for.
+    pub(super) fn follows(&self) -> bool {
+        self.follow || self.until.as_ref().is_some_and(Until::is_awaited)
+    }
+
+    /// Checks combinations that clap cannot check.
+    pub(super) fn check(&self) -> Result<(), UsageError> {
+        let wrong = |message: &str, hint| {
+            Err(UsageError {
+                message: message.to_owned(),
+                hint,
+            })
+        };
+        if self.timeout.is_some() && !self.follows() {
+            return wrong(
+                "--timeout needs -f",
+                "add -f, or --until state=STATE or type=TYPE",
+            );
+        }
+        if self.output && self.runs.len() > 1 {
+            return wrong(
+                "--output takes one run",
+                "run `runlog tail --output` once per run",
+            );
+        }
+        if self.after_cursor.is_some() && self.runs.len() > 1 {
+            return wrong(
+                "--after-cursor takes one run",
+                "use --cursor-file for several runs",
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! WHEN: a date, a time, Unix seconds, or how long ago.
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+use super::duration::parse_signed;
+
+/// The fewest digits of an integer that is read as Unix seconds.
+///
+/// A shorter one might be a year, a date, or seconds ago, so it is refused.
+const MIN_UNIX_DIGITS: usize = 9;
+
+/// Parses a moment: a date, a date and time (in the system's time zone unless it has an
+/// offset), Unix seconds, or how long ago (`15m`).
+///
+/// # Errors
+///
+/// Returns a message if `text` is none of these, or is out of the range of dates.
+pub(crate) fn parse_moment(text: &str) -> Result<Timestamp, String> {
+    moment_at(text, Timestamp::now(), &crate::cli::time_zone::system())
+}
+
+/// Parses a moment relative to `now` and `zone`.
+fn moment_at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
+    let wrong = || {
+        format!(
+            "`{text}` is not a moment; write a date (2026-11-21), a date and time (2026-11-21 \
+             21:49, or 2026-11-21T21:49:00Z), how long ago (15m, 2h, 7d), or Unix seconds"
+        )
+    };
+    let range = || format!("`{text}` is out of range; a moment lies between the years 1 and 9999");
+    let trimmed = text.trim();
+    if trimmed.bytes().all(|b| b.is_ascii_digit()) {
+        if trimmed.len() < MIN_UNIX_DIGITS {
+            return Err(wrong());
+        }
+        let seconds = trimmed.parse().map_err(|_| range())?;
+        return Timestamp::from_second(seconds).map_err(|_| range());
+    }
+    if let Some(ago) = parse_signed(trimmed) {
+        return now.checked_sub(ago.abs()).map_err(|_| range());
+    }
+    if let Ok(moment) = trimmed.parse() {
+        return Ok(moment);
+    }
+    // jiff drops an offset where it reads a time without one, and the moment would be off by
+    // hours; so anything that may be an offset is refused.
+    let is_local = trimmed
+        .chars()
+        .all(|c| c.is_ascii_digit() || "-: Tt.".contains(c))
+        && trimmed.matches('-').count() == 2;
+    if !is_local {
+        return Err(wrong());
+    }
+    let local: DateTime = trimmed.parse().map_err(|_| wrong())?;
+    zone.to_timestamp(local).map_err(|_| range())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn moments_are_read() {
+        let now: Timestamp = "2026-11-21T21:49:00Z".parse().unwrap();
+        let zone = TimeZone::fixed(jiff::tz::offset(2));
+        let at = |text: &str| moment_at(text, now, &zone);
+        for (text, moment) in [
+            ("2026-11-21T21:49:00Z", "2026-11-21T21:49:00Z"),
+            ("2026-11-21T21:49:00.123456Z", "2026-11-21T21:49:00.123456Z"),
+            ("2026-11-21T21:49:00-05:00", "2026-11-22T02:49:00Z"),
+            ("2026-11-21 21:49+01:00", "2026-11-21T20:49:00Z"),
+            ("2026-11-21", "2026-11-20T22:00:00Z"),
+            ("2026-11-21 21:49", "2026-11-21T19:49:00Z"),
+            (" 2026-11-21 21:49:30 ", "2026-11-21T19:49:30Z"),
+            ("2026-11-21T21:49:30.5", "2026-11-21T19:49:30.5Z"),
+            ("15m", "2026-11-21T21:34:00Z"),
+            ("2h", "2026-11-21T19:49:00Z"),
+            ("1d12h", "2026-11-20T09:49:00Z"),
+            ("-15m", "2026-11-21T21:34:00Z"),
+            ("1 hour ago", "2026-11-21T20:49:00Z"),
+            ("0s", "2026-11-21T21:49:00Z"),
+            ("100000000", "1973-03-03T09:46:40Z"),
+            ("1795297740", "2026-11-21T21:49:00Z"),
+        ] {
+            assert_eq!(at(text), Ok(moment.parse().unwrap()), "{text}");
+        }
+        assert!(parse_moment("1h").unwrap() < Timestamp::now());
+        assert!(parse_moment("2026-11-21 21:49").is_ok());
+    }
+
+    #[test]
+    fn malformed_moments_are_rejected() {
+        let at = |text: &str| moment_at(text, Timestamp::now(), &TimeZone::UTC);
+        for text in [
+            "",
+            " ",
+            "now",
+            "yesterday",
+            "2026",
+            "20261121",
+            "90",
+            "0",
+            "0.5",
+            "-1795297740",
+            "1795297740000",
+            "99999999999999999999999",
+            "2026-13-01",
+            "2026-02-30",
+            "2026-11-21 25:00",
+            "2026-11-21+02:00",
+            "2026-11-21T21:49+99:00",
+            "21:49",
+            "2026-11",
+            "-002026-11-21",
+            "2026-11-21T21:49:00Z; rm",
+            "1795297740.5",
+            "2026-11-21 9pm",
+            "200y",
+            "101000w",
+            "é",
+            "2026-11-21 -02:00",
+        ] {
+            assert!(at(text).is_err(), "{text}: {:?}", at(text));
+        }
+        insta::assert_snapshot!(at("2026").unwrap_err(), @"`2026` is not a moment; write a date (2026-11-21), a date and time (2026-11-21 21:49, or 2026-11-21T21:49:00Z), how long ago (15m, 2h, 7d), or Unix seconds");
+        insta::assert_snapshot!(at("1795297740000").unwrap_err(), @"`1795297740000` is out of range; a moment lies between the years 1 and 9999");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_parsed_without_panic(text in "[-+0-9.eKMGiBsmhdw:TZ =_é]{0,40}") {
+            drop(moment_at(&text, Timestamp::now(), &TimeZone::UTC));
+        }
+    }
+}
