@@ -135,17 +135,17 @@ impl Watcher<'_> {
             let started = Instant::now();
             self.runs.refresh()?;
             self.runs.schedule_recheck(started);
-            let mut changed = std::mem::take(&mut self.runs.changed);
-            changed.retain(|run| self.args.selects(run));
+            let mut records = std::mem::take(&mut self.runs.changed);
+            records.retain(|run| self.args.selects(run));
             if std::mem::take(&mut is_first) {
-                changed.sort_by_cached_key(age_of);
+                records.sort_by_cached_key(age_of);
             }
             if self.args.number == Some(0) {
-                changed.clear();
+                records.clear();
             }
             let oldest = self.oldest();
             let is_new = |run: &&RunRecord| oldest.as_ref().is_none_or(|o| *o <= age_of(run));
-            for run in changed.iter().filter(is_new) {
+            for run in records.iter().filter(is_new) {
                 JsonLines.run(&mut out, run)?;
             }
             // Print problems before the changes that follow from them.
