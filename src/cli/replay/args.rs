@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::cli::replay::export::{ExportFormat, InteropFormat};
+use crate::cli::replay::at_point::AtPoint;
 use crate::cli::replay::pace::Speed;
-use crate::cli::replay::state::AtPoint;
 use crate::cli::value_parsers::parse_stream;
 use crate::job::StreamId;
 
@@ -124,4 +123,36 @@ pub(crate) struct RecoveryArgs {
     /// With --rollback: rerun a rollback that was started and has no recorded end
     #[arg(long, requires = "rollback", help_heading = "Recovery")]
     pub force: bool,
+}
+
+/// A program with its own log format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum InteropFormat {
+    /// omne-cli 0.2: `.omne/var/runs/<id>/events.jsonl`
+    Omne,
+    /// runtimo-core 0.1 and 0.10: its write-ahead log
+    Runtimo,
+}
+
+/// A format that a run is exported in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// Self-contained page with timeline, charts, output and events
+    Html,
+    /// Trace events for Perfetto and about:tracing
+    ChromeTrace,
+    /// XML report with a test case per job
+    Junit,
+    /// Workflow commands; the summary is appended to `$GITHUB_STEP_SUMMARY`, if set
+    Github,
+    /// Summary of the run in Markdown
+    Markdown,
+    /// OTLP JSON Lines: a trace, with events and output as logs
+    Otlp,
+    /// asciicast v2: timed output, for asciinema
+    Asciicast,
+    /// Metrics in the text format; `status --export prometheus` covers all runs
+    Prometheus,
+    /// One row per event; `status --export csv` has one per job
+    Csv,
 }

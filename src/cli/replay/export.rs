@@ -13,7 +13,8 @@ use super::timeline::inspect_now;
 use crate::cli::atomic_output::{AtomicOutput, belongs_to};
 use crate::cli::context::Global;
 use crate::cli::exit::Code;
-use crate::cli::replay::{Args, ReadControl, read, report_skipped, warn};
+use crate::cli::replay::args::{Args, ExportFormat, InteropFormat};
+use crate::cli::replay::{ReadControl, read, report_skipped, warn};
 use crate::job::{PlaybackItem, play};
 use crate::log::{Item, fresh_ulid};
 use crate::render::export::asciicast::Asciicast;
@@ -28,38 +29,6 @@ use crate::render::export::prometheus::Prometheus;
 use crate::render::export::{Export, OutputChunk, markdown};
 use crate::render::{AsOmne, AsRuntimo};
 use crate::volume::RunId;
-
-/// A program with its own log format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum InteropFormat {
-    /// omne-cli 0.2: `.omne/var/runs/<id>/events.jsonl`
-    Omne,
-    /// runtimo-core 0.1 and 0.10: its write-ahead log
-    Runtimo,
-}
-
-/// A format that a run is exported in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum ExportFormat {
-    /// Self-contained page with timeline, charts, output and events
-    Html,
-    /// Trace events for Perfetto and about:tracing
-    ChromeTrace,
-    /// XML report with a test case per job
-    Junit,
-    /// Workflow commands; the summary is appended to `$GITHUB_STEP_SUMMARY`, if set
-    Github,
-    /// Summary of the run in Markdown
-    Markdown,
-    /// OTLP JSON Lines: a trace, with events and output as logs
-    Otlp,
-    /// asciicast v2: timed output, for asciinema
-    Asciicast,
-    /// Metrics in the text format; `status --export prometheus` covers all runs
-    Prometheus,
-    /// One row per event; `status --export csv` has one per job
-    Csv,
-}
 
 impl InteropFormat {
     pub(crate) fn export(self, run: &RunId) -> Box<dyn Export> {

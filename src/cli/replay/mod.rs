@@ -1,6 +1,7 @@
 //! `runlog replay`: one module for each mode.
 
 mod args;
+mod at_point;
 mod diff;
 mod export;
 mod output;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::cli::status::list::Listed;
 use crate::cli::status::watched_runs::ReportChanges;
 use crate::cli::value_parsers::{parse_duration, parse_moment};
 use crate::job::RunStatus;
@@ -98,14 +97,6 @@ impl Args {
         } else {
             ReportChanges::No
         }
-    }
-
-    /// Returns the newest runs that `--number` asks for, oldest first.
-    pub(super) fn newest<T>(&self, mut listed: Vec<Listed<T>>) -> Vec<T> {
-        listed.sort_by(|a, b| (&a.first_id, &a.run_id).cmp(&(&b.first_id, &b.run_id)));
-        let number = self.number.unwrap_or(usize::MAX);
-        let older = listed.len().saturating_sub(number);
-        listed.into_iter().skip(older).map(|run| run.row).collect()
     }
 
     /// Whether the filters select a run.

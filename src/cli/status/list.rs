@@ -122,3 +122,11 @@ pub(super) fn select_retired(args: &Args, global: &Global) -> Result<(Vec<RunRec
     }
     Ok((reports, code))
 }
+
+/// Returns the newest runs that `--number` asks for, oldest first.
+pub(super) fn newest<T>(args: &Args, mut listed: Vec<Listed<T>>) -> Vec<T> {
+    listed.sort_by(|a, b| (&a.first_id, &a.run_id).cmp(&(&b.first_id, &b.run_id)));
+    let number = args.number.unwrap_or(usize::MAX);
+    let older = listed.len().saturating_sub(number);
+    listed.into_iter().skip(older).map(|run| run.row).collect()
+}

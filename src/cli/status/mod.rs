@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 
 use self::args::StatusFormat;
 pub(crate) use self::args::{Args, parse_state};
-use self::list::{Listed, select_retired, select_runs};
+use self::list::{Listed, newest, select_retired, select_runs};
 use super::atomic_output::AtomicOutput;
 use super::context::{Global, warn_damage};
 use super::exit::Code;
@@ -50,7 +50,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
                 let listed: io::Result<_> = selected
                     .map(|run| Listed::new(run, |run| format.row(run)))
                     .collect();
-                format.rows(&mut out, &args.newest(listed?))?;
+                format.rows(&mut out, &newest(args, listed?))?;
             }
         }
         code
@@ -61,7 +61,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     } else {
         let row = |run: RunRecord| Listed::new(run, |run| format.row(run));
         let (listed, code) = select_runs(args, global, &row)?;
-        format.rows(&mut out, &args.newest(listed))?;
+        format.rows(&mut out, &newest(args, listed))?;
         code
     };
     out.flush().context("cannot write to stdout")?;
@@ -74,13 +74,13 @@ fn export(args: &Args, global: &Global, form: StatusFormat) -> Result<Code> {
     let (runs, code) = if args.retired {
         let (runs, code) = select_retired(args, global)?;
         let selected = runs.into_iter().filter(|run| args.selects(run));
-        (args.newest(selected.map(Listed::whole).collect()), code)
+        (newest(args, selected.map(Listed::whole).collect()), code)
     } else if let Some(name) = &args.run {
         let (report, code) = show_one(args, global, name)?;
         (vec![report], code)
     } else {
         let (listed, code) = select_runs(args, global, &|run| Ok(Listed::whole(run)))?;
-        (args.newest(listed), code)
+        (newest(args, listed), code)
     };
     out.with(|out| match form {
         StatusFormat::Prometheus => prometheus(out, &runs),
