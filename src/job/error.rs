@@ -4,21 +4,21 @@ use std::io;
 
 use crate::log::{AppendError, StorageError};
 
-/// Why a job could not be submitted.
+/// An error that prevents a job from being submitted.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The events that precede the start were not appended.
     #[error(transparent)]
     Append(#[from] AppendError),
-    /// Trouble with the files of the run.
+    /// The files of the run cannot be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The supervisor lacks something of the operating system.
+    /// The operating system refuses something that the supervisor needs.
     #[error("cannot {action}")]
     System {
         /// What was tried, as a verb.
         action: &'static str,
-        /// What the operating system said.
+        /// The cause.
         #[source]
         source: io::Error,
     },

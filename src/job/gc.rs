@@ -1,4 +1,4 @@
-//! Collecting runs: what is known of each, and their removal once it is planned.
+//! Garbage collection of runs: what is known of each, and the removal of those in a plan.
 
 use std::io::ErrorKind;
 
@@ -11,65 +11,67 @@ use crate::log::{
 };
 use crate::volume::{Dir, RunId, Volume, VolumeError, parse_ts};
 
-/// Most runs that go together: their lines and their places in the trash share syncs.
+/// The maximum number of runs removed together. They share the syncs of their tombstones and
+/// trash entries.
 const GC_BATCH: usize = 100;
-/// Files that each of them keeps open meanwhile, and what else may be open.
+/// How many files each run in a batch keeps open.
 const FDS_PER_RUN: u64 = 4;
+/// How many files are reserved for everything else.
 const FDS_RESERVED: u64 = 32;
 
-/// Which runs are looked at; empty lists ask for nothing.
+/// A filter for the runs to consider. Empty lists match every run.
 #[derive(Debug, Clone, Default)]
 pub struct GcFilter {
-    /// Only these.
+    /// Only these runs.
     pub runs: Vec<RunId>,
-    /// Only those in one of these states.
+    /// Only runs in one of these states.
     pub states: Vec<RunStatus>,
-    /// Only those of one of these names.
+    /// Only runs with one of these names.
     pub names: Vec<String>,
-    /// Folders without any event, and without any content, too.
+    /// Also directories without any event or content.
     pub orphans: bool,
 }
 
-/// The runs of a volume, as a plan needs them.
+/// The runs of a volume that a plan may remove.
 #[derive(Debug, Default)]
 pub struct GcCandidates {
-    /// What is known of each.
+    /// The runs that could be inspected.
     pub runs: Vec<RunInfo>,
-    /// Those of which nothing can be known. They do not keep the others.
+    /// The runs that could not be inspected. They do not hold up the others.
     pub broken: Vec<(RunId, StorageError)>,
-    /// What was passed over in the logs.
+    /// The damage that was skipped in the logs.
     pub damage: Vec<Damage>,
 }
 
-/// Looks at the runs of a volume.
+/// Inspects the runs of a volume.
 ///
 /// # Errors
-/// The folder of the runs cannot be read.
-pub fn list_candidates(volume: &Volume, wanted: &GcFilter) -> Result<GcCandidates, StorageError> {
-    let mut surveyed = GcCandidates::default();
+/// The directory of the runs cannot be read.
+pub fn list_candidates(volume: &Volume, filter: &GcFilter) -> Result<GcCandidates, StorageError> {
+    let mut candidates = GcCandidates::default();
     let Some(runs) = volume.runs()? else {
-        return Ok(surveyed);
+        return Ok(candidates);
     };
-    let ids = if wanted.runs.is_empty() {
+    let ids = if filter.runs.is_empty() {
         list(volume)?
     } else {
-        wanted.runs.clone()
+        filter.runs.clone()
     };
     for run in ids {
-        match inspect_candidate(&runs, &run, wanted) {
+        match inspect_candidate(&runs, &run, filter) {
             Ok(None) => {}
             Ok(Some((facts, damage))) => {
-                surveyed.runs.push(facts);
-                surveyed.damage.extend(damage);
+                candidates.runs.push(facts);
+                candidates.damage.extend(damage);
             }
             Err(e) if is_missing(&e) => {}
-            Err(e) => surveyed.broken.push((run, e)),
+            Err(e) => candidates.broken.push((run, e)),
         }
     }
-    Ok(surveyed)
+    Ok(candidates)
 }
 
-/// Whether a run went away while it was looked at.
+/// Returns whether the error means that the run was removed meanwhile.
 fn is_missing(e: &StorageError) -> bool {
     match e {
         StorageError::RunRemoved { .. } => true,
@@ -81,7 +83,7 @@ fn is_missing(e: &StorageError) -> bool {
 fn inspect_candidate(
     runs: &Dir,
     run: &RunId,
-    wanted: &GcFilter,
+    filter: &GcFilter,
 ) -> Result<Option<(RunInfo, Vec<Damage>)>, StorageError> {
     let dir = runs.open_dir(run.as_str())?;
     let mut facts = RunInfo {
@@ -95,14 +97,14 @@ fn inspect_candidate(
         since: jiff::Timestamp::MAX,
         events: 0,
         bytes: 0,
-        named: !wanted.runs.is_empty(),
+        named: !filter.runs.is_empty(),
     };
     let mut damage = Vec::new();
     if is_started(&dir)? {
         let examined = inspect_run(&dir, false)?;
         facts.standing = eligibility(&dir, &examined);
         let RunSummary { state, events, .. } = examined.summary;
-        if !wanted.matches(examined.verdict.state, &state.name) {
+        if !filter.matches(examined.verdict.state, &state.name) {
             return Ok(None);
         }
         damage = examined.summary.damage;
@@ -112,12 +114,12 @@ fn inspect_candidate(
         facts.opened_ts = state.opened_ts;
         facts.closed_ts = state.closed_ts;
         facts.events = events;
-    } else if !wanted.orphans {
+    } else if !filter.orphans {
         return Ok(None);
     }
     let usage = dir.usage()?;
     if facts.standing == Eligibility::Empty && usage.content > 0 {
-        // What is left of a run whose log was lost is not for us to throw away.
+        // Never remove what is left of a run whose log was lost.
         facts.standing = Eligibility::Unsure;
     }
     let closed = facts
@@ -136,11 +138,11 @@ impl GcFilter {
     }
 }
 
-/// Whether a run is one that can go.
+/// Determines whether a run may be removed.
 fn eligibility(dir: &Dir, examined: &InspectedRun) -> Eligibility {
     let run = &examined.summary.state;
     match examined.verdict.state {
-        // Its rollback may go on this moment, or was cut off and waits for somebody.
+        // Its rollback may be running now, or was interrupted and needs attention.
         RunStatus::Completed | RunStatus::Failed
             if run.jobs.iter().any(JobState::rollback_is_unfinished) =>
         {
@@ -162,49 +164,49 @@ fn eligibility(dir: &Dir, examined: &InspectedRun) -> Eligibility {
     }
 }
 
-/// What became of a run that was to go.
+/// The outcome for a run in the plan.
 #[derive(Debug)]
 pub enum GcDecision {
-    /// It is gone.
+    /// The run was removed.
     Removed,
-    /// It is left for another time, for this reason.
+    /// The run was skipped for this reason.
     Skipped(&'static str),
-    /// It is no more on the volume, but not all of it could be removed.
+    /// The run was moved to the trash, but not all of it could be removed from there.
     InTrash(GcError),
-    /// It could not be taken.
+    /// The run could not be removed.
     Failed(GcError),
 }
 
-/// Removes the runs that a plan lets go, and tells what became of each as soon as that is
-/// known. One that cannot be removed does not keep the others.
+/// Removes the runs of a plan and reports the outcome of each as soon as it is known. A run
+/// that cannot be removed does not hold up the others.
 ///
 /// # Errors
-/// Runs cannot be retired at all: nothing more was removed.
+/// No tombstone can be written. Nothing more was removed.
 pub fn remove_planned(
     gc: &mut GcLock,
     plan: &[(&RunInfo, RemoveReason)],
-    mut told: impl FnMut(&RunInfo, &RemoveReason, GcDecision),
+    mut report: impl FnMut(&RunInfo, &RemoveReason, GcDecision),
 ) -> Result<(), GcError> {
     for chosen in plan.chunks(remove_batch()) {
-        match remove_runs(gc, chosen, &mut told) {
-            // Their lines do not fit together, but what the first one takes may be enough for
-            // the next.
+        match remove_runs(gc, chosen, &mut report) {
+            // There is no room for all tombstones at once, but removing the first run may make
+            // room for the next.
             Err(e) if is_disk_full(&e) && chosen.len() > 1 => {
                 for one in chosen.chunks(1) {
-                    remove_runs(gc, one, &mut told)?;
+                    remove_runs(gc, one, &mut report)?;
                 }
             }
-            gone => gone?,
+            removed => removed?,
         }
     }
     Ok(())
 }
 
-/// Removes runs together. Nothing is told of them if none can be retired.
+/// Removes runs together. Nothing is reported if their tombstones cannot be written.
 fn remove_runs(
     gc: &mut GcLock,
     chosen: &[(&RunInfo, RemoveReason)],
-    told: &mut impl FnMut(&RunInfo, &RemoveReason, GcDecision),
+    report: &mut impl FnMut(&RunInfo, &RemoveReason, GcDecision),
 ) -> Result<(), GcError> {
     let mut ready = Vec::new();
     let mut held = Vec::new();
@@ -227,14 +229,14 @@ fn remove_runs(
         }
     }
     let moved = match gc.record_tombstone(&held, &lines) {
-        // A full disk: the runs themselves make room for their lines.
+        // The disk is full: the runs themselves make room for their tombstones.
         Err(e) if is_disk_full(&e) && make_room(&held) => gc.record_tombstone(&held, &lines)?,
         moved => moved?,
     };
     for (facts, why, fate) in left {
-        told(facts, why, fate);
+        report(facts, why, fate);
     }
-    // Nobody needs to wait for us while we remove them.
+    // Release the locks before the slow removal.
     drop(held);
     for ((facts, why), moved) in ready.into_iter().zip(moved) {
         let fate = match moved.map(|name| gc.remove(&name)) {
@@ -242,28 +244,28 @@ fn remove_runs(
             Ok(Err(e)) => GcDecision::InTrash(e),
             Err(e) => GcDecision::Failed(e),
         };
-        told(facts, why, fate);
+        report(facts, why, fate);
     }
     Ok(())
 }
 
-/// How many runs can go together, with the files that this process may open.
+/// Returns how many runs can be removed together with the files that this process may open.
 fn remove_batch() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let room = limit.map_or(u64::MAX, |n| n.saturating_sub(FDS_RESERVED) / FDS_PER_RUN);
     usize::try_from(room).unwrap_or(GC_BATCH).clamp(1, GC_BATCH)
 }
 
-const ALREADY_REMOVED: &str = "it was removed by somebody else";
-const CHANGED_MEANWHILE: &str = "it changed since it was looked at";
+const ALREADY_REMOVED: &str = "it was already removed";
+const CHANGED_MEANWHILE: &str = "it changed meanwhile";
 
 enum GcLockOutcome {
-    /// It goes, with its line, if it has any event.
+    /// The run is locked and can be removed, with its tombstone if it has any event.
     Ready(LockedForRemoval, Option<Box<Tombstone>>),
     Skipped(&'static str),
 }
 
-/// Locks a run and looks at it again.
+/// Locks a run and inspects it again.
 fn prepare(gc: &GcLock, facts: &RunInfo, why: &RemoveReason) -> Result<GcLockOutcome, GcError> {
     let held = match gc.lock_for_removal(&facts.run_id)? {
         LockOutcome::Held(held) => held,
@@ -294,7 +296,7 @@ fn prepare(gc: &GcLock, facts: &RunInfo, why: &RemoveReason) -> Result<GcLockOut
     Ok(GcLockOutcome::Ready(held, Some(Box::new(line))))
 }
 
-/// Removes what the jobs of runs printed that are sure to go; says whether that gave room.
+/// Removes the output of the jobs of locked runs. Returns whether that freed space.
 fn make_room(held: &[LockedForRemoval]) -> bool {
     held.iter()
         .map(LockedForRemoval::make_room)
@@ -312,17 +314,17 @@ fn is_disk_full(e: &GcError) -> bool {
     }
 }
 
-/// The runs that a plan lets go, with the reason; those that ended first come first.
+/// Returns the runs that a plan removes, with the reason. Those that ended first come first.
 pub fn runs_to_remove<'a>(
     facts: &'a [RunInfo],
     verdicts: &[RetentionDecision],
 ) -> Vec<(&'a RunInfo, RemoveReason)> {
     let pairs = facts.iter().zip(verdicts);
-    let goes = pairs.filter_map(|(facts, verdict)| match verdict {
+    let removed = pairs.filter_map(|(facts, verdict)| match verdict {
         RetentionDecision::Remove(why) => Some((facts, *why)),
         RetentionDecision::Keep(_) => None,
     });
-    let mut goes: Vec<_> = goes.collect();
-    goes.sort_by(|(a, _), (b, _)| (a.since, &a.first_id).cmp(&(b.since, &b.first_id)));
-    goes
+    let mut removed: Vec<_> = removed.collect();
+    removed.sort_by(|(a, _), (b, _)| (a.since, &a.first_id).cmp(&(b.since, &b.first_id)));
+    removed
 }

@@ -1,4 +1,4 @@
-//! Jobs: one wrapped command each, supervised from its submission to its end.
+//! Jobs. A job is one wrapped command, supervised from its submission to its end.
 
 pub(crate) mod capture;
 mod error;
@@ -18,13 +18,14 @@ pub use crate::job::output::job_output::{
     JobOutput, OutputCallback, SkipLines, UnindexedBytes, last_output_bytes,
 };
 pub use crate::job::process::interrupts::{Interrupts, ShutdownSignal};
+pub use crate::job::process::job_env::{JOB_VARIABLE, RUN_VARIABLE};
 pub use crate::job::process::signals::ignore_file_size_signal;
 pub use crate::job::process::socket::unread_of_socket;
-pub use crate::job::recover::recover_run::{RecoveryAction, RecoveryOutcome, recover};
-pub use crate::job::recover::undo::{UndoError, UndoOutcome, undo};
-pub use crate::job::spec::job_spec::{
-    AfterJob, Guards, JOB_VARIABLE, JobSpec, OutputMode, RUN_VARIABLE,
+pub use crate::job::recover::recover_run::{
+    LostJobRollback, RecoveryAction, RecoveryOutcome, recover,
 };
+pub use crate::job::recover::undo::{InterruptedRollback, UndoError, UndoOutcome, undo};
+pub use crate::job::spec::job_spec::{AfterJob, Guards, JobSpec, OutputMode};
 pub use crate::job::status::live_run::{JobSample, LiveJob, LiveRun};
 pub use crate::job::status::run_status::{
     InspectedRun, RunVerdict, inspect_run, inspect_runs, run_verdict,

@@ -1,4 +1,4 @@
-//! The processors: which model, and how many.
+//! The model and number of the processors.
 
 use std::fs::File;
 use std::io::Read;
@@ -8,7 +8,7 @@ use sysinfo::{CpuRefreshKind, System};
 
 use super::stat::parse_number;
 
-/// The processors that are online.
+/// The model and number of the online processors.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct CpuInfo {
     pub(super) model: Option<String>,
@@ -16,8 +16,8 @@ pub(super) struct CpuInfo {
 }
 
 impl CpuInfo {
-    /// The kernel tells both without a look at each processor, which takes it longer the
-    /// more of them there are. Where it does not, sysinfo knows other places.
+    /// Reads both from two small files, without reading an entry for each processor, which
+    /// takes longer the more there are. Falls back to sysinfo, which knows other sources.
     pub(super) fn read() -> Self {
         let model = read_start("/proc/cpuinfo").ok();
         let model = model.and_then(|text| parse_model(&text));
@@ -46,7 +46,7 @@ impl CpuInfo {
     }
 }
 
-/// The start of a file of `/proc`: the kernel makes no more of it than it is asked for.
+/// Reads the start of a file in `/proc`. The kernel generates only what is read.
 fn read_start(path: &str) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; 512];
     let len = File::open(path)?.read(&mut bytes)?;
@@ -54,8 +54,8 @@ fn read_start(path: &str) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The model of the first processor, on a whole line of `proc_cpuinfo(5)`. Where there is
-/// an implementer (ARM), sysinfo makes a better name of that.
+/// Parses the model of the first processor from a complete line of `proc_cpuinfo(5)`.
+/// Returns `None` if there is an implementer (ARM), from which sysinfo makes a better name.
 fn parse_model(text: &[u8]) -> Option<String> {
     let mut lines = text.split_inclusive(|&b| b == b'\n');
     if lines
@@ -72,7 +72,7 @@ fn parse_model(text: &[u8]) -> Option<String> {
     (!model.is_empty()).then_some(model)
 }
 
-/// How many numbers are in a list like `0-3,8`, the format of `cpuset(7)`.
+/// Counts the numbers in a list such as `0-3,8`, the format of `cpuset(7)`.
 fn count_cpus(list: &[u8]) -> Option<u32> {
     list.split(|&b| b == b',').try_fold(0_u32, |sum, range| {
         let mut bounds = range.splitn(2, |&b| b == b'-');
@@ -88,12 +88,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_short_way_tells_what_sysinfo_does() {
+    fn direct_reading_agrees_with_sysinfo() {
         assert_eq!(Some(CpuInfo::read()), CpuInfo::from_sysinfo());
     }
 
     #[test]
-    fn a_model_is_a_whole_line() {
+    fn cpu_model_needs_a_complete_line() {
         let text = b"processor\t: 0\nmodel\t\t: 143\nmodel name\t: A  B (R) 2.0 \nstepping\t: 8\n";
         assert_eq!(parse_model(text).as_deref(), Some("A  B (R) 2.0"));
         for odd in [
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_counted() {
+    fn cpu_ranges_are_counted() {
         for (list, count) in [("0", 1), ("0-1", 2), ("0-3,8", 5), ("1,3,5-6", 4)] {
             assert_eq!(count_cpus(list.as_bytes()), Some(count), "{list}");
         }

@@ -1,14 +1,14 @@
-//! What an earlier reading is compared with.
+//! The earlier readings that a new one is compared with.
 
 use std::time::{Duration, Instant};
 
-/// Readings closer together than this are not compared: clock ticks are 10 ms.
+/// The minimum interval between two readings that are compared. Clock ticks are 10 ms.
 pub(super) const MIN_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The last two readings that are far enough apart.
 ///
-/// Two are kept so that snapshots in quick succession are all compared with one that is
-/// old enough, rather than with none.
+/// Two are kept so that each of several snapshots in quick succession has one to be compared
+/// with that is old enough.
 #[derive(Debug)]
 pub(super) struct History<T> {
     older: Option<(Instant, T)>,
@@ -23,7 +23,7 @@ impl<T> History<T> {
         }
     }
 
-    /// The latest reading that is old enough at `now`, and how long ago it was.
+    /// Returns the latest reading that is old enough at `now`, with its age.
     pub(super) fn baseline(&mut self, now: Instant) -> Option<(Duration, &T)> {
         let ripe = |taken: Instant| now.saturating_duration_since(taken) >= MIN_INTERVAL;
         if self.recent.as_ref().is_some_and(|(taken, _)| ripe(*taken)) {
@@ -33,7 +33,7 @@ impl<T> History<T> {
         Some((now.saturating_duration_since(*taken), reading))
     }
 
-    /// Keeps a reading, unless the last one is still too fresh to give up.
+    /// Stores a reading, unless the previous one is still too recent to be replaced.
     pub(super) fn store(&mut self, now: Instant, reading: T) {
         if self.recent.is_none() {
             self.recent = Some((now, reading));
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_ripe_readings_are_compared_with() {
+    fn baseline_is_at_least_the_minimum_age() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut history = History::new();

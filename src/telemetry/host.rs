@@ -1,4 +1,4 @@
-//! The machine: memory, load, disk, network, devices.
+//! The host: memory, load, disk, network and devices.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -11,7 +11,7 @@ use super::snapshot::HostSnapshot;
 use super::stat::parse_number;
 use super::units::{clamp_exact, round2, taken_now};
 
-/// Samples the machine. What does not change while a job runs is read once.
+/// A sampler of the host. Facts that do not change while a job runs are read once.
 #[derive(Debug)]
 pub(super) struct HostSampler {
     volume: PathBuf,
@@ -83,28 +83,28 @@ impl HostSampler {
     }
 }
 
-/// Bytes that an unprivileged user can still have of the file system that holds `path`
-/// (`f_bavail` of `statvfs(3)`).
+/// Returns how many bytes an unprivileged user can still use on the file system that holds
+/// `path` (`f_bavail` of `statvfs(3)`).
 ///
 /// # Errors
 ///
-/// Those of `statvfs(3)`. It blocks for as long as the file system does.
+/// `statvfs(3)` fails. The call blocks for as long as the file system does.
 pub fn free_disk_bytes(path: &Path) -> io::Result<u64> {
     Ok(DiskUsage::read(path)?.available)
 }
 
-/// Bytes of memory that new programs can have without swapping (`MemAvailable` of
-/// `proc_meminfo(5)`), whatever the limit of our cgroup.
+/// Returns how many bytes of memory new programs can use without swapping (`MemAvailable`
+/// of `proc_meminfo(5)`), regardless of the limit of our cgroup.
 pub fn available_mem_bytes() -> Option<u64> {
     refresh_memory(&mut System::new().ok()?).available
 }
 
-/// The load average over one minute (`proc_loadavg(5)`).
+/// Returns the load average over one minute (`proc_loadavg(5)`).
 pub fn load_1m() -> Option<f64> {
     Some(round2(System::load_average().ok()?.one))
 }
 
-/// Memory in bytes.
+/// The memory usage in bytes.
 #[derive(Debug, Default)]
 struct MemoryUsage {
     total: Option<u64>,
@@ -121,11 +121,11 @@ impl MemoryUsage {
 
 fn refresh_memory(system: &mut System) -> MemoryUsage {
     system.refresh_memory_specifics(MemoryRefreshKind::everything());
-    // A failed read leaves zeros, and no machine has no memory.
+    // sysinfo reports zeros if the read failed.
     if system.total_memory() == 0 {
         return MemoryUsage::default();
     }
-    // sysinfo's own "used" underflows where a container shows odd figures.
+    // sysinfo's own "used" underflows on the odd figures of some containers.
     let swap_used = system.total_swap().saturating_sub(system.free_swap());
     MemoryUsage {
         total: Some(clamp_exact(system.total_memory())),
@@ -135,7 +135,7 @@ fn refresh_memory(system: &mut System) -> MemoryUsage {
     }
 }
 
-/// A file system, in bytes.
+/// The usage of a file system in bytes.
 #[derive(Debug)]
 struct DiskUsage {
     total: u64,
@@ -155,8 +155,8 @@ impl DiskUsage {
     }
 }
 
-/// Bytes received and sent over all interfaces but `lo`, from `/proc/net/dev`:
-/// `name: received-bytes` and seven more columns, then `sent-bytes` and seven more.
+/// Parses the bytes received and sent over all interfaces except `lo` from `/proc/net/dev`.
+/// A line is `name: received-bytes` and seven more columns, then `sent-bytes` and seven more.
 fn parse_net(text: &[u8]) -> (u64, u64) {
     let interface = |line: &[u8]| -> Option<(u64, u64)> {
         let colon = memchr::memchr(b':', line)?;
@@ -181,14 +181,14 @@ fn parse_net(text: &[u8]) -> (u64, u64) {
     (clamp_exact(received), clamp_exact(sent))
 }
 
-/// The names in a folder; none where there is no such folder.
-fn entry_names(folder: impl AsRef<Path>) -> Vec<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten();
+/// Lists the names in a directory. Returns none if there is no such directory.
+fn entry_names(dir: impl AsRef<Path>) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten();
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     names.collect()
 }
 
-/// How many of the names are `prefix` and a number.
+/// Counts the names that are `prefix` followed by a number.
 fn count_numbered(names: &[String], prefix: &str) -> u32 {
     let devices = names.iter().filter(|name| {
         name.strip_prefix(prefix)
@@ -197,7 +197,7 @@ fn count_numbered(names: &[String], prefix: &str) -> u32 {
     devices.count() as u32
 }
 
-/// A text that says something.
+/// Drops an empty text.
 fn non_empty(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn net_is_summed_without_loopback() {
+    fn network_counters_exclude_loopback() {
         let text = b"Inter-|   Receive                 |  Transmit\n \
             face |bytes    packets errs drop fifo frame compressed multicast|bytes packets\n    \
             lo: 5 1 0 0 0 0 0 0 5 1 0 0 0 0 0 0\n  \
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_net_lines_are_passed_over() {
+    fn malformed_network_lines_are_skipped() {
         for odd in [
             &b""[..],
             b":",
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn devices_are_counted_by_name() {
-        let folder = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
         for name in [
             "nvidia0",
             "nvidia12",
@@ -244,21 +244,21 @@ mod tests {
             "nvidia",
             "accel0",
         ] {
-            fs::write(folder.path().join(name), "").unwrap();
+            fs::write(dir.path().join(name), "").unwrap();
         }
-        assert_eq!(count_numbered(&entry_names(folder.path()), "nvidia"), 2);
-        assert_eq!(count_numbered(&entry_names(folder.path()), "accel"), 1);
+        assert_eq!(count_numbered(&entry_names(dir.path()), "nvidia"), 2);
+        assert_eq!(count_numbered(&entry_names(dir.path()), "accel"), 1);
         assert_eq!(
-            count_numbered(&entry_names(folder.path().join("missing")), "accel"),
+            count_numbered(&entry_names(dir.path().join("missing")), "accel"),
             0
         );
     }
 
     #[test]
-    fn this_machine_is_known() {
+    fn host_readings_are_plausible() {
         let free = free_disk_bytes(Path::new("/")).unwrap();
         assert!(free < 1 << 53);
-        assert!(free_disk_bytes(Path::new("/no/such/folder")).is_err());
+        assert!(free_disk_bytes(Path::new("/no/such/directory")).is_err());
         assert!(available_mem_bytes().unwrap() > 0);
         assert!(load_1m().unwrap() >= 0.0);
     }

@@ -1,4 +1,4 @@
-//! Is that process alive, is it the same one as before, and where are we.
+//! The identity of processes, of this boot and of our pid namespace.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -7,34 +7,33 @@ use rustix::io::Errno;
 
 use super::stat::Stat;
 
-/// When process `pid` started, in clock ticks since boot (field 22 of
-/// `proc_pid_stat(5)`); with the pid and [`boot_id`] it names a process for good.
+/// Returns when the live process `pid` started, in clock ticks since boot (field 22 of
+/// `proc_pid_stat(5)`). Together with the pid and [`boot_id`] it identifies a process.
 ///
-/// `None` if there is no such process, it is hidden from us, or it is dead and only
-/// waits to be waited for.
+/// Returns `None` if there is no such process, if it is hidden from us, or if it is a zombie.
 pub fn live_start_ticks(pid: u32) -> Option<u64> {
     let stat = Stat::read(pid)?;
     (!stat.is_dead()).then_some(stat.start_ticks)
 }
 
-/// The same, also of a process that is dead and only waits to be waited for.
+/// Returns when process `pid`, alive or a zombie, started, in clock ticks since boot.
 pub fn start_ticks(pid: u32) -> Option<u64> {
     Some(Stat::read(pid)?.start_ticks)
 }
 
-/// The processes that began at `since` or later, in clock ticks since the boot, and whose
-/// environment, as it was then, has all of these `NAME=value`; `None` where that of one
-/// of ours may not be read.
+/// Finds the processes that started at `since` or later, in clock ticks since boot, and whose
+/// initial environment has all of these `NAME=value`. Returns `None` if the environment of
+/// one of this user's processes cannot be read.
 pub fn processes_with_env(variables: &[String], since: u64) -> Option<Vec<u32>> {
     let me = rustix::process::geteuid().as_raw();
     let mut found = Vec::new();
     for stat in Stat::read_all().ok()? {
-        let folder = format!("/proc/{}", stat.pid);
+        let dir = format!("/proc/{}", stat.pid);
         let may_be = !stat.is_dead() && stat.start_ticks >= since;
-        if !may_be || fs::metadata(&folder).map_or(true, |meta| meta.uid() != me) {
+        if !may_be || fs::metadata(&dir).map_or(true, |meta| meta.uid() != me) {
             continue;
         }
-        match fs::read(format!("{folder}/environ")) {
+        match fs::read(format!("{dir}/environ")) {
             Ok(environment) => {
                 let has = |variable: &String| {
                     let mut entries = environment.split(|b| *b == 0);
@@ -44,7 +43,7 @@ pub fn processes_with_env(variables: &[String], since: u64) -> Option<Vec<u32>> 
                     found.push(stat.pid);
                 }
             }
-            // It may have ended just now; a thread of the kernel has none.
+            // The process just ended, or it is a kernel thread, which has no environment.
             Err(e) if e.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {}
             Err(_) if live_start_ticks(stat.pid).is_none() => {}
             Err(_) => return None,
@@ -53,14 +52,14 @@ pub fn processes_with_env(variables: &[String], since: u64) -> Option<Vec<u32>> 
     Some(found)
 }
 
-/// The id that the kernel drew at this boot (`/proc/sys/kernel/random/boot_id`).
+/// Returns the random id of this boot (`/proc/sys/kernel/random/boot_id`).
 pub fn boot_id() -> Option<String> {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let id = id.trim();
     (!id.is_empty()).then(|| id.to_owned())
 }
 
-/// The pid namespace that our pids are valid in: the inode number of
+/// Returns the pid namespace that our pids are valid in: the inode number of
 /// `/proc/self/ns/pid` (`namespaces(7)`).
 pub fn pid_namespace() -> Option<u64> {
     fs::metadata("/proc/self/ns/pid")
@@ -77,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn we_are_alive_and_somewhere() {
+    fn own_process_is_identified() {
         assert_eq!(live_start_ticks(id()), live_start_ticks(id()));
         assert!(live_start_ticks(id()).is_some());
         assert_eq!(live_start_ticks(u32::MAX), None);
@@ -86,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_found_by_its_environment() {
+    fn process_is_found_by_environment() {
         let name = format!("RUNLOG_TEST_{}", id());
         let here = live_start_ticks(id()).unwrap();
         let mut child = Command::new("sleep")
@@ -96,7 +95,7 @@ mod tests {
             .unwrap();
         let wanted = [format!("{name}=x")];
         let found = || processes_with_env(&wanted, here);
-        // Between fork and exec it has our environment.
+        // Between fork and exec the child has our environment.
         while found() == Some(Vec::new()) {
             thread::sleep(Duration::from_millis(1));
         }
@@ -104,12 +103,12 @@ mod tests {
         assert_eq!(processes_with_env(&wanted, u64::MAX), Some(Vec::new()));
         child.kill().unwrap();
         child.wait().unwrap();
-        // Also where there are threads of the kernel, which belong to root as well.
+        // This also holds for root, which owns the kernel threads.
         assert_eq!(found(), Some(Vec::new()));
     }
 
     #[test]
-    fn a_zombie_is_dead() {
+    fn zombie_counts_as_dead() {
         let mut child = Command::new("true").spawn().unwrap();
         let born = start_ticks(child.id());
         assert!(born.is_some());
@@ -117,7 +116,7 @@ mod tests {
             thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(start_ticks(child.id()), born);
-        // It has not been waited for, so it must still be there.
+        // The child was not waited for, so its entry must still exist.
         assert!(Stat::read(child.id()).unwrap().is_dead());
         child.wait().unwrap();
         assert_eq!(Stat::read(child.id()), None);

@@ -6,14 +6,14 @@ use std::path::{Component, Path};
 /// Where cgroup v2 is mounted, `cgroups(7)`.
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
-/// The lowest `memory.max` in bytes of our cgroup and those above it, if there is any.
+/// Returns the lowest `memory.max`, in bytes, of our cgroup and those above it, if any.
 pub(super) fn memory_limit_bytes() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     lowest_limit(Path::new(CGROUP_ROOT), unified_path(&groups)?)
 }
 
-/// Our path in the one hierarchy of v2, which is number 0: `0::/user.slice`. A group
-/// outside our cgroup namespace has `..` in its path, and cannot be read.
+/// Parses our path in the hierarchy of cgroup v2, which has the number 0: `0::/user.slice`.
+/// The path of a group outside our cgroup namespace contains `..` and cannot be read.
 fn unified_path(groups: &str) -> Option<&Path> {
     let path = Path::new(groups.lines().find_map(|line| line.strip_prefix("0::/"))?);
     path.components()
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn path_of_version_2() {
+    fn unified_path_is_parsed() {
         let mixed = "9:name=systemd:/a\n4:memory:/b\n0::/user.slice/x y:z.scope\n";
         assert_eq!(
             unified_path(mixed),
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_limit_applies() {
+    fn lowest_memory_limit_applies() {
         let root = tempfile::tempdir().unwrap();
         let leaf = root.path().join("a/b");
         fs::create_dir_all(&leaf).unwrap();

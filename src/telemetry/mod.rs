@@ -1,31 +1,31 @@
-//! Telemetry: what the machine and the job are doing at a given moment.
+//! Telemetry: snapshots of the host, its processes and the job.
 //!
 //! Constraints that shape this module:
 //!
-//! - It must never harm the job. [`Probe`] therefore samples on a thread of its own
-//!   and waits for it only so long; what is not there in time is absent.
-//! - It says only what it knows. An absent fact is `None` and is left out of the JSON;
-//!   every number is finite, carries its unit in its name and, if an integer, is below
+//! - It must never harm the job. [`Probe`] therefore samples on a thread of its own and
+//!   waits for it only for a limited time. What is not known by then is left out.
+//! - It reports only known facts. An unknown fact is `None` and is left out of the JSON.
+//!   Every number is finite, has its unit in its name and, if it is an integer, is below
 //!   2^53, so that every JSON reader gets it exactly.
-//! - It tells no secrets: of other processes only the program name (`comm`) is read,
-//!   never arguments nor environment.
-//! - It is cheap: no shell-outs, no network. Facts that do not change while a job runs
-//!   are read once per [`Sampler`]; `sysinfo` gives what it gives cheaply (memory, load,
-//!   uptime, host name), processes are read from `/proc` directly.
+//! - It records no secrets: of other processes only the program name (`comm`) is recorded,
+//!   never arguments or environment.
+//! - It is cheap: no child processes, no network. Facts that do not change while a job runs
+//!   are read once per [`Sampler`]. `sysinfo` is used for what it reads cheaply (memory,
+//!   load, uptime, host name); processes are read from `/proc` directly.
 //!
-//! | file | idea |
+//! | file | subject |
 //! | --- | --- |
 //! | `snapshot` | the types that go into the log |
-//! | `sampler` | the one thing that takes them |
-//! | `host` | the machine: memory, load, disk, network, devices |
-//! | `cpu` | the processors: which model, and how many |
+//! | `sampler` | the sampler that takes them |
+//! | `host` | the host: memory, load, disk, network, devices |
+//! | `cpu` | the model and number of the processors |
 //! | `processes` | the process table, the top consumers, the job's tree |
-//! | `history` | what an earlier reading is compared with |
+//! | `history` | the earlier readings that a new one is compared with |
 //! | `stat` | one process: `/proc/<pid>/stat` and `/proc/<pid>/io` |
-//! | `tree` | who descends from whom |
-//! | `identity` | is that process alive, is it the same one, where are we |
+//! | `tree` | descendants of a process |
+//! | `identity` | the identity of processes, of this boot and of our pid namespace |
 //! | `limits` | cgroup limits |
-//! | `units` | clock ticks, pages, rounding, the time stamp |
+//! | `units` | clock ticks, pages, rounding, timestamps |
 //! | `probe` | sampling that can neither block nor fail the caller |
 
 mod cpu;
@@ -34,8 +34,12 @@ mod host;
 mod identity;
 mod limits;
 mod probe;
+#[cfg(test)]
+mod probe_tests;
 mod processes;
 mod sampler;
+#[cfg(test)]
+mod sampler_tests;
 mod snapshot;
 mod stat;
 mod tree;

@@ -8,27 +8,28 @@ use std::{io, thread};
 use super::sampler::Sampler;
 use super::snapshot::{HostSnapshot, JobTree, ProcessSnapshot, Snapshots};
 
-/// Questions that may wait for a thread that is stuck; more are not even asked.
-const MAX_QUEUED_REQUESTS: usize = 16;
+/// The maximum number of requests that wait for a thread that is stuck. Further ones are
+/// dropped.
+pub(super) const MAX_QUEUED_REQUESTS: usize = 16;
 
-/// A thread that takes snapshots, and that is waited for only so long.
+/// A thread that takes snapshots, and whose callers wait only for a limited time.
 ///
 /// Share it by reference or in an `Arc`. Block all signals before starting it, so that
-/// they are delivered elsewhere. When it is dropped the thread ends by itself; one that
-/// is stuck in the kernel is left behind.
+/// they are delivered to other threads. When the probe is dropped, the thread ends by
+/// itself; a thread that is stuck in the kernel is abandoned.
 #[derive(Debug)]
 pub struct Probe {
-    questions: SyncSender<Request>,
+    requests: SyncSender<Request>,
 }
 
-/// What is asked. Each question has a channel of its own for the answer, so that a late
-/// answer reaches nobody.
+/// A request for snapshots. Each request has its own channel for the reply, so that a late
+/// reply is never taken for the reply to another request.
 #[derive(Debug)]
 struct Request {
     job_pid: Option<u32>,
-    /// After this nobody waits any more.
+    /// When the caller stops waiting.
     deadline: Option<Instant>,
-    answers: ReplyTo,
+    reply_to: ReplyTo,
 }
 
 #[derive(Debug)]
@@ -43,8 +44,8 @@ enum Reply {
     Processes(Box<ProcessSnapshot>),
 }
 
-/// What the thread asks: the sampler, or a slow stand-in under test.
-trait Source {
+/// The source of snapshots: the sampler, or a slow substitute in tests.
+pub(super) trait Source {
     fn host(&mut self) -> HostSnapshot;
     fn processes(&mut self, job_pid: Option<u32>) -> Option<ProcessSnapshot>;
     fn job_tree(&mut self, job_pid: u32) -> Option<JobTree>;
@@ -65,7 +66,7 @@ impl Source for Sampler {
 }
 
 impl Probe {
-    /// Starts the thread. The sampler is made there too, so this does not block.
+    /// Starts the thread, which also creates the sampler, so that this does not block.
     ///
     /// # Errors
     ///
@@ -74,52 +75,55 @@ impl Probe {
         Self::spawn(move || Sampler::new(&volume))
     }
 
-    fn spawn<S: Source>(source: impl FnOnce() -> S + Send + 'static) -> io::Result<Self> {
-        let (questions, inbox) = sync_channel(MAX_QUEUED_REQUESTS);
+    pub(super) fn spawn<S: Source>(
+        source: impl FnOnce() -> S + Send + 'static,
+    ) -> io::Result<Self> {
+        let (requests, inbox) = sync_channel(MAX_QUEUED_REQUESTS);
         thread::Builder::new()
             .name("telemetry".to_owned())
             .spawn(move || serve(&mut source(), &inbox))?;
-        Ok(Self { questions })
+        Ok(Self { requests })
     }
 
-    /// The processes, with the tree of `job_pid`, and the machine, as far as they are
-    /// known within `limit`.
+    /// Returns snapshots of the host and of the processes with the tree of `job_pid`, as far
+    /// as they are known within `limit`.
     pub fn collect(&self, job_pid: Option<u32>, limit: Duration) -> Snapshots {
         self.request(job_pid, limit).wait()
     }
 
-    /// Has them taken while the caller does something else; the limit runs from now.
+    /// Requests snapshots without waiting for them. The limit runs from now.
     pub fn request(&self, job_pid: Option<u32>, limit: Duration) -> PendingSnapshots {
         let deadline = Instant::now().checked_add(limit);
-        let (answers, inbox) = channel();
-        // What cannot be asked has no answers: its channel is closed at once.
-        self.enqueue(job_pid, deadline, ReplyTo::All(answers));
+        let (replies, inbox) = channel();
+        // If the request is dropped, so is the sender: `wait` then returns at once.
+        self.enqueue(job_pid, deadline, ReplyTo::All(replies));
         PendingSnapshots { inbox, deadline }
     }
 
-    /// The tree of `job_pid`, if it is there and known within `limit`.
+    /// Returns the process tree of `job_pid`, if the process exists and its tree is known
+    /// within `limit`.
     pub fn tree(&self, job_pid: u32, limit: Duration) -> Option<JobTree> {
         let deadline = Instant::now().checked_add(limit);
-        let (answer, inbox) = channel();
-        if self.enqueue(Some(job_pid), deadline, ReplyTo::Tree(answer)) {
-            wait(&inbox, deadline)?
+        let (reply, inbox) = channel();
+        if self.enqueue(Some(job_pid), deadline, ReplyTo::Tree(reply)) {
+            recv_until(&inbox, deadline)?
         } else {
             None
         }
     }
 
-    /// Whether the question could be put; not if the queue is full or the thread gone.
-    fn enqueue(&self, job_pid: Option<u32>, deadline: Option<Instant>, answers: ReplyTo) -> bool {
-        let question = Request {
+    /// Queues a request. Returns `false` if the queue is full or the thread has ended.
+    fn enqueue(&self, job_pid: Option<u32>, deadline: Option<Instant>, reply_to: ReplyTo) -> bool {
+        let request = Request {
             job_pid,
             deadline,
-            answers,
+            reply_to,
         };
-        self.questions.try_send(question).is_ok()
+        self.requests.try_send(request).is_ok()
     }
 }
 
-/// Snapshots that are being taken.
+/// Snapshots that were requested.
 #[derive(Debug)]
 pub struct PendingSnapshots {
     inbox: Receiver<Reply>,
@@ -127,11 +131,11 @@ pub struct PendingSnapshots {
 }
 
 impl PendingSnapshots {
-    /// What is known by the deadline.
+    /// Waits for the snapshots, until the deadline at most.
     pub fn wait(self) -> Snapshots {
         let mut snapshots = Snapshots::default();
-        while let Some(answer) = wait(&self.inbox, self.deadline) {
-            match answer {
+        while let Some(reply) = recv_until(&self.inbox, self.deadline) {
+            match reply {
                 Reply::Host(host) => snapshots.host = Some(*host),
                 Reply::Processes(processes) => snapshots.processes = Some(*processes),
             }
@@ -140,8 +144,8 @@ impl PendingSnapshots {
     }
 }
 
-/// The next answer; `None` after the deadline, or if there will be none.
-fn wait<T>(inbox: &Receiver<T>, deadline: Option<Instant>) -> Option<T> {
+/// Receives the next reply. Returns `None` after the deadline, or if none will come.
+fn recv_until<T>(inbox: &Receiver<T>, deadline: Option<Instant>) -> Option<T> {
     match deadline {
         Some(deadline) => inbox
             .recv_timeout(deadline.saturating_duration_since(Instant::now()))
@@ -150,29 +154,25 @@ fn wait<T>(inbox: &Receiver<T>, deadline: Option<Instant>) -> Option<T> {
     }
 }
 
-/// Answers questions until nobody can ask any more.
+/// Serves requests until the probe is dropped.
 fn serve(source: &mut impl Source, inbox: &Receiver<Request>) {
-    for question in inbox {
-        if question.deadline.is_some_and(|at| at < Instant::now()) {
+    for request in inbox {
+        if request.deadline.is_some_and(|at| at < Instant::now()) {
             continue;
         }
-        // An answer that nobody waits for any more is dropped.
-        match question.answers {
-            ReplyTo::All(answers) => {
-                // The processes first: they do not hang where a file system does.
-                if let Some(processes) = source.processes(question.job_pid) {
-                    answers.send(Reply::Processes(Box::new(processes))).ok();
+        // Sending fails if the caller no longer waits.
+        match request.reply_to {
+            ReplyTo::All(replies) => {
+                // Processes first: reading them cannot hang, unlike a file system.
+                if let Some(processes) = source.processes(request.job_pid) {
+                    replies.send(Reply::Processes(Box::new(processes))).ok();
                 }
-                answers.send(Reply::Host(Box::new(source.host()))).ok();
+                replies.send(Reply::Host(Box::new(source.host()))).ok();
             }
-            ReplyTo::Tree(answer) => {
-                let tree = question.job_pid.and_then(|pid| source.job_tree(pid));
-                answer.send(tree).ok();
+            ReplyTo::Tree(reply) => {
+                let tree = request.job_pid.and_then(|pid| source.job_tree(pid));
+                reply.send(tree).ok();
             }
         }
     }
 }
-
-#[cfg(test)]
-#[path = "probe_tests.rs"]
-mod tests;

@@ -1,18 +1,23 @@
-//! The probe with a sampler that is slow, stuck or broken.
+//! Tests of the probe with a sampler that is slow, stuck or broken.
 
 use std::process::id;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
 
-use super::*;
+use super::probe::{MAX_QUEUED_REQUESTS, Probe, Source};
+use super::sampler::Sampler;
+use super::snapshot::{HostSnapshot, JobTree, ProcessSnapshot, Snapshots};
 
-/// Far longer than any answer takes on a loaded machine.
+/// How long a test waits for a reply: far longer than one takes on a loaded machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 const SHORT: Duration = Duration::from_millis(20);
 
-/// Answers with a serial number, and only when the test lets it.
+/// A source that replies with a serial number, and only when the test allows it.
 struct Slow {
-    /// Told when a question is begun.
-    begun: Sender<()>,
+    /// Notified when a request is started.
+    started: Sender<()>,
     gate: Receiver<()>,
     serial: u32,
     real: Sampler,
@@ -20,7 +25,7 @@ struct Slow {
 
 impl Slow {
     fn next(&mut self) -> u32 {
-        self.begun.send(()).ok();
+        self.started.send(()).ok();
         self.gate.recv().ok();
         self.serial += 1;
         self.serial
@@ -46,21 +51,22 @@ impl Source for Slow {
     }
 }
 
-/// A probe, the key to its gate, and the news that a question is begun.
+/// Returns a probe, the sender that opens its gate, and the receiver that is notified of
+/// each request that is started.
 fn slow_probe() -> (Probe, Sender<()>, Receiver<()>) {
     let (open, gate) = channel();
-    let (begun, news) = channel();
+    let (started, notices) = channel();
     let probe = Probe::spawn(move || Slow {
-        begun,
+        started,
         gate,
         serial: 0,
         real: Sampler::new("/".as_ref()),
     });
-    (probe.unwrap(), open, news)
+    (probe.unwrap(), open, notices)
 }
 
 #[test]
-fn answers_in_time_from_many_threads() {
+fn probe_serves_many_threads() {
     let probe = Arc::new(Probe::start("/".into()).unwrap());
     let threads: Vec<_> = (0..4)
         .map(|_| {
@@ -78,15 +84,15 @@ fn answers_in_time_from_many_threads() {
 }
 
 #[test]
-fn a_late_answer_is_not_mixed_up() {
-    let (probe, open, news) = slow_probe();
-    // Until the thread is in the midst of a question that nobody waits for any more;
-    // those that it comes to too late it passes over.
-    while news.try_recv().is_err() {
+fn late_reply_is_dropped() {
+    let (probe, open, notices) = slow_probe();
+    // Repeat until the thread works on a request whose caller no longer waits. It skips
+    // requests whose deadline has passed before it starts them.
+    while notices.try_recv().is_err() {
         let late = probe.collect(None, SHORT);
         assert!(late.host.is_none() && late.processes.is_none());
     }
-    // Its two answers, number 1, come while the next question waits for number 2.
+    // Its two replies, number 1, arrive while the next request waits for number 2.
     for _ in 0..4 {
         open.send(()).unwrap();
     }
@@ -101,13 +107,13 @@ fn a_late_answer_is_not_mixed_up() {
 }
 
 #[test]
-fn processes_are_known_though_the_disk_hangs() {
-    let (probe, open, news) = slow_probe();
+fn hanging_disk_does_not_hide_processes() {
+    let (probe, open, notices) = slow_probe();
     open.send(()).unwrap();
     thread::scope(|scope| {
-        // The hanging half is waited out in full, so this is not PATIENCE.
+        // The hanging half takes this long in full, so it is not PATIENCE.
         let taken = scope.spawn(|| probe.collect(None, Duration::from_secs(1)));
-        news.recv().unwrap();
+        notices.recv().unwrap();
         let half = taken.join().unwrap();
         assert!(half.processes.is_some());
         assert!(half.host.is_none());
@@ -115,22 +121,22 @@ fn processes_are_known_though_the_disk_hangs() {
 }
 
 #[test]
-fn a_stuck_thread_costs_no_more_than_the_limit_each_time() {
-    let (probe, _open, _news) = slow_probe();
+fn stuck_thread_costs_only_the_limit() {
+    let (probe, _open, _notices) = slow_probe();
     for _ in 0..2 * MAX_QUEUED_REQUESTS {
         assert!(probe.tree(id(), Duration::from_millis(1)).is_none());
     }
 }
 
 #[test]
-fn a_dead_thread_is_no_trouble() {
+fn panicked_thread_yields_empty_snapshots() {
     let probe = Probe::spawn(|| -> Sampler { panic!("as a test") }).unwrap();
     assert!(probe.tree(id(), PATIENCE).is_none());
     assert!(probe.collect(None, PATIENCE).host.is_none());
 }
 
 #[test]
-fn can_be_shared() {
+fn probe_is_send_and_sync() {
     fn shared<T: Send + Sync>() {}
     shared::<Probe>();
 }

@@ -11,13 +11,13 @@ use super::stat::{Stat, io_bytes};
 use super::tree::{descendants_in, walk_tree};
 use super::units::{clamp_exact, round2, taken_now, ticks_per_second, ticks_to_ms};
 
-/// How many top consumers are told.
+/// The maximum number of top consumers in a snapshot.
 const TOP_CONSUMERS: usize = 5;
 
-/// What tells one process from another with the same pid: pid and start in ticks.
+/// The pid and the start in ticks, which distinguish processes that had the same pid.
 type Identity = (u32, u64);
 
-/// Samples the processes, and remembers what their CPU time was.
+/// A sampler of the processes that remembers their CPU time.
 #[derive(Debug)]
 pub(super) struct ProcessSampler {
     /// CPU ticks of every living process.
@@ -34,7 +34,7 @@ impl ProcessSampler {
         }
     }
 
-    /// All processes; `None` if `/proc` cannot be listed.
+    /// Samples all processes. Returns `None` if `/proc` cannot be listed.
     pub(super) fn sample(
         &mut self,
         job_pid: Option<u32>,
@@ -71,8 +71,8 @@ impl ProcessSampler {
         })
     }
 
-    /// The job's tree alone, without a look at the other processes if the kernel can
-    /// list children.
+    /// Samples the job's tree alone, without reading other processes if the kernel can list
+    /// children.
     pub(super) fn tree(&mut self, job_pid: u32) -> Option<JobTree> {
         let root = Stat::read(job_pid)?;
         let found = walk_tree(root).or_else(|| Stat::read_all().ok())?;
@@ -95,8 +95,8 @@ impl ProcessSampler {
         };
         let mut ticks: u64 = 0;
         for stat in members {
-            // Time that was used stays used: without the dead, the sum would fall with
-            // each process that ends and jump when its parent waits for it.
+            // Count zombies too: otherwise the sum would fall with each process that ends
+            // and jump when its parent waits for it.
             ticks = ticks
                 .saturating_add(stat.own_ticks)
                 .saturating_add(stat.reaped_ticks);
@@ -116,7 +116,7 @@ impl ProcessSampler {
         Some(tree)
     }
 
-    /// Each process with its share of CPU in percent of a core.
+    /// Returns each process with its CPU usage in percent of a core.
     fn shares<'a>(&mut self, alive: &[&'a Stat]) -> Vec<(f64, &'a Stat)> {
         let now = Instant::now();
         let since_boot = since_boot();
@@ -134,7 +134,7 @@ impl ProcessSampler {
         shares
     }
 
-    /// The share of CPU of the job, in percent of a core.
+    /// Returns the CPU usage of the job in percent of a core.
     fn job_percent(&mut self, root: &Stat, ticks: u64) -> f64 {
         let now = Instant::now();
         let same_job = |(_, (id, _)): &(Duration, &(Identity, u64))| *id == identity(root);
@@ -160,24 +160,24 @@ fn consumer((cpu_percent, stat): &(f64, &Stat)) -> Consumer {
     }
 }
 
-/// Adds to a sum that is absent until something is known.
+/// Adds to a sum that is `None` until a first value is known.
 fn add(sum: &mut Option<u64>, more: u64) {
     *sum = Some(clamp_exact(sum.unwrap_or(0).saturating_add(more)));
 }
 
-/// Time since boot, on the clock that starts of processes are told in.
+/// Returns the time since boot, on the clock that the kernel uses for process starts.
 fn since_boot() -> Duration {
     Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
 }
 
-/// How long a process has been there, at least one clock tick.
+/// Returns how long a process has existed, at least one clock tick.
 fn lifetime(stat: &Stat, since_boot: Duration) -> Duration {
     let born = Duration::from_millis(ticks_to_ms(stat.start_ticks));
     let tick = Duration::from_millis(ticks_to_ms(1).max(1));
     since_boot.saturating_sub(born).max(tick)
 }
 
-/// CPU time over wall time, in percent.
+/// Returns CPU time divided by wall time, in percent.
 fn percent(ticks: u64, wall: Duration) -> f64 {
     if wall.is_zero() {
         return 0.0;

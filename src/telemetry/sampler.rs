@@ -1,4 +1,4 @@
-//! The one thing that takes snapshots.
+//! The sampler that takes snapshots.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use super::host::HostSampler;
 use super::processes::ProcessSampler;
 use super::snapshot::{HostSnapshot, JobTree, ProcessSnapshot};
 
-/// Takes snapshots of the machine, its processes and the job's.
+/// A sampler of the host, its processes and the job.
 ///
-/// It calls the file system that it looks at, and so may block; where that must not
-/// be, use [`Probe`](super::Probe).
+/// It may block for as long as the file system of the volume does. Use
+/// [`Probe`](super::Probe) where that is not acceptable.
 #[derive(Debug)]
 pub struct Sampler {
     host: HostSampler,
@@ -18,7 +18,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// A sampler that tells the disk usage of the file system that holds `volume`.
+    /// Creates a sampler that reports the usage of the file system that holds `volume`.
     pub fn new(volume: &Path) -> Self {
         let mut host = HostSampler::new(volume);
         Self {
@@ -28,27 +28,23 @@ impl Sampler {
         }
     }
 
-    /// The machine now.
+    /// Samples the host.
     pub fn host(&mut self) -> HostSnapshot {
         self.host.sample()
     }
 
-    /// The processes now, and the tree of `job_pid` if one is given and still there.
+    /// Samples the processes, and the tree of `job_pid` if one is given and still exists.
     ///
-    /// CPU shares are those since the previous snapshot of this sampler that is at least
-    /// 50 ms old, or else over the life of the process.
-    /// `None` if `/proc` cannot be listed.
+    /// CPU usage is measured since the previous snapshot of this sampler that is at least
+    /// 50 ms old, or else over the life of the process. Returns `None` if `/proc` cannot be
+    /// listed.
     pub fn processes(&mut self, job_pid: Option<u32>) -> Option<ProcessSnapshot> {
         self.processes.sample(job_pid, self.mem_total_bytes)
     }
 
-    /// The tree of `job_pid` alone, which is much cheaper than all processes; `None` once
-    /// it has been waited for.
+    /// Samples the tree of `job_pid` alone, which is much cheaper than all processes. Returns
+    /// `None` once the process was waited for.
     pub fn job_tree(&mut self, job_pid: u32) -> Option<JobTree> {
         self.processes.tree(job_pid)
     }
 }
-
-#[cfg(test)]
-#[path = "sampler_tests.rs"]
-mod tests;

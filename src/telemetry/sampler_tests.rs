@@ -1,4 +1,4 @@
-//! The sampler on the live machine.
+//! Tests of the sampler on the live host.
 
 use std::process::{Child, Command, id};
 use std::thread;
@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::*;
+use super::sampler::Sampler;
 
-/// A child that is ended with the test.
+/// A child that is killed when the test ends.
 struct Guarded(Child);
 
 impl Guarded {
@@ -32,19 +32,19 @@ fn sampler() -> Sampler {
     Sampler::new("/".as_ref())
 }
 
-/// Asks again until the answer is there.
-fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+/// Polls until there is a value.
+fn until<T>(mut poll: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
-        if let Some(answer) = ask() {
-            return answer;
+        if let Some(value) = poll() {
+            return value;
         }
-        assert!(start.elapsed() < Duration::from_mins(1), "waited in vain");
+        assert!(start.elapsed() < Duration::from_mins(1), "timed out");
         thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// No null anywhere, all numbers finite, integers exact in every reader.
+/// Asserts that there is no null, and that all numbers are finite and exact in every reader.
 fn check(value: &Value) {
     match value {
         Value::Null => panic!("null in a snapshot"),
@@ -60,20 +60,20 @@ fn check(value: &Value) {
 }
 
 #[test]
-fn json_has_no_null_and_only_finite_numbers() {
+fn snapshot_json_has_no_null_and_finite_numbers() {
     let mut sampler = sampler();
     for _ in 0..2 {
         check(&serde_json::to_value(sampler.host()).unwrap());
         check(&serde_json::to_value(sampler.processes(Some(id()))).unwrap());
         check(&serde_json::to_value(sampler.job_tree(id())).unwrap());
     }
-    let nowhere = Sampler::new("/no/such/folder".as_ref()).host();
+    let nowhere = Sampler::new("/no/such/directory".as_ref()).host();
     assert!(nowhere.disk_total_bytes.is_none());
     check(&serde_json::to_value(nowhere).unwrap());
 }
 
 #[test]
-fn the_machine_is_plausible() {
+fn host_snapshot_is_plausible() {
     let host = sampler().host();
     assert!(host.hostname.is_some() && host.kernel.is_some());
     assert!(host.cpu_count.unwrap() > 0);
@@ -103,9 +103,9 @@ fn own_process_and_child_are_found() {
 }
 
 #[test]
-fn a_zombie_is_counted_as_such() {
-    // The shell becomes a `sleep` that does not wait for its child; the child lives long
-    // enough that the shell itself does not, either.
+fn zombie_is_counted_as_zombie() {
+    // The shell becomes a `sleep` that does not wait for its child. The child lives long
+    // enough that the shell does not wait for it before that.
     let job = Guarded::start("sh", &["-c", "sleep 0.2 & exec sleep 600"]);
     let mut sampler = sampler();
     let tree = until(|| sampler.job_tree(job.pid()).filter(|tree| tree.zombies == 1));
@@ -116,7 +116,7 @@ fn a_zombie_is_counted_as_such() {
 }
 
 #[test]
-fn a_busy_job_uses_cpu() {
+fn busy_job_uses_cpu() {
     let job = Guarded::start("sh", &["-c", "while :; do :; done"]);
     let mut sampler = sampler();
     let first = until(|| sampler.job_tree(job.pid()).filter(|tree| tree.cpu_ms > 0));

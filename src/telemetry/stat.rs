@@ -6,37 +6,38 @@ use std::{fs, io};
 
 use super::units::{clamp_exact, page_bytes};
 
-/// What we need of `proc_pid_stat(5)`.
+/// The fields of `proc_pid_stat(5)` that are used here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stat {
     pub(super) pid: u32,
-    /// Program name, as the kernel has it: any bytes.
+    /// Program name, which may be any bytes.
     comm: Box<[u8]>,
     state: u8,
     pub(super) ppid: u32,
     /// CPU time of the process itself, user and system, in clock ticks.
     pub(super) own_ticks: u64,
-    /// CPU time of its children that it has waited for, in clock ticks.
+    /// CPU time of the children that the process has waited for, in clock ticks.
     pub(super) reaped_ticks: u64,
     threads: u64,
-    /// When it started, in clock ticks since boot.
+    /// When the process started, in clock ticks since boot.
     pub(super) start_ticks: u64,
     /// Resident memory.
     pub(super) rss_bytes: u64,
 }
 
 impl Stat {
-    /// The process `pid`, dead or alive; `None` if there is none or it is hidden from us.
+    /// Reads the process `pid`, dead or alive. Returns `None` if there is none or if it is
+    /// hidden from us.
     pub(super) fn read(pid: u32) -> Option<Self> {
         let mut buf = [0; 4096];
-        // The kernel makes the whole line for one read: 52 numbers and a short name.
+        // One read returns the whole line: 52 numbers and a short name.
         let len = File::open(format!("/proc/{pid}/stat"))
             .and_then(|mut file| file.read(&mut buf))
             .ok()?;
         Self::parse(buf.get(..len)?)
     }
 
-    /// All processes that we can see. Those that vanish while we look are left out.
+    /// Reads all processes that we can see, except those that end meanwhile.
     pub(super) fn read_all() -> io::Result<Vec<Self>> {
         let pids = fs::read_dir("/proc")?
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
@@ -45,8 +46,8 @@ impl Stat {
 
     /// Parses a line of `/proc/<pid>/stat`.
     ///
-    /// The name stands in parentheses and may itself hold parentheses, spaces and new
-    /// lines; it ends at the last `)`, as all that follows is numbers and one letter.
+    /// The name is in parentheses and may itself contain parentheses, spaces and newlines. It
+    /// ends at the last `)`, because only numbers and one letter follow.
     pub(super) fn parse(line: &[u8]) -> Option<Self> {
         let open = memchr::memchr(b'(', line)?;
         let close = memchr::memrchr(b')', line)?;
@@ -56,7 +57,7 @@ impl Stat {
             .get(close + 1..)?
             .split(u8::is_ascii_whitespace)
             .filter(|field| !field.is_empty());
-        // Field numbers are those of the manual page; `nth` skips what lies between.
+        // Field numbers are those of the manual page; `nth` skips the fields in between.
         let state = *fields.next()?.first()?; // 3: state
         let parent = parse_number(fields.next()?)?; // 4: ppid
         let user: u64 = parse_number(fields.nth(9)?)?; // 14: utime
@@ -79,10 +80,10 @@ impl Stat {
         })
     }
 
-    /// Whether it is dead and only waits to be waited for.
+    /// Returns whether the process is dead: a zombie that was not waited for yet.
     ///
-    /// A process whose first thread has ended shows as a zombie while other threads of
-    /// it run on; the number of threads tells the two apart.
+    /// A process whose first thread has ended is shown as a zombie too while its other
+    /// threads run. The number of threads distinguishes the two.
     pub(super) fn is_dead(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
     }
@@ -91,14 +92,14 @@ impl Stat {
         self.state == b'R'
     }
 
-    /// The program name; bytes that are not UTF-8 are replaced.
+    /// Returns the program name, with bytes that are not UTF-8 replaced.
     pub(super) fn name(&self) -> String {
         String::from_utf8_lossy(&self.comm).into_owned()
     }
 }
 
-/// Bytes that a process, and the children it has waited for, read from and wrote to
-/// storage (`proc_pid_io(5)`); `None` if we may not know.
+/// Returns the bytes that a process, and the children it has waited for, read from and wrote
+/// to storage (`proc_pid_io(5)`), or `None` if we lack the permission.
 pub(super) fn io_bytes(pid: u32) -> Option<(u64, u64)> {
     parse_io(&fs::read(format!("/proc/{pid}/io")).ok()?)
 }
@@ -111,12 +112,12 @@ fn parse_io(text: &[u8]) -> Option<(u64, u64)> {
     Some((value(b"read_bytes:")?, value(b"write_bytes:")?))
 }
 
-/// A number in decimal, spaces around it allowed.
+/// Parses a decimal number, with optional spaces around it.
 pub(super) fn parse_number<N: std::str::FromStr>(field: &[u8]) -> Option<N> {
     str::from_utf8(field).ok()?.trim().parse().ok()
 }
 
-/// A number that the kernel prints signed; below zero is zero.
+/// Parses a number that the kernel prints signed. Negative values become zero.
 fn parse_signed(field: &[u8]) -> Option<u64> {
     parse_number::<i64>(field).map(|n| n.max(0).unsigned_abs())
 }
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_those_of_the_manual() {
+    fn stat_fields_match_manual_page() {
         let stat = parse_named(b"cargo").unwrap();
         assert_eq!((stat.pid, stat.ppid, stat.state), (42, 7, b'S'));
         assert_eq!((stat.own_ticks, stat.reaped_ticks), (33, 77));
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_names() {
+    fn stat_name_may_contain_parentheses() {
         for name in [
             "",
             " ",
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_lines_are_none() {
+    fn malformed_stat_lines_are_none() {
         for line in [
             "",
             "42",
@@ -185,21 +186,21 @@ mod tests {
     }
 
     #[test]
-    fn negative_numbers_are_zero() {
+    fn negative_stat_values_are_zero() {
         let line = "1 (a) R 0 0 0 0 0 0 0 0 0 0 1 1 -5 -5 0 0 1 0 9 0 -3";
         let stat = Stat::parse(line.as_bytes()).unwrap();
         assert_eq!((stat.reaped_ticks, stat.rss_bytes), (0, 0));
     }
 
     #[test]
-    fn a_zombie_with_running_threads_is_alive() {
+    fn zombie_leader_with_threads_is_alive() {
         let line = |threads| format!("1 (a) Z 0 0 0 0 0 0 0 0 0 0 1 1 0 0 0 0 {threads} 0 9 0 0");
         assert!(Stat::parse(line(1).as_bytes()).unwrap().is_dead());
         assert!(!Stat::parse(line(2).as_bytes()).unwrap().is_dead());
     }
 
     #[test]
-    fn io_counts() {
+    fn io_counters_are_parsed() {
         let text = b"rchar: 1\nwchar: 2\nread_bytes: 4096\nwrite_bytes: 8192\n\
                      cancelled_write_bytes: 5\n";
         assert_eq!(parse_io(text), Some((4096, 8192)));
@@ -209,7 +210,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parser_accepts_any_bytes(bytes: Vec<u8>, name: Vec<u8>) {
+        fn stat_parser_never_panics(bytes: Vec<u8>, name: Vec<u8>) {
             drop(Stat::parse(&bytes));
             parse_io(&bytes);
             prop_assert!(parse_named(&name).is_some());

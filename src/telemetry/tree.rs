@@ -1,13 +1,13 @@
-//! Who descends from whom, by parent id.
+//! Descendants of a process, by parent id.
 
 use std::collections::HashSet;
 use std::fs;
 
 use super::stat::{Stat, parse_number};
 
-/// All living descendants of `pid` (zombies are dead), by a scan of `/proc`.
+/// Finds all live descendants of `pid`, without zombies, by a scan of `/proc`.
 ///
-/// Processes that start or end during the scan may be missing or gone.
+/// Processes that start or end during the scan may be missing, or may have ended.
 pub fn descendants(pid: u32) -> Vec<u32> {
     let table = Stat::read_all().unwrap_or_default();
     descendants_in(pid, &table)
@@ -17,11 +17,11 @@ pub fn descendants(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-/// Those of `table` that descend from `root`, without `root` itself.
+/// Returns the processes of `table` that descend from `root`, without `root` itself.
 pub(super) fn descendants_in(root: u32, table: &[Stat]) -> Vec<&Stat> {
     let mut by_parent: Vec<&Stat> = table.iter().collect();
     by_parent.sort_unstable_by_key(|stat| stat.ppid);
-    // A pid that is reused during the scan could close a circle, hence `seen`.
+    // A pid that is reused during the scan could form a cycle, hence `seen`.
     let mut seen = HashSet::from([root]);
     let mut parents = vec![root];
     let mut found = Vec::new();
@@ -38,11 +38,11 @@ pub(super) fn descendants_in(root: u32, table: &[Stat]) -> Vec<&Stat> {
     found
 }
 
-/// `root` and its descendants, found without a look at any other process; `None` if the
+/// Returns `root` and its descendants without reading any other process, or `None` if the
 /// kernel does not list children (`CONFIG_PROC_CHILDREN`).
 ///
-/// The kernel may leave a child out if a sibling ends while it lists them
-/// (`proc_pid_task(5)`), which is good enough for a sample.
+/// The kernel may omit a child if a sibling ends while it lists them (`proc_pid_task(5)`).
+/// That is good enough for a sample.
 pub(super) fn walk_tree(root: Stat) -> Option<Vec<Stat>> {
     let root_pid = root.pid;
     let mut seen = HashSet::from([root_pid]);
@@ -67,7 +67,7 @@ pub(super) fn walk_tree(root: Stat) -> Option<Vec<Stat>> {
     Some(found)
 }
 
-/// The children of all threads of `pid`; `None` if no thread's list could be read.
+/// Returns the children of all threads of `pid`, or `None` if no list could be read.
 fn children(pid: u32) -> Option<Vec<u32>> {
     let mut children = None;
     for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn only_descendants_and_no_endless_circles() {
+    fn descendants_ignore_cycles() {
         let table = [
             (1, 0),
             (5, 1),
@@ -120,7 +120,7 @@ mod tests {
         assert!(pids(404).is_empty());
     }
 
-    /// A shell with a child `sleep`; both end when their stdin is closed.
+    /// Starts a shell with a child `sleep`. Both end when the shell's stdin is closed.
     fn family() -> (Child, u32) {
         let mut child = Command::new("sh")
             .args(["-c", "sleep 600 & echo $!; read _; kill $!"])
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn grandchildren_are_found_both_ways() {
+    fn grandchildren_are_found_by_both_methods() {
         let (mut child, grandchild) = family();
         let all = descendants(id());
         assert!(all.contains(&child.id()) && all.contains(&grandchild));

@@ -1,21 +1,21 @@
-//! Clock ticks, pages, rounding, the time stamp.
+//! Clock ticks, pages, rounding and timestamps.
 
 use jiff::Timestamp;
 
-/// The largest integer that every JSON reader gets exactly (2^53 - 1).
+/// The largest integer that every JSON reader represents exactly (2^53 - 1).
 const MAX_EXACT: u64 = (1 << 53) - 1;
 
-/// Now: RFC 3339, UTC, exactly six decimals.
+/// Returns the current time as RFC 3339 UTC with exactly six decimals.
 pub(super) fn taken_now() -> String {
     format!("{:.6}", Timestamp::now())
 }
 
-/// `n`, kept below 2^53; odd file systems claim sizes above that.
+/// Limits `n` to below 2^53. Some file systems report sizes above that.
 pub(super) fn clamp_exact(n: u64) -> u64 {
     n.min(MAX_EXACT)
 }
 
-/// `x` rounded to two decimals; what is not a number, or below zero, is zero.
+/// Rounds `x` to two decimals. NaN, infinities and negative values become zero.
 pub(super) fn round2(x: f64) -> f64 {
     let rounded = (x * 100.0).round() / 100.0;
     if rounded.is_finite() && rounded > 0.0 {
@@ -25,17 +25,18 @@ pub(super) fn round2(x: f64) -> f64 {
     }
 }
 
-/// Clock ticks per second, the unit of times in `proc_pid_stat(5)`; 100 nearly always.
+/// Returns the clock ticks per second, the unit of times in `proc_pid_stat(5)`; nearly always
+/// 100.
 pub(super) fn ticks_per_second() -> u64 {
     rustix::param::clock_ticks_per_second().max(1)
 }
 
-/// Bytes in a page, the unit of memory in `proc_pid_stat(5)`.
+/// Returns the page size in bytes, the unit of memory in `proc_pid_stat(5)`.
 pub(super) fn page_bytes() -> u64 {
     rustix::param::page_size() as u64
 }
 
-/// Clock ticks as milliseconds.
+/// Converts clock ticks to milliseconds.
 pub(super) fn ticks_to_ms(ticks: u64) -> u64 {
     ticks.saturating_mul(1000) / ticks_per_second()
 }
@@ -45,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_stamp_has_six_decimals() {
+    fn timestamp_has_six_decimals() {
         let ts = taken_now();
         assert_eq!(ts.len(), "2026-11-21T21:49:00.123456Z".len(), "{ts}");
         assert!(ts.ends_with('Z'));
@@ -53,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn rounding_is_finite() {
+    fn rounded_values_are_finite() {
         assert_eq!(round2(12.345_678).to_string(), "12.35");
         for odd in [
             f64::NAN,
@@ -69,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_stay_exact() {
+    fn integers_are_clamped_below_2_pow_53() {
         assert_eq!(clamp_exact(u64::MAX), 9_007_199_254_740_991);
         assert_eq!(clamp_exact(7), 7);
         assert!(ticks_to_ms(u64::MAX) > 0);

@@ -1,32 +1,33 @@
-//! The time stamps of the log.
+//! Timestamps of the log.
 
 use jiff::Timestamp;
 
-/// The wall clock as RFC 3339 UTC with exactly six decimals.
+/// Returns the wall-clock time as RFC 3339 UTC with exactly six decimals.
 pub fn now_ts() -> String {
     Clock::default().now().to_owned()
 }
 
-/// Reads a time stamp of an event; `None` where it is not RFC 3339.
+/// Parses the timestamp of an event. Returns `None` if it is not RFC 3339.
 pub fn parse_ts(ts: &str) -> Option<Timestamp> {
     ts.parse().ok()
 }
 
-/// Tells the time again and again: the calendar is asked once a second only.
+/// A clock that formats timestamps and caches everything but the fraction, so that the
+/// calendar is computed at most once per second.
 #[derive(Debug, Default)]
 pub struct Clock {
     second: i64,
-    /// The time stamp given out last.
+    /// The most recent timestamp.
     text: String,
     millisecond: u64,
 }
 
 impl Clock {
-    /// The wall clock as RFC 3339 UTC with exactly six decimals.
+    /// Returns the wall-clock time as RFC 3339 UTC with exactly six decimals.
     pub fn now(&mut self) -> &str {
         let now = Timestamp::now();
         let (second, micros) = (now.as_second(), now.subsec_microsecond());
-        // Before 1970 the fraction counts downwards: those are left to the calendar.
+        // Before 1970 the fraction is negative. Always format those times in full.
         let same = self.second == second && !self.text.is_empty() && micros >= 0;
         // `…SS` without the fraction and the `Z`.
         match self.text.len().checked_sub(7).filter(|_| same) {
@@ -47,7 +48,7 @@ impl Clock {
         &self.text
     }
 
-    /// The time stamp given out last, in milliseconds since 1970: the unit of a ULID.
+    /// Returns the most recent timestamp in milliseconds since 1970, the unit of a ULID.
     pub fn millisecond(&self) -> u64 {
         self.millisecond
     }
@@ -58,14 +59,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_short_way_tells_the_same_time() {
+    fn cached_second_matches_full_format() {
         let mut clock = Clock::default();
         for _ in 0..50_000 {
             let before = format!("{:.6}", Timestamp::now());
-            let told = clock.now().to_owned();
+            let cached = clock.now().to_owned();
             let after = format!("{:.6}", Timestamp::now());
-            assert_eq!(told.len(), 27);
-            assert!(before <= told && told <= after, "{before} {told} {after}");
+            assert_eq!(cached.len(), 27);
+            assert!(
+                before <= cached && cached <= after,
+                "{before} {cached} {after}"
+            );
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A folder held open: files are opened relative to it, never through a
-//! symbolic link, and a FIFO or device never hangs or fools us.
+//! An open directory. Files are opened relative to it, never through a symbolic link, and
+//! a FIFO or a device can neither block us nor pass for a file.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::VolumeError;
 use super::error::IoContext;
 
-/// Which file a descriptor or a name stands for: device and inode.
+/// The identity of a file: its device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileKey {
     dev: u64,
@@ -29,18 +29,27 @@ impl From<&Stat> for FileKey {
     }
 }
 
-/// What [`Dir::peek_meta`] tells of a name.
+/// The metadata that [`Dir::peek_meta`] returns.
 #[derive(Debug, Clone, Copy)]
 pub struct FileMeta {
-    /// Which file it stands for.
+    /// The identity of the file.
     pub key: FileKey,
-    /// How many names that has.
+    /// The number of hard links.
     pub links: u32,
-    /// Its length in bytes.
+    /// The length in bytes.
     pub len: u64,
 }
 
-/// An open folder and the path that messages show for it.
+/// A directory that was opened, or created because it did not exist.
+#[derive(Debug)]
+pub struct EnsuredDir {
+    /// The directory.
+    pub dir: Dir,
+    /// Whether this call created it.
+    pub created: bool,
+}
+
+/// An open directory, with the path that messages show for it.
 #[derive(Debug)]
 pub struct Dir {
     fd: OwnedFd,
@@ -55,14 +64,15 @@ impl AsFd for Dir {
 }
 
 const DIR_FLAGS: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
-/// `NONBLOCK`: the open of a FIFO returns instead of waiting for a writer.
+/// Flags for opening files. With `NONBLOCK`, opening a FIFO returns instead of waiting
+/// for a writer.
 pub(super) const FILE_FLAGS: OFlags = OFlags::NOFOLLOW
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
 
-/// `f_type` of `statfs(2)`: NFS, SMB (three of them), FUSE, Ceph, 9p, AFS, GFS2, OCFS2,
-/// Lustre.
+/// The `f_type` values (`statfs(2)`) of file systems that other hosts may mount: NFS, SMB
+/// (three values), FUSE, Ceph, 9p, AFS, GFS2, OCFS2 and Lustre.
 const REMOTE_FS_MAGIC: [u64; 11] = [
     0x6969,
     0x517b,
@@ -78,7 +88,7 @@ const REMOTE_FS_MAGIC: [u64; 11] = [
 ];
 
 impl Dir {
-    /// The path that messages show.
+    /// Returns the path that messages show.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -87,25 +97,25 @@ impl Dir {
 #[doc(hidden)]
 impl Dir {
     fn new(fd: OwnedFd, path: PathBuf) -> Result<Self, VolumeError> {
-        let stat = rustix::fs::fstat(&fd).at("look at", &path)?;
+        let stat = rustix::fs::fstat(&fd).at("stat", &path)?;
         let key = FileKey::from(&stat);
         Ok(Self { fd, path, key })
     }
 
-    /// Opens a folder by its path; links on the way are followed, since whoever
-    /// names a folder may name it as he likes.
+    /// Opens a directory by its path. Symbolic links are followed, because the path comes
+    /// from the user.
     ///
     /// # Errors
-    /// The folder is missing, is no folder, or may not be read.
+    /// The directory does not exist, is not a directory, or cannot be read.
     pub fn open(path: &Path) -> Result<Self, VolumeError> {
         let fd = rustix::fs::open(path, OFlags::RDONLY | DIR_FLAGS, Mode::empty());
         Self::new(map_not_directory(fd, path)?, path.to_owned())
     }
 
-    /// Opens a folder below this one, component by component, through no link.
+    /// Opens a directory below this one, component by component, without following links.
     ///
     /// # Errors
-    /// A component is missing, is no folder, or may not be read.
+    /// A component does not exist, is not a directory, or cannot be read.
     pub fn open_dir(&self, name: &str) -> Result<Self, VolumeError> {
         let mut path = self.path.clone();
         let mut fd: Option<OwnedFd> = None;
@@ -122,34 +132,41 @@ impl Dir {
         }
     }
 
-    /// Like [`Dir::sub`], making the folder (one component) where it is missing;
-    /// also tells whether it was made.
+    /// Opens the directory `name`, one component, and creates it if it does not exist.
     ///
     /// # Errors
-    /// As [`Dir::sub`], or the folder cannot be made.
-    pub fn ensure_dir(&self, name: &str) -> Result<(Self, bool), VolumeError> {
+    /// The directory cannot be created, is not a directory, or cannot be read.
+    pub fn ensure_dir(&self, name: &str) -> Result<EnsuredDir, VolumeError> {
         match self.open_dir(name) {
             Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => {}
-            found => return Ok((found?, false)),
+            found => {
+                return Ok(EnsuredDir {
+                    dir: found?,
+                    created: false,
+                });
+            }
         }
-        let made = match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o777)) {
+        let created = match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o777)) {
             Ok(()) => true,
             Err(Errno::EXIST) => false,
-            Err(e) => return Err(e).at("make the folder", self.path.join(name)),
+            Err(e) => return Err(e).at("create the directory", self.path.join(name)),
         };
         let opened = self.open_dir(name);
-        if opened.is_err() && made {
+        if opened.is_err() && created {
             self.remove_empty_dir(name);
         }
-        Ok((opened?, made))
+        Ok(EnsuredDir {
+            dir: opened?,
+            created,
+        })
     }
 
-    /// A second handle of the same folder.
+    /// Returns a second handle to the same directory.
     ///
     /// # Errors
-    /// The process has no descriptor left.
+    /// The process has no free descriptor.
     pub fn try_clone(&self) -> Result<Self, VolumeError> {
-        let fd = self.fd.try_clone().at("hold open", &self.path)?;
+        let fd = self.fd.try_clone().at("duplicate", &self.path)?;
         Ok(Self {
             fd,
             path: self.path.clone(),
@@ -157,44 +174,45 @@ impl Dir {
         })
     }
 
-    /// Whether the folder was removed since it was opened.
+    /// Returns whether the directory was removed since it was opened.
     pub fn is_removed(&self) -> bool {
         rustix::fs::fstat(&self.fd).is_ok_and(|stat| stat.st_nlink == 0)
     }
 
-    /// Whether the folder is on a file system that other hosts may use too, as far as
-    /// that can be told.
+    /// Returns whether the directory is on a file system that other hosts may mount too, as
+    /// far as its type says so.
     pub fn is_remote(&self) -> bool {
         rustix::fs::fstatfs(&self.fd).is_ok_and(|fs| REMOTE_FS_MAGIC.contains(&(fs.f_type as u64)))
     }
 
-    /// Which folder this is.
+    /// Returns the identity of this directory.
     pub fn key(&self) -> FileKey {
         self.key
     }
 
-    /// Looks at a name below this folder without following a last link;
-    /// `None` where there is nothing.
+    /// Returns the metadata of a name below this directory without following a final link,
+    /// or `None` if nothing has that name.
     ///
     /// # Errors
-    /// The operating system refuses the look.
+    /// The operating system refuses.
     pub fn stat(&self, name: &str) -> Result<Option<Stat>, VolumeError> {
         match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-            Err(e) => Err(e).at("look at", self.path.join(name)),
+            Err(e) => Err(e).at("stat", self.path.join(name)),
         }
     }
 
-    /// The same for one who looks again and again at a file that he writes to, with no
-    /// time in it: a file whose times were asked for gets a new one, and its inode
-    /// written, with the next write (Linux 6.13, `multigrain-ts.rst`). `None` also where
-    /// the look is refused.
+    /// Returns metadata without timestamps, for a writer that checks its own file again and
+    /// again. Returns `None` if nothing has that name, or if the operating system refuses.
+    ///
+    /// Reading the timestamps of a file would make its next write store a new one, which
+    /// dirties the inode (Linux 6.13, `multigrain-ts.rst`).
     pub fn peek_meta(&self, name: &CStr) -> Option<FileMeta> {
         let what = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::NLINK | StatxFlags::SIZE;
         let found = rustix::fs::statx(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW, what).ok()?;
-        let told = StatxFlags::from_bits_retain(found.stx_mask);
-        told.contains(what).then(|| FileMeta {
+        let filled = StatxFlags::from_bits_retain(found.stx_mask);
+        filled.contains(what).then(|| FileMeta {
             key: FileKey {
                 dev: rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor),
                 ino: found.stx_ino,
@@ -204,32 +222,36 @@ impl Dir {
         })
     }
 
-    /// Opens a file to be written at its end and read, making it where it is
-    /// missing unless `create` is false.
+    /// Opens a file for appending and reading, and creates it if it does not exist.
     ///
     /// # Errors
-    /// The name is anything but a regular file with one link, or may not be written.
-    pub fn append(&self, name: &str, create: bool) -> Result<File, VolumeError> {
-        let flags = if create {
-            OFlags::CREATE
-        } else {
-            OFlags::empty()
-        };
-        self.open_to_write(name, flags | OFlags::RDWR | OFlags::APPEND)
+    /// The name is anything but a regular file with one link, or cannot be written.
+    pub fn append(&self, name: &str) -> Result<File, VolumeError> {
+        self.open_to_write(name, OFlags::CREATE | OFlags::RDWR | OFlags::APPEND)
     }
 
-    /// Opens a file to be written and read at any place, making it where missing.
+    /// Opens a file that exists for appending and reading.
     ///
     /// # Errors
-    /// As [`Dir::append`].
+    /// The name is missing or anything but a regular file with one link, or cannot be
+    /// written.
+    pub fn append_existing(&self, name: &str) -> Result<File, VolumeError> {
+        self.open_to_write(name, OFlags::RDWR | OFlags::APPEND)
+    }
+
+    /// Opens a file for reading and writing at any offset, and creates it if it does not
+    /// exist.
+    ///
+    /// # Errors
+    /// The name is anything but a regular file with one link, or cannot be written.
     pub fn write(&self, name: &str) -> Result<File, VolumeError> {
         self.open_to_write(name, OFlags::CREATE | OFlags::RDWR)
     }
 
-    /// Makes a file that must not be there yet.
+    /// Creates a file that must not exist yet.
     ///
     /// # Errors
-    /// It is there (kind `AlreadyExists`), or cannot be made.
+    /// The file exists (kind `AlreadyExists`), or cannot be created.
     pub fn create_new(&self, name: &str) -> Result<File, VolumeError> {
         self.open_to_write(
             name,
@@ -244,10 +266,10 @@ impl Dir {
             Ok(fd) => File::from(fd),
             Err(Errno::LOOP) => return Err(unsafe_file(path(), "a symbolic link")),
             Err(Errno::NXIO) => return Err(unsafe_file(path(), "a FIFO or a device")),
-            Err(Errno::ISDIR) => return Err(unsafe_file(path(), "a folder")),
+            Err(Errno::ISDIR) => return Err(unsafe_file(path(), "a directory")),
             Err(e) => return Err(e).at("open", path()),
         };
-        let stat = rustix::fs::fstat(&file).at("look at", path())?;
+        let stat = rustix::fs::fstat(&file).at("stat", path())?;
         match not_regular(&stat) {
             Some(what) => Err(unsafe_file(path(), what)),
             None if stat.st_nlink > 1 => Err(unsafe_file(path(), "a file with several links")),
@@ -255,11 +277,11 @@ impl Dir {
         }
     }
 
-    /// The names in this folder that are UTF-8, without `.` and `..`; others are
-    /// not ours.
+    /// Lists the names in this directory that are UTF-8, without `.` and `..`. runlog makes
+    /// no other names.
     ///
     /// # Errors
-    /// The folder cannot be read.
+    /// The directory cannot be read.
     pub fn names(&self) -> Result<Vec<String>, VolumeError> {
         let entries = rustix::fs::Dir::read_from(&self.fd).at("list", &self.path)?;
         let mut names = Vec::new();
@@ -275,28 +297,29 @@ impl Dir {
         Ok(names)
     }
 
-    /// Makes the names in this folder durable.
+    /// Makes the names in this directory durable.
     ///
     /// # Errors
-    /// The sync failed; then nothing is known about the names made since the last one.
+    /// The sync failed. Any name created since the previous sync may be lost.
     pub fn sync(&self) -> Result<(), VolumeError> {
         match rustix::fs::fsync(&self.fd) {
-            // A file system that has no sync of folders keeps its names in order itself.
+            // Such a file system cannot sync directories, and keeps names in order itself.
             Err(Errno::INVAL) => Ok(()),
             synced => synced.at("sync", &self.path),
         }
     }
 
-    /// Renames what is in this folder to a name in `to`, which may be this folder too;
-    /// never over something that is there.
+    /// Renames an entry of this directory to a name in `to`, which may be the same
+    /// directory. An existing name is never replaced.
     ///
     /// # Errors
-    /// The new name is taken (kind `AlreadyExists`), or the operating system refuses.
+    /// The new name exists (kind `AlreadyExists`), or the operating system refuses.
     pub fn rename_to(&self, name: &str, to: &Self, new_name: &str) -> Result<(), VolumeError> {
         let path = || self.path.join(name);
         let flags = RenameFlags::NOREPLACE;
         match rustix::fs::renameat_with(&self.fd, name, &to.fd, new_name, flags) {
-            // A file system that cannot promise it: who renames holds the locks.
+            // The file system lacks `RENAME_NOREPLACE`. Checking first is enough for runlog's
+            // own processes, because whichever renames holds the locks.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) if to.stat(new_name)?.is_none() => {
                 rustix::fs::renameat(&self.fd, name, &to.fd, new_name).at("rename", path())
             }
@@ -307,7 +330,7 @@ impl Dir {
         }
     }
 
-    /// Renames a file in this folder over another one, or to a new name.
+    /// Renames a file in this directory, replacing any file that has the new name.
     ///
     /// # Errors
     /// The operating system refuses.
@@ -316,7 +339,7 @@ impl Dir {
         rustix::fs::renameat(&self.fd, name, &self.fd, new_name).at("replace", path())
     }
 
-    /// Removes a file below this folder; a missing one is fine.
+    /// Removes a file below this directory. A missing file is not an error.
     ///
     /// # Errors
     /// The operating system refuses.
@@ -327,7 +350,7 @@ impl Dir {
         }
     }
 
-    /// Removes an empty folder below this one; says whether it is gone.
+    /// Removes an empty directory below this one and returns whether that worked.
     pub fn remove_empty_dir(&self, name: &str) -> bool {
         rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR).is_ok()
     }
@@ -349,7 +372,7 @@ pub(super) fn unsafe_file(path: PathBuf, what: &'static str) -> VolumeError {
 pub(super) fn not_regular(stat: &Stat) -> Option<&'static str> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => None,
-        FileType::Directory => Some("a folder"),
+        FileType::Directory => Some("a directory"),
         FileType::Symlink => Some("a symbolic link"),
         FileType::Fifo => Some("a FIFO"),
         _ => Some("a device or socket"),

@@ -3,70 +3,71 @@
 use std::io;
 use std::path::PathBuf;
 
-/// What can go wrong while a volume is found, made or used.
+/// An error while finding, creating or using a volume.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VolumeError {
-    /// No folder with `.omne/` from here up to the root.
-    #[error("no volume: neither {} nor a folder above it has an .omne folder", start.display())]
+    /// No directory from `start` up to the root has an `.omne/`.
+    #[error("no volume: neither `{}` nor any directory above it has an .omne directory", start.display())]
     NotFound {
-        /// Where the search began.
+        /// Where the search started.
         start: PathBuf,
     },
-    /// The folder named as a volume has no `.omne/`.
-    #[error("{} is not a volume: it has no .omne folder", root.display())]
+    /// The directory named as a volume has no `.omne/`.
+    #[error("`{}` is not a volume: it has no .omne directory", root.display())]
     NotAVolume {
-        /// The folder that was named.
+        /// The directory that was named.
         root: PathBuf,
     },
-    /// Something that is not a folder stands where one is needed.
-    #[error("{} is not a folder", path.display())]
+    /// A directory is needed where something else is.
+    #[error("`{}` is not a directory", path.display())]
     NotADirectory {
-        /// What stands there.
+        /// The path.
         path: PathBuf,
     },
-    /// An `.omne` folder found on the way up belongs to somebody else.
-    #[error("{} belongs to another user (uid {owner})", path.display())]
+    /// An `.omne` directory found on the way up belongs to another user.
+    #[error("`{}` belongs to another user (uid {owner})", path.display())]
     OtherOwner {
-        /// The `.omne` folder.
+        /// The `.omne` directory.
         path: PathBuf,
-        /// Its owner.
+        /// The uid of its owner.
         owner: u32,
     },
     /// A file of the log is not a regular file with one link.
-    #[error("{} is {what}; runlog takes only regular files, and writes only to one with one link", path.display())]
+    #[error("`{}` is {what}; runlog reads only regular files and writes only to files with one link", path.display())]
     UnsafeFile {
         /// The file.
         path: PathBuf,
         /// What it is instead.
         what: &'static str,
     },
-    /// Something in a folder that is to go does not belong there.
-    #[error("{} is {what}: left alone", path.display())]
+    /// A directory tree to be measured or removed contains a directory that is not entered.
+    #[error("`{}` is {what} and was not touched", path.display())]
     NotEntered {
-        /// What is left alone.
+        /// The directory.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         what: &'static str,
     },
-    /// The volume's settings are not what settings look like.
+    /// The settings of the volume cannot be parsed.
     #[error("{}:{line}: {message}", path.display())]
     Settings {
-        /// The file of the settings.
+        /// The settings file.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong; the whole error would show the text around it, on several lines.
+        /// The message of the parser, without the excerpt of the file that spans several
+        /// lines.
         message: String,
     },
     /// The operating system refused.
-    #[error("cannot {action} {}", path.display())]
+    #[error("cannot {action} `{}`", path.display())]
     Io {
         /// What was tried, as a verb.
         action: &'static str,
-        /// On which path.
+        /// The path.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -89,7 +90,7 @@ pub fn error_chain(e: &dyn std::error::Error) -> String {
 }
 
 impl VolumeError {
-    /// The underlying error of the operating system, where there is one.
+    /// Returns the kind of the underlying operating-system error, if there is one.
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
         match self {
             Self::Io { source, .. } => Some(source.kind()),
@@ -98,9 +99,9 @@ impl VolumeError {
     }
 }
 
-/// Puts the path and the attempt into an error of the operating system.
+/// Adds the path and the attempted action to an operating-system error.
 pub(crate) trait IoContext<T> {
-    /// `action` is a verb that completes "cannot … <path>".
+    /// Converts the error. `action` is a verb that completes "cannot … <path>".
     fn at(self, action: &'static str, path: impl Into<PathBuf>) -> Result<T, VolumeError>;
 }
 

@@ -1,16 +1,16 @@
-//! Checked ids: what a run or a job may be called.
+//! Validated ids of runs and jobs.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest id, in bytes.
+/// The maximum length of an id in bytes.
 const MAX_LEN: usize = 128;
 
-/// Why a text is not an id.
+/// An error that says why a text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} cannot be an id: {reason}")]
+#[error("invalid id {text:?}: {reason}")]
 pub struct IdError {
     text: String,
     reason: &'static str,
@@ -40,8 +40,8 @@ fn is_id_byte(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')
 }
 
-/// The longest id-like text that can be made of `text`: other characters become
-/// `-`, and `fallback` stands where nothing is left.
+/// Turns `text` into a valid id of at most `max_len` bytes: invalid characters become `-`.
+/// Returns `fallback` if nothing usable is left.
 fn sanitize(text: &str, max_len: usize, fallback: &str) -> String {
     let mapped: String = text
         .chars()
@@ -71,7 +71,7 @@ macro_rules! id_type {
         pub struct $name(String);
 
         impl $name {
-            /// The id as text.
+            /// Returns the id as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -108,36 +108,37 @@ macro_rules! id_type {
 }
 
 id_type!(
-    /// The name of a run: `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`, not `latest`.
+    /// The id of a run: `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`, but not `latest`.
     RunId
 );
 id_type!(
-    /// The name of a job within its run, by the same rule.
+    /// The id of a job, unique within its run: `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`, but not
+    /// `latest`.
     JobId
 );
 
 impl RunId {
-    /// `<name>-<lowercase ulid>`, the form of every id that runlog makes.
+    /// Returns `<name>-<lowercase ulid>`, the form of every id that runlog generates.
     pub fn generate(name: &str, ulid: ulid::Ulid) -> Self {
-        // 26 characters of ULID and the hyphen have to fit as well.
+        // Leave room for the hyphen and the 26 characters of the ULID.
         let name = sanitize(name, MAX_LEN - 27, "run");
         Self(format!("{name}-{}", ulid.to_string().to_ascii_lowercase()))
     }
 
-    /// An id made from the name of a file.
+    /// Creates an id from the name of a file.
     pub fn from_name(name: &str) -> Self {
         Self(sanitize(name, MAX_LEN, "run"))
     }
 }
 
 impl JobId {
-    /// An id made from the name of a program.
+    /// Creates an id from the name of a program.
     pub fn from_name(name: &str) -> Self {
-        // Room for the `-2`, `-3`, … of `numbered`.
+        // Leave room for the suffix that `numbered` adds.
         Self(sanitize(name, MAX_LEN - 8, "job"))
     }
 
-    /// The id with `-n` behind it, for the n-th job of one name.
+    /// Returns the id with the suffix `-n`, for the n-th job of the same name.
     #[must_use]
     pub fn numbered(&self, n: usize) -> Self {
         let base: String = self.0.chars().take(MAX_LEN - 8).collect();
@@ -150,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_checked() {
+    fn invalid_ids_are_refused() {
         for good in ["a", "0", "build-01k", "A.b_c-d", &"x".repeat(128)] {
             assert!(good.parse::<RunId>().is_ok(), "{good}");
         }
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn generated_ids_are_ids() {
+    fn generated_ids_are_valid() {
         let ulid = ulid::Ulid::from_parts(1, 2);
         for name in [
             "",

@@ -1,96 +1,98 @@
-//! Every name below a volume's root is made here.
+//! The names of all files and directories below the root of a volume.
 
 use ulid::Ulid;
 
 use super::{JobId, RunId};
 
-/// The folder that makes a folder a volume.
+/// The directory that makes its parent a volume.
 pub const OMNE: &str = ".omne";
-/// Everything that changes while runs go on, from the root.
+/// Everything that changes while runs are active, from the root.
 pub const VAR: &str = ".omne/var";
-/// The runs, from the root.
+/// The directory of the runs, from the root.
 pub const RUNS: &str = ".omne/var/runs";
-/// The last ULID that was allocated, from the root.
+/// The file with the last allocated ULID, from the root.
 pub const ULID_LAST: &str = ".omne/var/.ulid-last";
 
-/// Its name in `var/`.
+/// The file with the last allocated ULID, in `var/`.
 pub const ULID_LAST_NAME: &str = ".ulid-last";
 
-/// The folder and the name of the volume's settings, from the root.
+/// The directory and the name of the settings file, from the root.
 pub const SETTINGS: (&str, &str) = (".omne/lib/cfg", "runlog.toml");
-/// The folder in `var/` of what gc is in the middle of removing.
+/// The directory in `var/` of the runs that gc is removing.
 pub const TRASH: &str = "trash";
-/// One line for each run that gc removed, in `var/`.
+/// The file in `var/` with one line for each run that gc removed.
 pub const RETIRED: &str = "retired.jsonl";
 
-/// What writers of a run lock.
+/// The file that writers of a run lock.
 pub const LOCK: &str = "lock";
 /// The active segment of a run.
 pub const ACTIVE: &str = "events.jsonl";
-/// What was cut out of a damaged log.
+/// The directory of the bytes cut out of a damaged log.
 pub const QUARANTINE: &str = "quarantine";
-/// What the jobs of a run printed.
+/// The directory of the captured output of a run's jobs.
 pub const JOBS: &str = "jobs";
 
-/// The folder of a run, from the root of the volume.
+/// Returns the directory of a run, from the root.
 pub fn run_dir(run: &RunId) -> String {
     format!("{RUNS}/{run}")
 }
 
-/// The name in [`TRASH`] of a run that goes.
+/// Returns the name of a run in [`TRASH`].
 pub fn trash_name(run: &RunId, ulid: &Ulid) -> String {
     format!("{run}.{}", ulid.to_string().to_ascii_lowercase())
 }
 
-/// The run that something in [`TRASH`] was; `None` for what gc did not put there.
+/// Returns the run that an entry of [`TRASH`] was, or `None` if gc did not put it there.
 pub fn parse_trash_name(name: &str) -> Option<RunId> {
     let (run, ulid) = name.rsplit_once('.')?;
     let ulid_fits = ulid.len() == ulid::ULID_LEN && Ulid::from_string(ulid).is_ok();
     run.parse().ok().filter(|_| ulid_fits)
 }
 
-/// How the name of what a job printed ends.
+/// The suffix of the captured output of a job.
 pub const OUTPUT_SUFFIX: &str = ".out";
 
-/// The active segment of a run, from the folder of the runs.
+/// Returns the path of a run's active segment, from the directory of the runs.
 pub fn active_of(run: &RunId) -> String {
     format!("{run}/{ACTIVE}")
 }
 
-/// What the job printed, in its run's folder `jobs/`.
+/// Returns the name of a job's captured output in [`JOBS`].
 pub fn job_out(job: &JobId) -> String {
     format!("{job}{OUTPUT_SUFFIX}")
 }
 
-/// Which bytes of [`job_out`] came when and from which stream.
+/// Returns the name of the index that says when each byte of [`job_out`] arrived, and from
+/// which stream.
 pub fn job_index(job: &JobId) -> String {
     format!("{job}.out.idx")
 }
 
-/// The name of a sealed segment whose first event is `first_seq`.
+/// Returns the name of the sealed segment whose first event is `first_seq`.
 pub fn sealed(first_seq: u64) -> String {
     format!("events-{first_seq:020}.jsonl")
 }
 
-/// A new segment before it gets its name, and a compressed one before it is checked.
+/// Returns the temporary name of a new segment, or of a compressed one that is not verified
+/// yet.
 pub fn temp_segment_name(of: &str, ulid: &Ulid) -> String {
     format!("{of}.{}{TEMP_SUFFIX}", ulid.to_string().to_lowercase())
 }
 
-/// What is written in place of another file, before it gets its name.
+/// Returns the temporary name of a file that will replace another one.
 pub fn temp_file_name(pid: u32, n: u32) -> String {
     format!(".runlog-{pid}-{n}{TEMP_SUFFIX}")
 }
 
-/// How the names of [`unfinished`] files end.
+/// The suffix of temporary files.
 pub const TEMP_SUFFIX: &str = ".tmp";
 
-/// The name of a sealed segment once it is compressed.
+/// Returns the name of a sealed segment after compression.
 pub fn compressed(sealed: &str) -> String {
     format!("{sealed}.gz")
 }
 
-/// The first `seq` of a sealed segment and whether it is compressed, from its name.
+/// Parses the name of a sealed segment into its first `seq` and whether it is compressed.
 pub fn parse_sealed(name: &str) -> Option<(u64, bool)> {
     let stem = name.strip_prefix("events-")?;
     let (digits, compressed) = match stem.strip_suffix(".jsonl.gz") {
@@ -101,19 +103,20 @@ pub fn parse_sealed(name: &str) -> Option<(u64, bool)> {
     all_digits.then(|| digits.parse().ok().map(|seq| (seq, compressed)))?
 }
 
-/// The n-th attempt at a name for bytes cut from `offset` of the segment that
-/// begins with `first_seq`.
+/// Returns the n-th candidate name for bytes cut from `offset` of the segment that starts
+/// with `first_seq`.
 pub fn quarantine_name(first_seq: u64, offset: u64, n: u32) -> String {
     format!("{first_seq:020}@{offset}.{n}")
 }
 
-/// What is about to replace the cursor file `name`, in the same folder.
+/// Returns the temporary name, in the same directory, of what will replace the cursor file
+/// `name`.
 pub fn cursor_temp_name(name: &str) -> String {
     format!(".{name}.new")
 }
 
-/// Which of the files that runtimo rotated away from its log `wal` this is, by its name:
-/// whether 0.1 did it, which took the extension of `wal` off, and how often the log was
+/// Parses the name of a file that runtimo rotated away from its log `wal`. Returns whether
+/// version 0.1 did it, which drops the extension of `wal`, and how often the log was
 /// rotated since.
 pub fn parse_rotated_wal(name: &str, wal: &str) -> Option<(bool, u64)> {
     let number = |of: &str| {
@@ -125,7 +128,7 @@ pub fn parse_rotated_wal(name: &str, wal: &str) -> Option<(bool, u64)> {
     new.or_else(|| number(&runtimo_0_1_wal_name(wal)).map(|n| (true, n)))
 }
 
-/// What runtimo 0.1 calls the log `wal` when it rotates it.
+/// Returns the base name that runtimo 0.1 uses when it rotates the log `wal`.
 pub fn runtimo_0_1_wal_name(wal: &str) -> String {
     let stem = match wal.rsplit_once('.') {
         Some((stem, _)) if !stem.is_empty() => stem,
@@ -139,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn discarded_names_round_trip() {
+    fn trash_names_round_trip() {
         let run: RunId = "a.b-1".parse().unwrap();
         let name = trash_name(&run, &Ulid::from_parts(1, 2));
         assert_eq!(parse_trash_name(&name), Some(run));
@@ -168,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn rotated_logs_of_runtimo_are_told_by_their_names() {
+    fn rotated_runtimo_logs_are_parsed() {
         for (name, wal, is) in [
             ("wal.jsonl.1", "wal.jsonl", Some((false, 1))),
             ("wal.jsonl.12", "wal.jsonl", Some((false, 12))),

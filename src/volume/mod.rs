@@ -1,7 +1,8 @@
-//! A volume: a folder that holds `.omne/`, and the names of everything in it.
+//! A volume is a directory that contains `.omne/`. This room has all paths and names in it.
 //!
-//! [`Volume`] finds or makes one; [`RunId`] and [`JobId`] are checked when they are parsed.
+//! [`Volume`] finds or creates one. [`RunId`] and [`JobId`] are validated when parsed.
 
+mod atomic_file;
 mod clock;
 mod dir;
 mod error;
@@ -12,7 +13,6 @@ mod reading;
 mod root;
 mod settings;
 mod tree;
-mod whole_file;
 
 pub use dir::Dir;
 pub use error::{VolumeError, error_chain};
@@ -21,10 +21,10 @@ pub use root::Volume;
 
 pub(crate) use error::IoContext;
 
-// The program's own; no part of what the library promises.
+// For the program only; not part of the library's public interface.
+pub use self::atomic_file::{AtomicFile, parent_dir, resolve_links};
 #[doc(hidden)]
 pub use self::clock::{Clock, now_ts, parse_ts};
-pub use self::dir::{FileKey, FileMeta};
+pub use self::dir::{EnsuredDir, FileKey, FileMeta};
 pub use self::settings::{GcSettings, RawSetting, RotateSettings, Settings};
 pub use self::tree::Usage;
-pub use self::whole_file::{AtomicFile, parent_dir, resolve_links};

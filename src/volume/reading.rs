@@ -1,4 +1,4 @@
-//! Opening files below a folder to be read: any regular file, through no link.
+//! Opening regular files below a directory for reading, without following links.
 
 use std::fs::File;
 use std::io;
@@ -14,18 +14,19 @@ use super::{Dir, VolumeError};
 
 #[doc(hidden)]
 impl Dir {
-    /// Opens any regular file to be read; `None` where there is nothing.
+    /// Opens a regular file for reading. Returns `None` if it does not exist.
     ///
     /// # Errors
-    /// The name is a link, FIFO, folder or device, or may not be read.
+    /// The name is a link, a FIFO, a directory or a device, or cannot be read.
     pub fn read(&self, name: &str) -> Result<Option<File>, VolumeError> {
         Ok(self.read_sized(name)?.map(|(file, _)| file))
     }
 
-    /// The same with the file's length in bytes.
+    /// Opens a regular file for reading and returns it with its length in bytes, or `None`
+    /// if it does not exist.
     ///
     /// # Errors
-    /// As [`Dir::read`].
+    /// The name is a link, a FIFO, a directory or a device, or cannot be read.
     pub fn read_sized(&self, name: &str) -> Result<Option<(File, u64)>, VolumeError> {
         let path = || self.path().join(name);
         let flags = OFlags::RDONLY | FILE_FLAGS;
@@ -37,19 +38,20 @@ impl Dir {
         }
     }
 
-    /// Opens any regular file in the folder `sub` to be read, through no link; `None`
-    /// where either is missing.
+    /// Opens a regular file in the directory `sub` for reading, without following links.
+    /// Returns `None` if either does not exist.
     ///
     /// # Errors
-    /// As [`Dir::read`].
+    /// One of the two is of the wrong type, or cannot be read.
     pub fn read_in(&self, sub: &str, name: &str) -> Result<Option<File>, VolumeError> {
         Ok(self.read_sized_in(sub, name)?.map(|(file, _)| file))
     }
 
-    /// The same with the file's length in bytes.
+    /// Opens a regular file in the directory `sub` for reading, without following links, and
+    /// returns it with its length in bytes. Returns `None` if either does not exist.
     ///
     /// # Errors
-    /// As [`Dir::read`].
+    /// One of the two is of the wrong type, or cannot be read.
     pub fn read_sized_in(&self, sub: &str, name: &str) -> Result<Option<(File, u64)>, VolumeError> {
         let below = format!("{sub}/{name}");
         let flags = OFlags::RDONLY | FILE_FLAGS;
@@ -57,8 +59,8 @@ impl Dir {
         match rustix::fs::openat2(self, &below, flags, Mode::empty(), resolve) {
             Ok(fd) => return require_regular(fd, || self.path().join(&below)).map(Some),
             Err(Errno::NOENT) => return Ok(None),
-            // A kernel or a sandbox without that call; else step by step it can be told
-            // what is wrong with which of the two.
+            // The kernel or a sandbox lacks `openat2`, or one of the two is of the wrong
+            // type. Opening them one after the other shows which.
             Err(_) => {}
         }
         match self.open_dir(sub) {
@@ -69,9 +71,9 @@ impl Dir {
     }
 }
 
-/// What was opened to be read, with its length in bytes.
+/// Returns the opened file with its length in bytes.
 fn require_regular(fd: OwnedFd, path: impl Fn() -> PathBuf) -> Result<(File, u64), VolumeError> {
-    let stat = rustix::fs::fstat(&fd).at("look at", path())?;
+    let stat = rustix::fs::fstat(&fd).at("stat", path())?;
     match not_regular(&stat) {
         Some(what) => Err(unsafe_file(path(), what)),
         None => Ok((File::from(fd), stat.st_size as u64)),
@@ -86,10 +88,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_in_a_folder_is_read_through_no_link() {
+    fn reading_follows_no_link() {
         let tmp = tempfile::tempdir().unwrap();
         let path = |name: &str| tmp.path().join(name);
-        fs::create_dir_all(path("run/folder")).unwrap();
+        fs::create_dir_all(path("run/sub")).unwrap();
         fs::write(path("run/log"), "text").unwrap();
         fs::write(path("file"), "text").unwrap();
         symlink(path("run"), path("linked")).unwrap();
@@ -100,15 +102,15 @@ mod tests {
         assert_eq!(read("run", "log").unwrap().unwrap().1, 4);
         assert!(read("run", "none").unwrap().is_none());
         assert!(read("none", "log").unwrap().is_none());
-        for (sub, name, told) in [
-            ("linked", "log", "linked is not a folder"),
-            ("file", "log", "file is not a folder"),
-            ("run", "link", "run/link is a symbolic link"),
-            ("run", "fifo", "run/fifo is a FIFO"),
-            ("run", "folder", "run/folder is a folder"),
+        for (sub, name, expected) in [
+            ("linked", "log", "linked` is not a directory"),
+            ("file", "log", "file` is not a directory"),
+            ("run", "link", "run/link` is a symbolic link"),
+            ("run", "fifo", "run/fifo` is a FIFO"),
+            ("run", "sub", "run/sub` is a directory"),
         ] {
             let error = read(sub, name).unwrap_err().to_string();
-            assert!(error.contains(told), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
     }
 }

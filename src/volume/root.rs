@@ -1,4 +1,4 @@
-//! Finding a volume, and making one.
+//! Finding and creating volumes.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 use super::error::IoContext;
 use super::{Dir, RunId, VolumeError, layout};
 
-/// A folder that has `.omne/`.
+/// A directory that has an `.omne/`.
 #[derive(Debug)]
 pub struct Volume {
     root: Dir,
 }
 
 impl Volume {
-    /// Opens the folder that somebody named as a volume.
+    /// Opens the directory that the user named as the volume.
     ///
     /// # Errors
-    /// It is no folder, or has no `.omne/`.
+    /// It is not a directory, or has no `.omne/`.
     pub fn open(root: &Path) -> Result<Self, VolumeError> {
         let dir = Dir::open(root)?;
         if dir.stat(layout::OMNE)?.is_none() {
@@ -29,15 +29,15 @@ impl Volume {
         }
     }
 
-    /// Looks for the nearest folder with `.omne`, from `start` upwards.
+    /// Finds the nearest directory with an `.omne`, from `start` upwards.
     ///
     /// # Errors
-    /// There is none ([`VolumeError::NotFound`]), or it belongs to another user,
-    /// whose settings and logs must not be picked up by accident.
+    /// There is none ([`VolumeError::NotFound`]), or it belongs to another user, whose
+    /// settings and logs must not be picked up by accident.
     pub fn discover(start: &Path) -> Result<Self, VolumeError> {
         let start = start.canonicalize().at("resolve", start)?;
-        for folder in start.ancestors() {
-            let omne = folder.join(layout::OMNE);
+        for ancestor in start.ancestors() {
+            let omne = ancestor.join(layout::OMNE);
             let Ok(meta) = omne.symlink_metadata() else {
                 continue;
             };
@@ -51,41 +51,41 @@ impl Volume {
             if !meta.is_dir() {
                 return Err(VolumeError::NotADirectory { path: omne });
             }
-            return Self::open(folder);
+            return Self::open(ancestor);
         }
         Err(VolumeError::NotFound { start })
     }
 
-    /// Makes `root`, which must be there, a volume; fine if it is one already.
+    /// Makes the existing directory `root` a volume, unless it already is one.
     ///
     /// # Errors
-    /// `root` is no folder, or `.omne` cannot be made in it.
+    /// `root` is not a directory, or `.omne` cannot be created in it.
     pub fn create(root: &Path) -> Result<Self, VolumeError> {
         let dir = Dir::open(root)?;
         dir.ensure_dir(layout::OMNE)?;
         Ok(Self { root: dir })
     }
 
-    /// The folder that has `.omne/`.
+    /// Returns the directory that has the `.omne/`.
     #[doc(hidden)]
     pub fn root(&self) -> &Dir {
         &self.root
     }
 
-    /// The path of the folder that has `.omne/`.
+    /// Returns the path of the directory that has the `.omne/`.
     pub fn path(&self) -> &Path {
         self.root.path()
     }
 
-    /// The path of a run's folder, for messages.
+    /// Returns the path of a run's directory, for messages.
     pub fn run_path(&self, run: &RunId) -> PathBuf {
         self.path().join(layout::run_dir(run))
     }
 
-    /// The folder of all runs; `None` while there is no run yet.
+    /// Opens the directory of all runs. Returns `None` before the first run.
     ///
     /// # Errors
-    /// It is there and cannot be opened.
+    /// The directory exists and cannot be opened.
     #[doc(hidden)]
     pub fn runs(&self) -> Result<Option<Dir>, VolumeError> {
         match self.root.open_dir(layout::RUNS) {
@@ -95,16 +95,16 @@ impl Volume {
         }
     }
 
-    /// The chain of folders down to the runs, made where missing:
-    /// `.omne`, `.omne/var`, `.omne/var/runs`.
+    /// Opens the chain of directories down to the runs, `.omne`, `.omne/var` and
+    /// `.omne/var/runs`, and creates those that do not exist.
     ///
     /// # Errors
-    /// One of them cannot be made.
+    /// One of them cannot be created or opened.
     #[doc(hidden)]
     pub fn make_runs(&self) -> Result<[Dir; 3], VolumeError> {
-        let (omne, _) = self.root.ensure_dir(layout::OMNE)?;
-        let (var, _) = omne.ensure_dir("var")?;
-        let (runs, _) = var.ensure_dir("runs")?;
+        let omne = self.root.ensure_dir(layout::OMNE)?.dir;
+        let var = omne.ensure_dir("var")?.dir;
+        let runs = var.ensure_dir("runs")?.dir;
         Ok([omne, var, runs])
     }
 }

@@ -1,5 +1,5 @@
-//! The settings of a volume, `.omne/lib/cfg/runlog.toml`: what holds for its runs where
-//! no flag says otherwise.
+//! The settings of a volume, `.omne/lib/cfg/runlog.toml`: the defaults of its runs, which
+//! command-line flags override.
 
 use std::io::Read;
 
@@ -8,21 +8,21 @@ use serde::Deserialize;
 use super::error::IoContext;
 use super::{Volume, VolumeError, layout};
 
-/// Longest file of settings that is read, in bytes.
+/// The maximum size of a settings file in bytes.
 const MAX_SETTINGS_BYTES: u64 = 1 << 20;
 
-/// The settings of a volume. Sizes, times and numbers are left as they were written:
-/// they are read like those of the command line.
+/// The settings of a volume. Sizes, durations and numbers keep their text, because they are
+/// parsed like the values of command-line flags.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// `[rotate]`: when a log begins a new segment, and what becomes of the old ones.
+    /// `[rotate]`: when a log starts a new segment, and what happens to the old ones.
     pub rotate: RotateSettings,
-    /// `[gc]`: which runs and events may go.
+    /// `[gc]`: which runs and events gc may remove.
     pub gc: GcSettings,
 }
 
-/// `[rotate]`; the keys are the flags of `runlog rotate`.
+/// The section `[rotate]`, with the flags of `runlog rotate` as its keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[expect(missing_docs, reason = "the names are those of the flags")]
@@ -33,7 +33,7 @@ pub struct RotateSettings {
     pub compress: Option<bool>,
 }
 
-/// `[gc]`; the keys are the flags of `runlog gc`.
+/// The section `[gc]`, with the flags of `runlog gc` as its keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[expect(missing_docs, reason = "the names are those of the flags")]
@@ -46,7 +46,7 @@ pub struct GcSettings {
     pub events_older_than: Option<RawSetting>,
 }
 
-/// A value as its text: `"64MiB"`, `10`.
+/// A value as its text, such as `"64MiB"` or `10`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "SettingValue")]
 pub struct RawSetting(pub String);
@@ -72,17 +72,17 @@ impl From<SettingValue> for RawSetting {
 
 #[doc(hidden)]
 impl Volume {
-    /// The settings of the volume; those of nothing set where it has no file of them.
+    /// Reads the settings of the volume. Returns the defaults if there is no settings file.
     ///
     /// # Errors
-    /// The file cannot be read, or is not what settings look like; a key that is not
-    /// known is an error too, since it may be a slip.
+    /// The file cannot be read or parsed. An unknown key is an error too, because it may be
+    /// a typing error.
     pub fn settings(&self) -> Result<Settings, VolumeError> {
-        let (folder, name) = layout::SETTINGS;
-        let Some(file) = self.root().read_in(folder, name)? else {
+        let (dir, name) = layout::SETTINGS;
+        let Some(file) = self.root().read_in(dir, name)? else {
             return Ok(Settings::default());
         };
-        let path = self.path().join(folder).join(name);
+        let path = self.path().join(dir).join(name);
         let mut text = String::new();
         file.take(MAX_SETTINGS_BYTES)
             .read_to_string(&mut text)
@@ -105,9 +105,9 @@ mod tests {
     fn settings(text: &str) -> Result<Settings, VolumeError> {
         let root = tempfile::tempdir().unwrap();
         let volume = Volume::create(root.path()).unwrap();
-        let folder = root.path().join(layout::SETTINGS.0);
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join(layout::SETTINGS.1), text).unwrap();
+        let dir = root.path().join(layout::SETTINGS.0);
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join(layout::SETTINGS.1), text).unwrap();
         volume.settings()
     }
 
@@ -122,21 +122,21 @@ mod tests {
     }
 
     #[test]
-    fn slips_are_told_with_their_line() {
-        for (slip, line) in [
+    fn invalid_settings_are_reported_with_their_line() {
+        for (invalid, line) in [
             ("[rotate]\nmaxsize = 1", 2),
             ("[gc]\n\nmax_runs = true", 3),
             ("[rotate\n", 1),
             ("x = 1", 1),
         ] {
-            let error = settings(slip).unwrap_err().to_string();
+            let error = settings(invalid).unwrap_err().to_string();
             assert!(error.contains(&format!("runlog.toml:{line}: ")), "{error}");
             assert_eq!(error.lines().count(), 1, "{error}");
         }
     }
 
     #[test]
-    fn a_volume_without_a_file_has_nothing_set() {
+    fn missing_settings_file_means_defaults() {
         let root = tempfile::tempdir().unwrap();
         let volume = Volume::create(root.path()).unwrap();
         assert_eq!(volume.settings().unwrap(), Settings::default());

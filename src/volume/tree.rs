@@ -1,5 +1,5 @@
-//! Whole folders: what they take on disk, and their removal. No link is followed, and
-//! nothing on another file system is touched.
+//! Measuring and removing directory trees. No link is followed, and nothing on another file
+//! system is touched.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -14,27 +14,27 @@ use rustix::io::Errno;
 use super::error::IoContext;
 use super::{Dir, VolumeError};
 
-/// Folders in folders that are gone into: runs have two levels.
+/// The maximum depth of nested directories. Runs have two levels.
 const MAX_DEPTH: usize = 32;
-/// Bytes of names that are asked for at once.
+/// How many bytes of directory entries are read at once.
 const NAMES_PER_PASS: usize = 16 << 10;
-/// How often a folder in which others make files is emptied.
+/// How many times a directory in which other processes create files is emptied.
 const MAX_PASSES: usize = 8;
 
-/// What a folder takes, with all that is in it.
+/// The size of a directory tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
-    /// What its removal gives back to the disk, in bytes: as `du` counts.
+    /// The bytes on disk that its removal frees, as `du` counts them.
     pub bytes: u64,
-    /// What is in its files, in bytes.
+    /// The total length of its files in bytes.
     pub content: u64,
-    /// When anything in it was changed last.
+    /// When anything in it was last modified.
     pub touched: Timestamp,
 }
 
 impl Usage {
     fn add(&mut self, stat: &Stat) {
-        // Blocks are of 512 bytes, whatever the file system works with.
+        // `st_blocks` counts units of 512 bytes, whatever the file system's block size is.
         self.bytes += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
         if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
             self.content += u64::try_from(stat.st_size).unwrap_or(0);
@@ -50,12 +50,12 @@ fn modified_at(stat: &Stat) -> Timestamp {
 
 #[doc(hidden)]
 impl Dir {
-    /// What this folder takes on disk, with all that is in it.
+    /// Measures this directory tree.
     ///
     /// # Errors
-    /// A folder in it cannot be read, or is on another file system.
+    /// A directory in it cannot be read, or is on another file system.
     pub fn usage(&self) -> Result<Usage, VolumeError> {
-        let stat = rustix::fs::fstat(self).at("look at", self.path())?;
+        let stat = rustix::fs::fstat(self).at("stat", self.path())?;
         let mut usage = Usage {
             bytes: 0,
             content: 0,
@@ -71,13 +71,13 @@ impl Dir {
         Ok(usage)
     }
 
-    /// Removes what has this name below this folder, with all that is in it. In a folder
-    /// the file `last` goes last. A missing one is fine.
+    /// Removes the entry `name` of this directory, with everything in it. If it is a
+    /// directory, its file `last` is removed last. A missing entry is not an error.
     ///
     /// # Errors
-    /// Something in it cannot be removed; the rest was, as far as possible.
+    /// Something in it cannot be removed. The rest is removed as far as possible.
     pub fn remove_tree(&self, name: &str, last: &str) -> Result<(), VolumeError> {
-        let stat = rustix::fs::fstat(self).at("look at", self.path())?;
+        let stat = rustix::fs::fstat(self).at("stat", self.path())?;
         let walk = Walk {
             dev: stat.st_dev,
             depth: 0,
@@ -89,7 +89,7 @@ impl Dir {
     }
 }
 
-/// A second open of the folder: its names are read from the first one on.
+/// Opens the directory a second time, so that its entries are read from the start.
 fn reopen(dir: &Dir) -> Result<OwnedFd, VolumeError> {
     open_subdir(dir.as_fd(), c".").at("open", dir.path())
 }
@@ -107,10 +107,10 @@ fn is_dots(name: &CStr) -> bool {
     matches!(name.to_bytes(), b"." | b"..")
 }
 
-/// A place in a tree.
+/// A walk through a directory tree.
 #[derive(Clone, Copy)]
 struct Walk {
-    /// The file system that is not left.
+    /// The device that the walk stays on.
     dev: u64,
     depth: usize,
 }
@@ -128,7 +128,7 @@ impl Walk {
             let stat = match rustix::fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => stat,
                 Err(Errno::NOENT) => continue,
-                Err(e) => return Err(e).at("look at", child_path(path, name)),
+                Err(e) => return Err(e).at("stat", child_path(path, name)),
             };
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
                 let path = child_path(path, name);
@@ -156,7 +156,7 @@ impl Walk {
             return refused("on another file system");
         }
         if self.depth == MAX_DEPTH {
-            return refused("nested too deep");
+            return refused("nested too deeply");
         }
         Ok(Self {
             depth: self.depth + 1,
@@ -178,7 +178,7 @@ impl Walk {
             Err(Errno::NOTDIR | Errno::LOOP) => return unlink(parent, name, above),
             Err(e) => return Err(e).at("open", path()),
         };
-        let stat = rustix::fs::fstat(&fd).at("look at", path())?;
+        let stat = rustix::fs::fstat(&fd).at("stat", path())?;
         let walk = self.descend(stat.st_dev, &path())?;
         for _ in 0..MAX_PASSES {
             walk.remove_contents(&fd, &path(), last)?;
@@ -187,7 +187,7 @@ impl Walk {
             }
             match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT) => return Ok(()),
-                // Somebody made a file meanwhile.
+                // Another process created a file meanwhile.
                 Err(Errno::NOTEMPTY | Errno::EXIST) => {
                     rustix::fs::seek(&fd, rustix::fs::SeekFrom::Start(0)).at("list", path())?;
                 }
@@ -197,8 +197,8 @@ impl Walk {
         Err(Errno::NOTEMPTY).at("remove", path())
     }
 
-    /// Removes what is in a folder, but for `last`. What cannot be removed does not keep
-    /// the rest; the first trouble is told.
+    /// Removes the contents of a directory, except `last`. Continues past what cannot be
+    /// removed and returns the first error.
     fn remove_contents(self, fd: &OwnedFd, path: &Path, last: &[u8]) -> Result<(), VolumeError> {
         let mut space = [MaybeUninit::uninit(); NAMES_PER_PASS];
         let mut names = RawDir::new(fd, &mut space);
@@ -209,11 +209,11 @@ impl Walk {
             if is_dots(name) || name.to_bytes() == last {
                 continue;
             }
-            let gone = match entry.file_type() {
+            let result = match entry.file_type() {
                 FileType::Directory | FileType::Unknown => self.remove(fd.as_fd(), name, path, b""),
                 _ => unlink(fd.as_fd(), name, path),
             };
-            removed = removed.and(gone);
+            removed = removed.and(result);
         }
         removed
     }
@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tree_goes_with_all_that_is_in_it_and_nothing_else() {
+    fn tree_is_removed_without_following_links() {
         let tmp = tempfile::tempdir().unwrap();
         let outside = tmp.path().join("outside");
         fs::create_dir(&outside).unwrap();
@@ -262,25 +262,25 @@ mod tests {
         assert!(dir.names().unwrap().is_empty());
         assert!(outside.join("kept").exists());
         dir.remove_tree("tree", "last").unwrap();
-        // A link or a file in place of the folder goes by itself.
+        // A link in place of the directory is removed, not followed.
         symlink(&outside, tmp.path().join("in/tree")).unwrap();
         dir.remove_tree("tree", "last").unwrap();
         assert!(outside.join("kept").exists());
     }
 
     #[test]
-    fn what_is_nested_without_end_is_left() {
+    fn deeply_nested_tree_is_not_entered() {
         let tmp = tempfile::tempdir().unwrap();
         let deep = "d/".repeat(MAX_DEPTH + 2);
         fs::create_dir_all(tmp.path().join("tree").join(deep)).unwrap();
         let dir = Dir::open(tmp.path()).unwrap();
-        let told = dir
+        let error = dir
             .open_dir("tree")
             .unwrap()
             .usage()
             .unwrap_err()
             .to_string();
-        assert!(told.ends_with("is nested too deep: left alone"), "{told}");
+        assert!(error.contains("is nested too deeply"), "{error}");
         assert!(dir.remove_tree("tree", "").is_err());
     }
 }

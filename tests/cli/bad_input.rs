@@ -181,7 +181,7 @@ fn malformed_run_id_error_message() {
     assert_snapshot!(snapshot(&env, &output), @r#"
     exit 2
     -- stderr
-    error: invalid value '../x' for '--run <ID>': "../x" cannot be an id: it must begin with a letter or a digit
+    error: invalid value '../x' for '--run <ID>': invalid id "../x": it must begin with a letter or a digit
 
     For more information, try '--help'.
     "#);

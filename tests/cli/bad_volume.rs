@@ -27,7 +27,7 @@ fn volume_path_is_a_file() {
     assert_snapshot!(snapshot(&env, &env.run(&["-C", "file", "status"])), @"
     exit 3
     -- stderr
-    error: file is not a folder
+    error: `file` is not a directory
     hint: name another directory with -C DIR
     ");
     let output = env.run(&["-C", "file", "run", "--", "touch", "ran"]);
@@ -42,7 +42,7 @@ fn volume_does_not_exist() {
     assert_snapshot!(snapshot(&env, &env.run(&["-C", "no/where", "status"])), @"
     exit 3
     -- stderr
-    error: cannot open no/where: No such file or directory (os error 2)
+    error: cannot open `no/where`: No such file or directory (os error 2)
     hint: check the path
     ");
     let output = env.run(&["-C", "no/where", "run", "--", "touch", "ran"]);
@@ -60,7 +60,7 @@ fn directory_without_volume_marker() {
     assert_snapshot!(snapshot(&env, &env.run(&["-C", "sub", "status"])), @"
     exit 3
     -- stderr
-    error: sub is not a volume: it has no .omne folder
+    error: `sub` is not a volume: it has no .omne directory
     hint: create one with `runlog run`, or name one with -C DIR
     ");
     assert!(!env.exists("sub/.omne"));
@@ -98,9 +98,9 @@ fn volume_is_read_only() {
     emit 7
     status 0
     -- stderr
-    error: cannot open [ROOT]/.omne/var/.ulid-last: Read-only file system (os error 30)
+    error: cannot open `[ROOT]/.omne/var/.ulid-last`: Read-only file system (os error 30)
     hint: name a directory on a writable file system with -C DIR
-    error: cannot open [ROOT]/.omne/var/runs/it/lock: Read-only file system (os error 30)
+    error: cannot open `[ROOT]/.omne/var/runs/it/lock`: Read-only file system (os error 30)
     hint: name a directory on a writable file system with -C DIR
     ");
     assert_eq!(env.runs(), ["it"]);
@@ -120,7 +120,7 @@ fn read_only_directory_is_not_initialized() {
     -- stdout
     run 125
     -- stderr
-    error: cannot make the folder [ROOT]/.omne: Read-only file system (os error 30)
+    error: cannot create the directory `[ROOT]/.omne`: Read-only file system (os error 30)
     hint: name a directory on a writable file system with -C DIR
     ");
     assert!(!env.exists(".omne"));
@@ -147,7 +147,7 @@ fn volume_of_another_user_is_not_used_by_default() {
     assert_snapshot!(snapshot(&env, &output), @"
     exit 3
     -- stderr
-    error: [ROOT]/.omne belongs to another user (uid 12345)
+    error: `[ROOT]/.omne` belongs to another user (uid 12345)
     hint: if you trust it, name its directory with -C DIR
     ");
     let output = env.sh(r#"cd sub && "$RUNLOG" run -- touch ran"#);

@@ -173,6 +173,6 @@ fn gc_skips_mount_point_in_run() {
     assert!(
         output
             .stderr()
-            .contains("on another file system: left alone")
+            .contains("on another file system and was not touched")
     );
 }

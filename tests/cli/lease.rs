@@ -81,7 +81,7 @@ fn lost_run_reports_dead_job() {
         std::fs::read_to_string(&stat).map_or(true, |s| s.contains(") Z "))
     });
     let because = env.status("it")["because"].as_str().unwrap().to_owned();
-    assert_snapshot!(normal(&env, &because), @"job cat has no end and nobody holds its lease; its process [PID] is dead");
+    assert_snapshot!(normal(&env, &because), @"job cat has not ended and its lease is free; its process [PID] is dead");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn lost_run_reports_surviving_job() {
     env.write("stop", "");
     let shown = snapshot(&env, &output);
     let because = shown.lines().find(|l| l.starts_with("because")).unwrap();
-    assert_snapshot!(because, @"because  job sh has no end and nobody holds its lease; its process [PID] still runs");
+    assert_snapshot!(because, @"because  job sh has not ended and its lease is free; its process [PID] still runs");
 }
 
 #[test]

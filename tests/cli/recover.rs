@@ -66,8 +66,8 @@ fn recover_ends_lost_run_once() {
     assert_snapshot!(snapshot(&env, &env.run(&RECOVER)), @"
     exit 0
     -- stdout
-    it-[ULID]  job it is lost: it failed
-    it-[ULID]  recovered; it is failed: the run is closed and job it failed: nobody saw its end: its supervisor died; its process [PID] is dead
+    it-[ULID]  job it was lost and is now failed
+    it-[ULID]  recovered; it is now failed: the run is closed and job it failed: its supervisor died before the job's end was recorded; its process [PID] is dead
     ");
     let failed = env.event("job_failed");
     assert_eq!(failed["error"]["kind"], "lost");
@@ -104,7 +104,7 @@ fn recover_leaves_surviving_job_with_hint() {
     assert_snapshot!(snapshot(&env, &output), @"
     exit 1
     -- stdout
-    it-[ULID]  left as it is (lost): job it may go on: its process [PID] still runs
+    it-[ULID]  not changed (lost): job it may still be running: its process [PID] still runs
     -- stderr
     hint: wait for the process to exit or kill it, then retry
     ");
@@ -124,7 +124,7 @@ fn recover_leaves_running_run() {
     assert_snapshot!(snapshot(&env, &env.run(&RECOVER)), @"
     exit 4
     -- stdout
-    it  left as it is (running): the supervisor of job cat holds its lease
+    it  not changed (running): the supervisor of job cat holds its lease
     -- stderr
     hint: follow the run with `runlog tail -f`; it is still running
     ");
@@ -172,7 +172,7 @@ fn recover_leaves_foreign_run() {
     assert_snapshot!(snapshot(&env, &env.run(&RECOVER)), @"
     exit 1
     -- stdout
-    it  left as it is (unknown): the run is not closed, and its writer holds no lease
+    it  not changed (unknown): the run is not closed, and its writer holds no lease
     -- stderr
     hint: leave it to the program that writes it; only that program can end the run
     ");
@@ -200,7 +200,7 @@ fn recover_repairs_torn_tail_and_rotation() {
     assert_snapshot!(snapshot(&env, &env.run(&RECOVER)), @"
     exit 0
     -- stdout
-    it  its end was mended; it is completed
+    it  its torn tail was repaired; it is completed
     ");
     assert_eq!(env.types("it").last().unwrap(), "log_repaired");
     env.ok(&["replay", "--verify", "it"]);
@@ -364,7 +364,7 @@ fn recover_refuses_commands_from_writable_log() {
     assert_snapshot!(snapshot(&env, &output), @"
     exit 1
     -- stderr
-    error: the recorded commands are not run: [ROOT]/.omne/var/runs/it-[ULID] may be written by others
+    error: refusing to run recorded commands: [ROOT]/.omne/var/runs/it-[ULID] may be written by others
     hint: check the recorded commands (`runlog replay --json RUN`); if only you wrote the log, run `chmod -R go-w .omne` and retry
     ");
     assert_eq!(bytes(&env, &run), before);

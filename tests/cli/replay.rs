@@ -123,7 +123,7 @@ fn timeline_of_running_run_is_partial() {
     wait_until("the lease to be free", || {
         env.ok(&["replay"])
             .stdout()
-            .contains("! lost: job j has no end")
+            .contains("! lost: job j has not ended")
     });
 }
 

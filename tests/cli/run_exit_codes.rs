@@ -103,7 +103,7 @@ fn unknown_command_exits_127() {
     exit 127
     -- stderr
     run_id=no-such-command-here-[ULID]
-    error: command not found: no-such-command-here
+    error: command not found: `no-such-command-here`
     hint: check the spelling of the command and PATH
     ");
     assert_eq!(env.event("job_failed")["error"]["kind"], "not_found");
@@ -137,7 +137,7 @@ fn non_executable_file_exits_126() {
     exit 126
     -- stderr
     run_id=plain-[ULID]
-    error: ./plain may not be executed
+    error: `./plain` is not executable
     hint: make the file executable, or run it with its interpreter
     ");
     assert_eq!(env.event("job_failed")["error"]["kind"], "not_executable");
@@ -172,7 +172,7 @@ fn missing_working_directory_exits_125() {
     exit 125
     -- stderr
     run_id=true-[ULID]
-    error: [ROOT]/missing is not a folder to run in
+    error: working directory `[ROOT]/missing` is not a directory
     hint: use another directory with --cwd
     ");
     assert_eq!(env.event("job_failed")["error"]["kind"], "validation");
@@ -186,7 +186,7 @@ fn unusable_volume_exits_125() {
     assert_snapshot!(snapshot(&env, &output), @"
     exit 125
     -- stderr
-    error: [ROOT]/.omne is not a folder
+    error: `[ROOT]/.omne` is not a directory
     hint: name another directory with -C DIR
     ");
     assert!(!env.exists("ran"));

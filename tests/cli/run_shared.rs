@@ -237,7 +237,7 @@ fn detached_start_failure_is_reported_to_caller() {
     insta::assert_snapshot!(crate::support::checks::snapshot(&env, &output), @"
     exit 127
     -- stderr
-    error: command not found: no-such-cmd
+    error: command not found: `no-such-cmd`
     hint: check the spelling of the command and PATH
     ");
     assert_eq!(env.status("latest")["state"], "failed");

@@ -126,7 +126,7 @@ fn status_of_run_with_several_jobs() {
      no-such-cmd  ✗ failed  not_found  no-such-cmd
      sleep  ✗ failed  SIGTERM  [DURATION]  [DURATION]  [SIZE]  sleep 60
     sh: it exited with code 3 (exit)
-    no-such-cmd: command not found: no-such-cmd (not_found)
+    no-such-cmd: command not found: `no-such-cmd` (not_found)
     sleep: it ran longer than 0.01 s (timeout)
     ");
     job.end();
@@ -228,7 +228,7 @@ fn missing_volume_exits_3_and_is_not_created() {
     assert_snapshot!(status(&env, &[]), @"
     exit 3
     -- stderr
-    error: no volume: neither [ROOT] nor a folder above it has an .omne folder
+    error: no volume: neither `[ROOT]` nor any directory above it has an .omne directory
     hint: create one with `runlog run`, or name one with -C DIR
     ");
     assert!(!env.exists(".omne"));

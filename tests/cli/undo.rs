@@ -48,7 +48,7 @@ fn undo_rolls_back_newest_job_first_and_once() {
     assert_snapshot!(snapshot(&env, &env.run(&UNDO)), @"
     exit 0
     -- stdout
-    it  there is nothing to undo
+    it  nothing to undo
     ");
     let status = env.status("it");
     assert_eq!(status["state"], "failed");
@@ -110,7 +110,7 @@ fn interrupted_rollback_is_repeated_only_with_force() {
     assert_snapshot!(snapshot(&env, &refused), @"
     exit 1
     -- stdout
-    it  job a was not undone: it was begun before, and nobody saw its end; look what it did, then use --force
+    it  job a was not undone: its rollback was started before and was interrupted; check what it did, then use --force
     ");
     assert_eq!(undone(&env), "a\n");
     env.ok(&["replay", "--rollback", "it", "--force"]);
@@ -129,7 +129,7 @@ fn running_run_is_not_undone() {
     assert_snapshot!(snapshot(&env, &env.run(&UNDO)), @"
     exit 4
     -- stderr
-    error: run it is not undone while it runs: the supervisor of job b holds its lease
+    error: cannot undo run `it` while it is running: the supervisor of job b holds its lease
     hint: wait for the run to end (`runlog status --wait RUN`), or stop it, then retry
     ");
     goes_on.kill();
@@ -163,7 +163,7 @@ fn masked_rollback_is_not_run() {
     assert_snapshot!(snapshot(&env, &env.run(&UNDO)), @"
     exit 1
     -- stdout
-    it  job a was not undone: what it recorded was masked, and is not run
+    it  job a was not undone: its recorded command contains masked secrets and cannot be run
     ");
     assert_eq!(undone(&env), "");
 }

@@ -8,7 +8,9 @@ use crate::cli::context::{Global, print_stderr, print_warning};
 use crate::cli::exit;
 use crate::cli::exit::{Code, is_run_removed};
 use crate::cli::replay::Args;
-use crate::job::{RecoveryAction, RecoveryOutcome, RunStatus, recover, undo};
+use crate::job::{
+    InterruptedRollback, LostJobRollback, RecoveryAction, RecoveryOutcome, RunStatus, recover, undo,
+};
 use crate::log::{GcError, GcLock, list, open_dir, trash_entries};
 use crate::render::{RecoveryReport, UndoReport, json_line};
 use crate::volume::{Dir, RunId, Volume};
@@ -24,7 +26,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
         &volume,
         &run,
         &dir,
-        args.recovery.with_rollback,
+        lost_job_rollback(args),
         &print_warning(),
     )?;
     report(args, global, &run, &recovery)?;
@@ -48,6 +50,15 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
         }
         _ => exit_code_of(&recovery),
     })
+}
+
+/// Converts the flag.
+fn lost_job_rollback(args: &Args) -> LostJobRollback {
+    if args.recovery.with_rollback {
+        LostJobRollback::Run
+    } else {
+        LostJobRollback::Skip
+    }
 }
 
 /// Returns [`Code::Negative`] if a rollback failed.
@@ -95,15 +106,7 @@ fn recover_one(
     run: &RunId,
 ) -> Result<Option<RecoveryOutcome>> {
     let recovered = open_dir(runs, run)?
-        .map(|dir| {
-            recover(
-                volume,
-                run,
-                &dir,
-                args.recovery.with_rollback,
-                &print_warning(),
-            )
-        })
+        .map(|dir| recover(volume, run, &dir, lost_job_rollback(args), &print_warning()))
         .transpose()
         .map_err(anyhow::Error::from);
     match recovered {
@@ -150,7 +153,12 @@ fn report(args: &Args, global: &Global, run: &RunId, recovery: &RecoveryOutcome)
 pub(crate) fn roll_back(args: &Args, global: &Global) -> Result<Code> {
     let volume = global.volume()?;
     let (run, dir) = global.run(&args.run)?;
-    let undone = undo(&volume, &run, &dir, args.recovery.force, &print_warning())?;
+    let interrupted = if args.recovery.force {
+        InterruptedRollback::Repeat
+    } else {
+        InterruptedRollback::Refuse
+    };
+    let undone = undo(&volume, &run, &dir, interrupted, &print_warning())?;
     let report = UndoReport::new(&run, &undone);
     let mut out = io::stdout().lock();
     let written = if args.json {

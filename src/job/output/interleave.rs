@@ -1,7 +1,7 @@
-//! A run's events and what its jobs printed, put together again in the order of time.
+//! Interleaves a run's events with the output of its jobs, in the order of time.
 //!
-//! The log orders the events, the index of each job's output tells when its bytes came.
-//! A job's output stands between its start and its end, whatever the clock did.
+//! The log orders the events, and the index of each job's output says when its bytes arrived.
+//! A job's output is always placed between its start and its end, whatever the clock did.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -19,39 +19,39 @@ use crate::log::{
 };
 use crate::volume::{Dir, IoContext, JobId, layout, parse_ts};
 
-/// Given out at a time, in bytes.
+/// The maximum size of a chunk of output in bytes.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// What comes next.
+/// The next item of a replay.
 #[derive(Debug)]
 pub enum PlaybackItem<'a> {
-    /// An event, ours or another program's, or a damaged place of the log.
+    /// An event, of runlog or of another program, or a damaged part of the log.
     Item(&'a Item<'a>),
-    /// What a job printed.
+    /// Output of a job.
     Output {
         /// The job.
         job: &'a str,
-        /// The stream, where it is known.
+        /// The stream, if known.
         stream: Option<StreamId>,
-        /// Part of what it printed: it may end anywhere, also inside of a character.
+        /// A part of the output, which may end anywhere, even inside a character.
         bytes: &'a [u8],
     },
-    /// The output of a job is shorter than it was, as after a loss of power.
+    /// The output of a job is shorter than it was, for example after a power loss.
     OutputLost {
         /// The job.
         job: &'a str,
-        /// How much of it is there, in bytes.
+        /// How many bytes are left.
         left: u64,
-        /// How much there was, in bytes.
+        /// How many bytes were stored.
         stored: u64,
     },
 }
 
-/// Gives out all of the run in `dir`, each with the time of it where that is known;
-/// `job` chooses whose output is given out. Returns the state of the run.
+/// Passes all events and output of the run in `dir` to `each`, with the time if that is known.
+/// With `job`, only the output of that job is included. Returns the state of the run.
 ///
 /// # Errors
-/// A file cannot be read, or what `each` ended with.
+/// A file cannot be read, or `each` fails.
 pub fn play<E: From<StorageError>>(
     dir: &Dir,
     job: Option<&str>,
@@ -92,19 +92,19 @@ pub fn play<E: From<StorageError>>(
     Ok(fold.state)
 }
 
-/// The outputs of the jobs that are going on at the moment of the play.
+/// The outputs of the jobs that are active at the current position.
 struct JobSources<'a> {
     dir: &'a Dir,
     only: Option<&'a str>,
     active: Vec<JobSource>,
-    /// How much was given out of jobs that have ended.
+    /// How many bytes were emitted of jobs that have ended.
     ended_at: HashMap<String, u64>,
 }
 
 /// The output of one job.
 struct JobSource {
     job: String,
-    /// Its start was given out.
+    /// Whether its start was emitted.
     started: bool,
     out: File,
     path: PathBuf,
@@ -113,7 +113,14 @@ struct JobSource {
     at: u64,
 }
 
-/// The fields that the order depends on.
+/// Whether an attempt that ended will be tried again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AttemptEnd {
+    Final,
+    Retried,
+}
+
+/// The fields of a job's event that the order depends on.
 #[derive(Deserialize)]
 struct JobLine {
     job_id: String,
@@ -143,53 +150,66 @@ impl JobSources<'_> {
         );
         if ends {
             let stored = of_job.output.map(|output| output.captured_bytes);
-            self.end_attempt(job, stored, of_job.retry_in_ms.is_some(), each)?;
+            let end = match of_job.retry_in_ms {
+                Some(_) => AttemptEnd::Retried,
+                None => AttemptEnd::Final,
+            };
+            self.end_attempt(job, stored, end, each)?;
         }
         each(ts, PlaybackItem::Item(item))?;
         match kind {
-            EventType::JobSubmitted => self.add(job, false)?,
-            EventType::JobRollbackStarted => self.add(job, true)?,
-            EventType::JobStarted => {
-                if let Some(source) = self.active.iter_mut().find(|s| s.job == job) {
-                    source.started = true;
-                }
+            EventType::JobSubmitted => self.add(job)?,
+            EventType::JobRollbackStarted if !self.is_active(job) => {
+                self.add(job)?;
+                self.mark_started(job);
             }
+            EventType::JobStarted => self.mark_started(job),
             _ => {}
         }
         Ok(())
     }
 
-    /// Begins with the jobs of a checkpoint: the events before it are gone, their output
-    /// is not.
+    /// Adds the jobs of a checkpoint: the events before it were removed, but their output was
+    /// not.
     fn add_checkpointed<E: From<StorageError>>(
         &mut self,
         state: &RunState,
         each: &mut impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         for job in &state.jobs {
-            self.add(&job.job_id, true)?;
+            self.add(&job.job_id)?;
+            self.mark_started(&job.job_id);
             if job.stage.is_terminal() {
-                self.end_attempt(&job.job_id, None, false, each)?;
+                self.end_attempt(&job.job_id, None, AttemptEnd::Final, each)?;
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, job: &str, begun: bool) -> Result<(), StorageError> {
+    fn is_active(&self, job: &str) -> bool {
+        self.active.iter().any(|source| source.job == job)
+    }
+
+    fn mark_started(&mut self, job: &str) {
+        if let Some(source) = self.active.iter_mut().find(|s| s.job == job) {
+            source.started = true;
+        }
+    }
+
+    fn add(&mut self, job: &str) -> Result<(), StorageError> {
         let wanted = self.only.is_none_or(|only| only == job);
         let Some(id) = job.parse::<JobId>().ok().filter(|_| wanted) else {
             return Ok(());
         };
-        if self.active.iter().any(|s| s.job == job) {
+        if self.is_active(job) {
             return Ok(());
         }
         let at = self.ended_at.get(job).copied().unwrap_or(0);
-        self.active
-            .extend(JobSource::open(self.dir, &id, begun, at)?);
+        self.active.extend(JobSource::open(self.dir, &id, at)?);
         Ok(())
     }
 
-    /// Gives out what was printed until then, or all that the indexes tell of.
+    /// Emits what was printed until `ts`, or everything in the indexes.
     fn emit_until<E: From<StorageError>>(
         &mut self,
         ts: Option<Timestamp>,
@@ -211,12 +231,12 @@ impl JobSources<'_> {
         Ok(())
     }
 
-    /// An attempt has ended, with so many bytes stored: what is left comes before that.
+    /// Emits the remaining output of an attempt that ended with `stored` bytes of output.
     fn end_attempt<E: From<StorageError>>(
         &mut self,
         job: &str,
         stored: Option<u64>,
-        goes_on: bool,
+        end: AttemptEnd,
         each: &mut impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some(at) = self.active.iter().position(|s| s.job == job) else {
@@ -225,7 +245,7 @@ impl JobSources<'_> {
         if let Some(source) = self.active.get_mut(at) {
             source.drain(stored, each)?;
         }
-        if !goes_on {
+        if end == AttemptEnd::Final {
             let source = self.active.swap_remove(at);
             self.ended_at.insert(source.job, source.at);
         }
@@ -234,15 +254,15 @@ impl JobSources<'_> {
 }
 
 impl JobSource {
-    /// Opens the output of a job behind the first `at` bytes; `None` where there is none.
-    fn open(dir: &Dir, id: &JobId, begun: bool, at: u64) -> Result<Option<Self>, StorageError> {
+    /// Opens the output of a job after its first `at` bytes. Returns `None` if there is none.
+    fn open(dir: &Dir, id: &JobId, at: u64) -> Result<Option<Self>, StorageError> {
         let name = layout::job_out(id);
         let Some(out) = dir.read_in(layout::JOBS, &name)? else {
             return Ok(None);
         };
         let mut source = Self {
             job: id.to_string(),
-            started: begun,
+            started: false,
             out,
             path: dir.path().join(layout::JOBS).join(name),
             index: OutputIndex::open(dir, id)?,
@@ -253,7 +273,7 @@ impl JobSource {
         Ok(Some(source))
     }
 
-    /// Goes to the next range of the index that was not given out.
+    /// Advances to the next range of the index that was not emitted.
     fn advance(&mut self) -> Result<(), StorageError> {
         self.next = None;
         while let Some(index) = &mut self.index {
@@ -263,7 +283,7 @@ impl JobSource {
                     break;
                 }
                 Some(IndexRecord::Range(_)) => {}
-                // The bytes are there without it; only when they came is not known.
+                // Without the index the bytes are still there, only their times are unknown.
                 Some(IndexRecord::Malformed) | None => self.index = None,
             }
         }
@@ -290,7 +310,7 @@ impl JobSource {
         Ok(self.advance()?)
     }
 
-    /// Gives out the rest, up to `stored` bytes where that is known.
+    /// Emits the rest, up to `stored` bytes if that is known.
     fn drain<E: From<StorageError>>(
         &mut self,
         stored: Option<u64>,
@@ -315,7 +335,7 @@ impl JobSource {
         Ok(())
     }
 
-    /// Gives out the bytes up to `end`; says whether they were all there.
+    /// Emits the bytes up to `end`. Returns whether all of them were there.
     fn emit<E: From<StorageError>>(
         &mut self,
         end: u64,

@@ -1,4 +1,4 @@
-//! Reading what a job printed.
+//! Reading the captured output of one job.
 
 use std::fs::File;
 use std::io;
@@ -11,28 +11,28 @@ use crate::job::capture::stream::StreamId;
 use crate::log::{RevLineReader, StorageError};
 use crate::volume::{Dir, IoContext as _, JobId, layout};
 
-/// Copied at a time, in bytes.
+/// The size of the copy buffer in bytes.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// The captured output of one job, read from its start on.
+/// A reader of the captured output of one job.
 #[derive(Debug)]
 pub struct JobOutput {
     out: File,
     index: Option<File>,
     at: u64,
     index_at: u64,
-    /// How long the output was at the last look.
+    /// The length of the output at the previous poll.
     seen: u64,
 }
 
-/// Which bytes are given out that the index does not tell of: it follows the data.
+/// Which bytes to copy that are not in the index yet. The index is written after the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnindexedBytes {
-    /// None: it may tell of them yet.
+    /// None: the index may still catch up.
     Hold,
-    /// Those that were there at the last look.
+    /// Those that were already there at the previous poll.
     Seen,
-    /// All: it will not tell of them any more.
+    /// All: the index will not catch up any more.
     All,
 }
 
@@ -44,10 +44,10 @@ struct IndexedRange {
 }
 
 impl JobOutput {
-    /// Opens the output of a job of the run in `dir`; `None` where there is none.
+    /// Opens the output of a job of the run in `dir`. Returns `None` if there is none.
     ///
     /// # Errors
-    /// It may not be read.
+    /// The files cannot be opened.
     pub fn open(dir: &Dir, job: &JobId) -> Result<Option<Self>, StorageError> {
         let Some(out) = dir.read_in(layout::JOBS, &layout::job_out(job))? else {
             return Ok(None);
@@ -62,7 +62,7 @@ impl JobOutput {
         }))
     }
 
-    /// Goes to where the last `n` lines begin, of one stream or of both.
+    /// Seeks to the start of the last `n` lines of one stream, or of all.
     ///
     /// # Errors
     /// The files cannot be read.
@@ -85,8 +85,8 @@ impl JobOutput {
         })
     }
 
-    /// Copies what was printed since the last call, of one stream or of both; says
-    /// whether there was anything.
+    /// Copies what was printed since the last call by one stream, or by all. Returns whether
+    /// there was anything.
     ///
     /// # Errors
     /// The files cannot be read, or `to` cannot be written.
@@ -110,10 +110,11 @@ impl JobOutput {
         Ok(any)
     }
 
-    /// The same, each piece with its stream where that is known.
+    /// Passes what was printed since the last call to `each`, with the stream if that is
+    /// known. Returns whether there was anything.
     ///
     /// # Errors
-    /// As [`JobOutput::copy`], and what `each` ended with.
+    /// The files cannot be read, or `each` fails.
     pub fn copy_streams(
         &mut self,
         only: Option<StreamId>,
@@ -153,7 +154,7 @@ impl JobOutput {
                 .out
                 .read_at(buf.get_mut(..len).unwrap_or_default(), self.at)?;
             if n == 0 {
-                // Shorter than its index after a loss of power.
+                // After a power loss the output may be shorter than its index.
                 break;
             }
             self.at += n as u64;
@@ -163,7 +164,7 @@ impl JobOutput {
         Ok(any)
     }
 
-    /// The whole lines of the index that came since the last call.
+    /// Reads the complete lines that were added to the index since the last call.
     fn new_ranges(&mut self) -> io::Result<Vec<IndexedRange>> {
         let Some(index) = &self.index else {
             return Ok(Vec::new());
@@ -181,10 +182,10 @@ impl JobOutput {
     }
 }
 
-/// Takes a piece of the output, and its stream where that is known.
+/// A callback for a chunk of the output, with its stream if that is known.
 pub type OutputCallback<'a> = dyn FnMut(Option<StreamId>, &[u8]) -> io::Result<()> + 'a;
 
-/// Tells of what stream the bytes are.
+/// A writer that passes each chunk to a callback together with its stream.
 struct CallbackWriter<'a, 'b> {
     stream: Option<StreamId>,
     each: &'a mut OutputCallback<'b>,
@@ -201,18 +202,18 @@ impl Write for CallbackWriter<'_, '_> {
     }
 }
 
-/// The end of what a job of the run in `dir` printed, at most `n` bytes of it; nothing where
+/// Returns the last `n` bytes at most that a job of the run in `dir` printed, or none if
 /// nothing was stored.
 ///
 /// # Errors
-/// It may not be read.
+/// The output cannot be read.
 pub fn last_output_bytes(dir: &Dir, job: &JobId, n: usize) -> Result<Vec<u8>, StorageError> {
     let name = layout::job_out(job);
     let Some(out) = dir.read_in(layout::JOBS, &name)? else {
         return Ok(Vec::new());
     };
     let path = || dir.path().join(layout::JOBS).join(&name);
-    let len = out.metadata().at("look at", path())?.len();
+    let len = out.metadata().at("stat", path())?.len();
     let mut end = vec![0; n.min(usize::try_from(len).unwrap_or(n))];
     let read = out
         .read_at(&mut end, len.saturating_sub(n as u64))
@@ -221,7 +222,7 @@ pub fn last_output_bytes(dir: &Dir, job: &JobId, n: usize) -> Result<Vec<u8>, St
     Ok(end)
 }
 
-/// Leaves out the first lines of what is copied.
+/// The number of lines to leave out at the start of what is copied.
 #[derive(Debug, Default)]
 pub struct SkipLines {
     skip: u64,

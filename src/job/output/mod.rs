@@ -1,4 +1,4 @@
-//! Reading captured output.
+//! Reading the captured output of jobs.
 
 pub(crate) mod interleave;
 pub(crate) mod job_output;

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::job::spec::job_spec::{JOB_VARIABLE, RUN_VARIABLE};
+use crate::job::process::job_env::{JOB_VARIABLE, RUN_VARIABLE};
 use crate::log::format::payload::ProcessRef;
 use crate::log::{JobState, Stage};
 use crate::telemetry;

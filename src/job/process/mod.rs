@@ -4,6 +4,7 @@
 pub(crate) mod file_ownership;
 pub(crate) mod fork;
 pub(crate) mod interrupts;
+pub(crate) mod job_env;
 pub(crate) mod liveness;
 pub(crate) mod poll;
 pub(crate) mod signals;

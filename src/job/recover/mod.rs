@@ -1,4 +1,4 @@
-//! Recovery of crashed runs, and undoing runs.
+//! Recovering crashed runs and undoing runs.
 
 pub(crate) mod recover_run;
 pub(crate) mod undo;

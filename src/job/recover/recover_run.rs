@@ -1,12 +1,12 @@
-//! Recovery of what a crash left: torn ends, rotations that were cut off, and jobs whose
-//! end nobody saw. A job is touched only if its lease is free and what it ran is known
-//! to be dead.
+//! Recovery of what a crash left: torn tails, interrupted rotations, and jobs without a
+//! terminal event. A job is touched only if its lease is free and its process is known to be
+//! dead.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::undo::{RollbackRunner, UndoError, UndoOutcome, needs_rollback};
+use super::undo::{InterruptedRollback, RollbackRunner, UndoError, UndoOutcome, needs_rollback};
 use crate::job::capture::stream::OnWarning;
 use crate::job::process::liveness;
 use crate::job::process::liveness::child_of;
@@ -21,100 +21,121 @@ use crate::log::{
 use crate::telemetry::{Probe, Snapshots};
 use crate::volume::{Dir, JobId, RunId, Volume, error_chain, layout};
 
-/// What was done to a run.
+/// What recovery did to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecoveryAction {
-    /// There was nothing to do.
+    /// Nothing to do.
     None,
-    /// Only its end was mended.
+    /// Only its torn tail was repaired.
     Repaired,
-    /// Its jobs got an end, or the run did.
+    /// Its jobs, or the run itself, got a terminal event.
     Recovered,
-    /// It was left as it is.
+    /// The run was not changed.
     Skipped,
 }
 
-/// A run that was looked at.
+/// Whether recovery runs the rollbacks that lost jobs recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LostJobRollback {
+    /// Do not run them.
+    Skip,
+    /// Run them.
+    Run,
+}
+
+/// The outcome of the recovery of a run.
 #[derive(Debug, Serialize)]
 pub struct RecoveryOutcome {
     /// What was done.
     pub action: RecoveryAction,
-    /// Its state before.
+    /// The state before.
     pub was: RunStatus,
-    /// Its state now.
+    /// The state now.
     pub state: RunStatus,
-    /// What that rests on, or why it was left.
+    /// The reason for that state, or why the run was skipped.
     pub because: String,
-    /// The jobs that got an end.
+    /// The jobs that got a terminal event.
     pub jobs: Vec<String>,
-    /// The jobs that were to be undone.
+    /// The outcomes of the rollbacks that were run.
     pub undone: Vec<UndoOutcome>,
-    /// Jobs whose rollback was begun, and nobody saw its end.
+    /// The jobs whose rollback was started and has no terminal event.
     pub in_doubt: Vec<String>,
 }
 
-/// Recovers the run in `dir`; with `with_rollback` it also runs the rollbacks that lost
-/// jobs recorded. Done twice, the second time changes nothing.
+/// Recovers the run in `dir`. Recovering a run twice changes nothing the second time.
 ///
 /// # Errors
-/// The log cannot be read or written. What was written stands, and recovery can be
+/// The log cannot be read or written. What was written remains, and recovery can be
 /// repeated.
 pub fn recover(
     volume: &Volume,
     run: &RunId,
     dir: &Dir,
-    with_rollback: bool,
-    trouble: &OnWarning,
+    rollback: LostJobRollback,
+    on_warning: &OnWarning,
 ) -> Result<RecoveryOutcome, UndoError> {
-    let examined = inspect_run(dir, true)?;
-    let mut told = RecoveryOutcome {
+    let inspected = inspect_run(dir, true)?;
+    let mut outcome = RecoveryOutcome {
         action: RecoveryAction::None,
-        was: examined.verdict.state,
-        state: examined.verdict.state,
-        because: examined.verdict.because.clone(),
+        was: inspected.verdict.state,
+        state: inspected.verdict.state,
+        because: inspected.verdict.because.clone(),
         jobs: Vec::new(),
         undone: Vec::new(),
         in_doubt: Vec::new(),
     };
-    let leases = match claim(dir, &examined) {
+    let leases = match claim(dir, &inspected) {
         Ok(leases) => leases,
         Err(why) => {
-            told.action = RecoveryAction::Skipped;
-            told.because = why;
-            return Ok(told);
+            outcome.action = RecoveryAction::Skipped;
+            outcome.because = why;
+            return Ok(outcome);
         }
     };
     if needs_repair(dir)? {
-        if examined.summary.state.foreign {
-            told.action = RecoveryAction::Skipped;
-            "its end is torn, and another program writes to it".clone_into(&mut told.because);
-            return Ok(told);
+        if inspected.summary.state.foreign {
+            outcome.action = RecoveryAction::Skipped;
+            "its tail is torn, but another program writes to it".clone_into(&mut outcome.because);
+            return Ok(outcome);
         }
         RunLog::open(volume, run)?.recover_end()?;
-        told.action = RecoveryAction::Repaired;
+        outcome.action = RecoveryAction::Repaired;
     }
     if let Some(leases) = leases {
-        bring_to_end(volume, run, dir, with_rollback, trouble, leases, &mut told)?;
+        let recoverer = Recoverer {
+            volume,
+            run,
+            dir,
+            log: Arc::new(RunLog::open(volume, run)?),
+            on_warning,
+        };
+        match rollback {
+            LostJobRollback::Skip => {
+                recoverer.end_jobs(&leases, Close::IfAllEnded, &mut outcome)?;
+            }
+            LostJobRollback::Run => recoverer.end_and_undo_jobs(leases, &mut outcome)?,
+        }
         let now = inspect_run(dir, true)?;
-        told.action = RecoveryAction::Recovered;
-        told.state = now.verdict.state;
-        told.because = now.verdict.because;
+        outcome.action = RecoveryAction::Recovered;
+        outcome.state = now.verdict.state;
+        outcome.because = now.verdict.because;
     }
-    Ok(told)
+    Ok(outcome)
 }
 
 type Leases = Vec<(JobId, Lease)>;
 
-/// The leases of the jobs that lack an end; `None` where nothing is to be ended.
+/// Takes the leases of the jobs that lack a terminal event. Returns `None` if nothing has to
+/// be ended.
 ///
 /// # Errors
-/// Why the run must be left as it is.
-fn claim(dir: &Dir, examined: &InspectedRun) -> Result<Option<Leases>, String> {
-    let state = &examined.summary.state;
-    match examined.verdict.state {
+/// The reason why the run must not be changed.
+fn claim(dir: &Dir, inspected: &InspectedRun) -> Result<Option<Leases>, String> {
+    let state = &inspected.summary.state;
+    match inspected.verdict.state {
         RunStatus::Running | RunStatus::Unknown => {
-            return Err(examined.verdict.because.clone());
+            return Err(inspected.verdict.because.clone());
         }
         RunStatus::Completed | RunStatus::Failed => return Ok(None),
         RunStatus::Open if state.keep_open => return Ok(None),
@@ -122,130 +143,136 @@ fn claim(dir: &Dir, examined: &InspectedRun) -> Result<Option<Leases>, String> {
     }
     for job in state.unfinished() {
         if probe_lease(dir, job)? == LeaseState::Missing && liveness::same_boot(job) {
-            return Err(format!(
-                "the file of the lease of job {} is gone",
-                job.job_id
-            ));
+            return Err(format!("the lease file of job {} was removed", job.job_id));
         }
         let child = child_of(dir, job);
         if !child.is_dead() {
-            return Err(format!("job {} may go on: {child}", job.job_id));
+            return Err(format!("job {} may still be running: {child}", job.job_id));
         }
     }
-    // Also of those that have an end: who wrote it may be about to close the run.
-    let told = |e: &dyn std::error::Error| error_chain(e);
+    let text = |e: &dyn std::error::Error| error_chain(e);
     let mut leases = Vec::new();
     if state.jobs.is_empty() {
         return Ok(Some(leases));
     }
-    let (jobs, _) = dir.ensure_dir(layout::JOBS).map_err(|e| told(&e))?;
-    let mine = |job: &&JobState| !job.foreign && (!state.keep_open || !job.stage.is_terminal());
-    for job in state.jobs.iter().filter(mine) {
-        let id: JobId = job.job_id.parse().map_err(|e| told(&e))?;
-        let lease = Lease::hold(&jobs, &id).map_err(|e| told(&e))?;
-        let at_it = || format!("another process is at job {id}");
-        leases.push((id.clone(), lease.ok_or_else(at_it)?));
+    let jobs = dir.ensure_dir(layout::JOBS).map_err(|e| text(&e))?.dir;
+    // This includes jobs that have ended: their supervisor may be about to close the run.
+    let claimed = |job: &&JobState| !job.foreign && (!state.keep_open || !job.stage.is_terminal());
+    for job in state.jobs.iter().filter(claimed) {
+        let id: JobId = job.job_id.parse().map_err(|e| text(&e))?;
+        let lease = Lease::hold(&jobs, &id).map_err(|e| text(&e))?;
+        let held = || format!("another process holds the lease of job {id}");
+        leases.push((id.clone(), lease.ok_or_else(held)?));
     }
     Ok(Some(leases))
 }
 
-fn bring_to_end(
-    volume: &Volume,
-    run: &RunId,
-    dir: &Dir,
-    with_rollback: bool,
-    trouble: &OnWarning,
-    mut leases: Leases,
-    told: &mut RecoveryOutcome,
-) -> Result<(), UndoError> {
-    let log = Arc::new(RunLog::open(volume, run)?);
-    // Refused before anything is changed, so that it can be repeated without it.
-    let undoer = if with_rollback {
-        Some(RollbackRunner::new(volume, Arc::clone(&log), dir, trouble)?)
-    } else {
-        None
-    };
-    let now = snapshot(volume);
-    let close = if with_rollback {
-        Close::No
-    } else {
-        Close::IfAllEnded
-    };
-    log.append_with(
-        Durability::Power,
-        EventType::JobFailed.lock_budget(),
-        |view| {
-            let mut drafts = Vec::new();
-            told.jobs.clear();
-            for (id, _) in &leases {
-                let Some(job) = view.state.job(id.as_str()) else {
-                    continue;
-                };
-                if job.stage.is_terminal() {
-                    continue;
-                }
-                let stages = JobEvents {
-                    run: run.clone(),
-                    job: id.clone(),
-                    before: now.clone(),
-                };
-                drafts.push(stages.ended(&lost_event(dir, job), &now)?);
-                told.jobs.push(id.to_string());
-            }
-            Ok(Batch {
-                drafts,
-                close: close_if_open(close, view),
-            })
-        },
-    )?;
-    let state = crate::log::fold(dir)?;
-    told.in_doubt = state
-        .jobs
-        .iter()
-        .filter(|job| job.rollback_is_unfinished())
-        .map(|j| j.job_id.clone())
-        .collect();
-    let Some(undoer) = undoer else {
-        return Ok(());
-    };
-    for job in state.jobs.iter().filter(|job| needs_rollback(job)).rev() {
-        let at = leases.iter().position(|(id, _)| id.as_str() == job.job_id);
-        let failed = job.error.is_some() && !job.rollback_is_unfinished();
-        if let Some(at) = at.filter(|_| failed) {
-            let (_, lease) = leases.swap_remove(at);
-            let error = undoer.undo(job, Some(lease), false)?;
-            told.undone.push(UndoOutcome {
-                job_id: job.job_id.clone(),
-                error,
-            });
-        }
-    }
-    log.append_with(
-        Durability::Power,
-        EventType::RunClosed.lock_budget(),
-        |view: &LogView<'_>| Ok(Batch::only(close_if_open(Close::IfAllEnded, view))),
-    )?;
-    Ok(())
+/// The recovery of one run whose leases are held.
+struct Recoverer<'a> {
+    volume: &'a Volume,
+    run: &'a RunId,
+    dir: &'a Dir,
+    log: Arc<RunLog>,
+    on_warning: &'a OnWarning,
 }
 
-/// The end of a job that nobody saw.
+impl Recoverer<'_> {
+    /// Writes the terminal events of lost jobs.
+    fn end_jobs(
+        &self,
+        leases: &Leases,
+        close: Close,
+        outcome: &mut RecoveryOutcome,
+    ) -> Result<(), UndoError> {
+        let now = self.snapshot();
+        self.log.append_with(
+            Durability::Power,
+            EventType::JobFailed.lock_budget(),
+            |view| {
+                let mut drafts = Vec::new();
+                outcome.jobs.clear();
+                for (id, _) in leases {
+                    let Some(job) = view.state.job(id.as_str()) else {
+                        continue;
+                    };
+                    if job.stage.is_terminal() {
+                        continue;
+                    }
+                    let events = JobEvents {
+                        run: self.run.clone(),
+                        job: id.clone(),
+                        before: now.clone(),
+                    };
+                    drafts.push(events.ended(&lost_event(self.dir, job), &now)?);
+                    outcome.jobs.push(id.to_string());
+                }
+                Ok(Batch {
+                    drafts,
+                    close: close_if_open(close, view),
+                })
+            },
+        )?;
+        let state = crate::log::fold(self.dir)?;
+        outcome.in_doubt = state
+            .jobs
+            .iter()
+            .filter(|job| job.rollback_is_unfinished())
+            .map(|j| j.job_id.clone())
+            .collect();
+        Ok(())
+    }
+
+    /// Writes the terminal events of lost jobs, runs their rollbacks, and closes the run.
+    fn end_and_undo_jobs(
+        &self,
+        mut leases: Leases,
+        outcome: &mut RecoveryOutcome,
+    ) -> Result<(), UndoError> {
+        // Check the ownership of the log before anything is changed, so that recovery can be
+        // repeated without rollbacks.
+        let log = Arc::clone(&self.log);
+        let runner = RollbackRunner::new(self.volume, log, self.dir, self.on_warning)?;
+        self.end_jobs(&leases, Close::No, outcome)?;
+        let state = crate::log::fold(self.dir)?;
+        for job in state.jobs.iter().filter(|job| needs_rollback(job)).rev() {
+            let at = leases.iter().position(|(id, _)| id.as_str() == job.job_id);
+            let failed = job.error.is_some() && !job.rollback_is_unfinished();
+            if let Some(at) = at.filter(|_| failed) {
+                let (_, lease) = leases.swap_remove(at);
+                let error = runner.undo_job(job, Some(lease), InterruptedRollback::Refuse)?;
+                outcome.undone.push(UndoOutcome {
+                    job_id: job.job_id.clone(),
+                    error,
+                });
+            }
+        }
+        self.log.append_with(
+            Durability::Power,
+            EventType::RunClosed.lock_budget(),
+            |view: &LogView<'_>| Ok(Batch::only(close_if_open(Close::IfAllEnded, view))),
+        )?;
+        Ok(())
+    }
+
+    /// Returns a snapshot of the host, or an empty one if it cannot be taken.
+    fn snapshot(&self) -> Snapshots {
+        Probe::start(self.volume.path().to_owned())
+            .map(|probe| probe.collect(None, SNAPSHOT_TIMEOUT))
+            .unwrap_or_default()
+    }
+}
+
+/// Returns the terminal event of a job whose supervisor died before it wrote one.
 fn lost_event(dir: &Dir, job: &JobState) -> JobEnded {
     JobEnded {
         attempt: job.attempt.unwrap_or(0),
         error: Some(JobError {
             kind: ErrorKind::Lost,
             message: format!(
-                "nobody saw its end: its supervisor died; {}",
+                "its supervisor died before the job's end was recorded; {}",
                 child_of(dir, job)
             ),
         }),
         ..JobEnded::default()
     }
-}
-
-/// The host as it is now; nothing where it cannot be told.
-fn snapshot(volume: &Volume) -> Snapshots {
-    Probe::start(volume.path().to_owned())
-        .map(|probe| probe.collect(None, SNAPSHOT_TIMEOUT))
-        .unwrap_or_default()
 }

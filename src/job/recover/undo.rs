@@ -1,4 +1,4 @@
-//! Undoing a run later: the compensating commands that its jobs recorded.
+//! Undoing a run later, with the rollback commands that its jobs recorded.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,19 +19,19 @@ use crate::log::format::payload::ErrorKind;
 use crate::log::{AppendError, JobState, Lease, RunLog, RunStatus, SelectError, StorageError};
 use crate::volume::{Dir, JobId, RunId, Volume, layout};
 
-/// From SIGTERM to SIGKILL, should a rollback be stopped.
+/// How long after SIGTERM a rollback that is stopped gets SIGKILL.
 const KILL_AFTER: Duration = Duration::from_secs(10);
 
-/// What became of one job's rollback.
+/// The outcome of one job's rollback.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UndoOutcome {
     /// The job.
     pub job_id: String,
-    /// Why it was not undone; `None` where it was.
+    /// Why the job was not undone; `None` if it was.
     pub error: Option<String>,
 }
 
-/// Why a run is not undone at all.
+/// An error that prevents a run from being undone at all.
 #[derive(Debug, thiserror::Error)]
 pub enum UndoError {
     /// A file or directory of the run cannot be used.
@@ -43,36 +43,44 @@ pub enum UndoError {
     /// The run cannot be opened.
     #[error(transparent)]
     Select(#[from] SelectError),
-    /// Trouble before the first command.
+    /// The first command cannot be prepared.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// A job runs.
-    #[error("run {run} is not undone while it runs: {because}")]
+    /// A job is running.
+    #[error("cannot undo run `{run}` while it is running: {because}")]
     Running {
         /// The run.
         run: RunId,
-        /// What that rests on.
+        /// The reason for that state.
         because: String,
     },
-    /// It is not known how its jobs ended.
-    #[error("run {run} is not undone: {because}")]
+    /// How its jobs ended is not known.
+    #[error("cannot undo run `{run}`: {because}")]
     NoEnd {
         /// The run.
         run: RunId,
-        /// What that rests on.
+        /// The reason for that state.
         because: String,
     },
-    /// Somebody else can have written what would be run.
-    #[error("the recorded commands are not run: {why}")]
+    /// Another user may have written the recorded commands.
+    #[error("refusing to run recorded commands: {why}")]
     Untrusted {
-        /// The file or folder, and what is wrong with it.
+        /// The file or directory, and what is wrong with it.
         why: String,
     },
 }
 
+/// What to do about a rollback that was started and has no terminal event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InterruptedRollback {
+    /// Report it and do not run it again: it may have had its effect.
+    Refuse,
+    /// Run it again.
+    Repeat,
+}
+
 /// Runs the recorded rollbacks of the jobs of a run that has ended, last job first, up to
-/// the first that fails. One that was begun and whose end nobody saw is run again only
-/// with `force`.
+/// the first that fails.
 ///
 /// # Errors
 /// Nothing was run.
@@ -80,8 +88,8 @@ pub fn undo(
     volume: &Volume,
     run: &RunId,
     dir: &Dir,
-    force: bool,
-    trouble: &OnWarning,
+    interrupted: InterruptedRollback,
+    on_warning: &OnWarning,
 ) -> Result<Vec<UndoOutcome>, UndoError> {
     let examined = inspect_run(dir, true)?;
     let (run_id, because) = (run.clone(), examined.verdict.because);
@@ -112,9 +120,9 @@ pub fn undo(
         return Ok(undone);
     }
     let log = Arc::new(RunLog::open(volume, run)?);
-    let undoer = RollbackRunner::new(volume, log, dir, trouble)?;
+    let runner = RollbackRunner::new(volume, log, dir, on_warning)?;
     for job in due.into_iter().rev() {
-        let error = undoer.undo(job, None, force)?;
+        let error = runner.undo_job(job, None, interrupted)?;
         let failed = error.is_some();
         undone.push(UndoOutcome {
             job_id: job.job_id.clone(),
@@ -127,33 +135,35 @@ pub fn undo(
     Ok(undone)
 }
 
-/// Whether the job recorded a rollback, may have done something, and was not undone.
+/// Returns whether the job recorded a rollback, may have had an effect, and was not undone.
 pub(crate) fn needs_rollback(job: &JobState) -> bool {
     let lost = |job: &JobState| {
         job.error
             .as_ref()
             .is_some_and(|e| e.kind == ErrorKind::Lost)
     };
-    let began = job.attempt.is_some() || lost(job);
-    began && job.rollback.as_ref().is_some_and(|r| !r.is_done())
+    let may_have_started = job.attempt.is_some() || lost(job);
+    may_have_started && job.rollback.as_ref().is_some_and(|r| !r.is_done())
 }
 
-/// Runs recorded rollbacks of one run.
+/// A runner for the recorded rollbacks of one run.
 pub(crate) struct RollbackRunner<'a> {
     volume: &'a Volume,
     log: Arc<RunLog>,
     dir: &'a Dir,
-    trouble: &'a OnWarning,
+    on_warning: &'a OnWarning,
 }
 
 impl<'a> RollbackRunner<'a> {
+    /// Creates a runner for the run in `dir`.
+    ///
     /// # Errors
-    /// The log may have been written by somebody else.
+    /// Another user may have written the log.
     pub(crate) fn new(
         volume: &'a Volume,
         log: Arc<RunLog>,
         dir: &'a Dir,
-        trouble: &'a OnWarning,
+        on_warning: &'a OnWarning,
     ) -> Result<Self, UndoError> {
         if let Some(why) = file_ownership::check_ownership(volume, dir)? {
             return Err(UndoError::Untrusted { why });
@@ -162,44 +172,47 @@ impl<'a> RollbackRunner<'a> {
             volume,
             log,
             dir,
-            trouble,
+            on_warning,
         })
     }
 
-    /// Undoes one job, under its lease. Gives why it was not undone.
-    pub(crate) fn undo(
+    /// Undoes one job while holding its lease. Returns why it was not undone, or `None` if it
+    /// was.
+    pub(crate) fn undo_job(
         &self,
         job: &JobState,
         lease: Option<Lease>,
-        force: bool,
+        interrupted: InterruptedRollback,
     ) -> Result<Option<String>, UndoError> {
         let refused = |why: &str| Ok(Some(why.to_owned()));
         let Some(recorded) = &job.rollback else {
             return refused("it recorded no rollback");
         };
         if job.redacted {
-            return refused("what it recorded was masked, and is not run");
+            return refused("its recorded command contains masked secrets and cannot be run");
         }
         let Ok(id) = job.job_id.parse::<JobId>() else {
-            return refused("it is a job of another program");
+            return refused("another program recorded the job");
         };
         let Some(cwd) = recorded.cwd.as_deref().map(PathBuf::from) else {
-            return refused("its folder is not recorded as text");
+            return refused("its working directory was not recorded as text");
         };
-        let (jobs, _) = self
+        let jobs = self
             .dir
             .ensure_dir(layout::JOBS)
-            .map_err(StorageError::from)?;
+            .map_err(StorageError::from)?
+            .dir;
         let Some(lease) = lease.map_or_else(|| Lease::hold(&jobs, &id), |l| Ok(Some(l)))? else {
-            return refused("another process is at it");
+            return refused("another process is rolling it back");
         };
-        // Another process may have been at it until now.
+        // Another process may have rolled it back until now.
         let now = crate::log::fold(self.dir)?;
         let now = now.job(&job.job_id).and_then(|job| job.rollback.as_ref());
         match now {
-            Some(now) if now.is_unfinished() && !force => {
+            Some(now) if now.is_unfinished() && interrupted == InterruptedRollback::Refuse => {
                 return refused(
-                    "it was begun before, and nobody saw its end; look what it did, then use --force",
+                    "its rollback was started before and was interrupted; check what it did, \
+                     then use --force",
                 );
             }
             Some(now) if now.is_done() => return Ok(None),
@@ -230,7 +243,7 @@ impl<'a> RollbackRunner<'a> {
             retry_delay: Duration::ZERO,
             sample: None,
             guards: Guards::default(),
-            // What was to be masked in it is not recorded.
+            // What has to be masked in the output is not recorded.
             output: OutputMode {
                 capture: false,
                 limit: None,
@@ -246,8 +259,8 @@ impl<'a> RollbackRunner<'a> {
         let root = self.volume.path().canonicalize();
         let root = root.unwrap_or_else(|_| self.volume.path().to_owned());
         let env = vec![("RUNLOG_VOLUME", root.into_os_string())];
-        let trouble = Arc::clone(self.trouble);
-        let mut context = Supervisor::new(&spec, log, job, sink, around, trouble, env);
+        let on_warning = Arc::clone(self.on_warning);
+        let mut context = Supervisor::new(&spec, log, job, sink, around, on_warning, env);
         let stages = JobEvents {
             run: self.log.run_id().clone(),
             job: job.clone(),

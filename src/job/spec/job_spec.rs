@@ -1,4 +1,4 @@
-//! What is to be run, and how: checked values, made by the command line.
+//! The description of a job: validated values from the command line.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,54 +7,49 @@ use std::time::Duration;
 use crate::job::redact::masker::Redactor;
 use crate::volume::JobId;
 
-/// Tells a job its run, in its environment.
-pub const RUN_VARIABLE: &str = "RUNLOG_RUN_ID";
-/// Tells a job its own id.
-pub const JOB_VARIABLE: &str = "RUNLOG_JOB_ID";
-
 /// One wrapped command.
 #[derive(Debug)]
 pub struct JobSpec {
     /// Program and arguments; never empty.
     pub argv: Vec<OsString>,
-    /// The folder to run in.
+    /// The working directory.
     pub cwd: PathBuf,
-    /// Variables that are set for the job.
+    /// The environment variables to set for the job.
     pub env: Vec<(String, String)>,
     /// Whether the values of `env` are recorded, not only the names.
     pub record_env: bool,
-    /// Recorded with the job.
+    /// The inputs to record with the job.
     pub inputs: Vec<(String, String)>,
-    /// Recorded with the job.
+    /// The labels to record with the job.
     pub labels: Vec<(String, String)>,
-    /// The id to use; else one is made from the program's name.
+    /// The id to use. Without one, it is derived from the program's name.
     pub job_id: Option<JobId>,
     /// The compensating command.
     pub rollback: Option<String>,
-    /// Limit of each attempt.
+    /// The maximum duration of each attempt.
     pub timeout: Option<Duration>,
-    /// From SIGTERM to SIGKILL after a time-out.
+    /// How long after a timeout's SIGTERM the job gets SIGKILL.
     pub kill_after: Duration,
-    /// How often a failed attempt is tried again.
+    /// The maximum number of retries after a failed attempt.
     pub retries: u32,
-    /// Pause before the next attempt.
+    /// The pause before the next attempt.
     pub retry_delay: Duration,
-    /// Interval of `job_sampled`.
+    /// The interval of `job_sampled`.
     pub sample: Option<Duration>,
-    /// What must hold before the start.
+    /// The conditions for starting the job.
     pub guards: Guards,
-    /// What becomes of the output.
+    /// How the output is handled.
     pub output: OutputMode,
-    /// What is masked.
+    /// The redactor that masks secrets.
     pub redactor: Option<Redactor>,
-    /// How the run goes on after the job.
+    /// What happens to the run after the job.
     pub after: AfterJob,
-    /// The job has left the terminal.
+    /// Whether the job is detached from the terminal.
     pub detached: bool,
 }
 
 impl JobSpec {
-    /// The text with what is to be masked masked.
+    /// Returns the text with all secrets masked.
     pub fn masked(&self, text: &str) -> String {
         match &self.redactor {
             Some(redactor) => redactor.mask_str(text).into_owned(),
@@ -63,35 +58,35 @@ impl JobSpec {
     }
 }
 
-/// What must hold before the start.
+/// The conditions for starting a job.
 #[derive(Debug, Default)]
 pub struct Guards {
-    /// Free on the volume's file system, in bytes.
+    /// The minimum free space on the volume's file system in bytes.
     pub free_disk_bytes: Option<u64>,
-    /// Available memory, in bytes.
+    /// The minimum available memory in bytes.
     pub free_mem_bytes: Option<u64>,
-    /// Highest load average of the last minute.
+    /// The maximum load average over one minute.
     pub max_load: Option<f64>,
 }
 
-/// What becomes of the output.
+/// How the output of a job is handled.
 #[derive(Debug, Clone, Copy)]
 pub struct OutputMode {
-    /// Whether it goes into `jobs/<job_id>.out`.
+    /// Whether it is captured into `jobs/<job_id>.out`.
     pub capture: bool,
-    /// Most bytes that are captured.
+    /// The maximum number of bytes to capture.
     pub limit: Option<u64>,
-    /// Whether it is passed on to our own stdout and stderr.
+    /// Whether it is passed through to the stdout and stderr of runlog.
     pub pass_on: bool,
 }
 
-/// How the run goes on after the job.
+/// What happens to the run after the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterJob {
-    /// The run was made for this job: it is closed with it.
+    /// The run was created for this job and is closed with it.
     CloseOwn,
-    /// Closed, unless another job goes on.
+    /// The run is closed, unless another job is still active.
     CloseIfLast,
-    /// It stays open for more.
+    /// The run stays open for more jobs.
     StayOpen,
 }

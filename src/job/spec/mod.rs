@@ -1,4 +1,4 @@
-//! What to run, and whether it may be started.
+//! What to run, and the checks before it is started.
 
 pub(crate) mod job_spec;
 pub(crate) mod validate;

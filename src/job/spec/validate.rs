@@ -1,4 +1,4 @@
-//! Whether a job may be started: before that nothing of it has run.
+//! The validation of a job, before anything of it runs.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -11,10 +11,10 @@ use super::job_spec::{Guards, JobSpec};
 use crate::log::format::payload::{ErrorKind, JobError};
 use crate::telemetry;
 
-/// Where a command is looked for when nothing says so, as in `execvp(3)`.
+/// The search path without a `PATH` variable, as in `execvp(3)`.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
-/// Checks the job and gives the file that will be executed.
+/// Validates the job and returns the file to execute.
 ///
 /// # Errors
 /// The reason why the job must not be started, for its `job_failed`.
@@ -26,13 +26,19 @@ pub(crate) fn validate(
     if !spec.cwd.is_dir() {
         return Err(error(
             ErrorKind::Validation,
-            format!("{} is not a folder to run in", spec.cwd.display()),
+            format!(
+                "working directory `{}` is not a directory",
+                spec.cwd.display()
+            ),
         ));
     }
     if let Err(e) = rustix::fs::access(&spec.cwd, Access::EXEC_OK) {
         return Err(error(
             ErrorKind::Validation,
-            format!("{} cannot be entered: {e}", spec.cwd.display()),
+            format!(
+                "cannot enter working directory `{}`: {e}",
+                spec.cwd.display()
+            ),
         ));
     }
     guard(&spec.guards, volume)?;
@@ -59,40 +65,40 @@ fn guard(guards: &Guards, volume: &Path) -> Result<(), JobError> {
         match telemetry::free_disk_bytes(volume) {
             Ok(free) if free < needed => {
                 return refuse(format!(
-                    "{free} bytes are free on the disk of {}, and {needed} are required",
+                    "only {free} bytes are free on the disk of `{}`, but {needed} are required",
                     volume.display()
                 ));
             }
             Ok(_) => {}
-            Err(e) => return refuse(format!("the free disk space cannot be told: {e}")),
+            Err(e) => return refuse(format!("cannot determine the free disk space: {e}")),
         }
     }
     if let Some(needed) = guards.free_mem_bytes {
         match telemetry::available_mem_bytes() {
             Some(free) if free < needed => {
                 return refuse(format!(
-                    "{free} bytes of memory are available, and {needed} are required"
+                    "only {free} bytes of memory are available, but {needed} are required"
                 ));
             }
             Some(_) => {}
-            None => return refuse("the available memory cannot be told".to_owned()),
+            None => return refuse("cannot determine the available memory".to_owned()),
         }
     }
     if let Some(limit) = guards.max_load {
         match telemetry::load_1m() {
             Some(load) if load > limit => {
                 return refuse(format!(
-                    "the load is {load}, and at most {limit} is allowed"
+                    "the load average is {load}, but at most {limit} is allowed"
                 ));
             }
             Some(_) => {}
-            None => return refuse("the load cannot be told".to_owned()),
+            None => return refuse("cannot determine the load average".to_owned()),
         }
     }
     Ok(())
 }
 
-/// Finds the file of a command as a shell does.
+/// Finds the file of a command the way a shell does.
 fn resolve(program: &OsStr, cwd: &Path, search: &OsStr) -> Result<PathBuf, JobError> {
     let shown = program.to_string_lossy();
     if program.is_empty() {
@@ -104,7 +110,7 @@ fn resolve(program: &OsStr, cwd: &Path, search: &OsStr) -> Result<PathBuf, JobEr
     let candidates: Vec<PathBuf> = if program.as_bytes().contains(&b'/') {
         vec![cwd.join(program)]
     } else {
-        // An empty part means the current folder, as in sh.
+        // An empty entry means the current directory, as in sh.
         std::env::split_paths(search)
             .map(|dir| cwd.join(dir).join(program))
             .collect()
@@ -130,10 +136,10 @@ fn resolve(program: &OsStr, cwd: &Path, search: &OsStr) -> Result<PathBuf, JobEr
     Err(if found_file {
         error(
             ErrorKind::NotExecutable,
-            format!("{shown} may not be executed"),
+            format!("`{shown}` is not executable"),
         )
     } else {
-        error(ErrorKind::NotFound, format!("command not found: {shown}"))
+        error(ErrorKind::NotFound, format!("command not found: `{shown}`"))
     })
 }
 
@@ -144,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_are_found_as_a_shell_finds_them() {
+    fn commands_resolve_as_in_a_shell() {
         let tmp = tempfile::tempdir().unwrap();
         let file = |name: &str, mode| {
             let path = tmp.path().join(name);
@@ -154,7 +160,7 @@ mod tests {
         };
         let good = file("good", 0o755);
         file("plain", 0o644);
-        std::fs::create_dir(tmp.path().join("folder")).unwrap();
+        std::fs::create_dir(tmp.path().join("dir")).unwrap();
         let find = |name: &str, search: &str| resolve(name.as_ref(), tmp.path(), search.as_ref());
         let kind = |name: &str| find(name, "/nowhere:").unwrap_err().kind;
 
@@ -166,7 +172,7 @@ mod tests {
         assert_eq!(kind("./missing"), ErrorKind::NotFound);
         assert_eq!(kind("plain"), ErrorKind::NotExecutable);
         assert_eq!(kind("./plain"), ErrorKind::NotExecutable);
-        assert_eq!(kind("./folder"), ErrorKind::NotExecutable);
+        assert_eq!(kind("./dir"), ErrorKind::NotExecutable);
         assert_eq!(kind(""), ErrorKind::NotFound);
     }
 }

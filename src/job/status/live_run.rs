@@ -1,5 +1,5 @@
-//! A run that goes on, told from what came since the last look at it: each line of its log
-//! is read once, however often it is looked at.
+//! Incremental inspection of an active run: each line of its log is read once, however often
+//! the run is polled.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::log::{
 };
 use crate::volume::{Dir, layout, parse_ts};
 
-/// A run that goes on.
+/// An active run.
 #[derive(Debug)]
 pub struct LiveRun {
     follower: Follower,
@@ -25,27 +25,27 @@ pub struct LiveRun {
     jobs: HashMap<String, LiveJob>,
 }
 
-/// What is known of a job beyond its state. What stands in segments that the newest
-/// checkpoint makes needless is not known.
+/// What is known of a job beyond its state. Events in segments before the newest checkpoint
+/// are not read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LiveJob {
-    /// How long an attempt may take, in milliseconds.
+    /// The timeout of an attempt in milliseconds.
     pub timeout_ms: Option<u64>,
-    /// How many attempts it has at most.
+    /// The maximum number of attempts.
     pub attempts: Option<u32>,
-    /// When the attempt started that goes on.
+    /// When the current attempt started.
     pub attempt_ts: Option<String>,
     /// When the next attempt starts, in milliseconds since 1970.
     pub retry_at_ms: Option<i64>,
-    /// What it used when that was looked at last.
+    /// The last recorded resource usage.
     pub sample: Option<JobSample>,
 }
 
-/// What the processes of a job use, from `job_sampled`.
+/// The resource usage of the processes of a job, from `job_sampled`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct JobSample {
-    /// CPU; 100 is one full core.
+    /// CPU usage; 100 is one full core.
     pub cpu_percent: f64,
     /// Resident memory, in bytes.
     pub rss_bytes: u64,
@@ -65,8 +65,8 @@ impl Default for LiveRun {
 }
 
 impl LiveRun {
-    /// Takes in what is new in the run in `dir`, and tells its state now: the log first,
-    /// then the leases, and the log has the last word.
+    /// Reads the new events of the run in `dir` and returns its state: first from the log,
+    /// then from the leases, and finally from the log again if the run seems lost.
     ///
     /// # Errors
     /// The log cannot be read.
@@ -74,26 +74,27 @@ impl LiveRun {
         self.read(dir)?;
         loop {
             let inspected = run_verdict(dir, &self.state);
-            // Its end may have been written just before the lease was looked at.
+            // The terminal event may have been written just before the lease was probed.
             if inspected.state != RunStatus::Lost || !self.read(dir)? {
                 return Ok(inspected);
             }
         }
     }
 
-    /// Takes in what is new; says whether anything was.
+    /// Reads the new events. Returns whether there were any.
     fn read(&mut self, dir: &Dir) -> Result<bool, StorageError> {
         let Some(Update { gap, reader }) = self.follower.poll(dir, &|_| true)? else {
             return Ok(false);
         };
         let mut reader = reader;
         if gap.is_some() {
-            // What is left of the log tells all by its checkpoint, or is another log.
+            // Start again from what is left: its checkpoint has the whole state, or it is
+            // another log.
             *self = Self::default();
-            let Some(news) = self.follower.poll(dir, &|_| true)? else {
+            let Some(update) = self.follower.poll(dir, &|_| true)? else {
                 return Ok(true);
             };
-            reader = news.reader;
+            reader = update.reader;
         }
         let mut any = false;
         while let Some(item) = reader.next_item()? {
@@ -118,13 +119,13 @@ impl LiveRun {
         }
     }
 
-    /// Takes note of what the state does not hold.
+    /// Records what is not part of the folded state.
     fn record(&mut self, kind: EventType, ts: &str, line: &[u8]) {
         #[derive(Deserialize)]
         struct TypedLine<T> {
             job_id: String,
             #[serde(flatten)]
-            told: T,
+            payload: T,
         }
         #[derive(Deserialize)]
         struct Sampled {
@@ -135,10 +136,10 @@ impl LiveRun {
         }
         match kind {
             EventType::JobSubmitted => {
-                if let Some(TypedLine { job_id, told }) = parse::<JobSubmitted>(line) {
+                if let Some(TypedLine { job_id, payload }) = parse::<JobSubmitted>(line) {
                     let job = self.jobs.entry(job_id).or_default();
-                    job.timeout_ms = told.timeout_ms;
-                    job.attempts = Some(told.retries.saturating_add(1));
+                    job.timeout_ms = payload.timeout_ms;
+                    job.attempts = Some(payload.retries.saturating_add(1));
                 }
             }
             EventType::JobStarted => {
@@ -150,15 +151,15 @@ impl LiveRun {
                 }
             }
             EventType::JobSampled => {
-                if let Some(TypedLine { job_id, told }) = parse::<Sampled>(line) {
-                    self.jobs.entry(job_id).or_default().sample = Some(told.job);
+                if let Some(TypedLine { job_id, payload }) = parse::<Sampled>(line) {
+                    self.jobs.entry(job_id).or_default().sample = Some(payload.job);
                 }
             }
             EventType::JobCompleted | EventType::JobFailed => {
-                let Some(TypedLine { job_id, told }) = parse::<JobEnded>(line) else {
+                let Some(TypedLine { job_id, payload }) = parse::<JobEnded>(line) else {
                     return;
                 };
-                match told.retry_in_ms {
+                match payload.retry_in_ms {
                     Some(ms) => {
                         let job = self.jobs.entry(job_id).or_default();
                         let at = parse_ts(ts).map(Timestamp::as_millisecond);
@@ -173,28 +174,29 @@ impl LiveRun {
         }
     }
 
-    /// Whether it has anything: a folder without is a run in the making.
+    /// Returns whether the run has any content. A directory without any belongs to a run that
+    /// is being created.
     pub fn has_events(&self) -> bool {
         self.events > 0 || !self.damage.is_empty()
     }
 
-    /// Its state, as far as it was read.
+    /// Returns the state folded so far.
     pub fn state(&self) -> &RunState {
         &self.state
     }
 
-    /// What was damaged, as far as it was read.
+    /// Returns the damage found so far.
     pub fn damage(&self) -> &[Damage] {
         &self.damage
     }
 
-    /// What is known of a job beyond its state.
+    /// Returns what is known of a job beyond its state.
     pub fn job(&self, job: &JobState) -> LiveJob {
         self.jobs.get(&job.job_id).cloned().unwrap_or_default()
     }
 
-    /// The same as [`examine`](crate::job::status::run_status::examine) tells, with what the last look told of the
-    /// run in `dir`.
+    /// Returns the state of the run in `dir` as of the last poll, in the form of
+    /// [`inspect_run`](super::run_status::inspect_run).
     pub fn report(&self, dir: &Dir, inspected: RunVerdict) -> InspectedRun {
         let active = dir.stat(layout::ACTIVE).ok().flatten();
         let active = active.map_or(0, |stat| stat.st_size as u64);

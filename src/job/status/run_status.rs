@@ -1,4 +1,4 @@
-//! The state of a run as it is now: what its log says, and who is still alive.
+//! The state of a run now, from its log, its leases and its processes.
 
 use std::panic::resume_unwind;
 use std::thread;
@@ -11,16 +11,16 @@ use crate::log::{
 };
 use crate::volume::{Dir, JobId, RunId, error_chain};
 
-/// The state of a run, and what it rests on.
+/// The state of a run, with the reason for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunVerdict {
     /// The state.
     pub state: RunStatus,
-    /// What it rests on, for people.
+    /// The reason, for display.
     pub because: String,
 }
 
-/// Tells the state of the run in `dir` from its log and the leases of its jobs.
+/// Determines the state of the run in `dir` from its log and the leases of its jobs.
 pub fn run_verdict(dir: &Dir, run: &RunState) -> RunVerdict {
     if run.is_closed() {
         return closed_verdict(run);
@@ -36,7 +36,7 @@ pub fn run_verdict(dir: &Dir, run: &RunState) -> RunVerdict {
             Ok(LeaseState::Missing) if liveness::same_boot(job) => {
                 unseen.get_or_insert_with(|| {
                     format!(
-                        "job {} has no end, and the file of its lease is gone",
+                        "job {} has not ended, and its lease file was removed",
                         job.job_id
                     )
                 });
@@ -46,7 +46,7 @@ pub fn run_verdict(dir: &Dir, run: &RunState) -> RunVerdict {
             }
             Err(e) => {
                 unseen.get_or_insert_with(|| {
-                    format!("the lease of job {} cannot be looked at: {e}", job.job_id)
+                    format!("the lease of job {} cannot be probed: {e}", job.job_id)
                 });
             }
         }
@@ -72,7 +72,7 @@ fn verdict(state: RunStatus, because: String) -> RunVerdict {
     RunVerdict { state, because }
 }
 
-/// The state of a closed run, which its log tells alone.
+/// Determines the state of a closed run, for which the log alone is enough.
 fn closed_verdict(run: &RunState) -> RunVerdict {
     match (run.aborted, run.jobs_failed) {
         (true, _) => verdict(RunStatus::Failed, "the run was aborted".to_owned()),
@@ -112,24 +112,24 @@ pub(crate) fn probe_lease(dir: &Dir, job: &JobState) -> Result<LeaseState, Strin
 
 fn why_lost(dir: &Dir, job: &JobState, lease: LeaseState) -> String {
     let lease = match lease {
-        LeaseState::Missing => "its output file is gone",
-        _ => "nobody holds its lease",
+        LeaseState::Missing => "its output file was removed",
+        _ => "its lease is free",
     };
     let child = child_of(dir, job);
-    format!("job {} has no end and {lease}; {child}", job.job_id)
+    format!("job {} has not ended and {lease}; {child}", job.job_id)
 }
 
-/// A run, its log and its leases looked at together.
+/// A run with its log and its leases inspected together.
 #[derive(Debug)]
 pub struct InspectedRun {
-    /// What its log tells.
+    /// The summary of its log.
     pub summary: RunSummary,
-    /// Its state now.
+    /// The current state.
     pub verdict: RunVerdict,
 }
 
-/// Looks at the run in `dir`: its log first, then its leases. A job whose lease is free
-/// may have written its end in between, so the log has the last word.
+/// Inspects the run in `dir`: its log first, then its leases. A job whose lease is free may
+/// have written its terminal event in between, so the log is then read once more.
 ///
 /// # Errors
 /// The log cannot be read.
@@ -151,17 +151,17 @@ pub fn inspect_run(dir: &Dir, all_jobs: bool) -> Result<InspectedRun, StorageErr
     }
 }
 
-/// Looks at runs in the folder `runs`, several at the same time where there are many, and
-/// takes what it finds of each through `take`; `None` of what is no run yet. A finished
-/// run takes no more than its last line.
+/// Inspects runs in the directory `runs`, on several threads if there are many, and maps each
+/// with `map`. The result is `None` for a run without events. Only the last line of a
+/// finished run is read.
 pub fn inspect_runs<T: Send>(
     runs: &Dir,
     ids: &[RunId],
     all_jobs: bool,
-    take: impl Fn(&RunId, InspectedRun) -> T + Sync,
+    map: impl Fn(&RunId, InspectedRun) -> T + Sync,
 ) -> Vec<Result<Option<T>, StorageError>> {
-    let look = |ids: &[RunId]| -> Vec<_> {
-        let one = |run| Ok(inspect_listed_run(runs, run, all_jobs)?.map(|found| take(run, found)));
+    let inspect_chunk = |ids: &[RunId]| -> Vec<_> {
+        let one = |run| Ok(inspect_listed_run(runs, run, all_jobs)?.map(|found| map(run, found)));
         ids.iter().map(one).collect()
     };
     let threads = match ids.len() {
@@ -175,25 +175,25 @@ pub fn inspect_runs<T: Send>(
             .map(|ids| {
                 (
                     ids,
-                    thread::Builder::new().spawn_scoped(scope, || look(ids)),
+                    thread::Builder::new().spawn_scoped(scope, || inspect_chunk(ids)),
                 )
             })
             .collect();
-        let mut looked = look(first);
+        let mut results = inspect_chunk(first);
         for (ids, other) in others {
-            looked.extend(match other {
+            results.extend(match other {
                 Ok(other) => other.join().unwrap_or_else(|panic| resume_unwind(panic)),
-                // No thread to be had.
-                Err(_) => look(ids),
+                // The thread could not be spawned, so use this one.
+                Err(_) => inspect_chunk(ids),
             });
         }
-        looked
+        results
     })
 }
 
-/// So many runs are worth a second thread.
+/// From how many runs on several threads are used.
 const PARALLEL_THRESHOLD: usize = 256;
-/// Others need their processors too.
+/// The maximum number of threads, to leave processors to other programs.
 const MAX_THREADS: usize = 4;
 
 fn inspect_listed_run(

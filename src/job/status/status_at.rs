@@ -1,20 +1,20 @@
-//! The state of a run as it was at some point of its log.
+//! The state of a run at some point of its log.
 
 use super::run_status::{RunVerdict, run_verdict};
 use crate::log::{RunState, RunStatus};
 use crate::volume::Dir;
 
-/// Tells the state from what the log said at that point. Whether a supervisor lived then
-/// is not in the log: a job without an end counts as running.
+/// Determines the state from what the log said at that point. Whether a supervisor was alive
+/// then is not in the log, so a job without a terminal event counts as running.
 pub fn status_at(dir: &Dir, run: &RunState) -> RunVerdict {
     if run.is_closed() {
-        // Leases tell nothing more of a closed run.
+        // The leases of a closed run do not matter.
         return run_verdict(dir, run);
     }
     let foreign = run.foreign || run.jobs.iter().any(|j| j.foreign && !j.stage.is_terminal());
     let (state, because) = match run.unfinished().next() {
         Some(job) => {
-            let because = format!("job {} had no end at that point", job.job_id);
+            let because = format!("job {} had not ended at that point", job.job_id);
             (RunStatus::Running, because)
         }
         None if foreign => (

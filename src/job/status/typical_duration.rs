@@ -1,17 +1,17 @@
-//! How long runs of a name usually take.
+//! The typical duration of runs with the same name.
 
 use std::collections::{BTreeMap, HashMap};
 
-/// So many of the newest runs of a name are looked at: older ones did other work.
+/// How many of the newest runs of a name are considered. Older runs often did other work.
 const SAMPLE_RUNS: usize = 20;
 
-/// The durations of runs that completed, by name. Those that failed tell nothing: they
-/// ended early, or hung.
+/// The durations of completed runs by name. Failed runs are not representative: they ended
+/// early, or hung.
 #[derive(Debug, Default)]
 pub struct TypicalDurations(HashMap<String, BTreeMap<String, u64>>);
 
 impl TypicalDurations {
-    /// Takes note of a run that completed; `first_id` orders runs by age.
+    /// Records a completed run. `first_id` orders runs by age.
     pub fn record(&mut self, name: &str, first_id: &str, duration_ms: u64) {
         if !self.0.contains_key(name) {
             self.0.insert(name.to_owned(), BTreeMap::new());
@@ -24,7 +24,7 @@ impl TypicalDurations {
         }
     }
 
-    /// The median of the newest ones, in milliseconds; `None` where there is none.
+    /// Returns the median of the newest runs in milliseconds, or `None` if there are none.
     pub fn typical(&self, name: &str) -> Option<u64> {
         let mut durations: Vec<u64> = self.0.get(name)?.values().copied().collect();
         durations.sort_unstable();
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_the_median_of_the_newest() {
+    fn typical_duration_is_median_of_newest() {
         let mut usual = TypicalDurations::default();
         assert_eq!(usual.typical("a"), None);
         usual.record("a", "01", 10);

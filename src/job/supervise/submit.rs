@@ -99,10 +99,10 @@ impl Submission<'_> {
             }
             .into());
         }
-        let (jobs, _) = log.dir().ensure_dir(layout::JOBS)?;
+        let jobs = log.dir().ensure_dir(layout::JOBS)?.dir;
         let (job, lease) = self.claim(log, &jobs, view)?;
         let index = if spec.output.capture {
-            Some(jobs.append(&layout::job_index(&job), true)?)
+            Some(jobs.append(&layout::job_index(&job))?)
         } else {
             None
         };

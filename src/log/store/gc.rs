@@ -81,7 +81,7 @@ impl GcLock {
         if let Some(trash) = self.trash.get() {
             return Ok(trash);
         }
-        let (trash, _) = self.var.ensure_dir(layout::TRASH)?;
+        let trash = self.var.ensure_dir(layout::TRASH)?.dir;
         // It may have been made by one that died before its own sync.
         self.var.sync().map_err(SyncError::from_volume)?;
         Ok(self.trash.get_or_init(|| trash))
@@ -110,7 +110,7 @@ impl GcLock {
             locks: Vec::new(),
         };
         // Made where it is missing: a writer that comes now has to lock the same file.
-        let lock = held.dir.append(layout::LOCK, true)?;
+        let lock = held.dir.append(layout::LOCK)?;
         if !held.try_lock(lock, layout::LOCK)? {
             return Ok(LockOutcome::Busy(WRITER_NAMES_GRACE));
         }
@@ -183,7 +183,7 @@ impl LockedForRemoval {
     }
 
     fn restore(&self) -> bool {
-        let Ok(active) = self.dir.append(layout::ACTIVE, false) else {
+        let Ok(active) = self.dir.append_existing(layout::ACTIVE) else {
             return false;
         };
         let len = active.metadata().map(|meta| meta.len());

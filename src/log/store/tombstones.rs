@@ -116,7 +116,7 @@ impl TombstoneLog {
     /// Another gc is at work ([`GcError::Running`]), or the file cannot be written.
     pub(crate) fn open(var: &Dir) -> Result<Self, GcError> {
         let path = var.path().join(layout::RETIRED);
-        let file = var.append(layout::RETIRED, true)?;
+        let file = var.append(layout::RETIRED)?;
         match file_lock::try_exclusive(&file, &path)? {
             Some(guard) => guard.keep(),
             None => return Err(GcError::Running { path }),

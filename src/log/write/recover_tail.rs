@@ -70,7 +70,7 @@ impl RunLog {
         inner.segment = None;
         inner.rotate_at = None;
         inner.invalidate();
-        let file = Arc::new(self.dir.append(layout::ACTIVE, true)?);
+        let file = Arc::new(self.dir.append(layout::ACTIVE)?);
         let stat = rustix::fs::fstat(&file).at("look at", &self.paths.active)?;
         let active = Arc::new(ActiveSegment::new(file, FileKey::from(&stat)));
         inner.segment = Some(Arc::clone(&active));

@@ -94,7 +94,7 @@ fn copy_to_quarantine(
     from: u64,
     to: u64,
 ) -> Result<String, VolumeError> {
-    let (quarantine, _) = dir.ensure_dir(layout::QUARANTINE)?;
+    let quarantine = dir.ensure_dir(layout::QUARANTINE)?.dir;
     for n in 0.. {
         let name = layout::quarantine_name(first_seq, from, n);
         let file = match quarantine.create_new(&name) {

@@ -19,7 +19,9 @@ use crate::log::segment::segment_set;
 use crate::log::state::run_state::RunState;
 use crate::log::store::catalog::SelectError;
 use crate::log::store::ulid_allocator::allocate_ulid;
-use crate::volume::{Clock, Dir, FileKey, IoContext, RunId, Volume, VolumeError, layout};
+use crate::volume::{
+    Clock, Dir, EnsuredDir, FileKey, IoContext, RunId, Volume, VolumeError, layout,
+};
 
 /// So long after all on the way to the segment was looked at, only the folder of the run
 /// and the segment are: a `lock` or a folder above that was replaced is seen that late.
@@ -163,10 +165,10 @@ impl RunLog {
     ) -> Result<Self, StorageError> {
         let chain = volume.make_runs()?;
         let [_, _, runs] = &chain;
-        let (dir, made) = runs.ensure_dir(run.as_str())?;
+        let EnsuredDir { dir, created } = runs.ensure_dir(run.as_str())?;
         let parent = runs.try_clone()?;
         let opened = Self::from_parts(volume, chain, dir, run, first_id);
-        if opened.is_err() && made {
+        if opened.is_err() && created {
             parent.remove_empty_dir(run.as_str());
         }
         opened
@@ -179,7 +181,7 @@ impl RunLog {
         run: &RunId,
         first_id: Option<Ulid>,
     ) -> Result<Self, StorageError> {
-        let lock = dir.append(layout::LOCK, true)?;
+        let lock = dir.append(layout::LOCK)?;
         let stat = rustix::fs::fstat(&lock).at("look at", dir.path().join(layout::LOCK))?;
         let paths = RunPaths {
             run: layout::run_dir(run),

@@ -42,20 +42,22 @@ impl<'a> RecoveryReport<'a> {
         let because = escape_controls(because);
         match action {
             RecoveryAction::None => writeln!(out, "{run}  nothing to recover: it is {state}")?,
-            RecoveryAction::Repaired => writeln!(out, "{run}  its end was mended; it is {state}")?,
-            RecoveryAction::Skipped => writeln!(out, "{run}  left as it is ({state}): {because}")?,
+            RecoveryAction::Repaired => {
+                writeln!(out, "{run}  its torn tail was repaired; it is {state}")?;
+            }
+            RecoveryAction::Skipped => writeln!(out, "{run}  not changed ({state}): {because}")?,
             RecoveryAction::Recovered => {
                 for job in jobs {
-                    writeln!(out, "{run}  job {job} is lost: it failed")?;
+                    writeln!(out, "{run}  job {job} was lost and is now failed")?;
                 }
                 undone_lines(out, &run, undone)?;
-                writeln!(out, "{run}  recovered; it is {state}: {because}")?;
+                writeln!(out, "{run}  recovered; it is now {state}: {because}")?;
             }
         }
         for job in in_doubt {
             writeln!(
                 out,
-                "{run}  the rollback of job {job} was begun, and nobody saw its end"
+                "{run}  the rollback of job {job} was started and was interrupted"
             )?;
         }
         Ok(())
@@ -82,7 +84,7 @@ impl<'a> UndoReport<'a> {
     pub fn people(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
         let run = style.paint(Role::Faint, self.run_id.as_str());
         if self.undone.is_empty() {
-            writeln!(out, "{run}  there is nothing to undo")?;
+            writeln!(out, "{run}  nothing to undo")?;
         }
         undone_lines(out, &run, self.undone)
     }

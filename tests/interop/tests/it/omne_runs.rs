@@ -214,7 +214,7 @@ fn omne_status_reads_exported_run() {
             "nodes:",
             "  ✓ first [bash]",
             "  ✗ second [bash] crash: it exited with code 3",
-            "  ✗ third host_missing: command not found: no-such-program",
+            "  ✗ third host_missing: command not found: `no-such-program`",
         ]
     );
     // What came back is read as a run of omne's.

@@ -1,4 +1,4 @@
-//! A file that is there as a whole or not at all.
+//! Files that are replaced atomically.
 
 use std::fs::{File, Metadata};
 use std::io::Write;
@@ -12,69 +12,71 @@ use rustix::io::Errno;
 
 use super::layout;
 
-/// Most links that are followed, as many as by the kernel (`path_resolution(7)`).
+/// The maximum number of links to follow, the limit of the kernel (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
 
-/// A file on its way: it gets its name with [`AtomicFile::finish`]. Until then, and if that
-/// never comes, what has the name stays as it is.
+/// A new file that gets its name with [`AtomicFile::finish`]. Until then, and if that never
+/// happens, an existing file of that name remains unchanged.
 #[derive(Debug)]
 pub struct AtomicFile {
     file: File,
-    /// `None` for a device, a FIFO and what is open already: nothing is replaced there.
+    /// The target; `None` for a device, a FIFO or an open descriptor, which cannot be
+    /// replaced and is written directly.
     target: Option<FileLocation>,
 }
 
-/// Where a file is to be.
+/// The location of a new file.
 #[derive(Debug)]
 struct FileLocation {
     path: PathBuf,
-    /// What it is called until then. Where the file system can do it, it has no name: then
-    /// nothing is left of it even if we are killed.
+    /// The temporary path, or `None` if the file has no name yet. The latter is preferred
+    /// where the file system supports it, because nothing is left if we are killed.
     temp: Option<PathBuf>,
 }
 
 impl AtomicFile {
-    /// Begins a file that will be at `path`, or behind the link that is there. One that
-    /// is there keeps its permissions, and its owner where we may give files away.
+    /// Starts a file that will replace `path`, or the target of a link there. The mode of an
+    /// existing file is kept, and its owner if we have the privilege to change owners.
     ///
     /// # Errors
-    /// No file can be made in its folder, or `path` is a folder or a socket.
+    /// No file can be created in its directory, or `path` is a directory or a socket.
     pub fn create(path: &Path) -> io::Result<Self> {
         let Some(path) = resolve_links(path)? else {
-            // What came there before stands, as with `>>`.
+            // Append, as `>>` does, to keep what is already there.
             let file = File::options().append(true).open(path)?;
             return Ok(Self { file, target: None });
         };
-        let there = match fs::metadata(&path) {
+        let existing = match fs::metadata(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            there => Some(there?),
+            found => Some(found?),
         };
-        if there.as_ref().is_some_and(Metadata::is_dir) {
+        if existing.as_ref().is_some_and(Metadata::is_dir) {
             return Err(io::ErrorKind::IsADirectory.into());
         }
-        if there.as_ref().is_some_and(|there| !there.is_file()) {
+        if existing.as_ref().is_some_and(|meta| !meta.is_file()) {
             let file = File::options().write(true).open(path)?;
             return Ok(Self { file, target: None });
         }
-        let (file, new) = create_temp(parent_dir(&path))?;
-        let place = Some(FileLocation { path, temp: new });
-        let whole = Self {
-            file,
-            target: place,
-        };
-        if let Some(there) = there {
-            // Refused to all but root; and before the permissions, some of which it takes.
-            drop(fchown(&whole.file, Some(there.uid()), Some(there.gid())));
-            whole.file.set_permissions(there.permissions())?;
+        let (file, temp) = create_temp(parent_dir(&path))?;
+        let target = Some(FileLocation { path, temp });
+        let new = Self { file, target };
+        if let Some(existing) = existing {
+            // Only root may change owners. Do it first, because it clears some mode bits.
+            drop(fchown(
+                &new.file,
+                Some(existing.uid()),
+                Some(existing.gid()),
+            ));
+            new.file.set_permissions(existing.permissions())?;
         }
-        Ok(whole)
+        Ok(new)
     }
 
-    /// Gives it its name. It is synced before, so that not even a loss of power leaves
-    /// half of it there.
+    /// Syncs the file and gives it its name, so that not even a power loss can leave a
+    /// partial file.
     ///
     /// # Errors
-    /// It cannot be synced or renamed; what had the name is as it was.
+    /// The file cannot be synced or renamed. An existing file is unchanged.
     pub fn finish(mut self) -> io::Result<()> {
         if let Some(place) = &mut self.target {
             self.file.sync_data()?;
@@ -90,61 +92,61 @@ impl AtomicFile {
     }
 }
 
-/// The path with the links at its end followed, also to what is not there yet; `None` for
-/// what is open already, such as `/dev/stdout`.
+/// Follows the links at the end of a path, even to a target that does not exist yet. Returns
+/// `None` for an open descriptor, such as `/dev/stdout`.
 ///
 /// # Errors
-/// The links go round in a circle.
+/// The links form a loop.
 pub fn resolve_links(path: &Path) -> io::Result<Option<PathBuf>> {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {
-        let folder = parent_dir(&path);
-        let real = folder.canonicalize().unwrap_or_default();
+        let dir = parent_dir(&path);
+        let real = dir.canonicalize().unwrap_or_default();
         if real.starts_with("/proc") && real.ends_with("fd") {
             return Ok(None);
         }
         match fs::read_link(&path) {
-            Ok(to) => path = folder.join(to),
+            Ok(to) => path = dir.join(to),
             Err(_) => return Ok(Some(path)),
         }
     }
     Err(Errno::LOOP.into())
 }
 
-/// The folder of a file, as it can be opened.
+/// Returns the directory of a file in a form that can be opened.
 pub fn parent_dir(path: &Path) -> &Path {
     match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
+        Some(dir) if dir != Path::new("") => dir,
         _ => Path::new("."),
     }
 }
 
-/// Makes a file without a name, or one with a name where there are no such files.
-fn create_temp(folder: &Path) -> io::Result<(File, Option<PathBuf>)> {
+/// Creates a file without a name, or with a temporary name where that is not supported.
+fn create_temp(dir: &Path) -> io::Result<(File, Option<PathBuf>)> {
     let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-    if let Ok(file) = rustix::fs::open(folder, flags, Mode::from_raw_mode(0o666)) {
+    if let Ok(file) = rustix::fs::open(dir, flags, Mode::from_raw_mode(0o666)) {
         return Ok((file.into(), None));
     }
-    let (file, path) = with_unique_name(folder, |path| File::create_new(path))?;
+    let (file, path) = with_unique_name(dir, |path| File::create_new(path))?;
     Ok((file, Some(path)))
 }
 
-/// Gives a file without a name one (`open(2)`, `O_TMPFILE`).
-fn link_temp(file: &File, folder: &Path) -> io::Result<PathBuf> {
+/// Gives a temporary name to a file without a name (`open(2)`, `O_TMPFILE`).
+fn link_temp(file: &File, dir: &Path) -> io::Result<PathBuf> {
     let open = format!("/proc/self/fd/{}", file.as_raw_fd());
     let link = |path: &Path| Ok(linkat(CWD, &open, CWD, path, AtFlags::SYMLINK_FOLLOW)?);
-    Ok(with_unique_name(folder, link)?.1)
+    Ok(with_unique_name(dir, link)?.1)
 }
 
-/// Makes something of a name that nobody has: another process of our id may be at work in
-/// another pid namespace, or have died.
+/// Creates something under an unused name. The pid alone is not enough: a process with the
+/// same pid may be active in another pid namespace, or may have died.
 fn with_unique_name<T>(
-    folder: &Path,
+    dir: &Path,
     make: impl Fn(&Path) -> io::Result<T>,
 ) -> io::Result<(T, PathBuf)> {
     let mut n = 0;
     loop {
-        let path = folder.join(layout::temp_file_name(std::process::id(), n));
+        let path = dir.join(layout::temp_file_name(std::process::id(), n));
         match make(&path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => n += 1,
             done => return Ok((done?, path)),
@@ -158,7 +160,7 @@ impl Drop for AtomicFile {
             temp: Some(new), ..
         }) = &self.target
         {
-            // Nobody looks for it under that name.
+            // Nothing refers to the temporary name.
             drop(fs::remove_file(new));
         }
     }
@@ -183,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_replaced_as_a_whole_or_not_at_all() {
+    fn file_is_replaced_atomically() {
         let tmp = tempfile::tempdir().unwrap();
         let path = tmp.path().join("out");
         let link = tmp.path().join("link");
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_what_is_not_there_yet_stays_a_link() {
+    fn dangling_link_is_kept() {
         let tmp = tempfile::tempdir().unwrap();
         let path = |name: &str| tmp.path().join(name);
         fs::create_dir(path("there")).unwrap();
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_files_is_replaced() {
+    fn only_regular_files_are_replaced() {
         let tmp = tempfile::tempdir().unwrap();
         let socket = tmp.path().join("socket");
         let held = UnixListener::bind(&socket).unwrap();
