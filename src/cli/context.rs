@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use crate::job::OnWarning;
 use crate::log::format::payload::RunOpened;
 use crate::log::{Damage, select};
-use crate::render::{Style, escape_controls};
+use crate::render::{Glyphs, Style, escape_controls};
 use crate::volume::{Dir, RunId, Volume, VolumeError};
 
 /// Options that every command takes.
@@ -84,6 +84,7 @@ impl Global {
         Style {
             color: self.has_color(&io::stdout()),
             width: terminal_width(),
+            glyphs: Glyphs::Unicode,
         }
     }
 
@@ -92,6 +93,7 @@ impl Global {
         Style {
             color: self.has_color(&io::stderr()),
             width: None,
+            glyphs: Glyphs::Unicode,
         }
     }
 

@@ -15,7 +15,7 @@ use crate::log::{
     Compressed, EventType, PruneLimit, PrunedSegment, RotationPlan, RotationThreshold, RunLog,
     StorageError, compress_sealed, plan_compression, plan_prune, plan_rotation,
 };
-use crate::render::{RotateReport, SealedReport, json_line};
+use crate::render::{Execution, RotateReport, SealedReport, Unchanged, json_line, rotate_lines};
 use crate::volume::{Dir, RunId, Volume, layout};
 
 /// Start a new segment of a run's log, and compress or drop the old ones
@@ -81,6 +81,11 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let plan = args.plan(&volume)?;
     let mut out = io::stdout().lock();
     let mut code = Code::Ok;
+    let unchanged = if args.all {
+        Unchanged::Hidden
+    } else {
+        Unchanged::Shown
+    };
     let mut each = |run: &RunId, dir: Result<Option<Dir>, StorageError>| -> Result<()> {
         let done = dir.map_err(anyhow::Error::from).and_then(|dir| {
             let dir = dir.as_ref();
@@ -92,7 +97,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
                 let written = if args.json {
                     json_line(&mut out, &report)
                 } else {
-                    report.people(&mut out, !args.all, global.style())
+                    rotate_lines(&mut out, &report, unchanged, global.style())
                 };
                 written.context("cannot write to stdout")?;
                 if report.is_foreign() && !args.all && code == Code::Ok {
@@ -163,7 +168,7 @@ impl RotatePlan {
         let log = RunLog::open(volume, run)?;
         let rotation = log.rotate(self.due, EventType::LogRotated.lock_budget())?;
         let sealed = rotation.into_result().map(SealedReport::Done);
-        let mut report = RotateReport::new(run.clone(), false, sealed);
+        let mut report = RotateReport::new(run.clone(), Execution::Apply, sealed);
         if report.is_foreign() {
             return Ok(report);
         }
@@ -182,7 +187,7 @@ impl RotatePlan {
             RotationPlan::Skip(why) => Err(why),
         };
         let would_rotate = sealed.is_ok();
-        let mut report = RotateReport::new(run.clone(), true, sealed);
+        let mut report = RotateReport::new(run.clone(), Execution::DryRun, sealed);
         if report.is_foreign() {
             return Ok(report);
         }

@@ -153,7 +153,7 @@ fn terminal_gets_colors_but_no_control_sequences() {
     assert_ne!(terminal.tells("pane_title"), "owned");
     let screen = terminal.colours();
     assert!(screen.contains("\x1b[31mseen all"), "{screen:?}");
-    assert!(screen.contains("\x1b[1mRUN"), "{screen:?}");
+    assert!(screen.contains("RUN\x1b[0m"), "{screen:?}");
     terminal.line("clear; NO_COLOR=1 \"$RUNLOG\" tail it --output; echo end");
     terminal.shows("end");
     terminal.shows("seen all");

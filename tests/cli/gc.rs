@@ -88,13 +88,13 @@ fn gc_text_output_lists_removed_runs() {
     assert_snapshot!(snapshot(&env, &env.run(&["gc", "--max-runs", "2"])), @"
     exit 0
     -- stdout
-    nothing had to go
+    nothing to remove
     ");
     assert_snapshot!(snapshot(&env, &env.run(&["status", "--retired"])), @"
     exit 0
     -- stdout
-     RUN  STATE  JOBS  OPENED  DURATION  EVENTS  RETIRED
-     a  ✓ completed  1  [TIME]  [DURATION]  6  [TIME]
+    RUN  STATE  JOBS  OPENED  DURATION  EVENTS  RETIRED
+    a  ✓ completed  1  [TIME]  [DURATION]  6  [TIME]
     ");
     assert_snapshot!(snapshot(&env, &env.run(&["status", "--retired", "a"])), @"
     exit 0
@@ -108,8 +108,8 @@ fn gc_text_output_lists_removed_runs() {
     log  6 events, [SIZE]
     retired  [TIME] +00:00: one run more than 2, [SIZE] freed
 
-     JOB  STAGE  EXIT  DURATION  CPU  PEAK RSS  COMMAND
-     sh  ✓ completed  0  [DURATION]  [DURATION]  [SIZE]  sh -c 'echo out; true'
+    JOB  STAGE  EXIT  DURATION  CPU  PEAK RSS  COMMAND
+    sh  ✓ completed  0  [DURATION]  [DURATION]  [SIZE]  sh -c 'echo out; true'
     ");
 }
 
@@ -203,7 +203,7 @@ fn gc_keeps_unfinished_runs() {
     assert_snapshot!(snapshot(&env, &env.run(&["gc", "open", "--max-age", "0"])), @"
     exit 4
     -- stdout
-    nothing had to go
+    nothing to remove
     -- stderr
     run open is kept: it has not ended
     ");

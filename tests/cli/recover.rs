@@ -88,7 +88,7 @@ fn recover_ends_lost_run_once() {
     assert_snapshot!(snapshot(&env, &env.run(&RECOVER)), @"
     exit 0
     -- stdout
-    it-[ULID]  nothing to recover: it is failed
+    it-[ULID]  nothing to recover, the run is failed
     ");
     env.ok(&["replay", "--recover", "--all"]);
     assert_eq!(bytes(&env, &run), after);
@@ -208,7 +208,7 @@ fn recover_repairs_torn_tail_and_rotation() {
     let sealed = env.run_dir("it").join("events-00000000000000000000.jsonl");
     fs::rename(env.log_path("it"), sealed).unwrap();
     let all = env.ok(&["replay", "--recover", "--all"]);
-    assert!(all.stdout().contains("mended"), "{}", all.stdout());
+    assert!(all.stdout().contains("repaired"), "{}", all.stdout());
     assert_eq!(env.types("it"), ["log_rotated"]);
     env.ok(&["replay", "--verify", "it"]);
     assert_eq!(env.status("it")["state"], "completed");

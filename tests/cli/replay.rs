@@ -49,13 +49,13 @@ fn timeline_of_run() {
     assert_snapshot!(snapshot(&env, &env.run(&["replay", "it"])), @r#"
     exit 0
     -- stdout
-    it  began [TIME] +00:00 on [HOST]
+    it  started [TIME] +00:00 on [HOST]
 
      +[DURATION]  0  run opened  it
      +[DURATION]  1  ○ submitted  deploy  sh -c 'echo out; echo err >&2; exit 3'
      +[DURATION]  2  ○ validated  deploy  /usr/bin/sh
      +[DURATION]  3  ▶ started  deploy  pid [PID]
-     +[DURATION]  4  ✗ failed  deploy  exit 3  [DURATION]  [DURATION] CPU  [SIZE] peak RSS  [SIZE] printed  tried again in [DURATION]
+     +[DURATION]  4  ✗ failed  deploy  exit 3  [DURATION]  [DURATION] CPU  [SIZE] peak RSS  [SIZE] printed  retrying in [DURATION]
      +[DURATION]  5  ▶ started  deploy  pid [PID]  attempt 2
      +[DURATION]  6  ✗ failed  deploy  exit 3  attempt 2  [DURATION]  [DURATION] CPU  [SIZE] peak RSS  [SIZE] printed
      +[DURATION]  7  ↩ rollback  deploy  echo undone
@@ -78,7 +78,7 @@ fn timeline_spans_all_segments() {
     assert_snapshot!(snapshot(&env, &env.run(&["replay"])), @"
     exit 0
     -- stdout
-    it  began [TIME] +00:00 on [HOST]
+    it  started [TIME] +00:00 on [HOST]
 
      +[DURATION]  0  run opened  one
      +[DURATION]  1  note  one
@@ -149,7 +149,7 @@ fn damage_is_shown_in_place() {
      +[DURATION]  10  run closed  1 job  1 failed  [DURATION]
 
     ✗ failed after [DURATION]: the run is closed and job deploy failed: it exited with code 3
-    10 events, 1 job, 1 failed, [SIZE] printed, 1 damaged place passed over
+    10 events, 1 job, 1 failed, [SIZE] printed, 1 damaged place skipped
     -- stderr
     warning: damage was skipped; list it with `runlog replay --verify RUN`
     ");

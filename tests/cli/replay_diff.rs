@@ -59,10 +59,12 @@ fn diff_table_as_text() {
     assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @"
     exit 1
     -- stdout
-     JOB  WHAT  A  B  CHANGE
-     (run)  id  a-[ULID]  c-[ULID]
-     state  ✓ completed  ✗ failed  ≠
-     a, c  stage  ✓ completed  ✗ failed  ≠
+    A  a-[ULID]
+    B  c-[ULID]
+
+    JOB  WHAT  A  B  CHANGE
+    (run)  state  ✓ completed  ✗ failed  ≠
+    a, c  stage  ✓ completed  ✗ failed  ≠
      exit  0  1  ≠
 
     different outcomes

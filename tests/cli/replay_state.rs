@@ -40,10 +40,10 @@ fn state_at_event() {
     because  job deploy had no end at that point
     opened  [TIME] +00:00 on [HOST]
     log  5 events, [SIZE]
-    folder  [ROOT]/.omne/var/runs/it
+    path  [ROOT]/.omne/var/runs/it
 
-     JOB  STAGE  EXIT  DURATION  CPU  PEAK RSS  COMMAND
-     deploy  ▶ started  3  [DURATION]  [DURATION]  [SIZE]  sh -c 'echo out; echo err >&2; exit 3'
+    JOB  STAGE  EXIT  DURATION  CPU  PEAK RSS  COMMAND
+    deploy  ▶ started  3  [DURATION]  [DURATION]  [SIZE]  sh -c 'echo out; echo err >&2; exit 3'
     deploy: it exited with code 3 (exit)
     ");
     let stage = |at: &str| json(&env, at)["jobs"][0]["stage"].clone();

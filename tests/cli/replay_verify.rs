@@ -135,7 +135,7 @@ fn segments_are_verified_as_chain() {
     -- stdout
     it: 2 events, no gaps (1 segment, 0 jobs)
     -- stderr
-    note: the log begins with event 2: what was before it is told by a checkpoint
+    note: the log starts with event 2; a checkpoint holds the state before it
     ");
     let first = whole.split_inclusive(|b| *b == b'\n').next().unwrap();
     fs::write(&path, first).unwrap();
@@ -170,6 +170,6 @@ fn foreign_lines_are_read_but_reported_unchecked() {
     -- stdout
     it: 4 lines of other programs, no damage (1 segment, 1 job)
     -- stderr
-    note: lines of other programs have no checksum and no number: only that they can be read was checked
+    note: lines of other programs have no checksum and no sequence number, so they were only checked for being readable
     ");
 }

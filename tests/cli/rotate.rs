@@ -56,7 +56,7 @@ fn rotate_reports_sealed_segment() {
     assert_snapshot!(rotate(&[]), @"
     exit 0
     -- stdout
-    it  left as it is: nothing was written since the last rotation
+    it  not rotated: nothing was written since the last rotation
     it  compressed events-00000000000000000000.jsonl.gz ([SIZE] to [SIZE])
     ");
     env.ok(&["emit", "--run", "it", "more"]);
@@ -179,12 +179,12 @@ fn rotate_skips_foreign_log_with_reason() {
     assert_snapshot!(snapshot(&env, &env.run(&["rotate", "it", "--keep", "0"])), @"
     exit 1
     -- stdout
-    it  left as it is: it holds lines of another program, which may still write to it
+    it  not rotated: it holds lines of another program, which may still write to it
     ");
     assert_snapshot!(snapshot(&env, &env.run(&["rotate", "--all"])), @"
     exit 0
     -- stdout
-    it  left as it is: it holds lines of another program, which may still write to it
+    it  not rotated: it holds lines of another program, which may still write to it
     ");
     assert_eq!(fs::read(&log).unwrap(), bytes);
 }

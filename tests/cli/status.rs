@@ -34,10 +34,10 @@ fn status_lists_runs_newest_last() {
     assert_snapshot!(status(&env, &[]), @"
     exit 0
     -- stdout
-     RUN  STATE  JOBS  OPENED  DURATION  EVENTS
-     one  ✓ completed  1  [TIME]  [DURATION]  6
-     two  ✗ failed  1 (1 failed)  [TIME]  [DURATION]  6
-     three  ○ open  0  [TIME]  2
+    RUN  STATE  JOBS  OPENED  DURATION  EVENTS
+    one  ✓ completed  1  [TIME]  [DURATION]  6
+    two  ✗ failed  1 (1 failed)  [TIME]  [DURATION]  6
+    three  ○ open  0  [TIME]  2
     ");
 }
 
@@ -55,10 +55,10 @@ fn status_of_completed_run() {
     opened  [TIME] +00:00 on [HOST]
     closed  [TIME] +00:00 (after [DURATION])
     log  6 events, [SIZE]
-    folder  [ROOT]/.omne/var/runs/nightly-[ULID]
+    path  [ROOT]/.omne/var/runs/nightly-[ULID]
 
-     JOB  STAGE  EXIT  DURATION  CPU  PEAK RSS  COMMAND
-     nightly  ✓ completed  0  [DURATION]  [DURATION]  [SIZE]  sh -c 'exit 0'
+    JOB  STAGE  EXIT  DURATION  CPU  PEAK RSS  COMMAND
+    nightly  ✓ completed  0  [DURATION]  [DURATION]  [SIZE]  sh -c 'exit 0'
     ");
 }
 
@@ -84,10 +84,10 @@ fn status_of_failed_run() {
     opened  [TIME] +00:00 on [HOST]
     closed  [TIME] +00:00 (after [DURATION])
     log  8 events, [SIZE]
-    folder  [ROOT]/.omne/var/runs/sh-[ULID]
+    path  [ROOT]/.omne/var/runs/sh-[ULID]
 
-     JOB  STAGE  EXIT  DURATION  CPU  PEAK RSS  COMMAND
-     sh  ↩ rolled_back  SIGTERM  [DURATION]  [DURATION]  [SIZE]  sh -c 'kill -TERM $$'
+    JOB  STAGE  EXIT  DURATION  CPU  PEAK RSS  COMMAND
+    sh  ↩ rolled_back  SIGTERM  [DURATION]  [DURATION]  [SIZE]  sh -c 'kill -TERM $$'
     sh: SIGTERM ended it (signal)
     sh: rollback failed: it exited with code 5: exit 5
     ");
@@ -118,13 +118,13 @@ fn status_of_run_with_several_jobs() {
     because  the supervisor of job cat holds its lease
     opened  [TIME] +00:00 on [HOST]
     log  14 events, [SIZE]
-    folder  [ROOT]/.omne/var/runs/it
+    path  [ROOT]/.omne/var/runs/it
 
-     JOB  STAGE  EXIT  DURATION  CPU  PEAK RSS  COMMAND
-     cat  ▶ started  [DURATION]…  cat
-     sh  ✗ failed  3  [DURATION]  [DURATION]  [SIZE]  sh -c 'exit 3'
-     no-such-cmd  ✗ failed  not_found  no-such-cmd
-     sleep  ✗ failed  SIGTERM  [DURATION]  [DURATION]  [SIZE]  sleep 60
+    JOB  STAGE  EXIT  DURATION  CPU  PEAK RSS  COMMAND
+    cat  ▶ started  [DURATION]…  cat
+    sh  ✗ failed  3  [DURATION]  [DURATION]  [SIZE]  sh -c 'exit 3'
+    no-such-cmd  ✗ failed  not_found  no-such-cmd
+    sleep  ✗ failed  SIGTERM  [DURATION]  [DURATION]  [SIZE]  sleep 60
     sh: it exited with code 3 (exit)
     no-such-cmd: command not found: `no-such-cmd` (not_found)
     sleep: it ran longer than 0.01 s (timeout)
@@ -267,8 +267,8 @@ fn damaged_line_is_reported_and_neighbors_are_read() {
     because  the run is not closed, and no job is live
     opened  [TIME] +00:00
     log  2 events, [SIZE]
-    folder  [ROOT]/.omne/var/runs/it
-    damage  1 place passed over
+    path  [ROOT]/.omne/var/runs/it
+    damage  1 damaged place skipped
     -- stderr
     warning: [ROOT]/.omne/var/runs/it/events.jsonl:1:[OFFSET]: damaged line: its checksum does not match
     ");

@@ -62,18 +62,18 @@ fn watch_lists_live_run_first_with_activity() {
     let title = line_with(&terminal, "1 running");
     assert!(title.contains("1 running, 1 completed"), "{title}");
     terminal.has("│ second line");
-    let doing = line_with(&terminal, "runs for");
+    let doing = line_with(&terminal, "running for");
     assert!(doing.contains("attempt 1 of 3"), "{doing}");
     assert!(doing.contains("left of 1h 00m"), "{doing}");
     let screen = terminal.screen();
     let place = |text: &str| screen.find(text).unwrap();
-    assert!(place(" build-") < place("second line"), "{screen}");
-    assert!(place("second line") < place(" later-"), "{screen}");
-    assert!(screen.contains("q: end"), "{screen}");
+    assert!(place("build-") < place("second line"), "{screen}");
+    assert!(place("second line") < place("later-"), "{screen}");
+    assert!(screen.contains("q: quit"), "{screen}");
     // It goes on by itself.
     job.end();
     terminal.has("2 completed");
-    assert!(!terminal.screen().contains("runs for"));
+    assert!(!terminal.screen().contains("running for"));
 }
 
 #[test]
@@ -174,8 +174,8 @@ fn watch_fits_any_screen_size() {
     let last = line_with(&terminal, "… ");
     assert!(last.starts_with("… 25 more"), "{last}");
     let screen = terminal.screen();
-    assert!(screen.contains(" live "), "{screen}");
-    assert!(screen.contains("runs for"), "{screen}");
+    assert!(screen.contains("live "), "{screen}");
+    assert!(screen.contains("running for"), "{screen}");
     assert!(
         screen.contains("old-29-") && !screen.contains("old-0-"),
         "{screen}"
@@ -185,7 +185,7 @@ fn watch_fits_any_screen_size() {
         "{screen}"
     );
     terminal.resize(20, 3);
-    terminal.has(" live ");
+    terminal.has("live ");
     terminal.resize(150, 50);
     terminal.has("old-0-");
     job.kill();

@@ -6,13 +6,14 @@ use anyhow::Result;
 
 use crate::cli::context::Global;
 use crate::cli::exit::UsageError;
-use crate::cli::gc::output::{ReportMode, ReportStyle};
+use crate::cli::gc::output::ReportStyle;
 use crate::cli::settings::{parse_count, value};
 use crate::cli::status::parse_state;
 use crate::cli::value_parsers::{parse_duration, parse_size};
 use crate::job::RunStatus;
 use crate::job::gc::GcFilter;
 use crate::log::store::retention::Policy;
+use crate::render::Execution;
 use crate::volume::Volume;
 
 /// Remove runs that are old, or too many
@@ -81,12 +82,8 @@ pub(super) struct GcLimits {
 
 impl Args {
     /// Returns whether runs are removed or only reported.
-    pub(super) fn report_mode(&self) -> ReportMode {
-        if self.dry_run {
-            ReportMode::DryRun
-        } else {
-            ReportMode::Apply
-        }
+    pub(super) fn execution(&self) -> Execution {
+        Execution::from_dry_run_flag(self.dry_run)
     }
 
     /// Returns how removed runs are reported.

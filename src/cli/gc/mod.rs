@@ -9,23 +9,24 @@ use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 
 pub(crate) use self::args::Args;
-use self::output::{GcOutput, ReportMode};
+use self::output::GcOutput;
 use super::context::Global;
 use super::exit::Code;
 use crate::job::gc::{GcCandidates, list_candidates, remove_planned, runs_to_remove};
 use crate::log::store::retention::{Eligibility, RetentionDecision, RunInfo};
 use crate::log::{GcLock, PruneLimit, RunLog, open_dir, plan_prune, trash_entries};
+use crate::render::Execution;
 use crate::volume::Volume;
 
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let volume = global.volume()?;
     let limits = args.limits(&volume)?;
     let filter = args.filter(global, &limits.policy)?;
-    let mut output = GcOutput::new(args.report_style(), args.report_mode());
+    let mut output = GcOutput::new(args.report_style(), args.execution());
     // Locked before the runs are read, so that a second gc fails at once.
-    let mut gc = match output.mode {
-        ReportMode::DryRun => None,
-        ReportMode::Apply => Some(GcLock::begin(&volume)?),
+    let mut gc = match output.execution {
+        Execution::DryRun => None,
+        Execution::Apply => Some(GcLock::begin(&volume)?),
     };
     for entry in trash_entries(&volume)? {
         let removed = gc.as_ref().map_or(Ok(()), |gc| gc.remove(&entry.name));
@@ -75,13 +76,13 @@ fn drop_events(
         return Ok(());
     };
     let prune = PruneLimit::OlderThan(then);
-    let mode = output.mode;
+    let execution = output.execution;
     let one = |facts: &RunInfo| -> Result<Vec<_>> {
         let Some(dir) = open_dir(&runs, &facts.run_id)? else {
             return Ok(Vec::new());
         };
         let planned = plan_prune(&dir, prune, false)?;
-        if planned.is_empty() || mode == ReportMode::DryRun {
+        if planned.is_empty() || execution.is_dry_run() {
             return Ok(planned);
         }
         Ok(RunLog::open(volume, &facts.run_id)?.drop_sealed(prune)?)

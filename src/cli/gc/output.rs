@@ -10,19 +10,10 @@ use crate::cli::exit::{Code, is_run_removed};
 use crate::job::gc::{GcCandidates, GcDecision};
 use crate::log::store::retention::{Eligibility, KeepReason, RemoveReason, RunInfo};
 use crate::log::{GcError, PrunedSegment, TrashEntry};
-use crate::render::{GcAction, GcReport, GcTotal, json_line};
+use crate::render::{Execution, GcAction, GcReport, GcTotal, gc_line, json_line};
 use crate::volume::{RunId, error_chain};
 
-/// Whether runs are removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReportMode {
-    /// Remove runs and report them.
-    Apply,
-    /// Report what would be removed.
-    DryRun,
-}
-
-/// Who the report is for.
+/// The reader of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReportStyle {
     /// Tables and sentences for people.
@@ -34,7 +25,7 @@ pub(crate) enum ReportStyle {
 /// Prints the report of gc to stdout and its warnings to stderr.
 pub(crate) struct GcOutput {
     style: ReportStyle,
-    pub mode: ReportMode,
+    pub execution: Execution,
     total: GcTotal,
     code: Code,
     /// The first error of stdout. After it, gc continues without printing.
@@ -42,10 +33,10 @@ pub(crate) struct GcOutput {
 }
 
 impl GcOutput {
-    pub(crate) fn new(style: ReportStyle, mode: ReportMode) -> Self {
+    pub(crate) fn new(style: ReportStyle, execution: Execution) -> Self {
         Self {
             style,
-            mode,
+            execution,
             total: GcTotal::default(),
             code: Code::Ok,
             written: Ok(()),
@@ -60,13 +51,8 @@ impl GcOutput {
         }
         for (run, e) in &candidates.broken {
             self.failed(run, e);
-            let report = GcReport::bare(
-                run.clone(),
-                GcAction::Fail,
-                self.is_dry_run(),
-                e.to_string(),
-                0,
-            );
+            let run = run.clone();
+            let report = GcReport::bare(run, GcAction::Fail, self.execution, error_chain(e));
             self.line(&report);
         }
     }
@@ -84,7 +70,9 @@ impl GcOutput {
                 (GcAction::Fail, error_chain(&e))
             }
         };
-        self.line(&GcReport::bare(run, action, self.is_dry_run(), why, bytes));
+        let mut report = GcReport::bare(run, action, self.execution, why);
+        report.bytes = bytes;
+        self.line(&report);
     }
 
     /// Reports a run that is, or would be, removed.
@@ -158,32 +146,26 @@ impl GcOutput {
     /// Prints the summary, and returns the exit code.
     pub(crate) fn end(mut self) -> Result<Code> {
         if self.style == ReportStyle::Human && self.written.is_ok() {
-            self.written = self
-                .total
-                .people(&mut io::stdout().lock(), self.is_dry_run());
+            self.written = self.total.write(&mut io::stdout().lock(), self.execution);
         }
         self.written.context("cannot write to stdout")?;
         Ok(self.code)
     }
 
-    fn is_dry_run(&self) -> bool {
-        self.mode == ReportMode::DryRun
-    }
-
     fn report(&self, facts: &RunInfo, action: GcAction, why: String) -> GcReport {
-        GcReport::new(facts, action, self.is_dry_run(), why)
+        GcReport::new(facts, action, self.execution, why)
     }
 
     fn line(&mut self, report: &GcReport) {
         self.total.add(report);
-        if self.written.is_err() || self.style == ReportStyle::Human && !report.is_for_people() {
+        if self.written.is_err() || self.style == ReportStyle::Human && !report.action.removes() {
             return;
         }
         let mut out = io::stdout().lock();
         self.written = if self.style == ReportStyle::Json {
             json_line(&mut out, report)
         } else {
-            report.people(&mut out)
+            gc_line(&mut out, report)
         }
         .and_then(|()| out.flush());
     }

@@ -9,7 +9,7 @@ use crate::cli::context::{Global, warn_damage};
 use crate::cli::exit::Code;
 use crate::cli::replay::Args;
 use crate::job::inspect_run;
-use crate::render::{Format, Human, JsonLines, RunDiff, RunRecord};
+use crate::render::{Human, JsonLines, RunDiff, RunPrinter as _, RunRecord};
 
 pub(crate) fn execute(args: &Args, global: &Global, a: &str, b: &str) -> Result<Code> {
     let mut damaged = false;
@@ -21,13 +21,12 @@ pub(crate) fn execute(args: &Args, global: &Global, a: &str, b: &str) -> Result<
         Ok(RunRecord::new(run, dir.path().to_owned(), examined))
     };
     let diff = RunDiff::new(report(a)?, report(b)?);
-    let format: Box<dyn Format> = if args.json {
-        Box::new(JsonLines)
-    } else {
-        Box::new(Human(global.style()))
-    };
     let mut out = io::BufWriter::new(io::stdout().lock());
-    format.diff(&mut out, &diff)?;
+    if args.json {
+        JsonLines.diff(&mut out, &diff)?;
+    } else {
+        Human(global.style()).diff(&mut out, &diff)?;
+    }
     out.flush()?;
     Ok(match (damaged, diff.same) {
         (true, _) => Code::Damage,

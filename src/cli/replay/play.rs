@@ -65,7 +65,7 @@ pub(crate) fn execute(
     out.flush()?;
     let inspected = inspect_now(dir, &state)?;
     print_stderr("");
-    print_timeline(&timeline.sum(&state, &inspected));
+    print_timeline(&timeline.summary(&state, &inspected));
     Ok(code)
 }
 

@@ -12,7 +12,7 @@ use crate::job::{
     InterruptedRollback, LostJobRollback, RecoveryAction, RecoveryOutcome, RunStatus, recover, undo,
 };
 use crate::log::{GcError, GcLock, list, open_dir, trash_entries};
-use crate::render::{RecoveryReport, UndoReport, json_line};
+use crate::render::{RecoveryReport, UndoReport, json_line, recovery_lines, undo_lines};
 use crate::volume::{Dir, RunId, Volume};
 
 /// Recovers one run, or all.
@@ -139,12 +139,15 @@ fn finish_gc(volume: &Volume) -> Code {
 }
 
 fn report(args: &Args, global: &Global, run: &RunId, recovery: &RecoveryOutcome) -> Result<()> {
-    let report = RecoveryReport::new(run, recovery);
+    let report = RecoveryReport {
+        run_id: run,
+        recovery,
+    };
     let mut out = io::stdout().lock();
     let written = if args.json {
         json_line(&mut out, &report)
     } else {
-        report.people(&mut out, global.style())
+        recovery_lines(&mut out, &report, global.style())
     };
     written.context("cannot write to stdout")
 }
@@ -159,12 +162,15 @@ pub(crate) fn roll_back(args: &Args, global: &Global) -> Result<Code> {
         InterruptedRollback::Refuse
     };
     let undone = undo(&volume, &run, &dir, interrupted, &print_warning())?;
-    let report = UndoReport::new(&run, &undone);
+    let report = UndoReport {
+        run_id: &run,
+        undone: &undone,
+    };
     let mut out = io::stdout().lock();
     let written = if args.json {
         json_line(&mut out, &report)
     } else {
-        report.people(&mut out, global.style())
+        undo_lines(&mut out, &report, global.style())
     };
     written.context("cannot write to stdout")?;
     Ok(if undone.iter().any(|one| one.error.is_some()) {

@@ -13,7 +13,7 @@ use crate::cli::exit::Code;
 use crate::cli::replay::{Args, ReadControl, read, warn};
 use crate::job::{InspectedRun, RunVerdict, status_at};
 use crate::log::{Damage, EventType, Fold, Item, RunSummary};
-use crate::render::{Format, Human, JsonLines, ReportedAt, RunRecord, line_time};
+use crate::render::{Human, JsonLines, ReportedAt, RunPrinter as _, RunRecord, line_time};
 
 /// The state of a run, folded up to a point.
 #[derive(Default)]
@@ -45,13 +45,12 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Re
     let at = args.at.map(|_| std::mem::take(&mut state_at.at));
     let mut report = state_at.report(source, inspected);
     report.at = at;
-    let format: Box<dyn Format> = if args.json {
-        Box::new(JsonLines)
-    } else {
-        Box::new(Human(global.style()))
-    };
     let mut out = io::BufWriter::new(io::stdout().lock());
-    format.run(&mut out, &report)?;
+    if args.json {
+        JsonLines.run(&mut out, &report)?;
+    } else {
+        Human(global.style()).run(&mut out, &report)?;
+    }
     out.flush()?;
     Ok(code)
 }

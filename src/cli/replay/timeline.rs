@@ -32,7 +32,7 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Re
         Ok(ReadControl::Continue)
     })?;
     let inspected = inspect_now(source.dir(), &fold.state)?;
-    writeln!(out, "\n{}", timeline.sum(&fold.state, &inspected))?;
+    writeln!(out, "\n{}", timeline.summary(&fold.state, &inspected))?;
     out.flush()?;
     if code == Code::Damage {
         print_stderr("warning: damage was skipped; list it with `runlog replay --verify RUN`");

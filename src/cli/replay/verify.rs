@@ -11,7 +11,7 @@ use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::Code;
 use crate::cli::replay::Args;
 use crate::log::{Fault, verify, verify_wal};
-use crate::render::human::verify_report;
+use crate::render::human::verify_report::{fault_line, verify_notes, verify_summary};
 use crate::render::json_line;
 use crate::volume::RunId;
 
@@ -32,7 +32,7 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Re
             let line = FaultLine { run_id: run, fault };
             json_line(&mut out, &line)?;
         } else {
-            writeln!(out, "{}", verify_report::fault(&fault, style))?;
+            writeln!(out, "{}", fault_line(&fault, style))?;
         }
         Ok(())
     };
@@ -41,10 +41,10 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Re
         ReplaySource::Wal(_, wal) => verify_wal(wal, each),
     }?;
     if !args.json {
-        writeln!(out, "{}", verify_report::sum(run, &verified, style))?;
+        writeln!(out, "{}", verify_summary(run, &verified, style))?;
     }
     out.flush()?;
-    for note in verify_report::notes(&verified) {
+    for note in verify_notes(&verified) {
         print_stderr(format_args!("note: {note}"));
     }
     Ok(if verified.faults == 0 {

@@ -103,7 +103,7 @@ pub(super) fn select_retired(args: &Args, global: &Global) -> Result<(Vec<RunRec
     } else {
         Code::Damage
     };
-    let record = |run| RunRecord::of_retired(&volume, run);
+    let record = |run| RunRecord::from_tombstone(&volume, run);
     let mut reports: Vec<_> = retired.into_iter().map(record).collect();
     if let Some(name) = &args.run {
         let is_exact = reports.iter().any(|run| run.run_id.as_str() == name);

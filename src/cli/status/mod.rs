@@ -22,7 +22,7 @@ use crate::job::{RunStatus, inspect_run};
 use crate::log::ChangeWaiter;
 use crate::render::export::csv::csv_jobs;
 use crate::render::export::prometheus;
-use crate::render::{Format, Human, JsonLines, RunRecord};
+use crate::render::{Human, JsonLines, RunPrinter, RunRecord};
 use crate::volume::{Dir, RunId};
 
 /// The size of the buffer for stdout, in bytes.
@@ -35,33 +35,37 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     if args.watch {
         return watch::watch(args, global);
     }
-    let format: Box<dyn Format> = if args.json {
-        Box::new(JsonLines)
+    if args.json {
+        print(args, global, &JsonLines)
     } else {
-        Box::new(Human(global.style()))
-    };
+        print(args, global, &Human(global.style()))
+    }
+}
+
+/// Prints the selected runs in the given format.
+fn print(args: &Args, global: &Global, printer: &impl RunPrinter) -> Result<Code> {
     let mut out = io::BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
     let code = if args.retired {
         let (reports, code) = select_retired(args, global)?;
         match reports.as_slice() {
-            [only] if args.run.is_some() => format.run(&mut out, only)?,
+            [only] if args.run.is_some() => printer.run(&mut out, only)?,
             _ => {
                 let selected = reports.into_iter().filter(|run| args.selects(run));
                 let listed: io::Result<_> = selected
-                    .map(|run| Listed::new(run, |run| format.row(run)))
+                    .map(|run| Listed::new(run, |run| printer.row(run)))
                     .collect();
-                format.rows(&mut out, &newest(args, listed?))?;
+                printer.list(&mut out, &newest(args, listed?))?;
             }
         }
         code
     } else if let Some(name) = &args.run {
         let (report, code) = show_one(args, global, name)?;
-        format.run(&mut out, &report)?;
+        printer.run(&mut out, &report)?;
         code
     } else {
-        let row = |run: RunRecord| Listed::new(run, |run| format.row(run));
+        let row = |run: RunRecord| Listed::new(run, |run| printer.row(run));
         let (listed, code) = select_runs(args, global, &row)?;
-        format.rows(&mut out, &newest(args, listed))?;
+        printer.list(&mut out, &newest(args, listed))?;
         code
     };
     out.flush().context("cannot write to stdout")?;

@@ -17,8 +17,8 @@ use crate::cli::status::Args;
 use crate::job::{Interrupts, RunStatus, inspect_run, last_output_bytes};
 use crate::log::{JobState, StorageError};
 use crate::render::{
-    Format as _, Human, JOBS_SHOWN, JobNow, JsonLines, ListFrame, OUTPUT_SHOWN, RunFrame, RunNow,
-    RunRecord, Style, WatchedRun,
+    Human, JobNow, JsonLines, ListFrame, MAX_SHOWN_JOBS, OUTPUT_TAIL_BYTES, RunFrame, RunNow,
+    RunPrinter as _, RunRecord, Style, WatchedRun,
 };
 use crate::volume::{Dir, JobId, RunId};
 
@@ -218,9 +218,13 @@ impl Watcher<'_> {
                 return Ok(stop);
             }
             let (columns, rows) = screen.size();
+            let style = Style {
+                width: u16::try_from(columns).ok(),
+                ..style
+            };
             let lines = match &self.only {
-                Some(run) => self.run_frame(run).map(|f| f.lines(style, columns, rows)),
-                None => Some(self.list_frame(rows).lines(style, columns, rows)),
+                Some(run) => self.run_frame(run).map(|f| f.lines(style, rows)),
+                None => Some(self.list_frame(rows).lines(style, rows)),
             };
             screen.draw(lines.unwrap_or_default())?;
             let wakers = screen.wakers();
@@ -329,7 +333,11 @@ impl Watcher<'_> {
         let dir = self.runs.dir(run)?;
         let jobs = live_jobs(live).into_iter().zip(0..).map(|(job, at)| {
             // The output of further jobs is not shown.
-            let bytes = if at < JOBS_SHOWN { OUTPUT_SHOWN } else { 0 };
+            let bytes = if at < MAX_SHOWN_JOBS {
+                OUTPUT_TAIL_BYTES
+            } else {
+                0
+            };
             job_now(live, job, Some(&dir), bytes)
         });
         Some(RunFrame {

@@ -11,7 +11,7 @@ use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use super::stdout_sink::StdoutSink;
 use super::stop_reason::StopConditions;
 use crate::log::Gap;
-use crate::render::{GapReport, Style, event_line, json_line};
+use crate::render::{GapReport, Style, event_line, gap_line, json_line};
 use crate::volume::RunId;
 
 /// So many bytes are held before they are written.
@@ -68,7 +68,7 @@ impl LineWriter {
         if self.json {
             json_line(&mut self.buf, &report)?;
         } else {
-            self.people(run, &report.people(self.style));
+            self.people(run, &gap_line(&report, self.style));
         }
         Ok(())
     }

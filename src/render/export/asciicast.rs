@@ -14,9 +14,9 @@ use serde_json::json;
 use super::output_tail::Utf8;
 use crate::job::StreamId;
 use crate::log::{Item, RunState};
+use crate::render::export::transitions::{TransitionKind, Transitions};
 use crate::render::export::{Export, OutputChunk};
 use crate::render::human::event_line::line_time;
-use crate::render::human::transitions::{TransitionKind, Transitions};
 use crate::render::json::json_lines::json_line;
 use crate::render::json::run_record::RunRecord;
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::spans::{Phase, Span, Spans};
 use crate::log::{Item, RunState};
 use crate::render::export::Export;
-use crate::render::human::event_line::{kind_of, parse, time_of};
+use crate::render::human::event_line::{event_kind, event_time, parse_event};
 use crate::render::json::run_record::RunRecord;
 use crate::volume::RunId;
 
@@ -171,10 +171,10 @@ impl Export for ChromeTrace {
         let (Item::Event(_, line) | Item::Foreign(_, line)) = item else {
             return Ok(());
         };
-        let Some(event) = parse(line) else {
+        let Some(event) = parse_event(line) else {
             return Ok(());
         };
-        let Some(ts) = time_of(&event) else {
+        let Some(ts) = event_time(&event) else {
             return Ok(());
         };
         self.opened.get_or_insert(ts);
@@ -184,7 +184,7 @@ impl Export for ChromeTrace {
             }
         }
         let job = event.get("job_id").and_then(Value::as_str);
-        match (kind_of(&event), job) {
+        match (event_kind(&event), job) {
             ("job_sampled", Some(job)) => {
                 for (what, at) in [
                     ("CPU (percent)", "/job/cpu_percent"),

@@ -13,8 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::log::{Item, RunState};
 use crate::render::export::Export;
-use crate::render::human::event_line::{details, kind_of, parse, time_of};
-use crate::render::human::text::Style;
+use crate::render::human::event_line::{event_kind, event_time, parse_event, plain_details};
 use crate::render::json::run_record::RunRecord;
 
 /// The columns of an event, and where the value is.
@@ -66,7 +65,7 @@ impl Export for CsvEvents {
         let (Item::Event(_, line) | Item::Foreign(_, line)) = item else {
             return Ok(());
         };
-        let Some(event) = parse(line) else {
+        let Some(event) = parse_event(line) else {
             return Ok(());
         };
         let first = |at: &[&str]| at.iter().find_map(|at| event.pointer(at)).map(text);
@@ -74,13 +73,13 @@ impl Export for CsvEvents {
             out,
             EVENT.iter().map(|(name, at)| {
                 match *name {
-                    "ts" => time_of(&event).map(|ts| format!("{ts:.6}")),
+                    "ts" => event_time(&event).map(|ts| format!("{ts:.6}")),
                     "job_id" => first(&["/job_id", "/node_id"]),
                     "cpu_ms" => first(&["/cost/cpu_ms", "/job/cpu_ms"]),
                     "read_bytes" => first(&["/cost/read_bytes", "/job/read_bytes"]),
                     "written_bytes" => first(&["/cost/written_bytes", "/job/written_bytes"]),
                     "details" => {
-                        let told = || details(kind_of(&event), &event, Style::default());
+                        let told = || plain_details(event_kind(&event), &event);
                         Some(data(line).map_or_else(told, str::to_owned))
                     }
                     _ => event.pointer(at).map(text),

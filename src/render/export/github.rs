@@ -12,7 +12,8 @@ use super::output_tail::OutputTail;
 use crate::job::RunStatus;
 use crate::log::{Item, RunState, Stage};
 use crate::render::export::{Export, OutputChunk};
-use crate::render::human::text::{duration, escape_controls};
+use crate::render::human::format::duration;
+use crate::render::human::style::escape_controls;
 use crate::render::json::run_record::{JobRecord, RunRecord};
 
 /// Shown of what a failed job printed, in bytes.

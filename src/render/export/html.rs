@@ -17,8 +17,8 @@ use super::spans::{Span, Spans};
 use crate::job::StreamId;
 use crate::log::{Item, RunState};
 use crate::render::export::{Export, OutputChunk};
-use crate::render::human::event_line::{details, kind_of, parse, time_of};
-use crate::render::human::text::{Style, escape_controls};
+use crate::render::human::event_line::{event_kind, event_time, parse_event, plain_details};
+use crate::render::human::style::escape_controls;
 use crate::render::json::run_record::{JobRecord, RunRecord};
 use crate::volume::parse_ts;
 
@@ -196,10 +196,10 @@ impl Export for Html {
                 return Ok(());
             }
         };
-        let Some(event) = parse(line) else {
+        let Some(event) = parse_event(line) else {
             return Ok(());
         };
-        let t = time_of(&event).map(millis);
+        let t = event_time(&event).map(millis);
         let text = |key: &str| event.get(key).and_then(Value::as_str).map(str::to_owned);
         for key in ["telemetry_before", "telemetry_after"] {
             if let Some(host) = event.get(key) {
@@ -208,7 +208,7 @@ impl Export for Html {
                 *last = Some(host.clone());
             }
         }
-        let kind = kind_of(&event);
+        let kind = event_kind(&event);
         let job = text("job_id").or(text("node_id"));
         if kind == "job_sampled"
             && let (Some(job), Some(t), Some(used)) = (&job, t, event.get("job"))
@@ -217,7 +217,7 @@ impl Export for Html {
             series.push(Sample::new(t, used));
             return Ok(());
         }
-        let told = details(kind, &event, Style::default());
+        let told = plain_details(kind, &event);
         self.event(Event {
             seq: event.get("seq").and_then(Value::as_u64),
             t,

@@ -5,9 +5,8 @@ use std::io::Write;
 
 use crate::log::{Item, RunState};
 use crate::render::export::Export;
-use crate::render::human::text::{
-    count, duration, escape_controls, size, stage_role, state_role, time_with_zone,
-};
+use crate::render::human::format::{count, duration, size, time_with_zone};
+use crate::render::human::style::{Glyphs, escape_controls, stage_glyph, status_glyph};
 use crate::render::json::run_record::RunRecord;
 
 /// Most jobs that are shown; GitHub takes 1 MiB at most.
@@ -32,7 +31,7 @@ impl Export for Markdown {
 /// # Errors
 /// `out` cannot be written.
 pub fn markdown(out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
-    let (glyph, _) = state_role(run.state);
+    let (glyph, _) = status_glyph(run.state, Glyphs::Unicode);
     writeln!(
         out,
         "### {glyph} {}: {}\n",
@@ -60,7 +59,7 @@ pub fn markdown(out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
     )?;
     writeln!(out, "| --- | --- | --- | ---: | ---: | ---: | --- |")?;
     for job in run.jobs.iter().take(MAX_JOB_ROWS) {
-        let (glyph, _) = stage_role(job.stage);
+        let (glyph, _) = stage_glyph(job.stage, Glyphs::Unicode);
         let result = match (&job.error, job.exit_code) {
             (Some(error), _) => text(&error.message),
             (None, Some(exit)) => format!("exit {exit}"),

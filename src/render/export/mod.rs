@@ -12,6 +12,7 @@ pub(crate) mod otlp;
 pub(crate) mod output_tail;
 pub(crate) mod prometheus;
 pub(crate) mod spans;
+pub(crate) mod transitions;
 
 use std::io;
 use std::io::Write;

@@ -16,8 +16,7 @@ use crate::job::{RunStatus, StreamId};
 use crate::log::format::payload::JobError;
 use crate::log::{EventType, Item, RunState};
 use crate::render::export::{Export, OutputChunk};
-use crate::render::human::event_line::{details, kind_of, parse, time_of};
-use crate::render::human::text::Style;
+use crate::render::human::event_line::{event_kind, event_time, parse_event, plain_details};
 use crate::render::json::json_lines::json_line;
 use crate::render::json::run_record::{JobRecord, RunRecord};
 use crate::volume::{RunId, parse_ts};
@@ -268,10 +267,10 @@ impl Export for Otlp {
         let (Item::Event(_, line) | Item::Foreign(_, line)) = item else {
             return Ok(());
         };
-        let Some(event) = parse(line) else {
+        let Some(event) = parse_event(line) else {
             return Ok(());
         };
-        let kind = kind_of(&event);
+        let kind = event_kind(&event);
         let severity = match kind {
             "job_failed" | "node.failed" | "pipe.aborted" => ERROR,
             "job_rollback_started" | "job_rolled_back" | "log_repaired" => WARN,
@@ -293,9 +292,15 @@ impl Export for Otlp {
             .filter(|(key, _)| !elsewhere(key))
             .map(|(key, value)| attribute(&format!("runlog.{key}"), value));
         let attributes: Vec<_> = attributes.collect();
-        let told = details(kind, &event, Style::default());
+        let told = plain_details(kind, &event);
         let body = format!("{kind} {told}");
-        let mut record = self.record(time_of(&event), severity, job, body.trim_end(), &attributes);
+        let mut record = self.record(
+            event_time(&event),
+            severity,
+            job,
+            body.trim_end(),
+            &attributes,
+        );
         if let Some(record) = record.as_object_mut() {
             record.insert("eventName".to_owned(), json!(format!("runlog.{kind}")));
         }

@@ -7,7 +7,7 @@ use std::io::Write;
 
 use crate::job::StreamId;
 use crate::render::export::OutputChunk;
-use crate::render::human::text::size;
+use crate::render::human::format::size;
 
 /// Most that is held of all jobs together before each gets little, in bytes.
 const MAX_TOTAL_BYTES: usize = 32 << 20;

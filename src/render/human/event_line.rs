@@ -7,76 +7,83 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::text::{Role, Style, count, duration, escape_controls, precise_time, size};
+use super::format::{count, duration, precise_time, size};
+use super::style::{Role, Style, escape_controls};
 use crate::log::command_line;
 
-/// The line of an event, ours or another program's, from its JSON.
+/// Returns the line for an event of runlog or of another program, given its JSON.
 pub fn event_line(line: &[u8], style: Style) -> String {
-    let Some(event) = parse(line) else {
+    let Some(event) = parse_event(line) else {
         return escape_controls(&String::from_utf8_lossy(line)).into_owned();
     };
     let ts = match event.get("ts") {
         Some(Value::String(ts)) => precise_time(ts),
-        _ => time_of(&event)
+        _ => event_time(&event)
             .map(|at| precise_time(&at.to_string()))
             .unwrap_or_default(),
     };
-    let seq = style.paint(Role::Faint, &format!("{:>5}", seq_of(&event)));
-    let ts = style.paint(Role::Faint, &ts);
-    let kind = kind_of(&event);
-    let (name, job) = (name_of(kind, style), job_of(&event));
-    let line = format!("{ts} {seq}  {name}  {job}{}", details(kind, &event, style));
+    let seq = style.faint(&format!("{:>5}", event_seq(&event)));
+    let ts = style.faint(&ts);
+    let kind = event_kind(&event);
+    let (name, job) = (event_name(kind, style), job_prefix(&event));
+    let details = event_details(kind, &event, style);
+    let line = format!("{ts} {seq}  {name}  {job}{details}");
     line.trim_end().to_owned()
 }
 
-/// How deep a value is looked into for what no `Value` can hold.
-const DEPTH: usize = 100;
+/// The maximum depth to which a value is searched for parts that no `Value` can hold.
+const MAX_DEPTH: usize = 100;
 
-/// A stored line as a value. A log keeps numbers as they were written: what is too large for
-/// a double (`1e400`) is a text here, and so is what is nested too deep.
-pub(crate) fn parse(line: &[u8]) -> Option<Value> {
+/// Parses a stored line.
+///
+/// A log keeps numbers as they were written. A number too large for a double (`1e400`)
+/// becomes a string here, and so does a value that is nested too deep.
+pub(crate) fn parse_event(line: &[u8]) -> Option<Value> {
     let line = std::str::from_utf8(line).ok()?;
     let read = serde_json::from_str(line).ok();
-    read.or_else(|| members(line, DEPTH))
+    read.or_else(|| parse_object(line, MAX_DEPTH))
 }
 
-fn members(text: &str, depth: usize) -> Option<Value> {
+fn parse_object(text: &str, depth: usize) -> Option<Value> {
     let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
-    let held = members
+    let parsed = members
         .into_iter()
-        .map(|(key, raw)| (key, held(raw.get(), depth)));
-    Some(Value::Object(held.collect()))
+        .map(|(key, raw)| (key, parse_value(raw.get(), depth)));
+    Some(Value::Object(parsed.collect()))
 }
 
-fn held(text: &str, depth: usize) -> Value {
+fn parse_value(text: &str, depth: usize) -> Value {
     let as_text = || Value::from(text);
     match serde_json::from_str(text) {
         Ok(value) => value,
         Err(_) if depth == 0 => as_text(),
-        Err(_) if text.starts_with('{') => members(text, depth - 1).unwrap_or_else(as_text),
+        Err(_) if text.starts_with('{') => parse_object(text, depth - 1).unwrap_or_else(as_text),
         Err(_) => match serde_json::from_str::<Vec<&RawValue>>(text) {
-            Ok(all) => all.iter().map(|one| held(one.get(), depth - 1)).collect(),
+            Ok(all) => all
+                .iter()
+                .map(|one| parse_value(one.get(), depth - 1))
+                .collect(),
             Err(_) => as_text(),
         },
     }
 }
 
-/// When a stored line was written, ours or another program's.
+/// Returns when a stored line was written, by runlog or by another program.
 pub fn line_time(line: &[u8]) -> Option<Timestamp> {
     #[derive(Deserialize)]
-    struct EventFields {
+    struct TimeField {
         ts: Value,
     }
-    let EventFields { ts } = serde_json::from_slice(line).ok()?;
-    moment(&ts)
+    let TimeField { ts } = serde_json::from_slice(line).ok()?;
+    parse_time(&ts)
 }
 
-/// When an event was written, ours or another program's.
-pub(crate) fn time_of(event: &Value) -> Option<Timestamp> {
-    moment(event.get("ts")?)
+/// Returns when an event was written, by runlog or by another program.
+pub(crate) fn event_time(event: &Value) -> Option<Timestamp> {
+    parse_time(event.get("ts")?)
 }
 
-fn moment(ts: &Value) -> Option<Timestamp> {
+fn parse_time(ts: &Value) -> Option<Timestamp> {
     match ts {
         Value::String(ts) => ts.parse().ok(),
         Value::Number(s) => Timestamp::from_second(s.as_i64()?).ok(),
@@ -84,45 +91,57 @@ fn moment(ts: &Value) -> Option<Timestamp> {
     }
 }
 
-/// The number of an event; `-` where it has none.
-pub(crate) fn seq_of(event: &Value) -> String {
+/// Returns the sequence number of an event, or `-` if it has none.
+pub(crate) fn event_seq(event: &Value) -> String {
     event
         .get("seq")
         .map_or_else(|| "-".to_owned(), Value::to_string)
 }
 
-/// The type of an event.
-pub(crate) fn kind_of(event: &Value) -> &str {
+/// Returns the type of an event.
+pub(crate) fn event_kind(event: &Value) -> &str {
     event
         .get("type")
         .and_then(Value::as_str)
         .unwrap_or_default()
 }
 
-/// What people call an event of this type, as wide as a column.
-pub(crate) fn name_of(kind: &str, style: Style) -> String {
-    let (name, tone) = match kind {
-        "job_completed" => ("✓ completed", Role::Good),
-        "job_failed" => ("✗ failed", Role::Bad),
-        "job_started" => ("▶ started", Role::Busy),
-        "job_submitted" => ("○ submitted", Role::Plain),
-        "job_validated" => ("○ validated", Role::Plain),
-        "job_sampled" => ("· sampled", Role::Faint),
-        "job_rollback_started" => ("↩ rollback", Role::Doubt),
-        "job_rolled_back" => ("↩ rolled back", Role::Doubt),
+/// The width of the column with the names of event types.
+const NAME_WIDTH: usize = 14;
+
+/// Returns what people call an event of this type, padded to the width of the column.
+pub(crate) fn event_name(kind: &str, style: Style) -> String {
+    let pick = |unicode, ascii| style.glyphs.pick(unicode, ascii);
+    let (name, role) = match kind {
+        "job_completed" => (pick("✓ completed", "+ completed"), Role::Good),
+        "job_failed" => (pick("✗ failed", "x failed"), Role::Bad),
+        "job_started" => (pick("▶ started", "> started"), Role::Busy),
+        "job_submitted" => (pick("○ submitted", "o submitted"), Role::Plain),
+        "job_validated" => (pick("○ validated", "o validated"), Role::Plain),
+        "job_sampled" => (pick("· sampled", ". sampled"), Role::Faint),
+        "job_rollback_started" => (pick("↩ rollback", "< rollback"), Role::Doubt),
+        "job_rolled_back" => (pick("↩ rolled back", "< rolled back"), Role::Doubt),
         "run_opened" => ("run opened", Role::Plain),
         "run_closed" => ("run closed", Role::Plain),
         "log_rotated" => ("log rotated", Role::Faint),
         "log_repaired" => ("log repaired", Role::Doubt),
         other => (other, Role::Plain),
     };
-    let name = escape_controls(name);
-    let padding = " ".repeat(14_usize.saturating_sub(name.chars().count()));
-    format!("{}{padding}", style.paint(tone, &name))
+    padded_name(&escape_controls(name), role, style)
 }
 
-/// The job of an event and a gap, or nothing.
-pub(crate) fn job_of(event: &Value) -> String {
+/// Returns the name that damage has in the column of event types.
+pub(crate) fn damage_name(style: Style) -> String {
+    padded_name("! damaged", Role::Bad, style)
+}
+
+fn padded_name(name: &str, role: Role, style: Style) -> String {
+    let padding = " ".repeat(NAME_WIDTH.saturating_sub(name.chars().count()));
+    format!("{}{padding}", style.paint(role, name))
+}
+
+/// Returns the job of an event followed by a gap, or nothing.
+pub(crate) fn job_prefix(event: &Value) -> String {
     let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
     let job = [text("job_id"), text("node_id")]
         .into_iter()
@@ -131,14 +150,19 @@ pub(crate) fn job_of(event: &Value) -> String {
         .unwrap_or_default()
 }
 
-/// An exit code, which is bad unless it is 0.
-pub(crate) fn exit(code: i64, style: Style) -> String {
-    let tone = if code == 0 { Role::Plain } else { Role::Bad };
-    style.paint(tone, &format!("exit {code}"))
+/// Returns the text of an exit code; every code but 0 is bad.
+pub(crate) fn exit_code_text(code: i64, style: Style) -> String {
+    let role = if code == 0 { Role::Plain } else { Role::Bad };
+    style.paint(role, &format!("exit {code}"))
 }
 
-/// What an event says, for people.
-pub(crate) fn details(kind: &str, event: &Value, style: Style) -> String {
+/// Returns the details of an event without colors, for other programs.
+pub(crate) fn plain_details(kind: &str, event: &Value) -> String {
+    event_details(kind, event, Style::default())
+}
+
+/// Returns the details of an event, for people.
+pub(crate) fn event_details(kind: &str, event: &Value, style: Style) -> String {
     let bad = |text: &str| style.paint(Role::Bad, &escape_controls(text));
     let text = |at: &str| {
         escape_controls(event.pointer(at).and_then(Value::as_str).unwrap_or("")).into_owned()
@@ -174,9 +198,7 @@ pub(crate) fn details(kind: &str, event: &Value, style: Style) -> String {
             parts.extend(number("/duration_ms").map(duration));
             parts.extend(number("/cost/cpu_ms").map(|ms| format!("{} CPU", duration(ms))));
             parts.extend(number("/cost/max_rss_bytes").map(|b| format!("{} peak RSS", size(b))));
-            parts.extend(
-                number("/retry_in_ms").map(|ms| format!("tried again in {}", duration(ms))),
-            );
+            parts.extend(number("/retry_in_ms").map(|ms| format!("retrying in {}", duration(ms))));
         }
         "job_sampled" => {
             parts.extend(number("/job/processes").map(|n| format!("{n} running")));
@@ -223,7 +245,7 @@ pub(crate) fn details(kind: &str, event: &Value, style: Style) -> String {
                 parts.push(text(at));
             }
             let code = event.get("cmd_exit_code").and_then(Value::as_i64);
-            parts.extend(code.map(|code| exit(code, style)));
+            parts.extend(code.map(|code| exit_code_text(code, style)));
         }
     }
     parts.retain(|part| !part.is_empty());
@@ -237,16 +259,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_that_no_double_holds_hides_nothing() {
+    fn number_too_large_for_double_is_kept_as_text() {
         let line =
             br#"{"seq":1,"ts":"2026-11-21T21:49:00Z","data":{"n":[1,-1e999],"o":{"k":true}}}"#;
-        let event = parse(line).unwrap();
+        let event = parse_event(line).unwrap();
         assert_eq!(event["seq"], 1);
         assert_eq!(event["data"], json!({"n": [1, "-1e999"], "o": {"k": true}}));
-        assert_eq!(line_time(line), time_of(&event));
+        assert_eq!(line_time(line), event_time(&event));
         assert!(line_time(line).is_some());
         let deep = format!("{{\"x\":{}1{}}}", "[".repeat(5_000), "]".repeat(5_000));
-        assert!(parse(deep.as_bytes()).unwrap().to_string().len() > 9_000);
-        assert_eq!(parse(b"no"), None);
+        assert!(parse_event(deep.as_bytes()).unwrap().to_string().len() > 9_000);
+        assert_eq!(parse_event(b"no"), None);
     }
 }

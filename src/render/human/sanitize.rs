@@ -1,24 +1,25 @@
-//! What a job printed, as a terminal may show it: whatever it is, the terminal obeys nothing
-//! of it. Escape sequences are left out, other control characters are written as text, and
-//! a carriage return ends a line, so that nothing can be written over.
+//! Makes what a job printed safe for a terminal: escape sequences are stripped, other control
+//! characters are escaped, and a carriage return ends a line, so that nothing can be
+//! overwritten.
 
 use std::io;
 use std::io::Write;
 
-use super::text::{Role, Style, is_control};
+use super::style::{Role, Style, is_control};
 use crate::job::StreamId;
 
-/// Cleans what was printed, in pieces that may end anywhere. At a terminal, what came from
-/// stderr has a colour.
+/// Sanitizes output that arrives in chunks, which may end anywhere.
+///
+/// Where colors are enabled, stderr has one.
 #[derive(Debug)]
 pub struct Sanitizer {
     style: Style,
-    /// Of stdout, of stderr, and of a stream that is not known.
+    /// The states of stdout, stderr and an unknown stream.
     streams: [SanitizedLine; 3],
 }
 
 impl Sanitizer {
-    /// Nothing was printed so far.
+    /// Creates a sanitizer for output from its start.
     pub fn new(style: Style) -> Self {
         Self {
             style,
@@ -26,7 +27,7 @@ impl Sanitizer {
         }
     }
 
-    /// Writes the next piece of a stream.
+    /// Writes the next chunk of a stream.
     ///
     /// # Errors
     /// `out` cannot be written.
@@ -37,19 +38,19 @@ impl Sanitizer {
         bytes: &[u8],
     ) -> io::Result<()> {
         let [stdout, stderr, unknown] = &mut self.streams;
-        let (cleaner, tone) = match stream {
+        let (line, role) = match stream {
             Some(StreamId::Stdout) => (stdout, Role::Plain),
             Some(StreamId::Stderr) => (stderr, Role::Bad),
             None => (unknown, Role::Plain),
         };
-        let text = cleaner.clean(bytes);
+        let text = line.sanitize(bytes);
         for line in text.split_inclusive('\n') {
-            // The colour ends with each line.
+            // The color ends with each line.
             let (text, end) = line
                 .strip_suffix('\n')
                 .map_or((line, ""), |text| (text, "\n"));
             if !text.is_empty() {
-                out.write_all(self.style.paint(tone, text).as_bytes())?;
+                out.write_all(self.style.paint(role, text).as_bytes())?;
             }
             out.write_all(end.as_bytes())?;
         }
@@ -57,51 +58,50 @@ impl Sanitizer {
     }
 }
 
-/// The last lines of what was printed that have anything in them; the very last may not be
-/// ended yet.
+/// Returns the last `n` lines of output that are not blank. The last line may be unfinished.
 pub(crate) fn last_lines(bytes: &[u8], n: usize) -> Vec<String> {
-    let text = SanitizedLine::default().clean(bytes);
+    let text = SanitizedLine::default().sanitize(bytes);
     let lines = text.lines().rev().filter(|line| !line.trim().is_empty());
     let mut lines: Vec<_> = lines.take(n).map(finish_line).collect();
     lines.reverse();
     lines
 }
 
-/// The very last one.
+/// Returns the last line of output that is not blank.
 pub(crate) fn last_line(bytes: &[u8]) -> Option<String> {
     last_lines(bytes, 1).pop()
 }
 
-/// A tab goes to a column that depends on where the line stands.
+/// Replaces tabs, whose width would depend on where the line is shown.
 fn finish_line(line: &str) -> String {
     line.trim_end().replace('\t', "    ")
 }
 
-/// Where in an escape sequence a stream is (ECMA-48, section 5).
+/// The position of a stream in an escape sequence (ECMA-48, section 5).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum EscapeState {
     #[default]
     Text,
-    /// Behind ESC.
+    /// After ESC.
     Escape,
-    /// In a control sequence: colours, movements.
+    /// In a control sequence: colors, cursor movements.
     Sequence,
-    /// In a string: titles, links, what a program sends to the terminal.
+    /// In a control string: titles, links, device commands.
     Message,
 }
 
-/// Leaves out what a terminal would obey.
+/// The state of one stream.
 #[derive(Debug, Default)]
 struct SanitizedLine {
     at: EscapeState,
-    /// A carriage return came last.
+    /// Whether the last character was a carriage return.
     returned: bool,
-    /// The start of a character whose rest has not come.
+    /// The start of a character whose other bytes have not arrived yet.
     torn: Vec<u8>,
 }
 
 impl SanitizedLine {
-    fn clean(&mut self, bytes: &[u8]) -> String {
+    fn sanitize(&mut self, bytes: &[u8]) -> String {
         let mut input = std::mem::take(&mut self.torn);
         input.extend_from_slice(bytes);
         let mut text = String::with_capacity(input.len());
@@ -131,7 +131,7 @@ impl SanitizedLine {
             text.push('\n');
         }
         self.at = match (self.at, c) {
-            // No sequence goes over the end of a line, so that a torn one hides no more.
+            // No sequence extends past a line, so that an unterminated one hides no more.
             (_, '\n') => {
                 text.push('\n');
                 EscapeState::Text
@@ -166,10 +166,13 @@ impl SanitizedLine {
 mod tests {
     use super::*;
 
-    fn shown(pieces: &[(StreamId, &[u8])], color: bool) -> String {
-        let mut printed = Sanitizer::new(Style { color, width: None });
+    fn shown(chunks: &[(StreamId, &[u8])], color: bool) -> String {
+        let mut printed = Sanitizer::new(Style {
+            color,
+            ..Style::default()
+        });
         let mut out = Vec::new();
-        for (stream, bytes) in pieces {
+        for (stream, bytes) in chunks {
             printed.write(&mut out, Some(*stream), bytes).unwrap();
         }
         String::from_utf8(out).unwrap()
@@ -180,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_obeyed() {
+    fn escape_sequences_are_stripped() {
         assert_eq!(clean("plain\ttext ✓\n"), "plain\ttext ✓\n");
         assert_eq!(
             clean("\x1b[31mred\x1b[0m \x1b[2J\x1b[Hgone\n"),
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_over_or_hidden_behind_a_line() {
+    fn carriage_return_ends_line() {
         assert_eq!(
             clean("all is lost\rall is well\r\nend\n"),
             "all is lost\nall is well\nend\n"
@@ -203,20 +206,20 @@ mod tests {
     }
 
     #[test]
-    fn a_colour_ends_with_its_line_and_its_piece() {
-        let pieces: [(StreamId, &[u8]); 3] = [
+    fn color_ends_with_line_and_chunk() {
+        let chunks: [(StreamId, &[u8]); 3] = [
             (StreamId::Stderr, b"one\ntw"),
             (StreamId::Stdout, b"out\n"),
             (StreamId::Stderr, b"o\n"),
         ];
         let red = |text| format!("\x1b[31m{text}\x1b[0m");
         let expected = format!("{}\n{}out\n{}\n", red("one"), red("tw"), red("o"));
-        assert_eq!(shown(&pieces, true), expected);
-        assert_eq!(shown(&pieces, false), "one\ntwout\no\n");
+        assert_eq!(shown(&chunks, true), expected);
+        assert_eq!(shown(&chunks, false), "one\ntwout\no\n");
     }
 
     #[test]
-    fn pieces_may_end_anywhere() {
+    fn split_escape_sequence_is_stripped() {
         let text = "é\x1b[1;31m✓\x1b]0;t\x07\r\n\u{9b}mx".as_bytes();
         let whole = shown(&[(StreamId::Stdout, text)], true);
         assert_eq!(whole, "é✓\nx");
@@ -229,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_has_something_in_it() {
+    fn last_line_is_not_blank() {
         assert_eq!(last_line(b"one\ntwo\n\n \n"), Some("two".to_owned()));
         assert_eq!(last_line(b"10%\r20%\r"), Some("20%".to_owned()));
         assert_eq!(last_line(b"no end"), Some("no end".to_owned()));

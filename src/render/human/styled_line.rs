@@ -1,128 +1,92 @@
-//! A line made of parts in colours, cut to the width of a terminal.
-
-use std::ops::Range;
+//! A line of parts with different roles, cut to the width of a terminal.
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use super::text::{Role, Style};
+use super::style::{Role, Style};
 
-/// Parts of a line, none of which has anything that a terminal would obey.
+/// A line of parts. No part may contain characters that a terminal acts on.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StyledLine(Vec<(Role, String)>);
 
 impl StyledLine {
-    /// A line of one part.
-    pub(crate) fn with_role(tone: Role, text: impl Into<String>) -> Self {
-        Self(vec![(tone, text.into())])
+    /// Creates a line with a single part.
+    pub(crate) fn with_role(role: Role, text: impl Into<String>) -> Self {
+        Self(vec![(role, text.into())])
     }
 
-    /// Adds a part at its end.
-    pub(crate) fn add(&mut self, tone: Role, text: impl Into<String>) {
-        self.0.push((tone, text.into()));
+    /// Appends a part.
+    pub(crate) fn push(&mut self, role: Role, text: impl Into<String>) {
+        self.0.push((role, text.into()));
     }
 
-    /// Columns that it takes.
-    pub(crate) fn width(&self) -> usize {
+    /// Returns the width of the line in columns.
+    fn width(&self) -> usize {
         self.0.iter().map(|(_, text)| text.width()).sum()
     }
 
-    /// Adds another line at its end.
+    /// Appends all parts of another line.
     pub(crate) fn append(&mut self, other: Self) {
         self.0.extend(other.0);
     }
 
-    /// The same line behind a text.
-    pub(crate) fn behind(mut self, text: &str) -> Self {
+    /// Returns this line with a text in front of it.
+    pub(crate) fn prefixed(mut self, text: &str) -> Self {
         self.0.insert(0, (Role::Plain, text.to_owned()));
         self
     }
 
-    /// At most so many columns of it; `…` stands for what was cut.
-    pub(crate) fn cut(&self, columns: usize) -> Self {
-        if self.width() <= columns {
-            return self.clone();
-        }
-        let mut room = columns.saturating_sub(1);
-        let mut cut = Self::default();
-        for (tone, text) in &self.0 {
-            let mut end = 0;
-            for (at, c) in text.char_indices() {
-                let width = c.width().unwrap_or(0);
-                if width > room {
-                    break;
-                }
-                room -= width;
-                end = at + c.len_utf8();
-            }
-            cut.add(*tone, text.get(..end).unwrap_or_default());
-            if end < text.len() {
+    /// Returns at most `columns` columns of the line as text; an ellipsis replaces what was
+    /// cut off.
+    pub(crate) fn fit(&self, style: Style, columns: usize) -> String {
+        let ellipsis = style.glyphs.ellipsis();
+        let is_cut = self.width() > columns;
+        let mut room = if is_cut {
+            columns.saturating_sub(ellipsis.width())
+        } else {
+            columns
+        };
+        let mut shown = String::new();
+        for (role, text) in &self.0 {
+            let kept = prefix(text, room);
+            room = room.saturating_sub(kept.width());
+            shown.push_str(&style.paint(*role, kept));
+            if kept.len() < text.len() {
                 break;
             }
         }
-        if columns > 0 {
-            cut.add(Role::Plain, "…");
+        if is_cut && columns >= ellipsis.width() {
+            shown.push_str(ellipsis);
         }
-        cut
-    }
-
-    /// The text of at most so many columns of it.
-    pub(crate) fn fit(&self, style: Style, columns: usize) -> String {
-        let parts = self.cut(columns).0;
-        let shown: String = parts
-            .iter()
-            .map(|(tone, text)| style.paint(*tone, text))
-            .collect();
-        // Where colours would end is not to be seen.
-        shown.trim_end_matches(' ').to_owned()
+        // Trailing spaces are invisible.
+        shown.truncate(shown.trim_end_matches(' ').len());
+        shown
     }
 }
 
-/// Makes each column as wide as its widest cell in these rows.
-pub(crate) fn widen<'a, const N: usize>(
-    widths: &mut [usize; N],
-    rows: impl IntoIterator<Item = &'a [StyledLine; N]>,
-) {
-    for row in rows {
-        for (widest, cell) in widths.iter_mut().zip(row) {
-            *widest = (*widest).max(cell.width());
+/// Returns as many whole characters from the start of the text as fit into `columns`.
+pub(crate) fn prefix(text: &str, columns: usize) -> &str {
+    let mut room = columns;
+    let mut end = 0;
+    for (at, c) in text.char_indices() {
+        let width = c.width().unwrap_or(0);
+        if width > room {
+            break;
         }
+        room -= width;
+        end = at + c.len_utf8();
     }
-}
-
-/// A row of columns that are so wide, 0 for one that is left out; `right` are those that
-/// stand at their right edge. A cell that is too wide is cut.
-pub(crate) fn row<const N: usize>(
-    cells: &[StyledLine; N],
-    widths: &[usize; N],
-    right: &Range<usize>,
-) -> StyledLine {
-    let mut row = StyledLine::default();
-    for (at, (cell, width)) in cells.iter().zip(*widths).enumerate() {
-        if width == 0 {
-            continue;
-        }
-        let cell = cell.cut(width);
-        let space = " ".repeat(width - cell.width());
-        let (before, behind) = if right.contains(&at) {
-            (space, String::new())
-        } else {
-            (String::new(), space)
-        };
-        row.add(Role::Plain, format!(" {before}"));
-        row.append(cell);
-        row.add(Role::Plain, format!("{behind} "));
-    }
-    row
+    text.get(..end).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::render::human::style::Glyphs;
 
     #[test]
-    fn cut_counts_columns() {
+    fn line_is_cut_by_columns() {
         let mut line = StyledLine::with_role(Role::Bad, "ab");
-        line.add(Role::Plain, "日本c");
+        line.push(Role::Plain, "日本c");
         let plain = |columns| line.fit(Style::default(), columns);
         assert_eq!(line.width(), 7);
         assert_eq!(plain(7), "ab日本c");
@@ -130,10 +94,12 @@ mod tests {
         assert_eq!(plain(5), "ab日…");
         assert_eq!(plain(2), "a…");
         assert_eq!(plain(0), "");
-        let style = Style {
+        let mut style = Style {
             color: true,
-            width: None,
+            ..Style::default()
         };
         assert_eq!(line.fit(style, 3), "\x1b[31mab\x1b[0m…");
+        style.glyphs = Glyphs::Ascii;
+        assert_eq!(line.fit(style, 6), "\x1b[31mab\x1b[0m...");
     }
 }

@@ -1,76 +1,322 @@
-//! Columns of text where nothing has to be wrapped: what a table comes to then, for as many
-//! rows as there are.
+//! The layout of tables: which columns there is room for, and how wide they are.
+//!
+//! Lines are never wrapped. Where a terminal is too narrow, whole columns are dropped, in
+//! the order that the table says, and then the columns that may be cut are cut. Columns that
+//! are needed whole, such as ids that people copy, are never dropped or cut: the terminal
+//! wraps such a line, which keeps the id in one piece.
 
 use std::io;
 use std::io::Write;
 
-use super::text::{Role, Style};
+use unicode_width::UnicodeWidthStr as _;
+
+use super::style::{Role, Style};
+use super::styled_line::{StyledLine, prefix};
+
+/// The gap between two columns.
+const GAP: usize = 2;
 
 /// A cell of a table.
-#[derive(Debug)]
-pub(crate) struct StyledCell {
-    pub tone: Role,
-    pub text: String,
+#[derive(Debug, Clone)]
+pub struct StyledCell {
+    role: Role,
+    text: String,
 }
 
 impl StyledCell {
-    pub(crate) fn plain(text: impl Into<String>) -> Self {
+    pub(crate) fn new(role: Role, text: impl Into<String>) -> Self {
         let text = text.into();
+        Self { role, text }
+    }
+
+    pub(crate) fn plain(text: impl Into<String>) -> Self {
+        Self::new(Role::Plain, text)
+    }
+}
+
+/// The edge of a column that its cells are aligned to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Align {
+    Left,
+    Right,
+}
+
+/// What happens to a column in a terminal that is too narrow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fit {
+    /// It is neither dropped nor cut.
+    Whole,
+    /// It is dropped; the columns with the lowest numbers are dropped first.
+    Drop(u8),
+    /// Its cells are cut to no fewer columns than this, rather than that columns are dropped.
+    Cut(usize),
+    /// Its cells are cut to no fewer columns than this, once no more columns can be dropped.
+    CutLast(usize),
+}
+
+/// A column of a table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Column {
+    pub name: &'static str,
+    pub align: Align,
+    pub fit: Fit,
+}
+
+impl Column {
+    pub(crate) const fn text(name: &'static str, fit: Fit) -> Self {
         Self {
-            tone: Role::Plain,
-            text,
+            name,
+            align: Align::Left,
+            fit,
+        }
+    }
+
+    pub(crate) const fn number(name: &'static str, fit: Fit) -> Self {
+        Self {
+            name,
+            align: Align::Right,
+            fit,
         }
     }
 }
 
-/// All that is shown in such columns is one column wide for each character.
-fn width_of(text: &str) -> usize {
-    text.chars().count()
+fn parts(cells: &[StyledCell]) -> impl Iterator<Item = (Role, &str)> {
+    cells.iter().map(|cell| (cell.role, cell.text.as_str()))
 }
 
-/// How wide each column is that holds the header and these rows.
-pub(crate) fn widths<'a>(
-    header: &[&str],
-    rows: impl Iterator<Item = &'a [StyledCell]>,
-) -> Vec<usize> {
-    let mut widths: Vec<usize> = header.iter().map(|name| width_of(name)).collect();
-    for row in rows {
-        for (widest, cell) in widths.iter_mut().zip(row) {
-            *widest = (*widest).max(width_of(&cell.text));
-        }
-    }
-    widths
-}
-
-/// Writes a row as columns that are so wide. `right` are those that stand at their right edge.
-///
-/// # Errors
-/// `out` cannot be written.
-pub(crate) fn columns<'a>(
-    out: &mut dyn Write,
+/// The columns of a table with their widths.
+#[derive(Debug)]
+pub(crate) struct Layout<'a> {
     style: Style,
-    widths: &[usize],
-    right: &[usize],
-    cells: impl Iterator<Item = (Role, &'a str)>,
-) -> io::Result<()> {
-    let mut line = String::new();
-    // Written before the next text only: no line ends in spaces.
-    let mut spaces = 0;
-    for (at, ((tone, text), widest)) in cells.zip(widths).enumerate() {
-        let space = widest.saturating_sub(width_of(text));
-        let (before, behind) = if right.contains(&at) {
-            (space, 0)
-        } else {
-            (0, space)
-        };
-        spaces += 1 + before;
-        if !text.is_empty() {
-            line.extend(std::iter::repeat_n(' ', spaces));
-            line.push_str(&style.paint(tone, text));
-            spaces = 0;
+    /// `None` for a column that is dropped.
+    columns: Vec<(&'a Column, Option<usize>)>,
+}
+
+impl<'a> Layout<'a> {
+    /// Lays out the columns for these rows within the width of the terminal.
+    pub(crate) fn new<'r>(
+        style: Style,
+        columns: &'a [Column],
+        rows: impl Iterator<Item = &'r [StyledCell]>,
+    ) -> Self {
+        let mut widths: Vec<usize> = columns.iter().map(|column| column.name.len()).collect();
+        for row in rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.text.width());
+            }
         }
-        spaces += behind + 1;
+        let columns = columns.iter().zip(widths.into_iter().map(Some)).collect();
+        let mut layout = Self { style, columns };
+        if let Some(room) = style.width {
+            layout.narrow(usize::from(room));
+        }
+        layout
     }
-    line.push('\n');
-    out.write_all(line.as_bytes())
+
+    /// Drops and cuts columns until the table fits, or until nothing more may be taken away.
+    fn narrow(&mut self, room: usize) {
+        let mut optional: Vec<(u8, usize)> = Vec::new();
+        for (at, (column, _)) in self.columns.iter().enumerate() {
+            if let Fit::Drop(order) = column.fit {
+                optional.push((order, at));
+            }
+        }
+        optional.sort_unstable();
+        for (_, at) in optional {
+            if self.width_if_cut() <= room {
+                break;
+            }
+            if let Some((_, width)) = self.columns.get_mut(at) {
+                *width = None;
+            }
+        }
+        let mut excess = self.width().saturating_sub(room);
+        for (column, width) in &mut self.columns {
+            if let (Fit::Cut(min) | Fit::CutLast(min), Some(width)) = (column.fit, width) {
+                let cut = excess.min(width.saturating_sub(min));
+                *width -= cut;
+                excess -= cut;
+            }
+        }
+    }
+
+    fn width(&self) -> usize {
+        let widths = self.columns.iter().filter_map(|(_, width)| *width);
+        widths
+            .map(|width| width + GAP)
+            .sum::<usize>()
+            .saturating_sub(GAP)
+    }
+
+    /// Returns the width of the table with all cells cut as far as they may be.
+    fn width_if_cut(&self) -> usize {
+        let spare = self.columns.iter().map(|(column, width)| match column.fit {
+            Fit::Cut(min) => width.unwrap_or(0).saturating_sub(min),
+            Fit::Whole | Fit::Drop(_) | Fit::CutLast(_) => 0,
+        });
+        self.width().saturating_sub(spare.sum())
+    }
+
+    /// Returns the line with the names of the columns, cut to the width of the terminal.
+    pub(crate) fn header(&self) -> String {
+        self.cut(&self.styled_line(self.names()))
+    }
+
+    /// Returns the line of a row, cut to the width of the terminal: unlike [`Layout::write`],
+    /// this is for a screen on which a longer line would not be wrapped.
+    pub(crate) fn row(&self, cells: &[StyledCell]) -> String {
+        self.cut(&self.styled_line(parts(cells)))
+    }
+
+    fn cut(&self, line: &StyledLine) -> String {
+        let room = self.style.width.map_or(usize::MAX, usize::from);
+        line.fit(self.style, room)
+    }
+
+    fn names(&self) -> impl Iterator<Item = (Role, &'static str)> {
+        let names = self.columns.iter().map(|(column, _)| column.name);
+        names.map(|name| (Role::Strong, name))
+    }
+
+    /// Reports whether this text does not fit into the column at this position.
+    pub(crate) fn cuts(&self, column: usize, text: &str) -> bool {
+        let width = self.columns.get(column).and_then(|(_, width)| *width);
+        width.is_none_or(|width| text.width() > width)
+    }
+
+    /// Writes the header and these rows.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub(crate) fn write<'r>(
+        &self,
+        out: &mut dyn Write,
+        rows: impl Iterator<Item = &'r [StyledCell]>,
+    ) -> io::Result<()> {
+        writeln!(out, "{}", self.line(self.names()))?;
+        for row in rows {
+            writeln!(out, "{}", self.line(parts(row)))?;
+        }
+        Ok(())
+    }
+
+    /// Passes the parts of a line on, from left to right.
+    fn emit<'c>(
+        &self,
+        cells: impl Iterator<Item = (Role, &'c str)>,
+        mut push: impl FnMut(Role, &str),
+    ) {
+        // Written before the next text only, so that no line ends in spaces.
+        let mut spaces = 0;
+        let ellipsis = self.style.glyphs.ellipsis();
+        for ((role, text), (column, width)) in cells.zip(&self.columns) {
+            let Some(width) = *width else {
+                continue;
+            };
+            let (kept, mark) = if text.width() > width {
+                let room = width.saturating_sub(ellipsis.width());
+                (prefix(text, room), ellipsis)
+            } else {
+                (text, "")
+            };
+            let padding = width.saturating_sub(kept.width() + mark.width());
+            if column.align == Align::Right {
+                spaces += padding;
+            }
+            if !kept.is_empty() {
+                push(Role::Plain, &" ".repeat(spaces));
+                push(role, kept);
+                push(Role::Plain, mark);
+                spaces = 0;
+            }
+            if column.align == Align::Left {
+                spaces += padding;
+            }
+            spaces += GAP;
+        }
+    }
+
+    fn line<'c>(&self, cells: impl Iterator<Item = (Role, &'c str)>) -> String {
+        let mut line = String::new();
+        self.emit(cells, |role, text| {
+            line.push_str(&self.style.paint(role, text));
+        });
+        line
+    }
+
+    fn styled_line<'c>(&self, cells: impl Iterator<Item = (Role, &'c str)>) -> StyledLine {
+        let mut line = StyledLine::default();
+        self.emit(cells, |role, text| line.push(role, text));
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: [Column; 4] = [
+        Column::text("ID", Fit::Whole),
+        Column::number("N", Fit::Drop(1)),
+        Column::text("WHEN", Fit::Drop(0)),
+        Column::text("COMMAND", Fit::Cut(12)),
+    ];
+
+    fn shown(width: Option<u16>) -> String {
+        let style = Style {
+            width,
+            ..Style::default()
+        };
+        let rows = [
+            ["a-long-id-1", "7", "yesterday", "make everything at once"],
+            ["b", "1234", "", "日本語"],
+        ];
+        let rows = rows.map(|row| row.map(StyledCell::plain));
+        let mut out = Vec::new();
+        let slices = || rows.iter().map(<[_; 4]>::as_slice);
+        let layout = Layout::new(style, &COLUMNS, slices());
+        layout.write(&mut out, slices()).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn columns_are_aligned() {
+        insta::assert_snapshot!(shown(None), @"
+        ID              N  WHEN       COMMAND
+        a-long-id-1     7  yesterday  make everything at once
+        b            1234             日本語
+        ");
+    }
+
+    #[test]
+    fn cells_are_cut_before_columns_are_dropped() {
+        insta::assert_snapshot!(shown(Some(45)), @"
+        ID              N  WHEN       COMMAND
+        a-long-id-1     7  yesterday  make everythin…
+        b            1234             日本語
+        ");
+    }
+
+    #[test]
+    fn columns_are_dropped_in_order() {
+        insta::assert_snapshot!(shown(Some(35)), @"
+        ID              N  COMMAND
+        a-long-id-1     7  make everything…
+        b            1234  日本語
+        ");
+        insta::assert_snapshot!(shown(Some(27)), @"
+        ID           COMMAND
+        a-long-id-1  make everythi…
+        b            日本語
+        ");
+    }
+
+    #[test]
+    fn ids_are_never_cut() {
+        insta::assert_snapshot!(shown(Some(5)), @"
+        ID           COMMAND
+        a-long-id-1  make everyt…
+        b            日本語
+        ");
+    }
 }

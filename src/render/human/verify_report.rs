@@ -1,18 +1,19 @@
-//! What `replay --verify` says to people.
+//! What `runlog replay --verify` says to people.
 
-use super::text::{Role, Style, count, escape_controls};
+use super::format::count;
+use super::style::{Role, Style, escape_controls};
 use crate::log::{Fault, VerifyReport};
 use crate::volume::RunId;
 
-/// One fault, as `file:line:offset: what`.
-pub(crate) fn fault(fault: &Fault, style: Style) -> String {
+/// Returns the line of a fault, as `file:line:offset: reason`.
+pub(crate) fn fault_line(fault: &Fault, style: Style) -> String {
     style.paint(Role::Bad, &escape_controls(&fault.to_string()))
 }
 
-/// The last line: how much was looked at, and what came of it.
-pub(crate) fn sum(run: &RunId, verified: &VerifyReport, style: Style) -> String {
+/// Returns the last line: how much was checked, and with what result.
+pub(crate) fn verify_summary(run: &RunId, verified: &VerifyReport, style: Style) -> String {
     let found = match verified.faults {
-        // Lines of other programs have no number that could be missing.
+        // Lines of other programs have no sequence numbers, so there may be gaps.
         0 if verified.events == 0 && verified.foreign > 0 => style.paint(Role::Good, "no damage"),
         0 => style.paint(Role::Good, "no gaps"),
         n => style.paint(Role::Bad, &count(n, "fault")),
@@ -33,28 +34,28 @@ pub(crate) fn sum(run: &RunId, verified: &VerifyReport, style: Style) -> String 
     format!("{run}: {}, {found} ({scope})", what.join(", "))
 }
 
-/// What could not be checked, and what is no fault.
-pub(crate) fn notes(verified: &VerifyReport) -> Vec<String> {
+/// Returns what could not be checked, and observations that are not faults.
+pub(crate) fn verify_notes(verified: &VerifyReport) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(first) = verified.first_seq.filter(|n| *n > 0) {
         notes.push(format!(
-            "the log begins with event {first}: what was before it is told by a checkpoint"
+            "the log starts with event {first}; a checkpoint holds the state before it"
         ));
     }
     if verified.foreign > 0 {
         notes.push(
-            "lines of other programs have no checksum and no number: only that they can be read \
-             was checked"
+            "lines of other programs have no checksum and no sequence number, so they were only \
+             checked for being readable"
                 .to_owned(),
         );
     }
     if verified.in_flight {
-        notes.push("the last line is being written, and was not looked at".to_owned());
+        notes.push("the last line is still being written and was not checked".to_owned());
     }
     if !verified.has_active {
         notes.push(
-            "there is no active segment, as after a rotation that was cut off; the next writer \
-             makes it"
+            "there is no active segment, as after an interrupted rotation; the next writer \
+             creates it"
                 .to_owned(),
         );
     }

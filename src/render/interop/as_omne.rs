@@ -10,7 +10,7 @@ use ulid::Ulid;
 use crate::log::format::payload::ErrorKind;
 use crate::log::{Dialect, Item, JobState, RunState};
 use crate::render::export::Export;
-use crate::render::human::transitions::{Transition, TransitionKind, Transitions, has_failed};
+use crate::render::export::transitions::{Transition, TransitionKind, Transitions, has_failed};
 use crate::render::json::json_lines::json_line;
 use crate::volume::{RunId, layout};
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::log::{Dialect, Item, JobState, RunState};
 use crate::render::export::Export;
-use crate::render::human::transitions::{Transition, TransitionKind, Transitions, has_failed};
+use crate::render::export::transitions::{Transition, TransitionKind, Transitions, has_failed};
 use crate::render::json::json_lines::json_line;
 
 /// Writes what runtimo reads as its write-ahead log.

@@ -1,33 +1,32 @@
-//! Lines that cannot be shown any more, as a line of JSON and as a line for people.
+//! Events that can no longer be shown, as a line of JSON.
 
 use serde::Serialize;
 
 use crate::log::{Gap, GapReason};
-use crate::render::human::text::{Role, Style, precise_time};
 use crate::volume::{RunId, now_ts};
 
-/// Some of a run's lines are missing.
+/// A range of missing events of a run.
 #[derive(Debug, Serialize)]
 pub struct GapReport<'a> {
-    /// Tells it from an event: always `gap`.
+    /// Distinguishes the line from an event: always `gap`.
     #[serde(rename = "type")]
     kind: &'static str,
-    /// When it was found.
-    ts: String,
+    /// When the gap was found.
+    pub ts: String,
     /// The run.
     run_id: &'a RunId,
-    /// The number of the first missing event, where it is known.
+    /// The sequence number of the first missing event, if known.
     from_seq: Option<u64>,
-    /// The number of the last missing event, where it is known.
+    /// The sequence number of the last missing event, if known.
     to_seq: Option<u64>,
     /// Why they are missing: `dropped`, `changed`, `removed`.
     reason: &'static str,
-    /// The same for people.
-    message: String,
+    /// A description for people.
+    pub message: String,
 }
 
 impl<'a> GapReport<'a> {
-    /// Tells of a gap that was found now.
+    /// Creates a report of a gap that was found now.
     pub fn new(run: &'a RunId, gap: &Gap) -> Self {
         Self {
             kind: "gap",
@@ -38,14 +37,6 @@ impl<'a> GapReport<'a> {
             reason: gap.why.as_str(),
             message: message(gap),
         }
-    }
-
-    /// The line for people.
-    pub fn people(&self, style: Style) -> String {
-        let what = style.paint(Role::Bad, "✗ gap");
-        let ts = style.paint(Role::Faint, &precise_time(&self.ts));
-        let seq = style.paint(Role::Faint, "    -");
-        format!("{ts} {seq}  {what}           {}", self.message)
     }
 }
 
@@ -59,7 +50,7 @@ fn message(gap: &Gap) -> String {
     let why = match gap.why {
         GapReason::Dropped => "their segment was dropped",
         GapReason::Changed => {
-            "the log does not hold what was read last any more; what there is follows"
+            "the log no longer holds the last line that was read; continuing with what it holds"
         }
         GapReason::Removed => "the run was removed",
     };

@@ -1,60 +1,58 @@
-//! What `runlog gc` did to a run, or would do.
-
-use std::io;
-use std::io::Write;
+//! What `runlog gc` did to a run, or would do, as a line of JSON.
 
 use serde::Serialize;
 
+use super::execution::Execution;
 use crate::job::RunStatus;
 use crate::log::store::retention::RunInfo;
-use crate::render::human::text::{count, escape_controls, size};
 use crate::volume::RunId;
 
-/// What becomes of something.
+/// What happens to a run or to a part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GcAction {
-    /// The run goes.
+    /// The run is removed.
     Remove,
-    /// A file of a run that stays goes.
+    /// A segment of a run that is kept is removed.
     Drop,
-    /// What an earlier gc began to remove goes.
+    /// What an earlier, interrupted gc left in the trash is removed.
     Finish,
-    /// A run that was named stays.
+    /// A run that was named is kept.
     Keep,
-    /// It is left for another time.
+    /// The run is skipped this time.
     Skip,
-    /// It could not be removed.
+    /// The run could not be removed.
     Fail,
 }
 
 impl GcAction {
-    /// Whether something goes.
-    fn removes(self) -> bool {
+    /// Reports whether this action frees disk space.
+    pub(crate) fn removes(self) -> bool {
         matches!(self, Self::Remove | Self::Drop | Self::Finish)
     }
 }
 
-/// One line of gc: the same keys for everything, and the same in a dry run.
+/// One line of gc. It has the same keys for every action, and in a dry run.
 #[derive(Debug, Clone, Serialize)]
 pub struct GcReport {
     /// The run.
     pub run_id: RunId,
-    /// What becomes of it.
+    /// What happens to it.
     pub action: GcAction,
-    /// Nothing was done.
-    pub dry_run: bool,
-    /// The limit that asks for it.
+    /// Whether nothing was done.
+    #[serde(rename = "dry_run")]
+    pub execution: Execution,
+    /// The limit that requires the action.
     pub policy: Option<&'static str>,
-    /// Why, for people.
+    /// The reason, for people.
     pub why: String,
-    /// What that frees, or would free, on disk.
+    /// The disk space that is freed, in bytes.
     pub bytes: u64,
-    /// The file of the run, if not all of it goes.
+    /// The file of the run, if only that is removed.
     pub file: Option<String>,
-    /// Its name.
+    /// The name of the run.
     pub name: Option<String>,
-    /// Its state.
+    /// The state of the run.
     pub state: Option<RunStatus>,
     /// When its first event was written.
     pub opened_ts: Option<String>,
@@ -63,104 +61,32 @@ pub struct GcReport {
 }
 
 impl GcReport {
-    /// What becomes of a run.
-    pub fn new(facts: &RunInfo, action: GcAction, dry_run: bool, why: String) -> Self {
+    /// Creates a report about a run.
+    pub fn new(run: &RunInfo, action: GcAction, execution: Execution, why: String) -> Self {
         Self {
-            run_id: facts.run_id.clone(),
-            action,
-            dry_run,
-            policy: None,
-            why,
-            bytes: facts.bytes,
-            file: None,
-            name: facts.state.map(|_| facts.name.clone()),
-            state: facts.state,
-            opened_ts: facts.opened_ts.clone(),
-            closed_ts: facts.closed_ts.clone(),
+            bytes: run.bytes,
+            name: run.state.map(|_| run.name.clone()),
+            state: run.state,
+            opened_ts: run.opened_ts.clone(),
+            closed_ts: run.closed_ts.clone(),
+            ..Self::bare(run.run_id.clone(), action, execution, why)
         }
     }
 
-    /// What becomes of something of which no more than its run is known.
-    pub fn bare(run_id: RunId, action: GcAction, dry_run: bool, why: String, bytes: u64) -> Self {
+    /// Creates a report about something of which only the run's id is known.
+    pub fn bare(run_id: RunId, action: GcAction, execution: Execution, why: String) -> Self {
         Self {
             run_id,
             action,
-            dry_run,
+            execution,
             policy: None,
             why,
-            bytes,
+            bytes: 0,
             file: None,
             name: None,
             state: None,
             opened_ts: None,
             closed_ts: None,
         }
-    }
-
-    /// Whether people hear of it on stdout: what stays is told on stderr.
-    pub fn is_for_people(&self) -> bool {
-        self.action.removes()
-    }
-
-    /// As a line for people.
-    ///
-    /// # Errors
-    /// `out` cannot be written.
-    pub fn people(&self, out: &mut dyn Write) -> io::Result<()> {
-        let what = match (&self.file, self.state) {
-            (Some(file), _) => format!("{} of run {}", escape_controls(file), self.run_id),
-            (None, Some(state)) => format!("run {}, {}", self.run_id, state.as_str()),
-            (None, None) => format!("run {}", self.run_id),
-        };
-        let verb = if self.dry_run {
-            "would remove"
-        } else {
-            "removed"
-        };
-        let (size, why) = (size(self.bytes), escape_controls(&self.why));
-        writeln!(out, "{verb} {what}, {size}: {why}")
-    }
-}
-
-/// How much gc did in all.
-#[derive(Debug, Default)]
-pub struct GcTotal {
-    runs: u64,
-    segments: u64,
-    leftovers: u64,
-    bytes: u64,
-}
-
-impl GcTotal {
-    /// Counts one line.
-    pub fn add(&mut self, report: &GcReport) {
-        match report.action {
-            GcAction::Remove => self.runs += 1,
-            GcAction::Drop => self.segments += 1,
-            GcAction::Finish => self.leftovers += 1,
-            _ => return,
-        }
-        self.bytes += report.bytes;
-    }
-
-    /// The last line for people.
-    ///
-    /// # Errors
-    /// `out` cannot be written.
-    pub fn people(&self, out: &mut dyn Write, dry_run: bool) -> io::Result<()> {
-        let would = if dry_run { "would be " } else { "" };
-        let counts = [
-            (self.runs, "run"),
-            (self.segments, "segment"),
-            (self.leftovers, "leftover"),
-        ];
-        let some = counts.iter().filter(|(n, _)| *n > 0);
-        let what: Vec<_> = some.map(|(n, thing)| count(*n, thing)).collect();
-        if what.is_empty() {
-            let had = if dry_run { "would have" } else { "had" };
-            return writeln!(out, "nothing {had} to go");
-        }
-        let what = what.join(", ");
-        writeln!(out, "{what} {would}removed, {}", size(self.bytes))
     }
 }

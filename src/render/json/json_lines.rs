@@ -6,39 +6,34 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::run_diff::RunDiff;
+use super::run_printer::RunPrinter;
 use super::run_record::RunRecord;
-use crate::render::human::table::StyledCell;
-use crate::render::{Format, Row};
 
-/// Writes one line of JSON.
+/// Writes a value as one line of JSON.
 ///
 /// # Errors
 /// `out` cannot be written.
 pub fn json_line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
-    // Handed over at once: it is made of very small pieces.
+    // Serialization produces many small writes, so collect the line first.
     let mut line = Vec::with_capacity(1 << 10);
     serde_json::to_writer(&mut line, value)?;
     line.push(b'\n');
     out.write_all(&line)
 }
 
-/// One run is one line of JSON.
+/// Prints each run as one line of JSON.
 #[derive(Debug, Clone, Copy)]
 pub struct JsonLines;
 
-impl Format for JsonLines {
-    fn row(&self, run: &RunRecord) -> io::Result<Row> {
-        Ok(Row {
-            cells: vec![StyledCell::plain(serde_json::to_string(run)?)],
-        })
+impl RunPrinter for JsonLines {
+    type Row = String;
+
+    fn row(&self, run: &RunRecord) -> io::Result<String> {
+        Ok(serde_json::to_string(run)?)
     }
 
-    fn rows(&self, out: &mut dyn Write, rows: &[Row]) -> io::Result<()> {
-        for line in rows.iter().flat_map(|row| &row.cells) {
-            out.write_all(line.text.as_bytes())?;
-            out.write_all(b"\n")?;
-        }
-        Ok(())
+    fn list(&self, out: &mut dyn Write, rows: &[String]) -> io::Result<()> {
+        rows.iter().try_for_each(|row| writeln!(out, "{row}"))
     }
 
     fn run(&self, out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {

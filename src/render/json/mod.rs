@@ -1,9 +1,11 @@
-//! JSON Lines: the reports that commands print with `--json`.
+//! What the commands report, as data: records that serialize to the lines of `--json`.
 
+pub(crate) mod execution;
 pub(crate) mod gap_report;
 pub(crate) mod gc_report;
 pub(crate) mod json_lines;
 pub(crate) mod recover_report;
 pub(crate) mod rotate_report;
 pub(crate) mod run_diff;
+pub(crate) mod run_printer;
 pub(crate) mod run_record;

@@ -1,4 +1,4 @@
-//! Two runs compared.
+//! A comparison of two runs.
 
 use serde::Serialize;
 
@@ -7,10 +7,9 @@ use super::run_record::{JobRecord, RunRecord};
 /// Two runs, and their jobs side by side.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunDiff {
-    /// Whether both have the same jobs, which came to the same stages, exit codes and
-    /// signals.
+    /// Whether both runs have the same jobs with the same stages, exit codes and signals.
     pub same: bool,
-    /// What is not the same of the runs: `state`, `host`, `jobs`.
+    /// What differs between the runs: `state`, `host`, `jobs`.
     pub differs: Vec<&'static str>,
     /// The first run, without its jobs.
     pub a: RunRecord,
@@ -20,12 +19,12 @@ pub struct RunDiff {
     pub jobs: Vec<JobDiff>,
 }
 
-/// A job of one run, and the one of the other that it is compared with.
+/// A job of one run, and the job of the other run that it is compared with.
 #[derive(Debug, Clone, Serialize)]
 pub struct JobDiff {
-    /// Its id in the first run, or else in the second.
+    /// The id of the job in the first run, or else in the second.
     pub job_id: String,
-    /// What is not the same: `missing`, or of `stage`, `exit_code`, `signal`.
+    /// What differs: `missing`, or any of `stage`, `exit_code`, `signal`.
     pub differs: Vec<&'static str>,
     /// The job of the first run.
     pub a: Option<JobRecord>,
@@ -34,26 +33,28 @@ pub struct JobDiff {
 }
 
 impl RunDiff {
-    /// Compares two runs. Jobs belong together that have the same id, then those that are
-    /// each named after their run, then the only ones.
+    /// Compares two runs.
+    ///
+    /// Jobs with the same id are paired first, then jobs that are named after their runs,
+    /// then the only job of each run.
     pub fn new(mut a: RunRecord, mut b: RunRecord) -> Self {
         let mut of_b: Vec<Option<JobRecord>> =
             std::mem::take(&mut b.jobs).into_iter().map(Some).collect();
         let jobs_a = std::mem::take(&mut a.jobs);
         let only = jobs_a.len() == 1 && of_b.len() == 1;
         let mut jobs = Vec::new();
-        // Those of the same id first, so that no other takes them.
+        // Jobs with the same id first, so that no other job is paired with them.
         let pairs: Vec<_> = jobs_a
             .into_iter()
             .map(|job| {
-                let other = compare(&mut of_b, |other| other.job_id == job.job_id);
+                let other = remove_first(&mut of_b, |other| other.job_id == job.job_id);
                 (job, other)
             })
             .collect();
         for (job, other) in pairs {
             let other = other.or_else(|| {
                 let named = job.job_id == a.name;
-                compare(&mut of_b, |other| only || named && other.job_id == b.name)
+                remove_first(&mut of_b, |other| only || named && other.job_id == b.name)
             });
             jobs.push(JobDiff::new(Some(job), other));
         }
@@ -70,7 +71,7 @@ impl RunDiff {
             differs.push("jobs");
         }
         Self {
-            // Where a run ran is no outcome.
+            // The host is not an outcome.
             same: differs.iter().all(|what| *what == "host"),
             differs,
             a,
@@ -80,7 +81,10 @@ impl RunDiff {
     }
 }
 
-fn compare(jobs: &mut [Option<JobRecord>], fits: impl Fn(&JobRecord) -> bool) -> Option<JobRecord> {
+fn remove_first(
+    jobs: &mut [Option<JobRecord>],
+    fits: impl Fn(&JobRecord) -> bool,
+) -> Option<JobRecord> {
     jobs.iter_mut()
         .find(|job| job.as_ref().is_some_and(&fits))?
         .take()

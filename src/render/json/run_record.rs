@@ -1,4 +1,4 @@
-//! One run as the commands show it.
+//! One run as the commands report it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,25 +10,25 @@ use crate::log::format::payload::{JobError, Output, ProcessRef};
 use crate::log::{JobState, Rollback, Stage, Tombstone};
 use crate::volume::{RunId, Volume};
 
-/// The last event that a state comes from.
+/// The last event that a state is based on.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ReportedAt {
-    /// Its number, where it has one.
+    /// The sequence number, if the event has one.
     pub seq: Option<u64>,
     /// When it was written.
     pub ts: Option<String>,
 }
 
-/// One run as `status --json` shows it. Keys that have no value are `null`.
+/// One run as `status --json` reports it. Keys without a value are `null`.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunRecord {
-    /// Its id.
+    /// The id.
     pub run_id: RunId,
-    /// The name that people gave it.
+    /// The name that the user gave it.
     pub name: String,
-    /// Its state now.
+    /// The current state.
     pub state: RunStatus,
-    /// What the state rests on.
+    /// What the state is based on.
     pub because: String,
     /// The host that opened it.
     pub host: Option<String>,
@@ -38,46 +38,46 @@ pub struct RunRecord {
     pub closed_ts: Option<String>,
     /// From the first event to the close, in milliseconds.
     pub duration_ms: Option<u64>,
-    /// How many events it ever had.
+    /// The number of events it has ever had.
     pub events: u64,
-    /// Its log, in bytes.
+    /// The size of the log in bytes.
     pub bytes: u64,
-    /// How many damaged places were passed over.
+    /// The number of damaged places that were skipped.
     pub damaged: usize,
-    /// How many jobs it has.
+    /// The number of jobs.
     pub jobs_total: usize,
-    /// How many of them failed.
+    /// The number of jobs that failed.
     pub jobs_failed: usize,
-    /// Its jobs, in the order of their submission.
+    /// The jobs, in the order of their submission.
     pub jobs: Vec<JobRecord>,
     /// When and why gc removed it.
     #[serde(flatten)]
     pub retired: Option<Removal>,
-    /// Where the state is that of an earlier point.
+    /// The point in the log, if the state is that of an earlier one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<ReportedAt>,
-    /// Its folder; where it was, if gc removed it.
+    /// The directory of the run, or where it was before gc removed it.
     #[serde(skip)]
-    pub folder: PathBuf,
+    pub dir: PathBuf,
     /// Orders runs by age.
     #[serde(skip)]
     pub first_id: Option<String>,
 }
 
-/// What `status --retired` tells beyond what it told while the run was there.
+/// What `status --retired` adds to the record of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Removal {
-    /// When gc took it.
+    /// When gc removed the run.
     pub retired_ts: String,
-    /// Why gc took it.
+    /// Why gc removed it.
     pub why: String,
-    /// What its folder took on disk, in bytes.
+    /// The disk space that this freed, in bytes.
     pub freed_bytes: u64,
 }
 
 impl RunRecord {
-    /// Puts together what is known of the run in that folder.
-    pub fn new(run_id: RunId, folder: PathBuf, examined: InspectedRun) -> Self {
+    /// Creates the record of the run in this directory.
+    pub fn new(run_id: RunId, dir: PathBuf, examined: InspectedRun) -> Self {
         let InspectedRun {
             summary: overview,
             verdict: inspected,
@@ -85,7 +85,7 @@ impl RunRecord {
         let state = overview.state;
         Self {
             run_id,
-            folder,
+            dir,
             duration_ms: state.duration_ms(),
             name: state.name,
             state: inspected.state,
@@ -105,7 +105,7 @@ impl RunRecord {
         }
     }
 
-    /// What people call it: its name, or its id where it has none.
+    /// Returns what people call the run: its name, or its id if it has none.
     pub(crate) fn title(&self) -> &str {
         match &*self.name {
             "" => self.run_id.as_str(),
@@ -113,13 +113,13 @@ impl RunRecord {
         }
     }
 
-    /// What is known of a run that gc removed from `volume`.
-    pub fn of_retired(volume: &Volume, retired: Tombstone) -> Self {
+    /// Creates the record of a run that gc removed from `volume`.
+    pub fn from_tombstone(volume: &Volume, retired: Tombstone) -> Self {
         let Tombstone {
             run_id, run: state, ..
         } = retired;
         Self {
-            folder: volume.run_path(&run_id),
+            dir: volume.run_path(&run_id),
             run_id,
             duration_ms: retired.duration_ms,
             name: state.name,
@@ -145,7 +145,7 @@ impl RunRecord {
     }
 }
 
-/// One job as `status --json` shows it: the same keys in every stage.
+/// One job as `status --json` reports it: with the same keys in every stage.
 #[derive(Debug, Clone, Serialize)]
 #[expect(missing_docs, reason = "the fields are those of the job's state")]
 pub struct JobRecord {

@@ -1,45 +1,45 @@
-//! What a job does at this moment.
+//! What a job is doing at this moment.
 
 use jiff::Timestamp;
 
+use super::watched_run::JobNow;
 use crate::log::Stage;
+use crate::render::human::format::{duration, size};
+use crate::render::human::style::{Role, escape_controls};
 use crate::render::human::styled_line::StyledLine;
-use crate::render::human::text::{Role, duration, escape_controls, size};
-use crate::render::live::JobNow;
 use crate::volume::parse_ts;
 
-/// Milliseconds from then to now; a clock that went back counts as no time.
-pub(crate) fn since(ts: &str, now: Timestamp) -> Option<u64> {
+/// Returns the milliseconds from `ts` to now, or 0 if the clock went back.
+pub(crate) fn millis_since(ts: &str, now: Timestamp) -> Option<u64> {
     let ms = now.duration_since(parse_ts(ts)?).as_millis();
     Some(u64::try_from(ms).unwrap_or(0))
 }
 
-/// A time that is still to come, in whole seconds.
-fn left(ms: u64) -> String {
-    whole(ms.div_ceil(1000).saturating_mul(1000))
+/// Returns the text of remaining time, rounded up to whole seconds.
+fn remaining(ms: u64) -> String {
+    whole_seconds(ms.div_ceil(1000).saturating_mul(1000))
 }
 
-/// The job, its stage, its attempt, what is left of its time, and what it uses.
-pub(crate) fn doing(now: &JobNow, at: Timestamp) -> StyledLine {
+/// Returns the job with its stage, its attempt, its remaining time, and what it uses.
+pub(crate) fn activity_line(now: &JobNow, at: Timestamp) -> StyledLine {
     let JobNow { job, more, .. } = now;
     let mut line = StyledLine::with_role(Role::Plain, escape_controls(&job.job_id));
-    let mut part = |tone, text: String| {
-        line.add(Role::Faint, "  ");
-        line.add(tone, text);
+    let mut part = |role, text: String| {
+        line.push(Role::Faint, "  ");
+        line.push(role, text);
     };
     let attempts = more.attempts.filter(|n| *n > 1);
     let of = attempts.map(|n| format!(" of {n}")).unwrap_or_default();
     let attempt = job.attempt.unwrap_or(1);
     if let Some(retry) = more.retry_at_ms {
         let ms = u64::try_from(retry.saturating_sub(at.as_millisecond())).unwrap_or(0);
-        let why = job
-            .error
-            .as_ref()
-            .map(|e| escape_controls(&e.message).into_owned());
         let failed = format!("attempt {attempt}{of} failed");
-        let text = why.map_or(failed.clone(), |why| format!("{failed}: {why}"));
+        let text = match &job.error {
+            Some(error) => format!("{failed}: {}", escape_controls(&error.message)),
+            None => failed,
+        };
         part(Role::Bad, text);
-        part(Role::Doubt, format!("tried again in {}", left(ms)));
+        part(Role::Doubt, format!("retrying in {}", remaining(ms)));
         return line;
     }
     if job.stage != Stage::Started {
@@ -49,28 +49,34 @@ pub(crate) fn doing(now: &JobNow, at: Timestamp) -> StyledLine {
         );
         return line;
     }
-    // What is known of the first attempt stands in the state of the job.
+    // The state of the job has the start of its first attempt.
     let first = job.started_ts.as_ref().filter(|_| attempt == 1);
     let started = more.attempt_ts.as_ref().or(first);
-    let ran = started.and_then(|ts| since(ts, at));
-    let text = ran.map_or_else(|| "runs".to_owned(), |ms| format!("runs for {}", whole(ms)));
+    let ran = started.and_then(|ts| millis_since(ts, at));
+    let text = match ran {
+        Some(ms) => format!("running for {}", whole_seconds(ms)),
+        None => "running".to_owned(),
+    };
     part(Role::Busy, text);
     if attempt > 1 || attempts.is_some() {
-        let tone = if attempt > 1 {
+        let role = if attempt > 1 {
             Role::Doubt
         } else {
             Role::Plain
         };
-        part(tone, format!("attempt {attempt}{of}"));
+        part(role, format!("attempt {attempt}{of}"));
     }
     if let (Some(limit), Some(ran)) = (more.timeout_ms, ran) {
         let rest = limit.saturating_sub(ran);
-        let tone = if rest < limit / 10 {
+        let role = if rest < limit / 10 {
             Role::Doubt
         } else {
             Role::Plain
         };
-        part(tone, format!("{} left of {}", left(rest), left(limit)));
+        part(
+            role,
+            format!("{} left of {}", remaining(rest), remaining(limit)),
+        );
     }
     if let Some(sample) = more.sample {
         part(Role::Plain, format!("{:.0}% CPU", sample.cpu_percent));
@@ -79,8 +85,8 @@ pub(crate) fn doing(now: &JobNow, at: Timestamp) -> StyledLine {
     line
 }
 
-/// A duration that ticks: from a second on in whole seconds.
-pub(crate) fn whole(ms: u64) -> String {
+/// Returns the text of a duration that ticks, in whole seconds.
+pub(crate) fn whole_seconds(ms: u64) -> String {
     if ms < 1000 {
         return "0s".to_owned();
     }

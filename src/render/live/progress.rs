@@ -1,40 +1,48 @@
-//! How far a run is, judged by how long runs of its name usually take.
+//! The progress of a run, estimated from how long runs of its name usually take.
 
+use crate::render::human::format::duration;
+use crate::render::human::style::{Glyphs, Role};
 use crate::render::human::styled_line::StyledLine;
-use crate::render::human::text::{Role, duration};
 
-/// Columns of the bar.
-const BAR: u64 = 20;
+/// The width of the bar in columns.
+const BAR_WIDTH: u64 = 20;
 
-/// A bar and what it means; nothing where no former run tells.
-pub(crate) fn progress(elapsed_ms: u64, usual_ms: Option<u64>) -> Option<StyledLine> {
+/// Returns a progress bar with its meaning, or nothing if no earlier run gives an estimate.
+pub(crate) fn progress_bar(
+    elapsed_ms: u64,
+    usual_ms: Option<u64>,
+    glyphs: Glyphs,
+) -> Option<StyledLine> {
     let usual = usual_ms.filter(|ms| *ms > 0)?;
     let is_late = elapsed_ms > usual;
-    // It has not ended: whatever the estimate says, something is still to be done.
+    // The run has not ended: whatever the estimate says, something is left to do.
     let percent = (u128::from(elapsed_ms) * 100 / u128::from(usual)).min(99) as u64;
-    let (tone, filled, text) = if is_late {
+    let (role, filled, text) = if is_late {
         let text = format!("longer than usual ({})", duration(usual));
-        (Role::Doubt, BAR, text)
+        (Role::Doubt, BAR_WIDTH, text)
     } else {
         let text = format!("~{percent}% of the usual {}", duration(usual));
-        (Role::Busy, percent * BAR / 100, text)
+        (Role::Busy, percent * BAR_WIDTH / 100, text)
     };
     let cells = |cell: &str, n: u64| cell.repeat(n as usize);
-    let mut line = StyledLine::with_role(tone, cells("█", filled));
-    line.add(Role::Faint, cells("░", BAR - filled));
-    line.add(Role::Plain, format!(" {text}"));
+    let mut line = StyledLine::with_role(role, cells(glyphs.pick("█", "#"), filled));
+    line.push(
+        Role::Faint,
+        cells(glyphs.pick("░", "-"), BAR_WIDTH - filled),
+    );
+    line.push(Role::Plain, format!(" {text}"));
     Some(line)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::human::text::Style;
+    use crate::render::human::style::Style;
 
     #[test]
-    fn it_is_never_done_while_it_runs() {
+    fn running_run_is_never_at_100_percent() {
         let shown = |elapsed, usual| {
-            let line = progress(elapsed, usual)?;
+            let line = progress_bar(elapsed, usual, Glyphs::Unicode)?;
             Some(line.fit(Style::default(), 80))
         };
         assert_eq!(shown(5, None), None);

@@ -1,27 +1,28 @@
-//! The runs of a volume at one moment: those that go on first, the newest first.
-
-use std::ops::Range;
+//! The runs of a volume at one moment: running ones first, then the newest first.
 
 use jiff::Timestamp;
 
-use super::job_activity::{doing, since, whole};
-use super::progress::progress;
+use super::job_activity::{activity_line, millis_since, whole_seconds};
+use super::progress::progress_bar;
+use super::watched_run::{JobNow, WatchedRun};
 use crate::job::RunStatus;
+use crate::render::human::format::{count, duration, local_time};
+use crate::render::human::run_table::jobs_cell;
 use crate::render::human::sanitize::last_line;
-use crate::render::human::styled_line::{StyledLine, row, widen};
-use crate::render::human::text::{Role, Style, count, duration, escape_controls, state_role, time};
-use crate::render::live::{JobNow, WatchedRun};
+use crate::render::human::style::{Role, Style, escape_controls, status_glyph};
+use crate::render::human::styled_line::StyledLine;
+use crate::render::human::table::{Column, Fit, Layout, StyledCell};
 
 /// A run of the list.
 #[derive(Debug)]
 pub struct RunNow<'a> {
     /// The run.
     pub run: &'a WatchedRun,
-    /// Its job that started last of those that have not ended.
+    /// The unfinished job that started last.
     pub job: Option<JobNow>,
-    /// How many other jobs of it have not ended.
+    /// The number of other unfinished jobs.
     pub others: usize,
-    /// How long runs of its name usually take, in milliseconds.
+    /// How long runs of this name usually take, in milliseconds.
     pub usual_ms: Option<u64>,
 }
 
@@ -32,81 +33,84 @@ pub struct ListFrame<'a> {
     pub volume: String,
     /// The moment.
     pub now: Timestamp,
-    /// The first ones of those that are asked for, in the order in which they are shown: at
-    /// least as many as the screen has lines.
+    /// The first of the selected runs, in the order in which they are shown: at least as many
+    /// as the screen has lines.
     pub runs: Vec<RunNow<'a>>,
-    /// How many are asked for.
+    /// The number of selected runs.
     pub total: usize,
-    /// How many of them are in which state.
+    /// The number of selected runs in each state.
     pub states: Vec<(RunStatus, usize)>,
-    /// How many warnings there are, which are told at the end.
+    /// The number of warnings, which are printed when the view ends.
     pub warnings: usize,
 }
 
-/// The columns, and the order in which they are left out where there is no room.
-const HEADER: [&str; 5] = ["RUN", "STATE", "JOBS", "OPENED", "DURATION"];
-const OPTIONAL_COLUMNS: [usize; 2] = [3, 2];
-/// The column of numbers.
-const NUMBERS: Range<usize> = 4..5;
-/// Least columns of the id of a run.
-const ID: usize = 12;
-/// Before the lines that tell more of a run.
+const COLUMNS: [Column; 5] = [
+    Column::text("RUN", Fit::CutLast(12)),
+    Column::text("STATE", Fit::Whole),
+    Column::text("JOBS", Fit::Drop(0)),
+    Column::text("OPENED", Fit::Drop(1)),
+    Column::number("DURATION", Fit::Drop(2)),
+];
+/// The indentation of lines that belong to the run above.
 const INDENT: &str = "   ";
 
 impl ListFrame<'_> {
-    /// The lines of a screen of that size.
-    pub fn lines(&self, style: Style, columns: usize, rows: usize) -> Vec<String> {
-        let mut lines = vec![self.title()];
+    /// Returns the lines of a screen with this many rows, and as wide as the style says.
+    pub fn lines(&self, style: Style, rows: usize) -> Vec<String> {
+        let columns = usize::from(style.width.unwrap_or(u16::MAX));
+        let mut lines = vec![self.title(style).fit(style, columns)];
+        let mut add = |role, text: String| {
+            lines.push(StyledLine::with_role(role, text).fit(style, columns));
+        };
         if self.warnings > 0 {
-            let text = format!(
-                "! {}, told at the end",
-                count(self.warnings as u64, "warning")
-            );
-            lines.push(StyledLine::with_role(Role::Bad, text));
+            let warnings = count(self.warnings as u64, "warning");
+            add(Role::Bad, format!("! {warnings}, shown at the end"));
         }
         if self.runs.is_empty() {
-            lines.push(StyledLine::with_role(Role::Faint, "no run to show yet"));
+            add(Role::Faint, "no run to show yet".to_owned());
         } else {
-            // The title, what is above, the header, and the last line.
+            // All but what is above, the header, and the last line.
             let room = rows.saturating_sub(lines.len() + 2).max(1);
-            self.table(columns, room, &mut lines);
+            self.table(style, room, &mut lines);
         }
         lines.truncate(rows);
-        lines.iter().map(|line| line.fit(style, columns)).collect()
+        lines
     }
 
-    fn title(&self) -> StyledLine {
-        let at = time(&self.now.to_string());
-        // The date stands with the runs.
+    fn title(&self, style: Style) -> StyledLine {
+        let at = local_time(&self.now.to_string());
+        // The rows have the date.
         let at = at.split(' ').next_back().unwrap_or_default().to_owned();
         let mut line = StyledLine::with_role(Role::Faint, at);
-        line.add(Role::Plain, "  ");
-        line.add(Role::Strong, escape_controls(&self.volume));
+        line.push(Role::Plain, "  ");
+        line.push(Role::Strong, escape_controls(&self.volume));
         let mut gap = "  ";
         for (state, n) in self.states.iter().filter(|(_, n)| *n > 0) {
-            let (_, tone) = state_role(*state);
-            line.add(Role::Plain, std::mem::replace(&mut gap, ", "));
-            line.add(tone, format!("{n} {}", state.as_str()));
+            let (_, role) = status_glyph(*state, style.glyphs);
+            line.push(Role::Plain, std::mem::replace(&mut gap, ", "));
+            line.push(role, format!("{n} {}", state.as_str()));
         }
         line
     }
 
-    /// As many runs as there is room for, each with what can be told of it: the runs
-    /// themselves come first, then what they do, then what they printed last.
-    fn table(&self, columns: usize, room: usize, lines: &mut Vec<StyledLine>) {
+    /// Adds as many runs as there is room for. The runs themselves come first, then what they
+    /// are doing, then what they printed last.
+    fn table(&self, style: Style, room: usize, lines: &mut Vec<String>) {
+        let columns = usize::from(style.width.unwrap_or(u16::MAX));
         let running = |run: &&RunNow<'_>| run.run.state == RunStatus::Running;
         let running = self.runs.iter().filter(running).count();
-        // Some of the others stay in sight too.
+        // Some of the other runs stay visible too.
         let others = self.runs.len().saturating_sub(running).min(room / 3);
         let room_each = (room - others).checked_div(running).unwrap_or(room);
-        let rows: Vec<(&RunNow<'_>, [StyledLine; HEADER.len()])> = self
+        let rows: Vec<(&RunNow<'_>, [StyledCell; COLUMNS.len()])> = self
             .runs
             .iter()
             .take(room)
-            .map(|run| (run, self.cells(run)))
+            .map(|run| (run, self.cells(run, style)))
             .collect();
-        let table = Columns::of(rows.iter().map(|(_, cells)| cells), columns);
-        lines.push(table.header());
+        let cells = rows.iter().map(|(_, cells)| cells.as_slice());
+        let layout = Layout::new(style, &COLUMNS, cells);
+        lines.push(layout.header());
         let mut shown = 0;
         let mut left = room;
         for (run, cells) in &rows {
@@ -114,121 +118,73 @@ impl ListFrame<'_> {
                 break;
             }
             let more = room_each.min(left).saturating_sub(1);
-            let more = self.more(run).into_iter().take(more);
+            let more = self.activity(run, style).into_iter().take(more);
             let before = lines.len();
-            lines.push(table.row(cells));
-            lines.extend(more);
+            lines.push(layout.row(cells));
+            lines.extend(more.map(|line| line.prefixed(INDENT).fit(style, columns)));
             left -= lines.len() - before;
             shown += 1;
         }
-        let more = self.total.saturating_sub(shown);
-        let text = if more > 0 {
-            format!("… {more} more   q: end")
-        } else {
-            "q: end".to_owned()
+        let quit = "q: quit";
+        let text = match self.total.saturating_sub(shown) {
+            0 => quit.to_owned(),
+            more => format!("{} {more} more   {quit}", style.glyphs.ellipsis()),
         };
-        lines.push(StyledLine::with_role(Role::Faint, text));
+        lines.push(StyledLine::with_role(Role::Faint, text).fit(style, columns));
     }
 
-    fn cells(&self, run: &RunNow<'_>) -> [StyledLine; HEADER.len()] {
+    fn cells(&self, run: &RunNow<'_>, style: Style) -> [StyledCell; COLUMNS.len()] {
         let run = run.run;
-        let (glyph, tone) = state_role(run.state);
-        let jobs = match run.jobs_failed {
-            0 => StyledLine::with_role(Role::Plain, run.jobs_total.to_string()),
-            n => StyledLine::with_role(Role::Bad, format!("{} ({n} failed)", run.jobs_total)),
+        let (glyph, role) = status_glyph(run.state, style.glyphs);
+        let took = match (run.duration_ms, self.elapsed(run)) {
+            (Some(ms), _) => duration(ms),
+            (None, Some(ms)) => format!("{}{}", whole_seconds(ms), style.glyphs.ellipsis()),
+            (None, None) => String::new(),
         };
-        let took = match run.duration_ms {
-            Some(ms) => duration(ms),
-            None => self
-                .elapsed(run)
-                .map(|ms| format!("{}…", whole(ms)))
-                .unwrap_or_default(),
+        let id_role = if run.is_live() {
+            Role::Strong
+        } else {
+            Role::Plain
         };
+        let opened = run.opened_ts.as_deref().map(local_time);
         [
-            StyledLine::with_role(
-                if run.is_live() {
-                    Role::Strong
-                } else {
-                    Role::Plain
-                },
-                run.run_id.as_str(),
-            ),
-            StyledLine::with_role(tone, format!("{glyph} {}", run.state.as_str())),
-            jobs,
-            StyledLine::with_role(
-                Role::Faint,
-                run.opened_ts.as_deref().map(time).unwrap_or_default(),
-            ),
-            StyledLine::with_role(Role::Plain, took),
+            StyledCell::new(id_role, run.run_id.as_str()),
+            StyledCell::new(role, format!("{glyph} {}", run.state.as_str())),
+            jobs_cell(run.jobs_total, run.jobs_failed),
+            StyledCell::new(Role::Faint, opened.unwrap_or_default()),
+            StyledCell::plain(took),
         ]
     }
 
-    /// For how long it has been going on, in milliseconds, if it does.
+    /// Returns how long a live run has been running, in milliseconds.
     fn elapsed(&self, run: &WatchedRun) -> Option<u64> {
         let opened = run.opened_ts.as_deref().filter(|_| run.is_live())?;
-        since(opened, self.now)
+        millis_since(opened, self.now)
     }
 
-    /// What is told of a run that goes on, beside its row.
-    fn more(&self, run: &RunNow<'_>) -> Vec<StyledLine> {
+    /// Returns the lines below the row of a running run: its progress, its job, and the last
+    /// line of output.
+    fn activity(&self, run: &RunNow<'_>, style: Style) -> Vec<StyledLine> {
         if run.run.state != RunStatus::Running {
             return Vec::new();
         }
         let mut lines = Vec::new();
         let elapsed = self.elapsed(run.run);
-        if let Some(bar) = elapsed.and_then(|ms| progress(ms, run.usual_ms)) {
-            lines.push(bar.behind(INDENT));
-        }
+        lines.extend(elapsed.and_then(|ms| progress_bar(ms, run.usual_ms, style.glyphs)));
         let Some(job) = &run.job else {
             return lines;
         };
-        let mut line = doing(job, self.now);
+        let mut line = activity_line(job, self.now);
         if run.others > 0 {
-            line.add(Role::Faint, format!("  and {} more", run.others));
+            line.push(Role::Faint, format!("  and {} more", run.others));
         }
-        lines.push(line.behind(INDENT));
+        lines.push(line);
         if let Some(text) = last_line(&job.printed) {
-            let mut line = StyledLine::with_role(Role::Faint, "│ ");
-            line.add(Role::Plain, text);
-            lines.push(line.behind(INDENT));
+            let bar = style.glyphs.pick("│ ", "| ");
+            let mut line = StyledLine::with_role(Role::Faint, bar);
+            line.push(Role::Plain, text);
+            lines.push(line);
         }
         lines
-    }
-}
-
-/// How wide the columns are; 0 for one that is left out.
-struct Columns([usize; HEADER.len()]);
-
-impl Columns {
-    fn of<'a>(rows: impl Iterator<Item = &'a [StyledLine; HEADER.len()]>, columns: usize) -> Self {
-        let mut widths = HEADER.map(str::len);
-        widen(&mut widths, rows);
-        let needed = |widths: &[usize]| -> usize {
-            widths
-                .iter()
-                .filter(|width| **width > 0)
-                .map(|width| width + 2)
-                .sum()
-        };
-        for at in OPTIONAL_COLUMNS {
-            if needed(&widths) > columns + 1
-                && let Some(width) = widths.get_mut(at)
-            {
-                *width = 0;
-            }
-        }
-        // What is still too much is taken from the id.
-        let over = needed(&widths).saturating_sub(columns + 1);
-        let [id, ..] = &mut widths;
-        *id = (*id).saturating_sub(over).max(ID.min(*id));
-        Self(widths)
-    }
-
-    fn header(&self) -> StyledLine {
-        self.row(&HEADER.map(|name| StyledLine::with_role(Role::Strong, name)))
-    }
-
-    fn row(&self, cells: &[StyledLine; HEADER.len()]) -> StyledLine {
-        row(cells, &self.0, &NUMBERS)
     }
 }

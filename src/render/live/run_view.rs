@@ -1,21 +1,18 @@
-//! One run at one moment: its jobs, how far it is, and what was printed last.
-
-use std::ops::Range;
+//! One run at one moment: its jobs, its progress, and the end of its output.
 
 use jiff::Timestamp;
 
-use super::job_activity::{doing, since, whole};
-use super::progress::progress;
+use super::job_activity::{activity_line, millis_since, whole_seconds};
+use super::progress::progress_bar;
+use super::watched_run::{JobNow, MAX_SHOWN_JOBS};
 use crate::job::RunStatus;
+use crate::render::human::format::count;
+use crate::render::human::run_detail::{JOB_COLUMNS, job_row, run_facts};
 use crate::render::human::sanitize::last_lines;
-use crate::render::human::styled_line::{StyledLine, row, widen};
-use crate::render::human::tables::{exit_of, exit_tone, head, job_duration};
-use crate::render::human::text::{Role, Style, count, duration, escape_controls, size, stage_role};
+use crate::render::human::style::{Role, Style, escape_controls};
+use crate::render::human::styled_line::StyledLine;
+use crate::render::human::table::Layout;
 use crate::render::json::run_record::{JobRecord, RunRecord};
-use crate::render::live::{JOBS_SHOWN, JobNow};
-
-/// The columns of numbers.
-const NUMBERS: Range<usize> = 3..6;
 
 /// One run at one moment.
 #[derive(Debug)]
@@ -24,123 +21,109 @@ pub struct RunFrame {
     pub run: RunRecord,
     /// The moment.
     pub now: Timestamp,
-    /// Its jobs that have not ended, the one that started last first.
+    /// The unfinished jobs, the one that started last first.
     pub jobs: Vec<JobNow>,
-    /// How long runs of its name usually take, in milliseconds.
+    /// How long runs of this name usually take, in milliseconds.
     pub usual_ms: Option<u64>,
 }
 
 impl RunFrame {
-    /// The lines of a screen of that size.
-    pub fn lines(&self, style: Style, columns: usize, rows: usize) -> Vec<String> {
-        let mut lines: Vec<StyledLine> = head(&self.run)
+    /// Returns the lines of a screen with this many rows, and as wide as the style says.
+    pub fn lines(&self, style: Style, rows: usize) -> Vec<String> {
+        let columns = usize::from(style.width.unwrap_or(u16::MAX));
+        let fit = |line: &StyledLine| line.fit(style, columns);
+        let facts = run_facts(&self.run, style)
             .into_iter()
-            .map(|(name, tone, text)| labelled(name, StyledLine::with_role(tone, text)))
+            .map(|(name, role, text)| labeled(name, StyledLine::with_role(role, text)));
+        let mut lines: Vec<String> = facts
+            .chain(self.progress(style))
+            .map(|line| fit(&line))
             .collect();
-        lines.extend(self.progress());
         let room = rows.saturating_sub(lines.len() + 1);
-        self.table(room.min(JOBS_SHOWN + 3), &mut lines);
-        for job in self.jobs.iter().take(JOBS_SHOWN) {
-            lines.push(doing(job, self.now).behind(" "));
+        self.table(style, room.min(MAX_SHOWN_JOBS + 3), &mut lines);
+        for job in self.jobs.iter().take(MAX_SHOWN_JOBS) {
+            lines.push(fit(&activity_line(job, self.now).prefixed(" ")));
         }
-        self.printed(rows.saturating_sub(lines.len() + 1), &mut lines);
+        let room = rows.saturating_sub(lines.len() + 1);
+        lines.extend(self.output(style, room).iter().map(fit));
         lines.truncate(rows.saturating_sub(1));
-        lines.push(StyledLine::with_role(Role::Faint, "q: end"));
+        lines.push(fit(&StyledLine::with_role(Role::Faint, "q: quit")));
         lines.truncate(rows);
-        lines.iter().map(|line| line.fit(style, columns)).collect()
+        lines
     }
 
-    fn progress(&self) -> Option<StyledLine> {
+    fn progress(&self, style: Style) -> Option<StyledLine> {
         if self.run.state != RunStatus::Running {
             return None;
         }
-        let elapsed = since(self.run.opened_ts.as_deref()?, self.now)?;
-        let mut line = StyledLine::with_role(Role::Plain, format!("{}  ", whole(elapsed)));
-        if let Some(bar) = progress(elapsed, self.usual_ms) {
+        let elapsed = millis_since(self.run.opened_ts.as_deref()?, self.now)?;
+        let text = format!("{}  ", whole_seconds(elapsed));
+        let mut line = StyledLine::with_role(Role::Plain, text);
+        if let Some(bar) = progress_bar(elapsed, self.usual_ms, style.glyphs) {
             line.append(bar);
         }
-        Some(labelled("elapsed", line))
+        Some(labeled("elapsed", line))
     }
 
-    /// A row for each job, those that go on and the newest first to be kept.
-    fn table(&self, room: usize, lines: &mut Vec<StyledLine>) {
+    /// Adds a row for each job that there is room for: unfinished and new ones have
+    /// precedence.
+    fn table(&self, style: Style, room: usize, lines: &mut Vec<String>) {
         let all = &self.run.jobs;
-        // An empty line, the header, and what tells how many are left out.
+        // All but an empty line, the header, and the number of jobs that are not shown.
         let fit = room.saturating_sub(3);
         let is_live = |job: &&JobRecord| !job.stage.is_terminal();
-        let going_on = all.iter().rev().filter(is_live);
+        let unfinished = all.iter().rev().filter(is_live);
         let ended = all.iter().rev().filter(|job| !is_live(job));
-        let mut kept: Vec<&str> = going_on
+        let mut shown: Vec<&str> = unfinished
             .chain(ended)
             .take(fit)
-            .map(|j| j.job_id.as_str())
+            .map(|job| job.job_id.as_str())
             .collect();
-        kept.sort_unstable();
-        let is_kept = |job: &&JobRecord| kept.binary_search(&job.job_id.as_str()).is_ok();
-        let rows: Vec<[StyledLine; 7]> = all
+        shown.sort_unstable();
+        let is_shown = |job: &&JobRecord| shown.binary_search(&job.job_id.as_str()).is_ok();
+        let rows: Vec<_> = all
             .iter()
-            .filter(is_kept)
-            .map(|job| self.cells(job))
+            .filter(is_shown)
+            .map(|job| job_row(job, &self.run, style))
             .collect();
         if rows.is_empty() {
             return;
         }
-        let header = [
-            "JOB", "STAGE", "EXIT", "DURATION", "CPU", "PEAK RSS", "COMMAND",
-        ];
-        let header = header.map(|name| StyledLine::with_role(Role::Strong, name));
-        let mut widths = [0; 7];
-        widen(&mut widths, rows.iter().chain([&header]));
-        lines.push(StyledLine::default());
-        for cells in [header].iter().chain(&rows) {
-            lines.push(row(cells, &widths, &NUMBERS));
-        }
-        if all.len() > kept.len() {
-            let more = count((all.len() - kept.len()) as u64, "job");
-            lines.push(StyledLine::with_role(
-                Role::Faint,
-                format!(" … {more} more"),
-            ));
+        let slices = rows.iter().map(<[_; 7]>::as_slice);
+        let layout = Layout::new(style, &JOB_COLUMNS, slices);
+        lines.push(String::new());
+        lines.push(layout.header());
+        lines.extend(rows.iter().map(|row| layout.row(row)));
+        if all.len() > shown.len() {
+            let more = count((all.len() - shown.len()) as u64, "job");
+            lines.push(style.faint(&format!("{} {more} more", style.glyphs.ellipsis())));
         }
     }
 
-    fn cells(&self, job: &JobRecord) -> [StyledLine; 7] {
-        let (glyph, tone) = stage_role(job.stage);
-        let plain = |text: String| StyledLine::with_role(Role::Plain, text);
-        [
-            plain(escape_controls(&job.job_id).into_owned()),
-            StyledLine::with_role(tone, format!("{glyph} {}", job.stage.as_str())),
-            StyledLine::with_role(exit_tone(job), exit_of(job)),
-            plain(job_duration(job, &self.run)),
-            plain(job.cpu_ms.map(duration).unwrap_or_default()),
-            plain(job.max_rss_bytes.map(size).unwrap_or_default()),
-            plain(escape_controls(&job.command).into_owned()),
-        ]
-    }
-
-    /// What was printed last, in the lines that are left: by the job that started last of
-    /// those that printed anything.
-    fn printed(&self, room: usize, lines: &mut Vec<StyledLine>) {
+    /// Returns the end of the output, in as many lines as there is room for: that of the last
+    /// started job that printed anything.
+    fn output(&self, style: Style, room: usize) -> Vec<StyledLine> {
         let printed = |job: &JobNow| last_lines(&job.printed, room.saturating_sub(2));
         let mut printed = self.jobs.iter().map(|job| (job, printed(job)));
         let Some((job, printed)) = printed.find(|(_, printed)| !printed.is_empty()) else {
-            return;
+            return Vec::new();
         };
-        let name = escape_controls(&job.job.job_id);
-        lines.push(StyledLine::default());
-        lines.push(StyledLine::with_role(
-            Role::Faint,
-            format!(" {name} printed last:"),
-        ));
+        let title = format!(" last output of {}:", escape_controls(&job.job.job_id));
+        let mut lines = vec![
+            StyledLine::default(),
+            StyledLine::with_role(Role::Faint, title),
+        ];
         for text in printed {
-            let mut line = StyledLine::with_role(Role::Faint, " │ ");
-            line.add(Role::Plain, text);
+            let bar = style.glyphs.pick(" │ ", " | ");
+            let mut line = StyledLine::with_role(Role::Faint, bar);
+            line.push(Role::Plain, text);
             lines.push(line);
         }
+        lines
     }
 }
 
-fn labelled(name: &str, text: StyledLine) -> StyledLine {
+fn labeled(name: &str, text: StyledLine) -> StyledLine {
     let mut line = StyledLine::with_role(Role::Faint, format!("{name:<8}  "));
     line.append(text);
     line

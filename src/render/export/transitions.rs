@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use super::event_line::line_time;
 use crate::log::{EventType, Item, JobState, RunState, Stage};
+use crate::render::human::event_line::line_time;
 use crate::volume::parse_ts;
 
 /// Something that was not told before.

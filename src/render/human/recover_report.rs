@@ -1,0 +1,78 @@
+//! What `runlog replay --recover` and `--rollback` say to people.
+
+use std::io;
+use std::io::Write;
+
+use super::style::{Style, escape_controls};
+use crate::job::{RecoveryAction, RecoveryOutcome, UndoOutcome};
+use crate::render::json::recover_report::{RecoveryReport, UndoReport};
+
+/// Writes what was done to recover a run.
+///
+/// # Errors
+/// `out` cannot be written.
+pub fn recovery_lines(
+    out: &mut dyn Write,
+    report: &RecoveryReport<'_>,
+    style: Style,
+) -> io::Result<()> {
+    let RecoveryOutcome {
+        action,
+        state,
+        because,
+        jobs,
+        undone,
+        in_doubt,
+        ..
+    } = report.recovery;
+    let run = style.faint(report.run_id.as_str());
+    let state = state.as_str();
+    let because = escape_controls(because);
+    match action {
+        RecoveryAction::None => writeln!(out, "{run}  nothing to recover: it is {state}")?,
+        RecoveryAction::Repaired => {
+            writeln!(out, "{run}  its torn tail was repaired; it is {state}")?;
+        }
+        RecoveryAction::Skipped => writeln!(out, "{run}  not changed ({state}): {because}")?,
+        RecoveryAction::Recovered => {
+            for job in jobs {
+                writeln!(out, "{run}  job {job} was lost and is now failed")?;
+            }
+            undone_lines(out, &run, undone)?;
+            writeln!(out, "{run}  recovered; it is now {state}: {because}")?;
+        }
+    }
+    for job in in_doubt {
+        writeln!(
+            out,
+            "{run}  the rollback of job {job} was started and was interrupted"
+        )?;
+    }
+    Ok(())
+}
+
+/// Writes what was done to roll back a run.
+///
+/// # Errors
+/// `out` cannot be written.
+pub fn undo_lines(out: &mut dyn Write, report: &UndoReport<'_>, style: Style) -> io::Result<()> {
+    let run = style.faint(report.run_id.as_str());
+    if report.undone.is_empty() {
+        writeln!(out, "{run}  nothing to undo")?;
+    }
+    undone_lines(out, &run, report.undone)
+}
+
+fn undone_lines(out: &mut dyn Write, run: &str, undone: &[UndoOutcome]) -> io::Result<()> {
+    for UndoOutcome { job_id, error } in undone {
+        match error {
+            None => writeln!(out, "{run}  job {job_id} was undone")?,
+            Some(error) => writeln!(
+                out,
+                "{run}  job {job_id} was not undone: {}",
+                escape_controls(error)
+            )?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! What is known of a run and of its jobs while they are watched.
+
+use crate::job::{LiveJob, RunStatus};
+use crate::log::{JobState, RunState};
+use crate::volume::RunId;
+
+/// How many bytes of the end of a job's output are enough to fill a screen.
+pub const OUTPUT_TAIL_BYTES: usize = 16 << 10;
+
+/// The maximum number of jobs of one run that have a line of their own.
+pub const MAX_SHOWN_JOBS: usize = 8;
+
+/// One of many watched runs: all that is kept of each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchedRun {
+    /// The id.
+    pub run_id: RunId,
+    /// Orders runs by age.
+    pub first_id: Option<String>,
+    /// The name that the user gave it.
+    pub name: String,
+    /// The state when it was last examined.
+    pub state: RunStatus,
+    /// When its first event was written.
+    pub opened_ts: Option<String>,
+    /// From the first event to the close, in milliseconds.
+    pub duration_ms: Option<u64>,
+    /// The number of jobs.
+    pub jobs_total: usize,
+    /// The number of jobs that failed.
+    pub jobs_failed: usize,
+}
+
+impl WatchedRun {
+    /// Creates the record of a run in this state.
+    pub fn new(run_id: RunId, run: &RunState, state: RunStatus) -> Self {
+        Self {
+            run_id,
+            first_id: run.first_id.clone(),
+            name: run.name.clone(),
+            state,
+            opened_ts: run.opened_ts.clone(),
+            duration_ms: run.duration_ms(),
+            jobs_total: run.jobs_total,
+            jobs_failed: run.jobs_failed,
+        }
+    }
+
+    /// Returns what orders runs by age.
+    pub fn age(&self) -> (Option<&String>, &RunId) {
+        (self.first_id.as_ref(), &self.run_id)
+    }
+
+    /// Reports whether the run has not ended.
+    pub fn is_live(&self) -> bool {
+        matches!(self.state, RunStatus::Running | RunStatus::Open)
+    }
+}
+
+/// A job that has not ended, at this moment.
+#[derive(Debug, Clone)]
+pub struct JobNow {
+    /// The state from the log.
+    pub job: JobState,
+    /// What is known beyond that.
+    pub more: LiveJob,
+    /// The end of its output.
+    pub printed: Vec<u8>,
+}
