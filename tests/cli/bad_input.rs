@@ -1,11 +1,11 @@
-//! Bad input: one clear line, a hint, the right exit code, and no state left behind.
+//! Invalid input: one clear line, a hint, the right exit code, and no state left behind.
 
 use insta::assert_snapshot;
 
 use crate::support::checks::{assert_one_error, snapshot};
 use crate::support::env::{TestEnv, finish};
 
-/// Asserts that these arguments are refused with 2, before anything is made.
+/// Asserts that these arguments exit with 2 before anything is created.
 #[track_caller]
 fn assert_refused(args: &[&str]) {
     let env = TestEnv::new();
@@ -155,7 +155,7 @@ fn malformed_pair_error_hides_value() {
 
 #[test]
 fn nul_byte_never_reaches_log() {
-    // Arguments cannot hold one; what a job prints and a note says can.
+    // Arguments cannot contain a NUL. Job output and notes can.
     let env = TestEnv::new();
     env.ok(&["run", "--run", "it", "--", "printf", "a\\0b"]);
     assert_eq!(env.captured("it", "printf"), b"a\0b");

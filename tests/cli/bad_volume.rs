@@ -1,4 +1,4 @@
-//! Volumes that cannot be used: one clear line, a hint, and nothing is made.
+//! Unusable volumes: one clear line, a hint, and nothing is created.
 
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 
@@ -7,8 +7,8 @@ use insta::assert_snapshot;
 use crate::support::checks::{assert_one_error, snapshot};
 use crate::support::env::{Output, TestEnv, finish};
 
-/// A volume that belongs to another user, and a folder below it; `None` where that
-/// cannot be made.
+/// Creates a volume of another user, and a directory below it. Returns `None` if that is not
+/// possible.
 fn foreign() -> Option<TestEnv> {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "x"]);
@@ -56,7 +56,7 @@ fn directory_without_volume_marker() {
     let env = TestEnv::new();
     std::fs::create_dir(env.path("sub")).unwrap();
     env.ok(&["run", "--", "true"]);
-    // The volume above is not meant.
+    // The volume in the parent directory is not meant.
     assert_snapshot!(snapshot(&env, &env.run(&["-C", "sub", "status"])), @"
     exit 3
     -- stderr
@@ -66,8 +66,8 @@ fn directory_without_volume_marker() {
     assert!(!env.exists("sub/.omne"));
 }
 
-/// Runs a script in the folder, mounted so that nothing in it can be written; `None`,
-/// and a line that says so, where that is not possible.
+/// Runs a script in the directory, mounted read-only. Returns `None` and prints `skipped: …` if
+/// that is not possible.
 fn read_only(env: &TestEnv, script: &str) -> Option<Output> {
     let mount = r#"mount --bind . . && mount -o remount,ro,bind . && cd "$PWD" || exit 99"#;
     let script = format!("{mount}\n{script}");

@@ -1,12 +1,12 @@
-//! Colours: at a terminal or on demand, never for programs, and never from what was printed.
+//! Colors: on a terminal or on request, never in machine output, never from job output.
 
 use crate::support::env::TestEnv;
 use crate::support::terminal::Terminal;
 
-/// Every colour begins and ends on one line, and is one of the basic ones, bold or faint.
+/// Checks that each color starts and ends on the same line and is a basic one, bold or faint.
 #[track_caller]
 fn check(text: &str) {
-    assert!(text.contains('\x1b'), "no colours: {text}");
+    assert!(text.contains('\x1b'), "no colors: {text}");
     for line in text.lines() {
         let mut is_open = false;
         for sequence in line.split('\x1b').skip(1) {
@@ -23,7 +23,7 @@ fn check(text: &str) {
     }
 }
 
-/// The text without its colours.
+/// Returns the text without its colors.
 fn plain(text: &str) -> String {
     let mut parts = text.split('\x1b');
     let first = parts.next().unwrap().to_owned();
@@ -53,9 +53,9 @@ fn color_changes_no_text() {
         &["replay", "it"],
         &["replay", "--diff", "it", "it"],
     ] {
-        let coloured = env.run(&[args, &["--color", "always"]].concat()).stdout();
-        check(&coloured);
-        assert_eq!(plain(&coloured), env.run(args).stdout(), "{args:?}");
+        let colored = env.run(&[args, &["--color", "always"]].concat()).stdout();
+        check(&colored);
+        assert_eq!(plain(&colored), env.run(args).stdout(), "{args:?}");
         let never = env.run(&[args, &["--color", "never"]].concat()).stdout();
         assert!(!never.contains('\x1b'), "{args:?}");
     }
@@ -99,11 +99,11 @@ fn stderr_is_colored_differently_from_stdout() {
         let args = [&["tail", "it", "--output"][..], args].concat();
         env.ok(&args).stdout()
     };
-    // The order between two streams is that of arrival.
+    // Two streams are ordered by arrival.
     let printed = output(&[]);
     let green = "\x1b[32mgreen\x1b[0m\x1b[2J\x1b]0;t\x07";
-    let coloured = |text: &str| text.replace("err", "\x1b[31merr\x1b[0m");
-    let expected = coloured(&printed.replace(green, "green"));
+    let colored = |text: &str| text.replace("err", "\x1b[31merr\x1b[0m");
+    let expected = colored(&printed.replace(green, "green"));
     assert_eq!(output(&["--color", "always"]), expected);
     let last_two = expected.split_inclusive('\n').skip(1).collect::<String>();
     assert_eq!(output(&["--color", "always", "-n", "2"]), last_two);
@@ -112,7 +112,7 @@ fn stderr_is_colored_differently_from_stdout() {
     assert_eq!(only("stdout"), "out\ngreen\n");
     let last = output(&["--color", "always", "--stream", "stdout", "-n", "1"]);
     assert_eq!(last, "green\n");
-    // For programs it is what was printed, byte for byte.
+    // Machine output is what the job printed, byte for byte.
     let stored = env.captured("it", "sh");
     assert_eq!(printed.as_bytes(), stored);
     assert_eq!(output(&["--color", "never"]).as_bytes(), stored);
@@ -121,7 +121,7 @@ fn stderr_is_colored_differently_from_stdout() {
 #[test]
 fn followed_output_is_colored() {
     let env = TestEnv::new();
-    // The order between two streams is that of arrival.
+    // Two streams are ordered by arrival.
     let job = "echo out; read x; echo err >&2; read x; echo more >&2; read x";
     let mut job = env.spawn(&["run", "--run", "it", "--", "sh", "-c", job]);
     env.wait_for("job_started");
@@ -147,15 +147,15 @@ fn terminal_gets_colors_but_no_control_sequences() {
     let job = "printf 'seen\\033[2J\\033[H\\033]0;owned\\007 all\\n' >&2";
     env.ok(&["run", "--run", "it", "--", "sh", "-c", job]);
     terminal.line("echo above; unset NO_COLOR; \"$RUNLOG\" tail it --output; \"$RUNLOG\" status");
-    terminal.shows("seen all");
-    terminal.has("○ open");
-    terminal.shows("above");
-    assert_ne!(terminal.tells("pane_title"), "owned");
-    let screen = terminal.colours();
+    terminal.wait_for_line("seen all");
+    terminal.wait_for_text("○ open");
+    terminal.wait_for_line("above");
+    assert_ne!(terminal.format_variable("pane_title"), "owned");
+    let screen = terminal.colors();
     assert!(screen.contains("\x1b[31mseen all"), "{screen:?}");
     assert!(screen.contains("RUN\x1b[0m"), "{screen:?}");
     terminal.line("clear; NO_COLOR=1 \"$RUNLOG\" tail it --output; echo end");
-    terminal.shows("end");
-    terminal.shows("seen all");
-    assert!(!terminal.colours().contains("\x1b[31m"));
+    terminal.wait_for_line("end");
+    terminal.wait_for_line("seen all");
+    assert!(!terminal.colors().contains("\x1b[31m"));
 }

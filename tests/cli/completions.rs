@@ -1,11 +1,11 @@
-//! Completion of the ids of runs, in the shells themselves.
+//! Completion of run ids in the shells themselves.
 
 use std::process::Command;
 
 use crate::support::env::{TestEnv, wait_until};
 use crate::support::terminal::Terminal;
 
-/// A volume with two closed runs and one that takes more, and `runlog` on the path.
+/// Creates two closed runs and an open one, and a link to `runlog`.
 fn volume() -> TestEnv {
     let env = TestEnv::new();
     env.ok(&["run", "--name", "backup", "--", "true"]);
@@ -21,8 +21,8 @@ fn run_of(env: &TestEnv, name: &str) -> String {
     found.unwrap()
 }
 
-/// Whether there is such a shell; says so where it is skipped.
-fn is_there(shell: &str) -> bool {
+/// Returns whether a shell is installed, and prints `skipped: …` if it is not.
+fn is_installed(shell: &str) -> bool {
     let there = Command::new(shell).arg("--version").output().is_ok();
     if !there {
         eprintln!("skipped: {shell} is not installed");
@@ -61,14 +61,14 @@ fn helper_command_is_hidden() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = env.ok(&["completions", shell]).stdout();
         let helper = script.matches("complete-runs").count();
-        // Only the functions that ask it name it.
+        // Only the functions that call the helper name it.
         let asks = usize::from(["bash", "fish", "zsh"].contains(&shell));
         assert_eq!(helper, asks, "{shell}");
     }
 }
 
-/// Types the line, presses Tab, and waits for what it becomes.
-fn becomes(terminal: &Terminal<'_>, typed: &str, completed: &str) {
+/// Types a line, presses Tab, and waits for the completed line.
+fn completes_to(terminal: &Terminal<'_>, typed: &str, completed: &str) {
     terminal.keys(&["C-u"]);
     terminal.keys(&["-l", typed]);
     terminal.keys(&["Tab"]);
@@ -79,7 +79,7 @@ fn becomes(terminal: &Terminal<'_>, typed: &str, completed: &str) {
     });
 }
 
-/// A volume in a folder whose name a shell has to quote, with the run `far`.
+/// Creates a volume in a directory whose name needs quoting, with the run `far`.
 const ELSEWHERE: &str = "a b:c";
 
 fn elsewhere(env: &TestEnv) {
@@ -87,49 +87,49 @@ fn elsewhere(env: &TestEnv) {
     env.ok(&["-C", ELSEWHERE, "run", "--run", "far", "--", "true"]);
 }
 
-/// The places that want a run, in a shell that shows `% ` before the line.
+/// Checks each position that takes a run, in a shell with the prompt `% `.
 fn in_a_terminal(env: &TestEnv, terminal: &Terminal<'_>) {
     let (backup, deploy) = (run_of(env, "backup"), run_of(env, "deploy"));
-    becomes(
+    completes_to(
         terminal,
         "runlog status ba",
         &format!("% runlog status {backup}"),
     );
-    becomes(
+    completes_to(
         terminal,
         "runlog tail -f --json de",
         &format!("% runlog tail -f --json {deploy}"),
     );
-    becomes(
+    completes_to(
         terminal,
         "runlog replay --diff latest ba",
         &format!("% runlog replay --diff latest {backup}"),
     );
-    becomes(
+    completes_to(
         terminal,
         "runlog emit --run ",
         "% runlog emit --run release-7",
     );
-    becomes(
+    completes_to(
         terminal,
         "runlog run --run=rel",
         "% runlog run --run=release-7",
     );
     // Not the value of another option.
     env.write("release-notes", "");
-    becomes(
+    completes_to(
         terminal,
         "runlog tail --cursor-file rel",
         "% runlog tail --cursor-file release-notes",
     );
-    // Elsewhere than here.
+    // In another directory.
     elsewhere(env);
-    becomes(
+    completes_to(
         terminal,
         "runlog -C 'a b:c' status f",
         "% runlog -C 'a b:c' status far",
     );
-    becomes(
+    completes_to(
         terminal,
         "runlog --volume=a\\ b:c status f",
         "% runlog --volume=a\\ b:c status far",
@@ -137,7 +137,7 @@ fn in_a_terminal(env: &TestEnv, terminal: &Terminal<'_>) {
     std::fs::create_dir(env.path("away")).unwrap();
     terminal.keys(&["C-u"]);
     terminal.line("cd away; PATH=..:$PATH");
-    becomes(
+    completes_to(
         terminal,
         "runlog -C .. status ba",
         &format!("% runlog -C .. status {backup}"),
@@ -147,21 +147,21 @@ fn in_a_terminal(env: &TestEnv, terminal: &Terminal<'_>) {
 #[test]
 fn bash_completes_runs() {
     let env = volume();
-    if !is_there("bash") {
+    if !is_installed("bash") {
         return;
     }
     let Some(terminal) = Terminal::with(&env, &["bash", "--norc", "--noprofile"]) else {
         return;
     };
     terminal.line("PS1='% '; PATH=.:$PATH; source <(runlog completions bash); echo ready");
-    terminal.shows("ready");
+    terminal.wait_for_line("ready");
     in_a_terminal(&env, &terminal);
 }
 
 #[test]
 fn zsh_completes_runs() {
     let env = volume();
-    if !is_there("zsh") {
+    if !is_installed("zsh") {
         return;
     }
     let script = env.ok(&["completions", "zsh"]).stdout();
@@ -174,14 +174,14 @@ fn zsh_completes_runs() {
         "PS1='%% '; PATH=.:$PATH; fpath=($PWD/functions $fpath); bindkey -e; \
          autoload -U compinit; compinit -D -u; echo ready",
     );
-    terminal.shows("ready");
+    terminal.wait_for_line("ready");
     in_a_terminal(&env, &terminal);
 }
 
 #[test]
 fn fish_completes_runs() {
     let env = volume();
-    if !is_there("fish") {
+    if !is_installed("fish") {
         return;
     }
     let script = env.ok(&["completions", "fish"]).stdout();

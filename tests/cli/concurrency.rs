@@ -1,5 +1,5 @@
-//! Many writers at once, and writers that are killed: what was acknowledged is there,
-//! once, whole and in order.
+//! Many concurrent writers, and killed writers: each acknowledged event is in the log once,
+//! complete and in order.
 
 use std::collections::HashMap;
 use std::process::Stdio;
@@ -12,7 +12,7 @@ use crate::support::env::{Background, Output, TestEnv};
 const WRITERS: usize = 8;
 const EACH: usize = 500;
 
-/// `emit --lines --ack` to the run `it`, fed from a file.
+/// Runs `emit --lines --ack` on the run `it`, with a file as stdin.
 fn writer(env: &TestEnv, who: usize, lines: usize) -> Background {
     let text = checks::numbered(0..lines, |n| format!("{{\"who\":{who},\"n\":{n}}}"));
     let path = env.write(&format!("lines{who}"), text);
@@ -20,9 +20,9 @@ fn writer(env: &TestEnv, who: usize, lines: usize) -> Background {
     Background::new(command.stdin(Stdio::from(std::fs::File::open(path).unwrap())))
 }
 
-/// The notes of the run by their id; the log is checked on the way.
+/// Returns the notes of the run by id, after a check of the log.
 fn stored(env: &TestEnv) -> HashMap<String, Value> {
-    let notes = env.events_of("it", "note");
+    let notes = env.events_of_type("it", "note");
     let count = notes.len();
     let by_id: HashMap<_, _> = notes
         .into_iter()
@@ -32,7 +32,7 @@ fn stored(env: &TestEnv) -> HashMap<String, Value> {
     by_id
 }
 
-/// Asserts that each whole line that was acknowledged is in the log as it was printed.
+/// Asserts that each complete acknowledged line is in the log as it was printed.
 #[track_caller]
 fn assert_kept(stored: &HashMap<String, Value>, output: &Output) -> usize {
     let whole = output
@@ -89,7 +89,7 @@ fn single_appends_of_many_processes_are_all_logged() {
         wait
     "#;
     assert_eq!(env.sh(script).stdout(), "");
-    assert_eq!(env.events_of("it", "note").len(), 41);
+    assert_eq!(env.events_of_type("it", "note").len(), 41);
 }
 
 #[test]
@@ -100,14 +100,14 @@ fn acked_events_survive_killed_writer() {
         let writers: Vec<_> = (0..2)
             .map(|_| {
                 let mut writer = env.spawn(&["emit", "--open", "--run", "it", "--lines", "--ack"]);
-                // Long lines, so that no pipe holds many of them.
+                // Long lines, so that a pipe holds only a few of them.
                 let pad = "x".repeat(4000);
                 writer.feed(move |n| format!("{{\"n\":{n},\"pad\":\"{pad}\"}}\n"));
                 writer
             })
             .collect();
         for mut writer in writers {
-            // Killed at a different place each time: after so many bytes.
+            // Killed at a different place each time, after this many bytes.
             let mut seen = writer.read(1 + round * 6151);
             seen.extend(writer.kill_and_read());
             acked.push(seen);
@@ -138,8 +138,8 @@ fn concurrent_jobs_and_notes_keep_log_valid() {
     let output = env.sh(script);
     assert_eq!(output.stderr(), "");
     env.ok(&["run", "--run", "it", "--close"]);
-    assert_eq!(env.events_of("it", "job_completed").len(), 6);
-    assert_eq!(env.events_of("it", "note").len(), 12);
+    assert_eq!(env.events_of_type("it", "job_completed").len(), 6);
+    assert_eq!(env.events_of_type("it", "note").len(), 12);
     assert_eq!(env.status("it")["state"], "completed");
 }
 
@@ -161,7 +161,7 @@ fn only_one_of_many_concurrent_closes_succeeds() {
     env.ok(&["run", "--run", "it", "--", "true"]);
     let script = r#"for n in 1 2 3 4 5 6; do "$RUNLOG" run --run it --close || echo failed; done"#;
     assert_eq!(env.sh(script).stdout(), "");
-    assert_eq!(env.events_of("it", "run_closed").len(), 1);
+    assert_eq!(env.events_of_type("it", "run_closed").len(), 1);
 }
 
 #[test]

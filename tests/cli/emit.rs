@@ -1,4 +1,4 @@
-//! `runlog emit`: notes, one by one and by the line.
+//! `runlog emit`: single notes.
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -6,19 +6,19 @@ use serde_json::{Value, json};
 use crate::support::checks::snapshot;
 use crate::support::env::{TestEnv, finish};
 
-/// The open run `it`, which has an event already.
+/// Creates the open run `it` with one event.
 fn opened() -> TestEnv {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "begin"]);
     env
 }
 
-/// The newest event of the run `it`.
+/// Returns the newest event of the run `it`.
 fn last(env: &TestEnv) -> Value {
     env.events("it").pop().unwrap()
 }
 
-/// The data of a note with these arguments.
+/// Returns the data of a note with these arguments.
 fn data_of(args: &[&str]) -> Value {
     let env = opened();
     let args: Vec<_> = ["emit", "--run", "it", "note"]
@@ -169,7 +169,7 @@ fn emit_accepts_explicit_job() {
     let env = opened();
     env.ok(&["emit", "--run", "it", "--job", "j1", "x"]);
     assert_eq!(last(&env)["job_id"], "j1");
-    // A note makes no job.
+    // A note does not create a job.
     assert_eq!(env.status("it")["jobs_total"], 0);
 }
 
@@ -233,5 +233,5 @@ fn emit_with_closed_stdout_keeps_read_lines() {
     let script = r#"printf '1\n2\n3\n' | { "$RUNLOG" emit --run it --lines --ack; } | true"#;
     let output = finish(env.program("sh").args(["-c", script]));
     assert_eq!(output.stderr(), "");
-    assert_eq!(env.events_of("it", "note").len(), 4);
+    assert_eq!(env.events_of_type("it", "note").len(), 4);
 }

@@ -1,23 +1,23 @@
-//! `runlog emit --lines`: one note for each line of stdin.
+//! `runlog emit --lines`: one note per line of stdin.
 
 use serde_json::{Value, json};
 
 use crate::support::checks;
 use crate::support::env::TestEnv;
 
-/// The open run `it`, which has an event already.
+/// Creates the open run `it` with one event.
 fn opened() -> TestEnv {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "begin"]);
     env
 }
 
-/// The data of all notes that these lines make.
+/// Returns the data of the notes that these lines become.
 fn data_of_lines(lines: &[u8]) -> Vec<Value> {
     let env = opened();
     let output = env.run_with(&["emit", "--run", "it", "--lines"], lines);
     assert_eq!((output.code, output.stderr()), (0, String::new()));
-    let mut notes = env.events_of("it", "note");
+    let mut notes = env.events_of_type("it", "note");
     notes.drain(1..).map(|note| note["data"].clone()).collect()
 }
 
@@ -67,7 +67,7 @@ fn rejected_line_fails_but_rest_continues() {
         .filter_map(|l| l.split(": ").nth(1))
         .collect();
     assert_eq!(errors, ["line 2", "line 3"], "{stderr}");
-    let notes = env.events_of("it", "note");
+    let notes = env.events_of_type("it", "note");
     let texts: Vec<_> = notes
         .iter()
         .filter_map(|n| n["data"]["text"].as_str())

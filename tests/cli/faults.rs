@@ -13,7 +13,7 @@ fn with_fault(env: &TestEnv, fault: &str, args: &[&str]) -> Option<Output> {
     has_strace(env).then(|| run_with_fault(env, &options, fault, args))
 }
 
-/// The open run `it`.
+/// Creates the open run `it`.
 fn opened() -> TestEnv {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "begin"]);
@@ -33,7 +33,7 @@ fn note_with_failed_sync_is_written_but_not_acked() {
         "{}",
         output.stderr()
     );
-    // Written once, and not again.
+    // Written once and not repeated.
     assert_eq!(env.types("it"), ["run_opened", "note", "note"]);
     env.ok(&["emit", "--run", "it", "after"]);
 }
@@ -65,7 +65,7 @@ fn job_with_undurable_submission_is_not_started() {
         output.stderr()
     );
     assert!(!env.exists("ran"));
-    // Known not to have started: the job has failed and is not lost.
+    // Known not to have started, so the job has failed and is not lost.
     assert_eq!(env.types("it").last().unwrap(), "job_failed");
     assert_eq!(env.status("it")["state"], "open");
 }
@@ -143,7 +143,7 @@ fn job_without_space_is_not_started() {
 #[test]
 fn job_end_is_written_without_preallocation() {
     let env = opened();
-    // The first reservation holds for a while; none after it is given.
+    // The first preallocation is enough for a while. All later ones fail.
     let args = ["run", "--run", "it", "--close", "--", "sh", "-c", "exit 3"];
     let Some(output) = with_fault(&env, "fallocate:error=ENOSPC:when=2+", &args) else {
         return;
@@ -175,7 +175,7 @@ fn write_failure_after_start_only_warns() {
     };
     assert_eq!((output.code, output.stdout()), (3, "out\n".to_owned()));
     assert!(output.stderr().contains("runlog: "), "{}", output.stderr());
-    // strace counts for each thread, and another one writes `job_started`.
+    // strace counts per thread, and another thread writes `job_started`.
     let types = env.types("it");
     assert_eq!(
         types[2..],

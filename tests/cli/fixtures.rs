@@ -1,8 +1,8 @@
-//! `fixtures/runs/`: logs whole and damaged, and what `replay --verify` says of each.
+//! `fixtures/runs/`: intact and damaged logs, and what `replay --verify` says about each.
 //!
-//! The damaged ones are made here from the whole ones, byte by byte. They are kept in the
-//! tree all the same, since a log that was written once must be read for ever.
-//! `RUNLOG_BLESS=1` writes those that are not there yet, and never over one that is.
+//! The damaged logs are derived here from the intact ones, byte by byte. They are in the tree
+//! because a log that was written once must remain readable. `RUNLOG_BLESS=1` writes missing
+//! ones and never overwrites any.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::support::env::TestEnv;
 
-/// The files of a run by their path in its folder.
+/// The files of a run by their path in its directory.
 type Files = BTreeMap<String, Vec<u8>>;
 type Harm = fn(&mut Files);
 
@@ -21,8 +21,8 @@ const FIRST_GZ: &str = "events-00000000000000000000.jsonl.gz";
 const SECOND: &str = "events-00000000000000000005.jsonl";
 const ACTIVE: &str = "events.jsonl";
 
-/// What each damaged run is made from, and how.
-const HARMS: &[(&str, &str, Harm)] = &[
+/// What each damaged run is derived from, and how.
+const DAMAGES: &[(&str, &str, Harm)] = &[
     ("flipped-byte", "whole", |run| {
         let at = start_of(run, FIRST, 4) + 40;
         file(run, FIRST)[at] ^= 1;
@@ -153,7 +153,7 @@ fn lines(run: &Files, name: &str) -> Vec<Vec<u8>> {
     lines.map(<[u8]>::to_vec).collect()
 }
 
-/// Where the n-th line begins, from 0.
+/// Returns where the n-th line starts, counted from 0.
 fn start_of(run: &Files, name: &str, n: usize) -> usize {
     lines(run, name).iter().take(n).map(Vec::len).sum()
 }
@@ -169,7 +169,7 @@ fn change_lines(run: &mut Files, name: &str, change: impl Fn(&mut Vec<Vec<u8>>))
     run.insert(name.to_owned(), lines.concat());
 }
 
-/// Changes an event as its writer would have written it: its checksum fits.
+/// Changes an event and its checksum, as its writer would have written it.
 fn edit(run: &mut Files, name: &str, n: usize, from: &str, to: &str) {
     change_lines(run, name, |lines| {
         let line = String::from_utf8(lines[n].clone()).unwrap();
@@ -187,12 +187,12 @@ fn fixtures() -> PathBuf {
 
 fn load(name: &str) -> Files {
     let mut files = Files::new();
-    let mut folders = vec![fixtures().join(name)];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
+    let mut directories = vec![fixtures().join(name)];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                directories.push(path);
             } else {
                 let name = path.strip_prefix(fixtures().join(name)).unwrap();
                 let name = name.to_str().unwrap().to_owned();
@@ -203,9 +203,9 @@ fn load(name: &str) -> Files {
     files
 }
 
-fn store(folder: &Path, files: &Files) {
+fn store(directory: &Path, files: &Files) {
     for (name, bytes) in files {
-        let path = folder.join(name);
+        let path = directory.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
     }
@@ -213,19 +213,19 @@ fn store(folder: &Path, files: &Files) {
 
 #[test]
 fn damaged_fixtures_match_description() {
-    for (name, from, harm) in HARMS {
+    for (name, from, harm) in DAMAGES {
         let mut files = load(from);
         harm(&mut files);
-        let folder = fixtures().join(name);
-        if std::env::var_os("RUNLOG_BLESS").is_some() && !folder.exists() {
-            store(&folder, &files);
+        let directory = fixtures().join(name);
+        if std::env::var_os("RUNLOG_BLESS").is_some() && !directory.exists() {
+            store(&directory, &files);
         }
-        assert!(folder.exists(), "fixtures/runs/{name} is missing");
+        assert!(directory.exists(), "fixtures/runs/{name} is missing");
         assert!(load(name) == files, "fixtures/runs/{name} is another");
     }
 }
 
-/// The rows of the table in the README: names, and the kinds of faults.
+/// Returns the rows of the table in the README: names and kinds of faults.
 fn rows() -> BTreeMap<String, Vec<String>> {
     let page = fs::read_to_string(fixtures().join("../README.md")).unwrap();
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
@@ -240,15 +240,15 @@ fn rows() -> BTreeMap<String, Vec<String>> {
 
 #[test]
 fn fixture_table_is_complete() {
-    let folders = fs::read_dir(fixtures()).unwrap();
-    let names: BTreeSet<String> = folders
+    let directories = fs::read_dir(fixtures()).unwrap();
+    let names: BTreeSet<String> = directories
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     let rows: BTreeSet<String> = rows().into_keys().collect();
     assert_eq!(names, rows);
 }
 
-/// A volume with a copy of each run.
+/// Creates a volume with a copy of each run.
 fn volume() -> TestEnv {
     let env = TestEnv::new();
     for name in rows().keys() {

@@ -1,12 +1,11 @@
-//! A disk on which nothing is left: each command gives a true answer, and gc makes room.
-//! The disk is a small tmpfs; where none can be had, the tests say so and pass.
+//! Full disks: each command reports the truth, and gc makes room.
 
 use serde_json::Value;
 
 use crate::support::crash::on_small_disk;
 use crate::support::env::TestEnv;
 
-/// Takes all that is left.
+/// Fills the disk.
 const FILL: &str = "cat /dev/zero >fill 2>/dev/null";
 
 #[test]

@@ -1,4 +1,4 @@
-//! `gc` takes what its limits ask for, says so, and nothing else.
+//! `gc` removes what its limits select, reports it, and removes nothing else.
 
 use insta::assert_snapshot;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::support::checks::snapshot;
 use crate::support::env::{Output, TestEnv};
 
-/// A volume with runs that have ended, in this order: `a` and `c` completed, `b` failed.
+/// Creates finished runs in this order: `a` and `c` completed, `b` failed.
 pub(crate) fn three_ended() -> TestEnv {
     let env = TestEnv::new();
     for (run, command) in [("a", "true"), ("b", "false"), ("c", "true")] {
@@ -15,21 +15,21 @@ pub(crate) fn three_ended() -> TestEnv {
     env
 }
 
-/// A run that has ended, of one job that printed something.
+/// Creates a finished run of one job with output.
 pub(crate) fn ended(env: &TestEnv, run: &str, command: &str) {
     let script = format!("echo out; {command}");
     env.run(&["run", "-q", "--run", run, "--", "sh", "-c", &script]);
     env.ok(&["run", "--run", run, "--close"]);
 }
 
-/// What `--json` says, one value for each line.
+/// Returns the JSON lines on stdout.
 #[track_caller]
 pub(crate) fn lines(output: &Output) -> Vec<Value> {
     let parse = |line: &str| serde_json::from_str(line).unwrap();
     output.stdout().lines().map(parse).collect()
 }
 
-/// The runs that `status --retired` tells of.
+/// Returns the runs that `status --retired` lists.
 #[track_caller]
 pub(crate) fn retired(env: &TestEnv) -> Vec<String> {
     let output = env.ok(&["status", "--retired", "--json"]);
@@ -37,7 +37,7 @@ pub(crate) fn retired(env: &TestEnv) -> Vec<String> {
     lines(&output).iter().map(id).collect()
 }
 
-/// Makes files look as if they were changed then.
+/// Sets the modification time of files.
 fn touch(env: &TestEnv, path: &str, when: &str) {
     let output = env.sh(&format!("touch -d '{when}' {path}"));
     assert_eq!(output.code, 0, "{}", output.stderr());
@@ -139,7 +139,7 @@ fn gc_uses_volume_settings_by_default() {
     assert_eq!(env.runs(), ["a", "b", "c"]);
     env.ok(&["gc"]);
     assert_eq!(env.runs(), ["b", "c"]);
-    // What narrows is no limit.
+    // A selection is not a limit.
     set("[gc]\nmax_age = 0\nkeep_failed = \"1h\"\n");
     env.ok(&["gc", "--state", "failed"]);
     assert_eq!(env.runs(), ["b", "c"]);
@@ -191,7 +191,7 @@ fn gc_keeps_unfinished_runs() {
     env.ok(&["emit", "--open", "--run", "open", "begin"]);
     let job = env.spawn(&["run", "--run", "live", "--", "cat"]);
     crate::support::env::wait_until("the job runs", || {
-        !env.events_of("live", "job_started").is_empty()
+        !env.events_of_type("live", "job_started").is_empty()
     });
     let all = ["gc", "--max-age", "0", "--max-runs", "0", "--max-size", "0"];
     env.ok(&all);
@@ -208,7 +208,7 @@ fn gc_keeps_unfinished_runs() {
     run open is kept: it has not ended
     ");
     assert_eq!(job.end().code, 0);
-    // It was left open by `--run`.
+    // `--run` left it open.
     env.ok(&all);
     assert_eq!(env.runs(), ["live", "open"]);
     env.ok(&["run", "--run", "live", "--close"]);
@@ -293,7 +293,7 @@ fn gc_removes_empty_run_directories_after_an_hour() {
         &format!("{old}/jobs {old}/lock {old}/events.jsonl {old}"),
         "61 minutes ago",
     );
-    // What is left of a run whose log was lost is no such folder.
+    // What remains of a run without its log is not an empty directory.
     let rest = env.run_dir("rest");
     std::fs::create_dir_all(rest.join("jobs")).unwrap();
     std::fs::write(rest.join("jobs/x.out"), "printed").unwrap();
@@ -334,7 +334,7 @@ fn gc_tombstone_keeps_run_summary() {
     error: gc has removed no run x
     hint: list the removed runs with `runlog status --retired`
     ");
-    // The same id again is another run.
+    // Another run with the same id.
     env.ok(&["emit", "--open", "--run", "b", "begin"]);
     assert_eq!(retired(&env), ["a", "b", "c"]);
     let failed = env.ok(&["status", "--retired", "--state", "failed", "--json"]);

@@ -12,7 +12,7 @@ fn with_fault(env: &TestEnv, options: &[&str], fault: &str) -> Option<Output> {
     has_strace(env).then(|| run_with_fault(env, options, fault, &args))
 }
 
-/// `a` and `b` have ended, `open` has not.
+/// Creates the finished runs `a` and `b` and the open run `open`.
 fn volume() -> TestEnv {
     let env = TestEnv::new();
     ended(&env, "a", "true");
@@ -105,14 +105,14 @@ fn gc_frees_output_to_make_room_for_tombstone() {
     assert_eq!(output.code, 0, "{}", output.stderr());
     assert_eq!(env.runs(), ["open"]);
     assert_eq!(retired(&env), ["a", "b", "c"]);
-    // Where they do not fit together, one makes room for the other.
+    // If both tombstones do not fit, removing one run makes room for the other.
     let env = volume();
     let book = env.path(".omne/var/retired.jsonl");
     let options = ["-P", book.to_str().unwrap()];
     let output = with_fault(&env, &options, "write:error=ENOSPC:when=1..2").unwrap();
     assert_eq!(output.code, 0, "{}", output.stderr());
     assert_eq!(retired(&env), ["a", "b"]);
-    // Where that does not help, it is told, and the runs stay.
+    // If that does not help, gc reports it, and the runs remain.
     let env = volume();
     let book = env.path(".omne/var/retired.jsonl");
     let options = ["-P", book.to_str().unwrap()];

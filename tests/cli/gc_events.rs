@@ -1,4 +1,4 @@
-//! `gc --events-older-than`: old segments go, the state of their run stays.
+//! `gc --events-older-than`: old segments are removed, the state of their run remains.
 
 use std::fs;
 use std::process::Stdio;
@@ -6,7 +6,7 @@ use std::process::Stdio;
 use crate::gc::lines;
 use crate::support::env::{Background, TestEnv};
 
-/// The open run `it` with a job that failed, two sealed segments, and notes behind them.
+/// Creates the open run `it` with a failed job, two sealed segments, and later notes.
 fn rotated() -> TestEnv {
     let env = TestEnv::new();
     env.run(&["run", "-q", "--run", "it", "--", "false"]);
@@ -45,7 +45,7 @@ fn gc_prunes_old_segments_and_keeps_state() {
     assert_eq!(done[0]["policy"], "events_older_than");
     assert!(done[0]["file"].as_str().unwrap().starts_with("events-"));
     assert_eq!(env.status("it"), before);
-    // It goes on.
+    // The run continues.
     env.ok(&["emit", "--run", "it", "more"]);
     let tail = env.ok(&["tail", "it", "-n", "all"]);
     assert_eq!(tail.stderr(), "");

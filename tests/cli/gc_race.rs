@@ -1,5 +1,5 @@
-//! Writers, rotation, gc, followers and readers at one run, all at once: nothing that was
-//! acknowledged is doubled, reordered, or gone without a word.
+//! Writers, rotation, gc, followers and readers on one run at the same time: no acknowledged
+//! event is duplicated, reordered, or lost without a report.
 
 use std::fs::{self, File};
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use crate::support::env::{Background, TestEnv, wait_until};
 
 const ROUNDS: usize = 25;
 
-/// A process whose stdout goes to a file, which no pipe holds up.
+/// Spawns a process whose stdout is a file, so that no pipe slows it down.
 fn to_file(env: &TestEnv, args: &[&str], file: &str) -> Background {
     let mut command = env.command(args);
     command.stdin(Stdio::piped());
@@ -19,7 +19,7 @@ fn to_file(env: &TestEnv, args: &[&str], file: &str) -> Background {
     Background::new(&mut command)
 }
 
-/// The whole lines of a file.
+/// Returns the complete lines of a file.
 fn stored(env: &TestEnv, file: &str) -> Vec<Value> {
     let bytes = fs::read(env.path(file)).unwrap();
     let whole = bytes
@@ -43,8 +43,8 @@ fn gc_prunes_run_under_concurrent_load() {
     env.run(&["run", "-q", "--run", "it", "--", "false"]);
     let follow = ["tail", "-f", "it", "--json", "-n", "all"];
     let follower = to_file(&env, &follow, "followed");
-    // One event for each process: a writer that never pauses is faster than a reader
-    // that checks what it reads in a build without optimisation.
+    // One event per process: a writer that never pauses is faster than a reader that checks each
+    // line in a debug build.
     let script = r#"
         while [ ! -e stop ]; do
             "$RUNLOG" emit --run it --ack who=$1 >>acked || exit 9
@@ -89,7 +89,7 @@ fn gc_prunes_run_under_concurrent_load() {
     follower.signal(Signal::TERM);
     drop(follower.end());
 
-    // The follower has each event once and in order; what went before it came is told.
+    // The follower has each event once and in order. It reports a gap for what it missed before.
     let mut next = 0;
     for line in stored(&env, "followed") {
         if line["type"] == "gap" {
@@ -101,7 +101,7 @@ fn gc_prunes_run_under_concurrent_load() {
         }
     }
     assert_eq!(next, last + 1);
-    // What was acknowledged is there, but for what was old.
+    // Acknowledged events are in the log, except for old ones.
     let first = seq(&left[0]);
     assert!(
         left.windows(2)
@@ -118,7 +118,7 @@ fn gc_prunes_run_under_concurrent_load() {
         let at = usize::try_from(seq(event) - first).unwrap();
         assert_eq!(&left[at], event);
     }
-    // The job that failed is known from a checkpoint only.
+    // The failed job is known from a checkpoint only.
     assert!(first > 8);
     assert_eq!(env.status("it")["jobs_failed"], 1);
     assert_eq!(env.status("it")["events"], last + 1);

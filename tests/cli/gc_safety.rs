@@ -1,4 +1,4 @@
-//! `gc` beside others, and on what is broken.
+//! `gc` beside other processes, and on damaged files.
 
 use std::os::unix::fs::symlink;
 
@@ -21,7 +21,7 @@ fn second_gc_is_rejected() {
     hint: wait for it to finish, then retry
     ");
     assert_eq!(env.runs(), ["a", "b", "c"]);
-    // What changes nothing needs no lock.
+    // A dry run changes nothing and needs no lock.
     env.ok(&["gc", "--max-age", "0", "--dry-run"]);
     drop(book);
     env.ok(&["gc", "--max-age", "0"]);
@@ -81,7 +81,7 @@ fn gc_continues_past_corrupt_run() {
 fn gc_reports_damaged_log_and_uses_rest() {
     let env = three_ended();
     let text = std::fs::read_to_string(env.log_path("b")).unwrap();
-    // The last line, which says what the run came to, is not the last any more.
+    // The line with the outcome of the run is no longer the last one.
     std::fs::write(env.log_path("b"), format!("{text}garbage\n")).unwrap();
     let output = env.run(&["gc", "--max-age", "0"]);
     assert_eq!(output.code, 5, "{}", output.stderr());
@@ -121,7 +121,7 @@ fn gc_repairs_torn_tombstone() {
     env.ok(&["gc", "--max-runs", "2"]);
     let path = env.path(".omne/var/retired.jsonl");
     let text = std::fs::read_to_string(&path).unwrap();
-    // Whole but for its end; then half of it once more; then something else.
+    // Complete except for its end, then half of it again, then something else.
     std::fs::write(&path, text.trim_end()).unwrap();
     env.ok(&["gc", "--max-runs", "1"]);
     let two = std::fs::read_to_string(&path).unwrap();
@@ -148,7 +148,7 @@ fn gc_ignores_tombstone_of_existing_run() {
     );
     env.ok(&["gc", "a", "--max-age", "0"]);
     assert_eq!(retired(&env), ["a"]);
-    // As after a crash before its folder went.
+    // As after a crash before the directory was removed.
     std::fs::rename(&copy, &run).unwrap();
     assert_eq!(retired(&env), Vec::<String>::new());
     env.ok(&["gc", "a", "--max-age", "0"]);
@@ -190,7 +190,7 @@ fn gc_works_with_few_file_descriptors() {
     assert_eq!(env.runs(), Vec::<String>::new());
 }
 
-/// Writers that open runs, close them, and join them, while two gcs take what has ended.
+/// Writers open, close and join runs while two gcs remove finished ones.
 #[test]
 fn gc_never_loses_acked_events() {
     let env = TestEnv::new();
@@ -225,18 +225,18 @@ fn gc_never_loses_acked_events() {
         assert_eq!(output.code, 0, "{}", output.stderr());
     }
     env.ok(&["gc", "--max-age", "0"]);
-    // Each run that went has its line, and each event of `shared` that was acknowledged is
-    // in a run that went or in the one that is there.
+    // Each removed run has its tombstone, and each acknowledged event of `shared` was in a removed
+    // run or is in the current one.
     let told = lines(&env.ok(&["status", "--retired", "--json"]));
     let own = told.iter().filter(|l| l["run_id"] != "shared").count();
     assert_eq!(own, 36);
     let of_shared = told.iter().filter(|l| l["run_id"] == "shared");
     let mut notes: u64 = of_shared
-        // But for `run_opened` and `run_closed`.
+        // Except for `run_opened` and `run_closed`.
         .map(|l| l["events"].as_u64().unwrap() - 2)
         .sum();
     if env.exists(".omne/var/runs/shared") {
-        notes += env.events_of("shared", "note").len() as u64;
+        notes += env.events_of_type("shared", "note").len() as u64;
     }
     let acked = env.sh("cat acked1 acked2 acked3 | wc -l").stdout();
     assert_eq!(acked.trim().parse::<u64>().unwrap(), notes);

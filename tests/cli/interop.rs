@@ -1,4 +1,4 @@
-//! Logs that omne-cli and runtimo-core wrote, and runs written for them.
+//! Logs that omne-cli and runtimo-core wrote, and runs exported for them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// A volume with that log of omne as the run `r`.
+/// Creates a volume with this omne log as the run `r`.
 fn with_omne(name: &str) -> TestEnv {
     let env = TestEnv::new();
     fs::create_dir_all(env.run_dir("r")).unwrap();
@@ -28,7 +28,7 @@ fn with_omne(name: &str) -> TestEnv {
     env
 }
 
-/// Each job with its stage, as `replay --state --json` or `status --json` tell it.
+/// Returns each job with its stage, from `replay --state --json` or `status --json`.
 fn stages(told: &Value) -> Vec<(String, String)> {
     let text = |job: &Value, key: &str| job[key].as_str().unwrap().to_owned();
     let jobs = told["jobs"].as_array().unwrap().iter();
@@ -52,7 +52,7 @@ fn omne_runs_whole_and_damaged() {
         ("completed", 0, "completed", &both[..]),
         ("aborted", 0, "failed", &failed),
         ("running", 0, "unknown", &begun),
-        // Its end may be on its way: it is not known to be torn.
+        // The end of the line may still be on its way, so it is not known to be torn.
         ("torn-tail", 0, "unknown", &done),
         ("glued-line", 5, "unknown", &glued),
         ("garbage-line", 5, "unknown", &done),
@@ -134,7 +134,7 @@ fn runtimo_0_10_log() {
     let wal = fixture("runtimo-core-0.10.3/wal.jsonl");
     let output = env.ok(&["replay", "--wal", text(&wal)]);
     let shown = output.stdout();
-    // The markers of the writers have the time at which the file was made.
+    // The writers' markers contain the time when the file was made.
     let lines: Vec<_> = shown
         .lines()
         .filter(|l| !l.contains("writer_init"))
@@ -206,8 +206,8 @@ fn only_regular_files_are_read() {
     let env = TestEnv::new();
     let made = env.sh("mkfifo fifo");
     assert_eq!(made.code, 0);
-    fs::create_dir(env.path("folder")).unwrap();
-    for (file, code) in [("fifo", 2), ("folder", 2), ("/dev/zero", 2), ("none", 3)] {
+    fs::create_dir(env.path("directory")).unwrap();
+    for (file, code) in [("fifo", 2), ("directory", 2), ("/dev/zero", 2), ("none", 3)] {
         let output = env.run(&["replay", "--wal", file]);
         assert_eq!(output.code, code, "{file}");
         assert_one_error(&output);
@@ -230,7 +230,7 @@ fn only_regular_files_are_read() {
     }
 }
 
-/// A run of three jobs, each with an end of its own, in several segments.
+/// Creates a run of three jobs with different ends, in several segments.
 fn with_jobs() -> TestEnv {
     let env = TestEnv::new();
     let job = |id: &str, command: &[&str]| {
@@ -313,7 +313,7 @@ fn as_runtimo_output_matches_original() {
         assert_eq!(theirs["command"], ours["command"]);
         assert_eq!(theirs["exit_code"], ours["exit_code"]);
     }
-    // Written anew from what was written.
+    // Written again from what was written before.
     let again = env.ok(&["replay", "--wal", "r.wal", "--as", "runtimo"]);
     assert!(again.stdout == fs::read(env.path("r.wal")).unwrap());
     let seqs: Vec<_> = again
@@ -339,7 +339,7 @@ fn pruned_events_come_from_checkpoint() {
         }
     }
     let rest = env.ok(&["replay", "r", "--as", "omne"]).stdout();
-    // The ids of what is told by the checkpoint are not those of its events.
+    // Events told by the checkpoint do not have the ids of the original events.
     let without_ids = |text: &str| -> Vec<Value> {
         text.lines()
             .map(|line| {

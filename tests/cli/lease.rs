@@ -1,4 +1,4 @@
-//! `running` and `lost` are told by the lease, never guessed.
+//! `running` and `lost` come from the lease and are never guessed.
 
 use std::fmt::Write as _;
 use std::os::unix::process::CommandExt as _;
@@ -9,7 +9,7 @@ use rustix::process::{Signal, getpid, kill_process, set_child_subreaper};
 use crate::support::checks::{normal, snapshot};
 use crate::support::env::{Background, TestEnv, pid_of, wait_until};
 
-/// A run whose job waits for its stdin, once it has started.
+/// Starts a run whose job waits for its stdin.
 fn started(env: &TestEnv) -> Background {
     let job = env.spawn(&["run", "--run", "it", "--", "cat"]);
     env.wait_for("job_started");
@@ -51,7 +51,7 @@ fn supervisor_killed_anytime_never_leaves_running_run() {
     for round in 0..25_u64 {
         let env = TestEnv::new();
         let job = env.spawn(&["run", "--", "true"]);
-        // Any moment is right; which one differs from round to round.
+        // Any moment is right. A different one is tried in each round.
         std::thread::sleep(std::time::Duration::from_micros(round * 700));
         job.kill();
         for run in env.runs() {
@@ -64,7 +64,7 @@ fn supervisor_killed_anytime_never_leaves_running_run() {
             let expected = if whole { "completed" } else { "lost" };
             assert_eq!(status["state"], expected, "{status}");
         }
-        // The volume takes the next run.
+        // The volume accepts the next run.
         env.ok(&["run", "--", "true"]);
     }
 }
@@ -137,7 +137,7 @@ fn reused_pid_is_not_mistaken_for_job() {
 #[test]
 fn zombie_counts_as_dead() {
     let env = TestEnv::new();
-    // Once runlog is gone, the job's parent is this process, which never waits.
+    // Once runlog is gone, the job's parent is this process, which never reaps it.
     let script = r#"
         "$RUNLOG" run --run it -- sh -c 'while test -d .omne && ! test -e stop; do sleep 0.01; done' &
         echo $! >pid
@@ -202,7 +202,7 @@ fn lost_job_does_not_hide_running_job() {
     started(&env).kill();
     let other = env.spawn(&["run", "--run", "it", "--job", "other", "--", "cat"]);
     wait_until("the other job", || {
-        env.events_of("it", "job_started").len() == 2
+        env.events_of_type("it", "job_started").len() == 2
     });
     assert_eq!(env.status("it")["state"], "running");
     other.end();

@@ -1,7 +1,7 @@
-//! The command line as its users meet it: every test runs the real binary.
+//! The command line as users see it: every test runs the real binary.
 //!
-//! A test waits for what it needs to see, never for a length of time, and ends what
-//! it started. `TestEnv::events` checks the bytes of every log that it reads.
+//! A test waits for what it needs to see, never for a fixed time, and ends what it started.
+//! `TestEnv::events` checks the bytes of every log that it reads.
 
 #![expect(
     clippy::unwrap_used,

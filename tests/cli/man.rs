@@ -55,7 +55,7 @@ fn pages_pass_mandoc_lint() {
         let told = finish(lint.args(["-T", "lint", "-W", "warning", &path])).stdout();
         let faults: Vec<&str> = told
             .lines()
-            // There is no date on purpose; clap_mangen breaks lines twice.
+            // The pages have no date on purpose. clap_mangen breaks lines twice.
             .filter(|line| !line.contains("missing date") && !line.contains("skipping paragraph"))
             .collect();
         assert!(faults.is_empty(), "{}", faults.join("\n"));
@@ -88,7 +88,7 @@ fn man_shows_sections() {
     );
 }
 
-/// A line without what makes it bold.
+/// Returns a line without its bold markup.
 fn plain(line: &str) -> String {
     let mut text = String::new();
     for c in line.chars() {

@@ -1,11 +1,11 @@
-//! Files in a volume that are not what they should be: nothing is followed, nothing
-//! hangs, and one bad run does not hide the others.
+//! Unexpected files in a volume: links are not followed, nothing blocks, and one bad run does
+//! not hide the others.
 
 use std::os::unix::fs::symlink;
 
 use crate::support::env::{Output, TestEnv, finish};
 
-/// A volume with the runs `it` and `other`.
+/// Creates the runs `it` and `other`.
 fn two_runs() -> TestEnv {
     let env = TestEnv::new();
     env.ok(&["run", "--run", "it", "--", "true"]);
@@ -13,7 +13,7 @@ fn two_runs() -> TestEnv {
     env
 }
 
-/// Replaces the log of the run `it` with what this shell command makes as `$LOG`.
+/// Replaces the log of the run `it` with what this shell command creates at `$LOG`.
 fn replace_log(env: &TestEnv, make: &str) {
     let script = format!("rm $LOG && {make}");
     let mut command = env.program("sh");
@@ -242,14 +242,14 @@ fn run_with_torn_first_event_has_not_started() {
     }
     env.ok(&["replay", "--recover", "--all"]);
     assert_eq!(std::fs::read(env.log_path("it")).unwrap(), &whole[..100]);
-    // Who opens it opens it.
+    // The first writer opens the run.
     env.ok(&["emit", "--open", "--run", "it", "x"]);
     assert_eq!(env.types("it"), ["log_repaired", "run_opened", "note"]);
     env.ok(&["replay", "it", "--verify"]);
-    // Only the mending stands: the writer died right then.
-    let mended = std::fs::read(env.log_path("it")).unwrap();
-    let first = mended.iter().position(|b| *b == b'\n').unwrap();
-    std::fs::write(env.log_path("it"), &mended[..=first]).unwrap();
+    // Only the repair is in the log, because the writer died right after it.
+    let repaired = std::fs::read(env.log_path("it")).unwrap();
+    let first = repaired.iter().position(|b| *b == b'\n').unwrap();
+    std::fs::write(env.log_path("it"), &repaired[..=first]).unwrap();
     assert_eq!(env.run(&["emit", "--run", "it", "x"]).code, 3);
     env.ok(&["gc", "--orphans", "--max-age", "0"]);
     env.ok(&["run", "--run", "it", "--", "true"]);

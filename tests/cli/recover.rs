@@ -1,5 +1,4 @@
-//! `replay --recover`: what a crash left is brought to its end, once, and only what is
-//! known to be dead.
+//! `replay --recover`: ends what a crash interrupted, once, and only what is known to be dead.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,10 +13,10 @@ use crate::support::env::{Background, TestEnv, pid_of, wait_until};
 
 const RECOVER: [&str; 3] = ["replay", "--recover", "it"];
 
-/// Runs a job in the run `it` whose supervisor is killed once the job has started, with
-/// these options.
+/// Runs a job in the run `it` with these options, and kills its supervisor once the job has
+/// started.
 fn supervisor_killed(env: &TestEnv, options: &[&str]) -> Background {
-    // It lives until it is told not to, and not longer than its folder.
+    // It lives until its directory is removed or `stop` exists.
     let script = "while test -d .omne && ! test -e stop; do sleep 0.01; done";
     let run = ["run", "-q", "--name", "it", "--job", "it"];
     let args: Vec<_> = run.iter().chain(options).copied().collect();
@@ -28,7 +27,7 @@ fn supervisor_killed(env: &TestEnv, options: &[&str]) -> Background {
     job
 }
 
-/// The same, and then the job is killed too. Gives the id of the run.
+/// Runs such a job and kills it too. Returns the id of the run.
 fn lost(env: &TestEnv, options: &[&str]) -> String {
     let pid = {
         let supervisor = supervisor_killed(env, options);
@@ -43,7 +42,7 @@ fn lost(env: &TestEnv, options: &[&str]) -> String {
     env.only_run()
 }
 
-/// Everything in the folder of a run.
+/// Returns everything in the directory of a run.
 fn bytes(env: &TestEnv, run: &str) -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<_> = fs::read_dir(env.run_dir(run))
         .unwrap()
@@ -130,7 +129,7 @@ fn recover_leaves_running_run() {
     ");
     assert_eq!(bytes(&env, "it"), before);
     job.end();
-    // It stays open for more jobs: nothing of it is lost.
+    // It stays open for more jobs, so it is not lost.
     let before = bytes(&env, "it");
     env.ok(&RECOVER);
     assert_eq!(bytes(&env, "it"), before);
@@ -144,7 +143,7 @@ fn recover_waits_for_running_sibling_job() {
     lost.kill();
     let runs = env.spawn(&["run", "-q", "--run", "it", "--job", "b", "--", "cat"]);
     wait_until("both have started", || {
-        env.events_of("it", "job_started").len() == 2
+        env.events_of_type("it", "job_started").len() == 2
     });
     assert_eq!(env.run(&RECOVER).code, 4);
     runs.end();
@@ -152,8 +151,8 @@ fn recover_waits_for_running_sibling_job() {
     assert_eq!(env.status("it")["state"], "failed");
 }
 
-/// The run `it` as omne leaves it when it is killed while it writes what comes after an
-/// event of this type.
+/// Creates the run `it` as omne leaves it when killed while writing what follows an event of this
+/// type.
 fn torn_run_of_omne(env: &TestEnv, kind: &str) {
     env.ok(&["emit", "--open", "--run", "other", "x"]);
     fs::create_dir(env.run_dir("it")).unwrap();
@@ -215,7 +214,7 @@ fn recover_repairs_torn_tail_and_rotation() {
     assert_eq!(env.ok(&["replay", "--recover", "--all"]).stdout(), "");
 }
 
-/// Leaves only the first `count` events of a run.
+/// Keeps only the first `count` events of a run.
 fn cut(env: &TestEnv, run: &str, count: usize) {
     let log = fs::read(env.log_path(run)).unwrap();
     let kept: Vec<u8> = log
@@ -230,7 +229,7 @@ fn cut(env: &TestEnv, run: &str, count: usize) {
 #[test]
 fn recover_checks_for_possibly_started_command() {
     let env = TestEnv::new();
-    // All that came after `job_validated` was lost with its supervisor.
+    // Everything after `job_validated` was lost with the supervisor.
     env.run(&["run", "-q", "--name", "it", "--job", "it", "--", "true"]);
     let run = env.only_run();
     cut(&env, &run, 3);
@@ -274,7 +273,7 @@ fn recover_closes_run_without_close_event() {
     assert_eq!(env.status(&run)["state"], "open");
     env.ok(&RECOVER);
     assert_eq!(env.status(&run)["state"], "completed");
-    // Nor does one that was only begun stay open for ever.
+    // Nor does a run that was only opened stay open forever.
     cut(&env, &run, 1);
     env.ok(&RECOVER);
     assert_eq!(env.status(&run)["state"], "completed");
@@ -328,7 +327,7 @@ fn recover_runs_recorded_rollback_once() {
     let both: Vec<_> = (0..4).map(|_| env.spawn(&recover)).collect();
     let outputs: Vec<_> = both.into_iter().map(Background::end).collect();
     assert!(outputs.iter().any(|output| output.code == 0));
-    // What it prints is not an answer.
+    // Its output is not an answer.
     assert!(
         outputs
             .iter()

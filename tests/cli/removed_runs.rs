@@ -1,4 +1,4 @@
-//! What is removed or cut while somebody is at work with it.
+//! Runs that are removed or truncated while other processes use them.
 
 use crate::support::env::{TestEnv, wait_until};
 
@@ -8,7 +8,7 @@ fn follow_ends_when_run_is_removed() {
     env.ok(&["emit", "--open", "--run", "it", "note"]);
     for args in [&["tail", "-f", "it"][..], &["status", "--wait", "it"]] {
         let follower = env.spawn(args);
-        // It has found the run, and watches it.
+        // It has found the run and watches it.
         wait_until("the run is watched", || {
             let fds = std::fs::read_dir(format!("/proc/{}/fd", follower.pid())).unwrap();
             let links = fds.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());

@@ -1,4 +1,4 @@
-//! `runlog replay`: the story of a run, and its stored lines.
+//! `runlog replay`: the timeline of a run, and its stored lines.
 
 use std::fs;
 
@@ -7,8 +7,8 @@ use insta::assert_snapshot;
 use crate::support::checks::{self, snapshot};
 use crate::support::env::{Background, TestEnv, wait_until};
 
-/// The run `it`: a job that failed twice and was rolled back, and a note.
-pub(crate) fn with_story() -> TestEnv {
+/// Creates the run `it`: a job that failed twice and was rolled back, and a note.
+pub(crate) fn with_timeline() -> TestEnv {
     let env = TestEnv::new();
     let script = "echo out; echo err >&2; exit 3";
     let job = env.run(&[
@@ -35,8 +35,8 @@ pub(crate) fn with_story() -> TestEnv {
     env
 }
 
-/// Makes the active segment of a run a sealed one, as a rotation that is cut off does, and
-/// has the next writer go on.
+/// Seals the active segment of a run as an interrupted rotation does, and lets the next writer
+/// continue.
 pub(crate) fn seal(env: &TestEnv, run: &str, first_seq: u64) -> String {
     let name = format!("events-{first_seq:020}.jsonl");
     fs::rename(env.log_path(run), env.run_dir(run).join(&name)).unwrap();
@@ -45,7 +45,7 @@ pub(crate) fn seal(env: &TestEnv, run: &str, first_seq: u64) -> String {
 
 #[test]
 fn timeline_of_run() {
-    let env = with_story();
+    let env = with_timeline();
     assert_snapshot!(snapshot(&env, &env.run(&["replay", "it"])), @r#"
     exit 0
     -- stdout
@@ -93,7 +93,7 @@ fn timeline_spans_all_segments() {
 
 #[test]
 fn raw_replay_is_byte_identical() {
-    let env = with_story();
+    let env = with_timeline();
     let first = fs::read(env.log_path("it")).unwrap();
     assert!(env.ok(&["replay", "it", "--json"]).stdout == first);
 
@@ -129,7 +129,7 @@ fn timeline_of_running_run_is_partial() {
 
 #[test]
 fn damage_is_shown_in_place() {
-    let env = with_story();
+    let env = with_timeline();
     let log = fs::read_to_string(env.log_path("it")).unwrap();
     fs::write(
         env.log_path("it"),
@@ -157,7 +157,7 @@ fn damage_is_shown_in_place() {
 
 #[test]
 fn raw_replay_reports_damage_on_stderr() {
-    let env = with_story();
+    let env = with_timeline();
     let log = fs::read_to_string(env.log_path("it")).unwrap();
     let lines: Vec<_> = log.split_inclusive('\n').collect();
     fs::write(
@@ -179,7 +179,7 @@ fn raw_replay_reports_damage_on_stderr() {
 
 #[test]
 fn strict_replay_stops_at_damage() {
-    let env = with_story();
+    let env = with_timeline();
     let log = fs::read_to_string(env.log_path("it")).unwrap();
     let lines: Vec<_> = log.split_inclusive('\n').collect();
     fs::write(
@@ -206,7 +206,7 @@ fn strict_replay_stops_at_damage() {
 
 #[test]
 fn replay_modes_are_mutually_exclusive() {
-    let env = with_story();
+    let env = with_timeline();
     for args in [
         &["--state", "--verify"][..],
         &["--output", "--json"],
@@ -228,7 +228,7 @@ fn replay_modes_are_mutually_exclusive() {
 
 #[test]
 fn replay_of_missing_run_exits_3() {
-    let env = with_story();
+    let env = with_timeline();
     for mode in [
         &[][..],
         &["--json"],
@@ -244,7 +244,7 @@ fn replay_of_missing_run_exits_3() {
 
 #[test]
 fn replay_closed_stdout_ends_quietly() {
-    let env = with_story();
+    let env = with_timeline();
     let lines = checks::numbered(0..5000, |n| n.to_string());
     env.ok(&["emit", "--open", "--run", "long", "begin"]);
     env.run_with(&["emit", "--run", "long", "--lines"], lines.as_bytes());
@@ -277,7 +277,7 @@ fn replay_during_writes_reads_each_event_once() {
     let mut writers: Vec<_> = (0..2)
         .map(|_| {
             let mut writer = env.spawn(&["emit", "--run", "it", "--lines", "--no-sync"]);
-            writer.give(lines.as_bytes());
+            writer.write_and_close(lines.as_bytes());
             writer
         })
         .collect();

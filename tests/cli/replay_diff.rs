@@ -11,7 +11,7 @@ fn diff(env: &TestEnv, a: &str, b: &str) -> (i32, Value) {
     (output.code, serde_json::from_slice(&output.stdout).unwrap())
 }
 
-/// Runs named after their jobs: two that succeed, one that fails.
+/// Creates runs named after their jobs: two that succeed and one that fails.
 fn with_runs() -> TestEnv {
     let env = TestEnv::new();
     env.ok(&["run", "-q", "--name", "a", "--", "true"]);
@@ -50,7 +50,7 @@ fn diff_table_as_text() {
     let env = with_runs();
     let output = env.run(&["replay", "--diff", "a", "c"]);
     let shown = snapshot(&env, &output);
-    // What it cost differs from time to time, the host from place to place.
+    // Costs differ from run to run, the host from machine to machine.
     let lines = shown.lines().filter(|line| {
         !["host", "duration", "CPU", "peak RSS", "read ", "written"]
             .iter()

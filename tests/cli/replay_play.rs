@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::replay::{seal, with_story};
+use crate::replay::{seal, with_timeline};
 use crate::support::env::{TestEnv, wait_until};
 
 #[test]
 fn play_interleaves_output_of_all_jobs() {
     let env = TestEnv::new();
-    // The first job prints before and behind all that the second prints.
+    // The first job prints before and after everything the second one prints.
     let first = "echo one; touch ready; while ! [ -e done ]; do sleep 0.01; done; echo three";
     let job = env.spawn(&[
         "run", "-q", "--run", "it", "--job", "a", "--", "sh", "-c", first,
@@ -98,7 +98,7 @@ fn play_without_index_prints_all_output() {
 
 #[test]
 fn play_prints_output_on_stdout_and_timeline_on_stderr() {
-    let env = with_story();
+    let env = with_timeline();
     let output = env.ok(&["replay", "it", "--speed", "max"]);
     assert!(output.stdout == env.captured("it", "deploy"));
     assert!(output.stdout().ends_with("undone\n"));
@@ -135,7 +135,7 @@ fn play_keeps_pace() {
     }
     assert!(took(&["--speed", "0.5"]) >= Duration::from_millis(own * 18 / 10));
     let fast = [took(&["--speed", "1000"]), took(&["--speed", "max"])];
-    // Only a machine that stands still would be that slow.
+    // Only a stalled machine is that slow.
     assert!(
         fast.iter().min().unwrap() < &Duration::from_millis(own),
         "{fast:?}"

@@ -5,7 +5,7 @@ use std::fs;
 use insta::assert_snapshot;
 use serde_json::Value;
 
-use crate::replay::{seal, with_story};
+use crate::replay::{seal, with_timeline};
 use crate::support::checks::snapshot;
 use crate::support::env::{Output, TestEnv};
 
@@ -20,7 +20,7 @@ fn json(env: &TestEnv, at: &str) -> Value {
 
 #[test]
 fn state_now_matches_status() {
-    let env = with_story();
+    let env = with_timeline();
     let told = env.ok(&["replay", "it", "--state", "--json"]).stdout();
     assert_eq!(told, env.ok(&["status", "it", "--json"]).stdout());
     let told = env.ok(&["replay", "it", "--state"]).stdout();
@@ -29,7 +29,7 @@ fn state_now_matches_status() {
 
 #[test]
 fn state_at_event() {
-    let env = with_story();
+    let env = with_timeline();
     assert_snapshot!(snapshot(&env, &state(&env, "4")), @"
     exit 0
     -- stdout
@@ -70,7 +70,7 @@ fn state_at_event() {
 
 #[test]
 fn state_at_time() {
-    let env = with_story();
+    let env = with_timeline();
     let events = env.events("it");
     let ts = events[3]["ts"].as_str().unwrap();
     assert_eq!(json(&env, ts)["at"]["seq"], 3);
@@ -85,7 +85,7 @@ fn state_at_time() {
 
 #[test]
 fn state_at_unreached_point_exits_1() {
-    let env = with_story();
+    let env = with_timeline();
     assert_snapshot!(snapshot(&env, &state(&env, "11")), @"
     exit 1
     -- stderr
@@ -113,7 +113,7 @@ fn state_of_pruned_point_is_unavailable() {
 
 #[test]
 fn only_damage_before_point_is_reported() {
-    let env = with_story();
+    let env = with_timeline();
     let log = fs::read_to_string(env.log_path("it")).unwrap();
     fs::write(
         env.log_path("it"),

@@ -5,7 +5,7 @@ use std::fs;
 use insta::assert_snapshot;
 use serde_json::Value;
 
-use crate::replay::{seal, with_story};
+use crate::replay::{seal, with_timeline};
 use crate::support::checks::snapshot;
 use crate::support::env::{Output, TestEnv};
 
@@ -21,7 +21,7 @@ fn change(env: &TestEnv, change: impl Fn(Vec<u8>) -> Vec<u8>) {
 
 #[test]
 fn verify_accepts_intact_run() {
-    let env = with_story();
+    let env = with_timeline();
     assert_snapshot!(snapshot(&env, &verify(&env)), @"
     exit 0
     -- stdout
@@ -36,7 +36,7 @@ fn verify_accepts_intact_run() {
 
 #[test]
 fn verify_names_file_line_and_offset_of_each_fault() {
-    let env = with_story();
+    let env = with_timeline();
     change(&env, |log| {
         let text = String::from_utf8(log).unwrap();
         let mut lines: Vec<_> = text.split_inclusive('\n').map(str::to_owned).collect();
@@ -62,7 +62,7 @@ fn verify_names_file_line_and_offset_of_each_fault() {
 
 #[test]
 fn verify_json_lists_faults() {
-    let env = with_story();
+    let env = with_timeline();
     change(&env, |log| [&log[..], b"garbage\n"].concat());
     let output = env.run(&["replay", "--verify", "--json", "it"]);
     assert_eq!(output.code, 5);

@@ -1,4 +1,4 @@
-//! `runlog rotate`, and writers that rotate by themselves.
+//! `runlog rotate`, and automatic rotation by writers.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::checks::snapshot;
 use crate::support::env::TestEnv;
 
-/// The open run `it` with `notes` notes.
+/// Creates the open run `it` with `notes` notes.
 fn noted(notes: usize) -> TestEnv {
     let env = TestEnv::new();
     let lines: Vec<_> = (0..notes).map(|n| format!("{{\"n\":{n}}}\n")).collect();
@@ -17,7 +17,7 @@ fn noted(notes: usize) -> TestEnv {
     env
 }
 
-/// The names of a run's segments.
+/// Returns the names of a run's segments.
 fn segments(env: &TestEnv, run: &str) -> Vec<String> {
     let dir = env.path(".omne/var/runs").join(run);
     let mut names: Vec<String> = fs::read_dir(dir)

@@ -34,7 +34,7 @@ fn notes(env: &TestEnv) -> Vec<u64> {
         .collect()
 }
 
-/// The open run `it`, rotated twice, with a note in each segment.
+/// Creates the open run `it`, rotated twice, with a note in each segment.
 fn rotated_twice() -> TestEnv {
     let env = TestEnv::new();
     note(&env, 0);

@@ -1,11 +1,11 @@
-//! The exit code of `run`: the job's own, or what `timeout(1)` and shells say.
+//! The exit code of `run`: the job's own, or one as in `timeout(1)` and shells.
 
 use insta::assert_snapshot;
 
 use crate::support::checks::snapshot;
 use crate::support::env::TestEnv;
 
-/// Runs a script with `sh -c` and gives the exit code of runlog.
+/// Runs a script with `sh -c` and returns the exit code of runlog.
 fn code_of(script: &str) -> i32 {
     TestEnv::new().run(&["run", "--", "sh", "-c", script]).code
 }
@@ -107,7 +107,7 @@ fn unknown_command_exits_127() {
     hint: check the spelling of the command and PATH
     ");
     assert_eq!(env.event("job_failed")["error"]["kind"], "not_found");
-    assert_eq!(env.events_of(&env.only_run(), "job_started").len(), 0);
+    assert_eq!(env.events_of_type(&env.only_run(), "job_started").len(), 0);
 }
 
 #[test]

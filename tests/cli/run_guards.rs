@@ -1,4 +1,4 @@
-//! Guards: what must hold before a job is started.
+//! Guards: conditions for starting a job.
 
 use crate::support::env::TestEnv;
 

@@ -1,11 +1,11 @@
-//! What happens to a job that runs too long or fails: time-outs and retries.
+//! Jobs that run too long or fail: timeouts and retries.
 
 use rustix::process::Signal;
 
 use crate::support::env::TestEnv;
 
-/// A job that ignores SIGTERM, says so with a file, and never ends by itself.
-const DEAF: &str = "trap '' TERM; touch ready; while test -d .omne; do sleep 0.01; done";
+/// A job that ignores SIGTERM, creates a file once it does, and never exits by itself.
+const IGNORES_TERM: &str = "trap '' TERM; touch ready; while test -d .omne; do sleep 0.01; done";
 
 #[test]
 fn job_ignoring_term_is_killed_after_grace() {
@@ -19,7 +19,7 @@ fn job_ignoring_term_is_killed_after_grace() {
         "--",
         "sh",
         "-c",
-        DEAF,
+        IGNORES_TERM,
     ]);
     assert_eq!(output.code, 124);
     let failed = env.event("job_failed");
@@ -35,7 +35,7 @@ fn timeout_signals_whole_process_group() {
     let pid = std::fs::read_to_string(env.path("pid")).unwrap();
     let stat = format!("/proc/{}/stat", pid.trim());
     crate::support::env::wait_until("the end of the job's child", || {
-        // Gone, or a zombie that nobody has collected yet.
+        // Gone, or a zombie that nobody has reaped yet.
         std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
     });
 }
@@ -56,7 +56,7 @@ fn timeout_applies_to_each_attempt() {
         "60",
     ]);
     assert_eq!(output.code, 124);
-    assert_eq!(env.events_of(&env.only_run(), "job_started").len(), 2);
+    assert_eq!(env.events_of_type(&env.only_run(), "job_started").len(), 2);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn failed_attempt_records_retry_time() {
     assert_eq!(failed["retry_in_ms"], 20);
     assert_eq!(failed["exit_code"], 9);
     assert_eq!(failed["attempt"], 1);
-    assert_eq!(env.events_of(&run, "job_started")[1]["attempt"], 2);
+    assert_eq!(env.events_of_type(&run, "job_started")[1]["attempt"], 2);
     assert_eq!(env.event("job_completed")["attempt"], 2);
 }
 
@@ -109,7 +109,7 @@ fn last_attempt_decides_outcome() {
         "echo x >>n; exit $(wc -l <n)",
     ]);
     assert_eq!(output.code, 3);
-    let failed = env.events_of(&env.only_run(), "job_failed");
+    let failed = env.events_of_type(&env.only_run(), "job_failed");
     let retried: Vec<_> = failed
         .iter()
         .map(|e| e.get("retry_in_ms").is_some())
@@ -132,7 +132,7 @@ fn command_not_found_is_not_retried() {
         "no-such-cmd",
     ]);
     assert_eq!(output.code, 127);
-    assert_eq!(env.events_of(&env.only_run(), "job_failed").len(), 1);
+    assert_eq!(env.events_of_type(&env.only_run(), "job_failed").len(), 1);
 }
 
 #[test]
@@ -152,8 +152,8 @@ fn signal_between_attempts_cancels_retry() {
     let output = job.end();
     assert_eq!(output.code, 143);
     let run = env.only_run();
-    assert_eq!(env.events_of(&run, "job_started").len(), 1);
-    let failed = env.events_of(&run, "job_failed");
+    assert_eq!(env.events_of_type(&run, "job_started").len(), 1);
+    let failed = env.events_of_type(&run, "job_failed");
     assert_eq!(failed[1]["error"]["kind"], "canceled");
     assert_eq!(env.types(&run).last().unwrap(), "run_closed");
 }

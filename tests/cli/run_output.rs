@@ -1,4 +1,4 @@
-//! What the job reads and prints: passed on unchanged, and stored.
+//! The input and output of a job: passed through unchanged, and stored.
 
 use std::io::Read as _;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::env::{Background, TestEnv};
 
-/// Every byte there is, many times, without a pattern that fits any buffer.
+/// Returns every byte value many times, without a pattern that aligns with a buffer.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut bytes = Vec::with_capacity(length + 8);
@@ -20,7 +20,7 @@ fn noise(length: usize) -> Vec<u8> {
     bytes
 }
 
-/// The index of a job's output, one object for each stretch.
+/// Returns the index of a job's output, one object per range.
 fn index(env: &TestEnv, run: &str, job: &str) -> Vec<Value> {
     let path = env.run_dir(run).join(format!("jobs/{job}.out.idx"));
     let text = std::fs::read_to_string(path).unwrap();
@@ -62,7 +62,7 @@ fn stderr_passes_through_unchanged() {
 #[test]
 fn index_maps_bytes_to_streams() {
     let env = TestEnv::new();
-    // Each part waits until the one before it was passed on.
+    // Each part waits until the one before it was passed through.
     let script = "echo one; read _; echo two >&2; read _; echo three";
     let mut job = env.spawn(&["run", "--", "sh", "-c", script]);
     let captured = |text: &str| {
@@ -239,14 +239,14 @@ fn job_blocked_on_slow_reader_is_not_cut_off() {
 #[test]
 fn index_covers_output_waiting_for_slow_reader() {
     let env = TestEnv::new();
-    // In one write, and more than the reader's pipe holds. The job goes on.
+    // One write of more than the reader's pipe holds. The job continues.
     let script = "dd if=/dev/zero bs=200000 count=1 status=none; read _";
     let job = env.spawn(&["run", "--run", "it", "--", "sh", "-c", script]);
     crate::support::env::wait_until("the pipe is full", || {
         let (waiting, room) = job.unread();
         waiting == room
     });
-    // Nothing of it was read, and runlog waits for that.
+    // Nothing was read yet, and runlog waits for the reader.
     job.kill();
     let captured = env.captured("it", "sh");
     assert!(captured.len() >= 64 << 10, "{}", captured.len());

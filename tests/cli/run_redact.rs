@@ -1,10 +1,10 @@
-//! What is masked is never on disk, and passed on as it is.
+//! Masked text never reaches the disk and passes through unchanged.
 
 use std::process::Stdio;
 
 use crate::support::env::{Background, TestEnv, finish};
 
-/// Asserts that no file of the volume holds this text.
+/// Asserts that no file of the volume contains this text.
 #[track_caller]
 fn assert_not_on_disk(env: &TestEnv, secret: &str) {
     let found = env.sh(&format!("grep -rl -e '{secret}' .omne"));
@@ -12,7 +12,7 @@ fn assert_not_on_disk(env: &TestEnv, secret: &str) {
     assert_eq!(found.code, 1, "{}", found.stderr());
 }
 
-/// Asserts that this text is not in the output that is stored.
+/// Asserts that the stored output does not contain this text.
 #[track_caller]
 fn assert_not_captured(env: &TestEnv, text: &str) {
     let stored = env.captured(&env.only_run(), "sh");
@@ -133,7 +133,7 @@ fn secret_printed_in_pieces_is_masked() {
 
 #[test]
 fn secret_far_into_long_line_is_masked() {
-    // Around the 64 KiB at which a line is cut.
+    // Around 64 KiB, where a line is split.
     for before in [65_530, 65_536, 131_070] {
         let env = TestEnv::new();
         let script = format!("head -c {before} /dev/zero | tr '\\0' x; echo $TOKEN");
@@ -174,7 +174,7 @@ fn notes_of_job_script_are_masked() {
         r#""$RUNLOG" emit seen pw=hunter2; echo '{"k":"hunter2"}' | "$RUNLOG" emit --lines"#;
     let output = env.ok(&["run", "--redact", "hunter2", "--", "sh", "-c", script]);
     assert_eq!(output.code, 0, "{}", output.stderr());
-    assert_eq!(env.events_of(&env.only_run(), "note").len(), 2);
+    assert_eq!(env.events_of_type(&env.only_run(), "note").len(), 2);
     assert_not_on_disk(&env, "hunter2");
 }
 

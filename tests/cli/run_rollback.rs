@@ -1,4 +1,4 @@
-//! `--rollback`: the command that makes up for a job that failed.
+//! `--rollback`: a command that compensates for a failed job.
 
 use rustix::process::Signal;
 
@@ -130,7 +130,7 @@ fn rollback_knows_run_and_prints_to_stderr() {
         "false",
     ]);
     let run = env.only_run();
-    // What is on stdout is the job's alone.
+    // stdout belongs to the job alone.
     let stderr = format!("run_id={run}\n{run}\n");
     assert_eq!((output.stdout(), output.stderr()), (String::new(), stderr));
     assert_eq!(env.captured(&run, "false"), format!("{run}\n").as_bytes());

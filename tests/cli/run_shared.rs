@@ -1,4 +1,4 @@
-//! Runs with several jobs, from several processes, and jobs in the background.
+//! Runs with several jobs, from several processes, and detached jobs.
 
 use crate::support::env::{Background, TestEnv, wait_until};
 
@@ -11,8 +11,8 @@ fn named_run_stays_open_for_more_jobs() {
     let status = env.status("ci");
     assert_eq!(status["jobs"][0]["job_id"], "true");
     assert_eq!(status["jobs"][1]["job_id"], "echo");
-    assert_eq!(env.events_of("ci", "run_opened").len(), 1);
-    assert_eq!(env.events_of("ci", "run_closed").len(), 0);
+    assert_eq!(env.events_of_type("ci", "run_opened").len(), 1);
+    assert_eq!(env.events_of_type("ci", "run_closed").len(), 0);
 }
 
 #[test]
@@ -50,7 +50,9 @@ fn concurrent_joins_get_distinct_jobs() {
     let jobs: Vec<Background> = (0..6)
         .map(|_| env.spawn(&["run", "--run", "ci", "--", "cat"]))
         .collect();
-    wait_until("six jobs", || env.events_of("ci", "job_started").len() == 6);
+    wait_until("six jobs", || {
+        env.events_of_type("ci", "job_started").len() == 6
+    });
     assert_eq!(env.status("ci")["state"], "running");
     for job in jobs {
         assert_eq!(job.end().code, 0);
@@ -64,7 +66,7 @@ fn concurrent_joins_get_distinct_jobs() {
         .collect();
     ids.sort_unstable();
     assert_eq!(ids, ["cat", "cat-2", "cat-3", "cat-4", "cat-5", "cat-6"]);
-    assert_eq!(env.events_of("ci", "run_opened").len(), 1);
+    assert_eq!(env.events_of_type("ci", "run_opened").len(), 1);
     assert_eq!(status["state"], "open");
 }
 
@@ -168,7 +170,7 @@ fn closing_twice_succeeds() {
     let env = TestEnv::new();
     env.ok(&["run", "--run", "ci", "--close", "--", "true"]);
     env.ok(&["run", "--run", "ci", "--close"]);
-    assert_eq!(env.events_of("ci", "run_closed").len(), 1);
+    assert_eq!(env.events_of_type("ci", "run_closed").len(), 1);
 }
 
 #[test]
@@ -225,7 +227,7 @@ fn detached_job_has_own_session_and_no_stdin() {
 #[test]
 fn detached_job_releases_callers_pipes() {
     let env = TestEnv::new();
-    // The substitution ends only when nobody holds its pipe any more.
+    // The substitution ends once no process holds its pipe open.
     let script = r#"id=$("$RUNLOG" run --detach -- sh -c 'while test -d .omne && ! test -e stop; do sleep 0.01; done' 2>&1); touch stop; echo "$id""#;
     assert_eq!(env.sh(script).stdout().trim_end(), env.only_run());
 }

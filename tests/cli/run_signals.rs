@@ -1,10 +1,10 @@
-//! Signals to `runlog run`, and what of ours the job inherits.
+//! Signals to `runlog run`, and what a job inherits from runlog.
 
 use rustix::process::{Signal, kill_process_group};
 
 use crate::support::env::{Background, TestEnv, pid_of, wait_until};
 
-/// A job that writes each signal it gets to a file and ends when its stdin does.
+/// A job that logs each signal to a file and exits when its stdin ends.
 const COUNTER: &str = r#"
     for s in INT TERM HUP QUIT USR1 USR2; do trap "echo $s >>got" $s; done
     touch ready
@@ -79,7 +79,7 @@ fn job_may_handle_signal_and_exit_later() {
 
 #[test]
 fn signal_before_start_is_not_lost() {
-    // Wherever the signal hits: the job ends, and if there is a run, it is closed.
+    // Whenever the signal arrives, the job ends, and the run is closed if there is one.
     for delay in 0..12 {
         let env = TestEnv::new();
         let job = env.spawn(&["run", "--", "sleep", "1000"]);
@@ -105,12 +105,12 @@ fn nohup_blocks_hangup() {
     env.wait_for("job_started");
     job.signal(Signal::HUP);
     job.signal(Signal::USR1);
-    // The later signal came through: the earlier one was not forwarded.
+    // The later signal arrived, so the earlier one was not forwarded.
     assert_eq!(job.wait().code, 138);
     assert_eq!(env.event("job_failed")["signal"], "SIGUSR1");
 }
 
-/// `SigBlk`, `SigIgn` and open files of a process started with and without runlog.
+/// Returns `SigBlk`, `SigIgn` and the open files of a process with and without runlog.
 fn inherited(env: &TestEnv, with: &str) -> (String, String) {
     let look = "grep -E 'Sig(Blk|Ign)' /proc/self/status";
     let plain = env.sh(&format!("{with} {look}"));
@@ -199,7 +199,7 @@ fn job_has_own_process_group() {
     let env = TestEnv::new();
     let job = env.spawn(&["run", "--", "cat"]);
     let pid = env.wait_for("job_started")["pid"].as_i64().unwrap();
-    // Ends the job and not the supervisor, which is in another group.
+    // This ends the job but not the supervisor, which is in another group.
     kill_process_group(pid_of(pid), Signal::KILL).unwrap();
     assert_eq!(job.wait().code, 137);
     assert_eq!(env.types(&env.only_run()).last().unwrap(), "run_closed");

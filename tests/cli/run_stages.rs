@@ -6,7 +6,7 @@ use crate::support::env::TestEnv;
 
 const SNAPSHOTS: [&str; 2] = ["telemetry_before", "process_before"];
 
-/// When a snapshot of an event was taken.
+/// Returns when a snapshot of an event was taken.
 #[track_caller]
 fn taken<'a>(event: &'a Value, snapshot: &str) -> &'a str {
     event[snapshot]["taken_ts"]

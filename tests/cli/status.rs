@@ -1,4 +1,4 @@
-//! `runlog status`: what people and programs see.
+//! `runlog status`: its text and JSON output.
 
 use insta::assert_snapshot;
 use serde_json::Value;
@@ -6,13 +6,13 @@ use serde_json::Value;
 use crate::support::checks::snapshot;
 use crate::support::env::{Background, TestEnv};
 
-/// `status` with these arguments, as a snapshot.
+/// Returns `status` with these arguments as a snapshot.
 fn status(env: &TestEnv, args: &[&str]) -> String {
     let args: Vec<_> = ["status"].iter().chain(args).copied().collect();
     snapshot(env, &env.run(&args))
 }
 
-/// Three runs in this order: `one` is completed, `two` failed, `three` is open.
+/// Creates three runs in this order: `one` completed, `two` failed, `three` open.
 fn three_runs(env: &TestEnv) {
     env.ok(&["run", "-q", "--run", "one", "--close", "--", "true"]);
     env.run(&[
@@ -246,7 +246,7 @@ fn latest_without_runs_exits_3() {
     ");
 }
 
-/// A run whose first event is damaged in the log.
+/// Creates a run whose first event is damaged in the log.
 fn damaged(env: &TestEnv) {
     env.ok(&["emit", "--open", "--run", "it", "first"]);
     let log = std::fs::read_to_string(env.log_path("it")).unwrap();

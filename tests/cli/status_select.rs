@@ -1,10 +1,10 @@
-//! `runlog status`: which runs are shown, and how they are named.
+//! `runlog status`: selecting and naming runs.
 
 use serde_json::Value;
 
 use crate::support::env::{TestEnv, finish};
 
-/// The ids of the runs that `status --json` with these arguments lists.
+/// Returns the ids of the runs that `status --json` lists with these arguments.
 fn listed(env: &TestEnv, args: &[&str]) -> Vec<String> {
     let args: Vec<_> = ["status", "--json"].iter().chain(args).copied().collect();
     let stdout = env.ok(&args).stdout();
@@ -15,7 +15,7 @@ fn listed(env: &TestEnv, args: &[&str]) -> Vec<String> {
     stdout.lines().map(id).collect()
 }
 
-/// Three runs in this order: `one` is completed, `two` failed, `three` is open.
+/// Creates three runs in this order: `one` completed, `two` failed, `three` open.
 fn three_runs(env: &TestEnv) {
     env.ok(&["run", "-q", "--run", "one", "--close", "--", "true"]);
     env.run(&[

@@ -1,4 +1,4 @@
-//! `runlog status --wait`: the run's outcome as exit code.
+//! `runlog status --wait`: the outcome of a run as an exit code.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! `runlog status --watch` as it is seen at a terminal; tmux is the terminal.
+//! `runlog status --watch` on a terminal, which tmux provides.
 
 use std::fs;
 
@@ -8,25 +8,25 @@ use crate::support::env::{TestEnv, wait_until};
 use crate::support::process::pid_of;
 use crate::support::terminal::Terminal;
 
-/// Waits until the view is there, or is not there any more.
+/// Waits until the view has appeared or disappeared.
 fn wait_for_view(terminal: &Terminal<'_>, is_there: bool) {
     let expected = if is_there { "1" } else { "0" };
     wait_until("the other screen", || {
-        terminal.tells("alternate_on") == expected
+        terminal.format_variable("alternate_on") == expected
     });
 }
 
-/// The line of the screen that has this.
+/// Returns the line of the screen that contains this text.
 #[track_caller]
 fn line_with(terminal: &Terminal<'_>, text: &str) -> String {
-    terminal.has(text);
+    terminal.wait_for_text(text);
     let screen = terminal.screen();
     let line = screen.lines().find(|line| line.contains(text));
     line.unwrap_or_else(|| panic!("gone again: {text}\n{screen}"))
         .to_owned()
 }
 
-/// The pid of the only `runlog status --watch` below the test's terminal.
+/// Returns the pid of the only `runlog status --watch` on the test's terminal.
 fn watcher(env: &TestEnv) -> i64 {
     let is_watcher = |pid: &i64| {
         let of = |what: &str| fs::read(format!("/proc/{pid}/{what}")).unwrap_or_default();
@@ -61,7 +61,7 @@ fn watch_lists_live_run_first_with_activity() {
     terminal.line("\"$RUNLOG\" status --watch");
     let title = line_with(&terminal, "1 running");
     assert!(title.contains("1 running, 1 completed"), "{title}");
-    terminal.has("│ second line");
+    terminal.wait_for_text("│ second line");
     let doing = line_with(&terminal, "running for");
     assert!(doing.contains("attempt 1 of 3"), "{doing}");
     assert!(doing.contains("left of 1h 00m"), "{doing}");
@@ -70,9 +70,9 @@ fn watch_lists_live_run_first_with_activity() {
     assert!(place("build-") < place("second line"), "{screen}");
     assert!(place("second line") < place("later-"), "{screen}");
     assert!(screen.contains("q: quit"), "{screen}");
-    // It goes on by itself.
+    // It continues by itself.
     job.end();
-    terminal.has("2 completed");
+    terminal.wait_for_text("2 completed");
     assert!(!terminal.screen().contains("running for"));
 }
 
@@ -84,21 +84,21 @@ fn watch_quits_on_q_and_restores_terminal() {
     };
     env.ok(&["run", "--", "true"]);
     terminal.line("PS1='ready> '; before=$(stty -g); echo as it was");
-    terminal.shows("as it was");
+    terminal.wait_for_line("as it was");
     terminal.line("\"$RUNLOG\" status --watch");
     wait_for_view(&terminal, true);
-    terminal.has("1 completed");
-    assert_eq!(terminal.tells("cursor_flag"), "0");
-    // Keys are not shown.
+    terminal.wait_for_text("1 completed");
+    assert_eq!(terminal.format_variable("cursor_flag"), "0");
+    // Keys are not echoed.
     terminal.keys(&["x"]);
     terminal.keys(&["q"]);
     wait_for_view(&terminal, false);
-    // What is printed for a line that was typed before it stands behind the prompt.
-    terminal.shows("ready>");
+    // The output of a line typed before the prompt would appear after the prompt.
+    terminal.wait_for_line("ready>");
     terminal.line("echo code $?; test \"$before\" = \"$(stty -g)\" && echo the same");
-    terminal.shows("code 0");
-    terminal.shows("the same");
-    assert_eq!(terminal.tells("cursor_flag"), "1");
+    terminal.wait_for_line("code 0");
+    terminal.wait_for_line("the same");
+    assert_eq!(terminal.format_variable("cursor_flag"), "1");
     assert!(terminal.screen().contains("\nas it was\n"));
     assert!(!terminal.screen().contains("1 completed"));
 }
@@ -114,19 +114,19 @@ fn watch_quits_on_signal_and_restores_terminal() {
     for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130)] {
         terminal.line("clear; \"$RUNLOG\" status --watch");
         wait_for_view(&terminal, true);
-        terminal.has("1 completed");
+        terminal.wait_for_text("1 completed");
         if signal == Signal::INT {
             terminal.keys(&["C-c"]);
         } else {
             rustix::process::kill_process(pid_of(watcher(&env)), signal).unwrap();
         }
         wait_for_view(&terminal, false);
-        // A shell that is interrupted forgets what was typed before it said so.
-        terminal.shows("ready>");
+        // An interrupted shell discards input typed before its prompt.
+        terminal.wait_for_line("ready>");
         terminal.line("echo code $?; test \"$before\" = \"$(stty -g)\" && echo the same");
-        terminal.shows(&format!("code {code}"));
-        terminal.shows("the same");
-        assert_eq!(terminal.tells("cursor_flag"), "1");
+        terminal.wait_for_line(&format!("code {code}"));
+        terminal.wait_for_line("the same");
+        assert_eq!(terminal.format_variable("cursor_flag"), "1");
     }
 }
 
@@ -141,14 +141,14 @@ fn watch_suspends_and_resumes() {
     wait_for_view(&terminal, true);
     terminal.keys(&["C-z"]);
     wait_for_view(&terminal, false);
-    terminal.shows("ready>");
+    terminal.wait_for_line("ready>");
     terminal.line("echo here I am");
-    terminal.shows("here I am");
+    terminal.wait_for_line("here I am");
     terminal.line("fg");
     wait_for_view(&terminal, true);
-    terminal.has("1 completed");
+    terminal.wait_for_text("1 completed");
     env.ok(&["run", "--", "true"]);
-    terminal.has("2 completed");
+    terminal.wait_for_text("2 completed");
     terminal.keys(&["q"]);
     wait_for_view(&terminal, false);
 }
@@ -164,13 +164,13 @@ fn watch_fits_any_screen_size() {
     }
     let job = env.spawn(&["run", "--run", "live", "--", "cat"]);
     wait_until("the start", || {
-        !env.events_of("live", "job_started").is_empty()
+        !env.events_of_type("live", "job_started").is_empty()
     });
     terminal.line("\"$RUNLOG\" status --watch");
-    terminal.has("old-0-");
+    terminal.wait_for_text("old-0-");
     assert!(!terminal.screen().contains(" more "));
     terminal.resize(60, 10);
-    // A title, a header, and the last line; the live run has two.
+    // A title, a header, and the last line. The live run has two lines.
     let last = line_with(&terminal, "… ");
     assert!(last.starts_with("… 25 more"), "{last}");
     let screen = terminal.screen();
@@ -185,11 +185,11 @@ fn watch_fits_any_screen_size() {
         "{screen}"
     );
     terminal.resize(20, 3);
-    terminal.has("live ");
+    terminal.wait_for_text("live ");
     terminal.resize(150, 50);
-    terminal.has("old-0-");
+    terminal.wait_for_text("old-0-");
     job.kill();
-    terminal.has("1 lost");
+    terminal.wait_for_text("1 lost");
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn watch_estimates_progress_from_earlier_runs() {
     let late = line_with(&terminal, "longer than usual (");
     assert!(late.contains("████████████████████ "), "{late}");
     job.end();
-    terminal.has("1 failed, 2 completed");
+    terminal.wait_for_text("1 failed, 2 completed");
     assert!(!terminal.screen().contains("usual"));
 }
 
@@ -223,22 +223,22 @@ fn watch_of_one_run_ends_with_it() {
     env.wait_for("job_started");
     terminal.line("\"$RUNLOG\" status --watch it; echo code $?");
     wait_for_view(&terminal, true);
-    terminal.has(" │ one");
-    terminal.has(" │ two");
-    terminal.has("▶ running");
-    terminal.has("elapsed");
+    terminal.wait_for_text(" │ one");
+    terminal.wait_for_text(" │ two");
+    terminal.wait_for_text("▶ running");
+    terminal.wait_for_text("elapsed");
     job.end();
-    terminal.shows("code 1");
-    // What is left is what `status` shows.
+    terminal.wait_for_line("code 1");
+    // The terminal keeps what `status` prints.
     let screen = terminal.screen();
     assert!(
         screen.contains("it: it exited with code 3 (exit)"),
         "{screen}"
     );
     assert!(screen.contains("state     ✗ failed"), "{screen}");
-    // There is nothing to be watched any more.
+    // There is nothing left to watch.
     terminal.line("clear; \"$RUNLOG\" status --watch it; echo then $?");
-    terminal.shows("then 1");
+    terminal.wait_for_line("then 1");
 }
 
 #[test]
@@ -249,11 +249,11 @@ fn watch_handles_removed_and_overdue_run() {
     };
     env.ok(&["run", "--run", "it", "--", "true"]);
     terminal.line("\"$RUNLOG\" status --watch it --timeout 10ms; echo code $?");
-    terminal.shows("code 4");
+    terminal.wait_for_line("code 4");
     terminal.line("\"$RUNLOG\" status --watch it; echo then $?");
     wait_for_view(&terminal, true);
     fs::remove_dir_all(env.run_dir("it")).unwrap();
-    terminal.shows("then 3");
+    terminal.wait_for_line("then 3");
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn watch_without_terminal_suggests_json() {
         return;
     };
     terminal.line("TERM=dumb \"$RUNLOG\" status --watch; echo code $?");
-    terminal.shows("code 2");
+    terminal.wait_for_line("code 2");
 }
 
 #[test]

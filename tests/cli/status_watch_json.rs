@@ -1,4 +1,4 @@
-//! `runlog status --watch --json`: a line for each change, for programs.
+//! `runlog status --watch --json`: one line per change.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ fn line(watcher: &mut Background) -> Value {
     serde_json::from_slice(&watcher.read_line()).unwrap()
 }
 
-/// Reads lines until one has that state.
+/// Reads lines until one has this state.
 fn until(watcher: &mut Background, run: &str, state: &str) -> Value {
     loop {
         let line = line(watcher);
@@ -31,7 +31,7 @@ fn watch_json_prints_each_run_then_changes() {
     let first = line(&mut watcher);
     assert_eq!(first, env.status("a"), "the shape is that of status");
     assert_eq!(line(&mut watcher)["run_id"], "b");
-    // A note changes no state.
+    // A note does not change the state.
     env.ok(&["emit", "--run", "b", "something"]);
     let job = env.spawn(&["run", "--run", "b", "--job", "more", "--", "cat"]);
     let started = loop {
@@ -133,7 +133,7 @@ fn watch_json_matches_status_across_segments() {
     env.ok(&["run", "--run", "it", "--job", "more", "--", "true"]);
     env.ok(&["rotate", "it", "--keep", "0"]);
     assert_eq!(told(&env), env.status("it"));
-    // Rotated and dropped while it is watched.
+    // Rotated and pruned while being watched.
     let mut following = env.spawn(&["status", "--watch", "--json", "it"]);
     assert_eq!(line(&mut following), env.status("it"));
     env.ok(&["rotate", "it", "--keep", "0"]);

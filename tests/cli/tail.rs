@@ -1,4 +1,4 @@
-//! `runlog tail`: the last events, what the jobs printed, and how it follows.
+//! `runlog tail`: the last events, the output of jobs, and following.
 
 use insta::assert_snapshot;
 use rustix::process::Signal;
@@ -6,13 +6,13 @@ use rustix::process::Signal;
 use crate::support::checks::{self, snapshot};
 use crate::support::env::{Background, Output, TestEnv, wait_until};
 
-/// `tail` of the run `it` with these arguments.
+/// Runs `tail` of the run `it` with these arguments.
 fn tail(env: &TestEnv, args: &[&str]) -> Output {
     let args: Vec<_> = ["tail", "it"].iter().chain(args).copied().collect();
     env.run(&args)
 }
 
-/// The `seq` of the events that `tail --json` with these arguments prints.
+/// Returns the `seq` of the events that `tail --json` prints with these arguments.
 fn seqs(env: &TestEnv, args: &[&str]) -> Vec<u64> {
     let args: Vec<_> = ["--json"].iter().chain(args).copied().collect();
     let output = tail(env, &args);
@@ -22,7 +22,7 @@ fn seqs(env: &TestEnv, args: &[&str]) -> Vec<u64> {
     lines.lines().map(seq).collect()
 }
 
-/// The run `it` with twelve events: a job that failed, and six notes.
+/// Creates the run `it` with twelve events: a failed job and six notes.
 fn with_events() -> TestEnv {
     let env = TestEnv::new();
     env.run(&[

@@ -1,5 +1,4 @@
-//! `runlog tail` with cursors: what was written out is not written out again, and what
-//! is gone is told.
+//! `runlog tail` with cursors: nothing is delivered twice, and gaps are reported.
 
 use insta::assert_snapshot;
 use rustix::process::Signal;
@@ -9,7 +8,7 @@ use crate::support::checks::{self, snapshot};
 use crate::support::env::{Output, TestEnv, wait_until};
 use crate::support::segments::{compress, keep, rotate};
 
-/// A run that is open, with the notes `1`, `2`, …
+/// Creates an open run with the notes `1`, `2`, ….
 fn with_notes(notes: usize) -> TestEnv {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "0"]);
@@ -22,14 +21,14 @@ fn add(env: &TestEnv, numbers: std::ops::Range<usize>) {
     env.run_with(&["emit", "--run", "it", "--lines"], lines.as_bytes());
 }
 
-/// `tail --json` with the cursor file `cursors` and these arguments.
+/// Returns `tail --json` with the cursor file `cursors` and these arguments.
 fn tail(env: &TestEnv, args: &[&str]) -> Output {
     let fixed = ["tail", "--json", "--cursor-file", "cursors"];
     let args: Vec<_> = fixed.iter().chain(args).copied().collect();
     env.run(&args)
 }
 
-/// The numbers of the events it prints; it has to end well.
+/// Returns the sequence numbers of the printed events, after a check of the exit code.
 #[track_caller]
 fn seqs(env: &TestEnv, args: &[&str]) -> Vec<u64> {
     let output = tail(env, args);
@@ -181,7 +180,7 @@ fn fully_read_finished_run_may_be_removed() {
     std::fs::remove_dir_all(env.run_dir("it")).unwrap();
     assert_eq!(seqs(&env, &["--all"]), range(0..0));
     assert_eq!(std::fs::read(env.path("cursors")).unwrap(), b"");
-    // Another run may have its name.
+    // Another run may use the name again.
     env.ok(&["emit", "--open", "--run", "it", "x"]);
     assert_eq!(seqs(&env, &["--all"]), [0, 1]);
 }
@@ -296,7 +295,7 @@ fn signal_ends_tail_between_lines() {
         seen.extend(numbers(&stdout));
     }
     seen.extend(seqs(&env, &["it"]));
-    // What the reader was too slow to read in time comes again.
+    // What the reader did not read in time is delivered again.
     let mut next = 0;
     for seq in seen {
         assert!(seq <= next, "{next} was lost");

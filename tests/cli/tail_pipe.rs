@@ -1,5 +1,5 @@
-//! `runlog tail --cursor-file` into pipes and sockets: what was not read there is not
-//! passed over, whoever dies.
+//! `runlog tail --cursor-file` into pipes and sockets: the cursor passes only what the reader
+//! has read, whichever side dies.
 
 use std::fs::{self, File};
 use std::io::{PipeReader, Read, pipe};
@@ -15,10 +15,10 @@ use rustix::process::Signal;
 use crate::support::checks;
 use crate::support::env::{Background, TestEnv, wait_until};
 
-/// More than a pipe, a socket and what is held before it is written take together.
+/// More bytes than a pipe, a socket and the write buffer hold together.
 const MANY: usize = 3000;
 
-/// The open run `it` with so many notes, and its log.
+/// Creates the open run `it` with this many notes. Returns its log too.
 fn with_notes(notes: usize) -> (TestEnv, Vec<u8>) {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "begin"]);
@@ -31,19 +31,19 @@ fn with_notes(notes: usize) -> (TestEnv, Vec<u8>) {
     (env, log)
 }
 
-/// `tail` of the run with the cursor file `cursors`, writing there.
+/// Spawns `tail` of the run with the cursor file `cursors` and this stdout.
 fn tail(env: &TestEnv, args: &[&str], stdout: impl Into<Stdio>) -> Background {
     let mut command = env.command(&["tail", "it", "--json", "--cursor-file", "cursors"]);
     Background::new(command.args(args).stdout(stdout).stdin(Stdio::null()))
 }
 
-/// What the next start gives.
+/// Returns what the next start prints.
 fn rest(env: &TestEnv) -> Vec<u8> {
     env.ok(&["tail", "it", "--json", "--cursor-file", "cursors"])
         .stdout
 }
 
-/// Where the first line begins that is not whole in the first so many bytes.
+/// Returns the start of the first line that is not complete within this many bytes.
 fn first_unread(log: &[u8], read: usize) -> usize {
     let newline = log[..read].iter().rposition(|b| *b == b'\n');
     newline.map_or(0, |at| at + 1)
@@ -53,7 +53,7 @@ fn read_exactly(mut from: impl Read, bytes: usize) {
     from.read_exact(&mut vec![0; bytes]).unwrap();
 }
 
-/// The number of the event that the saved cursor is before.
+/// Returns the sequence number of the event at the saved cursor.
 fn saved(env: &TestEnv) -> Option<usize> {
     let cursor = fs::read_to_string(env.path("cursors")).unwrap_or_default();
     cursor.split(':').nth(5).map(|next| next.parse().unwrap())
@@ -82,7 +82,7 @@ fn lines_unread_by_dead_reader_are_repeated() {
 fn fifo_is_treated_as_pipe() {
     let (env, log) = with_notes(MANY);
     assert_eq!(env.sh("mkfifo fifo").code, 0);
-    // Opened for both, it waits for nobody.
+    // Opened for reading and writing, it does not block.
     let mut both = File::options();
     let reader = both.read(true).write(true).open(env.path("fifo")).unwrap();
     let writer = File::options().write(true).open(env.path("fifo")).unwrap();
@@ -107,7 +107,7 @@ fn socket_lines_are_awaited_and_never_lost() {
         assert!(log.ends_with(&again));
         let repeated = again.len() - (log.len() - first_unread(&log, read));
         assert!(again.len() >= log.len() - first_unread(&log, read));
-        // It knows of what fills the socket only that something is there.
+        // The kernel reports only that the socket holds something.
         assert!(repeated <= 1 << 20, "{repeated}");
     }
     drop(fs::remove_file(env.path("cursors")));
@@ -135,7 +135,7 @@ fn spliced_data_is_read_but_peeked_data_is_not() {
             moved += if is_taken {
                 splice(&reader, None, &into, None, len, flags).unwrap()
             } else {
-                // What waits is looked at from its start each time.
+                // Waiting data is peeked at from its start each time.
                 wait_until("enough waits", || waiting(&reader) >= len);
                 tee(&reader, &into, len, flags).unwrap()
             };
@@ -178,7 +178,7 @@ fn cursor_is_saved_though_pipe_never_drains() {
     }
 }
 
-/// How often a process has gone to sleep.
+/// Returns how often a process has gone to sleep.
 fn sleeps(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let count = status
@@ -194,8 +194,8 @@ fn sleeping_reader_is_awaited_without_busy_loop() {
     let mut tail = tail(&env, &[], writer);
     wait_until("all of it waits", || waiting(&reader) == log.len());
     let (begun, before) = (Instant::now(), sleeps(tail.pid()));
-    // Who asks without a pause never sleeps, and who sleeps for a moment each time is
-    // there at once; this holds on the slowest machine.
+    // A busy loop never sleeps, and a short sleep in a loop reaches this number at once, even on
+    // the slowest machine.
     wait_until("it slept", || sleeps(tail.pid()) >= before + 12);
     let slept = begun.elapsed();
     assert!(slept >= Duration::from_millis(250), "{slept:?}");
@@ -241,7 +241,7 @@ fn signal_ends_wait_for_reader_and_keeps_cursor() {
     }
 }
 
-/// Reads what is left in a pipe that nobody writes to any more.
+/// Reads what is left in a pipe without writers.
 fn left(mut reader: PipeReader) -> Vec<u8> {
     let mut bytes = Vec::new();
     reader.read_to_end(&mut bytes).unwrap();
@@ -266,7 +266,7 @@ fn signal_or_timeout_ends_on_full_pipe_between_lines() {
         assert!(log.starts_with(&left) && left.len() < log.len());
         assert_eq!(left.last(), Some(&b'\n'));
     }
-    // Nobody had read any of it.
+    // Nothing of it had been read.
     assert!(rest(&env) == log);
 }
 

@@ -1,5 +1,5 @@
-//! `runlog tail -f` beside writers, rotation, compression and dropping, and killed again
-//! and again: nothing is lost, nothing is doubled without need, and what is gone is told.
+//! `runlog tail -f` beside writers, rotation, compression and pruning, and killed repeatedly:
+//! nothing is lost or needlessly repeated, and gaps are reported.
 
 use std::fs::{self, File};
 use std::process::Stdio;
@@ -13,14 +13,14 @@ use crate::support::checks;
 use crate::support::env::{Background, TestEnv, wait_until};
 use crate::support::segments::{compress, keep, rotate_if_any};
 
-/// Writers at once, and lines of each.
+/// Concurrent writers, and the lines of each.
 const WRITERS: usize = 3;
 const LINES: usize = 400;
-/// Events of the run at its end: its first two, and the lines; then its close.
+/// Events of the complete run: the first two, the lines, and the close.
 const EVENTS: u64 = 2 + (WRITERS * LINES) as u64;
 
-/// Lets writers write to `it` while it is rotated again and again, and `beside` done
-/// after that. Returns how many checkpoints there are.
+/// Lets writers append to `it` while it is rotated repeatedly, and calls `beside` after each
+/// rotation. Returns the number of checkpoints.
 fn race(env: &TestEnv, beside: impl Fn() + Sync) -> u64 {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -52,7 +52,7 @@ fn race(env: &TestEnv, beside: impl Fn() + Sync) -> u64 {
     })
 }
 
-/// The numbers of all events of the closed run with so many checkpoints.
+/// Returns the sequence numbers of all events of the closed run with this many checkpoints.
 fn all(checkpoints: u64) -> Vec<u64> {
     (0..=EVENTS + checkpoints).collect()
 }
@@ -63,7 +63,7 @@ fn opened() -> TestEnv {
     env
 }
 
-/// `tail -f` of the run, whose stdout is appended to `lines`.
+/// Spawns `tail -f` of the run, with stdout appended to `lines`.
 fn follower(env: &TestEnv, args: &[&str]) -> Background {
     let lines = File::options()
         .create(true)
@@ -79,8 +79,8 @@ fn written(env: &TestEnv) -> Vec<u8> {
     fs::read(env.path("lines")).unwrap_or_default()
 }
 
-/// The numbers of the events in what was printed, in their order; a gap counts as the
-/// numbers that it names.
+/// Returns the sequence numbers of the printed events in order. A gap counts as the numbers that
+/// it names.
 #[track_caller]
 fn numbers(printed: &[u8]) -> (Vec<u64>, usize) {
     let mut gaps = 0;
@@ -98,8 +98,8 @@ fn numbers(printed: &[u8]) -> (Vec<u64>, usize) {
     (seqs, gaps)
 }
 
-/// Takes out the lines that were torn by a kill in the middle of a write.
-fn take_torn(printed: &mut Vec<u8>) -> usize {
+/// Removes lines that a kill tore in the middle of a write.
+fn remove_torn_lines(printed: &mut Vec<u8>) -> usize {
     let lines: Vec<_> = printed.split_inclusive(|b| *b == b'\n').collect();
     let whole: Vec<_> = lines
         .iter()
@@ -122,7 +122,7 @@ fn line_torn_by_kill_is_completed() {
     assert_eq!(follower(&env, &["--cursor-file", "cursors"]).end().code, 0);
     let mut printed = written(&env);
     assert!(printed.starts_with(b"{\"v\":1,\"se\n{\"v\":1,\"seq\":0,"));
-    assert_eq!(take_torn(&mut printed), 1);
+    assert_eq!(remove_torn_lines(&mut printed), 1);
     assert_eq!(numbers(&printed), (vec![0, 1, 2], 0));
 }
 
@@ -165,7 +165,7 @@ fn killed_tail_repeats_only_unsaved_lines() {
             while restarts.load(Ordering::Relaxed) {
                 let before = written(&env).len();
                 let mut follower = follower(&env, &["--cursor-file", "cursors"]);
-                // At once, or after some of it, or a little later.
+                // At once, after part of it, or a little later.
                 wait_until("it writes", || {
                     killed % 3 == 0
                         || written(&env).len() > before
@@ -185,7 +185,7 @@ fn killed_tail_repeats_only_unsaved_lines() {
     env.ok(&["run", "--run", "it", "--close"]);
     assert_eq!(follower(&env, &["--cursor-file", "cursors"]).end().code, 0);
     let mut printed = written(&env);
-    let torn = take_torn(&mut printed);
+    let torn = remove_torn_lines(&mut printed);
     assert!(torn <= killed, "{torn} {killed}");
     let (seqs, gaps) = numbers(&printed);
     assert_eq!(gaps, 0);
@@ -198,7 +198,7 @@ fn killed_tail_repeats_only_unsaved_lines() {
     }
     assert_eq!(next, EVENTS + rounds + 1);
     assert!(killed > 0);
-    // Each goes back once at most, to where the last save was.
+    // Each goes back once at most, to the last save.
     assert!(repeated <= killed, "{repeated} {killed}");
 }
 

@@ -1,4 +1,4 @@
-//! `runlog tail` of several runs and of all, and what ends it.
+//! `runlog tail` of several or all runs, and what ends it.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::support::checks::{self, snapshot};
 use crate::support::env::{Background, TestEnv, wait_until};
 use crate::support::segments::rotate;
 
-/// Open runs with a note each.
+/// Creates open runs with one note each.
 fn with_runs(runs: &[&str]) -> TestEnv {
     let env = TestEnv::new();
     for run in runs {
@@ -22,7 +22,7 @@ fn close(env: &TestEnv, run: &str) {
     env.ok(&["run", "--run", run, "--close"]);
 }
 
-/// The numbers of the events of each run.
+/// Returns the sequence numbers of the events of each run.
 #[track_caller]
 fn by_run(stdout: &[u8]) -> BTreeMap<String, Vec<u64>> {
     let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
@@ -40,7 +40,7 @@ fn by_run(stdout: &[u8]) -> BTreeMap<String, Vec<u64>> {
     found
 }
 
-/// Reads one line, which has to be of this run; gives its type.
+/// Reads one line, which must belong to this run. Returns its type.
 #[track_caller]
 fn next_of(follower: &mut Background, run: &str) -> String {
     let event = checks::event(&follower.read_line());
@@ -96,7 +96,7 @@ fn follow_all_includes_new_runs() {
     let mut follower = env.spawn(&["tail", "-f", "--all", "--json", "-n", "1"]);
     assert_eq!(next_of(&mut follower, "old"), "note");
     for run in ["a", "b", "c"] {
-        // A folder is empty at first.
+        // A run directory is empty at first.
         std::fs::create_dir_all(env.run_dir(run)).unwrap();
         env.ok(&["emit", "--open", "--run", run, "x"]);
         assert_eq!(next_of(&mut follower, run), "run_opened");
@@ -104,7 +104,7 @@ fn follow_all_includes_new_runs() {
         close(&env, run);
         assert_eq!(next_of(&mut follower, run), "run_closed");
     }
-    // Also behind the end of a run something may come.
+    // Events may follow the end of a run.
     rotate(&env, "b");
     assert_eq!(next_of(&mut follower, "b"), "log_rotated");
     assert!(!follower.has_ended());
@@ -182,7 +182,7 @@ fn until_event_type_ends_follow() {
     let output = follower.end();
     assert_eq!(output.code, 0);
     assert_eq!(by_run(&output.stdout)["a"], [1, 2]);
-    // It need not be one of those that are shown.
+    // It need not be one of the shown events.
     let args = [
         "tail",
         "a",
@@ -193,7 +193,7 @@ fn until_event_type_ends_follow() {
         "type=note",
     ];
     assert_eq!(by_run(&env.ok(&args).stdout)["a"], [0]);
-    // Nothing behind it is shown.
+    // Nothing after it is shown.
     let args = ["tail", "--all", "--json", "--until", "type=note"];
     assert_eq!(by_run(&env.ok(&args).stdout)["a"], [0, 1]);
 }

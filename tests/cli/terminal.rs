@@ -12,7 +12,7 @@ fn job_reads_from_terminal() {
     terminal.line("\"$RUNLOG\" run --run it -- sh -c 'read x; echo got $x'");
     env.wait_for("job_started");
     terminal.line("this");
-    terminal.shows("got this");
+    terminal.wait_for_line("got this");
     env.wait_for("job_completed");
 }
 
@@ -31,8 +31,8 @@ fn ctrl_c_reaches_job_once_and_ends_run() {
         String::from_utf8_lossy(&env.captured("it", "job")).contains("int")
     });
     env.write("go", "");
-    terminal.shows("1 times");
-    terminal.shows("code 0");
+    terminal.wait_for_line("1 times");
+    terminal.wait_for_line("code 0");
 }
 
 #[test]
@@ -65,5 +65,5 @@ fn timeout_on_terminal_ends_job_not_shell() {
         return;
     };
     terminal.line("\"$RUNLOG\" run --run it --timeout 0.1 -- sleep 1000; echo code $?");
-    terminal.shows("code 124");
+    terminal.wait_for_line("code 124");
 }

@@ -1,11 +1,11 @@
-//! A machine that gives no more threads, as one with `ulimit -u` or a full cgroup does. It is
-//! strace that refuses them; where there is none, the tests say so and pass.
+//! A machine that is out of threads, as with `ulimit -u` or a full cgroup.
+//! strace makes `clone3` fail.
 
 use crate::support::crash::has_strace;
 use crate::support::env::{Output, TestEnv};
 
-/// Runs the arguments with `$RUNLOG` under strace, which lets each process have `threads` of
-/// them; `None`, and a line that says so, where that cannot be done. Nothing outlives it.
+/// Runs `$RUNLOG` with these arguments under strace, which allows each process `threads`
+/// threads. `then` follows it in the shell. No process outlives the call.
 fn with_threads(env: &TestEnv, threads: usize, args: &str, then: &str) -> Option<Output> {
     if !has_strace(env) {
         return None;
@@ -22,20 +22,20 @@ fn with_threads(env: &TestEnv, threads: usize, args: &str, then: &str) -> Option
     Some(output)
 }
 
-/// The exit code of `runlog`, with others behind it in a pipe.
+/// Returns the exit code of `runlog`, also if it is not the last of a pipeline.
 fn code(env: &TestEnv) -> i32 {
     let code = std::fs::read_to_string(env.path("code")).unwrap();
     code.trim().parse().unwrap()
 }
 
-/// How many threads were asked for, and how many of them refused.
+/// Returns how many threads were requested, and how many of them were refused.
 fn asked(env: &TestEnv) -> (usize, usize) {
     let trace = std::fs::read_to_string(env.trace_path()).unwrap();
     let calls = |what: &str| trace.lines().filter(|line| line.contains(what)).count();
     (calls("clone3("), calls("INJECTED"))
 }
 
-/// How many threads a job has that prints nothing: one more is that of a stream.
+/// Returns how many threads a job without output needs. A stream with output needs one more.
 fn threads_of_a_silent_job() -> Option<usize> {
     let env = TestEnv::new();
     with_threads(&env, 1000, "run -- true", "")?;

@@ -1,4 +1,4 @@
-//! `replay --rollback`: a run is undone by what its jobs recorded.
+//! `replay --rollback`: rolls a run back with the commands that its jobs recorded.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use insta::assert_snapshot;
 
 const UNDO: [&str; 3] = ["replay", "--rollback", "it"];
 
-/// A job of the run `it` that writes down its rollback in the file `undone`.
+/// Runs a job of the run `it` whose rollback appends to the file `undone`.
 fn job(env: &TestEnv, name: &str, command: &str) -> i32 {
     let rollback = format!("echo {name} >> undone");
     let run = [
@@ -124,7 +124,7 @@ fn running_run_is_not_undone() {
     job(&env, "a", "true");
     let goes_on = env.spawn(&["run", "-q", "--run", "it", "--job", "b", "--", "cat"]);
     wait_until("it has started", || {
-        env.events_of("it", "job_started").len() == 2
+        env.events_of_type("it", "job_started").len() == 2
     });
     assert_snapshot!(snapshot(&env, &env.run(&UNDO)), @"
     exit 4

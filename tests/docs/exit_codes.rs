@@ -1,5 +1,5 @@
-//! `docs/exit-codes.md` is generated: from the codes of the program, and from what the help
-//! of each command says of them. README's tables have the same codes.
+//! `docs/exit-codes.md` is generated from the codes of the program and from the help of each
+//! command. README's table lists the same codes.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -8,9 +8,9 @@ use clap::CommandFactory as _;
 use regex::Regex;
 use runlog::cli::exit::Code;
 
-use super::{hold_or_bless, read};
+use super::{check_or_bless, read};
 
-/// One code and what it means, of the paragraph `Exit codes:` of a command.
+/// Returns each code and its meaning from the paragraph `Exit codes:` of a command.
 fn rows(told: &str) -> Vec<(String, String)> {
     let code = Regex::new(r"(^|; |: |\. )(\d+(?:\+N)?) ").unwrap();
     let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -25,7 +25,7 @@ fn rows(told: &str) -> Vec<(String, String)> {
         let next = found.get(at + 1);
         let end = next.map_or(told.len(), |next| next.get(0).unwrap().start());
         let meaning = told.get(one.get(0).unwrap().end()..end).unwrap();
-        // `. With --wait: 0 …` begins other codes.
+        // `. With --wait: 0 …` starts other codes.
         let (meaning, then) = match next.map(|next| &next[1]) {
             Some(": ") => meaning.rsplit_once(". ").unwrap(),
             _ => (meaning, ""),
@@ -43,7 +43,7 @@ fn page() -> String {
     let mut page = String::from(
         "# Exit codes\n\n\
          Generated from the program: do not edit it.\n\
-         `RUNLOG_BLESS=1 cargo test --test docs` writes it anew.\n\n\
+         `RUNLOG_BLESS=1 cargo test --test docs` rewrites it.\n\n\
          | code | meaning |\n| --- | --- |\n",
     );
     for code in Code::ALL {
@@ -71,7 +71,7 @@ fn page() -> String {
         for (code, meaning) in rows(told) {
             if let Ok(code) = code.parse::<u8>() {
                 let known = Code::ALL.iter().any(|known| *known as u8 == code);
-                assert!(known, "the help of {name} tells of {code}");
+                assert!(known, "the help of {name} lists {code}");
             }
             writeln!(page, "| {code} | {meaning} |").unwrap();
         }
@@ -81,7 +81,7 @@ fn page() -> String {
 
 #[test]
 fn exit_codes_page_is_up_to_date() {
-    hold_or_bless("docs/exit-codes.md", &page());
+    check_or_bless("docs/exit-codes.md", &page());
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! `docs/json.md`: what is said of each key is generated from the schema, which the tests
-//! of the commands hold every output against.
+//! `docs/json.md`: the descriptions of keys are generated from the schema, which the tests of the
+//! commands check every output against.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use runlog::log::payload::ErrorKind;
 use runlog::log::{EventType, RunStatus};
 use serde_json::Value;
 
-use super::{anchor, hold_or_bless, read};
+use super::{anchor, check_or_bless, read};
 
 const MARK: &str = "<!-- From here on generated from schema/runlog.schema.json: edit that. -->\n";
 
@@ -24,12 +24,12 @@ fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key).and_then(Value::as_str)
 }
 
-/// The definition that a value refers to.
+/// Returns the name of the definition that a value refers to.
 fn referred(value: &Value) -> Option<&str> {
     text(value, "$ref")?.strip_prefix("#/$defs/")
 }
 
-/// What a value is, in a word or two, with a link where there is a section for it.
+/// Returns the kind of a value in a word or two, with a link if it has a section.
 fn kind(schema: &Value, value: &Value) -> String {
     if let Some(name) = referred(value) {
         let target = definition(schema, name);
@@ -64,7 +64,7 @@ fn plural(kind: &str) -> String {
         .map_or_else(|| format!("{kind}s"), |link| format!("[objects]{link}"))
 }
 
-/// The words that a value may be, if it is a word.
+/// Returns the words that a value may be, if it is a word.
 fn words(schema: &Value, value: &Value) -> Option<Vec<String>> {
     if let Some(name) = referred(value) {
         return words(schema, definition(schema, name));
@@ -87,7 +87,7 @@ fn generated() -> String {
     let schema = schema();
     let mut page = String::new();
     let definitions = schema.get("$defs").unwrap().as_object().unwrap();
-    // serde_json sorts keys: the page has the order of the file.
+    // serde_json sorts keys. The page keeps the order of the file.
     let source = read("docs/schema/runlog.schema.json");
     let mut sections: Vec<_> = definitions
         .iter()
@@ -135,7 +135,7 @@ fn generated() -> String {
 fn json_page_is_up_to_date() {
     let stored = read("docs/json.md");
     let (intro, _) = stored.split_once(MARK).unwrap();
-    hold_or_bless("docs/json.md", &format!("{intro}{MARK}{}", generated()));
+    check_or_bless("docs/json.md", &format!("{intro}{MARK}{}", generated()));
 }
 
 fn words_of(name: &str) -> BTreeSet<String> {
@@ -167,7 +167,7 @@ fn schema_lists_all_event_types() {
     }
 }
 
-/// The events of the example run, which has every type, are as the schema says.
+/// The example run has every event type. All of them match the schema.
 #[test]
 fn schema_accepts_example_run() {
     let schema = schema();
@@ -180,7 +180,7 @@ fn schema_accepts_example_run() {
             .map(|e| e.to_string())
             .collect();
         assert!(errors.is_empty(), "{errors:?}\n{event}");
-        // It is closed: a key that it does not tell of is an error.
+        // The schema is closed: an unknown key is an error.
         let mut more = event.clone();
         more.as_object_mut()
             .unwrap()

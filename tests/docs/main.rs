@@ -1,11 +1,12 @@
-//! What the documents say is held to the code: the reference of the command line is
-//! generated, and commands, links, event types and sample lines are checked.
+//! Checks the documents against the code: the command-line reference is generated, and commands,
+//! links, event types and sample lines are checked.
 //!
-//! `RUNLOG_BLESS=1 cargo test --test docs` writes the generated pages anew.
+//! `RUNLOG_BLESS=1 cargo test --test docs` rewrites the generated pages.
 
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     clippy::print_stdout,
     reason = "helpers of tests count as production code"
 )]
@@ -24,7 +25,7 @@ use clap::CommandFactory as _;
 use runlog::log::{EventType, Item, Reader};
 use serde_json::Value;
 
-/// The fields of an event that hold a snapshot.
+/// The fields of an event that contain a snapshot.
 const SNAPSHOTS: [&str; 4] = [
     "telemetry_before",
     "telemetry_after",
@@ -40,15 +41,15 @@ fn read(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|e| panic!("cannot read {name}: {e}"))
 }
 
-/// README.md, CHANGELOG.md and all pages below docs/.
+/// Returns README.md, CHANGELOG.md and all pages in docs/.
 fn pages() -> Vec<PathBuf> {
     let mut pages = vec![root().join("README.md"), root().join("CHANGELOG.md")];
-    let mut folders = vec![root().join("docs")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
+    let mut directories = vec![root().join("docs")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                directories.push(path);
             } else if path.extension().is_some_and(|ext| ext == "md") {
                 pages.push(path);
             }
@@ -57,7 +58,7 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// A fenced block: the heading that it stands under, its language, and its text.
+/// A fenced block: its heading, its language, and its text.
 struct Block {
     heading: String,
     language: String,
@@ -96,7 +97,7 @@ fn split(page: &str) -> (Vec<Block>, String) {
     (blocks, prose)
 }
 
-/// The commands in a block of shell: comments and output left out, continued lines joined.
+/// Returns the commands in a shell block, without comments and output, continued lines joined.
 fn commands(block: &Block) -> Vec<String> {
     let text = block.text.replace("\\\n", " ");
     let lines = text.lines().map(str::trim_end);
@@ -119,7 +120,7 @@ fn cli_reference_is_up_to_date() {
     let mut page = String::from(
         "# The command line\n\n\
          Generated from the program's own help: do not edit it.\n\
-         `RUNLOG_BLESS=1 cargo test --test docs` writes it anew.\n",
+         `RUNLOG_BLESS=1 cargo test --test docs` rewrites it.\n",
     );
     let mut add = |title: &str, command: &mut clap::Command| {
         let help = command.render_long_help().to_string();
@@ -139,11 +140,11 @@ fn cli_reference_is_up_to_date() {
         let mut command = command.clone().bin_name(&title).term_width(80);
         add(&title, &mut command);
     }
-    hold_or_bless("docs/cli.md", &page);
+    check_or_bless("docs/cli.md", &page);
 }
 
-/// A generated page is as it was stored; or it is stored, with `RUNLOG_BLESS`.
-fn hold_or_bless(name: &str, page: &str) {
+/// Checks that a generated page is up to date, or writes it with `RUNLOG_BLESS`.
+fn check_or_bless(name: &str, page: &str) {
     let path = root().join(name);
     if std::env::var_os("RUNLOG_BLESS").is_some() {
         fs::write(path, page).unwrap();
@@ -158,7 +159,7 @@ fn hold_or_bless(name: &str, page: &str) {
     assert!(
         stored == page,
         "{name} is out of date from line {} on; \
-         RUNLOG_BLESS=1 cargo test --test docs writes it anew",
+         RUNLOG_BLESS=1 cargo test --test docs rewrites it",
         first + 1
     );
 }
@@ -194,7 +195,7 @@ fn links_resolve() {
     }
 }
 
-/// The targets of the links in a text, those in code left out.
+/// Returns the targets of the links in a text, except for those in code.
 fn links(prose: &str) -> Vec<String> {
     let text: String = prose.split('`').step_by(2).collect();
     text.split("](")
@@ -204,7 +205,7 @@ fn links(prose: &str) -> Vec<String> {
         .collect()
 }
 
-/// What the headings of a page are called in links.
+/// Returns the anchors of a page's headings.
 fn anchors(page: &str) -> BTreeSet<String> {
     let (_, prose) = split(page);
     let headings = prose.lines().filter(|line| line.starts_with('#'));
@@ -213,7 +214,7 @@ fn anchors(page: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// What a heading is called in links.
+/// Returns the anchor of a heading.
 fn anchor(heading: &str) -> String {
     let text = heading.to_lowercase();
     let kept = text
@@ -246,7 +247,7 @@ fn shown_commands_parse() {
     assert!(seen > 10, "only {seen} commands were found");
 }
 
-/// The words of each simple command in a line of shell, as far as our pages need it.
+/// Returns the words of each simple command in a line of shell, as far as our pages need it.
 fn simple_commands(line: &str) -> Vec<Vec<String>> {
     let mut found = vec![Vec::new()];
     let mut word: Option<String> = None;
@@ -263,7 +264,7 @@ fn simple_commands(line: &str) -> Vec<Vec<String>> {
                 if matches!(c, '|' | '&' | ';' | '(' | ')') {
                     found.push(Vec::new());
                 } else if c != ' ' && found.last().unwrap().last().is_none_or(|w| w != ">") {
-                    // What follows is a file, not an argument; `>>` is told once.
+                    // What follows is a file, not an argument. `>>` counts once.
                     found.last_mut().unwrap().push(c.to_string());
                 }
             }
@@ -279,7 +280,7 @@ fn simple_commands(line: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// A volume with a few runs of every kind, made by the program itself.
+/// Creates a volume with runs of every kind, using the program itself.
 fn sample_volume() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let runlog = |args: &[&str]| -> Output {
@@ -289,7 +290,7 @@ fn sample_volume() -> tempfile::TempDir {
                 command.env_remove(name);
             }
         }
-        // Not one that is found in a folder above.
+        // Do not use a volume in a parent directory.
         command.env("RUNLOG_VOLUME", dir.path());
         command.current_dir(&dir).args(args).output().unwrap()
     };
@@ -387,7 +388,7 @@ fn event_types() -> BTreeSet<String> {
     names.collect()
 }
 
-/// The headings of docs/format.md that name an event type, with the text below each.
+/// Returns the headings of docs/format.md that name an event type, with the text below each.
 fn documented_types() -> Vec<(String, String)> {
     let page = read("docs/format.md");
     let (_, types) = page.split_once("\n## Event types\n").unwrap();
@@ -410,7 +411,7 @@ fn every_event_type_is_documented() {
     assert_eq!(documented, event_types(), "docs/format.md, “Event types”");
 }
 
-/// The lines of docs/example-run, oldest first.
+/// Returns the lines of docs/example-run, oldest first.
 fn example_lines() -> Vec<String> {
     let run = root().join("docs/example-run");
     let files = ["events-00000000000000000000.jsonl", "events.jsonl"];
@@ -459,7 +460,7 @@ fn sample_lines_match_example_run() {
     }
 }
 
-/// A line with `{…}` in place of its snapshots.
+/// Returns a line with `{…}` in place of its snapshots.
 fn without_snapshots(line: &str) -> String {
     let mut line = line.to_owned();
     for key in SNAPSHOTS {
@@ -481,7 +482,7 @@ fn without_snapshots(line: &str) -> String {
     line
 }
 
-/// What a table of fields says: the names in its first column.
+/// Returns the fields in the first column of a table.
 fn documented_fields(text: &str) -> BTreeSet<String> {
     let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
     rows.filter_map(|row| row.split_once('`'))
@@ -509,19 +510,19 @@ fn every_written_field_is_documented() {
             for key in event.keys().map(String::as_str) {
                 assert!(
                     common.contains(&key) || SNAPSHOTS.contains(&key) || fields.contains(key),
-                    "docs/format.md does not tell of {key} in {kind}"
+                    "docs/format.md does not describe {key} in {kind}"
                 );
             }
             let values = Value::Object(event.clone());
             for key in nested_keys(&values) {
                 assert!(
                     page.contains(&format!("`{key}`")) || kind == "note",
-                    "docs/format.md does not tell of {key}, which is inside of {kind}"
+                    "docs/format.md does not describe {key}, which is inside of {kind}"
                 );
             }
         }
     }
-    // A rotation and a repair need more than a run.
+    // A rotation and a repair need more than one run.
     let mut rest = event_types();
     rest.retain(|kind| !seen.contains(kind));
     assert_eq!(
@@ -530,7 +531,7 @@ fn every_written_field_is_documented() {
     );
 }
 
-/// The keys of all objects inside of a value; those that users choose are left out.
+/// Returns the keys of all objects in a value, except for those that users choose.
 fn nested_keys(value: &Value) -> Vec<String> {
     match value {
         Value::Object(object) => {

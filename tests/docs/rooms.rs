@@ -153,9 +153,9 @@ impl Crate {
         let mut module = path.to_owned();
         let mut name = None;
         while !self.0.contains_key(&module) {
-            let (above, last) = module.rsplit_once('/')?;
-            name = Some(last.to_owned());
-            module = above.to_owned();
+            let separator = module.rfind('/')?;
+            name = Some(module.split_off(separator + 1));
+            module.pop();
         }
         let target = name.and_then(|name| self.0[&module].reexports.get(&name));
         match target {

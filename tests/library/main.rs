@@ -1,6 +1,6 @@
-//! The library as strangers use it: a crate of its own that depends on runlog by its path,
-//! without the program. It has the examples of `docs/examples/` as its programs, and the
-//! code of `docs/library.md`.
+//! The library as other programs use it: from a separate crate that depends on runlog by path,
+//! without the program. Its binaries are the examples of `docs/examples/` and the code of
+//! `docs/library.md`.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,8 +14,8 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-/// Its folder, once it is built; it stays from one test run to the next.
-static STRANGER: LazyLock<PathBuf> = LazyLock::new(build);
+/// The directory of the crate once it is built. It is kept between test runs.
+static EXAMPLE_CRATE: LazyLock<PathBuf> = LazyLock::new(build);
 
 fn build() -> PathBuf {
     let root = env!("CARGO_MANIFEST_DIR");
@@ -41,13 +41,13 @@ warnings = "deny"
     );
     let root = Path::new(root);
     fs::write(here.join("Cargo.toml"), manifest).unwrap();
-    // The same versions, which are here already.
+    // The same versions, which are already downloaded.
     fs::copy(root.join("Cargo.lock"), here.join("Cargo.lock")).unwrap();
     for example in ["append.rs", "read.rs"] {
         let source = root.join("docs/examples").join(example);
         fs::copy(source, bin.join(example)).unwrap();
     }
-    fs::write(bin.join("page.rs"), of_the_page(root)).unwrap();
+    fs::write(bin.join("page.rs"), page_program(root)).unwrap();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
         .args(["build", "--offline", "--quiet", "--target-dir", "target"])
@@ -60,8 +60,8 @@ warnings = "deny"
     here
 }
 
-/// The code on the page as a program: two processes that may be the first call it.
-fn of_the_page(root: &Path) -> String {
+/// Returns the code of the page as a program. Two processes that may be the first one call it.
+fn page_program(root: &Path) -> String {
     let page = fs::read_to_string(root.join("docs/library.md")).unwrap();
     let (_, code) = page.split_once("```rust\n").unwrap();
     let (code, after) = code.split_once("```\n").unwrap();
@@ -69,17 +69,17 @@ fn of_the_page(root: &Path) -> String {
     let main = r#"
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let (Some(folder), Some(name)) = (args.next(), args.next()) else {
+    let (Some(directory), Some(name)) = (args.next(), args.next()) else {
         return Err("two arguments".into());
     };
-    add(&Volume::create(folder.as_ref())?, &name)
+    add(&Volume::create(directory.as_ref())?, &name)
 }
 "#;
     format!("{code}{main}")
 }
 
 fn run(program: &str, args: &[&str]) -> Output {
-    let program = STRANGER.join("target/debug").join(program);
+    let program = EXAMPLE_CRATE.join("target/debug").join(program);
     Command::new(program).args(args).output().unwrap()
 }
 
@@ -90,7 +90,7 @@ fn ok(output: Output) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// `runlog` on the volume; it has to end with 0.
+/// Runs `runlog` on the volume. It must exit with 0.
 #[track_caller]
 fn runlog(volume: &str, args: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_runlog"));
@@ -158,22 +158,22 @@ fn errors_are_returned_not_panics() {
         ("read", &[volume], 1, "is not a volume"),
     ];
     for (program, args, code, message) in cases {
-        told(&run(program, args), code, message);
+        assert_failed_with(&run(program, args), code, message);
     }
     ok(run("append", &[volume]));
-    told(&run("read", &[volume, "other"]), 3, "no run other");
-    told(&run("read", &[volume, "../x"]), 1, "cannot be an id");
+    assert_failed_with(&run("read", &[volume, "other"]), 3, "no run other");
+    assert_failed_with(&run("read", &[volume, "../x"]), 1, "cannot be an id");
     let run_dir = fs::read_dir(tmp.path().join(".omne/var/runs"))
         .unwrap()
         .next();
     let log = run_dir.unwrap().unwrap().path().join("events.jsonl");
     let text = fs::read_to_string(&log).unwrap();
     fs::write(&log, text.replacen("\"row\"", "\"raw\"", 1)).unwrap();
-    told(&run("read", &[volume]), 5, "its checksum does not match");
+    assert_failed_with(&run("read", &[volume]), 5, "its checksum does not match");
 }
 
 #[track_caller]
-fn told(output: &Output, code: i32, message: &str) {
+fn assert_failed_with(output: &Output, code: i32, message: &str) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{stderr}");
     assert!(
@@ -186,7 +186,7 @@ fn told(output: &Output, code: i32, message: &str) {
 fn first_writer_opens_run() {
     let tmp = tempfile::tempdir().unwrap();
     let volume = tmp.path().to_str().unwrap();
-    LazyLock::force(&STRANGER);
+    LazyLock::force(&EXAMPLE_CRATE);
     std::thread::scope(|scope| {
         for n in 0..8 {
             scope.spawn(move || ok(run("page", &[volume, &format!("from-{n}")])));

@@ -8,18 +8,18 @@ use std::process::Command;
 use runlog::log::{AppendError, Close, Draft, Durability, EventType, RunLog, StorageError};
 use serde_json::json;
 
-use super::support::{draft, given_dir, log, passes, read_sound};
+use super::support::{draft, given_dir, log, read_sound, run_ignored_test};
 
-/// Gives the command behind it a small disk of its own at `$1`.
+/// Runs the command with a small disk of its own at `$1`.
 const SMALL_DISK: &str = r#"mount -t tmpfs -o size=1m none "$1" && shift && exec "$@""#;
-/// Files of the command behind it can hold 8 KiB at most.
+/// Limits the files of the command to 8 KiB.
 const SMALL_FILES: &str = r#"trap "" XFSZ; ulimit -f "$(( 8192 / $1 ))"; shift; exec "$@""#;
 
 fn note(log: &RunLog, n: usize) -> Draft {
     draft(log, EventType::Note, &json!({"n": n, "x": "y".repeat(700)}))
 }
 
-/// Takes what is left of the disk.
+/// Fills the disk.
 fn fill(dir: &Path) {
     let mut filler = File::create(dir.join("filler")).unwrap();
     for size in [4096, 1] {
@@ -38,13 +38,13 @@ fn run_ends_consistently_on_full_disk() {
     let dir = tmp.path().to_str().unwrap();
     let wrapper = ["unshare", "-Urm", "sh", "-c", SMALL_DISK, "sh", dir];
     if !can(Command::new(wrapper[0]).args(&wrapper[1..]).arg("true")) {
-        #[expect(clippy::print_stderr, reason = "whoever runs the tests has to know")]
+        #[expect(clippy::print_stderr, reason = "skipped tests must be reported")]
         {
             eprintln!("skipped: no tmpfs can be mounted in a namespace here");
         }
         return;
     }
-    passes(&wrapper, "limits::child_on_full_disk", tmp.path());
+    run_ignored_test(&wrapper, "limits::child_on_full_disk", tmp.path());
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn child_on_full_disk() {
     assert!(stand > 100);
     assert_eq!(read_sound(&run).len(), stand);
 
-    // Somebody takes the rest, and a writer dies in the middle of a line.
+    // Another process fills the disk, and a writer dies in the middle of a line.
     fill(&dir);
     fs::OpenOptions::new()
         .append(true)
@@ -76,7 +76,7 @@ fn child_on_full_disk() {
         let refused = writer.append(&[note(writer, 0)], Durability::Process);
         assert!(refused.as_ref().is_err_and(is_full), "{refused:?}");
     }
-    // A last event of a job finds its place, also by a writer that comes anew.
+    // The last event of a job fits, also for a new writer.
     let fresh = log(&dir);
     let ended = |log: &RunLog| draft(log, EventType::JobFailed, &json!({"job_id": "a"}));
     run.append(&[ended(&run)], Durability::Power).unwrap();
@@ -118,7 +118,7 @@ fn short_write_keeps_whole_lines() {
         ("sh", "512")
     };
     let wrapper = [shell, "-c", SMALL_FILES, "sh", unit];
-    passes(&wrapper, "limits::child_with_file_size_limit", tmp.path());
+    run_ignored_test(&wrapper, "limits::child_with_file_size_limit", tmp.path());
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn child_with_file_size_limit() {
     let run = log(&dir);
     let mut written = 0;
     let refused = loop {
-        // An ordinary event is refused long before: only these may use the last bytes.
+        // An ordinary event is refused much earlier: only these may use the last bytes.
         let end = |n| {
             draft(
                 &run,

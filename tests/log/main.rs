@@ -1,7 +1,7 @@
-//! What only several processes, or the limits of one, can show of the log.
+//! Properties of the log that need several processes, or limits on one.
 //!
-//! Each test runs parts of itself in other processes: those are the ignored tests,
-//! which do nothing when somebody runs them by hand.
+//! Each test runs parts of itself in other processes. Those parts are the ignored tests, which do
+//! nothing when run by hand.
 
 #![expect(
     clippy::unwrap_used,

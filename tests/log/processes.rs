@@ -12,7 +12,7 @@ use super::support::{child, draft, given_dir, log, read_sound};
 const PROCESSES: usize = 4;
 const EACH: usize = 200;
 
-/// Appends events for ever and tells of each one that was acknowledged.
+/// Appends events forever and prints each acknowledged one.
 #[test]
 #[ignore = "run by the other tests in a process of its own"]
 fn child_writer() {

@@ -6,15 +6,15 @@ use std::process::Command;
 use runlog::log::{Draft, EventType, Item, Reader, RunLog};
 use runlog::volume::Volume;
 
-/// The volume that a child works on.
+/// The variable with the volume of a child.
 const DIR: &str = "RUNLOG_TEST_DIR";
 
-/// The folder that the parent gave, if there is a parent.
+/// Returns the directory that the parent passed, if there is a parent.
 pub(crate) fn given_dir() -> Option<std::path::PathBuf> {
     std::env::var_os(DIR).map(Into::into)
 }
 
-/// `wrapper`, if any, and behind it this program, to run one ignored test in `dir`.
+/// Returns a command that runs one ignored test of this program in `dir`, behind `wrapper`.
 pub(crate) fn child(wrapper: &[&str], test: &str, dir: &Path) -> Command {
     let exe = std::env::current_exe().unwrap();
     let mut command = match wrapper {
@@ -38,7 +38,7 @@ pub(crate) fn child(wrapper: &[&str], test: &str, dir: &Path) -> Command {
 }
 
 /// Runs one ignored test of this program behind `wrapper` and asserts that it passes.
-pub(crate) fn passes(wrapper: &[&str], test: &str, dir: &Path) {
+pub(crate) fn run_ignored_test(wrapper: &[&str], test: &str, dir: &Path) {
     let out = child(wrapper, test, dir).output().unwrap();
     let told = [out.stdout, out.stderr].concat();
     let told = String::from_utf8_lossy(&told);
@@ -54,8 +54,8 @@ pub(crate) fn draft(log: &RunLog, kind: EventType, data: &serde_json::Value) -> 
     Draft::new(kind, log.run_id(), None, data).unwrap()
 }
 
-/// Every event; asserts that they are whole, numbered from 0 without a gap, and that
-/// their ids rise.
+/// Returns every event. Asserts that they are intact, that sequence numbers start at 0 and have
+/// no gaps, and that ids increase.
 pub(crate) fn read_sound(log: &RunLog) -> Vec<serde_json::Value> {
     let mut reader = Reader::open(log.dir()).unwrap();
     let mut events = Vec::new();

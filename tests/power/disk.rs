@@ -1,60 +1,60 @@
-//! A disk that remembers: what was changed on it, in order, and what was synced when. From
-//! that comes every image that a loss of power can leave.
+//! A disk with a history: what changed, in order, and what was synced when. From it come all
+//! images that a power cut can leave.
 //!
-//! It promises what POSIX does and no more: a sync of a file makes its bytes durable, not
-//! its name; a sync of a folder makes the names in it durable, and nothing below them.
+//! It promises what POSIX promises and no more: a sync of a file makes its bytes durable but not
+//! its name; a sync of a directory makes its entries durable but nothing below them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 
-/// A file or folder, whatever its name is.
+/// A file or directory, whatever its name.
 pub(crate) type Node = usize;
 
 /// The root of the volume.
 pub(crate) const ROOT: Node = 0;
 
-/// What is on a disk: paths below the root, and the bytes of files; folders have none.
+/// The content of a disk: paths below the root, and the bytes of files. Directories have none.
 pub(crate) type Tree = BTreeMap<String, Option<Vec<u8>>>;
 
 /// A change of the disk.
 enum Change {
-    /// The file got these bytes there.
+    /// These bytes were written to the file.
     Write(Node, usize, Vec<u8>),
-    /// The file was cut, or made longer.
+    /// The file was truncated or extended.
     Resize(Node, usize),
-    /// Names in folders came and went, all at once.
+    /// Directory entries changed, all at once.
     Names(Vec<(Node, String, Option<Node>)>),
 }
 
-/// One thing that happened.
+/// One step of the history.
 enum Step {
     Change(Change),
-    /// What was changed in this node in the first so many steps is durable.
+    /// The changes of this node in the first `n` steps are durable.
     Sync(Node, usize),
     /// Nothing happened to the disk.
     Other,
 }
 
-/// What is left of changes that were not synced.
+/// What remains of changes that were not synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unsynced {
     /// Nothing.
     None,
     /// Everything.
     All,
-    /// The first so many of each node, the last write torn.
+    /// The first changes of each node, the last write torn.
     Some,
     /// Only the sizes: the bytes are zeros.
     Zeros,
 }
 
-/// What is on a disk at one moment.
+/// The content of a disk at one moment.
 #[derive(Clone, Default)]
 struct Contents {
-    /// Bytes of the files, `None` for folders.
+    /// The bytes of files, `None` for directories.
     bytes: Vec<Option<Vec<u8>>>,
-    /// What is in the folders.
+    /// The entries of directories.
     names: HashMap<Node, BTreeMap<String, Node>>,
 }
 
@@ -63,12 +63,12 @@ struct Contents {
 pub(crate) struct Disk {
     steps: Vec<Step>,
     now: Contents,
-    /// At the beginning, all of it durable.
+    /// The initial content, all of it durable.
     first: Contents,
 }
 
 impl Disk {
-    /// What is below `root` now, all of it durable.
+    /// Loads what is below `root`, all of it durable.
     pub(crate) fn load(root: &Path) -> Self {
         let mut disk = Self::default();
         disk.add(root);
@@ -93,17 +93,17 @@ impl Disk {
         node
     }
 
-    /// How many things happened.
+    /// Returns the number of steps.
     pub(crate) fn steps(&self) -> usize {
         self.steps.len()
     }
 
-    /// Whether the last of the first `cut` steps changed something.
+    /// Returns whether the last of the first `cut` steps changed something.
     pub(crate) fn is_changed_by(&self, cut: usize) -> bool {
         matches!(self.steps[..cut].last(), Some(Step::Change(_)))
     }
 
-    /// The node of a path below the root.
+    /// Returns the node of a path below the root.
     pub(crate) fn find(&self, path: &str) -> Option<Node> {
         let parts = path.split('/').filter(|part| !part.is_empty());
         let mut node = ROOT;
@@ -113,28 +113,32 @@ impl Disk {
         Some(node)
     }
 
-    /// The length of a file now.
+    /// Returns the current length of a file.
     pub(crate) fn len(&self, file: Node) -> usize {
         self.now.bytes[file].as_ref().map_or(0, Vec::len)
     }
 
-    /// A new file or folder has this name.
-    pub(crate) fn make(&mut self, folder: Node, name: &str, is_file: bool) {
+    /// Records a new file or directory.
+    pub(crate) fn make(&mut self, directory: Node, name: &str, is_file: bool) {
         let node = self.now.bytes.len();
         self.now.bytes.push(is_file.then(Vec::new));
         if !is_file {
             self.now.names.insert(node, BTreeMap::new());
         }
         self.first.bytes.push(is_file.then(Vec::new));
-        self.change(Change::Names(vec![(folder, name.to_owned(), Some(node))]));
+        self.change(Change::Names(vec![(
+            directory,
+            name.to_owned(),
+            Some(node),
+        )]));
     }
 
-    /// A name is gone.
-    pub(crate) fn remove(&mut self, folder: Node, name: &str) {
-        self.change(Change::Names(vec![(folder, name.to_owned(), None)]));
+    /// Records a removed name.
+    pub(crate) fn remove(&mut self, directory: Node, name: &str) {
+        self.change(Change::Names(vec![(directory, name.to_owned(), None)]));
     }
 
-    /// Something has another name.
+    /// Records a rename.
     pub(crate) fn rename(&mut self, from: (Node, &str), to: (Node, &str)) {
         let node = self.now.names[&from.0][from.1];
         self.change(Change::Names(vec![
@@ -143,12 +147,12 @@ impl Disk {
         ]));
     }
 
-    /// Bytes were written.
+    /// Records written bytes.
     pub(crate) fn write(&mut self, file: Node, at: usize, bytes: Vec<u8>) {
         self.change(Change::Write(file, at, bytes));
     }
 
-    /// A file was cut, or made longer.
+    /// Records a truncated or extended file.
     pub(crate) fn resize(&mut self, file: Node, len: usize) {
         self.change(Change::Resize(file, len));
     }
@@ -158,17 +162,17 @@ impl Disk {
         self.steps.push(Step::Change(change));
     }
 
-    /// What was changed in the node in the first so many steps is durable.
+    /// Records that all changes of the node so far are durable.
     pub(crate) fn sync(&mut self, node: Node, upto: usize) {
         self.steps.push(Step::Sync(node, upto));
     }
 
-    /// Something happened that is no matter of the disk.
+    /// Records a step that does not concern the disk.
     pub(crate) fn other(&mut self) {
         self.steps.push(Step::Other);
     }
 
-    /// What is on the disk after a loss of power behind the first `cut` steps.
+    /// Returns the content of the disk after a power cut behind the first `cut` steps.
     pub(crate) fn image(
         &self,
         cut: usize,
@@ -196,7 +200,9 @@ impl Disk {
         for (at, step) in self.steps[..cut].iter().enumerate() {
             let Step::Change(change) = step else { continue };
             let stays = match change {
-                Change::Names(changes) => changes.iter().any(|(folder, ..)| at < named[*folder]),
+                Change::Names(changes) => {
+                    changes.iter().any(|(directory, ..)| at < named[*directory])
+                }
                 Change::Write(file, ..) | Change::Resize(file, _) => at < durable[*file],
             };
             if stays {
@@ -213,7 +219,7 @@ impl Disk {
         tree
     }
 
-    /// A rename from one folder to another is there as a whole or not at all.
+    /// A rename between directories is durable as a whole or not at all.
     fn tie_renames(&self, cut: usize, named: &mut [usize]) {
         let mut is_tied = false;
         while !is_tied {
@@ -222,10 +228,10 @@ impl Disk {
                 let Step::Change(Change::Names(changes)) = step else {
                     continue;
                 };
-                if changes.iter().any(|(folder, ..)| at < named[*folder]) {
-                    for (folder, ..) in changes.iter().filter(|(f, ..)| self.is_folder(*f)) {
-                        if named[*folder] <= at {
-                            named[*folder] = at + 1;
+                if changes.iter().any(|(directory, ..)| at < named[*directory]) {
+                    for (directory, ..) in changes.iter().filter(|(f, ..)| self.is_directory(*f)) {
+                        if named[*directory] <= at {
+                            named[*directory] = at + 1;
                             is_tied = false;
                         }
                     }
@@ -234,12 +240,12 @@ impl Disk {
         }
     }
 
-    fn is_folder(&self, node: Node) -> bool {
+    fn is_directory(&self, node: Node) -> bool {
         self.now.bytes[node].is_none()
     }
 }
 
-/// What is left of a change of a file that was not synced; nothing of one behind a torn one.
+/// Returns what remains of an unsynced change of a file. Nothing remains after a torn one.
 fn left_of(
     change: &Change,
     unsynced: Unsynced,
@@ -278,8 +284,8 @@ impl Contents {
             }
             Change::Resize(file, len) => self.bytes[*file].as_mut().unwrap().resize(*len, 0),
             Change::Names(changes) => {
-                for (folder, name, node) in changes {
-                    let names = self.names.entry(*folder).or_default();
+                for (directory, name, node) in changes {
+                    let names = self.names.entry(*directory).or_default();
                     match node {
                         Some(node) => names.insert(name.clone(), *node),
                         None => names.remove(name),
@@ -289,8 +295,8 @@ impl Contents {
         }
     }
 
-    fn collect(&self, folder: Node, path: &str, tree: &mut Tree) {
-        for (name, node) in self.names.get(&folder).into_iter().flatten() {
+    fn collect(&self, directory: Node, path: &str, tree: &mut Tree) {
+        for (name, node) in self.names.get(&directory).into_iter().flatten() {
             let path = format!("{path}/{name}");
             tree.insert(path.clone(), self.bytes[*node].clone());
             self.collect(*node, &path, tree);
@@ -298,7 +304,7 @@ impl Contents {
     }
 }
 
-/// Makes the tree in an empty folder.
+/// Writes the content to an empty directory.
 pub(crate) fn make(tree: &Tree, root: &Path) {
     for (path, bytes) in tree {
         let path = root.join(path.trim_start_matches('/'));
@@ -309,11 +315,11 @@ pub(crate) fn make(tree: &Tree, root: &Path) {
     }
 }
 
-/// Numbers that are the same in every run of the tests.
+/// Pseudo-random numbers, the same in every test run.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    /// From 0 up to, not including, `end`.
+    /// Returns a number from 0 to `end - 1`.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

@@ -1,9 +1,8 @@
-//! Losses of power. The real program is watched at work; from what it changed and synced
-//! comes what can be on the disk if the power goes at any moment, and on each of these
-//! images the program has to find everything that it had acknowledged by then, mend the
-//! rest, and go on.
+//! Power cuts. The tests trace the real program. From what it changed and synced follows what can
+//! be on the disk if the power fails at any moment. On each of these images the program must find
+//! everything that it had acknowledged by then, repair the rest, and continue.
 //!
-//! `RUNLOG_POWER_CUTS=all` looks at many more images.
+//! `RUNLOG_POWER_CUTS=all` tests many more images.
 
 #![expect(
     clippy::unwrap_used,
@@ -25,7 +24,7 @@ use disk::{Disk, Random, Unsynced};
 use record::{CALLS, Recording};
 use world::{World, command};
 
-/// As if this host was booted another time.
+/// Makes this host look as if it had rebooted.
 const OTHER_BOOT: &str =
     r#"mount --bind "$BOOT" /proc/sys/kernel/random/boot_id 2>/dev/null || exit 99;"#;
 const UNWATCHED: &str = r#"exec sh -c "$SCRIPT""#;
@@ -44,9 +43,9 @@ fn can_watch(root: &Path) -> bool {
     probe.is_ok_and(|output| output.status.success())
 }
 
-/// Runs `before`, records `script`, and looks at what can be left of it.
+/// Runs `before`, records `script`, and checks every image that can remain of it.
 fn cut_everywhere(before: &str, script: &str) {
-    let looked = look(before, script, "");
+    let looked = check_images(before, script, "");
     if let Some((recording, images)) = looked {
         let steps = recording.disk.steps();
         assert!(images > 5, "only {images} images of {steps} steps");
@@ -54,11 +53,11 @@ fn cut_everywhere(before: &str, script: &str) {
     }
 }
 
-/// Gives the recording and the number of images. The calls of the name `deaf` are left out
-/// of the recording. `None` where nothing can be recorded.
-fn look(before: &str, script: &str, deaf: &str) -> Option<(Recording, usize)> {
+/// Returns the recording and the number of images, or `None` if nothing can be recorded.
+/// Calls named `ignored_sync` are left out of the recording.
+fn check_images(before: &str, script: &str, ignored_sync: &str) -> Option<(Recording, usize)> {
     let tmp = tempfile::tempdir().unwrap();
-    let recording = record(tmp.path(), before, script, deaf)?;
+    let recording = record(tmp.path(), before, script, ignored_sync)?;
     let (some, none, all) = (Unsynced::Some, Unsynced::None, Unsynced::All);
     let zeros = Unsynced::Zeros;
     let mut kinds = vec![(none, none), (all, none), (all, zeros), (some, some)];
@@ -70,7 +69,7 @@ fn look(before: &str, script: &str, deaf: &str) -> Option<(Recording, usize)> {
     let mut seen = HashSet::new();
     for cut in 0..=recording.disk.steps() {
         for &(names, data) in &kinds {
-            // Between two changes the same can be left, only by another chance.
+            // The same image can remain after two changes, with different choices.
             if data == some && !recording.disk.is_changed_by(cut) {
                 continue;
             }
@@ -102,7 +101,7 @@ fn look(before: &str, script: &str, deaf: &str) -> Option<(Recording, usize)> {
     Some((recording, seen.len()))
 }
 
-fn record(tmp: &Path, before: &str, script: &str, deaf: &str) -> Option<Recording> {
+fn record(tmp: &Path, before: &str, script: &str, ignored_sync: &str) -> Option<Recording> {
     let tmp = tmp.canonicalize().unwrap();
     if !can_watch(&tmp) {
         eprintln!("skipped: strace and mounts in a namespace are needed");
@@ -131,8 +130,8 @@ fn record(tmp: &Path, before: &str, script: &str, deaf: &str) -> Option<Recordin
     in_other_boot(WATCHED, script);
     let trace = std::fs::read_to_string(&trace).unwrap();
     let mut calls = trace::calls(&trace);
-    for call in calls.iter_mut().filter(|call| call.name == deaf) {
-        // It failed, for all that matters to a disk.
+    for call in calls.iter_mut().filter(|call| call.name == ignored_sync) {
+        // It failed, as far as the disk is concerned.
         call.result = None;
     }
     Some(record::recording(
@@ -229,7 +228,7 @@ fn power_cut_during_repair() {
     cut_everywhere(&before, r#""$RUNLOG" emit --run it three"#);
 }
 
-/// A job whose supervisor was killed, and which is dead.
+/// A dead job whose supervisor was killed.
 const LOST: &str = r#"
     "$RUNLOG" run -q --run it --rollback "echo >>$MARK" -- sh -c 'kill -9 $PPID; exec sleep 0' || true
     "$RUNLOG" emit --open --run other one
@@ -255,14 +254,14 @@ fn power_cut_during_rollback_and_later_undo() {
         ("", at_once.as_str()),
         (&format!("{with_rollback} true"), later),
     ] {
-        let Some((recording, _)) = look(before, script, "") else {
+        let Some((recording, _)) = check_images(before, script, "") else {
             return;
         };
         assert_eq!(recording.promised.last().unwrap().rollbacks, 1);
     }
 }
 
-/// strace tells of what a child did before it tells that there is a child.
+/// strace may report what a child did before it reports the child.
 #[test]
 fn child_seen_before_fork_returns() {
     let hex = |text: &str| {
@@ -289,17 +288,18 @@ fn child_seen_before_fork_returns() {
     assert_eq!(recording.promised.last().unwrap().rollbacks, 1);
 }
 
-/// That this finds anything at all: a disk that is deaf to a kind of sync loses something.
+/// The tests can fail: a disk that ignores one kind of sync loses something.
 #[test]
 fn unsynced_data_is_detected_as_missing() {
     let rotate = r#""$RUNLOG" rotate it --no-compress"#;
-    for (before, script, deaf) in [
+    for (before, script, ignored_sync) in [
         (OPEN, r#""$RUNLOG" emit --run it three"#, "fdatasync"),
         (OPEN, rotate, "fsync"),
         (ENDED, r#""$RUNLOG" gc --max-age 0"#, "fdatasync"),
         ("", r#""$RUNLOG" run -q -- true"#, "fsync"),
     ] {
-        let looked = std::panic::catch_unwind(|| look(before, script, deaf).is_none());
-        assert!(looked.unwrap_or(true), "{script} without {deaf}");
+        let looked =
+            std::panic::catch_unwind(|| check_images(before, script, ignored_sync).is_none());
+        assert!(looked.unwrap_or(true), "{script} without {ignored_sync}");
     }
 }

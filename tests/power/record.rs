@@ -1,5 +1,5 @@
-//! A recording of the real program at work: what it changed on disk, what it synced, and
-//! what it acknowledged when.
+//! A recording of the real program: what it changed on disk, what it synced, and what it
+//! acknowledged when.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read as _;
@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::disk::{Disk, Random, Tree, Unsynced};
 use crate::trace::{Call, Family};
 
-/// The events of each run, by number.
+/// The events of each run, by sequence number.
 pub(crate) type Events = BTreeMap<String, BTreeMap<u64, Vec<u8>>>;
 
 /// What was promised up to a moment.
@@ -16,27 +16,27 @@ pub(crate) type Events = BTreeMap<String, BTreeMap<u64, Vec<u8>>>;
 pub(crate) struct Promised {
     /// These events are durable.
     pub(crate) events: BTreeMap<String, BTreeSet<u64>>,
-    /// These runs were there, or begun.
+    /// These runs exist.
     pub(crate) runs: BTreeSet<String>,
-    /// These runs are gone for good.
+    /// These runs are removed for good.
     pub(crate) gone: BTreeSet<String>,
-    /// So many rollbacks were started.
+    /// How many rollbacks were started.
     pub(crate) rollbacks: usize,
 }
 
 /// What happened, step by step.
 pub(crate) struct Recording {
     pub(crate) disk: Disk,
-    /// Before the first step, after it, and so on.
+    /// The promises before the first step, after it, and so on.
     pub(crate) promised: Vec<Promised>,
-    /// All events that ever were.
+    /// All events that ever existed.
     pub(crate) events: Events,
 }
 
 /// A process of the recording.
 #[derive(Default)]
 struct Process {
-    /// Its arguments, if it is runlog.
+    /// The arguments, if it is runlog.
     args: Option<Vec<String>>,
     /// It is another program.
     is_other: bool,
@@ -51,19 +51,19 @@ struct Recorder<'a> {
     processes: HashMap<u32, Process>,
     promised: Promised,
     present: Events,
-    /// So many calls have come back.
+    /// How many calls have returned.
     calls: usize,
-    /// By run and number: how many had, when an event was seen first.
+    /// By run and sequence number: how many calls had returned when an event was first seen.
     since: HashMap<(String, u64), usize>,
 }
 
-/// The calls that change a disk, sync it, or tell what a process does.
+/// The calls that change a disk, sync it, or show what a process does.
 pub(crate) const CALLS: &str = "openat,open,creat,mkdirat,mkdir,write,pwrite64,writev,pwritev,\
     pwritev2,ftruncate,fallocate,splice,sendfile,copy_file_range,rename,renameat,renameat2,unlink,\
     unlinkat,rmdir,linkat,fsync,fdatasync,execve,clone,clone3,vfork,fork";
 
-/// Makes sense of calls. `before` is the volume at the beginning, `root` where it is now;
-/// `mark` is what only the rollback command has in its arguments.
+/// Interprets the calls. `before` is the initial volume, `root` its current place, and only the
+/// rollback command has `mark` in its arguments.
 pub(crate) fn recording(before: Disk, root: &Path, calls: &[Call], mark: &str) -> Recording {
     let mut recorder = Recorder {
         root: root.to_str().unwrap(),
@@ -79,8 +79,8 @@ pub(crate) fn recording(before: Disk, root: &Path, calls: &[Call], mark: &str) -
         calls: 0,
         since: HashMap::new(),
     };
-    recorder.look();
-    // What is there at the beginning is durable.
+    recorder.update_events();
+    // The initial content is durable.
     let all: Vec<_> = recorder.present.keys().cloned().collect();
     recorder.promise(&all, usize::MAX);
     recorder.recording.promised.push(recorder.promised.clone());
@@ -110,7 +110,7 @@ impl Recorder<'_> {
             (name, Some(result)) => self.changed(name, call, leader, result, begun),
         }
         if self.recording.disk.steps() == before {
-            // So that what is promised now is not yet what was promised before.
+            // So that a new promise does not count for earlier steps.
             self.recording.disk.other();
         }
     }
@@ -130,14 +130,14 @@ impl Recorder<'_> {
             if args.iter().any(|arg| arg.contains(mark)) {
                 self.promised.rollbacks += 1;
             }
-            // All that was written of a job before it begins: its start may be written
-            // before the call that begins it came back.
+            // Everything written about a job before it starts: its start may be written before
+            // the call that started it returns.
             let runs: Vec<_> = self.open_runs();
             self.promise(&runs, call.begun);
         }
     }
 
-    /// The runs that a living runlog writes to.
+    /// Returns the runs that a living runlog writes to.
     fn open_runs(&self) -> Vec<String> {
         let living = self.processes.values().filter(|p| p.args.is_some());
         living.flat_map(|p| p.touched.clone()).collect()
@@ -184,14 +184,14 @@ impl Recorder<'_> {
             "renameat" | "renameat2" => {
                 self.renamed(named(at(0), 0), Some(named(at(1), 1)).flatten());
             }
-            "write" if at(0).is_none() => self.told(leader, &data()),
+            "write" if at(0).is_none() => self.acknowledge(leader, &data()),
             "write" => self.wrote(at(0), leader, None, data(), result),
             "pwrite64" => {
                 let place = call.number(3) as usize;
                 self.wrote(at(0), leader, Some(place), data(), result);
             }
             "splice" if at(1).is_some() => {
-                // What went through is not in the trace, and does not matter.
+                // Data that was spliced is not in the trace and does not matter.
                 let place = call.args.rsplit('[').next().unwrap();
                 let place = place.split(']').next().unwrap().parse().ok();
                 self.wrote(at(1), leader, place, vec![b'x'; result as usize], result);
@@ -199,7 +199,7 @@ impl Recorder<'_> {
             "ftruncate" => {
                 if let Some(file) = at(0).and_then(|path| self.recording.disk.find(&path)) {
                     self.recording.disk.resize(file, call.number(1) as usize);
-                    self.look();
+                    self.update_events();
                 }
             }
             "fsync" | "fdatasync" => {
@@ -208,7 +208,7 @@ impl Recorder<'_> {
                 }
             }
             "fallocate" | "splice" => {}
-            // Nothing that runlog does; of others only outside of the volume.
+            // runlog makes no such call, and other programs only outside of the volume.
             _ => assert!(
                 (0..2).all(|n| at(n).is_none()) || !self.is_runlog(leader),
                 "{name}({}) is not understood",
@@ -223,7 +223,7 @@ impl Recorder<'_> {
             .is_some_and(|p| p.args.is_some())
     }
 
-    /// The path from the root of the volume on.
+    /// Returns the path below the root of the volume.
     fn below(&self, path: &str) -> Option<String> {
         let path = path.strip_prefix(self.root)?;
         (path.is_empty() || path.starts_with('/')).then(|| path.to_owned())
@@ -239,28 +239,28 @@ impl Recorder<'_> {
 
     fn made(&mut self, path: Option<String>, is_file: bool) {
         let Some(path) = path else { return };
-        let (folder, name) = path.rsplit_once('/').unwrap();
-        if let Some(folder) = self.recording.disk.find(folder) {
-            self.recording.disk.make(folder, name, is_file);
+        let (directory, name) = path.rsplit_once('/').unwrap();
+        if let Some(directory) = self.recording.disk.find(directory) {
+            self.recording.disk.make(directory, name, is_file);
         }
     }
 
     fn renamed(&mut self, from: Option<String>, to: Option<String>) {
         let Some(from) = from else { return };
-        let (folder, name) = from.rsplit_once('/').unwrap();
+        let (directory, name) = from.rsplit_once('/').unwrap();
         let disk = &mut self.recording.disk;
-        let Some(folder) = disk.find(folder) else {
+        let Some(directory) = disk.find(directory) else {
             return;
         };
         match to {
-            None => disk.remove(folder, name),
+            None => disk.remove(directory, name),
             Some(to) => {
-                let (to_folder, to_name) = to.rsplit_once('/').unwrap();
-                let to_folder = disk.find(to_folder).unwrap();
-                disk.rename((folder, name), (to_folder, to_name));
+                let (to_directory, to_name) = to.rsplit_once('/').unwrap();
+                let to_directory = disk.find(to_directory).unwrap();
+                disk.rename((directory, name), (to_directory, to_name));
             }
         }
-        self.look();
+        self.update_events();
     }
 
     fn wrote(
@@ -282,11 +282,11 @@ impl Recorder<'_> {
             let process = self.processes.entry(leader).or_default();
             process.touched.insert(run);
         }
-        self.look();
+        self.update_events();
     }
 
-    /// Bytes went out of the volume: `emit --ack` told of events.
-    fn told(&mut self, leader: u32, bytes: &[u8]) {
+    /// Bytes left the volume: `emit --ack` acknowledged events.
+    fn acknowledge(&mut self, leader: u32, bytes: &[u8]) {
         let acks = |p: &Process| {
             p.args
                 .as_ref()
@@ -302,8 +302,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// All events of these runs that were there when so many calls had come back are
-    /// durable from now on.
+    /// Marks all events of these runs that existed after this many calls as durable.
     fn promise(&mut self, runs: &[String], by: usize) {
         for run in runs {
             let Some(events) = self.present.get(run) else {
@@ -316,8 +315,8 @@ impl Recorder<'_> {
         }
     }
 
-    /// Looks at what there is now; what was dropped is not promised any more.
-    fn look(&mut self) {
+    /// Updates the events. Removed ones are no longer promised.
+    fn update_events(&mut self) {
         let disk = &self.recording.disk;
         let all = Unsynced::All;
         let tree = disk.image(disk.steps(), all, all, &mut Random(1));
@@ -338,13 +337,13 @@ impl Recorder<'_> {
     }
 }
 
-/// The run whose file this is.
+/// Returns the run that a file belongs to.
 fn run_of(path: &str) -> Option<String> {
     let rest = path.strip_prefix("/.omne/var/runs/")?;
     Some(rest.split('/').next()?.to_owned())
 }
 
-/// The events in the segments of all runs.
+/// Returns the events in the segments of all runs.
 fn events_in(tree: &Tree) -> Events {
     let mut found = Events::new();
     for (path, bytes) in tree {
@@ -373,7 +372,7 @@ fn events_in(tree: &Tree) -> Events {
     found
 }
 
-/// Run and number of an event.
+/// Returns the run and sequence number of an event.
 pub(crate) fn event(line: &[u8]) -> Option<(String, u64)> {
     let event: serde_json::Value = serde_json::from_slice(line).ok()?;
     Some((event["run_id"].as_str()?.to_owned(), event["seq"].as_u64()?))

@@ -1,27 +1,27 @@
-//! What strace wrote down, call by call.
+//! Parses the output of strace, call by call.
 //!
-//! All strings are in hex (`-xx`), so that no quote, comma or bracket of theirs can be
-//! taken for one of strace's.
+//! All strings are in hex (`-xx`), so that their quotes, commas and brackets are not mistaken for
+//! those of strace.
 
 use std::collections::HashMap;
 
-/// One system call that came back, or the end of a process.
+/// A system call that returned, or the end of a process.
 pub(crate) struct Call {
     /// The thread.
     pub(crate) tid: u32,
-    /// Its name; `exit` for the end of a process.
+    /// The name of the call, or `exit` for the end of a process.
     pub(crate) name: String,
-    /// What stands between the brackets.
+    /// The text between the parentheses.
     pub(crate) args: String,
-    /// What it gave, or the exit code; `None` where it failed.
+    /// The result or the exit code, `None` if the call failed.
     pub(crate) result: Option<u64>,
-    /// What stands behind the `=`.
+    /// The text after the `=`.
     pub(crate) tail: String,
-    /// How many calls had come back when it began.
+    /// How many calls had returned when it started.
     pub(crate) begun: usize,
 }
 
-/// The calls in the order in which they came back.
+/// Returns the calls in the order in which they returned.
 pub(crate) fn calls(trace: &str) -> Vec<Call> {
     let mut done: Vec<Call> = Vec::new();
     let mut begun: HashMap<u32, (String, usize)> = HashMap::new();
@@ -68,43 +68,43 @@ fn call(tid: u32, text: &str, begun: usize) -> Option<Call> {
 }
 
 impl Call {
-    /// The strings among the arguments.
+    /// Returns the strings among the arguments.
     pub(crate) fn strings(&self) -> Vec<Vec<u8>> {
         let parts = self.args.split('"');
         parts.skip(1).step_by(2).map(unhex).collect()
     }
 
-    /// The paths of the descriptors among the arguments, in order; `None` for a file
-    /// that has no name any more.
+    /// Returns the paths of the descriptors among the arguments, in order. A removed file has
+    /// `None`.
     pub(crate) fn paths(&self) -> Vec<Option<String>> {
         paths(&self.args)
     }
 
-    /// The path of the descriptor that it gave.
+    /// Returns the path of the descriptor that the call returned.
     pub(crate) fn opened(&self) -> Option<String> {
         paths(&self.tail).pop().flatten()
     }
 
-    /// The thread or process that it made.
+    /// Returns the thread or process that the call created.
     pub(crate) fn child(&self) -> Option<u32> {
         let made = ["clone", "clone3", "vfork", "fork"].contains(&self.name.as_str());
         let child = self.result.filter(|_| made)?;
         Some(u32::try_from(child).unwrap())
     }
 
-    /// The n-th argument as a number.
+    /// Returns the n-th argument as a number.
     pub(crate) fn number(&self, at: usize) -> u64 {
         self.args.split(", ").nth(at).unwrap().parse().unwrap()
     }
 }
 
-/// Who began whom. It is known before the first call is looked at, since a child may be
-/// seen at work before the call that made it came back.
+/// The parents of threads and processes. They are known before the first call is examined, since a
+/// child may be seen at work before the call that created it returns.
 #[derive(Default)]
 pub(crate) struct Family {
-    /// By thread: the one that began it, of the same process.
+    /// By thread: the thread of the same process that created it.
     threads: HashMap<u32, u32>,
-    /// By process: the thread that began it.
+    /// By process: the thread that created it.
     processes: HashMap<u32, u32>,
 }
 
@@ -123,7 +123,7 @@ impl Family {
         family
     }
 
-    /// The process that a thread belongs to.
+    /// Returns the process of a thread.
     pub(crate) fn leader(&self, mut thread: u32) -> u32 {
         while let Some(other) = self.threads.get(&thread) {
             thread = *other;
@@ -131,7 +131,7 @@ impl Family {
         thread
     }
 
-    /// The process that began a process.
+    /// Returns the parent of a process.
     pub(crate) fn parent(&self, process: u32) -> Option<u32> {
         let thread = self.processes.get(&process)?;
         Some(self.leader(*thread))

@@ -1,4 +1,4 @@
-//! `runlog` on a volume, after the power came back.
+//! `runlog` on a volume after a power cut.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::disk::{Tree, make};
 use crate::record::{Recording, event};
 
-/// `runlog` with an environment that holds nothing from outside.
+/// Returns `runlog` with a clean environment.
 pub(crate) fn command(program: &str, root: &Path) -> Command {
     let mut command = Command::new(program);
     command
@@ -28,12 +28,12 @@ pub(crate) struct World<'a> {
     pub(crate) recording: &'a Recording,
     /// How many steps were done.
     pub(crate) cut: usize,
-    /// Bytes may be other than those that were written, if they were not synced.
+    /// Unsynced bytes may differ from what was written.
     pub(crate) may_be_damaged: bool,
-    /// The rollback command of the recording, which adds a line to this file.
+    /// The file that the rollback command of the recording appends a line to.
     pub(crate) mark: &'a Path,
     pub(crate) root: PathBuf,
-    /// For messages.
+    /// A description for messages.
     pub(crate) what: String,
 }
 
@@ -43,13 +43,13 @@ impl World<'_> {
         command(program, &self.root).args(args).output().unwrap()
     }
 
-    /// Runs `runlog`, which has to end with 0, or with 5 where bytes may be damaged.
+    /// Runs `runlog`, which must exit with 0, or with 5 if bytes may be damaged.
     #[track_caller]
-    fn fine(&self, args: &[&str]) -> Vec<Value> {
+    fn ok(&self, args: &[&str]) -> Vec<Value> {
         let output = self.run(args);
         let code = output.status.code();
         let fine = code == Some(0) || code == Some(5) && self.may_be_damaged;
-        assert!(fine, "{args:?} {} of {}", told(&output), self.what);
+        assert!(fine, "{args:?} {} of {}", describe(&output), self.what);
         let stdout = output.stdout.split(|b| *b == b'\n');
         let lines = stdout.filter(|line| !line.is_empty());
         lines
@@ -57,22 +57,22 @@ impl World<'_> {
             .collect()
     }
 
-    /// The states of the runs.
+    /// Returns the states of the runs.
     fn runs(&self) -> BTreeMap<String, String> {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let runs = self.fine(&["status", "--json"]);
+        let runs = self.ok(&["status", "--json"]);
         runs.iter()
             .map(|run| (text(&run["run_id"]), text(&run["state"])))
             .collect()
     }
 
-    /// The events of a run, each of which has to be one that was written, once, in order.
+    /// Returns the events of a run. Each must have been written, once, in order.
     fn events(&self, run: &str) -> BTreeMap<u64, Vec<u8>> {
         let args = ["tail", run, "-n", "all", "--json"];
         let output = self.run(&args);
         let code = output.status.code();
         let fine = code == Some(0) || code == Some(5) && self.may_be_damaged;
-        assert!(fine, "{args:?} {} of {}", told(&output), self.what);
+        assert!(fine, "{args:?} {} of {}", describe(&output), self.what);
         let mut events = BTreeMap::new();
         let mut next = None;
         for line in output.stdout.split(|b| *b == b'\n') {
@@ -87,12 +87,12 @@ impl World<'_> {
         events
     }
 
-    /// What was promised is there, and nothing that was never written.
+    /// Checks that everything promised is there, and nothing that was never written.
     fn holds(&self, with_news: bool) {
         let promised = &self.recording.promised[self.cut];
         let runs = self.runs();
         let retired: BTreeSet<_> = self
-            .fine(&["status", "--retired", "--json"])
+            .ok(&["status", "--retired", "--json"])
             .iter()
             .map(|line| line["run_id"].as_str().unwrap().to_owned())
             .collect();
@@ -127,7 +127,7 @@ impl World<'_> {
         }
     }
 
-    /// Reads, goes on, mends, and reads again.
+    /// Reads, continues, repairs, and reads again.
     pub(crate) fn check(&self) {
         self.holds(false);
         for (run, state) in self.runs() {
@@ -142,22 +142,22 @@ impl World<'_> {
                 code,
                 Some(i32::from(closed)),
                 "{} {}",
-                told(&output),
+                describe(&output),
                 self.what
             );
         }
-        self.fine(&["replay", "--recover", "--all", "--with-rollback", "--json"]);
+        self.ok(&["replay", "--recover", "--all", "--with-rollback", "--json"]);
         for (run, state) in self.runs() {
             let ended = ["completed", "failed", "open"].contains(&state.as_str());
             assert!(ended, "{run} is {state} after recovery: {}", self.what);
             self.holds_notes(&run, &state);
         }
-        let mended = Tree::from_iter(files(&self.root));
-        self.fine(&["replay", "--recover", "--all", "--json"]);
+        let repaired = Tree::from_iter(files(&self.root));
+        self.ok(&["replay", "--recover", "--all", "--json"]);
         let again = Tree::from_iter(files(&self.root));
-        assert!(mended == again, "recovered twice: {}", self.what);
-        self.fine(&["rotate", "--all", "--compress"]);
-        self.fine(&["gc", "--max-age", "0", "--dry-run", "--json"]);
+        assert!(repaired == again, "recovered twice: {}", self.what);
+        self.ok(&["rotate", "--all", "--compress"]);
+        self.ok(&["gc", "--max-age", "0", "--dry-run", "--json"]);
         self.holds(true);
         for (run, _) in self.runs() {
             self.verify(&run);
@@ -168,7 +168,7 @@ impl World<'_> {
         assert!(before + rolled_back <= 1, "undone twice: {}", self.what);
     }
 
-    /// Nothing is wrong with a run, but for output that was lost.
+    /// Checks that a run has no faults, except for lost output.
     fn verify(&self, run: &str) {
         let output = self.run(&["replay", run, "--verify", "--json"]);
         let lines = output.stdout.split(|b| *b == b'\n');
@@ -182,7 +182,7 @@ impl World<'_> {
         });
         let code = output.status.code();
         let fine = matches!(code, Some(0 | 5)) && (faults.is_empty() || self.may_be_damaged);
-        assert!(fine, "{faults:?} {} {}", told(&output), self.what);
+        assert!(fine, "{faults:?} {} {}", describe(&output), self.what);
     }
 
     fn holds_notes(&self, run: &str, state: &str) {
@@ -198,8 +198,8 @@ impl World<'_> {
         );
     }
 
-    /// Makes the image in a folder of its own, without the settings: what we do there must
-    /// drop nothing.
+    /// Writes the image to a new directory, without the settings: what the checks do there must not
+    /// prune anything.
     pub(crate) fn make(&self, tree: &Tree) {
         let mut tree = tree.clone();
         tree.retain(|path, _| !path.starts_with("/.omne/lib"));
@@ -208,12 +208,12 @@ impl World<'_> {
     }
 }
 
-fn told(output: &Output) -> String {
+fn describe(output: &Output) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
     format!("{:?}: {stderr}", output.status.code())
 }
 
-/// All files below a folder but locks, which have nothing in them.
+/// Returns all files below a directory except locks, which are empty.
 fn files(root: &Path) -> Vec<(String, Option<Vec<u8>>)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(root).unwrap() {

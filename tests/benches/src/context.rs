@@ -18,7 +18,7 @@ pub struct Context {
 impl Context {
     pub fn new(quick: bool, data: Option<&Path>) -> Done<Self> {
         let exe = std::env::current_exe()?;
-        let bin = exe.parent().ok_or("no folder of programs")?.to_owned();
+        let bin = exe.parent().ok_or("no directory of programs")?.to_owned();
         build_programs(&bin)?;
         let beside = bin.join("bench-data");
         let data = data.unwrap_or(&beside);
@@ -32,7 +32,7 @@ impl Context {
         &self.data.0
     }
 
-    /// A folder for one row, removed with all that is in it when the row is done.
+    /// A directory for one row, removed with all that is in it when the row is done.
     pub fn scratch(&self, row: u8) -> Done<Scratch> {
         Scratch::new(self.data.0.join(format!("row-{row}")))
     }
@@ -106,12 +106,12 @@ pub fn cargo(bin: &Path) -> Done<Command> {
         }
     }
     cargo.env_remove("LD_LIBRARY_PATH");
-    let target = bin.parent().ok_or("no folder of builds")?;
+    let target = bin.parent().ok_or("no directory of builds")?;
     cargo.env("CARGO_TARGET_DIR", target);
     Ok(cargo)
 }
 
-/// A folder that goes with its owner.
+/// A directory that goes with its owner.
 pub struct Scratch(pub PathBuf);
 
 impl Scratch {
@@ -120,7 +120,7 @@ impl Scratch {
         Ok(Self(path))
     }
 
-    /// A folder in it.
+    /// A directory in it.
     pub fn sub(&self, name: &str) -> Done<PathBuf> {
         let path = self.0.join(name);
         fs::create_dir_all(&path)?;

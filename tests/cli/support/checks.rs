@@ -1,4 +1,4 @@
-//! What must hold of every log, and how output is made comparable.
+//! Checks that hold for every log, and normalized output.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::env::{Output, TestEnv};
 
-/// How a line begins.
+/// The start of a line.
 static HEAD: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(concat!(
         r#"^\{"v":1,"seq":\d+,"id":"[0-7][0-9a-hjkmnp-tv-z]{25}","#,
@@ -17,8 +17,8 @@ static HEAD: LazyLock<Regex> = LazyLock::new(|| {
     .unwrap()
 });
 
-/// The whole lines of a log as events. Checks the frame of each: one object, keys in
-/// order, a CRC that fits; and that `seq` has no gaps and ids rise.
+/// Returns the complete lines of a log as events. Checks each frame (one object, keys in order,
+/// a matching CRC), that sequence numbers have no gaps, and that ids increase.
 #[track_caller]
 pub(crate) fn events(log: &[u8]) -> Vec<Value> {
     let whole = log.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
@@ -37,7 +37,7 @@ pub(crate) fn events(log: &[u8]) -> Vec<Value> {
     events
 }
 
-/// One line as an event, its checksum worked out here and not by runlog.
+/// Returns one line as an event. Computes the checksum independently of runlog.
 #[track_caller]
 pub(crate) fn event(line: &[u8]) -> Value {
     let shown = || String::from_utf8_lossy(line).into_owned();
@@ -51,7 +51,7 @@ pub(crate) fn event(line: &[u8]) -> Value {
     serde_json::from_slice(line).unwrap()
 }
 
-/// Exit code, stdout and stderr in one text, without what differs from run to run.
+/// Returns exit code, stdout and stderr in one text, without what differs between runs.
 pub(crate) fn snapshot(env: &TestEnv, output: &Output) -> String {
     let mut text = format!("exit {}\n", output.code);
     for (name, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
@@ -63,7 +63,7 @@ pub(crate) fn snapshot(env: &TestEnv, output: &Output) -> String {
     normal(env, &text)
 }
 
-/// Text without paths, ids, times, sizes and pids of this one run.
+/// Returns text without paths, ids, times, sizes and pids.
 pub(crate) fn normal(env: &TestEnv, text: &str) -> String {
     let mut text = text.replace(env.root().to_str().unwrap(), "[ROOT]");
     if let Ok(host) = std::fs::read_to_string("/proc/sys/kernel/hostname") {
@@ -89,7 +89,7 @@ pub(crate) fn normal(env: &TestEnv, text: &str) -> String {
     text
 }
 
-/// One line for each number.
+/// Returns one line per number.
 pub(crate) fn numbered(numbers: std::ops::Range<usize>, line: impl Fn(usize) -> String) -> String {
     let lines: Vec<_> = numbers.map(line).collect();
     lines.join("\n") + "\n"

@@ -1,6 +1,5 @@
-//! What holds of every `runlog` that any test runs to its end: each line that it prints
-//! with `--json` is as `docs/schema/runlog.schema.json` says, and its exit code is one that
-//! its help tells of.
+//! Checks of every `runlog` that any test runs to its end: each line of `--json` output matches
+//! `docs/schema/runlog.schema.json`, and the help documents the exit code.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -17,7 +16,7 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
     serde_json::from_str(text).unwrap()
 });
 
-/// One validator for each kind of line that a command prints.
+/// A validator for each kind of line that a command prints.
 static VALIDATORS: LazyLock<HashMap<&'static str, Validator>> = LazyLock::new(|| {
     let kinds = SCHEMA["anyOf"].as_array().unwrap().iter();
     kinds
@@ -30,14 +29,14 @@ static VALIDATORS: LazyLock<HashMap<&'static str, Validator>> = LazyLock::new(||
         .collect()
 });
 
-/// Runs of `fixtures/` with events that this version would not write: of a later one, and
-/// in an order that cannot be.
-const NOT_OURS: [&str; 2] = [
+/// Runs of `fixtures/` with events that this version would not write: those of a later version,
+/// and an impossible order.
+const FOREIGN_EVENTS: [&str; 2] = [
     include_str!("../../../fixtures/runs/unknown-type/events-00000000000000000000.jsonl"),
     include_str!("../../../fixtures/runs/wrong-order/events-00000000000000000000.jsonl"),
 ];
 
-/// The exit codes that the help of each command tells of.
+/// The exit codes in the help of each command.
 static CODES: LazyLock<HashMap<String, Vec<i32>>> = LazyLock::new(|| {
     let cli = runlog::cli::Cli::command();
     let code = Regex::new(r"(?:^|[;:.]) (\d+) ").unwrap();
@@ -56,13 +55,13 @@ static CODES: LazyLock<HashMap<String, Vec<i32>>> = LazyLock::new(|| {
 pub(crate) struct Promise {
     command: String,
     args: Vec<String>,
-    /// What each line on stdout is, where it is for programs.
+    /// The kind of each line on stdout, if it is JSON.
     lines: Option<&'static str>,
 }
 
 impl Promise {
-    /// Of a command that is about to be started; `None` where it is not `runlog`.
-    pub(crate) fn of(command: &Command) -> Option<Self> {
+    /// Returns the promise of a command about to start, or `None` if it is not `runlog`.
+    pub(crate) fn new(command: &Command) -> Option<Self> {
         let runlog = OsStr::new(env!("CARGO_BIN_EXE_runlog"));
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let args: Vec<String> = words
@@ -79,15 +78,15 @@ impl Promise {
         })
     }
 
-    /// Panics if it is broken. `is_whole` tells whether `stdout` is all that was printed;
-    /// else it has whole lines from its first `\n` on.
+    /// Panics if the promise is broken. `is_whole` says whether `stdout` is complete. If it is not,
+    /// its lines are complete after the first `\n`.
     #[track_caller]
-    pub(crate) fn hold(&self, code: i32, stdout: &[u8], is_whole: bool) {
-        // A signal ended it.
+    pub(crate) fn check(&self, code: i32, stdout: &[u8], is_whole: bool) {
+        // Killed by a signal.
         if code < 1000 && self.command != "run" {
             assert!(
                 CODES[&self.command].contains(&code),
-                "the help does not tell of exit code {code}: {:?}",
+                "the help does not list exit code {code}: {:?}",
                 self.args
             );
         }
@@ -97,14 +96,14 @@ impl Promise {
             lines.next();
         }
         for line in lines.filter(|line| line.ends_with(b"\n")) {
-            // What is stored is passed on as it stands.
+            // Stored lines are passed through unchanged.
             let text = String::from_utf8_lossy(line);
-            if NOT_OURS.iter().any(|log| log.contains(&*text)) {
+            if FOREIGN_EVENTS.iter().any(|log| log.contains(&*text)) {
                 continue;
             }
-            // A note may hold a number that is too large for a double: JSON all the same.
+            // A note may contain a number that is too large for a double. It is still JSON.
             if let Ok(value) = serde_json::from_slice(line) {
-                self.hold_line(kind, &value);
+                self.check_line(kind, &value);
             } else {
                 serde_json::from_slice::<&serde_json::value::RawValue>(line).unwrap();
             }
@@ -112,14 +111,14 @@ impl Promise {
     }
 
     #[track_caller]
-    fn hold_line(&self, kind: &str, line: &Value) {
+    fn check_line(&self, kind: &str, line: &Value) {
         let mut errors = VALIDATORS[kind].iter_errors(line).peekable();
         if errors.peek().is_some() {
             let errors: Vec<_> = errors
                 .map(|e| format!("{}: {e} ({})", e.instance_path(), e.schema_path()))
                 .collect();
             panic!(
-                "{:?} printed what docs/schema does not tell of:\n{}\n{line}",
+                "{:?} printed what docs/schema does not allow:\n{}\n{line}",
                 self.args,
                 errors.join("\n")
             );
@@ -127,7 +126,7 @@ impl Promise {
     }
 }
 
-/// The definition in the schema that holds for each line on stdout.
+/// Returns the schema definition of each line on stdout.
 fn lines_of(command: &str, args: &[String]) -> Option<&'static str> {
     let has = |flag: &str| args.iter().any(|arg| arg == flag);
     if !(has("--json") || command == "emit" && has("--ack")) {

@@ -1,5 +1,4 @@
-//! A folder of its own for each test, and `runlog` in it with an environment that
-//! holds nothing from outside.
+//! A directory for each test, and `runlog` in it with a clean environment.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,10 +13,10 @@ use serde_json::Value;
 use super::checks;
 pub(crate) use super::process::{Background, Output, finish, pid_of};
 
-/// Far beyond what any machine needs: reached only by a test that fails.
+/// Far longer than any machine needs: only a failing test reaches it.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Waits for a condition; panics with `what` if it never comes.
+/// Waits for a condition. Panics with `what` if it never holds.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -27,14 +26,14 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A folder, which is gone with the test.
+/// A directory that is removed with the test.
 pub(crate) struct TestEnv {
     tmp: tempfile::TempDir,
     root: PathBuf,
 }
 
 impl TestEnv {
-    /// An empty folder, not yet a volume.
+    /// Creates an empty directory, not yet a volume.
     pub(crate) fn new() -> Self {
         let tmp = tempfile::tempdir().unwrap();
         let root = tmp.path().canonicalize().unwrap().join("root");
@@ -59,14 +58,14 @@ impl TestEnv {
         self.root.join(name)
     }
 
-    /// Makes a file in the folder.
+    /// Creates a file in the directory.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, content).unwrap();
         path
     }
 
-    /// Makes a file that may be executed.
+    /// Creates an executable file.
     pub(crate) fn executable(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.write(name, content);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -77,7 +76,7 @@ impl TestEnv {
         self.path(name).symlink_metadata().is_ok()
     }
 
-    /// A program in the folder, in a session without a terminal, without stdin.
+    /// Returns a command in the directory, in a session without a terminal, without stdin.
     pub(crate) fn program(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
@@ -99,7 +98,7 @@ impl TestEnv {
         command
     }
 
-    /// `runlog` with these arguments.
+    /// Returns `runlog` with these arguments.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = self.program(env!("CARGO_BIN_EXE_runlog"));
         command.args(args);
@@ -114,7 +113,7 @@ impl TestEnv {
     /// Runs `runlog` to its end with this on stdin.
     pub(crate) fn run_with(&self, args: &[&str], stdin: &[u8]) -> Output {
         let mut job = self.spawn(args);
-        job.give(stdin);
+        job.write_and_close(stdin);
         job.wait()
     }
 
@@ -123,12 +122,12 @@ impl TestEnv {
         finish(self.program("sh").args(["-c", script]))
     }
 
-    /// Starts `runlog`; its stdin stays open until the end is asked for.
+    /// Starts `runlog`. Its stdin stays open until the test waits for it.
     pub(crate) fn spawn(&self, args: &[&str]) -> Background {
         Background::new(self.command(args).stdin(Stdio::piped()))
     }
 
-    /// Runs `runlog`, which has to end with 0.
+    /// Runs `runlog`, which must exit with 0.
     #[track_caller]
     pub(crate) fn ok(&self, args: &[&str]) -> Output {
         let output = self.run(args);
@@ -136,7 +135,7 @@ impl TestEnv {
         output
     }
 
-    /// The lines of JSON that `runlog` prints; it has to end with 0.
+    /// Returns the JSON lines that `runlog` prints. It must exit with 0.
     #[track_caller]
     pub(crate) fn json_lines(&self, args: &[&str]) -> Vec<Value> {
         let stdout = self.ok(args).stdout();
@@ -144,7 +143,7 @@ impl TestEnv {
         stdout.lines().map(parse).collect()
     }
 
-    /// The ids of all runs, oldest first where names are equal.
+    /// Returns the ids of all runs, oldest first where names are equal.
     pub(crate) fn runs(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.path(".omne/var/runs")) else {
             return Vec::new();
@@ -156,7 +155,7 @@ impl TestEnv {
         runs
     }
 
-    /// The id of the one run there is.
+    /// Returns the id of the only run.
     #[track_caller]
     pub(crate) fn only_run(&self) -> String {
         let mut runs = self.runs();
@@ -168,7 +167,7 @@ impl TestEnv {
         self.path(".omne/var/runs").join(run)
     }
 
-    /// Makes the line of event 3 of a run one whose checksum does not fit.
+    /// Damages the line of event 3 of a run, so that its checksum does not match.
     pub(crate) fn damage_event_3(&self, run: &str) {
         let log = fs::read_to_string(self.log_path(run)).unwrap();
         let damaged = log.replacen("\"seq\":3", "\"seq\":4", 1);
@@ -179,41 +178,41 @@ impl TestEnv {
         self.run_dir(run).join("events.jsonl")
     }
 
-    /// The events of a run so far, each of them checked.
+    /// Returns the events of a run, each of them checked.
     #[track_caller]
     pub(crate) fn events(&self, run: &str) -> Vec<Value> {
         checks::events(&fs::read(self.log_path(run)).unwrap_or_default())
     }
 
-    /// The events of a run that are of this type.
+    /// Returns the events of a run of this type.
     #[track_caller]
-    pub(crate) fn events_of(&self, run: &str, event_type: &str) -> Vec<Value> {
+    pub(crate) fn events_of_type(&self, run: &str, event_type: &str) -> Vec<Value> {
         let mut events = self.events(run);
         events.retain(|e| e["type"] == event_type);
         events
     }
 
-    /// The one event of this type in the one run there is.
+    /// Returns the only event of this type in the only run.
     #[track_caller]
     pub(crate) fn event(&self, event_type: &str) -> Value {
-        let mut events = self.events_of(&self.only_run(), event_type);
+        let mut events = self.events_of_type(&self.only_run(), event_type);
         assert_eq!(events.len(), 1, "{event_type}: {events:?}");
         events.remove(0)
     }
 
-    /// The types of a run's events.
+    /// Returns the types of a run's events.
     #[track_caller]
     pub(crate) fn types(&self, run: &str) -> Vec<String> {
         let of = |e: &Value| e["type"].as_str().unwrap().to_owned();
         self.events(run).iter().map(of).collect()
     }
 
-    /// What was captured of a job.
+    /// Returns the captured output of a job.
     pub(crate) fn captured(&self, run: &str, job: &str) -> Vec<u8> {
         fs::read(self.run_dir(run).join(format!("jobs/{job}.out"))).unwrap()
     }
 
-    /// `status --json` of one run.
+    /// Returns `status --json` of one run.
     #[track_caller]
     pub(crate) fn status(&self, run: &str) -> Value {
         let output = self.run(&["status", "--json", run]);
@@ -221,17 +220,17 @@ impl TestEnv {
             .unwrap_or_else(|e| panic!("{e}: {}", output.stderr()))
     }
 
-    /// Waits until the one run there is has an event of this type.
+    /// Waits until the only run has an event of this type.
     #[track_caller]
     pub(crate) fn wait_for(&self, event_type: &str) -> Value {
         wait_until(event_type, || {
             let runs = self.runs();
-            runs.len() == 1 && !self.events_of(&runs[0], event_type).is_empty()
+            runs.len() == 1 && !self.events_of_type(&runs[0], event_type).is_empty()
         });
-        self.events_of(&self.only_run(), event_type).remove(0)
+        self.events_of_type(&self.only_run(), event_type).remove(0)
     }
 
-    /// Waits until a file is there (made by a job).
+    /// Waits until a file exists (created by a job).
     #[track_caller]
     pub(crate) fn wait_for_file(&self, name: &str) {
         wait_until(name, || self.exists(name));

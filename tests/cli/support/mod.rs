@@ -1,4 +1,4 @@
-//! What the tests share: an environment of their own, processes, fault injection and checks.
+//! Shared by the tests: environments, processes, fault injection and checks.
 
 pub(crate) mod checks;
 pub(crate) mod contract;

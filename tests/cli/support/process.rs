@@ -1,4 +1,4 @@
-//! Processes that a test starts, and how they ended.
+//! Processes that a test starts.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::contract::Promise;
 use crate::support::env::wait_until;
 
-/// How a process ended and what it said.
+/// How a process ended and what it printed.
 pub(crate) struct Output {
     /// The exit code, or 1000 + N for signal N.
     pub(crate) code: i32,
@@ -38,7 +38,7 @@ impl Output {
         String::from_utf8(self.stderr.clone()).unwrap()
     }
 
-    /// What `run_id=…` on stderr says.
+    /// Returns the id in `run_id=…` on stderr.
     #[track_caller]
     pub(crate) fn run_id(&self) -> String {
         let stderr = self.stderr();
@@ -53,11 +53,11 @@ pub(crate) fn finish(command: &mut Command) -> Output {
     Background::new(command).end()
 }
 
-/// A process that goes on beside the test and ends with it.
+/// A process that runs beside the test and is killed with it.
 pub(crate) struct Background {
     child: Child,
     promise: Option<Promise>,
-    /// What was read of its stdout ends in the middle of a line.
+    /// The stdout read so far ends in the middle of a line.
     in_line: bool,
 }
 
@@ -65,7 +65,7 @@ impl Background {
     pub(crate) fn new(command: &mut Command) -> Self {
         Self {
             child: command.spawn().unwrap(),
-            promise: Promise::of(command),
+            promise: Promise::new(command),
             in_line: false,
         }
     }
@@ -78,22 +78,22 @@ impl Background {
         kill_process(pid_of(i64::from(self.child.id())), signal).unwrap();
     }
 
-    /// Writes to its stdin.
+    /// Writes to the process's stdin.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         let stdin = self.child.stdin.as_mut().unwrap();
         stdin.write_all(bytes).unwrap();
         stdin.flush().unwrap();
     }
 
-    /// Writes all of this to its stdin beside the test, and closes it.
-    pub(crate) fn give(&mut self, bytes: &[u8]) {
+    /// Writes to the process's stdin from another thread, then closes it.
+    pub(crate) fn write_and_close(&mut self, bytes: &[u8]) {
         let mut stdin = self.child.stdin.take().unwrap();
         let bytes = bytes.to_vec();
-        // Who does not read all of it has a reason.
+        // A process may have a reason not to read everything.
         thread::spawn(move || drop(stdin.write_all(&bytes)));
     }
 
-    /// Writes line after line to its stdin for as long as it lives.
+    /// Writes line after line to the process's stdin until it exits.
     pub(crate) fn feed(&mut self, line: impl Fn(u64) -> String + Send + 'static) {
         let mut stdin = self.child.stdin.take().unwrap();
         thread::spawn(move || {
@@ -105,7 +105,7 @@ impl Background {
         });
     }
 
-    /// Reads so many bytes of its stdout.
+    /// Reads this many bytes of stdout.
     pub(crate) fn read(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
         let stdout = self.child.stdout.as_mut().unwrap();
@@ -114,7 +114,7 @@ impl Background {
         bytes
     }
 
-    /// Reads one line of its stdout, without the `\n`.
+    /// Reads one line of stdout, without the `\n`.
     pub(crate) fn read_line(&mut self) -> Vec<u8> {
         let mut line = Vec::new();
         loop {
@@ -125,7 +125,7 @@ impl Background {
         }
     }
 
-    /// How many bytes of its stdout wait to be read, and how many can.
+    /// Returns how many bytes of stdout are unread, and how many the pipe holds.
     pub(crate) fn unread(&self) -> (usize, usize) {
         let stdout = self.child.stdout.as_ref().unwrap();
         let waiting = rustix::io::ioctl_fionread(stdout).unwrap();
@@ -137,14 +137,14 @@ impl Background {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Closes its stdin and waits for its end.
+    /// Closes stdin and waits for the process.
     #[track_caller]
     pub(crate) fn end(mut self) -> Output {
         drop(self.child.stdin.take());
         self.wait()
     }
 
-    /// Waits for its end, within the patience of a test.
+    /// Waits for the process, within the patience of a test.
     #[track_caller]
     pub(crate) fn wait(mut self) -> Output {
         let stdout = self.child.stdout.take().map(reader);
@@ -156,20 +156,20 @@ impl Background {
         };
         let output = Output::new(status, bytes(stdout), bytes(stderr));
         if let Some(promise) = self.promise.take() {
-            promise.hold(output.code, &output.stdout, !self.in_line);
+            promise.check(output.code, &output.stdout, !self.in_line);
         }
         output
     }
 
-    /// Kills it as the out-of-memory killer does.
+    /// Kills the process as the out-of-memory killer does.
     pub(crate) fn kill(mut self) -> Output {
         self.child.kill().unwrap();
-        // The job may hold our pipes: nothing is read.
+        // The job may hold our pipes open, so nothing is read.
         drop((self.child.stdout.take(), self.child.stderr.take()));
         self.end()
     }
 
-    /// Kills it and gives what was still to be read of its stdout.
+    /// Kills the process and returns the rest of its stdout.
     pub(crate) fn kill_and_read(mut self) -> Vec<u8> {
         self.child.kill().unwrap();
         self.wait().stdout
@@ -193,7 +193,7 @@ fn reader(mut pipe: impl std::io::Read + Send + 'static) -> thread::JoinHandle<V
     })
 }
 
-/// The process of a pid as the log has it.
+/// Returns the process of a pid in the log.
 pub(crate) fn pid_of(pid: i64) -> Pid {
     Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
 }

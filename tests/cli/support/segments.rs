@@ -1,4 +1,4 @@
-//! What happens to the segments of a log, done at once.
+//! Operations on the segments of a log, without the command line.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ fn log(env: &TestEnv, run: &str) -> RunLog {
     RunLog::open_or_create(&volume, &run.parse().unwrap(), None).unwrap()
 }
 
-/// Seals the active segment, which has to have something new.
+/// Seals the active segment, which must contain something new.
 #[track_caller]
 pub(crate) fn rotate(env: &TestEnv, run: &str) {
     assert!(rotate_if_any(env, run), "there is nothing to seal");
 }
 
-/// Seals the active segment; says whether there was something new in it.
+/// Seals the active segment. Returns whether it contained something new.
 #[track_caller]
 pub(crate) fn rotate_if_any(env: &TestEnv, run: &str) -> bool {
     let budget = Duration::from_secs(30);
@@ -29,13 +29,13 @@ pub(crate) fn rotate_if_any(env: &TestEnv, run: &str) -> bool {
         .is_ok()
 }
 
-/// Compresses what is sealed.
+/// Compresses the sealed segments.
 #[track_caller]
 pub(crate) fn compress(env: &TestEnv, run: &str) {
     compress_sealed(log(env, run).dir()).unwrap();
 }
 
-/// Drops all sealed segments but the newest so many.
+/// Removes all but the newest `segments` sealed segments.
 #[track_caller]
 pub(crate) fn keep(env: &TestEnv, run: &str, segments: usize) {
     log(env, run)

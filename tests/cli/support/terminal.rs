@@ -4,18 +4,18 @@ use std::process::Command;
 
 use super::env::{TestEnv, wait_until};
 
-/// A shell in a terminal of its own, in the test's folder.
+/// A shell in a terminal of its own, in the test's directory.
 pub(crate) struct Terminal<'a> {
     env: &'a TestEnv,
 }
 
 impl<'a> Terminal<'a> {
-    /// `None`, and a line that says so, where there is no tmux.
+    /// Starts `sh`. Returns `None` and prints `skipped: …` without tmux.
     pub(crate) fn new(env: &'a TestEnv) -> Option<Self> {
         Self::with(env, &["sh"])
     }
 
-    /// The same with that shell.
+    /// Starts this shell. Returns `None` and prints `skipped: …` without tmux.
     pub(crate) fn with(env: &'a TestEnv, shell: &[&str]) -> Option<Self> {
         if Command::new("tmux").arg("-V").output().is_err() {
             eprintln!("skipped: tmux is not installed");
@@ -48,36 +48,36 @@ impl<'a> Terminal<'a> {
         self.keys(&["Enter"]);
     }
 
-    /// Waits until a line of the screen is just this.
-    pub(crate) fn shows(&self, line: &str) {
+    /// Waits until a line of the screen equals this one.
+    pub(crate) fn wait_for_line(&self, line: &str) {
         wait_until(line, || self.screen().lines().any(|shown| shown == line));
     }
 
-    /// Waits until that stands on the screen.
-    pub(crate) fn has(&self, text: &str) {
+    /// Waits until the screen contains this text.
+    pub(crate) fn wait_for_text(&self, text: &str) {
         wait_until(text, || self.screen().contains(text));
     }
 
-    /// Makes the terminal so large, in columns and rows.
+    /// Resizes the terminal.
     pub(crate) fn resize(&self, columns: u16, rows: u16) {
         let (x, y) = (columns.to_string(), rows.to_string());
         let done = self.tmux(&["resize-window", "-x", &x, "-y", &y]);
         assert!(done.status.success());
     }
 
-    /// What tmux knows of the terminal, as `#{…}` in tmux(1).
-    pub(crate) fn tells(&self, what: &str) -> String {
+    /// Returns a format variable of tmux, `#{…}` in tmux(1).
+    pub(crate) fn format_variable(&self, what: &str) -> String {
         let told = self.tmux(&["display-message", "-p", &format!("#{{{what}}}")]);
         String::from_utf8_lossy(&told.stdout).trim().to_owned()
     }
 
-    /// What stands on the screen, with colours.
-    pub(crate) fn colours(&self) -> String {
+    /// Returns the screen with its colors.
+    pub(crate) fn colors(&self) -> String {
         let screen = self.tmux(&["capture-pane", "-p", "-e"]).stdout;
         String::from_utf8_lossy(&screen).into_owned()
     }
 
-    /// What stands on the screen.
+    /// Returns the screen as text.
     pub(crate) fn screen(&self) -> String {
         let screen = self.tmux(&["capture-pane", "-p"]).stdout;
         String::from_utf8_lossy(&screen).into_owned()

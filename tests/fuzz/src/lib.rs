@@ -1,7 +1,7 @@
 //! What holds for any bytes. Each function takes what a fuzzer made, and panics where
 //! something does not hold.
 //!
-//! From the folder of the project, for some minutes each:
+//! From the directory of the project, for some minutes each:
 //!
 //! ```sh
 //! cargo fuzz run --fuzz-dir tests/fuzz -s none --features fuzz line -- -max_total_time=300

@@ -34,12 +34,12 @@ pub fn segments(data: &[u8]) {
     let tmp = tempfile::Builder::new()
         .prefix("runlog-fuzz-")
         .tempdir_in("/dev/shm")
-        .expect("a folder in memory");
+        .expect("a directory in memory");
     let volume = Volume::create(tmp.path()).expect("a volume");
     let dir = tmp.path().join(".omne/var/runs/r");
-    fs::create_dir_all(&dir).expect("a folder");
+    fs::create_dir_all(&dir).expect("a directory");
     let names = write(&dir, &log, cuts);
-    let opened = Dir::open(&dir).expect("the folder of the run");
+    let opened = Dir::open(&dir).expect("the directory of the run");
     let plain = read(&opened);
     for name in &names {
         compress(&dir.join(name));

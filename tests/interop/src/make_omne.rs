@@ -59,7 +59,7 @@ fn omne(dir: &Path) -> Done {
     torn_tail.put(torn(&serde_json::to_string(&torn_tail.start_of("test"))?))?;
     torn_tail.save()?;
 
-    // The same, and then omne wrote on.
+    // The writer died within a line, and another omne appended to it.
     let glued = Pipe::new(dir, "glued-line")?;
     glued.begin()?;
     glued.node("build", true)?;

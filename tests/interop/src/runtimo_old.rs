@@ -59,7 +59,7 @@ fn make_all(dir: &Path) -> Done {
     put(&garbage, GARBAGE)?;
     job(&garbage, "e4b2", "FileRead", 10, Some(Ok(1)))?;
 
-    // Its rotation takes the extension away: `wal.jsonl` becomes `wal.wal.1`.
+    // The rotation of runtimo replaces the extension: `wal.jsonl` becomes `wal.wal.1`.
     let rotated = dir.join("rotated");
     fs::create_dir(&rotated)?;
     let wal = rotated.join("wal.jsonl");

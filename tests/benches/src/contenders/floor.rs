@@ -14,7 +14,7 @@ pub const LINE: [u8; EVENT] = {
     line
 };
 
-/// Bare system calls on one file, or on the files of a folder.
+/// Bare system calls on one file, or on the files of a directory.
 pub struct Floor {
     path: String,
     file: File,

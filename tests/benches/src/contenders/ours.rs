@@ -4,8 +4,8 @@ use std::path::Path;
 
 use runlog::log::payload::{Note, RunOpened};
 use runlog::log::{
-    AppendError, Batch, Close, Draft, Durability, EventType, Reader, RunLog, RunState, StorageError,
-    compress_sealed, overview,
+    AppendError, Batch, Close, Draft, Durability, EventType, Reader, RunLog, RunState,
+    StorageError, compress_sealed, overview,
 };
 use runlog::telemetry::Sampler;
 use runlog::volume::{RunId, Volume};

@@ -11,7 +11,7 @@ use crate::serve::Done;
 /// The run that is measured.
 pub const RUN: &str = "bench-01kp8a0000000000000000000a";
 
-/// The volume of a contender, with the folder of runs.
+/// The volume of a contender, with the directory of runs.
 pub fn volume(scratch: &Scratch, name: &str) -> Done<PathBuf> {
     let root = scratch.sub(name)?;
     std::fs::create_dir_all(root.join(".omne/var/runs"))?;

@@ -93,11 +93,11 @@ fn measure(
     if count(&mut status())? != runs || count(&mut status_of_omne())? != runs / part {
         return Err("not all runs were told".into());
     }
-    let folder = root.join(".omne/var/runs");
+    let directory = root.join(".omne/var/runs");
     let mut modes: [Mode<'_>; 4] = [
         Box::new(|| time_silent(&mut status())),
         Box::new(|| time_silent(Command::new(&program).args(["status", "-C"]).arg(&root))),
-        Box::new(|| Ok(many::floor(&folder)?.each("last-blocks", runs as u64)? * runs as f64)),
+        Box::new(|| Ok(many::floor(&directory)?.each("last-blocks", runs as u64)? * runs as f64)),
         Box::new(|| Ok(time_silent(&mut status_of_omne())? * part as f64)),
     ];
     let samples = interleave(context.rounds(), &mut modes)?;
@@ -127,9 +127,9 @@ fn measure(
     ])
 }
 
-/// A run folder whose log is the one of another.
+/// A run directory whose log is the one of another.
 fn link(from: &Path, to: &Path) -> Done {
-    let dir = to.parent().ok_or("no folder")?;
+    let dir = to.parent().ok_or("no directory")?;
     fs::create_dir_all(dir)?;
     Ok(fs::hard_link(from, to)?)
 }

@@ -92,7 +92,7 @@ fn copy(scratch: &Scratch, whole: &Path) -> Done<PathBuf> {
     let root = many::volume(scratch, "ours")?;
     fs::remove_dir_all(&root)?;
     let log = many::log_of(&root, many::RUN);
-    fs::create_dir_all(log.parent().ok_or("no folder")?)?;
+    fs::create_dir_all(log.parent().ok_or("no directory")?)?;
     fs::copy(whole, log)?;
     Ok(root)
 }

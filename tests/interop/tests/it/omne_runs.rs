@@ -95,16 +95,16 @@ fn omne_runs_are_listed_shown_and_filtered() {
         "other-01kp8b0000000000000000000b",
         &[world::pipe_started("other-01kp8b0000000000000000000b")],
     );
-    let listed = String::from_utf8(world.runlog_fine(&["status", "--json"])).unwrap();
+    let listed = String::from_utf8(world.runlog_ok(&["status", "--json"])).unwrap();
     assert_eq!(listed.lines().count(), 2);
-    let people = String::from_utf8(world.runlog_fine(&["status"])).unwrap();
+    let people = String::from_utf8(world.runlog_ok(&["status"])).unwrap();
     assert!(people.contains(RUN), "{people}");
 
-    let by_type = world.runlog_fine(&["tail", RUN, "--json", "--type", "node.started"]);
-    let by_job = world.runlog_fine(&["tail", RUN, "--json", "--job", "build"]);
+    let by_type = world.runlog_ok(&["tail", RUN, "--json", "--type", "node.started"]);
+    let by_job = world.runlog_ok(&["tail", RUN, "--json", "--job", "build"]);
     assert_eq!(by_type, by_job);
     assert!(world.log(RUN).ends_with(&by_type));
-    let people = String::from_utf8(world.runlog_fine(&["tail", RUN])).unwrap();
+    let people = String::from_utf8(world.runlog_ok(&["tail", RUN])).unwrap();
     assert_eq!(people.lines().count(), 2, "{people}");
 }
 
@@ -125,7 +125,7 @@ fn note_to_omne_run_needs_force() {
     assert!(world.log(RUN) == before, "the log is as it was");
     assert_eq!(event_log::read_run(world.root(), RUN).unwrap().len(), 2);
 
-    let line = world.runlog_fine(&[
+    let line = world.runlog_ok(&[
         "emit", "--run", RUN, "--force", "--ack", "deployed", "to=prod",
     ]);
     let log = world.log(RUN);
@@ -177,9 +177,9 @@ fn omne_status_reads_exported_run() {
     }
     assert_eq!(job("broken", "second", &["sh", "-c", "exit 3"]), Some(3));
     assert_eq!(job("broken", "third", &["no-such-program"]), Some(127));
-    world.runlog_fine(&["rotate", "broken"]);
-    world.runlog_fine(&["emit", "--run", "fine", "seen"]);
-    world.runlog_fine(&["run", "--run", "fine", "--close"]);
+    world.runlog_ok(&["rotate", "broken"]);
+    world.runlog_ok(&["emit", "--run", "fine", "seen"]);
+    world.runlog_ok(&["run", "--run", "fine", "--close"]);
     assert_eq!(
         world
             .runlog(&["run", "--run", "broken", "--close"])
@@ -192,7 +192,7 @@ fn omne_status_reads_exported_run() {
     for run in ["fine", "broken", "going"] {
         other.put(run, b"");
         let to = other.events_path(run);
-        world.runlog_fine(&["replay", run, "--as", "omne", "-o", to.to_str().unwrap()]);
+        world.runlog_ok(&["replay", run, "--as", "omne", "-o", to.to_str().unwrap()]);
     }
     let listed = omne(&other, &["status"]);
     for begin in [
@@ -225,7 +225,7 @@ fn omne_status_reads_exported_run() {
     ] {
         assert_eq!(other.status(run)["state"], state, "{run}");
     }
-    // omne's own writer goes on with it.
+    // omne's own writer continues it.
     other.omne("going", &[world::pipe_completed("going")]);
     assert_eq!(other.status("going")["state"], "completed");
 }
@@ -233,7 +233,7 @@ fn omne_status_reads_exported_run() {
 #[test]
 fn mixed_log_is_exported_for_omne() {
     let world = World::new();
-    world.runlog_fine(&["run", "-q", "--run", RUN, "--job", "ours", "--", "true"]);
+    world.runlog_ok(&["run", "-q", "--run", RUN, "--job", "ours", "--", "true"]);
     world.omne(
         RUN,
         &[
@@ -241,9 +241,9 @@ fn mixed_log_is_exported_for_omne() {
             world::node_completed(RUN, "theirs"),
         ],
     );
-    world.runlog_fine(&["run", "--run", RUN, "--close"]);
+    world.runlog_ok(&["run", "--run", RUN, "--close"]);
     let other = World::new();
-    let log = world.runlog_fine(&["replay", RUN, "--as", "omne"]);
+    let log = world.runlog_ok(&["replay", RUN, "--as", "omne"]);
     other.put(RUN, &log);
     let events = event_log::read_run(other.root(), RUN).unwrap();
     let kinds: Vec<_> = events.iter().map(|event| event.event_type()).collect();
@@ -277,20 +277,20 @@ fn gc_and_replay_of_omne_run() {
     );
     world.omne(going, &[world::pipe_started(going)]);
     let log = world.log(RUN);
-    assert!(world.runlog_fine(&["replay", RUN, "--json"]) == log);
-    assert!(world.runlog_fine(&["replay", RUN, "--as", "omne"]) == log);
-    let story = String::from_utf8(world.runlog_fine(&["replay", RUN])).unwrap();
+    assert!(world.runlog_ok(&["replay", RUN, "--json"]) == log);
+    assert!(world.runlog_ok(&["replay", RUN, "--as", "omne"]) == log);
+    let story = String::from_utf8(world.runlog_ok(&["replay", RUN])).unwrap();
     assert!(story.contains("failed after 7.00s"), "{story}");
     let refused = world.runlog(&["rotate", RUN, "--json"]);
     let told = String::from_utf8_lossy(&refused.stdout).into_owned();
     assert!(told.contains("program"), "{refused:?}");
     assert!(world.log(RUN) == log);
-    world.runlog_fine(&["gc", "--max-runs", "0"]);
+    world.runlog_ok(&["gc", "--max-runs", "0"]);
     assert!(!world.events_path(RUN).exists());
     assert!(
         world.events_path(going).exists(),
         "its writer cannot be seen"
     );
-    let retired = String::from_utf8(world.runlog_fine(&["status", "--retired", "--json"])).unwrap();
+    let retired = String::from_utf8(world.runlog_ok(&["status", "--retired", "--json"])).unwrap();
     assert!(retired.contains(RUN), "{retired}");
 }

@@ -60,12 +60,12 @@ fn runtimo_log_is_read_as_run() {
             "Execution failed: command timed out"
         );
         assert!(world.tail_all(RUN) == wal);
-        let last = world.runlog_fine(&["tail", RUN, "-n", "1", "--json"]);
+        let last = world.runlog_ok(&["tail", RUN, "-n", "1", "--json"]);
         assert!(wal.ends_with(&last));
-        let of_one = world.runlog_fine(&["tail", RUN, "--json", "--job", "9a07d3e65b18"]);
+        let of_one = world.runlog_ok(&["tail", RUN, "--json", "--job", "9a07d3e65b18"]);
         let lines = of_one.iter().filter(|&&b| b == b'\n').count();
         assert_eq!(lines, if version == "0.1.4" { 2 } else { 3 });
-        let people = String::from_utf8(world.runlog_fine(&["tail", RUN])).unwrap();
+        let people = String::from_utf8(world.runlog_ok(&["tail", RUN])).unwrap();
         assert_eq!(people.lines().count(), events.min(10), "{people}");
     }
 }
@@ -78,7 +78,7 @@ fn note_to_runtimo_log_needs_force_and_restarts_numbers() {
     let refused = world.runlog(&["emit", "--run", RUN, "seen"]);
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
     assert!(world.log(RUN) == wal);
-    let note = world.runlog_fine(&["emit", "--run", RUN, "--force", "--ack", "seen"]);
+    let note = world.runlog_ok(&["emit", "--run", RUN, "--force", "--ack", "seen"]);
     assert!(note.starts_with(b"{\"v\":1,\"seq\":0,"));
     assert!(world.log(RUN) == [&wal, &note[..]].concat());
     assert_eq!(world.status(RUN)["events"], 6);
@@ -130,9 +130,9 @@ fn both_runtimo_versions_read_exported_run() {
     assert_eq!(run(&["good", "--", "true"]).status.code(), Some(0));
     let bad = run(&["bad", "--rollback", "true", "--", "sh", "-c", "exit 3"]);
     assert_eq!(bad.status.code(), Some(3));
-    world.runlog_fine(&["emit", "--run", RUN, "seen"]);
+    world.runlog_ok(&["emit", "--run", RUN, "seen"]);
     let wal = world.root().join("wal.jsonl");
-    world.runlog_fine(&[
+    world.runlog_ok(&[
         "replay",
         RUN,
         "--as",

@@ -43,11 +43,11 @@ fn run_started_by_omne() {
 fn run_started_by_runlog() {
     let world = World::new();
     let run = "build-7";
-    world.runlog_fine(&["emit", "--open", "--run", run, "begin"]);
+    world.runlog_ok(&["emit", "--open", "--run", run, "begin"]);
 
     write_together(&world, run);
 
-    world.runlog_fine(&["run", "--run", run, "--close"]);
+    world.runlog_ok(&["run", "--run", run, "--close"]);
     assert_eq!(world.status(run)["state"], "completed");
     // How a pipe of omne ends does not count where runlog began.
     world.omne(run, &[world::pipe_aborted(run)]);
@@ -59,7 +59,7 @@ fn run_started_by_runlog() {
 fn runlog_waits_for_omne_lock() {
     let world = World::new();
     let run = "build-7";
-    world.runlog_fine(&["emit", "--open", "--run", run, "begin"]);
+    world.runlog_ok(&["emit", "--open", "--run", run, "begin"]);
     let before = world.log(run);
     let held = File::open(world.events_path(run)).unwrap();
     held.lock().unwrap();
@@ -96,7 +96,7 @@ fn write_together(world: &World, run: &str) {
             let shared = &shared;
             ours.push(scope.spawn(move || append(shared, name, Durability::Process)));
         }
-        let looker = scope.spawn(|| look_on(world, run, &written));
+        let looker = scope.spawn(|| read_while_growing(world, run, &written));
         let omne: Vec<String> = omne.into_iter().flat_map(|t| t.join().unwrap()).collect();
         let ours: Vec<u8> = ours.into_iter().flat_map(|t| t.join().unwrap()).collect();
         written.store(true, Ordering::Relaxed);
@@ -127,7 +127,7 @@ fn write_together(world: &World, run: &str) {
     assert_eq!(
         world.names(run),
         ["events.jsonl", "lock"],
-        "nothing was mended"
+        "nothing was repaired"
     );
     eprintln!(
         "{count} events, {} of them omne's, in {:.1} s; looked at {} times meanwhile",
@@ -303,7 +303,7 @@ fn append(log: &RunLog, name: &str, durability: Durability) -> Vec<u8> {
 
 /// Reads the run again and again while it grows: nothing that is on its way is taken
 /// for damage. Returns what `tail` printed.
-fn look_on(world: &World, run: &str, written: &AtomicBool) -> Vec<Vec<u8>> {
+fn read_while_growing(world: &World, run: &str, written: &AtomicBool) -> Vec<Vec<u8>> {
     let mut looks = Vec::new();
     while !written.load(Ordering::Relaxed) {
         looks.push(world.tail_all(run));

@@ -19,7 +19,7 @@ fn line_missing_only_newline_is_completed() {
     let line = serde_json::to_vec(&world::node_started(RUN, "build")).unwrap();
     world.put(RUN, &line);
     let before = world.log(RUN);
-    let note = world.runlog_fine(&["emit", "--run", RUN, "--force", "--ack", "seen"]);
+    let note = world.runlog_ok(&["emit", "--run", RUN, "--force", "--ack", "seen"]);
     assert!(world.log(RUN) == [&before[..], b"\n", &note].concat());
     assert_eq!(world.status(RUN)["events"], 3);
     assert_eq!(world.names(RUN), ["events.jsonl", "lock"]);
@@ -36,7 +36,7 @@ fn torn_line_is_quarantined_alone() {
         let whole = world.log(&run);
         world.put(&run, &line[..cut]);
 
-        let note = world.runlog_fine(&["emit", "--run", &run, "--force", "--ack", "seen"]);
+        let note = world.runlog_ok(&["emit", "--run", &run, "--force", "--ack", "seen"]);
         world.omne(&run, &[world::pipe_completed(&run)]);
 
         let log = world.log(&run);
@@ -66,7 +66,7 @@ fn torn_line_is_quarantined_alone() {
 fn omne_writers_are_killed_beside_runlog() {
     let world = World::new();
     let run = "killed";
-    world.runlog_fine(&["emit", "--open", "--run", run, "begin"]);
+    world.runlog_ok(&["emit", "--open", "--run", run, "begin"]);
     let mut acknowledged = Vec::new();
     for round in 0..15 {
         let name = format!("round{round}");
@@ -76,12 +76,12 @@ fn omne_writers_are_killed_beside_runlog() {
             .unwrap();
         let stdout = BufReader::new(writer.stdout.take().unwrap());
         let reader = thread::spawn(move || stdout.lines().map(Result::unwrap).collect::<Vec<_>>());
-        world.runlog_fine(&["emit", "--run", run, "beside"]);
+        world.runlog_ok(&["emit", "--run", run, "beside"]);
         thread::sleep(Duration::from_millis(10 + 7 * round));
         writer.kill().unwrap();
         writer.wait().unwrap();
         acknowledged.extend(reader.join().unwrap());
-        world.runlog_fine(&["emit", "--run", run, "after"]);
+        world.runlog_ok(&["emit", "--run", run, "after"]);
     }
     let log = world.log(run);
     let mut ids: Vec<String> = Vec::new();

@@ -80,7 +80,7 @@ fn concurrent_ids_are_distinct_and_increasing() {
 #[test]
 fn each_program_continues_others_ids() {
     let world = World::new();
-    // A clock that once was wrong: only the file tells how far the ids are.
+    // After a clock that was wrong, only the file knows the last id.
     std::fs::create_dir_all(volume::var_dir(world.root())).unwrap();
     std::fs::write(last_path(&world), "7ZZZZZZZZZZZZZZZZZZZZZZZ00").unwrap();
     assert_eq!(from_runlog(&world), "7ZZZZZZZZZZZZZZZZZZZZZZZ01");

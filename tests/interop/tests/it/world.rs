@@ -1,4 +1,4 @@
-//! A volume in a temporary folder, and the programs that work on it.
+//! A volume in a temporary directory, and the programs that work on it.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -15,7 +15,7 @@ use omne_cli::volume;
 use runlog::volume::Volume;
 use serde_json::Value;
 
-/// The program under test: `RUNLOG_BIN`, or built from the folder above.
+/// The program under test: `RUNLOG_BIN`, or built from the directory above.
 fn runlog_bin() -> &'static Path {
     static BIN: OnceLock<PathBuf> = OnceLock::new();
     BIN.get_or_init(|| std::env::var_os("RUNLOG_BIN").map_or_else(build, PathBuf::from))
@@ -42,7 +42,7 @@ fn build() -> PathBuf {
 }
 
 /// The program `omne` of the release that is a dependency here: `OMNE_BIN`, or installed
-/// into the folder of the build.
+/// into the directory of the build.
 pub fn omne_bin() -> &'static Path {
     static BIN: OnceLock<PathBuf> = OnceLock::new();
     BIN.get_or_init(|| std::env::var_os("OMNE_BIN").map_or_else(install, PathBuf::from))
@@ -140,7 +140,7 @@ impl World {
 
     /// What runlog prints where nothing is amiss: exit code 0, and not a word on stderr.
     #[track_caller]
-    pub fn runlog_fine(&self, args: &[&str]) -> Vec<u8> {
+    pub fn runlog_ok(&self, args: &[&str]) -> Vec<u8> {
         let output = self.runlog(args);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!((output.status.code(), &*stderr), (Some(0), ""), "{args:?}");
@@ -150,7 +150,7 @@ impl World {
     /// `status RUN --json`, of a run that has no damage.
     #[track_caller]
     pub fn status(&self, run: &str) -> Value {
-        let line = self.runlog_fine(&["status", run, "--json"]);
+        let line = self.runlog_ok(&["status", run, "--json"]);
         let status: Value = serde_json::from_slice(&line).unwrap();
         assert_eq!(status["run_id"], run);
         assert_eq!(status["damaged"], 0);
@@ -160,10 +160,10 @@ impl World {
     /// Every event as runlog prints it, of a run that has no damage.
     #[track_caller]
     pub fn tail_all(&self, run: &str) -> Vec<u8> {
-        self.runlog_fine(&["tail", run, "-n", "all", "--json"])
+        self.runlog_ok(&["tail", run, "-n", "all", "--json"])
     }
 
-    /// The names in the run's folder.
+    /// The names in the run's directory.
     pub fn names(&self, run: &str) -> Vec<String> {
         let mut names: Vec<_> = std::fs::read_dir(volume::run_dir(self.root(), run))
             .unwrap()
