@@ -90,7 +90,7 @@ fn inspect_candidate(
         run_id: run.clone(),
         name: String::new(),
         state: None,
-        standing: Eligibility::Empty,
+        eligibility: Eligibility::Empty,
         first_id: None,
         opened_ts: None,
         closed_ts: None,
@@ -102,7 +102,7 @@ fn inspect_candidate(
     let mut damage = Vec::new();
     if is_started(&dir)? {
         let examined = inspect_run(&dir, false)?;
-        facts.standing = eligibility(&dir, &examined);
+        facts.eligibility = eligibility(&dir, &examined);
         let RunSummary { state, events, .. } = examined.summary;
         if !filter.matches(examined.verdict.state, &state.name) {
             return Ok(None);
@@ -118,14 +118,14 @@ fn inspect_candidate(
         return Ok(None);
     }
     let usage = dir.usage()?;
-    if facts.standing == Eligibility::Empty && usage.content > 0 {
+    if facts.eligibility == Eligibility::Empty && usage.content > 0 {
         // Never remove what is left of a run whose log was lost.
-        facts.standing = Eligibility::Unsure;
+        facts.eligibility = Eligibility::Unsure;
     }
     let closed = facts
         .closed_ts
         .as_deref()
-        .filter(|_| facts.standing == Eligibility::Ended);
+        .filter(|_| facts.eligibility == Eligibility::Ended);
     facts.since = closed.and_then(parse_ts).unwrap_or(usage.touched);
     facts.bytes = usage.bytes;
     Ok(Some((facts, damage)))
@@ -239,7 +239,7 @@ fn remove_runs(
     // Release the locks before the slow removal.
     drop(held);
     for ((facts, why), moved) in ready.into_iter().zip(moved) {
-        let fate = match moved.map(|name| gc.remove(&name)) {
+        let fate = match moved.map(|name| gc.remove_trashed(&name)) {
             Ok(Ok(())) => GcDecision::Removed,
             Ok(Err(e)) => GcDecision::InTrash(e),
             Err(e) => GcDecision::Failed(e),
@@ -270,9 +270,9 @@ fn prepare(gc: &GcLock, facts: &RunInfo, why: &RemoveReason) -> Result<GcLockOut
     let held = match gc.lock_for_removal(&facts.run_id)? {
         LockOutcome::Held(held) => held,
         LockOutcome::Busy(why_not) => return Ok(GcLockOutcome::Skipped(why_not)),
-        LockOutcome::Gone => return Ok(GcLockOutcome::Skipped(ALREADY_REMOVED)),
+        LockOutcome::Removed => return Ok(GcLockOutcome::Skipped(ALREADY_REMOVED)),
     };
-    if facts.standing == Eligibility::Empty {
+    if facts.eligibility == Eligibility::Empty {
         return Ok(if is_started(held.dir())? {
             GcLockOutcome::Skipped(CHANGED_MEANWHILE)
         } else {
@@ -284,7 +284,7 @@ fn prepare(gc: &GcLock, facts: &RunInfo, why: &RemoveReason) -> Result<GcLockOut
     let unchanged = Some(examined.verdict.state) == facts.state
         && overview.events == facts.events
         && overview.state.first_id == facts.first_id
-        && eligibility(held.dir(), &examined) == facts.standing;
+        && eligibility(held.dir(), &examined) == facts.eligibility;
     if !unchanged {
         return Ok(GcLockOutcome::Skipped(CHANGED_MEANWHILE));
     }

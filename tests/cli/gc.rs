@@ -76,13 +76,13 @@ fn gc_text_output_lists_removed_runs() {
     assert_snapshot!(snapshot(&env, &env.run(&["gc", "--max-runs", "2", "--dry-run"])), @"
     exit 0
     -- stdout
-    would remove run a, completed, [SIZE]: one run more than 2
+    would remove run a, completed, [SIZE]: more than 2 runs
     1 run would be removed, [SIZE]
     ");
     assert_snapshot!(snapshot(&env, &env.run(&["gc", "--max-runs", "2"])), @"
     exit 0
     -- stdout
-    removed run a, completed, [SIZE]: one run more than 2
+    removed run a, completed, [SIZE]: more than 2 runs
     1 run removed, [SIZE]
     ");
     assert_snapshot!(snapshot(&env, &env.run(&["gc", "--max-runs", "2"])), @"
@@ -106,7 +106,7 @@ fn gc_text_output_lists_removed_runs() {
     opened  [TIME] +00:00 on [HOST]
     closed  [TIME] +00:00 (after [DURATION])
     log  6 events, [SIZE]
-    retired  [TIME] +00:00: one run more than 2, [SIZE] freed
+    retired  [TIME] +00:00: more than 2 runs, [SIZE] freed
 
     JOB  STAGE  EXIT  DURATION  CPU  PEAK RSS  COMMAND
     sh  ✓ completed  0  [DURATION]  [DURATION]  [SIZE]  sh -c 'echo out; true'

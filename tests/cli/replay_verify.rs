@@ -55,7 +55,7 @@ fn verify_names_file_line_and_offset_of_each_fault() {
     [ROOT]/.omne/var/runs/it/events.jsonl:4:[OFFSET]: damaged line: it is not an event
     [ROOT]/.omne/var/runs/it/events.jsonl:6:[OFFSET]: event 4 is missing before it
     [ROOT]/.omne/var/runs/it/events.jsonl:8:[OFFSET]: damaged line: its seq was there before
-    [ROOT]/.omne/var/runs/it/jobs/deploy.out: output lost: 3 of 23 bytes are there
+    [ROOT]/.omne/var/runs/it/jobs/deploy.out: output lost: 3 of 23 bytes remain
     it: 9 events, 5 faults (1 segment, 1 job)
     ");
 }
@@ -85,7 +85,7 @@ fn torn_tail_is_a_fault_until_repaired() {
     assert_snapshot!(snapshot(&env, &verify(&env)), @"
     exit 5
     -- stdout
-    [ROOT]/.omne/var/runs/it/events.jsonl:3:[OFFSET]: torn tail: 100 bytes without a newline; the next writer mends it
+    [ROOT]/.omne/var/runs/it/events.jsonl:3:[OFFSET]: torn tail: 100 bytes without a newline; the next writer repairs it
     it: 2 events, 1 fault (1 segment, 0 jobs)
     ");
     env.ok(&["emit", "--run", "it", "two"]);

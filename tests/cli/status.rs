@@ -205,7 +205,7 @@ fn ambiguous_prefix_is_rejected() {
     assert_snapshot!(status(&env, &["t"]), @"
     exit 2
     -- stderr
-    error: t is not one run: three, two
+    error: `t` matches several runs: three, two
     hint: use more characters of the ID
     ");
 }

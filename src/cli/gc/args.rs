@@ -12,7 +12,7 @@ use crate::cli::status::parse_state;
 use crate::cli::value_parsers::{parse_duration, parse_size};
 use crate::job::RunStatus;
 use crate::job::gc::GcFilter;
-use crate::log::store::retention::Policy;
+use crate::log::store::retention::RetentionPolicy;
 use crate::render::Execution;
 use crate::volume::Volume;
 
@@ -76,7 +76,7 @@ pub(crate) struct Args {
 
 /// What is removed: whole runs, and old events of those that are kept.
 pub(super) struct GcLimits {
-    pub policy: Policy,
+    pub policy: RetentionPolicy,
     pub events_older_than: Option<Duration>,
 }
 
@@ -102,7 +102,7 @@ impl Args {
     /// Returns an error if neither gives a limit, or the settings are invalid.
     pub(super) fn limits(&self, volume: &Volume) -> Result<GcLimits> {
         let mut limits = GcLimits {
-            policy: Policy {
+            policy: RetentionPolicy {
                 max_age: self.max_age,
                 max_runs: self.max_runs,
                 max_size: self.max_size,
@@ -111,12 +111,13 @@ impl Args {
             },
             events_older_than: self.events_older_than,
         };
-        let is_given = limits.policy != Policy::default() || limits.events_older_than.is_some();
+        let is_given =
+            limits.policy != RetentionPolicy::default() || limits.events_older_than.is_some();
         if !is_given {
             let set = volume.settings()?.gc;
             let duration = |key, written| value(key, written, parse_duration);
             limits = GcLimits {
-                policy: Policy {
+                policy: RetentionPolicy {
                     max_age: duration("gc.max_age", set.max_age.as_ref())?,
                     max_runs: value("gc.max_runs", set.max_runs.as_ref(), parse_count)?,
                     max_size: value("gc.max_size", set.max_size.as_ref(), parse_size)?,
@@ -130,7 +131,7 @@ impl Args {
                 )?,
             };
         }
-        if limits.policy.limits() || limits.events_older_than.is_some() {
+        if limits.policy.has_limit() || limits.events_older_than.is_some() {
             return Ok(limits);
         }
         Err(UsageError {
@@ -142,7 +143,7 @@ impl Args {
     }
 
     /// Returns which runs are considered.
-    pub(super) fn filter(&self, global: &Global, policy: &Policy) -> Result<GcFilter> {
+    pub(super) fn filter(&self, global: &Global, policy: &RetentionPolicy) -> Result<GcFilter> {
         let mut runs = Vec::new();
         for name in &self.runs {
             let (run, _) = global.run(name)?;

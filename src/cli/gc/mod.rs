@@ -26,10 +26,12 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     // Locked before the runs are read, so that a second gc fails at once.
     let mut gc = match output.execution {
         Execution::DryRun => None,
-        Execution::Apply => Some(GcLock::begin(&volume)?),
+        Execution::Apply => Some(GcLock::acquire(&volume)?),
     };
     for entry in trash_entries(&volume)? {
-        let removed = gc.as_ref().map_or(Ok(()), |gc| gc.remove(&entry.name));
+        let removed = gc
+            .as_ref()
+            .map_or(Ok(()), |gc| gc.remove_trashed(&entry.name));
         output.trash_entry(&entry, removed);
     }
     let candidates = list_candidates(&volume, &filter)?;
@@ -88,7 +90,8 @@ fn drop_events(
         Ok(RunLog::open(volume, &facts.run_id)?.drop_sealed(prune)?)
     };
     for (facts, verdict) in candidates.runs.iter().zip(verdicts) {
-        if matches!(verdict, RetentionDecision::Keep(_)) && facts.standing != Eligibility::Empty {
+        if matches!(verdict, RetentionDecision::Keep(_)) && facts.eligibility != Eligibility::Empty
+        {
             output.dropped(facts, one(facts));
         }
     }

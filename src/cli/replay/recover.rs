@@ -124,8 +124,8 @@ fn finish_gc(volume: &Volume) -> Code {
             if left.is_empty() {
                 return Ok(());
             }
-            let gc = GcLock::begin(volume)?;
-            left.iter().try_for_each(|one| gc.remove(&one.name))
+            let gc = GcLock::acquire(volume)?;
+            left.iter().try_for_each(|one| gc.remove_trashed(&one.name))
         });
     match finished {
         // A gc that is running was not interrupted.

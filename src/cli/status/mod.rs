@@ -19,7 +19,7 @@ use super::atomic_output::AtomicOutput;
 use super::context::{Global, warn_damage};
 use super::exit::Code;
 use crate::job::{RunStatus, inspect_run};
-use crate::log::ChangeWaiter;
+use crate::log::{ChangeWaiter, WatchScope};
 use crate::render::export::csv::csv_jobs;
 use crate::render::export::prometheus;
 use crate::render::{Human, JsonLines, RunPrinter, RunRecord};
@@ -119,7 +119,7 @@ fn show_once(run: RunId, dir: &Dir) -> Result<(RunRecord, Code)> {
 /// Waits for a run to end, and returns its outcome as the exit code.
 fn wait(args: &Args, run: &RunId, dir: &Dir) -> Result<(RunRecord, Code)> {
     let deadline = args.timeout.map(|t| Instant::now() + t);
-    let waiter = ChangeWaiter::new(dir, false);
+    let waiter = ChangeWaiter::new(dir, WatchScope::Log);
     loop {
         let examined = inspect_run(dir, true)?;
         let code = match examined.verdict.state {

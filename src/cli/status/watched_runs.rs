@@ -201,7 +201,8 @@ impl WatchedRuns {
             return Ok(());
         };
         // Watch before reading, so that no change is missed in between.
-        self.watch.watch_run(run, &dir, true);
+        self.watch.watch_run(run, &dir);
+        self.watch.watch_leases(run, &dir);
         let inspected = live.run.poll(&dir)?;
         if dir.is_removed() {
             self.remove_run(run);

@@ -154,7 +154,7 @@ impl<'a> Tailer<'a> {
     fn report_removed_runs(&mut self, cursors: &[Cursor]) -> Result<()> {
         self.removed.update(&self.volume)?;
         for cursor in cursors {
-            if let Some(gap) = self.removed.missing(cursor) {
+            if let Some(gap) = self.removed.gap_after(cursor) {
                 self.met.damage = true;
                 self.shown.gap(cursor.run(), &gap)?;
             }

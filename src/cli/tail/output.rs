@@ -10,7 +10,7 @@ use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::Code;
 use crate::cli::tail::Args;
 use crate::job::{JobOutput, SkipLines, StreamId, UnindexedBytes, inspect_run};
-use crate::log::ChangeWaiter;
+use crate::log::{ChangeWaiter, WatchScope};
 use crate::render::Sanitizer;
 use crate::volume::{Dir, JobId};
 
@@ -22,7 +22,9 @@ pub(crate) fn output(
     deadline: Option<Instant>,
 ) -> Result<Code> {
     // Watched from before the first look, so that nothing comes in between unseen.
-    let waiter = args.follow.then(|| ChangeWaiter::new(dir, true));
+    let waiter = args
+        .follow
+        .then(|| ChangeWaiter::new(dir, WatchScope::LogAndOutput));
     let mut out = io::stdout().lock();
     let style = global.style();
     let is_shown = style.color || io::stdout().is_terminal();

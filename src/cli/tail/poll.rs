@@ -82,7 +82,10 @@ impl Tailer<'_> {
         let by_name = !self.args.all;
         if let Some(watch) = &mut self.watch {
             // Watched from before the look, so that nothing comes in between unseen.
-            followed.watched = watch.watch_run(run, dir, followed.state.is_some());
+            followed.watched = watch.watch_run(run, dir);
+            if followed.state.is_some() {
+                watch.watch_leases(run, dir);
+            }
         }
         // The state comes before the news, so that what it rests on is shown with it. A
         // run that was not begun yet has none.
@@ -224,7 +227,7 @@ impl Tailer<'_> {
             return Ok(true);
         };
         self.removed.update(&self.volume)?;
-        Ok(self.removed.missing(&cursor).is_some())
+        Ok(self.removed.gap_after(&cursor).is_some())
     }
 
     /// Takes leave of a run that was removed.
@@ -233,8 +236,8 @@ impl Tailer<'_> {
         let cursor = followed.follower.cursor(run, followed.over);
         self.removed.update(&self.volume)?;
         let missing = match &cursor {
-            Some(cursor) => self.removed.missing(cursor),
-            None => self.removed.removals_of(run),
+            Some(cursor) => self.removed.gap_after(cursor),
+            None => self.removed.gap_for_run(run),
         };
         if let Some(gap) = &missing {
             self.shown.gap(run, gap)?;

@@ -212,14 +212,14 @@ fn a_run_that_is_gone_lacks_what_was_not_read() {
     let var = it.volume.path().join(layout::VAR);
     let mut gone = RemovedRuns::default();
     gone.update(&it.volume).unwrap();
-    assert!(gone.missing(&cursors[3]).is_some());
+    assert!(gone.gap_after(&cursors[3]).is_some());
     fs::write(
         var.join(layout::RETIRED),
         "{\"run_id\":\"r\",\"events\":4}\n{\"run_id\":\"r\",\"ev",
     )
     .unwrap();
     gone.update(&it.volume).unwrap();
-    assert_eq!(gone.missing(&cursors[3]), None);
-    let gap = gone.missing(&cursors[0]).unwrap();
+    assert_eq!(gone.gap_after(&cursors[3]), None);
+    let gap = gone.gap_after(&cursors[0]).unwrap();
     assert_eq!((gap.from_seq, gap.to_seq), (Some(1), Some(3)));
 }

@@ -1,4 +1,4 @@
-//! The runs of a volume, and how people name them.
+//! The catalog of a volume's runs, and run selection by name.
 
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::log::segment::segment_set::has_events;
 use crate::log::state::run_state::RunState;
 use crate::volume::{Dir, IoContext, RunId, Volume, layout};
 
-/// Why a name does not stand for one run.
+/// An error while a run is selected by name.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SelectError {
@@ -39,20 +39,20 @@ pub enum SelectError {
         /// The volume.
         volume: PathBuf,
     },
-    /// The name begins several ids.
-    #[error("{name} is not one run: {}", shown(candidates))]
+    /// The name is a prefix of several ids.
+    #[error("`{name}` matches several runs: {}", join_candidates(candidates))]
     Ambiguous {
-        /// What was asked for.
+        /// The name that was given.
         name: String,
-        /// The ids that begin with it.
+        /// The ids that start with it.
         candidates: Vec<RunId>,
     },
-    /// The name cannot be an id or the beginning of one.
+    /// The name cannot be an id or a prefix of one.
     #[error(transparent)]
     Malformed(#[from] crate::volume::IdError),
 }
 
-fn shown(candidates: &[RunId]) -> String {
+fn join_candidates(candidates: &[RunId]) -> String {
     let mut names: Vec<&str> = candidates.iter().map(RunId::as_str).take(4).collect();
     if candidates.len() > names.len() {
         names.push("…");
@@ -60,7 +60,7 @@ fn shown(candidates: &[RunId]) -> String {
     names.join(", ")
 }
 
-/// The ids of all folders that may hold a run, sorted.
+/// Lists the ids of all directories that may hold a run, sorted.
 ///
 /// # Errors
 /// The folder of the runs cannot be read.
@@ -77,8 +77,8 @@ pub fn list(volume: &Volume) -> Result<Vec<RunId>, StorageError> {
     Ok(ids)
 }
 
-/// The folder of a run that has events; `None` for one in the making, and for what is
-/// no folder.
+/// Opens the directory of a run that has events; `None` if it has none yet, or is not a
+/// directory.
 ///
 /// # Errors
 /// The folder may not be read.
@@ -93,17 +93,17 @@ pub fn open_dir(runs: &Dir, run: &RunId) -> Result<Option<Dir>, StorageError> {
     Ok(has_events(&dir)?.then_some(dir))
 }
 
-/// The run that a name stands for: an exact id, a unique beginning of one, or `latest`,
-/// the one with the highest first event id.
+/// Selects a run by an exact id, a unique prefix of an id, or `latest`: the run with the
+/// highest first event id.
 ///
 /// # Errors
-/// No run has that name, or several begin with it.
+/// No run matches, or several do.
 pub fn select(volume: &Volume, name: &str) -> Result<(RunId, Dir), SelectError> {
     let missing = || SelectError::NoSuchRun {
         run: name.to_owned(),
     };
     if name != "latest" {
-        // A beginning of an id is an id, but for one that ends after `latest`.
+        // Every prefix of an id is an id, except for `latest`.
         drop(name.parse::<RunId>()?);
     }
     let no_runs = || SelectError::NoRuns {
@@ -159,9 +159,9 @@ fn newest(volume: &Volume, runs: &Dir) -> Result<Option<(RunId, Dir)>, StorageEr
     Ok(best.map(|(_, run, dir)| (run, dir)))
 }
 
-/// The id of the first event that the run ever had.
+/// Returns the id of the first event that the run ever had.
 pub(crate) fn first_id(dir: &Dir) -> Result<Option<Ulid>, StorageError> {
-    if let Some(id) = id_at_start(dir)? {
+    if let Some(id) = first_id_of_active(dir)? {
         return Ok(Some(id));
     }
     let mut reader = Reader::open(dir)?;
@@ -171,16 +171,18 @@ pub(crate) fn first_id(dir: &Dir) -> Result<Option<Ulid>, StorageError> {
     {
         item.fold_into(&mut state);
         if matches!(item, Item::Foreign(..)) {
-            // Not every program gives its lines ids.
+            // Other programs may write lines without ids.
             break;
         }
     }
     Ok(state.first_id.as_deref().and_then(parse_ulid))
 }
 
-/// The same from the frame of event 0, where the log begins with it: a volume with ten
-/// thousand runs is asked for its newest one often.
-fn id_at_start(dir: &Dir) -> Result<Option<Ulid>, StorageError> {
+/// Returns the id of event 0 if the active segment starts with it.
+///
+/// Reads only the frame of the line: looking up the newest of ten thousand runs has to be
+/// fast.
+fn first_id_of_active(dir: &Dir) -> Result<Option<Ulid>, StorageError> {
     let Some(file) = dir.read(layout::ACTIVE)? else {
         return Ok(None);
     };

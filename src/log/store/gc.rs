@@ -1,8 +1,9 @@
-//! Removing runs: what gc does once it knows which.
+//! Removal of runs that were selected by retention.
 //!
-//! A run goes by way of its summary in `retired.jsonl`, durable, and a rename to
-//! `trash/`, durable, both under its locks. A crash before the rename leaves the run as it
-//! was; one after it leaves something in `trash/`, which the next gc removes.
+//! Under the locks of a run, its tombstone is appended to `retired.jsonl` and synced, then
+//! its directory is renamed to `trash/` and both directories are synced. A crash before the
+//! rename leaves the run as it was. A crash after it leaves a directory in `trash/`, which
+//! the next gc removes.
 
 use std::cell::OnceCell;
 use std::fs::File;
@@ -15,93 +16,93 @@ use crate::log::lock::file_lock;
 use crate::log::segment::segment_set;
 use crate::volume::{Dir, FileKey, RunId, Usage, Volume, VolumeError, layout};
 
-/// Why a run is left for the next gc.
-const WRITER_NAMES_GRACE: &str = "somebody is writing to it";
+/// The reason for skipping a run whose lock or log is locked.
+const LOCKED_BY_WRITER: &str = "another process is writing to it";
 
-/// The one gc that is at work on a volume.
+/// The lock that a running gc holds on its volume.
 #[derive(Debug)]
 pub struct GcLock {
     var: Dir,
     runs: Dir,
-    /// Opened when it is needed.
+    /// The trash, opened on first use.
     trash: OnceCell<Dir>,
-    book: TombstoneLog,
+    tombstones: TombstoneLog,
 }
 
-/// A run under its locks: nobody appends to it.
+/// A run whose locks are held, so that no process appends to it.
 #[derive(Debug)]
 pub struct LockedForRemoval {
     run: RunId,
     dir: Dir,
-    /// `lock` and the active segment: their locks last as long as the files are open.
+    /// The open `lock` file and active segment. Closing them releases their locks.
     locks: Vec<File>,
 }
 
-/// What came of an attempt to lock a run.
+/// The outcome of an attempt to lock a run.
 #[derive(Debug)]
 pub enum LockOutcome {
-    /// It is ours.
+    /// The locks are held.
     Held(LockedForRemoval),
-    /// Somebody else is at work with it, in the words of `why`.
+    /// Another process is using the run, for the given reason.
     Busy(&'static str),
-    /// It is not there any more.
-    Gone,
+    /// The run no longer exists.
+    Removed,
 }
 
-/// What a crash left in `trash/`.
+/// A directory that a crash left in `trash/`.
 #[derive(Debug)]
 pub struct TrashEntry {
-    /// Its name there: the id of the run, a dot, and a ULID.
+    /// The directory name: the id of the run, a dot and a ULID.
     pub name: String,
-    /// The run.
+    /// The id of the run.
     pub run: RunId,
-    /// What it took on disk, in bytes, as far as that can be told.
+    /// The disk usage in bytes; 0 if it cannot be determined.
     pub bytes: u64,
 }
 
 impl GcLock {
-    /// Begins a gc, of which there is one at a time.
+    /// Acquires the lock, of which there is one per volume.
     ///
     /// # Errors
-    /// [`GcError::Running`], or the file of retired runs cannot be made.
-    pub fn begin(volume: &Volume) -> Result<Self, GcError> {
+    /// [`GcError::Running`] if another gc holds it, or the tombstone file cannot be created.
+    pub fn acquire(volume: &Volume) -> Result<Self, GcError> {
         let [_, var, runs] = volume.make_runs()?;
-        let book = TombstoneLog::open(&var)?;
+        let tombstones = TombstoneLog::open(&var)?;
         let trash = OnceCell::new();
         Ok(Self {
             var,
             runs,
             trash,
-            book,
+            tombstones,
         })
     }
 
-    /// The trash, made where it is missing.
+    /// Returns the trash, which is created if it is missing.
     fn trash(&self) -> Result<&Dir, GcError> {
         if let Some(trash) = self.trash.get() {
             return Ok(trash);
         }
         let trash = self.var.ensure_dir(layout::TRASH)?.dir;
-        // It may have been made by one that died before its own sync.
+        // The gc that created it may have died before its own sync.
         self.var.sync().map_err(SyncError::from_volume)?;
         Ok(self.trash.get_or_init(|| trash))
     }
 
-    /// Removes something from the trash.
+    /// Removes a directory from the trash.
     ///
     /// # Errors
-    /// Some of it cannot be removed; the rest was.
-    pub fn remove(&self, name: &str) -> Result<(), GcError> {
+    /// Part of it cannot be removed. The rest was.
+    pub fn remove_trashed(&self, name: &str) -> Result<(), GcError> {
         Ok(self.trash()?.remove_tree(name, layout::ACTIVE)?)
     }
 
-    /// Takes the locks of a run, without waiting.
+    /// Takes the locks of a run without waiting.
     ///
     /// # Errors
-    /// Its files cannot be opened, or the file system has no locks.
+    /// The files cannot be opened, or the file system has no locks.
     pub fn lock_for_removal(&self, run: &RunId) -> Result<LockOutcome, StorageError> {
         let dir = match self.runs.open_dir(run.as_str()) {
-            Err(e) if e.io_kind() == Some(ErrorKind::NotFound) => return Ok(LockOutcome::Gone),
+            Err(e) if e.io_kind() == Some(ErrorKind::NotFound) => return Ok(LockOutcome::Removed),
             opened => opened?,
         };
         let mut held = LockedForRemoval {
@@ -109,41 +110,40 @@ impl GcLock {
             dir,
             locks: Vec::new(),
         };
-        // Made where it is missing: a writer that comes now has to lock the same file.
+        // A missing file is created: a writer that starts now has to lock the same file.
         let lock = held.dir.append(layout::LOCK)?;
         if !held.try_lock(lock, layout::LOCK)? {
-            return Ok(LockOutcome::Busy(WRITER_NAMES_GRACE));
+            return Ok(LockOutcome::Busy(LOCKED_BY_WRITER));
         }
         let there = self.runs.stat(run.as_str())?;
         if there.as_ref().map(FileKey::from) != Some(held.dir.key()) {
-            return Ok(LockOutcome::Gone);
+            return Ok(LockOutcome::Removed);
         }
         if let Some(active) = held.dir.read(layout::ACTIVE)?
             && !held.try_lock(active, layout::ACTIVE)?
         {
-            return Ok(LockOutcome::Busy(WRITER_NAMES_GRACE));
+            return Ok(LockOutcome::Busy(LOCKED_BY_WRITER));
         }
-        let busy = held.compressed_now()? || held.supervised()?;
+        let busy = held.is_being_compressed()? || held.has_live_supervisor()?;
         Ok(if busy {
-            LockOutcome::Busy("somebody is at work with it")
+            LockOutcome::Busy("another process is using it")
         } else {
             LockOutcome::Held(held)
         })
     }
 
-    /// Takes runs off the volume: their lines are made durable, then their place in the
-    /// trash is. Gives for each run its name in the trash. Drop the runs, then
-    /// [`GcLock::remove`] them.
+    /// Moves runs to the trash after their tombstones are durable, and returns the name of
+    /// each in the trash. Release their locks, then call [`GcLock::remove_trashed`].
     ///
     /// # Errors
-    /// Nothing may be removed: the runs are where they were, or left to a later gc.
+    /// The tombstones cannot be written. The runs remain, or are left to a later gc.
     pub fn record_tombstone(
         &mut self,
         runs: &[LockedForRemoval],
         lines: &[Tombstone],
     ) -> Result<Vec<Result<String, GcError>>, GcError> {
         self.trash()?;
-        self.book.append(lines)?;
+        self.tombstones.append(lines)?;
         let trash = self.trash()?;
         let discard = |held: &LockedForRemoval| {
             let name = layout::trash_name(&held.run, &fresh_ulid());
@@ -161,20 +161,20 @@ impl GcLock {
 }
 
 impl LockedForRemoval {
-    /// The run.
+    /// Returns the id of the run.
     pub fn run_id(&self) -> &RunId {
         &self.run
     }
 
-    /// Its folder.
+    /// Returns the directory of the run.
     pub fn dir(&self) -> &Dir {
         &self.dir
     }
 
-    /// Removes what its jobs printed and gives back what is reserved behind its log, to
-    /// make room for its summary on a full disk. Says whether there may be room now.
+    /// Removes the output of the jobs and frees the preallocated blocks of the log, to make
+    /// room for the tombstone on a full disk. Returns whether there may be room now.
     pub fn make_room(&self) -> bool {
-        let given_back = self.restore();
+        let given_back = self.release_preallocation();
         let printed = self.dir.open_dir(layout::JOBS).is_ok();
         if printed {
             drop(self.dir.remove_tree(layout::JOBS, ""));
@@ -182,7 +182,7 @@ impl LockedForRemoval {
         printed || given_back
     }
 
-    fn restore(&self) -> bool {
+    fn release_preallocation(&self) -> bool {
         let Ok(active) = self.dir.append_existing(layout::ACTIVE) else {
             return false;
         };
@@ -199,8 +199,8 @@ impl LockedForRemoval {
         Ok(true)
     }
 
-    /// Whether a sealed segment is being compressed.
-    fn compressed_now(&self) -> Result<bool, StorageError> {
+    /// Returns whether another process is compressing a sealed segment.
+    fn is_being_compressed(&self) -> Result<bool, StorageError> {
         let names = segment_set::names(&self.dir)?;
         is_any_locked(
             &self.dir,
@@ -208,8 +208,8 @@ impl LockedForRemoval {
         )
     }
 
-    /// Whether a job's supervisor lives, whatever the log says of it.
-    fn supervised(&self) -> Result<bool, StorageError> {
+    /// Returns whether the supervisor of any job is alive, whatever the log says.
+    fn has_live_supervisor(&self) -> Result<bool, StorageError> {
         let jobs = match self.dir.open_dir(layout::JOBS) {
             Err(e) if e.io_kind() == Some(ErrorKind::NotFound) => return Ok(false),
             opened => opened?,
@@ -224,8 +224,10 @@ impl LockedForRemoval {
     }
 }
 
-/// Whether somebody holds the lock of one of these files. They are looked at, not kept:
-/// there may be thousands, and without the locks of the run nobody begins with them.
+/// Returns whether any of these files is locked.
+///
+/// The locks are probed and not kept: there may be thousands of files, and no process
+/// starts to use one without the locks of the run.
 fn is_any_locked<'a>(
     dir: &Dir,
     names: impl Iterator<Item = &'a String>,
@@ -240,7 +242,7 @@ fn is_any_locked<'a>(
     Ok(false)
 }
 
-/// What a crash left in the trash of a volume.
+/// Lists the directories that crashes left in the trash of a volume.
 ///
 /// # Errors
 /// The trash cannot be read.
@@ -256,7 +258,7 @@ pub fn trash_entries(volume: &Volume) -> Result<Vec<TrashEntry>, StorageError> {
     let mut found = Vec::new();
     for name in trash.names()? {
         if let Some(run) = layout::parse_trash_name(&name) {
-            let bytes = bytes_of(&trash, &name);
+            let bytes = disk_usage_of(&trash, &name);
             found.push(TrashEntry { name, run, bytes });
         }
     }
@@ -264,7 +266,7 @@ pub fn trash_entries(volume: &Volume) -> Result<Vec<TrashEntry>, StorageError> {
     Ok(found)
 }
 
-fn bytes_of(trash: &Dir, name: &str) -> u64 {
+fn disk_usage_of(trash: &Dir, name: &str) -> u64 {
     let usage: Result<Usage, VolumeError> = trash.open_dir(name).and_then(|dir| dir.usage());
     usage.map_or(0, |usage| usage.bytes)
 }

@@ -1,4 +1,4 @@
-//! The runs of a volume: listing, selection, removal and run ids.
+//! The runs of a volume: listing, selection, retention, removal and ULID allocation.
 
 pub(crate) mod catalog;
 pub(crate) mod gc;

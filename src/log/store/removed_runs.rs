@@ -1,4 +1,4 @@
-//! What is known of runs that are gone, for whoever had not read all of them.
+//! Removed runs, so that followers can report events that they never read.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use crate::log::read::position::{Gap, GapReason};
 use crate::log::segment::line_reader::{FileSpan, LineReader};
 use crate::volume::{IoContext, RunId, Volume, layout};
 
-/// The runs that gc removed, and how many events each had.
+/// The runs that gc removed, and the number of events of each.
 #[derive(Debug, Default)]
 pub struct RemovedRuns {
     events: HashMap<RunId, u64>,
-    /// How far its file was read, in bytes.
+    /// The offset up to which `retired.jsonl` was read.
     read_to: u64,
 }
 
@@ -26,7 +26,7 @@ struct TombstoneLine {
 }
 
 impl RemovedRuns {
-    /// Reads what gc told since the last time.
+    /// Reads the tombstones that were appended since the last call.
     ///
     /// # Errors
     /// Its file is there and cannot be read.
@@ -35,7 +35,7 @@ impl RemovedRuns {
             return Ok(());
         };
         let path = volume.path().join(layout::VAR).join(layout::RETIRED);
-        let len = file.metadata().at("look at", &path)?.len();
+        let len = file.metadata().at("stat", &path)?.len();
         if len < self.read_to {
             *self = Self::default();
         }
@@ -52,8 +52,9 @@ impl RemovedRuns {
         Ok(())
     }
 
-    /// What is missing of a run that was not begun; `None` where gc did not remove it.
-    pub fn removals_of(&self, run: &RunId) -> Option<Gap> {
+    /// Returns the gap for a removed run of which nothing was read; `None` if gc did not
+    /// remove it.
+    pub fn gap_for_run(&self, run: &RunId) -> Option<Gap> {
         self.events.get(run).map(|events| Gap {
             from_seq: Some(0),
             to_seq: events.checked_sub(1),
@@ -61,11 +62,11 @@ impl RemovedRuns {
         })
     }
 
-    /// What is missing behind the cursor of a run that is not there any more; `None`
-    /// where all of it was read.
-    pub fn missing(&self, cursor: &Cursor) -> Option<Gap> {
+    /// Returns the gap after the cursor of a run that no longer exists; `None` if all of it
+    /// was read.
+    pub fn gap_after(&self, cursor: &Cursor) -> Option<Gap> {
         let from_seq = cursor.next_seq();
-        // Lines of other programs have no numbers that could be compared.
+        // Lines of other programs have no sequence numbers to compare.
         let events = self.events.get(cursor.run()).filter(|_| from_seq > Some(0));
         let all_read = match events {
             Some(events) => from_seq >= Some(*events),

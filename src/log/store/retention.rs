@@ -1,5 +1,5 @@
-//! Which runs may go: a pure function of the runs, the policy and the time. What
-//! `--dry-run` shows is what the real run then does.
+//! Retention: which runs may be removed, as a pure function of the runs, the policy and the
+//! time. A dry run shows the plan that the real run applies.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,125 +9,124 @@ use jiff::Timestamp;
 use crate::log::state::run_status::RunStatus;
 use crate::volume::RunId;
 
-/// A run folder without any event that was touched within this time is a run in the
-/// making.
+/// How long a run directory without an event counts as a run that is being created.
 pub(crate) const CREATION_GRACE: Duration = Duration::from_hours(1);
 
-/// Whether a run is one that can go at all.
+/// Whether a run may be removed at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Eligibility {
-    /// It has ended: any limit may take it.
+    /// It has ended, so any limit may remove it.
     Ended,
-    /// Whether it has ended cannot be told: it goes only when it is named, and was not
+    /// It is unknown whether it has ended: it is removed only if it is named and was not
     /// touched for a given time.
     Unsure,
-    /// It goes on, or may go on: it never goes.
+    /// It is live, or may be: it is never removed.
     Live,
-    /// A folder without any event.
+    /// A directory without an event.
     Empty,
 }
 
-/// What is known of a run folder.
+/// The facts about a run directory that retention needs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunInfo {
-    /// Its id.
+    /// The id of the run.
     pub run_id: RunId,
-    /// Its name for people.
+    /// The name of the run.
     pub name: String,
-    /// Its state; `None` for a folder without any event.
+    /// The state; `None` for a directory without an event.
     pub state: Option<RunStatus>,
-    /// Whether it can go at all.
-    pub standing: Eligibility,
+    /// Whether it may be removed at all.
+    pub eligibility: Eligibility,
     /// The id of its first event.
     pub first_id: Option<String>,
-    /// When its first event was written.
+    /// The time of the first event.
     pub opened_ts: Option<String>,
-    /// When it was closed.
+    /// The time at which it was closed.
     pub closed_ts: Option<String>,
-    /// When it was closed, or else touched last.
+    /// The time at which it was closed, or else last touched.
     pub since: Timestamp,
-    /// How many events it has.
+    /// The number of events.
     pub events: u64,
-    /// All of its folder on disk, in bytes.
+    /// The disk usage of its directory, in bytes.
     pub bytes: u64,
-    /// Somebody asked for this very run.
+    /// Whether the user named this run.
     pub named: bool,
 }
 
-/// What may go. A limit of 0 is zero, not "no limit".
+/// The limits for removal. A limit of 0 is zero, not "no limit".
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Policy {
-    /// Runs that ended so long ago go.
+pub(crate) struct RetentionPolicy {
+    /// Runs that ended at least this long ago are removed.
     pub max_age: Option<Duration>,
-    /// All but so many of the runs go, as far as they have ended.
+    /// The oldest runs that have ended are removed until this many runs remain.
     pub max_runs: Option<usize>,
-    /// Runs that have ended go until the rest takes no more bytes on disk.
+    /// The oldest runs that have ended are removed until the rest use at most this many bytes.
     pub max_size: Option<u64>,
-    /// Failed and lost runs that ended less long ago stay, whatever else is said.
+    /// Failed and lost runs that ended less than this ago are kept, whatever the limits say.
     pub keep_failed: Option<Duration>,
-    /// Folders without any event go, an hour after they were touched last.
+    /// Directories without an event are removed an hour after they were last touched.
     pub orphans: bool,
 }
 
-/// Why a run goes.
+/// Why a run is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RemoveReason {
-    /// It ended so long ago, which is over the limit.
+    /// Its age, and the limit that it reached.
     Age(Duration, Duration),
-    /// There are more runs than the limit.
+    /// There are more runs than this limit.
     Runs(usize),
-    /// The runs take more bytes than the limit.
+    /// The runs use more bytes than this limit.
     Size(u64),
-    /// It has no event, and was not touched for so long.
+    /// It has no event, and was not touched for this long.
     Orphan(Duration),
 }
 
-/// Why a run stays.
+/// Why a run is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeepReason {
-    /// No limit asks for it.
+    /// It is within the limits.
     Fits,
-    /// It failed less long ago than is asked for.
+    /// It failed less than this ago.
     Failed(Duration),
-    /// It goes on, or may go on.
+    /// It is live, or may be.
     Live,
-    /// Whether it has ended cannot be told, and it was not named with an age.
+    /// It is unknown whether it has ended, and it was not named with an age.
     Unsure,
     /// It has no event yet.
-    Making,
+    Pending,
 }
 
-/// What becomes of a run.
+/// What happens to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetentionDecision {
-    /// It stays.
+    /// It is kept.
     Keep(KeepReason),
-    /// It goes.
+    /// It is removed.
     Remove(RemoveReason),
 }
 
-impl Policy {
-    /// Whether anything may go at all.
-    pub(crate) fn limits(&self) -> bool {
+impl RetentionPolicy {
+    /// Returns whether any limit is set.
+    pub(crate) fn has_limit(&self) -> bool {
         self.max_age.is_some() || self.max_runs.is_some() || self.max_size.is_some() || self.orphans
     }
 
-    /// What becomes of each of the runs, in their order.
+    /// Decides what happens to each run, in the order of `runs`.
     pub(crate) fn plan(&self, runs: &[RunInfo], now: Timestamp) -> Vec<RetentionDecision> {
-        let mut verdicts: Vec<_> = runs.iter().map(|run| self.by_age(run, now)).collect();
-        self.by_room(runs, &mut verdicts);
-        verdicts
+        let mut decisions: Vec<_> = runs.iter().map(|run| self.by_age(run, now)).collect();
+        self.by_room(runs, &mut decisions);
+        decisions
     }
 
     fn by_age(&self, run: &RunInfo, now: Timestamp) -> RetentionDecision {
         let age = age(run.since, now);
         let over = self.max_age.filter(|limit| age >= *limit);
-        match run.standing {
+        match run.eligibility {
             Eligibility::Live => RetentionDecision::Keep(KeepReason::Live),
             Eligibility::Empty if self.orphans && age >= CREATION_GRACE => {
                 RetentionDecision::Remove(RemoveReason::Orphan(age))
             }
-            Eligibility::Empty => RetentionDecision::Keep(KeepReason::Making),
+            Eligibility::Empty => RetentionDecision::Keep(KeepReason::Pending),
             Eligibility::Unsure if !run.named || self.max_age.is_none() => {
                 RetentionDecision::Keep(KeepReason::Unsure)
             }
@@ -147,43 +146,44 @@ impl Policy {
         self.keep_failed.filter(|limit| failed && age < *limit)
     }
 
-    /// The runs that ended first go until the rest fits. What stays counts, whatever
-    /// keeps it.
-    fn by_room(&self, runs: &[RunInfo], verdicts: &mut [RetentionDecision]) {
-        let mut staying: Vec<_> = runs
+    /// Removes the runs that ended first until the rest fits. All runs that are kept count,
+    /// whatever keeps them.
+    fn by_room(&self, runs: &[RunInfo], decisions: &mut [RetentionDecision]) {
+        let mut kept: Vec<_> = runs
             .iter()
-            .zip(verdicts)
-            .filter(|(run, verdict)| {
-                run.standing != Eligibility::Empty && matches!(verdict, RetentionDecision::Keep(_))
+            .zip(decisions)
+            .filter(|(run, decision)| {
+                run.eligibility != Eligibility::Empty
+                    && matches!(decision, RetentionDecision::Keep(_))
             })
             .collect();
-        let mut count = staying.len();
-        let mut bytes: u64 = staying.iter().map(|(run, _)| run.bytes).sum();
-        staying.retain(|(run, verdict)| {
-            run.standing == Eligibility::Ended
-                && **verdict == RetentionDecision::Keep(KeepReason::Fits)
+        let mut count = kept.len();
+        let mut bytes: u64 = kept.iter().map(|(run, _)| run.bytes).sum();
+        kept.retain(|(run, decision)| {
+            run.eligibility == Eligibility::Ended
+                && **decision == RetentionDecision::Keep(KeepReason::Fits)
         });
-        staying.sort_by_key(|(run, _)| (run.since, &run.first_id, &run.run_id));
-        for (run, verdict) in staying {
+        kept.sort_by_key(|(run, _)| (run.since, &run.first_id, &run.run_id));
+        for (run, decision) in kept {
             let why = match (self.max_runs, self.max_size) {
                 (Some(limit), _) if count > limit => RemoveReason::Runs(limit),
                 (_, Some(limit)) if bytes > limit => RemoveReason::Size(limit),
                 _ => break,
             };
-            *verdict = RetentionDecision::Remove(why);
+            *decision = RetentionDecision::Remove(why);
             count -= 1;
             bytes -= run.bytes;
         }
     }
 }
 
-/// Time from then to now; a clock that was turned back makes nothing old.
+/// Returns the time from `then` to `now`; zero if the clock was set back.
 fn age(then: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(then)).unwrap_or_default()
 }
 
 impl RemoveReason {
-    /// The limit's name, as in the settings.
+    /// Returns the name of the limit, as in the settings.
     pub fn policy(&self) -> &'static str {
         match self {
             Self::Age(..) => "max_age",
@@ -200,8 +200,8 @@ impl fmt::Display for RemoveReason {
             Self::Age(age, limit) => {
                 write!(f, "{} old, the limit is {}", span(*age), span(*limit))
             }
-            Self::Runs(limit) => write!(f, "one run more than {limit}"),
-            Self::Size(limit) => write!(f, "the runs take more than {limit} bytes"),
+            Self::Runs(limit) => write!(f, "more than {limit} runs"),
+            Self::Size(limit) => write!(f, "the runs use more than {limit} bytes"),
             Self::Orphan(age) => write!(f, "no event, and not touched for {}", span(*age)),
         }
     }
@@ -214,14 +214,14 @@ impl fmt::Display for KeepReason {
             Self::Failed(limit) => write!(f, "it failed less than {} ago", span(*limit)),
             Self::Live => f.write_str("it has not ended"),
             Self::Unsure => f.write_str(
-                "whether it has ended cannot be told; it goes only when it is named with an age",
+                "it is unknown whether it has ended; name it and give --max-age to remove it",
             ),
-            Self::Making => f.write_str("it has no event yet"),
+            Self::Pending => f.write_str("it has no event yet"),
         }
     }
 }
 
-/// A length of time in its two largest units, as the command line takes it.
+/// Formats a duration in its two largest units, as the command line accepts it.
 fn span(time: Duration) -> String {
     let two = |n, unit, rest, of| match rest {
         0 => format!("{n}{unit}"),

@@ -14,7 +14,7 @@ fn run(id: &str, state: RunStatus, age: i64, bytes: u64) -> RunInfo {
         run_id: id.parse().unwrap(),
         name: "r".to_owned(),
         state: Some(state),
-        standing: match state {
+        eligibility: match state {
             Completed | Failed | Lost => Eligibility::Ended,
             Unknown => Eligibility::Unsure,
             Running | Open => Eligibility::Live,
@@ -33,16 +33,16 @@ fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// The ids of the runs that go.
-fn gone(policy: &Policy, runs: &[RunInfo]) -> String {
-    let verdicts = policy.plan(runs, now());
+/// Returns the ids of the runs that are removed.
+fn removed(policy: &RetentionPolicy, runs: &[RunInfo]) -> String {
+    let decisions = policy.plan(runs, now());
     let goes = |v: &RetentionDecision| matches!(v, RetentionDecision::Remove(_));
-    let ids = runs.iter().zip(&verdicts).filter(|(_, v)| goes(v));
+    let ids = runs.iter().zip(&decisions).filter(|(_, v)| goes(v));
     ids.map(|(run, _)| run.run_id.as_str()).collect()
 }
 
 #[test]
-fn each_limit_takes_the_oldest_that_have_ended() {
+fn each_limit_removes_oldest_ended_runs() {
     let runs = [
         run("a", Completed, 50, 10),
         run("b", Running, 40, 10),
@@ -52,100 +52,112 @@ fn each_limit_takes_the_oldest_that_have_ended() {
         run("f", Completed, 0, 10),
         run("g", Unknown, 99, 10),
     ];
-    let of = |policy: Policy| gone(&policy, &runs);
-    let none = Policy::default();
+    let of = |policy: RetentionPolicy| removed(&policy, &runs);
+    let none = RetentionPolicy::default();
     assert_eq!(of(none), "");
     for (max_age, expected) in [(0, "acdf"), (20, "acd"), (21, "ac"), (51, "")] {
         let max_age = Some(seconds(max_age));
-        assert_eq!(of(Policy { max_age, ..none }), expected, "{max_age:?}");
+        assert_eq!(
+            of(RetentionPolicy { max_age, ..none }),
+            expected,
+            "{max_age:?}"
+        );
     }
     for (max_runs, expected) in [(0, "acdf"), (4, "acd"), (5, "ac"), (6, "a"), (7, "")] {
         let max_runs = Some(max_runs);
-        assert_eq!(of(Policy { max_runs, ..none }), expected, "{max_runs:?}");
+        assert_eq!(
+            of(RetentionPolicy { max_runs, ..none }),
+            expected,
+            "{max_runs:?}"
+        );
     }
     for (max_size, expected) in [(0, "acdf"), (59, "ac"), (60, "a"), (69, "a"), (70, "")] {
         let max_size = Some(max_size);
-        assert_eq!(of(Policy { max_size, ..none }), expected, "{max_size:?}");
+        assert_eq!(
+            of(RetentionPolicy { max_size, ..none }),
+            expected,
+            "{max_size:?}"
+        );
     }
     let keep_failed = Some(seconds(25));
-    let all = Policy {
+    let all = RetentionPolicy {
         max_age: Some(seconds(0)),
         max_runs: Some(0),
         max_size: Some(0),
         ..none
     };
-    assert_eq!(of(Policy { keep_failed, ..all }), "acf");
+    assert_eq!(of(RetentionPolicy { keep_failed, ..all }), "acf");
     let keep_failed = Some(seconds(0));
-    assert_eq!(of(Policy { keep_failed, ..all }), "acdf");
+    assert_eq!(of(RetentionPolicy { keep_failed, ..all }), "acdf");
 }
 
 #[test]
-fn what_one_limit_takes_counts_for_the_others() {
+fn limits_combine() {
     let runs = [
         run("a", Completed, 50, 10),
         run("b", Completed, 40, 10),
         run("c", Completed, 30, 10),
     ];
-    let policy = Policy {
+    let policy = RetentionPolicy {
         max_age: Some(seconds(50)),
         max_runs: Some(2),
         max_size: Some(20),
-        ..Policy::default()
+        ..RetentionPolicy::default()
     };
-    assert_eq!(gone(&policy, &runs), "a");
+    assert_eq!(removed(&policy, &runs), "a");
 }
 
 #[test]
-fn a_run_of_which_nothing_is_known_goes_when_it_is_named_with_an_age() {
+fn unknown_run_needs_name_and_age() {
     let mut it = run("g", Unknown, 100, 10);
-    let with = |max_age, max_runs| Policy {
+    let with = |max_age, max_runs| RetentionPolicy {
         max_age,
         max_runs,
-        ..Policy::default()
+        ..RetentionPolicy::default()
     };
-    assert_eq!(gone(&with(Some(seconds(0)), None), &[it.clone()]), "");
+    assert_eq!(removed(&with(Some(seconds(0)), None), &[it.clone()]), "");
     it.named = true;
-    assert_eq!(gone(&with(Some(seconds(100)), None), &[it.clone()]), "g");
-    assert_eq!(gone(&with(Some(seconds(101)), None), &[it.clone()]), "");
-    assert_eq!(gone(&with(None, Some(0)), &[it.clone()]), "");
-    assert_eq!(gone(&with(Some(seconds(101)), Some(0)), &[it]), "");
+    assert_eq!(removed(&with(Some(seconds(100)), None), &[it.clone()]), "g");
+    assert_eq!(removed(&with(Some(seconds(101)), None), &[it.clone()]), "");
+    assert_eq!(removed(&with(None, Some(0)), &[it.clone()]), "");
+    assert_eq!(removed(&with(Some(seconds(101)), Some(0)), &[it]), "");
 }
 
 #[test]
-fn an_empty_folder_goes_after_an_hour_and_counts_for_nothing() {
+fn empty_directory_is_removed_after_grace() {
     let mut it = run("g", Open, 3_600, 10);
-    (it.state, it.standing) = (None, Eligibility::Empty);
-    let orphans = Policy {
+    (it.state, it.eligibility) = (None, Eligibility::Empty);
+    let orphans = RetentionPolicy {
         orphans: true,
-        ..Policy::default()
+        ..RetentionPolicy::default()
     };
-    assert_eq!(gone(&orphans, &[it.clone()]), "g");
+    assert_eq!(removed(&orphans, &[it.clone()]), "g");
     let young = RunInfo {
         since: Timestamp::from_second(NOW - 3_599).unwrap(),
         ..it.clone()
     };
-    assert_eq!(gone(&orphans, &[young]), "");
-    let limits = Policy {
+    assert_eq!(removed(&orphans, &[young]), "");
+    let limits = RetentionPolicy {
         max_runs: Some(1),
         max_age: Some(seconds(0)),
-        ..Policy::default()
+        ..RetentionPolicy::default()
     };
-    assert_eq!(gone(&limits, &[it, run("h", Running, 1, 1)]), "");
+    assert_eq!(removed(&limits, &[it, run("h", Running, 1, 1)]), "");
 }
 
 #[test]
-fn a_clock_that_was_turned_back_makes_nothing_old() {
-    let policy = |limit| Policy {
+fn clock_skew_never_expires_runs() {
+    let policy = |limit| RetentionPolicy {
         max_age: Some(seconds(limit)),
-        ..Policy::default()
+        ..RetentionPolicy::default()
     };
     let later = [run("a", Completed, -1_000, 1)];
-    assert_eq!(gone(&policy(1), &later), "");
-    assert_eq!(gone(&policy(0), &later), "a");
+    assert_eq!(removed(&policy(1), &later), "");
+    assert_eq!(removed(&policy(0), &later), "a");
 }
 
 #[test]
-fn spans_read_as_they_are_typed() {
+fn durations_format_as_typed() {
     for (seconds, text) in [
         (0, "0s"),
         (59, "59s"),
@@ -171,7 +183,7 @@ fn facts() -> impl Strategy<Value = Vec<RunInfo>> {
     })
 }
 
-fn policy() -> impl Strategy<Value = Policy> {
+fn policy() -> impl Strategy<Value = RetentionPolicy> {
     let limit = || prop::option::of(0..100_u64);
     (
         limit(),
@@ -180,7 +192,7 @@ fn policy() -> impl Strategy<Value = Policy> {
         limit(),
         any::<bool>(),
     )
-        .prop_map(|(age, runs, max_size, failed, orphans)| Policy {
+        .prop_map(|(age, runs, max_size, failed, orphans)| RetentionPolicy {
             max_age: age.map(Duration::from_secs),
             max_runs: runs.map(|n| n as usize % 24),
             max_size,
@@ -191,10 +203,10 @@ fn policy() -> impl Strategy<Value = Policy> {
 
 proptest! {
     #[test]
-    fn a_plan_holds_to_its_policy(runs in facts(), policy in policy()) {
-        let verdicts = policy.plan(&runs, now());
-        prop_assert_eq!(verdicts.len(), runs.len());
-        let pairs: Vec<_> = runs.iter().zip(&verdicts).collect();
+    fn plan_obeys_policy(runs in facts(), policy in policy()) {
+        let decisions = policy.plan(&runs, now());
+        prop_assert_eq!(decisions.len(), runs.len());
+        let pairs: Vec<_> = runs.iter().zip(&decisions).collect();
         let goes = |v: &RetentionDecision| matches!(v, RetentionDecision::Remove(_));
         let left: Vec<_> = pairs.iter().filter(|(_, v)| !goes(v)).map(|(r, _)| *r).collect();
         let fits = policy.max_runs.is_none_or(|n| left.len() <= n)
@@ -204,9 +216,9 @@ proptest! {
             let failed = matches!(run.state, Some(Failed | Lost | Unknown));
             let kept = failed && policy.keep_failed.is_some_and(|d| age < d);
             if goes(verdict) {
-                prop_assert!(run.standing != Eligibility::Live && !kept);
-                prop_assert!(run.standing != Eligibility::Unsure || run.named);
-            } else if run.standing == Eligibility::Ended && !kept {
+                prop_assert!(run.eligibility != Eligibility::Live && !kept);
+                prop_assert!(run.eligibility != Eligibility::Unsure || run.named);
+            } else if run.eligibility == Eligibility::Ended && !kept {
                 // It stays only where every limit is kept to.
                 prop_assert!(fits && policy.max_age.is_none_or(|d| age < d));
             }
@@ -214,13 +226,13 @@ proptest! {
             if let RetentionDecision::Remove(RemoveReason::Runs(_) | RemoveReason::Size(_)) = verdict {
                 let older_stays = pairs.iter().any(|(other, v)| {
                     **v == RetentionDecision::Keep(KeepReason::Fits)
-                        && other.standing == Eligibility::Ended
+                        && other.eligibility == Eligibility::Ended
                         && other.since < run.since
                 });
                 prop_assert!(!older_stays);
             }
         }
         // One less would do no more.
-        prop_assert_eq!(&policy.plan(&runs, now()), &verdicts);
+        prop_assert_eq!(&policy.plan(&runs, now()), &decisions);
     }
 }

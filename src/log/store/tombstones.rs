@@ -1,8 +1,8 @@
-//! `retired.jsonl`: one line for each run that gc removed, in the words of
-//! `status --json`, with a checksum as events have.
+//! Tombstones: `retired.jsonl` has one line for each run that gc removed, with the keys of
+//! `status --json` and a checksum like that of an event.
 //!
-//! A line is durable before its run's folder goes. So a run that is still there may have
-//! a line, or several; those do not count.
+//! A tombstone is durable before the directory of its run is removed. So a run that still
+//! exists may have one or several; these do not count.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -27,44 +27,44 @@ use crate::log::state::run_state::RunState;
 use crate::log::state::run_status::RunStatus;
 use crate::volume::{Dir, IoContext, RunId, Volume, layout, now_ts};
 
-/// A run that is gone, as its line tells.
+/// The summary of a removed run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tombstone {
-    /// Version of the format.
+    /// The version of the format.
     v: u64,
-    /// When gc took it.
+    /// The time at which gc removed the run.
     pub retired_ts: String,
-    /// Why gc took it.
+    /// The reason for the removal.
     pub why: String,
-    /// All of its folder on disk, in bytes.
+    /// The disk usage of its directory, in bytes.
     pub freed_bytes: u64,
-    /// Its id.
+    /// The id of the run.
     pub run_id: RunId,
-    /// The state that it ended in.
+    /// The final state.
     pub state: RunStatus,
-    /// What the state rested on.
+    /// The evidence for that state.
     pub because: String,
-    /// From the first event to the close, in milliseconds.
+    /// The time from the first event to the close, in milliseconds.
     pub duration_ms: Option<u64>,
-    /// How many events it ever had.
+    /// The number of events that the run ever had.
     pub events: u64,
-    /// Its log, in bytes.
+    /// The length of its log, in bytes.
     pub bytes: u64,
-    /// How many damaged places its log had.
+    /// The number of damaged places in its log.
     pub damaged: usize,
-    /// Its state, with as many jobs as fit into 32 KiB.
+    /// The folded state, with as many jobs as fit into 32 KiB.
     #[serde(flatten)]
     pub run: RunState,
 }
 
 impl Tombstone {
-    /// The line of a run that goes now; why it goes is left to be filled in.
+    /// Creates the tombstone of a run that is removed now, without a reason.
     ///
     /// # Errors
-    /// The state cannot be shortened.
+    /// The state cannot be truncated.
     pub fn new(
         run_id: RunId,
-        overview: &RunSummary,
+        summary: &RunSummary,
         state: RunStatus,
         because: String,
     ) -> Result<Self, GcError> {
@@ -76,18 +76,18 @@ impl Tombstone {
             run_id,
             state,
             because,
-            duration_ms: overview.state.duration_ms(),
-            events: overview.events,
-            bytes: overview.bytes,
-            damaged: overview.damage.len(),
-            run: overview.state.truncated()?,
+            duration_ms: summary.state.duration_ms(),
+            events: summary.events,
+            bytes: summary.bytes,
+            damaged: summary.damage.len(),
+            run: summary.state.truncated()?,
         })
     }
 
     fn write_to(&self, out: &mut Vec<u8>) -> Result<(), GcError> {
         let start = out.len();
         serde_json::to_writer(&mut *out, self)?;
-        // The checksum goes before the last brace.
+        // The checksum comes before the last brace.
         out.pop();
         envelope::seal(out, start);
         Ok(())
@@ -99,18 +99,18 @@ impl Tombstone {
     }
 }
 
-/// The file, locked: there is one gc at a time.
+/// The open and locked tombstone file.
 #[derive(Debug)]
 pub(crate) struct TombstoneLog {
     file: File,
     path: PathBuf,
     len: u64,
-    /// So that gc can make room on a full disk, for which it needs some itself.
+    /// Room for the next tombstone, so that gc can free space on a full disk.
     reserve: Preallocation,
 }
 
 impl TombstoneLog {
-    /// Opens the file, making it where it is missing, and takes its lock.
+    /// Opens the file, creates it if it is missing, and takes its lock.
     ///
     /// # Errors
     /// Another gc is at work ([`GcError::Running`]), or the file cannot be written.
@@ -121,9 +121,9 @@ impl TombstoneLog {
             Some(guard) => guard.keep(),
             None => return Err(GcError::Running { path }),
         }
-        // It may have been made just now, or by one that died before its own sync.
+        // It may be new, or the gc that created it may have died before its own sync.
         var.sync().map_err(SyncError::from_volume)?;
-        let len = complete_line(&file).at("mend", &path)?;
+        let len = repair_last_line(&file).at("repair", &path)?;
         Ok(Self {
             file,
             path,
@@ -132,7 +132,7 @@ impl TombstoneLog {
         })
     }
 
-    /// Writes lines and makes them durable. After trouble with the write none stands.
+    /// Appends tombstones and syncs the file. If the write fails, none remains.
     ///
     /// # Errors
     /// They cannot be written ([`StorageError::NoSpace`] where the disk is full), or synced.
@@ -145,7 +145,7 @@ impl TombstoneLog {
             return Ok(());
         }
         if let Err(source) = self.file.write_all(&bytes) {
-            // What is left of a line is mended by the next gc.
+            // If this fails too, the next gc removes the torn line.
             drop(self.file.set_len(self.len));
             let path = self.path.clone();
             let full = matches!(
@@ -159,7 +159,7 @@ impl TombstoneLog {
             });
         }
         self.len += bytes.len() as u64;
-        // For the next time; where there is no room left now, there may be then.
+        // For the next append. If there is no room now, there may be then.
         drop(self.reserve.ensure(&self.file, self.len, self.len));
         self.file.sync_data().map_err(|source| SyncError {
             path: self.path.clone(),
@@ -169,9 +169,11 @@ impl TombstoneLog {
     }
 }
 
-/// Makes the file end where a line ends; gives its length. The torn line of a gc that was
-/// cut off tells of a run that is still there, so nothing is lost with it.
-fn complete_line(file: &File) -> std::io::Result<u64> {
+/// Completes or cuts a torn last line, and returns the length of the file.
+///
+/// A line that an interrupted gc tore belongs to a run that still exists, so cutting it loses
+/// nothing.
+fn repair_last_line(file: &File) -> std::io::Result<u64> {
     let len = file.metadata()?.len();
     let mut back = RevLineReader::new(file, len);
     let Some(last) = back.prev_line()?.filter(|line| !line.whole) else {
@@ -185,8 +187,8 @@ fn complete_line(file: &File) -> std::io::Result<u64> {
     Ok(last.offset)
 }
 
-/// The runs that gc removed, each once, in the order of their removal; and what is
-/// damaged in the file.
+/// Reads the runs that gc removed, each once and in the order of removal, and the damage in
+/// the file.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -195,7 +197,7 @@ pub fn read_tombstones(volume: &Volume) -> Result<(Vec<Tombstone>, Vec<Damage>),
         return Ok((Vec::new(), Vec::new()));
     };
     let path = volume.path().join(layout::VAR).join(layout::RETIRED);
-    let len = file.metadata().at("look at", &path)?.len();
+    let len = file.metadata().at("stat", &path)?.len();
     let mut lines = LineReader::from_span(FileSpan::new(Arc::new(file), 0, len));
     let mut found: Vec<Option<Tombstone>> = Vec::new();
     let mut places: HashMap<(RunId, Option<String>), usize> = HashMap::new();
@@ -204,7 +206,7 @@ pub fn read_tombstones(volume: &Volume) -> Result<(Vec<Tombstone>, Vec<Damage>),
     while let Some(line) = lines.next_line().at("read", &path)? {
         number += 1;
         if !line.whole {
-            // In flight, or torn: then its run is still there.
+            // The line is in flight or torn, so its run still exists.
             break;
         }
         let parsed = if line.too_long {
@@ -215,7 +217,7 @@ pub fn read_tombstones(volume: &Volume) -> Result<(Vec<Tombstone>, Vec<Damage>),
         match parsed {
             Ok(run) => {
                 let key = (run.run_id.clone(), run.run.first_id.clone());
-                // The last line is the one behind which the run went.
+                // The run was removed after its last tombstone was written.
                 if let Some(before) = places.insert(key, found.len())
                     && let Some(place) = found.get_mut(before)
                 {
@@ -232,13 +234,13 @@ pub fn read_tombstones(volume: &Volume) -> Result<(Vec<Tombstone>, Vec<Damage>),
         }
     }
     let runs = volume.runs()?;
-    let mut gone: Vec<_> = found.into_iter().flatten().collect();
-    gone.retain(|run| runs.as_ref().is_none_or(|runs| !still_there(runs, run)));
-    Ok((gone, damage))
+    let mut removed: Vec<_> = found.into_iter().flatten().collect();
+    removed.retain(|run| runs.as_ref().is_none_or(|runs| !still_exists(runs, run)));
+    Ok((removed, damage))
 }
 
-/// Whether the run itself is there: gc was cut off before it took it.
-fn still_there(runs: &Dir, run: &Tombstone) -> bool {
+/// Returns whether the run still exists because gc was interrupted before it removed it.
+fn still_exists(runs: &Dir, run: &Tombstone) -> bool {
     let Ok(Some(dir)) = catalog::open_dir(runs, &run.run_id) else {
         return false;
     };

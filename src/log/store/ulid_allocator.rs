@@ -1,6 +1,8 @@
-//! The allocator behind `.omne/var/.ulid-last`: ULIDs that only rise on a volume,
-//! across processes and whatever the clock does. File format and lock are those
-//! of omne-cli 0.2 (`src/ulid.rs`): 26 characters at offset 0, `flock` on the file.
+//! The allocator behind `.omne/var/.ulid-last`.
+//!
+//! Its ULIDs only rise on a volume, across processes and whatever the clock does. The file
+//! format and the lock are those of omne-cli 0.2 (`src/ulid.rs`): 26 characters at offset 0,
+//! `flock` on the file.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -13,10 +15,10 @@ use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
 use crate::volume::{IoContext, Volume, layout};
 
-/// Allocates a ULID above every one allocated on this volume before.
+/// Allocates a ULID above all that were allocated on this volume before.
 ///
-/// A file that is truncated or malformed heals: the clock is used instead, so
-/// that a torn write of another program does not block every later run.
+/// If the file is truncated or malformed, the clock is used instead, so that a torn write of
+/// another program does not block every later run.
 ///
 /// # Errors
 /// The lock stayed taken for 5 s, or the file cannot be read or written.
@@ -32,7 +34,7 @@ pub fn allocate_ulid(volume: &Volume) -> Result<Ulid, StorageError> {
     file.write_all_at(next.to_string().as_bytes(), 0)
         .at("write", &path)?;
     if len > ulid::ULID_LEN {
-        // What stands behind the ULID came from a torn or foreign write.
+        // Bytes after the ULID came from a torn or foreign write.
         file.set_len(ulid::ULID_LEN as u64).at("truncate", &path)?;
     }
     Ok(next)
@@ -50,7 +52,7 @@ fn read_start(file: &File, buf: &mut [u8]) -> std::io::Result<usize> {
 }
 
 fn parse_last(text: &[u8]) -> Option<Ulid> {
-    // Writers put the ULID at offset 0: what stands behind it is from a torn write.
+    // Writers put the ULID at offset 0: bytes after it came from a torn write.
     let ulid = text.get(..ulid::ULID_LEN).unwrap_or(text);
     std::str::from_utf8(ulid).ok()?.trim().parse().ok()
 }
@@ -58,8 +60,8 @@ fn parse_last(text: &[u8]) -> Option<Ulid> {
 fn next_after(last: Option<Ulid>) -> Ulid {
     let now = fresh_ulid();
     match last {
-        // A value from the far future (a clock that was wrong) is still honoured:
-        // ids that rise matter more than ids that tell the time.
+        // A value from the far future (the clock was wrong) still counts: ids that rise
+        // matter more than ids that show the time.
         Some(last) if now <= last => last.increment().unwrap_or(now),
         _ => now,
     }
@@ -87,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_behind_the_file_still_rises() {
+    fn ulids_rise_when_clock_is_behind() {
         let (tmp, volume) = volume();
         allocate_ulid(&volume).unwrap();
         let future = Ulid::from_parts(u64::from(u32::MAX) << 12, 7);
@@ -96,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_file_heals() {
+    fn malformed_file_falls_back_to_clock() {
         let (tmp, volume) = volume();
         allocate_ulid(&volume).unwrap();
         let path = tmp.path().join(layout::ULID_LAST);

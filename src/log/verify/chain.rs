@@ -1,41 +1,40 @@
-//! Whether the segments of a run follow each other as they say.
+//! The chain of segments: whether each follows the one that its checkpoint describes.
 
 use std::path::PathBuf;
 
-use super::fault::FaultKind;
+use super::fault::{EventFaults, Fault, FaultKind, FaultList};
 use crate::log::format::envelope::Envelope;
 use crate::log::format::event_type::EventType;
 use crate::log::format::payload::Sealed;
 use crate::log::read::reader::LinePosition;
 use crate::log::segment::segment_set::Segment;
+use crate::volume::Dir;
 
-/// A segment as it was opened, and what was found in it.
-struct Found {
+/// A segment and what its lines contain.
+struct SegmentScan {
     name: String,
     path: PathBuf,
     first_seq: Option<u64>,
     compressed: bool,
-    /// Its length before compression, as far as it is known.
+    /// The length before compression, as far as it was read.
     bytes: Option<u64>,
     events: u64,
     last_seq: Option<u64>,
-    /// The line that was read last.
+    /// The number of the last read line, from 1.
     line: u64,
     damaged: bool,
 }
 
-/// Follows the segments while their lines are read.
+/// The segments of a run, followed line by line.
 pub(crate) struct Chain {
-    segments: Vec<Found>,
-    at: usize,
+    segments: Vec<SegmentScan>,
+    /// The index of the segment that is being read.
+    current: usize,
 }
-
-/// A fault, and the file where it concerns one as a whole.
-pub(crate) type Finding = (Option<PathBuf>, FaultKind, String);
 
 impl Chain {
     pub(crate) fn new(segments: &[Segment]) -> Self {
-        let found = |segment: &Segment| Found {
+        let scan = |segment: &Segment| SegmentScan {
             name: segment.name.clone(),
             path: segment.path.clone(),
             first_seq: segment.first_seq,
@@ -47,139 +46,138 @@ impl Chain {
             damaged: false,
         };
         Self {
-            segments: segments.iter().map(found).collect(),
-            at: 0,
+            segments: segments.iter().map(scan).collect(),
+            current: 0,
         }
     }
 
-    /// How many lines were found in the last segment.
+    /// Returns the number of lines in the last segment.
     pub(crate) fn lines_of_last(&self) -> u64 {
         self.segments.last().map_or(0, |s| s.line)
     }
 
-    /// Goes to the segment in which a line stands.
-    fn move_to_segment(&mut self, place: &LinePosition<'_>) {
+    /// Advances to the segment that holds a line.
+    fn advance_to(&mut self, position: &LinePosition<'_>) {
         while self
             .segments
-            .get(self.at)
-            .is_some_and(|s| s.path != place.file)
-            && self.at + 1 < self.segments.len()
+            .get(self.current)
+            .is_some_and(|s| s.path != position.file)
+            && self.current + 1 < self.segments.len()
         {
-            self.at += 1;
+            self.current += 1;
         }
-        if let Some(current) = self.segments.get_mut(self.at) {
-            current.line = place.line;
+        if let Some(current) = self.segments.get_mut(self.current) {
+            current.line = position.line;
             if current.compressed {
-                current.bytes = Some(place.end);
+                current.bytes = Some(position.end);
             }
         }
     }
 
-    /// A damaged line.
-    pub(crate) fn damage(&mut self, place: &LinePosition<'_>) {
-        self.move_to_segment(place);
-        if let Some(current) = self.segments.get_mut(self.at) {
+    /// Adds a damaged line.
+    pub(crate) fn damage(&mut self, position: &LinePosition<'_>) {
+        self.advance_to(position);
+        if let Some(current) = self.segments.get_mut(self.current) {
             current.damaged = true;
         }
     }
 
-    /// A line of another program.
-    pub(crate) fn foreign(&mut self, place: &LinePosition<'_>) {
-        self.move_to_segment(place);
+    /// Adds a line of another program.
+    pub(crate) fn foreign(&mut self, position: &LinePosition<'_>) {
+        self.advance_to(position);
     }
 
-    /// An event; `sealed` is what it says if it is a `log_rotated`.
+    /// Adds an event; `sealed` describes the segment before it if it is a `log_rotated`.
     pub(crate) fn event(
         &mut self,
-        place: &LinePosition<'_>,
+        position: &LinePosition<'_>,
         env: &Envelope<'_>,
         sealed: Option<&Sealed>,
-        tell: &mut dyn FnMut(Finding),
+        faults: &mut EventFaults<'_>,
     ) {
-        self.move_to_segment(place);
-        let at = self.at.min(self.segments.len());
+        self.advance_to(position);
+        let at = self.current.min(self.segments.len());
         let (before, rest) = self.segments.split_at_mut(at);
         let Some(current) = rest.first_mut() else {
             return;
         };
         current.events += 1;
         current.last_seq = Some(env.seq);
-        let mut wrong = |message| tell((None, FaultKind::SegmentChain, message));
-        if place.line == 1
+        let mut broken = |message| faults.push(FaultKind::SegmentChain, message);
+        if position.line == 1
             && let Some(first_seq) = current.first_seq.filter(|n| *n != env.seq)
         {
-            wrong(format!(
-                "the file is named after event {first_seq}, and begins with event {}",
+            broken(format!(
+                "the file is named after event {first_seq}, but starts with event {}",
                 env.seq
             ));
         }
         let kind = EventType::parse(env.kind);
         let rotated = kind == Some(EventType::LogRotated);
-        // Behind damage it may be anything.
         let is_first = current.events == 1;
         if rotated && !is_first {
-            wrong("log_rotated, but not as the first event of a segment".to_owned());
+            broken("log_rotated is not the first event of a segment".to_owned());
         }
         if !is_first {
             return;
         }
         match before.last() {
-            None if env.seq > 0 && !rotated && !current.damaged => tell((
-                None,
-                FaultKind::Gap,
-                format!(
-                    "the events before {} are missing, and no checkpoint tells of them",
+            // Any event may come after damage.
+            None if env.seq > 0 && !rotated && !current.damaged => {
+                let message = format!(
+                    "the events before {} are missing, and no checkpoint covers them",
                     env.seq
-                ),
-            )),
+                );
+                faults.push(FaultKind::Gap, message);
+            }
             None => {}
             Some(previous) => match sealed {
-                Some(sealed) => of_sealed(previous, sealed, &mut wrong),
-                // An end that was torn in the middle of a rotation is mended first.
+                Some(sealed) => compare_with_sealed(previous, sealed, &mut broken),
+                // A writer repairs a tail that was torn during a rotation first.
                 None if rotated || current.damaged => {}
                 None if kind == Some(EventType::LogRepaired) => {}
-                None => wrong(
-                    "a segment that follows a sealed one begins with log_rotated, this does not"
-                        .to_owned(),
+                None => broken(
+                    "the segment after a sealed one does not start with log_rotated".to_owned(),
                 ),
             },
         }
     }
 
-    /// What can be told only when all was read.
-    pub(crate) fn end(&self, tell: &mut dyn FnMut(Finding)) {
+    /// Reports sealed segments without a line, after all lines were added.
+    pub(crate) fn finish(&self, dir: &Dir, faults: &mut FaultList) {
         for segment in self.segments.iter().filter(|s| s.first_seq.is_some()) {
             if segment.line == 0 && !segment.damaged {
+                let path = dir.path().join(&segment.name);
                 let message = "a sealed segment without a line".to_owned();
-                tell((Some(segment.path.clone()), FaultKind::SegmentChain, message));
+                faults.push(Fault::in_file(FaultKind::SegmentChain, path, message));
             }
         }
     }
 }
 
-/// Compares what was sealed with what is there.
-fn of_sealed(previous: &Found, sealed: &Sealed, wrong: &mut dyn FnMut(String)) {
+/// Compares a segment with the description of it that was written when it was sealed.
+fn compare_with_sealed(previous: &SegmentScan, sealed: &Sealed, broken: &mut dyn FnMut(String)) {
     let plain = |name: &str| name.strip_suffix(".gz").unwrap_or(name).to_owned();
     if plain(&sealed.file) != plain(&previous.name) {
-        wrong(format!(
-            "it was written behind {}, and stands behind {}",
+        broken(format!(
+            "it was written after {}, but follows {}",
             sealed.file, previous.name
         ));
         return;
     }
     if previous.first_seq != Some(sealed.first_seq) {
-        wrong(format!(
-            "it says that {} begins with event {}",
+        broken(format!(
+            "it says that {} starts with event {}",
             previous.name, sealed.first_seq
         ));
     }
-    // What is damaged may have been one of its events.
+    // A damaged line may have been one of its events.
     if previous.damaged {
         return;
     }
     if previous.last_seq != sealed.last_seq {
         let number = |n: Option<u64>| n.map_or_else(|| "none".to_owned(), |n| n.to_string());
-        wrong(format!(
+        broken(format!(
             "the last event of {} was {} when it was sealed, and is {}",
             previous.name,
             number(sealed.last_seq),
@@ -187,7 +185,7 @@ fn of_sealed(previous: &Found, sealed: &Sealed, wrong: &mut dyn FnMut(String)) {
         ));
     }
     if let Some(bytes) = previous.bytes.filter(|n| *n != sealed.bytes) {
-        wrong(format!(
+        broken(format!(
             "{} had {} bytes when it was sealed, and has {bytes}",
             previous.name, sealed.bytes
         ));

@@ -1,4 +1,4 @@
-//! Whether a stored state is what the events before it tell.
+//! The comparison of a stored state with the folded one.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +7,17 @@ use serde_json::value::RawValue;
 
 use crate::log::state::run_state::{JobState, RunState};
 
-/// Whether what `told` says, as far as it is known here, is what was folded. A field
-/// that it lacks is one that its writer did not know.
-pub(crate) fn matches_fold(told: &RawValue, folded: &RunState) -> bool {
-    compare(told, folded).unwrap_or(false)
+/// Returns whether a stored state equals the folded one.
+///
+/// A field that this version does not know is ignored. A field that is missing was not known
+/// to its writer.
+pub(crate) fn matches_fold(stored: &RawValue, folded: &RunState) -> bool {
+    compare(stored, folded).unwrap_or(false)
 }
 
-fn compare(told: &RawValue, folded: &RunState) -> serde_json::Result<bool> {
-    // Job by job, so that not all of them are held a second time.
-    let mut fields: BTreeMap<&str, &RawValue> = serde_json::from_str(told.get())?;
+fn compare(stored: &RawValue, folded: &RunState) -> serde_json::Result<bool> {
+    // Job by job, so that not all of them are in memory a second time.
+    let mut fields: BTreeMap<&str, &RawValue> = serde_json::from_str(stored.get())?;
     let jobs: Vec<&RawValue> = match fields.remove("jobs") {
         Some(jobs) => serde_json::from_str(jobs.get())?,
         None => Vec::new(),
@@ -36,31 +38,32 @@ fn compare(told: &RawValue, folded: &RunState) -> serde_json::Result<bool> {
     let mut rest = folded.truncated()?;
     rest.jobs.clear();
     let rest = serde_json::to_value(rest)?;
-    let told_rest = serde_json::to_value(fields)?;
-    let known: RunState = serde_json::from_value(told_rest.clone())?;
-    if !same_fields(&told_rest, &serde_json::to_value(known)?, &rest) {
+    let stored_rest = serde_json::to_value(fields)?;
+    let known: RunState = serde_json::from_value(stored_rest.clone())?;
+    if !same_fields(&stored_rest, &serde_json::to_value(known)?, &rest) {
         return Ok(false);
     }
-    for (told, folded) in jobs.iter().zip(&folded.jobs) {
-        let told: Value = serde_json::from_str(told.get())?;
-        let known: JobState = serde_json::from_value(told.clone())?;
+    for (stored, folded) in jobs.iter().zip(&folded.jobs) {
+        let stored: Value = serde_json::from_str(stored.get())?;
+        let known: JobState = serde_json::from_value(stored.clone())?;
         let folded = serde_json::to_value(folded)?;
-        if !same_fields(&told, &serde_json::to_value(known)?, &folded) {
+        if !same_fields(&stored, &serde_json::to_value(known)?, &folded) {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-/// Compares what is told and `known` to this version with what was folded.
-fn same_fields(told: &Value, known: &Value, folded: &Value) -> bool {
-    let (Value::Object(told), Value::Object(known)) = (told, known) else {
-        return told == folded;
+/// Compares the stored fields that are `known` to this version with the folded ones.
+fn same_fields(stored: &Value, known: &Value, folded: &Value) -> bool {
+    let (Value::Object(stored), Value::Object(known)) = (stored, known) else {
+        return stored == folded;
     };
-    told.iter()
-        .all(|(key, told)| match (known.get(key), folded.get(key)) {
+    stored
+        .iter()
+        .all(|(key, stored)| match (known.get(key), folded.get(key)) {
             (None, _) => true,
-            (Some(known), Some(folded)) => same_fields(told, known, folded),
-            (Some(_), None) => told.is_null(),
+            (Some(known), Some(folded)) => same_fields(stored, known, folded),
+            (Some(_), None) => stored.is_null(),
         })
 }

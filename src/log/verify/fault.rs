@@ -1,58 +1,60 @@
-//! What is wrong with a run's files, as people and programs are told.
+//! The faults that verification reports.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-/// What kind of fault it is, for programs.
+use crate::log::read::reader::LinePosition;
+
+/// The kind of a fault, for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
-    /// A line that is no event.
+    /// A line that is not an event.
     DamagedLine,
     /// A line whose checksum matches although runlog cannot have written it.
     Forged,
-    /// The last line has no `\n`, and nobody is writing it.
+    /// A last line without `\n` that no process is writing.
     TornTail,
-    /// Events are missing.
+    /// Missing events.
     Gap,
-    /// A number that was there before.
+    /// A sequence number that occurred before.
     Repeated,
-    /// An id that is no ULID, or not above the one before.
+    /// An id that is not a ULID, or not above the one before.
     Id,
-    /// A time that is not as it has to be.
+    /// A malformed time.
     Time,
-    /// Fields that are not those of the event's type, or of another run.
+    /// Fields that do not fit the event's type, or belong to another run.
     Fields,
     /// A stage that may not follow the one before.
     StageOrder,
-    /// Segments that do not follow each other as they say.
+    /// A segment that does not follow the one that its checkpoint describes.
     SegmentChain,
-    /// A checkpoint or summary that is not what the events before it tell.
+    /// A checkpoint or summary that differs from the state that the events before it give.
     Checkpoint,
-    /// Output is shorter than the log says: lost with the power, or cut.
+    /// Output that is shorter than the log says: cut, or lost in a power failure.
     OutputLost,
-    /// Output that the log does not tell of.
+    /// Output that the log does not know.
     OutputUnknown,
-    /// An index of output that is malformed, missing, or tells of more than there is.
+    /// An index of output that is malformed, missing, or covers more than there is.
     OutputIndex,
 }
 
-/// One thing that is wrong.
+/// One fault in the files of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// What kind.
+    /// The kind of fault.
     pub kind: FaultKind,
     /// The file.
     pub file: PathBuf,
-    /// The line in it, from 1; `None` where the file as a whole is meant.
+    /// The line, from 1; `None` if the fault concerns the whole file.
     pub line: Option<u64>,
-    /// Where that line begins, in bytes before compression.
+    /// The offset of the line, in bytes before compression.
     pub offset: Option<u64>,
-    /// The number of the event, where it has one.
+    /// The sequence number of the event, if the line has one.
     pub seq: Option<u64>,
-    /// What is wrong, for people.
+    /// A description for people.
     pub message: String,
 }
 
@@ -63,5 +65,67 @@ impl fmt::Display for Fault {
             write!(f, ":{number}")?;
         }
         write!(f, ": {}", self.message)
+    }
+}
+
+impl Fault {
+    /// Creates a fault that concerns a whole file.
+    pub(crate) fn in_file(kind: FaultKind, file: PathBuf, message: String) -> Self {
+        Self {
+            kind,
+            file,
+            line: None,
+            offset: None,
+            seq: None,
+            message,
+        }
+    }
+}
+
+/// The faults that were found and not yet handed out.
+#[derive(Default)]
+pub(crate) struct FaultList(Vec<Fault>);
+
+impl FaultList {
+    pub(crate) fn push(&mut self, fault: Fault) {
+        self.0.push(fault);
+    }
+
+    /// Returns a list that takes the faults of one event.
+    pub(crate) fn at_event<'a>(
+        &'a mut self,
+        position: &'a LinePosition<'a>,
+        seq: u64,
+    ) -> EventFaults<'a> {
+        EventFaults {
+            list: self,
+            position,
+            seq,
+        }
+    }
+
+    /// Removes and returns all faults.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Fault> + use<> {
+        std::mem::take(&mut self.0).into_iter()
+    }
+}
+
+/// The faults of one event.
+pub(crate) struct EventFaults<'a> {
+    list: &'a mut FaultList,
+    position: &'a LinePosition<'a>,
+    seq: u64,
+}
+
+impl EventFaults<'_> {
+    pub(crate) fn push(&mut self, kind: FaultKind, message: String) {
+        self.list.push(Fault {
+            kind,
+            file: self.position.file.to_owned(),
+            line: Some(self.position.line),
+            offset: Some(self.position.offset),
+            seq: Some(self.seq),
+            message,
+        });
     }
 }

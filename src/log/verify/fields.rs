@@ -1,4 +1,4 @@
-//! The fields of an event, and whether they are those of its type.
+//! The check of an event's fields against its type.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -10,7 +10,7 @@ use crate::log::format::payload::{
     JobEnded, JobStarted, JobSubmitted, Output, RollbackStarted, RunOpened,
 };
 
-/// The fields that are looked at.
+/// The fields that verification uses.
 #[derive(Deserialize)]
 pub(crate) struct Fields<'a> {
     pub run_id: String,
@@ -24,13 +24,13 @@ pub(crate) struct Fields<'a> {
     pub summary: Option<&'a RawValue>,
 }
 
-/// The same of a type that this version does not know.
+/// The fields of an event whose type this version does not know.
 #[derive(Deserialize)]
 struct RunFields {
     run_id: String,
 }
 
-/// The fields of a line; `None` where they are not those of its type.
+/// Returns the fields of a line; `None` if they do not fit its type.
 pub(crate) fn fields_of(kind: Option<EventType>, line: &[u8]) -> Option<Fields<'_>> {
     let Some(kind) = kind else {
         let RunFields { run_id } = serde_json::from_slice(line).ok()?;
@@ -54,7 +54,7 @@ pub(crate) fn fields_of(kind: Option<EventType>, line: &[u8]) -> Option<Fields<'
     (complete && fields_fit(kind, line)).then_some(fields)
 }
 
-/// Whether a line has the fields that its type needs.
+/// Returns whether a line has the fields that its type needs.
 fn fields_fit(kind: EventType, line: &[u8]) -> bool {
     match kind {
         EventType::RunOpened => fits::<RunOpened>(line),

@@ -1,12 +1,12 @@
-//! Which event may follow which: the legal order of a run's life and its jobs' stages.
+//! The legal order of a run's events and its jobs' stages.
 
 use crate::log::format::event_type::EventType;
 use crate::log::state::run_state::{JobState, RunState, Stage};
 
-/// Why an event may not stand where it stands.
+/// Why an event may not come where it does.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct OutOfOrder {
-    /// Another event would have to come first: it may be among those that are damaged.
+    /// Whether another event has to come first. It may be among the damaged ones.
     pub missing: bool,
     pub message: String,
 }
@@ -27,8 +27,8 @@ impl OutOfOrder {
     }
 }
 
-/// What is wrong with an event of this kind, of this job and attempt, where the events
-/// before it tell `run`.
+/// Returns why an event of this type, job and attempt may not follow the events that give
+/// the state `run`; `None` if it may.
 pub(crate) fn out_of_order(
     run: &RunState,
     kind: EventType,
@@ -47,14 +47,14 @@ pub(crate) fn out_of_order(
 
 fn check_run(run: &RunState, kind: EventType) -> Option<OutOfOrder> {
     let what = kind.as_str();
-    let begun = run.opened_ts.is_some();
-    let upkeep = matches!(kind, EventType::LogRotated | EventType::LogRepaired);
-    if kind == EventType::RunOpened && begun && !run.foreign {
+    let is_open = run.opened_ts.is_some();
+    let is_maintenance = matches!(kind, EventType::LogRotated | EventType::LogRepaired);
+    if kind == EventType::RunOpened && is_open && !run.foreign {
         let message = "the run was opened before".to_owned();
         return Some(OutOfOrder::contradiction(message));
     }
-    if kind != EventType::RunOpened && !upkeep && !begun {
-        let message = format!("the run begins with {what}, not with run_opened");
+    if kind != EventType::RunOpened && !is_maintenance && !is_open {
+        let message = format!("the run starts with {what}, not with run_opened");
         return Some(OutOfOrder::missing(message));
     }
     if run.is_closed() && !kind.may_follow_close() && !run.foreign {
@@ -63,7 +63,7 @@ fn check_run(run: &RunState, kind: EventType) -> Option<OutOfOrder> {
     }
     if kind == EventType::RunClosed {
         let id = &run.unfinished().next()?.job_id;
-        let message = format!("the run is closed, and job {id} has no end");
+        let message = format!("the run is closed, but job {id} has no end");
         return Some(OutOfOrder::missing(message));
     }
     None
@@ -84,7 +84,7 @@ fn check_job(
         let message = format!("{what} without job_submitted");
         return (!known).then(|| OutOfOrder::missing(message));
     };
-    // Where another program tells of the same job, the order is not ours.
+    // A job that another program records does not follow our order.
     if job.foreign {
         return None;
     }
@@ -103,7 +103,7 @@ fn check_job(
         EventType::JobStarted | EventType::JobCompleted | EventType::JobFailed
             if stage.is_terminal() =>
         {
-            let message = format!("{what}, but it has ended before");
+            let message = format!("{what} follows the end of the job");
             Some(OutOfOrder::contradiction(message))
         }
         EventType::JobStarted if stage == Stage::Submitted || running => {

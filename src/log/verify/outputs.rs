@@ -1,27 +1,26 @@
-//! Whether what the jobs printed is there, as far as the log tells of it.
+//! The check of captured output against the log.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
 
-use super::fault::{Fault, FaultKind};
+use super::fault::{Fault, FaultKind, FaultList};
 use crate::log::error::StorageError;
 use crate::log::lock::lease::{Lease, LeaseState};
 use crate::log::segment::output_index::{IndexRecord, OutputIndex};
 use crate::log::state::run_state::{JobState, RunState};
 use crate::volume::{Dir, IoContext, JobId, layout};
 
-/// Checks the files of all jobs. `rolled_back` has the bytes that were stored when a
-/// rollback ended, where it told of them.
+/// Checks the output files of all jobs. `rolled_back` has the number of bytes that were stored
+/// at the end of each rollback, if the log has it.
 pub(crate) fn check(
     dir: &Dir,
     run: &RunState,
     rolled_back: &HashMap<String, Option<u64>>,
-    tell: &mut dyn FnMut(Fault),
+    faults: &mut FaultList,
 ) -> Result<(), StorageError> {
     for job in run.jobs.iter().filter(|job| !job.foreign) {
-        // An id of another kind has no file of ours.
+        // An id that another program chose has no output file.
         if let Ok(id) = job.job_id.parse() {
-            check_job(dir, job, &id, rolled_back.get(&job.job_id), tell)?;
+            check_job(dir, job, &id, rolled_back.get(&job.job_id), faults)?;
         }
     }
     Ok(())
@@ -32,71 +31,56 @@ fn check_job(
     job: &JobState,
     id: &JobId,
     rolled_back: Option<&Option<u64>>,
-    tell: &mut dyn FnMut(Fault),
+    faults: &mut FaultList,
 ) -> Result<(), StorageError> {
     let rollback_runs = job.rollback_is_unfinished();
-    let told = job.output.as_ref().map(|output| output.captured_bytes);
-    let stored = rolled_back.copied().unwrap_or(told).or(told);
+    let in_log = job.output.as_ref().map(|output| output.captured_bytes);
+    let stored = rolled_back.copied().unwrap_or(in_log).or(in_log);
     let exact = job.stage.is_terminal()
         && !rollback_runs
         && match rolled_back {
             Some(bytes) => bytes.is_some(),
-            None => told.is_some() && job.rollback.as_ref().is_none_or(|r| !r.started),
+            None => in_log.is_some() && job.rollback.as_ref().is_none_or(|r| !r.started),
         };
 
     // The data is written before the index, so the index is read first.
-    let indexed = index_end(dir, id, tell)?;
+    let indexed = index_end(dir, id, faults)?;
     let name = layout::job_out(id);
     let path = dir.path().join(layout::JOBS).join(&name);
-    let mut wrong = |kind, message| tell(check_file(kind, path.clone(), message));
+    let mut report = |kind, message| faults.push(Fault::in_file(kind, path.clone(), message));
     let Some(out) = dir.read_in(layout::JOBS, &name)? else {
         if let Some(bytes) = stored.filter(|n| *n > 0) {
-            wrong(
+            report(
                 FaultKind::OutputLost,
-                format!("output lost: the file is gone, {bytes} bytes were stored"),
+                format!("output lost: the file is missing, {bytes} bytes were stored"),
             );
         }
         return Ok(());
     };
-    let len = out.metadata().at("look at", &path)?.len();
+    let len = out.metadata().at("stat", &path)?.len();
     let stored = stored.unwrap_or(0);
     let expected = stored.max(indexed.unwrap_or(0));
     if len < expected {
-        wrong(
+        report(
             FaultKind::OutputLost,
-            format!("output lost: {len} of {expected} bytes are there"),
+            format!("output lost: {len} of {expected} bytes remain"),
         );
     } else if exact && len > stored && !is_held(dir, id) {
-        wrong(
+        report(
             FaultKind::OutputUnknown,
-            format!("{len} bytes, and the log tells of {stored}"),
+            format!("{len} bytes, but the log has {stored}"),
         );
     }
     if stored > 0 && indexed.is_none() {
         let index = dir.path().join(layout::JOBS).join(layout::job_index(id));
-        let message = "the index of the output is gone".to_owned();
-        tell(check_file(FaultKind::OutputIndex, index, message));
+        let message = "the index of the output is missing".to_owned();
+        faults.push(Fault::in_file(FaultKind::OutputIndex, index, message));
     }
     Ok(())
 }
 
-fn check_file(kind: FaultKind, file: PathBuf, message: String) -> Fault {
-    Fault {
-        kind,
-        file,
-        line: None,
-        offset: None,
-        seq: None,
-        message,
-    }
-}
-
-/// Where the index ends, as far as it can be read; `None` where there is none.
-fn index_end(
-    dir: &Dir,
-    id: &JobId,
-    tell: &mut dyn FnMut(Fault),
-) -> Result<Option<u64>, StorageError> {
+/// Returns the end of the index as far as it can be read; `None` if there is none.
+fn index_end(dir: &Dir, id: &JobId, faults: &mut FaultList) -> Result<Option<u64>, StorageError> {
     let Some(mut index) = OutputIndex::open(dir, id)? else {
         return Ok(None);
     };
@@ -108,11 +92,11 @@ fn index_end(
                 end = range.end;
                 continue;
             }
-            IndexRecord::Range(_) => "its end is not behind that of the record before",
-            IndexRecord::Malformed => "it is no record of an index",
+            IndexRecord::Range(_) => "its end is not after that of the record before",
+            IndexRecord::Malformed => "it is not a record of an index",
         };
         let (line, offset) = index.position();
-        tell(Fault {
+        faults.push(Fault {
             kind: FaultKind::OutputIndex,
             file: path,
             line: Some(line),
@@ -120,7 +104,7 @@ fn index_end(
             seq: None,
             message: message.to_owned(),
         });
-        // What is behind it cannot be trusted.
+        // Records after it cannot be trusted.
         break;
     }
     Ok(Some(end))
@@ -133,11 +117,11 @@ fn is_held(dir: &Dir, id: &JobId) -> bool {
     )
 }
 
-/// Output of jobs that the log does not know, in a run whose whole log was read.
-pub(crate) fn unknown(
+/// Reports output of jobs that the log does not know, in a run whose whole log was read.
+pub(crate) fn check_unknown(
     dir: &Dir,
     run: &RunState,
-    tell: &mut dyn FnMut(Fault),
+    faults: &mut FaultList,
 ) -> Result<(), StorageError> {
     let Ok(jobs) = dir.open_dir(layout::JOBS) else {
         return Ok(());
@@ -153,11 +137,8 @@ pub(crate) fn unknown(
         let has_bytes = jobs.stat(&name)?.is_some_and(|stat| stat.st_size > 0);
         if has_bytes && run.job(id.as_str()).is_none() && !is_held(dir, &id) {
             let message = "output of a job that the log does not know".to_owned();
-            tell(check_file(
-                FaultKind::OutputUnknown,
-                jobs.path().join(&name),
-                message,
-            ));
+            let path = jobs.path().join(&name);
+            faults.push(Fault::in_file(FaultKind::OutputUnknown, path, message));
         }
     }
     Ok(())

@@ -3,16 +3,19 @@ use std::fs;
 use serde_json::json;
 use ulid::Ulid;
 
+use crate::log::error::StorageError;
 use crate::log::format::envelope::write_line;
-use crate::log::format::event_type::Durability;
+use crate::log::format::event_type::{Durability, EventType};
 use crate::log::lock::file_lock;
 use crate::log::test_log::{TestLog, gz, line, line_ends};
+use crate::log::verify::fault::FaultKind;
 use crate::log::verify::*;
 use crate::log::write::append::Close;
 use crate::log::write::draft::Draft;
 use crate::log::write::run_log::RunLog;
+use crate::volume::layout;
 
-/// What is wrong with the run, as kind and line.
+/// Returns the kind and the line of each fault of the run.
 fn faults(it: &TestLog) -> Vec<(FaultKind, Option<u64>)> {
     all(it).0.iter().map(|f| (f.kind, f.line)).collect()
 }
@@ -36,7 +39,7 @@ fn ended(it: &TestLog, kind: EventType, data: impl serde::Serialize) -> Draft {
     it.of_job(kind, "j", &data)
 }
 
-/// A line whose id is above all those that a writer gives today.
+/// Returns a line whose id is above all ids that a writer assigns today.
 fn written_at(seq: u64, body: &str) -> Vec<u8> {
     let mut line = Vec::new();
     let id = Ulid::from_parts((1 << 47) + seq, 42);
@@ -45,7 +48,7 @@ fn written_at(seq: u64, body: &str) -> Vec<u8> {
     line
 }
 
-/// A run with one job that has come to its start.
+/// Creates a run with one job that has started.
 fn with_started() -> (TestLog, RunLog) {
     let it = TestLog::with_notes(0);
     let log = it.log();
@@ -56,7 +59,7 @@ fn with_started() -> (TestLog, RunLog) {
 }
 
 #[test]
-fn a_whole_run_has_no_faults() {
+fn sound_run_has_no_faults() {
     let (it, log) = with_started();
     let error = json!({"kind": "exit", "message": "m"});
     let failed = json!({"attempt": 1, "error": error, "retry_in_ms": 5});
@@ -89,7 +92,7 @@ fn a_whole_run_has_no_faults() {
 type MakeDraft = fn(&TestLog) -> Draft;
 
 #[test]
-fn stages_out_of_order_are_named() {
+fn illegal_stage_order_is_reported() {
     let error = json!({"kind": "exit", "message": "m"});
     let cases: [(&str, MakeDraft); 8] = [
         ("it was submitted before", |it| it.submitted("j")),
@@ -111,7 +114,7 @@ fn stages_out_of_order_are_named() {
         ("the run was opened before", |it| {
             Draft::new(EventType::RunOpened, &it.run, None, &json!({"name": "x"})).unwrap()
         }),
-        ("and job j has no end", |it| {
+        ("but job j has no end", |it| {
             let summary = json!({"summary": {}});
             Draft::new_unchecked(EventType::RunClosed, &it.run, None, &summary).unwrap()
         }),
@@ -136,7 +139,7 @@ fn stages_out_of_order_are_named() {
 }
 
 #[test]
-fn fields_that_are_not_those_of_the_type_are_named() {
+fn fields_of_another_type_are_reported() {
     let (it, log) = with_started();
     let drafts = [
         ended(&it, EventType::JobFailed, json!({"exit_code": 1})),
@@ -172,30 +175,30 @@ fn matching_checksum_over_no_json_is_forged() {
 }
 
 #[test]
-fn damage_is_named_and_what_may_come_from_it_is_not() {
+fn damage_is_reported_without_its_consequences() {
     let (it, log) = with_started();
     log.append(&[it.ended("j", None)], Durability::Process)
         .unwrap();
     let whole = it.bytes();
     let ends = line_ends(&whole);
-    // job_started is damaged: that job_completed has no start is no fault of its own.
+    // job_started is damaged: the missing start of job_completed is not a fault of its own.
     let mut bytes = whole.clone();
     bytes[ends[2] + 30] ^= 1;
     it.set(&bytes);
     assert_eq!(faults(&it), [(FaultKind::DamagedLine, Some(4))]);
-    // It is cut out: the gap says it all.
+    // It is cut out: the gap is the only fault.
     it.set(&[&whole[..ends[2]], &whole[ends[3]..]].concat());
     let (found, _) = all(&it);
     assert_eq!(found[0].kind, FaultKind::Gap);
     assert_eq!(found[0].message, "event 3 is missing before it");
     assert_eq!(found.len(), 1);
-    // It is there twice.
+    // The line is repeated.
     it.set(&[&whole[..], line(&whole, 3)].concat());
     assert_eq!(faults(&it), [(FaultKind::Repeated, Some(6))]);
 }
 
 #[test]
-fn a_torn_tail_is_one_unless_it_is_being_written() {
+fn torn_tail_is_reported_unless_locked() {
     let it = TestLog::with_notes(2);
     let whole = it.bytes();
     it.set(&whole[..whole.len() - 7]);
@@ -211,7 +214,7 @@ fn a_torn_tail_is_one_unless_it_is_being_written() {
     }
 }
 
-/// A run of two segments, the first sealed.
+/// Creates a run of two segments, the first of them sealed.
 fn rotated() -> TestLog {
     let (it, log) = with_started();
     fs::rename(it.active(), it.path(&layout::sealed(0))).unwrap();
@@ -221,7 +224,7 @@ fn rotated() -> TestLog {
 }
 
 #[test]
-fn a_chain_of_segments_is_sound() {
+fn segment_chain_has_no_faults() {
     let it = rotated();
     assert_eq!(faults(&it), []);
     let sealed = it.path(&layout::sealed(0));
@@ -229,19 +232,19 @@ fn a_chain_of_segments_is_sound() {
     fs::write(&compressed, gz(&fs::read(&sealed).unwrap())).unwrap();
     fs::remove_file(&sealed).unwrap();
     assert_eq!(faults(&it), []);
-    // A dropped one is told by the checkpoint.
+    // The checkpoint covers a pruned segment.
     fs::remove_file(&compressed).unwrap();
     let (faults, verified) = all(&it);
     assert_eq!((faults.len(), verified.first_seq), (0, Some(4)));
 }
 
 #[test]
-fn a_broken_chain_is_named() {
+fn broken_segment_chain_is_reported() {
     let it = rotated();
     let sealed = it.path(&layout::sealed(0));
     let whole = fs::read(&sealed).unwrap();
     let ends = line_ends(&whole);
-    // Cut at the end of a line: the lines that are left are sound.
+    // Cut at the end of a line: the remaining lines are sound.
     fs::write(&sealed, &whole[..ends[2]]).unwrap();
     let (found, _) = all(&it);
     let messages: Vec<_> = found.iter().map(|f| f.message.as_str()).collect();
@@ -258,7 +261,7 @@ fn a_broken_chain_is_named() {
             ),
         ]
     );
-    // Another file's name.
+    // The name of another segment.
     fs::write(&sealed, &whole).unwrap();
     fs::rename(&sealed, it.path(&layout::sealed(1))).unwrap();
     let (found, _) = all(&it);
@@ -270,7 +273,7 @@ fn a_broken_chain_is_named() {
 }
 
 #[test]
-fn a_checkpoint_that_tells_something_else_is_named() {
+fn altered_checkpoint_is_reported() {
     let it = rotated();
     let bytes = it.bytes();
     let rotated: serde_json::Value = serde_json::from_slice(line(&bytes, 0)).unwrap();
@@ -288,7 +291,7 @@ fn a_checkpoint_that_tells_something_else_is_named() {
 }
 
 #[test]
-fn captured_output_is_held_to_the_log() {
+fn captured_output_is_compared_with_log() {
     let (it, log) = with_started();
     let output = json!({"output": {"captured_bytes": 4}});
     log.append(
@@ -328,7 +331,7 @@ fn captured_output_is_held_to_the_log() {
 }
 
 #[test]
-fn events_of_another_run_are_named() {
+fn events_of_another_run_are_reported() {
     let it = TestLog::with_notes(1);
     let other = "other".parse().unwrap();
     let draft = Draft::new(EventType::Note, &other, None, &json!({"name": "n"})).unwrap();
@@ -337,7 +340,7 @@ fn events_of_another_run_are_named() {
 }
 
 #[test]
-fn who_has_seen_enough_ends_it() {
+fn callback_error_stops_verification() {
     let it = TestLog::with_notes(3);
     it.set(b"x\ny\nz\n");
     let dir = it.log().dir().try_clone().unwrap();

@@ -1,4 +1,4 @@
-//! Waiting for files to change.
+//! Notification of changes in runs.
 
 pub(crate) mod wait_for_change;
 pub(crate) mod watcher;

@@ -1,4 +1,4 @@
-//! Waiting until something happens to a run.
+//! Waiting for a change in one run.
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -10,34 +10,44 @@ use rustix::fs::inotify::CreateFlags;
 use super::watcher::{IN_JOBS, IN_RUN};
 use crate::volume::{Dir, layout};
 
-/// How often a run is looked at where nothing tells of its changes: a full inotify
-/// limit, a network file system, a supervisor that died.
+/// How often a run is polled without inotify, for example because its limits are reached.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// The same, where inotify tells of them.
+/// How often a run is polled with inotify, which misses changes on a network file system and
+/// the death of a supervisor.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Wakes up when something happens in a run's folder.
+/// What in a run's directory wakes a [`ChangeWaiter`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchScope {
+    /// The log and the leases. A job that prints much wakes nobody.
+    Log,
+    /// The log, the leases and the output of the jobs.
+    LogAndOutput,
+}
+
+/// A waiter for changes in a run's directory.
 #[derive(Debug)]
 pub struct ChangeWaiter {
     inotify: Option<OwnedFd>,
 }
 
 impl ChangeWaiter {
-    /// Watches the run in `dir`: its log, the leases of its jobs, and with `output` what
-    /// they print. A job that prints much would wake up all the others for nothing.
-    pub fn new(dir: &Dir, output: bool) -> Self {
+    /// Creates a waiter for the log, the leases of the jobs and, if asked for, their output.
+    pub fn new(dir: &Dir, scope: WatchScope) -> Self {
         let flags = CreateFlags::CLOEXEC | CreateFlags::NONBLOCK;
         let inotify = inotify::init(flags).ok().filter(|fd| {
-            // Watched by path: inotify has no call that is relative to a folder.
-            let of_jobs = if output { IN_RUN } else { IN_JOBS };
-            inotify::add_watch(fd, dir.path().join(layout::JOBS), of_jobs).ok();
+            // Watched by path: inotify has no call that is relative to a directory.
+            let in_jobs = match scope {
+                WatchScope::Log => IN_JOBS,
+                WatchScope::LogAndOutput => IN_RUN,
+            };
+            inotify::add_watch(fd, dir.path().join(layout::JOBS), in_jobs).ok();
             inotify::add_watch(fd, dir.path(), IN_RUN).is_ok()
         });
         Self { inotify }
     }
 
-    /// Waits until something happened, or until it is time to look all the same; never
-    /// longer than to the deadline.
+    /// Waits until something changed or the next poll is due, at most until the deadline.
     pub fn wait_for_change(&self, deadline: Option<Instant>) {
         let pause = if self.inotify.is_some() {
             RECHECK_INTERVAL
@@ -50,12 +60,9 @@ impl ChangeWaiter {
             std::thread::sleep(pause);
             return;
         };
-        let timeout = Timespec {
-            tv_sec: pause.as_secs() as i64,
-            tv_nsec: i64::from(pause.subsec_nanos()),
-        };
-        poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&timeout)).ok();
-        // What happened does not matter: the run is looked at anew.
+        let timeout = Timespec::try_from(pause).ok();
+        poll(&mut [PollFd::new(fd, PollFlags::IN)], timeout.as_ref()).ok();
+        // Which events arrived does not matter: the caller reads the run again.
         let mut buf = [0_u8; 4096];
         while rustix::io::read(fd, &mut buf).is_ok_and(|n| n > 0) {}
     }

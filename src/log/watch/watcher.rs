@@ -1,4 +1,4 @@
-//! Waiting until something happens to one of many runs, or a new one appears.
+//! Waiting for changes in many runs, and for runs that appear and disappear.
 
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -12,7 +12,7 @@ use rustix::fs::inotify::{CreateFlags, ReadFlags, WatchFlags};
 
 use crate::volume::{Dir, RunId, layout};
 
-/// What tells of a change in the folder of a run.
+/// The events that signal a change in the directory of a run.
 pub(crate) const IN_RUN: WatchFlags = WatchFlags::MODIFY
     .union(WatchFlags::CREATE)
     .union(WatchFlags::MOVED_TO)
@@ -20,35 +20,33 @@ pub(crate) const IN_RUN: WatchFlags = WatchFlags::MODIFY
     .union(WatchFlags::DELETE_SELF)
     .union(WatchFlags::MOVE_SELF)
     .union(WatchFlags::ONLYDIR);
-/// What tells of a change in the folder of its jobs: of their leases, and not of all that
-/// they print.
+/// The events that signal a change of a lease in the directory of the jobs, but not output.
 pub(crate) const IN_JOBS: WatchFlags = IN_RUN.difference(WatchFlags::MODIFY);
-/// What tells of runs that come and go.
+/// The events that signal that a run appeared or disappeared.
 const IN_RUNS: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::MOVED_TO)
     .union(WatchFlags::MOVED_FROM)
     .union(WatchFlags::DELETE)
     .union(WatchFlags::ONLYDIR);
 
-/// What woke us up.
+/// The changes that ended a wait.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Runs in which something happened, that came or went; one may be there several
-    /// times.
+    /// The runs that changed, appeared or disappeared. A run may be listed several times.
     pub runs: Vec<RunId>,
-    /// More happened than could be told: any run may have changed.
+    /// Whether events were lost, so that any run may have changed.
     pub any: bool,
-    /// Nobody reads our output any more.
+    /// Whether the reader of the output is gone.
     pub output_closed: bool,
 }
 
-/// Watches runs, and the folder of the runs.
+/// A watch on runs and on the directory of the runs.
 #[derive(Debug)]
 pub struct Watcher {
     inotify: Option<OwnedFd>,
-    /// Whose folder a watch is on; `None`: the folder of the runs.
+    /// The run that each watch belongs to; `None` for the directory of the runs.
     owners: HashMap<i32, Option<RunId>>,
-    /// The watches of a run: its folder, and that of its jobs.
+    /// The watches of each run: on its directory, and on that of its jobs.
     watches: HashMap<RunId, [Option<i32>; 2]>,
 }
 
@@ -64,44 +62,54 @@ impl Default for Watcher {
 }
 
 impl Watcher {
-    /// Watches the folder of the runs; says whether that could be done.
+    /// Watches the directory of the runs, and returns whether that succeeded.
     pub fn watch_runs(&mut self, runs: &Dir) -> bool {
         self.add(runs, "", IN_RUNS, None).is_some()
     }
 
-    /// Watches the run in `dir`, and with `jobs` its jobs' leases, as far as
-    /// that is not done yet; says whether its log is watched.
-    pub fn watch_run(&mut self, run: &RunId, dir: &Dir, jobs: bool) -> bool {
-        let [mut of_run, mut of_jobs] = self.watches.get(run).copied().unwrap_or_default();
+    /// Watches the log of the run in `dir`, unless it is watched already. Returns whether it
+    /// is.
+    pub fn watch_run(&mut self, run: &RunId, dir: &Dir) -> bool {
+        let [mut of_run, of_jobs] = self.watches.get(run).copied().unwrap_or_default();
         of_run = of_run.or_else(|| self.add(dir, "", IN_RUN, Some(run)));
-        if jobs {
-            of_jobs = of_jobs.or_else(|| self.add(dir, layout::JOBS, IN_JOBS, Some(run)));
-        }
         self.watches.insert(run.clone(), [of_run, of_jobs]);
         of_run.is_some()
     }
 
-    /// Watches a run no longer.
+    /// Watches the leases of the jobs of the run in `dir`, unless they are watched already.
+    pub fn watch_leases(&mut self, run: &RunId, dir: &Dir) {
+        let [of_run, mut of_jobs] = self.watches.get(run).copied().unwrap_or_default();
+        of_jobs = of_jobs.or_else(|| self.add(dir, layout::JOBS, IN_JOBS, Some(run)));
+        self.watches.insert(run.clone(), [of_run, of_jobs]);
+    }
+
+    /// Stops watching a run.
     pub fn unwatch(&mut self, run: &RunId) {
         for wd in self.watches.remove(run).into_iter().flatten().flatten() {
             self.owners.remove(&wd);
             if let Some(fd) = &self.inotify {
-                // Where its folder is gone, the watch is too.
+                // A removed directory has lost its watch already.
                 inotify::remove_watch(fd, wd).ok();
             }
         }
     }
 
-    /// Watched by path: inotify has no call that is relative to a folder.
-    fn add(&mut self, dir: &Dir, sub: &str, what: WatchFlags, of: Option<&RunId>) -> Option<i32> {
+    /// Adds a watch by path: inotify has no call that is relative to a directory.
+    fn add(
+        &mut self,
+        dir: &Dir,
+        sub: &str,
+        events: WatchFlags,
+        owner: Option<&RunId>,
+    ) -> Option<i32> {
         let fd = self.inotify.as_ref()?;
-        let wd = inotify::add_watch(fd, dir.path().join(sub), what).ok()?;
-        self.owners.insert(wd, of.cloned());
+        let wd = inotify::add_watch(fd, dir.path().join(sub), events).ok()?;
+        self.owners.insert(wd, owner.cloned());
         Some(wd)
     }
 
-    /// Waits until something happened, one of `others` (signals, keys) can be read, nobody
-    /// reads what is written to `output`, or `longest` is over.
+    /// Waits until something changed, one of `others` (signals, keys) is readable, the reader
+    /// of `output` is gone, or `longest` has passed.
     pub fn wait(
         &mut self,
         longest: Duration,
@@ -109,19 +117,16 @@ impl Watcher {
         output: BorrowedFd<'_>,
     ) -> Changes {
         let closed = PollFlags::ERR | PollFlags::HUP;
-        // These two are told of without being asked for.
+        // poll(2) reports these two without being asked.
         let mut fds = vec![PollFd::from_borrowed_fd(output, PollFlags::empty())];
         let inotify = self.inotify.as_ref().map(AsFd::as_fd);
         for fd in others.iter().copied().chain(inotify) {
             fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
         }
-        let timeout = Timespec {
-            tv_sec: longest.as_secs() as i64,
-            tv_nsec: i64::from(longest.subsec_nanos()),
-        };
-        let begun = Instant::now();
-        if poll(&mut fds, Some(&timeout)).is_err() && begun.elapsed() < longest {
-            // Interrupted, or no memory: not to be tried without a pause.
+        let timeout = Timespec::try_from(longest).ok();
+        let started = Instant::now();
+        if poll(&mut fds, timeout.as_ref()).is_err() && started.elapsed() < longest {
+            // Interrupted, or out of memory: pause before the next attempt.
             std::thread::sleep(longest.min(Duration::from_millis(10)));
         }
         let output_closed = fds.iter().take(1).any(|fd| fd.revents().intersects(closed));
@@ -156,7 +161,7 @@ impl Watcher {
         }
         for wd in dropped {
             if let Some(Some(run)) = self.owners.get(&wd).cloned() {
-                // Whoever has its name now is watched anew.
+                // Another directory may have its name by now, and needs a new watch.
                 self.unwatch(&run);
             }
             self.owners.remove(&wd);
