@@ -225,13 +225,13 @@ fn foreign_cursor_file_exits_2_and_is_kept() {
     let cursor = regex::Regex::new(r"`[12]:it:[^`]*`").unwrap();
     assert_snapshot!(cursor.replace_all(&said, "[CURSOR]"), @"
     error: cursors, line 1: `garbage` is not a cursor, or not all of one
-    hint: name another file, or remove this one to begin with the first event
+    hint: use another file, or remove this one to start with the first event
     error: cursors, line 1: [CURSOR] is not a cursor, or not all of one
-    hint: name another file, or remove this one to begin with the first event
+    hint: use another file, or remove this one to start with the first event
     error: cursors, line 1: [CURSOR] is the cursor of a newer runlog
-    hint: use the newer runlog, or name another file
-    error: the cursor is one of run it, which is not asked for
-    hint: name that run as well, or use another cursor
+    hint: use the newer runlog, or another file
+    error: the cursor belongs to run it, which is not named
+    hint: name that run too, or use another cursor
     ");
 }
 
