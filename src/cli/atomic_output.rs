@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::context::Global;
-use super::exit::UsageError;
+use super::usage_error::UsageError;
 use crate::render::escape_controls;
 use crate::volume::{AtomicFile, Dir, parent_dir, resolve_links};
 

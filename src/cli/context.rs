@@ -8,11 +8,15 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
+use super::usage_error::UsageError;
 use crate::job::OnWarning;
 use crate::log::format::payload::RunOpened;
-use crate::log::{Damage, select};
+use crate::log::{Damage, MatchedBy, find_run, select};
 use crate::render::{Glyphs, Style, escape_controls};
 use crate::volume::{Dir, RunId, Volume, VolumeError};
+
+/// How many characters of a ULID a prefix needs where a run is changed.
+const MIN_ULID_CHARS: usize = 6;
 
 /// Options that every command takes.
 #[derive(Debug, clap::Args)]
@@ -74,9 +78,33 @@ impl Global {
         })
     }
 
-    /// Finds a run by its ID, a prefix of it, or `latest`.
-    pub(crate) fn run(&self, name: &str) -> Result<(RunId, Dir)> {
-        Ok(select(&self.volume()?, name)?)
+    /// Finds a run by its ID, `latest`, its name, or a prefix of its ID.
+    pub(crate) fn run(&self, text: &str) -> Result<(RunId, Dir)> {
+        Ok(select(&self.volume()?, text)?)
+    }
+
+    /// Finds a run that is about to be changed, and prints its ID unless it was typed.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there is no such run, or `text` is a prefix that is too short to
+    /// be sure which run is meant.
+    pub(crate) fn run_to_change(&self, text: &str) -> Result<(RunId, Dir)> {
+        let found = find_run(&self.volume()?, text)?;
+        match found.matched_by {
+            MatchedBy::Id => {}
+            MatchedBy::Prefix { ulid_chars } if ulid_chars < MIN_ULID_CHARS => {
+                return Err(UsageError {
+                    message: format!("`{text}` is too short to change run `{}`", found.run),
+                    hint: "give the whole ID, or at least 6 characters after the name",
+                }
+                .into());
+            }
+            MatchedBy::Latest | MatchedBy::Name | MatchedBy::Prefix { .. } => {
+                print_stderr(format_args!("run_id={}", found.run));
+            }
+        }
+        Ok((found.run, found.dir))
     }
 
     /// Returns the style for human-readable lines on stdout.

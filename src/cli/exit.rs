@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Error;
 
+use super::command_line::UsageFailure;
 use super::context::print_stderr;
+use super::usage_error::UsageError;
 use crate::job::{StartError, UndoError};
 use crate::log::format::payload::{ErrorKind, JobError};
 use crate::log::{
@@ -90,13 +92,17 @@ impl From<Code> for ExitCode {
 }
 
 /// Prints a message of clap: help to stdout, errors to stderr with code 2.
-pub(crate) fn usage(e: &clap::Error) -> ExitCode {
-    if e.use_stderr() {
+pub(crate) fn usage(failure: &UsageFailure) -> ExitCode {
+    let UsageFailure { error, hint } = failure;
+    if error.use_stderr() {
         // It repeats what was typed, so control characters are escaped.
-        print_stderr(e.render().to_string().trim_end());
+        print_stderr(error.render().to_string().trim_end());
+        if let Some(hint) = hint {
+            print_stderr(format_args!("hint: {hint}"));
+        }
         Code::Usage.into()
     } else {
-        drop(e.print());
+        drop(error.print());
         Code::Ok.into()
     }
 }
@@ -118,14 +124,6 @@ pub(crate) fn exit_code(result: Result<Code, Error>) -> ExitCode {
 fn is_broken_pipe(e: &Error) -> bool {
     e.downcast_ref::<io::Error>()
         .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
-}
-
-/// Invalid arguments that clap cannot detect.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub(crate) struct UsageError {
-    pub message: String,
-    pub hint: &'static str,
 }
 
 /// Damage that ends a command with `--strict`.
@@ -267,6 +265,10 @@ fn classify_undo(e: &UndoError) -> (Code, Option<&'static str>) {
 fn classify_select(e: &SelectError) -> (Code, Option<&'static str>) {
     match e {
         SelectError::Storage(e) => classify_storage(e),
+        // `tail --output json` asks another tool for JSON.
+        SelectError::NoSuchRun { run } if run == "json" => {
+            (Code::NotFound, Some("print JSON Lines with --json"))
+        }
         SelectError::NoSuchRun { .. } => (
             Code::NotFound,
             Some("list the runs with `runlog status`, or removed ones with --retired"),

@@ -2,6 +2,7 @@
 //! environment and exit codes.
 
 mod atomic_output;
+mod command_line;
 mod completions;
 mod context;
 mod detach_channel;
@@ -16,6 +17,7 @@ mod settings;
 mod status;
 mod tail;
 mod time_zone;
+mod usage_error;
 mod value_parsers;
 
 use std::process::ExitCode;
@@ -42,6 +44,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(Box<run::Args>),
+    #[command(aliases = ["ls", "ps", "list"])]
     Status(status::Args),
     Tail(tail::Args),
     Rotate(rotate::Args),
@@ -56,7 +59,7 @@ enum Command {
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match command_line::parse() {
         Ok(cli) => cli,
         Err(e) => return exit::usage(&e),
     };

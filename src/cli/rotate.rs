@@ -130,7 +130,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
             args.runs.as_slice()
         };
         for name in names {
-            let (run, dir) = global.run(name)?;
+            let (run, dir) = global.run_to_change(name)?;
             each(&run, Ok(Some(dir)))?;
         }
     }

@@ -11,8 +11,9 @@ use anyhow::{Context as _, Result, anyhow};
 use super::context::{Global, opening, print_stderr, print_warning};
 use super::detach_channel::{Channel, announce, relay, report};
 use super::exit;
-use super::exit::{Code, UsageError};
+use super::exit::Code;
 use super::settings::{ROTATE_SIZE, rotation};
+use super::usage_error::UsageError;
 use super::value_parsers::{pairs, parse_duration, parse_load, parse_size};
 use crate::job::redact::masker::Redactor;
 use crate::job::{
@@ -34,12 +35,16 @@ use crate::volume::{JobId, RunId, Volume, error_chain};
 /// found; 2 invalid arguments.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "runlog run [OPTIONS] -- COMMAND [ARGS]…\n       runlog run --run ID --close"
+    override_usage = "runlog run [OPTIONS] [--] COMMAND [ARGS]…\n       runlog run --run ID --close"
 )]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Args {
     /// The command and its arguments
-    #[arg(last = true, value_name = "COMMAND", required_unless_present = "close")]
+    #[arg(
+        trailing_var_arg = true,
+        value_name = "COMMAND",
+        required_unless_present = "close"
+    )]
     command: Vec<OsString>,
 
     /// Name of the run [default: the name of the program]

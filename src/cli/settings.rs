@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::context::print_stderr;
-use super::exit::UsageError;
+use super::usage_error::UsageError;
 use super::value_parsers::parse_size;
 use crate::log::RotationPolicy;
 use crate::volume::{RawSetting, RotateSettings, Volume};

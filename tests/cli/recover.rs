@@ -67,6 +67,8 @@ fn recover_ends_lost_run_once() {
     -- stdout
     it-[ULID]  job it was lost and is now failed
     it-[ULID]  recovered; it is now failed: the run is closed and job it failed: its supervisor died before the job's end was recorded; its process [PID] is dead
+    -- stderr
+    run_id=it-[ULID]
     ");
     let failed = env.event("job_failed");
     assert_eq!(failed["error"]["kind"], "lost");
@@ -87,7 +89,9 @@ fn recover_ends_lost_run_once() {
     assert_snapshot!(snapshot(&env, &env.run(&RECOVER)), @"
     exit 0
     -- stdout
-    it-[ULID]  nothing to recover, the run is failed
+    it-[ULID]  nothing to recover: it is failed
+    -- stderr
+    run_id=it-[ULID]
     ");
     env.ok(&["replay", "--recover", "--all"]);
     assert_eq!(bytes(&env, &run), after);
@@ -105,6 +109,7 @@ fn recover_leaves_surviving_job_with_hint() {
     -- stdout
     it-[ULID]  not changed (lost): job it may still be running: its process [PID] still runs
     -- stderr
+    run_id=it-[ULID]
     hint: wait for the process to exit or kill it, then retry
     ");
     assert_eq!(env.run(&["replay", "--recover", "--all"]).code, 0);
@@ -363,6 +368,7 @@ fn recover_refuses_commands_from_writable_log() {
     assert_snapshot!(snapshot(&env, &output), @"
     exit 1
     -- stderr
+    run_id=it-[ULID]
     error: refusing to run recorded commands: [ROOT]/.omne/var/runs/it-[ULID] may be written by others
     hint: check the recorded commands (`runlog replay --json RUN`); if only you wrote the log, run `chmod -R go-w .omne` and retry
     ");

@@ -41,8 +41,8 @@ fn undo_rolls_back_newest_job_first_and_once() {
     assert_snapshot!(snapshot(&env, &env.run(&UNDO)), @"
     exit 0
     -- stdout
-    it  job b rolled back
-    it  job a rolled back
+    it  job b was undone
+    it  job a was undone
     ");
     assert_eq!(undone(&env), "d\nb\na\n");
     assert_snapshot!(snapshot(&env, &env.run(&UNDO)), @"
@@ -76,7 +76,7 @@ fn undo_stops_at_failure_and_resumes_there() {
     assert_snapshot!(snapshot(&env, &output), @"
     exit 1
     -- stdout
-    it  job b not rolled back: it exited with code 1
+    it  job b was not undone: it exited with code 1
     -- stderr
     runlog: the rollback failed: it exited with code 1
     ");

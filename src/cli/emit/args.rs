@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::value::RawValue;
 
 use crate::cli::context::print_stderr;
-use crate::cli::exit::UsageError;
+use crate::cli::usage_error::UsageError;
 use crate::cli::value_parsers::pairs;
 use crate::job::redact::masker::Redactor;
 use crate::job::{JOB_VARIABLE, RUN_VARIABLE};

@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::cli::context::Global;
-use crate::cli::exit::UsageError;
 use crate::cli::gc::output::ReportStyle;
 use crate::cli::settings::{parse_count, value};
 use crate::cli::status::parse_state;
+use crate::cli::usage_error::UsageError;
 use crate::cli::value_parsers::{parse_duration, parse_size};
 use crate::job::RunStatus;
 use crate::job::gc::GcFilter;
@@ -146,7 +146,7 @@ impl Args {
     pub(super) fn filter(&self, global: &Global, policy: &RetentionPolicy) -> Result<GcFilter> {
         let mut runs = Vec::new();
         for name in &self.runs {
-            let (run, _) = global.run(name)?;
+            let (run, _) = global.run_to_change(name)?;
             if !runs.contains(&run) {
                 runs.push(run);
             }

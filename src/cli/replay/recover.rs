@@ -21,7 +21,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
         return all(args, global);
     }
     let volume = global.volume()?;
-    let (run, dir) = global.run(&args.run)?;
+    let (run, dir) = global.run_to_change(&args.run)?;
     let recovery = recover(
         &volume,
         &run,
@@ -155,7 +155,7 @@ fn report(args: &Args, global: &Global, run: &RunId, recovery: &RecoveryOutcome)
 /// Undoes a run.
 pub(crate) fn roll_back(args: &Args, global: &Global) -> Result<Code> {
     let volume = global.volume()?;
-    let (run, dir) = global.run(&args.run)?;
+    let (run, dir) = global.run_to_change(&args.run)?;
     let interrupted = if args.recovery.force {
         InterruptedRollback::Repeat
     } else {

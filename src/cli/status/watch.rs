@@ -12,8 +12,9 @@ use jiff::Timestamp;
 use super::screen::{KeyAction, Screen};
 use super::watched_runs::{WatchedLiveRun, WatchedRuns};
 use crate::cli::context::{Global, print_stderr};
-use crate::cli::exit::{Code, UsageError};
+use crate::cli::exit::Code;
 use crate::cli::status::Args;
+use crate::cli::usage_error::UsageError;
 use crate::job::{Interrupts, RunStatus, inspect_run, last_output_bytes};
 use crate::log::{JobState, StorageError};
 use crate::render::{

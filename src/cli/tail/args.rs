@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::cli::exit::UsageError;
 use crate::cli::tail::until::{Until, parse_until};
+use crate::cli::usage_error::UsageError;
 use crate::cli::value_parsers::{parse_duration, parse_moment, parse_stream};
 use crate::job::StreamId;
 use crate::log::Cursor;

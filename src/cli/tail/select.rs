@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use super::cursor_store::CursorStore;
-use crate::cli::exit::UsageError;
 use crate::cli::tail::args::{Args, DEFAULT_LINES};
+use crate::cli::usage_error::UsageError;
 use crate::log::{Cursor, FollowStart, SelectError, select};
 use crate::volume::{RunId, Volume};
 

@@ -6,7 +6,7 @@ mod duration;
 mod moment;
 mod size;
 
-use super::exit::UsageError;
+use super::usage_error::UsageError;
 use crate::job::StreamId;
 
 pub(crate) use duration::parse_duration;

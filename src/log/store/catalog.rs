@@ -93,77 +93,17 @@ pub fn open_dir(runs: &Dir, run: &RunId) -> Result<Option<Dir>, StorageError> {
     Ok(has_events(&dir)?.then_some(dir))
 }
 
-/// Selects a run by an exact id, a unique prefix of an id, or `latest`: the run with the
-/// highest first event id.
-///
-/// # Errors
-/// No run matches, or several do.
-pub fn select(volume: &Volume, name: &str) -> Result<(RunId, Dir), SelectError> {
-    let missing = || SelectError::NoSuchRun {
-        run: name.to_owned(),
-    };
-    if name != "latest" {
-        // Every prefix of an id is an id, except for `latest`.
-        drop(name.parse::<RunId>()?);
-    }
-    let no_runs = || SelectError::NoRuns {
-        volume: volume.path().to_owned(),
-    };
-    let Some(runs) = volume.runs().map_err(StorageError::from)? else {
-        return Err(no_runs());
-    };
-    if let Ok(run) = name.parse::<RunId>()
-        && let Some(dir) = open_dir(&runs, &run)?
-    {
-        return Ok((run, dir));
-    }
-    if name == "latest" {
-        return newest(volume, &runs)?.ok_or_else(no_runs);
-    }
-    let mut candidates = list(volume)?;
-    candidates.retain(|run| run.as_str().starts_with(name));
-    let mut found = Vec::new();
-    for run in candidates {
-        if let Some(dir) = open_dir(&runs, &run)? {
-            found.push((run, dir));
-        }
-    }
-    match (found.len(), found.pop()) {
-        (_, None) => Err(missing()),
-        (1, Some(only)) => Ok(only),
-        (_, Some(last)) => Err(SelectError::Ambiguous {
-            name: name.to_owned(),
-            candidates: found
-                .into_iter()
-                .chain([last])
-                .map(|(run, _)| run)
-                .collect(),
-        }),
-    }
-}
-
-fn newest(volume: &Volume, runs: &Dir) -> Result<Option<(RunId, Dir)>, StorageError> {
-    let mut best: Option<(Option<Ulid>, RunId, Dir)> = None;
-    for run in list(volume)? {
-        let Some(dir) = open_dir(runs, &run)? else {
-            continue;
-        };
-        let id = first_id(&dir).unwrap_or(None);
-        if best
-            .as_ref()
-            .is_none_or(|(best_id, best_run, _)| (best_id, best_run) < (&id, &run))
-        {
-            best = Some((id, run, dir));
-        }
-    }
-    Ok(best.map(|(_, run, dir)| (run, dir)))
-}
-
 /// Returns the id of the first event that the run ever had.
 pub(crate) fn first_id(dir: &Dir) -> Result<Option<Ulid>, StorageError> {
     if let Some(id) = first_id_of_active(dir)? {
         return Ok(Some(id));
     }
+    let state = first_state(dir)?;
+    Ok(state.first_id.as_deref().and_then(parse_ulid))
+}
+
+/// Folds the log until the id of the run's first event is known, and with it the name.
+pub(crate) fn first_state(dir: &Dir) -> Result<RunState, StorageError> {
     let mut reader = Reader::open(dir)?;
     let mut state = RunState::default();
     while state.first_id.is_none()
@@ -175,7 +115,7 @@ pub(crate) fn first_id(dir: &Dir) -> Result<Option<Ulid>, StorageError> {
             break;
         }
     }
-    Ok(state.first_id.as_deref().and_then(parse_ulid))
+    Ok(state)
 }
 
 /// Returns the id of event 0 if the active segment starts with it.

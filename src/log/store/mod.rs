@@ -4,5 +4,6 @@ pub(crate) mod catalog;
 pub(crate) mod gc;
 pub(crate) mod removed_runs;
 pub(crate) mod retention;
+pub(crate) mod select;
 pub(crate) mod tombstones;
 pub(crate) mod ulid_allocator;

@@ -1,0 +1,243 @@
+//! Reading the command line: aliases, and hints where clap's error does not say enough.
+
+use std::ffi::OsString;
+
+use clap::Parser as _;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::Cli;
+
+/// Commands of other tools, and what to type instead.
+const OTHER_COMMANDS: [(&[&str], &str); 16] = [
+    (
+        &["stop", "kill", "cancel", "terminate"],
+        "get the process ID with `runlog status RUN`, then `kill PID`",
+    ),
+    (
+        &["rm", "remove", "delete", "del"],
+        "remove a run with `runlog gc RUN`",
+    ),
+    (
+        &["clean", "cleanup", "prune", "purge"],
+        "remove old runs with `runlog gc`",
+    ),
+    (
+        &["wait", "join"],
+        "wait for a run with `runlog status --wait RUN`",
+    ),
+    (
+        &["show", "info", "inspect", "describe", "get"],
+        "show a run with `runlog status RUN`",
+    ),
+    (
+        &["history", "log", "runs", "jobs"],
+        "list runs with `runlog status`, show the events of one with `runlog replay RUN`",
+    ),
+    (
+        &["events", "timeline"],
+        "show the events of a run with `runlog replay RUN`",
+    ),
+    (
+        &["follow", "attach"],
+        "follow a run with `runlog tail -f RUN`, its output with `runlog tail -f --output RUN`",
+    ),
+    (
+        &["output", "cat"],
+        "print the output of a run with `runlog tail --output RUN`",
+    ),
+    (
+        &["watch", "top", "monitor"],
+        "watch the runs with `runlog status --watch`",
+    ),
+    (
+        &["exec", "start", "wrap"],
+        "run a command with `runlog run COMMAND`",
+    ),
+    (
+        &["verify", "check", "fsck"],
+        "check a run with `runlog replay --verify RUN`",
+    ),
+    (
+        &["recover", "repair"],
+        "recover a run with `runlog replay --recover RUN`",
+    ),
+    (
+        &["rollback", "undo"],
+        "undo a run with `runlog replay --rollback RUN`",
+    ),
+    (
+        &["note", "event", "add"],
+        "add a note with `runlog emit NAME`",
+    ),
+    (&["version"], "print the version with `runlog --version`"),
+];
+
+/// Options of other tools, and what to type instead.
+const OTHER_OPTIONS: [(&[&str], &str); 6] = [
+    (
+        &["--daemon", "--background", "--detached", "-d"],
+        "start in the background with `runlog run --detach`",
+    ),
+    (
+        &["--chdir", "--workdir", "--working-dir", "--dir", "-w"],
+        "choose the directory of the command with `runlog run --cwd DIR`",
+    ),
+    (
+        &["--limit", "--last", "--max-count"],
+        "limit the number of runs or events with -n N",
+    ),
+    (
+        &["--tag", "--meta"],
+        "record a label with --label KEY=VALUE",
+    ),
+    (
+        &["--interactive", "-i", "-it"],
+        "omit it: the command has the terminal anyway",
+    ),
+    (
+        &["--format", "--output-format", "--output=json"],
+        "print JSON Lines with --json",
+    ),
+];
+
+/// Why the command line cannot be used.
+#[derive(Debug)]
+pub(crate) struct UsageFailure {
+    /// The error without clap's tips on quoting, which are never right here.
+    pub error: clap::Error,
+    pub hint: Option<String>,
+}
+
+/// Parses the command line of this process.
+pub(crate) fn parse() -> Result<Cli, Box<UsageFailure>> {
+    parse_from(std::env::args_os().collect())
+}
+
+/// Parses a command line.
+///
+/// # Errors
+///
+/// Returns clap's error with a hint; also a request for help or the version.
+pub(crate) fn parse_from(args: Vec<OsString>) -> Result<Cli, Box<UsageFailure>> {
+    let args = expand_alias(args);
+    Cli::try_parse_from(&args).map_err(|mut error| {
+        let hint = hint(&error, &args);
+        // clap suggests `-- -x` for any unknown option, which would make it a RUN or a word
+        // of the command.
+        error.remove(ContextKind::Suggested);
+        Box::new(UsageFailure { error, hint })
+    })
+}
+
+/// Replaces `logs` with `tail --output`.
+fn expand_alias(mut args: Vec<OsString>) -> Vec<OsString> {
+    if let Some(at) = command_index(&args)
+        && args.get(at).is_some_and(|arg| arg == "logs")
+    {
+        args.splice(at..=at, ["tail".into(), "--output".into()]);
+    }
+    args
+}
+
+/// Returns the position of the subcommand: the first argument that is neither a global option
+/// nor its value.
+pub(crate) fn command_index(args: &[OsString]) -> Option<usize> {
+    let mut at = 1;
+    while let Some(arg) = args.get(at) {
+        match arg.to_str() {
+            Some("-C" | "--volume" | "--color") => at += 2,
+            Some(arg) if arg.starts_with('-') => at += 1,
+            _ => return Some(at),
+        }
+    }
+    None
+}
+
+/// Returns what the user probably meant.
+fn hint(error: &clap::Error, args: &[OsString]) -> Option<String> {
+    let command = command_index(args).and_then(|at| args.get(at));
+    let is_run = command.is_some_and(|command| command == "run");
+    if !is_run && asks_for_json(args) {
+        return Some("print JSON Lines with --json".to_owned());
+    }
+    let string = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            let word = string(ContextKind::InvalidSubcommand)?;
+            let is_typo = error.get(ContextKind::SuggestedSubcommand).is_some();
+            find(&OTHER_COMMANDS, word)
+                .map(str::to_owned)
+                .or_else(|| (!is_typo).then(|| format!("run a command with `runlog run {word}`")))
+        }
+        ErrorKind::UnknownArgument => {
+            let word = string(ContextKind::InvalidArg)?;
+            if let Some(hint) = find(&OTHER_OPTIONS, word) {
+                return Some(hint.to_owned());
+            }
+            let is_typo = error.get(ContextKind::SuggestedArg).is_some();
+            let hint = "put options of the command after its name: `runlog run COMMAND OPTIONS`";
+            (is_run && !is_typo).then(|| hint.to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn find<'a>(table: &[(&[&str], &'a str)], word: &str) -> Option<&'a str> {
+    let found = table.iter().find(|(words, _)| words.contains(&word));
+    found.map(|(_, hint)| *hint)
+}
+
+/// Whether JSON is asked for as in other tools: `-o json`, `--output json`, `--format=json`.
+fn asks_for_json(args: &[OsString]) -> bool {
+    let words: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
+    let is_option = |word: &str| matches!(word, "-o" | "--output" | "--format" | "--out");
+    let is_json = |word: &str| matches!(word, "json" | "jsonl" | "ndjson");
+    words.windows(2).any(|pair| match pair {
+        [option, value] => is_option(option) && is_json(value),
+        _ => false,
+    }) || words.iter().any(|word| {
+        matches!(&**word, "-ojson")
+            || word
+                .split_once('=')
+                .is_some_and(|(option, value)| is_option(option) && is_json(value))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<OsString> {
+        text.split_whitespace().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn command_follows_global_options() {
+        for (line, at) in [
+            ("runlog status", Some(1)),
+            ("runlog -C dir --color never status", Some(5)),
+            ("runlog -Cdir --color=never status", Some(3)),
+            ("runlog -C", None),
+            ("runlog --help", None),
+        ] {
+            assert_eq!(command_index(&words(line)), at, "{line}");
+        }
+    }
+
+    #[test]
+    fn logs_alias_is_expanded_only_as_command() {
+        let expand = |line| expand_alias(words(line));
+        assert_eq!(
+            expand("runlog logs -f x"),
+            words("runlog tail --output -f x")
+        );
+        assert_eq!(
+            expand("runlog -C d logs"),
+            words("runlog -C d tail --output")
+        );
+        assert_eq!(expand("runlog run logs"), words("runlog run logs"));
+    }
+}

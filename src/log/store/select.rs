@@ -1,0 +1,234 @@
+//! Finding a run by what a user typed.
+
+use ulid::Ulid;
+
+use crate::log::error::StorageError;
+use crate::log::format::ulid::parse_ulid;
+use crate::log::store::catalog::{SelectError, first_id, first_state, list, open_dir};
+use crate::volume::{Dir, RunId, Volume};
+
+/// The length of a ULID in text form.
+const ULID_LEN: usize = 26;
+
+/// How a text matched a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MatchedBy {
+    /// The text is the id of the run.
+    Id,
+    /// The text is `latest`, or `latest~N`.
+    Latest,
+    /// The text is the name of the run, or `NAME~N`.
+    Name,
+    /// The text is a unique prefix of the id.
+    Prefix {
+        /// How many characters of the id's ULID it has; 0 if the id has no ULID.
+        ulid_chars: usize,
+    },
+}
+
+/// A run that a user named.
+#[derive(Debug)]
+pub struct SelectedRun {
+    /// The id of the run.
+    pub run: RunId,
+    /// The directory of the run.
+    pub dir: Dir,
+    /// How the text matched it.
+    pub matched_by: MatchedBy,
+}
+
+/// Finds the run that a text stands for and returns its id and directory.
+///
+/// # Errors
+///
+/// Returns an error under the same conditions as [`find_run`].
+pub fn select(volume: &Volume, text: &str) -> Result<(RunId, Dir), SelectError> {
+    find_run(volume, text).map(|found| (found.run, found.dir))
+}
+
+/// Finds the run that a text stands for.
+///
+/// The first match counts: an exact id, `latest` (the run with the highest first event id),
+/// a name (its newest run), a unique prefix of an id. `latest~N` and `NAME~N` are the N-th run
+/// before, `~` is `~1`.
+///
+/// # Errors
+///
+/// Returns an error if no run matches, or the text is a prefix of several ids.
+pub fn find_run(volume: &Volume, text: &str) -> Result<SelectedRun, SelectError> {
+    let Some(runs) = volume.runs().map_err(StorageError::from)? else {
+        return Err(no_runs(volume));
+    };
+    if let Ok(run) = text.parse::<RunId>()
+        && let Some(dir) = open_dir(&runs, &run)?
+    {
+        let matched_by = MatchedBy::Id;
+        return Ok(SelectedRun {
+            run,
+            dir,
+            matched_by,
+        });
+    }
+    let ids = list(volume)?;
+    let (base, back) = split_offset(text);
+    let (found, matched_by) = if base == "latest" {
+        let found = nth_newest(&runs, all_by_age(&runs, ids)?, back)?;
+        if found.is_none() && back == 0 {
+            return Err(no_runs(volume));
+        }
+        (found, MatchedBy::Latest)
+    } else {
+        let named = named_by_age(&runs, &ids, base)?;
+        (nth_newest(&runs, named, back)?, MatchedBy::Name)
+    };
+    if let Some((run, dir)) = found {
+        return Ok(SelectedRun {
+            run,
+            dir,
+            matched_by,
+        });
+    }
+    find_by_prefix(&runs, &list(volume)?, text)
+}
+
+fn no_runs(volume: &Volume) -> SelectError {
+    SelectError::NoRuns {
+        volume: volume.path().to_owned(),
+    }
+}
+
+/// Splits `build~2` into `build` and 2.
+fn split_offset(text: &str) -> (&str, usize) {
+    match text.rsplit_once('~') {
+        Some((base, "")) => (base, 1),
+        Some((base, n)) => n.parse().map_or((text, 0), |n| (base, n)),
+        None => (text, 0),
+    }
+}
+
+/// Finds the run of which the text is a unique prefix.
+fn find_by_prefix(runs: &Dir, ids: &[RunId], text: &str) -> Result<SelectedRun, SelectError> {
+    let missing = || SelectError::NoSuchRun {
+        run: text.to_owned(),
+    };
+    if split_offset(text).1 > 0 {
+        return Err(missing());
+    }
+    // A prefix of an id is a valid id itself.
+    drop(text.parse::<RunId>()?);
+    let mut found = Vec::new();
+    for run in ids.iter().filter(|run| run.as_str().starts_with(text)) {
+        if let Some(dir) = open_dir(runs, run)? {
+            found.push((run.clone(), dir));
+        }
+    }
+    if found.len() > 1 {
+        return Err(SelectError::Ambiguous {
+            name: text.to_owned(),
+            candidates: found.into_iter().map(|(run, _)| run).collect(),
+        });
+    }
+    let (run, dir) = found.pop().ok_or_else(missing)?;
+    let stem = split_id(&run).map(|(stem, _)| stem.len() + 1);
+    let ulid_chars = stem.map_or(0, |stem| text.len().saturating_sub(stem));
+    Ok(SelectedRun {
+        run,
+        dir,
+        matched_by: MatchedBy::Prefix { ulid_chars },
+    })
+}
+
+/// Splits an id of the form `<name>-<ulid>`.
+fn split_id(run: &RunId) -> Option<(&str, Ulid)> {
+    let id = run.as_str();
+    let (stem, ulid) = id.split_at_checked(id.len().checked_sub(ULID_LEN)?)?;
+    Some((stem.strip_suffix('-')?, parse_ulid(ulid)?))
+}
+
+/// Returns all ids that may be runs, with the id of their first event.
+fn all_by_age(runs: &Dir, ids: Vec<RunId>) -> Result<Vec<(Option<Ulid>, RunId)>, StorageError> {
+    let mut found = Vec::with_capacity(ids.len());
+    for run in ids {
+        if let Some(dir) = open_dir(runs, &run)? {
+            found.push((first_id(&dir).unwrap_or(None), run));
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the runs with this name, with the id of their first event.
+///
+/// Most ids contain the name and the id of the first event, so only other runs are opened.
+fn named_by_age(
+    runs: &Dir,
+    ids: &[RunId],
+    name: &str,
+) -> Result<Vec<(Option<Ulid>, RunId)>, StorageError> {
+    let generated = RunId::generate(name, Ulid::nil());
+    let stem = split_id(&generated).map(|(stem, _)| stem);
+    // A name with other characters shares its id's stem with other names.
+    let is_in_id = stem == Some(name);
+    let mut found = Vec::new();
+    for run in ids {
+        match split_id(run) {
+            Some((id_stem, _)) if Some(id_stem) != stem => {}
+            Some((_, ulid)) if is_in_id => found.push((Some(ulid), run.clone())),
+            _ => {
+                let Some(dir) = open_dir(runs, run)? else {
+                    continue;
+                };
+                // A damaged run has no name that could match.
+                if let Ok(state) = first_state(&dir)
+                    && state.name == name
+                {
+                    let first_id = state.first_id.as_deref().and_then(parse_ulid);
+                    found.push((first_id, run.clone()));
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the n-th newest of these runs that has events; 0 is the newest.
+fn nth_newest(
+    runs: &Dir,
+    mut by_age: Vec<(Option<Ulid>, RunId)>,
+    n: usize,
+) -> Result<Option<(RunId, Dir)>, StorageError> {
+    by_age.sort_unstable_by(|a, b| b.cmp(a));
+    let mut left = n;
+    for (_, run) in by_age {
+        if let Some(dir) = open_dir(runs, &run)? {
+            if left == 0 {
+                return Ok(Some((run, dir)));
+            }
+            left -= 1;
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offset_is_split_from_name() {
+        assert_eq!(split_offset("build"), ("build", 0));
+        assert_eq!(split_offset("build~"), ("build", 1));
+        assert_eq!(split_offset("build~12"), ("build", 12));
+        assert_eq!(split_offset("a~b"), ("a~b", 0));
+        assert_eq!(split_offset("a~b~1"), ("a~b", 1));
+        assert_eq!(split_offset("build~-1"), ("build~-1", 0));
+    }
+
+    #[test]
+    fn generated_id_is_split() {
+        let ulid = Ulid::from_parts(7, 9);
+        let run = RunId::generate("my-build", ulid);
+        assert_eq!(split_id(&run), Some(("my-build", ulid)));
+        assert_eq!(split_id(&"build".parse().unwrap()), None);
+        assert_eq!(split_id(&RunId::from_name(&"x".repeat(40))), None);
+    }
+}
