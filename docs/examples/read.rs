@@ -58,7 +58,7 @@ fn show(folder: &Path, name: &str) -> Result<bool, Box<dyn Error>> {
     while let Some(item) = reader.next_item()? {
         fold.apply(&item);
         match item {
-            Item::Event(env, line) if env.kind == EventType::Note.as_str() => {
+            Item::Event(env, line) if env.kind == EventType::Note => {
                 let note: Note<'_> = serde_json::from_slice(line)?;
                 let data = note.data.map_or("", RawValue::get);
                 writeln!(out, "{} {} {} {data}", env.seq, env.ts, note.name)?;
@@ -72,7 +72,9 @@ fn show(folder: &Path, name: &str) -> Result<bool, Box<dyn Error>> {
         }
     }
     let state = fold.state;
-    let closed = state.closed_ts.as_deref().unwrap_or("not yet");
+    let closed = state
+        .closed_ts
+        .map_or_else(|| "not yet".to_owned(), |ts| ts.to_string());
     writeln!(
         out,
         "{run}: {} events, {} jobs, {} failed, closed {closed}",

@@ -9,7 +9,7 @@ use crate::log::{
     Damage, GcError, GcLock, JobState, LockOutcome, LockedForRemoval, RunStatus, RunSummary,
     StorageError, Tombstone, is_started, list,
 };
-use crate::volume::{Dir, RunId, Volume, VolumeError, parse_ts};
+use crate::volume::{Dir, RunId, Volume, VolumeError};
 
 /// The maximum number of runs removed together. They share the syncs of their tombstones and
 /// trash entries.
@@ -124,9 +124,8 @@ fn inspect_candidate(
     }
     let closed = facts
         .closed_ts
-        .as_deref()
         .filter(|_| facts.eligibility == Eligibility::Ended);
-    facts.since = closed.and_then(parse_ts).unwrap_or(usage.touched);
+    facts.since = closed.unwrap_or(usage.touched);
     facts.bytes = usage.bytes;
     Ok(Some((facts, damage)))
 }

@@ -68,14 +68,16 @@ pub use crate::log::error::{
 };
 pub use crate::log::format::classify::Dialect;
 pub use crate::log::format::envelope::{DamageReason, Envelope};
-pub use crate::log::format::event_type::{Durability, EventType};
+pub use crate::log::format::event_head::EventHead;
+pub use crate::log::format::event_type::{Durability, EventKind, EventType};
 pub use crate::log::format::limits::MAX_LINE_BYTES;
 pub use crate::log::format::note_data::DataError;
 pub use crate::log::format::payload;
 pub use crate::log::format::payload::Sealed;
 pub use crate::log::read::fold::Fold;
 pub use crate::log::read::reader::{Damage, Item, Reader, fold};
-pub use crate::log::state::run_state::{JobState, MAX_JOBS, Rollback, RunState, Stage};
+pub use crate::log::state::job_state::{JobState, Rollback, Stage};
+pub use crate::log::state::run_state::{MAX_JOBS, RunState};
 pub use crate::log::store::catalog::{SelectError, list};
 pub use crate::log::store::select::{MatchedBy, SelectedRun, find_run, select};
 pub use crate::log::store::ulid_allocator::allocate_ulid;
@@ -87,6 +89,7 @@ pub use crate::log::write::run_log::RunLog;
 // The program's own; no part of what the library promises.
 pub use crate::log::format::ulid::fresh_ulid;
 #[doc(hidden)]
+pub use crate::log::interop::foreign::apply_foreign;
 pub use crate::log::interop::runtimo_wal::RuntimoWal;
 pub use crate::log::lock::lease::{Lease, LeaseState};
 pub use crate::log::read::cursor::{Cursor, CursorError};

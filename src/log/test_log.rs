@@ -116,7 +116,7 @@ impl TestLog {
                 Item::Event(env, line) => {
                     found.seqs.push(env.seq);
                     found.ids.push(env.id.to_owned());
-                    found.kinds.push(env.kind.to_owned());
+                    found.kinds.push(env.kind.to_string());
                     found.lines.push(String::from_utf8(line.to_vec()).unwrap());
                 }
                 Item::Foreign(..) => found.foreign += 1,

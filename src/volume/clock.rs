@@ -2,14 +2,10 @@
 
 use jiff::Timestamp;
 
-/// Returns the wall-clock time as RFC 3339 UTC with exactly six decimals.
-pub fn now_ts() -> String {
-    Clock::default().now().to_owned()
-}
-
-/// Parses the timestamp of an event. Returns `None` if it is not RFC 3339.
-pub fn parse_ts(ts: &str) -> Option<Timestamp> {
-    ts.parse().ok()
+/// Returns the time now in whole microseconds, the precision of the log.
+pub fn now_ts() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
 }
 
 /// A clock that formats timestamps and caches everything but the fraction, so that the

@@ -10,6 +10,8 @@ mod id;
 #[doc(hidden)]
 pub mod layout;
 mod reading;
+#[doc(hidden)]
+pub mod rfc3339;
 mod root;
 mod settings;
 mod tree;
@@ -24,7 +26,8 @@ pub(crate) use error::IoContext;
 // For the program only; not part of the library's public interface.
 pub use self::atomic_file::{AtomicFile, parent_dir, resolve_links};
 #[doc(hidden)]
-pub use self::clock::{Clock, now_ts, parse_ts};
+pub use self::clock::{Clock, now_ts};
 pub use self::dir::{EnsuredDir, FileKey, FileMeta};
+pub use self::rfc3339::{format_ts, parse_ts};
 pub use self::settings::{GcSettings, RawSetting, RotateSettings, Settings};
 pub use self::tree::Usage;

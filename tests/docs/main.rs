@@ -426,7 +426,7 @@ fn example_run_is_valid_and_has_every_type() {
     let mut seen = BTreeSet::new();
     while let Some(item) = reader.next_item().unwrap() {
         match item {
-            Item::Event(envelope, _) => seen.insert(envelope.kind.to_owned()),
+            Item::Event(envelope, _) => seen.insert(envelope.kind.to_string()),
             other => panic!("docs/example-run: {other:?}"),
         };
     }

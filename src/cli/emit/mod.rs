@@ -159,5 +159,5 @@ impl Emitter {
 
 fn is_note(line: &[u8]) -> bool {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
-    Envelope::parse(line).is_ok_and(|env| env.kind == EventType::Note.as_str())
+    Envelope::parse(line).is_ok_and(|env| env.kind == EventType::Note)
 }

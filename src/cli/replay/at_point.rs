@@ -5,7 +5,6 @@ use jiff::Timestamp;
 use crate::cli::value_parsers::parse_moment;
 use crate::log::Item;
 use crate::render::line_time;
-use crate::volume::parse_ts;
 
 /// A point of a run.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +32,7 @@ impl AtPoint {
     pub(super) fn is_before(self, item: &Item<'_>) -> bool {
         let ts = match (self, item) {
             (Self::Seq(point), Item::Event(env, _)) => return env.seq > point,
-            (_, Item::Event(env, _)) => parse_ts(env.ts),
+            (_, Item::Event(env, _)) => env.timestamp(),
             (_, Item::Foreign(_, line)) => line_time(line),
             (_, Item::Damage(_)) => None,
         };

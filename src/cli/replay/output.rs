@@ -41,7 +41,7 @@ pub(crate) fn execute(args: &Args, dir: &Dir) -> Result<Code> {
     })?;
     out.flush()?;
     for job in &state.jobs {
-        let wanted = args.job.as_ref().is_none_or(|id| *id == job.job_id);
+        let wanted = args.job.as_ref().is_none_or(|id| job.job_id == **id);
         let truncated = job.output.as_ref().and_then(|o| o.truncated.as_ref());
         if let Some(why) = truncated.filter(|_| wanted) {
             print_stderr(format_args!("job {}: {why}", job.job_id));

@@ -84,17 +84,17 @@ impl StateAt {
         self.fold.apply(item);
         let line = match item {
             Item::Event(env, line) => {
-                if env.kind == EventType::LogRotated.as_str() {
+                if env.kind == EventType::LogRotated {
                     self.bytes = 0;
                 }
                 self.last_seq = Some(env.seq);
                 self.at.seq = Some(env.seq);
-                self.at.ts = Some(env.ts.to_owned());
+                self.at.ts = env.timestamp();
                 line
             }
             Item::Foreign(_, line) => {
                 self.foreign += 1;
-                self.at.ts = line_time(line).map(|ts| format!("{ts:.6}"));
+                self.at.ts = line_time(line);
                 line
             }
             Item::Damage(damage) => {

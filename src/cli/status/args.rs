@@ -9,7 +9,6 @@ use crate::cli::status::watched_runs::ReportChanges;
 use crate::cli::value_parsers::{parse_duration, parse_moment};
 use crate::job::RunStatus;
 use crate::render::RunRecord;
-use crate::volume::parse_ts;
 
 /// Show the runs of the volume, or one run in detail
 ///
@@ -101,7 +100,7 @@ impl Args {
 
     /// Whether the filters select a run.
     pub(super) fn selects(&self, run: &RunRecord) -> bool {
-        self.selects_run(run.state, &run.name, run.opened_ts.as_deref())
+        self.selects_run(run.state, &run.name, run.opened_ts)
     }
 
     /// Whether the filters select a run in this state, with this name, opened at this time.
@@ -109,13 +108,12 @@ impl Args {
         &self,
         state: RunStatus,
         name: &str,
-        opened_ts: Option<&str>,
+        opened_ts: Option<Timestamp>,
     ) -> bool {
-        let opened = || opened_ts.and_then(parse_ts);
         (self.state.is_empty() || self.state.contains(&state))
             && self.name.as_ref().is_none_or(|wanted| wanted == name)
             && self
                 .since
-                .is_none_or(|since| opened().is_some_and(|at| at >= since))
+                .is_none_or(|since| opened_ts.is_some_and(|at| at >= since))
     }
 }

@@ -21,7 +21,7 @@ use crate::render::{
     Human, JobNow, JsonLines, ListFrame, MAX_SHOWN_JOBS, OUTPUT_TAIL_BYTES, RunFrame, RunNow,
     RunPrinter as _, RunRecord, Style, WatchedRun,
 };
-use crate::volume::{Dir, JobId, RunId};
+use crate::volume::{Dir, RunId};
 
 /// How often durations on the screen are updated.
 const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
@@ -284,10 +284,7 @@ impl Watcher<'_> {
         let live = self.runs.live.values();
         let live = live.filter_map(|live| live.now.as_ref().map(|(run, _)| run));
         let all = self.runs.finished.values().chain(live);
-        all.filter(|run| {
-            let opened = run.opened_ts.as_deref();
-            self.args.selects_run(run.state, &run.name, opened)
-        })
+        all.filter(|run| self.args.selects_run(run.state, &run.name, run.opened_ts))
     }
 
     fn list_frame(&self, rows: usize) -> ListFrame<'_> {
@@ -361,14 +358,14 @@ fn age_of(run: &RunRecord) -> Age {
 fn live_jobs(live: &WatchedLiveRun) -> Vec<&JobState> {
     let mut jobs: Vec<_> = live.run.state().unfinished().collect();
     jobs.reverse();
-    jobs.sort_by(|a, b| b.started_ts.cmp(&a.started_ts));
+    jobs.sort_by_key(|job| std::cmp::Reverse(job.started_ts));
     jobs
 }
 
 fn job_now(live: &WatchedLiveRun, job: &JobState, dir: Option<&Dir>, bytes: usize) -> JobNow {
-    let printed = dir.zip(job.job_id.parse::<JobId>().ok());
+    let printed = dir.map(|dir| (dir, &job.job_id));
     // Output that cannot be read is not shown.
-    let printed = printed.and_then(|(dir, id)| last_output_bytes(dir, &id, bytes).ok());
+    let printed = printed.and_then(|(dir, id)| last_output_bytes(dir, id, bytes).ok());
     JobNow {
         job: job.clone(),
         more: live.run.job(job),

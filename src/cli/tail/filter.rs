@@ -1,13 +1,10 @@
 //! Which lines are shown, and which end it.
 
-use std::borrow::Cow;
-
 use jiff::Timestamp;
-use serde::Deserialize;
 
 use super::until::Until;
 use crate::cli::tail::Args;
-use crate::volume::parse_ts;
+use crate::log::EventHead;
 
 /// What the options ask of a line.
 #[derive(Debug)]
@@ -24,26 +21,6 @@ pub(crate) struct Matched {
     pub shown: bool,
     /// Nothing is shown after it.
     pub last: bool,
-}
-
-/// What is looked at.
-#[derive(Deserialize)]
-struct LineHead<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    job_id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    node_id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    ts: LineTime<'a>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum LineTime<'a> {
-    Text(#[serde(borrow)] Cow<'a, str>),
-    Seconds(i64),
 }
 
 impl<'a> Filter<'a> {
@@ -69,29 +46,26 @@ impl<'a> Filter<'a> {
             let (shown, last) = (true, false);
             return Matched { shown, last };
         }
-        let Ok(head) = serde_json::from_slice::<LineHead<'_>>(line) else {
+        let Some(head) = EventHead::parse(line) else {
             let (shown, last) = (false, false);
             return Matched { shown, last };
         };
-        let ts = match &head.ts {
-            LineTime::Text(ts) => parse_ts(ts),
-            LineTime::Seconds(s) => Timestamp::from_second(*s).ok(),
-        };
-        let job = head.job_id.or(head.node_id);
+        let ts = head.ts;
         let concerns = args
             .job
             .as_deref()
-            .is_none_or(|wanted| job.as_deref() == Some(wanted))
+            .is_none_or(|wanted| head.job.as_ref().is_some_and(|job| *job == *wanted))
             && args
                 .since
                 .is_none_or(|since| ts.is_some_and(|ts| ts >= since))
             && self
                 .until
                 .is_none_or(|until| ts.is_some_and(|ts| ts <= until));
-        let of_type = args.kind.is_empty() || args.kind.iter().any(|kind| *kind == head.kind);
+        let of_type =
+            args.kind.is_empty() || args.kind.iter().any(|kind| kind == head.kind.as_str());
         Matched {
             shown: concerns && of_type,
-            last: concerns && self.last == Some(&*head.kind),
+            last: concerns && self.last == Some(head.kind.as_str()),
         }
     }
 }

@@ -28,12 +28,12 @@ pub(crate) fn output(
     let mut out = io::stdout().lock();
     let style = global.style();
     let is_shown = style.color || io::stdout().is_terminal();
-    let mut jobs: Vec<(String, Option<JobOutput>, OutputTarget)> = Vec::new();
+    let mut jobs: Vec<(JobId, Option<JobOutput>, OutputTarget)> = Vec::new();
     let mut unindexed = UnindexedBytes::Hold;
     loop {
         let examined = inspect_run(dir, true)?;
         for job in &examined.summary.state.jobs {
-            let wanted = args.job.as_ref().is_none_or(|id| *id == job.job_id);
+            let wanted = args.job.as_ref().is_none_or(|id| job.job_id == **id);
             if wanted && !jobs.iter().any(|(id, _, _)| *id == job.job_id) {
                 let to = OutputTarget {
                     skip: SkipLines::default(),
@@ -47,10 +47,8 @@ pub(crate) fn output(
         }
         let mut any = false;
         for (id, output, to) in &mut jobs {
-            if output.is_none()
-                && let Ok(job) = id.parse::<JobId>()
-            {
-                *output = JobOutput::open(dir, &job)?;
+            if output.is_none() {
+                *output = JobOutput::open(dir, id)?;
                 if let (Some(output), Some(n)) = (&mut *output, args.n.filter(|n| *n < usize::MAX))
                 {
                     to.skip = output.skip_to_last(n, args.stream)?;

@@ -243,7 +243,7 @@ impl OutputFile {
         let (end, ts) = (self.output.captured_bytes, now_ts());
         self.indexed = end;
         let record = format!(
-            "{{\"end\":{end},\"stream\":\"{}\",\"ts\":\"{ts}\"}}\n",
+            "{{\"end\":{end},\"stream\":\"{}\",\"ts\":\"{ts:.6}\"}}\n",
             stream.as_str()
         );
         if let Some(index) = &mut self.index

@@ -9,10 +9,9 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 
 use crate::job::capture::stream::StreamId;
-use crate::log::format::payload::Output;
+use crate::log::format::payload::JobEnded;
 use crate::log::{
     Envelope, EventType, Fold, IndexRecord, Item, OutputIndex, OutputRange, Reader, RunState,
     StorageError,
@@ -70,7 +69,7 @@ pub fn play<E: From<StorageError>>(
     };
     let mut fold = Fold::default();
     while let Some(item) = reader.next_item()? {
-        let is_new = fold.state.opened_ts.is_none();
+        let is_new = fold.state.first_id.is_none();
         fold.apply(&item);
         match &item {
             Item::Event(env, line) => {
@@ -98,12 +97,12 @@ struct JobSources<'a> {
     only: Option<&'a str>,
     active: Vec<JobSource>,
     /// How many bytes were emitted of jobs that have ended.
-    ended_at: HashMap<String, u64>,
+    ended_at: HashMap<JobId, u64>,
 }
 
 /// The output of one job.
 struct JobSource {
-    job: String,
+    job: JobId,
     /// Whether its start was emitted.
     started: bool,
     out: File,
@@ -120,14 +119,6 @@ enum AttemptEnd {
     Retried,
 }
 
-/// The fields of a job's event that the order depends on.
-#[derive(Deserialize)]
-struct JobLine {
-    job_id: String,
-    output: Option<Output>,
-    retry_in_ms: Option<u64>,
-}
-
 impl JobSources<'_> {
     fn apply_event<E: From<StorageError>>(
         &mut self,
@@ -136,21 +127,19 @@ impl JobSources<'_> {
         line: &[u8],
         each: &mut impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let ts = parse_ts(env.ts);
+        let ts = env.timestamp();
         self.emit_until(ts, each)?;
-        let kind = EventType::parse(env.kind).filter(|kind| kind.as_str().starts_with("job_"));
-        let of_job = kind.and_then(|_| serde_json::from_slice::<JobLine>(line).ok());
-        let (Some(kind), Some(of_job)) = (kind, of_job) else {
+        let (Some(kind), Some(job)) = (env.kind.known(), env.job_id()) else {
             return each(ts, PlaybackItem::Item(item));
         };
-        let job = of_job.job_id.as_str();
+        let job = &job;
         let ends = matches!(
             kind,
             EventType::JobCompleted | EventType::JobFailed | EventType::JobRolledBack
         );
-        if ends {
-            let stored = of_job.output.map(|output| output.captured_bytes);
-            let end = match of_job.retry_in_ms {
+        if ends && let Ok(ended) = serde_json::from_slice::<JobEnded>(line) {
+            let stored = ended.output.map(|output| output.captured_bytes);
+            let end = match ended.retry_in_ms {
                 Some(_) => AttemptEnd::Retried,
                 None => AttemptEnd::Final,
             };
@@ -186,26 +175,23 @@ impl JobSources<'_> {
         Ok(())
     }
 
-    fn is_active(&self, job: &str) -> bool {
-        self.active.iter().any(|source| source.job == job)
+    fn is_active(&self, job: &JobId) -> bool {
+        self.active.iter().any(|source| source.job == *job)
     }
 
-    fn mark_started(&mut self, job: &str) {
-        if let Some(source) = self.active.iter_mut().find(|s| s.job == job) {
+    fn mark_started(&mut self, job: &JobId) {
+        if let Some(source) = self.active.iter_mut().find(|s| s.job == *job) {
             source.started = true;
         }
     }
 
-    fn add(&mut self, job: &str) -> Result<(), StorageError> {
-        let wanted = self.only.is_none_or(|only| only == job);
-        let Some(id) = job.parse::<JobId>().ok().filter(|_| wanted) else {
-            return Ok(());
-        };
-        if self.is_active(job) {
+    fn add(&mut self, job: &JobId) -> Result<(), StorageError> {
+        let wanted = self.only.is_none_or(|only| *job == *only);
+        if !wanted || self.is_active(job) {
             return Ok(());
         }
         let at = self.ended_at.get(job).copied().unwrap_or(0);
-        self.active.extend(JobSource::open(self.dir, &id, at)?);
+        self.active.extend(JobSource::open(self.dir, job, at)?);
         Ok(())
     }
 
@@ -234,12 +220,12 @@ impl JobSources<'_> {
     /// Emits the remaining output of an attempt that ended with `stored` bytes of output.
     fn end_attempt<E: From<StorageError>>(
         &mut self,
-        job: &str,
+        job: &JobId,
         stored: Option<u64>,
         end: AttemptEnd,
         each: &mut impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let Some(at) = self.active.iter().position(|s| s.job == job) else {
+        let Some(at) = self.active.iter().position(|s| s.job == *job) else {
             return Ok(());
         };
         if let Some(source) = self.active.get_mut(at) {
@@ -261,7 +247,7 @@ impl JobSource {
             return Ok(None);
         };
         let mut source = Self {
-            job: id.to_string(),
+            job: id.clone(),
             started: false,
             out,
             path: dir.path().join(layout::JOBS).join(name),
@@ -326,7 +312,7 @@ impl JobSource {
         let end = stored.unwrap_or(u64::MAX);
         if self.at < end && !self.emit(end, None, None, each)? && stored.is_some() {
             let lost = PlaybackItem::OutputLost {
-                job: &self.job,
+                job: self.job.as_str(),
                 left: self.at,
                 stored: end,
             };
@@ -357,7 +343,7 @@ impl JobSource {
             }
             self.at += n as u64;
             let output = PlaybackItem::Output {
-                job: &self.job,
+                job: self.job.as_str(),
                 stream,
                 bytes: part.get(..n).unwrap_or_default(),
             };

@@ -159,8 +159,8 @@ fn claim(dir: &Dir, inspected: &InspectedRun) -> Result<Option<Leases>, String> 
     // This includes jobs that have ended: their supervisor may be about to close the run.
     let claimed = |job: &&JobState| !job.foreign && (!state.keep_open || !job.stage.is_terminal());
     for job in state.jobs.iter().filter(claimed) {
-        let id: JobId = job.job_id.parse().map_err(|e| text(&e))?;
-        let lease = Lease::hold(&jobs, &id).map_err(|e| text(&e))?;
+        let id = &job.job_id;
+        let lease = Lease::hold(&jobs, id).map_err(|e| text(&e))?;
         let held = || format!("another process holds the lease of job {id}");
         leases.push((id.clone(), lease.ok_or_else(held)?));
     }
@@ -217,7 +217,7 @@ impl Recoverer<'_> {
             .jobs
             .iter()
             .filter(|job| job.rollback_is_unfinished())
-            .map(|j| j.job_id.clone())
+            .map(|j| j.job_id.to_string())
             .collect();
         Ok(())
     }
@@ -235,7 +235,7 @@ impl Recoverer<'_> {
         self.end_jobs(&leases, Close::No, outcome)?;
         let state = crate::log::fold(self.dir)?;
         for job in state.jobs.iter().filter(|job| needs_rollback(job)).rev() {
-            let at = leases.iter().position(|(id, _)| id.as_str() == job.job_id);
+            let at = leases.iter().position(|(id, _)| *id == job.job_id);
             let failed = job.error.is_some() && !job.rollback_is_unfinished();
             if let Some(at) = at.filter(|_| failed) {
                 let (_, lease) = leases.swap_remove(at);

@@ -26,7 +26,7 @@ const KILL_AFTER: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UndoOutcome {
     /// The job.
-    pub job_id: String,
+    pub job_id: JobId,
     /// Why the job was not undone; `None` if it was.
     pub error: Option<String>,
 }
@@ -191,9 +191,7 @@ impl<'a> RollbackRunner<'a> {
         if job.redacted {
             return refused("its recorded command contains masked secrets and cannot be run");
         }
-        let Ok(id) = job.job_id.parse::<JobId>() else {
-            return refused("another program recorded the job");
-        };
+        let id = &job.job_id;
         let Some(cwd) = recorded.cwd.as_deref().map(PathBuf::from) else {
             return refused("its working directory was not recorded as text");
         };
@@ -202,12 +200,12 @@ impl<'a> RollbackRunner<'a> {
             .ensure_dir(layout::JOBS)
             .map_err(StorageError::from)?
             .dir;
-        let Some(lease) = lease.map_or_else(|| Lease::hold(&jobs, &id), |l| Ok(Some(l)))? else {
+        let Some(lease) = lease.map_or_else(|| Lease::hold(&jobs, id), |l| Ok(Some(l)))? else {
             return refused("another process is rolling it back");
         };
         // Another process may have rolled it back until now.
         let now = crate::log::fold(self.dir)?;
-        let now = now.job(&job.job_id).and_then(|job| job.rollback.as_ref());
+        let now = now.job(id.as_str()).and_then(|job| job.rollback.as_ref());
         match now {
             Some(now) if now.is_unfinished() && interrupted == InterruptedRollback::Refuse => {
                 return refused(
@@ -218,7 +216,7 @@ impl<'a> RollbackRunner<'a> {
             Some(now) if now.is_done() => return Ok(None),
             _ => {}
         }
-        Ok(self.run(&id, &recorded.command, cwd, lease)?)
+        Ok(self.run(id, &recorded.command, cwd, lease)?)
     }
 
     fn run(

@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::run_status::{InspectedRun, RunVerdict, run_verdict};
-use crate::log::format::payload::{JobEnded, JobStarted, JobSubmitted};
+use crate::log::format::payload::{JobEnded, JobSubmitted};
 use crate::log::{
-    Damage, EventType, FollowStart, Follower, Item, JobState, RunState, RunStatus, RunSummary,
-    StorageError, Update,
+    Damage, Envelope, EventType, FollowStart, Follower, Item, JobState, RunState, RunStatus,
+    RunSummary, StorageError, Update,
 };
-use crate::volume::{Dir, layout, parse_ts};
+use crate::volume::{Dir, JobId, layout};
 
 /// An active run.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct LiveRun {
     events: u64,
     foreign: u64,
     damage: Vec<Damage>,
-    jobs: HashMap<String, LiveJob>,
+    jobs: HashMap<JobId, LiveJob>,
 }
 
 /// What is known of a job beyond its state. Events in segments before the newest checkpoint
@@ -34,7 +34,7 @@ pub struct LiveJob {
     /// The maximum number of attempts.
     pub attempts: Option<u32>,
     /// When the current attempt started.
-    pub attempt_ts: Option<String>,
+    pub attempt_ts: Option<Timestamp>,
     /// When the next attempt starts, in milliseconds since 1970.
     pub retry_at_ms: Option<i64>,
     /// The last recorded resource usage.
@@ -109,60 +109,51 @@ impl LiveRun {
     fn apply(&mut self, item: &Item<'_>) {
         item.fold_into(&mut self.state);
         match item {
-            Item::Event(env, line) => {
-                if let Some(kind) = EventType::parse(env.kind) {
-                    self.record(kind, env.ts, line);
-                }
-            }
+            Item::Event(env, line) => self.record(env, line),
             Item::Foreign(..) => self.foreign += 1,
             Item::Damage(damage) => self.damage.push(damage.clone()),
         }
     }
 
     /// Records what is not part of the folded state.
-    fn record(&mut self, kind: EventType, ts: &str, line: &[u8]) {
+    fn record(&mut self, env: &Envelope<'_>, line: &[u8]) {
         #[derive(Deserialize)]
-        struct TypedLine<T> {
-            job_id: String,
-            #[serde(flatten)]
-            payload: T,
-        }
-        #[derive(Deserialize)]
-        struct Sampled {
+        struct JobSampled {
             job: JobSample,
         }
-        fn parse<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Option<TypedLine<T>> {
+        fn parse<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Option<T> {
             serde_json::from_slice(line).ok()
         }
+        let (Some(kind), Some(job_id)) = (env.kind.known(), env.job_id()) else {
+            return;
+        };
         match kind {
             EventType::JobSubmitted => {
-                if let Some(TypedLine { job_id, payload }) = parse::<JobSubmitted>(line) {
+                if let Some(submitted) = parse::<JobSubmitted>(line) {
                     let job = self.jobs.entry(job_id).or_default();
-                    job.timeout_ms = payload.timeout_ms;
-                    job.attempts = Some(payload.retries.saturating_add(1));
+                    job.timeout_ms = submitted.timeout_ms;
+                    job.attempts = Some(submitted.retries.saturating_add(1));
                 }
             }
             EventType::JobStarted => {
-                if let Some(TypedLine { job_id, .. }) = parse::<JobStarted>(line) {
-                    let job = self.jobs.entry(job_id).or_default();
-                    job.attempt_ts = Some(ts.to_owned());
-                    job.retry_at_ms = None;
-                    job.sample = None;
-                }
+                let job = self.jobs.entry(job_id).or_default();
+                job.attempt_ts = env.timestamp();
+                job.retry_at_ms = None;
+                job.sample = None;
             }
             EventType::JobSampled => {
-                if let Some(TypedLine { job_id, payload }) = parse::<Sampled>(line) {
-                    self.jobs.entry(job_id).or_default().sample = Some(payload.job);
+                if let Some(sampled) = parse::<JobSampled>(line) {
+                    self.jobs.entry(job_id).or_default().sample = Some(sampled.job);
                 }
             }
             EventType::JobCompleted | EventType::JobFailed => {
-                let Some(TypedLine { job_id, payload }) = parse::<JobEnded>(line) else {
+                let Some(ended) = parse::<JobEnded>(line) else {
                     return;
                 };
-                match payload.retry_in_ms {
+                match ended.retry_in_ms {
                     Some(ms) => {
                         let job = self.jobs.entry(job_id).or_default();
-                        let at = parse_ts(ts).map(Timestamp::as_millisecond);
+                        let at = env.timestamp().map(Timestamp::as_millisecond);
                         job.retry_at_ms = at.map(|at| at.saturating_add_unsigned(ms));
                         job.attempt_ts = None;
                         job.sample = None;

@@ -9,7 +9,7 @@ use crate::log;
 use crate::log::{
     JobState, Lease, LeaseState, RunState, RunStatus, RunSummary, Stage, StorageError,
 };
-use crate::volume::{Dir, JobId, RunId, error_chain};
+use crate::volume::{Dir, RunId, error_chain};
 
 /// The state of a run, with the reason for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,8 +106,7 @@ fn why_failed(run: &RunState) -> String {
 }
 
 pub(crate) fn probe_lease(dir: &Dir, job: &JobState) -> Result<LeaseState, String> {
-    let id: JobId = job.job_id.parse().map_err(|e| format!("{e}"))?;
-    Lease::probe(dir, &id).map_err(|e| error_chain(&e))
+    Lease::probe(dir, &job.job_id).map_err(|e| error_chain(&e))
 }
 
 fn why_lost(dir: &Dir, job: &JobState, lease: LeaseState) -> String {

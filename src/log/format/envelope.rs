@@ -9,8 +9,12 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::de::IgnoredAny;
 use ulid::Ulid;
+
+use super::event_type::EventKind;
+use crate::volume::{JobId, parse_ts};
 
 /// The version of the format that this code writes.
 pub(crate) const FORMAT_VERSION: u64 = 1;
@@ -92,7 +96,9 @@ pub struct Envelope<'a> {
     /// When it was written, RFC 3339 UTC with six decimals.
     pub ts: &'a str,
     /// Its type.
-    pub kind: &'a str,
+    pub kind: EventKind<'a>,
+    /// The other fields, each with the comma before it.
+    body: &'a [u8],
 }
 
 impl<'a> Envelope<'a> {
@@ -102,7 +108,9 @@ impl<'a> Envelope<'a> {
     /// The line is damage, for the reason given.
     pub fn parse(line: &'a [u8]) -> Result<Self, DamageReason> {
         let env = Self::parse_fields(check(line)?).ok_or(DamageReason::BadFrame)?;
-        let fits = [env.id, env.ts, env.kind].into_iter().all(needs_no_escape);
+        let fits = [env.id, env.ts, env.kind.as_str()]
+            .into_iter()
+            .all(needs_no_escape);
         fits.then_some(env).ok_or(DamageReason::BadFrame)
     }
 
@@ -125,8 +133,39 @@ impl<'a> Envelope<'a> {
             .split_at_checked(ulid::ULID_LEN)?;
         let (ts, texts) = texts.strip_prefix(TS_KEY)?.split_at_checked(TS_LEN)?;
         let kind = texts.strip_prefix(KIND_KEY)?;
-        behind.strip_prefix(b"\"")?;
-        (seq < MAX_SEQ).then_some(Self { seq, id, ts, kind })
+        let body = behind.strip_prefix(b"\"")?;
+        (seq < MAX_SEQ).then_some(Self {
+            seq,
+            id,
+            ts,
+            kind: EventKind::new(kind),
+            body,
+        })
+    }
+
+    /// The time at which it was written; `None` if `ts` is malformed.
+    pub fn timestamp(&self) -> Option<Timestamp> {
+        parse_ts(self.ts)
+    }
+
+    /// The time at which it was written, or that in its id if `ts` is malformed.
+    ///
+    /// The checksum matches all the same, so the event counts: a malformed time must not make
+    /// a closed run look open.
+    pub(crate) fn time(&self) -> Timestamp {
+        let of_id = || i64::try_from(self.ulid()?.timestamp_ms()).ok();
+        self.timestamp()
+            .or_else(|| Timestamp::from_millisecond(of_id()?).ok())
+            .unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// The job that it concerns.
+    pub fn job_id(&self) -> Option<JobId> {
+        let rest = self.body.strip_prefix(b",\"run_id\":\"")?;
+        let rest = rest.get(memchr::memchr(b'"', rest)?..)?;
+        let id = rest.strip_prefix(b"\",\"job_id\":\"")?;
+        let id = id.get(..memchr::memchr(b'"', id)?)?;
+        std::str::from_utf8(id).ok()?.parse().ok()
     }
 
     /// The id as a number that can be compared; `None` where it is no ULID.
@@ -267,6 +306,7 @@ fn push_number(out: &mut Vec<u8>, number: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::format::event_type::EventType;
 
     fn line() -> Vec<u8> {
         let mut out = Vec::new();
@@ -288,7 +328,11 @@ mod tests {
         let env = Envelope::parse(&line).unwrap();
         assert_eq!(
             (env.seq, env.kind, env.ts),
-            (7, "note", "2026-11-21T21:49:00.123456Z")
+            (
+                7,
+                EventKind::Known(EventType::Note),
+                "2026-11-21T21:49:00.123456Z"
+            )
         );
         assert_eq!(env.ulid(), Some(Ulid::from_parts(1_800_000_000_000, 42)));
         assert!(serde_json::from_slice::<serde_json::Value>(&line).is_ok());

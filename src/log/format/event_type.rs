@@ -1,5 +1,6 @@
 //! The types of events, and what each means for the append protocol.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::limits::{LOCK_TIMEOUT, TERMINAL_LOCK_TIMEOUT};
@@ -89,6 +90,50 @@ impl EventType {
             }
             _ => LOCK_TIMEOUT,
         }
+    }
+}
+
+/// The type of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind<'a> {
+    /// A type that this version writes.
+    Known(EventType),
+    /// A type of a later version or of another program.
+    Unknown(&'a str),
+}
+
+impl<'a> EventKind<'a> {
+    /// Returns the type of that name.
+    pub fn new(name: &'a str) -> Self {
+        EventType::parse(name).map_or(Self::Unknown(name), Self::Known)
+    }
+
+    /// Returns the type if this version knows it.
+    pub fn known(self) -> Option<EventType> {
+        match self {
+            Self::Known(kind) => Some(kind),
+            Self::Unknown(_) => None,
+        }
+    }
+
+    /// Returns the name in the log.
+    pub fn as_str(self) -> &'a str {
+        match self {
+            Self::Known(kind) => kind.as_str(),
+            Self::Unknown(name) => name,
+        }
+    }
+}
+
+impl PartialEq<EventType> for EventKind<'_> {
+    fn eq(&self, other: &EventType) -> bool {
+        self.known() == Some(*other)
+    }
+}
+
+impl fmt::Display for EventKind<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 

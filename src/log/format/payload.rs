@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::volume::rfc3339;
 
 /// `run_opened`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -265,8 +268,12 @@ pub struct Sealed {
     /// The sequence number of the last event in it.
     pub last_seq: Option<u64>,
     /// The time at which its last event was written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_ts: Option<String>,
+    #[serde(
+        default,
+        with = "rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub last_ts: Option<Timestamp>,
     /// The length in bytes, before compression.
     pub bytes: u64,
 }

@@ -1,20 +1,23 @@
 //! Lines of other programs, mapped to the state of a run.
 //!
-//! omne-cli 0.2: a pipe is a run, a node is a job. runtimo-core 0.1 and 0.10: its job
-//! events have our names, and time stamps in seconds.
+//! In omne-cli 0.2 a pipe is a run and a node is a job. The job events of runtimo-core 0.1 and
+//! 0.10 have the names of ours, and timestamps in seconds.
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use crate::log::format::event_head::{ForeignTime, foreign_job};
 use crate::log::format::payload::{ErrorKind, JobError};
-use crate::log::state::run_state::{JobState, RunState, Stage};
+use crate::log::state::job_state::{JobState, Stage};
+use crate::log::state::run_state::RunState;
 
 #[derive(Deserialize)]
-struct Line {
+struct Line<'a> {
     #[serde(rename = "type")]
     kind: String,
     id: Option<String>,
-    ts: Ts,
+    #[serde(borrow)]
+    ts: ForeignTime<'a>,
     pipe: Option<String>,
     reason: Option<String>,
     node_id: Option<String>,
@@ -26,29 +29,18 @@ struct Line {
     cmd_exit_code: Option<i32>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Ts {
-    Text(String),
-    Seconds(i64),
-}
-
-/// Folds one line of another program into the state of the run.
-pub(crate) fn apply(run: &mut RunState, line: &[u8]) {
-    let Ok(line) = serde_json::from_slice::<Line>(line) else {
+/// Applies one line of another program to the state of a run.
+pub fn apply_foreign(run: &mut RunState, line: &[u8]) {
+    let Ok(line) = serde_json::from_slice::<Line<'_>>(line) else {
         return;
     };
-    let ts = match &line.ts {
-        Ts::Text(ts) => ts.clone(),
-        Ts::Seconds(s) => match Timestamp::from_second(*s) {
-            Ok(ts) => format!("{ts:.6}"),
-            Err(_) => return,
-        },
+    let Some(ts) = line.ts.timestamp() else {
+        return;
     };
     if run.opened_ts.is_none() {
-        run.opened_ts = Some(ts.clone());
+        run.opened_ts = Some(ts);
         run.first_id.clone_from(&line.id);
-        // A run that others began has a writer that holds no lease.
+        // The writer of a run that another program started holds no lease.
         run.foreign = true;
     }
     match line.kind.as_str() {
@@ -61,15 +53,16 @@ pub(crate) fn apply(run: &mut RunState, line: &[u8]) {
             run.aborted = true;
         }
         kind => {
-            let Some(job_id) = line.node_id.as_ref().or(line.job_id.as_ref()) else {
+            let job_id = line.node_id.as_ref().or(line.job_id.as_ref());
+            let Some(job_id) = job_id.and_then(|id| foreign_job(id)) else {
                 return;
             };
-            // What tells of a writer or of an observer names no job, or one of its own.
+            // Lines about a writer or an observer name no job, or one of their own.
             let of_job = JOBS.iter().any(|prefix| kind.starts_with(prefix));
-            if job_id.is_empty() || (!of_job && run.job(job_id).is_none()) {
+            if !of_job && run.job(job_id.as_str()).is_none() {
                 return;
             }
-            let job = run.job_mut(job_id);
+            let job = run.job_mut(&job_id);
             if job.submitted_ts.is_none() {
                 job.foreign = true;
             }
@@ -82,15 +75,15 @@ pub(crate) fn apply(run: &mut RunState, line: &[u8]) {
     }
 }
 
-/// How the types of the events in a job's life begin.
+/// The prefixes of the types that belong to a job's life.
 const JOBS: [&str; 4] = ["node.", "gate.", "iteration.", "job_"];
 
-fn apply_to_job(job: &mut JobState, kind: &str, line: &Line, ts: String) {
+fn apply_to_job(job: &mut JobState, kind: &str, line: &Line<'_>, ts: Timestamp) {
     if let Some(cmd) = &line.cmd {
-        // Told once it has run, so behind the end of its job.
+        // Written once it has run, so behind the end of its job.
         job.command.clone_from(cmd);
     }
-    // What is not known is told as -1.
+    // An exit code that is not known is written as -1.
     if let Some(code) = line.cmd_exit_code.filter(|code| *code >= 0) {
         job.exit_code = Some(code);
     }
@@ -124,7 +117,7 @@ fn apply_to_job(job: &mut JobState, kind: &str, line: &Line, ts: String) {
     job.duration_ms = duration_ms(job);
 }
 
-fn job_error(line: &Line) -> JobError {
+fn job_error(line: &Line<'_>) -> JobError {
     let kind = line.error.as_ref().and_then(|e| e.get("kind")?.as_str());
     let text = line.error.as_ref().and_then(|e| e.as_str());
     JobError {
@@ -143,7 +136,6 @@ fn job_error(line: &Line) -> JobError {
 }
 
 fn duration_ms(job: &JobState) -> Option<u64> {
-    let start: Timestamp = job.started_ts.as_ref()?.parse().ok()?;
-    let end: Timestamp = job.ended_ts.as_ref()?.parse().ok()?;
-    u64::try_from(end.duration_since(start).as_millis()).ok()
+    let duration = job.ended_ts?.duration_since(job.started_ts?);
+    u64::try_from(duration.as_millis()).ok()
 }

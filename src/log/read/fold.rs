@@ -18,9 +18,7 @@ impl Fold {
     pub fn apply(&mut self, item: &Item<'_>) {
         match item {
             Item::Damage(_) => self.damaged = true,
-            Item::Event(env, line)
-                if self.damaged && env.kind == EventType::LogRotated.as_str() =>
-            {
+            Item::Event(env, line) if self.damaged && env.kind == EventType::LogRotated => {
                 let mut checkpoint = RunState::default();
                 checkpoint.apply(env, line);
                 if checkpoint.jobs_truncated {

@@ -114,7 +114,7 @@ impl Follower {
         };
         let active = open_active(dir)?;
         if let Some(active) = active.filter(|active| place.matches_segment(active)) {
-            let reader = place.open_reader(vec![active]);
+            let reader = Reader::continue_from(&place, vec![active]);
             return Ok(Some(Update { gap: None, reader }));
         }
         let segments = open_segments(dir)?;
@@ -123,7 +123,7 @@ impl Follower {
             self.seen = None;
             return Ok(None);
         }
-        let (reader, gap) = place.resume(segments);
+        let (reader, gap) = Reader::resume(&place, segments);
         Ok(Some(Update { gap, reader }))
     }
 

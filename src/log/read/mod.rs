@@ -7,6 +7,7 @@ pub(crate) mod follow;
 pub(crate) mod last_lines;
 pub(crate) mod position;
 pub(crate) mod reader;
+pub(crate) mod resume;
 pub(crate) mod summary;
 
 #[cfg(test)]

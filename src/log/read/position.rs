@@ -1,7 +1,6 @@
 //! A place between two lines of a run, and how it is found again after the log was
 //! rotated, compressed, cut, or lost some of its segments.
 
-use super::reader::Reader;
 use crate::log::format::envelope::Envelope;
 use crate::log::segment::rev_line_reader::RevLineReader;
 use crate::log::segment::segment_set::Segment;
@@ -65,64 +64,14 @@ impl Position {
         segment.first_event() == self.first_seq && self.is_present_in(segment)
     }
 
-    /// A reader of the segments that goes on from here in the first of them.
-    pub(crate) fn open_reader(&self, segments: Vec<Segment>) -> Reader {
-        Reader::starting_at(segments, self.offset, self.sequence)
-    }
-
-    /// A reader that goes on from here, and what is missing before its first line.
-    pub(crate) fn resume(&self, mut segments: Vec<Segment>) -> (Reader, Option<Gap>) {
-        let here = |s: &Segment| s.first_event() == self.first_seq;
-        let found = segments
-            .iter()
-            .position(|s| self.matches_segment(s))
-            // The first line of a segment may be damaged, and then tells no number.
-            .or_else(|| {
-                segments
-                    .iter()
-                    .position(|s| self.offset > 0 && self.is_present_in(s))
-            });
-        if let Some(at) = found {
-            segments.drain(..at);
-            return (self.open_reader(segments), None);
-        }
-        let same = segments.iter().position(here);
-        let later = segments
-            .iter()
-            .map(Segment::first_event)
-            .position(|first| first > self.first_seq);
-        let from_seq = self.sequence.map(|s| s.next());
-        if let (None, Some(at)) = (same, later) {
-            segments.drain(..at);
-            let first = segments.first().map_or(0, Segment::first_event);
-            if self.is_followed_by(first) {
-                return (Reader::starting_at(segments, 0, self.sequence), None);
-            }
-            let gap = Gap {
-                from_seq,
-                to_seq: first.checked_sub(1).filter(|to| Some(*to) >= from_seq),
-                why: GapReason::Dropped,
-            };
-            return (Reader::from_segments(segments), Some(gap));
-        }
-        // All of what is there is given out once more rather than guess what is new.
-        segments.drain(..same.unwrap_or(0));
-        let gap = Gap {
-            from_seq,
-            to_seq: None,
-            why: GapReason::Changed,
-        };
-        (Reader::from_segments(segments), Some(gap))
-    }
-
-    /// Whether nothing is missing before the event `first`.
-    fn is_followed_by(&self, first: u64) -> bool {
+    /// Returns whether the event `first` follows it, so that nothing is missing in between.
+    pub(super) fn is_followed_by(&self, first: u64) -> bool {
         self.sequence
             .is_some_and(|mut sequence| sequence.push_event(first) == SequenceStep::Next)
     }
 
-    /// Whether the line before this place stands in the segment where it stood.
-    fn is_present_in(&self, segment: &Segment) -> bool {
+    /// Returns whether the segment holds the line before this position where it was.
+    pub(super) fn is_present_in(&self, segment: &Segment) -> bool {
         PrecedingLine::find(segment, self.offset).is_some_and(|before| before.crc == self.crc)
     }
 }

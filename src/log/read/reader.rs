@@ -12,7 +12,9 @@ use super::position::{Position, PrecedingLine};
 use crate::log::error::StorageError;
 use crate::log::format::classify::{Dialect, LineClass};
 use crate::log::format::envelope::{DamageReason, Envelope};
+use crate::log::format::event_head::EventHead;
 use crate::log::format::event_type::EventType;
+use crate::log::interop::foreign::apply_foreign;
 use crate::log::segment::line_reader::{FileSpan, LineReader, RawLine, classify_raw, read_span};
 use crate::log::segment::segment_set;
 use crate::log::segment::segment_set::{Segment, open_segments};
@@ -61,12 +63,21 @@ pub enum Item<'a> {
     Damage(Damage),
 }
 
-impl Item<'_> {
+impl<'a> Item<'a> {
+    /// Returns the head of the event; `None` for damage.
+    pub fn head(&self) -> Option<EventHead<'a>> {
+        match self {
+            Self::Event(env, _) => Some(EventHead::from_envelope(env)),
+            Self::Foreign(_, line) => EventHead::parse(line),
+            Self::Damage(_) => None,
+        }
+    }
+
     /// Takes it into the state of its run; damage changes nothing.
     pub fn fold_into(&self, state: &mut RunState) {
         match self {
             Self::Event(env, line) => state.apply(env, line),
-            Self::Foreign(_, line) => state.apply_foreign(line),
+            Self::Foreign(_, line) => apply_foreign(state, line),
             Self::Damage(_) => {}
         }
     }
@@ -391,7 +402,7 @@ fn check_line(line: &RawLine<'_>) -> LineCheck {
     match classify_raw(line) {
         LineClass::Ours(env) => LineCheck::Event {
             seq: env.seq,
-            rotated: env.kind == EventType::LogRotated.as_str(),
+            rotated: env.kind == EventType::LogRotated,
         },
         LineClass::Foreign(dialect) => LineCheck::Foreign(dialect),
         LineClass::Damage(reason) => LineCheck::Damage(reason),

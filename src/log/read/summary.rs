@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::reader::{Damage, Item, Reader, fold};
 use crate::log::error::StorageError;
 use crate::log::format::classify::{LineClass, classify};
+use crate::log::interop::foreign::apply_foreign;
 use crate::log::segment::rev_line_reader::RevLineReader;
 use crate::log::segment::segment_set::{open_active, open_segments, since_checkpoint};
 use crate::log::state::run_state::RunState;
@@ -91,7 +92,7 @@ pub fn is_closed(dir: &Dir) -> Result<bool, StorageError> {
     if let Ok(Some(line)) = back.prev_line()
         && matches!(classify(line.bytes), LineClass::Foreign(_))
     {
-        last.apply_foreign(line.bytes);
+        apply_foreign(&mut last, line.bytes);
     }
     // Such a line does not tell alone: it may stand in a run of ours.
     Ok(last.is_closed() && fold(dir)?.is_closed())

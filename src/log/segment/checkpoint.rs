@@ -6,17 +6,17 @@ use serde::Deserialize;
 use super::segment_set::Segment;
 use crate::log::format::envelope::Envelope;
 use crate::log::format::event_type::EventType;
-use crate::volume::parse_ts;
+use crate::volume::rfc3339;
 
 /// The part of a checkpoint that describes the segment before it.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
     /// The time at which the checkpoint was written.
-    pub ts: String,
+    pub ts: Timestamp,
     /// The length of the segment before it, in bytes before compression.
     pub bytes: u64,
     /// The time at which the last event before it was written.
-    pub last_ts: Option<String>,
+    pub last_ts: Option<Timestamp>,
     /// Whether the checkpoint holds the whole state.
     pub is_full: bool,
 }
@@ -32,20 +32,20 @@ impl Checkpoint {
         #[derive(Deserialize)]
         struct SealedEnd {
             bytes: u64,
-            last_ts: Option<String>,
+            #[serde(default, with = "rfc3339::option")]
+            last_ts: Option<Timestamp>,
         }
         #[derive(Deserialize)]
         struct StateExtent {
             #[serde(default)]
             jobs_truncated: bool,
         }
-        let kind = EventType::LogRotated.as_str();
         // Most first lines have another type, and need no checksum to be rejected.
-        Envelope::parse_checked(line).filter(|env| env.kind == kind)?;
+        Envelope::parse_checked(line).filter(|env| env.kind == EventType::LogRotated)?;
         let env = Envelope::parse(line).ok()?;
         let LogRotated { sealed, state } = serde_json::from_slice(line).ok()?;
         Some(Self {
-            ts: env.ts.to_owned(),
+            ts: env.time(),
             bytes: sealed.bytes,
             last_ts: sealed.last_ts,
             is_full: !state.jobs_truncated,
@@ -70,6 +70,6 @@ impl Segment {
     /// Returns the time of the last event in the segment before this one, or a later one.
     pub(crate) fn sealed_ts(&self) -> Option<Timestamp> {
         let checkpoint = self.checkpoint()?;
-        parse_ts(checkpoint.last_ts.as_ref().unwrap_or(&checkpoint.ts))
+        Some(checkpoint.last_ts.unwrap_or(checkpoint.ts))
     }
 }

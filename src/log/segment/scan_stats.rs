@@ -11,7 +11,7 @@ use crate::log::error::StorageError;
 use crate::log::format::classify::LineClass;
 use crate::log::format::envelope;
 use crate::log::format::event_type::EventType;
-use crate::volume::{IoContext, parse_ts};
+use crate::volume::IoContext;
 
 /// Statistics of the lines of a segment, gathered from its start.
 #[derive(Debug, Clone, Default)]
@@ -60,8 +60,8 @@ impl ScanStats {
         match classify_raw(line) {
             LineClass::Ours(env) => {
                 self.first = Some(env.seq);
-                self.first_ts = parse_ts(env.ts);
-                let rotated = env.kind == EventType::LogRotated.as_str();
+                self.first_ts = env.timestamp();
+                let rotated = env.kind == EventType::LogRotated;
                 if rotated && self.damaged == 0 && !self.foreign {
                     self.checkpoint_bytes = line.end();
                 }

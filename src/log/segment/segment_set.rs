@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
+use jiff::Timestamp;
 use rustix::fs::{FileType, Stat};
 
 use super::checkpoint::Checkpoint;
@@ -91,7 +92,7 @@ impl Segment {
 
     /// Returns the time of the last event; `None` for a compressed segment, which would
     /// have to be read in full.
-    pub(crate) fn last_ts(&self) -> Option<String> {
+    pub(crate) fn last_ts(&self) -> Option<Timestamp> {
         (!self.compressed).then(|| last_ts(&self.file, self.len))?
     }
 
@@ -256,7 +257,7 @@ pub fn is_started(dir: &Dir) -> Result<bool, StorageError> {
     let mut lines = LineReader::from_span(FileSpan::new(Arc::new(file), 0, u64::MAX));
     while let Some(line) = lines.next_line().at("read", &path)? {
         let is_event = match classify_raw(&line) {
-            LineClass::Ours(env) => env.kind != EventType::LogRepaired.as_str(),
+            LineClass::Ours(env) => env.kind != EventType::LogRepaired,
             LineClass::Foreign(_) => true,
             LineClass::Damage(_) => line.whole,
         };
@@ -268,11 +269,11 @@ pub fn is_started(dir: &Dir) -> Result<bool, StorageError> {
 }
 
 /// Returns the time of the last valid event in the first `len` bytes of a plain segment.
-pub(crate) fn last_ts(file: &File, len: u64) -> Option<String> {
+pub(crate) fn last_ts(file: &File, len: u64) -> Option<Timestamp> {
     let mut back = RevLineReader::new(file, len);
     while let Ok(Some(line)) = back.prev_line() {
         if let Ok(env) = Envelope::parse(line.bytes) {
-            return Some(env.ts.to_owned());
+            return Some(env.time());
         }
     }
     None

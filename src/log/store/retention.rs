@@ -40,9 +40,9 @@ pub struct RunInfo {
     /// The id of its first event.
     pub first_id: Option<String>,
     /// The time of the first event.
-    pub opened_ts: Option<String>,
+    pub opened_ts: Option<Timestamp>,
     /// The time at which it was closed.
-    pub closed_ts: Option<String>,
+    pub closed_ts: Option<Timestamp>,
     /// The time at which it was closed, or else last touched.
     pub since: Timestamp,
     /// The number of events.

@@ -10,6 +10,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::catalog;
@@ -25,7 +26,7 @@ use crate::log::segment::preallocate::Preallocation;
 use crate::log::segment::rev_line_reader::RevLineReader;
 use crate::log::state::run_state::RunState;
 use crate::log::state::run_status::RunStatus;
-use crate::volume::{Dir, IoContext, RunId, Volume, layout, now_ts};
+use crate::volume::{Dir, IoContext, RunId, Volume, layout, now_ts, rfc3339};
 
 /// The summary of a removed run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,7 +34,8 @@ pub struct Tombstone {
     /// The version of the format.
     v: u64,
     /// The time at which gc removed the run.
-    pub retired_ts: String,
+    #[serde(with = "rfc3339")]
+    pub retired_ts: Timestamp,
     /// The reason for the removal.
     pub why: String,
     /// The disk usage of its directory, in bytes.

@@ -112,7 +112,7 @@ impl Chain {
                 env.seq
             ));
         }
-        let kind = EventType::parse(env.kind);
+        let kind = env.kind.known();
         let rotated = kind == Some(EventType::LogRotated);
         let is_first = current.events == 1;
         if rotated && !is_first {

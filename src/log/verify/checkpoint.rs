@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::log::state::run_state::{JobState, RunState};
+use crate::log::state::job_state::JobState;
+use crate::log::state::run_state::RunState;
 
 /// Returns whether a stored state equals the folded one.
 ///

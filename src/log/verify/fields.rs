@@ -9,12 +9,13 @@ use crate::log::format::payload::Sealed;
 use crate::log::format::payload::{
     JobEnded, JobStarted, JobSubmitted, Output, RollbackStarted, RunOpened,
 };
+use crate::volume::JobId;
 
 /// The fields that verification uses.
 #[derive(Deserialize)]
 pub(crate) struct Fields<'a> {
     pub run_id: String,
-    pub job_id: Option<String>,
+    pub job_id: Option<JobId>,
     pub attempt: Option<u32>,
     pub sealed: Option<Sealed>,
     pub output: Option<Output>,

@@ -1,7 +1,8 @@
 //! The legal order of a run's events and its jobs' stages.
 
 use crate::log::format::event_type::EventType;
-use crate::log::state::run_state::{JobState, RunState, Stage};
+use crate::log::state::job_state::{JobState, Stage};
+use crate::log::state::run_state::RunState;
 
 /// Why an event may not come where it does.
 #[derive(Debug, PartialEq, Eq)]

@@ -6,7 +6,8 @@ use super::fault::{Fault, FaultKind, FaultList};
 use crate::log::error::StorageError;
 use crate::log::lock::lease::{Lease, LeaseState};
 use crate::log::segment::output_index::{IndexRecord, OutputIndex};
-use crate::log::state::run_state::{JobState, RunState};
+use crate::log::state::job_state::JobState;
+use crate::log::state::run_state::RunState;
 use crate::volume::{Dir, IoContext, JobId, layout};
 
 /// Checks the output files of all jobs. `rolled_back` has the number of bytes that were stored
@@ -14,14 +15,11 @@ use crate::volume::{Dir, IoContext, JobId, layout};
 pub(crate) fn check(
     dir: &Dir,
     run: &RunState,
-    rolled_back: &HashMap<String, Option<u64>>,
+    rolled_back: &HashMap<JobId, Option<u64>>,
     faults: &mut FaultList,
 ) -> Result<(), StorageError> {
     for job in run.jobs.iter().filter(|job| !job.foreign) {
-        // An id that another program chose has no output file.
-        if let Ok(id) = job.job_id.parse() {
-            check_job(dir, job, &id, rolled_back.get(&job.job_id), faults)?;
-        }
+        check_job(dir, job, rolled_back.get(&job.job_id), faults)?;
     }
     Ok(())
 }
@@ -29,10 +27,10 @@ pub(crate) fn check(
 fn check_job(
     dir: &Dir,
     job: &JobState,
-    id: &JobId,
     rolled_back: Option<&Option<u64>>,
     faults: &mut FaultList,
 ) -> Result<(), StorageError> {
+    let id = &job.job_id;
     let rollback_runs = job.rollback_is_unfinished();
     let in_log = job.output.as_ref().map(|output| output.captured_bytes);
     let stored = rolled_back.copied().unwrap_or(in_log).or(in_log);

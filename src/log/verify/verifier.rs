@@ -12,10 +12,11 @@ use super::{VerifyReport, checkpoint, order, outputs};
 use crate::log::error::StorageError;
 use crate::log::format::envelope::{DamageReason, Envelope, is_json_object};
 use crate::log::format::event_type::EventType;
+use crate::log::interop::foreign::apply_foreign;
 use crate::log::read::reader::{Damage, Item, LinePosition};
 use crate::log::segment::segment_set::Segment;
 use crate::log::state::run_state::RunState;
-use crate::volume::{Dir, parse_ts};
+use crate::volume::{Dir, JobId};
 
 /// The knowledge gathered from the lines so far.
 pub(crate) struct Verifier {
@@ -32,7 +33,7 @@ pub(crate) struct Verifier {
     /// Whether sequence numbers are missing before the next event.
     gap: bool,
     /// The number of stored bytes at the end of each rollback, if the log has it.
-    rolled_back: HashMap<String, Option<u64>>,
+    rolled_back: HashMap<JobId, Option<u64>>,
 }
 
 impl Verifier {
@@ -67,7 +68,7 @@ impl Verifier {
             Item::Foreign(_, line) => {
                 self.report.foreign += 1;
                 self.chain.foreign(position);
-                self.state.apply_foreign(line);
+                apply_foreign(&mut self.state, line);
             }
             Item::Damage(damage) if damage.reason == DamageReason::Gap => {
                 self.gap = true;
@@ -97,12 +98,12 @@ impl Verifier {
             }
             id => self.last_id = id,
         }
-        if !env.ts.ends_with('Z') || !env.ts.contains('T') || parse_ts(env.ts).is_none() {
+        if !env.ts.ends_with('Z') || !env.ts.contains('T') || env.timestamp().is_none() {
             let message = format!("its time is malformed: {}", env.ts);
             faults.push(FaultKind::Time, message);
         }
 
-        let kind = EventType::parse(env.kind);
+        let kind = env.kind.known();
         let is_forged = !is_json_object(line);
         let fields = fields_of(kind, line).filter(|_| !is_forged);
         match (&self.run_id, fields.as_ref().map(|f| &f.run_id)) {
@@ -148,7 +149,7 @@ impl Verifier {
             self.is_whole = false;
         }
         let mut faults = self.faults.at_event(position, env.seq);
-        let job = fields.job_id.as_deref();
+        let job = fields.job_id.as_ref().map(JobId::as_str);
         if let Some(order) = order::out_of_order(&self.state, kind, job, fields.attempt)
             && (self.is_whole || !order.missing)
         {

@@ -12,6 +12,7 @@ use crate::log::format::envelope::{Envelope, MAX_SEQ};
 use crate::log::format::event_type::EventType;
 use crate::log::format::ulid::ulid_from_ms;
 use crate::log::write::draft::Draft;
+use crate::volume::parse_ts;
 
 /// A batch as bytes.
 pub(crate) struct EncodedBatch {
@@ -55,7 +56,10 @@ impl RunLog {
             return Ok(lines);
         }
         let state = inner.state.get_or_insert_default();
-        lines.unfinished = state.unfinished().map(|job| job.job_id.clone()).collect();
+        lines.unfinished = state
+            .unfinished()
+            .map(|job| job.job_id.to_string())
+            .collect();
         if !lines.unfinished.is_empty() {
             return match close {
                 Close::Now => Err(Refusal::Unfinished {
@@ -66,7 +70,7 @@ impl RunLog {
                 _ => Ok(lines),
             };
         }
-        state.closed_ts = Some(lines.ts.clone());
+        state.closed_ts = parse_ts(&lines.ts);
         let closed = Closed {
             duration_ms: state.duration_ms(),
             summary: state.summary().map_err(DraftError::from)?,

@@ -214,7 +214,7 @@ impl Play {
         for line in &self.ever {
             let env = Envelope::parse(line.as_bytes()).unwrap();
             state.apply(&env, line.as_bytes());
-            acknowledged += usize::from(env.kind == "note" || env.kind.starts_with("job_"));
+            acknowledged += usize::from(env.kind == EventType::Note || env.job_id().is_some());
         }
         assert_eq!(acknowledged, self.acknowledged);
         assert_eq!(fold(&self.dir).unwrap(), state);

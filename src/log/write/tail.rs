@@ -13,6 +13,7 @@ use crate::log::error::StorageError;
 use crate::log::format::classify::LineClass;
 use crate::log::format::envelope::{DamageReason, Envelope, peek_frame};
 use crate::log::format::event_type::EventType;
+use crate::log::interop::foreign::apply_foreign;
 use crate::log::segment::line_reader::{FileSpan, LineReader, RawLine, classify_raw};
 use crate::log::segment::rev_line_reader::RevLineReader;
 use crate::log::segment::sequence::{Sequence, SequenceStep, TAIL_CHECK_BYTES};
@@ -96,7 +97,7 @@ impl Tail {
                 if step != SequenceStep::Repeated {
                     self.last_id = self.last_id.max(env.ulid());
                     self.record_summary(&env, line.bytes);
-                    self.repairs += u64::from(env.kind == EventType::LogRepaired.as_str());
+                    self.repairs += u64::from(env.kind == EventType::LogRepaired);
                     if let Some(state) = state {
                         state.apply(&env, line.bytes);
                     }
@@ -106,7 +107,7 @@ impl Tail {
             LineClass::Foreign(_) => {
                 self.foreign = true;
                 if let Some(state) = state {
-                    state.apply_foreign(line.bytes);
+                    apply_foreign(state, line.bytes);
                 }
                 Ok(true)
             }
@@ -212,7 +213,7 @@ impl Tail {
             summary: Option<Box<RawValue>>,
         }
         let closing = |kind: EventType| kind == EventType::RunClosed || kind.may_follow_close();
-        let carries = EventType::parse(env.kind).is_some_and(closing);
+        let carries = env.kind.known().is_some_and(closing);
         if carries
             && let Ok(SummaryField {
                 summary: Some(summary),

@@ -101,7 +101,7 @@ impl Export for Asciicast {
             if let TransitionKind::Started(job) = step.what {
                 let text = match job.attempt {
                     Some(n) if n > 1 => format!("{} (attempt {n})", job.job_id),
-                    _ => job.job_id.clone(),
+                    _ => job.job_id.to_string(),
                 };
                 self.line(out, ts, "m", &text)?;
             }
@@ -131,7 +131,7 @@ impl Export for Asciicast {
             self.line(out, None, "o", &text)?;
         }
         // As long as the run: the wait at its end belongs to it.
-        let closed = run.closed_ts.as_deref().and_then(|ts| ts.parse().ok());
+        let closed = run.closed_ts;
         match closed {
             Some(_) => self.line(out, closed, "m", run.state.as_str()),
             None => Ok(()),

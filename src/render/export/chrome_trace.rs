@@ -16,7 +16,7 @@ use crate::log::{Item, RunState};
 use crate::render::export::Export;
 use crate::render::human::event_line::{event_kind, event_time, parse_event};
 use crate::render::json::run_record::RunRecord;
-use crate::volume::RunId;
+use crate::volume::{RunId, format_ts};
 
 /// Writes a trace.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl ChromeTrace {
     }
 
     fn span(&mut self, out: &mut dyn Write, span: &Span, run: &RunState) -> io::Result<()> {
-        let track = self.track(out, &span.job)?;
+        let track = self.track(out, span.job.as_str())?;
         let end = span.end.or(self.spans.last).unwrap_or(span.start);
         let mut args = json!({"job_id": span.job});
         let mut put = |key: &str, value: Value| {
@@ -87,7 +87,10 @@ impl ChromeTrace {
             }
         };
         if let Phase::Attempt(_) = span.phase {
-            put("command", json!(run.job(&span.job).map(|job| &job.command)));
+            put(
+                "command",
+                json!(run.job(span.job.as_str()).map(|job| &job.command)),
+            );
         }
         if let Some(ended) = &span.ended {
             put("exit_code", json!(ended.exit_code));
@@ -113,7 +116,7 @@ impl ChromeTrace {
             Phase::Rollback => "rollback",
         };
         let name = match span.phase {
-            Phase::Attempt(1) => span.job.clone(),
+            Phase::Attempt(1) => span.job.to_string(),
             Phase::Attempt(n) => format!("{} (attempt {n})", span.job),
             phase => phase.name(),
         };
@@ -242,7 +245,7 @@ impl Export for ChromeTrace {
         let other = json!({
             "run_id": run.run_id, "name": run.name, "host": run.host,
             "state": run.state.as_str(), "because": run.because,
-            "opened_ts": run.opened_ts, "closed_ts": run.closed_ts,
+            "opened_ts": run.opened_ts.map(format_ts), "closed_ts": run.closed_ts.map(format_ts),
         });
         write!(out, "\n],\"otherData\":")?;
         serde_json::to_writer(&mut *out, &other)?;

@@ -7,6 +7,7 @@
 use std::io;
 use std::io::Write;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -15,6 +16,7 @@ use crate::log::{Item, RunState};
 use crate::render::export::Export;
 use crate::render::human::event_line::{event_kind, event_time, parse_event, plain_details};
 use crate::render::json::run_record::RunRecord;
+use crate::volume::format_ts;
 
 /// The columns of an event, and where the value is.
 const EVENT: [(&str, &str); 24] = [
@@ -141,6 +143,7 @@ pub fn csv_jobs(out: &mut dyn Write, runs: &[RunRecord]) -> io::Result<()> {
     for run in runs {
         for job in &run.jobs {
             let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            let time = |ts: Option<Timestamp>| ts.map(format_ts).unwrap_or_default();
             let number = |n: Option<u64>| n.map(|n| n.to_string()).unwrap_or_default();
             let error = job.error.as_ref();
             let labels = if job.labels.is_empty() {
@@ -155,9 +158,9 @@ pub fn csv_jobs(out: &mut dyn Write, runs: &[RunRecord]) -> io::Result<()> {
                     run.name.clone(),
                     run.state.as_str().to_owned(),
                     text(&run.host),
-                    text(&run.opened_ts),
-                    text(&run.closed_ts),
-                    job.job_id.clone(),
+                    time(run.opened_ts),
+                    time(run.closed_ts),
+                    job.job_id.to_string(),
                     job.stage.as_str().to_owned(),
                     job.command.clone(),
                     number(job.attempt.map(u64::from)),
@@ -167,9 +170,9 @@ pub fn csv_jobs(out: &mut dyn Write, runs: &[RunRecord]) -> io::Result<()> {
                         .map(|e| e.kind.as_str().to_owned())
                         .unwrap_or_default(),
                     error.map(|e| e.message.clone()).unwrap_or_default(),
-                    text(&job.submitted_ts),
-                    text(&job.started_ts),
-                    text(&job.ended_ts),
+                    time(job.submitted_ts),
+                    time(job.started_ts),
+                    time(job.ended_ts),
                     number(job.duration_ms),
                     number(job.cpu_ms),
                     number(job.max_rss_bytes),

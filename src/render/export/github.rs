@@ -45,7 +45,7 @@ impl Github {
         writeln!(out, "::group::{}", data(&title))?;
         writeln!(out, "::stop-commands::{}", self.token)?;
         writeln!(out, "{}", escape_controls(&job.command))?;
-        if let Some(kept) = self.kept.tail_of(&job.job_id).filter(|_| is_bad) {
+        if let Some(kept) = self.kept.tail_of(job.job_id.as_str()).filter(|_| is_bad) {
             kept.write_left_out(out)?;
             let text = kept.bytes(|_| true);
             let text = String::from_utf8_lossy(&text);

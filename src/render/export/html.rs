@@ -20,7 +20,6 @@ use crate::render::export::{Export, OutputChunk};
 use crate::render::human::event_line::{event_kind, event_time, parse_event, plain_details};
 use crate::render::human::style::escape_controls;
 use crate::render::json::run_record::{JobRecord, RunRecord};
-use crate::volume::parse_ts;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -122,7 +121,7 @@ impl Serialize for Printed<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let kept = |job: &JobRecord| {
             self.kept
-                .tail_of(&job.job_id)
+                .tail_of(job.job_id.as_str())
                 .map(|kept| printed(kept, job))
         };
         serializer.collect_map(
@@ -241,7 +240,7 @@ impl Export for Html {
         let rest = self.spans.rest(run);
         self.done.extend(rest);
         let spans: Vec<_> = self.done.iter().map(|span| self.span(span)).collect();
-        let opened = run.opened_ts.as_deref().and_then(parse_ts).map(millis);
+        let opened = run.opened_ts.map(millis);
         let first = self
             .done
             .iter()

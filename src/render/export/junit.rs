@@ -14,6 +14,7 @@ use crate::log::format::payload::{ErrorKind, JobError};
 use crate::log::{Item, RunState, Stage};
 use crate::render::export::{Export, OutputChunk};
 use crate::render::json::run_record::{JobRecord, RunRecord};
+use crate::volume::JobId;
 
 /// Held of what each job printed, in bytes.
 const MAX_OUTPUT_BYTES: usize = 256 << 10;
@@ -23,7 +24,7 @@ const MAX_OUTPUT_BYTES: usize = 256 << 10;
 pub struct Junit {
     spans: Spans,
     /// The attempts of each job that were tried again.
-    retried: HashMap<String, Vec<Span>>,
+    retried: HashMap<JobId, Vec<Span>>,
     kept: OutputTail,
 }
 
@@ -82,10 +83,10 @@ impl Export for Junit {
         writeln!(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>")?;
         writeln!(out, "<testsuites name=\"{name}\" {counts}>")?;
         write!(out, "  <testsuite name=\"{name}\" {counts}")?;
-        if let Some(opened) = &run.opened_ts {
+        if let Some(opened) = run.opened_ts {
             // Without a zone, which is UTC: the schema of Ant's task has no place for it.
-            let seconds = opened.split(['.', 'Z']).next().unwrap_or_default();
-            write!(out, " timestamp=\"{}\"", attribute(seconds))?;
+            let seconds = opened.strftime("%Y-%m-%dT%H:%M:%S");
+            write!(out, " timestamp=\"{seconds}\"")?;
         }
         if let Some(host) = &run.host {
             write!(out, " hostname=\"{}\"", attribute(host))?;
@@ -120,7 +121,7 @@ impl Junit {
             out,
             "    <testcase classname=\"{}\" name=\"{}\" time=\"{}\">",
             attribute(run.title()),
-            attribute(&job.job_id),
+            attribute(job.job_id.as_str()),
             seconds(job.duration_ms.unwrap_or(0)),
         )?;
         let number = |n: Option<u64>| n.map(|n| n.to_string());
@@ -166,7 +167,7 @@ impl Junit {
             let told = format!("{}: {message}", span.phase.name());
             element(out, again, message, kind, &told)?;
         }
-        if let Some(output) = self.kept.tail_of(&job.job_id) {
+        if let Some(output) = self.kept.tail_of(job.job_id.as_str()) {
             let is_err = |stream| stream == Some(StreamId::Stderr);
             printed(out, "system-out", output, |stream| !is_err(stream))?;
             printed(out, "system-err", output, is_err)?;

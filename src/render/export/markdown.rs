@@ -40,7 +40,7 @@ pub fn markdown(out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
     )?;
     writeln!(out, "{}\n", text(&run.because))?;
     let mut facts = vec![format!("Run {}", code(run.run_id.as_str()))];
-    if let Some(opened) = &run.opened_ts {
+    if let Some(opened) = run.opened_ts {
         facts.push(format!("began {}", text(&time_with_zone(opened))));
     }
     if let Some(host) = &run.host {
@@ -70,7 +70,7 @@ pub fn markdown(out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
         writeln!(
             out,
             "| {} | {glyph} {} | {result}{tries} | {} | {} | {} | {} |",
-            text(&job.job_id),
+            text(job.job_id.as_str()),
             job.stage.as_str(),
             job.duration_ms.map(duration).unwrap_or_default(),
             job.cpu_ms.map(duration).unwrap_or_default(),

@@ -14,12 +14,12 @@ use super::output_tail::Utf8;
 use super::spans::{Span, Spans};
 use crate::job::{RunStatus, StreamId};
 use crate::log::format::payload::JobError;
-use crate::log::{EventType, Item, RunState};
+use crate::log::{EventKind, EventType, Item, RunState};
 use crate::render::export::{Export, OutputChunk};
 use crate::render::human::event_line::{event_kind, event_time, parse_event, plain_details};
 use crate::render::json::json_lines::json_line;
 use crate::render::json::run_record::{JobRecord, RunRecord};
-use crate::volume::{RunId, parse_ts};
+use crate::volume::RunId;
 
 /// Records in a request.
 const BATCH_RECORDS: usize = 128;
@@ -129,7 +129,7 @@ impl Otlp {
         json!({
             "traceId": self.trace_id,
             "spanId": self.span_id(&format!("{}/{phase}/{start}", span.job)),
-            "parentSpanId": self.span_id(&span.job),
+            "parentSpanId": self.span_id(span.job.as_str()),
             "name": phase,
             "kind": 1,
             "startTimeUnixNano": start,
@@ -140,10 +140,9 @@ impl Otlp {
     }
 
     fn job(&self, job: &JobRecord) -> Option<Value> {
-        let at = |ts: &Option<String>| ts.as_deref().and_then(parse_ts);
-        let ended = at(&job.ended_ts);
+        let ended = job.ended_ts;
         // Where the log is damaged, its end may be all that is known.
-        let start = at(&job.submitted_ts).or(at(&job.started_ts)).or(ended)?;
+        let start = job.submitted_ts.or(job.started_ts).or(ended)?;
         let end = ended.or(self.at).unwrap_or(start).max(start);
         let mut attributes = vec![
             attribute("runlog.job_id", &json!(job.job_id)),
@@ -155,7 +154,7 @@ impl Otlp {
         }
         Some(json!({
             "traceId": self.trace_id,
-            "spanId": self.span_id(&job.job_id),
+            "spanId": self.span_id(job.job_id.as_str()),
             "parentSpanId": self.root(),
             "name": job.job_id,
             "kind": 1,
@@ -167,8 +166,8 @@ impl Otlp {
     }
 
     fn whole(&self, run: &RunRecord) -> Option<Value> {
-        let start = parse_ts(run.opened_ts.as_deref()?)?;
-        let closed = run.closed_ts.as_deref().and_then(parse_ts);
+        let start = run.opened_ts?;
+        let closed = run.closed_ts;
         let end = closed.or(self.at).unwrap_or(start).max(start);
         let code = match run.state {
             RunStatus::Completed => json!({"code": 1}),
@@ -285,7 +284,7 @@ impl Export for Otlp {
         // which says again what all events before it said.
         let frame = ["v", "ts", "type", "run_id", "crc"];
         let elsewhere = |key: &str| {
-            frame.contains(&key) || key == "state" && kind == EventType::LogRotated.as_str()
+            frame.contains(&key) || key == "state" && EventKind::new(kind) == EventType::LogRotated
         };
         let told = event.as_object().into_iter().flatten();
         let attributes = told

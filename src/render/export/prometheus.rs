@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::io::Write;
 
+use jiff::Timestamp;
+
 use crate::job::RunStatus;
 use crate::log::{Item, RunState};
 use crate::render::export::Export;
 use crate::render::json::run_record::{JobRecord, RunRecord};
-use crate::volume::parse_ts;
 
 /// Writes the figures of one run.
 #[derive(Debug, Default)]
@@ -80,12 +81,12 @@ pub fn prometheus(out: &mut dyn Write, runs: &[RunRecord]) -> io::Result<()> {
     text.gauge(
         "runlog_run_last_opened_timestamp_seconds",
         "When the newest run was opened.",
-        of(|run| seconds(run.opened_ts.as_deref())),
+        of(|run| seconds(run.opened_ts)),
     );
     text.gauge(
         "runlog_run_last_closed_timestamp_seconds",
         "When the newest run was closed.",
-        of(|run| seconds(run.closed_ts.as_deref())),
+        of(|run| seconds(run.closed_ts)),
     );
     text.gauge(
         "runlog_run_last_duration_seconds",
@@ -100,7 +101,7 @@ pub fn prometheus(out: &mut dyn Write, runs: &[RunRecord]) -> io::Result<()> {
     let succeeded = names.iter().filter_map(|(name, runs)| {
         let completed = |run: &&&RunRecord| run.state == RunStatus::Completed;
         let run = runs.iter().rev().find(completed)?;
-        Some((vec![("name", *name)], seconds(run.closed_ts.as_deref())?))
+        Some((vec![("name", *name)], seconds(run.closed_ts)?))
     });
     text.gauge(
         "runlog_run_last_success_timestamp_seconds",
@@ -117,7 +118,7 @@ fn jobs(text: &mut Text, newest: &[(&str, &RunRecord)]) {
         for (name, run) in newest {
             let mut seen = BTreeSet::new();
             for job in run.jobs.iter().filter(|job| seen.insert(&job.job_id)) {
-                let labels = vec![("name", *name), ("job_id", &*job.job_id)];
+                let labels = vec![("name", *name), ("job_id", job.job_id.as_str())];
                 samples.extend(value(job).map(|value| (labels, value)));
             }
         }
@@ -150,8 +151,8 @@ fn jobs(text: &mut Text, newest: &[(&str, &RunRecord)]) {
     );
 }
 
-fn seconds(ts: Option<&str>) -> Option<f64> {
-    Some(parse_ts(ts?)?.as_microsecond() as f64 / 1e6)
+fn seconds(ts: Option<Timestamp>) -> Option<f64> {
+    Some(ts?.as_microsecond() as f64 / 1e6)
 }
 
 /// The text so far.

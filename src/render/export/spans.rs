@@ -3,14 +3,12 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 
 use crate::job::RunStatus;
 use crate::log::format::payload::{Cost, JobEnded};
 use crate::log::{EventType, Item, JobState, RunState};
-use crate::render::human::event_line::line_time;
 use crate::render::json::run_record::RunRecord;
-use crate::volume::parse_ts;
+use crate::volume::JobId;
 
 /// Part of a job's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +38,7 @@ impl Phase {
 /// A phase of a job.
 #[derive(Debug, Clone)]
 pub(crate) struct Span {
-    pub job: String,
+    pub job: JobId,
     pub phase: Phase,
     pub start: Timestamp,
     /// `None`: no event tells of the end.
@@ -67,31 +65,19 @@ struct AttemptState {
 /// Finds the phases while a run is read.
 #[derive(Debug, Default)]
 pub(crate) struct Spans {
-    jobs: HashMap<String, AttemptState>,
+    jobs: HashMap<JobId, AttemptState>,
     /// The latest time that was seen.
     pub last: Option<Timestamp>,
-}
-
-#[derive(Deserialize)]
-struct SpanLine {
-    #[serde(rename = "type")]
-    kind: String,
-    job_id: Option<String>,
-    node_id: Option<String>,
 }
 
 impl Spans {
     /// The phases that the item ends.
     pub(crate) fn apply(&mut self, item: &Item<'_>, run: &RunState) -> Vec<Span> {
-        let (Item::Event(_, bytes) | Item::Foreign(_, bytes)) = item else {
+        let Some(head) = item.head() else {
             return Vec::new();
         };
-        let Ok(line) = serde_json::from_slice::<SpanLine>(bytes) else {
-            return Vec::new();
-        };
-        let ts = line_time(bytes);
+        let (ts, kind) = (head.ts, head.kind.known());
         self.last = self.last.max(ts);
-        let kind = EventType::parse(&line.kind);
         let mut done = Vec::new();
         if kind == Some(EventType::LogRotated) {
             for job in &run.jobs {
@@ -101,12 +87,12 @@ impl Spans {
             }
             return done;
         }
-        let job = line.node_id.or(line.job_id).and_then(|id| run.job(&id));
+        let job = head.job.and_then(|id| run.job(id.as_str()));
         let (Some(job), Some(ts)) = (job, ts) else {
             return done;
         };
         match (item, kind) {
-            (Item::Event(..), Some(kind)) => self.event(kind, bytes, ts, job, &mut done),
+            (Item::Event(_, line), Some(kind)) => self.event(kind, line, ts, job, &mut done),
             (Item::Foreign(..), _) => self.add_unfinished(job, &mut done),
             _ => {}
         }
@@ -152,18 +138,17 @@ impl Spans {
     /// program wrote them.
     fn add_unfinished(&mut self, job: &JobState, done: &mut Vec<Span>) {
         let told = self.jobs.entry(job.job_id.clone()).or_default();
-        let at = |ts: &Option<String>| ts.as_deref().and_then(parse_ts);
         let (id, attempt) = (&job.job_id, Phase::Attempt(job.attempt.unwrap_or(1)));
         if told.ended {
             return;
         }
-        if let Some(ts) = at(&job.submitted_ts).filter(|_| told.open.is_none()) {
+        if let Some(ts) = job.submitted_ts.filter(|_| told.open.is_none()) {
             told.open(id, Phase::Waiting, ts, done);
         }
-        if let Some(ts) = at(&job.started_ts).filter(|_| !told.is_in(attempt)) {
+        if let Some(ts) = job.started_ts.filter(|_| !told.is_in(attempt)) {
             told.open(id, attempt, ts, done);
         }
-        if let Some(ts) = at(&job.ended_ts).filter(|_| job.stage.is_terminal()) {
+        if let Some(ts) = job.ended_ts.filter(|_| job.stage.is_terminal()) {
             told.ended = true;
             told.close(id, attempt, ts, ended_of(job), done);
         }
@@ -189,10 +174,10 @@ impl AttemptState {
         self.open.as_ref().is_some_and(|open| open.phase == phase)
     }
 
-    fn open(&mut self, job: &str, phase: Phase, ts: Timestamp, done: &mut Vec<Span>) {
+    fn open(&mut self, job: &JobId, phase: Phase, ts: Timestamp, done: &mut Vec<Span>) {
         self.end_open(ts, None, done);
         self.open = Some(Span {
-            job: job.to_owned(),
+            job: job.clone(),
             phase,
             start: ts,
             end: None,
@@ -211,7 +196,7 @@ impl AttemptState {
 
     fn close(
         &mut self,
-        job: &str,
+        job: &JobId,
         phase: Phase,
         ts: Timestamp,
         ended: JobEnded,
@@ -255,6 +240,7 @@ fn ended_of(job: &JobState) -> JobEnded {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::volume::parse_ts;
 
     #[test]
     fn a_duration_that_cannot_be_ends_nothing_but_its_span() {
@@ -265,7 +251,13 @@ mod tests {
                 duration_ms: Some(ms),
                 ..JobEnded::default()
             };
-            told.close("j", Phase::Attempt(1), ts, ended, &mut done);
+            told.close(
+                &"j".parse().unwrap(),
+                Phase::Attempt(1),
+                ts,
+                ended,
+                &mut done,
+            );
             assert_eq!(done[0].start, parse_ts(start).unwrap_or(ts));
             assert_eq!(done[0].end, Some(ts));
         }

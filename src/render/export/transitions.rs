@@ -2,20 +2,20 @@
 
 use std::collections::HashMap;
 
-use serde::Deserialize;
+use jiff::Timestamp;
+use ulid::Ulid;
 
 use crate::log::{EventType, Item, JobState, RunState, Stage};
-use crate::render::human::event_line::line_time;
-use crate::volume::parse_ts;
+use crate::volume::JobId;
 
 /// Something that was not told before.
 #[derive(Debug)]
 pub(crate) struct Transition<'a> {
     pub what: TransitionKind<'a>,
     /// When it was.
-    pub ts: String,
+    pub ts: Timestamp,
     /// The id of the event that told it, if it told nothing else before.
-    pub id: Option<String>,
+    pub id: Option<Ulid>,
 }
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(crate) enum TransitionKind<'a> {
 struct LastSeen {
     validated: bool,
     /// The attempt, and when it started.
-    started: Option<(Option<u32>, Option<String>)>,
+    started: Option<(Option<u32>, Option<Timestamp>)>,
     ended: bool,
     rolled_back: bool,
 }
@@ -44,16 +44,7 @@ struct LastSeen {
 pub(crate) struct Transitions {
     opened: bool,
     closed: bool,
-    jobs: HashMap<String, LastSeen>,
-}
-
-#[derive(Deserialize)]
-struct JobLine {
-    #[serde(rename = "type")]
-    kind: String,
-    id: Option<String>,
-    job_id: Option<String>,
-    node_id: Option<String>,
+    jobs: HashMap<JobId, LastSeen>,
 }
 
 impl Transitions {
@@ -64,37 +55,33 @@ impl Transitions {
         item: &Item<'_>,
         run: &'a RunState,
     ) -> Vec<Transition<'a>> {
-        let (Item::Event(_, bytes) | Item::Foreign(_, bytes)) = item else {
+        let Some(head) = item.head() else {
             return Vec::new();
         };
-        let Ok(line) = serde_json::from_slice::<JobLine>(bytes) else {
-            return Vec::new();
-        };
-        let ts = line_time(bytes).map(|ts| format!("{ts:.6}"));
         let mut steps = Vec::new();
         let mut push = |what, ts| steps.push(Transition { what, ts, id: None });
         if !self.opened
-            && let Some(opened) = &run.opened_ts
+            && let Some(opened) = run.opened_ts
         {
             self.opened = true;
-            push(TransitionKind::Opened, opened.clone());
+            push(TransitionKind::Opened, opened);
         }
-        let is_checkpoint = line.kind == EventType::LogRotated.as_str();
+        let is_checkpoint = head.kind == EventType::LogRotated;
         if is_checkpoint {
             for job in &run.jobs {
                 self.job(job, None, &mut push);
             }
-        } else if let Some(job) = line.node_id.or(line.job_id).and_then(|id| run.job(&id)) {
-            self.job(job, ts.as_deref(), &mut push);
+        } else if let Some(job) = head.job.and_then(|id| run.job(id.as_str())) {
+            self.job(job, head.ts, &mut push);
         }
         if !self.closed
-            && let Some(closed) = &run.closed_ts
+            && let Some(closed) = run.closed_ts
         {
             self.closed = true;
-            push(TransitionKind::Closed, closed.clone());
+            push(TransitionKind::Closed, closed);
         }
         if let Some(first) = steps.first_mut().filter(|_| !is_checkpoint) {
-            first.id = line.id;
+            first.id = head.ulid;
         }
         steps
     }
@@ -103,34 +90,34 @@ impl Transitions {
     fn job<'a>(
         &mut self,
         job: &'a JobState,
-        ts: Option<&str>,
-        push: &mut impl FnMut(TransitionKind<'a>, String),
+        ts: Option<Timestamp>,
+        push: &mut impl FnMut(TransitionKind<'a>, Timestamp),
     ) {
-        let at = |stored: &Option<String>| {
-            let ts = ts.or(stored.as_deref()).or(job.ended_ts.as_deref());
-            ts.unwrap_or_default().to_owned()
+        let at = |stored: Option<Timestamp>| {
+            let ts = ts.or(stored).or(job.ended_ts);
+            ts.unwrap_or(Timestamp::UNIX_EPOCH)
         };
         let is_new = !self.jobs.contains_key(&job.job_id);
         let told = self.jobs.entry(job.job_id.clone()).or_default();
         if is_new && job.submitted_ts.is_some() {
-            push(TransitionKind::Submitted(job), at(&job.submitted_ts));
+            push(TransitionKind::Submitted(job), at(job.submitted_ts));
         }
         if job.stage == Stage::Validated && !std::mem::replace(&mut told.validated, true) {
-            push(TransitionKind::Validated(job), at(&job.submitted_ts));
+            push(TransitionKind::Validated(job), at(job.submitted_ts));
         }
         if job.started_ts.is_some() {
-            let started = Some((job.attempt, job.started_ts.clone()));
+            let started = Some((job.attempt, job.started_ts));
             if told.started != started {
                 told.started = started;
-                push(TransitionKind::Started(job), at(&job.started_ts));
+                push(TransitionKind::Started(job), at(job.started_ts));
             }
         }
         if job.stage.is_terminal() && !std::mem::replace(&mut told.ended, true) {
-            push(TransitionKind::Ended(job), at(&job.ended_ts));
+            push(TransitionKind::Ended(job), at(job.ended_ts));
         }
         let is_back = job.stage == Stage::RolledBack;
         if is_back && !std::mem::replace(&mut told.rolled_back, true) {
-            push(TransitionKind::RolledBack(job), at(&job.ended_ts));
+            push(TransitionKind::RolledBack(job), at(job.ended_ts));
         }
     }
 }
@@ -138,7 +125,7 @@ impl Transitions {
 impl Transition<'_> {
     /// When it was, in milliseconds since 1970.
     pub(crate) fn millis(&self) -> u64 {
-        parse_ts(&self.ts).map_or(0, |ts| u64::try_from(ts.as_millisecond()).unwrap_or(0))
+        u64::try_from(self.ts.as_millisecond()).unwrap_or(0)
     }
 }
 

@@ -3,24 +3,22 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::format::{count, duration, precise_time, size};
 use super::style::{Role, Style, escape_controls};
-use crate::log::command_line;
+use crate::log::{EventHead, command_line};
 
 /// Returns the line for an event of runlog or of another program, given its JSON.
 pub fn event_line(line: &[u8], style: Style) -> String {
     let Some(event) = parse_event(line) else {
         return escape_controls(&String::from_utf8_lossy(line)).into_owned();
     };
-    let ts = match event.get("ts") {
-        Some(Value::String(ts)) => precise_time(ts),
-        _ => event_time(&event)
-            .map(|at| precise_time(&at.to_string()))
-            .unwrap_or_default(),
+    let ts = match (event_time(&event), event.get("ts")) {
+        (Some(ts), _) => precise_time(ts),
+        (None, Some(Value::String(ts))) => escape_controls(ts).into_owned(),
+        (None, _) => String::new(),
     };
     let seq = style.faint(&format!("{:>5}", event_seq(&event)));
     let ts = style.faint(&ts);
@@ -70,12 +68,7 @@ fn parse_value(text: &str, depth: usize) -> Value {
 
 /// Returns when a stored line was written, by runlog or by another program.
 pub fn line_time(line: &[u8]) -> Option<Timestamp> {
-    #[derive(Deserialize)]
-    struct TimeField {
-        ts: Value,
-    }
-    let TimeField { ts } = serde_json::from_slice(line).ok()?;
-    parse_time(&ts)
+    EventHead::parse(line)?.ts
 }
 
 /// Returns when an event was written, by runlog or by another program.
@@ -261,7 +254,7 @@ mod tests {
     #[test]
     fn number_too_large_for_double_is_kept_as_text() {
         let line =
-            br#"{"seq":1,"ts":"2026-11-21T21:49:00Z","data":{"n":[1,-1e999],"o":{"k":true}}}"#;
+            br#"{"type":"x","seq":1,"ts":"2026-11-21T21:49:00Z","data":{"n":[1,-1e999],"o":{"k":true}}}"#;
         let event = parse_event(line).unwrap();
         assert_eq!(event["seq"], 1);
         assert_eq!(event["data"], json!({"n": [1, "-1e999"], "o": {"k": true}}));

@@ -5,20 +5,18 @@ use std::sync::OnceLock;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::style::escape_controls;
-
 /// Returns a time in the local time zone, to the second.
-pub(crate) fn local_time(ts: &str) -> String {
+pub(crate) fn local_time(ts: Timestamp) -> String {
     in_zone(ts, "%Y-%m-%d %H:%M:%S")
 }
 
 /// Returns a time in the local time zone, to the second, with its offset from UTC.
-pub(crate) fn time_with_zone(ts: &str) -> String {
+pub(crate) fn time_with_zone(ts: Timestamp) -> String {
     in_zone(ts, "%Y-%m-%d %H:%M:%S %:z")
 }
 
 /// Returns a time in the local time zone, to the millisecond.
-pub(crate) fn precise_time(ts: &str) -> String {
+pub(crate) fn precise_time(ts: Timestamp) -> String {
     in_zone(ts, "%Y-%m-%d %H:%M:%S%.3f")
 }
 
@@ -33,12 +31,9 @@ pub fn set_time_zone(zone: fn() -> TimeZone) {
     ZONE.get_or_init(|| zone);
 }
 
-fn in_zone(ts: &str, format: &str) -> String {
+fn in_zone(ts: Timestamp, format: &str) -> String {
     let zone = || ZONE.get().map_or_else(TimeZone::system, |zone| zone());
-    match ts.parse::<Timestamp>() {
-        Ok(at) => at.to_zoned_datetime(zone()).strftime(format).to_string(),
-        Err(_) => escape_controls(ts).into_owned(),
-    }
+    ts.to_zoned_datetime(zone()).strftime(format).to_string()
 }
 
 /// Returns a duration in at most two units: `87ms`, `1.23s`, `2m 03s`, `5h 07m`, `3d 04h`.

@@ -8,7 +8,7 @@ use crate::render::json::gap_report::GapReport;
 pub fn gap_line(report: &GapReport<'_>, style: Style) -> String {
     let glyph = style.glyphs.pick("✗", "x");
     let gap = style.paint(Role::Bad, &format!("{:14}", format!("{glyph} gap")));
-    let ts = style.faint(&precise_time(&report.ts));
+    let ts = style.faint(&precise_time(report.ts));
     let seq = style.faint("    -");
     format!("{ts} {seq}  {gap}  {}", report.message)
 }

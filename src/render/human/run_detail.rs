@@ -10,7 +10,6 @@ use super::style::{Role, Style, escape_controls, stage_glyph, status_glyph};
 use super::table::{Column, Fit, Layout, StyledCell};
 use crate::job::RunStatus;
 use crate::render::json::run_record::{JobRecord, RunRecord};
-use crate::volume::parse_ts;
 
 /// The columns of the table of jobs.
 pub(crate) const JOB_COLUMNS: [Column; 7] = [
@@ -50,7 +49,7 @@ pub(crate) fn write_run(out: &mut dyn Write, run: &RunRecord, style: Style) -> i
     layout.write(out, rows())?;
     let is_cut = |job: &&JobRecord| layout.cuts(COMMAND, &escape_controls(&job.command));
     for job in run.jobs.iter().filter(is_cut).take(MAX_FULL_COMMANDS) {
-        let (id, command) = (escape_controls(&job.job_id), escape_controls(&job.command));
+        let (id, command) = (job.job_id.as_str(), escape_controls(&job.command));
         writeln!(out, "{id}: {}", style.faint(&command))?;
     }
     run.jobs
@@ -60,7 +59,7 @@ pub(crate) fn write_run(out: &mut dyn Write, run: &RunRecord, style: Style) -> i
 
 /// Writes why a job failed, what its output lacks, and what became of its rollback.
 fn write_job_notes(out: &mut dyn Write, job: &JobRecord, style: Style) -> io::Result<()> {
-    let id = escape_controls(&job.job_id);
+    let id = job.job_id.as_str();
     if let Some(error) = &job.error {
         let message = escape_controls(&error.message);
         let text = format!("{id}: {message} ({})", error.kind.as_str());
@@ -93,18 +92,18 @@ pub(crate) fn run_facts(run: &RunRecord, style: Style) -> Vec<(&'static str, Rol
     add("state", role, format!("{glyph} {}", run.state.as_str()));
     if let Some(at) = &run.at {
         let event = at.seq.map(|seq| format!("event {seq}"));
-        let ts = at.ts.as_deref().map(time_with_zone);
+        let ts = at.ts.map(time_with_zone);
         let parts: Vec<_> = event.into_iter().chain(ts).collect();
         add("at", plain, parts.join(", "));
     }
     add("because", plain, escape_controls(&run.because).into_owned());
-    if let Some(ts) = &run.opened_ts {
+    if let Some(ts) = run.opened_ts {
         let host = run.host.as_deref();
         let host = host.map(|host| format!(" on {}", escape_controls(host)));
         let host = host.unwrap_or_default();
         add("opened", plain, format!("{}{host}", time_with_zone(ts)));
     }
-    if let Some(ts) = &run.closed_ts {
+    if let Some(ts) = run.closed_ts {
         let after = run
             .duration_ms
             .map(|ms| format!(" (after {})", duration(ms)));
@@ -119,7 +118,7 @@ pub(crate) fn run_facts(run: &RunRecord, style: Style) -> Vec<(&'static str, Rol
             add("path", plain, escape_controls(&path).into_owned());
         }
         Some(removal) => {
-            let ts = time_with_zone(&removal.retired_ts);
+            let ts = time_with_zone(removal.retired_ts);
             let freed = size(removal.freed_bytes);
             let text = format!("{ts}: {}, {freed} freed", escape_controls(&removal.why));
             add("retired", plain, text);
@@ -141,7 +140,7 @@ pub(crate) fn job_row(job: &JobRecord, run: &RunRecord, style: Style) -> [Styled
     };
     let plain = |text: String| StyledCell::plain(text);
     [
-        plain(escape_controls(&job.job_id).into_owned()),
+        plain(job.job_id.to_string()),
         StyledCell::new(role, format!("{glyph} {}", job.stage.as_str())),
         StyledCell::new(exit_role, exit_text(job)),
         plain(job_duration(job, run, style)),
@@ -156,13 +155,13 @@ fn job_duration(job: &JobRecord, run: &RunRecord, style: Style) -> String {
     if let Some(ms) = job.duration_ms {
         return duration(ms);
     }
-    let start = job.started_ts.as_deref().and_then(parse_ts);
+    let start = job.started_ts;
     let is_live = run.state == RunStatus::Running && !job.stage.is_terminal();
     let Some(start) = start.filter(|_| is_live) else {
         return String::new();
     };
     let end = match &run.at {
-        Some(at) => at.ts.as_deref().and_then(parse_ts).unwrap_or(start),
+        Some(at) => at.ts.unwrap_or(start),
         None => Timestamp::now(),
     };
     let ms = end.duration_since(start).as_millis();

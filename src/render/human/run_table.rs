@@ -26,11 +26,11 @@ pub(crate) fn run_row(run: &RunRecord, style: Style) -> Vec<StyledCell> {
         StyledCell::plain(run.run_id.as_str()),
         StyledCell::new(role, format!("{glyph} {}", run.state.as_str())),
         jobs_cell(run.jobs_total, run.jobs_failed),
-        faint(run.opened_ts.as_deref().map(local_time).unwrap_or_default()),
+        faint(run.opened_ts.map(local_time).unwrap_or_default()),
         StyledCell::plain(run.duration_ms.map(duration).unwrap_or_default()),
         StyledCell::plain(run.events.to_string()),
     ];
-    let retired = run.retired.as_ref().map(|r| local_time(&r.retired_ts));
+    let retired = run.retired.as_ref().map(|r| local_time(r.retired_ts));
     cells.extend(retired.map(faint));
     cells
 }

@@ -14,7 +14,7 @@ use super::style::{Role, Style, escape_controls, status_glyph};
 use crate::job::RunVerdict;
 use crate::log::format::payload::ErrorKind;
 use crate::log::{Damage, EventType, RunState};
-use crate::volume::{RunId, parse_ts};
+use crate::volume::RunId;
 
 /// Prints a run line by line.
 #[derive(Debug)]
@@ -46,8 +46,8 @@ impl Timeline {
 
     /// Returns the first line, given the state after the first event.
     pub fn title(&mut self, run: &RunId, state: &RunState) -> String {
-        self.start = state.opened_ts.as_deref().and_then(parse_ts);
-        let opened = state.opened_ts.as_deref().map(time_with_zone);
+        self.start = state.opened_ts;
+        let opened = state.opened_ts.map(time_with_zone);
         let opened = opened.map(|at| format!("  started {at}"));
         let host = state.host.as_deref();
         let host = host.map(|host| format!(" on {}", escape_controls(host)));

@@ -4,6 +4,7 @@
 use std::io;
 use std::io::Write;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use ulid::Ulid;
 
@@ -12,7 +13,7 @@ use crate::log::{Dialect, Item, JobState, RunState};
 use crate::render::export::Export;
 use crate::render::export::transitions::{Transition, TransitionKind, Transitions, has_failed};
 use crate::render::json::json_lines::json_line;
-use crate::volume::{RunId, layout};
+use crate::volume::{RunId, layout, rfc3339};
 
 /// Writes what `omne status` reads as `.omne/var/runs/<run_id>/events.jsonl`.
 #[derive(Debug)]
@@ -29,7 +30,8 @@ struct OmneLine<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     id: &'a str,
-    ts: &'a str,
+    #[serde(with = "rfc3339")]
+    ts: Timestamp,
     run_id: &'a RunId,
     #[serde(flatten)]
     told: EmittedLine<'a>,
@@ -99,7 +101,7 @@ impl AsOmne {
             TransitionKind::Closed => ("pipe.completed", EmittedLine::Nothing {}),
             TransitionKind::Started(job) => {
                 let told = EmittedLine::Started {
-                    node_id: &job.job_id,
+                    node_id: job.job_id.as_str(),
                     kind: "bash",
                     name: &job.command,
                 };
@@ -109,7 +111,7 @@ impl AsOmne {
                 let error = job.error.as_ref();
                 let message = error.map(|e| e.message.as_str());
                 let told = EmittedLine::Failed {
-                    node_id: &job.job_id,
+                    node_id: job.job_id.as_str(),
                     error: Error {
                         kind: kind_of(error.map_or(ErrorKind::Other, |e| e.kind)),
                     },
@@ -119,7 +121,7 @@ impl AsOmne {
             }
             TransitionKind::Ended(job) => {
                 let told = EmittedLine::Completed {
-                    node_id: &job.job_id,
+                    node_id: job.job_id.as_str(),
                     output_path: output_path(&self.run, job),
                 };
                 ("node.completed", told)
@@ -128,15 +130,15 @@ impl AsOmne {
             | TransitionKind::Validated(_)
             | TransitionKind::RolledBack(_) => return Ok(()),
         };
-        let id = step.id.clone().unwrap_or_else(|| {
+        let id = step.id.unwrap_or_else(|| {
             self.ids += 1;
-            let id = Ulid::from_parts(step.millis(), self.ids);
-            id.to_string().to_ascii_lowercase()
+            Ulid::from_parts(step.millis(), self.ids)
         });
+        let id = id.to_string().to_ascii_lowercase();
         let line = OmneLine {
             kind,
             id: &id,
-            ts: &step.ts,
+            ts: step.ts,
             run_id: &self.run,
             told,
         };
@@ -182,13 +184,13 @@ fn kind_of(error: ErrorKind) -> &'static str {
 
 /// Where the output is, from the root of the volume; empty where there is none.
 fn output_path(run: &RunId, job: &JobState) -> String {
-    match job.job_id.parse() {
-        Ok(id) if job.output.is_some() => format!(
-            "{}/{}/{}",
-            layout::run_dir(run),
-            layout::JOBS,
-            layout::job_out(&id)
-        ),
-        _ => String::new(),
+    if job.output.is_none() {
+        return String::new();
     }
+    format!(
+        "{}/{}/{}",
+        layout::run_dir(run),
+        layout::JOBS,
+        layout::job_out(&job.job_id)
+    )
 }

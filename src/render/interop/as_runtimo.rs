@@ -55,7 +55,7 @@ impl AsRuntimo {
             seq: self.seq,
             ts: step.millis() / 1000,
             kind,
-            job_id: &job.job_id,
+            job_id: job.job_id.as_str(),
             // What runs a command there. What ran another program's steps is not known.
             capability: (!job.foreign).then_some("ShellExec"),
             error: (kind == "job_failed").then(|| error_of(job)),

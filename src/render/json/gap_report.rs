@@ -1,9 +1,10 @@
 //! Events that can no longer be shown, as a line of JSON.
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::log::{Gap, GapReason};
-use crate::volume::{RunId, now_ts};
+use crate::volume::{RunId, now_ts, rfc3339};
 
 /// A range of missing events of a run.
 #[derive(Debug, Serialize)]
@@ -12,7 +13,8 @@ pub struct GapReport<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     /// When the gap was found.
-    pub ts: String,
+    #[serde(with = "rfc3339")]
+    pub ts: Timestamp,
     /// The run.
     run_id: &'a RunId,
     /// The sequence number of the first missing event, if known.

@@ -1,11 +1,12 @@
 //! What `runlog gc` did to a run, or would do, as a line of JSON.
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::execution::Execution;
 use crate::job::RunStatus;
 use crate::log::store::retention::RunInfo;
-use crate::volume::RunId;
+use crate::volume::{RunId, rfc3339};
 
 /// What happens to a run or to a part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -55,9 +56,11 @@ pub struct GcReport {
     /// The state of the run.
     pub state: Option<RunStatus>,
     /// When its first event was written.
-    pub opened_ts: Option<String>,
+    #[serde(with = "rfc3339::option")]
+    pub opened_ts: Option<Timestamp>,
     /// When it was closed.
-    pub closed_ts: Option<String>,
+    #[serde(with = "rfc3339::option")]
+    pub closed_ts: Option<Timestamp>,
 }
 
 impl GcReport {
@@ -67,8 +70,8 @@ impl GcReport {
             bytes: run.bytes,
             name: run.state.map(|_| run.name.clone()),
             state: run.state,
-            opened_ts: run.opened_ts.clone(),
-            closed_ts: run.closed_ts.clone(),
+            opened_ts: run.opened_ts,
+            closed_ts: run.closed_ts,
             ..Self::bare(run.run_id.clone(), action, execution, why)
         }
     }

@@ -53,8 +53,8 @@ impl RunDiff {
             .collect();
         for (job, other) in pairs {
             let other = other.or_else(|| {
-                let named = job.job_id == a.name;
-                remove_first(&mut of_b, |other| only || named && other.job_id == b.name)
+                let named = job.job_id == *a.name;
+                remove_first(&mut of_b, |other| only || named && other.job_id == *b.name)
             });
             jobs.push(JobDiff::new(Some(job), other));
         }
@@ -107,7 +107,7 @@ impl JobDiff {
             }
             _ => differs.push("missing"),
         }
-        let id = |job: &Option<JobRecord>| job.as_ref().map(|job| job.job_id.clone());
+        let id = |job: &Option<JobRecord>| job.as_ref().map(|job| job.job_id.to_string());
         Self {
             job_id: id(&a).or_else(|| id(&b)).unwrap_or_default(),
             differs,

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::job::{InspectedRun, RunStatus};
 use crate::log::format::payload::{JobError, Output, ProcessRef};
 use crate::log::{JobState, Rollback, Stage, Tombstone};
-use crate::volume::{RunId, Volume};
+use crate::volume::{JobId, RunId, Volume, rfc3339};
 
 /// The last event that a state is based on.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -16,7 +17,8 @@ pub struct ReportedAt {
     /// The sequence number, if the event has one.
     pub seq: Option<u64>,
     /// When it was written.
-    pub ts: Option<String>,
+    #[serde(with = "rfc3339::option")]
+    pub ts: Option<Timestamp>,
 }
 
 /// One run as `status --json` reports it. Keys without a value are `null`.
@@ -33,9 +35,11 @@ pub struct RunRecord {
     /// The host that opened it.
     pub host: Option<String>,
     /// When its first event was written.
-    pub opened_ts: Option<String>,
+    #[serde(with = "rfc3339::option")]
+    pub opened_ts: Option<Timestamp>,
     /// When it was closed.
-    pub closed_ts: Option<String>,
+    #[serde(with = "rfc3339::option")]
+    pub closed_ts: Option<Timestamp>,
     /// From the first event to the close, in milliseconds.
     pub duration_ms: Option<u64>,
     /// The number of events it has ever had.
@@ -68,7 +72,8 @@ pub struct RunRecord {
 #[derive(Debug, Clone, Serialize)]
 pub struct Removal {
     /// When gc removed the run.
-    pub retired_ts: String,
+    #[serde(with = "rfc3339")]
+    pub retired_ts: Timestamp,
     /// Why gc removed it.
     pub why: String,
     /// The disk space that this freed, in bytes.
@@ -149,16 +154,19 @@ impl RunRecord {
 #[derive(Debug, Clone, Serialize)]
 #[expect(missing_docs, reason = "the fields are those of the job's state")]
 pub struct JobRecord {
-    pub job_id: String,
+    pub job_id: JobId,
     pub stage: Stage,
     pub command: String,
     pub attempt: Option<u32>,
     pub exit_code: Option<i32>,
     pub signal: Option<String>,
     pub error: Option<JobError>,
-    pub submitted_ts: Option<String>,
-    pub started_ts: Option<String>,
-    pub ended_ts: Option<String>,
+    #[serde(with = "rfc3339::option")]
+    pub submitted_ts: Option<Timestamp>,
+    #[serde(with = "rfc3339::option")]
+    pub started_ts: Option<Timestamp>,
+    #[serde(with = "rfc3339::option")]
+    pub ended_ts: Option<Timestamp>,
     pub duration_ms: Option<u64>,
     pub max_rss_bytes: Option<u64>,
     pub cpu_ms: Option<u64>,

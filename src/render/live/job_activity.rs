@@ -7,12 +7,10 @@ use crate::log::Stage;
 use crate::render::human::format::{duration, size};
 use crate::render::human::style::{Role, escape_controls};
 use crate::render::human::styled_line::StyledLine;
-use crate::volume::parse_ts;
 
 /// Returns the milliseconds from `ts` to now, or 0 if the clock went back.
-pub(crate) fn millis_since(ts: &str, now: Timestamp) -> Option<u64> {
-    let ms = now.duration_since(parse_ts(ts)?).as_millis();
-    Some(u64::try_from(ms).unwrap_or(0))
+pub(crate) fn millis_since(ts: Timestamp, now: Timestamp) -> u64 {
+    u64::try_from(now.duration_since(ts).as_millis()).unwrap_or(0)
 }
 
 /// Returns the text of remaining time, rounded up to whole seconds.
@@ -23,7 +21,7 @@ fn remaining(ms: u64) -> String {
 /// Returns the job with its stage, its attempt, its remaining time, and what it uses.
 pub(crate) fn activity_line(now: &JobNow, at: Timestamp) -> StyledLine {
     let JobNow { job, more, .. } = now;
-    let mut line = StyledLine::with_role(Role::Plain, escape_controls(&job.job_id));
+    let mut line = StyledLine::with_role(Role::Plain, job.job_id.as_str());
     let mut part = |role, text: String| {
         line.push(Role::Faint, "  ");
         line.push(role, text);
@@ -50,9 +48,9 @@ pub(crate) fn activity_line(now: &JobNow, at: Timestamp) -> StyledLine {
         return line;
     }
     // The state of the job has the start of its first attempt.
-    let first = job.started_ts.as_ref().filter(|_| attempt == 1);
-    let started = more.attempt_ts.as_ref().or(first);
-    let ran = started.and_then(|ts| millis_since(ts, at));
+    let first = job.started_ts.filter(|_| attempt == 1);
+    let started = more.attempt_ts.or(first);
+    let ran = started.map(|ts| millis_since(ts, at));
     let text = match ran {
         Some(ms) => format!("running for {}", whole_seconds(ms)),
         None => "running".to_owned(),

@@ -78,7 +78,7 @@ impl ListFrame<'_> {
     }
 
     fn title(&self, style: Style) -> StyledLine {
-        let at = local_time(&self.now.to_string());
+        let at = local_time(self.now);
         // The rows have the date.
         let at = at.split(' ').next_back().unwrap_or_default().to_owned();
         let mut line = StyledLine::with_role(Role::Faint, at);
@@ -146,7 +146,7 @@ impl ListFrame<'_> {
         } else {
             Role::Plain
         };
-        let opened = run.opened_ts.as_deref().map(local_time);
+        let opened = run.opened_ts.map(local_time);
         [
             StyledCell::new(id_role, run.run_id.as_str()),
             StyledCell::new(role, format!("{glyph} {}", run.state.as_str())),
@@ -158,8 +158,8 @@ impl ListFrame<'_> {
 
     /// Returns how long a live run has been running, in milliseconds.
     fn elapsed(&self, run: &WatchedRun) -> Option<u64> {
-        let opened = run.opened_ts.as_deref().filter(|_| run.is_live())?;
-        millis_since(opened, self.now)
+        let opened = run.opened_ts.filter(|_| run.is_live())?;
+        Some(millis_since(opened, self.now))
     }
 
     /// Returns the lines below the row of a running run: its progress, its job, and the last

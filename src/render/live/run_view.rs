@@ -9,7 +9,7 @@ use crate::job::RunStatus;
 use crate::render::human::format::count;
 use crate::render::human::run_detail::{JOB_COLUMNS, job_row, run_facts};
 use crate::render::human::sanitize::last_lines;
-use crate::render::human::style::{Role, Style, escape_controls};
+use crate::render::human::style::{Role, Style};
 use crate::render::human::styled_line::StyledLine;
 use crate::render::human::table::Layout;
 use crate::render::json::run_record::{JobRecord, RunRecord};
@@ -56,7 +56,7 @@ impl RunFrame {
         if self.run.state != RunStatus::Running {
             return None;
         }
-        let elapsed = millis_since(self.run.opened_ts.as_deref()?, self.now)?;
+        let elapsed = millis_since(self.run.opened_ts?, self.now);
         let text = format!("{}  ", whole_seconds(elapsed));
         let mut line = StyledLine::with_role(Role::Plain, text);
         if let Some(bar) = progress_bar(elapsed, self.usual_ms, style.glyphs) {
@@ -108,7 +108,7 @@ impl RunFrame {
         let Some((job, printed)) = printed.find(|(_, printed)| !printed.is_empty()) else {
             return Vec::new();
         };
-        let title = format!(" last output of {}:", escape_controls(&job.job.job_id));
+        let title = format!(" last output of {}:", job.job.job_id.as_str());
         let mut lines = vec![
             StyledLine::default(),
             StyledLine::with_role(Role::Faint, title),

@@ -1,5 +1,7 @@
 //! What is known of a run and of its jobs while they are watched.
 
+use jiff::Timestamp;
+
 use crate::job::{LiveJob, RunStatus};
 use crate::log::{JobState, RunState};
 use crate::volume::RunId;
@@ -22,7 +24,7 @@ pub struct WatchedRun {
     /// The state when it was last examined.
     pub state: RunStatus,
     /// When its first event was written.
-    pub opened_ts: Option<String>,
+    pub opened_ts: Option<Timestamp>,
     /// From the first event to the close, in milliseconds.
     pub duration_ms: Option<u64>,
     /// The number of jobs.
@@ -39,7 +41,7 @@ impl WatchedRun {
             first_id: run.first_id.clone(),
             name: run.name.clone(),
             state,
-            opened_ts: run.opened_ts.clone(),
+            opened_ts: run.opened_ts,
             duration_ms: run.duration_ms(),
             jobs_total: run.jobs_total,
             jobs_failed: run.jobs_failed,

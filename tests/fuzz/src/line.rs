@@ -1,6 +1,6 @@
 //! One line, as it is and with a frame that is right.
 
-use runlog::log::{Envelope, RunState};
+use runlog::log::{Envelope, RunState, apply_foreign};
 
 use crate::framed;
 
@@ -9,7 +9,7 @@ use crate::framed;
 pub fn line(data: &[u8]) {
     let mut state = RunState::default();
     take(&mut state, data);
-    state.apply_foreign(data);
+    apply_foreign(&mut state, data);
     // A checksum is not hit on by chance.
     for seq in 0..2 {
         let framed = framed(seq, data);
