@@ -109,7 +109,8 @@ pub use crate::log::store::gc::{GcLock, LockOutcome, LockedForRemoval, TrashEntr
 pub use crate::log::store::removed_runs::RemovedRuns;
 pub use crate::log::store::tombstones::{Tombstone, read_tombstones};
 pub use crate::log::verify::fault::{Fault, FaultKind};
-pub use crate::log::verify::{VerifyReport, verify, verify_wal};
+pub use crate::log::verify::report::VerifyReport;
+pub use crate::log::verify::{verify, verify_wal};
 pub use crate::log::watch::wait_for_change::{ChangeWaiter, WatchScope};
 pub use crate::log::watch::watcher::{Changes, Watcher};
 pub use crate::log::write::prune::{PruneLimit, PrunedSegment, plan_prune};

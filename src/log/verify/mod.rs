@@ -10,6 +10,7 @@ pub(crate) mod fault;
 pub(crate) mod fields;
 pub(crate) mod order;
 pub(crate) mod outputs;
+pub(crate) mod report;
 #[cfg(test)]
 mod tests;
 pub(crate) mod torn_tail;
@@ -21,30 +22,10 @@ use crate::log::lock::file_lock;
 use crate::log::read::reader::Reader;
 use crate::log::segment::segment_set::{Segment, open_segments};
 use crate::log::verify::fault::Fault;
+use crate::log::verify::report::VerifyReport;
 use crate::log::verify::torn_tail::UnfinishedLine;
 use crate::log::verify::verifier::Verifier;
 use crate::volume::Dir;
-
-/// The result of a verification, except for its faults.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifyReport {
-    /// The number of sound events.
-    pub events: u64,
-    /// The number of lines of other programs, which have no checksum.
-    pub foreign: u64,
-    /// The number of segments.
-    pub segments: usize,
-    /// The number of jobs.
-    pub jobs: usize,
-    /// The number of faults.
-    pub faults: u64,
-    /// The sequence number of the first event in the log.
-    pub first_seq: Option<u64>,
-    /// Whether a process is writing the last line.
-    pub in_flight: bool,
-    /// Whether there is an active segment.
-    pub has_active: bool,
-}
 
 /// Verifies the run in `dir`, and hands each fault to `each` in log order.
 ///
