@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
+use clap::builder::NonEmptyStringValueParser;
 
 use super::context::{Global, opening, print_stderr, print_warning};
 use super::detach_channel::{Channel, announce, relay, report};
@@ -48,7 +49,7 @@ pub(crate) struct Args {
     command: Vec<OsString>,
 
     /// Name of the run [default: the name of the program]
-    #[arg(short, long, help_heading = "Run")]
+    #[arg(short, long, value_parser = NonEmptyStringValueParser::new(), help_heading = "Run")]
     name: Option<String>,
     /// Join run ID, or open it; it stays open for more jobs until it is closed
     #[arg(long, value_name = "ID", help_heading = "Run")]
@@ -95,7 +96,7 @@ pub(crate) struct Args {
     )]
     redact: Vec<String>,
 
-    /// Stop an attempt that takes longer than DURATION (SIGTERM, then SIGKILL)
+    /// Stop an attempt that takes longer than DURATION (SIGTERM, then SIGKILL); 0 means no limit
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]
     timeout: Option<Duration>,
     /// Wait DURATION between SIGTERM and SIGKILL
@@ -215,7 +216,7 @@ impl Args {
             labels: pairs("--label", &self.label)?,
             job_id: self.job.clone(),
             rollback: self.rollback.clone(),
-            timeout: self.timeout,
+            timeout: self.timeout.filter(|timeout| !timeout.is_zero()),
             kill_after: self.kill_after,
             retries: self.retries,
             retry_delay: self.retry_delay,

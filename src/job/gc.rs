@@ -2,6 +2,8 @@
 
 use std::io::ErrorKind;
 
+use glob::Pattern;
+
 use crate::job::process::liveness::child_of;
 use crate::job::status::run_status::{InspectedRun, inspect_run};
 use crate::log::store::retention::{Eligibility, RemoveReason, RetentionDecision, RunInfo};
@@ -26,8 +28,8 @@ pub struct GcFilter {
     pub runs: Vec<RunId>,
     /// Only runs in one of these states.
     pub states: Vec<RunStatus>,
-    /// Only runs with one of these names.
-    pub names: Vec<String>,
+    /// Only runs whose name matches one of these.
+    pub names: Vec<Pattern>,
     /// Also directories without any event or content.
     pub orphans: bool,
 }
@@ -133,7 +135,7 @@ fn inspect_candidate(
 impl GcFilter {
     fn matches(&self, state: RunStatus, name: &str) -> bool {
         (self.states.is_empty() || self.states.contains(&state))
-            && (self.names.is_empty() || self.names.iter().any(|n| n == name))
+            && (self.names.is_empty() || self.names.iter().any(|pattern| pattern.matches(name)))
     }
 }
 

@@ -80,7 +80,7 @@ fn empty_selection_succeeds() {
     let output = env.ok(&["status", "--state", "lost"]);
     assert_eq!(
         (output.stdout(), output.stderr()),
-        (String::new(), String::new())
+        (String::new(), "no runs match\n".to_owned())
     );
 }
 
@@ -148,4 +148,104 @@ fn status_closed_stdout_ends_quietly() {
     let output = env.sh(r#"{ "$RUNLOG" status --json; echo $? >code; } | true"#);
     assert_eq!(output.stderr(), "");
     assert_eq!(std::fs::read_to_string(env.path("code")).unwrap(), "0\n");
+}
+
+/// The names of the runs that `status` lists with these arguments.
+#[track_caller]
+fn names(env: &TestEnv, args: &[&str]) -> Vec<String> {
+    let lines = env.json_lines(&[&["status", "--json"], args].concat());
+    let name = |run: &Value| run["name"].as_str().unwrap().to_owned();
+    lines.iter().map(name).collect()
+}
+
+#[test]
+fn name_filter_takes_globs_commas_and_repeats() {
+    let env = TestEnv::new();
+    for name in ["backup-a", "backup-b", "build", "x"] {
+        env.ok(&["run", "-q", "--name", name, "--", "true"]);
+    }
+    assert_eq!(names(&env, &["--name", "back*"]), ["backup-a", "backup-b"]);
+    assert_eq!(names(&env, &["--name", "x,build"]), ["build", "x"]);
+    assert_eq!(names(&env, &["--name", "?", "--name", "*-[ab]"]).len(), 3);
+    assert_eq!(names(&env, &["--name", "backup"]), [""; 0]);
+    let output = env.ok(&["status", "--name", "nothing*"]);
+    assert_eq!(
+        (&*output.stdout(), &*output.stderr()),
+        ("", "no runs match\n")
+    );
+    assert_eq!(env.run(&["status", "--name", "[a"]).code, 2);
+    let removed = env.json_lines(&["gc", "--json", "--max-runs", "0", "--name", "backup-*,x"]);
+    assert_eq!(removed.len(), 3);
+}
+
+#[test]
+fn state_filter_takes_commas() {
+    let env = TestEnv::new();
+    env.ok(&["run", "-q", "--name", "a", "--", "true"]);
+    env.run(&["run", "-q", "--name", "b", "--", "false"]);
+    env.ok(&["emit", "--open", "--run", "c", "x"]);
+    assert_eq!(names(&env, &["--state", "failed,open"]), ["b", "x"]);
+    assert_eq!(
+        names(&env, &["--state", "completed", "--state", "failed"]),
+        ["a", "b"]
+    );
+    let output = env.run(&["status", "--state", "bad"]);
+    insta::assert_snapshot!(crate::support::checks::snapshot(&env, &output), @"
+    exit 2
+    -- stderr
+    error: invalid value 'bad' for '--state <STATE>'
+     [possible values: completed, failed, running, lost, unknown, open]
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn status_takes_several_runs() {
+    let env = TestEnv::new();
+    env.ok(&["run", "-q", "--name", "a", "--", "true"]);
+    env.run(&["run", "-q", "--name", "b", "--", "false"]);
+    assert_eq!(names(&env, &["b", "a"]), ["b", "a"]);
+    assert_eq!(names(&env, &["a", "a"]), ["a"]);
+    let stdout = env.ok(&["status", "a", "b"]).stdout();
+    assert!(stdout.contains("\n\nrun       b-"), "{stdout}");
+    assert_eq!(env.run(&["status", "a", "x"]).code, 3);
+    assert_eq!(env.run(&["status", "--wait", "a", "a"]).code, 0);
+    assert_eq!(env.run(&["status", "--wait", "b", "a"]).code, 1);
+    assert_eq!(env.run(&["status", "--watch", "--json", "a", "b"]).code, 2);
+}
+
+#[test]
+fn exit_status_reports_outcome() {
+    let env = TestEnv::new();
+    env.ok(&["run", "-q", "--name", "a", "--", "true"]);
+    env.run(&["run", "-q", "--name", "b", "--", "false"]);
+    env.ok(&["emit", "--open", "--run", "c", "x"]);
+    for (runs, code) in [
+        (&["a"][..], 0),
+        (&["b"], 1),
+        (&["c"], 4),
+        (&["a", "c"], 4),
+        (&["c", "b", "a"], 1),
+    ] {
+        let args = [&["status", "--exit-status"], runs].concat();
+        assert_eq!(env.run(&args).code, code, "{runs:?}");
+        assert_eq!(env.run(&[&["status"], runs].concat()).code, 0, "{runs:?}");
+    }
+}
+
+#[test]
+fn timeout_zero_is_no_limit() {
+    let env = TestEnv::new();
+    let output = env.ok(&["run", "--timeout", "0", "sh", "-c", "sleep 0.2; echo done"]);
+    assert_eq!(output.stdout(), "done\n");
+    env.ok(&["emit", "--open", "--run", "c", "x"]);
+    let mut waiting = env.spawn(&["status", "--wait", "c", "--timeout", "0"]);
+    assert_eq!(
+        env.run(&["status", "--wait", "c", "--timeout", "0.2"]).code,
+        4
+    );
+    assert!(!waiting.has_ended());
+    env.ok(&["run", "--run", "c", "--close"]);
+    assert_eq!(waiting.end().code, 0);
 }

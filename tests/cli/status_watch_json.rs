@@ -123,7 +123,7 @@ fn watch_json_matches_status_across_segments() {
     let env = TestEnv::new();
     env.ok(&["run", "--run", "it", "--", "true"]);
     let told = |env: &TestEnv| {
-        let output = env.run(&["status", "--watch", "--json", "it", "--timeout", "0"]);
+        let output = env.run(&["status", "--watch", "--json", "it", "--timeout", "1ms"]);
         assert_eq!(output.code, 4, "{}", output.stderr());
         serde_json::from_slice::<Value>(&output.stdout).unwrap()
     };

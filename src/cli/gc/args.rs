@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use glob::Pattern;
 
 use crate::cli::context::Global;
 use crate::cli::gc::output::ReportStyle;
 use crate::cli::settings::{parse_count, value};
-use crate::cli::status::parse_state;
 use crate::cli::usage_error::UsageError;
-use crate::cli::value_parsers::{parse_duration, parse_size};
+use crate::cli::value_parsers::{parse_duration, parse_name_pattern, parse_size, run_state};
 use crate::job::RunStatus;
 use crate::job::gc::GcFilter;
 use crate::log::store::retention::RetentionPolicy;
@@ -60,12 +60,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Limits")]
     events_older_than: Option<Duration>,
 
-    /// Only consider runs in this state
-    #[arg(long, value_name = "STATE", value_parser = parse_state)]
+    /// Only consider runs in these states
+    #[arg(long, value_name = "STATE", value_parser = run_state(), value_delimiter = ',')]
     state: Vec<RunStatus>,
-    /// Only consider runs with this name
-    #[arg(long)]
-    name: Vec<String>,
+    /// Only consider runs whose name matches, such as `backup-*`
+    #[arg(long, value_parser = parse_name_pattern, value_delimiter = ',')]
+    name: Vec<Pattern>,
     /// Show what would be removed, and change nothing
     #[arg(long)]
     dry_run: bool,

@@ -1,12 +1,15 @@
 //! The arguments of `status`.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use glob::Pattern;
 use jiff::Timestamp;
 
 use crate::cli::status::watched_runs::ReportChanges;
-use crate::cli::value_parsers::{parse_duration, parse_moment};
+use crate::cli::value_parsers::{
+    deadline, parse_duration, parse_moment, parse_name_pattern, run_state,
+};
 use crate::job::RunStatus;
 use crate::render::RunRecord;
 
@@ -22,39 +25,43 @@ use crate::render::RunRecord;
 /// another one whenever the run's state or one of its jobs changes.
 ///
 /// Exit codes: 0 success; 2 invalid arguments; 3 no such volume or run; 5 damaged log;
-/// 7 I/O error. With --wait, and with --watch RUN: 0 the run completed; 1 it failed, is lost
-/// or unknown; 4 timed out.
+/// 7 I/O error. With --wait, --exit-status, and --watch RUN: 0 the runs completed; 1 one
+/// failed, is lost or unknown; 4 one is still running, or timed out.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Args {
-    /// Run to show in detail
-    pub run: Option<String>,
+    /// Runs to show in detail
+    #[arg(value_name = "RUN")]
+    pub runs: Vec<String>,
 
-    /// Show only runs in this state
-    #[arg(long, value_name = "STATE", value_parser = parse_state, conflicts_with = "run")]
+    /// Show only runs in these states
+    #[arg(long, value_name = "STATE", value_parser = run_state(), value_delimiter = ',', conflicts_with = "runs")]
     state: Vec<RunStatus>,
-    /// Show only runs with this name
-    #[arg(long, conflicts_with = "run")]
-    name: Option<String>,
+    /// Show only runs whose name matches, such as `backup-*`
+    #[arg(long, value_parser = parse_name_pattern, value_delimiter = ',', conflicts_with = "runs")]
+    name: Vec<Pattern>,
     /// Show only runs opened since WHEN
-    #[arg(long, value_name = "WHEN", value_parser = parse_moment, conflicts_with = "run")]
+    #[arg(long, value_name = "WHEN", value_parser = parse_moment, conflicts_with = "runs")]
     since: Option<Timestamp>,
     /// Show only the newest N runs
-    #[arg(short, long = "number", value_name = "N", conflicts_with = "run")]
+    #[arg(short, long = "number", value_name = "N", conflicts_with = "runs")]
     pub number: Option<usize>,
     /// Show the runs that gc removed, with their last state
     #[arg(long)]
     pub retired: bool,
-    /// Wait until the run has ended, and exit with its outcome. An open run ends when it is
+    /// Wait until the runs have ended, and exit with their outcome. An open run ends when it is
     /// closed
-    #[arg(long, requires = "run", conflicts_with = "retired", group = "goes_on")]
+    #[arg(long, requires = "runs", conflicts_with = "retired", group = "goes_on")]
     pub wait: bool,
+    /// Exit with the outcome of the runs
+    #[arg(long, requires = "runs", conflicts_with_all = ["retired", "goes_on"])]
+    pub exit_status: bool,
     /// Update the view as the runs proceed; needs a terminal or --json
     #[arg(long, conflicts_with_all = ["retired", "export"], group = "goes_on")]
     pub watch: bool,
-    /// Stop waiting or watching after DURATION
+    /// Stop waiting or watching after DURATION; 0 means no limit
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "goes_on")]
-    pub timeout: Option<Duration>,
+    timeout: Option<Duration>,
     /// Print one line of JSON per run
     #[arg(long)]
     pub json: bool,
@@ -76,18 +83,6 @@ pub(crate) enum StatusFormat {
     Csv,
 }
 
-/// Parses the name of a run state.
-///
-/// # Errors
-///
-/// Returns a message that lists all states.
-pub(crate) fn parse_state(text: &str) -> Result<RunStatus, String> {
-    RunStatus::parse(text).ok_or_else(|| {
-        let all: Vec<_> = RunStatus::ALL.iter().map(|state| state.as_str()).collect();
-        format!("a state is one of {}", all.join(", "))
-    })
-}
-
 impl Args {
     /// Returns whether `--watch` prints a record for each change.
     pub(super) fn report_changes(&self) -> ReportChanges {
@@ -96,6 +91,11 @@ impl Args {
         } else {
             ReportChanges::No
         }
+    }
+
+    /// Returns when to stop waiting or watching.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        deadline(self.timeout)
     }
 
     /// Whether the filters select a run.
@@ -111,7 +111,7 @@ impl Args {
         opened_ts: Option<Timestamp>,
     ) -> bool {
         (self.state.is_empty() || self.state.contains(&state))
-            && self.name.as_ref().is_none_or(|wanted| wanted == name)
+            && (self.name.is_empty() || self.name.iter().any(|pattern| pattern.matches(name)))
             && self
                 .since
                 .is_none_or(|since| opened_ts.is_some_and(|at| at >= since))

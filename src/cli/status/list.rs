@@ -67,7 +67,7 @@ pub(super) fn select_runs<T: Send>(
         let selected = args.selects(&report).then(|| format(report));
         (selected.transpose(), damage)
     });
-    let mut found = 0;
+    let mut found = 0_usize;
     for (run, result) in ids.iter().zip(examined_runs) {
         match result {
             // Not a run yet, or removed in the meantime.
@@ -87,8 +87,12 @@ pub(super) fn select_runs<T: Send>(
             }
         }
     }
-    if found == 0 && !args.json && args.export.is_none() {
-        print_stderr(format_args!("no runs in {}", volume.path().display()));
+    if listed.is_empty() && !args.json && args.export.is_none() {
+        if found == 0 {
+            print_stderr(format_args!("no runs in {}", volume.path().display()));
+        } else {
+            print_stderr("no runs match");
+        }
     }
     Ok((listed, code))
 }
@@ -105,16 +109,23 @@ pub(super) fn select_retired(args: &Args, global: &Global) -> Result<(Vec<RunRec
     };
     let record = |run| RunRecord::from_tombstone(&volume, run);
     let mut reports: Vec<_> = retired.into_iter().map(record).collect();
-    if let Some(name) = &args.run {
-        let is_exact = reports.iter().any(|run| run.run_id.as_str() == name);
-        reports.retain(|run| {
-            let id = run.run_id.as_str();
-            id == name || !is_exact && id.starts_with(name.as_str())
-        });
-        if reports.is_empty() {
-            let run = name.clone();
-            return Err(SelectError::NotRemoved { run }.into());
+    if !args.runs.is_empty() {
+        let mut named = Vec::new();
+        for name in &args.runs {
+            let is_exact = reports.iter().any(|run| run.run_id.as_str() == name);
+            let (found, others) = reports.into_iter().partition(|run: &RunRecord| {
+                let id = run.run_id.as_str();
+                id == name || !is_exact && id.starts_with(name.as_str())
+            });
+            let found: Vec<RunRecord> = found;
+            if found.is_empty() {
+                let run = name.clone();
+                return Err(SelectError::NotRemoved { run }.into());
+            }
+            named.extend(found);
+            reports = others;
         }
+        reports = named;
     }
     if reports.is_empty() && !args.json {
         let volume = volume.path().display();

@@ -12,8 +12,8 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
+pub(crate) use self::args::Args;
 use self::args::StatusFormat;
-pub(crate) use self::args::{Args, parse_state};
 use self::list::{Listed, newest, select_retired, select_runs};
 use super::atomic_output::AtomicOutput;
 use super::context::{Global, warn_damage};
@@ -48,7 +48,7 @@ fn print(args: &Args, global: &Global, printer: &impl RunPrinter) -> Result<Code
     let code = if args.retired {
         let (reports, code) = select_retired(args, global)?;
         match reports.as_slice() {
-            [only] if args.run.is_some() => printer.run(&mut out, only)?,
+            [only] if !args.runs.is_empty() => printer.run(&mut out, only)?,
             _ => {
                 let selected = reports.into_iter().filter(|run| args.selects(run));
                 let listed: io::Result<_> = selected
@@ -58,9 +58,14 @@ fn print(args: &Args, global: &Global, printer: &impl RunPrinter) -> Result<Code
             }
         }
         code
-    } else if let Some(name) = &args.run {
-        let (report, code) = show_one(args, global, name)?;
-        printer.run(&mut out, &report)?;
+    } else if !args.runs.is_empty() {
+        let (records, code) = show_named(args, global)?;
+        for (at, record) in records.iter().enumerate() {
+            if at > 0 && !args.json {
+                writeln!(out)?;
+            }
+            printer.run(&mut out, record)?;
+        }
         code
     } else {
         let row = |run: RunRecord| Listed::new(run, |run| printer.row(run));
@@ -79,9 +84,8 @@ fn export(args: &Args, global: &Global, form: StatusFormat) -> Result<Code> {
         let (runs, code) = select_retired(args, global)?;
         let selected = runs.into_iter().filter(|run| args.selects(run));
         (newest(args, selected.map(Listed::whole).collect()), code)
-    } else if let Some(name) = &args.run {
-        let (report, code) = show_one(args, global, name)?;
-        (vec![report], code)
+    } else if !args.runs.is_empty() {
+        show_named(args, global)?
     } else {
         let (listed, code) = select_runs(args, global, &|run| Ok(Listed::whole(run)))?;
         (newest(args, listed), code)
@@ -94,13 +98,46 @@ fn export(args: &Args, global: &Global, form: StatusFormat) -> Result<Code> {
     Ok(code)
 }
 
-/// Reads the named run now or, with `--wait`, once it has ended.
-fn show_one(args: &Args, global: &Global, name: &str) -> Result<(RunRecord, Code)> {
-    let (run, dir) = global.run(name)?;
-    if args.wait {
-        wait(args, &run, &dir)
-    } else {
-        show_once(run, &dir)
+/// Reads the named runs now or, with `--wait`, once they have ended.
+fn show_named(args: &Args, global: &Global) -> Result<(Vec<RunRecord>, Code)> {
+    let mut found: Vec<(RunId, Dir)> = Vec::new();
+    for name in &args.runs {
+        let (run, dir) = global.run(name)?;
+        if !found.iter().any(|(known, _)| *known == run) {
+            found.push((run, dir));
+        }
+    }
+    let deadline = args.deadline();
+    let mut records = Vec::new();
+    let mut code = Code::Ok;
+    for (run, dir) in found {
+        let (record, own) = if args.wait {
+            wait(run, &dir, deadline)?
+        } else {
+            show_once(run, &dir)?
+        };
+        let own = match (args.exit_status, record.state) {
+            (true, state) => outcome(state).unwrap_or(Code::Running),
+            (false, _) => own,
+        };
+        // A run that failed counts more than one that goes on.
+        code = match (code, own) {
+            (Code::Damage, _) | (_, Code::Damage) => Code::Damage,
+            (Code::Negative, _) | (_, Code::Negative) => Code::Negative,
+            (Code::Ok, own) => own,
+            (code, _) => code,
+        };
+        records.push(record);
+    }
+    Ok((records, code))
+}
+
+/// Returns the exit code for a run that has ended; `None` if it has not.
+fn outcome(state: RunStatus) -> Option<Code> {
+    match state {
+        RunStatus::Completed => Some(Code::Ok),
+        RunStatus::Failed | RunStatus::Lost | RunStatus::Unknown => Some(Code::Negative),
+        RunStatus::Running | RunStatus::Open => None,
     }
 }
 
@@ -117,25 +154,20 @@ fn show_once(run: RunId, dir: &Dir) -> Result<(RunRecord, Code)> {
 }
 
 /// Waits for a run to end, and returns its outcome as the exit code.
-fn wait(args: &Args, run: &RunId, dir: &Dir) -> Result<(RunRecord, Code)> {
-    let deadline = args.timeout.map(|t| Instant::now() + t);
+fn wait(run: RunId, dir: &Dir, deadline: Option<Instant>) -> Result<(RunRecord, Code)> {
     let waiter = ChangeWaiter::new(dir, WatchScope::Log);
     loop {
-        let examined = inspect_run(dir, true)?;
-        let code = match examined.verdict.state {
-            RunStatus::Completed => Code::Ok,
-            RunStatus::Failed | RunStatus::Lost | RunStatus::Unknown => Code::Negative,
-            RunStatus::Running | RunStatus::Open => {
-                if deadline.is_some_and(|at| at <= Instant::now()) {
-                    Code::Running
-                } else {
-                    waiter.wait_for_change(deadline);
-                    continue;
-                }
+        let inspected = inspect_run(dir, true)?;
+        let is_late = || deadline.is_some_and(|at| at <= Instant::now());
+        let code = match outcome(inspected.verdict.state) {
+            Some(code) => code,
+            None if is_late() => Code::Running,
+            None => {
+                waiter.wait_for_change(deadline);
+                continue;
             }
         };
-        warn_damage(&examined.summary.damage);
-        let path = dir.path().to_owned();
-        return Ok((RunRecord::new(run.clone(), path, examined), code));
+        warn_damage(&inspected.summary.damage);
+        return Ok((RunRecord::new(run, dir.path().to_owned(), inspected), code));
     }
 }

@@ -56,14 +56,21 @@ enum WatchEnd {
 
 /// Shows the runs until watching ends.
 pub(crate) fn watch(args: &Args, global: &Global) -> Result<Code> {
-    let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
+    let deadline = args.deadline();
     if !args.json {
         check_terminal()?;
     }
     let volume = global.volume()?;
-    let only = match &args.run {
-        Some(name) => Some(global.run(name)?.0),
-        None => None,
+    let only = match args.runs.as_slice() {
+        [] => None,
+        [name] => Some(global.run(name)?.0),
+        _ => {
+            return Err(UsageError {
+                message: "--watch takes one RUN".to_owned(),
+                hint: "watch one run, or all runs without RUN",
+            }
+            .into());
+        }
     };
     let mut watcher = Watcher {
         args,

@@ -70,7 +70,7 @@ pub(crate) struct Args {
     /// Print new events or output as they arrive
     #[arg(short, long)]
     pub follow: bool,
-    /// Stop following after DURATION
+    /// Stop following after DURATION; 0 means no limit
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub timeout: Option<Duration>,
 

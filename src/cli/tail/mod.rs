@@ -14,18 +14,17 @@ mod stdout_sink;
 mod stop_reason;
 mod until;
 
-use std::time::Instant;
-
 use anyhow::Result;
 
 pub(crate) use self::args::Args;
 use self::follow::Tailer;
 use super::context::Global;
 use super::exit::Code;
+use super::value_parsers::deadline;
 
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     args.check()?;
-    let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
+    let deadline = deadline(args.timeout);
     if args.output {
         let name = args.runs.first().map_or("latest", String::as_str);
         let (_, dir) = global.run(name)?;

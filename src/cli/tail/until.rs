@@ -2,8 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::cli::status::parse_state;
-use crate::cli::value_parsers::parse_moment;
+use crate::cli::value_parsers::{parse_moment, parse_state};
 use crate::job::RunStatus;
 
 /// What ends it.

@@ -2,6 +2,7 @@
 //!
 //! Each error says what would be right, because clap prints it after the name of the option.
 
+mod choice;
 mod duration;
 mod moment;
 mod size;
@@ -9,7 +10,8 @@ mod size;
 use super::usage_error::UsageError;
 use crate::job::StreamId;
 
-pub(crate) use duration::parse_duration;
+pub(crate) use choice::{parse_name_pattern, parse_state, run_state};
+pub(crate) use duration::{deadline, parse_duration};
 pub(crate) use moment::parse_moment;
 pub(crate) use size::parse_size;
 

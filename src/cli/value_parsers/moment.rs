@@ -1,7 +1,7 @@
-//! WHEN: a date, a time, Unix seconds, or how long ago.
+//! WHEN: a date, a time, a word, Unix seconds, or how long ago.
 
 use jiff::Timestamp;
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 
 use super::duration::parse_signed;
@@ -12,7 +12,8 @@ use super::duration::parse_signed;
 const MIN_UNIX_DIGITS: usize = 9;
 
 /// Parses a moment: a date, a date and time (in the system's time zone unless it has an
-/// offset), Unix seconds, or how long ago (`15m`).
+/// offset), a time (`10:30`, the last time it was), `now`, `today`, `yesterday`, Unix seconds,
+/// or how long ago (`15m`, `-15m`, `15 minutes ago`).
 ///
 /// # Errors
 ///
@@ -26,7 +27,8 @@ fn moment_at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, S
     let wrong = || {
         format!(
             "`{text}` is not a moment; write a date (2026-11-21), a date and time (2026-11-21 \
-             21:49, or 2026-11-21T21:49:00Z), how long ago (15m, 2h, 7d), or Unix seconds"
+             21:49, or 2026-11-21T21:49:00Z), a time (21:49), how long ago (15m, 2h, 7d), today, \
+             yesterday, or Unix seconds"
         )
     };
     let range = || format!("`{text}` is out of range; a moment lies between the years 1 and 9999");
@@ -37,6 +39,12 @@ fn moment_at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, S
         }
         let seconds = trimmed.parse().map_err(|_| range())?;
         return Timestamp::from_second(seconds).map_err(|_| range());
+    }
+    if let Some(moment) = named_day(trimmed, now, zone) {
+        return moment.ok_or_else(range);
+    }
+    if let Some(time) = parse_time(trimmed) {
+        return last_time(time, now, zone).ok_or_else(range);
     }
     if let Some(ago) = parse_signed(trimmed) {
         return now.checked_sub(ago.abs()).map_err(|_| range());
@@ -55,6 +63,40 @@ fn moment_at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, S
     }
     let local: DateTime = trimmed.parse().map_err(|_| wrong())?;
     zone.to_timestamp(local).map_err(|_| range())
+}
+
+/// Returns the start of `today` or `yesterday`, or `now`; `None` if the text is no such word.
+fn named_day(text: &str, now: Timestamp, zone: &TimeZone) -> Option<Option<Timestamp>> {
+    let today = zone.to_datetime(now).date();
+    let day = match text.to_ascii_lowercase().as_str() {
+        "now" => return Some(Some(now)),
+        "today" => Some(today),
+        "yesterday" => today.yesterday().ok(),
+        _ => return None,
+    };
+    let midnight = |day: Date| zone.to_timestamp(day.to_datetime(Time::midnight())).ok();
+    Some(day.and_then(midnight))
+}
+
+/// Parses a time of day: `9:30`, `21:49`, `21:49:30`.
+fn parse_time(text: &str) -> Option<Time> {
+    let is_time = text.contains(':') && text.bytes().all(|b| b.is_ascii_digit() || b == b':');
+    let padded = match text.find(':') {
+        Some(1) => format!("0{text}"),
+        _ => text.to_owned(),
+    };
+    padded.parse().ok().filter(|_| is_time)
+}
+
+/// Returns the last moment up to `now` when it was this time of day.
+fn last_time(time: Time, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+    let today = zone.to_datetime(now).date();
+    let at = |day: Date| zone.to_timestamp(day.to_datetime(time)).ok();
+    let moment = at(today)?;
+    if moment <= now {
+        return Some(moment);
+    }
+    at(today.yesterday().ok()?)
 }
 
 #[cfg(test)]
@@ -82,6 +124,13 @@ mod tests {
             ("1d12h", "2026-11-20T09:49:00Z"),
             ("-15m", "2026-11-21T21:34:00Z"),
             ("1 hour ago", "2026-11-21T20:49:00Z"),
+            ("now", "2026-11-21T21:49:00Z"),
+            ("today", "2026-11-20T22:00:00Z"),
+            ("Yesterday", "2026-11-19T22:00:00Z"),
+            ("23:30", "2026-11-21T21:30:00Z"),
+            ("9:05", "2026-11-21T07:05:00Z"),
+            ("23:49:01", "2026-11-20T21:49:01Z"),
+            ("1 day ago", "2026-11-20T21:49:00Z"),
             ("0s", "2026-11-21T21:49:00Z"),
             ("100000000", "1973-03-03T09:46:40Z"),
             ("1795297740", "2026-11-21T21:49:00Z"),
@@ -98,8 +147,6 @@ mod tests {
         for text in [
             "",
             " ",
-            "now",
-            "yesterday",
             "2026",
             "20261121",
             "90",
@@ -113,20 +160,22 @@ mod tests {
             "2026-11-21 25:00",
             "2026-11-21+02:00",
             "2026-11-21T21:49+99:00",
-            "21:49",
+            "21:49x",
+            "25:00",
+            "tomorrow",
             "2026-11",
             "-002026-11-21",
             "2026-11-21T21:49:00Z; rm",
             "1795297740.5",
             "2026-11-21 9pm",
             "200y",
-            "101000w",
             "é",
             "2026-11-21 -02:00",
         ] {
             assert!(at(text).is_err(), "{text}: {:?}", at(text));
         }
-        insta::assert_snapshot!(at("2026").unwrap_err(), @"`2026` is not a moment; write a date (2026-11-21), a date and time (2026-11-21 21:49, or 2026-11-21T21:49:00Z), how long ago (15m, 2h, 7d), or Unix seconds");
+        insta::assert_snapshot!(at("2026").unwrap_err(), @"`2026` is not a moment; write a date (2026-11-21), a date and time (2026-11-21 21:49, or 2026-11-21T21:49:00Z), a time (21:49), how long ago (15m, 2h, 7d), today, \
+             yesterday, or Unix seconds");
         insta::assert_snapshot!(at("1795297740000").unwrap_err(), @"`1795297740000` is out of range; a moment lies between the years 1 and 9999");
     }
 

@@ -1,0 +1,38 @@
+//! Values of a known set, and patterns for names.
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use glob::Pattern;
+
+use crate::job::RunStatus;
+
+/// Returns the parser for the state of a run.
+///
+/// clap lists the states in help, errors and completions.
+pub(crate) fn run_state() -> impl TypedValueParser<Value = RunStatus> {
+    let states = RunStatus::ALL.map(|state| PossibleValue::new(state.as_str()));
+    PossibleValuesParser::new(states).try_map(|text| parse_state(&text))
+}
+
+/// Parses the state of a run.
+///
+/// # Errors
+///
+/// Returns a message that lists all states.
+pub(crate) fn parse_state(text: &str) -> Result<RunStatus, String> {
+    RunStatus::parse(text).ok_or_else(|| {
+        let all: Vec<_> = RunStatus::ALL.iter().map(|state| state.as_str()).collect();
+        format!("a state is one of {}", all.join(", "))
+    })
+}
+
+/// Parses a pattern for names: `*`, `?` and `[…]` as in a shell.
+///
+/// # Errors
+///
+/// Returns a message if `text` is not a pattern.
+pub(crate) fn parse_name_pattern(text: &str) -> Result<Pattern, String> {
+    Pattern::new(text).map_err(|e| {
+        let reason = e.msg;
+        format!("`{text}` is not a pattern: {reason}; write a name, with * for any characters")
+    })
+}
