@@ -41,7 +41,7 @@ fn moment_at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, S
         return Timestamp::from_second(seconds).map_err(|_| range());
     }
     if let Some(moment) = named_day(trimmed, now, zone) {
-        return moment.ok_or_else(range);
+        return Ok(moment);
     }
     if let Some(time) = parse_time(trimmed) {
         return last_time(time, now, zone).ok_or_else(range);
@@ -66,16 +66,15 @@ fn moment_at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, S
 }
 
 /// Returns the start of `today` or `yesterday`, or `now`; `None` if the text is no such word.
-fn named_day(text: &str, now: Timestamp, zone: &TimeZone) -> Option<Option<Timestamp>> {
+fn named_day(text: &str, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
     let today = zone.to_datetime(now).date();
     let day = match text.to_ascii_lowercase().as_str() {
-        "now" => return Some(Some(now)),
-        "today" => Some(today),
-        "yesterday" => today.yesterday().ok(),
+        "now" => return Some(now),
+        "today" => today,
+        "yesterday" => today.yesterday().ok()?,
         _ => return None,
     };
-    let midnight = |day: Date| zone.to_timestamp(day.to_datetime(Time::midnight())).ok();
-    Some(day.and_then(midnight))
+    zone.to_timestamp(day.to_datetime(Time::midnight())).ok()
 }
 
 /// Parses a time of day: `9:30`, `21:49`, `21:49:30`.
