@@ -28,6 +28,8 @@ pub mod log;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod render;
+
+mod sync;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod telemetry;

@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use super::usage_error::UsageError;
 use crate::job::OnWarning;
 use crate::log::format::payload::RunOpened;
-use crate::log::{Damage, MatchedBy, find_run, select};
+use crate::log::{Damage, ForeignPolicy, MatchedBy, find_run, select};
 use crate::render::{Glyphs, Style, escape_controls};
 use crate::volume::{Dir, RunId, Volume, VolumeError};
 
@@ -161,6 +161,15 @@ pub(crate) fn opening(name: String, keep_open: bool) -> RunOpened {
 fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(name.trim_end().to_owned())
+}
+
+/// Converts `--force` of the commands that append.
+pub(crate) fn foreign_policy(force: bool) -> ForeignPolicy {
+    if force {
+        ForeignPolicy::Accept
+    } else {
+        ForeignPolicy::Refuse
+    }
 }
 
 /// Prints lines to stderr, with control characters escaped.

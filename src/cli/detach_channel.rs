@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::context::print_stderr;
 use super::exit::Code;
+use crate::sync::lock;
 use crate::volume::RunId;
 
 /// The write end of the channel; `None` once the final report was sent.
@@ -14,10 +15,7 @@ pub(crate) type Channel = Arc<Mutex<Option<File>>>;
 
 /// Sends the final report to the caller of `--detach`: `ok`, or a code and a message.
 pub(crate) fn report(channel: &Channel, text: &str) {
-    let channel = channel
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take();
+    let channel = lock(channel).take();
     if let Some(mut channel) = channel {
         // The caller may have exited; then nobody needs the report.
         drop(channel.write_all(text.as_bytes()));
@@ -26,7 +24,7 @@ pub(crate) fn report(channel: &Channel, text: &str) {
 
 /// Sends the ID of the run to the caller of `--detach`, before the job starts.
 pub(crate) fn announce(channel: &Channel, run: &RunId) {
-    if let Some(channel) = &mut *channel.lock().unwrap_or_else(PoisonError::into_inner) {
+    if let Some(channel) = &mut *lock(channel) {
         drop(channel.write_all(format!("{run}\n").as_bytes()));
     }
 }

@@ -13,7 +13,8 @@ use super::value_parsers::{parse_duration, parse_size};
 use crate::log;
 use crate::log::{
     Compressed, EventType, PruneLimit, PrunedSegment, RotationPlan, RotationThreshold, RunLog,
-    StorageError, compress_sealed, plan_compression, plan_prune, plan_rotation,
+    StorageError, compress_sealed, plan_compression, plan_prune, plan_prune_after_rotation,
+    plan_rotation,
 };
 use crate::render::{Execution, RotateReport, SealedReport, Unchanged, json_line, rotate_lines};
 use crate::volume::{Dir, RunId, Volume, layout};
@@ -192,7 +193,11 @@ impl RotatePlan {
             return Ok(report);
         }
         if let Some(keep) = self.keep {
-            report.dropped = plan_prune(dir, PruneLimit::AllBut(keep), would_rotate)?;
+            report.dropped = if would_rotate {
+                plan_prune_after_rotation(dir, PruneLimit::AllBut(keep))?
+            } else {
+                plan_prune(dir, PruneLimit::AllBut(keep))?
+            };
         }
         if self.compress {
             // Segments that would be dropped are not compressed. The segment that would be

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use clap::builder::NonEmptyStringValueParser;
 
-use super::context::{Global, opening, print_stderr, print_warning};
+use super::context::{Global, foreign_policy, opening, print_stderr, print_warning};
 use super::detach_channel::{Channel, announce, relay, report};
 use super::exit;
 use super::exit::Code;
@@ -280,7 +280,10 @@ fn supervise(args: &Args, spec: &JobSpec, volume: &Volume, channel: &Channel) ->
     };
     let run = log.run_id().clone();
     let rotation = rotation(volume, args.rotate_size);
-    let log = Arc::new(log.allow_foreign(args.force).rotating(rotation));
+    let log = Arc::new(
+        log.foreign_policy(foreign_policy(args.force))
+            .rotating(rotation),
+    );
     let outcome = write_id(args, &run).and_then(|()| {
         let setup = setup(args, prepared, name, volume, &log, channel)?;
         Ok(run_job(spec, setup)?)
@@ -364,7 +367,7 @@ fn close(args: &Args, global: &Global) -> Result<Code> {
     let Some(run) = &args.run else {
         return Ok(Code::Usage);
     };
-    let log = RunLog::open(&global.volume()?, run)?.allow_foreign(args.force);
+    let log = RunLog::open(&global.volume()?, run)?.foreign_policy(foreign_policy(args.force));
     let closed = log.append_with(
         Durability::Power,
         EventType::RunClosed.lock_budget(),

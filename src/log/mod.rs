@@ -81,9 +81,10 @@ pub use crate::log::state::run_state::{MAX_JOBS, RunState};
 pub use crate::log::store::catalog::{SelectError, list};
 pub use crate::log::store::select::{MatchedBy, SelectedRun, find_run, select};
 pub use crate::log::store::ulid_allocator::allocate_ulid;
-pub use crate::log::write::append::{Appended, Batch, Close, LogView};
-pub use crate::log::write::auto_rotate::RotationPolicy;
+pub use crate::log::write::append::ForeignPolicy;
+pub use crate::log::write::batch::{Appended, Batch, Close, LogView, LostEvents};
 pub use crate::log::write::draft::Draft;
+pub use crate::log::write::rotation_policy::RotationPolicy;
 pub use crate::log::write::run_log::RunLog;
 
 // The program's own; no part of what the library promises.
@@ -113,8 +114,11 @@ pub use crate::log::verify::report::VerifyReport;
 pub use crate::log::verify::{verify, verify_wal};
 pub use crate::log::watch::wait_for_change::{ChangeWaiter, WatchScope};
 pub use crate::log::watch::watcher::{Changes, Watcher};
-pub use crate::log::write::prune::{PruneLimit, PrunedSegment, plan_prune};
+pub use crate::log::write::prune::{
+    PruneLimit, PrunedSegment, plan_prune, plan_prune_after_rotation,
+};
 pub use crate::log::write::recover_tail::needs_repair;
-pub use crate::log::write::rotate::{
-    NotRotated, Rotation, RotationPlan, RotationThreshold, plan_rotation,
+pub use crate::log::write::rotate::plan_rotation;
+pub use crate::log::write::rotation_policy::{
+    NotRotated, Rotation, RotationPlan, RotationThreshold,
 };

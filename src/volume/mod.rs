@@ -6,6 +6,7 @@ mod atomic_file;
 mod clock;
 mod dir;
 mod error;
+mod file_access;
 mod id;
 #[doc(hidden)]
 pub mod layout;
@@ -22,6 +23,7 @@ pub use id::{IdError, JobId, RunId};
 pub use root::Volume;
 
 pub(crate) use error::IoContext;
+pub(crate) use file_access::copy_access;
 
 // For the program only; not part of the library's public interface.
 pub use self::atomic_file::{AtomicFile, parent_dir, resolve_links};

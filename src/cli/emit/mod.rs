@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 pub(crate) use self::args::Args;
 use self::args::{MAX_DATA_BYTES, redactor};
 use self::input_lines::InputLines;
-use super::context::{Global, opening, print_stderr};
+use super::context::{Global, foreign_policy, opening, print_stderr};
 use super::exit::Code;
 use super::settings::rotation;
 use crate::log::format::note_data;
@@ -42,7 +42,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
         global.volume()?
     };
     let log = args.open_log(&volume, &name)?;
-    let log = log.allow_foreign(args.force);
+    let log = log.foreign_policy(foreign_policy(args.force));
     let log = log.rotating(rotation(&volume, None));
     let emitter = Emitter {
         log,

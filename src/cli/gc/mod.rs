@@ -83,7 +83,7 @@ fn drop_events(
         let Some(dir) = open_dir(&runs, &facts.run_id)? else {
             return Ok(Vec::new());
         };
-        let planned = plan_prune(&dir, prune, false)?;
+        let planned = plan_prune(&dir, prune)?;
         if planned.is_empty() || execution.is_dry_run() {
             return Ok(planned);
         }

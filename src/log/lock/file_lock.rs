@@ -1,5 +1,6 @@
 //! Advisory locks: `flock(2)` by way of fs2, which nothing else uses.
 
+use std::borrow::Borrow;
 use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,82 +9,91 @@ use std::{io, thread};
 use crate::log::error::StorageError;
 use crate::volume::IoContext;
 
-/// So long a waiter only yields the processor: a lock is held for microseconds as a rule,
-/// and a sleep lasts 50 µs longer than it is asked to (`PR_SET_TIMERSLACK(2const)`).
+/// How long a waiter spins with `yield` before it starts to sleep.
+///
+/// Locks are usually held for only a few microseconds, and a sleep lasts 50 µs longer than
+/// requested (`PR_SET_TIMERSLACK(2const)`).
 const SPIN_TIME: Duration = Duration::from_micros(150);
-/// First sleep between two tries.
+/// The first sleep between two attempts.
 const MIN_BACKOFF: Duration = Duration::from_micros(30);
-/// Longest sleep between two tries: a waiter sees a free moment of this length.
+/// The longest sleep between two attempts. A waiter notices a free lock within this time.
 const MAX_BACKOFF: Duration = Duration::from_micros(500);
 
-/// An advisory lock; let go of when dropped.
+/// A held advisory lock. Dropping it releases the lock.
 #[derive(Debug)]
-#[must_use = "the lock is let go of when this is dropped"]
-pub(crate) struct FileLockGuard<'a>(&'a File);
+#[must_use = "dropping the guard releases the lock"]
+pub(crate) struct FileLockGuard<F: Borrow<File>>(Option<F>);
 
-impl FileLockGuard<'_> {
-    /// Leaves the lock to the open file: it lasts until that is closed.
-    pub(crate) fn keep(self) {
-        std::mem::forget(self);
+impl<F: Borrow<File>> FileLockGuard<F> {
+    /// Leaves the lock to the open file, so that it lasts until the file is closed.
+    pub(crate) fn keep(mut self) {
+        self.0 = None;
     }
 }
 
-impl Drop for FileLockGuard<'_> {
+impl<F: Borrow<File>> Drop for FileLockGuard<F> {
     fn drop(&mut self) {
-        // Closing the file lets go of it too; there is nobody to tell.
-        drop(fs2::FileExt::unlock(self.0));
+        if let Some(file) = &self.0 {
+            // If this fails, closing the file releases the lock.
+            drop(fs2::FileExt::unlock(file.borrow()));
+        }
     }
 }
 
-/// How long something is waited for: one budget for all that an append has to take.
+/// The time by which an append must have taken all of its locks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LockDeadline {
-    pub begun: Instant,
-    budget: Duration,
+    started: Instant,
+    timeout: Duration,
 }
 
 impl LockDeadline {
-    /// A wait that begins now.
-    pub(crate) fn new(budget: Duration) -> Self {
-        let begun = Instant::now();
-        Self { begun, budget }
+    /// Starts a wait now.
+    pub(crate) fn new(timeout: Duration) -> Self {
+        let started = Instant::now();
+        Self { started, timeout }
     }
 
-    /// Tries, with short rising pauses, until it succeeds or the budget is used up.
+    /// Returns when the wait started.
+    pub(crate) fn started(self) -> Instant {
+        self.started
+    }
+
+    /// Calls `attempt` with a growing backoff until it succeeds or the time is up.
     ///
     /// # Errors
-    /// [`StorageError::LockTimeout`], or what a try ended with.
-    pub(crate) fn until<T>(
+    /// [`StorageError::LockTimeout`], or the error of an attempt.
+    pub(crate) fn poll<T>(
         self,
         path: &Path,
-        mut try_once: impl FnMut() -> Result<Option<T>, StorageError>,
+        mut attempt: impl FnMut() -> Result<Option<T>, StorageError>,
     ) -> Result<T, StorageError> {
-        if let Some(taken) = try_once()? {
-            return Ok(taken);
+        if let Some(locked) = attempt()? {
+            return Ok(locked);
         }
-        let begun = Instant::now();
-        let mut pause = MIN_BACKOFF;
-        while self.begun.elapsed() < self.budget {
-            if begun.elapsed() < SPIN_TIME {
+        let started = Instant::now();
+        let mut backoff = MIN_BACKOFF;
+        while self.started.elapsed() < self.timeout {
+            if started.elapsed() < SPIN_TIME {
                 thread::yield_now();
             } else {
-                thread::sleep(pause);
-                pause = (pause * 3 / 2).min(MAX_BACKOFF);
+                thread::sleep(backoff);
+                backoff = (backoff * 3 / 2).min(MAX_BACKOFF);
             }
-            if let Some(taken) = try_once()? {
-                return Ok(taken);
+            if let Some(locked) = attempt()? {
+                return Ok(locked);
             }
         }
         Err(StorageError::LockTimeout {
             path: path.to_owned(),
-            timeout: self.budget,
+            timeout: self.timeout,
         })
     }
 }
 
 impl From<Duration> for LockDeadline {
-    fn from(budget: Duration) -> Self {
-        Self::new(budget)
+    fn from(timeout: Duration) -> Self {
+        Self::new(timeout)
     }
 }
 
@@ -91,58 +101,60 @@ impl From<Duration> for LockDeadline {
 ///
 /// # Errors
 /// [`StorageError::LockTimeout`], or the file system has no locks.
-pub(crate) fn exclusive<'a>(
-    file: &'a File,
+pub(crate) fn exclusive<F: Borrow<File> + Clone>(
+    file: F,
     path: &Path,
-    wait: impl Into<LockDeadline>,
-) -> Result<FileLockGuard<'a>, StorageError> {
-    wait.into().until(path, || try_exclusive(file, path))
+    deadline: impl Into<LockDeadline>,
+) -> Result<FileLockGuard<F>, StorageError> {
+    deadline
+        .into()
+        .poll(path, || try_exclusive(file.clone(), path))
 }
 
-/// The same; `None` where it is not to be had in that time.
+/// Takes the exclusive lock of `file`; returns `None` if that takes longer than `limit`.
 ///
 /// # Errors
 /// The file system has no locks.
-pub(crate) fn exclusive_within<'a>(
-    file: &'a File,
+pub(crate) fn exclusive_within<F: Borrow<File> + Clone>(
+    file: F,
     path: &Path,
     limit: Duration,
-) -> Result<Option<FileLockGuard<'a>>, StorageError> {
+) -> Result<Option<FileLockGuard<F>>, StorageError> {
     match exclusive(file, path, limit) {
         Err(StorageError::LockTimeout { .. }) => Ok(None),
-        taken => taken.map(Some),
+        locked => locked.map(Some),
     }
 }
 
-/// Takes the exclusive lock if nobody has one.
+/// Takes the exclusive lock of `file`; returns `None` if another process holds a lock.
 ///
 /// # Errors
 /// The file system has no locks.
-pub(crate) fn try_exclusive<'a>(
-    file: &'a File,
+pub(crate) fn try_exclusive<F: Borrow<File>>(
+    file: F,
     path: &Path,
-) -> Result<Option<FileLockGuard<'a>>, StorageError> {
-    taken(fs2::FileExt::try_lock_exclusive(file), file, path)
+) -> Result<Option<FileLockGuard<F>>, StorageError> {
+    guard(fs2::FileExt::try_lock_exclusive(file.borrow()), file, path)
 }
 
-/// Takes a shared lock if nobody has the exclusive one.
+/// Takes a shared lock of `file`; returns `None` if another process holds the exclusive lock.
 ///
 /// # Errors
 /// The file system has no locks.
-pub(crate) fn try_shared<'a>(
-    file: &'a File,
+pub(crate) fn try_shared<F: Borrow<File>>(
+    file: F,
     path: &Path,
-) -> Result<Option<FileLockGuard<'a>>, StorageError> {
-    taken(fs2::FileExt::try_lock_shared(file), file, path)
+) -> Result<Option<FileLockGuard<F>>, StorageError> {
+    guard(fs2::FileExt::try_lock_shared(file.borrow()), file, path)
 }
 
-fn taken<'a>(
-    tried: io::Result<()>,
-    file: &'a File,
+fn guard<F: Borrow<File>>(
+    locked: io::Result<()>,
+    file: F,
     path: &Path,
-) -> Result<Option<FileLockGuard<'a>>, StorageError> {
-    match tried {
-        Ok(()) => Ok(Some(FileLockGuard(file))),
+) -> Result<Option<FileLockGuard<F>>, StorageError> {
+    match locked {
+        Ok(()) => Ok(Some(FileLockGuard(Some(file)))),
         Err(e)
             if matches!(
                 e.kind(),

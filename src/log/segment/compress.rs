@@ -83,7 +83,7 @@ fn eligible_segments(segments: &[Segment]) -> impl Iterator<Item = &Segment> {
 }
 
 fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, StorageError> {
-    let Some(_lock) = file_lock::exclusive_within(&segment.file, &segment.path, WRITER_GRACE)?
+    let Some(_lock) = file_lock::exclusive_within(&*segment.file, &segment.path, WRITER_GRACE)?
     else {
         return Ok(None);
     };
@@ -98,7 +98,7 @@ fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, StorageE
     let file = Arc::new(dir.create_new(&unfinished)?);
     let path = dir.path().join(&unfinished);
     // Holding this lock signals that the file is still being written.
-    let _in_progress = file_lock::try_exclusive(&file, &path)?;
+    let _in_progress = file_lock::try_exclusive(&*file, &path)?;
     let made = write_compressed(segment, &file)
         .and_then(|written| Ok((written, read_back(&file)?)))
         .at("compress to", &path);

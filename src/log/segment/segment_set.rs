@@ -17,8 +17,7 @@ use crate::log::error::StorageError;
 use crate::log::format::classify::LineClass;
 use crate::log::format::envelope::Envelope;
 use crate::log::format::event_type::EventType;
-use crate::log::write::tail::{Tail, TailMode};
-use crate::volume::{Dir, FileKey, IoContext, VolumeError, layout};
+use crate::volume::{Dir, FileKey, IoContext, layout};
 
 /// The maximum number of times a listing is repeated because the directory changed.
 const MAX_LISTINGS: u32 = 100;
@@ -109,28 +108,6 @@ impl Segment {
         let mut lines = self.lines();
         while let Ok(Some(_)) = lines.next_line() {}
         lines.offset()
-    }
-
-    /// What a writer has to know of its end.
-    pub(crate) fn tail(&self) -> Result<Tail, StorageError> {
-        let before = || {
-            Ok(Tail {
-                sequence: crate::log::segment::sequence::Sequence::before(
-                    self.first_seq.unwrap_or(0),
-                ),
-                ..Tail::default()
-            })
-        };
-        if !self.compressed {
-            return Tail::find(&self.file, self.len, &self.path, TailMode::Sealed, before);
-        }
-        let mut tail = before()?;
-        match tail.advance_over(self.lines(), &self.path, TailMode::Sealed, None) {
-            // What cannot be decompressed is damage; the run goes on behind it.
-            Err(StorageError::Volume(VolumeError::Io { .. })) => tail.sequence.push_damage(),
-            done => drop(done?),
-        }
-        Ok(tail)
     }
 }
 

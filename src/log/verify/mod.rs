@@ -62,7 +62,7 @@ pub fn verify_wal<E: From<StorageError>>(
     if let Some(unfinished) = pass.read_lines()? {
         let active = &unfinished.segment;
         // A writer of runtimo holds this lock, if any, while it writes.
-        let is_held = file_lock::try_shared(&active.file, &active.path)?.is_none();
+        let is_held = file_lock::try_shared(&*active.file, &active.path)?.is_none();
         if is_held {
             pass.verifier.report.in_flight = true;
         } else {

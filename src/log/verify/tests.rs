@@ -10,7 +10,7 @@ use crate::log::lock::file_lock;
 use crate::log::test_log::{TestLog, gz, line, line_ends};
 use crate::log::verify::fault::FaultKind;
 use crate::log::verify::*;
-use crate::log::write::append::Close;
+use crate::log::write::batch::Close;
 use crate::log::write::draft::Draft;
 use crate::log::write::run_log::RunLog;
 use crate::volume::layout;

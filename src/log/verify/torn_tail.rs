@@ -42,7 +42,7 @@ impl UnfinishedLine {
             },
         };
         let segment = &self.segment;
-        let Some(_segment_lock) = file_lock::try_shared(&segment.file, &segment.path)? else {
+        let Some(_segment_lock) = file_lock::try_shared(&*segment.file, &segment.path)? else {
             return Ok(false);
         };
         is_unchanged(dir, Some(segment))

@@ -1,138 +1,132 @@
-//! Rotation by the writers themselves: the one whose append fills a segment seals it.
+//! Automatic rotation: the writer whose append fills a segment seals it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::thread;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::handle::RunHandle;
+use super::prune;
 use super::prune::PruneLimit;
-use super::rotate::{NotRotated, Rotation, RotationThreshold};
-use super::run_log::{RunLog, WriterState};
+use super::rotation_policy::{NotRotated, Rotation, RotationPolicy, RotationThreshold};
+use super::writer_state::WriterState;
 use crate::log::error::{RotateError, StorageError};
 use crate::log::segment::compress;
 use crate::log::segment::compress::Compressed;
+use crate::sync::lock;
 use crate::volume::VolumeError;
 
-/// How long the locks are waited for; who does not get them tries again at the next
-/// append.
+/// How long an automatic rotation waits for the locks. A writer that does not get them tries
+/// again at its next append.
 const ROTATE_LOCK_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// How a writer keeps its log in segments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RotationPolicy {
-    /// Length of a segment that is sealed, in bytes.
-    pub max_size: u64,
-    /// How many sealed segments are kept; all where it is not set.
-    pub keep: Option<usize>,
-    /// Whether sealed segments are compressed.
-    pub compress: bool,
-}
 
 type Compressing = JoinHandle<Result<Vec<Compressed>, StorageError>>;
 
-/// What a writer does, or could not do, besides appending.
+/// When a writer rotates its log, and what went wrong with that.
 #[derive(Debug, Default)]
 pub(crate) struct AutoRotation {
-    pub rotation: Option<RotationPolicy>,
+    policy: Option<RotationPolicy>,
     compressing: Mutex<Option<Compressing>>,
-    trouble: Mutex<Option<RotateError>>,
+    first_error: Mutex<Option<RotateError>>,
 }
 
-impl RunLog {
-    /// Also seals the active segment whenever an append fills it. That neither fails nor
-    /// holds up the append; [`RunLog::finish_upkeep`] tells of trouble.
-    #[must_use]
-    pub fn rotating(mut self, rotation: Option<RotationPolicy>) -> Self {
-        self.upkeep.rotation = rotation;
-        self
-    }
-
-    /// Waits until what was sealed is compressed.
-    ///
-    /// # Errors
-    /// The first trouble with rotation, compression or the dropping of segments.
-    pub fn finish_upkeep(&self) -> Result<(), RotateError> {
-        self.join_compressing();
-        match locked(&self.upkeep.trouble).take() {
-            Some(trouble) => Err(trouble),
-            None => Ok(()),
+impl AutoRotation {
+    /// Rotates by `policy`; never if there is none.
+    pub(crate) fn new(policy: Option<RotationPolicy>) -> Self {
+        Self {
+            policy,
+            ..Self::default()
         }
     }
 
-    /// Whether the segment is to be looked at; that of a closed run stays as it is.
-    pub(crate) fn is_full(&self, inner: &WriterState) -> bool {
-        let is_closed = || inner.tail.as_ref().is_some_and(|t| t.summary.is_some());
-        self.upkeep.rotation.is_some_and(|rotation| {
-            inner.len >= inner.rotate_at.unwrap_or(rotation.max_size) && !is_closed()
-        })
+    /// Returns the length of a segment that is due to be sealed, in bytes. The segment of a
+    /// closed run stays as it is.
+    pub(crate) fn is_due(&self, writer: &WriterState) -> Option<u64> {
+        let policy = self.policy?;
+        let is_due = writer.len() >= writer.rotate_at(policy.max_size) && !writer.is_closed();
+        is_due.then(|| writer.len())
     }
 
-    /// After an append that left the segment with `len` bytes.
-    pub(crate) fn rotate_when_due(&self, len: u64) {
-        let Some(rotation) = self.upkeep.rotation else {
-            return;
-        };
-        let due = RotationThreshold {
-            max_size: Some(rotation.max_size),
+    /// Returns when a segment is sealed, and how long that waits for the locks.
+    pub(crate) fn threshold(&self) -> Option<(RotationThreshold, Duration)> {
+        let threshold = RotationThreshold {
+            max_size: Some(self.policy?.max_size),
             max_age: None,
         };
-        let next_look = match self.rotate(due, ROTATE_LOCK_TIMEOUT) {
+        Some((threshold, ROTATE_LOCK_TIMEOUT))
+    }
+
+    /// Records the result of a rotation of a segment of `len` bytes. After a rotation, removes
+    /// and compresses sealed segments. Returns the length at which rotation is considered
+    /// again, in bytes.
+    pub(crate) fn record(
+        &self,
+        rotated: Result<Rotation, RotateError>,
+        len: u64,
+        handle: &RunHandle,
+    ) -> Option<u64> {
+        let policy = self.policy?;
+        match rotated {
             Ok(Rotation::Sealed(_)) => {
-                self.after_rotation(rotation);
-                return;
+                self.after_rotation(policy, handle);
+                None
             }
-            Ok(Rotation::Skipped(NotRotated::Foreign)) => u64::MAX,
-            Ok(Rotation::Skipped(NotRotated::Fresh | NotRotated::NotDue)) => len.saturating_mul(2),
+            Ok(Rotation::Skipped(NotRotated::Foreign)) => Some(u64::MAX),
+            Ok(Rotation::Skipped(NotRotated::Fresh | NotRotated::NotDue)) => {
+                Some(len.saturating_mul(2))
+            }
             Err(RotateError::Storage(
                 StorageError::LockTimeout { .. } | StorageError::RunRemoved { .. },
-            )) => return,
+            )) => None,
             Err(e) => {
-                self.note_trouble(e);
-                len.saturating_add(rotation.max_size)
+                self.record_error(e);
+                Some(len.saturating_add(policy.max_size))
             }
-        };
-        if let Ok(mut inner) = self.inner.try_lock() {
-            inner.rotate_at = Some(next_look);
         }
     }
 
-    fn after_rotation(&self, rotation: RotationPolicy) {
-        if let Some(keep) = rotation.keep
-            && let Err(e) = self.drop_sealed(PruneLimit::AllBut(keep))
+    /// Waits for the compression to finish.
+    ///
+    /// # Errors
+    /// The first error of a rotation, a compression or a removal of segments.
+    pub(crate) fn finish(&self) -> Result<(), RotateError> {
+        self.join_compression();
+        lock(&self.first_error).take().map_or(Ok(()), Err)
+    }
+
+    fn after_rotation(&self, policy: RotationPolicy, handle: &RunHandle) {
+        if let Some(keep) = policy.keep
+            && let Err(e) = prune::prune(handle, PruneLimit::AllBut(keep))
         {
-            self.note_trouble(e.into());
+            self.record_error(e.into());
         }
-        if rotation.compress {
-            self.join_compressing();
-            let started = self.dir.try_clone().and_then(|dir| {
+        if policy.compress {
+            self.join_compression();
+            let spawned = handle.dir().try_clone().and_then(|dir| {
                 thread::Builder::new()
                     .name("compress".to_owned())
                     .spawn(move || compress::compress_sealed(&dir))
                     .map_err(|source| VolumeError::Io {
                         action: "compress the sealed segments of",
-                        path: self.dir.path().to_owned(),
+                        path: handle.dir().path().to_owned(),
                         source,
                     })
             });
-            match started {
-                Ok(thread) => *locked(&self.upkeep.compressing) = Some(thread),
-                Err(e) => self.note_trouble(e.into()),
+            match spawned {
+                Ok(thread) => *lock(&self.compressing) = Some(thread),
+                Err(e) => self.record_error(e.into()),
             }
         }
     }
 
-    fn join_compressing(&self) {
-        let thread = locked(&self.upkeep.compressing).take();
+    fn join_compression(&self) {
+        let thread = lock(&self.compressing).take();
         if let Some(Ok(Err(e))) = thread.map(JoinHandle::join) {
-            self.note_trouble(e.into());
+            self.record_error(e.into());
         }
     }
 
-    fn note_trouble(&self, e: RotateError) {
-        locked(&self.upkeep.trouble).get_or_insert(e);
+    fn record_error(&self, e: RotateError) {
+        lock(&self.first_error).get_or_insert(e);
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

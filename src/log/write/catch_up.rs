@@ -1,23 +1,27 @@
-//! Passing over what other writers appended: a writer goes on from the number and the id
-//! of the last line, and reads the others in full only where they change more than that.
+//! Catching up with other writers: only the sequence number and the id of the last line
+//! matter, unless a line changes more than that.
 
 use super::tail::Tail;
 use crate::log::format::classify::{LineClass, classify};
 use crate::log::format::envelope;
 use crate::log::segment::sequence::Sequence;
 
-/// Types that begin so tell of more than a number: a repair gives blocks back, a close
-/// ends the run, and what may follow it carries its summary.
+/// The prefixes of types that change more than the sequence number: a repair frees blocks, a
+/// close ends the run, and what may follow it carries its summary.
 const STATEFUL_TYPES: [&[u8]; 3] = [b"log_", b"run_", b"job_roll"];
 
 impl Tail {
-    /// Goes over `news`, the bytes behind this end of a segment, where they are whole lines
-    /// of ours, numbered one after the other, that change nothing but the number. Only the
-    /// last is checked in full: a damaged line before it has used its number up all the same,
-    /// and its id is the highest, since ids rise.
-    /// `false`, and nothing is changed, where each line has to be looked at.
-    pub(crate) fn skip_plain_lines(&mut self, news: &[u8]) -> bool {
-        let Some(lines) = news.strip_suffix(b"\n").filter(|_| self.summary.is_none()) else {
+    /// Advances over `unread`, the bytes behind this end, if they are whole lines with
+    /// consecutive sequence numbers that change nothing else.
+    ///
+    /// Only the last line is checked in full: a damaged line before it still used up its
+    /// sequence number, and the last id is the highest, since ids rise. Returns `false`, and
+    /// changes nothing, if every line must be read.
+    pub(crate) fn skip_plain_lines(&mut self, unread: &[u8]) -> bool {
+        let Some(lines) = unread
+            .strip_suffix(b"\n")
+            .filter(|_| self.summary.is_none())
+        else {
             return false;
         };
         let mut next = self.sequence.next();
@@ -29,9 +33,9 @@ impl Tail {
                 None => (lines, None),
             };
             let is_plain =
-                |kind: &[u8]| !STATEFUL_TYPES.iter().any(|tells| kind.starts_with(tells));
+                |kind: &[u8]| !STATEFUL_TYPES.iter().any(|prefix| kind.starts_with(prefix));
             if !envelope::peek_frame(last)
-                .is_some_and(|seen| seen.seq == next && is_plain(seen.kind))
+                .is_some_and(|frame| frame.seq == next && is_plain(frame.kind))
             {
                 return false;
             }
@@ -42,7 +46,7 @@ impl Tail {
         };
         self.sequence = Sequence::before(next);
         self.last_id = self.last_id.max(env.ulid());
-        self.end += news.len() as u64;
+        self.end += unread.len() as u64;
         true
     }
 }

@@ -1,45 +1,43 @@
-//! Giving way to writers that are about to write, so that one sync serves them too.
+//! Commit delay: yielding to writers that are about to write, so that one sync covers them
+//! too.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A dozen other writers take no longer than this until they wait for their syncs; what
-/// does is some other work, for which the processor is not given away for nothing.
+use crate::sync::lock;
+
+/// The longest useful yield. A dozen other writers take no longer until they wait for their
+/// syncs. If a yield takes longer, the CPU went to unrelated work.
 const MAX_YIELD: Duration = Duration::from_millis(2);
-/// Giving way to something else takes at most one part of so many of the time.
+/// Yields to unrelated work take at most this fraction of the time.
 const BACKOFF_FACTOR: u32 = 100;
 
-/// Whether it is worth while to give way.
+/// When it is worthwhile to yield.
 #[derive(Debug, Default)]
 pub(crate) struct CommitDelay {
-    /// It was not, the last time.
+    /// The end of the pause after a yield that was not.
     not_before: Mutex<Option<Instant>>,
 }
 
 impl CommitDelay {
-    /// Yields the processor once, unless that took long a short while ago.
+    /// Yields the CPU once, unless that recently took too long.
     pub(crate) fn yield_before_sync(&self) {
-        let begun = Instant::now();
-        if self.is_due(begun) {
+        let started = Instant::now();
+        if self.is_due(started) {
             thread::yield_now();
-            self.record(begun, begun.elapsed());
+            self.record(started, started.elapsed());
         }
     }
 
     fn is_due(&self, now: Instant) -> bool {
-        self.not_before().is_none_or(|at| at <= now)
+        lock(&self.not_before).is_none_or(|at| at <= now)
     }
 
-    fn record(&self, begun: Instant, took: Duration) {
+    fn record(&self, started: Instant, took: Duration) {
         if took > MAX_YIELD {
-            *self.not_before() = begun.checked_add(took * BACKOFF_FACTOR);
+            *lock(&self.not_before) = started.checked_add(took * BACKOFF_FACTOR);
         }
-    }
-
-    fn not_before(&self) -> MutexGuard<'_, Option<Instant>> {
-        let held = self.not_before.lock();
-        held.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -49,12 +47,12 @@ mod tests {
 
     #[test]
     fn who_lost_much_by_it_does_not_give_way_for_a_while() {
-        let courtesy = CommitDelay::default();
-        courtesy.record(Instant::now(), MAX_YIELD);
-        assert!(courtesy.is_due(Instant::now()));
-        let begun = Instant::now();
-        courtesy.record(begun, MAX_YIELD * 2);
-        assert!(!courtesy.is_due(begun + MAX_YIELD * BACKOFF_FACTOR));
-        assert!(courtesy.is_due(begun + MAX_YIELD * 2 * BACKOFF_FACTOR));
+        let delay = CommitDelay::default();
+        delay.record(Instant::now(), MAX_YIELD);
+        assert!(delay.is_due(Instant::now()));
+        let started = Instant::now();
+        delay.record(started, MAX_YIELD * 2);
+        assert!(!delay.is_due(started + MAX_YIELD * BACKOFF_FACTOR));
+        assert!(delay.is_due(started + MAX_YIELD * 2 * BACKOFF_FACTOR));
     }
 }

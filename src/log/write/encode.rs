@@ -1,48 +1,74 @@
-//! Drafts become lines: numbers, ids, time, and the summary of a closed run.
+//! Encoding a batch: sequence numbers, ids, times, and the summary of a closed run.
+
+use std::path::Path;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 use ulid::Ulid;
 
-use super::append::Close;
-use super::run_log::{RunLog, WriterState};
+use super::batch::Close;
+use super::draft::Draft;
+use super::tail::Tail;
 use crate::log::error::{AppendError, DraftError, Refusal};
 use crate::log::format::envelope;
 use crate::log::format::envelope::{Envelope, MAX_SEQ};
 use crate::log::format::event_type::EventType;
 use crate::log::format::ulid::ulid_from_ms;
-use crate::log::write::draft::Draft;
-use crate::volume::parse_ts;
+use crate::log::state::run_state::RunState;
+use crate::volume::{RunId, parse_ts};
 
 /// A batch as bytes.
+#[derive(Debug)]
 pub(crate) struct EncodedBatch {
-    pub ts: String,
+    /// The lines.
     pub bytes: Vec<u8>,
     /// Where each line ends in `bytes`.
     pub ends: Vec<usize>,
-    /// Whether it is to be written even on a full disk.
+    /// Whether the batch is written even on a full disk.
     pub essential: bool,
+    /// Whether the batch closes the run.
     pub closed: bool,
+    /// The jobs that keep the run open.
     pub unfinished: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct Closed {
+struct RunClosed {
     duration_ms: Option<u64>,
     summary: Box<RawValue>,
 }
 
-impl RunLog {
-    /// Gives numbers, ids and time to the events, and takes them into what we know.
-    /// After an error, and if they are not written, all of that has to be forgotten.
-    pub(crate) fn encode_batch(
-        &self,
-        inner: &mut WriterState,
+/// Encodes events behind the known end of a log.
+pub(crate) struct Encoder<'a> {
+    /// The run.
+    pub run: &'a RunId,
+    /// The path of the active segment, for messages.
+    pub path: &'a Path,
+    /// The id of the first event if the log is empty.
+    pub first_id: Option<Ulid>,
+    /// The end of the log.
+    pub tail: &'a mut Tail,
+    /// The state of the run, if it is known.
+    pub state: &'a mut Option<RunState>,
+    /// The highest id that this writer assigned.
+    pub last_id: &'a mut Option<Ulid>,
+    /// The time in milliseconds since the epoch.
+    pub millisecond: u64,
+}
+
+impl Encoder<'_> {
+    /// Assigns sequence numbers, ids and the time `ts` to the events, and adds them to the
+    /// known end of the log.
+    ///
+    /// # Errors
+    /// The batch is refused.
+    pub(crate) fn encode(
+        mut self,
+        ts: &str,
         drafts: &[Draft],
         close: Close,
     ) -> Result<EncodedBatch, AppendError> {
-        let mut lines = EncodedBatch {
-            ts: inner.clock.now().to_owned(),
+        let mut batch = EncodedBatch {
             bytes: Vec::new(),
             ends: Vec::new(),
             essential: false,
@@ -50,75 +76,80 @@ impl RunLog {
             unfinished: Vec::new(),
         };
         for draft in drafts {
-            self.encode_line(inner, &mut lines, draft)?;
+            self.encode_line(&mut batch, ts, draft)?;
         }
-        if close == Close::No {
-            return Ok(lines);
+        if close != Close::No {
+            self.encode_close(&mut batch, ts, close)?;
         }
-        let state = inner.state.get_or_insert_default();
-        lines.unfinished = state
+        Ok(batch)
+    }
+
+    fn encode_close(
+        &mut self,
+        batch: &mut EncodedBatch,
+        ts: &str,
+        close: Close,
+    ) -> Result<(), AppendError> {
+        let state = self.state.get_or_insert_default();
+        let jobs: Vec<String> = state
             .unfinished()
             .map(|job| job.job_id.to_string())
             .collect();
-        if !lines.unfinished.is_empty() {
-            return match close {
-                Close::Now => Err(Refusal::Unfinished {
-                    run: self.run.clone(),
-                    jobs: lines.unfinished,
-                }
-                .into()),
-                _ => Ok(lines),
-            };
+        if !jobs.is_empty() {
+            if close == Close::Now {
+                let run = self.run.clone();
+                return Err(Refusal::Unfinished { run, jobs }.into());
+            }
+            batch.unfinished = jobs;
+            return Ok(());
         }
-        state.closed_ts = parse_ts(&lines.ts);
-        let closed = Closed {
+        state.closed_ts = parse_ts(ts);
+        let payload = RunClosed {
             duration_ms: state.duration_ms(),
             summary: state.summary().map_err(DraftError::from)?,
         };
-        let draft = Draft::new_unchecked(EventType::RunClosed, &self.run, None, &closed)?;
-        self.encode_line(inner, &mut lines, &draft)?;
-        lines.closed = true;
-        Ok(lines)
+        let draft = Draft::new_unchecked(EventType::RunClosed, self.run, None, &payload)?;
+        self.encode_line(batch, ts, &draft)?;
+        batch.closed = true;
+        Ok(())
     }
 
     fn encode_line(
-        &self,
-        inner: &mut WriterState,
-        lines: &mut EncodedBatch,
+        &mut self,
+        batch: &mut EncodedBatch,
+        ts: &str,
         draft: &Draft,
     ) -> Result<(), AppendError> {
-        let tail = inner.tail.get_or_insert_default();
+        let tail = &mut *self.tail;
         let seq = tail.sequence.next();
-        let id = match (tail.last_id.max(inner.last_id), self.first_id) {
+        let id = match (tail.last_id.max(*self.last_id), self.first_id) {
             (None, Some(first_id)) => Some(first_id),
-            (last_id, _) => next_id(last_id, inner.clock.millisecond()),
+            (last_id, _) => next_id(last_id, self.millisecond),
         };
         let Some(id) = id.filter(|_| seq < MAX_SEQ) else {
-            return Err(Refusal::SequenceExhausted {
-                path: self.active_path(),
-            }
-            .into());
+            let path = self.path.to_owned();
+            return Err(Refusal::SequenceExhausted { path }.into());
         };
-        let start = lines.bytes.len();
-        envelope::write_line(&mut lines.bytes, seq, id, &lines.ts, draft.body());
+        let start = batch.bytes.len();
+        envelope::write_line(&mut batch.bytes, seq, id, ts, draft.body());
         tail.sequence.push_event(seq);
         tail.last_id = Some(id);
-        inner.last_id = Some(id);
+        *self.last_id = Some(id);
 
         let after_close = draft.kind().may_follow_close() && tail.summary.is_some();
-        if inner.state.is_some() || after_close || draft.kind() == EventType::RunClosed {
-            let end = lines.bytes.len() - 1;
-            let line = lines.bytes.get(start..end).unwrap_or_default();
+        if self.state.is_some() || after_close || draft.kind() == EventType::RunClosed {
+            let end = batch.bytes.len() - 1;
+            let line = batch.bytes.get(start..end).unwrap_or_default();
             let mut has_summary = false;
             if let Ok(env) = Envelope::parse(line) {
                 has_summary = tail.record_summary(&env, line);
-                if let Some(state) = &mut inner.state {
+                if let Some(state) = self.state {
                     state.apply(&env, line);
                 }
             }
             if after_close && !has_summary {
-                // The state of a closed run is in its last line, whichever that is.
-                let summary = match (&inner.state, tail.summary.take()) {
+                // The last line of a closed run has its state, whatever its type.
+                let summary = match (&*self.state, tail.summary.take()) {
                     (None, Some(summary)) => summary,
                     (state, _) => state
                         .clone()
@@ -127,19 +158,19 @@ impl RunLog {
                         .map_err(DraftError::from)?,
                 };
                 let body = [draft.body(), b",\"summary\":", summary.get().as_bytes()].concat();
-                lines.bytes.truncate(start);
-                envelope::write_line(&mut lines.bytes, seq, id, &lines.ts, &body);
+                batch.bytes.truncate(start);
+                envelope::write_line(&mut batch.bytes, seq, id, ts, &body);
                 tail.summary = Some(summary);
             }
         }
-        lines.ends.push(lines.bytes.len());
-        lines.essential |= draft.kind().is_essential();
+        batch.ends.push(batch.bytes.len());
+        batch.essential |= draft.kind().is_essential();
         Ok(())
     }
 }
 
-/// An id above `last` that tells the time, in milliseconds since the epoch, as far as that
-/// allows; `None` where there is none.
+/// Returns an id above `last` that encodes the time, in milliseconds since the epoch, as far
+/// as that allows; `None` if there is none.
 fn next_id(last: Option<Ulid>, now_ms: u64) -> Option<Ulid> {
     match last {
         Some(last) if now_ms <= last.timestamp_ms() => last.increment().ok().or_else(|| {
@@ -155,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_rise_whatever_the_clock_does() {
+    fn ids_are_monotonic_when_clock_steps_back() {
         let full = |ms| Ulid::from_parts(ms, u128::MAX);
         let future = 1 << 45;
         for last in [

@@ -1,20 +1,20 @@
-//! Syncs, shared by the writers that wait for one.
+//! Group commit: writers that wait for a sync share one.
 //!
-//! Threads of one process share an open file, and the kernel tells a failed writeback
-//! to only one of those that ask. So who wants his bytes to be durable asks here: one
-//! sync serves all who wrote before it began, and a failed one fails for all of them,
-//! for good. It is never repeated: the kernel may have dropped the pages, and would
-//! report success.
+//! Threads of one process share an open file, and the kernel reports a failed writeback to
+//! only one of them. So all durability requests go through here. One sync covers every write
+//! that preceded it, and if it fails, it fails permanently for all of them: the kernel may
+//! have dropped the pages, and a second sync would report success (fsync(2)).
 
 use std::io;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use crate::log::error::SyncError;
+use crate::sync::lock;
 
-/// What was written to a file or made in a folder, counted in tickets, and what of it
-/// was synced.
+/// The writes to a file, or the names created in a directory, counted in tickets, and how far
+/// they are synced.
 #[derive(Debug, Default)]
 pub(crate) struct GroupCommit {
     written: AtomicU64,
@@ -23,35 +23,35 @@ pub(crate) struct GroupCommit {
 
 #[derive(Debug, Default)]
 struct SyncedUpTo {
-    /// The highest ticket that a sync was made for.
+    /// The highest ticket that a sync covered.
     upto: u64,
-    /// The tickets above the first and up to the second: a sync of theirs failed.
+    /// A sync failed for the tickets above the first number, up to the second.
     failed: Option<(u64, u64)>,
 }
 
 impl GroupCommit {
-    /// Something was written, or a name was made. The ticket stands for it and all
-    /// before it.
+    /// Records a write, or the creation of a name, and returns the ticket for it and
+    /// everything before.
     pub(crate) fn record_write(&self) -> u64 {
         self.written.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// The ticket for all that was written so far.
+    /// Returns the ticket for everything written so far.
     pub(crate) fn latest(&self) -> u64 {
         self.written.load(Ordering::Acquire)
     }
 
-    /// Makes what `ticket` stands for durable by `sync`, unless another's sync did.
+    /// Makes everything up to `ticket` durable with `sync`, unless another sync covered it.
     ///
     /// # Errors
-    /// `sync` failed, now or earlier.
+    /// The sync failed, now or earlier.
     pub(crate) fn share(
         &self,
         ticket: u64,
         path: &Path,
         sync: impl FnOnce() -> Result<(), SyncError>,
     ) -> Result<(), SyncError> {
-        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut done = lock(&self.done);
         if done.failed.is_some_and(|(a, b)| a < ticket && ticket <= b) {
             return Err(SyncError {
                 path: path.to_owned(),

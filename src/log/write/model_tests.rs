@@ -64,13 +64,6 @@ impl Model {
     }
 }
 
-fn look(log: &RunLog) {
-    let mut inner = log.inner.lock().unwrap();
-    let segment = log.active(&mut inner).unwrap();
-    log.refresh_tail(&mut inner, &segment, log.segment_len(&segment).unwrap())
-        .unwrap();
-}
-
 fn play(ops: Vec<Op>) {
     let it = TestLog::new();
     let mut writers = [it.log(), it.log(), it.log()];
@@ -94,7 +87,7 @@ fn play(ops: Vec<Op>) {
                     if gone {
                         *writer = it.log();
                     } else {
-                        look(writer);
+                        writer.refresh();
                     }
                 }
             }

@@ -1,133 +1,149 @@
-//! Old sealed segments are dropped, never such that the state of the run depends on what
-//! is gone: only those before a checkpoint that has all of it and is on disk.
+//! Pruning: old sealed segments are removed, but only those before a complete checkpoint that
+//! is on disk, so that the state of the run never depends on what is gone.
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::run_log::RunLog;
+use super::handle::RunHandle;
 use crate::log::error::StorageError;
-use crate::log::format::event_type::EventType;
+use crate::log::format::limits::LOCK_TIMEOUT;
 use crate::log::lock::file_lock;
 use crate::log::lock::file_lock::LockDeadline;
 use crate::log::segment::segment_set;
 use crate::log::segment::segment_set::Segment;
-use crate::volume::{Dir, IoContext, layout};
+use crate::volume::{Dir, FileKey, IoContext, layout};
 
-/// Which sealed segments may go, oldest first.
+/// Which sealed segments are removed, oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PruneLimit {
-    /// All but the newest so many.
+    /// All but the newest of this number.
     AllBut(usize),
-    /// Those whose last event was written before then.
+    /// Those whose last event is older than this.
     OlderThan(Timestamp),
 }
 
-/// A sealed segment that goes or went.
+/// A sealed segment that was removed, or that a dry run would remove.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PrunedSegment {
-    /// Its name.
+    /// The file name.
     pub file: String,
-    /// Its length on disk, in bytes.
+    /// The length on disk, in bytes.
     pub bytes: u64,
 }
 
-/// The segments of the run in `dir` that `prune` lets go, oldest first; `rotated` is
-/// whether the active one would be sealed before.
+/// Returns the segments of the run in `dir` that [`prune`] would remove, oldest first.
 ///
 /// # Errors
 /// A segment cannot be read.
-pub fn plan_prune(
+pub fn plan_prune(dir: &Dir, limit: PruneLimit) -> Result<Vec<PrunedSegment>, StorageError> {
+    let segments = segment_set::open_segments(dir)?;
+    Ok(eligible_segments(&segments, limit).map(pruned).collect())
+}
+
+/// Returns the segments that [`prune`] would remove after the active one was sealed.
+///
+/// # Errors
+/// A segment cannot be read.
+pub fn plan_prune_after_rotation(
     dir: &Dir,
-    prune: PruneLimit,
-    rotated: bool,
+    limit: PruneLimit,
 ) -> Result<Vec<PrunedSegment>, StorageError> {
     let mut segments = segment_set::open_segments(dir)?;
-    if !rotated {
-        return Ok(eligible_segments(&segments, prune).map(dropped).collect());
-    }
     let Some(active) = segments.pop_if(|s| s.first_seq.is_none()) else {
         return Ok(Vec::new());
     };
-    // The checkpoint that lets them go is yet to come.
+    // The checkpoint behind which they are removed does not exist yet.
     let sealed = segments.len() + 1;
-    let going = match prune {
+    let count = match limit {
         PruneLimit::AllBut(keep) => sealed.saturating_sub(keep),
         PruneLimit::OlderThan(_) => 0,
     };
-    let all = segments.iter().chain([&active]).map(dropped);
-    Ok(all.take(going).collect())
+    let all = segments.iter().chain([&active]).map(pruned);
+    Ok(all.take(count).collect())
 }
 
-fn dropped(segment: &Segment) -> PrunedSegment {
+fn pruned(segment: &Segment) -> PrunedSegment {
     PrunedSegment {
         file: segment.name.clone(),
         bytes: segment.len,
     }
 }
 
-fn eligible_segments(segments: &[Segment], prune: PruneLimit) -> impl Iterator<Item = &Segment> {
-    // Nothing behind the newest checkpoint goes, nor anything with lines of others.
+fn eligible_segments(segments: &[Segment], limit: PruneLimit) -> impl Iterator<Item = &Segment> {
+    // Nothing behind the newest complete checkpoint is removed, nor a segment to which
+    // another program may have written.
     let newest = (1..segments.len()).rev().find(|&at| {
         segments
             .get(at)
             .and_then(Segment::checkpoint)
             .is_some_and(|c| c.is_full)
     });
-    let sealed = segments.iter().filter(|s| s.first_seq.is_some()).count();
-    let mut left = sealed;
+    let mut left = segments.iter().filter(|s| s.first_seq.is_some()).count();
     segments
         .iter()
         .zip(segments.iter().skip(1))
         .take(newest.unwrap_or(0))
         .take_while(move |(segment, next)| {
-            let grew = !segment.compressed && next.sealed_bytes() != Some(segment.len);
-            let goes = match prune {
+            let is_unchanged = segment.compressed || next.sealed_bytes() == Some(segment.len);
+            let is_eligible = match limit {
                 PruneLimit::AllBut(keep) => left > keep,
                 PruneLimit::OlderThan(then) => next.sealed_ts().is_some_and(|ts| ts < then),
             };
             left -= 1;
-            goes && !grew
+            is_eligible && is_unchanged
         })
         .map(|(segment, _)| segment)
 }
 
-#[doc(hidden)]
-impl RunLog {
-    /// Drops the sealed segments that `prune` lets go, under the run's lock. One that
-    /// is being compressed stays for now, and those behind it.
-    ///
-    /// # Errors
-    /// The lock was not to be had, or a file could not be removed; what is left is a
-    /// log without a hole.
-    pub fn drop_sealed(&self, prune: PruneLimit) -> Result<Vec<PrunedSegment>, StorageError> {
-        let wait = LockDeadline::new(EventType::LogRotated.lock_budget());
-        let _inner = self.lock_writer(wait)?;
-        let _lock = file_lock::exclusive(&self.lock, &self.paths.lock, wait)?;
-        self.check_not_replaced()?;
-        let segments = segment_set::open_segments(&self.dir)?;
-        let mut gone = Vec::new();
-        for segment in eligible_segments(&segments, prune) {
-            let Some(_lock) = file_lock::try_exclusive(&segment.file, &segment.path)? else {
-                break;
-            };
-            if gone.is_empty() {
-                self.sync_checkpoint(&segments)?;
-            }
-            self.dir
-                .remove_file(&layout::compressed(&segment.plain_name()))?;
-            self.dir.remove_file(&segment.plain_name())?;
-            // One after the other: a power loss must not leave a hole.
-            self.dir.sync()?;
-            gone.push(dropped(segment));
+/// Removes the sealed segments that `limit` selects, oldest first. Stops at one that is being
+/// compressed.
+///
+/// What may be removed is found, and every removal synced, without the lock of the run:
+/// hundreds of syncs take longer than appenders wait for it.
+///
+/// # Errors
+/// The lock stayed taken, or a file cannot be removed. What remains is a log without a hole.
+pub(crate) fn prune(
+    handle: &RunHandle,
+    limit: PruneLimit,
+) -> Result<Vec<PrunedSegment>, StorageError> {
+    let segments = segment_set::open_segments(handle.dir())?;
+    let mut removed = Vec::new();
+    for segment in eligible_segments(&segments, limit) {
+        if removed.is_empty() {
+            sync_checkpoint(handle.dir(), &segments)?;
         }
-        Ok(gone)
+        if !remove(handle, segment)? {
+            break;
+        }
+        // Before the next one is removed: a power loss must not leave a hole.
+        handle.dir().sync()?;
+        removed.push(pruned(segment));
     }
+    Ok(removed)
+}
 
-    /// What the state rests on from now on is on disk.
-    fn sync_checkpoint(&self, segments: &[Segment]) -> Result<(), StorageError> {
-        if let Some(active) = segments.iter().find(|s| s.first_seq.is_none()) {
-            active.file.sync_all().at("sync", &active.path)?;
-        }
-        Ok(self.dir.sync()?)
+/// Removes one segment under its lock and that of the run; returns whether it did.
+fn remove(handle: &RunHandle, segment: &Segment) -> Result<bool, StorageError> {
+    let dir = handle.dir();
+    let _run_lock = handle.lock_run(LockDeadline::new(LOCK_TIMEOUT))?;
+    let Some(_lock) = file_lock::try_exclusive(&*segment.file, &segment.path)? else {
+        return Ok(false);
+    };
+    let is_current = dir.stat(&segment.name)?.is_some_and(|stat| {
+        FileKey::from(&stat) == segment.key && stat.st_size as u64 == segment.len
+    });
+    if is_current {
+        dir.remove_file(&layout::compressed(&segment.plain_name()))?;
+        dir.remove_file(&segment.plain_name())?;
     }
+    Ok(is_current)
+}
+
+/// Makes the checkpoint durable on which the state rests from now on.
+fn sync_checkpoint(dir: &Dir, segments: &[Segment]) -> Result<(), StorageError> {
+    if let Some(active) = segments.iter().find(|s| s.first_seq.is_none()) {
+        active.file.sync_all().at("sync", &active.path)?;
+    }
+    Ok(dir.sync()?)
 }

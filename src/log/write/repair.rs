@@ -1,12 +1,13 @@
-//! Mending a segment that does not end in `\n`.
+//! Repair of a segment that does not end in `\n`.
 //!
-//! The fragment is never thrown away: it is copied to `quarantine/`, synced, and only
-//! then cut; where it cannot be copied, it is ended with `\n` and stays as one damaged
-//! line. Either way the file is JSON Lines again for every other record.
+//! The fragment is never thrown away: it is copied to `quarantine/`, synced, and only then
+//! cut. If it cannot be copied, it is ended with `\n` and remains as one damaged line. Either
+//! way, the file is JSON Lines again for every other record.
 
 use std::fs::File;
 use std::io;
 use std::io::Write;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -19,37 +20,42 @@ use crate::log::format::limits::MAX_READ_LINE_BYTES;
 use crate::log::segment::line_reader::read_span;
 use crate::volume::{Dir, IoContext, VolumeError, layout};
 
-/// `log_repaired`: what was done to the end of a segment.
+/// The payload of `log_repaired`.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct LogRepaired {
     /// The segment.
     file: &'static str,
-    /// Where the fragment began, in bytes.
+    /// The offset of the fragment, in bytes.
     offset: u64,
-    /// Its length, in bytes.
+    /// The length of the fragment, in bytes.
     bytes: u64,
     /// `cut`: moved to the quarantine. `ended`: left in place as one damaged line.
     action: &'static str,
-    /// Where it is now, in the run's folder.
+    /// The path of the copy, from the directory of the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     quarantine: Option<String>,
 }
 
-/// What became of the fragment.
+/// How a fragment was repaired.
 pub(crate) enum TailRepair {
-    /// Only its `\n` was missing: it is a whole line now.
+    /// It lacked only its `\n` and is a whole line now.
     Completed,
-    /// It was damage, and the log has to say what was done.
+    /// It was damaged, and the log must record the repair.
     Repaired(LogRepaired),
 }
 
-/// Mends the fragment `from..to` at the end of the active segment, under the locks.
+/// Repairs a fragment at the end of the active segment, under the locks.
+///
+/// # Errors
+/// The segment cannot be read or changed, or a newer version wrote to it.
 pub(crate) fn repair_torn_tail(
     dir: &Dir,
     segment: &File,
     first_seq: u64,
-    from: u64,
-    to: u64,
+    Range {
+        start: from,
+        end: to,
+    }: Range<u64>,
 ) -> Result<TailRepair, StorageError> {
     let path = dir.path().join(layout::ACTIVE);
     if to - from <= MAX_READ_LINE_BYTES as u64 {
@@ -86,7 +92,7 @@ fn terminate_line(mut segment: &File, path: &Path) -> Result<(), VolumeError> {
     segment.write_all(b"\n").at("write to", path)
 }
 
-/// Copies the fragment to a new file of the quarantine and syncs it and its name.
+/// Copies the fragment to a new file in the quarantine, and syncs the file and its name.
 fn copy_to_quarantine(
     dir: &Dir,
     segment: &File,
@@ -111,7 +117,7 @@ fn copy_to_quarantine(
         {
             Ok(()) => Ok(name),
             Err(e) => {
-                // A part of a copy would look like the whole of it.
+                // An incomplete copy would look complete.
                 drop(quarantine.remove_file(&name));
                 Err(e)
             }

@@ -134,7 +134,7 @@ fn a_run_of_another_program_is_not_touched_unless_that_is_allowed() {
     it.set(&torn);
     log.append(&[it.note(0)], Durability::Process).unwrap_err();
     assert_eq!(it.bytes(), torn);
-    let log = it.log().allow_foreign(true);
+    let log = it.log().foreign_policy(ForeignPolicy::Accept);
     log.append(&[it.note(0)], Durability::Process).unwrap();
     let found = it.read();
     found.assert_sound();

@@ -1,359 +1,201 @@
-//! Rotation: the active segment is sealed, and a new one begins with a checkpoint.
+//! Rotation: the active segment is sealed, and a new one starts with a checkpoint.
 //!
-//! Under the locks: the tail is settled and synced; `log_rotated` is written to a new
-//! file and synced; the active segment gets its sealed name, and the new file the name
-//! of the active one. A crash in between leaves the sealed segment without an active
-//! one, which readers read and the next writer goes on from ([`crate::log::write::recover_tail`]).
+//! Under the locks, the tail is recovered and synced, `log_rotated` is written to a new file
+//! and synced, the active segment gets its sealed name, and the new file gets the name of
+//! the active one. A crash in between leaves the sealed segment without an active one, which
+//! readers understand and the next writer completes ([`super::recover_tail`]).
 //!
-//! All that takes long is done before the locks: the state is folded, the lines are looked
-//! at and synced, so that only what came since is left to be done under them.
+//! Everything that takes long happens before the locks: the state is folded, and the lines
+//! are scanned and synced, so that only what was appended since remains.
 
 use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
 
-use super::append::Close;
-use super::run_log::{ActiveSegment, RunLog, WriterState};
-use super::tail::{Tail, TailMode};
-use crate::log::error::{DraftError, RotateError, StorageError, SyncError};
-use crate::log::format::event_type::EventType;
+use super::batch::Close;
+use super::checkpoint::checkpoint;
+use super::end_of_log::newest_sealed;
+use super::handle::RunHandle;
+use super::locked::ExclusiveRun;
+use super::rotation_policy::{NotRotated, Rotation, RotationPlan, RotationThreshold};
+use super::tail::Tail;
+use super::writer_state::WriterState;
+use crate::log::error::{RotateError, StorageError, SyncError};
 use crate::log::format::payload::Sealed;
 use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
-use crate::log::lock::file_lock::LockDeadline;
-use crate::log::read::reader;
 use crate::log::segment::scan_stats::ScanStats;
 use crate::log::segment::segment_set;
-use crate::log::state::run_state::RunState;
-use crate::log::write::draft::Draft;
-use crate::volume::{Dir, FileKey, IoContext, RunId, layout};
+use crate::volume::{Dir, FileKey, IoContext, VolumeError, copy_access, layout};
 
-/// News of fewer bytes are left to be read under the locks.
+/// The number of new bytes that are left to be read under the locks.
 const SCAN_UNLOCKED_MIN: u64 = 1 << 20;
-/// So often news are read before the locks are taken all the same.
+/// The maximum number of scans before the locks are taken anyway.
 const MAX_SCANS: u32 = 8;
 
-/// When a log begins a new segment: once one of them is reached; at once where there
-/// is none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RotationThreshold {
-    /// Length of the active segment, in bytes.
-    pub max_size: Option<u64>,
-    /// Age of its first event.
-    pub max_age: Option<Duration>,
+/// What a scan without the locks found in a segment.
+#[derive(Debug)]
+pub(crate) struct Scanned {
+    key: FileKey,
+    stats: ScanStats,
 }
 
-/// Why a log is left as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotRotated {
-    /// Its other writer would go on in the sealed file.
-    #[error("it holds lines of another program, which may still write to it")]
-    Foreign,
-    /// Nothing, or nothing but the checkpoint.
-    #[error("nothing was written since the last rotation")]
-    Fresh,
-    /// No threshold is reached.
-    #[error("no threshold is reached")]
-    NotDue,
-}
-
-/// The outcome of a rotation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rotation {
-    /// The active segment was sealed.
-    Sealed(Sealed),
-    /// The log is unchanged.
-    Skipped(NotRotated),
-}
-
-impl Rotation {
-    /// Converts the outcome to a `Result`.
-    ///
-    /// # Errors
-    /// The reason why nothing was rotated.
-    pub fn into_result(self) -> Result<Sealed, NotRotated> {
-        match self {
-            Self::Sealed(sealed) => Ok(sealed),
-            Self::Skipped(why) => Err(why),
-        }
-    }
-}
-
-/// What a rotation would do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RotationPlan {
-    /// It would seal the active segment.
-    Seal {
-        /// The length of the segment, in bytes.
-        bytes: u64,
-    },
-    /// It would leave the log unchanged.
-    Skip(NotRotated),
-}
-
-#[derive(Serialize)]
-struct Rotated<'a> {
-    sealed: &'a Sealed,
-    state: &'a RunState,
-}
-
-/// The first event of the segment behind `sealed`. `state` is that of the run with all
-/// that was sealed.
-pub(crate) fn checkpoint(
-    run: &RunId,
-    sealed: &Sealed,
-    state: &RunState,
-) -> Result<Draft, DraftError> {
-    let draft = |state: &RunState| {
-        let rotated = Rotated { sealed, state };
-        Draft::new_unchecked(EventType::LogRotated, run, None, &rotated)
-    };
-    match draft(state) {
-        // The sealed segments still tell what a checkpoint of that size leaves out.
-        Err(DraftError::TooLong { .. }) => draft(&state.truncated()?),
-        made => made,
-    }
-}
-
-impl RotationThreshold {
-    /// Whether a segment is due that was surveyed so.
-    fn verdict(self, survey: &ScanStats, now: Timestamp) -> Result<(), NotRotated> {
-        if survey.foreign {
-            return Err(NotRotated::Foreign);
-        }
-        if survey.is_fresh() {
-            return Err(NotRotated::Fresh);
-        }
-        // A checkpoint of the size of the threshold must not be followed by another at
-        // every event.
-        let large = |max: u64| survey.end >= max.max(2 * survey.checkpoint_bytes);
-        let old = |max: Duration| {
-            let age = survey.first_ts.map(|ts| now.duration_since(ts));
-            let max = i128::try_from(max.as_nanos()).unwrap_or(i128::MAX);
-            age.is_some_and(|age| age.as_nanos() >= max)
-        };
-        let any = self.max_size.is_some() || self.max_age.is_some();
-        if any && !self.max_size.is_some_and(large) && !self.max_age.is_some_and(old) {
-            return Err(NotRotated::NotDue);
-        }
-        Ok(())
-    }
-}
-
-/// Tells, without the locks, what [`RunLog::rotate`] would do with the run in `dir`:
-/// the length in bytes of what it would seal.
+/// Returns what [`rotate`] would do with the run in `dir`.
 ///
 /// # Errors
 /// The active segment cannot be read.
-pub fn plan_rotation(dir: &Dir, due: RotationThreshold) -> Result<RotationPlan, StorageError> {
+pub fn plan_rotation(
+    dir: &Dir,
+    threshold: RotationThreshold,
+) -> Result<RotationPlan, StorageError> {
     let Some(file) = dir.read(layout::ACTIVE)? else {
         return Ok(RotationPlan::Skip(NotRotated::Fresh));
     };
     let path = dir.path().join(layout::ACTIVE);
-    let len = file.metadata().at("look at", &path)?.len();
-    let mut survey = ScanStats::default();
-    survey.advance(&Arc::new(file), len, &path)?;
-    Ok(match due.verdict(&survey, Timestamp::now()) {
-        Ok(()) => RotationPlan::Seal { bytes: survey.end },
+    let len = file.metadata().at("stat", &path)?.len();
+    let mut stats = ScanStats::default();
+    stats.advance(&Arc::new(file), len, &path)?;
+    Ok(match threshold.check(&stats, Timestamp::now()) {
+        Ok(()) => RotationPlan::Seal { bytes: stats.end },
         Err(why) => RotationPlan::Skip(why),
     })
 }
 
-#[doc(hidden)]
-impl RunLog {
-    /// Seals the active segment if it is due. `budget` is how long the locks are waited
-    /// for.
-    ///
-    /// # Errors
-    /// The log was not rotated, but for [`RotateError::NotDurable`] (it was, and a power
-    /// loss may undo it); what was appended stands in any case.
-    pub fn rotate(
-        &self,
-        due: RotationThreshold,
-        budget: Duration,
-    ) -> Result<Rotation, RotateError> {
-        let mut inner = self.lock_writer(LockDeadline::new(budget))?;
-        let surveyed = self.scan_before_lock(&mut inner, due)?;
-        // What was read before does not count as waiting.
-        let wait = LockDeadline::new(budget);
-        let _lock = file_lock::exclusive(&self.lock, &self.paths.lock, wait)?;
-        self.check_not_replaced()?;
-        let segment = self.active(&mut inner)?;
-        let _segment_lock = file_lock::exclusive(&segment.file, &self.paths.active, wait)?;
-        let rotated = self.rotate_locked(&mut inner, &segment, surveyed, due);
-        if rotated.is_err() {
-            inner.invalidate();
-            inner.segment = None;
+/// Scans the active segment, folds the run and, if it is due, syncs the segment, as far as
+/// it goes now, until little remains to be done under the locks.
+///
+/// # Errors
+/// The segment cannot be read or synced.
+pub(crate) fn scan_unlocked(
+    handle: &RunHandle,
+    writer: &mut WriterState,
+    threshold: RotationThreshold,
+) -> Result<Option<Scanned>, RotateError> {
+    let Some(segment) = handle.open_active(writer.segment())? else {
+        return Ok(None);
+    };
+    writer.set_segment(&segment);
+    writer.fold_unlocked(handle)?;
+    let path = handle.active_path();
+    let mut stats = ScanStats::default();
+    let mut synced = false;
+    for _ in 0..MAX_SCANS {
+        writer.refresh(handle, &segment, segment.len(path)?)?;
+        let unread = writer.len().saturating_sub(stats.end);
+        stats.advance(segment.file(), writer.len(), path)?;
+        let is_due = threshold.check(&stats, Timestamp::now()).is_ok();
+        if is_due && (unread >= SCAN_UNLOCKED_MIN || !synced) {
+            segment.sync(path, File::sync_data)?;
+            synced = true;
+        } else if unread < SCAN_UNLOCKED_MIN {
+            break;
         }
-        rotated
     }
+    let key = segment.key();
+    Ok(Some(Scanned { key, stats }))
+}
 
-    /// Looks over the lines of the active segment, folds the run and, if it is due, syncs
-    /// the segment, as far as it goes now, until little is left for the time of the locks.
-    fn scan_before_lock(
-        &self,
-        inner: &mut WriterState,
-        due: RotationThreshold,
-    ) -> Result<Option<(FileKey, ScanStats)>, RotateError> {
-        if self.dir.stat(layout::ACTIVE)?.is_none() {
-            return Ok(None);
-        }
-        let segment = self.active(inner)?;
-        let mut survey = ScanStats::default();
-        self.fold_before_lock(inner, &segment)?;
-        let mut synced = false;
-        for _ in 0..MAX_SCANS {
-            self.refresh_tail(inner, &segment, self.segment_len(&segment)?)?;
-            let news = inner.len.saturating_sub(survey.end);
-            survey.advance(&segment.file, inner.len, &self.paths.active)?;
-            if (news >= SCAN_UNLOCKED_MIN || !synced)
-                && due.verdict(&survey, Timestamp::now()).is_ok()
-            {
-                segment.sync(&self.paths.active, File::sync_data)?;
-                synced = true;
-            } else if news < SCAN_UNLOCKED_MIN {
-                break;
-            }
-        }
-        Ok(Some((segment.key, survey)))
+/// Seals the active segment if it has reached a threshold.
+///
+/// # Errors
+/// See [`RotateError`].
+pub(crate) fn rotate(
+    run: &mut ExclusiveRun<'_>,
+    scanned: Option<Scanned>,
+    threshold: RotationThreshold,
+) -> Result<Rotation, RotateError> {
+    run.refresh_tail()?;
+    if run.writer().tail().is_some_and(|tail| tail.foreign) {
+        return Ok(Rotation::Skipped(NotRotated::Foreign));
     }
-
-    /// Folds the run as far as it goes now, unless its state is known.
-    fn fold_before_lock(
-        &self,
-        inner: &mut WriterState,
-        segment: &ActiveSegment,
-    ) -> Result<(), StorageError> {
-        if inner.state.is_some() && inner.tail.is_some() {
-            return Ok(());
-        }
-        let (state, Some((key, end))) = reader::fold_to_end(&self.dir)? else {
-            return Ok(());
-        };
-        if key == segment.key {
-            let path = self.active_path();
-            let before = || self.sealed_tail();
-            let tail = Tail::find(&segment.file, end, &path, TailMode::Open, before)?;
-            inner.tail = Some(tail);
-            inner.state = Some(state);
-            inner.len = end;
-        }
-        Ok(())
+    run.recover_tail()?;
+    let segment = Arc::clone(run.segment());
+    let path = run.handle().active_path();
+    let len = run.writer().len();
+    let mut stats = match scanned {
+        Some(scanned) if scanned.key == segment.key() && scanned.stats.end <= len => scanned.stats,
+        _ => ScanStats::default(),
+    };
+    stats.advance(segment.file(), len, path)?;
+    if let Err(why) = threshold.check(&stats, Timestamp::now()) {
+        return Ok(Rotation::Skipped(why));
     }
+    let sealed = describe_sealed(run, &stats)?;
+    run.writer().reserve().release(segment.file(), len);
+    segment.sync(path, File::sync_all)?;
+    install_checkpoint(run, &sealed)?;
+    Ok(Rotation::Sealed(sealed))
+}
 
-    fn rotate_locked(
-        &self,
-        inner: &mut WriterState,
-        segment: &ActiveSegment,
-        surveyed: Option<(FileKey, ScanStats)>,
-        due: RotationThreshold,
-    ) -> Result<Rotation, RotateError> {
-        self.refresh_tail(inner, segment, self.segment_len(segment)?)?;
-        let foreign = inner.tail.as_ref().is_some_and(|tail| tail.foreign);
-        if foreign {
-            return Ok(Rotation::Skipped(NotRotated::Foreign));
+/// Describes the active segment as it will be once it is sealed.
+fn describe_sealed(run: &mut ExclusiveRun<'_>, stats: &ScanStats) -> Result<Sealed, StorageError> {
+    let first_seq = match (stats.first, newest_sealed(run.handle())?) {
+        (Some(first), None) => first.saturating_sub(stats.damaged),
+        (Some(first), Some(newest))
+            if stats.damaged == 0 && newest.first_seq.is_some_and(|seq| seq < first) =>
+        {
+            first
         }
-        self.recover_tail(inner, segment)?;
-        let mut survey = match surveyed {
-            Some((key, survey)) if key == segment.key && survey.end <= inner.len => survey,
-            _ => ScanStats::default(),
-        };
-        survey.advance(&segment.file, inner.len, &self.paths.active)?;
-        if let Err(left) = due.verdict(&survey, Timestamp::now()) {
-            return Ok(Rotation::Skipped(left));
-        }
-        let sealed = self.describe_sealed(inner, segment, &survey)?;
-        inner.reserve.release(&segment.file, inner.len);
-        segment.sync(&self.paths.active, File::sync_all)?;
-        self.install_checkpoint(inner, &sealed)?;
-        Ok(Rotation::Sealed(sealed))
+        // The start of the segment does not say.
+        (_, Some(newest)) => Tail::of_segment(&newest)?.sequence.next(),
+        (None, None) => 0,
+    };
+    let len = run.writer().len();
+    let last_seq = run.writer().tail().and_then(|tail| tail.sequence.last());
+    Ok(Sealed {
+        file: layout::sealed(first_seq),
+        first_seq,
+        last_seq,
+        last_ts: segment_set::last_ts(run.segment().file(), len),
+        bytes: len,
+    })
+}
+
+/// Writes the checkpoint to a new file and puts it in the place of the active segment, which
+/// gets its sealed name.
+fn install_checkpoint(run: &mut ExclusiveRun<'_>, sealed: &Sealed) -> Result<(), RotateError> {
+    let handle = run.handle();
+    let mut state = run.state()?.clone();
+    state.sealed_bytes += sealed.bytes;
+    let draft = checkpoint(handle.run(), sealed, &state)?;
+    let batch = run.encode(&[draft], Close::No)?;
+
+    let dir = handle.dir();
+    let name = layout::temp_segment_name(layout::ACTIVE, &fresh_ulid());
+    let path = dir.path().join(&name);
+    let file = Arc::new(dir.create_new(&name)?);
+    // Locked before it gets its name, and until this run is unlocked.
+    let lock = file_lock::try_exclusive(Arc::clone(&file), &path)?;
+    let installed = copy_access(run.segment().file(), &file)
+        .at("copy the owner and mode of the active segment to", &path)
+        .and_then(|()| write_and_sync(&file, &batch.bytes).at("write", &path))
+        .and_then(|()| install(dir, &name, &sealed.file));
+    if installed.is_err() {
+        drop(dir.remove_file(&name));
     }
+    installed?;
 
-    /// What the active segment is once it is sealed.
-    fn describe_sealed(
-        &self,
-        inner: &WriterState,
-        segment: &ActiveSegment,
-        survey: &ScanStats,
-    ) -> Result<Sealed, StorageError> {
-        let first_seq = match (survey.first, self.newest_sealed()?) {
-            (Some(first), None) => first.saturating_sub(survey.damaged),
-            (Some(first), Some(newest))
-                if survey.damaged == 0 && newest.first_seq.is_some_and(|seq| seq < first) =>
-            {
-                first
-            }
-            // How it begins does not tell.
-            (_, Some(newest)) => newest.tail()?.sequence.next(),
-            (None, None) => 0,
-        };
-        let last_seq = inner.tail.as_ref().and_then(|tail| tail.sequence.last());
-        Ok(Sealed {
-            file: layout::sealed(first_seq),
-            first_seq,
-            last_seq,
-            last_ts: segment_set::last_ts(&segment.file, inner.len),
-            bytes: inner.len,
-        })
+    let segment = handle.adopt(file)?;
+    run.writer()
+        .set_checkpointed(segment, batch.bytes.len() as u64);
+    let synced = dir.sync().map_err(SyncError::from_volume);
+    drop(lock);
+    Ok(synced?)
+}
+
+fn install(dir: &Dir, fresh: &str, sealed: &str) -> Result<(), VolumeError> {
+    dir.rename_to(layout::ACTIVE, dir, sealed)?;
+    // If a power loss keeps only one of the two renames, it must be the first.
+    let installed = dir
+        .sync()
+        .and_then(|()| dir.rename_to(fresh, dir, layout::ACTIVE));
+    if installed.is_err() {
+        // If this fails too, the next writer continues from the sealed segment.
+        drop(dir.rename_to(sealed, dir, layout::ACTIVE));
     }
-
-    /// Writes the checkpoint to a file of its own and puts it in the place of the active
-    /// segment, which gets its sealed name.
-    fn install_checkpoint(
-        &self,
-        inner: &mut WriterState,
-        sealed: &Sealed,
-    ) -> Result<(), RotateError> {
-        self.state_or_fold(inner)?;
-        let mut state = inner.state.clone().unwrap_or_default();
-        state.sealed_bytes += sealed.bytes;
-        let draft = checkpoint(&self.run, sealed, &state)?;
-        let lines = self.encode_batch(inner, &[draft], Close::No)?;
-
-        let fresh = layout::temp_segment_name(layout::ACTIVE, &fresh_ulid());
-        let file = Arc::new(self.dir.create_new(&fresh)?);
-        let path = self.dir.path().join(&fresh);
-        // Tells others that somebody is at it.
-        let _at_it = file_lock::try_exclusive(&file, &path)?;
-        let moved = write_and_sync(&file, &lines.bytes)
-            .at("write", &path)
-            .map_err(StorageError::from)
-            .and_then(|()| self.install(&fresh, &sealed.file));
-        if moved.is_err() {
-            drop(self.dir.remove_file(&fresh));
-        }
-        moved?;
-
-        let stat = rustix::fs::fstat(&file).at("look at", &self.paths.active)?;
-        let active = ActiveSegment::new(Arc::clone(&file), FileKey::from(&stat));
-        inner.segment = Some(Arc::new(active));
-        self.names.record_write();
-        inner.len = lines.bytes.len() as u64;
-        inner.reserve.invalidate();
-        inner.rotate_at = None;
-        let tail = inner.tail.get_or_insert_default();
-        tail.end = inner.len;
-        inner.next_seq = tail.sequence.next();
-        Ok(self.dir.sync().map_err(SyncError::from_volume)?)
-    }
-
-    fn install(&self, fresh: &str, sealed: &str) -> Result<(), StorageError> {
-        self.dir.rename_to(layout::ACTIVE, &self.dir, sealed)?;
-        // Should a power loss keep only one of the two renames, it is this one.
-        let moved = self
-            .dir
-            .sync()
-            .and_then(|()| self.dir.rename_to(fresh, &self.dir, layout::ACTIVE));
-        if moved.is_err() {
-            // Where this fails too, the next writer goes on from the sealed segment.
-            drop(self.dir.rename_to(sealed, &self.dir, layout::ACTIVE));
-        }
-        Ok(moved?)
-    }
+    installed
 }
 
 fn write_and_sync(mut file: &File, bytes: &[u8]) -> std::io::Result<()> {

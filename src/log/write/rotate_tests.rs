@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::log::lock::file_lock;
 use crate::log::test_log::{TestLog, gz};
@@ -168,8 +168,6 @@ fn a_writer_does_not_wait_for_the_compression_of_what_it_wrote_to() {
     let file = fs::File::open(it.path(&sealed.file)).unwrap();
     let compressing = file_lock::try_exclusive(&file, &it.path(&sealed.file)).unwrap();
     assert!(compressing.is_some());
-    // However long ago the rotation was.
-    held.inner.lock().unwrap().checked = Some(Instant::now());
     it.add(&held, 3);
     assert_eq!(compress_sealed(held.dir()).unwrap(), []);
     drop(compressing);
@@ -228,11 +226,8 @@ fn segments_are_dropped_from_the_oldest_on_and_never_what_state_rests_on() {
     }
     compress_sealed(log.dir()).unwrap();
     let state = fold(log.dir()).unwrap();
-    assert_eq!(
-        plan_prune(log.dir(), PruneLimit::AllBut(9), false).unwrap(),
-        []
-    );
-    let two = plan_prune(log.dir(), PruneLimit::AllBut(2), false).unwrap();
+    assert_eq!(plan_prune(log.dir(), PruneLimit::AllBut(9)).unwrap(), []);
+    let two = plan_prune(log.dir(), PruneLimit::AllBut(2)).unwrap();
     assert_eq!(log.drop_sealed(PruneLimit::AllBut(2)).unwrap(), two);
     assert_eq!(two.len(), 2);
     assert_eq!(segment_names(&it).len(), 3);
@@ -257,14 +252,14 @@ fn old_segments_are_told_by_their_last_event() {
     it.add(&log, 1);
     rotate(&log).unwrap();
     assert_eq!(
-        plan_prune(log.dir(), PruneLimit::OlderThan(between), false)
+        plan_prune(log.dir(), PruneLimit::OlderThan(between))
             .unwrap()
             .len(),
         1
     );
     let now = jiff::Timestamp::now();
     assert_eq!(
-        plan_prune(log.dir(), PruneLimit::OlderThan(now), false)
+        plan_prune(log.dir(), PruneLimit::OlderThan(now))
             .unwrap()
             .len(),
         2

@@ -123,7 +123,7 @@ impl Play {
             }
             Op::Compress => drop(compress_sealed(&self.dir).unwrap()),
             Op::Drop(w, keep) => {
-                let would = plan_prune(&self.dir, PruneLimit::AllBut(*keep), false).unwrap();
+                let would = plan_prune(&self.dir, PruneLimit::AllBut(*keep)).unwrap();
                 let gone = self.writers[*w]
                     .drop_sealed(PruneLimit::AllBut(*keep))
                     .unwrap();

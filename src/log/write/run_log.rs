@@ -1,163 +1,96 @@
-//! One run's log, opened to append to it.
+//! One run's log, opened for appending: lock, operate, unlock, sync, rotate if due.
 
-use std::ffi::CString;
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::time::Duration;
 
 use ulid::Ulid;
 
+use super::active_segment::ActiveSegment;
+use super::append;
+use super::append::{Attempt, BatchRequest, FoldPolicy, ForeignPolicy};
 use super::auto_rotate::AutoRotation;
+use super::batch::{Appended, Batch, Close, LogView};
 use super::commit_delay::CommitDelay;
-use super::group_commit::GroupCommit;
-use super::tail::Tail;
-use crate::log::error::{StorageError, SyncError};
-use crate::log::segment::preallocate::Preallocation;
+use super::draft::Draft;
+use super::handle::RunHandle;
+use super::locked::{ExclusiveRun, LockedRun};
+use super::prune;
+use super::prune::{PruneLimit, PrunedSegment};
+use super::remove_empty::remove_if_empty;
+use super::rotate;
+use super::rotation_policy::{Rotation, RotationPolicy, RotationThreshold};
+use super::writer_state::WriterState;
+use crate::log::error::{AppendError, RotateError, StorageError};
+use crate::log::format::event_type::{Durability, EventType};
+use crate::log::format::limits::LOCK_TIMEOUT;
+use crate::log::lock::file_lock::LockDeadline;
 use crate::log::segment::segment_set;
-use crate::log::state::run_state::RunState;
 use crate::log::store::catalog::SelectError;
 use crate::log::store::ulid_allocator::allocate_ulid;
-use crate::volume::{
-    Clock, Dir, EnsuredDir, FileKey, IoContext, RunId, Volume, VolumeError, layout,
-};
+use crate::volume::{Dir, EnsuredDir, RunId, Volume};
 
-/// So long after all on the way to the segment was looked at, only the folder of the run
-/// and the segment are: a `lock` or a folder above that was replaced is seen that late.
-const RECHECK_INTERVAL: Duration = Duration::from_millis(10);
+/// How often the log is folded without its locks, because it grew in the meantime, before it
+/// is folded under them.
+const MAX_UNLOCKED_FOLDS: u32 = 3;
 
-/// One run's log, opened to append to it. Threads may share it; any number of
-/// processes may have the same run open.
+/// One run's log, opened for appending. Threads may share it, and any number of processes may
+/// have the same run open.
 #[derive(Debug)]
 pub struct RunLog {
-    pub(crate) root: Dir,
-    /// `.omne`, `.omne/var`, `.omne/var/runs`.
-    chain: [Dir; 3],
-    pub(crate) dir: Dir,
-    pub(crate) run: RunId,
-    pub(crate) lock: File,
-    lock_key: FileKey,
-    /// The id of the first event of a run that this makes.
-    pub(crate) first_id: Option<Ulid>,
-    pub(crate) inner: Mutex<WriterState>,
-    /// The names that lead to the log; one was made for each segment opened.
-    pub(crate) names: GroupCommit,
-    pub(crate) foreign_allowed: bool,
-    pub(crate) upkeep: AutoRotation,
-    pub(crate) courtesy: CommitDelay,
-    pub(crate) paths: RunPaths,
+    handle: RunHandle,
+    writer: Mutex<WriterState>,
+    foreign: ForeignPolicy,
+    auto_rotation: AutoRotation,
+    commit_delay: CommitDelay,
 }
 
-/// Made once: an append must not spend its time on making names.
-#[derive(Debug)]
-pub(crate) struct RunPaths {
-    /// The run's folder, from the root of the volume.
-    run: String,
-    /// The active segment, from the folder of the runs.
-    active_of_run: CString,
-    pub lock: PathBuf,
-    pub active: PathBuf,
+/// A batch on its way into the log.
+struct AppendRequest<'a> {
+    batch: BatchRequest<'a>,
+    durability: Durability,
+    lock_timeout: Duration,
 }
 
-/// What a writer remembers between two appends.
-#[derive(Debug, Default)]
-pub(crate) struct WriterState {
-    pub segment: Option<Arc<ActiveSegment>>,
-    /// `None` where the end of the segment has to be looked at anew.
-    pub tail: Option<Tail>,
-    /// The length of the segment as this writer left it, in bytes.
-    pub len: u64,
-    /// Whether another writer appended since this one did.
-    pub has_news: bool,
-    pub reserve: Preallocation,
-    /// Kept up to date from the moment somebody asks for it.
-    pub state: Option<RunState>,
-    /// The highest id that this writer gave, whatever became of it: ids only rise.
-    pub last_id: Option<Ulid>,
-    /// The number after the highest that this writer wrote: should the file have become
-    /// shorter, no number is used twice, and the reader is told of the gap.
-    pub next_seq: u64,
-    pub clock: Clock,
-    /// When what we hold was last seen to be what its name stands for.
-    pub checked: Option<Instant>,
-    /// Where the segment is looked at again whether it is due to be sealed, in bytes.
-    pub rotate_at: Option<u64>,
-}
-
-impl WriterState {
-    /// The segment, if all on the way to it was looked at a moment ago.
-    pub(crate) fn recently_checked_segment(&self, now: Instant) -> Option<Arc<ActiveSegment>> {
-        let since = |at| now.saturating_duration_since(at);
-        self.checked.filter(|at| since(*at) < RECHECK_INTERVAL)?;
-        self.segment.clone()
-    }
-
-    /// What we know of the segment may not hold any more.
-    pub(crate) fn invalidate(&mut self) {
-        self.tail = None;
-        self.state = None;
-        self.reserve.invalidate();
-    }
-}
-
-/// The active segment as it was opened last.
-#[derive(Debug)]
-pub(crate) struct ActiveSegment {
-    pub file: Arc<File>,
-    pub key: FileKey,
-    pub syncs: GroupCommit,
-}
-
-impl ActiveSegment {
-    pub(crate) fn new(file: Arc<File>, key: FileKey) -> Self {
-        let syncs = GroupCommit::default();
-        Self { file, key, syncs }
-    }
-
-    /// Makes all of it durable, whoever wrote it. Where it fails, it has failed for all
-    /// who wait for a sync of what they wrote.
-    pub(crate) fn sync(
-        &self,
-        path: &Path,
-        how: fn(&File) -> io::Result<()>,
-    ) -> Result<(), SyncError> {
-        self.syncs.share(self.syncs.record_write(), path, || {
-            let path = path.to_owned();
-            how(&self.file).map_err(|source| SyncError { path, source })
-        })
-    }
+/// What remains to be done once the locks are released.
+struct Written {
+    appended: Appended,
+    segment: Arc<ActiveSegment>,
+    /// Stands for the write in [`ActiveSegment::syncs`].
+    ticket: u64,
+    in_company: bool,
+    /// The length of a segment that is due to be sealed, in bytes.
+    full: Option<u64>,
 }
 
 impl RunLog {
-    /// Opens the log of a run that is there.
+    /// Opens the log of an existing run.
     ///
     /// # Errors
-    /// There is no such run, or it may not be written.
+    /// There is no such run, or it cannot be opened for writing.
     pub fn open(volume: &Volume, run: &RunId) -> Result<Self, SelectError> {
         let missing = || SelectError::NoSuchRun {
             run: run.to_string(),
         };
         let runs = volume.runs().map_err(StorageError::from)?;
-        let runs = runs.ok_or_else(missing)?;
-        let dir = match runs.open_dir(run.as_str()) {
-            Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => return Err(missing()),
-            found => found.map_err(StorageError::from)?,
+        let dir = match runs.ok_or_else(missing)?.open_dir(run.as_str()) {
+            Err(e) if e.io_kind() == Some(std::io::ErrorKind::NotFound) => return Err(missing()),
+            opened => opened.map_err(StorageError::from)?,
         };
         if !segment_set::is_started(&dir)? {
             return Err(missing());
         }
-        // Not made anew, should it be removed right now.
         let chain = volume.make_runs().map_err(StorageError::from)?;
-        Ok(Self::from_parts(volume, chain, dir, run, None)?)
+        // The directory is not created again if another process removes the run now.
+        Ok(Self::new(RunHandle::open(volume, chain, dir, run, None)?))
     }
 
-    /// Opens the log of a run, making its folder where it is missing. `first_id`
-    /// becomes the id of the first event if the log is empty; take it from
-    /// [`allocate_ulid`], so that the newest run is the one with the highest.
+    /// Opens the log of a run and creates its directory if it is missing.
+    ///
+    /// `first_id` becomes the id of the first event if the log is empty. Take it from
+    /// [`allocate_ulid`], so that the newest run has the highest one.
     ///
     /// # Errors
-    /// A folder or the lock file cannot be made.
+    /// A directory or the lock file cannot be created.
     pub fn open_or_create(
         volume: &Volume,
         run: &RunId,
@@ -167,170 +100,263 @@ impl RunLog {
         let [_, _, runs] = &chain;
         let EnsuredDir { dir, created } = runs.ensure_dir(run.as_str())?;
         let parent = runs.try_clone()?;
-        let opened = Self::from_parts(volume, chain, dir, run, first_id);
+        let opened = RunHandle::open(volume, chain, dir, run, first_id);
         if opened.is_err() && created {
             parent.remove_empty_dir(run.as_str());
         }
-        opened
+        Ok(Self::new(opened?))
     }
 
-    fn from_parts(
-        volume: &Volume,
-        chain: [Dir; 3],
-        dir: Dir,
-        run: &RunId,
-        first_id: Option<Ulid>,
-    ) -> Result<Self, StorageError> {
-        let lock = dir.append(layout::LOCK)?;
-        let stat = rustix::fs::fstat(&lock).at("look at", dir.path().join(layout::LOCK))?;
-        let paths = RunPaths {
-            run: layout::run_dir(run),
-            // An id has no NUL; an empty name would stand for nothing.
-            active_of_run: CString::new(layout::active_of(run)).unwrap_or_default(),
-            lock: dir.path().join(layout::LOCK),
-            active: dir.path().join(layout::ACTIVE),
-        };
-        Ok(Self {
-            paths,
-            root: volume.root().try_clone()?,
-            chain,
-            dir,
-            run: run.clone(),
-            lock,
-            lock_key: FileKey::from(&stat),
-            first_id,
-            inner: Mutex::default(),
-            names: GroupCommit::default(),
-            foreign_allowed: false,
-            upkeep: AutoRotation::default(),
-            courtesy: CommitDelay::default(),
-        })
-    }
-
-    /// Makes a new run, named `<name>-<ulid>`.
+    /// Creates a run named `<name>-<ulid>`.
     ///
     /// # Errors
-    /// No ULID can be allocated, or the folder cannot be made.
+    /// No ULID can be allocated, or the directory cannot be created.
     pub fn create(volume: &Volume, name: &str) -> Result<Self, StorageError> {
         let ulid = allocate_ulid(volume)?;
-        let run = RunId::generate(name, ulid);
-        let opened = Self::open_or_create(volume, &run, Some(ulid));
-        if opened.is_err()
-            && let Ok(Some(runs)) = volume.runs()
-            && let Ok(dir) = runs.open_dir(run.as_str())
-        {
-            remove_empty_run(&runs, &dir, &run);
-        }
-        opened
+        Self::open_or_create(volume, &RunId::generate(name, ulid), Some(ulid))
     }
 
-    /// Also appends to a run that another program began, whose own reader then refuses
-    /// our events.
+    fn new(handle: RunHandle) -> Self {
+        Self {
+            handle,
+            writer: Mutex::default(),
+            foreign: ForeignPolicy::default(),
+            auto_rotation: AutoRotation::default(),
+            commit_delay: CommitDelay::default(),
+        }
+    }
+
+    /// Sets whether a run that another program wrote accepts events.
     #[must_use]
-    pub fn allow_foreign(mut self, allowed: bool) -> Self {
-        self.foreign_allowed = allowed;
+    pub fn foreign_policy(mut self, policy: ForeignPolicy) -> Self {
+        self.foreign = policy;
         self
     }
 
-    /// The run.
+    /// Seals the active segment whenever an append fills it.
+    ///
+    /// Rotation neither fails nor delays the append; [`RunLog::finish_upkeep`] returns its
+    /// errors.
+    #[must_use]
+    pub fn rotating(mut self, policy: Option<RotationPolicy>) -> Self {
+        self.auto_rotation = AutoRotation::new(policy);
+        self
+    }
+
+    /// Returns the id of the run.
     pub fn run_id(&self) -> &RunId {
-        &self.run
+        self.handle.run()
     }
 
-    /// The run's folder.
+    /// Returns the directory of the run.
     pub fn dir(&self) -> &Dir {
-        &self.dir
+        self.handle.dir()
     }
 
-    /// Removes the folder of a run that never got an event. Only for a run whose id
-    /// nobody else can know yet.
+    /// Removes the directory of a run that has no event, unless another process is using it.
+    /// gc removes what remains.
     #[doc(hidden)]
     pub fn discard(self) {
-        let [_, _, runs] = &self.chain;
-        remove_empty_run(runs, &self.dir, &self.run);
+        remove_if_empty(&self.handle);
     }
 
-    /// Checks, under the lock, that what we hold is still what its name stands for,
-    /// from the root down: else somebody removed the run, and an event written now
-    /// would be lost.
-    pub(crate) fn check_not_replaced(&self) -> Result<(), StorageError> {
-        let gone = || StorageError::RunRemoved {
-            path: self.dir.path().to_owned(),
+    /// Appends events that do not depend on what the log says.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub fn append(
+        &self,
+        drafts: &[Draft],
+        durability: Durability,
+    ) -> Result<Appended, AppendError> {
+        self.append_with_callback(drafts, durability, || ())
+    }
+
+    /// Appends events, and calls `written` once they are in the log, before the sync.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    #[doc(hidden)]
+    pub fn append_with_callback(
+        &self,
+        drafts: &[Draft],
+        durability: Durability,
+        written: impl FnOnce(),
+    ) -> Result<Appended, AppendError> {
+        // They wait for the locks for as long as the most important of them does.
+        let timeouts = drafts.iter().map(|draft| draft.kind().lock_budget());
+        let request = AppendRequest {
+            batch: BatchRequest::Ready(drafts),
+            durability,
+            lock_timeout: timeouts.max().unwrap_or(LOCK_TIMEOUT),
         };
-        let key_of = |dir: &Dir, name: &str| -> Result<Option<FileKey>, VolumeError> {
-            Ok(dir.stat(name)?.as_ref().map(FileKey::from))
+        self.write(request, written)
+    }
+
+    /// Appends the events that `make` returns for the state of the run, under its locks.
+    ///
+    /// `lock_timeout` is that of the most important event that `make` may return
+    /// ([`EventType::lock_budget`]). `make` may be called again after it returned an error.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub fn append_with(
+        &self,
+        durability: Durability,
+        lock_timeout: Duration,
+        mut make: impl FnMut(&LogView<'_>) -> Result<Batch, AppendError>,
+    ) -> Result<Appended, AppendError> {
+        let request = AppendRequest {
+            batch: BatchRequest::Made(&mut make),
+            durability,
+            lock_timeout,
         };
-        if key_of(&self.root, &self.paths.run)? != Some(self.dir.key()) {
-            return Err(gone());
+        self.write(request, || ())
+    }
+
+    /// Repairs the end of the log as the next writer would before an append. Returns the
+    /// lines that record the repair.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    #[doc(hidden)]
+    pub fn recover_end(&self) -> Result<Vec<u8>, AppendError> {
+        let timeout = EventType::LogRepaired.lock_budget();
+        let repaired = self.append_with(Durability::Power, timeout, |_| Ok(Batch::only(Close::No)));
+        Ok(repaired?.bytes)
+    }
+
+    /// Seals the active segment if it has reached a threshold.
+    ///
+    /// # Errors
+    /// See [`RotateError`]. Events that were appended before remain in any case.
+    #[doc(hidden)]
+    pub fn rotate(
+        &self,
+        threshold: RotationThreshold,
+        lock_timeout: Duration,
+    ) -> Result<Rotation, RotateError> {
+        let mut writer = self.lock_writer(LockDeadline::new(lock_timeout))?;
+        let scanned = rotate::scan_unlocked(&self.handle, &mut writer, threshold)?;
+        // The scan does not count as waiting.
+        let deadline = LockDeadline::new(lock_timeout);
+        let mut run = ExclusiveRun::lock(&self.handle, &mut writer, deadline)?;
+        let rotated = rotate::rotate(&mut run, scanned, threshold);
+        drop(run);
+        if rotated.is_err() {
+            writer.forget_segment();
         }
-        if key_of(&self.dir, layout::LOCK)? != Some(self.lock_key) {
-            return Err(gone());
+        rotated
+    }
+
+    /// Removes the sealed segments that `limit` selects, oldest first.
+    ///
+    /// # Errors
+    /// A segment cannot be removed. What remains is a log without a hole.
+    #[doc(hidden)]
+    pub fn drop_sealed(&self, limit: PruneLimit) -> Result<Vec<PrunedSegment>, StorageError> {
+        prune::prune(&self.handle, limit)
+    }
+
+    /// Waits until the sealed segments are compressed.
+    ///
+    /// # Errors
+    /// The first error of a rotation, a compression or a removal of segments.
+    pub fn finish_upkeep(&self) -> Result<(), RotateError> {
+        self.auto_rotation.finish()
+    }
+
+    /// Locks the state of the writer, within the time for the file locks too: another thread
+    /// may hold it while it waits for those.
+    fn lock_writer(
+        &self,
+        deadline: LockDeadline,
+    ) -> Result<MutexGuard<'_, WriterState>, StorageError> {
+        deadline.poll(self.handle.lock_path(), || match self.writer.try_lock() {
+            Ok(writer) => Ok(Some(writer)),
+            Err(TryLockError::Poisoned(writer)) => Ok(Some(writer.into_inner())),
+            Err(TryLockError::WouldBlock) => Ok(None),
+        })
+    }
+
+    /// Reads the end of the log without changing it.
+    #[cfg(test)]
+    pub(crate) fn refresh(&self) {
+        let mut writer = crate::sync::lock(&self.writer);
+        let deadline = LockDeadline::new(LOCK_TIMEOUT);
+        let mut run = LockedRun::lock(&self.handle, &mut writer, deadline).unwrap();
+        run.refresh_tail().unwrap();
+    }
+
+    fn write(
+        &self,
+        mut request: AppendRequest<'_>,
+        written: impl FnOnce(),
+    ) -> Result<Appended, AppendError> {
+        let durability = request.durability;
+        let done = self.write_locked(&mut request)?;
+        written();
+        if durability == Durability::Power {
+            if done.in_company {
+                self.commit_delay.yield_before_sync();
+            }
+            self.handle.make_durable(&done.segment, done.ticket)?;
         }
-        Ok(())
-    }
-
-    /// A short cut of that for one who appends event after event, under both locks: while
-    /// the folder of the run has its name and the segment too, an event written to it is
-    /// not lost. Gives the segment's length in bytes; `None` where all has to be looked at.
-    pub(crate) fn len_if_current(&self, segment: &ActiveSegment) -> Option<u64> {
-        let [_, _, runs] = &self.chain;
-        let found = runs.peek_meta(&self.paths.active_of_run)?;
-        (found.key == segment.key && found.links == 1).then_some(found.len)
-    }
-
-    /// The length of a segment in bytes, whatever its name.
-    pub(crate) fn segment_len(&self, segment: &ActiveSegment) -> Result<u64, StorageError> {
-        let stat = rustix::fs::fstat(&segment.file).at("look at", &self.paths.active)?;
-        Ok(stat.st_size as u64)
-    }
-
-    /// The path of the active segment, for messages.
-    pub(crate) fn active_path(&self) -> PathBuf {
-        self.paths.active.clone()
-    }
-
-    /// Makes the names that lead to the log durable: also those that were there
-    /// already, since their maker may have died before its own sync.
-    pub(crate) fn sync_names(&self) -> Result<(), VolumeError> {
-        self.dir.sync()?;
-        for dir in self.chain.iter().rev() {
-            dir.sync()?;
+        if let Some(len) = done.full {
+            self.rotate_when_due(len);
         }
-        self.root.sync()
+        Ok(done.appended)
     }
-}
 
-/// Removes the folder of a run that has no event.
-fn remove_empty_run(runs: &Dir, dir: &Dir, run: &RunId) {
-    let Ok(false) = segment_set::is_started(dir) else {
-        return;
-    };
-    for name in [layout::ACTIVE, layout::LOCK] {
-        drop(dir.remove_file(name));
-    }
-    if let Ok(jobs) = dir.open_dir(layout::JOBS) {
-        for name in jobs.names().unwrap_or_default() {
-            drop(jobs.remove_file(&name));
+    fn write_locked(&self, request: &mut AppendRequest<'_>) -> Result<Written, AppendError> {
+        let mut folds = 0;
+        loop {
+            let mut deadline = LockDeadline::new(request.lock_timeout);
+            let mut writer = self.lock_writer(deadline)?;
+            if folds > 0 {
+                writer.fold_unlocked(&self.handle)?;
+                deadline = LockDeadline::new(request.lock_timeout);
+            }
+            let mut run = LockedRun::lock(&self.handle, &mut writer, deadline)?;
+            let fold = if folds < MAX_UNLOCKED_FOLDS {
+                FoldPolicy::Unlocked
+            } else {
+                FoldPolicy::Locked
+            };
+            let attempt = append::append(&mut run, &mut request.batch, self.foreign, fold);
+            let segment = Arc::clone(run.segment());
+            drop(run);
+            match attempt {
+                Ok(Attempt::NeedsState) => folds += 1,
+                Ok(Attempt::Done(appended)) => {
+                    return Ok(Written {
+                        appended,
+                        ticket: segment.syncs().latest(),
+                        segment,
+                        in_company: writer.is_in_company(),
+                        full: self.auto_rotation.is_due(&writer),
+                    });
+                }
+                Err(e) => {
+                    // The events were already added to the known end of the log.
+                    writer.invalidate();
+                    return Err(e);
+                }
+            }
         }
     }
-    dir.remove_empty_dir(layout::JOBS);
-    runs.remove_empty_dir(run.as_str());
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sync_that_fails_fails_for_who_waits_for_one() {
-        let (_, pipe) = io::pipe().unwrap();
-        let file = File::from(std::os::fd::OwnedFd::from(pipe));
-        let key = FileKey::from(&rustix::fs::fstat(&file).unwrap());
-        let (active, path) = (ActiveSegment::new(Arc::new(file), key), Path::new("x"));
-        let waits = active.syncs.record_write();
-        active.sync(path, File::sync_data).unwrap_err();
-        let later = || panic!("synced again");
-        active.syncs.share(waits, path, later).unwrap_err();
-        active.sync(path, |_| Ok(())).unwrap();
+    /// Rotates after an append that left the segment with `len` bytes.
+    fn rotate_when_due(&self, len: u64) {
+        let Some((threshold, timeout)) = self.auto_rotation.threshold() else {
+            return;
+        };
+        let rotated = self.rotate(threshold, timeout);
+        let retry_at = self.auto_rotation.record(rotated, len, &self.handle);
+        if let Some(retry_at) = retry_at
+            && let Ok(mut writer) = self.writer.try_lock()
+        {
+            writer.set_rotate_at(retry_at);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What a writer has to know of a segment's end before it appends to it.
+//! The end of a segment, as a writer must know it before it appends.
 
 use std::fs::File;
 use std::io::Read;
@@ -16,39 +16,43 @@ use crate::log::format::event_type::EventType;
 use crate::log::interop::foreign::apply_foreign;
 use crate::log::segment::line_reader::{FileSpan, LineReader, RawLine, classify_raw};
 use crate::log::segment::rev_line_reader::RevLineReader;
+use crate::log::segment::segment_set::Segment;
 use crate::log::segment::sequence::{Sequence, SequenceStep, TAIL_CHECK_BYTES};
 use crate::log::state::run_state::RunState;
-use crate::volume::IoContext;
+use crate::volume::{IoContext, VolumeError};
 
 /// The end of a segment, as far as whole lines reach.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tail {
-    /// The numbers so far.
+    /// The sequence numbers so far.
     pub sequence: Sequence,
     /// The highest id so far.
     pub last_id: Option<Ulid>,
-    /// The summary of a run that was closed.
+    /// The summary of a closed run.
     pub summary: Option<Box<RawValue>>,
-    /// Whether a line of another program was seen.
+    /// Whether another program wrote a line.
     pub foreign: bool,
-    /// How many repairs were seen.
+    /// The number of repairs so far.
     pub repairs: u64,
-    /// End of the last whole line, in bytes.
+    /// The end of the last whole line, in bytes.
     pub end: u64,
 }
 
-/// What a last line without `\n` is.
+/// How a last line without `\n` is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TailMode {
-    /// A fragment, for whoever appends next.
+    /// As a fragment, which the next writer repairs.
     Open,
-    /// A line like any other: nothing is written to a sealed segment.
+    /// As a line like any other: nothing is appended to a sealed segment.
     Sealed,
 }
 
 impl Tail {
-    /// Goes forward over `end..len` of the segment, one line after the other. Returns
-    /// whether every line of ours followed the one before.
+    /// Advances over the whole lines up to `len`. Returns whether every event followed the
+    /// one before.
+    ///
+    /// # Errors
+    /// The segment cannot be read, or a newer version wrote to it.
     pub(crate) fn advance(
         &mut self,
         file: &Arc<File>,
@@ -60,22 +64,22 @@ impl Tail {
         self.advance_over(lines, path, TailMode::Open, state)
     }
 
-    /// Whether there are only lines of other programs.
+    /// Returns whether only other programs wrote lines.
     pub(crate) fn only_foreign(&self) -> bool {
         self.foreign && self.sequence.last().is_none()
     }
 
-    /// Goes forward over the lines of a stream.
+    /// Advances over the lines of a stream; see [`Tail::advance`].
     pub(crate) fn advance_over(
         &mut self,
         mut lines: LineReader<impl Read>,
         path: &Path,
-        end: TailMode,
+        mode: TailMode,
         mut state: Option<&mut RunState>,
     ) -> Result<bool, StorageError> {
         let mut in_order = true;
         while let Some(line) = lines.next_line().at("read", path)? {
-            if !line.whole && end == TailMode::Open {
+            if !line.whole && mode == TailMode::Open {
                 break;
             }
             in_order &= self.apply_line(&line, path, state.as_deref_mut())?;
@@ -83,7 +87,7 @@ impl Tail {
         Ok(in_order)
     }
 
-    /// Takes one whole line; returns whether it followed.
+    /// Applies one whole line; returns whether it followed the one before.
     fn apply_line(
         &mut self,
         line: &RawLine<'_>,
@@ -121,17 +125,44 @@ impl Tail {
         }
     }
 
-    /// Learns the end of a segment of `len` bytes from its last lines, or from all of
-    /// them where the last do not follow each other: a copied line must not make a
-    /// number used twice. `before` tells what the segments before this one end with.
+    /// Finds the end of a segment that is no longer written to.
+    ///
+    /// # Errors
+    /// The segment cannot be read, or a newer version wrote to it.
+    pub(crate) fn of_segment(segment: &Segment) -> Result<Self, StorageError> {
+        let before = || {
+            Ok(Self {
+                sequence: Sequence::before(segment.first_seq.unwrap_or(0)),
+                ..Self::default()
+            })
+        };
+        let (path, mode) = (&segment.path, TailMode::Sealed);
+        if !segment.compressed {
+            return Self::find(&segment.file, segment.len, path, mode, before);
+        }
+        let mut tail = before()?;
+        match tail.advance_over(segment.lines(), path, mode, None) {
+            // What cannot be decompressed counts as one damaged line.
+            Err(StorageError::Volume(VolumeError::Io { .. })) => tail.sequence.push_damage(),
+            advanced => drop(advanced?),
+        }
+        Ok(tail)
+    }
+
+    /// Finds the end of a segment of `len` bytes from its last lines, or from all of them if
+    /// the last ones do not follow each other: a copied line must not make a sequence number
+    /// used twice. `before` returns the end of the segments before this one.
+    ///
+    /// # Errors
+    /// The segment cannot be read, or a newer version wrote to it.
     pub(crate) fn find(
         file: &Arc<File>,
         len: u64,
         path: &Path,
-        end: TailMode,
+        mode: TailMode,
         before: impl FnOnce() -> Result<Self, StorageError>,
     ) -> Result<Self, StorageError> {
-        if let Some(tail) = Self::from_last_lines(file, len, path, end)? {
+        if let Some(tail) = Self::from_last_lines(file, len, path, mode)? {
             return Ok(tail);
         }
         let mut tail = Self {
@@ -139,34 +170,34 @@ impl Tail {
             ..before()?
         };
         let lines = LineReader::from_span(FileSpan::new(Arc::clone(file), 0, len));
-        tail.advance_over(lines, path, end, None)?;
+        tail.advance_over(lines, path, mode, None)?;
         Ok(tail)
     }
 
-    /// `None` where the last lines do not tell.
+    /// Finds the end from the last lines; returns `None` if they are not enough.
     fn from_last_lines(
         file: &File,
         len: u64,
         path: &Path,
-        end: TailMode,
+        mode: TailMode,
     ) -> Result<Option<Self>, StorageError> {
         let mut back = RevLineReader::new(file, len);
         let mut tail = Self::default();
-        // The valid line behind the one looked at, and the damaged ones in between.
-        let mut behind: Option<(u64, Option<Ulid>)> = None;
+        // The valid line after the current one, and the number of damaged ones in between.
+        let mut after: Option<(u64, Option<Ulid>)> = None;
         let mut damaged = 0;
         while let Some(line) = back.prev_line().at("read", path)? {
-            if !line.whole && end == TailMode::Open {
+            if !line.whole && mode == TailMode::Open {
                 continue;
             }
             tail.end = tail.end.max(line.end());
-            // One that is as it should be needs no second look: the last id is the highest.
-            if let Some((seq, id)) = &mut behind
-                && let Some(seen) = peek_frame(line.bytes)
-                && seen.seq.checked_add(1) == Some(*seq)
-                && seen.ulid().is_some_and(|this| Some(this) < *id)
+            // A line in order needs no checksum: the last id is the highest.
+            if let Some((seq, id)) = &mut after
+                && let Some(frame) = peek_frame(line.bytes)
+                && frame.seq.checked_add(1) == Some(*seq)
+                && frame.ulid().is_some_and(|this| Some(this) < *id)
             {
-                *seq = seen.seq;
+                *seq = frame.seq;
                 damaged = 0;
                 if len - line.offset >= TAIL_CHECK_BYTES {
                     break;
@@ -176,10 +207,9 @@ impl Tail {
             match classify_raw(&line) {
                 LineClass::Ours(env) => {
                     let this = (env.seq, env.ulid());
-                    if let Some((seq, id)) = behind {
+                    if let Some((seq, id)) = after {
                         let follows = this.0 < seq && seq <= this.0 + 1 + damaged;
-                        // A clock that went back is caught by the allocator of ids; a
-                        // copy is not.
+                        // The allocation of ids hides a clock that steps back, but not a copy.
                         if !follows || this.1 >= id {
                             return Ok(None);
                         }
@@ -191,7 +221,7 @@ impl Tail {
                         tail.last_id = this.1;
                         tail.record_summary(&env, line.bytes);
                     }
-                    behind = Some(this);
+                    after = Some(this);
                     damaged = 0;
                 }
                 LineClass::Foreign(_) => tail.foreign = true,
@@ -203,18 +233,17 @@ impl Tail {
                 LineClass::Damage(_) => damaged += 1,
             }
         }
-        Ok(behind.map(|_| tail))
+        Ok(after.map(|_| tail))
     }
 
-    /// Takes over what a line says about the close of its run; tells whether it does.
+    /// Records the summary that a line carries; returns whether it carries one.
     pub(crate) fn record_summary(&mut self, env: &Envelope<'_>, line: &[u8]) -> bool {
         #[derive(Deserialize)]
         struct SummaryField {
             summary: Option<Box<RawValue>>,
         }
-        let closing = |kind: EventType| kind == EventType::RunClosed || kind.may_follow_close();
-        let carries = env.kind.known().is_some_and(closing);
-        if carries
+        let may_carry = |kind: EventType| kind == EventType::RunClosed || kind.may_follow_close();
+        if env.kind.known().is_some_and(may_carry)
             && let Ok(SummaryField {
                 summary: Some(summary),
             }) = serde_json::from_slice(line)

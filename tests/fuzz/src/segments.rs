@@ -10,9 +10,7 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use runlog::log::{
-    Draft, Durability, Envelope, EventType, Item, Reader, RunLog, last_lines, read_summary,
-};
+use runlog::log::{Draft, Durability, Envelope, EventType, ForeignPolicy, Item, Reader, RunLog, last_lines, read_summary};
 use runlog::volume::{Dir, Volume};
 
 use crate::framed;
@@ -162,7 +160,7 @@ fn append(volume: &Volume, dir: &Dir, before: &[Read]) {
     let Ok(log) = RunLog::open(volume, &run) else {
         return;
     };
-    let log = log.allow_foreign(true);
+    let log = log.foreign_policy(ForeignPolicy::Accept);
     let data = serde_json::json!({"name": "n"});
     let note = Draft::new(EventType::Note, &run, None, &data).expect("a note");
     let Ok(_) = log.append(&[note], Durability::Process) else {

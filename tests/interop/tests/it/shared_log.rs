@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use runlog::log::payload::Note;
-use runlog::log::{Draft, Durability, EventType, RunLog};
+use runlog::log::{Draft, Durability, EventType, ForeignPolicy, RunLog};
 
 use crate::world::{self, Line, World};
 
@@ -274,7 +274,7 @@ fn emit_as_it_comes(world: &World, run: &str, name: &str, more: &[&str]) -> Vec<
 
 fn open(world: &World, run: &str) -> RunLog {
     let log = RunLog::open(&world.volume(), &run.parse().unwrap()).unwrap();
-    log.allow_foreign(true)
+    log.foreign_policy(ForeignPolicy::Accept)
 }
 
 /// Events alone and in batches. Returns what was acknowledged.

@@ -1,0 +1,295 @@
+//! The directory, lock file and paths of a run that is open for appending.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ulid::Ulid;
+
+use super::active_segment::ActiveSegment;
+use super::group_commit::GroupCommit;
+use crate::log::error::{StorageError, SyncError};
+use crate::log::format::ulid::fresh_ulid;
+use crate::log::lock::file_lock;
+use crate::log::lock::file_lock::{FileLockGuard, LockDeadline};
+use crate::volume::{Dir, FileKey, IoContext, RunId, Volume, VolumeError, layout};
+
+/// How often the active segment may be replaced while a writer waits for its lock.
+const MAX_OPENS: u32 = 100;
+
+/// An open run: everything about it that does not change from one append to the next.
+#[derive(Debug)]
+pub(crate) struct RunHandle {
+    root: Dir,
+    /// `.omne`, `.omne/var`, `.omne/var/runs`.
+    chain: [Dir; 3],
+    dir: Dir,
+    run: RunId,
+    lock: File,
+    lock_key: FileKey,
+    /// The id of the first event if the log is empty.
+    first_id: Option<Ulid>,
+    /// Syncs of the directories that lead to the log. Each opened segment counts as a write.
+    names: GroupCommit,
+    paths: RunPaths,
+}
+
+/// Paths that are built once, because an append must not spend its time on that.
+#[derive(Debug)]
+struct RunPaths {
+    /// The directory of the run, from the root of the volume.
+    run: String,
+    /// The active segment, from the directory of the runs.
+    active_of_run: CString,
+    lock: PathBuf,
+    active: PathBuf,
+}
+
+/// The lock of the run itself, which excludes everything but appends to a segment that is
+/// already open.
+#[derive(Debug)]
+pub(crate) struct RunLock<'a> {
+    _guard: FileLockGuard<&'a File>,
+}
+
+/// An active segment and its lock.
+pub(crate) type LockedSegment = (Arc<ActiveSegment>, FileLockGuard<Arc<File>>);
+
+impl RunHandle {
+    /// Opens the lock file of the run in `dir`, and creates it if it is missing.
+    ///
+    /// # Errors
+    /// The lock file cannot be opened.
+    pub(crate) fn open(
+        volume: &Volume,
+        chain: [Dir; 3],
+        dir: Dir,
+        run: &RunId,
+        first_id: Option<Ulid>,
+    ) -> Result<Self, StorageError> {
+        let lock = dir.append(layout::LOCK)?;
+        let stat = rustix::fs::fstat(&lock).at("stat", dir.path().join(layout::LOCK))?;
+        let paths = RunPaths {
+            run: layout::run_dir(run),
+            // An id has no NUL. An empty name would not resolve.
+            active_of_run: CString::new(layout::active_of(run)).unwrap_or_default(),
+            lock: dir.path().join(layout::LOCK),
+            active: dir.path().join(layout::ACTIVE),
+        };
+        Ok(Self {
+            paths,
+            root: volume.root().try_clone()?,
+            chain,
+            dir,
+            run: run.clone(),
+            lock,
+            lock_key: FileKey::from(&stat),
+            first_id,
+            names: GroupCommit::default(),
+        })
+    }
+
+    /// Returns the directory of the run.
+    pub(crate) fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
+    /// Returns the id of the run.
+    pub(crate) fn run(&self) -> &RunId {
+        &self.run
+    }
+
+    /// Returns the id of the first event if the log is empty.
+    pub(crate) fn first_id(&self) -> Option<Ulid> {
+        self.first_id
+    }
+
+    /// Returns the directory of the runs.
+    pub(crate) fn runs(&self) -> &Dir {
+        let [_, _, runs] = &self.chain;
+        runs
+    }
+
+    /// Returns the path of the active segment, for messages.
+    pub(crate) fn active_path(&self) -> &Path {
+        &self.paths.active
+    }
+
+    /// Returns the path of the lock file, for messages.
+    pub(crate) fn lock_path(&self) -> &Path {
+        &self.paths.lock
+    }
+
+    /// Takes the lock of the run and checks that the run is still there.
+    ///
+    /// # Errors
+    /// The lock stayed taken, or the run was removed.
+    pub(crate) fn lock_run(&self, deadline: LockDeadline) -> Result<RunLock<'_>, StorageError> {
+        let guard = file_lock::exclusive(&self.lock, &self.paths.lock, deadline)?;
+        self.check_not_replaced()?;
+        Ok(RunLock { _guard: guard })
+    }
+
+    /// Takes the lock of the run if that is possible without waiting.
+    ///
+    /// # Errors
+    /// The run was removed, or the file system has no locks.
+    pub(crate) fn try_lock_run(&self) -> Result<Option<RunLock<'_>>, StorageError> {
+        let Some(guard) = file_lock::try_exclusive(&self.lock, &self.paths.lock)? else {
+            return Ok(None);
+        };
+        self.check_not_replaced()?;
+        Ok(Some(RunLock { _guard: guard }))
+    }
+
+    /// Checks, from the root of the volume down, that the open directory and lock file still
+    /// have their names. Otherwise the run was removed, and an event written now would be
+    /// lost.
+    ///
+    /// # Errors
+    /// The run was removed or replaced.
+    pub(crate) fn check_not_replaced(&self) -> Result<(), StorageError> {
+        let key_of = |dir: &Dir, name: &str| -> Result<Option<FileKey>, VolumeError> {
+            Ok(dir.stat(name)?.as_ref().map(FileKey::from))
+        };
+        if key_of(&self.root, &self.paths.run)? == Some(self.dir.key())
+            && key_of(&self.dir, layout::LOCK)? == Some(self.lock_key)
+        {
+            return Ok(());
+        }
+        Err(StorageError::RunRemoved {
+            path: self.dir.path().to_owned(),
+        })
+    }
+
+    /// Returns the length in bytes of `segment` if it still is the active segment of the run
+    /// by its full name below the directory of the runs; `None` if the slow path must check.
+    ///
+    /// From the directory of the run itself the name would still resolve after gc moved the
+    /// directory to the trash.
+    pub(crate) fn current_len(&self, segment: &ActiveSegment) -> Option<u64> {
+        let found = self.runs().peek_meta(&self.paths.active_of_run)?;
+        (found.key == segment.key() && found.links == 1).then_some(found.len)
+    }
+
+    /// Opens the active segment; returns `None` if there is none. Returns `held` itself if
+    /// it still is the active segment.
+    ///
+    /// # Errors
+    /// The file cannot be opened for writing.
+    pub(crate) fn open_active(
+        &self,
+        held: Option<&Arc<ActiveSegment>>,
+    ) -> Result<Option<Arc<ActiveSegment>>, StorageError> {
+        if let Some(segment) = held
+            && let Some(stat) = self.dir.stat(layout::ACTIVE)?
+            && segment.key() == FileKey::from(&stat)
+            // A file with a second link is opened again, and so refused.
+            && stat.st_nlink == 1
+        {
+            return Ok(Some(Arc::clone(segment)));
+        }
+        let file = match self.dir.append_existing(layout::ACTIVE) {
+            Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => return Ok(None),
+            opened => opened?,
+        };
+        self.adopt(Arc::new(file)).map(Some)
+    }
+
+    /// Locks the active segment, and creates it if there is none.
+    ///
+    /// # Errors
+    /// The lock stayed taken, or the file cannot be opened or created.
+    pub(crate) fn lock_active(
+        &self,
+        held: Option<&Arc<ActiveSegment>>,
+        _run_lock: &RunLock<'_>,
+        deadline: LockDeadline,
+    ) -> Result<LockedSegment, StorageError> {
+        for _ in 0..MAX_OPENS {
+            let Some(segment) = self.open_active(held)? else {
+                match self.create_active() {
+                    // Another program, which knows nothing of the run's lock, was faster.
+                    Err(StorageError::Volume(e))
+                        if e.io_kind() == Some(io::ErrorKind::AlreadyExists) => {}
+                    created => return created,
+                }
+                continue;
+            };
+            let file = Arc::clone(segment.file());
+            let guard = file_lock::exclusive(file, &self.paths.active, deadline)?;
+            let named = self.dir.stat(layout::ACTIVE)?;
+            if named.as_ref().map(FileKey::from) == Some(segment.key()) {
+                return Ok((segment, guard));
+            }
+        }
+        Err(StorageError::RunRemoved {
+            path: self.paths.active.clone(),
+        })
+    }
+
+    /// Creates the active segment. It is locked before it gets its name, so that no writer,
+    /// not even one that knows only the lock of the segment, gets in between.
+    fn create_active(&self) -> Result<LockedSegment, StorageError> {
+        let name = layout::temp_segment_name(layout::ACTIVE, &fresh_ulid());
+        let path = self.dir.path().join(&name);
+        let file = Arc::new(self.dir.create_new(&name)?);
+        let created =
+            file_lock::exclusive(Arc::clone(&file), &path, LockDeadline::new(Duration::ZERO))
+                .and_then(|guard| {
+                    self.dir.rename_to(&name, &self.dir, layout::ACTIVE)?;
+                    Ok(guard)
+                });
+        if created.is_err() {
+            drop(self.dir.remove_file(&name));
+        }
+        let guard = created?;
+        Ok((self.adopt(file)?, guard))
+    }
+
+    /// Wraps an open file that has the name of the active segment.
+    ///
+    /// # Errors
+    /// The identity of the file cannot be read.
+    pub(crate) fn adopt(&self, file: Arc<File>) -> Result<Arc<ActiveSegment>, StorageError> {
+        let segment = ActiveSegment::new(file, &self.paths.active)?;
+        // Its maker may have died before it synced the name.
+        self.names.record_write();
+        Ok(Arc::new(segment))
+    }
+
+    /// Makes what was written to `segment` up to `ticket` durable, and the names that lead
+    /// to it.
+    ///
+    /// # Errors
+    /// A sync failed, now or earlier.
+    pub(crate) fn make_durable(
+        &self,
+        segment: &ActiveSegment,
+        ticket: u64,
+    ) -> Result<(), SyncError> {
+        segment.syncs().share(ticket, &self.paths.active, || {
+            let synced = segment.file().sync_data();
+            synced.map_err(|source| SyncError {
+                path: self.paths.active.clone(),
+                source,
+            })
+        })?;
+        self.names.share(self.names.latest(), self.dir.path(), || {
+            self.sync_names().map_err(SyncError::from_volume)
+        })
+    }
+
+    /// Syncs every directory that leads to the log, also those that already existed: their
+    /// maker may have died before its own sync.
+    fn sync_names(&self) -> Result<(), VolumeError> {
+        self.dir.sync()?;
+        for dir in self.chain.iter().rev() {
+            dir.sync()?;
+        }
+        self.root.sync()
+    }
+}

@@ -1,0 +1,58 @@
+//! Owner, group, mode and ACL of a file that takes the place of another one.
+
+use std::fs::File;
+use std::io;
+
+use rustix::fs::{Gid, Mode, Uid, XattrFlags};
+use rustix::io::Errno;
+
+/// The extended attribute that holds the access ACL, acl(5).
+const ACCESS_ACL: &str = "system.posix_acl_access";
+/// The maximum length of an extended attribute in bytes, xattr(7).
+const MAX_XATTR_BYTES: usize = 64 << 10;
+
+/// Gives `to` the owner, group, mode and ACL of `from`.
+///
+/// Otherwise the processes that could write to the file that is replaced might not be able to
+/// write to its replacement.
+///
+/// # Errors
+/// This process may not do that.
+pub(crate) fn copy_access(from: &File, to: &File) -> io::Result<()> {
+    let (wanted, now) = (rustix::fs::fstat(from)?, rustix::fs::fstat(to)?);
+    let owner = (wanted.st_uid != now.st_uid).then(|| Uid::from_raw(wanted.st_uid));
+    let group = (wanted.st_gid != now.st_gid).then(|| Gid::from_raw(wanted.st_gid));
+    if owner.is_some() || group.is_some() {
+        rustix::fs::fchown(to, owner, group)?;
+    }
+    copy_acl(from, to)?;
+    // Last, since chown(2) clears set-id bits, and an ACL changes the bits of the group.
+    let mode = wanted.st_mode & 0o7777;
+    if rustix::fs::fstat(to)?.st_mode & 0o7777 != mode {
+        rustix::fs::fchmod(to, Mode::from_raw_mode(mode))?;
+    }
+    Ok(())
+}
+
+fn copy_acl(from: &File, to: &File) -> io::Result<()> {
+    let mut acl = vec![0; MAX_XATTR_BYTES];
+    match rustix::fs::fgetxattr(from, ACCESS_ACL, acl.as_mut_slice()) {
+        Ok(len) => {
+            let acl = acl.get(..len).unwrap_or_default();
+            Ok(rustix::fs::fsetxattr(
+                to,
+                ACCESS_ACL,
+                acl,
+                XattrFlags::empty(),
+            )?)
+        }
+        Err(Errno::NODATA) => match rustix::fs::fremovexattr(to, ACCESS_ACL) {
+            // A default ACL of the directory would have given it one.
+            Ok(()) | Err(Errno::NODATA | Errno::NOTSUP) => Ok(()),
+            Err(e) => Err(e.into()),
+        },
+        // The file system has no ACLs.
+        Err(Errno::NOTSUP) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
