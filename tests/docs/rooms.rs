@@ -24,20 +24,10 @@ const KNOWN: &[&str] = &[
     "cli/tail/follow -> cli/tail",
     "cli/tail/select -> cli/tail",
     "job/redact/masker -> job/redact/stream_masker",
-    "log/format/event_type -> log/error",
-    "log/format/event_type -> log/lock/file_lock",
-    "log/format/event_type -> log/segment/line_reader",
     "log/interop/runtimo_wal -> log/read/reader",
     "log/read/position -> log/read/reader",
     "log/segment/segment_set -> log/segment/checkpoint",
-    "log/segment/segment_set -> log/write/tail",
     "log/state/run_state -> log/interop/foreign",
-    "log/write/append -> log/write/encode",
-    "log/write/append -> log/write/run_log",
-    "log/write/auto_rotate -> log/write/run_log",
-    "log/write/encode -> log/write/run_log",
-    "log/write/prune -> log/write/run_log",
-    "log/write/rotate -> log/write/run_log",
 ];
 
 fn regex(pattern: &str) -> Regex {
