@@ -1,6 +1,6 @@
-//! Makes a run, appends to it from several threads, and closes it.
+//! Creates a run, appends to it from several threads, and closes it.
 //!
-//! `append FOLDER` prints the id of the run. FOLDER becomes a volume if it is none.
+//! `append DIR` prints the id of the run. DIR becomes a volume if it is not one.
 
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -19,32 +19,32 @@ const THREADS: usize = 4;
 const NOTES: usize = 25;
 
 fn main() -> ExitCode {
-    let Some(folder) = std::env::args_os().nth(1) else {
-        return told("usage: append FOLDER", 2);
+    let Some(dir) = std::env::args_os().nth(1) else {
+        return fail("usage: append DIR", 2);
     };
-    match import(Path::new(&folder)) {
+    match import(Path::new(&dir)) {
         Ok(run) => match writeln!(io::stdout(), "{run}") {
             Ok(()) => ExitCode::SUCCESS,
-            Err(e) => told(&e.to_string(), 1),
+            Err(e) => fail(&e.to_string(), 1),
         },
-        Err(e) => told(&e.to_string(), 1),
+        Err(e) => fail(&e.to_string(), 1),
     }
 }
 
-fn told(message: &str, code: u8) -> ExitCode {
-    // There is nobody to tell that stderr is gone.
+fn fail(message: &str, code: u8) -> ExitCode {
+    // Nothing can be done if stderr is closed.
     drop(writeln!(io::stderr(), "append: {message}"));
     ExitCode::from(code)
 }
 
-fn import(folder: &Path) -> Result<String, Box<dyn Error + Send + Sync>> {
-    let volume = Volume::create(folder)?;
+fn import(dir: &Path) -> Result<String, Box<dyn Error + Send + Sync>> {
+    let volume = Volume::create(dir)?;
     let log = RunLog::create(&volume, "import")?.rotating(Some(RotationPolicy {
         max_size: 64 << 20,
         keep: None,
         compress: true,
     }));
-    // The first event of a run. Others may append to it from now on.
+    // The first event of a run. Other processes can append after it.
     let opening = RunOpened {
         name: "import".to_owned(),
         ..RunOpened::default()
@@ -65,7 +65,7 @@ fn import(folder: &Path) -> Result<String, Box<dyn Error + Send + Sync>> {
 
     let budget = EventType::RunClosed.lock_budget();
     log.append_with(Durability::Power, budget, |_| Ok(Batch::only(Close::Now)))?;
-    // Trouble with rotation or compression, which failed no append.
+    // Errors of rotation or compression, which failed no append.
     log.finish_upkeep()?;
     Ok(log.run_id().to_string())
 }
@@ -74,21 +74,21 @@ fn add_notes(log: &RunLog, thread: usize) -> Result<(), Box<dyn Error + Send + S
     for n in 0..NOTES {
         let data = json!({"thread": thread, "n": n});
         let note = Draft::note(log.run_id(), None, "row", &data)?;
-        // Not on disk yet, which is cheap; the last one is, and all before it with it.
+        // Only the last note is synced, and all before it with it, which is cheap.
         let durability = if n + 1 < NOTES {
             Durability::Process
         } else {
             Durability::Power
         };
         match log.append(&[note], durability) {
-            // It stands in the log: appended again, it would be there twice.
-            Err(e @ AppendError::NotDurable(_)) => told_of(&e),
+            // It is in the log. A retry would duplicate it.
+            Err(e @ AppendError::NotDurable(_)) => report(&e),
             appended => drop(appended?),
         }
     }
     Ok(())
 }
 
-fn told_of(e: &AppendError) {
+fn report(e: &AppendError) {
     drop(writeln!(io::stderr(), "append: {e}"));
 }

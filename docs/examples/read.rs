@@ -1,6 +1,6 @@
-//! Prints the notes of a run, and what became of it.
+//! Prints the notes and the outcome of a run.
 //!
-//! `read FOLDER [RUN]`, where RUN is an id, the beginning of one, or `latest`.
+//! `read DIR [RUN]`, where RUN is an id, a unique prefix of one, or `latest`.
 
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -12,7 +12,7 @@ use runlog::volume::Volume;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// The fields of a note that are looked at; what is not known is left alone.
+/// The fields of a note that are used. Unknown ones are ignored.
 #[derive(Deserialize)]
 struct Note<'a> {
     name: String,
@@ -22,34 +22,34 @@ struct Note<'a> {
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
-    let Some(folder) = args.next() else {
-        return told("usage: read FOLDER [RUN]", 2);
+    let Some(dir) = args.next() else {
+        return fail("usage: read DIR [RUN]", 2);
     };
     let name = args.next().map_or_else(
         || "latest".to_owned(),
         |name| name.to_string_lossy().into_owned(),
     );
-    match show(Path::new(&folder), &name) {
+    match show(Path::new(&dir), &name) {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => told("some of the log is damaged", 5),
+        Ok(false) => fail("some of the log is damaged", 5),
         Err(e) => match e.downcast_ref() {
             Some(SelectError::NoSuchRun { .. } | SelectError::NoRuns { .. }) => {
-                told(&e.to_string(), 3)
+                fail(&e.to_string(), 3)
             }
-            _ => told(&e.to_string(), 1),
+            _ => fail(&e.to_string(), 1),
         },
     }
 }
 
-fn told(message: &str, code: u8) -> ExitCode {
-    // There is nobody to tell that stderr is gone.
+fn fail(message: &str, code: u8) -> ExitCode {
+    // Nothing can be done if stderr is closed.
     drop(writeln!(io::stderr(), "read: {message}"));
     ExitCode::from(code)
 }
 
-/// Says whether all of it could be read.
-fn show(folder: &Path, name: &str) -> Result<bool, Box<dyn Error>> {
-    let volume = Volume::open(folder)?;
+/// Returns whether the whole log could be read.
+fn show(dir: &Path, name: &str) -> Result<bool, Box<dyn Error>> {
+    let volume = Volume::open(dir)?;
     let (run, dir) = select(&volume, name)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut fold = Fold::default();
@@ -63,10 +63,10 @@ fn show(folder: &Path, name: &str) -> Result<bool, Box<dyn Error>> {
                 let data = note.data.map_or("", RawValue::get);
                 writeln!(out, "{} {} {} {data}", env.seq, env.ts, note.name)?;
             }
-            // The fold has what the others say.
+            // The fold contains the rest.
             Item::Event(..) | Item::Foreign(..) => {}
             Item::Damage(damage) => {
-                told(&damage.to_string(), 5);
+                fail(&damage.to_string(), 5);
                 sound = false;
             }
         }
