@@ -162,7 +162,7 @@ fn errors_are_returned_not_panics() {
     }
     ok(run("append", &[volume]));
     assert_failed_with(&run("read", &[volume, "other"]), 3, "no run other");
-    assert_failed_with(&run("read", &[volume, "../x"]), 1, "cannot be an id");
+    assert_failed_with(&run("read", &[volume, "../x"]), 1, "invalid id");
     let run_dir = fs::read_dir(tmp.path().join(".omne/var/runs"))
         .unwrap()
         .next();
