@@ -113,19 +113,19 @@ fn export_formats_match_snapshots() {
     ::error title=it%2C job deploy rolled_back::it exited with code 3 (sh -c 'echo out; echo err >&2; exit 3')
     ::error title=it failed::the run is closed and job deploy failed: it exited with code 3
     "#);
-    assert_snapshot!(of("markdown"), @r#"
+    assert_snapshot!(of("markdown"), @"
     exit 0
     -- stdout
     ### ✗ it: failed
 
     the run is closed and job deploy failed: it exited with code 3
 
-    Run <code>it</code>, began [TIME] &#43;00:00, on [HOST], took [DURATION]
+    Run <code>it</code>, started [TIME] &#43;00:00, on [HOST], took [DURATION]
 
     | Job | Stage | Result | Duration | CPU | Peak RSS | Command |
     | --- | --- | --- | ---: | ---: | ---: | --- |
     | deploy | ↩ rolled_back | it exited with code 3 (attempt 2) | [DURATION] | [DURATION] | [SIZE] | <code>sh -c &#39;echo out&#59; echo err &#62;&#38;2&#59; exit 3&#39;</code> |
-    "#);
+    ");
 }
 
 #[test]
@@ -373,8 +373,8 @@ fn large_output_is_truncated_with_notice() {
     ]);
     for (format, most, note) in [
         ("html", 2_000_000, "\"left_out\":"),
-        ("junit", 600_000, "left out]"),
-        ("github", 100_000, "left out]"),
+        ("junit", 600_000, "[runlog: omitted"),
+        ("github", 100_000, "[runlog: omitted"),
     ] {
         let text = exported(&env, format);
         assert!(text.len() < most, "{format}: {}", text.len());

@@ -1,5 +1,5 @@
-//! asciicast v2, which `asciinema play` shows: what the jobs printed at the pace at which
-//! it came, with a marker where a job starts.
+//! asciicast v2 for `asciinema play`: what the jobs printed, at its original pace, with a marker
+//! where a job starts.
 //!
 //! "asciicast v2": a header, then a line for each event, `[seconds, "o", text]`. Jobs write
 //! to pipes, and a terminal needs `\r\n`.
@@ -11,7 +11,7 @@ use std::io::Write;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::output_tail::Utf8;
+use super::utf8_decoder::Utf8Decoder;
 use crate::job::StreamId;
 use crate::log::{Item, RunState};
 use crate::render::export::transitions::{TransitionKind, Transitions};
@@ -20,8 +20,8 @@ use crate::render::human::event_line::line_time;
 use crate::render::json::json_lines::json_line;
 use crate::render::json::run_record::RunRecord;
 
-/// The size of the terminal; what the jobs wrote to was none, so it is not known.
-const SIZE: (u32, u32) = (100, 30);
+/// The size of the terminal. Jobs that write to pipes have none, so it is made up.
+const TERMINAL_SIZE: (u32, u32) = (100, 30);
 
 /// A stream of a job.
 type Source = (String, Option<StreamId>);
@@ -29,23 +29,23 @@ type Source = (String, Option<StreamId>);
 /// Writes a recording.
 #[derive(Debug, Default)]
 pub struct Asciicast {
-    steps: Transitions,
-    /// When the run began.
+    transitions: Transitions,
+    /// When the run started.
     start: Option<Timestamp>,
-    /// The time of the last line, in seconds: it never goes back.
+    /// The time of the last line in seconds, which never decreases.
     at: f64,
-    begun: bool,
-    streams: HashMap<Source, Utf8>,
-    /// The last character was a `\r`.
+    has_header: bool,
+    streams: HashMap<Source, Utf8Decoder>,
+    /// Whether the last character was a `\r`.
     after_cr: bool,
 }
 
 impl Asciicast {
     fn header(&mut self, out: &mut dyn Write, title: &str) -> io::Result<()> {
-        if std::mem::replace(&mut self.begun, true) {
+        if std::mem::replace(&mut self.has_header, true) {
             return Ok(());
         }
-        let (width, height) = SIZE;
+        let (width, height) = TERMINAL_SIZE;
         let mut header = json!({
             "version": 2, "width": width, "height": height, "title": title,
         });
@@ -66,22 +66,22 @@ impl Asciicast {
             let since = ts.duration_since(start).as_secs_f64();
             self.at = self.at.max(since);
         }
-        // Microseconds, as the log has them.
+        // Rounded to microseconds, the precision of the log.
         let at = (self.at * 1e6).round() / 1e6;
         json_line(out, &json!([at, code, text]))
     }
 
-    /// With what a terminal needs at the end of a line.
-    fn printed(&mut self, text: &str) -> String {
-        let mut printed = String::with_capacity(text.len() + 16);
+    /// Returns the text with a `\r` before each `\n`.
+    fn with_carriage_returns(&mut self, text: &str) -> String {
+        let mut lines = String::with_capacity(text.len() + 16);
         for c in text.chars() {
             if c == '\n' && !self.after_cr {
-                printed.push('\r');
+                lines.push('\r');
             }
-            printed.push(c);
+            lines.push(c);
             self.after_cr = c == '\r';
         }
-        printed
+        lines
     }
 }
 
@@ -97,8 +97,8 @@ impl Export for Asciicast {
             name => name,
         };
         self.header(out, title)?;
-        for step in self.steps.classify(item, run) {
-            if let TransitionKind::Started(job) = step.what {
+        for transition in self.transitions.classify(item, run) {
+            if let TransitionKind::Started(job) = transition.what {
                 let text = match job.attempt {
                     Some(n) if n > 1 => format!("{} (attempt {n})", job.job_id),
                     _ => job.job_id.to_string(),
@@ -113,24 +113,24 @@ impl Export for Asciicast {
         true
     }
 
-    fn output(&mut self, out: &mut dyn Write, piece: OutputChunk<'_>) -> io::Result<()> {
-        let stream = self.streams.entry((piece.job.to_owned(), piece.stream));
-        let text = stream.or_default().push(piece.bytes);
+    fn output(&mut self, out: &mut dyn Write, chunk: OutputChunk<'_>) -> io::Result<()> {
+        let stream = self.streams.entry((chunk.job.to_owned(), chunk.stream));
+        let text = stream.or_default().push(chunk.bytes);
         if text.is_empty() {
             return Ok(());
         }
-        let text = self.printed(&text);
-        self.line(out, piece.ts, "o", &text)
+        let text = self.with_carriage_returns(&text);
+        self.line(out, chunk.ts, "o", &text)
     }
 
     fn end(&mut self, out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
         self.header(out, &run.name)?;
-        let mut left: Vec<_> = self.streams.values_mut().map(Utf8::rest).collect();
+        let mut left: Vec<_> = self.streams.values_mut().map(Utf8Decoder::finish).collect();
         left.retain(|text| !text.is_empty());
         for text in left {
             self.line(out, None, "o", &text)?;
         }
-        // As long as the run: the wait at its end belongs to it.
+        // The recording is as long as the run, including the wait at its end.
         let closed = run.closed_ts;
         match closed {
             Some(_) => self.line(out, closed, "m", run.state.as_str()),

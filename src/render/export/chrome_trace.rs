@@ -1,8 +1,8 @@
-//! The trace event format of Chrome, which Perfetto and `about:tracing` open: a track for
-//! each job with what it did when, and counters for CPU, memory and I/O.
+//! The trace event format of Chrome, for Perfetto and `about:tracing`: a track with the phases of
+//! each job, and counters for CPU, memory and I/O.
 //!
-//! "Trace Event Format", the JSON object format: `ph` X is something that lasted, i a
-//! moment, C a counter, M a name; times are in microseconds.
+//! "Trace Event Format", the JSON object format: `ph` is X for a duration, i for an instant,
+//! C for a counter, M for metadata; times are in microseconds.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,44 +21,45 @@ use crate::volume::{RunId, format_ts};
 /// Writes a trace.
 #[derive(Debug)]
 pub struct ChromeTrace {
-    /// The process that stands for the run, and its first thread, which a process has the
-    /// number of: what concerns no job.
+    /// The process that represents the run. Its first thread has the same number and holds what
+    /// belongs to no job.
     pid: u64,
     spans: Spans,
-    begun: bool,
-    /// The tracks of the jobs, behind that of the run.
+    has_header: bool,
+    /// The tracks of the jobs, which follow that of the run.
     tracks: HashMap<String, u64>,
-    /// The last host that was told: snapshots stand in several events.
-    host: Option<String>,
+    /// The time of the last snapshot written: several events carry the same one.
+    snapshot_ts: Option<String>,
     opened: Option<Timestamp>,
 }
 
 impl ChromeTrace {
-    /// For the run of that id, which another run in the same trace must not be taken for.
+    /// Creates an export of the run with this id. Its process id is derived from it, so that
+    /// several runs can be merged into one trace.
     pub fn new(run: &RunId) -> Self {
         Self {
-            // Numbers of processes and threads have 31 bits; there is one for each job, too.
+            // Ids of processes and threads have 31 bits, and each job needs one as well.
             pid: u64::from(crc32c::crc32c(run.as_str().as_bytes()) >> 2).max(1),
             spans: Spans::default(),
-            begun: false,
+            has_header: false,
             tracks: HashMap::new(),
-            host: None,
+            snapshot_ts: None,
             opened: None,
         }
     }
 
     fn write(&mut self, out: &mut dyn Write, event: &Value) -> io::Result<()> {
-        if self.begun {
+        if self.has_header {
             out.write_all(b",\n")?;
         } else {
             out.write_all(b"{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n")?;
-            self.begun = true;
+            self.has_header = true;
         }
         serde_json::to_writer(out, event)?;
         Ok(())
     }
 
-    /// The track of a job, named where it is new.
+    /// Returns the track of a job, and names it if it is new.
     fn track(&mut self, out: &mut dyn Write, job: &str) -> io::Result<u64> {
         if let Some(track) = self.tracks.get(job) {
             return Ok(*track);
@@ -81,33 +82,33 @@ impl ChromeTrace {
         let track = self.track(out, span.job.as_str())?;
         let end = span.end.or(self.spans.last).unwrap_or(span.start);
         let mut args = json!({"job_id": span.job});
-        let mut put = |key: &str, value: Value| {
+        let mut insert = |key: &str, value: Value| {
             if let (Some(args), false) = (args.as_object_mut(), value.is_null()) {
                 args.insert(key.to_owned(), value);
             }
         };
         if let Phase::Attempt(_) = span.phase {
-            put(
+            insert(
                 "command",
                 json!(run.job(span.job.as_str()).map(|job| &job.command)),
             );
         }
         if let Some(ended) = &span.ended {
-            put("exit_code", json!(ended.exit_code));
-            put("signal", json!(ended.signal));
-            put(
+            insert("exit_code", json!(ended.exit_code));
+            insert("signal", json!(ended.signal));
+            insert(
                 "error",
                 json!(ended.error.as_ref().map(|e| e.kind.as_str())),
             );
-            put("message", json!(ended.error.as_ref().map(|e| &e.message)));
+            insert("message", json!(ended.error.as_ref().map(|e| &e.message)));
             let cost = ended.cost.as_ref();
-            put("cpu_ms", json!(cost.map(|c| c.cpu_ms)));
-            put("max_rss_bytes", json!(cost.map(|c| c.max_rss_bytes)));
-            put("read_bytes", json!(cost.map(|c| c.read_bytes)));
-            put("written_bytes", json!(cost.map(|c| c.written_bytes)));
+            insert("cpu_ms", json!(cost.map(|c| c.cpu_ms)));
+            insert("max_rss_bytes", json!(cost.map(|c| c.max_rss_bytes)));
+            insert("read_bytes", json!(cost.map(|c| c.read_bytes)));
+            insert("written_bytes", json!(cost.map(|c| c.written_bytes)));
         }
         if span.end.is_none() {
-            put("unfinished", json!(true));
+            insert("unfinished", json!(true));
         }
         let category = match span.phase {
             _ if span.has_failed() => "failed",
@@ -146,16 +147,16 @@ impl ChromeTrace {
         self.write(out, &event)
     }
 
-    /// What the machine was like, where it is not told yet.
+    /// Writes counters for a snapshot of the host, unless it was already written.
     fn host(&mut self, out: &mut dyn Write, host: &Value) -> io::Result<()> {
         let taken = host.get("taken_ts").and_then(Value::as_str);
         let Some((text, ts)) = taken.and_then(|text| Some((text, text.parse().ok()?))) else {
             return Ok(());
         };
-        if self.host.as_deref() == Some(text) {
+        if self.snapshot_ts.as_deref() == Some(text) {
             return Ok(());
         }
-        self.host = Some(text.to_owned());
+        self.snapshot_ts = Some(text.to_owned());
         for (name, key) in [
             ("host load (1 min)", "load_1m"),
             ("host memory used (bytes)", "mem_used_bytes"),
@@ -206,12 +207,12 @@ impl Export for ChromeTrace {
                     None => self.pid,
                 };
                 let name = event.get("name").and_then(Value::as_str).unwrap_or("note");
-                let moment = json!({
+                let instant = json!({
                     "ph": "i", "name": name, "cat": "note", "pid": self.pid, "tid": track,
                     "ts": ts.as_microsecond(), "s": if track == self.pid { "p" } else { "t" },
                     "args": {"data": event.get("data")},
                 });
-                self.write(out, &moment)
+                self.write(out, &instant)
             }
             _ => Ok(()),
         }

@@ -1,8 +1,8 @@
-//! CSV (RFC 4180) for spreadsheets and data frames: the events of a run, a row each, or
-//! the jobs of runs.
+//! CSV (RFC 4180) for spreadsheets and data frames: a row for each event of a run, or for each
+//! job of several runs.
 //!
-//! Values stand as they are, also those that a spreadsheet would take for a formula: a
-//! program that reads them wants what was there.
+//! Values are written as they are, even if a spreadsheet would take them for a formula: a
+//! program that reads them needs the original.
 
 use std::io;
 use std::io::Write;
@@ -18,7 +18,7 @@ use crate::render::human::event_line::{event_kind, event_time, parse_event, plai
 use crate::render::json::run_record::RunRecord;
 use crate::volume::format_ts;
 
-/// The columns of an event, and where the value is.
+/// The columns of an event, each with the path of its value.
 const EVENT: [(&str, &str); 24] = [
     ("seq", "/seq"),
     ("ts", ""),
@@ -49,12 +49,12 @@ const EVENT: [(&str, &str); 24] = [
 /// Writes the events of a run.
 #[derive(Debug, Default)]
 pub struct CsvEvents {
-    begun: bool,
+    has_header: bool,
 }
 
 impl CsvEvents {
     fn header(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        if std::mem::replace(&mut self.begun, true) {
+        if std::mem::replace(&mut self.has_header, true) {
             return Ok(());
         }
         row(out, EVENT.iter().map(|(name, _)| (*name).to_owned()))
@@ -81,8 +81,8 @@ impl Export for CsvEvents {
                     "read_bytes" => first(&["/cost/read_bytes", "/job/read_bytes"]),
                     "written_bytes" => first(&["/cost/written_bytes", "/job/written_bytes"]),
                     "details" => {
-                        let told = || plain_details(event_kind(&event), &event);
-                        Some(data(line).map_or_else(told, str::to_owned))
+                        let details = || plain_details(event_kind(&event), &event);
+                        Some(note_data(line).map_or_else(details, str::to_owned))
                     }
                     _ => event.pointer(at).map(text),
                 }
@@ -96,8 +96,8 @@ impl Export for CsvEvents {
     }
 }
 
-/// The data of a note, as it was written.
-fn data(line: &[u8]) -> Option<&str> {
+/// Returns the data of a note as it was written.
+fn note_data(line: &[u8]) -> Option<&str> {
     #[derive(Deserialize)]
     struct Note<'a> {
         #[serde(borrow)]
@@ -199,7 +199,7 @@ fn row(out: &mut dyn Write, fields: impl IntoIterator<Item = String>) -> io::Res
     write!(out, "{}\r\n", fields.join(","))
 }
 
-/// RFC 4180, 2.5 to 2.7.
+/// Quotes a field where RFC 4180 (2.5 to 2.7) requires it.
 fn quoted(field: String) -> String {
     if field.contains(['"', ',', '\r', '\n']) || field.starts_with(' ') || field.ends_with(' ') {
         format!("\"{}\"", field.replace('"', "\"\""))
@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_quoted_where_they_have_to_be() {
+    fn fields_are_quoted_if_necessary() {
         let quoted = |field: &str| quoted(field.to_owned());
         assert_eq!(quoted("plain"), "plain");
         assert_eq!(quoted("=1+1"), "=1+1");

@@ -1,12 +1,12 @@
-//! What a job used over time, in a bounded number of points.
+//! The resource usage of a job over time, in a bounded number of points.
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// Most points of a job; more are joined, two into one.
+/// The maximum number of points of a job. Beyond it, pairs of points are merged.
 const MAX_POINTS: usize = 2000;
 
-/// One moment: milliseconds since 1970, percent of a core, and bytes.
+/// The usage at one moment: milliseconds since 1970, percent of a core, and bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Sample {
     pub t: f64,
@@ -18,12 +18,12 @@ pub(crate) struct Sample {
     pub written: f64,
 }
 
-/// The points of a job.
+/// The usage of a job over time.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub(crate) struct DownsampledSeries {
     points: Vec<Sample>,
-    /// So many samples make a point.
+    /// The number of samples in a point.
     #[serde(skip)]
     stride: usize,
     #[serde(skip)]
@@ -41,7 +41,7 @@ impl Default for DownsampledSeries {
 }
 
 impl Sample {
-    /// A point of what a sample tells of the job.
+    /// Creates a point from the usage in a sample event.
     pub(crate) fn new(t: f64, job: &Value) -> Self {
         let number = |key: &str| job.get(key).and_then(Value::as_f64).unwrap_or(0.0);
         Self {
@@ -53,8 +53,8 @@ impl Sample {
         }
     }
 
-    /// The peaks of both are not lost.
-    fn join(self, later: Self) -> Self {
+    /// Merges two points, keeping the peaks of both.
+    fn merge(self, later: Self) -> Self {
         Self {
             cpu: self.cpu.max(later.cpu),
             rss: self.rss.max(later.rss),
@@ -67,7 +67,7 @@ impl DownsampledSeries {
     pub(crate) fn push(&mut self, point: Sample) {
         match self.points.last_mut() {
             Some(last) if self.in_last < self.stride => {
-                *last = last.join(point);
+                *last = last.merge(point);
                 self.in_last += 1;
                 return;
             }
@@ -78,7 +78,7 @@ impl DownsampledSeries {
         if self.points.len() > MAX_POINTS {
             self.stride *= 2;
             let pairs = self.points.chunks(2).filter_map(|pair| match pair {
-                [a, b] => Some(a.join(*b)),
+                [a, b] => Some(a.merge(*b)),
                 [a] => Some(*a),
                 _ => None,
             });
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_samples_keep_their_peak_and_their_order() {
+    fn downsampling_keeps_peak_and_order() {
         let mut series = DownsampledSeries::default();
         for n in 0..100_000 {
             let cpu = if n == 54_321 { 777.0 } else { 1.0 };

@@ -1,14 +1,14 @@
-//! Workflow commands of GitHub Actions: an annotation for each job that failed, and a
-//! group with the result of each job and the end of what the failed ones printed.
+//! Workflow commands of GitHub Actions: an annotation for each failed job, and a group for each
+//! job with its result and, if it failed, the end of its output.
 //!
 //! "Workflow commands for GitHub Actions": `::name key=value::text`; in the text `%`, `\r`
-//! and `\n` are escaped, in a value also `:` and `,`. What a job printed stands between
-//! `::stop-commands::` and its token, so that nothing in it is a command.
+//! and `\n` are escaped, in a value also `:` and `,`. Output is written between
+//! `::stop-commands::` and its token, so that nothing in it is taken for a command.
 
 use std::io;
 use std::io::Write;
 
-use super::output_tail::OutputTail;
+use super::output_tail::OutputTails;
 use crate::job::RunStatus;
 use crate::log::{Item, RunState, Stage};
 use crate::render::export::{Export, OutputChunk};
@@ -16,22 +16,22 @@ use crate::render::human::format::duration;
 use crate::render::human::style::escape_controls;
 use crate::render::json::run_record::{JobRecord, RunRecord};
 
-/// Shown of what a failed job printed, in bytes.
+/// How much is shown of the output of a failed job, in bytes.
 const MAX_OUTPUT_BYTES: usize = 32 << 10;
 
 /// Writes workflow commands.
 #[derive(Debug)]
 pub struct Github {
-    kept: OutputTail,
-    /// What ends the part that holds no commands; nobody can know it before.
+    output: OutputTails,
+    /// Ends the part that has no commands. No job can know it in advance.
     token: String,
 }
 
 impl Github {
-    /// With a token that what the jobs printed cannot contain.
+    /// Creates an export with a token that no output can contain.
     pub fn new(token: String) -> Self {
         Self {
-            kept: OutputTail::new(MAX_OUTPUT_BYTES),
+            output: OutputTails::new(MAX_OUTPUT_BYTES),
             token,
         }
     }
@@ -45,11 +45,11 @@ impl Github {
         writeln!(out, "::group::{}", data(&title))?;
         writeln!(out, "::stop-commands::{}", self.token)?;
         writeln!(out, "{}", escape_controls(&job.command))?;
-        if let Some(kept) = self.kept.tail_of(job.job_id.as_str()).filter(|_| is_bad) {
-            kept.write_left_out(out)?;
-            let text = kept.bytes(|_| true);
+        if let Some(tail) = self.output.get(job.job_id.as_str()).filter(|_| is_bad) {
+            write!(out, "{}", tail.omission_notice())?;
+            let text = tail.bytes(|_| true);
             let text = String::from_utf8_lossy(&text);
-            // What ends the part has to stand on a line of its own.
+            // The token has to be on a line of its own.
             writeln!(out, "{}", text.strip_suffix('\n').unwrap_or(&text))?;
         }
         writeln!(out, "::{}::", self.token)?;
@@ -81,8 +81,8 @@ impl Export for Github {
         true
     }
 
-    fn output(&mut self, _: &mut dyn Write, piece: OutputChunk<'_>) -> io::Result<()> {
-        self.kept.record(piece);
+    fn output(&mut self, _: &mut dyn Write, chunk: OutputChunk<'_>) -> io::Result<()> {
+        self.output.record(chunk);
         Ok(())
     }
 
@@ -90,7 +90,7 @@ impl Export for Github {
         for job in &run.jobs {
             self.job(out, job, run)?;
         }
-        let (command, name) = (level(run.state), run.title());
+        let (command, name) = (annotation_level(run.state), run.title());
         let title = format!("{name} {}", run.state.as_str());
         writeln!(
             out,
@@ -105,7 +105,7 @@ fn has_failed(job: &JobRecord) -> bool {
     job.stage == Stage::Failed || job.stage.is_terminal() && job.error.is_some()
 }
 
-fn level(state: RunStatus) -> &'static str {
+fn annotation_level(state: RunStatus) -> &'static str {
     match state {
         RunStatus::Failed | RunStatus::Lost => "error",
         RunStatus::Unknown => "warning",
@@ -113,7 +113,7 @@ fn level(state: RunStatus) -> &'static str {
     }
 }
 
-/// The text of a command.
+/// Escapes the text of a command.
 fn data(text: &str) -> String {
     escape_controls(text)
         .replace('%', "%25")
@@ -121,7 +121,7 @@ fn data(text: &str) -> String {
         .replace('\n', "%0A")
 }
 
-/// The value of a property.
+/// Escapes the value of a property.
 fn value(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }

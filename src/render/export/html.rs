@@ -1,8 +1,8 @@
-//! One page that shows a run and needs nothing else: no network, no other file.
+//! A self-contained page that shows a run: it needs no network and no other file.
 //!
-//! What is known of the run stands in it as JSON, and its script makes elements of it,
-//! never markup: nothing that a job printed can become part of the page. Its policy lets
-//! this one script and this one style be used, told by their hashes, and nothing be loaded.
+//! The page holds the run as JSON, from which its script creates elements, never markup: nothing
+//! that a job printed can become part of the page. Its policy allows only this script and this
+//! style, identified by their hashes, and forbids loading anything.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -12,8 +12,9 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::downsample::{DownsampledSeries, Sample};
-use super::output_tail::{OutputTail, OutputTails, Utf8};
+use super::output_tail::{OutputTail, OutputTails};
 use super::spans::{Span, Spans};
+use super::utf8_decoder::Utf8Decoder;
 use crate::job::StreamId;
 use crate::log::{Item, RunState};
 use crate::render::export::{Export, OutputChunk};
@@ -23,15 +24,15 @@ use crate::render::json::run_record::{JobRecord, RunRecord};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
-/// SHA-256 of both, in base64 ("Content Security Policy Level 3", hash-source).
+/// SHA-256 of both, in Base64 ("Content Security Policy Level 3", hash-source).
 const STYLE_HASH: &str = "8QlmH/nqVYQc+/p4qhPNFJUdeQr3aQbLwyTkMN7LSeA=";
 const SCRIPT_HASH: &str = "wP59jWuP+5CaZyEgulucA/FnvIGntQa804Kjhfrb2ow=";
 
-/// Held of what each job printed, in bytes.
+/// How much is kept of the output of each job, in bytes.
 const MAX_OUTPUT_BYTES: usize = 1 << 20;
-/// Most events that are held; samples stand in the charts.
+/// The maximum number of events kept; samples are in the charts instead.
 const MAX_EVENTS: usize = 10_000;
-/// Longest text of an event, in characters.
+/// The maximum length of the text of an event, in characters.
 const MAX_TEXT_CHARS: usize = 2_000;
 
 /// Writes a page.
@@ -40,16 +41,16 @@ pub struct Html {
     spans: Spans,
     done: Vec<Span>,
     samples: BTreeMap<String, DownsampledSeries>,
-    /// The machine when it was looked at first and last.
+    /// The first and the last snapshot of the host.
     host: [Option<Value>; 2],
-    events: VecDeque<Event>,
+    events: VecDeque<PageEvent>,
     events_left_out: u64,
     damage: Vec<String>,
-    kept: OutputTail,
+    output: OutputTails,
 }
 
 #[derive(Debug, Serialize)]
-struct Event {
+struct PageEvent {
     seq: Option<u64>,
     /// In milliseconds since 1970.
     t: Option<f64>,
@@ -68,13 +69,13 @@ impl Default for Html {
             events: VecDeque::new(),
             events_left_out: 0,
             damage: Vec::new(),
-            kept: OutputTail::new(MAX_OUTPUT_BYTES),
+            output: OutputTails::new(MAX_OUTPUT_BYTES),
         }
     }
 }
 
 impl Html {
-    fn event(&mut self, event: Event) {
+    fn push_event(&mut self, event: PageEvent) {
         if self.events.len() == MAX_EVENTS {
             self.events.pop_front();
             self.events_left_out += 1;
@@ -82,7 +83,7 @@ impl Html {
         self.events.push_back(event);
     }
 
-    fn span(&self, span: &Span) -> Value {
+    fn span_json(&self, span: &Span) -> Value {
         let ended = span.ended.as_ref();
         let error = ended.and_then(|e| e.error.as_ref());
         let end = span.end.or(self.spans.last).unwrap_or(span.start);
@@ -94,16 +95,16 @@ impl Html {
     }
 }
 
-/// What stands in the page.
+/// The data of the page.
 #[derive(Serialize)]
-struct Data<'a> {
+struct PageData<'a> {
     run: &'a RunRecord,
     spans: Vec<Value>,
     samples: &'a BTreeMap<String, DownsampledSeries>,
     host: &'a [Option<Value>; 2],
-    events: &'a VecDeque<Event>,
+    events: &'a VecDeque<PageEvent>,
     events_left_out: u64,
-    output: Printed<'a>,
+    output: JobOutputs<'a>,
     damage: &'a [String],
     /// In milliseconds since 1970, as all times are.
     start: f64,
@@ -111,32 +112,28 @@ struct Data<'a> {
     runlog: &'static str,
 }
 
-/// What the jobs printed; made job by job, since all of it may be large.
-struct Printed<'a> {
-    kept: &'a OutputTail,
+/// The output of all jobs, serialized job by job, since all of it may be large.
+struct JobOutputs<'a> {
+    tails: &'a OutputTails,
     jobs: &'a [JobRecord],
 }
 
-impl Serialize for Printed<'_> {
+impl Serialize for JobOutputs<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let kept = |job: &JobRecord| {
-            self.kept
-                .tail_of(job.job_id.as_str())
-                .map(|kept| printed(kept, job))
-        };
+        let output = |job: &JobRecord| Some(output_json(self.tails.get(job.job_id.as_str())?, job));
         serializer.collect_map(
             self.jobs
                 .iter()
-                .filter_map(|job| Some((&job.job_id, kept(job)?))),
+                .filter_map(|job| Some((&job.job_id, output(job)?))),
         )
     }
 }
 
-/// What one job printed: pairs of a stream, where it is known, and a text.
-fn printed(kept: &OutputTails, job: &JobRecord) -> Value {
-    let mut texts = [Utf8::default(), Utf8::default(), Utf8::default()];
+/// Returns the output of one job: pairs of a stream, if known, and a text.
+fn output_json(tail: &OutputTail, job: &JobRecord) -> Value {
+    let mut texts = [(); 3].map(|()| Utf8Decoder::default());
     let mut parts = Vec::new();
-    for part in &kept.parts {
+    for part in &tail.parts {
         let [out, err, other] = &mut texts;
         let text = match part.stream {
             Some(StreamId::Stdout) => out,
@@ -147,17 +144,17 @@ fn printed(kept: &OutputTails, job: &JobRecord) -> Value {
         parts.push(json!([stream, text.push(&part.bytes)]));
     }
     for text in &mut texts {
-        let rest = text.rest();
+        let rest = text.finish();
         if !rest.is_empty() {
             parts.push(json!([null, rest]));
         }
     }
     let truncated = job.output.as_ref().and_then(|o| o.truncated.as_deref());
-    json!({"left_out": kept.left_out, "truncated": truncated, "parts": parts})
+    json!({"left_out": tail.omitted, "truncated": truncated, "parts": parts})
 }
 
-/// Writes JSON into a script element, in which only `<` can begin something ("HTML",
-/// 13.2.5.4); in JSON it stands only in texts.
+/// Writes JSON into a script element, in which only `<` is special ("HTML", 13.2.5.4). In JSON
+/// it occurs only in strings, where it can be escaped.
 struct InScript<'a>(&'a mut dyn Write);
 
 impl Write for InScript<'_> {
@@ -184,7 +181,7 @@ impl Export for Html {
             Item::Event(_, line) | Item::Foreign(_, line) => line,
             Item::Damage(damage) => {
                 let text = damage.to_string();
-                self.event(Event {
+                self.push_event(PageEvent {
                     seq: None,
                     t: None,
                     kind: "damage".to_owned(),
@@ -216,13 +213,13 @@ impl Export for Html {
             series.push(Sample::new(t, used));
             return Ok(());
         }
-        let told = plain_details(kind, &event);
-        self.event(Event {
+        let details = plain_details(kind, &event);
+        self.push_event(PageEvent {
             seq: event.get("seq").and_then(Value::as_u64),
             t,
             kind: kind.to_owned(),
             job,
-            text: told.chars().take(MAX_TEXT_CHARS).collect(),
+            text: details.chars().take(MAX_TEXT_CHARS).collect(),
         });
         Ok(())
     }
@@ -231,30 +228,30 @@ impl Export for Html {
         true
     }
 
-    fn output(&mut self, _: &mut dyn Write, piece: OutputChunk<'_>) -> io::Result<()> {
-        self.kept.record(piece);
+    fn output(&mut self, _: &mut dyn Write, chunk: OutputChunk<'_>) -> io::Result<()> {
+        self.output.record(chunk);
         Ok(())
     }
 
     fn end(&mut self, out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
         let rest = self.spans.rest(run);
         self.done.extend(rest);
-        let spans: Vec<_> = self.done.iter().map(|span| self.span(span)).collect();
+        let spans: Vec<_> = self.done.iter().map(|span| self.span_json(span)).collect();
         let opened = run.opened_ts.map(millis);
         let first = self
             .done
             .iter()
             .map(|span| millis(span.start))
             .reduce(f64::min);
-        let data = Data {
+        let data = PageData {
             run,
             spans,
             samples: &self.samples,
             host: &self.host,
             events: &self.events,
             events_left_out: self.events_left_out,
-            output: Printed {
-                kept: &self.kept,
+            output: JobOutputs {
+                tails: &self.output,
                 jobs: &run.jobs,
             },
             damage: &self.damage,
@@ -273,8 +270,7 @@ impl Export for Html {
              <meta name=\"color-scheme\" content=\"light dark\">\n\
              <meta name=\"generator\" content=\"runlog\">\n<title>{}</title>\n\
              <style>{STYLE}</style>\n</head>\n<body>\n<main id=\"page\"></main>\n\
-             <noscript>This page shows the run with a script of its own, which is turned off \
-             here.</noscript>",
+             <noscript>This page needs JavaScript, which is disabled here.</noscript>",
             markup(&escape_controls(&title))
         )?;
         out.write_all(b"<script type=\"application/json\" id=\"data\">")?;
@@ -304,7 +300,7 @@ mod tests {
 
     use super::*;
 
-    /// With `sha256sum` of coreutils.
+    /// Returns the hash that `sha256sum` of coreutils computes.
     fn hash(text: &str) -> String {
         let mut sum = Command::new("sha256sum")
             .stdin(Stdio::piped())
@@ -314,15 +310,15 @@ mod tests {
         let mut stdin = sum.stdin.take().unwrap();
         stdin.write_all(text.as_bytes()).unwrap();
         drop(stdin);
-        let told = String::from_utf8(sum.wait_with_output().unwrap().stdout).unwrap();
+        let digest = String::from_utf8(sum.wait_with_output().unwrap().stdout).unwrap();
         let digits: Vec<u8> = (0..32)
-            .map(|n| u8::from_str_radix(&told[2 * n..2 * n + 2], 16).unwrap())
+            .map(|n| u8::from_str_radix(&digest[2 * n..2 * n + 2], 16).unwrap())
             .collect();
         STANDARD.encode(digits)
     }
 
     #[test]
-    fn the_policy_lets_the_script_and_the_style_be_used() {
+    fn policy_has_hashes_of_script_and_style() {
         assert_eq!(
             (hash(STYLE), hash(SCRIPT)),
             (STYLE_HASH.into(), SCRIPT_HASH.into())

@@ -1,31 +1,36 @@
 //! `JUnit` XML as Jenkins, GitLab and others read it: the run is a suite, a job is a case.
 //!
 //! There is no one standard: the elements are those of Apache Ant's task, with
-//! `flakyFailure` and `rerunFailure` of Maven Surefire for attempts that were tried again.
+//! `flakyFailure` and `rerunFailure` of Maven Surefire for attempts that were retried.
 
 use std::collections::HashMap;
 use std::io;
 use std::io::Write;
+use std::time::Duration;
 
-use super::output_tail::{OutputTail, OutputTails};
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
+
+use super::output_tail::OutputTails;
 use super::spans::{Phase, Span, Spans};
 use crate::job::{RunStatus, StreamId};
-use crate::log::format::payload::{ErrorKind, JobError};
+use crate::log::format::payload::ErrorKind;
 use crate::log::{Item, RunState, Stage};
 use crate::render::export::{Export, OutputChunk};
+use crate::render::human::sanitize::sanitize;
+use crate::render::human::style::is_control;
 use crate::render::json::run_record::{JobRecord, RunRecord};
 use crate::volume::JobId;
 
-/// Held of what each job printed, in bytes.
+/// How much is kept of the output of each job, in bytes.
 const MAX_OUTPUT_BYTES: usize = 256 << 10;
 
 /// Writes a report.
 #[derive(Debug)]
 pub struct Junit {
     spans: Spans,
-    /// The attempts of each job that were tried again.
+    /// The attempts of each job that were retried.
     retried: HashMap<JobId, Vec<Span>>,
-    kept: OutputTail,
+    output: OutputTails,
 }
 
 impl Default for Junit {
@@ -33,19 +38,9 @@ impl Default for Junit {
         Self {
             spans: Spans::default(),
             retried: HashMap::new(),
-            kept: OutputTail::new(MAX_OUTPUT_BYTES),
+            output: OutputTails::new(MAX_OUTPUT_BYTES),
         }
     }
-}
-
-/// What a case is in the end.
-enum Verdict<'a> {
-    Passed,
-    /// The command said no.
-    Failure(&'a JobError),
-    /// It could not say anything.
-    Error(String, String),
-    Skipped(&'static str),
 }
 
 impl Export for Junit {
@@ -63,67 +58,81 @@ impl Export for Junit {
         true
     }
 
-    fn output(&mut self, _: &mut dyn Write, piece: OutputChunk<'_>) -> io::Result<()> {
-        self.kept.record(piece);
+    fn output(&mut self, _: &mut dyn Write, chunk: OutputChunk<'_>) -> io::Result<()> {
+        self.output.record(chunk);
         Ok(())
     }
 
     fn end(&mut self, out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
-        let verdicts: Vec<_> = run.jobs.iter().map(|job| verdict(job, run)).collect();
-        let count = |is: fn(&Verdict<'_>) -> bool| verdicts.iter().filter(|v| is(v)).count();
-        let counts = format!(
-            "tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\" time=\"{}\"",
-            verdicts.len(),
-            count(|v| matches!(v, Verdict::Failure(_))),
-            count(|v| matches!(v, Verdict::Error(..))),
-            count(|v| matches!(v, Verdict::Skipped(_))),
-            seconds(run.duration_ms.unwrap_or(0)),
-        );
-        let name = attribute(run.run_id.as_str());
-        writeln!(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>")?;
-        writeln!(out, "<testsuites name=\"{name}\" {counts}>")?;
-        write!(out, "  <testsuite name=\"{name}\" {counts}")?;
+        let time = Duration::from_millis(run.duration_ms.unwrap_or(0));
+        let mut suite = TestSuite::new(run.run_id.as_str());
+        suite.set_time(time);
         if let Some(opened) = run.opened_ts {
-            // Without a zone, which is UTC: the schema of Ant's task has no place for it.
-            let seconds = opened.strftime("%Y-%m-%dT%H:%M:%S");
-            write!(out, " timestamp=\"{seconds}\"")?;
+            // Without a time zone, which means UTC: the schema of Ant's task has no place for
+            // one.
+            let seconds = opened.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+            suite.extra.insert("timestamp".into(), seconds.into());
         }
         if let Some(host) = &run.host {
-            write!(out, " hostname=\"{}\"", attribute(host))?;
+            let host = xml_text(host).into();
+            suite.extra.insert("hostname".into(), host);
         }
-        writeln!(out, ">")?;
-        properties(
-            out,
-            4,
-            &[
-                ("run_id", run.run_id.as_str()),
-                ("name", &run.name),
-                ("state", run.state.as_str()),
-                ("because", &run.because),
-            ],
-        )?;
-        for (job, verdict) in run.jobs.iter().zip(&verdicts) {
-            self.case(out, job, verdict, run)?;
+        for (name, value) in [
+            ("run_id", run.run_id.as_str()),
+            ("name", &run.name),
+            ("state", run.state.as_str()),
+            ("because", &run.because),
+        ] {
+            suite.add_property((name, &*xml_text(value)));
         }
-        writeln!(out, "  </testsuite>\n</testsuites>")
+        for job in &run.jobs {
+            suite.add_test_case(self.case(job, run));
+        }
+        let mut report = Report::new(run.run_id.as_str());
+        report.set_time(time);
+        report.add_test_suite(suite);
+        let mut out = FirstError { out, error: None };
+        match (report.serialize(&mut out), out.error) {
+            (_, Some(e)) => Err(e),
+            (written, None) => written.map_err(io::Error::other),
+        }
+    }
+}
+
+/// A writer that keeps its first error: an error of the serializer hides that of the writer.
+struct FirstError<'a> {
+    out: &'a mut dyn Write,
+    error: Option<io::Error>,
+}
+
+impl Write for FirstError<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes).map_err(|e| {
+            let kind = e.kind();
+            // The serializer repeats an interrupted write.
+            if kind != io::ErrorKind::Interrupted {
+                self.error.get_or_insert(e);
+            }
+            kind.into()
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 
 impl Junit {
-    fn case(
-        &self,
-        out: &mut dyn Write,
-        job: &JobRecord,
-        verdict: &Verdict<'_>,
-        run: &RunRecord,
-    ) -> io::Result<()> {
-        writeln!(
-            out,
-            "    <testcase classname=\"{}\" name=\"{}\" time=\"{}\">",
-            attribute(run.title()),
-            attribute(job.job_id.as_str()),
-            seconds(job.duration_ms.unwrap_or(0)),
-        )?;
+    /// Returns the case of a job. This removes its output from what is kept of all jobs, so that
+    /// no output is in memory twice.
+    fn case(&mut self, job: &JobRecord, run: &RunRecord) -> TestCase {
+        let mut status = status(job, run);
+        for span in self.retried.remove(&job.job_id).into_iter().flatten() {
+            status.add_rerun(rerun(&span));
+        }
+        let mut case = TestCase::new(&*xml_text(job.job_id.as_str()), status);
+        case.set_classname(&*xml_text(run.title()));
+        case.set_time(Duration::from_millis(job.duration_ms.unwrap_or(0)));
         let number = |n: Option<u64>| n.map(|n| n.to_string());
         let facts = [
             ("command", Some(job.command.clone())),
@@ -134,134 +143,90 @@ impl Junit {
             ("cpu_ms", number(job.cpu_ms)),
             ("max_rss_bytes", number(job.max_rss_bytes)),
         ];
-        let labels = job
-            .labels
-            .iter()
-            .map(|(key, value)| (format!("label.{key}"), value.clone()));
-        let all: Vec<(String, String)> = facts
-            .into_iter()
-            .filter_map(|(key, value)| Some((key.to_owned(), value?)))
-            .chain(labels)
-            .collect();
-        let all: Vec<_> = all.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        properties(out, 6, &all)?;
-        let again = match verdict {
-            Verdict::Passed => "flakyFailure",
-            _ => "rerunFailure",
-        };
-        match verdict {
-            Verdict::Passed => {}
-            Verdict::Failure(error) => {
-                let kind = error.kind.as_str();
-                element(out, "failure", &error.message, kind, &error.message)?;
-            }
-            Verdict::Error(kind, message) => element(out, "error", message, kind, message)?,
-            Verdict::Skipped(why) => {
-                writeln!(out, "      <skipped message=\"{}\"/>", attribute(why))?;
+        for (name, value) in facts {
+            if let Some(value) = value {
+                case.add_property((name, &*xml_text(&value)));
             }
         }
-        for span in self.retried.get(&job.job_id).into_iter().flatten() {
-            let error = span.ended.as_ref().and_then(|e| e.error.as_ref());
-            let message = error.map_or("", |e| &*e.message);
-            let kind = error.map_or("other", |e| e.kind.as_str());
-            let told = format!("{}: {message}", span.phase.name());
-            element(out, again, message, kind, &told)?;
+        for (key, value) in &job.labels {
+            case.add_property((&*xml_text(&format!("label.{key}")), &*xml_text(value)));
         }
-        if let Some(output) = self.kept.tail_of(job.job_id.as_str()) {
+        if let Some(output) = self.output.take(job.job_id.as_str()) {
             let is_err = |stream| stream == Some(StreamId::Stderr);
-            printed(out, "system-out", output, |stream| !is_err(stream))?;
-            printed(out, "system-err", output, is_err)?;
+            let notice = output.omission_notice();
+            let text = |bytes: Vec<u8>| {
+                let is_empty = bytes.is_empty();
+                (!is_empty).then(|| xml_text(&format!("{notice}{}", sanitize(&bytes))))
+            };
+            if let Some(text) = text(output.bytes(|stream| !is_err(stream))) {
+                case.set_system_out(text);
+            }
+            if let Some(text) = text(output.bytes(is_err)) {
+                case.set_system_err(text);
+            }
         }
-        writeln!(out, "    </testcase>")
+        case
     }
 }
 
-fn verdict<'a>(job: &'a JobRecord, run: &RunRecord) -> Verdict<'a> {
-    match (&job.error, job.stage) {
-        // A job that completed and was undone later has no error either.
-        (None, Stage::Completed | Stage::RolledBack) => Verdict::Passed,
-        (Some(error), stage) if stage.is_terminal() => match error.kind {
-            ErrorKind::Exit | ErrorKind::Signal | ErrorKind::Timeout => Verdict::Failure(error),
-            kind => Verdict::Error(kind.as_str().to_owned(), error.message.clone()),
-        },
-        (None, Stage::Failed) => Verdict::Error("other".to_owned(), String::new()),
-        _ => match run.state {
-            RunStatus::Lost => Verdict::Error("lost".to_owned(), run.because.clone()),
-            RunStatus::Running => Verdict::Skipped("it has not ended yet"),
-            _ => Verdict::Skipped("its end is not known"),
-        },
-    }
+/// Returns how the case of a job ended: `failure` if the command failed, `error` if it could
+/// not be run to its end.
+fn status(job: &JobRecord, run: &RunRecord) -> TestCaseStatus {
+    let (kind, ty, message) = match (&job.error, job.stage) {
+        // A job that completed and was rolled back later has no error either.
+        (None, Stage::Completed | Stage::RolledBack) => return TestCaseStatus::success(),
+        (Some(error), stage) if stage.is_terminal() => {
+            let kind = match error.kind {
+                ErrorKind::Exit | ErrorKind::Signal | ErrorKind::Timeout => NonSuccessKind::Failure,
+                _ => NonSuccessKind::Error,
+            };
+            (kind, error.kind.as_str(), &*error.message)
+        }
+        (None, Stage::Failed) => (NonSuccessKind::Error, "other", ""),
+        _ if run.state == RunStatus::Lost => (NonSuccessKind::Error, "lost", &*run.because),
+        _ => {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(match run.state {
+                RunStatus::Running => "it has not ended yet",
+                _ => "its end is not known",
+            });
+            return status;
+        }
+    };
+    let mut status = TestCaseStatus::non_success(kind);
+    let message = xml_text(message);
+    status
+        .set_type(ty)
+        .set_message(&message)
+        .set_description(&message);
+    status
 }
 
-fn properties(out: &mut dyn Write, indent: usize, all: &[(&str, &str)]) -> io::Result<()> {
-    writeln!(out, "{:indent$}<properties>", "")?;
-    for (name, value) in all {
-        let (name, value) = (attribute(name), attribute(value));
-        writeln!(
-            out,
-            "{:indent$}  <property name=\"{name}\" value=\"{value}\"/>",
-            ""
-        )?;
-    }
-    writeln!(out, "{:indent$}</properties>", "")
+/// Returns the element of an attempt that was retried.
+fn rerun(span: &Span) -> TestRerun {
+    let error = span.ended.as_ref().and_then(|e| e.error.as_ref());
+    let message = xml_text(error.map_or("", |e| &*e.message));
+    let mut rerun = TestRerun::new(NonSuccessKind::Failure);
+    rerun
+        .set_type(error.map_or("other", |e| e.kind.as_str()))
+        .set_message(&message)
+        .set_description(format!("{}: {message}", span.phase.name()));
+    rerun
 }
 
-fn element(
-    out: &mut dyn Write,
-    name: &str,
-    message: &str,
-    kind: &str,
-    text: &str,
-) -> io::Result<()> {
-    let (message, kind, text) = (attribute(message), attribute(kind), xml(text));
-    writeln!(
-        out,
-        "      <{name} message=\"{message}\" type=\"{kind}\">{text}</{name}>"
-    )
-}
-
-fn printed(
-    out: &mut dyn Write,
-    name: &str,
-    output: &OutputTails,
-    wanted: impl Fn(Option<StreamId>) -> bool,
-) -> io::Result<()> {
-    let bytes = output.bytes(wanted);
-    if bytes.is_empty() {
-        return Ok(());
-    }
-    write!(out, "      <{name}>")?;
-    output.write_left_out(out)?;
-    let text = String::from_utf8_lossy(&bytes);
-    writeln!(out, "{}</{name}>", xml(&text))
-}
-
-/// The value of an attribute, in which a parser makes spaces of these ("XML 1.0", 3.3.3).
-fn attribute(value: &str) -> String {
-    xml(value).replace('\n', "&#10;").replace('\t', "&#9;")
-}
-
-/// Text: what XML 1.0 (2.2) has no character for is written as `\u{1b}`.
-fn xml(text: &str) -> String {
-    let mut xml = String::with_capacity(text.len() + 8);
+/// Returns the text with escapes in place of characters that XML 1.0 (section 2.2) does not
+/// have, and of those that a terminal acts on.
+fn xml_text(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '&' => xml.push_str("&amp;"),
-            '<' => xml.push_str("&lt;"),
-            '>' => xml.push_str("&gt;"),
-            '"' => xml.push_str("&quot;"),
-            // A parser would make another one of it.
-            '\r' => xml.push_str("&#13;"),
-            '\n' | '\t' => xml.push(c),
-            '\0'..' ' | '\u{fffe}' | '\u{ffff}' => xml.extend(c.escape_unicode()),
-            c => xml.push(c),
+            '\n' | '\t' => escaped.push(c),
+            '\u{fffe}' | '\u{ffff}' => escaped.extend(c.escape_unicode()),
+            c if is_control(c) => escaped.extend(c.escape_default()),
+            c => escaped.push(c),
         }
     }
-    xml
-}
-
-fn seconds(ms: u64) -> String {
-    format!("{}.{:03}", ms / 1000, ms % 1000)
+    escaped
 }
 
 #[cfg(test)]
@@ -269,12 +234,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_gets_out_of_its_element() {
+    fn characters_outside_xml_are_escaped() {
         assert_eq!(
-            xml("a<b>&\"\x1b[0m\0]]>\u{ffff}é\r"),
-            "a&lt;b&gt;&amp;&quot;\\u{1b}[0m\\u{0}]]&gt;\\u{ffff}é&#13;"
+            xml_text("a<b>&\"\x1b[0m\0]]>\u{ffff}é\r\n"),
+            "a<b>&\"\\u{1b}[0m\\u{0}]]>\\u{ffff}é\\r\n"
         );
-        assert_eq!(attribute("a\n\tb\""), "a&#10;&#9;b&quot;");
-        assert_eq!(seconds(1_007), "1.007");
+    }
+
+    #[test]
+    fn error_of_writer_is_returned() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut out = FirstError {
+            out: &mut Closed,
+            error: None,
+        };
+        Report::new("r").serialize(&mut out).unwrap_err();
+        assert_eq!(out.error.unwrap().kind(), io::ErrorKind::BrokenPipe);
     }
 }

@@ -1,4 +1,4 @@
-//! A summary of a run in Markdown, as the job summaries of GitHub and comments show it.
+//! A summary of a run in Markdown, for job summaries and comments on GitHub.
 
 use std::io;
 use std::io::Write;
@@ -9,7 +9,7 @@ use crate::render::human::format::{count, duration, size, time_with_zone};
 use crate::render::human::style::{Glyphs, escape_controls, stage_glyph, status_glyph};
 use crate::render::json::run_record::RunRecord;
 
-/// Most jobs that are shown; GitHub takes 1 MiB at most.
+/// The maximum number of jobs shown: GitHub accepts at most 1 MiB.
 const MAX_JOB_ROWS: usize = 500;
 
 /// Writes the summary of one run.
@@ -26,7 +26,7 @@ impl Export for Markdown {
     }
 }
 
-/// Writes the summary.
+/// Writes the summary of a run.
 ///
 /// # Errors
 /// `out` cannot be written.
@@ -35,16 +35,16 @@ pub fn markdown(out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
     writeln!(
         out,
         "### {glyph} {}: {}\n",
-        text(run.title()),
+        plain_text(run.title()),
         run.state.as_str()
     )?;
-    writeln!(out, "{}\n", text(&run.because))?;
+    writeln!(out, "{}\n", plain_text(&run.because))?;
     let mut facts = vec![format!("Run {}", code(run.run_id.as_str()))];
     if let Some(opened) = run.opened_ts {
-        facts.push(format!("began {}", text(&time_with_zone(opened))));
+        facts.push(format!("started {}", plain_text(&time_with_zone(opened))));
     }
     if let Some(host) = &run.host {
-        facts.push(format!("on {}", text(host)));
+        facts.push(format!("on {}", plain_text(host)));
     }
     if let Some(ms) = run.duration_ms {
         facts.push(format!("took {}", duration(ms)));
@@ -61,7 +61,7 @@ pub fn markdown(out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
     for job in run.jobs.iter().take(MAX_JOB_ROWS) {
         let (glyph, _) = stage_glyph(job.stage, Glyphs::Unicode);
         let result = match (&job.error, job.exit_code) {
-            (Some(error), _) => text(&error.message),
+            (Some(error), _) => plain_text(&error.message),
             (None, Some(exit)) => format!("exit {exit}"),
             (None, None) => String::new(),
         };
@@ -70,7 +70,7 @@ pub fn markdown(out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
         writeln!(
             out,
             "| {} | {glyph} {} | {result}{tries} | {} | {} | {} | {} |",
-            text(job.job_id.as_str()),
+            plain_text(job.job_id.as_str()),
             job.stage.as_str(),
             job.duration_ms.map(duration).unwrap_or_default(),
             job.cpu_ms.map(duration).unwrap_or_default(),
@@ -85,23 +85,23 @@ pub fn markdown(out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
     writeln!(out)
 }
 
-/// Text in which nothing is markup, and `@name` and `#1` call nobody: GitHub looks for these
-/// after it has read the entities, and its own bots put a space of no width behind them.
-fn text(text: &str) -> String {
-    let plain = plain(text).replace("&#64;", "&#64;&#8203;");
-    plain.replace("&#35;", "&#35;&#8203;")
+/// Returns text without markup, in which `@name` and `#1` do not notify or link: GitHub looks
+/// for these after decoding entities, so a zero-width space follows them, as its own bots do.
+fn plain_text(text: &str) -> String {
+    let escaped = entities(text).replace("&#64;", "&#64;&#8203;");
+    escaped.replace("&#35;", "&#35;&#8203;")
 }
 
-/// The same in the letters of code, where nobody is called.
+/// Returns text as code, where GitHub does not look for names and numbers.
 fn code(code: &str) -> String {
     if code.is_empty() {
         return String::new();
     }
-    format!("<code>{}</code>", plain(code))
+    format!("<code>{}</code>", entities(code))
 }
 
-/// What could be markup is written as an entity (`CommonMark` 6.2 and 2.5).
-fn plain(text: &str) -> String {
+/// Escapes everything that could be markup (`CommonMark` 6.2 and 2.5).
+fn entities(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len() + 8);
     for c in escape_controls(text).chars() {
         if c.is_ascii_punctuation() && !".,:()/-".contains(c) {
@@ -112,7 +112,7 @@ fn plain(text: &str) -> String {
             escaped.push(c);
         }
     }
-    // Addresses are no links (GFM 6.9).
+    // Prevent automatic links (GFM 6.9).
     escaped
         .replace("://", ":&#47;/")
         .replace("www.", "www&#46;")
@@ -123,12 +123,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_markup() {
+    fn markup_is_escaped() {
         assert_eq!(
-            text("a|b <img> `x` @me"),
+            plain_text("a|b <img> `x` @me"),
             "a&#124;b &#60;img&#62; &#96;x&#96; &#64;&#8203;me"
         );
-        assert_eq!(text("#1 www.x"), "&#35;&#8203;1 www&#46;x");
+        assert_eq!(plain_text("#1 www.x"), "&#35;&#8203;1 www&#46;x");
         assert_eq!(code("a@b"), "<code>a&#64;b</code>");
         assert_eq!(code("a\nb"), "<code>a&#92;nb</code>");
     }

@@ -1,4 +1,4 @@
-//! A whole run, written for another program: one trait, one file for each format.
+//! A whole run in another format: one trait, one file for each format.
 
 pub(crate) mod asciicast;
 pub(crate) mod chrome_trace;
@@ -13,6 +13,7 @@ pub(crate) mod output_tail;
 pub(crate) mod prometheus;
 pub(crate) mod spans;
 pub(crate) mod transitions;
+pub(crate) mod utf8_decoder;
 
 use std::io;
 use std::io::Write;
@@ -38,36 +39,36 @@ pub use crate::render::export::prometheus::{Prometheus, prometheus};
 pub struct OutputChunk<'a> {
     /// The job.
     pub job: &'a str,
-    /// The stream, where it is known.
+    /// The stream, if known.
     pub stream: Option<StreamId>,
-    /// When it was stored, where that is known.
+    /// When it was stored, if known.
     pub ts: Option<Timestamp>,
-    /// The bytes: they may end anywhere, also inside of a character.
+    /// The bytes. They may end anywhere, also within a character.
     pub bytes: &'a [u8],
 }
 
 /// Writes a run while it is read.
 pub trait Export {
-    /// Takes what comes next in the log; `run` is the state with it.
+    /// Writes the next item of the log; `run` is the state including it.
     ///
     /// # Errors
     /// `out` cannot be written.
     fn item(&mut self, out: &mut dyn Write, item: &Item<'_>, run: &RunState) -> io::Result<()>;
 
-    /// Whether [`Export::output`] is to be called.
+    /// Reports whether [`Export::output`] is to be called.
     fn wants_output(&self) -> bool {
         false
     }
 
-    /// Takes what a job printed, between the events where it came.
+    /// Writes output of a job, between the events where it arrived.
     ///
     /// # Errors
     /// `out` cannot be written.
-    fn output(&mut self, _out: &mut dyn Write, _piece: OutputChunk<'_>) -> io::Result<()> {
+    fn output(&mut self, _out: &mut dyn Write, _chunk: OutputChunk<'_>) -> io::Result<()> {
         Ok(())
     }
 
-    /// Everything was read; `run` is what became of it.
+    /// Writes the end, once everything was read.
     ///
     /// # Errors
     /// `out` cannot be written.

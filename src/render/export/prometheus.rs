@@ -1,7 +1,7 @@
 //! The text format of Prometheus, for the textfile collector of `node_exporter`.
 //!
-//! The labels are names of runs and ids of jobs, never ids of runs: a series for each run
-//! would have no end. What is told of a name is told of its newest run.
+//! The labels are names of runs and ids of jobs, never ids of runs: with a series for each run,
+//! their number would grow without bound. The metrics of a name are those of its newest run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -14,7 +14,7 @@ use crate::log::{Item, RunState};
 use crate::render::export::Export;
 use crate::render::json::run_record::{JobRecord, RunRecord};
 
-/// Writes the figures of one run.
+/// Writes the metrics of one run.
 #[derive(Debug, Default)]
 pub struct Prometheus;
 
@@ -28,15 +28,15 @@ impl Export for Prometheus {
     }
 }
 
-/// A sample: its labels and its value.
-type Sample<'a> = (Vec<(&'static str, &'a str)>, f64);
+/// A sample of a metric: its labels and its value.
+type MetricSample<'a> = (Vec<(&'static str, &'a str)>, f64);
 
-/// Writes the figures of these runs, which are ordered by age.
+/// Writes the metrics of these runs, which are ordered by age.
 ///
 /// # Errors
 /// `out` cannot be written.
 pub fn prometheus(out: &mut dyn Write, runs: &[RunRecord]) -> io::Result<()> {
-    // The newest last.
+    // The newest run of each name last.
     let mut names: BTreeMap<&str, Vec<&RunRecord>> = BTreeMap::new();
     for run in runs {
         names.entry(&run.name).or_default().push(run);
@@ -59,7 +59,7 @@ pub fn prometheus(out: &mut dyn Write, runs: &[RunRecord]) -> io::Result<()> {
     let bytes = sum(|run| run.bytes as f64);
     text.gauge("runlog_log_bytes", "Size of the logs of the runs.", bytes);
     let damaged = sum(|run| run.damaged as f64);
-    let help = "Damaged places that were met in the logs of the runs.";
+    let help = "Damaged places found in the logs of the runs.";
     text.gauge("runlog_log_damaged_places", help, damaged);
 
     let newest: Vec<_> = names
@@ -114,7 +114,7 @@ pub fn prometheus(out: &mut dyn Write, runs: &[RunRecord]) -> io::Result<()> {
 
 fn jobs(text: &mut Text, newest: &[(&str, &RunRecord)]) {
     let of = |value: fn(&JobRecord) -> Option<f64>| {
-        let mut samples: Vec<Sample<'_>> = Vec::new();
+        let mut samples: Vec<MetricSample<'_>> = Vec::new();
         for (name, run) in newest {
             let mut seen = BTreeSet::new();
             for job in run.jobs.iter().filter(|job| seen.insert(&job.job_id)) {
@@ -155,12 +155,17 @@ fn seconds(ts: Option<Timestamp>) -> Option<f64> {
     Some(ts?.as_microsecond() as f64 / 1e6)
 }
 
-/// The text so far.
+/// The text of all metrics so far.
 struct Text(String);
 
 impl Text {
-    /// A metric, where it has samples.
-    fn gauge<'a>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = Sample<'a>>) {
+    /// Adds a metric, if it has any samples.
+    fn gauge<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = MetricSample<'a>>,
+    ) {
         let mut samples = samples.into_iter().peekable();
         if samples.peek().is_none() {
             return;
@@ -169,7 +174,7 @@ impl Text {
         for (labels, value) in samples {
             let labels = labels
                 .iter()
-                .map(|(key, value)| format!("{key}=\"{}\"", label(value)));
+                .map(|(key, value)| format!("{key}=\"{}\"", label_value(value)));
             let labels: Vec<_> = labels.collect();
             self.push(format_args!("{name}{{{}}} {value}\n", labels.join(",")));
         }
@@ -180,8 +185,8 @@ impl Text {
     }
 }
 
-/// "Text-based format": backslash, quote and line feed are escaped.
-fn label(value: &str) -> String {
+/// Escapes a label value as "Text-based format" says: backslash, quote and line feed.
+fn label_value(value: &str) -> String {
     value
         .replace('\\', "\\\\")
         .replace('"', "\\\"")

@@ -1,4 +1,4 @@
-//! What a job did from when to when: it waited, ran, waited to be tried again, was undone.
+//! The phases of jobs with their times: waiting, attempts, waiting for a retry, rollback.
 
 use std::collections::HashMap;
 
@@ -10,21 +10,21 @@ use crate::log::{EventType, Item, JobState, RunState};
 use crate::render::json::run_record::RunRecord;
 use crate::volume::JobId;
 
-/// Part of a job's life.
+/// A kind of phase of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// From the submission to the start.
     Waiting,
-    /// The attempt of that number, from 1.
+    /// The attempt with this number, from 1.
     Attempt(u32),
     /// Between a failed attempt and the next one.
     Backoff,
-    /// Its compensating command.
+    /// The rollback command.
     Rollback,
 }
 
 impl Phase {
-    /// What people call it.
+    /// Returns the name for people.
     pub(crate) fn name(self) -> String {
         match self {
             Self::Waiting => "waiting".to_owned(),
@@ -35,43 +35,43 @@ impl Phase {
     }
 }
 
-/// A phase of a job.
+/// A phase of a job with its times.
 #[derive(Debug, Clone)]
 pub(crate) struct Span {
     pub job: JobId,
     pub phase: Phase,
     pub start: Timestamp,
-    /// `None`: no event tells of the end.
+    /// `None` if no event marks the end.
     pub end: Option<Timestamp>,
     /// How an attempt or a rollback ended.
     pub ended: Option<JobEnded>,
 }
 
 impl Span {
-    /// Whether it ended with an error.
+    /// Reports whether it ended with an error.
     pub(crate) fn has_failed(&self) -> bool {
         self.ended.as_ref().is_some_and(|e| e.error.is_some())
     }
 }
 
-/// What was told of a job.
+/// What the events so far say about a job.
 #[derive(Debug, Default)]
-struct AttemptState {
+struct JobPhases {
     open: Option<Span>,
-    /// Its end was told.
+    /// Whether the end of the job was seen.
     ended: bool,
 }
 
-/// Finds the phases while a run is read.
+/// Finds the phases of all jobs while a run is read.
 #[derive(Debug, Default)]
 pub(crate) struct Spans {
-    jobs: HashMap<JobId, AttemptState>,
-    /// The latest time that was seen.
+    jobs: HashMap<JobId, JobPhases>,
+    /// The latest time so far.
     pub last: Option<Timestamp>,
 }
 
 impl Spans {
-    /// The phases that the item ends.
+    /// Returns the phases that end with this item.
     pub(crate) fn apply(&mut self, item: &Item<'_>, run: &RunState) -> Vec<Span> {
         let Some(head) = item.head() else {
             return Vec::new();
@@ -107,54 +107,55 @@ impl Spans {
         job: &JobState,
         done: &mut Vec<Span>,
     ) {
-        let told = self.jobs.entry(job.job_id.clone()).or_default();
+        let phases = self.jobs.entry(job.job_id.clone()).or_default();
         let id = &job.job_id;
         match kind {
-            EventType::JobSubmitted => told.open(id, Phase::Waiting, ts, done),
+            EventType::JobSubmitted => phases.open(id, Phase::Waiting, ts, done),
             EventType::JobStarted => {
-                told.open(id, Phase::Attempt(job.attempt.unwrap_or(1)), ts, done);
+                phases.open(id, Phase::Attempt(job.attempt.unwrap_or(1)), ts, done);
             }
-            EventType::JobRollbackStarted => told.open(id, Phase::Rollback, ts, done),
+            EventType::JobRollbackStarted => phases.open(id, Phase::Rollback, ts, done),
             EventType::JobCompleted | EventType::JobFailed | EventType::JobRolledBack => {
                 let ended: JobEnded = serde_json::from_slice(line).unwrap_or_default();
-                let goes_on = ended.retry_in_ms.is_some();
+                let is_retried = ended.retry_in_ms.is_some();
                 let phase = match kind {
                     EventType::JobRolledBack => Phase::Rollback,
-                    // The first end counts.
-                    _ if told.ended => return,
+                    // Only the first end of a job counts.
+                    _ if phases.ended => return,
                     _ => Phase::Attempt(ended.attempt.max(1)),
                 };
-                told.ended |= !goes_on && phase != Phase::Rollback;
-                told.close(id, phase, ts, ended, done);
-                if goes_on {
-                    told.open(id, Phase::Backoff, ts, done);
+                phases.ended |= !is_retried && phase != Phase::Rollback;
+                phases.close(id, phase, ts, ended, done);
+                if is_retried {
+                    phases.open(id, Phase::Backoff, ts, done);
                 }
             }
             _ => {}
         }
     }
 
-    /// A job of which only the state is known: events before it are gone, or another
+    /// Adds a job of which only the state is known: its earlier events were dropped, or another
     /// program wrote them.
     fn add_unfinished(&mut self, job: &JobState, done: &mut Vec<Span>) {
-        let told = self.jobs.entry(job.job_id.clone()).or_default();
+        let phases = self.jobs.entry(job.job_id.clone()).or_default();
         let (id, attempt) = (&job.job_id, Phase::Attempt(job.attempt.unwrap_or(1)));
-        if told.ended {
+        if phases.ended {
             return;
         }
-        if let Some(ts) = job.submitted_ts.filter(|_| told.open.is_none()) {
-            told.open(id, Phase::Waiting, ts, done);
+        if let Some(ts) = job.submitted_ts.filter(|_| phases.open.is_none()) {
+            phases.open(id, Phase::Waiting, ts, done);
         }
-        if let Some(ts) = job.started_ts.filter(|_| !told.is_in(attempt)) {
-            told.open(id, attempt, ts, done);
+        if let Some(ts) = job.started_ts.filter(|_| !phases.is_in(attempt)) {
+            phases.open(id, attempt, ts, done);
         }
         if let Some(ts) = job.ended_ts.filter(|_| job.stage.is_terminal()) {
-            told.ended = true;
-            told.close(id, attempt, ts, ended_of(job), done);
+            phases.ended = true;
+            phases.close(id, attempt, ts, ended_of(job), done);
         }
     }
 
-    /// What has no end, when all was read. In a run that goes on it lasts until now.
+    /// Returns the phases without an end, once everything was read. In a running run they
+    /// last until now.
     pub(crate) fn rest(&mut self, run: &RunRecord) -> Vec<Span> {
         if run.state == RunStatus::Running {
             self.last = self.last.max(Some(Timestamp::now()));
@@ -162,14 +163,14 @@ impl Spans {
         let mut rest: Vec<_> = self
             .jobs
             .drain()
-            .filter_map(|(_, told)| told.open)
+            .filter_map(|(_, phases)| phases.open)
             .collect();
         rest.sort_by(|a, b| (a.start, &a.job).cmp(&(b.start, &b.job)));
         rest
     }
 }
 
-impl AttemptState {
+impl JobPhases {
     fn is_in(&self, phase: Phase) -> bool {
         self.open.as_ref().is_some_and(|open| open.phase == phase)
     }
@@ -185,7 +186,7 @@ impl AttemptState {
         });
     }
 
-    /// Ends what goes on; the clock may have gone back.
+    /// Ends the open phase; the clock may have gone back.
     fn end_open(&mut self, ts: Timestamp, ended: Option<JobEnded>, done: &mut Vec<Span>) {
         if let Some(mut span) = self.open.take() {
             span.end = Some(ts.max(span.start));
@@ -207,9 +208,9 @@ impl AttemptState {
             phase => open.phase == phase,
         };
         if !self.open.as_ref().is_some_and(is_open) {
-            // Its beginning is gone.
+            // Its start is missing.
             let ms = i64::try_from(ended.duration_ms.unwrap_or(0)).unwrap_or(0);
-            // A log may say anything.
+            // A log may contain any number.
             let start = ts.checked_sub(jiff::SignedDuration::from_millis(ms));
             let start = start.unwrap_or(ts);
             self.open(job, phase, start, done);
@@ -243,15 +244,15 @@ mod tests {
     use crate::volume::parse_ts;
 
     #[test]
-    fn a_duration_that_cannot_be_ends_nothing_but_its_span() {
+    fn impossible_duration_affects_only_its_span() {
         let ts = parse_ts("2026-11-21T21:49:00.123456Z").unwrap();
         for (ms, start) in [(1_000, "2026-11-21T21:48:59.123456Z"), (1 << 62, "")] {
-            let (mut told, mut done) = (AttemptState::default(), Vec::new());
+            let (mut phases, mut done) = (JobPhases::default(), Vec::new());
             let ended = JobEnded {
                 duration_ms: Some(ms),
                 ..JobEnded::default()
             };
-            told.close(
+            phases.close(
                 &"j".parse().unwrap(),
                 Phase::Attempt(1),
                 ts,

@@ -1,4 +1,4 @@
-//! What each line of a log adds to the story of a run, whatever program wrote it.
+//! What each line of a log changes about a run and its jobs, whatever program wrote it.
 
 use std::collections::HashMap;
 
@@ -8,13 +8,13 @@ use ulid::Ulid;
 use crate::log::{EventType, Item, JobState, RunState, Stage};
 use crate::volume::JobId;
 
-/// Something that was not told before.
+/// A change of a run or of a job.
 #[derive(Debug)]
 pub(crate) struct Transition<'a> {
     pub what: TransitionKind<'a>,
-    /// When it was.
+    /// When it happened.
     pub ts: Timestamp,
-    /// The id of the event that told it, if it told nothing else before.
+    /// The id of the event, for the first of its transitions.
     pub id: Option<Ulid>,
 }
 
@@ -29,9 +29,9 @@ pub(crate) enum TransitionKind<'a> {
     Closed,
 }
 
-/// What was told of a job.
+/// The transitions of a job so far.
 #[derive(Debug, Default)]
-struct LastSeen {
+struct SeenTransitions {
     validated: bool,
     /// The attempt, and when it started.
     started: Option<(Option<u32>, Option<Timestamp>)>,
@@ -39,17 +39,18 @@ struct LastSeen {
     rolled_back: bool,
 }
 
-/// Follows a run.
+/// Finds the transitions while a run is read.
 #[derive(Debug, Default)]
 pub(crate) struct Transitions {
     opened: bool,
     closed: bool,
-    jobs: HashMap<JobId, LastSeen>,
+    jobs: HashMap<JobId, SeenTransitions>,
 }
 
 impl Transitions {
-    /// What the item tells; `run` is the state with it. A checkpoint at the start of what
-    /// is left of a log tells everything that was before it.
+    /// Returns the transitions of the item; `run` is the state including it.
+    ///
+    /// A checkpoint at the start of a log has all transitions that came before it.
     pub(crate) fn classify<'a>(
         &mut self,
         item: &Item<'_>,
@@ -58,8 +59,8 @@ impl Transitions {
         let Some(head) = item.head() else {
             return Vec::new();
         };
-        let mut steps = Vec::new();
-        let mut push = |what, ts| steps.push(Transition { what, ts, id: None });
+        let mut transitions = Vec::new();
+        let mut push = |what, ts| transitions.push(Transition { what, ts, id: None });
         if !self.opened
             && let Some(opened) = run.opened_ts
         {
@@ -80,13 +81,14 @@ impl Transitions {
             self.closed = true;
             push(TransitionKind::Closed, closed);
         }
-        if let Some(first) = steps.first_mut().filter(|_| !is_checkpoint) {
+        if let Some(first) = transitions.first_mut().filter(|_| !is_checkpoint) {
             first.id = head.ulid;
         }
-        steps
+        transitions
     }
 
-    /// What is new of a job; `ts` is when, if that is now.
+    /// Finds the transitions of a job; `ts` is the time of the current event, if they are due
+    /// to it.
     fn job<'a>(
         &mut self,
         job: &'a JobState,
@@ -98,38 +100,38 @@ impl Transitions {
             ts.unwrap_or(Timestamp::UNIX_EPOCH)
         };
         let is_new = !self.jobs.contains_key(&job.job_id);
-        let told = self.jobs.entry(job.job_id.clone()).or_default();
+        let seen = self.jobs.entry(job.job_id.clone()).or_default();
         if is_new && job.submitted_ts.is_some() {
             push(TransitionKind::Submitted(job), at(job.submitted_ts));
         }
-        if job.stage == Stage::Validated && !std::mem::replace(&mut told.validated, true) {
+        if job.stage == Stage::Validated && !std::mem::replace(&mut seen.validated, true) {
             push(TransitionKind::Validated(job), at(job.submitted_ts));
         }
         if job.started_ts.is_some() {
             let started = Some((job.attempt, job.started_ts));
-            if told.started != started {
-                told.started = started;
+            if seen.started != started {
+                seen.started = started;
                 push(TransitionKind::Started(job), at(job.started_ts));
             }
         }
-        if job.stage.is_terminal() && !std::mem::replace(&mut told.ended, true) {
+        if job.stage.is_terminal() && !std::mem::replace(&mut seen.ended, true) {
             push(TransitionKind::Ended(job), at(job.ended_ts));
         }
         let is_back = job.stage == Stage::RolledBack;
-        if is_back && !std::mem::replace(&mut told.rolled_back, true) {
+        if is_back && !std::mem::replace(&mut seen.rolled_back, true) {
             push(TransitionKind::RolledBack(job), at(job.ended_ts));
         }
     }
 }
 
 impl Transition<'_> {
-    /// When it was, in milliseconds since 1970.
+    /// Returns when it happened, in milliseconds since 1970.
     pub(crate) fn millis(&self) -> u64 {
         u64::try_from(self.ts.as_millisecond()).unwrap_or(0)
     }
 }
 
-/// Whether a job that has ended did not do what it was to do.
-pub(crate) fn has_failed(job: &JobState) -> bool {
+/// Reports whether a job that has ended failed.
+pub(crate) fn job_has_failed(job: &JobState) -> bool {
     job.stage != Stage::Completed && job.error.is_some() || job.stage == Stage::Failed
 }

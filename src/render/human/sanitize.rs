@@ -58,9 +58,14 @@ impl Sanitizer {
     }
 }
 
+/// Returns the whole output of one stream as safe text.
+pub(crate) fn sanitize(bytes: &[u8]) -> String {
+    SanitizedLine::default().sanitize(bytes)
+}
+
 /// Returns the last `n` lines of output that are not blank. The last line may be unfinished.
 pub(crate) fn last_lines(bytes: &[u8], n: usize) -> Vec<String> {
-    let text = SanitizedLine::default().sanitize(bytes);
+    let text = sanitize(bytes);
     let lines = text.lines().rev().filter(|line| !line.trim().is_empty());
     let mut lines: Vec<_> = lines.take(n).map(finish_line).collect();
     lines.reverse();

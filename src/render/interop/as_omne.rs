@@ -1,5 +1,5 @@
-//! A run in the words of omne-cli 0.2: a run is a pipe, a job is a node. What these words
-//! cannot say (notes, samples, attempts, rollbacks, telemetry) is left out.
+//! A run in the terms of omne-cli 0.2: a run is a pipe, a job is a node. What it has no events
+//! for (notes, samples, attempts, rollbacks, telemetry) is left out.
 
 use std::io;
 use std::io::Write;
@@ -11,7 +11,7 @@ use ulid::Ulid;
 use crate::log::format::payload::ErrorKind;
 use crate::log::{Dialect, Item, JobState, RunState};
 use crate::render::export::Export;
-use crate::render::export::transitions::{Transition, TransitionKind, Transitions, has_failed};
+use crate::render::export::transitions::{Transition, TransitionKind, Transitions, job_has_failed};
 use crate::render::json::json_lines::json_line;
 use crate::volume::{RunId, layout, rfc3339};
 
@@ -19,12 +19,12 @@ use crate::volume::{RunId, layout, rfc3339};
 #[derive(Debug)]
 pub struct AsOmne {
     run: RunId,
-    steps: Transitions,
-    /// How many ids were made up.
+    transitions: Transitions,
+    /// The number of ids made so far.
     ids: u128,
 }
 
-/// A line; the keys stand as omne writes them.
+/// A line with the keys in the order in which omne writes them.
 #[derive(Serialize)]
 struct OmneLine<'a> {
     #[serde(rename = "type")]
@@ -34,12 +34,12 @@ struct OmneLine<'a> {
     ts: Timestamp,
     run_id: &'a RunId,
     #[serde(flatten)]
-    told: EmittedLine<'a>,
+    payload: OmnePayload<'a>,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum EmittedLine<'a> {
+enum OmnePayload<'a> {
     Pipe {
         pipe: &'a str,
     },
@@ -71,76 +71,76 @@ struct Error {
 }
 
 impl AsOmne {
-    /// For the run of that id.
+    /// Creates an export of the run with this id.
     pub fn new(run: RunId) -> Self {
         Self {
             run,
-            steps: Transitions::default(),
+            transitions: Transitions::default(),
             ids: 0,
         }
     }
 
-    fn step(
+    fn write_transition(
         &mut self,
         out: &mut dyn Write,
-        step: &Transition<'_>,
+        transition: &Transition<'_>,
         run: &RunState,
     ) -> io::Result<()> {
-        let (kind, told) = match step.what {
+        let (kind, payload) = match transition.what {
             TransitionKind::Opened => {
                 let pipe = match &*run.name {
                     "" => self.run.as_str(),
                     name => name,
                 };
-                ("pipe.started", EmittedLine::Pipe { pipe })
+                ("pipe.started", OmnePayload::Pipe { pipe })
             }
             TransitionKind::Closed if run.has_failed() => {
                 let reason = reason(run);
-                ("pipe.aborted", EmittedLine::Aborted { reason })
+                ("pipe.aborted", OmnePayload::Aborted { reason })
             }
-            TransitionKind::Closed => ("pipe.completed", EmittedLine::Nothing {}),
+            TransitionKind::Closed => ("pipe.completed", OmnePayload::Nothing {}),
             TransitionKind::Started(job) => {
-                let told = EmittedLine::Started {
+                let payload = OmnePayload::Started {
                     node_id: job.job_id.as_str(),
                     kind: "bash",
                     name: &job.command,
                 };
-                ("node.started", told)
+                ("node.started", payload)
             }
-            TransitionKind::Ended(job) if has_failed(job) => {
+            TransitionKind::Ended(job) if job_has_failed(job) => {
                 let error = job.error.as_ref();
                 let message = error.map(|e| e.message.as_str());
-                let told = EmittedLine::Failed {
+                let payload = OmnePayload::Failed {
                     node_id: job.job_id.as_str(),
                     error: Error {
-                        kind: kind_of(error.map_or(ErrorKind::Other, |e| e.kind)),
+                        kind: omne_error_kind(error.map_or(ErrorKind::Other, |e| e.kind)),
                     },
                     message: message.filter(|m| !m.is_empty()),
                 };
-                ("node.failed", told)
+                ("node.failed", payload)
             }
             TransitionKind::Ended(job) => {
-                let told = EmittedLine::Completed {
+                let payload = OmnePayload::Completed {
                     node_id: job.job_id.as_str(),
                     output_path: output_path(&self.run, job),
                 };
-                ("node.completed", told)
+                ("node.completed", payload)
             }
             TransitionKind::Submitted(_)
             | TransitionKind::Validated(_)
             | TransitionKind::RolledBack(_) => return Ok(()),
         };
-        let id = step.id.unwrap_or_else(|| {
+        let id = transition.id.unwrap_or_else(|| {
             self.ids += 1;
-            Ulid::from_parts(step.millis(), self.ids)
+            Ulid::from_parts(transition.millis(), self.ids)
         });
         let id = id.to_string().to_ascii_lowercase();
         let line = OmneLine {
             kind,
             id: &id,
-            ts: step.ts,
+            ts: transition.ts,
             run_id: &self.run,
-            told,
+            payload,
         };
         json_line(out, &line)
     }
@@ -148,18 +148,20 @@ impl AsOmne {
 
 impl Export for AsOmne {
     fn item(&mut self, out: &mut dyn Write, item: &Item<'_>, run: &RunState) -> io::Result<()> {
-        let steps = self.steps.classify(item, run);
+        let transitions = self.transitions.classify(item, run);
         if let Item::Foreign(Dialect::Omne, line) = item {
             out.write_all(line)?;
             return out.write_all(b"\n");
         }
-        steps.iter().try_for_each(|step| self.step(out, step, run))
+        transitions
+            .iter()
+            .try_for_each(|transition| self.write_transition(out, transition, run))
     }
 }
 
-/// Why a run failed.
+/// Returns why a run failed.
 fn reason(run: &RunState) -> String {
-    let mut failed = run.jobs.iter().filter(|job| has_failed(job));
+    let mut failed = run.jobs.iter().filter(|job| job_has_failed(job));
     let Some(first) = failed.next() else {
         return "it was aborted".to_owned();
     };
@@ -172,8 +174,8 @@ fn reason(run: &RunState) -> String {
     format!("job {} failed{why}{more}", first.job_id)
 }
 
-/// What omne would call it.
-fn kind_of(error: ErrorKind) -> &'static str {
+/// Returns the kind of error that omne would report.
+fn omne_error_kind(error: ErrorKind) -> &'static str {
     match error {
         ErrorKind::Timeout => "timeout",
         ErrorKind::NotFound | ErrorKind::NotExecutable => "host_missing",
@@ -182,7 +184,7 @@ fn kind_of(error: ErrorKind) -> &'static str {
     }
 }
 
-/// Where the output is, from the root of the volume; empty where there is none.
+/// Returns the path of the output from the root of the volume, or nothing if there is none.
 fn output_path(run: &RunId, job: &JobState) -> String {
     if job.output.is_none() {
         return String::new();

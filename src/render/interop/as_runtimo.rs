@@ -1,5 +1,5 @@
-//! A run in the words of runtimo-core, of which 0.1.4 and 0.10.3 read the same lines: jobs
-//! and their stages. What these words cannot say (the run itself, notes, samples, attempts,
+//! A run in the terms of runtimo-core: jobs and their stages. Versions 0.1.4 and 0.10.3 read
+//! the same lines. What it has no events for (the run itself, notes, samples, attempts,
 //! telemetry) is left out.
 
 use std::io;
@@ -9,18 +9,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::log::{Dialect, Item, JobState, RunState};
 use crate::render::export::Export;
-use crate::render::export::transitions::{Transition, TransitionKind, Transitions, has_failed};
+use crate::render::export::transitions::{Transition, TransitionKind, Transitions, job_has_failed};
 use crate::render::json::json_lines::json_line;
 
 /// Writes what runtimo reads as its write-ahead log.
 #[derive(Debug, Default)]
 pub struct AsRuntimo {
-    steps: Transitions,
-    /// The number of the next line.
+    transitions: Transitions,
+    /// The sequence number of the next line.
     seq: u64,
 }
 
-/// A line; the keys stand as runtimo writes them. 0.1.4 passes over the last two.
+/// A line with the keys in the order in which runtimo writes them. 0.1.4 ignores the last two.
 #[derive(Serialize)]
 struct RuntimoLine<'a> {
     seq: u64,
@@ -40,23 +40,28 @@ struct RuntimoLine<'a> {
 }
 
 impl AsRuntimo {
-    fn step(&mut self, out: &mut dyn Write, step: &Transition<'_>) -> io::Result<()> {
-        let (kind, job) = match step.what {
+    fn write_transition(
+        &mut self,
+        out: &mut dyn Write,
+        transition: &Transition<'_>,
+    ) -> io::Result<()> {
+        let (kind, job) = match transition.what {
             TransitionKind::Opened | TransitionKind::Closed => return Ok(()),
             TransitionKind::Submitted(job) => ("job_submitted", job),
             TransitionKind::Validated(job) => ("job_validated", job),
             TransitionKind::Started(job) => ("job_started", job),
-            TransitionKind::Ended(job) if has_failed(job) => ("job_failed", job),
+            TransitionKind::Ended(job) if job_has_failed(job) => ("job_failed", job),
             TransitionKind::Ended(job) => ("job_completed", job),
             TransitionKind::RolledBack(job) => ("job_rolled_back", job),
         };
-        let ended = matches!(step.what, TransitionKind::Ended(_));
+        let ended = matches!(transition.what, TransitionKind::Ended(_));
         let line = RuntimoLine {
             seq: self.seq,
-            ts: step.millis() / 1000,
+            ts: transition.millis() / 1000,
             kind,
             job_id: job.job_id.as_str(),
-            // What runs a command there. What ran another program's steps is not known.
+            // The capability that runs commands there. What ran the steps of another program is
+            // not known.
             capability: (!job.foreign).then_some("ShellExec"),
             error: (kind == "job_failed").then(|| error_of(job)),
             cmd: &job.command,
@@ -69,7 +74,7 @@ impl AsRuntimo {
 
 impl Export for AsRuntimo {
     fn item(&mut self, out: &mut dyn Write, item: &Item<'_>, run: &RunState) -> io::Result<()> {
-        let steps = self.steps.classify(item, run);
+        let transitions = self.transitions.classify(item, run);
         if let Item::Foreign(Dialect::Runtimo, line) = item {
             #[derive(Deserialize)]
             struct Numbered {
@@ -81,7 +86,9 @@ impl Export for AsRuntimo {
             out.write_all(line)?;
             return out.write_all(b"\n");
         }
-        steps.iter().try_for_each(|step| self.step(out, step))
+        transitions
+            .iter()
+            .try_for_each(|transition| self.write_transition(out, transition))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Runs in the words of other programs.
+//! Runs in the terms of other programs.
 
 pub(crate) mod as_omne;
 pub(crate) mod as_runtimo;
