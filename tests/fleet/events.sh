@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Volumes with events in them, and what is to arrive of them.
 
-# new_volume FOLDER: makes it, with a run that stays open and has lines of every length.
+# new_volume DIR: makes it, with a run that stays open and has lines of every length.
 new_volume() {
     mkdir -p "$1"
     runlog -C "$1" emit --run collector --open begun host='"'
@@ -12,7 +12,7 @@ new_volume() {
         runlog -C "$1" emit --run collector --lines hostile
 }
 
-# write_events FOLDER ROUNDS: jobs that succeed and fail, notes, and a rotation in each round.
+# write_events DIR ROUNDS: jobs that succeed and fail, notes, and a rotation in each round.
 write_events() {
     local round
     for ((round = 0; round < $2; round++)); do
@@ -27,7 +27,7 @@ write_events() {
     done
 }
 
-# keep_writing FOLDER: writes events in the background, until `enough`.
+# keep_writing DIR: writes events in the background, until `enough`.
 keep_writing() {
     rm -f "$WORK/enough"
     while [[ -d $WORK && ! -e $WORK/enough ]]; do
@@ -41,7 +41,7 @@ enough() {
     wait "$WRITER"
 }
 
-# ids FOLDER: the id of every event in a volume.
+# ids DIR: the id of every event in a volume.
 ids() {
     runlog -C "$1" tail --all -n all --json | jq -r .id
 }

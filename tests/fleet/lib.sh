@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the parts have in common. WORK is the folder of the part, and where it runs.
+# What the parts have in common. WORK is the directory of the part, and where it runs.
 
 # need COMMAND PACKAGE...: installs Debian packages if there is no such command. What comes
 # with them is not started as a service of the machine.

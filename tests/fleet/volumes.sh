@@ -38,7 +38,7 @@ job_runs() {
     [[ $(runlog -C "$VOLUMES/web-2.1" status --state running --json | wc -l) == 1 ]]
 }
 
-# answer NAME COMMAND...: the answer of a command in the folder of the volumes, as NAME.jsonl.
+# answer NAME COMMAND...: the answer of a command in the directory of the volumes, as NAME.jsonl.
 answer() {
     local name=$1
     shift

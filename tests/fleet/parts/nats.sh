@@ -10,7 +10,7 @@ install() {
 
 start() {
     NATS_PORT=$(free_port)
-    export NATS_PORT NATS_FOLDER="$WORK/store" NATS_URL="nats://127.0.0.1:$NATS_PORT"
+    export NATS_PORT NATS_DIR="$WORK/store" NATS_URL="nats://127.0.0.1:$NATS_PORT"
     conf=$(fill nats.conf)
     start_server
 }

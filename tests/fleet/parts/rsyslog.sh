@@ -10,8 +10,8 @@ install() {
 start() {
     RELP_PORT=$(free_port)
     export RELP_PORT RUNLOG_VOLUME="$WORK/volume"
-    export RSYSLOG_FOLDER="$WORK/state" COLLECTOR_FOLDER="$WORK/collector"
-    mkdir "$RSYSLOG_FOLDER" "$COLLECTOR_FOLDER"
+    export RSYSLOG_DIR="$WORK/state" COLLECTOR_DIR="$WORK/collector"
+    mkdir "$RSYSLOG_DIR" "$COLLECTOR_DIR"
     service collector rsyslogd -n -i "$WORK/collector.pidfile" -f "$(fill collector.conf)"
     within 20 listening
     new_volume volume
@@ -34,12 +34,12 @@ start_shipper() {
 # arrived: whether each line of the log is there, whole, and nothing else is. Lines may be there
 # twice.
 arrived() {
-    same <(runlog tail --all -n all --json) <(sort -u "$COLLECTOR_FOLDER/events.jsonl")
+    same <(runlog tail --all -n all --json) <(sort -u "$COLLECTOR_DIR/events.jsonl")
 }
 
 # noted NAME: whether a note with this name has arrived.
 noted() {
-    grep -qs "\"name\":\"$1\"" "$COLLECTOR_FOLDER/events.jsonl"
+    grep -qs "\"name\":\"$1\"" "$COLLECTOR_DIR/events.jsonl"
 }
 
 # has_read FILE: whether the shipper has read it to its end, that of a torn line too.
@@ -68,8 +68,8 @@ restarts() {
 # forget: the shipper knows nothing of what it has sent, and so does the collector of what came.
 forget() {
     stop shipper
-    rm "$RSYSLOG_FOLDER"/imfile-state:*
-    : >"$COLLECTOR_FOLDER/events.jsonl"
+    rm "$RSYSLOG_DIR"/imfile-state:*
+    : >"$COLLECTOR_DIR/events.jsonl"
 }
 
 check() {
@@ -114,7 +114,7 @@ check_limits() {
     runlog emit --run collector after-torn
     within 120 noted after-torn
     pass "as the page says: a torn line that was mended is glued to the next" \
-        grep -qs '^{"v":1,"seq":99.*"log_repaired"' "$COLLECTOR_FOLDER/events.jsonl"
+        grep -qs '^{"v":1,"seq":99.*"log_repaired"' "$COLLECTOR_DIR/events.jsonl"
 
     stop shipper
     runlog emit --run collector compressed
