@@ -64,6 +64,7 @@ pub fn main() -> ExitCode {
         Err(e) => return exit::usage(&e),
     };
     crate::job::ignore_file_size_signal();
+    crate::job::raise_open_file_limit();
     crate::render::set_time_zone(time_zone::system);
     let global = &cli.global;
     match cli.command {

@@ -19,6 +19,7 @@ pub use crate::job::output::job_output::{
 };
 pub use crate::job::process::interrupts::{Interrupts, ShutdownSignal};
 pub use crate::job::process::job_env::{JOB_VARIABLE, RUN_VARIABLE};
+pub use crate::job::process::open_file_limit::raise_open_file_limit;
 pub use crate::job::process::signals::ignore_file_size_signal;
 pub use crate::job::process::socket::unread_of_socket;
 pub use crate::job::recover::recover_run::{

@@ -53,6 +53,16 @@ pub enum StorageError {
     },
 }
 
+impl StorageError {
+    /// Returns whether a file or directory does not exist.
+    pub(crate) fn is_not_found(&self) -> bool {
+        match self {
+            Self::Volume(e) => e.io_kind() == Some(io::ErrorKind::NotFound),
+            _ => false,
+        }
+    }
+}
+
 /// A sync failed: what was written may not survive a power loss.
 ///
 /// A sync is never retried. The kernel may have dropped the dirty pages and would report

@@ -35,6 +35,7 @@ mod habits;
 mod interop;
 mod lease;
 mod man;
+mod many_segments;
 mod names;
 mod odd_files;
 mod recover;

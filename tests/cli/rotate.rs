@@ -1,6 +1,7 @@
 //! `runlog rotate`, and automatic rotation by writers.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use insta::assert_snapshot;
 use serde_json::Value;
@@ -245,4 +246,17 @@ fn jobs_and_their_scripts_rotate_automatically() {
     let zcat = env.sh("cd .omne/var/runs/it && (zcat *.gz; cat events.jsonl) | wc -l");
     assert_eq!(zcat.stdout().trim(), seqs.len().to_string());
     assert!(env.ok(&["status", "it"]).stdout().contains("completed"));
+}
+
+#[test]
+fn compressed_segment_keeps_owner_and_mode() {
+    let env = noted(3);
+    env.ok(&["rotate", "it", "--no-compress"]);
+    let plain = env.run_dir("it").join("events-00000000000000000000.jsonl");
+    fs::set_permissions(&plain, fs::Permissions::from_mode(0o640)).unwrap();
+    let before = fs::metadata(&plain).unwrap();
+    env.ok(&["rotate", "it"]);
+    let after = fs::metadata(plain.with_extension("jsonl.gz")).unwrap();
+    assert_eq!(after.mode(), before.mode());
+    assert_eq!((after.uid(), after.gid()), (before.uid(), before.gid()));
 }

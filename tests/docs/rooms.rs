@@ -26,7 +26,6 @@ const KNOWN: &[&str] = &[
     "job/redact/masker -> job/redact/stream_masker",
     "log/interop/runtimo_wal -> log/read/reader",
     "log/read/position -> log/read/reader",
-    "log/segment/segment_set -> log/segment/checkpoint",
     "log/state/run_state -> log/interop/foreign",
 ];
 

@@ -6,6 +6,7 @@ pub(crate) mod fork;
 pub(crate) mod interrupts;
 pub(crate) mod job_env;
 pub(crate) mod liveness;
+pub(crate) mod open_file_limit;
 pub(crate) mod poll;
 pub(crate) mod signals;
 pub(crate) mod socket;

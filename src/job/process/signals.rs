@@ -6,6 +6,8 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::{io, ptr};
 
+use super::open_file_limit::restore_open_file_limit;
+
 /// Signals that are passed on to the job.
 const FORWARDED: [i32; 6] = [
     libc::SIGINT,
@@ -129,13 +131,14 @@ impl SignalFd {
         })
     }
 
-    /// Makes the child begin with the signal mask that we began with, and with the
-    /// default for SIGPIPE (by the standard library) and SIGXFSZ.
+    /// Gives the child the signal mask and the limit of open files that runlog was started
+    /// with, and the default for SIGPIPE (by the standard library) and SIGXFSZ.
     pub(crate) fn restore_in(&self, command: &mut Command) {
         let original = self.original;
         // SAFETY: between fork and exec only async-signal-safe functions are called.
         unsafe {
             command.pre_exec(move || {
+                restore_open_file_limit()?;
                 libc::signal(libc::SIGXFSZ, libc::SIG_DFL);
                 check(libc::sigprocmask(
                     libc::SIG_SETMASK,

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::log::error::StorageError;
 use crate::log::read::reader::Reader;
+use crate::log::segment::segment_file::Segment;
 use crate::log::segment::segment_set;
-use crate::log::segment::segment_set::Segment;
 use crate::volume::{Dir, IoContext, RunId, layout};
 
 /// A log of runtimo, to be read.

@@ -1,6 +1,7 @@
 //! The last lines of a run: found backwards from its end, then read forwards, so that
 //! no more than one line is held however many are asked for.
 
+use std::fs::File;
 use std::io;
 
 use super::reader::{Item, Reader};
@@ -9,7 +10,8 @@ use crate::log::format::classify::LineClass;
 use crate::log::format::envelope::peek_frame;
 use crate::log::segment::line_reader::classify_raw;
 use crate::log::segment::rev_line_reader::RevLineReader;
-use crate::log::segment::segment_set::{Segment, open_segments};
+use crate::log::segment::segment_file::{Segment, SegmentFile};
+use crate::log::segment::segment_set::open_segments;
 use crate::log::segment::sequence::TAIL_CHECK_BYTES;
 use crate::volume::{Dir, IoContext};
 
@@ -28,10 +30,15 @@ pub fn last_lines(
     let mut start = None;
     let mut later = None;
     for (at, segment) in segments.iter().enumerate().rev() {
+        // Pruned since it was listed, as were all before it.
+        let Some(segment) = segment.clone().into_held()? else {
+            break;
+        };
+        let opened = segment.open()?;
         let offset = if segment.compressed {
-            find_forwards(segment, &mut missing, want)
+            find_forwards(&opened, &mut missing, want)
         } else {
-            match find_backwards(segment, &mut missing, &mut later, want)
+            match find_backwards(&segment, &opened.file, &mut missing, &mut later, want)
                 .at("read", &segment.path)?
             {
                 Some(offset) => offset,
@@ -79,11 +86,12 @@ fn last_in_order(
 /// are not in order, or not what they seem.
 fn find_backwards(
     segment: &Segment,
+    file: &File,
     missing: &mut usize,
     later: &mut Option<u64>,
     want: &dyn Fn(&[u8]) -> bool,
 ) -> io::Result<Option<u64>> {
-    let mut back = RevLineReader::new(&segment.file, segment.len);
+    let mut back = RevLineReader::new(file, segment.len);
     // Behind which no line was looked at yet, and where the lines that are asked for
     // begin.
     let mut end = segment.len;
@@ -132,7 +140,7 @@ fn find_backwards(
     }
 }
 
-fn find_forwards(segment: &Segment, missing: &mut usize, want: &dyn Fn(&[u8]) -> bool) -> u64 {
+fn find_forwards(segment: &SegmentFile, missing: &mut usize, want: &dyn Fn(&[u8]) -> bool) -> u64 {
     let mut wanted = Vec::new();
     let mut lines = segment.lines();
     // What cannot be decompressed is told when it is read.

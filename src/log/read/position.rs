@@ -3,7 +3,7 @@
 
 use crate::log::format::envelope::Envelope;
 use crate::log::segment::rev_line_reader::RevLineReader;
-use crate::log::segment::segment_set::Segment;
+use crate::log::segment::segment_file::Segment;
 use crate::log::segment::sequence::{Sequence, SequenceStep};
 
 /// A place between two lines: behind a line that was given out, or before the first.
@@ -99,19 +99,20 @@ impl PrecedingLine {
         if offset == 0 {
             return Some(Self::default());
         }
-        if segment.compressed {
-            let mut lines = segment.lines();
+        let opened = segment.open().ok()?;
+        if opened.compressed {
+            let mut lines = opened.lines();
             while lines.offset() < offset {
                 lines.next_line().ok()??;
             }
             return (lines.offset() == offset).then(|| Self::new(lines.last_bytes()));
         }
-        if segment.len < offset {
+        if opened.len < offset {
             return None;
         }
-        let mut back = RevLineReader::new(&segment.file, offset);
+        let mut back = RevLineReader::new(&opened.file, offset);
         let line = back.prev_line().ok()??;
-        let ends_here = line.whole || (segment.first_seq.is_some() && segment.len == offset);
+        let ends_here = line.whole || (segment.first_seq.is_some() && opened.len == offset);
         ends_here.then(|| Self::new(line.bytes))
     }
 }

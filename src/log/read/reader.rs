@@ -4,7 +4,7 @@
 //! and its neighbours are read. A last line without `\n` is in flight, and not read.
 
 use std::fmt;
-use std::io::Read;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,9 +15,10 @@ use crate::log::format::envelope::{DamageReason, Envelope};
 use crate::log::format::event_head::EventHead;
 use crate::log::format::event_type::EventType;
 use crate::log::interop::foreign::apply_foreign;
-use crate::log::segment::line_reader::{FileSpan, LineReader, RawLine, classify_raw, read_span};
+use crate::log::segment::line_reader::{FileSpan, RawLine, classify_raw, read_span};
+use crate::log::segment::segment_file::{Segment, SegmentLines};
 use crate::log::segment::segment_set;
-use crate::log::segment::segment_set::{Segment, open_segments};
+use crate::log::segment::segment_set::open_segments;
 use crate::log::segment::sequence::{Sequence, SequenceStep};
 use crate::log::state::run_state::RunState;
 use crate::volume::{Dir, FileKey, IoContext};
@@ -111,7 +112,8 @@ pub(crate) struct LinePosition<'a> {
 
 struct OpenSegment {
     segment: Segment,
-    lines: LineReader<Box<dyn Read + Send>>,
+    file: Arc<File>,
+    lines: SegmentLines,
     /// Where it was begun.
     start: u64,
     /// Where the line given out last begins.
@@ -229,15 +231,18 @@ impl Reader {
             return Ok(Some(ItemKind::Event));
         }
         loop {
-            let current = match &mut self.current {
-                Some(current) => current,
-                None => match self.segments.next() {
-                    Some(segment) => {
-                        let start = std::mem::take(&mut self.start);
-                        self.current.insert(OpenSegment::new(segment, start)?)
-                    }
-                    None => return Ok(None),
-                },
+            let current = if let Some(current) = &mut self.current {
+                current
+            } else {
+                let Some(segment) = self.segments.next() else {
+                    return Ok(None);
+                };
+                let start = std::mem::take(&mut self.start);
+                // Pruned since it was listed: the next segment shows what is missing.
+                let Some(segment) = segment.into_held()? else {
+                    continue;
+                };
+                self.current.insert(OpenSegment::new(segment, start)?)
             };
             let next = current.next_line(&mut self.sequence)?;
             if let Some((kind, after_gap)) = next {
@@ -252,10 +257,10 @@ impl Reader {
 
 impl OpenSegment {
     fn new(segment: Segment, start: u64) -> Result<Self, StorageError> {
-        let lines = segment.lines_from(start).at("read", &segment.path)?;
         Ok(Self {
+            file: segment.open()?.file,
+            lines: segment.lines_from(start)?,
             segment,
-            lines,
             start,
             begin: start,
             end: start,
@@ -293,7 +298,9 @@ impl OpenSegment {
     fn lines_before(&self) -> u64 {
         let mut count = 0;
         if self.start > 0 {
-            let mut lines = self.segment.lines();
+            let Ok(mut lines) = self.segment.lines() else {
+                return 0;
+            };
             while let Ok(Some(line)) = lines.next_line()
                 && line.offset < self.start
             {
@@ -376,7 +383,7 @@ impl OpenSegment {
             let again = is_active
                 && matches!(sound, LineCheck::Damage(_))
                 && self.again_at != Some(offset)
-                && changed(&self.segment, &line);
+                && changed(&self.file, &line);
             if !again {
                 (self.begin, self.end) = (offset, end);
                 self.given = given;
@@ -384,7 +391,7 @@ impl OpenSegment {
             }
             // A writer was at this place: look once more.
             self.again_at = Some(offset);
-            let span = FileSpan::new(Arc::clone(&self.segment.file), offset, self.segment.len);
+            let span = FileSpan::new(Arc::clone(&self.file), offset, self.segment.len);
             self.lines.restart(Box::new(span), offset);
         }
         Ok(None)
@@ -410,12 +417,8 @@ fn check_line(line: &RawLine<'_>) -> LineCheck {
 }
 
 /// Whether the file says something else now where the line was read.
-fn changed(segment: &Segment, line: &RawLine<'_>) -> bool {
-    match read_span(
-        &segment.file,
-        line.offset,
-        line.offset + line.bytes.len() as u64,
-    ) {
+fn changed(file: &File, line: &RawLine<'_>) -> bool {
+    match read_span(file, line.offset, line.offset + line.bytes.len() as u64) {
         Ok(now) => now != line.bytes,
         Err(_) => true,
     }

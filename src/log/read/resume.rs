@@ -2,7 +2,7 @@
 
 use super::position::{Gap, GapReason, Position};
 use super::reader::Reader;
-use crate::log::segment::segment_set::Segment;
+use crate::log::segment::segment_file::Segment;
 
 impl Reader {
     /// Creates a reader that continues from a position in the first of the segments.

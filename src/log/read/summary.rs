@@ -84,10 +84,11 @@ pub fn is_closed(dir: &Dir) -> Result<bool, StorageError> {
     let Some(active) = open_active(dir)? else {
         return Ok(false);
     };
-    if from_last_line(&active.file, active.len, false).is_some() {
+    let file = active.open()?.file;
+    if from_last_line(&file, active.len, false).is_some() {
         return Ok(true);
     }
-    let mut back = RevLineReader::new(&active.file, active.len);
+    let mut back = RevLineReader::new(&file, active.len);
     let mut last = RunState::default();
     if let Ok(Some(line)) = back.prev_line()
         && matches!(classify(line.bytes), LineClass::Foreign(_))

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::segment_set::Segment;
+use super::segment_file::Segment;
 use crate::log::format::envelope::Envelope;
 use crate::log::format::event_type::EventType;
 use crate::volume::rfc3339;
@@ -13,6 +13,8 @@ use crate::volume::rfc3339;
 pub(crate) struct Checkpoint {
     /// The time at which the checkpoint was written.
     pub ts: Timestamp,
+    /// The first sequence number of the segment before it.
+    pub first_seq: u64,
     /// The length of the segment before it, in bytes before compression.
     pub bytes: u64,
     /// The time at which the last event before it was written.
@@ -31,6 +33,7 @@ impl Checkpoint {
         }
         #[derive(Deserialize)]
         struct SealedEnd {
+            first_seq: u64,
             bytes: u64,
             #[serde(default, with = "rfc3339::option")]
             last_ts: Option<Timestamp>,
@@ -46,6 +49,7 @@ impl Checkpoint {
         let LogRotated { sealed, state } = serde_json::from_slice(line).ok()?;
         Some(Self {
             ts: env.time(),
+            first_seq: sealed.first_seq,
             bytes: sealed.bytes,
             last_ts: sealed.last_ts,
             is_full: !state.jobs_truncated,
@@ -56,7 +60,7 @@ impl Checkpoint {
 impl Segment {
     /// Returns the checkpoint that the segment opens with, if it has one.
     pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
-        let mut lines = self.lines();
+        let mut lines = self.lines().ok()?;
         let line = lines.next_line().ok()??;
         Checkpoint::parse(line.bytes)
     }

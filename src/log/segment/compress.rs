@@ -11,18 +11,18 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use flate2::{Compression, Crc};
 use serde::Serialize;
 
+use super::gzip::GzipReader;
 use super::line_reader::FileSpan;
+use super::segment_file::{Segment, SegmentFile};
 use super::segment_set;
-use super::segment_set::Segment;
 use crate::log::error::StorageError;
 use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
-use crate::volume::{Dir, FileKey, IoContext, layout};
+use crate::volume::{Dir, FileKey, IoContext, copy_access, layout};
 
 /// The number of bytes that are read at a time.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -83,8 +83,18 @@ fn eligible_segments(segments: &[Segment]) -> impl Iterator<Item = &Segment> {
 }
 
 fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, StorageError> {
-    let Some(_lock) = file_lock::exclusive_within(&*segment.file, &segment.path, WRITER_GRACE)?
-    else {
+    let plain = match segment.open() {
+        Ok(SegmentFile {
+            file,
+            compressed: false,
+            ..
+        }) => file,
+        // Compressed or pruned since it was listed.
+        Ok(_) => return Ok(None),
+        Err(e) if e.is_not_found() => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let Some(_lock) = file_lock::exclusive_within(&*plain, &segment.path, WRITER_GRACE)? else {
         return Ok(None);
     };
     let unchanged = dir.stat(&segment.name)?.is_some_and(|stat| {
@@ -99,7 +109,15 @@ fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, StorageE
     let path = dir.path().join(&unfinished);
     // Holding this lock signals that the file is still being written.
     let _in_progress = file_lock::try_exclusive(&*file, &path)?;
-    let made = write_compressed(segment, &file)
+    match copy_access(&plain, &file) {
+        // Another user's segment stays plain rather than become unreadable to its owner.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            dir.remove_file(&unfinished)?;
+            return Ok(None);
+        }
+        copied => copied.at("copy the owner and mode of the segment to", &path)?,
+    }
+    let made = write_compressed(FileSpan::new(Arc::clone(&plain), 0, segment.len), &file)
         .and_then(|written| Ok((written, read_back(&file)?)))
         .at("compress to", &path);
     let checked = made.and_then(|(written, read)| {
@@ -128,17 +146,16 @@ fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, StorageE
 
 /// Writes the compressed segment and syncs it. Returns the length and the checksum of the
 /// plain bytes.
-fn write_compressed(segment: &Segment, file: &File) -> io::Result<(u64, u32)> {
-    let mut from = FileSpan::new(Arc::clone(&segment.file), 0, segment.len);
+fn write_compressed(mut plain: FileSpan<Arc<File>>, file: &File) -> io::Result<(u64, u32)> {
     let mut gz = GzEncoder::new(file, Compression::default());
-    let sum = checksum(&mut from, |chunk| gz.write_all(chunk))?;
+    let sum = checksum(&mut plain, |chunk| gz.write_all(chunk))?;
     gz.finish()?.sync_all()?;
     Ok(sum)
 }
 
 fn read_back(file: &Arc<File>) -> io::Result<(u64, u32)> {
     let span = FileSpan::new(Arc::clone(file), 0, u64::MAX);
-    checksum(&mut MultiGzDecoder::new(span), |_| Ok(()))
+    checksum(&mut GzipReader::new(span), |_| Ok(()))
 }
 
 /// Returns the length and the CRC-32 of a stream, and hands each chunk to `each`.

@@ -1,115 +1,26 @@
-//! The segments of a run: listing them in order and opening them.
+//! The segments of a run: listing them in order, and opening them as of one moment.
 
-use std::fs::File;
-use std::io;
-use std::io::Read;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use flate2::read::MultiGzDecoder;
-use jiff::Timestamp;
 use rustix::fs::{FileType, Stat};
 
 use super::checkpoint::Checkpoint;
 use super::line_reader::{FileSpan, LineReader, classify_raw};
-use super::rev_line_reader::RevLineReader;
+use super::segment_file::Segment;
 use crate::log::error::StorageError;
 use crate::log::format::classify::LineClass;
-use crate::log::format::envelope::Envelope;
 use crate::log::format::event_type::EventType;
 use crate::volume::{Dir, FileKey, IoContext, layout};
 
 /// The maximum number of times a listing is repeated because the directory changed.
 const MAX_LISTINGS: u32 = 100;
 
-/// One open file of a run's log.
-#[derive(Debug, Clone)]
-pub(crate) struct Segment {
-    /// The file name in the run's directory.
-    pub name: String,
-    /// The path, for messages.
-    pub path: PathBuf,
-    /// The first sequence number of a sealed segment; `None` for the active one.
-    pub first_seq: Option<u64>,
-    /// Whether the file is compressed.
-    pub compressed: bool,
-    /// The size at the time of opening, in bytes on disk.
-    pub len: u64,
-    /// The file.
-    pub file: Arc<File>,
-    /// The identity of the file.
-    pub key: FileKey,
-}
-
-impl Segment {
-    fn open(dir: &Dir, name: String) -> Result<Option<Self>, StorageError> {
-        let Some(file) = dir.read(&name)? else {
-            return Ok(None);
-        };
-        let path = dir.path().join(&name);
-        let stat = rustix::fs::fstat(&file).at("stat", &path)?;
-        let sealed = layout::parse_sealed(&name);
-        Ok(Some(Self {
-            name,
-            path,
-            first_seq: sealed.map(|(seq, _)| seq),
-            compressed: sealed.is_some_and(|(_, gz)| gz),
-            len: stat.st_size as u64,
-            file: Arc::new(file),
-            key: FileKey::from(&stat),
-        }))
-    }
-
-    /// Returns all lines, up to the size at the time of opening.
-    pub(crate) fn lines(&self) -> LineReader<Box<dyn Read + Send>> {
-        let span = FileSpan::new(Arc::clone(&self.file), 0, self.len);
-        let source: Box<dyn Read + Send> = if self.compressed {
-            Box::new(MultiGzDecoder::new(span))
-        } else {
-            Box::new(span)
-        };
-        LineReader::new(source, 0)
-    }
-
-    /// Returns the lines from `start`, the offset of a line before compression.
-    pub(crate) fn lines_from(&self, start: u64) -> io::Result<LineReader<Box<dyn Read + Send>>> {
-        let mut lines = self.lines();
-        if self.compressed {
-            while lines.offset() < start && lines.next_line()?.is_some() {}
-        } else {
-            let span = FileSpan::new(Arc::clone(&self.file), start, self.len);
-            lines.restart(Box::new(span), start);
-        }
-        Ok(lines)
-    }
-
-    /// Returns the file name before compression.
-    pub(crate) fn plain_name(&self) -> String {
-        self.first_seq
-            .map_or_else(|| self.name.clone(), layout::sealed)
-    }
-
-    /// Returns the time of the last event; `None` for a compressed segment, which would
-    /// have to be read in full.
-    pub(crate) fn last_ts(&self) -> Option<Timestamp> {
-        (!self.compressed).then(|| last_ts(&self.file, self.len))?
-    }
-
-    /// Returns the sequence number of the first event.
-    pub(crate) fn first_event(&self) -> u64 {
-        self.first_seq.unwrap_or_else(|| first_seq(&self.file))
-    }
-
-    /// Returns the length before compression, as far as the file can be read.
-    pub(crate) fn uncompressed_len(&self) -> u64 {
-        if !self.compressed {
-            return self.len;
-        }
-        let mut lines = self.lines();
-        while let Ok(Some(_)) = lines.next_line() {}
-        lines.offset()
-    }
-}
+/// The number of newest segments that are held open.
+///
+/// Rotation renames only the newest ones, and folding a run needs no others. Older segments
+/// are opened one at a time as they are read, so a run may have more segments than a process
+/// may have open files.
+const MAX_HELD: usize = 8;
 
 /// Lists the names of the segments, oldest first and the active one last.
 ///
@@ -139,47 +50,101 @@ pub(crate) fn names(dir: &Dir) -> Result<Vec<String>, StorageError> {
 /// # Errors
 /// The file cannot be opened.
 pub(crate) fn open_active(dir: &Dir) -> Result<Option<Segment>, StorageError> {
-    Segment::open(dir, layout::ACTIVE.to_owned())
+    Segment::hold(dir, layout::ACTIVE.to_owned())
 }
 
-/// Opens every segment of a run as of one moment.
+/// Opens the newest sealed segment; `None` if there is none.
 ///
-/// Lists the directory, opens all files and lists it again, and starts over if a rotation
+/// # Errors
+/// The directory or the segment cannot be read.
+pub(crate) fn open_newest_sealed(dir: &Dir) -> Result<Option<Segment>, StorageError> {
+    for _ in 0..MAX_LISTINGS {
+        let mut names = names(dir)?;
+        names.retain(|name| name != layout::ACTIVE);
+        let Some(name) = names.pop() else {
+            return Ok(None);
+        };
+        // It may have been compressed since it was listed.
+        if let Some(segment) = Segment::hold(dir, name)? {
+            return Ok(Some(segment));
+        }
+    }
+    Ok(None)
+}
+
+/// Lists every segment of a run as of one moment, and holds the newest ones open.
+///
+/// Lists the directory, opens the files and lists it again, and starts over if a rotation
 /// came in between.
 ///
 /// # Errors
 /// A segment cannot be opened.
 pub(crate) fn open_segments(dir: &Dir) -> Result<Vec<Segment>, StorageError> {
-    open_named(dir, names)
+    open_consistent(dir, names, MAX_HELD)
 }
 
-/// Opens the files that `names` lists in `dir` as of one moment, see [`open_segments`].
+/// Opens all files that `names` lists in `dir` as of one moment.
+///
+/// # Errors
+/// A file cannot be opened.
 pub(crate) fn open_named(
     dir: &Dir,
     names: impl Fn(&Dir) -> Result<Vec<String>, StorageError>,
 ) -> Result<Vec<Segment>, StorageError> {
-    let mut last = Vec::new();
-    for _ in 0..MAX_LISTINGS {
-        last = Vec::new();
-        for name in names(dir)? {
-            last.extend(Segment::open(dir, name)?);
-        }
-        if unchanged(dir, &names(dir)?, &last)? {
-            return Ok(last);
-        }
-    }
-    Ok(last)
+    open_consistent(dir, names, usize::MAX)
 }
 
-fn unchanged(dir: &Dir, again: &[String], opened: &[Segment]) -> Result<bool, StorageError> {
+fn open_consistent(
+    dir: &Dir,
+    names: impl Fn(&Dir) -> Result<Vec<String>, StorageError>,
+    max_held: usize,
+) -> Result<Vec<Segment>, StorageError> {
+    let mut opened = Vec::new();
+    for _ in 0..MAX_LISTINGS {
+        opened = open_listed(dir, names(dir)?, max_held)?;
+        if is_unchanged(dir, &names(dir)?, &opened)? {
+            break;
+        }
+    }
+    Ok(opened)
+}
+
+fn open_listed(
+    dir: &Dir,
+    mut names: Vec<String>,
+    max_held: usize,
+) -> Result<Vec<Segment>, StorageError> {
+    let mut opened = Vec::with_capacity(names.len());
+    let held = names.split_off(names.len().saturating_sub(max_held));
+    if !names.is_empty() {
+        let dir = Arc::new(dir.try_clone()?);
+        for name in names {
+            opened.extend(Segment::on_demand(&dir, name)?);
+        }
+    }
+    for name in held {
+        opened.extend(Segment::hold(dir, name)?);
+    }
+    Ok(opened)
+}
+
+fn is_unchanged(dir: &Dir, again: &[String], opened: &[Segment]) -> Result<bool, StorageError> {
     if again.len() != opened.len() {
         return Ok(false);
     }
     for (name, segment) in again.iter().zip(opened) {
-        let same = dir
+        if !segment.is_held() {
+            // Compression of an old segment does not matter: it is opened by either name.
+            let is_same = layout::parse_sealed(name).map(|(seq, _)| seq) == segment.first_seq;
+            if !is_same {
+                return Ok(false);
+            }
+            continue;
+        }
+        let is_same_file = dir
             .stat(name)?
             .is_some_and(|stat| FileKey::from(&stat) == segment.key);
-        if name != &segment.name || !same {
+        if name != &segment.name || !is_same_file {
             return Ok(false);
         }
     }
@@ -192,9 +157,16 @@ pub(crate) fn since_checkpoint(mut segments: Vec<Segment>) -> Vec<Segment> {
         let (Some(before), Some(segment)) = (segments.get(at - 1), segments.get(at)) else {
             return false;
         };
-        // A program that does not notice rotations may have appended to the sealed file.
-        let grew = |checkpoint: &Checkpoint| !before.compressed && before.len != checkpoint.bytes;
-        segment.checkpoint().is_some_and(|c| c.is_full && !grew(&c))
+        // A program that does not notice rotations may have appended to the sealed file. A
+        // sealed file that is shorter or missing has nothing that the checkpoint lacks.
+        let has_more = |checkpoint: &Checkpoint| {
+            before.first_seq == Some(checkpoint.first_seq)
+                && !before.compressed
+                && before.len > checkpoint.bytes
+        };
+        segment
+            .checkpoint()
+            .is_some_and(|c| c.is_full && !has_more(&c))
     });
     segments.drain(..newest.unwrap_or(0));
     segments
@@ -243,26 +215,4 @@ pub fn is_started(dir: &Dir) -> Result<bool, StorageError> {
         }
     }
     has_sealed(dir)
-}
-
-/// Returns the time of the last valid event in the first `len` bytes of a plain segment.
-pub(crate) fn last_ts(file: &File, len: u64) -> Option<Timestamp> {
-    let mut back = RevLineReader::new(file, len);
-    while let Ok(Some(line)) = back.prev_line() {
-        if let Ok(env) = Envelope::parse(line.bytes) {
-            return Some(env.time());
-        }
-    }
-    None
-}
-
-/// Returns the sequence number of the first event in a plain segment; 0 if it has none.
-///
-/// It is part of the name under which bytes cut from the segment are quarantined.
-pub(crate) fn first_seq(segment: &Arc<File>) -> u64 {
-    let span = FileSpan::new(Arc::clone(segment), 0, u64::MAX);
-    match LineReader::from_span(span).next_line() {
-        Ok(Some(line)) => Envelope::parse(line.bytes).map_or(0, |env| env.seq),
-        _ => 0,
-    }
 }

@@ -7,7 +7,7 @@ use crate::log::format::envelope::Envelope;
 use crate::log::format::event_type::EventType;
 use crate::log::format::payload::Sealed;
 use crate::log::read::reader::LinePosition;
-use crate::log::segment::segment_set::Segment;
+use crate::log::segment::segment_file::Segment;
 use crate::volume::Dir;
 
 /// A segment and what its lines contain.

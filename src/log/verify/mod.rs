@@ -20,7 +20,8 @@ use crate::log::error::StorageError;
 use crate::log::interop::runtimo_wal::RuntimoWal;
 use crate::log::lock::file_lock;
 use crate::log::read::reader::Reader;
-use crate::log::segment::segment_set::{Segment, open_segments};
+use crate::log::segment::segment_file::Segment;
+use crate::log::segment::segment_set::open_segments;
 use crate::log::verify::fault::Fault;
 use crate::log::verify::report::VerifyReport;
 use crate::log::verify::torn_tail::UnfinishedLine;
@@ -62,7 +63,8 @@ pub fn verify_wal<E: From<StorageError>>(
     if let Some(unfinished) = pass.read_lines()? {
         let active = &unfinished.segment;
         // A writer of runtimo holds this lock, if any, while it writes.
-        let is_held = file_lock::try_shared(&*active.file, &active.path)?.is_none();
+        let file = active.open()?.file;
+        let is_held = file_lock::try_shared(&*file, &active.path)?.is_none();
         if is_held {
             pass.verifier.report.in_flight = true;
         } else {

@@ -2,7 +2,7 @@
 
 use crate::log::error::StorageError;
 use crate::log::lock::file_lock;
-use crate::log::segment::segment_set::Segment;
+use crate::log::segment::segment_file::Segment;
 use crate::volume::{Dir, FileKey, layout};
 
 /// The bytes after the last `\n` of the active segment.
@@ -42,7 +42,8 @@ impl UnfinishedLine {
             },
         };
         let segment = &self.segment;
-        let Some(_segment_lock) = file_lock::try_shared(&*segment.file, &segment.path)? else {
+        let file = segment.open()?.file;
+        let Some(_segment_lock) = file_lock::try_shared(&*file, &segment.path)? else {
             return Ok(false);
         };
         is_unchanged(dir, Some(segment))

@@ -15,7 +15,7 @@ use crate::log::format::envelope::{DamageReason, Envelope, is_json_object};
 use crate::log::format::event_type::EventType;
 use crate::log::interop::foreign::apply_foreign;
 use crate::log::read::reader::{Damage, Item, LinePosition};
-use crate::log::segment::segment_set::Segment;
+use crate::log::segment::segment_file::Segment;
 use crate::log::state::run_state::RunState;
 use crate::volume::{Dir, JobId};
 

@@ -4,8 +4,9 @@ use super::active_segment::ActiveSegment;
 use super::handle::RunHandle;
 use super::tail::{Tail, TailMode};
 use crate::log::error::StorageError;
+use crate::log::segment::segment_file;
+use crate::log::segment::segment_file::Segment;
 use crate::log::segment::segment_set;
-use crate::log::segment::segment_set::Segment;
 use crate::log::segment::sequence::Sequence;
 use crate::volume::layout;
 
@@ -41,9 +42,7 @@ pub(crate) fn sealed_tail(handle: &RunHandle) -> Result<Tail, StorageError> {
 /// # Errors
 /// The segment cannot be opened.
 pub(crate) fn newest_sealed(handle: &RunHandle) -> Result<Option<Segment>, StorageError> {
-    let mut sealed = segment_set::open_segments(handle.dir())?;
-    sealed.retain(|segment| segment.first_seq.is_some());
-    Ok(sealed.pop())
+    segment_set::open_newest_sealed(handle.dir())
 }
 
 /// Makes sure that no sequence number of a sealed segment is assigned again, even if an
@@ -58,7 +57,7 @@ fn resume_after_sealed(
     let Some((newest, _)) = sealed.max() else {
         return Ok(());
     };
-    if tail.end > 0 && segment_set::first_seq(segment.file()) > newest {
+    if tail.end > 0 && segment_file::first_seq(segment.file()) > newest {
         return Ok(());
     }
     let before = sealed_tail(handle)?;

@@ -9,8 +9,8 @@ use crate::log::error::StorageError;
 use crate::log::format::limits::LOCK_TIMEOUT;
 use crate::log::lock::file_lock;
 use crate::log::lock::file_lock::LockDeadline;
+use crate::log::segment::segment_file::Segment;
 use crate::log::segment::segment_set;
-use crate::log::segment::segment_set::Segment;
 use crate::volume::{Dir, FileKey, IoContext, layout};
 
 /// Which sealed segments are removed, oldest first.
@@ -127,7 +127,11 @@ pub(crate) fn prune(
 fn remove(handle: &RunHandle, segment: &Segment) -> Result<bool, StorageError> {
     let dir = handle.dir();
     let _run_lock = handle.lock_run(LockDeadline::new(LOCK_TIMEOUT))?;
-    let Some(_lock) = file_lock::try_exclusive(&*segment.file, &segment.path)? else {
+    let file = match segment.open() {
+        Err(e) if e.is_not_found() => return Ok(false),
+        opened => opened?.file,
+    };
+    let Some(_lock) = file_lock::try_exclusive(&*file, &segment.path)? else {
         return Ok(false);
     };
     let is_current = dir.stat(&segment.name)?.is_some_and(|stat| {
@@ -143,7 +147,7 @@ fn remove(handle: &RunHandle, segment: &Segment) -> Result<bool, StorageError> {
 /// Makes the checkpoint durable on which the state rests from now on.
 fn sync_checkpoint(dir: &Dir, segments: &[Segment]) -> Result<(), StorageError> {
     if let Some(active) = segments.iter().find(|s| s.first_seq.is_none()) {
-        active.file.sync_all().at("sync", &active.path)?;
+        active.open()?.file.sync_all().at("sync", &active.path)?;
     }
     Ok(dir.sync()?)
 }

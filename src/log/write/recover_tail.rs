@@ -15,6 +15,7 @@ use crate::log::format::event_type::EventType;
 use crate::log::format::payload::Sealed;
 use crate::log::read::reader;
 use crate::log::segment::line_reader::read_span;
+use crate::log::segment::segment_file;
 use crate::log::segment::segment_set;
 use crate::volume::{Dir, IoContext, layout};
 
@@ -60,7 +61,7 @@ fn repair_tail(
     segment: &ActiveSegment,
     end: u64,
 ) -> Result<Option<Draft>, AppendError> {
-    let first_seq = segment_set::first_seq(segment.file());
+    let first_seq = segment_file::first_seq(segment.file());
     let fragment = end..writer.len();
     let repair = repair::repair_torn_tail(handle.dir(), segment.file(), first_seq, fragment)?;
     let len = segment.len(handle.active_path())?;

@@ -27,7 +27,7 @@ use crate::log::format::payload::Sealed;
 use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
 use crate::log::segment::scan_stats::ScanStats;
-use crate::log::segment::segment_set;
+use crate::log::segment::segment_file;
 use crate::volume::{Dir, FileKey, IoContext, VolumeError, copy_access, layout};
 
 /// The number of new bytes that are left to be read under the locks.
@@ -148,7 +148,7 @@ fn describe_sealed(run: &mut ExclusiveRun<'_>, stats: &ScanStats) -> Result<Seal
         file: layout::sealed(first_seq),
         first_seq,
         last_seq,
-        last_ts: segment_set::last_ts(run.segment().file(), len),
+        last_ts: segment_file::last_ts(run.segment().file(), len),
         bytes: len,
     })
 }

@@ -16,7 +16,7 @@ use crate::log::format::event_type::EventType;
 use crate::log::interop::foreign::apply_foreign;
 use crate::log::segment::line_reader::{FileSpan, LineReader, RawLine, classify_raw};
 use crate::log::segment::rev_line_reader::RevLineReader;
-use crate::log::segment::segment_set::Segment;
+use crate::log::segment::segment_file::Segment;
 use crate::log::segment::sequence::{Sequence, SequenceStep, TAIL_CHECK_BYTES};
 use crate::log::state::run_state::RunState;
 use crate::volume::{IoContext, VolumeError};
@@ -137,11 +137,12 @@ impl Tail {
             })
         };
         let (path, mode) = (&segment.path, TailMode::Sealed);
-        if !segment.compressed {
-            return Self::find(&segment.file, segment.len, path, mode, before);
+        let opened = segment.open()?;
+        if !opened.compressed {
+            return Self::find(&opened.file, opened.len, path, mode, before);
         }
         let mut tail = before()?;
-        match tail.advance_over(segment.lines(), path, mode, None) {
+        match tail.advance_over(opened.lines(), path, mode, None) {
             // What cannot be decompressed counts as one damaged line.
             Err(StorageError::Volume(VolumeError::Io { .. })) => tail.sequence.push_damage(),
             advanced => drop(advanced?),

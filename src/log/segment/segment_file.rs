@@ -1,0 +1,238 @@
+//! One segment: its name, and access to its lines.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rustix::fs::Stat;
+
+use super::gzip::GzipReader;
+use super::line_reader::{FileSpan, LineReader};
+use super::rev_line_reader::RevLineReader;
+use crate::log::error::StorageError;
+use crate::log::format::envelope::Envelope;
+use crate::volume::{Dir, FileKey, IoContext, layout};
+
+/// The lines of a segment, whether compressed or not.
+pub(crate) type SegmentLines = LineReader<Box<dyn Read + Send>>;
+
+/// One segment of a run's log, at the time of listing.
+#[derive(Debug, Clone)]
+pub(crate) struct Segment {
+    /// The file name in the run's directory.
+    pub name: String,
+    /// The path, for messages.
+    pub path: PathBuf,
+    /// The first sequence number of a sealed segment; `None` for the active one.
+    pub first_seq: Option<u64>,
+    /// Whether the file was compressed.
+    pub compressed: bool,
+    /// The size in bytes on disk.
+    pub len: u64,
+    /// The identity of the file.
+    pub key: FileKey,
+    source: FileSource,
+}
+
+/// Where the open file of a segment comes from.
+#[derive(Debug, Clone)]
+enum FileSource {
+    /// The file is held open.
+    Held(Arc<File>),
+    /// The file is opened in this directory for each use.
+    OnDemand(Arc<Dir>),
+}
+
+/// The open file of a segment.
+#[derive(Debug, Clone)]
+pub(crate) struct SegmentFile {
+    /// The file.
+    pub file: Arc<File>,
+    /// Whether it is compressed.
+    pub compressed: bool,
+    /// The size in bytes on disk.
+    pub len: u64,
+}
+
+impl Segment {
+    /// Opens a segment and holds its file; `None` if there is no such file.
+    pub(crate) fn hold(dir: &Dir, name: String) -> Result<Option<Self>, StorageError> {
+        let Some(file) = dir.read(&name)? else {
+            return Ok(None);
+        };
+        let stat = rustix::fs::fstat(&file).at("stat", dir.path().join(&name))?;
+        let source = FileSource::Held(Arc::new(file));
+        Ok(Some(Self::new(dir, name, &stat, source)))
+    }
+
+    /// Describes a segment whose file is opened for each use; `None` if there is no such file.
+    pub(crate) fn on_demand(dir: &Arc<Dir>, name: String) -> Result<Option<Self>, StorageError> {
+        let stat = dir.stat(&name)?;
+        let source = FileSource::OnDemand(Arc::clone(dir));
+        Ok(stat.map(|stat| Self::new(dir, name, &stat, source)))
+    }
+
+    fn new(dir: &Dir, name: String, stat: &Stat, source: FileSource) -> Self {
+        let sealed = layout::parse_sealed(&name);
+        Self {
+            path: dir.path().join(&name),
+            name,
+            first_seq: sealed.map(|(seq, _)| seq),
+            compressed: sealed.is_some_and(|(_, gz)| gz),
+            len: stat.st_size as u64,
+            key: FileKey::from(stat),
+            source,
+        }
+    }
+
+    /// Returns whether the file is held open.
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self.source, FileSource::Held(_))
+    }
+
+    /// Returns the open file.
+    ///
+    /// If the segment was compressed since it was listed, this is the compressed file.
+    ///
+    /// # Errors
+    /// The file cannot be opened; `NotFound` if the segment was pruned.
+    pub(crate) fn open(&self) -> Result<SegmentFile, StorageError> {
+        let dir = match &self.source {
+            FileSource::Held(file) => {
+                return Ok(SegmentFile {
+                    file: Arc::clone(file),
+                    compressed: self.compressed,
+                    len: self.len,
+                });
+            }
+            FileSource::OnDemand(dir) => dir,
+        };
+        let compressed = layout::compressed(&self.plain_name());
+        for (name, compressed) in [(&self.name, self.compressed), (&compressed, true)] {
+            if let Some(file) = dir.read(name)? {
+                let len = file.metadata().at("stat", &self.path)?.len();
+                return Ok(SegmentFile {
+                    file: Arc::new(file),
+                    compressed,
+                    len,
+                });
+            }
+        }
+        Err(std::io::Error::from(ErrorKind::NotFound)).at("open", &self.path)?
+    }
+
+    /// Returns the segment with its file held open; `None` if it was pruned.
+    ///
+    /// If the segment was compressed since it was listed, this is the compressed file.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub(crate) fn into_held(self) -> Result<Option<Self>, StorageError> {
+        let opened = match self.open() {
+            Err(e) if e.is_not_found() => return Ok(None),
+            opened => opened?,
+        };
+        Ok(Some(Self {
+            compressed: opened.compressed,
+            len: opened.len,
+            source: FileSource::Held(opened.file),
+            ..self
+        }))
+    }
+
+    /// Returns all lines, up to the size at the time of opening.
+    ///
+    /// # Errors
+    /// See [`Segment::open`].
+    pub(crate) fn lines(&self) -> Result<SegmentLines, StorageError> {
+        Ok(self.open()?.lines())
+    }
+
+    /// Returns the lines from `start`, the offset of a line before compression.
+    ///
+    /// # Errors
+    /// See [`Segment::open`]; or the lines before `start` cannot be read.
+    pub(crate) fn lines_from(&self, start: u64) -> Result<SegmentLines, StorageError> {
+        let opened = self.open()?;
+        let mut lines = opened.lines();
+        if opened.compressed {
+            while lines.offset() < start && lines.next_line().at("read", &self.path)?.is_some() {}
+        } else {
+            let span = FileSpan::new(opened.file, start, opened.len);
+            lines.restart(Box::new(span), start);
+        }
+        Ok(lines)
+    }
+
+    /// Returns the file name before compression.
+    pub(crate) fn plain_name(&self) -> String {
+        self.first_seq
+            .map_or_else(|| self.name.clone(), layout::sealed)
+    }
+
+    /// Returns the time of the last event; `None` for a compressed segment, which would
+    /// have to be read in full.
+    pub(crate) fn last_ts(&self) -> Option<Timestamp> {
+        let SegmentFile {
+            file,
+            compressed,
+            len,
+        } = self.open().ok()?;
+        (!compressed).then(|| last_ts(&file, len))?
+    }
+
+    /// Returns the sequence number of the first event.
+    pub(crate) fn first_event(&self) -> u64 {
+        self.first_seq
+            .unwrap_or_else(|| self.open().map_or(0, |opened| first_seq(&opened.file)))
+    }
+
+    /// Returns the length before compression, as far as the file can be read.
+    pub(crate) fn uncompressed_len(&self) -> u64 {
+        if !self.compressed {
+            return self.len;
+        }
+        let Ok(mut lines) = self.lines() else {
+            return 0;
+        };
+        while let Ok(Some(_)) = lines.next_line() {}
+        lines.offset()
+    }
+}
+
+impl SegmentFile {
+    /// Returns all lines.
+    pub(crate) fn lines(&self) -> SegmentLines {
+        let span = FileSpan::new(Arc::clone(&self.file), 0, self.len);
+        let source: Box<dyn Read + Send> = if self.compressed {
+            Box::new(GzipReader::new(span))
+        } else {
+            Box::new(span)
+        };
+        LineReader::new(source, 0)
+    }
+}
+
+/// Returns the time of the last valid event in the first `len` bytes of a plain segment.
+pub(crate) fn last_ts(file: &File, len: u64) -> Option<Timestamp> {
+    let mut back = RevLineReader::new(file, len);
+    while let Ok(Some(line)) = back.prev_line() {
+        if let Ok(env) = Envelope::parse(line.bytes) {
+            return Some(env.time());
+        }
+    }
+    None
+}
+
+/// Returns the sequence number of the first event in a plain segment; 0 if it has none.
+///
+/// It is part of the name under which bytes cut from the segment are quarantined.
+pub(crate) fn first_seq(segment: &Arc<File>) -> u64 {
+    let span = FileSpan::new(Arc::clone(segment), 0, u64::MAX);
+    match LineReader::from_span(span).next_line() {
+        Ok(Some(line)) => Envelope::parse(line.bytes).map_or(0, |env| env.seq),
+        _ => 0,
+    }
+}
