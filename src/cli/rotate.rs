@@ -35,8 +35,8 @@ use crate::volume::{Dir, RunId, Volume, layout};
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Args {
-    /// Runs to rotate [default: latest]
-    #[arg(value_name = "RUN")]
+    /// Runs to rotate
+    #[arg(value_name = "RUN", required_unless_present = "all")]
     runs: Vec<String>,
     /// Rotate all runs of the volume
     #[arg(long, conflicts_with = "runs")]
@@ -124,13 +124,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
             }
         }
     } else {
-        let latest = ["latest".to_owned()];
-        let names = if args.runs.is_empty() {
-            latest.as_slice()
-        } else {
-            args.runs.as_slice()
-        };
-        for name in names {
+        for name in &args.runs {
             let (run, dir) = global.run_to_change(name)?;
             each(&run, Ok(Some(dir)))?;
         }

@@ -25,7 +25,7 @@ pub use crate::job::process::socket::unread_of_socket;
 pub use crate::job::recover::recover_run::{
     LostJobRollback, RecoveryAction, RecoveryOutcome, recover,
 };
-pub use crate::job::recover::undo::{InterruptedRollback, UndoError, UndoOutcome, undo};
+pub use crate::job::recover::undo::{InterruptedRollback, UndoError, UndoOutcome, plan_undo, undo};
 pub use crate::job::spec::job_spec::{AfterJob, Guards, JobSpec, OutputMode};
 pub use crate::job::status::live_run::{JobSample, LiveJob, LiveRun};
 pub use crate::job::status::run_status::{

@@ -122,7 +122,7 @@ fn gc_without_limits_removes_nothing() {
     error: no limits set; nothing to remove
     hint: give --max-age, --max-runs, --max-size, --orphans or --events-older-than, or set them under [gc] in .omne/lib/cfg/runlog.toml
     ");
-    for args in [&["--keep-failed", "1h"][..], &["--state", "failed"], &["a"]] {
+    for args in [&["--keep-failed", "1h"][..], &["--state", "failed"]] {
         let output = env.run(&[&["gc"], args].concat());
         assert_eq!(output.code, 2, "{args:?}: {}", output.stderr());
     }
@@ -355,4 +355,23 @@ fn gc_keeps_unfinished_rollback_unless_named() {
     assert_eq!(env.runs(), ["it"]);
     env.ok(&["gc", "it", "--max-age", "0"]);
     assert_eq!(env.runs(), Vec::<String>::new());
+}
+
+#[test]
+fn gc_removes_named_run_without_limit() {
+    let env = TestEnv::new();
+    for name in ["a", "b", "b"] {
+        env.ok(&["run", "-q", "-n", name, "true"]);
+    }
+    env.ok(&["emit", "--open", "--run", "open", "x"]);
+    let dry = env.ok(&["gc", "--dry-run", "b"]);
+    assert!(dry.stdout().contains("it was named"), "{}", dry.stdout());
+    env.ok(&["gc", "b"]);
+    env.ok(&["gc", "a"]);
+    assert_eq!(env.runs().len(), 2);
+    assert_eq!(env.run(&["gc", "open"]).code, 4);
+    assert_eq!(env.run(&["gc"]).code, 2);
+    assert_eq!(env.run(&["gc", "b", "--keep-failed", "1h"]).code, 2);
+    let line = &env.json_lines(&["gc", "latest~1", "--json"])[0];
+    assert_eq!(line["policy"], "named");
 }

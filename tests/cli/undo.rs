@@ -211,3 +211,40 @@ fn rollback_runs_in_directory_of_job() {
     let there = fs::read_to_string(env.path("there/where")).unwrap();
     assert_eq!(there.trim_end(), env.path("there").to_str().unwrap());
 }
+
+#[test]
+fn rollback_needs_named_run() {
+    let env = TestEnv::new();
+    env.ok(&["run", "-n", "it", "--rollback", "touch undone", "true"]);
+    assert_snapshot!(snapshot(&env, &env.run(&["replay", "--rollback"])), @"
+    exit 2
+    -- stderr
+    error: no run given
+    hint: name the run to change; list the runs with `runlog status`
+    ");
+    assert_eq!(env.run(&["replay", "--recover"]).code, 2);
+    assert!(!env.exists("undone"));
+}
+
+#[test]
+fn rollback_dry_run_shows_commands() {
+    let env = TestEnv::new();
+    let run = |job, rollback| {
+        let job = ["--job", job, "--rollback", rollback, "true"];
+        env.ok(&[&["run", "-q", "--run", "it"][..], &job].concat());
+    };
+    run("a", "touch a");
+    run("b", "touch b");
+    let output = env.ok(&["replay", "--rollback", "it", "--dry-run"]);
+    assert_eq!(
+        output.stdout(),
+        "would undo job b: touch b\nwould undo job a: touch a\n"
+    );
+    assert!(!env.exists("a") && !env.exists("b"));
+    env.ok(&UNDO);
+    assert_eq!(
+        env.ok(&["replay", "--rollback", "it", "--dry-run"])
+            .stdout(),
+        ""
+    );
+}

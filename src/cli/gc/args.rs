@@ -18,10 +18,10 @@ use crate::volume::Volume;
 
 /// Remove runs that are old, or too many
 ///
-/// Only runs that have ended are removed, those that ended first before the others; never
+/// Without a limit, named runs are removed if they have ended. Only runs that have ended are removed, those that ended first before the others; never
 /// a run that is running, open or locked. One line about each removed run is kept:
-/// `runlog status --retired` shows it. A limit of 0 is zero, not "no limit". Without any
-/// limit, use those of the volume's settings (`[gc]` in .omne/lib/cfg/runlog.toml).
+/// `runlog status --retired` shows it. A limit of 0 is zero, not "no limit". Without RUN
+/// and without a limit, use those of the volume's settings (`[gc]` in .omne/lib/cfg/runlog.toml).
 ///
 /// A lost run counts as failed if its process is known to be dead. If it is unknown whether
 /// a run has ended (state unknown, a process that is not visible, a rollback that did not
@@ -36,7 +36,7 @@ use crate::volume::Volume;
 /// read or removed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Runs to consider [default: all]
+    /// Runs to consider, or to remove if no limit is given [default: all]
     #[arg(value_name = "RUN")]
     runs: Vec<String>,
 
@@ -108,12 +108,16 @@ impl Args {
                 max_size: self.max_size,
                 keep_failed: self.keep_failed,
                 orphans: self.orphans,
+                named: false,
             },
             events_older_than: self.events_older_than,
         };
         let is_given =
             limits.policy != RetentionPolicy::default() || limits.events_older_than.is_some();
-        if !is_given {
+        if !is_given && !self.runs.is_empty() {
+            // A user who names runs and no limit wants to remove these runs.
+            limits.policy.named = true;
+        } else if !is_given {
             let set = volume.settings()?.gc;
             let duration = |key, written| value(key, written, parse_duration);
             limits = GcLimits {
@@ -122,8 +126,8 @@ impl Args {
                     max_runs: value("gc.max_runs", set.max_runs.as_ref(), parse_count)?,
                     max_size: value("gc.max_size", set.max_size.as_ref(), parse_size)?,
                     keep_failed: duration("gc.keep_failed", set.keep_failed.as_ref())?,
-                    // Like the flag, the setting does not apply to named runs.
-                    orphans: set.orphans.unwrap_or(false) && self.runs.is_empty(),
+                    orphans: set.orphans.unwrap_or(false),
+                    named: false,
                 },
                 events_older_than: duration(
                     "gc.events_older_than",

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::replay::at_point::AtPoint;
 use crate::cli::replay::pace::Speed;
+use crate::cli::usage_error::UsageError;
 use crate::cli::value_parsers::parse_stream;
 use crate::job::StreamId;
 
@@ -29,9 +30,9 @@ use crate::job::StreamId;
 /// the log (--recover, --rollback); 7 I/O error.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Run to show
-    #[arg(default_value = "latest", conflicts_with_all = ["diff", "wal"])]
-    pub run: String,
+    /// Run to show [default: latest; --recover and --rollback need a RUN]
+    #[arg(conflicts_with_all = ["diff", "wal"])]
+    run: Option<String>,
 
     /// Read this log of runtimo, including its rotated files, instead of a run
     #[arg(long, value_name = "FILE", conflicts_with_all = ["diff", "output", "speed", "recover", "rollback"])]
@@ -120,6 +121,9 @@ pub(crate) struct RecoveryArgs {
     /// With --recover: also run the recorded rollbacks of lost jobs
     #[arg(long, requires = "recover", help_heading = "Recovery")]
     pub with_rollback: bool,
+    /// With --rollback: show which commands would run, and change nothing
+    #[arg(long, requires = "rollback", conflicts_with_all = ["force", "json"], help_heading = "Recovery")]
+    pub dry_run: bool,
     /// With --rollback: rerun a rollback that was started and has no recorded end
     #[arg(long, requires = "rollback", help_heading = "Recovery")]
     pub force: bool,
@@ -155,4 +159,23 @@ pub(crate) enum ExportFormat {
     Prometheus,
     /// One row per event; `status --export csv` has one per job
     Csv,
+}
+
+impl Args {
+    /// Returns the run to show, by default the newest.
+    pub(super) fn run_to_show(&self) -> &str {
+        self.run.as_deref().unwrap_or("latest")
+    }
+
+    /// Returns the run to change.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if no run is named: changing the newest one could be a mistake.
+    pub(super) fn run_to_change(&self) -> Result<&str, UsageError> {
+        self.run.as_deref().ok_or_else(|| UsageError {
+            message: "no run given".to_owned(),
+            hint: "name the run to change; list the runs with `runlog status`",
+        })
+    }
 }

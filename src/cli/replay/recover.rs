@@ -1,6 +1,7 @@
 //! `replay --recover`: finishes what a crash interrupted; `replay --rollback`: undoes a run.
 
 use std::io;
+use std::io::Write as _;
 
 use anyhow::{Context as _, Result};
 
@@ -9,10 +10,13 @@ use crate::cli::exit;
 use crate::cli::exit::{Code, is_run_removed};
 use crate::cli::replay::Args;
 use crate::job::{
-    InterruptedRollback, LostJobRollback, RecoveryAction, RecoveryOutcome, RunStatus, recover, undo,
+    InterruptedRollback, LostJobRollback, RecoveryAction, RecoveryOutcome, RunStatus, plan_undo,
+    recover, undo,
 };
 use crate::log::{GcError, GcLock, list, open_dir, trash_entries};
-use crate::render::{RecoveryReport, UndoReport, json_line, recovery_lines, undo_lines};
+use crate::render::{
+    RecoveryReport, UndoReport, escape_controls, json_line, recovery_lines, undo_lines,
+};
 use crate::volume::{Dir, RunId, Volume};
 
 /// Recovers one run, or all.
@@ -21,7 +25,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
         return all(args, global);
     }
     let volume = global.volume()?;
-    let (run, dir) = global.run_to_change(&args.run)?;
+    let (run, dir) = global.run_to_change(args.run_to_change()?)?;
     let recovery = recover(
         &volume,
         &run,
@@ -155,7 +159,10 @@ fn report(args: &Args, global: &Global, run: &RunId, recovery: &RecoveryOutcome)
 /// Undoes a run.
 pub(crate) fn roll_back(args: &Args, global: &Global) -> Result<Code> {
     let volume = global.volume()?;
-    let (run, dir) = global.run_to_change(&args.run)?;
+    let (run, dir) = global.run_to_change(args.run_to_change()?)?;
+    if args.recovery.dry_run {
+        return print_plan(&run, &dir);
+    }
     let interrupted = if args.recovery.force {
         InterruptedRollback::Repeat
     } else {
@@ -178,4 +185,15 @@ pub(crate) fn roll_back(args: &Args, global: &Global) -> Result<Code> {
     } else {
         Code::Ok
     })
+}
+
+/// Prints the rollbacks that would run, in their order.
+fn print_plan(run: &RunId, dir: &Dir) -> Result<Code> {
+    let mut out = io::stdout().lock();
+    for step in plan_undo(run, dir)? {
+        let command = escape_controls(&step.command);
+        writeln!(out, "would undo job {}: {command}", step.job_id)
+            .context("cannot write to stdout")?;
+    }
+    Ok(Code::Ok)
 }

@@ -21,7 +21,7 @@ impl ReplaySource {
             let wal = RuntimoWal::open(path)?;
             return Ok(Self::Wal(wal.run_id(), wal));
         }
-        let (run, dir) = global.run(&args.run)?;
+        let (run, dir) = global.run(args.run_to_show())?;
         Ok(Self::Run(run, dir))
     }
 

@@ -91,6 +91,53 @@ pub fn undo(
     interrupted: InterruptedRollback,
     on_warning: &OnWarning,
 ) -> Result<Vec<UndoOutcome>, UndoError> {
+    let due = jobs_to_undo(run, dir)?;
+    let mut undone = Vec::new();
+    if due.is_empty() {
+        return Ok(undone);
+    }
+    let log = Arc::new(RunLog::open(volume, run)?);
+    let runner = RollbackRunner::new(volume, log, dir, on_warning)?;
+    for job in due {
+        let error = runner.undo_job(&job, None, interrupted)?;
+        let failed = error.is_some();
+        undone.push(UndoOutcome {
+            job_id: job.job_id.clone(),
+            error,
+        });
+        if failed {
+            break;
+        }
+    }
+    Ok(undone)
+}
+
+/// A rollback that [`undo`] would run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedUndo {
+    /// The job.
+    pub job_id: JobId,
+    /// The recorded command.
+    pub command: String,
+}
+
+/// Returns the rollbacks that [`undo`] would run, in their order.
+///
+/// # Errors
+/// The run cannot be undone.
+pub fn plan_undo(run: &RunId, dir: &Dir) -> Result<Vec<PlannedUndo>, UndoError> {
+    let due = jobs_to_undo(run, dir)?.into_iter();
+    let planned = due.filter_map(|job| {
+        Some(PlannedUndo {
+            command: job.rollback?.command,
+            job_id: job.job_id,
+        })
+    });
+    Ok(planned.collect())
+}
+
+/// Returns the jobs of a run that has ended that need a rollback, last job first.
+fn jobs_to_undo(run: &RunId, dir: &Dir) -> Result<Vec<JobState>, UndoError> {
     let examined = inspect_run(dir, true)?;
     let (run_id, because) = (run.clone(), examined.verdict.because);
     match examined.verdict.state {
@@ -108,31 +155,10 @@ pub fn undo(
             });
         }
     }
-    let due: Vec<_> = examined
-        .summary
-        .state
-        .jobs
-        .iter()
-        .filter(|job| needs_rollback(job))
-        .collect();
-    let mut undone = Vec::new();
-    if due.is_empty() {
-        return Ok(undone);
-    }
-    let log = Arc::new(RunLog::open(volume, run)?);
-    let runner = RollbackRunner::new(volume, log, dir, on_warning)?;
-    for job in due.into_iter().rev() {
-        let error = runner.undo_job(job, None, interrupted)?;
-        let failed = error.is_some();
-        undone.push(UndoOutcome {
-            job_id: job.job_id.clone(),
-            error,
-        });
-        if failed {
-            break;
-        }
-    }
-    Ok(undone)
+    let mut jobs = examined.summary.state.jobs;
+    jobs.retain(needs_rollback);
+    jobs.reverse();
+    Ok(jobs)
 }
 
 /// Returns whether the job recorded a rollback, may have had an effect, and was not undone.

@@ -66,6 +66,8 @@ pub(crate) struct RetentionPolicy {
     pub keep_failed: Option<Duration>,
     /// Directories without an event are removed an hour after they were last touched.
     pub orphans: bool,
+    /// Named runs that have ended are removed, whatever the limits say.
+    pub named: bool,
 }
 
 /// Why a run is removed.
@@ -79,6 +81,8 @@ pub enum RemoveReason {
     Size(u64),
     /// It has no event, and was not touched for this long.
     Orphan(Duration),
+    /// It was named, without any limit.
+    Named,
 }
 
 /// Why a run is kept.
@@ -108,7 +112,11 @@ pub enum RetentionDecision {
 impl RetentionPolicy {
     /// Returns whether any limit is set.
     pub(crate) fn has_limit(&self) -> bool {
-        self.max_age.is_some() || self.max_runs.is_some() || self.max_size.is_some() || self.orphans
+        self.max_age.is_some()
+            || self.max_runs.is_some()
+            || self.max_size.is_some()
+            || self.orphans
+            || self.named
     }
 
     /// Decides what happens to each run, in the order of `runs`.
@@ -123,6 +131,9 @@ impl RetentionPolicy {
         let over = self.max_age.filter(|limit| age >= *limit);
         match run.eligibility {
             Eligibility::Live => RetentionDecision::Keep(KeepReason::Live),
+            Eligibility::Ended if self.named && run.named => {
+                RetentionDecision::Remove(RemoveReason::Named)
+            }
             Eligibility::Empty if self.orphans && age >= CREATION_GRACE => {
                 RetentionDecision::Remove(RemoveReason::Orphan(age))
             }
@@ -190,6 +201,7 @@ impl RemoveReason {
             Self::Runs(_) => "max_runs",
             Self::Size(_) => "max_size",
             Self::Orphan(_) => "orphans",
+            Self::Named => "named",
         }
     }
 }
@@ -203,6 +215,7 @@ impl fmt::Display for RemoveReason {
             Self::Runs(limit) => write!(f, "more than {limit} runs"),
             Self::Size(limit) => write!(f, "the runs use more than {limit} bytes"),
             Self::Orphan(age) => write!(f, "no event, and not touched for {}", span(*age)),
+            Self::Named => f.write_str("it was named"),
         }
     }
 }

@@ -198,6 +198,7 @@ fn policy() -> impl Strategy<Value = RetentionPolicy> {
             max_size,
             keep_failed: failed.map(Duration::from_secs),
             orphans,
+            named: false,
         })
 }
 
