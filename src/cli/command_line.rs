@@ -2,10 +2,11 @@
 
 use std::ffi::OsString;
 
-use clap::Parser as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory as _, FromArgMatches as _};
 
-use super::Cli;
+use super::{Cli, run_defaults};
+use crate::volume::read_user_defaults;
 
 /// Commands of other tools, and what to type instead.
 const OTHER_COMMANDS: [(&[&str], &str); 16] = [
@@ -108,9 +109,51 @@ pub(crate) struct UsageFailure {
     pub hint: Option<String>,
 }
 
-/// Parses the command line of this process.
-pub(crate) fn parse() -> Result<Cli, Box<UsageFailure>> {
-    parse_from(std::env::args_os().collect())
+/// Why no command is run.
+#[derive(Debug)]
+pub(crate) enum ParseError {
+    /// The command line cannot be used, or asks for help.
+    Usage(Box<UsageFailure>),
+    /// The settings cannot be used.
+    Settings(anyhow::Error),
+}
+
+/// Parses the command line of this process, and adds the defaults for `run`.
+pub(crate) fn parse() -> Result<Cli, ParseError> {
+    let args = expand_alias(std::env::args_os().collect());
+    let cli = parse_from(&args).map_err(ParseError::Usage)?;
+    if !matches!(cli.command, super::Command::Run(_)) {
+        return Ok(cli);
+    }
+    let words = default_words(&cli).map_err(ParseError::Settings)?;
+    if words.is_empty() {
+        return Ok(cli);
+    }
+    let mut args = args;
+    let at = command_index(&args).map_or(args.len(), |at| at + 1);
+    args.splice(at..at, words);
+    parse_from(&args).map_err(ParseError::Usage)
+}
+
+/// Returns the words for the defaults of the user, then those of the volume.
+fn default_words(cli: &Cli) -> anyhow::Result<Vec<OsString>> {
+    let mut defaults = match run_defaults::user_file() {
+        Some(path) => read_user_defaults(&path)?,
+        None => Vec::new(),
+    };
+    // A missing volume is created later, and trouble with it is reported then.
+    if let Ok(volume) = cli.global.volume() {
+        defaults.extend(volume.settings()?.run);
+    }
+    if defaults.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(run_defaults::words(&command(), &defaults)?)
+}
+
+/// Returns clap's description of the command line.
+fn command() -> clap::Command {
+    run_defaults::make_overridable(Cli::command())
 }
 
 /// Parses a command line.
@@ -118,10 +161,11 @@ pub(crate) fn parse() -> Result<Cli, Box<UsageFailure>> {
 /// # Errors
 ///
 /// Returns clap's error with a hint; also a request for help or the version.
-pub(crate) fn parse_from(args: Vec<OsString>) -> Result<Cli, Box<UsageFailure>> {
-    let args = expand_alias(args);
-    Cli::try_parse_from(&args).map_err(|mut error| {
-        let hint = hint(&error, &args);
+fn parse_from(args: &[OsString]) -> Result<Cli, Box<UsageFailure>> {
+    let matches = command().try_get_matches_from(args);
+    let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches));
+    cli.map_err(|mut error| {
+        let hint = hint(&error, args);
         // clap suggests `-- -x` for any unknown option, which would make it a RUN or a word
         // of the command.
         error.remove(ContextKind::Suggested);
@@ -141,7 +185,7 @@ fn expand_alias(mut args: Vec<OsString>) -> Vec<OsString> {
 
 /// Returns the position of the subcommand: the first argument that is neither a global option
 /// nor its value.
-pub(crate) fn command_index(args: &[OsString]) -> Option<usize> {
+fn command_index(args: &[OsString]) -> Option<usize> {
     let mut at = 1;
     while let Some(arg) = args.get(at) {
         match arg.to_str() {

@@ -415,10 +415,9 @@ fn classify_volume(e: &VolumeError) -> (Code, Option<&'static str>) {
             Code::NotFound,
             Some("if you trust it, name its directory with -C DIR"),
         ),
-        VolumeError::Settings { .. } => (
-            Code::Usage,
-            Some("fix the volume's settings, or move the file away"),
-        ),
+        VolumeError::Settings { .. } => {
+            (Code::Usage, Some("fix the settings, or move the file away"))
+        }
         VolumeError::UnsafeFile { .. } | VolumeError::NotEntered { .. } => {
             (Code::Io, Some("move it away"))
         }

@@ -146,7 +146,11 @@ fn environment_and_files(roff: &mut Roff) {
             ),
             (
                 ".omne/lib/cfg/runlog.toml",
-                "Settings of a volume for rotate and gc.",
+                "Settings of a volume: rotate, gc, and defaults for run.",
+            ),
+            (
+                "$XDG_CONFIG_HOME/runlog/config.toml",
+                "Defaults of a user for the flags of run, in a section [run].",
             ),
         ],
     );

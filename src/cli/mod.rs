@@ -13,6 +13,7 @@ mod man;
 mod replay;
 mod rotate;
 mod run;
+mod run_defaults;
 mod settings;
 mod status;
 mod tail;
@@ -24,6 +25,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::command_line::ParseError;
 pub use crate::cli::context::Global;
 
 /// Wrap a command, keep a crash-safe log of what happened to it, and answer questions
@@ -61,7 +63,8 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = match command_line::parse() {
         Ok(cli) => cli,
-        Err(e) => return exit::usage(&e),
+        Err(ParseError::Usage(failure)) => return exit::usage(&failure),
+        Err(ParseError::Settings(e)) => return exit::exit_code(Err(e)),
     };
     crate::job::ignore_file_size_signal();
     crate::job::raise_open_file_limit();

@@ -31,5 +31,7 @@ pub use self::atomic_file::{AtomicFile, parent_dir, resolve_links};
 pub use self::clock::{Clock, now_ts};
 pub use self::dir::{EnsuredDir, FileKey, FileMeta};
 pub use self::rfc3339::{format_ts, parse_ts};
+#[doc(hidden)]
+pub use self::settings::{FlagValue, RunDefault, read_user_defaults};
 pub use self::settings::{GcSettings, RawSetting, RotateSettings, Settings};
 pub use self::tree::Usage;

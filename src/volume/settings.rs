@@ -1,9 +1,13 @@
 //! The settings of a volume, `.omne/lib/cfg/runlog.toml`: the defaults of its runs, which
 //! command-line flags override.
 
+use std::collections::BTreeMap;
 use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use toml::Spanned;
 
 use super::error::IoContext;
 use super::{Volume, VolumeError, layout};
@@ -13,13 +17,78 @@ const MAX_SETTINGS_BYTES: u64 = 1 << 20;
 
 /// The settings of a volume. Sizes, durations and numbers keep their text, because they are
 /// parsed like the values of command-line flags.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// `[rotate]`: when a log starts a new segment, and what happens to the old ones.
     pub rotate: RotateSettings,
     /// `[gc]`: which runs and events gc may remove.
     pub gc: GcSettings,
+    /// `[run]`: defaults for the flags of `runlog run`.
+    pub run: Vec<RunDefault>,
+}
+
+/// A settings file of a volume.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct VolumeFile {
+    rotate: RotateSettings,
+    gc: GcSettings,
+    run: BTreeMap<String, Spanned<FlagValue>>,
+}
+
+/// A settings file of a user.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct UserFile {
+    run: BTreeMap<String, Spanned<FlagValue>>,
+}
+
+/// A default for a flag of `runlog run`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunDefault {
+    /// The settings file.
+    pub path: PathBuf,
+    /// The line of the value, from 1.
+    pub line: usize,
+    /// The key, which is the long name of the flag.
+    pub key: String,
+    /// The value.
+    pub value: FlagValue,
+}
+
+/// The value of a flag in a settings file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "RawFlagValue")]
+pub enum FlagValue {
+    /// Whether a flag without a value is given.
+    Switch(bool),
+    /// The values of a flag, each as its text.
+    Values(Vec<String>),
+}
+
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "write true or false, a text such as \"1h\", a number, or a list of these"
+)]
+enum RawFlagValue {
+    Switch(bool),
+    One(RawSetting),
+    Float(f64),
+    Many(Vec<RawSetting>),
+}
+
+impl From<RawFlagValue> for FlagValue {
+    fn from(value: RawFlagValue) -> Self {
+        match value {
+            RawFlagValue::Switch(on) => Self::Switch(on),
+            RawFlagValue::One(RawSetting(text)) => Self::Values(vec![text]),
+            RawFlagValue::Float(number) => Self::Values(vec![number.to_string()]),
+            RawFlagValue::Many(values) => {
+                Self::Values(values.into_iter().map(|RawSetting(text)| text).collect())
+            }
+        }
+    }
 }
 
 /// The section `[rotate]`, with the flags of `runlog rotate` as its keys.
@@ -83,19 +152,65 @@ impl Volume {
             return Ok(Settings::default());
         };
         let path = self.path().join(dir).join(name);
-        let mut text = String::new();
-        file.take(MAX_SETTINGS_BYTES)
-            .read_to_string(&mut text)
-            .at("read", &path)?;
-        toml::from_str(&text).map_err(|source: toml::de::Error| {
-            let before = source.span().and_then(|span| text.get(..span.start));
-            VolumeError::Settings {
-                path,
-                line: 1 + before.unwrap_or_default().matches('\n').count(),
-                message: source.message().to_owned(),
-            }
+        let text = read_text(file, &path)?;
+        let file: VolumeFile = parse(&text, &path)?;
+        Ok(Settings {
+            rotate: file.rotate,
+            gc: file.gc,
+            run: run_defaults(file.run, &text, &path),
         })
     }
+}
+
+/// Reads the defaults for `runlog run` from a user's settings file. Returns none if there is
+/// no such file.
+///
+/// # Errors
+/// The file cannot be read or parsed, or has an unknown key.
+#[doc(hidden)]
+pub fn read_user_defaults(path: &Path) -> Result<Vec<RunDefault>, VolumeError> {
+    let file = match std::fs::File::open(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        file => file.at("open", path)?,
+    };
+    let text = read_text(file, path)?;
+    let file: UserFile = parse(&text, path)?;
+    Ok(run_defaults(file.run, &text, path))
+}
+
+fn read_text(file: impl Read, path: &Path) -> Result<String, VolumeError> {
+    let mut text = String::new();
+    file.take(MAX_SETTINGS_BYTES)
+        .read_to_string(&mut text)
+        .at("read", path)?;
+    Ok(text)
+}
+
+fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, VolumeError> {
+    toml::from_str(text).map_err(|source: toml::de::Error| VolumeError::Settings {
+        path: path.to_owned(),
+        line: line_at(text, source.span().map_or(0, |span| span.start)),
+        message: source.message().to_owned(),
+    })
+}
+
+fn run_defaults(
+    values: BTreeMap<String, Spanned<FlagValue>>,
+    text: &str,
+    path: &Path,
+) -> Vec<RunDefault> {
+    let default = |(key, value): (String, Spanned<FlagValue>)| RunDefault {
+        path: path.to_owned(),
+        line: line_at(text, value.span().start),
+        key,
+        value: value.into_inner(),
+    };
+    values.into_iter().map(default).collect()
+}
+
+/// Returns the number of the line that contains this byte, from 1.
+fn line_at(text: &str, byte: usize) -> usize {
+    1 + text.get(..byte).unwrap_or_default().matches('\n').count()
 }
 
 #[cfg(test)]

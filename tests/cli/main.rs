@@ -47,6 +47,7 @@ mod replay_state;
 mod replay_verify;
 mod rotate;
 mod rotate_faults;
+mod run_defaults;
 mod run_exit_codes;
 mod run_guards;
 mod run_limits;

@@ -148,7 +148,7 @@ fn invalid_settings_stop_rotate_but_not_jobs() {
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: unknown field `max_sice`, expected one of `max_size`, `max_age`, `keep`, `compress`
-    hint: fix the volume's settings, or move the file away
+    hint: fix the settings, or move the file away
     ");
     assert_snapshot!(snapshot(&env, &env.run(&["run", "-q", "--", "true"])), @"
     exit 0

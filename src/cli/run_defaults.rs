@@ -1,0 +1,132 @@
+//! Defaults for the flags of `run`, from the settings of the volume and of the user.
+//!
+//! They become words of the command line in front of those that were typed, and a later
+//! word overrides an earlier one. So every flag of `run` can have a default, and is checked
+//! like a typed one.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, Command};
+
+use super::usage_error::UsageError;
+use crate::volume::{FlagValue, RunDefault};
+
+/// Returns where a user's settings are, if that is known: `XDG_CONFIG_HOME`, else `~/.config`.
+pub(crate) fn user_file() -> Option<PathBuf> {
+    let dir = |variable| std::env::var_os(variable).filter(|dir| !dir.is_empty());
+    let config = dir("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| {
+        let home = PathBuf::from(dir("HOME")?);
+        Some(home.join(".config"))
+    });
+    Some(config?.join("runlog/config.toml"))
+}
+
+/// Lets each flag of `run` override an earlier one, and adds a hidden `--no-FLAG` for each
+/// that has no value, so that a default can be turned off.
+pub(crate) fn make_overridable(cli: Command) -> Command {
+    cli.mut_subcommand("run", |run| {
+        let switches: Vec<String> = run
+            .get_arguments()
+            .filter(|arg| is_switch(arg))
+            .filter_map(|arg| arg.get_long().map(str::to_owned))
+            .collect();
+        let mut run = run.args_override_self(true);
+        for long in switches {
+            let id = long.replace('-', "_");
+            let opposite = match long.strip_prefix("no-") {
+                Some(long) => long.to_owned(),
+                None => format!("no-{long}"),
+            };
+            let opposite_id = format!("not_{id}");
+            let off = Arg::new(opposite_id.clone())
+                .long(opposite)
+                .action(ArgAction::SetTrue)
+                .hide(true)
+                .overrides_with(id.clone());
+            run = run
+                .arg(off)
+                .mut_arg(id, |arg| arg.overrides_with(opposite_id));
+        }
+        run
+    })
+}
+
+/// Returns the words that stand for these defaults.
+///
+/// # Errors
+///
+/// Returns an error that names the file and the line if a key is not a flag of `run`, or its
+/// value is invalid.
+pub(crate) fn words(cli: &Command, defaults: &[RunDefault]) -> Result<Vec<OsString>, UsageError> {
+    let mut all = Vec::new();
+    for default in defaults {
+        let words = words_of(cli, default).map_err(|reason| UsageError {
+            message: format!(
+                "{}:{}: run.{}: {reason}",
+                default.path.display(),
+                default.line,
+                default.key
+            ),
+            hint: "the keys of [run] are the long flags of `runlog run`, with their values",
+        })?;
+        all.extend(words);
+    }
+    Ok(all)
+}
+
+fn words_of(cli: &Command, default: &RunDefault) -> Result<Vec<OsString>, String> {
+    let long = default.key.replace('_', "-");
+    let run = cli.find_subcommand("run");
+    let arg = run
+        .and_then(|run| {
+            let mut args = run.get_arguments();
+            args.find(|arg| arg.get_long() == Some(long.as_str()) && !arg.is_hide_set())
+        })
+        .ok_or("there is no such flag")?;
+    let words: Vec<OsString> = match &default.value {
+        FlagValue::Switch(on) if is_switch(arg) => {
+            on.then(|| format!("--{long}").into()).into_iter().collect()
+        }
+        FlagValue::Switch(_) => return Err("it needs a value".to_owned()),
+        FlagValue::Values(_) if is_switch(arg) => return Err("write true or false".to_owned()),
+        FlagValue::Values(values) if values.len() != 1 && !is_list(arg) => {
+            return Err("it takes one value".to_owned());
+        }
+        FlagValue::Values(values) => {
+            let word = |value| format!("--{long}={value}").into();
+            values.iter().map(word).collect()
+        }
+    };
+    check(cli, &words)?;
+    Ok(words)
+}
+
+fn is_switch(arg: &Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::SetTrue)
+}
+
+fn is_list(arg: &Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::Append)
+}
+
+/// Checks the values with clap's parsers.
+fn check(cli: &Command, words: &[OsString]) -> Result<(), String> {
+    let line = ["runlog", "run"].map(OsString::from);
+    let line = line.into_iter().chain(words.iter().cloned());
+    let line = line.chain(["--", "true"].map(OsString::from));
+    let Err(error) = cli.clone().try_get_matches_from(line) else {
+        return Ok(());
+    };
+    match error.kind() {
+        // Some flags need another one, which may be typed.
+        ErrorKind::MissingRequiredArgument => Ok(()),
+        ErrorKind::ValueValidation => Err(std::error::Error::source(&error)
+            .map_or_else(|| error.kind().to_string(), ToString::to_string)),
+        kind => Err(match error.get(ContextKind::InvalidValue) {
+            Some(ContextValue::String(value)) => format!("{kind}: `{value}`"),
+            _ => kind.to_string(),
+        }),
+    }
+}

@@ -1,0 +1,123 @@
+//! `[run]` in the settings: defaults for the flags of `run`.
+
+use std::fs;
+
+use insta::assert_snapshot;
+
+use crate::support::checks::snapshot;
+use crate::support::env::{Output, TestEnv, finish};
+
+/// Creates a volume with these settings, and returns it.
+fn with_settings(settings: &str) -> TestEnv {
+    let env = TestEnv::new();
+    fs::create_dir_all(env.path(".omne/lib/cfg")).unwrap();
+    env.write(".omne/lib/cfg/runlog.toml", settings);
+    env
+}
+
+/// Runs `runlog` with the settings of a user.
+fn with_user(env: &TestEnv, settings: &str, args: &[&str]) -> Output {
+    fs::create_dir_all(env.path("config/runlog")).unwrap();
+    env.write("config/runlog/config.toml", settings);
+    finish(env.command(args).env("XDG_CONFIG_HOME", env.path("config")))
+}
+
+#[test]
+fn defaults_hold_for_run() {
+    let env = with_settings(
+        "[run]\nname = \"nightly\"\nquiet = true\nretries = 1\nretry-delay = \"1ms\"\nlabel = [\"team=a\", \"x=1\"]\n",
+    );
+    let output = env.run(&["run", "sh", "-c", "echo hi; exit 3"]);
+    assert_eq!(
+        (output.code, &*output.stdout(), &*output.stderr()),
+        (3, "", "")
+    );
+    let status = env.status("latest");
+    assert_eq!(status["name"], "nightly");
+    let submitted = env.event("job_submitted");
+    assert_eq!(submitted["labels"]["team"], "a");
+    assert_eq!(env.events_of_type(&env.only_run(), "job_started").len(), 2);
+}
+
+#[test]
+fn flags_precede_volume_and_volume_precedes_user() {
+    let env = with_settings("[run]\nname = \"volume\"\nquiet = true\n");
+    let name = || env.status("latest")["name"].clone();
+    with_user(
+        &env,
+        "[run]\nname = \"user\"\nno_capture = true\n",
+        &["run", "echo", "x"],
+    );
+    assert_eq!(name(), "volume");
+    assert_eq!(env.ok(&["tail", "--output"]).stdout(), "");
+    let output = with_user(
+        &env,
+        "[run]\nname = \"user\"\nno_capture = true\n",
+        &["run", "-n", "flag", "--no-quiet", "--capture", "echo", "x"],
+    );
+    assert_eq!(output.stdout(), "x\n");
+    assert_eq!(name(), "flag");
+    assert_eq!(env.ok(&["tail", "--output"]).stdout(), "x\n");
+    fs::remove_file(env.path(".omne/lib/cfg/runlog.toml")).unwrap();
+    with_user(&env, "[run]\nname = \"user\"\n", &["run", "true"]);
+    assert_eq!(name(), "user");
+}
+
+#[test]
+fn invalid_defaults_name_file_and_line() {
+    let mut messages = String::new();
+    for settings in [
+        "[run]\n\nnmae = \"x\"\n",
+        "[run]\ntimeout = \"soon\"\n",
+        "[run]\nquiet = \"yes\"\n",
+        "[run]\ntimeout = true\n",
+        "[run]\nname = [\"a\", \"b\"]\n",
+        "[run]\nlabel = 1\ncommand = \"x\"\n",
+        "[run]\nname = {}\n",
+    ] {
+        let env = with_settings(settings);
+        let output = env.run(&["run", "touch", "ran"]);
+        assert!(!env.exists("ran") && env.runs().is_empty());
+        messages.push_str(&snapshot(&env, &output));
+    }
+    assert_snapshot!(messages, @r#"
+    exit 2
+    -- stderr
+    error: [ROOT]/.omne/lib/cfg/runlog.toml:3: run.nmae: there is no such flag
+    hint: the keys of [run] are the long flags of `runlog run`, with their values
+    exit 2
+    -- stderr
+    error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.timeout: `soon` is not a duration; write seconds or numbers with ms, s, m, h, d, w, such as 90, [DURATION] or 1h30m
+    hint: the keys of [run] are the long flags of `runlog run`, with their values
+    exit 2
+    -- stderr
+    error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.quiet: write true or false
+    hint: the keys of [run] are the long flags of `runlog run`, with their values
+    exit 2
+    -- stderr
+    error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.timeout: it needs a value
+    hint: the keys of [run] are the long flags of `runlog run`, with their values
+    exit 2
+    -- stderr
+    error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.name: it takes one value
+    hint: the keys of [run] are the long flags of `runlog run`, with their values
+    exit 2
+    -- stderr
+    error: [ROOT]/.omne/lib/cfg/runlog.toml:3: run.command: there is no such flag
+    hint: the keys of [run] are the long flags of `runlog run`, with their values
+    exit 2
+    -- stderr
+    error: [ROOT]/.omne/lib/cfg/runlog.toml:2: write true or false, a text such as "1h", a number, or a list of these
+    hint: fix the settings, or move the file away
+    "#);
+    let env = TestEnv::new();
+    let output = with_user(&env, "[gc]\nmax_runs = 1\n", &["run", "true"]);
+    assert_snapshot!(snapshot(&env, &output), @"
+    exit 2
+    -- stderr
+    error: [ROOT]/config/runlog/config.toml:1: unknown field `gc`, expected `run`
+    hint: fix the settings, or move the file away
+    ");
+    // Other commands do not read the defaults of a user.
+    assert_eq!(with_user(&env, "x", &["completions", "bash"]).code, 0);
+}
