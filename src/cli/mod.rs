@@ -25,7 +25,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use self::command_line::ParseError;
 pub use crate::cli::context::Global;
 
 /// Wrap a command, keep a crash-safe log of what happened to it, and answer questions
@@ -63,8 +62,8 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = match command_line::parse() {
         Ok(cli) => cli,
-        Err(ParseError::Usage(failure)) => return exit::usage(&failure),
-        Err(ParseError::Settings(e)) => return exit::exit_code(Err(e)),
+        Err(command_line::ParseError::Usage(failure)) => return exit::usage(&failure),
+        Err(command_line::ParseError::Settings(e)) => return exit::exit_code(Err(e)),
     };
     crate::job::ignore_file_size_signal();
     crate::job::raise_open_file_limit();

@@ -109,6 +109,7 @@ pub(crate) struct Mode {
 
 /// Options of the modes that change something.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct RecoveryArgs {
     /// With --recover: recover all runs of the volume, and finish an interrupted gc
     #[arg(
