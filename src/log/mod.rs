@@ -91,13 +91,13 @@ pub use crate::log::write::run_log::RunLog;
 pub use crate::log::format::ulid::fresh_ulid;
 #[doc(hidden)]
 pub use crate::log::interop::foreign::apply_foreign;
-pub use crate::log::interop::runtimo_wal::RuntimoWal;
 pub use crate::log::lock::lease::{Lease, LeaseState};
 pub use crate::log::read::cursor::{Cursor, CursorError};
 pub use crate::log::read::cursor_file::{CursorFile, CursorFileError};
 pub use crate::log::read::follow::{FollowStart, Follower, Update};
 pub use crate::log::read::last_lines::last_lines;
 pub use crate::log::read::position::{Gap, GapReason};
+pub use crate::log::read::runtimo_wal::RuntimoWal;
 pub use crate::log::read::summary::{RunSummary, is_closed, read_finished, read_summary};
 pub use crate::log::segment::compress::{Compressed, compress_sealed, plan_compression};
 pub use crate::log::segment::output_index::{IndexRecord, OutputIndex, OutputRange};

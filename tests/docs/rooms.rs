@@ -14,20 +14,7 @@ use regex::Regex;
 use super::{read, root};
 
 /// Imports that are still to be turned around. Remove a line once it is fixed; add none.
-const KNOWN: &[&str] = &[
-    "cli/replay/export -> cli/replay",
-    "cli/replay/output -> cli/replay",
-    "cli/replay/source -> cli/replay",
-    "cli/replay/state -> cli/replay",
-    "cli/replay/timeline -> cli/replay",
-    "cli/tail/filter -> cli/tail",
-    "cli/tail/follow -> cli/tail",
-    "cli/tail/select -> cli/tail",
-    "job/redact/masker -> job/redact/stream_masker",
-    "log/interop/runtimo_wal -> log/read/reader",
-    "log/read/position -> log/read/reader",
-    "log/state/run_state -> log/interop/foreign",
-];
+const KNOWN: &[&str] = &["job/redact/masker -> job/redact/stream_masker"];
 
 fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).unwrap()

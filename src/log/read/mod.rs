@@ -8,6 +8,7 @@ pub(crate) mod last_lines;
 pub(crate) mod position;
 pub(crate) mod reader;
 pub(crate) mod resume;
+pub(crate) mod runtimo_wal;
 pub(crate) mod summary;
 
 #[cfg(test)]

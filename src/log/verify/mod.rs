@@ -17,9 +17,9 @@ pub(crate) mod torn_tail;
 pub(crate) mod verifier;
 
 use crate::log::error::StorageError;
-use crate::log::interop::runtimo_wal::RuntimoWal;
 use crate::log::lock::file_lock;
 use crate::log::read::reader::Reader;
+use crate::log::read::runtimo_wal::RuntimoWal;
 use crate::log::segment::segment_file::Segment;
 use crate::log::segment::segment_set::open_segments;
 use crate::log::verify::fault::Fault;
