@@ -13,8 +13,6 @@ use super::exit::Code;
 
 /// Write the manual pages to a directory, which is created if needed
 ///
-/// To install them for yourself: runlog man ~/.local/share/man/man1
-///
 /// Exit codes: 0 success; 2 invalid arguments; 7 I/O error.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -63,6 +61,7 @@ fn page(command: Command, see_also: &[String], is_main: bool) -> Result<(String,
         None => (about, None),
     };
     let command = command.subcommand_value_name("command").long_about(about);
+    let examples = command.get_before_long_help().map(ToString::to_string);
     let man = Man::new(command);
     let mut out = Vec::new();
     // clap_mangen's own title drops the empty date, which shifts the other fields. The date
@@ -81,6 +80,14 @@ fn page(command: Command, see_also: &[String], is_main: bool) -> Result<(String,
         man.render_subcommands_section(&mut out)?;
     }
     let mut rest = Roff::new();
+    if let Some(examples) = &examples {
+        rest.control("SH", ["EXAMPLES"]);
+        rest.control("nf", []);
+        for line in examples.lines().skip(1) {
+            rest.text([roman(line.trim_start())]);
+        }
+        rest.control("fi", []);
+    }
     if let Some(codes) = codes {
         rest.control("SH", ["EXIT STATUS"]);
         rest.text([roman(codes.trim())]);

@@ -7,6 +7,7 @@ mod completions;
 mod context;
 mod detach_channel;
 mod emit;
+mod examples;
 pub mod exit;
 mod gc;
 mod man;
@@ -34,7 +35,12 @@ pub use crate::cli::context::Global;
 /// number of seconds, or has units ms, s, m, h, d, w: 90, 1h30m. WHEN is a date, a time
 /// (local, unless it has an offset), Unix seconds, or how long ago: 15m.
 #[derive(Debug, Parser)]
-#[command(name = "runlog", version, max_term_width = 100)]
+#[command(
+    name = "runlog",
+    version,
+    max_term_width = 100,
+    before_long_help = examples::RUNLOG
+)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -44,15 +50,23 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(before_long_help = examples::RUN)]
     Run(Box<run::Args>),
-    #[command(aliases = ["ls", "ps", "list"])]
+    #[command(aliases = ["ls", "ps", "list"], before_long_help = examples::STATUS)]
     Status(status::Args),
+    #[command(before_long_help = examples::TAIL)]
     Tail(tail::Args),
+    #[command(before_long_help = examples::ROTATE)]
     Rotate(rotate::Args),
+    #[command(before_long_help = examples::GC)]
     Gc(gc::Args),
+    #[command(before_long_help = examples::REPLAY)]
     Replay(replay::Args),
+    #[command(before_long_help = examples::EMIT)]
     Emit(emit::Args),
+    #[command(before_long_help = examples::COMPLETIONS)]
     Completions(completions::Args),
+    #[command(before_long_help = examples::MAN)]
     Man(man::Args),
     #[command(hide = true)]
     CompleteRuns(completions::run_ids::Args),

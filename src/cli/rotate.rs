@@ -27,7 +27,8 @@ use crate::volume::{Dir, RunId, Volume, layout};
 /// drops anything: old events, never the state. Compression and --keep apply even if no
 /// rotation is due. A log that contains lines of another program is not changed.
 ///
-/// RUN is an ID, a prefix of one, or `latest`.
+/// RUN is an ID, a name (its newest run), a unique prefix of an ID, or `latest`; `~1` is the run
+/// before, as in `build~1`.
 ///
 /// Exit codes: 0 success, even if no rotation is due; 1 a named run contains lines of
 /// another program; 2 invalid arguments or settings; 3 no such volume or run; 6 timed out

@@ -11,6 +11,7 @@
     reason = "helpers of tests count as production code"
 )]
 
+mod examples;
 mod exit_codes;
 mod json;
 mod rooms;

@@ -16,9 +16,8 @@ use super::exit::Code;
 
 /// Print a completion script for a shell
 ///
-/// For bash, zsh and fish, the script also completes run IDs. Bash: write it to
-/// ~/.local/share/bash-completion/completions/runlog. Zsh: write it to `_runlog` in a
-/// directory of `$fpath`. Fish: write it to ~/.config/fish/completions/runlog.fish.
+/// For bash, zsh and fish, the script also completes run IDs and names. Zsh finds it in any
+/// directory of `$fpath`.
 ///
 /// Exit codes: 0 success; 2 invalid arguments; 7 I/O error.
 #[derive(Debug, clap::Args)]

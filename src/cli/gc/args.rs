@@ -28,7 +28,8 @@ use crate::volume::Volume;
 /// finish), the run is removed only if it is named, with --max-age, and was last changed
 /// longer ago than that.
 ///
-/// RUN is an ID, a prefix of one, or `latest`.
+/// RUN is an ID, a name (its newest run), a unique prefix of an ID, or `latest`; `~1` is the run
+/// before, as in `build~1`.
 ///
 /// Exit codes: 0 success, even if there is nothing to remove; 2 invalid arguments or
 /// settings, or no limit; 3 no such volume or run; 4 a named run has not ended; 5 damaged

@@ -10,7 +10,8 @@ use crate::job::StreamId;
 
 /// Show a run's timeline, replay it, or verify it
 ///
-/// RUN is an ID, a prefix of one, or `latest`. Without options, print the events of all
+/// RUN is an ID, a name (its newest run), a unique prefix of an ID, or `latest`; `~1` is the run
+/// before, as in `build~1`. Without options, print the events of all
 /// segments with the time since the start of the run. Only --recover and --rollback change
 /// anything.
 ///

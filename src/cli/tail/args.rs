@@ -16,7 +16,8 @@ pub(super) const DEFAULT_LINES: usize = 10;
 
 /// Show the last events of runs, or the output of the jobs of a run
 ///
-/// RUN is an ID, a prefix of one, or `latest`. With -f, continue until the runs have ended
+/// RUN is an ID, a name (its newest run), a unique prefix of an ID, or `latest`; `~1` is the run
+/// before, as in `build~1`. With -f, continue until the runs have ended
 /// (completed, failed, lost or unknown); with -f --all, until interrupted.
 ///
 /// A cursor is a position after a line that was printed. With --cursor-file, every event is
