@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use super::usage_error::UsageError;
 use crate::job::OnWarning;
 use crate::log::format::payload::RunOpened;
-use crate::log::{Damage, ForeignPolicy, MatchedBy, find_run, select};
+use crate::log::{DamageList, ForeignPolicy, MatchedBy, find_run, select};
 use crate::render::{Glyphs, Style, escape_controls};
 use crate::volume::{Dir, RunId, Volume, VolumeError};
 
@@ -186,8 +186,19 @@ pub(crate) fn print_warning() -> OnWarning {
 }
 
 /// Warns about damage that was skipped.
-pub(crate) fn warn_damage(damage: &[Damage]) {
-    for one in damage {
+pub(crate) fn warn_damage(damage: &DamageList) {
+    for one in damage.first() {
         print_stderr(format_args!("warning: {one}"));
+    }
+    if let Some(more) = omitted_damage(damage) {
+        print_stderr(format_args!("warning: {more}"));
+    }
+}
+
+/// Returns the text for the damaged places that a list counts and does not keep.
+pub(crate) fn omitted_damage(damage: &DamageList) -> Option<String> {
+    match damage.omitted() {
+        0 => None,
+        n => Some(format!("{n} more damaged lines")),
     }
 }

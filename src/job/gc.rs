@@ -8,8 +8,8 @@ use crate::job::process::liveness::child_of;
 use crate::job::status::run_status::{InspectedRun, inspect_run};
 use crate::log::store::retention::{Eligibility, RemoveReason, RetentionDecision, RunInfo};
 use crate::log::{
-    Damage, GcError, GcLock, JobState, LockOutcome, LockedForRemoval, RunStatus, RunSummary,
-    StorageError, Tombstone, is_started, list,
+    DamageList, GcError, GcLock, JobScope, JobState, LockOutcome, LockedForRemoval, RunStatus,
+    RunSummary, StorageError, Tombstone, is_started, list,
 };
 use crate::volume::{Dir, RunId, Volume, VolumeError};
 
@@ -42,7 +42,7 @@ pub struct GcCandidates {
     /// The runs that could not be inspected. They do not hold up the others.
     pub broken: Vec<(RunId, StorageError)>,
     /// The damage that was skipped in the logs.
-    pub damage: Vec<Damage>,
+    pub damage: DamageList,
 }
 
 /// Inspects the runs of a volume.
@@ -64,7 +64,7 @@ pub fn list_candidates(volume: &Volume, filter: &GcFilter) -> Result<GcCandidate
             Ok(None) => {}
             Ok(Some((facts, damage))) => {
                 candidates.runs.push(facts);
-                candidates.damage.extend(damage);
+                candidates.damage.append(damage);
             }
             Err(e) if is_missing(&e) => {}
             Err(e) => candidates.broken.push((run, e)),
@@ -86,7 +86,7 @@ fn inspect_candidate(
     runs: &Dir,
     run: &RunId,
     filter: &GcFilter,
-) -> Result<Option<(RunInfo, Vec<Damage>)>, StorageError> {
+) -> Result<Option<(RunInfo, DamageList)>, StorageError> {
     let dir = runs.open_dir(run.as_str())?;
     let mut facts = RunInfo {
         run_id: run.clone(),
@@ -101,9 +101,9 @@ fn inspect_candidate(
         bytes: 0,
         named: !filter.runs.is_empty(),
     };
-    let mut damage = Vec::new();
+    let mut damage = DamageList::default();
     if is_started(&dir)? {
-        let examined = inspect_run(&dir, false)?;
+        let examined = inspect_run(&dir, JobScope::Summarized)?;
         facts.eligibility = eligibility(&dir, &examined);
         let RunSummary { state, events, .. } = examined.summary;
         if !filter.matches(examined.verdict.state, &state.name) {
@@ -280,7 +280,7 @@ fn prepare(gc: &GcLock, facts: &RunInfo, why: &RemoveReason) -> Result<GcLockOut
             GcLockOutcome::Ready(held, None)
         });
     }
-    let examined = inspect_run(held.dir(), false)?;
+    let examined = inspect_run(held.dir(), JobScope::Summarized)?;
     let overview = &examined.summary;
     let unchanged = Some(examined.verdict.state) == facts.state
         && overview.events == facts.events

@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::cli::context::Global;
 use crate::cli::exit::Code;
 use crate::job::{RunStatus, inspect_runs};
-use crate::log::list;
+use crate::log::{JobScope, list};
 
 /// Print run IDs for a completion script, newest first, each with its state
 ///
@@ -34,7 +34,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
         return Ok(Code::Ok);
     };
     ids.retain(|run| run.as_str().starts_with(&args.prefix));
-    let looked = inspect_runs(&runs, &ids, false, |run, examined| {
+    let looked = inspect_runs(&runs, &ids, JobScope::Summarized, |run, examined| {
         let age = (examined.summary.state.first_id, run.clone());
         (age, examined.verdict.state)
     });

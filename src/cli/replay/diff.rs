@@ -9,13 +9,14 @@ use crate::cli::context::{Global, warn_damage};
 use crate::cli::exit::Code;
 use crate::cli::replay::Args;
 use crate::job::inspect_run;
+use crate::log::JobScope;
 use crate::render::{Human, JsonLines, RunDiff, RunPrinter as _, RunRecord};
 
 pub(crate) fn execute(args: &Args, global: &Global, a: &str, b: &str) -> Result<Code> {
     let mut damaged = false;
     let mut report = |name: &str| -> Result<RunRecord> {
         let (run, dir) = global.run(name)?;
-        let examined = inspect_run(&dir, true)?;
+        let examined = inspect_run(&dir, JobScope::All)?;
         warn_damage(&examined.summary.damage);
         damaged |= !examined.summary.damage.is_empty();
         Ok(RunRecord::new(run, dir.path().to_owned(), examined))

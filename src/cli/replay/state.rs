@@ -8,11 +8,11 @@ use anyhow::Result;
 use super::at_point::AtPoint;
 use super::source::ReplaySource;
 use super::timeline::inspect_now;
-use crate::cli::context::{Global, print_stderr};
+use crate::cli::context::{Global, print_stderr, warn_damage};
 use crate::cli::exit::Code;
-use crate::cli::replay::{Args, ReadControl, read, warn};
+use crate::cli::replay::{Args, ReadControl, read};
 use crate::job::{InspectedRun, RunVerdict, status_at};
-use crate::log::{Damage, EventType, Fold, Item, RunSummary};
+use crate::log::{DamageList, EventType, Fold, Item, RunSummary};
 use crate::render::{Human, JsonLines, ReportedAt, RunPrinter as _, RunRecord, line_time};
 
 /// The state of a run, folded up to a point.
@@ -24,7 +24,7 @@ pub(crate) struct StateAt {
     foreign: u64,
     /// The number of bytes read from the last segment.
     bytes: u64,
-    damage: Vec<Damage>,
+    damage: DamageList,
     at: ReportedAt,
     /// Whether there is an event after the point.
     has_more: bool,
@@ -33,7 +33,7 @@ pub(crate) struct StateAt {
 pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Result<Code> {
     let mut state_at = StateAt::default();
     let code = read(args, source, |item| Ok(state_at.apply(args.at, item)))?;
-    state_at.damage.iter().for_each(warn);
+    warn_damage(&state_at.damage);
     if let Some((code, why)) = args.at.and_then(|point| state_at.unknown(point)) {
         print_stderr(format_args!("error: run {}: {why}", source.run()));
         return Ok(code);
@@ -61,6 +61,7 @@ impl StateAt {
         let overview = RunSummary {
             events: self.last_seq.map_or(0, |seq| seq + 1) + self.foreign,
             bytes: self.fold.state.sealed_bytes + self.bytes,
+            is_uncertain: self.fold.is_uncertain(),
             state: self.fold.state,
             damage: self.damage,
         };

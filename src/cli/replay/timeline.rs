@@ -10,7 +10,7 @@ use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::Code;
 use crate::cli::replay::{Args, ReadControl, read, warn};
 use crate::job::{RunStatus, RunVerdict, inspect_run, run_verdict};
-use crate::log::{Fold, Item, RunState};
+use crate::log::{Fold, Item, JobScope, RunState};
 use crate::render::Timeline;
 use crate::volume::Dir;
 
@@ -45,7 +45,7 @@ pub(crate) fn inspect_now(dir: &Dir, state: &RunState) -> Result<RunVerdict> {
     let inspected = run_verdict(dir, state);
     if inspected.state == RunStatus::Lost {
         // Its end may have been written just before the lease was probed.
-        return Ok(inspect_run(dir, true)?.verdict);
+        return Ok(inspect_run(dir, JobScope::All)?.verdict);
     }
     Ok(inspected)
 }

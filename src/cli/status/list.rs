@@ -9,7 +9,7 @@ use crate::cli::context::{Global, print_stderr, warn_damage};
 use crate::cli::exit::Code;
 use crate::job::inspect_runs;
 use crate::log;
-use crate::log::{SelectError, StorageError, list};
+use crate::log::{JobScope, SelectError, StorageError, list};
 use crate::render::RunRecord;
 use crate::volume::{RunId, error_chain};
 
@@ -59,8 +59,12 @@ pub(super) fn select_runs<T: Send>(
         return Ok((listed, code));
     };
     let ids = list(&volume)?;
-    let all_jobs = args.json || args.export.is_some();
-    let examined_runs = inspect_runs(&runs, &ids, all_jobs, |run, examined| {
+    let scope = if args.json || args.export.is_some() {
+        JobScope::All
+    } else {
+        JobScope::Summarized
+    };
+    let examined_runs = inspect_runs(&runs, &ids, scope, |run, examined| {
         let damage = examined.summary.damage.clone();
         let path = runs.path().join(run.as_str());
         let report = RunRecord::new(run.clone(), path, examined);

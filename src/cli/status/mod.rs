@@ -19,7 +19,7 @@ use super::atomic_output::AtomicOutput;
 use super::context::{Global, warn_damage};
 use super::exit::Code;
 use crate::job::{RunStatus, inspect_run};
-use crate::log::{ChangeWaiter, WatchScope};
+use crate::log::{ChangeWaiter, JobScope, WatchScope};
 use crate::render::export::csv::csv_jobs;
 use crate::render::export::prometheus;
 use crate::render::{Human, JsonLines, RunPrinter, RunRecord};
@@ -143,7 +143,7 @@ fn outcome(state: RunStatus) -> Option<Code> {
 
 /// Reads a run as it is now; warns about damage.
 fn show_once(run: RunId, dir: &Dir) -> Result<(RunRecord, Code)> {
-    let examined = inspect_run(dir, true)?;
+    let examined = inspect_run(dir, JobScope::All)?;
     warn_damage(&examined.summary.damage);
     let code = if examined.summary.damage.is_empty() {
         Code::Ok
@@ -157,7 +157,7 @@ fn show_once(run: RunId, dir: &Dir) -> Result<(RunRecord, Code)> {
 fn wait(run: RunId, dir: &Dir, deadline: Option<Instant>) -> Result<(RunRecord, Code)> {
     let waiter = ChangeWaiter::new(dir, WatchScope::Log);
     loop {
-        let inspected = inspect_run(dir, true)?;
+        let inspected = inspect_run(dir, JobScope::All)?;
         let is_late = || deadline.is_some_and(|at| at <= Instant::now());
         let code = match outcome(inspected.verdict.state) {
             Some(code) => code,

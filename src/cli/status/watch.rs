@@ -16,7 +16,7 @@ use crate::cli::exit::Code;
 use crate::cli::status::Args;
 use crate::cli::usage_error::UsageError;
 use crate::job::{Interrupts, RunStatus, inspect_run, last_output_bytes};
-use crate::log::{JobState, StorageError};
+use crate::log::{JobScope, JobState, StorageError};
 use crate::render::{
     Human, JobNow, JsonLines, ListFrame, MAX_SHOWN_JOBS, OUTPUT_TAIL_BYTES, RunFrame, RunNow,
     RunPrinter as _, RunRecord, Style, WatchedRun,
@@ -208,7 +208,7 @@ impl Watcher<'_> {
         self.print_problems();
         if let (Some(run), WatchEnd::Done(_) | WatchEnd::Timeout) = (&self.only, stop) {
             let (run, dir) = global.run(run.as_str())?;
-            let examined = inspect_run(&dir, true)?;
+            let examined = inspect_run(&dir, JobScope::All)?;
             let report = RunRecord::new(run, dir.path().to_owned(), examined);
             let mut out = io::stdout().lock();
             Human(global.style()).run(&mut out, &report)?;

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use crate::cli::context::omitted_damage;
 use crate::job::{InspectedRun, LiveRun, RunStatus, RunVerdict, TypicalDurations, inspect_runs};
-use crate::log::{Changes, Damage, RunState, StorageError, Watcher, list};
+use crate::log::{Changes, DamageList, JobScope, RunState, StorageError, Watcher, list};
 use crate::render::{RunRecord, WatchedRun};
 use crate::volume::{Dir, RunId, Volume, VolumeError, error_chain};
 
@@ -61,7 +62,7 @@ pub(crate) struct WatchedLiveRun {
     /// The status that was reported last.
     key: u64,
     /// How much damage was reported.
-    damaged: usize,
+    damaged: u64,
 }
 
 /// Problems to report at the end, or when the screen is free.
@@ -117,7 +118,12 @@ impl WatchedRuns {
             // The durations of the other runs give an estimate.
             ids
         };
-        let examined_runs = inspect_runs(runs, &ids, reported, |run, examined| {
+        let scope = if reported {
+            JobScope::All
+        } else {
+            JobScope::Summarized
+        };
+        let examined_runs = inspect_runs(runs, &ids, scope, |run, examined| {
             let state = &examined.summary.state;
             if !state.is_closed() {
                 return None;
@@ -212,9 +218,8 @@ impl WatchedRuns {
             return Ok(());
         }
         let damage = live.run.damage();
-        self.problems
-            .damage(damage.get(live.damaged..).unwrap_or(damage));
-        live.damaged = damage.len();
+        self.problems.new_damage(damage, live.damaged);
+        live.damaged = damage.count();
         let brief = WatchedRun::new(run.clone(), live.run.state(), inspected.state);
         let key = status_key(live.run.state(), &inspected);
         if self.changes == ReportChanges::Yes && live.key != key {
@@ -338,10 +343,31 @@ impl WatchedRuns {
 }
 
 impl WatchProblems {
-    fn damage(&mut self, damage: &[Damage]) {
-        self.damage |= !damage.is_empty();
-        let warnings = damage.iter().map(|one| format!("warning: {one}"));
-        self.warnings.extend(warnings);
+    fn damage(&mut self, damage: &DamageList) {
+        self.new_damage(damage, 0);
+    }
+
+    /// Records the damage after the first `reported` places of a list.
+    fn new_damage(&mut self, damage: &DamageList, reported: u64) {
+        if damage.count() == reported {
+            return;
+        }
+        self.damage = true;
+        // A log that was replaced may have less damage than before.
+        let reported = if damage.count() < reported {
+            0
+        } else {
+            reported
+        };
+        let skipped = usize::try_from(reported).unwrap_or(usize::MAX);
+        let warnings = damage.first().iter().skip(skipped);
+        self.warnings
+            .extend(warnings.map(|one| format!("warning: {one}")));
+        if reported < damage.count() - damage.omitted() || reported == 0 {
+            let more = omitted_damage(damage);
+            self.warnings
+                .extend(more.map(|more| format!("warning: {more}")));
+        }
     }
 }
 

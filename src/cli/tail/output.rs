@@ -10,7 +10,7 @@ use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::Code;
 use crate::cli::tail::Args;
 use crate::job::{JobOutput, SkipLines, StreamId, UnindexedBytes, inspect_run};
-use crate::log::{ChangeWaiter, WatchScope};
+use crate::log::{ChangeWaiter, JobScope, WatchScope};
 use crate::render::Sanitizer;
 use crate::volume::{Dir, JobId};
 
@@ -31,7 +31,7 @@ pub(crate) fn output(
     let mut jobs: Vec<(JobId, Option<JobOutput>, OutputTarget)> = Vec::new();
     let mut unindexed = UnindexedBytes::Hold;
     loop {
-        let examined = inspect_run(dir, true)?;
+        let examined = inspect_run(dir, JobScope::All)?;
         for job in &examined.summary.state.jobs {
             let wanted = args.job.as_ref().is_none_or(|id| job.job_id == **id);
             if wanted && !jobs.iter().any(|(id, _, _)| *id == job.job_id) {

@@ -15,8 +15,8 @@ use crate::job::supervise::job_events::JobEvents;
 use crate::job::supervise::supervisor::{SNAPSHOT_TIMEOUT, close_if_open};
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError};
 use crate::log::{
-    Batch, Close, Durability, EventType, JobState, Lease, LeaseState, LogView, RunLog, RunStatus,
-    needs_repair,
+    Batch, Close, Durability, EventType, JobScope, JobState, Lease, LeaseState, LogView, RunLog,
+    RunStatus, needs_repair,
 };
 use crate::telemetry::{Probe, Snapshots};
 use crate::volume::{Dir, JobId, RunId, Volume, error_chain, layout};
@@ -75,7 +75,7 @@ pub fn recover(
     rollback: LostJobRollback,
     on_warning: &OnWarning,
 ) -> Result<RecoveryOutcome, UndoError> {
-    let inspected = inspect_run(dir, true)?;
+    let inspected = inspect_run(dir, JobScope::All)?;
     let mut outcome = RecoveryOutcome {
         action: RecoveryAction::None,
         was: inspected.verdict.state,
@@ -116,7 +116,7 @@ pub fn recover(
             }
             LostJobRollback::Run => recoverer.end_and_undo_jobs(leases, &mut outcome)?,
         }
-        let now = inspect_run(dir, true)?;
+        let now = inspect_run(dir, JobScope::All)?;
         outcome.action = RecoveryAction::Recovered;
         outcome.state = now.verdict.state;
         outcome.because = now.verdict.because;

@@ -16,7 +16,9 @@ use crate::job::supervise::job_events::JobEvents;
 use crate::job::supervise::rollback;
 use crate::job::supervise::supervisor::{Supervisor, SupervisorEnv};
 use crate::log::format::payload::ErrorKind;
-use crate::log::{AppendError, JobState, Lease, RunLog, RunStatus, SelectError, StorageError};
+use crate::log::{
+    AppendError, JobScope, JobState, Lease, RunLog, RunStatus, SelectError, StorageError,
+};
 use crate::volume::{Dir, JobId, RunId, Volume, layout};
 
 /// How long after SIGTERM a rollback that is stopped gets SIGKILL.
@@ -138,7 +140,7 @@ pub fn plan_undo(run: &RunId, dir: &Dir) -> Result<Vec<PlannedUndo>, UndoError> 
 
 /// Returns the jobs of a run that has ended that need a rollback, last job first.
 fn jobs_to_undo(run: &RunId, dir: &Dir) -> Result<Vec<JobState>, UndoError> {
-    let examined = inspect_run(dir, true)?;
+    let examined = inspect_run(dir, JobScope::All)?;
     let (run_id, because) = (run.clone(), examined.verdict.because);
     match examined.verdict.state {
         RunStatus::Completed | RunStatus::Failed | RunStatus::Open => {}

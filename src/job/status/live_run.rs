@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::run_status::{InspectedRun, RunVerdict, run_verdict};
+use super::run_status::{InspectedRun, MAX_PROBES, RunVerdict, run_verdict};
 use crate::log::format::payload::{JobEnded, JobSubmitted};
 use crate::log::{
-    Damage, Envelope, EventType, FollowStart, Follower, Item, JobState, RunState, RunStatus,
-    RunSummary, StorageError, Update,
+    DamageList, Envelope, EventType, Fold, FollowStart, Follower, Item, JobState, RunState,
+    RunStatus, RunSummary, StorageError, Update,
 };
 use crate::volume::{Dir, JobId, layout};
 
@@ -18,10 +18,10 @@ use crate::volume::{Dir, JobId, layout};
 #[derive(Debug)]
 pub struct LiveRun {
     follower: Follower,
-    state: RunState,
+    fold: Fold,
     events: u64,
     foreign: u64,
-    damage: Vec<Damage>,
+    damage: DamageList,
     jobs: HashMap<JobId, LiveJob>,
 }
 
@@ -55,10 +55,10 @@ impl Default for LiveRun {
     fn default() -> Self {
         Self {
             follower: Follower::new(FollowStart::Checkpoint),
-            state: RunState::default(),
+            fold: Fold::default(),
             events: 0,
             foreign: 0,
-            damage: Vec::new(),
+            damage: DamageList::default(),
             jobs: HashMap::new(),
         }
     }
@@ -72,19 +72,25 @@ impl LiveRun {
     /// The log cannot be read.
     pub fn poll(&mut self, dir: &Dir) -> Result<RunVerdict, StorageError> {
         self.read(dir)?;
-        loop {
-            let inspected = run_verdict(dir, &self.state);
-            // The terminal event may have been written just before the lease was probed.
-            if inspected.state != RunStatus::Lost || !self.read(dir)? {
-                return Ok(inspected);
+        let mut verdict = run_verdict(dir, &self.fold.state);
+        for _ in 1..MAX_PROBES {
+            if verdict.state != RunStatus::Lost {
+                break;
             }
+            // The terminal event may have been written just before the lease was probed.
+            self.read(dir)?;
+            if verdict.is_lost_in(&self.fold.state) {
+                break;
+            }
+            verdict = run_verdict(dir, &self.fold.state);
         }
+        Ok(verdict)
     }
 
-    /// Reads the new events. Returns whether there were any.
-    fn read(&mut self, dir: &Dir) -> Result<bool, StorageError> {
+    /// Reads the new events.
+    fn read(&mut self, dir: &Dir) -> Result<(), StorageError> {
         let Some(Update { gap, reader }) = self.follower.poll(dir, &|_| true)? else {
-            return Ok(false);
+            return Ok(());
         };
         let mut reader = reader;
         if gap.is_some() {
@@ -92,22 +98,20 @@ impl LiveRun {
             // another log.
             *self = Self::default();
             let Some(update) = self.follower.poll(dir, &|_| true)? else {
-                return Ok(true);
+                return Ok(());
             };
             reader = update.reader;
         }
-        let mut any = false;
         while let Some(item) = reader.next_item()? {
-            any = true;
             self.apply(&item);
         }
         self.follower.mark_read(&reader);
         self.events = reader.next_seq() + self.foreign;
-        Ok(any)
+        Ok(())
     }
 
     fn apply(&mut self, item: &Item<'_>) {
-        item.fold_into(&mut self.state);
+        self.fold.apply(item);
         match item {
             Item::Event(env, line) => self.record(env, line),
             Item::Foreign(..) => self.foreign += 1,
@@ -173,11 +177,11 @@ impl LiveRun {
 
     /// Returns the state folded so far.
     pub fn state(&self) -> &RunState {
-        &self.state
+        &self.fold.state
     }
 
     /// Returns the damage found so far.
-    pub fn damage(&self) -> &[Damage] {
+    pub fn damage(&self) -> &DamageList {
         &self.damage
     }
 
@@ -193,9 +197,10 @@ impl LiveRun {
         let active = active.map_or(0, |stat| stat.st_size as u64);
         InspectedRun {
             summary: RunSummary {
-                state: self.state.clone(),
+                state: self.fold.state.clone(),
+                is_uncertain: self.fold.is_uncertain(),
                 events: self.events,
-                bytes: active + self.state.sealed_bytes,
+                bytes: active + self.fold.state.sealed_bytes,
                 damage: self.damage.clone(),
             },
             verdict: inspected,

@@ -7,9 +7,9 @@ use crate::job::process::liveness;
 use crate::job::process::liveness::child_of;
 use crate::log;
 use crate::log::{
-    JobState, Lease, LeaseState, RunState, RunStatus, RunSummary, Stage, StorageError,
+    JobScope, JobState, Lease, LeaseState, RunState, RunStatus, RunSummary, Stage, StorageError,
 };
-use crate::volume::{Dir, RunId, error_chain};
+use crate::volume::{Dir, JobId, RunId, error_chain};
 
 /// The state of a run, with the reason for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,29 @@ pub struct RunVerdict {
     pub state: RunStatus,
     /// The reason, for display.
     pub because: String,
+    /// The job whose lease was seen free, if the run is lost.
+    lost_job: Option<JobId>,
+}
+
+/// How often the leases of a run are probed, as long as each time another job turns out to have
+/// ended meanwhile.
+pub(crate) const MAX_PROBES: u32 = 4;
+
+impl RunVerdict {
+    /// Returns whether a run is lost according to its log, which was read after the lease was
+    /// seen free.
+    ///
+    /// The job may have written its terminal event just before it released its lease. One
+    /// look at the log afterwards decides: a job that has not ended there never will. Events of
+    /// others, however many, change nothing.
+    pub(crate) fn is_lost_in(&self, run: &RunState) -> bool {
+        let unfinished = |job: &JobState| !job.stage.is_terminal();
+        let job = self.lost_job.as_ref();
+        !run.is_closed()
+            && job
+                .and_then(|id| run.job(id.as_str()))
+                .is_some_and(unfinished)
+    }
 }
 
 /// Determines the state of the run in `dir` from its log and the leases of its jobs.
@@ -42,7 +65,7 @@ pub fn run_verdict(dir: &Dir, run: &RunState) -> RunVerdict {
                 });
             }
             Ok(state @ (LeaseState::Free | LeaseState::Missing)) => {
-                lost.get_or_insert_with(|| why_lost(dir, job, state));
+                lost.get_or_insert_with(|| (why_lost(dir, job, state), job.job_id.clone()));
             }
             Err(e) => {
                 unseen.get_or_insert_with(|| {
@@ -51,8 +74,11 @@ pub fn run_verdict(dir: &Dir, run: &RunState) -> RunVerdict {
             }
         }
     }
-    if let Some(because) = lost {
-        return verdict(RunStatus::Lost, because);
+    if let Some((because, job)) = lost {
+        return RunVerdict {
+            lost_job: Some(job),
+            ..verdict(RunStatus::Lost, because)
+        };
     }
     if let Some(because) = unseen {
         return verdict(RunStatus::Unknown, because);
@@ -68,8 +94,12 @@ pub fn run_verdict(dir: &Dir, run: &RunState) -> RunVerdict {
     )
 }
 
-fn verdict(state: RunStatus, because: String) -> RunVerdict {
-    RunVerdict { state, because }
+pub(crate) fn verdict(state: RunStatus, because: String) -> RunVerdict {
+    RunVerdict {
+        state,
+        because,
+        lost_job: None,
+    }
 }
 
 /// Determines the state of a closed run, for which the log alone is enough.
@@ -132,22 +162,20 @@ pub struct InspectedRun {
 ///
 /// # Errors
 /// The log cannot be read.
-pub fn inspect_run(dir: &Dir, all_jobs: bool) -> Result<InspectedRun, StorageError> {
-    let mut overview = log::read_summary(dir, all_jobs)?;
-    loop {
-        let inspected = run_verdict(dir, &overview.state);
-        if inspected.state == RunStatus::Lost {
-            let again = log::read_summary(dir, all_jobs)?;
-            if again.events != overview.events {
-                overview = again;
-                continue;
-            }
+pub fn inspect_run(dir: &Dir, scope: JobScope) -> Result<InspectedRun, StorageError> {
+    let mut summary = log::read_summary(dir, scope)?;
+    let mut verdict = run_verdict(dir, &summary.state);
+    for _ in 1..MAX_PROBES {
+        if verdict.state != RunStatus::Lost {
+            break;
         }
-        return Ok(InspectedRun {
-            summary: overview,
-            verdict: inspected,
-        });
+        summary = log::read_summary(dir, scope)?;
+        if verdict.is_lost_in(&summary.state) {
+            break;
+        }
+        verdict = run_verdict(dir, &summary.state);
     }
+    Ok(InspectedRun { summary, verdict })
 }
 
 /// Inspects runs in the directory `runs`, on several threads if there are many, and maps each
@@ -156,11 +184,11 @@ pub fn inspect_run(dir: &Dir, all_jobs: bool) -> Result<InspectedRun, StorageErr
 pub fn inspect_runs<T: Send>(
     runs: &Dir,
     ids: &[RunId],
-    all_jobs: bool,
+    scope: JobScope,
     map: impl Fn(&RunId, InspectedRun) -> T + Sync,
 ) -> Vec<Result<Option<T>, StorageError>> {
     let inspect_chunk = |ids: &[RunId]| -> Vec<_> {
-        let one = |run| Ok(inspect_listed_run(runs, run, all_jobs)?.map(|found| map(run, found)));
+        let one = |run| Ok(inspect_listed_run(runs, run, scope)?.map(|found| map(run, found)));
         ids.iter().map(one).collect()
     };
     let threads = match ids.len() {
@@ -198,9 +226,9 @@ const MAX_THREADS: usize = 4;
 fn inspect_listed_run(
     runs: &Dir,
     run: &RunId,
-    all_jobs: bool,
+    scope: JobScope,
 ) -> Result<Option<InspectedRun>, StorageError> {
-    if let Some(overview) = log::read_finished(runs, run, all_jobs) {
+    if let Some(overview) = log::read_finished(runs, run, scope) {
         let inspected = closed_verdict(&overview.state);
         return Ok(Some(InspectedRun {
             summary: overview,
@@ -208,5 +236,5 @@ fn inspect_listed_run(
         }));
     }
     let dir = log::open_dir(runs, run)?;
-    dir.map(|dir| inspect_run(&dir, all_jobs)).transpose()
+    dir.map(|dir| inspect_run(&dir, scope)).transpose()
 }

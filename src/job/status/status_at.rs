@@ -1,6 +1,6 @@
 //! The state of a run at some point of its log.
 
-use super::run_status::{RunVerdict, run_verdict};
+use super::run_status::{RunVerdict, run_verdict, verdict};
 use crate::log::{RunState, RunStatus};
 use crate::volume::Dir;
 
@@ -26,5 +26,5 @@ pub fn status_at(dir: &Dir, run: &RunState) -> RunVerdict {
             "the run was not closed at that point, and no job was live".to_owned(),
         ),
     };
-    RunVerdict { state, because }
+    verdict(state, because)
 }

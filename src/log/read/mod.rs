@@ -2,6 +2,7 @@
 
 pub(crate) mod cursor;
 pub(crate) mod cursor_file;
+pub(crate) mod damage;
 pub(crate) mod fold;
 pub(crate) mod follow;
 pub(crate) mod last_lines;
@@ -9,9 +10,12 @@ pub(crate) mod position;
 pub(crate) mod reader;
 pub(crate) mod resume;
 pub(crate) mod runtimo_wal;
+pub(crate) mod segment_reader;
 pub(crate) mod summary;
 
 #[cfg(test)]
 mod copies_tests;
+#[cfg(test)]
+mod fold_tests;
 #[cfg(test)]
 mod follow_tests;

@@ -1,82 +1,111 @@
-//! What a run is, as cheaply as it can be told.
+//! The summary of a run, read as cheaply as possible.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 
 use serde::Deserialize;
 
-use super::reader::{Damage, Item, Reader, fold};
+use super::damage::DamageList;
+use super::fold::{Fold, fold};
+use super::reader::{Item, Reader};
 use crate::log::error::StorageError;
 use crate::log::format::classify::{LineClass, classify};
+use crate::log::format::envelope;
+use crate::log::format::envelope::peek_frame;
+use crate::log::format::event_type::EventType;
 use crate::log::interop::foreign::apply_foreign;
 use crate::log::segment::rev_line_reader::RevLineReader;
 use crate::log::segment::segment_set::{open_active, open_segments, since_checkpoint};
 use crate::log::state::run_state::RunState;
 use crate::volume::{Dir, RunId, layout};
 
-/// A run as its log tells it.
+/// The jobs that a summary lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobScope {
+    /// Those in the last line of a finished run, which may lack some of very many.
+    Summarized,
+    /// All of them.
+    All,
+}
+
+/// A run according to its log.
 #[derive(Debug)]
 pub struct RunSummary {
     /// The folded state.
     pub state: RunState,
-    /// How many events the run ever had.
+    /// The number of events that the run ever had.
     pub events: u64,
-    /// Its log, in bytes before compression.
+    /// The length of its log before compression, in bytes.
     pub bytes: u64,
-    /// What was damaged, as far as it was read.
-    pub damage: Vec<Damage>,
+    /// The damage in the part of the log that was read.
+    pub damage: DamageList,
+    /// Whether damage hides events, so that the state may not be that of the run, see
+    /// [`Fold::is_uncertain`].
+    pub is_uncertain: bool,
 }
 
-/// Tells what the run in `dir` is. A finished run is answered from its last line
-/// alone, unless `all_jobs` are asked for and that line lacks some; any other from its
-/// newest checkpoint on. Damage before that is not looked for.
+impl From<RunSummary> for Fold {
+    /// Continues from a summary.
+    fn from(summary: RunSummary) -> Self {
+        Self::resume(summary.state, summary.events, summary.is_uncertain)
+    }
+}
+
+/// Returns the summary of the run in `dir`.
+///
+/// For a finished run it is in the last line, unless that lacks some of the jobs in `scope`.
+/// Any other run is folded from its newest checkpoint on. Damage before that is not looked
+/// for.
 ///
 /// # Errors
 /// A segment cannot be read.
-pub fn read_summary(dir: &Dir, all_jobs: bool) -> Result<RunSummary, StorageError> {
+pub fn read_summary(dir: &Dir, scope: JobScope) -> Result<RunSummary, StorageError> {
     let active = dir.read_sized(layout::ACTIVE)?;
-    if let Some(finished) = active.and_then(|(file, len)| from_last_line(&file, len, all_jobs)) {
+    if let Some(finished) = active.and_then(|(file, len)| from_last_line(&file, len, scope)) {
         return Ok(finished);
     }
     let segments = open_segments(dir)?;
-    // A folder that is being removed loses its log last.
+    // A directory that is being removed loses its log last.
     if segments.is_empty() || dir.is_removed() {
         return Err(StorageError::RunRemoved {
             path: dir.path().to_owned(),
         });
     }
     let active = segments.iter().find(|s| s.first_seq.is_none());
-    let bytes = active.map_or(0, |s| s.len);
+    let active_bytes = active.map_or(0, |s| s.len);
     let mut reader = Reader::from_segments(since_checkpoint(segments));
-    let mut told = RunSummary {
-        state: RunState::default(),
-        events: 0,
-        bytes,
-        damage: Vec::new(),
-    };
+    let mut fold = Fold::default();
+    let mut damage = DamageList::default();
     let mut foreign = 0;
     while let Some(item) = reader.next_item()? {
-        item.fold_into(&mut told.state);
+        fold.apply(&item);
         match item {
             Item::Event(..) => {}
             Item::Foreign(..) => foreign += 1,
-            Item::Damage(damage) => told.damage.push(damage),
+            Item::Damage(one) => damage.push(one),
         }
     }
-    told.events = reader.next_seq() + foreign;
-    told.bytes += told.state.sealed_bytes;
-    Ok(told)
+    Ok(RunSummary {
+        events: reader.next_seq() + foreign,
+        bytes: active_bytes + fold.state.sealed_bytes,
+        is_uncertain: fold.is_uncertain(),
+        state: fold.state,
+        damage,
+    })
 }
 
-/// Tells what the run in the folder `runs` is, if it is finished and its last line tells
-/// all: the short way of [`read_summary`], for many runs, which opens nothing but one file.
-/// What is wrong with any other is told on the long way.
-pub fn read_finished(runs: &Dir, run: &RunId, all_jobs: bool) -> Option<RunSummary> {
+/// Returns the summary of a run in the directory `runs` if the run is finished and its last
+/// line has all of it.
+///
+/// This is the fast path of [`read_summary`] for many runs: it opens a single file, and leaves
+/// everything that is odd about a run to the slow path.
+pub fn read_finished(runs: &Dir, run: &RunId, scope: JobScope) -> Option<RunSummary> {
     let active = runs.read_sized_in(run.as_str(), layout::ACTIVE).ok()?;
-    active.and_then(|(file, len)| from_last_line(&file, len, all_jobs))
+    active.and_then(|(file, len)| from_last_line(&file, len, scope))
 }
 
-/// Whether the run in `dir` is closed: nothing but repairs, rotations and rollbacks may
-/// come behind its last line.
+/// Returns whether the run in `dir` is closed: nothing but repairs, rotations and rollbacks may
+/// follow its last line.
 ///
 /// # Errors
 /// A segment cannot be read.
@@ -85,7 +114,7 @@ pub fn is_closed(dir: &Dir) -> Result<bool, StorageError> {
         return Ok(false);
     };
     let file = active.open()?.file;
-    if from_last_line(&file, active.len, false).is_some() {
+    if from_last_line(&file, active.len, JobScope::Summarized).is_some() {
         return Ok(true);
     }
     let mut back = RevLineReader::new(&file, active.len);
@@ -95,18 +124,19 @@ pub fn is_closed(dir: &Dir) -> Result<bool, StorageError> {
     {
         apply_foreign(&mut last, line.bytes);
     }
-    // Such a line does not tell alone: it may stand in a run of ours.
+    // Such a line alone does not decide it: it may be in a run of ours.
     Ok(last.is_closed() && fold(dir)?.is_closed())
 }
 
-/// What the last line of an active segment of `len` bytes tells of a finished run.
-fn from_last_line(active: &File, len: u64, all_jobs: bool) -> Option<RunSummary> {
+/// Returns the summary of a finished run from the last line of an active segment of `len`
+/// bytes.
+fn from_last_line(active: &File, len: u64, scope: JobScope) -> Option<RunSummary> {
     #[derive(Deserialize)]
     struct LastLine {
         summary: Option<RunState>,
     }
     let mut back = RevLineReader::new(active, len);
-    // A file that shrinks meanwhile is being mended: then it is read in full.
+    // A file that shrinks meanwhile is being repaired, and is read in full.
     let line = back.prev_line().ok()??;
     let LineClass::Ours(env) = classify(line.bytes) else {
         return None;
@@ -114,11 +144,28 @@ fn from_last_line(active: &File, len: u64, all_jobs: bool) -> Option<RunSummary>
     let state = serde_json::from_slice::<LastLine>(line.bytes)
         .ok()?
         .summary?;
-    let tells_all = state.is_closed() && !(all_jobs && state.jobs_truncated);
-    tells_all.then(|| RunSummary {
+    let has_jobs = scope == JobScope::Summarized || !state.jobs_truncated;
+    let is_whole = state.is_closed() && has_jobs && starts_log(active);
+    is_whole.then(|| RunSummary {
         bytes: len + state.sealed_bytes,
         events: env.seq + 1,
         state,
-        damage: Vec::new(),
+        damage: DamageList::default(),
+        is_uncertain: false,
+    })
+}
+
+/// Returns whether a segment starts with the first event of a log or with a checkpoint.
+///
+/// If it does not, the segment was cut or replaced, and its writer may have written the summary
+/// from what remained.
+fn starts_log(segment: &File) -> bool {
+    let mut start = [0; envelope::FRAME_LEN];
+    let read = segment.read_at(&mut start, 0).ok();
+    let frame = read.and_then(|n| start.get(..n)).and_then(peek_frame);
+    // A line of another program, or a damaged one, leaves it open.
+    frame.is_none_or(|frame| {
+        let rotated = EventType::LogRotated.as_str().as_bytes();
+        frame.seq == 0 || frame.kind.starts_with(rotated)
     })
 }

@@ -9,6 +9,7 @@ use crate::log::error::StorageError;
 use crate::log::format::envelope;
 use crate::log::format::envelope::Envelope;
 use crate::log::format::ulid::parse_ulid;
+use crate::log::read::fold::Fold;
 use crate::log::read::reader::{Item, Reader};
 use crate::log::segment::segment_set::has_events;
 use crate::log::state::run_state::RunState;
@@ -105,17 +106,17 @@ pub(crate) fn first_id(dir: &Dir) -> Result<Option<Ulid>, StorageError> {
 /// Folds the log until the id of the run's first event is known, and with it the name.
 pub(crate) fn first_state(dir: &Dir) -> Result<RunState, StorageError> {
     let mut reader = Reader::open(dir)?;
-    let mut state = RunState::default();
-    while state.first_id.is_none()
+    let mut fold = Fold::default();
+    while fold.state.first_id.is_none()
         && let Some(item) = reader.next_item()?
     {
-        item.fold_into(&mut state);
+        fold.apply(&item);
         if matches!(item, Item::Foreign(..)) {
             // Other programs may write lines without ids.
             break;
         }
     }
-    Ok(state)
+    Ok(fold.state)
 }
 
 /// Returns the id of event 0 if the active segment starts with it.

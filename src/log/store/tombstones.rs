@@ -19,7 +19,7 @@ use crate::log::format::envelope;
 use crate::log::format::envelope::DamageReason;
 use crate::log::format::ulid::parse_ulid;
 use crate::log::lock::file_lock;
-use crate::log::read::reader::Damage;
+use crate::log::read::damage::{Damage, DamageList};
 use crate::log::read::summary::RunSummary;
 use crate::log::segment::line_reader::{FileSpan, LineReader};
 use crate::log::segment::preallocate::Preallocation;
@@ -53,7 +53,7 @@ pub struct Tombstone {
     /// The length of its log, in bytes.
     pub bytes: u64,
     /// The number of damaged places in its log.
-    pub damaged: usize,
+    pub damaged: u64,
     /// The folded state, with as many jobs as fit into 32 KiB.
     #[serde(flatten)]
     pub run: RunState,
@@ -81,7 +81,7 @@ impl Tombstone {
             duration_ms: summary.state.duration_ms(),
             events: summary.events,
             bytes: summary.bytes,
-            damaged: summary.damage.len(),
+            damaged: summary.damage.count(),
             run: summary.state.truncated()?,
         })
     }
@@ -194,16 +194,16 @@ fn repair_last_line(file: &File) -> std::io::Result<u64> {
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn read_tombstones(volume: &Volume) -> Result<(Vec<Tombstone>, Vec<Damage>), StorageError> {
+pub fn read_tombstones(volume: &Volume) -> Result<(Vec<Tombstone>, DamageList), StorageError> {
     let Some(file) = volume.root().read_in(layout::VAR, layout::RETIRED)? else {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok((Vec::new(), DamageList::default()));
     };
     let path = volume.path().join(layout::VAR).join(layout::RETIRED);
     let len = file.metadata().at("stat", &path)?.len();
     let mut lines = LineReader::from_span(FileSpan::new(Arc::new(file), 0, len));
     let mut found: Vec<Option<Tombstone>> = Vec::new();
     let mut places: HashMap<(RunId, Option<String>), usize> = HashMap::new();
-    let mut damage = Vec::new();
+    let mut damage = DamageList::default();
     let mut number = 0;
     while let Some(line) = lines.next_line().at("read", &path)? {
         number += 1;

@@ -6,7 +6,7 @@ use super::fault::{EventFaults, Fault, FaultKind, FaultList};
 use crate::log::format::envelope::Envelope;
 use crate::log::format::event_type::EventType;
 use crate::log::format::payload::Sealed;
-use crate::log::read::reader::LinePosition;
+use crate::log::read::segment_reader::LinePosition;
 use crate::log::segment::segment_file::Segment;
 use crate::volume::Dir;
 
@@ -122,14 +122,6 @@ impl Chain {
             return;
         }
         match before.last() {
-            // Any event may come after damage.
-            None if env.seq > 0 && !rotated && !current.damaged => {
-                let message = format!(
-                    "the events before {} are missing, and no checkpoint covers them",
-                    env.seq
-                );
-                faults.push(FaultKind::Gap, message);
-            }
             None => {}
             Some(previous) => match sealed {
                 Some(sealed) => compare_with_sealed(previous, sealed, &mut broken),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::log::read::reader::LinePosition;
+use crate::log::read::segment_reader::LinePosition;
 
 /// The kind of a fault, for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -13,7 +13,7 @@ use super::writer_state::WriterState;
 use crate::log::error::{AppendError, StorageError};
 use crate::log::format::event_type::EventType;
 use crate::log::format::payload::Sealed;
-use crate::log::read::reader;
+use crate::log::read::fold;
 use crate::log::segment::line_reader::read_span;
 use crate::log::segment::segment_file;
 use crate::log::segment::segment_set;
@@ -94,7 +94,7 @@ fn checkpoint_after_sealed(
         last_ts: newest.last_ts(),
         bytes: newest.uncompressed_len(),
     };
-    let folded = reader::fold(handle.dir())?;
+    let folded = fold::fold(handle.dir())?;
     let mut state = folded.clone();
     // The writer applies the checkpoint to its state, which counts the sealed bytes.
     writer.set_state(folded);

@@ -135,12 +135,12 @@ fn a_closed_run_is_still_told_from_its_last_line() {
     let it = TestLog::with_notes(1);
     let done = [it.submitted("a"), it.ended("a", Some("no"))];
     it.close(&done, Close::Now).unwrap();
-    let before = read_summary(it.log().dir(), true).unwrap();
+    let before = read_summary(it.log().dir(), JobScope::All).unwrap();
     rotate(&it.log()).unwrap();
     let found = it.read();
     found.assert_sound();
     assert!(found.last()["summary"]["closed_ts"].is_string());
-    let after = read_summary(it.log().dir(), true).unwrap();
+    let after = read_summary(it.log().dir(), JobScope::All).unwrap();
     assert_eq!(after.events, before.events + 1);
     assert_eq!(after.bytes, before.bytes + it.bytes().len() as u64);
     assert_eq!(after.state.jobs, before.state.jobs);

@@ -219,7 +219,7 @@ impl Play {
         assert_eq!(acknowledged, self.acknowledged);
         assert_eq!(fold(&self.dir).unwrap(), state);
         assert_eq!(
-            read_summary(&self.dir, true).unwrap().events,
+            read_summary(&self.dir, JobScope::All).unwrap().events,
             self.ever.len() as u64
         );
     }

@@ -13,7 +13,7 @@ use super::end_of_log;
 use super::handle::RunHandle;
 use super::tail::{Tail, TailMode};
 use crate::log::error::{AppendError, StorageError};
-use crate::log::read::reader;
+use crate::log::read::fold;
 use crate::log::segment::line_reader::read_span;
 use crate::log::segment::preallocate::Preallocation;
 use crate::log::segment::sequence::Sequence;
@@ -166,7 +166,7 @@ impl WriterState {
             Some(state) => Ok(state),
             // After recovery, the segment is empty only if there is no sealed one either.
             none if self.len == 0 => Ok(none.insert(RunState::default())),
-            none => Ok(none.insert(reader::fold(handle.dir())?)),
+            none => Ok(none.insert(fold::fold(handle.dir())?)),
         }
     }
 
@@ -252,7 +252,7 @@ impl WriterState {
             return Ok(());
         };
         self.set_segment(&segment);
-        let (state, Some((key, end))) = reader::fold_to_end(handle.dir())? else {
+        let (fold, Some((key, end))) = fold::fold_to_end(handle.dir())? else {
             return Ok(());
         };
         if key == segment.key() {
@@ -260,7 +260,7 @@ impl WriterState {
             let path = handle.active_path();
             let tail = Tail::find(segment.file(), end, path, TailMode::Open, before)?;
             self.tail = Some(tail);
-            self.state = Some(state);
+            self.state = Some(fold.state);
             self.len = end;
         }
         Ok(())

@@ -47,7 +47,7 @@ pub struct RunRecord {
     /// The size of the log in bytes.
     pub bytes: u64,
     /// The number of damaged places that were skipped.
-    pub damaged: usize,
+    pub damaged: u64,
     /// The number of jobs.
     pub jobs_total: usize,
     /// The number of jobs that failed.
@@ -100,7 +100,7 @@ impl RunRecord {
             closed_ts: state.closed_ts,
             events: overview.events,
             bytes: overview.bytes,
-            damaged: overview.damage.len(),
+            damaged: overview.damage.count(),
             jobs_total: state.jobs_total,
             jobs_failed: state.jobs_failed,
             jobs: state.jobs.into_iter().map(JobRecord::from).collect(),

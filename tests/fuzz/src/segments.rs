@@ -60,7 +60,7 @@ pub fn segments(data: &[u8]) {
         let last: Vec<&Vec<u8>> = last.iter().filter_map(line_of).collect();
         assert_eq!(last, lines[lines.len().saturating_sub(n)..], "the last {n}");
     }
-    drop(read_summary(&opened, true).expect("a summary"));
+    drop(read_summary(&opened, JobScope::All).expect("a summary"));
     if !plain.iter().any(is_copy) {
         append(&volume, &opened, &plain);
     }

@@ -64,11 +64,11 @@ impl Server for Ours {
             // What `runlog::log::fold` does, counted.
             "fold" => {
                 let mut reader = Reader::open(self.log.dir())?;
-                let mut state = RunState::default();
+                let mut fold = Fold::default();
                 while let Some(item) = reader.next_item()? {
-                    item.fold_into(&mut state);
+                    fold.apply(&item);
                 }
-                std::hint::black_box(state);
+                std::hint::black_box(fold.state);
                 Ok(reader.next_seq())
             }
             "read" => {

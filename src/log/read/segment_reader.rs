@@ -1,0 +1,264 @@
+//! Reading one segment of a run, line by line.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::damage::Damage;
+use super::position::{Position, PrecedingLine};
+use crate::log::error::StorageError;
+use crate::log::format::classify::{Dialect, LineClass};
+use crate::log::format::envelope::DamageReason;
+use crate::log::format::event_type::EventType;
+use crate::log::segment::line_reader::{FileSpan, RawLine, classify_raw, read_span};
+use crate::log::segment::segment_file::{Segment, SegmentLines};
+use crate::log::segment::sequence::{Sequence, SequenceStep};
+use crate::volume::{FileKey, IoContext};
+
+/// What the last line of a [`SegmentReader`] is.
+pub(crate) enum ItemKind {
+    Event,
+    /// An event before which others are missing.
+    EventAfterGap,
+    Foreign(Dialect),
+    Damage(Damage),
+}
+
+/// The position of a line in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LinePosition<'a> {
+    /// The segment.
+    pub file: &'a Path,
+    /// The number of the line in the segment, from 1, if the segment is read from its start.
+    pub line: u64,
+    /// Where the line begins in the uncompressed segment, in bytes.
+    pub offset: u64,
+    /// Where the next line begins.
+    pub end: u64,
+}
+
+/// Reads the lines of an open segment.
+pub(crate) struct SegmentReader {
+    segment: Segment,
+    file: Arc<File>,
+    lines: SegmentLines,
+    /// The offset at which reading started.
+    start: u64,
+    /// The number of lines before `start`, once it was needed.
+    lines_before: Option<u64>,
+    /// Where the last line begins.
+    line_start: u64,
+    /// Where the last line ends.
+    line_end: u64,
+    /// The number of lines read.
+    line: u64,
+    /// The last line, if the segment is compressed.
+    preceding: Option<PrecedingLine>,
+    /// The offset of a line that was read again because it looked damaged.
+    reread_at: Option<u64>,
+    /// Whether the compressed data ended in an error, which was returned as damage.
+    broken: bool,
+}
+
+impl SegmentReader {
+    pub(crate) fn new(segment: Segment, start: u64) -> Result<Self, StorageError> {
+        Ok(Self {
+            file: segment.open()?.file,
+            lines: segment.lines_from(start)?,
+            segment,
+            start,
+            lines_before: None,
+            line_start: start,
+            line_end: start,
+            line: 0,
+            preceding: None,
+            reread_at: None,
+            broken: false,
+        })
+    }
+
+    /// Returns the last line.
+    pub(crate) fn line(&self) -> &[u8] {
+        self.lines.last_bytes()
+    }
+
+    /// Returns the identity of the file.
+    pub(crate) fn file_key(&self) -> FileKey {
+        self.segment.key
+    }
+
+    /// Returns the position after the last line. `sequence` is that of the lines so far.
+    pub(crate) fn position(&self, sequence: Option<Sequence>) -> Position {
+        // In a compressed segment, all lines before this one would have to be read again.
+        let find = || PrecedingLine::find(&self.segment, self.line_end).unwrap_or_default();
+        let preceding = self.preceding.unwrap_or_else(find);
+        Position {
+            first_seq: self.segment.first_event(),
+            offset: self.line_end,
+            crc: preceding.crc,
+            sequence: sequence.or(preceding.seq.map(|seq| Sequence::before(seq + 1))),
+        }
+    }
+
+    pub(crate) fn line_position(&self) -> LinePosition<'_> {
+        LinePosition {
+            file: &self.segment.path,
+            line: self.line,
+            offset: self.line_start,
+            end: self.line_end,
+        }
+    }
+
+    /// Returns the gap before the last line.
+    pub(crate) fn gap(&mut self) -> Damage {
+        self.damage(self.line_start, DamageReason::Gap)
+    }
+
+    fn damage(&mut self, offset: u64, reason: DamageReason) -> Damage {
+        Damage {
+            file: self.segment.path.clone(),
+            line: self.lines_before() + self.line,
+            offset,
+            reason,
+        }
+    }
+
+    /// Returns the number of lines before the start.
+    ///
+    /// They are counted only if there is damage to name, and then once: the segment may be
+    /// long, and damaged in many places.
+    fn lines_before(&mut self) -> u64 {
+        let count = || {
+            let mut count = 0;
+            let Ok(mut lines) = self.segment.lines() else {
+                return 0;
+            };
+            while let Ok(Some(line)) = lines.next_line()
+                && line.offset < self.start
+            {
+                count += 1;
+            }
+            count
+        };
+        match self.lines_before {
+            Some(known) => known,
+            None if self.start == 0 => 0,
+            None => *self.lines_before.insert(count()),
+        }
+    }
+
+    /// Reads the next line and returns what it is; `None` at the end of the segment.
+    pub(crate) fn next_item(
+        &mut self,
+        sequence: &mut Option<Sequence>,
+    ) -> Result<Option<ItemKind>, StorageError> {
+        let Some((offset, check)) = self.next_checked()? else {
+            return Ok(None);
+        };
+        self.line += 1;
+        let reason = match check {
+            LineCheck::Foreign(dialect) => return Ok(Some(ItemKind::Foreign(dialect))),
+            LineCheck::Event { seq, kind } => {
+                // A checkpoint stands for the events before it, and those before the start
+                // were not to be read. Anything else has to begin with event 0.
+                let starts_log = kind != LineKind::Checkpoint && self.start == 0;
+                let first = if starts_log { 0 } else { seq };
+                let sequence = sequence.get_or_insert_with(|| Sequence::before(first));
+                match sequence.push_event(seq) {
+                    SequenceStep::Next => return Ok(Some(ItemKind::Event)),
+                    SequenceStep::Gap => return Ok(Some(ItemKind::EventAfterGap)),
+                    SequenceStep::Repeated => DamageReason::Repeated,
+                }
+            }
+            LineCheck::Damage(reason) => {
+                if sequence.is_some() || self.start == 0 {
+                    let first = self.segment.first_seq.unwrap_or(0);
+                    sequence
+                        .get_or_insert_with(|| Sequence::before(first))
+                        .push_damage();
+                }
+                reason
+            }
+        };
+        Ok(Some(ItemKind::Damage(self.damage(offset, reason))))
+    }
+
+    /// Reads the next line, and returns where it begins and what it is.
+    fn next_checked(&mut self) -> Result<Option<(u64, LineCheck)>, StorageError> {
+        let is_active = self.segment.first_seq.is_none();
+        while !self.broken {
+            let line = match self.lines.next_line() {
+                Ok(Some(line)) => line,
+                Ok(None) => return Ok(None),
+                Err(_) if self.segment.compressed => {
+                    self.broken = true;
+                    return Ok(Some((
+                        self.lines.offset(),
+                        LineCheck::Damage(DamageReason::Compression),
+                    )));
+                }
+                Err(e) => return Err(e).at("read", &self.segment.path)?,
+            };
+            if !line.whole && is_active {
+                // In flight: its writer has not finished it, or the next one will repair it.
+                return Ok(None);
+            }
+            let (offset, end, check) = (line.offset, line.end(), check_line(&line));
+            let preceding = self
+                .segment
+                .compressed
+                .then(|| PrecedingLine::new(line.bytes));
+            let reread = is_active
+                && matches!(check, LineCheck::Damage(_))
+                && self.reread_at != Some(offset)
+                && has_changed(&self.file, &line);
+            if !reread {
+                (self.line_start, self.line_end) = (offset, end);
+                self.preceding = preceding;
+                return Ok(Some((offset, check)));
+            }
+            // A writer was writing here: read the line once more.
+            self.reread_at = Some(offset);
+            let span = FileSpan::new(Arc::clone(&self.file), offset, self.segment.len);
+            self.lines.restart(Box::new(span), offset);
+        }
+        Ok(None)
+    }
+}
+
+/// Whether an event is a checkpoint, which may be the first one of a log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LineKind {
+    Checkpoint,
+    Other,
+}
+
+enum LineCheck {
+    Event { seq: u64, kind: LineKind },
+    Foreign(Dialect),
+    Damage(DamageReason),
+}
+
+fn check_line(line: &RawLine<'_>) -> LineCheck {
+    match classify_raw(line) {
+        LineClass::Ours(env) => LineCheck::Event {
+            seq: env.seq,
+            kind: if env.kind == EventType::LogRotated {
+                LineKind::Checkpoint
+            } else {
+                LineKind::Other
+            },
+        },
+        LineClass::Foreign(dialect) => LineCheck::Foreign(dialect),
+        LineClass::Damage(reason) => LineCheck::Damage(reason),
+    }
+}
+
+/// Returns whether the file has other bytes now where the line was read.
+fn has_changed(file: &File, line: &RawLine<'_>) -> bool {
+    let end = line.offset + line.bytes.len() as u64;
+    match read_span(file, line.offset, end) {
+        Ok(now) => now != line.bytes,
+        Err(_) => true,
+    }
+}
