@@ -37,7 +37,7 @@ fn state_at_event() {
     name  it
     state  ▶ running
     at  event 4, [TIME] +00:00
-    because  job deploy had no end at that point
+    because  job deploy had not ended at that point
     opened  [TIME] +00:00 on [HOST]
     log  5 events, [SIZE]
     path  [ROOT]/.omne/var/runs/it
