@@ -50,7 +50,7 @@ pub fn markdown(out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
         facts.push(format!("took {}", duration(ms)));
     }
     if run.damaged > 0 {
-        facts.push(count(run.damaged as u64, "damaged place"));
+        facts.push(count(run.damaged, "damaged place"));
     }
     writeln!(out, "{}\n", facts.join(", "))?;
     writeln!(

@@ -125,7 +125,7 @@ pub(crate) fn run_facts(run: &RunRecord, style: Style) -> Vec<(&'static str, Rol
         }
     }
     if run.damaged > 0 {
-        let places = count(run.damaged as u64, "damaged place");
+        let places = count(run.damaged, "damaged place");
         add("damage", Role::Bad, format!("{places} skipped"));
     }
     facts
