@@ -39,6 +39,8 @@ pub enum Code {
     Locked = 6,
     /// I/O error.
     Io = 7,
+    /// `run`: the command succeeded, but its output could not be delivered.
+    Undelivered = 74,
     /// `run`: the command timed out.
     Timeout = 124,
     /// `run`: runlog failed before the command started.
@@ -51,7 +53,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, in ascending order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Ok,
         Self::Negative,
         Self::Usage,
@@ -60,6 +62,7 @@ impl Code {
         Self::Damage,
         Self::Locked,
         Self::Io,
+        Self::Undelivered,
         Self::Timeout,
         Self::Runlog,
         Self::NotExecutable,
@@ -77,6 +80,7 @@ impl Code {
             Self::Damage => "damaged log, or missing events",
             Self::Locked => "timed out waiting for a lock",
             Self::Io => "I/O error",
+            Self::Undelivered => "`run`: the command's output could not be delivered",
             Self::Timeout => "`run`: the command exceeded `--timeout`",
             Self::Runlog => "`run`: runlog failed before the command started",
             Self::NotExecutable => "`run`: the command cannot be executed",

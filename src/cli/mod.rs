@@ -5,7 +5,6 @@ mod atomic_output;
 mod command_line;
 mod completions;
 mod context;
-mod detach_channel;
 mod emit;
 mod examples;
 pub mod exit;

@@ -20,8 +20,9 @@ pub use crate::job::output::job_output::{
 pub use crate::job::process::interrupts::{Interrupts, ShutdownSignal};
 pub use crate::job::process::job_env::{JOB_VARIABLE, RUN_VARIABLE};
 pub use crate::job::process::open_file_limit::raise_open_file_limit;
-pub use crate::job::process::signals::ignore_file_size_signal;
+pub use crate::job::process::signals::{end_by, ignore_file_size_signal};
 pub use crate::job::process::socket::unread_of_socket;
+pub use crate::job::process::supervision_page::RunResult;
 pub use crate::job::recover::recover_run::{
     LostJobRollback, RecoveryAction, RecoveryOutcome, recover,
 };
@@ -33,7 +34,8 @@ pub use crate::job::status::run_status::{
 };
 pub use crate::job::status::status_at::status_at;
 pub use crate::job::status::typical_duration::TypicalDurations;
-pub use crate::job::supervise::detach::{Detached, detach};
+pub use crate::job::supervise::detach::{Detached, END_OF_REPORT, detach};
+pub use crate::job::supervise::front::{Attached, FrontEnd, FrontOptions, Progress, Role, start};
 pub use crate::job::supervise::outcome::{JobEnd, Outcome};
 pub use crate::job::supervise::recorder::OnStarted;
 pub use crate::job::supervise::run::{Prepared, Setup, prepare, run_job};

@@ -8,6 +8,7 @@ use rustix::process::{Signal, getpid, kill_process, set_child_subreaper};
 
 use crate::support::checks::{normal, snapshot};
 use crate::support::env::{Background, TestEnv, pid_of, wait_until};
+use crate::support::process::kill_front_and_supervisor;
 
 /// Starts a run whose job waits for its stdin.
 fn started(env: &TestEnv) -> Background {
@@ -152,7 +153,7 @@ fn zombie_counts_as_dead() {
     let reaper = Background::new(&mut command);
     let started = env.wait_for("job_started");
     let supervisor = std::fs::read_to_string(env.path("pid")).unwrap();
-    kill_process(pid_of(supervisor.trim().parse().unwrap()), Signal::KILL).unwrap();
+    kill_front_and_supervisor(supervisor.trim().parse().unwrap());
     env.write("stop", "");
     let stat = format!("/proc/{}/stat", started["pid"]);
     wait_until("a zombie", || {
@@ -222,12 +223,8 @@ fn detached_run_is_lost_when_supervisor_is_killed() {
         "-c",
         "while test -d .omne && ! test -e stop; do sleep 0.01; done",
     ]);
-    let parent = format!(
-        "cut -d' ' -f4 /proc/{}/stat",
-        env.event("job_started")["pid"]
-    );
-    let supervisor = env.sh(&parent).stdout();
-    kill_process(pid_of(supervisor.trim().parse().unwrap()), Signal::KILL).unwrap();
+    let front = env.event("job_submitted")["front"]["pid"].as_u64().unwrap();
+    kill_front_and_supervisor(u32::try_from(front).unwrap());
     assert_eq!(env.run(&["status", "--wait", "it"]).code, 1);
     assert_eq!(env.status("it")["state"], "lost");
     env.write("stop", "");

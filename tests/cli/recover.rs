@@ -23,7 +23,7 @@ fn supervisor_killed(env: &TestEnv, options: &[&str]) -> Background {
     let args = [args.as_slice(), &["--", "sh", "-c", script]].concat();
     let job = env.spawn(&args);
     env.wait_for("job_started");
-    job.signal(Signal::KILL);
+    job.kill_both();
     job
 }
 

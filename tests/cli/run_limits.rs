@@ -150,7 +150,7 @@ fn signal_between_attempts_cancels_retry() {
     env.wait_for("job_failed");
     job.signal(Signal::TERM);
     let output = job.end();
-    assert_eq!(output.code, 143);
+    assert_eq!(output.code, 1015);
     let run = env.only_run();
     assert_eq!(env.events_of_type(&run, "job_started").len(), 1);
     let failed = env.events_of_type(&run, "job_failed");

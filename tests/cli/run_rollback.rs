@@ -99,7 +99,7 @@ fn rollback_runs_on_interrupt() {
     let job = env.spawn(&["run", "--rollback", "touch undone", "--", "cat"]);
     env.wait_for("job_started");
     job.signal(Signal::INT);
-    assert_eq!(job.wait().code, 130);
+    assert_eq!(job.wait().code, 1002);
     assert!(env.exists("undone"));
 }
 

@@ -40,20 +40,21 @@ fn signal_reaches_job_once() {
 #[test]
 fn signal_reaches_child_processes_of_job() {
     let env = TestEnv::new();
-    let script = r#"sh -c 'trap "touch child_got; exit" USR1; touch ready; while test -d .omne; do sleep 0.01; done' & trap : USR1; wait; wait"#;
+    let script = r#"sh -c 'trap "touch child_got; exit" TERM; touch ready; while test -d .omne; do sleep 0.01; done' & trap : TERM; wait; wait"#;
     let job = env.spawn(&["run", "--", "sh", "-c", script]);
     env.wait_for_file("ready");
-    job.signal(Signal::USR1);
+    job.signal(Signal::TERM);
     env.wait_for_file("child_got");
     job.end();
 }
 
 #[test]
 fn job_killed_by_forwarded_signal_records_it() {
+    // 1000 and more: runlog itself ended by that signal.
     for (signal, code, name) in [
-        (Signal::INT, 130, "SIGINT"),
-        (Signal::TERM, 143, "SIGTERM"),
-        (Signal::HUP, 129, "SIGHUP"),
+        (Signal::INT, 1002, "SIGINT"),
+        (Signal::TERM, 1015, "SIGTERM"),
+        (Signal::HUP, 1001, "SIGHUP"),
         (Signal::USR1, 138, "SIGUSR1"),
     ] {
         let env = TestEnv::new();
@@ -176,7 +177,7 @@ fn stopped_job_is_continued_to_be_terminated() {
     let stopped = || std::fs::read_to_string(&stat).is_ok_and(|s| s.contains(") T "));
     wait_until("the job has stopped", stopped);
     job.signal(Signal::TERM);
-    assert_eq!(job.wait().code, 143);
+    assert_eq!(job.wait().code, 1015);
 }
 
 #[test]
@@ -199,8 +200,11 @@ fn job_has_own_process_group() {
     let env = TestEnv::new();
     let job = env.spawn(&["run", "--", "cat"]);
     let pid = env.wait_for("job_started")["pid"].as_i64().unwrap();
-    // This ends the job but not the supervisor, which is in another group.
-    kill_process_group(pid_of(pid), Signal::KILL).unwrap();
+    let group = rustix::process::getpgid(Some(pid_of(pid))).unwrap();
+    // Ends the job and not runlog, which is in other groups. The job leads no group, so that
+    // it can start a session.
+    assert_ne!(group, pid_of(pid));
+    kill_process_group(group, Signal::KILL).unwrap();
     assert_eq!(job.wait().code, 137);
     assert_eq!(env.types(&env.only_run()).last().unwrap(), "run_closed");
 }

@@ -528,7 +528,7 @@ fn every_written_field_is_documented() {
     rest.retain(|kind| !seen.contains(kind));
     assert_eq!(
         rest.into_iter().collect::<Vec<_>>(),
-        ["log_repaired", "log_rotated"]
+        ["log_repaired", "log_rotated", "supervisor_replaced"]
     );
 }
 

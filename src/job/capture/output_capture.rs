@@ -1,32 +1,42 @@
 //! What a job prints: copied from its pipes into `jobs/<job_id>.out` in the order of
-//! arrival, and passed on to our own stdout and stderr.
+//! arrival, and passed on to runlog's own stdout and stderr.
 //!
-//! One thread for each stream reads, stores, and then passes on, so that a reader who
-//! does not read holds up only his own stream, as without runlog. It is started when the
-//! stream has its first bytes: most jobs leave one of them, or both, silent. After the
-//! job's end the main thread stores what is left in the pipes itself: the log never waits
-//! for a reader, nor for grandchildren that keep the pipes open.
+//! One thread for each stream reads, stores, and then passes on, so that a reader that is
+//! slow holds up only its own stream, as without runlog. The thread is started when the
+//! stream has its first bytes: most jobs leave one of them, or both, silent. After the job's
+//! end the main thread stores what is left in the pipes itself: the log never waits for a
+//! reader, nor for processes that the job left behind.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
-use std::{io, thread};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::output_file::OutputFile;
-use super::pump::{CopyPath, Pump, PumpState, PumpTarget};
-use super::stream::{OnWarning, PIPE_BYTES, Passthrough, StreamId, lock, new_buffer};
-use crate::job::process::poll::timespec;
+use super::pump::{CopyPath, Drained, Pump, PumpState, PumpTarget};
+use super::stream::{OnReaderGone, OnWarning, PIPE_BYTES, Passthrough, StreamId, lock, new_buffer};
+use crate::job::process::discard;
+use crate::job::process::poll::wait_readable;
+use crate::job::process::supervision_page::SupervisionPage;
+
+/// What waits for signals and messages besides the streams of a job.
+pub(crate) trait WaitForEvents {
+    /// Waits until an event comes, or one of `others` can be read. Returns which of them.
+    fn wait_for_events(&mut self, others: &[BorrowedFd<'_>], limit: Duration) -> Vec<bool>;
+}
 
 /// The pipes of one attempt, and the threads that empty them.
 #[derive(Debug)]
 pub(crate) struct Capture {
     streams: Vec<Arc<PumpTarget>>,
-    /// Those of streams that had nothing so far: they have no thread yet.
+    /// The pumps of streams that had nothing so far: they have no thread yet.
     silent: Vec<Pump>,
     sink: Arc<Mutex<OutputFile>>,
+    page: &'static SupervisionPage,
     /// Ready once every thread has ended.
     ended: OwnedFd,
     /// Closed to tell the threads that there is nothing more to wait for.
@@ -39,86 +49,137 @@ pub(crate) struct ChildPipes {
     pub stderr: OwnedFd,
 }
 
+/// What a capture needs besides its pipes.
+pub(crate) struct CaptureOptions<'a> {
+    pub sink: &'a Arc<Mutex<OutputFile>>,
+    pub pass_on: Passthrough,
+    pub page: &'static SupervisionPage,
+    /// Called about trouble that does not concern the job.
+    pub on_warning: &'a OnWarning,
+    /// Called when the reader of a stream is gone.
+    pub on_reader_gone: &'a OnReaderGone,
+}
+
 impl Capture {
-    /// Makes the pipes.
-    pub(crate) fn start(
-        sink: &Arc<Mutex<OutputFile>>,
-        pass_on: Passthrough,
-        trouble: &OnWarning,
-    ) -> io::Result<(Self, ChildPipes)> {
+    /// Makes the pipes. Returns runlog's ends of them too, stdout first.
+    ///
+    /// # Errors
+    /// The system has no further descriptor.
+    pub(crate) fn start(options: &CaptureOptions<'_>) -> io::Result<(Self, ChildPipes)> {
+        let (stdout_read, stdout) = new_pipe()?;
+        let (stderr_read, stderr) = new_pipe()?;
+        let capture = Self::resume([Some(stdout_read), Some(stderr_read)], options)?;
+        Ok((capture, ChildPipes { stdout, stderr }))
+    }
+
+    /// Reads the pipes of a job that runs already; a stream without a pipe has lost its
+    /// reader.
+    ///
+    /// # Errors
+    /// The system has no further descriptor.
+    pub(crate) fn resume(
+        pipes: [Option<OwnedFd>; 2],
+        options: &CaptureOptions<'_>,
+    ) -> io::Result<Self> {
         let (stop_read, stop) = pipe_with(PipeFlags::CLOEXEC)?;
         let (ended, ended_write) = pipe_with(PipeFlags::CLOEXEC)?;
         let mut streams = Vec::new();
         let mut silent = Vec::new();
-        let mut ends = Vec::new();
-        for id in [StreamId::Stdout, StreamId::Stderr] {
-            let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-            rustix::io::ioctl_fionbio(&read, true)?;
-            // Refused over the user's limit: then the pipe is as large as it is.
-            rustix::pipe::fcntl_setpipe_size(&read, PIPE_BYTES).ok();
-            let poll_end = read.try_clone()?;
-            let stream = Arc::new(PumpTarget::new(id, pass_on, read));
+        for (id, pipe) in StreamId::ALL.into_iter().zip(pipes) {
+            let Some(pipe) = pipe else {
+                continue;
+            };
+            let poll_end = pipe.try_clone()?;
+            let stream = Arc::new(PumpTarget::new(id, options.pass_on, pipe, options.page));
             streams.push(Arc::clone(&stream));
-            ends.push(write);
             silent.push(Pump {
                 stream,
-                sink: Arc::clone(sink),
+                sink: Arc::clone(options.sink),
                 poll_end,
                 stop: stop_read.try_clone()?,
-                trouble: Arc::clone(trouble),
+                on_warning: Arc::clone(options.on_warning),
+                on_reader_gone: Arc::clone(options.on_reader_gone),
                 route: CopyPath::default(),
                 _alive: ended_write.try_clone()?,
             });
         }
-        let capture = Self {
+        Ok(Self {
             streams,
             silent,
-            sink: Arc::clone(sink),
+            sink: Arc::clone(options.sink),
+            page: options.page,
             ended,
             stop: Some(stop),
-        };
-        match <[OwnedFd; 2]>::try_from(ends) {
-            Ok([stdout, stderr]) => Ok((capture, ChildPipes { stdout, stderr })),
-            Err(_) => Err(io::Error::from(io::ErrorKind::InvalidData)),
-        }
+        })
     }
 
-    /// Waits for a signal, at most so long; a stream that has its first bytes meanwhile
-    /// gets its thread.
-    pub(crate) fn wait(&mut self, signals: &OwnedFd, limit: Duration) {
-        let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
-        let pipes = self.silent.iter();
-        fds.extend(pipes.map(|worker| PollFd::new(&worker.poll_end, PollFlags::IN)));
-        // A failure only means one look too many.
-        poll(&mut fds, Some(&timespec(limit))).ok();
-        let told: Vec<PollFlags> = fds.iter().skip(1).map(PollFd::revents).collect();
-        for (worker, told) in std::mem::take(&mut self.silent).into_iter().zip(told) {
-            if told.contains(PollFlags::IN) {
-                if let Some(mut worker) = spawn_pump(worker) {
-                    // No thread to be had: then the supervisor does it himself.
-                    if worker.step(&mut new_buffer()) != PumpState::End {
-                        self.silent.push(worker);
-                    }
+    /// Returns duplicates of runlog's ends of the pipes, stdout first.
+    ///
+    /// # Errors
+    /// The system has no further descriptor.
+    pub(crate) fn pipes(&self) -> io::Result<Vec<OwnedFd>> {
+        let pumps = self.silent.iter();
+        pumps.map(|pump| pump.poll_end.try_clone()).collect()
+    }
+
+    /// Waits for an event, for no longer than `limit`. A stream that has its first bytes
+    /// meanwhile gets its thread.
+    pub(crate) fn wait(&mut self, events: &mut impl WaitForEvents, limit: Duration) {
+        let fds: Vec<_> = self
+            .silent
+            .iter()
+            .map(|pump| pump.poll_end.as_fd())
+            .collect();
+        let ready = events.wait_for_events(&fds, limit);
+        for (pump, ready) in std::mem::take(&mut self.silent).into_iter().zip(ready) {
+            if !ready {
+                self.silent.push(pump);
+            } else if let Some(mut pump) = spawn_pump(pump) {
+                // The system has no further thread: the supervisor does it itself.
+                if pump.step(&mut new_buffer()) != PumpState::End {
+                    self.silent.push(pump);
                 }
-            } else if told.is_empty() {
-                self.silent.push(worker);
             }
-            // Else the job closed it without a word.
         }
     }
 
-    /// After the job's end: stores what is left in the pipes, at most their capacity,
-    /// and lets the threads end once they have passed it on.
+    /// After the job's end: stores what is left in the pipes, at most their capacity, and
+    /// lets the threads end once they have passed it on.
+    ///
+    /// A process that the job left behind may still hold a pipe. It gets a reader that
+    /// discards what it prints, so that it is not harmed.
     pub(crate) fn drain(&mut self) {
+        let mut held = Vec::new();
         for stream in &self.streams {
-            stream.drain(&mut lock(&self.sink));
+            if let Drained::HeldOpen(pipe) = stream.drain(&mut lock(&self.sink)) {
+                held.push(pipe);
+            }
         }
         self.stop = None;
-        for worker in self.silent.drain(..) {
-            if worker.stream.has_left_over()
-                && let Some(mut worker) = spawn_pump(worker)
+        for pump in self.silent.drain(..) {
+            if pump.stream.has_left_over()
+                && let Some(mut pump) = spawn_pump(pump)
             {
-                worker.step(&mut new_buffer());
+                pump.step(&mut new_buffer());
+            }
+        }
+        if held.is_empty() {
+            return;
+        }
+        self.page.output.held_open.store(true, Ordering::Relaxed);
+        let pipes: Vec<_> = held.iter().map(AsFd::as_fd).collect();
+        if let Ok(pid) = discard::spawn_reader(&pipes) {
+            self.page.record_reader(pid);
+        }
+    }
+
+    /// Waits until everything was passed on, for no longer than `limit`.
+    pub(crate) fn wait_until_passed_on(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if wait_readable(&[self.ended()], Some(left)) == [true] || left.is_zero() {
+                return;
             }
         }
     }
@@ -129,15 +190,24 @@ impl Capture {
     }
 }
 
-/// Starts the thread of a stream; gives the worker back where there is none to be had.
-fn spawn_pump(worker: Pump) -> Option<Pump> {
-    let name = worker.stream.id.as_str().to_owned();
-    let here = Arc::new(Mutex::new(Some(worker)));
+/// Makes a pipe whose reading end does not block.
+fn new_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&read, true)?;
+    // Refused over the user's limit: then the pipe is as large as it is.
+    rustix::pipe::fcntl_setpipe_size(&read, PIPE_BYTES).ok();
+    Ok((read, write))
+}
+
+/// Starts the thread of a stream; returns its pump where the system has no further thread.
+fn spawn_pump(pump: Pump) -> Option<Pump> {
+    let name = pump.stream.id.as_str().to_owned();
+    let here = Arc::new(Mutex::new(Some(pump)));
     let there = Arc::clone(&here);
     let started = thread::Builder::new().name(name).spawn(move || {
-        let worker = lock(&there).take();
-        if let Some(worker) = worker {
-            worker.run();
+        let pump = lock(&there).take();
+        if let Some(pump) = pump {
+            pump.run();
         }
     });
     match started {

@@ -1,26 +1,33 @@
-//! The files of a job's output: `jobs/<job_id>.out`, and the index that tells which
-//! bytes came when and from which stream. Trouble with them never harms the job: the
-//! capture ends, and the job's last event says why.
+//! The files of a job's output: `jobs/<job_id>.out`, and the index, which says which bytes
+//! came when and from which stream. Trouble with them never harms the job: the capture ends,
+//! and the job's last event says why.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
 use super::splice_pipe::SplicePipe;
 use super::stream::{PIPE_BYTES, StreamId};
+use crate::job::process::supervision_page::SupervisionPage;
 use crate::job::redact::masker::Redactor;
 use crate::job::redact::stream_masker::StreamMasker;
 use crate::log::Lease;
 use crate::log::format::payload::Output;
 use crate::volume::now_ts;
 
-/// A record of the index tells of so many bytes, or a little more, where they come in one
-/// go.
+/// The number of bytes, or a little more, that one record of the index covers where they come
+/// in one go.
 const RECORD_BYTES: u64 = 256 << 10;
+/// Marks in the page that storing has stopped at the capture limit.
+const CAPTURE_LIMIT: u8 = 1;
+/// Marks in the page that storing has stopped after an error.
+const CAPTURE_FAILED: u8 = 2;
 
 /// Where the output of a job is stored.
 #[derive(Debug)]
@@ -30,10 +37,15 @@ pub(crate) struct OutputFile {
     index: Option<File>,
     capture: bool,
     limit: u64,
-    output: Output,
-    /// How far the index tells, and whose bytes come behind that.
+    /// What was printed is counted in the page, which outlives this process.
+    page: &'static SupervisionPage,
+    captured_bytes: u64,
+    truncated: Option<String>,
+    /// How far the index goes, and whose bytes follow.
     indexed: u64,
     unindexed: Option<StreamId>,
+    /// How many bytes may be missing or doubled where the next record starts.
+    uncertain_bytes: Option<u64>,
     maskers: [Option<StreamMasker>; 2],
     /// The kernel cannot move bytes from a pipe into this file.
     no_splice: bool,
@@ -41,41 +53,113 @@ pub(crate) struct OutputFile {
     relay: Option<SplicePipe>,
 }
 
+/// Where the output of a job goes.
+#[derive(Debug)]
+pub(crate) struct OutputTarget {
+    pub lease: Lease,
+    /// The index; `None` where nothing is captured.
+    pub index: Option<File>,
+    /// How far the index goes, in bytes.
+    pub indexed: u64,
+    /// The maximum number of bytes to capture.
+    pub limit: Option<u64>,
+    /// A pipe that outlives this process, for bytes on their way into the file.
+    pub relay: Option<SplicePipe>,
+}
+
 impl OutputFile {
-    /// `index` is `None` where nothing is captured.
+    /// Makes the sink of a job, or continues the one of a supervisor that died.
     pub(crate) fn new(
-        lease: Lease,
-        index: Option<File>,
-        limit: Option<u64>,
+        target: OutputTarget,
         redactor: Option<&Redactor>,
+        page: &'static SupervisionPage,
     ) -> Self {
-        Self {
-            lease,
-            capture: index.is_some(),
-            index,
-            limit: limit.unwrap_or(u64::MAX),
-            output: Output::default(),
-            indexed: 0,
+        let stored = target.lease.file().metadata().map_or(0, |meta| meta.len());
+        let mut file = Self {
+            capture: target.index.is_some(),
+            no_splice: redactor.is_some() || target.limit.is_some(),
+            lease: target.lease,
+            index: target.index,
+            limit: target.limit.unwrap_or(u64::MAX),
+            page,
+            captured_bytes: stored,
+            truncated: None,
+            indexed: target.indexed,
             unindexed: None,
+            uncertain_bytes: None,
             maskers: [
                 redactor.map(Redactor::stream),
                 redactor.map(Redactor::stream),
             ],
-            no_splice: redactor.is_some() || limit.is_some(),
-            relay: None,
+            relay: target.relay,
+        };
+        file.restore();
+        file
+    }
+
+    /// Continues where a supervisor that died has stopped. Of a new job there is nothing.
+    fn restore(&mut self) {
+        let counters = &self.page.output;
+        let stream = match counters.last_stream.load(Ordering::Relaxed) {
+            1 => StreamId::Stderr,
+            _ => StreamId::Stdout,
+        };
+        match counters.stopped.load(Ordering::Relaxed) {
+            0 => {}
+            CAPTURE_LIMIT => self.stop_at_limit(),
+            _ => self.stop_storing(&"storing failed before"),
+        }
+        if self.captured_bytes > self.indexed {
+            // What was stored last lacks its record.
+            self.unindexed = Some(stream);
+            self.index();
+        }
+        // What was on its way into the file is still in the pipe.
+        if let Some(relay) = self.relay.take() {
+            let left = relay.len();
+            if left > 0 {
+                self.empty(stream, &relay, left);
+                self.index();
+            }
+            self.relay = Some(relay);
+        }
+        // It may have been killed between moving the bytes and counting them.
+        let counted =
+            counters.stdout.load(Ordering::Relaxed) + counters.stderr.load(Ordering::Relaxed);
+        if self.can_move() && self.captured_bytes > counted {
+            self.count(stream, (self.captured_bytes - counted) as usize);
         }
     }
 
-    /// What was printed and stored so far.
+    /// Marks the place where a supervisor died that had so many bytes in hand.
+    pub(crate) fn mark_replacement(&mut self, uncertain_bytes: u64) {
+        self.uncertain_bytes = Some(uncertain_bytes).filter(|n| *n > 0);
+    }
+
+    /// Returns what was printed and stored so far.
     pub(crate) fn output(&self) -> Output {
-        self.output.clone()
+        let counters = &self.page.output;
+        let undelivered = counters.undelivered.load(Ordering::Relaxed);
+        Output {
+            stdout_bytes: counters.stdout.load(Ordering::Relaxed),
+            stderr_bytes: counters.stderr.load(Ordering::Relaxed),
+            captured_bytes: self.captured_bytes,
+            truncated: self.truncated.clone(),
+            undelivered_bytes: (undelivered > 0).then_some(undelivered),
+            held_open: counters.held_open.load(Ordering::Relaxed),
+        }
     }
 
-    fn count(&mut self, stream: StreamId, n: usize) {
-        match stream {
-            StreamId::Stdout => self.output.stdout_bytes += n as u64,
-            StreamId::Stderr => self.output.stderr_bytes += n as u64,
-        }
+    fn count(&self, stream: StreamId, n: usize) {
+        let counters = &self.page.output;
+        let counter = match stream {
+            StreamId::Stdout => &counters.stdout,
+            StreamId::Stderr => &counters.stderr,
+        };
+        counter.fetch_add(n as u64, Ordering::Relaxed);
+        counters
+            .last_stream
+            .store(stream.index() as u8, Ordering::Relaxed);
     }
 
     fn masker(&mut self, stream: StreamId) -> &mut Option<StreamMasker> {
@@ -86,7 +170,7 @@ impl OutputFile {
         }
     }
 
-    /// Stores what came, masked first.
+    /// Stores the bytes, masked first.
     pub(crate) fn store(&mut self, stream: StreamId, bytes: &[u8]) {
         self.count(stream, bytes.len());
         if !self.capture {
@@ -102,7 +186,7 @@ impl OutputFile {
         }
     }
 
-    /// The stream has ended: stores what its masker held back.
+    /// Stores what the masker of a stream that has ended held back.
     pub(crate) fn finish(&mut self, stream: StreamId) {
         let mut rest = Vec::new();
         if let Some(masker) = self.masker(stream) {
@@ -115,10 +199,10 @@ impl OutputFile {
     }
 
     fn write(&mut self, stream: StreamId, bytes: &[u8]) {
-        let room = self.limit.saturating_sub(self.output.captured_bytes);
+        let room = self.limit.saturating_sub(self.captured_bytes);
         let kept = bytes.get(..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
         let kept = kept.unwrap_or_default();
-        let mut at = self.output.captured_bytes;
+        let mut at = self.captured_bytes;
         let mut rest = kept;
         let mut failed = None;
         while !rest.is_empty() {
@@ -139,25 +223,26 @@ impl OutputFile {
         if let Some(e) = failed {
             self.stop_storing(&e);
         } else if kept.len() < bytes.len() {
-            self.capture = false;
-            self.output.truncated =
-                Some("the output is stored only up to the capture limit".to_owned());
+            self.stop_at_limit();
         }
     }
 
-    /// Whether the kernel may move bytes into the file without a copy through us, as far
-    /// as is known.
+    /// Returns whether the kernel may move bytes into the file without a copy through this
+    /// process, as far as is known.
     pub(crate) fn can_move(&self) -> bool {
         self.capture && !self.no_splice
     }
 
-    /// Moves what is in the pipe into the file without a copy through us; `None` where
-    /// it has to be read instead (or there is nothing), `Some(0)` at the end.
+    /// Moves what is in the pipe into the file without a copy through this process. Returns
+    /// how much, 0 at the end; `None` where it has to be read instead, or there is nothing.
     ///
-    /// The pages go through a pipe of our own first: the job's pipe is locked only while
-    /// they change hands, not while they are written, so that the job goes on writing.
+    /// The pages go through another pipe first: the job's pipe is locked only while they
+    /// change hands, not while they are written, so that the job can continue to write. That
+    /// pipe outlives this process, so nothing is lost or doubled should it be killed.
     pub(crate) fn splice(&mut self, stream: StreamId, pipe: &OwnedFd) -> Option<usize> {
         let own = self.relay()?;
+        // Known to a successor before the bytes leave the job's pipe.
+        self.count(stream, 0);
         let moved = match own.fill(pipe, PIPE_BYTES) {
             Ok(n) => Some(n),
             Err(Errno::AGAIN | Errno::INTR) => None,
@@ -174,8 +259,8 @@ impl OutputFile {
         moved
     }
 
-    /// Stores the first `n` bytes that are in `relay`, and leaves them there; tells how
-    /// many.
+    /// Stores the first `n` bytes that are in `relay`, and leaves them there. Returns how
+    /// many it stored.
     pub(crate) fn store_copy(&mut self, stream: StreamId, relay: &SplicePipe, n: usize) -> usize {
         let Some(own) = self.relay() else {
             return 0;
@@ -187,7 +272,7 @@ impl OutputFile {
         n
     }
 
-    /// Our own pipe; `None` where the kernel cannot move anything.
+    /// Returns the pipe for moving; `None` where the kernel cannot move anything.
     fn relay(&mut self) -> Option<SplicePipe> {
         if !self.can_move() {
             return None;
@@ -197,19 +282,19 @@ impl OutputFile {
         relay
     }
 
-    /// Stores the `n` bytes that are in our own pipe.
+    /// Stores the `n` bytes that are in the pipe for moving.
     fn empty(&mut self, stream: StreamId, own: &SplicePipe, n: usize) {
         let mut left = n;
         while left > 0 && self.can_move() {
-            let mut at = self.output.captured_bytes;
+            let mut at = self.captured_bytes;
             match own.move_to(self.lease.file(), Some(&mut at), left) {
                 Ok(n @ 1..) => {
                     left = left.saturating_sub(n);
                     self.stored(stream, at);
                 }
                 Err(Errno::INTR) => {}
-                // What the kernel cannot move is read and written, which also tells why
-                // it cannot be stored.
+                // What the kernel cannot move is read and written, which also shows why it
+                // cannot be stored.
                 Ok(_) | Err(_) => self.no_splice = true,
             }
         }
@@ -219,16 +304,16 @@ impl OutputFile {
         }
     }
 
-    /// The bytes up to `end` are in the file: the index follows, at the latest when
-    /// nothing more comes for now.
+    /// Takes note that the bytes up to `end` are in the file. The index follows, at the
+    /// latest when nothing more comes for now.
     fn stored(&mut self, stream: StreamId, end: u64) {
-        if end == self.output.captured_bytes {
+        if end == self.captured_bytes {
             return;
         }
         if self.unindexed != Some(stream) {
             self.index();
         }
-        self.output.captured_bytes = end;
+        self.captured_bytes = end;
         self.unindexed = Some(stream);
         if end - self.indexed >= RECORD_BYTES {
             self.index();
@@ -240,10 +325,14 @@ impl OutputFile {
         let Some(stream) = self.unindexed.take() else {
             return;
         };
-        let (end, ts) = (self.output.captured_bytes, now_ts());
+        let (end, ts) = (self.captured_bytes, now_ts());
         self.indexed = end;
+        let uncertain = self
+            .uncertain_bytes
+            .take()
+            .map_or_else(String::new, |n| format!(",\"uncertain_bytes\":{n}"));
         let record = format!(
-            "{{\"end\":{end},\"stream\":\"{}\",\"ts\":\"{ts:.6}\"}}\n",
+            "{{\"end\":{end},\"stream\":\"{}\",\"ts\":\"{ts:.6}\"{uncertain}}}\n",
             stream.as_str()
         );
         if let Some(index) = &mut self.index
@@ -253,8 +342,21 @@ impl OutputFile {
         }
     }
 
-    fn stop_storing(&mut self, e: &io::Error) {
+    fn stop_at_limit(&mut self) {
+        self.stop(
+            CAPTURE_LIMIT,
+            "the output is stored only up to the capture limit".to_owned(),
+        );
+    }
+
+    fn stop_storing(&mut self, e: &dyn Display) {
+        let why = format!("the rest of the output could not be stored: {e}");
+        self.stop(CAPTURE_FAILED, why);
+    }
+
+    fn stop(&mut self, code: u8, why: String) {
         self.capture = false;
-        self.output.truncated = Some(format!("the rest of the output could not be stored: {e}"));
+        self.page.output.stopped.store(code, Ordering::Relaxed);
+        self.truncated = Some(why);
     }
 }

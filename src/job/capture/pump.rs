@@ -1,8 +1,9 @@
-//! One stream of a job on its way from its pipe into the file and to our own stream.
+//! One stream of a job on its way from its pipe into the file and to runlog's own stream.
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -10,18 +11,33 @@ use rustix::io::Errno;
 
 use super::output_file::OutputFile;
 use super::splice_pipe::SplicePipe;
-use super::stream::{OnWarning, PIPE_BYTES, Passthrough, StreamId, lock, new_buffer};
+use super::stream::{
+    CHUNK_BYTES, OnReaderGone, OnWarning, PIPE_BYTES, Passthrough, StreamId, lock, new_buffer,
+};
+use crate::job::process::inherited;
+use crate::job::process::supervision_page::SupervisionPage;
 
-/// So many bytes at once mean that more is to be expected, and that it is worth while to
-/// let the kernel move them.
+/// The number of bytes in one read from which on more is to be expected, so that it is worth
+/// while to let the kernel move them.
 const SPLICE_THRESHOLD_BYTES: usize = 64 << 10;
 
+/// One stream: its pipe, and where its bytes go.
 #[derive(Debug)]
 pub(crate) struct PumpTarget {
     pub id: StreamId,
     pass_on: Passthrough,
-    /// Our end of the pipe, until it is closed. Taken only with the sink locked.
+    page: &'static SupervisionPage,
+    /// Runlog's end of the pipe, until it is closed. Locked only with the sink locked.
     pipe: Mutex<Pipe>,
+}
+
+/// What became of a pipe after the end of the job.
+#[derive(Debug)]
+pub(crate) enum Drained {
+    /// Nobody can write to it any more.
+    Closed,
+    /// A process that the job left behind can still write to it.
+    HeldOpen(OwnedFd),
 }
 
 #[derive(Debug)]
@@ -32,50 +48,100 @@ struct Pipe {
 }
 
 impl PumpTarget {
-    pub(crate) fn new(id: StreamId, pass_on: Passthrough, pipe: OwnedFd) -> Self {
+    pub(crate) fn new(
+        id: StreamId,
+        pass_on: Passthrough,
+        pipe: OwnedFd,
+        page: &'static SupervisionPage,
+    ) -> Self {
         let pipe = Mutex::new(Pipe {
             fd: Some(pipe),
             left_over: Vec::new(),
         });
-        Self { id, pass_on, pipe }
+        Self {
+            id,
+            pass_on,
+            page,
+            pipe,
+        }
+    }
+
+    /// Returns whether what the job prints goes on to a stream of runlog's.
+    fn is_passed_on(&self) -> bool {
+        let silent = self.page.output.silent.load(Ordering::Relaxed);
+        self.pass_on != Passthrough::No && silent & (1 << self.id.index()) == 0
+    }
+
+    /// Ends the passing on of this stream; what it would have passed on is counted.
+    fn stop_passing_on(&self) {
+        let bit = 1 << self.id.index();
+        self.page.output.silent.fetch_or(bit, Ordering::Relaxed);
+    }
+
+    fn count_undelivered(&self, bytes: usize) {
+        let undelivered = &self.page.output.undelivered;
+        undelivered.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Records how many bytes would be lost or doubled if the process died now.
+    fn record_in_hand(&self, bytes: usize) {
+        if let Some(in_hand) = self.page.output.in_hand.get(self.id.index()) {
+            in_hand.store(bytes as u64, Ordering::Relaxed);
+        }
     }
 
     /// Stores what is left in the pipe, at most its capacity, and closes it.
-    pub(crate) fn drain(&self, sink: &mut OutputFile) {
+    pub(crate) fn drain(&self, sink: &mut OutputFile) -> Drained {
         let mut pipe = lock(&self.pipe);
         let mut left = pipe.fd.as_ref().map_or(0, |fd| {
             rustix::pipe::fcntl_getpipe_size(fd).unwrap_or(PIPE_BYTES)
         });
         let mut buf = new_buffer();
         let longest = buf.len();
+        let mut held_open = pipe.fd.is_some() && left == 0;
         while let Some(fd) = pipe.fd.as_ref().filter(|_| left > 0) {
             let part = buf.get_mut(..left.min(longest)).unwrap_or_default();
             let got = match rustix::io::read(fd, part) {
                 Ok((got @ [_, ..], _)) => got,
                 Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => {
+                    held_open = true;
+                    break;
+                }
                 Ok(_) | Err(_) => break,
             };
             left -= got.len();
+            held_open = left == 0;
             sink.store(self.id, got);
             if self.pass_on != Passthrough::No {
                 pipe.left_over.extend_from_slice(got);
             }
         }
-        pipe.fd = None;
         sink.finish(self.id);
+        match pipe.fd.take() {
+            Some(fd) if held_open => Drained::HeldOpen(fd),
+            _ => Drained::Closed,
+        }
     }
 
-    /// Whether the main thread has stored what is still to be passed on.
+    /// Returns whether the main thread has stored what is still to be passed on.
     pub(crate) fn has_left_over(&self) -> bool {
         !lock(&self.pipe).left_over.is_empty()
     }
 
-    /// Our own stream that it is passed on to.
-    fn target(&self) -> BorrowedFd<'static> {
-        match (self.id, self.pass_on) {
-            (StreamId::Stdout, Passthrough::Apart) => rustix::stdio::stdout(),
-            _ => rustix::stdio::stderr(),
+    /// Returns the stream of runlog's that this one is passed on to.
+    ///
+    /// # Errors
+    /// It was closed when runlog was started. What is open there now is not the caller's.
+    fn target(&self) -> Result<BorrowedFd<'static>, Errno> {
+        let (fd, target) = match (self.id, self.pass_on) {
+            (StreamId::Stdout, Passthrough::Apart) => (1, rustix::stdio::stdout()),
+            _ => (2, rustix::stdio::stderr()),
+        };
+        if inherited::was_closed(fd) {
+            return Err(Errno::BADF);
         }
+        Ok(target)
     }
 }
 
@@ -86,7 +152,8 @@ pub(crate) struct Pump {
     /// A second handle of the pipe, to wait on without the lock.
     pub poll_end: OwnedFd,
     pub stop: OwnedFd,
-    pub trouble: OnWarning,
+    pub on_warning: OnWarning,
+    pub on_reader_gone: OnReaderGone,
     pub route: CopyPath,
     /// Its closing tells that this thread has ended.
     pub _alive: OwnedFd,
@@ -94,7 +161,7 @@ pub(crate) struct Pump {
 
 impl std::fmt::Debug for Pump {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Worker").field(&self.stream.id).finish()
+        f.debug_tuple("Pump").field(&self.stream.id).finish()
     }
 }
 
@@ -155,22 +222,28 @@ impl Pump {
     /// Stores and passes on what is in the pipe.
     pub(crate) fn step(&mut self, buf: &mut [MaybeUninit<u8>]) -> PumpState {
         let stream = Arc::clone(&self.stream);
-        let silent = stream.pass_on == Passthrough::No;
         let looked = self.recv(buf);
         let n = looked.len();
-        let passed = match looked {
-            ReadOutcome::Bytes(bytes) => silent || self.write_through(&bytes),
-            ReadOutcome::Moved(n) => silent || self.splice_through(n),
-            ReadOutcome::Nothing => return PumpState::Wait,
+        stream.record_in_hand(n);
+        let next = match looked {
+            ReadOutcome::Bytes(bytes) => self.write_through(&bytes),
+            ReadOutcome::Moved(n) => self.splice_through(n),
+            ReadOutcome::Nothing => {
+                stream.record_in_hand(0);
+                return PumpState::Wait;
+            }
             ReadOutcome::End => {
                 let left_over = std::mem::take(&mut lock(&stream.pipe).left_over);
                 self.write_through(&left_over);
+                stream.record_in_hand(0);
                 return PumpState::End;
             }
         };
-        if !passed {
-            // Our own reader is gone: so is the job's, which then ends as without runlog.
+        stream.record_in_hand(0);
+        if next == Delivery::ReaderGone {
+            // So is the job's, which then ends as without runlog.
             lock(&stream.pipe).fd = None;
+            (self.on_reader_gone)(stream.id);
             return PumpState::End;
         }
         if n < SPLICE_THRESHOLD_BYTES {
@@ -189,35 +262,52 @@ impl Pump {
         let Some(fd) = &pipe.fd else {
             return ReadOutcome::End;
         };
+        // What is read or moved from here on is lost or doubled if the process dies.
+        self.stream.record_in_hand(match self.route {
+            CopyPath::Move { .. } | CopyPath::Try => PIPE_BYTES,
+            CopyPath::Read | CopyPath::ReadAlways => CHUNK_BYTES,
+        });
         let look = self.route.take(&self.stream, &mut sink, fd, buf);
-        // Who passes on may be held up by his reader: the index is not to wait for that.
+        // The reader of a stream may hold it up: the index does not wait for that.
         if look.len() < SPLICE_THRESHOLD_BYTES || self.stream.pass_on != Passthrough::No {
             sink.index();
         }
         look
     }
 
-    /// Whether all was written to our own stream.
-    fn write_through(&self, bytes: &[u8]) -> bool {
-        let target = self.stream.target();
-        self.passed(write_all(bytes.len(), target, |done| {
-            rustix::io::write(target, bytes.get(done..).unwrap_or_default())
-        }))
+    /// Writes the bytes to runlog's own stream, if they are passed on.
+    fn write_through(&self, bytes: &[u8]) -> Delivery {
+        if self.stream.pass_on == Passthrough::No || bytes.is_empty() {
+            return Delivery::Done;
+        }
+        if !self.stream.is_passed_on() {
+            self.stream.count_undelivered(bytes.len());
+            return Delivery::Done;
+        }
+        let mut written = 0;
+        let result = self.stream.target().and_then(|target| {
+            write_all(bytes.len(), target, |done| {
+                written = done;
+                rustix::io::write(target, bytes.get(done..).unwrap_or_default())
+            })
+        });
+        self.deliver(result, bytes.len() - written)
     }
 
-    /// The same for the `n` bytes that are in the relay.
-    fn splice_through(&mut self, n: usize) -> bool {
+    /// Moves the `n` bytes that are in the relay to runlog's own stream.
+    fn splice_through(&mut self, n: usize) -> Delivery {
         let CopyPath::Move { relay, .. } = &self.route else {
-            return true;
+            return Delivery::Done;
         };
-        let target = self.stream.target();
         let mut left = n;
-        let moved = write_all(n, target, |done| {
-            left = n - done;
-            relay.move_to(target, None, left)
+        let moved = self.stream.target().and_then(|target| {
+            write_all(n, target, |done| {
+                left = n - done;
+                relay.move_to(target, None, left)
+            })
         });
         match moved {
-            Ok(()) | Err(Errno::PIPE) => self.passed(moved),
+            Ok(()) | Err(Errno::PIPE) => self.deliver(moved, left),
             Err(_) => {
                 let rest = relay.read_out(left);
                 self.route = CopyPath::ReadAlways;
@@ -226,15 +316,33 @@ impl Pump {
         }
     }
 
-    fn passed(&self, result: Result<(), Errno>) -> bool {
-        if let Err(e) = result
-            && e != Errno::PIPE
-        {
-            let name = self.stream.id.as_str();
-            (self.trouble)(&format!("cannot pass on the job's {name}: {e}"));
+    /// Decides what follows from a write: a reader that is gone ends the job as without
+    /// runlog; any other trouble ends only the passing on.
+    fn deliver(&self, result: Result<(), Errno>, left: usize) -> Delivery {
+        match result {
+            Ok(()) => Delivery::Done,
+            // What undoes a job is not ended by a reader that is gone.
+            Err(Errno::PIPE) if self.stream.pass_on == Passthrough::Apart => Delivery::ReaderGone,
+            Err(e) => {
+                self.stream.stop_passing_on();
+                self.stream.count_undelivered(left);
+                let name = self.stream.id.as_str();
+                (self.on_warning)(&format!(
+                    "cannot pass on the job's {name}, which is only stored from now on: {e}"
+                ));
+                Delivery::Done
+            }
         }
-        result.is_ok()
     }
+}
+
+/// What became of bytes that were to be passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Delivery {
+    /// They were written, or are counted as undelivered.
+    Done,
+    /// The reader is gone.
+    ReaderGone,
 }
 
 impl CopyPath {
@@ -252,7 +360,10 @@ impl CopyPath {
                 Some(n) => return ReadOutcome::Moved(n),
                 None => {}
             }
-        } else if matches!(self, Self::Try | Self::Move { .. }) && sink.can_move() {
+        } else if matches!(self, Self::Try | Self::Move { .. })
+            && stream.is_passed_on()
+            && sink.can_move()
+        {
             match self.relay(stream, sink, pipe) {
                 Ok(look) => return look,
                 // What the kernel cannot move is read.
@@ -279,7 +390,7 @@ impl CopyPath {
     ) -> Result<ReadOutcome<'static>, Errno> {
         if let Self::Try = self {
             // Fails for what is no pipe.
-            let at_once = rustix::pipe::fcntl_getpipe_size(stream.target())?;
+            let at_once = rustix::pipe::fcntl_getpipe_size(stream.target()?)?;
             let relay = SplicePipe::new()?;
             *self = Self::Move { relay, at_once };
         }
@@ -324,7 +435,7 @@ fn write_all(
         match write(done) {
             Ok(n) => done += n,
             Err(Errno::INTR) => {}
-            // Somebody made the stream that we share with him non-blocking.
+            // Another process made the stream, which it shares with us, non-blocking.
             Err(Errno::AGAIN) => {
                 let mut fds = [PollFd::new(&target, PollFlags::OUT)];
                 poll(&mut fds, None).ok();

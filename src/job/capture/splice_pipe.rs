@@ -7,7 +7,7 @@ use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice, tee};
 
 use super::stream::PIPE_BYTES;
 
-/// The pipe. It is empty but while bytes are under way.
+/// A pipe that is empty except while bytes are on their way through it.
 #[derive(Debug)]
 pub(crate) struct SplicePipe {
     read: OwnedFd,
@@ -18,7 +18,7 @@ impl SplicePipe {
     /// Makes the pipe.
     ///
     /// # Errors
-    /// No descriptor is left.
+    /// The system has no further descriptor.
     pub(crate) fn new() -> Result<Self, Errno> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
         // Refused over the user's limit: then less is moved at a time.
@@ -26,7 +26,12 @@ impl SplicePipe {
         Ok(Self { read, write })
     }
 
-    /// Moves what is in `pipe` in here, at most `n` bytes, without waiting; 0 is its end.
+    /// Returns how many bytes are in the pipe.
+    pub(crate) fn len(&self) -> usize {
+        rustix::io::ioctl_fionread(&self.read).map_or(0, |n| n as usize)
+    }
+
+    /// Moves what is in `pipe` into this one, at most `n` bytes, without waiting; 0 is its end.
     ///
     /// # Errors
     /// There is nothing (`AGAIN`), or the kernel cannot do it.
@@ -35,7 +40,7 @@ impl SplicePipe {
         splice(pipe, None, &self.write, None, n, flags)
     }
 
-    /// Has the first `n` bytes that are in `other` in here as well; tells how many.
+    /// Copies the first `n` bytes that are in `other` into this pipe. Returns how many.
     ///
     /// # Errors
     /// The kernel cannot do it.
@@ -43,7 +48,7 @@ impl SplicePipe {
         tee(&other.read, &self.write, n, SpliceFlags::NONBLOCK)
     }
 
-    /// Moves up to `n` bytes on to `target`, in a file to the place `at`; waits for it.
+    /// Moves up to `n` bytes on to `target`, in a file to the offset `at`, and waits for it.
     ///
     /// # Errors
     /// Those of a write, or the kernel cannot do it.
@@ -56,7 +61,7 @@ impl SplicePipe {
         splice(&self.read, None, target, at, n, SpliceFlags::MOVE)
     }
 
-    /// Takes out the `n` bytes that are in here.
+    /// Reads the `n` bytes that are in the pipe.
     pub(crate) fn read_out(&self, n: usize) -> Vec<u8> {
         let mut bytes = vec![0; n];
         let mut got = 0;

@@ -1,8 +1,10 @@
 //! Processes, signals and descriptors: what neither the standard library nor rustix offers.
 //! All unsafe code of the project is in this room.
 
+pub(crate) mod discard;
 pub(crate) mod file_ownership;
 pub(crate) mod fork;
+pub(crate) mod inherited;
 pub(crate) mod interrupts;
 pub(crate) mod job_env;
 pub(crate) mod liveness;
@@ -10,4 +12,6 @@ pub(crate) mod open_file_limit;
 pub(crate) mod poll;
 pub(crate) mod signals;
 pub(crate) mod socket;
+pub(crate) mod supervision_page;
+mod syscall;
 pub(crate) mod wait_status;

@@ -1,31 +1,23 @@
 //! Waiting for descriptors, `poll(2)`.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::signals::SignalFd;
-
-/// Waits for a signal, at most so long.
-pub(crate) fn wait_readable(fd: &OwnedFd, limit: Duration) {
-    let mut fds = [PollFd::new(fd, PollFlags::IN)];
-    // A failure only means one look too many.
-    poll(&mut fds, Some(&timespec(limit))).ok();
+/// Waits until one of the descriptors can be read, or was hung up, for no longer than
+/// `limit`. Returns which of them.
+pub(crate) fn wait_readable(fds: &[BorrowedFd<'_>], limit: Option<Duration>) -> Vec<bool> {
+    let mut polled: Vec<_> = fds
+        .iter()
+        .map(|fd| PollFd::new(fd, PollFlags::IN))
+        .collect();
+    // After a failure (a signal) nothing is ready: the caller looks again.
+    poll(&mut polled, limit.map(timespec).as_ref()).ok();
+    polled.iter().map(|fd| !fd.revents().is_empty()).collect()
 }
 
-/// Waits for a signal or for the other descriptor to be ready; says whether it is the
-/// other one.
-pub(crate) fn wait_for_either(signals: &SignalFd, other: impl std::os::fd::AsFd) -> bool {
-    let mut fds = [
-        PollFd::new(signals.fd(), PollFlags::IN),
-        PollFd::new(&other, PollFlags::IN),
-    ];
-    poll(&mut fds, None).ok();
-    let [_, other] = &fds;
-    !other.revents().is_empty()
-}
-
+/// Converts a duration for `ppoll(2)`.
 pub(crate) fn timespec(d: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(d.as_secs()).unwrap_or(i64::MAX),

@@ -6,22 +6,12 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::{io, ptr};
 
+use super::inherited;
+use super::inherited::SIGNALS;
 use super::open_file_limit::restore_open_file_limit;
+use super::syscall::check;
 
-/// Signals that are passed on to the job.
-const FORWARDED: [i32; 6] = [
-    libc::SIGINT,
-    libc::SIGTERM,
-    libc::SIGHUP,
-    libc::SIGQUIT,
-    libc::SIGUSR1,
-    libc::SIGUSR2,
-];
-/// Passed on as well where the job has a process group of its own: at a terminal the
-/// kernel sends them to us and to the job alike, and they have to work on both.
-const JOB_CONTROL: [i32; 2] = [libc::SIGTSTP, libc::SIGCONT];
-
-/// Makes a file size limit an error of the write that meets it, not our end.
+/// Makes a file size limit an error of the write that meets it, not the end of the process.
 pub fn ignore_file_size_signal() {
     // SAFETY: ignoring a signal installs no code.
     unsafe {
@@ -29,7 +19,7 @@ pub fn ignore_file_size_signal() {
     }
 }
 
-/// Signals that wait in a descriptor instead of interrupting us: each is read once,
+/// Signals that wait in a descriptor instead of interrupting the process. Each is read once,
 /// also one that came before the job was spawned.
 #[derive(Debug)]
 pub(crate) struct SignalFd {
@@ -40,13 +30,17 @@ pub(crate) struct SignalFd {
 /// One signal that arrived.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReceivedSignal {
-    /// Its number.
+    /// The signal.
     pub signal: i32,
-    /// Sent by the kernel: from a terminal, to its whole process group.
+    /// Whether the kernel sent it: from a terminal, to its whole process group.
     pub from_kernel: bool,
+    /// The process that sent it; 0 where that is unknown.
+    pub pid: u32,
+    /// The user that sent it.
+    pub uid: u32,
 }
 
-/// A signal mask and what else has to be as it was in a child.
+/// A signal mask.
 #[derive(Clone, Copy)]
 struct SignalMask(libc::sigset_t);
 
@@ -56,38 +50,56 @@ impl std::fmt::Debug for SignalMask {
     }
 }
 
-pub(super) fn check(result: i32) -> io::Result<i32> {
-    if result == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+/// Returns whether a signal can be passed on to a job: whether it can be caught, and is not
+/// one that the processor raises.
+fn can_be_forwarded(signal: i32) -> bool {
+    !matches!(
+        signal,
+        libc::SIGKILL
+            | libc::SIGSTOP
+            | libc::SIGCHLD
+            | libc::SIGSEGV
+            | libc::SIGBUS
+            | libc::SIGFPE
+            | libc::SIGILL
+            | libc::SIGTRAP
+            | libc::SIGSYS
+    )
 }
 
 impl SignalFd {
-    /// Blocks the signals that concern a job, in this thread and all it will start, and
-    /// reads them from a descriptor. A signal that is ignored (nohup) stays ignored.
-    pub(crate) fn block(own_group: bool) -> io::Result<Self> {
-        let job_control = if own_group { &JOB_CONTROL[..] } else { &[] };
-        let mut signals = [&FORWARDED, job_control].concat();
+    /// Blocks every signal that can be passed on, in this thread and all that it starts, and
+    /// reads them and SIGCHLD from a descriptor. A signal that is ignored (nohup) stays
+    /// ignored.
+    ///
+    /// # Errors
+    /// The system has no further descriptor.
+    pub(crate) fn block() -> io::Result<Self> {
+        let mut signals: Vec<i32> = (1..=SIGNALS).filter(|s| can_be_forwarded(*s)).collect();
         signals.push(libc::SIGCHLD);
-        // SAFETY: the default action installs no code.
-        unsafe {
-            // An inherited "ignore" would make children vanish without a status.
-            libc::signal(libc::SIGCHLD, libc::SIG_DFL);
-        }
+        default_child_signal();
         Self::block_these(&signals)
+    }
+
+    /// Reads only SIGCHLD, which tells of the job's end; what is blocked stays blocked.
+    ///
+    /// # Errors
+    /// The system has no further descriptor.
+    pub(crate) fn block_child_signal() -> io::Result<Self> {
+        default_child_signal();
+        Self::block_these(&[libc::SIGCHLD])
     }
 
     pub(super) fn block_these(signals: &[i32]) -> io::Result<Self> {
         let mut set = MaybeUninit::<libc::sigset_t>::uninit();
         let mut original = MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: sigemptyset initialises the set that the other calls take.
+        // SAFETY: sigemptyset initializes the set that the other calls take.
         unsafe {
             check(libc::sigemptyset(set.as_mut_ptr()))?;
             for &signal in signals {
-                if !is_ignored(signal)? {
-                    check(libc::sigaddset(set.as_mut_ptr(), signal))?;
+                if !inherited::is_ignored(signal).unwrap_or(true) {
+                    // Those that libc keeps for itself are refused.
+                    libc::sigaddset(set.as_mut_ptr(), signal);
                 }
             }
             let failed =
@@ -107,17 +119,17 @@ impl SignalFd {
         }
     }
 
-    /// The descriptor to wait on.
+    /// Returns the descriptor to wait on.
     pub(crate) fn fd(&self) -> &OwnedFd {
         &self.fd
     }
 
-    /// The next signal that arrived, if any.
+    /// Returns the next signal that arrived, if any.
     pub(crate) fn next(&self) -> Option<ReceivedSignal> {
         let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
         let len = size_of::<libc::signalfd_siginfo>();
         // SAFETY: the buffer is as long as the read may fill, and a full read
-        // initialises all of it.
+        // initializes all of it.
         let info = unsafe {
             let n = libc::read(self.fd.as_raw_fd(), info.as_mut_ptr().cast(), len);
             if n != len as isize {
@@ -128,26 +140,9 @@ impl SignalFd {
         Some(ReceivedSignal {
             signal: info.ssi_signo as i32,
             from_kernel: info.ssi_code == libc::SI_KERNEL,
+            pid: info.ssi_pid,
+            uid: info.ssi_uid,
         })
-    }
-
-    /// Gives the child the signal mask and the limit of open files that runlog was started
-    /// with, and the default for SIGPIPE (by the standard library) and SIGXFSZ.
-    pub(crate) fn restore_in(&self, command: &mut Command) {
-        let original = self.original;
-        // SAFETY: between fork and exec only async-signal-safe functions are called.
-        unsafe {
-            command.pre_exec(move || {
-                restore_open_file_limit()?;
-                libc::signal(libc::SIGXFSZ, libc::SIG_DFL);
-                check(libc::sigprocmask(
-                    libc::SIG_SETMASK,
-                    &raw const original.0,
-                    ptr::null_mut(),
-                ))?;
-                Ok(())
-            });
-        }
     }
 
     /// Lets the signal do what it would have done when it arrived.
@@ -164,16 +159,97 @@ impl SignalFd {
     }
 }
 
-fn is_ignored(signal: i32) -> io::Result<bool> {
-    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: a null new action only asks; the old one is written on success.
+/// An inherited "ignore" would make children vanish without a status.
+fn default_child_signal() {
+    // SAFETY: the default action installs no code.
     unsafe {
-        check(libc::sigaction(signal, ptr::null(), action.as_mut_ptr()))?;
-        Ok(action.assume_init().sa_sigaction == libc::SIG_IGN)
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
     }
 }
 
-/// The name of a signal, such as `SIGTERM`.
+/// What a child does between fork and exec, besides what `Command` does.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ChildSetup {
+    /// Its stdin is runlog's own, and is closed if that was closed.
+    pub inherits_stdin: bool,
+    /// Its stdout and stderr are runlog's own.
+    pub inherits_output: bool,
+}
+
+impl ChildSetup {
+    /// Makes the child start with the signal mask, the dispositions and the closed
+    /// descriptors that runlog started with, and calls `claim` last.
+    pub(crate) fn apply(
+        self,
+        command: &mut Command,
+        claim: impl Fn() -> io::Result<()> + Send + Sync + 'static,
+    ) {
+        let inherits = [
+            self.inherits_stdin,
+            self.inherits_output,
+            self.inherits_output,
+        ];
+        // SAFETY: between fork and exec only async-signal-safe functions are called; `claim`
+        // works on atomics in memory that is mapped already.
+        unsafe {
+            command.pre_exec(move || {
+                for (fd, inherits) in (0..).zip(inherits) {
+                    if inherits && inherited::was_closed(fd) {
+                        libc::close(fd);
+                    }
+                }
+                restore_open_file_limit()?;
+                inherited::restore_signals()?;
+                claim()
+            });
+        }
+    }
+}
+
+/// Ends this process by the signal that ended its job, so that the caller sees which one.
+///
+/// Returns for a signal that is no request to end: such a job crashed, and runlog did not.
+pub fn end_by(signal: u8) {
+    let signal = i32::from(signal);
+    if !matches!(
+        signal,
+        libc::SIGINT | libc::SIGQUIT | libc::SIGTERM | libc::SIGHUP | libc::SIGPIPE
+    ) {
+        return;
+    }
+    let no_core = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initializes the set; the default action installs no code.
+    unsafe {
+        // The job has left its core already.
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core);
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
+        if libc::sigemptyset(set.as_mut_ptr()) == 0 {
+            libc::sigaddset(set.as_mut_ptr(), signal);
+            libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), ptr::null_mut());
+        }
+    }
+}
+
+/// Stops this process by the signal, and blocks it again once the process continues.
+pub(crate) fn stop_by(signal: i32) {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initializes the set that the other calls take.
+    unsafe {
+        libc::raise(signal);
+        if libc::sigemptyset(set.as_mut_ptr()) == 0 {
+            libc::sigaddset(set.as_mut_ptr(), signal);
+            libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), ptr::null_mut());
+            libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), ptr::null_mut());
+        }
+    }
+}
+
+/// Returns the name of a signal, such as `SIGTERM`.
 pub(crate) fn signal_name(signal: i32) -> String {
     let name = match signal {
         libc::SIGHUP => "SIGHUP",
@@ -192,6 +268,14 @@ pub(crate) fn signal_name(signal: i32) -> String {
         libc::SIGALRM => "SIGALRM",
         libc::SIGTERM => "SIGTERM",
         libc::SIGSTKFLT => "SIGSTKFLT",
+        libc::SIGCHLD => "SIGCHLD",
+        libc::SIGCONT => "SIGCONT",
+        libc::SIGSTOP => "SIGSTOP",
+        libc::SIGTSTP => "SIGTSTP",
+        libc::SIGTTIN => "SIGTTIN",
+        libc::SIGTTOU => "SIGTTOU",
+        libc::SIGURG => "SIGURG",
+        libc::SIGWINCH => "SIGWINCH",
         libc::SIGXCPU => "SIGXCPU",
         libc::SIGXFSZ => "SIGXFSZ",
         libc::SIGVTALRM => "SIGVTALRM",
@@ -199,16 +283,44 @@ pub(crate) fn signal_name(signal: i32) -> String {
         libc::SIGIO => "SIGIO",
         libc::SIGPWR => "SIGPWR",
         libc::SIGSYS => "SIGSYS",
-        other => return format!("SIG{other}"),
+        other => return real_time_name(other),
     };
     name.to_owned()
 }
 
-/// Sends a signal to a process, or with a negative id to a process group; one that is
-/// gone is fine.
+/// Returns the name of a real-time signal as `kill -l` has it.
+fn real_time_name(signal: i32) -> String {
+    let (min, max) = (libc::SIGRTMIN(), libc::SIGRTMAX());
+    match signal - min {
+        0 => "SIGRTMIN".to_owned(),
+        above if above > 0 && signal <= max => format!("SIGRTMIN+{above}"),
+        _ => format!("SIG{signal}"),
+    }
+}
+
+/// Sends a signal to a process, or with a negative id to a process group. A process that has
+/// ended is no error.
 pub(crate) fn kill(pid: i32, signal: i32) {
     // SAFETY: no memory is involved.
     unsafe {
         libc::kill(pid, signal);
     }
+}
+
+/// Returns whether a process that has stopped would get a signal that asks it to end.
+pub(crate) fn has_pending_end(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let pending = status
+        .lines()
+        .filter_map(|line| line.strip_prefix("ShdPnd:"))
+        .filter_map(|bits| u64::from_str_radix(bits.trim(), 16).ok())
+        .fold(0, |all, bits| all | bits);
+    let asks = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+    asks.iter().any(|signal| pending & 1 << (signal - 1) != 0)
+}
+
+/// Returns the process group of a process.
+pub(crate) fn group_of(pid: u32) -> Option<i32> {
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::getpgid(pid as i32) }).ok()
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use super::signals::check;
+use super::syscall::check;
 
 /// How many bytes, at most, of what was written to a socket wait: in a Unix one to be read
 /// (the memory that they take is counted, which is more), in one of TCP to arrive at the

@@ -1,9 +1,9 @@
-//! How a child ended, and what it cost: `wait4(2)` and `waitid(2)`.
+//! How a child ended, and what it cost: `waitid(2)`.
 
 use std::io;
 use std::mem::MaybeUninit;
 
-use super::signals::check;
+use super::syscall::check;
 use crate::log::format::payload::Cost;
 
 /// How a process ended.
@@ -13,30 +13,124 @@ pub(crate) enum WaitStatus {
     Signaled(i32),
 }
 
-/// Collects the child `pid` if it has ended, with what it and its waited-for
-/// descendants cost.
-pub(crate) fn try_wait(pid: u32) -> io::Result<Option<(WaitStatus, Cost)>> {
-    let mut status = 0;
-    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: both out-pointers are valid; a zeroed rusage is a valid one.
-    let (got, usage) = unsafe {
-        let got = libc::wait4(
-            pid as i32,
-            &raw mut status,
-            libc::WNOHANG,
-            usage.as_mut_ptr(),
-        );
-        (check(got)?, usage.assume_init())
-    };
-    if got == 0 {
-        return Ok(None);
+/// What a look at a child found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ChildState {
+    /// It runs.
+    Running,
+    /// It has ended, with what it and its waited-for descendants cost.
+    Ended(WaitStatus, Cost),
+}
+
+/// Looks at the child `pid` and leaves it a zombie if it has ended.
+///
+/// # Errors
+/// It is no child of this process (`ECHILD`).
+pub(crate) fn peek(pid: u32) -> io::Result<ChildState> {
+    let (info, usage) = wait_id(
+        libc::P_PID,
+        pid,
+        libc::WEXITED | libc::WNOHANG | libc::WNOWAIT,
+    )?;
+    // SAFETY: waitid fills these fields in; zeroed they say that nothing has changed.
+    let (changed, status) = unsafe { (info.si_pid(), info.si_status()) };
+    if changed == 0 {
+        return Ok(ChildState::Running);
     }
-    let status = if libc::WIFSIGNALED(status) {
-        WaitStatus::Signaled(libc::WTERMSIG(status))
-    } else {
-        WaitStatus::Exited(libc::WEXITSTATUS(status))
+    let status = match info.si_code {
+        libc::CLD_EXITED => WaitStatus::Exited(status & 0xff),
+        _ => WaitStatus::Signaled(status),
     };
-    Ok(Some((status, read_cost(&usage))))
+    Ok(ChildState::Ended(status, read_cost(&usage)))
+}
+
+/// What else than its end happened to a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interruption {
+    /// A signal stopped it.
+    Stopped(i32),
+    /// It continues.
+    Continued,
+}
+
+/// Returns the stops and continuations of the child `pid`, each once.
+pub(crate) fn interruption(pid: u32) -> Option<Interruption> {
+    let flags = libc::WSTOPPED | libc::WCONTINUED | libc::WNOHANG;
+    let (info, _) = wait_id(libc::P_PID, pid, flags).ok()?;
+    // SAFETY: waitid fills these fields in; zeroed they say that nothing has changed.
+    let (changed, status) = unsafe { (info.si_pid(), info.si_status()) };
+    match (changed, info.si_code) {
+        (0, _) => None,
+        (_, libc::CLD_CONTINUED) => Some(Interruption::Continued),
+        _ => Some(Interruption::Stopped(status)),
+    }
+}
+
+/// Collects the child `pid` if it has ended.
+pub(crate) fn reap(pid: u32) {
+    // A process that is no child of ours is left to its parent.
+    wait_id(libc::P_PID, pid, libc::WEXITED | libc::WNOHANG).ok();
+}
+
+/// Collects every ended child that `keep` does not claim: orphans of the job that became
+/// ours.
+pub(crate) fn reap_others(keep: impl Fn(u32) -> bool) {
+    if let Some(children) = children() {
+        for pid in children.into_iter().filter(|pid| !keep(*pid)) {
+            reap(pid);
+        }
+        return;
+    }
+    // A child that is kept hides those behind it.
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    while let Ok((info, _)) = wait_id(libc::P_ALL, 0, flags) {
+        // SAFETY: waitid fills this field in; zeroed it says that no child has ended.
+        let pid = unsafe { info.si_pid() } as u32;
+        if pid == 0 || keep(pid) {
+            return;
+        }
+        reap(pid);
+    }
+}
+
+/// Lists the children of the first thread, which is the one that starts processes and gets
+/// orphans; `None` where the kernel does not list them (`CONFIG_PROC_CHILDREN`).
+fn children() -> Option<Vec<u32>> {
+    let pid = std::process::id();
+    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    let pids = list.split_ascii_whitespace();
+    Some(pids.filter_map(|pid| pid.parse().ok()).collect())
+}
+
+/// The system call itself, which also returns the cost; the wrapper of libc does not.
+fn wait_id(
+    kind: libc::idtype_t,
+    id: u32,
+    flags: i32,
+) -> io::Result<(libc::siginfo_t, libc::rusage)> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    loop {
+        // SAFETY: both out-pointers are valid, and zeroed they are valid values.
+        let waited = unsafe {
+            libc::syscall(
+                libc::SYS_waitid,
+                kind,
+                id,
+                info.as_mut_ptr(),
+                flags,
+                usage.as_mut_ptr(),
+            )
+        };
+        match check(waited as i32) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            waited => {
+                waited?;
+                // SAFETY: the kernel filled in what it had to say.
+                return Ok(unsafe { (info.assume_init(), usage.assume_init()) });
+            }
+        }
+    }
 }
 
 fn read_cost(usage: &libc::rusage) -> Cost {
@@ -53,27 +147,5 @@ fn read_cost(usage: &libc::rusage) -> Cost {
         written_bytes: count(usage.ru_oublock) * 512,
         major_faults: count(usage.ru_majflt),
         context_switches: count(usage.ru_nvcsw) + count(usage.ru_nivcsw),
-    }
-}
-
-/// Collects every ended child but `keep`: orphans of the job that became ours.
-pub(crate) fn reap_others(keep: u32) {
-    loop {
-        let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        // SAFETY: the out-pointer is valid, and zeroed it is a valid siginfo whose pid
-        // says "nobody".
-        let pid = unsafe {
-            if libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), flags) != 0 {
-                return;
-            }
-            info.assume_init().si_pid()
-        };
-        if pid <= 0 || pid as u32 == keep {
-            return;
-        }
-        if try_wait(pid as u32).is_err() {
-            return;
-        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::job::capture::output_file::OutputFile;
+use crate::job::capture::output_file::{OutputFile, OutputTarget};
 use crate::job::capture::stream::OnWarning;
 use crate::job::error::StartError;
 use crate::job::process::file_ownership;
@@ -256,6 +256,7 @@ impl<'a> RollbackRunner<'a> {
     ) -> Result<Option<String>, StartError> {
         let spec = JobSpec {
             argv: Vec::new(),
+            chdir: Some(cwd.clone()),
             cwd,
             env: Vec::new(),
             record_env: false,
@@ -264,7 +265,7 @@ impl<'a> RollbackRunner<'a> {
             job_id: Some(job.clone()),
             rollback: None,
             timeout: None,
-            kill_after: KILL_AFTER,
+            kill_after: Some(KILL_AFTER),
             retries: 0,
             retry_delay: Duration::ZERO,
             sample: None,
@@ -279,8 +280,15 @@ impl<'a> RollbackRunner<'a> {
             after: AfterJob::StayOpen,
             detached: false,
         };
-        let around = SupervisorEnv::take(false, self.volume.path())?;
-        let sink = OutputFile::new(lease, None, None, None);
+        let around = SupervisorEnv::direct(self.volume.path())?;
+        let target = OutputTarget {
+            lease,
+            index: None,
+            indexed: 0,
+            limit: None,
+            relay: None,
+        };
+        let sink = OutputFile::new(target, None, around.control.page);
         let log = Arc::clone(&self.log);
         let root = self.volume.path().canonicalize();
         let root = root.unwrap_or_else(|_| self.volume.path().to_owned());
@@ -292,6 +300,6 @@ impl<'a> RollbackRunner<'a> {
             job: job.clone(),
             before: context.snapshot(),
         };
-        Ok(rollback::roll_back(&mut context, &stages, command).error)
+        Ok(rollback::roll_back(&mut context, &stages, command, false).error)
     }
 }

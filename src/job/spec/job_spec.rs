@@ -12,8 +12,11 @@ use crate::volume::JobId;
 pub struct JobSpec {
     /// Program and arguments; never empty.
     pub argv: Vec<OsString>,
-    /// The working directory.
+    /// The directory that the job runs in, as it is recorded.
     pub cwd: PathBuf,
+    /// The directory to enter before the start. Without one the job inherits the working
+    /// directory, which need not have a path that the user may enter.
+    pub chdir: Option<PathBuf>,
     /// The environment variables to set for the job.
     pub env: Vec<(String, String)>,
     /// Whether the values of `env` are recorded, not only the names.
@@ -28,8 +31,9 @@ pub struct JobSpec {
     pub rollback: Option<String>,
     /// The maximum duration of each attempt.
     pub timeout: Option<Duration>,
-    /// How long after a timeout's SIGTERM the job gets SIGKILL.
-    pub kill_after: Duration,
+    /// The time from SIGTERM to SIGKILL. Where it is given, it also holds for signals that
+    /// are passed on.
+    pub kill_after: Option<Duration>,
     /// The maximum number of retries after a failed attempt.
     pub retries: u32,
     /// The pause before the next attempt.

@@ -23,23 +23,8 @@ pub(crate) fn validate(
     volume: &Path,
     path_variable: Option<&OsStr>,
 ) -> Result<PathBuf, JobError> {
-    if !spec.cwd.is_dir() {
-        return Err(error(
-            ErrorKind::Validation,
-            format!(
-                "working directory `{}` is not a directory",
-                spec.cwd.display()
-            ),
-        ));
-    }
-    if let Err(e) = rustix::fs::access(&spec.cwd, Access::EXEC_OK) {
-        return Err(error(
-            ErrorKind::Validation,
-            format!(
-                "cannot enter working directory `{}`: {e}",
-                spec.cwd.display()
-            ),
-        ));
+    if let Some(dir) = &spec.chdir {
+        check_directory(dir, &spec.cwd)?;
     }
     guard(&spec.guards, volume)?;
     let set = spec.env.iter().rev().find(|(key, _)| key == "PATH");
@@ -52,7 +37,25 @@ pub(crate) fn validate(
         .first()
         .map(OsString::as_os_str)
         .unwrap_or_default();
-    resolve(program, &spec.cwd, &search)
+    // Without a directory to enter, relative names count from the one that is inherited.
+    let base = spec.chdir.as_deref().unwrap_or(Path::new("."));
+    resolve(program, base, &search)
+}
+
+fn check_directory(dir: &Path, name: &Path) -> Result<(), JobError> {
+    let shown = name.display();
+    let refuse = |message| Err(error(ErrorKind::Validation, message));
+    match dir.metadata() {
+        Ok(meta) if !meta.is_dir() => {
+            return refuse(format!("working directory `{shown}` is not a directory"));
+        }
+        Ok(_) => {}
+        Err(e) => return refuse(format!("cannot enter working directory `{shown}`: {e}")),
+    }
+    match rustix::fs::access(dir, Access::EXEC_OK) {
+        Ok(()) => Ok(()),
+        Err(e) => refuse(format!("cannot enter working directory `{shown}`: {e}")),
+    }
 }
 
 fn error(kind: ErrorKind, message: String) -> JobError {

@@ -1,4 +1,4 @@
-//! The child process: spawning it, sending it signals, waiting for it.
+//! The child process: spawning it, waiting for it, ending it.
 
 use std::ffi::OsStr;
 use std::io;
@@ -7,207 +7,301 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
+use super::control::JobControl;
 use crate::job::capture::output_capture::Capture;
-use crate::job::process::poll::wait_readable;
-use crate::job::process::signals;
-use crate::job::process::signals::SignalFd;
+use crate::job::process::signals::ChildSetup;
+use crate::job::process::supervision_page::{Claim, PassedSignal, SupervisionPage};
 use crate::job::process::wait_status;
-use crate::job::process::wait_status::WaitStatus;
+use crate::job::process::wait_status::{ChildState, WaitStatus};
+use crate::job::spec::job_spec::JobSpec;
 use crate::log::format::payload::Cost;
 use crate::telemetry;
 
-/// Longest wait between two looks at the child, should its SIGCHLD be lost.
+/// The longest wait between two looks at the child, should its SIGCHLD be lost.
 const CHILD_POLL_INTERVAL: Duration = Duration::from_secs(1);
-
+/// The wait between two looks at a child whose end cannot be asked for.
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 /// How often a look at the child may fail before it is given up, should it be dead.
 const MAX_WAIT_RETRIES: u32 = 5;
-
-/// How signals reach the job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SignalTarget {
-    /// The job stays in our terminal's process group.
-    Terminal,
-    /// The job has a process group of its own.
-    Group,
-}
-
-impl SignalTarget {
-    /// At a terminal means: a controlling terminal can be opened.
-    pub(crate) fn detect(detached: bool) -> Self {
-        let terminal = || std::fs::File::open("/dev/tty").is_ok();
-        if !detached && terminal() {
-            Self::Terminal
-        } else {
-            Self::Group
-        }
-    }
-}
+/// The time from SIGTERM to SIGKILL where none is given.
+const DEFAULT_KILL_AFTER: Duration = Duration::from_secs(10);
+/// How soon after an interrupt a job must end for the interrupt to be the reason.
+const INTERRUPT_GRACE: Duration = Duration::from_millis(200);
 
 /// Which streams the child gets.
 pub(crate) enum Streams {
-    /// Ours.
+    /// Those of runlog.
     Inherit,
     /// Pipes that runlog reads, or nothing.
     Given { stdout: OwnedFd, stderr: OwnedFd },
 }
 
-/// A spawned child that was not waited for.
-#[derive(Debug)]
+/// A child that was not reaped.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Child {
-    pub pid: u32,
-    pub started: Instant,
-    reach: SignalTarget,
+    pub claim: Claim,
+}
+
+/// Why a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EndCause {
+    /// It ended by itself, or by a signal of another process.
+    Own,
+    /// It ran longer than it may.
+    TimedOut,
+    /// The front was killed.
+    FrontKilled,
 }
 
 /// How a child ended.
 #[derive(Debug)]
 pub(crate) struct ExitedChild {
+    pub claim: Claim,
     pub status: WaitStatus,
     pub cost: Cost,
     pub duration: Duration,
-    pub timed_out: bool,
-    /// A signal that asks for the end was passed on.
+    pub cause: EndCause,
+    /// A signal that asked for the end was passed on, and the child did not survive it.
     pub interrupted: bool,
+    /// The signals that were passed on to it.
+    pub signals: Vec<PassedSignal>,
 }
 
 /// When a child is stopped.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeout {
-    pub timeout: Option<Duration>,
+    /// How long the child may run.
+    pub limit: Option<Duration>,
+    /// The time from SIGTERM to SIGKILL.
     pub kill_after: Duration,
+    /// Whether a SIGTERM, SIGINT or SIGHUP that was passed on is followed by SIGKILL too.
+    pub kill_after_signal: bool,
+    /// Whether it ends if the front is killed.
+    pub ends_with_front: bool,
+}
+
+impl Timeout {
+    /// Returns the limits of an attempt.
+    pub(crate) fn new(spec: &JobSpec) -> Self {
+        Self {
+            limit: spec.timeout,
+            kill_after: spec.kill_after.unwrap_or(DEFAULT_KILL_AFTER),
+            kill_after_signal: spec.kill_after.is_some(),
+            ends_with_front: true,
+        }
+    }
 }
 
 impl Child {
+    /// Spawns the command as the given step, unless the step was started before.
+    ///
+    /// # Errors
+    /// The command cannot be executed.
     pub(crate) fn spawn(
         mut command: Command,
         streams: Streams,
-        signals: &SignalFd,
-        reach: SignalTarget,
+        control: &JobControl,
+        step: u32,
+        inherits_stdin: bool,
     ) -> io::Result<Self> {
-        match streams {
-            Streams::Inherit => {}
-            Streams::Given { stdout, stderr } => {
-                command
-                    .stdout(Stdio::from(stdout))
-                    .stderr(Stdio::from(stderr));
+        let inherits_output = matches!(streams, Streams::Inherit);
+        if let Streams::Given { stdout, stderr } = streams {
+            command
+                .stdout(Stdio::from(stdout))
+                .stderr(Stdio::from(stderr));
+        }
+        command.process_group(control.forwarder.target.group());
+        let page = control.page;
+        let setup = ChildSetup {
+            inherits_stdin,
+            inherits_output,
+        };
+        setup.apply(&mut command, move || {
+            // No thread has another id here: this is the child.
+            let pid = rustix::process::getpid().as_raw_nonzero().get() as u32;
+            if page.claim(step, pid) {
+                Ok(())
+            } else {
+                Err(io::Error::from_raw_os_error(libc::ECANCELED))
+            }
+        });
+        // Its end is looked at with `waitid`, which also returns the cost.
+        let spawned = command.spawn();
+        match (spawned, page.claimed()) {
+            (Ok(_), Some(claim)) => Ok(Self { claim }),
+            (Ok(child), None) => Ok(Self {
+                claim: Claim {
+                    step,
+                    pid: child.id(),
+                },
+            }),
+            // A supervisor that died has started it.
+            (Err(e), Some(claim))
+                if claim.step == step && e.raw_os_error() == Some(libc::ECANCELED) =>
+            {
+                Ok(Self { claim })
+            }
+            (Err(e), _) => {
+                page.record_exit(step);
+                page.acknowledge(step);
+                Err(e)
             }
         }
-        if reach == SignalTarget::Group {
-            command.process_group(0);
-        } else {
-            // Orphans of the job come to us, so that time-outs reach them too.
-            rustix::process::set_child_subreaper(Some(rustix::process::getpid())).ok();
-        }
-        signals.restore_in(&mut command);
-        let started = Instant::now();
-        // Its end is collected with `wait4`, which also tells the cost.
-        let child = command.spawn()?;
-        Ok(Self {
-            pid: child.id(),
-            started,
-            reach,
-        })
     }
 
-    /// Waits for the end, passing on signals and minding the time; what the job prints gets
-    /// its threads meanwhile.
+    /// Returns the process of a step that a supervisor that died has started.
+    pub(crate) fn started_before(page: &SupervisionPage, step: u32) -> Option<Self> {
+        let claim = page.claimed().filter(|claim| claim.step == step)?;
+        Some(Self { claim })
+    }
+
+    /// Waits for the end, minding the time and the front; what the job prints gets its
+    /// threads meanwhile.
     ///
     /// # Errors
-    /// It cannot be told any more how it ends.
+    /// The end of the child cannot be found out any more.
     pub(crate) fn wait(
-        &self,
-        signals: &SignalFd,
-        limit: Timeout,
+        self,
+        control: &mut JobControl,
+        timeout: Timeout,
         mut output: Option<&mut Capture>,
     ) -> io::Result<ExitedChild> {
-        let mut timed_out = false;
-        let mut interrupted = false;
+        let page = control.page;
+        let step = self.claim.step;
+        let started = Instant::now()
+            .checked_sub(page.since_claim())
+            .unwrap_or_else(Instant::now);
         let mut failures = 0;
-        let mut next_stop = limit.timeout.map(|t| self.started + t);
+        let mut killed = false;
+        let mut cause = if page.has_timed_out(step) {
+            EndCause::TimedOut
+        } else {
+            EndCause::Own
+        };
         loop {
-            let waited = match wait_status::try_wait(self.pid) {
-                // The kernel cannot be asked now, or somebody else collected it: while it
-                // lives it is supervised, and the question is put again.
-                Err(_) if failures < MAX_WAIT_RETRIES || self.is_alive() => {
-                    failures += 1;
-                    None
+            match self.state(page) {
+                Ok(ChildState::Ended(status, cost)) => {
+                    page.record_exit(step);
+                    let duration = started.elapsed();
+                    let signals = signals_within(page, duration);
+                    return Ok(ExitedChild {
+                        claim: self.claim,
+                        status,
+                        cost,
+                        duration,
+                        cause,
+                        interrupted: was_interrupted(&signals, status),
+                        signals,
+                    });
                 }
-                waited => waited?,
-            };
-            if let Some((status, cost)) = waited {
-                let duration = self.started.elapsed();
-                return Ok(ExitedChild {
-                    status,
-                    cost,
-                    duration,
-                    timed_out,
-                    interrupted,
-                });
+                Ok(ChildState::Running) => {}
+                // The kernel cannot be asked now, or it was collected elsewhere: while it
+                // lives it is supervised, and the question is put again.
+                Err(_) if failures < MAX_WAIT_RETRIES || self.is_alive() => failures += 1,
+                Err(e) => {
+                    page.record_exit(step);
+                    return Err(e);
+                }
             }
             let now = Instant::now();
-            if next_stop.is_some_and(|at| at <= now) {
-                if timed_out {
-                    self.send(libc::SIGKILL);
-                    next_stop = None;
-                } else {
-                    self.send(libc::SIGTERM);
-                    timed_out = true;
-                    next_stop = Some(now + limit.kill_after);
+            if cause == EndCause::Own {
+                if timeout.limit.is_some_and(|limit| started + limit <= now) {
+                    cause = EndCause::TimedOut;
+                    page.record_timeout(step);
+                    page.request_end();
+                    control.terminate();
+                } else if timeout.ends_with_front && control.is_abandoned() {
+                    cause = EndCause::FrontKilled;
+                    page.request_end();
+                    control.terminate();
                 }
             }
-            let look = if failures > 0 {
-                CHILD_POLL_INTERVAL / 50
+            let mut pause = if failures > 0 {
+                RETRY_INTERVAL
             } else {
                 CHILD_POLL_INTERVAL
             };
-            let pause = next_stop.map_or(look, |at| at.saturating_duration_since(now).min(look));
+            if let (EndCause::Own, Some(limit)) = (cause, timeout.limit) {
+                pause = pause.min((started + limit).saturating_duration_since(now));
+            }
+            if (cause != EndCause::Own || timeout.kill_after_signal)
+                && !killed
+                && let Some(since) = page.since_end_request()
+            {
+                match timeout.kill_after.checked_sub(since) {
+                    Some(left) if !left.is_zero() => pause = pause.min(left),
+                    _ => {
+                        killed = true;
+                        control.forwarder.send_to_all(libc::SIGKILL);
+                    }
+                }
+            }
             match &mut output {
-                Some(output) => output.wait(signals.fd(), pause),
-                None => wait_readable(signals.fd(), pause),
-            }
-            while let Some(arrived) = signals.next() {
-                if arrived.signal == libc::SIGCHLD {
-                    wait_status::reap_others(self.pid);
-                } else if !(arrived.from_kernel && self.reach == SignalTarget::Terminal) {
-                    self.send(arrived.signal);
-                }
-                interrupted |= asks_for_end(arrived.signal);
+                Some(output) => output.wait(control, pause),
+                None => drop(control.wait(&[], Some(pause))),
             }
         }
     }
 
-    fn is_alive(&self) -> bool {
-        telemetry::live_start_ticks(self.pid).is_some()
-    }
-
-    /// Sends a signal to the job: its group, or at a terminal all its processes, but
-    /// never our own group.
-    fn send(&self, signal: i32) {
-        let send_all = |signal| match self.reach {
-            SignalTarget::Group => signals::kill(-(self.pid as i32), signal),
-            SignalTarget::Terminal => {
-                for pid in telemetry::descendants(std::process::id()) {
-                    signals::kill(pid as i32, signal);
-                }
-            }
-        };
-        send_all(signal);
-        if signal == libc::SIGTERM {
-            // A stopped job would not hear it.
-            send_all(libc::SIGCONT);
+    /// Looks at the child, which is ours, or the front's once its parent has died.
+    fn state(self, page: &SupervisionPage) -> io::Result<ChildState> {
+        if let Some((status, cost)) = page.adopted_exit(self.claim.step) {
+            return Ok(ChildState::Ended(status, cost));
         }
+        wait_status::peek(self.claim.pid)
+    }
+
+    fn is_alive(self) -> bool {
+        telemetry::live_start_ticks(self.claim.pid).is_some()
     }
 }
 
-/// Whether a signal that was passed on asks the job to end.
-pub(crate) fn asks_for_end(signal: i32) -> bool {
-    matches!(
-        signal,
-        libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT
-    )
+impl JobControl {
+    /// Asks the job and its descendants to end.
+    fn terminate(&self) {
+        self.forwarder.send_to_all(libc::SIGTERM);
+        // A stopped job would not get it.
+        self.forwarder.send_to_all(libc::SIGCONT);
+    }
 }
 
-/// A command that runs `line` as a shell does.
+/// Returns the signals that were passed on within the last `duration`.
+fn signals_within(page: &SupervisionPage, duration: Duration) -> Vec<PassedSignal> {
+    let started = micros_ago(duration);
+    let mut signals = page.passed_signals();
+    signals.retain(|passed| passed.at_micros >= started);
+    signals
+}
+
+/// Returns whether a signal that was passed on is the reason why the child ended.
+///
+/// A job may survive an interrupt (SIGINT) and fail later for another reason; the other
+/// signals are sent to end all of it.
+fn was_interrupted(signals: &[PassedSignal], status: WaitStatus) -> bool {
+    let grace = micros_ago(INTERRUPT_GRACE);
+    signals.iter().any(|passed| match passed.signal {
+        libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT => true,
+        libc::SIGINT => {
+            passed.at_micros >= grace
+                || matches!(
+                    status,
+                    WaitStatus::Signaled(libc::SIGINT) | WaitStatus::Exited(130)
+                )
+        }
+        _ => false,
+    })
+}
+
+fn micros_ago(duration: Duration) -> i64 {
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    Timestamp::now()
+        .as_microsecond()
+        .saturating_sub_unsigned(micros)
+}
+
+/// Returns a command that runs `line` as a shell does.
 pub(crate) fn shell(line: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("sh");
     command.arg("-c").arg(line).stdin(Stdio::null());

@@ -1,43 +1,45 @@
-//! Leaving the terminal: the supervisor goes on in a session of its own.
+//! Leaving the terminal: the job is supervised in a session of its own.
 
 use std::fs::File;
 use std::io;
 use std::io::{Read, Write};
 
 use crate::job::capture::stream;
-use crate::job::process::fork;
 use crate::job::process::fork::ForkResult;
+use crate::job::process::{fork, inherited};
+
+/// Ends what is reported to the caller. Processes that come later may keep the channel open,
+/// so its end says nothing.
+pub const END_OF_REPORT: u8 = 0;
 
 /// Which side of the fork this is.
 #[derive(Debug)]
 pub enum Detached {
-    /// The caller's process: what the supervisor said before it closed the channel.
+    /// The caller's process, with what was reported to it.
     Caller(String),
-    /// The supervisor, in a session of its own; it reports on the channel.
-    Supervisor(File),
+    /// The front, in a session of its own; it and the supervisor report on the channel.
+    Front(File),
 }
 
-/// Forks the supervisor off. In the caller's process this returns when the supervisor
-/// has closed the channel, or died. No thread may have been started before.
+/// Forks the front off. In the caller's process this returns once the report is complete, or
+/// everyone who could complete it has died. No thread may have been started before.
 ///
 /// # Errors
-/// There can be no further process, session or descriptor.
+/// The system has no further process, session or descriptor.
 pub fn detach() -> io::Result<Detached> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     match fork::fork()? {
-        ForkResult::Parent => {
+        ForkResult::Parent(_) => {
             drop(write);
-            let mut said = String::new();
-            File::from(read).read_to_string(&mut said)?;
-            Ok(Detached::Caller(said))
+            Ok(Detached::Caller(read_report(File::from(read))?))
         }
         ForkResult::Child => {
             drop(read);
             let mut channel = File::from(write);
             match leave() {
-                Ok(()) => Ok(Detached::Supervisor(channel)),
+                Ok(()) => Ok(Detached::Front(channel)),
                 Err(e) => {
-                    drop(channel.write_all(b"125 cannot leave the terminal"));
+                    drop(channel.write_all(b"125 cannot leave the terminal\0"));
                     Err(e)
                 }
             }
@@ -45,9 +47,21 @@ pub fn detach() -> io::Result<Detached> {
     }
 }
 
-/// A session of its own, and nothing of the caller's streams kept open.
+fn read_report(channel: File) -> io::Result<String> {
+    let mut report = Vec::new();
+    for byte in io::BufReader::new(channel).bytes() {
+        match byte? {
+            END_OF_REPORT => break,
+            byte => report.push(byte),
+        }
+    }
+    Ok(String::from_utf8_lossy(&report).into_owned())
+}
+
+/// Starts a session, and keeps nothing of the caller's open: neither a stream nor a lock.
 fn leave() -> io::Result<()> {
     rustix::process::setsid()?;
+    inherited::close_descriptors()?;
     let null = stream::null()?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;

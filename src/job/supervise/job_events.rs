@@ -10,7 +10,9 @@ use serde::Serialize;
 use crate::job::process::liveness;
 use crate::job::redact::masker::Redactor;
 use crate::job::spec::job_spec::JobSpec;
-use crate::log::format::payload::{JobEnded, JobStarted, JobSubmitted, JobValidated};
+use crate::log::format::payload::{
+    JobEnded, JobStarted, JobSubmitted, JobValidated, SupervisorReplaced,
+};
 use crate::log::{Draft, DraftError, EventType};
 use crate::telemetry::{HostSnapshot, JobTree, ProcessSnapshot, Snapshots};
 use crate::volume::{JobId, RunId};
@@ -71,6 +73,13 @@ impl JobEvents {
         self.draft(EventType::JobStarted, event, None)
     }
 
+    pub(crate) fn supervisor_replaced(
+        &self,
+        event: &SupervisorReplaced,
+    ) -> Result<Draft, DraftError> {
+        self.draft(EventType::SupervisorReplaced, event, None)
+    }
+
     /// `job_completed` or `job_failed`.
     pub(crate) fn ended(&self, event: &JobEnded, after: &Snapshots) -> Result<Draft, DraftError> {
         let kind = match event.error {
@@ -108,7 +117,7 @@ impl JobEvents {
 }
 
 /// What `job_submitted` says of a job, masked.
-pub(crate) fn submitted(spec: &JobSpec) -> JobSubmitted {
+pub(crate) fn submitted(spec: &JobSpec, front: u32) -> JobSubmitted {
     let mut mask = EventMasker {
         redactor: spec.redactor.as_ref(),
         changed: false,
@@ -156,6 +165,7 @@ pub(crate) fn submitted(spec: &JobSpec) -> JobSubmitted {
         capture: spec.output.capture,
         redacted: mask.changed,
         supervisor: Some(liveness::process(std::process::id())),
+        front: Some(liveness::process(front)),
     }
 }
 

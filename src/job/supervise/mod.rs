@@ -1,8 +1,13 @@
 //! Running a job, from its submission to its terminal event.
 
 pub(crate) mod child;
+pub(crate) mod control;
 pub(crate) mod detach;
+pub(crate) mod forward;
+pub(crate) mod front;
+pub(crate) mod front_link;
 pub(crate) mod job_events;
+pub(crate) mod last_resort;
 pub(crate) mod outcome;
 pub(crate) mod recorder;
 pub(crate) mod rollback;

@@ -1,13 +1,26 @@
 //! How a job ended, for the log and for the caller.
 
+use std::fs::File;
 use std::io;
+use std::io::Read;
+use std::path::Path;
 use std::time::Duration;
 
-use super::child::ExitedChild;
+use jiff::Timestamp;
+
+use super::child::{EndCause, ExitedChild};
 use super::job_events::millis;
+use crate::job::process::inherited::SIGNALS;
 use crate::job::process::signals::signal_name;
+use crate::job::process::supervision_page::PassedSignal;
 use crate::job::process::wait_status::WaitStatus;
-use crate::log::format::payload::{ErrorKind, JobEnded, JobError, Output};
+use crate::log::JobState;
+use crate::log::format::payload::{
+    ErrorKind, ForwardedSignal, JobEnded, JobError, Output, SignalSender,
+};
+
+/// The maximum length of the first line of a script, in bytes.
+const MAX_SHEBANG_BYTES: u64 = 256;
 
 /// How a job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +33,7 @@ pub enum JobEnd {
     TimedOut,
     /// It never began.
     NotStarted(JobError),
-    /// It was called off between two attempts.
+    /// A signal came between two attempts.
     Canceled(i32),
 }
 
@@ -31,6 +44,8 @@ pub struct Outcome {
     pub end: JobEnd,
     /// Jobs that kept the run open although it was to be closed.
     pub unfinished: Vec<String>,
+    /// How many bytes of its output could not be passed on.
+    pub undelivered_bytes: u64,
 }
 
 /// What the log and the caller are told about an attempt.
@@ -46,7 +61,15 @@ pub(crate) fn describe(
     };
     let error = |kind, message| Some(JobError { kind, message });
     let (end, error) = match ended.status {
-        _ if ended.timed_out => {
+        _ if ended.cause == EndCause::FrontKilled => {
+            let message = "runlog was killed, and the job was ended for it".to_owned();
+            let end = match ended.status {
+                WaitStatus::Exited(code) => JobEnd::Exited(code),
+                WaitStatus::Signaled(signal) => JobEnd::Signaled(signal),
+            };
+            (end, error(ErrorKind::Canceled, message))
+        }
+        _ if ended.cause == EndCause::TimedOut => {
             let limit = timeout.unwrap_or_default();
             let message = format!("it ran longer than {}", seconds(limit));
             (JobEnd::TimedOut, error(ErrorKind::Timeout, message))
@@ -69,9 +92,42 @@ pub(crate) fn describe(
         duration_ms: Some(millis(ended.duration)),
         cost: Some(ended.cost.clone()),
         output,
+        signals: ended.signals.iter().map(forwarded).collect(),
+        oom_kills: None,
         retry_in_ms: None,
     };
     (end, event)
+}
+
+/// Returns what the log says of a signal that was passed on.
+fn forwarded(passed: &PassedSignal) -> ForwardedSignal {
+    let at = Timestamp::from_microsecond(passed.at_micros).unwrap_or_default();
+    ForwardedSignal {
+        signal: signal_name(passed.signal),
+        ts: format!("{at:.6}"),
+        sender: (!passed.from_kernel).then_some(SignalSender {
+            pid: passed.pid,
+            uid: passed.uid,
+        }),
+    }
+}
+
+/// Returns how a job ended whose last event is in the log already.
+pub(crate) fn end_from_log(job: &JobState) -> JobEnd {
+    let kind = job.error.as_ref().map(|error| error.kind);
+    let signal = job.signal.as_deref().and_then(signal_number);
+    match (kind, job.exit_code, signal, &job.error) {
+        (Some(ErrorKind::Timeout), ..) => JobEnd::TimedOut,
+        (_, Some(code), ..) => JobEnd::Exited(code),
+        (_, _, Some(signal), _) => JobEnd::Signaled(signal),
+        (Some(ErrorKind::Canceled), ..) => JobEnd::Canceled(libc::SIGTERM),
+        (.., Some(error)) => JobEnd::NotStarted(error.clone()),
+        (.., None) => JobEnd::Exited(0),
+    }
+}
+
+fn signal_number(name: &str) -> Option<i32> {
+    (1..=SIGNALS).find(|signal| signal_name(*signal) == name)
 }
 
 fn seconds(d: Duration) -> String {
@@ -93,16 +149,33 @@ pub(crate) fn canceled(attempt: u32, signal: i32) -> JobEnded {
     }
 }
 
-/// What a failed spawn says about the command, as a shell would.
-pub(crate) fn spawn_error(program: &str, e: &io::Error) -> JobError {
+/// Returns what a failed spawn says about the command, as a shell would.
+pub(crate) fn spawn_error(name: &str, program: &Path, e: &io::Error) -> JobError {
     let kind = match e.raw_os_error() {
         Some(libc::ENOENT | libc::ENOTDIR) => ErrorKind::NotFound,
-        // It is we who lack something.
+        // It is runlog that lacks something.
         Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE) => ErrorKind::ResourceLimit,
         _ => ErrorKind::NotExecutable,
     };
-    JobError {
-        kind,
-        message: format!("cannot execute {program}: {e}"),
-    }
+    // The file was found before, so it is another one that is missing.
+    let message = match interpreter(program).filter(|_| kind == ErrorKind::NotFound) {
+        Some(interpreter) => {
+            format!("cannot execute {name}: its interpreter {interpreter} is missing")
+        }
+        None => format!("cannot execute {name}: {e}"),
+    };
+    JobError { kind, message }
+}
+
+/// Returns the program that a script names in its first line, `execve(2)`.
+fn interpreter(program: &Path) -> Option<String> {
+    let mut start = Vec::new();
+    let file = File::open(program).ok()?;
+    file.take(MAX_SHEBANG_BYTES).read_to_end(&mut start).ok()?;
+    let line = start
+        .strip_prefix(b"#!")?
+        .split(|byte| *byte == b'\n')
+        .next()?;
+    let line = String::from_utf8_lossy(line).into_owned();
+    line.split_whitespace().next().map(str::to_owned)
 }

@@ -24,7 +24,7 @@ pub type OnStarted = Box<dyn FnOnce(Result<(), &AppendError>) + Send>;
 /// The thread, and the way to it.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    started: Option<Sender<JobStarted>>,
+    started: Option<Sender<(u32, Option<JobStarted>)>>,
     /// Hangs up when the start is written, or cannot be.
     written: Receiver<Infallible>,
     thread: Option<JoinHandle<()>>,
@@ -40,17 +40,25 @@ impl Recorder {
         on_started: OnStarted,
         trouble: OnWarning,
     ) -> io::Result<Self> {
-        let (sender, receiver) = mpsc::channel::<JobStarted>();
+        let (sender, receiver) = mpsc::channel::<(u32, Option<JobStarted>)>();
         let (told, when_written) = mpsc::channel();
         let work = move || {
-            let Ok(event) = receiver.recv() else { return };
-            let pid = event.process.pid;
+            let Ok((pid, event)) = receiver.recv() else {
+                return;
+            };
             let tell = move || drop::<Sender<Infallible>>(told);
-            let written = stages
-                .started(&event)
-                .map_err(AppendError::from)
-                .and_then(|draft| log.append_with_callback(&[draft], Durability::Power, tell))
-                .map(drop);
+            let written = match event {
+                // A supervisor that died has written it.
+                None => {
+                    tell();
+                    Ok(())
+                }
+                Some(event) => stages
+                    .started(&event)
+                    .map_err(AppendError::from)
+                    .and_then(|draft| log.append_with_callback(&[draft], Durability::Power, tell))
+                    .map(drop),
+            };
             if let Err(e) = &written {
                 trouble(&format!(
                     "the start of the job is not in the log: {}",
@@ -90,11 +98,12 @@ impl Recorder {
         })
     }
 
-    /// The job was spawned.
-    pub(crate) fn started(&self, event: JobStarted) {
+    /// Has the start of the job written, unless it is in the log already, and its process
+    /// sampled.
+    pub(crate) fn started(&self, pid: u32, event: Option<JobStarted>) {
         if let Some(sender) = &self.started {
             // The thread waits for exactly this.
-            drop(sender.send(event));
+            drop(sender.send((pid, event)));
         }
     }
 
@@ -139,10 +148,12 @@ mod tests {
             Recorder::start(Arc::clone(&log), stages, probe, None, on_started, quiet).unwrap();
         let lock = File::open(log.dir().path().join(layout::LOCK)).unwrap();
         lock.lock().unwrap();
-        recorder.started(JobStarted {
+        let pid = std::process::id();
+        let event = JobStarted {
             attempt: 1,
-            process: liveness::process(std::process::id()),
-        });
+            process: liveness::process(pid),
+        };
+        recorder.started(pid, Some(event));
         // Who does not wait is seen by it; who does finds the event whenever this ends.
         let holder = thread::spawn(move || {
             thread::sleep(Duration::from_millis(20));

@@ -5,6 +5,7 @@ use super::child::Timeout;
 use super::job_events::JobEvents;
 use super::supervisor::{Supervisor, close_if_open, close_policy};
 use crate::job::capture::stream::Passthrough;
+use crate::job::process::supervision_page::{Claim, ROLLBACK_STEP};
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError, RollbackStarted};
 use crate::log::{Batch, Close};
 
@@ -17,12 +18,16 @@ pub(crate) struct RolledBack {
     pub unfinished: Option<Vec<String>>,
 }
 
-/// Runs the compensating command: its intent is durable before it begins, its own
-/// failure is recorded and not hidden.
+/// Runs the compensating command. Its intent is durable before the command starts, and its
+/// own failure is recorded and not hidden.
+///
+/// With `intended` a supervisor that died has written the intent; it may have started the
+/// command as well, which is then waited for.
 pub(crate) fn roll_back(
     context: &mut Supervisor<'_>,
     stages: &JobEvents,
     command: &str,
+    intended: bool,
 ) -> RolledBack {
     let mut stages = stages.clone();
     stages.before = context.snapshot();
@@ -30,17 +35,20 @@ pub(crate) fn roll_back(
         command: context.spec.masked(command),
     };
     let close = close_policy(context.spec.after);
-    let intended = context.append_terminal("the start of the rollback", |_| {
-        let drafts = vec![stages.rollback_started(&intent)?];
-        Ok(Batch {
-            drafts,
-            close: Close::No,
-        })
-    });
-    if intended.is_none() {
-        // Whoever looks later could not tell that it ran, and might run it again.
+    let written = intended
+        || context
+            .append_terminal("the start of the rollback", |_| {
+                let drafts = vec![stages.rollback_started(&intent)?];
+                Ok(Batch {
+                    drafts,
+                    close: Close::No,
+                })
+            })
+            .is_some();
+    if !written {
+        // Nobody could find out later that it ran, and it might be run again.
         let error = "the rollback was not run: its start could not be recorded";
-        (context.trouble)(error);
+        (context.on_warning)(error);
         let unfinished = context.append_terminal("the close of the run", |view| {
             let close = close_if_open(close, view);
             Ok(Batch::only(close))
@@ -50,27 +58,39 @@ pub(crate) fn roll_back(
             unfinished,
         };
     }
-    let event = execute(context, command);
+    let (event, claim) = execute(context, command);
     if let Some(error) = &event.error {
-        (context.trouble)(&format!("the rollback failed: {}", error.message));
+        (context.on_warning)(&format!("the rollback failed: {}", error.message));
     }
     let after = context.snapshot();
     let unfinished = context.append_terminal("the end of the rollback", |view| {
-        let drafts = vec![stages.rolled_back(&event, &after)?];
+        // After a short write it may be in the log already.
+        let rollback = view.state.job(stages.job.as_str());
+        let rollback = rollback.and_then(|job| job.rollback.as_ref());
+        let drafts = if rollback.is_some_and(|rollback| rollback.ended) {
+            Vec::new()
+        } else {
+            vec![stages.rolled_back(&event, &after)?]
+        };
         Ok(Batch {
             drafts,
             close: close_if_open(close, view),
         })
     });
+    if let Some(claim) = claim {
+        context.control.acknowledge(claim);
+    }
     RolledBack {
         error: event.error.map(|error| error.message),
         unfinished,
     }
 }
 
-fn execute(context: &mut Supervisor<'_>, line: &str) -> JobEnded {
+fn execute(context: &mut Supervisor<'_>, line: &str) -> (JobEnded, Option<Claim>) {
     let mut command = child::shell(line);
-    command.current_dir(&context.spec.cwd);
+    if let Some(dir) = &context.spec.chdir {
+        command.current_dir(dir);
+    }
     let failed = |e: std::io::Error| JobEnded {
         error: Some(JobError {
             kind: ErrorKind::NotExecutable,
@@ -78,16 +98,24 @@ fn execute(context: &mut Supervisor<'_>, line: &str) -> JobEnded {
         }),
         ..JobEnded::default()
     };
-    let child = match context.spawn(command, Passthrough::ToStderr) {
+    let child = match context.resume(ROLLBACK_STEP, Passthrough::ToStderr) {
+        Ok(Some(child)) => Ok(Ok(child)),
+        Ok(None) => context.spawn(command, Passthrough::ToStderr, ROLLBACK_STEP),
+        Err(e) => Err(e),
+    };
+    let child = match child {
         Ok(Ok(child)) => child,
-        Ok(Err(e)) | Err(e) => return failed(e),
+        Ok(Err(e)) | Err(e) => return (failed(e), None),
     };
-    let limit = Timeout {
-        timeout: None,
-        kill_after: context.spec.kill_after,
+    let timeout = Timeout {
+        limit: None,
+        // It is there for the case that runlog is killed.
+        ends_with_front: false,
+        ..Timeout::new(context.spec)
     };
-    match context.wait(&child, limit) {
+    let event = match context.wait(child, timeout) {
         Ok(ended) => context.describe(&ended, 0).1,
         Err(e) => failed(e),
-    }
+    };
+    (event, Some(child.claim))
 }

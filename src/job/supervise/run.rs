@@ -2,50 +2,61 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::child::{ExitedChild, Timeout};
+use super::child::{Child, ExitedChild, Timeout};
+use super::front::{Attached, Custody};
 use super::job_events::{JobEvents, millis};
-use super::outcome::{JobEnd, Outcome, canceled, spawn_error};
+use super::outcome::{JobEnd, Outcome, canceled, end_from_log, spawn_error};
 use super::recorder::{OnStarted, Recorder};
 use super::rollback;
-use super::submit::Submission;
+use super::submit::{Submission, Submitted};
 use super::supervisor::{Supervisor, SupervisorEnv, close_if_open, close_policy};
 use crate::job::capture::stream::{OnWarning, Passthrough};
 use crate::job::error::StartError;
 use crate::job::process::liveness;
-use crate::job::process::poll::wait_readable;
+use crate::job::process::supervision_page::{Claim, ROLLBACK_STEP};
+use crate::job::process::wait_status::WaitStatus;
 use crate::job::spec::job_spec::JobSpec;
 use crate::job::spec::validate::validate;
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError, JobStarted, RunOpened};
-use crate::log::{AppendError, Batch, Close, Durability, RunLog};
+use crate::log::{AppendError, Batch, Close, Durability, JobState, RunLog};
 use crate::telemetry::{PendingSnapshots, Snapshots};
 use crate::volume::{JobId, Volume, error_chain};
 
-/// Stages that are further apart do not share their snapshots.
-const RECENT_EXIT: Duration = Duration::from_millis(100);
+/// How far apart stages may be that share their snapshots.
+const SNAPSHOT_VALIDITY: Duration = Duration::from_millis(100);
 
 /// What supervises a job that is about to be submitted, and the first look at the machine,
 /// which is taken while its run is made.
 #[derive(Debug)]
 pub struct Prepared {
     around: SupervisorEnv,
+    custody: Custody,
+    predecessor: Option<WaitStatus>,
     before: PendingSnapshots,
     begun: Instant,
 }
 
-/// Takes over the signals, and begins to look at the machine.
+/// Takes over from the front, and starts to look at the machine.
 ///
 /// # Errors
 /// The operating system refuses.
-pub fn prepare(spec: &JobSpec, volume: &Volume) -> Result<Prepared, StartError> {
-    let around = SupervisorEnv::take(spec.detached, volume.path())?;
+pub fn prepare(mut attached: Attached, volume: &Volume) -> Result<Prepared, StartError> {
+    let custody = std::mem::take(&mut attached.custody);
+    let predecessor = attached.predecessor;
+    let around = SupervisorEnv::attach(attached, volume.path())?;
     Ok(Prepared {
         before: around.begin_snapshot(),
         begun: Instant::now(),
         around,
+        custody,
+        predecessor,
     })
 }
 
@@ -59,36 +70,40 @@ pub struct Setup<'a> {
     pub log: Arc<RunLog>,
     /// What `run_opened` says, should the run be new.
     pub opening: RunOpened,
-    /// `PATH` of our own environment.
+    /// `PATH` of runlog's own environment.
     pub path_variable: Option<OsString>,
-    /// Variables that tell the job where it runs, besides run and job id.
+    /// Variables for the job, besides those that hold its run and its id.
     pub env: Vec<(&'static str, OsString)>,
-    /// Told about trouble that does not concern the job.
-    pub trouble: OnWarning,
-    /// Told once the job's submission is durable, before it starts.
+    /// Called about trouble that does not concern the job.
+    pub on_warning: OnWarning,
+    /// Called once the job's submission is durable, before it starts.
     pub on_submitted: Box<dyn FnOnce(&JobId)>,
-    /// Told once its start is durable, or why it is not.
+    /// Called once its start is durable, or cannot be made so.
     pub on_started: OnStarted,
 }
 
-/// Runs a job: submits, validates, starts, supervises and ends it.
+/// Runs a job: submits, validates, starts, supervises and ends it. After a supervisor that
+/// died, it does what that one has left to do.
 ///
 /// # Errors
-/// The job could not be submitted, and did not start. Trouble with the log after the
-/// start is told to `setup.trouble` and does not concern the job.
+/// The job could not be submitted, and did not start. Trouble with the log after the start is
+/// reported to `setup.on_warning` and does not concern the job.
 pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> {
     let volume = setup.volume.path();
     let validated = validate(spec, volume, setup.path_variable.as_deref());
     let Prepared {
         around,
+        custody,
+        predecessor,
         mut before,
         mut begun,
     } = setup.prepared;
-    if begun.elapsed() > RECENT_EXIT {
+    if begun.elapsed() > SNAPSHOT_VALIDITY {
         before = around.begin_snapshot();
         begun = Instant::now();
     }
     let before = before.wait();
+    let pipes = custody.pipes;
 
     let log = setup.log;
     let submission = Submission {
@@ -96,8 +111,16 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
         opening: setup.opening,
         before,
         validated: &validated,
+        control: &around.control,
+        lease: custody.lease,
+        relay: custody.relay,
+        predecessor,
     };
-    let (mut stages, sink) = submission.submit(&log)?;
+    let Submitted {
+        mut stages,
+        sink,
+        known,
+    } = submission.submit(&log)?;
     (setup.on_submitted)(&stages.job);
 
     let mut context = Supervisor::new(
@@ -106,37 +129,140 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
         &stages.job,
         sink,
         around,
-        setup.trouble,
+        setup.on_warning,
         setup.env,
     );
-    if let Err(error) = validated {
-        // `job_failed` is in the log already, with the submission.
-        return Ok(Outcome {
-            end: JobEnd::NotStarted(error),
-            unfinished: Vec::new(),
-        });
-    }
+    let program = match validated {
+        Ok(program) => program,
+        // A job that was started before was found then.
+        Err(_) if context.control.page.claimed().is_some() => PathBuf::new(),
+        Err(error) => {
+            // `job_failed` is in the log already, with the submission.
+            return Ok(Outcome {
+                end: JobEnd::NotStarted(error),
+                unfinished: Vec::new(),
+                undelivered_bytes: 0,
+            });
+        }
+    };
     // The submission may have waited for a lock or a slow disk. The other half is for the
     // spawn.
-    if begun.elapsed() > RECENT_EXIT / 2 {
+    if begun.elapsed() > SNAPSHOT_VALIDITY / 2 {
         stages.before = context.snapshot();
     }
-    let outcome = context.attempts(stages, setup.on_started);
-    context.drain_passthrough();
+    let job = Job { stages, program };
+    let mut outcome = match known {
+        Some(known) => context.resume_job(&job, &known, pipes, setup.on_started),
+        None => context.attempts(job, 1, None, setup.on_started),
+    };
+    outcome.undelivered_bytes = context.drain_passthrough();
+    context.control.continue_front();
     Ok(outcome)
 }
 
+/// What is run, and what its events share.
+struct Job {
+    stages: JobEvents,
+    /// The file that validation found.
+    program: PathBuf,
+}
+
+/// An attempt that a supervisor that died has started.
+struct RunningAttempt {
+    child: Child,
+    /// Its start is in the log.
+    is_recorded: bool,
+}
+
 impl Supervisor<'_> {
-    fn attempts(&mut self, mut stages: JobEvents, on_started: OnStarted) -> Outcome {
+    /// Continues a job that is in the log already.
+    fn resume_job(
+        &mut self,
+        job: &Job,
+        known: &JobState,
+        pipes: [Option<OwnedFd>; 2],
+        on_started: OnStarted,
+    ) -> Outcome {
+        self.inherit_pipes(pipes);
+        let job = Job {
+            stages: job.stages.clone(),
+            program: job.program.clone(),
+        };
+        let claimed = self.control.page.claimed();
+        if known.stage.is_terminal() {
+            return self.resume_end(&job.stages, known, claimed);
+        }
+        let Some(claim) = claimed else {
+            return self.attempts(job, 1, None, on_started);
+        };
+        let recorded = known.attempt == Some(claim.step);
+        let ended =
+            self.control.page.is_acknowledged(claim.step) || recorded && known.process.is_none();
+        if !ended {
+            let running = RunningAttempt {
+                child: Child { claim },
+                is_recorded: recorded,
+            };
+            return self.attempts(job, claim.step, Some(running), on_started);
+        }
+        // It was to be tried again.
+        self.control.acknowledge(claim);
+        match self.pause() {
+            Some(signal) => {
+                let event = canceled(claim.step, signal);
+                self.conclude(&job.stages, JobEnd::Canceled(signal), &event, None)
+            }
+            None => self.attempts(job, claim.step + 1, None, on_started),
+        }
+    }
+
+    /// Continues behind the last event of the job.
+    fn resume_end(
+        &mut self,
+        stages: &JobEvents,
+        known: &JobState,
+        claimed: Option<Claim>,
+    ) -> Outcome {
+        let end = end_from_log(known);
+        if let Some(claim) = claimed.filter(|claim| claim.step != ROLLBACK_STEP) {
+            self.control.acknowledge(claim);
+        }
+        let began = !matches!(end, JobEnd::NotStarted(_));
+        let due = known.error.is_some() && began;
+        let rollback = known.rollback.as_ref().filter(|r| due && !r.ended);
+        let unfinished =
+            if let (Some(command), Some(rollback)) = (self.spec.rollback.clone(), rollback) {
+                rollback::roll_back(self, stages, &command, rollback.started).unfinished
+            } else {
+                let close = close_policy(self.spec.after);
+                self.append_terminal("the close of the run", |view| {
+                    Ok(Batch::only(close_if_open(close, view)))
+                })
+            };
+        Outcome {
+            end,
+            unfinished: unfinished.unwrap_or_default(),
+            undelivered_bytes: 0,
+        }
+    }
+
+    fn attempts(
+        &mut self,
+        mut job: Job,
+        first: u32,
+        mut running: Option<RunningAttempt>,
+        on_started: OnStarted,
+    ) -> Outcome {
         let mut on_started = Some(on_started);
-        let mut attempt = 1;
+        let mut attempt = first;
         let mut last_end = None;
         loop {
-            let told = on_started.take().unwrap_or_else(|| Box::new(|_| {}));
-            let (end, mut event, interrupted, after) = match self.attempt(&stages, attempt, told) {
+            let started = on_started.take().unwrap_or_else(|| Box::new(|_| {}));
+            let ran = self.attempt(&job, attempt, running.take(), started);
+            let (end, mut event, interrupted, after, claim) = match ran {
                 Ok((ended, after)) => {
                     let (end, event) = self.describe(&ended, attempt);
-                    (end, event, ended.interrupted, after)
+                    (end, event, ended.interrupted, after, Some(ended.claim))
                 }
                 Err(error) => {
                     let event = JobEnded {
@@ -145,29 +271,39 @@ impl Supervisor<'_> {
                     };
                     // An earlier attempt did run: its end is what the caller gets.
                     let end = last_end.take().unwrap_or(JobEnd::NotStarted(error));
-                    (end, event, true, self.snapshot())
+                    (end, event, true, self.snapshot(), None)
                 }
             };
             let failed = event.error.is_some();
-            if failed && !interrupted && attempt <= self.spec.retries {
+            let retry = attempt <= self.spec.retries && !self.control.is_abandoned();
+            if failed && !interrupted && retry {
                 event.retry_in_ms = Some(millis(self.spec.retry_delay));
-                self.retry_later(&stages, &event, &after);
+                self.retry_later(&job.stages, &event, &after);
+                if let Some(claim) = claim {
+                    self.control.acknowledge(claim);
+                }
                 if let Some(signal) = self.pause() {
                     let event = canceled(attempt, signal);
-                    return self.conclude(&stages, JobEnd::Canceled(signal), &event);
+                    return self.conclude(&job.stages, JobEnd::Canceled(signal), &event, None);
                 }
                 attempt += 1;
                 last_end = Some(end);
-                stages.before = self.snapshot();
+                job.stages.before = self.snapshot();
                 continue;
             }
-            return self.conclude_with(&stages, end, &event, &after);
+            return self.conclude_with(&job.stages, end, &event, &after, claim);
         }
     }
 
-    fn conclude(&mut self, stages: &JobEvents, end: JobEnd, event: &JobEnded) -> Outcome {
+    fn conclude(
+        &mut self,
+        stages: &JobEvents,
+        end: JobEnd,
+        event: &JobEnded,
+        claim: Option<Claim>,
+    ) -> Outcome {
         let after = self.snapshot();
-        self.conclude_with(stages, end, event, &after)
+        self.conclude_with(stages, end, event, &after, claim)
     }
 
     /// Writes the end of the job, rolls it back if that was asked for, and closes the
@@ -178,6 +314,7 @@ impl Supervisor<'_> {
         end: JobEnd,
         event: &JobEnded,
         after: &Snapshots,
+        claim: Option<Claim>,
     ) -> Outcome {
         let began = !matches!(end, JobEnd::NotStarted(_));
         let rollback = self
@@ -190,7 +327,7 @@ impl Supervisor<'_> {
             None => close_policy(self.spec.after),
         };
         if let Some(why) = event.output.as_ref().and_then(|o| o.truncated.as_ref()) {
-            (self.trouble)(why);
+            (self.on_warning)(why);
         }
         let mut unfinished = self.append_terminal("the end of the job", |view| {
             let ended = view
@@ -207,12 +344,17 @@ impl Supervisor<'_> {
                 close: close_if_open(close, view),
             })
         });
+        // Only now is it reaped: until here another supervisor could have asked for its end.
+        if let Some(claim) = claim {
+            self.control.acknowledge(claim);
+        }
         if let Some(command) = rollback {
-            unfinished = rollback::roll_back(self, stages, &command).unfinished;
+            unfinished = rollback::roll_back(self, stages, &command, false).unfinished;
         }
         Outcome {
             end,
             unfinished: unfinished.unwrap_or_default(),
+            undelivered_bytes: 0,
         }
     }
 
@@ -222,30 +364,34 @@ impl Supervisor<'_> {
             .map_err(AppendError::from)
             .and_then(|draft| self.log.append(&[draft], Durability::Process));
         if let Err(e) = written {
-            (self.trouble)(&format!(
+            (self.on_warning)(&format!(
                 "a failed attempt is not in the log: {}",
                 error_chain(&e)
             ));
         }
     }
 
-    /// Waits for the next attempt; gives the signal that calls it off.
-    fn pause(&self) -> Option<i32> {
+    /// Waits for the next attempt; returns the signal that calls it off.
+    fn pause(&mut self) -> Option<i32> {
         let until = Instant::now() + self.spec.retry_delay;
         loop {
-            if let Some(signal) = self.shutdown_requested() {
+            if let Some(signal) = self.control.shutdown_requested() {
                 return Some(signal);
             }
+            if self.control.is_abandoned() {
+                return Some(libc::SIGKILL);
+            }
             let left = until.checked_duration_since(Instant::now())?;
-            wait_readable(self.signals.fd(), left);
+            self.control.wait(&[], Some(left));
         }
     }
 
-    /// Runs the command once; also tells what the machine was like right after its end.
+    /// Runs the command once; also returns what the machine was like right after its end.
     fn attempt(
         &mut self,
-        stages: &JobEvents,
+        job: &Job,
         attempt: u32,
+        running: Option<RunningAttempt>,
         on_started: OnStarted,
     ) -> Result<(ExitedChild, Snapshots), JobError> {
         let canceled = |e: io::Error| JobError {
@@ -254,48 +400,62 @@ impl Supervisor<'_> {
         };
         let recorder = Recorder::start(
             Arc::clone(&self.log),
-            stages.clone(),
+            job.stages.clone(),
             Arc::clone(&self.probe),
             self.spec.sample,
             on_started,
-            Arc::clone(&self.trouble),
+            Arc::clone(&self.on_warning),
         )
         .map_err(canceled)?;
-        let program = self.spec.argv.first().cloned().unwrap_or_default();
-        let mut command = Command::new(&program);
-        command
-            .args(self.spec.argv.iter().skip(1))
-            .current_dir(&self.spec.cwd);
-        command.stdin(if self.spec.detached {
-            Stdio::null()
+        let (child, is_recorded) = if let Some(running) = running {
+            self.resume(attempt, Passthrough::Apart).map_err(canceled)?;
+            (running.child, running.is_recorded)
         } else {
-            Stdio::inherit()
-        });
-        let child = match self.spawn(command, Passthrough::Apart).map_err(canceled)? {
-            Ok(child) => child,
-            Err(e) => {
-                recorder.finish();
-                return Err(spawn_error(&program.to_string_lossy(), &e));
+            let command = self.command(job);
+            let spawned = self.spawn(command, Passthrough::Apart, attempt);
+            match spawned.map_err(canceled)? {
+                Ok(child) => (child, false),
+                Err(e) => {
+                    recorder.finish();
+                    let name = self.spec.argv.first().cloned().unwrap_or_default();
+                    return Err(spawn_error(&name.to_string_lossy(), &job.program, &e));
+                }
             }
         };
-        recorder.started(JobStarted {
+        let pid = child.claim.pid;
+        let event = (!is_recorded).then(|| JobStarted {
             attempt,
-            process: liveness::process(child.pid),
+            process: liveness::process(pid),
         });
-        let limit = Timeout {
-            timeout: self.spec.timeout,
-            kill_after: self.spec.kill_after,
-        };
-        let ended = self.wait(&child, limit);
-        // What is taken after the end is told to be later than the start. The recorder may
-        // have a sync to wait for beside it.
+        recorder.started(pid, event);
+        let ended = self.wait(child, Timeout::new(self.spec));
+        // What is taken after the end has to be later than the start in the log. The recorder
+        // may have a sync to wait for beside it.
         recorder.wait_until_written();
         let after = self.begin_snapshot();
         recorder.finish();
         let ended = ended.map_err(|e| JobError {
             kind: ErrorKind::Lost,
-            message: format!("the end of the job cannot be told: {e}"),
+            message: format!("the end of the job cannot be found out: {e}"),
         })?;
         Ok((ended, after.wait()))
+    }
+
+    /// The command as validation found it, under the name that it was given.
+    fn command(&self, job: &Job) -> Command {
+        let mut command = Command::new(&job.program);
+        if let Some(name) = self.spec.argv.first() {
+            command.arg0(name);
+        }
+        command.args(self.spec.argv.iter().skip(1));
+        if let Some(dir) = &self.spec.chdir {
+            command.current_dir(dir);
+        }
+        command.stdin(if self.spec.detached {
+            Stdio::null()
+        } else {
+            Stdio::inherit()
+        });
+        command
     }
 }

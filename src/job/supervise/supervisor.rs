@@ -1,24 +1,26 @@
-//! What supervises a job and writes its last events: the same for its attempts and for
-//! its rollback, also for one that is run later.
+//! What supervises a job and writes its last events: shared by its attempts and its rollback,
+//! also one that is run later.
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::child;
-use super::child::{Child, ExitedChild, SignalTarget, Streams, Timeout};
+use super::child::{Child, ExitedChild, Streams, Timeout};
+use super::control::JobControl;
+use super::front::Attached;
 use super::outcome::{JobEnd, describe};
-use crate::job::capture::output_capture::{Capture, ChildPipes};
+use crate::job::capture::output_capture::{Capture, CaptureOptions, ChildPipes, WaitForEvents};
 use crate::job::capture::output_file::OutputFile;
 use crate::job::capture::stream;
-use crate::job::capture::stream::{OnWarning, Passthrough, lock};
+use crate::job::capture::stream::{OnReaderGone, OnWarning, Passthrough, lock};
 use crate::job::error::StartError;
 use crate::job::process::job_env::{JOB_VARIABLE, RUN_VARIABLE};
-use crate::job::process::poll::wait_for_either;
-use crate::job::process::signals::SignalFd;
+use crate::job::process::supervision_page::ROLLBACK_STEP;
 use crate::job::spec::job_spec::{AfterJob, JobSpec};
 use crate::log::format::payload::JobEnded;
 use crate::log::{AppendError, Batch, Close, Durability, EventType, LogView, RunLog, StorageError};
@@ -31,64 +33,70 @@ pub(crate) const SNAPSHOT_TIMEOUT: Duration = Duration::from_millis(250);
 const LOCK_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the last event of a job is tried again after an error.
 const MAX_END_RETRIES: u32 = 3;
+/// How long the last event of an attempt waits for what is still to be passed on, so that it
+/// can say what was not delivered.
+const DELIVERY_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// What stays the same over all attempts.
 pub(crate) struct Supervisor<'a> {
     pub spec: &'a JobSpec,
     pub log: Arc<RunLog>,
-    pub signals: SignalFd,
+    pub control: JobControl,
     pub probe: Arc<Probe>,
     pub sink: Arc<Mutex<OutputFile>>,
-    pub reach: SignalTarget,
-    pub trouble: OnWarning,
+    pub on_warning: OnWarning,
     env: Vec<(&'static str, OsString)>,
     captures: Vec<Capture>,
+    /// The pipes of a job whose supervisor died.
+    inherited_pipes: Option<[Option<OwnedFd>; 2]>,
 }
 
-/// What supervises, taken before the job is.
+/// What supervises, made before the job is submitted.
 #[derive(Debug)]
 pub(crate) struct SupervisorEnv {
-    pub reach: SignalTarget,
-    pub signals: SignalFd,
+    pub control: JobControl,
     pub probe: Probe,
 }
 
 impl SupervisorEnv {
-    /// Takes over the signals, and starts to watch the host.
-    pub(crate) fn take(detached: bool, volume: &Path) -> Result<Self, StartError> {
-        let io_error = |action| move |source| StartError::System { action, source };
-        let reach = SignalTarget::detect(detached);
-        let signals = SignalFd::block(reach == SignalTarget::Group)
-            .map_err(io_error("take over the signals"))?;
-        let probe =
-            Probe::start(volume.to_owned()).map_err(io_error("start the telemetry thread"))?;
-        Ok(Self {
-            reach,
-            signals,
-            probe,
-        })
+    /// Takes over from the front, and starts to watch the host.
+    pub(crate) fn attach(attached: Attached, volume: &Path) -> Result<Self, StartError> {
+        Self::new(JobControl::attach(attached), volume)
     }
 
-    /// The host and its processes, taken while something else is done.
+    /// Takes over the signals of this process, and starts to watch the host.
+    pub(crate) fn direct(volume: &Path) -> Result<Self, StartError> {
+        Self::new(JobControl::direct(), volume)
+    }
+
+    fn new(control: io::Result<JobControl>, volume: &Path) -> Result<Self, StartError> {
+        let io_error = |action| move |source| StartError::System { action, source };
+        let control = control.map_err(io_error("take over the signals"))?;
+        let probe =
+            Probe::start(volume.to_owned()).map_err(io_error("start the telemetry thread"))?;
+        Ok(Self { control, probe })
+    }
+
+    /// Starts a snapshot of the host and its processes, taken beside other work.
     pub(crate) fn begin_snapshot(&self) -> PendingSnapshots {
-        begin_snapshot(&self.probe)
+        begin_snapshot(&self.probe, &self.control)
     }
 }
 
-/// The job's tree is that of its supervisor.
-fn begin_snapshot(probe: &Probe) -> PendingSnapshots {
-    probe.request(Some(std::process::id()), SNAPSHOT_TIMEOUT)
+/// The job's tree is that of the process that the caller started.
+fn begin_snapshot(probe: &Probe, control: &JobControl) -> PendingSnapshots {
+    probe.request(Some(control.front_pid()), SNAPSHOT_TIMEOUT)
 }
 
 impl<'a> Supervisor<'a> {
-    /// `env` are variables for the job, besides those that tell it its run and its id.
+    /// `env` are variables for the job, besides those that hold its run and its id.
     pub(crate) fn new(
         spec: &'a JobSpec,
         log: Arc<RunLog>,
         job: &JobId,
         sink: OutputFile,
         around: SupervisorEnv,
-        trouble: OnWarning,
+        on_warning: OnWarning,
         mut env: Vec<(&'static str, OsString)>,
     ) -> Self {
         env.push((RUN_VARIABLE, log.run_id().as_str().into()));
@@ -96,55 +104,54 @@ impl<'a> Supervisor<'a> {
         Self {
             spec,
             log,
-            signals: around.signals,
+            control: around.control,
             probe: Arc::new(around.probe),
             sink: Arc::new(Mutex::new(sink)),
-            reach: around.reach,
-            trouble,
+            on_warning,
             env,
             captures: Vec::new(),
+            inherited_pipes: None,
         }
+    }
+
+    /// Gives it the pipes of a job whose supervisor died.
+    pub(crate) fn inherit_pipes(&mut self, pipes: [Option<OwnedFd>; 2]) {
+        self.inherited_pipes = Some(pipes);
     }
 }
 
 impl Supervisor<'_> {
-    /// The host and its processes now.
+    /// Returns the host and its processes as they are now.
     pub(crate) fn snapshot(&self) -> Snapshots {
         self.begin_snapshot().wait()
     }
 
-    /// The same, taken while something else is done.
+    /// Starts a snapshot of the host and its processes, taken beside other work.
     pub(crate) fn begin_snapshot(&self) -> PendingSnapshots {
-        begin_snapshot(&self.probe)
+        begin_snapshot(&self.probe, &self.control)
     }
 
-    /// A signal that came and asks for the end.
-    pub(crate) fn shutdown_requested(&self) -> Option<i32> {
-        let arrived = std::iter::from_fn(|| self.signals.next());
-        arrived
-            .map(|a| a.signal)
-            .find(|signal| child::asks_for_end(*signal))
-    }
-
-    /// Spawns a command whose output goes where the job's goes. The outer error is
-    /// ours, the inner one that of the command.
+    /// Spawns a command whose output goes where the job's goes. The outer error is runlog's
+    /// own, the inner one that of the command.
     pub(crate) fn spawn(
         &mut self,
         mut command: Command,
         pass_on: Passthrough,
+        step: u32,
     ) -> io::Result<io::Result<Child>> {
         command.envs(self.spec.env.iter().map(|(k, v)| (k, v)));
         command.envs(self.env.iter().map(|(k, v)| (k, v)));
-        let mode = self.spec.output;
-        let pass_on = if mode.pass_on {
-            pass_on
-        } else {
-            Passthrough::No
-        };
-        let streams = match (mode.capture, pass_on) {
-            (true, _) => {
-                let (capture, ChildPipes { stdout, stderr }) =
-                    Capture::start(&self.sink, pass_on, &self.trouble)?;
+        let streams = match (self.spec.output.capture, self.pass_on(pass_on)) {
+            (true, pass_on) => {
+                let on_reader_gone = self.on_reader_gone();
+                let options = self.capture_options(pass_on, &on_reader_gone);
+                let (capture, ChildPipes { stdout, stderr }) = Capture::start(&options)?;
+                if let Some(link) = self.control.link() {
+                    let pipes = capture.pipes()?;
+                    let pipes: Vec<BorrowedFd<'_>> = pipes.iter().map(AsFd::as_fd).collect();
+                    // A front that is gone needs them no more.
+                    link.send_pipes(&pipes).ok();
+                }
                 self.captures.push(capture);
                 Streams::Given { stdout, stderr }
             }
@@ -161,20 +168,75 @@ impl Supervisor<'_> {
                 stderr: stream::null()?.into(),
             },
         };
-        let child = Child::spawn(command, streams, &self.signals, self.reach);
+        let inherits_stdin = step != ROLLBACK_STEP && !self.spec.detached;
+        let child = Child::spawn(command, streams, &self.control, step, inherits_stdin);
         if child.is_err() {
             self.drain();
         }
         Ok(child)
     }
 
+    /// Returns the process of a step that a supervisor which died has started, and reads its
+    /// pipes from now on.
+    ///
+    /// # Errors
+    /// The system has no further descriptor.
+    pub(crate) fn resume(&mut self, step: u32, pass_on: Passthrough) -> io::Result<Option<Child>> {
+        let Some(child) = Child::started_before(self.control.page, step) else {
+            return Ok(None);
+        };
+        if let Some(pipes) = self.inherited_pipes.take()
+            && self.spec.output.capture
+        {
+            let on_reader_gone = self.on_reader_gone();
+            let options = self.capture_options(self.pass_on(pass_on), &on_reader_gone);
+            self.captures.push(Capture::resume(pipes, &options)?);
+        }
+        Ok(Some(child))
+    }
+
+    fn pass_on(&self, wanted: Passthrough) -> Passthrough {
+        if self.spec.output.pass_on {
+            wanted
+        } else {
+            Passthrough::No
+        }
+    }
+
+    fn capture_options<'a>(
+        &'a self,
+        pass_on: Passthrough,
+        on_reader_gone: &'a OnReaderGone,
+    ) -> CaptureOptions<'a> {
+        CaptureOptions {
+            sink: &self.sink,
+            pass_on,
+            page: self.control.page,
+            on_warning: &self.on_warning,
+            on_reader_gone,
+        }
+    }
+
+    fn on_reader_gone(&self) -> OnReaderGone {
+        let link = self.control.link();
+        Arc::new(move |stream| {
+            if let Some(link) = &link {
+                // A front that is gone holds no pipe.
+                link.send_reader_gone(stream).ok();
+            }
+        })
+    }
+
     /// Waits for the end of the job, and stores what it has left in its pipes.
     ///
     /// # Errors
-    /// It cannot be told any more how it ends.
-    pub(crate) fn wait(&mut self, child: &Child, limit: Timeout) -> io::Result<ExitedChild> {
-        let ended = child.wait(&self.signals, limit, self.captures.last_mut());
+    /// The end of the job cannot be found out any more.
+    pub(crate) fn wait(&mut self, child: Child, timeout: Timeout) -> io::Result<ExitedChild> {
+        let ended = child.wait(&mut self.control, timeout, self.captures.last_mut());
         self.drain();
+        if let Some(capture) = self.captures.last() {
+            capture.wait_until_passed_on(DELIVERY_TIMEOUT);
+        }
         ended
     }
 
@@ -184,28 +246,34 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Waits until all output was passed on, unless a signal asks for the end.
-    pub(crate) fn drain_passthrough(&self) {
+    /// Waits until all output was passed on, unless a signal asks for the end. Returns how
+    /// many bytes could not be passed on.
+    pub(crate) fn drain_passthrough(&mut self) -> u64 {
         for capture in &self.captures {
-            while !wait_for_either(&self.signals, capture.ended()) {
-                if self.shutdown_requested().is_some() {
-                    return;
+            while !matches!(
+                self.control.wait(&[capture.ended()], None).as_slice(),
+                [true]
+            ) {
+                if self.control.page.take_shutdown().is_some() {
+                    break;
                 }
             }
         }
+        let undelivered = &self.control.page.output.undelivered;
+        undelivered.load(Ordering::Relaxed)
     }
 
-    /// What the log and the caller are told about an attempt.
+    /// Returns what the log and the caller are told about an attempt.
     pub(crate) fn describe(&self, ended: &ExitedChild, attempt: u32) -> (JobEnd, JobEnded) {
         let capture = self.spec.output.capture;
         let output = capture.then(|| lock(&self.sink).output());
         describe(ended, attempt, self.spec.timeout, output)
     }
 
-    /// Writes what cannot be written later, trying again where it makes sense. Gives the
+    /// Writes what cannot be written later, trying again where it makes sense. Returns the
     /// jobs that kept the run open; `None` where it is not in the log for certain.
     pub(crate) fn append_terminal(
-        &self,
+        &mut self,
         what: &str,
         mut batch: impl FnMut(&LogView<'_>) -> Result<Batch, AppendError>,
     ) -> Option<Vec<String>> {
@@ -219,7 +287,8 @@ impl Supervisor<'_> {
                 Ok(appended) => return Some(appended.unfinished),
                 // Between two looks at the lock, a signal can call the wait off.
                 Err(AppendError::NotWritten(StorageError::LockTimeout { .. }))
-                    if Instant::now() < deadline && self.shutdown_requested().is_none() => {}
+                    if Instant::now() < deadline && self.control.shutdown_requested().is_none() => {
+                }
                 Err(
                     AppendError::Partial { .. }
                     | AppendError::NotWritten(StorageError::NoSpace { .. } | StorageError::Volume(_)),
@@ -227,15 +296,21 @@ impl Supervisor<'_> {
                     tries += 1;
                 }
                 Err(e @ AppendError::NotDurable(_)) => {
-                    (self.trouble)(&format!("{what}: {}", error_chain(&e)));
+                    (self.on_warning)(&format!("{what}: {}", error_chain(&e)));
                     return None;
                 }
                 Err(e) => {
-                    (self.trouble)(&format!("{what} is not in the log: {}", error_chain(&e)));
+                    (self.on_warning)(&format!("{what} is not in the log: {}", error_chain(&e)));
                     return None;
                 }
             }
         }
+    }
+}
+
+impl WaitForEvents for JobControl {
+    fn wait_for_events(&mut self, others: &[BorrowedFd<'_>], limit: Duration) -> Vec<bool> {
+        self.wait(others, Some(limit))
     }
 }
 
@@ -246,7 +321,7 @@ pub(crate) fn close_policy(after: AfterJob) -> Close {
     }
 }
 
-/// Somebody else may have closed the run meanwhile.
+/// Another process may have closed the run meanwhile.
 pub(crate) fn close_if_open(close: Close, view: &LogView<'_>) -> Close {
     if view.is_closed { Close::No } else { close }
 }

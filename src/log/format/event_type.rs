@@ -42,6 +42,8 @@ event_types! {
     JobStarted = "job_started",
     /// What its processes use at the moment.
     JobSampled = "job_sampled",
+    /// Its supervisor died, and another one continues.
+    SupervisorReplaced = "supervisor_replaced",
     /// It ended with exit code 0.
     JobCompleted = "job_completed",
     /// It ended otherwise, or never began.

@@ -73,6 +73,9 @@ pub struct JobSubmitted {
     /// The process that supervises it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supervisor: Option<ProcessRef>,
+    /// The process that the caller started, which watches over the supervisor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub front: Option<ProcessRef>,
 }
 
 /// `job_validated`.
@@ -201,6 +204,34 @@ pub struct Output {
     /// Why the capture ends before the output does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub truncated: Option<String>,
+    /// What could not be passed on to runlog's own streams, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undelivered_bytes: Option<u64>,
+    /// Whether a process that the job left behind still held a stream when the job ended.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub held_open: bool,
+}
+
+/// A process that sent a signal.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalSender {
+    /// The process id.
+    pub pid: u32,
+    /// The user id.
+    pub uid: u32,
+}
+
+/// A signal that runlog passed on to the job.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardedSignal {
+    /// The name of the signal.
+    pub signal: String,
+    /// When it was passed on.
+    #[serde(default)]
+    pub ts: String,
+    /// The process that sent it; absent where the kernel did, for a terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<SignalSender>,
 }
 
 /// `job_completed`, `job_failed` and `job_rolled_back`.
@@ -227,9 +258,40 @@ pub struct JobEnded {
     /// Its output so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Output>,
+    /// The signals that were passed on to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signals: Vec<ForwardedSignal>,
+    /// How many processes of its cgroup the kernel killed for lack of memory meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_kills: Option<u64>,
     /// It will be tried again after so many milliseconds: this is not its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_in_ms: Option<u64>,
+}
+
+/// `supervisor_replaced`: the supervisor of a job died, and another one continues.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SupervisorReplaced {
+    /// The new supervisor.
+    pub supervisor: ProcessRef,
+    /// The exit code of the one that died, where it exited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The name of the signal that killed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
+    /// The attempt that was started last; 0 if none was.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempt: u32,
+    /// How much output was stored, in bytes.
+    #[serde(default)]
+    pub captured_bytes: u64,
+    /// How many bytes of stdout may be missing there, or passed on twice.
+    #[serde(default)]
+    pub uncertain_stdout_bytes: u64,
+    /// How many bytes of stderr may be missing there, or passed on twice.
+    #[serde(default)]
+    pub uncertain_stderr_bytes: u64,
 }
 
 /// `job_rollback_started`.

@@ -63,6 +63,12 @@ impl Lease {
         Ok(Some(Self { file }))
     }
 
+    /// Takes over the lease that another process of this job holds: `file` is a duplicate of
+    /// the open file that it locked.
+    pub(crate) fn inherit(file: File) -> Self {
+        Self { file }
+    }
+
     /// The file of the job's output, to write to.
     pub fn file(&self) -> &File {
         &self.file

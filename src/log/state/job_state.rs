@@ -125,6 +125,9 @@ pub struct JobState {
     /// The supervisor, from the submission to the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supervisor: Option<ProcessRef>,
+    /// The process that watches over the supervisor, from the submission to the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub front: Option<ProcessRef>,
     /// The process, from the start of an attempt to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessRef>,
@@ -161,6 +164,7 @@ impl JobState {
             read_bytes: None,
             written_bytes: None,
             supervisor: None,
+            front: None,
             process: None,
             rollback: None,
             output: None,
@@ -181,6 +185,7 @@ impl JobState {
         self.labels = e.labels;
         self.redacted = e.redacted;
         self.supervisor = e.supervisor;
+        self.front = e.front;
         let cwd = e.cwd_b64.is_none().then_some(e.cwd);
         self.rollback = e.rollback.map(|command| Rollback {
             command,
@@ -205,6 +210,7 @@ impl JobState {
         }
         if e.retry_in_ms.is_none() {
             self.supervisor = None;
+            self.front = None;
             self.ended_ts = Some(ts);
             self.stage = stage;
         }

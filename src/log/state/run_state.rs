@@ -9,7 +9,7 @@ use super::job_state::{JobState, Stage};
 use crate::log::format::envelope::Envelope;
 use crate::log::format::event_type::EventType;
 use crate::log::format::payload::{
-    JobEnded, JobStarted, JobSubmitted, RollbackStarted, RunOpened, Sealed,
+    JobEnded, JobStarted, JobSubmitted, RollbackStarted, RunOpened, Sealed, SupervisorReplaced,
 };
 use crate::volume::{JobId, rfc3339};
 
@@ -137,6 +137,11 @@ impl RunState {
                     job.attempt = Some(e.attempt);
                     job.process = Some(e.process);
                     job.started_ts.get_or_insert(ts);
+                }
+            }
+            EventType::SupervisorReplaced if !job.stage.is_terminal() => {
+                if let Some(e) = parse::<SupervisorReplaced>(line) {
+                    job.supervisor = Some(e.supervisor);
                 }
             }
             EventType::JobCompleted | EventType::JobFailed if !job.stage.is_terminal() => {

@@ -234,6 +234,8 @@ fn ended_of(job: &JobState) -> JobEnded {
             ..Cost::default()
         }),
         output: job.output.clone(),
+        signals: Vec::new(),
+        oom_kills: None,
         retry_in_ms: None,
     }
 }

@@ -161,10 +161,16 @@ impl Background {
         output
     }
 
-    /// Kills the process as the out-of-memory killer does.
+    /// Kills front and supervisor of `run`, before one of them can do anything about the
+    /// other.
+    pub(crate) fn kill_both(&self) {
+        kill_front_and_supervisor(self.child.id());
+    }
+
+    /// Kills it, and a supervisor of it, as the out-of-memory killer does.
     pub(crate) fn kill(mut self) -> Output {
-        self.child.kill().unwrap();
-        // The job may hold our pipes open, so nothing is read.
+        self.kill_both();
+        // The job may hold our pipes: nothing is read.
         drop((self.child.stdout.take(), self.child.stderr.take()));
         self.end()
     }
@@ -193,7 +199,29 @@ fn reader(mut pipe: impl std::io::Read + Send + 'static) -> thread::JoinHandle<V
     })
 }
 
-/// Returns the process of a pid in the log.
+/// Kills the process that was started as `runlog`, and its supervisor if it has one.
+pub(crate) fn kill_front_and_supervisor(front: u32) {
+    let front_pid = pid_of(i64::from(front));
+    kill_process(front_pid, Signal::STOP).ok();
+    for child in supervisors(front) {
+        kill_process(pid_of(i64::from(child)), Signal::KILL).ok();
+    }
+    kill_process(front_pid, Signal::KILL).ok();
+}
+
+/// The children of a front that are `runlog` too.
+pub(crate) fn supervisors(front: u32) -> Vec<u32> {
+    let list = std::fs::read_to_string(format!("/proc/{front}/task/{front}/children"));
+    let list = list.unwrap_or_default();
+    let pids = list.split_whitespace().map(|pid| pid.parse().unwrap());
+    pids.filter(|pid: &u32| {
+        let exe = std::fs::read_link(format!("/proc/{pid}/exe"));
+        exe.is_ok_and(|exe| exe == std::path::Path::new(env!("CARGO_BIN_EXE_runlog")))
+    })
+    .collect()
+}
+
+/// The process of a pid as the log has it.
 pub(crate) fn pid_of(pid: i64) -> Pid {
     Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
 }

@@ -5,8 +5,9 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
-use super::context::print_stderr;
-use super::exit::Code;
+use crate::cli::context::print_stderr;
+use crate::cli::exit::Code;
+use crate::job::END_OF_REPORT;
 use crate::sync::lock;
 use crate::volume::RunId;
 
@@ -18,7 +19,8 @@ pub(crate) fn report(channel: &Channel, text: &str) {
     let channel = lock(channel).take();
     if let Some(mut channel) = channel {
         // The caller may have exited; then nobody needs the report.
-        drop(channel.write_all(text.as_bytes()));
+        let report = [text.as_bytes(), &[END_OF_REPORT]].concat();
+        drop(channel.write_all(&report));
     }
 }
 

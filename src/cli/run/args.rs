@@ -1,0 +1,246 @@
+//! The arguments of `runlog run`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use clap::ValueEnum;
+use clap::builder::NonEmptyStringValueParser;
+
+use crate::cli::usage_error::UsageError;
+use crate::cli::value_parsers::{pairs, parse_duration, parse_load, parse_size};
+use crate::job::redact::masker::Redactor;
+use crate::job::{AfterJob, Guards, JobSpec, OutputMode};
+use crate::volume::{JobId, RunId};
+
+/// Run a command and log what happens to it
+///
+/// Stdin, output, signals and the exit code of the command are passed through. Without
+/// --run, the command gets a run of its own, which is closed when the command ends. The
+/// command finds `RUNLOG_RUN_ID`, `RUNLOG_JOB_ID` and `RUNLOG_VOLUME` in its environment,
+/// so its scripts can call `runlog emit`.
+///
+/// Exit codes: the command's own; 128+N if signal N ended it; 124 the command timed out;
+/// 125 runlog failed before the start; 126 the command cannot be executed; 127 command not
+/// found; 2 invalid arguments.
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "runlog run [OPTIONS] [--] COMMAND [ARGS]…\n       runlog run --run ID --close"
+)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+pub(crate) struct Args {
+    /// The command and its arguments
+    #[arg(
+        trailing_var_arg = true,
+        value_name = "COMMAND",
+        required_unless_present = "close"
+    )]
+    pub command: Vec<OsString>,
+
+    /// Name of the run [default: the name of the program]
+    #[arg(short, long, value_parser = NonEmptyStringValueParser::new(), help_heading = "Run")]
+    pub name: Option<String>,
+    /// Join run ID, or open it; it stays open for more jobs until it is closed
+    #[arg(long, value_name = "ID", help_heading = "Run")]
+    pub run: Option<RunId>,
+    /// Close the run, after the command if one is given
+    #[arg(long, requires = "run", help_heading = "Run")]
+    pub close: bool,
+    /// ID of the job in its run [default: the name of the run; with --run, the name of the
+    /// program]
+    #[arg(long, value_name = "ID", help_heading = "Run")]
+    pub job: Option<JobId>,
+    /// Write the ID of the run to FILE
+    #[arg(long, value_name = "FILE", help_heading = "Run")]
+    pub id_file: Option<PathBuf>,
+    /// Start in the background, in a new session, and print the ID of the run
+    #[arg(long, help_heading = "Run")]
+    pub detach: bool,
+    /// Also append to a run that another program started
+    #[arg(long, help_heading = "Run")]
+    pub force: bool,
+
+    /// Record an input of the job
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Job")]
+    pub input: Vec<String>,
+    /// Record a label of the job
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Job")]
+    pub label: Vec<String>,
+    /// Run the command in DIR
+    #[arg(long, value_name = "DIR", help_heading = "Job")]
+    pub cwd: Option<PathBuf>,
+    /// Set an environment variable for the job; only its name is recorded
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Job")]
+    pub env: Vec<String>,
+    /// Also record the values of --env
+    #[arg(long, help_heading = "Job")]
+    pub record_env: bool,
+    /// Mask matches of a regular expression, or the value of a variable, in events and
+    /// captured output
+    #[arg(
+        long,
+        value_name = "PATTERN|ENV:NAME",
+        help_heading = "Job",
+        allow_hyphen_values = true
+    )]
+    pub redact: Vec<String>,
+
+    /// Stop an attempt that takes longer than DURATION (SIGTERM, then SIGKILL); 0 means no limit
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]
+    pub timeout: Option<Duration>,
+    /// Wait DURATION between SIGTERM and SIGKILL [default: 10s]; if given, it also holds for
+    /// SIGTERM, SIGINT and SIGHUP that are passed on
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]
+    pub kill_after: Option<Duration>,
+    /// What happens to the job if runlog is killed
+    #[arg(
+        long,
+        value_name = "WHAT",
+        default_value = "end",
+        help_heading = "Supervision"
+    )]
+    pub if_killed: IfKilled,
+    /// Retry a failed command up to N times
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        help_heading = "Supervision"
+    )]
+    pub retries: u32,
+    /// Wait DURATION before each retry
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "1s", help_heading = "Supervision")]
+    pub retry_delay: Duration,
+    /// Run CMD with `sh -c` if the job fails or is interrupted, and record it for `runlog replay
+    /// --rollback`
+    #[arg(long, value_name = "CMD", help_heading = "Supervision")]
+    pub rollback: Option<String>,
+    /// Record the resource usage of the job's processes every DURATION
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]
+    pub sample: Option<Duration>,
+    /// Start only if at least SIZE of disk is free where the log is
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Supervision")]
+    pub require_free_disk: Option<u64>,
+    /// Start only if at least SIZE of memory is available
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Supervision")]
+    pub require_free_mem: Option<u64>,
+    /// Start only if the load average of the last minute is at most N
+    #[arg(long, value_name = "N", value_parser = parse_load, help_heading = "Supervision")]
+    pub max_load: Option<f64>,
+
+    /// Store the output without passing it on, and do not print the ID of the run
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
+    /// Do not store the output
+    #[arg(long, help_heading = "Output")]
+    pub no_capture: bool,
+    /// Store at most SIZE of output; pass the rest on without storing it
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Output")]
+    pub capture_limit: Option<u64>,
+    /// Start a new segment of the log at SIZE, also for `runlog emit` inside the job [default:
+    /// from the volume's settings]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Run")]
+    pub rotate_size: Option<u64>,
+}
+
+/// What happens to the job if the process that the caller started is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IfKilled {
+    /// It is ended (SIGTERM, then SIGKILL), and rolled back
+    End,
+    /// It continues to its end
+    Keep,
+}
+
+impl Args {
+    pub(crate) fn check(&self) -> Result<JobSpec> {
+        if self
+            .command
+            .first()
+            .is_some_and(|program| program.is_empty())
+        {
+            return Err(anyhow!(UsageError {
+                message: "the command is empty".to_owned(),
+                hint: "give a command: `runlog run -- COMMAND [ARGS]…`",
+            }));
+        }
+        let variable = |name: &str| std::env::var_os(name);
+        let redactor = Redactor::new(&self.redact, &variable).map_err(|e| UsageError {
+            message: format!("--redact: {e}"),
+            hint: "give a regular expression, or ENV:NAME for the value of a variable",
+        })?;
+        let env = pairs("--env", &self.env)?;
+        for (key, _) in &env {
+            if key.starts_with("RUNLOG_") {
+                return Err(anyhow!(UsageError {
+                    message: format!("--env {key}: names that start with RUNLOG_ are reserved"),
+                    hint: "use another name",
+                }));
+            }
+        }
+        Ok(JobSpec {
+            argv: self.command.clone(),
+            cwd: self.recorded_dir()?,
+            chdir: self.cwd.clone(),
+            env,
+            record_env: self.record_env,
+            inputs: pairs("--input", &self.input)?,
+            labels: pairs("--label", &self.label)?,
+            job_id: self.job.clone(),
+            rollback: self.rollback.clone(),
+            timeout: self.timeout.filter(|timeout| !timeout.is_zero()),
+            kill_after: self.kill_after,
+            retries: self.retries,
+            retry_delay: self.retry_delay,
+            sample: self.sample.map(|d| d.max(Duration::from_millis(10))),
+            guards: Guards {
+                free_disk_bytes: self.require_free_disk,
+                free_mem_bytes: self.require_free_mem,
+                max_load: self.max_load,
+            },
+            output: OutputMode {
+                capture: !self.no_capture,
+                limit: self.capture_limit,
+                pass_on: !self.quiet && !self.detach,
+            },
+            redactor,
+            after: match (&self.run, self.close) {
+                (None, _) => AfterJob::CloseOwn,
+                (Some(_), true) => AfterJob::CloseIfLast,
+                (Some(_), false) => AfterJob::StayOpen,
+            },
+            detached: self.detach,
+        })
+    }
+
+    /// Returns the job's working directory as an absolute path, as it is recorded.
+    fn recorded_dir(&self) -> Result<PathBuf> {
+        if let Some(dir) = self.cwd.as_ref().filter(|dir| dir.is_absolute()) {
+            return Ok(dir.clone());
+        }
+        // A directory that was removed has no path any more, but the job can run in it.
+        let here = std::env::current_dir()
+            .or_else(|_| std::fs::read_link("/proc/self/cwd"))
+            .context("cannot determine the current directory")?;
+        Ok(match &self.cwd {
+            Some(dir) => here.join(dir),
+            None => here,
+        })
+    }
+
+    /// Returns the name of the run, masked.
+    pub(crate) fn run_name(&self, spec: &JobSpec) -> String {
+        let program = self
+            .command
+            .first()
+            .map(Path::new)
+            .and_then(Path::file_name);
+        let name = match (&self.name, &self.run, program) {
+            (Some(name), _, _) => name.clone(),
+            (None, Some(run), _) => run.to_string(),
+            (None, None, program) => program.unwrap_or_default().to_string_lossy().into_owned(),
+        };
+        spec.masked(&name)
+    }
+}

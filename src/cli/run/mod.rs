@@ -1,0 +1,129 @@
+//! `runlog run`.
+
+mod args;
+mod detach_channel;
+mod supervise;
+
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use anyhow::{Context as _, Result};
+
+pub(crate) use self::args::Args;
+use self::args::IfKilled;
+use self::detach_channel::{Channel, relay, report};
+use self::supervise::{Request, before_the_start};
+use super::context::{Global, foreign_policy, print_stderr};
+use super::exit;
+use super::exit::Code;
+use crate::job::{Detached, FrontEnd, FrontOptions, Role, RunResult, detach, end_by, start};
+use crate::log::{Batch, Close, Durability, EventType, RunLog};
+
+pub(crate) fn execute(args: &Args, global: &Global) -> ExitCode {
+    if args.command.is_empty() {
+        return exit::exit_code(close(args, global));
+    }
+    let prepared = args
+        .check()
+        .and_then(|spec| Ok((spec, global.make_volume()?)));
+    let (spec, volume) = match prepared {
+        Ok(prepared) => prepared,
+        Err(e) => return failed(&e),
+    };
+    let channel = if args.detach {
+        match detach().context("cannot start in the background") {
+            Err(e) => return failed(&e),
+            Ok(Detached::Caller(said)) => return relay(&said),
+            Ok(Detached::Front(channel)) => Channel::new(Mutex::new(Some(channel))),
+        }
+    } else {
+        Channel::default()
+    };
+    let request = Request {
+        args,
+        spec: &spec,
+        volume: &volume,
+        channel: &channel,
+    };
+    watch_over(&request)
+}
+
+/// Forks the supervisor, and returns in both processes how they are to end.
+fn watch_over(request: &Request<'_>) -> ExitCode {
+    let spec = request.spec;
+    let options = FrontOptions {
+        detached: spec.detached,
+        keep_if_killed: request.args.if_killed == IfKilled::Keep,
+        pass_on: spec.output.pass_on,
+        capture: spec.output.capture,
+    };
+    match start(options).context("cannot start the supervisor") {
+        Ok(Role::Supervisor(attached)) => {
+            let progress = attached.progress();
+            let result = request.supervise(*attached);
+            progress.record_result(result);
+            ExitCode::SUCCESS
+        }
+        Ok(Role::Front(FrontEnd::Done(result))) => end_as(result),
+        Ok(Role::Front(FrontEnd::Abandoned(result))) => {
+            print_stderr(
+                "runlog: the supervisor died too often: the end of the job is not in the log",
+            );
+            end_as(result)
+        }
+        Ok(Role::Front(FrontEnd::NeverStarted)) => {
+            let text = "error: the supervisor died too often, and the job was not started";
+            print_stderr(text);
+            report(request.channel, &format!("{} {text}", Code::Runlog as u8));
+            Code::Runlog.into()
+        }
+        Err(e) => {
+            let (code, text) = before_the_start(&e);
+            print_stderr(&text);
+            report(request.channel, &format!("{} {text}", code as u8));
+            code.into()
+        }
+    }
+}
+
+/// Ends this process as the job ended.
+fn end_as(result: RunResult) -> ExitCode {
+    match result {
+        RunResult::Exit(code) => ExitCode::from(code),
+        RunResult::Signal(signal) => {
+            // A caller that looks for the signal, such as a shell in a loop, finds it.
+            end_by(signal);
+            ExitCode::from(128 + signal)
+        }
+    }
+}
+
+/// Closes a run: `run --run ID --close` without a command.
+fn close(args: &Args, global: &Global) -> Result<Code> {
+    let Some(run) = &args.run else {
+        return Ok(Code::Usage);
+    };
+    let log = RunLog::open(&global.volume()?, run)?.foreign_policy(foreign_policy(args.force));
+    let closed = log.append_with(
+        Durability::Power,
+        EventType::RunClosed.lock_budget(),
+        |view| {
+            let close = if view.is_closed {
+                Close::No
+            } else {
+                Close::Now
+            };
+            Ok(Batch::only(close))
+        },
+    )?;
+    if !closed.closed {
+        print_stderr(format_args!("run {run} is already closed"));
+    }
+    Ok(Code::Ok)
+}
+
+fn failed(e: &anyhow::Error) -> ExitCode {
+    let (code, text) = before_the_start(e);
+    print_stderr(text);
+    code.into()
+}

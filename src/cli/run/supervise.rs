@@ -1,0 +1,188 @@
+//! The supervisor's side of `runlog run`: makes the run, runs the job, reports.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+
+use super::args::Args;
+use super::detach_channel::{Channel, announce, report};
+use crate::cli::context::{foreign_policy, opening, print_stderr, print_warning};
+use crate::cli::exit;
+use crate::cli::exit::Code;
+use crate::cli::settings::{ROTATE_SIZE, rotation};
+use crate::job::{
+    Attached, JobEnd, JobSpec, Outcome, Prepared, Progress, RunResult, Setup, prepare, run_job,
+};
+use crate::log::{RunLog, allocate_ulid};
+use crate::volume::{RunId, Volume, error_chain};
+
+/// What is to be run, and where.
+pub(super) struct Request<'a> {
+    pub args: &'a Args,
+    pub spec: &'a JobSpec,
+    pub volume: &'a Volume,
+    pub channel: &'a Channel,
+}
+
+impl Request<'_> {
+    /// Does all that a supervisor has to do, and returns how `runlog run` is to end.
+    pub(super) fn supervise(&self, attached: Attached) -> RunResult {
+        let progress = attached.progress();
+        match self.run(attached, progress) {
+            Ok(outcome) => self.finish(&outcome),
+            Err(e) => {
+                let (code, text) = before_the_start(&e);
+                self.fail(code, &text)
+            }
+        }
+    }
+
+    /// Reports why the job was not started.
+    fn fail(&self, code: Code, text: &str) -> RunResult {
+        print_stderr(text);
+        report(self.channel, &format!("{} {text}", code as u8));
+        RunResult::Exit(code as u8)
+    }
+
+    fn run(&self, attached: Attached, progress: Progress) -> Result<Outcome> {
+        let prepared = prepare(attached, self.volume)?;
+        let name = self.args.run_name(self.spec);
+        let log = self.open_log(&name, progress)?;
+        let run = log.run_id().clone();
+        progress.record_run(&run);
+        let rotation = rotation(self.volume, self.args.rotate_size);
+        let log = Arc::new(
+            log.foreign_policy(foreign_policy(self.args.force))
+                .rotating(rotation),
+        );
+        let outcome = self.write_id(&run).and_then(|()| {
+            let setup = self.setup(prepared, name, &log, progress)?;
+            Ok(run_job(self.spec, setup)?)
+        });
+        if let Err(e) = log.finish_upkeep() {
+            print_stderr(format_args!(
+                "runlog: the log was not rotated: {}",
+                error_chain(&e)
+            ));
+        }
+        if outcome.is_err()
+            && self.args.run.is_none()
+            && let Some(log) = Arc::into_inner(log)
+        {
+            log.discard();
+        }
+        outcome
+    }
+
+    /// Opens the log of the run, which a supervisor that died may have made.
+    fn open_log(&self, name: &str, progress: Progress) -> Result<RunLog> {
+        let made = progress.run().and_then(|run| run.parse::<RunId>().ok());
+        Ok(match made.as_ref().or(self.args.run.as_ref()) {
+            None => RunLog::create(self.volume, name)?,
+            Some(run) => {
+                RunLog::open_or_create(self.volume, run, Some(allocate_ulid(self.volume)?))?
+            }
+        })
+    }
+
+    fn write_id(&self, run: &RunId) -> Result<()> {
+        match &self.args.id_file {
+            None => Ok(()),
+            Some(path) => std::fs::write(path, format!("{run}\n"))
+                .with_context(|| format!("cannot write the run ID to {}", path.display())),
+        }
+    }
+
+    fn setup(
+        &self,
+        prepared: Prepared,
+        name: String,
+        log: &Arc<RunLog>,
+        progress: Progress,
+    ) -> Result<Setup<'_>> {
+        let args = self.args;
+        let root = self
+            .volume
+            .path()
+            .canonicalize()
+            .context("cannot resolve the path of the volume")?;
+        let mut env = vec![("RUNLOG_VOLUME", root.into_os_string())];
+        if !args.redact.is_empty() {
+            env.push(("RUNLOG_REDACT", args.redact.join("\n").into()));
+        }
+        if let Some(size) = args.rotate_size {
+            env.push((ROTATE_SIZE, size.to_string().into()));
+        }
+        let quiet = args.quiet || args.detach;
+        let channel = Arc::clone(self.channel);
+        let submitted = Arc::clone(&channel);
+        let run = log.run_id().clone();
+        Ok(Setup {
+            prepared,
+            volume: self.volume,
+            log: Arc::clone(log),
+            opening: opening(name, args.run.is_some()),
+            path_variable: std::env::var_os("PATH"),
+            env,
+            on_warning: print_warning(),
+            on_submitted: Box::new(move |_| {
+                if progress.is_announced() {
+                    return;
+                }
+                announce(&submitted, &run);
+                if !quiet {
+                    print_stderr(format_args!("run_id={run}"));
+                }
+            }),
+            on_started: Box::new(move |started| match started {
+                Ok(()) => report(&channel, "ok"),
+                Err(e) => report(
+                    &channel,
+                    &format!(
+                        "{} error: the job is running, but its start is not in the log: {}",
+                        Code::Runlog as u8,
+                        error_chain(e)
+                    ),
+                ),
+            }),
+        })
+    }
+
+    fn finish(&self, outcome: &Outcome) -> RunResult {
+        if !outcome.unfinished.is_empty() {
+            let jobs = outcome.unfinished.join(", ");
+            print_stderr(format_args!(
+                "warning: the run stays open, because these jobs have not ended: {jobs}"
+            ));
+        }
+        match &outcome.end {
+            JobEnd::Exited(0) if outcome.undelivered_bytes > 0 => {
+                print_stderr(format_args!(
+                    "error: {} bytes of the job's output could not be passed on\n\
+                     hint: the job itself succeeded; run `runlog tail --output` to read what is \
+                     stored",
+                    outcome.undelivered_bytes
+                ));
+                RunResult::Exit(Code::Undelivered as u8)
+            }
+            JobEnd::Exited(code) => RunResult::Exit(*code as u8),
+            JobEnd::Signaled(signal) | JobEnd::Canceled(signal) => RunResult::Signal(*signal as u8),
+            JobEnd::TimedOut => RunResult::Exit(Code::Timeout as u8),
+            JobEnd::NotStarted(error) => {
+                let (code, text) = exit::not_started(error);
+                self.fail(code, &text)
+            }
+        }
+    }
+}
+
+/// Classifies an error from before the start: 125, or 2 if the arguments are invalid.
+pub(super) fn before_the_start(e: &anyhow::Error) -> (Code, String) {
+    let (code, text) = exit::explain(e);
+    let code = if code == Code::Usage {
+        code
+    } else {
+        Code::Runlog
+    };
+    (code, text)
+}

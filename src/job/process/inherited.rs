@@ -1,0 +1,139 @@
+//! What the process inherited, recorded before Rust's runtime changes it.
+//!
+//! The runtime ignores SIGPIPE and opens `/dev/null` in place of closed standard
+//! descriptors before `main` is called. A job must start as it would without runlog, so
+//! both are recorded earlier than that, together with the signal mask.
+
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::{io, ptr};
+
+use super::syscall::check;
+
+/// The number of signals that Linux has.
+pub(crate) const SIGNALS: i32 = 64;
+
+/// Bit N - 1 is set if signal N was ignored.
+static IGNORED: AtomicU64 = AtomicU64::new(0);
+/// Bit N - 1 is set if signal N was blocked.
+static BLOCKED: AtomicU64 = AtomicU64::new(0);
+/// Bit N is set if descriptor N was closed.
+static CLOSED: AtomicU8 = AtomicU8::new(0);
+
+/// Called by the dynamic linker before `main`, and before the runtime is initialized.
+#[used]
+// SAFETY: the section holds pointers to functions of this type, and `record` needs nothing of
+// the runtime.
+#[unsafe(link_section = ".init_array")]
+static RECORD: extern "C" fn() = record;
+
+extern "C" fn record() {
+    let mut ignored = 0;
+    let mut blocked = 0;
+    let mut mask = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: a null new mask only asks; the old one is written.
+    unsafe {
+        libc::sigprocmask(libc::SIG_BLOCK, ptr::null(), mask.as_mut_ptr());
+    }
+    for signal in 1..=SIGNALS {
+        if is_ignored(signal).unwrap_or(false) {
+            ignored |= bit(signal);
+        }
+        // SAFETY: zeroed it is an empty set, should the call above have failed.
+        if unsafe { libc::sigismember(mask.as_ptr(), signal) } == 1 {
+            blocked |= bit(signal);
+        }
+    }
+    let mut closed = 0;
+    for fd in 0..3 {
+        // SAFETY: asking for the flags of a descriptor that may be closed is an error at most.
+        if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
+            closed |= 1 << fd;
+        }
+    }
+    IGNORED.store(ignored, Ordering::Relaxed);
+    BLOCKED.store(blocked, Ordering::Relaxed);
+    CLOSED.store(closed, Ordering::Relaxed);
+}
+
+fn bit(signal: i32) -> u64 {
+    1_u64.checked_shl((signal - 1) as u32).unwrap_or(0)
+}
+
+/// Returns whether the signal is ignored now.
+pub(super) fn is_ignored(signal: i32) -> io::Result<bool> {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null new action only asks; the old one is written on success.
+    unsafe {
+        check(libc::sigaction(signal, ptr::null(), action.as_mut_ptr()))?;
+        Ok(action.assume_init().sa_sigaction == libc::SIG_IGN)
+    }
+}
+
+/// Returns whether the standard descriptor was closed when the process started.
+pub(crate) fn was_closed(fd: i32) -> bool {
+    CLOSED.load(Ordering::Relaxed) & (1_u8.checked_shl(fd as u32).unwrap_or(0)) != 0
+}
+
+/// Gives the calling process the dispositions and the signal mask that runlog inherited.
+///
+/// Called between fork and exec: only async-signal-safe functions are used.
+pub(super) fn restore_signals() -> io::Result<()> {
+    let ignored = IGNORED.load(Ordering::Relaxed);
+    for signal in [libc::SIGPIPE, libc::SIGXFSZ, libc::SIGCHLD] {
+        let action = if ignored & bit(signal) == 0 {
+            libc::SIG_DFL
+        } else {
+            libc::SIG_IGN
+        };
+        // SAFETY: neither action installs code.
+        unsafe {
+            libc::signal(signal, action);
+        }
+    }
+    let blocked = BLOCKED.load(Ordering::Relaxed);
+    let mut mask = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: sigemptyset initializes the set that the other calls take.
+    unsafe {
+        check(libc::sigemptyset(mask.as_mut_ptr()))?;
+        for signal in 1..=SIGNALS {
+            if blocked & bit(signal) != 0 {
+                // Those that libc keeps for itself are refused.
+                libc::sigaddset(mask.as_mut_ptr(), signal);
+            }
+        }
+        check(libc::sigprocmask(
+            libc::SIG_SETMASK,
+            mask.as_ptr(),
+            ptr::null_mut(),
+        ))?;
+    }
+    Ok(())
+}
+
+/// Closes the descriptors from 3 up that the caller left open for its children. Runlog's own
+/// are closed on exec, and stay.
+///
+/// # Errors
+/// The open descriptors cannot be listed.
+pub(crate) fn close_descriptors() -> io::Result<()> {
+    let mut inherited = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let name = entry?.file_name();
+        let Some(fd) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        // SAFETY: asking for the flags of a descriptor has no effect.
+        let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+        if fd > 2 && flags != -1 && flags & libc::FD_CLOEXEC == 0 {
+            inherited.push(fd);
+        }
+    }
+    for fd in inherited {
+        // SAFETY: nothing of this process owns it, since it came through exec.
+        unsafe {
+            libc::close(fd);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,465 @@
+//! The page of memory that the front and the supervisors of one job share.
+//!
+//! It outlives every supervisor: what one of them did is known to the next one, however the
+//! first one died. Each field has one writer at a time, and all of them are atomics.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::wait_status::WaitStatus;
+use crate::log::format::payload::Cost;
+
+/// The maximum number of signals that are recorded one by one.
+pub(crate) const MAX_SIGNALS: usize = 32;
+/// The maximum length of an id, in bytes.
+const MAX_ID_BYTES: usize = 128;
+/// The number of readers of abandoned pipes that are remembered.
+const MAX_READERS: usize = 8;
+
+/// The step of the compensating command, which follows every attempt.
+pub(crate) const ROLLBACK_STEP: u32 = 1 << 30;
+
+/// The page.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct SupervisionPage {
+    run: Id,
+    job: Id,
+    /// The step (attempt, or rollback) that was started last, and its pid.
+    claim: AtomicU64,
+    claimed_at: AtomicU64,
+    /// The step whose process was seen to have ended.
+    exited: AtomicU32,
+    /// The step whose end is in the log: its process may be reaped.
+    acknowledged: AtomicU32,
+    /// The end of a step whose process had become the front's child.
+    adopted: AdoptedExit,
+    /// The step that ran into its time limit.
+    timed_out: AtomicU32,
+    /// When the job was asked to end, because of a limit or by a signal.
+    end_requested_at: AtomicU64,
+    /// The signal that asked runlog to end while no process of the job ran.
+    shutdown: AtomicU32,
+    /// The signal that stopped the job.
+    stopped: AtomicU32,
+    signal_count: AtomicU32,
+    signals: [SignalSlot; MAX_SIGNALS],
+    readers: [AtomicU32; MAX_READERS],
+    next_reader: AtomicU32,
+    pub(crate) output: OutputCounters,
+    /// The run was announced to the caller.
+    pub(crate) announced: AtomicBool,
+    /// The start was reported to the caller.
+    pub(crate) reported: AtomicBool,
+    result: AtomicU64,
+}
+
+#[repr(C)]
+#[derive(Debug)]
+struct Id {
+    len: AtomicU32,
+    bytes: [AtomicU8; MAX_ID_BYTES],
+}
+
+#[repr(C)]
+#[derive(Debug)]
+struct AdoptedExit {
+    step: AtomicU32,
+    signaled: AtomicBool,
+    value: AtomicU32,
+    cost: [AtomicU64; 8],
+}
+
+#[repr(C)]
+#[derive(Debug)]
+struct SignalSlot {
+    signal: AtomicU32,
+    from_kernel: AtomicBool,
+    pid: AtomicU32,
+    uid: AtomicU32,
+    at_micros: AtomicI64,
+}
+
+/// What was printed so far, in bytes.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct OutputCounters {
+    pub stdout: AtomicU64,
+    pub stderr: AtomicU64,
+    /// Of these, what was not delivered to our own streams.
+    pub undelivered: AtomicU64,
+    /// What one buffer of each stream may hold.
+    pub in_hand: [AtomicU64; 2],
+    /// The stream whose bytes were stored last: 0 stdout, 1 stderr.
+    pub last_stream: AtomicU8,
+    /// Storing has stopped: 1 at the capture limit, 2 after an error.
+    pub stopped: AtomicU8,
+    /// Streams that are not passed on any more, bit N for stream N.
+    pub silent: AtomicU8,
+    /// A process that the job left behind holds a pipe.
+    pub held_open: AtomicBool,
+}
+
+/// One signal that was passed on to the job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PassedSignal {
+    pub signal: i32,
+    pub from_kernel: bool,
+    pub pid: u32,
+    pub uid: u32,
+    /// When it was passed on, in microseconds since 1970.
+    pub at_micros: i64,
+}
+
+/// How `runlog run` is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunResult {
+    /// With an exit code.
+    Exit(u8),
+    /// By the signal that ended the job.
+    Signal(u8),
+}
+
+/// A step that was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Claim {
+    /// The attempt, from 1, or [`ROLLBACK_STEP`].
+    pub step: u32,
+    /// The first process of the step.
+    pub pid: u32,
+}
+
+impl SupervisionPage {
+    /// Maps the page, which stays mapped for as long as the process lives.
+    ///
+    /// # Errors
+    /// The system has no memory.
+    pub(crate) fn map() -> io::Result<&'static Self> {
+        // SAFETY: a fresh anonymous mapping overlaps nothing; it is page-aligned, zeroed and
+        // large enough, zero is a valid value of each atomic, and it is never unmapped.
+        unsafe {
+            let memory = mmap_anonymous(
+                std::ptr::null_mut(),
+                size_of::<Self>(),
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+            )?;
+            Ok(&*memory.cast::<Self>())
+        }
+    }
+
+    /// Claims a step for the calling process. Between fork and exec: this is
+    /// async-signal-safe. Returns false if the step was claimed before.
+    pub(crate) fn claim(&self, step: u32, pid: u32) -> bool {
+        let mine = u64::from(step) << 32 | u64::from(pid);
+        let mut current = self.claim.load(Ordering::Acquire);
+        loop {
+            if (current >> 32) as u32 >= step {
+                return false;
+            }
+            self.claimed_at.store(monotonic_ns(), Ordering::Release);
+            match self
+                .claim
+                .compare_exchange(current, mine, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => return true,
+                Err(now) => current = now,
+            }
+        }
+    }
+
+    /// Returns the step that was started last.
+    pub(crate) fn claimed(&self) -> Option<Claim> {
+        let claim = self.claim.load(Ordering::Acquire);
+        (claim != 0).then_some(Claim {
+            step: (claim >> 32) as u32,
+            pid: claim as u32,
+        })
+    }
+
+    /// Returns how long ago the step was started that was started last.
+    pub(crate) fn since_claim(&self) -> Duration {
+        let then = self.claimed_at.load(Ordering::Acquire);
+        Duration::from_nanos(monotonic_ns().saturating_sub(then))
+    }
+
+    /// Returns the step whose process runs, as far as this page knows.
+    pub(crate) fn live(&self) -> Option<Claim> {
+        let exited = self.exited.load(Ordering::Acquire);
+        self.claimed().filter(|claim| claim.step > exited)
+    }
+
+    /// Records that the process of a step has ended. From now on it gets no signal.
+    pub(crate) fn record_exit(&self, step: u32) {
+        self.exited.fetch_max(step, Ordering::AcqRel);
+        self.end_requested_at.store(0, Ordering::Release);
+    }
+
+    /// Records that the end of a step is in the log.
+    pub(crate) fn acknowledge(&self, step: u32) {
+        self.acknowledged.fetch_max(step, Ordering::AcqRel);
+    }
+
+    /// Returns whether the end of a step is in the log.
+    pub(crate) fn is_acknowledged(&self, step: u32) -> bool {
+        self.acknowledged.load(Ordering::Acquire) >= step
+    }
+
+    /// Records the end of a step whose process has become the front's child.
+    pub(crate) fn record_adopted_exit(&self, step: u32, status: WaitStatus, cost: &Cost) {
+        let (signaled, value) = match status {
+            WaitStatus::Exited(code) => (false, code),
+            WaitStatus::Signaled(signal) => (true, signal),
+        };
+        let exit = &self.adopted;
+        exit.signaled.store(signaled, Ordering::Relaxed);
+        exit.value.store(value as u32, Ordering::Relaxed);
+        let values = [
+            cost.cpu_ms,
+            cost.user_ms,
+            cost.system_ms,
+            cost.max_rss_bytes,
+            cost.read_bytes,
+            cost.written_bytes,
+            cost.major_faults,
+            cost.context_switches,
+        ];
+        for (slot, value) in exit.cost.iter().zip(values) {
+            slot.store(value, Ordering::Relaxed);
+        }
+        exit.step.store(step, Ordering::Release);
+    }
+
+    /// Returns the end of a step whose process had become the front's child.
+    pub(crate) fn adopted_exit(&self, step: u32) -> Option<(WaitStatus, Cost)> {
+        let exit = &self.adopted;
+        if exit.step.load(Ordering::Acquire) != step {
+            return None;
+        }
+        let value = exit.value.load(Ordering::Relaxed) as i32;
+        let status = if exit.signaled.load(Ordering::Relaxed) {
+            WaitStatus::Signaled(value)
+        } else {
+            WaitStatus::Exited(value)
+        };
+        let [cpu, user, system, rss, read, written, faults, switches] = exit
+            .cost
+            .each_ref()
+            .map(|slot| slot.load(Ordering::Relaxed));
+        let cost = Cost {
+            cpu_ms: cpu,
+            user_ms: user,
+            system_ms: system,
+            max_rss_bytes: rss,
+            read_bytes: read,
+            written_bytes: written,
+            major_faults: faults,
+            context_switches: switches,
+        };
+        Some((status, cost))
+    }
+
+    /// Records that a step ran into its time limit.
+    pub(crate) fn record_timeout(&self, step: u32) {
+        self.timed_out.store(step, Ordering::Release);
+    }
+
+    /// Returns whether a step ran into its time limit.
+    pub(crate) fn has_timed_out(&self, step: u32) -> bool {
+        self.timed_out.load(Ordering::Acquire) == step
+    }
+
+    /// Records that the job was asked to end; the first time counts.
+    pub(crate) fn request_end(&self) {
+        self.end_requested_at
+            .compare_exchange(0, monotonic_ns(), Ordering::AcqRel, Ordering::Acquire)
+            .ok();
+    }
+
+    /// Returns how long ago the job was asked to end.
+    pub(crate) fn since_end_request(&self) -> Option<Duration> {
+        let then = self.end_requested_at.load(Ordering::Acquire);
+        (then != 0).then(|| Duration::from_nanos(monotonic_ns().saturating_sub(then)))
+    }
+
+    /// Records a signal that asked runlog to end while no process of the job ran.
+    pub(crate) fn request_shutdown(&self, signal: i32) {
+        self.shutdown.store(signal as u32, Ordering::Release);
+    }
+
+    /// Takes the signal that asked runlog to end.
+    pub(crate) fn take_shutdown(&self) -> Option<i32> {
+        let signal = self.shutdown.swap(0, Ordering::AcqRel);
+        (signal != 0).then_some(signal as i32)
+    }
+
+    /// Records that a signal stopped the job.
+    pub(crate) fn record_stop(&self, signal: i32) {
+        self.stopped.store(signal as u32, Ordering::Release);
+    }
+
+    /// Takes the signal that stopped the job.
+    pub(crate) fn take_stop(&self) -> Option<i32> {
+        let signal = self.stopped.swap(0, Ordering::AcqRel);
+        (signal != 0).then_some(signal as i32)
+    }
+
+    /// Records a signal that was passed on.
+    pub(crate) fn record_signal(&self, passed: PassedSignal) {
+        let count = self.signal_count.load(Ordering::Acquire);
+        if let Some(slot) = self.signals.get(count as usize) {
+            slot.signal.store(passed.signal as u32, Ordering::Relaxed);
+            slot.from_kernel
+                .store(passed.from_kernel, Ordering::Relaxed);
+            slot.pid.store(passed.pid, Ordering::Relaxed);
+            slot.uid.store(passed.uid, Ordering::Relaxed);
+            slot.at_micros.store(passed.at_micros, Ordering::Relaxed);
+        }
+        self.signal_count
+            .store(count.saturating_add(1), Ordering::Release);
+    }
+
+    /// Returns the first signals that were passed on.
+    pub(crate) fn passed_signals(&self) -> Vec<PassedSignal> {
+        let count = self.signal_count.load(Ordering::Acquire) as usize;
+        let slots = self.signals.iter().take(count);
+        slots
+            .map(|slot| PassedSignal {
+                signal: slot.signal.load(Ordering::Relaxed) as i32,
+                from_kernel: slot.from_kernel.load(Ordering::Relaxed),
+                pid: slot.pid.load(Ordering::Relaxed),
+                uid: slot.uid.load(Ordering::Relaxed),
+                at_micros: slot.at_micros.load(Ordering::Relaxed),
+            })
+            .collect()
+    }
+
+    /// Records a process of ours that reads an abandoned pipe.
+    pub(crate) fn record_reader(&self, pid: u32) {
+        let at = self.next_reader.fetch_add(1, Ordering::AcqRel) as usize;
+        if let Some(slot) = self.readers.get(at % MAX_READERS) {
+            slot.store(pid, Ordering::Release);
+        }
+    }
+
+    /// Returns whether the process is one of ours that reads an abandoned pipe.
+    pub(crate) fn is_reader(&self, pid: u32) -> bool {
+        self.readers
+            .iter()
+            .any(|slot| slot.load(Ordering::Acquire) == pid)
+    }
+
+    /// Records the run that the job belongs to.
+    pub(crate) fn record_run(&self, run: &str) {
+        self.run.store(run);
+    }
+
+    /// Returns the run that the job belongs to, if one was made.
+    pub(crate) fn run(&self) -> Option<String> {
+        self.run.load()
+    }
+
+    /// Records the id of the job, once its lease is held.
+    pub(crate) fn record_job(&self, job: &str) {
+        self.job.store(job);
+    }
+
+    /// Returns the id of the job, if it was given one.
+    pub(crate) fn job(&self) -> Option<String> {
+        self.job.load()
+    }
+
+    /// Records how `runlog run` is to end: all that it had to do is done.
+    pub(crate) fn record_result(&self, result: RunResult) {
+        let word = match result {
+            RunResult::Exit(code) => 1 << 8 | u64::from(code),
+            RunResult::Signal(signal) => 2 << 8 | u64::from(signal),
+        };
+        self.result.store(word, Ordering::Release);
+    }
+
+    /// Returns how `runlog run` is to end.
+    pub(crate) fn result(&self) -> Option<RunResult> {
+        let word = self.result.load(Ordering::Acquire);
+        match word >> 8 {
+            1 => Some(RunResult::Exit(word as u8)),
+            2 => Some(RunResult::Signal(word as u8)),
+            _ => None,
+        }
+    }
+}
+
+impl OutputCounters {
+    /// Returns how many bytes of stdout and stderr the supervisor had in hand.
+    pub(crate) fn in_hand_bytes(&self) -> [u64; 2] {
+        self.in_hand
+            .each_ref()
+            .map(|bytes| bytes.load(Ordering::Relaxed))
+    }
+}
+
+impl Id {
+    fn store(&self, text: &str) {
+        for (slot, byte) in self.bytes.iter().zip(text.bytes()) {
+            slot.store(byte, Ordering::Relaxed);
+        }
+        let len = text.len().min(MAX_ID_BYTES);
+        self.len.store(len as u32, Ordering::Release);
+    }
+
+    fn load(&self) -> Option<String> {
+        let len = self.len.load(Ordering::Acquire) as usize;
+        let bytes = self.bytes.iter().take(len);
+        let bytes: Vec<u8> = bytes.map(|byte| byte.load(Ordering::Relaxed)).collect();
+        String::from_utf8(bytes).ok().filter(|id| !id.is_empty())
+    }
+}
+
+/// The monotonic clock, which all processes of this boot share.
+fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    (now.tv_sec as u64)
+        .saturating_mul(1_000_000_000)
+        .saturating_add(now.tv_nsec as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn step_is_claimed_once() {
+        let page = SupervisionPage::map().unwrap();
+        assert_eq!(page.claimed(), None);
+        assert!(page.claim(1, 7));
+        assert!(!page.claim(1, 8));
+        assert_eq!(page.live(), Some(Claim { step: 1, pid: 7 }));
+        page.record_exit(1);
+        assert_eq!(page.live(), None);
+        assert!(page.claim(2, 9));
+        assert!(!page.claim(1, 10));
+        assert_eq!(page.live(), Some(Claim { step: 2, pid: 9 }));
+    }
+
+    #[test]
+    fn records_are_read_as_written() {
+        let page = SupervisionPage::map().unwrap();
+        page.record_run("build-1");
+        assert_eq!((page.run().as_deref(), page.job()), (Some("build-1"), None));
+        let cost = Cost {
+            cpu_ms: 3,
+            context_switches: 4,
+            ..Cost::default()
+        };
+        page.record_adopted_exit(2, WaitStatus::Signaled(9), &cost);
+        assert_eq!(page.adopted_exit(1), None);
+        assert_eq!(page.adopted_exit(2), Some((WaitStatus::Signaled(9), cost)));
+        assert_eq!(page.result(), None);
+        page.record_result(RunResult::Signal(15));
+        assert_eq!(page.result(), Some(RunResult::Signal(15)));
+    }
+}

@@ -1,0 +1,167 @@
+//! Which processes a signal reaches.
+
+use std::io;
+
+use jiff::Timestamp;
+use rustix::process::{getpgrp, getpid, getsid};
+
+use crate::job::process::fork;
+use crate::job::process::signals;
+use crate::job::process::signals::ReceivedSignal;
+use crate::job::process::supervision_page::{Claim, PassedSignal, SupervisionPage};
+use crate::telemetry;
+
+/// The process group that the job is started in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SignalTarget {
+    /// The caller's group, which a terminal signals.
+    Terminal(i32),
+    /// A group of the job's own, whose leader has exited.
+    Group(i32),
+}
+
+impl SignalTarget {
+    /// Chooses the group. At a terminal means: a controlling terminal can be opened.
+    ///
+    /// # Errors
+    /// The system allows no further process.
+    pub(crate) fn detect(detached: bool) -> io::Result<Self> {
+        let terminal = || std::fs::File::open("/dev/tty").is_ok();
+        if !detached && terminal() {
+            Ok(Self::Terminal(getpgrp().as_raw_nonzero().get()))
+        } else {
+            fork::new_group().map(Self::Group)
+        }
+    }
+
+    /// Returns the id of the group.
+    pub(crate) fn group(self) -> i32 {
+        match self {
+            Self::Terminal(group) | Self::Group(group) => group,
+        }
+    }
+}
+
+/// Sends signals to the job, and records what it passed on.
+#[derive(Debug)]
+pub(crate) struct Forwarder {
+    pub page: &'static SupervisionPage,
+    pub target: SignalTarget,
+    /// The process that all processes of the job descend from.
+    pub root: u32,
+    /// The process that supervises, which is not part of the job.
+    pub supervisor: u32,
+}
+
+impl Forwarder {
+    pub(crate) fn new(page: &'static SupervisionPage, target: SignalTarget) -> Self {
+        Self {
+            page,
+            target,
+            root: std::process::id(),
+            supervisor: std::process::id(),
+        }
+    }
+
+    /// Passes a signal that runlog received on to the process of `claim`, and records it.
+    pub(crate) fn forward(&self, claim: Claim, arrived: &ReceivedSignal) {
+        let signal = arrived.signal;
+        let terminal = matches!(self.target, SignalTarget::Terminal(_));
+        match signal {
+            libc::SIGHUP if arrived.from_kernel && is_session_leader() => {
+                // The terminal has told nobody else: the job is in the leader's hands.
+                self.send_to_all(signal);
+                self.send_to_all(libc::SIGCONT);
+            }
+            libc::SIGWINCH if arrived.from_kernel => return,
+            _ if arrived.from_kernel && terminal => self.send_to_those_who_left(signal),
+            libc::SIGINT | libc::SIGTERM | libc::SIGQUIT => self.send_to_job(claim, signal),
+            _ => signals::kill(claim.pid as i32, signal),
+        }
+        if matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP) {
+            self.page.request_end();
+        }
+        if !matches!(
+            signal,
+            libc::SIGCONT | libc::SIGWINCH | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU
+        ) {
+            self.page.record_signal(PassedSignal {
+                signal,
+                from_kernel: arrived.from_kernel,
+                pid: arrived.pid,
+                uid: arrived.uid,
+                at_micros: Timestamp::now().as_microsecond(),
+            });
+        }
+    }
+
+    /// Sends a signal to the job's group, or at a terminal to the job and its descendants.
+    fn send_to_job(&self, claim: Claim, signal: i32) {
+        let send = |signal| match self.target {
+            SignalTarget::Group(group) => {
+                signals::kill(-group, signal);
+                // It may have left the group, with a session of its own.
+                if signals::group_of(claim.pid).is_some_and(|of| of != group) {
+                    signals::kill(claim.pid as i32, signal);
+                }
+            }
+            SignalTarget::Terminal(_) => {
+                for pid in self.descendants() {
+                    signals::kill(pid as i32, signal);
+                }
+            }
+        };
+        send(signal);
+        if signal == libc::SIGTERM {
+            // A stopped job would not get it.
+            send(libc::SIGCONT);
+        }
+    }
+
+    /// Sends a signal to the job's group and to its descendants, wherever they are.
+    pub(crate) fn send_to_all(&self, signal: i32) {
+        let in_group = match self.target {
+            SignalTarget::Group(group) => {
+                signals::kill(-group, signal);
+                Some(group)
+            }
+            SignalTarget::Terminal(_) => None,
+        };
+        for pid in self.descendants() {
+            if in_group.is_none() || signals::group_of(pid) != in_group {
+                signals::kill(pid as i32, signal);
+            }
+        }
+    }
+
+    /// Sends a signal that the terminal gave to its foreground group to those descendants
+    /// that are not in that group any more.
+    fn send_to_those_who_left(&self, signal: i32) {
+        let group = self.target.group();
+        for pid in self.descendants() {
+            if signals::group_of(pid).is_some_and(|of| of != group) {
+                signals::kill(pid as i32, signal);
+            }
+        }
+    }
+
+    /// Lists the processes of the job: all descendants but our own processes.
+    fn descendants(&self) -> Vec<u32> {
+        let mut pids = telemetry::descendants(self.root);
+        pids.retain(|pid| *pid != self.supervisor && !self.page.is_reader(*pid));
+        pids
+    }
+}
+
+/// Returns whether this process leads its session.
+fn is_session_leader() -> bool {
+    getsid(None).is_ok_and(|session| session == getpid())
+}
+
+/// Returns whether a signal asks a process to end.
+pub(crate) fn asks_for_end(signal: i32) -> bool {
+    matches!(
+        signal,
+        libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT
+    )
+}

@@ -1,0 +1,363 @@
+//! The front: the process that the caller started.
+//!
+//! It forks the supervisor, gets and forwards the signals, and ends as the job did. It starts
+//! no thread and does little, so that little can kill it. If the supervisor dies, the job
+//! becomes the front's child, and the front forks another supervisor, which finds in the
+//! shared page and in the log how far the first one came.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rustix::process::{getpid, set_child_subreaper};
+
+use super::forward::{Forwarder, SignalTarget, asks_for_end};
+use super::front_link::{FrontLink, Message};
+use super::last_resort;
+use crate::job::capture::splice_pipe::SplicePipe;
+use crate::job::capture::stream::StreamId;
+use crate::job::process::fork;
+use crate::job::process::fork::ForkResult;
+use crate::job::process::poll::wait_readable;
+use crate::job::process::signals;
+use crate::job::process::signals::{ReceivedSignal, SignalFd};
+use crate::job::process::supervision_page::{RunResult, SupervisionPage};
+use crate::job::process::wait_status;
+use crate::job::process::wait_status::{ChildState, Interruption, WaitStatus};
+use crate::volume::RunId;
+
+/// How often the front looks at all that it watches, should a signal be lost.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How many supervisors may be replaced within [`REPLACEMENT_WINDOW`].
+const MAX_REPLACEMENTS: usize = 3;
+/// How long a replacement counts.
+const REPLACEMENT_WINDOW: Duration = Duration::from_mins(1);
+
+/// What the front has to know of the job.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+pub struct FrontOptions {
+    /// The job has left the terminal.
+    pub detached: bool,
+    /// The job goes on if the front is killed.
+    pub keep_if_killed: bool,
+    /// What the job prints is passed on.
+    pub pass_on: bool,
+    /// What the job prints is stored.
+    pub capture: bool,
+}
+
+/// Which process returned from [`start`].
+#[derive(Debug)]
+pub enum Role {
+    /// The front, when all is done.
+    Front(FrontEnd),
+    /// A supervisor, which has to start the job or to continue where another one died.
+    Supervisor(Box<Attached>),
+}
+
+/// How the front is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrontEnd {
+    /// A supervisor did all that was to be done.
+    Done(RunResult),
+    /// Too many supervisors died: the job ended so, and its end is not in the log.
+    Abandoned(RunResult),
+    /// Too many supervisors died before the job was started.
+    NeverStarted,
+}
+
+/// What a supervisor gets from the front.
+#[derive(Debug)]
+pub struct Attached {
+    pub(crate) page: &'static SupervisionPage,
+    pub(crate) link: FrontLink,
+    pub(crate) options: FrontOptions,
+    pub(crate) target: SignalTarget,
+    pub(crate) front: u32,
+    pub(crate) custody: Custody,
+    /// How the supervisor before this one died.
+    pub(crate) predecessor: Option<WaitStatus>,
+}
+
+impl Attached {
+    /// Returns what is known of the work of supervisors that died, and of this one.
+    pub fn progress(&self) -> Progress {
+        Progress(self.page)
+    }
+}
+
+/// How far the supervisors of a job have come.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress(&'static SupervisionPage);
+
+impl Progress {
+    /// Returns the run that was made for the job.
+    pub fn run(self) -> Option<String> {
+        self.0.run()
+    }
+
+    /// Records the run that was made for the job.
+    pub fn record_run(self, run: &RunId) {
+        self.0.record_run(run.as_str());
+    }
+
+    /// Returns whether the run was announced to the caller, which counts as done from now on.
+    pub fn is_announced(self) -> bool {
+        self.0.announced.swap(true, Ordering::AcqRel)
+    }
+
+    /// Records how `runlog run` is to end: all that it had to do is done.
+    pub fn record_result(self, result: RunResult) {
+        self.0.record_result(result);
+    }
+}
+
+/// Descriptors that outlive a supervisor.
+#[derive(Debug, Default)]
+pub(crate) struct Custody {
+    /// The lease of the job: the very open file that the supervisor locked.
+    pub lease: Option<OwnedFd>,
+    /// The pipes of the newest attempt, stdout first; `None` once its reader is gone.
+    pub pipes: [Option<OwnedFd>; 2],
+    /// A pipe for output on its way into the file, so that none of it is lost or doubled.
+    pub relay: Option<SplicePipe>,
+}
+
+/// The front's own state.
+#[derive(Debug)]
+struct Front {
+    page: &'static SupervisionPage,
+    options: FrontOptions,
+    signals: SignalFd,
+    forwarder: Forwarder,
+    link: FrontLink,
+    custody: Custody,
+    /// Signals that came before there was a job to get them.
+    early: Vec<ReceivedSignal>,
+    replaced: Vec<Instant>,
+}
+
+/// Forks a supervisor and watches over it. Returns once in each supervisor, and in the front
+/// when all is done. No thread may have been started before.
+///
+/// # Errors
+/// The operating system refuses a process, a descriptor or memory. Nothing was started.
+pub fn start(options: FrontOptions) -> io::Result<Role> {
+    let page = SupervisionPage::map()?;
+    // Signals wait from here on: each is forwarded once, also one that is early.
+    let signals = SignalFd::block()?;
+    set_child_subreaper(Some(getpid())).ok();
+    let target = SignalTarget::detect(options.detached)?;
+    let (link, other) = FrontLink::pair()?;
+    let custody = Custody {
+        relay: if options.capture {
+            SplicePipe::new().ok()
+        } else {
+            None
+        },
+        ..Custody::default()
+    };
+    let mut front = Front {
+        page,
+        options,
+        signals,
+        forwarder: Forwarder::new(page, target),
+        link,
+        custody,
+        early: Vec::new(),
+        replaced: Vec::new(),
+    };
+    match fork::fork()? {
+        ForkResult::Child => Ok(Role::Supervisor(Box::new(front.attach(other, None)))),
+        ForkResult::Parent(pid) => {
+            drop(other);
+            front.forwarder.supervisor = pid;
+            Ok(front.watch())
+        }
+    }
+}
+
+impl Front {
+    /// What the new supervisor keeps of the front, in its own process.
+    fn attach(self, link: FrontLink, predecessor: Option<WaitStatus>) -> Attached {
+        // A group of its own: neither Ctrl-C nor a killed group reaches it.
+        rustix::process::setpgid(None, None).ok();
+        set_child_subreaper(None).ok();
+        Attached {
+            page: self.page,
+            link,
+            options: self.options,
+            target: self.forwarder.target,
+            front: self.forwarder.root,
+            custody: self.custody,
+            predecessor,
+        }
+    }
+
+    fn watch(mut self) -> Role {
+        loop {
+            let fds = [self.link.fd(), self.signals.fd().as_fd()];
+            wait_readable(&fds, Some(POLL_INTERVAL));
+            let linked = self.receive();
+            while let Some(arrived) = self.signals.next() {
+                self.handle(arrived);
+            }
+            self.forward_early();
+            self.watch_adopted();
+            self.stop_with_job();
+            let supervisor = self.forwarder.supervisor;
+            let state = wait_status::peek(supervisor);
+            if let Ok(ChildState::Ended(status, _)) = state {
+                while self.receive() {}
+                wait_status::reap(supervisor);
+                if let Some(result) = self.page.result() {
+                    self.reap_group_leader();
+                    return Role::Front(FrontEnd::Done(result));
+                }
+                match self.replace(status) {
+                    Ok(front) => self = front,
+                    Err(role) => return role,
+                }
+            } else if !linked {
+                // Its end of the channel is closed: its end follows at once.
+                wait_readable(&[self.signals.fd().as_fd()], Some(POLL_INTERVAL));
+            }
+            self.reap();
+        }
+    }
+
+    /// Takes in what the supervisor sent; false once it has closed the channel.
+    fn receive(&mut self) -> bool {
+        loop {
+            match self.link.receive() {
+                Ok(Some(Message::Wake)) => {}
+                Ok(Some(Message::Lease(lease))) => self.custody.lease = Some(lease),
+                Ok(Some(Message::Pipes(pipes))) => {
+                    let mut pipes = pipes.into_iter();
+                    self.custody.pipes = [pipes.next(), pipes.next()];
+                }
+                Ok(Some(Message::ReaderGone(stream))) => {
+                    let [stdout, stderr] = &mut self.custody.pipes;
+                    match stream {
+                        StreamId::Stdout => *stdout = None,
+                        StreamId::Stderr => *stderr = None,
+                    }
+                }
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn handle(&mut self, arrived: ReceivedSignal) {
+        let own = arrived.pid == self.forwarder.supervisor && !arrived.from_kernel;
+        if arrived.signal == libc::SIGCHLD || own {
+            return;
+        }
+        match (self.page.live(), self.page.claimed()) {
+            (Some(claim), _) => self.forwarder.forward(claim, &arrived),
+            (None, None) => self.early.push(arrived),
+            (None, Some(_)) => {
+                if asks_for_end(arrived.signal) {
+                    self.page.request_shutdown(arrived.signal);
+                    self.link.wake();
+                }
+            }
+        }
+    }
+
+    fn forward_early(&mut self) {
+        if let Some(claim) = self.page.live() {
+            for arrived in std::mem::take(&mut self.early) {
+                self.forwarder.forward(claim, &arrived);
+            }
+        }
+    }
+
+    /// Records the end of a process of the job that has become our child.
+    fn watch_adopted(&mut self) {
+        let Some(claim) = self.page.live() else {
+            return;
+        };
+        if let Ok(ChildState::Ended(status, cost)) = wait_status::peek(claim.pid) {
+            self.page.record_adopted_exit(claim.step, status, &cost);
+            self.page.record_exit(claim.step);
+            self.link.wake();
+        } else if let Some(Interruption::Stopped(signal)) = wait_status::interruption(claim.pid) {
+            self.page.record_stop(signal);
+        }
+    }
+
+    fn stop_with_job(&self) {
+        if let Some(signal) = self.page.take_stop() {
+            signals::stop_by(signal);
+        }
+    }
+
+    /// Nothing is sent to the job's group any more: its id may be used again.
+    fn reap_group_leader(&self) {
+        if let SignalTarget::Group(group) = self.forwarder.target {
+            wait_status::reap(group as u32);
+        }
+    }
+
+    fn reap(&self) {
+        let claimed = self.page.claimed();
+        let keep = |pid: u32| {
+            let job = claimed
+                .is_some_and(|claim| claim.pid == pid && !self.page.is_acknowledged(claim.step));
+            let group =
+                matches!(self.forwarder.target, SignalTarget::Group(group) if group as u32 == pid);
+            job || group || pid == self.forwarder.supervisor
+        };
+        wait_status::reap_others(keep);
+    }
+
+    /// Forks another supervisor after one that died.
+    ///
+    /// # Errors
+    /// This process has nothing more to watch: it is the new supervisor, or the last one
+    /// that can bring the job to its end.
+    fn replace(mut self, died: WaitStatus) -> Result<Self, Role> {
+        let now = Instant::now();
+        self.replaced
+            .retain(|at| now.duration_since(*at) < REPLACEMENT_WINDOW);
+        if self.replaced.len() >= MAX_REPLACEMENTS {
+            return Err(self.carry_on());
+        }
+        self.replaced.push(now);
+        let Ok((link, other)) = FrontLink::pair() else {
+            return Err(self.carry_on());
+        };
+        self.link = link;
+        match fork::fork() {
+            Err(_) => Err(self.carry_on()),
+            Ok(ForkResult::Child) => {
+                Err(Role::Supervisor(Box::new(self.attach(other, Some(died)))))
+            }
+            Ok(ForkResult::Parent(pid)) => {
+                self.forwarder.supervisor = pid;
+                Ok(self)
+            }
+        }
+    }
+
+    /// Without a supervisor: passes on what the job prints and waits for its end.
+    fn carry_on(self) -> Role {
+        // No process descends from it any more.
+        let forwarder = Forwarder {
+            supervisor: 0,
+            ..self.forwarder
+        };
+        let end = last_resort::carry_on(
+            self.page,
+            &self.signals,
+            &forwarder,
+            self.custody.pipes,
+            self.options.pass_on,
+        );
+        Role::Front(end.map_or(FrontEnd::NeverStarted, FrontEnd::Abandoned))
+    }
+}

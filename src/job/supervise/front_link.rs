@@ -1,0 +1,166 @@
+//! The channel between the front and the supervisor of one job.
+//!
+//! It wakes the other side, and carries the descriptors that have to outlive a supervisor.
+//! A descriptor that is on its way counts as open: the lease stays held, and the job keeps a
+//! reader, even if the supervisor dies right after it sent them.
+
+use std::io;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::cmsg_space;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+
+use crate::job::capture::stream::StreamId;
+
+/// One end of the channel.
+#[derive(Debug)]
+pub(crate) struct FrontLink(OwnedFd);
+
+/// What one side tells the other.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// The page has news.
+    Wake,
+    /// The lease of the job, to be held for as long as the front lives.
+    Lease(OwnedFd),
+    /// The pipes that the job writes to, stdout first, to be held until the next ones come.
+    Pipes(Vec<OwnedFd>),
+    /// The reader of this stream is gone: its pipe is to be closed.
+    ReaderGone(StreamId),
+}
+
+impl FrontLink {
+    /// Makes the channel: the front's end, and the supervisor's.
+    ///
+    /// # Errors
+    /// The system has no further descriptor.
+    pub(crate) fn pair() -> io::Result<(Self, Self)> {
+        let flags = SocketFlags::CLOEXEC;
+        let (front, supervisor) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        Ok((Self(front), Self(supervisor)))
+    }
+
+    /// Returns the descriptor to wait on.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// Tells the other side that the page has news. A side that has much to read already
+    /// needs no further hint.
+    pub(crate) fn wake(&self) {
+        self.send(b'w', &[], SendFlags::DONTWAIT).ok();
+    }
+
+    /// Hands the lease to the front.
+    ///
+    /// # Errors
+    /// The front is gone.
+    pub(crate) fn send_lease(&self, lease: BorrowedFd<'_>) -> io::Result<()> {
+        self.send(b'l', &[lease], SendFlags::empty())
+    }
+
+    /// Hands the pipes of an attempt to the front.
+    ///
+    /// # Errors
+    /// The front is gone.
+    pub(crate) fn send_pipes(&self, pipes: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.send(b'p', pipes, SendFlags::empty())
+    }
+
+    /// Tells the front that the reader of a stream is gone.
+    ///
+    /// # Errors
+    /// The front is gone.
+    pub(crate) fn send_reader_gone(&self, stream: StreamId) -> io::Result<()> {
+        let kind = match stream {
+            StreamId::Stdout => b'1',
+            StreamId::Stderr => b'2',
+        };
+        self.send(kind, &[], SendFlags::empty())
+    }
+
+    fn send(&self, kind: u8, fds: &[BorrowedFd<'_>], flags: SendFlags) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(2))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !fds.is_empty() {
+            control.push(SendAncillaryMessage::ScmRights(fds));
+        }
+        let flags = flags | SendFlags::NOSIGNAL;
+        loop {
+            match sendmsg(&self.0, &[IoSlice::new(&[kind])], &mut control, flags) {
+                Err(Errno::INTR) => {}
+                sent => return Ok(sent.map(drop)?),
+            }
+        }
+    }
+
+    /// Returns the next message without waiting; `None` if there is none.
+    ///
+    /// # Errors
+    /// The other side is gone.
+    pub(crate) fn receive(&self) -> io::Result<Option<Message>> {
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(2))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut kind = [0];
+        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        let received = loop {
+            match recvmsg(
+                &self.0,
+                &mut [IoSliceMut::new(&mut kind)],
+                &mut control,
+                flags,
+            ) {
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(None),
+                received => break received?,
+            }
+        };
+        if received.bytes == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut fds = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(received) = message {
+                fds.extend(received);
+            }
+        }
+        Ok(Some(match kind {
+            [b'l'] => match fds.pop() {
+                Some(lease) => Message::Lease(lease),
+                None => Message::Wake,
+            },
+            [b'p'] => Message::Pipes(fds),
+            [b'1'] => Message::ReaderGone(StreamId::Stdout),
+            [b'2'] => Message::ReaderGone(StreamId::Stderr),
+            _ => Message::Wake,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptor_outlives_its_sender() {
+        let (front, supervisor) = FrontLink::pair().unwrap();
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        supervisor.send_lease(write.as_fd()).unwrap();
+        supervisor.wake();
+        drop((supervisor, write));
+        let Ok(Some(Message::Lease(write))) = front.receive() else {
+            panic!("no lease");
+        };
+        rustix::io::write(&write, b"x").unwrap();
+        assert_eq!(rustix::io::read(&read, &mut [0; 8]).unwrap(), 1);
+        assert!(matches!(front.receive(), Ok(Some(Message::Wake))));
+        front.receive().unwrap_err();
+    }
+}
