@@ -20,13 +20,13 @@ use super::output_file::OutputFile;
 use super::pump::{CopyPath, Drained, Pump, PumpState, PumpTarget};
 use super::stream::{OnReaderGone, OnWarning, PIPE_BYTES, Passthrough, StreamId, lock, new_buffer};
 use crate::job::process::discard;
-use crate::job::process::poll::wait_readable;
+use crate::job::process::poll::{Readiness, wait_readable};
 use crate::job::process::supervision_page::SupervisionPage;
 
 /// What waits for signals and messages besides the streams of a job.
 pub(crate) trait WaitForEvents {
     /// Waits until an event comes, or one of `others` can be read. Returns which of them.
-    fn wait_for_events(&mut self, others: &[BorrowedFd<'_>], limit: Duration) -> Vec<bool>;
+    fn wait_for_events(&mut self, others: &[BorrowedFd<'_>], limit: Duration) -> Vec<Readiness>;
 }
 
 /// The pipes of one attempt, and the threads that empty them.
@@ -132,13 +132,18 @@ impl Capture {
             .collect();
         let ready = events.wait_for_events(&fds, limit);
         for (pump, ready) in std::mem::take(&mut self.silent).into_iter().zip(ready) {
-            if !ready {
-                self.silent.push(pump);
-            } else if let Some(mut pump) = spawn_pump(pump) {
-                // The system has no further thread: the supervisor does it itself.
-                if pump.step(&mut new_buffer()) != PumpState::End {
-                    self.silent.push(pump);
+            match ready {
+                Readiness::Idle => self.silent.push(pump),
+                Readiness::Readable => {
+                    // Where the system has no further thread the supervisor does it itself.
+                    if let Some(mut pump) = spawn_pump(pump)
+                        && pump.step(&mut new_buffer()) != PumpState::End
+                    {
+                        self.silent.push(pump);
+                    }
                 }
+                // The job closed it without having printed anything.
+                Readiness::HungUp => {}
             }
         }
     }
@@ -178,7 +183,7 @@ impl Capture {
         let deadline = Instant::now() + limit;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            if wait_readable(&[self.ended()], Some(left)) == [true] || left.is_zero() {
+            if wait_readable(&[self.ended()], Some(left)) != [Readiness::Idle] || left.is_zero() {
                 return;
             }
         }

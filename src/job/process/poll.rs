@@ -5,16 +5,32 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+/// What became of a descriptor that was waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// Nothing.
+    Idle,
+    /// It can be read.
+    Readable,
+    /// The other side has closed it, and there is nothing left to read.
+    HungUp,
+}
+
 /// Waits until one of the descriptors can be read, or was hung up, for no longer than
-/// `limit`. Returns which of them.
-pub(crate) fn wait_readable(fds: &[BorrowedFd<'_>], limit: Option<Duration>) -> Vec<bool> {
+/// `limit`.
+pub(crate) fn wait_readable(fds: &[BorrowedFd<'_>], limit: Option<Duration>) -> Vec<Readiness> {
     let mut polled: Vec<_> = fds
         .iter()
         .map(|fd| PollFd::new(fd, PollFlags::IN))
         .collect();
     // After a failure (a signal) nothing is ready: the caller looks again.
     poll(&mut polled, limit.map(timespec).as_ref()).ok();
-    polled.iter().map(|fd| !fd.revents().is_empty()).collect()
+    let readiness = |flags: PollFlags| match flags {
+        flags if flags.contains(PollFlags::IN) => Readiness::Readable,
+        flags if flags.is_empty() => Readiness::Idle,
+        _ => Readiness::HungUp,
+    };
+    polled.iter().map(|fd| readiness(fd.revents())).collect()
 }
 
 /// Converts a duration for `ppoll(2)`.

@@ -10,7 +10,7 @@ use rustix::process::{getpid, set_child_subreaper};
 use super::forward::{Forwarder, SignalTarget, asks_for_end};
 use super::front::Attached;
 use super::front_link::FrontLink;
-use crate::job::process::poll::wait_readable;
+use crate::job::process::poll::{Readiness, wait_readable};
 use crate::job::process::signals;
 use crate::job::process::signals::SignalFd;
 use crate::job::process::supervision_page::{Claim, SupervisionPage};
@@ -103,7 +103,11 @@ impl JobControl {
 
     /// Waits until a signal or a message comes or one of `others` can be read, and handles
     /// the signals and messages. Returns which of the others.
-    pub(crate) fn wait(&mut self, others: &[BorrowedFd<'_>], limit: Option<Duration>) -> Vec<bool> {
+    pub(crate) fn wait(
+        &mut self,
+        others: &[BorrowedFd<'_>],
+        limit: Option<Duration>,
+    ) -> Vec<Readiness> {
         let link = self.link();
         let mut fds = vec![self.signals.fd().as_fd()];
         fds.extend(link.as_ref().map(|link| link.fd()));

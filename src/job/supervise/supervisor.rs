@@ -20,6 +20,7 @@ use crate::job::capture::stream;
 use crate::job::capture::stream::{OnReaderGone, OnWarning, Passthrough, lock};
 use crate::job::error::StartError;
 use crate::job::process::job_env::{JOB_VARIABLE, RUN_VARIABLE};
+use crate::job::process::poll::Readiness;
 use crate::job::process::supervision_page::ROLLBACK_STEP;
 use crate::job::spec::job_spec::{AfterJob, JobSpec};
 use crate::log::format::payload::JobEnded;
@@ -250,10 +251,7 @@ impl Supervisor<'_> {
     /// many bytes could not be passed on.
     pub(crate) fn drain_passthrough(&mut self) -> u64 {
         for capture in &self.captures {
-            while !matches!(
-                self.control.wait(&[capture.ended()], None).as_slice(),
-                [true]
-            ) {
+            while self.control.wait(&[capture.ended()], None) == [Readiness::Idle] {
                 if self.control.page.take_shutdown().is_some() {
                     break;
                 }
@@ -309,7 +307,7 @@ impl Supervisor<'_> {
 }
 
 impl WaitForEvents for JobControl {
-    fn wait_for_events(&mut self, others: &[BorrowedFd<'_>], limit: Duration) -> Vec<bool> {
+    fn wait_for_events(&mut self, others: &[BorrowedFd<'_>], limit: Duration) -> Vec<Readiness> {
         self.wait(others, Some(limit))
     }
 }
