@@ -9,10 +9,11 @@ use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 use super::usage_error::UsageError;
+use crate::cli::terminal_style;
 use crate::job::OnWarning;
 use crate::log::format::payload::RunOpened;
 use crate::log::{DamageList, ForeignPolicy, MatchedBy, find_run, select};
-use crate::render::{Glyphs, Style, escape_controls};
+use crate::render::{Sanitizer, Style, UnfinishedLines, escape_controls};
 use crate::volume::{Dir, RunId, Volume, VolumeError};
 
 /// How many characters of a ULID a prefix needs where a run is changed.
@@ -31,7 +32,8 @@ pub struct Global {
         value_name = "DIR"
     )]
     volume: Option<PathBuf>,
-    /// When to use color; auto: on a terminal, unless `NO_COLOR` is set
+    /// When to use color; auto: on a terminal, unless the environment says otherwise (`NO_COLOR`,
+    /// `CLICOLOR`, `CLICOLOR_FORCE`, `FORCE_COLOR`, `TERM=dumb`)
     #[arg(
         long,
         global = true,
@@ -112,7 +114,7 @@ impl Global {
         Style {
             color: self.has_color(&io::stdout()),
             width: terminal_width(),
-            glyphs: Glyphs::Unicode,
+            glyphs: terminal_style::glyphs(),
         }
     }
 
@@ -121,7 +123,7 @@ impl Global {
         Style {
             color: self.has_color(&io::stderr()),
             width: None,
-            glyphs: Glyphs::Unicode,
+            glyphs: terminal_style::glyphs(),
         }
     }
 
@@ -129,11 +131,21 @@ impl Global {
         match self.color {
             ColorWhen::Always => true,
             ColorWhen::Never => false,
-            ColorWhen::Auto => {
-                let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-                wanted && stream.is_terminal()
-            }
+            ColorWhen::Auto => terminal_style::wants_color(stream),
         }
+    }
+
+    /// Returns what sanitizes the output of jobs for people: for a terminal, which must not act
+    /// on it, and with `--color always`. Everything else gets it byte for byte.
+    pub(crate) fn sanitizer(&self) -> Option<Sanitizer> {
+        let is_terminal = io::stdout().is_terminal();
+        let unfinished = if is_terminal && !terminal_style::is_dumb_terminal() {
+            UnfinishedLines::Overwrite
+        } else {
+            UnfinishedLines::Repeat
+        };
+        let is_shown = is_terminal || self.color == ColorWhen::Always;
+        is_shown.then(|| Sanitizer::new(self.style(), unfinished))
     }
 }
 

@@ -17,6 +17,7 @@ mod run_defaults;
 mod settings;
 mod status;
 mod tail;
+mod terminal_style;
 mod time_zone;
 mod usage_error;
 mod value_parsers;

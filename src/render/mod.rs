@@ -14,7 +14,7 @@ pub use crate::render::human::gc_report::{GcTotal, gc_line};
 pub use crate::render::human::printer::Human;
 pub use crate::render::human::recover_report::{recovery_lines, undo_lines};
 pub use crate::render::human::rotate_report::{Unchanged, rotate_lines};
-pub use crate::render::human::sanitize::Sanitizer;
+pub use crate::render::human::sanitize::{Sanitizer, UnfinishedLines, last_lines};
 pub use crate::render::human::style::{Glyphs, Style, escape_controls};
 pub use crate::render::human::timeline::Timeline;
 pub use crate::render::interop::as_omne::AsOmne;

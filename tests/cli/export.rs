@@ -97,10 +97,10 @@ fn export_formats_match_snapshots() {
     fs::remove_file(jobs.join("deploy.out.idx")).unwrap();
     let of = |format: &str| snapshot(&env, &env.run(&["replay", "it", "--export", format]));
     let token = regex::Regex::new("runlog-[0-9A-Z]{26}").unwrap();
-    assert_snapshot!(token.replace_all(&of("github"), "[TOKEN]"), @r#"
+    assert_snapshot!(token.replace_all(&of("github"), "[TOKEN]"), @"
     exit 0
     -- stdout
-    ::group::deploy: rolled_back after [DURATION]
+    ::group::deploy: rolled back after [DURATION]
     ::stop-commands::[TOKEN]
     sh -c 'echo out; echo err >&2; exit 3'
     out
@@ -110,9 +110,9 @@ fn export_formats_match_snapshots() {
     undone
     ::[TOKEN]::
     ::endgroup::
-    ::error title=it%2C job deploy rolled_back::it exited with code 3 (sh -c 'echo out; echo err >&2; exit 3')
+    ::error title=it job deploy failed and was rolled back::it exited with code 3 (sh -c 'echo out; echo err >&2; exit 3')
     ::error title=it failed::the run is closed and job deploy failed: it exited with code 3
-    "#);
+    ");
     assert_snapshot!(of("markdown"), @"
     exit 0
     -- stdout
@@ -396,4 +396,33 @@ fn export_of_foreign_log() {
         let output = env.ok(&args);
         assert!(!output.stdout.is_empty(), "{format}");
     }
+}
+
+#[test]
+fn github_annotates_rolled_back_job() {
+    let env = TestEnv::new();
+    let args = ["run", "-q", "--run", "it", "--name", "backup"];
+    let job = ["--job", "backup", "--rollback", "true", "--", "false"];
+    env.run(&[&args[..], &job].concat());
+    let text = exported(&env, "github");
+    let error = text.lines().find(|line| line.starts_with("::error"));
+    assert_snapshot!(
+        error.unwrap(),
+        @"::error title=backup job backup failed and was rolled back::it exited with code 1 (false)"
+    );
+}
+
+#[test]
+fn junit_output_has_no_escape_sequences() {
+    let env = TestEnv::new();
+    let script =
+        r"printf '\033[32mok\033[0m 1\n 10%%\r100%%\n'; printf '\033[1mbad\033[m\n' >&2; exit 1";
+    env.run(&["run", "-q", "--run", "it", "--", "sh", "-c", script]);
+    let text = exported(&env, "junit");
+    let text = |element: &str| {
+        let (_, rest) = text.split_once(&format!("<{element}>")).unwrap();
+        rest.split_once("</").unwrap().0.to_owned()
+    };
+    assert_eq!(text("system-out"), "ok 1\n100%\n");
+    assert_eq!(text("system-err"), "bad\n");
 }

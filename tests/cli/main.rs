@@ -68,6 +68,7 @@ mod tail_pipe;
 mod tail_race;
 mod tail_several;
 mod terminal;
+mod terminal_style;
 mod thread_limit;
 mod time_zone;
 mod undo;

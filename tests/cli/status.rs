@@ -283,3 +283,52 @@ fn finished_run_is_read_from_last_line_only() {
     assert_eq!(output.stderr(), "");
     assert_eq!(env.status("it")["state"], "completed");
 }
+
+#[test]
+fn failed_job_shows_last_lines_of_stderr() {
+    let env = TestEnv::new();
+    let script = "for i in 1 2 3; do echo out $i; done; \
+                  for i in $(seq 20); do printf 'error %s\\033[2J\\r\\n' $i >&2; done; exit 3";
+    let quiet = "echo only; echo stdout; exit 1";
+    env.run(&[
+        "run", "-q", "--run", "it", "--job", "a", "--", "sh", "-c", script,
+    ]);
+    env.run(&[
+        "run", "-q", "--run", "it", "--job", "b", "--", "sh", "-c", quiet,
+    ]);
+    env.run(&[
+        "run",
+        "-q",
+        "--run",
+        "it",
+        "--job",
+        "c",
+        "--",
+        "sh",
+        "-c",
+        "echo fine",
+    ]);
+    let text = env.run(&["status", "it"]).stdout();
+    let lines: Vec<_> = text.lines().filter(|line| line.starts_with('│')).collect();
+    assert_eq!(lines.len(), 12, "{text}");
+    assert_eq!(lines[0], "│ error 11");
+    assert_eq!(lines[9], "│ error 20");
+    assert_eq!(lines[10..], ["│ only", "│ stdout"]);
+    let json = env.run(&["status", "it", "--json"]).stdout();
+    assert!(!json.contains("error 11"), "{json}");
+}
+
+#[test]
+fn running_run_shows_time_so_far() {
+    let env = TestEnv::new();
+    let job = env.spawn(&["run", "--run", "it", "--", "cat"]);
+    env.wait_for("job_started");
+    let run = env.status("it");
+    assert!(run["duration_ms"].is_u64(), "{run}");
+    assert!(run["jobs"][0]["duration_ms"].is_u64(), "{run}");
+    let list = env.ok(&["status"]).stdout();
+    assert!(list.lines().last().unwrap().contains("s…"), "{list}");
+    job.end();
+    let list = env.run(&["status"]).stdout();
+    assert!(!list.contains('…'), "{list}");
+}

@@ -281,3 +281,25 @@ fn watch_rejects_conflicting_options() {
         assert_eq!(env.run(&args).code, 2, "{args:?}");
     }
 }
+
+#[test]
+fn watch_shows_last_column_of_full_lines() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    env.ok(&["run", "--name", "nightly", "--", "true"]);
+    terminal.resize(80, 10);
+    terminal.line("\"$RUNLOG\" status --watch");
+    terminal.wait_for_text("1 completed");
+    for columns in (50..=80).rev() {
+        terminal.resize(columns, 10);
+        wait_until("a redrawn row", || {
+            let screen = terminal.screen();
+            let row = screen.lines().find(|line| line.starts_with("nightly-"));
+            let Some(row) = row else { return false };
+            let has_duration = screen.contains("DURATION");
+            !has_duration || row.ends_with('s') && screen.contains("STATE")
+        });
+    }
+}

@@ -41,7 +41,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     } else if args.mode.state {
         state::execute(args, global, &source)
     } else if args.mode.output {
-        output::execute(args, source.dir())
+        output::execute(args, global, source.dir())
     } else if args.json {
         timeline::json(args, &source)
     } else if let Some(speed) = args.speed {

@@ -6,15 +6,16 @@ use std::io::Write as _;
 use anyhow::Result;
 
 use super::pace::{Pace, Speed, wait};
-use crate::cli::context::print_stderr;
+use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::Code;
 use crate::cli::replay::{Args, report_skipped, warn};
 use crate::job::{PlaybackItem, play};
 use crate::log::Item;
 use crate::volume::Dir;
 
-pub(crate) fn execute(args: &Args, dir: &Dir) -> Result<Code> {
+pub(crate) fn execute(args: &Args, global: &Global, dir: &Dir) -> Result<Code> {
     let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut sanitizer = global.sanitizer();
     let mut pace = Pace::new(args.speed.unwrap_or(Speed::Max));
     let mut code = Code::Ok;
     let state = play(dir, args.job.as_deref(), |ts, played| -> Result<()> {
@@ -26,19 +27,28 @@ pub(crate) fn execute(args: &Args, dir: &Dir) -> Result<Code> {
                 warn(damage);
             }
             PlaybackItem::OutputLost { job, left, stored } => report_lost(job, left, stored),
-            PlaybackItem::Output { stream, bytes, .. } => {
+            PlaybackItem::Output { job, stream, bytes } => {
                 if args.stream.is_some() && stream != args.stream {
                     return Ok(());
                 }
                 if let Some(duration) = pace.until(ts) {
+                    if let Some(sanitizer) = &mut sanitizer {
+                        sanitizer.flush(&mut out)?;
+                    }
                     out.flush()?;
                     wait(duration);
                 }
-                out.write_all(bytes)?;
+                match &mut sanitizer {
+                    Some(sanitizer) => sanitizer.write(&mut out, job, stream, bytes)?,
+                    None => out.write_all(bytes)?,
+                }
             }
         }
         Ok(())
     })?;
+    if let Some(sanitizer) = &mut sanitizer {
+        sanitizer.flush(&mut out)?;
+    }
     out.flush()?;
     for job in &state.jobs {
         let wanted = args.job.as_ref().is_none_or(|id| job.job_id == **id);

@@ -26,6 +26,7 @@ pub(crate) fn execute(
 ) -> Result<Code> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let shares_terminal = io::stdout().is_terminal() && io::stderr().is_terminal();
+    let mut sanitizer = global.sanitizer();
     let mut timeline = Timeline::new(global.stderr_style());
     let mut pace = Pace::new(speed);
     let mut code = Code::Ok;
@@ -34,13 +35,20 @@ pub(crate) fn execute(
     print_stderr(run);
     let state = play(dir, None, |ts, played| -> Result<()> {
         if let Some(duration) = pace.until(ts) {
+            if let Some(sanitizer) = &mut sanitizer {
+                sanitizer.flush(&mut out)?;
+            }
             out.flush()?;
             wait(duration);
         }
         let line = match played {
-            PlaybackItem::Output { bytes, .. } => {
+            PlaybackItem::Output { job, stream, bytes } => {
                 in_line = bytes.last() != Some(&b'\n');
-                return Ok(out.write_all(bytes)?);
+                match &mut sanitizer {
+                    Some(sanitizer) => sanitizer.write(&mut out, job, stream, bytes)?,
+                    None => out.write_all(bytes)?,
+                }
+                return Ok(());
             }
             PlaybackItem::Item(Item::Event(_, line) | Item::Foreign(_, line)) => {
                 timeline.event(line)
@@ -54,14 +62,22 @@ pub(crate) fn execute(
                 return Ok(());
             }
         };
-        out.flush()?;
         if std::mem::take(&mut in_line) && shares_terminal {
-            writeln!(out)?;
-            out.flush()?;
+            match &mut sanitizer {
+                Some(sanitizer) => {
+                    sanitizer.flush(&mut out)?;
+                    sanitizer.end_line(&mut out)?;
+                }
+                None => writeln!(out)?,
+            }
         }
+        out.flush()?;
         print_timeline(&line);
         Ok(())
     })?;
+    if let Some(sanitizer) = &mut sanitizer {
+        sanitizer.flush(&mut out)?;
+    }
     out.flush()?;
     let inspected = inspect_now(dir, &state)?;
     print_stderr("");

@@ -44,6 +44,9 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Re
     };
     let at = args.at.map(|_| std::mem::take(&mut state_at.at));
     let mut report = state_at.report(source, inspected);
+    if let Some(ts) = at.as_ref().and_then(|at| at.ts) {
+        report.set_elapsed(ts);
+    }
     report.at = at;
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.json {

@@ -1,6 +1,7 @@
 //! `runlog status`.
 
 mod args;
+mod last_output;
 mod list;
 mod screen;
 mod watch;
@@ -14,6 +15,7 @@ use anyhow::{Context as _, Result};
 
 pub(crate) use self::args::Args;
 use self::args::StatusFormat;
+use self::last_output::add_last_output;
 use self::list::{Listed, newest, select_retired, select_runs};
 use super::atomic_output::AtomicOutput;
 use super::context::{Global, warn_damage};
@@ -111,7 +113,7 @@ fn show_named(args: &Args, global: &Global) -> Result<(Vec<RunRecord>, Code)> {
     let mut records = Vec::new();
     let mut code = Code::Ok;
     for (run, dir) in found {
-        let (record, own) = if args.wait {
+        let (mut record, own) = if args.wait {
             wait(run, &dir, deadline)?
         } else {
             show_once(run, &dir)?
@@ -127,6 +129,9 @@ fn show_named(args: &Args, global: &Global) -> Result<(Vec<RunRecord>, Code)> {
             (Code::Ok, own) => own,
             (code, _) => code,
         };
+        if !args.json {
+            add_last_output(&mut record, &dir);
+        }
         records.push(record);
     }
     Ok((records, code))

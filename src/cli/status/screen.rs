@@ -116,7 +116,9 @@ impl Screen {
         let shown = self.shown.take().unwrap_or_default();
         for (row, line) in lines.iter().enumerate() {
             if shown.get(row) != Some(line) {
-                frame.extend(["\x1b[", &(row + 1).to_string(), ";1H", line, "\x1b[K"]);
+                // Erased first: behind a line as wide as the screen, the cursor is still on its
+                // last column.
+                frame.extend(["\x1b[", &(row + 1).to_string(), ";1H\x1b[2K", line]);
             }
         }
         if shown.len() > lines.len() {

@@ -1,7 +1,7 @@
 //! `runlog tail --output`: what the jobs of a run printed.
 
 use std::io;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -9,9 +9,8 @@ use anyhow::Result;
 use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::Code;
 use crate::cli::tail::Args;
-use crate::job::{JobOutput, SkipLines, StreamId, UnindexedBytes, inspect_run};
+use crate::job::{JobOutput, SkipLines, UnindexedBytes, inspect_run};
 use crate::log::{ChangeWaiter, JobScope, WatchScope};
-use crate::render::Sanitizer;
 use crate::volume::{Dir, JobId};
 
 /// `tail --output`.
@@ -26,37 +25,44 @@ pub(crate) fn output(
         .follow
         .then(|| ChangeWaiter::new(dir, WatchScope::LogAndOutput));
     let mut out = io::stdout().lock();
-    let style = global.style();
-    let is_shown = style.color || io::stdout().is_terminal();
-    let mut jobs: Vec<(JobId, Option<JobOutput>, OutputTarget)> = Vec::new();
+    let mut sanitizer = global.sanitizer();
+    let mut jobs: Vec<(JobId, Option<JobOutput>, SkipLines)> = Vec::new();
     let mut unindexed = UnindexedBytes::Hold;
     loop {
         let examined = inspect_run(dir, JobScope::All)?;
         for job in &examined.summary.state.jobs {
             let wanted = args.job.as_ref().is_none_or(|id| job.job_id == **id);
             if wanted && !jobs.iter().any(|(id, _, _)| *id == job.job_id) {
-                let to = OutputTarget {
-                    skip: SkipLines::default(),
-                    people: is_shown.then(|| Sanitizer::new(style)),
-                };
-                jobs.push((job.job_id.clone(), None, to));
+                jobs.push((job.job_id.clone(), None, SkipLines::default()));
             }
         }
         if waiter.is_none() || examined.verdict.state.has_ended() {
             unindexed = UnindexedBytes::All;
         }
         let mut any = false;
-        for (id, output, to) in &mut jobs {
+        for (id, output, skip) in &mut jobs {
             if output.is_none() {
                 *output = JobOutput::open(dir, id)?;
                 if let (Some(output), Some(n)) = (&mut *output, args.n.filter(|n| *n < usize::MAX))
                 {
-                    to.skip = output.skip_to_last(n, args.stream)?;
+                    *skip = output.skip_to_last(n, args.stream)?;
                 }
             }
-            if let Some(output) = output {
-                any |= to.copy(&mut out, output, args.stream, unindexed)?;
-            }
+            let Some(output) = output else {
+                continue;
+            };
+            any |= match &mut sanitizer {
+                None => output.copy(&mut out, args.stream, skip)?,
+                Some(sanitizer) => {
+                    output.copy_streams(args.stream, skip, unindexed, &mut |stream, bytes| {
+                        sanitizer.write(&mut out, id.as_str(), stream, bytes)
+                    })?
+                }
+            };
+        }
+        // While more arrives, only whole lines are written.
+        if let Some(sanitizer) = sanitizer.as_mut().filter(|_| !any || waiter.is_none()) {
+            sanitizer.flush(&mut out)?;
         }
         out.flush()?;
         let Some(waiter) = &waiter else {
@@ -84,31 +90,5 @@ pub(crate) fn output(
         }
         waiter.wait_for_change(deadline);
         unindexed = UnindexedBytes::Seen;
-    }
-}
-
-/// How the output of a job is written.
-struct OutputTarget {
-    skip: SkipLines,
-    /// For people: what came from stderr can be told, and their terminal obeys nothing of it.
-    /// For programs it is written byte for byte.
-    people: Option<Sanitizer>,
-}
-
-impl OutputTarget {
-    /// Copies what is new; says whether anything was.
-    fn copy(
-        &mut self,
-        out: &mut dyn io::Write,
-        output: &mut JobOutput,
-        only: Option<StreamId>,
-        unindexed: UnindexedBytes,
-    ) -> io::Result<bool> {
-        let Some(printed) = &mut self.people else {
-            return output.copy(out, only, &mut self.skip);
-        };
-        output.copy_streams(only, &mut self.skip, unindexed, &mut |stream, bytes| {
-            printed.write(out, stream, bytes)
-        })
     }
 }

@@ -32,6 +32,8 @@ pub struct Asciicast {
     transitions: Transitions,
     /// When the run started.
     start: Option<Timestamp>,
+    /// The time of the last line on the wall clock.
+    last: Option<Timestamp>,
     /// The time of the last line in seconds, which never decreases.
     at: f64,
     has_header: bool,
@@ -62,9 +64,13 @@ impl Asciicast {
         code: &str,
         text: &str,
     ) -> io::Result<()> {
-        if let (Some(start), Some(ts)) = (self.start, ts) {
-            let since = ts.duration_since(start).as_secs_f64();
-            self.at = self.at.max(since);
+        if let Some(ts) = ts {
+            // Pauses are added up: after the clock was set back, later ones still count.
+            let pause = self
+                .last
+                .map_or(0.0, |last| ts.duration_since(last).as_secs_f64());
+            self.at += pause.max(0.0);
+            self.last = Some(ts);
         }
         // Rounded to microseconds, the precision of the log.
         let at = (self.at * 1e6).round() / 1e6;
@@ -92,6 +98,7 @@ impl Export for Asciicast {
         };
         let ts = line_time(line);
         self.start = self.start.or(ts);
+        self.last = self.last.or(ts);
         let title = match &*run.name {
             "" => "runlog",
             name => name,

@@ -11,7 +11,7 @@ use std::io::Write;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::spans::{Phase, Span, Spans};
+use super::spans::{Phase, Span, Spans, run_end};
 use crate::log::{Item, RunState};
 use crate::render::export::Export;
 use crate::render::human::event_line::{event_kind, event_time, parse_event};
@@ -234,7 +234,8 @@ impl Export for ChromeTrace {
             self.span(out, &span, &state)?;
         }
         if let Some(start) = self.opened {
-            let end = self.spans.last.unwrap_or(start).max(start);
+            let end = run_end(run, start).or(self.spans.last).unwrap_or(start);
+            let end = end.max(start);
             let whole = json!({
                 "ph": "X", "name": run.run_id, "cat": "run", "pid": self.pid, "tid": self.pid,
                 "ts": start.as_microsecond(),

@@ -38,7 +38,8 @@ impl Github {
 
     fn job(&self, out: &mut dyn Write, job: &JobRecord, run: &RunRecord) -> io::Result<()> {
         let is_bad = has_failed(job) || run.state == RunStatus::Lost && !job.stage.is_terminal();
-        let mut title = format!("{}: {}", job.job_id, job.stage.as_str());
+        let stage = job.stage.as_str().replace('_', " ");
+        let mut title = format!("{}: {stage}", job.job_id);
         if let Some(ms) = job.duration_ms {
             title = format!("{title} after {}", duration(ms));
         }
@@ -60,7 +61,12 @@ impl Github {
                 None => format!("{} ({})", run.because, job.command),
             };
             let name = run.title();
-            let title = format!("{name}, job {} {}", job.job_id, job.stage.as_str());
+            let outcome = match job.stage {
+                Stage::RolledBack => "failed and was rolled back",
+                stage if stage.is_terminal() => "failed",
+                _ => "is lost",
+            };
+            let title = format!("{name} job {} {outcome}", job.job_id);
             writeln!(out, "::error title={}::{}", value(&title), data(&message))?;
         }
         Ok(())

@@ -1,8 +1,4 @@
 //! A self-contained page that shows a run: it needs no network and no other file.
-//!
-//! The page holds the run as JSON, from which its script creates elements, never markup: nothing
-//! that a job printed can become part of the page. Its policy allows only this script and this
-//! style, identified by their hashes, and forbids loading anything.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -13,20 +9,14 @@ use serde_json::{Value, json};
 
 use super::downsample::{DownsampledSeries, Sample};
 use super::output_tail::{OutputTail, OutputTails};
+use super::page::{RUN_SCRIPT, write_page};
 use super::spans::{Span, Spans};
 use super::utf8_decoder::Utf8Decoder;
 use crate::job::StreamId;
 use crate::log::{Item, RunState};
 use crate::render::export::{Export, OutputChunk};
 use crate::render::human::event_line::{event_kind, event_time, parse_event, plain_details};
-use crate::render::human::style::escape_controls;
 use crate::render::json::run_record::{JobRecord, RunRecord};
-
-const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
-/// SHA-256 of both, in Base64 ("Content Security Policy Level 3", hash-source).
-const STYLE_HASH: &str = "8QlmH/nqVYQc+/p4qhPNFJUdeQr3aQbLwyTkMN7LSeA=";
-const SCRIPT_HASH: &str = "wP59jWuP+5CaZyEgulucA/FnvIGntQa804Kjhfrb2ow=";
 
 /// How much is kept of the output of each job, in bytes.
 const MAX_OUTPUT_BYTES: usize = 1 << 20;
@@ -153,26 +143,6 @@ fn output_json(tail: &OutputTail, job: &JobRecord) -> Value {
     json!({"left_out": tail.omitted, "truncated": truncated, "parts": parts})
 }
 
-/// Writes JSON into a script element, in which only `<` is special ("HTML", 13.2.5.4). In JSON
-/// it occurs only in strings, where it can be escaped.
-struct InScript<'a>(&'a mut dyn Write);
-
-impl Write for InScript<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut parts = bytes.split(|byte| *byte == b'<');
-        self.0.write_all(parts.next().unwrap_or_default())?;
-        for part in parts {
-            self.0.write_all(b"\\u003c")?;
-            self.0.write_all(part)?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
 impl Export for Html {
     fn item(&mut self, _: &mut dyn Write, item: &Item<'_>, run: &RunState) -> io::Result<()> {
         let done = self.spans.apply(item, run);
@@ -260,68 +230,10 @@ impl Export for Html {
             runlog: env!("CARGO_PKG_VERSION"),
         };
         let title = format!("{}: {}", run.title(), run.state.as_str());
-        writeln!(
-            out,
-            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
-             script-src 'sha256-{SCRIPT_HASH}'; style-src 'sha256-{STYLE_HASH}'; \
-             base-uri 'none'; form-action 'none'\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"color-scheme\" content=\"light dark\">\n\
-             <meta name=\"generator\" content=\"runlog\">\n<title>{}</title>\n\
-             <style>{STYLE}</style>\n</head>\n<body>\n<main id=\"page\"></main>\n\
-             <noscript>This page needs JavaScript, which is disabled here.</noscript>",
-            markup(&escape_controls(&title))
-        )?;
-        out.write_all(b"<script type=\"application/json\" id=\"data\">")?;
-        serde_json::to_writer(InScript(out), &data)?;
-        writeln!(
-            out,
-            "</script>\n<script>{SCRIPT}</script>\n</body>\n</html>"
-        )
+        write_page(out, &title, RUN_SCRIPT, &data)
     }
 }
 
 fn millis(ts: jiff::Timestamp) -> f64 {
     ts.as_microsecond() as f64 / 1e3
-}
-
-fn markup(text: &str) -> String {
-    let text = text.replace('&', "&amp;").replace('<', "&lt;");
-    text.replace('>', "&gt;").replace('"', "&quot;")
-}
-
-#[cfg(test)]
-mod tests {
-    use std::process::{Command, Stdio};
-
-    use base64::Engine as _;
-    use base64::engine::general_purpose::STANDARD;
-
-    use super::*;
-
-    /// Returns the hash that `sha256sum` of coreutils computes.
-    fn hash(text: &str) -> String {
-        let mut sum = Command::new("sha256sum")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = sum.stdin.take().unwrap();
-        stdin.write_all(text.as_bytes()).unwrap();
-        drop(stdin);
-        let digest = String::from_utf8(sum.wait_with_output().unwrap().stdout).unwrap();
-        let digits: Vec<u8> = (0..32)
-            .map(|n| u8::from_str_radix(&digest[2 * n..2 * n + 2], 16).unwrap())
-            .collect();
-        STANDARD.encode(digits)
-    }
-
-    #[test]
-    fn policy_has_hashes_of_script_and_style() {
-        assert_eq!(
-            (hash(STYLE), hash(SCRIPT)),
-            (STYLE_HASH.into(), SCRIPT_HASH.into())
-        );
-    }
 }

@@ -10,7 +10,9 @@ pub(crate) mod junit;
 pub(crate) mod markdown;
 pub(crate) mod otlp;
 pub(crate) mod output_tail;
+pub(crate) mod page;
 pub(crate) mod prometheus;
+pub(crate) mod runs_page;
 pub(crate) mod spans;
 pub(crate) mod transitions;
 pub(crate) mod utf8_decoder;
@@ -33,6 +35,7 @@ pub use crate::render::export::junit::Junit;
 pub use crate::render::export::markdown::{Markdown, markdown};
 pub use crate::render::export::otlp::Otlp;
 pub use crate::render::export::prometheus::{Prometheus, prometheus};
+pub use crate::render::export::runs_page::{RunsPage, write_runs_page};
 
 /// Part of what a job printed.
 #[derive(Debug, Clone, Copy)]

@@ -91,7 +91,7 @@ pub fn prometheus(out: &mut dyn Write, runs: &[RunRecord]) -> io::Result<()> {
     text.gauge(
         "runlog_run_last_duration_seconds",
         "From the first event of the newest run to its close.",
-        of(|run| Some(run.duration_ms? as f64 / 1e3)),
+        of(|run| run.closed_ts.and(Some(run.duration_ms? as f64 / 1e3))),
     );
     text.gauge(
         "runlog_run_last_failed_jobs",
@@ -137,7 +137,7 @@ fn jobs(text: &mut Text, newest: &[(&str, &RunRecord)]) {
     text.gauge(
         "runlog_job_last_duration_seconds",
         "Duration of the last attempt of a job of the newest run.",
-        of(|job| Some(job.duration_ms? as f64 / 1e3)),
+        of(|job| Some(job.duration_ms.filter(|_| job.stage.is_terminal())? as f64 / 1e3)),
     );
     text.gauge(
         "runlog_job_last_cpu_seconds",

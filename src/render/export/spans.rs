@@ -186,10 +186,20 @@ impl JobPhases {
         });
     }
 
-    /// Ends the open phase; the clock may have gone back.
+    /// Ends the open phase.
+    ///
+    /// The wall clock may have been set during the phase. So if the job's end has a duration,
+    /// which comes from a monotonic clock, the phase is as long as that.
     fn end_open(&mut self, ts: Timestamp, ended: Option<JobEnded>, done: &mut Vec<Span>) {
         if let Some(mut span) = self.open.take() {
-            span.end = Some(ts.max(span.start));
+            let measured = ended.as_ref().and_then(|ended| ended.duration_ms);
+            let measured = measured.filter(|_| span.phase != Phase::Waiting);
+            let measured = measured.and_then(|ms| i64::try_from(ms).ok());
+            let end = measured.and_then(|ms| {
+                let duration = jiff::SignedDuration::from_millis(ms);
+                span.start.checked_add(duration).ok()
+            });
+            span.end = Some(end.unwrap_or(ts).max(span.start));
             span.ended = ended;
             done.push(span);
         }
@@ -219,6 +229,18 @@ impl JobPhases {
     }
 }
 
+/// Returns when a closed run ended, from its duration: the wall clock may have been set meanwhile.
+pub(crate) fn run_end(run: &RunRecord, start: Timestamp) -> Option<Timestamp> {
+    let closed = run.closed_ts?;
+    let ms = run.duration_ms.and_then(|ms| i64::try_from(ms).ok());
+    let end = ms.and_then(|ms| {
+        start
+            .checked_add(jiff::SignedDuration::from_millis(ms))
+            .ok()
+    });
+    Some(end.unwrap_or(closed))
+}
+
 fn ended_of(job: &JobState) -> JobEnded {
     JobEnded {
         attempt: job.attempt.unwrap_or(0),
@@ -244,6 +266,22 @@ fn ended_of(job: &JobState) -> JobEnded {
 mod tests {
     use super::*;
     use crate::volume::parse_ts;
+
+    #[test]
+    fn span_is_as_long_as_measured_when_clock_is_set() {
+        let start = parse_ts("2026-11-21T21:49:00.000000Z").unwrap();
+        for end in ["2026-11-21T19:49:01.300000Z", "2026-11-21T23:49:01.300000Z"] {
+            let (mut phases, mut done) = (JobPhases::default(), Vec::new());
+            let ended = JobEnded {
+                duration_ms: Some(1_300),
+                ..JobEnded::default()
+            };
+            let (job, attempt) = ("j".parse().unwrap(), Phase::Attempt(1));
+            phases.open(&job, attempt, start, &mut done);
+            phases.close(&job, attempt, parse_ts(end).unwrap(), ended, &mut done);
+            assert_eq!(done[0].end, parse_ts("2026-11-21T21:49:01.300000Z"));
+        }
+    }
 
     #[test]
     fn impossible_duration_affects_only_its_span() {

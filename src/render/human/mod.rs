@@ -14,5 +14,6 @@ pub(crate) mod sanitize;
 pub(crate) mod style;
 pub(crate) mod styled_line;
 pub(crate) mod table;
+pub(crate) mod terminal_line;
 pub(crate) mod timeline;
 pub(crate) mod verify_report;

@@ -3,8 +3,6 @@
 use std::io;
 use std::io::Write;
 
-use jiff::Timestamp;
-
 use super::format::{count, duration, size, time_with_zone};
 use super::style::{Role, Style, escape_controls, stage_glyph, status_glyph};
 use super::table::{Column, Fit, Layout, StyledCell};
@@ -64,6 +62,10 @@ fn write_job_notes(out: &mut dyn Write, job: &JobRecord, style: Style) -> io::Re
         let message = escape_controls(&error.message);
         let text = format!("{id}: {message} ({})", error.kind.as_str());
         writeln!(out, "{}", style.paint(Role::Bad, &text))?;
+    }
+    let bar = style.faint(style.glyphs.pick("│", "|"));
+    for line in &job.last_output {
+        writeln!(out, "{bar} {line}")?;
     }
     if let Some(why) = job.output.as_ref().and_then(|o| o.truncated.as_ref()) {
         let text = format!("{id}: {}", escape_controls(why));
@@ -152,21 +154,10 @@ pub(crate) fn job_row(job: &JobRecord, run: &RunRecord, style: Style) -> [Styled
 
 /// Returns how long the job took, or how long it has been running so far.
 fn job_duration(job: &JobRecord, run: &RunRecord, style: Style) -> String {
-    if let Some(ms) = job.duration_ms {
-        return duration(ms);
-    }
-    let start = job.started_ts;
     let is_live = run.state == RunStatus::Running && !job.stage.is_terminal();
-    let Some(start) = start.filter(|_| is_live) else {
-        return String::new();
-    };
-    let end = match &run.at {
-        Some(at) => at.ts.unwrap_or(start),
-        None => Timestamp::now(),
-    };
-    let ms = end.duration_since(start).as_millis();
-    let so_far = duration(u64::try_from(ms).unwrap_or(0));
-    format!("{so_far}{}", style.glyphs.ellipsis())
+    let mark = if is_live { style.glyphs.ellipsis() } else { "" };
+    let text = job.duration_ms.map(|ms| format!("{}{mark}", duration(ms)));
+    text.unwrap_or_default()
 }
 
 /// Returns how the job ended: its signal, its exit code or its kind of error.

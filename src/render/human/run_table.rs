@@ -6,6 +6,7 @@ use std::io::Write;
 use super::format::{duration, local_time};
 use super::style::{Role, Style, status_glyph};
 use super::table::{Column, Fit, Layout, StyledCell};
+use crate::job::RunStatus;
 use crate::render::json::run_record::RunRecord;
 
 const COLUMNS: [Column; 7] = [
@@ -27,12 +28,21 @@ pub(crate) fn run_row(run: &RunRecord, style: Style) -> Vec<StyledCell> {
         StyledCell::new(role, format!("{glyph} {}", run.state.as_str())),
         jobs_cell(run.jobs_total, run.jobs_failed),
         faint(run.opened_ts.map(local_time).unwrap_or_default()),
-        StyledCell::plain(run.duration_ms.map(duration).unwrap_or_default()),
+        StyledCell::plain(run_duration(run, style)),
         StyledCell::plain(run.events.to_string()),
     ];
     let retired = run.retired.as_ref().map(|r| local_time(r.retired_ts));
     cells.extend(retired.map(faint));
     cells
+}
+
+fn run_duration(run: &RunRecord, style: Style) -> String {
+    let mark = match run.state {
+        RunStatus::Running => style.glyphs.ellipsis(),
+        _ => "",
+    };
+    let text = run.duration_ms.map(|ms| format!("{}{mark}", duration(ms)));
+    text.unwrap_or_default()
 }
 
 /// Returns the cell with the number of jobs, and of those that failed.

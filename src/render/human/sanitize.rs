@@ -1,70 +1,180 @@
-//! Makes what a job printed safe for a terminal: escape sequences are stripped, other control
-//! characters are escaped, and a carriage return ends a line, so that nothing can be
-//! overwritten.
+//! Makes what a job printed safe for a terminal: lines are shown as a terminal would show them
+//! in the end, so a progress bar is one line; of all other escape sequences nothing is left,
+//! and other control characters are escaped.
 
+use std::collections::HashMap;
 use std::io;
 use std::io::Write;
 
 use super::style::{Role, Style, is_control};
+use super::terminal_line::TerminalLine;
 use crate::job::StreamId;
 
-/// Sanitizes output that arrives in chunks, which may end anywhere.
+/// Erases the rest of a line (ECMA-48, EL).
+const ERASE_REST: &str = "\x1b[K";
+/// The maximum length of the parameters of a control sequence that is interpreted.
+const MAX_PARAMS: usize = 16;
+
+/// How a line that was written before it was finished is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnfinishedLines {
+    /// In place, on a terminal that can move its cursor.
+    Overwrite,
+    /// By writing it again on the next line.
+    Repeat,
+}
+
+/// Sanitizes the output of jobs that arrives in chunks, which may end anywhere.
 ///
-/// Where colors are enabled, stderr has one.
+/// A line is written when it is finished; [`Sanitizer::flush`] writes unfinished ones. Where
+/// colors are enabled, stderr has one.
 #[derive(Debug)]
 pub struct Sanitizer {
     style: Style,
-    /// The states of stdout, stderr and an unknown stream.
-    streams: [SanitizedLine; 3],
+    unfinished: UnfinishedLines,
+    streams: Vec<SanitizedStream>,
+    /// The position in `streams` of each stream of each job.
+    positions: HashMap<(String, Option<StreamId>), usize>,
+    /// The stream whose unfinished line is the last one on the terminal.
+    open: Option<usize>,
+}
+
+/// A stream, and how much of it is on the terminal.
+#[derive(Debug)]
+struct SanitizedStream {
+    role: Role,
+    parser: OutputParser,
+    /// The unfinished line as it was last written.
+    shown: String,
 }
 
 impl Sanitizer {
     /// Creates a sanitizer for output from its start.
-    pub fn new(style: Style) -> Self {
+    pub fn new(style: Style, unfinished: UnfinishedLines) -> Self {
         Self {
             style,
-            streams: Default::default(),
+            unfinished,
+            streams: Vec::new(),
+            positions: HashMap::new(),
+            open: None,
         }
     }
 
-    /// Writes the next chunk of a stream.
+    /// Writes the lines that this chunk finishes.
     ///
     /// # Errors
     /// `out` cannot be written.
     pub fn write(
         &mut self,
         out: &mut dyn Write,
+        job: &str,
         stream: Option<StreamId>,
         bytes: &[u8],
     ) -> io::Result<()> {
-        let [stdout, stderr, unknown] = &mut self.streams;
-        let (line, role) = match stream {
-            Some(StreamId::Stdout) => (stdout, Role::Plain),
-            Some(StreamId::Stderr) => (stderr, Role::Bad),
-            None => (unknown, Role::Plain),
+        let at = self.position(job, stream);
+        let Some(target) = self.streams.get_mut(at) else {
+            return Ok(());
         };
-        let text = line.sanitize(bytes);
-        for line in text.split_inclusive('\n') {
-            // The color ends with each line.
-            let (text, end) = line
-                .strip_suffix('\n')
-                .map_or((line, ""), |text| (text, "\n"));
-            if !text.is_empty() {
-                out.write_all(self.style.paint(role, text).as_bytes())?;
+        for line in target.parser.parse(bytes) {
+            self.show(out, at, &line)?;
+            out.write_all(b"\n")?;
+            self.open = None;
+            if let Some(stream) = self.streams.get_mut(at) {
+                stream.shown.clear();
             }
-            out.write_all(end.as_bytes())?;
         }
         Ok(())
+    }
+
+    fn position(&mut self, job: &str, stream: Option<StreamId>) -> usize {
+        let streams = &mut self.streams;
+        let position = self.positions.entry((job.to_owned(), stream));
+        *position.or_insert_with(|| {
+            streams.push(SanitizedStream {
+                role: match stream {
+                    Some(StreamId::Stderr) => Role::Bad,
+                    Some(StreamId::Stdout) | None => Role::Plain,
+                },
+                parser: OutputParser::default(),
+                shown: String::new(),
+            });
+            streams.len() - 1
+        })
+    }
+
+    /// Ends the last line on the terminal, if it is unfinished.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn end_line(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        if self.open.take().is_some() {
+            out.write_all(b"\n")?;
+        }
+        self.streams.iter_mut().for_each(|s| s.shown.clear());
+        Ok(())
+    }
+
+    /// Writes the unfinished lines, as far as they have changed since the last time.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn flush(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        for at in 0..self.streams.len() {
+            let Some(stream) = self.streams.get(at) else {
+                continue;
+            };
+            let line = stream.parser.line.text();
+            if line.is_empty() || line == stream.shown {
+                continue;
+            }
+            self.show(out, at, &line)?;
+            self.open = Some(at);
+            if let Some(stream) = self.streams.get_mut(at) {
+                stream.shown = line;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a line without its end, over its unfinished form if that is on the terminal.
+    fn show(&mut self, out: &mut dyn Write, at: usize, line: &str) -> io::Result<()> {
+        if self.open.is_some_and(|open| open != at) {
+            // The line of another stream is left unfinished, and is repeated later.
+            self.end_line(out)?;
+        }
+        let stream = self.streams.get(at);
+        let role = stream.map_or(Role::Plain, |stream| stream.role);
+        let shown = stream.filter(|_| self.open.is_some());
+        let shown = shown.map(|stream| stream.shown.as_str());
+        let text = match shown.map(|shown| line.strip_prefix(shown)) {
+            None => self.style.paint(role, line),
+            Some(Some(added)) => self.style.paint(role, added),
+            Some(None) => {
+                let line = self.style.paint(role, line);
+                match self.unfinished {
+                    UnfinishedLines::Overwrite => format!("\r{line}{ERASE_REST}"),
+                    UnfinishedLines::Repeat => format!("\n{line}"),
+                }
+            }
+        };
+        out.write_all(text.as_bytes())
     }
 }
 
 /// Returns the whole output of one stream as safe text.
 pub(crate) fn sanitize(bytes: &[u8]) -> String {
-    SanitizedLine::default().sanitize(bytes)
+    let mut parser = OutputParser::default();
+    let mut text = parser.parse(bytes).join("\n");
+    let rest = parser.line.finish();
+    if !text.is_empty() || bytes.contains(&b'\n') {
+        text.push('\n');
+    }
+    text.push_str(&rest);
+    text
 }
 
 /// Returns the last `n` lines of output that are not blank. The last line may be unfinished.
-pub(crate) fn last_lines(bytes: &[u8], n: usize) -> Vec<String> {
+pub fn last_lines(bytes: &[u8], n: usize) -> Vec<String> {
     let text = sanitize(bytes);
     let lines = text.lines().rev().filter(|line| !line.trim().is_empty());
     let mut lines: Vec<_> = lines.take(n).map(finish_line).collect();
@@ -95,71 +205,87 @@ enum EscapeState {
     Message,
 }
 
-/// The state of one stream.
+/// Turns the bytes of one stream into lines.
 #[derive(Debug, Default)]
-struct SanitizedLine {
-    at: EscapeState,
-    /// Whether the last character was a carriage return.
-    returned: bool,
+struct OutputParser {
+    state: EscapeState,
+    /// The parameters of the control sequence so far.
+    params: String,
+    line: TerminalLine,
     /// The start of a character whose other bytes have not arrived yet.
     torn: Vec<u8>,
 }
 
-impl SanitizedLine {
-    fn sanitize(&mut self, bytes: &[u8]) -> String {
+impl OutputParser {
+    /// Returns the lines that these bytes finish.
+    fn parse(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut input = std::mem::take(&mut self.torn);
         input.extend_from_slice(bytes);
-        let mut text = String::with_capacity(input.len());
+        let mut lines = Vec::new();
         let mut rest = input.as_slice();
         while let Err(e) = std::str::from_utf8(rest) {
             let (valid, bad) = rest.split_at_checked(e.valid_up_to()).unwrap_or_default();
-            self.feed_all(valid, &mut text);
+            self.feed_all(valid, &mut lines);
             let Some(len) = e.error_len() else {
                 self.torn = bad.to_vec();
-                return text;
+                return lines;
             };
-            self.feed('\u{fffd}', &mut text);
+            self.feed('\u{fffd}', &mut lines);
             rest = bad.get(len..).unwrap_or_default();
         }
-        self.feed_all(rest, &mut text);
-        text
+        self.feed_all(rest, &mut lines);
+        lines
     }
 
-    fn feed_all(&mut self, valid: &[u8], text: &mut String) {
+    fn feed_all(&mut self, valid: &[u8], lines: &mut Vec<String>) {
         for c in std::str::from_utf8(valid).unwrap_or_default().chars() {
-            self.feed(c, text);
+            self.feed(c, lines);
         }
     }
 
-    fn feed(&mut self, c: char, text: &mut String) {
-        if std::mem::take(&mut self.returned) && c != '\n' {
-            text.push('\n');
+    fn feed(&mut self, c: char, lines: &mut Vec<String>) {
+        if self.line.is_full() {
+            lines.push(self.line.finish());
         }
-        self.at = match (self.at, c) {
+        self.state = match (self.state, c) {
             // No sequence extends past a line, so that an unterminated one hides no more.
             (_, '\n') => {
-                text.push('\n');
+                lines.push(self.line.finish());
                 EscapeState::Text
             }
             (_, '\r') => {
-                self.returned = true;
+                self.line.carriage_return();
                 EscapeState::Text
             }
             (_, '\u{1b}') | (EscapeState::Escape, ' '..='/') => EscapeState::Escape,
+            (EscapeState::Sequence, '@'..='~') => {
+                self.line.control(c, &self.params);
+                EscapeState::Text
+            }
             (EscapeState::Escape, '0'..='O' | 'Q'..='W' | 'Y' | 'Z' | '\\' | '`'..='~')
-            | (EscapeState::Sequence, '@'..='~')
             | (EscapeState::Message, '\u{7}' | '\u{9c}') => EscapeState::Text,
             (EscapeState::Message, _)
             | (EscapeState::Escape, ']' | 'P' | 'X' | '^' | '_')
             | (_, '\u{90}' | '\u{98}' | '\u{9d}' | '\u{9e}' | '\u{9f}') => EscapeState::Message,
-            (EscapeState::Escape, '[') | (EscapeState::Sequence, ' '..='?') | (_, '\u{9b}') => {
+            (EscapeState::Sequence, ' '..='?') => {
+                if self.params.len() < MAX_PARAMS {
+                    self.params.push(c);
+                }
                 EscapeState::Sequence
+            }
+            (EscapeState::Escape, '[') | (_, '\u{9b}') => {
+                self.params.clear();
+                EscapeState::Sequence
+            }
+            (_, '\u{8}') => {
+                self.line.backspace();
+                EscapeState::Text
             }
             (_, c) => {
                 if c != '\t' && is_control(c) {
-                    text.extend(c.escape_default());
+                    c.escape_default().for_each(|c| self.line.put(c));
                 } else {
-                    text.push(c);
+                    self.line.put(c);
                 }
                 EscapeState::Text
             }
@@ -171,69 +297,103 @@ impl SanitizedLine {
 mod tests {
     use super::*;
 
+    const OUT: StreamId = StreamId::Stdout;
+    const ERR: StreamId = StreamId::Stderr;
+
+    /// Returns what is written for these chunks, each of which is flushed.
     fn shown(chunks: &[(StreamId, &[u8])], color: bool) -> String {
-        let mut printed = Sanitizer::new(Style {
+        let style = Style {
             color,
             ..Style::default()
-        });
+        };
+        let mut sanitizer = Sanitizer::new(style, UnfinishedLines::Overwrite);
         let mut out = Vec::new();
         for (stream, bytes) in chunks {
-            printed.write(&mut out, Some(*stream), bytes).unwrap();
+            sanitizer
+                .write(&mut out, "j", Some(*stream), bytes)
+                .unwrap();
+            sanitizer.flush(&mut out).unwrap();
         }
         String::from_utf8(out).unwrap()
     }
 
     fn clean(text: &str) -> String {
-        shown(&[(StreamId::Stdout, text.as_bytes())], true)
+        shown(&[(OUT, text.as_bytes())], true)
     }
 
     #[test]
     fn escape_sequences_are_stripped() {
         assert_eq!(clean("plain\ttext ✓\n"), "plain\ttext ✓\n");
-        assert_eq!(
-            clean("\x1b[31mred\x1b[0m \x1b[2J\x1b[Hgone\n"),
-            "red gone\n"
-        );
+        assert_eq!(clean("\x1b[31mred\x1b[0m \x1b[Hhome\n"), "red home\n");
         assert_eq!(clean("\x1b]0;title\x07a\x1b]8;;x\x1b\\b\n"), "ab\n");
         assert_eq!(clean("\u{9b}2Ja\u{9d}t\u{9c}b\n"), "ab\n");
-        assert_eq!(clean("a\x08b\x07\u{202e}c\n"), "a\\u{8}b\\u{7}\\u{202e}c\n");
+        assert_eq!(clean("\x1b]52;c;b3duZWQ=\x07a\x1b[?1049hb\n"), "ab\n");
+        assert_eq!(clean("b\x07\u{202e}c\n"), "b\\u{7}\\u{202e}c\n");
         assert_eq!(clean("\x1b(0\x1bcx\n"), "x\n");
     }
 
     #[test]
-    fn carriage_return_ends_line() {
-        assert_eq!(
-            clean("all is lost\rall is well\r\nend\n"),
-            "all is lost\nall is well\nend\n"
-        );
+    fn unterminated_sequence_ends_with_line() {
         assert_eq!(clean("\x1b]0;never ended\nnext\n"), "\nnext\n");
         assert_eq!(clean("\x1b[3\nnext\n"), "\nnext\n");
     }
 
     #[test]
-    fn color_ends_with_line_and_chunk() {
-        let chunks: [(StreamId, &[u8]); 3] = [
-            (StreamId::Stderr, b"one\ntw"),
-            (StreamId::Stdout, b"out\n"),
-            (StreamId::Stderr, b"o\n"),
+    fn line_is_shown_as_terminal_leaves_it() {
+        assert_eq!(clean(" 10%\r 20%\r100%\r\nend\n"), "100%\nend\n");
+        assert_eq!(clean("long text\rshort\n"), "shorttext\n");
+        assert_eq!(clean("long text\r\x1b[Kshort\n"), "short\n");
+        assert_eq!(clean("abc\x1b[2K\rd\n"), "d\n");
+        assert_eq!(clean("|\x08/\x08-\n"), "-\n");
+        assert_eq!(clean("ab\x1b[1Gc\x1b[3Cd\x1b[2De\n"), "cb ed\n");
+        assert_eq!(clean("\x1b[999999999Cx\n").trim_start_matches(' '), "x\n");
+        assert!(clean("\x1b[999999999Cx\n").len() < 10_000);
+    }
+
+    #[test]
+    fn unfinished_line_is_rewritten_in_place() {
+        let chunks: [(StreamId, &[u8]); 4] = [
+            (OUT, b"10%"),
+            (OUT, b"\r20%"),
+            (OUT, b" of all"),
+            (OUT, b"\n"),
         ];
+        assert_eq!(shown(&chunks, false), "10%\r20%\x1b[K of all\n");
+    }
+
+    #[test]
+    fn unfinished_line_is_repeated_after_other_stream() {
+        let chunks: [(StreamId, &[u8]); 3] = [(ERR, b"one\ntw"), (OUT, b"out\n"), (ERR, b"o\n")];
+        assert_eq!(shown(&chunks, false), "one\ntw\nout\ntwo\n");
         let red = |text| format!("\x1b[31m{text}\x1b[0m");
-        let expected = format!("{}\n{}out\n{}\n", red("one"), red("tw"), red("o"));
-        assert_eq!(shown(&chunks, true), expected);
-        assert_eq!(shown(&chunks, false), "one\ntwout\no\n");
+        let expected = [
+            &red("one"),
+            "\n",
+            &red("tw"),
+            "\nout\n",
+            &red("tw"),
+            &red("o"),
+            "\n",
+        ];
+        assert_eq!(shown(&chunks, true), expected.concat());
     }
 
     #[test]
     fn split_escape_sequence_is_stripped() {
         let text = "é\x1b[1;31m✓\x1b]0;t\x07\r\n\u{9b}mx".as_bytes();
-        let whole = shown(&[(StreamId::Stdout, text)], true);
+        let whole = shown(&[(OUT, text)], true);
         assert_eq!(whole, "é✓\nx");
-        let each: Vec<_> = text.chunks(1).map(|b| (StreamId::Stdout, b)).collect();
+        let each: Vec<_> = text.chunks(1).map(|b| (OUT, b)).collect();
         assert_eq!(shown(&each, true), whole);
-        assert_eq!(
-            shown(&[(StreamId::Stdout, b"a\xffb\xe2\x82")], true),
-            "a\u{fffd}b"
-        );
+        assert_eq!(shown(&[(OUT, b"a\xffb\xe2\x82")], true), "a\u{fffd}b");
+    }
+
+    #[test]
+    fn line_length_is_bounded() {
+        let line = "x".repeat(200_000);
+        let text = clean(&line);
+        assert_eq!(text.replace('\n', ""), line);
+        assert!(text.contains('\n'));
     }
 
     #[test]

@@ -40,7 +40,8 @@ pub struct RunRecord {
     /// When it was closed.
     #[serde(with = "rfc3339::option")]
     pub closed_ts: Option<Timestamp>,
-    /// From the first event to the close, in milliseconds.
+    /// From the first event to the close, or until now while the run is running, in
+    /// milliseconds.
     pub duration_ms: Option<u64>,
     /// The number of events it has ever had.
     pub events: u64,
@@ -88,7 +89,7 @@ impl RunRecord {
             verdict: inspected,
         } = examined;
         let state = overview.state;
-        Self {
+        let mut record = Self {
             run_id,
             dir,
             duration_ms: state.duration_ms(),
@@ -107,6 +108,24 @@ impl RunRecord {
             at: None,
             first_id: state.first_id,
             retired: None,
+        };
+        record.set_elapsed(Timestamp::now());
+        record
+    }
+
+    /// Sets the durations of a running run and of its unfinished jobs to the time until `now`.
+    pub fn set_elapsed(&mut self, now: Timestamp) {
+        if self.state != RunStatus::Running {
+            return;
+        }
+        let elapsed = |start: Option<Timestamp>| {
+            let ms = now.duration_since(start?).as_millis();
+            // The clock may have gone back.
+            Some(u64::try_from(ms).unwrap_or(0))
+        };
+        self.duration_ms = elapsed(self.opened_ts);
+        for job in self.jobs.iter_mut().filter(|job| !job.stage.is_terminal()) {
+            job.duration_ms = elapsed(job.started_ts);
         }
     }
 
@@ -176,6 +195,9 @@ pub struct JobRecord {
     pub rollback: Option<Rollback>,
     pub output: Option<Output>,
     pub labels: BTreeMap<String, String>,
+    /// The last lines of output, where they are shown to people.
+    #[serde(skip)]
+    pub last_output: Vec<String>,
 }
 
 impl From<JobState> for JobRecord {
@@ -200,6 +222,7 @@ impl From<JobState> for JobRecord {
             rollback: job.rollback,
             output: job.output,
             labels: job.labels,
+            last_output: Vec::new(),
         }
     }
 }

@@ -84,7 +84,7 @@ impl TestEnv {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
             .env("TZ", "UTC")
-            .env("LC_ALL", "C")
+            .env("LC_ALL", "C.UTF-8")
             .env("NO_COLOR", "1")
             .env("COLUMNS", "100")
             .env("RUNLOG", env!("CARGO_BIN_EXE_runlog"))

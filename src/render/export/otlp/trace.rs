@@ -8,7 +8,7 @@ use super::model::{KeyValue, OtlpSpan, Resource, SPAN_KIND_INTERNAL, Status, Uni
 use crate::job::RunStatus;
 use crate::log::RunState;
 use crate::log::format::payload::JobError;
-use crate::render::export::spans::Span;
+use crate::render::export::spans::{Span, run_end};
 use crate::render::json::run_record::{JobRecord, RunRecord};
 use crate::volume::RunId;
 
@@ -131,7 +131,7 @@ impl Trace {
     /// Returns the span of the run, unless its start is not known.
     pub(crate) fn run_span(&self, run: &RunRecord, latest: Option<Timestamp>) -> Option<OtlpSpan> {
         let start = run.opened_ts?;
-        let end = run.closed_ts.or(latest).unwrap_or(start).max(start);
+        let end = run_end(run, start).or(latest).unwrap_or(start).max(start);
         let status = match run.state {
             RunStatus::Completed => Status::ok(),
             RunStatus::Failed | RunStatus::Lost => Status::error(&run.because),

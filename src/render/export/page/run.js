@@ -1,71 +1,11 @@
-'use strict';
 (() => {
-  const data = JSON.parse(document.getElementById('data').textContent);
+  const {
+    data, page, narrow, ROWS, LABEL, GLYPHS, clean, el, svg, size, span, clock, maybe, word, section, legend, table, footer, draw,
+  } = runlog;
   const run = data.run;
-  const page = document.getElementById('page');
-  const SVG = 'http://www.w3.org/2000/svg';
-  const ROWS = 500;
-  // As wide as a time gets below a chart.
-  const LABEL = 52;
-  const GLYPHS = {
-    completed: ['✓', 'good'], failed: ['✗', 'bad'], running: ['▶', 'busy'], lost: ['!', 'bad'],
-    unknown: ['?', 'doubt'], open: ['○', ''], submitted: ['○', ''], validated: ['○', ''],
-    started: ['▶', 'busy'], rolled_back: ['↩', 'doubt'],
-  };
-
-  // Control characters, and those that turn the direction of text around, are seen.
-  const clean = (text) => String(text)
-    .replace(/[\u0000-\u0008\u000b-\u001f]/g, (c) => String.fromCodePoint(0x2400 + c.charCodeAt(0)))
-    .replace(/[\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '\ufffd');
-
-  // Text is always text here, never markup.
-  const fill = (node, attributes, children) => {
-    for (const [key, value] of Object.entries(attributes || {})) {
-      if (key === 'on') node.addEventListener(value[0], value[1]);
-      else if (value !== null && value !== undefined) node.setAttribute(key, clean(value));
-    }
-    const there = children.flat().filter((child) => child !== null && child !== undefined);
-    node.append(...there.map((child) => (child instanceof Node ? child : clean(child))));
-    return node;
-  };
-  const el = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
-  const svg = (tag, attributes, ...children) =>
-    fill(document.createElementNS(SVG, tag), attributes, children);
-
-  const size = (n) => {
-    const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-    let at = 0;
-    for (; n >= 1024 && at < units.length - 1; at += 1) n /= 1024;
-    return `${at && n < 100 ? n.toFixed(1) : Math.round(n)} ${units[at]}`;
-  };
-  const span = (ms) => {
-    const s = ms / 1000;
-    const two = (n) => String(Math.floor(n)).padStart(2, '0');
-    if (ms < 1000) return `${Math.round(ms)} ms`;
-    if (s < 60) return `${s.toFixed(2)} s`;
-    if (s < 3600) return `${Math.floor(s / 60)}m ${two(s % 60)}s`;
-    if (s < 86400) return `${Math.floor(s / 3600)}h ${two((s / 60) % 60)}m`;
-    return `${Math.floor(s / 86400)}d ${two((s / 3600) % 24)}h`;
-  };
-  const clock = (ts) => {
-    if (ts === null || ts === undefined) return '';
-    const at = new Date(ts);
-    return Number.isNaN(at.getTime()) ? String(ts) : at.toISOString().replace('T', ' ').replace('Z', ' UTC');
-  };
-  const maybe = (value, show) => (value === null || value === undefined ? '' : show(value));
-  const word = (state) => {
-    const [glyph, tone] = GLYPHS[state] || ['', ''];
-    return el('span', { class: tone }, `${glyph} ${state.replace('_', ' ')}`);
-  };
-  const section = (title, ...children) => page.append(el('section', {}, el('h2', {}, title), ...children));
-  const legend = (items) => el('div', { class: 'legend' }, items.map(([color, text]) => {
-    const mark = el('i');
-    mark.style.background = color;
-    return el('span', {}, mark, text);
-  }));
 
   const { start } = data;
-  // Not by key: a job may be called `constructor`.
+  // A map, since a job may be called `constructor`.
   const outputs = new Map(Object.entries(data.output));
   const ends = data.spans.map((one) => one.end).concat(data.last || start, Date.parse(run.closed_ts) || start);
   const end = Math.max(ends.reduce((a, b) => Math.max(a, b), start), start + 1);
@@ -84,7 +24,7 @@
   const header = () => {
     const [glyph, tone] = GLYPHS[run.state] || ['', ''];
     const facts = [
-      ['Run', run.run_id], ['Began', clock(run.opened_ts)], ['Closed', clock(run.closed_ts)],
+      ['Run', run.run_id], ['Started', clock(run.opened_ts)], ['Closed', clock(run.closed_ts)],
       ['Took', maybe(run.duration_ms, span)], ['Host', run.host],
       ['Jobs', `${run.jobs_total}${run.jobs_failed ? `, ${run.jobs_failed} failed` : ''}`],
       ['Events', `${run.events}, ${size(run.bytes)}`],
@@ -97,7 +37,7 @@
     if (data.damage.length) {
       const shown = data.damage.slice(0, 20);
       page.append(el('div', { class: 'note' },
-        el('strong', {}, `The log has ${data.damage.length} damaged ${data.damage.length === 1 ? 'place' : 'places'}, passed over here.`),
+        el('strong', {}, `The log has ${data.damage.length} damaged ${data.damage.length === 1 ? 'place' : 'places'}, skipped here.`),
         shown.map((one) => el('div', { class: 'mono' }, one)),
         data.damage.length > shown.length ? el('div', {}, '…') : null));
     }
@@ -106,7 +46,8 @@
   const timeline = () => {
     const jobs = run.jobs.slice(0, ROWS);
     if (!jobs.length) return;
-    const [width, left, row, top] = [1160, 170, 24, 24];
+    const [width, left, chars] = narrow.matches ? [360, 92, 13] : [1160, 170, 24];
+    const [row, top] = [24, 24];
     const height = top + jobs.length * row + 4;
     const x = (t) => left + ((t - start) / (end - start)) * (width - left - 10);
     const root = svg('svg', { viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': 'Timeline of jobs' });
@@ -117,7 +58,7 @@
     }
     const rows = new Map(jobs.map((job, at) => [job.job_id, top + at * row]));
     for (const job of jobs) {
-      const name = job.job_id.length > 24 ? `${job.job_id.slice(0, 23)}…` : job.job_id;
+      const name = job.job_id.length > chars ? `${job.job_id.slice(0, chars - 1)}…` : job.job_id;
       root.append(svg('text', { x: 0, y: rows.get(job.job_id) + 15 }, name, svg('title', {}, job.job_id)));
     }
     for (const one of data.spans) {
@@ -127,10 +68,10 @@
         : one.phase === 'rollback' ? 'rollback' : 'ok';
       const px = x(one.start);
       const wide = Math.max(x(one.end) - px, 2);
-      const told = `${one.job}: ${one.phase}, ${span(one.end - one.start)}${one.open ? ', not ended' : ''}`;
+      const text = `${one.job}: ${one.phase}, ${span(one.end - one.start)}${one.open ? ', not ended' : ''}`;
       const y = rows.get(one.job) + (waits ? 9 : 3);
       root.append(svg('rect', { class: `p-${kind}`, x: px, y, width: wide, height: waits ? 6 : 18, rx: 2 },
-        svg('title', {}, one.message ? `${told}\n${one.message}` : told)));
+        svg('title', {}, one.message ? `${text}\n${one.message}` : text)));
     }
     for (const event of data.events) {
       if (event.kind !== 'note' || event.t === null || !rows.has(event.job)) continue;
@@ -146,7 +87,7 @@
   };
 
   const chart = (title, lines, show) => {
-    const [width, height, left, bottom] = [560, 170, 62, 22];
+    const [width, height, left, bottom] = [narrow.matches ? 350 : 560, 170, 62, 22];
     const top = 8;
     const all = lines.flatMap((line) => line.points.map((point) => point[1]));
     const most = all.reduce((a, b) => Math.max(a, b), 0) || 1;
@@ -222,32 +163,11 @@
     section('Host', el('dl', {}, facts.map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, value)))));
   };
 
-  // A table that shows more when it is asked.
-  const table = (columns, rows, row) => {
-    const body = el('tbody');
-    const more = el('button', { type: 'button' });
-    let shown = 0;
-    let all = [];
-    const show = () => {
-      body.append(...all.slice(shown, shown + ROWS).map(row));
-      shown = Math.min(all.length, shown + ROWS);
-      more.hidden = shown >= all.length;
-      more.textContent = `Show more (${all.length - shown})`;
-    };
-    more.addEventListener('click', show);
-    const set = (next) => { all = next; shown = 0; body.replaceChildren(); show(); };
-    set(rows);
-    const head = columns.map(([name, kind]) => el('th', { class: kind, scope: 'col' }, name));
-    const node = el('div', {}, el('div', { class: 'scroll' },
-      el('table', {}, el('thead', {}, el('tr', {}, head)), body)), more);
-    return { node, set };
-  };
-
   const jobs = () => {
     const columns = [['Job'], ['Stage'], ['Result'], ['Attempt', 'num'], ['Took', 'num'], ['CPU', 'num'],
       ['Peak RSS', 'num'], ['Read', 'num'], ['Written', 'num'], ['Command']];
     section('Jobs', table(columns, run.jobs, (job) => el('tr', {},
-      el('td', {}, job.job_id), el('td', { class: 'nowrap' }, word(job.stage)),
+      el('td', { class: 'nowrap' }, job.job_id), el('td', { class: 'nowrap' }, word(job.stage)),
       el('td', { class: 'text' }, job.error ? `${job.error.kind}: ${job.error.message}` : maybe(job.exit_code, (n) => `exit ${n}`)),
       el('td', { class: 'num' }, maybe(job.attempt, String)), el('td', { class: 'num' }, maybe(job.duration_ms, span)),
       el('td', { class: 'num' }, maybe(job.cpu_ms, span)), el('td', { class: 'num' }, maybe(job.max_rss_bytes, size)),
@@ -255,52 +175,96 @@
       el('td', { class: 'text mono' }, job.command))).node);
   };
 
-  // What is told after `ESC [` and before `m`: the eight colours, also where they stand among
-  // 256, bold and underlined. Others are passed over with all that belongs to them.
-  const obeyed = (told, before) => {
-    let tone = new Set(before);
+  // Returns the classes after a sequence of SGR parameters: the eight colors, also as part of the
+  // 256, bold and underlined. Other parameters are ignored together with their arguments.
+  const sgr = (parameters, before) => {
+    let classes = new Set(before);
     const color = (name) => {
-      tone = new Set([...tone].filter((one) => !/\d/.test(one)));
-      if (name !== null) tone.add(`a-${name}`);
+      classes = new Set([...classes].filter((one) => !/\d/.test(one)));
+      if (name !== null) classes.add(`a-${name}`);
     };
-    const codes = told.split(';').filter((one) => !/^[345]8:/.test(one)).map((one) => parseInt(one || '0', 10));
+    const codes = parameters.split(';').filter((one) => !/^[345]8:/.test(one)).map((one) => parseInt(one || '0', 10));
     for (let at = 0; at < codes.length; at += 1) {
       const n = codes[at];
       if (n === 38 || n === 48 || n === 58) {
-        const among = codes[at + 1] === 5 ? codes[at + 2] : NaN;
-        if (n === 38) color(among < 16 ? among % 8 : null);
+        const index = codes[at + 1] === 5 ? codes[at + 2] : NaN;
+        if (n === 38) color(index < 16 ? index % 8 : null);
         at += codes[at + 1] === 5 ? 2 : 4;
-      } else if (n === 0) tone = new Set();
-      else if (n === 1) tone.add('a-b');
-      else if (n === 4) tone.add('a-u');
-      else if (n === 22) tone.delete('a-b');
-      else if (n === 24) tone.delete('a-u');
+      } else if (n === 0) classes = new Set();
+      else if (n === 1) classes.add('a-b');
+      else if (n === 4) classes.add('a-u');
+      else if (n === 22) classes.delete('a-b');
+      else if (n === 24) classes.delete('a-u');
       else if (n === 39) color(null);
       else if ((n >= 30 && n <= 37) || (n >= 90 && n <= 97)) color(n % 10);
     }
-    return tone;
+    return classes;
   };
 
-  // Colours of a terminal are shown, everything else that it would obey is not.
+  // A line that can be overwritten, as a terminal shows it: runs of text of one look.
+  const MOST = 4096;
+  const newLine = () => ({ cells: [], looks: [], cursor: 0 });
+  const put = (line, text, look) => {
+    for (; line.cells.length < line.cursor; line.looks.push('')) line.cells.push(' ');
+    for (const c of text) {
+      line.cells[line.cursor] = c;
+      line.looks[line.cursor] = look;
+      line.cursor += 1;
+    }
+  };
+  const control = (line, parameters, last) => {
+    const n = parseInt(parameters, 10) || 0;
+    const cut = (length) => { line.cells.length = length; line.looks.length = length; };
+    if (last === 'C') line.cursor = Math.min(line.cursor + Math.max(n, 1), Math.max(MOST, line.cursor));
+    else if (last === 'D') line.cursor = Math.max(line.cursor - Math.max(n, 1), 0);
+    else if (last === 'G') line.cursor = Math.min(Math.max(n, 1), MOST) - 1;
+    else if (last === 'K') {
+      if (n === 0) cut(Math.min(line.cursor, line.cells.length));
+      else if (n === 1) line.cells.fill(' ', 0, line.cursor + 1);
+      else cut(0);
+    }
+  };
+
+  // Returns the output as nodes: colors are kept, and lines are as a terminal shows them in the
+  // end. Everything else that a terminal would act on is dropped.
+  const ESCAPE = new RegExp('\\u001b\\[([0-?]*)[ -/]*([@-~])|\\u001b[\\]PX^_][^\\u0007\\u001b\\n]*(?:\\u0007|\\u001b\\\\)?|\\u001b[ -/]*[0-~]|[\\r\\n\\b]');
   const painted = (pieces) => {
     const nodes = [];
-    for (const [stream, text] of pieces) {
-      let tone = new Set();
-      const target = stream === 'stderr' ? el('span', { class: 'err' }) : null;
-      for (const part of text.split(/(\u001b\[[0-9;:]*m)/)) {
-        const code = /^\u001b\[([0-9;:]*)m$/.exec(part);
-        if (code) {
-          tone = obeyed(code[1], tone);
-          continue;
-        }
-        const plain = part.replace(/\u001b\[[0-?]*[ -/]*[@-~]/g, '').replace(/\u001b\][^\u0007\u001b]*(\u0007|\u001b\\)/g, '')
-          .replace(/\r\n/g, '\n');
-        if (!plain) continue;
-        const node = tone.size ? el('span', { class: [...tone].join(' ') }, plain) : clean(plain);
-        (target || nodes)[target ? 'append' : 'push'](node);
+    // Unfinished lines: each stream has its own.
+    const streams = new Map();
+    const add = (state, end) => {
+      const { cells, looks } = state.line;
+      const target = state.isErr ? el('span', { class: 'err' }) : null;
+      for (let at = 0; at < cells.length;) {
+        const begin = at;
+        while (at < cells.length && looks[at] === looks[begin]) at += 1;
+        const text = cells.slice(begin, at).join('');
+        const node = looks[begin] ? el('span', { class: looks[begin] }, text) : clean(text);
+        if (target) target.append(node); else nodes.push(node);
       }
-      if (target) nodes.push(target);
+      if (target && cells.length) nodes.push(target);
+      // A block of its own already ends its line.
+      if (end && !(target && cells.length)) nodes.push('\n');
+      state.line = newLine();
+    };
+    for (const [stream, text] of pieces) {
+      if (!streams.has(stream)) streams.set(stream, { line: newLine(), classes: new Set(), isErr: stream === 'stderr' });
+      const state = streams.get(stream);
+      let rest = text;
+      while (rest) {
+        const found = ESCAPE.exec(rest);
+        const look = [...state.classes].join(' ');
+        put(state.line, found ? rest.slice(0, found.index) : rest, look);
+        if (!found) break;
+        rest = rest.slice(found.index + found[0].length);
+        if (found[0] === '\n') add(state, true);
+        else if (found[0] === '\r') state.line.cursor = 0;
+        else if (found[0] === '\b') state.line.cursor = Math.max(state.line.cursor - 1, 0);
+        else if (found[2] === 'm') state.classes = sgr(found[1], state.classes);
+        else if (found[2]) control(state.line, found[1], found[2]);
+      }
     }
+    for (const state of streams.values()) if (state.line.cells.length) add(state, false);
     return nodes;
   };
 
@@ -315,12 +279,12 @@
       if (kept.truncated) about.push(kept.truncated);
       const box = el('details', {}, el('summary', {}, el('strong', {}, job.job_id),
         el('span', { class: 'faint' }, `  ${about.join(', ')}`)));
-      // Made when it is looked at: it may be long.
+      // Created when it is opened, since it may be long.
       let made = false;
       const make = () => {
         if (made || !box.open) return;
         made = true;
-        const note = kept.left_out ? el('div', { class: 'doubt' }, `… ${size(kept.left_out)} before this are left out; \`runlog replay --output\` has all`) : null;
+        const note = kept.left_out ? el('div', { class: 'doubt' }, `… ${size(kept.left_out)} before this are left out; \`runlog replay --output\` has all of it`) : null;
         box.append(el('pre', { tabindex: 0 }, note, painted(kept.parts)));
       };
       box.addEventListener('toggle', make);
@@ -340,13 +304,13 @@
         event.t === null ? '' : `+${((event.t - start) / 1000).toFixed(3)}`),
       el('td', { class: 'num' }, maybe(event.seq, String)),
       el('td', { class: `nowrap ${/fail|damage|abort/.test(event.kind) ? 'bad' : ''}` }, event.kind),
-      el('td', {}, event.job || ''), el('td', { class: 'text mono' }, event.text));
+      el('td', { class: 'nowrap' }, event.job || ''), el('td', { class: 'text mono' }, event.text));
     const list = table(columns, data.events, row);
     const found = el('span', { class: 'faint', role: 'status' });
     const input = el('input', { type: 'search', placeholder: 'Search events', 'aria-label': 'Search events' });
     const select = el('select', { 'aria-label': 'Type' }, el('option', { value: '' }, 'all types'),
       kinds.map((kind) => el('option', { value: kind }, kind)));
-    const drawn = Object.values(data.samples).some((points) => points.length) ? ', samples are drawn above' : '';
+    const drawn = Object.values(data.samples).some((points) => points.length) ? '; samples are in the charts above' : '';
     const narrow = () => {
       const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
       const fits = data.events.filter((event) => {
@@ -360,16 +324,10 @@
     select.addEventListener('change', narrow);
     narrow();
     section('Events', el('div', { class: 'tools' }, input, select, found),
-      data.events_left_out ? el('p', { class: 'faint' }, `The first ${data.events_left_out} events are left out here; \`runlog replay\` shows all.`) : '',
+      data.events_left_out ? el('p', { class: 'faint' }, `The first ${data.events_left_out} events are left out; \`runlog replay\` shows all.`) : '',
       list.node);
   };
 
-  header();
-  timeline();
-  charts();
-  host();
-  jobs();
-  output();
-  events();
-  page.append(el('footer', {}, `Written by runlog ${data.runlog}. Times in UTC and from the start of the run.`));
+  draw([header, timeline, charts, host, jobs, output, events,
+    () => footer('Times are in UTC, or relative to the start of the run.')]);
 })();

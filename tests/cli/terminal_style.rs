@@ -1,0 +1,136 @@
+//! What the environment and the size of the terminal change about text for people.
+
+use crate::support::env::TestEnv;
+use crate::support::terminal::Terminal;
+
+/// Returns the output of `status` with these variables.
+fn status_with(env: &TestEnv, variables: &[(&str, &str)]) -> String {
+    let mut command = env.command(&["status", "it"]);
+    for name in ["NO_COLOR", "LC_ALL"] {
+        command.env_remove(name);
+    }
+    command.envs(variables.iter().copied());
+    let output = command.output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn failed_run() -> TestEnv {
+    let env = TestEnv::new();
+    env.run(&["run", "-q", "--run", "it", "--", "sh", "-c", "exit 3"]);
+    env
+}
+
+#[test]
+fn colors_are_forced_by_environment() {
+    let env = failed_run();
+    let colored = |variables: &[(&str, &str)]| status_with(&env, variables).contains('\x1b');
+    assert!(colored(&[("CLICOLOR_FORCE", "1")]));
+    assert!(colored(&[("FORCE_COLOR", "1")]));
+    assert!(colored(&[("FORCE_COLOR", "3"), ("TERM", "dumb")]));
+    assert!(!colored(&[("CLICOLOR_FORCE", "0")]));
+    assert!(!colored(&[("FORCE_COLOR", "0")]));
+    assert!(!colored(&[("FORCE_COLOR", "")]));
+    assert!(!colored(&[("FORCE_COLOR", "1"), ("NO_COLOR", "1")]));
+    assert!(!colored(&[]));
+}
+
+#[test]
+fn forced_colors_leave_output_for_programs_alone() {
+    let env = TestEnv::new();
+    let script = r"printf 'a\rb\n\033[2J'";
+    env.ok(&["run", "-q", "--run", "it", "--", "sh", "-c", script]);
+    for args in [["tail", "it", "--output"], ["replay", "it", "--output"]] {
+        let mut command = env.command(&args);
+        let output = command.env("FORCE_COLOR", "1").output().unwrap();
+        assert_eq!(output.stdout, b"a\rb\n\x1b[2J", "{args:?}");
+    }
+}
+
+#[test]
+fn symbols_are_ascii_outside_utf8_locales() {
+    let env = failed_run();
+    let symbols = |variables: &[(&str, &str)]| !status_with(&env, variables).is_ascii();
+    assert!(!symbols(&[("LC_ALL", "C")]));
+    assert!(!symbols(&[("LANG", "de_DE.ISO-8859-1")]));
+    assert!(!symbols(&[("LC_CTYPE", "POSIX"), ("LANG", "C.UTF-8")]));
+    assert!(symbols(&[("LC_ALL", "C.UTF-8"), ("LANG", "C")]));
+    assert!(symbols(&[("LANG", "en_US.utf8")]));
+    assert!(symbols(&[]));
+    let text = status_with(&env, &[("LC_ALL", "C")]);
+    assert!(text.contains("x failed"), "{text}");
+}
+
+#[test]
+fn dumb_terminal_gets_no_control_sequences() {
+    let env = failed_run();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    let bar = r"printf '10%%\r20%%\r30%%\n'";
+    env.ok(&["run", "-q", "--run", "bar", "--", "sh", "-c", bar]);
+    terminal.line(
+        "unset NO_COLOR; export TERM=dumb; clear; \"$RUNLOG\" status it --color auto; \
+         \"$RUNLOG\" tail bar --output; echo end",
+    );
+    terminal.wait_for_line("end");
+    assert!(
+        !terminal.colors().contains("\x1b[3"),
+        "{}",
+        terminal.colors()
+    );
+    terminal.wait_for_line("30%");
+}
+
+#[test]
+fn progress_bar_is_one_line_on_terminal() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    let script = r"for i in $(seq 500); do printf '%s%%\r' $i; done; \
+                   printf '\033]52;c;b3duZWQ=\007\033[?1049hdone\n'";
+    env.ok(&["run", "-q", "--run", "it", "--", "sh", "-c", script]);
+    for (at, command) in [
+        "tail it --output -n 1",
+        "tail it --output",
+        "replay it --output",
+        "replay it --speed max 2>/dev/null",
+    ]
+    .iter()
+    .enumerate()
+    {
+        terminal.line(&format!("clear; \"$RUNLOG\" {command}; echo {at}"));
+        terminal.wait_for_line(&at.to_string());
+        let screen = terminal.screen();
+        let lines: Vec<_> = screen
+            .lines()
+            .filter(|line| line.starts_with("done"))
+            .collect();
+        // The last update was longer than what was written over it.
+        assert_eq!(lines, ["done"], "{command}: {screen}");
+        assert!(!screen.contains("499"), "{command}: {screen}");
+    }
+}
+
+#[test]
+fn status_keeps_ids_whole_on_narrow_terminals() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    env.ok(&["run", "-q", "--name", "nightly", "--", "true"]);
+    let id = env.only_run();
+    for (columns, shown, dropped) in [(80, "OPENED", "EVENTS"), (60, "DURATION", "OPENED")] {
+        terminal.resize(columns, 24);
+        terminal.line(&format!("clear; \"$RUNLOG\" status; echo {columns}"));
+        terminal.wait_for_line(&columns.to_string());
+        let screen = terminal.screen();
+        assert!(screen.contains(&id), "{screen}");
+        assert!(
+            screen.contains(shown) && !screen.contains(dropped),
+            "{screen}"
+        );
+        let rows = screen.lines().filter(|line| line.starts_with("nightly"));
+        assert_eq!(rows.count(), 1, "{screen}");
+    }
+}
