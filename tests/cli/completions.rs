@@ -122,6 +122,22 @@ fn in_a_terminal(env: &TestEnv, terminal: &Terminal<'_>) {
         "runlog tail --cursor-file rel",
         "% runlog tail --cursor-file release-notes",
     );
+    for (typed, completed) in [
+        ("status --state fa", "status --state failed"),
+        ("status --name dep", "status --name deploy"),
+        ("run --name dep", "run --name deploy"),
+        ("tail --type job_su", "tail --type job_submitted"),
+        ("tail latest --js", "tail latest --json"),
+        // The words of a wrapped command are completed as without runlog.
+        ("run -- cat rel", "run -- cat release-notes"),
+        (
+            "run -q --name x cat rel",
+            "run -q --name x cat release-notes",
+        ),
+    ] {
+        let completed = format!("% runlog {completed}");
+        completes_to(terminal, &format!("runlog {typed}"), &completed);
+    }
     // In another directory.
     elsewhere(env);
     completes_to(

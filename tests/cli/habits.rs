@@ -120,3 +120,33 @@ fn options_of_other_tools_get_hints() {
     ["status", "-x"]:
     "#);
 }
+
+#[test]
+fn tail_starts_at_given_line() {
+    let env = TestEnv::new();
+    env.ok(&["run", "-n", "it", "printf", "a\\nb\\nc\\n"]);
+    assert_eq!(env.ok(&["logs", "-n", "+2"]).stdout(), "b\nc\n");
+    assert_eq!(env.ok(&["logs", "-n", "+1"]).stdout(), "a\nb\nc\n");
+    assert_eq!(
+        env.ok(&["logs", "-n", "+2", "--stream", "stdout"]).stdout(),
+        "b\nc\n"
+    );
+    let all = env.ok(&["tail", "--json", "-n", "all"]).stdout();
+    let from_third = env.ok(&["tail", "--json", "-n", "+3"]).stdout();
+    let lines: Vec<_> = all.split_inclusive('\n').skip(2).collect();
+    assert_eq!(from_third, lines.concat());
+    assert_eq!(env.ok(&["tail", "--json", "-n", "+9"]).stdout(), "");
+    assert_eq!(env.run(&["tail", "-n", "+x"]).code, 2);
+}
+
+#[test]
+fn unknown_event_type_is_reported() {
+    let env = TestEnv::new();
+    env.ok(&["run", "true"]);
+    let output = env.ok(&["tail", "--type", "bogus,job_started"]);
+    assert_eq!(
+        output.stderr(),
+        "warning: `bogus` is not a type of event that runlog writes\n"
+    );
+    assert_eq!(output.stdout().lines().count(), 1);
+}

@@ -1,6 +1,7 @@
 //! `runlog complete-runs`: prints run IDs for the completion scripts.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::io;
 use std::io::Write as _;
 
@@ -8,8 +9,10 @@ use anyhow::Result;
 
 use crate::cli::context::Global;
 use crate::cli::exit::Code;
-use crate::job::{RunStatus, inspect_runs};
+use crate::job::{InspectedRun, RunStatus, inspect_runs};
 use crate::log::{JobScope, list};
+use crate::render::escape_controls;
+use crate::volume::{Dir, RunId};
 
 /// Print run IDs for a completion script, newest first, each with its state
 ///
@@ -24,6 +27,9 @@ pub(crate) struct Args {
     /// Only runs that accept more jobs and notes
     #[arg(long)]
     writable: bool,
+    /// Print the names of runs instead
+    #[arg(long, conflicts_with = "writable")]
+    names: bool,
 }
 
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
@@ -33,6 +39,9 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let (Ok(Some(runs)), Ok(mut ids)) = (volume.runs(), list(&volume)) else {
         return Ok(Code::Ok);
     };
+    if args.names {
+        return print_names(args, &runs, &ids);
+    }
     ids.retain(|run| run.as_str().starts_with(&args.prefix));
     let looked = inspect_runs(&runs, &ids, JobScope::Summarized, |run, examined| {
         let age = (examined.summary.state.first_id, run.clone());
@@ -47,6 +56,19 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     }
     for ((_, run), state) in found {
         writeln!(out, "{run}\t{}", state.as_str())?;
+    }
+    out.flush()?;
+    Ok(Code::Ok)
+}
+
+/// Prints the names that start with the prefix, each once.
+fn print_names(args: &Args, runs: &Dir, ids: &[RunId]) -> Result<Code> {
+    let name = |_: &RunId, inspected: InspectedRun| inspected.summary.state.name;
+    let names = inspect_runs(runs, ids, JobScope::Summarized, name).into_iter();
+    let names: BTreeSet<String> = names.filter_map(Result::ok).flatten().collect();
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for name in names.iter().filter(|name| name.starts_with(&args.prefix)) {
+        writeln!(out, "{}", escape_controls(name))?;
     }
     out.flush()?;
     Ok(Code::Ok)

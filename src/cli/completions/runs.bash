@@ -1,8 +1,8 @@
-# The ids of runs, where a run is wanted.
+# The IDs and names of runs, where one is expected, and the words of a wrapped command.
 _runlog_with_runs() {
     _runlog "$@"
-    local cur="$2" prev="$3" command="" which="" word i
-    # What bash leaves in a word that stands in quotes.
+    local cur="$2" prev="$3" command="" which="" word i wrapped=""
+    # What bash leaves in a quoted word.
     local quotes=$'["\'\\\\]'
     local -a volume=()
     if [[ ${COMP_WORDS[COMP_CWORD]} == "=" ]]; then
@@ -14,25 +14,61 @@ _runlog_with_runs() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word="${COMP_WORDS[i]}"
         case "$word" in
-            --) [[ $command == run ]] && return 0 ;;
+            --)
+                if [[ $command == run ]]; then
+                    wrapped=$((i + 1))
+                    break
+                fi
+                ;;
             -C|--volume|--color)
                 [[ ${COMP_WORDS[i+1]} == "=" ]] && ((++i))
                 ((++i))
                 [[ $word == --color ]] && continue
                 word="${COMP_WORDS[i]/#\~/$HOME}"
-                # Bash takes a name apart at its colons.
+                # Bash splits a name at its colons.
                 while [[ ${COMP_WORDS[i+1]} == : ]]; do
                     word+=":${COMP_WORDS[i+2]}"
                     ((i += 2))
                 done
                 volume=(-C "${word//$quotes/}")
                 ;;
+            @RUN_VALUES@)
+                if [[ $command == run ]]; then
+                    [[ ${COMP_WORDS[i+1]} == "=" ]] && ((++i))
+                    ((++i))
+                fi
+                ;;
             -*) ;;
-            *) command="${command:-$word}" ;;
+            *)
+                if [[ $command == run ]]; then
+                    wrapped=$i
+                    break
+                fi
+                command="${command:-$word}"
+                ;;
         esac
     done
+    # The words of a wrapped command are completed as without runlog.
+    if [[ $command == run && -z $wrapped && $cur != -* ]]; then
+        case "$prev" in
+            @RUN_VALUES@) ;;
+            *) wrapped=$COMP_CWORD ;;
+        esac
+    fi
+    if [[ -n $wrapped ]] && ((wrapped <= COMP_CWORD)); then
+        COMPREPLY=()
+        if declare -F _comp_command_offset >/dev/null; then
+            _comp_command_offset "$wrapped"
+        elif declare -F _command_offset >/dev/null; then
+            _command_offset "$wrapped"
+        elif ((wrapped == COMP_CWORD)); then
+            COMPREPLY=($(compgen -c -- "$cur"))
+        fi
+        return 0
+    fi
     case "$command $prev" in
         @WRITABLE@) which=--writable ;;
+        @NAMES@) which=--names ;;
         @ANY@) ;;
         @VALUES@) return 0 ;;
         @COMMANDS@) [[ $cur == -* ]] && return 0 ;;

@@ -1,4 +1,4 @@
-# The ids of runs, newest first, where a run is wanted.
+# The IDs of runs, newest first, where a run is expected.
 function __fish_runlog_runs
     set -l typed (commandline -opc)
     set -l volume

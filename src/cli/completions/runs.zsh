@@ -1,4 +1,4 @@
-# The ids of runs, newest first, where a run is wanted.
+# The IDs of runs, newest first, where a run is expected.
 _runlog_runs() {
     local -a typed volume runs
     typed=(${(z)LBUFFER})
@@ -6,12 +6,16 @@ _runlog_runs() {
     (( at )) && volume=(-C ${~${(Q)typed[at+1]}})
     at=${typed[(I)(--volume=|-C)?*]}
     (( at )) && volume=(-C ${~${(Q)typed[at]##(--volume=|-C)}})
-    runs=(${(f)"$(runlog $volume complete-runs ${(M)1:#--writable} 2>/dev/null)"})
+    runs=(${(f)"$(runlog $volume complete-runs ${(M)1:#--*} 2>/dev/null)"})
     runs=(${runs//$'\t'/:})
     _describe -V -t runs run runs
 }
 
 _runlog_writable_runs() {
     _runlog_runs --writable
+}
+
+_runlog_names() {
+    _runlog_runs --names
 }
 

@@ -9,16 +9,31 @@ enum RunArgument {
     Any,
     /// A run that accepts more jobs and notes.
     Writable,
+    /// The name of runs.
+    Name,
+}
+
+impl RunArgument {
+    /// Returns the option of `complete-runs` that lists such values.
+    fn option(self) -> &'static str {
+        match self {
+            Self::Any => "",
+            Self::Writable => "--writable",
+            Self::Name => "--names",
+        }
+    }
 }
 
 /// Returns the kind of run that an argument expects; `None` if it expects something else.
 fn expected_run(arg: &Arg) -> Option<RunArgument> {
     let names = arg.get_value_names().unwrap_or_default();
-    if arg.get_long() == Some("run") {
-        Some(RunArgument::Writable)
-    } else {
-        let is_run = names.iter().any(|name| name.as_str() == "RUN");
-        is_run.then_some(RunArgument::Any)
+    match arg.get_long() {
+        Some("run") => Some(RunArgument::Writable),
+        Some("name") => Some(RunArgument::Name),
+        _ => {
+            let is_run = names.iter().any(|name| name.as_str() == "RUN");
+            is_run.then_some(RunArgument::Any)
+        }
     }
 }
 
@@ -61,9 +76,16 @@ pub(crate) fn in_bash(script: &str, cli: &Command) -> String {
         .collect();
     let is_option = |arg: &Arg| !arg.is_positional() && arg.get_action().takes_values();
     let of = |kind| options(cli, move |arg| is_option(arg) && expected_run(arg) == kind);
+    let run_values = options(cli, is_option)
+        .split('|')
+        .filter_map(|option| option.strip_prefix("\"run ")?.strip_suffix('"'))
+        .collect::<Vec<_>>()
+        .join("|");
     let wrapped = include_str!("runs.bash")
         .replace("@WRITABLE@", &of(Some(RunArgument::Writable)))
         .replace("@ANY@", &of(Some(RunArgument::Any)))
+        .replace("@NAMES@", &of(Some(RunArgument::Name)))
+        .replace("@RUN_VALUES@", &run_values)
         .replace("@VALUES@", &of(None))
         .replace("@COMMANDS@", &commands.join("|"));
     format!("{script}\n{wrapped}")
@@ -73,10 +95,17 @@ pub(crate) fn in_bash(script: &str, cli: &Command) -> String {
 pub(crate) fn in_zsh(script: &str) -> String {
     let line = |line: &str| {
         let is_positional = line.starts_with("'::run -- ") || line.starts_with("'*::runs -- ");
-        if is_positional || line.contains(":RUN:_default") {
+        if line.starts_with("'*::command -- ") {
+            // The words of the command are completed as without runlog.
+            line.replace(":_default", ":_normal")
+        } else if is_positional || line.contains(":RUN:_default") {
+            // With `*::` zsh takes all that follows for arguments, and offers no options.
+            let line = line.replace("'*::runs", "'*:runs");
             line.replace(":_default", ":_runlog_runs")
         } else if line.contains("--run=[") {
             line.replace(":ID:_default", ":ID:_runlog_writable_runs")
+        } else if line.contains("--name=[") || line.contains("'-n+[Name of the run") {
+            line.replace(":NAME:_default", ":NAME:_runlog_names")
         } else {
             line.to_owned()
         }
@@ -102,11 +131,8 @@ pub(crate) fn in_fish(script: &str, cli: &Command) -> String {
             let (Some(long), Some(wanted)) = (arg.get_long(), expected_run(arg)) else {
                 continue;
             };
-            let which = match wanted {
-                RunArgument::Any => "",
-                RunArgument::Writable => " --writable",
-            };
-            let rest = format!("-l {long} -x -k -a \"(__fish_runlog_runs{which})\"");
+            let option = wanted.option();
+            let rest = format!("-l {long} -x -k -a \"(__fish_runlog_runs {option})\"");
             lines += &complete(command, &rest);
         }
     }

@@ -149,7 +149,7 @@ pub(crate) enum ExportFormat {
     ChromeTrace,
     /// XML report with a test case per job
     Junit,
-    /// Workflow commands; the summary is appended to `$GITHUB_STEP_SUMMARY`, if set
+    /// Workflow commands; the summary is appended to the file in `GITHUB_STEP_SUMMARY`
     Github,
     /// Summary of the run in Markdown
     Markdown,

@@ -5,11 +5,23 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::cli::context::print_stderr;
 use crate::cli::tail::until::{Until, parse_until};
 use crate::cli::usage_error::UsageError;
-use crate::cli::value_parsers::{parse_duration, parse_moment, parse_stream};
+use crate::cli::value_parsers::{EventTypeParser, parse_duration, parse_moment, parse_stream};
 use crate::job::StreamId;
-use crate::log::Cursor;
+use crate::log::{Cursor, EventType};
+
+/// Which lines are shown first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LineCount {
+    /// All lines.
+    All,
+    /// The last N lines.
+    Last(usize),
+    /// The lines from the N-th on, as `tail -n +N` has it; 1 is the first.
+    From(usize),
+}
 
 /// The number of events that are shown by default.
 pub(super) const DEFAULT_LINES: usize = 10;
@@ -40,12 +52,18 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["runs", "output"])]
     pub all: bool,
 
-    /// Show the last N events of each run, or `all` [default: 10; all with --output and with a
-    /// cursor]
+    /// Show the last N events of each run, those from the N-th on (`+N`), or `all` [default: 10;
+    /// all with --output and with a cursor]
     #[arg(short, long = "lines", value_name = "N", value_parser = parse_lines)]
-    pub n: Option<usize>,
+    pub n: Option<LineCount>,
     /// Show only events of this type
-    #[arg(long = "type", value_name = "TYPE", conflicts_with = "output")]
+    #[arg(
+        long = "type",
+        value_name = "TYPE",
+        value_parser = EventTypeParser,
+        value_delimiter = ',',
+        conflicts_with = "output"
+    )]
     pub kind: Vec<String>,
     /// Show only events or output of this job
     #[arg(long, value_name = "ID")]
@@ -91,12 +109,16 @@ pub(crate) struct Args {
     pub show_cursor: bool,
 }
 
-fn parse_lines(text: &str) -> Result<usize, String> {
-    match text {
-        "all" => Ok(usize::MAX),
-        n => n
-            .parse()
-            .map_err(|_| format!("`{text}` is not a number; write a number, or `all`")),
+/// Parses the value of `-n`: `10`, `+3` or `all`.
+fn parse_lines(text: &str) -> Result<LineCount, String> {
+    let number = |n: &str| {
+        let wrong = || format!("`{text}` is not a number; write 10, +3 (from the third on) or all");
+        n.parse().map_err(|_| wrong())
+    };
+    match (text, text.strip_prefix('+')) {
+        ("all", _) => Ok(LineCount::All),
+        (_, Some(n)) => number(n).map(LineCount::From),
+        (n, None) => number(n).map(LineCount::Last),
     }
 }
 
@@ -104,6 +126,25 @@ impl Args {
     /// Whether new events are waited for.
     pub(super) fn follows(&self) -> bool {
         self.follow || self.until.as_ref().is_some_and(Until::is_awaited)
+    }
+
+    /// Warns about types of events that this version does not know.
+    pub(super) fn warn_unknown_types(&self) {
+        let waited_for = match &self.until {
+            Some(Until::Type(kind)) => Some(kind),
+            _ => None,
+        };
+        let is_known = |kind: &str| EventType::ALL.iter().any(|known| known.as_str() == kind);
+        for kind in self
+            .kind
+            .iter()
+            .chain(waited_for)
+            .filter(|kind| !is_known(kind))
+        {
+            print_stderr(format_args!(
+                "warning: `{kind}` is not a type of event that runlog writes"
+            ));
+        }
     }
 
     /// Checks combinations that clap cannot check.

@@ -11,7 +11,7 @@ use super::cursor_store::CursorStore;
 use super::filter::Filter;
 use super::line_writer::LineWriter;
 use super::run_status::RunStatusTracker;
-use super::select::{named, open_cursor_store, start};
+use super::select::{StartPoint, named, open_cursor_store, start};
 use super::stdout_sink::StdoutSink;
 use super::stop_reason::{ReadinessSet, StopConditions, StopReason, StoppedBy};
 use super::until::Until;
@@ -19,7 +19,7 @@ use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::Code;
 use crate::cli::tail::Args;
 use crate::job::{Interrupts, RunStatus};
-use crate::log::{Changes, Cursor, FollowStart, Follower, RemovedRuns, Watcher, list};
+use crate::log::{Changes, Cursor, Follower, RemovedRuns, Watcher, list};
 use crate::volume::{Dir, RunId, Volume, layout};
 
 /// How often runs are looked at where nothing tells of their changes.
@@ -43,6 +43,8 @@ fn pause(least: Duration, begun: Instant) -> Duration {
 #[derive(Debug)]
 pub(crate) struct FollowedRun {
     pub follower: Follower,
+    /// How many lines that would be shown are still skipped.
+    pub skip: usize,
     /// Its state, where that matters.
     pub state: Option<RunStatusTracker>,
     /// A state that it was in before we came, and that does not count.
@@ -134,12 +136,13 @@ impl<'a> Tailer<'a> {
     }
 
     /// Takes up a run.
-    pub(crate) fn add_run(&mut self, run: RunId, start: FollowStart, old: bool) {
+    pub(crate) fn add_run(&mut self, run: RunId, start: StartPoint, old: bool) {
         self.shown.align(&run);
         let by_name = !self.args.all && self.args.follows();
         let for_state = matches!(self.args.until, Some(Until::State(_)));
         let followed = FollowedRun {
-            follower: Follower::new(start),
+            follower: Follower::new(start.start),
+            skip: start.skip,
             state: (by_name || for_state).then(RunStatusTracker::default),
             before: None,
             old,
@@ -307,7 +310,7 @@ impl<'a> Tailer<'a> {
                 self.queue.insert(run);
             }
         } else if self.args.all {
-            self.add_run(run, FollowStart::Beginning, false);
+            self.add_run(run, StartPoint::beginning(), false);
         }
         Ok(())
     }
@@ -329,7 +332,7 @@ impl<'a> Tailer<'a> {
                 let start = if old {
                     start(self.args, &self.ledger, &run)
                 } else {
-                    FollowStart::Beginning
+                    StartPoint::beginning()
                 };
                 self.add_run(run, start, old);
             }

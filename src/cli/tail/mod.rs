@@ -24,6 +24,7 @@ use super::value_parsers::deadline;
 
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     args.check()?;
+    args.warn_unknown_types();
     let deadline = deadline(args.timeout);
     if args.output {
         let name = args.runs.first().map_or("latest", String::as_str);

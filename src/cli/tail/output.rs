@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::Code;
-use crate::cli::tail::Args;
+use crate::cli::tail::args::{Args, LineCount};
 use crate::job::{JobOutput, SkipLines, UnindexedBytes, inspect_run};
 use crate::log::{ChangeWaiter, JobScope, WatchScope};
 use crate::volume::{Dir, JobId};
@@ -43,9 +43,12 @@ pub(crate) fn output(
         for (id, output, skip) in &mut jobs {
             if output.is_none() {
                 *output = JobOutput::open(dir, id)?;
-                if let (Some(output), Some(n)) = (&mut *output, args.n.filter(|n| *n < usize::MAX))
-                {
-                    *skip = output.skip_to_last(n, args.stream)?;
+                if let Some(output) = &mut *output {
+                    *skip = match args.n {
+                        Some(LineCount::Last(n)) => output.skip_to_last(n, args.stream)?,
+                        Some(LineCount::From(n)) => SkipLines::new(n.saturating_sub(1)),
+                        Some(LineCount::All) | None => SkipLines::default(),
+                    };
                 }
             }
             let Some(output) = output else {

@@ -174,7 +174,9 @@ impl Tailer<'_> {
             match item {
                 Item::Event(_, line) | Item::Foreign(_, line) => {
                     let judged = self.filter.matches(line);
-                    if judged.shown {
+                    if judged.shown && followed.skip > 0 {
+                        followed.skip -= 1;
+                    } else if judged.shown {
                         self.shown.line(run, line);
                     }
                     if judged.last {

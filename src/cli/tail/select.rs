@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::cursor_store::CursorStore;
-use crate::cli::tail::args::{Args, DEFAULT_LINES};
+use crate::cli::tail::args::{Args, DEFAULT_LINES, LineCount};
 use crate::cli::usage_error::UsageError;
 use crate::log::{Cursor, FollowStart, SelectError, select};
 use crate::volume::{RunId, Volume};
@@ -81,20 +81,35 @@ pub(crate) fn open_cursor_store(args: &Args) -> Result<CursorStore> {
     Ok(ledger)
 }
 
-/// Where the runs are begun that are there from the start.
-pub(crate) fn start(args: &Args, ledger: &CursorStore, run: &RunId) -> FollowStart {
-    if let Some(cursor) = ledger.cursor_of(run) {
-        return FollowStart::After(cursor.clone());
+/// Where to start with a run.
+#[derive(Debug)]
+pub(crate) struct StartPoint {
+    pub start: FollowStart,
+    /// How many lines that would be shown are skipped.
+    pub skip: usize,
+}
+
+impl StartPoint {
+    /// Starts with the first event.
+    pub(crate) fn beginning() -> Self {
+        Self {
+            start: FollowStart::Beginning,
+            skip: 0,
+        }
     }
-    let n = match args.n {
-        // Others were read before: this one came meanwhile.
-        _ if !ledger.is_empty() => usize::MAX,
-        Some(n) => n,
-        None if args.cursor_file.is_some() => usize::MAX,
-        None => DEFAULT_LINES,
+}
+
+/// Returns where to start with a run that exists from the start.
+pub(crate) fn start(args: &Args, ledger: &CursorStore, run: &RunId) -> StartPoint {
+    let (start, skip) = match (ledger.cursor_of(run), args.n) {
+        (Some(cursor), _) => (FollowStart::After(cursor.clone()), 0),
+        // Others were read before, so this run is new.
+        (None, _) if !ledger.is_empty() => (FollowStart::Beginning, 0),
+        (None, Some(LineCount::All)) => (FollowStart::Beginning, 0),
+        (None, Some(LineCount::From(n))) => (FollowStart::Beginning, n.saturating_sub(1)),
+        (None, Some(LineCount::Last(n))) => (FollowStart::Last(n), 0),
+        (None, None) if args.cursor_file.is_some() => (FollowStart::Beginning, 0),
+        (None, None) => (FollowStart::Last(DEFAULT_LINES), 0),
     };
-    match n {
-        usize::MAX => FollowStart::Beginning,
-        n => FollowStart::Last(n),
-    }
+    StartPoint { start, skip }
 }

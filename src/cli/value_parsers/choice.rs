@@ -1,9 +1,15 @@
 //! Values of a known set, and patterns for names.
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use std::ffi::OsStr;
+
+use clap::builder::{
+    NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser,
+};
+use clap::{Arg, Command};
 use glob::Pattern;
 
 use crate::job::RunStatus;
+use crate::log::EventType;
 
 /// Returns the parser for the state of a run.
 ///
@@ -23,6 +29,32 @@ pub(crate) fn parse_state(text: &str) -> Result<RunStatus, String> {
         let all: Vec<_> = RunStatus::ALL.iter().map(|state| state.as_str()).collect();
         format!("a state is one of {}", all.join(", "))
     })
+}
+
+/// A parser for the type of an event, which lists the known types in help and completions.
+///
+/// Other types are accepted: another version or another program may have written them.
+#[derive(Debug, Clone)]
+pub(crate) struct EventTypeParser;
+
+impl TypedValueParser for EventTypeParser {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        NonEmptyStringValueParser::new().parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let known = EventType::ALL.iter();
+        Some(Box::new(
+            known.map(|kind| PossibleValue::new(kind.as_str())),
+        ))
+    }
 }
 
 /// Parses a pattern for names: `*`, `?` and `[…]` as in a shell.

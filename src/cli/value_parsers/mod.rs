@@ -10,7 +10,7 @@ mod size;
 use super::usage_error::UsageError;
 use crate::job::StreamId;
 
-pub(crate) use choice::{parse_name_pattern, parse_state, run_state};
+pub(crate) use choice::{EventTypeParser, parse_name_pattern, parse_state, run_state};
 pub(crate) use duration::{deadline, parse_duration};
 pub(crate) use moment::parse_moment;
 pub(crate) use size::parse_size;

@@ -229,6 +229,11 @@ pub struct SkipLines {
 }
 
 impl SkipLines {
+    /// Skips this many lines.
+    pub fn new(lines: usize) -> Self {
+        Self { skip: lines as u64 }
+    }
+
     fn skip_in<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut rest = bytes;
         while self.skip > 0 {
