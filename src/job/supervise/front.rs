@@ -22,7 +22,7 @@ use crate::job::process::fork::ForkResult;
 use crate::job::process::poll::wait_readable;
 use crate::job::process::signals;
 use crate::job::process::signals::{ReceivedSignal, SignalFd};
-use crate::job::process::supervision_page::{RunResult, SupervisionPage};
+use crate::job::process::supervision_page::{Claim, RunResult, SupervisionPage};
 use crate::job::process::wait_status;
 use crate::job::process::wait_status::{ChildState, Interruption, WaitStatus};
 use crate::volume::RunId;
@@ -278,7 +278,12 @@ impl Front {
 
     /// Records the end of a process of the job that has become our child.
     fn watch_adopted(&mut self) {
-        let Some(claim) = self.page.live() else {
+        // Its supervisor may have seen its end and died before it was in the log.
+        let page = self.page;
+        let open = |claim: &Claim| {
+            !page.is_acknowledged(claim.step) && page.adopted_exit(claim.step).is_none()
+        };
+        let Some(claim) = page.claimed().filter(open) else {
             return;
         };
         if let Ok(ChildState::Ended(status, cost)) = wait_status::peek(claim.pid) {
