@@ -123,7 +123,7 @@ fn note_without_space_is_rejected_before_writing() {
     exit 7
     -- stderr
     error: nothing was written to `[ROOT]/.omne/var/runs/it/events.jsonl`: No space left on device (os error 28)
-    hint: make room on the disk (or raise the quota) and try again
+    hint: free disk space (or raise the quota), then retry
     ");
     assert_eq!(std::fs::read(env.log_path("it")).unwrap(), before);
 }

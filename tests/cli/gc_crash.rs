@@ -119,7 +119,7 @@ fn gc_frees_output_to_make_room_for_tombstone() {
     let output = with_fault(&env, &options, "write:error=ENOSPC").unwrap();
     assert_eq!(output.code, 7);
     assert!(
-        output.stderr().contains("no space left"),
+        output.stderr().contains("No space left"),
         "{}",
         output.stderr()
     );

@@ -216,7 +216,7 @@ fn replay_modes_are_mutually_exclusive() {
         &["--job", "x"],
         &["--speed", "0"],
         &["--speed", "-1"],
-        &["--state", "--at", "yesterday"],
+        &["--state", "--at", "someday"],
         &["--diff", "it"],
         &["it", "--diff", "it", "it"],
     ] {

@@ -43,7 +43,7 @@ fn state_at_event() {
     path  [ROOT]/.omne/var/runs/it
 
     JOB  STAGE  EXIT  DURATION  CPU  PEAK RSS  COMMAND
-    deploy  ▶ started  3  [DURATION]  [DURATION]  [SIZE]  sh -c 'echo out; echo err >&2; exit 3'
+    deploy  ▶ started  3  [DURATION]…  [DURATION]  [SIZE]  sh -c 'echo out; echo err >&2; exit 3'
     deploy: it exited with code 3 (exit)
     ");
     let stage = |at: &str| json(&env, at)["jobs"][0]["stage"].clone();

@@ -140,7 +140,7 @@ fn rotate_thresholds_come_from_flags_or_settings() {
 }
 
 #[test]
-fn invalid_settings_stop_rotate_but_not_jobs() {
+fn invalid_settings_stop_rotate_and_run() {
     let env = noted(1);
     fs::create_dir_all(env.path(".omne/lib/cfg")).unwrap();
     env.write(".omne/lib/cfg/runlog.toml", "[rotate]\nmax_sice = 1\n");
@@ -151,9 +151,10 @@ fn invalid_settings_stop_rotate_but_not_jobs() {
     hint: fix the settings, or move the file away
     ");
     assert_snapshot!(snapshot(&env, &env.run(&["run", "-q", "--", "true"])), @"
-    exit 0
+    exit 2
     -- stderr
-    warning: [ROOT]/.omne/lib/cfg/runlog.toml:2: unknown field `max_sice`, expected one of `max_size`, `max_age`, `keep`, `compress`
+    error: [ROOT]/.omne/lib/cfg/runlog.toml:2: unknown field `max_sice`, expected one of `max_size`, `max_age`, `keep`, `compress`
+    hint: fix the settings, or move the file away
     ");
     env.write(
         ".omne/lib/cfg/runlog.toml",

@@ -197,6 +197,14 @@ impl WriterState {
             self.state = None;
             self.tail = Some(end_of_log::find(handle, segment, len)?);
         }
+        self.skip_lost_events(handle);
+        self.len = len;
+        Ok(())
+    }
+
+    /// Continues behind the last event that this writer wrote, even if the file became shorter
+    /// and lost it.
+    fn skip_lost_events(&mut self, handle: &RunHandle) {
         let tail = self.tail.get_or_insert_default();
         let next = tail.sequence.next();
         if next < self.next_seq {
@@ -207,8 +215,6 @@ impl WriterState {
             });
             tail.sequence = Sequence::before(self.next_seq);
         }
-        self.len = len;
-        Ok(())
     }
 
     /// Reads what other writers appended; returns whether that was enough.
@@ -262,6 +268,7 @@ impl WriterState {
             self.tail = Some(tail);
             self.state = Some(fold.state);
             self.len = end;
+            self.skip_lost_events(handle);
         }
         Ok(())
     }
