@@ -8,13 +8,12 @@ use crate::job::process::liveness::child_of;
 use crate::job::status::run_status::{InspectedRun, inspect_run};
 use crate::log::store::retention::{Eligibility, RemoveReason, RetentionDecision, RunInfo};
 use crate::log::{
-    DamageList, GcError, GcLock, JobScope, JobState, LockOutcome, LockedForRemoval, RunStatus,
-    RunSummary, StorageError, Tombstone, is_started, list,
+    DamageList, GcError, GcLock, JobScope, JobState, LockOutcome, LockedForRemoval, Retired,
+    RunStatus, RunSummary, StorageError, Tombstone, TrashEntry, is_started, list,
 };
 use crate::volume::{Dir, RunId, Volume, VolumeError};
 
-/// The maximum number of runs removed together. They share the syncs of their tombstones and
-/// trash entries.
+/// The maximum number of runs that are removed together.
 const GC_BATCH: usize = 100;
 /// How many files each run in a batch keeps open.
 const FDS_PER_RUN: u64 = 4;
@@ -172,8 +171,8 @@ pub enum GcDecision {
     Removed,
     /// The run was skipped for this reason.
     Skipped(&'static str),
-    /// The run was moved to the trash, but not all of it could be removed from there.
-    InTrash(GcError),
+    /// The run was retired, but not all of its files could be removed.
+    Incomplete(GcError),
     /// The run could not be removed.
     Failed(GcError),
 }
@@ -189,65 +188,111 @@ pub fn remove_planned(
     mut report: impl FnMut(&RunInfo, &RemoveReason, GcDecision),
 ) -> Result<(), GcError> {
     for chosen in plan.chunks(remove_batch()) {
-        match remove_runs(gc, chosen, &mut report) {
-            // There is no room for all tombstones at once, but removing the first run may make
-            // room for the next.
-            Err(e) if is_disk_full(&e) && chosen.len() > 1 => {
-                for one in chosen.chunks(1) {
-                    remove_runs(gc, one, &mut report)?;
+        let batch = RemovalBatch::lock(gc, chosen);
+        match gc.retire(batch.held, &batch.tombstones) {
+            Ok(retired) => {
+                for (facts, why, decision) in batch.left {
+                    report(facts, why, decision);
+                }
+                for ((facts, why), retired) in batch.ready.into_iter().zip(retired) {
+                    report(facts, why, remove(gc, retired));
                 }
             }
-            removed => removed?,
+            // The runs themselves make room for their tombstones, one at a time.
+            Err(e) if is_disk_full(&e) => {
+                for (facts, why) in chosen {
+                    remove_on_full_disk(gc, facts, why, &mut report)?;
+                }
+            }
+            Err(e) => return Err(e),
         }
     }
     Ok(())
 }
 
-/// Removes runs together. Nothing is reported if their tombstones cannot be written.
-fn remove_runs(
+/// Runs that are removed together. They share the syncs of their tombstones and trash entries.
+struct RemovalBatch<'a> {
+    ready: Vec<(&'a RunInfo, &'a RemoveReason)>,
+    held: Vec<LockedForRemoval>,
+    tombstones: Vec<Tombstone>,
+    /// The runs that are not removed.
+    left: Vec<(&'a RunInfo, &'a RemoveReason, GcDecision)>,
+}
+
+impl<'a> RemovalBatch<'a> {
+    fn lock(gc: &GcLock, chosen: &'a [(&'a RunInfo, RemoveReason)]) -> Self {
+        let mut batch = Self {
+            ready: Vec::new(),
+            held: Vec::new(),
+            tombstones: Vec::new(),
+            left: Vec::new(),
+        };
+        for (facts, why) in chosen {
+            match prepare(gc, facts, why) {
+                Ok((run, tombstone)) => {
+                    batch.held.push(run);
+                    batch.tombstones.extend(tombstone.map(|line| *line));
+                    batch.ready.push((facts, why));
+                }
+                Err(decision) => batch.left.push((facts, why, decision)),
+            }
+        }
+        batch
+    }
+}
+
+/// Removes one run whose tombstone may not fit on the disk before its output is removed.
+fn remove_on_full_disk(
     gc: &mut GcLock,
-    chosen: &[(&RunInfo, RemoveReason)],
+    facts: &RunInfo,
+    why: &RemoveReason,
     report: &mut impl FnMut(&RunInfo, &RemoveReason, GcDecision),
 ) -> Result<(), GcError> {
-    let mut ready = Vec::new();
-    let mut held = Vec::new();
-    let mut lines = Vec::new();
-    let mut left = Vec::new();
-    for (facts, why) in chosen {
-        match prepare(gc, facts, why) {
-            Ok(GcLockOutcome::Ready(run, line)) => {
-                held.push(run);
-                lines.extend(line.map(|line| *line));
-                ready.push((*facts, why));
-            }
-            Ok(GcLockOutcome::Skipped(why_not)) => {
-                left.push((*facts, why, GcDecision::Skipped(why_not)));
-            }
-            Err(GcError::Storage(e)) if is_missing(&e) => {
-                left.push((*facts, why, GcDecision::Skipped(ALREADY_REMOVED)));
-            }
-            Err(e) => left.push((*facts, why, GcDecision::Failed(e))),
+    let (run, tombstone) = match prepare(gc, facts, why) {
+        Ok(prepared) => prepared,
+        Err(decision) => {
+            report(facts, why, decision);
+            return Ok(());
         }
-    }
-    let moved = match gc.record_tombstone(&held, &lines) {
-        // The disk is full: the runs themselves make room for their tombstones.
-        Err(e) if is_disk_full(&e) && make_room(&held) => gc.record_tombstone(&held, &lines)?,
-        moved => moved?,
     };
-    for (facts, why, fate) in left {
-        report(facts, why, fate);
-    }
-    // Release the locks before the slow removal.
-    drop(held);
-    for ((facts, why), moved) in ready.into_iter().zip(moved) {
-        let fate = match moved.map(|name| gc.remove_trashed(&name)) {
-            Ok(Ok(())) => GcDecision::Removed,
-            Ok(Err(e)) => GcDecision::InTrash(e),
-            Err(e) => GcDecision::Failed(e),
-        };
-        report(facts, why, fate);
-    }
+    let tombstones = tombstone.as_deref().map_or(&[][..], std::slice::from_ref);
+    // Without room for this tombstone there is none for the others.
+    let retired = gc.retire_on_full_disk(run, tombstones)?;
+    report(facts, why, remove(gc, Ok(retired)));
     Ok(())
+}
+
+fn remove(gc: &GcLock, retired: Result<Retired, GcError>) -> GcDecision {
+    match retired.map(|retired| gc.remove(retired)) {
+        Ok(Ok(())) => GcDecision::Removed,
+        Ok(Err(e)) => GcDecision::Incomplete(e),
+        Err(e) => GcDecision::Failed(e),
+    }
+}
+
+/// Finishes a removal that an earlier gc was interrupted in. Records the tombstone of the run
+/// first if that gc did not.
+///
+/// # Errors
+/// The tombstone cannot be written, or part of the run cannot be removed.
+pub fn finish_removal(gc: &mut GcLock, entry: &TrashEntry) -> Result<(), GcError> {
+    if let Some(dir) = gc.open_trashed(&entry.name)?
+        && is_started(&dir).unwrap_or(false)
+        && let Ok(inspected) = inspect_run(&dir, JobScope::Summarized)
+        && !gc.has_tombstone(&entry.run, inspected.summary.state.first_id.as_deref())
+    {
+        let verdict = inspected.verdict;
+        let mut tombstone = Tombstone::new(
+            entry.run.clone(),
+            &inspected.summary,
+            verdict.state,
+            verdict.because,
+        )?;
+        "an earlier gc was interrupted".clone_into(&mut tombstone.why);
+        tombstone.freed_bytes = entry.bytes;
+        gc.record_trashed(&dir, &[tombstone])?;
+    }
+    gc.remove_trashed(&entry.name)
 }
 
 /// Returns how many runs can be removed together with the files that this process may open.
@@ -260,48 +305,62 @@ fn remove_batch() -> usize {
 const ALREADY_REMOVED: &str = "it was already removed";
 const CHANGED_MEANWHILE: &str = "it changed meanwhile";
 
-enum GcLockOutcome {
-    /// The run is locked and can be removed, with its tombstone if it has any event.
-    Ready(LockedForRemoval, Option<Box<Tombstone>>),
-    Skipped(&'static str),
-}
-
-/// Locks a run and inspects it again.
-fn prepare(gc: &GcLock, facts: &RunInfo, why: &RemoveReason) -> Result<GcLockOutcome, GcError> {
-    let held = match gc.lock_for_removal(&facts.run_id)? {
-        LockOutcome::Held(held) => held,
-        LockOutcome::Busy(why_not) => return Ok(GcLockOutcome::Skipped(why_not)),
-        LockOutcome::Removed => return Ok(GcLockOutcome::Skipped(ALREADY_REMOVED)),
+/// Locks a run and inspects it again. Returns it with its tombstone, if it has any event, or
+/// why it is not removed.
+fn prepare(
+    gc: &GcLock,
+    facts: &RunInfo,
+    why: &RemoveReason,
+) -> Result<(LockedForRemoval, Option<Box<Tombstone>>), GcDecision> {
+    let run = match gc.lock_for_removal(&facts.run_id) {
+        Ok(LockOutcome::Held(run)) => run,
+        Ok(LockOutcome::Busy(why_not)) => return Err(GcDecision::Skipped(why_not)),
+        Ok(LockOutcome::Removed) => return Err(GcDecision::Skipped(ALREADY_REMOVED)),
+        Err(e) => return Err(not_prepared(e.into())),
     };
-    if facts.eligibility == Eligibility::Empty {
-        return Ok(if is_started(held.dir())? {
-            GcLockOutcome::Skipped(CHANGED_MEANWHILE)
-        } else {
-            GcLockOutcome::Ready(held, None)
-        });
+    let tombstone = tombstone_of(&run, facts, why).map_err(not_prepared)?;
+    match tombstone {
+        Some(tombstone) => Ok((run, tombstone)),
+        None => Err(GcDecision::Skipped(CHANGED_MEANWHILE)),
     }
-    let examined = inspect_run(held.dir(), JobScope::Summarized)?;
-    let overview = &examined.summary;
-    let unchanged = Some(examined.verdict.state) == facts.state
-        && overview.events == facts.events
-        && overview.state.first_id == facts.first_id
-        && eligibility(held.dir(), &examined) == facts.eligibility;
-    if !unchanged {
-        return Ok(GcLockOutcome::Skipped(CHANGED_MEANWHILE));
-    }
-    let inspected = examined.verdict;
-    let run = facts.run_id.clone();
-    let mut line = Tombstone::new(run, overview, inspected.state, inspected.because)?;
-    line.why = why.to_string();
-    line.freed_bytes = facts.bytes;
-    Ok(GcLockOutcome::Ready(held, Some(Box::new(line))))
 }
 
-/// Removes the output of the jobs of locked runs. Returns whether that freed space.
-fn make_room(held: &[LockedForRemoval]) -> bool {
-    held.iter()
-        .map(LockedForRemoval::make_room)
-        .fold(false, |a, b| a | b)
+fn not_prepared(e: GcError) -> GcDecision {
+    match e {
+        GcError::Storage(e) if is_missing(&e) => GcDecision::Skipped(ALREADY_REMOVED),
+        e => GcDecision::Failed(e),
+    }
+}
+
+/// Returns the tombstone of a locked run, if it has any event; `None` if the run is no longer
+/// what the plan was made for.
+#[expect(
+    clippy::option_option,
+    reason = "whether it may be removed, and whether it has a tombstone"
+)]
+fn tombstone_of(
+    locked: &LockedForRemoval,
+    facts: &RunInfo,
+    why: &RemoveReason,
+) -> Result<Option<Option<Box<Tombstone>>>, GcError> {
+    if facts.eligibility == Eligibility::Empty {
+        return Ok((!is_started(locked.dir())?).then_some(None));
+    }
+    let inspected = inspect_run(locked.dir(), JobScope::Summarized)?;
+    let summary = &inspected.summary;
+    let is_unchanged = Some(inspected.verdict.state) == facts.state
+        && summary.events == facts.events
+        && summary.state.first_id == facts.first_id
+        && eligibility(locked.dir(), &inspected) == facts.eligibility;
+    if !is_unchanged {
+        return Ok(None);
+    }
+    let verdict = inspected.verdict;
+    let run = facts.run_id.clone();
+    let mut tombstone = Tombstone::new(run, summary, verdict.state, verdict.because)?;
+    tombstone.why = why.to_string();
+    tombstone.freed_bytes = facts.bytes;
+    Ok(Some(Some(Box::new(tombstone))))
 }
 
 fn is_disk_full(e: &GcError) -> bool {

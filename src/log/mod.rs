@@ -107,7 +107,9 @@ pub use crate::log::segment::segment_set::{has_events, is_started};
 pub use crate::log::state::command_line::command_line;
 pub use crate::log::state::run_status::RunStatus;
 pub use crate::log::store::catalog::open_dir;
-pub use crate::log::store::gc::{GcLock, LockOutcome, LockedForRemoval, TrashEntry, trash_entries};
+pub use crate::log::store::gc::{
+    GcLock, LockOutcome, LockedForRemoval, Retired, TrashEntry, trash_entries,
+};
 pub use crate::log::store::removed_runs::RemovedRuns;
 pub use crate::log::store::tombstones::{Tombstone, read_tombstones};
 pub use crate::log::verify::fault::{Fault, FaultKind};

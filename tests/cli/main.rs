@@ -29,6 +29,7 @@ mod full_disk;
 mod gc;
 mod gc_crash;
 mod gc_events;
+mod gc_full_var;
 mod gc_race;
 mod gc_safety;
 mod habits;

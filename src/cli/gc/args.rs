@@ -18,8 +18,8 @@ use crate::volume::Volume;
 
 /// Remove runs that are old, or too many
 ///
-/// Without a limit, named runs are removed if they have ended. Only runs that have ended are removed, those that ended first before the others; never
-/// a run that is running, open or locked. One line about each removed run is kept:
+/// Only runs that have ended are removed, those that ended first before the others; never a
+/// run that is running, open or locked. Without a limit, the named runs are removed. One line about each removed run is kept:
 /// `runlog status --retired` shows it. A limit of 0 is zero, not "no limit". Without RUN
 /// and without a limit, use those of the volume's settings (`[gc]` in .omne/lib/cfg/runlog.toml).
 ///
@@ -141,7 +141,7 @@ impl Args {
         }
         Err(UsageError {
             message: "no limits set; nothing to remove".to_owned(),
-            hint: "give --max-age, --max-runs, --max-size, --orphans or --events-older-than, or \
+            hint: "give RUN, --max-age, --max-runs, --max-size, --orphans or --events-older-than, or \
                    set them under [gc] in .omne/lib/cfg/runlog.toml",
         }
         .into())

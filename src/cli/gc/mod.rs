@@ -12,7 +12,9 @@ pub(crate) use self::args::Args;
 use self::output::GcOutput;
 use super::context::Global;
 use super::exit::Code;
-use crate::job::gc::{GcCandidates, list_candidates, remove_planned, runs_to_remove};
+use crate::job::gc::{
+    GcCandidates, finish_removal, list_candidates, remove_planned, runs_to_remove,
+};
 use crate::log::store::retention::{Eligibility, RetentionDecision, RunInfo};
 use crate::log::{GcLock, PruneLimit, RunLog, open_dir, plan_prune, trash_entries};
 use crate::render::Execution;
@@ -29,9 +31,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
         Execution::Apply => Some(GcLock::acquire(&volume)?),
     };
     for entry in trash_entries(&volume)? {
-        let removed = gc
-            .as_ref()
-            .map_or(Ok(()), |gc| gc.remove_trashed(&entry.name));
+        let removed = gc.as_mut().map_or(Ok(()), |gc| finish_removal(gc, &entry));
         output.trash_entry(&entry, removed);
     }
     let candidates = list_candidates(&volume, &filter)?;

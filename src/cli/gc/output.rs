@@ -86,7 +86,7 @@ impl GcOutput {
     pub(crate) fn decision(&mut self, facts: &RunInfo, why: &RemoveReason, decision: GcDecision) {
         let (action, text) = match decision {
             GcDecision::Removed => return self.remove(facts, why),
-            GcDecision::InTrash(e) => {
+            GcDecision::Incomplete(e) => {
                 self.failed(&facts.run_id, &e);
                 return self.remove(facts, why);
             }

@@ -9,6 +9,7 @@ use crate::cli::context::{Global, print_stderr, print_warning};
 use crate::cli::exit;
 use crate::cli::exit::{Code, is_run_removed};
 use crate::cli::replay::Args;
+use crate::job::gc::finish_removal;
 use crate::job::{
     InterruptedRollback, LostJobRollback, RecoveryAction, RecoveryOutcome, RunStatus, plan_undo,
     recover, undo,
@@ -128,8 +129,9 @@ fn finish_gc(volume: &Volume) -> Code {
             if left.is_empty() {
                 return Ok(());
             }
-            let gc = GcLock::acquire(volume)?;
-            left.iter().try_for_each(|one| gc.remove_trashed(&one.name))
+            let mut gc = GcLock::acquire(volume)?;
+            left.iter()
+                .try_for_each(|entry| finish_removal(&mut gc, entry))
         });
     match finished {
         // A gc that is running was not interrupted.

@@ -4,6 +4,9 @@
 //! its directory is renamed to `trash/` and both directories are synced. A crash before the
 //! rename leaves the run as it was. A crash after it leaves a directory in `trash/`, which
 //! the next gc removes.
+//!
+//! Where `runs/` cannot be renamed from (a mount, a lower layer of an overlay), the run is
+//! removed in place, and its events last.
 
 use std::cell::OnceCell;
 use std::fs::File;
@@ -132,32 +135,130 @@ impl GcLock {
         })
     }
 
-    /// Moves runs to the trash after their tombstones are durable, and returns the name of
-    /// each in the trash. Release their locks, then call [`GcLock::remove_trashed`].
+    /// Records the tombstones of locked runs, then takes the runs off the volume. Call
+    /// [`GcLock::remove`] for each.
     ///
     /// # Errors
-    /// The tombstones cannot be written. The runs remain, or are left to a later gc.
-    pub fn record_tombstone(
+    /// The tombstones cannot be written, and the runs remain.
+    pub fn retire(
         &mut self,
-        runs: &[LockedForRemoval],
-        lines: &[Tombstone],
-    ) -> Result<Vec<Result<String, GcError>>, GcError> {
+        runs: Vec<LockedForRemoval>,
+        tombstones: &[Tombstone],
+    ) -> Result<Vec<Result<Retired, GcError>>, GcError> {
         self.trash()?;
-        self.tombstones.append(lines)?;
-        let trash = self.trash()?;
-        let discard = |held: &LockedForRemoval| {
-            let name = layout::trash_name(&held.run, &fresh_ulid());
-            self.runs.rename_to(held.run.as_str(), trash, &name)?;
-            Ok(name)
+        self.tombstones.append(tombstones)?;
+        let retired: Vec<_> = runs
+            .into_iter()
+            .map(|run| self.move_to_trash(run))
+            .collect();
+        let is_trashed = |retired: &Result<_, _>| matches!(retired, Ok(Retired::Trashed(_)));
+        if retired.iter().any(is_trashed) {
+            self.sync_move()?;
+        }
+        Ok(retired)
+    }
+
+    /// Retires a run whose tombstone does not fit on the disk, by freeing its own space.
+    ///
+    /// Output is removed only once the run is in the trash: from then on it is removed in any
+    /// case, by this gc or the next one, which records its tombstone first.
+    ///
+    /// # Errors
+    /// The tombstone cannot be written. The run remains, or is in the trash.
+    pub fn retire_on_full_disk(
+        &mut self,
+        run: LockedForRemoval,
+        tombstones: &[Tombstone],
+    ) -> Result<Retired, GcError> {
+        run.release_preallocation();
+        let recorded = self.tombstones.append(tombstones);
+        let retired = match (recorded, self.move_to_trash(run)?) {
+            (Err(full), Retired::InPlace(_)) => return Err(full),
+            (Ok(()), retired) => retired,
+            (Err(_), Retired::Trashed(name)) => {
+                self.sync_move()?;
+                if let Some(dir) = self.open_trashed(&name)? {
+                    self.record_trashed(&dir, tombstones)?;
+                }
+                return Ok(Retired::Trashed(name));
+            }
         };
-        let moved: Vec<_> = runs.iter().map(discard).collect();
-        if moved.iter().any(Result::is_ok) {
-            for dir in [trash, &self.runs] {
-                dir.sync().map_err(SyncError::from_volume)?;
+        self.sync_move()?;
+        Ok(retired)
+    }
+
+    fn move_to_trash(&self, run: LockedForRemoval) -> Result<Retired, GcError> {
+        let name = layout::trash_name(&run.run, &fresh_ulid());
+        match self.runs.rename_to(run.run.as_str(), self.trash()?, &name) {
+            // `runs/` is a mount, or the run is in a lower layer of an overlay.
+            Err(e) if e.io_kind() == Some(ErrorKind::CrossesDevices) => Ok(Retired::InPlace(run)),
+            moved => Ok(moved.map(|()| Retired::Trashed(name))?),
+        }
+    }
+
+    fn sync_move(&self) -> Result<(), GcError> {
+        for dir in [self.trash()?, &self.runs] {
+            dir.sync().map_err(SyncError::from_volume)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the files of a retired run.
+    ///
+    /// A run that is removed in place stays locked, and its events are removed last: until then
+    /// it is listed as what it was. A trashed run needs no locks.
+    ///
+    /// # Errors
+    /// Part of it cannot be removed. The rest was.
+    pub fn remove(&self, retired: Retired) -> Result<(), GcError> {
+        match retired {
+            Retired::Trashed(name) => self.remove_trashed(&name),
+            Retired::InPlace(run) => {
+                self.runs.remove_tree(run.run.as_str(), layout::ACTIVE)?;
+                self.runs.sync().map_err(SyncError::from_volume)?;
+                Ok(())
             }
         }
-        Ok(moved)
     }
+
+    /// Opens a run in the trash; `None` if it is no directory.
+    ///
+    /// # Errors
+    /// The directory cannot be opened.
+    pub fn open_trashed(&self, name: &str) -> Result<Option<Dir>, GcError> {
+        match self.trash()?.open_dir(name) {
+            Err(VolumeError::NotADirectory { .. }) => Ok(None),
+            Err(e) if e.io_kind() == Some(ErrorKind::NotFound) => Ok(None),
+            opened => Ok(opened.map(Some)?),
+        }
+    }
+
+    /// Returns whether the removal of a run is recorded already.
+    pub fn has_tombstone(&self, run: &RunId, first_id: Option<&str>) -> bool {
+        self.tombstones.has(run, first_id)
+    }
+
+    /// Records the tombstones of a run in the trash, and frees its output if the disk is full.
+    /// `dir` is the directory of the run.
+    ///
+    /// # Errors
+    /// The tombstone cannot be written.
+    pub fn record_trashed(&mut self, dir: &Dir, tombstones: &[Tombstone]) -> Result<(), GcError> {
+        if self.tombstones.append(tombstones).is_ok() {
+            return Ok(());
+        }
+        drop(dir.remove_tree(layout::JOBS, ""));
+        self.tombstones.append(tombstones)
+    }
+}
+
+/// Where the files of a retired run are.
+#[derive(Debug)]
+pub enum Retired {
+    /// In the trash, under this name.
+    Trashed(String),
+    /// Still under `runs/`, which cannot be renamed from, and locked.
+    InPlace(LockedForRemoval),
 }
 
 impl LockedForRemoval {
@@ -171,23 +272,17 @@ impl LockedForRemoval {
         &self.dir
     }
 
-    /// Removes the output of the jobs and frees the preallocated blocks of the log, to make
-    /// room for the tombstone on a full disk. Returns whether there may be room now.
-    pub fn make_room(&self) -> bool {
-        let given_back = self.release_preallocation();
-        let printed = self.dir.open_dir(layout::JOBS).is_ok();
-        if printed {
-            drop(self.dir.remove_tree(layout::JOBS, ""));
-        }
-        printed || given_back
-    }
-
-    fn release_preallocation(&self) -> bool {
+    /// Frees the preallocated blocks behind the log.
+    fn release_preallocation(&self) {
         let Ok(active) = self.dir.append_existing(layout::ACTIVE) else {
-            return false;
+            return;
         };
-        let len = active.metadata().map(|meta| meta.len());
-        len.and_then(|len| active.set_len(len)).is_ok()
+        // Where this fails, there is just no room.
+        drop(
+            active
+                .metadata()
+                .and_then(|meta| active.set_len(meta.len())),
+        );
     }
 
     fn try_lock(&mut self, file: File, name: &str) -> Result<bool, StorageError> {

@@ -4,7 +4,7 @@
 //! A tombstone is durable before the directory of its run is removed. So a run that still
 //! exists may have one or several; these do not count.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
@@ -104,9 +104,11 @@ impl Tombstone {
 /// The open and locked tombstone file.
 #[derive(Debug)]
 pub(crate) struct TombstoneLog {
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
     len: u64,
+    /// The tombstones in the file: run, first event and number of events.
+    recorded: HashSet<TombstoneKey>,
     /// Room for the next tombstone, so that gc can free space on a full disk.
     reserve: Preallocation,
 }
@@ -126,27 +128,40 @@ impl TombstoneLog {
         // It may be new, or the gc that created it may have died before its own sync.
         var.sync().map_err(SyncError::from_volume)?;
         let len = repair_last_line(&file).at("repair", &path)?;
+        let file = Arc::new(file);
+        let recorded = read_keys(&file, len).at("read", &path)?;
         Ok(Self {
             file,
             path,
             len,
+            recorded,
             reserve: Preallocation::default(),
         })
     }
 
+    /// Returns whether the file has a tombstone of this run.
+    pub(crate) fn has(&self, run: &RunId, first_id: Option<&str>) -> bool {
+        let is_same =
+            |key: &TombstoneKey| key.run_id == *run && key.first_id.as_deref() == first_id;
+        self.recorded.iter().any(is_same)
+    }
+
     /// Appends tombstones and syncs the file. If the write fails, none remains.
+    ///
+    /// A tombstone that an interrupted gc recorded is not recorded again.
     ///
     /// # Errors
     /// They cannot be written ([`StorageError::NoSpace`] where the disk is full), or synced.
     pub(crate) fn append(&mut self, runs: &[Tombstone]) -> Result<(), GcError> {
         let mut bytes = Vec::new();
-        for run in runs {
+        let is_new = |run: &&Tombstone| !self.recorded.contains(&TombstoneKey::from(*run));
+        for run in runs.iter().filter(is_new) {
             run.write_to(&mut bytes)?;
         }
         if bytes.is_empty() {
             return Ok(());
         }
-        if let Err(source) = self.file.write_all(&bytes) {
+        if let Err(source) = (&*self.file).write_all(&bytes) {
             // If this fails too, the next gc removes the torn line.
             drop(self.file.set_len(self.len));
             let path = self.path.clone();
@@ -161,6 +176,7 @@ impl TombstoneLog {
             });
         }
         self.len += bytes.len() as u64;
+        self.recorded.extend(runs.iter().map(TombstoneKey::from));
         // For the next append. If there is no room now, there may be then.
         drop(self.reserve.ensure(&self.file, self.len, self.len));
         self.file.sync_data().map_err(|source| SyncError {
@@ -169,6 +185,37 @@ impl TombstoneLog {
         })?;
         Ok(())
     }
+}
+
+/// What makes a tombstone another one: a run that got more events since gc was interrupted has
+/// a new summary.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+struct TombstoneKey {
+    run_id: RunId,
+    #[serde(default)]
+    first_id: Option<String>,
+    events: u64,
+}
+
+impl From<&Tombstone> for TombstoneKey {
+    fn from(tombstone: &Tombstone) -> Self {
+        Self {
+            run_id: tombstone.run_id.clone(),
+            first_id: tombstone.run.first_id.clone(),
+            events: tombstone.events,
+        }
+    }
+}
+
+fn read_keys(file: &Arc<File>, len: u64) -> std::io::Result<HashSet<TombstoneKey>> {
+    let mut keys = HashSet::new();
+    let mut lines = LineReader::from_span(FileSpan::new(Arc::clone(file), 0, len));
+    while let Some(line) = lines.next_line()? {
+        if envelope::check(line.bytes).is_ok() {
+            keys.extend(serde_json::from_slice::<TombstoneKey>(line.bytes));
+        }
+    }
+    Ok(keys)
 }
 
 /// Completes or cuts a torn last line, and returns the length of the file.
