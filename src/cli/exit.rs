@@ -8,7 +8,7 @@ use anyhow::Error;
 use super::command_line::UsageFailure;
 use super::context::print_stderr;
 use super::usage_error::UsageError;
-use crate::job::{StartError, UndoError};
+use crate::job::{StartError, UncertainLog, UndoError};
 use crate::log::format::payload::{ErrorKind, JobError};
 use crate::log::{
     AppendError, CursorError, CursorFileError, Damage, DraftError, GcError, Refusal, RotateError,
@@ -183,6 +183,9 @@ fn code_and_hint(e: &Error) -> (Code, Option<&'static str>) {
     if let Some(e) = e.downcast_ref::<StartError>() {
         return classify_start(e);
     }
+    if e.is::<UncertainLog>() {
+        return UNCERTAIN;
+    }
     if let Some(e) = e.downcast_ref::<UndoError>() {
         return classify_undo(e);
     }
@@ -242,12 +245,19 @@ fn classify_start(e: &StartError) -> (Code, Option<&'static str>) {
     }
 }
 
+/// How to handle a log whose damage may hide events.
+const UNCERTAIN: (Code, Option<&'static str>) = (
+    Code::Damage,
+    Some("check the log with `runlog replay --verify RUN`; --force acts on what can still be read"),
+);
+
 fn classify_undo(e: &UndoError) -> (Code, Option<&'static str>) {
     match e {
         UndoError::Storage(e) => classify_storage(e),
         UndoError::Append(e) => classify_append(e),
         UndoError::Select(e) => classify_select(e),
         UndoError::Start(e) => classify_start(e),
+        UndoError::Uncertain(_) => UNCERTAIN,
         UndoError::Running { .. } => (
             Code::Running,
             Some("wait for the run to end (`runlog status --wait RUN`), or stop it, then retry"),

@@ -141,6 +141,13 @@ impl GcFilter {
 /// Determines whether a run may be removed.
 fn eligibility(dir: &Dir, examined: &InspectedRun) -> Eligibility {
     let run = &examined.summary.state;
+    if examined.summary.is_uncertain {
+        // A job that seems lost may have completed, and one that completed may have failed.
+        return match examined.verdict.state {
+            RunStatus::Running => Eligibility::Live,
+            _ => Eligibility::Unsure,
+        };
+    }
     match examined.verdict.state {
         // Its rollback may be running now, or was interrupted and needs attention.
         RunStatus::Completed | RunStatus::Failed

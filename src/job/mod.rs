@@ -23,10 +23,11 @@ pub use crate::job::process::open_file_limit::raise_open_file_limit;
 pub use crate::job::process::signals::{end_by, ignore_file_size_signal};
 pub use crate::job::process::socket::unread_of_socket;
 pub use crate::job::process::supervision_page::RunResult;
+pub use crate::job::recover::in_doubt::{InDoubt, UncertainLog};
 pub use crate::job::recover::recover_run::{
-    LostJobRollback, RecoveryAction, RecoveryOutcome, recover,
+    LostJobRollback, RecoveryAction, RecoveryOptions, RecoveryOutcome, recover,
 };
-pub use crate::job::recover::undo::{InterruptedRollback, UndoError, UndoOutcome, plan_undo, undo};
+pub use crate::job::recover::undo::{UndoError, UndoOutcome, plan_undo, undo};
 pub use crate::job::spec::job_spec::{AfterJob, Guards, JobSpec, OutputMode};
 pub use crate::job::status::live_run::{JobSample, LiveJob, LiveRun};
 pub use crate::job::status::run_status::{

@@ -376,3 +376,83 @@ fn recover_refuses_commands_from_writable_log() {
     env.ok(&RECOVER);
     assert!(!env.exists("undone"));
 }
+
+#[test]
+fn recover_refuses_to_act_over_missing_events() {
+    let env = TestEnv::new();
+    let run = ["run", "-q", "--run", "it", "--job", "a"];
+    let rollback = ["--rollback", "echo UNDOING >&2", "--", "true"];
+    env.ok(&[&run[..], &rollback].concat());
+    let log = env.log_path("it");
+    let text = fs::read_to_string(&log).unwrap();
+    let damaged = text.replace(r#""exit_code":0"#, r#""exit_code":1"#);
+    assert_ne!(damaged, text);
+    fs::write(&log, &damaged).unwrap();
+    for args in [
+        &["replay", "it", "--recover"][..],
+        &["replay", "it", "--recover", "--with-rollback"],
+        &["replay", "it", "--rollback"],
+        &["run", "--run", "it", "--close"],
+    ] {
+        let output = env.run(args);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.code, 5, "{args:?}: {told}");
+        assert!(told.contains("events may be missing"), "{args:?}: {told}");
+        assert!(told.contains("damaged line"), "{args:?}: {told}");
+        assert!(!told.contains("UNDOING"), "{args:?}: {told}");
+    }
+    assert_eq!(fs::read_to_string(&log).unwrap(), damaged);
+    let output = env.run(&["replay", "it", "--recover", "--force", "--json"]);
+    assert_eq!(output.code, 5);
+    let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(outcome["action"], "recovered");
+}
+
+#[test]
+fn recover_acts_where_damage_hides_no_event() {
+    let env = TestEnv::new();
+    env.ok(&["run", "-q", "--run", "it", "--job", "a", "--", "true"]);
+    let log = env.log_path("it");
+    let text = fs::read_to_string(&log).unwrap();
+    let (first, rest) = text.split_once('\n').unwrap();
+    fs::write(&log, format!("{first}\ngarbage\n{rest}")).unwrap();
+    let output = env.run(&["replay", "it", "--rollback"]);
+    assert_eq!(output.code, 5);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("damaged line"), "{told}");
+    assert!(!told.contains("may be missing"), "{told}");
+}
+
+#[test]
+fn shorter_sealed_segment_does_not_make_jobs_lost() {
+    let env = TestEnv::new();
+    let rollback = ["--rollback", "echo UNDOING >&2"];
+    let job = ["run", "-q", "--run", "it", "--job"];
+    env.ok(&[&job[..], &["migrate"], &rollback, &["--", "true"]].concat());
+    env.run(&[&job[..], &["other", "--", "sh", "-c", "exit 3"]].concat());
+    env.ok(&["rotate", "it", "--force"]);
+    env.ok(&[&job[..], &["next", "--", "true"]].concat());
+    let sealed = env.run_dir("it").join("events-00000000000000000000.jsonl");
+    let packed = env
+        .run_dir("it")
+        .join("events-00000000000000000000.jsonl.gz");
+    fs::write(
+        &sealed,
+        &env.sh(&format!("gunzip -c {}", packed.display())).stdout[..3000],
+    )
+    .unwrap();
+    let stages = |status: &Value| {
+        let jobs = status["jobs"].as_array().unwrap().iter();
+        let stages = jobs.map(|job| job["stage"].as_str().unwrap().to_owned());
+        stages.collect::<Vec<_>>()
+    };
+    let status = env.status("it");
+    assert_eq!(status["state"], "open");
+    assert_eq!(stages(&status), ["completed", "failed", "completed"]);
+    let output = env.run(&["replay", "it", "--recover", "--with-rollback"]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("UNDOING"));
+    assert_eq!(
+        stages(&env.status("it")),
+        ["completed", "failed", "completed"]
+    );
+}

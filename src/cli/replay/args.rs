@@ -91,11 +91,11 @@ pub(crate) struct Mode {
     pub output: bool,
     /// Finish what a crash interrupted: torn log tails, rotations, gc, and jobs whose supervisor
     /// and command are dead; a run with a lost job is closed, even if it was kept open
-    #[arg(long, help_heading = "Recovery")]
+    #[arg(long, group = "acts", help_heading = "Recovery")]
     pub recover: bool,
     /// Undo the run: run the recorded rollbacks of its jobs, including completed ones, last job
     /// first
-    #[arg(long, help_heading = "Recovery")]
+    #[arg(long, group = "acts", help_heading = "Recovery")]
     pub rollback: bool,
     /// Compare two runs: stages, exit codes, durations, resource usage and host
     #[arg(long, num_args = 2, value_name = "RUN")]
@@ -126,8 +126,9 @@ pub(crate) struct RecoveryArgs {
     /// With --rollback: show which commands would run, and change nothing
     #[arg(long, requires = "rollback", conflicts_with_all = ["force", "json"], help_heading = "Recovery")]
     pub dry_run: bool,
-    /// With --rollback: rerun a rollback that was started and has no recorded end
-    #[arg(long, requires = "rollback", help_heading = "Recovery")]
+    /// Act although damage may hide events of the run; with --rollback, also rerun a rollback that
+    /// was started and has no recorded end
+    #[arg(long, requires = "acts", help_heading = "Recovery")]
     pub force: bool,
 }
 

@@ -5,16 +5,16 @@ use std::io::Write as _;
 
 use anyhow::{Context as _, Result};
 
-use crate::cli::context::{Global, print_stderr, print_warning};
+use crate::cli::context::{Global, print_stderr, print_warning, warn_damage};
 use crate::cli::exit;
 use crate::cli::exit::{Code, is_run_removed};
 use crate::cli::replay::Args;
 use crate::job::gc::finish_removal;
 use crate::job::{
-    InterruptedRollback, LostJobRollback, RecoveryAction, RecoveryOutcome, RunStatus, plan_undo,
-    recover, undo,
+    InDoubt, LostJobRollback, RecoveryAction, RecoveryOptions, RecoveryOutcome, RunStatus,
+    inspect_run, plan_undo, recover, undo,
 };
-use crate::log::{GcError, GcLock, list, open_dir, trash_entries};
+use crate::log::{GcError, GcLock, JobScope, list, open_dir, trash_entries};
 use crate::render::{
     RecoveryReport, UndoReport, escape_controls, json_line, recovery_lines, undo_lines,
 };
@@ -27,15 +27,10 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     }
     let volume = global.volume()?;
     let (run, dir) = global.run_to_change(args.run_to_change()?)?;
-    let recovery = recover(
-        &volume,
-        &run,
-        &dir,
-        lost_job_rollback(args),
-        &print_warning(),
-    )?;
+    let damage = report_damage(&dir)?;
+    let recovery = recover(&volume, &run, &dir, options(args), &print_warning())?;
     report(args, global, &run, &recovery)?;
-    Ok(match (recovery.action, recovery.state) {
+    Ok(damage.or(match (recovery.action, recovery.state) {
         (RecoveryAction::Skipped, RunStatus::Running) => {
             print_stderr("hint: follow the run with `runlog tail -f`; it is still running");
             Code::Running
@@ -54,16 +49,55 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
             Code::Negative
         }
         _ => exit_code_of(&recovery),
-    })
+    }))
 }
 
-/// Converts the flag.
-fn lost_job_rollback(args: &Args) -> LostJobRollback {
-    if args.recovery.with_rollback {
-        LostJobRollback::Run
-    } else {
-        LostJobRollback::Skip
+/// Converts the flags.
+fn options(args: &Args) -> RecoveryOptions {
+    RecoveryOptions {
+        rollback: if args.recovery.with_rollback {
+            LostJobRollback::Run
+        } else {
+            LostJobRollback::Skip
+        },
+        in_doubt: in_doubt(args),
     }
+}
+
+fn in_doubt(args: &Args) -> InDoubt {
+    if args.recovery.force {
+        InDoubt::Act
+    } else {
+        InDoubt::Refuse
+    }
+}
+
+/// Whether the log that was acted on has damage.
+#[derive(Clone, Copy)]
+enum LogDamage {
+    Found,
+    None,
+}
+
+impl LogDamage {
+    /// Returns the exit code of an action on the log that ends with `code`.
+    fn or(self, code: Code) -> Code {
+        match (self, code) {
+            (Self::Found, Code::Ok) => Code::Damage,
+            (_, code) => code,
+        }
+    }
+}
+
+/// Reports the damage in a log that is about to be acted on.
+fn report_damage(dir: &Dir) -> Result<LogDamage> {
+    let damage = inspect_run(dir, JobScope::Summarized)?.summary.damage;
+    warn_damage(&damage);
+    Ok(if damage.is_empty() {
+        LogDamage::None
+    } else {
+        LogDamage::Found
+    })
 }
 
 /// Returns [`Code::Negative`] if a rollback failed.
@@ -111,7 +145,7 @@ fn recover_one(
     run: &RunId,
 ) -> Result<Option<RecoveryOutcome>> {
     let recovered = open_dir(runs, run)?
-        .map(|dir| recover(volume, run, &dir, lost_job_rollback(args), &print_warning()))
+        .map(|dir| recover(volume, run, &dir, options(args), &print_warning()))
         .transpose()
         .map_err(anyhow::Error::from);
     match recovered {
@@ -165,12 +199,8 @@ pub(crate) fn roll_back(args: &Args, global: &Global) -> Result<Code> {
     if args.recovery.dry_run {
         return print_plan(&run, &dir);
     }
-    let interrupted = if args.recovery.force {
-        InterruptedRollback::Repeat
-    } else {
-        InterruptedRollback::Refuse
-    };
-    let undone = undo(&volume, &run, &dir, interrupted, &print_warning())?;
+    let damage = report_damage(&dir)?;
+    let undone = undo(&volume, &run, &dir, in_doubt(args), &print_warning())?;
     let report = UndoReport {
         run_id: &run,
         undone: &undone,
@@ -182,11 +212,11 @@ pub(crate) fn roll_back(args: &Args, global: &Global) -> Result<Code> {
         undo_lines(&mut out, &report, global.style())
     };
     written.context("cannot write to stdout")?;
-    Ok(if undone.iter().any(|one| one.error.is_some()) {
+    Ok(damage.or(if undone.iter().any(|one| one.error.is_some()) {
         Code::Negative
     } else {
         Code::Ok
-    })
+    }))
 }
 
 /// Prints the rollbacks that would run, in their order.

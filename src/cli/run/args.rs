@@ -57,7 +57,8 @@ pub(crate) struct Args {
     /// Start in the background, in a new session, and print the ID of the run
     #[arg(long, help_heading = "Run")]
     pub detach: bool,
-    /// Also append to a run that another program started
+    /// Also append to a run that another program started; with --close, also close a run whose
+    /// log lacks events
     #[arg(long, help_heading = "Run")]
     pub force: bool,
 

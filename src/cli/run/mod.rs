@@ -13,11 +13,13 @@ pub(crate) use self::args::Args;
 use self::args::IfKilled;
 use self::detach_channel::{Channel, relay, report};
 use self::supervise::{Request, before_the_start};
-use super::context::{Global, foreign_policy, print_stderr};
+use super::context::{Global, foreign_policy, print_stderr, warn_damage};
 use super::exit;
 use super::exit::Code;
-use crate::job::{Detached, FrontEnd, FrontOptions, Role, RunResult, detach, end_by, start};
-use crate::log::{Batch, Close, Durability, EventType, RunLog};
+use crate::job::{
+    Detached, FrontEnd, FrontOptions, InDoubt, Role, RunResult, detach, end_by, inspect_run, start,
+};
+use crate::log::{Batch, Close, Durability, EventType, JobScope, RunLog};
 
 pub(crate) fn execute(args: &Args, global: &Global) -> ExitCode {
     if args.command.is_empty() {
@@ -104,6 +106,11 @@ fn close(args: &Args, global: &Global) -> Result<Code> {
         return Ok(Code::Usage);
     };
     let log = RunLog::open(&global.volume()?, run)?.foreign_policy(foreign_policy(args.force));
+    let inspected = inspect_run(log.dir(), JobScope::Summarized)?;
+    warn_damage(&inspected.summary.damage);
+    if !args.force {
+        InDoubt::Refuse.check(run, &inspected)?;
+    }
     let closed = log.append_with(
         Durability::Power,
         EventType::RunClosed.lock_budget(),

@@ -1,4 +1,5 @@
 //! Recovering crashed runs and undoing runs.
 
+pub(crate) mod in_doubt;
 pub(crate) mod recover_run;
 pub(crate) mod undo;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::undo::{InterruptedRollback, RollbackRunner, UndoError, UndoOutcome, needs_rollback};
+use super::in_doubt::InDoubt;
+use super::undo::{RollbackRunner, UndoError, UndoOutcome, needs_rollback};
 use crate::job::capture::stream::OnWarning;
 use crate::job::process::liveness;
 use crate::job::process::liveness::child_of;
@@ -44,6 +45,15 @@ pub enum LostJobRollback {
     Run,
 }
 
+/// How far recovery may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecoveryOptions {
+    /// Whether the rollbacks of lost jobs are run.
+    pub rollback: LostJobRollback,
+    /// What to do about a run whose log may lack events.
+    pub in_doubt: InDoubt,
+}
+
 /// The outcome of the recovery of a run.
 #[derive(Debug, Serialize)]
 pub struct RecoveryOutcome {
@@ -72,7 +82,7 @@ pub fn recover(
     volume: &Volume,
     run: &RunId,
     dir: &Dir,
-    rollback: LostJobRollback,
+    options: RecoveryOptions,
     on_warning: &OnWarning,
 ) -> Result<RecoveryOutcome, UndoError> {
     let inspected = inspect_run(dir, JobScope::All)?;
@@ -85,6 +95,10 @@ pub fn recover(
         undone: Vec::new(),
         in_doubt: Vec::new(),
     };
+    let needs_recovery = matches!(inspected.verdict.state, RunStatus::Lost | RunStatus::Open);
+    if needs_recovery {
+        options.in_doubt.check(run, &inspected)?;
+    }
     let leases = match claim(dir, &inspected) {
         Ok(leases) => leases,
         Err(why) => {
@@ -110,7 +124,7 @@ pub fn recover(
             log: Arc::new(RunLog::open(volume, run)?),
             on_warning,
         };
-        match rollback {
+        match options.rollback {
             LostJobRollback::Skip => {
                 recoverer.end_jobs(&leases, Close::IfAllEnded, &mut outcome)?;
             }
@@ -239,7 +253,7 @@ impl Recoverer<'_> {
             let failed = job.error.is_some() && !job.rollback_is_unfinished();
             if let Some(at) = at.filter(|_| failed) {
                 let (_, lease) = leases.swap_remove(at);
-                let error = runner.undo_job(job, Some(lease), InterruptedRollback::Refuse)?;
+                let error = runner.undo_job(job, Some(lease), InDoubt::Refuse)?;
                 outcome.undone.push(UndoOutcome {
                     job_id: job.job_id.clone(),
                     error,

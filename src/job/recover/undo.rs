@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::in_doubt::{InDoubt, UncertainLog};
 use crate::job::capture::output_file::{OutputFile, OutputTarget};
 use crate::job::capture::stream::OnWarning;
 use crate::job::error::StartError;
@@ -48,6 +49,9 @@ pub enum UndoError {
     /// The first command cannot be prepared.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Damage hides events of the run.
+    #[error(transparent)]
+    Uncertain(#[from] UncertainLog),
     /// A job is running.
     #[error("cannot undo run `{run}` while it is running: {because}")]
     Running {
@@ -72,15 +76,6 @@ pub enum UndoError {
     },
 }
 
-/// What to do about a rollback that was started and has no terminal event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InterruptedRollback {
-    /// Report it and do not run it again: it may have had its effect.
-    Refuse,
-    /// Run it again.
-    Repeat,
-}
-
 /// Runs the recorded rollbacks of the jobs of a run that has ended, last job first, up to
 /// the first that fails.
 ///
@@ -90,10 +85,10 @@ pub fn undo(
     volume: &Volume,
     run: &RunId,
     dir: &Dir,
-    interrupted: InterruptedRollback,
+    in_doubt: InDoubt,
     on_warning: &OnWarning,
 ) -> Result<Vec<UndoOutcome>, UndoError> {
-    let due = jobs_to_undo(run, dir)?;
+    let due = jobs_to_undo(run, dir, in_doubt)?;
     let mut undone = Vec::new();
     if due.is_empty() {
         return Ok(undone);
@@ -101,7 +96,7 @@ pub fn undo(
     let log = Arc::new(RunLog::open(volume, run)?);
     let runner = RollbackRunner::new(volume, log, dir, on_warning)?;
     for job in due {
-        let error = runner.undo_job(&job, None, interrupted)?;
+        let error = runner.undo_job(&job, None, in_doubt)?;
         let failed = error.is_some();
         undone.push(UndoOutcome {
             job_id: job.job_id.clone(),
@@ -128,7 +123,7 @@ pub struct PlannedUndo {
 /// # Errors
 /// The run cannot be undone.
 pub fn plan_undo(run: &RunId, dir: &Dir) -> Result<Vec<PlannedUndo>, UndoError> {
-    let due = jobs_to_undo(run, dir)?.into_iter();
+    let due = jobs_to_undo(run, dir, InDoubt::Act)?.into_iter();
     let planned = due.filter_map(|job| {
         Some(PlannedUndo {
             command: job.rollback?.command,
@@ -139,8 +134,9 @@ pub fn plan_undo(run: &RunId, dir: &Dir) -> Result<Vec<PlannedUndo>, UndoError> 
 }
 
 /// Returns the jobs of a run that has ended that need a rollback, last job first.
-fn jobs_to_undo(run: &RunId, dir: &Dir) -> Result<Vec<JobState>, UndoError> {
+fn jobs_to_undo(run: &RunId, dir: &Dir, in_doubt: InDoubt) -> Result<Vec<JobState>, UndoError> {
     let examined = inspect_run(dir, JobScope::All)?;
+    in_doubt.check(run, &examined)?;
     let (run_id, because) = (run.clone(), examined.verdict.because);
     match examined.verdict.state {
         RunStatus::Completed | RunStatus::Failed | RunStatus::Open => {}
@@ -210,7 +206,7 @@ impl<'a> RollbackRunner<'a> {
         &self,
         job: &JobState,
         lease: Option<Lease>,
-        interrupted: InterruptedRollback,
+        in_doubt: InDoubt,
     ) -> Result<Option<String>, UndoError> {
         let refused = |why: &str| Ok(Some(why.to_owned()));
         let Some(recorded) = &job.rollback else {
@@ -235,7 +231,7 @@ impl<'a> RollbackRunner<'a> {
         let now = crate::log::fold(self.dir)?;
         let now = now.job(id.as_str()).and_then(|job| job.rollback.as_ref());
         match now {
-            Some(now) if now.is_unfinished() && interrupted == InterruptedRollback::Refuse => {
+            Some(now) if now.is_unfinished() && in_doubt == InDoubt::Refuse => {
                 return refused(
                     "its rollback was started before and was interrupted; check what it did, \
                      then use --force",

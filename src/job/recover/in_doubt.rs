@@ -1,0 +1,36 @@
+//! Acting on a run about which its log leaves doubt.
+
+use crate::job::status::run_status::InspectedRun;
+use crate::volume::RunId;
+
+/// What to do about a run if the log does not say everything that happened: damage may hide
+/// events, or a rollback was started and has no terminal event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InDoubt {
+    /// Report it and change nothing: a job that seems lost may have completed, and a rollback
+    /// may have had its effect.
+    Refuse,
+    /// Act on what is known.
+    Act,
+}
+
+/// An error about a run whose log may lack events.
+#[derive(Debug, thiserror::Error)]
+#[error("the log of run `{run}` is damaged after its last checkpoint: events may be missing")]
+pub struct UncertainLog {
+    /// The run.
+    pub run: RunId,
+}
+
+impl InDoubt {
+    /// Checks that the state of a run is certain enough to act on it.
+    ///
+    /// # Errors
+    /// Damage hides events, and the policy is to refuse.
+    pub fn check(self, run: &RunId, inspected: &InspectedRun) -> Result<(), UncertainLog> {
+        if self == Self::Refuse && inspected.summary.is_uncertain {
+            return Err(UncertainLog { run: run.clone() });
+        }
+        Ok(())
+    }
+}
