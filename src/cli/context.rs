@@ -19,6 +19,9 @@ use crate::volume::{Dir, RunId, Volume, VolumeError};
 /// How many characters of a ULID a prefix needs where a run is changed.
 const MIN_ULID_CHARS: usize = 6;
 
+/// The variable that names the volume of the enclosing job.
+pub(crate) const JOB_VOLUME: &str = "RUNLOG_JOB_VOLUME";
+
 /// Options that every command takes.
 #[derive(Debug, clap::Args)]
 pub struct Global {
@@ -62,10 +65,20 @@ impl Global {
 
     /// Opens the volume that is named, or the nearest one.
     pub(crate) fn volume(&self) -> Result<Volume> {
-        Ok(match self.named_volume() {
-            Some(root) => Volume::open(&root)?,
-            None => Volume::discover(&current_dir()?)?,
+        if let Some(root) = self.named_volume() {
+            return Ok(Volume::open(&root)?);
+        }
+        Ok(match (Volume::discover(&current_dir()?), job_volume()) {
+            // A job may run anywhere, but a volume around it takes precedence.
+            (Err(VolumeError::NotFound { .. }), Some(root)) => Volume::open(&root)?,
+            (found, _) => found?,
         })
+    }
+
+    /// Opens the volume of the enclosing job, if there is one and `--volume` names no other.
+    pub(crate) fn enclosing_volume(&self) -> Result<Option<Volume>> {
+        let root = job_volume().filter(|_| self.volume.is_none());
+        Ok(root.map(|root| Volume::open(&root)).transpose()?)
     }
 
     /// Opens the volume, or creates it where it is named or else in the current directory.
@@ -74,9 +87,10 @@ impl Global {
             return Ok(Volume::create(&root)?);
         }
         let here = current_dir()?;
-        Ok(match Volume::discover(&here) {
-            Err(VolumeError::NotFound { .. }) => Volume::create(&here)?,
-            found => found?,
+        Ok(match (Volume::discover(&here), job_volume()) {
+            (Err(VolumeError::NotFound { .. }), Some(root)) => Volume::open(&root)?,
+            (Err(VolumeError::NotFound { .. }), None) => Volume::create(&here)?,
+            (found, _) => found?,
         })
     }
 
@@ -147,6 +161,12 @@ impl Global {
         let is_shown = is_terminal || self.color == ColorWhen::Always;
         is_shown.then(|| Sanitizer::new(self.style(), unfinished))
     }
+}
+
+/// Returns the volume of the enclosing job; empty counts as unset.
+fn job_volume() -> Option<PathBuf> {
+    let root = std::env::var_os(JOB_VOLUME)?;
+    (!root.is_empty()).then(|| root.into())
 }
 
 fn current_dir() -> Result<PathBuf> {

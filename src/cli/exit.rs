@@ -148,11 +148,13 @@ pub(crate) fn explain(e: &Error) -> (Code, String) {
 }
 
 /// Returns the exit code and message for a job that was submitted and did not start.
-pub(crate) fn not_started(error: &JobError) -> (Code, String) {
+///
+/// `not_found` is a hint that fits better where the command was not found.
+pub(crate) fn not_started(error: &JobError, not_found: Option<&str>) -> (Code, String) {
     let (code, hint) = match error.kind {
         ErrorKind::NotFound => (
             Code::CommandNotFound,
-            Some("check the spelling of the command and PATH"),
+            Some(not_found.unwrap_or("check the spelling of the command and PATH")),
         ),
         ErrorKind::NotExecutable => (
             Code::NotExecutable,

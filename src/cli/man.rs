@@ -130,6 +130,11 @@ fn environment_and_files(roff: &mut Roff) {
                 "Set for a job: the IDs of its run and of the job, used by runlog emit.",
             ),
             (
+                "RUNLOG_JOB_VOLUME",
+                "Set for a job: its volume. Used by runlog emit, and by the other commands where no \
+                 directory above has .omne.",
+            ),
+            (
                 "RUNLOG_REDACT",
                 "Set for a job: the patterns of --redact, which runlog emit masks too.",
             ),

@@ -150,3 +150,100 @@ fn unknown_event_type_is_reported() {
     );
     assert_eq!(output.stdout().lines().count(), 1);
 }
+
+#[test]
+fn env_without_value_comes_from_environment() {
+    let env = TestEnv::new();
+    let args = [
+        "run",
+        "--record-env",
+        "-e",
+        "FOO",
+        "--env",
+        "BAR=2",
+        "sh",
+        "-c",
+    ];
+    let mut command = env.command(&args);
+    command.arg("echo $FOO$BAR").env("FOO", "1");
+    let output = crate::support::env::finish(&mut command);
+    assert_eq!(output.stdout(), "12\n");
+    let recorded = env.event("job_submitted")["env"].clone();
+    assert_eq!(recorded, serde_json::json!({"FOO": "1", "BAR": "2"}));
+    let output = env.run(&["run", "--env", "MISSING", "true"]);
+    assert_snapshot!(snapshot(&env, &output), @"
+    exit 2
+    -- stderr
+    error: --env MISSING: environment variable not found
+    hint: set the variable, or give its value: --env KEY=VALUE
+    ");
+}
+
+#[test]
+fn shell_words_as_command_get_hints() {
+    let env = TestEnv::new();
+    env.executable("script.sh", "#!/bin/sh\n");
+    std::fs::create_dir(env.path("away")).unwrap();
+    let mut hints = String::new();
+    for args in [
+        &["run", "-q", "--", "a | b"][..],
+        &["run", "-q", "--", "FOO=1", "x"],
+        &["run", "-q", "--", "cd", "/x"],
+        &["run", "-q", "--", "source", "x"],
+        &["run", "-q", "--", "no-such-program"],
+        &["-C", "..", "run", "-q", "--", "./script.sh"],
+    ] {
+        let mut command = env.command(args);
+        let output = crate::support::env::finish(command.current_dir(env.path("away")));
+        assert_eq!(output.code, 127, "{args:?}");
+        let stderr = output.stderr();
+        let hint = stderr.lines().find(|line| line.starts_with("hint: "));
+        writeln!(hints, "{args:?}: {}", hint.unwrap_or_default()).unwrap();
+    }
+    assert_snapshot!(hints, @r#"
+    ["run", "-q", "--", "a | b"]: hint: run a line of shell with `runlog run sh -c '…'`
+    ["run", "-q", "--", "FOO=1", "x"]: hint: set a variable with --env FOO=VALUE
+    ["run", "-q", "--", "cd", "/x"]: hint: `cd` is a shell builtin; use --cwd DIR
+    ["run", "-q", "--", "source", "x"]: hint: `source` is a shell builtin; run it in a shell: runlog run sh -c '…'
+    ["run", "-q", "--", "no-such-program"]: hint: check the spelling of the command and PATH
+    ["-C", "..", "run", "-q", "--", "./script.sh"]: hint: -C names the volume; choose the directory with --cwd DIR
+    "#);
+}
+
+#[test]
+fn nested_run_uses_nearest_volume() {
+    let env = TestEnv::new();
+    for dir in ["a", "b", "none"] {
+        std::fs::create_dir(env.path(dir)).unwrap();
+    }
+    env.ok(&["-C", "b", "run", "-q", "true"]);
+    let script = r#"cd a && "$RUNLOG" run -q sh -c '
+        cd ../b && "$RUNLOG" run -q -n inner true && "$RUNLOG" emit in-a &&
+        cd ../none && "$RUNLOG" run -q -n job-volume true'"#;
+    assert_eq!(env.sh(script).code, 0);
+    let names = |volume: &str| {
+        let lines = env.json_lines(&["-C", volume, "status", "--json"]);
+        let name = |run: &serde_json::Value| run["name"].as_str().unwrap().to_owned();
+        lines.iter().map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(names("b"), ["true", "inner"]);
+    assert_eq!(names("a"), ["sh", "job-volume"]);
+    let notes = env
+        .ok(&["-C", "a", "tail", "--type", "note", "sh"])
+        .stdout();
+    assert!(notes.contains("in-a"), "{notes}");
+}
+
+#[test]
+fn quiet_on_success_prints_output_of_failures() {
+    let env = TestEnv::new();
+    let script = "echo out; echo err >&2; exit $0";
+    let quiet = ["run", "--quiet-on-success", "sh", "-c", script];
+    let output = env.ok(&[&quiet[..], &["0"]].concat());
+    assert_eq!((output.stdout(), output.stderr()), Default::default());
+    let output = env.run(&[&quiet[..], &["3"]].concat());
+    assert_eq!((output.code, &*output.stdout()), (3, "out\n"));
+    let stderr = output.stderr();
+    assert!(stderr.starts_with("run_id=sh-"), "{stderr}");
+    assert!(stderr.ends_with("\nerr\n"), "{stderr}");
+}

@@ -129,7 +129,7 @@ fn empty_command_is_rejected_without_traces() {
     exit 2
     -- stderr
     error: the command is empty
-    hint: give a command: `runlog run -- COMMAND [ARGS]…`
+    hint: give a command: `runlog run COMMAND`
     ");
     assert!(!env.exists(".omne"));
 }

@@ -224,7 +224,7 @@ fn job_runs_in_given_directory() {
 #[test]
 fn job_environment_names_run() {
     let env = TestEnv::new();
-    let script = r#"echo "$RUNLOG_RUN_ID $RUNLOG_JOB_ID $RUNLOG_VOLUME""#;
+    let script = r#"echo "$RUNLOG_RUN_ID $RUNLOG_JOB_ID $RUNLOG_JOB_VOLUME""#;
     let output = env.ok(&["run", "--job", "me", "--", "sh", "-c", script]);
     let root = env.root().display();
     assert_eq!(output.stdout(), format!("{} me {root}\n", env.only_run()));

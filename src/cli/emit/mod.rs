@@ -36,10 +36,10 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let name = args.name.as_deref().unwrap_or("line");
     let name = mask_text(name).unwrap_or_else(|| name.to_owned());
 
-    let volume = if args.open {
-        global.make_volume()?
-    } else {
-        global.volume()?
+    let volume = match global.enclosing_volume()? {
+        Some(volume) => volume,
+        None if args.open => global.make_volume()?,
+        None => global.volume()?,
     };
     let log = args.open_log(&volume, &name)?;
     let log = log.foreign_policy(foreign_policy(args.force));

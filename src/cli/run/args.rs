@@ -18,7 +18,7 @@ use crate::volume::{JobId, RunId};
 ///
 /// Stdin, output, signals and the exit code of the command are passed through. Without
 /// --run, the command gets a run of its own, which is closed when the command ends. The
-/// command finds `RUNLOG_RUN_ID`, `RUNLOG_JOB_ID` and `RUNLOG_VOLUME` in its environment,
+/// command finds `RUNLOG_RUN_ID`, `RUNLOG_JOB_ID` and `RUNLOG_JOB_VOLUME` in its environment,
 /// so its scripts can call `runlog emit`.
 ///
 /// Exit codes: the command's own; 128+N if signal N ended it; 124 the command timed out;
@@ -71,8 +71,9 @@ pub(crate) struct Args {
     /// Run the command in DIR
     #[arg(long, value_name = "DIR", help_heading = "Job")]
     pub cwd: Option<PathBuf>,
-    /// Set an environment variable for the job; only its name is recorded
-    #[arg(long, value_name = "KEY=VALUE", help_heading = "Job")]
+    /// Set an environment variable for the job, or take it from the environment; only its name is
+    /// recorded
+    #[arg(short, long, value_name = "KEY[=VALUE]", help_heading = "Job")]
     pub env: Vec<String>,
     /// Also record the values of --env
     #[arg(long, help_heading = "Job")]
@@ -133,6 +134,9 @@ pub(crate) struct Args {
     /// Store the output without passing it on, and do not print the ID of the run
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
+    /// Print the output and the ID of the run only if the command fails
+    #[arg(long, conflicts_with_all = ["detach", "no_capture"], help_heading = "Output")]
+    pub quiet_on_success: bool,
     /// Do not store the output
     #[arg(long, help_heading = "Output")]
     pub no_capture: bool,
@@ -163,7 +167,7 @@ impl Args {
         {
             return Err(anyhow!(UsageError {
                 message: "the command is empty".to_owned(),
-                hint: "give a command: `runlog run -- COMMAND [ARGS]…`",
+                hint: "give a command: `runlog run COMMAND`",
             }));
         }
         let variable = |name: &str| std::env::var_os(name);
@@ -171,7 +175,7 @@ impl Args {
             message: format!("--redact: {e}"),
             hint: "give a regular expression, or ENV:NAME for the value of a variable",
         })?;
-        let env = pairs("--env", &self.env)?;
+        let env = pairs("--env", &self.env_with_values()?)?;
         for (key, _) in &env {
             if key.starts_with("RUNLOG_") {
                 return Err(anyhow!(UsageError {
@@ -203,7 +207,7 @@ impl Args {
             output: OutputMode {
                 capture: !self.no_capture,
                 limit: self.capture_limit,
-                pass_on: !self.quiet && !self.detach,
+                pass_on: !self.is_quiet(),
             },
             redactor,
             after: match (&self.run, self.close) {
@@ -213,6 +217,22 @@ impl Args {
             },
             detached: self.detach,
         })
+    }
+
+    /// Returns the values of `--env` as `KEY=VALUE`; what has no value is taken from the
+    /// environment.
+    fn env_with_values(&self) -> Result<Vec<String>> {
+        let with_value = |text: &String| {
+            if text.is_empty() || text.contains('=') {
+                return Ok(text.clone());
+            }
+            let value = std::env::var(text).map_err(|e| UsageError {
+                message: format!("--env {text}: {e}"),
+                hint: "set the variable, or give its value: --env KEY=VALUE",
+            })?;
+            Ok(format!("{text}={value}"))
+        };
+        self.env.iter().map(with_value).collect()
     }
 
     /// Returns the job's working directory as an absolute path, as it is recorded.
@@ -228,6 +248,11 @@ impl Args {
             Some(dir) => here.join(dir),
             None => here,
         })
+    }
+
+    /// Whether the output is not passed on as it comes.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet || self.quiet_on_success || self.detach
     }
 
     /// Returns the name of the run, masked.

@@ -2,6 +2,7 @@
 
 mod args;
 mod detach_channel;
+mod start_hint;
 mod supervise;
 
 use std::process::ExitCode;

@@ -1,20 +1,24 @@
 //! The supervisor's side of `runlog run`: makes the run, runs the job, reports.
 
-use std::sync::Arc;
+use std::io;
+use std::io::Write as _;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result};
 
 use super::args::Args;
 use super::detach_channel::{Channel, announce, report};
-use crate::cli::context::{foreign_policy, opening, print_stderr, print_warning};
+use super::start_hint::start_hint;
+use crate::cli::context::{JOB_VOLUME, foreign_policy, opening, print_stderr, print_warning};
 use crate::cli::exit;
 use crate::cli::exit::Code;
 use crate::cli::settings::{ROTATE_SIZE, rotation};
 use crate::job::{
-    Attached, JobEnd, JobSpec, Outcome, Prepared, Progress, RunResult, Setup, prepare, run_job,
+    Attached, JobEnd, JobOutput, JobSpec, Outcome, Prepared, Progress, RunResult, Setup, SkipLines,
+    StreamId, UnindexedBytes, prepare, run_job,
 };
 use crate::log::{RunLog, allocate_ulid};
-use crate::volume::{RunId, Volume, error_chain};
+use crate::volume::{JobId, RunId, Volume, error_chain};
 
 /// What is to be run, and where.
 pub(super) struct Request<'a> {
@@ -55,10 +59,28 @@ impl Request<'_> {
             log.foreign_policy(foreign_policy(self.args.force))
                 .rotating(rotation),
         );
+        let job = Arc::new(OnceLock::new());
         let outcome = self.write_id(&run).and_then(|()| {
-            let setup = self.setup(prepared, name, &log, progress)?;
+            let mut setup = self.setup(prepared, name, &log, progress)?;
+            let (job, announce) = (Arc::clone(&job), setup.on_submitted);
+            setup.on_submitted = Box::new(move |id| {
+                job.get_or_init(|| id.clone());
+                announce(id);
+            });
             Ok(run_job(self.spec, setup)?)
         });
+        let has_succeeded = |outcome: &Outcome| matches!(outcome.end, JobEnd::Exited(0));
+        if self.args.quiet_on_success
+            && outcome
+                .as_ref()
+                .is_ok_and(|outcome| !has_succeeded(outcome))
+            && let Some(job) = job.get()
+        {
+            print_stderr(format_args!("run_id={run}"));
+            if let Err(e) = self.print_output(&run, job) {
+                print_stderr(format_args!("warning: cannot print the output: {e:#}"));
+            }
+        }
         if let Err(e) = log.finish_upkeep() {
             print_stderr(format_args!(
                 "runlog: the log was not rotated: {}",
@@ -72,6 +94,28 @@ impl Request<'_> {
             log.discard();
         }
         outcome
+    }
+
+    /// Prints what the job printed, each stream to ours.
+    fn print_output(&self, run: &RunId, job: &JobId) -> Result<()> {
+        let Some(runs) = self.volume.runs()? else {
+            return Ok(());
+        };
+        let Some(mut output) = JobOutput::open(&runs.open_dir(run.as_str())?, job)? else {
+            return Ok(());
+        };
+        let (mut stdout, mut stderr) = (io::stdout().lock(), io::stderr().lock());
+        let mut skip = SkipLines::default();
+        output.copy_streams(
+            None,
+            &mut skip,
+            UnindexedBytes::All,
+            &mut |stream, bytes| match stream {
+                Some(StreamId::Stderr) => stderr.write_all(bytes),
+                _ => stdout.write_all(bytes),
+            },
+        )?;
+        Ok(stdout.flush()?)
     }
 
     /// Opens the log of the run, which a supervisor that died may have made.
@@ -106,14 +150,14 @@ impl Request<'_> {
             .path()
             .canonicalize()
             .context("cannot resolve the path of the volume")?;
-        let mut env = vec![("RUNLOG_VOLUME", root.into_os_string())];
+        let mut env = vec![(JOB_VOLUME, root.into_os_string())];
         if !args.redact.is_empty() {
             env.push(("RUNLOG_REDACT", args.redact.join("\n").into()));
         }
         if let Some(size) = args.rotate_size {
             env.push((ROTATE_SIZE, size.to_string().into()));
         }
-        let quiet = args.quiet || args.detach;
+        let quiet = args.is_quiet();
         let channel = Arc::clone(self.channel);
         let submitted = Arc::clone(&channel);
         let run = log.run_id().clone();
@@ -169,7 +213,8 @@ impl Request<'_> {
             JobEnd::Signaled(signal) | JobEnd::Canceled(signal) => RunResult::Signal(*signal as u8),
             JobEnd::TimedOut => RunResult::Exit(Code::Timeout as u8),
             JobEnd::NotStarted(error) => {
-                let (code, text) = exit::not_started(error);
+                let hint = start_hint(&self.spec.argv, self.args.cwd.is_some(), self.volume);
+                let (code, text) = exit::not_started(error, hint.as_deref());
                 self.fail(code, &text)
             }
         }

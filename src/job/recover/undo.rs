@@ -288,7 +288,7 @@ impl<'a> RollbackRunner<'a> {
         let log = Arc::clone(&self.log);
         let root = self.volume.path().canonicalize();
         let root = root.unwrap_or_else(|_| self.volume.path().to_owned());
-        let env = vec![("RUNLOG_VOLUME", root.into_os_string())];
+        let env = vec![("RUNLOG_JOB_VOLUME", root.into_os_string())];
         let on_warning = Arc::clone(self.on_warning);
         let mut context = Supervisor::new(&spec, log, job, sink, around, on_warning, env);
         let stages = JobEvents {

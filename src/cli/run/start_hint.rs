@@ -1,0 +1,49 @@
+//! Hints for commands that are not found although they work in a shell.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use crate::volume::Volume;
+
+/// Commands that only a shell has.
+const SHELL_BUILTINS: [&str; 19] = [
+    ".", "alias", "bg", "builtin", "command", "declare", "eval", "exec", "export", "fg", "jobs",
+    "local", "set", "shopt", "source", "trap", "ulimit", "umask", "unset",
+];
+
+/// Returns what may be meant by a command that was not found.
+pub(super) fn start_hint(argv: &[OsString], has_cwd: bool, volume: &Volume) -> Option<String> {
+    let program = argv.first()?.to_str()?;
+    if program == "cd" {
+        return Some("`cd` is a shell builtin; use --cwd DIR".to_owned());
+    }
+    if SHELL_BUILTINS.contains(&program) {
+        let hint = "is a shell builtin; run it in a shell: runlog run sh -c '…'";
+        return Some(format!("`{program}` {hint}"));
+    }
+    if is_assignment(program) {
+        let name = program.split('=').next().unwrap_or_default();
+        return Some(format!("set a variable with --env {name}=VALUE"));
+    }
+    let is_line = program.contains(|c: char| c.is_whitespace() || "|&;<>".contains(c));
+    let has_operator = argv
+        .iter()
+        .any(|arg| arg == "|" || arg == "&&" || arg == ">");
+    if is_line || has_operator {
+        return Some("run a line of shell with `runlog run sh -c '…'`".to_owned());
+    }
+    let is_in_volume = program.contains('/') && volume.path().join(program).exists();
+    if is_in_volume && !has_cwd && Path::new(program).is_relative() {
+        return Some("-C names the volume; choose the directory with --cwd DIR".to_owned());
+    }
+    None
+}
+
+/// Whether a word is an assignment, as in `FOO=1 make`.
+fn is_assignment(word: &str) -> bool {
+    let Some((name, _)) = word.split_once('=') else {
+        return false;
+    };
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
