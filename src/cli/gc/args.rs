@@ -19,9 +19,10 @@ use crate::volume::Volume;
 /// Remove runs that are old, or too many
 ///
 /// Only runs that have ended are removed, those that ended first before the others; never a
-/// run that is running, open or locked. Without a limit, the named runs are removed. One line about each removed run is kept:
-/// `runlog status --retired` shows it. A limit of 0 is zero, not "no limit". Without RUN
-/// and without a limit, use those of the volume's settings (`[gc]` in .omne/lib/cfg/runlog.toml).
+/// run that is running, open or locked. With RUN and without a limit, the named runs are
+/// removed. Without both, use the limits of the volume's settings (`[gc]` in
+/// .omne/lib/cfg/runlog.toml). A limit of 0 is zero, not "no limit". One line about each
+/// removed run is kept: `runlog status --retired` shows it.
 ///
 /// A lost run counts as failed if its process is known to be dead. If it is unknown whether
 /// a run has ended (state unknown, a process that is not visible, a rollback that did not

@@ -16,9 +16,8 @@ use crate::render::RunRecord;
 /// Show the runs of the volume, or one run in detail
 ///
 /// RUN is an ID, a name (its newest run), a unique prefix of an ID, or `latest`; `~1` is the run
-/// before, as in `build~1`. For a finished run only the last line of the
-/// log is read, for any other its newest segments: `runlog replay --verify` finds older
-/// damage.
+/// before, as in `build~1`. For a finished run only the last line of the log is read, for any
+/// other its newest segments: `runlog replay --verify` finds older damage.
 ///
 /// With --watch, the view is updated as the runs proceed: what each job does, its progress,
 /// estimated from earlier runs with the same name, and its latest output. Quit with q or
