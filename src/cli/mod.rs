@@ -10,6 +10,7 @@ mod examples;
 pub mod exit;
 mod gc;
 mod man;
+mod pager;
 mod replay;
 mod rotate;
 mod run;

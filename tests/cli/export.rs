@@ -426,3 +426,40 @@ fn junit_output_has_no_escape_sequences() {
     assert_eq!(text("system-out"), "ok 1\n100%\n");
     assert_eq!(text("system-err"), "bad\n");
 }
+
+#[test]
+fn page_of_runs_links_to_pages_of_each() {
+    let env = TestEnv::new();
+    env.ok(&[
+        "run", "-q", "--close", "--run", "good", "--name", "a", "--", "echo", "fine",
+    ]);
+    env.run(&[
+        "run",
+        "-q",
+        "--run",
+        "bad",
+        "--name",
+        "</script>",
+        "--",
+        "false",
+    ]);
+    let args = ["status", "--export", "html", "-o", "index.html"];
+    env.ok(&[&args[..], &["--with-runs", "pages"]].concat());
+    let page = fs::read_to_string(env.path("index.html")).unwrap();
+    assert!(page.contains("\"links\":\"pages/\""), "{page}");
+    assert!(page.contains("[\"good\","), "{page}");
+    assert!(!page.contains("[\"</script>"), "{page}");
+    let good = fs::read_to_string(env.path("pages/good.html")).unwrap();
+    assert!(good.contains("fine"));
+    assert!(env.exists("pages/bad.html"));
+    let page = env
+        .ok(&["status", "--export", "html", "--state", "failed"])
+        .stdout();
+    assert!(
+        page.contains("[\"bad\",") && !page.contains("[\"good\","),
+        "{page}"
+    );
+    assert!(page.contains("\"links\":null"), "{page}");
+    let output = env.run(&["status", "--export", "csv", "--with-runs", "pages"]);
+    assert_eq!(output.code, 2);
+}

@@ -134,3 +134,46 @@ fn status_keeps_ids_whole_on_narrow_terminals() {
         assert_eq!(rows.count(), 1, "{screen}");
     }
 }
+
+#[test]
+fn long_list_is_shown_by_pager() {
+    let env = failed_run();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    for pager in ["one", "two"] {
+        env.executable(pager, format!("#!/bin/sh\necho by {pager}; exec cat\n"));
+    }
+    let shown = |rows: u16, command: &str, end: &str| {
+        terminal.line(&format!(
+            "clear; stty rows {rows}; {command}; stty rows 50; echo {end}"
+        ));
+        terminal.wait_for_line(end);
+        terminal.screen()
+    };
+    let status = "\"$RUNLOG\" status";
+    let screen = shown(2, &format!("PAGER=./one {status}"), "a");
+    assert!(
+        screen.contains("by one\n") && screen.contains("failed"),
+        "{screen}"
+    );
+    let screen = shown(2, &format!("PAGER=./one RUNLOG_PAGER=./two {status}"), "b");
+    assert!(screen.contains("by two\n"), "{screen}");
+    for (command, end) in [
+        (format!("PAGER=./one {status} --no-pager"), "c"),
+        (format!("PAGER=./one RUNLOG_PAGER= {status}"), "d"),
+        (format!("PAGER=./one TERM=dumb {status}"), "e"),
+        (format!("PAGER=./one {status} | cat"), "f"),
+    ] {
+        let screen = shown(2, &command, end);
+        assert!(
+            screen.contains("failed") && !screen.contains("by one\n"),
+            "{screen}"
+        );
+    }
+    let screen = shown(40, &format!("PAGER=./one {status}"), "g");
+    assert!(
+        screen.contains("failed") && !screen.contains("by one\n"),
+        "{screen}"
+    );
+}

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 
 use super::output::report_lost;
 use super::source::ReplaySource;
@@ -27,8 +28,8 @@ use crate::render::export::markdown::Markdown;
 use crate::render::export::otlp::Otlp;
 use crate::render::export::prometheus::Prometheus;
 use crate::render::export::{Export, OutputChunk, markdown};
-use crate::render::{AsOmne, AsRuntimo};
-use crate::volume::RunId;
+use crate::render::{AsOmne, AsRuntimo, RunRecord};
+use crate::volume::{Dir, RunId};
 
 impl InteropFormat {
     pub(crate) fn export(self, run: &RunId) -> Box<dyn Export> {
@@ -74,30 +75,11 @@ pub(crate) fn execute(
     let mut code = Code::Ok;
     match source {
         ReplaySource::Run(_, dir) if export.wants_output() => {
-            play(dir, None, |ts, played| -> Result<()> {
-                match played {
-                    PlaybackItem::Item(item) => {
-                        if let Item::Damage(damage) = item {
-                            code = report_skipped(args, damage)?;
-                            warn(damage);
-                        }
-                        state_at.apply(None, item);
-                        out.with(|out| export.item(out, item, &state_at.fold.state))
-                    }
-                    PlaybackItem::Output { job, stream, bytes } => {
-                        let chunk = OutputChunk {
-                            job,
-                            stream,
-                            ts,
-                            bytes,
-                        };
-                        out.with(|out| export.output(out, chunk))
-                    }
-                    PlaybackItem::OutputLost { job, left, stored } => {
-                        report_lost(job, left, stored);
-                        Ok(())
-                    }
+            play(dir, None, |ts, played| {
+                if let PlaybackItem::Item(Item::Damage(damage)) = played {
+                    code = report_skipped(args, damage)?;
                 }
+                export_played(&mut *export, &mut out, &mut state_at, ts, &played)
             })?;
         }
         _ => {
@@ -112,7 +94,7 @@ pub(crate) fn execute(
         }
     }
     let inspected = inspect_now(source.dir(), &state_at.fold.state)?;
-    let report = state_at.report(source, inspected);
+    let report = state_at.report(source.run(), source.dir(), inspected);
     out.with(|out| export.end(out, &report))?;
     out.finish()?;
     if args.mode.export == Some(ExportFormat::Github) {
@@ -121,6 +103,55 @@ pub(crate) fn execute(
         add_summary(&summary)?;
     }
     Ok(code)
+}
+
+/// Writes a run with its output in another format, and returns the run. Damage is skipped with a
+/// warning.
+pub(crate) fn export_with_output(
+    dir: &Dir,
+    run: &RunId,
+    export: &mut dyn Export,
+    out: &mut AtomicOutput,
+) -> Result<RunRecord> {
+    let mut state_at = StateAt::default();
+    play(dir, None, |ts, played| {
+        export_played(export, out, &mut state_at, ts, &played)
+    })?;
+    let verdict = inspect_now(dir, &state_at.fold.state)?;
+    let record = state_at.report(run, dir, verdict);
+    out.with(|out| export.end(out, &record))?;
+    Ok(record)
+}
+
+fn export_played(
+    export: &mut dyn Export,
+    out: &mut AtomicOutput,
+    state_at: &mut StateAt,
+    ts: Option<Timestamp>,
+    played: &PlaybackItem<'_>,
+) -> Result<()> {
+    match *played {
+        PlaybackItem::Item(item) => {
+            if let Item::Damage(damage) = item {
+                warn(damage);
+            }
+            state_at.apply(None, item);
+            out.with(|out| export.item(out, item, &state_at.fold.state))
+        }
+        PlaybackItem::Output { job, stream, bytes } => {
+            let chunk = OutputChunk {
+                job,
+                stream,
+                ts,
+                bytes,
+            };
+            out.with(|out| export.output(out, chunk))
+        }
+        PlaybackItem::OutputLost { job, left, stored } => {
+            report_lost(job, left, stored);
+            Ok(())
+        }
+    }
 }
 
 /// Appends the summary: the steps of a workflow share one file.

@@ -3,7 +3,7 @@
 mod args;
 mod at_point;
 mod diff;
-mod export;
+pub(crate) mod export;
 mod output;
 mod pace;
 mod play;

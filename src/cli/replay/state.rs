@@ -15,6 +15,8 @@ use crate::job::{InspectedRun, RunVerdict, status_at};
 use crate::log::{DamageList, EventType, Fold, Item, RunSummary};
 use crate::render::{Human, JsonLines, ReportedAt, RunPrinter as _, RunRecord, line_time};
 
+use crate::volume::{Dir, RunId};
+
 /// The state of a run, folded up to a point.
 #[derive(Default)]
 pub(crate) struct StateAt {
@@ -43,7 +45,7 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Re
         Some(_) => status_at(source.dir(), &state_at.fold.state),
     };
     let at = args.at.map(|_| std::mem::take(&mut state_at.at));
-    let mut report = state_at.report(source, inspected);
+    let mut report = state_at.report(source.run(), source.dir(), inspected);
     if let Some(ts) = at.as_ref().and_then(|at| at.ts) {
         report.set_elapsed(ts);
     }
@@ -60,7 +62,7 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Re
 
 impl StateAt {
     /// Returns the record of the run as it was read.
-    pub(crate) fn report(self, source: &ReplaySource, inspected: RunVerdict) -> RunRecord {
+    pub(crate) fn report(self, run: &RunId, dir: &Dir, inspected: RunVerdict) -> RunRecord {
         let overview = RunSummary {
             events: self.last_seq.map_or(0, |seq| seq + 1) + self.foreign,
             bytes: self.fold.state.sealed_bytes + self.bytes,
@@ -72,8 +74,7 @@ impl StateAt {
             summary: overview,
             verdict: inspected,
         };
-        let path = source.dir().path().to_owned();
-        RunRecord::new(source.run().clone(), path, examined)
+        RunRecord::new(run.clone(), dir.path().to_owned(), examined)
     }
 
     /// Folds the next item, unless it is after the point.

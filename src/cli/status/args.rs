@@ -65,6 +65,9 @@ pub(crate) struct Args {
     /// Print one line of JSON per run
     #[arg(long)]
     pub json: bool,
+    /// Do not show long output in a pager (`RUNLOG_PAGER`, `PAGER`, or less)
+    #[arg(long)]
+    pub no_pager: bool,
     /// Print the runs, or the named run, in a format for other tools
     #[arg(long, value_name = "FORMAT", conflicts_with = "json")]
     pub export: Option<StatusFormat>,
@@ -72,6 +75,9 @@ pub(crate) struct Args {
     /// export is complete
     #[arg(short, long, value_name = "FILE", requires = "export")]
     pub out: Option<PathBuf>,
+    /// With --export html, also write a page for each run to DIR, and link to it
+    #[arg(long, value_name = "DIR", requires = "export")]
+    pub with_runs: Option<PathBuf>,
 }
 
 /// A format that runs are exported in.
@@ -81,6 +87,8 @@ pub(crate) enum StatusFormat {
     Prometheus,
     /// One row per job
     Csv,
+    /// Self-contained page with filters, outcomes and durations by name
+    Html,
 }
 
 impl Args {

@@ -3,6 +3,7 @@
 mod args;
 mod last_output;
 mod list;
+mod page;
 mod screen;
 mod watch;
 mod watched_runs;
@@ -11,24 +12,25 @@ use std::io;
 use std::io::Write as _;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 pub(crate) use self::args::Args;
 use self::args::StatusFormat;
 use self::last_output::add_last_output;
 use self::list::{Listed, newest, select_retired, select_runs};
+use self::page::write_pages;
 use super::atomic_output::AtomicOutput;
 use super::context::{Global, warn_damage};
 use super::exit::Code;
+use super::pager;
+use super::pager::Paging;
+use super::usage_error::UsageError;
 use crate::job::{RunStatus, inspect_run};
 use crate::log::{ChangeWaiter, JobScope, WatchScope};
 use crate::render::export::csv::csv_jobs;
 use crate::render::export::prometheus;
 use crate::render::{Human, JsonLines, RunPrinter, RunRecord};
 use crate::volume::{Dir, RunId};
-
-/// The size of the buffer for stdout, in bytes.
-const BUFFER_BYTES: usize = 64 << 10;
 
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     if let Some(form) = args.export {
@@ -46,7 +48,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
 
 /// Prints the selected runs in the given format.
 fn print(args: &Args, global: &Global, printer: &impl RunPrinter) -> Result<Code> {
-    let mut out = io::BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
+    let mut out = Vec::new();
     let code = if args.retired {
         let (reports, code) = select_retired(args, global)?;
         match reports.as_slice() {
@@ -75,12 +77,23 @@ fn print(args: &Args, global: &Global, printer: &impl RunPrinter) -> Result<Code
         printer.list(&mut out, &newest(args, listed))?;
         code
     };
-    out.flush().context("cannot write to stdout")?;
-    Ok(code)
+    let paging = match (args.no_pager || args.json, args.runs.is_empty()) {
+        (true, _) => Paging::Off,
+        (false, true) => Paging::FromEnd,
+        (false, false) => Paging::FromStart,
+    };
+    pager::print(&out, paging, code)
 }
 
 /// Exports the selected runs.
 fn export(args: &Args, global: &Global, form: StatusFormat) -> Result<Code> {
+    if args.with_runs.is_some() && form != StatusFormat::Html {
+        return Err(UsageError {
+            message: "--with-runs needs --export html".to_owned(),
+            hint: "add `--export html`, or leave out --with-runs",
+        }
+        .into());
+    }
     let mut out = AtomicOutput::create(args.out.as_deref(), global)?;
     let (runs, code) = if args.retired {
         let (runs, code) = select_retired(args, global)?;
@@ -92,10 +105,11 @@ fn export(args: &Args, global: &Global, form: StatusFormat) -> Result<Code> {
         let (listed, code) = select_runs(args, global, &|run| Ok(Listed::whole(run)))?;
         (newest(args, listed), code)
     };
-    out.with(|out| match form {
-        StatusFormat::Prometheus => prometheus(out, &runs),
-        StatusFormat::Csv => csv_jobs(out, &runs),
-    })?;
+    match form {
+        StatusFormat::Prometheus => out.with(|out| prometheus(out, &runs))?,
+        StatusFormat::Csv => out.with(|out| csv_jobs(out, &runs))?,
+        StatusFormat::Html => write_pages(args, global, &mut out, &runs)?,
+    }
     out.finish()?;
     Ok(code)
 }
@@ -129,7 +143,7 @@ fn show_named(args: &Args, global: &Global) -> Result<(Vec<RunRecord>, Code)> {
             (Code::Ok, own) => own,
             (code, _) => code,
         };
-        if !args.json {
+        if !args.json && args.export.is_none() {
             add_last_output(&mut record, &dir);
         }
         records.push(record);

@@ -89,3 +89,45 @@ pub fn write_runs_page(out: &mut dyn Write, page: &RunsPage, runs: &[RunRecord])
     };
     write_page(out, &format!("runs of {}", page.title), RUNS_SCRIPT, &data)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn page_of_ten_thousand_runs_is_small() {
+        let run = |n: i64| RunRecord {
+            run_id: format!("job-{}-01m8gee3ddfbzc96t1htx6wcv0", n % 50)
+                .parse()
+                .unwrap(),
+            name: format!("job-{}", n % 50),
+            state: RunStatus::Failed,
+            because: "the run is closed and job build failed: it exited with code 1".to_owned(),
+            host: None,
+            opened_ts: Timestamp::from_second(1_790_000_000 + n * 60).ok(),
+            closed_ts: None,
+            duration_ms: Some(123_456),
+            events: 1_000,
+            bytes: 1_000_000,
+            damaged: 0,
+            jobs_total: 1,
+            jobs_failed: 1,
+            jobs: Vec::new(),
+            retired: None,
+            at: None,
+            dir: "/".into(),
+            first_id: None,
+        };
+        let runs: Vec<_> = (0..10_000).map(run).collect();
+        let page = RunsPage {
+            title: "</script>".to_owned(),
+            now: Timestamp::now(),
+            links: None,
+        };
+        let mut out = Vec::new();
+        write_runs_page(&mut out, &page, &runs).unwrap();
+        assert!(out.len() < 5_000_000, "{}", out.len());
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.matches("</script>").count(), 2);
+    }
+}

@@ -13,7 +13,7 @@ use crate::render::human::style::escape_controls;
 
 const STYLE: &str = include_str!("page.css");
 /// SHA-256 of the style in Base64 ("Content Security Policy Level 3", hash-source).
-const STYLE_HASH: &str = "7RqQO0ab/xdTxCLgbarauzTFrd36TH5o+B62PbcAN4c=";
+const STYLE_HASH: &str = "6C4ARHrhuGWEsL7wIcvK+noHI3l54mxEwTCYeac080c=";
 
 /// The script of a page.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +32,7 @@ pub(crate) const RUN_SCRIPT: PageScript = PageScript {
 /// The script of the page of several runs.
 pub(crate) const RUNS_SCRIPT: PageScript = PageScript {
     text: concat!(include_str!("common.js"), include_str!("runs.js")),
-    hash: "tU/NKlfBABx70Nim5kvS3LzHS+/epCN0BfEWccXlv34=",
+    hash: "zogM3XCHywkTOishfUPuYQPjc//OBH8tGCwrPMD9Reo=",
 };
 
 /// Writes a page.

@@ -75,14 +75,15 @@
 
   const body = () => {
     const box = el('div', { class: 'names' });
-    const columns = narrow.matches ? [['Run'], ['State'], ['Took', 'num'], ['Opened']]
+    const columns = narrow.matches ? [['State'], ['Took', 'num'], ['Opened'], ['Run']]
       : [['Run'], ['State'], ['Opened'], ['Took', 'num'], ['Jobs', 'num'], ['Events', 'num'], ['Log', 'num'], ['Because']];
     const row = (run) => {
       const id = el('td', { class: 'mono nowrap' }, link(run, run.id));
       const state = el('td', { class: 'nowrap' }, word(run.state));
-      const opened = el('td', { class: 'nowrap' }, clock(run.opened).replace(/\.\d+ UTC/, ''));
+      const at = clock(run.opened).replace(/\.\d+ UTC/, '');
+      const opened = el('td', { class: 'nowrap' }, narrow.matches ? at.slice(5, 16) : at);
       const took = el('td', { class: 'num' }, run.ms === null ? '' : span(run.ms) + (run.state === 'running' ? '…' : ''));
-      return narrow.matches ? el('tr', { title: run.why }, id, state, took, opened)
+      return narrow.matches ? el('tr', { title: run.why }, state, took, opened, id)
         : el('tr', {}, id, state, opened, took, el('td', { class: 'num' }, run.failed ? `${run.jobs} (${run.failed} failed)` : String(run.jobs)),
           el('td', { class: 'num' }, String(run.events)), el('td', { class: 'num' }, size(run.bytes)), el('td', { class: 'text' }, run.why || ''));
     };

@@ -1,0 +1,96 @@
+//! The pager for output that is longer than the terminal.
+
+use std::fs::File;
+use std::io;
+use std::io::{IsTerminal as _, Seek as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use rustix::fs::{MemfdFlags, memfd_create};
+
+use super::exit::Code;
+use super::terminal_style::is_dumb_terminal;
+
+/// Whether long output is shown by a pager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Paging {
+    /// Never.
+    Off,
+    /// From its start.
+    FromStart,
+    /// From its end, where the newest of a list is. Only the default pager does this.
+    FromEnd,
+}
+
+/// Prints text to stdout, through a pager if it does not fit on the terminal.
+///
+/// The pager is `RUNLOG_PAGER`, or else `PAGER`, or else `less`; an empty one and `cat` mean
+/// none. If it cannot be started, the text is printed without it.
+pub(crate) fn print(text: &[u8], paging: Paging, code: Code) -> Result<Code> {
+    if paging != Paging::Off
+        && is_longer_than_terminal(text)
+        && let Some(pager) = pager(paging)
+        && let Ok(file) = input(text)
+        && run(pager, file, code).is_ok()
+    {
+        return Ok(code);
+    }
+    let mut out = io::stdout().lock();
+    out.write_all(text)
+        .and_then(|()| out.flush())
+        .context("cannot write to stdout")?;
+    Ok(code)
+}
+
+fn is_longer_than_terminal(text: &[u8]) -> bool {
+    if !io::stdout().is_terminal() || is_dumb_terminal() {
+        return false;
+    }
+    let rows = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_row);
+    let lines = memchr::memchr_iter(b'\n', text).count();
+    // The prompt of the shell needs a line as well.
+    rows > 0 && lines >= usize::from(rows)
+}
+
+fn pager(paging: Paging) -> Option<Command> {
+    let variable = |name| std::env::var_os(name);
+    let mut command = match variable("RUNLOG_PAGER").or_else(|| variable("PAGER")) {
+        Some(pager) if pager.is_empty() || pager == "cat" => return None,
+        Some(pager) => {
+            let mut command = Command::new("sh");
+            command.arg("-c").arg(pager);
+            command
+        }
+        None => {
+            let mut command = Command::new("less");
+            command.args((paging == Paging::FromEnd).then_some("+G"));
+            command
+        }
+    };
+    // Show colors, leave the text on the screen, and quit if it fits (less(1)).
+    if std::env::var_os("LESS").is_none() {
+        command.env("LESS", "FRX");
+    }
+    Some(command)
+}
+
+/// Returns the text as a file: unlike a pipe, it needs no process to write it.
+fn input(text: &[u8]) -> io::Result<File> {
+    let mut file = File::from(memfd_create("runlog", MemfdFlags::CLOEXEC)?);
+    file.write_all(text)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// Runs the pager.
+///
+/// On success it replaces this process, so that Ctrl-C cannot end one without the other. Only
+/// where the exit code says more than that is it waited for.
+fn run(mut pager: Command, input: File, code: Code) -> io::Result<()> {
+    pager.stdin(input);
+    if code == Code::Ok {
+        return Err(pager.exec());
+    }
+    pager.status().map(drop)
+}
