@@ -70,6 +70,7 @@ pub use crate::log::format::classify::Dialect;
 pub use crate::log::format::envelope::{DamageReason, Envelope};
 pub use crate::log::format::event_head::EventHead;
 pub use crate::log::format::event_type::{Durability, EventKind, EventType};
+pub use crate::log::format::job_counts::JobCounts;
 pub use crate::log::format::limits::MAX_LINE_BYTES;
 pub use crate::log::format::note_data::DataError;
 pub use crate::log::format::payload;
@@ -92,7 +93,7 @@ pub use crate::log::write::run_log::RunLog;
 pub use crate::log::format::ulid::fresh_ulid;
 #[doc(hidden)]
 pub use crate::log::interop::foreign::apply_foreign;
-pub use crate::log::lock::lease::{Lease, LeaseState};
+pub use crate::log::lock::lease::{Lease, LeaseClaim, LeaseState};
 pub use crate::log::read::cursor::{Cursor, CursorError};
 pub use crate::log::read::cursor_file::{CursorFile, CursorFileError};
 pub use crate::log::read::follow::{FollowStart, Follower, Update};

@@ -16,8 +16,8 @@ use crate::job::supervise::job_events::JobEvents;
 use crate::job::supervise::supervisor::{SNAPSHOT_TIMEOUT, close_if_open};
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError};
 use crate::log::{
-    Batch, Close, Durability, EventType, JobScope, JobState, Lease, LeaseState, LogView, RunLog,
-    RunStatus, needs_repair,
+    Batch, Close, Durability, EventType, JobScope, JobState, Lease, LeaseState, RunLog, RunStatus,
+    needs_repair,
 };
 use crate::telemetry::{Probe, Snapshots};
 use crate::volume::{Dir, JobId, RunId, Volume, error_chain, layout};
@@ -199,14 +199,14 @@ impl Recoverer<'_> {
         outcome: &mut RecoveryOutcome,
     ) -> Result<(), UndoError> {
         let now = self.snapshot();
-        self.log.append_with(
+        self.log.append_with_state(
             Durability::Power,
             EventType::JobFailed.lock_budget(),
-            |view| {
+            |view, state| {
                 let mut drafts = Vec::new();
                 outcome.jobs.clear();
                 for (id, _) in leases {
-                    let Some(job) = view.state.job(id.as_str()) else {
+                    let Some(job) = state.job(id.as_str()) else {
                         continue;
                     };
                     if job.stage.is_terminal() {
@@ -263,7 +263,7 @@ impl Recoverer<'_> {
         self.log.append_with(
             Durability::Power,
             EventType::RunClosed.lock_budget(),
-            |view: &LogView<'_>| Ok(Batch::only(close_if_open(Close::IfAllEnded, view))),
+            |view| Ok(Batch::only(close_if_open(Close::IfAllEnded, view))),
         )?;
         Ok(())
     }

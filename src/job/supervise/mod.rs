@@ -1,6 +1,7 @@
 //! Running a job, from its submission to its terminal event.
 
 pub(crate) mod child;
+pub(crate) mod claim;
 pub(crate) mod control;
 pub(crate) mod detach;
 pub(crate) mod forward;

@@ -64,16 +64,8 @@ pub(crate) fn roll_back(
     }
     let after = context.snapshot();
     let unfinished = context.append_terminal("the end of the rollback", |view| {
-        // After a short write it may be in the log already.
-        let rollback = view.state.job(stages.job.as_str());
-        let rollback = rollback.and_then(|job| job.rollback.as_ref());
-        let drafts = if rollback.is_some_and(|rollback| rollback.ended) {
-            Vec::new()
-        } else {
-            vec![stages.rolled_back(&event, &after)?]
-        };
         Ok(Batch {
-            drafts,
+            drafts: vec![stages.rolled_back(&event, &after)?],
             close: close_if_open(close, view),
         })
     });

@@ -330,17 +330,8 @@ impl Supervisor<'_> {
             (self.on_warning)(why);
         }
         let mut unfinished = self.append_terminal("the end of the job", |view| {
-            let ended = view
-                .state
-                .job(stages.job.as_str())
-                .is_some_and(|j| j.stage.is_terminal());
-            let drafts = if ended {
-                Vec::new()
-            } else {
-                vec![stages.ended(event, after)?]
-            };
             Ok(Batch {
-                drafts,
+                drafts: vec![stages.ended(event, after)?],
                 close: close_if_open(close, view),
             })
         });

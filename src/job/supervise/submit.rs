@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use super::claim::{ClaimedId, JobsSoFar, claim, has_every_output};
 use super::control::JobControl;
 use super::job_events;
 use super::job_events::JobEvents;
@@ -47,51 +48,74 @@ pub(crate) struct Submitted {
     pub known: Option<JobState>,
 }
 
-/// The id of a job, with its lease.
-struct ClaimedId {
-    job: JobId,
-    lease: Lease,
+/// A batch that submits a job, and what was claimed for it.
+struct Claimed {
+    submitted: Submitted,
+    /// The number of lines up to `job_submitted`.
+    lines: usize,
+    /// The number of lines up to the end of a job that cannot be started.
+    lines_to_end: Option<usize>,
 }
 
 impl Submission<'_> {
-    /// Under the run's locks: the run is open, the id is free, the output file is made,
-    /// its lease is taken, and all that precedes the start is written, in one batch.
+    /// Submits the job under the locks of its run: the run is open and the id unused, the
+    /// output file is created and its lease taken, and all events that precede the start are
+    /// appended in one batch.
     ///
     /// # Errors
     /// The job is not in the log, or not durably, and must not be started.
     pub(crate) fn submit(mut self, log: &RunLog) -> Result<Submitted, AppendError> {
-        let mut made = None;
-        let budget = EventType::JobSubmitted.lock_budget();
-        let written = log.append_with(Durability::Power, budget, |view| {
-            let (submitted, batch) = self.batch(log, view)?;
-            made = Some(submitted);
-            Ok(batch)
-        });
-        let stands = match &written {
-            Ok(_) | Err(AppendError::NotDurable(_)) => true,
-            Err(AppendError::Partial { written, .. }) => *written > 0,
-            Err(_) => false,
+        let mut claimed = None;
+        let timeout = EventType::JobSubmitted.lock_budget();
+        let mut appended = Ok(());
+        if !self.needs_state() && has_every_output(log)? {
+            appended = log
+                .append_counted(Durability::Power, timeout, |view, counts| {
+                    self.batch(log, view, JobsSoFar::Counted(counts), &mut claimed)
+                })
+                .map(drop);
+        }
+        if appended.is_ok() && claimed.is_none() {
+            // Only the log says whether the id is unused.
+            appended = log
+                .append_with_state(Durability::Power, timeout, |view, state| {
+                    self.batch(log, view, JobsSoFar::Folded(state), &mut claimed)
+                })
+                .map(drop);
+        }
+        let in_log = match &appended {
+            Ok(()) | Err(AppendError::NotDurable(_)) => usize::MAX,
+            Err(AppendError::Partial { written, .. }) => *written,
+            Err(_) => 0,
         };
-        // The name of the lease: without it nobody could tell after a loss of power
-        // whether the supervisor lives.
-        match (written.and_then(|_| sync_jobs(log)), made) {
-            (Ok(()), Some(made)) => Ok(made),
+        // The name of the lease too: without it, nothing would say after a power loss whether
+        // the supervisor is alive.
+        match (appended.and_then(|()| sync_jobs(log)), claimed) {
+            (Ok(()), Some(claimed)) => Ok(claimed.submitted),
             (Ok(()), None) => Err(StorageError::RunRemoved {
                 path: log.dir().path().to_owned(),
             }
             .into()),
-            (Err(e), made) => {
-                if let Some(made) = made.filter(|made| stands && made.known.is_none()) {
-                    self.cancel(log, &made.stages, &e);
+            (Err(e), claimed) => {
+                let is_new = |claimed: &Claimed| in_log > 0 && claimed.submitted.known.is_none();
+                if let Some(claimed) = claimed.filter(is_new) {
+                    self.cancel(log, &claimed, in_log, &e);
                 }
                 Err(e)
             }
         }
     }
 
-    /// Some of it stands in the log, but the job will not be started: as far as the log
-    /// takes it, it is told so.
-    fn cancel(&self, log: &RunLog, stages: &JobEvents, why: &AppendError) {
+    /// Returns whether the state of the run decides what the batch is: a supervisor that died
+    /// may have submitted the job, or the run may close with it.
+    fn needs_state(&self) -> bool {
+        let closes = self.validated.is_err() && close_policy(self.spec.after) != Close::No;
+        closes || self.predecessor.is_some() || self.control.page.job().is_some()
+    }
+
+    /// Ends a job that will not be started, as far as the log allows. `in_log` is how many
+    /// lines of its submission are in the log.
+    fn cancel(&self, log: &RunLog, claimed: &Claimed, in_log: usize, why: &AppendError) {
         let error = JobError {
             kind: ErrorKind::Canceled,
             message: format!("the job was not started: {}", error_chain(why)),
@@ -100,39 +124,42 @@ impl Submission<'_> {
             error: Some(error),
             ..JobEnded::default()
         };
-        let budget = EventType::JobSubmitted.lock_budget();
-        let written = log.append_with(Durability::Power, budget, |view| {
-            // After a short write its submission may not stand.
-            let job = view.state.job(stages.job.as_str());
-            let drafts = if job.is_some_and(|job| !job.stage.is_terminal()) {
-                vec![stages.ended(&event, &self.before)?]
-            } else {
-                Vec::new()
-            };
+        let is_open = in_log >= claimed.lines && claimed.lines_to_end.is_none_or(|n| in_log < n);
+        let timeout = EventType::JobSubmitted.lock_budget();
+        let canceled = log.append_with(Durability::Power, timeout, |view| {
+            let mut drafts = Vec::new();
+            if is_open {
+                drafts.push(claimed.submitted.stages.ended(&event, &self.before)?);
+            }
             let close = close_if_open(close_policy(self.spec.after), view);
             Ok(Batch { drafts, close })
         });
-        // The caller is told of the first trouble already.
-        drop(written);
+        // The caller reports the first error.
+        drop(canceled);
     }
 
+    /// Makes the batch, and claims what the job needs. Without a claim the batch is empty.
     fn batch(
         &mut self,
         log: &RunLog,
-        view: &LogView<'_>,
-    ) -> Result<(Submitted, Batch), AppendError> {
+        view: LogView,
+        so_far: JobsSoFar<'_>,
+        claimed: &mut Option<Claimed>,
+    ) -> Result<Batch, AppendError> {
         let (spec, run) = (self.spec, log.run_id());
         let jobs = log.dir().ensure_dir(layout::JOBS)?.dir;
         let resumed = self.resume(&jobs)?;
-        let known = resumed
-            .as_ref()
-            .and_then(|it| view.state.job(it.job.as_str()));
+        let known = resumed.as_ref().and_then(|it| so_far.job(&it.job));
         if known.is_none() {
-            Self::check_open(view, run)?;
+            check_open(view, so_far, run)?;
         }
-        let ClaimedId { job, lease } = match resumed {
-            Some(resumed) => resumed,
-            None => self.claim(log, &jobs, view)?,
+        let wanted = spec.job_id.as_ref();
+        let claim = match resumed {
+            Some(resumed) => Some(resumed),
+            None => claim(run, &jobs, so_far, wanted, || self.default_id())?,
+        };
+        let Some(ClaimedId { job, lease }) = claim else {
+            return Ok(Batch::only(Close::No));
         };
         let sink = self.sink(log, &jobs, &job, lease)?;
         let stages = JobEvents {
@@ -149,6 +176,8 @@ impl Submission<'_> {
             let front = self.control.front_pid();
             drafts.push(stages.submitted(&job_events::submitted(spec, front))?);
         }
+        let lines = drafts.len();
+        let mut lines_to_end = None;
         let mut close = Close::No;
         match self.validated {
             Ok(program) if matches!(stage, None | Some(Stage::Submitted)) => {
@@ -163,6 +192,7 @@ impl Submission<'_> {
                     ..JobEnded::default()
                 };
                 drafts.push(stages.ended(&ended, &self.before)?);
+                lines_to_end = Some(drafts.len());
                 close = close_if_open(close_policy(spec.after), view);
             }
             Ok(_) | Err(_) => {}
@@ -178,21 +208,12 @@ impl Submission<'_> {
             sink,
             known,
         };
-        Ok((submitted, Batch { drafts, close }))
-    }
-
-    fn check_open(view: &LogView<'_>, run: &RunId) -> Result<(), AppendError> {
-        if view.state.is_closed() {
-            return Err(Refusal::Closed { run: run.clone() }.into());
-        }
-        if view.state.jobs_total >= MAX_JOBS {
-            return Err(Refusal::TooManyJobs {
-                run: run.clone(),
-                limit: MAX_JOBS,
-            }
-            .into());
-        }
-        Ok(())
+        *claimed = Some(Claimed {
+            submitted,
+            lines,
+            lines_to_end,
+        });
+        Ok(Batch { drafts, close })
     }
 
     /// Returns the id and the lease of the job that a supervisor that died has claimed.
@@ -266,49 +287,6 @@ impl Submission<'_> {
         }
     }
 
-    /// Claims the id of the job, and takes its lease.
-    fn claim(
-        &self,
-        log: &RunLog,
-        jobs: &Dir,
-        view: &LogView<'_>,
-    ) -> Result<ClaimedId, AppendError> {
-        if let Some(job) = &self.spec.job_id {
-            return Self::claim_one(jobs, view, job)?
-                .map(|lease| ClaimedId {
-                    job: job.clone(),
-                    lease,
-                })
-                .ok_or_else(|| {
-                    let (run, job) = (log.run_id().clone(), job.clone());
-                    Refusal::JobTaken { run, job }.into()
-                });
-        }
-        let base = self.default_id();
-        let mut job = base.clone();
-        for n in 2.. {
-            if let Some(lease) = Self::claim_one(jobs, view, &job)? {
-                return Ok(ClaimedId { job, lease });
-            }
-            job = base.numbered(n);
-        }
-        let run = log.run_id().clone();
-        let limit = MAX_JOBS;
-        Err(Refusal::TooManyJobs { run, limit }.into())
-    }
-
-    /// Takes the lease of an id that is free.
-    fn claim_one(
-        jobs: &Dir,
-        view: &LogView<'_>,
-        job: &JobId,
-    ) -> Result<Option<Lease>, StorageError> {
-        match view.state.job(job.as_str()) {
-            Some(_) => Ok(None),
-            None => Lease::take(jobs, job),
-        }
-    }
-
     fn default_id(&self) -> JobId {
         if self.spec.after == AfterJob::CloseOwn {
             // The run is all this job's: they share the name.
@@ -318,6 +296,19 @@ impl Submission<'_> {
         let name = program.and_then(Path::file_name).unwrap_or_default();
         JobId::from_name(&self.spec.masked(&name.to_string_lossy()))
     }
+}
+
+/// Refuses a job that the run does not accept.
+fn check_open(view: LogView, so_far: JobsSoFar<'_>, run: &RunId) -> Result<(), AppendError> {
+    let run = run.clone();
+    if view.is_closed {
+        return Err(Refusal::Closed { run }.into());
+    }
+    if so_far.counts().submitted >= MAX_JOBS as u64 {
+        let limit = MAX_JOBS;
+        return Err(Refusal::TooManyJobs { run, limit }.into());
+    }
+    Ok(())
 }
 
 /// Returns how far the index of the job's output goes.

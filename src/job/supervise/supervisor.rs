@@ -268,21 +268,35 @@ impl Supervisor<'_> {
         describe(ended, attempt, self.spec.timeout, output)
     }
 
-    /// Writes what cannot be written later, trying again where it makes sense. Returns the
-    /// jobs that kept the run open; `None` where it is not in the log for certain.
+    /// Appends events that cannot be appended later, and retries as the error allows. Returns
+    /// the jobs that kept the run open; `None` if the events may not be in the log.
     pub(crate) fn append_terminal(
         &mut self,
         what: &str,
-        mut batch: impl FnMut(&LogView<'_>) -> Result<Batch, AppendError>,
+        mut make: impl FnMut(LogView) -> Result<Batch, AppendError>,
     ) -> Option<Vec<String>> {
+        // After a short write, a retry must leave out the events that are in the log.
+        let mut in_log = 0;
         let deadline = Instant::now() + EventType::JobFailed.lock_budget();
         let mut tries = 0;
         loop {
-            match self
+            let appended = self
                 .log
-                .append_with(Durability::Power, LOCK_POLL_INTERVAL, &mut batch)
-            {
-                Ok(appended) => return Some(appended.unfinished),
+                .append_with(Durability::Power, LOCK_POLL_INTERVAL, |view| {
+                    let mut batch = make(view)?;
+                    batch.drafts.drain(..in_log.min(batch.drafts.len()));
+                    Ok(batch)
+                });
+            if let Err(AppendError::Partial { written, .. }) = &appended {
+                in_log += *written;
+            }
+            match appended {
+                Ok(appended) => {
+                    if let Some(lost) = appended.lost {
+                        (self.on_warning)(&lost.to_string());
+                    }
+                    return Some(appended.unfinished);
+                }
                 // Between two looks at the lock, a signal can call the wait off.
                 Err(AppendError::NotWritten(StorageError::LockTimeout { .. }))
                     if Instant::now() < deadline && self.control.shutdown_requested().is_none() => {
@@ -320,6 +334,6 @@ pub(crate) fn close_policy(after: AfterJob) -> Close {
 }
 
 /// Another process may have closed the run meanwhile.
-pub(crate) fn close_if_open(close: Close, view: &LogView<'_>) -> Close {
+pub(crate) fn close_if_open(close: Close, view: LogView) -> Close {
     if view.is_closed { Close::No } else { close }
 }

@@ -288,7 +288,7 @@ pub(crate) fn seal(out: &mut Vec<u8>, start: usize) {
 }
 
 /// Without the machinery of `write!`: this is done for every event, under the lock.
-fn push_number(out: &mut Vec<u8>, number: u64) {
+pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
     let start = out.len();
     let mut rest = number;
     loop {

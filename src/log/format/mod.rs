@@ -4,6 +4,7 @@ pub(crate) mod classify;
 pub(crate) mod envelope;
 pub(crate) mod event_head;
 pub(crate) mod event_type;
+pub(crate) mod job_counts;
 pub(crate) mod limits;
 pub(crate) mod note_data;
 pub mod payload;

@@ -1,5 +1,5 @@
-//! The lease: the lock on `jobs/<job_id>.out` that a job's supervisor holds for as long
-//! as it lives, on its own open of the file, which no child inherits.
+//! The lease: the lock on `jobs/<job_id>.out` that a job's supervisor holds for as long as it
+//! lives, on its own open of the file, which no child inherits.
 
 use std::fs::File;
 use std::time::Duration;
@@ -8,55 +8,69 @@ use super::file_lock;
 use crate::log::error::StorageError;
 use crate::volume::{Dir, IoContext, JobId, layout};
 
-/// Longest time that a look at a lease takes.
-const MAX_PROBES: Duration = Duration::from_millis(20);
+/// How long a claim waits for a probe, which holds the shared lock for a moment.
+const MAX_PROBE_TIME: Duration = Duration::from_millis(20);
 
-/// A held lease; the kernel lets go of it when its holder dies, however that happens.
+/// A held lease. The kernel releases it when the holder exits, however it exits.
 #[derive(Debug)]
 pub struct Lease {
     file: File,
 }
 
-/// What a look at a job's lease tells.
+/// The state of a job's lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseState {
-    /// Its supervisor lives.
+    /// The supervisor is alive.
     Held,
-    /// Nobody holds it.
+    /// No process holds it.
     Free,
-    /// There is no such file: lost with the power, or removed.
+    /// There is no such file: it was removed, or lost in a power failure.
     Missing,
 }
 
+/// The outcome of claiming a job id by its lease.
+#[derive(Debug)]
+pub enum LeaseClaim {
+    /// The file is new.
+    New(Lease),
+    /// The file is empty and its lease was free: a start may have left it behind before its
+    /// job was in the log, or its job printed nothing.
+    Leftover(Lease),
+    /// The lease is held, or the job printed something.
+    Taken,
+}
+
 impl Lease {
-    /// Makes the file of the job's output in `jobs`, or takes the empty one that a start
-    /// left behind which was never written, and takes its lease. `None` where the name is
-    /// taken: somebody holds the lease, or something was printed, which may be all that
-    /// is left of a job whose events were lost. Done under the run's locks, so nothing is
-    /// waited for.
+    /// Creates the file of a job's output in `jobs` and takes its lease. Done under the locks
+    /// of the run, so this does not wait.
     ///
     /// # Errors
-    /// The file cannot be made, or the file system has no locks.
-    pub fn take(jobs: &Dir, job: &JobId) -> Result<Option<Self>, StorageError> {
+    /// The file cannot be created, or the file system has no locks.
+    pub fn claim(jobs: &Dir, job: &JobId) -> Result<LeaseClaim, StorageError> {
+        let existed = jobs.stat(&layout::job_out(job))?.is_some();
         let Some(lease) = Self::hold(jobs, job)? else {
-            return Ok(None);
+            return Ok(LeaseClaim::Taken);
         };
         let path = jobs.path().join(layout::job_out(job));
-        let printed = lease.file.metadata().at("look at", &path)?.len() > 0;
-        Ok((!printed).then_some(lease))
+        // What was printed may be all that is left of a job whose events were lost.
+        let has_output = lease.file.metadata().at("stat", &path)?.len() > 0;
+        Ok(match (existed, has_output) {
+            (_, true) => LeaseClaim::Taken,
+            (true, false) => LeaseClaim::Leftover(lease),
+            (false, false) => LeaseClaim::New(lease),
+        })
     }
 
-    /// Takes the lease of a job whose supervisor is gone, so that only one process
-    /// brings it to its end. `None` where somebody holds it.
+    /// Takes the lease of a job whose supervisor is gone, so that only one process brings it
+    /// to its end. Returns `None` if another process holds it.
     ///
     /// # Errors
-    /// As [`Lease::take`].
+    /// The file cannot be created, or the file system has no locks.
     pub fn hold(jobs: &Dir, job: &JobId) -> Result<Option<Self>, StorageError> {
         let name = layout::job_out(job);
         let path = jobs.path().join(&name);
         let file = jobs.write(&name)?;
-        // A probe holds the shared lock for a moment.
-        match file_lock::exclusive_within(&file, &path, MAX_PROBES)? {
+        match file_lock::exclusive_within(&file, &path, MAX_PROBE_TIME)? {
             Some(guard) => guard.keep(),
             None => return Ok(None),
         }
@@ -69,12 +83,24 @@ impl Lease {
         Self { file }
     }
 
-    /// The file of the job's output, to write to.
+    /// Returns how many jobs have a file of their output in `jobs`.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn count(jobs: &Dir) -> Result<u64, StorageError> {
+        let names = jobs.names()?;
+        let outputs = names
+            .iter()
+            .filter(|name| name.ends_with(layout::OUTPUT_SUFFIX));
+        Ok(outputs.count() as u64)
+    }
+
+    /// Returns the file of the job's output, for writing.
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// Looks whether anybody holds the lease of a job of the run in `dir`, without
+    /// Returns whether a process holds the lease of a job of the run in `dir`, without
     /// waiting.
     ///
     /// # Errors

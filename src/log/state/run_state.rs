@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::job_state::{JobState, Stage};
 use crate::log::format::envelope::Envelope;
 use crate::log::format::event_type::EventType;
+use crate::log::format::job_counts::JobCounts;
 use crate::log::format::payload::{
     JobEnded, JobStarted, JobSubmitted, RollbackStarted, RunOpened, Sealed, SupervisorReplaced,
 };
@@ -206,6 +207,16 @@ impl RunState {
         self.jobs
             .iter()
             .filter(|job| !job.stage.is_terminal() && !job.foreign)
+    }
+
+    /// Returns how many jobs were submitted, ended and failed.
+    pub fn job_counts(&self) -> JobCounts {
+        let ended = self.jobs.iter().filter(|job| job.stage.is_terminal());
+        JobCounts {
+            submitted: self.jobs_total as u64,
+            ended: ended.count() as u64,
+            failed: self.jobs_failed as u64,
+        }
     }
 
     /// Returns the milliseconds from the first event to the close; `None` while the run is

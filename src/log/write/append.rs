@@ -7,17 +7,27 @@
 
 use super::batch::{Appended, Batch, Close, LogView};
 use super::draft::Draft;
+use super::handle::RunHandle;
 use super::locked::LockedRun;
 use super::tail::Tail;
-use crate::log::error::{AppendError, Refusal};
+use crate::log::error::{AppendError, Refusal, StorageError};
+use crate::log::format::job_counts::JobCounts;
+use crate::log::state::run_state::RunState;
 
-/// A batch, or how to make it.
+/// A batch, or how to make it under the locks.
 pub(crate) enum BatchRequest<'a> {
     /// A batch that does not depend on the log.
     Ready(&'a [Draft]),
-    /// A batch that is made for the state of the run.
-    Made(&'a mut dyn FnMut(&LogView<'_>) -> Result<Batch, AppendError>),
+    /// A batch that depends on whether the run is open.
+    FromView(MakeBatch<'a, ()>),
+    /// A batch that depends on the number of jobs.
+    FromCounts(MakeBatch<'a, JobCounts>),
+    /// A batch that depends on the state of the run.
+    FromState(MakeBatch<'a, RunState>),
 }
+
+/// Makes a batch from what is known about the log.
+pub(crate) type MakeBatch<'a, T> = &'a mut dyn FnMut(LogView, &T) -> Result<Batch, AppendError>;
 
 /// Where the log may be folded if the state of the run is needed and not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,33 +64,44 @@ pub(crate) fn append(
     }
     let mut repairs = run.recover_tail()?;
     let has_foreign = run.writer().tail().is_some_and(|tail| tail.foreign);
-    let ended = run.writer().is_closed();
-    // Only the state says whether another program closed the run. The end of a rollback
-    // changes the summary of a closed one.
-    let needs_state = match request {
-        BatchRequest::Ready(drafts) => has_foreign || ended && !drafts.is_empty(),
-        BatchRequest::Made(_) => true,
+    // Only the state says whether another program closed the run.
+    let is_ready = match request {
+        BatchRequest::FromState(_) => has_state(run, fold)?,
+        BatchRequest::FromCounts(_) => has_counts(run, fold)?,
+        BatchRequest::Ready(_) | BatchRequest::FromView(_) => true,
     };
-    if needs_state && fold == FoldPolicy::Unlocked && run.writer().state().is_none() {
+    if !is_ready || has_foreign && !has_state(run, fold)? {
         return Ok(Attempt::NeedsState);
     }
-    let is_closed = ended || has_foreign && run.state()?.is_closed();
-    let batch = match request {
-        BatchRequest::Ready(drafts) => {
-            admit(run, is_closed, drafts, Close::No)?;
-            run.encode(drafts, Close::No)?
+    let is_closed = run.writer().is_closed() || has_foreign && run.state()?.is_closed();
+    let view = LogView {
+        is_new: run.writer().tail().is_none_or(|tail| !tail.started),
+        is_closed,
+    };
+    let made;
+    let (drafts, close) = match request {
+        BatchRequest::Ready(drafts) => (*drafts, Close::No),
+        BatchRequest::FromView(make) => {
+            made = make(view, &())?;
+            (&*made.drafts, made.close)
         }
-        BatchRequest::Made(make) => {
-            let state = run.state()?;
-            let batch = make(&LogView {
-                is_new: state.opened_ts.is_none(),
-                is_closed,
-                state,
-            })?;
-            admit(run, is_closed, &batch.drafts, batch.close)?;
-            run.encode(&batch.drafts, batch.close)?
+        BatchRequest::FromCounts(make) => {
+            made = make(view, &run.writer().job_counts().unwrap_or_default())?;
+            (&*made.drafts, made.close)
+        }
+        BatchRequest::FromState(make) => {
+            made = make(view, run.state()?)?;
+            (&*made.drafts, made.close)
         }
     };
+    admit(run.handle(), is_closed, drafts, close)?;
+    // A close carries the state, and the end of a rollback changes that of a closed run.
+    let needs_state = close != Close::No || is_closed && !drafts.is_empty();
+    let needs_counts = drafts.iter().any(|draft| draft.step().is_some());
+    if needs_state && !has_state(run, fold)? || needs_counts && !has_counts(run, fold)? {
+        return Ok(Attempt::NeedsState);
+    }
+    let batch = run.encode(drafts, close)?;
     let mut appended = run.write_batch(batch)?;
     if !repairs.is_empty() {
         repairs.append(&mut appended.bytes);
@@ -90,20 +111,38 @@ pub(crate) fn append(
     Ok(Attempt::Done(appended))
 }
 
+/// Returns whether the state of the run is known, after folding the log if `fold` allows that.
+fn has_state(run: &mut LockedRun<'_>, fold: FoldPolicy) -> Result<bool, StorageError> {
+    let writer = run.writer();
+    let is_cheap = writer.state().is_some() || writer.len() == 0;
+    if is_cheap || fold == FoldPolicy::Locked {
+        run.state()?;
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+/// Returns whether the counts of jobs are known, after folding the log if `fold` allows that.
+fn has_counts(run: &mut LockedRun<'_>, fold: FoldPolicy) -> Result<bool, StorageError> {
+    // From the start of a log, its state is kept up to date at no cost.
+    let is_empty = run.writer().len() == 0;
+    if !is_empty && run.writer().job_counts().is_some() {
+        return Ok(true);
+    }
+    has_state(run, fold)
+}
+
 /// Refuses what may not follow the close of a run.
 fn admit(
-    run: &mut LockedRun<'_>,
+    handle: &RunHandle,
     is_closed: bool,
     drafts: &[Draft],
     close: Close,
 ) -> Result<(), AppendError> {
     let is_refused = |draft: &Draft| !draft.kind().may_follow_close();
     if is_closed && (close != Close::No || drafts.iter().any(is_refused)) {
-        let run = run.handle().run().clone();
+        let run = handle.run().clone();
         return Err(Refusal::Closed { run }.into());
-    }
-    if is_closed && !drafts.is_empty() {
-        run.state()?;
     }
     Ok(())
 }

@@ -3,18 +3,15 @@
 use std::path::PathBuf;
 
 use super::draft::Draft;
-use crate::log::state::run_state::RunState;
 
 /// A locked log before a batch is written to it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub struct LogView<'a> {
+pub struct LogView {
     /// Whether the log has no event yet, except for repairs. The batch must then open the run.
     pub is_new: bool,
     /// Whether the run is closed.
     pub is_closed: bool,
-    /// The state of the run.
-    pub state: &'a RunState,
 }
 
 /// Whether a batch ends with `run_closed`.

@@ -4,6 +4,8 @@
 use super::tail::Tail;
 use crate::log::format::classify::{LineClass, classify};
 use crate::log::format::envelope;
+use crate::log::format::envelope::Envelope;
+use crate::log::format::job_counts::JobCounts;
 use crate::log::segment::sequence::Sequence;
 
 /// The prefixes of types that change more than the sequence number: a repair frees blocks, a
@@ -27,6 +29,7 @@ impl Tail {
         let mut next = self.sequence.next();
         let mut rest = Some(lines);
         let mut last = lines;
+        let mut jobs = self.jobs;
         while let Some(lines) = rest {
             (last, rest) = match memchr::memchr(b'\n', lines) {
                 Some(at) => (lines.get(..at).unwrap_or_default(), lines.get(at + 1..)),
@@ -39,11 +42,19 @@ impl Tail {
             {
                 return false;
             }
+            if JobCounts::are_carried_by(last) {
+                jobs = JobCounts::of_line(last).filter(|_| Envelope::parse(last).is_ok());
+                if jobs.is_none() {
+                    return false;
+                }
+            }
             next += 1;
         }
         let LineClass::Ours(env) = classify(last) else {
             return false;
         };
+        self.jobs = jobs;
+        self.started = true;
         self.sequence = Sequence::before(next);
         self.last_id = self.last_id.max(env.ulid());
         self.end += unread.len() as u64;

@@ -1,28 +1,30 @@
 //! An event on its way into the log.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::log::error::DraftError;
 use crate::log::format::event_type::EventType;
+use crate::log::format::job_counts::{JobStep, MAX_FIELD_BYTES};
 use crate::log::format::limits::{MAX_LINE_BYTES, MAX_READ_LINE_BYTES};
 use crate::log::format::payload::Note;
 use crate::log::format::{envelope, note_data};
 use crate::volume::{JobId, RunId};
 
-/// An event that has no `seq`, `id` and `ts` yet.
+/// An event without `seq`, `id` and `ts`.
 #[derive(Debug, Clone)]
 pub struct Draft {
     kind: EventType,
     body: Vec<u8>,
+    step: Option<JobStep>,
 }
 
 impl Draft {
-    /// Makes an event of `run` of a payload, such as those of [`crate::log::format::payload`]: its fields
-    /// follow `type`, `run_id` and `job_id`.
+    /// Creates an event of `run` from a payload, such as those of [`crate::log::payload`]. Its
+    /// fields follow `type`, `run_id` and `job_id`.
     ///
     /// # Errors
-    /// The payload is not a JSON object, its line would be over the limit, or the log
-    /// writes events of this type itself.
+    /// The payload is not a JSON object, its line would be over the limit, or only the log
+    /// itself writes events of this type.
     pub fn new(
         kind: EventType,
         run: &RunId,
@@ -36,10 +38,10 @@ impl Draft {
         Self::new_unchecked(kind, run, job, payload)
     }
 
-    /// Makes a `note` about `name`, with any data that can be JSON.
+    /// Creates a `note` about `name`, with any data that can be JSON.
     ///
     /// # Errors
-    /// The name or the data holds a NUL, the data is nested deeper than 100 levels or
+    /// The name or the data contains a NUL, the data is nested deeper than 100 levels or
     /// cannot be JSON, or the line would be over the limit.
     pub fn note(
         run: &RunId,
@@ -54,14 +56,17 @@ impl Draft {
         Self::new(EventType::Note, run, job, &Note { name, data })
     }
 
-    /// The same as [`Draft::new`], of any type.
+    /// Creates an event of any type; see [`Draft::new`].
+    ///
+    /// # Errors
+    /// The payload is not a JSON object, or its line would be over the limit.
     pub(crate) fn new_unchecked(
         kind: EventType,
         run: &RunId,
         job: Option<&JobId>,
         payload: &impl Serialize,
     ) -> Result<Self, DraftError> {
-        // Type and ids need no escape: they were checked.
+        // The type and the ids contain nothing to escape.
         let mut body = Vec::with_capacity(512);
         let mut push = |text: &str| body.extend_from_slice(text.as_bytes());
         push("\"type\":\"");
@@ -76,7 +81,8 @@ impl Draft {
         }
         let start = body.len();
         serde_json::to_writer(&mut body, payload)?;
-        // `{…}` becomes `,…`; an empty object leaves nothing.
+        let step = job_step(kind, body.get(start..).unwrap_or_default())?;
+        // `{…}` becomes `,…`, and an empty object becomes nothing.
         body.pop();
         match body.get_mut(start) {
             Some(brace) => *brace = b',',
@@ -89,22 +95,45 @@ impl Draft {
             EventType::LogRotated => MAX_READ_LINE_BYTES,
             _ => MAX_LINE_BYTES,
         };
-        let bytes = body.len() + envelope::FRAME_LEN;
+        let counts = step.map_or(0, |_| MAX_FIELD_BYTES);
+        let bytes = body.len() + counts + envelope::FRAME_LEN;
         if bytes > limit {
             return Err(DraftError::TooLong { bytes, limit });
         }
-        Ok(Self { kind, body })
+        Ok(Self { kind, body, step })
     }
 
-    /// Its type.
+    /// Returns the type of the event.
     pub fn kind(&self) -> EventType {
         self.kind
     }
 
-    /// What stands between `ts` and `crc` in its line.
+    /// Returns the bytes between `ts` and `crc` of the line.
     pub(crate) fn body(&self) -> &[u8] {
         &self.body
     }
+
+    /// Returns how the event changes the counts of jobs, which its line then carries.
+    pub(crate) fn step(&self) -> Option<JobStep> {
+        self.step
+    }
+}
+
+fn job_step(kind: EventType, payload: &[u8]) -> Result<Option<JobStep>, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Retry {
+        retry_in_ms: Option<u64>,
+    }
+    Ok(match kind {
+        EventType::JobSubmitted => Some(JobStep::Submit),
+        EventType::JobCompleted => Some(JobStep::Complete),
+        EventType::JobFailed => {
+            let Retry { retry_in_ms } = serde_json::from_slice(payload)?;
+            retry_in_ms.is_none().then_some(JobStep::Fail)
+        }
+        EventType::RunClosed | EventType::LogRotated => Some(JobStep::Summarize),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

@@ -134,9 +134,12 @@ impl Encoder<'_> {
         envelope::write_line(&mut batch.bytes, seq, id, ts, draft.body());
         tail.sequence.push_event(seq);
         tail.last_id = Some(id);
+        tail.started |= draft.kind() != EventType::LogRepaired;
         *self.last_id = Some(id);
 
         let after_close = draft.kind().may_follow_close() && tail.summary.is_some();
+        // What the line carries beside its payload.
+        let mut fields = Vec::new();
         if self.state.is_some() || after_close || draft.kind() == EventType::RunClosed {
             let end = batch.bytes.len() - 1;
             let line = batch.bytes.get(start..end).unwrap_or_default();
@@ -157,11 +160,27 @@ impl Encoder<'_> {
                         .summary()
                         .map_err(DraftError::from)?,
                 };
-                let body = [draft.body(), b",\"summary\":", summary.get().as_bytes()].concat();
-                batch.bytes.truncate(start);
-                envelope::write_line(&mut batch.bytes, seq, id, ts, &body);
+                fields.extend_from_slice(b",\"summary\":");
+                fields.extend_from_slice(summary.get().as_bytes());
                 tail.summary = Some(summary);
             }
+        }
+        if let Some(step) = draft.step() {
+            let counts = match &*self.state {
+                Some(state) => state.job_counts(),
+                None => {
+                    let mut counts = tail.jobs.unwrap_or_default();
+                    counts.apply(step);
+                    counts
+                }
+            };
+            counts.push_field(&mut fields);
+            tail.jobs = Some(counts);
+        }
+        if !fields.is_empty() {
+            batch.bytes.truncate(start);
+            let body = [draft.body(), &fields].concat();
+            envelope::write_line(&mut batch.bytes, seq, id, ts, &body);
         }
         batch.ends.push(batch.bytes.len());
         batch.essential |= draft.kind().is_essential();

@@ -33,7 +33,7 @@ pub(crate) fn find(
 pub(crate) fn sealed_tail(handle: &RunHandle) -> Result<Tail, StorageError> {
     match newest_sealed(handle)? {
         Some(segment) => Tail::of_segment(&segment),
-        None => Ok(Tail::default()),
+        None => Ok(Tail::empty()),
     }
 }
 

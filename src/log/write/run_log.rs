@@ -22,9 +22,11 @@ use super::rotation_policy::{Rotation, RotationPolicy, RotationThreshold};
 use super::writer_state::WriterState;
 use crate::log::error::{AppendError, RotateError, StorageError};
 use crate::log::format::event_type::{Durability, EventType};
+use crate::log::format::job_counts::JobCounts;
 use crate::log::format::limits::LOCK_TIMEOUT;
 use crate::log::lock::file_lock::LockDeadline;
 use crate::log::segment::segment_set;
+use crate::log::state::run_state::RunState;
 use crate::log::store::catalog::SelectError;
 use crate::log::store::ulid_allocator::allocate_ulid;
 use crate::volume::{Dir, EnsuredDir, RunId, Volume};
@@ -193,10 +195,10 @@ impl RunLog {
         self.write(request, written)
     }
 
-    /// Appends the events that `make` returns for the state of the run, under its locks.
+    /// Appends the events that `make` returns under the locks of the run.
     ///
     /// `lock_timeout` is that of the most important event that `make` may return
-    /// ([`EventType::lock_budget`]). `make` may be called again after it returned an error.
+    /// ([`EventType::lock_budget`]). `make` may be called more than once.
     ///
     /// # Errors
     /// See [`AppendError`].
@@ -204,14 +206,64 @@ impl RunLog {
         &self,
         durability: Durability,
         lock_timeout: Duration,
-        mut make: impl FnMut(&LogView<'_>) -> Result<Batch, AppendError>,
+        mut make: impl FnMut(LogView) -> Result<Batch, AppendError>,
     ) -> Result<Appended, AppendError> {
         let request = AppendRequest {
-            batch: BatchRequest::Made(&mut make),
+            batch: BatchRequest::FromView(&mut |view, ()| make(view)),
             durability,
             lock_timeout,
         };
         self.write(request, || ())
+    }
+
+    /// Appends the events that `make` returns for the number of jobs; see
+    /// [`RunLog::append_with`].
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub fn append_counted(
+        &self,
+        durability: Durability,
+        lock_timeout: Duration,
+        mut make: impl FnMut(LogView, JobCounts) -> Result<Batch, AppendError>,
+    ) -> Result<Appended, AppendError> {
+        let request = AppendRequest {
+            batch: BatchRequest::FromCounts(&mut |view, counts| make(view, *counts)),
+            durability,
+            lock_timeout,
+        };
+        self.write(request, || ())
+    }
+
+    /// Appends the events that `make` returns for the state of the run; see
+    /// [`RunLog::append_with`]. The log is folded before its locks are taken.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub fn append_with_state(
+        &self,
+        durability: Durability,
+        lock_timeout: Duration,
+        mut make: impl FnMut(LogView, &RunState) -> Result<Batch, AppendError>,
+    ) -> Result<Appended, AppendError> {
+        let request = AppendRequest {
+            batch: BatchRequest::FromState(&mut make),
+            durability,
+            lock_timeout,
+        };
+        self.write(request, || ())
+    }
+
+    /// Returns the counts of jobs as of now, without the locks; `None` if only a fold can
+    /// tell.
+    ///
+    /// # Errors
+    /// A segment cannot be read.
+    #[doc(hidden)]
+    pub fn count_jobs(&self) -> Result<Option<JobCounts>, StorageError> {
+        let mut writer = self.lock_writer(LockDeadline::new(LOCK_TIMEOUT))?;
+        writer.count_unlocked(&self.handle)?;
+        Ok(writer.job_counts())
     }
 
     /// Repairs the end of the log as the next writer would before an append. Returns the
@@ -313,8 +365,14 @@ impl RunLog {
         loop {
             let mut deadline = LockDeadline::new(request.lock_timeout);
             let mut writer = self.lock_writer(deadline)?;
-            if folds > 0 {
-                writer.fold_unlocked(&self.handle)?;
+            // Long work comes before the locks, and does not count as waiting for them.
+            let is_prepared = match request.batch {
+                BatchRequest::FromState(_) => Some(writer.fold_unlocked(&self.handle)?),
+                _ if folds > 0 => Some(writer.fold_unlocked(&self.handle)?),
+                BatchRequest::FromCounts(_) => Some(writer.count_unlocked(&self.handle)?),
+                BatchRequest::Ready(_) | BatchRequest::FromView(_) => None,
+            };
+            if is_prepared.is_some() {
                 deadline = LockDeadline::new(request.lock_timeout);
             }
             let mut run = LockedRun::lock(&self.handle, &mut writer, deadline)?;

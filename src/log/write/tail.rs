@@ -13,6 +13,7 @@ use crate::log::error::StorageError;
 use crate::log::format::classify::LineClass;
 use crate::log::format::envelope::{DamageReason, Envelope, peek_frame};
 use crate::log::format::event_type::EventType;
+use crate::log::format::job_counts::JobCounts;
 use crate::log::interop::foreign::apply_foreign;
 use crate::log::segment::line_reader::{FileSpan, LineReader, RawLine, classify_raw};
 use crate::log::segment::rev_line_reader::RevLineReader;
@@ -36,6 +37,10 @@ pub(crate) struct Tail {
     pub repairs: u64,
     /// The end of the last whole line, in bytes.
     pub end: u64,
+    /// Whether there is an event other than the record of a repair.
+    pub started: bool,
+    /// The counts of jobs; `None` if the lines that were read do not say.
+    pub jobs: Option<JobCounts>,
 }
 
 /// How a last line without `\n` is read.
@@ -48,6 +53,14 @@ pub(crate) enum TailMode {
 }
 
 impl Tail {
+    /// The end of a log without any event.
+    pub(crate) fn empty() -> Self {
+        Self {
+            jobs: Some(JobCounts::default()),
+            ..Self::default()
+        }
+    }
+
     /// Advances over the whole lines up to `len`. Returns whether every event followed the
     /// one before.
     ///
@@ -102,6 +115,10 @@ impl Tail {
                     self.last_id = self.last_id.max(env.ulid());
                     self.record_summary(&env, line.bytes);
                     self.repairs += u64::from(env.kind == EventType::LogRepaired);
+                    self.started |= env.kind != EventType::LogRepaired;
+                    if JobCounts::are_carried_by(line.bytes) {
+                        self.jobs = JobCounts::of_line(line.bytes);
+                    }
                     if let Some(state) = state {
                         state.apply(&env, line.bytes);
                     }
@@ -110,6 +127,7 @@ impl Tail {
             }
             LineClass::Foreign(_) => {
                 self.foreign = true;
+                self.started = true;
                 if let Some(state) = state {
                     apply_foreign(state, line.bytes);
                 }
@@ -120,6 +138,8 @@ impl Tail {
             }),
             LineClass::Damage(_) => {
                 self.sequence.push_damage();
+                // It may have been an event of a job.
+                self.jobs = None;
                 Ok(true)
             }
         }
@@ -200,7 +220,8 @@ impl Tail {
             {
                 *seq = frame.seq;
                 damaged = 0;
-                if len - line.offset >= TAIL_CHECK_BYTES {
+                tail.started |= !frame.kind.starts_with(b"log_repaired\"");
+                if len - line.offset >= TAIL_CHECK_BYTES && tail.started {
                     break;
                 }
                 continue;
@@ -214,7 +235,7 @@ impl Tail {
                         if !follows || this.1 >= id {
                             return Ok(None);
                         }
-                        if len - line.offset >= TAIL_CHECK_BYTES {
+                        if len - line.offset >= TAIL_CHECK_BYTES && tail.started {
                             break;
                         }
                     } else {
@@ -222,10 +243,14 @@ impl Tail {
                         tail.last_id = this.1;
                         tail.record_summary(&env, line.bytes);
                     }
+                    tail.started |= env.kind != EventType::LogRepaired;
                     after = Some(this);
                     damaged = 0;
                 }
-                LineClass::Foreign(_) => tail.foreign = true,
+                LineClass::Foreign(_) => {
+                    tail.foreign = true;
+                    tail.started = true;
+                }
                 LineClass::Damage(DamageReason::Version) => {
                     return Err(StorageError::NewerFormat {
                         path: path.to_owned(),
@@ -235,6 +260,31 @@ impl Tail {
             }
         }
         Ok(after.map(|_| tail))
+    }
+
+    /// Searches the first `len` bytes of a segment backward for the counts of jobs; returns
+    /// `None` if a damaged line may have changed them, or if the segment does not say.
+    ///
+    /// # Errors
+    /// The segment cannot be read.
+    pub(crate) fn find_job_counts(
+        file: &File,
+        len: u64,
+        path: &Path,
+    ) -> Result<Option<JobCounts>, StorageError> {
+        let mut back = RevLineReader::new(file, len);
+        while let Some(line) = back.prev_line().at("read", path)? {
+            let LineClass::Ours(env) = classify_raw(&line) else {
+                return Ok(None);
+            };
+            if JobCounts::are_carried_by(line.bytes) {
+                return Ok(JobCounts::of_line(line.bytes));
+            }
+            if env.seq == 0 && line.offset == 0 {
+                return Ok(Some(JobCounts::default()));
+            }
+        }
+        Ok(None)
     }
 
     /// Records the summary that a line carries; returns whether it carries one.

@@ -13,6 +13,7 @@ use super::end_of_log;
 use super::handle::RunHandle;
 use super::tail::{Tail, TailMode};
 use crate::log::error::{AppendError, StorageError};
+use crate::log::format::job_counts::JobCounts;
 use crate::log::read::fold;
 use crate::log::segment::line_reader::read_span;
 use crate::log::segment::preallocate::Preallocation;
@@ -155,6 +156,37 @@ impl WriterState {
     /// Returns the state of the run if it is known.
     pub(crate) fn state(&self) -> Option<&RunState> {
         self.state.as_ref()
+    }
+
+    /// Returns the counts of jobs if they are known.
+    pub(crate) fn job_counts(&self) -> Option<JobCounts> {
+        match &self.state {
+            Some(state) => Some(state.job_counts()),
+            None => self.tail.as_ref()?.jobs,
+        }
+    }
+
+    /// Finds the end of the log and the counts of jobs as far as it goes now, without its
+    /// locks, unless they are known.
+    ///
+    /// # Errors
+    /// A segment cannot be read.
+    pub(crate) fn count_unlocked(&mut self, handle: &RunHandle) -> Result<(), StorageError> {
+        if self.job_counts().is_some() {
+            return Ok(());
+        }
+        let Some(segment) = handle.open_active(self.segment())? else {
+            return Ok(());
+        };
+        self.set_segment(&segment);
+        let path = handle.active_path();
+        self.refresh(handle, &segment, segment.len(path)?)?;
+        if let Some(tail) = &mut self.tail
+            && tail.jobs.is_none()
+        {
+            tail.jobs = Tail::find_job_counts(segment.file(), tail.end, path)?;
+        }
+        Ok(())
     }
 
     /// Returns the state of the run, folding the log under its locks if it is not known.

@@ -81,8 +81,8 @@ fn the_state_follows_what_others_append() {
     let jobs = |log: &RunLog| {
         let mut jobs = 0;
         let budget = EventType::Note.lock_budget();
-        let seen = log.append_with(Durability::Process, budget, |view| {
-            jobs = view.state.jobs.len();
+        let seen = log.append_with_state(Durability::Process, budget, |_, state| {
+            jobs = state.jobs.len();
             let drafts = Vec::new();
             Ok(Batch {
                 drafts,

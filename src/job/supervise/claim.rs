@@ -1,0 +1,130 @@
+//! Claiming a job id: the id is unused, and the lease of its output file is taken.
+//!
+//! Neither needs the fold of the log: the log carries the number of jobs along, and every job
+//! has a file of its output. Only what a crash or a user left behind is looked up in the log.
+
+use crate::log::{
+    AppendError, JobCounts, JobState, Lease, LeaseClaim, MAX_JOBS, Refusal, RunLog, RunState,
+    StorageError,
+};
+use crate::volume::{Dir, JobId, RunId, layout};
+
+/// The id of a job, with its lease.
+#[derive(Debug)]
+pub(crate) struct ClaimedId {
+    pub job: JobId,
+    pub lease: Lease,
+}
+
+/// What is known about the jobs of a run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum JobsSoFar<'a> {
+    /// How many there are.
+    Counted(JobCounts),
+    /// Their state.
+    Folded(&'a RunState),
+}
+
+impl<'a> JobsSoFar<'a> {
+    /// Returns how many jobs there are.
+    pub(crate) fn counts(&self) -> JobCounts {
+        match self {
+            Self::Counted(counts) => *counts,
+            Self::Folded(state) => state.job_counts(),
+        }
+    }
+
+    /// Returns the state of a job if the log is known to have it.
+    pub(crate) fn job(&self, job: &JobId) -> Option<&'a JobState> {
+        match self {
+            Self::Counted(_) => None,
+            Self::Folded(state) => state.job(job.as_str()),
+        }
+    }
+
+    /// Returns whether an empty output file with a free lease belongs to no job of the log.
+    fn excludes_leftovers(&self) -> bool {
+        matches!(self, Self::Folded(_))
+    }
+}
+
+/// Returns whether each job of the run has a file of its output. If one was removed, the id of
+/// its job must not be used again. Called without the locks, since it lists a directory.
+///
+/// # Errors
+/// The log or the directory cannot be read.
+pub(crate) fn has_every_output(log: &RunLog) -> Result<bool, StorageError> {
+    let Some(counts) = log.count_jobs()? else {
+        return Ok(false);
+    };
+    if counts.submitted == 0 {
+        return Ok(true);
+    }
+    // Counted after the jobs: a job has its file before it is in the log.
+    let Ok(jobs) = log.dir().open_dir(layout::JOBS) else {
+        return Ok(false);
+    };
+    Ok(Lease::count(&jobs)? >= counts.submitted)
+}
+
+/// Claims the id that was asked for, or one made from `default_id`. Returns `None` if only the
+/// state of the run says whether the id that was asked for is unused.
+///
+/// # Errors
+/// The id is taken, or its file cannot be created.
+pub(crate) fn claim(
+    run: &RunId,
+    jobs: &Dir,
+    so_far: JobsSoFar<'_>,
+    wanted: Option<&JobId>,
+    default_id: impl FnOnce() -> JobId,
+) -> Result<Option<ClaimedId>, AppendError> {
+    let Some(job) = wanted else {
+        return claim_default(run, jobs, so_far, &default_id()).map(Some);
+    };
+    let claim = if so_far.job(job).is_some() {
+        LeaseClaim::Taken
+    } else {
+        Lease::claim(jobs, job)?
+    };
+    match claim {
+        LeaseClaim::New(lease) => {
+            let job = job.clone();
+            Ok(Some(ClaimedId { job, lease }))
+        }
+        LeaseClaim::Leftover(lease) => {
+            let is_unused = so_far.excludes_leftovers();
+            let job = job.clone();
+            Ok(is_unused.then_some(ClaimedId { job, lease }))
+        }
+        LeaseClaim::Taken => {
+            let (run, job) = (run.clone(), job.clone());
+            Err(Refusal::JobTaken { run, job }.into())
+        }
+    }
+}
+
+/// Claims `base`, or the first numbered id that is unused.
+fn claim_default(
+    run: &RunId,
+    jobs: &Dir,
+    so_far: JobsSoFar<'_>,
+    base: &JobId,
+) -> Result<ClaimedId, AppendError> {
+    let first = usize::try_from(so_far.counts().submitted).unwrap_or(MAX_JOBS) + 1;
+    let numbered = (first.max(2)..=2 * MAX_JOBS).map(|n| base.numbered(n));
+    for job in std::iter::once(base.clone()).chain(numbered) {
+        if so_far.job(&job).is_some() {
+            continue;
+        }
+        match Lease::claim(jobs, &job)? {
+            LeaseClaim::New(lease) => return Ok(ClaimedId { job, lease }),
+            LeaseClaim::Leftover(lease) if so_far.excludes_leftovers() => {
+                return Ok(ClaimedId { job, lease });
+            }
+            LeaseClaim::Leftover(_) | LeaseClaim::Taken => {}
+        }
+    }
+    let (run, limit) = (run.clone(), MAX_JOBS);
+    Err(Refusal::TooManyJobs { run, limit }.into())
+}
