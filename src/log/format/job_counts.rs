@@ -35,8 +35,9 @@ pub(crate) enum JobStep {
 }
 
 impl JobCounts {
-    /// Counts one step.
-    pub(crate) fn apply(&mut self, step: JobStep) {
+    /// Returns the counts after one more step.
+    #[must_use]
+    pub(crate) fn after(mut self, step: JobStep) -> Self {
         match step {
             JobStep::Submit => self.submitted += 1,
             JobStep::Complete => self.ended += 1,
@@ -46,6 +47,7 @@ impl JobCounts {
             }
             JobStep::Summarize => {}
         }
+        self
     }
 
     /// Returns whether every job has ended.

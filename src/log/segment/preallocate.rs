@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io;
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, FsWord, IFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
@@ -14,6 +14,9 @@ use rustix::process::{Resource, getrlimit};
 const RESERVED_BYTES: u64 = 64 << 10;
 /// The step of a preallocation, in bytes, so that few events need a system call.
 const PREALLOC_STEP: u64 = 128 << 10;
+
+/// The magic number of btrfs, statfs(2).
+const BTRFS_SUPER_MAGIC: FsWord = 0x9123_683e;
 
 /// The extent to which the blocks of a segment are known to be allocated.
 #[derive(Debug, Default)]
@@ -66,6 +69,16 @@ impl Preallocation {
         self.invalidate();
         // If this fails, the blocks past the end do no harm.
         drop(file.set_len(len));
+    }
+}
+
+/// Turns copy-on-write off for an empty file on btrfs, where blocks that were preallocated
+/// would otherwise not be used by a later write (`FS_NOCOW_FL`, `ioctl_iflags(2)`).
+pub(crate) fn disable_copy_on_write(file: &File) {
+    let is_btrfs = rustix::fs::fstatfs(file).is_ok_and(|fs| fs.f_type == BTRFS_SUPER_MAGIC);
+    if is_btrfs && let Ok(flags) = rustix::fs::ioctl_getflags(file) {
+        // If this fails, an almost full disk may refuse a terminal event.
+        rustix::fs::ioctl_setflags(file, flags | IFlags::NOCOW).ok();
     }
 }
 

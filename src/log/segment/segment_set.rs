@@ -14,6 +14,8 @@ use crate::volume::{Dir, FileKey, IoContext, layout};
 
 /// The maximum number of times a listing is repeated because the directory changed.
 const MAX_LISTINGS: u32 = 100;
+/// How often a run without events is looked at.
+const MAX_LOOKS: u32 = 3;
 
 /// The number of newest segments that are held open.
 ///
@@ -181,10 +183,15 @@ pub fn has_events(dir: &Dir) -> Result<bool, StorageError> {
     let has_content = |stat: Stat| {
         stat.st_size > 0 || FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
     };
-    if dir.stat(layout::ACTIVE)?.is_some_and(has_content) {
-        return Ok(true);
+    // Between the two renames of a rotation there is no active segment, and after them the
+    // sealed one may be removed at once. A reader that looks for one after the other may miss
+    // both, so it looks again before it says that there is none.
+    for _ in 0..MAX_LOOKS {
+        if dir.stat(layout::ACTIVE)?.is_some_and(has_content) || has_sealed(dir)? {
+            return Ok(true);
+        }
     }
-    has_sealed(dir)
+    Ok(false)
 }
 
 fn has_sealed(dir: &Dir) -> Result<bool, StorageError> {

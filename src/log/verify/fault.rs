@@ -33,6 +33,8 @@ pub enum FaultKind {
     SegmentChain,
     /// A checkpoint or summary that differs from the state that the events before it give.
     Checkpoint,
+    /// Counts of jobs that differ from those that the events so far give.
+    JobCounts,
     /// Output that is shorter than the log says: cut, or lost in a power failure.
     OutputLost,
     /// Output that the log does not know.

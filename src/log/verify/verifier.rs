@@ -13,6 +13,7 @@ use super::{checkpoint, order, outputs};
 use crate::log::error::StorageError;
 use crate::log::format::envelope::{DamageReason, Envelope, is_json_object};
 use crate::log::format::event_type::EventType;
+use crate::log::format::job_counts::JobCounts;
 use crate::log::interop::foreign::apply_foreign;
 use crate::log::read::damage::Damage;
 use crate::log::read::reader::Item;
@@ -33,6 +34,8 @@ pub(crate) struct Verifier {
     /// Whether no event is missing since the last checkpoint, so that the folded state has to
     /// agree with the log.
     is_whole: bool,
+    /// Whether no event was out of order, so that the counts of jobs have to agree too.
+    is_counted: bool,
     /// Whether sequence numbers are missing before the next event.
     gap: bool,
     /// The number of stored bytes at the end of each rollback, if the log has it.
@@ -59,6 +62,7 @@ impl Verifier {
             last_id: None,
             run_id: None,
             is_whole: true,
+            is_counted: true,
             gap: false,
             rolled_back: HashMap::new(),
         }
@@ -157,8 +161,18 @@ impl Verifier {
             && (self.is_whole || !order.missing)
         {
             faults.push(FaultKind::StageOrder, order.message);
+            // A writer that does not fold the log trusts the order of the events.
+            self.is_counted = false;
         }
         self.state.apply(env, line);
+        if self.is_whole
+            && self.is_counted
+            && JobCounts::are_carried_by(line)
+            && JobCounts::of_line(line).is_some_and(|counts| counts != self.state.job_counts())
+        {
+            let message = "its counts of jobs are not what the events so far give".to_owned();
+            faults.push(FaultKind::JobCounts, message);
+        }
         if kind == EventType::JobRolledBack
             && let Some(job) = fields.job_id
         {

@@ -78,20 +78,20 @@ pub(crate) fn append(
         is_new: run.writer().tail().is_none_or(|tail| !tail.started),
         is_closed,
     };
-    let made;
+    let batch;
     let (drafts, close) = match request {
         BatchRequest::Ready(drafts) => (*drafts, Close::No),
         BatchRequest::FromView(make) => {
-            made = make(view, &())?;
-            (&*made.drafts, made.close)
+            batch = make(view, &())?;
+            (&*batch.drafts, batch.close)
         }
         BatchRequest::FromCounts(make) => {
-            made = make(view, &run.writer().job_counts().unwrap_or_default())?;
-            (&*made.drafts, made.close)
+            batch = make(view, &run.writer().job_counts().unwrap_or_default())?;
+            (&*batch.drafts, batch.close)
         }
         BatchRequest::FromState(make) => {
-            made = make(view, run.state()?)?;
-            (&*made.drafts, made.close)
+            batch = make(view, run.state()?)?;
+            (&*batch.drafts, batch.close)
         }
     };
     admit(run.handle(), is_closed, drafts, close)?;
@@ -101,8 +101,8 @@ pub(crate) fn append(
     if needs_state && !has_state(run, fold)? || needs_counts && !has_counts(run, fold)? {
         return Ok(Attempt::NeedsState);
     }
-    let batch = run.encode(drafts, close)?;
-    let mut appended = run.write_batch(batch)?;
+    let encoded = run.encode(drafts, close)?;
+    let mut appended = run.write_batch(encoded)?;
     if !repairs.is_empty() {
         repairs.append(&mut appended.bytes);
         appended.bytes = repairs;

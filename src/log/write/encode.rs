@@ -168,11 +168,7 @@ impl Encoder<'_> {
         if let Some(step) = draft.step() {
             let counts = match &*self.state {
                 Some(state) => state.job_counts(),
-                None => {
-                    let mut counts = tail.jobs.unwrap_or_default();
-                    counts.apply(step);
-                    counts
-                }
+                None => tail.jobs.unwrap_or_default().after(step),
             };
             counts.push_field(&mut fields);
             tail.jobs = Some(counts);

@@ -15,6 +15,7 @@ use crate::log::error::{StorageError, SyncError};
 use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
 use crate::log::lock::file_lock::{FileLockGuard, LockDeadline};
+use crate::log::segment::preallocate;
 use crate::volume::{Dir, FileKey, IoContext, RunId, Volume, VolumeError, layout};
 
 /// How often the active segment may be replaced while a writer waits for its lock.
@@ -237,6 +238,7 @@ impl RunHandle {
         let name = layout::temp_segment_name(layout::ACTIVE, &fresh_ulid());
         let path = self.dir.path().join(&name);
         let file = Arc::new(self.dir.create_new(&name)?);
+        preallocate::disable_copy_on_write(&file);
         let created =
             file_lock::exclusive(Arc::clone(&file), &path, LockDeadline::new(Duration::ZERO))
                 .and_then(|guard| {

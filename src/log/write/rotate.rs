@@ -26,6 +26,7 @@ use crate::log::error::{RotateError, StorageError, SyncError};
 use crate::log::format::payload::Sealed;
 use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
+use crate::log::segment::preallocate;
 use crate::log::segment::scan_stats::ScanStats;
 use crate::log::segment::segment_file;
 use crate::volume::{Dir, FileKey, IoContext, VolumeError, copy_access, layout};
@@ -166,6 +167,7 @@ fn install_checkpoint(run: &mut ExclusiveRun<'_>, sealed: &Sealed) -> Result<(),
     let name = layout::temp_segment_name(layout::ACTIVE, &fresh_ulid());
     let path = dir.path().join(&name);
     let file = Arc::new(dir.create_new(&name)?);
+    preallocate::disable_copy_on_write(&file);
     // Locked before it gets its name, and until this run is unlocked.
     let lock = file_lock::try_exclusive(Arc::clone(&file), &path)?;
     let installed = copy_access(run.segment().file(), &file)

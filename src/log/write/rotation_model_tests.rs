@@ -6,6 +6,7 @@ use std::fs;
 
 use proptest::prelude::*;
 
+use crate::log::format::job_counts::JobCounts;
 use crate::log::format::payload::RunOpened;
 use crate::log::test_log::{TestLog, gz};
 use crate::log::*;
@@ -214,6 +215,10 @@ impl Play {
         for line in &self.ever {
             let env = Envelope::parse(line.as_bytes()).unwrap();
             state.apply(&env, line.as_bytes());
+            if JobCounts::are_carried_by(line.as_bytes()) {
+                let counts = JobCounts::of_line(line.as_bytes());
+                assert_eq!(counts, Some(state.job_counts()), "{line}");
+            }
             acknowledged += usize::from(env.kind == EventType::Note || env.job_id().is_some());
         }
         assert_eq!(acknowledged, self.acknowledged);

@@ -370,6 +370,9 @@ impl RunLog {
                 BatchRequest::FromState(_) => Some(writer.fold_unlocked(&self.handle)?),
                 _ if folds > 0 => Some(writer.fold_unlocked(&self.handle)?),
                 BatchRequest::FromCounts(_) => Some(writer.count_unlocked(&self.handle)?),
+                BatchRequest::Ready(drafts) if drafts.iter().any(|d| d.step().is_some()) => {
+                    Some(writer.count_unlocked(&self.handle)?)
+                }
                 BatchRequest::Ready(_) | BatchRequest::FromView(_) => None,
             };
             if is_prepared.is_some() {
