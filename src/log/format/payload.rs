@@ -338,4 +338,7 @@ pub struct Sealed {
     pub last_ts: Option<Timestamp>,
     /// The length in bytes, before compression.
     pub bytes: u64,
+    /// The CRC-32C of all its bytes, before compression, in 8 lowercase hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crc32c: Option<String>,
 }

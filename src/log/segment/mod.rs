@@ -8,6 +8,7 @@ pub(crate) mod output_index;
 pub(crate) mod preallocate;
 pub(crate) mod rev_line_reader;
 pub(crate) mod scan_stats;
+pub(crate) mod segment_checksum;
 pub(crate) mod segment_file;
 pub(crate) mod segment_set;
 pub(crate) mod sequence;

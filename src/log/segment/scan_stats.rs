@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::line_reader::{FileSpan, LineReader, RawLine, classify_raw};
+use super::segment_checksum::SegmentChecksum;
 use crate::log::error::StorageError;
 use crate::log::format::classify::LineClass;
 use crate::log::format::envelope;
@@ -28,6 +29,8 @@ pub(crate) struct ScanStats {
     pub first: Option<u64>,
     /// The number of damaged lines before the first valid event.
     pub damaged: u64,
+    /// The checksum of the lines.
+    pub checksum: SegmentChecksum,
 }
 
 impl ScanStats {
@@ -51,6 +54,7 @@ impl ScanStats {
             } else if !line.bytes.starts_with(envelope::PREFIX) {
                 self.foreign |= matches!(classify_raw(&line), LineClass::Foreign(_));
             }
+            self.checksum.push_line(&line);
             self.end = line.end();
         }
         Ok(())

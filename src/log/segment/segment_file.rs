@@ -11,6 +11,7 @@ use rustix::fs::Stat;
 use super::gzip::GzipReader;
 use super::line_reader::{FileSpan, LineReader};
 use super::rev_line_reader::RevLineReader;
+use super::segment_checksum::SegmentChecksum;
 use crate::log::error::StorageError;
 use crate::log::format::envelope::Envelope;
 use crate::volume::{Dir, FileKey, IoContext, layout};
@@ -187,6 +188,16 @@ impl Segment {
     pub(crate) fn first_event(&self) -> u64 {
         self.first_seq
             .unwrap_or_else(|| self.open().map_or(0, |opened| first_seq(&opened.file)))
+    }
+
+    /// Returns the checksum of all bytes before compression; `None` if they cannot be read.
+    pub(crate) fn checksum(&self) -> Option<String> {
+        let mut checksum = SegmentChecksum::default();
+        let mut lines = self.lines().ok()?;
+        while let Some(line) = lines.next_line().ok()? {
+            checksum.push_line(&line);
+        }
+        checksum.to_hex()
     }
 
     /// Returns the length before compression, as far as the file can be read.

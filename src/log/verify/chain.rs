@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
+
 use super::fault::{EventFaults, Fault, FaultKind, FaultList};
 use crate::log::format::envelope::Envelope;
 use crate::log::format::event_type::EventType;
 use crate::log::format::payload::Sealed;
 use crate::log::read::segment_reader::LinePosition;
+use crate::log::segment::segment_checksum::SegmentChecksum;
 use crate::log::segment::segment_file::Segment;
 use crate::volume::Dir;
 
@@ -20,6 +23,8 @@ struct SegmentScan {
     bytes: Option<u64>,
     events: u64,
     last_seq: Option<u64>,
+    last_ts: Option<Timestamp>,
+    checksum: SegmentChecksum,
     /// The number of the last read line, from 1.
     line: u64,
     damaged: bool,
@@ -42,6 +47,8 @@ impl Chain {
             bytes: (!segment.compressed).then_some(segment.len),
             events: 0,
             last_seq: None,
+            last_ts: None,
+            checksum: SegmentChecksum::default(),
             line: 0,
             damaged: false,
         };
@@ -82,12 +89,16 @@ impl Chain {
         }
     }
 
-    /// Adds a line of another program.
-    pub(crate) fn foreign(&mut self, position: &LinePosition<'_>) {
+    /// Adds the bytes of an event, or of a line of another program.
+    pub(crate) fn line(&mut self, position: &LinePosition<'_>, bytes: &[u8]) {
         self.advance_to(position);
+        if let Some(current) = self.segments.get_mut(self.current) {
+            let has_newline = position.end > position.offset + bytes.len() as u64;
+            current.checksum.push(bytes, has_newline);
+        }
     }
 
-    /// Adds an event; `sealed` describes the segment before it if it is a `log_rotated`.
+    /// Checks an event; `sealed` describes the segment before it if it is a `log_rotated`.
     pub(crate) fn event(
         &mut self,
         position: &LinePosition<'_>,
@@ -95,7 +106,6 @@ impl Chain {
         sealed: Option<&Sealed>,
         faults: &mut EventFaults<'_>,
     ) {
-        self.advance_to(position);
         let at = self.current.min(self.segments.len());
         let (before, rest) = self.segments.split_at_mut(at);
         let Some(current) = rest.first_mut() else {
@@ -103,6 +113,7 @@ impl Chain {
         };
         current.events += 1;
         current.last_seq = Some(env.seq);
+        current.last_ts = env.timestamp().or(current.last_ts);
         let mut broken = |message| faults.push(FaultKind::SegmentChain, message);
         if position.line == 1
             && let Some(first_seq) = current.first_seq.filter(|n| *n != env.seq)
@@ -180,6 +191,22 @@ fn compare_with_sealed(previous: &SegmentScan, sealed: &Sealed, broken: &mut dyn
         broken(format!(
             "{} had {} bytes when it was sealed, and has {bytes}",
             previous.name, sealed.bytes
+        ));
+        return;
+    }
+    if sealed.last_ts.is_some() && previous.last_ts != sealed.last_ts {
+        broken(format!(
+            "the last event of {} had another time when it was sealed",
+            previous.name
+        ));
+    }
+    let checksum = previous.checksum.to_hex();
+    if let (Some(now), Some(then)) = (checksum, &sealed.crc32c)
+        && now != *then
+    {
+        broken(format!(
+            "{} had the checksum {then} when it was sealed, and has {now}",
+            previous.name
         ));
     }
 }

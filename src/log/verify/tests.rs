@@ -12,6 +12,7 @@ use crate::log::verify::fault::FaultKind;
 use crate::log::verify::*;
 use crate::log::write::batch::Close;
 use crate::log::write::draft::Draft;
+use crate::log::write::rotation_policy::RotationThreshold;
 use crate::log::write::run_log::RunLog;
 use crate::volume::layout;
 
@@ -351,4 +352,48 @@ fn callback_error_stops_verification() {
     });
     assert!(ended.is_err());
     assert_eq!(seen, 1);
+}
+
+#[test]
+fn forked_segment_of_same_length_is_reported() {
+    let it = TestLog::with_notes(3);
+    let log = it.log();
+    let due = RotationThreshold::default();
+    log.rotate(due, EventType::LogRotated.lock_budget())
+        .unwrap();
+    assert_eq!(faults(&it), []);
+    let path = it.path(&layout::sealed(0));
+    let sealed = fs::read(&path).unwrap();
+    let fork = |n: usize, from: &str, to: &str| {
+        let line = String::from_utf8(line(&sealed, n).to_vec()).unwrap();
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let body = &line[line.find("\"type\"").unwrap()..line.find(",\"crc\"").unwrap()];
+        let id = Ulid::from_string(event["id"].as_str().unwrap()).unwrap();
+        let ts = event["ts"].as_str().unwrap();
+        let ts = if from == "ts" { to } else { ts };
+        let mut forked = Vec::new();
+        let body = body.replace(from, to);
+        write_line(&mut forked, n as u64, id, ts, body.as_bytes());
+        let start = line_ends(&sealed)[n - 1];
+        [&sealed[..start], &forked, &sealed[start + line.len()..]].concat()
+    };
+    let messages = || {
+        all(&it)
+            .0
+            .into_iter()
+            .map(|fault| fault.message)
+            .collect::<Vec<_>>()
+    };
+    fs::write(&path, fork(2, "\"n\":1", "\"n\":7")).unwrap();
+    assert!(
+        messages()[0].contains("had the checksum"),
+        "{:?}",
+        messages()
+    );
+    fs::write(&path, fork(3, "ts", "2026-11-21T21:49:00.123456Z")).unwrap();
+    assert!(
+        messages()[0].contains("had another time"),
+        "{:?}",
+        messages()
+    );
 }

@@ -74,7 +74,7 @@ impl Verifier {
             Item::Event(env, line) => self.check_event(position, env, line),
             Item::Foreign(_, line) => {
                 self.report.foreign += 1;
-                self.chain.foreign(position);
+                self.chain.line(position, line);
                 apply_foreign(&mut self.state, line);
             }
             Item::Damage(damage) if damage.reason == DamageReason::Gap => {
@@ -122,6 +122,7 @@ impl Verifier {
             _ => {}
         }
         let sealed = fields.as_ref().and_then(|f| f.sealed.as_ref());
+        self.chain.line(position, line);
         self.chain.event(position, env, sealed, &mut faults);
         if is_forged {
             let message = "its checksum matches, but it is not one JSON object".to_owned();

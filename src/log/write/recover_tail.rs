@@ -93,6 +93,7 @@ fn checkpoint_after_sealed(
         last_seq: Tail::of_segment(&newest)?.sequence.last(),
         last_ts: newest.last_ts(),
         bytes: newest.uncompressed_len(),
+        crc32c: newest.checksum(),
     };
     let folded = fold::fold(handle.dir())?;
     let mut state = folded.clone();

@@ -151,6 +151,7 @@ fn describe_sealed(run: &mut ExclusiveRun<'_>, stats: &ScanStats) -> Result<Seal
         last_seq,
         last_ts: segment_file::last_ts(run.segment().file(), len),
         bytes: len,
+        crc32c: stats.checksum.to_hex().filter(|_| stats.end == len),
     })
 }
 
