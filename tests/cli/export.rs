@@ -431,11 +431,12 @@ fn junit_output_has_no_escape_sequences() {
 fn page_of_runs_links_to_pages_of_each() {
     let env = TestEnv::new();
     env.ok(&[
-        "run", "-q", "--close", "--run", "good", "--name", "a", "--", "echo", "fine",
+        "run", "-q", "--close", "--close", "--run", "good", "--name", "a", "--", "echo", "fine",
     ]);
     env.run(&[
         "run",
         "-q",
+        "--close",
         "--run",
         "bad",
         "--name",
