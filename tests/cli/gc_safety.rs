@@ -55,7 +55,7 @@ fn gc_continues_past_corrupt_run() {
     std::fs::rename(env.run_dir("a"), &outside).unwrap();
     symlink(&outside, env.run_dir("a")).unwrap();
     env.write(".omne/var/runs/file", "x");
-    std::fs::create_dir_all(env.log_path("folder")).unwrap();
+    std::fs::create_dir_all(env.log_path("subdir")).unwrap();
     std::fs::create_dir(env.run_dir("fifo")).unwrap();
     assert_eq!(env.sh("mkfifo .omne/var/runs/fifo/events.jsonl").code, 0);
     std::fs::write(env.path(".omne/var/runs/.hidden"), "").unwrap();
@@ -70,9 +70,9 @@ fn gc_continues_past_corrupt_run() {
     warning: run a: `[ROOT]/.omne/var/runs/a` is not a directory
     warning: run fifo: `[ROOT]/.omne/var/runs/fifo/events.jsonl` is a FIFO; runlog reads only regular files and writes only to files with one link
     warning: run file: `[ROOT]/.omne/var/runs/file` is not a directory
-    warning: run folder: `[ROOT]/.omne/var/runs/folder/events.jsonl` is a directory; runlog reads only regular files and writes only to files with one link
+    warning: run subdir: `[ROOT]/.omne/var/runs/subdir/events.jsonl` is a directory; runlog reads only regular files and writes only to files with one link
     ");
-    assert_eq!(env.runs(), [".hidden", "a", "fifo", "file", "folder"]);
+    assert_eq!(env.runs(), [".hidden", "a", "fifo", "file", "subdir"]);
     assert!(outside.join("events.jsonl").exists());
     assert_eq!(retired(&env), ["b", "c"]);
 }

@@ -332,7 +332,7 @@ fn recover_runs_recorded_rollback_once() {
     let both: Vec<_> = (0..4).map(|_| env.spawn(&recover)).collect();
     let outputs: Vec<_> = both.into_iter().map(Background::end).collect();
     assert!(outputs.iter().any(|output| output.code == 0));
-    // Its output is not an answer.
+    // The output of the rollback is not an answer.
     assert!(
         outputs
             .iter()

@@ -1,4 +1,8 @@
 //! Run IDs in completion scripts.
+//!
+//! The scripts of `clap_complete` get a few more lines, which run the hidden command
+//! `complete-runs` where clap's own definitions expect a run. The dynamic engine of
+//! `clap_complete` is unstable, and would start the program for every Tab.
 
 use clap::{Arg, Command};
 

@@ -1,4 +1,10 @@
 //! `--state`: shows the state of a run, now or at a point of its log.
+//!
+//! An integer is the sequence number of an event. Unix seconds are not accepted, because they
+//! would be numbers too. The state at a time ends before the first event that is later, so
+//! that a clock that stepped back does not make a state that the run never had. A job without
+//! an end at the point counts as running, since whether its supervisor was alive then was not
+//! recorded.
 
 use std::io;
 use std::io::Write as _;

@@ -1,22 +1,26 @@
 //! `--until`: a time, a state, or a type of event.
+//!
+//! If all named runs end without a match, the exit code is 1, so that
+//! `tail --until state=completed && deploy` does not deploy. With `--all`, a run that had
+//! ended before does not count, since some run of an old volume has always failed.
 
 use jiff::Timestamp;
 
 use crate::cli::value_parsers::{parse_moment, parse_state};
 use crate::job::RunStatus;
 
-/// What ends it.
+/// The condition that ends `tail`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Until {
-    /// Events until then are shown.
+    /// Shows events until this time.
     Time(Timestamp),
-    /// A run is in that state.
+    /// A run is in this state.
     State(RunStatus),
-    /// An event of that type came.
+    /// An event of this type was written.
     Type(String),
 }
 
-/// Parses what `--until` takes.
+/// Parses the value of `--until`.
 pub(crate) fn parse_until(text: &str) -> Result<Until, String> {
     match text.split_once('=') {
         Some(("state", state)) => parse_state(state).map(Until::State),

@@ -1,4 +1,8 @@
 //! A reader of the index of a job's output.
+//!
+//! The index is JSON Lines without checksums: jq reads it, the output itself stays exactly
+//! what was printed, and a broken index costs only the streams and times. One file per stream
+//! would lose the order between the streams.
 
 use std::fs::File;
 use std::io;

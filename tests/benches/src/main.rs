@@ -25,7 +25,7 @@ use serve::Done;
 struct Args {
     /// The rows to measure [default: all]
     rows: Vec<u8>,
-    /// Less of everything: tells whether a bench works, not how fast anything is
+    /// Do less of everything, to check that a benchmark works
     #[arg(long)]
     quick: bool,
     /// One line of JSON for each comparison

@@ -60,7 +60,7 @@ impl Chance {
     }
 }
 
-/// The same in lockstep: operation i of every mode before operation i+1. The figure of a
+/// Measures in lockstep: operation i of every mode before operation i+1. The figure of a
 /// round is the median of its `operations`.
 pub fn lockstep(rounds: usize, operations: usize, modes: &mut [Mode<'_>]) -> Done<Vec<Samples>> {
     let mut samples = vec![Samples::default(); modes.len()];

@@ -76,7 +76,7 @@ impl Contender {
         self.answer()
     }
 
-    /// The same, where all of `n` pieces have to be done: nanoseconds for each.
+    /// Returns nanoseconds per piece, for `n` pieces that must all be done.
     pub fn each(&mut self, verb: &str, n: u64) -> Done<f64> {
         let answer = self.ask(verb, n)?;
         if answer.count != n {
@@ -113,7 +113,7 @@ pub fn time(command: &mut Command) -> Done<f64> {
     Ok(took.as_nanos() as f64)
 }
 
-/// The same, with nothing to read and nothing to see.
+/// Returns the command with its stdin and output discarded.
 pub fn time_silent(command: &mut Command) -> Done<f64> {
     time(
         command

@@ -55,7 +55,7 @@ impl Server for Ours {
             "append" => self.batches(n, 1, Durability::Process),
             "durable" => self.batches(n, 1, Durability::Power),
             "batch" => self.batches(n / BATCH, BATCH, Durability::Process),
-            // Tells whether the locks were had in time.
+            // Returns whether the locks were acquired in time.
             "try" => match self.log.append(&[self.notes.draft()?], Durability::Process) {
                 Ok(_) => Ok(1),
                 Err(AppendError::NotWritten(StorageError::LockTimeout { .. })) => Ok(0),

@@ -33,7 +33,7 @@ pub fn omne(root: &Path) -> Done<Contender> {
     Contender::own("omne", &[root.as_os_str(), RUN.as_ref()])
 }
 
-/// So many of the same.
+/// Makes many copies of one run.
 pub fn group(n: u64, start: impl Fn() -> Done<Contender>) -> Done<Vec<Contender>> {
     (0..n).map(|_| start()).collect()
 }

@@ -24,7 +24,7 @@ use crate::serve::Done;
 
 /// One row of the table.
 pub trait Row {
-    /// Its number in the table.
+    /// The number in the table.
     fn number(&self) -> u8;
 
     /// What is measured.

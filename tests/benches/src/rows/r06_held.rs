@@ -1,4 +1,4 @@
-//! Row 6: somebody else holds the lock for 99 ms of every 100.
+//! Row 6: another process holds the lock for 99 ms of every 100.
 
 use std::path::Path;
 use std::thread;

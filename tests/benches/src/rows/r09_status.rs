@@ -91,7 +91,7 @@ fn measure(
         command
     };
     if count(&mut status())? != runs || count(&mut status_of_omne())? != runs / part {
-        return Err("not all runs were told".into());
+        return Err("not all runs were listed".into());
     }
     let directory = root.join(".omne/var/runs");
     let mut modes: [Mode<'_>; 4] = [

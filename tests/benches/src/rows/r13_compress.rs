@@ -1,4 +1,4 @@
-//! Row 13: a log of 128 MiB is sealed and compressed, while somebody writes to it.
+//! Row 13: a log of 128 MiB is sealed and compressed, while another process writes to it.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -55,7 +55,7 @@ impl Row for Compress {
                         .stdout(zipped),
                 )
             }),
-            // The same with a writer beside it, who takes a part of a processor too.
+            // Again beside a writer, which uses part of a CPU too.
             Box::new(|| {
                 let root = copy(scratch, &whole)?;
                 let mut writer = many::ours(&root)?;
@@ -87,7 +87,7 @@ impl Row for Compress {
     }
 }
 
-/// A volume with the run, made anew.
+/// Creates a new volume with the run.
 fn copy(scratch: &Scratch, whole: &Path) -> Done<PathBuf> {
     let root = many::volume(scratch, "ours")?;
     fs::remove_dir_all(&root)?;

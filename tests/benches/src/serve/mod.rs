@@ -1,4 +1,4 @@
-//! A process that does the work of a bench on demand, and tells what each piece took.
+//! A process that does the work of a bench on demand, and reports how long each piece took.
 //!
 //! It reads lines of stdin, `VERB N`, and answers each with one line: nanoseconds, what
 //! was counted, and its peak memory in KiB. So every contender runs in a process of its
@@ -14,7 +14,7 @@ pub type Done<T = ()> = Result<T, Box<dyn Error>>;
 
 /// Something that can be measured.
 pub trait Server {
-    /// Does `verb` with the number `n`, and tells how many pieces of work it did.
+    /// Does `verb` with the number `n`, and returns how many pieces of work it did.
     ///
     /// # Errors
     /// It could not.

@@ -39,7 +39,7 @@ impl Server for Old {
                 }
                 Ok(n)
             }
-            // Its own writer would take hours: each append writes the whole file.
+            // The writer of runtimo would take hours, because each append writes the whole file.
             "fill" => {
                 let mut file = BufWriter::new(File::create(&self.path)?);
                 for seq in 0..n {
