@@ -9,7 +9,7 @@
 //! runlog = { version = "0.1", default-features = false }
 //! ```
 //!
-//! `docs/library.md` tells how it is used and what is stable, `docs/format.md` what the
+//! `docs/library.md` says how it is used and what is stable, `docs/format.md` what the
 //! bytes are, for other languages. What these pages do not show is the program's own: it
 //! is there for its tests, and changes without notice.
 

@@ -119,7 +119,7 @@ pub enum Refusal {
     Unfinished {
         /// The run.
         run: RunId,
-        /// Its jobs without a terminal event.
+        /// The jobs without a terminal event.
         jobs: Vec<String>,
     },
     /// The id of the job is in use.

@@ -7,7 +7,7 @@
 //!   open, `runlog` itself among them. An append that returns `Ok` is in the log once, and
 //!   survives what its [`Durability`] says.
 //! - [`Reader`] reads, without a lock and beside writers. What is damaged is an
-//!   [`Item::Damage`], and its neighbours are read.
+//!   [`Item::Damage`], and its neighbors are read.
 //! - [`Fold`] makes the state of the run of what was read; [`fold`] does both, from the
 //!   newest checkpoint on.
 //! - [`select`] and [`list`] find runs.
@@ -18,9 +18,9 @@
 //! use runlog::volume::Volume;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let folder = tempfile::tempdir()?;
-//! # let folder = folder.path();
-//! let volume = Volume::create(folder)?;
+//! # let dir = tempfile::tempdir()?;
+//! # let dir = dir.path();
+//! let volume = Volume::create(dir)?;
 //! let log = RunLog::create(&volume, "import")?;
 //! let run = log.run_id();
 //!

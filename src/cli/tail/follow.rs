@@ -45,7 +45,7 @@ pub(crate) struct FollowedRun {
     pub follower: Follower,
     /// How many lines that would be shown are still skipped.
     pub skip: usize,
-    /// Its state, where that matters.
+    /// The state, where that matters.
     pub state: Option<RunStatusTracker>,
     /// A state that it was in before we came, and that does not count.
     pub before: Option<RunStatus>,

@@ -155,7 +155,7 @@ pub(crate) struct Pump {
     pub on_warning: OnWarning,
     pub on_reader_gone: OnReaderGone,
     pub route: CopyPath,
-    /// Its closing tells that this thread has ended.
+    /// Closed once this thread has ended.
     pub _alive: OwnedFd,
 }
 
@@ -424,7 +424,7 @@ fn wait(pipe: BorrowedFd<'_>, stop: BorrowedFd<'_>) {
     poll(&mut fds, None).ok();
 }
 
-/// Lets `write` write until all `len` bytes are; it is told how many are done.
+/// Lets `write` write until all `len` bytes are; it gets the number of bytes that are done.
 fn write_all(
     len: usize,
     target: BorrowedFd<'_>,

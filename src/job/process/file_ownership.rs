@@ -8,13 +8,13 @@ use crate::volume::{Dir, IoContext, Volume, layout};
 /// Why the log of the run in `dir` is not trusted; `None` where it is.
 ///
 /// # Errors
-/// A file or folder cannot be looked at.
+/// A file or directory cannot be checked.
 pub(crate) fn check_ownership(volume: &Volume, dir: &Dir) -> Result<Option<String>, StorageError> {
     let chain = volume.make_runs()?;
-    for folder in chain.iter().chain([dir]) {
-        let stat = fstat(folder).at("look at", folder.path())?;
+    for dir in chain.iter().chain([dir]) {
+        let stat = fstat(dir).at("look at", dir.path())?;
         if let Some(why) = ownership_problem(&stat) {
-            return Ok(Some(format!("{} {why}", folder.path().display())));
+            return Ok(Some(format!("{} {why}", dir.path().display())));
         }
     }
     for name in dir.names()? {

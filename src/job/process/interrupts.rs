@@ -10,7 +10,7 @@ use super::signals::SignalFd;
 pub enum ShutdownSignal {
     /// The screen is another one now.
     Redraw,
-    /// To stop until it is told to go on.
+    /// To stop until it is continued.
     Stop(i32),
     /// To end.
     End(i32),
@@ -30,8 +30,8 @@ impl Interrupts {
         SignalFd::block_these(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP]).map(Self)
     }
 
-    /// The same for a command that has changed the terminal and has to change it back
-    /// before it ends or is stopped, and that has to draw anew.
+    /// Blocks the signals for a command that has changed the terminal and must restore it
+    /// before it ends or is stopped, and that must redraw.
     ///
     /// # Errors
     /// The operating system refuses.
@@ -67,7 +67,7 @@ impl Interrupts {
         self.0.next().map(|arrived| arrived.signal)
     }
 
-    /// Lets the signal do what it would have done when it arrived: whoever started us
+    /// Lets the signal do what it would have done when it arrived: the parent process
     /// sees which one ended us.
     pub fn reraise(self, signal: i32) {
         self.0.reraise(signal);

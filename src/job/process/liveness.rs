@@ -31,7 +31,7 @@ pub(crate) enum ChildLiveness {
     ElsewhereMaybe(u32),
     /// It is in another pid namespace.
     Hidden(u32),
-    /// There is a process of that number, and nothing tells whether it is the same.
+    /// A process has that pid, but whether it is the same is unknown.
     Unclear(u32),
 }
 
@@ -79,7 +79,7 @@ impl fmt::Display for ChildLiveness {
     }
 }
 
-/// How a process that was not waited for yet is told from all others: it may have ended
+/// How a process that was not waited for yet is distinguished from all others: it may have ended
 /// before we came to look.
 pub(crate) fn process(pid: u32) -> ProcessRef {
     ProcessRef {
@@ -90,7 +90,7 @@ pub(crate) fn process(pid: u32) -> ProcessRef {
     }
 }
 
-/// Whether the job was handed in or started in this boot, as far as that can be told.
+/// Whether the job was handed in or started in this boot, as far as that is known.
 pub(crate) fn same_boot(job: &JobState) -> bool {
     let processes = [&job.process, &job.supervisor];
     let mut boots = processes.into_iter().flatten().map(|p| &p.boot_id);

@@ -81,7 +81,7 @@ impl SignalFd {
         Self::block_these(&signals)
     }
 
-    /// Reads only SIGCHLD, which tells of the job's end; what is blocked stays blocked.
+    /// Reads only SIGCHLD, which reports the job's end; what is blocked stays blocked.
     ///
     /// # Errors
     /// The system has no further descriptor.
@@ -170,9 +170,9 @@ fn default_child_signal() {
 /// What a child does between fork and exec, besides what `Command` does.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ChildSetup {
-    /// Its stdin is runlog's own, and is closed if that was closed.
+    /// The stdin is runlog's own, and is closed if that was closed.
     pub inherits_stdin: bool,
-    /// Its stdout and stderr are runlog's own.
+    /// The stdout and stderr are runlog's own.
     pub inherits_output: bool,
 }
 

@@ -30,7 +30,7 @@ pub enum RecoveryAction {
     None,
     /// Only its torn tail was repaired.
     Repaired,
-    /// Its jobs, or the run itself, got a terminal event.
+    /// The jobs, or the run itself, got a terminal event.
     Recovered,
     /// The run was not changed.
     Skipped,

@@ -7,7 +7,7 @@
 //! readable, which an alternation of them all would do.
 //!
 //! Nothing here shows a secret: errors name a specification by its number (even
-//! the NAME of `ENV:NAME` is a secret when somebody wrote `ENV:$NAME`), and
+//! the NAME of `ENV:NAME` is a secret if `ENV:$NAME` was written), and
 //! `Debug` shows nothing of what is masked or held.
 
 use std::borrow::Cow;

@@ -172,7 +172,7 @@ impl JobControl {
                 Front::Own => signals::stop_by(signal),
                 Front::Gone => {}
             },
-            // Whoever continued the job may not know of the front, which stopped with it.
+            // The process that continued the job may not know the front, which stopped with it.
             Some(Interruption::Continued) => self.continue_front(),
             None => {}
         }

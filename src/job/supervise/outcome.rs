@@ -48,7 +48,7 @@ pub struct Outcome {
     pub undelivered_bytes: u64,
 }
 
-/// What the log and the caller are told about an attempt.
+/// The report about an attempt for the log and the caller.
 pub(crate) fn describe(
     ended: &ExitedChild,
     attempt: u32,

@@ -154,7 +154,7 @@ mod tests {
             process: liveness::process(pid),
         };
         recorder.started(pid, Some(event));
-        // Who does not wait is seen by it; who does finds the event whenever this ends.
+        // A thread that does not wait yet sees it; one that waits finds the event in any case.
         let holder = thread::spawn(move || {
             thread::sleep(Duration::from_millis(20));
             drop(lock);

@@ -170,7 +170,7 @@ struct Job {
 /// An attempt that a supervisor that died has started.
 struct RunningAttempt {
     child: Child,
-    /// Its start is in the log.
+    /// The start is in the log.
     is_recorded: bool,
 }
 

@@ -261,7 +261,7 @@ impl Supervisor<'_> {
         undelivered.load(Ordering::Relaxed)
     }
 
-    /// Returns what the log and the caller are told about an attempt.
+    /// Returns the report about an attempt for the log and the caller.
     pub(crate) fn describe(&self, ended: &ExitedChild, attempt: u32) -> (JobEnd, JobEnded) {
         let capture = self.spec.output.capture;
         let output = capture.then(|| lock(&self.sink).output());

@@ -39,7 +39,7 @@ pub(crate) enum LineClass<'a> {
     Damage(DamageReason),
 }
 
-/// Tells what a line without its `\n` is: one that begins as ours do is ours and
+/// Classifies a line without its `\n`: one that starts like runlog's is runlog's and
 /// must check; else a known dialect; else damage.
 pub(crate) fn classify(line: &[u8]) -> LineClass<'_> {
     if line.starts_with(envelope::PREFIX) {

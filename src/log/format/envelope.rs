@@ -62,7 +62,7 @@ pub enum DamageReason {
     TooLong,
     /// A compressed segment cannot be read on from here.
     Compression,
-    /// Its `seq` was there before: a copy.
+    /// The `seq` occurred before, so the line is a copy.
     Repeated,
     /// Events are missing before it.
     Gap,
@@ -89,13 +89,13 @@ impl fmt::Display for DamageReason {
 /// The frame of a line of ours whose checksum fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Envelope<'a> {
-    /// Its number in the run.
+    /// The sequence number.
     pub seq: u64,
-    /// Its ULID, 26 lowercase characters.
+    /// The ULID, 26 lowercase characters.
     pub id: &'a str,
     /// When it was written, RFC 3339 UTC with six decimals.
     pub ts: &'a str,
-    /// Its type.
+    /// The type.
     pub kind: EventKind<'a>,
     /// The other fields, each with the comma before it.
     body: &'a [u8],
@@ -192,7 +192,7 @@ pub(crate) fn check(line: &[u8]) -> Result<&[u8], DamageReason> {
     }
 }
 
-/// What the beginning of a line tells that looks like one of ours.
+/// The frame at the start of a line that looks like one of runlog's.
 pub(crate) struct Frame<'a> {
     pub(crate) seq: u64,
     id: &'a [u8],

@@ -18,7 +18,7 @@ macro_rules! event_types {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// Its name in the log.
+            /// The name in the log.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
@@ -36,21 +36,21 @@ event_types! {
     RunOpened = "run_opened",
     /// A command was handed in.
     JobSubmitted = "job_submitted",
-    /// Its command resolves, its inputs are well formed, its guards hold.
+    /// The command was found, its inputs are valid, and its guards hold.
     JobValidated = "job_validated",
     /// It was spawned.
     JobStarted = "job_started",
     /// What its processes use at the moment.
     JobSampled = "job_sampled",
-    /// Its supervisor died, and another one continues.
+    /// The supervisor died, and another one continues.
     SupervisorReplaced = "supervisor_replaced",
     /// It ended with exit code 0.
     JobCompleted = "job_completed",
     /// It ended otherwise, or never began.
     JobFailed = "job_failed",
-    /// Its compensating command is about to run.
+    /// The compensating command is about to run.
     JobRollbackStarted = "job_rollback_started",
-    /// Its compensating command ended.
+    /// The compensating command ended.
     JobRolledBack = "job_rolled_back",
     /// The last event of a run, but for repairs, rotations and rollbacks.
     RunClosed = "run_closed",
@@ -58,7 +58,7 @@ event_types! {
     Note = "note",
     /// The first line of a new segment.
     LogRotated = "log_rotated",
-    /// A torn end was mended.
+    /// A torn end was repaired.
     LogRepaired = "log_repaired",
 }
 

@@ -37,10 +37,10 @@ pub struct JobSubmitted {
     /// How many arguments were left out because there are too many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub argv_omitted: Option<usize>,
-    /// The folder it runs in.
+    /// The working directory.
     #[serde(default)]
     pub cwd: String,
-    /// The same in base64, where it is not UTF-8.
+    /// The bytes in base64, if they are not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd_b64: Option<String>,
     /// The user id it runs as.
@@ -89,7 +89,7 @@ pub struct JobValidated {
 /// Which process a job is: all four together are never used twice.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessRef {
-    /// Its process id.
+    /// The process id.
     pub pid: u32,
     /// When it began, in clock ticks since the boot, `proc_pid_stat(5)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,7 +128,7 @@ pub enum ErrorKind {
     NotFound,
     /// The command may not be executed.
     NotExecutable,
-    /// Its inputs or its folder are not as they have to be, or the log could not be written.
+    /// The inputs or the directory are invalid, or the log could not be written.
     Validation,
     /// A guard does not hold: disk, memory or load.
     ResourceLimit,
@@ -142,7 +142,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Its name in the log.
+    /// The name in the log.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Exit => "exit",
@@ -252,10 +252,10 @@ pub struct JobEnded {
     /// From the spawn to the end, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
-    /// Its cost.
+    /// The cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
-    /// Its output so far.
+    /// The output so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Output>,
     /// The signals that were passed on to it.

@@ -1,4 +1,4 @@
-//! Cursors: a place in a run as text, for whoever wants to go on from there later.
+//! Cursors: a position in a run as text, from which reading can continue later.
 //!
 //! ```text
 //! 1:build-01k…:0:4711:9ae0daaf:12:0:-:5c1e7d02

@@ -71,11 +71,11 @@ impl CursorFile {
         };
         let name = path.file_name().ok_or_else(no_name)?;
         let name = name.to_str().ok_or_else(no_name)?.to_owned();
-        let folder = match path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
+        let parent = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        let dir = Dir::open(folder)?;
+        let dir = Dir::open(parent)?;
         let held = take(&dir, &name, path)?;
         let cursors = read(&held, path)?;
         let file = Self {
@@ -132,7 +132,7 @@ fn take(dir: &Dir, name: &str, path: &Path) -> Result<File, StorageError> {
         let file = dir.write(name)?;
         file_lock::exclusive(&file, path, wait)?.keep();
         let ours = FileKey::from(&fstat(&file).at("look at", path)?);
-        // Who had it replaces it with every save, and lets go of the old one.
+        // Its owner replaces it with every save and releases the old one.
         if dir
             .stat(name)?
             .is_some_and(|stat| FileKey::from(&stat) == ours)

@@ -148,7 +148,7 @@ impl Follower {
         self.seen == Some(SeenStat::from(active))
     }
 
-    /// Where it stands; `None` before the first line. `over` tells whether that is behind
+    /// Where it stands; `None` before the first line. `over` says whether that is behind
     /// the last line of a run that is over.
     pub fn cursor(&self, run: &RunId, over: bool) -> Option<Cursor> {
         Some(Cursor::new(run.clone(), self.place?, over))

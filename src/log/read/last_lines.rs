@@ -55,7 +55,7 @@ pub fn last_lines(
     Ok(Reader::starting_at(segments, offset, None))
 }
 
-/// The same for a run with lines that are out of order: which of them count is known
+/// Finds the last lines of a run with lines that are out of order: which of them count is known
 /// only to who reads it from its start.
 fn last_in_order(
     dir: &Dir,
@@ -103,7 +103,7 @@ fn find_backwards(
         let line = match back.prev_line() {
             Ok(Some(line)) => line,
             Ok(None) => return Ok(Some(start.unwrap_or(0))),
-            // A segment that shrinks meanwhile is being mended: what is left is read.
+            // A segment that shrinks meanwhile is being repaired: the rest is read.
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(Some(0)),
             Err(e) => return Err(e),
         };
@@ -143,7 +143,7 @@ fn find_backwards(
 fn find_forwards(segment: &SegmentFile, missing: &mut usize, want: &dyn Fn(&[u8]) -> bool) -> u64 {
     let mut wanted = Vec::new();
     let mut lines = segment.lines();
-    // What cannot be decompressed is told when it is read.
+    // What cannot be decompressed is reported when it is read.
     while let Ok(Some(line)) = lines.next_line() {
         if !matches!(classify_raw(&line), LineClass::Damage(_)) && want(line.bytes) {
             wanted.push(line.offset);

@@ -8,7 +8,7 @@ use crate::log::segment::sequence::{Sequence, SequenceStep};
 
 /// A place between two lines: behind a line that was given out, or before the first.
 ///
-/// It names no file: a segment is told by the number of its first event, which stays
+/// It names no file: a segment is identified by the sequence number of its first event, which stays
 /// when the segment is renamed and compressed, and the place in it by the checksum of the
 /// line before. An inode number would not do, since it is given to another file as soon
 /// as nobody holds the first one.
@@ -37,7 +37,7 @@ pub enum GapReason {
 }
 
 impl GapReason {
-    /// Its name in JSON.
+    /// The name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Dropped => "dropped",
@@ -81,7 +81,7 @@ impl Position {
 pub(crate) struct PrecedingLine {
     /// CRC-32C of it without its `\n`; 0 at the start of the segment.
     pub crc: u32,
-    /// Its number; `None` where it has none.
+    /// The sequence number, if the line has one.
     pub seq: Option<u64>,
 }
 

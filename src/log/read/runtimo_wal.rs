@@ -16,11 +16,11 @@ pub struct RuntimoWal {
 }
 
 impl RuntimoWal {
-    /// Finds the file; links to it are followed, since whoever names a file may name it
+    /// Finds the file; links to it are followed, since the user may name a file
     /// as he likes.
     ///
     /// # Errors
-    /// There is no such file, it is something else, or its folder may not be read.
+    /// There is no such file, it is not a regular file, or its directory cannot be read.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
         let real = path.canonicalize().at("find", path)?;
         let not_a_file = || StorageError::NotAFile {
@@ -31,10 +31,10 @@ impl RuntimoWal {
             return Err(not_a_file());
         }
         let name = real.file_name().and_then(|name| name.to_str());
-        let (Some(name), Some(folder)) = (name, real.parent()) else {
+        let (Some(name), Some(parent)) = (name, real.parent()) else {
             return Err(not_a_file());
         };
-        let (name, dir) = (name.to_owned(), Dir::open(folder)?);
+        let (name, dir) = (name.to_owned(), Dir::open(parent)?);
         Ok(Self { dir, name })
     }
 
@@ -43,12 +43,12 @@ impl RuntimoWal {
         RunId::from_name(&self.name)
     }
 
-    /// The folder that it is in.
+    /// The directory that contains it.
     pub fn dir(&self) -> &Dir {
         &self.dir
     }
 
-    /// Whether a file of that name in its folder is one of its files.
+    /// Whether a file of that name in its directory is one of its files.
     pub fn has(&self, name: &str) -> bool {
         name == self.name || layout::parse_rotated_wal(name, &self.name).is_some()
     }
@@ -61,7 +61,7 @@ impl RuntimoWal {
         Ok(Reader::from_segments(self.segments()?))
     }
 
-    /// Its files, open, the oldest first.
+    /// The open files, oldest first.
     pub(crate) fn segments(&self) -> Result<Vec<Segment>, StorageError> {
         let mut opened = segment_set::open_named(&self.dir, |dir| self.names(dir))?;
         let active = opened.len().saturating_sub(1);

@@ -41,7 +41,7 @@ impl RunStatus {
         !matches!(self, Self::Running | Self::Open)
     }
 
-    /// Its name in JSON.
+    /// The name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Completed => "completed",

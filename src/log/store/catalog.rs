@@ -64,7 +64,7 @@ fn join_candidates(candidates: &[RunId]) -> String {
 /// Lists the ids of all directories that may hold a run, sorted.
 ///
 /// # Errors
-/// The folder of the runs cannot be read.
+/// The directory of the runs cannot be read.
 pub fn list(volume: &Volume) -> Result<Vec<RunId>, StorageError> {
     let Some(runs) = volume.runs()? else {
         return Ok(Vec::new());
@@ -82,7 +82,7 @@ pub fn list(volume: &Volume) -> Result<Vec<RunId>, StorageError> {
 /// directory.
 ///
 /// # Errors
-/// The folder may not be read.
+/// The directory cannot be read.
 pub fn open_dir(runs: &Dir, run: &RunId) -> Result<Option<Dir>, StorageError> {
     use crate::volume::VolumeError::NotADirectory;
     let dir = match runs.open_dir(run.as_str()) {

@@ -29,7 +29,7 @@ impl RemovedRuns {
     /// Reads the tombstones that were appended since the last call.
     ///
     /// # Errors
-    /// Its file is there and cannot be read.
+    /// The file exists and cannot be read.
     pub fn update(&mut self, volume: &Volume) -> Result<(), StorageError> {
         let Some(file) = volume.root().read_in(layout::VAR, layout::RETIRED)? else {
             return Ok(());

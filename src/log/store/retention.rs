@@ -73,7 +73,7 @@ pub(crate) struct RetentionPolicy {
 /// Why a run is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RemoveReason {
-    /// Its age, and the limit that it reached.
+    /// The age, and the limit that it reached.
     Age(Duration, Duration),
     /// There are more runs than this limit.
     Runs(usize),

@@ -1,6 +1,6 @@
 //! The allocator behind `.omne/var/.ulid-last`.
 //!
-//! Its ULIDs only rise on a volume, across processes and whatever the clock does. The file
+//! ULIDs only increase within a volume, across processes and whatever the clock does. The file
 //! format and the lock are those of omne-cli 0.2 (`src/ulid.rs`): 26 characters at offset 0,
 //! `flock` on the file.
 

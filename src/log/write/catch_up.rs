@@ -92,7 +92,7 @@ mod tests {
         tail
     }
 
-    /// The same, when it has read each line of the news.
+    /// Returns what a writer knows after it has read every new line.
     fn advanced(news: &[u8]) -> Tail {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(news).unwrap();

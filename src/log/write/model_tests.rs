@@ -17,7 +17,7 @@ enum Op {
     Garbage(Vec<u8>),
     /// Lines from the first on, so many, copied to the end.
     Copy(prop::sample::Index, usize),
-    /// A writer begins anew.
+    /// A new writer starts.
     Reopen(usize),
 }
 
@@ -46,7 +46,7 @@ struct Model {
 impl Model {
     fn append(&mut self, it: &TestLog, appended: &Appended) {
         let bytes = it.bytes();
-        // What is told to be written is what stands at the end.
+        // The lines reported as written are the last ones.
         assert!(bytes.ends_with(&appended.bytes));
         let start = bytes.len() - appended.bytes.len();
         let mut from = 0;

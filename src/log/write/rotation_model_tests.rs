@@ -34,7 +34,7 @@ enum Op {
     /// Something that never got its name.
     Unfinished,
     Reopen(usize),
-    /// The run is removed, and begun anew.
+    /// The run is removed and started again.
     Remove,
 }
 
@@ -202,7 +202,7 @@ impl Play {
         let found = self.it.read();
         assert_eq!(found.damage, []);
         found.assert_rising();
-        // What is there now goes on where all that ever was ends, or before.
+        // The current log continues at the end of everything written, or before.
         let from = (0..=self.dropped)
             .find(|from| found.lines.starts_with(&self.ever[*from..]))
             .unwrap_or_else(|| panic!("{:#?}\nis not behind\n{:#?}", found.lines, self.ever));

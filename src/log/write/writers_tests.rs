@@ -116,10 +116,10 @@ type Hurt<'a> = &'a dyn Fn(&TestLog);
 
 #[test]
 fn a_run_that_was_removed_or_replaced_acknowledges_nothing() {
-    let folder = |it: &TestLog| it.volume.run_path(&it.run);
-    let away = |it: &TestLog| fs::rename(folder(it), it.volume.path().join("away")).unwrap();
+    let dir_of = |it: &TestLog| it.volume.run_path(&it.run);
+    let away = |it: &TestLog| fs::rename(dir_of(it), it.volume.path().join("away")).unwrap();
     let hurts: [Hurt<'_>; 4] = [
-        &|it| fs::remove_dir_all(folder(it)).unwrap(),
+        &|it| fs::remove_dir_all(dir_of(it)).unwrap(),
         &|it| fs::remove_dir_all(it.volume.path()).unwrap(),
         &away,
         &|it| {

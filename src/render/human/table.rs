@@ -48,9 +48,9 @@ pub(crate) enum Fit {
     Whole,
     /// It is dropped; the columns with the lowest numbers are dropped first.
     Drop(u8),
-    /// Its cells are cut to no fewer columns than this, rather than that columns are dropped.
+    /// The cells are cut to no fewer columns than this, rather than that columns are dropped.
     Cut(usize),
-    /// Its cells are cut to no fewer columns than this, once no more columns can be dropped.
+    /// The cells are cut to no fewer columns than this, once no more columns can be dropped.
     CutLast(usize),
 }
 

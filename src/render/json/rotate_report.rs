@@ -37,7 +37,7 @@ pub enum SealedReport {
     Done(Sealed),
     /// It would be sealed.
     Would {
-        /// Its length in bytes.
+        /// The length in bytes.
         bytes: u64,
     },
 }
