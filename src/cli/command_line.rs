@@ -11,8 +11,8 @@ use crate::volume::read_user_defaults;
 /// Commands of other tools, and what to type instead.
 const OTHER_COMMANDS: [(&[&str], &str); 16] = [
     (
-        &["stop", "kill", "cancel", "terminate"],
-        "get the process ID with `runlog status RUN`, then `kill PID`",
+        &["kill", "cancel", "terminate"],
+        "stop a run with `runlog stop RUN`",
     ),
     (
         &["rm", "remove", "delete", "del"],

@@ -190,7 +190,7 @@ pub(crate) fn opening(name: String, keep_open: bool) -> RunOpened {
 }
 
 /// Returns the name of this host, if it is known.
-fn host_name() -> Option<String> {
+pub(crate) fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(name.trim_end().to_owned())
 }

@@ -58,6 +58,12 @@ Examples:
   runlog replay --export html -o build.html build
   runlog replay --recover --all           # after a crash of the machine";
 
+pub(super) const STOP: &str = "\
+Examples:
+  runlog stop build                       # SIGTERM, then SIGKILL after 10 s
+  runlog stop build --reason 'new release'
+  runlog stop build --signal INT --kill-after 1m --timeout 2m";
+
 pub(super) const EMIT: &str = "\
 Examples:
   runlog emit progress percent=50         # inside a job

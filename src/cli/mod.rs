@@ -11,12 +11,14 @@ pub mod exit;
 mod gc;
 mod man;
 mod pager;
+mod redaction;
 mod replay;
 mod rotate;
 mod run;
 mod run_defaults;
 mod settings;
 mod status;
+mod stop;
 mod tail;
 mod terminal_style;
 mod time_zone;
@@ -57,6 +59,8 @@ enum Command {
     Status(status::Args),
     #[command(before_long_help = examples::TAIL)]
     Tail(tail::Args),
+    #[command(before_long_help = examples::STOP)]
+    Stop(stop::Args),
     #[command(before_long_help = examples::ROTATE)]
     Rotate(rotate::Args),
     #[command(before_long_help = examples::GC)]
@@ -87,6 +91,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Run(args) => run::execute(&args, global),
         Command::Status(args) => exit::exit_code(status::execute(&args, global)),
+        Command::Stop(args) => exit::exit_code(stop::execute(&args, global)),
         Command::Tail(args) => exit::exit_code(tail::execute(&args, global)),
         Command::Rotate(args) => exit::exit_code(rotate::execute(&args, global)),
         Command::Gc(args) => exit::exit_code(gc::execute(&args, global)),

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use glob::Pattern;
 
-use crate::job::process::liveness::child_of;
+use crate::job::process::job_processes::JobProcesses;
 use crate::job::status::run_status::{InspectedRun, inspect_run};
 use crate::log::store::retention::{Eligibility, RemoveReason, RetentionDecision, RunInfo};
 use crate::log::{
@@ -159,10 +159,13 @@ fn eligibility(dir: &Dir, examined: &InspectedRun) -> Eligibility {
         RunStatus::Running | RunStatus::Open => Eligibility::Live,
         RunStatus::Unknown => Eligibility::Unsure,
         RunStatus::Lost => {
-            let children: Vec<_> = run.unfinished().map(|job| child_of(dir, job)).collect();
-            if children.iter().any(|child| child.lives()) {
+            let jobs: Vec<_> = run
+                .unfinished()
+                .map(|job| JobProcesses::find(dir, job))
+                .collect();
+            if jobs.iter().any(JobProcesses::is_any_alive) {
                 Eligibility::Live
-            } else if children.iter().all(|child| child.is_dead()) {
+            } else if jobs.iter().all(JobProcesses::are_dead) {
                 Eligibility::Ended
             } else {
                 Eligibility::Unsure

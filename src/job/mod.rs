@@ -18,16 +18,20 @@ pub use crate::job::output::job_output::{
     JobOutput, OutputCallback, SkipLines, UnindexedBytes, last_output_bytes,
 };
 pub use crate::job::process::interrupts::{Interrupts, ShutdownSignal};
-pub use crate::job::process::job_env::{JOB_VARIABLE, RUN_VARIABLE};
+pub use crate::job::process::job_env::{JOB_VARIABLE, JOBS_VARIABLE, RUN_VARIABLE};
+pub use crate::job::process::job_processes::JobProcess;
 pub use crate::job::process::open_file_limit::raise_open_file_limit;
-pub use crate::job::process::signals::{end_by, ignore_file_size_signal};
+pub use crate::job::process::signals::{end_by, ignore_file_size_signal, parse_signal};
 pub use crate::job::process::socket::unread_of_socket;
 pub use crate::job::process::supervision_page::RunResult;
 pub use crate::job::recover::in_doubt::{InDoubt, UncertainLog};
 pub use crate::job::recover::recover_run::{
-    LostJobRollback, RecoveryAction, RecoveryOptions, RecoveryOutcome, recover,
+    Daemon, LostJobRollback, RecoveryAction, RecoveryOptions, RecoveryOutcome, recover,
 };
+pub use crate::job::recover::stop_run::{PendingStop, StopOptions, StopOutcome};
 pub use crate::job::recover::undo::{UndoError, UndoOutcome, plan_undo, undo};
+pub use crate::job::redact::redaction::{Redaction, SecretEnv};
+pub use crate::job::redact::redactor::RedactError;
 pub use crate::job::spec::job_spec::{AfterJob, Guards, JobSpec, OutputMode};
 pub use crate::job::status::live_run::{JobSample, LiveJob, LiveRun};
 pub use crate::job::status::run_status::{

@@ -3,8 +3,6 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use rustix::io::Errno;
-
 use super::stat::Stat;
 
 /// Returns when the live process `pid` started, in clock ticks since boot (field 22 of
@@ -21,35 +19,51 @@ pub fn start_ticks(pid: u32) -> Option<u64> {
     Some(Stat::read(pid)?.start_ticks)
 }
 
-/// Finds the processes that started at `since` or later, in clock ticks since boot, and whose
-/// initial environment has all of these `NAME=value`. Returns `None` if the environment of
-/// one of this user's processes cannot be read.
-pub fn processes_with_env(variables: &[String], since: u64) -> Option<Vec<u32>> {
-    let me = rustix::process::geteuid().as_raw();
-    let mut found = Vec::new();
-    for stat in Stat::read_all().ok()? {
-        let dir = format!("/proc/{}", stat.pid);
-        let may_be = !stat.is_dead() && stat.start_ticks >= since;
-        if !may_be || fs::metadata(&dir).map_or(true, |meta| meta.uid() != me) {
-            continue;
-        }
-        match fs::read(format!("{dir}/environ")) {
-            Ok(environment) => {
-                let has = |variable: &String| {
-                    let mut entries = environment.split(|b| *b == 0);
-                    entries.any(|entry| entry == variable.as_bytes())
-                };
-                if variables.iter().all(has) {
-                    found.push(stat.pid);
-                }
-            }
-            // The process just ended, or it is a kernel thread, which has no environment.
-            Err(e) if e.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {}
-            Err(_) if live_start_ticks(stat.pid).is_none() => {}
-            Err(_) => return None,
-        }
-    }
-    Some(found)
+/// Returns the process group and the session of process `pid`, alive or a zombie.
+pub fn group_and_session(pid: u32) -> Option<(u32, u32)> {
+    Stat::read(pid).map(|stat| (stat.group, stat.session))
+}
+
+/// A live process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveProcess {
+    /// Process id.
+    pub pid: u32,
+    /// Process id of the parent.
+    pub parent: u32,
+    /// Process group.
+    pub group: u32,
+    /// Session.
+    pub session: u32,
+    /// When it started, in clock ticks since boot.
+    pub start_ticks: u64,
+    /// Program name.
+    pub name: String,
+}
+
+/// Lists the live processes that we can see. Returns `None` if `/proc` cannot be listed.
+pub fn live_processes() -> Option<Vec<LiveProcess>> {
+    let table = Stat::read_all().ok()?;
+    let live = table.into_iter().filter(|stat| !stat.is_dead());
+    let process = |stat: Stat| LiveProcess {
+        pid: stat.pid,
+        parent: stat.ppid,
+        group: stat.group,
+        session: stat.session,
+        start_ticks: stat.start_ticks,
+        name: stat.name(),
+    };
+    Some(live.map(process).collect())
+}
+
+/// Returns the value of a variable in the initial environment of a process, or `None` if it is
+/// not set or the environment cannot be read.
+pub fn env_value(pid: u32, name: &str) -> Option<Vec<u8>> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    environment.split(|byte| *byte == 0).find_map(|entry| {
+        let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(value.to_vec())
+    })
 }
 
 /// Returns the random id of this boot (`/proc/sys/kernel/random/boot_id`).
@@ -87,24 +101,26 @@ mod tests {
     #[test]
     fn process_is_found_by_environment() {
         let name = format!("RUNLOG_TEST_{}", id());
-        let here = live_start_ticks(id()).unwrap();
         let mut child = Command::new("sleep")
             .arg("60")
-            .env(&name, "x")
+            .env(&name, "x=y")
             .spawn()
             .unwrap();
-        let wanted = [format!("{name}=x")];
-        let found = || processes_with_env(&wanted, here);
+        let pid = child.id();
+        let value = || env_value(pid, &name);
         // Between fork and exec the child has our environment.
-        while found() == Some(Vec::new()) {
+        while value().is_none() {
             thread::sleep(Duration::from_millis(1));
         }
-        assert_eq!(found(), Some(vec![child.id()]));
-        assert_eq!(processes_with_env(&wanted, u64::MAX), Some(Vec::new()));
+        assert_eq!(value(), Some(b"x=y".to_vec()));
+        assert_eq!(env_value(id(), &name), None);
+        let live = live_processes().unwrap();
+        let found = live.iter().find(|process| process.pid == child.id());
+        assert_eq!(found.unwrap().parent, id());
+        assert_eq!(group_and_session(child.id()), group_and_session(id()));
         child.kill().unwrap();
         child.wait().unwrap();
-        // This also holds for root, which owns the kernel threads.
-        assert_eq!(found(), Some(Vec::new()));
+        assert_eq!(value(), None);
     }
 
     #[test]

@@ -46,7 +46,10 @@ mod tree;
 mod units;
 
 pub use host::{available_mem_bytes, free_disk_bytes, load_1m};
-pub use identity::{boot_id, live_start_ticks, pid_namespace, processes_with_env, start_ticks};
+pub use identity::{
+    LiveProcess, boot_id, env_value, group_and_session, live_processes, live_start_ticks,
+    pid_namespace, start_ticks,
+};
 pub use probe::{PendingSnapshots, Probe};
 pub use sampler::Sampler;
 pub use snapshot::{Consumer, HostSnapshot, JobTree, ProcessSnapshot, Snapshots};

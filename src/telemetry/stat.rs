@@ -14,6 +14,10 @@ pub(super) struct Stat {
     comm: Box<[u8]>,
     state: u8,
     pub(super) ppid: u32,
+    /// Process group.
+    pub(super) group: u32,
+    /// Session.
+    pub(super) session: u32,
     /// CPU time of the process itself, user and system, in clock ticks.
     pub(super) own_ticks: u64,
     /// CPU time of the children that the process has waited for, in clock ticks.
@@ -60,7 +64,9 @@ impl Stat {
         // Field numbers are those of the manual page; `nth` skips the fields in between.
         let state = *fields.next()?.first()?; // 3: state
         let parent = parse_number(fields.next()?)?; // 4: ppid
-        let user: u64 = parse_number(fields.nth(9)?)?; // 14: utime
+        let group = parse_number(fields.next()?)?; // 5: pgrp
+        let session = parse_number(fields.next()?)?; // 6: session
+        let user: u64 = parse_number(fields.nth(7)?)?; // 14: utime
         let system: u64 = parse_number(fields.next()?)?; // 15: stime
         let reaped_user = parse_signed(fields.next()?)?; // 16: cutime
         let reaped_system = parse_signed(fields.next()?)?; // 17: cstime
@@ -72,6 +78,8 @@ impl Stat {
             comm,
             state,
             ppid: parent,
+            group,
+            session,
             own_ticks: user.saturating_add(system),
             reaped_ticks: reaped_user.saturating_add(reaped_system),
             threads,
@@ -139,6 +147,7 @@ mod tests {
     fn stat_fields_match_manual_page() {
         let stat = parse_named(b"cargo").unwrap();
         assert_eq!((stat.pid, stat.ppid, stat.state), (42, 7, b'S'));
+        assert_eq!((stat.group, stat.session), (42, 42));
         assert_eq!((stat.own_ticks, stat.reaped_ticks), (33, 77));
         assert_eq!((stat.threads, stat.start_ticks), (5, 98765));
         assert_eq!(stat.rss_bytes, 250 * page_bytes());

@@ -11,6 +11,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, StatxFlags}
 use rustix::io::Errno;
 
 use super::VolumeError;
+use super::create_mode::CreateMode;
 use super::error::IoContext;
 
 /// The identity of a file: its device and inode.
@@ -55,6 +56,8 @@ pub struct Dir {
     fd: OwnedFd,
     path: PathBuf,
     key: FileKey,
+    /// The permissions of what is created in it, and in directories below it.
+    create_mode: CreateMode,
 }
 
 impl AsFd for Dir {
@@ -96,10 +99,24 @@ impl Dir {
 
 #[doc(hidden)]
 impl Dir {
-    fn new(fd: OwnedFd, path: PathBuf) -> Result<Self, VolumeError> {
+    fn new(fd: OwnedFd, path: PathBuf, create_mode: CreateMode) -> Result<Self, VolumeError> {
         let stat = rustix::fs::fstat(&fd).at("stat", &path)?;
         let key = FileKey::from(&stat);
-        Ok(Self { fd, path, key })
+        Ok(Self {
+            fd,
+            path,
+            key,
+            create_mode,
+        })
+    }
+
+    /// Sets the permissions of what is created in this directory, and in directories below
+    /// it.
+    pub(super) fn creating(self, create_mode: CreateMode) -> Self {
+        Self {
+            create_mode,
+            ..self
+        }
     }
 
     /// Opens a directory by its path. Symbolic links are followed, because the path comes
@@ -109,7 +126,8 @@ impl Dir {
     /// The directory does not exist, is not a directory, or cannot be read.
     pub fn open(path: &Path) -> Result<Self, VolumeError> {
         let fd = rustix::fs::open(path, OFlags::RDONLY | DIR_FLAGS, Mode::empty());
-        Self::new(map_not_directory(fd, path)?, path.to_owned())
+        let fd = map_not_directory(fd, path)?;
+        Self::new(fd, path.to_owned(), CreateMode::default())
     }
 
     /// Opens a directory below this one, component by component, without following links.
@@ -127,7 +145,7 @@ impl Dir {
             fd = Some(map_not_directory(next, &path)?);
         }
         match fd {
-            Some(fd) => Self::new(fd, path),
+            Some(fd) => Self::new(fd, path, self.create_mode),
             None => Err(VolumeError::NotADirectory { path }),
         }
     }
@@ -146,12 +164,18 @@ impl Dir {
                 });
             }
         }
-        let created = match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o777)) {
+        let created = match rustix::fs::mkdirat(&self.fd, name, self.create_mode.dir()) {
             Ok(()) => true,
             Err(Errno::EXIST) => false,
             Err(e) => return Err(e).at("create the directory", self.path.join(name)),
         };
-        let opened = self.open_dir(name);
+        let opened = self.open_dir(name).and_then(|dir| {
+            if created {
+                let applied = self.create_mode.apply_to_dir(&dir);
+                applied.at("set the permissions of", &dir.path)?;
+            }
+            Ok(dir)
+        });
         if opened.is_err() && created {
             self.remove_empty_dir(name);
         }
@@ -171,6 +195,7 @@ impl Dir {
             fd,
             path: self.path.clone(),
             key: self.key,
+            create_mode: self.create_mode,
         })
     }
 
@@ -261,8 +286,7 @@ impl Dir {
 
     fn open_to_write(&self, name: &str, flags: OFlags) -> Result<File, VolumeError> {
         let path = || self.path.join(name);
-        let mode = Mode::from_raw_mode(0o666);
-        let file = match rustix::fs::openat(&self.fd, name, flags | FILE_FLAGS, mode) {
+        let file = match self.open_or_create(name, flags | FILE_FLAGS) {
             Ok(fd) => File::from(fd),
             Err(Errno::LOOP) => return Err(unsafe_file(path(), "a symbolic link")),
             Err(Errno::NXIO) => return Err(unsafe_file(path(), "a FIFO or a device")),
@@ -274,6 +298,29 @@ impl Dir {
             Some(what) => Err(unsafe_file(path(), what)),
             None if stat.st_nlink > 1 => Err(unsafe_file(path(), "a file with several links")),
             None => Ok(file),
+        }
+    }
+
+    fn open_or_create(&self, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let mode = self.create_mode;
+        let open = |flags| rustix::fs::openat(&self.fd, name, flags, mode.file());
+        if !mode.is_shared() || !flags.contains(OFlags::CREATE) {
+            return open(flags);
+        }
+        // Only a file that this call creates gets its permissions set.
+        loop {
+            match open(flags | OFlags::EXCL) {
+                Ok(fd) => {
+                    mode.apply_to_file(&fd)?;
+                    return Ok(fd);
+                }
+                Err(Errno::EXIST) if !flags.contains(OFlags::EXCL) => {}
+                Err(e) => return Err(e),
+            }
+            match open(flags.difference(OFlags::CREATE)) {
+                Err(Errno::NOENT) => {}
+                opened => return opened,
+            }
         }
     }
 

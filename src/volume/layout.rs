@@ -8,6 +8,12 @@ use super::{JobId, RunId};
 pub const OMNE: &str = ".omne";
 /// Everything that changes while runs are active, from the root.
 pub const VAR: &str = ".omne/var";
+/// The directory of everything that changes, in `.omne/`.
+pub const VAR_NAME: &str = "var";
+/// The directory of the runs, in `var/`.
+pub const RUNS_NAME: &str = "runs";
+/// The file in `var/` that keeps git from showing the logs as untracked.
+pub const GIT_IGNORE: &str = ".gitignore";
 /// The directory of the runs, from the root.
 pub const RUNS: &str = ".omne/var/runs";
 /// The file with the last allocated ULID, from the root.

@@ -4,6 +4,7 @@
 
 mod atomic_file;
 mod clock;
+mod create_mode;
 mod dir;
 mod error;
 mod file_access;
@@ -29,9 +30,12 @@ pub(crate) use file_access::copy_access;
 pub use self::atomic_file::{AtomicFile, parent_dir, resolve_links};
 #[doc(hidden)]
 pub use self::clock::{Clock, now_ts};
+pub use self::create_mode::RunMode;
 pub use self::dir::{EnsuredDir, FileKey, FileMeta};
 pub use self::rfc3339::{format_ts, parse_ts};
 #[doc(hidden)]
 pub use self::settings::{FlagValue, RunDefault, read_user_defaults};
-pub use self::settings::{GcSettings, RawSetting, RotateSettings, Settings};
+pub use self::settings::{
+    GcSettings, RawSetting, RedactSettings, RotateSettings, Settings, VolumeSettings,
+};
 pub use self::tree::Usage;

@@ -1,15 +1,19 @@
 //! Finding and creating volumes.
 
+use std::io::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
+use super::create_mode::CreateMode;
 use super::error::IoContext;
-use super::{Dir, RunId, VolumeError, layout};
+use super::{Dir, EnsuredDir, RunId, VolumeError, layout};
 
 /// A directory that has an `.omne/`.
 #[derive(Debug)]
 pub struct Volume {
     root: Dir,
+    create_mode: OnceLock<CreateMode>,
 }
 
 impl Volume {
@@ -25,7 +29,7 @@ impl Volume {
             })
         } else {
             dir.open_dir(layout::OMNE)?;
-            Ok(Self { root: dir })
+            Ok(Self::new(dir))
         }
     }
 
@@ -63,7 +67,14 @@ impl Volume {
     pub fn create(root: &Path) -> Result<Self, VolumeError> {
         let dir = Dir::open(root)?;
         dir.ensure_dir(layout::OMNE)?;
-        Ok(Self { root: dir })
+        Ok(Self::new(dir))
+    }
+
+    fn new(root: Dir) -> Self {
+        Self {
+            root,
+            create_mode: OnceLock::new(),
+        }
     }
 
     /// Returns the directory that has the `.omne/`.
@@ -88,11 +99,26 @@ impl Volume {
     /// The directory exists and cannot be opened.
     #[doc(hidden)]
     pub fn runs(&self) -> Result<Option<Dir>, VolumeError> {
-        match self.root.open_dir(layout::RUNS) {
+        let opened = self.root.open_dir(layout::VAR).and_then(|var| {
+            let runs = var.open_dir(layout::RUNS_NAME)?;
+            Ok(runs.creating(self.create_mode(&var)?))
+        });
+        match opened {
             Ok(dir) => Ok(Some(dir)),
             Err(e) if e.io_kind() == Some(std::io::ErrorKind::NotFound) => Ok(None),
             Err(e) => Err(e),
         }
+    }
+
+    /// Returns the permissions of new runs.
+    ///
+    /// Settings that cannot be read are reported elsewhere; then runs are for their owner only.
+    fn create_mode(&self, var: &Dir) -> Result<CreateMode, VolumeError> {
+        let stat = rustix::fs::fstat(var).at("stat", var.path())?;
+        let mode = self.create_mode.get_or_init(|| {
+            CreateMode::of_runs(&stat, self.settings().ok().and_then(|s| s.volume.mode))
+        });
+        Ok(*mode)
     }
 
     /// Opens the chain of directories down to the runs, `.omne`, `.omne/var` and
@@ -103,8 +129,76 @@ impl Volume {
     #[doc(hidden)]
     pub fn make_runs(&self) -> Result<[Dir; 3], VolumeError> {
         let omne = self.root.ensure_dir(layout::OMNE)?.dir;
-        let var = omne.ensure_dir("var")?.dir;
-        let runs = var.ensure_dir("runs")?.dir;
+        let EnsuredDir { dir: var, created } = omne.ensure_dir(layout::VAR_NAME)?;
+        if created {
+            // Without it git would show the logs as untracked, which is all that is lost.
+            drop(ignore_for_git(&var));
+        }
+        let runs = var.ensure_dir(layout::RUNS_NAME)?.dir;
+        let runs = runs.creating(self.create_mode(&var)?);
         Ok([omne, var, runs])
+    }
+}
+
+/// Makes git ignore everything in `var`.
+fn ignore_for_git(var: &Dir) -> Result<(), VolumeError> {
+    let path = || var.path().join(layout::GIT_IGNORE);
+    let mut file = var.create_new(layout::GIT_IGNORE)?;
+    file.write_all(b"*\n").at("write", path())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// Creates a run with a file in it. Returns the modes of both.
+    fn new_run_modes(root: &Path) -> (u32, u32) {
+        let volume = Volume::create(root).unwrap();
+        let [_, _, runs] = volume.make_runs().unwrap();
+        let dir = runs.ensure_dir("run").unwrap().dir;
+        let jobs = dir.ensure_dir("jobs").unwrap().dir;
+        jobs.append("file").unwrap();
+        let mode = |name: &str| {
+            let path = root.join(layout::RUNS).join("run").join(name);
+            fs::metadata(path).unwrap().permissions().mode() & 0o7777
+        };
+        assert_eq!(mode(""), mode("jobs"));
+        (mode(""), mode("jobs/file"))
+    }
+
+    #[test]
+    fn runs_are_private_by_default() {
+        let tmp = tempfile::tempdir().unwrap();
+        assert_eq!(new_run_modes(tmp.path()), (0o700, 0o600));
+        let ignored = fs::read_to_string(tmp.path().join(".omne/var/.gitignore"));
+        assert_eq!(ignored.unwrap(), "*\n");
+    }
+
+    #[test]
+    fn runs_are_shared_where_var_is() {
+        for mode in [0o2750, 0o770] {
+            let tmp = tempfile::tempdir().unwrap();
+            let var = tmp.path().join(layout::VAR);
+            fs::create_dir_all(&var).unwrap();
+            fs::set_permissions(&var, Permissions::from_mode(mode)).unwrap();
+            assert_eq!(new_run_modes(tmp.path()), (0o2770, 0o660));
+            assert!(!var.join(".gitignore").exists());
+        }
+    }
+
+    #[test]
+    fn run_mode_follows_settings() {
+        for (setting, modes) in [("0755", (0o755, 0o644)), ("2750", (0o2750, 0o640))] {
+            let tmp = tempfile::tempdir().unwrap();
+            let settings = tmp.path().join(layout::SETTINGS.0);
+            fs::create_dir_all(&settings).unwrap();
+            let text = format!("[volume]\nmode = \"{setting}\"\n");
+            fs::write(settings.join(layout::SETTINGS.1), text).unwrap();
+            assert_eq!(new_run_modes(tmp.path()), modes);
+        }
     }
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 
+use super::create_mode::RunMode;
 use super::error::IoContext;
 use super::{Volume, VolumeError, layout};
 
@@ -19,18 +20,24 @@ const MAX_SETTINGS_BYTES: u64 = 1 << 20;
 /// parsed like the values of command-line flags.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
+    /// `[volume]`: the files of runs.
+    pub volume: VolumeSettings,
     /// `[rotate]`: when a log starts a new segment, and what happens to the old ones.
     pub rotate: RotateSettings,
     /// `[gc]`: which runs and events gc may remove.
     pub gc: GcSettings,
     /// `[run]`: defaults for the flags of `runlog run`.
     pub run: Vec<RunDefault>,
+    /// `[redact]`: which secrets are masked.
+    pub redact: RedactSettings,
 }
 
 /// A settings file of a volume.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct VolumeFile {
+    volume: VolumeSettings,
+    redact: RedactSettings,
     rotate: RotateSettings,
     gc: GcSettings,
     run: BTreeMap<String, Spanned<FlagValue>>,
@@ -115,6 +122,23 @@ pub struct GcSettings {
     pub events_older_than: Option<RawSetting>,
 }
 
+/// The section `[volume]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct VolumeSettings {
+    /// The permissions of the directories of new runs, and without execution those of their
+    /// files.
+    pub mode: Option<RunMode>,
+}
+
+/// The section `[redact]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedactSettings {
+    /// Whether the values of variables such as `*_PASSWORD` are masked without `--redact`.
+    pub default: Option<bool>,
+}
+
 /// A value as its text, such as `"64MiB"` or `10`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "SettingValue")]
@@ -155,6 +179,8 @@ impl Volume {
         let text = read_text(file, &path)?;
         let file: VolumeFile = parse(&text, &path)?;
         Ok(Settings {
+            volume: file.volume,
+            redact: file.redact,
             rotate: file.rotate,
             gc: file.gc,
             run: run_defaults(file.run, &text, &path),
@@ -243,6 +269,8 @@ mod tests {
             ("[gc]\n\nmax_runs = true", 3),
             ("[rotate\n", 1),
             ("x = 1", 1),
+            ("[volume]\nmode = \"0077\"", 2),
+            ("[volume]\nmode = \"rwx\"", 2),
         ] {
             let error = settings(invalid).unwrap_err().to_string();
             assert!(error.contains(&format!("runlog.toml:{line}: ")), "{error}");

@@ -188,3 +188,36 @@ fn empty_redaction_is_rejected_before_start() {
     }
     assert!(!env.exists(".omne") && !env.exists("ran"));
 }
+
+#[test]
+fn secret_in_error_message_is_masked() {
+    let env = TestEnv::new();
+    let program = "API_TOKEN=s3cr3tvalue";
+    let mut command = env.command(&["run", "-q", "--redact", "ENV:TOKEN", "--", program, "curl"]);
+    finish(command.env("TOKEN", "s3cr3tvalue"));
+    assert_not_on_disk(&env, "s3cr3tvalue");
+    assert_eq!(
+        env.event("job_failed")["error"]["message"],
+        "command not found: `API_TOKEN=***`"
+    );
+}
+
+#[test]
+fn secret_in_program_path_is_masked() {
+    let env = TestEnv::new();
+    env.sh("mkdir hunter2; cp /bin/true hunter2/it");
+    env.ok(&["run", "-q", "--redact", "hunter2", "--", "hunter2/it"]);
+    assert_not_on_disk(&env, "hunter2");
+}
+
+#[test]
+fn ids_with_secret_are_refused() {
+    let env = TestEnv::new();
+    for id in [["--run", "a-hunter2"], ["--job", "hunter2"]] {
+        let [flag, id] = id;
+        let output = env.run(&["run", flag, id, "--redact", "hunter2", "--", "true"]);
+        assert_eq!(output.code, 2);
+        assert!(!output.stderr().contains("hunter2"), "{}", output.stderr());
+    }
+    assert!(!env.exists(".omne"));
+}

@@ -248,3 +248,41 @@ fn rollback_dry_run_shows_commands() {
         ""
     );
 }
+
+#[test]
+fn status_says_that_completed_jobs_were_undone() {
+    let env = TestEnv::new();
+    job(&env, "a", "true");
+    env.ok(&["run", "--run", "it", "--close"]);
+    env.ok(&UNDO);
+    assert_snapshot!(env.status("it")["because"].as_str().unwrap(), @"the run is closed and no job failed; 1 completed job was undone");
+}
+
+#[test]
+fn job_that_joins_stops_the_undoing() {
+    let env = TestEnv::new();
+    job(&env, "a", "true");
+    let rollback = r#""$RUNLOG" run --detach --run it --job new -- sleep 60"#;
+    let run = [
+        "run",
+        "-q",
+        "--run",
+        "it",
+        "--job",
+        "b",
+        "--rollback",
+        rollback,
+    ];
+    env.ok(&[&run[..], &["--", "true"]].concat());
+    let output = env.run(&UNDO);
+    assert_eq!(output.code, 1, "{}", output.stdout());
+    assert!(
+        output
+            .stdout()
+            .contains("job a was not undone: job new of the run is running"),
+        "{}",
+        output.stdout()
+    );
+    assert_eq!(undone(&env), "");
+    env.ok(&["stop", "it"]);
+}

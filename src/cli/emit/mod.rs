@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use serde_json::value::RawValue;
 
 pub(crate) use self::args::Args;
-use self::args::{MAX_DATA_BYTES, redactor};
+use self::args::{MAX_DATA_BYTES, redaction};
 use self::input_lines::InputLines;
 use super::context::{Global, foreign_policy, opening, print_stderr};
 use super::exit::Code;
@@ -25,16 +25,16 @@ use crate::log::{
 use crate::volume::{JobId, error_chain};
 
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
-    let redactor = redactor()?;
+    let redaction = redaction(global.volume().ok().as_ref())?;
     let mask_text = |text: &str| -> Option<String> {
-        let masked = redactor.as_ref()?.mask_str(text);
+        let masked = redaction.all()?.mask_str(text);
         (*masked != *text).then(|| masked.into_owned())
     };
-    let mask: Option<Mask<'_>> = redactor.is_some().then_some(&mask_text);
+    let mask: Option<Mask<'_>> = redaction.all().is_some().then_some(&mask_text);
     // Reject data that cannot be stored before creating anything.
     let data = args.data(mask)?;
     let name = args.name.as_deref().unwrap_or("line");
-    let name = mask_text(name).unwrap_or_else(|| name.to_owned());
+    let name = redaction.mask(name).into_owned();
 
     let volume = match global.enclosing_volume()? {
         Some(volume) => volume,

@@ -121,13 +121,19 @@ pub(crate) struct RecoveryArgs {
     )]
     pub all: bool,
     /// With --recover: also run the recorded rollbacks of lost jobs
-    #[arg(long, requires = "recover", help_heading = "Recovery")]
+    #[arg(
+        long,
+        requires = "recover",
+        group = "undoing",
+        help_heading = "Recovery"
+    )]
     pub with_rollback: bool,
     /// With --rollback: show which commands would run, and change nothing
     #[arg(long, requires = "rollback", conflicts_with_all = ["force", "json"], help_heading = "Recovery")]
     pub dry_run: bool,
     /// Act although damage may hide events of the run; with --rollback, also rerun a rollback that
-    /// was started and has no recorded end
+    /// was started and has no recorded end; with --with-rollback, also run rollbacks while a daemon
+    /// of their job is running
     #[arg(long, requires = "acts", help_heading = "Recovery")]
     pub force: bool,
 }

@@ -8,10 +8,10 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::ValueEnum;
 use clap::builder::NonEmptyStringValueParser;
 
+use crate::cli::redaction::secret_env;
 use crate::cli::usage_error::UsageError;
 use crate::cli::value_parsers::{pairs, parse_duration, parse_load, parse_size};
-use crate::job::redact::masker::Redactor;
-use crate::job::{AfterJob, Guards, JobSpec, OutputMode};
+use crate::job::{AfterJob, Guards, JobSpec, OutputMode, Redaction};
 use crate::volume::{JobId, RunId};
 
 /// Run a command and log what happens to it
@@ -87,6 +87,13 @@ pub(crate) struct Args {
         allow_hyphen_values = true
     )]
     pub redact: Vec<String>,
+    /// Do not mask the values of variables named `*_PASSWORD`, `*_SECRET`, `*_TOKEN`,
+    /// `*_PRIVATE_KEY`, `*_ACCESS_KEY`, `*_SECRET_KEY` or `*_CONNECTION_STRING`
+    #[arg(long, help_heading = "Job")]
+    pub no_default_redact: bool,
+    /// Also mask secrets in the output that is passed on to the terminal or the caller
+    #[arg(long, help_heading = "Job")]
+    pub redact_passed_on: bool,
 
     /// Stop an attempt that takes longer than DURATION (SIGTERM, then SIGKILL); 0 means no limit
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]
@@ -171,11 +178,16 @@ impl Args {
             }));
         }
         let variable = |name: &str| std::env::var_os(name);
-        let redactor = Redactor::new(&self.redact, &variable).map_err(|e| UsageError {
+        let env = pairs("--env", &self.env_with_values()?)?;
+        let redaction = Redaction::new(&self.redact, &variable, secret_env(&env));
+        let mut redaction = redaction.map_err(|e| UsageError {
             message: format!("--redact: {e}"),
             hint: "give a regular expression, or ENV:NAME for the value of a variable",
         })?;
-        let env = pairs("--env", &self.env_with_values()?)?;
+        if self.no_default_redact {
+            redaction.without_variables();
+        }
+        self.check_ids(&redaction)?;
         for (key, _) in &env {
             if key.starts_with("RUNLOG_") {
                 return Err(anyhow!(UsageError {
@@ -208,8 +220,9 @@ impl Args {
                 capture: !self.no_capture,
                 limit: self.capture_limit,
                 pass_on: !self.is_quiet(),
+                redact_passed_on: self.redact_passed_on,
             },
-            redactor,
+            redaction,
             after: match (&self.run, self.close) {
                 (None, _) => AfterJob::CloseOwn,
                 (Some(_), true) => AfterJob::CloseIfLast,
@@ -233,6 +246,25 @@ impl Args {
             Ok(format!("{text}={value}"))
         };
         self.env.iter().map(with_value).collect()
+    }
+
+    /// Rejects IDs that contain a secret: they are the names of files and cannot be masked.
+    fn check_ids(&self, redaction: &Redaction) -> Result<()> {
+        let ids = [
+            ("--run", self.run.as_ref().map(RunId::as_str)),
+            ("--job", self.job.as_ref().map(JobId::as_str)),
+        ];
+        for (flag, id) in ids {
+            if let (Some(id), Some(redactor)) = (id, redaction.specified())
+                && redactor.is_match(id)
+            {
+                return Err(anyhow!(UsageError {
+                    message: format!("{flag}: the ID contains a secret that --redact masks"),
+                    hint: "choose an ID without it",
+                }));
+            }
+        }
+        Ok(())
     }
 
     /// Returns the job's working directory as an absolute path, as it is recorded.

@@ -17,6 +17,7 @@ use self::supervise::{Request, before_the_start};
 use super::context::{Global, foreign_policy, print_stderr, warn_damage};
 use super::exit;
 use super::exit::Code;
+use super::redaction::redacts_by_default;
 use crate::job::{
     Detached, FrontEnd, FrontOptions, InDoubt, Role, RunResult, detach, end_by, inspect_run, start,
 };
@@ -29,10 +30,13 @@ pub(crate) fn execute(args: &Args, global: &Global) -> ExitCode {
     let prepared = args
         .check()
         .and_then(|spec| Ok((spec, global.make_volume()?)));
-    let (spec, volume) = match prepared {
+    let (mut spec, volume) = match prepared {
         Ok(prepared) => prepared,
         Err(e) => return failed(&e),
     };
+    if !redacts_by_default(Some(&volume)) {
+        spec.redaction.without_variables();
+    }
     let channel = if args.detach {
         match detach().context("cannot start in the background") {
             Err(e) => return failed(&e),
@@ -57,8 +61,9 @@ fn watch_over(request: &Request<'_>) -> ExitCode {
     let options = FrontOptions {
         detached: spec.detached,
         keep_if_killed: request.args.if_killed == IfKilled::Keep,
-        pass_on: spec.output.pass_on,
-        capture: spec.output.capture,
+        // A front without a supervisor cannot mask anything.
+        pass_on: spec.output.pass_on && !spec.output.redact_passed_on,
+        capture: spec.reads_output(),
     };
     match start(options).context("cannot start the supervisor") {
         Ok(Role::Supervisor(attached)) => {

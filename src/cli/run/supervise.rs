@@ -12,10 +12,11 @@ use super::start_hint::start_hint;
 use crate::cli::context::{JOB_VOLUME, foreign_policy, opening, print_stderr, print_warning};
 use crate::cli::exit;
 use crate::cli::exit::Code;
+use crate::cli::redaction::{DEFAULT_REDACT, REDACT};
 use crate::cli::settings::{ROTATE_SIZE, rotation};
 use crate::job::{
-    Attached, JobEnd, JobOutput, JobSpec, Outcome, Prepared, Progress, RunResult, Setup, SkipLines,
-    StreamId, UnindexedBytes, prepare, run_job,
+    Attached, JOBS_VARIABLE, JobEnd, JobOutput, JobSpec, Outcome, Prepared, Progress, RunResult,
+    Setup, SkipLines, StreamId, UnindexedBytes, prepare, run_job,
 };
 use crate::log::{RunLog, allocate_ulid};
 use crate::volume::{JobId, RunId, Volume, error_chain};
@@ -152,11 +153,17 @@ impl Request<'_> {
             .context("cannot resolve the path of the volume")?;
         let mut env = vec![(JOB_VOLUME, root.into_os_string())];
         if !args.redact.is_empty() {
-            env.push(("RUNLOG_REDACT", args.redact.join("\n").into()));
+            env.push((REDACT, args.redact.join("\n").into()));
         }
+        if args.no_default_redact {
+            env.push((DEFAULT_REDACT, "off".into()));
+        }
+        env.extend(std::env::var_os(JOBS_VARIABLE).map(|jobs| (JOBS_VARIABLE, jobs)));
         if let Some(size) = args.rotate_size {
             env.push((ROTATE_SIZE, size.to_string().into()));
         }
+        let mut opening = opening(name, args.run.is_some());
+        opening.host = opening.host.map(|host| self.spec.masked(&host));
         let quiet = args.is_quiet();
         let channel = Arc::clone(self.channel);
         let submitted = Arc::clone(&channel);
@@ -165,7 +172,7 @@ impl Request<'_> {
             prepared,
             volume: self.volume,
             log: Arc::clone(log),
-            opening: opening(name, args.run.is_some()),
+            opening,
             path_variable: std::env::var_os("PATH"),
             env,
             on_warning: print_warning(),

@@ -69,6 +69,16 @@ pub(crate) fn parse_load(text: &str) -> Result<f64, String> {
         })
 }
 
+/// Parses a signal: its name, with or without `SIG`, or its number.
+///
+/// # Errors
+///
+/// Returns a message if there is no such signal.
+pub(crate) fn parse_signal(text: &str) -> Result<i32, String> {
+    crate::job::parse_signal(text)
+        .ok_or_else(|| format!("`{text}` is not a signal, such as TERM or 15"))
+}
+
 /// Parses the name of a stream.
 ///
 /// # Errors

@@ -22,6 +22,7 @@ use super::stream::{OnReaderGone, OnWarning, PIPE_BYTES, Passthrough, StreamId, 
 use crate::job::process::discard;
 use crate::job::process::poll::{Readiness, wait_readable};
 use crate::job::process::supervision_page::SupervisionPage;
+use crate::job::redact::redactor::Redactor;
 
 /// What waits for signals and messages besides the streams of a job.
 pub(crate) trait WaitForEvents {
@@ -53,6 +54,8 @@ pub(crate) struct ChildPipes {
 pub(crate) struct CaptureOptions<'a> {
     pub sink: &'a Arc<Mutex<OutputFile>>,
     pub pass_on: Passthrough,
+    /// Masks what is passed on.
+    pub redactor: Option<&'a Redactor>,
     pub page: &'static SupervisionPage,
     /// Called about trouble that does not concern the job.
     pub on_warning: &'a OnWarning,
@@ -90,7 +93,13 @@ impl Capture {
                 continue;
             };
             let poll_end = pipe.try_clone()?;
-            let stream = Arc::new(PumpTarget::new(id, options.pass_on, pipe, options.page));
+            let stream = Arc::new(PumpTarget::new(
+                id,
+                options.pass_on,
+                options.redactor.map(Redactor::stream),
+                pipe,
+                options.page,
+            ));
             streams.push(Arc::clone(&stream));
             silent.push(Pump {
                 stream,

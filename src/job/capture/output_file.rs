@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use super::splice_pipe::SplicePipe;
 use super::stream::{PIPE_BYTES, StreamId};
 use crate::job::process::supervision_page::SupervisionPage;
-use crate::job::redact::masker::Redactor;
+use crate::job::redact::redactor::Redactor;
 use crate::job::redact::stream_masker::StreamMasker;
 use crate::log::Lease;
 use crate::log::format::payload::Output;

@@ -16,6 +16,7 @@ use super::stream::{
 };
 use crate::job::process::inherited;
 use crate::job::process::supervision_page::SupervisionPage;
+use crate::job::redact::stream_masker::StreamMasker;
 
 /// The number of bytes in one read from which on more is to be expected, so that it is worth
 /// while to let the kernel move them.
@@ -26,6 +27,8 @@ const SPLICE_THRESHOLD_BYTES: usize = 64 << 10;
 pub(crate) struct PumpTarget {
     pub id: StreamId,
     pass_on: Passthrough,
+    /// Masks what is passed on.
+    masker: Option<Mutex<StreamMasker>>,
     page: &'static SupervisionPage,
     /// Runlog's end of the pipe, until it is closed. Locked only with the sink locked.
     pipe: Mutex<Pipe>,
@@ -51,6 +54,7 @@ impl PumpTarget {
     pub(crate) fn new(
         id: StreamId,
         pass_on: Passthrough,
+        masker: Option<StreamMasker>,
         pipe: OwnedFd,
         page: &'static SupervisionPage,
     ) -> Self {
@@ -61,6 +65,7 @@ impl PumpTarget {
         Self {
             id,
             pass_on,
+            masker: masker.map(Mutex::new),
             page,
             pipe,
         }
@@ -124,9 +129,10 @@ impl PumpTarget {
         }
     }
 
-    /// Returns whether the main thread has stored what is still to be passed on.
+    /// Returns whether something is still to be passed on that the main thread has stored, or
+    /// that the masker may hold back.
     pub(crate) fn has_left_over(&self) -> bool {
-        !lock(&self.pipe).left_over.is_empty()
+        self.masker.is_some() || !lock(&self.pipe).left_over.is_empty()
     }
 
     /// Returns the stream of runlog's that this one is passed on to.
@@ -235,6 +241,7 @@ impl Pump {
             ReadOutcome::End => {
                 let left_over = std::mem::take(&mut lock(&stream.pipe).left_over);
                 self.write_through(&left_over);
+                self.write_held();
                 stream.record_in_hand(0);
                 return PumpState::End;
             }
@@ -275,8 +282,29 @@ impl Pump {
         look
     }
 
-    /// Writes the bytes to runlog's own stream, if they are passed on.
+    /// Writes the bytes to runlog's own stream, if they are passed on, with secrets masked if
+    /// that was asked for.
     fn write_through(&self, bytes: &[u8]) -> Delivery {
+        match &self.stream.masker {
+            None => self.write_unmasked(bytes),
+            Some(masker) => {
+                let mut ready = Vec::new();
+                lock(masker).push(bytes, &mut ready);
+                self.write_unmasked(&ready)
+            }
+        }
+    }
+
+    /// Writes what the masker held back.
+    fn write_held(&self) {
+        if let Some(masker) = &self.stream.masker {
+            let mut rest = Vec::new();
+            lock(masker).finish(&mut rest);
+            self.write_unmasked(&rest);
+        }
+    }
+
+    fn write_unmasked(&self, bytes: &[u8]) -> Delivery {
         if self.stream.pass_on == Passthrough::No || bytes.is_empty() {
             return Delivery::Done;
         }

@@ -1,47 +1,47 @@
-//! Whether the process of a job lives on: told by boot, pid namespace, pid and start time.
-//! Nothing is guessed.
+//! Whether the first process of a job is alive. It is identified by boot, pid namespace, pid and
+//! start time; nothing is guessed.
 
 use std::fmt;
 
-use crate::job::process::job_env::{JOB_VARIABLE, RUN_VARIABLE};
+use crate::job::process::job_env::{JOBS_SEPARATOR, JOBS_VARIABLE, jobs_entry};
 use crate::log::format::payload::ProcessRef;
 use crate::log::{JobState, Stage};
 use crate::telemetry;
 use crate::volume::Dir;
 
-/// What is known of the process of a job that has no end.
+/// What is known of the first process of a job that has not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ChildLiveness {
-    /// There never was one.
+    /// It was never started.
     NotStarted,
-    /// There may be one that the log does not know of.
+    /// It may have been started without a record in the log.
     MayBeStarted,
-    /// There may have been one that the log does not know of; it is not there any more.
+    /// It may have been started without a record in the log, but it does not run any more.
     NotFound,
-    /// It still runs.
+    /// It is alive.
     Lives(u32),
-    /// The log does not know of it, but it has the ids of the run and the job in its
-    /// environment.
+    /// It is not recorded in the log, but is alive: the environment of a process names the
+    /// job.
     Found(u32),
     /// It is dead.
     Dead(u32),
-    /// It ran before this host was booted.
+    /// It belongs to an earlier boot of this host.
     EarlierBoot(u32),
-    /// The log is on a network file system, or does not tell the boot.
+    /// The log is on a network file system, or the boot is not recorded.
     ElsewhereMaybe(u32),
-    /// It is in another pid namespace.
+    /// It belongs to another pid namespace.
     Hidden(u32),
-    /// A process has that pid, but whether it is the same is unknown.
+    /// A process with that pid exists, but whether it is the same one is not known.
     Unclear(u32),
 }
 
 impl ChildLiveness {
-    /// Whether its process lives, for sure.
-    pub(crate) fn lives(self) -> bool {
+    /// Returns whether a process of the job is alive for sure.
+    pub(crate) fn is_alive(self) -> bool {
         matches!(self, Self::Lives(_) | Self::Found(_))
     }
 
-    /// Whether no process of the job lives, for sure.
+    /// Returns whether the process is dead for sure.
     pub(crate) fn is_dead(self) -> bool {
         matches!(
             self,
@@ -56,11 +56,11 @@ impl fmt::Display for ChildLiveness {
             Self::NotStarted => f.write_str("its command was not started"),
             Self::MayBeStarted => f.write_str("its command may have been started"),
             Self::NotFound => f.write_str(
-                "its command may have been started, but no process has its ids in its environment",
+                "its command may have been started, but no process names the job in its environment",
             ),
             Self::Found(pid) => write!(
                 f,
-                "its command was started: process {pid} has its ids in its environment"
+                "its command was started: process {pid} names the job in its environment"
             ),
             Self::Lives(pid) => write!(f, "its process {pid} still runs"),
             Self::Dead(pid) => write!(f, "its process {pid} is dead"),
@@ -73,24 +73,34 @@ impl fmt::Display for ChildLiveness {
                 "its process {pid} is in another pid namespace and cannot be seen from here"
             ),
             Self::Unclear(pid) => {
-                write!(f, "whether its process {pid} still runs cannot be told")
+                write!(f, "whether its process {pid} still runs is not known")
             }
         }
     }
 }
 
-/// How a process that was not waited for yet is distinguished from all others: it may have ended
-/// before we came to look.
+/// Identifies a process of ours that was not waited for yet; it may be dead already.
 pub(crate) fn process(pid: u32) -> ProcessRef {
     ProcessRef {
         pid,
         start_ticks: telemetry::start_ticks(pid),
         pid_namespace: telemetry::pid_namespace(),
         boot_id: telemetry::boot_id(),
+        ..ProcessRef::default()
     }
 }
 
-/// Whether the job was handed in or started in this boot, as far as that is known.
+/// Identifies the first process of a job, with its process group and session.
+pub(crate) fn job_process(pid: u32) -> ProcessRef {
+    let found = telemetry::group_and_session(pid);
+    ProcessRef {
+        pgid: found.map(|(group, _)| group),
+        sid: found.map(|(_, session)| session),
+        ..process(pid)
+    }
+}
+
+/// Returns whether the job was submitted or started in this boot, as far as is recorded.
 pub(crate) fn same_boot(job: &JobState) -> bool {
     let processes = [&job.process, &job.supervisor];
     let mut boots = processes.into_iter().flatten().map(|p| &p.boot_id);
@@ -98,8 +108,8 @@ pub(crate) fn same_boot(job: &JobState) -> bool {
     here.is_some() && boots.any(|boot| *boot == here)
 }
 
-/// Looks for the process of a job that has no end, of the run in `dir`, whose supervisor
-/// is gone.
+/// Finds the first process of a job of the run in `dir` that has not ended and whose
+/// supervisor is dead.
 pub(crate) fn child_of(dir: &Dir, job: &JobState) -> ChildLiveness {
     match (&job.process, job.stage) {
         (Some(process), _) => process_of(dir, process),
@@ -108,7 +118,7 @@ pub(crate) fn child_of(dir: &Dir, job: &JobState) -> ChildLiveness {
     }
 }
 
-/// A command, or another attempt, that may have been started without a record of it:
+/// Finds a command, or another attempt, that may have been started without a record because
 /// the supervisor died right then.
 fn unrecorded(dir: &Dir, job: &JobState) -> ChildLiveness {
     let run = dir.path().file_name().and_then(|name| name.to_str());
@@ -120,16 +130,25 @@ fn unrecorded(dir: &Dir, job: &JobState) -> ChildLiveness {
         ChildLiveness::Dead(_) => {}
         _ => return ChildLiveness::MayBeStarted,
     }
-    let variables = [
-        format!("{RUN_VARIABLE}={run}"),
-        format!("{JOB_VARIABLE}={}", job.job_id),
-    ];
     let since = supervisor.start_ticks.unwrap_or(0);
-    match telemetry::processes_with_env(&variables, since).as_deref() {
-        None => ChildLiveness::MayBeStarted,
-        Some([]) => ChildLiveness::NotFound,
-        Some([pid, ..]) => ChildLiveness::Found(*pid),
+    let entry = jobs_entry(run, job.job_id.as_str());
+    let Some(live) = telemetry::live_processes() else {
+        return ChildLiveness::MayBeStarted;
+    };
+    let mut later = live.into_iter().filter(|p| p.start_ticks >= since);
+    match later.find(|process| is_in_job(process.pid, &entry)) {
+        None => ChildLiveness::NotFound,
+        Some(process) => ChildLiveness::Found(process.pid),
     }
+}
+
+/// Returns whether the environment of a process names the job. A process whose environment
+/// cannot be read does not count.
+pub(crate) fn is_in_job(pid: u32, entry: &str) -> bool {
+    telemetry::env_value(pid, JOBS_VARIABLE).is_some_and(|chain| {
+        let mut entries = chain.split(|byte| *byte == JOBS_SEPARATOR);
+        entries.any(|one| one == entry.as_bytes())
+    })
 }
 
 fn process_of(dir: &Dir, process: &ProcessRef) -> ChildLiveness {

@@ -7,6 +7,7 @@ pub(crate) mod fork;
 pub(crate) mod inherited;
 pub(crate) mod interrupts;
 pub(crate) mod job_env;
+pub(crate) mod job_processes;
 pub(crate) mod liveness;
 pub(crate) mod open_file_limit;
 pub(crate) mod poll;

@@ -249,6 +249,17 @@ pub(crate) fn stop_by(signal: i32) {
     }
 }
 
+/// Parses a signal: its name, with or without `SIG`, or its number.
+pub fn parse_signal(text: &str) -> Option<i32> {
+    let last = libc::SIGRTMAX();
+    if let Ok(signal) = text.parse() {
+        return (1..=last).contains(&signal).then_some(signal);
+    }
+    let name = text.to_ascii_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    (1..=last).find(|signal| signal_name(*signal).strip_prefix("SIG") == Some(name))
+}
+
 /// Returns the name of a signal, such as `SIGTERM`.
 pub(crate) fn signal_name(signal: i32) -> String {
     let name = match signal {

@@ -1,6 +1,6 @@
 //! Recovery of what a crash left: torn tails, interrupted rotations, and jobs without a
-//! terminal event. A job is touched only if its lease is free and its process is known to be
-//! dead.
+//! terminal event. A job is touched only if its lease is free and all of its processes are
+//! known to be dead.
 
 use std::sync::Arc;
 
@@ -9,8 +9,10 @@ use serde::Serialize;
 use super::in_doubt::InDoubt;
 use super::undo::{RollbackRunner, UndoError, UndoOutcome, needs_rollback};
 use crate::job::capture::stream::OnWarning;
+use crate::job::process::job_processes::{JobProcess, JobProcesses};
 use crate::job::process::liveness;
 use crate::job::process::liveness::child_of;
+use crate::job::redact::redaction::Redaction;
 use crate::job::status::run_status::{InspectedRun, inspect_run, probe_lease};
 use crate::job::supervise::job_events::JobEvents;
 use crate::job::supervise::supervisor::{SNAPSHOT_TIMEOUT, close_if_open};
@@ -50,7 +52,8 @@ pub enum LostJobRollback {
 pub struct RecoveryOptions {
     /// Whether the rollbacks of lost jobs are run.
     pub rollback: LostJobRollback,
-    /// What to do about a run whose log may lack events.
+    /// What to do about a run whose log may lack events, and about rollbacks beside daemons of
+    /// their jobs.
     pub in_doubt: InDoubt,
 }
 
@@ -69,6 +72,8 @@ pub struct RecoveryOutcome {
     pub jobs: Vec<String>,
     /// The outcomes of the rollbacks that were run.
     pub undone: Vec<UndoOutcome>,
+    /// The processes that left their jobs and are still running.
+    pub daemons: Vec<Daemon>,
     /// The jobs whose rollback was started and has no terminal event.
     pub in_doubt: Vec<String>,
 }
@@ -93,13 +98,17 @@ pub fn recover(
         because: inspected.verdict.because.clone(),
         jobs: Vec::new(),
         undone: Vec::new(),
+        daemons: Vec::new(),
         in_doubt: Vec::new(),
     };
     let needs_recovery = matches!(inspected.verdict.state, RunStatus::Lost | RunStatus::Open);
     if needs_recovery {
         options.in_doubt.check(run, &inspected)?;
     }
-    let leases = match claim(dir, &inspected) {
+    let claimed = find_daemons(dir, &inspected, options)
+        .map(|daemons| outcome.daemons = daemons)
+        .and_then(|()| claim(dir, &inspected));
+    let leases = match claimed {
         Ok(leases) => leases,
         Err(why) => {
             outcome.action = RecoveryAction::Skipped;
@@ -128,7 +137,9 @@ pub fn recover(
             LostJobRollback::Skip => {
                 recoverer.end_jobs(&leases, Close::IfAllEnded, &mut outcome)?;
             }
-            LostJobRollback::Run => recoverer.end_and_undo_jobs(leases, &mut outcome)?,
+            LostJobRollback::Run => {
+                recoverer.end_and_undo_jobs(leases, &mut outcome)?;
+            }
         }
         let now = inspect_run(dir, JobScope::All)?;
         outcome.action = RecoveryAction::Recovered;
@@ -136,6 +147,51 @@ pub fn recover(
         outcome.because = now.verdict.because;
     }
     Ok(outcome)
+}
+
+/// A process that left the group and the session of its job, which has ended, and that runs on
+/// by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Daemon {
+    /// The job that started it.
+    pub job_id: JobId,
+    /// The process.
+    #[serde(flatten)]
+    pub process: JobProcess,
+}
+
+/// Finds the daemons of the jobs that lack a terminal event.
+///
+/// # Errors
+/// The reason why the run must not be changed: a rollback would run beside a daemon.
+fn find_daemons(
+    dir: &Dir,
+    inspected: &InspectedRun,
+    options: RecoveryOptions,
+) -> Result<Vec<Daemon>, String> {
+    let mut daemons = Vec::new();
+    if inspected.verdict.state != RunStatus::Lost {
+        return Ok(daemons);
+    }
+    for job in inspected.summary.state.unfinished() {
+        let found = JobProcesses::find(dir, job).daemons;
+        if let Some(JobProcess { pid, name, .. }) = found.first()
+            && options.rollback == LostJobRollback::Run
+            && options.in_doubt == InDoubt::Refuse
+            && job.rollback.is_some()
+        {
+            return Err(format!(
+                "process {pid} ({name}), a daemon that job {} started, is still running; with \
+                 --force its rollback runs beside it",
+                job.job_id
+            ));
+        }
+        daemons.extend(found.into_iter().map(|process| Daemon {
+            job_id: job.job_id.clone(),
+            process,
+        }));
+    }
+    Ok(daemons)
 }
 
 type Leases = Vec<(JobId, Lease)>;
@@ -159,9 +215,12 @@ fn claim(dir: &Dir, inspected: &InspectedRun) -> Result<Option<Leases>, String> 
         if probe_lease(dir, job)? == LeaseState::Missing && liveness::same_boot(job) {
             return Err(format!("the lease file of job {} was removed", job.job_id));
         }
-        let child = child_of(dir, job);
-        if !child.is_dead() {
-            return Err(format!("job {} may still be running: {child}", job.job_id));
+        let processes = JobProcesses::find(dir, job);
+        if !processes.are_dead() {
+            return Err(format!(
+                "job {} may still be running: {processes}",
+                job.job_id
+            ));
         }
     }
     let text = |e: &dyn std::error::Error| error_chain(e);
@@ -216,6 +275,7 @@ impl Recoverer<'_> {
                         run: self.run.clone(),
                         job: id.clone(),
                         before: now.clone(),
+                        redaction: Redaction::default(),
                     };
                     drafts.push(events.ended(&lost_event(self.dir, job), &now)?);
                     outcome.jobs.push(id.to_string());

@@ -11,6 +11,7 @@ use crate::job::capture::output_file::{OutputFile, OutputTarget};
 use crate::job::capture::stream::OnWarning;
 use crate::job::error::StartError;
 use crate::job::process::file_ownership;
+use crate::job::redact::redaction::Redaction;
 use crate::job::spec::job_spec::{AfterJob, Guards, JobSpec, OutputMode};
 use crate::job::status::run_status::inspect_run;
 use crate::job::supervise::job_events::JobEvents;
@@ -227,8 +228,11 @@ impl<'a> RollbackRunner<'a> {
         let Some(lease) = lease.map_or_else(|| Lease::hold(&jobs, id), |l| Ok(Some(l)))? else {
             return refused("another process is rolling it back");
         };
-        // Another process may have rolled it back until now.
+        // Another process may have rolled it back until now, or a job may have joined the run.
         let now = crate::log::fold(self.dir)?;
+        if let Some(running) = now.unfinished().next() {
+            return refused(&format!("job {} of the run is running", running.job_id));
+        }
         let now = now.job(id.as_str()).and_then(|job| job.rollback.as_ref());
         match now {
             Some(now) if now.is_unfinished() && in_doubt == InDoubt::Refuse => {
@@ -271,8 +275,9 @@ impl<'a> RollbackRunner<'a> {
                 capture: false,
                 limit: None,
                 pass_on: true,
+                redact_passed_on: false,
             },
-            redactor: None,
+            redaction: Redaction::default(),
             after: AfterJob::StayOpen,
             detached: false,
         };
@@ -295,6 +300,7 @@ impl<'a> RollbackRunner<'a> {
             run: self.log.run_id().clone(),
             job: job.clone(),
             before: context.snapshot(),
+            redaction: Redaction::default(),
         };
         Ok(rollback::roll_back(&mut context, &stages, command, false).error)
     }

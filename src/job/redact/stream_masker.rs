@@ -1,45 +1,92 @@
-//! Masking a stream as it comes, line by line.
+//! Masking a stream as it arrives.
 
 use std::fmt;
 use std::sync::Arc;
 
 use memchr::memchr_iter;
 
-use crate::job::redact::masker::{CONTEXT_BYTES, Secrets, Starts, write_masked};
+use super::literal_set::PrefixState;
+use super::matchers::{Matchers, SearchStarts};
+use super::secret_match::write_masked;
 
-/// Masks one stream, line by line.
+/// How much of an unfinished line is held back for patterns, unless a literal is longer.
+pub(crate) const HOLD_BYTES: usize = 64 * 1024;
+
+/// How long a match of a pattern may be in a line that is longer than [`HOLD_BYTES`] and still
+/// be masked exactly. In shorter lines there is no limit.
+const PATTERN_REACH_BYTES: usize = HOLD_BYTES / 2 - CONTEXT_BYTES;
+
+/// How many bytes before the buffer are kept, so that `^` and `\b` do not take the start of the
+/// buffer for the start of a line or word: one character.
+const CONTEXT_BYTES: usize = 4;
+
+/// A masker for one stream.
 ///
-/// Complete lines are passed on at once. A line that is not complete is held
-/// back; from 64 KiB on it is passed on but for its last bytes, enough that a
-/// literal secret that goes on there is still masked whole. So literals are
-/// masked as if each line had been seen as a whole, whatever its length. In
-/// lines of more than 64 KiB a pattern's match is, up to 32 KiB; a longer one
-/// takes the rest of its line with it, for its end cannot be known.
+/// Without patterns, everything is passed on at once, except for bytes at the end that may be
+/// the start of a literal.
+///
+/// With patterns, the stream is masked line by line. Complete lines are passed on at once; an
+/// unfinished line is held back. From 64 KiB on, all of it but its last bytes is passed on. What
+/// is kept suffices for literals to be masked as if the whole line had been seen, and for
+/// matches of patterns up to 32 KiB. A longer match takes the rest of its line with it, because
+/// its end cannot be known.
 pub struct StreamMasker {
-    secrets: Arc<Secrets>,
-    /// The unfinished line, but for what is of no use any more.
+    matchers: Arc<Matchers>,
+    /// The end of the stream that is still needed.
     pub(crate) held: Vec<u8>,
-    /// Up to where `held` has been passed on or masked.
+    /// The position in `held` up to which it was passed on or masked.
     written: usize,
-    starts: Starts,
-    /// The rest of this line belongs to a match that was too long to hold.
+    starts: SearchStarts,
+    prefixes: PrefixState,
+    /// Whether the rest of the line belongs to a match that was too long to hold.
     swallow: bool,
 }
 
 impl StreamMasker {
-    pub(crate) fn new(secrets: &Arc<Secrets>) -> Self {
+    pub(crate) fn new(matchers: &Arc<Matchers>) -> Self {
         Self {
-            secrets: Arc::clone(secrets),
+            matchers: Arc::clone(matchers),
             held: Vec::new(),
             written: 0,
-            starts: secrets.starts(),
+            starts: matchers.starts(),
+            prefixes: PrefixState::default(),
             swallow: false,
         }
     }
 
-    /// Takes the next bytes of the stream, and appends to `out` what may be
-    /// written now.
+    /// Accepts the next bytes of the stream and appends to `out` what may be written now.
     pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
+        if self.matchers.patterns.is_empty() {
+            self.push_literal(chunk, out);
+        } else {
+            self.push_lines(chunk, out);
+        }
+    }
+
+    /// Ends the stream and appends to `out` what was held back.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        self.end_line(&[], out);
+        self.prefixes = PrefixState::default();
+    }
+
+    /// Passes on everything but the bytes at the end that may be the start of a literal.
+    fn push_literal(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
+        let pending = self.matchers.literals.pending(&mut self.prefixes, chunk);
+        // Most chunks need not be copied.
+        let bytes = if self.held.is_empty() {
+            chunk
+        } else {
+            self.held.extend_from_slice(chunk);
+            &self.held
+        };
+        let border = bytes.len().saturating_sub(pending);
+        let found = self.matchers.literals.find(bytes, 0, border);
+        let written = write_masked(bytes, &found, self.written, border, out);
+        self.held = bytes.get(border..).unwrap_or_default().to_vec();
+        self.written = written - border;
+    }
+
+    fn push_lines(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
         let mut start = 0;
         for newline in memchr_iter(b'\n', chunk) {
             let line = chunk.get(start..newline).unwrap_or_default();
@@ -51,14 +98,9 @@ impl StreamMasker {
             self.held
                 .extend_from_slice(chunk.get(start..).unwrap_or_default());
         }
-        if self.held.len() >= self.secrets.hold {
+        if self.held.len() >= self.hold_limit() {
             self.emit(out);
         }
-    }
-
-    /// Ends the stream: appends to `out` what is still held.
-    pub fn finish(&mut self, out: &mut Vec<u8>) {
-        self.end_line(&[], out);
     }
 
     /// Passes on the line that `rest` completes.
@@ -71,37 +113,46 @@ impl StreamMasker {
                 self.held.extend_from_slice(rest);
                 &self.held
             };
-            let found = self.secrets.find(line, &mut self.starts, usize::MAX);
+            let found = self.matchers.find(line, &mut self.starts, usize::MAX);
             write_masked(line, &found, self.written, line.len(), out);
         }
         self.swallow = false;
         self.held.clear();
         self.written = 0;
-        self.starts.fill(0);
+        self.starts = self.matchers.starts();
+    }
+
+    /// How many bytes must be matched again together with what follows them.
+    fn overlap(&self) -> usize {
+        PATTERN_REACH_BYTES.max(self.matchers.literals.longest().saturating_sub(1))
+    }
+
+    /// From how many bytes on an unfinished line is passed on. At least half of it is passed on
+    /// each time, so that the whole takes linear time.
+    fn hold_limit(&self) -> usize {
+        HOLD_BYTES.max(2 * (self.overlap() + CONTEXT_BYTES))
     }
 
     /// Passes on what no longer depends on what is still to come.
     ///
-    /// The border lies so that every literal that begins before it has been seen
-    /// whole. So matches that begin before it are decided now, even if they end
-    /// behind it, and those that begin later are found again with more to see.
+    /// The border is chosen so that every literal that starts before it was seen whole. So
+    /// matches that start before it are decided now, even if they end behind it, and those that
+    /// start later are found again when more is known.
     fn emit(&mut self, out: &mut Vec<u8>) {
         let len = self.held.len();
-        let border = len.saturating_sub(self.secrets.overlap);
-        let found = self.secrets.find(&self.held, &mut self.starts, border);
+        let border = len.saturating_sub(self.overlap());
+        let found = self.matchers.find(&self.held, &mut self.starts, border);
         self.written = write_masked(&self.held, &found, self.written, border, out);
-        // Only a pattern's match can begin before the border and not have ended.
+        // Only a match of a pattern can start before the border and not have ended.
         if found.iter().any(|m| m.open_ended && m.range.end == len) {
             self.swallow = true;
             self.held.clear();
             return;
         }
-        let gone = border.saturating_sub(CONTEXT_BYTES);
-        self.held.drain(..gone);
-        self.written -= gone;
-        for start in &mut self.starts {
-            *start -= gone;
-        }
+        let passed = border.saturating_sub(CONTEXT_BYTES);
+        self.held.drain(..passed);
+        self.written -= passed;
+        self.starts.shift(passed);
     }
 }
 

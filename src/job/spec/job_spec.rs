@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::job::redact::masker::Redactor;
+use crate::job::redact::redaction::Redaction;
+use crate::job::redact::redactor::Redactor;
 use crate::volume::JobId;
 
 /// One wrapped command.
@@ -44,8 +45,8 @@ pub struct JobSpec {
     pub guards: Guards,
     /// How the output is handled.
     pub output: OutputMode,
-    /// The redactor that masks secrets.
-    pub redactor: Option<Redactor>,
+    /// The secrets to mask.
+    pub redaction: Redaction,
     /// What happens to the run after the job.
     pub after: AfterJob,
     /// Whether the job is detached from the terminal.
@@ -53,12 +54,27 @@ pub struct JobSpec {
 }
 
 impl JobSpec {
-    /// Returns the text with all secrets masked.
+    /// Returns the redactor for the output that is passed on, if secrets are masked in it.
+    pub(crate) fn passed_on_redactor(&self) -> Option<&Redactor> {
+        let masked = self.output.pass_on && self.output.redact_passed_on;
+        self.redaction.all().filter(|_| masked)
+    }
+
+    /// Returns whether runlog reads the output of the job, instead of leaving it to the job's
+    /// own streams.
+    pub fn reads_output(&self) -> bool {
+        self.output.capture || self.passed_on_redactor().is_some()
+    }
+
+    /// Returns a text in the form in which it is recorded.
     pub fn masked(&self, text: &str) -> String {
-        match &self.redactor {
-            Some(redactor) => redactor.mask_str(text).into_owned(),
-            None => text.to_owned(),
-        }
+        self.redaction.mask(text).into_owned()
+    }
+
+    /// Returns a shell command in the form in which it is recorded.
+    pub fn masked_command(&self, command: &str) -> String {
+        let command = self.redaction.reference_shell_command(command);
+        self.redaction.mask(&command).into_owned()
     }
 }
 
@@ -82,6 +98,8 @@ pub struct OutputMode {
     pub limit: Option<u64>,
     /// Whether it is passed through to the stdout and stderr of runlog.
     pub pass_on: bool,
+    /// Whether secrets are masked in what is passed through too.
+    pub redact_passed_on: bool,
 }
 
 /// What happens to the run after the job.

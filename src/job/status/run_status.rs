@@ -7,7 +7,8 @@ use crate::job::process::liveness;
 use crate::job::process::liveness::child_of;
 use crate::log;
 use crate::log::{
-    JobScope, JobState, Lease, LeaseState, RunState, RunStatus, RunSummary, Stage, StorageError,
+    JobScope, JobState, Lease, LeaseState, Rollback, RunState, RunStatus, RunSummary, Stage,
+    StorageError,
 };
 use crate::volume::{Dir, JobId, RunId, error_chain};
 
@@ -104,6 +105,21 @@ pub(crate) fn verdict(state: RunStatus, because: String) -> RunVerdict {
 
 /// Determines the state of a closed run, for which the log alone is enough.
 fn closed_verdict(run: &RunState) -> RunVerdict {
+    let mut verdict = end_verdict(run);
+    let is_undone = |job: &&JobState| {
+        job.error.is_none() && job.rollback.as_ref().is_some_and(Rollback::is_done)
+    };
+    match run.jobs.iter().filter(is_undone).count() {
+        0 => {}
+        1 => verdict.because.push_str("; 1 completed job was undone"),
+        n => {
+            verdict.because = format!("{}; {n} completed jobs were undone", verdict.because);
+        }
+    }
+    verdict
+}
+
+fn end_verdict(run: &RunState) -> RunVerdict {
     match (run.aborted, run.jobs_failed) {
         (true, _) => verdict(RunStatus::Failed, "the run was aborted".to_owned()),
         (_, 0) => verdict(

@@ -44,6 +44,11 @@ enum Front {
 }
 
 impl JobControl {
+    /// Returns whether the job has a process group of its own.
+    pub(crate) fn has_own_group(&self) -> bool {
+        matches!(self.forwarder.target, SignalTarget::Group(_))
+    }
+
     /// For a command of a process that is its own front: it gets the signals itself.
     ///
     /// # Errors

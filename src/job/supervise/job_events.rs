@@ -8,7 +8,8 @@ use base64::Engine as _;
 use serde::Serialize;
 
 use crate::job::process::liveness;
-use crate::job::redact::masker::Redactor;
+use crate::job::redact::mask_json::mask_strings;
+use crate::job::redact::redaction::Redaction;
 use crate::job::spec::job_spec::JobSpec;
 use crate::log::format::payload::{
     JobEnded, JobStarted, JobSubmitted, JobValidated, SupervisorReplaced,
@@ -42,6 +43,8 @@ pub(crate) struct JobEvents {
     pub job: JobId,
     /// Taken before the job was executed.
     pub before: Snapshots,
+    /// What is masked in every string.
+    pub redaction: Redaction,
 }
 
 impl JobEvents {
@@ -58,7 +61,17 @@ impl JobEvents {
             process_before: self.before.processes.as_ref(),
             process_after: after.and_then(|s| s.processes.as_ref()),
         };
-        Draft::new(kind, &self.run, Some(&self.job), &stage)
+        let job = Some(&self.job);
+        if self.redaction.all().is_none() {
+            return Draft::new(kind, &self.run, job, &stage);
+        }
+        let stage = serde_json::to_string(&stage)?;
+        Draft::new(
+            kind,
+            &self.run,
+            job,
+            &mask_strings(&stage, &self.redaction)?,
+        )
     }
 
     pub(crate) fn submitted(&self, event: &JobSubmitted) -> Result<Draft, DraftError> {
@@ -119,14 +132,14 @@ impl JobEvents {
 /// What `job_submitted` says of a job, masked.
 pub(crate) fn submitted(spec: &JobSpec, front: u32) -> JobSubmitted {
     let mut mask = EventMasker {
-        redactor: spec.redactor.as_ref(),
+        redaction: &spec.redaction,
         changed: false,
     };
     let mut argv = Vec::new();
     let mut raw = Vec::new();
     let mut room = MAX_ARGV_BYTES;
     for arg in &spec.argv {
-        let masked = mask.os(arg);
+        let masked = mask.argument(arg);
         match room.checked_sub(masked.len() + 3) {
             Some(left) => room = left,
             None => break,
@@ -136,7 +149,10 @@ pub(crate) fn submitted(spec: &JobSpec, front: u32) -> JobSubmitted {
     }
     let exact = raw.iter().all(|arg| std::str::from_utf8(arg).is_ok());
     let cwd = mask.os(spec.cwd.as_os_str());
-    let rollback = spec.rollback.as_deref().map(|command| mask.text(command));
+    let rollback = spec
+        .rollback
+        .as_deref()
+        .map(|command| mask.text(&spec.redaction.reference_shell_command(command)));
     JobSubmitted {
         argv_omitted: Some(spec.argv.len() - argv.len()).filter(|n| *n > 0),
         argv_b64: (!exact).then(|| raw.iter().map(|arg| base64(arg)).collect()),
@@ -164,26 +180,33 @@ pub(crate) fn submitted(spec: &JobSpec, front: u32) -> JobSubmitted {
         retries: spec.retries,
         capture: spec.output.capture,
         redacted: mask.changed,
+        redacted_vars: spec.redaction.variable_names(),
         supervisor: Some(liveness::process(std::process::id())),
         front: Some(liveness::process(front)),
     }
 }
 
 struct EventMasker<'a> {
-    redactor: Option<&'a Redactor>,
+    redaction: &'a Redaction,
     changed: bool,
 }
 
 impl EventMasker<'_> {
+    fn argument(&mut self, text: &OsStr) -> Vec<u8> {
+        self.os(OsStr::from_bytes(
+            &self.redaction.reference_argument(text.as_bytes()),
+        ))
+    }
+
     fn os(&mut self, text: &OsStr) -> Vec<u8> {
         let bytes = text.as_bytes();
-        let masked = self.redactor.map_or(bytes.into(), |r| r.mask(bytes));
+        let masked = self.redaction.mask_bytes(bytes);
         self.changed |= *masked != *bytes;
         masked.into_owned()
     }
 
     fn text(&mut self, text: &str) -> String {
-        let masked = self.redactor.map_or(text.into(), |r| r.mask_str(text));
+        let masked = self.redaction.mask(text);
         self.changed |= *masked != *text;
         masked.into_owned()
     }

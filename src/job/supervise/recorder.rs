@@ -128,6 +128,7 @@ mod tests {
 
     use super::*;
     use crate::job::process::liveness;
+    use crate::job::redact::redaction::Redaction;
     use crate::telemetry::Snapshots;
     use crate::volume::{Volume, layout};
 
@@ -140,6 +141,7 @@ mod tests {
             run: log.run_id().clone(),
             job: "job".parse().unwrap(),
             before: Snapshots::default(),
+            redaction: Redaction::default(),
         };
         let probe = Arc::new(Probe::start(tmp.path().to_owned()).unwrap());
         let quiet: OnWarning = Arc::new(|_| {});

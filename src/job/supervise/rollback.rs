@@ -32,7 +32,7 @@ pub(crate) fn roll_back(
     let mut stages = stages.clone();
     stages.before = context.snapshot();
     let intent = RollbackStarted {
-        command: context.spec.masked(command),
+        command: context.spec.masked_command(command),
     };
     let close = close_policy(context.spec.after);
     let written = intended

@@ -24,7 +24,9 @@ use crate::job::process::supervision_page::{Claim, ROLLBACK_STEP};
 use crate::job::process::wait_status::WaitStatus;
 use crate::job::spec::job_spec::JobSpec;
 use crate::job::spec::validate::validate;
-use crate::log::format::payload::{ErrorKind, JobEnded, JobError, JobStarted, RunOpened};
+use crate::log::format::payload::{
+    ErrorKind, JobEnded, JobError, JobStarted, ProcessRef, RunOpened,
+};
 use crate::log::{AppendError, Batch, Close, Durability, JobState, RunLog};
 use crate::telemetry::{PendingSnapshots, Snapshots};
 use crate::volume::{JobId, Volume, error_chain};
@@ -416,7 +418,11 @@ impl Supervisor<'_> {
         let pid = child.claim.pid;
         let event = (!is_recorded).then(|| JobStarted {
             attempt,
-            process: liveness::process(pid),
+            process: ProcessRef {
+                shares_group: !self.control.has_own_group(),
+                shares_session: !self.spec.detached,
+                ..liveness::job_process(pid)
+            },
         });
         recorder.started(pid, event);
         let ended = self.wait(child, Timeout::new(self.spec));

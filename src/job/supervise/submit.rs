@@ -166,6 +166,7 @@ impl Submission<'_> {
             run: run.clone(),
             job,
             before: self.before.clone(),
+            redaction: self.spec.redaction.clone(),
         };
         let mut drafts = Vec::new();
         if view.is_new {
@@ -260,7 +261,7 @@ impl Submission<'_> {
             limit: self.spec.output.limit,
             relay: self.relay.take(),
         };
-        let mut sink = OutputFile::new(target, self.spec.redactor.as_ref(), page);
+        let mut sink = OutputFile::new(target, self.spec.redaction.all(), page);
         if self.predecessor.is_some() {
             sink.mark_replacement(page.output.in_hand_bytes().iter().sum());
         }

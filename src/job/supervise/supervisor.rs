@@ -1,9 +1,10 @@
 //! What supervises a job and writes its last events: shared by its attempts and its rollback,
 //! also one that is run later.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::Ordering;
@@ -19,7 +20,9 @@ use crate::job::capture::output_file::OutputFile;
 use crate::job::capture::stream;
 use crate::job::capture::stream::{OnReaderGone, OnWarning, Passthrough, lock};
 use crate::job::error::StartError;
-use crate::job::process::job_env::{JOB_VARIABLE, RUN_VARIABLE};
+use crate::job::process::job_env::{
+    JOB_VARIABLE, JOBS_SEPARATOR, JOBS_VARIABLE, RUN_VARIABLE, jobs_entry,
+};
 use crate::job::process::poll::Readiness;
 use crate::job::process::supervision_page::ROLLBACK_STEP;
 use crate::job::spec::job_spec::{AfterJob, JobSpec};
@@ -90,7 +93,8 @@ fn begin_snapshot(probe: &Probe, control: &JobControl) -> PendingSnapshots {
 }
 
 impl<'a> Supervisor<'a> {
-    /// `env` are variables for the job, besides those that hold its run and its id.
+    /// `env` are variables for the job, besides those that identify it. The jobs above it, if
+    /// any, are the value of [`JOBS_VARIABLE`].
     pub(crate) fn new(
         spec: &'a JobSpec,
         log: Arc<RunLog>,
@@ -100,6 +104,13 @@ impl<'a> Supervisor<'a> {
         on_warning: OnWarning,
         mut env: Vec<(&'static str, OsString)>,
     ) -> Self {
+        let above = env.iter().position(|(name, _)| *name == JOBS_VARIABLE);
+        let mut jobs = above.map(|at| env.swap_remove(at).1).unwrap_or_default();
+        if !jobs.is_empty() {
+            jobs.push(OsStr::from_bytes(&[JOBS_SEPARATOR]));
+        }
+        jobs.push(jobs_entry(log.run_id().as_str(), job.as_str()));
+        env.push((JOBS_VARIABLE, jobs));
         env.push((RUN_VARIABLE, log.run_id().as_str().into()));
         env.push((JOB_VARIABLE, job.as_str().into()));
         Self {
@@ -142,7 +153,7 @@ impl Supervisor<'_> {
     ) -> io::Result<io::Result<Child>> {
         command.envs(self.spec.env.iter().map(|(k, v)| (k, v)));
         command.envs(self.env.iter().map(|(k, v)| (k, v)));
-        let streams = match (self.spec.output.capture, self.pass_on(pass_on)) {
+        let streams = match (self.spec.reads_output(), self.pass_on(pass_on)) {
             (true, pass_on) => {
                 let on_reader_gone = self.on_reader_gone();
                 let options = self.capture_options(pass_on, &on_reader_gone);
@@ -187,7 +198,7 @@ impl Supervisor<'_> {
             return Ok(None);
         };
         if let Some(pipes) = self.inherited_pipes.take()
-            && self.spec.output.capture
+            && self.spec.reads_output()
         {
             let on_reader_gone = self.on_reader_gone();
             let options = self.capture_options(self.pass_on(pass_on), &on_reader_gone);
@@ -212,6 +223,7 @@ impl Supervisor<'_> {
         CaptureOptions {
             sink: &self.sink,
             pass_on,
+            redactor: self.spec.passed_on_redactor(),
             page: self.control.page,
             on_warning: &self.on_warning,
             on_reader_gone,

@@ -67,6 +67,10 @@ pub struct JobSubmitted {
     /// Whether masking changed anything above: then it must not be run again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub redacted: bool,
+    /// The names of the variables whose values are masked because their names say that they
+    /// are secrets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redacted_vars: Vec<String>,
     /// Whether its output is captured.
     #[serde(default)]
     pub capture: bool,
@@ -100,6 +104,18 @@ pub struct ProcessRef {
     /// The boot in which it runs, `/proc/sys/kernel/random/boot_id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
+    /// The process group of a job's process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pgid: Option<u32>,
+    /// The session of a job's process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<u32>,
+    /// Whether processes that do not belong to the job may be in its group.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shares_group: bool,
+    /// Whether processes that do not belong to the job may be in its session.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shares_session: bool,
 }
 
 /// `job_started`.

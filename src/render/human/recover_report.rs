@@ -23,6 +23,7 @@ pub fn recovery_lines(
         jobs,
         undone,
         in_doubt,
+        daemons,
         ..
     } = report.recovery;
     let run = style.faint(report.run_id.as_str());
@@ -41,6 +42,15 @@ pub fn recovery_lines(
             undone_lines(out, &run, undone)?;
             writeln!(out, "{run}  recovered; it is now {state}: {because}")?;
         }
+    }
+    for daemon in daemons {
+        let process = &daemon.process;
+        let name = escape_controls(&process.name);
+        writeln!(
+            out,
+            "{run}  job {} left a daemon running: process {} ({name})",
+            daemon.job_id, process.pid
+        )?;
     }
     for job in in_doubt {
         writeln!(

@@ -1,0 +1,39 @@
+//! Which secrets to mask, from the environment and the volume's settings.
+
+use std::ffi::OsString;
+
+use super::context::host_name;
+use crate::job::SecretEnv;
+use crate::volume::Volume;
+
+/// The variable that passes `run --redact` to `runlog emit` inside a job, one per line.
+pub(crate) const REDACT: &str = "RUNLOG_REDACT";
+
+/// The variable that passes `run --no-default-redact` to `runlog emit` inside a job, as `off`.
+pub(crate) const DEFAULT_REDACT: &str = "RUNLOG_DEFAULT_REDACT";
+
+/// Returns the environment whose secret variables are masked: ours, with the variables in
+/// `changed` set.
+pub(crate) fn secret_env(changed: &[(String, String)]) -> SecretEnv {
+    let changed = changed.iter().map(|(k, v)| (k.into(), v.into()));
+    let mut known_names: Vec<OsString> = ["USER", "LOGNAME"]
+        .into_iter()
+        .filter_map(std::env::var_os)
+        .collect();
+    known_names.extend(host_name().map(OsString::from));
+    SecretEnv {
+        variables: std::env::vars_os().chain(changed).collect(),
+        known_names,
+    }
+}
+
+/// Returns whether the values of secret variables are masked without `--redact`: unless the
+/// enclosing job or the settings of the volume say otherwise.
+///
+/// Settings that cannot be read are reported elsewhere, and do not switch masking off.
+pub(crate) fn redacts_by_default(volume: Option<&Volume>) -> bool {
+    let switched_off = std::env::var_os(DEFAULT_REDACT).is_some_and(|value| value == "off");
+    let settings = volume.and_then(|volume| volume.settings().ok());
+    let set = settings.and_then(|settings| settings.redact.default);
+    !switched_off && set.unwrap_or(true)
+}

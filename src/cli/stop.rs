@@ -1,0 +1,113 @@
+//! `runlog stop`.
+
+use std::io;
+use std::io::Write as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::context::{Global, print_stderr, print_warning};
+use super::exit;
+use super::exit::Code;
+use super::value_parsers::{parse_duration, parse_signal};
+use crate::job::{PendingStop, RunStatus, StopOptions, StopOutcome};
+use crate::volume::RunId;
+
+/// Stop running jobs, and wait until they have ended
+///
+/// The supervisors of the run's jobs on this host get SIGTERM, which they pass on to their
+/// jobs; after --kill-after the processes of the jobs get SIGKILL. Retries are canceled, and
+/// rollbacks run. The log records who stopped the run and why, in a note `stop_requested`.
+///
+/// A process is signaled only if its boot, pid namespace, pid and start time are those in the
+/// log.
+///
+/// RUN is an ID, a name, a prefix of an ID, or `latest`.
+///
+/// Exit codes: 0 all jobs have ended, even if they had before; 1 a run is lost, or its state is
+/// not known; 2 invalid arguments; 3 no such volume or run; 4 a job is still running after
+/// --timeout; 7 I/O error.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Runs to stop
+    #[arg(value_name = "RUN", required = true)]
+    runs: Vec<String>,
+    /// Send this signal first, by its name or number
+    #[arg(long, value_name = "SIGNAL", default_value = "TERM", value_parser = parse_signal)]
+    signal: i32,
+    /// Wait DURATION for the jobs to end
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
+    timeout: Duration,
+    /// Send SIGKILL to the processes of jobs that have not ended after DURATION
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
+    kill_after: Duration,
+    /// Record TEXT as the reason
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
+    let volume = global.volume()?;
+    let options = StopOptions {
+        signal: args.signal,
+        kill_after: args.kill_after,
+        timeout: args.timeout,
+        reason: args.reason.clone(),
+    };
+    let mut code = Code::Ok;
+    let mut found = Vec::new();
+    for run in &args.runs {
+        match global.run_to_change(run) {
+            Ok(run) => found.push(run),
+            // One run that does not exist does not keep the others running.
+            Err(e) => code = report_error(run, &e),
+        }
+    }
+    // Signal all runs before waiting for the first.
+    let mut pending = Vec::new();
+    for (run, dir) in &found {
+        match PendingStop::request(&volume, run, dir, &options, &print_warning()) {
+            Ok(stop) => pending.push((run, stop)),
+            Err(e) => code = report_error(run.as_str(), &e.into()),
+        }
+    }
+    for (run, stop) in pending {
+        match stop.wait() {
+            Ok(outcome) => {
+                let one = report(run, &outcome)?;
+                if code == Code::Ok {
+                    code = one;
+                }
+            }
+            Err(e) => code = report_error(run.as_str(), &e.into()),
+        }
+    }
+    Ok(code)
+}
+
+fn report_error(run: &str, e: &anyhow::Error) -> Code {
+    let (code, text) = exit::explain(e);
+    print_stderr(format_args!("run {run}: {text}"));
+    code
+}
+
+/// Reports what became of a run, and returns its exit code.
+fn report(run: &RunId, outcome: &StopOutcome) -> Result<Code> {
+    let (verdict, text, code) = match outcome {
+        StopOutcome::Ended(verdict) => (verdict, "stopped", Code::Ok),
+        StopOutcome::NotRunning(verdict) => match verdict.state {
+            RunStatus::Lost | RunStatus::Unknown => (verdict, "not stopped", Code::Negative),
+            _ => (verdict, "not running", Code::Ok),
+        },
+        StopOutcome::StillRunning(verdict) => (verdict, "still running", Code::Running),
+    };
+    let (state, because) = (verdict.state.as_str(), &verdict.because);
+    let mut out = io::stdout().lock();
+    writeln!(out, "{run}  {text}; it is {state}: {because}").context("cannot write to stdout")?;
+    if verdict.state == RunStatus::Lost {
+        print_stderr(format_args!(
+            "hint: recover the run with `runlog replay {run} --recover`"
+        ));
+    }
+    Ok(code)
+}

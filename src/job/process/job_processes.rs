@@ -1,0 +1,135 @@
+//! All processes of a job: its first process, its process group and session, and processes
+//! that carry its ids in their environment.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::job_env::jobs_entry;
+use super::liveness::{ChildLiveness, child_of, is_in_job};
+use crate::log::JobState;
+use crate::log::format::payload::ProcessRef;
+use crate::telemetry;
+use crate::telemetry::LiveProcess;
+use crate::volume::Dir;
+
+/// The pid of init, the parent of processes whose parent has ended.
+const INIT_PID: u32 = 1;
+
+/// A live process of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JobProcess {
+    /// The process id.
+    pub pid: u32,
+    /// The name of its program.
+    pub name: String,
+    /// When it started, in clock ticks since boot.
+    #[serde(skip)]
+    pub(crate) start_ticks: u64,
+}
+
+/// The processes of a job.
+#[derive(Debug)]
+pub(crate) struct JobProcesses {
+    first: ChildLiveness,
+    /// The live processes, without daemons.
+    pub(crate) alive: Vec<JobProcess>,
+    /// The live processes that left the job's group and session and have init as their parent.
+    pub(crate) daemons: Vec<JobProcess>,
+}
+
+impl JobProcesses {
+    /// Finds the processes of a job of the run in `dir`.
+    pub(crate) fn find(dir: &Dir, job: &JobState) -> Self {
+        let mut found = Self {
+            first: child_of(dir, job),
+            alive: Vec::new(),
+            daemons: Vec::new(),
+        };
+        let scan = matches!(
+            found.first,
+            ChildLiveness::NotFound
+                | ChildLiveness::Dead(_)
+                | ChildLiveness::Lives(_)
+                | ChildLiveness::Found(_)
+        );
+        let Some(run) = dir.path().file_name().and_then(|name| name.to_str()) else {
+            return found;
+        };
+        if !scan {
+            return found;
+        }
+        let Some(live) = telemetry::live_processes() else {
+            found.first = ChildLiveness::MayBeStarted;
+            return found;
+        };
+        let entry = jobs_entry(run, job.job_id.as_str());
+        let first = job.process.as_ref();
+        let earliest = [first, job.supervisor.as_ref()];
+        let earliest = earliest.into_iter().flatten().filter_map(|p| p.start_ticks);
+        let earliest = earliest.min().unwrap_or(0);
+        for process in live {
+            // Of a process whose environment cannot be read only its group and session count.
+            let is_first = |first: &ProcessRef| {
+                first.pid == process.pid && first.start_ticks == Some(process.start_ticks)
+            };
+            let is_part = first
+                .is_some_and(|first| is_first(first) || is_in_group(first, &process))
+                || (process.start_ticks >= earliest && is_in_job(process.pid, &entry));
+            if is_part {
+                let list = if is_daemon(first, &process) {
+                    &mut found.daemons
+                } else {
+                    &mut found.alive
+                };
+                list.push(JobProcess {
+                    pid: process.pid,
+                    name: process.name,
+                    start_ticks: process.start_ticks,
+                });
+            }
+        }
+        found
+    }
+
+    /// Returns whether no process of the job is alive for sure, except for daemons.
+    pub(crate) fn are_dead(&self) -> bool {
+        self.first.is_dead() && self.alive.is_empty()
+    }
+
+    /// Returns whether a process of the job is alive for sure.
+    pub(crate) fn is_any_alive(&self) -> bool {
+        self.first.is_alive() || !self.alive.is_empty()
+    }
+}
+
+impl fmt::Display for JobProcesses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.alive.first() {
+            Some(JobProcess { pid, name, .. }) if !self.first.is_alive() => {
+                write!(
+                    f,
+                    "{}, but process {pid} ({name}) of the job still runs",
+                    self.first
+                )
+            }
+            _ => self.first.fmt(f),
+        }
+    }
+}
+
+/// Returns whether the process is in the group or the session that belongs to the job alone.
+fn is_in_group(first: &ProcessRef, process: &LiveProcess) -> bool {
+    (!first.shares_group && first.pgid == Some(process.group))
+        || (!first.shares_session && first.sid == Some(process.session))
+}
+
+/// Returns whether the process has left the group and the session of the job and was adopted by
+/// init.
+fn is_daemon(first: Option<&ProcessRef>, process: &LiveProcess) -> bool {
+    let has_left = |first: &ProcessRef| {
+        first.pgid.is_some_and(|group| group != process.group)
+            && first.sid.is_some_and(|session| session != process.session)
+    };
+    process.parent == INIT_PID && first.is_some_and(has_left)
+}

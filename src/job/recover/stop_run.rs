@@ -1,0 +1,231 @@
+//! Stopping a run: its supervisors on this host are asked to end their jobs.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde::Serialize;
+
+use crate::job::capture::stream::OnWarning;
+use crate::job::process::job_processes::JobProcesses;
+use crate::job::process::signals::signal_name;
+use crate::job::status::run_status::{RunVerdict, inspect_run, probe_lease};
+use crate::log::format::payload::ProcessRef;
+use crate::log::{
+    ChangeWaiter, Draft, Durability, JobScope, JobState, LeaseState, RunLog, RunStatus,
+    StorageError, WatchScope,
+};
+use crate::telemetry;
+use crate::volume::{Dir, JobId, RunId, Volume, error_chain};
+
+/// The name of the note that records who asked for the stop.
+const NOTE_NAME: &str = "stop_requested";
+
+/// How a run is stopped.
+#[derive(Debug, Clone)]
+pub struct StopOptions {
+    /// The signal for the supervisors, which pass it on to their jobs.
+    pub signal: i32,
+    /// How long after that the processes of the jobs get SIGKILL.
+    pub kill_after: Duration,
+    /// How long to wait for the end of the jobs.
+    pub timeout: Duration,
+    /// Why, for the log.
+    pub reason: Option<String>,
+}
+
+/// The outcome of stopping a run.
+#[derive(Debug)]
+pub enum StopOutcome {
+    /// No job was running.
+    NotRunning(RunVerdict),
+    /// All jobs that were running have ended.
+    Ended(RunVerdict),
+    /// A job is still running.
+    StillRunning(RunVerdict),
+}
+
+/// The data of the note about a stop.
+#[derive(Serialize)]
+struct StopNote<'a> {
+    signal: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    pid: u32,
+    uid: u32,
+}
+
+/// A stop that was requested and not awaited yet.
+#[derive(Debug)]
+pub struct PendingStop<'a> {
+    dir: &'a Dir,
+    options: &'a StopOptions,
+    requested: Instant,
+    /// The state before.
+    before: RunVerdict,
+    /// The jobs that were running.
+    jobs: Vec<JobId>,
+}
+
+impl<'a> PendingStop<'a> {
+    /// Sends the signal to the supervisors of all running jobs of the run in `dir`, after
+    /// recording in the log who asked for it.
+    ///
+    /// A process is signaled only if its boot, pid namespace, pid and start time are those in
+    /// the log. Jobs that cannot be signaled are reported to `on_warning`.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn request(
+        volume: &Volume,
+        run: &RunId,
+        dir: &'a Dir,
+        options: &'a StopOptions,
+        on_warning: &OnWarning,
+    ) -> Result<Self, StorageError> {
+        let inspected = inspect_run(dir, JobScope::All)?;
+        let mut stop = Self {
+            dir,
+            options,
+            requested: Instant::now(),
+            before: inspected.verdict,
+            jobs: Vec::new(),
+        };
+        if stop.before.state != RunStatus::Running {
+            return Ok(stop);
+        }
+        for job in inspected.summary.state.unfinished() {
+            if probe_lease(dir, job).is_ok_and(|lease| lease == LeaseState::Free) {
+                continue;
+            }
+            stop.jobs.push(job.job_id.clone());
+            if let Err(why) = stop.signal_supervisor(volume, run, job, on_warning) {
+                on_warning(&format!("job {} was not signaled: {why}", job.job_id));
+            }
+        }
+        Ok(stop)
+    }
+
+    fn signal_supervisor(
+        &self,
+        volume: &Volume,
+        run: &RunId,
+        job: &JobState,
+        on_warning: &OnWarning,
+    ) -> Result<(), String> {
+        if let Err(e) = self.record(volume, run, &job.job_id) {
+            on_warning(&format!("the reason for the stop is not in the log: {e}"));
+        }
+        if self.options.signal == Signal::KILL.as_raw() {
+            // Without its supervisor the job would have no end in the log.
+            kill_processes(self.dir, job);
+            return Ok(());
+        }
+        // The front passes signals on. Without one the supervisor gets them itself.
+        let front = job.front.as_ref().map(open_process);
+        let pidfd = match (front, &job.supervisor) {
+            (Some(Ok(pidfd)), _) => pidfd,
+            (_, Some(supervisor)) => open_process(supervisor)?,
+            (Some(Err(why)), None) => return Err(why),
+            (None, None) => return Err("its supervisor is not in the log".to_owned()),
+        };
+        let signal = Signal::from_named_raw(self.options.signal)
+            .ok_or_else(|| format!("{} cannot be sent", self.options.signal))?;
+        pidfd_send_signal(pidfd, signal).map_err(|e| e.to_string())
+    }
+
+    /// Records in the log who asked for the stop, and why.
+    fn record(&self, volume: &Volume, run: &RunId, job: &JobId) -> Result<(), String> {
+        let note = StopNote {
+            signal: signal_name(self.options.signal),
+            reason: self.options.reason.as_deref(),
+            pid: std::process::id(),
+            uid: rustix::process::getuid().as_raw(),
+        };
+        let log = RunLog::open(volume, run).map_err(|e| error_chain(&e))?;
+        let draft = Draft::note(run, Some(job), NOTE_NAME, &note).map_err(|e| error_chain(&e))?;
+        let appended = log.append(&[draft], Durability::Process);
+        appended.map(drop).map_err(|e| error_chain(&e))
+    }
+
+    /// Waits for the terminal events of the jobs. Kills their processes if they do not end in
+    /// time.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn wait(self) -> Result<StopOutcome, StorageError> {
+        if self.before.state != RunStatus::Running {
+            return Ok(StopOutcome::NotRunning(self.before));
+        }
+        let waiter = ChangeWaiter::new(self.dir, WatchScope::Log);
+        let deadline = self.requested + self.options.timeout;
+        let mut kill_at = Some(self.requested + self.options.kill_after);
+        loop {
+            let inspected = inspect_run(self.dir, JobScope::All)?;
+            let state = &inspected.summary.state;
+            let running: Vec<&JobState> = state
+                .unfinished()
+                .filter(|job| self.jobs.contains(&job.job_id))
+                .collect();
+            if running.is_empty() {
+                return Ok(StopOutcome::Ended(inspected.verdict));
+            }
+            let now = Instant::now();
+            if now >= deadline {
+                return Ok(StopOutcome::StillRunning(inspected.verdict));
+            }
+            if kill_at.is_some_and(|at| now >= at) {
+                kill_at = None;
+                for job in running {
+                    kill_processes(self.dir, job);
+                }
+            }
+            waiter.wait_for_change(Some(kill_at.map_or(deadline, |at| at.min(deadline))));
+        }
+    }
+}
+
+/// Sends SIGKILL to every process of a job that is known to belong to it, except to this one.
+fn kill_processes(dir: &Dir, job: &JobState) {
+    let Some(first) = &job.process else {
+        return;
+    };
+    for process in JobProcesses::find(dir, job).alive {
+        let identity = ProcessRef {
+            pid: process.pid,
+            start_ticks: Some(process.start_ticks),
+            ..first.clone()
+        };
+        if process.pid != std::process::id()
+            && let Ok(pidfd) = open_process(&identity)
+        {
+            // It may have ended just now.
+            pidfd_send_signal(pidfd, Signal::KILL).ok();
+        }
+    }
+}
+
+/// Opens a process if it is the one that the log describes.
+///
+/// # Errors
+/// The reason why it is not.
+fn open_process(process: &ProcessRef) -> Result<OwnedFd, String> {
+    let pid = process.pid;
+    if process.boot_id.is_none() || process.boot_id != telemetry::boot_id() {
+        return Err(format!("process {pid} belongs to another boot or host"));
+    }
+    if process.pid_namespace.is_none() || process.pid_namespace != telemetry::pid_namespace() {
+        return Err(format!("process {pid} is in another pid namespace"));
+    }
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let raw = raw.ok_or_else(|| format!("{pid} is not a process id"))?;
+    let pidfd = pidfd_open(raw, PidfdFlags::empty())
+        .map_err(|e| format!("cannot open process {pid}: {e}"))?;
+    // The start time is read after the descriptor was opened. If it is the recorded one, the
+    // process had that pid all the time, so the descriptor refers to it.
+    let started = telemetry::live_start_ticks(pid);
+    if process.start_ticks.is_none() || started != process.start_ticks {
+        return Err(format!("process {pid} is not the one in the log"));
+    }
+    Ok(pidfd)
+}

@@ -1,0 +1,119 @@
+//! What is masked where: secrets that the user specified, and values of variables whose names
+//! say that they are secrets.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use super::redactor::{RedactError, Redactor, SecretSpecs};
+use super::secret_variables::{
+    MIN_VALUE_BYTES, SecretVariable, reference_in_argument, reference_in_shell_command,
+    secret_variables,
+};
+
+/// The redaction of one job. Cloning it is cheap.
+///
+/// Specified secrets are masked in every string of every event and in captured output. The
+/// values of secret variables are masked in captured output, in the data of notes and in
+/// messages; in recorded commands they become references to their variables.
+#[derive(Debug, Clone, Default)]
+pub struct Redaction {
+    specified: Option<Redactor>,
+    all: Option<Redactor>,
+    variables: Arc<[SecretVariable]>,
+}
+
+/// The environment that secret variables are taken from.
+#[derive(Debug, Clone, Default)]
+pub struct SecretEnv {
+    /// The variables, in the order in which later ones replace earlier ones.
+    pub variables: Vec<(OsString, OsString)>,
+    /// The names of the user and of the host, which are never masked.
+    pub known_names: Vec<OsString>,
+}
+
+impl Redaction {
+    /// Creates the redaction of `specs`, each a regular expression or `ENV:NAME`, and of the
+    /// secret variables in `secret_env`. `env` looks up a variable.
+    ///
+    /// # Errors
+    /// A specification is invalid.
+    pub fn new(
+        specs: &[String],
+        env: &dyn Fn(&str) -> Option<OsString>,
+        secret_env: SecretEnv,
+    ) -> Result<Self, RedactError> {
+        let specified = SecretSpecs::parse(specs, env)?.build()?;
+        let variables = secret_variables(secret_env.variables, &secret_env.known_names);
+        let all = if variables.is_empty() {
+            specified.clone()
+        } else {
+            let mut all = SecretSpecs::parse(specs, env)?;
+            for variable in &variables {
+                all.add_value(&variable.value, MIN_VALUE_BYTES);
+            }
+            all.build()?
+        };
+        Ok(Self {
+            specified,
+            all,
+            variables: variables.into(),
+        })
+    }
+
+    /// Switches the masking of secret variables off.
+    pub fn without_variables(&mut self) {
+        self.all.clone_from(&self.specified);
+        self.variables = Arc::default();
+    }
+
+    /// Returns the redactor for every string of every event, without secret variables.
+    pub fn specified(&self) -> Option<&Redactor> {
+        self.specified.as_ref()
+    }
+
+    /// Returns the redactor for captured output, the data of notes, and messages.
+    pub fn all(&self) -> Option<&Redactor> {
+        self.all.as_ref()
+    }
+
+    /// Returns the names of the secret variables.
+    pub fn variable_names(&self) -> Vec<String> {
+        self.variables.iter().map(|v| v.name.clone()).collect()
+    }
+
+    /// Masks the specified secrets in a text.
+    pub fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        mask(self.specified(), text)
+    }
+
+    /// Masks all secrets in a message.
+    pub fn mask_message<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        mask(self.all(), text)
+    }
+
+    /// Masks the specified secrets in bytes.
+    pub(crate) fn mask_bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        self.specified().map_or(bytes.into(), |r| r.mask(bytes))
+    }
+
+    /// Replaces the values of secret variables in an argument of a command.
+    pub(crate) fn reference_argument(&self, argument: &[u8]) -> Vec<u8> {
+        reference_in_argument(argument, &self.variables)
+    }
+
+    /// Replaces the values of secret variables in a shell command.
+    pub(crate) fn reference_shell_command(&self, command: &str) -> String {
+        reference_in_shell_command(command, &self.variables)
+    }
+}
+
+fn mask<'a>(redactor: Option<&Redactor>, text: &'a str) -> Cow<'a, str> {
+    redactor.map_or(text.into(), |redactor| redactor.mask_str(text))
+}
+
+impl std::fmt::Debug for SecretVariable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SecretVariable").finish_non_exhaustive()
+    }
+}

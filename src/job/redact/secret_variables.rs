@@ -1,0 +1,244 @@
+//! Environment variables whose names say that they hold a secret.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use super::redactor::trim_line_ends;
+
+/// The suffixes of the names of variables that hold secrets.
+const NAME_SUFFIXES: [&str; 7] = [
+    "_PASSWORD",
+    "_SECRET",
+    "_TOKEN",
+    "_PRIVATE_KEY",
+    "_ACCESS_KEY",
+    "_SECRET_KEY",
+    "_CONNECTION_STRING",
+];
+
+/// The minimum length of a value. Shorter values occur in ordinary text too often.
+pub(crate) const MIN_VALUE_BYTES: usize = 8;
+
+/// A variable that holds a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct SecretVariable {
+    pub(crate) name: String,
+    pub(crate) value: Vec<u8>,
+}
+
+/// Selects the variables that hold secrets, sorted by name. Of variables with the same name the
+/// last one counts. `known_names` are the names of the user and of the host.
+pub(crate) fn secret_variables(
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+    known_names: &[OsString],
+) -> Vec<SecretVariable> {
+    let mut secrets: Vec<SecretVariable> = Vec::new();
+    for (name, value) in variables {
+        let Some(name) = name.to_str().filter(|name| is_secret_name(name)) else {
+            continue;
+        };
+        secrets.retain(|secret| secret.name != name);
+        let value = OsStr::from_bytes(trim_line_ends(value.as_bytes()));
+        if is_secret_value(value, known_names) {
+            secrets.push(SecretVariable {
+                name: name.to_owned(),
+                value: value.as_bytes().to_vec(),
+            });
+        }
+    }
+    secrets.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    secrets
+}
+
+/// Returns whether the name is that of a secret. It must be one that a shell can refer to.
+fn is_secret_name(name: &str) -> bool {
+    let is_shell_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && !name.starts_with(|c: char| c.is_ascii_digit());
+    is_shell_name && NAME_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
+}
+
+/// Returns whether the value is distinctive enough to be masked wherever it occurs. Words,
+/// numbers, paths and the names of the user and the host are not: masking them would make the
+/// output unreadable, and they are hardly secrets.
+fn is_secret_value(value: &OsStr, known_names: &[OsString]) -> bool {
+    let bytes = value.as_bytes();
+    bytes.len() >= MIN_VALUE_BYTES
+        && !bytes.iter().all(u8::is_ascii_lowercase)
+        && !bytes.iter().all(u8::is_ascii_digit)
+        && !known_names.iter().any(|name| name == value)
+        && !Path::new(value).exists()
+}
+
+/// Replaces each value in an argument with `${NAME}`.
+pub(crate) fn reference_in_argument(argument: &[u8], secrets: &[SecretVariable]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(argument.len());
+    let mut rest = argument;
+    while let Some(byte) = rest.first() {
+        if let Some(secret) = longest_prefix(rest, secrets) {
+            out.extend_from_slice(format!("${{{}}}", secret.name).as_bytes());
+            rest = rest.get(secret.value.len()..).unwrap_or_default();
+        } else {
+            out.push(*byte);
+            rest = rest.get(1..).unwrap_or_default();
+        }
+    }
+    out
+}
+
+/// Replaces each value in a shell command with a reference to its variable that the shell
+/// expands to exactly that value, in whatever quotes it is. A shell in which the variable is
+/// not set refuses to run the command.
+pub(crate) fn reference_in_shell_command(command: &str, secrets: &[SecretVariable]) -> String {
+    let mut out = String::with_capacity(command.len());
+    let mut quotes = Quotes::None;
+    let mut rest = command;
+    while let Some(c) = rest.chars().next() {
+        if let Some(secret) = longest_prefix(rest.as_bytes(), secrets)
+            && let Some(after) = rest.get(secret.value.len()..)
+        {
+            let reference = format!("${{{}:?}}", secret.name);
+            // Within single quotes nothing is expanded: end them before, start them again after.
+            let (before, after_it) = match quotes {
+                Quotes::None => ("\"", "\""),
+                Quotes::Double => ("", ""),
+                Quotes::Single => ("'\"", "\"'"),
+            };
+            out.extend([before, &reference, after_it]);
+            rest = after;
+            continue;
+        }
+        let mut len = c.len_utf8();
+        match (quotes, c) {
+            (Quotes::None | Quotes::Double, '\\') => {
+                // The next character does not start or end quotes.
+                let escaped = rest.get(1..).and_then(|rest| rest.chars().next());
+                len += escaped.map_or(0, char::len_utf8);
+            }
+            (Quotes::None, '\'') => quotes = Quotes::Single,
+            (Quotes::None, '"') => quotes = Quotes::Double,
+            (Quotes::Single, '\'') | (Quotes::Double, '"') => quotes = Quotes::None,
+            _ => {}
+        }
+        let (done, after) = rest.split_at(len);
+        out.push_str(done);
+        rest = after;
+    }
+    out
+}
+
+/// The quotes of a shell command at some position.
+#[derive(Clone, Copy)]
+enum Quotes {
+    None,
+    Single,
+    Double,
+}
+
+fn longest_prefix<'a>(text: &[u8], secrets: &'a [SecretVariable]) -> Option<&'a SecretVariable> {
+    secrets
+        .iter()
+        .filter(|secret| text.starts_with(&secret.value))
+        .max_by_key(|secret| secret.value.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn select(variables: &[(&str, &str)]) -> Vec<String> {
+        let variables = variables.iter().map(|(k, v)| (k.into(), v.into()));
+        secret_variables(variables, &["builder-07".into()])
+            .into_iter()
+            .map(|secret| secret.name)
+            .collect()
+    }
+
+    #[test]
+    fn secret_names_are_recognized() {
+        for name in [
+            "DB_PASSWORD",
+            "APP_SECRET",
+            "GH_TOKEN",
+            "SSH_PRIVATE_KEY",
+            "AWS_SECRET_ACCESS_KEY",
+            "DJANGO_SECRET_KEY",
+            "AZURE_CONNECTION_STRING",
+        ] {
+            assert_eq!(select(&[(name, "s3cr3t-value")]), [name]);
+        }
+        for name in [
+            "PASSWORD",
+            "TOKENS",
+            "MY_TOKEN_FILE",
+            "db_password",
+            "A-B_TOKEN",
+        ] {
+            assert!(select(&[(name, "s3cr3t-value")]).is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn common_values_are_exempt() {
+        for value in [
+            "short12",
+            "lowercase",
+            "1234567890",
+            "/etc/passwd",
+            "builder-07",
+            "\n\n",
+        ] {
+            assert!(select(&[("A_TOKEN", value)]).is_empty(), "{value}");
+        }
+        assert_eq!(select(&[("A_TOKEN", "abcd1234")]), ["A_TOKEN"]);
+        // The last value counts.
+        assert!(select(&[("A_TOKEN", "abcd1234"), ("A_TOKEN", "x")]).is_empty());
+    }
+
+    #[test]
+    fn shell_references_expand_to_the_value() {
+        let value = r#"s3cr3t "value" $HOME"#;
+        let secrets = secret_variables([("A_TOKEN".into(), value.into())], &[]);
+        for (command, expected) in [
+            (format!("echo '{value}'"), r#"echo ''"${A_TOKEN:?}"''"#),
+            (format!("echo 'a\\'{value}b"), r#"echo 'a\'"${A_TOKEN:?}"b"#),
+            (
+                format!("echo \"x\\\"{value}\""),
+                r#"echo "x\"${A_TOKEN:?}""#,
+            ),
+            (format!("echo \\'{value}"), r#"echo \'"${A_TOKEN:?}""#),
+            ("echo plain".to_owned(), "echo plain"),
+        ] {
+            assert_eq!(reference_in_shell_command(&command, &secrets), expected);
+        }
+        let single = reference_in_shell_command(&format!("printf %s '<{value}>'"), &secrets);
+        let output = std::process::Command::new("sh")
+            .args(["-c", &single])
+            .env("A_TOKEN", value)
+            .output()
+            .unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            format!("<{value}>")
+        );
+        let unset = std::process::Command::new("sh")
+            .args(["-c", &single])
+            .env_remove("A_TOKEN")
+            .output()
+            .unwrap();
+        assert!(!unset.status.success() && unset.stdout.is_empty());
+    }
+
+    #[test]
+    fn argument_value_becomes_a_reference() {
+        let secrets = secret_variables(
+            [
+                ("A_TOKEN".into(), "abcd1234".into()),
+                ("B_TOKEN".into(), "abcd12345".into()),
+            ],
+            &[],
+        );
+        let referenced = reference_in_argument(b"--t=abcd12345,abcd1234\xff", &secrets);
+        assert_eq!(referenced, b"--t=${B_TOKEN},${A_TOKEN}\xff");
+    }
+}

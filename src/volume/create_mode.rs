@@ -1,0 +1,118 @@
+//! The permissions of the files and directories of runs.
+
+use std::os::fd::AsFd;
+
+use rustix::fs::{Gid, Mode, Stat, fchmod, fchown};
+use rustix::io::Errno;
+use serde::Deserialize;
+
+/// The permissions of a run's directories without a setting: for their owner only.
+const PRIVATE: u32 = 0o700;
+/// The permissions of a run's directories where `.omne/var` is shared by a group. New files
+/// belong to that group.
+const SHARED: u32 = 0o2770;
+/// The bits that a file has in common with its directory.
+const FILE_BITS: u32 = 0o666;
+/// The bits that the umask may remove and that have to be set again.
+const SHARED_BITS: u32 = 0o7077;
+
+/// The permissions of what is created in a directory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum CreateMode {
+    /// Whatever the umask leaves.
+    #[default]
+    Umask,
+    /// Exactly the given permissions.
+    Exact {
+        /// The permissions of directories; files have the same ones without execution.
+        dir: u32,
+        /// The group, if it has to be set.
+        group: Option<u32>,
+    },
+}
+
+/// The value of the setting `[volume] mode`: `"umask"`, or the permissions of directories in
+/// octal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct RunMode(Option<u32>);
+
+impl TryFrom<String> for RunMode {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text == "umask" {
+            return Ok(Self(None));
+        }
+        match u32::from_str_radix(&text, 8) {
+            Ok(mode) if mode & !0o2777 == 0 && mode & 0o700 == 0o700 => Ok(Self(Some(mode))),
+            _ => Err(format!(
+                "`{text}` is not a mode; write \"umask\", or the permissions of directories in \
+                 octal, such as \"0750\", with all of the owner's"
+            )),
+        }
+    }
+}
+
+impl CreateMode {
+    /// Returns the permissions of runs below the directory `.omne/var` with this metadata.
+    pub(super) fn of_runs(var: &Stat, setting: Option<RunMode>) -> Self {
+        let is_shared = var.st_mode & 0o2020 != 0;
+        let dir = match setting {
+            Some(RunMode(None)) => return Self::Umask,
+            Some(RunMode(Some(mode))) => mode,
+            None if is_shared => SHARED,
+            None => PRIVATE,
+        };
+        Self::Exact {
+            dir,
+            group: (is_shared && dir & 0o070 != 0).then_some(var.st_gid),
+        }
+    }
+
+    /// Returns the mode to create a directory with.
+    pub(super) fn dir(self) -> Mode {
+        Mode::from_raw_mode(match self {
+            Self::Umask => 0o777,
+            Self::Exact { dir, .. } => dir & 0o777,
+        })
+    }
+
+    /// Returns the mode to create a file with.
+    pub(super) fn file(self) -> Mode {
+        Mode::from_raw_mode(match self {
+            Self::Umask => FILE_BITS,
+            Self::Exact { dir, .. } => dir & FILE_BITS,
+        })
+    }
+
+    /// Returns whether a new file or directory needs a call of [`CreateMode::apply`].
+    pub(super) fn is_shared(self) -> bool {
+        matches!(self, Self::Exact { dir, .. } if dir & SHARED_BITS != 0)
+    }
+
+    /// Gives a new directory its group and the permissions that the umask removed.
+    pub(super) fn apply_to_dir(self, new: impl AsFd) -> Result<(), Errno> {
+        match self {
+            Self::Exact { dir, group } if self.is_shared() => apply(new, dir, group),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives a new file its group and the permissions that the umask removed.
+    pub(super) fn apply_to_file(self, new: impl AsFd) -> Result<(), Errno> {
+        match self {
+            Self::Exact { dir, group } if self.is_shared() => apply(new, dir & FILE_BITS, group),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn apply(new: impl AsFd, mode: u32, group: Option<u32>) -> Result<(), Errno> {
+    if let Some(group) = group {
+        // Refused to those who are not members of the group, who keep their own. Do it before
+        // setting the mode, some bits of which it clears.
+        fchown(&new, None, Some(Gid::from_raw(group))).ok();
+    }
+    fchmod(new, Mode::from_raw_mode(mode))
+}

@@ -1,0 +1,131 @@
+//! `runlog stop`.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use insta::assert_snapshot;
+
+use crate::support::checks::snapshot;
+use crate::support::env::TestEnv;
+
+#[test]
+fn stop_ends_running_job_and_records_why() {
+    let env = TestEnv::new();
+    let job = env.spawn(&["run", "-q", "--run", "it", "--close", "--", "sleep", "60"]);
+    env.wait_for("job_started");
+    let output = env.run(&["stop", "it", "--reason", "deploy"]);
+    assert_snapshot!(snapshot(&env, &output), @"
+    exit 0
+    -- stdout
+    it  stopped; it is failed: the run is closed and job sleep failed: SIGTERM ended it
+    ");
+    let note = env.event("note");
+    assert_eq!(note["name"], "stop_requested");
+    assert_eq!(note["job_id"], "sleep");
+    assert_eq!(note["data"]["reason"], "deploy");
+    assert_eq!(note["data"]["signal"], "SIGTERM");
+    assert!(note["data"]["pid"].is_u64() && note["data"]["uid"].is_u64());
+    assert_eq!(env.event("job_failed")["signal"], "SIGTERM");
+    assert_ne!(job.wait().code, 0);
+    // Stopping it again changes nothing.
+    assert_snapshot!(snapshot(&env, &env.run(&["stop", "it"])), @"
+    exit 0
+    -- stdout
+    it  not running; it is failed: the run is closed and job sleep failed: SIGTERM ended it
+    ");
+    assert_eq!(env.events_of_type("it", "note").len(), 1);
+}
+
+#[test]
+fn stop_kills_job_that_ignores_the_signal() {
+    let env = TestEnv::new();
+    let script = "trap '' TERM; (trap '' TERM; exec sleep 60) & echo $! > child; wait; sleep 60";
+    let job = env.spawn(&[
+        "run", "-q", "--run", "it", "--close", "--", "sh", "-c", script,
+    ]);
+    env.wait_for("job_started");
+    env.wait_for_file("child");
+    let output = env.run(&["stop", "it", "--timeout", "0.2s", "--kill-after", "60"]);
+    assert_eq!(output.code, 4, "{}", output.stdout());
+    assert!(
+        output.stdout().contains("still running"),
+        "{}",
+        output.stdout()
+    );
+    env.ok(&["stop", "it", "--kill-after", "0.1s"]);
+    assert_eq!(env.event("job_failed")["signal"], "SIGKILL");
+    job.wait();
+    let child = std::fs::read_to_string(env.path("child")).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.trim()));
+    assert!(
+        stat.map_or(true, |stat| stat.contains(") Z ")),
+        "the child is alive"
+    );
+}
+
+#[test]
+fn stop_cancels_retries_and_runs_rollback() {
+    let env = TestEnv::new();
+    let args = ["run", "-q", "--run", "it", "--close", "--retries", "5"];
+    let more = ["--rollback", "touch undone", "--", "sleep", "60"];
+    let job = env.spawn(&[&args[..], &more].concat());
+    env.wait_for("job_started");
+    env.ok(&["stop", "it"]);
+    job.wait();
+    assert!(env.exists("undone"));
+    assert_eq!(env.events_of_type("it", "job_started").len(), 1);
+}
+
+#[test]
+fn stop_refuses_unidentified_supervisor() {
+    let env = TestEnv::new();
+    let job = env.spawn(&["run", "-q", "--run", "it", "--close", "--", "cat"]);
+    env.wait_for("job_started");
+    // As if another process had the pid of the supervisor by now.
+    let log = std::fs::read_to_string(env.log_path("it")).unwrap();
+    // Ticks of another length would make the log shorter or longer.
+    let swapped = |line: &str| {
+        let digits = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+        let mut line = line.to_owned();
+        for process in ["front", "supervisor"] {
+            let ticks = env.event("job_submitted")[process]["start_ticks"].to_string();
+            let (rest, last) = ticks.split_at(ticks.len() - 1);
+            let other = digits[(last.parse::<usize>().unwrap() + 5) % 10];
+            let field = |ticks: &str| format!("\"start_ticks\":{ticks}");
+            line = line.replace(&field(&ticks), &field(&format!("{rest}{other}")));
+        }
+        line
+    };
+    let mut forged = String::new();
+    for line in log.lines() {
+        let line = swapped(line);
+        let body = &line[..line.len() - 18];
+        let crc = crc32c::crc32c(body.as_bytes());
+        writeln!(forged, "{body},\"crc\":\"{crc:08x}\"}}").unwrap();
+    }
+    std::fs::write(env.log_path("it"), forged).unwrap();
+    let output = env.run(&["stop", "it", "--timeout", "0.2s"]);
+    assert_eq!(output.code, 4, "{}", output.stdout());
+    assert!(
+        output.stderr().contains("is not the one in the log"),
+        "{}",
+        output.stderr()
+    );
+    assert_eq!(job.end().code, 0);
+}
+
+#[test]
+fn stop_reports_lost_and_missing_runs() {
+    let env = TestEnv::new();
+    env.ok(&["run", "-q", "--run", "done", "--close", "--", "true"]);
+    let output = env.run(&["stop", "done", "missing"]);
+    assert_eq!(output.code, 3);
+    assert!(
+        output.stdout().contains("not running"),
+        "{}",
+        output.stdout()
+    );
+    assert_eq!(env.run(&["stop"]).code, 2);
+    assert_eq!(env.run(&["stop", "done", "--signal", "NOPE"]).code, 2);
+}
