@@ -8,7 +8,7 @@ use anyhow::Error;
 use super::command_line::UsageFailure;
 use super::context::print_stderr;
 use super::usage_error::UsageError;
-use crate::job::{StartError, UncertainLog, UndoError};
+use crate::job::{BUSY_PROGRAM, MISSING_INTERPRETER, StartError, UncertainLog, UndoError};
 use crate::log::format::payload::{ErrorKind, JobError};
 use crate::log::{
     AppendError, CursorError, CursorFileError, Damage, DraftError, GcError, Refusal, RotateError,
@@ -152,6 +152,14 @@ pub(crate) fn explain(e: &Error) -> (Code, String) {
 /// `not_found` is a hint that fits better where the command was not found.
 pub(crate) fn not_started(error: &JobError, not_found: Option<&str>) -> (Code, String) {
     let (code, hint) = match error.kind {
+        ErrorKind::NotFound if error.message.contains(MISSING_INTERPRETER) => (
+            Code::CommandNotFound,
+            Some("install the interpreter, or correct the first line of the script"),
+        ),
+        ErrorKind::NotExecutable if error.message.contains(BUSY_PROGRAM) => (
+            Code::NotExecutable,
+            Some("wait until the file is closed, then retry"),
+        ),
         ErrorKind::NotFound => (
             Code::CommandNotFound,
             Some(not_found.unwrap_or("check the spelling of the command and PATH")),

@@ -41,7 +41,7 @@ pub use crate::job::status::status_at::status_at;
 pub use crate::job::status::typical_duration::TypicalDurations;
 pub use crate::job::supervise::detach::{Detached, END_OF_REPORT, detach};
 pub use crate::job::supervise::front::{Attached, FrontEnd, FrontOptions, Progress, Role, start};
-pub use crate::job::supervise::outcome::{JobEnd, Outcome};
+pub use crate::job::supervise::outcome::{BUSY_PROGRAM, JobEnd, MISSING_INTERPRETER, Outcome};
 pub use crate::job::supervise::recorder::OnStarted;
 pub use crate::job::supervise::run::{Prepared, Setup, prepare, run_job};
 pub use crate::log::RunStatus;

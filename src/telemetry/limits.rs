@@ -12,6 +12,23 @@ pub(super) fn memory_limit_bytes() -> Option<u64> {
     lowest_limit(Path::new(CGROUP_ROOT), unified_path(&groups)?)
 }
 
+/// Returns how many processes of our cgroup the kernel has killed because memory ran out,
+/// `memory.events` of cgroup v2; `None` for the root cgroup and where there is no cgroup v2.
+pub fn oom_kills() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let events = Path::new(CGROUP_ROOT)
+        .join(unified_path(&groups)?)
+        .join("memory.events");
+    parse_oom_kills(&fs::read_to_string(events).ok()?)
+}
+
+fn parse_oom_kills(events: &str) -> Option<u64> {
+    let line = events
+        .lines()
+        .find_map(|line| line.strip_prefix("oom_kill "));
+    line?.trim().parse().ok()
+}
+
 /// Parses our path in the hierarchy of cgroup v2, which has the number 0: `0::/user.slice`.
 /// The path of a group outside our cgroup namespace contains `..` and cannot be read.
 fn unified_path(groups: &str) -> Option<&Path> {
@@ -43,6 +60,13 @@ mod tests {
         for odd in ["", "4:memory:/b\n", "0::/../../up\n", "0::\n", "\n\n"] {
             assert_eq!(unified_path(odd), None, "{odd:?}");
         }
+    }
+
+    #[test]
+    fn oom_kills_are_parsed() {
+        let events = "low 0\noom 3\noom_kill 2\noom_group_kill 0\n";
+        assert_eq!(parse_oom_kills(events), Some(2));
+        assert_eq!(parse_oom_kills("low 0\n"), None);
     }
 
     #[test]

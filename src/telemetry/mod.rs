@@ -50,6 +50,7 @@ pub use identity::{
     LiveProcess, boot_id, env_value, group_and_session, live_processes, live_start_ticks,
     pid_namespace, start_ticks,
 };
+pub use limits::oom_kills;
 pub use probe::{PendingSnapshots, Probe};
 pub use sampler::Sampler;
 pub use snapshot::{Consumer, HostSnapshot, JobTree, ProcessSnapshot, Snapshots};

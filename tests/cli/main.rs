@@ -59,6 +59,7 @@ mod run_secrets;
 mod run_shared;
 mod run_signals;
 mod run_stages;
+mod run_supervision;
 mod status;
 mod status_select;
 mod status_wait;

@@ -2,7 +2,7 @@
 
 use rustix::process::{Signal, kill_process_group};
 
-use crate::support::env::{Background, TestEnv, pid_of, wait_until};
+use crate::support::env::{Background, TestEnv, finish, pid_of, wait_until};
 
 /// A job that logs each signal to a file and exits when its stdin ends.
 const COUNTER: &str = r#"
@@ -221,4 +221,89 @@ fn stop_and_continue_are_forwarded() {
     job.signal(Signal::CONT);
     wait_until("the job goes on", || is(") S "));
     assert_eq!(job.end().code, 0);
+}
+
+#[test]
+fn forwarded_signals_and_their_sender_are_recorded() {
+    let env = TestEnv::new();
+    let script = "trap 'exit 9' TERM; touch ready; while test -d .omne; do sleep 0.01; done";
+    let job = env.spawn(&["run", "--", "sh", "-c", script]);
+    env.wait_for_file("ready");
+    job.signal(Signal::TERM);
+    assert_eq!(job.wait().code, 9);
+    let failed = env.event("job_failed");
+    let signal = &failed["signals"][0];
+    assert_eq!(signal["signal"], "SIGTERM", "{failed}");
+    assert_eq!(signal["sender"]["pid"], std::process::id());
+    assert!(signal["ts"].is_string());
+}
+
+#[test]
+fn kill_after_applies_to_forwarded_signals_if_given() {
+    let env = TestEnv::new();
+    let script = "trap '' TERM; touch ready; while test -d .omne; do sleep 0.01; done";
+    let job = env.spawn(&["run", "--kill-after", "100ms", "--", "sh", "-c", script]);
+    env.wait_for_file("ready");
+    job.signal(Signal::TERM);
+    assert_eq!(job.wait().code, 137);
+}
+
+#[test]
+fn other_signals_reach_only_the_first_process() {
+    let env = TestEnv::new();
+    // The child does not expect the signal, which would end it.
+    let script = r"sh -c 'touch child; while test -d .omne && ! test -e stop; do sleep 0.01; done; exit 5' &
+        trap 'touch stop' USR1; while ! test -e child; do sleep 0.01; done; touch ready; wait; wait $!";
+    let job = env.spawn(&["run", "--", "sh", "-c", script]);
+    env.wait_for_file("ready");
+    job.signal(Signal::USR1);
+    assert_eq!(job.wait().code, 5);
+}
+
+#[test]
+fn real_time_signals_are_forwarded() {
+    let (script, env) = (
+        r#""$RUNLOG" run -q -- bash -c 'trap "exit 7" RTMIN+3; touch ready; while test -d .omne; do sleep 0.01; done' &
+           until test -e ready; do sleep 0.01; done; kill -RTMIN+3 $!; wait $!; echo $?"#,
+        TestEnv::new(),
+    );
+    let output = finish(env.program("bash").args(["-c", script]));
+    assert_eq!(output.stdout(), "7\n", "{}", output.stderr());
+}
+
+#[test]
+fn job_can_start_a_session() {
+    let env = TestEnv::new();
+    let output = env.run(&[
+        "run",
+        "--",
+        "setsid",
+        "sh",
+        "-c",
+        "sleep 0.1; echo out; exit 5",
+    ]);
+    assert_eq!((output.code, output.stdout().as_str()), (5, "out\n"));
+}
+
+#[test]
+fn ignored_pipe_signal_is_inherited() {
+    let env = TestEnv::new();
+    let (plain, under) = inherited(&env, "env --ignore-signal=PIPE,XFSZ");
+    assert_eq!(under, plain);
+}
+
+#[test]
+fn survived_interrupt_does_not_cancel_retries() {
+    let env = TestEnv::new();
+    let script = "echo x >>attempts; trap 'touch got' INT; touch ready
+        until test -e got; do sleep 0.01; done; sleep 0.4; exit 1";
+    let options = ["run", "--retries", "1", "--retry-delay", "0"];
+    let job = env.spawn(&[&options[..], &["--", "sh", "-c", script]].concat());
+    env.wait_for_file("ready");
+    job.signal(Signal::INT);
+    assert_eq!(job.wait().code, 1);
+    assert_eq!(
+        std::fs::read_to_string(env.path("attempts")).unwrap(),
+        "x\nx\n"
+    );
 }

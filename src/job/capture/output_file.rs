@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
@@ -199,6 +199,12 @@ impl OutputFile {
     }
 
     fn write(&mut self, stream: StreamId, bytes: &[u8]) {
+        if !bytes.is_empty()
+            && let Some(why) = self.tampered()
+        {
+            self.stop_storing(&why);
+            return;
+        }
         let room = self.limit.saturating_sub(self.captured_bytes);
         let kept = bytes.get(..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
         let kept = kept.unwrap_or_default();
@@ -285,6 +291,9 @@ impl OutputFile {
     /// Stores the `n` bytes that are in the pipe for moving.
     fn empty(&mut self, stream: StreamId, own: &SplicePipe, n: usize) {
         let mut left = n;
+        if let Some(why) = self.tampered() {
+            self.stop_storing(&why);
+        }
         while left > 0 && self.can_move() {
             let mut at = self.captured_bytes;
             match own.move_to(self.lease.file(), Some(&mut at), left) {
@@ -339,6 +348,19 @@ impl OutputFile {
             && index.write_all(record.as_bytes()).is_err()
         {
             self.index = None;
+        }
+    }
+
+    /// Returns what another process did to the file, if the output cannot be continued in it:
+    /// what is written behind the end of a shortened file leaves a hole.
+    fn tampered(&self) -> Option<&'static str> {
+        let meta = self.lease.file().metadata().ok()?;
+        if meta.len() < self.captured_bytes {
+            Some("another process has shortened the file")
+        } else if meta.nlink() == 0 {
+            Some("another process has removed the file")
+        } else {
+            None
         }
     }
 

@@ -55,6 +55,8 @@ pub(crate) struct SupervisionPage {
     pub(crate) announced: AtomicBool,
     /// The start was reported to the caller.
     pub(crate) reported: AtomicBool,
+    /// The processes that were killed for lack of memory before the step, plus one.
+    oom_kills_before: AtomicU64,
     result: AtomicU64,
 }
 
@@ -351,6 +353,17 @@ impl SupervisionPage {
         self.readers
             .iter()
             .any(|slot| slot.load(Ordering::Acquire) == pid)
+    }
+
+    /// Records how many processes were killed for lack of memory before a step.
+    pub(crate) fn record_oom_kills_before(&self, kills: Option<u64>) {
+        let word = kills.map_or(0, |kills| kills.saturating_add(1));
+        self.oom_kills_before.store(word, Ordering::Release);
+    }
+
+    /// Returns how many processes were killed for lack of memory before the step.
+    pub(crate) fn oom_kills_before(&self) -> Option<u64> {
+        self.oom_kills_before.load(Ordering::Acquire).checked_sub(1)
     }
 
     /// Records the run that the job belongs to.

@@ -10,6 +10,7 @@ use rustix::process::{getpid, set_child_subreaper};
 use super::forward::{Forwarder, SignalTarget, asks_for_end};
 use super::front::Attached;
 use super::front_link::FrontLink;
+use crate::job::process::fork;
 use crate::job::process::poll::{Readiness, wait_readable};
 use crate::job::process::signals;
 use crate::job::process::signals::SignalFd;
@@ -30,6 +31,8 @@ pub(crate) struct JobControl {
     keep_if_killed: bool,
     /// The front stopped with the job.
     front_is_stopped: bool,
+    /// The leader of the job's group is a child of this process.
+    has_own_group: bool,
 }
 
 /// The process that gets the signals.
@@ -65,6 +68,7 @@ impl JobControl {
             front: Front::Own,
             keep_if_killed: true,
             front_is_stopped: false,
+            has_own_group: true,
         })
     }
 
@@ -82,7 +86,24 @@ impl JobControl {
             front: Front::Linked(Arc::new(attached.link), attached.front),
             keep_if_killed: attached.options.detached || attached.options.keep_if_killed,
             front_is_stopped: false,
+            has_own_group: false,
         })
+    }
+
+    /// Makes sure that a job can be started in its process group.
+    ///
+    /// The leader of a group that a front made was its child: once the front is gone, init
+    /// reaps the leader, and the group ends with the last process in it.
+    ///
+    /// # Errors
+    /// The system allows no further process.
+    pub(crate) fn ensure_group(&mut self) -> io::Result<()> {
+        let made_by_front = matches!(self.forwarder.target, SignalTarget::Group(_));
+        if matches!(self.front, Front::Gone) && made_by_front && !self.has_own_group {
+            self.forwarder.target = SignalTarget::Group(fork::new_group()?);
+            self.has_own_group = true;
+        }
+        Ok(())
     }
 
     /// Returns the channel to the front.

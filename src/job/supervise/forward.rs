@@ -66,18 +66,7 @@ impl Forwarder {
     /// Passes a signal that runlog received on to the process of `claim`, and records it.
     pub(crate) fn forward(&self, claim: Claim, arrived: &ReceivedSignal) {
         let signal = arrived.signal;
-        let terminal = matches!(self.target, SignalTarget::Terminal(_));
-        match signal {
-            libc::SIGHUP if arrived.from_kernel && is_session_leader() => {
-                // The terminal has told nobody else: the job is in the leader's hands.
-                self.send_to_all(signal);
-                self.send_to_all(libc::SIGCONT);
-            }
-            libc::SIGWINCH if arrived.from_kernel => return,
-            _ if arrived.from_kernel && terminal => self.send_to_those_who_left(signal),
-            libc::SIGINT | libc::SIGTERM | libc::SIGQUIT => self.send_to_job(claim, signal),
-            _ => signals::kill(claim.pid as i32, signal),
-        }
+        // Recorded first: the job may end at once.
         if matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP) {
             self.page.request_end();
         }
@@ -92,6 +81,19 @@ impl Forwarder {
                 uid: arrived.uid,
                 at_micros: Timestamp::now().as_microsecond(),
             });
+        }
+        let terminal = matches!(self.target, SignalTarget::Terminal(_));
+        match signal {
+            libc::SIGHUP if arrived.from_kernel && is_session_leader() => {
+                // The terminal has told nobody else: the job is in the leader's hands.
+                self.send_to_all(signal);
+                self.send_to_all(libc::SIGCONT);
+            }
+            // Whoever is in the foreground got it.
+            libc::SIGWINCH if arrived.from_kernel => {}
+            _ if arrived.from_kernel && terminal => self.send_to_those_who_left(signal),
+            libc::SIGINT | libc::SIGTERM | libc::SIGQUIT => self.send_to_job(claim, signal),
+            _ => signals::kill(claim.pid as i32, signal),
         }
     }
 

@@ -19,6 +19,11 @@ use crate::log::format::payload::{
     ErrorKind, ForwardedSignal, JobEnded, JobError, Output, SignalSender,
 };
 
+/// Says of a script that the program in its first line is missing.
+pub const MISSING_INTERPRETER: &str = "there is no such interpreter as";
+/// Says of a program that it is still being written.
+pub const BUSY_PROGRAM: &str = "another process has the file open for writing";
+
 /// The maximum length of the first line of a script, in bytes.
 const MAX_SHEBANG_BYTES: u64 = 256;
 
@@ -158,11 +163,13 @@ pub(crate) fn spawn_error(name: &str, program: &Path, e: &io::Error) -> JobError
         _ => ErrorKind::NotExecutable,
     };
     // The file was found before, so it is another one that is missing.
-    let message = match interpreter(program).filter(|_| kind == ErrorKind::NotFound) {
-        Some(interpreter) => {
-            format!("cannot execute {name}: its interpreter {interpreter} is missing")
+    let interpreter = interpreter(program).filter(|_| kind == ErrorKind::NotFound);
+    let message = match (interpreter, e.raw_os_error()) {
+        (Some(interpreter), _) => {
+            format!("cannot execute {name}: {MISSING_INTERPRETER} `{interpreter}`")
         }
-        None => format!("cannot execute {name}: {e}"),
+        (None, Some(libc::ETXTBSY)) => format!("cannot execute {name}: {BUSY_PROGRAM}"),
+        (None, _) => format!("cannot execute {name}: {e}"),
     };
     JobError { kind, message }
 }

@@ -28,6 +28,7 @@ use crate::job::process::supervision_page::ROLLBACK_STEP;
 use crate::job::spec::job_spec::{AfterJob, JobSpec};
 use crate::log::format::payload::JobEnded;
 use crate::log::{AppendError, Batch, Close, Durability, EventType, LogView, RunLog, StorageError};
+use crate::telemetry;
 use crate::telemetry::{PendingSnapshots, Probe, Snapshots};
 use crate::volume::{JobId, error_chain};
 
@@ -151,6 +152,7 @@ impl Supervisor<'_> {
         pass_on: Passthrough,
         step: u32,
     ) -> io::Result<io::Result<Child>> {
+        self.control.ensure_group()?;
         command.envs(self.spec.env.iter().map(|(k, v)| (k, v)));
         command.envs(self.env.iter().map(|(k, v)| (k, v)));
         let streams = match (self.spec.reads_output(), self.pass_on(pass_on)) {
@@ -180,6 +182,9 @@ impl Supervisor<'_> {
                 stderr: stream::null()?.into(),
             },
         };
+        self.control
+            .page
+            .record_oom_kills_before(telemetry::oom_kills());
         let inherits_stdin = step != ROLLBACK_STEP && !self.spec.detached;
         let child = Child::spawn(command, streams, &self.control, step, inherits_stdin);
         if child.is_err() {
@@ -277,7 +282,12 @@ impl Supervisor<'_> {
     pub(crate) fn describe(&self, ended: &ExitedChild, attempt: u32) -> (JobEnd, JobEnded) {
         let capture = self.spec.output.capture;
         let output = capture.then(|| lock(&self.sink).output());
-        describe(ended, attempt, self.spec.timeout, output)
+        let (end, mut event) = describe(ended, attempt, self.spec.timeout, output);
+        let before = self.control.page.oom_kills_before();
+        event.oom_kills = before
+            .zip(telemetry::oom_kills())
+            .map(|(before, after)| after.saturating_sub(before));
+        (end, event)
     }
 
     /// Appends events that cannot be appended later, and retries as the error allows. Returns

@@ -1,0 +1,239 @@
+//! A run that survives the death of its supervisor, and what a killed front means.
+
+use std::fs;
+use std::time::Duration;
+
+use rustix::process::{Signal, kill_process};
+
+use crate::support::env::{Background, TestEnv, pid_of, wait_until};
+use crate::support::process::{Output, supervisors};
+
+/// Prints numbered lines on both streams, and notes that it was started.
+const NUMBERED: &str = r"
+    echo started >>starts
+    i=0; while [ $i -lt 40 ]; do echo out $i; echo err $i >&2; i=$((i+1)); sleep 0.001; done
+    exit 7
+";
+
+/// Kills the supervisor of a front, if it has one at the moment.
+fn kill_supervisor(front: u32) -> bool {
+    let found = supervisors(front);
+    for pid in &found {
+        kill_process(pid_of(i64::from(*pid)), Signal::KILL).ok();
+    }
+    !found.is_empty()
+}
+
+fn numbered(stream: &str) -> String {
+    let lines: Vec<_> = (0..40).map(|n| format!("{stream} {n}")).collect();
+    lines.join("\n")
+}
+
+/// The stored lines of one stream.
+fn stored(env: &TestEnv, job: &str, stream: &str) -> String {
+    let bytes = env.captured("it", job);
+    let text = String::from_utf8(bytes).unwrap();
+    let lines: Vec<_> = text.lines().filter(|line| line.starts_with(stream)).collect();
+    lines.join("\n")
+}
+
+#[test]
+fn job_survives_killed_supervisor() {
+    let env = TestEnv::new();
+    let script = "echo 1; touch ready; until test -e go; do sleep 0.01; done; echo 2; exit 3";
+    env.ok(&[
+        "run", "--detach", "--run", "it", "--close", "--", "sh", "-c", script,
+    ]);
+    env.wait_for_file("ready");
+    let submitted = env.event("job_submitted");
+    let front = u32::try_from(submitted["front"]["pid"].as_u64().unwrap()).unwrap();
+    assert_eq!(submitted["supervisor"]["pid"], supervisors(front)[0]);
+    assert!(kill_supervisor(front));
+    let replaced = env.wait_for("supervisor_replaced");
+    assert_eq!(env.status("it")["state"], "running");
+    env.write("go", "");
+    assert_eq!(env.run(&["status", "--wait", "it"]).code, 1);
+    assert_eq!(replaced["signal"], "SIGKILL");
+    assert_eq!(replaced["attempt"], 1);
+    let failed = env.event("job_failed");
+    assert_eq!(failed["exit_code"], 3);
+    assert!(failed["cost"]["max_rss_bytes"].as_u64().unwrap() > 0);
+    assert_eq!(env.captured("it", "sh"), b"1\n2\n");
+    assert_eq!(env.events_of_type("it", "job_started").len(), 1);
+    env.ok(&["replay", "--verify", "it"]);
+}
+
+#[test]
+fn replaced_supervisor_keeps_timeout_retries_and_rollback() {
+    let env = TestEnv::new();
+    let script = "echo x >>attempts; touch ready; sleep 60";
+    let options = ["--timeout", "700ms", "--retries", "1", "--retry-delay", "0"];
+    let rollback = ["--rollback", "echo undone >>undone"];
+    let args = [
+        &["run", "--run", "it", "--close"][..],
+        &options,
+        &rollback,
+        &["--", "sh", "-c", script],
+    ];
+    let job = env.spawn(&args.concat());
+    env.wait_for_file("ready");
+    assert!(kill_supervisor(job.pid()));
+    assert_eq!(job.end().code, 124);
+    assert_eq!(fs::read_to_string(env.path("attempts")).unwrap(), "x\nx\n");
+    assert_eq!(fs::read_to_string(env.path("undone")).unwrap(), "undone\n");
+    assert_eq!(env.types("it").last().unwrap(), "run_closed");
+}
+
+#[test]
+fn job_starts_once_and_loses_nothing_in_a_storm() {
+    let mut replaced = 0;
+    for round in 0..12_u64 {
+        let env = TestEnv::new();
+        let args = [
+            "run", "-q", "--run", "it", "--close", "--", "sh", "-c", NUMBERED,
+        ];
+        let job = env.spawn(&args);
+        // Any moment is right; which one differs from round to round.
+        for _ in 0..=round % 3 {
+            std::thread::sleep(Duration::from_millis(round * 5 % 37));
+            kill_supervisor(job.pid());
+        }
+        assert_eq!(job.wait().code, 7, "round {round}");
+        assert_eq!(fs::read_to_string(env.path("starts")).unwrap(), "started\n");
+        assert_eq!(env.event("job_failed")["exit_code"], 7);
+        assert_eq!(env.types("it").last().unwrap(), "run_closed");
+        // Nothing is passed on, so nothing is lost or doubled.
+        assert_eq!(stored(&env, "sh", "out"), numbered("out"), "round {round}");
+        assert_eq!(stored(&env, "sh", "err"), numbered("err"), "round {round}");
+        env.ok(&["replay", "--verify", "it"]);
+        replaced += env.events_of_type("it", "supervisor_replaced").len();
+    }
+    assert!(replaced > 0);
+}
+
+/// Starts a job that waits, and kills its front.
+fn front_killed(env: &TestEnv, options: &[&str]) {
+    let script = "touch ready; until test -e go; do sleep 0.01; done";
+    let job = ["--", "sh", "-c", script];
+    let args = [&["run", "--run", "it", "--close"][..], options, &job].concat();
+    let job: Background = env.spawn(&args);
+    env.wait_for_file("ready");
+    env.wait_for("job_started");
+    job.signal(Signal::KILL);
+}
+
+#[test]
+fn killed_front_cancels_job_and_rolls_it_back() {
+    let env = TestEnv::new();
+    front_killed(&env, &["--rollback", "touch undone"]);
+    env.wait_for("run_closed");
+    let failed = env.event("job_failed");
+    assert_eq!(failed["error"]["kind"], "canceled", "{failed}");
+    assert_eq!(failed["signal"], "SIGTERM");
+    assert!(env.exists("undone"));
+}
+
+#[test]
+fn job_continues_after_killed_front_if_it_is_kept() {
+    let env = TestEnv::new();
+    front_killed(&env, &["--if-killed", "keep"]);
+    env.write("go", "");
+    env.wait_for("run_closed");
+    assert_eq!(env.event("job_completed")["exit_code"], 0);
+}
+
+/// Runs a script of the shell with `$RUNLOG`.
+fn shell(script: &str) -> (TestEnv, Output) {
+    let env = TestEnv::new();
+    let output = env.sh(script);
+    (env, output)
+}
+
+#[test]
+fn rollback_survives_streams_that_cannot_be_written() {
+    let (env, output) = shell(
+        r#""$RUNLOG" run --rollback 'echo 1; sleep 0.2; echo 2; sleep 0.2; touch undone' -- sh -c 'exit 3' 2>/dev/full"#,
+    );
+    assert_eq!(output.code, 3);
+    assert!(env.exists("undone"));
+}
+
+#[test]
+fn undelivered_output_exits_74() {
+    for stream in [">/dev/full", "2>/dev/full", ">&-"] {
+        let script = format!(r#""$RUNLOG" run -- sh -c 'echo backup; echo backup >&2' {stream}"#);
+        let (env, output) = shell(&script);
+        assert_eq!(output.code, 74, "{stream}: {}", output.stderr());
+        let completed = env.event("job_completed");
+        assert_eq!(completed["output"]["undelivered_bytes"], 7, "{stream}");
+        assert_eq!(env.captured(&env.only_run(), "sh").len(), 14);
+    }
+    let (_, output) = shell(r#""$RUNLOG" run -- sh -c 'echo x; exit 3' >/dev/full"#);
+    assert_eq!(output.code, 3, "the job's own code comes first");
+}
+
+#[test]
+fn process_left_behind_can_still_print() {
+    let env = TestEnv::new();
+    let script = "(until test -e go; do sleep 0.01; done; echo late; touch alive) & echo started";
+    let output = env.ok(&["run", "--", "sh", "-c", script]);
+    assert_eq!(output.stdout(), "started\n");
+    assert_eq!(env.event("job_completed")["output"]["held_open"], true);
+    env.write("go", "");
+    env.wait_for_file("alive");
+}
+
+#[test]
+fn shortened_output_file_is_reported() {
+    let env = TestEnv::new();
+    let script = "echo one; until test -e go; do sleep 0.01; done; echo two";
+    let job = env.spawn(&["run", "--run", "it", "--close", "--", "sh", "-c", script]);
+    env.wait_for("job_started");
+    wait_until("the first line", || env.captured("it", "sh") == b"one\n");
+    fs::write(env.run_dir("it").join("jobs/sh.out"), "").unwrap();
+    env.write("go", "");
+    let output = job.wait();
+    assert_eq!(output.code, 0);
+    assert!(
+        output.stderr().contains("has shortened the file"),
+        "{}",
+        output.stderr()
+    );
+    assert_eq!(env.captured("it", "sh"), b"");
+    assert_eq!(env.run(&["replay", "--verify", "it"]).code, 5);
+}
+
+#[test]
+fn detached_run_keeps_no_descriptor_of_its_caller() {
+    let (env, output) = shell(
+        r#": >lock; flock lock "$RUNLOG" run --detach -- sh -c 'until test -e go; do sleep 0.01; done' >id; flock -n lock true; echo $?"#,
+    );
+    env.write("go", "");
+    assert_eq!(output.stdout(), "0\n");
+}
+
+#[test]
+fn missing_interpreter_and_busy_program_are_named() {
+    let env = TestEnv::new();
+    env.executable("job", "#!/no/such/interpreter -x\n");
+    let output = env.run(&["run", "-q", "--", "./job"]);
+    assert_eq!(output.code, 127);
+    let stderr = output.stderr();
+    assert!(stderr.contains("`/no/such/interpreter`"), "{stderr}");
+    assert!(stderr.contains("first line"), "{stderr}");
+    let output = env.sh(r#"cp /bin/true busy; exec 9>>busy; "$RUNLOG" run -q -- ./busy"#);
+    assert_eq!(output.code, 126);
+    assert!(
+        output.stderr().contains("open for writing"),
+        "{}",
+        output.stderr()
+    );
+}
+
+#[test]
+fn removed_working_directory_is_inherited() {
+    let (_, output) = shell(
+        r#"mkdir gone; root=$PWD; cd gone; rmdir ../gone; "$RUNLOG" -C "$root" run -q --no-capture -- true; echo $?"#,
+    );
+    assert_eq!(output.stdout(), "0\n", "{}", output.stderr());
+}
