@@ -142,6 +142,10 @@ fn environment_and_files(roff: &mut Roff) {
                 "RUNLOG_ROTATE_SIZE",
                 "Set for a job: the size of --rotate-size, used by runlog emit.",
             ),
+            (
+                "RUNLOG_PAGER, PAGER",
+                "The pager of runlog status on a terminal; if empty, or cat: none.",
+            ),
             ("NO_COLOR", "If set and not empty: no color."),
         ],
     );

@@ -44,7 +44,7 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Re
 pub(crate) fn inspect_now(dir: &Dir, state: &RunState) -> Result<RunVerdict> {
     let inspected = run_verdict(dir, state);
     if inspected.state == RunStatus::Lost {
-        // Its end may have been written just before the lease was probed.
+        // The end may have been written just before the lease was probed.
         return Ok(inspect_run(dir, JobScope::All)?.verdict);
     }
     Ok(inspected)
