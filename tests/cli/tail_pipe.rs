@@ -289,3 +289,24 @@ fn unstored_batch_is_shipped_again() {
         assert!(all == log.repeat(shipped), "{code} {shipped}");
     }
 }
+
+#[test]
+fn follow_of_output_ends_with_its_reader() {
+    let env = TestEnv::new();
+    let job = env.spawn(&[
+        "run",
+        "-q",
+        "--name",
+        "srv",
+        "--",
+        "sh",
+        "-c",
+        "echo ready; sleep 20",
+    ]);
+    env.wait_for("job_started");
+    let started = Instant::now();
+    let output = env.sh("\"$RUNLOG\" tail -f srv --output | grep -m1 ready");
+    assert_eq!(output.stdout(), "ready\n");
+    assert!(started.elapsed() < Duration::from_secs(10));
+    job.kill();
+}

@@ -113,6 +113,33 @@ fn follow_all_includes_new_runs() {
 }
 
 #[test]
+fn follow_resumes_run_after_read_error() {
+    let env = with_runs(&["a", "b"]);
+    let args = ["tail", "-f", "--all", "--json", "--cursor-file", "cursor"];
+    let mut follower = env.spawn(&args);
+    for run in ["a", "a", "b", "b"] {
+        next_of(&mut follower, run);
+    }
+    // The log of `a` cannot be read for a moment.
+    let log = env.log_path("a");
+    let aside = env.path("aside");
+    std::fs::rename(&log, &aside).unwrap();
+    std::os::unix::fs::symlink(&aside, &log).unwrap();
+    env.ok(&["emit", "--run", "b", "n1"]);
+    assert_eq!(next_of(&mut follower, "b"), "note");
+    // It is read at least once a second.
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    std::fs::rename(&aside, &log).unwrap();
+    env.ok(&["emit", "--run", "a", "last"]);
+    let event = checks::event(&follower.read_line());
+    assert_eq!((&event["run_id"], &event["seq"]), (&"a".into(), &2.into()));
+    follower.signal(Signal::TERM);
+    let output = follower.end();
+    let warnings = output.stderr().matches("warning: run a").count();
+    assert_eq!(warnings, 1, "{}", output.stderr());
+}
+
+#[test]
 fn follow_of_many_runs_loses_nothing() {
     let env = TestEnv::new();
     std::fs::create_dir(env.path(".omne")).unwrap();

@@ -55,6 +55,8 @@ pub(crate) struct FollowedRun {
     pub watched: bool,
     /// Whether all of it was read, and it is closed.
     pub over: bool,
+    /// The error of the last attempt to read it.
+    pub error: Option<String>,
 }
 
 /// Shows runs.
@@ -148,6 +150,7 @@ impl<'a> Tailer<'a> {
             old,
             watched: false,
             over: false,
+            error: None,
         };
         self.followed.insert(run.clone(), followed);
         self.queue.insert(run);

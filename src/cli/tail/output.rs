@@ -2,16 +2,54 @@
 
 use std::io;
 use std::io::Write as _;
-use std::time::Instant;
+use std::os::fd::AsFd as _;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::Code;
 use crate::cli::tail::args::{Args, LineCount};
-use crate::job::{JobOutput, SkipLines, UnindexedBytes, inspect_run};
+use crate::job::{InspectedRun, JobOutput, SkipLines, UnindexedBytes, inspect_run};
 use crate::log::{ChangeWaiter, JobScope, WatchScope};
-use crate::volume::{Dir, JobId};
+use crate::volume::{Dir, FileKey, JobId, layout};
+
+/// How long an inspection holds while the log does not change: a supervisor that dies changes
+/// nothing in it.
+const REINSPECT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The state of a run, inspected again only when its log changed: folding the run for each line
+/// that a job prints would cost more than the job.
+struct WatchedState {
+    inspected: InspectedRun,
+    log: Option<(FileKey, u64)>,
+    at: Instant,
+}
+
+impl WatchedState {
+    fn read(dir: &Dir) -> Result<Self> {
+        // Before the inspection, so that a change in between is seen.
+        let log = log_extent(dir)?;
+        Ok(Self {
+            inspected: inspect_run(dir, JobScope::All)?,
+            log,
+            at: Instant::now(),
+        })
+    }
+
+    fn refresh(&mut self, dir: &Dir) -> Result<()> {
+        if self.at.elapsed() >= REINSPECT_INTERVAL || log_extent(dir)? != self.log {
+            *self = Self::read(dir)?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the identity and the length of the active segment.
+fn log_extent(dir: &Dir) -> Result<Option<(FileKey, u64)>> {
+    let stat = dir.stat(layout::ACTIVE)?;
+    Ok(stat.map(|stat| (FileKey::from(&stat), stat.st_size as u64)))
+}
 
 /// `tail --output`.
 pub(crate) fn output(
@@ -28,8 +66,10 @@ pub(crate) fn output(
     let mut sanitizer = global.sanitizer();
     let mut jobs: Vec<(JobId, Option<JobOutput>, SkipLines)> = Vec::new();
     let mut unindexed = UnindexedBytes::Hold;
+    let mut watched = WatchedState::read(dir)?;
     loop {
-        let examined = inspect_run(dir, JobScope::All)?;
+        watched.refresh(dir)?;
+        let examined = &watched.inspected;
         for job in &examined.summary.state.jobs {
             let wanted = args.job.as_ref().is_none_or(|id| job.job_id == **id);
             if wanted && !jobs.iter().any(|(id, _, _)| *id == job.job_id) {
@@ -91,7 +131,9 @@ pub(crate) fn output(
         if deadline.is_some_and(|at| at <= Instant::now()) {
             return Ok(Code::Running);
         }
-        waiter.wait_for_change(deadline);
+        if waiter.wait_for_change_or_close(deadline, out.as_fd()) {
+            return Ok(Code::Ok);
+        }
         unindexed = UnindexedBytes::Seen;
     }
 }

@@ -40,6 +40,7 @@ impl Tailer<'_> {
         };
         match looked {
             Ok((stop, true)) => {
+                followed.error = None;
                 self.followed.insert(run.clone(), followed);
                 Ok(stop)
             }
@@ -50,9 +51,15 @@ impl Tailer<'_> {
             // One run that cannot be read does not hide the others.
             Err(e) if self.args.all && is_of_run(&e) => {
                 self.write_out()?;
-                print_stderr(format_args!("warning: run {run}: {e:#}"));
+                let error = format!("{e:#}");
+                if followed.error.as_ref() != Some(&error) {
+                    print_stderr(format_args!("warning: run {run}: {error}"));
+                }
+                followed.error = Some(error);
                 self.met.trouble = true;
-                self.unwatch(run);
+                // Kept with its position, and read again at the next sweep.
+                followed.follower.stat_changed();
+                self.remove_run(run, followed);
                 Ok(None)
             }
             Err(e) => Err(e),
@@ -165,7 +172,15 @@ impl Tailer<'_> {
             followed.state = followed.state.as_ref().map(|_| RunStatusTracker::default());
             read = PollOutcome::Something;
         }
-        while let Some(item) = reader.next_item()? {
+        loop {
+            let item = match reader.next_item() {
+                Ok(Some(item)) => item,
+                Ok(None) => break,
+                Err(e) => {
+                    followed.follower.mark_read(&reader);
+                    return Err(e.into());
+                }
+            };
             read = PollOutcome::Something;
             followed.over = false;
             if let Some(state) = &mut followed.state {

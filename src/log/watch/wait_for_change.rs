@@ -1,6 +1,6 @@
 //! Waiting for a change in one run.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -49,6 +49,34 @@ impl ChangeWaiter {
 
     /// Waits until something changed or the next poll is due, at most until the deadline.
     pub fn wait_for_change(&self, deadline: Option<Instant>) {
+        let inotify = self
+            .inotify
+            .as_ref()
+            .map(|fd| PollFd::new(fd, PollFlags::IN));
+        self.poll(&mut inotify.into_iter().collect::<Vec<_>>(), deadline);
+    }
+
+    /// Waits like [`ChangeWaiter::wait_for_change`], but also until the reader of `output` is
+    /// gone. Returns whether it is.
+    pub fn wait_for_change_or_close(
+        &self,
+        deadline: Option<Instant>,
+        output: BorrowedFd<'_>,
+    ) -> bool {
+        // poll(2) reports these two without being asked.
+        let closed = PollFlags::ERR | PollFlags::HUP;
+        let mut fds = vec![PollFd::from_borrowed_fd(output, PollFlags::empty())];
+        fds.extend(
+            self.inotify
+                .as_ref()
+                .map(|fd| PollFd::new(fd, PollFlags::IN)),
+        );
+        self.poll(&mut fds, deadline);
+        fds.first()
+            .is_some_and(|fd| fd.revents().intersects(closed))
+    }
+
+    fn poll(&self, fds: &mut [PollFd<'_>], deadline: Option<Instant>) {
         let pause = if self.inotify.is_some() {
             RECHECK_INTERVAL
         } else {
@@ -56,14 +84,14 @@ impl ChangeWaiter {
         };
         let left = deadline.map_or(pause, |at| at.saturating_duration_since(Instant::now()));
         let pause = pause.min(left);
-        let Some(fd) = &self.inotify else {
-            std::thread::sleep(pause);
-            return;
-        };
         let timeout = Timespec::try_from(pause).ok();
-        poll(&mut [PollFd::new(fd, PollFlags::IN)], timeout.as_ref()).ok();
+        if fds.is_empty() || poll(fds, timeout.as_ref()).is_err() {
+            std::thread::sleep(pause.min(POLL_INTERVAL));
+        }
         // Which events arrived does not matter: the caller reads the run again.
         let mut buf = [0_u8; 4096];
-        while rustix::io::read(fd, &mut buf).is_ok_and(|n| n > 0) {}
+        if let Some(fd) = &self.inotify {
+            while rustix::io::read(fd, &mut buf).is_ok_and(|n| n > 0) {}
+        }
     }
 }
