@@ -139,6 +139,15 @@ fn environment_and_files(roff: &mut Roff) {
                 "Set for a job: the patterns of --redact, which runlog emit masks too.",
             ),
             (
+                "RUNLOG_DEFAULT_REDACT",
+                "Set to off for a job with --no-default-redact: runlog emit masks only --redact.",
+            ),
+            (
+                "RUNLOG_JOBS",
+                "Set for a job: the jobs that a process is part of, each as RUN/JOB, separated by \
+                 colons.",
+            ),
+            (
                 "RUNLOG_ROTATE_SIZE",
                 "Set for a job: the size of --rotate-size, used by runlog emit.",
             ),

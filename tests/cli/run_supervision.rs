@@ -33,7 +33,10 @@ fn numbered(stream: &str) -> String {
 fn stored(env: &TestEnv, job: &str, stream: &str) -> String {
     let bytes = env.captured("it", job);
     let text = String::from_utf8(bytes).unwrap();
-    let lines: Vec<_> = text.lines().filter(|line| line.starts_with(stream)).collect();
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with(stream))
+        .collect();
     lines.join("\n")
 }
 
