@@ -145,3 +145,25 @@ impl Export for Asciicast {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::volume::parse_ts;
+
+    #[test]
+    fn pauses_survive_clock_set_back() {
+        let mut cast = Asciicast::default();
+        let mut out = Vec::new();
+        for ts in ["10:00:00.0", "10:00:01.0", "08:00:01.5", "08:00:03.5"] {
+            let ts = parse_ts(&format!("2026-11-21T{ts}00000Z"));
+            cast.line(&mut out, ts, "o", "x").unwrap();
+        }
+        let text = String::from_utf8(out).unwrap();
+        let times: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.split(',').next())
+            .collect();
+        assert_eq!(times, ["[0.0", "[1.0", "[1.0", "[3.0"]);
+    }
+}

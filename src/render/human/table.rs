@@ -15,6 +15,8 @@ use super::styled_line::{StyledLine, prefix};
 
 /// The gap between two columns.
 const GAP: usize = 2;
+/// Spaces for gaps and padding.
+const SPACES: &str = "                                ";
 
 /// A cell of a table.
 #[derive(Debug, Clone)]
@@ -80,6 +82,15 @@ impl Column {
     }
 }
 
+/// Returns the width of a text in columns. Nearly all cells are ASCII, and there may be many.
+fn columns_of(text: &str) -> usize {
+    if text.is_ascii() {
+        text.len()
+    } else {
+        text.width()
+    }
+}
+
 fn parts(cells: &[StyledCell]) -> impl Iterator<Item = (Role, &str)> {
     cells.iter().map(|cell| (cell.role, cell.text.as_str()))
 }
@@ -102,7 +113,7 @@ impl<'a> Layout<'a> {
         let mut widths: Vec<usize> = columns.iter().map(|column| column.name.len()).collect();
         for row in rows {
             for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.text.width());
+                *width = (*width).max(columns_of(&cell.text));
             }
         }
         let columns = columns.iter().zip(widths.into_iter().map(Some)).collect();
@@ -181,7 +192,7 @@ impl<'a> Layout<'a> {
     /// Reports whether this text does not fit into the column at this position.
     pub(crate) fn cuts(&self, column: usize, text: &str) -> bool {
         let width = self.columns.get(column).and_then(|(_, width)| *width);
-        width.is_none_or(|width| text.width() > width)
+        width.is_none_or(|width| columns_of(text) > width)
     }
 
     /// Writes the header and these rows.
@@ -213,21 +224,24 @@ impl<'a> Layout<'a> {
             let Some(width) = *width else {
                 continue;
             };
-            let (kept, mark) = if text.width() > width {
-                let room = width.saturating_sub(ellipsis.width());
+            let (kept, mark) = if columns_of(text) > width {
+                let room = width.saturating_sub(columns_of(ellipsis));
                 (prefix(text, room), ellipsis)
             } else {
                 (text, "")
             };
-            let padding = width.saturating_sub(kept.width() + mark.width());
+            let padding = width.saturating_sub(columns_of(kept) + columns_of(mark));
             if column.align == Align::Right {
                 spaces += padding;
             }
             if !kept.is_empty() {
-                push(Role::Plain, &" ".repeat(spaces));
+                while spaces > 0 {
+                    let padding = SPACES.get(..spaces).unwrap_or(SPACES);
+                    push(Role::Plain, padding);
+                    spaces -= padding.len();
+                }
                 push(role, kept);
                 push(Role::Plain, mark);
-                spaces = 0;
             }
             if column.align == Align::Left {
                 spaces += padding;
@@ -239,7 +253,11 @@ impl<'a> Layout<'a> {
     fn line<'c>(&self, cells: impl Iterator<Item = (Role, &'c str)>) -> String {
         let mut line = String::new();
         self.emit(cells, |role, text| {
-            line.push_str(&self.style.paint(role, text));
+            if self.style.color && role != Role::Plain {
+                line.push_str(&self.style.paint(role, text));
+            } else {
+                line.push_str(text);
+            }
         });
         line
     }
