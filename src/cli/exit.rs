@@ -15,7 +15,7 @@ use crate::log::{
     SelectError, StorageError,
 };
 use crate::render::escape_controls;
-use crate::volume::VolumeError;
+use crate::volume::{SEVERAL_LINKS, VolumeError};
 
 /// The exit code of a command.
 ///
@@ -442,6 +442,10 @@ fn classify_volume(e: &VolumeError) -> (Code, Option<&'static str>) {
         VolumeError::Settings { .. } => {
             (Code::Usage, Some("fix the settings, or move the file away"))
         }
+        VolumeError::UnsafeFile { what, .. } if *what == SEVERAL_LINKS => (
+            Code::Io,
+            Some("remove its other link, such as one made by `cp -al`; copy backups with `cp -a`"),
+        ),
         VolumeError::UnsafeFile { .. } | VolumeError::NotEntered { .. } => {
             (Code::Io, Some("move it away"))
         }

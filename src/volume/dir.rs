@@ -296,7 +296,7 @@ impl Dir {
         let stat = rustix::fs::fstat(&file).at("stat", path())?;
         match not_regular(&stat) {
             Some(what) => Err(unsafe_file(path(), what)),
-            None if stat.st_nlink > 1 => Err(unsafe_file(path(), "a file with several links")),
+            None if stat.st_nlink > 1 => Err(unsafe_file(path(), SEVERAL_LINKS)),
             None => Ok(file),
         }
     }
@@ -411,6 +411,9 @@ fn map_not_directory(opened: Result<OwnedFd, Errno>, path: &Path) -> Result<Owne
         opened => opened.at("open", path),
     }
 }
+
+/// What [`VolumeError::UnsafeFile`] says of a file that has a second name, as after `cp -al`.
+pub(crate) const SEVERAL_LINKS: &str = "a file with several links";
 
 pub(super) fn unsafe_file(path: PathBuf, what: &'static str) -> VolumeError {
     VolumeError::UnsafeFile { path, what }

@@ -31,6 +31,7 @@ pub use self::atomic_file::{AtomicFile, parent_dir, resolve_links};
 #[doc(hidden)]
 pub use self::clock::{Clock, now_ts};
 pub use self::create_mode::RunMode;
+pub(crate) use self::dir::SEVERAL_LINKS;
 pub use self::dir::{EnsuredDir, FileKey, FileMeta};
 pub use self::rfc3339::{format_ts, parse_ts};
 #[doc(hidden)]
