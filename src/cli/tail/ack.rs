@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::follow::Tailer;
 use super::stop_reason::StopReason;
 
-/// So long who reads has for what is written already, where a signal or `--timeout` ends it.
+/// How long a reader gets for lines that are already written, after a signal or `--timeout`.
 const READER_GRACE: Duration = Duration::from_secs(1);
 
 impl Tailer<'_> {

@@ -1,5 +1,5 @@
-//! The cursors of what was written out and, as far as that can be told, read: kept in a
-//! file, shown at the end.
+//! The cursors of lines that were written and, as far as that is known, read. They are saved
+//! to a file and printed at the end.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,10 +13,10 @@ use crate::cli::context::print_stderr;
 use crate::log::{Cursor, CursorFile, CursorFileError};
 use crate::volume::RunId;
 
-/// So many times as long as a save took, the next one is put off: whoever follows many
-/// busy runs is not to do nothing but save.
+/// Waits this many times the duration of the last save before saving again, so that following
+/// many busy runs does not degenerate into saving cursors.
 const SAVE_BACKOFF: u32 = 9;
-/// A pipe does not tell when it was read, so it is looked at: first after this, …
+/// How long after a line a pipe is first polled, since it does not report reads.
 const ACK_POLL_MIN: Duration = Duration::from_millis(1);
 /// … then each time after twice as long, up to this.
 const ACK_POLL_MAX: Duration = Duration::from_secs(1);
@@ -142,7 +142,7 @@ impl CursorStore {
         };
         let begun = Instant::now();
         if self.to_file {
-            // A cursor that outlives a power loss must not tell of lines that did not.
+            // A cursor that survives a power cut must not pass lines that did not.
             rustix::fs::fdatasync(io::stdout()).context("cannot sync stdout")?;
         }
         file.save(self.cursors.values())?;

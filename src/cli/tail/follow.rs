@@ -22,19 +22,19 @@ use crate::job::{Interrupts, RunStatus};
 use crate::log::{Changes, Cursor, Follower, RemovedRuns, Watcher, list};
 use crate::volume::{Dir, RunId, Volume, layout};
 
-/// How often runs are looked at where nothing tells of their changes.
+/// How often runs are polled if nothing reports their changes.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// The same, where something does: a supervisor that died, a network file system.
+/// How often runs are polled although something reports changes: a supervisor may have died,
+/// or the file system may be a network one.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// How often runs that are over are looked at: they seldom change.
+/// How often finished runs are polled. They seldom change.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
-/// Looking without being told that there is news takes at most one part of so many of
-/// the time, …
+/// Polling takes at most one part in this many of the time, …
 const BACKOFF_FACTOR: u32 = 20;
 /// … but is never put off for longer than this: it may have been slow by chance.
 const MAX_INTERVAL: Duration = Duration::from_secs(20);
 
-/// How long the next look is put off.
+/// Returns how long to wait before the next poll.
 fn pause(least: Duration, begun: Instant) -> Duration {
     least.max(MAX_INTERVAL.min(begun.elapsed() * BACKOFF_FACTOR))
 }
@@ -47,11 +47,11 @@ pub(crate) struct FollowedRun {
     pub skip: usize,
     /// The state, where that matters.
     pub state: Option<RunStatusTracker>,
-    /// A state that it was in before we came, and that does not count.
+    /// The state at the start of `tail`, which does not count.
     pub before: Option<RunStatus>,
-    /// Whether it was there before we came.
+    /// Whether it existed at the start of `tail`.
     pub old: bool,
-    /// Whether changes of its log are told.
+    /// Whether changes of its log are reported.
     pub watched: bool,
     /// Whether all of it was read, and it is closed.
     pub over: bool,
@@ -80,7 +80,7 @@ pub(crate) struct Tailer<'a> {
     pub left: Vec<RunId>,
     pub removed: RemovedRuns,
     pub met: ReadinessSet,
-    /// Whether runs that come are told.
+    /// Whether new runs are reported.
     runs_watched: bool,
     next_look: Instant,
     /// When the look at all runs that is under way was begun.
@@ -156,7 +156,7 @@ impl<'a> Tailer<'a> {
         self.queue.insert(run);
     }
 
-    /// Tells of runs that are gone, though not all of them was read.
+    /// Reports removed runs that were not read completely.
     fn report_removed_runs(&mut self, cursors: &[Cursor]) -> Result<()> {
         self.removed.update(&self.volume)?;
         for cursor in cursors {
@@ -318,7 +318,7 @@ impl<'a> Tailer<'a> {
         Ok(())
     }
 
-    /// Takes up the runs that are new in the folder of the runs.
+    /// Follows the new runs in the directory of the runs.
     fn list_new(&mut self, old: bool) -> Result<()> {
         if self.runs.is_none() {
             self.runs = self.volume.runs()?;

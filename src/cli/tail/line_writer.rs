@@ -14,18 +14,17 @@ use crate::log::Gap;
 use crate::render::{GapReport, Style, event_line, gap_line, json_line};
 use crate::volume::RunId;
 
-/// So many bytes are held before they are written.
+/// The number of bytes that are buffered before they are written.
 const FLUSH_BYTES: usize = 64 << 10;
-/// Longest id that lines are aligned for.
+/// The longest id that lines are aligned for.
 const MAX_LINE_WIDTH: usize = 40;
 
-/// Prints lines, whole ones at a time: whoever reads them after we were killed finds no
-/// half of one as a rule.
+/// Prints whole lines at a time, so that a kill usually leaves no partial line to the reader.
 #[derive(Debug)]
 pub(crate) struct LineWriter {
     style: Style,
     json: bool,
-    /// Whether lines for people tell of which run they are.
+    /// Whether text lines start with the id of their run.
     several: bool,
     width: usize,
     buf: Vec<u8>,
@@ -99,10 +98,11 @@ impl LineWriter {
         self.outlet.written() + self.buf.len() as u64
     }
 
-    /// Writes what was taken; says whether all of it: else nobody reads until then.
+    /// Writes the buffered lines. Returns whether all of them were written; otherwise the reader
+    /// did not read in time.
     ///
     /// # Errors
-    /// As [`Outlet::write`].
+    /// See [`StdoutSink::write`].
     pub(crate) fn write(&mut self, stops: &StopConditions, until: Option<Instant>) -> Result<bool> {
         let done = self.outlet.write(&self.buf, stops, until)?;
         self.buf.drain(..done);

@@ -1,9 +1,8 @@
-//! Where lines are written to, and how much of that was read there.
+//! The destination of lines, and how much of it was read there.
 //!
-//! Who reads from a pipe may die, and what it had not read dies with it: so a cursor is
-//! kept only for what was read. Linux tells how much of a pipe was not (`FIONREAD`, which
-//! pipe(7) has for either end, also where nobody reads any more), and about how much of a
-//! socket's queue (`SIOCOUTQ`).
+//! If the reader of a pipe dies, what it had not read is lost, so a cursor is kept only for
+//! what was read. Linux reports how much of a pipe is unread (`FIONREAD`, at either end, also
+//! without a reader; pipe(7)), and roughly how much of a socket's queue (`SIOCOUTQ`).
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -46,13 +45,13 @@ impl StdoutSink {
             written: 0,
         };
         if outlet.waiting().is_err() {
-            // A kind of which nothing can be told.
+            // Nothing is known about this kind.
             outlet.kind = SinkKind::Sink;
         }
         outlet
     }
 
-    /// Whether what is written is read later, and that can be told.
+    /// Returns whether lines are read later, and whether that is known.
     pub(crate) fn is_read_later(&self) -> bool {
         self.kind != SinkKind::Sink
     }
@@ -112,7 +111,7 @@ impl StdoutSink {
                     done += n;
                 }
                 Err(Errno::INTR) => {}
-                // Somebody made it non-blocking, and somebody else took the room.
+                // Another process made it non-blocking, and another one took the room.
                 Err(Errno::AGAIN) if self.is_read_later() => {}
                 Err(e) => return Err(io::Error::from(e).into()),
             }
@@ -121,8 +120,8 @@ impl StdoutSink {
     }
 }
 
-/// As many whole lines as go into a pipe with room at once, all or none of them, whoever
-/// is killed meanwhile (`PIPE_BUF`, pipe(7)); of a longer line as much as that.
+/// Returns as many whole lines as a pipe accepts atomically (`PIPE_BUF`, pipe(7)), or that much
+/// of a longer line.
 fn atomic_prefix(bytes: &[u8]) -> &[u8] {
     let most = bytes.get(..PIPE_BUF).unwrap_or(bytes);
     let lines = memrchr(b'\n', most).and_then(|at| most.get(..=at));

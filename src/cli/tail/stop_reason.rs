@@ -63,7 +63,7 @@ impl StopConditions {
             let first = self.deadline.into_iter().chain(until).min();
             let left = first.map(|at| at.saturating_duration_since(now));
             if !self.wait(PollFlags::OUT, left).is_empty() {
-                // Or writing tells what is wrong.
+                // Otherwise the write reports the error.
                 return Ok(true);
             }
             if let Some(stop) = self.due() {
@@ -92,8 +92,8 @@ impl StopConditions {
         poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
-    /// Waits for so long, or until a signal comes or something of this happens to stdout;
-    /// tells what did, errors and a hang-up unasked.
+    /// Waits for this long, or until a signal arrives or stdout has one of these events. Returns
+    /// the events, including errors and a hang-up.
     fn wait(&self, what: PollFlags, longest: Option<Duration>) -> PollFlags {
         let stdout = io::stdout();
         let mut fds = vec![PollFd::from_borrowed_fd(stdout.as_fd(), what)];
