@@ -70,7 +70,7 @@ fn gc_removes_in_place_where_runs_is_a_mount() {
 }
 
 #[test]
-fn interrupted_removal_in_place_adds_no_second_tombstone() {
+fn interrupted_removal_adds_one_tombstone() {
     let env = three_ended();
     if !has_strace(&env) {
         return;

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn every_string_is_masked_and_structure_kept() {
+    fn mask_json_masks_strings_and_keeps_structure() {
         let json = r#"{"z":["hunter2",1,{"deep":"xhunter2"}],"a":"x a\"b y","hunter2":1.50}"#;
         let expected = r#"{"z":["***",1,{"deep":"x***"}],"a":"x *** y","hunter2":1.50}"#;
         assert_eq!(masked(json), expected);

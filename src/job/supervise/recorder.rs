@@ -133,7 +133,7 @@ mod tests {
     use crate::volume::{Volume, layout};
 
     #[test]
-    fn the_start_is_written_when_it_was_waited_for() {
+    fn awaited_start_is_in_log() {
         let tmp = tempfile::tempdir().unwrap();
         let volume = Volume::create(tmp.path()).unwrap();
         let log = Arc::new(RunLog::create(&volume, "it").unwrap());

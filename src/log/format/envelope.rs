@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_reads_back() {
+    fn line_roundtrips() {
         let line = line();
         let env = Envelope::parse(&line).unwrap();
         assert_eq!(
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn no_changed_byte_goes_unseen() {
+    fn every_changed_byte_is_detected() {
         let line = line();
         for at in 0..line.len() {
             for flip in [0x01, 0x20, 0x80] {
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn the_known_answer_of_crc32c() {
+    fn crc32c_matches_check_value() {
         // RFC 3720, B.4: 32 bytes of zeroes.
         assert_eq!(crc32c::crc32c(&[0; 32]), 0x8a91_36aa);
     }

@@ -143,7 +143,7 @@ fn depth_is_counted_not_recursed() {
 }
 
 #[test]
-fn the_limit_holds_for_the_compacted_text() {
+fn limit_applies_to_compacted_text() {
     let spaced = format!("{}[1,{} 2]", " ".repeat(50), " ".repeat(50));
     assert_eq!(compact(&spaced, 5, None).unwrap().get(), "[1,2]");
     assert!(matches!(
@@ -310,7 +310,7 @@ proptest! {
     }
 
     #[test]
-    fn a_mask_that_replaces_all_by_itself_keeps_the_value(value in json()) {
+    fn identity_mask_keeps_value(value in json()) {
         let text = value.to_string();
         let made = compact(&text, LIMIT, Some(&|s| Some(s.to_owned()))).unwrap();
         prop_assert_eq!(made.get(), text);

@@ -60,7 +60,7 @@ fn damaged_whole_lines_count_as_numbers() {
 }
 
 #[test]
-fn a_log_of_garbage_alone_takes_events() {
+fn garbage_log_accepts_events() {
     let it = TestLog::new();
     let log = it.log();
     it.set(b"x\ny\n");
@@ -78,7 +78,7 @@ fn lines_of_other_programs_take_no_number() {
 }
 
 #[test]
-fn a_gap_is_told_and_the_line_behind_it_read() {
+fn gap_is_reported_and_next_line_is_read() {
     let it = TestLog::with_notes(4);
     let bytes = it.bytes();
     let ends = line_ends(&bytes);
@@ -108,7 +108,7 @@ fn ids_rise_over_a_log_that_was_emptied() {
 }
 
 #[test]
-fn a_number_no_reader_could_hold_is_damage() {
+fn oversized_number_is_damage() {
     let mut line = Vec::new();
     let ts = "2026-11-21T21:49:00.123456Z";
     write_line(&mut line, u64::MAX, fresh_ulid(), ts, b"\"type\":\"note\"");

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_is_read_as_it_was_written() {
+    fn cursor_roundtrips() {
         let mut damaged = Sequence::before(3);
         damaged.push_damage();
         for sequence in [None, Some(Sequence::default()), Some(damaged)] {
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn every_changed_character_and_every_missing_end_is_seen() {
+    fn every_change_and_truncation_is_detected() {
         let text = cursor(Some(Sequence::before(12))).to_string();
         for at in 0..text.len() {
             let cut = &text[..at];
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_version_is_told_apart_from_garbage() {
+    fn newer_version_is_distinguished_from_garbage() {
         let newer = "2:whatever".parse::<Cursor>();
         assert!(matches!(newer, Err(CursorError::Newer { .. })), "{newer:?}");
         let garbage = "1:whatever".parse::<Cursor>();

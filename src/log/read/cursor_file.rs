@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_saved_is_read_again() {
+    fn cursor_file_roundtrips() {
         let tmp = tempfile::tempdir().unwrap();
         let path = tmp.path().join("cursors");
         for round in 0..3 {
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn it_belongs_to_one_at_a_time_also_after_it_was_replaced() {
+    fn cursor_file_lock_survives_replace() {
         let tmp = tempfile::tempdir().unwrap();
         let path = tmp.path().join("cursors");
         let (mut file, _) = CursorFile::open(&path).unwrap();
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_of_cursors_is_left_as_it_is() {
+    fn foreign_cursor_file_is_not_overwritten() {
         let tmp = tempfile::tempdir().unwrap();
         let path = tmp.path().join("cursors");
         let good = cursor("a", 1);

@@ -125,7 +125,7 @@ fn log_that_begins_in_the_middle_has_a_gap() {
 }
 
 #[test]
-fn closed_log_without_its_start_is_not_taken_from_its_last_line() {
+fn closed_log_without_start_is_folded() {
     let it = TestLog::with_notes(3);
     it.close(&[], crate::log::Close::Now).unwrap();
     let dir = it.log().dir().try_clone().unwrap();

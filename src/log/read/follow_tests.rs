@@ -74,7 +74,7 @@ fn cursors(it: &TestLog) -> Vec<Cursor> {
 }
 
 #[test]
-fn a_cursor_leads_on_from_every_line_wherever_that_is_now() {
+fn cursor_continues_after_rename_and_compression() {
     let it = TestLog::with_notes(4);
     let cursors = cursors(&it);
     let check = |end: u64| {
@@ -95,7 +95,7 @@ fn a_cursor_leads_on_from_every_line_wherever_that_is_now() {
 }
 
 #[test]
-fn a_follower_goes_on_from_a_compressed_segment() {
+fn follower_continues_in_compressed_segment() {
     let it = TestLog::with_notes(2);
     let mut follower = Follower::new(FollowStart::Beginning);
     look(&it, &mut follower);
@@ -118,7 +118,7 @@ fn rotate_twice(it: &TestLog) {
 }
 
 #[test]
-fn a_segment_that_was_dropped_is_a_gap_only_if_it_was_not_read() {
+fn pruned_segment_is_a_gap_only_if_unread() {
     let it = TestLog::with_notes(2);
     let read = cursor(&it);
     rotate(&it);
@@ -137,7 +137,7 @@ fn a_segment_that_was_dropped_is_a_gap_only_if_it_was_not_read() {
 }
 
 #[test]
-fn a_log_that_was_cut_before_the_cursor_is_a_gap() {
+fn log_cut_before_cursor_is_a_gap() {
     let it = TestLog::with_notes(4);
     let cursors = cursors(&it);
     let whole = it.bytes();
@@ -156,7 +156,7 @@ fn a_log_that_was_cut_before_the_cursor_is_a_gap() {
 }
 
 #[test]
-fn a_log_that_was_emptied_behind_the_follower_is_no_gap_for_it() {
+fn log_emptied_after_follower_is_no_gap() {
     let it = TestLog::with_notes(4);
     let log = it.log();
     it.add(&log, 5);
@@ -168,7 +168,7 @@ fn a_log_that_was_emptied_behind_the_follower_is_no_gap_for_it() {
 }
 
 #[test]
-fn a_cursor_is_behind_damage_and_before_what_is_in_flight() {
+fn cursor_is_after_damage_and_before_partial_line() {
     let it = TestLog::with_notes(3);
     let mut bytes = it.bytes();
     let ends = line_ends(&bytes);
@@ -193,7 +193,7 @@ fn a_cursor_is_behind_damage_and_before_what_is_in_flight() {
 }
 
 #[test]
-fn the_start_of_the_last_lines_is_a_place_too() {
+fn start_of_last_lines_is_a_position() {
     let it = TestLog::with_notes(3);
     let mut follower = Follower::new(FollowStart::Last(0));
     assert_eq!(look(&it, &mut follower), (None, vec![]));
@@ -206,7 +206,7 @@ fn the_start_of_the_last_lines_is_a_place_too() {
 }
 
 #[test]
-fn a_run_that_is_gone_lacks_what_was_not_read() {
+fn removed_run_lacks_unread_events() {
     let it = TestLog::with_notes(3);
     let cursors = cursors(&it);
     let var = it.volume.path().join(layout::VAR);

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_tells_of_more_is_not() {
+    fn stateful_events_are_not_skipped() {
         let copied = [lines(7..9), lines(8..10)].concat();
         let newer = String::from_utf8(lines(7..9))
             .unwrap()
@@ -148,7 +148,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]
         #[test]
-        fn who_passes_over_knows_what_who_reads_all_does(
+        fn skipping_plain_lines_matches_full_read(
             kinds in prop::collection::vec(prop_oneof![20 => Just(0_usize), 1 => 0..KINDS.len()], 1..8),
             flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
         ) {

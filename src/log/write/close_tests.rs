@@ -13,7 +13,7 @@ fn closed_with_one_job() -> TestLog {
 }
 
 #[test]
-fn a_job_without_an_end_keeps_the_run_open() {
+fn unfinished_job_keeps_run_open() {
     let it = TestLog::with_notes(0);
     let drafts = [it.submitted("a"), it.submitted("b"), it.ended("a", None)];
     let refused = it.close(&drafts, Close::Now);
@@ -36,7 +36,7 @@ fn a_job_without_an_end_keeps_the_run_open() {
 }
 
 #[test]
-fn a_closed_run_takes_no_more_events() {
+fn closed_run_rejects_events() {
     let it = closed_with_one_job();
     let before = it.bytes();
     for (draft, close) in [
@@ -61,7 +61,7 @@ fn a_closed_run_takes_no_more_events() {
 }
 
 #[test]
-fn the_last_line_of_a_closed_run_tells_its_state_whatever_follows_the_close() {
+fn last_line_of_closed_run_has_state() {
     let it = closed_with_one_job();
     let stage = || it.read().last()["summary"]["jobs"][0]["stage"].clone();
     assert_eq!(stage(), "failed");
@@ -92,7 +92,7 @@ fn the_last_line_of_a_closed_run_tells_its_state_whatever_follows_the_close() {
 }
 
 #[test]
-fn a_summary_that_a_draft_carries_is_kept() {
+fn summary_of_draft_is_kept() {
     let it = closed_with_one_job();
     let own = serde_json::json!({"command": "x", "summary": {"own": true}});
     let started = it.of_job(EventType::JobRollbackStarted, "a", &own);
@@ -103,7 +103,7 @@ fn a_summary_that_a_draft_carries_is_kept() {
 }
 
 #[test]
-fn a_summary_of_the_largest_run_is_short() {
+fn summary_of_largest_run_is_short() {
     let it = TestLog::with_notes(0);
     let ends = |n: usize| {
         [
@@ -129,7 +129,7 @@ fn blocks(it: &TestLog) -> u64 {
 }
 
 #[test]
-fn a_file_that_shrank_is_reserved_anew() {
+fn shrunk_file_is_preallocated_again() {
     let it = TestLog::with_notes(0);
     let log = it.log();
     it.add(&log, 0);
@@ -149,7 +149,7 @@ fn closing_gives_back_what_was_reserved() {
 }
 
 #[test]
-fn a_closed_run_stays_closed_when_its_active_segment_is_lost() {
+fn closed_run_without_active_segment_stays_closed() {
     let it = closed_with_one_job();
     std::fs::rename(it.active(), it.path(&layout::sealed(0))).unwrap();
     let refused = it.log().append(&[it.note(0)], Durability::Process);

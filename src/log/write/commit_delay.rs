@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_lost_much_by_it_does_not_give_way_for_a_while() {
+    fn slow_yield_backs_off() {
         let delay = CommitDelay::default();
         delay.record(Instant::now(), MAX_YIELD);
         assert!(delay.is_due(Instant::now()));

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_note_holds_what_every_reader_can_take() {
+    fn note_data_is_readable_by_every_reader() {
         let run: RunId = "r".parse().unwrap();
         let note = |name: &str, data| Draft::note(&run, None, name, &data);
         let draft = note("x", serde_json::json!({"a": [1, " "]})).unwrap();
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_log_writes_itself_is_no_draft() {
+    fn events_of_the_log_are_not_drafts() {
         let run: RunId = "r".parse().unwrap();
         for kind in [
             EventType::LogRepaired,

@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn one_sync_serves_all_who_wrote_before_it() {
+    fn one_sync_covers_earlier_writes() {
         let (syncs, path) = (GroupCommit::default(), Path::new("x"));
         let (a, b) = (syncs.record_write(), syncs.record_write());
         syncs.share(a, path, || Ok(())).unwrap();
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_sync_fails_for_all_it_stood_for_and_is_not_repeated() {
+    fn failed_sync_is_sticky() {
         let (syncs, path) = (GroupCommit::default(), Path::new("x"));
         let early = syncs.record_write();
         syncs.share(early, path, || Ok(())).unwrap();

@@ -139,7 +139,7 @@ fn play(ops: Vec<Op>) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn what_was_acknowledged_and_not_destroyed_is_read_back(ops in prop::collection::vec(op(), 1..24)) {
+    fn acked_and_undamaged_events_are_read_back(ops in prop::collection::vec(op(), 1..24)) {
         play(ops);
     }
 }

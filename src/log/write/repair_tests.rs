@@ -7,7 +7,7 @@ use crate::log::*;
 use crate::volume::layout;
 
 #[test]
-fn a_log_cut_at_any_byte_keeps_its_whole_events_and_takes_the_next() {
+fn log_cut_at_any_byte_keeps_whole_events() {
     let whole = TestLog::with_notes(3).bytes();
     for cut in 0..whole.len() {
         let it = TestLog::new();
@@ -43,7 +43,7 @@ fn a_log_cut_at_any_byte_keeps_its_whole_events_and_takes_the_next() {
 }
 
 #[test]
-fn a_tail_of_nul_bytes_is_put_aside() {
+fn nul_tail_is_quarantined() {
     for nuls in [1, 4096, 17 << 20] {
         let it = TestLog::with_notes(1);
         let whole = it.bytes();
@@ -56,7 +56,7 @@ fn a_tail_of_nul_bytes_is_put_aside() {
 }
 
 #[test]
-fn where_there_can_be_no_quarantine_the_fragment_is_ended() {
+fn fragment_is_ended_without_quarantine() {
     let it = TestLog::with_notes(1);
     fs::write(it.path(layout::QUARANTINE), "in the way").unwrap();
     let torn = [&it.bytes()[..], b"{\"v\":1,\"se"].concat();
@@ -69,7 +69,7 @@ fn where_there_can_be_no_quarantine_the_fragment_is_ended() {
 }
 
 #[test]
-fn a_name_in_the_quarantine_is_never_used_twice() {
+fn quarantine_names_are_unique() {
     let it = TestLog::with_notes(0);
     let start = it.bytes();
     for n in 0..3 {
@@ -82,7 +82,7 @@ fn a_name_in_the_quarantine_is_never_used_twice() {
 }
 
 #[test]
-fn a_repair_is_told_even_if_what_was_to_be_appended_is_refused() {
+fn repair_is_recorded_if_append_is_refused() {
     let it = TestLog::with_notes(1);
     let torn = [&it.bytes()[..], b"torn"].concat();
     it.set(&torn);
@@ -100,7 +100,7 @@ fn a_repair_is_told_even_if_what_was_to_be_appended_is_refused() {
 }
 
 #[test]
-fn a_run_whose_first_line_was_torn_is_still_to_be_opened() {
+fn run_with_torn_first_line_is_not_opened() {
     let it = TestLog::new();
     let log = it.log();
     it.set(b"{\"v\":1,\"seq\":0,");
@@ -125,7 +125,7 @@ fn a_run_whose_first_line_was_torn_is_still_to_be_opened() {
 }
 
 #[test]
-fn a_run_of_another_program_is_not_touched_unless_that_is_allowed() {
+fn foreign_run_is_untouched_unless_allowed() {
     let it = TestLog::new();
     let log = it.log();
     let omne =
@@ -145,7 +145,7 @@ fn a_run_of_another_program_is_not_touched_unless_that_is_allowed() {
 }
 
 #[test]
-fn a_newer_format_is_not_written_to() {
+fn newer_format_is_not_written() {
     let newer = |seq: u64| {
         let line = format!("{{\"v\":2,\"seq\":{seq},\"new\":\"shape\"");
         let crc = crc32c::crc32c(line.as_bytes());

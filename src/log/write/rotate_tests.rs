@@ -30,7 +30,7 @@ fn segment_names(it: &TestLog) -> Vec<String> {
 }
 
 #[test]
-fn a_new_segment_opens_with_a_checkpoint_and_numbers_go_on() {
+fn new_segment_starts_with_checkpoint() {
     let it = TestLog::with_notes(3);
     it.close(&[it.submitted("a")], Close::No).unwrap();
     let (log, other) = (it.log(), it.log());
@@ -62,7 +62,7 @@ fn a_new_segment_opens_with_a_checkpoint_and_numbers_go_on() {
 }
 
 #[test]
-fn a_segment_with_nothing_but_its_checkpoint_is_left() {
+fn segment_with_only_checkpoint_is_not_rotated() {
     let it = TestLog::with_notes(1);
     let log = it.log();
     rotate(&log).unwrap();
@@ -108,7 +108,7 @@ fn thresholds_are_waited_for() {
 }
 
 #[test]
-fn a_log_with_lines_of_another_program_is_left() {
+fn log_with_foreign_lines_is_not_rotated() {
     let foreign = b"{\"type\":\"pipe.started\",\"id\":\"01k0000000000000000000000a\",\
         \"ts\":\"2026-01-01T00:00:00Z\",\"run_id\":\"r\",\"pipe\":\"p\"}\n";
     for in_front in [true, false] {
@@ -131,7 +131,7 @@ fn a_log_with_lines_of_another_program_is_left() {
 }
 
 #[test]
-fn a_closed_run_is_still_told_from_its_last_line() {
+fn rotated_closed_run_is_known_from_last_line() {
     let it = TestLog::with_notes(1);
     let done = [it.submitted("a"), it.ended("a", Some("no"))];
     it.close(&done, Close::Now).unwrap();
@@ -147,7 +147,7 @@ fn a_closed_run_is_still_told_from_its_last_line() {
 }
 
 #[test]
-fn a_damaged_first_line_does_not_confuse_the_names() {
+fn damaged_first_line_keeps_segment_names() {
     let it = TestLog::with_notes(3);
     rotate(&it.log()).unwrap();
     it.add(&it.log(), 1);
@@ -160,7 +160,7 @@ fn a_damaged_first_line_does_not_confuse_the_names() {
 }
 
 #[test]
-fn a_writer_does_not_wait_for_the_compression_of_what_it_wrote_to() {
+fn writer_does_not_wait_for_compression() {
     let it = TestLog::with_notes(2);
     let held = it.log();
     it.add(&held, 2);
@@ -199,7 +199,7 @@ fn sealed_segments_are_compressed_and_say_the_same() {
 }
 
 #[test]
-fn a_sealed_segment_that_grew_is_neither_compressed_nor_dropped() {
+fn grown_sealed_segment_is_kept_plain() {
     let it = TestLog::with_notes(3);
     let log = it.log();
     let sealed = rotate(&log).unwrap();
@@ -217,7 +217,7 @@ fn a_sealed_segment_that_grew_is_neither_compressed_nor_dropped() {
 }
 
 #[test]
-fn segments_are_dropped_from_the_oldest_on_and_never_what_state_rests_on() {
+fn pruning_starts_at_oldest_and_keeps_checkpoint() {
     let it = TestLog::with_notes(2);
     let log = it.log();
     for n in 0..4 {
@@ -290,7 +290,7 @@ fn writers_rotate_by_themselves() {
 }
 
 #[test]
-fn a_checkpoint_as_long_as_the_threshold_is_not_followed_by_another_at_every_event() {
+fn large_checkpoint_does_not_rotate_every_event() {
     let it = TestLog::with_notes(0);
     let jobs: Vec<_> = (0..100).map(|n| it.submitted(&format!("job{n}"))).collect();
     it.log().append(&jobs, Durability::Process).unwrap();
@@ -305,7 +305,7 @@ fn a_checkpoint_as_long_as_the_threshold_is_not_followed_by_another_at_every_eve
 }
 
 #[test]
-fn nothing_is_lost_doubled_or_reordered_while_all_happens_at_once() {
+fn concurrent_writes_and_rotations_lose_nothing() {
     let it = TestLog::with_notes(0);
     let (done, rotations) = (AtomicBool::new(false), AtomicUsize::new(0));
     let is_done = || done.load(Ordering::Relaxed);

@@ -233,7 +233,7 @@ impl Play {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn nothing_but_what_was_dropped_is_ever_gone(ops in prop::collection::vec(op(), 1..30)) {
+    fn only_pruned_events_disappear(ops in prop::collection::vec(op(), 1..30)) {
         let mut play = Play::new();
         for op in &ops {
             play.play(op);

@@ -318,7 +318,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
         #[test]
-        fn who_reads_the_last_lines_knows_what_who_reads_all_does(
+        fn tail_scan_matches_full_scan(
             count in 1_u64..12,
             copied in prop::option::weighted(0.2, (any::<prop::sample::Index>(), 0_u64..4)),
             flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),

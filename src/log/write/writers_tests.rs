@@ -75,7 +75,7 @@ trait CyclePairs: Iterator + Sized {
 impl<I: Iterator> CyclePairs for I {}
 
 #[test]
-fn the_state_follows_what_others_append() {
+fn state_follows_other_writers() {
     let it = TestLog::with_notes(0);
     let (a, b) = (it.log(), it.log());
     let jobs = |log: &RunLog| {
@@ -115,7 +115,7 @@ fn the_state_follows_what_others_append() {
 type Hurt<'a> = &'a dyn Fn(&TestLog);
 
 #[test]
-fn a_run_that_was_removed_or_replaced_acknowledges_nothing() {
+fn removed_or_replaced_run_acks_nothing() {
     let dir_of = |it: &TestLog| it.volume.run_path(&it.run);
     let away = |it: &TestLog| fs::rename(dir_of(it), it.volume.path().join("away")).unwrap();
     let hurts: [Hurt<'_>; 4] = [
@@ -146,7 +146,7 @@ fn a_run_that_was_removed_or_replaced_acknowledges_nothing() {
 }
 
 #[test]
-fn writers_with_a_lock_that_was_replaced_hear_of_it_and_lose_nothing() {
+fn replaced_lock_is_reported_and_loses_nothing() {
     let it = TestLog::with_notes(1);
     let held = it.log();
     it.add(&held, 1);
@@ -171,7 +171,7 @@ fn writers_with_a_lock_that_was_replaced_hear_of_it_and_lose_nothing() {
 }
 
 #[test]
-fn a_run_that_is_not_there_is_not_made_by_opening_it() {
+fn opening_missing_run_does_not_create_it() {
     let it = TestLog::new();
     let open = |run: &RunId| RunLog::open(&it.volume, run);
     assert!(matches!(open(&it.run), Err(SelectError::NoSuchRun { .. })));
@@ -184,7 +184,7 @@ fn a_run_that_is_not_there_is_not_made_by_opening_it() {
 }
 
 #[test]
-fn the_first_event_of_a_new_run_has_the_id_of_its_name() {
+fn first_event_has_id_of_run_name() {
     let it = TestLog::new();
     let log = RunLog::create(&it.volume, "build").unwrap();
     let draft = Draft::new(EventType::Note, log.run_id(), None, &serde_json::json!({})).unwrap();
@@ -196,7 +196,7 @@ fn the_first_event_of_a_new_run_has_the_id_of_its_name() {
 }
 
 #[test]
-fn a_lock_that_stays_taken_is_an_error_that_names_the_whole_budget() {
+fn lock_timeout_error_names_timeout() {
     use std::time::Duration;
     let it = TestLog::with_notes(1);
     let log = it.log();
