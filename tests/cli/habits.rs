@@ -69,14 +69,13 @@ fn aliases_of_other_tools_work() {
 fn commands_of_other_tools_get_hints() {
     let mut hints = String::new();
     for word in [
-        "stop", "kill", "rm", "prune", "wait", "show", "history", "attach", "watch", "exec",
-        "cargo", "statsu",
+        "kill", "rm", "prune", "wait", "show", "history", "attach", "watch", "exec", "cargo",
+        "statsu",
     ] {
         writeln!(hints, "{word}: {}", hint(&[word, "build"])).unwrap();
     }
     assert_snapshot!(hints, @"
-    stop: get the process ID with `runlog status RUN`, then `kill PID`
-    kill: get the process ID with `runlog status RUN`, then `kill PID`
+    kill: stop a run with `runlog stop RUN`
     rm: remove a run with `runlog gc RUN`
     prune: remove old runs with `runlog gc`
     wait: wait for a run with `runlog status --wait RUN`
