@@ -89,7 +89,7 @@ impl Forwarder {
                 self.send_to_all(signal);
                 self.send_to_all(libc::SIGCONT);
             }
-            // Whoever is in the foreground got it.
+            // The processes in the foreground got it.
             libc::SIGWINCH if arrived.from_kernel => {}
             _ if arrived.from_kernel && terminal => self.send_to_those_who_left(signal),
             libc::SIGINT | libc::SIGTERM | libc::SIGQUIT => self.send_to_job(claim, signal),
