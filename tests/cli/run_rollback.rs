@@ -135,3 +135,39 @@ fn rollback_knows_run_and_prints_to_stderr() {
     assert_eq!((output.stdout(), output.stderr()), (String::new(), stderr));
     assert_eq!(env.captured(&run, "false"), format!("{run}\n").as_bytes());
 }
+
+#[test]
+fn rollback_end_is_written_once_after_short_write() {
+    let env = TestEnv::new();
+    for n in 0..20 {
+        let job = format!("j{n}");
+        env.ok(&["run", "-q", "--run", "it", "--job", &job, "--", "true"]);
+    }
+    // The file may grow by the end of the rollback, but not by the close of the run after it.
+    let log = env.path(".omne/var/runs/it/events.jsonl");
+    let rollback = format!(
+        "prlimit --pid $PPID --fsize=$(($(stat -c %s '{}') + 6000))",
+        log.display()
+    );
+    let run = [
+        "run",
+        "-q",
+        "--run",
+        "it",
+        "--close",
+        "--rollback",
+        &rollback,
+    ];
+    let output = env.run(&[&run[..], &["--", "false"]].concat());
+    assert_eq!(output.code, 1, "{}", output.stderr());
+    assert!(
+        output
+            .stderr()
+            .contains("the close of the run is not in the log"),
+        "{}",
+        output.stderr()
+    );
+    let text = std::fs::read_to_string(log).unwrap();
+    assert_eq!(text.matches("\"job_rolled_back\"").count(), 1);
+    env.ok(&["replay", "it", "--verify"]);
+}

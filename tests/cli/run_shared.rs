@@ -265,3 +265,41 @@ fn detach_writes_id_file() {
     assert_eq!(std::fs::read(env.path("id")).unwrap(), output.stdout);
     env.run(&["status", "--wait", "latest"]);
 }
+
+#[test]
+fn default_job_id_is_numbered_by_the_jobs_so_far() {
+    let env = TestEnv::new();
+    for _ in 0..3 {
+        env.ok(&["run", "-q", "--run", "it", "--", "true"]);
+    }
+    env.ok(&["run", "-q", "--run", "it", "--job", "other", "--", "true"]);
+    env.ok(&["run", "-q", "--run", "it", "--", "true"]);
+    let entries = std::fs::read_dir(env.path(".omne/var/runs/it/jobs")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut jobs: Vec<String> = names
+        .filter_map(|name| name.strip_suffix(".out").map(str::to_owned))
+        .collect();
+    jobs.sort();
+    assert_eq!(jobs, ["other", "true", "true-2", "true-3", "true-5"]);
+    env.ok(&["replay", "it", "--verify"]);
+}
+
+#[test]
+fn job_id_is_not_reused_after_its_output_was_removed() {
+    let env = TestEnv::new();
+    let run = ["run", "-q", "--run", "it", "--job", "a", "--", "true"];
+    env.ok(&run);
+    std::fs::remove_file(env.path(".omne/var/runs/it/jobs/a.out")).unwrap();
+    let output = env.run(&run);
+    assert_eq!(output.code, 2, "{}", output.stderr());
+    assert!(output.stderr().contains("already has a job `a`"));
+}
+
+#[test]
+fn job_id_of_a_start_that_crashed_is_free() {
+    let env = TestEnv::new();
+    env.ok(&["run", "-q", "--run", "it", "--job", "a", "--", "true"]);
+    std::fs::write(env.path(".omne/var/runs/it/jobs/b.out"), "").unwrap();
+    env.ok(&["run", "-q", "--run", "it", "--job", "b", "--", "true"]);
+    env.ok(&["replay", "it", "--verify"]);
+}

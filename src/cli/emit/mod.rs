@@ -92,6 +92,9 @@ impl Emitter {
         } else {
             self.log.append(notes, self.durability)?
         };
+        if let Some(lost) = &appended.lost {
+            print_stderr(format_args!("warning: {lost}"));
+        }
         if self.ack {
             // The same write may have opened or repaired the log; print only the notes.
             let lines = appended.bytes.split_inclusive(|b| *b == b'\n');

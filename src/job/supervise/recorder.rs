@@ -11,7 +11,7 @@ use std::{io, thread};
 use super::job_events::JobEvents;
 use crate::job::capture::stream::OnWarning;
 use crate::log::format::payload::JobStarted;
-use crate::log::{AppendError, Durability, RunLog};
+use crate::log::{AppendError, Appended, Durability, RunLog};
 use crate::telemetry::Probe;
 use crate::volume::error_chain;
 
@@ -43,6 +43,11 @@ impl Recorder {
         let (sender, receiver) = mpsc::channel::<(u32, Option<JobStarted>)>();
         let (told, when_written) = mpsc::channel();
         let work = move || {
+            let report_lost = |appended: &Appended| {
+                if let Some(lost) = &appended.lost {
+                    trouble(&lost.to_string());
+                }
+            };
             let Ok((pid, event)) = receiver.recv() else {
                 return;
             };
@@ -57,7 +62,7 @@ impl Recorder {
                     .started(&event)
                     .map_err(AppendError::from)
                     .and_then(|draft| log.append_with_callback(&[draft], Durability::Power, tell))
-                    .map(drop),
+                    .map(|appended| report_lost(&appended)),
             };
             if let Err(e) = &written {
                 trouble(&format!(
@@ -81,10 +86,12 @@ impl Recorder {
                     .sampled(&tree)
                     .map_err(AppendError::from)
                     .and_then(|draft| log.append(&[draft], Durability::Process));
-                if let Err(e) = written
-                    && !std::mem::replace(&mut told, true)
-                {
-                    trouble(&format!("a sample is not in the log: {}", error_chain(&e)));
+                match written {
+                    Ok(appended) => report_lost(&appended),
+                    Err(e) if !std::mem::replace(&mut told, true) => {
+                        trouble(&format!("a sample is not in the log: {}", error_chain(&e)));
+                    }
+                    Err(_) => {}
                 }
             }
         };

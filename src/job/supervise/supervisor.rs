@@ -334,6 +334,11 @@ impl Supervisor<'_> {
                     return None;
                 }
                 Err(e) => {
+                    let what = if in_log > 0 {
+                        "the close of the run"
+                    } else {
+                        what
+                    };
                     (self.on_warning)(&format!("{what} is not in the log: {}", error_chain(&e)));
                     return None;
                 }

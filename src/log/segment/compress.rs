@@ -20,6 +20,7 @@ use super::line_reader::FileSpan;
 use super::segment_file::{Segment, SegmentFile};
 use super::segment_set;
 use crate::log::error::StorageError;
+use crate::log::format::limits::LOCK_TIMEOUT;
 use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
 use crate::volume::{Dir, FileKey, IoContext, copy_access, layout};
@@ -134,7 +135,9 @@ fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, StorageE
         drop(dir.remove_file(&unfinished));
         return Err(e.into());
     }
-    dir.remove_file(&segment.name)?;
+    if !remove_plain(dir, segment)? {
+        return Ok(None);
+    }
     dir.sync()?;
     let compressed_bytes = file.metadata().at("stat", &path)?.len();
     Ok(Some(Compressed {
@@ -142,6 +145,19 @@ fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, StorageE
         bytes: segment.len,
         compressed_bytes: Some(compressed_bytes),
     }))
+}
+
+/// Removes the plain file under the lock of the run: a process that removes a segment holds
+/// both locks. Returns `false` if that lock stayed taken; then both files remain, and the plain
+/// one counts.
+fn remove_plain(dir: &Dir, segment: &Segment) -> Result<bool, StorageError> {
+    let lock = dir.append(layout::LOCK)?;
+    let path = dir.path().join(layout::LOCK);
+    let Some(_run_lock) = file_lock::exclusive_within(&lock, &path, LOCK_TIMEOUT)? else {
+        return Ok(false);
+    };
+    dir.remove_file(&segment.name)?;
+    Ok(true)
 }
 
 /// Writes the compressed segment and syncs it. Returns the length and the checksum of the

@@ -16,7 +16,7 @@ use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
 use crate::log::lock::file_lock::{FileLockGuard, LockDeadline};
 use crate::log::segment::preallocate;
-use crate::volume::{Dir, FileKey, IoContext, RunId, Volume, VolumeError, layout};
+use crate::volume::{Dir, FileKey, IoContext, RunId, Volume, VolumeError, copy_access, layout};
 
 /// How often the active segment may be replaced while a writer waits for its lock.
 const MAX_OPENS: u32 = 100;
@@ -242,6 +242,7 @@ impl RunHandle {
         let created =
             file_lock::exclusive(Arc::clone(&file), &path, LockDeadline::new(Duration::ZERO))
                 .and_then(|guard| {
+                    self.copy_access_of_sealed(&file)?;
                     self.dir.rename_to(&name, &self.dir, layout::ACTIVE)?;
                     Ok(guard)
                 });
@@ -250,6 +251,23 @@ impl RunHandle {
         }
         let guard = created?;
         Ok((self.adopt(file)?, guard))
+    }
+
+    /// Gives a new active segment the owner and mode of the newest sealed one, which it
+    /// follows after a rotation that was cut off.
+    fn copy_access_of_sealed(&self, file: &File) -> Result<(), StorageError> {
+        let names = self.dir.names()?;
+        let sealed = names.iter().filter_map(|name| {
+            let (first_seq, _) = layout::parse_sealed(name)?;
+            Some((first_seq, name))
+        });
+        if let Some((_, newest)) = sealed.max()
+            && let Some(sealed) = self.dir.read(newest)?
+        {
+            copy_access(&sealed, file)
+                .at("copy the owner and mode of", self.dir.path().join(newest))?;
+        }
+        Ok(())
     }
 
     /// Wraps an open file that has the name of the active segment.

@@ -29,6 +29,8 @@ mod close_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
+mod protocol_tests;
+#[cfg(test)]
 mod repair_tests;
 #[cfg(test)]
 mod rotate_tests;
