@@ -90,39 +90,67 @@ pub use crate::log::write::rotation_policy::RotationPolicy;
 pub use crate::log::write::run_log::RunLog;
 
 // The program's own; no part of what the library promises.
+#[doc(hidden)]
 pub use crate::log::format::ulid::fresh_ulid;
 #[doc(hidden)]
 pub use crate::log::interop::foreign::apply_foreign;
+#[doc(hidden)]
 pub use crate::log::lock::lease::{Lease, LeaseClaim, LeaseState};
+#[doc(hidden)]
 pub use crate::log::read::cursor::{Cursor, CursorError};
+#[doc(hidden)]
 pub use crate::log::read::cursor_file::{CursorFile, CursorFileError};
+#[doc(hidden)]
 pub use crate::log::read::follow::{FollowStart, Follower, Update};
+#[doc(hidden)]
 pub use crate::log::read::last_lines::last_lines;
+#[doc(hidden)]
 pub use crate::log::read::position::{Gap, GapReason};
+#[doc(hidden)]
 pub use crate::log::read::runtimo_wal::RuntimoWal;
+#[doc(hidden)]
 pub use crate::log::read::summary::{JobScope, RunSummary, is_closed, read_finished, read_summary};
+#[doc(hidden)]
 pub use crate::log::segment::compress::{Compressed, compress_sealed, plan_compression};
+#[doc(hidden)]
 pub use crate::log::segment::output_index::{IndexRecord, OutputIndex, OutputRange};
+#[doc(hidden)]
 pub use crate::log::segment::rev_line_reader::RevLineReader;
+#[doc(hidden)]
 pub use crate::log::segment::segment_set::{has_events, is_started};
+#[doc(hidden)]
 pub use crate::log::state::command_line::command_line;
+#[doc(hidden)]
 pub use crate::log::state::run_status::RunStatus;
+#[doc(hidden)]
 pub use crate::log::store::catalog::open_dir;
+#[doc(hidden)]
 pub use crate::log::store::gc::{
     GcLock, LockOutcome, LockedForRemoval, Retired, TrashEntry, trash_entries,
 };
+#[doc(hidden)]
 pub use crate::log::store::removed_runs::RemovedRuns;
+#[doc(hidden)]
 pub use crate::log::store::tombstones::{Tombstone, read_tombstones};
+#[doc(hidden)]
 pub use crate::log::verify::fault::{Fault, FaultKind};
+#[doc(hidden)]
 pub use crate::log::verify::report::VerifyReport;
+#[doc(hidden)]
 pub use crate::log::verify::{verify, verify_wal};
+#[doc(hidden)]
 pub use crate::log::watch::wait_for_change::{ChangeWaiter, WatchScope};
+#[doc(hidden)]
 pub use crate::log::watch::watcher::{Changes, Watcher};
+#[doc(hidden)]
 pub use crate::log::write::prune::{
     PruneLimit, PrunedSegment, plan_prune, plan_prune_after_rotation,
 };
+#[doc(hidden)]
 pub use crate::log::write::recover_tail::needs_repair;
+#[doc(hidden)]
 pub use crate::log::write::rotate::plan_rotation;
+#[doc(hidden)]
 pub use crate::log::write::rotation_policy::{
     NotRotated, Rotation, RotationPlan, RotationThreshold,
 };

@@ -27,16 +27,22 @@ pub(crate) use error::IoContext;
 pub(crate) use file_access::copy_access;
 
 // For the program only; not part of the library's public interface.
+#[doc(hidden)]
 pub use self::atomic_file::{AtomicFile, parent_dir, resolve_links};
 #[doc(hidden)]
 pub use self::clock::{Clock, now_ts};
+#[doc(hidden)]
 pub use self::create_mode::RunMode;
 pub(crate) use self::dir::SEVERAL_LINKS;
+#[doc(hidden)]
 pub use self::dir::{EnsuredDir, FileKey, FileMeta};
+#[doc(hidden)]
 pub use self::rfc3339::{format_ts, parse_ts};
 #[doc(hidden)]
 pub use self::settings::{FlagValue, RunDefault, read_user_defaults};
+#[doc(hidden)]
 pub use self::settings::{
     GcSettings, RawSetting, RedactSettings, RotateSettings, Settings, VolumeSettings,
 };
+#[doc(hidden)]
 pub use self::tree::Usage;

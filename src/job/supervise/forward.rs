@@ -91,7 +91,7 @@ impl Forwarder {
             }
             // The processes in the foreground got it.
             libc::SIGWINCH if arrived.from_kernel => {}
-            _ if arrived.from_kernel && terminal => self.send_to_those_who_left(signal),
+            _ if arrived.from_kernel && terminal => self.send_to_departed(signal),
             libc::SIGINT | libc::SIGTERM | libc::SIGQUIT => self.send_to_job(claim, signal),
             _ => signals::kill(claim.pid as i32, signal),
         }
@@ -138,7 +138,7 @@ impl Forwarder {
 
     /// Sends a signal that the terminal gave to its foreground group to those descendants
     /// that are not in that group any more.
-    fn send_to_those_who_left(&self, signal: i32) {
+    fn send_to_departed(&self, signal: i32) {
         let group = self.target.group();
         for pid in self.descendants() {
             if signals::group_of(pid).is_some_and(|of| of != group) {
