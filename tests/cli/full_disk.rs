@@ -45,7 +45,8 @@ fn recover_works_on_full_disk() {
         r#"
         log=.omne/var/runs/it/events.jsonl
         "$RUNLOG" run -q --run it -- sh -c '
-            until grep -q "type\":\"job_started" "$0"; do :; done; kill -9 $(cut -d" " -f4 /proc/$PPID/stat) $PPID' $log 2>/dev/null
+            until grep -q "type\":\"job_started" "$0"; do :; done
+            front=$(cut -d" " -f4 /proc/$PPID/stat); kill -STOP $front; kill -9 $PPID $front' $log 2>/dev/null
         {FILL}
         for round in 1 2; do
             "$RUNLOG" replay it --recover --json | tail -n 1; echo "code $?"

@@ -348,8 +348,9 @@ fn gc_tombstone_keeps_run_summary() {
 #[test]
 fn gc_keeps_unfinished_rollback_unless_named() {
     let env = TestEnv::new();
-    // The front, which is the supervisor's parent, then the supervisor.
-    let undo = "kill -9 $(cut -d' ' -f4 /proc/$PPID/stat) $PPID";
+    // The front, which is the supervisor's parent, is stopped first: it would start another
+    // supervisor.
+    let undo = "f=$(cut -d' ' -f4 /proc/$PPID/stat); kill -STOP $f; kill -9 $PPID $f";
     let args = ["run", "--run", "it", "--rollback", undo, "--", "false"];
     assert_eq!(env.run(&args).code, 1009);
     env.ok(&["run", "--run", "it", "--close"]);
