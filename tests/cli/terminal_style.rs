@@ -122,7 +122,10 @@ fn status_keeps_ids_whole_on_narrow_terminals() {
     let id = env.only_run();
     for (columns, shown, dropped) in [(80, "OPENED", "EVENTS"), (60, "DURATION", "OPENED")] {
         terminal.resize(columns, 24);
-        terminal.line(&format!("clear; \"$RUNLOG\" status; echo {columns}"));
+        // The program at the terminal gets the new size a moment later.
+        terminal.line(&format!(
+            "until stty size | grep -q ' {columns}$'; do :; done; clear; \"$RUNLOG\" status; echo {columns}"
+        ));
         terminal.wait_for_line(&columns.to_string());
         let screen = terminal.screen();
         assert!(screen.contains(&id), "{screen}");
