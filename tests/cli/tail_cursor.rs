@@ -303,3 +303,27 @@ fn signal_ends_tail_between_lines() {
     }
     assert_eq!(next, 303);
 }
+
+#[test]
+fn run_id_that_is_used_again_does_not_hide_missing_events() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "n", "a"]);
+    for _ in 0..6 {
+        env.ok(&["emit", "--run", "n", "a"]);
+    }
+    let tail = ["tail", "n", "--json", "--cursor-file", "c"];
+    assert_eq!(env.json_lines(&tail).len(), 8);
+    for _ in 0..20 {
+        env.ok(&["emit", "--run", "n", "important"]);
+    }
+    env.ok(&["run", "--run", "n", "--close"]);
+    env.ok(&["gc", "--max-runs", "0"]);
+    env.ok(&["run", "-q", "--run", "n", "--close", "--", "true"]);
+    env.ok(&["gc", "--max-runs", "0"]);
+    let output = env.run(&tail);
+    assert_eq!(output.code, 5, "{}", output.stderr());
+    let gap: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(gap["type"], "gap");
+    let range = (gap["from_seq"].as_u64(), gap["to_seq"].as_u64());
+    assert_eq!(range, (Some(8), Some(28)));
+}

@@ -19,7 +19,7 @@ use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::Code;
 use crate::cli::tail::Args;
 use crate::job::{Interrupts, RunStatus};
-use crate::log::{Changes, Cursor, Follower, RemovedRuns, Watcher, list};
+use crate::log::{Changes, Cursor, Follower, RemovedRuns, RunEnd, Watcher, list};
 use crate::volume::{Dir, RunId, Volume, layout};
 
 /// How often runs are polled if nothing reports their changes.
@@ -57,6 +57,17 @@ pub(crate) struct FollowedRun {
     pub over: bool,
     /// The error of the last attempt to read it.
     pub error: Option<String>,
+}
+
+impl FollowedRun {
+    /// Returns whether the run was closed and completely read.
+    pub(crate) fn end(&self) -> RunEnd {
+        if self.over {
+            RunEnd::Reached
+        } else {
+            RunEnd::Open
+        }
+    }
 }
 
 /// Shows runs.

@@ -227,7 +227,7 @@ impl Tailer<'_> {
 
     /// Takes note of how far a run was read.
     fn has_read(&mut self, run: &RunId, followed: &FollowedRun) {
-        let cursor = followed.follower.cursor(run, followed.over);
+        let cursor = followed.follower.cursor(run, followed.end());
         if cursor.is_some() {
             self.ledger
                 .record(self.shown.accepted(), run.clone(), cursor);
@@ -240,7 +240,7 @@ impl Tailer<'_> {
         if gap.why != GapReason::Changed {
             return Ok(true);
         }
-        let Some(cursor) = followed.follower.cursor(run, followed.over) else {
+        let Some(cursor) = followed.follower.cursor(run, followed.end()) else {
             return Ok(true);
         };
         self.removed.update(&self.volume)?;
@@ -250,7 +250,7 @@ impl Tailer<'_> {
     /// Takes leave of a run that was removed.
     fn report_removed(&mut self, run: &RunId, followed: &FollowedRun) -> Result<()> {
         self.unwatch(run);
-        let cursor = followed.follower.cursor(run, followed.over);
+        let cursor = followed.follower.cursor(run, followed.end());
         self.removed.update(&self.volume)?;
         let missing = match &cursor {
             Some(cursor) => self.removed.gap_after(cursor),

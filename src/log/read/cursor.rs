@@ -1,43 +1,54 @@
-//! Cursors: a position in a run as text, from which reading can continue later.
+//! Cursors: a position in a run as text, from which another process can continue later.
 //!
 //! ```text
-//! 1:build-01k…:0:4711:9ae0daaf:12:0:-:5c1e7d02
+//! 1:build-01k…:01k…:0:4711:9ae0daaf:12:0:-:5c1e7d02
 //! ```
 //!
-//! Version, run, number of the first event in the segment, offset in it (bytes before
-//! compression), CRC-32C of the line before, number of the next event (`-` where it is
-//! not known), how many damaged lines may have had a number behind the last event, `+` if
-//! the run was over there and else `-`, and CRC-32C of all that.
+//! The fields are described in `docs/format.md`. The id of the first event tells the run from
+//! a later one that was given the same id after the first was removed.
 
 use std::fmt;
 use std::str::FromStr;
 
+use ulid::Ulid;
+
 use super::position::Position;
 use crate::log::format::envelope::MAX_SEQ;
+use crate::log::format::ulid::parse_ulid;
 use crate::log::segment::sequence::Sequence;
 use crate::volume::RunId;
 
 /// The version that this code writes.
 const CURSOR_VERSION: u32 = 1;
 
-/// A place in a run.
+/// A position in a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
     run: RunId,
-    pub(crate) place: Position,
-    over: bool,
+    first_id: Option<Ulid>,
+    pub(crate) position: Position,
+    end: RunEnd,
+}
+
+/// Whether a position is at the end of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunEnd {
+    /// The run was closed, and all of it was read.
+    Reached,
+    /// More events may follow.
+    Open,
 }
 
 /// Why a text is not a cursor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CursorError {
-    /// It is no cursor, or not a whole one.
+    /// It is not a cursor, or not a whole one.
     #[error("{} is not a cursor, or not all of one", shown(text))]
     Malformed {
         /// What there is instead.
         text: String,
     },
-    /// It is of a version that this runlog does not know.
+    /// It has a version that this runlog does not know.
     #[error("{} is the cursor of a newer runlog", shown(text))]
     Newer {
         /// The cursor.
@@ -45,7 +56,7 @@ pub enum CursorError {
     },
 }
 
-/// The beginning of what is meant to be a cursor.
+/// Returns the start of a text, for messages.
 fn shown(text: &str) -> String {
     let start: String = text.chars().take(40).collect();
     let more = if start.len() < text.len() { "…" } else { "" };
@@ -53,24 +64,34 @@ fn shown(text: &str) -> String {
 }
 
 impl Cursor {
-    pub(crate) fn new(run: RunId, place: Position, over: bool) -> Self {
-        Self { run, place, over }
+    pub(crate) fn new(run: RunId, first_id: Option<Ulid>, position: Position, end: RunEnd) -> Self {
+        Self {
+            run,
+            first_id,
+            position,
+            end,
+        }
     }
 
-    /// Whether it is behind the end of a run that was over: then nothing is missing if the
-    /// run is gone.
+    /// Returns whether it is at the end of a closed run: then nothing is missing if the run was
+    /// removed.
     pub fn is_behind_the_end(&self) -> bool {
-        self.over
+        self.end == RunEnd::Reached
     }
 
-    /// The run that it is a place in.
+    /// Returns the id of the run's first event, if it has one.
+    pub fn first_id(&self) -> Option<Ulid> {
+        self.first_id
+    }
+
+    /// Returns the run.
     pub fn run(&self) -> &RunId {
         &self.run
     }
 
-    /// The number of the next event, where it is known.
+    /// Returns the sequence number of the next event, if it is known.
     pub fn next_seq(&self) -> Option<u64> {
-        self.place.sequence.map(|sequence| sequence.next())
+        self.position.sequence.map(|sequence| sequence.next())
     }
 }
 
@@ -81,7 +102,7 @@ impl fmt::Display for Cursor {
             offset,
             crc,
             sequence,
-        } = &self.place;
+        } = &self.position;
         let (next, damaged) = match sequence {
             None => ("-".to_owned(), 0),
             Some(sequence) => {
@@ -89,9 +110,17 @@ impl fmt::Display for Cursor {
                 (next.to_string(), sequence.next() - next)
             }
         };
-        let (run, over) = (&self.run, if self.over { '+' } else { '-' });
+        let run = &self.run;
+        let first_id = match self.first_id {
+            Some(id) => id.to_string().to_ascii_lowercase(),
+            None => "-".to_owned(),
+        };
+        let end = match self.end {
+            RunEnd::Reached => '+',
+            RunEnd::Open => '-',
+        };
         let text = format!(
-            "{CURSOR_VERSION}:{run}:{first_seq}:{offset}:{crc:08x}:{next}:{damaged}:{over}"
+            "{CURSOR_VERSION}:{run}:{first_id}:{first_seq}:{offset}:{crc:08x}:{next}:{damaged}:{end}"
         );
         write!(f, "{text}:{:08x}", crc32c::crc32c(text.as_bytes()))
     }
@@ -118,25 +147,29 @@ fn parse(text: &str) -> Option<Cursor> {
         return None;
     }
     let fields: Vec<&str> = checked.split(':').collect();
-    let [_, run, first_seq, offset, crc, next, damaged, over] = fields[..] else {
+    let [_, run, first_id, first_seq, offset, crc, next, damaged, end] = fields[..] else {
         return None;
     };
     let sequence = match next {
         "-" => None,
         next => Some(Sequence::resumed(number(next)?, number(damaged)?)),
     };
-    let place = Position {
+    let first_id = match first_id {
+        "-" => None,
+        id => Some(parse_ulid(id)?),
+    };
+    let position = Position {
         first_seq: number(first_seq)?,
         offset: number(offset)?,
         crc: hex(crc)?,
         sequence,
     };
-    let over = match over {
-        "+" => true,
-        "-" => false,
+    let end = match end {
+        "+" => RunEnd::Reached,
+        "-" => RunEnd::Open,
         _ => return None,
     };
-    Some(Cursor::new(run.parse().ok()?, place, over))
+    Some(Cursor::new(run.parse().ok()?, first_id, position, end))
 }
 
 fn number(text: &str) -> Option<u64> {
@@ -153,13 +186,17 @@ mod tests {
     use super::*;
 
     fn cursor(sequence: Option<Sequence>) -> Cursor {
-        let place = Position {
+        let position = Position {
             first_seq: 7,
             offset: 4711,
             crc: 0xab,
             sequence,
         };
-        Cursor::new("build-1.x_y".parse().unwrap(), place, sequence.is_none())
+        let (first_id, end) = match sequence {
+            None => (None, RunEnd::Reached),
+            Some(_) => (Some(Ulid::from_parts(1, 2)), RunEnd::Open),
+        };
+        Cursor::new("build-1.x_y".parse().unwrap(), first_id, position, end)
     }
 
     #[test]

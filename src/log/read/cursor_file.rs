@@ -165,16 +165,17 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::log::read::cursor::RunEnd;
     use crate::log::read::position::Position;
 
     fn cursor(run: &str, offset: u64) -> Cursor {
-        let place = Position {
+        let position = Position {
             first_seq: 0,
             offset,
             crc: 1,
             sequence: None,
         };
-        Cursor::new(run.parse().unwrap(), place, false)
+        Cursor::new(run.parse().unwrap(), None, position, RunEnd::Open)
     }
 
     #[test]

@@ -1,31 +1,33 @@
-//! Following a run while it grows, over rotations and compressions: nothing is left
-//! out, and nothing is given out twice. Nothing is held open between two looks.
+//! Following a run while it grows, over rotations and compressions: nothing is left out, and
+//! nothing is returned twice. No file is held open between two polls.
 
 use rustix::fs::Stat;
+use ulid::Ulid;
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, RunEnd};
+use super::first_event::known_first_id;
 use super::last_lines::last_lines;
-use super::position::{Gap, Position};
+use super::position::{Gap, GapReason, Position};
 use super::reader::Reader;
 use crate::log::error::StorageError;
 use crate::log::segment::segment_set::{open_active, open_segments, since_checkpoint};
 use crate::volume::{Dir, FileKey, RunId, layout};
 
-/// Where a run is begun.
+/// Where following a run starts.
 #[derive(Debug, Clone)]
 pub enum FollowStart {
-    /// With its first event.
+    /// At its first event.
     Beginning,
-    /// With the newest checkpoint, which brings along the state of all before it; with the
-    /// first event where there is none.
+    /// At its newest checkpoint, which brings along the state of all events before it; at its
+    /// first event if there is none.
     Checkpoint,
-    /// With so many of the lines that are asked for.
+    /// At the last N of the lines that are asked for.
     Last(usize),
-    /// Behind a cursor.
+    /// After a cursor.
     After(Cursor),
 }
 
-/// What the active segment looked like when it was read last.
+/// The metadata of the active segment at the time of the last read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct SeenStat {
     key: FileKey,
@@ -43,50 +45,60 @@ impl From<&Stat> for SeenStat {
     }
 }
 
-/// What is read of a run first.
+/// The lines of a run that are read first.
 #[derive(Debug, Clone, Copy)]
-enum StartState {
+enum FirstLines {
     All,
-    Checkpoint,
+    SinceCheckpoint,
     Last(usize),
 }
 
-/// Gives out a run bit by bit.
+/// Returns the lines of a run bit by bit.
 #[derive(Debug)]
 pub struct Follower {
-    /// Where to begin, while there is no place yet.
-    begin: StartState,
-    place: Option<Position>,
+    /// Where to start, while there is no position yet.
+    start: FirstLines,
+    position: Option<Position>,
     seen: Option<SeenStat>,
+    /// The id of the first event of the run that was read: a run that is removed may be
+    /// followed by another one of the same run id.
+    first_id: Option<Ulid>,
+    /// Whether `first_id` was compared with the run since a cursor was given.
+    identified: bool,
+    /// The first id of the run that took the place of the one that was read.
+    successor: Option<Ulid>,
 }
 
-/// What is new in a run.
+/// The new lines of a run.
 #[derive(Debug)]
 pub struct Update {
-    /// What is missing before it.
+    /// What is missing before them.
     pub gap: Option<Gap>,
     /// The new lines.
     pub reader: Reader,
 }
 
 impl Follower {
-    /// Begins a run there.
+    /// Creates a follower that starts at `start`.
     pub fn new(start: FollowStart) -> Self {
-        let (begin, place) = match start {
-            FollowStart::Beginning => (StartState::All, None),
-            FollowStart::Checkpoint => (StartState::Checkpoint, None),
-            FollowStart::Last(n) => (StartState::Last(n), None),
-            FollowStart::After(cursor) => (StartState::All, Some(cursor.place)),
+        let (start, cursor) = match start {
+            FollowStart::Beginning => (FirstLines::All, None),
+            FollowStart::Checkpoint => (FirstLines::SinceCheckpoint, None),
+            FollowStart::Last(n) => (FirstLines::Last(n), None),
+            FollowStart::After(cursor) => (FirstLines::All, Some(cursor)),
         };
         Self {
-            begin,
-            place,
+            start,
+            position: cursor.as_ref().map(|cursor| cursor.position),
             seen: None,
+            first_id: cursor.as_ref().and_then(Cursor::first_id),
+            identified: false,
+            successor: None,
         }
     }
 
-    /// What has come since the last look at the run in `dir`; `None` if nothing has.
-    /// `want` tells which lines count where a run is begun with its last ones.
+    /// Returns the lines that were added to the run in `dir` since the last poll; `None` if
+    /// there are none. `want` selects the lines that count for [`FollowStart::Last`].
     ///
     /// # Errors
     /// A segment cannot be read.
@@ -100,21 +112,28 @@ impl Follower {
         if now.is_some() && now == self.seen {
             return Ok(None);
         }
-        // Noted as it was before it is read: what comes meanwhile is news.
+        // Taken before the lines are read, so that what is added meanwhile is found next time.
         self.seen = now;
-        let Some(place) = self.place else {
-            let reader = match std::mem::replace(&mut self.begin, StartState::All) {
-                StartState::Last(n) => last_lines(dir, n, want)?,
-                StartState::Checkpoint => {
+        let Some(position) = self.position else {
+            self.first_id = known_first_id(dir)?;
+            self.identified = true;
+            let reader = match std::mem::replace(&mut self.start, FirstLines::All) {
+                FirstLines::Last(n) => last_lines(dir, n, want)?,
+                FirstLines::SinceCheckpoint => {
                     Reader::from_segments(since_checkpoint(open_segments(dir)?))
                 }
-                StartState::All => Reader::from_segments(open_segments(dir)?),
+                FirstLines::All => Reader::from_segments(open_segments(dir)?),
             };
             return Ok(Some(Update { gap: None, reader }));
         };
         let active = open_active(dir)?;
-        if let Some(active) = active.filter(|active| place.matches_segment(active)) {
-            let reader = Reader::continue_from(&place, vec![active]);
+        let active = active.filter(|active| position.matches_segment(active));
+        let is_doubtful = self.first_id.is_none() || !self.identified || active.is_none();
+        if is_doubtful && let Some(update) = self.identify(dir, &position)? {
+            return Ok(Some(update));
+        }
+        if let Some(active) = active {
+            let reader = Reader::continue_from(&position, vec![active]);
             return Ok(Some(Update { gap: None, reader }));
         }
         let segments = open_segments(dir)?;
@@ -123,34 +142,61 @@ impl Follower {
             self.seen = None;
             return Ok(None);
         }
-        let (reader, gap) = Reader::resume(&place, segments);
+        let (reader, gap) = Reader::resume(&position, segments);
         Ok(Some(Update { gap, reader }))
     }
 
-    /// Takes note of how far the news were taken.
-    pub fn mark_read(&mut self, reader: &Reader) {
-        self.place = reader.position().or(self.place);
+    /// Compares the run in `dir` with the one that was read. Returns all lines if it is
+    /// another one.
+    fn identify(&mut self, dir: &Dir, position: &Position) -> Result<Option<Update>, StorageError> {
+        let found = known_first_id(dir)?;
+        self.identified = true;
+        let (Some(known), Some(found)) = (self.first_id, found) else {
+            self.first_id = self.first_id.or(found);
+            return Ok(None);
+        };
+        if known == found {
+            return Ok(None);
+        }
+        self.successor = Some(found);
+        let gap = Gap {
+            from_seq: position.sequence.map(|sequence| sequence.next()),
+            to_seq: None,
+            why: GapReason::Changed,
+        };
+        let reader = Reader::from_segments(open_segments(dir)?);
+        Ok(Some(Update {
+            gap: Some(gap),
+            reader,
+        }))
     }
 
-    /// Looks at the run again even if nothing seems to have changed: not all of the news
-    /// were taken.
+    /// Records that everything up to the position of the reader was processed.
+    pub fn mark_read(&mut self, reader: &Reader) {
+        if let Some(position) = reader.position() {
+            self.position = Some(position);
+            self.first_id = self.successor.take().or(self.first_id);
+        }
+    }
+
+    /// Makes the next poll read the run even if nothing seems to have changed, because not all
+    /// lines were processed.
     pub fn stat_changed(&mut self) {
         self.seen = None;
     }
 
-    /// Whether it has a place in the run.
+    /// Returns whether it has a position in the run.
     pub fn has_events(&self) -> bool {
-        self.place.is_some()
+        self.position.is_some()
     }
 
-    /// Whether the active segment looks as it did when it was read last.
+    /// Returns whether the active segment has not changed since the last read.
     pub fn has_seen(&self, active: &Stat) -> bool {
         self.seen == Some(SeenStat::from(active))
     }
 
-    /// Where it stands; `None` before the first line. `over` says whether that is behind
-    /// the last line of a run that is over.
-    pub fn cursor(&self, run: &RunId, over: bool) -> Option<Cursor> {
-        Some(Cursor::new(run.clone(), self.place?, over))
+    /// Returns the current position; `None` before the first line.
+    pub fn cursor(&self, run: &RunId, end: RunEnd) -> Option<Cursor> {
+        Some(Cursor::new(run.clone(), self.first_id, self.position?, end))
     }
 }

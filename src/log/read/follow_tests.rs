@@ -38,7 +38,7 @@ fn run() -> RunId {
 fn cursor(it: &TestLog) -> Cursor {
     let mut follower = Follower::new(FollowStart::Beginning);
     look(it, &mut follower);
-    follower.cursor(&run(), false).unwrap()
+    follower.cursor(&run(), RunEnd::Open).unwrap()
 }
 
 fn rotate(it: &TestLog) {
@@ -184,7 +184,7 @@ fn cursor_is_after_damage_and_before_partial_line() {
     }
     assert_eq!(items, 4);
     follower.mark_read(&news.reader);
-    let cursor = follower.cursor(&run(), false).unwrap();
+    let cursor = follower.cursor(&run(), RunEnd::Open).unwrap();
     // The next number is that of the damaged line, or the one after it.
     assert_eq!(cursor.next_seq(), Some(4));
     it.add(&it.log(), 4);
@@ -197,7 +197,7 @@ fn start_of_last_lines_is_a_position() {
     let it = TestLog::with_notes(3);
     let mut follower = Follower::new(FollowStart::Last(0));
     assert_eq!(look(&it, &mut follower), (None, vec![]));
-    let cursor = follower.cursor(&run(), false).unwrap();
+    let cursor = follower.cursor(&run(), RunEnd::Open).unwrap();
     rotate(&it);
     compress(&it);
     assert_eq!(after(&it, &cursor), (None, vec![4]));
@@ -215,11 +215,52 @@ fn removed_run_lacks_unread_events() {
     assert!(gone.gap_after(&cursors[3]).is_some());
     fs::write(
         var.join(layout::RETIRED),
-        "{\"run_id\":\"r\",\"events\":4}\n{\"run_id\":\"r\",\"ev",
+        format!(
+            "{{\"run_id\":\"r\",\"first_id\":\"{}\",\"events\":4}}\n{{\"run_id\":\"r\",\"ev",
+            it.read().ids[0]
+        ),
     )
     .unwrap();
     gone.update(&it.volume).unwrap();
     assert_eq!(gone.gap_after(&cursors[3]), None);
     let gap = gone.gap_after(&cursors[0]).unwrap();
     assert_eq!((gap.from_seq, gap.to_seq), (Some(1), Some(3)));
+}
+
+#[test]
+fn cursor_does_not_fit_a_later_run_of_the_same_id() {
+    let it = TestLog::with_notes(3);
+    let cursor = cursor(&it);
+    let mut follower = Follower::new(FollowStart::Beginning);
+    look(&it, &mut follower);
+    let first_id = it.read().ids[0].clone();
+    fs::remove_dir_all(it.path("")).unwrap();
+    let log = it.log();
+    for n in 0..6 {
+        it.add(&log, n);
+    }
+    assert_eq!(
+        cursor.first_id().unwrap().to_string().to_lowercase(),
+        first_id
+    );
+    for (gap, seqs) in [after(&it, &cursor), look(&it, &mut follower)] {
+        let gap = gap.unwrap();
+        assert_eq!((gap.from_seq, gap.why), (Some(4), GapReason::Changed));
+        assert_eq!(seqs, [0, 1, 2, 3, 4, 5]);
+    }
+    let later = follower.cursor(&run(), RunEnd::Open).unwrap();
+    assert_ne!(later.first_id(), cursor.first_id());
+    assert_eq!(look(&it, &mut follower), (None, vec![]));
+    // The tombstone of the later run says nothing about the first one.
+    let tombstone = |id: &str, events: u64| {
+        format!("{{\"run_id\":\"r\",\"first_id\":\"{id}\",\"events\":{events}}}\n")
+    };
+    let lines = [tombstone(&first_id, 20), tombstone(&it.read().ids[0], 3)];
+    let retired = it.volume.path().join(layout::VAR).join(layout::RETIRED);
+    fs::write(retired, lines.concat()).unwrap();
+    let mut removed = RemovedRuns::default();
+    removed.update(&it.volume).unwrap();
+    let gap = removed.gap_after(&cursor).unwrap();
+    assert_eq!((gap.from_seq, gap.to_seq), (Some(4), Some(19)));
+    assert_eq!(removed.gap_after(&later), None);
 }

@@ -3,6 +3,7 @@
 pub(crate) mod cursor;
 pub(crate) mod cursor_file;
 pub(crate) mod damage;
+pub(crate) mod first_event;
 pub(crate) mod fold;
 pub(crate) mod follow;
 pub(crate) mod last_lines;

@@ -1,19 +1,10 @@
 //! The catalog of a volume's runs, and run selection by name.
 
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use ulid::Ulid;
-
 use crate::log::error::StorageError;
-use crate::log::format::envelope;
-use crate::log::format::envelope::Envelope;
-use crate::log::format::ulid::parse_ulid;
-use crate::log::read::fold::Fold;
-use crate::log::read::reader::{Item, Reader};
 use crate::log::segment::segment_set::has_events;
-use crate::log::state::run_state::RunState;
-use crate::volume::{Dir, IoContext, RunId, Volume, layout};
+use crate::volume::{Dir, RunId, Volume};
 
 /// An error while a run is selected by name.
 #[derive(Debug, thiserror::Error)]
@@ -92,44 +83,4 @@ pub fn open_dir(runs: &Dir, run: &RunId) -> Result<Option<Dir>, StorageError> {
         Err(e) => return Err(e.into()),
     };
     Ok(has_events(&dir)?.then_some(dir))
-}
-
-/// Returns the id of the first event that the run ever had.
-pub(crate) fn first_id(dir: &Dir) -> Result<Option<Ulid>, StorageError> {
-    if let Some(id) = first_id_of_active(dir)? {
-        return Ok(Some(id));
-    }
-    let state = first_state(dir)?;
-    Ok(state.first_id.as_deref().and_then(parse_ulid))
-}
-
-/// Folds the log until the id of the run's first event is known, and with it the name.
-pub(crate) fn first_state(dir: &Dir) -> Result<RunState, StorageError> {
-    let mut reader = Reader::open(dir)?;
-    let mut fold = Fold::default();
-    while fold.state.first_id.is_none()
-        && let Some(item) = reader.next_item()?
-    {
-        fold.apply(&item);
-        if matches!(item, Item::Foreign(..)) {
-            // Other programs may write lines without ids.
-            break;
-        }
-    }
-    Ok(fold.state)
-}
-
-/// Returns the id of event 0 if the active segment starts with it.
-///
-/// Reads only the frame of the line: looking up the newest of ten thousand runs has to be
-/// fast.
-fn first_id_of_active(dir: &Dir) -> Result<Option<Ulid>, StorageError> {
-    let Some(file) = dir.read(layout::ACTIVE)? else {
-        return Ok(None);
-    };
-    let mut start = [0; 2 * envelope::FRAME_LEN];
-    let path = || dir.path().join(layout::ACTIVE);
-    let n = file.read_at(&mut start, 0).at("read", path())?;
-    let env = start.get(..n).and_then(Envelope::parse_checked);
-    Ok(env.filter(|env| env.seq == 0).and_then(|env| env.ulid()))
 }

@@ -4,17 +4,24 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use ulid::Ulid;
 
 use crate::log::error::StorageError;
+use crate::log::format::ulid::parse_ulid;
 use crate::log::read::cursor::Cursor;
 use crate::log::read::position::{Gap, GapReason};
 use crate::log::segment::line_reader::{FileSpan, LineReader};
 use crate::volume::{IoContext, RunId, Volume, layout};
 
 /// The runs that gc removed, and the number of events of each.
+///
+/// A run is identified by its id and the id of its first event: the id of a run that was
+/// removed may be used again.
 #[derive(Debug, Default)]
 pub struct RemovedRuns {
-    events: HashMap<RunId, u64>,
+    events: HashMap<(RunId, Option<Ulid>), u64>,
+    /// The number of events of the last removed run of each id.
+    last: HashMap<RunId, u64>,
     /// The offset up to which `retired.jsonl` was read.
     read_to: u64,
 }
@@ -22,6 +29,7 @@ pub struct RemovedRuns {
 #[derive(Deserialize)]
 struct TombstoneLine {
     run_id: RunId,
+    first_id: Option<String>,
     events: u64,
 }
 
@@ -45,7 +53,9 @@ impl RemovedRuns {
             if line.whole {
                 self.read_to = line.end();
                 if let Ok(line) = serde_json::from_slice::<TombstoneLine>(line.bytes) {
-                    self.events.insert(line.run_id, line.events);
+                    let first_id = line.first_id.as_deref().and_then(parse_ulid);
+                    self.last.insert(line.run_id.clone(), line.events);
+                    self.events.insert((line.run_id, first_id), line.events);
                 }
             }
         }
@@ -55,7 +65,7 @@ impl RemovedRuns {
     /// Returns the gap for a removed run of which nothing was read; `None` if gc did not
     /// remove it.
     pub fn gap_for_run(&self, run: &RunId) -> Option<Gap> {
-        self.events.get(run).map(|events| Gap {
+        self.last.get(run).map(|events| Gap {
             from_seq: Some(0),
             to_seq: events.checked_sub(1),
             why: GapReason::Removed,
@@ -67,7 +77,8 @@ impl RemovedRuns {
     pub fn gap_after(&self, cursor: &Cursor) -> Option<Gap> {
         let from_seq = cursor.next_seq();
         // Lines of other programs have no sequence numbers to compare.
-        let events = self.events.get(cursor.run()).filter(|_| from_seq > Some(0));
+        let key = (cursor.run().clone(), cursor.first_id());
+        let events = self.events.get(&key).filter(|_| from_seq > Some(0));
         let all_read = match events {
             Some(events) => from_seq >= Some(*events),
             None => cursor.is_behind_the_end(),

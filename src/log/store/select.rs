@@ -4,7 +4,8 @@ use ulid::Ulid;
 
 use crate::log::error::StorageError;
 use crate::log::format::ulid::parse_ulid;
-use crate::log::store::catalog::{SelectError, first_id, first_state, list, open_dir};
+use crate::log::read::first_event::{first_id, first_state};
+use crate::log::store::catalog::{SelectError, list, open_dir};
 use crate::volume::{Dir, RunId, Volume};
 
 /// The length of a ULID in text form.

@@ -20,6 +20,7 @@ use crate::log::format::envelope::DamageReason;
 use crate::log::format::ulid::parse_ulid;
 use crate::log::lock::file_lock;
 use crate::log::read::damage::{Damage, DamageList};
+use crate::log::read::first_event;
 use crate::log::read::summary::RunSummary;
 use crate::log::segment::line_reader::{FileSpan, LineReader};
 use crate::log::segment::preallocate::Preallocation;
@@ -294,5 +295,5 @@ fn still_exists(runs: &Dir, run: &Tombstone) -> bool {
         return false;
     };
     let id = run.run.first_id.as_deref().and_then(parse_ulid);
-    catalog::first_id(&dir).is_ok_and(|first| first == id)
+    first_event::first_id(&dir).is_ok_and(|first| first == id)
 }
