@@ -31,7 +31,7 @@ pub struct PrunedSegment {
     pub bytes: u64,
 }
 
-/// Returns the segments of the run in `dir` that [`prune`] would remove, oldest first.
+/// Returns the segments of the run in `dir` that `prune` would remove, oldest first.
 ///
 /// # Errors
 /// A segment cannot be read.
@@ -40,7 +40,7 @@ pub fn plan_prune(dir: &Dir, limit: PruneLimit) -> Result<Vec<PrunedSegment>, St
     Ok(eligible_segments(&segments, limit).map(pruned).collect())
 }
 
-/// Returns the segments that [`prune`] would remove after the active one was sealed.
+/// Returns the segments that `prune` would remove after the active one was sealed.
 ///
 /// # Errors
 /// A segment cannot be read.

@@ -43,7 +43,7 @@ pub(crate) struct Scanned {
     stats: ScanStats,
 }
 
-/// Returns what [`rotate`] would do with the run in `dir`.
+/// Returns what `rotate` would do with the run in `dir`.
 ///
 /// # Errors
 /// The active segment cannot be read.
