@@ -15,7 +15,12 @@
 
 #![cfg_attr(
     not(feature = "cli"),
-    expect(dead_code, unused_imports, reason = "used by the program only")
+    expect(
+        dead_code,
+        unreachable_pub,
+        unused_imports,
+        reason = "used by the program only"
+    )
 )]
 
 #[cfg(feature = "cli")]

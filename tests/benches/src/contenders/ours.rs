@@ -4,8 +4,8 @@ use std::path::Path;
 
 use runlog::log::payload::{Note, RunOpened};
 use runlog::log::{
-    AppendError, Batch, Close, Draft, Durability, EventType, Reader, RunLog, RunState,
-    StorageError, compress_sealed, overview,
+    AppendError, Batch, Close, Draft, Durability, EventType, Fold, JobScope, Reader, RunLog,
+    StorageError, compress_sealed, read_summary,
 };
 use runlog::telemetry::Sampler;
 use runlog::volume::{RunId, Volume};
@@ -76,7 +76,7 @@ impl Server for Ours {
                 while reader.next_item()?.is_some() {}
                 Ok(reader.next_seq())
             }
-            "overview" => Ok(overview(self.log.dir(), false)?.events),
+            "summary" => Ok(read_summary(self.log.dir(), JobScope::Summarized)?.events),
             "compress" => Ok(compress_sealed(self.log.dir())?.len() as u64),
             "host" => {
                 for _ in 0..n {

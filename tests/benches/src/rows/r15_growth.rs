@@ -53,9 +53,9 @@ impl Row for Growth {
         drop(modes);
         let mut modes: Vec<Mode<'_>> = Vec::new();
         for reader in &mut readers {
-            modes.push(Box::new(move || Ok(reader.ask("overview", 1)?.ns)));
+            modes.push(Box::new(move || Ok(reader.ask("summary", 1)?.ns)));
         }
-        let overviews = lockstep(context.rounds(), context.n(20, 3), &mut modes)?;
+        let summaries = lockstep(context.rounds(), context.n(20, 3), &mut modes)?;
         drop(modes);
         // A writer that joins has to find the end.
         let mut modes: Vec<Mode<'_>> = Vec::new();
@@ -71,7 +71,7 @@ impl Row for Growth {
         for (what, samples, part) in [
             ("append at", &appends, 1),
             ("first append of a process at", &joins, 1),
-            ("state of a finished run of", &overviews, 10),
+            ("state of a finished run of", &summaries, 10),
         ] {
             let [small, rest @ ..] = samples.as_slice() else {
                 return Err("no sizes".into());
