@@ -28,13 +28,24 @@ pub struct JobProcess {
     pub(crate) start_ticks: u64,
 }
 
+impl From<LiveProcess> for JobProcess {
+    fn from(process: LiveProcess) -> Self {
+        Self {
+            pid: process.pid,
+            name: process.name,
+            start_ticks: process.start_ticks,
+        }
+    }
+}
+
 /// The processes of a job.
 #[derive(Debug)]
 pub(crate) struct JobProcesses {
     first: ChildLiveness,
     /// The live processes, without daemons.
     pub(crate) alive: Vec<JobProcess>,
-    /// The live processes that left the job's group and session and have init as their parent.
+    /// The live processes that left the job's group and session and have init, or another
+    /// daemon, as their parent.
     pub(crate) daemons: Vec<JobProcess>,
 }
 
@@ -68,27 +79,29 @@ impl JobProcesses {
         let earliest = [first, job.supervisor.as_ref()];
         let earliest = earliest.into_iter().flatten().filter_map(|p| p.start_ticks);
         let earliest = earliest.min().unwrap_or(0);
-        for process in live {
+        let is_part = |process: &LiveProcess| {
             // Of a process whose environment cannot be read only its group and session count.
             let is_first = |first: &ProcessRef| {
                 first.pid == process.pid && first.start_ticks == Some(process.start_ticks)
             };
-            let is_part = first
-                .is_some_and(|first| is_first(first) || is_in_group(first, &process))
-                || (process.start_ticks >= earliest && is_in_job(process.pid, &entry));
-            if is_part {
-                let list = if is_daemon(first, &process) {
-                    &mut found.daemons
-                } else {
-                    &mut found.alive
-                };
-                list.push(JobProcess {
-                    pid: process.pid,
-                    name: process.name,
-                    start_ticks: process.start_ticks,
-                });
-            }
+            first.is_some_and(|first| is_first(first) || is_in_group(first, process))
+                || (process.start_ticks >= earliest && is_in_job(process.pid, &entry))
+        };
+        let mut rest: Vec<LiveProcess> = live.into_iter().filter(is_part).collect();
+        // A daemon first, then its children, and so on.
+        let mut parents = vec![INIT_PID];
+        while !parents.is_empty() {
+            let is_daemon = |process: &LiveProcess| {
+                parents.contains(&process.parent) && has_left(first, process)
+            };
+            let (daemons, others) = rest.into_iter().partition::<Vec<_>, _>(is_daemon);
+            parents = daemons.iter().map(|daemon| daemon.pid).collect();
+            found
+                .daemons
+                .extend(daemons.into_iter().map(JobProcess::from));
+            rest = others;
         }
+        found.alive = rest.into_iter().map(JobProcess::from).collect();
         found
     }
 
@@ -124,12 +137,11 @@ fn is_in_group(first: &ProcessRef, process: &LiveProcess) -> bool {
         || (!first.shares_session && first.sid == Some(process.session))
 }
 
-/// Returns whether the process has left the group and the session of the job and was adopted by
-/// init.
-fn is_daemon(first: Option<&ProcessRef>, process: &LiveProcess) -> bool {
-    let has_left = |first: &ProcessRef| {
+/// Returns whether the process has left the group and the session of the job. If init has
+/// adopted it, it is a daemon.
+fn has_left(first: Option<&ProcessRef>, process: &LiveProcess) -> bool {
+    first.is_some_and(|first| {
         first.pgid.is_some_and(|group| group != process.group)
             && first.sid.is_some_and(|session| session != process.session)
-    };
-    process.parent == INIT_PID && first.is_some_and(has_left)
+    })
 }
