@@ -56,7 +56,7 @@ fn read_exactly(mut from: impl Read, bytes: usize) {
 /// Returns the sequence number of the event at the saved cursor.
 fn saved(env: &TestEnv) -> Option<usize> {
     let cursor = fs::read_to_string(env.path("cursors")).unwrap_or_default();
-    cursor.split(':').nth(5).map(|next| next.parse().unwrap())
+    cursor.split(':').nth(6).map(|next| next.parse().unwrap())
 }
 
 #[test]

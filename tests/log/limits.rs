@@ -16,7 +16,7 @@ const SMALL_DISK: &str = r#"mount -t tmpfs -o size=1m none "$1" && shift && exec
 const SMALL_FILES: &str = r#"trap "" XFSZ; ulimit -f "$(( 8192 / $1 ))"; shift; exec "$@""#;
 
 fn note(log: &RunLog, n: usize) -> Draft {
-    draft(log, EventType::Note, &json!({"n": n, "x": "y".repeat(700)}))
+    draft(log, EventType::Note, &json!({"n": n, "x": "y".repeat(640)}))
 }
 
 /// Fills the disk.
@@ -133,7 +133,7 @@ fn child_with_file_size_limit() {
             draft(
                 &run,
                 EventType::JobFailed,
-                &json!({"n": n, "x": "y".repeat(700)}),
+                &json!({"n": n, "x": "y".repeat(640)}),
             )
         };
         let batch: Vec<Draft> = (0..5).map(|n| end(written + n)).collect();

@@ -230,7 +230,8 @@ fn power_cut_during_repair() {
 
 /// A dead job whose supervisor was killed.
 const LOST: &str = r#"
-    "$RUNLOG" run -q --run it --rollback "echo >>$MARK" -- sh -c 'kill -9 $PPID; exec sleep 0' || true
+    "$RUNLOG" run -q --run it --rollback "echo >>$MARK" -- sh -c '
+        f=$(cut -d" " -f4 /proc/$PPID/stat); kill -STOP $f; kill -9 $PPID $f; exec sleep 0' || true
     "$RUNLOG" emit --open --run other one
     printf '{"v":1,"torn' >>.omne/var/runs/it/events.jsonl
 "#;

@@ -107,7 +107,10 @@ impl Recorder<'_> {
             ("exit", Some(code)) if call.tid == leader => self.exited(leader, code),
             ("exit", _) => {}
             _ if call.child().is_some() => {}
-            (name, Some(result)) => self.changed(name, call, leader, result, begun),
+            (name, Some(result)) => {
+                let leader = self.program(leader).unwrap_or(leader);
+                self.changed(name, call, leader, result, begun);
+            }
         }
         if self.recording.disk.steps() == before {
             // So that a new promise does not count for earlier steps.
@@ -122,7 +125,7 @@ impl Recorder<'_> {
             .collect();
         let program = args.remove(0);
         let parent = self.family.parent(leader);
-        let is_child_of_runlog = parent.is_some_and(|parent| self.is_runlog(parent));
+        let is_child_of_runlog = parent.is_some_and(|parent| self.program(parent).is_some());
         let process = self.processes.entry(leader).or_default();
         if program.ends_with("/runlog") {
             process.args = Some(args);
@@ -214,6 +217,17 @@ impl Recorder<'_> {
                 "{name}({}) is not understood",
                 call.args
             ),
+        }
+    }
+
+    /// Returns the process that executed runlog: this one, or the one that forked it.
+    fn program(&self, mut leader: u32) -> Option<u32> {
+        loop {
+            match self.processes.get(&leader) {
+                Some(process) if process.args.is_some() => return Some(leader),
+                Some(process) if process.is_other => return None,
+                _ => leader = self.family.parent(leader)?,
+            }
         }
     }
 
