@@ -134,7 +134,10 @@ impl Args {
             Some(Until::Type(kind)) => Some(kind),
             _ => None,
         };
-        let is_known = |kind: &str| EventType::ALL.iter().any(|known| known.as_str() == kind);
+        // The types of omne have a dot in their names.
+        let is_known = |kind: &str| {
+            kind.contains('.') || EventType::ALL.iter().any(|known| known.as_str() == kind)
+        };
         for kind in self
             .kind
             .iter()

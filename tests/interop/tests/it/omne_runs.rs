@@ -26,7 +26,7 @@ fn omne_pipe_that_completed() {
     assert_eq!(status["state"], "completed");
     assert_eq!(status["name"], "release");
     assert_eq!(status["events"], 6);
-    assert_eq!(status["opened_ts"], "2026-04-15T12:00:00Z");
+    assert_eq!(status["opened_ts"], "2026-04-15T12:00:00.000000Z");
     assert_eq!(status["closed_ts"], "2026-04-15T12:00:07.000000Z");
     assert_eq!(status["duration_ms"], 7000);
     assert_eq!(
