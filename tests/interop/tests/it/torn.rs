@@ -70,7 +70,7 @@ fn omne_writers_are_killed_beside_runlog() {
     let mut acknowledged = Vec::new();
     for round in 0..15 {
         let name = format!("round{round}");
-        let mut writer = world::omne_writer(world.root(), &[run, &name, "2", "5000", "0"])
+        let mut writer = world::omne_writer(world.root(), &[run, &name, "2", "1000000", "0"])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
