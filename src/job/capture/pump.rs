@@ -453,7 +453,7 @@ fn wait(pipe: BorrowedFd<'_>, stop: BorrowedFd<'_>) {
 }
 
 /// Lets `write` write until all `len` bytes are; it gets the number of bytes that are done.
-fn write_all(
+pub(crate) fn write_all(
     len: usize,
     target: BorrowedFd<'_>,
     mut write: impl FnMut(usize) -> Result<usize, Errno>,

@@ -4,10 +4,10 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::forward::Forwarder;
+use crate::job::capture::pump::write_all;
 use crate::job::process::poll::wait_readable;
 use crate::job::process::signals::SignalFd;
 use crate::job::process::supervision_page::{Claim, RunResult, SupervisionPage};
@@ -87,26 +87,13 @@ fn read_once(pipe: &mut Option<OwnedFd>, target: Option<BorrowedFd<'_>>) -> bool
         }
     };
     if let Some(target) = target
-        && write_all(target, bytes) == Err(Errno::PIPE)
+        && write_all(bytes.len(), target, |done| {
+            rustix::io::write(target, bytes.get(done..).unwrap_or_default())
+        }) == Err(Errno::PIPE)
     {
         // The job's reader is gone, as without runlog.
         *pipe = None;
         return false;
     }
     true
-}
-
-fn write_all(target: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
-    while !bytes.is_empty() {
-        match rustix::io::write(target, bytes) {
-            Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                let mut fds = [PollFd::new(&target, PollFlags::OUT)];
-                poll(&mut fds, None).ok();
-            }
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
 }
