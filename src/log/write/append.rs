@@ -10,6 +10,7 @@ use super::draft::Draft;
 use super::handle::RunHandle;
 use super::locked::LockedRun;
 use super::tail::Tail;
+use super::writer_state::CATCH_UP_LIMIT_BYTES;
 use crate::log::error::{AppendError, Refusal, StorageError};
 use crate::log::format::job_counts::JobCounts;
 use crate::log::state::run_state::RunState;
@@ -114,7 +115,9 @@ pub(crate) fn append(
 /// Returns whether the state of the run is known, after folding the log if `fold` allows that.
 fn has_state(run: &mut LockedRun<'_>, fold: FoldPolicy) -> Result<bool, StorageError> {
     let writer = run.writer();
-    let is_cheap = writer.state().is_some() || writer.len() == 0;
+    // What catching up may read under the locks, a fold may read too. To leave the locks for a
+    // short log would let a busy writer make it a long one.
+    let is_cheap = writer.state().is_some() || writer.len() <= CATCH_UP_LIMIT_BYTES;
     if is_cheap || fold == FoldPolicy::Locked {
         run.state()?;
         return Ok(true);

@@ -24,7 +24,7 @@ use crate::volume::Clock;
 /// The largest unread suffix that a writer may skip without parsing every line, in bytes.
 const SKIP_LIMIT_BYTES: u64 = 64 << 10;
 /// Above this size, a writer reads only the tail instead of every new line, in bytes.
-const CATCH_UP_LIMIT_BYTES: u64 = 4 << 20;
+pub(crate) const CATCH_UP_LIMIT_BYTES: u64 = 4 << 20;
 /// How long a full path check stays valid. Within this time, an append checks only the name
 /// of the active segment, so a replaced `lock` file or parent directory may go unnoticed.
 const RECHECK_INTERVAL: Duration = Duration::from_millis(10);
