@@ -54,6 +54,7 @@ mod run_guards;
 mod run_limits;
 mod run_output;
 mod run_redact;
+mod run_retries;
 mod run_rollback;
 mod run_secrets;
 mod run_shared;

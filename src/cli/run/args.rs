@@ -10,8 +10,10 @@ use clap::builder::NonEmptyStringValueParser;
 
 use crate::cli::redaction::secret_env;
 use crate::cli::usage_error::UsageError;
-use crate::cli::value_parsers::{pairs, parse_duration, parse_load, parse_size};
-use crate::job::{AfterJob, Guards, JobSpec, OutputMode, Redaction};
+use crate::cli::value_parsers::{
+    RetryList, pairs, parse_duration, parse_factor, parse_load, parse_retry_list, parse_size,
+};
+use crate::job::{AfterJob, Guards, JobSpec, OutputMode, Redaction, RetryPolicy};
 use crate::volume::{JobId, RunId};
 
 /// Run a command and log what happens to it
@@ -121,6 +123,19 @@ pub(crate) struct Args {
     /// Wait DURATION before each retry
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "1s", help_heading = "Supervision")]
     pub retry_delay: Duration,
+    /// Multiply the delay by FACTOR after each retry
+    #[arg(long, value_name = "FACTOR", value_parser = parse_factor, default_value = "1", help_heading = "Supervision")]
+    pub retry_backoff: f64,
+    /// Wait at most DURATION before a retry
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]
+    pub retry_max_delay: Option<Duration>,
+    /// Shorten the delay before each retry at random, to no less than half of it
+    #[arg(long, help_heading = "Supervision")]
+    pub retry_jitter: bool,
+    /// Retry only these failures: exit codes, ranges of them, `timeout`, `signal` and `oom`, such
+    /// as 75,100-110,timeout [default: all]
+    #[arg(long, value_name = "LIST", value_parser = parse_retry_list, help_heading = "Supervision")]
+    pub retry_on: Option<RetryList>,
     /// Run CMD with `sh -c` if the job fails or is interrupted, and record it for `runlog replay
     /// --rollback`
     #[arg(long, value_name = "CMD", help_heading = "Supervision")]
@@ -208,8 +223,7 @@ impl Args {
             rollback: self.rollback.clone(),
             timeout: self.timeout.filter(|timeout| !timeout.is_zero()),
             kill_after: self.kill_after,
-            retries: self.retries,
-            retry_delay: self.retry_delay,
+            retry: self.retry_policy(),
             sample: self.sample.map(|d| d.max(Duration::from_millis(10))),
             guards: Guards {
                 free_disk_bytes: self.require_free_disk,
@@ -230,6 +244,17 @@ impl Args {
             },
             detached: self.detach,
         })
+    }
+
+    fn retry_policy(&self) -> RetryPolicy {
+        RetryPolicy {
+            max_retries: self.retries,
+            on: self.retry_on.clone().map_or_else(Vec::new, |list| list.0),
+            delay: self.retry_delay,
+            backoff: self.retry_backoff,
+            max_delay: self.retry_max_delay,
+            jitter: self.retry_jitter,
+        }
     }
 
     /// Returns the values of `--env` as `KEY=VALUE`; what has no value is taken from the

@@ -5,6 +5,7 @@
 mod choice;
 mod duration;
 mod moment;
+mod retry;
 mod size;
 
 use super::usage_error::UsageError;
@@ -13,6 +14,7 @@ use crate::job::StreamId;
 pub(crate) use choice::{EventTypeParser, parse_name_pattern, parse_state, run_state};
 pub(crate) use duration::{deadline, parse_duration};
 pub(crate) use moment::parse_moment;
+pub(crate) use retry::{RetryList, parse_factor, parse_retry_list};
 pub(crate) use size::parse_size;
 
 /// Parses `KEY=VALUE`; the value may be empty and may hold `=`.

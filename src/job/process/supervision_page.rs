@@ -40,6 +40,9 @@ pub(crate) struct SupervisionPage {
     adopted: AdoptedExit,
     /// The step that ran into its time limit.
     timed_out: AtomicU32,
+    /// The attempt that is followed by another one, and when.
+    retried: AtomicU32,
+    retry_at: AtomicU64,
     /// When the job was asked to end, because of a limit or by a signal.
     end_requested_at: AtomicU64,
     /// The signal that asked runlog to end while no process of the job ran.
@@ -275,6 +278,24 @@ impl SupervisionPage {
         self.timed_out.load(Ordering::Acquire) == step
     }
 
+    /// Records how long after now the attempt that follows this one is due.
+    pub(crate) fn record_retry(&self, attempt: u32, delay: Duration) {
+        let delay = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+        let at = monotonic_ns().saturating_add(delay);
+        self.retry_at.store(at, Ordering::Relaxed);
+        self.retried.store(attempt, Ordering::Release);
+    }
+
+    /// Returns the time until the attempt that follows this one; `None` once it is due.
+    pub(crate) fn until_retry(&self, attempt: u32) -> Option<Duration> {
+        if self.retried.load(Ordering::Acquire) != attempt {
+            return None;
+        }
+        let at = self.retry_at.load(Ordering::Relaxed);
+        let left = at.checked_sub(monotonic_ns()).filter(|left| *left > 0)?;
+        Some(Duration::from_nanos(left))
+    }
+
     /// Records that the job was asked to end; the first time counts.
     pub(crate) fn request_end(&self) {
         self.end_requested_at
@@ -456,6 +477,23 @@ mod tests {
         assert!(page.claim(2, 9));
         assert!(!page.claim(1, 10));
         assert_eq!(page.live(), Some(Claim { step: 2, pid: 9 }));
+    }
+
+    #[test]
+    fn retry_is_due_after_its_own_attempt() {
+        let page = SupervisionPage::map().unwrap();
+        assert_eq!(page.until_retry(1), None);
+        let delay = Duration::from_mins(1);
+        page.record_retry(1, delay);
+        let first = page.until_retry(1).unwrap();
+        assert!(first <= delay && first > delay / 2);
+        assert!(
+            page.until_retry(1).unwrap() < first,
+            "it does not start over"
+        );
+        assert_eq!(page.until_retry(2), None);
+        page.record_retry(2, Duration::ZERO);
+        assert_eq!(page.until_retry(2), None);
     }
 
     #[test]

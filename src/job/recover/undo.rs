@@ -13,6 +13,7 @@ use crate::job::error::StartError;
 use crate::job::process::file_ownership;
 use crate::job::redact::redaction::Redaction;
 use crate::job::spec::job_spec::{AfterJob, Guards, JobSpec, OutputMode};
+use crate::job::spec::retry_policy::RetryPolicy;
 use crate::job::status::run_status::inspect_run;
 use crate::job::supervise::job_events::JobEvents;
 use crate::job::supervise::rollback;
@@ -266,8 +267,7 @@ impl<'a> RollbackRunner<'a> {
             rollback: None,
             timeout: None,
             kill_after: Some(KILL_AFTER),
-            retries: 0,
-            retry_delay: Duration::ZERO,
+            retry: RetryPolicy::default(),
             sample: None,
             guards: Guards::default(),
             // What has to be masked in the output is not recorded.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::job::redact::redaction::Redaction;
 use crate::job::redact::redactor::Redactor;
+use crate::job::spec::retry_policy::RetryPolicy;
 use crate::volume::JobId;
 
 /// One wrapped command.
@@ -35,10 +36,8 @@ pub struct JobSpec {
     /// The time from SIGTERM to SIGKILL. Where it is given, it also holds for signals that
     /// are passed on.
     pub kill_after: Option<Duration>,
-    /// The maximum number of retries after a failed attempt.
-    pub retries: u32,
-    /// The pause before the next attempt.
-    pub retry_delay: Duration,
+    /// Which failed attempts are tried again, and when.
+    pub retry: RetryPolicy,
     /// The interval of `job_sampled`.
     pub sample: Option<Duration>,
     /// The conditions for starting the job.

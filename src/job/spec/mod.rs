@@ -1,4 +1,5 @@
 //! What to run, and the checks before it is started.
 
 pub(crate) mod job_spec;
+pub(crate) mod retry_policy;
 pub(crate) mod validate;

@@ -177,7 +177,7 @@ pub(crate) fn submitted(spec: &JobSpec, front: u32) -> JobSubmitted {
             .collect(),
         rollback,
         timeout_ms: spec.timeout.map(millis),
-        retries: spec.retries,
+        retries: spec.retry.max_retries,
         capture: spec.output.capture,
         redacted: mask.changed,
         redacted_vars: spec.redaction.variable_names(),

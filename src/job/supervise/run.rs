@@ -23,6 +23,7 @@ use crate::job::process::liveness;
 use crate::job::process::supervision_page::{Claim, ROLLBACK_STEP};
 use crate::job::process::wait_status::WaitStatus;
 use crate::job::spec::job_spec::JobSpec;
+use crate::job::spec::retry_policy::random_fraction;
 use crate::job::spec::validate::validate;
 use crate::log::format::payload::{
     ErrorKind, JobEnded, JobError, JobStarted, ProcessRef, RunOpened,
@@ -209,7 +210,7 @@ impl Supervisor<'_> {
         }
         // It was to be tried again.
         self.control.acknowledge(claim);
-        match self.pause() {
+        match self.pause(claim.step) {
             Some(signal) => {
                 let event = canceled(claim.step, signal);
                 self.conclude(&job.stages, JobEnd::Canceled(signal), &event, None)
@@ -277,14 +278,16 @@ impl Supervisor<'_> {
                 }
             };
             let failed = event.error.is_some();
-            let retry = attempt <= self.spec.retries && !self.control.is_abandoned();
+            let retry = self.spec.retry.retries(attempt, &event) && !self.control.is_abandoned();
             if failed && !interrupted && retry {
-                event.retry_in_ms = Some(millis(self.spec.retry_delay));
+                let delay = self.spec.retry.delay_after(attempt, random_fraction());
+                self.control.page.record_retry(attempt, delay);
+                event.retry_in_ms = Some(millis(delay));
                 self.retry_later(&job.stages, &event, &after);
                 if let Some(claim) = claim {
                     self.control.acknowledge(claim);
                 }
-                if let Some(signal) = self.pause() {
+                if let Some(signal) = self.pause(attempt) {
                     let event = canceled(attempt, signal);
                     return self.conclude(&job.stages, JobEnd::Canceled(signal), &event, None);
                 }
@@ -364,9 +367,9 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Waits for the next attempt; returns the signal that calls it off.
-    fn pause(&mut self) -> Option<i32> {
-        let until = Instant::now() + self.spec.retry_delay;
+    /// Waits for the attempt after this one, also one that another supervisor has seen fail;
+    /// returns the signal that calls it off.
+    fn pause(&mut self, attempt: u32) -> Option<i32> {
         loop {
             if let Some(signal) = self.control.shutdown_requested() {
                 return Some(signal);
@@ -374,7 +377,7 @@ impl Supervisor<'_> {
             if self.control.is_abandoned() {
                 return Some(libc::SIGKILL);
             }
-            let left = until.checked_duration_since(Instant::now())?;
+            let left = self.control.page.until_retry(attempt)?;
             self.control.wait(&[], Some(left));
         }
     }

@@ -1,0 +1,103 @@
+//! Which failures are retried, and when.
+
+use rustix::process::{Signal, kill_process};
+use serde_json::Value;
+
+use crate::support::env::{TestEnv, pid_of};
+use crate::support::process::supervisors;
+
+/// Runs a script that fails with these options, and returns the ends of its attempts.
+fn attempts(env: &TestEnv, options: &[&str], script: &str) -> Vec<Value> {
+    let job = ["--", "sh", "-c", script];
+    env.run(&[&["run", "-q", "--retries", "3"], options, &job].concat());
+    env.events_of_type(&env.only_run(), "job_failed")
+}
+
+fn delays(attempts: &[Value]) -> Vec<u64> {
+    let delays = attempts.iter().filter_map(|e| e["retry_in_ms"].as_u64());
+    delays.collect()
+}
+
+#[test]
+fn only_listed_exit_codes_are_retried() {
+    let env = TestEnv::new();
+    let on = ["--retry-delay", "0", "--retry-on", "75,100-110"];
+    // 75, 105, then 3, which is in no range.
+    let script = "echo >>n; case $(wc -l <n) in 1) exit 75;; 2) exit 105;; *) exit 3;; esac";
+    let attempts = attempts(&env, &on, script);
+    let codes: Vec<_> = attempts.iter().map(|e| e["exit_code"].clone()).collect();
+    assert_eq!(codes, [75, 105, 3]);
+    assert!(attempts[2].get("retry_in_ms").is_none(), "{}", attempts[2]);
+    assert_eq!(env.types(&env.only_run()).last().unwrap(), "run_closed");
+}
+
+#[test]
+fn timeouts_and_signals_are_told_apart() {
+    for (list, timeout, script, count) in [
+        ("timeout", "50ms", "sleep 60", 4),
+        ("signal", "50ms", "sleep 60", 1),
+        ("signal", "0", "kill -9 $$", 4),
+        ("timeout,oom", "0", "kill -9 $$", 1),
+    ] {
+        let env = TestEnv::new();
+        let options = ["--timeout", timeout, "--retry-delay=0", "--retry-on", list];
+        let attempts = attempts(&env, &options, script);
+        assert_eq!(attempts.len(), count, "{list} {script}");
+    }
+}
+
+#[test]
+fn delays_grow_by_factor_up_to_limit() {
+    let env = TestEnv::new();
+    let backoff = ["--retry-delay", "10ms", "--retry-backoff", "2"];
+    let options = [&backoff[..], &["--retry-max-delay", "30ms"]].concat();
+    assert_eq!(delays(&attempts(&env, &options, "exit 1")), [10, 20, 30]);
+}
+
+#[test]
+fn jitter_keeps_half_of_each_delay() {
+    let env = TestEnv::new();
+    let options = ["--retry-delay", "100ms", "--retry-jitter"];
+    let delays = delays(&attempts(&env, &options, "exit 1"));
+    assert_eq!(delays.len(), 3);
+    assert!(
+        delays.iter().all(|ms| (50..=100).contains(ms)),
+        "{delays:?}"
+    );
+}
+
+#[test]
+fn retry_settings_are_defaults_of_flags() {
+    let env = TestEnv::new();
+    let dir = ".omne/lib/cfg";
+    std::fs::create_dir_all(env.path(dir)).unwrap();
+    let settings = "[run]\nretry_on = \"75\"\nretry_delay = 0\nretry_backoff = 1.5\n";
+    env.write(&format!("{dir}/runlog.toml"), settings);
+    assert_eq!(attempts(&env, &[], "exit 76").len(), 1);
+    env.ok(&["gc", "--max-age", "0"]);
+    assert_eq!(attempts(&env, &["--retry-on", "76"], "exit 76").len(), 4);
+}
+
+#[test]
+fn replaced_supervisor_waits_for_the_same_moment() {
+    let env = TestEnv::new();
+    let script = "test -e second || { touch second; exit 9; }";
+    let options = ["run", "-q", "--retries", "1", "--retry-delay", "1500ms"];
+    let job = env.spawn(&[&options[..], &["--", "sh", "-c", script]].concat());
+    env.wait_for("job_failed");
+    for pid in supervisors(job.pid()) {
+        kill_process(pid_of(i64::from(pid)), Signal::KILL).unwrap();
+    }
+    assert_eq!(job.end().code, 0);
+    assert_eq!(env.event("supervisor_replaced")["signal"], "SIGKILL");
+    let run = env.only_run();
+    let started = env.events_of_type(&run, "job_started");
+    assert_eq!(started.len(), 2);
+    let micros = |ts: &Value| {
+        let ts: jiff::Timestamp = ts.as_str().unwrap().parse().unwrap();
+        ts.as_microsecond()
+    };
+    let failed = &env.event("job_failed")["telemetry_after"]["taken_ts"];
+    assert!(micros(&started[1]["ts"]) - micros(failed) >= 1_500_000);
+    env.ok(&["replay", "--verify", &run]);
+}
