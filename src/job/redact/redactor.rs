@@ -124,14 +124,15 @@ impl SecretSpecs {
         Ok(secrets)
     }
 
-    /// Adds a value, and its lines of at least `min_line_bytes`, because streams are masked by
-    /// line. Returns `false` if the value is empty without the line ends around it.
+    /// Adds a value, its lines of at least `min_line_bytes`, and the value as JSON writes it.
+    /// Returns `false` if the value is empty without the line ends around it.
     pub(crate) fn add_value(&mut self, value: &[u8], min_line_bytes: usize) -> bool {
         let value = trim_line_ends(value);
         if value.is_empty() {
             return false;
         }
         self.literals.insert(value.to_vec());
+        self.literals.extend(json_escaped(value));
         for line in value.split(|&byte| byte == b'\n') {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if line.len() >= min_line_bytes {
@@ -149,24 +150,45 @@ impl SecretSpecs {
         if self.patterns.is_empty() && self.literals.is_empty() {
             return Ok(None);
         }
-        let matchers = |literals: &BTreeSet<Vec<u8>>| {
-            let literals = LiteralSet::new(literals).map_err(|e| RedactError::TooLong {
-                reason: e.to_string(),
-            })?;
-            Ok(Arc::new(Matchers {
-                patterns: self.patterns.clone(),
-                literals,
-            }))
-        };
-        let texts = matchers(&self.literals)?;
-        let in_one_line = |literal: &&Vec<u8>| memchr(b'\n', literal).is_none();
-        let lines = if self.literals.iter().all(|literal| in_one_line(&literal)) {
-            Arc::clone(&texts)
-        } else {
-            matchers(&self.literals.iter().filter(in_one_line).cloned().collect())?
-        };
-        Ok(Some(Redactor { texts, lines }))
+        let texts = matchers(&self.patterns, &self.literals)?;
+        let (in_lines, across): (BTreeSet<_>, BTreeSet<_>) = self
+            .literals
+            .into_iter()
+            .partition(|literal| memchr(b'\n', literal).is_none());
+        // Without patterns a stream need not be split into lines.
+        if self.patterns.is_empty() || across.is_empty() {
+            return Ok(Some(Redactor {
+                lines: Arc::clone(&texts),
+                across_lines: None,
+                texts,
+            }));
+        }
+        Ok(Some(Redactor {
+            lines: matchers(&self.patterns, &in_lines)?,
+            across_lines: Some(matchers(&[], &across)?),
+            texts,
+        }))
     }
+}
+
+fn matchers(
+    patterns: &[Regex],
+    literals: &BTreeSet<Vec<u8>>,
+) -> Result<Arc<Matchers>, RedactError> {
+    let literals = LiteralSet::new(literals).map_err(|e| RedactError::TooLong {
+        reason: e.to_string(),
+    })?;
+    Ok(Arc::new(Matchers {
+        patterns: patterns.to_vec(),
+        literals,
+    }))
+}
+
+/// Returns the value as it is in a JSON string, if that differs.
+fn json_escaped(value: &[u8]) -> Option<Vec<u8>> {
+    let json = serde_json::to_string(std::str::from_utf8(value).ok()?).ok()?;
+    let escaped = json.get(1..json.len() - 1)?.as_bytes();
+    (escaped != value).then(|| escaped.to_vec())
 }
 
 /// A redactor that masks secrets. Cloning it is cheap.
@@ -174,8 +196,10 @@ impl SecretSpecs {
 pub struct Redactor {
     /// For whole texts.
     texts: Arc<Matchers>,
-    /// For streams, which are masked within lines.
+    /// For streams, which patterns mask within lines.
     lines: Arc<Matchers>,
+    /// For streams: the literals that contain a line end, if there are patterns.
+    across_lines: Option<Arc<Matchers>>,
 }
 
 impl Redactor {
@@ -209,7 +233,7 @@ impl Redactor {
 
     /// Returns a masker for one stream.
     pub fn stream(&self) -> StreamMasker {
-        StreamMasker::new(&self.lines)
+        StreamMasker::new(&self.lines, self.across_lines.as_ref())
     }
 }
 

@@ -92,6 +92,19 @@ fn lines_of_a_value_are_masked() {
     stream.push(b"-----BEGIN-----\r\nabc", &mut out);
     stream.push(b"def\nghij", &mut out);
     assert_eq!(out, b"***\r\n***\n***");
+    // Across lines the whole value is masked too, and its short lines with it.
+    let value = b"ab\nhunter2xyz\ncd";
+    for specs in [&["ENV:KEY"][..], &["ENV:KEY", "token=[0-9]+"]] {
+        let r = make(specs, value).unwrap().unwrap();
+        let (mut stream, mut out) = (r.stream(), Vec::new());
+        for byte in b"<ab\nhunter2xyz\ncd>ab\ntoken=12\n{\"key\":\"ab\\nhunter2xyz\\ncd\"}" {
+            stream.push(&[*byte], &mut out);
+        }
+        stream.finish(&mut out);
+        let tail = if specs.len() > 1 { "***" } else { "token=12" };
+        let expected = format!("<***>ab\n{tail}\n{{\"key\":\"***\"}}");
+        assert_eq!(String::from_utf8_lossy(&out), expected);
+    }
     // A value with just a newline at its end is that value, however short.
     assert_eq!(masked(&key(b"abc\n"), "abc\nabc"), "***\n***");
 }

@@ -30,7 +30,10 @@ const CONTEXT_BYTES: usize = 4;
 /// is kept suffices for literals to be masked as if the whole line had been seen, and for
 /// matches of patterns up to 32 KiB. A longer match takes the rest of its line with it, because
 /// its end cannot be known.
+///
+/// Literals that contain a line end are masked before that, in the stream as a whole.
 pub struct StreamMasker {
+    across_lines: Option<Box<StreamMasker>>,
     matchers: Arc<Matchers>,
     /// The end of the stream that is still needed.
     pub(crate) held: Vec<u8>,
@@ -43,8 +46,9 @@ pub struct StreamMasker {
 }
 
 impl StreamMasker {
-    pub(crate) fn new(matchers: &Arc<Matchers>) -> Self {
+    pub(crate) fn new(matchers: &Arc<Matchers>, across_lines: Option<&Arc<Matchers>>) -> Self {
         Self {
+            across_lines: across_lines.map(|matchers| Box::new(Self::new(matchers, None))),
             matchers: Arc::clone(matchers),
             held: Vec::new(),
             written: 0,
@@ -56,7 +60,11 @@ impl StreamMasker {
 
     /// Accepts the next bytes of the stream and appends to `out` what may be written now.
     pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
-        if self.matchers.patterns.is_empty() {
+        if let Some(first) = &mut self.across_lines {
+            let mut masked = Vec::new();
+            first.push(chunk, &mut masked);
+            self.push_lines(&masked, out);
+        } else if self.matchers.patterns.is_empty() {
             self.push_literal(chunk, out);
         } else {
             self.push_lines(chunk, out);
@@ -65,6 +73,11 @@ impl StreamMasker {
 
     /// Ends the stream and appends to `out` what was held back.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
+        if let Some(first) = &mut self.across_lines {
+            let mut masked = Vec::new();
+            first.finish(&mut masked);
+            self.push_lines(&masked, out);
+        }
         self.end_line(&[], out);
         self.prefixes = PrefixState::default();
     }
