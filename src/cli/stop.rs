@@ -24,8 +24,8 @@ use crate::volume::RunId;
 ///
 /// RUN is an ID, a name, a prefix of an ID, or `latest`.
 ///
-/// Exit codes: 0 all jobs have ended, even if they had before; 1 a run is lost, or its state is
-/// not known; 2 invalid arguments; 3 no such volume or run; 4 a job is still running after
+/// Exit codes: 0 all jobs have ended, even if they had before; 1 a run is pending or
+/// lost, or its state is not known; 2 invalid arguments; 3 no such volume or run; 4 a job is still running after
 /// --timeout; 7 I/O error.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -96,7 +96,9 @@ fn report(run: &RunId, outcome: &StopOutcome) -> Result<Code> {
     let (verdict, text, code) = match outcome {
         StopOutcome::Ended(verdict) => (verdict, "stopped", Code::Ok),
         StopOutcome::NotRunning(verdict) => match verdict.state {
-            RunStatus::Lost | RunStatus::Unknown => (verdict, "not stopped", Code::Negative),
+            RunStatus::Pending | RunStatus::Lost | RunStatus::Unknown => {
+                (verdict, "not stopped", Code::Negative)
+            }
             _ => (verdict, "not running", Code::Ok),
         },
         StopOutcome::StillRunning(verdict) => (verdict, "still running", Code::Running),

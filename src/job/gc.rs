@@ -11,7 +11,7 @@ use crate::log::{
     DamageList, GcError, GcLock, JobScope, JobState, LockOutcome, LockedForRemoval, Retired,
     RunStatus, RunSummary, StorageError, Tombstone, TrashEntry, is_started, list,
 };
-use crate::volume::{Dir, RunId, Volume, VolumeError};
+use crate::volume::{Dir, RunId, Volume, VolumeError, layout};
 
 /// The maximum number of runs that are removed together.
 const GC_BATCH: usize = 100;
@@ -29,8 +29,6 @@ pub struct GcFilter {
     pub states: Vec<RunStatus>,
     /// Only runs whose name matches one of these.
     pub names: Vec<Pattern>,
-    /// Also directories without any event or content.
-    pub orphans: bool,
 }
 
 /// The runs of a volume that a plan may remove.
@@ -90,7 +88,7 @@ fn inspect_candidate(
     let mut facts = RunInfo {
         run_id: run.clone(),
         name: String::new(),
-        state: None,
+        state: RunStatus::Pending,
         eligibility: Eligibility::Empty,
         first_id: None,
         opened_ts: None,
@@ -109,18 +107,21 @@ fn inspect_candidate(
             return Ok(None);
         }
         damage = examined.summary.damage;
-        facts.state = Some(examined.verdict.state);
+        facts.state = examined.verdict.state;
         facts.name = state.name;
         facts.first_id = state.first_id;
         facts.opened_ts = state.opened_ts;
         facts.closed_ts = state.closed_ts;
         facts.events = events;
-    } else if !filter.orphans {
+    } else if !filter.matches(RunStatus::Pending, "") {
         return Ok(None);
     }
     let usage = dir.usage()?;
-    if facts.eligibility == Eligibility::Empty && usage.content > 0 {
-        // Never remove what is left of a run whose log was lost.
+    let log = dir
+        .stat(layout::ACTIVE)?
+        .map_or(0, |stat| stat.st_size as u64);
+    if facts.eligibility == Eligibility::Empty && usage.content > log {
+        // It may be what is left of a run whose log was lost.
         facts.eligibility = Eligibility::Unsure;
     }
     let closed = facts
@@ -156,7 +157,7 @@ fn eligibility(dir: &Dir, examined: &InspectedRun) -> Eligibility {
             Eligibility::Unsure
         }
         RunStatus::Completed | RunStatus::Failed => Eligibility::Ended,
-        RunStatus::Running | RunStatus::Open => Eligibility::Live,
+        RunStatus::Pending | RunStatus::Running | RunStatus::Open => Eligibility::Live,
         RunStatus::Unknown => Eligibility::Unsure,
         RunStatus::Lost => {
             let jobs: Vec<_> = run
@@ -353,12 +354,12 @@ fn tombstone_of(
     facts: &RunInfo,
     why: &RemoveReason,
 ) -> Result<Option<Option<Box<Tombstone>>>, GcError> {
-    if facts.eligibility == Eligibility::Empty {
+    if facts.state == RunStatus::Pending {
         return Ok((!is_started(locked.dir())?).then_some(None));
     }
     let inspected = inspect_run(locked.dir(), JobScope::Summarized)?;
     let summary = &inspected.summary;
-    let is_unchanged = Some(inspected.verdict.state) == facts.state
+    let is_unchanged = inspected.verdict.state == facts.state
         && summary.events == facts.events
         && summary.state.first_id == facts.first_id
         && eligibility(locked.dir(), &inspected) == facts.eligibility;

@@ -123,7 +123,7 @@ pub use crate::log::state::command_line::command_line;
 #[doc(hidden)]
 pub use crate::log::state::run_status::RunStatus;
 #[doc(hidden)]
-pub use crate::log::store::catalog::open_dir;
+pub use crate::log::store::catalog::{open_any_dir, open_dir};
 #[doc(hidden)]
 pub use crate::log::store::gc::{
     GcLock, LockOutcome, LockedForRemoval, Retired, TrashEntry, trash_entries,

@@ -138,6 +138,13 @@ impl RunId {
         Self(format!("{name}-{}", ulid.to_string().to_ascii_lowercase()))
     }
 
+    /// Returns the ULID at the end of an id that runlog generated.
+    pub fn ulid(&self) -> Option<&str> {
+        let (_, ulid) = self.0.rsplit_once('-')?;
+        let parsed = ulid.to_ascii_uppercase().parse::<ulid::Ulid>();
+        parsed.is_ok().then_some(ulid)
+    }
+
     /// Creates an id from the name of a file.
     pub fn from_name(name: &str) -> Self {
         Self(sanitize(name, MAX_LEN, "run"))

@@ -306,14 +306,22 @@ fn gc_removes_empty_run_directories_after_an_hour() {
         ".omne/var/runs/rest/jobs/x.out .omne/var/runs/rest/jobs .omne/var/runs/rest",
         "61 minutes ago",
     );
-    env.ok(&["gc", "--max-age", "0", "--max-runs", "0"]);
-    assert_eq!(env.runs(), ["it", "old", "rest", "young"]);
-    let output = env.ok(&["gc", "--orphans", "--json"]);
+    std::fs::create_dir(env.run_dir("torn")).unwrap();
+    std::fs::write(env.log_path("torn"), "{\"v\":1,\"se").unwrap();
+    let torn = ".omne/var/runs/torn/events.jsonl .omne/var/runs/torn";
+    touch(&env, torn, "61 minutes ago");
+    env.ok(&["gc", "--max-runs", "9", "--state", "failed"]);
+    env.ok(&["gc", "--max-runs", "9", "--name", "other"]);
+    assert_eq!(env.runs(), ["it", "old", "rest", "torn", "young"]);
+    let named = env.run(&["gc", "young"]);
+    assert_eq!(named.code, 4, "{}", named.stderr());
+    env.ok(&["gc", "torn"]);
+    let output = env.ok(&["gc", "--max-runs", "9", "--json"]);
     assert_eq!(env.runs(), ["it", "rest", "young"]);
     let line = &lines(&output)[0];
     assert_eq!(line["run_id"], "old");
     assert_eq!(line["policy"], "orphans");
-    assert_eq!(line["state"], Value::Null);
+    assert_eq!(line["state"], "pending");
     // It never was a run.
     assert_eq!(retired(&env), Vec::<String>::new());
 }

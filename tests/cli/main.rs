@@ -39,6 +39,7 @@ mod man;
 mod many_segments;
 mod names;
 mod odd_files;
+mod pending;
 mod recover;
 mod removed_runs;
 mod replay;

@@ -27,7 +27,8 @@ use crate::volume::Volume;
 /// A lost run counts as failed if its process is known to be dead. If it is unknown whether
 /// a run has ended (state unknown, a process that is not visible, a rollback that did not
 /// finish), the run is removed only if it is named, with --max-age, and was last changed
-/// longer ago than that.
+/// longer ago than that. A run without an event (pending) is removed one hour after its last
+/// change.
 ///
 /// RUN is an ID, a name (its newest run), a unique prefix of an ID, or `latest`; `~1` is the run
 /// before, as in `build~1`.
@@ -54,7 +55,7 @@ pub(crate) struct Args {
     /// Keep failed and lost runs that ended less than DURATION ago, whatever the limits are
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Limits")]
     keep_failed: Option<Duration>,
-    /// Remove directories of runs that have no event, one hour after their last change
+    /// Remove pending runs one hour after their last change; every other limit does so too
     #[arg(long, conflicts_with = "runs", help_heading = "Limits")]
     orphans: bool,
     /// In runs that are kept, drop sealed segments whose last event is older than DURATION;
@@ -149,7 +150,7 @@ impl Args {
     }
 
     /// Returns which runs are considered.
-    pub(super) fn filter(&self, global: &Global, policy: &RetentionPolicy) -> Result<GcFilter> {
+    pub(super) fn filter(&self, global: &Global) -> Result<GcFilter> {
         let mut runs = Vec::new();
         for name in &self.runs {
             let (run, _) = global.run_to_change(name)?;
@@ -161,7 +162,6 @@ impl Args {
             runs,
             states: self.state.clone(),
             names: self.name.clone(),
-            orphans: policy.orphans,
         })
     }
 }

@@ -23,7 +23,7 @@ use crate::volume::Volume;
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let volume = global.volume()?;
     let limits = args.limits(&volume)?;
-    let filter = args.filter(global, &limits.policy)?;
+    let filter = args.filter(global)?;
     let mut output = GcOutput::new(args.report_style(), args.execution());
     // Locked before the runs are read, so that a second gc fails at once.
     let mut gc = match output.execution {

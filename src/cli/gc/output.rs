@@ -113,7 +113,7 @@ impl GcOutput {
             return;
         }
         print_stderr(format_args!("run {} is kept: {keep}", facts.run_id));
-        if facts.eligibility == Eligibility::Live {
+        if matches!(facts.eligibility, Eligibility::Live | Eligibility::Empty) {
             self.exit_with(Code::Running);
         }
         let report = self.report(facts, GcAction::Keep, keep.to_string());

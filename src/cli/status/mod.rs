@@ -156,7 +156,7 @@ fn outcome(state: RunStatus) -> Option<Code> {
     match state {
         RunStatus::Completed => Some(Code::Ok),
         RunStatus::Failed | RunStatus::Lost | RunStatus::Unknown => Some(Code::Negative),
-        RunStatus::Running | RunStatus::Open => None,
+        RunStatus::Pending | RunStatus::Running | RunStatus::Open => None,
     }
 }
 

@@ -28,9 +28,10 @@ const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
 /// How much time passes at least between two updates; faster changes are shown together.
 const MIN_REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 /// The order in which states are counted in the summary: the most important first.
-const STATES: [RunStatus; 6] = [
+const STATES: [RunStatus; 7] = [
     RunStatus::Running,
     RunStatus::Open,
+    RunStatus::Pending,
     RunStatus::Lost,
     RunStatus::Unknown,
     RunStatus::Failed,

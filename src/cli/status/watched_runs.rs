@@ -53,11 +53,11 @@ pub(crate) struct WatchedRuns {
     pub problems: WatchProblems,
 }
 
-/// A run that has not finished; it may have no event yet.
+/// A run that has not finished.
 #[derive(Debug, Default)]
 pub(crate) struct WatchedLiveRun {
     pub run: LiveRun,
-    /// `None` before the first read, and while the run has no event.
+    /// `None` before the first read.
     pub now: Option<(WatchedRun, RunVerdict)>,
     /// The status that was reported last.
     key: u64,
@@ -212,9 +212,6 @@ impl WatchedRuns {
         let inspected = live.run.poll(&dir)?;
         if dir.is_removed() {
             self.remove_run(run);
-            return Ok(());
-        }
-        if !live.run.has_events() {
             return Ok(());
         }
         let damage = live.run.damage();

@@ -207,7 +207,7 @@ fn claim(dir: &Dir, inspected: &InspectedRun) -> Result<Option<Leases>, String> 
         RunStatus::Running | RunStatus::Unknown => {
             return Err(inspected.verdict.because.clone());
         }
-        RunStatus::Completed | RunStatus::Failed => return Ok(None),
+        RunStatus::Pending | RunStatus::Completed | RunStatus::Failed => return Ok(None),
         RunStatus::Open if state.keep_open => return Ok(None),
         RunStatus::Open | RunStatus::Lost => {}
     }

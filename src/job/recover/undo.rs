@@ -141,7 +141,7 @@ fn jobs_to_undo(run: &RunId, dir: &Dir, in_doubt: InDoubt) -> Result<Vec<JobStat
     in_doubt.check(run, &examined)?;
     let (run_id, because) = (run.clone(), examined.verdict.because);
     match examined.verdict.state {
-        RunStatus::Completed | RunStatus::Failed | RunStatus::Open => {}
+        RunStatus::Pending | RunStatus::Completed | RunStatus::Failed | RunStatus::Open => {}
         RunStatus::Running => {
             return Err(UndoError::Running {
                 run: run_id,

@@ -169,12 +169,6 @@ impl LiveRun {
         }
     }
 
-    /// Returns whether the run has any content. A directory without any belongs to a run that
-    /// is being created.
-    pub fn has_events(&self) -> bool {
-        self.events > 0 || !self.damage.is_empty()
-    }
-
     /// Returns the state folded so far.
     pub fn state(&self) -> &RunState {
         &self.fold.state

@@ -10,7 +10,7 @@ use crate::log::{
     JobScope, JobState, Lease, LeaseState, Rollback, RunState, RunStatus, RunSummary, Stage,
     StorageError,
 };
-use crate::volume::{Dir, JobId, RunId, error_chain};
+use crate::volume::{Dir, FileKey, JobId, RunId, error_chain, format_ts};
 
 /// The state of a run, with the reason for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,11 @@ impl RunVerdict {
 pub fn run_verdict(dir: &Dir, run: &RunState) -> RunVerdict {
     if run.is_closed() {
         return closed_verdict(run);
+    }
+    if run.first_id.is_none()
+        && let Some(verdict) = pending_verdict(dir)
+    {
+        return verdict;
     }
     let mut lost = None;
     let mut unseen = None;
@@ -93,6 +98,21 @@ pub fn run_verdict(dir: &Dir, run: &RunState) -> RunVerdict {
         RunStatus::Open,
         "the run is not closed, and no job is live".to_owned(),
     )
+}
+
+/// Returns the state of the run in `dir` if it has no event yet.
+fn pending_verdict(dir: &Dir) -> Option<RunVerdict> {
+    if log::is_started(dir).ok()? {
+        return None;
+    }
+    let because = match dir.usage() {
+        Ok(usage) => format!(
+            "it has no event yet, and was last changed at {}",
+            format_ts(usage.touched)
+        ),
+        Err(_) => "it has no event yet".to_owned(),
+    };
+    Some(verdict(RunStatus::Pending, because))
 }
 
 pub(crate) fn verdict(state: RunStatus, because: String) -> RunVerdict {
@@ -179,7 +199,11 @@ pub struct InspectedRun {
 /// # Errors
 /// The log cannot be read.
 pub fn inspect_run(dir: &Dir, scope: JobScope) -> Result<InspectedRun, StorageError> {
-    let mut summary = log::read_summary(dir, scope)?;
+    let mut summary = match log::read_summary(dir, scope) {
+        // Only a directory that is still there can get its first event.
+        Err(StorageError::RunRemoved { .. }) if !dir.is_removed() => RunSummary::default(),
+        read => read?,
+    };
     let mut verdict = run_verdict(dir, &summary.state);
     for _ in 1..MAX_PROBES {
         if verdict.state != RunStatus::Lost {
@@ -195,8 +219,8 @@ pub fn inspect_run(dir: &Dir, scope: JobScope) -> Result<InspectedRun, StorageEr
 }
 
 /// Inspects runs in the directory `runs`, on several threads if there are many, and maps each
-/// with `map`. The result is `None` for a run without events. Only the last line of a
-/// finished run is read.
+/// with `map`. The result is `None` for a run that is not there. Only the last line of a finished
+/// run is read.
 pub fn inspect_runs<T: Send>(
     runs: &Dir,
     ids: &[RunId],
@@ -251,6 +275,15 @@ fn inspect_listed_run(
             verdict: inspected,
         }));
     }
-    let dir = log::open_dir(runs, run)?;
-    dir.map(|dir| inspect_run(&dir, scope)).transpose()
+    let Some(dir) = log::open_any_dir(runs, run)? else {
+        return Ok(None);
+    };
+    let inspected = inspect_run(&dir, scope)?;
+    // A run that gc is removing loses its events after its name.
+    let is_there = || {
+        let there = runs.stat(run.as_str()).ok().flatten();
+        there.as_ref().map(FileKey::from) == Some(dir.key())
+    };
+    let is_run = inspected.verdict.state != RunStatus::Pending || is_there();
+    Ok(is_run.then_some(inspected))
 }

@@ -29,7 +29,7 @@ pub enum JobScope {
 }
 
 /// A run according to its log.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RunSummary {
     /// The folded state.
     pub state: RunState,

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
+    /// No event yet.
+    Pending,
     /// Closed, and no job failed.
     Completed,
     /// Closed, and some job failed.
@@ -22,7 +24,8 @@ pub enum RunStatus {
 
 impl RunStatus {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
         Self::Completed,
         Self::Failed,
         Self::Running,
@@ -38,12 +41,13 @@ impl RunStatus {
 
     /// Whether nothing more is to be waited for.
     pub fn has_ended(self) -> bool {
-        !matches!(self, Self::Running | Self::Open)
+        !matches!(self, Self::Pending | Self::Running | Self::Open)
     }
 
     /// The name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Pending => "pending",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Running => "running",

@@ -75,12 +75,22 @@ pub fn list(volume: &Volume) -> Result<Vec<RunId>, StorageError> {
 /// # Errors
 /// The directory cannot be read.
 pub fn open_dir(runs: &Dir, run: &RunId) -> Result<Option<Dir>, StorageError> {
-    use crate::volume::VolumeError::NotADirectory;
-    let dir = match runs.open_dir(run.as_str()) {
-        Ok(dir) => dir,
-        Err(NotADirectory { .. }) => return Ok(None),
-        Err(e) if e.io_kind() == Some(std::io::ErrorKind::NotFound) => return Ok(None),
-        Err(e) => return Err(e.into()),
+    let Some(dir) = open_any_dir(runs, run)? else {
+        return Ok(None);
     };
     Ok(has_events(&dir)?.then_some(dir))
+}
+
+/// Opens the directory of a run, which may have no events yet; `None` if there is none.
+///
+/// # Errors
+/// The directory cannot be opened.
+pub fn open_any_dir(runs: &Dir, run: &RunId) -> Result<Option<Dir>, StorageError> {
+    use crate::volume::VolumeError::NotADirectory;
+    match runs.open_dir(run.as_str()) {
+        Ok(dir) => Ok(Some(dir)),
+        Err(NotADirectory { .. }) => Ok(None),
+        Err(e) if e.io_kind() == Some(std::io::ErrorKind::NotFound) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
 }

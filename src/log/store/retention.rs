@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::log::state::run_status::RunStatus;
 use crate::volume::RunId;
 
-/// How long a run directory without an event counts as a run that is being created.
+/// How long after its last change a run without an event may still be about to start.
 pub(crate) const CREATION_GRACE: Duration = Duration::from_hours(1);
 
 /// Whether a run may be removed at all.
@@ -22,7 +22,8 @@ pub enum Eligibility {
     Unsure,
     /// It is live, or may be: it is never removed.
     Live,
-    /// A directory without an event.
+    /// It has neither an event nor any output: it is removed once it was not touched for an
+    /// hour.
     Empty,
 }
 
@@ -33,8 +34,8 @@ pub struct RunInfo {
     pub run_id: RunId,
     /// The name of the run.
     pub name: String,
-    /// The state; `None` for a directory without an event.
-    pub state: Option<RunStatus>,
+    /// The state.
+    pub state: RunStatus,
     /// Whether it may be removed at all.
     pub eligibility: Eligibility,
     /// The id of its first event.
@@ -64,7 +65,7 @@ pub(crate) struct RetentionPolicy {
     pub max_size: Option<u64>,
     /// Failed and lost runs that ended less than this ago are kept, whatever the limits say.
     pub keep_failed: Option<Duration>,
-    /// Directories without an event are removed an hour after they were last touched.
+    /// Runs without an event are removed, as with every other limit.
     pub orphans: bool,
     /// Named runs that have ended are removed, whatever the limits say.
     pub named: bool,
@@ -134,7 +135,7 @@ impl RetentionPolicy {
             Eligibility::Ended if self.named && run.named => {
                 RetentionDecision::Remove(RemoveReason::Named)
             }
-            Eligibility::Empty if self.orphans && age >= CREATION_GRACE => {
+            Eligibility::Empty if self.has_limit() && age >= CREATION_GRACE => {
                 RetentionDecision::Remove(RemoveReason::Orphan(age))
             }
             Eligibility::Empty => RetentionDecision::Keep(KeepReason::Pending),
@@ -152,7 +153,7 @@ impl RetentionPolicy {
     fn kept_failed(&self, run: &RunInfo, age: Duration) -> Option<Duration> {
         let failed = matches!(
             run.state,
-            Some(RunStatus::Failed | RunStatus::Lost | RunStatus::Unknown)
+            RunStatus::Failed | RunStatus::Lost | RunStatus::Unknown
         );
         self.keep_failed.filter(|limit| failed && age < *limit)
     }
@@ -229,7 +230,9 @@ impl fmt::Display for KeepReason {
             Self::Unsure => f.write_str(
                 "it is unknown whether it has ended; name it and give --max-age to remove it",
             ),
-            Self::Pending => f.write_str("it has no event yet"),
+            Self::Pending => {
+                f.write_str("it has no event yet; it is removed one hour after its last change")
+            }
         }
     }
 }

@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
-use crate::log::state::run_status::RunStatus::{Completed, Failed, Lost, Open, Running, Unknown};
+use crate::log::state::run_status::RunStatus::{
+    Completed, Failed, Lost, Open, Pending, Running, Unknown,
+};
 use crate::log::store::retention::*;
 
 const NOW: i64 = 2_000_000_000;
@@ -13,10 +15,11 @@ fn run(id: &str, state: RunStatus, age: i64, bytes: u64) -> RunInfo {
     RunInfo {
         run_id: id.parse().unwrap(),
         name: "r".to_owned(),
-        state: Some(state),
+        state,
         eligibility: match state {
             Completed | Failed | Lost => Eligibility::Ended,
             Unknown => Eligibility::Unsure,
+            Pending => Eligibility::Empty,
             Running | Open => Eligibility::Live,
         },
         first_id: None,
@@ -125,8 +128,7 @@ fn unknown_run_needs_name_and_age() {
 
 #[test]
 fn empty_directory_is_removed_after_grace() {
-    let mut it = run("g", Open, 3_600, 10);
-    (it.state, it.eligibility) = (None, Eligibility::Empty);
+    let it = run("g", Pending, 3_600, 10);
     let orphans = RetentionPolicy {
         orphans: true,
         ..RetentionPolicy::default()
@@ -142,7 +144,7 @@ fn empty_directory_is_removed_after_grace() {
         max_age: Some(seconds(0)),
         ..RetentionPolicy::default()
     };
-    assert_eq!(removed(&limits, &[it, run("h", Running, 1, 1)]), "");
+    assert_eq!(removed(&limits, &[it, run("h", Running, 1, 1)]), "g");
 }
 
 #[test]
@@ -214,7 +216,7 @@ proptest! {
             && policy.max_size.is_none_or(|n| left.iter().map(|r| r.bytes).sum::<u64>() <= n);
         for (run, verdict) in &pairs {
             let age = age(run.since, now());
-            let failed = matches!(run.state, Some(Failed | Lost | Unknown));
+            let failed = matches!(run.state, Failed | Lost | Unknown);
             let kept = failed && policy.keep_failed.is_some_and(|d| age < d);
             if goes(verdict) {
                 prop_assert!(run.eligibility != Eligibility::Live && !kept);

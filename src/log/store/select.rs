@@ -5,7 +5,7 @@ use ulid::Ulid;
 use crate::log::error::StorageError;
 use crate::log::format::ulid::parse_ulid;
 use crate::log::read::first_event::{first_id, first_state};
-use crate::log::store::catalog::{SelectError, list, open_dir};
+use crate::log::store::catalog::{SelectError, list, open_any_dir, open_dir};
 use crate::volume::{Dir, RunId, Volume};
 
 /// The length of a ULID in text form.
@@ -50,8 +50,8 @@ pub fn select(volume: &Volume, text: &str) -> Result<(RunId, Dir), SelectError> 
 /// Finds the run that a text stands for.
 ///
 /// The first match counts: an exact id, `latest` (the run with the highest first event id),
-/// a name (its newest run), a unique prefix of an id. `latest~N` and `NAME~N` are the N-th run
-/// before, `~` is `~1`.
+/// a name (its newest run), a unique prefix of an id, the exact id of a run without events.
+/// `latest~N` and `NAME~N` are the N-th run before, `~` is `~1`.
 ///
 /// # Errors
 ///
@@ -89,7 +89,19 @@ pub fn find_run(volume: &Volume, text: &str) -> Result<SelectedRun, SelectError>
             matched_by,
         });
     }
-    find_by_prefix(&runs, &list(volume)?, text)
+    let found = find_by_prefix(&runs, &list(volume)?, text);
+    if let Err(SelectError::NoSuchRun { .. }) = found
+        && let Ok(run) = text.parse::<RunId>()
+        && let Some(dir) = open_any_dir(&runs, &run)?
+    {
+        let matched_by = MatchedBy::Id;
+        return Ok(SelectedRun {
+            run,
+            dir,
+            matched_by,
+        });
+    }
+    found
 }
 
 fn no_runs(volume: &Volume) -> SelectError {

@@ -115,7 +115,9 @@ fn annotation_level(state: RunStatus) -> &'static str {
     match state {
         RunStatus::Failed | RunStatus::Lost => "error",
         RunStatus::Unknown => "warning",
-        RunStatus::Completed | RunStatus::Running | RunStatus::Open => "notice",
+        RunStatus::Pending | RunStatus::Completed | RunStatus::Running | RunStatus::Open => {
+            "notice"
+        }
     }
 }
 

@@ -107,6 +107,7 @@ pub(crate) fn is_control(c: char) -> bool {
 pub(crate) fn status_glyph(state: RunStatus, glyphs: Glyphs) -> (&'static str, Role) {
     let pick = |unicode, ascii| glyphs.pick(unicode, ascii);
     match state {
+        RunStatus::Pending => (pick("·", "."), Role::Faint),
         RunStatus::Completed => (pick("✓", "+"), Role::Good),
         RunStatus::Failed => (pick("✗", "x"), Role::Bad),
         RunStatus::Running => (pick("▶", ">"), Role::Busy),

@@ -68,8 +68,8 @@ impl GcReport {
     pub fn new(run: &RunInfo, action: GcAction, execution: Execution, why: String) -> Self {
         Self {
             bytes: run.bytes,
-            name: run.state.map(|_| run.name.clone()),
-            state: run.state,
+            name: Some(run.name.clone()),
+            state: Some(run.state),
             opened_ts: run.opened_ts,
             closed_ts: run.closed_ts,
             ..Self::bare(run.run_id.clone(), action, execution, why)

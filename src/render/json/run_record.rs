@@ -89,7 +89,10 @@ impl RunRecord {
             verdict: inspected,
         } = examined;
         let state = overview.state;
+        // A run without an event is as old as its id.
+        let age = || run_id.ulid().map(str::to_owned);
         let mut record = Self {
+            first_id: state.first_id.clone().or_else(age),
             run_id,
             dir,
             duration_ms: state.duration_ms(),
@@ -106,7 +109,6 @@ impl RunRecord {
             jobs_failed: state.jobs_failed,
             jobs: state.jobs.into_iter().map(JobRecord::from).collect(),
             at: None,
-            first_id: state.first_id,
             retired: None,
         };
         record.set_elapsed(Timestamp::now());

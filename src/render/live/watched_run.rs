@@ -36,9 +36,11 @@ pub struct WatchedRun {
 impl WatchedRun {
     /// Creates the record of a run in this state.
     pub fn new(run_id: RunId, run: &RunState, state: RunStatus) -> Self {
+        // A run without an event is as old as its id.
+        let age = || run_id.ulid().map(str::to_owned);
         Self {
+            first_id: run.first_id.clone().or_else(age),
             run_id,
-            first_id: run.first_id.clone(),
             name: run.name.clone(),
             state,
             opened_ts: run.opened_ts,
@@ -55,7 +57,7 @@ impl WatchedRun {
 
     /// Reports whether the run has not ended.
     pub fn is_live(&self) -> bool {
-        matches!(self.state, RunStatus::Running | RunStatus::Open)
+        !self.state.has_ended()
     }
 }
 

@@ -135,7 +135,9 @@ impl Trace {
         let status = match run.state {
             RunStatus::Completed => Status::ok(),
             RunStatus::Failed | RunStatus::Lost => Status::error(&run.because),
-            RunStatus::Running | RunStatus::Open | RunStatus::Unknown => Status::default(),
+            RunStatus::Pending | RunStatus::Running | RunStatus::Open | RunStatus::Unknown => {
+                Status::default()
+            }
         };
         Some(OtlpSpan {
             trace_id: self.id.clone(),
