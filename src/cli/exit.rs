@@ -8,7 +8,9 @@ use anyhow::Error;
 use super::command_line::UsageFailure;
 use super::context::print_stderr;
 use super::usage_error::UsageError;
-use crate::job::{BUSY_PROGRAM, MISSING_INTERPRETER, StartError, UncertainLog, UndoError};
+use crate::job::{
+    BUSY_PROGRAM, MISSING_INTERPRETER, REQUIRED_PROBE, StartError, UncertainLog, UndoError,
+};
 use crate::log::format::payload::{ErrorKind, JobError};
 use crate::log::{
     AppendError, CursorError, CursorFileError, Damage, DraftError, GcError, Refusal, RotateError,
@@ -169,6 +171,10 @@ pub(crate) fn not_started(error: &JobError, not_found: Option<&str>) -> (Code, S
             Some("make the file executable, or run it with its interpreter"),
         ),
         ErrorKind::ResourceLimit => (Code::Runlog, Some("free resources, or require less")),
+        ErrorKind::Validation if error.message.starts_with(REQUIRED_PROBE) => (
+            Code::Runlog,
+            Some("start what the probe looks for, or run without --require"),
+        ),
         ErrorKind::Validation => (Code::Runlog, Some("use another directory with --cwd")),
         _ => (Code::Runlog, None),
     };

@@ -64,12 +64,16 @@ pub(crate) fn words(cli: &Command, defaults: &[RunDefault]) -> Result<Vec<OsStri
     for default in defaults {
         let words = words_of(cli, default).map_err(|reason| UsageError {
             message: format!(
-                "{}:{}: run.{}: {reason}",
+                "{}:{}: {}: {reason}",
                 default.path.display(),
                 default.line,
                 default.key
             ),
-            hint: "the keys of [run] are the long flags of `runlog run`, with their values",
+            hint: if default.key.starts_with("run.") {
+                "the keys of [run] are the long flags of `runlog run`, with their values"
+            } else {
+                "the keys of [telemetry.probes] are names, with values as of `runlog run --probe`"
+            },
         })?;
         all.extend(words);
     }
@@ -77,7 +81,7 @@ pub(crate) fn words(cli: &Command, defaults: &[RunDefault]) -> Result<Vec<OsStri
 }
 
 fn words_of(cli: &Command, default: &RunDefault) -> Result<Vec<OsString>, String> {
-    let long = default.key.replace('_', "-");
+    let long = default.flag.replace('_', "-");
     let run = cli.find_subcommand("run");
     let arg = run
         .and_then(|run| {

@@ -79,6 +79,7 @@ pub use crate::log::read::damage::{Damage, DamageList};
 pub use crate::log::read::fold::{Fold, fold};
 pub use crate::log::read::reader::{Item, Reader};
 pub use crate::log::state::job_state::{JobState, Rollback, Stage};
+pub use crate::log::state::probe_state::ProbeState;
 pub use crate::log::state::run_state::{MAX_JOBS, RunState};
 pub use crate::log::store::catalog::{SelectError, list};
 pub use crate::log::store::select::{MatchedBy, SelectedRun, find_run, select};

@@ -7,7 +7,7 @@ use sysinfo::{MemoryRefreshKind, System};
 
 use super::cpu::CpuInfo;
 use super::limits::memory_limit_bytes;
-use super::snapshot::HostSnapshot;
+use super::snapshot::{HostSnapshot, Readings};
 use super::stat::parse_number;
 use super::units::{clamp_exact, round2, taken_now};
 
@@ -79,6 +79,7 @@ impl HostSampler {
             net_tx_bytes: net.map(|(_, sent)| sent),
             gpu_devices: self.gpu_devices,
             tpu_devices: self.tpu_devices,
+            probes: Readings::new(),
         }
     }
 }

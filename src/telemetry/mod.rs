@@ -20,6 +20,7 @@
 //! | `host` | the host: memory, load, disk, network, devices |
 //! | `cpu` | the model and number of the processors |
 //! | `processes` | the process table, the top consumers, the job's tree |
+//! | `dependency` | what a job depends on, and whether it is there |
 //! | `history` | the earlier readings that a new one is compared with |
 //! | `stat` | one process: `/proc/<pid>/stat` and `/proc/<pid>/io` |
 //! | `tree` | descendants of a process |
@@ -29,6 +30,7 @@
 //! | `probe` | sampling that can neither block nor fail the caller |
 
 mod cpu;
+mod dependency;
 mod history;
 mod host;
 mod identity;
@@ -45,6 +47,7 @@ mod stat;
 mod tree;
 mod units;
 
+pub use dependency::{Dependency, Target};
 pub use host::{available_mem_bytes, free_disk_bytes, load_1m};
 pub use identity::{
     LiveProcess, boot_id, env_value, group_and_session, live_processes, live_start_ticks,
@@ -53,5 +56,5 @@ pub use identity::{
 pub use limits::oom_kills;
 pub use probe::{PendingSnapshots, Probe};
 pub use sampler::Sampler;
-pub use snapshot::{Consumer, HostSnapshot, JobTree, ProcessSnapshot, Snapshots};
+pub use snapshot::{Consumer, HostSnapshot, JobTree, ProcessSnapshot, Readings, Snapshots};
 pub use tree::descendants;

@@ -5,8 +5,9 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
+use super::dependency::{Dependency, unread};
 use super::sampler::Sampler;
-use super::snapshot::{HostSnapshot, JobTree, ProcessSnapshot, Snapshots};
+use super::snapshot::{HostSnapshot, JobTree, ProcessSnapshot, Readings, Snapshots};
 
 /// The maximum number of requests that wait for a thread that is stuck. Further ones are
 /// dropped.
@@ -20,6 +21,8 @@ pub(super) const MAX_QUEUED_REQUESTS: usize = 16;
 #[derive(Debug)]
 pub struct Probe {
     requests: SyncSender<Request>,
+    /// The readings of the job's probes that are not known in time.
+    unread: Readings,
 }
 
 /// A request for snapshots. Each request has its own channel for the reply, so that a late
@@ -36,12 +39,14 @@ struct Request {
 enum ReplyTo {
     All(Sender<Reply>),
     Tree(Sender<Option<JobTree>>),
+    Probes(Sender<Readings>),
 }
 
 #[derive(Debug)]
 enum Reply {
     Host(Box<HostSnapshot>),
     Processes(Box<ProcessSnapshot>),
+    Probes(Readings),
 }
 
 /// The source of snapshots: the sampler, or a slow substitute in tests.
@@ -49,6 +54,7 @@ pub(super) trait Source {
     fn host(&mut self) -> HostSnapshot;
     fn processes(&mut self, job_pid: Option<u32>) -> Option<ProcessSnapshot>;
     fn job_tree(&mut self, job_pid: u32) -> Option<JobTree>;
+    fn probes(&mut self) -> Readings;
 }
 
 impl Source for Sampler {
@@ -63,16 +69,23 @@ impl Source for Sampler {
     fn job_tree(&mut self, job_pid: u32) -> Option<JobTree> {
         Sampler::job_tree(self, job_pid)
     }
+
+    fn probes(&mut self) -> Readings {
+        Sampler::probes(self)
+    }
 }
 
 impl Probe {
-    /// Starts the thread, which also creates the sampler, so that this does not block.
+    /// Starts the thread, which also creates the sampler, so that this does not block. Its
+    /// snapshots say whether the dependencies of the job are there.
     ///
     /// # Errors
     ///
     /// The thread could not be started.
-    pub fn start(volume: PathBuf) -> io::Result<Self> {
-        Self::spawn(move || Sampler::new(&volume))
+    pub fn start(volume: PathBuf, dependencies: Vec<Dependency>) -> io::Result<Self> {
+        let unread = unread(&dependencies);
+        let probe = Self::spawn(move || Sampler::new(&volume).with_dependencies(dependencies))?;
+        Ok(Self { unread, ..probe })
     }
 
     pub(super) fn spawn<S: Source>(
@@ -82,7 +95,10 @@ impl Probe {
         thread::Builder::new()
             .name("telemetry".to_owned())
             .spawn(move || serve(&mut source(), &inbox))?;
-        Ok(Self { requests })
+        Ok(Self {
+            requests,
+            unread: Readings::new(),
+        })
     }
 
     /// Returns snapshots of the host and of the processes with the tree of `job_pid`, as far
@@ -112,6 +128,17 @@ impl Probe {
         }
     }
 
+    /// Returns the readings of the job's probes, as far as they are known within `limit`.
+    pub fn probes(&self, limit: Duration) -> Readings {
+        if self.unread.is_empty() {
+            return Readings::new();
+        }
+        let deadline = Instant::now().checked_add(limit);
+        let (reply, inbox) = channel();
+        self.enqueue(None, deadline, ReplyTo::Probes(reply));
+        recv_until(&inbox, deadline).unwrap_or_else(|| self.unread.clone())
+    }
+
     /// Queues a request. Returns `false` if the queue is full or the thread has ended.
     fn enqueue(&self, job_pid: Option<u32>, deadline: Option<Instant>, reply_to: ReplyTo) -> bool {
         let request = Request {
@@ -138,6 +165,11 @@ impl PendingSnapshots {
             match reply {
                 Reply::Host(host) => snapshots.host = Some(*host),
                 Reply::Processes(processes) => snapshots.processes = Some(*processes),
+                Reply::Probes(probes) => {
+                    if let Some(host) = &mut snapshots.host {
+                        host.probes = probes;
+                    }
+                }
             }
         }
         snapshots
@@ -167,8 +199,15 @@ fn serve(source: &mut impl Source, inbox: &Receiver<Request>) {
                 if let Some(processes) = source.processes(request.job_pid) {
                     replies.send(Reply::Processes(Box::new(processes))).ok();
                 }
-                replies.send(Reply::Host(Box::new(source.host()))).ok();
+                let host = source.host();
+                let has_probes = !host.probes.is_empty();
+                replies.send(Reply::Host(Box::new(host))).ok();
+                // Last, because a probe may look at a file system that hangs.
+                if has_probes {
+                    replies.send(Reply::Probes(source.probes())).ok();
+                }
             }
+            ReplyTo::Probes(reply) => drop(reply.send(source.probes())),
             ReplyTo::Tree(reply) => {
                 let tree = request.job_pid.and_then(|pid| source.job_tree(pid));
                 reply.send(tree).ok();

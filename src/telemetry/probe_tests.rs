@@ -6,9 +6,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use super::dependency::{Dependency, Target};
 use super::probe::{MAX_QUEUED_REQUESTS, Probe, Source};
 use super::sampler::Sampler;
-use super::snapshot::{HostSnapshot, JobTree, ProcessSnapshot, Snapshots};
+use super::snapshot::{HostSnapshot, JobTree, ProcessSnapshot, Readings, Snapshots};
 
 /// How long a test waits for a reply: far longer than one takes on a loaded machine.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -49,6 +50,20 @@ impl Source for Slow {
         let tree = self.real.job_tree(job_pid)?;
         Some(JobTree { processes, ..tree })
     }
+
+    fn probes(&mut self) -> Readings {
+        self.gate.recv().ok();
+        self.real.probes()
+    }
+}
+
+/// Something that is always there.
+fn root() -> Dependency {
+    Dependency {
+        name: "root".to_owned(),
+        spec: "file:/".to_owned(),
+        target: Target::File("/".into()),
+    }
 }
 
 /// Returns a probe, the sender that opens its gate, and the receiver that is notified of
@@ -60,14 +75,14 @@ fn slow_probe() -> (Probe, Sender<()>, Receiver<()>) {
         started,
         gate,
         serial: 0,
-        real: Sampler::new("/".as_ref()),
+        real: Sampler::new("/".as_ref()).with_dependencies(vec![root()]),
     });
     (probe.unwrap(), open, notices)
 }
 
 #[test]
 fn probe_serves_many_threads() {
-    let probe = Arc::new(Probe::start("/".into()).unwrap());
+    let probe = Arc::new(Probe::start("/".into(), Vec::new()).unwrap());
     let threads: Vec<_> = (0..4)
         .map(|_| {
             let probe = Arc::clone(&probe);
@@ -93,7 +108,7 @@ fn late_reply_is_dropped() {
         assert!(late.host.is_none() && late.processes.is_none());
     }
     // Its two replies, number 1, arrive while the next request waits for number 2.
-    for _ in 0..4 {
+    for _ in 0..6 {
         open.send(()).unwrap();
     }
     let next = probe.collect(None, PATIENCE);
@@ -118,6 +133,27 @@ fn hanging_disk_does_not_hide_processes() {
         assert!(half.processes.is_some());
         assert!(half.host.is_none());
     });
+}
+
+#[test]
+fn hanging_probe_does_not_hide_host() {
+    let (probe, open, _notices) = slow_probe();
+    for _ in 0..2 {
+        open.send(()).unwrap();
+    }
+    let host = probe.collect(None, Duration::from_secs(1)).host.unwrap();
+    assert_eq!(host.probes.get("root"), Some(&None));
+}
+
+#[test]
+fn probes_are_read_with_host_and_alone() {
+    let probe = Probe::start("/".into(), vec![root()]).unwrap();
+    let read = Readings::from([("root".to_owned(), Some(true))]);
+    assert_eq!(probe.collect(None, PATIENCE).host.unwrap().probes, read);
+    assert_eq!(probe.probes(PATIENCE), read);
+    assert_eq!(probe.probes(Duration::ZERO).keys().next().unwrap(), "root");
+    let without = Probe::start("/".into(), Vec::new()).unwrap();
+    assert!(without.probes(PATIENCE).is_empty());
 }
 
 #[test]

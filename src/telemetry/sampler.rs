@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use super::dependency::{Dependency, read_all, unread};
 use super::host::HostSampler;
 use super::processes::ProcessSampler;
-use super::snapshot::{HostSnapshot, JobTree, ProcessSnapshot};
+use super::snapshot::{HostSnapshot, JobTree, ProcessSnapshot, Readings};
 
 /// A sampler of the host, its processes and the job.
 ///
@@ -15,6 +16,7 @@ pub struct Sampler {
     host: HostSampler,
     processes: ProcessSampler,
     mem_total_bytes: Option<u64>,
+    dependencies: Vec<Dependency>,
 }
 
 impl Sampler {
@@ -25,12 +27,28 @@ impl Sampler {
             mem_total_bytes: host.mem_total_bytes(),
             host,
             processes: ProcessSampler::new(),
+            dependencies: Vec::new(),
         }
     }
 
-    /// Samples the host.
+    /// Lets it also read what a job depends on.
+    #[must_use]
+    pub fn with_dependencies(mut self, dependencies: Vec<Dependency>) -> Self {
+        self.dependencies = dependencies;
+        self
+    }
+
+    /// Samples the host. The probes are not read yet.
     pub fn host(&mut self) -> HostSnapshot {
-        self.host.sample()
+        HostSnapshot {
+            probes: unread(&self.dependencies),
+            ..self.host.sample()
+        }
+    }
+
+    /// Reads the probes.
+    pub fn probes(&self) -> Readings {
+        read_all(&self.dependencies)
     }
 
     /// Samples the processes, and the tree of `job_pid` if one is given and still exists.

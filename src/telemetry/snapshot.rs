@@ -4,7 +4,12 @@
 //! 100 percent is one full core. Floats are finite and rounded to two decimals. Integers are
 //! below 2^53.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
+
+/// The readings of a job's probes by name; `None` is what could not be determined.
+pub type Readings = BTreeMap<String, Option<bool>>;
 
 /// A snapshot of the host.
 #[derive(Debug, Clone, Serialize)]
@@ -75,6 +80,9 @@ pub struct HostSnapshot {
     pub gpu_devices: u32,
     /// Accelerators: entries of `/sys/class/accel` or `/dev/accel<n>`, whichever are more.
     pub tpu_devices: u32,
+    /// Whether what the job depends on is there; `None` is what could not be determined.
+    #[serde(skip_serializing_if = "Readings::is_empty")]
+    pub probes: Readings,
 }
 
 /// A snapshot of the processes that we can see (`hidepid` hides those of other users).

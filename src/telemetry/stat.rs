@@ -100,6 +100,11 @@ impl Stat {
         self.state == b'R'
     }
 
+    /// Returns the program name as it is.
+    pub(super) fn comm(&self) -> &[u8] {
+        &self.comm
+    }
+
     /// Returns the program name, with bytes that are not UTF-8 replaced.
     pub(super) fn name(&self) -> String {
         String::from_utf8_lossy(&self.comm).into_owned()

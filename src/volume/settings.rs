@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -26,7 +27,7 @@ pub struct Settings {
     pub rotate: RotateSettings,
     /// `[gc]`: which runs and events gc may remove.
     pub gc: GcSettings,
-    /// `[run]`: defaults for the flags of `runlog run`.
+    /// `[run]` and `[telemetry]`: defaults for the flags of `runlog run`.
     pub run: Vec<RunDefault>,
     /// `[redact]`: which secrets are masked.
     pub redact: RedactSettings,
@@ -41,6 +42,7 @@ struct VolumeFile {
     rotate: RotateSettings,
     gc: GcSettings,
     run: BTreeMap<String, Spanned<FlagValue>>,
+    telemetry: TelemetrySettings,
 }
 
 /// A settings file of a user.
@@ -48,6 +50,15 @@ struct VolumeFile {
 #[serde(default, deny_unknown_fields)]
 struct UserFile {
     run: BTreeMap<String, Spanned<FlagValue>>,
+    telemetry: TelemetrySettings,
+}
+
+/// The section `[telemetry]`.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct TelemetrySettings {
+    /// What every job depends on: the values of `--probe`.
+    probes: BTreeMap<String, Spanned<String>>,
 }
 
 /// A default for a flag of `runlog run`.
@@ -57,8 +68,10 @@ pub struct RunDefault {
     pub path: PathBuf,
     /// The line of the value, from 1.
     pub line: usize,
-    /// The key, which is the long name of the flag.
+    /// The key with its section, as it is written.
     pub key: String,
+    /// The long name of the flag, with `-` or `_`.
+    pub flag: String,
     /// The value.
     pub value: FlagValue,
 }
@@ -183,7 +196,7 @@ impl Volume {
             redact: file.redact,
             rotate: file.rotate,
             gc: file.gc,
-            run: run_defaults(file.run, &text, &path),
+            run: run_defaults(file.run, file.telemetry, &text, &path),
         })
     }
 }
@@ -201,7 +214,7 @@ pub fn read_user_defaults(path: &Path) -> Result<Vec<RunDefault>, VolumeError> {
     };
     let text = read_text(file, path)?;
     let file: UserFile = parse(&text, path)?;
-    Ok(run_defaults(file.run, &text, path))
+    Ok(run_defaults(file.run, file.telemetry, &text, path))
 }
 
 fn read_text(file: impl Read, path: &Path) -> Result<String, VolumeError> {
@@ -221,17 +234,27 @@ fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, VolumeError>
 }
 
 fn run_defaults(
-    values: BTreeMap<String, Spanned<FlagValue>>,
+    flags: BTreeMap<String, Spanned<FlagValue>>,
+    telemetry: TelemetrySettings,
     text: &str,
     path: &Path,
 ) -> Vec<RunDefault> {
-    let default = |(key, value): (String, Spanned<FlagValue>)| RunDefault {
+    let line = |span: Range<usize>| line_at(text, span.start);
+    let flags = flags.into_iter().map(|(flag, value)| RunDefault {
         path: path.to_owned(),
-        line: line_at(text, value.span().start),
-        key,
+        line: line(value.span()),
+        key: format!("run.{flag}"),
+        flag,
         value: value.into_inner(),
-    };
-    values.into_iter().map(default).collect()
+    });
+    let probes = telemetry.probes.into_iter().map(|(name, spec)| RunDefault {
+        path: path.to_owned(),
+        line: line(spec.span()),
+        key: format!("telemetry.probes.{name}"),
+        flag: "probe".to_owned(),
+        value: FlagValue::Values(vec![format!("{name}={}", spec.get_ref())]),
+    });
+    probes.chain(flags).collect()
 }
 
 /// Returns the number of the line that contains this byte, from 1.

@@ -54,6 +54,7 @@ mod run_exit_codes;
 mod run_guards;
 mod run_limits;
 mod run_output;
+mod run_probes;
 mod run_redact;
 mod run_retries;
 mod run_rollback;

@@ -1,5 +1,6 @@
 //! The arguments of `runlog run`.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,9 +12,11 @@ use clap::builder::NonEmptyStringValueParser;
 use crate::cli::redaction::secret_env;
 use crate::cli::usage_error::UsageError;
 use crate::cli::value_parsers::{
-    RetryList, pairs, parse_duration, parse_factor, parse_load, parse_retry_list, parse_size,
+    RetryList, pairs, parse_duration, parse_factor, parse_load, parse_probe, parse_retry_list,
+    parse_size,
 };
 use crate::job::{AfterJob, Guards, JobSpec, OutputMode, Redaction, RetryPolicy};
+use crate::telemetry::Dependency;
 use crate::volume::{JobId, RunId};
 
 /// Run a command and log what happens to it
@@ -152,6 +155,14 @@ pub(crate) struct Args {
     /// Start only if the load average of the last minute is at most N
     #[arg(long, value_name = "N", value_parser = parse_load, help_heading = "Supervision")]
     pub max_load: Option<f64>,
+    /// Record in every snapshot whether something that the job depends on is there: `tcp:PORT` a
+    /// process listens, `unix:PATH` a process listens, `process:NAME` a program runs, `file:PATH`
+    /// a path exists, `free:PATH:SIZE` so much disk is free
+    #[arg(long, value_name = "NAME=SPEC", value_parser = parse_probe, help_heading = "Supervision")]
+    pub probe: Vec<Dependency>,
+    /// Start only if the probe NAME is true
+    #[arg(long, value_name = "NAME", help_heading = "Supervision")]
+    pub require: Vec<String>,
 
     /// Store the output without passing it on, and do not print the ID of the run
     #[arg(short, long, help_heading = "Output")]
@@ -211,9 +222,11 @@ impl Args {
                 }));
             }
         }
+        let cwd = self.recorded_dir()?;
+        let dependencies = self.dependencies(&cwd)?;
         Ok(JobSpec {
             argv: self.command.clone(),
-            cwd: self.recorded_dir()?,
+            cwd,
             chdir: self.cwd.clone(),
             env,
             record_env: self.record_env,
@@ -230,6 +243,8 @@ impl Args {
                 free_mem_bytes: self.require_free_mem,
                 max_load: self.max_load,
             },
+            dependencies,
+            require: self.require.clone(),
             output: OutputMode {
                 capture: !self.no_capture,
                 limit: self.capture_limit,
@@ -271,6 +286,24 @@ impl Args {
             Ok(format!("{text}={value}"))
         };
         self.env.iter().map(with_value).collect()
+    }
+
+    /// Returns what `--probe` names, the last one for each name. Relative paths count from `cwd`.
+    fn dependencies(&self, cwd: &Path) -> Result<Vec<Dependency>> {
+        let mut named = BTreeMap::new();
+        for probe in &self.probe {
+            named.insert(&*probe.name, probe.clone().resolved_in(cwd));
+        }
+        for name in &self.require {
+            if !named.contains_key(&**name) {
+                return Err(anyhow!(UsageError {
+                    message: format!("--require {name}: there is no such probe"),
+                    hint: "declare it with --probe NAME=SPEC, or in [telemetry.probes] of the \
+                           settings",
+                }));
+            }
+        }
+        Ok(named.into_values().collect())
     }
 
     /// Rejects IDs that contain a secret: they are the names of files and cannot be masked.

@@ -50,7 +50,7 @@ impl Request<'_> {
     }
 
     fn run(&self, attached: Attached, progress: Progress) -> Result<Outcome> {
-        let prepared = prepare(attached, self.volume)?;
+        let prepared = prepare(attached, self.volume, self.spec)?;
         let name = self.args.run_name(self.spec);
         let log = self.open_log(&name, progress)?;
         let run = log.run_id().clone();

@@ -5,6 +5,7 @@
 mod choice;
 mod duration;
 mod moment;
+mod probe;
 mod retry;
 mod size;
 
@@ -14,6 +15,7 @@ use crate::job::StreamId;
 pub(crate) use choice::{EventTypeParser, parse_name_pattern, parse_state, run_state};
 pub(crate) use duration::{deadline, parse_duration};
 pub(crate) use moment::parse_moment;
+pub(crate) use probe::parse_probe;
 pub(crate) use retry::{RetryList, parse_factor, parse_retry_list};
 pub(crate) use size::parse_size;
 

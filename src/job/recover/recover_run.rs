@@ -330,7 +330,7 @@ impl Recoverer<'_> {
 
     /// Returns a snapshot of the host, or an empty one if it cannot be taken.
     fn snapshot(&self) -> Snapshots {
-        Probe::start(self.volume.path().to_owned())
+        Probe::start(self.volume.path().to_owned(), Vec::new())
             .map(|probe| probe.collect(None, SNAPSHOT_TIMEOUT))
             .unwrap_or_default()
     }

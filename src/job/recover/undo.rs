@@ -270,6 +270,8 @@ impl<'a> RollbackRunner<'a> {
             retry: RetryPolicy::default(),
             sample: None,
             guards: Guards::default(),
+            dependencies: Vec::new(),
+            require: Vec::new(),
             // What has to be masked in the output is not recorded.
             output: OutputMode {
                 capture: false,

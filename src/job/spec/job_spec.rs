@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::job::redact::redaction::Redaction;
 use crate::job::redact::redactor::Redactor;
 use crate::job::spec::retry_policy::RetryPolicy;
+use crate::telemetry::Dependency;
 use crate::volume::JobId;
 
 /// One wrapped command.
@@ -42,6 +43,10 @@ pub struct JobSpec {
     pub sample: Option<Duration>,
     /// The conditions for starting the job.
     pub guards: Guards,
+    /// What the job depends on.
+    pub dependencies: Vec<Dependency>,
+    /// The names of the dependencies without which it must not start.
+    pub require: Vec<String>,
     /// How the output is handled.
     pub output: OutputMode,
     /// The secrets to mask.

@@ -10,9 +10,12 @@ use rustix::fs::Access;
 use super::job_spec::{Guards, JobSpec};
 use crate::log::format::payload::{ErrorKind, JobError};
 use crate::telemetry;
+use crate::telemetry::Dependency;
 
 /// The search path without a `PATH` variable, as in `execvp(3)`.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
+/// The start of the error about a probe that is required.
+pub const REQUIRED_PROBE: &str = "required probe";
 
 /// Validates the job and returns the file to execute.
 ///
@@ -27,6 +30,7 @@ pub(crate) fn validate(
         check_directory(dir, &spec.cwd)?;
     }
     guard(&spec.guards, volume)?;
+    check_required(spec)?;
     let set = spec.env.iter().rev().find(|(key, _)| key == "PATH");
     let search = match set {
         Some((_, value)) => OsString::from(value),
@@ -97,6 +101,20 @@ fn guard(guards: &Guards, volume: &Path) -> Result<(), JobError> {
             Some(_) => {}
             None => return refuse("cannot determine the load average".to_owned()),
         }
+    }
+    Ok(())
+}
+
+fn check_required(spec: &JobSpec) -> Result<(), JobError> {
+    let is_required = |it: &&Dependency| spec.require.contains(&it.name);
+    for it in spec.dependencies.iter().filter(is_required) {
+        let what = match it.target.read() {
+            Some(true) => continue,
+            Some(false) => "is false",
+            None => "cannot be determined",
+        };
+        let message = format!("{REQUIRED_PROBE} {} {what}: {}", it.name, it.spec);
+        return Err(error(ErrorKind::Validation, spec.masked(&message)));
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use crate::job::process::liveness;
 use crate::job::process::liveness::child_of;
 use crate::log;
 use crate::log::{
-    JobScope, JobState, Lease, LeaseState, Rollback, RunState, RunStatus, RunSummary, Stage,
-    StorageError,
+    JobScope, JobState, Lease, LeaseState, ProbeState, Rollback, RunState, RunStatus, RunSummary,
+    Stage, StorageError,
 };
 use crate::volume::{Dir, FileKey, JobId, RunId, error_chain, format_ts};
 
@@ -54,6 +54,32 @@ pub fn run_verdict(dir: &Dir, run: &RunState) -> RunVerdict {
     {
         return verdict;
     }
+    let mut verdict = open_verdict(dir, run);
+    verdict.because.push_str(&changed_probes(run));
+    verdict
+}
+
+/// Names a probe that changed while its job ran, and counts the others: the end of a reason.
+fn changed_probes(run: &RunState) -> String {
+    let mut changes = run.jobs.iter().flat_map(|job| {
+        let change = move |(name, probe): (&String, &ProbeState)| {
+            Some(format!(
+                "probe {name} {} while job {} ran",
+                probe.change()?,
+                job.job_id
+            ))
+        };
+        job.probes.iter().filter_map(change)
+    });
+    match (changes.next(), changes.count()) {
+        (None, _) => String::new(),
+        (Some(first), 0) => format!("; {first}"),
+        (Some(first), n) => format!("; {first}, and {n} more changed"),
+    }
+}
+
+/// Determines the state of a run that is not closed.
+fn open_verdict(dir: &Dir, run: &RunState) -> RunVerdict {
     let mut lost = None;
     let mut unseen = None;
     for job in run.unfinished() {
@@ -136,6 +162,7 @@ fn closed_verdict(run: &RunState) -> RunVerdict {
             verdict.because = format!("{}; {n} completed jobs were undone", verdict.because);
         }
     }
+    verdict.because.push_str(&changed_probes(run));
     verdict
 }
 

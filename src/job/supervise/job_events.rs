@@ -15,7 +15,7 @@ use crate::log::format::payload::{
     JobEnded, JobStarted, JobSubmitted, JobValidated, SupervisorReplaced,
 };
 use crate::log::{Draft, DraftError, EventType};
-use crate::telemetry::{HostSnapshot, JobTree, ProcessSnapshot, Snapshots};
+use crate::telemetry::{HostSnapshot, JobTree, ProcessSnapshot, Readings, Snapshots};
 use crate::volume::{JobId, RunId};
 
 /// Most bytes of arguments that are recorded.
@@ -115,16 +115,18 @@ impl JobEvents {
         self.draft(EventType::JobRolledBack, event, Some(after))
     }
 
-    pub(crate) fn sampled(&self, tree: &JobTree) -> Result<Draft, DraftError> {
+    pub(crate) fn sampled(&self, tree: &JobTree, probes: &Readings) -> Result<Draft, DraftError> {
         #[derive(Serialize)]
         struct Sampled<'a> {
             job: &'a JobTree,
+            #[serde(skip_serializing_if = "Readings::is_empty")]
+            probes: &'a Readings,
         }
         Draft::new(
             EventType::JobSampled,
             &self.run,
             Some(&self.job),
-            &Sampled { job: tree },
+            &Sampled { job: tree, probes },
         )
     }
 }
@@ -176,6 +178,12 @@ pub(crate) fn submitted(spec: &JobSpec, front: u32) -> JobSubmitted {
             .map(|(k, v)| (k.clone(), spec.record_env.then(|| mask.text(v))))
             .collect(),
         rollback,
+        probes: spec
+            .dependencies
+            .iter()
+            .map(|it| (it.name.clone(), mask.text(&it.spec)))
+            .collect(),
+        require: spec.require.clone(),
         timeout_ms: spec.timeout.map(millis),
         retries: spec.retry.max_retries,
         capture: spec.output.capture,

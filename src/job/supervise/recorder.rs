@@ -83,7 +83,7 @@ impl Recorder {
                     continue;
                 };
                 let written = stages
-                    .sampled(&tree)
+                    .sampled(&tree, &probe.probes(SAMPLE_TIMEOUT))
                     .map_err(AppendError::from)
                     .and_then(|draft| log.append(&[draft], Durability::Process));
                 match written {
@@ -150,7 +150,7 @@ mod tests {
             before: Snapshots::default(),
             redaction: Redaction::default(),
         };
-        let probe = Arc::new(Probe::start(tmp.path().to_owned()).unwrap());
+        let probe = Arc::new(Probe::start(tmp.path().to_owned(), Vec::new()).unwrap());
         let quiet: OnWarning = Arc::new(|_| {});
         let on_started = Box::new(|_: Result<(), &AppendError>| {});
         let recorder =

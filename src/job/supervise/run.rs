@@ -46,14 +46,18 @@ pub struct Prepared {
     begun: Instant,
 }
 
-/// Takes over from the front, and starts to look at the machine.
+/// Takes over from the front, and starts to look at the machine and at what the job depends on.
 ///
 /// # Errors
 /// The operating system refuses.
-pub fn prepare(mut attached: Attached, volume: &Volume) -> Result<Prepared, StartError> {
+pub fn prepare(
+    mut attached: Attached,
+    volume: &Volume,
+    spec: &JobSpec,
+) -> Result<Prepared, StartError> {
     let custody = std::mem::take(&mut attached.custody);
     let predecessor = attached.predecessor;
-    let around = SupervisorEnv::attach(attached, volume.path())?;
+    let around = SupervisorEnv::attach(attached, volume.path(), spec.dependencies.clone())?;
     Ok(Prepared {
         before: around.begin_snapshot(),
         begun: Instant::now(),

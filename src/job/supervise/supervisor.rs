@@ -29,7 +29,7 @@ use crate::job::spec::job_spec::{AfterJob, JobSpec};
 use crate::log::format::payload::JobEnded;
 use crate::log::{AppendError, Batch, Close, Durability, EventType, LogView, RunLog, StorageError};
 use crate::telemetry;
-use crate::telemetry::{PendingSnapshots, Probe, Snapshots};
+use crate::telemetry::{Dependency, PendingSnapshots, Probe, Snapshots};
 use crate::volume::{JobId, error_chain};
 
 /// How long snapshots may take before a stage goes on without them.
@@ -65,20 +65,28 @@ pub(crate) struct SupervisorEnv {
 
 impl SupervisorEnv {
     /// Takes over from the front, and starts to watch the host.
-    pub(crate) fn attach(attached: Attached, volume: &Path) -> Result<Self, StartError> {
-        Self::new(JobControl::attach(attached), volume)
+    pub(crate) fn attach(
+        attached: Attached,
+        volume: &Path,
+        dependencies: Vec<Dependency>,
+    ) -> Result<Self, StartError> {
+        Self::new(JobControl::attach(attached), volume, dependencies)
     }
 
     /// Takes over the signals of this process, and starts to watch the host.
     pub(crate) fn direct(volume: &Path) -> Result<Self, StartError> {
-        Self::new(JobControl::direct(), volume)
+        Self::new(JobControl::direct(), volume, Vec::new())
     }
 
-    fn new(control: io::Result<JobControl>, volume: &Path) -> Result<Self, StartError> {
+    fn new(
+        control: io::Result<JobControl>,
+        volume: &Path,
+        dependencies: Vec<Dependency>,
+    ) -> Result<Self, StartError> {
         let io_error = |action| move |source| StartError::System { action, source };
         let control = control.map_err(io_error("take over the signals"))?;
-        let probe =
-            Probe::start(volume.to_owned()).map_err(io_error("start the telemetry thread"))?;
+        let probe = Probe::start(volume.to_owned(), dependencies)
+            .map_err(io_error("start the telemetry thread"))?;
         Ok(Self { control, probe })
     }
 

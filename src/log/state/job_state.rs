@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::command_line::command_line;
+use super::probe_state::{ProbeState, apply_readings};
 use crate::log::format::payload::{JobEnded, JobError, JobSubmitted, Output, ProcessRef};
 use crate::volume::{JobId, rfc3339};
 
@@ -137,6 +138,9 @@ pub struct JobState {
     pub output: Option<Output>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// The probes by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub probes: BTreeMap<String, ProbeState>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub redacted: bool,
     /// Whether its events are those of another program, whose writer holds no lease.
@@ -169,6 +173,7 @@ impl JobState {
             rollback: None,
             output: None,
             labels: BTreeMap::new(),
+            probes: BTreeMap::new(),
             redacted: false,
             foreign: false,
         }
@@ -192,6 +197,12 @@ impl JobState {
             cwd,
             ..Rollback::default()
         });
+    }
+
+    /// Applies the readings of probes in the line of an event that the job had while it was
+    /// not over.
+    pub(super) fn read_probes(&mut self, line: &[u8]) {
+        apply_readings(&mut self.probes, line);
     }
 
     /// Applies the end of an attempt; `stage` is that of the job if no other attempt follows.

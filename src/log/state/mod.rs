@@ -2,5 +2,6 @@
 
 pub(crate) mod command_line;
 pub(crate) mod job_state;
+pub(crate) mod probe_state;
 pub(crate) mod run_state;
 pub(crate) mod run_status;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::job_state::{JobState, Stage};
+use super::probe_state::has_readings;
 use crate::log::format::envelope::Envelope;
 use crate::log::format::event_type::EventType;
 use crate::log::format::job_counts::JobCounts;
@@ -88,8 +89,21 @@ impl RunState {
             EventType::RunClosed => self.closed_ts = Some(env.time()),
             EventType::LogRotated if self.first_id.is_none() => self.restore(line),
             EventType::LogRotated => self.record_sealed(line),
-            EventType::Note | EventType::JobSampled | EventType::LogRepaired => {}
+            EventType::Note | EventType::LogRepaired => {}
+            EventType::JobSampled => self.apply_sample(env, line),
             _ => self.apply_to_job(kind, env, line),
+        }
+    }
+
+    /// A sample adds no job.
+    fn apply_sample(&mut self, env: &Envelope<'_>, line: &[u8]) {
+        if has_readings(line)
+            && let Some(job) = env.job_id()
+            && let Some(&at) = self.index.get(&job)
+            && let Some(job) = self.jobs.get_mut(at)
+            && !job.stage.is_terminal()
+        {
+            job.read_probes(line);
         }
     }
 
@@ -138,6 +152,7 @@ impl RunState {
                     job.attempt = Some(e.attempt);
                     job.process = Some(e.process);
                     job.started_ts.get_or_insert(ts);
+                    job.read_probes(line);
                 }
             }
             EventType::SupervisorReplaced if !job.stage.is_terminal() => {
@@ -152,6 +167,7 @@ impl RunState {
                     } else {
                         Stage::Completed
                     };
+                    job.read_probes(line);
                     job.end(stage, e, ts);
                     if job.stage == Stage::Failed {
                         self.jobs_failed += 1;

@@ -1,5 +1,6 @@
 //! Two runs side by side.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::io::Write;
 
@@ -7,6 +8,7 @@ use super::format::{duration, size};
 use super::run_detail::exit_text;
 use super::style::{Role, Style, escape_controls, stage_glyph, status_glyph};
 use super::table::{Column, Fit, Layout, StyledCell};
+use crate::log::ProbeState;
 use crate::render::json::run_diff::{JobDiff, RunDiff};
 use crate::render::json::run_record::JobRecord;
 
@@ -49,6 +51,16 @@ pub(crate) fn write_diff(out: &mut dyn Write, diff: &RunDiff, style: Style) -> i
         (Role::Bad, "different outcomes")
     };
     writeln!(out, "\n{}", style.paint(role, verdict))
+}
+
+/// Returns what a probe said: one reading, or the first and the last.
+fn probe_text(probe: &ProbeState) -> String {
+    let word =
+        |reading: Option<bool>| reading.map_or("unknown", |is| if is { "true" } else { "false" });
+    match probe.change() {
+        Some(change) => change.to_owned(),
+        None => word(probe.after.or(probe.before)).to_owned(),
+    }
 }
 
 struct DiffTable {
@@ -98,6 +110,25 @@ impl DiffTable {
         self.add_numbers("peak RSS", of(|job| job.max_rss_bytes), size);
         self.add_numbers("read", of(|job| job.read_bytes), size);
         self.add_numbers("written", of(|job| job.written_bytes), size);
+        self.add_probes(sides);
+    }
+
+    /// Adds the probes that differ, or changed while a job ran.
+    fn add_probes(&mut self, sides: [Option<&JobRecord>; 2]) {
+        let names: BTreeSet<_> = sides
+            .iter()
+            .flatten()
+            .flat_map(|job| job.probes.keys())
+            .collect();
+        for name in names {
+            let probes = sides.map(|job| job?.probes.get(name));
+            let [a, b] = probes;
+            if a != b || a.is_some_and(|probe| probe.changed) {
+                let what = format!("probe {}", escape_controls(name));
+                let is_changed = self.mark_if(a != b);
+                self.add(&what, probes.map(|probe| probe.map(probe_text)), is_changed);
+            }
+        }
     }
 
     /// Returns the cell that marks an outcome as changed.

@@ -71,6 +71,15 @@ fn write_job_notes(out: &mut dyn Write, job: &JobRecord, style: Style) -> io::Re
         let text = format!("{id}: {}", escape_controls(why));
         writeln!(out, "{}", style.paint(Role::Doubt, &text))?;
     }
+    for (name, probe) in &job.probes {
+        if let Some(change) = probe.change() {
+            let text = format!(
+                "{id}: probe {} {change} while it ran",
+                escape_controls(name)
+            );
+            writeln!(out, "{}", style.paint(Role::Doubt, &text))?;
+        }
+    }
     if let Some(rollback) = job.rollback.as_ref().filter(|r| r.started) {
         let end = match (&rollback.error, rollback.ended) {
             (Some(e), _) => format!("failed: {}", escape_controls(&e.message)),

@@ -4,12 +4,15 @@ use serde::Serialize;
 
 use super::run_record::{JobRecord, RunRecord};
 
+/// The readings of probes differ, or one changed while only one of the jobs ran.
+const PROBES: &str = "probes";
+
 /// Two runs, and their jobs side by side.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunDiff {
     /// Whether both runs have the same jobs with the same stages, exit codes and signals.
     pub same: bool,
-    /// What differs between the runs: `state`, `host`, `jobs`.
+    /// What differs between the runs: `state`, `host`, `jobs`, `probes`.
     pub differs: Vec<&'static str>,
     /// The first run, without its jobs.
     pub a: RunRecord,
@@ -24,7 +27,7 @@ pub struct RunDiff {
 pub struct JobDiff {
     /// The id of the job in the first run, or else in the second.
     pub job_id: String,
-    /// What differs: `missing`, or any of `stage`, `exit_code`, `signal`.
+    /// What differs: `missing`, or any of `stage`, `exit_code`, `signal`, `probes`.
     pub differs: Vec<&'static str>,
     /// The job of the first run.
     pub a: Option<JobRecord>,
@@ -67,12 +70,16 @@ impl RunDiff {
         if a.host != b.host {
             differs.push("host");
         }
-        if jobs.iter().any(|job| !job.differs.is_empty()) {
+        let any_job = |of: fn(&&str) -> bool| jobs.iter().any(|job| job.differs.iter().any(of));
+        if any_job(|what| *what != PROBES) {
             differs.push("jobs");
         }
+        if any_job(|what| *what == PROBES) {
+            differs.push(PROBES);
+        }
         Self {
-            // The host is not an outcome.
-            same: differs.iter().all(|what| *what == "host"),
+            // Neither the host nor what a job depends on is an outcome.
+            same: differs.iter().all(|what| matches!(*what, "host" | PROBES)),
             differs,
             a,
             b,
@@ -103,6 +110,9 @@ impl JobDiff {
                 }
                 if a.signal != b.signal {
                     differs.push("signal");
+                }
+                if a.probes != b.probes {
+                    differs.push(PROBES);
                 }
             }
             _ => differs.push("missing"),

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::job::{InspectedRun, RunStatus};
 use crate::log::format::payload::{JobError, Output, ProcessRef};
-use crate::log::{JobState, Rollback, Stage, Tombstone};
+use crate::log::{JobState, ProbeState, Rollback, Stage, Tombstone};
 use crate::volume::{JobId, RunId, Volume, rfc3339};
 
 /// The last event that a state is based on.
@@ -197,6 +197,7 @@ pub struct JobRecord {
     pub rollback: Option<Rollback>,
     pub output: Option<Output>,
     pub labels: BTreeMap<String, String>,
+    pub probes: BTreeMap<String, ProbeState>,
     /// The last lines of output, where they are shown to people.
     #[serde(skip)]
     pub last_output: Vec<String>,
@@ -224,6 +225,7 @@ impl From<JobState> for JobRecord {
             rollback: job.rollback,
             output: job.output,
             labels: job.labels,
+            probes: job.probes,
             last_output: Vec::new(),
         }
     }
