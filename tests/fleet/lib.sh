@@ -41,18 +41,18 @@ need_python() {
     export PATH="$FLEET_VENV/bin:$PATH"
 }
 
-# recipe NAME: the path of a file of the page.
+# recipe NAME: the path of a file of docs/fleet/.
 recipe() {
     local file="$FLEET_RECIPES/$1"
     if ! [[ -f $file ]]; then
-        echo "docs/fleet.md has no file $1" >&2
+        echo "docs/fleet has no file $1" >&2
         return 1
     fi
     echo "$1" >>"$FLEET/used"
     echo "$file"
 }
 
-# fill NAME: a configuration file of the page, in WORK, with the variables filled in that are
+# fill NAME: a configuration file of docs/fleet/, in WORK, with the variables filled in that are
 # written `${NAME}`; prints its path.
 fill() {
     local file names
