@@ -13,6 +13,7 @@
 
 mod examples;
 mod exit_codes;
+mod guides;
 mod json;
 mod rooms;
 

@@ -1,0 +1,254 @@
+//! The commands of README are run, and so are the files of the guides, or the program that they
+//! are for validates them.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::{commands, read, root, shell, split};
+
+/// Programs that the pages name, and what each does.
+const PROGRAMS: [(&str, &str); 5] = [
+    ("cargo", "echo compiled"),
+    ("make", "echo \"made $1\"; test \"$1\" != test || exit 3"),
+    ("backup.sh", "echo saved"),
+    ("undo.sh", "echo undone"),
+    ("e2e.sh", "echo passed"),
+];
+
+/// Creates a directory with a volume and the programs.
+fn project() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join(".omne")).unwrap();
+    for (name, script) in PROGRAMS {
+        write_program(&dir.path().join(name), script);
+    }
+    dir
+}
+
+fn write_program(path: &Path, script: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Runs lines of shell in `dir`, whose programs are found first. Returns the exit code and all
+/// that was printed.
+fn run(dir: &Path, lines: &str) -> (i32, String) {
+    let done = shell(
+        dir,
+        &format!("exec 2>&1\nPATH=$PWD:$PATH HOME=$PWD\n{lines}"),
+    );
+    let code = done.status.code().unwrap_or(-1);
+    (code, String::from_utf8_lossy(&done.stdout).into_owned())
+}
+
+#[test]
+fn readme_commands_run() {
+    let dir = project();
+    let blocks = split(&read("README.md")).0;
+    let shown = blocks.iter().filter(|block| {
+        block.language == "sh" && ["Install", "Quick start"].contains(&block.heading.as_str())
+    });
+    let mut ran = 0;
+    for command in shown.flat_map(commands) {
+        // Building is what .ci/run does. The live view needs a terminal, see the tests of `status`.
+        if command.starts_with("cargo") || command.contains("--watch") {
+            continue;
+        }
+        let (code, printed) = run(dir.path(), &command);
+        assert_eq!(code, 0, "{command}\n{printed}");
+        ran += 1;
+    }
+    assert!(ran >= 12, "only {ran} commands");
+}
+
+/// Puts fixed text in place of ids and process ids.
+fn normalized(text: &str) -> String {
+    let id = regex::Regex::new("backup-[0-9a-z]{26}").unwrap();
+    let number = regex::Regex::new("(process|kill) [0-9]+").unwrap();
+    let text = id.replace_all(text, "backup-ID");
+    number.replace_all(&text, "$1 N").into_owned()
+}
+
+#[test]
+fn readme_recovery_looks_as_shown() {
+    let dir = project();
+    let blocks = split(&read("README.md")).0;
+    let block = blocks
+        .iter()
+        .find(|block| block.heading == "When a job dies")
+        .unwrap();
+    fs::write(dir.path().join("b.part"), "").unwrap();
+    let start = "runlog run --quiet --detach --name backup --rollback 'rm -v b.part' -- sleep 1000";
+    let (code, printed) = run(dir.path(), start);
+    assert_eq!(code, 0, "{printed}");
+    let submitted = "runlog tail backup --json -n all | grep '\"job_started\"'";
+    let (_, line) = run(dir.path(), submitted);
+    let started: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let pid = started["pid"].as_u64().unwrap();
+    // Both processes of runlog are in the group's parents: the job's parent, and its parent.
+    let kill_both = format!(
+        "s=$(ps -o ppid= -p {pid}); f=$(ps -o ppid= -p $s); kill -9 $f $s; \
+         while kill -0 $f || kill -0 $s; do sleep 0.01; done"
+    );
+    run(dir.path(), &kill_both);
+    let mut shown = String::new();
+    for command in commands(block) {
+        let typed = match command.strip_prefix("kill ") {
+            Some(_) => format!("kill {pid}; while kill -0 {pid} 2>/dev/null; do sleep 0.01; done"),
+            None => command.clone(),
+        };
+        let (_, printed) = run(dir.path(), &typed);
+        writeln!(shown, "$ {command}").unwrap();
+        shown.push_str(&printed);
+    }
+    assert_eq!(normalized(&shown), normalized(&block.text));
+}
+
+/// Returns the shell of a step: what follows `key: ` on a line, or the block below it.
+fn steps(page: &str, key: &str) -> Vec<String> {
+    let lines: Vec<&str> = page.lines().collect();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let Some(step) = line.trim_start_matches([' ', '-']).strip_prefix(key) else {
+            continue;
+        };
+        if step != "|" {
+            found.push(step.to_owned());
+            continue;
+        }
+        let indent = |line: &str| line.len() - line.trim_start().len();
+        let below = lines.iter().skip(at + 1).copied();
+        let block: Vec<&str> = below.take_while(|l| indent(l) > indent(line)).collect();
+        found.push(block.join("\n"));
+    }
+    found
+}
+
+#[test]
+fn github_workflow_closes_the_failed_run() {
+    let dir = project();
+    let page = read("docs/guides/files/github-actions.yml");
+    let steps = steps(&page, "run: ");
+    let [build, test, close] = steps.as_slice() else {
+        panic!("{steps:?}")
+    };
+    let set = "set -e\nRUN=build-7-1\n";
+    assert_eq!(run(dir.path(), &format!("{set}{build}")).0, 0);
+    assert_eq!(run(dir.path(), &format!("{set}{test}")).0, 3);
+    let (code, printed) = run(dir.path(), &format!("{set}{close}"));
+    assert_eq!(code, 0, "{printed}");
+    assert!(
+        printed.contains("::error title=build-7-1 job test failed::"),
+        "{printed}"
+    );
+    let (code, _) = run(dir.path(), "runlog status build-7-1 --wait");
+    assert_eq!(code, 1);
+}
+
+/// Returns the items of a list of GitLab below `key`.
+fn items(page: &str, key: &str) -> String {
+    let below = page.lines().skip_while(|line| line.trim() != key).skip(1);
+    let block = below.take_while(|line| line.starts_with("    "));
+    let items = block.filter_map(|line| line.trim().strip_prefix("- "));
+    items.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn gitlab_job_closes_the_failed_run() {
+    let dir = project();
+    let page = read("docs/guides/files/gitlab-ci.yml");
+    let set = "set -e\nCI_PIPELINE_ID=7 CI_JOB_ID=1\n";
+    let (code, printed) = run(dir.path(), &format!("{set}{}", items(&page, "script:")));
+    assert_eq!(code, 3, "{printed}");
+    let (code, printed) = run(
+        dir.path(),
+        &format!("{set}{}", items(&page, "after_script:")),
+    );
+    assert_eq!(code, 0, "{printed}");
+    let report = fs::read_to_string(dir.path().join("junit.xml")).unwrap();
+    assert!(report.contains("failures=\"1\""), "{report}");
+    let (code, _) = run(dir.path(), "runlog status build-7-1 --wait");
+    assert_eq!(code, 1);
+}
+
+#[test]
+fn crontab_is_that_of_the_guide_and_runs() {
+    let dir = project();
+    let table = read("docs/guides/files/crontab");
+    let guide = read("docs/guides/cron-and-systemd.md");
+    assert!(guide.contains(&table));
+    let blocks = split(&guide).0;
+    let settings = blocks
+        .iter()
+        .find(|block| block.language == "toml")
+        .unwrap();
+    fs::create_dir_all(dir.path().join(".omne/lib/cfg")).unwrap();
+    fs::write(dir.path().join(".omne/lib/cfg/runlog.toml"), &settings.text).unwrap();
+    let entries = table.lines().filter(|line| line.contains("  runlog "));
+    let mut ran = 0;
+    for entry in entries {
+        let (_, command) = entry.split_once("  runlog ").unwrap();
+        let here = dir.path().to_str().unwrap();
+        let command = command
+            .replace("/srv/app", here)
+            .replace("/var/lib/node_exporter", here);
+        let (code, printed) = run(dir.path(), &format!("runlog {command}"));
+        assert_eq!(code, 0, "{command}\n{printed}");
+        ran += 1;
+    }
+    assert_eq!(ran, 4);
+}
+
+#[test]
+fn systemd_units_are_valid() {
+    if Command::new("systemd-analyze")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        println!("skipped: the units need systemd-analyze, which is not installed");
+        return;
+    }
+    let dir = project();
+    write_program(&dir.path().join("runlog"), "exit 0");
+    let here = dir.path().to_str().unwrap();
+    let mut units = Vec::new();
+    for name in ["backup.service", "backup.timer"] {
+        let unit = read(&format!("docs/guides/files/{name}"));
+        let unit = unit.replace("/usr/bin", here).replace("/srv/app", here);
+        units.push(dir.path().join(name));
+        fs::write(dir.path().join(name), unit).unwrap();
+    }
+    let checked = Command::new("systemd-analyze")
+        .arg("verify")
+        .args(&units)
+        .output()
+        .unwrap();
+    assert!(
+        checked.status.success() && checked.stderr.is_empty(),
+        "{checked:?}"
+    );
+}
+
+#[test]
+fn workflows_are_yaml() {
+    let python = std::env::var("RUNLOG_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let check = |script: &str| {
+        Command::new(&python)
+            .args(["-c", script])
+            .current_dir(root())
+            .output()
+    };
+    if !check("import yaml").is_ok_and(|done| done.status.success()) {
+        println!("skipped: the workflows need PyYAML, which is not installed");
+        return;
+    }
+    for name in ["github-actions.yml", "gitlab-ci.yml"] {
+        let script = format!("import yaml; yaml.safe_load(open('docs/guides/files/{name}'))");
+        let checked = check(&script).unwrap();
+        assert!(checked.status.success(), "{checked:?}");
+    }
+}
