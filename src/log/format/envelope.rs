@@ -216,11 +216,13 @@ pub(crate) fn peek_frame(line: &[u8]) -> Option<Frame<'_>> {
     (version == FORMAT_VERSION).then_some(Frame { seq, id, kind })
 }
 
-/// Whether a JSON string holds this text as it is.
+/// Returns whether a JSON string holds this text as it is.
 fn needs_no_escape(text: &str) -> bool {
+    // Without an early exit the compiler compares many bytes at once.
+    let escaped = |byte: u8| byte < 0x20 || byte == b'\\' || byte == b'"';
     !text
         .bytes()
-        .any(|byte| byte < 0x20 || byte == b'\\' || byte == b'"')
+        .fold(false, |found, byte| found | escaped(byte))
 }
 
 /// Returns whether a line is one JSON object in UTF-8.
