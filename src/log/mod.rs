@@ -100,13 +100,15 @@ pub use crate::log::lock::lease::{Lease, LeaseClaim, LeaseState};
 #[doc(hidden)]
 pub use crate::log::read::cursor::{Cursor, CursorError, RunEnd};
 #[doc(hidden)]
-pub use crate::log::read::cursor_file::{CursorFile, CursorFileError};
+pub use crate::log::read::cursor_file::{CursorFile, CursorFileError, SavedCursors};
 #[doc(hidden)]
 pub use crate::log::read::follow::{FollowStart, Follower, Update};
 #[doc(hidden)]
 pub use crate::log::read::last_lines::last_lines;
 #[doc(hidden)]
 pub use crate::log::read::position::{Gap, GapReason};
+#[doc(hidden)]
+pub use crate::log::read::retired_position::RetiredPosition;
 #[doc(hidden)]
 pub use crate::log::read::runtimo_wal::RuntimoWal;
 #[doc(hidden)]
@@ -130,7 +132,7 @@ pub use crate::log::store::gc::{
     GcLock, LockOutcome, LockedForRemoval, Retired, TrashEntry, trash_entries,
 };
 #[doc(hidden)]
-pub use crate::log::store::removed_runs::RemovedRuns;
+pub use crate::log::store::removed_runs::{RemovedRun, RemovedRuns};
 #[doc(hidden)]
 pub use crate::log::store::tombstones::{Tombstone, read_tombstones};
 #[doc(hidden)]

@@ -73,6 +73,7 @@ mod tail;
 mod tail_cursor;
 mod tail_pipe;
 mod tail_race;
+mod tail_removed;
 mod tail_several;
 mod terminal;
 mod terminal_style;

@@ -109,7 +109,8 @@ fn runs_share_cursor_file_and_new_run_is_shown_fully() {
     let of = |run: &str| output.matches(&format!("\"run_id\":\"{run}\"")).count();
     assert_eq!((of("a"), of("b"), of("c")), (1, 0, 2), "{output}");
     let cursors = std::fs::read_to_string(env.path("cursors")).unwrap();
-    assert_eq!(cursors.lines().count(), 3);
+    let of_runs = cursors.lines().filter(|line| line.starts_with("1:"));
+    assert_eq!(of_runs.count(), 3, "{cursors}");
 }
 
 #[test]
@@ -179,7 +180,8 @@ fn fully_read_finished_run_may_be_removed() {
     assert_eq!(seqs(&env, &["--all"]).len(), 6);
     std::fs::remove_dir_all(env.run_dir("it")).unwrap();
     assert_eq!(seqs(&env, &["--all"]), range(0..0));
-    assert_eq!(std::fs::read(env.path("cursors")).unwrap(), b"");
+    let left = std::fs::read_to_string(env.path("cursors")).unwrap();
+    assert!(!left.contains(":it:"), "{left}");
     // Another run may use the name again.
     env.ok(&["emit", "--open", "--run", "it", "x"]);
     assert_eq!(seqs(&env, &["--all"]), [0, 1]);
@@ -322,8 +324,13 @@ fn run_id_that_is_used_again_does_not_hide_missing_events() {
     env.ok(&["gc", "--max-runs", "0"]);
     let output = env.run(&tail);
     assert_eq!(output.code, 5, "{}", output.stderr());
-    let gap: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(gap["type"], "gap");
-    let range = (gap["from_seq"].as_u64(), gap["to_seq"].as_u64());
-    assert_eq!(range, (Some(8), Some(28)));
+    let output = output.stdout();
+    let gaps: Vec<Value> = output
+        .lines()
+        .map(|gap| serde_json::from_str(gap).unwrap())
+        .collect();
+    let range = |gap: &Value| (gap["from_seq"].as_u64(), gap["to_seq"].as_u64());
+    let ranges: Vec<_> = gaps.iter().map(range).collect();
+    // Of the later run nothing was read.
+    assert_eq!(ranges, [(Some(8), Some(28)), (Some(0), Some(5))]);
 }

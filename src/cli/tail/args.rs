@@ -37,7 +37,8 @@ pub(super) const DEFAULT_LINES: usize = 10;
 /// skipped. In a pipe or a socket, a line counts once the reader has read it: what a reader
 /// had not read when it died is printed again, and at its end runlog waits for the reader
 /// (until a signal). What the reader does with a line is unknown. If events were removed
-/// before they were printed, a gap is reported, and the exit code is 5.
+/// before they were printed, even those of a run that no call of tail has seen, a gap is
+/// reported, and the exit code is 5.
 ///
 /// Exit codes: 0 success; 1 the runs have ended, and the --until condition was not met;
 /// 2 invalid arguments; 3 no such volume or run, or it was removed; 4 timed out; 5 damaged

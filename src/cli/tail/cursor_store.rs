@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use rustix::fs::{FileType, fstat};
 
 use crate::cli::context::print_stderr;
-use crate::log::{Cursor, CursorFile, CursorFileError};
+use crate::log::{Cursor, CursorFile, CursorFileError, RemovedRun, RetiredPosition, SavedCursors};
 use crate::volume::RunId;
 
 /// Waits this many times the duration of the last save before saving again, so that following
@@ -30,6 +30,12 @@ pub(crate) struct CursorStore {
     /// Cursors that are good once so many bytes of all that is written were read; `None`:
     /// the run is gone. No more of them than lines in the buffer and in the pipe.
     waiting: BTreeMap<(u64, RunId), Option<Cursor>>,
+    /// How far `retired.jsonl` was read, with nothing to be read before.
+    retired: Option<RetiredPosition>,
+    /// … and how far according to the file.
+    saved_retired: Option<RetiredPosition>,
+    /// Positions in `retired.jsonl` that are good once so many bytes were read.
+    waiting_retired: BTreeMap<u64, RetiredPosition>,
     /// How long the last look at what was read was put off, and when the next one is due.
     pause: Duration,
     next_look: Instant,
@@ -42,15 +48,22 @@ pub(crate) struct CursorStore {
 impl CursorStore {
     /// Takes the cursor file, if there is one, with the cursors in it.
     pub(crate) fn open(path: Option<&Path>, show: bool) -> Result<Self, CursorFileError> {
-        let (file, cursors) = match path {
-            Some(path) => CursorFile::open(path).map(|(file, found)| (Some(file), found))?,
-            None => (None, Vec::new()),
+        let (file, saved) = match path {
+            Some(path) => CursorFile::open(path).map(|(file, saved)| (Some(file), saved))?,
+            None => (None, SavedCursors::default()),
         };
         let is_file = |mode| FileType::from_raw_mode(mode) == FileType::RegularFile;
         Ok(Self {
             file,
             show,
-            cursors: cursors.into_iter().map(|c| (c.run().clone(), c)).collect(),
+            retired: saved.retired,
+            waiting_retired: BTreeMap::new(),
+            saved_retired: saved.retired,
+            cursors: saved
+                .cursors
+                .into_iter()
+                .map(|c| (c.run().clone(), c))
+                .collect(),
             waiting: BTreeMap::new(),
             pause: ACK_POLL_MIN,
             next_look: Instant::now(),
@@ -75,9 +88,30 @@ impl CursorStore {
         self.cursors.get(run)
     }
 
-    /// Whether there is none yet.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.cursors.is_empty()
+    /// Whether something was saved before, so that a run without a cursor is new.
+    pub(crate) fn is_resumed(&self) -> bool {
+        !self.cursors.is_empty() || self.saved_retired.is_some()
+    }
+
+    /// How far `retired.jsonl` was read; `None` if that was not recorded.
+    pub(crate) fn retired(&self) -> Option<RetiredPosition> {
+        self.retired
+    }
+
+    /// Whether there is a cursor of a removed run, saved or not.
+    pub(crate) fn has_cursor_of(&self, removed: &RemovedRun) -> bool {
+        let waiting = self.waiting.iter().rev();
+        let latest = waiting.clone().find(|((_, run), _)| *run == removed.run);
+        let cursor = match latest {
+            Some((_, cursor)) => cursor.as_ref(),
+            None => self.cursors.get(&removed.run),
+        };
+        // Where the id is not known, damage hides it.
+        let is_same = |cursor: &Cursor| {
+            let id = cursor.first_id();
+            id.is_none() || id == removed.first_id
+        };
+        cursor.is_some_and(is_same)
     }
 
     /// Takes a cursor to begin behind.
@@ -93,9 +127,19 @@ impl CursorStore {
         }
     }
 
+    /// Takes a position in `retired.jsonl` that is good once `taken` bytes of all that is
+    /// written were read.
+    pub(crate) fn record_retired(&mut self, taken: u64, position: RetiredPosition) {
+        let latest = self.waiting_retired.values().next_back().copied();
+        if latest.or(self.retired) != Some(position) {
+            self.waiting_retired.insert(taken, position);
+            self.pause = ACK_POLL_MIN;
+        }
+    }
+
     /// Whether cursors wait until more is read.
     pub(crate) fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || !self.waiting_retired.is_empty()
     }
 
     /// Takes note that so many bytes were read.
@@ -115,6 +159,13 @@ impl CursorStore {
             };
             self.pause = ACK_POLL_MIN;
         }
+        while let Some(first) = self.waiting_retired.first_entry()
+            && *first.key() <= read
+        {
+            // The first one is saved with the first cursor, or at the end.
+            self.unsaved |= self.retired.is_some();
+            self.retired = Some(first.remove());
+        }
         self.next_look = Instant::now() + self.pause;
         self.pause = ACK_POLL_MAX.min(self.pause * 2);
     }
@@ -129,7 +180,7 @@ impl CursorStore {
 
     /// Saves what is not saved, if there is such and it is time to.
     pub(crate) fn save_in_time(&mut self) -> Result<()> {
-        if self.next_save <= Instant::now() {
+        if self.unsaved && self.next_save <= Instant::now() {
             self.save()?;
         }
         Ok(())
@@ -137,7 +188,8 @@ impl CursorStore {
 
     /// Saves what is not saved, if there is such.
     pub(crate) fn save(&mut self) -> Result<()> {
-        let Some(file) = self.file.as_mut().filter(|_| self.unsaved) else {
+        let is_due = self.unsaved || self.retired != self.saved_retired;
+        let Some(file) = self.file.as_mut().filter(|_| is_due) else {
             return Ok(());
         };
         let begun = Instant::now();
@@ -145,8 +197,9 @@ impl CursorStore {
             // A cursor that survives a power cut must not pass lines that did not.
             rustix::fs::fdatasync(io::stdout()).context("cannot sync stdout")?;
         }
-        file.save(self.cursors.values())?;
+        file.save(self.cursors.values(), self.retired)?;
         self.unsaved = false;
+        self.saved_retired = self.retired;
         self.next_save = Instant::now() + begun.elapsed() * SAVE_BACKOFF;
         Ok(())
     }

@@ -11,7 +11,7 @@ use super::cursor_store::CursorStore;
 use super::filter::Filter;
 use super::line_writer::LineWriter;
 use super::run_status::RunStatusTracker;
-use super::select::{StartPoint, named, open_cursor_store, start};
+use super::select::{AskedRuns, StartPoint, named, open_cursor_store, start};
 use super::stdout_sink::StdoutSink;
 use super::stop_reason::{ReadinessSet, StopConditions, StopReason, StoppedBy};
 use super::until::Until;
@@ -19,7 +19,7 @@ use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::Code;
 use crate::cli::tail::Args;
 use crate::job::{Interrupts, RunStatus};
-use crate::log::{Changes, Cursor, Follower, RemovedRuns, RunEnd, Watcher, list};
+use crate::log::{Changes, Cursor, Follower, RemovedRun, RemovedRuns, RunEnd, Watcher, list};
 use crate::volume::{Dir, RunId, Volume, layout};
 
 /// How often runs are polled if nothing reports their changes.
@@ -90,6 +90,10 @@ pub(crate) struct Tailer<'a> {
     /// Runs that were removed since the last flush.
     pub left: Vec<RunId>,
     pub removed: RemovedRuns,
+    /// Which removed runs are reported.
+    pub asked: AskedRuns,
+    /// Removed runs of which nothing was shown, and which still exist.
+    pub unshown: Vec<RemovedRun>,
     pub met: ReadinessSet,
     /// Whether new runs are reported.
     runs_watched: bool,
@@ -108,6 +112,12 @@ impl<'a> Tailer<'a> {
             let (asked, ledger) = named(args, &volume)?;
             (Some(asked), ledger)
         };
+        // Before the runs are listed, so that a run that is removed meanwhile is not missed.
+        let removed = match ledger.retired() {
+            Some(position) => RemovedRuns::starting_at(position),
+            None if args.cursor_file.is_some() => RemovedRuns::from_now_on(&volume)?,
+            None => RemovedRuns::default(),
+        };
         let outlet = StdoutSink::stdout(args.cursor_file.is_some());
         let several = asked.as_ref().is_none_or(|asked| asked.runs.len() > 1);
         let mut tailer = Self {
@@ -123,7 +133,9 @@ impl<'a> Tailer<'a> {
             over: BTreeMap::new(),
             queue: BTreeSet::new(),
             left: Vec::new(),
-            removed: RemovedRuns::default(),
+            removed,
+            asked: AskedRuns::new(asked.as_ref()),
+            unshown: Vec::new(),
             met: ReadinessSet::default(),
             runs_watched: false,
             next_look: Instant::now() + RECHECK_INTERVAL,
@@ -169,12 +181,15 @@ impl<'a> Tailer<'a> {
 
     /// Reports removed runs that were not read completely.
     fn report_removed_runs(&mut self, cursors: &[Cursor]) -> Result<()> {
-        self.removed.update(&self.volume)?;
+        self.read_removed()?;
         for cursor in cursors {
-            if let Some(gap) = self.removed.gap_after(cursor) {
+            if let Some(gap) = self.removed.gap_after(&self.volume, cursor)? {
                 self.met.damage = true;
                 self.shown.gap(cursor.run(), &gap)?;
             }
+        }
+        self.report_unshown()?;
+        for cursor in cursors {
             let run = cursor.run().clone();
             self.ledger.record(self.shown.accepted(), run, None);
         }
@@ -213,6 +228,10 @@ impl<'a> Tailer<'a> {
     fn follow_until_end(&mut self) -> Result<StopReason> {
         loop {
             let stop = self.poll_queue()?;
+            if self.args.cursor_file.is_some() {
+                self.read_removed()?;
+                self.report_unshown()?;
+            }
             self.flush()?;
             if let Some(stop) = stop.or_else(|| self.stops.due()) {
                 return Ok(stop);

@@ -12,6 +12,7 @@ mod run_status;
 mod select;
 mod stdout_sink;
 mod stop_reason;
+mod unshown_runs;
 mod until;
 
 use anyhow::Result;

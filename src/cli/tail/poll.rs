@@ -243,22 +243,25 @@ impl Tailer<'_> {
         let Some(cursor) = followed.follower.cursor(run, followed.end()) else {
             return Ok(true);
         };
-        self.removed.update(&self.volume)?;
-        Ok(self.removed.gap_after(&cursor).is_some())
+        self.read_removed()?;
+        Ok(self.removed.gap_after(&self.volume, &cursor)?.is_some())
     }
 
     /// Takes leave of a run that was removed.
     fn report_removed(&mut self, run: &RunId, followed: &FollowedRun) -> Result<()> {
         self.unwatch(run);
         let cursor = followed.follower.cursor(run, followed.end());
-        self.removed.update(&self.volume)?;
+        self.read_removed()?;
         let missing = match &cursor {
-            Some(cursor) => self.removed.gap_after(cursor),
+            Some(cursor) => self.removed.gap_after(&self.volume, cursor)?,
+            // Reported with its tombstone.
+            None if self.args.cursor_file.is_some() => None,
             None => self.removed.gap_for_run(run),
         };
         if let Some(gap) = &missing {
             self.shown.gap(run, gap)?;
         }
+        self.report_unshown()?;
         self.ledger.record(self.shown.accepted(), run.clone(), None);
         if cursor.is_none() && missing.is_none() && self.args.all {
             // It was only in the making.

@@ -1,5 +1,7 @@
 //! Which runs are shown, and where each is begun.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 
 use super::cursor_store::CursorStore;
@@ -15,6 +17,32 @@ pub(crate) struct SelectedRuns {
     pub runs: Vec<RunId>,
     /// The cursors of those that are not there any more.
     pub gone: Vec<Cursor>,
+}
+
+/// The runs whose removal is reported.
+#[derive(Debug)]
+pub(crate) enum AskedRuns {
+    /// All of the volume.
+    All,
+    /// Those that were named.
+    Named(BTreeSet<RunId>),
+}
+
+impl AskedRuns {
+    /// `named` are the runs that were asked for by name, if they were.
+    pub(crate) fn new(named: Option<&SelectedRuns>) -> Self {
+        named.map_or(Self::All, |named| {
+            let gone = named.gone.iter().map(Cursor::run);
+            Self::Named(named.runs.iter().chain(gone).cloned().collect())
+        })
+    }
+
+    pub(crate) fn includes(&self, run: &RunId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(runs) => runs.contains(run),
+        }
+    }
 }
 
 /// Finds the runs that are named and takes the cursors.
@@ -104,7 +132,7 @@ pub(crate) fn start(args: &Args, ledger: &CursorStore, run: &RunId) -> StartPoin
     let (start, skip) = match (ledger.cursor_of(run), args.n) {
         (Some(cursor), _) => (FollowStart::After(cursor.clone()), 0),
         // Others were read before, so this run is new.
-        (None, _) if !ledger.is_empty() => (FollowStart::Beginning, 0),
+        (None, _) if ledger.is_resumed() => (FollowStart::Beginning, 0),
         (None, Some(LineCount::All)) => (FollowStart::Beginning, 0),
         (None, Some(LineCount::From(n))) => (FollowStart::Beginning, n.saturating_sub(1)),
         (None, Some(LineCount::Last(n))) => (FollowStart::Last(n), 0),

@@ -1,5 +1,5 @@
-//! A file of cursors: one line for each run. It is replaced as a whole, and belongs to
-//! one process at a time.
+//! A file of cursors: one line for each run, and one for `retired.jsonl`. It is replaced as a
+//! whole, and belongs to one process at a time.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::fstat;
 
 use super::cursor::{Cursor, CursorError};
+use super::retired_position::RetiredPosition;
 use crate::log::error::StorageError;
 use crate::log::format::limits::LOCK_TIMEOUT;
 use crate::log::lock::file_lock;
@@ -53,6 +54,15 @@ pub enum CursorFileError {
     },
 }
 
+/// What is in a cursor file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SavedCursors {
+    /// The cursors of the runs.
+    pub cursors: Vec<Cursor>,
+    /// How far `retired.jsonl` was read.
+    pub retired: Option<RetiredPosition>,
+}
+
 impl From<VolumeError> for CursorFileError {
     fn from(e: VolumeError) -> Self {
         StorageError::from(e).into()
@@ -65,7 +75,7 @@ impl CursorFile {
     /// # Errors
     /// Another process has it, it is not a file of cursors (then it is left as it is), or
     /// the operating system refuses.
-    pub fn open(path: &Path) -> Result<(Self, Vec<Cursor>), CursorFileError> {
+    pub fn open(path: &Path) -> Result<(Self, SavedCursors), CursorFileError> {
         let no_name = || CursorFileError::NoName {
             path: path.to_owned(),
         };
@@ -77,7 +87,7 @@ impl CursorFile {
         };
         let dir = Dir::open(parent)?;
         let held = take(&dir, &name, path)?;
-        let cursors = read(&held, path)?;
+        let saved = read(&held, path)?;
         let file = Self {
             dir,
             name,
@@ -85,7 +95,7 @@ impl CursorFile {
             held,
             synced: false,
         };
-        Ok((file, cursors))
+        Ok((file, saved))
     }
 
     /// Replaces what is in the file: a crash leaves either the old cursors or these.
@@ -95,10 +105,15 @@ impl CursorFile {
     pub fn save<'a>(
         &mut self,
         cursors: impl IntoIterator<Item = &'a Cursor>,
+        retired: Option<RetiredPosition>,
     ) -> Result<(), StorageError> {
         let mut text = String::new();
         for cursor in cursors {
             text.push_str(&cursor.to_string());
+            text.push('\n');
+        }
+        if let Some(retired) = retired {
+            text.push_str(&retired.to_string());
             text.push('\n');
         }
         let new_name = layout::cursor_temp_name(&self.name);
@@ -142,22 +157,26 @@ fn take(dir: &Dir, name: &str, path: &Path) -> Result<File, StorageError> {
     }
 }
 
-fn read(file: &File, path: &Path) -> Result<Vec<Cursor>, CursorFileError> {
+fn read(file: &File, path: &Path) -> Result<SavedCursors, CursorFileError> {
     let mut bytes = Vec::new();
     file.take(MAX_CURSOR_FILE_BYTES)
         .read_to_end(&mut bytes)
         .at("read", path)?;
     let text = String::from_utf8_lossy(&bytes);
-    let mut cursors = Vec::new();
+    let mut saved = SavedCursors::default();
     for (at, line) in text.lines().enumerate() {
         let malformed = |source| CursorFileError::Malformed {
             path: path.to_owned(),
             line: at + 1,
             source,
         };
-        cursors.push(line.parse().map_err(malformed)?);
+        if RetiredPosition::is_labeled(line) {
+            saved.retired = Some(line.parse().map_err(malformed)?);
+        } else {
+            saved.cursors.push(line.parse().map_err(malformed)?);
+        }
     }
-    Ok(cursors)
+    Ok(saved)
 }
 
 #[cfg(test)]
@@ -184,14 +203,19 @@ mod tests {
         let path = tmp.path().join("cursors");
         for round in 0..3 {
             let (mut file, found) = CursorFile::open(&path).unwrap();
-            assert_eq!(found.len(), round);
+            assert_eq!(found.cursors.len(), round);
             let new: Vec<_> = (0..=round)
                 .map(|n| cursor(&format!("r{n}"), round as u64))
                 .collect();
-            file.save(&[]).unwrap();
-            file.save(&new).unwrap();
+            let retired = Some(RetiredPosition::after(b"x", round as u64 + 1));
+            file.save(&[], None).unwrap();
+            file.save(&new, retired).unwrap();
             drop(file);
-            assert_eq!(CursorFile::open(&path).unwrap().1, new);
+            let saved = SavedCursors {
+                cursors: new,
+                retired,
+            };
+            assert_eq!(CursorFile::open(&path).unwrap().1, saved);
         }
         let left: Vec<_> = fs::read_dir(&tmp).unwrap().collect();
         assert_eq!(left.len(), 1, "{left:?}");
@@ -202,14 +226,14 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let path = tmp.path().join("cursors");
         let (mut file, _) = CursorFile::open(&path).unwrap();
-        file.save(&[cursor("a", 1)]).unwrap();
+        file.save(&[cursor("a", 1)], None).unwrap();
         let again = File::open(&path).unwrap();
         assert!(file_lock::try_exclusive(&again, &path).unwrap().is_none());
         let waiting = std::thread::spawn({
             let path = path.clone();
-            move || CursorFile::open(&path).map(|(_, found)| found)
+            move || CursorFile::open(&path).map(|(_, found)| found.cursors)
         });
-        file.save(&[cursor("a", 2)]).unwrap();
+        file.save(&[cursor("a", 2)], None).unwrap();
         drop(file);
         assert_eq!(waiting.join().unwrap().unwrap(), [cursor("a", 2)]);
     }
@@ -223,6 +247,7 @@ mod tests {
             "garbage\n".to_owned(),
             format!("{good}\n\n"),
             format!("{good}\n1:a:0"),
+            format!("{good}\nretired:1:0"),
         ] {
             fs::write(&path, &bad).unwrap();
             let e = CursorFile::open(&path).unwrap_err();

@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use crate::log::format::envelope;
 use crate::log::test_log::{TestLog, line_ends};
 use crate::log::*;
 use crate::volume::{RunId, layout};
@@ -205,6 +206,13 @@ fn start_of_last_lines_is_a_position() {
     assert_eq!(after(&it, &cursor), (None, vec![4]));
 }
 
+fn tombstone(id: &str, events: u64) -> Vec<u8> {
+    let mut line = format!("{{\"v\":1,\"run_id\":\"r\",\"first_id\":\"{id}\",\"events\":{events}")
+        .into_bytes();
+    envelope::seal(&mut line, 0);
+    line
+}
+
 #[test]
 fn removed_run_lacks_unread_events() {
     let it = TestLog::with_notes(3);
@@ -212,18 +220,15 @@ fn removed_run_lacks_unread_events() {
     let var = it.volume.path().join(layout::VAR);
     let mut gone = RemovedRuns::default();
     gone.update(&it.volume).unwrap();
-    assert!(gone.gap_after(&cursors[3]).is_some());
-    fs::write(
-        var.join(layout::RETIRED),
-        format!(
-            "{{\"run_id\":\"r\",\"first_id\":\"{}\",\"events\":4}}\n{{\"run_id\":\"r\",\"ev",
-            it.read().ids[0]
-        ),
-    )
-    .unwrap();
+    let mut gap_after = |at: usize| gone.gap_after(&it.volume, &cursors[at]).unwrap();
+    assert!(gap_after(3).is_some());
+    let mut lines = tombstone(&it.read().ids[0], 4);
+    lines.extend_from_slice(b"{\"run_id\":\"r\",\"ev");
+    fs::write(var.join(layout::RETIRED), lines).unwrap();
     gone.update(&it.volume).unwrap();
-    assert_eq!(gone.gap_after(&cursors[3]), None);
-    let gap = gone.gap_after(&cursors[0]).unwrap();
+    let mut gap_after = |at: usize| gone.gap_after(&it.volume, &cursors[at]).unwrap();
+    assert_eq!(gap_after(3), None);
+    let gap = gap_after(0).unwrap();
     assert_eq!((gap.from_seq, gap.to_seq), (Some(1), Some(3)));
 }
 
@@ -252,15 +257,16 @@ fn cursor_does_not_fit_a_later_run_of_the_same_id() {
     assert_ne!(later.first_id(), cursor.first_id());
     assert_eq!(look(&it, &mut follower), (None, vec![]));
     // The tombstone of the later run says nothing about the first one.
-    let tombstone = |id: &str, events: u64| {
-        format!("{{\"run_id\":\"r\",\"first_id\":\"{id}\",\"events\":{events}}}\n")
-    };
     let lines = [tombstone(&first_id, 20), tombstone(&it.read().ids[0], 3)];
     let retired = it.volume.path().join(layout::VAR).join(layout::RETIRED);
     fs::write(retired, lines.concat()).unwrap();
     let mut removed = RemovedRuns::default();
     removed.update(&it.volume).unwrap();
-    let gap = removed.gap_after(&cursor).unwrap();
+    let gap = removed.gap_after(&it.volume, &cursor).unwrap().unwrap();
     assert_eq!((gap.from_seq, gap.to_seq), (Some(4), Some(19)));
-    assert_eq!(removed.gap_after(&later), None);
+    assert_eq!(removed.gap_after(&it.volume, &later).unwrap(), None);
+    // Where reading starts behind the tombstones, they are found all the same.
+    let mut removed = RemovedRuns::from_now_on(&it.volume).unwrap();
+    let gap = removed.gap_after(&it.volume, &cursor).unwrap().unwrap();
+    assert_eq!((gap.from_seq, gap.to_seq), (Some(4), Some(19)));
 }

@@ -10,6 +10,7 @@ pub(crate) mod last_lines;
 pub(crate) mod position;
 pub(crate) mod reader;
 pub(crate) mod resume;
+pub(crate) mod retired_position;
 pub(crate) mod runtimo_wal;
 pub(crate) mod segment_reader;
 pub(crate) mod summary;

@@ -1,17 +1,25 @@
 //! Removed runs, so that followers can report events that they never read.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use ulid::Ulid;
 
+use super::catalog;
 use crate::log::error::StorageError;
+use crate::log::format::envelope;
+use crate::log::format::envelope::DamageReason;
 use crate::log::format::ulid::parse_ulid;
 use crate::log::read::cursor::Cursor;
+use crate::log::read::damage::{Damage, DamageList};
+use crate::log::read::first_event;
 use crate::log::read::position::{Gap, GapReason};
-use crate::log::segment::line_reader::{FileSpan, LineReader};
-use crate::volume::{IoContext, RunId, Volume, layout};
+use crate::log::read::retired_position::RetiredPosition;
+use crate::log::segment::line_reader::{FileSpan, LineReader, RawLine};
+use crate::volume::{Dir, IoContext, RunId, Volume, layout};
 
 /// The runs that gc removed, and the number of events of each.
 ///
@@ -22,8 +30,34 @@ pub struct RemovedRuns {
     events: HashMap<(RunId, Option<Ulid>), u64>,
     /// The number of events of the last removed run of each id.
     last: HashMap<RunId, u64>,
-    /// The offset up to which `retired.jsonl` was read.
-    read_to: u64,
+    /// The offset at which reading started. What is before is read only if it is needed.
+    start: u64,
+    position: RetiredPosition,
+}
+
+/// A removed run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovedRun {
+    /// The id of the run.
+    pub run: RunId,
+    /// The id of its first event.
+    pub first_id: Option<Ulid>,
+    /// The number of its events.
+    pub events: u64,
+    /// The position before its line.
+    pub before: RetiredPosition,
+}
+
+/// What was appended to `retired.jsonl` since the last call.
+#[derive(Debug, Default)]
+pub struct NewlyRemoved {
+    /// The removed runs.
+    pub runs: Vec<RemovedRun>,
+    /// The lines that may have been those of removed runs.
+    pub damage: DamageList,
+    /// Whether the line that was read last is no longer there, so that lines after it may be
+    /// missing too.
+    pub lost_place: bool,
 }
 
 #[derive(Deserialize)]
@@ -34,29 +68,95 @@ struct TombstoneLine {
 }
 
 impl RemovedRuns {
+    /// Continues from a position.
+    pub fn starting_at(position: RetiredPosition) -> Self {
+        Self {
+            start: position.offset,
+            position,
+            ..Self::default()
+        }
+    }
+
+    /// Starts with the runs that are removed from now on.
+    ///
+    /// # Errors
+    /// The file exists and cannot be read.
+    pub fn from_now_on(volume: &Volume) -> Result<Self, StorageError> {
+        let Some((file, len, path)) = open(volume)? else {
+            return Ok(Self::default());
+        };
+        let position = RetiredPosition::at_end(&file, len).at("read", path)?;
+        Ok(Self::starting_at(position))
+    }
+
+    /// Returns the position after the last tombstone that was read.
+    pub fn position(&self) -> RetiredPosition {
+        self.position
+    }
+
     /// Reads the tombstones that were appended since the last call.
     ///
     /// # Errors
     /// The file exists and cannot be read.
-    pub fn update(&mut self, volume: &Volume) -> Result<(), StorageError> {
-        let Some(file) = volume.root().read_in(layout::VAR, layout::RETIRED)? else {
+    pub fn update(&mut self, volume: &Volume) -> Result<NewlyRemoved, StorageError> {
+        let mut new = NewlyRemoved::default();
+        let Some((file, len, path)) = open(volume)? else {
+            new.lost_place = self.position.offset > 0;
+            *self = Self::default();
+            return Ok(new);
+        };
+        let found = self.position.find(&file, len).at("read", &path)?;
+        new.lost_place = found.is_none();
+        if found != Some(self.position) {
+            *self = Self::starting_at(found.unwrap_or_default());
+        }
+        let from = self.position.offset;
+        let mut lines = LineReader::from_span(FileSpan::new(Arc::clone(&file), from, len));
+        let (mut number, mut lines_before) = (0, None);
+        while let Some(line) = lines.next_line().at("read", &path)? {
+            if !line.whole {
+                // In flight or torn, so its run still exists.
+                break;
+            }
+            number += 1;
+            let before = self.position;
+            self.position = RetiredPosition::after(line.bytes, line.end());
+            match parse(&line) {
+                Ok(tombstone) => {
+                    let removed = tombstone.into_removed(before);
+                    self.record(&removed);
+                    new.runs.push(removed);
+                }
+                Err(reason) => new.damage.push(Damage {
+                    file: path.clone(),
+                    line: number + *lines_before.get_or_insert_with(|| count_lines(&file, from)),
+                    offset: line.offset,
+                    reason,
+                }),
+            }
+        }
+        Ok(new)
+    }
+
+    fn record(&mut self, removed: &RemovedRun) {
+        self.last.insert(removed.run.clone(), removed.events);
+        let key = (removed.run.clone(), removed.first_id);
+        self.events.insert(key, removed.events);
+    }
+
+    /// Reads the tombstones before the place where reading started.
+    fn read_older(&mut self, volume: &Volume) -> Result<(), StorageError> {
+        let end = std::mem::take(&mut self.start);
+        let Some((file, _, path)) = open(volume)?.filter(|_| end > 0) else {
             return Ok(());
         };
-        let path = volume.path().join(layout::VAR).join(layout::RETIRED);
-        let len = file.metadata().at("stat", &path)?.len();
-        if len < self.read_to {
-            *self = Self::default();
-        }
-        let span = FileSpan::new(Arc::new(file), self.read_to, len);
-        let mut lines = LineReader::from_span(span);
+        let mut lines = LineReader::from_span(FileSpan::new(file, 0, end));
         while let Some(line) = lines.next_line().at("read", &path)? {
-            if line.whole {
-                self.read_to = line.end();
-                if let Ok(line) = serde_json::from_slice::<TombstoneLine>(line.bytes) {
-                    let first_id = line.first_id.as_deref().and_then(parse_ulid);
-                    self.last.insert(line.run_id.clone(), line.events);
-                    self.events.insert((line.run_id, first_id), line.events);
-                }
+            if let Ok(tombstone) = parse(&line) {
+                let older = tombstone.into_removed(RetiredPosition::default());
+                self.last.entry(older.run.clone()).or_insert(older.events);
+                let key = (older.run, older.first_id);
+                self.events.entry(key).or_insert(older.events);
             }
         }
         Ok(())
@@ -65,28 +165,95 @@ impl RemovedRuns {
     /// Returns the gap for a removed run of which nothing was read; `None` if gc did not
     /// remove it.
     pub fn gap_for_run(&self, run: &RunId) -> Option<Gap> {
-        self.last.get(run).map(|events| Gap {
-            from_seq: Some(0),
-            to_seq: events.checked_sub(1),
-            why: GapReason::Removed,
-        })
+        self.last.get(run).copied().map(gap_of_all)
     }
 
     /// Returns the gap after the cursor of a run that no longer exists; `None` if all of it
     /// was read.
-    pub fn gap_after(&self, cursor: &Cursor) -> Option<Gap> {
+    ///
+    /// # Errors
+    /// The file exists and cannot be read.
+    pub fn gap_after(
+        &mut self,
+        volume: &Volume,
+        cursor: &Cursor,
+    ) -> Result<Option<Gap>, StorageError> {
         let from_seq = cursor.next_seq();
-        // Lines of other programs have no sequence numbers to compare.
         let key = (cursor.run().clone(), cursor.first_id());
+        if !self.events.contains_key(&key) {
+            self.read_older(volume)?;
+        }
+        // Lines of other programs have no sequence numbers to compare.
         let events = self.events.get(&key).filter(|_| from_seq > Some(0));
         let all_read = match events {
             Some(events) => from_seq >= Some(*events),
             None => cursor.is_behind_the_end(),
         };
-        (!all_read).then(|| Gap {
+        Ok((!all_read).then(|| Gap {
             from_seq,
             to_seq: events.and_then(|events| events.checked_sub(1)),
             why: GapReason::Removed,
-        })
+        }))
     }
+}
+
+impl RemovedRun {
+    /// Returns the gap where nothing of the run was read.
+    pub fn gap(&self) -> Gap {
+        gap_of_all(self.events)
+    }
+
+    /// Returns whether the run still exists, because its removal is not finished.
+    pub fn still_exists(&self, runs: &Dir) -> bool {
+        let Ok(Some(dir)) = catalog::open_dir(runs, &self.run) else {
+            return false;
+        };
+        first_event::first_id(&dir).is_ok_and(|first| first == self.first_id)
+    }
+}
+
+impl TombstoneLine {
+    fn into_removed(self, before: RetiredPosition) -> RemovedRun {
+        RemovedRun {
+            first_id: self.first_id.as_deref().and_then(parse_ulid),
+            run: self.run_id,
+            events: self.events,
+            before,
+        }
+    }
+}
+
+fn gap_of_all(events: u64) -> Gap {
+    Gap {
+        from_seq: Some(0),
+        to_seq: events.checked_sub(1),
+        why: GapReason::Removed,
+    }
+}
+
+fn parse(line: &RawLine<'_>) -> Result<TombstoneLine, DamageReason> {
+    if line.too_long {
+        return Err(DamageReason::TooLong);
+    }
+    envelope::check(line.bytes)?;
+    serde_json::from_slice(line.bytes).map_err(|_| DamageReason::NotJson)
+}
+
+/// Returns the number of lines before `end`, as far as they can be read.
+fn count_lines(file: &Arc<File>, end: u64) -> u64 {
+    let mut lines = LineReader::from_span(FileSpan::new(Arc::clone(file), 0, end));
+    let mut count = 0;
+    while let Ok(Some(_)) = lines.next_line() {
+        count += 1;
+    }
+    count
+}
+
+fn open(volume: &Volume) -> Result<Option<(Arc<File>, u64, PathBuf)>, StorageError> {
+    let Some(file) = volume.root().read_in(layout::VAR, layout::RETIRED)? else {
+        return Ok(None);
+    };
+    let path = volume.path().join(layout::VAR).join(layout::RETIRED);
+    let len = file.metadata().at("stat", &path)?.len();
+    Ok(Some((Arc::new(file), len, path)))
 }
