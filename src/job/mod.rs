@@ -34,6 +34,7 @@ pub use crate::job::redact::redaction::{Redaction, SecretEnv};
 pub use crate::job::redact::redactor::RedactError;
 pub use crate::job::spec::job_spec::{AfterJob, Guards, JobSpec, OutputMode};
 pub use crate::job::spec::retry_policy::{RetryOn, RetryPolicy};
+pub use crate::job::spec::stream_plan::{StreamLayout, StreamPlan};
 pub use crate::job::spec::validate::REQUIRED_PROBE;
 pub use crate::job::status::live_run::{JobSample, LiveJob, LiveRun};
 pub use crate::job::status::run_status::{

@@ -62,6 +62,7 @@ mod run_secrets;
 mod run_shared;
 mod run_signals;
 mod run_stages;
+mod run_streams;
 mod run_supervision;
 mod status;
 mod status_select;

@@ -56,7 +56,7 @@ pub(crate) struct Args {
     /// With --output: show only the output of this job
     #[arg(long, value_name = "ID", requires = "output")]
     pub job: Option<String>,
-    /// With --output: show only output from this stream (stdout or stderr)
+    /// With --output: show only output from this stream (stdout, stderr, or both where they shared one pipe)
     #[arg(long, value_name = "STREAM", value_parser = parse_stream, requires = "output")]
     pub stream: Option<StreamId>,
     /// Stop at the first damage, with exit code 5

@@ -15,7 +15,9 @@ use crate::cli::value_parsers::{
     RetryList, pairs, parse_duration, parse_factor, parse_load, parse_probe, parse_retry_list,
     parse_size,
 };
-use crate::job::{AfterJob, Guards, JobSpec, OutputMode, Redaction, RetryPolicy};
+use crate::job::{
+    AfterJob, Guards, JobSpec, OutputMode, Redaction, RetryPolicy, StreamLayout, StreamPlan,
+};
 use crate::telemetry::Dependency;
 use crate::volume::{JobId, RunId};
 
@@ -173,6 +175,14 @@ pub(crate) struct Args {
     /// Do not store the output
     #[arg(long, help_heading = "Output")]
     pub no_capture: bool,
+    /// Whether the stdout and stderr of the command share a pipe, which keeps their order
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "auto",
+        help_heading = "Output"
+    )]
+    pub streams: Streams,
     /// Store at most SIZE of output; pass the rest on without storing it
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Output")]
     pub capture_limit: Option<u64>,
@@ -189,6 +199,17 @@ pub(crate) enum IfKilled {
     End,
     /// It continues to its end
     Keep,
+}
+
+/// Whether the stdout and stderr of the command share a pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Streams {
+    /// If those of runlog are the same open file
+    Auto,
+    /// Never; each is stored and passed on as itself
+    Apart,
+    /// Always; both are passed on to stdout
+    Merged,
 }
 
 impl Args {
@@ -250,6 +271,7 @@ impl Args {
                 limit: self.capture_limit,
                 pass_on: !self.is_quiet(),
                 redact_passed_on: self.redact_passed_on,
+                streams: self.stream_plan(),
             },
             redaction,
             after: match (&self.run, self.close) {
@@ -338,6 +360,16 @@ impl Args {
             Some(dir) => here.join(dir),
             None => here,
         })
+    }
+
+    /// Returns which pipes the job gets. What is not passed on has no order to keep.
+    fn stream_plan(&self) -> StreamPlan {
+        let layout = match self.streams {
+            Streams::Auto => StreamLayout::Auto,
+            Streams::Apart => StreamLayout::Apart,
+            Streams::Merged => StreamLayout::Merged,
+        };
+        StreamPlan::new(layout, !self.quiet && !self.detach)
     }
 
     /// Whether the output is not passed on as it comes.

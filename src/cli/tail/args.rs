@@ -84,7 +84,7 @@ pub(crate) struct Args {
     /// removed and stderr is red; otherwise it is printed unchanged
     #[arg(long)]
     pub output: bool,
-    /// Only show output from this stream (stdout or stderr)
+    /// Only show output from this stream (stdout, stderr, or both where they shared one pipe)
     #[arg(long, value_name = "STREAM", value_parser = parse_stream, requires = "output")]
     pub stream: Option<StreamId>,
     /// Print new events or output as they arrive

@@ -87,9 +87,9 @@ pub(crate) fn parse_signal(text: &str) -> Result<i32, String> {
 ///
 /// # Errors
 ///
-/// Returns a message if `text` is neither stdout nor stderr.
+/// Returns a message if `text` is not the name of a stream.
 pub(crate) fn parse_stream(text: &str) -> Result<StreamId, String> {
-    StreamId::parse(text).ok_or_else(|| "a stream is stdout or stderr".to_owned())
+    StreamId::parse(text).ok_or_else(|| "a stream is stdout, stderr or both".to_owned())
 }
 
 #[cfg(test)]

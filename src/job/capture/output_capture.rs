@@ -18,11 +18,12 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::output_file::OutputFile;
 use super::pump::{CopyPath, Drained, Pump, PumpState, PumpTarget};
-use super::stream::{OnReaderGone, OnWarning, PIPE_BYTES, Passthrough, StreamId, lock, new_buffer};
+use super::stream::{OnReaderGone, OnWarning, PIPE_BYTES, Passthrough, lock, new_buffer};
 use crate::job::process::discard;
 use crate::job::process::poll::{Readiness, wait_readable};
 use crate::job::process::supervision_page::SupervisionPage;
 use crate::job::redact::redactor::Redactor;
+use crate::job::spec::stream_plan::StreamPlan;
 
 /// What waits for signals and messages besides the streams of a job.
 pub(crate) trait WaitForEvents {
@@ -52,6 +53,8 @@ pub(crate) struct ChildPipes {
 
 /// What a capture needs besides its pipes.
 pub(crate) struct CaptureOptions<'a> {
+    /// Which pipes there are.
+    pub plan: StreamPlan,
     pub sink: &'a Arc<Mutex<OutputFile>>,
     pub pass_on: Passthrough,
     /// Masks what is passed on.
@@ -64,14 +67,19 @@ pub(crate) struct CaptureOptions<'a> {
 }
 
 impl Capture {
-    /// Makes the pipes. Returns runlog's ends of them too, stdout first.
+    /// Makes the pipes. Returns the job's ends of them too.
     ///
     /// # Errors
     /// The system has no further descriptor.
     pub(crate) fn start(options: &CaptureOptions<'_>) -> io::Result<(Self, ChildPipes)> {
-        let (stdout_read, stdout) = new_pipe()?;
-        let (stderr_read, stderr) = new_pipe()?;
-        let capture = Self::resume([Some(stdout_read), Some(stderr_read)], options)?;
+        let (first, stdout) = new_pipe()?;
+        let (second, stderr) = if options.plan.merged {
+            (None, stdout.try_clone()?)
+        } else {
+            let (second, stderr) = new_pipe()?;
+            (Some(second), stderr)
+        };
+        let capture = Self::resume([Some(first), second], options)?;
         Ok((capture, ChildPipes { stdout, stderr }))
     }
 
@@ -88,7 +96,7 @@ impl Capture {
         let (ended, ended_write) = pipe_with(PipeFlags::CLOEXEC)?;
         let mut streams = Vec::new();
         let mut silent = Vec::new();
-        for (id, pipe) in StreamId::ALL.into_iter().zip(pipes) {
+        for (&id, pipe) in options.plan.streams().iter().zip(pipes) {
             let Some(pipe) = pipe else {
                 continue;
             };
@@ -122,7 +130,7 @@ impl Capture {
         })
     }
 
-    /// Returns duplicates of runlog's ends of the pipes, stdout first.
+    /// Returns duplicates of runlog's ends of the pipes, in the order of the plan.
     ///
     /// # Errors
     /// The system has no further descriptor.

@@ -8,7 +8,7 @@ use std::io;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::io::Errno;
 
@@ -46,7 +46,7 @@ pub(crate) struct OutputFile {
     unindexed: Option<StreamId>,
     /// How many bytes may be missing or doubled where the next record starts.
     uncertain_bytes: Option<u64>,
-    maskers: [Option<StreamMasker>; 2],
+    maskers: [Option<StreamMasker>; 3],
     /// The kernel cannot move bytes from a pipe into this file.
     no_splice: bool,
     /// What is moved goes through this.
@@ -87,10 +87,7 @@ impl OutputFile {
             indexed: target.indexed,
             unindexed: None,
             uncertain_bytes: None,
-            maskers: [
-                redactor.map(Redactor::stream),
-                redactor.map(Redactor::stream),
-            ],
+            maskers: StreamId::ALL.map(|_| redactor.map(Redactor::stream)),
             relay: target.relay,
         };
         file.restore();
@@ -100,10 +97,9 @@ impl OutputFile {
     /// Continues where a supervisor that died has stopped. Of a new job there is nothing.
     fn restore(&mut self) {
         let counters = &self.page.output;
-        let stream = match counters.last_stream.load(Ordering::Relaxed) {
-            1 => StreamId::Stderr,
-            _ => StreamId::Stdout,
-        };
+        let last = usize::from(counters.last_stream.load(Ordering::Relaxed));
+        let stream = StreamId::ALL.get(last).copied();
+        let stream = stream.unwrap_or(StreamId::Stdout);
         match counters.stopped.load(Ordering::Relaxed) {
             0 => {}
             CAPTURE_LIMIT => self.stop_at_limit(),
@@ -124,8 +120,10 @@ impl OutputFile {
             self.relay = Some(relay);
         }
         // It may have been killed between moving the bytes and counting them.
-        let counted =
-            counters.stdout.load(Ordering::Relaxed) + counters.stderr.load(Ordering::Relaxed);
+        let counted: u64 = StreamId::ALL
+            .map(|stream| self.counter(stream).load(Ordering::Relaxed))
+            .iter()
+            .sum();
         if self.can_move() && self.captured_bytes > counted {
             self.count(stream, (self.captured_bytes - counted) as usize);
         }
@@ -140,9 +138,11 @@ impl OutputFile {
     pub(crate) fn output(&self) -> Output {
         let counters = &self.page.output;
         let undelivered = counters.undelivered.load(Ordering::Relaxed);
+        let both = counters.both.load(Ordering::Relaxed);
         Output {
             stdout_bytes: counters.stdout.load(Ordering::Relaxed),
             stderr_bytes: counters.stderr.load(Ordering::Relaxed),
+            both_bytes: (both > 0).then_some(both),
             captured_bytes: self.captured_bytes,
             truncated: self.truncated.clone(),
             undelivered_bytes: (undelivered > 0).then_some(undelivered),
@@ -150,23 +150,27 @@ impl OutputFile {
         }
     }
 
-    fn count(&self, stream: StreamId, n: usize) {
+    fn counter(&self, stream: StreamId) -> &'static AtomicU64 {
         let counters = &self.page.output;
-        let counter = match stream {
+        match stream {
             StreamId::Stdout => &counters.stdout,
             StreamId::Stderr => &counters.stderr,
-        };
-        counter.fetch_add(n as u64, Ordering::Relaxed);
-        counters
-            .last_stream
-            .store(stream.index() as u8, Ordering::Relaxed);
+            StreamId::Both => &counters.both,
+        }
+    }
+
+    fn count(&self, stream: StreamId, n: usize) {
+        self.counter(stream).fetch_add(n as u64, Ordering::Relaxed);
+        let last = &self.page.output.last_stream;
+        last.store(stream.index() as u8, Ordering::Relaxed);
     }
 
     fn masker(&mut self, stream: StreamId) -> &mut Option<StreamMasker> {
-        let [stdout, stderr] = &mut self.maskers;
+        let [stdout, stderr, both] = &mut self.maskers;
         match stream {
             StreamId::Stdout => stdout,
             StreamId::Stderr => stderr,
+            StreamId::Both => both,
         }
     }
 

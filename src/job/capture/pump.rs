@@ -141,7 +141,7 @@ impl PumpTarget {
     /// It was closed when runlog was started. What is open there now is not the caller's.
     fn target(&self) -> Result<BorrowedFd<'static>, Errno> {
         let (fd, target) = match (self.id, self.pass_on) {
-            (StreamId::Stdout, Passthrough::Apart) => (1, rustix::stdio::stdout()),
+            (StreamId::Stdout | StreamId::Both, Passthrough::Apart) => (1, rustix::stdio::stdout()),
             _ => (2, rustix::stdio::stderr()),
         };
         if inherited::was_closed(fd) {

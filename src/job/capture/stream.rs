@@ -19,16 +19,27 @@ pub enum StreamId {
     Stdout,
     /// Standard error.
     Stderr,
+    /// Both, in one pipe, in their exact order.
+    Both,
 }
 
 impl StreamId {
-    /// Both streams, in the order of their descriptors.
-    pub(crate) const ALL: [Self; 2] = [Self::Stdout, Self::Stderr];
+    /// All streams.
+    pub(crate) const ALL: [Self; 3] = [Self::Stdout, Self::Stderr, Self::Both];
 
     /// Returns the place of the stream in [`StreamId::ALL`].
     pub(crate) fn index(self) -> usize {
         match self {
             Self::Stdout => 0,
+            Self::Stderr => 1,
+            Self::Both => 2,
+        }
+    }
+
+    /// Returns the place of its pipe among those of an attempt.
+    pub(crate) fn pipe_index(self) -> usize {
+        match self {
+            Self::Stdout | Self::Both => 0,
             Self::Stderr => 1,
         }
     }
@@ -43,6 +54,7 @@ impl StreamId {
         match self {
             Self::Stdout => "stdout",
             Self::Stderr => "stderr",
+            Self::Both => "both",
         }
     }
 }

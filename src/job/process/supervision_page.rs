@@ -95,11 +95,13 @@ struct SignalSlot {
 pub(crate) struct OutputCounters {
     pub stdout: AtomicU64,
     pub stderr: AtomicU64,
+    /// Printed to a pipe that stdout and stderr share.
+    pub both: AtomicU64,
     /// Of these, what was not delivered to our own streams.
     pub undelivered: AtomicU64,
     /// What one buffer of each stream may hold.
-    pub in_hand: [AtomicU64; 2],
-    /// The stream whose bytes were stored last: 0 stdout, 1 stderr.
+    pub in_hand: [AtomicU64; 3],
+    /// The stream whose bytes were stored last: 0 stdout, 1 stderr, 2 both.
     pub last_stream: AtomicU8,
     /// Storing has stopped: 1 at the capture limit, 2 after an error.
     pub stopped: AtomicU8,
@@ -428,8 +430,8 @@ impl SupervisionPage {
 }
 
 impl OutputCounters {
-    /// Returns how many bytes of stdout and stderr the supervisor had in hand.
-    pub(crate) fn in_hand_bytes(&self) -> [u64; 2] {
+    /// Returns how many bytes of each stream the supervisor had in hand.
+    pub(crate) fn in_hand_bytes(&self) -> [u64; 3] {
         self.in_hand
             .each_ref()
             .map(|bytes| bytes.load(Ordering::Relaxed))

@@ -14,6 +14,7 @@ use crate::job::process::file_ownership;
 use crate::job::redact::redaction::Redaction;
 use crate::job::spec::job_spec::{AfterJob, Guards, JobSpec, OutputMode};
 use crate::job::spec::retry_policy::RetryPolicy;
+use crate::job::spec::stream_plan::StreamPlan;
 use crate::job::status::run_status::inspect_run;
 use crate::job::supervise::job_events::JobEvents;
 use crate::job::supervise::rollback;
@@ -278,6 +279,7 @@ impl<'a> RollbackRunner<'a> {
                 limit: None,
                 pass_on: true,
                 redact_passed_on: false,
+                streams: StreamPlan::default(),
             },
             redaction: Redaction::default(),
             after: AfterJob::StayOpen,

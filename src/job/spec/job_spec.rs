@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::stream_plan::StreamPlan;
 use crate::job::redact::redaction::Redaction;
 use crate::job::redact::redactor::Redactor;
 use crate::job::spec::retry_policy::RetryPolicy;
@@ -67,7 +68,8 @@ impl JobSpec {
     /// Returns whether runlog reads the output of the job, instead of leaving it to the job's
     /// own streams.
     pub fn reads_output(&self) -> bool {
-        self.output.capture || self.passed_on_redactor().is_some()
+        let masks = self.passed_on_redactor().is_some();
+        self.output.capture || masks || self.output.streams.forced
     }
 
     /// Returns a text in the form in which it is recorded.
@@ -104,6 +106,8 @@ pub struct OutputMode {
     pub pass_on: bool,
     /// Whether secrets are masked in what is passed through too.
     pub redact_passed_on: bool,
+    /// Which pipes the job gets.
+    pub streams: StreamPlan,
 }
 
 /// What happens to the run after the job.

@@ -2,4 +2,5 @@
 
 pub(crate) mod job_spec;
 pub(crate) mod retry_policy;
+pub(crate) mod stream_plan;
 pub(crate) mod validate;

@@ -16,7 +16,6 @@ use super::forward::{Forwarder, SignalTarget, asks_for_end};
 use super::front_link::{FrontLink, Message};
 use super::last_resort;
 use crate::job::capture::splice_pipe::SplicePipe;
-use crate::job::capture::stream::StreamId;
 use crate::job::process::fork;
 use crate::job::process::fork::ForkResult;
 use crate::job::process::poll::wait_readable;
@@ -119,7 +118,8 @@ impl Progress {
 pub(crate) struct Custody {
     /// The lease of the job: the very open file that the supervisor locked.
     pub lease: Option<OwnedFd>,
-    /// The pipes of the newest attempt, stdout first; `None` once its reader is gone.
+    /// The pipes of the newest attempt, in the order of its plan; `None` once its reader is
+    /// gone.
     pub pipes: [Option<OwnedFd>; 2],
     /// A pipe for output on its way into the file, so that none of it is lost or doubled.
     pub relay: Option<SplicePipe>,
@@ -239,10 +239,8 @@ impl Front {
                     self.custody.pipes = [pipes.next(), pipes.next()];
                 }
                 Ok(Some(Message::ReaderGone(stream))) => {
-                    let [stdout, stderr] = &mut self.custody.pipes;
-                    match stream {
-                        StreamId::Stdout => *stdout = None,
-                        StreamId::Stderr => *stderr = None,
+                    if let Some(pipe) = self.custody.pipes.get_mut(stream.pipe_index()) {
+                        *pipe = None;
                     }
                 }
                 Ok(None) => return true,

@@ -82,6 +82,7 @@ impl FrontLink {
         let kind = match stream {
             StreamId::Stdout => b'1',
             StreamId::Stderr => b'2',
+            StreamId::Both => b'3',
         };
         self.send(kind, &[], SendFlags::empty())
     }
@@ -139,6 +140,7 @@ impl FrontLink {
             [b'p'] => Message::Pipes(fds),
             [b'1'] => Message::ReaderGone(StreamId::Stdout),
             [b'2'] => Message::ReaderGone(StreamId::Stderr),
+            [b'3'] => Message::ReaderGone(StreamId::Both),
             _ => Message::Wake,
         }))
     }

@@ -271,7 +271,7 @@ impl Submission<'_> {
     /// What the log says of the supervisor that died.
     fn replaced(&self, died: WaitStatus, sink: &OutputFile) -> SupervisorReplaced {
         let page = self.control.page;
-        let [stdout, stderr] = page.output.in_hand_bytes();
+        let [stdout, stderr, both] = page.output.in_hand_bytes();
         let (exit_code, signal) = match died {
             WaitStatus::Exited(code) => (Some(code), None),
             WaitStatus::Signaled(signal) => (None, Some(signal_name(signal))),
@@ -285,6 +285,7 @@ impl Submission<'_> {
             captured_bytes: sink.output().captured_bytes,
             uncertain_stdout_bytes: stdout,
             uncertain_stderr_bytes: stderr,
+            uncertain_both_bytes: (both > 0).then_some(both),
         }
     }
 

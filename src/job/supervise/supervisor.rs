@@ -234,6 +234,7 @@ impl Supervisor<'_> {
         on_reader_gone: &'a OnReaderGone,
     ) -> CaptureOptions<'a> {
         CaptureOptions {
+            plan: self.spec.output.streams,
             sink: &self.sink,
             pass_on,
             redactor: self.spec.passed_on_redactor(),

@@ -221,6 +221,9 @@ pub struct Output {
     pub stdout_bytes: u64,
     /// Came on stderr, in bytes.
     pub stderr_bytes: u64,
+    /// Came on a pipe or terminal that stdout and stderr shared, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub both_bytes: Option<u64>,
     /// Stands in `jobs/<job_id>.out`, in bytes.
     pub captured_bytes: u64,
     /// Why the capture ends before the output does.
@@ -314,6 +317,9 @@ pub struct SupervisorReplaced {
     /// How many bytes of stderr may be missing there, or passed on twice.
     #[serde(default)]
     pub uncertain_stderr_bytes: u64,
+    /// How many bytes of a pipe that both share may be missing there, or passed on twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncertain_both_bytes: Option<u64>,
 }
 
 /// `job_rollback_started`.

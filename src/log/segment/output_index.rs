@@ -20,7 +20,7 @@ pub struct OutputRange {
     /// The end of the range, in bytes from the start of the output. It starts at the end of
     /// the previous record.
     pub end: u64,
-    /// `stdout` or `stderr`.
+    /// `stdout`, `stderr` or `both`.
     pub stream: String,
     /// The time at which the bytes were stored, RFC 3339.
     #[serde(default)]

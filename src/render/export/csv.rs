@@ -19,7 +19,7 @@ use crate::render::json::run_record::RunRecord;
 use crate::volume::format_ts;
 
 /// The columns of an event, each with the path of its value.
-const EVENT: [(&str, &str); 24] = [
+const EVENT: [(&str, &str); 25] = [
     ("seq", "/seq"),
     ("ts", ""),
     ("type", "/type"),
@@ -44,6 +44,7 @@ const EVENT: [(&str, &str); 24] = [
     ("stderr_bytes", "/output/stderr_bytes"),
     ("name", "/name"),
     ("details", ""),
+    ("both_bytes", "/output/both_bytes"),
 ];
 
 /// Writes the events of a run.

@@ -121,13 +121,14 @@ impl Serialize for JobOutputs<'_> {
 
 /// Returns the output of one job: pairs of a stream, if known, and a text.
 fn output_json(tail: &OutputTail, job: &JobRecord) -> Value {
-    let mut texts = [(); 3].map(|()| Utf8Decoder::default());
+    let mut texts = [(); 4].map(|()| Utf8Decoder::default());
     let mut parts = Vec::new();
     for part in &tail.parts {
-        let [out, err, other] = &mut texts;
+        let [out, err, both, other] = &mut texts;
         let text = match part.stream {
             Some(StreamId::Stdout) => out,
             Some(StreamId::Stderr) => err,
+            Some(StreamId::Both) => both,
             None => other,
         };
         let stream = part.stream.map(StreamId::as_str);

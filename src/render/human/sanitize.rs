@@ -93,7 +93,7 @@ impl Sanitizer {
             streams.push(SanitizedStream {
                 role: match stream {
                     Some(StreamId::Stderr) => Role::Bad,
-                    Some(StreamId::Stdout) | None => Role::Plain,
+                    Some(StreamId::Stdout | StreamId::Both) | None => Role::Plain,
                 },
                 parser: OutputParser::default(),
                 shown: String::new(),

@@ -158,7 +158,8 @@ impl Timeline {
         let job = event.get("job_id").and_then(Value::as_str)?;
         let output = event.get("output")?;
         let of = |stream: &str| output.get(stream).and_then(Value::as_u64).unwrap_or(0);
-        let now = of("stdout_bytes").saturating_add(of("stderr_bytes"));
+        let streams = ["stdout_bytes", "stderr_bytes", "both_bytes"];
+        let now = streams.into_iter().map(of).fold(0, u64::saturating_add);
         let before = self.printed.insert(job.to_owned(), now).unwrap_or(0);
         Some(now.saturating_sub(before))
     }

@@ -1,0 +1,140 @@
+//! The order of stdout and stderr: exact where both go to the same place.
+
+use crate::support::env::TestEnv;
+
+/// Prints alternating lines on both streams.
+const ALTERNATING: &str = "for i in 1 2 3 4 5 6 7 8 9; do echo out$i; echo err$i >&2; done";
+
+fn alternating() -> String {
+    let line = |i| format!("out{i}\nerr{i}\n");
+    (1..=9).map(line).collect()
+}
+
+/// Runs the job with its stdout and stderr redirected as `to` says.
+fn run_to(env: &TestEnv, flags: &str, to: &str) {
+    let line = format!("\"$RUNLOG\" run --run it --close {flags} -- sh -c '{ALTERNATING}' {to}");
+    let output = env.sh(&line);
+    assert_eq!(output.code, 0, "{}", output.stderr());
+}
+
+/// Returns the streams in the order of the index, without repetitions.
+fn streams(env: &TestEnv) -> Vec<String> {
+    let path = env.run_dir("it").join("jobs/sh.out.idx");
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut streams: Vec<String> = text
+        .lines()
+        .map(|line| {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            record["stream"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    streams.dedup();
+    streams
+}
+
+#[test]
+fn order_of_streams_in_one_file_is_exact() {
+    let env = TestEnv::new();
+    run_to(&env, "", ">both 2>&1");
+    let both = std::fs::read_to_string(env.path("both")).unwrap();
+    let passed_on: String = both
+        .lines()
+        .filter(|line| !line.starts_with("run_id="))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert_eq!(passed_on, alternating());
+    assert_eq!(env.captured("it", "sh"), alternating().as_bytes());
+    assert_eq!(streams(&env), ["both"]);
+    let shown = env.run(&["tail", "it", "--output", "--stream", "both"]);
+    assert_eq!(shown.stdout(), alternating());
+    let output = &env.event("job_completed")["output"];
+    assert_eq!(output["both_bytes"], 90);
+    assert_eq!(output["stdout_bytes"], 0);
+    assert_eq!(env.run(&["replay", "it", "--verify"]).code, 0);
+}
+
+#[test]
+fn order_of_streams_in_one_pipe_is_exact() {
+    let env = TestEnv::new();
+    run_to(&env, "", "2>&1 | cat >both");
+    assert_eq!(env.captured("it", "sh"), alternating().as_bytes());
+    assert_eq!(streams(&env), ["both"]);
+}
+
+#[test]
+fn file_that_both_streams_append_to_keeps_order() {
+    let env = TestEnv::new();
+    run_to(&env, "", ">>both 2>>both");
+    assert_eq!(env.captured("it", "sh"), alternating().as_bytes());
+}
+
+#[test]
+fn different_files_and_streams_apart_stay_apart() {
+    for (flags, to) in [("", ">out 2>err"), ("--streams apart", ">both 2>&1")] {
+        let env = TestEnv::new();
+        run_to(&env, flags, to);
+        let output = &env.event("job_completed")["output"];
+        assert_eq!(output["stdout_bytes"], 45);
+        assert_eq!(output["stderr_bytes"], 45);
+        assert_eq!(output["both_bytes"], serde_json::Value::Null);
+        let shown = env.run(&["tail", "it", "--output", "--stream", "stderr"]);
+        assert_eq!(shown.stdout().lines().next(), Some("err1"));
+    }
+}
+
+#[test]
+fn merged_streams_are_passed_on_to_stdout() {
+    for flags in ["--streams merged", "--streams merged --no-capture"] {
+        let env = TestEnv::new();
+        run_to(&env, flags, ">out 2>err");
+        let out = std::fs::read_to_string(env.path("out")).unwrap();
+        assert_eq!(out, alternating(), "{flags}");
+    }
+}
+
+#[test]
+fn layout_of_streams_is_a_setting() {
+    let env = TestEnv::new();
+    std::fs::create_dir_all(env.path(".omne/lib/cfg")).unwrap();
+    env.write(".omne/lib/cfg/runlog.toml", "[run]\nstreams = \"apart\"\n");
+    run_to(&env, "", ">both 2>&1");
+    assert_eq!(env.event("job_completed")["output"]["stderr_bytes"], 45);
+}
+
+#[test]
+fn exports_accept_merged_output() {
+    let env = TestEnv::new();
+    run_to(&env, "", ">both 2>&1");
+    let junit = env.run(&["replay", "it", "--export", "junit"]);
+    assert!(
+        junit.stdout().contains("out1\nerr1\nout2"),
+        "{}",
+        junit.stdout()
+    );
+    let cast = env.run(&["replay", "it", "--export", "asciicast"]).stdout();
+    let printed = |line: &str| {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        let is_output = event[1] == "o";
+        is_output.then(|| event[2].as_str().unwrap().replace('\r', ""))
+    };
+    assert_eq!(
+        cast.lines().filter_map(printed).collect::<String>(),
+        alternating()
+    );
+    let html = env.run(&["replay", "it", "--export", "html"]);
+    assert!(
+        html.stdout().contains("[\"both\",\"out1"),
+        "{}",
+        html.stdout()
+    );
+    let otlp = env.run(&["replay", "it", "--export", "otlp"]);
+    assert!(otlp.stdout().contains("\"both\""), "{}", otlp.stdout());
+    let csv = env.run(&["replay", "it", "--export", "csv"]);
+    assert!(
+        csv.stdout()
+            .lines()
+            .next()
+            .unwrap()
+            .ends_with(",both_bytes")
+    );
+}
