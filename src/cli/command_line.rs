@@ -120,7 +120,7 @@ pub(crate) enum ParseError {
 
 /// Parses the command line of this process, and adds the defaults for `run`.
 pub(crate) fn parse() -> Result<Cli, ParseError> {
-    let args = expand_alias(std::env::args_os().collect());
+    let args = expand_context(expand_alias(std::env::args_os().collect()));
     let cli = parse_from(&args).map_err(ParseError::Usage)?;
     if !matches!(cli.command, super::Command::Run(_)) {
         return Ok(cli);
@@ -179,6 +179,42 @@ fn expand_alias(mut args: Vec<OsString>) -> Vec<OsString> {
         && args.get(at).is_some_and(|arg| arg == "logs")
     {
         args.splice(at..=at, ["tail".into(), "--output".into()]);
+    }
+    args
+}
+
+/// Replaces `-C N` of `tail --grep` with `--context N`, as in grep. Everywhere else, and before a
+/// word that is not a number, `-C` names the volume.
+fn expand_context(mut args: Vec<OsString>) -> Vec<OsString> {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let Some(at) = command_index(&args).filter(|at| args.get(*at).is_some_and(|a| a == "tail"))
+    else {
+        return args;
+    };
+    let words: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
+    let options = words.iter().take_while(|word| *word != "--").skip(at);
+    if !options
+        .clone()
+        .any(|word| word.split('=').next() == Some("--grep"))
+    {
+        return args;
+    }
+    let mut expanded = Vec::new();
+    for (index, word) in (at..).zip(options) {
+        let value = word
+            .strip_prefix("-C")
+            .map(|n| n.strip_prefix('=').unwrap_or(n));
+        let next = words.get(index + 1).is_some_and(|next| is_number(next));
+        match value {
+            Some("") if next => expanded.push((index, "--context".to_owned())),
+            Some(n) if is_number(n) => expanded.push((index, format!("--context={n}"))),
+            _ => {}
+        }
+    }
+    for (index, word) in expanded {
+        if let Some(arg) = args.get_mut(index) {
+            *arg = word.into();
+        }
     }
     args
 }
@@ -268,6 +304,30 @@ mod tests {
             ("runlog --help", None),
         ] {
             assert_eq!(command_index(&words(line)), at, "{line}");
+        }
+    }
+
+    #[test]
+    fn context_is_expanded_only_for_search() {
+        let expand = |line| expand_context(words(line));
+        for (line, expanded) in [
+            (
+                "runlog -C 1 tail -C 2 --grep x",
+                "runlog -C 1 tail --context 2 --grep x",
+            ),
+            (
+                "runlog tail --grep=x -C3",
+                "runlog tail --grep=x --context=3",
+            ),
+            ("runlog tail --grep x -C dir", "runlog tail --grep x -C dir"),
+            ("runlog tail -C 2 it", "runlog tail -C 2 it"),
+            ("runlog run -C 2 tail --grep", "runlog run -C 2 tail --grep"),
+            (
+                "runlog tail --grep x -- -C 2",
+                "runlog tail --grep x -- -C 2",
+            ),
+        ] {
+            assert_eq!(expand(line), words(expanded), "{line}");
         }
     }
 

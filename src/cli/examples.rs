@@ -23,13 +23,14 @@ Examples:
   runlog status build                     # show the newest run named build
   runlog status --state failed,lost --since yesterday
   runlog status --wait build              # wait, and exit with its outcome
+  runlog status --stats --since 30d       # failures and durations by name
   runlog status --json -n 20              # for programs";
 
 pub(super) const TAIL: &str = "\
 Examples:
   runlog tail -f build                    # follow the events of a run
   runlog tail -f --output build           # follow what it prints
-  runlog tail --output -n 20              # the end of the newest output
+  runlog tail --output --all --grep works # search what all runs printed
   runlog tail --all --type job_failed --since today
   runlog tail --until type=job_completed build
   runlog tail --all --json --cursor-file shipped";

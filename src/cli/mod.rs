@@ -23,6 +23,7 @@ mod tail;
 mod terminal_style;
 mod time_zone;
 mod usage_error;
+mod usual;
 mod value_parsers;
 
 use std::process::ExitCode;

@@ -7,6 +7,7 @@ pub(crate) mod output;
 pub(crate) mod process;
 pub(crate) mod recover;
 pub(crate) mod redact;
+pub(crate) mod search;
 pub(crate) mod spec;
 pub(crate) mod status;
 pub(crate) mod supervise;
@@ -32,7 +33,13 @@ pub use crate::job::recover::stop_run::{PendingStop, StopOptions, StopOutcome};
 pub use crate::job::recover::undo::{UndoError, UndoOutcome, plan_undo, undo};
 pub use crate::job::redact::redaction::{Redaction, SecretEnv};
 pub use crate::job::redact::redactor::RedactError;
-pub use crate::job::spec::job_spec::{AfterJob, Guards, JobSpec, OutputMode};
+pub use crate::job::search::event_search::search_events;
+pub use crate::job::search::line_search::{
+    FoundLine, LineKind, LineOrigin, LinePattern, LineSearch, OnFound, PatternCase, SearchItem,
+    SearchOptions,
+};
+pub use crate::job::search::output_search::{OutputSelection, search_output, stored_outputs};
+pub use crate::job::spec::job_spec::{AfterJob, DurationBounds, Guards, JobSpec, OutputMode};
 pub use crate::job::spec::retry_policy::{RetryOn, RetryPolicy};
 pub use crate::job::spec::stream_plan::{StreamLayout, StreamPlan};
 pub use crate::job::spec::validate::REQUIRED_PROBE;
@@ -41,7 +48,9 @@ pub use crate::job::status::run_status::{
     InspectedRun, RunVerdict, inspect_run, inspect_runs, run_verdict,
 };
 pub use crate::job::status::status_at::status_at;
-pub use crate::job::status::typical_duration::TypicalDurations;
+pub use crate::job::status::typical_duration::{
+    DurationVerdict, TypicalDurations, UsualDuration, median, usual_duration,
+};
 pub use crate::job::supervise::detach::{Detached, END_OF_REPORT, detach};
 pub use crate::job::supervise::front::{Attached, FrontEnd, FrontOptions, Progress, Role, start};
 pub use crate::job::supervise::outcome::{BUSY_PROGRAM, JobEnd, MISSING_INTERPRETER, Outcome};

@@ -134,6 +134,8 @@ pub use crate::log::store::gc::{
 #[doc(hidden)]
 pub use crate::log::store::removed_runs::{RemovedRun, RemovedRuns};
 #[doc(hidden)]
+pub use crate::log::store::select::runs_named;
+#[doc(hidden)]
 pub use crate::log::store::tombstones::{Tombstone, read_tombstones};
 #[doc(hidden)]
 pub use crate::log::verify::fault::{Fault, FaultKind};

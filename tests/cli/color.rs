@@ -14,7 +14,7 @@ fn check(text: &str) {
             let expected = if is_open {
                 &["0"][..]
             } else {
-                &["1", "2", "31", "32", "33", "36"]
+                &["1", "1;31", "2", "31", "32", "33", "36"]
             };
             assert!(expected.contains(&code), "{code}: {line:?}");
             is_open = !is_open;
@@ -50,6 +50,8 @@ fn color_changes_no_text() {
         &["status", "it"],
         &["tail", "it", "-n", "all"],
         &["tail", "--all", "-n", "all"],
+        &["tail", "it", "--grep", "start", "-B1"],
+        &["status", "--stats"],
         &["replay", "it"],
         &["replay", "--diff", "it", "it"],
     ] {

@@ -16,7 +16,8 @@ use crate::cli::context::Global;
 use crate::cli::exit::Code;
 use crate::cli::replay::args::{Args, ExportFormat, InteropFormat};
 use crate::cli::replay::{ReadControl, read, report_skipped, warn};
-use crate::job::{PlaybackItem, play};
+use crate::cli::usual::add_usual;
+use crate::job::{PlaybackItem, UsualDuration, play};
 use crate::log::{Item, fresh_ulid};
 use crate::render::export::asciicast::Asciicast;
 use crate::render::export::chrome_trace::ChromeTrace;
@@ -94,7 +95,12 @@ pub(crate) fn execute(
         }
     }
     let inspected = inspect_now(source.dir(), &state_at.fold.state)?;
-    let report = state_at.report(source.run(), source.dir(), inspected);
+    let mut report = state_at.report(source.run(), source.dir(), inspected);
+    if args.mode.export == Some(ExportFormat::Html)
+        && let ReplaySource::Run(..) = source
+    {
+        add_usual(&mut report, &global.volume()?);
+    }
     out.with(|out| export.end(out, &report))?;
     out.finish()?;
     if args.mode.export == Some(ExportFormat::Github) {
@@ -105,11 +111,12 @@ pub(crate) fn execute(
     Ok(code)
 }
 
-/// Writes a run with its output in another format, and returns the run. Damage is skipped with a
-/// warning.
+/// Writes a run with its output in another format, and returns the run. `usual` is how long such
+/// runs take. Damage is skipped with a warning.
 pub(crate) fn export_with_output(
     dir: &Dir,
     run: &RunId,
+    usual: Option<UsualDuration>,
     export: &mut dyn Export,
     out: &mut AtomicOutput,
 ) -> Result<RunRecord> {
@@ -118,7 +125,8 @@ pub(crate) fn export_with_output(
         export_played(export, out, &mut state_at, ts, &played)
     })?;
     let verdict = inspect_now(dir, &state_at.fold.state)?;
-    let record = state_at.report(run, dir, verdict);
+    let mut record = state_at.report(run, dir, verdict);
+    record.set_usual(usual);
     out.with(|out| export.end(out, &record))?;
     Ok(record)
 }

@@ -16,7 +16,8 @@ use crate::cli::value_parsers::{
     parse_size,
 };
 use crate::job::{
-    AfterJob, Guards, JobSpec, OutputMode, Redaction, RetryPolicy, StreamLayout, StreamPlan,
+    AfterJob, DurationBounds, Guards, JobSpec, OutputMode, Redaction, RetryPolicy, StreamLayout,
+    StreamPlan,
 };
 use crate::telemetry::Dependency;
 use crate::volume::{JobId, RunId};
@@ -28,7 +29,11 @@ use crate::volume::{JobId, RunId};
 /// command finds `RUNLOG_RUN_ID`, `RUNLOG_JOB_ID` and `RUNLOG_JOB_VOLUME` in its environment,
 /// so its scripts can call `runlog emit`.
 ///
-/// Exit codes: the command's own; 128+N if signal N ended it; 124 the command timed out;
+/// At the end of a run that took far longer or shorter than usual, stderr says so; `runlog status
+/// --help` has the rule.
+///
+/// Exit codes: the command's own; 1 it succeeded, but not within the time of --fail-if-shorter and
+/// --fail-if-longer; 128+N if signal N ended it; 124 the command timed out;
 /// 125 runlog failed before the start; 126 the command cannot be executed; 127 command not
 /// found; 2 invalid arguments.
 #[derive(Debug, clap::Args)]
@@ -105,6 +110,13 @@ pub(crate) struct Args {
     /// Stop an attempt that takes longer than DURATION (SIGTERM, then SIGKILL); 0 means no limit
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]
     pub timeout: Option<Duration>,
+    /// Count a command that exits with 0 as failed if it took less than DURATION; runlog then exits
+    /// with 1
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]
+    pub fail_if_shorter: Option<Duration>,
+    /// Count a command that exits with 0 as failed if it took more than DURATION; 0 means no limit
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]
+    pub fail_if_longer: Option<Duration>,
     /// Wait DURATION between SIGTERM and SIGKILL [default: 10s]; if given, it also holds for
     /// SIGTERM, SIGINT and SIGHUP that are passed on
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]
@@ -256,6 +268,7 @@ impl Args {
             job_id: self.job.clone(),
             rollback: self.rollback.clone(),
             timeout: self.timeout.filter(|timeout| !timeout.is_zero()),
+            bounds: self.bounds()?,
             kill_after: self.kill_after,
             retry: self.retry_policy(),
             sample: self.sample.map(|d| d.max(Duration::from_millis(10))),
@@ -291,6 +304,21 @@ impl Args {
             backoff: self.retry_backoff,
             max_delay: self.retry_max_delay,
             jitter: self.retry_jitter,
+        }
+    }
+
+    /// Returns how long a successful attempt may take.
+    fn bounds(&self) -> Result<DurationBounds> {
+        let bounds = DurationBounds {
+            min: self.fail_if_shorter,
+            max: self.fail_if_longer.filter(|max| !max.is_zero()),
+        };
+        match (bounds.min, bounds.max) {
+            (Some(min), Some(max)) if min > max => Err(anyhow!(UsageError {
+                message: "--fail-if-shorter is more than --fail-if-longer".to_owned(),
+                hint: "no duration is between the two; swap them",
+            })),
+            _ => Ok(bounds),
         }
     }
 

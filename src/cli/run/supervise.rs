@@ -14,6 +14,7 @@ use crate::cli::exit;
 use crate::cli::exit::Code;
 use crate::cli::redaction::{DEFAULT_REDACT, REDACT};
 use crate::cli::settings::{ROTATE_SIZE, rotation};
+use crate::cli::usual::unusual_duration;
 use crate::job::{
     Attached, JOBS_VARIABLE, JobEnd, JobOutput, JobSpec, Outcome, Prepared, Progress, RunResult,
     Setup, SkipLines, StreamId, UnindexedBytes, prepare, run_job,
@@ -87,6 +88,13 @@ impl Request<'_> {
                 "runlog: the log was not rotated: {}",
                 error_chain(&e)
             ));
+        }
+        if outcome.is_ok()
+            && self.args.run.is_none()
+            && !self.args.is_quiet()
+            && let Some(text) = unusual_duration(self.volume, &run)
+        {
+            print_stderr(format_args!("runlog: {text}"));
         }
         if outcome.is_err()
             && self.args.run.is_none()
@@ -218,6 +226,13 @@ impl Request<'_> {
             }
             JobEnd::Exited(code) => RunResult::Exit(*code as u8),
             JobEnd::Signaled(signal) | JobEnd::Canceled(signal) => RunResult::Signal(*signal as u8),
+            JobEnd::Rejected(error) => {
+                print_stderr(format_args!(
+                    "error: {}\nhint: read what it printed with `runlog tail --output`",
+                    error.message
+                ));
+                RunResult::Exit(Code::Negative as u8)
+            }
             JobEnd::TimedOut => RunResult::Exit(Code::Timeout as u8),
             JobEnd::NotStarted(error) => {
                 let hint = start_hint(&self.spec.argv, self.args.cwd.is_some(), self.volume);

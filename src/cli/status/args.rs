@@ -24,6 +24,14 @@ use crate::render::RunRecord;
 /// Ctrl-C; with RUN, it ends with the run. With --json, it prints a line for each run, and
 /// another one whenever the run's state or one of its jobs changes.
 ///
+/// With --stats, durations (median, 95th percentile, maximum) and attempts are those of runs and
+/// jobs that completed; lost runs count as failed. LAST RUNS and DURATIONS are the newest 20 runs,
+/// oldest first.
+///
+/// With RUN, it also says if a run took far longer or shorter than the last 20 completed runs of
+/// its name whose IDs were made from that name: at least twice or at most half of their median,
+/// outside 7 median deviations from it, and by at least 0.5 s.
+///
 /// Exit codes: 0 success; 2 invalid arguments; 3 no such volume or run; 5 damaged log;
 /// 7 I/O error. With --wait, --exit-status, and --watch RUN: 0 the runs completed; 1 one
 /// failed, is lost or unknown; 4 one is still running, or timed out.
@@ -49,6 +57,13 @@ pub(crate) struct Args {
     /// Show the runs that gc removed, with their last state
     #[arg(long)]
     pub retired: bool,
+    /// Show statistics of the runs that have ended, also of those that gc removed, one row for
+    /// each name
+    #[arg(
+        long,
+        conflicts_with_all = ["runs", "state", "number", "exit_status", "goes_on", "export"]
+    )]
+    pub stats: bool,
     /// Wait until the runs have ended, and exit with their outcome. An open run ends when it is
     /// closed
     #[arg(long, requires = "runs", conflicts_with = "retired", group = "goes_on")]
@@ -62,7 +77,7 @@ pub(crate) struct Args {
     /// Stop waiting or watching after DURATION; 0 means no limit
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "goes_on")]
     timeout: Option<Duration>,
-    /// Print one line of JSON per run
+    /// Print one line of JSON per run or, with --stats, per name
     #[arg(long)]
     pub json: bool,
     /// Do not show long output in a pager (`RUNLOG_PAGER`, `PAGER`, or less)

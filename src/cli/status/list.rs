@@ -59,7 +59,7 @@ pub(super) fn select_runs<T: Send>(
         return Ok((listed, code));
     };
     let ids = list(&volume)?;
-    let scope = if args.json || args.export.is_some() {
+    let scope = if args.json && !args.stats || args.export.is_some() {
         JobScope::All
     } else {
         JobScope::Summarized
@@ -91,7 +91,7 @@ pub(super) fn select_runs<T: Send>(
             }
         }
     }
-    if listed.is_empty() && !args.json && args.export.is_none() {
+    if listed.is_empty() && !args.json && !args.stats && args.export.is_none() {
         if found == 0 {
             print_stderr(format_args!("no runs in {}", volume.path().display()));
         } else {

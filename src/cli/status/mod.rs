@@ -5,6 +5,7 @@ mod last_output;
 mod list;
 mod page;
 mod screen;
+mod stats;
 mod watch;
 mod watched_runs;
 
@@ -25,6 +26,7 @@ use super::exit::Code;
 use super::pager;
 use super::pager::Paging;
 use super::usage_error::UsageError;
+use super::usual::add_usual;
 use crate::job::{RunStatus, inspect_run};
 use crate::log::{ChangeWaiter, JobScope, WatchScope};
 use crate::render::export::csv::csv_jobs;
@@ -35,6 +37,9 @@ use crate::volume::{Dir, RunId};
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     if let Some(form) = args.export {
         return export(args, global, form);
+    }
+    if args.stats {
+        return stats::stats(args, global);
     }
     if args.watch {
         return watch::watch(args, global);
@@ -123,6 +128,7 @@ fn show_named(args: &Args, global: &Global) -> Result<(Vec<RunRecord>, Code)> {
             found.push((run, dir));
         }
     }
+    let volume = global.volume()?;
     let deadline = args.deadline();
     let mut records = Vec::new();
     let mut code = Code::Ok;
@@ -143,6 +149,7 @@ fn show_named(args: &Args, global: &Global) -> Result<(Vec<RunRecord>, Code)> {
             (Code::Ok, own) => own,
             (code, _) => code,
         };
+        add_usual(&mut record, &volume);
         if !args.json && args.export.is_none() {
             add_last_output(&mut record, &dir);
         }

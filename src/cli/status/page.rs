@@ -10,6 +10,7 @@ use super::args::Args;
 use crate::cli::atomic_output::AtomicOutput;
 use crate::cli::context::{Global, print_stderr};
 use crate::cli::replay::export::export_with_output;
+use crate::job::{RunStatus, TypicalDurations};
 use crate::log::open_dir;
 use crate::render::RunRecord;
 use crate::render::export::html::Html;
@@ -45,14 +46,23 @@ fn write_run_pages(volume: &Volume, global: &Global, dir: &Path, runs: &[RunReco
     let Some(stored) = volume.runs()? else {
         return Ok(());
     };
+    // Runs come oldest first, so this knows those before each.
+    let mut durations = TypicalDurations::default();
     for run in runs {
+        let usual = durations.usual(&run.name);
+        if let (RunStatus::Completed, Some(id), Some(ms)) =
+            (run.state, &run.first_id, run.duration_ms)
+        {
+            durations.record(&run.name, id, ms);
+        }
         // A run that gc removed, now or earlier, has no page.
         let Some(run_dir) = open_dir(&stored, &run.run_id)? else {
             continue;
         };
         let path = dir.join(format!("{}.html", run.run_id));
         let mut page = AtomicOutput::create(Some(&path), global)?;
-        match export_with_output(&run_dir, &run.run_id, &mut Html::default(), &mut page) {
+        let html = &mut Html::default();
+        match export_with_output(&run_dir, &run.run_id, usual, html, &mut page) {
             Ok(_) => page.finish()?,
             Err(e) => print_stderr(format_args!("warning: run {}: {e:#}", run.run_id)),
         }

@@ -40,9 +40,14 @@ pub(super) const DEFAULT_LINES: usize = 10;
 /// before they were printed, even those of a run that no call of tail has seen, a gap is
 /// reported, and the exit code is 5.
 ///
-/// Exit codes: 0 success; 1 the runs have ended, and the --until condition was not met;
-/// 2 invalid arguments; 3 no such volume or run, or it was removed; 4 timed out; 5 damaged
-/// log (damage was skipped), or a gap; 6 the cursor file is in use; 7 I/O error.
+/// With --grep, lines that match are printed as `run job time line`, in the order of the IDs of
+/// the runs. An event is searched as it is stored; a line of output of more than 64 KiB is searched
+/// in pieces. Stream and time of a line are those of its first byte. -f and -n cannot be combined
+/// with --grep.
+///
+/// Exit codes: 0 success; 1 the runs have ended, and the --until condition was not met, or --grep
+/// found nothing; 2 invalid arguments; 3 no such volume or run, or it was removed; 4 timed out;
+/// 5 damaged log (damage was skipped), or a gap; 6 the cursor file is in use; 7 I/O error.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Args {
@@ -50,7 +55,7 @@ pub(crate) struct Args {
     #[arg(value_name = "RUN")]
     pub runs: Vec<String>,
     /// Show all runs of the volume; with -f, also new ones
-    #[arg(long, conflicts_with_all = ["runs", "output"])]
+    #[arg(long, conflicts_with = "runs")]
     pub all: bool,
 
     /// Show the last N events of each run, those from the N-th on (`+N`), or `all` [default: 10;
@@ -70,15 +75,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ID")]
     pub job: Option<String>,
     /// Show only events since WHEN
-    #[arg(long, value_name = "WHEN", value_parser = parse_moment, conflicts_with = "output")]
+    #[arg(long, value_name = "WHEN", value_parser = parse_moment)]
     pub since: Option<Timestamp>,
     /// Show only events until WHEN. Or follow until the first event of a type (`type=TYPE`, even
     /// one that --type hides) or until a run is in a state (`state=STATE`; with --all, runs that
     /// had already ended do not count)
-    #[arg(long, value_name = "WHEN", value_parser = parse_until, conflicts_with = "output")]
+    #[arg(long, value_name = "WHEN", value_parser = parse_until)]
     pub until: Option<Until>,
-    /// Print events as stored, byte for byte
-    #[arg(long, conflicts_with = "output")]
+    /// Print events as stored, byte for byte; with --grep, an object per line that was found
+    #[arg(long)]
     pub json: bool,
     /// Print the output of the jobs instead of events. On a terminal, control sequences are
     /// removed and stderr is red; otherwise it is printed unchanged
@@ -93,6 +98,40 @@ pub(crate) struct Args {
     /// Stop following after DURATION; 0 means no limit
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub timeout: Option<Duration>,
+
+    /// Search all events (their stored lines) or, with --output, all output of the runs for a
+    /// regular expression, and print the lines that match
+    #[arg(
+        long,
+        value_name = "REGEX",
+        allow_hyphen_values = true,
+        help_heading = "Search"
+    )]
+    pub grep: Option<String>,
+    /// Ignore upper and lower case
+    #[arg(short, long, requires = "grep", help_heading = "Search")]
+    pub ignore_case: bool,
+    /// Also print N lines after each match
+    #[arg(
+        short = 'A',
+        long,
+        value_name = "N",
+        requires = "grep",
+        help_heading = "Search"
+    )]
+    pub after_context: Option<u16>,
+    /// Also print N lines before each match
+    #[arg(
+        short = 'B',
+        long,
+        value_name = "N",
+        requires = "grep",
+        help_heading = "Search"
+    )]
+    pub before_context: Option<u16>,
+    /// Also print N lines before and after each match (-C N, where N is a number)
+    #[arg(long, value_name = "N", requires = "grep", help_heading = "Search")]
+    pub context: Option<u16>,
 
     /// Continue after the cursors in FILE, and update them; a run without a cursor starts with
     /// its first event (-n applies only if FILE is empty or missing)
@@ -159,6 +198,21 @@ impl Args {
                 hint,
             })
         };
+        if self.grep.is_some() {
+            return self.check_search();
+        }
+        let for_search = [
+            ("--all", self.all),
+            ("--since", self.since.is_some()),
+            ("--until", self.until.is_some()),
+            ("--json", self.json),
+        ];
+        if let Some((flag, _)) = for_search.iter().find(|(_, given)| self.output && *given) {
+            return wrong(
+                &format!("--output cannot be used with {flag}"),
+                "search the output of runs with --grep REGEX, or leave one of the two out",
+            );
+        }
         if self.timeout.is_some() && !self.follows() {
             return wrong(
                 "--timeout needs -f",
@@ -178,5 +232,38 @@ impl Args {
             );
         }
         Ok(())
+    }
+    /// Checks what a search cannot be combined with.
+    fn check_search(&self) -> Result<(), UsageError> {
+        let awaits = self.until.as_ref().is_some_and(Until::is_awaited);
+        let refused = [
+            (
+                "-f",
+                self.follow || self.timeout.is_some(),
+                "search what comes with `runlog tail -f --output RUN | grep --line-buffered REGEX`",
+            ),
+            (
+                "--until state=STATE or type=TYPE",
+                awaits,
+                "give --until a time; wait with `runlog status --wait RUN`",
+            ),
+            (
+                "-n",
+                self.n.is_some(),
+                "search what is new with --since WHEN, or pipe the result to `tail -n N`",
+            ),
+            (
+                "a cursor",
+                self.cursor_file.is_some() || self.after_cursor.is_some() || self.show_cursor,
+                "search what is new with --since WHEN",
+            ),
+        ];
+        match refused.into_iter().find(|(_, given, _)| *given) {
+            None => Ok(()),
+            Some((flag, _, hint)) => Err(UsageError {
+                message: format!("--grep cannot be used with {flag}"),
+                hint,
+            }),
+        }
     }
 }

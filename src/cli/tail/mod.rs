@@ -9,6 +9,7 @@ mod line_writer;
 mod output;
 mod poll;
 mod run_status;
+mod search;
 mod select;
 mod stdout_sink;
 mod stop_reason;
@@ -26,6 +27,9 @@ use super::value_parsers::deadline;
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     args.check()?;
     args.warn_unknown_types();
+    if let Some(pattern) = &args.grep {
+        return search::search(args, global, pattern);
+    }
     let deadline = deadline(args.timeout);
     if args.output {
         let name = args.runs.first().map_or("latest", String::as_str);

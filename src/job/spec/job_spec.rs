@@ -8,6 +8,7 @@ use super::stream_plan::StreamPlan;
 use crate::job::redact::redaction::Redaction;
 use crate::job::redact::redactor::Redactor;
 use crate::job::spec::retry_policy::RetryPolicy;
+use crate::log::format::payload::{ErrorKind, JobError};
 use crate::telemetry::Dependency;
 use crate::volume::JobId;
 
@@ -35,6 +36,8 @@ pub struct JobSpec {
     pub rollback: Option<String>,
     /// The maximum duration of each attempt.
     pub timeout: Option<Duration>,
+    /// How long a successful attempt may take without being a failure.
+    pub bounds: DurationBounds,
     /// The time from SIGTERM to SIGKILL. Where it is given, it also holds for signals that
     /// are passed on.
     pub kill_after: Option<Duration>,
@@ -81,6 +84,34 @@ impl JobSpec {
     pub fn masked_command(&self, command: &str) -> String {
         let command = self.redaction.reference_shell_command(command);
         self.redaction.mask(&command).into_owned()
+    }
+}
+
+/// How long a successful attempt may take; one that takes less or more has failed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DurationBounds {
+    /// The minimum.
+    pub min: Option<Duration>,
+    /// The maximum.
+    pub max: Option<Duration>,
+}
+
+impl DurationBounds {
+    /// Returns what is wrong with the duration of a successful attempt, if anything is.
+    pub(crate) fn violation(&self, took: Duration) -> Option<JobError> {
+        let (than, limit, flag) = if let Some(min) = self.min.filter(|min| took < *min) {
+            ("less", min, "shorter")
+        } else {
+            ("more", self.max.filter(|max| took > *max)?, "longer")
+        };
+        let (took, limit) = (took.as_millis() as f64 / 1e3, limit.as_secs_f64());
+        let message = format!(
+            "the command exited with 0, but took {took} s, {than} than {limit} s (--fail-if-{flag})"
+        );
+        Some(JobError {
+            kind: ErrorKind::Validation,
+            message,
+        })
     }
 }
 

@@ -2,6 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use serde::Serialize;
+
+use crate::log;
+use crate::log::{JobScope, StorageError, runs_named};
+use crate::volume::{RunId, Volume};
+
 /// How many of the newest runs of a name are considered. Older runs often did other work.
 const SAMPLE_RUNS: usize = 20;
 
@@ -28,19 +34,151 @@ impl TypicalDurations {
     pub fn typical(&self, name: &str) -> Option<u64> {
         let mut durations: Vec<u64> = self.0.get(name)?.values().copied().collect();
         durations.sort_unstable();
-        let half = durations.len() / 2;
-        let upper = *durations.get(half)?;
-        if durations.len() % 2 == 1 {
-            return Some(upper);
-        }
-        let lower = half.checked_sub(1).and_then(|at| durations.get(at));
-        Some(lower.map_or(upper, |lower| lower.midpoint(upper)))
+        median(&durations)
     }
+
+    /// Returns what is usual for the newest runs, or `None` if there are too few.
+    pub fn usual(&self, name: &str) -> Option<UsualDuration> {
+        UsualDuration::from_durations(self.0.get(name)?.values().copied().collect())
+    }
+}
+
+/// Returns the median of sorted numbers; `None` if there are none.
+pub fn median(sorted: &[u64]) -> Option<u64> {
+    let half = sorted.len() / 2;
+    let upper = *sorted.get(half)?;
+    if sorted.len() % 2 == 1 {
+        return Some(upper);
+    }
+    let lower = half.checked_sub(1).and_then(|at| sorted.get(at));
+    Some(lower.map_or(upper, |lower| lower.midpoint(upper)))
+}
+
+/// How few completed runs are enough to say what is usual.
+const MIN_SAMPLE_RUNS: usize = 3;
+/// How many runs are looked at, if most of them failed.
+const MAX_READ_RUNS: usize = 100;
+/// How many times the spread a duration must be off to be unusual.
+const UNUSUAL_SPREADS: u64 = 7;
+/// How much a duration must be off at least to be unusual, in milliseconds.
+const UNUSUAL_MS: u64 = 500;
+
+/// How long completed runs of a name usually take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct UsualDuration {
+    /// The number of runs that this is known from.
+    pub runs: u64,
+    /// The median of their durations in milliseconds.
+    pub duration_p50_ms: u64,
+    /// The median of the distances from that median, in milliseconds.
+    pub duration_spread_ms: u64,
+}
+
+/// How a duration compares with the usual one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DurationVerdict {
+    /// Far longer.
+    Longer,
+    /// Far shorter.
+    Shorter,
+    /// Neither.
+    Usual,
+}
+
+impl UsualDuration {
+    /// Returns what is usual according to these durations; `None` if there are too few.
+    pub fn from_durations(mut durations: Vec<u64>) -> Option<Self> {
+        if durations.len() < MIN_SAMPLE_RUNS {
+            return None;
+        }
+        durations.sort_unstable();
+        let middle = median(&durations)?;
+        let runs = durations.len() as u64;
+        let mut distances: Vec<u64> = durations
+            .into_iter()
+            .map(|ms| ms.abs_diff(middle))
+            .collect();
+        distances.sort_unstable();
+        Some(Self {
+            runs,
+            duration_p50_ms: middle,
+            duration_spread_ms: median(&distances)?,
+        })
+    }
+
+    /// Compares a duration in milliseconds: it is far longer if it is at least twice the median,
+    /// far shorter if it is at most half of it, and if it is outside the spread besides.
+    pub fn compare(&self, duration_ms: u64) -> DurationVerdict {
+        let middle = self.duration_p50_ms;
+        let noise = self.duration_spread_ms.saturating_mul(UNUSUAL_SPREADS);
+        let noise = noise.max(UNUSUAL_MS);
+        if duration_ms.saturating_sub(middle) >= noise.max(middle) {
+            DurationVerdict::Longer
+        } else if middle.saturating_sub(duration_ms) >= noise.max(middle.div_ceil(2)) {
+            DurationVerdict::Shorter
+        } else {
+            DurationVerdict::Usual
+        }
+    }
+}
+
+/// Returns how long the newest completed runs of this name before `run` took; `None` if there
+/// are too few. Only runs whose id was made from the name count: they can be found without
+/// reading all runs.
+///
+/// # Errors
+/// The directory of the runs cannot be read.
+pub fn usual_duration(
+    volume: &Volume,
+    run: &RunId,
+    name: &str,
+) -> Result<Option<UsualDuration>, StorageError> {
+    let Some(runs) = volume.runs()? else {
+        return Ok(None);
+    };
+    let mut named = runs_named(&runs, name)?;
+    if let Some(at) = named.iter().position(|other| other == run) {
+        named.drain(..=at);
+    }
+    let completed = named.iter().take(MAX_READ_RUNS).filter_map(|run| {
+        let state = log::read_finished(&runs, run, JobScope::Summarized)?.state;
+        let is_completed = !state.aborted && state.jobs_failed == 0 && state.name == name;
+        state.duration_ms().filter(|_| is_completed)
+    });
+    Ok(UsualDuration::from_durations(
+        completed.take(SAMPLE_RUNS).collect(),
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn unusual_duration_is_off_by_factor_and_spread() {
+        use DurationVerdict::{Longer, Shorter, Usual};
+        let usual = |durations: &[u64]| UsualDuration::from_durations(durations.to_vec());
+        assert_eq!(usual(&[1, 2]), None);
+        let steady = usual(&[9_000, 10_000, 10_000, 11_000]).unwrap();
+        assert_eq!(
+            (steady.duration_p50_ms, steady.duration_spread_ms),
+            (10_000, 500)
+        );
+        for (ms, verdict) in [
+            (0, Shorter),
+            (5_000, Shorter),
+            (5_001, Usual),
+            (19_999, Usual),
+            (20_000, Longer),
+        ] {
+            assert_eq!(steady.compare(ms), verdict, "{ms}");
+        }
+        let noisy = usual(&[4_000, 10_000, 16_000]).unwrap();
+        assert_eq!((noisy.compare(0), noisy.compare(40_000)), (Usual, Usual));
+        let quick = usual(&[5, 5, 5]).unwrap();
+        assert_eq!((quick.compare(504), quick.compare(505)), (Usual, Longer));
+    }
 
     #[test]
     fn typical_duration_is_median_of_newest() {

@@ -36,6 +36,8 @@ pub enum JobEnd {
     Signaled(i32),
     /// By its time-out.
     TimedOut,
+    /// It exited with code 0, but took longer or shorter than it may.
+    Rejected(JobError),
     /// It never began.
     NotStarted(JobError),
     /// A signal came between two attempts.
@@ -123,6 +125,7 @@ pub(crate) fn end_from_log(job: &JobState) -> JobEnd {
     let signal = job.signal.as_deref().and_then(signal_number);
     match (kind, job.exit_code, signal, &job.error) {
         (Some(ErrorKind::Timeout), ..) => JobEnd::TimedOut,
+        (Some(ErrorKind::Validation), Some(0), _, Some(error)) => JobEnd::Rejected(error.clone()),
         (_, Some(code), ..) => JobEnd::Exited(code),
         (_, _, Some(signal), _) => JobEnd::Signaled(signal),
         (Some(ErrorKind::Canceled), ..) => JobEnd::Canceled(libc::SIGTERM),

@@ -291,7 +291,13 @@ impl Supervisor<'_> {
     pub(crate) fn describe(&self, ended: &ExitedChild, attempt: u32) -> (JobEnd, JobEnded) {
         let capture = self.spec.output.capture;
         let output = capture.then(|| lock(&self.sink).output());
-        let (end, mut event) = describe(ended, attempt, self.spec.timeout, output);
+        let (mut end, mut event) = describe(ended, attempt, self.spec.timeout, output);
+        if event.error.is_none()
+            && let Some(error) = self.spec.bounds.violation(ended.duration)
+        {
+            event.error = Some(error.clone());
+            end = JobEnd::Rejected(error);
+        }
         let before = self.control.page.oom_kills_before();
         event.oom_kills = before
             .zip(telemetry::oom_kills())

@@ -158,6 +158,26 @@ fn split_id(run: &RunId) -> Option<(&str, Ulid)> {
     Some((stem.strip_suffix('-')?, parse_ulid(ulid)?))
 }
 
+/// Returns the ids in the directory `runs` that were made from this name, newest first. Another
+/// name may give the same ids, if one of the two has characters that ids cannot have.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn runs_named(runs: &Dir, name: &str) -> Result<Vec<RunId>, StorageError> {
+    let generated = RunId::generate(name, Ulid::nil());
+    let Some((stem, _)) = split_id(&generated) else {
+        return Ok(Vec::new());
+    };
+    let names = runs.names()?;
+    let ids = names.iter().filter(|id| id.starts_with(stem));
+    let ids = ids.filter_map(|id| id.parse::<RunId>().ok());
+    let mut ids: Vec<RunId> = ids
+        .filter(|id| split_id(id).is_some_and(|(of, _)| of == stem))
+        .collect();
+    ids.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(ids)
+}
+
 /// Returns all ids that may be runs, with the id of their first event.
 fn all_by_age(runs: &Dir, ids: Vec<RunId>) -> Result<Vec<(Option<Ulid>, RunId)>, StorageError> {
     let mut found = Vec::with_capacity(ids.len());

@@ -115,6 +115,7 @@ mod tests {
             jobs: Vec::new(),
             retired: None,
             at: None,
+            usual: None,
             dir: "/".into(),
             first_id: None,
         };

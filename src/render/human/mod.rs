@@ -3,6 +3,7 @@
 pub(crate) mod diff_table;
 pub(crate) mod event_line;
 pub(crate) mod format;
+pub(crate) mod found_line;
 pub(crate) mod gap_report;
 pub(crate) mod gc_report;
 pub(crate) mod printer;
@@ -11,6 +12,7 @@ pub(crate) mod rotate_report;
 pub(crate) mod run_detail;
 pub(crate) mod run_table;
 pub(crate) mod sanitize;
+pub(crate) mod stats_table;
 pub(crate) mod style;
 pub(crate) mod styled_line;
 pub(crate) mod table;

@@ -6,7 +6,7 @@ use std::io::Write;
 use super::format::{count, duration, size, time_with_zone};
 use super::style::{Role, Style, escape_controls, stage_glyph, status_glyph};
 use super::table::{Column, Fit, Layout, StyledCell};
-use crate::job::RunStatus;
+use crate::job::{DurationVerdict, RunStatus};
 use crate::render::json::run_record::{JobRecord, RunRecord};
 
 /// The columns of the table of jobs.
@@ -121,6 +121,9 @@ pub(crate) fn run_facts(run: &RunRecord, style: Style) -> Vec<(&'static str, Rol
         let text = format!("{}{}", time_with_zone(ts), after.unwrap_or_default());
         add("closed", plain, text);
     }
+    if let Some(text) = unusual_text(run) {
+        add("unusual", Role::Doubt, text);
+    }
     let text = format!("{}, {}", count(run.events, "event"), size(run.bytes));
     add("log", plain, text);
     match &run.retired {
@@ -140,6 +143,25 @@ pub(crate) fn run_facts(run: &RunRecord, style: Style) -> Vec<(&'static str, Rol
         add("damage", Role::Bad, format!("{places} skipped"));
     }
     facts
+}
+
+/// Returns what is unusual about the duration of a run, if anything is.
+pub fn unusual_text(run: &RunRecord) -> Option<String> {
+    let usual = run.usual.as_ref()?;
+    let than = match usual.verdict {
+        DurationVerdict::Longer => "longer",
+        DurationVerdict::Shorter => "shorter",
+        DurationVerdict::Usual => return None,
+    };
+    let ms = duration(run.duration_ms?);
+    let took = match run.state {
+        RunStatus::Running => format!("has run for {ms}"),
+        _ => format!("took {ms}"),
+    };
+    let (runs, middle) = (usual.usual.runs, duration(usual.usual.duration_p50_ms));
+    Some(format!(
+        "it {took}, far {than} than usual ({middle}, the median of {runs} runs)"
+    ))
 }
 
 /// Returns the cells of a job.

@@ -53,6 +53,7 @@ pub(crate) enum Role {
     Busy,
     Doubt,
     Faint,
+    Match,
     Plain,
 }
 
@@ -74,6 +75,7 @@ impl Style {
             Role::Busy => "36",
             Role::Doubt => "33",
             Role::Faint => "2",
+            Role::Match => "1;31",
             Role::Plain => return text.to_owned(),
         };
         format!("\x1b[{code}m{text}\x1b[0m")

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::job::{InspectedRun, RunStatus};
+use crate::job::{DurationVerdict, InspectedRun, RunStatus, UsualDuration};
 use crate::log::format::payload::{JobError, Output, ProcessRef};
 use crate::log::{JobState, ProbeState, Rollback, Stage, Tombstone};
 use crate::volume::{JobId, RunId, Volume, rfc3339};
@@ -58,6 +58,9 @@ pub struct RunRecord {
     /// When and why gc removed it.
     #[serde(flatten)]
     pub retired: Option<Removal>,
+    /// How long such runs usually take, if that was looked up and is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usual: Option<UsualReport>,
     /// The point in the log, if the state is that of an earlier one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<ReportedAt>,
@@ -67,6 +70,16 @@ pub struct RunRecord {
     /// Orders runs by age.
     #[serde(skip)]
     pub first_id: Option<String>,
+}
+
+/// How long the last runs of the same name took, and how this one compares.
+#[derive(Debug, Clone, Serialize)]
+pub struct UsualReport {
+    /// What is usual.
+    #[serde(flatten)]
+    pub usual: UsualDuration,
+    /// How this run compares.
+    pub verdict: DurationVerdict,
 }
 
 /// What `status --retired` adds to the record of a run.
@@ -109,6 +122,7 @@ impl RunRecord {
             jobs_failed: state.jobs_failed,
             jobs: state.jobs.into_iter().map(JobRecord::from).collect(),
             at: None,
+            usual: None,
             retired: None,
         };
         record.set_elapsed(Timestamp::now());
@@ -129,6 +143,19 @@ impl RunRecord {
         for job in self.jobs.iter_mut().filter(|job| !job.stage.is_terminal()) {
             job.duration_ms = elapsed(job.started_ts);
         }
+    }
+
+    /// Sets how long such runs usually take. A run that did not complete may end early.
+    pub fn set_usual(&mut self, usual: Option<UsualDuration>) {
+        self.usual = usual.zip(self.duration_ms).map(|(usual, ms)| {
+            let verdict = match usual.compare(ms) {
+                DurationVerdict::Shorter if self.state != RunStatus::Completed => {
+                    DurationVerdict::Usual
+                }
+                verdict => verdict,
+            };
+            UsualReport { usual, verdict }
+        });
     }
 
     /// Returns what people call the run: its name, or its id if it has none.
@@ -158,6 +185,7 @@ impl RunRecord {
             bytes: retired.bytes,
             damaged: retired.damaged,
             at: None,
+            usual: None,
             jobs_total: state.jobs_total,
             jobs_failed: state.jobs_failed,
             jobs: state.jobs.into_iter().map(JobRecord::from).collect(),

@@ -133,6 +133,7 @@ fn lines_of(command: &str, args: &[String]) -> Option<&'static str> {
         return None;
     }
     Some(match command {
+        "status" if has("--stats") => "name_stats",
         "status" if has("--retired") => "retired_run",
         "status" => "run",
         "rotate" => "rotated",
@@ -143,6 +144,7 @@ fn lines_of(command: &str, args: &[String]) -> Option<&'static str> {
         "replay" if has("--diff") => "compared",
         "replay" if has("--recover") => "recovered",
         "replay" if has("--rollback") => "rolled_back",
+        "tail" if has("--grep") => "found",
         "tail" | "replay" | "emit" => "line",
         _ => return None,
     })

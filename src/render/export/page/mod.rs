@@ -26,7 +26,7 @@ pub(crate) struct PageScript {
 /// The script of the page of a run.
 pub(crate) const RUN_SCRIPT: PageScript = PageScript {
     text: concat!(include_str!("common.js"), include_str!("run.js")),
-    hash: "UVtwmT3IoBnq1qski/3SA58RUL4b7hEf3hfVFlbC1o8=",
+    hash: "CKL7GoEA87kM/rSFSvU9VoyiB+mWjVwvpd6sNEBTTh8=",
 };
 
 /// The script of the page of several runs.

@@ -32,6 +32,8 @@
     page.append(
       el('h1', {}, run.name || run.run_id, el('span', { class: `badge ${tone}` }, `${glyph} ${run.state}`)),
       el('div', { class: 'faint' }, run.because),
+      run.usual && run.usual.verdict !== 'usual' ? el('div', { class: 'note' },
+        `It took ${span(run.duration_ms)}, far ${run.usual.verdict} than usual (${span(run.usual.duration_p50_ms)}, the median of ${run.usual.runs} runs).`) : '',
       el('dl', {}, facts.map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, value)))),
     );
     if (data.damage.length) {

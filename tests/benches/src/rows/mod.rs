@@ -17,6 +17,8 @@ mod r13_compress;
 mod r14_gc;
 mod r15_growth;
 mod r16_build;
+mod r19_search;
+mod r21_stats;
 
 use crate::context::{Context, Scratch};
 use crate::measure::Line;
@@ -56,5 +58,7 @@ pub fn all() -> Vec<Box<dyn Row>> {
         Box::new(r14_gc::Removal),
         Box::new(r15_growth::Growth),
         Box::new(r16_build::Build),
+        Box::new(r19_search::Search),
+        Box::new(r21_stats::Stats),
     ]
 }

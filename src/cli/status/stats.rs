@@ -1,0 +1,53 @@
+//! `status --stats`: a row for each name of runs.
+
+use anyhow::Result;
+
+use super::args::Args;
+use super::list::{Listed, newest, select_runs};
+use crate::cli::context::{Global, print_stderr, warn_damage};
+use crate::cli::exit::Code;
+use crate::cli::pager;
+use crate::cli::pager::Paging;
+use crate::log::read_tombstones;
+use crate::render::{RunRecord, RunSample, json_line, name_stats, write_stats};
+
+/// `status --stats`.
+pub(super) fn stats(args: &Args, global: &Global) -> Result<Code> {
+    let row = |run: RunRecord| Listed::new(run, |run| Ok(RunSample::new(run)));
+    let (mut listed, mut code) = if args.retired {
+        (Vec::new(), Code::Ok)
+    } else {
+        select_runs(args, global, &row)?
+    };
+    let volume = global.volume()?;
+    let (retired, damage) = read_tombstones(&volume)?;
+    warn_damage(&damage);
+    if !damage.is_empty() && code == Code::Ok {
+        code = Code::Damage;
+    }
+    for run in retired {
+        let run = RunRecord::from_tombstone(&volume, run);
+        if args.selects(&run) {
+            listed.push(row(run)?);
+        }
+    }
+    let samples = newest(args, listed).into_iter().flatten().collect();
+    let stats = name_stats(samples);
+    if stats.is_empty() && !args.json {
+        print_stderr("no run has ended that could be counted");
+    }
+    let mut out = Vec::new();
+    if args.json {
+        stats
+            .iter()
+            .try_for_each(|name| json_line(&mut out, name))?;
+        return pager::print(&out, Paging::Off, code);
+    }
+    write_stats(&mut out, &stats, global.style())?;
+    let paging = if args.no_pager {
+        Paging::Off
+    } else {
+        Paging::FromStart
+    };
+    pager::print(&out, paging, code)
+}

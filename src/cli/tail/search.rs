@@ -1,0 +1,322 @@
+//! `tail --grep`: searching the events or the output of runs, on several threads.
+
+use std::io;
+use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread;
+
+use anyhow::Result;
+
+use super::filter::Filter;
+use super::until::Until;
+use crate::cli::context::{Global, print_stderr, warn_damage};
+use crate::cli::exit::Code;
+use crate::cli::tail::Args;
+use crate::cli::usage_error::UsageError;
+use crate::job::{
+    FoundLine, LineKind, LinePattern, LineSearch, OutputSelection, PatternCase, SearchItem,
+    SearchOptions, search_events, search_output, stored_outputs,
+};
+use crate::log::{StorageError, list, select};
+use crate::render::{
+    FoundRecord, OutputBytes, Style, json_line, write_found_event, write_found_output,
+};
+use crate::volume::{Dir, RunId, VolumeError};
+
+/// The maximum number of threads, to leave processors to other programs.
+const MAX_THREADS: usize = 4;
+/// The number of runs that a thread searches before what it found is printed.
+const RUNS_AT_A_TIME: usize = 16;
+/// How much of what was found a thread holds until it is its turn to print, in bytes.
+const MAX_HELD_BYTES: usize = 256 << 10;
+/// What separates groups of lines, as in grep.
+const SEPARATOR: &[u8] = b"--\n";
+
+/// `tail --grep`.
+pub(super) fn search(args: &Args, global: &Global, pattern: &str) -> Result<Code> {
+    let lines = |own: Option<u16>| usize::from(own.or(args.context).unwrap_or(0));
+    let search = LineSearch::new(SearchOptions {
+        pattern,
+        case: if args.ignore_case {
+            PatternCase::Ignored
+        } else {
+            PatternCase::Sensitive
+        },
+        before: lines(args.before_context),
+        after: lines(args.after_context),
+    });
+    let search = search.map_err(|reason| UsageError {
+        message: format!("--grep: `{pattern}` is not a regular expression: {reason}"),
+        hint: "put `\\` before a character that stands for itself, such as `\\(` or `\\.`",
+    })?;
+    let volume = global.volume()?;
+    let runs = if args.all {
+        list(&volume)?
+    } else {
+        named(args, global)?
+    };
+    let Some(dir) = volume.runs()? else {
+        return Ok(Code::Negative);
+    };
+    let context = lines(args.before_context) + lines(args.after_context);
+    let all = SearchedRuns {
+        args,
+        runs: &runs,
+        dir: &dir,
+        style: global.style(),
+        bytes: match global.sanitizer() {
+            Some(_) => OutputBytes::Sanitized,
+            None => OutputBytes::Raw,
+        },
+        separates: context > 0 && !args.json,
+        next: AtomicUsize::new(0),
+        is_stopped: AtomicBool::new(false),
+        printed: Mutex::new(Printed::default()),
+        turn: Condvar::new(),
+    };
+    let threads = runs.len().div_ceil(RUNS_AT_A_TIME).min(MAX_THREADS);
+    let threads = thread::available_parallelism().map_or(1, |n| n.get().min(threads));
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            let (all, search) = (&all, search.clone());
+            // If it cannot be started, the others do its work.
+            drop(thread::Builder::new().spawn_scoped(scope, move || all.work(search)));
+        }
+        all.work(search);
+    });
+    let printed = all.printed.into_inner();
+    let printed = printed.unwrap_or_else(PoisonError::into_inner);
+    match printed.error {
+        Some(e) => Err(e.into()),
+        None => Ok(printed.code.unwrap_or(Code::Negative)),
+    }
+}
+
+/// Returns the runs that are named, each once.
+fn named(args: &Args, global: &Global) -> Result<Vec<RunId>> {
+    let volume = global.volume()?;
+    if args.runs.is_empty() {
+        return Ok(vec![select(&volume, "latest")?.0]);
+    }
+    let mut runs = Vec::new();
+    for name in &args.runs {
+        let (run, _) = select(&volume, name)?;
+        if !runs.contains(&run) {
+            runs.push(run);
+        }
+    }
+    Ok(runs)
+}
+
+/// The runs that are searched, and what the threads share.
+struct SearchedRuns<'a> {
+    args: &'a Args,
+    runs: &'a [RunId],
+    dir: &'a Dir,
+    style: Style,
+    bytes: OutputBytes,
+    /// Whether there are lines between groups of lines.
+    separates: bool,
+    /// The first run that no thread searches yet.
+    next: AtomicUsize,
+    is_stopped: AtomicBool,
+    printed: Mutex<Printed>,
+    turn: Condvar,
+}
+
+/// What was printed so far.
+#[derive(Default)]
+struct Printed {
+    /// The first run of those whose turn it is.
+    turn: usize,
+    has_lines: bool,
+    code: Option<Code>,
+    error: Option<io::Error>,
+}
+
+/// What one thread has found in its runs.
+struct Findings<'a> {
+    all: &'a SearchedRuns<'a>,
+    pattern: &'a LinePattern,
+    /// The first of the runs.
+    turn: usize,
+    held: Vec<u8>,
+    has_match: bool,
+}
+
+impl SearchedRuns<'_> {
+    /// Searches runs until there are no more.
+    fn work(&self, mut search: LineSearch) {
+        let pattern = search.pattern().clone();
+        loop {
+            let turn = self.next.fetch_add(RUNS_AT_A_TIME, Ordering::Relaxed);
+            let Some(runs) = self.runs.get(turn..).filter(|runs| !runs.is_empty()) else {
+                return;
+            };
+            let mut findings = Findings {
+                all: self,
+                pattern: &pattern,
+                turn,
+                held: Vec::new(),
+                has_match: false,
+            };
+            for run in runs.iter().take(RUNS_AT_A_TIME) {
+                if self.is_stopped.load(Ordering::Relaxed) {
+                    break;
+                }
+                if let Err(e) = self.search_run(run, &mut search, &mut findings) {
+                    self.report(run, &e);
+                }
+            }
+            findings.finish();
+        }
+    }
+
+    fn search_run(
+        &self,
+        run: &RunId,
+        search: &mut LineSearch,
+        findings: &mut Findings<'_>,
+    ) -> io::Result<()> {
+        let dir = match self.dir.open_dir(run.as_str()) {
+            Ok(dir) => dir,
+            // Not a run, or removed since it was listed.
+            Err(VolumeError::NotADirectory { .. }) if self.args.all => return Ok(()),
+            Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => return Ok(()),
+            Err(e) => return Err(io::Error::other(e)),
+        };
+        if !self.args.output {
+            let filter = Filter::new(self.args);
+            let mut is_first = true;
+            let wants = |line: &[u8]| filter.wants(line);
+            let damage = search_events(&dir, search, &wants, &mut |item| {
+                findings.take(run, &item, std::mem::take(&mut is_first))
+            });
+            let damage = match damage {
+                Err(_) if dir.is_removed() => return Ok(()),
+                damage => damage?,
+            };
+            if !damage.is_empty() {
+                self.set_code(Code::Damage);
+                warn_damage(&damage);
+            }
+            return Ok(());
+        }
+        let selection = OutputSelection {
+            stream: self.args.stream,
+            since: self.args.since,
+            until: match self.args.until {
+                Some(Until::Time(until)) => Some(until),
+                _ => None,
+            },
+        };
+        for job in stored_outputs(&dir).map_err(io::Error::other)? {
+            if self.args.job.as_ref().is_none_or(|only| job == **only) {
+                let mut is_first = true;
+                search_output(&dir, &job, selection, search, &mut |item| {
+                    findings.take(run, &item, std::mem::take(&mut is_first))
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports that a run could not be searched; the others are.
+    fn report(&self, run: &RunId, e: &io::Error) {
+        if self.is_stopped.load(Ordering::Relaxed) {
+            return;
+        }
+        self.set_code(Code::Io);
+        let e = match e.get_ref().and_then(|e| e.downcast_ref::<StorageError>()) {
+            Some(e) => crate::volume::error_chain(e),
+            None => e.to_string(),
+        };
+        print_stderr(format_args!("warning: run {run}: {e}"));
+    }
+
+    /// Records what the exit code says, unless something worse happened.
+    fn set_code(&self, code: Code) {
+        let mut printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
+        let rank = |code: Option<Code>| match code {
+            None => 0,
+            Some(Code::Ok) => 1,
+            Some(Code::Damage) => 2,
+            Some(_) => 3,
+        };
+        if rank(Some(code)) > rank(printed.code) {
+            printed.code = Some(code);
+        }
+    }
+}
+
+impl Findings<'_> {
+    /// Takes a line that was found, the first one of its file or not.
+    fn take(&mut self, run: &RunId, item: &SearchItem<'_>, is_first: bool) -> io::Result<()> {
+        if self.all.is_stopped.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if self.all.separates && (is_first || matches!(item, SearchItem::Break)) {
+            self.held.extend_from_slice(SEPARATOR);
+        }
+        let SearchItem::Line(found) = item else {
+            return Ok(());
+        };
+        self.has_match |= found.kind == LineKind::Match;
+        self.write_line(run, found)?;
+        if self.held.len() >= MAX_HELD_BYTES {
+            self.print(self.turn)?;
+        }
+        Ok(())
+    }
+
+    fn write_line(&mut self, run: &RunId, found: &FoundLine<'_>) -> io::Result<()> {
+        let (out, all, pattern) = (&mut self.held, self.all, self.pattern);
+        if all.args.json {
+            json_line(out, &FoundRecord::new(run, found))
+        } else if all.args.output {
+            write_found_output(out, run, found, pattern, (all.style, all.bytes))
+        } else {
+            write_found_event(out, run, found, pattern, all.style)
+        }
+    }
+
+    /// Prints what is held, in its turn; the next one is that of `next`.
+    fn print(&mut self, next: usize) -> io::Result<()> {
+        let all = self.all;
+        let printed = all.printed.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = all.turn.wait_while(printed, |p| p.turn < self.turn);
+        let mut printed = waited.unwrap_or_else(PoisonError::into_inner);
+        let separator = if all.separates && !printed.has_lines {
+            SEPARATOR
+        } else {
+            b""
+        };
+        let text = self.held.strip_prefix(separator).unwrap_or(&self.held);
+        printed.has_lines |= !text.is_empty();
+        let mut result = Ok(());
+        if printed.error.is_none() && !text.is_empty() {
+            let mut out = io::stdout().lock();
+            result = out.write_all(text).and_then(|()| out.flush());
+        }
+        self.held.clear();
+        printed.turn = next;
+        all.turn.notify_all();
+        if let Err(e) = result {
+            all.is_stopped.store(true, Ordering::Relaxed);
+            printed.error = Some(e);
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        Ok(())
+    }
+
+    /// Prints the rest, and gives the turn to the thread with the next runs.
+    fn finish(mut self) {
+        let next = self.turn + RUNS_AT_A_TIME;
+        // A failure is reported at the end.
+        drop(self.print(next));
+        if self.has_match {
+            self.all.set_code(Code::Ok);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Whether a run took as long as usual.
+
+use crate::job::{inspect_run, usual_duration};
+use crate::log::JobScope;
+use crate::render::{RunRecord, unusual_text};
+use crate::volume::{RunId, Volume};
+
+/// Adds how long such runs usually take to the record of a run, if that is known.
+pub(crate) fn add_usual(record: &mut RunRecord, volume: &Volume) {
+    // Trouble with other runs does not concern this one.
+    let usual = usual_duration(volume, &record.run_id, &record.name);
+    record.set_usual(usual.ok().flatten());
+}
+
+/// Returns what was unusual about the duration of a run, if anything was.
+pub(crate) fn unusual_duration(volume: &Volume, run: &RunId) -> Option<String> {
+    let dir = volume.runs().ok()??.open_dir(run.as_str()).ok()?;
+    let inspected = inspect_run(&dir, JobScope::Summarized).ok()?;
+    let mut record = RunRecord::new(run.clone(), dir.path().to_owned(), inspected);
+    add_usual(&mut record, volume);
+    unusual_text(&record)
+}

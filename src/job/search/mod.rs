@@ -1,0 +1,5 @@
+//! Searching what jobs printed, and events, for a regular expression.
+
+pub(crate) mod event_search;
+pub(crate) mod line_search;
+pub(crate) mod output_search;

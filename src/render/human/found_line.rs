@@ -1,0 +1,142 @@
+//! A line that a search found, with its matches highlighted.
+
+use std::borrow::Cow;
+use std::io;
+use std::io::Write;
+use std::ops::Range;
+
+use super::event_line::{event_details, event_kind, event_name, parse_event};
+use super::format::precise_time;
+use super::sanitize::sanitize;
+use super::style::{Role, Style, escape_controls};
+use crate::job::{FoundLine, LineKind, LinePattern};
+use crate::volume::RunId;
+
+/// How much is shown of an event around a match that its text for people does not have, in bytes.
+const EXCERPT_BYTES: usize = 40;
+
+/// What happens to output of a job that is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputBytes {
+    /// It is made safe for a terminal.
+    Sanitized,
+    /// It is not changed.
+    Raw,
+}
+
+/// Writes a line of a run's output: `run job time line`.
+///
+/// # Errors
+/// `out` cannot be written.
+pub fn write_found_output(
+    out: &mut dyn Write,
+    run: &RunId,
+    found: &FoundLine<'_>,
+    pattern: &LinePattern,
+    look: (Style, OutputBytes),
+) -> io::Result<()> {
+    let (style, bytes) = look;
+    let line: Cow<'_, [u8]> = match bytes {
+        OutputBytes::Raw => found.bytes.into(),
+        OutputBytes::Sanitized => shown_line(found, pattern).into_bytes().into(),
+    };
+    write_origin(out, run, found, style)?;
+    write_highlighted(out, &line, pattern, style)?;
+    out.write_all(b"\n")
+}
+
+/// Writes an event of a run: `run job time event`. The pattern was searched in its stored line; a
+/// match that the text for people does not have is shown as an excerpt of that.
+///
+/// # Errors
+/// `out` cannot be written.
+pub fn write_found_event(
+    out: &mut dyn Write,
+    run: &RunId,
+    found: &FoundLine<'_>,
+    pattern: &LinePattern,
+    style: Style,
+) -> io::Result<()> {
+    let text = event_text(found.bytes, style);
+    write_origin(out, run, found, style)?;
+    write_highlighted(out, text.as_bytes(), pattern, style)?;
+    if found.kind == LineKind::Match
+        && pattern.matches(text.as_bytes()).is_empty()
+        && let Some(at) = pattern.matches(found.bytes).first()
+    {
+        let excerpt = excerpt(found.bytes, at, style);
+        out.write_all(b"  ")?;
+        write_highlighted(out, excerpt.as_bytes(), pattern, style)?;
+    }
+    out.write_all(b"\n")
+}
+
+/// Returns a line as a terminal would show it; if that overwrites the match, with escapes in place
+/// of what does.
+fn shown_line(found: &FoundLine<'_>, pattern: &LinePattern) -> String {
+    let shown = sanitize(found.bytes);
+    if found.kind == LineKind::Match && pattern.matches(shown.as_bytes()).is_empty() {
+        return escape_controls(&String::from_utf8_lossy(found.bytes)).into_owned();
+    }
+    shown
+}
+
+fn event_text(line: &[u8], style: Style) -> String {
+    let Some(event) = parse_event(line) else {
+        return escape_controls(&String::from_utf8_lossy(line)).into_owned();
+    };
+    let kind = event_kind(&event);
+    let plain = Style {
+        color: false,
+        ..style
+    };
+    let text = format!(
+        "{}  {}",
+        event_name(kind, plain).trim_end(),
+        event_details(kind, &event, plain)
+    );
+    text.trim_end().to_owned()
+}
+
+/// Returns the match with a little of what is around it.
+fn excerpt(line: &[u8], at: &Range<usize>, style: Style) -> String {
+    let start = at.start.saturating_sub(EXCERPT_BYTES);
+    let end = line.len().min(at.end.saturating_add(EXCERPT_BYTES));
+    let ellipsis = |cut| if cut { style.glyphs.ellipsis() } else { "" };
+    let part = String::from_utf8_lossy(line.get(start..end).unwrap_or_default());
+    // A character that is cut is not shown.
+    let part = part.trim_matches('\u{fffd}');
+    let (before, after) = (ellipsis(start > 0), ellipsis(end < line.len()));
+    format!("{before}{}{after}", escape_controls(part))
+}
+
+fn write_origin(
+    out: &mut dyn Write,
+    run: &RunId,
+    found: &FoundLine<'_>,
+    style: Style,
+) -> io::Result<()> {
+    let job = found.origin.job.as_ref();
+    let job = job.map_or("-", |job| job.as_str());
+    let ts = found.origin.ts.map_or("-".to_owned(), precise_time);
+    let origin = style.faint(&format!("{run} {job} {ts}"));
+    write!(out, "{origin} ")
+}
+
+fn write_highlighted(
+    out: &mut dyn Write,
+    line: &[u8],
+    pattern: &LinePattern,
+    style: Style,
+) -> io::Result<()> {
+    let mut done = 0;
+    if style.color {
+        for at in pattern.matches(line) {
+            let matched = String::from_utf8_lossy(line.get(at.clone()).unwrap_or_default());
+            out.write_all(line.get(done..at.start).unwrap_or_default())?;
+            out.write_all(style.paint(Role::Match, &matched).as_bytes())?;
+            done = at.end;
+        }
+    }
+    out.write_all(line.get(done..).unwrap_or_default())
+}
