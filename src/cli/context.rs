@@ -10,7 +10,7 @@ use clap::ValueEnum;
 
 use super::usage_error::UsageError;
 use crate::cli::terminal_style;
-use crate::job::OnWarning;
+use crate::job::{JOBS_VARIABLE, OnWarning, enclosing_job};
 use crate::log::format::payload::RunOpened;
 use crate::log::{DamageList, ForeignPolicy, MatchedBy, find_run, select};
 use crate::render::{Sanitizer, Style, UnfinishedLines, escape_controls};
@@ -186,6 +186,8 @@ pub(crate) fn opening(name: String, keep_open: bool) -> RunOpened {
         keep_open,
         host: host_name(),
         runlog: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        parent: std::env::var_os(JOBS_VARIABLE).and_then(|jobs| enclosing_job(&jobs)),
+        trace: None,
     }
 }
 

@@ -148,6 +148,11 @@ fn environment_and_files(roff: &mut Roff) {
                  colons.",
             ),
             (
+                "TRACEPARENT",
+                "The span of the caller (W3C Trace Context). If it is valid, or with --trace, a job \
+                 gets one that names its own span.",
+            ),
+            (
                 "RUNLOG_ROTATE_SIZE",
                 "Set for a job: the size of --rotate-size, used by runlog emit.",
             ),

@@ -19,7 +19,7 @@ pub use crate::job::output::job_output::{
     JobOutput, OutputCallback, SkipLines, UnindexedBytes, last_output_bytes,
 };
 pub use crate::job::process::interrupts::{Interrupts, ShutdownSignal};
-pub use crate::job::process::job_env::{JOB_VARIABLE, JOBS_VARIABLE, RUN_VARIABLE};
+pub use crate::job::process::job_env::{JOB_VARIABLE, JOBS_VARIABLE, RUN_VARIABLE, enclosing_job};
 pub use crate::job::process::job_processes::JobProcess;
 pub use crate::job::process::open_file_limit::raise_open_file_limit;
 pub use crate::job::process::signals::{end_by, ignore_file_size_signal, parse_signal};
@@ -39,7 +39,9 @@ pub use crate::job::search::line_search::{
     SearchOptions,
 };
 pub use crate::job::search::output_search::{OutputSelection, search_output, stored_outputs};
-pub use crate::job::spec::job_spec::{AfterJob, DurationBounds, Guards, JobSpec, OutputMode};
+pub use crate::job::spec::job_spec::{
+    AfterJob, DurationBounds, Guards, JobSpec, JobTrace, OutputMode,
+};
 pub use crate::job::spec::retry_policy::{RetryOn, RetryPolicy};
 pub use crate::job::spec::stream_plan::{StreamLayout, StreamPlan};
 pub use crate::job::spec::validate::REQUIRED_PROBE;

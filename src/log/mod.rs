@@ -75,6 +75,7 @@ pub use crate::log::format::limits::MAX_LINE_BYTES;
 pub use crate::log::format::note_data::DataError;
 pub use crate::log::format::payload;
 pub use crate::log::format::payload::Sealed;
+pub use crate::log::format::trace_context::TraceContext;
 pub use crate::log::read::damage::{Damage, DamageList};
 pub use crate::log::read::fold::{Fold, fold};
 pub use crate::log::read::reader::{Item, Reader};

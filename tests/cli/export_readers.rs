@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::export::{HOSTILE, hostile};
 use crate::replay::with_timeline;
-use crate::support::env::{Output, TestEnv, finish};
+use crate::support::env::{Background, Output, TestEnv, finish};
 
 fn readers() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/readers")
@@ -103,8 +103,8 @@ fn opentelemetry_messages_are_valid() {
     };
     let env = with_timeline();
     export(&env, "otlp");
-    assert_snapshot!(script(&env, &python, "otlp.py", &["otlp"]), @r#"
-    span it error
+    assert_snapshot!(script(&env, &python, "otlp.py", &["otlp"]), @"
+    span RUN it error
     span deploy error
     span waiting unset
     span attempt 1 error
@@ -127,7 +127,7 @@ fn opentelemetry_messages_are_valid() {
     'deploy' 'stdout' 'out'
     'deploy' 'stdout' 'out'
     'deploy' 'stdout' 'undone'
-    "#);
+    ");
     let lines = fs::read_to_string(env.path("otlp")).unwrap();
     let ids: Vec<Value> = lines
         .lines()
@@ -150,6 +150,52 @@ fn opentelemetry_messages_are_valid() {
         told.contains("</script><script>") && told.contains("\\x1b[31mred"),
         "{told}"
     );
+}
+
+#[test]
+fn recipe_pushes_trace_to_collector() {
+    let Some(python) = python("opentelemetry.proto.trace.v1.trace_pb2") else {
+        return;
+    };
+    if !is_installed("curl", &["--version"]) {
+        return;
+    }
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/exports.md");
+    let docs = fs::read_to_string(docs).unwrap();
+    let (_, section) = docs.split_once("\n## otlp\n").unwrap();
+    let recipe = section
+        .split("```")
+        .nth(1)
+        .unwrap()
+        .strip_prefix("sh")
+        .unwrap();
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let env = TestEnv::new();
+    let mut run = env.command(&["run", "-n", "it", "echo", "hello"]);
+    let parent = format!("00-{trace}-b7ad6b7169203331-01");
+    assert_eq!(finish(run.env("TRACEPARENT", parent)).code, 0);
+
+    let script = readers().join("otlp_collector.py");
+    let mut collector = Background::new(env.program(&python).arg(script));
+    let port = String::from_utf8(collector.read_line()).unwrap();
+    let endpoint = format!("http://127.0.0.1:{}", port.trim_end());
+    let recipe = recipe.replace("runlog replay", "\"$RUNLOG\" replay");
+    let mut push = env.program("sh");
+    push.args(["-c", &recipe])
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint);
+    let output = finish(&mut push);
+    assert_eq!((output.code, output.stderr()), (0, String::new()));
+    let accepted = read(&env, "curl", &["-fsS", &format!("{endpoint}/spans")]).stdout();
+    collector.kill();
+    let spans: Vec<_> = accepted.lines().filter(|line| *line != "log").collect();
+    let expected =
+        ["waiting", "attempt 1", "it", "RUN it"].map(|name| format!("span {trace} {name}"));
+    assert_eq!(spans, expected);
+    let (logs, events) = (
+        accepted.lines().count() - spans.len(),
+        env.events(&env.only_run()).len(),
+    );
+    assert_eq!(logs, events + 1, "the line of output is a record too");
 }
 
 #[test]

@@ -64,6 +64,7 @@ mod run_signals;
 mod run_stages;
 mod run_streams;
 mod run_supervision;
+mod run_trace;
 mod status;
 mod status_select;
 mod status_stats;

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::ValueEnum;
 use clap::builder::NonEmptyStringValueParser;
 
+use super::trace::{NewTrace, job_trace};
 use crate::cli::redaction::secret_env;
 use crate::cli::usage_error::UsageError;
 use crate::cli::value_parsers::{
@@ -90,6 +91,10 @@ pub(crate) struct Args {
     /// Also record the values of --env
     #[arg(long, help_heading = "Job")]
     pub record_env: bool,
+    /// Start a trace for the command if the environment has no `TRACEPARENT`, which is continued
+    /// in any case
+    #[arg(long, help_heading = "Job")]
+    pub trace: bool,
     /// Mask matches of a regular expression, or the value of a variable, in events and
     /// captured output
     #[arg(
@@ -257,7 +262,18 @@ impl Args {
         }
         let cwd = self.recorded_dir()?;
         let dependencies = self.dependencies(&cwd)?;
+        let after = match (&self.run, self.close) {
+            (None, _) => AfterJob::CloseOwn,
+            (Some(_), true) => AfterJob::CloseIfLast,
+            (Some(_), false) => AfterJob::StayOpen,
+        };
+        let new_trace = if self.trace {
+            NewTrace::Start
+        } else {
+            NewTrace::No
+        };
         Ok(JobSpec {
+            trace: job_trace(&env, new_trace, after),
             argv: self.command.clone(),
             cwd,
             chdir: self.cwd.clone(),
@@ -287,11 +303,7 @@ impl Args {
                 streams: self.stream_plan(),
             },
             redaction,
-            after: match (&self.run, self.close) {
-                (None, _) => AfterJob::CloseOwn,
-                (Some(_), true) => AfterJob::CloseIfLast,
-                (Some(_), false) => AfterJob::StayOpen,
-            },
+            after,
             detached: self.detach,
         })
     }

@@ -4,6 +4,7 @@ mod args;
 mod detach_channel;
 mod start_hint;
 mod supervise;
+mod trace;
 
 use std::process::ExitCode;
 use std::sync::Mutex;

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use super::args::Args;
 use super::detach_channel::{Channel, announce, report};
 use super::start_hint::start_hint;
+use super::trace::TRACEPARENT;
 use crate::cli::context::{JOB_VOLUME, foreign_policy, opening, print_stderr, print_warning};
 use crate::cli::exit;
 use crate::cli::exit::Code;
@@ -19,7 +20,7 @@ use crate::job::{
     Attached, JOBS_VARIABLE, JobEnd, JobOutput, JobSpec, Outcome, Prepared, Progress, RunResult,
     Setup, SkipLines, StreamId, UnindexedBytes, prepare, run_job,
 };
-use crate::log::{RunLog, allocate_ulid};
+use crate::log::{RunLog, TraceContext, allocate_ulid};
 use crate::volume::{JobId, RunId, Volume, error_chain};
 
 /// What is to be run, and where.
@@ -172,6 +173,14 @@ impl Request<'_> {
         }
         let mut opening = opening(name, args.run.is_some());
         opening.host = opening.host.map(|host| self.spec.masked(&host));
+        if let Some(trace) = &self.spec.trace {
+            let state = trace.run.tracestate.as_deref();
+            opening.trace = Some(TraceContext {
+                tracestate: state.map(|state| self.spec.masked(state)),
+                ..trace.run.clone()
+            });
+            env.push((TRACEPARENT, trace.job.traceparent().into()));
+        }
         let quiet = args.is_quiet();
         let channel = Arc::clone(self.channel);
         let submitted = Arc::clone(&channel);

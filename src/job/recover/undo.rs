@@ -283,6 +283,7 @@ impl<'a> RollbackRunner<'a> {
                 streams: StreamPlan::default(),
             },
             redaction: Redaction::default(),
+            trace: None,
             after: AfterJob::StayOpen,
             detached: false,
         };

@@ -8,6 +8,7 @@ use super::stream_plan::StreamPlan;
 use crate::job::redact::redaction::Redaction;
 use crate::job::redact::redactor::Redactor;
 use crate::job::spec::retry_policy::RetryPolicy;
+use crate::log::TraceContext;
 use crate::log::format::payload::{ErrorKind, JobError};
 use crate::telemetry::Dependency;
 use crate::volume::JobId;
@@ -55,6 +56,8 @@ pub struct JobSpec {
     pub output: OutputMode,
     /// The secrets to mask.
     pub redaction: Redaction,
+    /// The place of the job, and that of its run if it is new, in the trace of the caller.
+    pub trace: Option<JobTrace>,
     /// What happens to the run after the job.
     pub after: AfterJob,
     /// Whether the job is detached from the terminal.
@@ -113,6 +116,15 @@ impl DurationBounds {
             message,
         })
     }
+}
+
+/// The place of a job in a distributed trace.
+#[derive(Debug)]
+pub struct JobTrace {
+    /// That of its run, if the job opens it.
+    pub run: TraceContext,
+    /// That of the job.
+    pub job: TraceContext,
 }
 
 /// The conditions for starting a job.

@@ -191,6 +191,7 @@ pub(crate) fn submitted(spec: &JobSpec, front: u32) -> JobSubmitted {
         redacted_vars: spec.redaction.variable_names(),
         supervisor: Some(liveness::process(std::process::id())),
         front: Some(liveness::process(front)),
+        trace: spec.trace.as_ref().map(|trace| trace.job.clone()),
     }
 }
 

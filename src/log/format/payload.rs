@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::volume::rfc3339;
+use super::trace_context::TraceContext;
+use crate::volume::{JobId, RunId, rfc3339};
 
 /// `run_opened`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -23,6 +24,21 @@ pub struct RunOpened {
     /// The version of runlog that wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runlog: Option<String>,
+    /// The job that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<EnclosingJob>,
+    /// The place in the trace of the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
+}
+
+/// A job inside which a run was opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnclosingJob {
+    /// The run, which may be in another volume.
+    pub run_id: RunId,
+    /// The job.
+    pub job_id: JobId,
 }
 
 /// `job_submitted`: what is to be run, and how.
@@ -86,6 +102,9 @@ pub struct JobSubmitted {
     /// The process that the caller started, which watches over the supervisor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub front: Option<ProcessRef>,
+    /// The place in the trace of the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
 }
 
 /// `job_validated`.

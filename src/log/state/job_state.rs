@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::command_line::command_line;
 use super::probe_state::{ProbeState, apply_readings};
 use crate::log::format::payload::{JobEnded, JobError, JobSubmitted, Output, ProcessRef};
+use crate::log::format::trace_context::TraceContext;
 use crate::volume::{JobId, rfc3339};
 
 /// A step in a job's life.
@@ -141,6 +142,9 @@ pub struct JobState {
     /// The probes by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub probes: BTreeMap<String, ProbeState>,
+    /// The place in a distributed trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub redacted: bool,
     /// Whether its events are those of another program, whose writer holds no lease.
@@ -174,6 +178,7 @@ impl JobState {
             output: None,
             labels: BTreeMap::new(),
             probes: BTreeMap::new(),
+            trace: None,
             redacted: false,
             foreign: false,
         }
@@ -188,6 +193,7 @@ impl JobState {
         self.command = command_line(&e.argv);
         self.submitted_ts = Some(ts);
         self.labels = e.labels;
+        self.trace = e.trace.filter(TraceContext::is_valid);
         self.redacted = e.redacted;
         self.supervisor = e.supervisor;
         self.front = e.front;

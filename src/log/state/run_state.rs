@@ -11,8 +11,10 @@ use crate::log::format::envelope::Envelope;
 use crate::log::format::event_type::EventType;
 use crate::log::format::job_counts::JobCounts;
 use crate::log::format::payload::{
-    JobEnded, JobStarted, JobSubmitted, RollbackStarted, RunOpened, Sealed, SupervisorReplaced,
+    EnclosingJob, JobEnded, JobStarted, JobSubmitted, RollbackStarted, RunOpened, Sealed,
+    SupervisorReplaced,
 };
+use crate::log::format::trace_context::TraceContext;
 use crate::volume::{JobId, rfc3339};
 
 /// The maximum number of jobs in a run.
@@ -33,6 +35,12 @@ pub struct RunState {
     pub name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// The job inside which it was opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<EnclosingJob>,
+    /// The place in a distributed trace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
     /// The id of the first event, which orders the runs of a volume by age.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_id: Option<String>,
@@ -84,6 +92,8 @@ impl RunState {
                     self.name = e.name;
                     self.keep_open = e.keep_open;
                     self.host = e.host;
+                    self.parent = e.parent;
+                    self.trace = e.trace.filter(TraceContext::is_valid);
                 }
             }
             EventType::RunClosed => self.closed_ts = Some(env.time()),
@@ -267,6 +277,8 @@ impl RunState {
         let mut short = Self {
             name: self.name.clone(),
             host: self.host.clone(),
+            parent: self.parent.clone(),
+            trace: self.trace.clone(),
             first_id: self.first_id.clone(),
             jobs_truncated: true,
             jobs: Vec::new(),

@@ -104,6 +104,8 @@ mod tests {
             state: RunStatus::Failed,
             because: "the run is closed and job build failed: it exited with code 1".to_owned(),
             host: None,
+            parent: None,
+            trace_id: None,
             opened_ts: Timestamp::from_second(1_790_000_000 + n * 60).ok(),
             closed_ts: None,
             duration_ms: Some(123_456),

@@ -108,6 +108,13 @@ pub(crate) fn run_facts(run: &RunRecord, style: Style) -> Vec<(&'static str, Rol
         add("at", plain, parts.join(", "));
     }
     add("because", plain, escape_controls(&run.because).into_owned());
+    if let Some(parent) = &run.parent {
+        let text = format!("job {} of run {}", parent.job_id, parent.run_id);
+        add("parent", plain, text);
+    }
+    if let Some(id) = &run.trace_id {
+        add("trace", plain, id.clone());
+    }
     if let Some(ts) = run.opened_ts {
         let host = run.host.as_deref();
         let host = host.map(|host| format!(" on {}", escape_controls(host)));

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::job::{DurationVerdict, InspectedRun, RunStatus, UsualDuration};
-use crate::log::format::payload::{JobError, Output, ProcessRef};
+use crate::log::format::payload::{EnclosingJob, JobError, Output, ProcessRef};
 use crate::log::{JobState, ProbeState, Rollback, Stage, Tombstone};
 use crate::volume::{JobId, RunId, Volume, rfc3339};
 
@@ -34,6 +34,10 @@ pub struct RunRecord {
     pub because: String,
     /// The host that opened it.
     pub host: Option<String>,
+    /// The job inside which it was opened.
+    pub parent: Option<EnclosingJob>,
+    /// The id of the distributed trace that it belongs to.
+    pub trace_id: Option<String>,
     /// When its first event was written.
     #[serde(with = "rfc3339::option")]
     pub opened_ts: Option<Timestamp>,
@@ -113,6 +117,8 @@ impl RunRecord {
             state: inspected.state,
             because: inspected.because,
             host: state.host,
+            parent: state.parent,
+            trace_id: state.trace.map(|trace| trace.trace_id),
             opened_ts: state.opened_ts,
             closed_ts: state.closed_ts,
             events: overview.events,
@@ -179,6 +185,8 @@ impl RunRecord {
             state: retired.state,
             because: retired.because,
             host: state.host,
+            parent: state.parent,
+            trace_id: state.trace.map(|trace| trace.trace_id),
             opened_ts: state.opened_ts,
             closed_ts: state.closed_ts,
             events: retired.events,

@@ -84,6 +84,7 @@ impl Otlp {
         self.latest = self.latest.max(ts);
         self.record_bytes += body.len();
         let time = ts.map_or_else(UnixNano::unknown, UnixNano::new);
+        let [trace_id, span_id] = self.trace.ids(job);
         LogRecord {
             time_unix_nano: time.clone(),
             observed_time_unix_nano: time,
@@ -91,8 +92,8 @@ impl Otlp {
             severity_text: severity.text(),
             body: body.into(),
             attributes: Vec::new(),
-            trace_id: self.trace.id().to_owned(),
-            span_id: self.trace.span_id(job.unwrap_or_default()),
+            trace_id,
+            span_id,
             event_name: None,
         }
     }
@@ -168,7 +169,11 @@ impl Export for Otlp {
         let text = |key: &str| event.get(key).and_then(Value::as_str);
         // A note may name a job that does not exist.
         let job = text("job_id").or(text("node_id"));
-        let job = job.filter(|job| run.job(job).is_some());
+        let state = job.and_then(|job| run.job(job));
+        let job = state.and(job);
+        if let Some(state) = state.filter(|_| kind == "job_submitted") {
+            self.trace.set_job(state);
+        }
         let body = format!("{kind} {}", plain_details(kind, &event));
         let mut record = self.record(event_time(&event), severity, job, body.trim_end());
         record.event_name = Some(format!("runlog.{kind}"));

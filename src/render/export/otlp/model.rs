@@ -78,6 +78,8 @@ impl Default for Scope {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct OtlpSpan {
     pub trace_id: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub trace_state: String,
     pub span_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent_span_id: Option<String>,
@@ -91,6 +93,8 @@ pub(crate) struct OtlpSpan {
 
 /// `SPAN_KIND_INTERNAL`.
 pub(crate) const SPAN_KIND_INTERNAL: u8 = 1;
+/// `SPAN_KIND_SERVER`.
+pub(crate) const SPAN_KIND_SERVER: u8 = 2;
 
 /// `Status`.
 #[derive(Debug, Default, Serialize)]

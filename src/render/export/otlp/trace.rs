@@ -1,13 +1,17 @@
 //! The trace of a run: a root span, a span for each job in it, and one for each phase of a job
 //! in that.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use ulid::Ulid;
 
-use super::model::{KeyValue, OtlpSpan, Resource, SPAN_KIND_INTERNAL, Status, UnixNano};
+use super::model::{
+    KeyValue, OtlpSpan, Resource, SPAN_KIND_INTERNAL, SPAN_KIND_SERVER, Status, UnixNano,
+};
 use crate::job::RunStatus;
-use crate::log::RunState;
-use crate::log::format::payload::JobError;
+use crate::log::format::payload::{ErrorKind, JobError};
+use crate::log::{JobState, RunState, TraceContext};
 use crate::render::export::spans::{Span, run_end};
 use crate::render::json::run_record::{JobRecord, RunRecord};
 use crate::volume::RunId;
@@ -16,7 +20,12 @@ use crate::volume::RunId;
 #[derive(Debug)]
 pub(crate) struct Trace {
     run: RunId,
+    /// The id of the trace that the run belongs to.
     id: String,
+    /// The place of the run in the trace of its caller.
+    context: Option<TraceContext>,
+    /// The places of jobs in the traces of their callers.
+    jobs: HashMap<String, TraceContext>,
     /// Empty until the first event.
     resource: Resource,
 }
@@ -27,6 +36,8 @@ impl Trace {
         Self {
             id: format!("{:016x}{:016x}", id.0, id.1),
             run,
+            context: None,
+            jobs: HashMap::new(),
             resource: Resource::default(),
         }
     }
@@ -41,6 +52,11 @@ impl Trace {
         if let Some(id) = first.and_then(|id| id.parse::<Ulid>().ok()) {
             self.id = format!("{:032x}", id.0);
         }
+        if let Some(context) = &run.trace {
+            self.id.clone_from(&context.trace_id);
+            self.context = Some(context.clone());
+        }
+        run.jobs.iter().for_each(|job| self.set_job(job));
         let service = match &*run.name {
             "" => "runlog",
             name => name,
@@ -48,20 +64,54 @@ impl Trace {
         let attributes = &mut self.resource.attributes;
         attributes.push(KeyValue::new("service.name", service));
         attributes.push(KeyValue::new("runlog.run_id", self.run.as_str()));
+        attributes.push(KeyValue::new("cicd.pipeline.name", service));
+        attributes.push(KeyValue::new("cicd.pipeline.run.id", self.run.as_str()));
         let host = run.host.as_deref();
         attributes.extend(host.map(|host| KeyValue::new("host.name", host)));
     }
 
-    pub(crate) fn id(&self) -> &str {
-        &self.id
+    /// Sets what the submission of a job says of its place.
+    pub(crate) fn set_job(&mut self, job: &JobState) {
+        if let Some(context) = &job.trace {
+            self.jobs.insert(job.job_id.to_string(), context.clone());
+        }
+    }
+
+    /// Returns the ids of the trace and the span of a job, or else of the run.
+    pub(crate) fn ids(&self, job: Option<&str>) -> [String; 2] {
+        let context = match job {
+            None => self.context.as_ref(),
+            Some(job) => self.jobs.get(job),
+        };
+        match context {
+            Some(context) => [context.trace_id.clone(), context.span_id.clone()],
+            None => [self.id.clone(), self.span_id(job.unwrap_or_default())],
+        }
+    }
+
+    /// Returns the id of the span that a job's is a child of: the run's, if it belongs to the
+    /// same trace.
+    fn parent_of(&self, job: &str) -> Option<String> {
+        match self.jobs.get(job) {
+            Some(context) if context.trace_id != self.id => context.parent_span_id.clone(),
+            _ => {
+                let [_, run] = self.ids(None);
+                Some(run)
+            }
+        }
+    }
+
+    fn state_of(context: Option<&TraceContext>) -> String {
+        let state = context.and_then(|it| it.tracestate.clone());
+        state.unwrap_or_default()
     }
 
     pub(crate) fn resource(&self) -> &Resource {
         &self.resource
     }
 
-    /// Returns the id of the span with this path: empty for the run, or a job's id.
-    pub(crate) fn span_id(&self, path: &str) -> String {
+    /// Returns the id of the span with this path: empty for the run, or a job's id, or more.
+    fn span_id(&self, path: &str) -> String {
         format!("{:016x}", fnv1a(&format!("{}/{path}", self.run)).max(1))
     }
 
@@ -84,11 +134,13 @@ impl Trace {
             attributes.push(KeyValue::new("runlog.unfinished", true));
         }
         let start = UnixNano::new(span.start);
+        let [trace_id, parent] = self.ids(Some(span.job.as_str()));
         let error = span.ended.as_ref().and_then(|e| e.error.as_ref());
         OtlpSpan {
-            trace_id: self.id.clone(),
+            trace_id,
+            trace_state: Self::state_of(self.jobs.get(span.job.as_str())),
             span_id: self.span_id(&format!("{}/{phase}/{}", span.job, start.as_str())),
-            parent_span_id: Some(self.span_id(span.job.as_str())),
+            parent_span_id: Some(parent),
             name: phase,
             kind: SPAN_KIND_INTERNAL,
             start_time_unix_nano: start,
@@ -108,14 +160,22 @@ impl Trace {
             KeyValue::new("runlog.job_id", job.job_id.as_str()),
             KeyValue::new("runlog.stage", job.stage.as_str()),
             KeyValue::new("process.command_line", &*job.command),
+            KeyValue::new("cicd.pipeline.task.name", job.job_id.as_str()),
+            KeyValue::new("cicd.pipeline.task.run.id", job.job_id.as_str()),
         ];
+        if job.stage.is_terminal() {
+            let result = PipelineResult::new(job.error.as_ref());
+            result.add(&mut attributes, "cicd.pipeline.task.run.result");
+        }
         for (key, value) in &job.labels {
             attributes.push(KeyValue::new(format!("runlog.label.{key}"), &**value));
         }
+        let [trace_id, span_id] = self.ids(Some(job.job_id.as_str()));
         Some(OtlpSpan {
-            trace_id: self.id.clone(),
-            span_id: self.span_id(job.job_id.as_str()),
-            parent_span_id: Some(self.span_id("")),
+            trace_id,
+            trace_state: Self::state_of(self.jobs.get(job.job_id.as_str())),
+            span_id,
+            parent_span_id: self.parent_of(job.job_id.as_str()),
             name: job.job_id.to_string(),
             kind: SPAN_KIND_INTERNAL,
             start_time_unix_nano: UnixNano::new(start),
@@ -139,17 +199,78 @@ impl Trace {
                 Status::default()
             }
         };
+        let mut attributes = vec![
+            KeyValue::new("runlog.state", run.state.as_str()),
+            KeyValue::new("cicd.pipeline.action.name", ACTION),
+        ];
+        if let Some(result) = PipelineResult::of_run(run) {
+            result.add(&mut attributes, "cicd.pipeline.result");
+        }
+        let [trace_id, span_id] = self.ids(None);
+        let context = self.context.as_ref();
         Some(OtlpSpan {
-            trace_id: self.id.clone(),
-            span_id: self.span_id(""),
-            parent_span_id: None,
-            name: run.title().to_owned(),
-            kind: SPAN_KIND_INTERNAL,
+            trace_id,
+            trace_state: Self::state_of(context),
+            span_id,
+            parent_span_id: context.and_then(|it| it.parent_span_id.clone()),
+            name: format!("{ACTION} {}", run.title()),
+            kind: SPAN_KIND_SERVER,
             start_time_unix_nano: UnixNano::new(start),
             end_time_unix_nano: UnixNano::new(end),
-            attributes: vec![KeyValue::new("runlog.state", run.state.as_str())],
+            attributes,
             status,
         })
+    }
+}
+
+/// The kind of action that a run is: `cicd.pipeline.action.name`.
+const ACTION: &str = "RUN";
+
+/// The result of a run or a job in the words of OpenTelemetry (the registry of attributes of
+/// `cicd`), and the class of the error if there is one.
+struct PipelineResult {
+    result: &'static str,
+    error_type: Option<&'static str>,
+}
+
+impl PipelineResult {
+    fn new(error: Option<&JobError>) -> Self {
+        let result = match error.map(|error| error.kind) {
+            None => "success",
+            Some(ErrorKind::Exit | ErrorKind::Signal) => "failure",
+            Some(ErrorKind::Timeout) => "timeout",
+            Some(ErrorKind::Canceled) => "cancellation",
+            // A precondition was not met.
+            Some(ErrorKind::ResourceLimit) => "skip",
+            Some(_) => "error",
+        };
+        Self {
+            result,
+            error_type: error.map(|error| error.kind.as_str()),
+        }
+    }
+
+    /// Returns the result of a run that has ended: that of its first failed job.
+    fn of_run(run: &RunRecord) -> Option<Self> {
+        let failed = run.jobs.iter().find_map(|job| job.error.as_ref());
+        match (run.state, failed) {
+            (RunStatus::Completed, _) => Some(Self::new(None)),
+            (RunStatus::Failed, Some(error)) => Some(Self::new(Some(error))),
+            (RunStatus::Failed, None) => Some(Self {
+                result: "failure",
+                error_type: Some("_OTHER"),
+            }),
+            (RunStatus::Lost, _) => Some(Self {
+                result: "error",
+                error_type: Some(ErrorKind::Lost.as_str()),
+            }),
+            _ => None,
+        }
+    }
+
+    fn add(&self, attributes: &mut Vec<KeyValue>, key: &str) {
+        attributes.push(KeyValue::new(key, self.result));
+        attributes.extend(self.error_type.map(|it| KeyValue::new("error.type", it)));
     }
 }
 
