@@ -9,7 +9,7 @@ use super::{Cli, run_defaults};
 use crate::volume::read_user_defaults;
 
 /// Commands of other tools, and what to type instead.
-const OTHER_COMMANDS: [(&[&str], &str); 16] = [
+const OTHER_COMMANDS: [(&[&str], &str); 18] = [
     (
         &["kill", "cancel", "terminate"],
         "stop a run with `runlog stop RUN`",
@@ -45,6 +45,14 @@ const OTHER_COMMANDS: [(&[&str], &str); 16] = [
     (
         &["output", "cat"],
         "print the output of a run with `runlog tail --output RUN`",
+    ),
+    (
+        &["grep", "search", "find"],
+        "search what all runs printed with `runlog tail --output --all --grep REGEX`",
+    ),
+    (
+        &["stats", "statistics", "report"],
+        "show statistics with `runlog status --stats`",
     ),
     (
         &["watch", "top", "monitor"],

@@ -69,8 +69,8 @@ fn aliases_of_other_tools_work() {
 fn commands_of_other_tools_get_hints() {
     let mut hints = String::new();
     for word in [
-        "kill", "rm", "prune", "wait", "show", "history", "attach", "watch", "exec", "cargo",
-        "statsu",
+        "kill", "rm", "prune", "wait", "show", "history", "grep", "stats", "attach", "watch",
+        "exec", "cargo", "statsu",
     ] {
         writeln!(hints, "{word}: {}", hint(&[word, "build"])).unwrap();
     }
@@ -81,6 +81,8 @@ fn commands_of_other_tools_get_hints() {
     wait: wait for a run with `runlog status --wait RUN`
     show: show a run with `runlog status RUN`
     history: list runs with `runlog status`, show the events of one with `runlog replay RUN`
+    grep: search what all runs printed with `runlog tail --output --all --grep REGEX`
+    stats: show statistics with `runlog status --stats`
     attach: follow a run with `runlog tail -f RUN`, its output with `runlog tail -f --output RUN`
     watch: watch the runs with `runlog status --watch`
     exec: run a command with `runlog run COMMAND`

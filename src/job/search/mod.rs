@@ -3,3 +3,6 @@
 pub(crate) mod event_search;
 pub(crate) mod line_search;
 pub(crate) mod output_search;
+
+#[cfg(test)]
+mod output_search_tests;
