@@ -7,6 +7,7 @@ use anyhow::Error;
 
 use super::command_line::UsageFailure;
 use super::context::print_stderr;
+use super::run::LockHeld;
 use super::usage_error::UsageError;
 use crate::job::{
     BUSY_PROGRAM, MISSING_INTERPRETER, REQUIRED_PROBE, StartError, UncertainLog, UndoError,
@@ -43,6 +44,8 @@ pub enum Code {
     Io = 7,
     /// `run`: the command succeeded, but its output could not be delivered.
     Undelivered = 74,
+    /// `run`: another run holds the lock.
+    RunLocked = 75,
     /// `run`: the command timed out.
     Timeout = 124,
     /// `run`: runlog failed before the command started.
@@ -55,7 +58,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, in ascending order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Ok,
         Self::Negative,
         Self::Usage,
@@ -65,6 +68,7 @@ impl Code {
         Self::Locked,
         Self::Io,
         Self::Undelivered,
+        Self::RunLocked,
         Self::Timeout,
         Self::Runlog,
         Self::NotExecutable,
@@ -83,6 +87,7 @@ impl Code {
             Self::Locked => "timed out waiting for a lock",
             Self::Io => "I/O error",
             Self::Undelivered => "`run`: the command's output could not be delivered",
+            Self::RunLocked => "`run`: another run holds the lock",
             Self::Timeout => "`run`: the command exceeded `--timeout`",
             Self::Runlog => "`run`: runlog failed before the command started",
             Self::NotExecutable => "`run`: the command cannot be executed",
@@ -189,6 +194,12 @@ pub(crate) fn not_started(error: &JobError, not_found: Option<&str>) -> (Code, S
 fn code_and_hint(e: &Error) -> (Code, Option<&'static str>) {
     if let Some(usage) = e.downcast_ref::<UsageError>() {
         return (Code::Usage, Some(usage.hint));
+    }
+    if e.is::<LockHeld>() {
+        return (
+            Code::RunLocked,
+            Some("wait for the lock with --if-locked wait, or end the run with `runlog stop RUN`"),
+        );
     }
     if e.downcast_ref::<DamageFound>().is_some() {
         return (

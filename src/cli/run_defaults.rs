@@ -29,7 +29,7 @@ pub(crate) fn make_overridable(cli: Command) -> Command {
     cli.mut_subcommand("run", |run| {
         let switches: Vec<String> = run
             .get_arguments()
-            .filter(|arg| is_switch(arg))
+            .filter(|arg| is_switch(arg) && !arg.is_hide_set())
             .filter_map(|arg| arg.get_long().map(str::to_owned))
             .collect();
         let mut run = run.args_override_self(true);
@@ -90,7 +90,7 @@ fn words_of(cli: &Command, default: &RunDefault) -> Result<Vec<OsString>, String
         })
         .ok_or("there is no such flag")?;
     let words: Vec<OsString> = match &default.value {
-        FlagValue::Switch(on) if is_switch(arg) => {
+        FlagValue::Switch(on) if is_switch(arg) || may_have_value(arg) => {
             on.then(|| format!("--{long}").into()).into_iter().collect()
         }
         FlagValue::Switch(_) => return Err("it needs a value".to_owned()),
@@ -109,6 +109,12 @@ fn words_of(cli: &Command, default: &RunDefault) -> Result<Vec<OsString>, String
 
 fn is_switch(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::SetTrue)
+}
+
+/// Whether the flag may be given with a value or without.
+fn may_have_value(arg: &Arg) -> bool {
+    arg.get_num_args()
+        .is_some_and(|values| values.min_values() == 0)
 }
 
 fn is_list(arg: &Arg) -> bool {

@@ -40,7 +40,7 @@ pub use crate::job::search::line_search::{
 };
 pub use crate::job::search::output_search::{OutputSelection, search_output, stored_outputs};
 pub use crate::job::spec::job_spec::{
-    AfterJob, DurationBounds, Guards, JobSpec, JobTrace, OutputMode,
+    AfterJob, DurationBounds, Guards, HeldLock, JobSpec, JobTrace, OutputMode,
 };
 pub use crate::job::spec::retry_policy::{RetryOn, RetryPolicy};
 pub use crate::job::spec::stream_plan::{StreamLayout, StreamPlan};

@@ -99,6 +99,8 @@ pub use crate::log::interop::foreign::apply_foreign;
 #[doc(hidden)]
 pub use crate::log::lock::lease::{Lease, LeaseClaim, LeaseState};
 #[doc(hidden)]
+pub use crate::log::lock::run_lock::{LockHolder, RunLock, RunLockAttempt};
+#[doc(hidden)]
 pub use crate::log::read::cursor::{Cursor, CursorError, RunEnd};
 #[doc(hidden)]
 pub use crate::log::read::cursor_file::{CursorFile, CursorFileError, SavedCursors};

@@ -1,4 +1,4 @@
-//! Validated ids of runs and jobs.
+//! Validated ids of runs and jobs, and names of locks.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -129,6 +129,18 @@ id_type!(
     /// `latest`.
     JobId
 );
+
+id_type!(
+    /// The name of a lock of `run --lock`: `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`, but not `latest`.
+    LockName
+);
+
+impl LockName {
+    /// Creates the name of a lock from the name of a run.
+    pub fn from_run_name(name: &str) -> Self {
+        Self(sanitize(name, MAX_LEN, "run"))
+    }
+}
 
 impl RunId {
     /// Returns `<name>-<lowercase ulid>`, the form of every id that runlog generates.

@@ -14,6 +14,8 @@ pub const VAR_NAME: &str = "var";
 pub const RUNS_NAME: &str = "runs";
 /// The file in `var/` that keeps git from showing the logs as untracked.
 pub const GIT_IGNORE: &str = ".gitignore";
+/// The directory of the locks of `run --lock`, in `var/`.
+pub const LOCKS: &str = "locks";
 /// The directory of the runs, from the root.
 pub const RUNS: &str = ".omne/var/runs";
 /// The file with the last allocated ULID, from the root.

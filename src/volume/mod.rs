@@ -20,7 +20,7 @@ mod tree;
 
 pub use dir::Dir;
 pub use error::{VolumeError, error_chain};
-pub use id::{IdError, JobId, RunId};
+pub use id::{IdError, JobId, LockName, RunId};
 pub use root::Volume;
 
 pub(crate) use error::IoContext;

@@ -121,6 +121,17 @@ impl Volume {
         Ok(*mode)
     }
 
+    /// Opens the directory of the locks of `run --lock`, and creates it if it does not exist.
+    ///
+    /// # Errors
+    /// It cannot be created or opened.
+    #[doc(hidden)]
+    pub fn make_locks(&self) -> Result<Dir, VolumeError> {
+        let [_, var, _] = self.make_runs()?;
+        let mode = self.create_mode(&var)?;
+        Ok(var.creating(mode).ensure_dir(layout::LOCKS)?.dir)
+    }
+
     /// Opens the chain of directories down to the runs, `.omne`, `.omne/var` and
     /// `.omne/var/runs`, and creates those that do not exist.
     ///

@@ -53,6 +53,7 @@ mod run_defaults;
 mod run_exit_codes;
 mod run_guards;
 mod run_limits;
+mod run_lock;
 mod run_output;
 mod run_probes;
 mod run_redact;

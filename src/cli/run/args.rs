@@ -9,19 +9,17 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::ValueEnum;
 use clap::builder::NonEmptyStringValueParser;
 
+use super::lock_args::LockArgs;
+use super::retry_args::RetryArgs;
 use super::trace::{NewTrace, job_trace};
 use crate::cli::redaction::secret_env;
 use crate::cli::usage_error::UsageError;
-use crate::cli::value_parsers::{
-    RetryList, pairs, parse_duration, parse_factor, parse_load, parse_probe, parse_retry_list,
-    parse_size,
-};
+use crate::cli::value_parsers::{pairs, parse_duration, parse_load, parse_probe, parse_size};
 use crate::job::{
-    AfterJob, DurationBounds, Guards, JobSpec, OutputMode, Redaction, RetryPolicy, StreamLayout,
-    StreamPlan,
+    AfterJob, DurationBounds, Guards, JobSpec, OutputMode, Redaction, StreamLayout, StreamPlan,
 };
 use crate::telemetry::Dependency;
-use crate::volume::{JobId, RunId};
+use crate::volume::{JobId, LockName, RunId};
 
 /// Run a command and log what happens to it
 ///
@@ -34,9 +32,9 @@ use crate::volume::{JobId, RunId};
 /// --help` has the rule.
 ///
 /// Exit codes: the command's own; 1 it succeeded, but not within the time of --fail-if-shorter and
-/// --fail-if-longer; 128+N if signal N ended it; 124 the command timed out;
-/// 125 runlog failed before the start; 126 the command cannot be executed; 127 command not
-/// found; 2 invalid arguments.
+/// --fail-if-longer; 128+N if signal N ended it; 75 another run holds the lock; 124 the command
+/// timed out; 125 runlog failed before the start; 126 the command cannot be executed; 127 command
+/// not found; 2 invalid arguments.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "runlog run [OPTIONS] [--] COMMAND [ARGS]…\n       runlog run --run ID --close"
@@ -67,6 +65,8 @@ pub(crate) struct Args {
     /// Write the ID of the run to FILE
     #[arg(long, value_name = "FILE", help_heading = "Run")]
     pub id_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub lock: LockArgs,
     /// Start in the background, in a new session, and print the ID of the run
     #[arg(long, help_heading = "Run")]
     pub detach: bool,
@@ -134,30 +134,8 @@ pub(crate) struct Args {
         help_heading = "Supervision"
     )]
     pub if_killed: IfKilled,
-    /// Retry a failed command up to N times
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 0,
-        help_heading = "Supervision"
-    )]
-    pub retries: u32,
-    /// Wait DURATION before each retry
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "1s", help_heading = "Supervision")]
-    pub retry_delay: Duration,
-    /// Multiply the delay by FACTOR after each retry
-    #[arg(long, value_name = "FACTOR", value_parser = parse_factor, default_value = "1", help_heading = "Supervision")]
-    pub retry_backoff: f64,
-    /// Wait at most DURATION before a retry
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]
-    pub retry_max_delay: Option<Duration>,
-    /// Shorten the delay before each retry at random, to no less than half of it
-    #[arg(long, help_heading = "Supervision")]
-    pub retry_jitter: bool,
-    /// Retry only these failures: exit codes, ranges of them, `timeout`, `signal` and `oom`, such
-    /// as 75,100-110,timeout [default: all]
-    #[arg(long, value_name = "LIST", value_parser = parse_retry_list, help_heading = "Supervision")]
-    pub retry_on: Option<RetryList>,
+    #[command(flatten)]
+    pub retry: RetryArgs,
     /// Run CMD with `sh -c` if the job fails or is interrupted, and record it for `runlog replay
     /// --rollback`
     #[arg(long, value_name = "CMD", help_heading = "Supervision")]
@@ -241,6 +219,7 @@ impl Args {
                 hint: "give a command: `runlog run COMMAND`",
             }));
         }
+        self.lock.check()?;
         let variable = |name: &str| std::env::var_os(name);
         let env = pairs("--env", &self.env_with_values()?)?;
         let redaction = Redaction::new(&self.redact, &variable, secret_env(&env));
@@ -282,11 +261,12 @@ impl Args {
             inputs: pairs("--input", &self.input)?,
             labels: pairs("--label", &self.label)?,
             job_id: self.job.clone(),
+            lock: None,
             rollback: self.rollback.clone(),
             timeout: self.timeout.filter(|timeout| !timeout.is_zero()),
             bounds: self.bounds()?,
             kill_after: self.kill_after,
-            retry: self.retry_policy(),
+            retry: self.retry.policy(),
             sample: self.sample.map(|d| d.max(Duration::from_millis(10))),
             guards: Guards {
                 free_disk_bytes: self.require_free_disk,
@@ -306,17 +286,6 @@ impl Args {
             after,
             detached: self.detach,
         })
-    }
-
-    fn retry_policy(&self) -> RetryPolicy {
-        RetryPolicy {
-            max_retries: self.retries,
-            on: self.retry_on.clone().map_or_else(Vec::new, |list| list.0),
-            delay: self.retry_delay,
-            backoff: self.retry_backoff,
-            max_delay: self.retry_max_delay,
-            jitter: self.retry_jitter,
-        }
     }
 
     /// Returns how long a successful attempt may take.
@@ -373,6 +342,7 @@ impl Args {
         let ids = [
             ("--run", self.run.as_ref().map(RunId::as_str)),
             ("--job", self.job.as_ref().map(JobId::as_str)),
+            ("--lock", self.lock.given_name().map(LockName::as_str)),
         ];
         for (flag, id) in ids {
             if let (Some(id), Some(redactor)) = (id, redaction.specified())

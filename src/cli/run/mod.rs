@@ -2,6 +2,9 @@
 
 mod args;
 mod detach_channel;
+mod lock_args;
+mod overlap;
+mod retry_args;
 mod start_hint;
 mod supervise;
 mod trace;
@@ -14,6 +17,8 @@ use anyhow::{Context as _, Result};
 pub(crate) use self::args::Args;
 use self::args::IfKilled;
 use self::detach_channel::{Channel, relay, report};
+pub(crate) use self::overlap::LockHeld;
+use self::overlap::{LockOutcome, take_lock};
 use self::supervise::{Request, before_the_start};
 use super::context::{Global, foreign_policy, print_stderr, warn_damage};
 use super::exit;
@@ -38,6 +43,15 @@ pub(crate) fn execute(args: &Args, global: &Global) -> ExitCode {
     if !redacts_by_default(Some(&volume)) {
         spec.redaction.without_variables();
     }
+    let lock = match take_lock(args, &spec, &volume) {
+        Err(e) => return failed(&e),
+        Ok(LockOutcome::Skipped) => return Code::Ok.into(),
+        Ok(LockOutcome::NoLock) => None,
+        Ok(LockOutcome::Held(lock, held)) => {
+            spec.lock = Some(held);
+            Some(lock)
+        }
+    };
     let channel = if args.detach {
         match detach().context("cannot start in the background") {
             Err(e) => return failed(&e),
@@ -52,6 +66,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> ExitCode {
         spec: &spec,
         volume: &volume,
         channel: &channel,
+        lock: lock.as_ref(),
     };
     watch_over(&request)
 }

@@ -20,7 +20,7 @@ use crate::job::{
     Attached, JOBS_VARIABLE, JobEnd, JobOutput, JobSpec, Outcome, Prepared, Progress, RunResult,
     Setup, SkipLines, StreamId, UnindexedBytes, prepare, run_job,
 };
-use crate::log::{RunLog, TraceContext, allocate_ulid};
+use crate::log::{RunLock, RunLog, TraceContext, allocate_ulid};
 use crate::volume::{JobId, RunId, Volume, error_chain};
 
 /// What is to be run, and where.
@@ -29,6 +29,8 @@ pub(super) struct Request<'a> {
     pub spec: &'a JobSpec,
     pub volume: &'a Volume,
     pub channel: &'a Channel,
+    /// The lock that is held as long as this process and the other one live.
+    pub lock: Option<&'a RunLock>,
 }
 
 impl Request<'_> {
@@ -52,11 +54,15 @@ impl Request<'_> {
     }
 
     fn run(&self, attached: Attached, progress: Progress) -> Result<Outcome> {
+        let front = attached.front_pid();
         let prepared = prepare(attached, self.volume, self.spec)?;
         let name = self.args.run_name(self.spec);
         let log = self.open_log(&name, progress)?;
         let run = log.run_id().clone();
         progress.record_run(&run);
+        if let Some(lock) = self.lock {
+            lock.record_run(&run, front);
+        }
         let rotation = rotation(self.volume, self.args.rotate_size);
         let log = Arc::new(
             log.foreign_policy(foreign_policy(self.args.force))
@@ -252,13 +258,13 @@ impl Request<'_> {
     }
 }
 
-/// Classifies an error from before the start: 125, or 2 if the arguments are invalid.
+/// Classifies an error from before the start: 125, or 2 if the arguments are invalid, or 75 if
+/// another run holds the lock.
 pub(super) fn before_the_start(e: &anyhow::Error) -> (Code, String) {
     let (code, text) = exit::explain(e);
-    let code = if code == Code::Usage {
-        code
-    } else {
-        Code::Runlog
+    let code = match code {
+        Code::Usage | Code::RunLocked => code,
+        _ => Code::Runlog,
     };
     (code, text)
 }

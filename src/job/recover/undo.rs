@@ -265,6 +265,7 @@ impl<'a> RollbackRunner<'a> {
             inputs: Vec::new(),
             labels: Vec::new(),
             job_id: Some(job.clone()),
+            lock: None,
             rollback: None,
             timeout: None,
             bounds: DurationBounds::default(),

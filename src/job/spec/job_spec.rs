@@ -11,7 +11,7 @@ use crate::job::spec::retry_policy::RetryPolicy;
 use crate::log::TraceContext;
 use crate::log::format::payload::{ErrorKind, JobError};
 use crate::telemetry::Dependency;
-use crate::volume::JobId;
+use crate::volume::{JobId, LockName, RunId};
 
 /// One wrapped command.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub struct JobSpec {
     pub labels: Vec<(String, String)>,
     /// The id to use. Without one, it is derived from the program's name.
     pub job_id: Option<JobId>,
+    /// The lock that allows one run at a time.
+    pub lock: Option<HeldLock>,
     /// The compensating command.
     pub rollback: Option<String>,
     /// The maximum duration of each attempt.
@@ -125,6 +127,15 @@ pub struct JobTrace {
     pub run: TraceContext,
     /// That of the job.
     pub job: TraceContext,
+}
+
+/// A lock that is held for the job.
+#[derive(Debug, Clone)]
+pub struct HeldLock {
+    /// The name.
+    pub name: LockName,
+    /// The runs that were stopped for it.
+    pub replaced: Vec<RunId>,
 }
 
 /// The conditions for starting a job.

@@ -81,6 +81,11 @@ pub struct Attached {
 }
 
 impl Attached {
+    /// Returns the pid of the process that the caller started.
+    pub fn front_pid(&self) -> u32 {
+        self.front
+    }
+
     /// Returns what is known of the work of supervisors that died, and of this one.
     pub fn progress(&self) -> Progress {
         Progress(self.page)

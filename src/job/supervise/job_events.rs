@@ -187,6 +187,10 @@ pub(crate) fn submitted(spec: &JobSpec, front: u32) -> JobSubmitted {
         timeout_ms: spec.timeout.map(millis),
         retries: spec.retry.max_retries,
         capture: spec.output.capture,
+        lock: spec.lock.as_ref().map(|lock| lock.name.to_string()),
+        replaced_runs: spec.lock.as_ref().map_or_else(Vec::new, |lock| {
+            lock.replaced.iter().map(ToString::to_string).collect()
+        }),
         redacted: mask.changed,
         redacted_vars: spec.redaction.variable_names(),
         supervisor: Some(liveness::process(std::process::id())),

@@ -86,6 +86,12 @@ pub struct JobSubmitted {
     /// How often a failed attempt is tried again.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub retries: u32,
+    /// The lock that it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<String>,
+    /// The runs that were stopped for the lock.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced_runs: Vec<String>,
     /// Whether masking changed anything above: then it must not be run again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub redacted: bool,

@@ -1,4 +1,6 @@
-//! Advisory locks: on files of the log, and the lease of a running job.
+//! Advisory locks: on files of the log, the lease of a running job, and the locks that runs
+//! are named to hold.
 
 pub(crate) mod file_lock;
 pub(crate) mod lease;
+pub(crate) mod run_lock;

@@ -125,6 +125,20 @@ impl Background {
         }
     }
 
+    /// Reads one line of stderr, without the `\n`.
+    pub(crate) fn read_stderr_line(&mut self) -> String {
+        let stderr = self.child.stderr.as_mut().unwrap();
+        let mut line = Vec::new();
+        let mut byte = [0];
+        loop {
+            stderr.read_exact(&mut byte).unwrap();
+            match byte {
+                [b'\n'] => return String::from_utf8(line).unwrap(),
+                [byte] => line.push(byte),
+            }
+        }
+    }
+
     /// Returns how many bytes of stdout are unread, and how many the pipe holds.
     pub(crate) fn unread(&self) -> (usize, usize) {
         let stdout = self.child.stdout.as_ref().unwrap();

@@ -1,0 +1,198 @@
+//! `run --lock`: one run at a time.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use rustix::process::Signal;
+use serde::Serialize;
+
+use super::args::Args;
+use super::lock_args::IfLocked;
+use crate::cli::context::{print_stderr, print_warning};
+use crate::cli::value_parsers::deadline;
+use crate::job::{HeldLock, JOBS_VARIABLE, JobSpec, PendingStop, StopOptions, StopOutcome};
+use crate::log::{Draft, Durability, LockHolder, RunLock, RunLockAttempt, RunLog, open_dir};
+use crate::render::human::format::time_with_zone;
+use crate::volume::{LockName, RunId, Volume, error_chain};
+
+/// How often a lock that is waited for is tried.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// How long a run that took the lock may take until it has an id.
+const START_TIME: Duration = Duration::from_secs(1);
+/// The name of the note in the run because of which another one was not started.
+const NOTE_NAME: &str = "start_skipped";
+/// How a run is stopped that is replaced: as `runlog stop` does.
+const STOP: StopOptions = StopOptions {
+    signal: Signal::TERM.as_raw(),
+    kill_after: Duration::from_secs(10),
+    timeout: Duration::from_secs(30),
+    reason: None,
+};
+
+/// Another run holds the lock.
+#[derive(Debug, thiserror::Error)]
+#[error("lock `{name}` is held by {holder}{trouble}")]
+pub(crate) struct LockHeld {
+    name: LockName,
+    holder: String,
+    trouble: &'static str,
+}
+
+/// What follows from the lock.
+#[derive(Debug)]
+pub(super) enum LockOutcome {
+    /// The job may start, and no lock was asked for.
+    NoLock,
+    /// The job may start, and holds this.
+    Held(RunLock, HeldLock),
+    /// Another run is the reason not to start.
+    Skipped,
+}
+
+/// The data of the note about a start that was skipped.
+#[derive(Serialize)]
+struct SkipNote<'a> {
+    lock: &'a LockName,
+    /// The name of the run that was not started.
+    name: &'a str,
+    pid: u32,
+    uid: u32,
+}
+
+/// Takes the lock that the job needs, as `--if-locked` says. Called before any other process
+/// exists, so that an interrupt ends a wait and nothing else.
+///
+/// # Errors
+///
+/// Returns [`LockHeld`], or an error if the lock cannot be created or the run that holds it
+/// cannot be stopped.
+pub(super) fn take_lock(args: &Args, spec: &JobSpec, volume: &Volume) -> Result<LockOutcome> {
+    let run_name = args.run_name(spec);
+    let Some(name) = args.lock.name(&run_name) else {
+        return Ok(LockOutcome::NoLock);
+    };
+    let started = Instant::now();
+    let deadline = deadline(args.lock.lock_timeout);
+    let is_quiet = args.quiet || args.quiet_on_success;
+    let mut is_told = is_quiet;
+    let mut replaced = Vec::new();
+    loop {
+        let holder = match RunLock::try_lock(volume, &name)? {
+            RunLockAttempt::Locked(lock) => {
+                return Ok(LockOutcome::Held(lock, HeldLock { name, replaced }));
+            }
+            RunLockAttempt::Held(holder) => holder,
+        };
+        let held = |trouble| LockHeld {
+            name: name.clone(),
+            holder: describe(&holder),
+            trouble,
+        };
+        let is_starting = holder.run_id.is_none() && started.elapsed() < START_TIME;
+        match (
+            args.lock.if_locked.unwrap_or(IfLocked::Fail),
+            &holder.run_id,
+        ) {
+            (IfLocked::Wait | IfLocked::Replace, Some(run)) if is_enclosing(run) => {
+                return Err(held(", which waits for this command").into());
+            }
+            (IfLocked::Wait, _) => {
+                if !std::mem::replace(&mut is_told, true) {
+                    print_stderr(format_args!("runlog: {}; waiting", held("")));
+                }
+            }
+            (_, None) if is_starting => {}
+            (IfLocked::Fail, _) => return Err(held("").into()),
+            (IfLocked::Skip, run) => {
+                if !is_quiet {
+                    print_stderr(format_args!("runlog: not started: {}", held("")));
+                }
+                note_skip(volume, run.as_ref(), &name, &run_name);
+                return Ok(LockOutcome::Skipped);
+            }
+            (IfLocked::Replace, Some(run)) if !replaced.contains(run) => {
+                if !std::mem::replace(&mut is_told, true) {
+                    print_stderr(format_args!("runlog: {}; stopping it", held("")));
+                }
+                match stop(volume, run, &name)? {
+                    Some(StopOutcome::Ended(_)) => replaced.push(run.clone()),
+                    Some(StopOutcome::StillRunning(_)) => {
+                        return Err(held(", and did not end").into());
+                    }
+                    // It has not started yet, or ends by itself.
+                    Some(StopOutcome::NotRunning(_)) | None => {}
+                }
+            }
+            // Its rollback may still run.
+            (IfLocked::Replace, Some(_)) => {}
+            (IfLocked::Replace, None) => return Err(held(", which cannot be stopped").into()),
+        }
+        if deadline.is_some_and(|at| Instant::now() >= at) {
+            return Err(held(", and was not released in time").into());
+        }
+        thread::sleep(POLL_INTERVAL);
+    }
+}
+
+/// Returns whether this command is part of a job of the run.
+fn is_enclosing(run: &RunId) -> bool {
+    let jobs = std::env::var(JOBS_VARIABLE).unwrap_or_default();
+    let mut runs = jobs.split(':').filter_map(|job| job.split('/').next());
+    runs.any(|enclosing| run.as_str() == enclosing)
+}
+
+fn describe(holder: &LockHolder) -> String {
+    let mut text = match (&holder.run_id, holder.pid) {
+        (Some(run), Some(pid)) => format!("run {run} (pid {pid})"),
+        (Some(run), None) => format!("run {run}"),
+        (None, Some(pid)) => format!("process {pid}"),
+        (None, None) => "an unknown process".to_owned(),
+    };
+    if let Some(since) = holder.since {
+        text.push_str(" since ");
+        text.push_str(&time_with_zone(since));
+    }
+    text
+}
+
+/// Stops the run that holds the lock, if it is in the volume.
+fn stop(volume: &Volume, run: &RunId, name: &LockName) -> Result<Option<StopOutcome>> {
+    let runs = volume.runs()?;
+    let Some(dir) = runs.map(|runs| open_dir(&runs, run)).transpose()?.flatten() else {
+        return Ok(None);
+    };
+    let options = StopOptions {
+        reason: Some(format!("replaced by another run with lock `{name}`")),
+        ..STOP
+    };
+    let stop = PendingStop::request(volume, run, &dir, &options, &print_warning())?;
+    Ok(Some(stop.wait()?))
+}
+
+/// Notes the skipped start in the run that holds the lock. Without the note the start is
+/// skipped all the same.
+fn note_skip(volume: &Volume, run: Option<&RunId>, lock: &LockName, name: &str) {
+    let note = SkipNote {
+        lock,
+        name,
+        pid: std::process::id(),
+        uid: rustix::process::getuid().as_raw(),
+    };
+    let noted = match run {
+        None => Err("its id is unknown".to_owned()),
+        Some(run) => append_note(volume, run, &note),
+    };
+    if let Err(why) = noted {
+        print_stderr(format_args!(
+            "warning: the skipped start is not in the log of the other run: {why}"
+        ));
+    }
+}
+
+fn append_note(volume: &Volume, run: &RunId, note: &SkipNote<'_>) -> Result<(), String> {
+    let log = RunLog::open(volume, run).map_err(|e| error_chain(&e))?;
+    let draft = Draft::note(run, None, NOTE_NAME, note).map_err(|e| error_chain(&e))?;
+    let appended = log.append(&[draft], Durability::Power);
+    appended.map(drop).map_err(|e| error_chain(&e))
+}

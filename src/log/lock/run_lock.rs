@@ -1,0 +1,174 @@
+//! A named lock that allows one run at a time: `flock(2)` on a file in `.omne/var/locks/`.
+//!
+//! The kernel releases it when the last process that has the open file is gone. What is in
+//! the file is information for the processes that find it locked, and may be out of date.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::FileExt as _;
+
+use jiff::Timestamp;
+use rustix::fs::fstat;
+use serde::{Deserialize, Serialize};
+
+use super::file_lock;
+use crate::log::error::StorageError;
+use crate::volume::{FileKey, IoContext, LockName, RunId, Volume, now_ts, rfc3339};
+
+/// The maximum length of what a lock file says, in bytes.
+const MAX_HOLDER_BYTES: u64 = 1024;
+
+/// A held lock. Closing the file releases it, unless another process has the open file too.
+#[derive(Debug)]
+pub struct RunLock {
+    file: File,
+    since: Timestamp,
+}
+
+/// The outcome of an attempt to take a lock.
+#[derive(Debug)]
+pub enum RunLockAttempt {
+    /// This process holds it.
+    Locked(RunLock),
+    /// Another process holds it.
+    Held(LockHolder),
+}
+
+/// What a lock file says of the process that holds the lock.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockHolder {
+    /// The run, once it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
+    /// The process that the caller of `runlog run` started.
+    #[serde(default)]
+    pub pid: Option<u32>,
+    /// When it took the lock.
+    #[serde(default, with = "rfc3339::option")]
+    pub since: Option<Timestamp>,
+}
+
+impl RunLock {
+    /// Takes a lock unless another process holds it. Does not wait.
+    ///
+    /// # Errors
+    /// The file cannot be created, or the file system has no locks.
+    pub fn try_lock(volume: &Volume, name: &LockName) -> Result<RunLockAttempt, StorageError> {
+        let locks = volume.make_locks()?;
+        let name = name.as_str();
+        let path = locks.path().join(name);
+        loop {
+            let file = locks.write(name)?;
+            match file_lock::try_exclusive(&file, &path)? {
+                Some(guard) => guard.keep(),
+                None => return Ok(RunLockAttempt::Held(read_holder(&file))),
+            }
+            // Another process may have removed the file since it was opened.
+            let key = FileKey::from(&fstat(&file).at("stat", &path)?);
+            if locks
+                .stat(name)?
+                .is_some_and(|now| FileKey::from(&now) == key)
+            {
+                let lock = Self {
+                    file,
+                    since: now_ts(),
+                };
+                lock.record(None);
+                return Ok(RunLockAttempt::Locked(lock));
+            }
+        }
+    }
+
+    /// Says in the file which run holds the lock.
+    pub fn record_run(&self, run: &RunId, front: u32) {
+        self.record(Some((run, front)));
+    }
+
+    fn record(&self, run: Option<(&RunId, u32)>) {
+        let holder = LockHolder {
+            run_id: run.map(|(run, _)| run.clone()),
+            pid: Some(run.map_or_else(std::process::id, |(_, front)| front)),
+            since: Some(self.since),
+        };
+        if let Ok(mut text) = serde_json::to_vec(&holder) {
+            text.push(b'\n');
+            // Nothing depends on it.
+            self.file.write_all_at(&text, 0).ok();
+            self.file.set_len(text.len() as u64).ok();
+        }
+    }
+}
+
+fn read_holder(file: &File) -> LockHolder {
+    let mut text = String::new();
+    let read = file.take(MAX_HOLDER_BYTES).read_to_string(&mut text);
+    let line = text.lines().next().filter(|_| read.is_ok());
+    let holder = line.and_then(|line| serde_json::from_str(line).ok());
+    holder.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(attempt: RunLockAttempt) -> LockHolder {
+        match attempt {
+            RunLockAttempt::Held(holder) => holder,
+            RunLockAttempt::Locked(_) => panic!("it is not held"),
+        }
+    }
+
+    #[test]
+    fn lock_lasts_until_its_last_descriptor_is_closed() {
+        let tmp = tempfile::tempdir().unwrap();
+        let volume = Volume::create(tmp.path()).unwrap();
+        let name = "nightly".parse().unwrap();
+        let RunLockAttempt::Locked(lock) = RunLock::try_lock(&volume, &name).unwrap() else {
+            panic!("it is held");
+        };
+        let holder = held(RunLock::try_lock(&volume, &name).unwrap());
+        assert_eq!(
+            (holder.pid, holder.run_id),
+            (Some(std::process::id()), None)
+        );
+        let run: RunId = "nightly-1".parse().unwrap();
+        lock.record_run(&run, 7);
+        let shared = lock.file.try_clone().unwrap();
+        drop(lock);
+        let holder = held(RunLock::try_lock(&volume, &name).unwrap());
+        assert_eq!((holder.pid, holder.run_id), (Some(7), Some(run)));
+        drop(shared);
+        let attempt = RunLock::try_lock(&volume, &name).unwrap();
+        assert!(matches!(attempt, RunLockAttempt::Locked(_)));
+    }
+
+    #[test]
+    fn removed_lock_file_is_made_again() {
+        let tmp = tempfile::tempdir().unwrap();
+        let volume = Volume::create(tmp.path()).unwrap();
+        let name = "it".parse().unwrap();
+        drop(RunLock::try_lock(&volume, &name).unwrap());
+        std::fs::remove_dir_all(tmp.path().join(".omne/var/locks")).unwrap();
+        let attempt = RunLock::try_lock(&volume, &name).unwrap();
+        assert!(matches!(attempt, RunLockAttempt::Locked(_)));
+    }
+
+    #[test]
+    fn unreadable_holder_is_unknown() {
+        let tmp = tempfile::tempdir().unwrap();
+        for text in [
+            "",
+            "\n",
+            "{",
+            "[]",
+            "{\"pid\":\"x\"}",
+            "\u{0}",
+            &"x".repeat(4096),
+        ] {
+            let path = tmp.path().join("lock");
+            std::fs::write(&path, text).unwrap();
+            let file = File::open(&path).unwrap();
+            assert_eq!(read_holder(&file), LockHolder::default(), "{text}");
+        }
+    }
+}
