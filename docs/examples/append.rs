@@ -49,7 +49,7 @@ fn import(dir: &Path) -> Result<String, Box<dyn Error + Send + Sync>> {
         name: "import".to_owned(),
         ..RunOpened::default()
     };
-    let opened = Draft::new(EventType::RunOpened, log.run_id(), None, &opening)?;
+    let opened = Draft::new(log.run_id(), None, &opening)?;
     log.append(&[opened], Durability::Power)?;
 
     // Threads share it; other processes would open it with `RunLog::open`.

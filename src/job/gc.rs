@@ -290,7 +290,7 @@ pub fn finish_removal(gc: &mut GcLock, entry: &TrashEntry) -> Result<(), GcError
     if let Some(dir) = gc.open_trashed(&entry.name)?
         && is_started(&dir).unwrap_or(false)
         && let Ok(inspected) = inspect_run(&dir, JobScope::Summarized)
-        && !gc.has_tombstone(&entry.run, inspected.summary.state.first_id.as_deref())
+        && !gc.has_tombstone(&entry.run, inspected.summary.state.first_id)
     {
         let verdict = inspected.verdict;
         let mut tombstone = Tombstone::new(

@@ -12,7 +12,7 @@ pub(crate) mod spec;
 pub(crate) mod status;
 pub(crate) mod supervise;
 
-pub use crate::job::capture::stream::{OnWarning, StreamId};
+pub use crate::job::capture::stream::OnWarning;
 pub use crate::job::error::StartError;
 pub use crate::job::output::interleave::{PlaybackItem, play};
 pub use crate::job::output::job_output::{
@@ -45,7 +45,7 @@ pub use crate::job::spec::job_spec::{
 pub use crate::job::spec::retry_policy::{RetryOn, RetryPolicy};
 pub use crate::job::spec::stream_plan::{StreamLayout, StreamPlan};
 pub use crate::job::spec::validate::REQUIRED_PROBE;
-pub use crate::job::status::live_run::{JobSample, LiveJob, LiveRun};
+pub use crate::job::status::live_run::{LiveJob, LiveRun};
 pub use crate::job::status::run_status::{
     InspectedRun, RunVerdict, inspect_run, inspect_runs, run_verdict,
 };

@@ -26,7 +26,7 @@
 //!
 //! // The first event opens the run; both go out in one write, and are on disk then.
 //! let opening = RunOpened { name: "import".to_owned(), ..RunOpened::default() };
-//! let opened = Draft::new(EventType::RunOpened, run, None, &opening)?;
+//! let opened = Draft::new(run, None, &opening)?;
 //! let note = Draft::note(run, None, "rows", &serde_json::json!({"count": 3}))?;
 //! log.append(&[opened, note], Durability::Power)?;
 //!
@@ -75,6 +75,7 @@ pub use crate::log::format::limits::MAX_LINE_BYTES;
 pub use crate::log::format::note_data::DataError;
 pub use crate::log::format::payload;
 pub use crate::log::format::payload::Sealed;
+pub use crate::log::format::stream_id::StreamId;
 pub use crate::log::format::trace_context::TraceContext;
 pub use crate::log::read::damage::{Damage, DamageList};
 pub use crate::log::read::fold::{Fold, fold};

@@ -31,7 +31,7 @@ impl TestLog {
         let it = Self::new();
         let log = it.log();
         let opened = RunOpened::default();
-        let opened = Draft::new(EventType::RunOpened, &it.run, None, &opened).unwrap();
+        let opened = Draft::new(&it.run, None, &opened).unwrap();
         log.append(&[opened], Durability::Process).unwrap();
         (0..notes).for_each(|n| it.add(&log, n));
         it
@@ -60,7 +60,7 @@ impl TestLog {
 
     pub(crate) fn note(&self, n: usize) -> Draft {
         let data = serde_json::json!({"name": "n", "n": n});
-        Draft::new(EventType::Note, &self.run, None, &data).unwrap()
+        Draft::with_type(EventType::Note, &self.run, None, &data).unwrap()
     }
 
     pub(crate) fn add(&self, log: &RunLog, n: usize) {
@@ -92,7 +92,7 @@ impl TestLog {
         payload: &impl serde::Serialize,
     ) -> Draft {
         let job: JobId = job.parse().unwrap();
-        Draft::new(kind, &self.run, Some(&job), payload).unwrap()
+        Draft::with_type(kind, &self.run, Some(&job), payload).unwrap()
     }
 
     /// Appends `drafts` and `close` by a new writer.

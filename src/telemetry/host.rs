@@ -1,5 +1,6 @@
 //! The host: memory, load, disk, network and devices.
 
+use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -9,7 +10,7 @@ use super::cpu::CpuInfo;
 use super::limits::memory_limit_bytes;
 use super::snapshot::{HostSnapshot, Readings};
 use super::stat::parse_number;
-use super::units::{clamp_exact, round2, taken_now};
+use super::units::{clamp_exact, round2};
 
 /// A sampler of the host. Facts that do not change while a job runs are read once.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ impl HostSampler {
         let disk = DiskUsage::read(&self.volume).ok();
         let net = fs::read("/proc/net/dev").ok().map(|text| parse_net(&text));
         HostSnapshot {
-            taken_ts: taken_now(),
+            taken_ts: Timestamp::now(),
             hostname: self.hostname.clone(),
             kernel: self.kernel.clone(),
             cpu_model: self.cpus.model.clone(),

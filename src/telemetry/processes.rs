@@ -1,5 +1,6 @@
 //! The process table, the top consumers, the job's tree.
 
+use jiff::Timestamp;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use super::history::History;
 use super::snapshot::{Consumer, JobTree, ProcessSnapshot};
 use super::stat::{Stat, io_bytes};
 use super::tree::{descendants_in, walk_tree};
-use super::units::{clamp_exact, round2, taken_now, ticks_per_second, ticks_to_ms};
+use super::units::{clamp_exact, round2, ticks_per_second, ticks_to_ms};
 
 /// The maximum number of top consumers in a snapshot.
 const TOP_CONSUMERS: usize = 5;
@@ -41,7 +42,7 @@ impl ProcessSampler {
         mem_total_bytes: Option<u64>,
     ) -> Option<ProcessSnapshot> {
         let table = Stat::read_all().ok()?;
-        let taken_ts = taken_now();
+        let taken_ts = Timestamp::now();
         let (dead, alive): (Vec<&Stat>, Vec<&Stat>) = table.iter().partition(|stat| stat.is_dead());
         let mut shares = self.shares(&alive);
 

@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::volume::rfc3339;
 
 /// The readings of a job's probes by name; `None` is what could not be determined.
 pub type Readings = BTreeMap<String, Option<bool>>;
@@ -14,8 +17,9 @@ pub type Readings = BTreeMap<String, Option<bool>>;
 /// A snapshot of the host.
 #[derive(Debug, Clone, Serialize)]
 pub struct HostSnapshot {
-    /// When it was taken: RFC 3339, UTC, exactly six decimals.
-    pub taken_ts: String,
+    /// When it was taken.
+    #[serde(with = "rfc3339")]
+    pub taken_ts: Timestamp,
     /// Host name (`gethostname(2)`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
@@ -88,8 +92,9 @@ pub struct HostSnapshot {
 /// A snapshot of the processes that we can see (`hidepid` hides those of other users).
 #[derive(Debug, Clone, Serialize)]
 pub struct ProcessSnapshot {
-    /// When it was taken: RFC 3339, UTC, exactly six decimals.
-    pub taken_ts: String,
+    /// When it was taken.
+    #[serde(with = "rfc3339")]
+    pub taken_ts: Timestamp,
     /// The number of processes, including zombies.
     pub total: u32,
     /// The number of dead processes that were not waited for.
@@ -131,7 +136,8 @@ pub struct Consumer {
 /// The job's first process and its descendants.
 ///
 /// A process whose parent ended is adopted by the nearest subreaper and leaves the tree.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct JobTree {
     /// The number of live processes.
     pub processes: u32,

@@ -1,14 +1,7 @@
-//! Clock ticks, pages, rounding and timestamps.
-
-use jiff::Timestamp;
+//! Clock ticks, pages and rounding.
 
 /// The largest integer that every JSON reader represents exactly (2^53 - 1).
 const MAX_EXACT: u64 = (1 << 53) - 1;
-
-/// Returns the current time as RFC 3339 UTC with exactly six decimals.
-pub(super) fn taken_now() -> String {
-    format!("{:.6}", Timestamp::now())
-}
 
 /// Limits `n` to below 2^53. Some file systems report sizes above that.
 pub(super) fn clamp_exact(n: u64) -> u64 {
@@ -44,14 +37,6 @@ pub(super) fn ticks_to_ms(ticks: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn timestamp_has_six_decimals() {
-        let ts = taken_now();
-        assert_eq!(ts.len(), "2026-11-21T21:49:00.123456Z".len(), "{ts}");
-        assert!(ts.ends_with('Z'));
-        assert_eq!(ts.as_bytes()[19], b'.');
-    }
 
     #[test]
     fn rounded_values_are_finite() {

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::ulid_text::{format_ulid, parse_ulid};
+
 /// The maximum length of an id in bytes.
 const MAX_LEN: usize = 128;
 
@@ -147,14 +149,13 @@ impl RunId {
     pub fn generate(name: &str, ulid: ulid::Ulid) -> Self {
         // Leave room for the hyphen and the 26 characters of the ULID.
         let name = sanitize(name, MAX_LEN - 27, "run");
-        Self(format!("{name}-{}", ulid.to_string().to_ascii_lowercase()))
+        Self(format!("{name}-{}", format_ulid(ulid)))
     }
 
     /// Returns the ULID at the end of an id that runlog generated.
-    pub fn ulid(&self) -> Option<&str> {
+    pub fn ulid(&self) -> Option<ulid::Ulid> {
         let (_, ulid) = self.0.rsplit_once('-')?;
-        let parsed = ulid.to_ascii_uppercase().parse::<ulid::Ulid>();
-        parsed.is_ok().then_some(ulid)
+        parse_ulid(ulid)
     }
 
     /// Creates an id from the name of a file.

@@ -2,6 +2,7 @@
 
 use ulid::Ulid;
 
+use super::ulid_text::format_ulid;
 use super::{JobId, RunId};
 
 /// The directory that makes its parent a volume.
@@ -47,7 +48,7 @@ pub fn run_dir(run: &RunId) -> String {
 
 /// Returns the name of a run in [`TRASH`].
 pub fn trash_name(run: &RunId, ulid: &Ulid) -> String {
-    format!("{run}.{}", ulid.to_string().to_ascii_lowercase())
+    format!("{run}.{}", format_ulid(*ulid))
 }
 
 /// Returns the run that an entry of [`TRASH`] was, or `None` if gc did not put it there.
@@ -84,7 +85,7 @@ pub fn sealed(first_seq: u64) -> String {
 /// Returns the temporary name of a new segment, or of a compressed one that is not verified
 /// yet.
 pub fn temp_segment_name(of: &str, ulid: &Ulid) -> String {
-    format!("{of}.{}{TEMP_SUFFIX}", ulid.to_string().to_lowercase())
+    format!("{of}.{}{TEMP_SUFFIX}", format_ulid(*ulid))
 }
 
 /// Returns the temporary name of a file that will replace another one.

@@ -17,6 +17,7 @@ pub mod rfc3339;
 mod root;
 mod settings;
 mod tree;
+pub(crate) mod ulid_text;
 
 pub use dir::Dir;
 pub use error::{VolumeError, error_chain};
@@ -46,3 +47,4 @@ pub use self::settings::{
 };
 #[doc(hidden)]
 pub use self::tree::Usage;
+pub(crate) use self::ulid_text::{format_ulid, parse_ulid};

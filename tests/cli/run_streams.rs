@@ -38,9 +38,8 @@ fn order_of_streams_in_one_file_is_exact() {
     run_to(&env, "", ">both 2>&1");
     let both = std::fs::read_to_string(env.path("both")).unwrap();
     let passed_on: String = both
-        .lines()
+        .split_inclusive('\n')
         .filter(|line| !line.starts_with("run_id="))
-        .map(|line| format!("{line}\n"))
         .collect();
     assert_eq!(passed_on, alternating());
     assert_eq!(env.captured("it", "sh"), alternating().as_bytes());

@@ -8,15 +8,15 @@ use std::process::Command;
 use runlog::log::{AppendError, Close, Draft, Durability, EventType, RunLog, StorageError};
 use serde_json::json;
 
-use super::support::{draft, given_dir, log, read_sound, run_ignored_test};
+use super::support::{failed, given_dir, log, note, read_sound, run_ignored_test};
 
 /// Runs the command with a small disk of its own at `$1`.
 const SMALL_DISK: &str = r#"mount -t tmpfs -o size=1m none "$1" && shift && exec "$@""#;
 /// Limits the files of the command to 8 KiB.
 const SMALL_FILES: &str = r#"trap "" XFSZ; ulimit -f "$(( 8192 / $1 ))"; shift; exec "$@""#;
 
-fn note(log: &RunLog, n: usize) -> Draft {
-    draft(log, EventType::Note, &json!({"n": n, "x": "y".repeat(640)}))
+fn numbered(log: &RunLog, n: usize) -> Draft {
+    note(log, &json!({"n": n, "x": "y".repeat(640)}))
 }
 
 /// Fills the disk.
@@ -55,7 +55,7 @@ fn child_on_full_disk() {
     let active = run.dir().path().join("events.jsonl");
     let mut stand = 0;
     let refused = loop {
-        match run.append(&[note(&run, stand)], Durability::Process) {
+        match run.append(&[numbered(&run, stand)], Durability::Process) {
             Ok(_) => stand += 1,
             Err(e) => break e,
         }
@@ -73,12 +73,12 @@ fn child_on_full_disk() {
         .write_all(b"torn")
         .unwrap();
     for writer in [&run, &log(&dir)] {
-        let refused = writer.append(&[note(writer, 0)], Durability::Process);
+        let refused = writer.append(&[numbered(writer, 0)], Durability::Process);
         assert!(refused.as_ref().is_err_and(is_full), "{refused:?}");
     }
     // The last event of a job fits, also for a new writer.
     let fresh = log(&dir);
-    let ended = |log: &RunLog| draft(log, EventType::JobFailed, &json!({"job_id": "a"}));
+    let ended = |log: &RunLog| failed(log, &json!({"job_id": "a"}));
     run.append(&[ended(&run)], Durability::Power).unwrap();
     let budget = EventType::RunClosed.lock_budget();
     let closed = fresh.append_with(Durability::Power, budget, |_| {
@@ -129,13 +129,7 @@ fn child_with_file_size_limit() {
     let mut written = 0;
     let refused = loop {
         // An ordinary event is refused much earlier: only these may use the last bytes.
-        let end = |n| {
-            draft(
-                &run,
-                EventType::JobFailed,
-                &json!({"n": n, "x": "y".repeat(640)}),
-            )
-        };
+        let end = |n| failed(&run, &json!({"n": n, "x": "y".repeat(640)}));
         let batch: Vec<Draft> = (0..5).map(|n| end(written + n)).collect();
         match run.append(&batch, Durability::Process) {
             Ok(_) => written += 5,
@@ -157,9 +151,9 @@ fn child_with_file_size_limit() {
             .into_iter()
             .eq((0..written + stand).map(|n| Some(n as u64)))
     );
-    let ordinary = run.append(&[note(&run, 0)], Durability::Process);
+    let ordinary = run.append(&[numbered(&run, 0)], Durability::Process);
     assert!(ordinary.as_ref().is_err_and(is_full), "{ordinary:?}");
-    let small = draft(&run, EventType::JobFailed, &json!({"n": 0}));
+    let small = failed(&run, &json!({"n": 0}));
     run.append(&[small], Durability::Process).unwrap();
     assert_eq!(read_sound(&run).len(), written + stand + 1);
 }

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Stdio};
 
-use runlog::log::{Durability, EventType};
+use runlog::log::Durability;
 use serde_json::json;
 
-use super::support::{child, draft, given_dir, log, read_sound};
+use super::support::{child, given_dir, log, note, read_sound};
 
 const PROCESSES: usize = 4;
 const EACH: usize = 200;
@@ -21,7 +21,7 @@ fn child_writer() {
     let mut out = std::io::stdout().lock();
     for n in 0.. {
         let data = json!({"pid": std::process::id(), "n": n});
-        let note = draft(&log, EventType::Note, &data);
+        let note = note(&log, &data);
         log.append(&[note], Durability::Process).unwrap();
         if writeln!(out, "ack {} {n}", std::process::id()).is_err() {
             return;
@@ -54,7 +54,7 @@ fn acked_events_survive_kill() {
         child.wait().unwrap();
     }
     let log = log(tmp.path());
-    let last = draft(&log, EventType::Note, &json!({"pid": 0, "n": 0}));
+    let last = note(&log, &json!({"pid": 0, "n": 0}));
     log.append(&[last], Durability::Power).unwrap();
 
     let name = |event: &serde_json::Value| format!("{} {}", event["pid"], event["n"]);

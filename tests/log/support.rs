@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
+use runlog::log::payload::{EventPayload, JobFailed};
 use runlog::log::{Draft, EventType, Item, Reader, RunLog};
 use runlog::volume::Volume;
+use serde::Serialize;
 
 /// The variable with the volume of a child.
 const DIR: &str = "RUNLOG_TEST_DIR";
@@ -50,8 +52,22 @@ pub(crate) fn log(dir: &Path) -> RunLog {
     RunLog::open_or_create(&volume, &"r".parse().unwrap(), None).unwrap()
 }
 
-pub(crate) fn draft(log: &RunLog, kind: EventType, data: &serde_json::Value) -> Draft {
-    Draft::new(kind, log.run_id(), None, data).unwrap()
+/// A note whose fields are those of a JSON object.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Note<'a>(&'a serde_json::Value);
+
+impl EventPayload for Note<'_> {
+    const TYPE: EventType = EventType::Note;
+}
+
+pub(crate) fn note(log: &RunLog, data: &serde_json::Value) -> Draft {
+    Draft::new(log.run_id(), None, &Note(data)).unwrap()
+}
+
+/// A `job_failed` without its job.
+pub(crate) fn failed(log: &RunLog, data: &serde_json::Value) -> Draft {
+    Draft::new(log.run_id(), None, &JobFailed(data)).unwrap()
 }
 
 /// Returns every event. Asserts that they are intact, that sequence numbers start at 0 and have

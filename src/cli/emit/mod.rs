@@ -79,10 +79,10 @@ struct Emitter {
 impl Emitter {
     fn draft(&self, data: Option<&RawValue>) -> Result<Draft, DraftError> {
         let note = Note {
-            name: &self.name,
+            name: (&self.name).into(),
             data,
         };
-        Draft::new(EventType::Note, self.log.run_id(), self.job.as_ref(), &note)
+        Draft::new(self.log.run_id(), self.job.as_ref(), &note)
     }
 
     /// Appends notes in one write, and prints them with `--ack`.
@@ -116,7 +116,7 @@ impl Emitter {
             if view.is_new {
                 let opening = opening(self.name.clone(), true);
                 let run = self.log.run_id();
-                drafts.push(Draft::new(EventType::RunOpened, run, None, &opening)?);
+                drafts.push(Draft::new(run, None, &opening)?);
             }
             drafts.extend_from_slice(notes);
             Ok(Batch {

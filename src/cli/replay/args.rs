@@ -6,7 +6,7 @@ use crate::cli::replay::at_point::AtPoint;
 use crate::cli::replay::pace::Speed;
 use crate::cli::usage_error::UsageError;
 use crate::cli::value_parsers::parse_stream;
-use crate::job::StreamId;
+use crate::log::StreamId;
 
 /// Show a run's timeline, replay it, or verify it
 ///

@@ -18,9 +18,9 @@ use crate::cli::settings::{ROTATE_SIZE, rotation};
 use crate::cli::usual::unusual_duration;
 use crate::job::{
     Attached, JOBS_VARIABLE, JobEnd, JobOutput, JobSpec, Outcome, Prepared, Progress, RunResult,
-    Setup, SkipLines, StreamId, UnindexedBytes, prepare, run_job,
+    Setup, SkipLines, UnindexedBytes, prepare, run_job,
 };
-use crate::log::{RunLock, RunLog, TraceContext, allocate_ulid};
+use crate::log::{RunLock, RunLog, StreamId, TraceContext, allocate_ulid};
 use crate::volume::{JobId, RunId, Volume, error_chain};
 
 /// What is to be run, and where.

@@ -1,6 +1,7 @@
 //! The end of the output of failed jobs, which usually says why they failed.
 
-use crate::job::{JobOutput, StreamId, UnindexedBytes, last_output_bytes};
+use crate::job::{JobOutput, UnindexedBytes, last_output_bytes};
+use crate::log::StreamId;
 use crate::render::{OUTPUT_TAIL_BYTES, RunRecord, last_lines};
 use crate::volume::{Dir, JobId};
 

@@ -9,13 +9,13 @@ use crate::cli::context::{Global, print_stderr, warn_damage};
 use crate::cli::exit::Code;
 use crate::job::inspect_runs;
 use crate::log;
-use crate::log::{JobScope, SelectError, StorageError, list};
+use crate::log::{JobScope, SelectError, StorageError, Ulid, list};
 use crate::render::RunRecord;
 use crate::volume::{RunId, error_chain};
 
 /// A run of a list, with the keys that lists are sorted by.
 pub(super) struct Listed<T> {
-    pub first_id: Option<String>,
+    pub first_id: Option<Ulid>,
     pub run_id: RunId,
     pub row: T,
 }
@@ -38,7 +38,7 @@ impl Listed<RunRecord> {
     /// Keeps the whole record of a run.
     pub(super) fn whole(run: RunRecord) -> Self {
         Self {
-            first_id: run.first_id.clone(),
+            first_id: run.first_id,
             run_id: run.run_id.clone(),
             row: run,
         }
@@ -140,7 +140,7 @@ pub(super) fn select_retired(args: &Args, global: &Global) -> Result<(Vec<RunRec
 
 /// Returns the newest runs that `--number` asks for, oldest first.
 pub(super) fn newest<T>(args: &Args, mut listed: Vec<Listed<T>>) -> Vec<T> {
-    listed.sort_by(|a, b| (&a.first_id, &a.run_id).cmp(&(&b.first_id, &b.run_id)));
+    listed.sort_by(|a, b| (a.first_id, &a.run_id).cmp(&(b.first_id, &b.run_id)));
     let number = args.number.unwrap_or(usize::MAX);
     let older = listed.len().saturating_sub(number);
     listed.into_iter().skip(older).map(|run| run.row).collect()

@@ -51,7 +51,7 @@ fn write_run_pages(volume: &Volume, global: &Global, dir: &Path, runs: &[RunReco
     for run in runs {
         let usual = durations.usual(&run.name);
         if let (RunStatus::Completed, Some(id), Some(ms)) =
-            (run.state, &run.first_id, run.duration_ms)
+            (run.state, run.first_id, run.duration_ms)
         {
             durations.record(&run.name, id, ms);
         }

@@ -16,7 +16,7 @@ use crate::cli::exit::Code;
 use crate::cli::status::Args;
 use crate::cli::usage_error::UsageError;
 use crate::job::{Interrupts, RunStatus, inspect_run, last_output_bytes};
-use crate::log::{JobScope, JobState, StorageError};
+use crate::log::{JobScope, JobState, StorageError, Ulid};
 use crate::render::{
     Human, JobNow, JsonLines, ListFrame, MAX_SHOWN_JOBS, OUTPUT_TAIL_BYTES, RunFrame, RunNow,
     RunPrinter as _, RunRecord, Style, WatchedRun,
@@ -185,7 +185,7 @@ impl Watcher<'_> {
         ages.sort_unstable();
         let at = ages.len().saturating_sub(n);
         let (first_id, run) = *ages.get(at)?;
-        Some((first_id.cloned(), run.clone()))
+        Some((first_id, run.clone()))
     }
 
     /// Draws the runs on the screen until watching ends.
@@ -356,10 +356,10 @@ impl Watcher<'_> {
 }
 
 /// The keys that order runs by age.
-type Age = (Option<String>, RunId);
+type Age = (Option<Ulid>, RunId);
 
 fn age_of(run: &RunRecord) -> Age {
-    (run.first_id.clone(), run.run_id.clone())
+    (run.first_id, run.run_id.clone())
 }
 
 /// Returns the jobs of a run that have not ended, the latest first.

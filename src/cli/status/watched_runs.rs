@@ -332,7 +332,7 @@ impl WatchedRuns {
 
     fn record_duration(&mut self, run: &WatchedRun) {
         if run.state == RunStatus::Completed
-            && let (Some(first_id), Some(ms)) = (&run.first_id, run.duration_ms)
+            && let (Some(first_id), Some(ms)) = (run.first_id, run.duration_ms)
         {
             self.durations.record(&run.name, first_id, ms);
         }

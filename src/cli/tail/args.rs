@@ -9,8 +9,7 @@ use crate::cli::context::print_stderr;
 use crate::cli::tail::until::{Until, parse_until};
 use crate::cli::usage_error::UsageError;
 use crate::cli::value_parsers::{EventTypeParser, parse_duration, parse_moment, parse_stream};
-use crate::job::StreamId;
-use crate::log::{Cursor, EventType};
+use crate::log::{Cursor, EventType, StreamId};
 
 /// Which lines are shown first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

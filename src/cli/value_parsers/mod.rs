@@ -10,7 +10,7 @@ mod retry;
 mod size;
 
 use super::usage_error::UsageError;
-use crate::job::StreamId;
+use crate::log::StreamId;
 
 pub(crate) use choice::{EventTypeParser, parse_name_pattern, parse_state, run_state};
 pub(crate) use duration::{deadline, parse_duration};

@@ -18,12 +18,13 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::output_file::OutputFile;
 use super::pump::{CopyPath, Drained, Pump, PumpState, PumpTarget};
-use super::stream::{OnReaderGone, OnWarning, PIPE_BYTES, Passthrough, lock, new_buffer};
+use super::stream::{OnReaderGone, OnWarning, PIPE_BYTES, Passthrough, new_buffer};
 use crate::job::process::discard;
 use crate::job::process::poll::{Readiness, wait_readable};
 use crate::job::process::supervision_page::SupervisionPage;
 use crate::job::redact::redactor::Redactor;
 use crate::job::spec::stream_plan::StreamPlan;
+use crate::sync::lock;
 
 /// What waits for signals and messages besides the streams of a job.
 pub(crate) trait WaitForEvents {

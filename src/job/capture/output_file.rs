@@ -13,12 +13,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::io::Errno;
 
 use super::splice_pipe::SplicePipe;
-use super::stream::{PIPE_BYTES, StreamId};
+use super::stream::PIPE_BYTES;
 use crate::job::process::supervision_page::SupervisionPage;
 use crate::job::redact::redactor::Redactor;
 use crate::job::redact::stream_masker::StreamMasker;
-use crate::log::Lease;
 use crate::log::format::payload::Output;
+use crate::log::{Lease, StreamId};
 use crate::volume::now_ts;
 
 /// The number of bytes, or a little more, that one record of the index covers where they come

@@ -1,9 +1,9 @@
 //! Chooses the pipes of a job.
 
-use super::stream::StreamId;
 use crate::job::process::inherited;
 use crate::job::process::same_file::is_same_output;
 use crate::job::spec::stream_plan::{StreamLayout, StreamPlan};
+use crate::log::StreamId;
 
 impl StreamPlan {
     /// Chooses the pipes for a job whose output is passed on to runlog's own streams, or is

@@ -11,12 +11,12 @@ use rustix::io::Errno;
 
 use super::output_file::OutputFile;
 use super::splice_pipe::SplicePipe;
-use super::stream::{
-    CHUNK_BYTES, OnReaderGone, OnWarning, PIPE_BYTES, Passthrough, StreamId, lock, new_buffer,
-};
+use super::stream::{CHUNK_BYTES, OnReaderGone, OnWarning, PIPE_BYTES, Passthrough, new_buffer};
 use crate::job::process::inherited;
 use crate::job::process::supervision_page::SupervisionPage;
 use crate::job::redact::stream_masker::StreamMasker;
+use crate::log::StreamId;
+use crate::sync::lock;
 
 /// The number of bytes in one read from which on more is to be expected, so that it is worth
 /// while to let the kernel move them.

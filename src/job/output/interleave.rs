@@ -10,13 +10,12 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use crate::job::capture::stream::StreamId;
 use crate::log::format::payload::JobEnded;
 use crate::log::{
     Envelope, EventType, Fold, IndexRecord, Item, OutputIndex, OutputRange, Reader, RunState,
-    StorageError,
+    StorageError, StreamId,
 };
-use crate::volume::{Dir, IoContext, JobId, layout, parse_ts};
+use crate::volume::{Dir, IoContext, JobId, layout};
 
 /// The maximum size of a chunk of output in bytes.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -278,7 +277,7 @@ impl JobSource {
 
     fn next_ts(&self) -> Option<Timestamp> {
         let range = self.next.as_ref()?;
-        Some(parse_ts(&range.ts).unwrap_or(Timestamp::MIN))
+        Some(range.ts.unwrap_or(Timestamp::MIN))
     }
 
     fn emit_range<E: From<StorageError>>(
@@ -288,8 +287,7 @@ impl JobSource {
         let Some(range) = self.next.take() else {
             return Ok(());
         };
-        let stream = StreamId::parse(&range.stream);
-        let whole = self.emit(range.end, parse_ts(&range.ts), stream, each)?;
+        let whole = self.emit(range.end, range.ts, range.stream, each)?;
         if !whole {
             self.index = None;
         }

@@ -5,10 +5,7 @@ use std::io;
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 
-use serde::Deserialize;
-
-use crate::job::capture::stream::StreamId;
-use crate::log::{RevLineReader, StorageError};
+use crate::log::{OutputRange, RevLineReader, StorageError, StreamId};
 use crate::volume::{Dir, IoContext as _, JobId, layout};
 
 /// The size of the copy buffer in bytes.
@@ -34,13 +31,6 @@ pub enum UnindexedBytes {
     Seen,
     /// All: the index will not catch up any more.
     All,
-}
-
-/// One line of the index.
-#[derive(Deserialize)]
-struct IndexedRange {
-    end: u64,
-    stream: String,
 }
 
 impl JobOutput {
@@ -96,13 +86,13 @@ impl JobOutput {
         stream: Option<StreamId>,
         skip: &mut SkipLines,
     ) -> io::Result<bool> {
-        let Some(wanted) = stream else {
+        if stream.is_none() {
             let end = self.out.metadata()?.len();
             return self.copy_to(end, to, skip);
-        };
+        }
         let mut any = false;
         for range in self.new_ranges()? {
-            if range.stream == wanted.as_str() {
+            if range.stream == stream {
                 any |= self.copy_to(range.end, to, skip)?;
             }
             self.at = range.end;
@@ -124,7 +114,7 @@ impl JobOutput {
     ) -> io::Result<bool> {
         let mut any = false;
         for range in self.new_ranges()? {
-            let stream = StreamId::parse(&range.stream);
+            let stream = range.stream;
             if only.is_none() || stream == only {
                 let mut to = CallbackWriter { stream, each };
                 any |= self.copy_to(range.end, &mut to, skip)?;
@@ -165,7 +155,7 @@ impl JobOutput {
     }
 
     /// Reads the complete lines that were added to the index since the last call.
-    fn new_ranges(&mut self) -> io::Result<Vec<IndexedRange>> {
+    fn new_ranges(&mut self) -> io::Result<Vec<OutputRange>> {
         let Some(index) = &self.index else {
             return Ok(Vec::new());
         };

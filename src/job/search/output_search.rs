@@ -11,9 +11,9 @@ use grep_searcher::{Searcher, Sink, SinkContext, SinkMatch};
 use jiff::Timestamp;
 
 use super::line_search::{FoundLine, LineKind, LineOrigin, LineSearch, OnFound, SearchItem};
-use crate::job::capture::stream::StreamId;
+use crate::log::StreamId;
 use crate::log::{IndexRecord, OutputIndex, OutputRange, StorageError};
-use crate::volume::{Dir, JobId, layout, parse_ts};
+use crate::volume::{Dir, JobId, layout};
 
 /// The maximum length of a line in bytes. A longer one is searched in pieces of this length, so
 /// that no line fills the memory.
@@ -39,14 +39,13 @@ impl OutputSelection {
     }
 
     fn includes(&self, range: &OutputRange) -> bool {
-        let ts = parse_ts(&range.ts);
         let is_in_time = |ts: Timestamp| {
             self.since.is_none_or(|since| ts >= since) && self.until.is_none_or(|until| ts <= until)
         };
         let is_timed = self.since.is_some() || self.until.is_some();
         self.stream
-            .is_none_or(|stream| range.stream == stream.as_str())
-            && (!is_timed || ts.is_some_and(is_in_time))
+            .is_none_or(|stream| range.stream == Some(stream))
+            && (!is_timed || range.ts.is_some_and(is_in_time))
     }
 }
 
@@ -293,8 +292,8 @@ impl<F: Fn() -> Result<SelectedRanges, StorageError>> OutputSink<'_, '_, F> {
         if let Some(ranges) = &mut self.origins
             && let Some(range) = ranges.seek(selected)?
         {
-            origin.stream = StreamId::parse(&range.stream).map(StreamId::as_str);
-            origin.ts = parse_ts(&range.ts);
+            origin.stream = range.stream.map(StreamId::as_str);
+            origin.ts = range.ts;
             origin.offset = ranges.start + (selected - ranges.selected_start);
         }
         Ok(origin)

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::line_search::{LineSearch, PatternCase, SearchItem, SearchOptions};
 use super::output_search::{OutputSelection, search_output};
-use crate::job::StreamId;
+use crate::log::StreamId;
 use crate::volume::Dir;
 
 /// The maximum length of a line that is found, in bytes.

@@ -3,16 +3,15 @@
 
 use std::collections::HashMap;
 
-use jiff::Timestamp;
-use serde::Deserialize;
-
 use super::run_status::{InspectedRun, MAX_PROBES, RunVerdict, run_verdict};
-use crate::log::format::payload::{JobEnded, JobSubmitted};
+use crate::log::format::payload::{JobEnded, JobSampled, JobSubmitted, parse_payload};
 use crate::log::{
     DamageList, Envelope, EventType, Fold, FollowStart, Follower, Item, JobState, RunState,
     RunStatus, RunSummary, StorageError, Update,
 };
+use crate::telemetry::JobTree;
 use crate::volume::{Dir, JobId, layout};
+use jiff::Timestamp;
 
 /// An active run.
 #[derive(Debug)]
@@ -38,17 +37,7 @@ pub struct LiveJob {
     /// When the next attempt starts, in milliseconds since 1970.
     pub retry_at_ms: Option<i64>,
     /// The last recorded resource usage.
-    pub sample: Option<JobSample>,
-}
-
-/// The resource usage of the processes of a job, from `job_sampled`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct JobSample {
-    /// CPU usage; 100 is one full core.
-    pub cpu_percent: f64,
-    /// Resident memory, in bytes.
-    pub rss_bytes: u64,
+    pub sample: Option<JobTree>,
 }
 
 impl Default for LiveRun {
@@ -121,19 +110,12 @@ impl LiveRun {
 
     /// Records what is not part of the folded state.
     fn record(&mut self, env: &Envelope<'_>, line: &[u8]) {
-        #[derive(Deserialize)]
-        struct JobSampled {
-            job: JobSample,
-        }
-        fn parse<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Option<T> {
-            serde_json::from_slice(line).ok()
-        }
         let (Some(kind), Some(job_id)) = (env.kind.known(), env.job_id()) else {
             return;
         };
         match kind {
             EventType::JobSubmitted => {
-                if let Some(submitted) = parse::<JobSubmitted>(line) {
+                if let Some(submitted) = parse_payload::<JobSubmitted>(line) {
                     let job = self.jobs.entry(job_id).or_default();
                     job.timeout_ms = submitted.timeout_ms;
                     job.attempts = Some(submitted.retries.saturating_add(1));
@@ -146,12 +128,12 @@ impl LiveRun {
                 job.sample = None;
             }
             EventType::JobSampled => {
-                if let Some(sampled) = parse::<JobSampled>(line) {
+                if let Some(sampled) = parse_payload::<JobSampled<JobTree>>(line) {
                     self.jobs.entry(job_id).or_default().sample = Some(sampled.job);
                 }
             }
             EventType::JobCompleted | EventType::JobFailed => {
-                let Some(ended) = parse::<JobEnded>(line) else {
+                let Some(ended) = parse_payload::<JobEnded>(line) else {
                     return;
                 };
                 match ended.retry_in_ms {

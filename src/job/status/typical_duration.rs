@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use crate::log;
-use crate::log::{JobScope, StorageError, runs_named};
+use crate::log::{JobScope, StorageError, Ulid, runs_named};
 use crate::volume::{RunId, Volume};
 
 /// How many of the newest runs of a name are considered. Older runs often did other work.
@@ -14,16 +14,16 @@ const SAMPLE_RUNS: usize = 20;
 /// The durations of completed runs by name. Failed runs are not representative: they ended
 /// early, or hung.
 #[derive(Debug, Default)]
-pub struct TypicalDurations(HashMap<String, BTreeMap<String, u64>>);
+pub struct TypicalDurations(HashMap<String, BTreeMap<Ulid, u64>>);
 
 impl TypicalDurations {
     /// Records a completed run. `first_id` orders runs by age.
-    pub fn record(&mut self, name: &str, first_id: &str, duration_ms: u64) {
+    pub fn record(&mut self, name: &str, first_id: Ulid, duration_ms: u64) {
         if !self.0.contains_key(name) {
             self.0.insert(name.to_owned(), BTreeMap::new());
         }
         if let Some(durations) = self.0.get_mut(name) {
-            durations.insert(first_id.to_owned(), duration_ms);
+            durations.insert(first_id, duration_ms);
             if durations.len() > SAMPLE_RUNS {
                 durations.pop_first();
             }
@@ -184,16 +184,16 @@ mod tests {
     fn typical_duration_is_median_of_newest() {
         let mut usual = TypicalDurations::default();
         assert_eq!(usual.typical("a"), None);
-        usual.record("a", "01", 10);
+        usual.record("a", Ulid(1), 10);
         assert_eq!(usual.typical("a"), Some(10));
-        usual.record("a", "02", 30);
+        usual.record("a", Ulid(2), 30);
         assert_eq!(usual.typical("a"), Some(20));
-        usual.record("a", "03", 1000);
+        usual.record("a", Ulid(3), 1000);
         assert_eq!(usual.typical("a"), Some(30));
-        usual.record("a", "03", 1000);
+        usual.record("a", Ulid(3), 1000);
         assert_eq!(usual.typical("a"), Some(30), "one run counts once");
-        for n in 10..10 + SAMPLE_RUNS {
-            usual.record("a", &n.to_string(), 7);
+        for n in 10..10 + SAMPLE_RUNS as u128 {
+            usual.record("a", Ulid(n), 7);
         }
         assert_eq!(usual.typical("a"), Some(7));
         assert_eq!(usual.typical("b"), None);

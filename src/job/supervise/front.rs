@@ -16,14 +16,12 @@ use super::forward::{Forwarder, SignalTarget, asks_for_end};
 use super::front_link::{FrontLink, Message};
 use super::last_resort;
 use crate::job::capture::splice_pipe::SplicePipe;
-use crate::job::process::fork;
 use crate::job::process::fork::ForkResult;
 use crate::job::process::poll::wait_readable;
-use crate::job::process::signals;
 use crate::job::process::signals::{ReceivedSignal, SignalFd};
 use crate::job::process::supervision_page::{Claim, RunResult, SupervisionPage};
-use crate::job::process::wait_status;
 use crate::job::process::wait_status::{ChildState, Interruption, WaitStatus};
+use crate::job::process::{fork, signals, wait_status};
 use crate::volume::RunId;
 
 /// How often the front looks at all that it watches, should a signal be lost.

@@ -16,7 +16,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
-use crate::job::capture::stream::StreamId;
+use crate::log::StreamId;
 
 /// One end of the channel.
 #[derive(Debug)]

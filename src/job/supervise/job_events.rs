@@ -12,9 +12,10 @@ use crate::job::redact::mask_json::mask_strings;
 use crate::job::redact::redaction::Redaction;
 use crate::job::spec::job_spec::JobSpec;
 use crate::log::format::payload::{
-    JobEnded, JobStarted, JobSubmitted, JobValidated, SupervisorReplaced,
+    EventPayload, JobCompleted, JobEnded, JobFailed, JobRolledBack, JobSampled, JobStarted,
+    JobSubmitted, JobValidated, RollbackStarted, SupervisorReplaced,
 };
-use crate::log::{Draft, DraftError, EventType};
+use crate::log::{Draft, DraftError};
 use crate::telemetry::{HostSnapshot, JobTree, ProcessSnapshot, Readings, Snapshots};
 use crate::volume::{JobId, RunId};
 
@@ -48,10 +49,9 @@ pub(crate) struct JobEvents {
 }
 
 impl JobEvents {
-    fn draft<T: Serialize>(
+    fn draft<P: EventPayload>(
         &self,
-        kind: EventType,
-        event: T,
+        event: P,
         after: Option<&Snapshots>,
     ) -> Result<Draft, DraftError> {
         let stage = StagePayload {
@@ -63,70 +63,60 @@ impl JobEvents {
         };
         let job = Some(&self.job);
         if self.redaction.all().is_none() {
-            return Draft::new(kind, &self.run, job, &stage);
+            return Draft::with_type(P::TYPE, &self.run, job, &stage);
         }
         let stage = serde_json::to_string(&stage)?;
-        Draft::new(
-            kind,
-            &self.run,
-            job,
-            &mask_strings(&stage, &self.redaction)?,
-        )
+        let masked = mask_strings(&stage, &self.redaction)?;
+        Draft::with_type(P::TYPE, &self.run, job, &masked)
     }
 
     pub(crate) fn submitted(&self, event: &JobSubmitted) -> Result<Draft, DraftError> {
-        self.draft(EventType::JobSubmitted, event, None)
+        self.draft(event, None)
     }
 
     pub(crate) fn validated(&self, event: &JobValidated) -> Result<Draft, DraftError> {
-        self.draft(EventType::JobValidated, event, None)
+        self.draft(event, None)
     }
 
     pub(crate) fn started(&self, event: &JobStarted) -> Result<Draft, DraftError> {
-        self.draft(EventType::JobStarted, event, None)
+        self.draft(event, None)
     }
 
     pub(crate) fn supervisor_replaced(
         &self,
         event: &SupervisorReplaced,
     ) -> Result<Draft, DraftError> {
-        self.draft(EventType::SupervisorReplaced, event, None)
+        self.draft(event, None)
     }
 
     /// `job_completed` or `job_failed`.
     pub(crate) fn ended(&self, event: &JobEnded, after: &Snapshots) -> Result<Draft, DraftError> {
-        let kind = match event.error {
-            None => EventType::JobCompleted,
-            Some(_) => EventType::JobFailed,
-        };
-        self.draft(kind, event, Some(after))
+        match event.error {
+            None => self.draft(JobCompleted(event), Some(after)),
+            Some(_) => self.draft(JobFailed(event), Some(after)),
+        }
     }
 
-    /// `job_rollback_started`; `event` carries the summary where the run is closed.
-    pub(crate) fn rollback_started(&self, event: impl Serialize) -> Result<Draft, DraftError> {
-        self.draft(EventType::JobRollbackStarted, event, None)
+    pub(crate) fn rollback_started(&self, event: &RollbackStarted) -> Result<Draft, DraftError> {
+        self.draft(event, None)
     }
 
     pub(crate) fn rolled_back(
         &self,
-        event: impl Serialize,
+        event: &JobEnded,
         after: &Snapshots,
     ) -> Result<Draft, DraftError> {
-        self.draft(EventType::JobRolledBack, event, Some(after))
+        self.draft(JobRolledBack(event), Some(after))
     }
 
     pub(crate) fn sampled(&self, tree: &JobTree, probes: &Readings) -> Result<Draft, DraftError> {
-        #[derive(Serialize)]
-        struct Sampled<'a> {
-            job: &'a JobTree,
-            #[serde(skip_serializing_if = "Readings::is_empty")]
-            probes: &'a Readings,
-        }
         Draft::new(
-            EventType::JobSampled,
             &self.run,
             Some(&self.job),
-            &Sampled { job: tree, probes },
+            &JobSampled {
+                job: tree,
+                probes: probes.clone(),
+            },
         )
     }
 }

@@ -108,10 +108,9 @@ pub(crate) fn describe(
 
 /// Returns what the log says of a signal that was passed on.
 fn forwarded(passed: &PassedSignal) -> ForwardedSignal {
-    let at = Timestamp::from_microsecond(passed.at_micros).unwrap_or_default();
     ForwardedSignal {
         signal: signal_name(passed.signal),
-        ts: format!("{at:.6}"),
+        ts: Some(Timestamp::from_microsecond(passed.at_micros).unwrap_or_default()),
         sender: (!passed.from_kernel).then_some(SignalSender {
             pid: passed.pid,
             uid: passed.uid,

@@ -170,7 +170,7 @@ impl Submission<'_> {
         };
         let mut drafts = Vec::new();
         if view.is_new {
-            drafts.push(Draft::new(EventType::RunOpened, run, None, &self.opening)?);
+            drafts.push(Draft::new(run, None, &self.opening)?);
         }
         let stage = known.map(|job| job.stage);
         if stage.is_none() {

@@ -18,7 +18,7 @@ use super::outcome::{JobEnd, describe};
 use crate::job::capture::output_capture::{Capture, CaptureOptions, ChildPipes, WaitForEvents};
 use crate::job::capture::output_file::OutputFile;
 use crate::job::capture::stream;
-use crate::job::capture::stream::{OnReaderGone, OnWarning, Passthrough, lock};
+use crate::job::capture::stream::{OnReaderGone, OnWarning, Passthrough};
 use crate::job::error::StartError;
 use crate::job::process::job_env::{
     JOB_VARIABLE, JOBS_SEPARATOR, JOBS_VARIABLE, RUN_VARIABLE, jobs_entry,
@@ -28,6 +28,7 @@ use crate::job::process::supervision_page::ROLLBACK_STEP;
 use crate::job::spec::job_spec::{AfterJob, JobSpec};
 use crate::log::format::payload::JobEnded;
 use crate::log::{AppendError, Batch, Close, Durability, EventType, LogView, RunLog, StorageError};
+use crate::sync::lock;
 use crate::telemetry;
 use crate::telemetry::{Dependency, PendingSnapshots, Probe, Snapshots};
 use crate::volume::{JobId, error_chain};

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::de::IgnoredAny;
 use ulid::Ulid;
 
-use super::event_type::EventKind;
+use super::event_type::{EventKind, EventType};
 use crate::volume::{JobId, parse_ts};
 
 /// The version of the format that this code writes.
@@ -204,6 +204,12 @@ impl Frame<'_> {
     /// See [`Envelope::ulid`].
     pub(crate) fn ulid(&self) -> Option<Ulid> {
         Ulid::from_string(std::str::from_utf8(self.id).ok()?).ok()
+    }
+
+    /// Returns whether the event has this type.
+    pub(crate) fn has_type(&self, kind: EventType) -> bool {
+        let rest = self.kind.strip_prefix(kind.as_str().as_bytes());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"\""))
     }
 }
 

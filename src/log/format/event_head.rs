@@ -9,8 +9,7 @@ use ulid::Ulid;
 use super::envelope;
 use super::envelope::Envelope;
 use super::event_type::EventKind;
-use super::ulid::parse_ulid;
-use crate::volume::{JobId, parse_ts};
+use crate::volume::{JobId, parse_ts, parse_ulid};
 
 /// The head of an event, of runlog or of another program.
 ///

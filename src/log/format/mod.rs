@@ -8,5 +8,6 @@ pub(crate) mod job_counts;
 pub(crate) mod limits;
 pub(crate) mod note_data;
 pub mod payload;
+pub(crate) mod stream_id;
 pub(crate) mod trace_context;
 pub(crate) mod ulid;

@@ -1,4 +1,4 @@
-//! Making and parsing ULIDs, the ids of events and of temporary files.
+//! Making ULIDs, the ids of events and of temporary files.
 
 use std::time::SystemTime;
 
@@ -25,9 +25,4 @@ pub(crate) fn ulid_from_ms(millisecond: u64) -> Ulid {
         random = u128::from(std::process::id()).to_le_bytes();
     }
     Ulid::from_parts(millisecond, u128::from_le_bytes(random))
-}
-
-/// Parses a ULID in either case; `None` if the text is not one.
-pub(crate) fn parse_ulid(text: &str) -> Option<Ulid> {
-    text.to_ascii_uppercase().parse().ok()
 }

@@ -10,6 +10,7 @@ use crate::log::format::event_head::{ForeignTime, foreign_job};
 use crate::log::format::payload::{ErrorKind, JobError};
 use crate::log::state::job_state::{JobState, Stage};
 use crate::log::state::run_state::RunState;
+use crate::volume::parse_ulid;
 
 #[derive(Deserialize)]
 struct Line<'a> {
@@ -39,7 +40,7 @@ pub fn apply_foreign(run: &mut RunState, line: &[u8]) {
     };
     if run.opened_ts.is_none() {
         run.opened_ts = Some(ts);
-        run.first_id.clone_from(&line.id);
+        run.first_id = line.id.as_deref().and_then(parse_ulid);
         // The writer of a run that another program started holds no lease.
         run.foreign = true;
     }

@@ -14,9 +14,8 @@ use ulid::Ulid;
 
 use super::position::Position;
 use crate::log::format::envelope::MAX_SEQ;
-use crate::log::format::ulid::parse_ulid;
 use crate::log::segment::sequence::Sequence;
-use crate::volume::RunId;
+use crate::volume::{RunId, format_ulid, parse_ulid};
 
 /// The version that this code writes.
 const CURSOR_VERSION: u32 = 1;
@@ -112,7 +111,7 @@ impl fmt::Display for Cursor {
         };
         let run = &self.run;
         let first_id = match self.first_id {
-            Some(id) => id.to_string().to_ascii_lowercase(),
+            Some(id) => format_ulid(id),
             None => "-".to_owned(),
         };
         let end = match self.end {

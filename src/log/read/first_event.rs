@@ -9,7 +9,6 @@ use super::reader::{Item, Reader};
 use crate::log::error::StorageError;
 use crate::log::format::envelope;
 use crate::log::format::envelope::Envelope;
-use crate::log::format::ulid::parse_ulid;
 use crate::log::state::run_state::RunState;
 use crate::volume::{Dir, IoContext, layout};
 
@@ -19,7 +18,7 @@ pub(crate) fn first_id(dir: &Dir) -> Result<Option<Ulid>, StorageError> {
     if let Some(id) = first_id_of_active(dir)? {
         return Ok(Some(id));
     }
-    Ok(id_in(&first_state(dir)?))
+    Ok(first_state(dir)?.first_id)
 }
 
 /// Returns the id of the first event that the run ever had; `None` if the log no longer says it.
@@ -28,11 +27,7 @@ pub(crate) fn known_first_id(dir: &Dir) -> Result<Option<Ulid>, StorageError> {
         return Ok(Some(id));
     }
     let fold = fold_start(dir)?;
-    Ok(id_in(&fold.state).filter(|_| !fold.is_uncertain()))
-}
-
-fn id_in(state: &RunState) -> Option<Ulid> {
-    state.first_id.as_deref().and_then(parse_ulid)
+    Ok(fold.state.first_id.filter(|_| !fold.is_uncertain()))
 }
 
 /// Folds the log until the id of the run's first event is known, and with it the name.

@@ -3,8 +3,6 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use serde::Deserialize;
-
 use super::damage::DamageList;
 use super::fold::{Fold, fold};
 use super::reader::{Item, Reader};
@@ -13,6 +11,7 @@ use crate::log::format::classify::{LineClass, classify};
 use crate::log::format::envelope;
 use crate::log::format::envelope::peek_frame;
 use crate::log::format::event_type::EventType;
+use crate::log::format::payload::{Summarized, parse_payload};
 use crate::log::interop::foreign::apply_foreign;
 use crate::log::segment::rev_line_reader::RevLineReader;
 use crate::log::segment::segment_set::{open_active, open_segments, since_checkpoint};
@@ -131,19 +130,13 @@ pub fn is_closed(dir: &Dir) -> Result<bool, StorageError> {
 /// Returns the summary of a finished run from the last line of an active segment of `len`
 /// bytes.
 fn from_last_line(active: &File, len: u64, scope: JobScope) -> Option<RunSummary> {
-    #[derive(Deserialize)]
-    struct LastLine {
-        summary: Option<RunState>,
-    }
     let mut back = RevLineReader::new(active, len);
     // A file that shrinks meanwhile is being repaired, and is read in full.
     let line = back.prev_line().ok()??;
     let LineClass::Ours(env) = classify(line.bytes) else {
         return None;
     };
-    let state = serde_json::from_slice::<LastLine>(line.bytes)
-        .ok()?
-        .summary?;
+    let Summarized { summary: state } = parse_payload::<Summarized<RunState>>(line.bytes)?;
     let has_jobs = scope == JobScope::Summarized || !state.jobs_truncated;
     let is_whole = state.is_closed() && has_jobs && starts_log(active);
     is_whole.then(|| RunSummary {
@@ -164,8 +157,5 @@ fn starts_log(segment: &File) -> bool {
     let read = segment.read_at(&mut start, 0).ok();
     let frame = read.and_then(|n| start.get(..n)).and_then(peek_frame);
     // A line of another program, or a damaged one, leaves it open.
-    frame.is_none_or(|frame| {
-        let rotated = EventType::LogRotated.as_str().as_bytes();
-        frame.seq == 0 || frame.kind.starts_with(rotated)
-    })
+    frame.is_none_or(|frame| frame.seq == 0 || frame.has_type(EventType::LogRotated))
 }

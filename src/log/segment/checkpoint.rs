@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::segment_file::Segment;
 use crate::log::format::envelope::Envelope;
 use crate::log::format::event_type::EventType;
-use crate::volume::rfc3339;
+use crate::log::format::payload::{LogRotated, parse_payload};
 
 /// The part of a checkpoint that describes the segment before it.
 #[derive(Debug)]
@@ -27,18 +27,6 @@ impl Checkpoint {
     /// Parses the first line of a segment; `None` if it is another event, or damaged.
     fn parse(line: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
-        struct LogRotated {
-            sealed: SealedEnd,
-            state: StateExtent,
-        }
-        #[derive(Deserialize)]
-        struct SealedEnd {
-            first_seq: u64,
-            bytes: u64,
-            #[serde(default, with = "rfc3339::option")]
-            last_ts: Option<Timestamp>,
-        }
-        #[derive(Deserialize)]
         struct StateExtent {
             #[serde(default)]
             jobs_truncated: bool,
@@ -46,7 +34,7 @@ impl Checkpoint {
         // Most first lines have another type, and need no checksum to be rejected.
         Envelope::parse_checked(line).filter(|env| env.kind == EventType::LogRotated)?;
         let env = Envelope::parse(line).ok()?;
-        let LogRotated { sealed, state } = serde_json::from_slice(line).ok()?;
+        let LogRotated { sealed, state } = parse_payload::<LogRotated<StateExtent>>(line)?;
         Some(Self {
             ts: env.time(),
             first_seq: sealed.first_seq,

@@ -4,15 +4,18 @@
 //! what was printed, and a broken index costs only the streams and times. One file per stream
 //! would lose the order between the streams.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer};
 
 use super::line_reader::{FileSpan, LineReader};
 use crate::log::error::StorageError;
-use crate::volume::{Dir, IoContext, JobId, layout};
+use crate::log::format::stream_id::StreamId;
+use crate::volume::{Dir, IoContext, JobId, layout, parse_ts};
 
 /// A range of a job's output that arrived at one time from one stream.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -20,11 +23,20 @@ pub struct OutputRange {
     /// The end of the range, in bytes from the start of the output. It starts at the end of
     /// the previous record.
     pub end: u64,
-    /// `stdout`, `stderr` or `both`.
-    pub stream: String,
-    /// The time at which the bytes were stored, RFC 3339.
-    #[serde(default)]
-    pub ts: String,
+    /// The stream; `None` if this version does not know it.
+    #[serde(deserialize_with = "stream_or_none")]
+    pub stream: Option<StreamId>,
+    /// The time at which the bytes were stored, if it is known.
+    #[serde(default, deserialize_with = "time_or_none")]
+    pub ts: Option<Timestamp>,
+}
+
+fn stream_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<StreamId>, D::Error> {
+    Ok(StreamId::parse(&Cow::<'de, str>::deserialize(from)?))
+}
+
+fn time_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+    Ok(parse_ts(&Cow::<'de, str>::deserialize(from)?))
 }
 
 /// One record of an index.

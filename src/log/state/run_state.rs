@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use ulid::Ulid;
 
 use super::job_state::{JobState, Stage};
 use super::probe_state::has_readings;
@@ -11,11 +13,11 @@ use crate::log::format::envelope::Envelope;
 use crate::log::format::event_type::EventType;
 use crate::log::format::job_counts::JobCounts;
 use crate::log::format::payload::{
-    EnclosingJob, JobEnded, JobStarted, JobSubmitted, RollbackStarted, RunOpened, Sealed,
-    SupervisorReplaced,
+    EnclosingJob, JobEnded, JobStarted, JobSubmitted, LogRotated, RollbackStarted, RunOpened,
+    SupervisorReplaced, parse_payload,
 };
 use crate::log::format::trace_context::TraceContext;
-use crate::volume::{JobId, rfc3339};
+use crate::volume::{JobId, rfc3339, ulid_text};
 
 /// The maximum number of jobs in a run.
 pub const MAX_JOBS: usize = 10_000;
@@ -42,8 +44,8 @@ pub struct RunState {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceContext>,
     /// The id of the first event, which orders the runs of a volume by age.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub first_id: Option<String>,
+    #[serde(with = "ulid_text", skip_serializing_if = "Option::is_none")]
+    pub first_id: Option<Ulid>,
     #[serde(with = "rfc3339::option")]
     pub opened_ts: Option<Timestamp>,
     #[serde(with = "rfc3339::option")]
@@ -80,7 +82,7 @@ impl RunState {
         // A repaired log that holds nothing else is not open yet.
         let upkeep = matches!(kind, Some(EventType::LogRotated | EventType::LogRepaired));
         if self.first_id.is_none() && !upkeep {
-            self.first_id = Some(env.id.to_owned());
+            self.first_id = env.ulid();
             self.opened_ts.get_or_insert_with(|| env.time());
         }
         let Some(kind) = kind else {
@@ -88,7 +90,7 @@ impl RunState {
         };
         match kind {
             EventType::RunOpened => {
-                if let Some(e) = parse::<RunOpened>(line) {
+                if let Some(e) = parse_payload::<RunOpened>(line) {
                     self.name = e.name;
                     self.keep_open = e.keep_open;
                     self.host = e.host;
@@ -118,21 +120,13 @@ impl RunState {
     }
 
     fn record_sealed(&mut self, line: &[u8]) {
-        #[derive(Deserialize)]
-        struct LogRotated {
-            sealed: Sealed,
-        }
-        if let Some(rotated) = parse::<LogRotated>(line) {
+        if let Some(rotated) = parse_payload::<LogRotated<IgnoredAny>>(line) {
             self.sealed_bytes += rotated.sealed.bytes;
         }
     }
 
     fn restore(&mut self, line: &[u8]) {
-        #[derive(Deserialize)]
-        struct LogRotated {
-            state: RunState,
-        }
-        if let Some(checkpoint) = parse::<LogRotated>(line) {
+        if let Some(checkpoint) = parse_payload::<LogRotated<Self>>(line) {
             *self = checkpoint.state;
             self.index = self
                 .jobs
@@ -151,13 +145,13 @@ impl RunState {
         let job = self.job_mut(&job_id);
         match kind {
             EventType::JobSubmitted => {
-                if let Some(e) = parse::<JobSubmitted>(line) {
+                if let Some(e) = parse_payload::<JobSubmitted>(line) {
                     job.submit(e, ts);
                 }
             }
             EventType::JobValidated if !job.stage.is_terminal() => job.stage = Stage::Validated,
             EventType::JobStarted if !job.stage.is_terminal() => {
-                if let Some(e) = parse::<JobStarted>(line) {
+                if let Some(e) = parse_payload::<JobStarted>(line) {
                     job.stage = Stage::Started;
                     job.attempt = Some(e.attempt);
                     job.process = Some(e.process);
@@ -166,12 +160,12 @@ impl RunState {
                 }
             }
             EventType::SupervisorReplaced if !job.stage.is_terminal() => {
-                if let Some(e) = parse::<SupervisorReplaced>(line) {
+                if let Some(e) = parse_payload::<SupervisorReplaced>(line) {
                     job.supervisor = Some(e.supervisor);
                 }
             }
             EventType::JobCompleted | EventType::JobFailed if !job.stage.is_terminal() => {
-                if let Some(e) = parse::<JobEnded>(line) {
+                if let Some(e) = parse_payload::<JobEnded>(line) {
                     let stage = if kind == EventType::JobFailed {
                         Stage::Failed
                     } else {
@@ -185,7 +179,7 @@ impl RunState {
                 }
             }
             EventType::JobRollbackStarted => {
-                if let Some(e) = parse::<RollbackStarted>(line) {
+                if let Some(e) = parse_payload::<RollbackStarted>(line) {
                     let rollback = job.rollback.get_or_insert_default();
                     rollback.command = e.command;
                     rollback.started = true;
@@ -193,7 +187,7 @@ impl RunState {
                 }
             }
             EventType::JobRolledBack => {
-                if let Some(e) = parse::<JobEnded>(line) {
+                if let Some(e) = parse_payload::<JobEnded>(line) {
                     let rollback = job.rollback.get_or_insert_default();
                     rollback.ended = true;
                     rollback.error = e.error;
@@ -279,7 +273,7 @@ impl RunState {
             host: self.host.clone(),
             parent: self.parent.clone(),
             trace: self.trace.clone(),
-            first_id: self.first_id.clone(),
+            first_id: self.first_id,
             jobs_truncated: true,
             jobs: Vec::new(),
             index: HashMap::new(),
@@ -305,8 +299,4 @@ impl RunState {
 )]
 fn is_zero(n: &u64) -> bool {
     *n == 0
-}
-
-fn parse<T: for<'de> Deserialize<'de>>(line: &[u8]) -> Option<T> {
-    serde_json::from_slice(line).ok()
 }

@@ -13,6 +13,8 @@ use std::fs::File;
 use std::io::ErrorKind;
 
 use super::tombstones::{Tombstone, TombstoneLog};
+use ulid::Ulid;
+
 use crate::log::error::{GcError, StorageError, SyncError};
 use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
@@ -234,7 +236,7 @@ impl GcLock {
     }
 
     /// Returns whether the removal of a run is recorded already.
-    pub fn has_tombstone(&self, run: &RunId, first_id: Option<&str>) -> bool {
+    pub fn has_tombstone(&self, run: &RunId, first_id: Option<Ulid>) -> bool {
         self.tombstones.has(run, first_id)
     }
 

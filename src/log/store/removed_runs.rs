@@ -12,14 +12,13 @@ use super::catalog;
 use crate::log::error::StorageError;
 use crate::log::format::envelope;
 use crate::log::format::envelope::DamageReason;
-use crate::log::format::ulid::parse_ulid;
 use crate::log::read::cursor::Cursor;
 use crate::log::read::damage::{Damage, DamageList};
 use crate::log::read::first_event;
 use crate::log::read::position::{Gap, GapReason};
 use crate::log::read::retired_position::RetiredPosition;
 use crate::log::segment::line_reader::{FileSpan, LineReader, RawLine};
-use crate::volume::{Dir, IoContext, RunId, Volume, layout};
+use crate::volume::{Dir, IoContext, RunId, Volume, layout, ulid_text};
 
 /// The runs that gc removed, and the number of events of each.
 ///
@@ -63,7 +62,8 @@ pub struct NewlyRemoved {
 #[derive(Deserialize)]
 struct TombstoneLine {
     run_id: RunId,
-    first_id: Option<String>,
+    #[serde(default, with = "ulid_text")]
+    first_id: Option<Ulid>,
     events: u64,
 }
 
@@ -215,7 +215,7 @@ impl RemovedRun {
 impl TombstoneLine {
     fn into_removed(self, before: RetiredPosition) -> RemovedRun {
         RemovedRun {
-            first_id: self.first_id.as_deref().and_then(parse_ulid),
+            first_id: self.first_id,
             run: self.run_id,
             events: self.events,
             before,

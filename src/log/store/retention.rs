@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use ulid::Ulid;
 
 use crate::log::state::run_status::RunStatus;
 use crate::volume::RunId;
@@ -39,7 +40,7 @@ pub struct RunInfo {
     /// Whether it may be removed at all.
     pub eligibility: Eligibility,
     /// The id of its first event.
-    pub first_id: Option<String>,
+    pub first_id: Option<Ulid>,
     /// The time of the first event.
     pub opened_ts: Option<Timestamp>,
     /// The time at which it was closed.

@@ -118,11 +118,20 @@ fn unknown_run_needs_name_and_age() {
         max_runs,
         ..RetentionPolicy::default()
     };
-    assert_eq!(removed(&with(Some(seconds(0)), None), &[it.clone()]), "");
+    assert_eq!(
+        removed(&with(Some(seconds(0)), None), std::slice::from_ref(&it)),
+        ""
+    );
     it.named = true;
-    assert_eq!(removed(&with(Some(seconds(100)), None), &[it.clone()]), "g");
-    assert_eq!(removed(&with(Some(seconds(101)), None), &[it.clone()]), "");
-    assert_eq!(removed(&with(None, Some(0)), &[it.clone()]), "");
+    assert_eq!(
+        removed(&with(Some(seconds(100)), None), std::slice::from_ref(&it)),
+        "g"
+    );
+    assert_eq!(
+        removed(&with(Some(seconds(101)), None), std::slice::from_ref(&it)),
+        ""
+    );
+    assert_eq!(removed(&with(None, Some(0)), std::slice::from_ref(&it)), "");
     assert_eq!(removed(&with(Some(seconds(101)), Some(0)), &[it]), "");
 }
 
@@ -133,7 +142,7 @@ fn empty_directory_is_removed_after_grace() {
         orphans: true,
         ..RetentionPolicy::default()
     };
-    assert_eq!(removed(&orphans, &[it.clone()]), "g");
+    assert_eq!(removed(&orphans, std::slice::from_ref(&it)), "g");
     let young = RunInfo {
         since: Timestamp::from_second(NOW - 3_599).unwrap(),
         ..it.clone()
@@ -211,7 +220,12 @@ proptest! {
         prop_assert_eq!(decisions.len(), runs.len());
         let pairs: Vec<_> = runs.iter().zip(&decisions).collect();
         let goes = |v: &RetentionDecision| matches!(v, RetentionDecision::Remove(_));
-        let left: Vec<_> = pairs.iter().filter(|(_, v)| !goes(v)).map(|(r, _)| *r).collect();
+        let counts = |run: &RunInfo| run.eligibility != Eligibility::Empty;
+        let left: Vec<_> = pairs
+            .iter()
+            .filter(|(run, verdict)| counts(run) && !goes(verdict))
+            .map(|(run, _)| *run)
+            .collect();
         let fits = policy.max_runs.is_none_or(|n| left.len() <= n)
             && policy.max_size.is_none_or(|n| left.iter().map(|r| r.bytes).sum::<u64>() <= n);
         for (run, verdict) in &pairs {

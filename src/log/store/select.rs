@@ -3,10 +3,9 @@
 use ulid::Ulid;
 
 use crate::log::error::StorageError;
-use crate::log::format::ulid::parse_ulid;
 use crate::log::read::first_event::{first_id, first_state};
 use crate::log::store::catalog::{SelectError, list, open_any_dir, open_dir};
-use crate::volume::{Dir, RunId, Volume};
+use crate::volume::{Dir, RunId, Volume, parse_ulid};
 
 /// The length of a ULID in text form.
 const ULID_LEN: usize = 26;
@@ -214,8 +213,7 @@ fn named_by_age(
                 if let Ok(state) = first_state(&dir)
                     && state.name == name
                 {
-                    let first_id = state.first_id.as_deref().and_then(parse_ulid);
-                    found.push((first_id, run.clone()));
+                    found.push((state.first_id, run.clone()));
                 }
             }
         }

@@ -14,10 +14,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::catalog;
+use ulid::Ulid;
+
 use crate::log::error::{GcError, StorageError, SyncError};
 use crate::log::format::envelope;
 use crate::log::format::envelope::DamageReason;
-use crate::log::format::ulid::parse_ulid;
 use crate::log::lock::file_lock;
 use crate::log::read::damage::{Damage, DamageList};
 use crate::log::read::first_event;
@@ -27,7 +28,7 @@ use crate::log::segment::preallocate::Preallocation;
 use crate::log::segment::rev_line_reader::RevLineReader;
 use crate::log::state::run_state::RunState;
 use crate::log::state::run_status::RunStatus;
-use crate::volume::{Dir, IoContext, RunId, Volume, layout, now_ts, rfc3339};
+use crate::volume::{Dir, IoContext, RunId, Volume, layout, now_ts, rfc3339, ulid_text};
 
 /// The summary of a removed run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -141,9 +142,8 @@ impl TombstoneLog {
     }
 
     /// Returns whether the file has a tombstone of this run.
-    pub(crate) fn has(&self, run: &RunId, first_id: Option<&str>) -> bool {
-        let is_same =
-            |key: &TombstoneKey| key.run_id == *run && key.first_id.as_deref() == first_id;
+    pub(crate) fn has(&self, run: &RunId, first_id: Option<Ulid>) -> bool {
+        let is_same = |key: &TombstoneKey| key.run_id == *run && key.first_id == first_id;
         self.recorded.iter().any(is_same)
     }
 
@@ -193,8 +193,8 @@ impl TombstoneLog {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 struct TombstoneKey {
     run_id: RunId,
-    #[serde(default)]
-    first_id: Option<String>,
+    #[serde(default, with = "ulid_text")]
+    first_id: Option<Ulid>,
     events: u64,
 }
 
@@ -202,7 +202,7 @@ impl From<&Tombstone> for TombstoneKey {
     fn from(tombstone: &Tombstone) -> Self {
         Self {
             run_id: tombstone.run_id.clone(),
-            first_id: tombstone.run.first_id.clone(),
+            first_id: tombstone.run.first_id,
             events: tombstone.events,
         }
     }
@@ -250,7 +250,7 @@ pub fn read_tombstones(volume: &Volume) -> Result<(Vec<Tombstone>, DamageList), 
     let len = file.metadata().at("stat", &path)?.len();
     let mut lines = LineReader::from_span(FileSpan::new(Arc::new(file), 0, len));
     let mut found: Vec<Option<Tombstone>> = Vec::new();
-    let mut places: HashMap<(RunId, Option<String>), usize> = HashMap::new();
+    let mut places: HashMap<(RunId, Option<Ulid>), usize> = HashMap::new();
     let mut damage = DamageList::default();
     let mut number = 0;
     while let Some(line) = lines.next_line().at("read", &path)? {
@@ -266,7 +266,7 @@ pub fn read_tombstones(volume: &Volume) -> Result<(Vec<Tombstone>, DamageList), 
         };
         match parsed {
             Ok(run) => {
-                let key = (run.run_id.clone(), run.run.first_id.clone());
+                let key = (run.run_id.clone(), run.run.first_id);
                 // The run was removed after its last tombstone was written.
                 if let Some(before) = places.insert(key, found.len())
                     && let Some(place) = found.get_mut(before)
@@ -294,6 +294,5 @@ fn still_exists(runs: &Dir, run: &Tombstone) -> bool {
     let Ok(Some(dir)) = catalog::open_dir(runs, &run.run_id) else {
         return false;
     };
-    let id = run.run.first_id.as_deref().and_then(parse_ulid);
-    first_event::first_id(&dir).is_ok_and(|first| first == id)
+    first_event::first_id(&dir).is_ok_and(|first| first == run.run.first_id)
 }

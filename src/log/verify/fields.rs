@@ -5,9 +5,8 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::log::format::event_type::EventType;
-use crate::log::format::payload::Sealed;
 use crate::log::format::payload::{
-    JobEnded, JobStarted, JobSubmitted, Output, RollbackStarted, RunOpened,
+    JobEnded, JobStarted, JobSubmitted, Output, RollbackStarted, RunOpened, Sealed, parse_payload,
 };
 use crate::volume::JobId;
 
@@ -34,7 +33,7 @@ struct RunFields {
 /// Returns the fields of a line; `None` if they do not fit its type.
 pub(crate) fn fields_of(kind: Option<EventType>, line: &[u8]) -> Option<Fields<'_>> {
     let Some(kind) = kind else {
-        let RunFields { run_id } = serde_json::from_slice(line).ok()?;
+        let RunFields { run_id } = parse_payload(line)?;
         return Some(Fields {
             run_id,
             job_id: None,
@@ -45,7 +44,7 @@ pub(crate) fn fields_of(kind: Option<EventType>, line: &[u8]) -> Option<Fields<'
             summary: None,
         });
     };
-    let fields: Fields<'_> = serde_json::from_slice(line).ok()?;
+    let fields: Fields<'_> = parse_payload(line)?;
     let is_of_job = kind.as_str().starts_with("job_");
     let complete = match kind {
         EventType::LogRotated => fields.sealed.is_some() && fields.state.is_some(),
@@ -63,7 +62,7 @@ fn fields_fit(kind: EventType, line: &[u8]) -> bool {
         EventType::JobStarted => fits::<JobStarted>(line),
         EventType::JobCompleted | EventType::JobRolledBack => fits::<JobEnded>(line),
         EventType::JobFailed => {
-            serde_json::from_slice::<JobEnded>(line).is_ok_and(|e| e.error.is_some())
+            parse_payload::<JobEnded>(line).is_some_and(|ended| ended.error.is_some())
         }
         EventType::JobRollbackStarted => fits::<RollbackStarted>(line),
         _ => fits::<IgnoredAny>(line),
@@ -71,5 +70,5 @@ fn fields_fit(kind: EventType, line: &[u8]) -> bool {
 }
 
 fn fits<T: for<'de> Deserialize<'de>>(line: &[u8]) -> bool {
-    serde_json::from_slice::<T>(line).is_ok()
+    parse_payload::<T>(line).is_some()
 }

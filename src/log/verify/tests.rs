@@ -113,11 +113,11 @@ fn illegal_stage_order_is_reported() {
             ended(it, EventType::JobRolledBack, json!({}))
         }),
         ("the run was opened before", |it| {
-            Draft::new(EventType::RunOpened, &it.run, None, &json!({"name": "x"})).unwrap()
+            Draft::with_type(EventType::RunOpened, &it.run, None, &json!({"name": "x"})).unwrap()
         }),
         ("but job j has no end", |it| {
             let summary = json!({"summary": {}});
-            Draft::new_unchecked(EventType::RunClosed, &it.run, None, &summary).unwrap()
+            Draft::with_type(EventType::RunClosed, &it.run, None, &summary).unwrap()
         }),
     ];
     for (message, draft) in cases {
@@ -144,7 +144,7 @@ fn fields_of_another_type_are_reported() {
     let (it, log) = with_started();
     let drafts = [
         ended(&it, EventType::JobFailed, json!({"exit_code": 1})),
-        Draft::new_unchecked(EventType::RunClosed, &it.run, None, &json!({})).unwrap(),
+        Draft::with_type(EventType::RunClosed, &it.run, None, &json!({})).unwrap(),
     ];
     log.append(&drafts, Durability::Process).unwrap();
     assert_eq!(
@@ -281,7 +281,7 @@ fn altered_checkpoint_is_reported() {
     let mut state = rotated["state"].clone();
     state["name"] = json!("another");
     let told = json!({"sealed": rotated["sealed"], "state": state});
-    let draft = Draft::new_unchecked(EventType::LogRotated, &it.run, None, &told).unwrap();
+    let draft = Draft::with_type(EventType::LogRotated, &it.run, None, &told).unwrap();
     let mut out = Vec::new();
     let id = Ulid::from_string(rotated["id"].as_str().unwrap()).unwrap();
     let ts = rotated["ts"].as_str().unwrap();
@@ -335,7 +335,7 @@ fn captured_output_is_compared_with_log() {
 fn events_of_another_run_are_reported() {
     let it = TestLog::with_notes(1);
     let other = "other".parse().unwrap();
-    let draft = Draft::new(EventType::Note, &other, None, &json!({"name": "n"})).unwrap();
+    let draft = Draft::with_type(EventType::Note, &other, None, &json!({"name": "n"})).unwrap();
     it.log().append(&[draft], Durability::Process).unwrap();
     assert_eq!(faults(&it), [(FaultKind::Fields, Some(3))]);
 }

@@ -1,12 +1,12 @@
 //! An event on its way into the log.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::log::error::DraftError;
 use crate::log::format::event_type::EventType;
 use crate::log::format::job_counts::{JobStep, MAX_FIELD_BYTES};
 use crate::log::format::limits::{MAX_LINE_BYTES, MAX_READ_LINE_BYTES};
-use crate::log::format::payload::Note;
+use crate::log::format::payload::{EventPayload, JobEnded, Note};
 use crate::log::format::{envelope, note_data};
 use crate::volume::{JobId, RunId};
 
@@ -19,23 +19,23 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Creates an event of `run` from a payload, such as those of [`crate::log::payload`]. Its
-    /// fields follow `type`, `run_id` and `job_id`.
+    /// Creates an event of `run` from its payload. The fields of the payload follow `type`,
+    /// `run_id` and `job_id`.
     ///
     /// # Errors
     /// The payload is not a JSON object, its line would be over the limit, or only the log
     /// itself writes events of this type.
-    pub fn new(
-        kind: EventType,
+    pub fn new<P: EventPayload>(
         run: &RunId,
         job: Option<&JobId>,
-        payload: &impl Serialize,
+        payload: &P,
     ) -> Result<Self, DraftError> {
         use EventType::{LogRepaired, LogRotated, RunClosed};
+        let kind = P::TYPE;
         if matches!(kind, LogRepaired | LogRotated | RunClosed) {
             return Err(DraftError::Reserved { kind });
         }
-        Self::new_unchecked(kind, run, job, payload)
+        Self::with_type(kind, run, job, payload)
     }
 
     /// Creates a `note` about `name`, with any data that can be JSON.
@@ -52,15 +52,26 @@ impl Draft {
         let checked = |json: String| note_data::compact(&json, MAX_LINE_BYTES, None);
         checked(serde_json::to_string(name)?)?;
         let data = checked(serde_json::to_string(data)?)?;
-        let data = Some(&*data);
-        Self::new(EventType::Note, run, job, &Note { name, data })
+        let note = Note {
+            name: name.into(),
+            data: Some(&*data),
+        };
+        Self::new(run, job, &note)
     }
 
-    /// Creates an event of any type; see [`Draft::new`].
+    /// Creates an event of `run` that only the log itself writes.
     ///
     /// # Errors
     /// The payload is not a JSON object, or its line would be over the limit.
-    pub(crate) fn new_unchecked(
+    pub(crate) fn reserved<P: EventPayload>(run: &RunId, payload: &P) -> Result<Self, DraftError> {
+        Self::with_type(P::TYPE, run, None, payload)
+    }
+
+    /// Creates an event of `run` from any object, such as a payload that was masked.
+    ///
+    /// # Errors
+    /// The payload is not a JSON object, or its line would be over the limit.
+    pub(crate) fn with_type(
         kind: EventType,
         run: &RunId,
         job: Option<&JobId>,
@@ -120,16 +131,12 @@ impl Draft {
 }
 
 fn job_step(kind: EventType, payload: &[u8]) -> Result<Option<JobStep>, serde_json::Error> {
-    #[derive(Deserialize)]
-    struct Retry {
-        retry_in_ms: Option<u64>,
-    }
     Ok(match kind {
         EventType::JobSubmitted => Some(JobStep::Submit),
         EventType::JobCompleted => Some(JobStep::Complete),
         EventType::JobFailed => {
-            let Retry { retry_in_ms } = serde_json::from_slice(payload)?;
-            retry_in_ms.is_none().then_some(JobStep::Fail)
+            let ended: JobEnded = serde_json::from_slice(payload)?;
+            ended.retry_in_ms.is_none().then_some(JobStep::Fail)
         }
         EventType::RunClosed | EventType::LogRotated => Some(JobStep::Summarize),
         _ => None,
@@ -139,25 +146,26 @@ fn job_step(kind: EventType, payload: &[u8]) -> Result<Option<JobStep>, serde_js
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[derive(Serialize)]
-    struct Empty {}
+    use crate::log::format::payload::RunClosed;
 
     #[test]
     fn drafts_are_parts_of_an_object() {
         let run: RunId = "r".parse().unwrap();
         let job: JobId = "j".parse().unwrap();
-        let draft = Draft::new(EventType::Note, &run, None, &Empty {}).unwrap();
+        let empty = serde_json::json!({});
+        let draft = Draft::with_type(EventType::Note, &run, None, &empty).unwrap();
         assert_eq!(draft.body, br#""type":"note","run_id":"r""#);
-        let payload = serde_json::json!({"name": "x"});
-        let draft = Draft::new(EventType::Note, &run, Some(&job), &payload).unwrap();
+        let named = |name: &str| Note {
+            name: name.to_owned().into(),
+            data: None,
+        };
+        let draft = Draft::new(&run, Some(&job), &named("x")).unwrap();
         assert_eq!(
             draft.body,
             br#""type":"note","run_id":"r","job_id":"j","name":"x""#
         );
-        let long = serde_json::json!({"name": "x".repeat(MAX_LINE_BYTES)});
         assert!(matches!(
-            Draft::new(EventType::Note, &run, None, &long),
+            Draft::new(&run, None, &named(&"x".repeat(MAX_LINE_BYTES))),
             Err(DraftError::TooLong { .. })
         ));
     }
@@ -182,13 +190,13 @@ mod tests {
     #[test]
     fn events_of_the_log_are_not_drafts() {
         let run: RunId = "r".parse().unwrap();
-        for kind in [
-            EventType::LogRepaired,
-            EventType::LogRotated,
-            EventType::RunClosed,
-        ] {
-            let refused = Draft::new(kind, &run, None, &Empty {}).unwrap_err();
-            assert!(matches!(refused, DraftError::Reserved { .. }));
-        }
+        let summary = serde_json::json!({});
+        let closed = RunClosed {
+            duration_ms: None,
+            summary,
+        };
+        let refused = Draft::new(&run, None, &closed).unwrap_err();
+        assert!(matches!(refused, DraftError::Reserved { .. }));
+        assert!(Draft::reserved(&run, &closed).is_ok());
     }
 }

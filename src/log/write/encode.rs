@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use serde::Serialize;
-use serde_json::value::RawValue;
 use ulid::Ulid;
 
 use super::batch::Close;
@@ -13,6 +11,7 @@ use crate::log::error::{AppendError, DraftError, Refusal};
 use crate::log::format::envelope;
 use crate::log::format::envelope::{Envelope, MAX_SEQ};
 use crate::log::format::event_type::EventType;
+use crate::log::format::payload::RunClosed;
 use crate::log::format::ulid::ulid_from_ms;
 use crate::log::state::run_state::RunState;
 use crate::volume::{RunId, parse_ts};
@@ -30,12 +29,6 @@ pub(crate) struct EncodedBatch {
     pub closed: bool,
     /// The jobs that keep the run open.
     pub unfinished: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct RunClosed {
-    duration_ms: Option<u64>,
-    summary: Box<RawValue>,
 }
 
 /// Encodes events behind the known end of a log.
@@ -108,7 +101,7 @@ impl Encoder<'_> {
             duration_ms: state.duration_ms(),
             summary: state.summary().map_err(DraftError::from)?,
         };
-        let draft = Draft::new_unchecked(EventType::RunClosed, self.run, None, &payload)?;
+        let draft = Draft::reserved(self.run, &payload)?;
         self.encode_line(batch, ts, &draft)?;
         batch.closed = true;
         Ok(())

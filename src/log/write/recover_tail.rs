@@ -11,12 +11,10 @@ use super::repair::TailRepair;
 use super::tail::Tail;
 use super::writer_state::WriterState;
 use crate::log::error::{AppendError, StorageError};
-use crate::log::format::event_type::EventType;
 use crate::log::format::payload::Sealed;
 use crate::log::read::fold;
 use crate::log::segment::line_reader::read_span;
-use crate::log::segment::segment_file;
-use crate::log::segment::segment_set;
+use crate::log::segment::{segment_file, segment_set};
 use crate::volume::{Dir, IoContext, layout};
 
 /// Returns whether the next writer has to repair the run in `dir`: a torn end, or a rotation
@@ -68,12 +66,7 @@ fn repair_tail(
     writer.advance_over_repair(handle, segment, len)?;
     Ok(match repair {
         TailRepair::Completed => None,
-        TailRepair::Repaired(payload) => Some(Draft::new_unchecked(
-            EventType::LogRepaired,
-            handle.run(),
-            None,
-            &payload,
-        )?),
+        TailRepair::Repaired(payload) => Some(Draft::reserved(handle.run(), &payload)?),
     })
 }
 

@@ -11,37 +11,20 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use serde::Serialize;
-
 use crate::log::error::StorageError;
 use crate::log::format::classify::{LineClass, classify};
 use crate::log::format::envelope::DamageReason;
 use crate::log::format::limits::MAX_READ_LINE_BYTES;
+use crate::log::format::payload::{LogRepaired, RepairAction};
 use crate::log::segment::line_reader::read_span;
 use crate::volume::{Dir, IoContext, VolumeError, layout};
-
-/// The payload of `log_repaired`.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct LogRepaired {
-    /// The segment.
-    file: &'static str,
-    /// The offset of the fragment, in bytes.
-    offset: u64,
-    /// The length of the fragment, in bytes.
-    bytes: u64,
-    /// `cut`: moved to the quarantine. `ended`: left in place as one damaged line.
-    action: &'static str,
-    /// The path of the copy, from the directory of the run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    quarantine: Option<String>,
-}
 
 /// How a fragment was repaired.
 pub(crate) enum TailRepair {
     /// It lacked only its `\n` and is a whole line now.
     Completed,
     /// It was damaged, and the log must record the repair.
-    Repaired(LogRepaired),
+    Repaired(LogRepaired<'static>),
 }
 
 /// Repairs a fragment at the end of the active segment, under the locks.
@@ -72,10 +55,10 @@ pub(crate) fn repair_torn_tail(
         }
     }
     let mut repaired = LogRepaired {
-        file: layout::ACTIVE,
+        file: layout::ACTIVE.into(),
         offset: from,
         bytes: to - from,
-        action: "cut",
+        action: RepairAction::Cut,
         quarantine: None,
     };
     if let Ok(name) = copy_to_quarantine(dir, segment, first_seq, from, to) {
@@ -83,7 +66,7 @@ pub(crate) fn repair_torn_tail(
         repaired.quarantine = Some(format!("{}/{name}", layout::QUARANTINE));
     } else {
         terminate_line(segment, &path)?;
-        repaired.action = "ended";
+        repaired.action = RepairAction::Ended;
     }
     Ok(TailRepair::Repaired(repaired))
 }

@@ -174,7 +174,7 @@ impl Play {
 
     fn begun_anew(it: TestLog) -> Self {
         let opened = RunOpened::default();
-        let opened = Draft::new(EventType::RunOpened, &it.run, None, &opened).unwrap();
+        let opened = Draft::new(&it.run, None, &opened).unwrap();
         it.log().append(&[opened], Durability::Process).unwrap();
         let dir = it.log().dir().try_clone().unwrap();
         Self {

@@ -5,7 +5,6 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use ulid::Ulid;
 
@@ -14,6 +13,7 @@ use crate::log::format::classify::LineClass;
 use crate::log::format::envelope::{DamageReason, Envelope, peek_frame};
 use crate::log::format::event_type::EventType;
 use crate::log::format::job_counts::JobCounts;
+use crate::log::format::payload::{Summarized, parse_payload};
 use crate::log::interop::foreign::apply_foreign;
 use crate::log::segment::line_reader::{FileSpan, LineReader, RawLine, classify_raw};
 use crate::log::segment::rev_line_reader::RevLineReader;
@@ -289,15 +289,9 @@ impl Tail {
 
     /// Records the summary that a line carries; returns whether it carries one.
     pub(crate) fn record_summary(&mut self, env: &Envelope<'_>, line: &[u8]) -> bool {
-        #[derive(Deserialize)]
-        struct SummaryField {
-            summary: Option<Box<RawValue>>,
-        }
         let may_carry = |kind: EventType| kind == EventType::RunClosed || kind.may_follow_close();
         if env.kind.known().is_some_and(may_carry)
-            && let Ok(SummaryField {
-                summary: Some(summary),
-            }) = serde_json::from_slice(line)
+            && let Some(Summarized { summary }) = parse_payload(line)
         {
             self.summary = Some(summary);
             return true;

@@ -6,7 +6,7 @@ use std::{fs, thread};
 
 use crate::log::test_log::TestLog;
 use crate::log::*;
-use crate::volume::{RunId, layout};
+use crate::volume::{RunId, format_ulid, layout};
 
 #[test]
 fn many_threads_with_several_logs_lose_nothing() {
@@ -187,12 +187,14 @@ fn opening_missing_run_does_not_create_it() {
 fn first_event_has_id_of_run_name() {
     let it = TestLog::new();
     let log = RunLog::create(&it.volume, "build").unwrap();
-    let draft = Draft::new(EventType::Note, log.run_id(), None, &serde_json::json!({})).unwrap();
+    let draft =
+        Draft::with_type(EventType::Note, log.run_id(), None, &serde_json::json!({})).unwrap();
     log.append(&[draft.clone(), draft], Durability::Process)
         .unwrap();
     let state = fold(log.dir()).unwrap();
     let id = state.first_id.unwrap();
-    assert_eq!(log.run_id().as_str(), format!("build-{id}"));
+    let expected = format!("build-{}", format_ulid(id));
+    assert_eq!(log.run_id().as_str(), expected);
 }
 
 #[test]
@@ -240,7 +242,7 @@ fn too_long_events_are_refused_and_no_events_write_nothing() {
     let log = it.log();
     let before = it.bytes();
     let huge = serde_json::json!({"x": "y".repeat(MAX_LINE_BYTES)});
-    let refused = Draft::new(EventType::Note, &it.run, None, &huge);
+    let refused = Draft::with_type(EventType::Note, &it.run, None, &huge);
     assert!(matches!(refused, Err(DraftError::TooLong { .. })));
     log.append(&[], Durability::Power).unwrap();
     assert_eq!(it.bytes(), before);

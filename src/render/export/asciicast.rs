@@ -12,8 +12,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::utf8_decoder::Utf8Decoder;
-use crate::job::StreamId;
-use crate::log::{Item, RunState};
+use crate::log::{Item, RunState, StreamId};
 use crate::render::export::transitions::{TransitionKind, Transitions};
 use crate::render::export::{Export, OutputChunk};
 use crate::render::human::event_line::line_time;

@@ -16,7 +16,7 @@ use crate::log::{Item, RunState};
 use crate::render::export::Export;
 use crate::render::human::event_line::{event_kind, event_time, parse_event};
 use crate::render::json::run_record::RunRecord;
-use crate::volume::{RunId, format_ts};
+use crate::volume::{RunId, format_ts, parse_ts};
 
 /// Writes a trace.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub struct ChromeTrace {
     /// The tracks of the jobs, which follow that of the run.
     tracks: HashMap<String, u64>,
     /// The time of the last snapshot written: several events carry the same one.
-    snapshot_ts: Option<String>,
+    snapshot_ts: Option<Timestamp>,
     opened: Option<Timestamp>,
 }
 
@@ -150,13 +150,12 @@ impl ChromeTrace {
     /// Writes counters for a snapshot of the host, unless it was already written.
     fn host(&mut self, out: &mut dyn Write, host: &Value) -> io::Result<()> {
         let taken = host.get("taken_ts").and_then(Value::as_str);
-        let Some((text, ts)) = taken.and_then(|text| Some((text, text.parse().ok()?))) else {
+        let Some(ts) = taken.and_then(parse_ts) else {
             return Ok(());
         };
-        if self.snapshot_ts.as_deref() == Some(text) {
+        if self.snapshot_ts.replace(ts) == Some(ts) {
             return Ok(());
         }
-        self.snapshot_ts = Some(text.to_owned());
         for (name, key) in [
             ("host load (1 min)", "load_1m"),
             ("host memory used (bytes)", "mem_used_bytes"),

@@ -8,10 +8,10 @@ use std::io;
 use std::io::Write;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::log::payload::{Note, parse_payload};
 use crate::log::{Item, RunState};
 use crate::render::export::Export;
 use crate::render::human::event_line::{event_kind, event_time, parse_event, plain_details};
@@ -99,13 +99,7 @@ impl Export for CsvEvents {
 
 /// Returns the data of a note as it was written.
 fn note_data(line: &[u8]) -> Option<&str> {
-    #[derive(Deserialize)]
-    struct Note<'a> {
-        #[serde(borrow)]
-        data: Option<&'a RawValue>,
-    }
-    let Note { data } = serde_json::from_slice(line).ok()?;
-    data.map(RawValue::get)
+    parse_payload::<Note<'_>>(line)?.data.map(RawValue::get)
 }
 
 /// The columns of a job.

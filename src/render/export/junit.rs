@@ -12,9 +12,9 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, T
 
 use super::output_tail::OutputTails;
 use super::spans::{Phase, Span, Spans};
-use crate::job::{RunStatus, StreamId};
+use crate::job::RunStatus;
 use crate::log::format::payload::ErrorKind;
-use crate::log::{Item, RunState, Stage};
+use crate::log::{Item, RunState, Stage, StreamId};
 use crate::render::export::{Export, OutputChunk};
 use crate::render::human::sanitize::sanitize;
 use crate::render::human::style::is_control;

@@ -22,8 +22,7 @@ use std::io::Write;
 
 use jiff::Timestamp;
 
-use crate::job::StreamId;
-use crate::log::{Item, RunState};
+use crate::log::{Item, RunState, StreamId};
 use crate::render::json::run_record::RunRecord;
 
 pub use crate::render::export::asciicast::Asciicast;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::job::StreamId;
+use crate::log::StreamId;
 use crate::render::export::OutputChunk;
 use crate::render::human::format::size;
 

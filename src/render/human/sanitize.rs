@@ -8,7 +8,7 @@ use std::io::Write;
 
 use super::style::{Role, Style, is_control};
 use super::terminal_line::TerminalLine;
-use crate::job::StreamId;
+use crate::log::StreamId;
 
 /// Erases the rest of a line (ECMA-48, EL).
 const ERASE_REST: &str = "\x1b[K";

@@ -13,7 +13,7 @@ use crate::log::{Dialect, Item, JobState, RunState};
 use crate::render::export::Export;
 use crate::render::export::transitions::{Transition, TransitionKind, Transitions, job_has_failed};
 use crate::render::json::json_lines::json_line;
-use crate::volume::{RunId, layout, rfc3339};
+use crate::volume::{RunId, format_ulid, layout, rfc3339};
 
 /// Writes what `omne status` reads as `.omne/var/runs/<run_id>/events.jsonl`.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl AsOmne {
             self.ids += 1;
             Ulid::from_parts(transition.millis(), self.ids)
         });
-        let id = id.to_string().to_ascii_lowercase();
+        let id = format_ulid(id);
         let line = OmneLine {
             kind,
             id: &id,

@@ -5,9 +5,9 @@
 use std::io;
 use std::io::Write;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::log::{Dialect, Item, JobState, RunState};
+use crate::log::{Dialect, EventHead, Item, JobState, RunState};
 use crate::render::export::Export;
 use crate::render::export::transitions::{Transition, TransitionKind, Transitions, job_has_failed};
 use crate::render::json::json_lines::json_line;
@@ -76,11 +76,7 @@ impl Export for AsRuntimo {
     fn item(&mut self, out: &mut dyn Write, item: &Item<'_>, run: &RunState) -> io::Result<()> {
         let transitions = self.transitions.classify(item, run);
         if let Item::Foreign(Dialect::Runtimo, line) = item {
-            #[derive(Deserialize)]
-            struct Numbered {
-                seq: u64,
-            }
-            if let Ok(Numbered { seq }) = serde_json::from_slice(line) {
+            if let Some(seq) = EventHead::parse(line).and_then(|head| head.seq) {
                 self.seq = self.seq.max(seq.saturating_add(1));
             }
             out.write_all(line)?;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::job::{DurationVerdict, InspectedRun, RunStatus, UsualDuration};
 use crate::log::format::payload::{EnclosingJob, JobError, Output, ProcessRef};
-use crate::log::{JobState, ProbeState, Rollback, Stage, Tombstone};
+use crate::log::{JobState, ProbeState, Rollback, Stage, Tombstone, Ulid};
 use crate::volume::{JobId, RunId, Volume, rfc3339};
 
 /// The last event that a state is based on.
@@ -73,7 +73,7 @@ pub struct RunRecord {
     pub dir: PathBuf,
     /// Orders runs by age.
     #[serde(skip)]
-    pub first_id: Option<String>,
+    pub first_id: Option<Ulid>,
 }
 
 /// How long the last runs of the same name took, and how this one compares.
@@ -107,9 +107,9 @@ impl RunRecord {
         } = examined;
         let state = overview.state;
         // A run without an event is as old as its id.
-        let age = || run_id.ulid().map(str::to_owned);
+        let age = || run_id.ulid();
         let mut record = Self {
-            first_id: state.first_id.clone().or_else(age),
+            first_id: state.first_id.or_else(age),
             run_id,
             dir,
             duration_ms: state.duration_ms(),

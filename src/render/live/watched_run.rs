@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::job::{LiveJob, RunStatus};
-use crate::log::{JobState, RunState};
+use crate::log::{JobState, RunState, Ulid};
 use crate::volume::RunId;
 
 /// How many bytes of the end of a job's output are enough to fill a screen.
@@ -18,7 +18,7 @@ pub struct WatchedRun {
     /// The id.
     pub run_id: RunId,
     /// Orders runs by age.
-    pub first_id: Option<String>,
+    pub first_id: Option<Ulid>,
     /// The name that the user gave it.
     pub name: String,
     /// The state when it was last examined.
@@ -37,9 +37,9 @@ impl WatchedRun {
     /// Creates the record of a run in this state.
     pub fn new(run_id: RunId, run: &RunState, state: RunStatus) -> Self {
         // A run without an event is as old as its id.
-        let age = || run_id.ulid().map(str::to_owned);
+        let age = || run_id.ulid();
         Self {
-            first_id: run.first_id.clone().or_else(age),
+            first_id: run.first_id.or_else(age),
             run_id,
             name: run.name.clone(),
             state,
@@ -51,8 +51,8 @@ impl WatchedRun {
     }
 
     /// Returns what orders runs by age.
-    pub fn age(&self) -> (Option<&String>, &RunId) {
-        (self.first_id.as_ref(), &self.run_id)
+    pub fn age(&self) -> (Option<Ulid>, &RunId) {
+        (self.first_id, &self.run_id)
     }
 
     /// Reports whether the run has not ended.

@@ -164,8 +164,7 @@ fn append(volume: &Volume, dir: &Dir, before: &[Read]) {
         return;
     };
     let log = log.foreign_policy(ForeignPolicy::Accept);
-    let data = serde_json::json!({"name": "n"});
-    let note = Draft::new(EventType::Note, &run, None, &data).expect("a note");
+    let note = Draft::note(&run, None, "n", &()).expect("a note");
     let Ok(_) = log.append(&[note], Durability::Process) else {
         return;
     };

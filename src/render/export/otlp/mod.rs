@@ -18,8 +18,7 @@ use self::model::{
 use self::trace::Trace;
 use super::spans::Spans;
 use super::utf8_decoder::Utf8Decoder;
-use crate::job::StreamId;
-use crate::log::{EventKind, EventType, Item, RunState};
+use crate::log::{EventKind, EventType, Item, RunState, StreamId};
 use crate::render::export::{Export, OutputChunk};
 use crate::render::human::event_line::{event_kind, event_time, parse_event, plain_details};
 use crate::render::json::json_lines::json_line;

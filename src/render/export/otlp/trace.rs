@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use ulid::Ulid;
 
 use super::model::{
     KeyValue, OtlpSpan, Resource, SPAN_KIND_INTERNAL, SPAN_KIND_SERVER, Status, UnixNano,
@@ -48,8 +47,7 @@ impl Trace {
             return;
         }
         // The id of the first event is as long as that of a trace, and as unique.
-        let first = run.first_id.as_deref();
-        if let Some(id) = first.and_then(|id| id.parse::<Ulid>().ok()) {
+        if let Some(id) = run.first_id {
             self.id = format!("{:032x}", id.0);
         }
         if let Some(context) = &run.trace {

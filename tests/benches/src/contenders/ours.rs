@@ -129,10 +129,10 @@ impl Notes {
     /// None, while the data are JSON.
     pub fn draft(&self) -> Done<Draft> {
         let note = Note {
-            name: "bench",
+            name: "bench".into(),
             data: Some(&self.data),
         };
-        Ok(Draft::new(EventType::Note, &self.run, None, &note)?)
+        Ok(Draft::new(&self.run, None, &note)?)
     }
 }
 
@@ -144,7 +144,7 @@ pub fn write_run(volume: &Volume, run: &RunId, events: u64, closed: bool) -> Don
         name: "bench".to_owned(),
         ..RunOpened::default()
     };
-    let opened = Draft::new(EventType::RunOpened, run, None, &opened)?;
+    let opened = Draft::new(run, None, &opened)?;
     log.append(&[opened], Durability::Process)?;
     let events = events.saturating_sub(1 + u64::from(closed));
     for begin in (0..events).step_by(512) {

@@ -282,10 +282,10 @@ fn append(log: &RunLog, name: &str, durability: Durability) -> Vec<u8> {
     let note = |n: usize| {
         let data = serde_json::value::to_raw_value(&serde_json::json!({"n": n})).unwrap();
         let note = Note {
-            name,
+            name: name.into(),
             data: Some(&data),
         };
-        Draft::new(EventType::Note, log.run_id(), None, &note).unwrap()
+        Draft::new(log.run_id(), None, &note).unwrap()
     };
     let mut acknowledged = Vec::new();
     let mut n = 0;

@@ -1,0 +1,83 @@
+//! The events of a whole run.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::EventPayload;
+use crate::log::format::event_type::EventType;
+use crate::log::format::trace_context::TraceContext;
+use crate::volume::{JobId, RunId};
+
+/// `run_opened`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct RunOpened {
+    /// The name that people know it by.
+    #[serde(default)]
+    pub name: String,
+    /// Whether it stays open for more jobs until it is closed by hand.
+    #[serde(default)]
+    pub keep_open: bool,
+    /// The name of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The version of runlog that wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runlog: Option<String>,
+    /// The job that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<EnclosingJob>,
+    /// The place in the trace of the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
+}
+
+/// A job inside which a run was opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnclosingJob {
+    /// The run, which may be in another volume.
+    pub run_id: RunId,
+    /// The job.
+    pub job_id: JobId,
+}
+
+impl EventPayload for RunOpened {
+    const TYPE: EventType = EventType::RunOpened;
+}
+
+/// `run_closed`. Only the log itself writes it. `S` is the state of the run, as read or written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunClosed<S> {
+    /// From the first event to the close, in milliseconds.
+    #[serde(default)]
+    pub duration_ms: Option<u64>,
+    /// The state of the run.
+    pub summary: S,
+}
+
+impl<S: Serialize> EventPayload for RunClosed<S> {
+    const TYPE: EventType = EventType::RunClosed;
+}
+
+/// The summary that the last line of a closed run carries, whatever its type.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Summarized<S> {
+    /// The state of the run.
+    pub summary: S,
+}
+
+/// `note`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Note<'a> {
+    /// What it is about.
+    #[serde(borrow, default)]
+    pub name: Cow<'a, str>,
+    /// The user's JSON.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<&'a RawValue>,
+}
+
+impl EventPayload for Note<'_> {
+    const TYPE: EventType = EventType::Note;
+}
