@@ -4,13 +4,17 @@ use std::fs::File;
 use std::io;
 use std::io::{IsTerminal as _, Seek as _, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::{Context as _, Result};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::exit::Code;
 use super::terminal_style::is_dumb_terminal;
+use crate::job::Interrupts;
+
+/// The maximum number of bytes that are held before a pager is started.
+const MAX_HELD_BYTES: usize = 1 << 20;
 
 /// Whether long output is shown by a pager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +47,106 @@ pub(crate) fn print(text: &[u8], paging: Paging, code: Code) -> Result<Code> {
     Ok(code)
 }
 
+/// Stdout, through a pager as soon as more was written than fits on the terminal. Text that
+/// does not end soon is shown while it is written.
+#[derive(Debug)]
+pub(crate) struct PagedOutput {
+    paging: Paging,
+    /// What was written so far, while it may fit on the terminal.
+    held: Option<Vec<u8>>,
+    pager: Option<RunningPager>,
+}
+
+#[derive(Debug)]
+struct RunningPager {
+    child: Child,
+    /// `None` once all was written.
+    input: Option<ChildStdin>,
+    /// Ctrl-C is for the pager: without us, the shell would read from its terminal.
+    _interrupts: Option<Interrupts>,
+}
+
+impl PagedOutput {
+    pub(crate) fn new(paging: Paging) -> Self {
+        let pages = paging != Paging::Off && is_capable_terminal();
+        Self {
+            paging,
+            held: pages.then(Vec::new),
+            pager: None,
+        }
+    }
+
+    /// Writes what is held, and waits until the user leaves the pager.
+    ///
+    /// # Errors
+    /// Stdout cannot be written.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        if let Some(held) = self.held.take() {
+            io::stdout().lock().write_all(&held)?;
+        }
+        self.leave_pager();
+        io::stdout().lock().flush()
+    }
+
+    fn leave_pager(&mut self) {
+        if let Some(mut pager) = self.pager.take() {
+            drop(pager.input.take());
+            // It ends when the user says so, whatever its exit code.
+            drop(pager.child.wait());
+        }
+    }
+
+    /// Starts the pager with what was held; without one, writes that to stdout.
+    fn start(&mut self) -> io::Result<()> {
+        let held = self.held.take().unwrap_or_default();
+        if let Some(mut pager) = pager(self.paging)
+            && let Ok(mut child) = pager.stdin(Stdio::piped()).spawn()
+        {
+            self.pager = Some(RunningPager {
+                input: child.stdin.take(),
+                child,
+                _interrupts: Interrupts::block_signals().ok(),
+            });
+        }
+        self.write_all(&held)
+    }
+}
+
+impl io::Write for PagedOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(held) = &mut self.held {
+            held.extend_from_slice(bytes);
+            if held.len() > MAX_HELD_BYTES || is_longer_than_terminal(held) {
+                self.start()?;
+            }
+            return Ok(bytes.len());
+        }
+        match self.pager.as_mut().and_then(|pager| pager.input.as_mut()) {
+            Some(input) => input.write(bytes),
+            None => io::stdout().lock().write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match (&self.held, &self.pager) {
+            (None, None) => io::stdout().lock().flush(),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for PagedOutput {
+    fn drop(&mut self) {
+        self.leave_pager();
+    }
+}
+
+fn is_capable_terminal() -> bool {
+    io::stdout().is_terminal() && !is_dumb_terminal()
+}
+
 fn is_longer_than_terminal(text: &[u8]) -> bool {
-    if !io::stdout().is_terminal() || is_dumb_terminal() {
+    if !is_capable_terminal() {
         return false;
     }
     let rows = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_row);

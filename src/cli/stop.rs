@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use super::context::{Global, print_stderr, print_warning};
 use super::exit;
 use super::exit::Code;
-use super::value_parsers::{parse_duration, parse_signal};
+use super::value_parsers::{SignalParser, parse_duration};
 use crate::job::{PendingStop, RunStatus, StopOptions, StopOutcome};
 use crate::volume::RunId;
 
@@ -33,7 +33,13 @@ pub(crate) struct Args {
     #[arg(value_name = "RUN", required = true)]
     runs: Vec<String>,
     /// Send this signal first, by its name or number
-    #[arg(long, value_name = "SIGNAL", default_value = "TERM", value_parser = parse_signal)]
+    #[arg(
+        long,
+        value_name = "SIGNAL",
+        default_value = "TERM",
+        value_parser = SignalParser,
+        hide_possible_values = true
+    )]
     signal: i32,
     /// Wait DURATION for the jobs to end
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]

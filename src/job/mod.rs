@@ -16,7 +16,7 @@ pub use crate::job::capture::stream::OnWarning;
 pub use crate::job::error::StartError;
 pub use crate::job::output::interleave::{PlaybackItem, play};
 pub use crate::job::output::job_output::{
-    JobOutput, OutputCallback, SkipLines, UnindexedBytes, last_output_bytes,
+    JobOutput, OutputCallback, OutputChunk, SkipLines, UnindexedBytes, last_output_bytes,
 };
 pub use crate::job::process::interrupts::{Interrupts, ShutdownSignal};
 pub use crate::job::process::job_env::{JOB_VARIABLE, JOBS_VARIABLE, RUN_VARIABLE, enclosing_job};

@@ -31,6 +31,8 @@ pub const SETTINGS: (&str, &str) = (".omne/lib/cfg", "runlog.toml");
 pub const TRASH: &str = "trash";
 /// The file in `var/` with one line for each run that gc removed.
 pub const RETIRED: &str = "retired.jsonl";
+/// The file that replaces it without its oldest lines.
+pub const RETIRED_NEW: &str = "retired.jsonl.tmp";
 
 /// The file that writers of a run lock.
 pub const LOCK: &str = "lock";

@@ -133,6 +133,7 @@ pub struct GcSettings {
     pub keep_failed: Option<RawSetting>,
     pub orphans: Option<bool>,
     pub events_older_than: Option<RawSetting>,
+    pub max_retired: Option<RawSetting>,
 }
 
 /// The section `[volume]`.

@@ -127,6 +127,9 @@ fn in_a_terminal(env: &TestEnv, terminal: &Terminal<'_>) {
         ("status --name dep", "status --name deploy"),
         ("run --name dep", "run --name deploy"),
         ("tail --type job_su", "tail --type job_submitted"),
+        ("tail --job dep", "tail --job deploy"),
+        ("stop --signal US", "stop --signal USR"),
+        ("status --state pe", "status --state pending"),
         ("tail latest --js", "tail latest --json"),
         // The words of a wrapped command are completed as without runlog.
         ("run -- cat rel", "run -- cat release-notes"),

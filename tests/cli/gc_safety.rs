@@ -119,6 +119,34 @@ fn gc_removes_unknown_files_without_following_links() {
 }
 
 #[test]
+fn gc_keeps_newest_tombstones() {
+    let env = three_ended();
+    env.ok(&["gc", "--max-age", "0"]);
+    let path = env.path(".omne/var/retired.jsonl");
+    let before = std::fs::read_to_string(&path).unwrap();
+    let mode = |path| {
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).unwrap().permissions())
+    };
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    let planned = env.ok(&["gc", "--max-retired", "2", "--dry-run"]);
+    assert_eq!(
+        planned.stderr(),
+        "1 records of removed runs would be removed\n"
+    );
+    assert_eq!(retired(&env), ["a", "b", "c"]);
+    env.ok(&["gc", "--max-retired", "2"]);
+    assert_eq!(retired(&env), ["b", "c"]);
+    let after = std::fs::read_to_string(&path).unwrap();
+    assert!(before.ends_with(&after) && mode(&path) & 0o777 == 0o640);
+    // The setting applies to every gc.
+    env.write(".omne/lib/cfg/runlog.toml", "[gc]\nmax_retired = 1\n");
+    ended(&env, "d", "true");
+    env.ok(&["gc", "d"]);
+    assert_eq!(retired(&env), ["d"]);
+    assert!(!env.exists(".omne/var/retired.jsonl.tmp"));
+}
+
+#[test]
 fn gc_repairs_torn_tombstone() {
     let env = three_ended();
     env.ok(&["gc", "--max-runs", "2"]);

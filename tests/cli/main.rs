@@ -75,6 +75,7 @@ mod status_watch_json;
 mod stop;
 mod tail;
 mod tail_cursor;
+mod tail_output;
 mod tail_pipe;
 mod tail_race;
 mod tail_removed;

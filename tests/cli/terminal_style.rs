@@ -139,6 +139,44 @@ fn status_keeps_ids_whole_on_narrow_terminals() {
 }
 
 #[test]
+fn long_timeline_and_output_are_shown_by_pager() {
+    let env = failed_run();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    env.ok(&["run", "--name", "long", "--", "seq", "9"]);
+    env.executable("pager", "#!/bin/sh\necho by pager; exec cat\n");
+    let shown = |rows: u16, command: &str, end: &str| {
+        terminal.line(&format!(
+            "clear; stty rows {rows}; PAGER=./pager \"$RUNLOG\" {command}; echo $?; stty rows 50; echo {end}"
+        ));
+        terminal.wait_for_line(end);
+        terminal.screen()
+    };
+    for (command, last, end) in [
+        ("replay long", "completed", "a"),
+        ("tail long", "run closed", "b"),
+        ("tail --output long", "\n9\n", "c"),
+        ("tail --output --timestamps long", " 9\n", "d"),
+    ] {
+        let paged = shown(4, command, end);
+        assert!(
+            paged.contains("by pager\n") && paged.contains(last),
+            "{paged}"
+        );
+        assert!(paged.contains("\n0\n"), "{paged}");
+        let plain = shown(4, &format!("{command} --no-pager"), &format!("{end}{end}"));
+        let short = shown(40, command, &format!("{end}{end}{end}"));
+        for screen in [plain, short] {
+            assert!(
+                screen.contains(last) && !screen.contains("by pager"),
+                "{screen}"
+            );
+        }
+    }
+}
+
+#[test]
 fn long_list_is_shown_by_pager() {
     let env = failed_run();
     let Some(terminal) = Terminal::new(&env) else {

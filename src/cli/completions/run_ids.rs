@@ -30,6 +30,9 @@ pub(crate) struct Args {
     /// Print the names of runs instead
     #[arg(long, conflicts_with = "writable")]
     names: bool,
+    /// Print the IDs of jobs instead
+    #[arg(long, conflicts_with_all = ["writable", "names"])]
+    jobs: bool,
 }
 
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
@@ -39,8 +42,8 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let (Ok(Some(runs)), Ok(mut ids)) = (volume.runs(), list(&volume)) else {
         return Ok(Code::Ok);
     };
-    if args.names {
-        return print_names(args, &runs, &ids);
+    if args.names || args.jobs {
+        return print_words(args, &runs, &ids);
     }
     ids.retain(|run| run.as_str().starts_with(&args.prefix));
     let looked = inspect_runs(&runs, &ids, JobScope::Summarized, |run, examined| {
@@ -61,14 +64,23 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     Ok(Code::Ok)
 }
 
-/// Prints the names that start with the prefix, each once.
-fn print_names(args: &Args, runs: &Dir, ids: &[RunId]) -> Result<Code> {
-    let name = |_: &RunId, inspected: InspectedRun| inspected.summary.state.name;
-    let names = inspect_runs(runs, ids, JobScope::Summarized, name).into_iter();
-    let names: BTreeSet<String> = names.filter_map(Result::ok).flatten().collect();
+/// Prints the names of runs or the ids of jobs that start with the prefix, each once.
+fn print_words(args: &Args, runs: &Dir, ids: &[RunId]) -> Result<Code> {
+    let words = |_: &RunId, inspected: InspectedRun| {
+        let state = inspected.summary.state;
+        if args.jobs {
+            let jobs = state.jobs.into_iter();
+            jobs.map(|job| job.job_id.into()).collect()
+        } else {
+            vec![state.name]
+        }
+    };
+    let found = inspect_runs(runs, ids, JobScope::Summarized, words).into_iter();
+    let words: BTreeSet<String> = found.filter_map(Result::ok).flatten().flatten().collect();
     let mut out = io::BufWriter::new(io::stdout().lock());
-    for name in names.iter().filter(|name| name.starts_with(&args.prefix)) {
-        writeln!(out, "{}", escape_controls(name))?;
+    let is_wanted = |word: &&String| !word.is_empty() && word.starts_with(&args.prefix);
+    for word in words.iter().filter(is_wanted) {
+        writeln!(out, "{}", escape_controls(word))?;
     }
     out.flush()?;
     Ok(Code::Ok)

@@ -69,6 +69,7 @@ _runlog_with_runs() {
     case "$command $prev" in
         @WRITABLE@) which=--writable ;;
         @NAMES@) which=--names ;;
+        @JOBS@) which=--jobs ;;
         @ANY@) ;;
         @VALUES@) return 0 ;;
         @COMMANDS@) [[ $cur == -* ]] && return 0 ;;

@@ -19,3 +19,7 @@ _runlog_names() {
     _runlog_runs --names
 }
 
+_runlog_jobs() {
+    _runlog_runs --jobs
+}
+

@@ -15,6 +15,8 @@ enum RunArgument {
     Writable,
     /// The name of runs.
     Name,
+    /// A job of some run.
+    Job,
 }
 
 impl RunArgument {
@@ -24,6 +26,7 @@ impl RunArgument {
             Self::Any => "",
             Self::Writable => "--writable",
             Self::Name => "--names",
+            Self::Job => "--jobs",
         }
     }
 }
@@ -32,6 +35,7 @@ impl RunArgument {
 fn expected_run(arg: &Arg) -> Option<RunArgument> {
     let names = arg.get_value_names().unwrap_or_default();
     match arg.get_long() {
+        _ if names.iter().any(|name| name.as_str() == "JOB") => Some(RunArgument::Job),
         Some("run") => Some(RunArgument::Writable),
         Some("name") => Some(RunArgument::Name),
         _ => {
@@ -89,6 +93,7 @@ pub(crate) fn in_bash(script: &str, cli: &Command) -> String {
         .replace("@WRITABLE@", &of(Some(RunArgument::Writable)))
         .replace("@ANY@", &of(Some(RunArgument::Any)))
         .replace("@NAMES@", &of(Some(RunArgument::Name)))
+        .replace("@JOBS@", &of(Some(RunArgument::Job)))
         .replace("@RUN_VALUES@", &run_values)
         .replace("@VALUES@", &of(None))
         .replace("@COMMANDS@", &commands.join("|"));
@@ -110,6 +115,8 @@ pub(crate) fn in_zsh(script: &str) -> String {
             line.replace(":ID:_default", ":ID:_runlog_writable_runs")
         } else if line.contains("--name=[") || line.contains("'-n+[Name of the run") {
             line.replace(":NAME:_default", ":NAME:_runlog_names")
+        } else if line.contains(":JOB:_default") {
+            line.replace(":JOB:_default", ":JOB:_runlog_jobs")
         } else {
             line.to_owned()
         }

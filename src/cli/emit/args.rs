@@ -49,7 +49,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ID")]
     run: Option<RunId>,
     /// Job that the note belongs to [default: `RUNLOG_JOB_ID`, the enclosing job]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "JOB")]
     job: Option<JobId>,
     /// Create the run if it does not exist; it stays open until `run --run ID --close`
     #[arg(long)]

@@ -62,6 +62,9 @@ pub(crate) struct Args {
     /// the state of the run is kept
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Limits")]
     events_older_than: Option<Duration>,
+    /// Keep the records (`status --retired`) of the newest N removed runs [default: 10000]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    max_retired: Option<usize>,
 
     /// Only consider runs in these states
     #[arg(long, value_name = "STATE", value_parser = run_state(), value_delimiter = ',')]
@@ -81,7 +84,12 @@ pub(crate) struct Args {
 pub(super) struct GcLimits {
     pub policy: RetentionPolicy,
     pub events_older_than: Option<Duration>,
+    /// The number of tombstones that are kept.
+    pub max_retired: usize,
 }
+
+/// The number of tombstones that are kept by default.
+const MAX_RETIRED: usize = 10_000;
 
 impl Args {
     /// Returns whether runs are removed or only reported.
@@ -114,14 +122,18 @@ impl Args {
                 named: false,
             },
             events_older_than: self.events_older_than,
+            max_retired: MAX_RETIRED,
         };
-        let is_given =
-            limits.policy != RetentionPolicy::default() || limits.events_older_than.is_some();
+        let set = volume.settings()?.gc;
+        let set_retired = value("gc.max_retired", set.max_retired.as_ref(), parse_count)?;
+        limits.max_retired = self.max_retired.or(set_retired).unwrap_or(MAX_RETIRED);
+        let is_given = limits.policy != RetentionPolicy::default()
+            || limits.events_older_than.is_some()
+            || self.max_retired.is_some();
         if !is_given && !self.runs.is_empty() {
             // A user who names runs and no limit wants to remove these runs.
             limits.policy.named = true;
         } else if !is_given {
-            let set = volume.settings()?.gc;
             let duration = |key, written| value(key, written, parse_duration);
             limits = GcLimits {
                 policy: RetentionPolicy {
@@ -136,15 +148,17 @@ impl Args {
                     "gc.events_older_than",
                     set.events_older_than.as_ref(),
                 )?,
+                ..limits
             };
         }
-        if limits.policy.has_limit() || limits.events_older_than.is_some() {
+        let trims = self.max_retired.or(set_retired).is_some();
+        if limits.policy.has_limit() || limits.events_older_than.is_some() || trims {
             return Ok(limits);
         }
         Err(UsageError {
             message: "no limits set; nothing to remove".to_owned(),
-            hint: "give RUN, --max-age, --max-runs, --max-size, --orphans or --events-older-than, or \
-                   set them under [gc] in .omne/lib/cfg/runlog.toml",
+            hint: "give RUN, --max-age, --max-runs, --max-size, --orphans, --events-older-than or \
+                   --max-retired, or set them under [gc] in .omne/lib/cfg/runlog.toml",
         }
         .into())
     }

@@ -16,7 +16,8 @@ use crate::job::gc::{
     GcCandidates, finish_removal, list_candidates, remove_planned, runs_to_remove,
 };
 use crate::log::store::retention::{Eligibility, RetentionDecision, RunInfo};
-use crate::log::{GcLock, PruneLimit, RunLog, open_dir, plan_prune, trash_entries};
+use crate::log::store::tombstones::count_excess;
+use crate::log::{GcError, GcLock, PruneLimit, RunLog, open_dir, plan_prune, trash_entries};
 use crate::render::Execution;
 use crate::volume::Volume;
 
@@ -56,6 +57,11 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
         let then = before(now, limit);
         drop_events(&volume, &candidates, &verdicts, then, &mut output)?;
     }
+    let trimmed = match &mut gc {
+        None => count_excess(&volume, limits.max_retired).map_err(GcError::from),
+        Some(gc) => gc.trim_tombstones(limits.max_retired),
+    };
+    output.trimmed(trimmed);
     output.end()
 }
 

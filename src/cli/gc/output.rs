@@ -143,6 +143,23 @@ impl GcOutput {
         }
     }
 
+    /// Reports how many records of removed runs were removed, or would be.
+    pub(crate) fn trimmed(&self, lines: Result<u64, GcError>) {
+        let removed = match self.execution {
+            Execution::DryRun => "would be removed",
+            Execution::Apply => "removed",
+        };
+        match lines {
+            Ok(0) => {}
+            Ok(n) => print_stderr(format_args!("{n} records of removed runs {removed}")),
+            // The next gc tries again, perhaps with more room.
+            Err(e) => print_stderr(format_args!(
+                "warning: the records of removed runs are not trimmed: {}",
+                error_chain(&e)
+            )),
+        }
+    }
+
     /// Prints the summary, and returns the exit code.
     pub(crate) fn end(mut self) -> Result<Code> {
         if self.style == ReportStyle::Human && self.written.is_ok() {

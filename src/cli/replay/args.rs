@@ -54,7 +54,7 @@ pub(crate) struct Args {
     )]
     pub speed: Option<Speed>,
     /// With --output: show only the output of this job
-    #[arg(long, value_name = "ID", requires = "output")]
+    #[arg(long, value_name = "JOB", requires = "output")]
     pub job: Option<String>,
     /// With --output: show only output from this stream (stdout, stderr, or both where they shared one pipe)
     #[arg(long, value_name = "STREAM", value_parser = parse_stream, requires = "output")]
@@ -69,6 +69,9 @@ pub(crate) struct Args {
     /// Lines
     #[arg(long, conflicts_with_all = ["output", "dialect", "export"])]
     pub json: bool,
+    /// Do not show long output in a pager (`RUNLOG_PAGER`, `PAGER`, or less)
+    #[arg(long)]
+    pub no_pager: bool,
     /// Write --as or --export to FILE instead of stdout (`-`); an existing file is replaced once
     /// the export is complete
     #[arg(short, long, value_name = "FILE", requires = "written")]

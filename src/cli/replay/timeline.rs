@@ -8,6 +8,7 @@ use anyhow::Result;
 use super::source::ReplaySource;
 use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::Code;
+use crate::cli::pager::{PagedOutput, Paging};
 use crate::cli::replay::{Args, ReadControl, read, warn};
 use crate::job::{RunStatus, RunVerdict, inspect_run, run_verdict};
 use crate::log::{Fold, Item, JobScope, RunState};
@@ -15,7 +16,12 @@ use crate::render::Timeline;
 use crate::volume::Dir;
 
 pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Result<Code> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let paging = if args.no_pager {
+        Paging::Off
+    } else {
+        Paging::FromStart
+    };
+    let mut out = io::BufWriter::new(PagedOutput::new(paging));
     let mut timeline = Timeline::new(global.style());
     let mut fold = Fold::default();
     let mut has_title = false;
@@ -34,6 +40,7 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Re
     let inspected = inspect_now(source.dir(), &fold.state)?;
     writeln!(out, "\n{}", timeline.summary(&fold.state, &inspected))?;
     out.flush()?;
+    out.get_mut().finish()?;
     if code == Code::Damage {
         print_stderr("warning: damage was skipped; list it with `runlog replay --verify RUN`");
     }

@@ -126,9 +126,9 @@ impl Request<'_> {
             None,
             &mut skip,
             UnindexedBytes::All,
-            &mut |stream, bytes| match stream {
-                Some(StreamId::Stderr) => stderr.write_all(bytes),
-                _ => stdout.write_all(bytes),
+            &mut |chunk| match chunk.stream {
+                Some(StreamId::Stderr) => stderr.write_all(chunk.bytes),
+                _ => stdout.write_all(chunk.bytes),
             },
         )?;
         Ok(stdout.flush()?)

@@ -31,8 +31,8 @@ fn stderr_tail(dir: &Dir, job: &JobId) -> Vec<u8> {
     };
     let only = Some(StreamId::Stderr);
     let mut skip = output.skip_to_last(LINES, only).unwrap_or_default();
-    let copied = output.copy_streams(only, &mut skip, UnindexedBytes::Hold, &mut |_, bytes| {
-        tail.extend_from_slice(bytes);
+    let copied = output.copy_streams(only, &mut skip, UnindexedBytes::Hold, &mut |chunk| {
+        tail.extend_from_slice(chunk.bytes);
         let excess = tail.len().saturating_sub(OUTPUT_TAIL_BYTES);
         tail.drain(..excess);
         Ok(())

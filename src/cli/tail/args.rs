@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::cli::context::print_stderr;
+use crate::cli::pager::Paging;
 use crate::cli::tail::until::{Until, parse_until};
 use crate::cli::usage_error::UsageError;
 use crate::cli::value_parsers::{EventTypeParser, parse_duration, parse_moment, parse_stream};
@@ -71,12 +72,12 @@ pub(crate) struct Args {
     )]
     pub kind: Vec<String>,
     /// Show only events or output of this job
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "JOB")]
     pub job: Option<String>,
-    /// Show only events since WHEN
+    /// Show only events or output since WHEN
     #[arg(long, value_name = "WHEN", value_parser = parse_moment)]
     pub since: Option<Timestamp>,
-    /// Show only events until WHEN. Or follow until the first event of a type (`type=TYPE`, even
+    /// Show only events or output until WHEN. Or follow until the first event of a type (`type=TYPE`, even
     /// one that --type hides) or until a run is in a state (`state=STATE`; with --all, runs that
     /// had already ended do not count)
     #[arg(long, value_name = "WHEN", value_parser = parse_until)]
@@ -85,9 +86,13 @@ pub(crate) struct Args {
     #[arg(long)]
     pub json: bool,
     /// Print the output of the jobs instead of events. On a terminal, control sequences are
-    /// removed and stderr is red; otherwise it is printed unchanged
+    /// removed and stderr is red; otherwise it is printed unchanged. With several runs, run and
+    /// job are in front of each line
     #[arg(long)]
     pub output: bool,
+    /// Start each line of output with the time at which it was stored
+    #[arg(short, long, requires = "output")]
+    pub timestamps: bool,
     /// Only show output from this stream (stdout, stderr, or both where they shared one pipe)
     #[arg(long, value_name = "STREAM", value_parser = parse_stream, requires = "output")]
     pub stream: Option<StreamId>,
@@ -97,6 +102,10 @@ pub(crate) struct Args {
     /// Stop following after DURATION; 0 means no limit
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub timeout: Option<Duration>,
+
+    /// Do not show long output in a pager (`RUNLOG_PAGER`, `PAGER`, or less); with -f there is none
+    #[arg(long)]
+    pub no_pager: bool,
 
     /// Search all events (their stored lines) or, with --output, all output of the runs for a
     /// regular expression, and print the lines that match
@@ -162,6 +171,27 @@ fn parse_lines(text: &str) -> Result<LineCount, String> {
 }
 
 impl Args {
+    /// Whether output is printed line by line, with run, job or time in front, or selected by
+    /// its time.
+    pub(super) fn prints_output_lines(&self) -> bool {
+        let several = self.all || self.runs.len() > 1;
+        self.output && (several || self.timestamps || self.since.is_some() || self.until.is_some())
+    }
+
+    /// Returns whether long output is shown by a pager: not what continues or is for programs.
+    pub(super) fn paging(&self) -> Paging {
+        let is_off = self.no_pager || self.follows() || self.json || self.cursor_file.is_some();
+        if is_off { Paging::Off } else { Paging::FromEnd }
+    }
+
+    /// Returns the end of the time that is shown.
+    pub(super) fn until_time(&self) -> Option<Timestamp> {
+        match self.until {
+            Some(Until::Time(ts)) => Some(ts),
+            _ => None,
+        }
+    }
+
     /// Whether new events are waited for.
     pub(super) fn follows(&self) -> bool {
         self.follow || self.until.as_ref().is_some_and(Until::is_awaited)
@@ -218,10 +248,10 @@ impl Args {
                 "add -f, or --until state=STATE or type=TYPE",
             );
         }
-        if self.output && self.runs.len() > 1 {
+        if self.output && self.until.as_ref().is_some_and(Until::is_awaited) {
             return wrong(
-                "--output takes one run",
-                "run `runlog tail --output` once per run",
+                "--output cannot wait for a state or an event",
+                "give --until a time, or wait with `runlog status --wait RUN`",
             );
         }
         if self.after_cursor.is_some() && self.runs.len() > 1 {

@@ -118,7 +118,7 @@ impl<'a> Tailer<'a> {
             None if args.cursor_file.is_some() => RemovedRuns::from_now_on(&volume)?,
             None => RemovedRuns::default(),
         };
-        let outlet = StdoutSink::stdout(args.cursor_file.is_some());
+        let outlet = StdoutSink::stdout(args.cursor_file.is_some()).with_pager(args.paging());
         let several = asked.as_ref().is_none_or(|asked| asked.runs.len() > 1);
         let mut tailer = Self {
             args,
@@ -209,6 +209,7 @@ impl<'a> Tailer<'a> {
         self.ledger.show();
         let stop = stop?;
         saved?;
+        self.shown.outlet.finish()?;
         let code = match (stop, &self.args.until) {
             (StopReason::Timeout, _) => Code::Running,
             (StopReason::Done, Some(until)) if until.is_awaited() => {

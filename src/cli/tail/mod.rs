@@ -7,7 +7,10 @@ mod filter;
 mod follow;
 mod line_writer;
 mod output;
+mod output_lines;
+mod output_runs;
 mod poll;
+mod run_output;
 mod run_status;
 mod search;
 mod select;
@@ -31,10 +34,13 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
         return search::search(args, global, pattern);
     }
     let deadline = deadline(args.timeout);
+    if args.prints_output_lines() {
+        return output_runs::print_runs(args, global, deadline);
+    }
     if args.output {
         let name = args.runs.first().map_or("latest", String::as_str);
         let (_, dir) = global.run(name)?;
-        return output::output(args, global, &dir, deadline);
+        return output::output(args, global, dir, deadline);
     }
     Tailer::new(args, global, deadline)?.run()
 }

@@ -5,6 +5,7 @@
 //! without a reader; pipe(7)), and roughly how much of a socket's queue (`SIOCOUTQ`).
 
 use std::io;
+use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ use rustix::io::{Errno, ioctl_fionread, write};
 use rustix::pipe::PIPE_BUF;
 
 use super::stop_reason::{StopConditions, StoppedBy};
+use crate::cli::pager::{PagedOutput, Paging};
 use crate::job::unread_of_socket;
 
 /// Stdout, and how much was written to it.
@@ -22,6 +24,7 @@ use crate::job::unread_of_socket;
 pub(crate) struct StdoutSink {
     kind: SinkKind,
     written: u64,
+    pager: Option<PagedOutput>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,12 +46,27 @@ impl StdoutSink {
                 _ => SinkKind::Sink,
             },
             written: 0,
+            pager: None,
         };
         if outlet.waiting().is_err() {
             // Nothing is known about this kind.
             outlet.kind = SinkKind::Sink;
         }
         outlet
+    }
+
+    /// Shows lines by a pager if there are more than fit on the terminal.
+    pub(crate) fn with_pager(mut self, paging: Paging) -> Self {
+        self.pager = (paging != Paging::Off).then(|| PagedOutput::new(paging));
+        self
+    }
+
+    /// Waits until the user leaves the pager, if there is one.
+    ///
+    /// # Errors
+    /// Stdout cannot be written.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        self.pager.as_mut().map_or(Ok(()), PagedOutput::finish)
     }
 
     /// Returns whether lines are read later, and whether that is known.
@@ -93,6 +111,11 @@ impl StdoutSink {
         stops: &StopConditions,
         until: Option<Instant>,
     ) -> Result<usize> {
+        if let Some(pager) = &mut self.pager {
+            pager.write_all(bytes)?;
+            self.written += bytes.len() as u64;
+            return Ok(bytes.len());
+        }
         let mut done = 0;
         while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
             let part = match self.kind {

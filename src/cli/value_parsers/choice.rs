@@ -57,6 +57,37 @@ impl TypedValueParser for EventTypeParser {
     }
 }
 
+/// A parser for a signal: its name, with or without `SIG`, or its number. It lists the usual ones
+/// in completions.
+#[derive(Debug, Clone)]
+pub(crate) struct SignalParser;
+
+/// The signals that jobs are usually sent.
+const USUAL_SIGNALS: [&str; 10] = [
+    "TERM", "INT", "HUP", "QUIT", "KILL", "USR1", "USR2", "STOP", "CONT", "WINCH",
+];
+
+impl TypedValueParser for SignalParser {
+    type Value = i32;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<i32, clap::Error> {
+        let parse = |text: &str| {
+            crate::job::parse_signal(text)
+                .ok_or_else(|| format!("`{text}` is not a signal, such as TERM or 15"))
+        };
+        TypedValueParser::parse_ref(&parse, command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(USUAL_SIGNALS.iter().map(PossibleValue::new)))
+    }
+}
+
 /// Parses a pattern for names: `*`, `?` and `[…]` as in a shell.
 ///
 /// # Errors

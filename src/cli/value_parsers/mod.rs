@@ -12,7 +12,9 @@ mod size;
 use super::usage_error::UsageError;
 use crate::log::StreamId;
 
-pub(crate) use choice::{EventTypeParser, parse_name_pattern, parse_state, run_state};
+pub(crate) use choice::{
+    EventTypeParser, SignalParser, parse_name_pattern, parse_state, run_state,
+};
 pub(crate) use duration::{deadline, parse_duration};
 pub(crate) use moment::parse_moment;
 pub(crate) use probe::parse_probe;
@@ -71,16 +73,6 @@ pub(crate) fn parse_load(text: &str) -> Result<f64, String> {
         .ok_or_else(|| {
             format!("`{text}` is not a load; write a number of 0 or more, such as 4 or 1.5")
         })
-}
-
-/// Parses a signal: its name, with or without `SIG`, or its number.
-///
-/// # Errors
-///
-/// Returns a message if there is no such signal.
-pub(crate) fn parse_signal(text: &str) -> Result<i32, String> {
-    crate::job::parse_signal(text)
-        .ok_or_else(|| format!("`{text}` is not a signal, such as TERM or 15"))
 }
 
 /// Parses the name of a stream.

@@ -5,11 +5,15 @@ use std::io;
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 
+use jiff::Timestamp;
+
 use crate::log::{OutputRange, RevLineReader, StorageError, StreamId};
 use crate::volume::{Dir, IoContext as _, JobId, layout};
 
 /// The size of the copy buffer in bytes.
 const CHUNK_BYTES: usize = 256 << 10;
+/// The maximum number of bytes of the index that are held at a time.
+const INDEX_CHUNK_BYTES: u64 = 256 << 10;
 
 /// A reader of the captured output of one job.
 #[derive(Debug)]
@@ -31,6 +35,17 @@ pub enum UnindexedBytes {
     Seen,
     /// All: the index will not catch up any more.
     All,
+}
+
+/// A part of what a job printed, which may end anywhere.
+#[derive(Debug, Clone, Copy)]
+pub struct OutputChunk<'a> {
+    /// The stream, if known.
+    pub stream: Option<StreamId>,
+    /// The time by which it was stored, if known.
+    pub ts: Option<Timestamp>,
+    /// The bytes.
+    pub bytes: &'a [u8],
 }
 
 impl JobOutput {
@@ -91,17 +106,22 @@ impl JobOutput {
             return self.copy_to(end, to, skip);
         }
         let mut any = false;
-        for range in self.new_ranges()? {
-            if range.stream == stream {
-                any |= self.copy_to(range.end, to, skip)?;
+        loop {
+            let ranges = self.new_ranges()?;
+            if ranges.is_empty() {
+                return Ok(any);
             }
-            self.at = range.end;
+            for range in ranges {
+                if range.stream == stream {
+                    any |= self.copy_to(range.end, to, skip)?;
+                }
+                self.at = range.end;
+            }
         }
-        Ok(any)
     }
 
-    /// Passes what was printed since the last call to `each`, with the stream if that is
-    /// known. Returns whether there was anything.
+    /// Passes what was printed since the last call to `each`. Returns whether there was
+    /// anything.
     ///
     /// # Errors
     /// The files cannot be read, or `each` fails.
@@ -113,13 +133,20 @@ impl JobOutput {
         each: &mut OutputCallback<'_>,
     ) -> io::Result<bool> {
         let mut any = false;
-        for range in self.new_ranges()? {
-            let stream = range.stream;
-            if only.is_none() || stream == only {
-                let mut to = CallbackWriter { stream, each };
-                any |= self.copy_to(range.end, &mut to, skip)?;
+        loop {
+            let ranges = self.new_ranges()?;
+            if ranges.is_empty() {
+                break;
             }
-            self.at = self.at.max(range.end);
+            for range in ranges {
+                let stream = range.stream;
+                if only.is_none() || stream == only {
+                    let ts = range.ts;
+                    let mut to = CallbackWriter { stream, ts, each };
+                    any |= self.copy_to(range.end, &mut to, skip)?;
+                }
+                self.at = self.at.max(range.end);
+            }
         }
         if only.is_some() {
             return Ok(any);
@@ -131,7 +158,11 @@ impl JobOutput {
             UnindexedBytes::All => len,
         };
         self.seen = len;
-        let mut to = CallbackWriter { stream: None, each };
+        let mut to = CallbackWriter {
+            stream: None,
+            ts: None,
+            each,
+        };
         Ok(any | self.copy_to(end, &mut to, skip)?)
     }
 
@@ -154,7 +185,7 @@ impl JobOutput {
         Ok(any)
     }
 
-    /// Reads the complete lines that were added to the index since the last call.
+    /// Reads complete lines that were added to the index since the last call, up to a limit.
     fn new_ranges(&mut self) -> io::Result<Vec<OutputRange>> {
         let Some(index) = &self.index else {
             return Ok(Vec::new());
@@ -162,7 +193,7 @@ impl JobOutput {
         let mut text = Vec::new();
         let mut from = index.try_clone()?;
         io::Seek::seek(&mut from, io::SeekFrom::Start(self.index_at))?;
-        from.read_to_end(&mut text)?;
+        from.take(INDEX_CHUNK_BYTES).read_to_end(&mut text)?;
         let whole = memchr::memrchr(b'\n', &text).map_or(0, |at| at + 1);
         self.index_at += whole as u64;
         let lines = text.get(..whole).unwrap_or_default().split(|b| *b == b'\n');
@@ -172,18 +203,23 @@ impl JobOutput {
     }
 }
 
-/// A callback for a chunk of the output, with its stream if that is known.
-pub type OutputCallback<'a> = dyn FnMut(Option<StreamId>, &[u8]) -> io::Result<()> + 'a;
+/// A callback for a chunk of the output.
+pub type OutputCallback<'a> = dyn FnMut(OutputChunk<'_>) -> io::Result<()> + 'a;
 
-/// A writer that passes each chunk to a callback together with its stream.
+/// A writer that passes each chunk to a callback together with its stream and time.
 struct CallbackWriter<'a, 'b> {
     stream: Option<StreamId>,
+    ts: Option<Timestamp>,
     each: &'a mut OutputCallback<'b>,
 }
 
 impl Write for CallbackWriter<'_, '_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (self.each)(self.stream, buf)?;
+        (self.each)(OutputChunk {
+            stream: self.stream,
+            ts: self.ts,
+            bytes: buf,
+        })?;
         Ok(buf.len())
     }
 

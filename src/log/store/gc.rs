@@ -235,6 +235,14 @@ impl GcLock {
         }
     }
 
+    /// Removes the oldest tombstones until `max` are left. Returns how many it removed.
+    ///
+    /// # Errors
+    /// They cannot be removed, and all of them remain.
+    pub fn trim_tombstones(&mut self, max: usize) -> Result<u64, GcError> {
+        self.tombstones.trim(&self.var, max)
+    }
+
     /// Returns whether the removal of a run is recorded already.
     pub fn has_tombstone(&self, run: &RunId, first_id: Option<Ulid>) -> bool {
         self.tombstones.has(run, first_id)

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -28,7 +28,9 @@ use crate::log::segment::preallocate::Preallocation;
 use crate::log::segment::rev_line_reader::RevLineReader;
 use crate::log::state::run_state::RunState;
 use crate::log::state::run_status::RunStatus;
-use crate::volume::{Dir, IoContext, RunId, Volume, layout, now_ts, rfc3339, ulid_text};
+use crate::volume::{
+    Dir, FileKey, IoContext, RunId, Volume, copy_access, layout, now_ts, rfc3339, ulid_text,
+};
 
 /// The summary of a removed run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -122,11 +124,7 @@ impl TombstoneLog {
     /// Another gc is at work ([`GcError::Running`]), or the file cannot be written.
     pub(crate) fn open(var: &Dir) -> Result<Self, GcError> {
         let path = var.path().join(layout::RETIRED);
-        let file = var.append(layout::RETIRED)?;
-        match file_lock::try_exclusive(&file, &path)? {
-            Some(guard) => guard.keep(),
-            None => return Err(GcError::Running { path }),
-        }
+        let file = lock_current(var, &path)?;
         // It may be new, or the gc that created it may have died before its own sync.
         var.sync().map_err(SyncError::from_volume)?;
         let len = repair_last_line(&file).at("repair", &path)?;
@@ -139,6 +137,50 @@ impl TombstoneLog {
             recorded,
             reserve: Preallocation::default(),
         })
+    }
+
+    /// Removes the oldest lines until `max_lines` are left. Returns how many it removed.
+    ///
+    /// The file is replaced, so that a crash leaves the old one or the new one. Readers find
+    /// their place again by the line that they read last.
+    ///
+    /// # Errors
+    /// The new file cannot be written, and the old one remains.
+    pub(crate) fn trim(&mut self, var: &Dir, max_lines: usize) -> Result<u64, GcError> {
+        let (start, removed) = excess(&self.file, self.len, max_lines).at("read", &self.path)?;
+        if removed == 0 {
+            return Ok(0);
+        }
+        let new = self.replace_from(var, start).inspect_err(|_| {
+            // It may have filled the disk.
+            drop(var.remove_file(layout::RETIRED_NEW));
+        })?;
+        (self.file, self.len) = (Arc::new(new), self.len - start);
+        self.reserve = Preallocation::default();
+        Ok(removed)
+    }
+
+    /// Replaces the file with a copy from `start` on, and returns the copy, locked.
+    fn replace_from(&self, var: &Dir, start: u64) -> Result<File, GcError> {
+        // Left by a gc that died: only the process that holds the lock is here.
+        var.remove_file(layout::RETIRED_NEW)?;
+        let new = var.create_new(layout::RETIRED_NEW)?;
+        let path = var.path().join(layout::RETIRED_NEW);
+        // Locked before it gets its name, so that no other gc starts.
+        match file_lock::try_exclusive(&new, &path)? {
+            Some(guard) => guard.keep(),
+            None => return Err(GcError::Running { path }),
+        }
+        copy_access(&self.file, &new).at("set owner and mode of", &path)?;
+        let mut old = FileSpan::new(Arc::clone(&self.file), start, self.len);
+        std::io::copy(&mut old, &mut &new).at("write", &path)?;
+        new.sync_data().map_err(|source| SyncError {
+            path: path.clone(),
+            source,
+        })?;
+        var.replace(layout::RETIRED_NEW, layout::RETIRED)?;
+        var.sync().map_err(SyncError::from_volume)?;
+        Ok(new)
     }
 
     /// Returns whether the file has a tombstone of this run.
@@ -186,6 +228,57 @@ impl TombstoneLog {
         })?;
         Ok(())
     }
+}
+
+/// Opens and locks the file that has the name: a gc that trims it puts another one in its place.
+fn lock_current(var: &Dir, path: &Path) -> Result<File, GcError> {
+    loop {
+        let file = var.append(layout::RETIRED)?;
+        match file_lock::try_exclusive(&file, path)? {
+            Some(guard) => guard.keep(),
+            None => {
+                let path = path.to_owned();
+                return Err(GcError::Running { path });
+            }
+        }
+        let opened = rustix::fs::fstat(&file).map_err(std::io::Error::from);
+        let opened = FileKey::from(&opened.at("stat", path)?);
+        let named = var.stat(layout::RETIRED)?;
+        if named.as_ref().map(FileKey::from) == Some(opened) {
+            return Ok(file);
+        }
+    }
+}
+
+/// Returns how many lines the file has beyond the newest `max_lines`.
+///
+/// # Errors
+/// The file cannot be read.
+pub(crate) fn count_excess(volume: &Volume, max_lines: usize) -> Result<u64, StorageError> {
+    let Some(file) = volume.root().read_in(layout::VAR, layout::RETIRED)? else {
+        return Ok(0);
+    };
+    let path = volume.path().join(layout::VAR).join(layout::RETIRED);
+    let len = file.metadata().at("stat", &path)?.len();
+    let (_, lines) = excess(&Arc::new(file), len, max_lines).at("read", &path)?;
+    Ok(lines)
+}
+
+/// Returns the offset at which the newest `max_lines` lines start, and the number of lines
+/// before it.
+fn excess(file: &Arc<File>, len: u64, max_lines: usize) -> std::io::Result<(u64, u64)> {
+    let mut back = RevLineReader::new(file, len);
+    let mut start = len;
+    for _ in 0..max_lines {
+        let Some(line) = back.prev_line()? else { break };
+        start = line.offset;
+    }
+    let mut lines = LineReader::from_span(FileSpan::new(Arc::clone(file), 0, start));
+    let mut count = 0;
+    while lines.next_line()?.is_some() {
+        count += 1;
+    }
+    Ok((start, count))
 }
 
 /// What makes a tombstone another one: a run that got more events since gc was interrupted has

@@ -83,6 +83,14 @@ impl Watcher {
         self.watches.insert(run.clone(), [of_run, of_jobs]);
     }
 
+    /// Watches the leases and the output of the jobs of the run in `dir`, unless they are
+    /// watched already.
+    pub fn watch_output(&mut self, run: &RunId, dir: &Dir) {
+        let [of_run, mut of_jobs] = self.watches.get(run).copied().unwrap_or_default();
+        of_jobs = of_jobs.or_else(|| self.add(dir, layout::JOBS, IN_RUN, Some(run)));
+        self.watches.insert(run.clone(), [of_run, of_jobs]);
+    }
+
     /// Stops watching a run.
     pub fn unwatch(&mut self, run: &RunId) {
         for wd in self.watches.remove(run).into_iter().flatten().flatten() {

@@ -173,6 +173,16 @@ pub(crate) fn sanitize(bytes: &[u8]) -> String {
     text
 }
 
+/// Returns a line of a stream, without its end, as a terminal should show it: stderr has a
+/// color.
+pub fn sanitized_line(style: Style, stream: Option<StreamId>, bytes: &[u8]) -> String {
+    let role = match stream {
+        Some(StreamId::Stderr) => Role::Bad,
+        _ => Role::Plain,
+    };
+    style.paint(role, sanitize(bytes).trim_end_matches('\n'))
+}
+
 /// Returns the last `n` lines of output that are not blank. The last line may be unfinished.
 pub fn last_lines(bytes: &[u8], n: usize) -> Vec<String> {
     let text = sanitize(bytes);

@@ -63,6 +63,18 @@ impl Style {
         self.paint(Role::Faint, text)
     }
 
+    /// Returns the text in one of a few colors, if colors are enabled: the same for the same
+    /// number, which sets lines of one source apart from those of others.
+    pub fn numbered(self, number: usize, text: &str) -> String {
+        let role = match number % 4 {
+            0 => Role::Busy,
+            1 => Role::Doubt,
+            2 => Role::Good,
+            _ => Role::Strong,
+        };
+        self.paint(role, text)
+    }
+
     /// Returns the text in the color of its role, if colors are enabled.
     pub(crate) fn paint(self, role: Role, text: &str) -> String {
         if !self.color || text.is_empty() {

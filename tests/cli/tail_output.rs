@@ -1,0 +1,93 @@
+//! `runlog tail --output` of several runs, and with times.
+
+use crate::gc::ended;
+use crate::support::env::{Background, TestEnv};
+
+/// Creates the finished runs `one` and `two`.
+fn two_runs() -> TestEnv {
+    let env = TestEnv::new();
+    ended(&env, "one", "echo err >&2; printf unfinished");
+    ended(&env, "two", "true");
+    env
+}
+
+fn printed(env: &TestEnv, args: &[&str]) -> String {
+    let args: Vec<_> = ["tail", "--output"].iter().chain(args).copied().collect();
+    env.ok(&args).stdout()
+}
+
+#[test]
+fn lines_of_several_runs_start_with_run_and_job() {
+    let env = two_runs();
+    let all = "one/sh | out\none/sh | err\none/sh | unfinished\ntwo/sh | out\n";
+    assert_eq!(printed(&env, &["one", "two"]), all);
+    assert_eq!(printed(&env, &["--all"]), all);
+    // Nothing to wait for: all runs have ended.
+    assert_eq!(printed(&env, &["-f", "one", "two", "one"]), all);
+    assert_eq!(
+        printed(&env, &["--all", "-n", "1", "--stream", "stdout"]),
+        "one/sh | unfinished\ntwo/sh | out\n"
+    );
+    assert_eq!(
+        env.run(&["tail", "--output", "--all", "--job", "x"]).code,
+        3
+    );
+    assert_eq!(env.run(&["tail", "--output", "one", "other"]).code, 3);
+    let colored = printed(&env, &["--all", "--color", "always"]);
+    assert!(
+        colored.contains("\x1b[36mone/sh |\x1b[0m out\n"),
+        "{colored}"
+    );
+    assert!(colored.contains("\x1b[31merr\x1b[0m\n"), "{colored}");
+    assert!(
+        colored.contains("\x1b[33mtwo/sh |\x1b[0m out\n"),
+        "{colored}"
+    );
+}
+
+#[test]
+fn output_is_selected_by_time() {
+    let env = two_runs();
+    let index = env.run_dir("one").join("jobs/sh.out.idx");
+    let index = std::fs::read_to_string(index).unwrap();
+    let first: serde_json::Value = serde_json::from_str(index.lines().next().unwrap()).unwrap();
+    let first = first["ts"].as_str().unwrap();
+    let stamped = printed(&env, &["-t", "one"]);
+    assert!(stamped.starts_with(&format!("{first} out\n")), "{stamped}");
+    assert_eq!(stamped.lines().count(), 3);
+    assert!(
+        stamped
+            .lines()
+            .all(|line| line.split(' ').next().unwrap().ends_with('Z'))
+    );
+    assert_eq!(
+        printed(&env, &["one", "--until", first]).lines().next(),
+        Some("out")
+    );
+    assert_eq!(printed(&env, &["one", "--until", "2001-01-01"]), "");
+    assert_eq!(
+        printed(&env, &["one", "--since", "2001-01-01"]),
+        "out\nerr\nunfinished"
+    );
+    assert_eq!(printed(&env, &["--all", "--since", "2101-01-01"]), "");
+    // The time has passed, so there is nothing to follow.
+    let job = env.spawn(&["run", "--run", "live", "--", "cat"]);
+    env.wait_for("job_started");
+    assert_eq!(printed(&env, &["-f", "live", "--until", "2001-01-01"]), "");
+    job.end();
+}
+
+#[test]
+fn following_all_includes_new_runs() {
+    let env = two_runs();
+    let mut tail = env.spawn(&["tail", "-f", "--all", "--output", "-n", "0"]);
+    let mut job = env.spawn(&["run", "--run", "new", "--", "cat"]);
+    job.write(b"hello\n");
+    let read = |tail: &mut Background| String::from_utf8(tail.read_line()).unwrap();
+    assert_eq!(read(&mut tail).trim_end(), "new/cat | hello");
+    job.write(b"again\n");
+    assert_eq!(read(&mut tail).trim_end(), "new/cat | again");
+    job.end();
+    tail.signal(rustix::process::Signal::TERM);
+    tail.end();
+}
