@@ -5,109 +5,18 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _};
 
-use super::{Cli, run_defaults};
+use super::{Cli, other_tools, run_defaults};
+use crate::job::RunStatus;
 use crate::volume::read_user_defaults;
 
-/// Commands of other tools, and what to type instead.
-const OTHER_COMMANDS: [(&[&str], &str); 18] = [
-    (
-        &["kill", "cancel", "terminate"],
-        "stop a run with `runlog stop RUN`",
-    ),
-    (
-        &["rm", "remove", "delete", "del"],
-        "remove a run with `runlog gc RUN`",
-    ),
-    (
-        &["clean", "cleanup", "prune", "purge"],
-        "remove old runs with `runlog gc`",
-    ),
-    (
-        &["wait", "join"],
-        "wait for a run with `runlog status --wait RUN`",
-    ),
-    (
-        &["show", "info", "inspect", "describe", "get"],
-        "show a run with `runlog status RUN`",
-    ),
-    (
-        &["history", "log", "runs", "jobs"],
-        "list runs with `runlog status`, show the events of one with `runlog replay RUN`",
-    ),
-    (
-        &["events", "timeline"],
-        "show the events of a run with `runlog replay RUN`",
-    ),
-    (
-        &["follow", "attach"],
-        "follow a run with `runlog tail -f RUN`, its output with `runlog tail -f --output RUN`",
-    ),
-    (
-        &["output", "cat"],
-        "print the output of a run with `runlog tail --output RUN`",
-    ),
-    (
-        &["grep", "search", "find"],
-        "search what all runs printed with `runlog tail --output --all --grep REGEX`",
-    ),
-    (
-        &["stats", "statistics", "report"],
-        "show statistics with `runlog status --stats`",
-    ),
-    (
-        &["watch", "top", "monitor"],
-        "watch the runs with `runlog status --watch`",
-    ),
-    (
-        &["exec", "start", "wrap"],
-        "run a command with `runlog run COMMAND`",
-    ),
-    (
-        &["verify", "check", "fsck"],
-        "check a run with `runlog replay --verify RUN`",
-    ),
-    (
-        &["recover", "repair"],
-        "recover a run with `runlog replay --recover RUN`",
-    ),
-    (
-        &["rollback", "undo"],
-        "undo a run with `runlog replay --rollback RUN`",
-    ),
-    (
-        &["note", "event", "add"],
-        "add a note with `runlog emit NAME`",
-    ),
-    (&["version"], "print the version with `runlog --version`"),
-];
-
-/// Options of other tools, and what to type instead.
-const OTHER_OPTIONS: [(&[&str], &str); 6] = [
-    (
-        &["--daemon", "--background", "--detached", "-d"],
-        "start in the background with `runlog run --detach`",
-    ),
-    (
-        &["--chdir", "--workdir", "--working-dir", "--dir", "-w"],
-        "choose the directory of the command with `runlog run --cwd DIR`",
-    ),
-    (
-        &["--limit", "--last", "--max-count"],
-        "limit the number of runs or events with -n N",
-    ),
-    (
-        &["--tag", "--meta"],
-        "record a label with --label KEY=VALUE",
-    ),
-    (
-        &["--interactive", "-i", "-it"],
-        "omit it: the command has the terminal anyway",
-    ),
-    (
-        &["--format", "--output-format", "--output=json"],
-        "print JSON Lines with --json",
-    ),
-];
+/// The maximum number of changed characters of a typing error, by the length of the word.
+fn max_typos(word: &str) -> usize {
+    match word.trim_start_matches('-').len() {
+        0..=2 => 0,
+        3..=5 => 1,
+        _ => 2,
+    }
+}
 
 /// Why the command line cannot be used.
 #[derive(Debug)]
@@ -177,8 +86,47 @@ fn parse_from(args: &[OsString]) -> Result<Cli, Box<UsageFailure>> {
         // clap suggests `-- -x` for any unknown option, which would make it a RUN or a word
         // of the command.
         error.remove(ContextKind::Suggested);
+        remove_suggestions(&mut error, hint.is_some());
         Box::new(UsageFailure { error, hint })
     })
+}
+
+/// Removes clap's suggestions where there is a hint, or where what was typed is no typing error
+/// of what is suggested. The usage that clap shows contains the suggestion.
+fn remove_suggestions(error: &mut clap::Error, has_hint: bool) {
+    for (suggested, invalid) in [
+        (ContextKind::SuggestedArg, ContextKind::InvalidArg),
+        (
+            ContextKind::SuggestedSubcommand,
+            ContextKind::InvalidSubcommand,
+        ),
+        (ContextKind::SuggestedValue, ContextKind::InvalidValue),
+    ] {
+        if error.get(suggested).is_some() && (has_hint || !is_typo(error, suggested, invalid)) {
+            error.remove(suggested);
+            error.remove(ContextKind::Usage);
+        }
+    }
+}
+
+/// Returns whether what was typed is close to something that clap suggests.
+fn is_typo(error: &clap::Error, suggested: ContextKind, invalid: ContextKind) -> bool {
+    let Some(ContextValue::String(typed)) = error.get(invalid) else {
+        return false;
+    };
+    // An option may be typed with its value.
+    let typed = typed.split(['=', ' ']).next().unwrap_or_default();
+    let is_close = |word: &String| {
+        let is_start = typed.trim_start_matches('-').len() >= 4 && word.starts_with(typed);
+        word != "complete-runs"
+            && (is_start || strsim::osa_distance(typed, word) <= max_typos(typed))
+    };
+    match error.get(suggested) {
+        Some(ContextValue::String(word)) => is_close(word),
+        // clap shows all of them.
+        Some(ContextValue::Strings(words)) => words.iter().all(is_close),
+        _ => false,
+    }
 }
 
 /// Replaces `logs` with `tail --output`.
@@ -252,25 +200,61 @@ fn hint(error: &clap::Error, args: &[OsString]) -> Option<String> {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
     };
+    let command = command.and_then(|command| command.to_str()).unwrap_or("");
     match error.kind() {
         ErrorKind::InvalidSubcommand => {
             let word = string(ContextKind::InvalidSubcommand)?;
-            let is_typo = error.get(ContextKind::SuggestedSubcommand).is_some();
-            find(&OTHER_COMMANDS, word)
+            let (suggested, invalid) = (
+                ContextKind::SuggestedSubcommand,
+                ContextKind::InvalidSubcommand,
+            );
+            find(&other_tools::COMMANDS, word)
                 .map(str::to_owned)
-                .or_else(|| (!is_typo).then(|| format!("run a command with `runlog run {word}`")))
+                .or_else(|| {
+                    (!is_typo(error, suggested, invalid))
+                        .then(|| format!("run a command with `runlog run {word}`"))
+                })
         }
         ErrorKind::UnknownArgument => {
             let word = string(ContextKind::InvalidArg)?;
-            if let Some(hint) = find(&OTHER_OPTIONS, word) {
+            if let Some(hint) = option_hint(command, word) {
                 return Some(hint.to_owned());
             }
-            let is_typo = error.get(ContextKind::SuggestedArg).is_some();
+            let is_typo = is_typo(error, ContextKind::SuggestedArg, ContextKind::InvalidArg);
             let hint = "put options of the command after its name: `runlog run COMMAND OPTIONS`";
             (is_run && !is_typo).then(|| hint.to_owned())
         }
+        ErrorKind::InvalidValue if string(ContextKind::InvalidArg)?.starts_with("--state") => {
+            let word = string(ContextKind::InvalidValue)?.to_lowercase();
+            let exact = RunStatus::parse(&word);
+            let exact = exact.map(|state| format!("write `{}`", state.as_str()));
+            exact.or_else(|| find(&other_tools::STATES, &word).map(str::to_owned))
+        }
         _ => None,
     }
+}
+
+/// Returns what to type instead of an option of another tool.
+fn option_hint(command: &str, word: &str) -> Option<&'static str> {
+    let is_number = word
+        .strip_prefix('-')
+        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    match command {
+        "tail" | "logs" if is_number => return Some("limit the number of lines with -n N"),
+        "stop" if is_number => {
+            return Some("choose the signal with --signal, such as `--signal 9`");
+        }
+        _ => {}
+    }
+    let command = match command {
+        "ls" | "ps" | "list" => "status",
+        "logs" => "tail",
+        command => command,
+    };
+    let mut options = other_tools::OPTIONS.iter();
+    options
+        .find(|(of, words, _)| *of == command && words.contains(&word))
+        .map(|(_, _, hint)| *hint)
 }
 
 fn find<'a>(table: &[(&[&str], &'a str)], word: &str) -> Option<&'a str> {

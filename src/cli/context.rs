@@ -14,7 +14,7 @@ use crate::job::{JOBS_VARIABLE, OnWarning, enclosing_job};
 use crate::log::format::payload::RunOpened;
 use crate::log::{DamageList, ForeignPolicy, MatchedBy, find_run, select};
 use crate::render::{Sanitizer, Style, UnfinishedLines, escape_controls};
-use crate::volume::{Dir, RunId, Volume, VolumeError};
+use crate::volume::{Dir, RunId, Volume, VolumeError, boot_id, uptime_ms};
 
 /// How many characters of a ULID a prefix needs where a run is changed.
 const MIN_ULID_CHARS: usize = 6;
@@ -186,6 +186,8 @@ pub(crate) fn opening(name: String, keep_open: bool) -> RunOpened {
         keep_open,
         host: host_name(),
         runlog: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        boot_id: boot_id(),
+        uptime_ms: Some(uptime_ms()),
         parent: std::env::var_os(JOBS_VARIABLE).and_then(|jobs| enclosing_job(&jobs)),
         trace: None,
     }

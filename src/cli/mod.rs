@@ -10,6 +10,7 @@ mod examples;
 pub mod exit;
 mod gc;
 mod man;
+mod other_tools;
 mod pager;
 mod redaction;
 mod replay;

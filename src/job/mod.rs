@@ -12,11 +12,11 @@ pub(crate) mod spec;
 pub(crate) mod status;
 pub(crate) mod supervise;
 
-pub use crate::job::capture::stream::OnWarning;
+pub use crate::job::capture::stream::{OnUnstored, OnWarning};
 pub use crate::job::error::StartError;
 pub use crate::job::output::interleave::{PlaybackItem, play};
 pub use crate::job::output::job_output::{
-    JobOutput, OutputCallback, OutputChunk, SkipLines, UnindexedBytes, last_output_bytes,
+    JobOutput, OutputCallback, PrintedChunk, SkipLines, UnindexedBytes, last_output_bytes,
 };
 pub use crate::job::process::interrupts::{Interrupts, ShutdownSignal};
 pub use crate::job::process::job_env::{JOB_VARIABLE, JOBS_VARIABLE, RUN_VARIABLE, enclosing_job};

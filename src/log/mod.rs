@@ -116,6 +116,8 @@ pub use crate::log::read::retired_position::RetiredPosition;
 #[doc(hidden)]
 pub use crate::log::read::runtimo_wal::RuntimoWal;
 #[doc(hidden)]
+pub use crate::log::read::steady_time::SteadyTime;
+#[doc(hidden)]
 pub use crate::log::read::summary::{JobScope, RunSummary, is_closed, read_finished, read_summary};
 #[doc(hidden)]
 pub use crate::log::segment::compress::{Compressed, compress_sealed, plan_compression};

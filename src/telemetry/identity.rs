@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use super::stat::Stat;
 
 /// Returns when the live process `pid` started, in clock ticks since boot (field 22 of
-/// `proc_pid_stat(5)`). Together with the pid and [`boot_id`] it identifies a process.
+/// `proc_pid_stat(5)`). Together with the pid and [`boot_id`](crate::volume::boot_id) it identifies a process.
 ///
 /// Returns `None` if there is no such process, if it is hidden from us, or if it is a zombie.
 pub fn live_start_ticks(pid: u32) -> Option<u64> {
@@ -66,13 +66,6 @@ pub fn env_value(pid: u32, name: &str) -> Option<Vec<u8>> {
     })
 }
 
-/// Returns the random id of this boot (`/proc/sys/kernel/random/boot_id`).
-pub fn boot_id() -> Option<String> {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    let id = id.trim();
-    (!id.is_empty()).then(|| id.to_owned())
-}
-
 /// Returns the pid namespace that our pids are valid in: the inode number of
 /// `/proc/self/ns/pid` (`namespaces(7)`).
 pub fn pid_namespace() -> Option<u64> {
@@ -94,7 +87,7 @@ mod tests {
         assert_eq!(live_start_ticks(id()), live_start_ticks(id()));
         assert!(live_start_ticks(id()).is_some());
         assert_eq!(live_start_ticks(u32::MAX), None);
-        assert_eq!(boot_id().unwrap().len(), 36);
+        assert_eq!(crate::volume::boot_id().unwrap().len(), 36);
         assert!(pid_namespace().unwrap() > 0);
     }
 

@@ -8,6 +8,63 @@ pub fn now_ts() -> Timestamp {
     Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
 }
 
+/// Returns the milliseconds since the boot, including those that the system slept
+/// (`CLOCK_BOOTTIME`, `clock_gettime(2)`). Nobody can set this clock.
+pub fn uptime_ms() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds * 1_000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000_000
+}
+
+/// Notices when the wall clock is set.
+#[derive(Debug, Default)]
+pub struct ClockWatch {
+    /// The wall clock and the uptime, in milliseconds, when it was looked at last.
+    last: Option<(Timestamp, u64)>,
+}
+
+impl ClockWatch {
+    /// Returns how far the wall clock, which says `now`, was set since the last call, in
+    /// milliseconds.
+    pub fn set_since_last(&mut self, now: Timestamp) -> i64 {
+        let uptime = uptime_ms();
+        let (then, uptime_then) = self.last.replace((now, uptime)).unwrap_or((now, uptime));
+        let steady = i64::try_from(uptime.saturating_sub(uptime_then)).unwrap_or(0);
+        let wall = i64::try_from(now.duration_since(then).as_millis()).unwrap_or(0);
+        match wall.saturating_sub(steady) {
+            set if set.unsigned_abs() <= TOLERANCE_MS => 0,
+            set => set,
+        }
+    }
+}
+
+/// By how much the wall clock may differ from the one that nobody can set, in milliseconds,
+/// before it counts as having been set.
+const TOLERANCE_MS: u64 = 100;
+
+/// Returns the milliseconds from `start` to `now`, two times of the wall clock; `None` if they
+/// are not known. `start_uptime_ms` is the uptime at `start`, if that was in this boot: it
+/// decides if the wall clock was set meanwhile.
+pub fn elapsed_ms(
+    start: Option<Timestamp>,
+    now: Timestamp,
+    start_uptime_ms: Option<u64>,
+) -> Option<u64> {
+    let wall = start.and_then(|start| u64::try_from(now.duration_since(start).as_millis()).ok());
+    let steady = start_uptime_ms.and_then(|start| uptime_ms().checked_sub(start));
+    match (wall, steady) {
+        (Some(wall), Some(steady)) if wall.abs_diff(steady) <= TOLERANCE_MS => Some(wall),
+        (wall, steady) => steady.or(wall),
+    }
+}
+
+/// Returns the random id of this boot (`/proc/sys/kernel/random/boot_id`).
+pub fn boot_id() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let id = id.trim();
+    (!id.is_empty()).then(|| id.to_owned())
+}
+
 /// A clock that formats timestamps and caches everything but the fraction, so that the
 /// calendar is computed at most once per second.
 #[derive(Debug, Default)]

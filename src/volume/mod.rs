@@ -31,7 +31,7 @@ pub(crate) use file_access::copy_access;
 #[doc(hidden)]
 pub use self::atomic_file::{AtomicFile, parent_dir, resolve_links};
 #[doc(hidden)]
-pub use self::clock::{Clock, now_ts};
+pub use self::clock::{Clock, ClockWatch, boot_id, elapsed_ms, now_ts, uptime_ms};
 #[doc(hidden)]
 pub use self::create_mode::RunMode;
 pub(crate) use self::dir::SEVERAL_LINKS;

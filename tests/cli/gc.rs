@@ -120,7 +120,7 @@ fn gc_without_limits_removes_nothing() {
     exit 2
     -- stderr
     error: no limits set; nothing to remove
-    hint: give RUN, --max-age, --max-runs, --max-size, --orphans or --events-older-than, or set them under [gc] in .omne/lib/cfg/runlog.toml
+    hint: give RUN, --max-age, --max-runs, --max-size, --orphans, --events-older-than or --max-retired, or set them under [gc] in .omne/lib/cfg/runlog.toml
     ");
     for args in [&["--keep-failed", "1h"][..], &["--state", "failed"]] {
         let output = env.run(&[&["gc"], args].concat());

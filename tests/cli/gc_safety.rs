@@ -139,6 +139,7 @@ fn gc_keeps_newest_tombstones() {
     let after = std::fs::read_to_string(&path).unwrap();
     assert!(before.ends_with(&after) && mode(&path) & 0o777 == 0o640);
     // The setting applies to every gc.
+    std::fs::create_dir_all(env.path(".omne/lib/cfg")).unwrap();
     env.write(".omne/lib/cfg/runlog.toml", "[gc]\nmax_retired = 1\n");
     ended(&env, "d", "true");
     env.ok(&["gc", "d"]);

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use insta::assert_snapshot;
 
 use crate::support::checks::snapshot;
+use crate::support::crash::on_small_disk;
 use crate::support::env::TestEnv;
 
 /// The hint for arguments that are refused.
@@ -113,11 +114,11 @@ fn options_of_other_tools_get_hints() {
     ["status", "--output", "json"]: print JSON Lines with --json
     ["tail", "--format=json"]: print JSON Lines with --json
     ["tail", "--output", "json"]: print JSON Lines with --json
-    ["run", "-d", "true"]: start in the background with `runlog run --detach`
-    ["run", "--workdir", "/", "true"]: choose the directory of the command with `runlog run --cwd DIR`
+    ["run", "-d", "true"]: start in the background with --detach
+    ["run", "--workdir", "/", "true"]: choose the directory of the command with --cwd DIR
     ["run", "--unknown", "true"]: put options of the command after its name: `runlog run COMMAND OPTIONS`
     ["run", "--nam", "true"]: 
-    ["status", "--last", "3"]: limit the number of runs or events with -n N
+    ["status", "--last", "3"]: limit the number of runs with -n N
     ["status", "-x"]:
     "#);
 }
@@ -236,6 +237,51 @@ fn nested_run_uses_nearest_volume() {
 }
 
 #[test]
+fn suggestions_that_are_no_typing_errors_are_left_out() {
+    let env = TestEnv::new();
+    let typed = |args: &[&str]| {
+        let output = env.run(args);
+        assert_eq!(output.code, 2, "{args:?}");
+        output.stderr()
+    };
+    for args in [
+        &["status", "--follow"][..],
+        &["status", "--sort", "time"],
+        &["status", "--user"],
+        &["status", "--state", "done"],
+        &["tail", "--unit", "x"],
+        &["tail", "--tail", "5"],
+        &["gc", "--older-than", "7d"],
+        &["gc", "--keep", "5"],
+        &["run", "--shell", "x"],
+        &["run", "--restart", "always", "true"],
+        &["stop", "-9", "x"],
+        &["restart", "x"],
+        &["top"],
+        &["history"],
+    ] {
+        let stderr = typed(args);
+        assert!(!stderr.contains("tip:"), "{args:?}: {stderr}");
+    }
+    for (args, suggested) in [
+        (&["status", "--jsn"][..], "--json"),
+        (&["run", "--timout", "3", "true"], "--timeout"),
+        (&["statsu"], "status"),
+        (&["completion", "bash"], "completions"),
+    ] {
+        let stderr = typed(args);
+        assert!(
+            stderr.contains("tip:") && stderr.contains(suggested),
+            "{stderr}"
+        );
+        assert!(!stderr.contains("complete-runs"), "{stderr}");
+    }
+    env.ok(&["run", "-q", "true"]);
+    env.ok(&["status", "--since", "-1h"]);
+    env.ok(&["tail", "--since", "-1h", "--until", "@4000000000"]);
+}
+
+#[test]
 fn quiet_on_success_prints_output_of_failures() {
     let env = TestEnv::new();
     let script = "echo out; echo err >&2; exit $0";
@@ -246,5 +292,40 @@ fn quiet_on_success_prints_output_of_failures() {
     assert_eq!((output.code, &*output.stdout()), (3, "out\n"));
     let stderr = output.stderr();
     assert!(stderr.starts_with("run_id=sh-"), "{stderr}");
-    assert!(stderr.ends_with("\nerr\n"), "{stderr}");
+    let lines: Vec<_> = stderr.lines().skip(1).collect();
+    assert_eq!(lines, ["job sh failed: it exited with code 3", "err"]);
+}
+
+#[test]
+fn quiet_on_success_prints_what_is_not_stored() {
+    let env = TestEnv::new();
+    let script = "seq 9; echo err >&2; sleep 0.1; seq 10 12; exit $0";
+    for code in [0, 3] {
+        let limit = ["run", "--quiet-on-success", "--capture-limit", "7"];
+        let output = env.run(&[&limit[..], &["sh", "-c", script, &code.to_string()]].concat());
+        assert_eq!(output.code, code);
+        assert_eq!(output.stdout(), "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n");
+        assert!(output.stderr().contains("err\n"), "{}", output.stderr());
+    }
+}
+
+#[test]
+fn quiet_on_success_prints_all_on_full_disk() {
+    let env = TestEnv::new();
+    let script = r#"
+        "$RUNLOG" run --quiet-on-success -- sh -c 'seq 300000; exit 3' >../out 2>../err
+        echo "code $?"
+    "#;
+    let Some(output) = on_small_disk(&env, script) else {
+        return;
+    };
+    assert_eq!(output.stdout(), "code 3\n");
+    let printed = std::fs::read_to_string(env.path("out")).unwrap();
+    let expected: String = (1..=300_000).map(|n| format!("{n}\n")).collect();
+    assert!(
+        printed == expected,
+        "{} of {} bytes",
+        printed.len(),
+        expected.len()
+    );
 }

@@ -15,6 +15,7 @@ mod support;
 
 mod bad_input;
 mod bad_volume;
+mod clock;
 mod color;
 mod completions;
 mod concurrency;

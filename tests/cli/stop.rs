@@ -65,6 +65,18 @@ fn stop_kills_job_that_ignores_the_signal() {
 }
 
 #[test]
+fn stop_kills_job_of_detached_run_and_records_its_end() {
+    let env = TestEnv::new();
+    let script = "trap '' TERM; touch ready; while :; do sleep 60; done";
+    let run = ["run", "-q", "--run", "it", "--close", "--detach", "--"];
+    env.ok(&[&run[..], &["sh", "-c", script]].concat());
+    env.wait_for_file("ready");
+    env.ok(&["stop", "it", "--kill-after", "0.1s"]);
+    assert_eq!(env.event("job_failed")["signal"], "SIGKILL");
+    assert_eq!(env.status("it")["state"], "failed");
+}
+
+#[test]
 fn stop_cancels_retries_and_runs_rollback() {
     let env = TestEnv::new();
     let args = ["run", "-q", "--run", "it", "--close", "--retries", "5"];

@@ -70,7 +70,11 @@ fn output_is_selected_by_time() {
         "out\nerr\nunfinished"
     );
     assert_eq!(printed(&env, &["--all", "--since", "2101-01-01"]), "");
-    // The time has passed, so there is nothing to follow.
+}
+
+#[test]
+fn following_until_past_time_ends() {
+    let env = TestEnv::new();
     let job = env.spawn(&["run", "--run", "live", "--", "cat"]);
     env.wait_for("job_started");
     assert_eq!(printed(&env, &["-f", "live", "--until", "2001-01-01"]), "");

@@ -17,11 +17,12 @@ use crate::cli::redaction::{DEFAULT_REDACT, REDACT};
 use crate::cli::settings::{ROTATE_SIZE, rotation};
 use crate::cli::usual::unusual_duration;
 use crate::job::{
-    Attached, JOBS_VARIABLE, JobEnd, JobOutput, JobSpec, Outcome, Prepared, Progress, RunResult,
-    Setup, SkipLines, UnindexedBytes, prepare, run_job,
+    Attached, JOBS_VARIABLE, JobEnd, JobOutput, JobSpec, OnUnstored, Outcome, Prepared, Progress,
+    RunResult, Setup, SkipLines, UnindexedBytes, prepare, run_job,
 };
-use crate::log::{RunLock, RunLog, StreamId, TraceContext, allocate_ulid};
-use crate::volume::{JobId, RunId, Volume, error_chain};
+use crate::log::format::payload::ErrorKind;
+use crate::log::{JobScope, RunLock, RunLog, StreamId, TraceContext, allocate_ulid, read_summary};
+use crate::volume::{Dir, JobId, RunId, Volume, error_chain};
 
 /// What is to be run, and where.
 pub(super) struct Request<'a> {
@@ -69,13 +70,17 @@ impl Request<'_> {
                 .rotating(rotation),
         );
         let job = Arc::new(OnceLock::new());
+        let printed = Arc::new(OnceLock::new());
         let outcome = self.write_id(&run).and_then(|()| {
             let mut setup = self.setup(prepared, name, &log, progress)?;
-            let (job, announce) = (Arc::clone(&job), setup.on_submitted);
+            let (submitted, announce) = (Arc::clone(&job), setup.on_submitted);
             setup.on_submitted = Box::new(move |id| {
-                job.get_or_init(|| id.clone());
+                submitted.get_or_init(|| id.clone());
                 announce(id);
             });
+            if self.args.quiet_on_success {
+                setup.on_unstored = Some(print_unstored(log.dir(), &job, &printed)?);
+            }
             Ok(run_job(self.spec, setup)?)
         });
         let has_succeeded = |outcome: &Outcome| matches!(outcome.end, JobEnd::Exited(0));
@@ -86,8 +91,12 @@ impl Request<'_> {
             && let Some(job) = job.get()
         {
             print_stderr(format_args!("run_id={run}"));
-            if let Err(e) = self.print_output(&run, job) {
-                print_stderr(format_args!("warning: cannot print the output: {e:#}"));
+            if let Some(why) = why_failed(log.dir(), job) {
+                print_stderr(format_args!("job {job} failed: {why}"));
+            }
+            // Where storing has stopped, all of it was printed.
+            if printed.get().is_none() {
+                print_output(log.dir(), job);
             }
         }
         if let Err(e) = log.finish_upkeep() {
@@ -110,28 +119,6 @@ impl Request<'_> {
             log.discard();
         }
         outcome
-    }
-
-    /// Prints what the job printed, each stream to ours.
-    fn print_output(&self, run: &RunId, job: &JobId) -> Result<()> {
-        let Some(runs) = self.volume.runs()? else {
-            return Ok(());
-        };
-        let Some(mut output) = JobOutput::open(&runs.open_dir(run.as_str())?, job)? else {
-            return Ok(());
-        };
-        let (mut stdout, mut stderr) = (io::stdout().lock(), io::stderr().lock());
-        let mut skip = SkipLines::default();
-        output.copy_streams(
-            None,
-            &mut skip,
-            UnindexedBytes::All,
-            &mut |chunk| match chunk.stream {
-                Some(StreamId::Stderr) => stderr.write_all(chunk.bytes),
-                _ => stdout.write_all(chunk.bytes),
-            },
-        )?;
-        Ok(stdout.flush()?)
     }
 
     /// Opens the log of the run, which a supervisor that died may have made.
@@ -199,6 +186,7 @@ impl Request<'_> {
             path_variable: std::env::var_os("PATH"),
             env,
             on_warning: print_warning(),
+            on_unstored: None,
             on_submitted: Box::new(move |_| {
                 if progress.is_announced() {
                     return;
@@ -267,4 +255,57 @@ pub(super) fn before_the_start(e: &anyhow::Error) -> (Code, String) {
         _ => Code::Runlog,
     };
     (code, text)
+}
+
+/// Returns why a job failed, as its run in `dir` says; `None` if the error is printed anyway.
+fn why_failed(dir: &Dir, job: &JobId) -> Option<String> {
+    let summary = read_summary(dir, JobScope::All).ok()?;
+    let error = summary.state.job(job.as_str())?.error.clone()?;
+    let has_started = matches!(
+        error.kind,
+        ErrorKind::Exit | ErrorKind::Signal | ErrorKind::Timeout | ErrorKind::Canceled
+    );
+    has_started.then_some(error.message)
+}
+
+/// Prints what a job printed, each stream to ours.
+fn print_output(dir: &Dir, job: &JobId) {
+    let print = || -> Result<()> {
+        let Some(mut output) = JobOutput::open(dir, job)? else {
+            return Ok(());
+        };
+        let mut skip = SkipLines::default();
+        output.copy_streams(None, &mut skip, UnindexedBytes::All, &mut |chunk| {
+            print_to_stream(chunk.stream, chunk.bytes)
+        })?;
+        Ok(())
+    };
+    if let Err(e) = print() {
+        print_stderr(format_args!("warning: cannot print the output: {e:#}"));
+    }
+}
+
+fn print_to_stream(stream: Option<StreamId>, bytes: &[u8]) -> io::Result<()> {
+    if stream == Some(StreamId::Stderr) {
+        return io::stderr().lock().write_all(bytes);
+    }
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes)?;
+    stdout.flush()
+}
+
+/// Prints what is not stored any more, as it comes, and before it what was stored of the job.
+fn print_unstored(
+    dir: &Dir,
+    job: &Arc<OnceLock<JobId>>,
+    printed: &Arc<OnceLock<()>>,
+) -> Result<OnUnstored> {
+    let (dir, job, printed) = (dir.try_clone()?, Arc::clone(job), Arc::clone(printed));
+    Ok(OnUnstored(Arc::new(move |stream, bytes| {
+        if let Some(job) = job.get() {
+            printed.get_or_init(|| print_output(&dir, job));
+        }
+        // Trouble with our own streams cannot be reported anywhere.
+        drop(print_to_stream(Some(stream), bytes));
+    })))
 }

@@ -49,7 +49,7 @@ pub(crate) struct Args {
     #[arg(long, value_parser = parse_name_pattern, value_delimiter = ',', conflicts_with = "runs")]
     name: Vec<Pattern>,
     /// Show only runs opened since WHEN
-    #[arg(long, value_name = "WHEN", value_parser = parse_moment, conflicts_with = "runs")]
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true, value_parser = parse_moment, conflicts_with = "runs")]
     since: Option<Timestamp>,
     /// Show only the newest N runs
     #[arg(short, long = "number", value_name = "N", conflicts_with = "runs")]

@@ -75,12 +75,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "JOB")]
     pub job: Option<String>,
     /// Show only events or output since WHEN
-    #[arg(long, value_name = "WHEN", value_parser = parse_moment)]
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true, value_parser = parse_moment)]
     pub since: Option<Timestamp>,
     /// Show only events or output until WHEN. Or follow until the first event of a type (`type=TYPE`, even
     /// one that --type hides) or until a run is in a state (`state=STATE`; with --all, runs that
     /// had already ended do not count)
-    #[arg(long, value_name = "WHEN", value_parser = parse_until)]
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true, value_parser = parse_until)]
     pub until: Option<Until>,
     /// Print events as stored, byte for byte; with --grep, an object per line that was found
     #[arg(long)]

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 
 use crate::cli::context::Global;
 use crate::cli::tail::args::Args;
-use crate::job::{OutputChunk, StreamId};
+use crate::job::PrintedChunk;
+use crate::log::StreamId;
 use crate::render::{Style, sanitized_line};
 use crate::volume::{JobId, RunId, format_ts};
 
@@ -68,7 +69,7 @@ impl OutputLines {
         out: &mut dyn Write,
         run: &RunId,
         job: &JobId,
-        chunk: OutputChunk<'_>,
+        chunk: PrintedChunk<'_>,
     ) -> io::Result<()> {
         let source = (run.clone(), job.clone(), chunk.stream);
         let mut line = self.partial.remove(&source).unwrap_or_default();

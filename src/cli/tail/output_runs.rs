@@ -155,7 +155,7 @@ impl PrintedRuns<'_> {
             }
             let (lines, out) = (&mut self.lines, &mut self.out);
             let mut print =
-                |job: &_, chunk: crate::job::OutputChunk<'_>| lines.chunk(out, run, job, chunk);
+                |job: &_, chunk: crate::job::PrintedChunk<'_>| lines.chunk(out, run, job, chunk);
             let polled = output.poll(self.args, &mut OutputSink::Chunks(&mut print));
             self.has_jobs |= output.has_jobs();
             match polled {

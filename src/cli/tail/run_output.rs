@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::cli::context::print_stderr;
 use crate::cli::tail::args::{Args, LineCount};
-use crate::job::{InspectedRun, JobOutput, OutputChunk, SkipLines, UnindexedBytes, inspect_run};
+use crate::job::{InspectedRun, JobOutput, PrintedChunk, SkipLines, UnindexedBytes, inspect_run};
 use crate::log::JobScope;
 use crate::volume::{Dir, FileKey, JobId, layout};
 
@@ -37,7 +37,7 @@ pub(super) enum OutputSink<'a> {
     /// Byte for byte.
     Bytes(&'a mut dyn Write),
     /// With its job, stream and time.
-    Chunks(&'a mut dyn FnMut(&JobId, OutputChunk<'_>) -> io::Result<()>),
+    Chunks(&'a mut dyn FnMut(&JobId, PrintedChunk<'_>) -> io::Result<()>),
 }
 
 impl RunOutput {

@@ -33,6 +33,8 @@ fn moment_at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, S
     };
     let range = || format!("`{text}` is out of range; a moment lies between the years 1 and 9999");
     let trimmed = text.trim();
+    // As date(1) writes Unix seconds.
+    let trimmed = trimmed.strip_prefix('@').unwrap_or(trimmed);
     if trimmed.bytes().all(|b| b.is_ascii_digit()) {
         if trimmed.len() < MIN_UNIX_DIGITS {
             return Err(wrong());

@@ -13,13 +13,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::io::Errno;
 
 use super::splice_pipe::SplicePipe;
-use super::stream::PIPE_BYTES;
+use super::stream::{OnUnstored, PIPE_BYTES};
 use crate::job::process::supervision_page::SupervisionPage;
 use crate::job::redact::redactor::Redactor;
 use crate::job::redact::stream_masker::StreamMasker;
 use crate::log::format::payload::Output;
 use crate::log::{Lease, StreamId};
-use crate::volume::now_ts;
+use crate::volume::{ClockWatch, now_ts};
 
 /// The number of bytes, or a little more, that one record of the index covers where they come
 /// in one go.
@@ -36,6 +36,7 @@ pub(crate) struct OutputFile {
     lease: Lease,
     index: Option<File>,
     capture: bool,
+    on_unstored: Option<OnUnstored>,
     limit: u64,
     /// What was printed is counted in the page, which outlives this process.
     page: &'static SupervisionPage,
@@ -44,6 +45,7 @@ pub(crate) struct OutputFile {
     /// How far the index goes, and whose bytes follow.
     indexed: u64,
     unindexed: Option<StreamId>,
+    clock: ClockWatch,
     /// How many bytes may be missing or doubled where the next record starts.
     uncertain_bytes: Option<u64>,
     maskers: [Option<StreamMasker>; 3],
@@ -63,6 +65,8 @@ pub(crate) struct OutputTarget {
     pub indexed: u64,
     /// The maximum number of bytes to capture.
     pub limit: Option<u64>,
+    /// Where output goes once storing has stopped.
+    pub on_unstored: Option<OnUnstored>,
     /// A pipe that outlives this process, for bytes on their way into the file.
     pub relay: Option<SplicePipe>,
 }
@@ -75,17 +79,21 @@ impl OutputFile {
         page: &'static SupervisionPage,
     ) -> Self {
         let stored = target.lease.file().metadata().map_or(0, |meta| meta.len());
+        let mut clock = ClockWatch::default();
+        clock.set_since_last(now_ts());
         let mut file = Self {
             capture: target.index.is_some(),
             no_splice: redactor.is_some() || target.limit.is_some(),
             lease: target.lease,
             index: target.index,
+            on_unstored: target.on_unstored,
             limit: target.limit.unwrap_or(u64::MAX),
             page,
             captured_bytes: stored,
             truncated: None,
             indexed: target.indexed,
             unindexed: None,
+            clock,
             uncertain_bytes: None,
             maskers: StreamId::ALL.map(|_| redactor.map(Redactor::stream)),
             relay: target.relay,
@@ -177,7 +185,7 @@ impl OutputFile {
     /// Stores the bytes, masked first.
     pub(crate) fn store(&mut self, stream: StreamId, bytes: &[u8]) {
         self.count(stream, bytes.len());
-        if !self.capture {
+        if !self.capture && self.on_unstored.is_none() {
             return;
         }
         match self.masker(stream) {
@@ -196,23 +204,27 @@ impl OutputFile {
         if let Some(masker) = self.masker(stream) {
             masker.finish(&mut rest);
         }
-        if self.capture {
-            self.write(stream, &rest);
-        }
+        self.write(stream, &rest);
         self.index();
     }
 
     fn write(&mut self, stream: StreamId, bytes: &[u8]) {
+        if !self.capture {
+            self.pass_unstored(stream, bytes);
+            return;
+        }
         if !bytes.is_empty()
             && let Some(why) = self.tampered()
         {
             self.stop_storing(&why);
+            self.pass_unstored(stream, bytes);
             return;
         }
         let room = self.limit.saturating_sub(self.captured_bytes);
         let kept = bytes.get(..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
         let kept = kept.unwrap_or_default();
-        let mut at = self.captured_bytes;
+        let start = self.captured_bytes;
+        let mut at = start;
         let mut rest = kept;
         let mut failed = None;
         while !rest.is_empty() {
@@ -234,6 +246,23 @@ impl OutputFile {
             self.stop_storing(&e);
         } else if kept.len() < bytes.len() {
             self.stop_at_limit();
+        }
+        if !self.capture {
+            let stored = usize::try_from(at - start).unwrap_or(usize::MAX);
+            self.pass_unstored(stream, bytes.get(stored..).unwrap_or_default());
+        }
+    }
+
+    /// Passes bytes on that are not stored any more, if that was asked for.
+    fn pass_unstored(&mut self, stream: StreamId, bytes: &[u8]) {
+        if self.on_unstored.is_some() {
+            // What was stored comes first, with its streams.
+            self.index();
+        }
+        if let Some(OnUnstored(pass)) = &self.on_unstored
+            && !bytes.is_empty()
+        {
+            pass(stream, bytes);
         }
     }
 
@@ -312,9 +341,7 @@ impl OutputFile {
             }
         }
         let rest = own.read_out(left);
-        if self.capture {
-            self.write(stream, &rest);
-        }
+        self.write(stream, &rest);
     }
 
     /// Takes note that the bytes up to `end` are in the file. The index follows, at the
@@ -339,13 +366,17 @@ impl OutputFile {
             return;
         };
         let (end, ts) = (self.captured_bytes, now_ts());
+        let clock_set = match self.clock.set_since_last(ts) {
+            0 => String::new(),
+            ms => format!(",\"clock_set_ms\":{ms}"),
+        };
         self.indexed = end;
         let uncertain = self
             .uncertain_bytes
             .take()
             .map_or_else(String::new, |n| format!(",\"uncertain_bytes\":{n}"));
         let record = format!(
-            "{{\"end\":{end},\"stream\":\"{}\",\"ts\":\"{ts:.6}\"{uncertain}}}\n",
+            "{{\"end\":{end},\"stream\":\"{}\",\"ts\":\"{ts:.6}\"{clock_set}{uncertain}}}\n",
             stream.as_str()
         );
         if let Some(index) = &mut self.index

@@ -14,6 +14,17 @@ pub(crate) const PIPE_BYTES: usize = 1 << 20;
 /// The number of bytes that are read at a time.
 pub(crate) const CHUNK_BYTES: usize = 256 << 10;
 
+/// Called with output that is not stored because storing has stopped, once what is stored can be
+/// read.
+#[derive(Clone)]
+pub struct OnUnstored(pub Arc<dyn Fn(StreamId, &[u8]) + Send + Sync>);
+
+impl std::fmt::Debug for OnUnstored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("OnUnstored").finish()
+    }
+}
+
 /// Where runlog passes on what the job prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Passthrough {

@@ -8,12 +8,12 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::log::format::payload::JobEnded;
 use crate::log::{
     Envelope, EventType, Fold, IndexRecord, Item, OutputIndex, OutputRange, Reader, RunState,
-    StorageError, StreamId,
+    SteadyTime, StorageError, StreamId,
 };
 use crate::volume::{Dir, IoContext, JobId, layout};
 
@@ -65,6 +65,7 @@ pub fn play<E: From<StorageError>>(
         only: job,
         active: Vec::new(),
         ended_at: HashMap::new(),
+        time: SteadyTime::default(),
     };
     let mut fold = Fold::default();
     while let Some(item) = reader.next_item()? {
@@ -85,7 +86,7 @@ pub fn play<E: From<StorageError>>(
     }
     sources.emit_until(None, &mut each)?;
     for mut source in std::mem::take(&mut sources.active) {
-        source.drain(None, &mut each)?;
+        source.drain(&sources.time, None, &mut each)?;
     }
     Ok(fold.state)
 }
@@ -97,6 +98,7 @@ struct JobSources<'a> {
     active: Vec<JobSource>,
     /// How many bytes were emitted of jobs that have ended.
     ended_at: HashMap<JobId, u64>,
+    time: SteadyTime,
 }
 
 /// The output of one job.
@@ -109,6 +111,8 @@ struct JobSource {
     index: Option<OutputIndex>,
     next: Option<OutputRange>,
     at: u64,
+    /// How far the wall clock was set since the job started, up to the next range.
+    clock_set: SignedDuration,
 }
 
 /// Whether an attempt that ended will be tried again.
@@ -126,7 +130,7 @@ impl JobSources<'_> {
         line: &[u8],
         each: &mut impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let ts = env.timestamp();
+        let ts = self.time.event(line);
         self.emit_until(ts, each)?;
         let (Some(kind), Some(job)) = (env.kind.known(), env.job_id()) else {
             return each(ts, PlaybackItem::Item(item));
@@ -200,8 +204,9 @@ impl JobSources<'_> {
         ts: Option<Timestamp>,
         each: &mut impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
+        let time = &self.time;
         let due = |source: &JobSource| {
-            let at = source.next_ts().filter(|_| source.started)?;
+            let at = source.next_ts(time).filter(|_| source.started)?;
             ts.is_none_or(|ts| at <= ts).then_some(at)
         };
         while let Some(source) = self
@@ -211,7 +216,7 @@ impl JobSources<'_> {
             .min_by_key(|(at, _)| *at)
             .map(|(_, source)| source)
         {
-            source.emit_range(each)?;
+            source.emit_range(time, each)?;
         }
         Ok(())
     }
@@ -228,7 +233,7 @@ impl JobSources<'_> {
             return Ok(());
         };
         if let Some(source) = self.active.get_mut(at) {
-            source.drain(stored, each)?;
+            source.drain(&self.time, stored, each)?;
         }
         if end == AttemptEnd::Final {
             let source = self.active.swap_remove(at);
@@ -253,6 +258,7 @@ impl JobSource {
             index: OutputIndex::open(dir, id)?,
             next: None,
             at,
+            clock_set: SignedDuration::ZERO,
         };
         source.advance()?;
         Ok(Some(source))
@@ -264,10 +270,13 @@ impl JobSource {
         while let Some(index) = &mut self.index {
             match index.next_record().at("read", &self.path)? {
                 Some(IndexRecord::Range(range)) if range.end > self.at => {
+                    self.clock_set += SignedDuration::from_millis(range.clock_set_ms);
                     self.next = Some(range);
                     break;
                 }
-                Some(IndexRecord::Range(_)) => {}
+                Some(IndexRecord::Range(range)) => {
+                    self.clock_set += SignedDuration::from_millis(range.clock_set_ms);
+                }
                 // Without the index the bytes are still there, only their times are unknown.
                 Some(IndexRecord::Malformed) | None => self.index = None,
             }
@@ -275,19 +284,26 @@ impl JobSource {
         Ok(())
     }
 
-    fn next_ts(&self) -> Option<Timestamp> {
+    fn next_ts(&self, time: &SteadyTime) -> Option<Timestamp> {
         let range = self.next.as_ref()?;
-        Some(range.ts.unwrap_or(Timestamp::MIN))
+        let ts = range
+            .ts
+            .map(|ts| time.output(&self.job, ts, self.clock_set));
+        Some(ts.unwrap_or(Timestamp::MIN))
     }
 
     fn emit_range<E: From<StorageError>>(
         &mut self,
+        time: &SteadyTime,
         each: &mut impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some(range) = self.next.take() else {
             return Ok(());
         };
-        let whole = self.emit(range.end, range.ts, range.stream, each)?;
+        let ts = range
+            .ts
+            .map(|ts| time.output(&self.job, ts, self.clock_set));
+        let whole = self.emit(range.end, ts, range.stream, each)?;
         if !whole {
             self.index = None;
         }
@@ -297,6 +313,7 @@ impl JobSource {
     /// Emits the rest, up to `stored` bytes if that is known.
     fn drain<E: From<StorageError>>(
         &mut self,
+        time: &SteadyTime,
         stored: Option<u64>,
         each: &mut impl FnMut(Option<Timestamp>, PlaybackItem<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -305,7 +322,7 @@ impl JobSource {
             .as_ref()
             .is_some_and(|range| stored.is_none_or(|stored| range.end <= stored))
         {
-            self.emit_range(each)?;
+            self.emit_range(time, each)?;
         }
         let end = stored.unwrap_or(u64::MAX);
         if self.at < end && !self.emit(end, None, None, each)? && stored.is_some() {

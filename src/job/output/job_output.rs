@@ -39,7 +39,7 @@ pub enum UnindexedBytes {
 
 /// A part of what a job printed, which may end anywhere.
 #[derive(Debug, Clone, Copy)]
-pub struct OutputChunk<'a> {
+pub struct PrintedChunk<'a> {
     /// The stream, if known.
     pub stream: Option<StreamId>,
     /// The time by which it was stored, if known.
@@ -204,7 +204,7 @@ impl JobOutput {
 }
 
 /// A callback for a chunk of the output.
-pub type OutputCallback<'a> = dyn FnMut(OutputChunk<'_>) -> io::Result<()> + 'a;
+pub type OutputCallback<'a> = dyn FnMut(PrintedChunk<'_>) -> io::Result<()> + 'a;
 
 /// A writer that passes each chunk to a callback together with its stream and time.
 struct CallbackWriter<'a, 'b> {
@@ -215,7 +215,7 @@ struct CallbackWriter<'a, 'b> {
 
 impl Write for CallbackWriter<'_, '_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (self.each)(OutputChunk {
+        (self.each)(PrintedChunk {
             stream: self.stream,
             ts: self.ts,
             bytes: buf,

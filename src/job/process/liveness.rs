@@ -7,7 +7,7 @@ use crate::job::process::job_env::{JOBS_SEPARATOR, JOBS_VARIABLE, jobs_entry};
 use crate::log::format::payload::ProcessRef;
 use crate::log::{JobState, Stage};
 use crate::telemetry;
-use crate::volume::Dir;
+use crate::volume::{Dir, boot_id};
 
 /// What is known of the first process of a job that has not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +85,7 @@ pub(crate) fn process(pid: u32) -> ProcessRef {
         pid,
         start_ticks: telemetry::start_ticks(pid),
         pid_namespace: telemetry::pid_namespace(),
-        boot_id: telemetry::boot_id(),
+        boot_id: boot_id(),
         ..ProcessRef::default()
     }
 }
@@ -104,7 +104,7 @@ pub(crate) fn job_process(pid: u32) -> ProcessRef {
 pub(crate) fn same_boot(job: &JobState) -> bool {
     let processes = [&job.process, &job.supervisor];
     let mut boots = processes.into_iter().flatten().map(|p| &p.boot_id);
-    let here = telemetry::boot_id();
+    let here = boot_id();
     here.is_some() && boots.any(|boot| *boot == here)
 }
 
@@ -153,7 +153,7 @@ pub(crate) fn is_in_job(pid: u32, entry: &str) -> bool {
 
 fn process_of(dir: &Dir, process: &ProcessRef) -> ChildLiveness {
     let pid = process.pid;
-    if process.boot_id.is_none() || process.boot_id != telemetry::boot_id() {
+    if process.boot_id.is_none() || process.boot_id != boot_id() {
         let here = process.boot_id.is_some() && !dir.is_remote();
         return if here {
             ChildLiveness::EarlierBoot(pid)

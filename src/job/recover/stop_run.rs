@@ -16,7 +16,7 @@ use crate::log::{
     StorageError, WatchScope,
 };
 use crate::telemetry;
-use crate::volume::{Dir, JobId, RunId, Volume, error_chain};
+use crate::volume::{Dir, JobId, RunId, Volume, boot_id, error_chain};
 
 /// The name of the note that records who asked for the stop.
 const NOTE_NAME: &str = "stop_requested";
@@ -170,6 +170,9 @@ impl<'a> PendingStop<'a> {
             if running.is_empty() {
                 return Ok(StopOutcome::Ended(inspected.verdict));
             }
+            if inspected.verdict.state == RunStatus::Lost {
+                return Ok(StopOutcome::NotRunning(inspected.verdict));
+            }
             let now = Instant::now();
             if now >= deadline {
                 return Ok(StopOutcome::StillRunning(inspected.verdict));
@@ -185,10 +188,15 @@ impl<'a> PendingStop<'a> {
     }
 }
 
-/// Sends SIGKILL to every process of a job that is known to belong to it, except to this one.
+/// Sends SIGKILL to every process of a job that is known to belong to it, except to this one, and
+/// to the processes that record its end: those of a detached run are in its session.
 fn kill_processes(dir: &Dir, job: &JobState) {
     let Some(first) = &job.process else {
         return;
+    };
+    let records_end = |pid| {
+        let mut watching = [&job.front, &job.supervisor].into_iter().flatten();
+        watching.any(|process| process.pid == pid)
     };
     for process in JobProcesses::find(dir, job).alive {
         let identity = ProcessRef {
@@ -197,6 +205,7 @@ fn kill_processes(dir: &Dir, job: &JobState) {
             ..first.clone()
         };
         if process.pid != std::process::id()
+            && !records_end(process.pid)
             && let Ok(pidfd) = open_process(&identity)
         {
             // It may have ended just now.
@@ -211,7 +220,7 @@ fn kill_processes(dir: &Dir, job: &JobState) {
 /// The reason why it is not.
 fn open_process(process: &ProcessRef) -> Result<OwnedFd, String> {
     let pid = process.pid;
-    if process.boot_id.is_none() || process.boot_id != telemetry::boot_id() {
+    if process.boot_id.is_none() || process.boot_id != boot_id() {
         return Err(format!("process {pid} belongs to another boot or host"));
     }
     if process.pid_namespace.is_none() || process.pid_namespace != telemetry::pid_namespace() {

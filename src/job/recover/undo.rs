@@ -294,6 +294,7 @@ impl<'a> RollbackRunner<'a> {
             index: None,
             indexed: 0,
             limit: None,
+            on_unstored: None,
             relay: None,
         };
         let sink = OutputFile::new(target, None, around.control.page);

@@ -17,7 +17,7 @@ use super::recorder::{OnStarted, Recorder};
 use super::rollback;
 use super::submit::{Submission, Submitted};
 use super::supervisor::{Supervisor, SupervisorEnv, close_if_open, close_policy};
-use crate::job::capture::stream::{OnWarning, Passthrough};
+use crate::job::capture::stream::{OnUnstored, OnWarning, Passthrough};
 use crate::job::error::StartError;
 use crate::job::process::liveness;
 use crate::job::process::supervision_page::{Claim, ROLLBACK_STEP};
@@ -83,6 +83,8 @@ pub struct Setup<'a> {
     pub env: Vec<(&'static str, OsString)>,
     /// Called about trouble that does not concern the job.
     pub on_warning: OnWarning,
+    /// Where output goes that cannot be stored; by default nowhere else.
+    pub on_unstored: Option<OnUnstored>,
     /// Called once the job's submission is durable, before it starts.
     pub on_submitted: Box<dyn FnOnce(&JobId)>,
     /// Called once its start is durable, or cannot be made so.
@@ -121,6 +123,7 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
         control: &around.control,
         lease: custody.lease,
         relay: custody.relay,
+        on_unstored: setup.on_unstored,
         predecessor,
     };
     let Submitted {

@@ -10,6 +10,7 @@ use super::job_events::JobEvents;
 use super::supervisor::{close_if_open, close_policy};
 use crate::job::capture::output_file::{OutputFile, OutputTarget};
 use crate::job::capture::splice_pipe::SplicePipe;
+use crate::job::capture::stream::OnUnstored;
 use crate::job::process::liveness;
 use crate::job::process::signals::signal_name;
 use crate::job::process::supervision_page::{ROLLBACK_STEP, SupervisionPage};
@@ -36,6 +37,8 @@ pub(crate) struct Submission<'a> {
     pub lease: Option<OwnedFd>,
     /// A pipe for output on its way into the file, which outlives this process.
     pub relay: Option<SplicePipe>,
+    /// Where output goes once storing has stopped.
+    pub on_unstored: Option<OnUnstored>,
     /// How the supervisor before this one died.
     pub predecessor: Option<WaitStatus>,
 }
@@ -259,6 +262,7 @@ impl Submission<'_> {
             },
             indexed: indexed_bytes(log, job, page)?,
             limit: self.spec.output.limit,
+            on_unstored: self.on_unstored.clone(),
             relay: self.relay.take(),
         };
         let mut sink = OutputFile::new(target, self.spec.redaction.all(), page);

@@ -13,6 +13,7 @@ pub(crate) mod resume;
 pub(crate) mod retired_position;
 pub(crate) mod runtimo_wal;
 pub(crate) mod segment_reader;
+pub(crate) mod steady_time;
 pub(crate) mod summary;
 
 #[cfg(test)]

@@ -29,6 +29,9 @@ pub struct OutputRange {
     /// The time at which the bytes were stored, if it is known.
     #[serde(default, deserialize_with = "time_or_none")]
     pub ts: Option<Timestamp>,
+    /// How far the wall clock was set since the previous record, in milliseconds.
+    #[serde(default)]
+    pub clock_set_ms: i64,
 }
 
 fn stream_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<StreamId>, D::Error> {

@@ -13,11 +13,11 @@ use crate::log::format::envelope::Envelope;
 use crate::log::format::event_type::EventType;
 use crate::log::format::job_counts::JobCounts;
 use crate::log::format::payload::{
-    EnclosingJob, JobEnded, JobStarted, JobSubmitted, LogRotated, RollbackStarted, RunOpened,
-    SupervisorReplaced, parse_payload,
+    EnclosingJob, JobEnded, JobStarted, JobSubmitted, LogRotated, RollbackStarted, RunClosed,
+    RunOpened, SupervisorReplaced, parse_payload,
 };
 use crate::log::format::trace_context::TraceContext;
-use crate::volume::{JobId, rfc3339, ulid_text};
+use crate::volume::{JobId, boot_id, elapsed_ms, rfc3339, ulid_text};
 
 /// The maximum number of jobs in a run.
 pub const MAX_JOBS: usize = 10_000;
@@ -50,6 +50,14 @@ pub struct RunState {
     pub opened_ts: Option<Timestamp>,
     #[serde(with = "rfc3339::option")]
     pub closed_ts: Option<Timestamp>,
+    /// The boot in which it was opened, and the milliseconds since that boot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uptime_ms: Option<u64>,
+    /// From the first event to the close, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closed_after_ms: Option<u64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub keep_open: bool,
     /// Whether another program started it, whose writer holds no lease.
@@ -94,11 +102,17 @@ impl RunState {
                     self.name = e.name;
                     self.keep_open = e.keep_open;
                     self.host = e.host;
+                    self.boot_id = e.boot_id;
+                    self.uptime_ms = e.uptime_ms;
                     self.parent = e.parent;
                     self.trace = e.trace.filter(TraceContext::is_valid);
                 }
             }
-            EventType::RunClosed => self.closed_ts = Some(env.time()),
+            EventType::RunClosed => {
+                self.closed_ts = Some(env.time());
+                let closed = parse_payload::<RunClosed<IgnoredAny>>(line);
+                self.closed_after_ms = closed.and_then(|e| e.duration_ms);
+            }
             EventType::LogRotated if self.first_id.is_none() => self.restore(line),
             EventType::LogRotated => self.record_sealed(line),
             EventType::Note | EventType::LogRepaired => {}
@@ -117,6 +131,21 @@ impl RunState {
         {
             job.read_probes(line);
         }
+    }
+
+    /// Closes the run at this time of the wall clock.
+    pub(crate) fn close(&mut self, ts: Option<Timestamp>) {
+        self.closed_ts = ts;
+        self.closed_after_ms = ts.and_then(|ts| self.elapsed_ms(ts));
+    }
+
+    /// Returns the milliseconds from the first event to now, where the wall clock says `now`;
+    /// `None` if that is not known.
+    pub fn elapsed_ms(&self, now: Timestamp) -> Option<u64> {
+        let uptime = self
+            .uptime_ms
+            .filter(|_| self.boot_id.is_some() && self.boot_id == boot_id());
+        elapsed_ms(self.opened_ts, now, uptime)
     }
 
     fn record_sealed(&mut self, line: &[u8]) {
@@ -243,7 +272,8 @@ impl RunState {
     /// open.
     pub fn duration_ms(&self) -> Option<u64> {
         let duration = self.closed_ts?.duration_since(self.opened_ts?);
-        u64::try_from(duration.as_millis()).ok()
+        self.closed_after_ms
+            .or_else(|| u64::try_from(duration.as_millis()).ok())
     }
 
     /// Returns whether the run was closed.
@@ -274,6 +304,7 @@ impl RunState {
             parent: self.parent.clone(),
             trace: self.trace.clone(),
             first_id: self.first_id,
+            boot_id: self.boot_id.clone(),
             jobs_truncated: true,
             jobs: Vec::new(),
             index: HashMap::new(),

@@ -96,7 +96,7 @@ impl Encoder<'_> {
             batch.unfinished = jobs;
             return Ok(());
         }
-        state.closed_ts = parse_ts(ts);
+        state.close(parse_ts(ts));
         let payload = RunClosed {
             duration_ms: state.duration_ms(),
             summary: state.summary().map_err(DraftError::from)?,

@@ -12,7 +12,8 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::utf8_decoder::Utf8Decoder;
-use crate::log::{Item, RunState, StreamId};
+use crate::log::{Item, RunState, SteadyTime, StreamId};
+use crate::render::export::spans::run_end;
 use crate::render::export::transitions::{TransitionKind, Transitions};
 use crate::render::export::{Export, OutputChunk};
 use crate::render::human::event_line::line_time;
@@ -29,6 +30,7 @@ type Source = (String, Option<StreamId>);
 #[derive(Debug, Default)]
 pub struct Asciicast {
     transitions: Transitions,
+    time: SteadyTime,
     /// When the run started.
     start: Option<Timestamp>,
     /// The time of the last line on the wall clock.
@@ -95,7 +97,7 @@ impl Export for Asciicast {
         let (Item::Event(_, line) | Item::Foreign(_, line)) = item else {
             return Ok(());
         };
-        let ts = line_time(line);
+        let ts = self.time.event(line).or_else(|| line_time(line));
         self.start = self.start.or(ts);
         self.last = self.last.or(ts);
         let title = match &*run.name {
@@ -137,7 +139,7 @@ impl Export for Asciicast {
             self.line(out, None, "o", &text)?;
         }
         // The recording is as long as the run, including the wait at its end.
-        let closed = run.closed_ts;
+        let closed = self.start.and_then(|start| run_end(run, start));
         match closed {
             Some(_) => self.line(out, closed, "m", run.state.as_str()),
             None => Ok(()),

@@ -177,7 +177,7 @@ impl Export for ChromeTrace {
         let Some(event) = parse_event(line) else {
             return Ok(());
         };
-        let Some(ts) = event_time(&event) else {
+        let Some(ts) = self.spans.now.or_else(|| event_time(&event)) else {
             return Ok(());
         };
         self.opened.get_or_insert(ts);

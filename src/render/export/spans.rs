@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::job::RunStatus;
 use crate::log::format::payload::{Cost, JobEnded};
-use crate::log::{EventType, Item, JobState, RunState};
+use crate::log::{EventType, Item, JobState, RunState, SteadyTime};
 use crate::render::json::run_record::RunRecord;
 use crate::volume::JobId;
 
@@ -65,6 +65,9 @@ struct JobPhases {
 /// Finds the phases of all jobs while a run is read.
 #[derive(Debug, Default)]
 pub(crate) struct Spans {
+    time: SteadyTime,
+    /// The time of the last event.
+    pub now: Option<Timestamp>,
     jobs: HashMap<JobId, JobPhases>,
     /// The latest time so far.
     pub last: Option<Timestamp>,
@@ -76,7 +79,12 @@ impl Spans {
         let Some(head) = item.head() else {
             return Vec::new();
         };
-        let (ts, kind) = (head.ts, head.kind.known());
+        let kind = head.kind.known();
+        let ts = match item {
+            Item::Event(_, line) => self.time.event(line),
+            _ => head.ts,
+        };
+        self.now = ts;
         self.last = self.last.max(ts);
         let mut done = Vec::new();
         if kind == Some(EventType::LogRotated) {

@@ -13,13 +13,14 @@ use super::format::{count, duration, elapsed, size, time_with_zone};
 use super::style::{Role, Style, escape_controls, status_glyph};
 use crate::job::RunVerdict;
 use crate::log::format::payload::ErrorKind;
-use crate::log::{Damage, EventType, RunState};
+use crate::log::{Damage, EventType, RunState, SteadyTime};
 use crate::volume::RunId;
 
 /// Prints a run line by line.
 #[derive(Debug)]
 pub struct Timeline {
     style: Style,
+    time: SteadyTime,
     /// When the run started.
     start: Option<Timestamp>,
     events: u64,
@@ -35,6 +36,7 @@ impl Timeline {
     pub fn new(style: Style) -> Self {
         Self {
             style,
+            time: SteadyTime::default(),
             start: None,
             events: 0,
             rotations: 0,
@@ -62,7 +64,7 @@ impl Timeline {
         let Some(event) = parse_event(line) else {
             return escape_controls(&String::from_utf8_lossy(line)).into_owned();
         };
-        let ts = event_time(&event);
+        let ts = self.time.event(line).or_else(|| event_time(&event));
         self.start = self.start.or(ts);
         let since = match (self.start, ts) {
             (Some(start), Some(ts)) => elapsed(ts.duration_since(start)),

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::job::{DurationVerdict, InspectedRun, RunStatus, UsualDuration};
 use crate::log::format::payload::{EnclosingJob, JobError, Output, ProcessRef};
 use crate::log::{JobState, ProbeState, Rollback, Stage, Tombstone, Ulid};
-use crate::volume::{JobId, RunId, Volume, rfc3339};
+use crate::volume::{JobId, RunId, Volume, boot_id, elapsed_ms, rfc3339};
 
 /// The last event that a state is based on.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -108,6 +108,8 @@ impl RunRecord {
         let state = overview.state;
         // A run without an event is as old as its id.
         let age = || run_id.ulid();
+        let now = Timestamp::now();
+        let so_far = state.elapsed_ms(now);
         let mut record = Self {
             first_id: state.first_id.or_else(age),
             run_id,
@@ -131,11 +133,21 @@ impl RunRecord {
             usual: None,
             retired: None,
         };
-        record.set_elapsed(Timestamp::now());
+        if record.state == RunStatus::Running {
+            record.duration_ms = so_far;
+            for job in record
+                .jobs
+                .iter_mut()
+                .filter(|job| !job.stage.is_terminal())
+            {
+                job.duration_ms = job.elapsed_ms(now);
+            }
+        }
         record
     }
 
-    /// Sets the durations of a running run and of its unfinished jobs to the time until `now`.
+    /// Sets the durations of a running run and of its unfinished jobs to the time until `now`, an
+    /// earlier time.
     pub fn set_elapsed(&mut self, now: Timestamp) {
         if self.state != RunStatus::Running {
             return;
@@ -237,6 +249,18 @@ pub struct JobRecord {
     /// The last lines of output, where they are shown to people.
     #[serde(skip)]
     pub last_output: Vec<String>,
+}
+
+impl JobRecord {
+    /// Returns the milliseconds since it started, where the wall clock says `now`.
+    fn elapsed_ms(&self, now: Timestamp) -> Option<u64> {
+        let started = self.started_ts?;
+        // Earlier attempts count too, and only the last one has a process.
+        let process = self.process.as_ref().filter(|_| self.attempt == Some(1));
+        let process = process.filter(|p| p.boot_id.is_some() && p.boot_id == boot_id());
+        let uptime = process.and_then(ProcessRef::start_ms);
+        elapsed_ms(Some(started), now, uptime)
+    }
 }
 
 impl From<JobState> for JobRecord {

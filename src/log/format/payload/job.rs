@@ -124,6 +124,14 @@ pub struct ProcessRef {
     pub shares_session: bool,
 }
 
+impl ProcessRef {
+    /// Returns when it started, in milliseconds since the boot.
+    pub fn start_ms(&self) -> Option<u64> {
+        let ticks_per_second = rustix::param::clock_ticks_per_second().max(1);
+        Some(self.start_ticks?.saturating_mul(1_000) / ticks_per_second)
+    }
+}
+
 /// `job_started`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct JobStarted {

@@ -25,6 +25,12 @@ pub struct RunOpened {
     /// The version of runlog that wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runlog: Option<String>,
+    /// The boot in which it was written, `/proc/sys/kernel/random/boot_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
+    /// The milliseconds since that boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uptime_ms: Option<u64>,
     /// The job that started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<EnclosingJob>,
