@@ -230,15 +230,9 @@ impl Args {
         if self.grep.is_some() {
             return self.check_search();
         }
-        let for_search = [
-            ("--all", self.all),
-            ("--since", self.since.is_some()),
-            ("--until", self.until.is_some()),
-            ("--json", self.json),
-        ];
-        if let Some((flag, _)) = for_search.iter().find(|(_, given)| self.output && *given) {
+        if self.output && self.json {
             return wrong(
-                &format!("--output cannot be used with {flag}"),
+                "--output cannot be used with --json",
                 "search the output of runs with --grep REGEX, or leave one of the two out",
             );
         }
@@ -275,6 +269,11 @@ impl Args {
                 "--until state=STATE or type=TYPE",
                 awaits,
                 "give --until a time; wait with `runlog status --wait RUN`",
+            ),
+            (
+                "--timestamps",
+                self.timestamps,
+                "add --json: each line that is found has its time",
             ),
             (
                 "-n",
