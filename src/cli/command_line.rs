@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _};
 
+use super::context::print_stderr;
 use super::{Cli, other_tools, run_defaults};
 use crate::job::RunStatus;
 use crate::volume::read_user_defaults;
@@ -39,10 +40,17 @@ pub(crate) enum ParseError {
 pub(crate) fn parse() -> Result<Cli, ParseError> {
     let args = expand_context(expand_alias(std::env::args_os().collect()));
     let cli = parse_from(&args).map_err(ParseError::Usage)?;
-    if !matches!(cli.command, super::Command::Run(_)) {
+    let super::Command::Run(run) = &cli.command else {
         return Ok(cli);
-    }
-    let words = default_words(&cli).map_err(ParseError::Settings)?;
+    };
+    let words = match default_words(&cli) {
+        Ok(words) => words,
+        Err(e) if run.log_optional => {
+            print_stderr(format_args!("warning: the settings are not used: {e:#}"));
+            return Ok(cli);
+        }
+        Err(e) => return Err(ParseError::Settings(e)),
+    };
     if words.is_empty() {
         return Ok(cli);
     }

@@ -58,4 +58,5 @@ pub use crate::job::supervise::front::{Attached, FrontEnd, FrontOptions, Progres
 pub use crate::job::supervise::outcome::{BUSY_PROGRAM, JobEnd, MISSING_INTERPRETER, Outcome};
 pub use crate::job::supervise::recorder::OnStarted;
 pub use crate::job::supervise::run::{Prepared, Setup, prepare, run_job};
+pub use crate::job::supervise::unlogged::exec_unlogged;
 pub use crate::log::RunStatus;

@@ -14,6 +14,11 @@ pub fn live_start_ticks(pid: u32) -> Option<u64> {
     (!stat.is_dead()).then_some(stat.start_ticks)
 }
 
+/// Returns whether there is a process `pid`, alive or a zombie.
+pub fn exists(pid: u32) -> bool {
+    Stat::read(pid).is_some()
+}
+
 /// Returns when process `pid`, alive or a zombie, started, in clock ticks since boot.
 pub fn start_ticks(pid: u32) -> Option<u64> {
     Some(Stat::read(pid)?.start_ticks)

@@ -50,8 +50,8 @@ mod units;
 pub use dependency::{Dependency, Target};
 pub use host::{available_mem_bytes, free_disk_bytes, load_1m};
 pub use identity::{
-    LiveProcess, env_value, group_and_session, live_processes, live_start_ticks, pid_namespace,
-    start_ticks,
+    LiveProcess, env_value, exists, group_and_session, live_processes, live_start_ticks,
+    pid_namespace, start_ticks,
 };
 pub use limits::oom_kills;
 pub use probe::{PendingSnapshots, Probe};

@@ -2,7 +2,7 @@
 //! command-line flags override.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -203,14 +203,16 @@ impl Volume {
 }
 
 /// Reads the defaults for `runlog run` from a user's settings file. Returns none if there is
-/// no such file.
+/// no such file, or it is another user's: `HOME` may name the directory of one.
 ///
 /// # Errors
 /// The file cannot be read or parsed, or has an unknown key.
 #[doc(hidden)]
 pub fn read_user_defaults(path: &Path) -> Result<Vec<RunDefault>, VolumeError> {
     let file = match std::fs::File::open(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+            return Ok(Vec::new());
+        }
         file => file.at("open", path)?,
     };
     let text = read_text(file, path)?;

@@ -128,7 +128,7 @@ fn recover_leaves_running_run() {
     assert_snapshot!(snapshot(&env, &env.run(&RECOVER)), @"
     exit 4
     -- stdout
-    it  not changed (running): the supervisor of job cat holds its lease
+    it  not changed (running): the supervisor of job cat holds its lease; it is process [PID], and its front is process [PID]
     -- stderr
     hint: follow the run with `runlog tail -f`; it is still running
     ");

@@ -29,6 +29,11 @@ fn numbered(stream: &str) -> String {
     lines.join("\n")
 }
 
+/// How much output is stored, in bytes.
+fn stored_bytes(env: &TestEnv) -> u64 {
+    fs::metadata(env.run_dir("it").join("jobs/sh.out")).map_or(0, |meta| meta.len())
+}
+
 /// The stored lines of one stream.
 fn stored(env: &TestEnv, job: &str, stream: &str) -> String {
     let bytes = env.captured("it", job);
@@ -43,7 +48,9 @@ fn stored(env: &TestEnv, job: &str, stream: &str) -> String {
 #[test]
 fn job_survives_killed_supervisor() {
     let env = TestEnv::new();
-    let script = "echo 1; touch ready; until test -e go; do sleep 0.01; done; echo 2; exit 3";
+    // Each line is a look at a child that is not its own.
+    let script = "echo 1; touch ready; until test -e go; do sleep 0.01; done; \
+                  for i in 2 3 4 5 6 7 8 9; do sleep 0.02; echo $i; done; exit 3";
     env.ok(&[
         "run", "--detach", "--run", "it", "--close", "--", "sh", "-c", script,
     ]);
@@ -61,9 +68,33 @@ fn job_survives_killed_supervisor() {
     let failed = env.event("job_failed");
     assert_eq!(failed["exit_code"], 3);
     assert!(failed["cost"]["max_rss_bytes"].as_u64().unwrap() > 0);
-    assert_eq!(env.captured("it", "sh"), b"1\n2\n");
+    assert_eq!(env.captured("it", "sh"), b"1\n2\n3\n4\n5\n6\n7\n8\n9\n");
     assert_eq!(env.events_of_type("it", "job_started").len(), 1);
     env.ok(&["replay", "--verify", "it"]);
+}
+
+#[test]
+fn killed_supervisor_and_then_front_leave_exit_code() {
+    let env = TestEnv::new();
+    let script = "touch ready; until test -e go; do sleep 0.01; done; exit 3";
+    env.ok(&[
+        "run", "--detach", "--run", "it", "--close", "--", "sh", "-c", script,
+    ]);
+    env.wait_for_file("ready");
+    let front = env.event("job_submitted")["front"]["pid"].as_i64().unwrap();
+    assert!(kill_supervisor(u32::try_from(front).unwrap()));
+    env.wait_for("supervisor_replaced");
+    // The new supervisor looks at the job at least once while the front lives.
+    std::thread::sleep(Duration::from_millis(100));
+    kill_process(pid_of(front), Signal::KILL).unwrap();
+    env.write("go", "");
+    env.run(&["status", "--wait", "it"]);
+    let failed = env.event("job_failed");
+    // Kernels before 6.15 do not say how a process of another parent ended.
+    assert!(
+        failed["exit_code"] == 3 || failed["error"]["kind"] == "lost",
+        "{failed}"
+    );
 }
 
 #[test]
@@ -95,10 +126,12 @@ fn job_starts_once_and_loses_nothing_in_a_storm() {
         let args = [
             "run", "-q", "--run", "it", "--close", "--", "sh", "-c", NUMBERED,
         ];
-        let job = env.spawn(&args);
-        // Any moment is right; which one differs from round to round.
-        for _ in 0..=round % 3 {
-            std::thread::sleep(Duration::from_millis(round * 5 % 37));
+        let mut job = env.spawn(&args);
+        // At another place of its output in each round, and again right after.
+        for place in [round * 40, round * 40 + 60] {
+            wait_until("the place", || {
+                stored_bytes(&env) >= place || job.has_ended()
+            });
             kill_supervisor(job.pid());
         }
         assert_eq!(job.wait().code, 7, "round {round}");
@@ -239,4 +272,126 @@ fn removed_working_directory_is_inherited() {
         r#"mkdir gone; root=$PWD; cd gone; rmdir ../gone; "$RUNLOG" -C "$root" run -q --no-capture -- true; echo $?"#,
     );
     assert_eq!(output.stdout(), "0\n", "{}", output.stderr());
+}
+
+#[test]
+fn status_names_front_and_each_supervisor() {
+    let env = TestEnv::new();
+    let script = "touch ready; until test -e go; do sleep 0.01; done";
+    let job = env.spawn(&[
+        "run", "-q", "--run", "it", "--close", "--", "sh", "-c", script,
+    ]);
+    env.wait_for_file("ready");
+    env.wait_for("job_started");
+    let mut seen = Vec::new();
+    for round in 0..2 {
+        let status = env.status("it");
+        let supervisor = supervisors(job.pid())[0];
+        assert_eq!(status["state"], "running");
+        assert_eq!(status["jobs"][0]["front"]["pid"], job.pid());
+        assert_eq!(status["jobs"][0]["supervisor"]["pid"], supervisor);
+        let watchers = format!(
+            "; it is process {supervisor}, and its front is process {}",
+            job.pid()
+        );
+        let because = status["because"].as_str().unwrap();
+        assert!(because.ends_with(&watchers), "{because}");
+        seen.push(supervisor);
+        if round == 0 {
+            kill_supervisor(job.pid());
+            env.wait_for("supervisor_replaced");
+        }
+    }
+    assert_ne!(seen[0], seen[1]);
+    env.write("go", "");
+    assert_eq!(job.wait().code, 0);
+    assert!(env.status("it")["jobs"][0]["front"].is_null());
+}
+
+#[test]
+fn status_says_who_asked_job_to_end() {
+    for (script, code) in [("exit 9", 9), ("exit 0", 0)] {
+        let env = TestEnv::new();
+        let script = format!("trap '{script}' TERM; touch ready; while :; do sleep 0.01; done");
+        let job = env.spawn(&[
+            "run", "-q", "--run", "it", "--close", "--", "sh", "-c", &script,
+        ]);
+        env.wait_for_file("ready");
+        job.signal(Signal::TERM);
+        assert_eq!(job.wait().code, code);
+        let status = env.status("it");
+        let sender = format!("was sent SIGTERM by process {} (uid ", std::process::id());
+        let because = status["because"].as_str().unwrap();
+        assert!(because.contains(&sender), "{because}");
+        assert_eq!(status["jobs"][0]["stop_request"]["signal"], "SIGTERM");
+    }
+}
+
+#[test]
+fn writer_records_that_its_log_was_taken() {
+    for taken in [": >F", "rm F", "mv F F.1; : >F"] {
+        let env = TestEnv::new();
+        let script = "touch ready; until test -e go; do sleep 0.01; done; exit 4";
+        let job = env.spawn(&[
+            "run", "-q", "--run", "it", "--close", "--", "sh", "-c", script,
+        ]);
+        env.wait_for_file("ready");
+        env.wait_for("job_started");
+        env.sh(&taken.replace('F', ".omne/var/runs/it/events.jsonl"));
+        env.write("go", "");
+        let output = job.wait();
+        assert_eq!(output.code, 4, "{taken}");
+        let said = "events 0 to 3 were written and are missing now";
+        assert_eq!(
+            output.stderr().matches(said).count(),
+            1,
+            "{}",
+            output.stderr()
+        );
+        let log = fs::read_to_string(env.log_path("it")).unwrap();
+        let first: serde_json::Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+        assert_eq!(first["type"], "log_repaired", "{taken}");
+        assert_eq!(first["action"], "continued");
+        assert_eq!(first["seq"], 4);
+        assert_eq!(
+            (&first["lost_first_seq"], &first["lost_last_seq"]),
+            (&0.into(), &3.into())
+        );
+        let status = env.run(&["status", "it"]);
+        assert_eq!(status.code, 5, "{taken}");
+        assert!(
+            status.stderr().contains("events are missing"),
+            "{}",
+            status.stderr()
+        );
+    }
+}
+
+#[test]
+fn capture_limit_bounds_index_of_short_writes() {
+    let env = TestEnv::new();
+    let script = "i=0; while [ $i -lt 300 ]; do printf x; printf y >&2; i=$((i+1)); done";
+    let args = [
+        "run",
+        "-q",
+        "--capture-limit",
+        "1K",
+        "--run",
+        "it",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ];
+    env.ok(&args);
+    let jobs = env.run_dir("it").join("jobs");
+    for name in ["sh.out", "sh.out.idx"] {
+        assert!(
+            fs::metadata(jobs.join(name)).unwrap().len() <= 1024,
+            "{name}"
+        );
+    }
+    assert!(!env.captured("it", "sh").is_empty());
+    assert_eq!(env.event("job_completed")["output"]["stdout_bytes"], 300);
+    env.ok(&["replay", "--verify", "it"]);
 }

@@ -115,7 +115,7 @@ fn status_of_run_with_several_jobs() {
     run  it
     name  it
     state  ▶ running
-    because  the supervisor of job cat holds its lease
+    because  the supervisor of job cat holds its lease; it is process [PID], and its front is process [PID]
     opened  [TIME] +00:00 on [HOST]
     log  14 events, [SIZE]
     path  [ROOT]/.omne/var/runs/it

@@ -129,7 +129,7 @@ fn running_run_is_not_undone() {
     assert_snapshot!(snapshot(&env, &env.run(&UNDO)), @"
     exit 4
     -- stderr
-    error: cannot undo run `it` while it is running: the supervisor of job b holds its lease
+    error: cannot undo run `it` while it is running: the supervisor of job b holds its lease; it is process [PID], and its front is process [PID]
     hint: wait for the run to end (`runlog status --wait RUN`), or stop it, then retry
     ");
     goes_on.kill();

@@ -70,6 +70,9 @@ pub(crate) struct Args {
     /// Start in the background, in a new session, and print the ID of the run
     #[arg(long, help_heading = "Run")]
     pub detach: bool,
+    /// If no log can be written, say so and run the command without one; not with --lock
+    #[arg(long, help_heading = "Run")]
+    pub log_optional: bool,
     /// Also append to a run that another program started; with --close, also close a run whose
     /// log lacks events
     #[arg(long, help_heading = "Run")]
@@ -285,6 +288,7 @@ impl Args {
             redaction,
             after,
             detached: self.detach,
+            log_optional: self.log_optional,
         })
     }
 

@@ -8,7 +8,9 @@ mod retry_args;
 mod start_hint;
 mod supervise;
 mod trace;
+mod unlogged;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
 
@@ -33,33 +35,45 @@ pub(crate) fn execute(args: &Args, global: &Global) -> ExitCode {
     if args.command.is_empty() {
         return exit::exit_code(close(args, global));
     }
-    let prepared = args
-        .check()
-        .and_then(|spec| Ok((spec, global.make_volume()?)));
-    let (mut spec, volume) = match prepared {
-        Ok(prepared) => prepared,
-        Err(e) => return failed(&e),
+    let mut spec = match args.check() {
+        Ok(spec) => spec,
+        Err(e) => return not_started(&e),
     };
-    if !redacts_by_default(Some(&volume)) {
+    let volume = match global.make_volume() {
+        Ok(volume) => Ok(volume),
+        Err(e) => match before_the_start(&e) {
+            (code, text) if unlogged::is_allowed(args, code) => Err(text),
+            _ => return not_started(&e),
+        },
+    };
+    if !redacts_by_default(volume.as_ref().ok()) {
         spec.redaction.without_variables();
     }
-    let lock = match take_lock(args, &spec, &volume) {
-        Err(e) => return failed(&e),
-        Ok(LockOutcome::Skipped) => return Code::Ok.into(),
-        Ok(LockOutcome::NoLock) => None,
-        Ok(LockOutcome::Held(lock, held)) => {
+    let lock = match volume.as_ref().map(|volume| take_lock(args, &spec, volume)) {
+        Ok(Err(e)) => return not_started(&e),
+        Ok(Ok(LockOutcome::Skipped)) => return Code::Ok.into(),
+        // Without a volume, no lock was asked for.
+        Ok(Ok(LockOutcome::NoLock)) | Err(_) => None,
+        Ok(Ok(LockOutcome::Held(lock, held))) => {
             spec.lock = Some(held);
             Some(lock)
         }
     };
     let channel = if args.detach {
         match detach().context("cannot start in the background") {
-            Err(e) => return failed(&e),
+            Err(e) => return not_started(&e),
             Ok(Detached::Caller(said)) => return relay(&said),
             Ok(Detached::Front(channel)) => Channel::new(Mutex::new(Some(channel))),
         }
     } else {
         Channel::default()
+    };
+    let volume = match volume {
+        Ok(volume) => volume,
+        Err(text) => {
+            unlogged::warn(args, &channel, &text);
+            return unlogged::execute(&spec, Path::new("."));
+        }
     };
     let request = Request {
         args,
@@ -88,6 +102,9 @@ fn watch_over(request: &Request<'_>) -> ExitCode {
             progress.record_result(result);
             ExitCode::SUCCESS
         }
+        Ok(Role::Front(FrontEnd::Done(RunResult::Unlogged))) => {
+            unlogged::execute(spec, request.volume.path())
+        }
         Ok(Role::Front(FrontEnd::Done(result))) => end_as(result),
         Ok(Role::Front(FrontEnd::Abandoned(result))) => {
             print_stderr(
@@ -97,16 +114,25 @@ fn watch_over(request: &Request<'_>) -> ExitCode {
         }
         Ok(Role::Front(FrontEnd::NeverStarted)) => {
             let text = "error: the supervisor died too often, and the job was not started";
-            print_stderr(text);
-            report(request.channel, &format!("{} {text}", Code::Runlog as u8));
-            Code::Runlog.into()
+            request.give_up(Code::Runlog, text)
         }
         Err(e) => {
             let (code, text) = before_the_start(&e);
-            print_stderr(&text);
-            report(request.channel, &format!("{} {text}", code as u8));
-            code.into()
+            request.give_up(code, &text)
         }
+    }
+}
+
+impl Request<'_> {
+    /// Reports why no supervisor starts the job, which then runs without a log if it may.
+    fn give_up(&self, code: Code, text: &str) -> ExitCode {
+        if unlogged::is_allowed(self.args, code) {
+            unlogged::warn(self.args, self.channel, text);
+            return unlogged::execute(self.spec, self.volume.path());
+        }
+        print_stderr(text);
+        report(self.channel, &format!("{} {text}", code as u8));
+        code.into()
     }
 }
 
@@ -119,6 +145,7 @@ fn end_as(result: RunResult) -> ExitCode {
             end_by(signal);
             ExitCode::from(128 + signal)
         }
+        RunResult::Unlogged => Code::Runlog.into(),
     }
 }
 
@@ -151,7 +178,8 @@ fn close(args: &Args, global: &Global) -> Result<Code> {
     Ok(Code::Ok)
 }
 
-fn failed(e: &anyhow::Error) -> ExitCode {
+/// Reports why nothing was started.
+pub(crate) fn not_started(e: &anyhow::Error) -> ExitCode {
     let (code, text) = before_the_start(e);
     print_stderr(text);
     code.into()

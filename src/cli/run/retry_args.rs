@@ -15,7 +15,7 @@ pub(crate) struct RetryArgs {
         default_value_t = 0,
         help_heading = "Supervision"
     )]
-    retries: u32,
+    pub(super) retries: u32,
     /// Wait DURATION before each retry
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "1s", help_heading = "Supervision")]
     retry_delay: Duration,

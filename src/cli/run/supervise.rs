@@ -10,6 +10,7 @@ use super::args::Args;
 use super::detach_channel::{Channel, announce, report};
 use super::start_hint::start_hint;
 use super::trace::TRACEPARENT;
+use super::unlogged;
 use crate::cli::context::{JOB_VOLUME, foreign_policy, opening, print_stderr, print_warning};
 use crate::cli::exit;
 use crate::cli::exit::Code;
@@ -42,6 +43,10 @@ impl Request<'_> {
             Ok(outcome) => self.finish(&outcome),
             Err(e) => {
                 let (code, text) = before_the_start(&e);
+                if unlogged::is_allowed(self.args, code) {
+                    unlogged::warn(self.args, self.channel, &text);
+                    return RunResult::Unlogged;
+                }
                 self.fail(code, &text)
             }
         }

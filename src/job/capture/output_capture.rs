@@ -118,6 +118,7 @@ impl Capture {
                 on_warning: Arc::clone(options.on_warning),
                 on_reader_gone: Arc::clone(options.on_reader_gone),
                 route: CopyPath::default(),
+                is_indexed: true,
                 _alive: ended_write.try_clone()?,
             });
         }

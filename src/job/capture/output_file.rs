@@ -9,6 +9,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
@@ -24,6 +25,10 @@ use crate::volume::{ClockWatch, now_ts};
 /// The number of bytes, or a little more, that one record of the index covers where they come
 /// in one go.
 const RECORD_BYTES: u64 = 256 << 10;
+/// The maximum length of a record of the index, in bytes.
+const MAX_RECORD_BYTES: u64 = 128;
+/// How long output of one stream shares a record.
+pub(crate) const RECORD_INTERVAL: Duration = Duration::from_millis(10);
 /// Marks in the page that storing has stopped at the capture limit.
 const CAPTURE_LIMIT: u8 = 1;
 /// Marks in the page that storing has stopped after an error.
@@ -46,8 +51,13 @@ pub(crate) struct OutputFile {
     indexed: u64,
     unindexed: Option<StreamId>,
     clock: ClockWatch,
+    /// How long the index is, in bytes.
+    index_bytes: u64,
+    /// When its last record was written.
+    last_record: Option<Instant>,
     /// How many bytes may be missing or doubled where the next record starts.
     uncertain_bytes: Option<u64>,
+    uncertain: [u64; 3],
     maskers: [Option<StreamMasker>; 3],
     /// The kernel cannot move bytes from a pipe into this file.
     no_splice: bool,
@@ -81,6 +91,11 @@ impl OutputFile {
         let stored = target.lease.file().metadata().map_or(0, |meta| meta.len());
         let mut clock = ClockWatch::default();
         clock.set_since_last(now_ts());
+        let index_bytes = target
+            .index
+            .as_ref()
+            .and_then(|index| index.metadata().ok())
+            .map_or(0, |meta| meta.len());
         let mut file = Self {
             capture: target.index.is_some(),
             no_splice: redactor.is_some() || target.limit.is_some(),
@@ -94,7 +109,10 @@ impl OutputFile {
             indexed: target.indexed,
             unindexed: None,
             clock,
+            index_bytes,
+            last_record: None,
             uncertain_bytes: None,
+            uncertain: [0; 3],
             maskers: StreamId::ALL.map(|_| redactor.map(Redactor::stream)),
             relay: target.relay,
         };
@@ -137,9 +155,20 @@ impl OutputFile {
         }
     }
 
-    /// Marks the place where a supervisor died that had so many bytes in hand.
-    pub(crate) fn mark_replacement(&mut self, uncertain_bytes: u64) {
-        self.uncertain_bytes = Some(uncertain_bytes).filter(|n| *n > 0);
+    /// Marks the place where a supervisor died that had so many bytes of each stream in hand.
+    pub(crate) fn mark_replacement(&mut self, mut in_hand: [u64; 3]) {
+        for (bytes, masker) in in_hand.iter_mut().zip(&mut self.maskers) {
+            if let Some(masker) = masker.as_mut().filter(|_| *bytes > 0) {
+                *bytes += masker.continue_after_loss() as u64;
+            }
+        }
+        self.uncertain = in_hand;
+        self.uncertain_bytes = Some(in_hand.iter().sum()).filter(|n| *n > 0);
+    }
+
+    /// Returns how many bytes of each stream may be missing or doubled at that place.
+    pub(crate) fn uncertain(&self) -> [u64; 3] {
+        self.uncertain
     }
 
     /// Returns what was printed and stored so far.
@@ -193,8 +222,17 @@ impl OutputFile {
             Some(masker) => {
                 let mut ready = Vec::new();
                 masker.push(bytes, &mut ready);
+                let held = masker.held_bytes();
                 self.write(stream, &ready);
+                self.record_held(stream, held);
             }
+        }
+    }
+
+    /// Records how many bytes the masker holds back: they are lost if the process dies.
+    fn record_held(&self, stream: StreamId, bytes: usize) {
+        if let Some(in_hand) = self.page.output.in_hand.get(stream.index()) {
+            in_hand.held.store(bytes as u64, Ordering::Relaxed);
         }
     }
 
@@ -205,6 +243,7 @@ impl OutputFile {
             masker.finish(&mut rest);
         }
         self.write(stream, &rest);
+        self.record_held(stream, 0);
         self.index();
     }
 
@@ -220,7 +259,11 @@ impl OutputFile {
             self.pass_unstored(stream, bytes);
             return;
         }
-        let room = self.limit.saturating_sub(self.captured_bytes);
+        let room = if self.is_index_full(stream) {
+            0
+        } else {
+            self.limit.saturating_sub(self.captured_bytes)
+        };
         let kept = bytes.get(..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
         let kept = kept.unwrap_or_default();
         let start = self.captured_bytes;
@@ -379,11 +422,35 @@ impl OutputFile {
             "{{\"end\":{end},\"stream\":\"{}\",\"ts\":\"{ts:.6}\"{clock_set}{uncertain}}}\n",
             stream.as_str()
         );
+        self.index_bytes += record.len() as u64;
+        self.last_record = Some(Instant::now());
         if let Some(index) = &mut self.index
             && index.write_all(record.as_bytes()).is_err()
         {
             self.index = None;
         }
+    }
+
+    /// Returns whether the index is as long as the output may be, and these bytes need another
+    /// record: many short pieces must not fill the disk with their index.
+    fn is_index_full(&self, stream: StreamId) -> bool {
+        let is_first = self.index_bytes == 0;
+        let shares_record = self.unindexed == Some(stream);
+        // What another stream has stored lacks its record still.
+        let records = 1 + u64::from(self.unindexed.is_some());
+        let needed = records * MAX_RECORD_BYTES;
+        !is_first && !shares_record && self.index_bytes + needed > self.limit
+    }
+
+    /// Brings the index up to date, unless its last record is so new that what has come since
+    /// can share the next one. Returns whether it is up to date.
+    pub(crate) fn index_soon(&mut self) -> bool {
+        let is_new = |at: Instant| at.elapsed() < RECORD_INTERVAL;
+        if self.unindexed.is_some() && self.last_record.is_some_and(is_new) {
+            return false;
+        }
+        self.index();
+        true
     }
 
     /// Returns what another process did to the file, if the output cannot be continued in it:

@@ -5,14 +5,16 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::output_file::OutputFile;
+use super::output_file::{OutputFile, RECORD_INTERVAL};
 use super::splice_pipe::SplicePipe;
 use super::stream::{CHUNK_BYTES, OnReaderGone, OnWarning, PIPE_BYTES, Passthrough, new_buffer};
 use crate::job::process::inherited;
+use crate::job::process::poll::timespec;
 use crate::job::process::supervision_page::SupervisionPage;
 use crate::job::redact::stream_masker::StreamMasker;
 use crate::log::StreamId;
@@ -91,8 +93,21 @@ impl PumpTarget {
     /// Records how many bytes would be lost or doubled if the process died now.
     fn record_in_hand(&self, bytes: usize) {
         if let Some(in_hand) = self.page.output.in_hand.get(self.id.index()) {
-            in_hand.store(bytes as u64, Ordering::Relaxed);
+            in_hand.moving.store(bytes as u64, Ordering::Relaxed);
         }
+    }
+
+    /// Records what the main thread has in hand besides.
+    fn record_draining(&self, bytes: usize) {
+        if let Some(in_hand) = self.page.output.in_hand.get(self.id.index()) {
+            in_hand.draining.store(bytes as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns how many bytes the masker of what is passed on holds back.
+    fn held_bytes(&self) -> usize {
+        let masker = self.masker.as_ref();
+        masker.map_or(0, |masker| lock(masker).held_bytes())
     }
 
     /// Stores what is left in the pipe, at most its capacity, and closes it.
@@ -105,6 +120,26 @@ impl PumpTarget {
         let longest = buf.len();
         let mut held_open = pipe.fd.is_some() && left == 0;
         while let Some(fd) = pipe.fd.as_ref().filter(|_| left > 0) {
+            if self.pass_on == Passthrough::No && sink.can_move() {
+                match sink.splice(self.id, fd) {
+                    Some(0) => {
+                        held_open = false;
+                        break;
+                    }
+                    Some(n) => {
+                        left = left.saturating_sub(n);
+                        held_open = left == 0;
+                        continue;
+                    }
+                    None if sink.can_move() => {
+                        held_open = true;
+                        break;
+                    }
+                    // The kernel cannot: it is read.
+                    None => {}
+                }
+            }
+            self.record_draining(pipe.left_over.len() + longest);
             let part = buf.get_mut(..left.min(longest)).unwrap_or_default();
             let got = match rustix::io::read(fd, part) {
                 Ok((got @ [_, ..], _)) => got,
@@ -113,7 +148,10 @@ impl PumpTarget {
                     held_open = true;
                     break;
                 }
-                Ok(_) | Err(_) => break,
+                Ok(_) | Err(_) => {
+                    held_open = false;
+                    break;
+                }
             };
             left -= got.len();
             held_open = left == 0;
@@ -122,6 +160,7 @@ impl PumpTarget {
                 pipe.left_over.extend_from_slice(got);
             }
         }
+        self.record_draining(pipe.left_over.len());
         sink.finish(self.id);
         match pipe.fd.take() {
             Some(fd) if held_open => Drained::HeldOpen(fd),
@@ -161,6 +200,8 @@ pub(crate) struct Pump {
     pub on_warning: OnWarning,
     pub on_reader_gone: OnReaderGone,
     pub route: CopyPath,
+    /// The index covers everything that was stored, or need not for now.
+    pub is_indexed: bool,
     /// Closed once this thread has ended.
     pub _alive: OwnedFd,
 }
@@ -219,7 +260,8 @@ impl Pump {
         let mut next = PumpState::Wait;
         while next != PumpState::End {
             if next == PumpState::Wait {
-                wait(self.poll_end.as_fd(), self.stop.as_fd());
+                let limit = (!self.is_indexed).then_some(RECORD_INTERVAL);
+                wait(self.poll_end.as_fd(), self.stop.as_fd(), limit);
             }
             next = self.step(&mut buf);
         }
@@ -230,12 +272,11 @@ impl Pump {
         let stream = Arc::clone(&self.stream);
         let looked = self.recv(buf);
         let n = looked.len();
-        stream.record_in_hand(n);
         let next = match looked {
             ReadOutcome::Bytes(bytes) => self.write_through(&bytes),
             ReadOutcome::Moved(n) => self.splice_through(n),
             ReadOutcome::Nothing => {
-                stream.record_in_hand(0);
+                stream.record_in_hand(stream.held_bytes());
                 return PumpState::Wait;
             }
             ReadOutcome::End => {
@@ -243,10 +284,11 @@ impl Pump {
                 self.write_through(&left_over);
                 self.write_held();
                 stream.record_in_hand(0);
+                stream.record_draining(0);
                 return PumpState::End;
             }
         };
-        stream.record_in_hand(0);
+        stream.record_in_hand(stream.held_bytes());
         if next == Delivery::ReaderGone {
             // So is the job's, which then ends as without runlog.
             lock(&stream.pipe).fd = None;
@@ -269,15 +311,22 @@ impl Pump {
         let Some(fd) = &pipe.fd else {
             return ReadOutcome::End;
         };
-        // What is read or moved from here on is lost or doubled if the process dies.
-        self.stream.record_in_hand(match self.route {
-            CopyPath::Move { .. } | CopyPath::Try => PIPE_BYTES,
-            CopyPath::Read | CopyPath::ReadAlways => CHUNK_BYTES,
-        });
         let look = self.route.take(&self.stream, &mut sink, fd, buf);
+        self.stream.record_in_hand(match self.stream.pass_on {
+            // All of it is stored.
+            Passthrough::No => 0,
+            _ => look.len() + self.stream.held_bytes(),
+        });
         // The reader of a stream may hold it up: the index does not wait for that.
         if look.len() < SPLICE_THRESHOLD_BYTES || self.stream.pass_on != Passthrough::No {
-            sink.index();
+            self.is_indexed = match look {
+                // Nothing more comes for now, or ever.
+                ReadOutcome::Nothing | ReadOutcome::End => {
+                    sink.index();
+                    true
+                }
+                _ => sink.index_soon(),
+            };
         }
         look
     }
@@ -386,6 +435,7 @@ impl CopyPath {
             match sink.splice(stream.id, pipe) {
                 Some(0) => return ReadOutcome::End,
                 Some(n) => return ReadOutcome::Moved(n),
+                None if sink.can_move() => return ReadOutcome::Nothing,
                 None => {}
             }
         } else if matches!(self, Self::Try | Self::Move { .. })
@@ -398,6 +448,7 @@ impl CopyPath {
                 Err(_) => *self = Self::ReadAlways,
             }
         }
+        stream.record_in_hand(buf.len() + stream.held_bytes());
         match rustix::io::read(pipe, buf) {
             Ok(([], _)) => ReadOutcome::End,
             Ok((got, _)) => {
@@ -418,13 +469,14 @@ impl CopyPath {
     ) -> Result<ReadOutcome<'static>, Errno> {
         if let Self::Try = self {
             // Fails for what is no pipe.
-            let at_once = rustix::pipe::fcntl_getpipe_size(stream.target()?)?;
+            let at_once = rustix::pipe::fcntl_getpipe_size(stream.target()?)?.min(CHUNK_BYTES);
             let relay = SplicePipe::new()?;
             *self = Self::Move { relay, at_once };
         }
         let Self::Move { relay, at_once } = self else {
             return Err(Errno::INVAL);
         };
+        stream.record_in_hand(*at_once);
         let n = match relay.fill(pipe, *at_once) {
             Ok(0) => return Ok(ReadOutcome::End),
             Ok(n) => n,
@@ -443,13 +495,13 @@ impl CopyPath {
 }
 
 /// Waits until there is something to read, or nothing more to wait for.
-fn wait(pipe: BorrowedFd<'_>, stop: BorrowedFd<'_>) {
+fn wait(pipe: BorrowedFd<'_>, stop: BorrowedFd<'_>, limit: Option<Duration>) {
     let mut fds = [
         PollFd::new(&pipe, PollFlags::IN),
         PollFd::new(&stop, PollFlags::IN),
     ];
     // A failure (a signal) only means one look too many.
-    poll(&mut fds, None).ok();
+    poll(&mut fds, limit.map(timespec).as_ref()).ok();
 }
 
 /// Lets `write` write until all `len` bytes are; it gets the number of bytes that are done.

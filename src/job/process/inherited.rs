@@ -61,13 +61,18 @@ fn bit(signal: i32) -> u64 {
 }
 
 /// Returns whether the signal is ignored now.
-pub(super) fn is_ignored(signal: i32) -> io::Result<bool> {
+fn is_ignored(signal: i32) -> io::Result<bool> {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: a null new action only asks; the old one is written on success.
     unsafe {
         check(libc::sigaction(signal, ptr::null(), action.as_mut_ptr()))?;
         Ok(action.assume_init().sa_sigaction == libc::SIG_IGN)
     }
+}
+
+/// Returns whether the signal was ignored when the process started.
+pub(super) fn was_ignored(signal: i32) -> bool {
+    IGNORED.load(Ordering::Relaxed) & bit(signal) != 0
 }
 
 /// Returns whether the standard descriptor was closed when the process started.

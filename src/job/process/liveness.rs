@@ -118,6 +118,24 @@ pub(crate) fn child_of(dir: &Dir, job: &JobState) -> ChildLiveness {
     }
 }
 
+/// Says which processes watch over a job, as far as they are seen; empty if they are out of
+/// sight.
+pub(crate) fn watchers(dir: &Dir, job: &JobState) -> String {
+    let find = |process: &Option<ProcessRef>| process.as_ref().map(|it| process_of(dir, it));
+    match (find(&job.supervisor), find(&job.front)) {
+        (Some(ChildLiveness::Lives(supervisor)), Some(ChildLiveness::Lives(front))) => {
+            format!("; it is process {supervisor}, and its front is process {front}")
+        }
+        (Some(ChildLiveness::Lives(supervisor)), _) => {
+            format!("; it is process {supervisor}, and it has no front")
+        }
+        (_, Some(ChildLiveness::Lives(front))) => {
+            format!("; it died, and its front, process {front}, replaces it")
+        }
+        _ => String::new(),
+    }
+}
+
 /// Finds a command, or another attempt, that may have been started without a record because
 /// the supervisor died right then.
 fn unrecorded(dir: &Dir, job: &JobState) -> ChildLiveness {

@@ -11,6 +11,7 @@ pub(crate) mod job_processes;
 pub(crate) mod liveness;
 pub(crate) mod open_file_limit;
 pub(crate) mod poll;
+pub(crate) mod process_handle;
 pub(crate) mod same_file;
 pub(crate) mod signals;
 pub(crate) mod socket;

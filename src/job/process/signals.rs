@@ -50,21 +50,12 @@ impl std::fmt::Debug for SignalMask {
     }
 }
 
-/// Returns whether a signal can be passed on to a job: whether it can be caught, and is not
-/// one that the processor raises.
+/// Returns whether a signal can be passed on to a job: whether it can be caught.
+///
+/// Also those that the processor raises: another process may send them. If one is raised in
+/// this process, the kernel ends it although the signal is blocked.
 fn can_be_forwarded(signal: i32) -> bool {
-    !matches!(
-        signal,
-        libc::SIGKILL
-            | libc::SIGSTOP
-            | libc::SIGCHLD
-            | libc::SIGSEGV
-            | libc::SIGBUS
-            | libc::SIGFPE
-            | libc::SIGILL
-            | libc::SIGTRAP
-            | libc::SIGSYS
-    )
+    !matches!(signal, libc::SIGKILL | libc::SIGSTOP | libc::SIGCHLD)
 }
 
 impl SignalFd {
@@ -97,7 +88,7 @@ impl SignalFd {
         unsafe {
             check(libc::sigemptyset(set.as_mut_ptr()))?;
             for &signal in signals {
-                if !inherited::is_ignored(signal).unwrap_or(true) {
+                if !inherited::was_ignored(signal) {
                     // Those that libc keeps for itself are refused.
                     libc::sigaddset(set.as_mut_ptr(), signal);
                 }
@@ -124,8 +115,17 @@ impl SignalFd {
         &self.fd
     }
 
-    /// Returns the next signal that arrived, if any.
+    /// Returns the next signal that arrived, if any, but for those that this process has
+    /// caused by a write.
     pub(crate) fn next(&self) -> Option<ReceivedSignal> {
+        let is_own = |arrived: &ReceivedSignal| {
+            matches!(arrived.signal, libc::SIGPIPE | libc::SIGXFSZ)
+                && arrived.pid == std::process::id()
+        };
+        std::iter::from_fn(|| self.read()).find(|arrived| !is_own(arrived))
+    }
+
+    fn read(&self) -> Option<ReceivedSignal> {
         let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
         let len = size_of::<libc::signalfd_siginfo>();
         // SAFETY: the buffer is as long as the read may fill, and a full read
@@ -328,6 +328,13 @@ pub(crate) fn has_pending_end(pid: u32) -> bool {
         .fold(0, |all, bits| all | bits);
     let asks = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
     asks.iter().any(|signal| pending & 1 << (signal - 1) != 0)
+}
+
+/// Returns whether a signal, or a debugger, has stopped the process.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+    state.is_some_and(|state| state.trim_start().starts_with(['T', 't']))
 }
 
 /// Returns the process group of a process.

@@ -89,6 +89,18 @@ struct SignalSlot {
     at_micros: AtomicI64,
 }
 
+/// The bytes of one stream that are missing or doubled if the supervisor dies.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct InHand {
+    /// Read from the job's pipe, and not yet stored or passed on.
+    pub moving: AtomicU64,
+    /// Read from the job's pipe after its end, and not yet stored or passed on.
+    pub draining: AtomicU64,
+    /// Held back by what masks the stored output.
+    pub held: AtomicU64,
+}
+
 /// What was printed so far, in bytes.
 #[repr(C)]
 #[derive(Debug)]
@@ -100,7 +112,7 @@ pub(crate) struct OutputCounters {
     /// Of these, what was not delivered to our own streams.
     pub undelivered: AtomicU64,
     /// What one buffer of each stream may hold.
-    pub in_hand: [AtomicU64; 3],
+    pub in_hand: [InHand; 3],
     /// The stream whose bytes were stored last: 0 stdout, 1 stderr, 2 both.
     pub last_stream: AtomicU8,
     /// Storing has stopped: 1 at the capture limit, 2 after an error.
@@ -129,6 +141,8 @@ pub enum RunResult {
     Exit(u8),
     /// By the signal that ended the job.
     Signal(u8),
+    /// With the command in its place: there is no log, and nothing was started.
+    Unlogged,
 }
 
 /// A step that was started.
@@ -414,6 +428,7 @@ impl SupervisionPage {
         let word = match result {
             RunResult::Exit(code) => 1 << 8 | u64::from(code),
             RunResult::Signal(signal) => 2 << 8 | u64::from(signal),
+            RunResult::Unlogged => 3 << 8,
         };
         self.result.store(word, Ordering::Release);
     }
@@ -424,6 +439,7 @@ impl SupervisionPage {
         match word >> 8 {
             1 => Some(RunResult::Exit(word as u8)),
             2 => Some(RunResult::Signal(word as u8)),
+            3 => Some(RunResult::Unlogged),
             _ => None,
         }
     }
@@ -432,9 +448,26 @@ impl SupervisionPage {
 impl OutputCounters {
     /// Returns how many bytes of each stream the supervisor had in hand.
     pub(crate) fn in_hand_bytes(&self) -> [u64; 3] {
-        self.in_hand
-            .each_ref()
-            .map(|bytes| bytes.load(Ordering::Relaxed))
+        self.in_hand.each_ref().map(|stream| {
+            let slots = stream.slots();
+            slots
+                .map(|bytes| bytes.load(Ordering::Relaxed))
+                .iter()
+                .sum()
+        })
+    }
+
+    /// Forgets what a supervisor that died had in hand.
+    pub(crate) fn clear_in_hand(&self) {
+        for bytes in self.in_hand.iter().flat_map(InHand::slots) {
+            bytes.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+impl InHand {
+    fn slots(&self) -> [&AtomicU64; 3] {
+        [&self.moving, &self.draining, &self.held]
     }
 }
 

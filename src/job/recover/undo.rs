@@ -287,6 +287,7 @@ impl<'a> RollbackRunner<'a> {
             trace: None,
             after: AfterJob::StayOpen,
             detached: false,
+            log_optional: false,
         };
         let around = SupervisorEnv::direct(self.volume.path())?;
         let target = OutputTarget {

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 
 use super::literal_set::PrefixState;
 use super::matchers::{Matchers, SearchStarts};
-use super::secret_match::write_masked;
+use super::secret_match::{MASK, write_masked};
 
 /// How much of an unfinished line is held back for patterns, unless a literal is longer.
 pub(crate) const HOLD_BYTES: usize = 64 * 1024;
@@ -43,6 +43,8 @@ pub struct StreamMasker {
     prefixes: PrefixState,
     /// Whether the rest of the line belongs to a match that was too long to hold.
     swallow: bool,
+    /// How many of the next bytes may be the rest of a secret whose start is lost.
+    in_doubt: usize,
 }
 
 impl StreamMasker {
@@ -55,11 +57,41 @@ impl StreamMasker {
             starts: matchers.starts(),
             prefixes: PrefixState::default(),
             swallow: false,
+            in_doubt: 0,
         }
+    }
+
+    /// Continues behind bytes that are lost: what comes first may be the rest of a literal, and
+    /// is masked. Returns how many bytes that are at most.
+    pub(crate) fn continue_after_loss(&mut self) -> usize {
+        let first = self.across_lines.as_ref();
+        let longest = first.map_or(0, |first| first.matchers.literals.longest());
+        let longest = longest.max(self.matchers.literals.longest());
+        self.in_doubt = longest.saturating_sub(1);
+        self.in_doubt
+    }
+
+    /// Masks the bytes in doubt, at most to the end of the line unless a literal goes on.
+    fn skip_doubtful<'a>(&mut self, chunk: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+        let in_doubt = std::mem::take(&mut self.in_doubt);
+        if in_doubt == 0 || chunk.is_empty() {
+            self.in_doubt = in_doubt;
+            return chunk;
+        }
+        let line_end = memchr(b'\n', chunk).filter(|_| self.across_lines.is_none());
+        let skipped = in_doubt.min(line_end.unwrap_or(chunk.len()));
+        if skipped > 0 {
+            out.extend_from_slice(MASK);
+        }
+        if line_end.is_none() {
+            self.in_doubt = in_doubt - skipped;
+        }
+        chunk.get(skipped..).unwrap_or_default()
     }
 
     /// Accepts the next bytes of the stream and appends to `out` what may be written now.
     pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
+        let chunk = self.skip_doubtful(chunk, out);
         if let Some(first) = &mut self.across_lines {
             let mut masked = Vec::new();
             first.push(chunk, &mut masked);
@@ -80,6 +112,12 @@ impl StreamMasker {
         }
         self.end_line(&[], out);
         self.prefixes = PrefixState::default();
+    }
+
+    /// Returns how many bytes are held back.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let first = self.across_lines.as_ref();
+        self.held.len() + first.map_or(0, |first| first.held_bytes())
     }
 
     /// Passes on everything but the bytes at the end that may be the start of a literal.

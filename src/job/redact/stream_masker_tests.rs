@@ -247,3 +247,22 @@ proptest! {
         prop_assert!(streamed(&r, chunks(&long, &sizes)) == long);
     }
 }
+
+#[test]
+fn rest_of_lost_secret_is_masked() {
+    for (chunks, expected) in [
+        (&["t-key", " and a secret-key"][..], "****** a ***"),
+        (&["t-key\nnext"][..], "***\nnext"),
+        (&["", "\nnext"][..], "\nnext"),
+        (&["a", "b", "c long line"][..], "*********line"),
+    ] {
+        let mut stream = redactor(&["secret-key"]).stream();
+        assert_eq!(stream.continue_after_loss(), 9);
+        let mut out = Vec::new();
+        for chunk in chunks {
+            stream.push(chunk.as_bytes(), &mut out);
+        }
+        stream.finish(&mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+}

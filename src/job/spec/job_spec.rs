@@ -64,6 +64,8 @@ pub struct JobSpec {
     pub after: AfterJob,
     /// Whether the job is detached from the terminal.
     pub detached: bool,
+    /// Whether the command runs although no log can be written.
+    pub log_optional: bool,
 }
 
 impl JobSpec {

@@ -6,6 +6,7 @@ use std::thread;
 use crate::job::process::liveness;
 use crate::job::process::liveness::child_of;
 use crate::log;
+use crate::log::format::payload::{ForwardedSignal, SignalSender};
 use crate::log::{
     JobScope, JobState, Lease, LeaseState, ProbeState, Rollback, RunState, RunStatus, RunSummary,
     Stage, StorageError,
@@ -85,7 +86,11 @@ fn open_verdict(dir: &Dir, run: &RunState) -> RunVerdict {
     for job in run.unfinished() {
         match probe_lease(dir, job) {
             Ok(LeaseState::Held) => {
-                let because = format!("the supervisor of job {} holds its lease", job.job_id);
+                let watchers = liveness::watchers(dir, job);
+                let because = format!(
+                    "the supervisor of job {} holds its lease{watchers}",
+                    job.job_id
+                );
                 return verdict(RunStatus::Running, because);
             }
             Ok(LeaseState::Missing) if liveness::same_boot(job) => {
@@ -169,10 +174,15 @@ fn closed_verdict(run: &RunState) -> RunVerdict {
 fn end_verdict(run: &RunState) -> RunVerdict {
     match (run.aborted, run.jobs_failed) {
         (true, _) => verdict(RunStatus::Failed, "the run was aborted".to_owned()),
-        (_, 0) => verdict(
-            RunStatus::Completed,
-            "the run is closed and no job failed".to_owned(),
-        ),
+        (_, 0) => {
+            let asked = |job: &JobState| {
+                let asked = asked_to_end(job)?;
+                Some(format!("; job {}{asked}", job.job_id))
+            };
+            let asked = run.jobs.iter().find_map(asked).unwrap_or_default();
+            let because = format!("the run is closed and no job failed{asked}");
+            verdict(RunStatus::Completed, because)
+        }
         (_, 1) => verdict(RunStatus::Failed, why_failed(run)),
         (_, n) => verdict(
             RunStatus::Failed,
@@ -193,9 +203,24 @@ fn why_failed(run: &RunState) -> String {
                 .error
                 .as_ref()
                 .map_or("its error is unknown", |e| &e.message);
-            format!("the run is closed and job {} failed: {why}", job.job_id)
+            let asked = asked_to_end(job).map_or_else(String::new, |asked| format!("; it{asked}"));
+            format!(
+                "the run is closed and job {} failed: {why}{asked}",
+                job.job_id
+            )
         }
     }
+}
+
+/// Says who asked a job to end, if a signal did.
+fn asked_to_end(job: &JobState) -> Option<String> {
+    let ForwardedSignal { signal, sender, .. } = job.stop_request.as_ref()?;
+    Some(match sender {
+        Some(SignalSender { pid, uid }) => {
+            format!(" was sent {signal} by process {pid} (uid {uid})")
+        }
+        None => format!(" was sent {signal} by its terminal"),
+    })
 }
 
 pub(crate) fn probe_lease(dir: &Dir, job: &JobState) -> Result<LeaseState, String> {

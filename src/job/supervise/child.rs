@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::control::JobControl;
 use crate::job::capture::output_capture::Capture;
+use crate::job::process::process_handle::ProcessHandle;
 use crate::job::process::signals::ChildSetup;
 use crate::job::process::supervision_page::{Claim, PassedSignal, SupervisionPage};
 use crate::job::process::wait_status;
@@ -23,8 +24,9 @@ use crate::telemetry;
 const CHILD_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The wait between two looks at a child whose end cannot be asked for.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
-/// How often a look at the child may fail before it is given up, should it be dead.
-const MAX_WAIT_RETRIES: u32 = 5;
+/// How often a look at the child may fail once it is dead, before it is given up: its new
+/// parent may take a while to collect it.
+const MAX_WAIT_RETRIES: u32 = 50;
 /// The time from SIGTERM to SIGKILL where none is given.
 const DEFAULT_KILL_AFTER: Duration = Duration::from_secs(10);
 /// How soon after an interrupt a job must end for the interrupt to be the reason.
@@ -60,7 +62,8 @@ pub(crate) enum EndCause {
 pub(crate) struct ExitedChild {
     pub claim: Claim,
     pub status: WaitStatus,
-    pub cost: Cost,
+    /// `None` if another process has collected it.
+    pub cost: Option<Cost>,
     pub duration: Duration,
     pub cause: EndCause,
     /// A signal that asked for the end was passed on, and the child did not survive it.
@@ -174,6 +177,7 @@ impl Child {
             .checked_sub(page.since_claim())
             .unwrap_or_else(Instant::now);
         let mut failures = 0;
+        let mut handle = None;
         let mut killed = false;
         let mut cause = if page.has_timed_out(step) {
             EndCause::TimedOut
@@ -181,8 +185,9 @@ impl Child {
             EndCause::Own
         };
         loop {
-            match self.state(page) {
-                Ok(ChildState::Ended(status, cost)) => {
+            let mut poll_interval = CHILD_POLL_INTERVAL;
+            match self.state(page, handle.as_ref()) {
+                Ok(Some((status, cost))) => {
                     page.record_exit(step);
                     let duration = started.elapsed();
                     let signals = signals_within(page, duration);
@@ -196,10 +201,15 @@ impl Child {
                         signals,
                     });
                 }
-                Ok(ChildState::Running) => {}
-                // The kernel cannot be asked now, or it was collected elsewhere: while it
-                // lives it is supervised, and the question is put again.
-                Err(_) if failures < MAX_WAIT_RETRIES || self.is_alive() => failures += 1,
+                Ok(None) => {}
+                // It is the child of another process: the front, which reports its end.
+                Err(_) if control.link().is_some() && telemetry::exists(self.claim.pid) => {
+                    handle = handle.or_else(|| ProcessHandle::open(self.claim.pid));
+                }
+                Err(_) if failures < MAX_WAIT_RETRIES => {
+                    poll_interval = RETRY_INTERVAL;
+                    failures += u32::from(!self.is_alive());
+                }
                 Err(e) => {
                     page.record_exit(step);
                     return Err(e);
@@ -218,11 +228,7 @@ impl Child {
                     control.terminate();
                 }
             }
-            let mut pause = if failures > 0 {
-                RETRY_INTERVAL
-            } else {
-                CHILD_POLL_INTERVAL
-            };
+            let mut pause = poll_interval;
             if let (EndCause::Own, Some(limit)) = (cause, timeout.limit) {
                 pause = pause.min((started + limit).saturating_duration_since(now));
             }
@@ -245,12 +251,24 @@ impl Child {
         }
     }
 
-    /// Looks at the child, which is ours, or the front's once its parent has died.
-    fn state(self, page: &SupervisionPage) -> io::Result<ChildState> {
+    /// Looks at the child: ours, or the front's once its supervisor has died, or that of the
+    /// init process once the front has died too.
+    fn state(
+        self,
+        page: &SupervisionPage,
+        handle: Option<&ProcessHandle>,
+    ) -> io::Result<Option<(WaitStatus, Option<Cost>)>> {
         if let Some((status, cost)) = page.adopted_exit(self.claim.step) {
-            return Ok(ChildState::Ended(status, cost));
+            return Ok(Some((status, Some(cost))));
         }
-        wait_status::peek(self.claim.pid)
+        match wait_status::peek(self.claim.pid) {
+            Ok(ChildState::Running) => Ok(None),
+            Ok(ChildState::Ended(status, cost)) => Ok(Some((status, Some(cost)))),
+            Err(e) => match handle.and_then(ProcessHandle::exit_status) {
+                Some(status) => Ok(Some((status, None))),
+                None => Err(e),
+            },
+        }
     }
 
     fn is_alive(self) -> bool {

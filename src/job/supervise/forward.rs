@@ -114,8 +114,8 @@ impl Forwarder {
             }
         };
         send(signal);
-        if signal == libc::SIGTERM {
-            // A stopped job would not get it.
+        // A job that is stopped would not get it; one that runs must not get more than it.
+        if signal == libc::SIGTERM && signals::is_stopped(claim.pid) {
             send(libc::SIGCONT);
         }
     }
@@ -150,6 +150,11 @@ impl Forwarder {
     /// Lists the processes of the job: all descendants but our own processes.
     fn descendants(&self) -> Vec<u32> {
         let mut pids = telemetry::descendants(self.root);
+        // If its supervisor and its front have died, it does not descend from us.
+        if let Some(claim) = self.page.live().filter(|claim| !pids.contains(&claim.pid)) {
+            pids.push(claim.pid);
+            pids.extend(telemetry::descendants(claim.pid));
+        }
         pids.retain(|pid| *pid != self.supervisor && !self.page.is_reader(*pid));
         pids
     }

@@ -217,6 +217,9 @@ impl Front {
                 wait_status::reap(supervisor);
                 if let Some(result) = self.page.result() {
                     self.reap_group_leader();
+                    if result == RunResult::Unlogged {
+                        self.reraise_early();
+                    }
                     return Role::Front(FrontEnd::Done(result));
                 }
                 match self.replace(status) {
@@ -274,6 +277,13 @@ impl Front {
             for arrived in std::mem::take(&mut self.early) {
                 self.forwarder.forward(claim, &arrived);
             }
+        }
+    }
+
+    /// Leaves the signals that came early to the command that takes the place of this process.
+    fn reraise_early(&self) {
+        for arrived in &self.early {
+            signals::kill(self.forwarder.root as i32, arrived.signal);
         }
     }
 

@@ -15,3 +15,4 @@ pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod submit;
 pub(crate) mod supervisor;
+pub(crate) mod unlogged;

@@ -97,7 +97,7 @@ pub(crate) fn describe(
         signal: signal.map(signal_name),
         error,
         duration_ms: Some(millis(ended.duration)),
-        cost: Some(ended.cost.clone()),
+        cost: ended.cost.clone(),
         output,
         signals: ended.signals.iter().map(forwarded).collect(),
         oom_kills: None,

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -366,11 +366,16 @@ impl Supervisor<'_> {
             .ended(event, after)
             .map_err(AppendError::from)
             .and_then(|draft| self.log.append(&[draft], Durability::Process));
-        if let Err(e) = written {
-            (self.on_warning)(&format!(
+        match written {
+            Ok(appended) => {
+                if let Some(lost) = appended.lost {
+                    (self.on_warning)(&lost.to_string());
+                }
+            }
+            Err(e) => (self.on_warning)(&format!(
                 "a failed attempt is not in the log: {}",
                 error_chain(&e)
-            ));
+            )),
         }
     }
 
@@ -414,7 +419,7 @@ impl Supervisor<'_> {
             self.resume(attempt, Passthrough::Apart).map_err(canceled)?;
             (running.child, running.is_recorded)
         } else {
-            let command = self.command(job);
+            let command = command(self.spec, &job.program);
             let spawned = self.spawn(command, Passthrough::Apart, attempt);
             match spawned.map_err(canceled)? {
                 Ok(child) => (child, false),
@@ -447,22 +452,22 @@ impl Supervisor<'_> {
         })?;
         Ok((ended, after.wait()))
     }
+}
 
-    /// The command as validation found it, under the name that it was given.
-    fn command(&self, job: &Job) -> Command {
-        let mut command = Command::new(&job.program);
-        if let Some(name) = self.spec.argv.first() {
-            command.arg0(name);
-        }
-        command.args(self.spec.argv.iter().skip(1));
-        if let Some(dir) = &self.spec.chdir {
-            command.current_dir(dir);
-        }
-        command.stdin(if self.spec.detached {
-            Stdio::null()
-        } else {
-            Stdio::inherit()
-        });
-        command
+/// Returns the command as validation found it, under the name that it was given.
+pub(crate) fn command(spec: &JobSpec, program: &Path) -> Command {
+    let mut command = Command::new(program);
+    if let Some(name) = spec.argv.first() {
+        command.arg0(name);
     }
+    command.args(spec.argv.iter().skip(1));
+    if let Some(dir) = &spec.chdir {
+        command.current_dir(dir);
+    }
+    command.stdin(if spec.detached {
+        Stdio::null()
+    } else {
+        Stdio::inherit()
+    });
+    command
 }

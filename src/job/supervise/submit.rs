@@ -94,7 +94,10 @@ impl Submission<'_> {
         // The name of the lease too: without it, nothing would say after a power loss whether
         // the supervisor is alive.
         match (appended.and_then(|()| sync_jobs(log)), claimed) {
-            (Ok(()), Some(claimed)) => Ok(claimed.submitted),
+            (Ok(()), Some(claimed)) => {
+                self.control.page.output.clear_in_hand();
+                Ok(claimed.submitted)
+            }
             (Ok(()), None) => Err(StorageError::RunRemoved {
                 path: log.dir().path().to_owned(),
             }
@@ -119,9 +122,14 @@ impl Submission<'_> {
     /// Ends a job that will not be started, as far as the log allows. `in_log` is how many
     /// lines of its submission are in the log.
     fn cancel(&self, log: &RunLog, claimed: &Claimed, in_log: usize, why: &AppendError) {
+        let what = if self.spec.log_optional {
+            "the job runs without a log"
+        } else {
+            "the job was not started"
+        };
         let error = JobError {
             kind: ErrorKind::Canceled,
-            message: format!("the job was not started: {}", error_chain(why)),
+            message: format!("{what}: {}", error_chain(why)),
         };
         let event = JobEnded {
             error: Some(error),
@@ -267,7 +275,7 @@ impl Submission<'_> {
         };
         let mut sink = OutputFile::new(target, self.spec.redaction.all(), page);
         if self.predecessor.is_some() {
-            sink.mark_replacement(page.output.in_hand_bytes().iter().sum());
+            sink.mark_replacement(page.output.in_hand_bytes());
         }
         Ok(sink)
     }
@@ -275,7 +283,7 @@ impl Submission<'_> {
     /// What the log says of the supervisor that died.
     fn replaced(&self, died: WaitStatus, sink: &OutputFile) -> SupervisorReplaced {
         let page = self.control.page;
-        let [stdout, stderr, both] = page.output.in_hand_bytes();
+        let [stdout, stderr, both] = sink.uncertain();
         let (exit_code, signal) = match died {
             WaitStatus::Exited(code) => (Some(code), None),
             WaitStatus::Signaled(signal) => (None, Some(signal_name(signal))),

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::command_line::command_line;
 use super::probe_state::{ProbeState, apply_readings};
-use crate::log::format::payload::{JobEnded, JobError, JobSubmitted, Output, ProcessRef};
+use crate::log::format::payload::{
+    ForwardedSignal, JobEnded, JobError, JobSubmitted, Output, ProcessRef,
+};
 use crate::log::format::trace_context::TraceContext;
 use crate::volume::{JobId, rfc3339};
 
@@ -130,6 +132,9 @@ pub struct JobState {
     /// The process that watches over the supervisor, from the submission to the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub front: Option<ProcessRef>,
+    /// The last signal that asked the last attempt to end, if one was passed on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_request: Option<ForwardedSignal>,
     /// The process, from the start of an attempt to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessRef>,
@@ -173,6 +178,7 @@ impl JobState {
             written_bytes: None,
             supervisor: None,
             front: None,
+            stop_request: None,
             process: None,
             rollback: None,
             output: None,
@@ -219,6 +225,8 @@ impl JobState {
         self.error = e.error;
         self.duration_ms = e.duration_ms;
         self.output = e.output;
+        let mut signals = e.signals.into_iter().rev();
+        self.stop_request = signals.find(ForwardedSignal::asks_for_end);
         if let Some(cost) = e.cost {
             self.cpu_ms = Some(cost.cpu_ms);
             self.max_rss_bytes = Some(cost.max_rss_bytes);

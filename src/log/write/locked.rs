@@ -110,11 +110,13 @@ impl<'a> LockedRun<'a> {
     /// # Errors
     /// The segment cannot be repaired.
     pub(crate) fn recover_tail(&mut self) -> Result<Vec<u8>, AppendError> {
-        let record = recover_tail::recover_tail(self.handle, self.writer, &self.segment)?;
-        let Some(draft) = record else {
+        let repaired = recover_tail::recover_tail(self.handle, self.writer, &self.segment)?;
+        let lost = recover_tail::record_loss(self.handle, self.writer)?;
+        let records: Vec<_> = repaired.into_iter().chain(lost).collect();
+        if records.is_empty() {
             return Ok(Vec::new());
-        };
-        let batch = self.encode(&[draft], Close::No)?;
+        }
+        let batch = self.encode(&records, Close::No)?;
         Ok(self.write_batch(batch)?.bytes)
     }
 

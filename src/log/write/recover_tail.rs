@@ -11,7 +11,7 @@ use super::repair::TailRepair;
 use super::tail::Tail;
 use super::writer_state::WriterState;
 use crate::log::error::{AppendError, StorageError};
-use crate::log::format::payload::Sealed;
+use crate::log::format::payload::{LogRepaired, RepairAction, Sealed};
 use crate::log::read::fold;
 use crate::log::segment::line_reader::read_span;
 use crate::log::segment::{segment_file, segment_set};
@@ -51,6 +51,29 @@ pub(crate) fn recover_tail(
     } else {
         Ok(None)
     }
+}
+
+/// Returns the event that records the loss of events that this writer had appended, if any.
+///
+/// # Errors
+/// The event cannot be made.
+pub(crate) fn record_loss(
+    handle: &RunHandle,
+    writer: &mut WriterState,
+) -> Result<Option<Draft>, AppendError> {
+    let Some(lost) = writer.take_unrecorded_loss() else {
+        return Ok(None);
+    };
+    let payload = LogRepaired {
+        file: layout::ACTIVE.into(),
+        offset: writer.len(),
+        bytes: 0,
+        action: RepairAction::Continued,
+        quarantine: None,
+        lost_first_seq: Some(lost.first),
+        lost_last_seq: Some(lost.last),
+    };
+    Ok(Some(Draft::reserved(handle.run(), &payload)?))
 }
 
 fn repair_tail(

@@ -60,6 +60,8 @@ pub(crate) fn repair_torn_tail(
         bytes: to - from,
         action: RepairAction::Cut,
         quarantine: None,
+        lost_first_seq: None,
+        lost_last_seq: None,
     };
     if let Ok(name) = copy_to_quarantine(dir, segment, first_seq, from, to) {
         segment.set_len(from).at("cut", &path)?;

@@ -54,6 +54,8 @@ pub(crate) struct WriterState {
     /// The length at which rotation is considered again, in bytes.
     rotate_at: Option<u64>,
     lost: Option<LostEvents>,
+    /// What the log itself is to say of that.
+    unrecorded_loss: Option<LostEvents>,
 }
 
 impl WriterState {
@@ -136,6 +138,11 @@ impl WriterState {
     /// Returns the events of this writer that disappeared from the log, once.
     pub(crate) fn take_lost(&mut self) -> Option<LostEvents> {
         self.lost.take()
+    }
+
+    /// Returns the events of this writer that disappeared, once, for the log itself.
+    pub(crate) fn take_unrecorded_loss(&mut self) -> Option<LostEvents> {
+        self.unrecorded_loss.take()
     }
 
     /// Returns the length at which rotation is considered, in bytes.
@@ -240,11 +247,13 @@ impl WriterState {
         let tail = self.tail.get_or_insert_default();
         let next = tail.sequence.next();
         if next < self.next_seq {
-            self.lost = Some(LostEvents {
+            let lost = LostEvents {
                 path: handle.active_path().to_owned(),
                 first: next,
                 last: self.next_seq - 1,
-            });
+            };
+            self.unrecorded_loss = Some(lost.clone());
+            self.lost = Some(lost);
             tail.sequence = Sequence::before(self.next_seq);
         }
     }

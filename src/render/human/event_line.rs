@@ -222,8 +222,13 @@ pub(crate) fn event_details(kind: &str, event: &Value, style: Style) -> String {
         }
         "log_rotated" => parts.push(text("/sealed/file")),
         "log_repaired" => {
-            parts.extend(number("/bytes").map(|n| format!("{n} bytes {}", text("/action"))));
-            parts.push(text("/quarantine"));
+            if let (Some(first), Some(last)) = (number("/lost_first_seq"), number("/lost_last_seq"))
+            {
+                parts.push(format!("events {first} to {last} were lost"));
+            } else {
+                parts.extend(number("/bytes").map(|n| format!("{n} bytes {}", text("/action"))));
+                parts.push(text("/quarantine"));
+            }
         }
         _ => {
             for at in [

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::job::{DurationVerdict, InspectedRun, RunStatus, UsualDuration};
-use crate::log::format::payload::{EnclosingJob, JobError, Output, ProcessRef};
+use crate::log::format::payload::{EnclosingJob, ForwardedSignal, JobError, Output, ProcessRef};
 use crate::log::{JobState, ProbeState, Rollback, Stage, Tombstone, Ulid};
 use crate::volume::{JobId, RunId, Volume, boot_id, elapsed_ms, rfc3339};
 
@@ -242,6 +242,9 @@ pub struct JobRecord {
     pub read_bytes: Option<u64>,
     pub written_bytes: Option<u64>,
     pub process: Option<ProcessRef>,
+    pub supervisor: Option<ProcessRef>,
+    pub front: Option<ProcessRef>,
+    pub stop_request: Option<ForwardedSignal>,
     pub rollback: Option<Rollback>,
     pub output: Option<Output>,
     pub labels: BTreeMap<String, String>,
@@ -282,6 +285,9 @@ impl From<JobState> for JobRecord {
             read_bytes: job.read_bytes,
             written_bytes: job.written_bytes,
             process: job.process,
+            supervisor: job.supervisor,
+            front: job.front,
+            stop_request: job.stop_request,
             rollback: job.rollback,
             output: job.output,
             labels: job.labels,

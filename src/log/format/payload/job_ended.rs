@@ -131,6 +131,13 @@ pub struct ForwardedSignal {
     pub sender: Option<SignalSender>,
 }
 
+impl ForwardedSignal {
+    /// Returns whether it asked the job to end.
+    pub(crate) fn asks_for_end(&self) -> bool {
+        matches!(&*self.signal, "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGQUIT")
+    }
+}
+
 /// What [`JobCompleted`], [`JobFailed`] and [`JobRolledBack`] have in common: how a command ended.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct JobEnded {

@@ -59,6 +59,12 @@ pub struct LogRepaired<'a> {
     /// The path of the copy, from the directory of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantine: Option<String>,
+    /// The first sequence number that is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_first_seq: Option<u64>,
+    /// The last sequence number that is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_last_seq: Option<u64>,
 }
 
 impl EventPayload for LogRepaired<'_> {
@@ -74,4 +80,6 @@ pub enum RepairAction {
     Cut,
     /// The fragment remains as one damaged line.
     Ended,
+    /// Events are missing, and the sequence numbers continue behind them.
+    Continued,
 }

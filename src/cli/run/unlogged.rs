@@ -1,0 +1,52 @@
+//! `run --log-optional`: the command runs although no log can be written.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::args::Args;
+use super::detach_channel::{Channel, report};
+use crate::cli::context::print_stderr;
+use crate::cli::exit;
+use crate::cli::exit::Code;
+use crate::job::{JobSpec, exec_unlogged};
+
+/// Returns whether the command may run although runlog failed with this code: not after wrong
+/// arguments, and not without a lock that was asked for.
+pub(super) fn is_allowed(args: &Args, code: Code) -> bool {
+    args.log_optional && code != Code::Usage && args.lock.name("").is_none()
+}
+
+/// Returns what is said instead of the error `text`.
+pub(super) fn warning(args: &Args, text: &str) -> String {
+    let reason = text.strip_prefix("error: ").unwrap_or(text);
+    let ignored: Vec<_> = [
+        ("--timeout", args.timeout.is_some()),
+        ("--retries", args.retry.retries > 0),
+        ("--rollback", args.rollback.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(flag, given)| given.then_some(flag))
+    .collect();
+    let mut warning = format!("warning: the command runs without a log: {reason}");
+    if !ignored.is_empty() {
+        warning.push_str("\nwarning: without a log, these are ignored: ");
+        warning.push_str(&ignored.join(", "));
+    }
+    warning
+}
+
+/// Says that nothing is logged, to the caller of `--detach` too.
+pub(super) fn warn(args: &Args, channel: &Channel, text: &str) {
+    let text = warning(args, text);
+    print_stderr(&text);
+    report(channel, &format!("{} {text}", Code::Ok as u8));
+}
+
+/// Replaces this process by the command. Returns only if that fails.
+pub(super) fn execute(spec: &JobSpec, volume: &Path) -> ExitCode {
+    let path = std::env::var_os("PATH");
+    let error = exec_unlogged(spec, volume, path.as_deref());
+    let (code, text) = exit::not_started(&error, None);
+    print_stderr(text);
+    code.into()
+}

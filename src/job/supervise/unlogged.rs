@@ -1,0 +1,35 @@
+//! Running a command without a log, in place of this process: nothing supervises it.
+
+use std::ffi::OsStr;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+
+use rustix::process::set_child_subreaper;
+
+use super::outcome::spawn_error;
+use super::run::command;
+use crate::job::process::signals::ChildSetup;
+use crate::job::spec::job_spec::JobSpec;
+use crate::job::spec::validate::validate;
+use crate::log::format::payload::JobError;
+
+/// Replaces this process by the command of a job, which gets everything as this process has
+/// inherited it. Guards count free space where `volume` is. Returns why that failed.
+pub fn exec_unlogged(spec: &JobSpec, volume: &Path, path_variable: Option<&OsStr>) -> JobError {
+    let program = match validate(spec, volume, path_variable) {
+        Ok(program) => program,
+        Err(e) => return e,
+    };
+    // It would stay set.
+    set_child_subreaper(None).ok();
+    let mut command = command(spec, &program);
+    command.envs(spec.env.iter().map(|(k, v)| (k, v)));
+    let setup = ChildSetup {
+        inherits_stdin: true,
+        inherits_output: true,
+    };
+    setup.apply(&mut command, || Ok(()));
+    let e = command.exec();
+    let name = spec.argv.first().cloned().unwrap_or_default();
+    spawn_error(&name.to_string_lossy(), &program, &e)
+}
