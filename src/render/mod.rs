@@ -9,7 +9,7 @@ pub(crate) mod live;
 
 pub use crate::render::human::event_line::{event_line, line_time};
 pub use crate::render::human::format::set_time_zone;
-pub use crate::render::human::found_line::{OutputBytes, write_found_event, write_found_output};
+pub use crate::render::human::found_line::{FoundLines, OutputBytes};
 pub use crate::render::human::gap_report::gap_line;
 pub use crate::render::human::gc_report::{GcTotal, gc_line};
 pub use crate::render::human::printer::Human;

@@ -15,14 +15,12 @@ use crate::cli::exit::Code;
 use crate::cli::tail::Args;
 use crate::cli::usage_error::UsageError;
 use crate::job::{
-    FoundLine, LineKind, LinePattern, LineSearch, OutputSelection, PatternCase, SearchItem,
-    SearchOptions, search_events, search_output, stored_outputs,
+    LineKind, LineSearch, OutputSelection, PatternCase, SearchItem, SearchOptions, search_events,
+    search_output, stored_outputs,
 };
 use crate::log::{StorageError, list, select};
-use crate::render::{
-    FoundRecord, OutputBytes, Style, json_line, write_found_event, write_found_output,
-};
-use crate::volume::{Dir, RunId, VolumeError};
+use crate::render::{FoundLines, FoundRecord, OutputBytes, Style, json_line};
+use crate::volume::{Dir, JobId, RunId, VolumeError};
 
 /// The maximum number of threads, to leave processors to other programs.
 const MAX_THREADS: usize = 4;
@@ -138,10 +136,12 @@ struct Printed {
 /// What one thread has found in its runs.
 struct Findings<'a> {
     all: &'a SearchedRuns<'a>,
-    pattern: &'a LinePattern,
+    lines: FoundLines<'a>,
     /// The first of the runs.
     turn: usize,
     held: Vec<u8>,
+    /// Whether the next line does not follow the last one.
+    is_new_group: bool,
     has_match: bool,
 }
 
@@ -154,11 +154,17 @@ impl SearchedRuns<'_> {
             let Some(runs) = self.runs.get(turn..).filter(|runs| !runs.is_empty()) else {
                 return;
             };
+            let lines = FoundLines {
+                pattern: &pattern,
+                style: self.style,
+                output: self.bytes,
+            };
             let mut findings = Findings {
                 all: self,
-                pattern: &pattern,
+                lines,
                 turn,
                 held: Vec::new(),
+                is_new_group: true,
                 has_match: false,
             };
             for run in runs.iter().take(RUNS_AT_A_TIME) {
@@ -186,23 +192,12 @@ impl SearchedRuns<'_> {
             Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => return Ok(()),
             Err(e) => return Err(io::Error::other(e)),
         };
-        if !self.args.output {
-            let filter = Filter::new(self.args);
-            let mut is_first = true;
-            let wants = |line: &[u8]| filter.wants(line);
-            let damage = search_events(&dir, search, &wants, &mut |item| {
-                findings.take(run, &item, std::mem::take(&mut is_first))
-            });
-            let damage = match damage {
-                Err(_) if dir.is_removed() => return Ok(()),
-                damage => damage?,
-            };
-            if !damage.is_empty() {
-                self.set_code(Code::Damage);
-                warn_damage(&damage);
-            }
-            return Ok(());
-        }
+        let jobs = if self.args.output {
+            stored_outputs(&dir).map_err(io::Error::other)?
+        } else {
+            self.search_log(run, &dir, search, findings)?;
+            Vec::new()
+        };
         let selection = OutputSelection {
             stream: self.args.stream,
             since: self.args.since,
@@ -211,13 +206,34 @@ impl SearchedRuns<'_> {
                 _ => None,
             },
         };
-        for job in stored_outputs(&dir).map_err(io::Error::other)? {
-            if self.args.job.as_ref().is_none_or(|only| job == **only) {
-                let mut is_first = true;
-                search_output(&dir, &job, selection, search, &mut |item| {
-                    findings.take(run, &item, std::mem::take(&mut is_first))
-                })?;
-            }
+        let is_wanted = |job: &JobId| self.args.job.as_ref().is_none_or(|only| *job == **only);
+        for job in jobs.iter().filter(|job| is_wanted(job)) {
+            findings.is_new_group = true;
+            search_output(&dir, job, selection, search, &mut |item| {
+                findings.record(run, &item)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn search_log(
+        &self,
+        run: &RunId,
+        dir: &Dir,
+        search: &LineSearch,
+        findings: &mut Findings<'_>,
+    ) -> io::Result<()> {
+        let filter = Filter::new(self.args);
+        let wants = |line: &[u8]| filter.wants(line);
+        findings.is_new_group = true;
+        let damage = search_events(dir, search, &wants, &mut |item| findings.record(run, &item));
+        let damage = match damage {
+            Err(_) if dir.is_removed() => return Ok(()),
+            damage => damage?,
+        };
+        if !damage.is_empty() {
+            self.set_code(Code::Damage);
+            warn_damage(&damage);
         }
         Ok(())
     }
@@ -251,34 +267,31 @@ impl SearchedRuns<'_> {
 }
 
 impl Findings<'_> {
-    /// Takes a line that was found, the first one of its file or not.
-    fn take(&mut self, run: &RunId, item: &SearchItem<'_>, is_first: bool) -> io::Result<()> {
-        if self.all.is_stopped.load(Ordering::Relaxed) {
+    /// Holds a line that was found, or prints it.
+    fn record(&mut self, run: &RunId, item: &SearchItem<'_>) -> io::Result<()> {
+        let all = self.all;
+        if all.is_stopped.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        if self.all.separates && (is_first || matches!(item, SearchItem::Break)) {
-            self.held.extend_from_slice(SEPARATOR);
-        }
         let SearchItem::Line(found) = item else {
+            self.is_new_group = true;
             return Ok(());
         };
+        if std::mem::take(&mut self.is_new_group) && all.separates {
+            self.held.extend_from_slice(SEPARATOR);
+        }
         self.has_match |= found.kind == LineKind::Match;
-        self.write_line(run, found)?;
+        if all.args.json {
+            json_line(&mut self.held, &FoundRecord::new(run, found))?;
+        } else if all.args.output {
+            self.lines.write_output(&mut self.held, run, found)?;
+        } else {
+            self.lines.write_event(&mut self.held, run, found)?;
+        }
         if self.held.len() >= MAX_HELD_BYTES {
             self.print(self.turn)?;
         }
         Ok(())
-    }
-
-    fn write_line(&mut self, run: &RunId, found: &FoundLine<'_>) -> io::Result<()> {
-        let (out, all, pattern) = (&mut self.held, self.all, self.pattern);
-        if all.args.json {
-            json_line(out, &FoundRecord::new(run, found))
-        } else if all.args.output {
-            write_found_output(out, run, found, pattern, (all.style, all.bytes))
-        } else {
-            write_found_event(out, run, found, pattern, all.style)
-        }
     }
 
     /// Prints what is held, in its turn; the next one is that of `next`.

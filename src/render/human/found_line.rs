@@ -24,51 +24,89 @@ pub enum OutputBytes {
     Raw,
 }
 
-/// Writes a line of a run's output: `run job time line`.
-///
-/// # Errors
-/// `out` cannot be written.
-pub fn write_found_output(
-    out: &mut dyn Write,
-    run: &RunId,
-    found: &FoundLine<'_>,
-    pattern: &LinePattern,
-    look: (Style, OutputBytes),
-) -> io::Result<()> {
-    let (style, bytes) = look;
-    let line: Cow<'_, [u8]> = match bytes {
-        OutputBytes::Raw => found.bytes.into(),
-        OutputBytes::Sanitized => shown_line(found, pattern).into_bytes().into(),
-    };
-    write_origin(out, run, found, style)?;
-    write_highlighted(out, &line, pattern, style)?;
-    out.write_all(b"\n")
+/// Writes lines that were found.
+#[derive(Debug, Clone, Copy)]
+pub struct FoundLines<'a> {
+    /// What was searched for.
+    pub pattern: &'a LinePattern,
+    /// How text looks.
+    pub style: Style,
+    /// What happens to output.
+    pub output: OutputBytes,
 }
 
-/// Writes an event of a run: `run job time event`. The pattern was searched in its stored line; a
-/// match that the text for people does not have is shown as an excerpt of that.
-///
-/// # Errors
-/// `out` cannot be written.
-pub fn write_found_event(
-    out: &mut dyn Write,
-    run: &RunId,
-    found: &FoundLine<'_>,
-    pattern: &LinePattern,
-    style: Style,
-) -> io::Result<()> {
-    let text = event_text(found.bytes, style);
-    write_origin(out, run, found, style)?;
-    write_highlighted(out, text.as_bytes(), pattern, style)?;
-    if found.kind == LineKind::Match
-        && pattern.matches(text.as_bytes()).is_empty()
-        && let Some(at) = pattern.matches(found.bytes).first()
-    {
-        let excerpt = excerpt(found.bytes, at, style);
-        out.write_all(b"  ")?;
-        write_highlighted(out, excerpt.as_bytes(), pattern, style)?;
+impl FoundLines<'_> {
+    /// Writes a line of a run's output: `run job time line`.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn write_output(
+        &self,
+        out: &mut dyn Write,
+        run: &RunId,
+        found: &FoundLine<'_>,
+    ) -> io::Result<()> {
+        let line: Cow<'_, [u8]> = match self.output {
+            OutputBytes::Raw => found.bytes.into(),
+            OutputBytes::Sanitized => shown_line(found, self.pattern).into_bytes().into(),
+        };
+        self.write_origin(out, run, found)?;
+        self.write_highlighted(out, &line)?;
+        out.write_all(b"\n")
     }
-    out.write_all(b"\n")
+
+    /// Writes an event of a run: `run job time event`.
+    ///
+    /// Its stored line was searched. A match that the text for people does not have is shown as an
+    /// excerpt of that line.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn write_event(
+        &self,
+        out: &mut dyn Write,
+        run: &RunId,
+        found: &FoundLine<'_>,
+    ) -> io::Result<()> {
+        let text = event_text(found.bytes, self.style);
+        self.write_origin(out, run, found)?;
+        self.write_highlighted(out, text.as_bytes())?;
+        if found.kind == LineKind::Match
+            && self.pattern.matches(text.as_bytes()).is_empty()
+            && let Some(at) = self.pattern.matches(found.bytes).first()
+        {
+            let excerpt = excerpt(found.bytes, at, self.style);
+            out.write_all(b"  ")?;
+            self.write_highlighted(out, excerpt.as_bytes())?;
+        }
+        out.write_all(b"\n")
+    }
+
+    fn write_origin(
+        &self,
+        out: &mut dyn Write,
+        run: &RunId,
+        found: &FoundLine<'_>,
+    ) -> io::Result<()> {
+        let job = found.origin.job.as_ref();
+        let job = job.map_or("-", |job| job.as_str());
+        let ts = found.origin.ts.map_or("-".to_owned(), precise_time);
+        let origin = self.style.faint(&format!("{run} {job} {ts}"));
+        write!(out, "{origin} ")
+    }
+
+    fn write_highlighted(&self, out: &mut dyn Write, line: &[u8]) -> io::Result<()> {
+        let mut done = 0;
+        if self.style.color {
+            for at in self.pattern.matches(line) {
+                let matched = String::from_utf8_lossy(line.get(at.clone()).unwrap_or_default());
+                out.write_all(line.get(done..at.start).unwrap_or_default())?;
+                out.write_all(self.style.paint(Role::Match, &matched).as_bytes())?;
+                done = at.end;
+            }
+        }
+        out.write_all(line.get(done..).unwrap_or_default())
+    }
 }
 
 /// Returns a line as a terminal would show it; if that overwrites the match, with escapes in place
@@ -108,35 +146,4 @@ fn excerpt(line: &[u8], at: &Range<usize>, style: Style) -> String {
     let part = part.trim_matches('\u{fffd}');
     let (before, after) = (ellipsis(start > 0), ellipsis(end < line.len()));
     format!("{before}{}{after}", escape_controls(part))
-}
-
-fn write_origin(
-    out: &mut dyn Write,
-    run: &RunId,
-    found: &FoundLine<'_>,
-    style: Style,
-) -> io::Result<()> {
-    let job = found.origin.job.as_ref();
-    let job = job.map_or("-", |job| job.as_str());
-    let ts = found.origin.ts.map_or("-".to_owned(), precise_time);
-    let origin = style.faint(&format!("{run} {job} {ts}"));
-    write!(out, "{origin} ")
-}
-
-fn write_highlighted(
-    out: &mut dyn Write,
-    line: &[u8],
-    pattern: &LinePattern,
-    style: Style,
-) -> io::Result<()> {
-    let mut done = 0;
-    if style.color {
-        for at in pattern.matches(line) {
-            let matched = String::from_utf8_lossy(line.get(at.clone()).unwrap_or_default());
-            out.write_all(line.get(done..at.start).unwrap_or_default())?;
-            out.write_all(style.paint(Role::Match, &matched).as_bytes())?;
-            done = at.end;
-        }
-    }
-    out.write_all(line.get(done..).unwrap_or_default())
 }
