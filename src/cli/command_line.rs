@@ -99,8 +99,8 @@ fn parse_from(args: &[OsString]) -> Result<Cli, Box<UsageFailure>> {
     })
 }
 
-/// Removes clap's suggestions where there is a hint, or where what was typed is no typing error
-/// of what is suggested. The usage that clap shows contains the suggestion.
+/// Removes clap's suggestions where there is a hint, and those of which what was typed is no typing
+/// error. The usage that clap shows contains the suggestion.
 fn remove_suggestions(error: &mut clap::Error, has_hint: bool) {
     for (suggested, invalid) in [
         (ContextKind::SuggestedArg, ContextKind::InvalidArg),
@@ -110,30 +110,42 @@ fn remove_suggestions(error: &mut clap::Error, has_hint: bool) {
         ),
         (ContextKind::SuggestedValue, ContextKind::InvalidValue),
     ] {
-        if error.get(suggested).is_some() && (has_hint || !is_typo(error, suggested, invalid)) {
+        if error.get(suggested).is_none() {
+            continue;
+        }
+        let close = close_suggestions(error, suggested, invalid);
+        if has_hint || close.is_empty() {
             error.remove(suggested);
             error.remove(ContextKind::Usage);
+        } else if let Some(ContextValue::Strings(_)) = error.get(suggested) {
+            error.insert(suggested, ContextValue::Strings(close));
         }
     }
 }
 
-/// Returns whether what was typed is close to something that clap suggests.
-fn is_typo(error: &clap::Error, suggested: ContextKind, invalid: ContextKind) -> bool {
+/// Returns what clap suggests that is close to what was typed.
+fn close_suggestions(
+    error: &clap::Error,
+    suggested: ContextKind,
+    invalid: ContextKind,
+) -> Vec<String> {
     let Some(ContextValue::String(typed)) = error.get(invalid) else {
-        return false;
+        return Vec::new();
     };
     // An option may be typed with its value.
     let typed = typed.split(['=', ' ']).next().unwrap_or_default();
-    let is_close = |word: &String| {
+    let is_close = |word: &&String| {
         let is_start = typed.trim_start_matches('-').len() >= 4 && word.starts_with(typed);
-        word != "complete-runs"
+        // It is hidden.
+        *word != "complete-runs"
             && (is_start || strsim::osa_distance(typed, word) <= max_typos(typed))
     };
     match error.get(suggested) {
-        Some(ContextValue::String(word)) => is_close(word),
-        // clap shows all of them.
-        Some(ContextValue::Strings(words)) => words.iter().all(is_close),
-        _ => false,
+        Some(ContextValue::String(word)) => {
+            Some(word).into_iter().filter(is_close).cloned().collect()
+        }
+        Some(ContextValue::Strings(words)) => words.iter().filter(is_close).cloned().collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -219,7 +231,8 @@ fn hint(error: &clap::Error, args: &[OsString]) -> Option<String> {
             find(&other_tools::COMMANDS, word)
                 .map(str::to_owned)
                 .or_else(|| {
-                    (!is_typo(error, suggested, invalid))
+                    close_suggestions(error, suggested, invalid)
+                        .is_empty()
                         .then(|| format!("run a command with `runlog run {word}`"))
                 })
         }
@@ -228,7 +241,9 @@ fn hint(error: &clap::Error, args: &[OsString]) -> Option<String> {
             if let Some(hint) = option_hint(command, word) {
                 return Some(hint.to_owned());
             }
-            let is_typo = is_typo(error, ContextKind::SuggestedArg, ContextKind::InvalidArg);
+            let is_typo =
+                !close_suggestions(error, ContextKind::SuggestedArg, ContextKind::InvalidArg)
+                    .is_empty();
             let hint = "put options of the command after its name: `runlog run COMMAND OPTIONS`";
             (is_run && !is_typo).then(|| hint.to_owned())
         }

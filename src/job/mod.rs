@@ -27,7 +27,8 @@ pub use crate::job::process::socket::unread_of_socket;
 pub use crate::job::process::supervision_page::RunResult;
 pub use crate::job::recover::in_doubt::{InDoubt, UncertainLog};
 pub use crate::job::recover::recover_run::{
-    Daemon, LostJobRollback, RecoveryAction, RecoveryOptions, RecoveryOutcome, recover,
+    Daemon, LostJobRollback, RecoveryAction, RecoveryOptions, RecoveryOutcome, plan_recovery,
+    recover,
 };
 pub use crate::job::recover::stop_run::{PendingStop, StopOptions, StopOutcome};
 pub use crate::job::recover::undo::{UndoError, UndoOutcome, plan_undo, undo};

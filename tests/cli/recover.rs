@@ -58,6 +58,39 @@ fn bytes(env: &TestEnv, run: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
+fn dry_run_of_recovery_changes_nothing() {
+    let env = TestEnv::new();
+    let job = env.spawn(&[
+        "run",
+        "--run",
+        "it",
+        "--close",
+        "--rollback",
+        "touch undone",
+        "--",
+        "cat",
+    ]);
+    env.wait_for("job_started");
+    job.kill();
+    let before = std::fs::read(env.log_path("it")).unwrap();
+    for args in [&["it"][..], &["--all"], &["it", "--with-rollback"]] {
+        let plan = env.ok(&[&["replay", "--recover", "--dry-run"], args].concat());
+        let stdout = plan.stdout();
+        assert!(
+            stdout.starts_with("it  would end job cat as failed"),
+            "{stdout}"
+        );
+        assert!(stdout.ends_with("it  would close the run\n"), "{stdout}");
+    }
+    assert_eq!(std::fs::read(env.log_path("it")).unwrap(), before);
+    assert!(!env.exists("undone"));
+    env.ok(&["replay", "--recover", "it"]);
+    let after = env.ok(&["replay", "--recover", "--dry-run", "it"]).stdout();
+    assert_eq!(after, "it  nothing to recover: it is failed\n");
+    assert_eq!(env.run(&["replay", "--dry-run", "it"]).code, 2);
+}
+
+#[test]
 fn recover_ends_lost_run_once() {
     let env = TestEnv::new();
     let run = lost(&env, &[]);

@@ -131,8 +131,8 @@ pub(crate) struct RecoveryArgs {
         help_heading = "Recovery"
     )]
     pub with_rollback: bool,
-    /// With --rollback: show which commands would run, and change nothing
-    #[arg(long, requires = "rollback", conflicts_with_all = ["force", "json"], help_heading = "Recovery")]
+    /// Show what --recover or --rollback would do, and change nothing
+    #[arg(long, requires = "acts", conflicts_with_all = ["force", "json"], help_heading = "Recovery")]
     pub dry_run: bool,
     /// Act although damage may hide events of the run; with --rollback, also rerun a rollback that
     /// was started and has no recorded end; with --with-rollback, also run rollbacks while a daemon

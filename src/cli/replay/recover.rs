@@ -12,7 +12,7 @@ use crate::cli::replay::Args;
 use crate::job::gc::finish_removal;
 use crate::job::{
     InDoubt, LostJobRollback, RecoveryAction, RecoveryOptions, RecoveryOutcome, RunStatus,
-    inspect_run, plan_undo, recover, undo,
+    UndoError, inspect_run, plan_recovery, plan_undo, recover, undo,
 };
 use crate::log::{GcError, GcLock, JobScope, list, open_dir, trash_entries};
 use crate::render::{
@@ -28,7 +28,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let volume = global.volume()?;
     let (run, dir) = global.run_to_change(args.run_to_change()?)?;
     let damage = report_damage(&dir)?;
-    let recovery = recover(&volume, &run, &dir, options(args), &print_warning())?;
+    let recovery = recover_or_plan(args, &volume, &run, &dir)?;
     report(args, global, &run, &recovery)?;
     Ok(damage.or(match (recovery.action, recovery.state) {
         (RecoveryAction::Skipped, RunStatus::Running) => {
@@ -50,6 +50,19 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
         }
         _ => exit_code_of(&recovery),
     }))
+}
+
+/// Recovers a run or, with `--dry-run`, returns what would be done.
+fn recover_or_plan(
+    args: &Args,
+    volume: &Volume,
+    run: &RunId,
+    dir: &Dir,
+) -> Result<RecoveryOutcome, UndoError> {
+    if args.recovery.dry_run {
+        return plan_recovery(run, dir, options(args));
+    }
+    recover(volume, run, dir, options(args), &print_warning())
 }
 
 /// Converts the flags.
@@ -111,7 +124,11 @@ fn exit_code_of(recovery: &RecoveryOutcome) -> Code {
 
 fn all(args: &Args, global: &Global) -> Result<Code> {
     let volume = global.volume()?;
-    let mut code = finish_gc(&volume);
+    let mut code = if args.recovery.dry_run {
+        print_trash(&volume)?
+    } else {
+        finish_gc(&volume)
+    };
     let Some(runs) = volume.runs()? else {
         return Ok(code);
     };
@@ -145,7 +162,7 @@ fn recover_one(
     run: &RunId,
 ) -> Result<Option<RecoveryOutcome>> {
     let recovered = open_dir(runs, run)?
-        .map(|dir| recover(volume, run, &dir, options(args), &print_warning()))
+        .map(|dir| recover_or_plan(args, volume, run, &dir))
         .transpose()
         .map_err(anyhow::Error::from);
     match recovered {
@@ -153,6 +170,16 @@ fn recover_one(
         Err(e) if is_run_removed(&e) => Ok(None),
         recovered => recovered,
     }
+}
+
+/// Prints the removals that a gc was interrupted in.
+fn print_trash(volume: &Volume) -> Result<Code> {
+    let mut out = io::stdout().lock();
+    for entry in trash_entries(volume)? {
+        writeln!(out, "{}  would finish its removal", entry.run)
+            .context("cannot write to stdout")?;
+    }
+    Ok(Code::Ok)
 }
 
 /// Finishes the removals that a gc was interrupted in.
@@ -179,6 +206,9 @@ fn finish_gc(volume: &Volume) -> Code {
 }
 
 fn report(args: &Args, global: &Global, run: &RunId, recovery: &RecoveryOutcome) -> Result<()> {
+    if args.recovery.dry_run && recovery.action != RecoveryAction::Skipped {
+        return print_recovery_plan(args, run, recovery).context("cannot write to stdout");
+    }
     let report = RecoveryReport {
         run_id: run,
         recovery,
@@ -190,6 +220,29 @@ fn report(args: &Args, global: &Global, run: &RunId, recovery: &RecoveryOutcome)
         recovery_lines(&mut out, &report, global.style())
     };
     written.context("cannot write to stdout")
+}
+
+/// Prints what recovering a run would do.
+fn print_recovery_plan(args: &Args, run: &RunId, plan: &RecoveryOutcome) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match plan.action {
+        RecoveryAction::None => {
+            let state = plan.state.as_str();
+            writeln!(out, "{run}  nothing to recover: it is {state}")?;
+        }
+        RecoveryAction::Repaired => writeln!(out, "{run}  would repair the end of its log")?,
+        RecoveryAction::Recovered | RecoveryAction::Skipped => {
+            let undo = match args.recovery.with_rollback {
+                true => ", and undo it if it has a rollback",
+                false => "",
+            };
+            for job in &plan.jobs {
+                writeln!(out, "{run}  would end job {job} as failed{undo}")?;
+            }
+            writeln!(out, "{run}  would close the run")?;
+        }
+    }
+    Ok(())
 }
 
 /// Undoes a run.

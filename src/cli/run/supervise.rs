@@ -265,7 +265,10 @@ pub(super) fn before_the_start(e: &anyhow::Error) -> (Code, String) {
 /// Returns why a job failed, as its run in `dir` says; `None` if the error is printed anyway.
 fn why_failed(dir: &Dir, job: &JobId) -> Option<String> {
     let summary = read_summary(dir, JobScope::All).ok()?;
-    let error = summary.state.job(job.as_str())?.error.clone()?;
+    let jobs = summary.state.jobs.into_iter();
+    let error = jobs
+        .filter(|one| one.job_id == *job)
+        .find_map(|job| job.error)?;
     let has_started = matches!(
         error.kind,
         ErrorKind::Exit | ErrorKind::Signal | ErrorKind::Timeout | ErrorKind::Canceled

@@ -78,6 +78,55 @@ pub struct RecoveryOutcome {
     pub in_doubt: Vec<String>,
 }
 
+impl RecoveryOutcome {
+    /// Creates the outcome for a run of which nothing was changed.
+    fn new(inspected: &InspectedRun) -> Self {
+        Self {
+            action: RecoveryAction::None,
+            was: inspected.verdict.state,
+            state: inspected.verdict.state,
+            because: inspected.verdict.because.clone(),
+            jobs: Vec::new(),
+            undone: Vec::new(),
+            daemons: Vec::new(),
+            in_doubt: Vec::new(),
+        }
+    }
+}
+
+/// Returns what [`recover`] would do with the run in `dir`, and changes nothing.
+///
+/// # Errors
+/// The log cannot be read, or may lack events.
+pub fn plan_recovery(
+    run: &RunId,
+    dir: &Dir,
+    options: RecoveryOptions,
+) -> Result<RecoveryOutcome, UndoError> {
+    let inspected = inspect_run(dir, JobScope::All)?;
+    let mut outcome = RecoveryOutcome::new(&inspected);
+    if matches!(inspected.verdict.state, RunStatus::Lost | RunStatus::Open) {
+        options.in_doubt.check(run, &inspected)?;
+    }
+    let is_due = find_daemons(dir, &inspected, options)
+        .map(|daemons| outcome.daemons = daemons)
+        .and_then(|()| is_recovery_due(dir, &inspected));
+    match is_due {
+        Err(why) => {
+            outcome.action = RecoveryAction::Skipped;
+            outcome.because = why;
+        }
+        Ok(true) => {
+            outcome.action = RecoveryAction::Recovered;
+            let lost = inspected.summary.state.unfinished();
+            outcome.jobs = lost.map(|job| job.job_id.to_string()).collect();
+        }
+        Ok(false) if needs_repair(dir)? => outcome.action = RecoveryAction::Repaired,
+        Ok(false) => {}
+    }
+    Ok(outcome)
+}
+
 /// Recovers the run in `dir`. Recovering a run twice changes nothing the second time.
 ///
 /// # Errors
@@ -91,16 +140,7 @@ pub fn recover(
     on_warning: &OnWarning,
 ) -> Result<RecoveryOutcome, UndoError> {
     let inspected = inspect_run(dir, JobScope::All)?;
-    let mut outcome = RecoveryOutcome {
-        action: RecoveryAction::None,
-        was: inspected.verdict.state,
-        state: inspected.verdict.state,
-        because: inspected.verdict.because.clone(),
-        jobs: Vec::new(),
-        undone: Vec::new(),
-        daemons: Vec::new(),
-        in_doubt: Vec::new(),
-    };
+    let mut outcome = RecoveryOutcome::new(&inspected);
     let needs_recovery = matches!(inspected.verdict.state, RunStatus::Lost | RunStatus::Open);
     if needs_recovery {
         options.in_doubt.check(run, &inspected)?;
@@ -196,19 +236,18 @@ fn find_daemons(
 
 type Leases = Vec<(JobId, Lease)>;
 
-/// Takes the leases of the jobs that lack a terminal event. Returns `None` if nothing has to
-/// be ended.
+/// Returns whether jobs or the run have to be ended.
 ///
 /// # Errors
 /// The reason why the run must not be changed.
-fn claim(dir: &Dir, inspected: &InspectedRun) -> Result<Option<Leases>, String> {
+fn is_recovery_due(dir: &Dir, inspected: &InspectedRun) -> Result<bool, String> {
     let state = &inspected.summary.state;
     match inspected.verdict.state {
         RunStatus::Running | RunStatus::Unknown => {
             return Err(inspected.verdict.because.clone());
         }
-        RunStatus::Pending | RunStatus::Completed | RunStatus::Failed => return Ok(None),
-        RunStatus::Open if state.keep_open => return Ok(None),
+        RunStatus::Pending | RunStatus::Completed | RunStatus::Failed => return Ok(false),
+        RunStatus::Open if state.keep_open => return Ok(false),
         RunStatus::Open | RunStatus::Lost => {}
     }
     for job in state.unfinished() {
@@ -223,6 +262,19 @@ fn claim(dir: &Dir, inspected: &InspectedRun) -> Result<Option<Leases>, String> 
             ));
         }
     }
+    Ok(true)
+}
+
+/// Takes the leases of the jobs that lack a terminal event. Returns `None` if nothing has to
+/// be ended.
+///
+/// # Errors
+/// The reason why the run must not be changed.
+fn claim(dir: &Dir, inspected: &InspectedRun) -> Result<Option<Leases>, String> {
+    if !is_recovery_due(dir, inspected)? {
+        return Ok(None);
+    }
+    let state = &inspected.summary.state;
     let text = |e: &dyn std::error::Error| error_chain(e);
     let mut leases = Vec::new();
     if state.jobs.is_empty() {
