@@ -72,7 +72,7 @@ fn dry_run_of_recovery_changes_nothing() {
     ]);
     env.wait_for("job_started");
     job.kill();
-    let before = std::fs::read(env.log_path("it")).unwrap();
+    let before = fs::read(env.log_path("it")).unwrap();
     for args in [&["it"][..], &["--all"], &["it", "--with-rollback"]] {
         let plan = env.ok(&[&["replay", "--recover", "--dry-run"], args].concat());
         let stdout = plan.stdout();
@@ -82,7 +82,7 @@ fn dry_run_of_recovery_changes_nothing() {
         );
         assert!(stdout.ends_with("it  would close the run\n"), "{stdout}");
     }
-    assert_eq!(std::fs::read(env.log_path("it")).unwrap(), before);
+    assert_eq!(fs::read(env.log_path("it")).unwrap(), before);
     assert!(!env.exists("undone"));
     env.ok(&["replay", "--recover", "it"]);
     let after = env.ok(&["replay", "--recover", "--dry-run", "it"]).stdout();

@@ -301,7 +301,7 @@ fn search_rejects_bad_arguments() {
         ),
         (&["--grep", "x", "-n", "3"], "--since"),
         (&["--grep", "x", "--cursor-file", "c"], "--since"),
-        (&["--output", "--all"], "--grep REGEX"),
+        (&["--grep", "x", "--output", "-t"], "--json"),
         (&["--output", "--json"], "--grep REGEX"),
     ] {
         let output = env.run(&[&["tail"], args].concat());
