@@ -336,7 +336,7 @@ fn perfetto_opens_trace() {
 }
 
 /// Returns the page as Chromium renders it, without a network.
-fn shown(env: &TestEnv, page: &str) -> Option<String> {
+pub(crate) fn shown(env: &TestEnv, page: &str) -> Option<String> {
     if !is_installed("chromium", &["--version"]) {
         return None;
     }

@@ -40,6 +40,7 @@ mod man;
 mod many_segments;
 mod names;
 mod odd_files;
+mod pages;
 mod pending;
 mod recover;
 mod removed_runs;

@@ -48,12 +48,19 @@ fn write_run_pages(volume: &Volume, global: &Global, dir: &Path, runs: &[RunReco
     };
     // Runs come oldest first, so this knows those before each.
     let mut durations = TypicalDurations::default();
+    let mut peaks = TypicalDurations::default();
     for run in runs {
-        let usual = durations.usual(&run.name);
+        let mut usual = durations.usual(&run.name);
+        if let Some(usual) = &mut usual {
+            usual.max_rss_p50_bytes = peaks.typical(&run.name);
+        }
         if let (RunStatus::Completed, Some(id), Some(ms)) =
             (run.state, run.first_id, run.duration_ms)
         {
             durations.record(&run.name, id, ms);
+            if let Some(peak) = run.max_rss_bytes() {
+                peaks.record(&run.name, id, peak);
+            }
         }
         // A run that gc removed, now or earlier, has no page.
         let Some(run_dir) = open_dir(&stored, &run.run_id)? else {

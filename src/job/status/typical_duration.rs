@@ -11,7 +11,7 @@ use crate::volume::{RunId, Volume};
 /// How many of the newest runs of a name are considered. Older runs often did other work.
 const SAMPLE_RUNS: usize = 20;
 
-/// The durations of completed runs by name. Failed runs are not representative: they ended
+/// The durations of completed runs by name, or another number of theirs. Failed runs are not representative: they ended
 /// early, or hung.
 #[derive(Debug, Default)]
 pub struct TypicalDurations(HashMap<String, BTreeMap<Ulid, u64>>);
@@ -72,6 +72,9 @@ pub struct UsualDuration {
     pub duration_p50_ms: u64,
     /// The median of the distances from that median, in milliseconds.
     pub duration_spread_ms: u64,
+    /// The median of their peak memory, that of the largest process of any job, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_rss_p50_bytes: Option<u64>,
 }
 
 /// How a duration compares with the usual one.
@@ -104,6 +107,7 @@ impl UsualDuration {
             runs,
             duration_p50_ms: middle,
             duration_spread_ms: median(&distances)?,
+            max_rss_p50_bytes: None,
         })
     }
 
@@ -144,11 +148,18 @@ pub fn usual_duration(
     let completed = named.iter().take(MAX_READ_RUNS).filter_map(|run| {
         let state = log::read_finished(&runs, run, JobScope::Summarized)?.state;
         let is_completed = !state.aborted && state.jobs_failed == 0 && state.name == name;
-        state.duration_ms().filter(|_| is_completed)
+        let peak = state.jobs.iter().filter_map(|job| job.max_rss_bytes).max();
+        Some((state.duration_ms().filter(|_| is_completed)?, peak))
     });
-    Ok(UsualDuration::from_durations(
-        completed.take(SAMPLE_RUNS).collect(),
-    ))
+    let (durations, peaks): (Vec<_>, Vec<_>) = completed.take(SAMPLE_RUNS).unzip();
+    let mut peaks: Vec<u64> = peaks.into_iter().flatten().collect();
+    peaks.sort_unstable();
+    Ok(
+        UsualDuration::from_durations(durations).map(|usual| UsualDuration {
+            max_rss_p50_bytes: median(&peaks),
+            ..usual
+        }),
+    )
 }
 
 #[cfg(test)]

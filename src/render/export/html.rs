@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::io::Write;
 
+use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -118,7 +119,7 @@ impl Serialize for JobOutputs<'_> {
     }
 }
 
-/// Returns the output of one job: pairs of a stream, if known, and a text.
+/// Returns the output of one job: a stream and a time, if they are known, with each text.
 fn output_json(tail: &OutputTail, job: &JobRecord) -> Value {
     let mut texts = [(); 4].map(|()| Utf8Decoder::default());
     let mut parts = Vec::new();
@@ -131,12 +132,13 @@ fn output_json(tail: &OutputTail, job: &JobRecord) -> Value {
             None => other,
         };
         let stream = part.stream.map(StreamId::as_str);
-        parts.push(json!([stream, text.push(&part.bytes)]));
+        let stored = part.ts.map(Timestamp::as_millisecond);
+        parts.push(json!([stream, text.push(&part.bytes), stored]));
     }
     for text in &mut texts {
         let rest = text.finish();
         if !rest.is_empty() {
-            parts.push(json!([null, rest]));
+            parts.push(json!([null, rest, null]));
         }
     }
     let truncated = job.output.as_ref().and_then(|o| o.truncated.as_deref());
@@ -234,6 +236,6 @@ impl Export for Html {
     }
 }
 
-fn millis(ts: jiff::Timestamp) -> f64 {
+fn millis(ts: Timestamp) -> f64 {
     ts.as_microsecond() as f64 / 1e3
 }

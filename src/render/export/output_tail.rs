@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::log::StreamId;
 use crate::render::export::OutputChunk;
 use crate::render::human::format::size;
@@ -11,10 +13,15 @@ const MAX_TOTAL_BYTES: usize = 32 << 20;
 /// How much is kept of each job then, in bytes.
 const MIN_JOB_BYTES: usize = 4 << 10;
 
-/// Consecutive bytes of one stream.
+/// How much later bytes must be stored to be in another part.
+const PART_INTERVAL: SignedDuration = SignedDuration::from_millis(100);
+
+/// Consecutive bytes of one stream, stored at about the same time.
 #[derive(Debug)]
 pub(crate) struct OutputPart {
     pub stream: Option<StreamId>,
+    /// When the first of them were stored, if that is known.
+    pub ts: Option<Timestamp>,
     pub bytes: Vec<u8>,
 }
 
@@ -78,15 +85,24 @@ impl OutputTails {
     }
 }
 
+/// Returns whether bytes stored at `ts` are in a part of their own, for their time.
+fn is_later(first: Option<Timestamp>, ts: Option<Timestamp>) -> bool {
+    match first.zip(ts) {
+        Some((first, ts)) => ts.duration_since(first) >= PART_INTERVAL,
+        None => first.is_some() != ts.is_some(),
+    }
+}
+
 impl OutputTail {
     fn push(&mut self, chunk: OutputChunk<'_>) {
         self.len += chunk.bytes.len();
         match self.parts.back_mut() {
-            Some(last) if last.stream == chunk.stream => {
+            Some(last) if last.stream == chunk.stream && !is_later(last.ts, chunk.ts) => {
                 last.bytes.extend_from_slice(chunk.bytes);
             }
             _ => self.parts.push_back(OutputPart {
                 stream: chunk.stream,
+                ts: chunk.ts,
                 bytes: chunk.bytes.to_vec(),
             }),
         }

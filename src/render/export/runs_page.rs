@@ -36,13 +36,15 @@ struct RunsPageData<'a> {
     runlog: &'static str,
 }
 
-/// The id, the positions of name and state, when it was opened, its duration, the numbers of
-/// jobs, failed jobs and events, the size of the log, and why it failed.
+/// The id, the positions of name and state, when it was opened, its duration, the CPU time of its
+/// jobs in milliseconds, the peak memory of the largest in bytes, the numbers of jobs, failed jobs and events, the size of the log, and why it failed.
 type RunRow<'a> = (
     &'a str,
     usize,
     usize,
     Option<i64>,
+    Option<u64>,
+    Option<u64>,
     Option<u64>,
     usize,
     usize,
@@ -71,6 +73,11 @@ pub fn write_runs_page(out: &mut dyn Write, page: &RunsPage, runs: &[RunRecord])
             state.unwrap_or_default(),
             run.opened_ts.map(Timestamp::as_millisecond),
             run.duration_ms,
+            run.jobs
+                .iter()
+                .filter_map(|job| job.cpu_ms)
+                .reduce(u64::saturating_add),
+            run.max_rss_bytes(),
             run.jobs_total,
             run.jobs_failed,
             run.events,

@@ -176,6 +176,11 @@ impl RunRecord {
         });
     }
 
+    /// Returns the peak memory of the largest process of any job, in bytes.
+    pub(crate) fn max_rss_bytes(&self) -> Option<u64> {
+        self.jobs.iter().filter_map(|job| job.max_rss_bytes).max()
+    }
+
     /// Returns what people call the run: its name, or its id if it has none.
     pub(crate) fn title(&self) -> &str {
         match &*self.name {

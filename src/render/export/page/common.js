@@ -60,6 +60,8 @@ const runlog = (() => {
     const [glyph, tone] = GLYPHS[state] || ['', ''];
     return el('span', { class: tone }, `${glyph} ${state.replace('_', ' ')}`);
   };
+  // A name that may be broken behind its separators, rather than anywhere.
+  const breakable = (text) => clean(text).split(/(?<=[-_./])/).flatMap((part, at) => (at ? [el('wbr'), part] : [part]));
   const section = (title, ...children) => page.append(el('section', {}, el('h2', {}, title), ...children));
   const legend = (items) => el('div', { class: 'legend' }, items.map(([color, text]) => {
     const mark = el('i');
@@ -68,14 +70,14 @@ const runlog = (() => {
   }));
 
   // Creates a table that shows more rows on request.
-  const table = (columns, rows, row) => {
+  const table = (columns, rows, row, step = ROWS) => {
     const body = el('tbody');
     const more = el('button', { type: 'button' });
     let shown = 0;
     let all = [];
     const show = () => {
-      body.append(...all.slice(shown, shown + ROWS).map(row));
-      shown = Math.min(all.length, shown + ROWS);
+      body.append(...all.slice(shown, shown + step).map(row));
+      shown = Math.min(all.length, shown + step);
       more.hidden = shown >= all.length;
       more.textContent = `Show more (${all.length - shown})`;
     };
@@ -97,5 +99,5 @@ const runlog = (() => {
     narrow.addEventListener('change', render);
     render();
   };
-  return { data, page, narrow, ROWS, LABEL, GLYPHS, clean, el, svg, size, span, clock, maybe, word, section, legend, table, footer, draw };
+  return { data, page, narrow, ROWS, LABEL, GLYPHS, clean, el, svg, size, span, clock, maybe, word, breakable, section, legend, table, footer, draw };
 })();

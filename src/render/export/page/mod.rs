@@ -13,7 +13,7 @@ use crate::render::human::style::escape_controls;
 
 const STYLE: &str = include_str!("page.css");
 /// SHA-256 of the style in Base64 ("Content Security Policy Level 3", hash-source).
-const STYLE_HASH: &str = "6C4ARHrhuGWEsL7wIcvK+noHI3l54mxEwTCYeac080c=";
+const STYLE_HASH: &str = "Pvr4NdMoTH4+vzoDB3UlPmrfqoPZadnfY31x66u6nLs=";
 
 /// The script of a page.
 #[derive(Debug, Clone, Copy)]
@@ -25,14 +25,18 @@ pub(crate) struct PageScript {
 
 /// The script of the page of a run.
 pub(crate) const RUN_SCRIPT: PageScript = PageScript {
-    text: concat!(include_str!("common.js"), include_str!("run.js")),
-    hash: "CKL7GoEA87kM/rSFSvU9VoyiB+mWjVwvpd6sNEBTTh8=",
+    text: concat!(
+        include_str!("common.js"),
+        include_str!("terminal.js"),
+        include_str!("run.js")
+    ),
+    hash: "s0wXHlVStGBrIEhOi4eH6vNFsljklsLs+iuPzXkF0Ug=",
 };
 
 /// The script of the page of several runs.
 pub(crate) const RUNS_SCRIPT: PageScript = PageScript {
     text: concat!(include_str!("common.js"), include_str!("runs.js")),
-    hash: "zogM3XCHywkTOishfUPuYQPjc//OBH8tGCwrPMD9Reo=",
+    hash: "oiRhZuytQIywH7CU5Y0Ibfe9FSdsVclXNBX11BKEsQI=",
 };
 
 /// Writes a page.

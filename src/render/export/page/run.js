@@ -1,6 +1,6 @@
 (() => {
   const {
-    data, page, narrow, ROWS, LABEL, GLYPHS, clean, el, svg, size, span, clock, maybe, word, section, legend, table, footer, draw,
+    data, page, narrow, ROWS, LABEL, GLYPHS, clean, el, svg, size, span, clock, maybe, word, breakable, section, legend, table, footer, draw, painted,
   } = runlog;
   const run = data.run;
 
@@ -21,21 +21,34 @@
     return all;
   };
 
+  // How much more memory than usual is worth a note.
+  const UNUSUAL_BYTES = 16 << 20;
+
   const header = () => {
     const [glyph, tone] = GLYPHS[run.state] || ['', ''];
+    const usual = run.usual || {};
+    const usually = (n, show) => (n === null || n === undefined ? '' : `, usually ${show(n)}`);
+    const peak = run.jobs.reduce((max, job) => Math.max(max, job.max_rss_bytes || 0), 0);
+    const isMore = usual.max_rss_p50_bytes && peak >= 2 * usual.max_rss_p50_bytes && peak - usual.max_rss_p50_bytes >= UNUSUAL_BYTES;
     const facts = [
-      ['Run', run.run_id], ['Started', clock(run.opened_ts)], ['Closed', clock(run.closed_ts)],
-      ['Took', maybe(run.duration_ms, span)], ['Host', run.host],
+      ['Run', breakable(run.run_id)], ['Started', clock(run.opened_ts)], ['Closed', clock(run.closed_ts)],
+      ['Took', maybe(run.duration_ms, span) + usually(usual.duration_p50_ms, span)],
+      ['Peak memory', peak ? size(peak) + usually(usual.max_rss_p50_bytes, size) : ''], ['Host', run.host],
       ['Jobs', `${run.jobs_total}${run.jobs_failed ? `, ${run.jobs_failed} failed` : ''}`],
       ['Events', `${run.events}, ${size(run.bytes)}`],
     ].filter(([, value]) => value);
     page.append(
-      el('h1', {}, run.name || run.run_id, el('span', { class: `badge ${tone}` }, `${glyph} ${run.state}`)),
+      el('h1', {}, breakable(run.name || run.run_id), el('span', { class: `badge ${tone}` }, `${glyph} ${run.state}`)),
       el('div', { class: 'faint' }, run.because),
       run.usual && run.usual.verdict !== 'usual' ? el('div', { class: 'note' },
         `It took ${span(run.duration_ms)}, far ${run.usual.verdict} than usual (${span(run.usual.duration_p50_ms)}, the median of ${run.usual.runs} runs).`) : '',
+      isMore ? el('div', { class: 'note' }, `It needed ${size(peak)} of memory, far more than usual (${size(usual.max_rss_p50_bytes)}, the median of ${usual.runs} runs).`) : '',
       el('dl', {}, facts.map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, value)))),
     );
+    const word = (reading) => (reading === null ? 'unknown' : String(reading));
+    const changed = run.jobs.flatMap((job) => Object.entries(job.probes || {}).filter(([, probe]) => probe.changed)
+      .map(([name, probe]) => `Probe ${name} changed while job ${job.job_id} ran: ${word(probe.before)} before, ${word(probe.after)} after.`));
+    if (changed.length) page.append(el('div', { class: 'note' }, changed.slice(0, 20).map((one) => el('div', {}, one))));
     if (data.damage.length) {
       const shown = data.damage.slice(0, 20);
       page.append(el('div', { class: 'note' },
@@ -45,19 +58,70 @@
     }
   };
 
+  // What has a time axis: all are equally wide, and a line at the time below the pointer goes
+  // through all of them.
+  let axes = [];
+  const point = (t) => {
+    for (const one of axes) {
+      one.line.setAttribute('visibility', t === null ? 'hidden' : 'visible');
+      if (t === null) continue;
+      const px = one.x(t);
+      one.line.setAttribute('x1', px);
+      one.line.setAttribute('x2', px);
+      if (one.say) one.say(t);
+    }
+  };
+  const axis = (height, from, to, label, choose) => {
+    const [width, left] = narrow.matches ? [360, 92] : [1160, 170];
+    const x = (t) => left + ((Math.min(Math.max(t, start), end) - start) / (end - start)) * (width - left - 10);
+    const root = svg('svg', { viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': label });
+    for (const at of ticks(width - left)) {
+      const px = x(start + at);
+      root.append(svg('line', { class: 'grid', x1: px, x2: px, y1: from, y2: to }),
+        px < width - LABEL ? svg('text', { class: 'axis', x: px + 3, y: 12 }, `+${span(at)}`) : '');
+    }
+    const line = svg('line', { class: 'pointer', y1: from, y2: to, visibility: 'hidden' });
+    root.append(line);
+    const place = (event) => {
+      const box = root.getBoundingClientRect();
+      const [px, py] = [((event.clientX - box.left) / box.width) * width, ((event.clientY - box.top) / box.height) * height];
+      return [px < left ? null : start + ((px - left) / (width - left - 10)) * (end - start), py];
+    };
+    const one = { line, x, say: null };
+    axes.push(one);
+    root.addEventListener('pointermove', (event) => point(place(event)[0]));
+    root.addEventListener('pointerleave', () => point(null));
+    root.addEventListener('click', (event) => {
+      const [t, y] = place(event);
+      if (t !== null && choose) choose(t, y);
+    });
+    return { root, x, width, left, one };
+  };
+
+  // Opens the output of a job at the line that was stored last by a time.
+  const boxes = new Map();
+  const showOutput = (job, t) => {
+    const box = boxes.get(job);
+    if (!box) return;
+    box.open = true;
+    // `toggle` comes later, and is too late to scroll.
+    box.make();
+    const stamped = [...box.querySelectorAll('[data-t]')];
+    const line = stamped.filter((one) => Number(one.dataset.t) <= t).pop() || stamped[0];
+    stamped.forEach((one) => one.classList.toggle('here', one === line));
+    (line || box).scrollIntoView({ block: 'center', behavior: 'smooth' });
+  };
+
   const timeline = () => {
     const jobs = run.jobs.slice(0, ROWS);
     if (!jobs.length) return;
-    const [width, left, chars] = narrow.matches ? [360, 92, 13] : [1160, 170, 24];
+    const chars = narrow.matches ? 13 : 24;
     const [row, top] = [24, 24];
     const height = top + jobs.length * row + 4;
-    const x = (t) => left + ((t - start) / (end - start)) * (width - left - 10);
-    const root = svg('svg', { viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': 'Timeline of jobs' });
-    for (const at of ticks(width - left)) {
-      const px = x(start + at);
-      root.append(svg('line', { class: 'grid', x1: px, x2: px, y1: top - 6, y2: height }),
-        px < width - LABEL ? svg('text', { class: 'axis', x: px + 3, y: 12 }, `+${span(at)}`) : '');
-    }
+    const { root, x } = axis(height, top - 6, height, 'Timeline of jobs', (t, y) => {
+      const job = jobs[Math.max(0, Math.min(jobs.length - 1, Math.floor((y - top) / row)))];
+      showOutput(job.job_id, t);
+    });
     const rows = new Map(jobs.map((job, at) => [job.job_id, top + at * row]));
     for (const job of jobs) {
       const name = job.job_id.length > chars ? `${job.job_id.slice(0, chars - 1)}…` : job.job_id;
@@ -89,49 +153,51 @@
   };
 
   const chart = (title, lines, show) => {
-    const [width, height, left, bottom] = [narrow.matches ? 350 : 560, 170, 62, 22];
-    const top = 8;
-    const all = lines.flatMap((line) => line.points.map((point) => point[1]));
-    const most = all.reduce((a, b) => Math.max(a, b), 0) || 1;
-    const x = (t) => left + ((t - start) / (end - start)) * (width - left - 8);
+    const [height, top, bottom] = [118, 22, 6];
+    const most = lines.flatMap((line) => line.points).reduce((max, point) => Math.max(max, point[1]), 0);
+    // Nothing was read, or nothing written.
+    if (!most) return null;
+    const { root, x, width, left, one } = axis(height, top, height - bottom, title);
     const y = (v) => height - bottom - (v / most) * (height - bottom - top);
-    const root = svg('svg', { viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': title });
-    for (const part of all.some((v) => v > 0) ? [0, 0.5, 1] : [0]) {
+    for (const part of [0, 0.5, 1]) {
       const at = y(most * part);
-      root.append(svg('line', { class: 'grid', x1: left, x2: width - 8, y1: at, y2: at }),
+      root.append(svg('line', { class: 'grid', x1: left, x2: width - 10, y1: at, y2: at }),
         svg('text', { class: 'axis', x: left - 6, y: at + 4, 'text-anchor': 'end' }, show(most * part)));
-    }
-    for (const at of ticks(width - left)) {
-      const px = x(start + at);
-      if (px < width - LABEL) root.append(svg('text', { class: 'axis', x: px, y: height - 6 }, `+${span(at)}`));
     }
     for (const line of lines) {
       const color = `var(--c${line.color % 6})`;
       // Between two attempts there is no line.
-      const begins = data.spans.filter((one) => one.job === line.name && one.phase.startsWith('attempt')).map((one) => one.start);
+      const begins = data.spans.filter((part) => part.job === line.name && part.phase.startsWith('attempt')).map((part) => part.start);
       const isNew = (at, points) => !at || begins.some((begin) => points[at - 1][0] < begin && begin <= points[at][0]);
       const d = line.points.map(([t, v], at, points) => `${isNew(at, points) ? 'M' : 'L'}${x(t).toFixed(1)} ${y(v).toFixed(1)}`).join('');
       root.append(svg('path', { d, fill: 'none', stroke: color, 'stroke-width': 1.6 }, svg('title', {}, line.name)));
-      for (const [t, v] of line.points.length < 60 ? line.points : []) {
-        root.append(svg('circle', { cx: x(t), cy: y(v), r: 2.2, fill: color },
-          svg('title', {}, `${line.name}: ${show(v)} at +${span(t - start)}`)));
-      }
+      for (const [t, v] of line.points.length < 3 ? line.points : []) root.append(svg('circle', { cx: x(t), cy: y(v), r: 2.2, fill: color }));
     }
-    return el('div', {}, el('h3', {}, title), root);
+    // What the line nearest in time has there.
+    const said = el('span', { class: 'faint' });
+    one.say = (t) => {
+      const near = lines.flatMap((line) => line.points.map(([at, v]) => ({ name: line.name, off: Math.abs(at - t), v })))
+        .reduce((a, b) => (a && a.off <= b.off ? a : b), null);
+      said.textContent = near ? `${show(near.v)} (${clean(near.name)}) at +${span(t - start)}` : '';
+    };
+    return el('div', {}, el('h3', {}, `${title} `, said), root);
   };
 
   const charts = () => {
     const names = Object.keys(data.samples).filter((name) => data.samples[name].length);
     if (!names.length) return;
-    const box = el('div', { class: 'charts' });
+    const box = el('div');
+    const fixed = axes.length;
     const draw = (chosen) => {
+      axes.length = fixed;
       const of = (key) => chosen.map((name) => ({
         name, color: names.indexOf(name), points: data.samples[name].map((point) => [point.t, point[key]]),
       }));
-      box.replaceChildren(
-        chart('CPU (100 % is one core)', of('cpu'), (v) => `${v < 10 ? v.toFixed(1) : Math.round(v)} %`),
+      const drawn = [
+        chart('CPU (100 % is one core)', of('cpu'), (v) => `${v > 0 && v < 10 ? v.toFixed(1) : Math.round(v)} %`),
         chart('Resident memory', of('rss'), size), chart('Read from disk', of('read'), size),
-        chart('Written to disk', of('written'), size));
+        chart('Written to disk', of('written'), size)].filter(Boolean);
+      box.replaceChildren(...drawn, drawn.length < 4 ? el('p', { class: 'faint' }, 'What was always 0 is not drawn.') : '');
     };
     const select = el('select', {
       'aria-label': 'Job',
@@ -139,7 +205,7 @@
     }, el('option', { value: '' }, names.length > 12 ? 'the first 12 jobs' : 'all jobs'),
     names.map((name, at) => el('option', { value: at }, name)));
     draw(names.slice(0, 12));
-    section('CPU, memory and I/O', el('div', { class: 'tools' }, select), box,
+    section('CPU, memory and I/O', names.length > 1 ? el('div', { class: 'tools' }, select) : '', box,
       legend(names.slice(0, 12).map((name, at) => [`var(--c${at % 6})`, name])));
   };
 
@@ -166,113 +232,30 @@
   };
 
   const jobs = () => {
+    const result = (job) => (job.error ? `${job.error.kind}: ${job.error.message}` : maybe(job.exit_code, (n) => `exit ${n}`));
+    const name = (job) => el('td', { class: 'words' }, breakable(job.job_id));
+    const stage = (job) => el('td', { class: 'nowrap' }, word(job.stage));
+    const number = (value, show) => el('td', { class: 'num' }, maybe(value, show));
+    if (narrow.matches) {
+      section('Jobs', table([['Job'], ['Stage'], ['Took', 'num'], ['Peak RSS', 'num']], run.jobs, (job) => {
+        const pair = document.createDocumentFragment();
+        pair.append(el('tr', { class: 'first' }, name(job), stage(job), number(job.duration_ms, span), number(job.max_rss_bytes, size)),
+          el('tr', {}, el('td', { colspan: 4 }, el('div', { class: 'mono words' }, job.command), el('div', { class: job.error ? 'bad words' : 'faint words' }, result(job)))));
+        return pair;
+      }).node);
+      return;
+    }
     const columns = [['Job'], ['Stage'], ['Result'], ['Attempt', 'num'], ['Took', 'num'], ['CPU', 'num'],
       ['Peak RSS', 'num'], ['Read', 'num'], ['Written', 'num'], ['Command']];
-    section('Jobs', table(columns, run.jobs, (job) => el('tr', {},
-      el('td', { class: 'nowrap' }, job.job_id), el('td', { class: 'nowrap' }, word(job.stage)),
-      el('td', { class: 'text' }, job.error ? `${job.error.kind}: ${job.error.message}` : maybe(job.exit_code, (n) => `exit ${n}`)),
-      el('td', { class: 'num' }, maybe(job.attempt, String)), el('td', { class: 'num' }, maybe(job.duration_ms, span)),
-      el('td', { class: 'num' }, maybe(job.cpu_ms, span)), el('td', { class: 'num' }, maybe(job.max_rss_bytes, size)),
-      el('td', { class: 'num' }, maybe(job.read_bytes, size)), el('td', { class: 'num' }, maybe(job.written_bytes, size)),
-      el('td', { class: 'text mono' }, job.command))).node);
-  };
-
-  // Returns the classes after a sequence of SGR parameters: the eight colors, also as part of the
-  // 256, bold and underlined. Other parameters are ignored together with their arguments.
-  const sgr = (parameters, before) => {
-    let classes = new Set(before);
-    const color = (name) => {
-      classes = new Set([...classes].filter((one) => !/\d/.test(one)));
-      if (name !== null) classes.add(`a-${name}`);
-    };
-    const codes = parameters.split(';').filter((one) => !/^[345]8:/.test(one)).map((one) => parseInt(one || '0', 10));
-    for (let at = 0; at < codes.length; at += 1) {
-      const n = codes[at];
-      if (n === 38 || n === 48 || n === 58) {
-        const index = codes[at + 1] === 5 ? codes[at + 2] : NaN;
-        if (n === 38) color(index < 16 ? index % 8 : null);
-        at += codes[at + 1] === 5 ? 2 : 4;
-      } else if (n === 0) classes = new Set();
-      else if (n === 1) classes.add('a-b');
-      else if (n === 4) classes.add('a-u');
-      else if (n === 22) classes.delete('a-b');
-      else if (n === 24) classes.delete('a-u');
-      else if (n === 39) color(null);
-      else if ((n >= 30 && n <= 37) || (n >= 90 && n <= 97)) color(n % 10);
-    }
-    return classes;
-  };
-
-  // A line that can be overwritten, as a terminal shows it: runs of text of one look.
-  const MOST = 4096;
-  const newLine = () => ({ cells: [], looks: [], cursor: 0 });
-  const put = (line, text, look) => {
-    for (; line.cells.length < line.cursor; line.looks.push('')) line.cells.push(' ');
-    for (const c of text) {
-      line.cells[line.cursor] = c;
-      line.looks[line.cursor] = look;
-      line.cursor += 1;
-    }
-  };
-  const control = (line, parameters, last) => {
-    const n = parseInt(parameters, 10) || 0;
-    const cut = (length) => { line.cells.length = length; line.looks.length = length; };
-    if (last === 'C') line.cursor = Math.min(line.cursor + Math.max(n, 1), Math.max(MOST, line.cursor));
-    else if (last === 'D') line.cursor = Math.max(line.cursor - Math.max(n, 1), 0);
-    else if (last === 'G') line.cursor = Math.min(Math.max(n, 1), MOST) - 1;
-    else if (last === 'K') {
-      if (n === 0) cut(Math.min(line.cursor, line.cells.length));
-      else if (n === 1) line.cells.fill(' ', 0, line.cursor + 1);
-      else cut(0);
-    }
-  };
-
-  // Returns the output as nodes: colors are kept, and lines are as a terminal shows them in the
-  // end. Everything else that a terminal would act on is dropped.
-  const ESCAPE = new RegExp('\\u001b\\[([0-?]*)[ -/]*([@-~])|\\u001b[\\]PX^_][^\\u0007\\u001b\\n]*(?:\\u0007|\\u001b\\\\)?|\\u001b[ -/]*[0-~]|[\\r\\n\\b]');
-  const painted = (pieces) => {
-    const nodes = [];
-    // Unfinished lines: each stream has its own.
-    const streams = new Map();
-    const add = (state, end) => {
-      const { cells, looks } = state.line;
-      const target = state.isErr ? el('span', { class: 'err' }) : null;
-      for (let at = 0; at < cells.length;) {
-        const begin = at;
-        while (at < cells.length && looks[at] === looks[begin]) at += 1;
-        const text = cells.slice(begin, at).join('');
-        const node = looks[begin] ? el('span', { class: looks[begin] }, text) : clean(text);
-        if (target) target.append(node); else nodes.push(node);
-      }
-      if (target && cells.length) nodes.push(target);
-      // A block of its own already ends its line.
-      if (end && !(target && cells.length)) nodes.push('\n');
-      state.line = newLine();
-    };
-    for (const [stream, text] of pieces) {
-      if (!streams.has(stream)) streams.set(stream, { line: newLine(), classes: new Set(), isErr: stream === 'stderr' });
-      const state = streams.get(stream);
-      let rest = text;
-      while (rest) {
-        const found = ESCAPE.exec(rest);
-        const look = [...state.classes].join(' ');
-        put(state.line, found ? rest.slice(0, found.index) : rest, look);
-        if (!found) break;
-        rest = rest.slice(found.index + found[0].length);
-        if (found[0] === '\n') add(state, true);
-        else if (found[0] === '\r') state.line.cursor = 0;
-        else if (found[0] === '\b') state.line.cursor = Math.max(state.line.cursor - 1, 0);
-        else if (found[2] === 'm') state.classes = sgr(found[1], state.classes);
-        else if (found[2]) control(state.line, found[1], found[2]);
-      }
-    }
-    for (const state of streams.values()) if (state.line.cells.length) add(state, false);
-    return nodes;
+    section('Jobs', table(columns, run.jobs, (job) => el('tr', {}, name(job), stage(job), el('td', { class: 'text' }, result(job)),
+      number(job.attempt, String), number(job.duration_ms, span), number(job.cpu_ms, span), number(job.max_rss_bytes, size),
+      number(job.read_bytes, size), number(job.written_bytes, size), el('td', { class: 'text mono' }, job.command))).node);
   };
 
   const output = () => {
     const printed = run.jobs.filter((job) => outputs.has(job.job_id));
     if (!printed.length) return;
+    const stamp = (t) => ({ class: 'stored', 'data-t': t, 'data-at': `+${span(Math.max(0, t - start))}`, title: clock(t), on: ['pointerenter', () => point(t)] });
     const one = (job) => {
       const kept = outputs.get(job.job_id);
       const length = kept.parts.reduce((sum, part) => sum + part[1].length, 0);
@@ -287,8 +270,10 @@
         if (made || !box.open) return;
         made = true;
         const note = kept.left_out ? el('div', { class: 'doubt' }, `… ${size(kept.left_out)} before this are left out; \`runlog replay --output\` has all of it`) : null;
-        box.append(el('pre', { tabindex: 0 }, note, painted(kept.parts)));
+        box.append(el('pre', { tabindex: 0 }, note, painted(kept.parts, stamp)));
       };
+      box.make = make;
+      boxes.set(job.job_id, box);
       box.addEventListener('toggle', make);
       box.open = printed.length === 1 || ['failed', 'rolled_back', 'started'].includes(job.stage);
       make();
@@ -300,20 +285,28 @@
 
   const events = () => {
     const kinds = [...new Set(data.events.map((event) => event.kind))].sort();
-    const columns = [['Time', 'num'], ['Seq', 'num'], ['Type'], ['Job'], ['Details']];
-    const row = (event) => el('tr', {},
-      el('td', { class: 'num mono', title: event.t === null ? null : clock(event.t) },
-        event.t === null ? '' : `+${((event.t - start) / 1000).toFixed(3)}`),
-      el('td', { class: 'num' }, maybe(event.seq, String)),
-      el('td', { class: `nowrap ${/fail|damage|abort/.test(event.kind) ? 'bad' : ''}` }, event.kind),
-      el('td', { class: 'nowrap' }, event.job || ''), el('td', { class: 'text mono' }, event.text));
+    const columns = [['Time', 'num'], ['Seq', 'num'], ['Type'], ['Job'], ...(narrow.matches ? [] : [['Details']])];
+    const row = (event) => {
+      const cells = [
+        el('td', { class: 'num mono', title: event.t === null ? null : clock(event.t) },
+          event.t === null ? '' : `+${((event.t - start) / 1000).toFixed(3)}`),
+        el('td', { class: 'num' }, maybe(event.seq, String)),
+        el('td', { class: `nowrap ${/fail|damage|abort/.test(event.kind) ? 'bad' : ''}` }, event.kind),
+        el('td', { class: 'words' }, event.job ? breakable(event.job) : ''),
+      ];
+      if (!narrow.matches) return el('tr', {}, cells, el('td', { class: 'text mono' }, event.text));
+      const pair = document.createDocumentFragment();
+      pair.append(el('tr', { class: event.text ? 'first' : null }, cells),
+        event.text ? el('tr', {}, el('td', { colspan: 4 }, el('div', { class: 'mono words faint' }, event.text))) : '');
+      return pair;
+    };
     const list = table(columns, data.events, row);
     const found = el('span', { class: 'faint', role: 'status' });
     const input = el('input', { type: 'search', placeholder: 'Search events', 'aria-label': 'Search events' });
     const select = el('select', { 'aria-label': 'Type' }, el('option', { value: '' }, 'all types'),
       kinds.map((kind) => el('option', { value: kind }, kind)));
     const drawn = Object.values(data.samples).some((points) => points.length) ? '; samples are in the charts above' : '';
-    const narrow = () => {
+    const choose = () => {
       const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
       const fits = data.events.filter((event) => {
         const text = `${event.seq} ${event.kind} ${event.job || ''} ${event.text}`.toLowerCase();
@@ -322,14 +315,15 @@
       list.set(fits);
       found.textContent = `${fits.length} of ${data.events.length}${drawn}`;
     };
-    input.addEventListener('input', narrow);
-    select.addEventListener('change', narrow);
-    narrow();
+    input.addEventListener('input', choose);
+    select.addEventListener('change', choose);
+    choose();
     section('Events', el('div', { class: 'tools' }, input, select, found),
       data.events_left_out ? el('p', { class: 'faint' }, `The first ${data.events_left_out} events are left out; \`runlog replay\` shows all.`) : '',
       list.node);
   };
 
-  draw([header, timeline, charts, host, jobs, output, events,
+  const begin = () => { axes = []; boxes.clear(); };
+  draw([begin, header, timeline, charts, host, jobs, output, events,
     () => footer('Times are in UTC, or relative to the start of the run.')]);
 })();

@@ -1,20 +1,19 @@
 (() => {
-  const { data, page, narrow, GLYPHS, el, svg, size, span, clock, word, section, table, footer, draw } = runlog;
+  const { data, page, narrow, GLYPHS, el, svg, size, span, clock, maybe, word, breakable, section, table, footer, draw } = runlog;
   // The maximum number of names with a strip, and of runs in each.
-  const NAMES = 100;
+  const NAMES = 60;
   const STRIP = 120;
   const DAY = 864e5;
   const TONES = { good: 'ok', bad: 'failed', busy: 'open', doubt: 'rollback' };
 
   // Rows are arrays to keep the page small; oldest first.
-  const runs = data.runs.map(([id, name, state, opened, ms, jobs, failed, events, bytes, why]) => ({
-    id, name: data.names[name], state: data.states[state], opened, ms, jobs, failed, events, bytes, why,
+  const runs = data.runs.map(([id, name, state, opened, ms, cpu, rss, jobs, failed, events, bytes, why]) => ({
+    id, name: data.names[name], state: data.states[state], opened, ms, cpu, rss, jobs, failed, events, bytes, why,
   }));
-  const title = (run) => run.name || run.id;
   const tone = (run) => `p-${TONES[(GLYPHS[run.state] || [])[1]] || 'wait'}`;
+  const address = (run) => `${data.links}${encodeURIComponent(run.id)}.html`;
   const link = (run, ...children) => (data.links
-    ? el('a', { href: `${data.links}${encodeURIComponent(run.id)}.html` }, ...children) : el('span', {}, ...children));
-  const about = (run) => [run.id, run.state, clock(run.opened), run.ms === null ? '' : span(run.ms), run.why].filter(Boolean).join('\n');
+    ? el('a', { href: address(run) }, ...children) : el('span', {}, ...children));
 
   const filter = { text: '', name: '', state: '', since: 0 };
   const fits = (run) => (!filter.name || run.name === filter.name) && (!filter.state || run.state === filter.state)
@@ -24,31 +23,64 @@
   const header = () => {
     const counts = data.states.map((state) => [state, runs.filter((run) => run.state === state).length]).filter(([, n]) => n);
     page.append(
-      el('h1', {}, data.title),
+      el('h1', {}, breakable(data.title)),
       el('div', { class: 'faint' }, `${runs.length} run${runs.length === 1 ? '' : 's'}, as of ${clock(data.now)}`),
       el('div', { class: 'counts' }, counts.map(([state, n]) => el('span', {}, word(state), ` ${n}`))));
   };
 
-  // A bar for each run, oldest first: its color is the outcome, its height the duration.
-  const strip = (all) => {
-    const shown = all.slice(-STRIP);
-    const [wide, height] = [8, 44];
-    const most = shown.reduce((max, run) => Math.max(max, run.ms || 0), 1);
-    const root = svg('svg', {
-      viewBox: `0 0 ${STRIP * wide} ${height}`, preserveAspectRatio: 'none', class: 'strip', role: 'img', 'aria-label': 'Outcomes and durations, oldest first',
-    });
-    shown.forEach((run, at) => {
-      const tall = run.ms === null ? 4 : Math.max(4, Math.sqrt(run.ms / most) * (height - 2));
-      root.append(svg('rect', { class: tone(run), x: (STRIP - shown.length + at) * wide, y: height - tall, width: wide - 2, height: tall },
-        svg('title', {}, about(run))));
-    });
-    return root;
-  };
-
-  const median = (all) => {
-    const sorted = all.map((run) => run.ms).filter((ms) => ms !== null).sort((a, b) => a - b);
+  const median = (all, key) => {
+    const sorted = all.map((run) => run[key]).filter((n) => n !== null).sort((a, b) => a - b);
     return sorted.length ? sorted[Math.floor(sorted.length / 2)] : null;
   };
+
+  // What the height of a bar can be.
+  const METRICS = {
+    ms: ['Duration', span], cpu: ['CPU time', span], rss: ['Peak memory', size],
+  };
+  let metric = 'ms';
+
+  // A mark for each run, oldest first, whose color is the outcome, and a bar above it. Runs of one
+  // color are one path: a page may have tens of thousands of them.
+  const strip = (all) => {
+    const shown = all.slice(-STRIP);
+    const show = METRICS[metric][1];
+    const slots = Math.max(shown.length, 30);
+    const [width, height, foot] = [340, 62, 8];
+    const wide = width / slots;
+    const most = shown.reduce((max, run) => Math.max(max, run[metric] || 0), 0) || 1;
+    const at = (place) => (slots - shown.length + place) * wide;
+    const paths = new Map();
+    shown.forEach((run, place) => {
+      const w = Math.max(wide - 1, wide * 0.7).toFixed(1);
+      const tall = ((run[metric] || 0) / most) * (height - foot - 3);
+      const box = (y, h) => `M${at(place).toFixed(1)} ${y.toFixed(1)}h${w}v${h.toFixed(1)}h-${w}z`;
+      paths.set(tone(run), `${paths.get(tone(run)) || ''}${box(height - foot + 2, foot - 2)}${tall > 0 ? box(height - foot - Math.max(tall, 1), Math.max(tall, 1)) : ''}`);
+    });
+    const usual = median(shown, metric);
+    const y = height - foot - ((usual || 0) / most) * (height - foot - 3);
+    const root = svg('svg', { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: 'none', class: 'strip', role: 'img', 'aria-label': `${METRICS[metric][0]} and outcome of each run, oldest first` },
+      [...paths].map(([kind, d]) => svg('path', { class: kind, d })),
+      usual === null ? null : svg('line', { class: 'usual', x1: 0, x2: width, y1: y, y2: y }));
+    const note = el('div', { class: 'scale' }, el('span', {}, `at most ${show(most)}`), usual === null ? null : el('span', {}, `median ${show(usual)}`));
+    // The run below the pointer.
+    const under = (event) => {
+      const box = root.getBoundingClientRect();
+      const place = Math.floor(((event.clientX - box.left) / box.width) * slots) - (slots - shown.length);
+      return shown[Math.max(0, Math.min(shown.length - 1, place))];
+    };
+    const scale = [...note.childNodes];
+    root.addEventListener('pointermove', (event) => {
+      const run = under(event);
+      note.replaceChildren(el('span', {}, `${run.state}, ${clock(run.opened).slice(0, 16)}`), el('span', {}, run[metric] === null ? '' : show(run[metric])));
+    });
+    root.addEventListener('pointerleave', () => note.replaceChildren(...scale));
+    if (data.links) {
+      root.style.cursor = 'pointer';
+      root.addEventListener('click', (event) => { location.href = address(under(event)); });
+    }
+    return [root, note];
+  };
+
 
   const names = (chosen) => {
     const groups = new Map();
@@ -60,14 +92,14 @@
     const rows = newest.slice(0, NAMES).map(([name, all]) => {
       const last = all[all.length - 1];
       const failed = all.filter((run) => run.state === 'failed' || run.state === 'lost').length;
-      const usual = median(all);
+      const typical = ['cpu', 'rss'].map((key) => [METRICS[key], median(all, key)]).filter(([, n]) => n !== null);
       return el('div', { class: 'name' },
-        el('div', {}, el('strong', {}, name || 'without a name'), el('span', { class: 'facts' }, word(last.state))),
+        el('div', {}, el('strong', {}, name ? breakable(name) : 'without a name'), el('span', { class: 'facts' }, word(last.state))),
         strip(all),
-        el('div', { class: 'faint' }, [
-          `${all.length} run${all.length === 1 ? '' : 's'}`, failed ? `${failed} failed or lost` : '',
-          usual === null ? '' : `median ${span(usual)}`, last.ms === null ? '' : `last ${span(last.ms)}`,
-        ].filter(Boolean).join(', ')));
+        el('div', {}, [
+          `${all.length} run${all.length === 1 ? '' : 's'}`, failed ? `${failed} failed or lost` : '', last.ms === null ? '' : `last took ${span(last.ms)}`,
+        ].filter(Boolean).join(', ')),
+        el('div', { class: 'faint' }, typical.length ? `median ${typical.map(([[text, show], n]) => `${text[0] === 'C' ? text : text.toLowerCase()} ${show(n)}`).join(', ')}` : ''));
     });
     if (newest.length > NAMES) rows.push(el('p', { class: 'faint' }, `and ${newest.length - NAMES} more names`));
     return rows;
@@ -75,19 +107,24 @@
 
   const body = () => {
     const box = el('div', { class: 'names' });
-    const columns = narrow.matches ? [['State'], ['Took', 'num'], ['Opened'], ['Run']]
-      : [['Run'], ['State'], ['Opened'], ['Took', 'num'], ['Jobs', 'num'], ['Events', 'num'], ['Log', 'num'], ['Because']];
+    const columns = narrow.matches ? [['State'], ['Opened'], ['Took', 'num'], ['Peak RSS', 'num']]
+      : [['Run'], ['State'], ['Opened'], ['Took', 'num'], ['CPU', 'num'], ['Peak RSS', 'num'], ['Jobs', 'num'], ['Log', 'num'], ['Because']];
     const row = (run) => {
-      const id = el('td', { class: 'mono nowrap' }, link(run, run.id));
       const state = el('td', { class: 'nowrap' }, word(run.state));
       const at = clock(run.opened).replace(/\.\d+ UTC/, '');
-      const opened = el('td', { class: 'nowrap' }, narrow.matches ? at.slice(5, 16) : at);
-      const took = el('td', { class: 'num' }, run.ms === null ? '' : span(run.ms) + (run.state === 'running' ? '…' : ''));
-      return narrow.matches ? el('tr', { title: run.why }, state, took, opened, id)
-        : el('tr', {}, id, state, opened, took, el('td', { class: 'num' }, run.failed ? `${run.jobs} (${run.failed} failed)` : String(run.jobs)),
-          el('td', { class: 'num' }, String(run.events)), el('td', { class: 'num' }, size(run.bytes)), el('td', { class: 'text' }, run.why || ''));
+      const number = (text) => el('td', { class: 'num' }, text);
+      const took = number(run.ms === null ? '' : span(run.ms) + (run.state === 'running' ? '…' : ''));
+      const rss = number(maybe(run.rss, size));
+      if (narrow.matches) {
+        const pair = document.createDocumentFragment();
+        pair.append(el('tr', { class: 'first' }, state, el('td', { class: 'nowrap' }, at.slice(5, 16)), took, rss),
+          el('tr', {}, el('td', { colspan: 4 }, el('div', { class: 'mono' }, link(run, breakable(run.id))), run.why ? el('div', { class: 'faint words' }, run.why) : null)));
+        return pair;
+      }
+      return el('tr', {}, el('td', { class: 'mono id' }, link(run, breakable(run.id))), state, el('td', { class: 'nowrap' }, at), took, number(maybe(run.cpu, span)), rss,
+        number(run.failed ? `${run.jobs} (${run.failed} failed)` : String(run.jobs)), number(size(run.bytes)), el('td', { class: 'text' }, run.why || ''));
     };
-    const list = table(columns, [], row);
+    const list = table(columns, [], row, 100);
     const found = el('span', { class: 'faint', role: 'status' });
     const update = () => {
       const chosen = runs.filter(fits);
@@ -110,7 +147,10 @@
       choice('State', 'state', [['', 'all states'], ...data.states.map((state) => [state, state])]),
       choice('Time', 'since', [[0, 'any time'], [DAY, 'last 24 hours'], [7 * DAY, 'last 7 days'], [30 * DAY, 'last 30 days'], [365 * DAY, 'last year']]),
       found));
-    section('Names', box);
+    const heights = el('select', { 'aria-label': 'Height of the bars', on: ['change', () => { metric = heights.value; update(); }] },
+      Object.entries(METRICS).map(([key, [text]]) => el('option', { value: key }, `Bars: ${text.toLowerCase()}`)));
+    heights.value = metric;
+    section('Names', el('div', { class: 'tools' }, heights), box);
     section('Runs', list.node);
     update();
   };
