@@ -41,7 +41,7 @@ pub use crate::job::search::line_search::{
 };
 pub use crate::job::search::output_search::{OutputSelection, search_output, stored_outputs};
 pub use crate::job::spec::job_spec::{
-    AfterJob, DurationBounds, Guards, HeldLock, JobSpec, JobTrace, OutputMode,
+    AfterJob, DurationBounds, Guards, HeldLock, Hooks, JobSpec, JobTrace, OutputMode,
 };
 pub use crate::job::spec::retry_policy::{RetryOn, RetryPolicy};
 pub use crate::job::spec::stream_plan::{StreamLayout, StreamPlan};
@@ -56,6 +56,7 @@ pub use crate::job::status::typical_duration::{
 };
 pub use crate::job::supervise::detach::{Detached, END_OF_REPORT, detach};
 pub use crate::job::supervise::front::{Attached, FrontEnd, FrontOptions, Progress, Role, start};
+pub use crate::job::supervise::hooks::{HookInput, MakeHookInput};
 pub use crate::job::supervise::outcome::{BUSY_PROGRAM, JobEnd, MISSING_INTERPRETER, Outcome};
 pub use crate::job::supervise::recorder::OnStarted;
 pub use crate::job::supervise::run::{Prepared, Setup, prepare, run_job};

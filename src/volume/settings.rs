@@ -42,6 +42,7 @@ struct VolumeFile {
     rotate: RotateSettings,
     gc: GcSettings,
     run: BTreeMap<String, Spanned<FlagValue>>,
+    hooks: HookSettings,
     telemetry: TelemetrySettings,
 }
 
@@ -50,6 +51,7 @@ struct VolumeFile {
 #[serde(default, deny_unknown_fields)]
 struct UserFile {
     run: BTreeMap<String, Spanned<FlagValue>>,
+    hooks: HookSettings,
     telemetry: TelemetrySettings,
 }
 
@@ -59,6 +61,38 @@ struct UserFile {
 struct TelemetrySettings {
     /// What every job depends on: the values of `--probe`.
     probes: BTreeMap<String, Spanned<String>>,
+}
+
+/// The section `[hooks]`, with flags of `runlog run` as its keys.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct HookSettings {
+    #[serde(rename = "on_success")]
+    success: Option<Spanned<FlagValue>>,
+    #[serde(rename = "on_failure")]
+    failure: Option<Spanned<FlagValue>>,
+    #[serde(rename = "on_end")]
+    end: Option<Spanned<FlagValue>>,
+}
+
+impl HookSettings {
+    /// Adds the hooks to the flags of `[run]`.
+    fn add_to(
+        self,
+        mut flags: BTreeMap<String, Spanned<FlagValue>>,
+    ) -> BTreeMap<String, Spanned<FlagValue>> {
+        let hooks = [
+            ("on_success", self.success),
+            ("on_failure", self.failure),
+            ("on_end", self.end),
+        ];
+        for (key, command) in hooks {
+            if let Some(command) = command {
+                flags.insert(key.to_owned(), command);
+            }
+        }
+        flags
+    }
 }
 
 /// A default for a flag of `runlog run`.
@@ -197,7 +231,7 @@ impl Volume {
             redact: file.redact,
             rotate: file.rotate,
             gc: file.gc,
-            run: run_defaults(file.run, file.telemetry, &text, &path),
+            run: run_defaults(file.hooks.add_to(file.run), file.telemetry, &text, &path),
         })
     }
 }
@@ -217,7 +251,12 @@ pub fn read_user_defaults(path: &Path) -> Result<Vec<RunDefault>, VolumeError> {
     };
     let text = read_text(file, path)?;
     let file: UserFile = parse(&text, path)?;
-    Ok(run_defaults(file.run, file.telemetry, &text, path))
+    Ok(run_defaults(
+        file.hooks.add_to(file.run),
+        file.telemetry,
+        &text,
+        path,
+    ))
 }
 
 fn read_text(file: impl Read, path: &Path) -> Result<String, VolumeError> {

@@ -54,6 +54,7 @@ mod rotate_faults;
 mod run_defaults;
 mod run_exit_codes;
 mod run_guards;
+mod run_hooks;
 mod run_limits;
 mod run_lock;
 mod run_log_optional;

@@ -18,7 +18,7 @@ const PROGRAMS: [(&str, &str); 5] = [
 ];
 
 /// Creates a directory with a volume and the programs.
-fn project() -> tempfile::TempDir {
+pub(super) fn project() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join(".omne")).unwrap();
     for (name, script) in PROGRAMS {
@@ -27,7 +27,7 @@ fn project() -> tempfile::TempDir {
     dir
 }
 
-fn write_program(path: &Path, script: &str) {
+pub(super) fn write_program(path: &Path, script: &str) {
     use std::os::unix::fs::PermissionsExt as _;
     fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -35,7 +35,7 @@ fn write_program(path: &Path, script: &str) {
 
 /// Runs lines of shell in `dir`, whose programs are found first. Returns the exit code and all
 /// that was printed.
-fn run(dir: &Path, lines: &str) -> (i32, String) {
+pub(super) fn run(dir: &Path, lines: &str) -> (i32, String) {
     let done = shell(
         dir,
         &format!("exec 2>&1\nPATH=$PWD:$PATH HOME=$PWD\n{lines}"),

@@ -15,6 +15,7 @@ mod examples;
 mod exit_codes;
 mod guides;
 mod json;
+mod notifications;
 mod rooms;
 
 use std::collections::BTreeSet;
@@ -331,6 +332,8 @@ fn sample_volume() -> tempfile::TempDir {
         "nightly",
         "--sample",
         "50ms",
+        "--on-end",
+        "true",
         "--rollback",
         "echo undone",
         "--timeout",

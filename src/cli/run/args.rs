@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::ValueEnum;
 use clap::builder::NonEmptyStringValueParser;
 
+use super::hook_args::HookArgs;
 use super::lock_args::LockArgs;
 use super::retry_args::RetryArgs;
 use super::trace::{NewTrace, job_trace};
@@ -143,6 +144,8 @@ pub(crate) struct Args {
     /// --rollback`
     #[arg(long, value_name = "CMD", help_heading = "Supervision")]
     pub rollback: Option<String>,
+    #[command(flatten)]
+    pub hooks: HookArgs,
     /// Record the resource usage of the job's processes every DURATION
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]
     pub sample: Option<Duration>,
@@ -266,6 +269,7 @@ impl Args {
             job_id: self.job.clone(),
             lock: None,
             rollback: self.rollback.clone(),
+            hooks: self.hooks.hooks(!self.quiet && !self.detach),
             timeout: self.timeout.filter(|timeout| !timeout.is_zero()),
             bounds: self.bounds()?,
             kill_after: self.kill_after,

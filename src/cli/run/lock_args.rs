@@ -11,8 +11,8 @@ use crate::volume::LockName;
 /// The flags.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LockArgs {
-    /// Start only if no other run holds the lock NAME, and hold it until the job has ended and
-    /// its rollback too [default: the name of the run]
+    /// Start only if no other run holds the lock NAME, and hold it until the job, its
+    /// rollback and its hooks have ended [default: the name of the run]
     #[arg(
         long,
         value_name = "NAME",

@@ -2,6 +2,8 @@
 
 mod args;
 mod detach_channel;
+mod hook_args;
+mod hook_input;
 mod lock_args;
 mod overlap;
 mod retry_args;

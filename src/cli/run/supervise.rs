@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::args::Args;
 use super::detach_channel::{Channel, announce, report};
+use super::hook_input::hook_input;
 use super::start_hint::start_hint;
 use super::trace::TRACEPARENT;
 use super::unlogged;
@@ -201,6 +202,7 @@ impl Request<'_> {
                     print_stderr(format_args!("run_id={run}"));
                 }
             }),
+            hook_input: hook_input(Arc::clone(log)),
             on_started: Box::new(move |started| match started {
                 Ok(()) => report(&channel, "ok"),
                 Err(e) => report(

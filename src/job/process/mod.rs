@@ -4,6 +4,7 @@
 pub(crate) mod discard;
 pub(crate) mod file_ownership;
 pub(crate) mod fork;
+pub(crate) mod hook_slots;
 pub(crate) mod inherited;
 pub(crate) mod interrupts;
 pub(crate) mod job_env;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::hook_slots::HookSlots;
 use super::wait_status::WaitStatus;
 use crate::log::format::payload::Cost;
 
@@ -60,6 +61,7 @@ pub(crate) struct SupervisionPage {
     pub(crate) reported: AtomicBool,
     /// The processes that were killed for lack of memory before the step, plus one.
     oom_kills_before: AtomicU64,
+    pub(crate) hooks: HookSlots,
     result: AtomicU64,
 }
 

@@ -12,7 +12,7 @@ use crate::job::capture::stream::OnWarning;
 use crate::job::error::StartError;
 use crate::job::process::file_ownership;
 use crate::job::redact::redaction::Redaction;
-use crate::job::spec::job_spec::{AfterJob, DurationBounds, Guards, JobSpec, OutputMode};
+use crate::job::spec::job_spec::{AfterJob, DurationBounds, Guards, Hooks, JobSpec, OutputMode};
 use crate::job::spec::retry_policy::RetryPolicy;
 use crate::job::spec::stream_plan::StreamPlan;
 use crate::job::status::run_status::inspect_run;
@@ -267,6 +267,7 @@ impl<'a> RollbackRunner<'a> {
             job_id: Some(job.clone()),
             lock: None,
             rollback: None,
+            hooks: Hooks::default(),
             timeout: None,
             bounds: DurationBounds::default(),
             kill_after: Some(KILL_AFTER),

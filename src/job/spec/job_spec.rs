@@ -37,6 +37,8 @@ pub struct JobSpec {
     pub lock: Option<HeldLock>,
     /// The compensating command.
     pub rollback: Option<String>,
+    /// What runs once it has ended.
+    pub hooks: Hooks,
     /// The maximum duration of each attempt.
     pub timeout: Option<Duration>,
     /// How long a successful attempt may take without being a failure.
@@ -129,6 +131,28 @@ pub struct JobTrace {
     pub run: TraceContext,
     /// That of the job.
     pub job: TraceContext,
+}
+
+/// Commands that run once a job has ended.
+#[derive(Debug, Clone, Default)]
+pub struct Hooks {
+    /// After it completed.
+    pub on_success: Option<String>,
+    /// After it failed.
+    pub on_failure: Option<String>,
+    /// However it ended.
+    pub on_end: Option<String>,
+    /// Whether what they print goes to the stderr of runlog.
+    pub pass_on: bool,
+}
+
+impl Hooks {
+    /// Returns whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        [&self.on_success, &self.on_failure, &self.on_end]
+            .iter()
+            .all(|command| command.is_none())
+    }
 }
 
 /// A lock that is held for the job.

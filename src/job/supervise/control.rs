@@ -205,7 +205,9 @@ impl JobControl {
         let claimed = self.page.claimed();
         let group = self.forwarder.target.group() as u32;
         wait_status::reap_others(|pid| {
-            pid == group || claimed.is_some_and(|claim| claim.pid == pid)
+            pid == group
+                || self.page.hooks.contains(pid)
+                || claimed.is_some_and(|claim| claim.pid == pid)
         });
     }
 

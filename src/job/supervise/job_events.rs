@@ -12,8 +12,8 @@ use crate::job::redact::mask_json::mask_strings;
 use crate::job::redact::redaction::Redaction;
 use crate::job::spec::job_spec::JobSpec;
 use crate::log::format::payload::{
-    EventPayload, JobCompleted, JobEnded, JobFailed, JobRolledBack, JobSampled, JobStarted,
-    JobSubmitted, JobValidated, RollbackStarted, SupervisorReplaced,
+    EventPayload, HookEnded, JobCompleted, JobEnded, JobFailed, JobRolledBack, JobSampled,
+    JobStarted, JobSubmitted, JobValidated, RollbackStarted, SupervisorReplaced,
 };
 use crate::log::{Draft, DraftError};
 use crate::telemetry::{HostSnapshot, JobTree, ProcessSnapshot, Readings, Snapshots};
@@ -107,6 +107,11 @@ impl JobEvents {
         after: &Snapshots,
     ) -> Result<Draft, DraftError> {
         self.draft(JobRolledBack(event), Some(after))
+    }
+
+    /// `hook_ended`, whose command is masked already.
+    pub(crate) fn hook_ended(&self, event: &HookEnded) -> Result<Draft, DraftError> {
+        Draft::new(&self.run, Some(&self.job), event)
     }
 
     pub(crate) fn sampled(&self, tree: &JobTree, probes: &Readings) -> Result<Draft, DraftError> {

@@ -7,6 +7,7 @@ pub(crate) mod detach;
 pub(crate) mod forward;
 pub(crate) mod front;
 pub(crate) mod front_link;
+pub(crate) mod hooks;
 pub(crate) mod job_events;
 pub(crate) mod last_resort;
 pub(crate) mod outcome;

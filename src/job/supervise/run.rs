@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::child::{Child, ExitedChild, Timeout};
 use super::front::{Attached, Custody};
+use super::hooks::MakeHookInput;
 use super::job_events::{JobEvents, millis};
 use super::outcome::{JobEnd, Outcome, canceled, end_from_log, spawn_error};
 use super::recorder::{OnStarted, Recorder};
@@ -87,6 +88,8 @@ pub struct Setup<'a> {
     pub on_unstored: Option<OnUnstored>,
     /// Called once the job's submission is durable, before it starts.
     pub on_submitted: Box<dyn FnOnce(&JobId)>,
+    /// Makes what the hooks get.
+    pub hook_input: MakeHookInput,
     /// Called once its start is durable, or cannot be made so.
     pub on_started: OnStarted,
 }
@@ -148,8 +151,10 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
         Err(_) if context.control.page.claimed().is_some() => PathBuf::new(),
         Err(error) => {
             // `job_failed` is in the log already, with the submission.
+            let end = JobEnd::NotStarted(error);
+            context.run_hooks(&stages, &end, &setup.hook_input);
             return Ok(Outcome {
-                end: JobEnd::NotStarted(error),
+                end,
                 unfinished: Vec::new(),
                 undelivered_bytes: 0,
             });
@@ -160,11 +165,13 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
     if begun.elapsed() > SNAPSHOT_VALIDITY / 2 {
         stages.before = context.snapshot();
     }
+    let events = stages.clone();
     let job = Job { stages, program };
     let mut outcome = match known {
         Some(known) => context.resume_job(&job, &known, pipes, setup.on_started),
         None => context.attempts(job, 1, None, setup.on_started),
     };
+    context.run_hooks(&events, &outcome.end, &setup.hook_input);
     outcome.undelivered_bytes = context.drain_passthrough();
     context.control.continue_front();
     Ok(outcome)

@@ -136,6 +136,13 @@ impl<'a> Supervisor<'a> {
         }
     }
 
+    /// Returns the variables that the job has besides those of runlog itself.
+    pub(crate) fn job_env(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        let set = self.spec.env.iter();
+        let set = set.map(|(k, v)| (OsStr::new(k), OsStr::new(v)));
+        set.chain(self.env.iter().map(|(k, v)| (OsStr::new(k), v.as_os_str())))
+    }
+
     /// Gives it the pipes of a job whose supervisor died.
     pub(crate) fn inherit_pipes(&mut self, pipes: [Option<OwnedFd>; 2]) {
         self.inherited_pipes = Some(pipes);
@@ -162,8 +169,7 @@ impl Supervisor<'_> {
         step: u32,
     ) -> io::Result<io::Result<Child>> {
         self.control.ensure_group()?;
-        command.envs(self.spec.env.iter().map(|(k, v)| (k, v)));
-        command.envs(self.env.iter().map(|(k, v)| (k, v)));
+        command.envs(self.job_env());
         let streams = match (self.spec.reads_output(), self.pass_on(pass_on)) {
             (true, pass_on) => {
                 let on_reader_gone = self.on_reader_gone();

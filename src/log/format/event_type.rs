@@ -52,8 +52,10 @@ event_types! {
     JobRollbackStarted = "job_rollback_started",
     /// The compensating command ended.
     JobRolledBack = "job_rolled_back",
-    /// The last event of a run, but for repairs, rotations and rollbacks.
+    /// The last event of a run, but for repairs, rotations, rollbacks and hooks.
     RunClosed = "run_closed",
+    /// A command that follows the job ended.
+    HookEnded = "hook_ended",
     /// What a user's script added.
     Note = "note",
     /// The first line of a new segment.
@@ -80,7 +82,11 @@ impl EventType {
     pub fn may_follow_close(self) -> bool {
         matches!(
             self,
-            Self::LogRotated | Self::LogRepaired | Self::JobRollbackStarted | Self::JobRolledBack
+            Self::LogRotated
+                | Self::LogRepaired
+                | Self::JobRollbackStarted
+                | Self::JobRolledBack
+                | Self::HookEnded
         )
     }
 

@@ -115,7 +115,7 @@ impl RunState {
             }
             EventType::LogRotated if self.first_id.is_none() => self.restore(line),
             EventType::LogRotated => self.record_sealed(line),
-            EventType::Note | EventType::LogRepaired => {}
+            EventType::Note | EventType::LogRepaired | EventType::HookEnded => {}
             EventType::JobSampled => self.apply_sample(env, line),
             _ => self.apply_to_job(kind, env, line),
         }

@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 
 use crate::log::format::event_type::EventType;
 use crate::log::format::payload::{
-    JobEnded, JobStarted, JobSubmitted, Output, RollbackStarted, RunOpened, Sealed, parse_payload,
+    HookEnded, JobEnded, JobStarted, JobSubmitted, Output, RollbackStarted, RunOpened, Sealed,
+    parse_payload,
 };
 use crate::volume::JobId;
 
@@ -65,6 +66,7 @@ fn fields_fit(kind: EventType, line: &[u8]) -> bool {
             parse_payload::<JobEnded>(line).is_some_and(|ended| ended.error.is_some())
         }
         EventType::JobRollbackStarted => fits::<RollbackStarted>(line),
+        EventType::HookEnded => fits::<HookEnded>(line),
         _ => fits::<IgnoredAny>(line),
     }
 }

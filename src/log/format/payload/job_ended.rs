@@ -199,3 +199,30 @@ pub struct JobRolledBack<E = JobEnded>(pub E);
 impl<E: Serialize> EventPayload for JobRolledBack<E> {
     const TYPE: EventType = EventType::JobRolledBack;
 }
+
+/// `hook_ended`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct HookEnded {
+    /// Which hook: `on_success`, `on_failure` or `on_end`.
+    #[serde(default)]
+    pub hook: String,
+    /// The command, run by `sh -c`.
+    #[serde(default)]
+    pub command: String,
+    /// The exit code, if it exited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The signal that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<JobError>,
+    /// How long it ran, in milliseconds.
+    #[serde(default)]
+    pub duration_ms: u64,
+}
+
+impl EventPayload for HookEnded {
+    const TYPE: EventType = EventType::HookEnded;
+}

@@ -13,8 +13,8 @@ pub use self::job::{
     SupervisorReplaced,
 };
 pub use self::job_ended::{
-    Cost, ErrorKind, ForwardedSignal, JobCompleted, JobEnded, JobError, JobFailed, JobRolledBack,
-    Output, SignalSender,
+    Cost, ErrorKind, ForwardedSignal, HookEnded, JobCompleted, JobEnded, JobError, JobFailed,
+    JobRolledBack, Output, SignalSender,
 };
 pub use self::log::{LogRepaired, LogRotated, RepairAction, Sealed};
 pub use self::run::{EnclosingJob, Note, RunClosed, RunOpened, Summarized};

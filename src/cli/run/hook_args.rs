@@ -1,0 +1,29 @@
+//! The flags of `runlog run` about hooks.
+
+use crate::job::Hooks;
+
+/// The flags.
+#[derive(Debug, clap::Args)]
+pub(crate) struct HookArgs {
+    /// Run CMD with `sh -c` after the job completed; the line of `status --json` is on its stdin
+    #[arg(long = "on-success", value_name = "CMD", help_heading = "Hooks")]
+    success: Option<String>,
+    /// Run CMD with `sh -c` after the job failed, timed out or was interrupted
+    #[arg(long = "on-failure", value_name = "CMD", help_heading = "Hooks")]
+    failure: Option<String>,
+    /// Run CMD with `sh -c` after the job ended, however it did
+    #[arg(long = "on-end", value_name = "CMD", help_heading = "Hooks")]
+    end: Option<String>,
+}
+
+impl HookArgs {
+    /// Returns the commands; without `pass_on` what they print is dropped.
+    pub(super) fn hooks(&self, pass_on: bool) -> Hooks {
+        Hooks {
+            on_success: self.success.clone(),
+            on_failure: self.failure.clone(),
+            on_end: self.end.clone(),
+            pass_on,
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What the hooks of `runlog run` learn about the job and its run.
+
+use std::sync::Arc;
+
+use crate::cli::context::print_stderr;
+use crate::cli::exit;
+use crate::cli::exit::Code;
+use crate::job::{HookInput, JobEnd, MakeHookInput, inspect_run};
+use crate::log::{JobScope, RunLog, RunStatus};
+use crate::render::{RunRecord, json_line};
+
+/// Returns what makes the input, from the log as it is once the job has ended.
+pub(super) fn hook_input(log: Arc<RunLog>) -> MakeHookInput {
+    Box::new(move |end| {
+        let mut input = HookInput {
+            status: Vec::new(),
+            state: RunStatus::Unknown.as_str(),
+            exit_code: exit_code(end),
+            succeeded: matches!(end, JobEnd::Exited(0)),
+        };
+        if let Err(e) = add_status(&mut input, &log) {
+            print_stderr(format_args!("runlog: the hooks get no status: {e:#}"));
+        }
+        input
+    })
+}
+
+fn add_status(input: &mut HookInput, log: &RunLog) -> anyhow::Result<()> {
+    let inspected = inspect_run(log.dir(), JobScope::All)?;
+    input.state = inspected.verdict.state.as_str();
+    let path = log.dir().path().to_owned();
+    let record = RunRecord::new(log.run_id().clone(), path, inspected);
+    Ok(json_line(&mut input.status, &record)?)
+}
+
+/// Returns the exit code of a job that ended so, as a shell shows it.
+fn exit_code(end: &JobEnd) -> u8 {
+    match end {
+        JobEnd::Exited(code) => *code as u8,
+        JobEnd::Signaled(signal) | JobEnd::Canceled(signal) => 128 + *signal as u8,
+        JobEnd::TimedOut => Code::Timeout as u8,
+        JobEnd::Rejected(_) => Code::Negative as u8,
+        JobEnd::NotStarted(error) => exit::not_started(error, None).0 as u8,
+    }
+}

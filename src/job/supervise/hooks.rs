@@ -1,0 +1,277 @@
+//! Commands that run once the job has ended: `--on-success`, `--on-failure`, `--on-end`.
+//!
+//! They change nothing about the outcome. Each one is claimed in the page before it runs, so
+//! that a supervisor which follows one that died does not run it again.
+
+use std::fs::File;
+use std::io;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::getpid;
+
+use super::child;
+use super::job_events::{JobEvents, millis};
+use super::outcome::JobEnd;
+use super::supervisor::Supervisor;
+use crate::job::process::hook_slots::HookState;
+use crate::job::process::signals;
+use crate::job::process::signals::{ChildSetup, signal_name};
+use crate::job::process::wait_status;
+use crate::job::process::wait_status::{ChildState, WaitStatus};
+use crate::log::format::payload::{ErrorKind, HookEnded, JobError};
+use crate::log::{Batch, Close, DraftError};
+use crate::telemetry;
+
+/// How long a hook may run until it gets SIGTERM.
+const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time from SIGTERM to SIGKILL.
+const KILL_AFTER: Duration = Duration::from_secs(5);
+/// The longest wait between two looks at a hook.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// How long after the end of a hook its output is waited for, which a process that it left
+/// behind may keep open.
+const OUTPUT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What a hook learns about the job and its run.
+#[derive(Debug)]
+pub struct HookInput {
+    /// What it gets on stdin: the line of `status --json`.
+    pub status: Vec<u8>,
+    /// The state of the run.
+    pub state: &'static str,
+    /// The exit code of `run`, or 128+N for signal N.
+    pub exit_code: u8,
+    /// Whether the job completed.
+    pub succeeded: bool,
+}
+
+/// Returns what the hooks learn about a job that ended so.
+pub type MakeHookInput = Box<dyn Fn(&JobEnd) -> HookInput>;
+
+/// A hook that is due.
+struct DueHook<'a> {
+    slot: usize,
+    name: &'static str,
+    command: &'a str,
+}
+
+impl Supervisor<'_> {
+    /// Runs the hooks of the job, one after the other, and records their ends.
+    pub(crate) fn run_hooks(&mut self, events: &JobEvents, end: &JobEnd, make: &MakeHookInput) {
+        let spec = self.spec;
+        if spec.hooks.is_empty() {
+            return;
+        }
+        let input = make(end);
+        let first = if input.succeeded {
+            ("on_success", &spec.hooks.on_success)
+        } else {
+            ("on_failure", &spec.hooks.on_failure)
+        };
+        let hooks = [first, ("on_end", &spec.hooks.on_end)];
+        for (slot, (name, command)) in hooks.into_iter().enumerate() {
+            if let Some(command) = command {
+                let hook = DueHook {
+                    slot,
+                    name,
+                    command,
+                };
+                self.run_hook(events, &hook, &input);
+            }
+        }
+    }
+
+    fn run_hook(&mut self, events: &JobEvents, hook: &DueHook<'_>, input: &HookInput) {
+        let page = self.control.page;
+        let mut event = HookEnded {
+            hook: hook.name.to_owned(),
+            command: self.spec.masked_command(hook.command),
+            ..HookEnded::default()
+        };
+        let started = Instant::now();
+        match page.hooks.state(hook.slot) {
+            HookState::Recorded => return,
+            HookState::Claimed(pid) => {
+                self.await_other(pid);
+                event.error = Some(JobError {
+                    kind: ErrorKind::Lost,
+                    message: "the supervisor that had started it was killed".to_owned(),
+                });
+            }
+            HookState::Due => match self.execute(hook, input) {
+                Ok((status, timed_out)) => event.end(status, timed_out),
+                Err(e) => {
+                    event.error = Some(JobError {
+                        kind: ErrorKind::NotExecutable,
+                        message: format!("cannot run the hook: {e}"),
+                    });
+                }
+            },
+        }
+        event.duration_ms = millis(started.elapsed());
+        if let Some(error) = &event.error {
+            (self.on_warning)(&format!("the hook {}: {}", hook.name, error.message));
+        }
+        self.append_terminal("the end of a hook", |_| {
+            let draft: Result<_, DraftError> = events.hook_ended(&event);
+            Ok(Batch {
+                drafts: vec![draft?],
+                close: Close::No,
+            })
+        });
+        page.hooks.record(hook.slot);
+    }
+
+    /// Runs a hook to its end. Returns how it ended, and whether it ran too long.
+    fn execute(&mut self, hook: &DueHook<'_>, input: &HookInput) -> io::Result<(WaitStatus, bool)> {
+        let mut command = child::shell(hook.command);
+        if let Some(dir) = &self.spec.chdir {
+            command.current_dir(dir);
+        }
+        command.envs(self.job_env());
+        command.env("RUNLOG_STATE", input.state);
+        command.env("RUNLOG_EXIT_CODE", input.exit_code.to_string());
+        command.stdin(stdin(&input.status)?);
+        command.process_group(0);
+        let output = self.output(&mut command)?;
+        let (page, slot) = (self.control.page, hook.slot);
+        ChildSetup::default().apply(&mut command, move || {
+            let pid = getpid().as_raw_nonzero().get() as u32;
+            if page.hooks.claim(slot, pid) {
+                Ok(())
+            } else {
+                Err(io::Error::from_raw_os_error(libc::ECANCELED))
+            }
+        });
+        let spawned = command.spawn();
+        // Its copies of the pipe would keep the output from ending.
+        drop(command);
+        let ended = self.await_own(spawned?.id())?;
+        if let Some(output) = output {
+            output.recv_timeout(OUTPUT_TIMEOUT).ok();
+        }
+        Ok(ended)
+    }
+
+    /// Lets the hook print to our stderr, where nothing that happens to that can end it. Returns
+    /// what hangs up once all was printed.
+    fn output(&self, command: &mut Command) -> io::Result<Option<mpsc::Receiver<()>>> {
+        if !self.spec.hooks.pass_on {
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            return Ok(None);
+        }
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        command.stdout(write.try_clone()?).stderr(write);
+        let (done, ended) = mpsc::channel();
+        let copy = move || {
+            let mut read = File::from(read);
+            let mut buf = [0; 4096];
+            while let Ok(n @ 1..) = read.read(&mut buf) {
+                // What cannot be printed is dropped.
+                drop(io::stderr().write_all(buf.get(..n).unwrap_or_default()));
+            }
+            drop::<mpsc::Sender<()>>(done);
+        };
+        std::thread::Builder::new()
+            .name("hook output".to_owned())
+            .spawn(copy)?;
+        Ok(Some(ended))
+    }
+
+    fn await_own(&mut self, pid: u32) -> io::Result<(WaitStatus, bool)> {
+        let mut limit = HookLimit::new(pid);
+        loop {
+            if let ChildState::Ended(status, _) = wait_status::peek(pid)? {
+                wait_status::reap(pid);
+                return Ok((status, limit.timed_out));
+            }
+            self.wait_for_hook(&mut limit);
+        }
+    }
+
+    /// Waits for a hook that is the child of another process.
+    fn await_other(&mut self, pid: u32) {
+        let mut limit = HookLimit::new(pid);
+        while telemetry::live_start_ticks(pid).is_some() {
+            self.wait_for_hook(&mut limit);
+        }
+    }
+
+    fn wait_for_hook(&mut self, limit: &mut HookLimit) {
+        let is_interrupted = self.control.shutdown_requested().is_some();
+        limit.enforce(is_interrupted);
+        self.control.wait(&[], Some(POLL_INTERVAL));
+    }
+}
+
+/// The time limit of a hook's process group.
+struct HookLimit {
+    group: i32,
+    term_at: Instant,
+    kill_at: Option<Instant>,
+    timed_out: bool,
+}
+
+impl HookLimit {
+    fn new(pid: u32) -> Self {
+        Self {
+            group: pid as i32,
+            term_at: Instant::now() + HOOK_TIMEOUT,
+            kill_at: None,
+            timed_out: false,
+        }
+    }
+
+    fn enforce(&mut self, is_interrupted: bool) {
+        let now = Instant::now();
+        match self.kill_at {
+            None if is_interrupted || now >= self.term_at => {
+                self.timed_out = !is_interrupted;
+                self.kill_at = Some(now + KILL_AFTER);
+                signals::kill(-self.group, libc::SIGTERM);
+                signals::kill(-self.group, libc::SIGCONT);
+            }
+            Some(at) if now >= at => signals::kill(-self.group, libc::SIGKILL),
+            _ => {}
+        }
+    }
+}
+
+impl HookEnded {
+    fn end(&mut self, status: WaitStatus, timed_out: bool) {
+        let (kind, message) = match status {
+            WaitStatus::Exited(code) => {
+                self.exit_code = Some(code);
+                (ErrorKind::Exit, format!("it exited with code {code}"))
+            }
+            WaitStatus::Signaled(signal) => {
+                let name = signal_name(signal);
+                self.signal = Some(name.clone());
+                (ErrorKind::Signal, format!("{name} ended it"))
+            }
+        };
+        let limit = HOOK_TIMEOUT.as_secs();
+        self.error = match status {
+            _ if timed_out => Some(JobError {
+                kind: ErrorKind::Timeout,
+                message: format!("it ran longer than {limit} s"),
+            }),
+            WaitStatus::Exited(0) => None,
+            _ => Some(JobError { kind, message }),
+        };
+    }
+}
+
+/// Returns a file with this content, to be read from its start.
+fn stdin(content: &[u8]) -> io::Result<Stdio> {
+    let mut file = File::from(memfd_create("runlog-hook", MemfdFlags::CLOEXEC)?);
+    file.write_all(content)?;
+    file.rewind()?;
+    Ok(Stdio::from(file))
+}

@@ -1,0 +1,168 @@
+//! `run --on-success`, `--on-failure` and `--on-end`.
+
+use std::fs;
+
+use rustix::process::{Signal, kill_process};
+use serde_json::Value;
+
+use crate::support::env::{TestEnv, pid_of, wait_until};
+use crate::support::process::supervisors;
+
+fn hook_events(env: &TestEnv, run: &str) -> Vec<Value> {
+    env.events_of_type(run, "hook_ended")
+}
+
+#[test]
+fn outcome_decides_which_hooks_run() {
+    let options = ["--on-success", "echo success >>hooks"];
+    let options = [&options[..], &["--on-failure", "echo failure >>hooks"]].concat();
+    let options = [&options[..], &["--on-end", "echo end >>hooks"]].concat();
+    for (job, code, hooks) in [
+        (&["true"][..], 0, "success\nend\n"),
+        (&["sh", "-c", "exit 3"], 3, "failure\nend\n"),
+        (&["no-such-command"], 127, "failure\nend\n"),
+    ] {
+        let env = TestEnv::new();
+        let output = env.run(&[&["run", "-q"], &options[..], &["--"], job].concat());
+        assert_eq!(output.code, code);
+        assert_eq!(fs::read_to_string(env.path("hooks")).unwrap(), hooks);
+        let run = env.only_run();
+        let events = hook_events(&env, &run);
+        assert_eq!(events.len(), 2);
+        assert_eq!(events[1]["hook"], "on_end");
+        assert_eq!(events[1]["command"], "echo end >>hooks");
+        assert_eq!(events[1]["exit_code"], 0);
+        // The state of the run is in its last line.
+        let types = env.types(&run);
+        assert_eq!(types.last().unwrap(), "hook_ended");
+        assert_eq!(events[1]["summary"]["jobs_total"], 1);
+        let state = if code == 0 { "completed" } else { "failed" };
+        assert_eq!(env.status(&run)["state"], state);
+        env.ok(&["replay", "--verify", &run]);
+    }
+}
+
+#[test]
+fn hook_gets_status_and_environment() {
+    let env = TestEnv::new();
+    let hook =
+        "cat >status; echo $RUNLOG_RUN_ID $RUNLOG_JOB_ID $RUNLOG_STATE $RUNLOG_EXIT_CODE >env";
+    let job = ["run", "-q", "--run", "it", "--close", "--on-end", hook];
+    env.run(&[&job[..], &["--", "sh", "-c", "kill -TERM $$"]].concat());
+    assert_eq!(
+        fs::read_to_string(env.path("env")).unwrap(),
+        "it sh failed 143\n"
+    );
+    let got: Value = serde_json::from_slice(&fs::read(env.path("status")).unwrap()).unwrap();
+    let mut now = env.status("it");
+    // The hook itself came later.
+    for counted in ["events", "bytes"] {
+        now[counted] = got[counted].clone();
+    }
+    assert_eq!(got, now);
+}
+
+#[test]
+fn hook_changes_no_exit_code_and_its_failure_is_recorded() {
+    let env = TestEnv::new();
+    let hook = "echo out; echo err >&2; exit 9";
+    let output = env.run(&["run", "--on-end", hook, "--", "echo", "job"]);
+    assert_eq!((output.code, &*output.stdout()), (0, "job\n"));
+    let stderr = output.stderr();
+    assert!(stderr.contains("out\nerr\n"), "{stderr}");
+    assert!(
+        stderr.contains("runlog: the hook on_end: it exited with code 9"),
+        "{stderr}"
+    );
+    let event = env.event("hook_ended");
+    assert_eq!(event["exit_code"], 9);
+    assert_eq!(event["error"]["kind"], "exit");
+    // It is no part of what the job printed.
+    assert_eq!(env.captured(&env.only_run(), "echo"), b"job\n");
+}
+
+#[test]
+fn quiet_hook_prints_nothing() {
+    let env = TestEnv::new();
+    let output = env.run(&["run", "-q", "--on-end", "echo out; echo err >&2", "true"]);
+    assert_eq!(
+        (output.stdout(), output.stderr()),
+        (String::new(), String::new())
+    );
+}
+
+#[test]
+fn closed_stderr_does_not_end_a_hook() {
+    let env = TestEnv::new();
+    let script = "$RUNLOG run --on-end 'seq 100000; touch done' true 2>&1 | head -n 1";
+    env.sh(script);
+    wait_until("the end of the hook", || env.exists("done"));
+}
+
+#[test]
+fn interrupted_hook_is_ended() {
+    let env = TestEnv::new();
+    let hook = "touch hooked; sleep 60";
+    let job = env.spawn(&["run", "-q", "--on-end", hook, "true"]);
+    env.wait_for_file("hooked");
+    job.signal(Signal::INT);
+    assert_eq!(job.end().code, 0);
+    assert_eq!(env.event("hook_ended")["signal"], "SIGTERM");
+}
+
+#[test]
+fn hook_runs_once_if_its_supervisor_is_killed() {
+    let env = TestEnv::new();
+    let hook = "echo x >>hooked; until test -e go; do sleep 0.01; done";
+    let job = env.spawn(&["run", "-q", "--on-end", hook, "true"]);
+    env.wait_for_file("hooked");
+    for pid in supervisors(job.pid()) {
+        kill_process(pid_of(i64::from(pid)), Signal::KILL).unwrap();
+    }
+    env.write("go", "");
+    assert_eq!(job.end().code, 0);
+    assert_eq!(fs::read_to_string(env.path("hooked")).unwrap(), "x\n");
+    assert_eq!(env.event("hook_ended")["error"]["kind"], "lost");
+    env.ok(&["replay", "--verify", &env.only_run()]);
+}
+
+#[test]
+fn hook_of_a_shared_run_sees_it_open() {
+    let env = TestEnv::new();
+    let hook = "echo $RUNLOG_STATE $RUNLOG_EXIT_CODE >env";
+    env.run(&["run", "-q", "--run", "it", "--on-failure", hook, "false"]);
+    assert_eq!(fs::read_to_string(env.path("env")).unwrap(), "open 1\n");
+    assert!(hook_events(&env, "it")[0].get("summary").is_none());
+    env.ok(&["run", "--run", "it", "--close", "true"]);
+    env.ok(&["replay", "--verify", "it"]);
+}
+
+#[test]
+fn detached_job_runs_its_hooks() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--detach", "--on-success", "touch hooked", "true"]);
+    env.wait_for_file("hooked");
+    env.wait_for("hook_ended");
+}
+
+#[test]
+fn hooks_of_settings_are_defaults() {
+    let env = TestEnv::new();
+    fs::create_dir_all(env.path(".omne/lib/cfg")).unwrap();
+    let settings = "[hooks]\non_end = \"echo volume >>hooks\"\n";
+    env.write(".omne/lib/cfg/runlog.toml", settings);
+    env.ok(&["run", "-q", "true"]);
+    env.ok(&["run", "-q", "--on-end", "echo flag >>hooks", "true"]);
+    assert_eq!(
+        fs::read_to_string(env.path("hooks")).unwrap(),
+        "volume\nflag\n"
+    );
+    env.write(".omne/lib/cfg/runlog.toml", "[hooks]\non_ends = \"x\"\n");
+    let output = env.run(&["run", "-q", "true"]);
+    assert_eq!(output.code, 2);
+    assert!(
+        output.stderr().contains("runlog.toml:2"),
+        "{}",
+        output.stderr()
+    );
+}
