@@ -161,7 +161,7 @@ impl RotatePlan {
         if self.dry_run {
             return self.dry_run(run, dir);
         }
-        let log = RunLog::open(volume, run)?;
+        let log = RunLog::open_in(volume, run, dir)?;
         let rotation = log.rotate(self.due, EventType::LogRotated.lock_budget())?;
         let sealed = rotation.into_result().map(SealedReport::Done);
         let mut report = RotateReport::new(run.clone(), Execution::Apply, sealed);

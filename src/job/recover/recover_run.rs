@@ -162,7 +162,7 @@ pub fn recover(
             "its tail is torn, but another program writes to it".clone_into(&mut outcome.because);
             return Ok(outcome);
         }
-        RunLog::open(volume, run)?.recover_end()?;
+        RunLog::open_in(volume, run, dir)?.recover_end()?;
         outcome.action = RecoveryAction::Repaired;
     }
     if let Some(leases) = leases {
@@ -170,7 +170,7 @@ pub fn recover(
             volume,
             run,
             dir,
-            log: Arc::new(RunLog::open(volume, run)?),
+            log: Arc::new(RunLog::open_in(volume, run, dir)?),
             on_warning,
         };
         match options.rollback {

@@ -142,7 +142,7 @@ impl<'a> PendingStop<'a> {
             pid: std::process::id(),
             uid: rustix::process::getuid().as_raw(),
         };
-        let log = RunLog::open(volume, run).map_err(|e| error_chain(&e))?;
+        let log = RunLog::open_in(volume, run, self.dir).map_err(|e| error_chain(&e))?;
         let draft = Draft::note(run, Some(job), NOTE_NAME, &note).map_err(|e| error_chain(&e))?;
         let appended = log.append(&[draft], Durability::Process);
         appended.map(drop).map_err(|e| error_chain(&e))

@@ -96,7 +96,7 @@ pub fn undo(
     if due.is_empty() {
         return Ok(undone);
     }
-    let log = Arc::new(RunLog::open(volume, run)?);
+    let log = Arc::new(RunLog::open_in(volume, run, dir)?);
     let runner = RollbackRunner::new(volume, log, dir, on_warning)?;
     for job in due {
         let error = runner.undo_job(&job, None, in_doubt)?;

@@ -1,5 +1,6 @@
 //! Reading one segment of a run, line by line.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub(crate) struct LinePosition<'a> {
 /// Reads the lines of an open segment.
 pub(crate) struct SegmentReader {
     segment: Segment,
+    /// The sequence number of the first event in the segment, once it was needed.
+    first_event: OnceCell<u64>,
     file: Arc<File>,
     lines: SegmentLines,
     /// The offset at which reading started.
@@ -66,6 +69,7 @@ impl SegmentReader {
             file: segment.open()?.file,
             lines: segment.lines_from(start)?,
             segment,
+            first_event: OnceCell::new(),
             start,
             lines_before: None,
             line_start: start,
@@ -88,12 +92,20 @@ impl SegmentReader {
     }
 
     /// Returns the position after the last line. `sequence` is that of the lines so far.
+    ///
+    /// A cursor is made of it for each line, so nothing is read again that is still known.
     pub(crate) fn position(&self, sequence: Option<Sequence>) -> Position {
+        let find = || {
+            if self.line > 0 && self.lines.offset() == self.line_end {
+                PrecedingLine::new(self.lines.last_bytes())
+            } else {
+                PrecedingLine::find(&self.segment, self.line_end).unwrap_or_default()
+            }
+        };
         // In a compressed segment, all lines before this one would have to be read again.
-        let find = || PrecedingLine::find(&self.segment, self.line_end).unwrap_or_default();
         let preceding = self.preceding.unwrap_or_else(find);
         Position {
-            first_seq: self.segment.first_event(),
+            first_seq: *self.first_event.get_or_init(|| self.segment.first_event()),
             offset: self.line_end,
             crc: preceding.crc,
             sequence: sequence.or(preceding.seq.map(|seq| Sequence::before(seq + 1))),

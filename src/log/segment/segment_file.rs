@@ -1,7 +1,9 @@
 //! One segment: its name, and access to its lines.
 
 use std::fs::File;
+use std::io;
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,7 +15,9 @@ use super::line_reader::{FileSpan, LineReader};
 use super::rev_line_reader::RevLineReader;
 use super::segment_checksum::SegmentChecksum;
 use crate::log::error::StorageError;
-use crate::log::format::envelope::Envelope;
+use crate::log::format::envelope;
+use crate::log::format::envelope::{Envelope, peek_frame};
+use crate::log::format::event_type::EventType;
 use crate::volume::{Dir, FileKey, IoContext, layout};
 
 /// The lines of a segment, whether compressed or not.
@@ -121,7 +125,7 @@ impl Segment {
                 });
             }
         }
-        Err(std::io::Error::from(ErrorKind::NotFound)).at("open", &self.path)?
+        Err(io::Error::from(ErrorKind::NotFound)).at("open", &self.path)?
     }
 
     /// Returns the segment with its file held open; `None` if it was pruned.
@@ -237,13 +241,34 @@ pub(crate) fn last_ts(file: &File, len: u64) -> Option<Timestamp> {
     None
 }
 
-/// Returns the sequence number of the first event in a plain segment; 0 if it has none.
+/// Returns the sequence number of the first line of a plain segment; 0 if it is not an event of
+/// runlog.
 ///
-/// It is part of the name under which bytes cut from the segment are quarantined.
-pub(crate) fn first_seq(segment: &Arc<File>) -> u64 {
-    let span = FileSpan::new(Arc::clone(segment), 0, u64::MAX);
-    match LineReader::from_span(span).next_line() {
-        Ok(Some(line)) => Envelope::parse(line.bytes).map_or(0, |env| env.seq),
-        _ => 0,
+/// It is part of the name under which bytes cut from the segment are quarantined, and of
+/// cursors. Reads only the frame: a checkpoint may have several megabytes.
+pub(crate) fn first_seq(segment: &File) -> u64 {
+    let mut start = [0; envelope::FRAME_LEN];
+    let read = segment.read_at(&mut start, 0).ok();
+    let frame = read.and_then(|n| start.get(..n)).and_then(peek_frame);
+    frame.map_or(0, |frame| frame.seq)
+}
+
+/// Returns whether a plain segment of `len` bytes is at least twice as long as the checkpoint
+/// that it starts with, if it does.
+///
+/// # Errors
+/// The segment cannot be read.
+pub(crate) fn outgrew_checkpoint(segment: &Arc<File>, len: u64) -> io::Result<bool> {
+    let mut start = [0; envelope::FRAME_LEN];
+    let read = segment.read_at(&mut start, 0)?;
+    let rotated = EventType::LogRotated.as_str().as_bytes();
+    let frame = start.get(..read).and_then(peek_frame);
+    if !frame.is_some_and(|frame| frame.kind.starts_with(rotated)) {
+        return Ok(true);
     }
+    let span = FileSpan::new(Arc::clone(segment), 0, len / 2);
+    let first = LineReader::from_span(span)
+        .next_line()?
+        .map(|line| line.whole);
+    Ok(first.unwrap_or(true))
 }

@@ -10,7 +10,7 @@ use super::draft::Draft;
 use super::handle::RunHandle;
 use super::locked::LockedRun;
 use super::tail::Tail;
-use super::writer_state::CATCH_UP_LIMIT_BYTES;
+use super::writer_state::{CATCH_UP_LIMIT_BYTES, LOCKED_READ_LIMIT_BYTES};
 use crate::log::error::{AppendError, Refusal, StorageError};
 use crate::log::format::job_counts::JobCounts;
 use crate::log::state::run_state::RunState;
@@ -30,13 +30,24 @@ pub(crate) enum BatchRequest<'a> {
 /// Makes a batch from what is known about the log.
 pub(crate) type MakeBatch<'a, T> = &'a mut dyn FnMut(LogView, &T) -> Result<Batch, AppendError>;
 
-/// Where the log may be folded if the state of the run is needed and not known.
+/// Where long parts of the log may be read, and where it may be folded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FoldPolicy {
-    /// Only without the locks: folding a long log takes longer than others wait for them.
+    /// Only without the locks: that takes longer than others wait for them.
     Unlocked,
-    /// Here, because the log grew faster than it could be folded without the locks.
+    /// Here, because the log grew faster than it could be read without the locks.
     Locked,
+}
+
+impl FoldPolicy {
+    /// Returns how much may be read under the locks to bring the end of the log up to date, in
+    /// bytes.
+    fn read_limit(self) -> u64 {
+        match self {
+            Self::Unlocked => LOCKED_READ_LIMIT_BYTES,
+            Self::Locked => u64::MAX,
+        }
+    }
 }
 
 /// The outcome of an attempt to append.
@@ -44,6 +55,8 @@ pub(crate) enum FoldPolicy {
 pub(crate) enum Attempt {
     /// The batch was appended.
     Done(Appended),
+    /// Nothing was written, because the end of the log must be found first.
+    NeedsTail,
     /// Nothing was written, because the state of the run must be folded first.
     NeedsState,
 }
@@ -58,23 +71,25 @@ pub(crate) fn append(
     foreign: ForeignPolicy,
     fold: FoldPolicy,
 ) -> Result<Attempt, AppendError> {
-    run.refresh_tail()?;
+    if !run.refresh_tail(fold.read_limit())? {
+        return Ok(Attempt::NeedsTail);
+    }
     if foreign == ForeignPolicy::Refuse && run.writer().tail().is_some_and(Tail::only_foreign) {
         let run = run.handle().run().clone();
         return Err(Refusal::Foreign { run }.into());
     }
     let mut repairs = run.recover_tail()?;
-    let has_foreign = run.writer().tail().is_some_and(|tail| tail.foreign);
-    // Only the state says whether another program closed the run.
+    let Some(is_closed) = run.is_closed(fold.read_limit())? else {
+        return Ok(Attempt::NeedsTail);
+    };
     let is_ready = match request {
         BatchRequest::FromState(_) => has_state(run, fold)?,
         BatchRequest::FromCounts(_) => has_counts(run, fold)?,
         BatchRequest::Ready(_) | BatchRequest::FromView(_) => true,
     };
-    if !is_ready || has_foreign && !has_state(run, fold)? {
+    if !is_ready {
         return Ok(Attempt::NeedsState);
     }
-    let is_closed = run.writer().is_closed() || has_foreign && run.state()?.is_closed();
     let view = LogView {
         is_new: run.writer().tail().is_none_or(|tail| !tail.started),
         is_closed,

@@ -10,7 +10,8 @@ use crate::log::segment::segment_set;
 use crate::log::segment::sequence::Sequence;
 use crate::volume::layout;
 
-/// Finds the end of the log, whose active segment has `len` bytes.
+/// Finds the end of the log, whose active segment has `len` bytes; returns `None` if more than
+/// `limit` bytes would have to be read.
 ///
 /// # Errors
 /// A segment cannot be read.
@@ -18,12 +19,16 @@ pub(crate) fn find(
     handle: &RunHandle,
     segment: &ActiveSegment,
     len: u64,
-) -> Result<Tail, StorageError> {
-    let path = handle.active_path();
-    let before = || sealed_tail(handle);
-    let mut tail = Tail::find(segment.file(), len, path, TailMode::Open, before)?;
+    limit: u64,
+) -> Result<Option<Tail>, StorageError> {
+    let (path, mode) = (handle.active_path(), TailMode::Open);
+    let mut tail = match Tail::from_last_lines(segment.file(), len, path, mode, limit)? {
+        Some(tail) => tail,
+        None if len > limit => return Ok(None),
+        None => Tail::from_all_lines(segment.file(), len, path, mode, sealed_tail(handle)?)?,
+    };
     resume_after_sealed(handle, segment, &mut tail)?;
-    Ok(tail)
+    Ok(Some(tail))
 }
 
 /// Finds the end of the newest sealed segment, if there is one.

@@ -93,12 +93,24 @@ impl<'a> LockedRun<'a> {
         &self.segment
     }
 
-    /// Brings the known end of the log up to date. Changes nothing on disk.
+    /// Brings the known end of the log up to date. Changes nothing on disk. Returns `false` if
+    /// more than `limit` bytes would have to be read.
     ///
     /// # Errors
     /// The segment cannot be read.
-    pub(crate) fn refresh_tail(&mut self) -> Result<(), StorageError> {
-        self.writer.refresh(self.handle, &self.segment, self.len)
+    pub(crate) fn refresh_tail(&mut self, limit: u64) -> Result<bool, StorageError> {
+        self.writer
+            .refresh(self.handle, &self.segment, self.len, limit)
+    }
+
+    /// Returns whether the run is closed, by runlog or by another program; `None` if more than
+    /// `limit` bytes would have to be read.
+    ///
+    /// # Errors
+    /// The segment cannot be read.
+    pub(crate) fn is_closed(&mut self, limit: u64) -> Result<Option<bool>, StorageError> {
+        self.writer
+            .is_closed_by_any(self.handle, &self.segment, limit)
     }
 
     /// Makes the segment start and end as it must before an append, and returns the lines

@@ -10,6 +10,7 @@ pub(crate) mod commit_delay;
 pub(crate) mod draft;
 pub(crate) mod encode;
 pub(crate) mod end_of_log;
+pub(crate) mod foreign_end;
 pub(crate) mod group_commit;
 pub(crate) mod handle;
 pub(crate) mod locked;
@@ -21,6 +22,8 @@ pub(crate) mod rotate;
 pub(crate) mod rotation_policy;
 pub(crate) mod run_log;
 pub(crate) mod tail;
+pub(crate) mod unlocked_reads;
+pub(crate) mod upkeep;
 pub(crate) mod write_batch;
 pub(crate) mod writer_state;
 

@@ -83,7 +83,7 @@ pub(crate) fn scan_unlocked(
     let mut stats = ScanStats::default();
     let mut synced = false;
     for _ in 0..MAX_SCANS {
-        writer.refresh(handle, &segment, segment.len(path)?)?;
+        writer.refresh(handle, &segment, segment.len(path)?, u64::MAX)?;
         let unread = writer.len().saturating_sub(stats.end);
         stats.advance(segment.file(), writer.len(), path)?;
         let is_due = threshold.check(&stats, Timestamp::now()).is_ok();
@@ -107,7 +107,8 @@ pub(crate) fn rotate(
     scanned: Option<Scanned>,
     threshold: RotationThreshold,
 ) -> Result<Rotation, RotateError> {
-    run.refresh_tail()?;
+    // What was appended since the scan is little.
+    run.refresh_tail(u64::MAX)?;
     if run.writer().tail().is_some_and(|tail| tail.foreign) {
         return Ok(Rotation::Skipped(NotRotated::Foreign));
     }

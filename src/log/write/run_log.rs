@@ -13,14 +13,11 @@ use super::batch::{Appended, Batch, Close, LogView};
 use super::commit_delay::CommitDelay;
 use super::draft::Draft;
 use super::handle::RunHandle;
-use super::locked::{ExclusiveRun, LockedRun};
-use super::prune;
-use super::prune::{PruneLimit, PrunedSegment};
+use super::locked::LockedRun;
 use super::remove_empty::remove_if_empty;
-use super::rotate;
-use super::rotation_policy::{Rotation, RotationPolicy, RotationThreshold};
+use super::rotation_policy::RotationPolicy;
 use super::writer_state::WriterState;
-use crate::log::error::{AppendError, RotateError, StorageError};
+use crate::log::error::{AppendError, StorageError};
 use crate::log::format::event_type::{Durability, EventType};
 use crate::log::format::job_counts::JobCounts;
 use crate::log::format::limits::LOCK_TIMEOUT;
@@ -31,18 +28,18 @@ use crate::log::store::catalog::SelectError;
 use crate::log::store::ulid_allocator::allocate_ulid;
 use crate::volume::{Dir, EnsuredDir, RunId, Volume};
 
-/// How often the log is folded without its locks, because it grew in the meantime, before it
-/// is folded under them.
-const MAX_UNLOCKED_FOLDS: u32 = 3;
+/// How often the log is read without its locks, because it grew in the meantime, before it is
+/// read under them.
+const MAX_UNLOCKED_READS: u32 = 3;
 
 /// One run's log, opened for appending. Threads may share it, and any number of processes may
 /// have the same run open.
 #[derive(Debug)]
 pub struct RunLog {
-    handle: RunHandle,
-    writer: Mutex<WriterState>,
+    pub(super) handle: RunHandle,
+    pub(super) writer: Mutex<WriterState>,
     foreign: ForeignPolicy,
-    auto_rotation: AutoRotation,
+    pub(super) auto_rotation: AutoRotation,
     commit_delay: CommitDelay,
 }
 
@@ -84,6 +81,20 @@ impl RunLog {
         let chain = volume.make_runs().map_err(StorageError::from)?;
         // The directory is not created again if another process removes the run now.
         Ok(Self::new(RunHandle::open(volume, chain, dir, run, None)?))
+    }
+
+    /// Opens the log of the run in `dir`, and not that of a later run of the same id.
+    ///
+    /// # Errors
+    /// The run was removed, or it cannot be opened for writing.
+    #[doc(hidden)]
+    pub fn open_in(volume: &Volume, run: &RunId, dir: &Dir) -> Result<Self, SelectError> {
+        let log = Self::open(volume, run)?;
+        if log.dir().key() != dir.key() {
+            let path = dir.path().to_owned();
+            return Err(StorageError::RunRemoved { path }.into());
+        }
+        Ok(log)
     }
 
     /// Opens the log of a run and creates its directory if it is missing.
@@ -278,49 +289,9 @@ impl RunLog {
         Ok(repaired?.bytes)
     }
 
-    /// Seals the active segment if it has reached a threshold.
-    ///
-    /// # Errors
-    /// See [`RotateError`]. Events that were appended before remain in any case.
-    #[doc(hidden)]
-    pub fn rotate(
-        &self,
-        threshold: RotationThreshold,
-        lock_timeout: Duration,
-    ) -> Result<Rotation, RotateError> {
-        let mut writer = self.lock_writer(LockDeadline::new(lock_timeout))?;
-        let scanned = rotate::scan_unlocked(&self.handle, &mut writer, threshold)?;
-        // The scan does not count as waiting.
-        let deadline = LockDeadline::new(lock_timeout);
-        let mut run = ExclusiveRun::lock(&self.handle, &mut writer, deadline)?;
-        let rotated = rotate::rotate(&mut run, scanned, threshold);
-        drop(run);
-        if rotated.is_err() {
-            writer.forget_segment();
-        }
-        rotated
-    }
-
-    /// Removes the sealed segments that `limit` selects, oldest first.
-    ///
-    /// # Errors
-    /// A segment cannot be removed. What remains is a log without a hole.
-    #[doc(hidden)]
-    pub fn drop_sealed(&self, limit: PruneLimit) -> Result<Vec<PrunedSegment>, StorageError> {
-        prune::prune(&self.handle, limit)
-    }
-
-    /// Waits until the sealed segments are compressed.
-    ///
-    /// # Errors
-    /// The first error of a rotation, a compression or a removal of segments.
-    pub fn finish_upkeep(&self) -> Result<(), RotateError> {
-        self.auto_rotation.finish()
-    }
-
     /// Locks the state of the writer, within the time for the file locks too: another thread
     /// may hold it while it waits for those.
-    fn lock_writer(
+    pub(super) fn lock_writer(
         &self,
         deadline: LockDeadline,
     ) -> Result<MutexGuard<'_, WriterState>, StorageError> {
@@ -331,13 +302,18 @@ impl RunLog {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn handle(&self) -> &RunHandle {
+        &self.handle
+    }
+
     /// Reads the end of the log without changing it.
     #[cfg(test)]
     pub(crate) fn refresh(&self) {
         let mut writer = crate::sync::lock(&self.writer);
         let deadline = LockDeadline::new(LOCK_TIMEOUT);
         let mut run = LockedRun::lock(&self.handle, &mut writer, deadline).unwrap();
-        run.refresh_tail().unwrap();
+        run.refresh_tail(u64::MAX).unwrap();
     }
 
     fn write(
@@ -355,20 +331,22 @@ impl RunLog {
             self.handle.make_durable(&done.segment, done.ticket)?;
         }
         if let Some(len) = done.full {
-            self.rotate_when_due(len);
+            self.rotate_when_due(&done.segment, len);
         }
         Ok(done.appended)
     }
 
     fn write_locked(&self, request: &mut AppendRequest<'_>) -> Result<Written, AppendError> {
-        let mut folds = 0;
+        let mut reads = 0;
+        let mut needs_tail = false;
         loop {
             let mut deadline = LockDeadline::new(request.lock_timeout);
             let mut writer = self.lock_writer(deadline)?;
             // Long work comes before the locks, and does not count as waiting for them.
             let is_prepared = match request.batch {
+                _ if needs_tail => Some(writer.refresh_unlocked(&self.handle)?),
                 BatchRequest::FromState(_) => Some(writer.fold_unlocked(&self.handle)?),
-                _ if folds > 0 => Some(writer.fold_unlocked(&self.handle)?),
+                _ if reads > 0 => Some(writer.fold_unlocked(&self.handle)?),
                 BatchRequest::FromCounts(_) => Some(writer.count_unlocked(&self.handle)?),
                 BatchRequest::Ready(drafts) if drafts.iter().any(|d| d.step().is_some()) => {
                     Some(writer.count_unlocked(&self.handle)?)
@@ -379,7 +357,7 @@ impl RunLog {
                 deadline = LockDeadline::new(request.lock_timeout);
             }
             let mut run = LockedRun::lock(&self.handle, &mut writer, deadline)?;
-            let fold = if folds < MAX_UNLOCKED_FOLDS {
+            let fold = if reads < MAX_UNLOCKED_READS {
                 FoldPolicy::Unlocked
             } else {
                 FoldPolicy::Locked
@@ -388,7 +366,10 @@ impl RunLog {
             let segment = Arc::clone(run.segment());
             drop(run);
             match attempt {
-                Ok(Attempt::NeedsState) => folds += 1,
+                Ok(needs @ (Attempt::NeedsTail | Attempt::NeedsState)) => {
+                    reads += 1;
+                    needs_tail = matches!(needs, Attempt::NeedsTail);
+                }
                 Ok(Attempt::Done(appended)) => {
                     return Ok(Written {
                         appended,
@@ -404,20 +385,6 @@ impl RunLog {
                     return Err(e);
                 }
             }
-        }
-    }
-
-    /// Rotates after an append that left the segment with `len` bytes.
-    fn rotate_when_due(&self, len: u64) {
-        let Some((threshold, timeout)) = self.auto_rotation.threshold() else {
-            return;
-        };
-        let rotated = self.rotate(threshold, timeout);
-        let retry_at = self.auto_rotation.record(rotated, len, &self.handle);
-        if let Some(retry_at) = retry_at
-            && let Ok(mut writer) = self.writer.try_lock()
-        {
-            writer.set_rotate_at(retry_at);
         }
     }
 }

@@ -183,24 +183,40 @@ impl Tail {
         mode: TailMode,
         before: impl FnOnce() -> Result<Self, StorageError>,
     ) -> Result<Self, StorageError> {
-        if let Some(tail) = Self::from_last_lines(file, len, path, mode)? {
-            return Ok(tail);
+        match Self::from_last_lines(file, len, path, mode, u64::MAX)? {
+            Some(tail) => Ok(tail),
+            None => Self::from_all_lines(file, len, path, mode, before()?),
         }
-        let mut tail = Self {
-            end: 0,
-            ..before()?
-        };
+    }
+
+    /// Finds the end of a segment from all its lines, with what is known `before` it.
+    ///
+    /// # Errors
+    /// The segment cannot be read, or a newer version wrote to it.
+    pub(crate) fn from_all_lines(
+        file: &Arc<File>,
+        len: u64,
+        path: &Path,
+        mode: TailMode,
+        before: Self,
+    ) -> Result<Self, StorageError> {
+        let mut tail = Self { end: 0, ..before };
         let lines = LineReader::from_span(FileSpan::new(Arc::clone(file), 0, len));
         tail.advance_over(lines, path, mode, None)?;
         Ok(tail)
     }
 
-    /// Finds the end from the last lines; returns `None` if they are not enough.
-    fn from_last_lines(
+    /// Finds the end from the last lines; returns `None` if they are not enough, or longer than
+    /// `limit` bytes.
+    ///
+    /// # Errors
+    /// The segment cannot be read, or a newer version wrote to it.
+    pub(crate) fn from_last_lines(
         file: &File,
         len: u64,
         path: &Path,
         mode: TailMode,
+        limit: u64,
     ) -> Result<Option<Self>, StorageError> {
         let mut back = RevLineReader::new(file, len);
         let mut tail = Self::default();
@@ -212,6 +228,9 @@ impl Tail {
                 continue;
             }
             tail.end = tail.end.max(line.end());
+            if len - line.offset > limit {
+                return Ok(None);
+            }
             // A line in order needs no checksum: the last id is the highest.
             if let Some((seq, id)) = &mut after
                 && let Some(frame) = peek_frame(line.bytes)
@@ -333,7 +352,7 @@ mod tests {
             let path = Path::new("x");
             let mut all = Tail::default();
             let read = all.advance(&file, len, path, None);
-            if let Ok(Some(last)) = Tail::from_last_lines(&file, len, path, TailMode::Open) {
+            if let Ok(Some(last)) = Tail::from_last_lines(&file, len, path, TailMode::Open, u64::MAX) {
                 prop_assert!(read.is_ok());
                 let of = |tail: &Tail| (tail.sequence.next(), tail.last_id, tail.end);
                 prop_assert_eq!(of(&last), of(&all), "{}", bytes.escape_ascii());

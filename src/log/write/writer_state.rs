@@ -10,8 +10,9 @@ use super::batch::{Close, LostEvents};
 use super::draft::Draft;
 use super::encode::{EncodedBatch, Encoder};
 use super::end_of_log;
+use super::foreign_end::ForeignEnd;
 use super::handle::RunHandle;
-use super::tail::{Tail, TailMode};
+use super::tail::Tail;
 use crate::log::error::{AppendError, StorageError};
 use crate::log::format::job_counts::JobCounts;
 use crate::log::read::fold;
@@ -25,23 +26,35 @@ use crate::volume::Clock;
 const SKIP_LIMIT_BYTES: u64 = 64 << 10;
 /// Above this size, a writer reads only the tail instead of every new line, in bytes.
 pub(crate) const CATCH_UP_LIMIT_BYTES: u64 = 4 << 20;
+/// How much is read under the locks, where each line has to be parsed, in bytes.
+pub(crate) const LOCKED_READ_LIMIT_BYTES: u64 = 1 << 20;
 /// How long a full path check stays valid. Within this time, an append checks only the name
 /// of the active segment, so a replaced `lock` file or parent directory may go unnoticed.
 const RECHECK_INTERVAL: Duration = Duration::from_millis(10);
 
+/// What came of reading the lines of other writers.
+enum CatchUp {
+    /// The end of the log is known.
+    Done,
+    /// The end has to be found from the last lines, or from all.
+    NotInOrder,
+    /// There is more to read than allowed.
+    TooLong,
+}
+
 /// The active segment and its end, as this writer last saw them.
 #[derive(Debug, Default)]
 pub(crate) struct WriterState {
-    segment: Option<Arc<ActiveSegment>>,
+    pub(super) segment: Option<Arc<ActiveSegment>>,
     /// `None` if the end of the segment must be read again.
-    tail: Option<Tail>,
+    pub(super) tail: Option<Tail>,
     /// The length of the segment as this writer left it, in bytes.
-    len: u64,
+    pub(super) len: u64,
     /// Whether another writer appended since this one did.
     in_company: bool,
     reserve: Preallocation,
     /// The state of the run at `tail`, kept up to date once it was asked for.
-    state: Option<RunState>,
+    pub(super) state: Option<RunState>,
     /// The highest id that this writer assigned, even if its event was not written: ids only
     /// rise.
     last_id: Option<Ulid>,
@@ -53,6 +66,7 @@ pub(crate) struct WriterState {
     path_checked: Option<Instant>,
     /// The length at which rotation is considered again, in bytes.
     rotate_at: Option<u64>,
+    foreign_end: ForeignEnd,
     lost: Option<LostEvents>,
     /// What the log itself is to say of that.
     unrecorded_loss: Option<LostEvents>,
@@ -77,6 +91,7 @@ impl WriterState {
         self.segment = Some(Arc::clone(segment));
         self.len = 0;
         self.rotate_at = None;
+        self.foreign_end = ForeignEnd::default();
     }
 
     /// Makes the segment that begins with a checkpoint of `len` bytes the active one.
@@ -173,27 +188,23 @@ impl WriterState {
         }
     }
 
-    /// Finds the end of the log and the counts of jobs as far as it goes now, without its
-    /// locks, unless they are known.
+    /// Returns whether the run is closed, by runlog or by another program; `None` if more than
+    /// `limit` bytes of `segment` would have to be read.
     ///
     /// # Errors
-    /// A segment cannot be read.
-    pub(crate) fn count_unlocked(&mut self, handle: &RunHandle) -> Result<(), StorageError> {
-        if self.job_counts().is_some() {
-            return Ok(());
+    /// The segment cannot be read.
+    pub(crate) fn is_closed_by_any(
+        &mut self,
+        handle: &RunHandle,
+        segment: &ActiveSegment,
+        limit: u64,
+    ) -> Result<Option<bool>, StorageError> {
+        match &self.tail {
+            Some(tail) if tail.foreign && tail.summary.is_none() => {
+                self.foreign_end.search(handle, segment, tail.end, limit)
+            }
+            _ => Ok(Some(self.is_closed())),
         }
-        let Some(segment) = handle.open_active(self.segment())? else {
-            return Ok(());
-        };
-        self.set_segment(&segment);
-        let path = handle.active_path();
-        self.refresh(handle, &segment, segment.len(path)?)?;
-        if let Some(tail) = &mut self.tail
-            && tail.jobs.is_none()
-        {
-            tail.jobs = Tail::find_job_counts(segment.file(), tail.end, path)?;
-        }
-        Ok(())
     }
 
     /// Returns the state of the run, folding the log under its locks if it is not known.
@@ -215,7 +226,7 @@ impl WriterState {
     }
 
     /// Brings the known end of `segment`, which has `len` bytes, up to date. Changes nothing
-    /// on disk.
+    /// on disk. Returns `false` if more than `limit` bytes would have to be read.
     ///
     /// # Errors
     /// The segment cannot be read.
@@ -224,26 +235,34 @@ impl WriterState {
         handle: &RunHandle,
         segment: &ActiveSegment,
         len: u64,
-    ) -> Result<(), StorageError> {
+        limit: u64,
+    ) -> Result<bool, StorageError> {
         self.in_company = self.tail.is_some() && self.len != len;
         if self.tail.is_some() && !self.in_company {
-            return Ok(());
+            return Ok(true);
         }
         if len < self.len {
             self.reserve.invalidate();
         }
-        if !self.catch_up(handle, segment, len)? {
-            self.state = None;
-            self.tail = Some(end_of_log::find(handle, segment, len)?);
+        match self.catch_up(handle, segment, len, limit)? {
+            CatchUp::Done => {}
+            CatchUp::TooLong => return Ok(false),
+            CatchUp::NotInOrder => {
+                self.state = None;
+                self.tail = end_of_log::find(handle, segment, len, limit)?;
+                if self.tail.is_none() {
+                    return Ok(false);
+                }
+            }
         }
         self.skip_lost_events(handle);
         self.len = len;
-        Ok(())
+        Ok(true)
     }
 
     /// Continues behind the last event that this writer wrote, even if the file became shorter
     /// and lost it.
-    fn skip_lost_events(&mut self, handle: &RunHandle) {
+    pub(super) fn skip_lost_events(&mut self, handle: &RunHandle) {
         let tail = self.tail.get_or_insert_default();
         let next = tail.sequence.next();
         if next < self.next_seq {
@@ -258,24 +277,32 @@ impl WriterState {
         }
     }
 
-    /// Reads what other writers appended; returns whether that was enough.
+    /// Reads what other writers appended.
     fn catch_up(
         &mut self,
         handle: &RunHandle,
         segment: &ActiveSegment,
         len: u64,
-    ) -> Result<bool, StorageError> {
+        limit: u64,
+    ) -> Result<CatchUp, StorageError> {
         let (Some(tail), Some(unread)) = (&mut self.tail, len.checked_sub(self.len)) else {
-            return Ok(false);
+            return Ok(CatchUp::NotInOrder);
         };
         if self.state.is_none() {
             let end = tail.end;
             let is_skipped = (end..=end + SKIP_LIMIT_BYTES).contains(&len)
                 && read_span(segment.file(), end, len)
                     .is_ok_and(|lines| tail.skip_plain_lines(&lines));
-            if is_skipped || unread > CATCH_UP_LIMIT_BYTES {
-                return Ok(is_skipped);
+            if is_skipped {
+                return Ok(CatchUp::Done);
             }
+            // Behind lines of another program, the last line of runlog may be far away.
+            if unread > CATCH_UP_LIMIT_BYTES && !tail.foreign {
+                return Ok(CatchUp::NotInOrder);
+            }
+        }
+        if unread > limit {
+            return Ok(CatchUp::TooLong);
         }
         let repairs = tail.repairs;
         let path = handle.active_path();
@@ -284,34 +311,11 @@ impl WriterState {
             // Truncating the file freed the reserved blocks.
             self.reserve.invalidate();
         }
-        Ok(in_order)
-    }
-
-    /// Folds the run as far as it goes now, without its locks, unless the state is known.
-    ///
-    /// # Errors
-    /// A segment cannot be read.
-    pub(crate) fn fold_unlocked(&mut self, handle: &RunHandle) -> Result<(), StorageError> {
-        if self.state.is_some() && self.tail.is_some() {
-            return Ok(());
-        }
-        let Some(segment) = handle.open_active(self.segment())? else {
-            return Ok(());
-        };
-        self.set_segment(&segment);
-        let (fold, Some((key, end))) = fold::fold_to_end(handle.dir())? else {
-            return Ok(());
-        };
-        if key == segment.key() {
-            let before = || end_of_log::sealed_tail(handle);
-            let path = handle.active_path();
-            let tail = Tail::find(segment.file(), end, path, TailMode::Open, before)?;
-            self.tail = Some(tail);
-            self.state = Some(fold.state);
-            self.len = end;
-            self.skip_lost_events(handle);
-        }
-        Ok(())
+        Ok(if in_order {
+            CatchUp::Done
+        } else {
+            CatchUp::NotInOrder
+        })
     }
 
     /// Continues behind a repair that left the segment with `len` bytes.
