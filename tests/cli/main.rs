@@ -15,6 +15,7 @@ mod support;
 
 mod bad_input;
 mod bad_volume;
+mod bounded_work;
 mod clock;
 mod color;
 mod completions;
@@ -38,6 +39,7 @@ mod interop;
 mod lease;
 mod man;
 mod many_segments;
+mod model;
 mod names;
 mod odd_files;
 mod pages;

@@ -38,3 +38,49 @@ fn log_truncated_under_supervisor_reports_gap() {
     assert!(tail.stderr().contains("events are missing before it"));
     assert!(tail.stdout().starts_with("{\"v\":1,\"seq\":4,"));
 }
+
+#[test]
+fn removed_active_segment_is_reported() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "r", "a"]);
+    env.ok(&["rotate", "r", "--force"]);
+    env.ok(&["emit", "--run", "r", "lost"]);
+    let damaged = |args: &[&str]| {
+        let output = env.run(args);
+        assert_eq!(output.code, 5, "{args:?}: {}", output.stderr());
+        output.stdout() + &output.stderr()
+    };
+    for emptied in [false, true] {
+        if emptied {
+            std::fs::write(env.log_path("r"), "").unwrap();
+        } else {
+            std::fs::remove_file(env.log_path("r")).unwrap();
+            let found = damaged(&["status", "r"]);
+            assert!(found.contains("events are missing"), "{found}");
+            damaged(&["replay", "r", "--verify"]);
+        }
+        // The next writer gives the numbers again, and says so.
+        env.ok(&["emit", "--run", "r", "b"]);
+        let found = damaged(&["replay", "r", "--verify"]);
+        assert!(found.contains("the active segment was removed"), "{found}");
+        damaged(&["status", "r"]);
+        damaged(&["tail", "r", "--json"]);
+        damaged(&["replay", "r", "--recover"]);
+        env.ok(&["rotate", "r", "--force"]);
+    }
+}
+
+#[test]
+fn interrupted_rotation_is_no_damage() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "r", "a"]);
+    env.ok(&["rotate", "r", "--force"]);
+    env.ok(&["emit", "--run", "r", "b"]);
+    let sealed = env.run_dir("r").join("events-00000000000000000002.jsonl");
+    std::fs::rename(env.log_path("r"), sealed).unwrap();
+    env.ok(&["status", "r"]);
+    env.ok(&["replay", "r", "--verify"]);
+    env.ok(&["emit", "--run", "r", "c"]);
+    env.ok(&["replay", "r", "--verify"]);
+    env.ok(&["status", "r"]);
+}

@@ -12,7 +12,7 @@ use super::retired_position::RetiredPosition;
 use crate::log::error::StorageError;
 use crate::log::format::limits::LOCK_TIMEOUT;
 use crate::log::lock::file_lock;
-use crate::volume::{Dir, FileKey, IoContext, VolumeError, layout};
+use crate::volume::{Dir, FileKey, IoContext, VolumeError, copy_access, layout};
 
 /// Longest file that is looked at, in bytes: cursors of some hundred thousand runs.
 const MAX_CURSOR_FILE_BYTES: u64 = 64 << 20;
@@ -122,8 +122,8 @@ impl CursorFile {
         let mut new = self.dir.create_new(&new_name)?;
         // Locked before it has the name, so that nobody else finds it free.
         file_lock::exclusive(&new, &self.path, LOCK_TIMEOUT)?.keep();
-        let written = new
-            .write_all(text.as_bytes())
+        let written = copy_access(&self.held, &new)
+            .and_then(|()| new.write_all(text.as_bytes()))
             .and_then(|()| new.sync_data());
         if let Err(e) = written {
             drop(self.dir.remove_file(&new_name));
@@ -182,6 +182,7 @@ fn read(file: &File, path: &Path) -> Result<SavedCursors, CursorFileError> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
     use crate::log::read::cursor::RunEnd;
@@ -219,6 +220,18 @@ mod tests {
         }
         let left: Vec<_> = fs::read_dir(&tmp).unwrap().collect();
         assert_eq!(left.len(), 1, "{left:?}");
+    }
+
+    #[test]
+    fn replaced_cursor_file_keeps_its_mode() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("cursors");
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let (mut file, _) = CursorFile::open(&path).unwrap();
+        file.save(&[cursor("a", 1)], None).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o640);
     }
 
     #[test]

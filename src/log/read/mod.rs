@@ -7,6 +7,7 @@ pub(crate) mod first_event;
 pub(crate) mod fold;
 pub(crate) mod follow;
 pub(crate) mod last_lines;
+pub(crate) mod missing_active;
 pub(crate) mod position;
 pub(crate) mod reader;
 pub(crate) mod resume;

@@ -11,6 +11,7 @@ use crate::log::error::StorageError;
 use crate::log::format::classify::{Dialect, LineClass};
 use crate::log::format::envelope::DamageReason;
 use crate::log::format::event_type::EventType;
+use crate::log::format::payload::records_loss;
 use crate::log::segment::line_reader::{FileSpan, RawLine, classify_raw, read_span};
 use crate::log::segment::segment_file::{Segment, SegmentLines};
 use crate::log::segment::sequence::{Sequence, SequenceStep};
@@ -177,6 +178,9 @@ impl SegmentReader {
                 let first = if starts_log { 0 } else { seq };
                 let sequence = sequence.get_or_insert_with(|| Sequence::before(first));
                 match sequence.push_event(seq) {
+                    SequenceStep::Next if kind == LineKind::AfterLoss => {
+                        return Ok(Some(ItemKind::EventAfterGap));
+                    }
                     SequenceStep::Next => return Ok(Some(ItemKind::Event)),
                     SequenceStep::Gap => return Ok(Some(ItemKind::EventAfterGap)),
                     SequenceStep::Repeated => DamageReason::Repeated,
@@ -238,10 +242,13 @@ impl SegmentReader {
     }
 }
 
-/// Whether an event is a checkpoint, which may be the first one of a log.
+/// What an event says about those before it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LineKind {
+    /// It stands for them, and may be the first one of a log.
     Checkpoint,
+    /// Some are missing, although its sequence number follows.
+    AfterLoss,
     Other,
 }
 
@@ -257,6 +264,8 @@ fn check_line(line: &RawLine<'_>) -> LineCheck {
             seq: env.seq,
             kind: if env.kind == EventType::LogRotated {
                 LineKind::Checkpoint
+            } else if env.kind == EventType::LogRepaired && records_loss(line.bytes) {
+                LineKind::AfterLoss
             } else {
                 LineKind::Other
             },

@@ -24,6 +24,8 @@ fn interrupted(left: Option<&[u8]>, seal: impl Fn(&TestLog, &[u8])) -> TestLog {
     it
 }
 
+type Seal = fn(&TestLog, &[u8]);
+
 fn plain(it: &TestLog, bytes: &[u8]) {
     fs::write(it.path(&layout::sealed(0)), bytes).unwrap();
 }
@@ -35,13 +37,20 @@ fn compressed(it: &TestLog, bytes: &[u8]) {
 #[test]
 fn missing_active_continues_after_sealed() {
     for left in [None, Some(&b""[..])] {
-        for seal in [plain, compressed] {
+        let removed = ["log_rotated", "log_repaired", "note", "note"];
+        // A segment is compressed once its rotation is complete.
+        let cases: [(Seal, _, &[_]); 2] = [
+            (plain, vec!["log_rotated", "note", "note"], &[]),
+            (compressed, removed.to_vec(), &[DamageReason::Gap]),
+        ];
+        for (seal, kinds, damage) in cases {
             let it = interrupted(left, seal);
             it.add(&it.log(), 3);
             it.add(&it.log(), 4);
             let found = it.read();
-            found.assert_sound();
-            assert_eq!(found.kinds[4..], ["log_rotated", "note", "note"]);
+            assert_eq!(found.reasons(), damage);
+            found.assert_rising();
+            assert_eq!(found.kinds[4..], kinds);
             let rotated: serde_json::Value = serde_json::from_str(&found.lines[4]).unwrap();
             assert_eq!(rotated["sealed"]["last_seq"], 3);
             assert_eq!(rotated["state"]["first_id"], *found.ids[0]);
@@ -52,7 +61,7 @@ fn missing_active_continues_after_sealed() {
                 drop(fs::remove_file(it.path(&name)));
             }
             assert_eq!(fold(it.log().dir()).unwrap(), whole);
-            assert_eq!(it.read().damage, []);
+            assert_eq!(it.read().reasons(), damage);
         }
     }
 }

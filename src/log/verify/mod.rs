@@ -18,6 +18,7 @@ pub(crate) mod verifier;
 
 use crate::log::error::StorageError;
 use crate::log::lock::file_lock;
+use crate::log::read::missing_active::missing_active;
 use crate::log::read::reader::Reader;
 use crate::log::read::runtimo_wal::RuntimoWal;
 use crate::log::segment::segment_file::Segment;
@@ -36,8 +37,13 @@ pub fn verify<E: From<StorageError>>(
     dir: &Dir,
     each: impl FnMut(Fault) -> Result<(), E>,
 ) -> Result<VerifyReport, E> {
-    let mut pass = VerifyPass::new(open_segments(dir)?, each);
+    let segments = open_segments(dir)?;
+    let missing = missing_active(dir, &segments)?;
+    let mut pass = VerifyPass::new(segments, each);
     let unfinished = pass.read_lines()?;
+    if let Some(missing) = missing {
+        pass.verifier.report_missing_active(&missing);
+    }
     let verifier = &mut pass.verifier;
     verifier.finish_chain(dir);
     if let Some(unfinished) = unfinished {

@@ -89,6 +89,13 @@ impl Verifier {
         }
     }
 
+    /// Reports that the active segment was removed.
+    pub(crate) fn report_missing_active(&mut self, missing: &Damage) {
+        let message = "events may be missing: there is no active segment".to_owned();
+        let fault = Fault::in_file(FaultKind::Gap, missing.file.clone(), message);
+        self.faults.push(fault);
+    }
+
     fn check_event(&mut self, position: &LinePosition<'_>, env: &Envelope<'_>, line: &[u8]) {
         self.report.events += 1;
         self.report.first_seq.get_or_insert(env.seq);
@@ -276,7 +283,8 @@ fn damage_fault(damage: &Damage) -> Fault {
 fn missing_events(last: Option<u64>, next: u64) -> String {
     let first = last.map_or(0, |n| n + 1);
     match next.saturating_sub(first) {
-        0 | 1 => format!("event {first} is missing before it"),
+        0 => "events may be missing before it: the active segment was removed".to_owned(),
+        1 => format!("event {first} is missing before it"),
         _ => format!(
             "the events {first} to {} are missing before it",
             next.saturating_sub(1)

@@ -70,7 +70,7 @@ impl ForeignEnd {
 fn ends_run(line: &[u8]) -> bool {
     // Most lines need not be parsed.
     let may_end = |kind: &&str| memchr::memmem::find(line, kind.as_bytes()).is_some();
-    END_TYPES.iter().any(|kind| may_end(kind))
+    END_TYPES.iter().any(may_end)
         && EventHead::parse(line)
             .is_some_and(|head| head.ts.is_some() && END_TYPES.contains(&head.kind.as_str()))
 }

@@ -34,7 +34,7 @@ pub fn needs_repair(dir: &Dir) -> Result<bool, StorageError> {
     Ok(read_span(&file, last, len).at("read", &path)? != b"\n")
 }
 
-/// Makes the segment end with a whole line. Returns the event that records how, if any.
+/// Makes the segment end with a whole line. Returns the events that record how, if any.
 ///
 /// # Errors
 /// The segment cannot be repaired.
@@ -42,14 +42,15 @@ pub(crate) fn recover_tail(
     handle: &RunHandle,
     writer: &mut WriterState,
     segment: &ActiveSegment,
-) -> Result<Option<Draft>, AppendError> {
+) -> Result<Vec<Draft>, AppendError> {
     let end = writer.tail().map_or(0, |tail| tail.end);
     if writer.len() == 0 {
         checkpoint_after_sealed(handle, writer)
     } else if end < writer.len() {
-        repair_tail(handle, writer, segment, end)
+        let repaired = repair_tail(handle, writer, segment, end)?;
+        Ok(repaired.into_iter().collect())
     } else {
-        Ok(None)
+        Ok(Vec::new())
     }
 }
 
@@ -96,12 +97,15 @@ fn repair_tail(
 /// Returns the checkpoint of a log whose active segment is missing or empty behind a sealed
 /// one, because a rotation was cut off. The writer already continues from the sealed one's
 /// end.
+///
+/// A segment is compressed only once its rotation is complete. Behind such a one the active
+/// segment was removed, which is recorded.
 fn checkpoint_after_sealed(
     handle: &RunHandle,
     writer: &mut WriterState,
-) -> Result<Option<Draft>, AppendError> {
+) -> Result<Vec<Draft>, AppendError> {
     let Some(newest) = newest_sealed(handle)? else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
     let sealed = Sealed {
         file: newest.plain_name(),
@@ -116,5 +120,18 @@ fn checkpoint_after_sealed(
     // The writer applies the checkpoint to its state, which counts the sealed bytes.
     writer.set_state(folded);
     state.sealed_bytes += sealed.bytes;
-    Ok(Some(checkpoint(handle.run(), &sealed, &state)?))
+    let mut drafts = vec![checkpoint(handle.run(), &sealed, &state)?];
+    if newest.compressed {
+        let missing = LogRepaired {
+            file: layout::ACTIVE.into(),
+            offset: 0,
+            bytes: 0,
+            action: RepairAction::Missing,
+            quarantine: None,
+            lost_first_seq: None,
+            lost_last_seq: None,
+        };
+        drafts.push(Draft::reserved(handle.run(), &missing)?);
+    }
+    Ok(drafts)
 }

@@ -13,7 +13,7 @@ use super::output_tail::{OutputTail, OutputTails};
 use super::page::{RUN_SCRIPT, write_page};
 use super::spans::{Span, Spans};
 use super::utf8_decoder::Utf8Decoder;
-use crate::log::{Item, RunState, StreamId};
+use crate::log::{DamageList, Item, RunState, StreamId};
 use crate::render::export::{Export, OutputChunk};
 use crate::render::human::event_line::{event_kind, event_time, parse_event, plain_details};
 use crate::render::json::run_record::{JobRecord, RunRecord};
@@ -35,7 +35,7 @@ pub struct Html {
     host: [Option<Value>; 2],
     events: VecDeque<PageEvent>,
     events_left_out: u64,
-    damage: Vec<String>,
+    damage: DamageList,
     output: OutputTails,
 }
 
@@ -58,7 +58,7 @@ impl Default for Html {
             host: [None, None],
             events: VecDeque::new(),
             events_left_out: 0,
-            damage: Vec::new(),
+            damage: DamageList::default(),
             output: OutputTails::new(MAX_OUTPUT_BYTES),
         }
     }
@@ -95,7 +95,8 @@ struct PageData<'a> {
     events: &'a VecDeque<PageEvent>,
     events_left_out: u64,
     output: JobOutputs<'a>,
-    damage: &'a [String],
+    /// The first damaged places, and how many more there are.
+    damage: Vec<String>,
     /// In milliseconds since 1970, as all times are.
     start: f64,
     last: Option<f64>,
@@ -152,15 +153,17 @@ impl Export for Html {
         let line = match item {
             Item::Event(_, line) | Item::Foreign(_, line) => line,
             Item::Damage(damage) => {
-                let text = damage.to_string();
-                self.push_event(PageEvent {
-                    seq: None,
-                    t: None,
-                    kind: "damage".to_owned(),
-                    job: None,
-                    text: text.clone(),
-                });
-                self.damage.push(text);
+                self.damage.push(damage.clone());
+                // What is not listed must not displace events.
+                if self.damage.omitted() == 0 {
+                    self.push_event(PageEvent {
+                        seq: None,
+                        t: None,
+                        kind: "damage".to_owned(),
+                        job: None,
+                        text: damage.to_string(),
+                    });
+                }
                 return Ok(());
             }
         };
@@ -226,7 +229,7 @@ impl Export for Html {
                 tails: &self.output,
                 jobs: &run.jobs,
             },
-            damage: &self.damage,
+            damage: listed_damage(&self.damage),
             start: opened.or(first).unwrap_or(0.0),
             last: self.spans.last.map(millis),
             runlog: env!("CARGO_PKG_VERSION"),
@@ -234,6 +237,14 @@ impl Export for Html {
         let title = format!("{}: {}", run.title(), run.state.as_str());
         write_page(out, &title, RUN_SCRIPT, &data)
     }
+}
+
+fn listed_damage(damage: &DamageList) -> Vec<String> {
+    let mut listed: Vec<_> = damage.first().iter().map(ToString::to_string).collect();
+    if damage.omitted() > 0 {
+        listed.push(format!("{} more damaged places", damage.omitted()));
+    }
+    listed
 }
 
 fn millis(ts: Timestamp) -> f64 {

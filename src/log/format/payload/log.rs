@@ -82,4 +82,12 @@ pub enum RepairAction {
     Ended,
     /// Events are missing, and the sequence numbers continue behind them.
     Continued,
+    /// There is no fragment: the whole segment was removed or emptied, so that events may be
+    /// missing.
+    Missing,
+}
+
+/// Returns whether a `log_repaired` records that events before it may be missing.
+pub(crate) fn records_loss(line: &[u8]) -> bool {
+    serde_json::from_slice(line).is_ok_and(|e: LogRepaired<'_>| e.action == RepairAction::Missing)
 }

@@ -16,6 +16,7 @@ pub use self::job_ended::{
     Cost, ErrorKind, ForwardedSignal, HookEnded, JobCompleted, JobEnded, JobError, JobFailed,
     JobRolledBack, Output, SignalSender,
 };
+pub(crate) use self::log::records_loss;
 pub use self::log::{LogRepaired, LogRotated, RepairAction, Sealed};
 pub use self::run::{EnclosingJob, Note, RunClosed, RunOpened, Summarized};
 use crate::log::format::event_type::EventType;

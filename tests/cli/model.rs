@@ -1,0 +1,390 @@
+//! Random histories of a volume, held against a model: what was acknowledged, the states of
+//! the jobs, and what a follower with a cursor file saw.
+//!
+//! `RUNLOG_MODEL_HISTORIES` sets the number of histories, `RUNLOG_MODEL_SEED` the first seed. A
+//! failure names its seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::crash::{has_strace, run_with_fault};
+use crate::support::env::{Output, TestEnv};
+
+const HISTORIES: u64 = 4;
+const STEPS: u64 = 40;
+const RUNS: [&str; 2] = ["a", "b"];
+
+/// xorshift64*: the same on every machine.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % n
+    }
+}
+
+/// One run, among others of the same id before and after.
+#[derive(Debug, Default)]
+struct Run {
+    id: &'static str,
+    first_id: String,
+    /// Whether the run exists.
+    is_there: bool,
+    is_closed: bool,
+    /// Whether the log was damaged, so that a reader may miss events.
+    is_damaged: bool,
+    /// Whether old segments were dropped.
+    is_pruned: bool,
+    /// The sequence numbers of acknowledged notes that no follower saw yet.
+    unseen: BTreeSet<u64>,
+    /// The sequence numbers of all events that a follower saw.
+    seen: BTreeSet<u64>,
+    notes: BTreeSet<u64>,
+    /// The stages of the jobs.
+    jobs: BTreeMap<String, &'static str>,
+}
+
+struct History {
+    env: TestEnv,
+    random: Random,
+    runs: Vec<Run>,
+    jobs: u64,
+    /// Whether a follower was killed: what it had printed may be printed again.
+    may_repeat: bool,
+    can_kill: bool,
+}
+
+impl History {
+    fn new(seed: u64) -> Self {
+        let env = TestEnv::new();
+        let can_kill = has_strace(&env);
+        env.ok(&["emit", "--open", "--run", "stays", "x"]);
+        Self {
+            env,
+            random: Random(seed * 2 + 1),
+            runs: Vec::new(),
+            jobs: 0,
+            may_repeat: false,
+            can_kill,
+        }
+    }
+
+    fn step(&mut self) {
+        let id = RUNS[self.random.below(RUNS.len() as u64) as usize];
+        match self.random.below(16) {
+            0..4 => self.note(id),
+            4..7 => self.job(id),
+            7 => self.close(id),
+            8 => self.rotate(id, &[]),
+            9 => self.rotate(id, &["--keep", "1"]),
+            10 => self.gc(),
+            11 => self.shorten_sealed(id),
+            12 => self.damage_active(id),
+            13 if self.can_kill => self.kill(id),
+            _ => self.follow(),
+        }
+        for at in 0..self.runs.len() {
+            self.check(at);
+        }
+    }
+
+    fn current(&mut self, id: &str) -> Option<&mut Run> {
+        let mut runs = self.runs.iter_mut();
+        runs.find(|run| run.id == id && run.is_there)
+    }
+
+    fn note(&mut self, id: &'static str) {
+        let output = self
+            .env
+            .run(&["emit", "--open", "--ack", "--no-sync", "--run", id, "n"]);
+        self.acknowledge(id, &output);
+    }
+
+    /// Takes in what `emit` acknowledged.
+    fn acknowledge(&mut self, id: &'static str, output: &Output) {
+        if self.current(id).is_some_and(|run| run.is_closed) {
+            assert_eq!(output.code, 1, "{}", output.stderr());
+            return;
+        }
+        assert_eq!(output.code, 0, "{}", output.stderr());
+        let note: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let seq = note["seq"].as_u64().unwrap();
+        let run = self.opened(id);
+        assert!(run.notes.insert(seq), "{seq} was acknowledged before");
+        run.unseen.insert(seq);
+    }
+
+    /// Returns the run of this id, which may be new.
+    fn opened(&mut self, id: &'static str) -> &mut Run {
+        if self.current(id).is_none() {
+            let first_id = self.first_id(id);
+            self.runs.push(Run {
+                id,
+                first_id,
+                is_there: true,
+                ..Run::default()
+            });
+        }
+        self.current(id).unwrap()
+    }
+
+    fn first_id(&self, id: &str) -> String {
+        let line = fs::read_to_string(self.env.log_path(id)).unwrap_or_default();
+        let first: Value = serde_json::from_str(line.lines().next().unwrap_or("{}")).unwrap();
+        let of_checkpoint = first["state"]["first_id"].as_str();
+        let id = of_checkpoint.or(first["id"].as_str());
+        id.unwrap_or_default().to_owned()
+    }
+
+    fn job(&mut self, id: &'static str) {
+        self.jobs += 1;
+        let job = format!("j{}", self.jobs);
+        let fails = self.random.below(3) == 0;
+        let command = if fails { "false" } else { "true" };
+        let rollback = format!("echo {job} >>undone");
+        let args = ["run", "-q", "--no-capture", "--run", id, "--job", &job];
+        let output = self
+            .env
+            .run(&[&args[..], &["--rollback", &rollback, "--", command]].concat());
+        if self.current(id).is_some_and(|run| run.is_closed) {
+            assert_eq!(output.code, 125, "{}", output.stderr());
+            return;
+        }
+        assert_eq!(output.code, i32::from(fails), "{}", output.stderr());
+        let stage = if fails { "rolled_back" } else { "completed" };
+        self.opened(id).jobs.insert(job, stage);
+    }
+
+    fn close(&mut self, id: &'static str) {
+        if self.current(id).is_some_and(|run| !run.is_closed) {
+            self.env.ok(&["run", "-q", "--run", id, "--close"]);
+            self.opened(id).is_closed = true;
+        }
+    }
+
+    fn rotate(&mut self, id: &'static str, more: &[&str]) {
+        let Some(run) = self.current(id) else { return };
+        run.is_pruned |= !more.is_empty();
+        let output = self.env.run(&[&["rotate", id, "--force"], more].concat());
+        let is_damaged = self.opened(id).is_damaged;
+        assert!(output.code == 0 || is_damaged, "{}", output.stderr());
+    }
+
+    fn gc(&mut self) {
+        let output = self.env.run(&["gc", "--max-runs", "0"]);
+        assert!(matches!(output.code, 0 | 5), "{}", output.stderr());
+        self.find_removed();
+        let left = |run: &&Run| run.is_there && run.is_closed && !run.is_damaged;
+        assert_eq!(self.runs.iter().filter(left).count(), 0);
+    }
+
+    /// Takes in which runs are gone.
+    fn find_removed(&mut self) {
+        for at in 0..self.runs.len() {
+            let run = &self.runs[at];
+            if run.is_there && !self.env.exists(&format!(".omne/var/runs/{}", run.id)) {
+                assert!(run.is_closed, "run {} was open", run.id);
+                self.runs[at].is_there = false;
+            }
+        }
+    }
+
+    /// Puts the start of a sealed segment in front of its compressed file, as an interrupted
+    /// restore would: the checkpoint after it has the whole state.
+    fn shorten_sealed(&mut self, id: &'static str) {
+        if self.current(id).is_none_or(|run| run.is_closed) {
+            return;
+        }
+        self.rotate(id, &[]);
+        let dir = self.env.run_dir(id);
+        let names = fs::read_dir(&dir).unwrap().map(|e| e.unwrap().file_name());
+        let mut sealed: Vec<_> = names.filter_map(|n| n.into_string().ok()).collect();
+        sealed.retain(|name| name.ends_with(".jsonl.gz"));
+        sealed.sort();
+        let Some(last) = sealed.pop() else { return };
+        let plain = dir.join(last.strip_suffix(".gz").unwrap());
+        let script = format!(
+            "gzip -dc '{}' | head -c 300 >'{}'",
+            dir.join(&last).display(),
+            plain.display()
+        );
+        assert_eq!(self.env.sh(&script).code, 0);
+        self.opened(id).is_damaged = true;
+    }
+
+    /// Damages the end of a job: nothing may be undone, since it may have succeeded.
+    fn damage_active(&mut self, id: &'static str) {
+        let path = self.env.log_path(id);
+        let Ok(log) = fs::read_to_string(&path) else {
+            return;
+        };
+        let damaged = log.replacen("\"job_completed\"", "\"job_completeD\"", 1);
+        if self.current(id).is_none_or(|run| run.is_closed) || damaged == log {
+            return;
+        }
+        fs::write(&path, damaged).unwrap();
+        let before = fs::read(self.env.path("undone")).unwrap_or_default();
+        let args = ["replay", id, "--recover", "--with-rollback"];
+        let output = self.env.run(&args);
+        assert_eq!(output.code, 5, "{}{}", output.stdout(), output.stderr());
+        assert_eq!(self.env.run(&["status", id]).code, 5);
+        let after = fs::read(self.env.path("undone")).unwrap_or_default();
+        assert!(after == before, "recorded commands were run over damage");
+        fs::write(&path, log).unwrap();
+    }
+
+    /// Kills a command at one of its writes, renames or removals.
+    fn kill(&mut self, id: &'static str) {
+        let calls = [
+            "write",
+            "renameat2",
+            "renameat",
+            "unlinkat",
+            "fdatasync",
+            "fallocate",
+        ];
+        let call = calls[self.random.below(calls.len() as u64) as usize];
+        let fault = format!("{call}:signal=KILL:when={}", 1 + self.random.below(3));
+        let commands: [&[&str]; 3] = [
+            &["gc", "--max-runs", "0"],
+            &["rotate", id, "--force"],
+            &["tail", "--all", "--json", "--cursor-file", "cursors"],
+        ];
+        let args = commands[self.random.below(3) as usize];
+        let output = run_with_fault(&self.env, &[], &fault, args);
+        if args[0] == "tail" {
+            self.may_repeat = true;
+            self.take_printed(&output);
+            return;
+        }
+        self.find_removed();
+    }
+
+    /// Shows the follower what is new: each event once, and nothing is missing in silence.
+    fn follow(&mut self) {
+        let output = self
+            .env
+            .run(&["tail", "--all", "--json", "--cursor-file", "cursors"]);
+        assert!(matches!(output.code, 0 | 5), "{}", output.stderr());
+        self.take_printed(&output);
+        for run in self.runs.iter().filter(|run| !run.is_damaged) {
+            assert!(
+                run.unseen.is_empty(),
+                "the follower missed {:?}: {}",
+                run,
+                output.stdout()
+            );
+        }
+        self.may_repeat = false;
+    }
+
+    fn take_printed(&mut self, output: &Output) {
+        let printed = output.stdout();
+        let lines = printed
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        for line in lines {
+            let run_id = line["run_id"].as_str().unwrap();
+            if line["type"] == "gap" {
+                assert!(output.code != 0, "a gap and exit code 0");
+                let from = line["from_seq"].as_u64().unwrap_or(0);
+                let to = line["to_seq"].as_u64().unwrap_or(u64::MAX);
+                for run in self.runs.iter_mut().filter(|run| run.id == run_id) {
+                    run.unseen.retain(|seq| !(from..=to).contains(seq));
+                }
+                continue;
+            }
+            let seq = line["seq"].as_u64().unwrap();
+            let may_repeat = self.may_repeat;
+            let id = line["id"].as_str().unwrap();
+            // Ids rise: the event belongs to the last run that started before it.
+            let of_id = self.runs.iter_mut().filter(|run| run.id == run_id);
+            let started = of_id.filter(|run| *run.first_id <= *id);
+            if let Some(run) = started.last() {
+                let is_new = run.seen.insert(seq);
+                assert!(
+                    is_new || may_repeat || run.is_damaged,
+                    "{seq} of {run_id} again"
+                );
+                run.unseen.remove(&seq);
+            }
+        }
+    }
+
+    /// Compares a run with what is known about it.
+    fn check(&self, at: usize) {
+        let run = &self.runs[at];
+        if !run.is_there {
+            return;
+        }
+        let status = self.env.run(&["status", run.id, "--json"]);
+        let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+        let jobs = status["jobs"].as_array().unwrap().iter();
+        let jobs: BTreeMap<_, _> = jobs
+            .map(|job| {
+                (
+                    job["job_id"].as_str().unwrap(),
+                    job["stage"].as_str().unwrap(),
+                )
+            })
+            .collect();
+        let known = run.jobs.iter().map(|(id, stage)| (id.as_str(), *stage));
+        assert_eq!(jobs, known.collect(), "{run:?}");
+        let has_failed = run.jobs.values().any(|stage| *stage == "rolled_back");
+        let state = match (run.is_closed, has_failed) {
+            (false, _) => "open",
+            (true, true) => "failed",
+            (true, false) => "completed",
+        };
+        assert_eq!(status["state"], state, "{run:?}");
+        if run.is_damaged {
+            return;
+        }
+        let verified = self.env.run(&["replay", run.id, "--verify"]);
+        assert_eq!(
+            verified.code,
+            0,
+            "{}{}",
+            verified.stdout(),
+            verified.stderr()
+        );
+        let events = self.env.run(&["replay", run.id, "--json"]).stdout();
+        let seqs: Vec<u64> = events
+            .lines()
+            .map(|line| {
+                serde_json::from_str::<Value>(line).unwrap()["seq"]
+                    .as_u64()
+                    .unwrap()
+            })
+            .collect();
+        let first = seqs.first().copied().unwrap_or(0);
+        assert!(seqs.iter().copied().eq(first..first + seqs.len() as u64));
+        assert!(first == 0 || run.is_pruned);
+        let kept = run.notes.range(first..);
+        assert!(
+            kept.copied().all(|seq| seq < first + seqs.len() as u64),
+            "{run:?}"
+        );
+    }
+}
+
+#[test]
+fn random_histories_match_the_model() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse().ok());
+    let seed: u64 = number("RUNLOG_MODEL_SEED").unwrap_or(1);
+    let histories = number("RUNLOG_MODEL_HISTORIES").unwrap_or(HISTORIES);
+    for seed in seed..seed + histories {
+        eprintln!("RUNLOG_MODEL_SEED={seed}");
+        let mut history = History::new(seed);
+        history.follow();
+        for _ in 0..STEPS {
+            history.step();
+        }
+        history.follow();
+    }
+}
