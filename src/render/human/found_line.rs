@@ -57,8 +57,8 @@ impl FoundLines<'_> {
 
     /// Writes an event of a run: `run job time event`.
     ///
-    /// Its stored line was searched. A match that the text for people does not have is shown as an
-    /// excerpt of that line.
+    /// The pattern was searched in the stored line. A match that the text for people does not have
+    /// is shown as an excerpt of that line.
     ///
     /// # Errors
     /// `out` cannot be written.

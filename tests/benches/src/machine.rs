@@ -27,7 +27,7 @@ pub fn facts(data: &Path) -> Done<Vec<(String, String)>> {
         ("load before", read("/proc/loadavg").trim().to_owned()),
         ("compiler", first_line("rustc", &["--version"])),
         ("runlog", describe()),
-        ("jq, tail, gzip", versions()),
+        ("jq, tail, gzip, rg", versions()),
         ("program", size_of_program()?),
     ];
     Ok(facts
@@ -68,7 +68,7 @@ fn first_line(program: &str, args: &[&str]) -> String {
 
 fn versions() -> String {
     let of = |program| first_line(program, &["--version"]);
-    [of("jq"), of("tail"), of("gzip")].join("; ")
+    [of("jq"), of("tail"), of("gzip"), of("rg")].join("; ")
 }
 
 /// The commit of the work tree.
