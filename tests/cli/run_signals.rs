@@ -307,3 +307,25 @@ fn survived_interrupt_does_not_cancel_retries() {
         "x\nx\n"
     );
 }
+
+#[test]
+fn signals_that_a_processor_raises_are_forwarded() {
+    // Sent by another process, they are signals as any other.
+    for signal in [
+        Signal::ILL,
+        Signal::SEGV,
+        Signal::FPE,
+        Signal::PIPE,
+        Signal::XFSZ,
+    ] {
+        let env = TestEnv::new();
+        let script = format!(
+            "trap 'exit 9' {}; touch ready; while :; do sleep 0.01; done",
+            signal.as_raw()
+        );
+        let job = env.spawn(&["run", "-q", "--", "bash", "-c", &script]);
+        env.wait_for_file("ready");
+        job.signal(signal);
+        assert_eq!(job.wait().code, 9, "{signal:?}");
+    }
+}

@@ -395,3 +395,45 @@ fn capture_limit_bounds_index_of_short_writes() {
     assert_eq!(env.event("job_completed")["output"]["stdout_bytes"], 300);
     env.ok(&["replay", "--verify", "it"]);
 }
+
+#[test]
+fn job_pipes_are_held_by_front_supervisor_and_job_only() {
+    let env = TestEnv::new();
+    let script = "touch ready; until test -e go; do read -t 0.01 line; done";
+    let job = env.spawn(&["run", "--run", "it", "--close", "--", "bash", "-c", script]);
+    env.wait_for_file("ready");
+    let pid = u32::try_from(env.wait_for("job_started")["pid"].as_u64().unwrap()).unwrap();
+    for _ in 0..2 {
+        let supervisor = supervisors(job.pid())[0];
+        for fd in [1, 2] {
+            let pipe = fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap();
+            let mut expected = [job.pid(), supervisor, pid];
+            expected.sort_unstable();
+            assert_eq!(holders(&pipe), expected, "descriptor {fd}");
+        }
+        kill_supervisor(job.pid());
+        wait_until("another supervisor", || {
+            env.events_of_type("it", "supervisor_replaced").len() == 1
+        });
+    }
+    env.write("go", "");
+    job.end();
+}
+
+/// The processes that have a file open.
+fn holders(file: &std::path::Path) -> Vec<u32> {
+    let name = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<u32>().ok();
+    let mut pids: Vec<u32> = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| name(entry.ok()?))
+        .filter(|pid| {
+            let open = fs::read_dir(format!("/proc/{pid}/fd"))
+                .into_iter()
+                .flatten();
+            open.flatten()
+                .any(|fd| fs::read_link(fd.path()).is_ok_and(|target| target == file))
+        })
+        .collect();
+    pids.sort_unstable();
+    pids
+}
