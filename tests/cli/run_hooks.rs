@@ -77,6 +77,9 @@ fn hook_changes_no_exit_code_and_its_failure_is_recorded() {
     let event = env.event("hook_ended");
     assert_eq!(event["exit_code"], 9);
     assert_eq!(event["error"]["kind"], "exit");
+    let shown = env.ok(&["replay", "latest"]).stdout();
+    let line = "hook ended      echo  on_end  it exited with code 9";
+    assert!(shown.contains(line), "{shown}");
     // It is no part of what the job printed.
     assert_eq!(env.captured(&env.only_run(), "echo"), b"job\n");
 }

@@ -116,6 +116,7 @@ pub(crate) fn event_name(kind: &str, style: Style) -> String {
         "job_rolled_back" => (pick("↩ rolled back", "< rolled back"), Role::Doubt),
         "run_opened" => ("run opened", Role::Plain),
         "run_closed" => ("run closed", Role::Plain),
+        "hook_ended" => ("hook ended", Role::Plain),
         "log_rotated" => ("log rotated", Role::Faint),
         "log_repaired" => ("log repaired", Role::Doubt),
         other => (other, Role::Plain),
@@ -204,6 +205,12 @@ pub(crate) fn event_details(kind: &str, event: &Value, style: Style) -> String {
             return style.paint(Role::Faint, &parts.join("  "));
         }
         "job_rollback_started" => parts.push(text("/command")),
+        "hook_ended" => {
+            parts.push(text("/hook"));
+            let error = event.pointer("/error/message").and_then(Value::as_str);
+            parts.extend(error.map(bad));
+            parts.extend(number("/duration_ms").map(duration));
+        }
         "run_closed" => {
             parts.extend(number("/summary/jobs_total").map(|n| count(n, "job")));
             parts.extend(number("/summary/jobs_failed").map(|n| match n {
