@@ -29,6 +29,11 @@ pub fn group_and_session(pid: u32) -> Option<(u32, u32)> {
     Stat::read(pid).map(|stat| (stat.group, stat.session))
 }
 
+/// Returns the parent of process `pid`, alive or a zombie.
+pub fn parent(pid: u32) -> Option<u32> {
+    Stat::read(pid).map(|stat| stat.ppid)
+}
+
 /// A live process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveProcess {

@@ -50,7 +50,7 @@ mod units;
 pub use dependency::{Dependency, Target};
 pub use host::{available_mem_bytes, free_disk_bytes, load_1m};
 pub use identity::{
-    LiveProcess, env_value, exists, group_and_session, live_processes, live_start_ticks,
+    LiveProcess, env_value, exists, group_and_session, live_processes, live_start_ticks, parent,
     pid_namespace, start_ticks,
 };
 pub use limits::oom_kills;

@@ -105,15 +105,15 @@ fn stderr_is_colored_differently_from_stdout() {
     let printed = output(&[]);
     let green = "\x1b[32mgreen\x1b[0m\x1b[2J\x1b]0;t\x07";
     let colored = |text: &str| text.replace("err", "\x1b[31merr\x1b[0m");
-    let expected = colored(&printed.replace(green, "green"));
+    let expected = colored(&printed.replace(green, "\x1b[32mgreen\x1b[0m"));
     assert_eq!(output(&["--color", "always"]), expected);
     let last_two = expected.split_inclusive('\n').skip(1).collect::<String>();
     assert_eq!(output(&["--color", "always", "-n", "2"]), last_two);
     let only = |stream| output(&["--color", "always", "--stream", stream]);
     assert_eq!(only("stderr"), "\x1b[31merr\x1b[0m\n");
-    assert_eq!(only("stdout"), "out\ngreen\n");
+    assert_eq!(only("stdout"), "out\n\x1b[32mgreen\x1b[0m\n");
     let last = output(&["--color", "always", "--stream", "stdout", "-n", "1"]);
-    assert_eq!(last, "green\n");
+    assert_eq!(last, "\x1b[32mgreen\x1b[0m\n");
     // Machine output is what the job printed, byte for byte.
     let stored = env.captured("it", "sh");
     assert_eq!(printed.as_bytes(), stored);

@@ -89,6 +89,8 @@ mod tail_removed;
 mod tail_search;
 mod tail_several;
 mod terminal;
+mod terminal_modes;
+mod terminal_programs;
 mod terminal_style;
 mod thread_limit;
 mod time_zone;

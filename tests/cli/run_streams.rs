@@ -46,6 +46,13 @@ fn order_of_streams_in_one_file_is_exact() {
     assert_eq!(streams(&env), ["both"]);
     let shown = env.run(&["tail", "it", "--output", "--stream", "both"]);
     assert_eq!(shown.stdout(), alternating());
+    let apart = env.run(&["tail", "it", "--output", "--stream", "stderr"]);
+    assert_eq!(apart.stdout(), "");
+    assert!(
+        apart.stderr().contains("--stream both"),
+        "{}",
+        apart.stderr()
+    );
     let output = &env.event("job_completed")["output"];
     assert_eq!(output["both_bytes"], 90);
     assert_eq!(output["stdout_bytes"], 0);
@@ -136,4 +143,70 @@ fn exports_accept_merged_output() {
             .unwrap()
             .ends_with(",both_bytes")
     );
+}
+
+#[test]
+fn pseudo_terminal_can_be_asked_for_and_refused() {
+    let env = TestEnv::new();
+    let is_terminal = "test -t 1 && test -t 2";
+    for (flags, code) in [("always", 0), ("never", 1), ("auto", 1)] {
+        let output = env.run(&["run", "--tty", flags, "--", "sh", "-c", is_terminal]);
+        assert_eq!(output.code, code, "{flags}");
+    }
+    let detached = [
+        "run", "--detach", "--run", "it", "--close", "--job", "it", "--tty",
+    ];
+    let job = [
+        "always",
+        "--",
+        "sh",
+        "-c",
+        "test -t 1 && echo yes; stty size <&2",
+    ];
+    env.ok(&[&detached[..], &job].concat());
+    env.ok(&["status", "it", "--wait"]);
+    assert_eq!(env.captured("it", "it"), b"yes\n24 80\n");
+}
+
+#[test]
+fn output_of_pseudo_terminal_is_masked_limited_and_in_order() {
+    let env = TestEnv::new();
+    let tty = ["run", "--run", "it", "--job", "it", "--tty", "always"];
+    let masked = [
+        "--redact",
+        "s3cr.t",
+        "--redact-passed-on",
+        "--streams",
+        "merged",
+    ];
+    let script = "printf '\\033[1mout\\033[0m\\n'; echo err s3cret >&2; echo out";
+    let output = env.ok(&[&tty[..], &masked, &["--", "sh", "-c", script]].concat());
+    let expected = "\u{1b}[1mout\u{1b}[0m\nerr ***\nout\n";
+    assert_eq!(output.stdout(), expected);
+    assert_eq!(env.captured("it", "it"), expected.as_bytes());
+    let limited = ["run", "--run", "small", "--job", "it", "--tty", "always"];
+    let limit = ["--capture-limit", "3", "--", "echo", "12345"];
+    let output = env.run(&[&limited[..], &limit].concat());
+    assert_eq!(output.stdout(), "12345\n");
+    assert_eq!(env.captured("small", "it"), b"123");
+}
+
+#[test]
+fn pseudo_terminal_without_reader_ends_job() {
+    let env = TestEnv::new();
+    let output = env.sh("\"$RUNLOG\" run --tty always -- yes | head -n 1");
+    assert_eq!(output.stdout(), "y\n");
+}
+
+#[test]
+fn process_that_job_leaves_behind_keeps_its_pseudo_terminal() {
+    let env = TestEnv::new();
+    let script = "(until [ -e go ]; do sleep 0.05; done; echo late; touch alive) & echo started";
+    let output = env.ok(&[
+        "run", "--run", "it", "--tty", "always", "--", "sh", "-c", script,
+    ]);
+    assert_eq!(output.stdout(), "started\n");
+    env.write("go", "");
+    env.wait_for_file("alive");
+    assert_eq!(env.event("job_completed")["output"]["held_open"], true);
 }

@@ -3,6 +3,12 @@
 use crate::support::env::{TestEnv, wait_until};
 use crate::support::terminal::Terminal;
 
+/// Returns the state of a process, as a letter.
+fn state(pid: i64) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit(") ").next().unwrap().chars().next()
+}
+
 #[test]
 fn job_reads_from_terminal() {
     let env = TestEnv::new();
@@ -45,13 +51,9 @@ fn ctrl_z_suspends_job_and_fg_resumes() {
     env.wait_for("job_started");
     terminal.keys(&["C-z"]);
     let pid = env.event("job_started")["pid"].as_i64().unwrap();
-    let state = || {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        stat.rsplit(") ").next().unwrap().chars().next()
-    };
-    wait_until("the job is stopped", || state() == Some('T'));
+    wait_until("the job is stopped", || state(pid) == Some('T'));
     terminal.line("fg");
-    wait_until("the job goes on", || state() != Some('T'));
+    wait_until("the job goes on", || state(pid) != Some('T'));
     terminal.line("again");
     terminal.keys(&["C-d"]);
     env.wait_for("job_completed");
@@ -66,4 +68,101 @@ fn timeout_on_terminal_ends_job_not_shell() {
     };
     terminal.line("\"$RUNLOG\" run --run it --timeout 0.1 -- sleep 1000; echo code $?");
     terminal.wait_for_line("code 124");
+}
+
+#[test]
+fn quit_key_ends_job_and_caller_sees_the_signal() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    terminal.line("\"$RUNLOG\" run --run it -- sleep 1000; echo code $?");
+    env.wait_for("job_started");
+    terminal.keys(&["C-\\"]);
+    terminal.wait_for_line("code 131");
+}
+
+#[test]
+fn ctrl_c_ends_loop_of_shell() {
+    let env = TestEnv::new();
+    let shell = ["bash", "--norc", "--noprofile"];
+    let Some(terminal) = Terminal::with(&env, &shell) else {
+        return;
+    };
+    terminal.line("for i in 1 2 3; do \"$RUNLOG\" run --run it$i -- sleep 1000; done");
+    env.wait_for("job_started");
+    terminal.keys(&["C-c"]);
+    env.wait_for("job_failed");
+    terminal.line("echo next");
+    terminal.wait_for_line("next");
+    assert_eq!(env.runs(), ["it1"]);
+}
+
+#[test]
+fn job_in_background_stops_when_it_reads_and_continues_in_foreground() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    terminal.line("set -m; \"$RUNLOG\" run --run it -- sh -c 'echo begun; read x; echo got $x' &");
+    terminal.wait_for_text("begun");
+    // A shell tells it before its next prompt.
+    wait_until("the job is stopped", || {
+        terminal.line("");
+        terminal.screen().contains("Stopped")
+    });
+    terminal.line("fg");
+    terminal.line("this");
+    terminal.wait_for_line("got this");
+    env.wait_for("job_completed");
+}
+
+#[test]
+fn hang_up_ends_neither_job_in_another_session_nor_its_capture() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    let job = "until [ -e go ]; do sleep 0.05; done; echo after";
+    terminal.line(&format!(
+        "setsid \"$RUNLOG\" run --run it --job it -- sh -c '{job}'"
+    ));
+    env.wait_for("job_started");
+    drop(terminal);
+    env.write("go", "");
+    env.wait_for("job_completed");
+    assert_eq!(env.captured("it", "it"), b"after\n");
+}
+
+#[test]
+fn stopped_job_ends_with_its_shell() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    terminal.line("set -m; \"$RUNLOG\" run --run it -- sleep 1000");
+    env.wait_for("job_started");
+    terminal.keys(&["C-z"]);
+    let pid = env.event("job_started")["pid"].as_i64().unwrap();
+    wait_until("the job is stopped", || state(pid) == Some('T'));
+    drop(terminal);
+    assert_eq!(env.wait_for("job_failed")["signal"], "SIGHUP");
+}
+
+#[test]
+fn ctrl_z_without_a_shell_does_not_stop_job() {
+    let env = TestEnv::new();
+    let job = "trap 'touch continued' CONT; touch ready; until [ -e go ]; do sleep 0.05; done";
+    env.executable("job", format!("#!/bin/sh\n{job}\n"));
+    let command = ["sh", "-c", "exec \"$RUNLOG\" run --run it -- ./job"];
+    let Some(terminal) = Terminal::with(&env, &command) else {
+        return;
+    };
+    env.wait_for_file("ready");
+    wait_until("the job was continued", || {
+        terminal.keys(&["C-z"]);
+        env.exists("continued")
+    });
+    env.write("go", "");
+    env.wait_for("job_completed");
 }

@@ -12,13 +12,12 @@ use clap::builder::NonEmptyStringValueParser;
 use super::hook_args::HookArgs;
 use super::lock_args::LockArgs;
 use super::retry_args::RetryArgs;
+use super::stream_args::StreamArgs;
 use super::trace::{NewTrace, job_trace};
 use crate::cli::redaction::secret_env;
 use crate::cli::usage_error::UsageError;
 use crate::cli::value_parsers::{pairs, parse_duration, parse_load, parse_probe, parse_size};
-use crate::job::{
-    AfterJob, DurationBounds, Guards, JobSpec, OutputMode, Redaction, StreamLayout, StreamPlan,
-};
+use crate::job::{AfterJob, DurationBounds, Guards, JobSpec, OutputMode, Redaction};
 use crate::telemetry::Dependency;
 use crate::volume::{JobId, LockName, RunId};
 
@@ -176,14 +175,8 @@ pub(crate) struct Args {
     /// Do not store the output
     #[arg(long, help_heading = "Output")]
     pub no_capture: bool,
-    /// Whether the stdout and stderr of the command share a pipe, which keeps their order
-    #[arg(
-        long,
-        value_name = "HOW",
-        default_value = "auto",
-        help_heading = "Output"
-    )]
-    pub streams: Streams,
+    #[command(flatten)]
+    pub streams: StreamArgs,
     /// Store at most SIZE of output; pass the rest on without storing it
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Output")]
     pub capture_limit: Option<u64>,
@@ -200,17 +193,6 @@ pub(crate) enum IfKilled {
     End,
     /// It continues to its end
     Keep,
-}
-
-/// Whether the stdout and stderr of the command share a pipe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Streams {
-    /// If those of runlog are the same open file
-    Auto,
-    /// Never; each is stored and passed on as itself
-    Apart,
-    /// Always; both are passed on to stdout
-    Merged,
 }
 
 impl Args {
@@ -287,7 +269,9 @@ impl Args {
                 limit: self.capture_limit,
                 pass_on: !self.is_quiet(),
                 redact_passed_on: self.redact_passed_on,
-                streams: self.stream_plan(),
+                streams: self
+                    .streams
+                    .plan(!self.is_quiet(), !self.quiet && !self.detach),
             },
             redaction,
             after,
@@ -378,16 +362,6 @@ impl Args {
             Some(dir) => here.join(dir),
             None => here,
         })
-    }
-
-    /// Returns which pipes the job gets. What is not passed on has no order to keep.
-    fn stream_plan(&self) -> StreamPlan {
-        let layout = match self.streams {
-            Streams::Auto => StreamLayout::Auto,
-            Streams::Apart => StreamLayout::Apart,
-            Streams::Merged => StreamLayout::Merged,
-        };
-        StreamPlan::new(layout, !self.quiet && !self.detach)
     }
 
     /// Whether the output is not passed on as it comes.

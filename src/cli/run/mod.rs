@@ -8,6 +8,7 @@ mod lock_args;
 mod overlap;
 mod retry_args;
 mod start_hint;
+mod stream_args;
 mod supervise;
 mod trace;
 mod unlogged;

@@ -85,9 +85,9 @@ pub(crate) struct Args {
     /// Print events as stored, byte for byte; with --grep, an object per line that was found
     #[arg(long)]
     pub json: bool,
-    /// Print the output of the jobs instead of events. On a terminal, control sequences are
-    /// removed and stderr is red; otherwise it is printed unchanged. With several runs, run and
-    /// job are in front of each line
+    /// Print the output of the jobs instead of events. On a terminal, only the colors of its escape
+    /// sequences are kept, and stderr without colors is red; otherwise it is printed unchanged. With
+    /// several runs, run and job are in front of each line
     #[arg(long)]
     pub output: bool,
     /// Start each line of output with the time at which it was stored

@@ -47,7 +47,7 @@ pub(crate) fn output(
         out.flush()?;
         let Some(waiter) = &waiter else {
             out.finish()?;
-            run.warn_truncated();
+            run.warn_truncated(args.stream);
             if let Some(job) = args.job.as_ref().filter(|_| !run.has_jobs()) {
                 print_stderr(format_args!("error: the run has no job {job}"));
                 return Ok(Code::NotFound);

@@ -162,7 +162,7 @@ impl PrintedRuns<'_> {
                 Ok(true) if self.args.follow => {}
                 Ok(_) if self.args.follow && !output.has_ended() => return Ok(()),
                 Ok(_) => {
-                    output.warn_truncated();
+                    output.warn_truncated(self.args.stream);
                     return self.remove(at);
                 }
                 Err(e) => {

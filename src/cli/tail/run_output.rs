@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::cli::context::print_stderr;
 use crate::cli::tail::args::{Args, LineCount};
 use crate::job::{InspectedRun, JobOutput, PrintedChunk, SkipLines, UnindexedBytes, inspect_run};
-use crate::log::JobScope;
+use crate::log::{JobScope, JobState, StreamId};
 use crate::volume::{Dir, FileKey, JobId, layout};
 
 /// How long an inspection holds while the log does not change: a supervisor that dies changes
@@ -101,13 +101,24 @@ impl RunOutput {
         !self.jobs.is_empty()
     }
 
-    /// Warns about output that was not stored completely.
-    pub(super) fn warn_truncated(&self) {
+    /// Warns about output that was not stored completely, or that is in another stream.
+    pub(super) fn warn_truncated(&self, stream: Option<StreamId>) {
         for job in &self.watched.inspected.summary.state.jobs {
             let why = job.output.as_ref().and_then(|o| o.truncated.as_ref());
             if let Some(why) = why.filter(|_| self.jobs.iter().any(|read| read.id == job.job_id)) {
                 print_stderr(format_args!("job {}: {why}", job.job_id));
             }
+        }
+        let shared = |job: &JobState| {
+            let output = job.output.as_ref();
+            output.is_some_and(|output| output.both_bytes.is_some())
+        };
+        let mut jobs = self.watched.inspected.summary.state.jobs.iter();
+        if stream.is_some_and(|stream| stream != StreamId::Both) && jobs.any(shared) {
+            print_stderr(
+                "hint: stdout and stderr went to the same place and are stored as one stream; \
+                 add `--stream both`",
+            );
         }
     }
 }

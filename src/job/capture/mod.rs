@@ -1,8 +1,10 @@
 //! Capturing a job's output and passing it through.
 
+pub(crate) mod job_terminal;
 pub(crate) mod output_capture;
 pub(crate) mod output_file;
 pub(crate) mod plan_streams;
 pub(crate) mod pump;
+pub(crate) mod pump_target;
 pub(crate) mod splice_pipe;
 pub(crate) mod stream;

@@ -15,12 +15,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::termios::isatty;
 
+use super::job_terminal::{JobTerminal, TerminalUsers};
 use super::output_file::OutputFile;
-use super::pump::{CopyPath, Drained, Pump, PumpState, PumpTarget};
+use super::plan_streams::{PlannedStream, own_terminal};
+use super::pump::{CopyPath, Pump, PumpState};
+use super::pump_target::{Drained, PumpTarget};
 use super::stream::{OnReaderGone, OnWarning, PIPE_BYTES, Passthrough, new_buffer};
 use crate::job::process::discard;
 use crate::job::process::poll::{Readiness, wait_readable};
+use crate::job::process::pty;
+use crate::job::process::pty::Pty;
 use crate::job::process::supervision_page::SupervisionPage;
 use crate::job::redact::redactor::Redactor;
 use crate::job::spec::stream_plan::StreamPlan;
@@ -56,6 +62,8 @@ pub(crate) struct ChildPipes {
 pub(crate) struct CaptureOptions<'a> {
     /// Which pipes there are.
     pub plan: StreamPlan,
+    /// Who may use a terminal.
+    pub users: TerminalUsers,
     pub sink: &'a Arc<Mutex<OutputFile>>,
     pub pass_on: Passthrough,
     /// Masks what is passed on.
@@ -67,20 +75,48 @@ pub(crate) struct CaptureOptions<'a> {
     pub on_reader_gone: &'a OnReaderGone,
 }
 
+impl CaptureOptions<'_> {
+    /// Makes a pipe or a pseudo-terminal: runlog's end, and the job's.
+    fn open(&self, stream: PlannedStream) -> io::Result<(OwnedFd, OwnedFd)> {
+        if !stream.is_terminal {
+            return new_pipe();
+        }
+        let real = own_terminal(stream.id, self.pass_on);
+        // In the background, the modes are those of the shell's line editor.
+        let with_modes = real.is_some_and(|real| self.users.are_in_foreground(real));
+        match Pty::open(real, with_modes) {
+            Ok(Pty { master, slave }) => Ok((master, slave)),
+            // No `/dev/pts`, or too many of them: then as if there were no terminal.
+            Err(_) if real.is_some() => new_pipe(),
+            Err(e) => Err(e),
+        }
+    }
+}
+
 impl Capture {
     /// Makes the pipes. Returns the job's ends of them too.
     ///
     /// # Errors
     /// The system has no further descriptor.
     pub(crate) fn start(options: &CaptureOptions<'_>) -> io::Result<(Self, ChildPipes)> {
-        let (first, stdout) = new_pipe()?;
-        let (second, stderr) = if options.plan.merged {
-            (None, stdout.try_clone()?)
-        } else {
-            let (second, stderr) = new_pipe()?;
-            (Some(second), stderr)
+        let mut streams = options.plan.streams(options.pass_on).into_iter();
+        let mut open = || {
+            streams
+                .next()
+                .map(|stream| options.open(stream))
+                .transpose()
         };
-        let capture = Self::resume([Some(first), second], options)?;
+        let (first, second) = (open()?, open()?);
+        let (first, stdout) = first.ok_or(io::ErrorKind::InvalidInput)?;
+        let (second, stderr) = match second {
+            Some((second, stderr)) => (Some(second), stderr),
+            None => (None, stdout.try_clone()?),
+        };
+        let mut capture = Self::attach([Some(first), second], options)?;
+        for terminal in capture.terminals() {
+            terminal.begin();
+        }
+        capture.watch_terminals();
         Ok((capture, ChildPipes { stdout, stderr }))
     }
 
@@ -93,20 +129,42 @@ impl Capture {
         pipes: [Option<OwnedFd>; 2],
         options: &CaptureOptions<'_>,
     ) -> io::Result<Self> {
+        let mut capture = Self::attach(pipes, options)?;
+        for terminal in capture.terminals() {
+            terminal.copy_modes();
+        }
+        capture.watch_terminals();
+        Ok(capture)
+    }
+
+    fn attach(pipes: [Option<OwnedFd>; 2], options: &CaptureOptions<'_>) -> io::Result<Self> {
         let (stop_read, stop) = pipe_with(PipeFlags::CLOEXEC)?;
         let (ended, ended_write) = pipe_with(PipeFlags::CLOEXEC)?;
         let mut streams = Vec::new();
         let mut silent = Vec::new();
-        for (&id, pipe) in options.plan.streams().iter().zip(pipes) {
+        let planned = options.plan.streams(options.pass_on).into_iter();
+        for ((planned, pipe), record) in planned.zip(pipes).zip(&options.page.modes) {
             let Some(pipe) = pipe else {
                 continue;
             };
+            let id = planned.id;
             let poll_end = pipe.try_clone()?;
+            let terminal = if isatty(&pipe) {
+                let (master, slave) = (pipe.try_clone()?, pty::open_slave(&pipe).ok());
+                let real = own_terminal(id, options.pass_on);
+                let users = options.users;
+                Some(Arc::new(JobTerminal::new(
+                    master, slave, real, users, record,
+                )))
+            } else {
+                None
+            };
             let stream = Arc::new(PumpTarget::new(
                 id,
                 options.pass_on,
                 options.redactor.map(Redactor::stream),
                 pipe,
+                terminal,
                 options.page,
             ));
             streams.push(Arc::clone(&stream));
@@ -119,6 +177,7 @@ impl Capture {
                 on_reader_gone: Arc::clone(options.on_reader_gone),
                 route: CopyPath::default(),
                 is_indexed: true,
+                status: 0,
                 _alive: ended_write.try_clone()?,
             });
         }
@@ -137,8 +196,28 @@ impl Capture {
     /// # Errors
     /// The system has no further descriptor.
     pub(crate) fn pipes(&self) -> io::Result<Vec<OwnedFd>> {
-        let pumps = self.silent.iter();
-        pumps.map(|pump| pump.poll_end.try_clone()).collect()
+        let streams = self.streams.iter();
+        streams.filter_map(|stream| stream.duplicate()).collect()
+    }
+
+    /// Returns the pseudo-terminals among them.
+    pub(crate) fn terminals(&self) -> Vec<Arc<JobTerminal>> {
+        let streams = self.streams.iter();
+        streams
+            .filter_map(|stream| stream.terminal.clone())
+            .collect()
+    }
+
+    /// Starts the threads of pseudo-terminals: what they tell has to be seen at once, also
+    /// while this thread is busy.
+    fn watch_terminals(&mut self) {
+        for pump in std::mem::take(&mut self.silent) {
+            if pump.stream.terminal.is_none() {
+                self.silent.push(pump);
+            } else if let Some(pump) = spawn_pump(pump) {
+                self.silent.push(pump);
+            }
+        }
     }
 
     /// Waits for an event, for no longer than `limit`. A stream that has its first bytes

@@ -1,14 +1,26 @@
-//! Chooses the pipes of a job.
+//! Chooses the streams of a job.
 
+use std::os::fd::BorrowedFd;
+
+use rustix::termios::isatty;
+
+use super::stream::Passthrough;
 use crate::job::process::inherited;
 use crate::job::process::same_file::is_same_output;
-use crate::job::spec::stream_plan::{StreamLayout, StreamPlan};
+use crate::job::spec::stream_plan::{StreamLayout, StreamPlan, TerminalUse};
 use crate::log::StreamId;
 
+/// One stream of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PlannedStream {
+    pub id: StreamId,
+    pub is_terminal: bool,
+}
+
 impl StreamPlan {
-    /// Chooses the pipes for a job whose output is passed on to runlog's own streams, or is
-    /// not `passed_on`.
-    pub fn new(layout: StreamLayout, passed_on: bool) -> Self {
+    /// Chooses the streams of a job whose output is passed on to runlog's own as it comes, or
+    /// is not `passed_on`; `ordered` says that the caller sees their order.
+    pub fn new(layout: StreamLayout, tty: TerminalUse, passed_on: bool, ordered: bool) -> Self {
         let is_one = || {
             !inherited::was_closed(1)
                 && !inherited::was_closed(2)
@@ -16,20 +28,59 @@ impl StreamPlan {
         };
         Self {
             merged: match layout {
-                StreamLayout::Auto => passed_on && is_one(),
+                StreamLayout::Auto => ordered && is_one(),
                 StreamLayout::Apart => false,
                 StreamLayout::Merged => true,
             },
-            forced: layout == StreamLayout::Merged,
+            terminals: match tty {
+                TerminalUse::Auto => [1, 2].map(|fd| passed_on && is_terminal(fd)),
+                TerminalUse::Always => [true; 2],
+                TerminalUse::Never => [false; 2],
+            },
+            forced: layout == StreamLayout::Merged || tty == TerminalUse::Always,
         }
     }
 
-    /// Returns the streams that have a pipe, in the order of the pipes.
-    pub(crate) fn streams(self) -> &'static [StreamId] {
-        if self.merged {
-            &[StreamId::Both]
+    /// Returns the streams of an attempt, or of a rollback, which goes to stderr.
+    pub(crate) fn streams(self, pass_on: Passthrough) -> Vec<PlannedStream> {
+        let [mut first, second] = self.terminals;
+        let mut merged = self.merged;
+        if pass_on == Passthrough::ToStderr {
+            first = second;
+            merged |= second;
+        }
+        let stream = |id, is_terminal| PlannedStream { id, is_terminal };
+        if merged {
+            vec![stream(StreamId::Both, first)]
         } else {
-            &[StreamId::Stdout, StreamId::Stderr]
+            vec![
+                stream(StreamId::Stdout, first),
+                stream(StreamId::Stderr, second),
+            ]
         }
     }
+}
+
+/// Returns the stream of runlog's that a stream of the job is passed on to.
+pub(crate) fn own_stream(id: StreamId, pass_on: Passthrough) -> (i32, BorrowedFd<'static>) {
+    match (id, pass_on) {
+        (StreamId::Stdout | StreamId::Both, Passthrough::Apart | Passthrough::No) => {
+            (1, rustix::stdio::stdout())
+        }
+        _ => (2, rustix::stdio::stderr()),
+    }
+}
+
+/// Returns the terminal that a stream of the job is passed on to, if it is one.
+pub(crate) fn own_terminal(id: StreamId, pass_on: Passthrough) -> Option<BorrowedFd<'static>> {
+    let (fd, stream) = own_stream(id, pass_on);
+    is_terminal(fd).then_some(stream)
+}
+
+fn is_terminal(fd: i32) -> bool {
+    let stream = match fd {
+        1 => rustix::stdio::stdout(),
+        _ => rustix::stdio::stderr(),
+    };
+    !inherited::was_closed(fd) && isatty(stream)
 }

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,184 +10,17 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::output_file::{OutputFile, RECORD_INTERVAL};
+use super::pump_target::PumpTarget;
 use super::splice_pipe::SplicePipe;
-use super::stream::{CHUNK_BYTES, OnReaderGone, OnWarning, PIPE_BYTES, Passthrough, new_buffer};
-use crate::job::process::inherited;
+use super::stream::{CHUNK_BYTES, OnReaderGone, OnWarning, Passthrough, new_buffer};
 use crate::job::process::poll::timespec;
-use crate::job::process::supervision_page::SupervisionPage;
-use crate::job::redact::stream_masker::StreamMasker;
-use crate::log::StreamId;
+use crate::job::process::pty;
+use crate::job::process::pty::Packet;
 use crate::sync::lock;
 
 /// The number of bytes in one read from which on more is to be expected, so that it is worth
 /// while to let the kernel move them.
 const SPLICE_THRESHOLD_BYTES: usize = 64 << 10;
-
-/// One stream: its pipe, and where its bytes go.
-#[derive(Debug)]
-pub(crate) struct PumpTarget {
-    pub id: StreamId,
-    pass_on: Passthrough,
-    /// Masks what is passed on.
-    masker: Option<Mutex<StreamMasker>>,
-    page: &'static SupervisionPage,
-    /// Runlog's end of the pipe, until it is closed. Locked only with the sink locked.
-    pipe: Mutex<Pipe>,
-}
-
-/// What became of a pipe after the end of the job.
-#[derive(Debug)]
-pub(crate) enum Drained {
-    /// Nobody can write to it any more.
-    Closed,
-    /// A process that the job left behind can still write to it.
-    HeldOpen(OwnedFd),
-}
-
-#[derive(Debug)]
-struct Pipe {
-    fd: Option<OwnedFd>,
-    /// Stored by the main thread, and still to be passed on.
-    left_over: Vec<u8>,
-}
-
-impl PumpTarget {
-    pub(crate) fn new(
-        id: StreamId,
-        pass_on: Passthrough,
-        masker: Option<StreamMasker>,
-        pipe: OwnedFd,
-        page: &'static SupervisionPage,
-    ) -> Self {
-        let pipe = Mutex::new(Pipe {
-            fd: Some(pipe),
-            left_over: Vec::new(),
-        });
-        Self {
-            id,
-            pass_on,
-            masker: masker.map(Mutex::new),
-            page,
-            pipe,
-        }
-    }
-
-    /// Returns whether what the job prints goes on to a stream of runlog's.
-    fn is_passed_on(&self) -> bool {
-        let silent = self.page.output.silent.load(Ordering::Relaxed);
-        self.pass_on != Passthrough::No && silent & (1 << self.id.index()) == 0
-    }
-
-    /// Ends the passing on of this stream; what it would have passed on is counted.
-    fn stop_passing_on(&self) {
-        let bit = 1 << self.id.index();
-        self.page.output.silent.fetch_or(bit, Ordering::Relaxed);
-    }
-
-    fn count_undelivered(&self, bytes: usize) {
-        let undelivered = &self.page.output.undelivered;
-        undelivered.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    /// Records how many bytes would be lost or doubled if the process died now.
-    fn record_in_hand(&self, bytes: usize) {
-        if let Some(in_hand) = self.page.output.in_hand.get(self.id.index()) {
-            in_hand.moving.store(bytes as u64, Ordering::Relaxed);
-        }
-    }
-
-    /// Records what the main thread has in hand besides.
-    fn record_draining(&self, bytes: usize) {
-        if let Some(in_hand) = self.page.output.in_hand.get(self.id.index()) {
-            in_hand.draining.store(bytes as u64, Ordering::Relaxed);
-        }
-    }
-
-    /// Returns how many bytes the masker of what is passed on holds back.
-    fn held_bytes(&self) -> usize {
-        let masker = self.masker.as_ref();
-        masker.map_or(0, |masker| lock(masker).held_bytes())
-    }
-
-    /// Stores what is left in the pipe, at most its capacity, and closes it.
-    pub(crate) fn drain(&self, sink: &mut OutputFile) -> Drained {
-        let mut pipe = lock(&self.pipe);
-        let mut left = pipe.fd.as_ref().map_or(0, |fd| {
-            rustix::pipe::fcntl_getpipe_size(fd).unwrap_or(PIPE_BYTES)
-        });
-        let mut buf = new_buffer();
-        let longest = buf.len();
-        let mut held_open = pipe.fd.is_some() && left == 0;
-        while let Some(fd) = pipe.fd.as_ref().filter(|_| left > 0) {
-            if self.pass_on == Passthrough::No && sink.can_move() {
-                match sink.splice(self.id, fd) {
-                    Some(0) => {
-                        held_open = false;
-                        break;
-                    }
-                    Some(n) => {
-                        left = left.saturating_sub(n);
-                        held_open = left == 0;
-                        continue;
-                    }
-                    None if sink.can_move() => {
-                        held_open = true;
-                        break;
-                    }
-                    // The kernel cannot: it is read.
-                    None => {}
-                }
-            }
-            self.record_draining(pipe.left_over.len() + longest);
-            let part = buf.get_mut(..left.min(longest)).unwrap_or_default();
-            let got = match rustix::io::read(fd, part) {
-                Ok((got @ [_, ..], _)) => got,
-                Err(Errno::INTR) => continue,
-                Err(Errno::AGAIN) => {
-                    held_open = true;
-                    break;
-                }
-                Ok(_) | Err(_) => {
-                    held_open = false;
-                    break;
-                }
-            };
-            left -= got.len();
-            held_open = left == 0;
-            sink.store(self.id, got);
-            if self.pass_on != Passthrough::No {
-                pipe.left_over.extend_from_slice(got);
-            }
-        }
-        self.record_draining(pipe.left_over.len());
-        sink.finish(self.id);
-        match pipe.fd.take() {
-            Some(fd) if held_open => Drained::HeldOpen(fd),
-            _ => Drained::Closed,
-        }
-    }
-
-    /// Returns whether something is still to be passed on that the main thread has stored, or
-    /// that the masker may hold back.
-    pub(crate) fn has_left_over(&self) -> bool {
-        self.masker.is_some() || !lock(&self.pipe).left_over.is_empty()
-    }
-
-    /// Returns the stream of runlog's that this one is passed on to.
-    ///
-    /// # Errors
-    /// It was closed when runlog was started. What is open there now is not the caller's.
-    fn target(&self) -> Result<BorrowedFd<'static>, Errno> {
-        let (fd, target) = match (self.id, self.pass_on) {
-            (StreamId::Stdout | StreamId::Both, Passthrough::Apart) => (1, rustix::stdio::stdout()),
-            _ => (2, rustix::stdio::stderr()),
-        };
-        if inherited::was_closed(fd) {
-            return Err(Errno::BADF);
-        }
-        Ok(target)
-    }
-}
 
 /// Empties the pipe of one stream.
 pub(crate) struct Pump {
@@ -200,6 +32,8 @@ pub(crate) struct Pump {
     pub on_warning: OnWarning,
     pub on_reader_gone: OnReaderGone,
     pub route: CopyPath,
+    /// What a pseudo-terminal has told besides its output.
+    pub status: u8,
     /// The index covers everything that was stored, or need not for now.
     pub is_indexed: bool,
     /// Closed once this thread has ended.
@@ -272,10 +106,12 @@ impl Pump {
         let stream = Arc::clone(&self.stream);
         let looked = self.recv(buf);
         let n = looked.len();
+        let status = std::mem::take(&mut self.status);
         let next = match looked {
             ReadOutcome::Bytes(bytes) => self.write_through(&bytes),
             ReadOutcome::Moved(n) => self.splice_through(n),
             ReadOutcome::Nothing => {
+                stream.handle_status(status);
                 stream.record_in_hand(stream.held_bytes());
                 return PumpState::Wait;
             }
@@ -288,10 +124,14 @@ impl Pump {
                 return PumpState::End;
             }
         };
+        stream.handle_status(status);
         stream.record_in_hand(stream.held_bytes());
         if next == Delivery::ReaderGone {
             // So is the job's, which then ends as without runlog.
             lock(&stream.pipe).fd = None;
+            if let Some(terminal) = &stream.terminal {
+                terminal.close();
+            }
             (self.on_reader_gone)(stream.id);
             return PumpState::End;
         }
@@ -311,7 +151,10 @@ impl Pump {
         let Some(fd) = &pipe.fd else {
             return ReadOutcome::End;
         };
-        let look = self.route.take(&self.stream, &mut sink, fd, buf);
+        let look = match &self.stream.terminal {
+            Some(_) => read_terminal(&self.stream, &mut sink, fd, &mut self.status),
+            None => self.route.take(&self.stream, &mut sink, fd, buf),
+        };
         self.stream.record_in_hand(match self.stream.pass_on {
             // All of it is stored.
             Passthrough::No => 0,
@@ -492,6 +335,32 @@ impl CopyPath {
         *self = Self::ReadAlways;
         Ok(ReadOutcome::Bytes(Cow::Owned(bytes)))
     }
+}
+
+/// Stores what was printed to a pseudo-terminal, up to a change of its state.
+fn read_terminal(
+    stream: &PumpTarget,
+    sink: &mut OutputFile,
+    master: &OwnedFd,
+    status: &mut u8,
+) -> ReadOutcome<'static> {
+    stream.record_in_hand(SPLICE_THRESHOLD_BYTES + pty::PACKET_BYTES + stream.held_bytes());
+    let mut printed = Vec::new();
+    let mut last = Packet::Data;
+    while last == Packet::Data && printed.len() < SPLICE_THRESHOLD_BYTES {
+        last = pty::read_packet(master, &mut printed);
+    }
+    if let Packet::Status(told) = last {
+        *status = told;
+    }
+    if printed.is_empty() {
+        return match last {
+            Packet::Closed => ReadOutcome::End,
+            _ => ReadOutcome::Nothing,
+        };
+    }
+    sink.store(stream.id, &printed);
+    ReadOutcome::Bytes(Cow::Owned(printed))
 }
 
 /// Waits until there is something to read, or nothing more to wait for.

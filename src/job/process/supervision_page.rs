@@ -11,6 +11,7 @@ use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::hook_slots::HookSlots;
+use super::terminal_modes::ModesRecord;
 use super::wait_status::WaitStatus;
 use crate::log::format::payload::Cost;
 
@@ -55,6 +56,8 @@ pub(crate) struct SupervisionPage {
     readers: [AtomicU32; MAX_READERS],
     next_reader: AtomicU32,
     pub(crate) output: OutputCounters,
+    /// What was done to the terminal, for each pseudo-terminal of the newest attempt.
+    pub(crate) modes: [ModesRecord; 2],
     /// The run was announced to the caller.
     pub(crate) announced: AtomicBool,
     /// The start was reported to the caller.

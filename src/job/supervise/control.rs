@@ -9,7 +9,8 @@ use rustix::process::{getpid, set_child_subreaper};
 
 use super::forward::{Forwarder, SignalTarget, asks_for_end};
 use super::front::Attached;
-use super::front_link::FrontLink;
+use super::front_link::{FrontLink, Message};
+use crate::job::capture::job_terminal::{JobTerminal, TerminalUsers};
 use crate::job::process::fork;
 use crate::job::process::poll::{Readiness, wait_readable};
 use crate::job::process::signals;
@@ -17,6 +18,7 @@ use crate::job::process::signals::SignalFd;
 use crate::job::process::supervision_page::{Claim, SupervisionPage};
 use crate::job::process::wait_status;
 use crate::job::process::wait_status::Interruption;
+use crate::telemetry;
 
 /// The wait between two looks at the signals of a front that has stopped.
 const STOPPED_POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -33,6 +35,8 @@ pub(crate) struct JobControl {
     front_is_stopped: bool,
     /// The leader of the job's group is a child of this process.
     has_own_group: bool,
+    /// The pseudo-terminals of the newest attempt.
+    pub terminals: Vec<Arc<JobTerminal>>,
 }
 
 /// The process that gets the signals.
@@ -69,6 +73,7 @@ impl JobControl {
             keep_if_killed: true,
             front_is_stopped: false,
             has_own_group: true,
+            terminals: Vec::new(),
         })
     }
 
@@ -87,6 +92,7 @@ impl JobControl {
             keep_if_killed: attached.options.detached || attached.options.keep_if_killed,
             front_is_stopped: false,
             has_own_group: false,
+            terminals: Vec::new(),
         })
     }
 
@@ -147,6 +153,10 @@ impl JobControl {
         };
         let mut ready = wait_readable(&fds, limit);
         self.handle_events();
+        for terminal in &self.terminals {
+            // The job may be in the foreground now, which nobody tells.
+            terminal.copy_modes();
+        }
         ready.drain(..own);
         ready
     }
@@ -165,9 +175,18 @@ impl JobControl {
         if self.front_is_stopped && signals::has_pending_end(self.front_pid()) {
             self.continue_front();
         }
+        if self.front_is_stopped && self.is_orphaned() {
+            // The shell that has stopped it is gone: what the kernel does then.
+            let group = self.forwarder.target.group();
+            signals::kill(-group, libc::SIGHUP);
+            signals::kill(-group, libc::SIGCONT);
+            self.front_is_stopped = false;
+        }
         if let Front::Linked(link, _) = &self.front {
             let gone = loop {
                 match link.receive() {
+                    Ok(Some(Message::Continued)) => self.put_terminals_back(),
+                    Ok(Some(Message::Stopped)) => self.put_terminals_aside(),
                     Ok(Some(_)) => {}
                     Ok(None) => break false,
                     Err(_) => break true,
@@ -181,6 +200,9 @@ impl JobControl {
 
     fn lose_front(&mut self) {
         self.front = Front::Gone;
+        for terminal in &self.terminals {
+            terminal.leave();
+        }
         // What descends from the job does not descend from it any more.
         self.forwarder.root = std::process::id();
         set_child_subreaper(Some(getpid())).ok();
@@ -189,8 +211,13 @@ impl JobControl {
     fn handle_child(&mut self) {
         let live = self.page.live();
         match live.and_then(|claim| wait_status::interruption(claim.pid)) {
+            Some(Interruption::Stopped(libc::SIGTSTP)) if self.is_orphaned() => {
+                // No shell would continue it, so the kernel would not have stopped it.
+                signals::kill(-self.forwarder.target.group(), libc::SIGCONT);
+            }
             Some(Interruption::Stopped(signal)) => match &self.front {
                 Front::Linked(link, _) => {
+                    self.put_terminals_aside();
                     self.page.record_stop(signal);
                     link.wake();
                     self.front_is_stopped = true;
@@ -211,9 +238,64 @@ impl JobControl {
         });
     }
 
+    /// Returns whether the process group of a job at a terminal is orphaned: nobody in its
+    /// session but outside of it would continue it. For the kernel it is not, because this
+    /// process, in a group of its own, is the parent of the job.
+    fn is_orphaned(&self) -> bool {
+        let (Front::Linked(_, front), SignalTarget::Terminal(group)) =
+            (&self.front, self.forwarder.target)
+        else {
+            return false;
+        };
+        let ids = |pid| telemetry::group_and_session(pid);
+        let parent = telemetry::parent(*front).and_then(ids);
+        match (parent, ids(*front)) {
+            (Some((parent_group, parent_session)), Some((_, session))) => {
+                parent_session != session || parent_group == group as u32
+            }
+            (_, None) => false,
+            (None, Some(_)) => true,
+        }
+    }
+
+    /// Returns who may use a terminal.
+    pub(crate) fn terminal_users(&self) -> TerminalUsers {
+        let front = self.front_pid();
+        TerminalUsers {
+            front,
+            group: signals::group_of(front).unwrap_or_default(),
+        }
+    }
+
+    /// The job has stopped: passes on what it has printed, and gives the terminal back.
+    fn put_terminals_aside(&self) {
+        for terminal in &self.terminals {
+            terminal.flush(|| self.page.output.in_hand_bytes().iter().sum());
+            terminal.put_aside();
+        }
+    }
+
+    fn put_terminals_back(&self) {
+        for terminal in &self.terminals {
+            terminal.put_back();
+        }
+    }
+
+    /// The attempt has ended: the terminal is as it was before.
+    pub(crate) fn restore_terminals(&mut self) {
+        // The last one that changed it first, so that each finds what it left.
+        for _ in 0..self.terminals.len() {
+            for terminal in &self.terminals {
+                terminal.restore();
+            }
+        }
+        self.terminals.clear();
+    }
+
     /// Continues a front that stopped with the job.
     pub(crate) fn continue_front(&mut self) {
         self.front_is_stopped = false;
+        self.put_terminals_back();
         if let Front::Linked(_, pid) = &self.front {
             signals::kill(*pid as i32, libc::SIGCONT);
         }

@@ -14,10 +14,11 @@ use rustix::process::{getpid, set_child_subreaper};
 
 use super::forward::{Forwarder, SignalTarget, asks_for_end};
 use super::front_link::{FrontLink, Message};
+use super::front_terminal::FrontTerminal;
 use super::last_resort;
 use crate::job::capture::splice_pipe::SplicePipe;
 use crate::job::process::fork::ForkResult;
-use crate::job::process::poll::wait_readable;
+use crate::job::process::poll::{Readiness, wait_readable};
 use crate::job::process::signals::{ReceivedSignal, SignalFd};
 use crate::job::process::supervision_page::{Claim, RunResult, SupervisionPage};
 use crate::job::process::wait_status::{ChildState, Interruption, WaitStatus};
@@ -139,6 +140,7 @@ struct Front {
     custody: Custody,
     /// Signals that came before there was a job to get them.
     early: Vec<ReceivedSignal>,
+    terminal: FrontTerminal,
     replaced: Vec<Instant>,
 }
 
@@ -170,6 +172,7 @@ pub fn start(options: FrontOptions) -> io::Result<Role> {
         link,
         custody,
         early: Vec::new(),
+        terminal: FrontTerminal::new(target),
         replaced: Vec::new(),
     };
     match fork::fork()? {
@@ -201,13 +204,17 @@ impl Front {
 
     fn watch(mut self) -> Role {
         loop {
-            let fds = [self.link.fd(), self.signals.fd().as_fd()];
-            wait_readable(&fds, Some(POLL_INTERVAL));
+            let mut fds = vec![self.link.fd(), self.signals.fd().as_fd()];
+            fds.extend(self.terminal.awaited(&self.custody.pipes));
+            let ready = wait_readable(&fds, Some(self.terminal.limit(POLL_INTERVAL)));
+            let has_keys = ready.get(2).is_some_and(|keys| *keys != Readiness::Idle);
             let linked = self.receive();
             while let Some(arrived) = self.signals.next() {
                 self.handle(arrived);
             }
             self.forward_early();
+            self.terminal.update_size(&self.custody.pipes);
+            self.terminal.pass_keys(&self.custody.pipes, has_keys);
             self.watch_adopted();
             self.stop_with_job();
             let supervisor = self.forwarder.supervisor;
@@ -238,7 +245,7 @@ impl Front {
     fn receive(&mut self) -> bool {
         loop {
             match self.link.receive() {
-                Ok(Some(Message::Wake)) => {}
+                Ok(Some(Message::Wake | Message::Stopped | Message::Continued)) => {}
                 Ok(Some(Message::Lease(lease))) => self.custody.lease = Some(lease),
                 Ok(Some(Message::Pipes(pipes))) => {
                     let mut pipes = pipes.into_iter();
@@ -256,9 +263,18 @@ impl Front {
     }
 
     fn handle(&mut self, arrived: ReceivedSignal) {
-        let own = arrived.pid == self.forwarder.supervisor && !arrived.from_kernel;
+        let ours = [self.forwarder.supervisor, self.forwarder.root];
+        let own = ours.contains(&arrived.pid) && !arrived.from_kernel;
         if arrived.signal == libc::SIGCHLD || own {
             return;
+        }
+        if matches!(arrived.signal, libc::SIGWINCH | libc::SIGCONT) {
+            self.terminal.update_size(&self.custody.pipes);
+        }
+        if arrived.signal == libc::SIGCONT {
+            // Its whole group was stopped, and it must not stop a second time.
+            self.page.take_stop();
+            self.link.send_job_control(&Message::Continued);
         }
         match (self.page.live(), self.page.claimed()) {
             (Some(claim), _) => self.forwarder.forward(claim, &arrived),
@@ -302,6 +318,7 @@ impl Front {
             self.page.record_exit(claim.step);
             self.link.wake();
         } else if let Some(Interruption::Stopped(signal)) = wait_status::interruption(claim.pid) {
+            self.link.send_job_control(&Message::Stopped);
             self.page.record_stop(signal);
         }
     }

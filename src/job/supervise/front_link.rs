@@ -33,6 +33,10 @@ pub(crate) enum Message {
     Pipes(Vec<OwnedFd>),
     /// The reader of this stream is gone: its pipe is to be closed.
     ReaderGone(StreamId),
+    /// The job has stopped, and the front stops with it.
+    Stopped,
+    /// The front continues.
+    Continued,
 }
 
 impl FrontLink {
@@ -85,6 +89,17 @@ impl FrontLink {
             StreamId::Both => b'3',
         };
         self.send(kind, &[], SendFlags::empty())
+    }
+
+    /// Tells the supervisor that the job has stopped, or that the front continues. A side
+    /// that is gone needs no hint.
+    pub(crate) fn send_job_control(&self, message: &Message) {
+        let kind = match message {
+            Message::Stopped => b's',
+            Message::Continued => b'c',
+            _ => b'w',
+        };
+        self.send(kind, &[], SendFlags::empty()).ok();
     }
 
     fn send(&self, kind: u8, fds: &[BorrowedFd<'_>], flags: SendFlags) -> io::Result<()> {
@@ -141,6 +156,8 @@ impl FrontLink {
             [b'1'] => Message::ReaderGone(StreamId::Stdout),
             [b'2'] => Message::ReaderGone(StreamId::Stderr),
             [b'3'] => Message::ReaderGone(StreamId::Both),
+            [b's'] => Message::Stopped,
+            [b'c'] => Message::Continued,
             _ => Message::Wake,
         }))
     }

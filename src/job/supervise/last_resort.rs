@@ -5,14 +5,21 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::termios::isatty;
 
 use super::forward::Forwarder;
+use crate::job::capture::job_terminal::{JobTerminal, TerminalUsers};
+use crate::job::capture::plan_streams::own_terminal;
 use crate::job::capture::pump::write_all;
+use crate::job::capture::stream::Passthrough;
 use crate::job::process::poll::wait_readable;
+use crate::job::process::pty;
+use crate::job::process::pty::Packet;
 use crate::job::process::signals::SignalFd;
 use crate::job::process::supervision_page::{Claim, RunResult, SupervisionPage};
 use crate::job::process::wait_status;
 use crate::job::process::wait_status::{ChildState, WaitStatus};
+use crate::log::StreamId;
 
 /// How often the job is looked at, should a signal be lost.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,6 +35,7 @@ pub(crate) fn carry_on(
     pass_on: bool,
 ) -> Option<RunResult> {
     let claim = page.claimed()?;
+    let terminals = terminals(page, forwarder, &pipes);
     loop {
         let mut fds: Vec<BorrowedFd<'_>> = vec![signals.fd().as_fd()];
         fds.extend(pipes.iter().flatten().map(AsFd::as_fd));
@@ -38,10 +46,14 @@ pub(crate) fn carry_on(
             }
         }
         let end = end_of(page, claim);
-        for (pipe, target) in pipes.iter_mut().zip(targets()) {
-            while read_once(pipe, pass_on.then_some(target)) {}
+        let streams = pipes.iter_mut().zip(&terminals).zip(targets());
+        for ((pipe, terminal), target) in streams {
+            while read_once(pipe, terminal.as_ref(), pass_on.then_some(target)) {}
         }
         if let Some(end) = end {
+            for terminal in terminals.iter().flatten() {
+                terminal.restore();
+            }
             wait_status::reap(claim.pid);
             return Some(end);
         }
@@ -66,17 +78,61 @@ fn end_of(page: &SupervisionPage, claim: Claim) -> Option<RunResult> {
     })
 }
 
+/// Returns the pseudo-terminals among the pipes.
+fn terminals(
+    page: &'static SupervisionPage,
+    forwarder: &Forwarder,
+    pipes: &[Option<OwnedFd>; 2],
+) -> [Option<JobTerminal>; 2] {
+    let users = TerminalUsers {
+        front: forwarder.root,
+        group: forwarder.target.group(),
+    };
+    let [first, second] = pipes;
+    let [first_modes, second_modes] = &page.modes;
+    [
+        (first, StreamId::Stdout, first_modes),
+        (second, StreamId::Stderr, second_modes),
+    ]
+    .map(|(pipe, id, modes)| {
+        let master = pipe.as_ref().filter(|pipe| isatty(pipe))?;
+        let (own, slave) = (master.try_clone().ok()?, pty::open_slave(master).ok());
+        let real = own_terminal(id, Passthrough::Apart);
+        Some(JobTerminal::new(own, slave, real, users, modes))
+    })
+}
+
 fn targets() -> [BorrowedFd<'static>; 2] {
     [rustix::stdio::stdout(), rustix::stdio::stderr()]
 }
 
+fn read_pipe(pipe: &OwnedFd, buf: &mut Vec<u8>) -> Result<usize, Errno> {
+    buf.resize(CHUNK_BYTES, 0);
+    rustix::io::read(pipe, buf)
+}
+
 /// Reads a part of what is in the pipe and passes it on; false if there is nothing for now.
-fn read_once(pipe: &mut Option<OwnedFd>, target: Option<BorrowedFd<'_>>) -> bool {
+fn read_once(
+    pipe: &mut Option<OwnedFd>,
+    terminal: Option<&JobTerminal>,
+    target: Option<BorrowedFd<'_>>,
+) -> bool {
     let Some(fd) = pipe else {
         return false;
     };
-    let mut buf = vec![0; CHUNK_BYTES];
-    let read = rustix::io::read(&*fd, &mut buf);
+    let mut buf = Vec::new();
+    let read = match terminal {
+        None => read_pipe(fd, &mut buf),
+        Some(terminal) => match pty::read_packet(&*fd, &mut buf) {
+            Packet::Data => Ok(buf.len()),
+            Packet::Status(status) => {
+                terminal.handle_status(status);
+                return true;
+            }
+            Packet::Empty => Err(Errno::AGAIN),
+            Packet::Closed => Ok(0),
+        },
+    };
     let bytes = match read {
         Ok(n @ 1..) => buf.get(..n).unwrap_or_default(),
         Err(Errno::INTR) => return true,

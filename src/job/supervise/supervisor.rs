@@ -175,6 +175,7 @@ impl Supervisor<'_> {
                 let on_reader_gone = self.on_reader_gone();
                 let options = self.capture_options(pass_on, &on_reader_gone);
                 let (capture, ChildPipes { stdout, stderr }) = Capture::start(&options)?;
+                let terminals = capture.terminals();
                 if let Some(link) = self.control.link() {
                     let pipes = capture.pipes()?;
                     let pipes: Vec<BorrowedFd<'_>> = pipes.iter().map(AsFd::as_fd).collect();
@@ -182,6 +183,7 @@ impl Supervisor<'_> {
                     link.send_pipes(&pipes).ok();
                 }
                 self.captures.push(capture);
+                self.control.terminals = terminals;
                 Streams::Given { stdout, stderr }
             }
             (false, Passthrough::Apart) => Streams::Inherit,
@@ -222,7 +224,9 @@ impl Supervisor<'_> {
         {
             let on_reader_gone = self.on_reader_gone();
             let options = self.capture_options(self.pass_on(pass_on), &on_reader_gone);
-            self.captures.push(Capture::resume(pipes, &options)?);
+            let capture = Capture::resume(pipes, &options)?;
+            self.control.terminals = capture.terminals();
+            self.captures.push(capture);
         }
         Ok(Some(child))
     }
@@ -242,6 +246,7 @@ impl Supervisor<'_> {
     ) -> CaptureOptions<'a> {
         CaptureOptions {
             plan: self.spec.output.streams,
+            users: self.control.terminal_users(),
             sink: &self.sink,
             pass_on,
             redactor: self.spec.passed_on_redactor(),
@@ -271,6 +276,7 @@ impl Supervisor<'_> {
         if let Some(capture) = self.captures.last() {
             capture.wait_until_passed_on(DELIVERY_TIMEOUT);
         }
+        self.control.restore_terminals();
         ended
     }
 

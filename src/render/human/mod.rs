@@ -6,6 +6,7 @@ pub(crate) mod format;
 pub(crate) mod found_line;
 pub(crate) mod gap_report;
 pub(crate) mod gc_report;
+mod look;
 pub(crate) mod printer;
 pub(crate) mod recover_report;
 pub(crate) mod rotate_report;

@@ -1,6 +1,6 @@
 //! Makes what a job printed safe for a terminal: lines are shown as a terminal would show them
-//! in the end, so a progress bar is one line; of all other escape sequences nothing is left,
-//! and other control characters are escaped.
+//! in the end, so a progress bar is one line, with their colors where those are enabled. Of all
+//! other escape sequences nothing is left, and other control characters are escaped.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,10 +10,12 @@ use super::style::{Role, Style, is_control};
 use super::terminal_line::TerminalLine;
 use crate::log::StreamId;
 
+/// Begins each sequence.
+const ESCAPE: char = '\u{1b}';
 /// Erases the rest of a line (ECMA-48, EL).
 const ERASE_REST: &str = "\x1b[K";
 /// The maximum length of the parameters of a control sequence that is interpreted.
-const MAX_PARAMS: usize = 16;
+const MAX_PARAMS: usize = 64;
 
 /// How a line that was written before it was finished is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +29,7 @@ pub enum UnfinishedLines {
 /// Sanitizes the output of jobs that arrives in chunks, which may end anywhere.
 ///
 /// A line is written when it is finished; [`Sanitizer::flush`] writes unfinished ones. Where
-/// colors are enabled, stderr has one.
+/// colors are enabled, those of the job are kept, and stderr has one where it has none itself.
 #[derive(Debug)]
 pub struct Sanitizer {
     style: Style,
@@ -95,7 +97,10 @@ impl Sanitizer {
                     Some(StreamId::Stderr) => Role::Bad,
                     Some(StreamId::Stdout | StreamId::Both) | None => Role::Plain,
                 },
-                parser: OutputParser::default(),
+                parser: OutputParser {
+                    line: TerminalLine::new(self.style.color),
+                    ..OutputParser::default()
+                },
                 shown: String::new(),
             });
             streams.len() - 1
@@ -143,10 +148,17 @@ impl Sanitizer {
             self.end_line(out)?;
         }
         let stream = self.streams.get(at);
-        let role = stream.map_or(Role::Plain, |stream| stream.role);
+        let colored = line.contains(ESCAPE);
+        let role = match stream {
+            Some(stream) if !colored => stream.role,
+            _ => Role::Plain,
+        };
         let shown = stream.filter(|_| self.open.is_some());
         let shown = shown.map(|stream| stream.shown.as_str());
-        let text = match shown.map(|shown| line.strip_prefix(shown)) {
+        // The start of a line with colors ends in a sequence of its own.
+        let is_rest = |rest: &&str| rest.is_empty() || !colored;
+        let added = |shown| line.strip_prefix(shown).filter(is_rest);
+        let text = match shown.map(added) {
             None => self.style.paint(role, line),
             Some(Some(added)) => self.style.paint(role, added),
             Some(None) => {
@@ -332,9 +344,29 @@ mod tests {
     }
 
     #[test]
+    fn colors_are_kept_where_they_are_enabled() {
+        let printed = b"\x1b[1;31mred\x1b[0m\x1b[5m no\x1b[32mgreen\ntoo\n";
+        assert_eq!(shown(&[(OUT, printed)], false), "red nogreen\ntoo\n");
+        let line = "\x1b[1;31mred\x1b[0m no\x1b[32mgreen\x1b[0m";
+        let colored = format!("{line}\n\x1b[32mtoo\x1b[0m\n");
+        assert_eq!(shown(&[(OUT, printed)], true), colored);
+        assert_eq!(shown(&[(ERR, printed)], true), colored);
+    }
+
+    #[test]
+    fn colored_line_is_replaced_as_a_whole() {
+        let chunks: [(StreamId, &[u8]); 3] =
+            [(OUT, b"\x1b[31m10%"), (OUT, b"\r\x1b[32m99%"), (OUT, b"\n")];
+        assert_eq!(
+            shown(&chunks, true),
+            "\x1b[31m10%\x1b[0m\r\x1b[32m99%\x1b[0m\x1b[K\n"
+        );
+    }
+
+    #[test]
     fn escape_sequences_are_stripped() {
         assert_eq!(clean("plain\ttext ✓\n"), "plain\ttext ✓\n");
-        assert_eq!(clean("\x1b[31mred\x1b[0m \x1b[Hhome\n"), "red home\n");
+        assert_eq!(clean("\x1b[H\x1b[2Jhome\x1b[>4;2m\n"), "home\n");
         assert_eq!(clean("\x1b]0;title\x07a\x1b]8;;x\x1b\\b\n"), "ab\n");
         assert_eq!(clean("\u{9b}2Ja\u{9d}t\u{9c}b\n"), "ab\n");
         assert_eq!(clean("\x1b]52;c;b3duZWQ=\x07a\x1b[?1049hb\n"), "ab\n");

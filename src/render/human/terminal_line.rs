@@ -1,27 +1,61 @@
 //! One line as a terminal would show it, after carriage returns, backspaces and erasures.
 
+use super::look::Look;
+
 /// The maximum length of a line in characters. What is beyond starts a new line.
 pub(crate) const MAX_LINE_CHARS: usize = 64 << 10;
 /// The maximum column that a control sequence can move the cursor to.
 const MAX_MOVE: usize = 4096;
 
+/// A character and its look.
+#[derive(Debug, Clone, Copy)]
+struct Cell {
+    shown: char,
+    look: Look,
+}
+
+/// Ends all colors and attributes.
+const RESET: &str = "\x1b[0m";
+
+/// An empty place.
+const BLANK: Cell = Cell {
+    shown: ' ',
+    look: Look::PLAIN,
+};
+
 /// A line with a cursor. Each character takes one column: wide ones are only exact where a line
 /// is replaced as a whole, as progress bars do.
 #[derive(Debug, Default)]
 pub(crate) struct TerminalLine {
-    cells: Vec<char>,
+    cells: Vec<Cell>,
     cursor: usize,
+    /// The look of what comes next.
+    look: Look,
+    /// Colors and attributes are kept.
+    colored: bool,
 }
 
 impl TerminalLine {
+    /// Makes an empty line that keeps colors and attributes, or drops them.
+    pub(crate) fn new(colored: bool) -> Self {
+        Self {
+            colored,
+            ..Self::default()
+        }
+    }
+
     /// Writes a character at the cursor.
     pub(crate) fn put(&mut self, c: char) {
         while self.cells.len() < self.cursor {
-            self.cells.push(' ');
+            self.cells.push(BLANK);
         }
+        let new = Cell {
+            shown: c,
+            look: self.look,
+        };
         match self.cells.get_mut(self.cursor) {
-            Some(cell) => *cell = c,
-            None => self.cells.push(c),
+            Some(cell) => *cell = new,
+            None => self.cells.push(new),
         }
         self.cursor += 1;
     }
@@ -35,7 +69,7 @@ impl TerminalLine {
     }
 
     /// Applies a control sequence, if it only changes this line (ECMA-48, section 8.3: CHA,
-    /// CUF, CUB and EL). Sequences that change the whole screen are ignored: nothing that was
+    /// CUF, CUB, EL and SGR). Sequences that change the whole screen are ignored: nothing that was
     /// printed before may disappear.
     pub(crate) fn control(&mut self, last: char, params: &str) {
         let n: usize = params.split(';').next().unwrap_or("").parse().unwrap_or(0);
@@ -52,9 +86,10 @@ impl TerminalLine {
                     .cells
                     .iter_mut()
                     .take(self.cursor + 1)
-                    .for_each(|c| *c = ' '),
+                    .for_each(|c| *c = BLANK),
                 _ => self.cells.clear(),
             },
+            'm' if self.colored => self.look.apply(params),
             _ => {}
         }
     }
@@ -63,9 +98,26 @@ impl TerminalLine {
         self.cells.len() >= MAX_LINE_CHARS
     }
 
-    /// Returns the text of the line.
+    /// Returns the text of the line, with its colors if they are kept.
     pub(crate) fn text(&self) -> String {
-        self.cells.iter().collect()
+        let mut text = String::with_capacity(self.cells.len());
+        let mut current = Look::PLAIN;
+        for cell in &self.cells {
+            if cell.look != current {
+                if current != Look::PLAIN {
+                    text.push_str(RESET);
+                }
+                current = cell.look;
+                if current != Look::PLAIN {
+                    text.push_str(&current.sequence());
+                }
+            }
+            text.push(cell.shown);
+        }
+        if current != Look::PLAIN {
+            text.push_str(RESET);
+        }
+        text
     }
 
     /// Returns the text of the line, and starts the next one.

@@ -4,6 +4,18 @@ use std::process::Command;
 
 use super::env::{TestEnv, wait_until};
 
+/// Returns whether a program is installed; prints `skipped: …` if it is not.
+pub(crate) fn has(program: &str) -> bool {
+    let found = Command::new("sh")
+        .args(["-c", "command -v \"$1\"", "sh", program])
+        .output()
+        .is_ok_and(|found| found.status.success());
+    if !found {
+        eprintln!("skipped: {program} is not installed");
+    }
+    found
+}
+
 /// A shell in a terminal of its own, in the test's directory.
 pub(crate) struct Terminal<'a> {
     env: &'a TestEnv,
@@ -69,6 +81,13 @@ impl<'a> Terminal<'a> {
     pub(crate) fn format_variable(&self, what: &str) -> String {
         let told = self.tmux(&["display-message", "-p", &format!("#{{{what}}}")]);
         String::from_utf8_lossy(&told.stdout).trim().to_owned()
+    }
+
+    /// Returns the modes of the terminal, as stty prints them.
+    pub(crate) fn modes(&self) -> String {
+        let tty = self.format_variable("pane_tty");
+        let told = Command::new("stty").args(["-a", "-F", &tty]).output();
+        String::from_utf8_lossy(&told.unwrap().stdout).into_owned()
     }
 
     /// Returns the screen with its colors.

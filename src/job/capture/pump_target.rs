@@ -1,0 +1,234 @@
+//! One stream of a job: its pipe or pseudo-terminal, and where its bytes go.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+use rustix::io::Errno;
+
+use super::job_terminal::JobTerminal;
+use super::output_file::OutputFile;
+use super::plan_streams::own_stream;
+use super::stream::{PIPE_BYTES, Passthrough, new_buffer};
+use crate::job::process::inherited;
+use crate::job::process::pty;
+use crate::job::process::pty::Packet;
+use crate::job::process::supervision_page::SupervisionPage;
+use crate::job::redact::stream_masker::StreamMasker;
+use crate::log::StreamId;
+use crate::sync::lock;
+
+/// More than fits into a pseudo-terminal, in bytes.
+const MAX_TERMINAL_BYTES: usize = 256 << 10;
+
+/// One stream: its pipe, and where its bytes go.
+#[derive(Debug)]
+pub(crate) struct PumpTarget {
+    pub id: StreamId,
+    pub(super) pass_on: Passthrough,
+    /// Masks what is passed on.
+    pub(super) masker: Option<Mutex<StreamMasker>>,
+    page: &'static SupervisionPage,
+    /// Runlog's end of the pipe, until it is closed. Locked only with the sink locked.
+    pub(super) pipe: Mutex<Pipe>,
+    /// Set if the job prints to a pseudo-terminal.
+    pub terminal: Option<Arc<JobTerminal>>,
+}
+
+/// What became of a pipe after the end of the job.
+#[derive(Debug)]
+pub(crate) enum Drained {
+    /// Nobody can write to it any more.
+    Closed,
+    /// A process that the job left behind can still write to it.
+    HeldOpen(OwnedFd),
+}
+
+/// Runlog's end of a pipe or pseudo-terminal.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    pub fd: Option<OwnedFd>,
+    /// Stored by the main thread, and still to be passed on.
+    pub left_over: Vec<u8>,
+}
+
+impl PumpTarget {
+    pub(crate) fn new(
+        id: StreamId,
+        pass_on: Passthrough,
+        masker: Option<StreamMasker>,
+        pipe: OwnedFd,
+        terminal: Option<Arc<JobTerminal>>,
+        page: &'static SupervisionPage,
+    ) -> Self {
+        let pipe = Mutex::new(Pipe {
+            fd: Some(pipe),
+            left_over: Vec::new(),
+        });
+        Self {
+            id,
+            pass_on,
+            masker: masker.map(Mutex::new),
+            page,
+            pipe,
+            terminal,
+        }
+    }
+
+    /// Returns a duplicate of runlog's end of the pipe, unless that was closed.
+    pub(crate) fn duplicate(&self) -> Option<io::Result<OwnedFd>> {
+        lock(&self.pipe).fd.as_ref().map(OwnedFd::try_clone)
+    }
+
+    /// Returns whether what the job prints goes on to a stream of runlog's.
+    pub(super) fn is_passed_on(&self) -> bool {
+        let silent = self.page.output.silent.load(Ordering::Relaxed);
+        self.pass_on != Passthrough::No && silent & (1 << self.id.index()) == 0
+    }
+
+    /// Ends the passing on of this stream; what it would have passed on is counted.
+    pub(super) fn stop_passing_on(&self) {
+        let bit = 1 << self.id.index();
+        self.page.output.silent.fetch_or(bit, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_undelivered(&self, bytes: usize) {
+        let undelivered = &self.page.output.undelivered;
+        undelivered.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn handle_status(&self, status: u8) {
+        if let Some(terminal) = self.terminal.as_ref().filter(|_| status != 0) {
+            terminal.handle_status(status);
+        }
+    }
+
+    /// Records how many bytes would be lost or doubled if the process died now.
+    pub(super) fn record_in_hand(&self, bytes: usize) {
+        if let Some(in_hand) = self.page.output.in_hand.get(self.id.index()) {
+            in_hand.moving.store(bytes as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Records what the main thread has in hand besides.
+    pub(super) fn record_draining(&self, bytes: usize) {
+        if let Some(in_hand) = self.page.output.in_hand.get(self.id.index()) {
+            in_hand.draining.store(bytes as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns how many bytes the masker of what is passed on holds back.
+    pub(super) fn held_bytes(&self) -> usize {
+        let masker = self.masker.as_ref();
+        masker.map_or(0, |masker| lock(masker).held_bytes())
+    }
+
+    /// Stores what is left in the pipe, at most its capacity, and closes it.
+    pub(crate) fn drain(&self, sink: &mut OutputFile) -> Drained {
+        if let Some(terminal) = &self.terminal {
+            return self.drain_terminal(terminal, sink);
+        }
+        let mut pipe = lock(&self.pipe);
+        let mut left = pipe.fd.as_ref().map_or(0, |fd| {
+            rustix::pipe::fcntl_getpipe_size(fd).unwrap_or(PIPE_BYTES)
+        });
+        let mut buf = new_buffer();
+        let longest = buf.len();
+        let mut held_open = pipe.fd.is_some() && left == 0;
+        while let Some(fd) = pipe.fd.as_ref().filter(|_| left > 0) {
+            if self.pass_on == Passthrough::No && sink.can_move() {
+                match sink.splice(self.id, fd) {
+                    Some(0) => {
+                        held_open = false;
+                        break;
+                    }
+                    Some(n) => {
+                        left = left.saturating_sub(n);
+                        held_open = left == 0;
+                        continue;
+                    }
+                    None if sink.can_move() => {
+                        held_open = true;
+                        break;
+                    }
+                    // The kernel cannot: it is read.
+                    None => {}
+                }
+            }
+            self.record_draining(pipe.left_over.len() + longest);
+            let part = buf.get_mut(..left.min(longest)).unwrap_or_default();
+            let got = match rustix::io::read(fd, part) {
+                Ok((got @ [_, ..], _)) => got,
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => {
+                    held_open = true;
+                    break;
+                }
+                Ok(_) | Err(_) => {
+                    held_open = false;
+                    break;
+                }
+            };
+            left -= got.len();
+            held_open = left == 0;
+            sink.store(self.id, got);
+            if self.pass_on != Passthrough::No {
+                pipe.left_over.extend_from_slice(got);
+            }
+        }
+        self.record_draining(pipe.left_over.len());
+        sink.finish(self.id);
+        match pipe.fd.take() {
+            Some(fd) if held_open => Drained::HeldOpen(fd),
+            _ => Drained::Closed,
+        }
+    }
+
+    /// Stores what is left in a pseudo-terminal, and closes it.
+    fn drain_terminal(&self, terminal: &JobTerminal, sink: &mut OutputFile) -> Drained {
+        let mut pipe = lock(&self.pipe);
+        terminal.close_slave();
+        let mut held_open = false;
+        let mut printed = Vec::new();
+        while let Some(fd) = &pipe.fd {
+            self.record_draining(pipe.left_over.len() + printed.len() + pty::PACKET_BYTES);
+            match pty::read_packet(fd, &mut printed) {
+                Packet::Data | Packet::Status(_) if printed.len() < MAX_TERMINAL_BYTES => {}
+                Packet::Data | Packet::Status(_) | Packet::Empty => {
+                    held_open = true;
+                    break;
+                }
+                Packet::Closed => break,
+            }
+        }
+        sink.store(self.id, &printed);
+        if self.pass_on != Passthrough::No {
+            pipe.left_over.append(&mut printed);
+        }
+        self.record_draining(pipe.left_over.len());
+        sink.finish(self.id);
+        match pipe.fd.take() {
+            Some(fd) if held_open => Drained::HeldOpen(fd),
+            _ => Drained::Closed,
+        }
+    }
+
+    /// Returns whether something is still to be passed on that the main thread has stored, or
+    /// that the masker may hold back.
+    pub(crate) fn has_left_over(&self) -> bool {
+        self.masker.is_some() || !lock(&self.pipe).left_over.is_empty()
+    }
+
+    /// Returns the stream of runlog's that this one is passed on to.
+    ///
+    /// # Errors
+    /// It was closed when runlog was started. What is open there now is not the caller's.
+    pub(super) fn target(&self) -> Result<BorrowedFd<'static>, Errno> {
+        let (fd, target) = own_stream(self.id, self.pass_on);
+        if inherited::was_closed(fd) {
+            return Err(Errno::BADF);
+        }
+        Ok(target)
+    }
+}

@@ -1,0 +1,94 @@
+//! What the front does at a terminal.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::termios::{isatty, tcgetpgrp};
+
+use super::forward::SignalTarget;
+use super::key_relay::KeyRelay;
+use crate::job::capture::job_terminal::TerminalUsers;
+use crate::job::capture::plan_streams::own_terminal;
+use crate::job::capture::stream::Passthrough;
+use crate::job::process::{pty, signals};
+use crate::log::StreamId;
+
+/// The caller's terminal, as far as the front minds it.
+#[derive(Debug)]
+pub(super) struct FrontTerminal {
+    users: TerminalUsers,
+    keys: KeyRelay,
+    /// There is a controlling terminal.
+    has_terminal: bool,
+}
+
+impl FrontTerminal {
+    /// Takes over from the process that the caller started, which is this one.
+    pub(super) fn new(target: SignalTarget) -> Self {
+        let has_terminal = matches!(target, SignalTarget::Terminal(_));
+        Self {
+            has_terminal,
+            users: TerminalUsers {
+                front: std::process::id(),
+                group: target.group(),
+            },
+            keys: KeyRelay::new(has_terminal),
+        }
+    }
+
+    /// Returns what has to be waited for, if the job prints to a pseudo-terminal.
+    pub(super) fn awaited(&self, pipes: &[Option<OwnedFd>]) -> Option<BorrowedFd<'_>> {
+        self.keys.awaited().filter(|_| has_masters(pipes))
+    }
+
+    /// Returns how long may be waited.
+    pub(super) fn limit(&self, longest: Duration) -> Duration {
+        self.keys.limit(longest)
+    }
+
+    /// Gives the pseudo-terminals the size of the terminal, and tells the processes in the
+    /// foreground, which may have looked at the size too early.
+    pub(super) fn update_size(&self, pipes: &[Option<OwnedFd>]) {
+        let Some(real) = real_terminal() else {
+            return;
+        };
+        let mut changed = false;
+        for master in masters(pipes) {
+            changed |= pty::update_size(master, real);
+        }
+        if !changed {
+            return;
+        }
+        let group = match tcgetpgrp(real) {
+            Ok(group) => group.as_raw_nonzero().get(),
+            // The pseudo-terminal of another runlog.
+            Err(Errno::NOTTY) if self.has_terminal => self.users.group,
+            Err(_) => return,
+        };
+        if group == self.users.group || self.users.has_group(group) {
+            signals::kill(-group, libc::SIGWINCH);
+        }
+    }
+
+    /// Passes on keys that only a reader of a pseudo-terminal can want.
+    pub(super) fn pass_keys(&mut self, pipes: &[Option<OwnedFd>], can_be_read: bool) {
+        if has_masters(pipes) {
+            self.keys.step(masters(pipes), self.users, can_be_read);
+        }
+    }
+}
+
+/// Returns the terminal that output is passed on to.
+fn real_terminal() -> Option<BorrowedFd<'static>> {
+    let mut streams = [StreamId::Stdout, StreamId::Stderr].into_iter();
+    streams.find_map(|id| own_terminal(id, Passthrough::Apart))
+}
+
+fn masters(pipes: &[Option<OwnedFd>]) -> impl Iterator<Item = &OwnedFd> {
+    pipes.iter().flatten().filter(|pipe| isatty(pipe.as_fd()))
+}
+
+fn has_masters(pipes: &[Option<OwnedFd>]) -> bool {
+    masters(pipes).next().is_some()
+}

@@ -1,0 +1,193 @@
+//! Keys for programs that read them from their stdout or stderr.
+//!
+//! The job's stdin and `/dev/tty` are the real terminal. But some programs read from the
+//! terminal that they print to, which is a pseudo-terminal: pagers (less opens the terminal
+//! of its stderr, more reads from it), and editors whose stdin is a pipe. What is typed is
+//! passed on to it only if nobody else reads it, and a process of the job waits for it there.
+
+use std::fs;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::time::{Duration, Instant};
+
+use rustix::fs::makedev;
+use rustix::io::Errno;
+
+use crate::job::capture::job_terminal::TerminalUsers;
+use crate::job::process::poll::{Readiness, wait_readable};
+use crate::job::process::pty;
+use crate::telemetry;
+
+/// How long a key may lie before a reader is looked for: one that reads the real terminal
+/// takes it at once.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+/// The longest time between two looks while a key lies.
+const LAST_LOOK: Duration = Duration::from_millis(500);
+/// The most that is passed on at once, in bytes.
+const KEY_BYTES: usize = 1024;
+/// The major number of the slaves of pseudo-terminals.
+const SLAVE_MAJOR: u32 = 136;
+
+/// The system calls in which a process waits for several descriptors.
+const WAITS: &[libc::c_long] = &[
+    libc::SYS_ppoll,
+    libc::SYS_pselect6,
+    libc::SYS_epoll_pwait,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_select,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_epoll_wait,
+];
+
+/// Passes keys on.
+#[derive(Debug)]
+pub(super) struct KeyRelay {
+    /// The controlling terminal; reading it does not block.
+    tty: Option<File>,
+    /// When a key that lies is looked at again.
+    look_at: Option<Instant>,
+    pause: Duration,
+}
+
+impl KeyRelay {
+    pub(super) fn new(has_terminal: bool) -> Self {
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+        let open = || {
+            let mut options = File::options();
+            options.read(true).custom_flags(flags).open("/dev/tty").ok()
+        };
+        Self {
+            tty: has_terminal.then(open).flatten(),
+            look_at: None,
+            pause: FIRST_LOOK,
+        }
+    }
+
+    /// Returns the terminal, if a key is waited for.
+    pub(super) fn awaited(&self) -> Option<BorrowedFd<'_>> {
+        let tty = self.tty.as_ref().filter(|_| self.look_at.is_none());
+        tty.map(AsFd::as_fd)
+    }
+
+    /// Returns how long may be waited.
+    pub(super) fn limit(&self, longest: Duration) -> Duration {
+        let left = |at: Instant| at.saturating_duration_since(Instant::now());
+        self.look_at.map_or(longest, |at| left(at).min(longest))
+    }
+
+    /// Looks at a key that lies.
+    pub(super) fn step<'a>(
+        &mut self,
+        mut masters: impl Iterator<Item = &'a OwnedFd>,
+        users: TerminalUsers,
+        can_be_read: bool,
+    ) {
+        let now = Instant::now();
+        let Some(tty) = &self.tty else {
+            return;
+        };
+        match self.look_at {
+            None if can_be_read => {
+                self.pause = FIRST_LOOK;
+                self.look_at = Some(now + self.pause);
+                return;
+            }
+            Some(at) if at <= now => {}
+            _ => return,
+        }
+        let lies = wait_readable(&[tty.as_fd()], Some(Duration::ZERO));
+        if lies != [Readiness::Readable] {
+            // After a hang-up there are no more keys.
+            let hung_up = lies == [Readiness::HungUp];
+            self.look_at = None;
+            if hung_up {
+                self.tty = None;
+            }
+            return;
+        }
+        let master = if users.are_in_foreground(tty.as_fd()) {
+            masters.find(|master| is_read(master, users.front))
+        } else {
+            None
+        };
+        let passed = master.is_some_and(|master| pass(tty, master));
+        if passed {
+            self.look_at = None;
+        } else {
+            self.pause = (self.pause * 2).min(LAST_LOOK);
+            self.look_at = Some(now + self.pause);
+        }
+    }
+}
+
+/// Passes on what was typed.
+fn pass(tty: &File, master: &OwnedFd) -> bool {
+    let mut keys = [0; KEY_BYTES];
+    let Ok(n @ 1..) = rustix::io::read(tty, &mut keys) else {
+        return false;
+    };
+    let mut left = keys.get(..n).unwrap_or_default();
+    while !left.is_empty() {
+        match rustix::io::write(master, left) {
+            Ok(n) => left = left.get(n..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            // Nobody takes so much: the rest would be lost in a terminal too.
+            Err(_) => break,
+        }
+    }
+    true
+}
+
+/// Returns whether a process of the job waits for keys from the slave.
+fn is_read(master: &OwnedFd, front: u32) -> bool {
+    let Ok(number) = pty::slave_number(master) else {
+        return false;
+    };
+    let device = makedev(SLAVE_MAJOR, number);
+    let mut processes = telemetry::descendants(front).into_iter();
+    processes.any(|pid| waits_for_keys(pid, device))
+}
+
+/// Returns whether a process waits for keys from a terminal: in a read from it, or in a wait
+/// for several descriptors, with one that can only be there for this.
+fn waits_for_keys(pid: u32, device: u64) -> bool {
+    let Ok(call) = fs::read_to_string(format!("/proc/{pid}/syscall")) else {
+        return has_key_descriptor(pid, device);
+    };
+    let mut words = call.split_ascii_whitespace();
+    let number = words.next().and_then(|word| word.parse().ok());
+    match number {
+        Some(libc::SYS_read) => {
+            let fd = words.next().and_then(|word| word.strip_prefix("0x"));
+            let fd = fd.and_then(|fd| u32::from_str_radix(fd, 16).ok());
+            fd.is_some_and(|fd| is_terminal(pid, &fd.to_string(), device))
+        }
+        Some(call) if WAITS.contains(&call) => has_key_descriptor(pid, device),
+        _ => false,
+    }
+}
+
+/// Returns whether a process has the terminal as its stdin, or has opened it only to read.
+fn has_key_descriptor(pid: u32, device: u64) -> bool {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return false;
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names = names.filter(|fd| is_terminal(pid, fd, device));
+    names.any(|fd| fd == "0" || is_read_only(pid, &fd))
+}
+
+fn is_terminal(pid: u32, fd: &str, device: u64) -> bool {
+    let file = fs::metadata(format!("/proc/{pid}/fd/{fd}"));
+    file.is_ok_and(|file| file.rdev() == device)
+}
+
+fn is_read_only(pid: u32, fd: &str) -> bool {
+    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| i32::from_str_radix(flags.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & libc::O_ACCMODE == libc::O_RDONLY)
+}

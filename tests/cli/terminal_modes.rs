@@ -1,0 +1,148 @@
+//! The modes of the terminal: the job's while it runs, and what they were before afterwards.
+
+use crate::support::env::{TestEnv, pid_of, wait_until};
+use crate::support::terminal::{Terminal, has};
+
+/// Sets modes on the terminal that it prints to, and waits.
+const RAW: &str = "sh -c 'stty raw -echo <&1; echo $$ >pid; while :; do sleep 0.05; done'";
+
+/// Starts a shell with job control, and a job that has changed the modes.
+fn raw_job<'a>(env: &'a TestEnv, flags: &str) -> Option<(Terminal<'a>, String)> {
+    let terminal = Terminal::new(env)?;
+    terminal.line("set -m; echo ready");
+    terminal.wait_for_line("ready");
+    let before = terminal.modes();
+    terminal.line(&format!("\"$RUNLOG\" run --run it {flags} -- {RAW}"));
+    env.wait_for_file("pid");
+    wait_until("the terminal is raw", || is_raw(&terminal));
+    Some((terminal, before))
+}
+
+fn is_raw(terminal: &Terminal<'_>) -> bool {
+    terminal.modes().contains("-icanon")
+}
+
+fn kill(pid: i64) {
+    rustix::process::kill_process(pid_of(pid), rustix::process::Signal::KILL).unwrap();
+}
+
+#[track_caller]
+fn wait_for_modes(terminal: &Terminal<'_>, modes: &str) {
+    wait_until(modes, || terminal.modes() == modes);
+}
+
+#[test]
+fn modes_are_restored_after_job_was_killed() {
+    let env = TestEnv::new();
+    let Some((terminal, before)) = raw_job(&env, "") else {
+        return;
+    };
+    kill(env.wait_for("job_started")["pid"].as_i64().unwrap());
+    wait_for_modes(&terminal, &before);
+}
+
+#[test]
+fn modes_are_restored_after_front_was_killed() {
+    for flags in ["", "--if-killed keep"] {
+        let env = TestEnv::new();
+        let Some((terminal, before)) = raw_job(&env, flags) else {
+            return;
+        };
+        kill(env.event("job_submitted")["front"]["pid"].as_i64().unwrap());
+        wait_for_modes(&terminal, &before);
+        kill(env.wait_for("job_started")["pid"].as_i64().unwrap());
+    }
+}
+
+#[test]
+fn modes_survive_killed_supervisor_and_are_restored_by_the_next() {
+    let env = TestEnv::new();
+    let Some((terminal, before)) = raw_job(&env, "") else {
+        return;
+    };
+    kill(
+        env.event("job_submitted")["supervisor"]["pid"]
+            .as_i64()
+            .unwrap(),
+    );
+    env.wait_for("supervisor_replaced");
+    assert!(is_raw(&terminal));
+    kill(env.event("job_started")["pid"].as_i64().unwrap());
+    wait_for_modes(&terminal, &before);
+}
+
+#[test]
+fn modes_are_put_aside_while_job_is_stopped() {
+    let env = TestEnv::new();
+    let Some((terminal, before)) = raw_job(&env, "") else {
+        return;
+    };
+    // A raw terminal sends no signals.
+    let pid = env.wait_for("job_started")["pid"].as_i64().unwrap();
+    rustix::process::kill_process(pid_of(pid), rustix::process::Signal::TSTP).unwrap();
+    wait_for_modes(&terminal, &before);
+    terminal.line("fg");
+    wait_until("the terminal is raw again", || is_raw(&terminal));
+    kill(pid);
+    wait_for_modes(&terminal, &before);
+}
+
+#[test]
+fn modes_that_somebody_else_has_set_stay() {
+    let env = TestEnv::new();
+    let Some((terminal, _)) = raw_job(&env, "") else {
+        return;
+    };
+    let tty = terminal.format_variable("pane_tty");
+    assert_eq!(env.sh(&format!("stty sane -echo -F {tty}")).code, 0);
+    let others = terminal.modes();
+    kill(env.wait_for("job_started")["pid"].as_i64().unwrap());
+    env.wait_for("job_failed");
+    wait_for_modes(&terminal, &others);
+}
+
+#[test]
+fn job_in_background_leaves_modes_alone() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    terminal.line("set -m; echo ready");
+    terminal.wait_for_line("ready");
+    let before = terminal.modes();
+    terminal.line(&format!("\"$RUNLOG\" run --run it -- {RAW} &"));
+    env.wait_for_file("pid");
+    let pid = env.wait_for("job_started")["pid"].as_i64().unwrap();
+    assert_eq!(terminal.modes(), before);
+    terminal.line("fg");
+    wait_until("the terminal is raw in the foreground", || {
+        is_raw(&terminal)
+    });
+    kill(pid);
+    wait_for_modes(&terminal, &before);
+}
+
+#[test]
+fn editor_that_sets_modes_of_both_terminals_leaves_them_as_they_were() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env).filter(|_| has("nano")) else {
+        return;
+    };
+    terminal.line("set -m; echo ready");
+    terminal.wait_for_line("ready");
+    let before = terminal.modes();
+    terminal.line("\"$RUNLOG\" run --run it -- nano file");
+    terminal.wait_for_text("GNU nano");
+    for _ in 0..2 {
+        terminal.keys(&["C-t", "C-z"]);
+        wait_until("the editor is stopped", || {
+            !terminal.screen().contains("GNU nano") && terminal.modes() == before
+        });
+        terminal.line("fg");
+        terminal.wait_for_text("GNU nano");
+        wait_until("the terminal is raw again", || is_raw(&terminal));
+    }
+    terminal.keys(&["C-x"]);
+    env.wait_for("job_completed");
+    wait_for_modes(&terminal, &before);
+}
