@@ -22,7 +22,7 @@ fn captured(env: &TestEnv) -> String {
 #[test]
 fn ls_prints_colors_which_are_stored_too() {
     let env = TestEnv::new();
-    std::fs::create_dir(env.path("folder")).unwrap();
+    std::fs::create_dir(env.path("directory")).unwrap();
     let Some(terminal) = start(&env, "ls", "-- sh -c 'test -t 1 && ls --color=auto'") else {
         return;
     };
@@ -31,14 +31,14 @@ fn ls_prints_colors_which_are_stored_too() {
     assert!(line.contains("\u{1b}["), "{line:?}");
     assert!(line.ends_with('\n') && !line.contains('\r'), "{line:?}");
     let colors = terminal.colors();
-    let shown = colors.lines().find(|line| line.contains("folder"));
+    let shown = colors.lines().find(|line| line.contains("directory"));
     assert!(shown.unwrap().contains("\u{1b}["), "{colors:?}");
     let output = &env.event("job_completed")["output"];
     assert_eq!(output["held_open"], serde_json::Value::Null);
     terminal.line("clear; \"$RUNLOG\" tail it --output; echo end");
     terminal.wait_for_line("end");
     let colors = terminal.colors();
-    let shown = colors.lines().find(|line| line.contains("folder"));
+    let shown = colors.lines().find(|line| line.contains("directory"));
     assert!(shown.unwrap().contains("\u{1b}["), "{colors:?}");
 }
 

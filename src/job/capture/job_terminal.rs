@@ -3,7 +3,7 @@
 //! The job's stdin and its controlling terminal are the real ones, and so is what processes
 //! its output. So the modes that a program sets on the pseudo-terminal are copied to the real
 //! one, while the job is in the foreground. What the real one had before is restored when the
-//! job ends or stops, unless somebody else has changed it meanwhile.
+//! job ends or stops, unless another process has changed it meanwhile.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
@@ -30,7 +30,7 @@ const FLUSH_POLL_INTERVAL: Duration = Duration::from_millis(2);
 pub(crate) struct TerminalUsers {
     /// The process that the caller started; the job descends from it.
     pub front: u32,
-    /// Its process group, which a shell puts in the foreground.
+    /// The process group of the front, which a shell puts in the foreground.
     pub group: i32,
 }
 
@@ -172,7 +172,7 @@ impl JobTerminal {
         } else {
             copy.resting.get_or_insert(now);
             let target = now.with_changes(&last, &wanted);
-            // First the record: whoever comes after this process can restore it.
+            // First the record: the process that comes after this one can restore it.
             self.record.apply(&now, &target);
             target.write(real).ok();
         }

@@ -62,7 +62,7 @@ pub(crate) struct ChildPipes {
 pub(crate) struct CaptureOptions<'a> {
     /// Which pipes there are.
     pub plan: StreamPlan,
-    /// Who may use a terminal.
+    /// The processes that may use a terminal.
     pub users: TerminalUsers,
     pub sink: &'a Arc<Mutex<OutputFile>>,
     pub pass_on: Passthrough,
