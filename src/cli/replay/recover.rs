@@ -232,9 +232,10 @@ fn print_recovery_plan(args: &Args, run: &RunId, plan: &RecoveryOutcome) -> io::
         }
         RecoveryAction::Repaired => writeln!(out, "{run}  would repair the end of its log")?,
         RecoveryAction::Recovered | RecoveryAction::Skipped => {
-            let undo = match args.recovery.with_rollback {
-                true => ", and undo it if it has a rollback",
-                false => "",
+            let undo = if args.recovery.with_rollback {
+                ", and undo it if it has a rollback"
+            } else {
+                ""
             };
             for job in &plan.jobs {
                 writeln!(out, "{run}  would end job {job} as failed{undo}")?;

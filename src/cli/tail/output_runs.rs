@@ -16,7 +16,7 @@ use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::{Code, is_run_removed};
 use crate::cli::pager::PagedOutput;
 use crate::cli::tail::args::Args;
-use crate::job::inspect_runs;
+use crate::job::{PrintedChunk, inspect_runs};
 use crate::log::{JobScope, Watcher, list, open_any_dir};
 use crate::volume::{RunId, Volume};
 
@@ -154,8 +154,7 @@ impl PrintedRuns<'_> {
                 watcher.watch_output(run, output.dir());
             }
             let (lines, out) = (&mut self.lines, &mut self.out);
-            let mut print =
-                |job: &_, chunk: crate::job::PrintedChunk<'_>| lines.chunk(out, run, job, chunk);
+            let mut print = |job: &_, chunk: PrintedChunk<'_>| lines.chunk(out, run, job, chunk);
             let polled = output.poll(self.args, &mut OutputSink::Chunks(&mut print));
             self.has_jobs |= output.has_jobs();
             match polled {

@@ -17,7 +17,10 @@ pub(crate) const CHUNK_BYTES: usize = 256 << 10;
 /// Called with output that is not stored because storing has stopped, once what is stored can be
 /// read.
 #[derive(Clone)]
-pub struct OnUnstored(pub Arc<dyn Fn(StreamId, &[u8]) + Send + Sync>);
+pub struct OnUnstored(pub Arc<PassUnstored>);
+
+/// Passes on bytes of a stream.
+pub(crate) type PassUnstored = dyn Fn(StreamId, &[u8]) + Send + Sync;
 
 impl std::fmt::Debug for OnUnstored {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -234,13 +234,12 @@ impl TombstoneLog {
 fn lock_current(var: &Dir, path: &Path) -> Result<File, GcError> {
     loop {
         let file = var.append(layout::RETIRED)?;
-        match file_lock::try_exclusive(&file, path)? {
-            Some(guard) => guard.keep(),
-            None => {
-                let path = path.to_owned();
-                return Err(GcError::Running { path });
-            }
-        }
+        let running = || GcError::Running {
+            path: path.to_owned(),
+        };
+        file_lock::try_exclusive(&file, path)?
+            .ok_or_else(running)?
+            .keep();
         let opened = rustix::fs::fstat(&file).map_err(std::io::Error::from);
         let opened = FileKey::from(&opened.at("stat", path)?);
         let named = var.stat(layout::RETIRED)?;
