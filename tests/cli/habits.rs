@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use insta::assert_snapshot;
 
-use crate::support::checks::snapshot;
+use crate::support::checks::{numbered, snapshot};
 use crate::support::crash::on_small_disk;
 use crate::support::env::TestEnv;
 
@@ -321,7 +321,7 @@ fn quiet_on_success_prints_all_on_full_disk() {
     };
     assert_eq!(output.stdout(), "code 3\n");
     let printed = std::fs::read_to_string(env.path("out")).unwrap();
-    let expected: String = (1..=300_000).map(|n| format!("{n}\n")).collect();
+    let expected = numbered(1..300_001, |n| n.to_string());
     assert!(
         printed == expected,
         "{} of {} bytes",
