@@ -134,3 +134,22 @@ fn damaged_line_of_removed_run_is_reported() {
     );
     assert_eq!(gaps(&env, &["--all"]), (0, none()));
 }
+
+#[test]
+fn events_of_new_run_that_were_dropped_are_reported() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "old", "x"]);
+    env.ok(&["rotate", "old", "--force", "--keep", "0"]);
+    assert_eq!(gaps(&env, &["--all"]), (0, none()), "before the first call");
+    env.ok(&["emit", "--open", "--run", "a", "x"]);
+    env.ok(&["rotate", "a", "--force", "--keep", "0"]);
+    let found = tail(&env, &["--all"]);
+    assert_eq!(found.code, 5);
+    let gap = &printed(&found)[0];
+    let range = (&gap["from_seq"], &gap["to_seq"]);
+    assert_eq!(
+        (range, &gap["reason"]),
+        ((&0.into(), &1.into()), &"dropped".into())
+    );
+    assert_eq!(gaps(&env, &["--all"]), (0, none()));
+}

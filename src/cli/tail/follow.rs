@@ -344,7 +344,7 @@ impl<'a> Tailer<'a> {
                 self.queue.insert(run);
             }
         } else if self.args.all {
-            self.add_run(run, StartPoint::beginning(), false);
+            self.add_run(run, StartPoint::new_run(self.args), false);
         }
         Ok(())
     }
@@ -366,7 +366,7 @@ impl<'a> Tailer<'a> {
                 let start = if old {
                     start(self.args, &self.ledger, &run)
                 } else {
-                    StartPoint::beginning()
+                    StartPoint::new_run(self.args)
                 };
                 self.add_run(run, start, old);
             }

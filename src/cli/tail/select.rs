@@ -118,12 +118,14 @@ pub(crate) struct StartPoint {
 }
 
 impl StartPoint {
-    /// Starts with the first event.
-    pub(crate) fn beginning() -> Self {
-        Self {
-            start: FollowStart::Beginning,
-            skip: 0,
-        }
+    /// Starts with the first event of a new run. With a cursor file, its events that were
+    /// removed since the last call are missing.
+    pub(crate) fn new_run(args: &Args) -> Self {
+        let start = match args.cursor_file {
+            Some(_) => FollowStart::FirstEvent,
+            None => FollowStart::Beginning,
+        };
+        Self { start, skip: 0 }
     }
 }
 
@@ -132,7 +134,7 @@ pub(crate) fn start(args: &Args, ledger: &CursorStore, run: &RunId) -> StartPoin
     let (start, skip) = match (ledger.cursor_of(run), args.n) {
         (Some(cursor), _) => (FollowStart::After(cursor.clone()), 0),
         // Others were read before, so this run is new.
-        (None, _) if ledger.is_resumed() => (FollowStart::Beginning, 0),
+        (None, _) if ledger.is_resumed() => return StartPoint::new_run(args),
         (None, Some(LineCount::All)) => (FollowStart::Beginning, 0),
         (None, Some(LineCount::From(n))) => (FollowStart::Beginning, n.saturating_sub(1)),
         (None, Some(LineCount::Last(n))) => (FollowStart::Last(n), 0),

@@ -10,6 +10,7 @@ use super::last_lines::last_lines;
 use super::position::{Gap, GapReason, Position};
 use super::reader::Reader;
 use crate::log::error::StorageError;
+use crate::log::segment::segment_file::Segment;
 use crate::log::segment::segment_set::{open_active, open_segments, since_checkpoint};
 use crate::volume::{Dir, FileKey, RunId, layout};
 
@@ -18,6 +19,8 @@ use crate::volume::{Dir, FileKey, RunId, layout};
 pub enum FollowStart {
     /// At its first event.
     Beginning,
+    /// At its first event, even if that was removed: then a gap comes before what is left.
+    FirstEvent,
     /// At its newest checkpoint, which brings along the state of all events before it; at its
     /// first event if there is none.
     Checkpoint,
@@ -49,6 +52,7 @@ impl From<&Stat> for SeenStat {
 #[derive(Debug, Clone, Copy)]
 enum FirstLines {
     All,
+    SinceFirstEvent,
     SinceCheckpoint,
     Last(usize),
 }
@@ -83,6 +87,7 @@ impl Follower {
     pub fn new(start: FollowStart) -> Self {
         let (start, cursor) = match start {
             FollowStart::Beginning => (FirstLines::All, None),
+            FollowStart::FirstEvent => (FirstLines::SinceFirstEvent, None),
             FollowStart::Checkpoint => (FirstLines::SinceCheckpoint, None),
             FollowStart::Last(n) => (FirstLines::Last(n), None),
             FollowStart::After(cursor) => (FirstLines::All, Some(cursor)),
@@ -117,14 +122,25 @@ impl Follower {
         let Some(position) = self.position else {
             self.first_id = known_first_id(dir)?;
             self.identified = true;
+            let mut gap = None;
             let reader = match std::mem::replace(&mut self.start, FirstLines::All) {
                 FirstLines::Last(n) => last_lines(dir, n, want)?,
                 FirstLines::SinceCheckpoint => {
                     Reader::from_segments(since_checkpoint(open_segments(dir)?))
                 }
                 FirstLines::All => Reader::from_segments(open_segments(dir)?),
+                FirstLines::SinceFirstEvent => {
+                    let segments = open_segments(dir)?;
+                    let first = segments.first().map_or(0, Segment::first_event);
+                    gap = first.checked_sub(1).map(|last| Gap {
+                        from_seq: Some(0),
+                        to_seq: Some(last),
+                        why: GapReason::Dropped,
+                    });
+                    Reader::from_segments(segments)
+                }
             };
-            return Ok(Some(Update { gap: None, reader }));
+            return Ok(Some(Update { gap, reader }));
         };
         let active = open_active(dir)?;
         let active = active.filter(|active| position.matches_segment(active));
