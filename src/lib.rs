@@ -10,32 +10,22 @@
 //! ```
 //!
 //! `docs/library.md` says how it is used and what is stable, `docs/format.md` what the
-//! bytes are, for other languages. What these pages do not show is the program's own: it
-//! is there for its tests, and changes without notice.
+//! bytes are, for other languages. With the feature `cli`, [`cli`] is the program itself.
 
 #![cfg_attr(
     not(feature = "cli"),
-    expect(
-        dead_code,
-        unreachable_pub,
-        unused_imports,
-        reason = "used by the program only"
-    )
+    expect(dead_code, unused_imports, reason = "used by the program only")
 )]
 
 #[cfg(feature = "cli")]
-#[doc(hidden)]
 pub mod cli;
 #[cfg(feature = "cli")]
-#[doc(hidden)]
-pub mod job;
+mod job;
 pub mod log;
 #[cfg(feature = "cli")]
-#[doc(hidden)]
-pub mod render;
+mod render;
 
 mod sync;
 #[cfg(feature = "cli")]
-#[doc(hidden)]
 pub mod telemetry;
 pub mod volume;

@@ -16,28 +16,24 @@ pub use crate::job::capture::stream::{OnUnstored, OnWarning};
 pub use crate::job::error::StartError;
 pub use crate::job::output::interleave::{PlaybackItem, play};
 pub use crate::job::output::job_output::{
-    JobOutput, OutputCallback, PrintedChunk, SkipLines, UnindexedBytes, last_output_bytes,
+    JobOutput, PrintedChunk, SkipLines, UnindexedBytes, last_output_bytes,
 };
 pub use crate::job::process::interrupts::{Interrupts, ShutdownSignal};
 pub use crate::job::process::job_env::{JOB_VARIABLE, JOBS_VARIABLE, RUN_VARIABLE, enclosing_job};
-pub use crate::job::process::job_processes::JobProcess;
 pub use crate::job::process::open_file_limit::raise_open_file_limit;
 pub use crate::job::process::signals::{end_by, ignore_file_size_signal, parse_signal};
 pub use crate::job::process::socket::unread_of_socket;
 pub use crate::job::process::supervision_page::RunResult;
 pub use crate::job::recover::in_doubt::{InDoubt, UncertainLog};
 pub use crate::job::recover::recover_run::{
-    Daemon, LostJobRollback, RecoveryAction, RecoveryOptions, RecoveryOutcome, plan_recovery,
-    recover,
+    LostJobRollback, RecoveryAction, RecoveryOptions, RecoveryOutcome, plan_recovery, recover,
 };
 pub use crate::job::recover::stop_run::{PendingStop, StopOptions, StopOutcome};
 pub use crate::job::recover::undo::{UndoError, UndoOutcome, plan_undo, undo};
 pub use crate::job::redact::redaction::{Redaction, SecretEnv};
-pub use crate::job::redact::redactor::RedactError;
 pub use crate::job::search::event_search::search_events;
 pub use crate::job::search::line_search::{
-    FoundLine, LineKind, LineOrigin, LinePattern, LineSearch, OnFound, PatternCase, SearchItem,
-    SearchOptions,
+    FoundLine, LineKind, LinePattern, LineSearch, PatternCase, SearchItem, SearchOptions,
 };
 pub use crate::job::search::output_search::{OutputSelection, search_output, stored_outputs};
 pub use crate::job::spec::job_spec::{
@@ -58,7 +54,6 @@ pub use crate::job::supervise::detach::{Detached, END_OF_REPORT, detach};
 pub use crate::job::supervise::front::{Attached, FrontEnd, FrontOptions, Progress, Role, start};
 pub use crate::job::supervise::hooks::{HookInput, MakeHookInput};
 pub use crate::job::supervise::outcome::{BUSY_PROGRAM, JobEnd, MISSING_INTERPRETER, Outcome};
-pub use crate::job::supervise::recorder::OnStarted;
 pub use crate::job::supervise::run::{Prepared, Setup, prepare, run_job};
 pub use crate::job::supervise::unlogged::exec_unlogged;
 pub use crate::log::RunStatus;

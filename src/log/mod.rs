@@ -77,91 +77,59 @@ pub use crate::log::format::payload;
 pub use crate::log::format::payload::Sealed;
 pub use crate::log::format::stream_id::StreamId;
 pub use crate::log::format::trace_context::TraceContext;
+pub use crate::log::interop::foreign::apply_foreign;
 pub use crate::log::read::damage::{Damage, DamageList};
 pub use crate::log::read::fold::{Fold, fold};
+pub use crate::log::read::last_lines::last_lines;
 pub use crate::log::read::reader::{Item, Reader};
+pub use crate::log::read::summary::{JobScope, RunSummary, read_summary};
+pub use crate::log::segment::compress::{Compressed, compress_sealed};
 pub use crate::log::state::job_state::{JobState, Rollback, Stage};
 pub use crate::log::state::probe_state::ProbeState;
 pub use crate::log::state::run_state::{MAX_JOBS, RunState};
+pub use crate::log::state::run_status::RunStatus;
 pub use crate::log::store::catalog::{SelectError, list};
 pub use crate::log::store::select::{MatchedBy, SelectedRun, find_run, select};
 pub use crate::log::store::ulid_allocator::allocate_ulid;
 pub use crate::log::write::append::ForeignPolicy;
 pub use crate::log::write::batch::{Appended, Batch, Close, LogView, LostEvents};
 pub use crate::log::write::draft::Draft;
+pub use crate::log::write::prune::{PruneLimit, PrunedSegment};
 pub use crate::log::write::rotation_policy::RotationPolicy;
-pub use crate::log::write::run_log::RunLog;
-
-// The program's own; no part of what the library promises.
-#[doc(hidden)]
-pub use crate::log::format::ulid::fresh_ulid;
-#[doc(hidden)]
-pub use crate::log::interop::foreign::apply_foreign;
-#[doc(hidden)]
-pub use crate::log::lock::lease::{Lease, LeaseClaim, LeaseState};
-#[doc(hidden)]
-pub use crate::log::lock::run_lock::{LockHolder, RunLock, RunLockAttempt};
-#[doc(hidden)]
-pub use crate::log::read::cursor::{Cursor, CursorError, RunEnd};
-#[doc(hidden)]
-pub use crate::log::read::cursor_file::{CursorFile, CursorFileError, SavedCursors};
-#[doc(hidden)]
-pub use crate::log::read::follow::{FollowStart, Follower, Update};
-#[doc(hidden)]
-pub use crate::log::read::last_lines::last_lines;
-#[doc(hidden)]
-pub use crate::log::read::position::{Gap, GapReason};
-#[doc(hidden)]
-pub use crate::log::read::retired_position::RetiredPosition;
-#[doc(hidden)]
-pub use crate::log::read::runtimo_wal::RuntimoWal;
-#[doc(hidden)]
-pub use crate::log::read::steady_time::SteadyTime;
-#[doc(hidden)]
-pub use crate::log::read::summary::{JobScope, RunSummary, is_closed, read_finished, read_summary};
-#[doc(hidden)]
-pub use crate::log::segment::compress::{Compressed, compress_sealed, plan_compression};
-#[doc(hidden)]
-pub use crate::log::segment::output_index::{IndexRecord, OutputIndex, OutputRange};
-#[doc(hidden)]
-pub use crate::log::segment::rev_line_reader::RevLineReader;
-#[doc(hidden)]
-pub use crate::log::segment::segment_set::{has_events, is_started};
-#[doc(hidden)]
-pub use crate::log::state::command_line::command_line;
-#[doc(hidden)]
-pub use crate::log::state::run_status::RunStatus;
-#[doc(hidden)]
-pub use crate::log::store::catalog::{open_any_dir, open_dir};
-#[doc(hidden)]
-pub use crate::log::store::gc::{
-    GcLock, LockOutcome, LockedForRemoval, Retired, TrashEntry, trash_entries,
-};
-#[doc(hidden)]
-pub use crate::log::store::removed_runs::{RemovedRun, RemovedRuns};
-#[doc(hidden)]
-pub use crate::log::store::select::runs_named;
-#[doc(hidden)]
-pub use crate::log::store::tombstones::{Tombstone, read_tombstones};
-#[doc(hidden)]
-pub use crate::log::verify::fault::{Fault, FaultKind};
-#[doc(hidden)]
-pub use crate::log::verify::report::VerifyReport;
-#[doc(hidden)]
-pub use crate::log::verify::{verify, verify_wal};
-#[doc(hidden)]
-pub use crate::log::watch::wait_for_change::{ChangeWaiter, WatchScope};
-#[doc(hidden)]
-pub use crate::log::watch::watcher::{Changes, Watcher};
-#[doc(hidden)]
-pub use crate::log::write::prune::{
-    PruneLimit, PrunedSegment, plan_prune, plan_prune_after_rotation,
-};
-#[doc(hidden)]
-pub use crate::log::write::recover_tail::needs_repair;
-#[doc(hidden)]
-pub use crate::log::write::rotate::plan_rotation;
-#[doc(hidden)]
 pub use crate::log::write::rotation_policy::{
     NotRotated, Rotation, RotationPlan, RotationThreshold,
 };
+pub use crate::log::write::run_log::RunLog;
+
+// For the program only.
+pub(crate) use crate::log::format::ulid::fresh_ulid;
+pub(crate) use crate::log::lock::lease::{Lease, LeaseClaim, LeaseState};
+pub(crate) use crate::log::lock::run_lock::{LockHolder, RunLock, RunLockAttempt};
+pub(crate) use crate::log::read::cursor::{Cursor, CursorError, RunEnd};
+pub(crate) use crate::log::read::cursor_file::{CursorFile, CursorFileError, SavedCursors};
+pub(crate) use crate::log::read::follow::{FollowStart, Follower, Update};
+pub(crate) use crate::log::read::position::{Gap, GapReason};
+pub(crate) use crate::log::read::retired_position::RetiredPosition;
+pub(crate) use crate::log::read::runtimo_wal::RuntimoWal;
+pub(crate) use crate::log::read::steady_time::SteadyTime;
+pub(crate) use crate::log::read::summary::{is_closed, read_finished};
+pub(crate) use crate::log::segment::compress::plan_compression;
+pub(crate) use crate::log::segment::output_index::{IndexRecord, OutputIndex, OutputRange};
+pub(crate) use crate::log::segment::rev_line_reader::RevLineReader;
+pub(crate) use crate::log::segment::segment_set::is_started;
+pub(crate) use crate::log::state::command_line::command_line;
+pub(crate) use crate::log::store::catalog::{open_any_dir, open_dir};
+pub(crate) use crate::log::store::gc::{
+    GcLock, LockOutcome, LockedForRemoval, Retired, TrashEntry, trash_entries,
+};
+pub(crate) use crate::log::store::removed_runs::{RemovedRun, RemovedRuns};
+pub(crate) use crate::log::store::select::runs_named;
+pub(crate) use crate::log::store::tombstones::{Tombstone, read_tombstones};
+pub(crate) use crate::log::verify::fault::Fault;
+pub(crate) use crate::log::verify::report::VerifyReport;
+pub(crate) use crate::log::verify::{verify, verify_wal};
+pub(crate) use crate::log::watch::wait_for_change::{ChangeWaiter, WatchScope};
+pub(crate) use crate::log::watch::watcher::{Changes, Watcher};
+pub(crate) use crate::log::write::prune::{plan_prune, plan_prune_after_rotation};
+pub(crate) use crate::log::write::recover_tail::needs_repair;
+pub(crate) use crate::log::write::rotate::plan_rotation;

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use super::stat::Stat;
 
 /// Returns when the live process `pid` started, in clock ticks since boot (field 22 of
-/// `proc_pid_stat(5)`). Together with the pid and [`boot_id`](crate::volume::boot_id) it identifies a process.
+/// `proc_pid_stat(5)`). Together with the pid and the boot id it identifies a process.
 ///
 /// Returns `None` if there is no such process, if it is hidden from us, or if it is a zombie.
 pub fn live_start_ticks(pid: u32) -> Option<u64> {

@@ -97,7 +97,6 @@ impl Dir {
     }
 }
 
-#[doc(hidden)]
 impl Dir {
     fn new(fd: OwnedFd, path: PathBuf, create_mode: CreateMode) -> Result<Self, VolumeError> {
         let stat = rustix::fs::fstat(&fd).at("stat", &path)?;
@@ -134,7 +133,7 @@ impl Dir {
     ///
     /// # Errors
     /// A component does not exist, is not a directory, or cannot be read.
-    pub fn open_dir(&self, name: &str) -> Result<Self, VolumeError> {
+    pub(crate) fn open_dir(&self, name: &str) -> Result<Self, VolumeError> {
         let mut path = self.path.clone();
         let mut fd: Option<OwnedFd> = None;
         for part in name.split('/') {
@@ -154,7 +153,7 @@ impl Dir {
     ///
     /// # Errors
     /// The directory cannot be created, is not a directory, or cannot be read.
-    pub fn ensure_dir(&self, name: &str) -> Result<EnsuredDir, VolumeError> {
+    pub(crate) fn ensure_dir(&self, name: &str) -> Result<EnsuredDir, VolumeError> {
         match self.open_dir(name) {
             Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => {}
             found => {
@@ -189,7 +188,7 @@ impl Dir {
     ///
     /// # Errors
     /// The process has no free descriptor.
-    pub fn try_clone(&self) -> Result<Self, VolumeError> {
+    pub(crate) fn try_clone(&self) -> Result<Self, VolumeError> {
         let fd = self.fd.try_clone().at("duplicate", &self.path)?;
         Ok(Self {
             fd,
@@ -200,18 +199,18 @@ impl Dir {
     }
 
     /// Returns whether the directory was removed since it was opened.
-    pub fn is_removed(&self) -> bool {
+    pub(crate) fn is_removed(&self) -> bool {
         rustix::fs::fstat(&self.fd).is_ok_and(|stat| stat.st_nlink == 0)
     }
 
     /// Returns whether the directory is on a file system that other hosts may mount too, as
     /// far as its type says so.
-    pub fn is_remote(&self) -> bool {
+    pub(crate) fn is_remote(&self) -> bool {
         rustix::fs::fstatfs(&self.fd).is_ok_and(|fs| REMOTE_FS_MAGIC.contains(&(fs.f_type as u64)))
     }
 
     /// Returns the identity of this directory.
-    pub fn key(&self) -> FileKey {
+    pub(crate) fn key(&self) -> FileKey {
         self.key
     }
 
@@ -220,7 +219,7 @@ impl Dir {
     ///
     /// # Errors
     /// The operating system refuses.
-    pub fn stat(&self, name: &str) -> Result<Option<Stat>, VolumeError> {
+    pub(crate) fn stat(&self, name: &str) -> Result<Option<Stat>, VolumeError> {
         match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
@@ -233,7 +232,7 @@ impl Dir {
     ///
     /// Reading the timestamps of a file would make its next write store a new one, which
     /// dirties the inode (Linux 6.13, `multigrain-ts.rst`).
-    pub fn peek_meta(&self, name: &CStr) -> Option<FileMeta> {
+    pub(crate) fn peek_meta(&self, name: &CStr) -> Option<FileMeta> {
         let what = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::NLINK | StatxFlags::SIZE;
         let found = rustix::fs::statx(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW, what).ok()?;
         let filled = StatxFlags::from_bits_retain(found.stx_mask);
@@ -251,7 +250,7 @@ impl Dir {
     ///
     /// # Errors
     /// The name is anything but a regular file with one link, or cannot be written.
-    pub fn append(&self, name: &str) -> Result<File, VolumeError> {
+    pub(crate) fn append(&self, name: &str) -> Result<File, VolumeError> {
         self.open_to_write(name, OFlags::CREATE | OFlags::RDWR | OFlags::APPEND)
     }
 
@@ -260,7 +259,7 @@ impl Dir {
     /// # Errors
     /// The name is missing or anything but a regular file with one link, or cannot be
     /// written.
-    pub fn append_existing(&self, name: &str) -> Result<File, VolumeError> {
+    pub(crate) fn append_existing(&self, name: &str) -> Result<File, VolumeError> {
         self.open_to_write(name, OFlags::RDWR | OFlags::APPEND)
     }
 
@@ -269,7 +268,7 @@ impl Dir {
     ///
     /// # Errors
     /// The name is anything but a regular file with one link, or cannot be written.
-    pub fn write(&self, name: &str) -> Result<File, VolumeError> {
+    pub(crate) fn write(&self, name: &str) -> Result<File, VolumeError> {
         self.open_to_write(name, OFlags::CREATE | OFlags::RDWR)
     }
 
@@ -277,7 +276,7 @@ impl Dir {
     ///
     /// # Errors
     /// The file exists (kind `AlreadyExists`), or cannot be created.
-    pub fn create_new(&self, name: &str) -> Result<File, VolumeError> {
+    pub(crate) fn create_new(&self, name: &str) -> Result<File, VolumeError> {
         self.open_to_write(
             name,
             OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::APPEND,
@@ -329,7 +328,7 @@ impl Dir {
     ///
     /// # Errors
     /// The directory cannot be read.
-    pub fn names(&self) -> Result<Vec<String>, VolumeError> {
+    pub(crate) fn names(&self) -> Result<Vec<String>, VolumeError> {
         let entries = rustix::fs::Dir::read_from(&self.fd).at("list", &self.path)?;
         let mut names = Vec::new();
         for entry in entries {
@@ -348,7 +347,7 @@ impl Dir {
     ///
     /// # Errors
     /// The sync failed. Any name created since the previous sync may be lost.
-    pub fn sync(&self) -> Result<(), VolumeError> {
+    pub(crate) fn sync(&self) -> Result<(), VolumeError> {
         match rustix::fs::fsync(&self.fd) {
             // Such a file system cannot sync directories, and keeps names in order itself.
             Err(Errno::INVAL) => Ok(()),
@@ -361,7 +360,12 @@ impl Dir {
     ///
     /// # Errors
     /// The new name exists (kind `AlreadyExists`), or the operating system refuses.
-    pub fn rename_to(&self, name: &str, to: &Self, new_name: &str) -> Result<(), VolumeError> {
+    pub(crate) fn rename_to(
+        &self,
+        name: &str,
+        to: &Self,
+        new_name: &str,
+    ) -> Result<(), VolumeError> {
         let path = || self.path.join(name);
         let flags = RenameFlags::NOREPLACE;
         match rustix::fs::renameat_with(&self.fd, name, &to.fd, new_name, flags) {
@@ -381,7 +385,7 @@ impl Dir {
     ///
     /// # Errors
     /// The operating system refuses.
-    pub fn replace(&self, name: &str, new_name: &str) -> Result<(), VolumeError> {
+    pub(crate) fn replace(&self, name: &str, new_name: &str) -> Result<(), VolumeError> {
         let path = || self.path.join(new_name);
         rustix::fs::renameat(&self.fd, name, &self.fd, new_name).at("replace", path())
     }
@@ -390,7 +394,7 @@ impl Dir {
     ///
     /// # Errors
     /// The operating system refuses.
-    pub fn remove_file(&self, name: &str) -> Result<(), VolumeError> {
+    pub(crate) fn remove_file(&self, name: &str) -> Result<(), VolumeError> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(e) => Err(e).at("remove", self.path.join(name)),
@@ -398,7 +402,7 @@ impl Dir {
     }
 
     /// Removes an empty directory below this one and returns whether that worked.
-    pub fn remove_empty_dir(&self, name: &str) -> bool {
+    pub(crate) fn remove_empty_dir(&self, name: &str) -> bool {
         rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR).is_ok()
     }
 }

@@ -77,8 +77,7 @@ pub enum VolumeError {
 ///
 /// `Display` of an error leaves out its `source`, so that callers that print the whole chain
 /// do not print causes twice.
-#[doc(hidden)]
-pub fn error_chain(e: &dyn std::error::Error) -> String {
+pub(crate) fn error_chain(e: &dyn std::error::Error) -> String {
     let mut text = e.to_string();
     let mut cause = e.source();
     while let Some(e) = cause {

@@ -9,42 +9,29 @@ mod dir;
 mod error;
 mod file_access;
 mod id;
-#[doc(hidden)]
-pub mod layout;
+pub(crate) mod layout;
 mod reading;
-#[doc(hidden)]
-pub mod rfc3339;
+pub(crate) mod rfc3339;
 mod root;
 mod settings;
 mod tree;
 pub(crate) mod ulid_text;
 
 pub use dir::Dir;
-pub use error::{VolumeError, error_chain};
+pub use error::VolumeError;
 pub use id::{IdError, JobId, LockName, RunId};
 pub use root::Volume;
 
-pub(crate) use error::IoContext;
+pub(crate) use error::{IoContext, error_chain};
 pub(crate) use file_access::copy_access;
 
-// For the program only; not part of the library's public interface.
-#[doc(hidden)]
-pub use self::atomic_file::{AtomicFile, parent_dir, resolve_links};
-#[doc(hidden)]
-pub use self::clock::{Clock, ClockWatch, boot_id, elapsed_ms, now_ts, uptime_ms};
-#[doc(hidden)]
-pub use self::create_mode::RunMode;
+// For the program only.
+pub(crate) use self::atomic_file::{AtomicFile, parent_dir, resolve_links};
+pub(crate) use self::clock::{Clock, ClockWatch, boot_id, elapsed_ms, now_ts, uptime_ms};
 pub(crate) use self::dir::SEVERAL_LINKS;
-#[doc(hidden)]
-pub use self::dir::{EnsuredDir, FileKey, FileMeta};
-#[doc(hidden)]
-pub use self::rfc3339::{format_ts, parse_ts};
-#[doc(hidden)]
-pub use self::settings::{FlagValue, RunDefault, read_user_defaults};
-#[doc(hidden)]
-pub use self::settings::{
-    GcSettings, RawSetting, RedactSettings, RotateSettings, Settings, VolumeSettings,
-};
-#[doc(hidden)]
-pub use self::tree::Usage;
+pub(crate) use self::dir::{EnsuredDir, FileKey};
+pub(crate) use self::rfc3339::{format_ts, parse_ts};
+pub(crate) use self::settings::{FlagValue, RunDefault, read_user_defaults};
+pub(crate) use self::settings::{RawSetting, RotateSettings};
+pub(crate) use self::tree::Usage;
 pub(crate) use self::ulid_text::{format_ulid, parse_ulid};

@@ -12,13 +12,12 @@ use super::dir::{FILE_FLAGS, not_regular, unsafe_file};
 use super::error::IoContext;
 use super::{Dir, VolumeError};
 
-#[doc(hidden)]
 impl Dir {
     /// Opens a regular file for reading. Returns `None` if it does not exist.
     ///
     /// # Errors
     /// The name is a link, a FIFO, a directory or a device, or cannot be read.
-    pub fn read(&self, name: &str) -> Result<Option<File>, VolumeError> {
+    pub(crate) fn read(&self, name: &str) -> Result<Option<File>, VolumeError> {
         Ok(self.read_sized(name)?.map(|(file, _)| file))
     }
 
@@ -27,7 +26,7 @@ impl Dir {
     ///
     /// # Errors
     /// The name is a link, a FIFO, a directory or a device, or cannot be read.
-    pub fn read_sized(&self, name: &str) -> Result<Option<(File, u64)>, VolumeError> {
+    pub(crate) fn read_sized(&self, name: &str) -> Result<Option<(File, u64)>, VolumeError> {
         let path = || self.path().join(name);
         let flags = OFlags::RDONLY | FILE_FLAGS;
         match rustix::fs::openat(self, name, flags, Mode::empty()) {
@@ -43,7 +42,7 @@ impl Dir {
     ///
     /// # Errors
     /// One of the two is of the wrong type, or cannot be read.
-    pub fn read_in(&self, sub: &str, name: &str) -> Result<Option<File>, VolumeError> {
+    pub(crate) fn read_in(&self, sub: &str, name: &str) -> Result<Option<File>, VolumeError> {
         Ok(self.read_sized_in(sub, name)?.map(|(file, _)| file))
     }
 
@@ -52,7 +51,11 @@ impl Dir {
     ///
     /// # Errors
     /// One of the two is of the wrong type, or cannot be read.
-    pub fn read_sized_in(&self, sub: &str, name: &str) -> Result<Option<(File, u64)>, VolumeError> {
+    pub(crate) fn read_sized_in(
+        &self,
+        sub: &str,
+        name: &str,
+    ) -> Result<Option<(File, u64)>, VolumeError> {
         let below = format!("{sub}/{name}");
         let flags = OFlags::RDONLY | FILE_FLAGS;
         let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;

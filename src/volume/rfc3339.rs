@@ -45,6 +45,7 @@ pub mod option {
     ///
     /// # Errors
     /// The serializer fails.
+    #[expect(clippy::ref_option, reason = "the signature that serde asks for")]
     pub fn serialize<S: Serializer>(ts: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
         match ts {
             Some(ts) => super::serialize(ts, to),

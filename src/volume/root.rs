@@ -78,8 +78,7 @@ impl Volume {
     }
 
     /// Returns the directory that has the `.omne/`.
-    #[doc(hidden)]
-    pub fn root(&self) -> &Dir {
+    pub(crate) fn root(&self) -> &Dir {
         &self.root
     }
 
@@ -97,8 +96,7 @@ impl Volume {
     ///
     /// # Errors
     /// The directory exists and cannot be opened.
-    #[doc(hidden)]
-    pub fn runs(&self) -> Result<Option<Dir>, VolumeError> {
+    pub(crate) fn runs(&self) -> Result<Option<Dir>, VolumeError> {
         let opened = self.root.open_dir(layout::VAR).and_then(|var| {
             let runs = var.open_dir(layout::RUNS_NAME)?;
             Ok(runs.creating(self.create_mode(&var)?))
@@ -125,8 +123,7 @@ impl Volume {
     ///
     /// # Errors
     /// It cannot be created or opened.
-    #[doc(hidden)]
-    pub fn make_locks(&self) -> Result<Dir, VolumeError> {
+    pub(crate) fn make_locks(&self) -> Result<Dir, VolumeError> {
         let [_, var, _] = self.make_runs()?;
         let mode = self.create_mode(&var)?;
         Ok(var.creating(mode).ensure_dir(layout::LOCKS)?.dir)
@@ -137,8 +134,7 @@ impl Volume {
     ///
     /// # Errors
     /// One of them cannot be created or opened.
-    #[doc(hidden)]
-    pub fn make_runs(&self) -> Result<[Dir; 3], VolumeError> {
+    pub(crate) fn make_runs(&self) -> Result<[Dir; 3], VolumeError> {
         let omne = self.root.ensure_dir(layout::OMNE)?.dir;
         let EnsuredDir { dir: var, created } = omne.ensure_dir(layout::VAR_NAME)?;
         if created {

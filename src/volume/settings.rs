@@ -148,7 +148,6 @@ impl From<RawFlagValue> for FlagValue {
 /// The section `[rotate]`, with the flags of `runlog rotate` as its keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[expect(missing_docs, reason = "the names are those of the flags")]
 pub struct RotateSettings {
     pub max_size: Option<RawSetting>,
     pub max_age: Option<RawSetting>,
@@ -159,7 +158,6 @@ pub struct RotateSettings {
 /// The section `[gc]`, with the flags of `runlog gc` as its keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[expect(missing_docs, reason = "the names are those of the flags")]
 pub struct GcSettings {
     pub max_age: Option<RawSetting>,
     pub max_runs: Option<RawSetting>,
@@ -211,14 +209,13 @@ impl From<SettingValue> for RawSetting {
     }
 }
 
-#[doc(hidden)]
 impl Volume {
     /// Reads the settings of the volume. Returns the defaults if there is no settings file.
     ///
     /// # Errors
     /// The file cannot be read or parsed. An unknown key is an error too, because it may be
     /// a typing error.
-    pub fn settings(&self) -> Result<Settings, VolumeError> {
+    pub(crate) fn settings(&self) -> Result<Settings, VolumeError> {
         let (dir, name) = layout::SETTINGS;
         let Some(file) = self.root().read_in(dir, name)? else {
             return Ok(Settings::default());
@@ -241,8 +238,7 @@ impl Volume {
 ///
 /// # Errors
 /// The file cannot be read or parsed, or has an unknown key.
-#[doc(hidden)]
-pub fn read_user_defaults(path: &Path) -> Result<Vec<RunDefault>, VolumeError> {
+pub(crate) fn read_user_defaults(path: &Path) -> Result<Vec<RunDefault>, VolumeError> {
     let file = match std::fs::File::open(path) {
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
             return Ok(Vec::new());

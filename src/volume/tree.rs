@@ -48,13 +48,12 @@ fn modified_at(stat: &Stat) -> Timestamp {
     Timestamp::new(stat.st_mtime, nanos).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-#[doc(hidden)]
 impl Dir {
     /// Measures this directory tree.
     ///
     /// # Errors
     /// A directory in it cannot be read, or is on another file system.
-    pub fn usage(&self) -> Result<Usage, VolumeError> {
+    pub(crate) fn usage(&self) -> Result<Usage, VolumeError> {
         let stat = rustix::fs::fstat(self).at("stat", self.path())?;
         let mut usage = Usage {
             bytes: 0,
@@ -76,7 +75,7 @@ impl Dir {
     ///
     /// # Errors
     /// Something in it cannot be removed. The rest is removed as far as possible.
-    pub fn remove_tree(&self, name: &str, last: &str) -> Result<(), VolumeError> {
+    pub(crate) fn remove_tree(&self, name: &str, last: &str) -> Result<(), VolumeError> {
         let stat = rustix::fs::fstat(self).at("stat", self.path())?;
         let walk = Walk {
             dev: stat.st_dev,

@@ -84,7 +84,6 @@ impl RunState {
     ///
     /// Types and fields that are not known change nothing. The state does not depend on events
     /// whose segments were removed: a checkpoint that comes first brings it along.
-    #[doc(hidden)]
     pub fn apply(&mut self, env: &Envelope<'_>, line: &[u8]) {
         let kind = env.kind.known();
         // A repaired log that holds nothing else is not open yet.
@@ -291,7 +290,6 @@ impl RunState {
     ///
     /// # Errors
     /// The state cannot be written as JSON.
-    #[doc(hidden)]
     pub fn summary(&self) -> serde_json::Result<Box<serde_json::value::RawValue>> {
         serde_json::value::to_raw_value(&self.truncated()?)
     }

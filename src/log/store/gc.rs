@@ -272,11 +272,6 @@ pub enum Retired {
 }
 
 impl LockedForRemoval {
-    /// Returns the id of the run.
-    pub fn run_id(&self) -> &RunId {
-        &self.run
-    }
-
     /// Returns the directory of the run.
     pub fn dir(&self) -> &Dir {
         &self.dir

@@ -87,8 +87,7 @@ impl RunLog {
     ///
     /// # Errors
     /// The run was removed, or it cannot be opened for writing.
-    #[doc(hidden)]
-    pub fn open_in(volume: &Volume, run: &RunId, dir: &Dir) -> Result<Self, SelectError> {
+    pub(crate) fn open_in(volume: &Volume, run: &RunId, dir: &Dir) -> Result<Self, SelectError> {
         let log = Self::open(volume, run)?;
         if log.dir().key() != dir.key() {
             let path = dir.path().to_owned();
@@ -168,8 +167,7 @@ impl RunLog {
 
     /// Removes the directory of a run that has no event, unless another process is using it.
     /// gc removes what remains.
-    #[doc(hidden)]
-    pub fn discard(self) {
+    pub(crate) fn discard(self) {
         remove_if_empty(&self.handle);
     }
 
@@ -189,8 +187,7 @@ impl RunLog {
     ///
     /// # Errors
     /// See [`AppendError`].
-    #[doc(hidden)]
-    pub fn append_with_callback(
+    pub(crate) fn append_with_callback(
         &self,
         drafts: &[Draft],
         durability: Durability,
@@ -270,8 +267,7 @@ impl RunLog {
     ///
     /// # Errors
     /// A segment cannot be read.
-    #[doc(hidden)]
-    pub fn count_jobs(&self) -> Result<Option<JobCounts>, StorageError> {
+    pub(crate) fn count_jobs(&self) -> Result<Option<JobCounts>, StorageError> {
         let mut writer = self.lock_writer(LockDeadline::new(LOCK_TIMEOUT))?;
         writer.count_unlocked(&self.handle)?;
         Ok(writer.job_counts())
@@ -282,8 +278,7 @@ impl RunLog {
     ///
     /// # Errors
     /// See [`AppendError`].
-    #[doc(hidden)]
-    pub fn recover_end(&self) -> Result<Vec<u8>, AppendError> {
+    pub(crate) fn recover_end(&self) -> Result<Vec<u8>, AppendError> {
         let timeout = EventType::LogRepaired.lock_budget();
         let repaired = self.append_with(Durability::Power, timeout, |_| Ok(Batch::only(Close::No)));
         Ok(repaired?.bytes)

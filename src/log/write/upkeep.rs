@@ -18,7 +18,6 @@ impl RunLog {
     ///
     /// # Errors
     /// See [`RotateError`]. Events that were appended before remain in any case.
-    #[doc(hidden)]
     pub fn rotate(
         &self,
         threshold: RotationThreshold,
@@ -41,7 +40,6 @@ impl RunLog {
     ///
     /// # Errors
     /// A segment cannot be removed. What remains is a log without a hole.
-    #[doc(hidden)]
     pub fn drop_sealed(&self, limit: PruneLimit) -> Result<Vec<PrunedSegment>, StorageError> {
         prune::prune(&self.handle, limit)
     }

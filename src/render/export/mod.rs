@@ -25,15 +25,8 @@ use jiff::Timestamp;
 use crate::log::{Item, RunState, StreamId};
 use crate::render::json::run_record::RunRecord;
 
-pub use crate::render::export::asciicast::Asciicast;
-pub use crate::render::export::chrome_trace::ChromeTrace;
-pub use crate::render::export::csv::{CsvEvents, csv_jobs};
-pub use crate::render::export::github::Github;
-pub use crate::render::export::html::Html;
-pub use crate::render::export::junit::Junit;
-pub use crate::render::export::markdown::{Markdown, markdown};
-pub use crate::render::export::otlp::Otlp;
-pub use crate::render::export::prometheus::{Prometheus, prometheus};
+pub use crate::render::export::markdown::markdown;
+pub use crate::render::export::prometheus::prometheus;
 pub use crate::render::export::runs_page::{RunsPage, write_runs_page};
 
 /// Part of what a job printed.

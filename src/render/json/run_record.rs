@@ -226,7 +226,6 @@ impl RunRecord {
 
 /// One job as `status --json` reports it: with the same keys in every stage.
 #[derive(Debug, Clone, Serialize)]
-#[expect(missing_docs, reason = "the fields are those of the job's state")]
 pub struct JobRecord {
     pub job_id: JobId,
     pub stage: Stage,
