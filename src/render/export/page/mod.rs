@@ -13,7 +13,7 @@ use crate::render::human::style::escape_controls;
 
 const STYLE: &str = include_str!("page.css");
 /// SHA-256 of the style in Base64 ("Content Security Policy Level 3", hash-source).
-const STYLE_HASH: &str = "Pvr4NdMoTH4+vzoDB3UlPmrfqoPZadnfY31x66u6nLs=";
+const STYLE_HASH: &str = "0Qt+3Un3pFzdQLlyWkvrxQB4Mz6G5KLTTH7RFxvAxTQ=";
 
 /// The script of a page.
 #[derive(Debug, Clone, Copy)]
