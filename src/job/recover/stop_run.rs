@@ -1,6 +1,8 @@
 //! Stopping a run: its supervisors on this host are asked to end their jobs.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -198,6 +200,14 @@ fn kill_processes(dir: &Dir, job: &JobState) {
         let mut watching = [&job.front, &job.supervisor].into_iter().flatten();
         watching.any(|process| process.pid == pid)
     };
+    // Another volume may have a run and a job with these ids.
+    let root = dir.path().ancestors().nth(4).map(Path::canonicalize);
+    let root = root.and_then(Result::ok);
+    let is_elsewhere = |pid| {
+        let volume = telemetry::env_value(pid, "RUNLOG_JOB_VOLUME");
+        let here = root.as_ref().map(|root| root.as_os_str().as_bytes());
+        volume.is_some_and(|volume| Some(volume.as_slice()) != here)
+    };
     for process in JobProcesses::find(dir, job).alive {
         let identity = ProcessRef {
             pid: process.pid,
@@ -206,6 +216,7 @@ fn kill_processes(dir: &Dir, job: &JobState) {
         };
         if process.pid != std::process::id()
             && !records_end(process.pid)
+            && !is_elsewhere(process.pid)
             && let Ok(pidfd) = open_process(&identity)
         {
             // It may have ended just now.
