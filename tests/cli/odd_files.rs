@@ -144,7 +144,6 @@ fn unlogged_job_output_is_not_overwritten() {
 fn unrelated_files_and_directories_are_ignored() {
     let env = two_runs();
     env.write(".omne/var/runs/file", "x");
-    std::fs::create_dir(env.run_dir("empty")).unwrap();
     std::fs::create_dir(env.run_dir(".hidden")).unwrap();
     let output = env.ok(&["status", "--json"]);
     assert_eq!(output.stdout().lines().count(), 2, "{}", output.stdout());
