@@ -30,6 +30,10 @@ impl Random {
 
 /// One run, among others of the same id before and after.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about the run"
+)]
 struct Run {
     id: &'static str,
     first_id: String,

@@ -42,13 +42,19 @@ fn ls_prints_colors_which_are_stored_too() {
     assert!(shown.unwrap().contains("\u{1b}["), "{colors:?}");
 }
 
+/// Returns `line 1.` and so on, as many as asked for.
+fn numbered_lines(count: u32) -> String {
+    let lines: Vec<_> = (1..=count).map(|n| format!("line {n}.\n")).collect();
+    lines.concat()
+}
+
 #[test]
 fn pager_of_git_log_reads_keys() {
     let env = TestEnv::new();
     if !has("less") {
         return;
     }
-    let message: String = (1..=200).map(|n| format!("line {n}.\n\n")).collect();
+    let message = numbered_lines(200).replace('\n', "\n\n");
     env.write("message", message);
     let commit = "git init -q r && git -C r -c user.name=n -c user.email=e commit -q --allow-empty -F ../message";
     assert_eq!(env.sh(commit).code, 0);
@@ -66,8 +72,7 @@ fn pager_of_git_log_reads_keys() {
 #[test]
 fn more_reads_keys_from_its_stderr() {
     let env = TestEnv::new();
-    let lines: String = (1..=200).map(|n| format!("line {n}.\n")).collect();
-    env.write("lines", lines);
+    env.write("lines", numbered_lines(200));
     let Some(terminal) = start(&env, "more", "-- more lines") else {
         return;
     };
@@ -219,7 +224,7 @@ fn nothing_of_fast_output_before_the_exit_is_lost() {
     };
     terminal.wait_for_line("code 0");
     terminal.wait_for_line("end");
-    let once: String = (1..=30_000).map(|n| format!("{n}\n")).collect();
+    let once = env.sh("seq 30000").stdout();
     assert!(captured(&env) == format!("{once}{once}end\n"));
 }
 

@@ -289,6 +289,7 @@ mod tests {
 
     #[test]
     fn record_is_read_as_written() {
+        // SAFETY: all fields are integers, for which zero is valid.
         let record: ModesRecord = unsafe { std::mem::zeroed() };
         assert_eq!((record.base(), record.applied()), (None, None));
         let base = cooked().passed_through();
