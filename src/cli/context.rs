@@ -179,11 +179,11 @@ fn terminal_width() -> Option<u16> {
     Some(size.ws_col).filter(|columns| *columns > 0)
 }
 
-/// Returns the payload of the first event of a run.
-pub(crate) fn opening(name: String, keep_open: bool) -> RunOpened {
+/// Returns the payload of the first event of a run that does not stay open.
+pub(crate) fn opening(name: String) -> RunOpened {
     RunOpened {
         name,
-        keep_open,
+        keep_open: false,
         host: host_name(),
         runlog: Some(env!("CARGO_PKG_VERSION").to_owned()),
         boot_id: boot_id(),

@@ -39,10 +39,10 @@ fn write(path: &Path, page: &[u8]) -> Result<()> {
 fn pages(cli: &Command) -> Result<Vec<(String, Vec<u8>)>> {
     let typed: Vec<&Command> = cli.get_subcommands().filter(|c| !c.is_hide_set()).collect();
     let names: Vec<String> = typed.iter().map(|command| name_of(command)).collect();
-    let mut pages = vec![page(cli.clone(), &names, true)?];
+    let mut pages = vec![page(cli.clone(), &names, PageKind::Main)?];
     for command in typed {
         let others = ["runlog".to_owned()];
-        pages.push(page(command.clone(), &others, false)?);
+        pages.push(page(command.clone(), &others, PageKind::Subcommand)?);
     }
     Ok(pages)
 }
@@ -52,7 +52,16 @@ fn name_of(command: &Command) -> String {
     name.unwrap_or_else(|| command.get_name()).to_owned()
 }
 
-fn page(command: Command, see_also: &[String], is_main: bool) -> Result<(String, Vec<u8>)> {
+/// What a page describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PageKind {
+    /// The program.
+    Main,
+    /// One of its commands.
+    Subcommand,
+}
+
+fn page(command: Command, see_also: &[String], kind: PageKind) -> Result<(String, Vec<u8>)> {
     let name = name_of(&command);
     let about = command.get_long_about().or_else(|| command.get_about());
     let about = about.map(ToString::to_string).unwrap_or_default();
@@ -76,7 +85,7 @@ fn page(command: Command, see_also: &[String], is_main: bool) -> Result<(String,
     man.render_synopsis_section(&mut out)?;
     man.render_description_section(&mut out)?;
     man.render_options_section(&mut out)?;
-    if is_main {
+    if kind == PageKind::Main {
         man.render_subcommands_section(&mut out)?;
     }
     let mut rest = Roff::new();
@@ -92,7 +101,7 @@ fn page(command: Command, see_also: &[String], is_main: bool) -> Result<(String,
         rest.control("SH", ["EXIT STATUS"]);
         rest.text([roman(codes.trim())]);
     }
-    if is_main {
+    if kind == PageKind::Main {
         environment_and_files(&mut rest);
     }
     rest.control("SH", ["SEE ALSO"]);

@@ -114,7 +114,8 @@ impl Emitter {
         self.log.append_with(self.durability, budget, |view| {
             let mut drafts = Vec::with_capacity(notes.len() + 1);
             if view.is_new {
-                let opening = opening(self.name.clone(), true);
+                let mut opening = opening(self.name.clone());
+                opening.keep_open = true;
                 let run = self.log.run_id();
                 drafts.push(Draft::new(run, None, &opening)?);
             }

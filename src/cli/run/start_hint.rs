@@ -12,7 +12,7 @@ const SHELL_BUILTINS: [&str; 19] = [
 ];
 
 /// Returns what may be meant by a command that was not found.
-pub(super) fn start_hint(argv: &[OsString], has_cwd: bool, volume: &Volume) -> Option<String> {
+pub(super) fn start_hint(argv: &[OsString], cwd: Option<&Path>, volume: &Volume) -> Option<String> {
     let program = argv.first()?.to_str()?;
     if program == "cd" {
         return Some("`cd` is a shell builtin; use --cwd DIR".to_owned());
@@ -33,7 +33,7 @@ pub(super) fn start_hint(argv: &[OsString], has_cwd: bool, volume: &Volume) -> O
         return Some("run a line of shell with `runlog run sh -c '…'`".to_owned());
     }
     let is_in_volume = program.contains('/') && volume.path().join(program).exists();
-    if is_in_volume && !has_cwd && Path::new(program).is_relative() {
+    if is_in_volume && cwd.is_none() && Path::new(program).is_relative() {
         return Some("-C names the volume; choose the directory with --cwd DIR".to_owned());
     }
     None

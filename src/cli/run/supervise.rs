@@ -170,7 +170,8 @@ impl Request<'_> {
         if let Some(size) = args.rotate_size {
             env.push((ROTATE_SIZE, size.to_string().into()));
         }
-        let mut opening = opening(name, args.run.is_some());
+        let mut opening = opening(name);
+        opening.keep_open = args.run.is_some();
         opening.host = opening.host.map(|host| self.spec.masked(&host));
         if let Some(trace) = &self.spec.trace {
             let state = trace.run.tracestate.as_deref();
@@ -245,7 +246,7 @@ impl Request<'_> {
             }
             JobEnd::TimedOut => RunResult::Exit(Code::Timeout as u8),
             JobEnd::NotStarted(error) => {
-                let hint = start_hint(&self.spec.argv, self.args.cwd.is_some(), self.volume);
+                let hint = start_hint(&self.spec.argv, self.args.cwd.as_deref(), self.volume);
                 let (code, text) = exit::not_started(error, hint.as_deref());
                 self.fail(code, &text)
             }

@@ -118,7 +118,11 @@ impl<'a> Tailer<'a> {
             None if args.cursor_file.is_some() => RemovedRuns::from_now_on(&volume)?,
             None => RemovedRuns::default(),
         };
-        let outlet = StdoutSink::stdout(args.cursor_file.is_some()).with_pager(args.paging());
+        let outlet = match &args.cursor_file {
+            Some(_) => StdoutSink::acknowledged(),
+            None => StdoutSink::unacknowledged(),
+        };
+        let outlet = outlet.with_pager(args.paging());
         let several = asked.as_ref().is_none_or(|asked| asked.runs.len() > 1);
         let mut tailer = Self {
             args,

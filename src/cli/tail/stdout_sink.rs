@@ -36,13 +36,22 @@ enum SinkKind {
 }
 
 impl StdoutSink {
-    /// Stdout; `is_kept` where cursors are kept for what was read.
-    pub(crate) fn stdout(is_kept: bool) -> Self {
+    /// Returns stdout, where all that is written counts as read.
+    pub(crate) fn unacknowledged() -> Self {
+        Self {
+            kind: SinkKind::Sink,
+            written: 0,
+            pager: None,
+        }
+    }
+
+    /// Returns stdout, where a pipe or socket says how much was read.
+    pub(crate) fn acknowledged() -> Self {
         let is = fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
         let mut outlet = Self {
             kind: match is {
-                Ok(FileType::Fifo) if is_kept => SinkKind::Pipe,
-                Ok(FileType::Socket) if is_kept => SinkKind::Socket,
+                Ok(FileType::Fifo) => SinkKind::Pipe,
+                Ok(FileType::Socket) => SinkKind::Socket,
                 _ => SinkKind::Sink,
             },
             written: 0,

@@ -15,16 +15,16 @@ impl SegmentChecksum {
         if line.too_long {
             self.is_partial = true;
         } else {
-            self.push(line.bytes, line.whole);
+            self.push(line.bytes);
+            if line.whole {
+                self.push(b"\n");
+            }
         }
     }
 
-    /// Adds the bytes of a line, with its `\n` if it is `whole`.
-    pub(crate) fn push(&mut self, bytes: &[u8], whole: bool) {
+    /// Adds the next bytes of the segment.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.crc = crc32c::crc32c_append(self.crc, bytes);
-        if whole {
-            self.crc = crc32c::crc32c_append(self.crc, b"\n");
-        }
     }
 
     /// Returns the checksum as 8 lowercase hex digits; `None` if a line was too long to hold.

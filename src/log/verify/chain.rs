@@ -93,8 +93,10 @@ impl Chain {
     pub(crate) fn line(&mut self, position: &LinePosition<'_>, bytes: &[u8]) {
         self.advance_to(position);
         if let Some(current) = self.segments.get_mut(self.current) {
-            let has_newline = position.end > position.offset + bytes.len() as u64;
-            current.checksum.push(bytes, has_newline);
+            current.checksum.push(bytes);
+            if position.end > position.offset + bytes.len() as u64 {
+                current.checksum.push(b"\n");
+            }
         }
     }
 
