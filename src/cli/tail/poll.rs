@@ -103,7 +103,7 @@ impl Tailer<'_> {
         let was_over = followed.over;
         let over =
             (self.ledger.is_used() || (self.args.all && self.watch.is_some())) && is_closed(dir)?;
-        let read = self.news(run, dir, followed)?;
+        let read = self.read_update(run, dir, followed)?;
         followed.over = over && !matches!(read, PollOutcome::Stopped(_));
         let is_noted = read == PollOutcome::Nothing && was_over == followed.over;
         if !is_noted || self.ledger.cursor_of(run).is_none() {
@@ -150,7 +150,12 @@ impl Tailer<'_> {
     }
 
     /// Shows what is new in a run.
-    fn news(&mut self, run: &RunId, dir: &Dir, followed: &mut FollowedRun) -> Result<PollOutcome> {
+    fn read_update(
+        &mut self,
+        run: &RunId,
+        dir: &Dir,
+        followed: &mut FollowedRun,
+    ) -> Result<PollOutcome> {
         let filter = &self.filter;
         let news = followed.follower.poll(dir, &|line| filter.wants(line))?;
         let Some(Update { gap, mut reader }) = news else {

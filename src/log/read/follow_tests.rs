@@ -9,7 +9,7 @@ use crate::log::*;
 use crate::volume::{RunId, layout};
 
 /// What one look gives: the gap and the numbers of the events.
-fn look(it: &TestLog, follower: &mut Follower) -> (Option<Gap>, Vec<u64>) {
+fn poll(it: &TestLog, follower: &mut Follower) -> (Option<Gap>, Vec<u64>) {
     let dir = it.log().dir().try_clone().unwrap();
     let Some(mut news) = follower.poll(&dir, &|_| true).unwrap() else {
         return (None, Vec::new());
@@ -28,7 +28,7 @@ fn look(it: &TestLog, follower: &mut Follower) -> (Option<Gap>, Vec<u64>) {
 /// What comes behind a cursor, by way of its text.
 fn after(it: &TestLog, cursor: &Cursor) -> (Option<Gap>, Vec<u64>) {
     let cursor = cursor.to_string().parse().unwrap();
-    look(it, &mut Follower::new(FollowStart::After(cursor)))
+    poll(it, &mut Follower::new(FollowStart::After(cursor)))
 }
 
 fn run() -> RunId {
@@ -38,7 +38,7 @@ fn run() -> RunId {
 /// The cursor behind all there is.
 fn cursor(it: &TestLog) -> Cursor {
     let mut follower = Follower::new(FollowStart::Beginning);
-    look(it, &mut follower);
+    poll(it, &mut follower);
     follower.cursor(&run(), RunEnd::Open).unwrap()
 }
 
@@ -99,15 +99,15 @@ fn cursor_continues_after_rename_and_compression() {
 fn follower_continues_in_compressed_segment() {
     let it = TestLog::with_notes(2);
     let mut follower = Follower::new(FollowStart::Beginning);
-    look(&it, &mut follower);
+    poll(&it, &mut follower);
     it.add(&it.log(), 3);
     rotate(&it);
     compress(&it);
     // The inode of what was removed may belong to the new segment by now.
     rotate_twice(&it);
     let end = it.read().seqs.len() as u64;
-    assert_eq!(look(&it, &mut follower), (None, (3..end).collect()));
-    assert_eq!(look(&it, &mut follower), (None, vec![]));
+    assert_eq!(poll(&it, &mut follower), (None, (3..end).collect()));
+    assert_eq!(poll(&it, &mut follower), (None, vec![]));
 }
 
 fn rotate_twice(it: &TestLog) {
@@ -162,11 +162,11 @@ fn log_emptied_after_follower_is_no_gap() {
     let log = it.log();
     it.add(&log, 5);
     let mut follower = Follower::new(FollowStart::Beginning);
-    look(&it, &mut follower);
+    poll(&it, &mut follower);
     it.set(b"");
     it.add(&log, 6);
     // The writer also says which events it lost.
-    assert_eq!(look(&it, &mut follower), (None, vec![6, 7]));
+    assert_eq!(poll(&it, &mut follower), (None, vec![6, 7]));
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn cursor_is_after_damage_and_before_partial_line() {
 fn start_of_last_lines_is_a_position() {
     let it = TestLog::with_notes(3);
     let mut follower = Follower::new(FollowStart::Last(0));
-    assert_eq!(look(&it, &mut follower), (None, vec![]));
+    assert_eq!(poll(&it, &mut follower), (None, vec![]));
     let cursor = follower.cursor(&run(), RunEnd::Open).unwrap();
     rotate(&it);
     compress(&it);
@@ -238,7 +238,7 @@ fn cursor_does_not_fit_a_later_run_of_the_same_id() {
     let it = TestLog::with_notes(3);
     let cursor = cursor(&it);
     let mut follower = Follower::new(FollowStart::Beginning);
-    look(&it, &mut follower);
+    poll(&it, &mut follower);
     let first_id = it.read().ids[0].clone();
     fs::remove_dir_all(it.path("")).unwrap();
     let log = it.log();
@@ -249,14 +249,14 @@ fn cursor_does_not_fit_a_later_run_of_the_same_id() {
         cursor.first_id().unwrap().to_string().to_lowercase(),
         first_id
     );
-    for (gap, seqs) in [after(&it, &cursor), look(&it, &mut follower)] {
+    for (gap, seqs) in [after(&it, &cursor), poll(&it, &mut follower)] {
         let gap = gap.unwrap();
         assert_eq!((gap.from_seq, gap.why), (Some(4), GapReason::Changed));
         assert_eq!(seqs, [0, 1, 2, 3, 4, 5]);
     }
     let later = follower.cursor(&run(), RunEnd::Open).unwrap();
     assert_ne!(later.first_id(), cursor.first_id());
-    assert_eq!(look(&it, &mut follower), (None, vec![]));
+    assert_eq!(poll(&it, &mut follower), (None, vec![]));
     // The tombstone of the later run says nothing about the first one.
     let lines = [tombstone(&first_id, 20), tombstone(&it.read().ids[0], 3)];
     let retired = it.volume.path().join(layout::VAR).join(layout::RETIRED);

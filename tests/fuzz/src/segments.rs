@@ -11,8 +11,8 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use runlog::log::{
-    Draft, Durability, Envelope, EventType, ForeignPolicy, Item, JobScope, Reader, RunLog,
-    last_lines, read_summary,
+    Draft, Durability, Envelope, ForeignPolicy, Item, JobScope, Reader, RunLog, last_lines,
+    read_summary,
 };
 use runlog::volume::{Dir, Volume};
 
