@@ -115,7 +115,7 @@ fn invalid_defaults_name_file_and_line() {
     assert_snapshot!(snapshot(&env, &output), @"
     exit 2
     -- stderr
-    error: [ROOT]/config/runlog/config.toml:1: unknown field `gc`, expected `run` or `telemetry`
+    error: [ROOT]/config/runlog/config.toml:1: unknown field `gc`, expected one of `run`, `hooks`, `telemetry`
     hint: fix the settings, or move the file away
     ");
     // Other commands do not read the defaults of a user.

@@ -194,7 +194,7 @@ fn state_filter_takes_commas() {
     exit 2
     -- stderr
     error: invalid value 'bad' for '--state <STATE>'
-     [possible values: completed, failed, running, lost, unknown, open]
+     [possible values: pending, completed, failed, running, lost, unknown, open]
 
     For more information, try '--help'.
     ");

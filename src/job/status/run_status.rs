@@ -51,6 +51,7 @@ pub fn run_verdict(dir: &Dir, run: &RunState) -> RunVerdict {
         return closed_verdict(run);
     }
     if run.first_id.is_none()
+        && !run.foreign
         && let Some(verdict) = pending_verdict(dir)
     {
         return verdict;
