@@ -51,6 +51,8 @@ enum Victim {
     Nobody,
     Front,
     Supervisor,
+    /// The front made the call as well before strace was gone.
+    Both,
 }
 
 /// Runs the job, and kills a process at its `nth` call.
@@ -88,10 +90,31 @@ fn kill_at(env: &TestEnv, call: &str, nth: u32, options: &[&str]) -> Victim {
     }
     let front = trace().split(' ').next().unwrap().to_owned();
     if killed == front {
-        Victim::Front
-    } else {
-        Victim::Supervisor
+        return Victim::Front;
     }
+    let is_front = |line: &&str| line.split(' ').next() == Some(front.as_str());
+    let is_call = |line: &&str| line.contains(&format!(" {call}("));
+    let calls = trace().lines().filter(is_front).filter(is_call).count();
+    if calls < nth as usize {
+        return Victim::Supervisor;
+    }
+    wait_until("the end of the front", || !is_alive(&front));
+    if has_closed(env) {
+        Victim::Supervisor
+    } else {
+        Victim::Both
+    }
+}
+
+fn is_alive(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+fn has_closed(env: &TestEnv) -> bool {
+    env.types("it")
+        .last()
+        .is_some_and(|last| last == "run_closed")
 }
 
 /// The stored lines of one stream that the job printed.
@@ -102,9 +125,7 @@ fn stored(env: &TestEnv, stream: &str) -> Vec<String> {
 }
 
 fn check(env: &TestEnv, place: &str, secret: &str) {
-    wait_until("the end of the run", || {
-        env.types("it").last().is_some_and(|t| t == "run_closed")
-    });
+    wait_until(&format!("the end of the run: {place}"), || has_closed(env));
     let text = |name: &str| fs::read_to_string(env.path(name)).unwrap_or_default();
     assert_eq!(text("starts"), "started\nstarted\n", "{place}");
     assert_eq!(text("undone"), "undone\n", "{place}");
@@ -169,6 +190,7 @@ fn sweep(options: &[&str], secret: &str) -> usize {
             let env = TestEnv::new();
             match kill_at(&env, call, nth, options) {
                 Victim::Nobody => break,
+                Victim::Both => {}
                 Victim::Front if env.runs().is_empty() => {}
                 Victim::Front => wait_until("the end of the run", || {
                     env.types("it")
