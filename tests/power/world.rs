@@ -63,6 +63,8 @@ impl World<'_> {
         let runs = self.ok(&["status", "--json"]);
         runs.iter()
             .map(|run| (text(&run["run_id"]), text(&run["state"])))
+            // Its directory was made, and no event was written.
+            .filter(|(_, state)| state != "pending")
             .collect()
     }
 
