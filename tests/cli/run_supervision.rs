@@ -12,6 +12,7 @@ use crate::support::process::{Output, supervisors};
 const NUMBERED: &str = r"
     echo started >>starts
     i=0; while [ $i -lt 40 ]; do echo out $i; echo err $i >&2; i=$((i+1)); sleep 0.001; done
+    until test -e go; do sleep 0.01; done
     exit 7
 ";
 
@@ -134,6 +135,7 @@ fn job_starts_once_and_loses_nothing_in_a_storm() {
             });
             kill_supervisor(job.pid());
         }
+        env.write("go", "");
         assert_eq!(job.wait().code, 7, "round {round}");
         assert_eq!(fs::read_to_string(env.path("starts")).unwrap(), "started\n");
         assert_eq!(env.event("job_failed")["exit_code"], 7);

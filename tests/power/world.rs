@@ -57,7 +57,7 @@ impl World<'_> {
             .collect()
     }
 
-    /// Returns the states of the runs.
+    /// Returns the states of the runs that have events.
     fn runs(&self) -> BTreeMap<String, String> {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let runs = self.ok(&["status", "--json"]);

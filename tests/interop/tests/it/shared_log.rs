@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use runlog::log::payload::Note;
-use runlog::log::{Draft, Durability, EventType, ForeignPolicy, RunLog};
+use runlog::log::{Draft, Durability, ForeignPolicy, RunLog};
 
 use crate::world::{self, Line, World};
 
