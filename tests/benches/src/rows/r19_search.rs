@@ -70,8 +70,17 @@ impl Row for Search {
             let [ours, rg] = samples.as_slice() else {
                 return Err("two modes".into());
             };
-            let what = format!("tail --grep of {what}, {runs} runs, {} MiB", runs * bytes >> 20);
-            lines.push(Line::faster(&what, Unit::Time, ours, ("rg", rg), AtLeast(0.7)));
+            let what = format!(
+                "tail --grep of {what}, {runs} runs, {} MiB",
+                runs * bytes >> 20
+            );
+            lines.push(Line::faster(
+                &what,
+                Unit::Time,
+                ours,
+                ("rg", rg),
+                AtLeast(0.7),
+            ));
         }
         Ok(lines)
     }
@@ -82,7 +91,10 @@ fn fill(root: &Path, runs: usize, bytes: usize) -> Done {
     let volume = Volume::create(root)?;
     let mut output = String::new();
     for line in 0.. {
-        writeln!(output, "[{line:>6}] Building object src/log/append.o: all fine so far")?;
+        writeln!(
+            output,
+            "[{line:>6}] Building object src/log/append.o: all fine so far"
+        )?;
         if output.len() > bytes {
             break;
         }
@@ -109,6 +121,9 @@ fn fill(root: &Path, runs: usize, bytes: usize) -> Done {
 
 /// Returns how many lines a command prints.
 fn count(command: &mut Command) -> Done<usize> {
-    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()?;
     Ok(memchr::memchr_iter(b'\n', &output.stdout).count())
 }

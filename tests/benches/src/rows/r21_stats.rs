@@ -52,6 +52,12 @@ impl Row for Stats {
         };
         let what = format!("status --stats, {runs} runs of 20 events");
         let peer = ("status", list);
-        Ok(vec![Line::times(&what, Unit::Time, stats, peer, AtMost(1.3))])
+        Ok(vec![Line::times(
+            &what,
+            Unit::Time,
+            stats,
+            peer,
+            AtMost(1.3),
+        )])
     }
 }
