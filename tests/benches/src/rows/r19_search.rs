@@ -72,7 +72,7 @@ impl Row for Search {
             };
             let what = format!(
                 "tail --grep of {what}, {runs} runs, {} MiB",
-                runs * bytes >> 20
+                (runs * bytes) >> 20
             );
             lines.push(Line::faster(
                 &what,
