@@ -6,7 +6,12 @@ use crate::support::env::{Background, TestEnv};
 /// Creates the finished runs `one` and `two`.
 fn two_runs() -> TestEnv {
     let env = TestEnv::new();
-    ended(&env, "one", "echo err >&2; printf unfinished");
+    // Both streams are pipes: each line is stored before the next one is printed.
+    let stored = "until grep -q $1 \"$RUNLOG_JOB_VOLUME/.omne/var/runs/one/jobs/sh.out\"; do sleep 0.01; done";
+    let script = format!(
+        "stored() {{ {stored}; }}; stored out; echo err >&2; stored err; printf unfinished"
+    );
+    ended(&env, "one", &script);
     ended(&env, "two", "true");
     env
 }

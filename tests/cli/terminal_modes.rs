@@ -23,7 +23,8 @@ fn is_raw(terminal: &Terminal<'_>) -> bool {
 }
 
 fn kill(pid: i64) {
-    rustix::process::kill_process(pid_of(pid), rustix::process::Signal::KILL).unwrap();
+    // It may have ended by itself.
+    rustix::process::kill_process(pid_of(pid), rustix::process::Signal::KILL).ok();
 }
 
 #[track_caller]

@@ -58,6 +58,8 @@ impl Span {
 #[derive(Debug, Default)]
 struct JobPhases {
     open: Option<Span>,
+    /// When the last phase ended.
+    last_end: Option<Timestamp>,
     /// Whether the end of the job was seen.
     ended: bool,
 }
@@ -188,7 +190,8 @@ impl JobPhases {
         self.open = Some(Span {
             job: job.clone(),
             phase,
-            start: ts,
+            // The phase before may be as long as its duration says, and phases do not overlap.
+            start: self.last_end.map_or(ts, |end| end.max(ts)),
             end: None,
             ended: None,
         });
@@ -208,6 +211,7 @@ impl JobPhases {
                 span.start.checked_add(duration).ok()
             });
             span.end = Some(end.unwrap_or(ts).max(span.start));
+            self.last_end = span.end;
             span.ended = ended;
             done.push(span);
         }
