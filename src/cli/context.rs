@@ -10,7 +10,7 @@ use clap::ValueEnum;
 
 use super::usage_error::UsageError;
 use crate::cli::terminal_style;
-use crate::job::{JOBS_VARIABLE, OnWarning, enclosing_job};
+use crate::job::{JOB_VOLUME_VARIABLE, JOBS_VARIABLE, OnWarning, enclosing_jobs};
 use crate::log::format::payload::RunOpened;
 use crate::log::{DamageList, ForeignPolicy, MatchedBy, find_run, select};
 use crate::render::{Sanitizer, Style, UnfinishedLines, escape_controls};
@@ -18,9 +18,6 @@ use crate::volume::{Dir, RunId, Volume, VolumeError, boot_id, uptime_ms};
 
 /// How many characters of a ULID a prefix needs where a run is changed.
 const MIN_ULID_CHARS: usize = 6;
-
-/// The variable that names the volume of the enclosing job.
-pub(crate) const JOB_VOLUME: &str = "RUNLOG_JOB_VOLUME";
 
 /// Options that every command takes.
 #[derive(Debug, clap::Args)]
@@ -165,7 +162,7 @@ impl Global {
 
 /// Returns the volume of the enclosing job; empty counts as unset.
 fn job_volume() -> Option<PathBuf> {
-    let root = std::env::var_os(JOB_VOLUME)?;
+    let root = std::env::var_os(JOB_VOLUME_VARIABLE)?;
     (!root.is_empty()).then(|| root.into())
 }
 
@@ -188,7 +185,8 @@ pub(crate) fn opening(name: String) -> RunOpened {
         runlog: Some(env!("CARGO_PKG_VERSION").to_owned()),
         boot_id: boot_id(),
         uptime_ms: Some(uptime_ms()),
-        parent: std::env::var_os(JOBS_VARIABLE).and_then(|jobs| enclosing_job(&jobs)),
+        parent: std::env::var_os(JOBS_VARIABLE)
+            .and_then(|jobs| enclosing_jobs(&jobs).next().flatten()),
         trace: None,
     }
 }

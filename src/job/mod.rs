@@ -19,7 +19,9 @@ pub use crate::job::output::job_output::{
     JobOutput, PrintedChunk, SkipLines, UnindexedBytes, last_output_bytes,
 };
 pub use crate::job::process::interrupts::{Interrupts, ShutdownSignal};
-pub use crate::job::process::job_env::{JOB_VARIABLE, JOBS_VARIABLE, RUN_VARIABLE, enclosing_job};
+pub use crate::job::process::job_env::{
+    JOB_VARIABLE, JOB_VOLUME_VARIABLE, JOBS_VARIABLE, RUN_VARIABLE, enclosing_jobs,
+};
 pub use crate::job::process::open_file_limit::raise_open_file_limit;
 pub use crate::job::process::signals::{end_by, ignore_file_size_signal, parse_signal};
 pub use crate::job::process::socket::unread_of_socket;

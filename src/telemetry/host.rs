@@ -1,9 +1,9 @@
 //! The host: memory, load, disk, network and devices.
 
-use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use jiff::Timestamp;
 use sysinfo::{MemoryRefreshKind, System};
 
 use super::cpu::CpuInfo;

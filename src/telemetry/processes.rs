@@ -1,9 +1,9 @@
 //! The process table, the top consumers, the job's tree.
 
-use jiff::Timestamp;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::history::History;

@@ -206,7 +206,11 @@ fn finish_gc(volume: &Volume) -> Code {
 }
 
 fn report(args: &Args, global: &Global, run: &RunId, recovery: &RecoveryOutcome) -> Result<()> {
-    if args.recovery.dry_run && recovery.action != RecoveryAction::Skipped {
+    let would_change = matches!(
+        recovery.action,
+        RecoveryAction::Repaired | RecoveryAction::Recovered
+    );
+    if args.recovery.dry_run && would_change {
         return print_recovery_plan(args, run, recovery).context("cannot write to stdout");
     }
     let report = RecoveryReport {
@@ -225,25 +229,18 @@ fn report(args: &Args, global: &Global, run: &RunId, recovery: &RecoveryOutcome)
 /// Prints what recovering a run would do.
 fn print_recovery_plan(args: &Args, run: &RunId, plan: &RecoveryOutcome) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match plan.action {
-        RecoveryAction::None => {
-            let state = plan.state.as_str();
-            writeln!(out, "{run}  nothing to recover: it is {state}")?;
-        }
-        RecoveryAction::Repaired => writeln!(out, "{run}  would repair the end of its log")?,
-        RecoveryAction::Recovered | RecoveryAction::Skipped => {
-            let undo = if args.recovery.with_rollback {
-                ", and undo it if it has a rollback"
-            } else {
-                ""
-            };
-            for job in &plan.jobs {
-                writeln!(out, "{run}  would end job {job} as failed{undo}")?;
-            }
-            writeln!(out, "{run}  would close the run")?;
-        }
+    if plan.action == RecoveryAction::Repaired {
+        return writeln!(out, "{run}  would repair the end of its log");
     }
-    Ok(())
+    let undo = if args.recovery.with_rollback {
+        ", and undo it if it has a rollback"
+    } else {
+        ""
+    };
+    for job in &plan.jobs {
+        writeln!(out, "{run}  would end job {job} as failed{undo}")?;
+    }
+    writeln!(out, "{run}  would close the run")
 }
 
 /// Undoes a run.

@@ -11,7 +11,9 @@ use super::args::Args;
 use super::lock_args::IfLocked;
 use crate::cli::context::{print_stderr, print_warning};
 use crate::cli::value_parsers::deadline;
-use crate::job::{HeldLock, JOBS_VARIABLE, JobSpec, PendingStop, StopOptions, StopOutcome};
+use crate::job::{
+    HeldLock, JOBS_VARIABLE, JobSpec, PendingStop, StopOptions, StopOutcome, enclosing_jobs,
+};
 use crate::log::{Draft, Durability, LockHolder, RunLock, RunLockAttempt, RunLog, open_dir};
 use crate::render::human::format::time_with_zone;
 use crate::volume::{LockName, RunId, Volume, error_chain};
@@ -137,9 +139,10 @@ pub(super) fn take_lock(args: &Args, spec: &JobSpec, volume: &Volume) -> Result<
 
 /// Returns whether this command is part of a job of the run.
 fn is_enclosing(run: &RunId) -> bool {
-    let jobs = std::env::var(JOBS_VARIABLE).unwrap_or_default();
-    let mut runs = jobs.split(':').filter_map(|job| job.split('/').next());
-    runs.any(|enclosing| run.as_str() == enclosing)
+    let jobs = std::env::var_os(JOBS_VARIABLE).unwrap_or_default();
+    enclosing_jobs(&jobs)
+        .flatten()
+        .any(|job| job.run_id == *run)
 }
 
 fn describe(holder: &LockHolder) -> String {

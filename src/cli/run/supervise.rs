@@ -12,15 +12,15 @@ use super::hook_input::hook_input;
 use super::start_hint::start_hint;
 use super::trace::TRACEPARENT;
 use super::unlogged;
-use crate::cli::context::{JOB_VOLUME, foreign_policy, opening, print_stderr, print_warning};
+use crate::cli::context::{foreign_policy, opening, print_stderr, print_warning};
 use crate::cli::exit;
 use crate::cli::exit::Code;
 use crate::cli::redaction::{DEFAULT_REDACT, REDACT};
 use crate::cli::settings::{ROTATE_SIZE, rotation};
 use crate::cli::usual::unusual_duration;
 use crate::job::{
-    Attached, JOBS_VARIABLE, JobEnd, JobOutput, JobSpec, OnUnstored, Outcome, Prepared, Progress,
-    RunResult, Setup, SkipLines, UnindexedBytes, prepare, run_job,
+    Attached, JOB_VOLUME_VARIABLE, JOBS_VARIABLE, JobEnd, JobOutput, JobSpec, OnUnstored, Outcome,
+    Prepared, Progress, RunResult, Setup, SkipLines, UnindexedBytes, prepare, run_job,
 };
 use crate::log::format::payload::ErrorKind;
 use crate::log::{JobScope, RunLock, RunLog, StreamId, TraceContext, allocate_ulid, read_summary};
@@ -159,7 +159,7 @@ impl Request<'_> {
             .path()
             .canonicalize()
             .context("cannot resolve the path of the volume")?;
-        let mut env = vec![(JOB_VOLUME, root.into_os_string())];
+        let mut env = vec![(JOB_VOLUME_VARIABLE, root.into_os_string())];
         if !args.redact.is_empty() {
             env.push((REDACT, args.redact.join("\n").into()));
         }

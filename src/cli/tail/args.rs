@@ -256,6 +256,7 @@ impl Args {
         }
         Ok(())
     }
+
     /// Checks what a search cannot be combined with.
     fn check_search(&self) -> Result<(), UsageError> {
         let awaits = self.until.as_ref().is_some_and(Until::is_awaited);

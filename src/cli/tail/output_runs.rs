@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use super::output_lines::OutputLines;
 use super::run_output::{OutputSink, RunOutput};
+use super::select::named_runs;
 use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::{Code, is_run_removed};
 use crate::cli::pager::PagedOutput;
@@ -26,7 +27,7 @@ const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Prints the output of the selected runs and, with -f, follows them.
 pub(super) fn print_runs(args: &Args, global: &Global, deadline: Option<Instant>) -> Result<Code> {
     let volume = global.volume()?;
-    let runs = selected_runs(args, global, &volume)?;
+    let runs = selected_runs(args, &volume)?;
     let mut printed = PrintedRuns {
         args,
         volume,
@@ -57,25 +58,12 @@ pub(super) fn print_runs(args: &Args, global: &Global, deadline: Option<Instant>
 }
 
 /// Returns the named runs in the order of their names, or all runs by age.
-fn selected_runs(args: &Args, global: &Global, volume: &Volume) -> Result<Vec<RunId>> {
-    let mut selected = Vec::new();
+fn selected_runs(args: &Args, volume: &Volume) -> Result<Vec<RunId>> {
     if !args.all {
-        let latest = ["latest".to_owned()];
-        let names = if args.runs.is_empty() {
-            &latest
-        } else {
-            args.runs.as_slice()
-        };
-        for name in names {
-            let (run, _) = global.run(name)?;
-            if !selected.contains(&run) {
-                selected.push(run);
-            }
-        }
-        return Ok(selected);
+        return named_runs(args, volume);
     }
     let Some(runs) = volume.runs()? else {
-        return Ok(selected);
+        return Ok(Vec::new());
     };
     let ids = list(volume)?;
     let ages = inspect_runs(&runs, &ids, JobScope::Summarized, |_, run| {

@@ -9,7 +9,7 @@ use std::thread;
 use anyhow::Result;
 
 use super::filter::Filter;
-use super::until::Until;
+use super::select::named_runs;
 use crate::cli::context::{Global, print_stderr, warn_damage};
 use crate::cli::exit::Code;
 use crate::cli::tail::Args;
@@ -18,8 +18,9 @@ use crate::job::{
     LineKind, LineSearch, OutputSelection, PatternCase, SearchItem, SearchOptions, search_events,
     search_output, stored_outputs,
 };
-use crate::log::{StorageError, list, select};
+use crate::log::{StorageError, list};
 use crate::render::{FoundLines, FoundRecord, OutputBytes, Style, json_line};
+use crate::sync::lock;
 use crate::volume::{Dir, JobId, RunId, VolumeError};
 
 /// The maximum number of threads, to leave processors to other programs.
@@ -52,7 +53,7 @@ pub(super) fn search(args: &Args, global: &Global, pattern: &str) -> Result<Code
     let runs = if args.all {
         list(&volume)?
     } else {
-        named(args, global)?
+        named_runs(args, &volume)?
     };
     let Some(dir) = volume.runs()? else {
         return Ok(Code::Negative);
@@ -89,22 +90,6 @@ pub(super) fn search(args: &Args, global: &Global, pattern: &str) -> Result<Code
         Some(e) => Err(e.into()),
         None => Ok(printed.code.unwrap_or(Code::Negative)),
     }
-}
-
-/// Returns the runs that are named, each once.
-fn named(args: &Args, global: &Global) -> Result<Vec<RunId>> {
-    let volume = global.volume()?;
-    if args.runs.is_empty() {
-        return Ok(vec![select(&volume, "latest")?.0]);
-    }
-    let mut runs = Vec::new();
-    for name in &args.runs {
-        let (run, _) = select(&volume, name)?;
-        if !runs.contains(&run) {
-            runs.push(run);
-        }
-    }
-    Ok(runs)
 }
 
 /// The runs that are searched, and what the threads share.
@@ -201,10 +186,7 @@ impl SearchedRuns<'_> {
         let selection = OutputSelection {
             stream: self.args.stream,
             since: self.args.since,
-            until: match self.args.until {
-                Some(Until::Time(until)) => Some(until),
-                _ => None,
-            },
+            until: self.args.until_time(),
         };
         let is_wanted = |job: &JobId| self.args.job.as_ref().is_none_or(|only| *job == **only);
         for job in jobs.iter().filter(|job| is_wanted(job)) {
@@ -253,7 +235,7 @@ impl SearchedRuns<'_> {
 
     /// Records what the exit code says, unless something worse happened.
     fn set_code(&self, code: Code) {
-        let mut printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut printed = lock(&self.printed);
         let rank = |code: Option<Code>| match code {
             None => 0,
             Some(Code::Ok) => 1,
@@ -297,8 +279,9 @@ impl Findings<'_> {
     /// Prints what is held, in its turn; the next one is that of `next`.
     fn print(&mut self, next: usize) -> io::Result<()> {
         let all = self.all;
-        let printed = all.printed.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = all.turn.wait_while(printed, |p| p.turn < self.turn);
+        let waited = all
+            .turn
+            .wait_while(lock(&all.printed), |p| p.turn < self.turn);
         let mut printed = waited.unwrap_or_else(PoisonError::into_inner);
         let separator = if all.separates && !printed.has_lines {
             SEPARATOR

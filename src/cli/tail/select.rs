@@ -45,6 +45,18 @@ impl AskedRuns {
     }
 }
 
+/// Returns the runs that are named, each once.
+pub(crate) fn named_runs(args: &Args, volume: &Volume) -> Result<Vec<RunId>> {
+    let mut runs = Vec::new();
+    for name in names(args) {
+        let (run, _) = select(volume, &name)?;
+        if !runs.contains(&run) {
+            runs.push(run);
+        }
+    }
+    Ok(runs)
+}
+
 /// Finds the runs that are named and takes the cursors.
 pub(crate) fn named(args: &Args, volume: &Volume) -> Result<(SelectedRuns, CursorStore)> {
     let mut runs = Vec::new();

@@ -5,18 +5,22 @@
 //! one, while the job is in the foreground. What the real one had before is restored when the
 //! job ends or stops, unless another process has changed it meanwhile.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::termios::tcgetpgrp;
+use rustix::termios::{isatty, tcgetpgrp};
 
+use super::plan_streams::own_terminal;
+use super::stream::Passthrough;
 use crate::job::process::poll::{Readiness, wait_readable};
 use crate::job::process::pty;
 use crate::job::process::signals;
 use crate::job::process::terminal_modes::{ModesRecord, TerminalModes};
+use crate::log::StreamId;
 use crate::sync::lock;
 use crate::telemetry;
 
@@ -73,25 +77,33 @@ enum Copying {
 }
 
 impl JobTerminal {
-    /// Makes the handle of a pseudo-terminal.
-    pub(crate) fn new(
-        master: OwnedFd,
-        slave: Option<OwnedFd>,
-        real: Option<BorrowedFd<'static>>,
+    /// Makes the handle of the pseudo-terminal of a stream; `None` if runlog's end of the stream
+    /// is that of a pipe.
+    ///
+    /// # Errors
+    /// The system has no further descriptor.
+    pub(crate) fn attach(
+        end: &OwnedFd,
+        id: StreamId,
+        pass_on: Passthrough,
         users: TerminalUsers,
         record: &'static ModesRecord,
-    ) -> Self {
+    ) -> io::Result<Option<Self>> {
+        if !isatty(end) {
+            return Ok(None);
+        }
+        let (master, slave) = (end.try_clone()?, pty::open_slave(end).ok());
         let last = match record.applied() {
             // A supervisor that died has copied them.
             Some(_) => TerminalModes::read(&master).ok(),
             None => record.base(),
         };
-        Self {
+        Ok(Some(Self {
             ends: Mutex::new(Ends {
                 master: Some(master),
                 slave,
             }),
-            real,
+            real: own_terminal(id, pass_on),
             users,
             record,
             copy: Mutex::new(ModeCopy {
@@ -99,7 +111,7 @@ impl JobTerminal {
                 last,
                 resting: None,
             }),
-        }
+        }))
     }
 
     /// Records the modes that a new pseudo-terminal, and the real one, begin with.

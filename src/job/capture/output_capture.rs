@@ -15,7 +15,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::termios::isatty;
 
 use super::job_terminal::{JobTerminal, TerminalUsers};
 use super::output_file::OutputFile;
@@ -25,7 +24,6 @@ use super::pump_target::{Drained, PumpTarget};
 use super::stream::{OnReaderGone, OnWarning, PIPE_BYTES, Passthrough, new_buffer};
 use crate::job::process::discard;
 use crate::job::process::poll::{Readiness, wait_readable};
-use crate::job::process::pty;
 use crate::job::process::pty::Pty;
 use crate::job::process::supervision_page::SupervisionPage;
 use crate::job::redact::redactor::Redactor;
@@ -149,22 +147,13 @@ impl Capture {
             };
             let id = planned.id;
             let poll_end = pipe.try_clone()?;
-            let terminal = if isatty(&pipe) {
-                let (master, slave) = (pipe.try_clone()?, pty::open_slave(&pipe).ok());
-                let real = own_terminal(id, options.pass_on);
-                let users = options.users;
-                Some(Arc::new(JobTerminal::new(
-                    master, slave, real, users, record,
-                )))
-            } else {
-                None
-            };
+            let terminal = JobTerminal::attach(&pipe, id, options.pass_on, options.users, record)?;
             let stream = Arc::new(PumpTarget::new(
                 id,
                 options.pass_on,
                 options.redactor.map(Redactor::stream),
                 pipe,
-                terminal,
+                terminal.map(Arc::new),
                 options.page,
             ));
             streams.push(Arc::clone(&stream));

@@ -177,6 +177,11 @@ impl PumpTarget {
                 pipe.left_over.extend_from_slice(got);
             }
         }
+        self.end_drain(&mut pipe, sink, held_open)
+    }
+
+    /// Closes a pipe whose rest was stored, unless another process still holds it open.
+    fn end_drain(&self, pipe: &mut Pipe, sink: &mut OutputFile, held_open: bool) -> Drained {
         self.record_draining(pipe.left_over.len());
         sink.finish(self.id);
         match pipe.fd.take() {
@@ -206,12 +211,7 @@ impl PumpTarget {
         if self.pass_on != Passthrough::No {
             pipe.left_over.append(&mut printed);
         }
-        self.record_draining(pipe.left_over.len());
-        sink.finish(self.id);
-        match pipe.fd.take() {
-            Some(fd) if held_open => Drained::HeldOpen(fd),
-            _ => Drained::Closed,
-        }
+        self.end_drain(&mut pipe, sink, held_open)
     }
 
     /// Returns whether something is still to be passed on that the main thread has stored, or

@@ -269,13 +269,12 @@ impl JobSource {
         self.next = None;
         while let Some(index) = &mut self.index {
             match index.next_record().at("read", &self.path)? {
-                Some(IndexRecord::Range(range)) if range.end > self.at => {
-                    self.clock_set += SignedDuration::from_millis(range.clock_set_ms);
-                    self.next = Some(range);
-                    break;
-                }
                 Some(IndexRecord::Range(range)) => {
                     self.clock_set += SignedDuration::from_millis(range.clock_set_ms);
+                    if range.end > self.at {
+                        self.next = Some(range);
+                        break;
+                    }
                 }
                 // Without the index the bytes are still there, only their times are unknown.
                 Some(IndexRecord::Malformed) | None => self.index = None,
@@ -286,10 +285,12 @@ impl JobSource {
 
     fn next_ts(&self, time: &SteadyTime) -> Option<Timestamp> {
         let range = self.next.as_ref()?;
-        let ts = range
-            .ts
-            .map(|ts| time.output(&self.job, ts, self.clock_set));
-        Some(ts.unwrap_or(Timestamp::MIN))
+        Some(self.steady_ts(time, range).unwrap_or(Timestamp::MIN))
+    }
+
+    fn steady_ts(&self, time: &SteadyTime, range: &OutputRange) -> Option<Timestamp> {
+        let steady = |ts| time.output(&self.job, ts, self.clock_set);
+        range.ts.map(steady)
     }
 
     fn emit_range<E: From<StorageError>>(
@@ -300,9 +301,7 @@ impl JobSource {
         let Some(range) = self.next.take() else {
             return Ok(());
         };
-        let ts = range
-            .ts
-            .map(|ts| time.output(&self.job, ts, self.clock_set));
+        let ts = self.steady_ts(time, &range);
         let whole = self.emit(range.end, ts, range.stream, each)?;
         if !whole {
             self.index = None;

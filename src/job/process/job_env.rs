@@ -13,16 +13,21 @@ pub const JOB_VARIABLE: &str = "RUNLOG_JOB_ID";
 /// it.
 pub const JOBS_VARIABLE: &str = "RUNLOG_JOBS";
 
+/// The environment variable with the volume of the innermost job.
+pub const JOB_VOLUME_VARIABLE: &str = "RUNLOG_JOB_VOLUME";
+
 /// The separator of the entries of [`JOBS_VARIABLE`]. No id contains it.
 pub(crate) const JOBS_SEPARATOR: u8 = b':';
 
-/// Returns the innermost job in a value of [`JOBS_VARIABLE`].
-pub fn enclosing_job(jobs: &OsStr) -> Option<EnclosingJob> {
-    let entry = jobs.to_str()?.rsplit(char::from(JOBS_SEPARATOR)).next()?;
-    let (run, job) = entry.split_once('/')?;
-    Some(EnclosingJob {
-        run_id: run.parse().ok()?,
-        job_id: job.parse().ok()?,
+/// Returns the jobs in a value of [`JOBS_VARIABLE`], the innermost first; `None` is what is no job.
+pub fn enclosing_jobs(jobs: &OsStr) -> impl Iterator<Item = Option<EnclosingJob>> {
+    let entries = jobs.to_str().unwrap_or_default();
+    entries.rsplit(char::from(JOBS_SEPARATOR)).map(|entry| {
+        let (run, job) = entry.split_once('/')?;
+        Some(EnclosingJob {
+            run_id: run.parse().ok()?,
+            job_id: job.parse().ok()?,
+        })
     })
 }
 

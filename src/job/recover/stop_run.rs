@@ -9,6 +9,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Serialize;
 
 use crate::job::capture::stream::OnWarning;
+use crate::job::process::job_env::JOB_VOLUME_VARIABLE;
 use crate::job::process::job_processes::JobProcesses;
 use crate::job::process::signals::signal_name;
 use crate::job::status::run_status::{RunVerdict, inspect_run, probe_lease};
@@ -204,7 +205,7 @@ fn kill_processes(dir: &Dir, job: &JobState) {
     let root = dir.path().ancestors().nth(4).map(Path::canonicalize);
     let root = root.and_then(Result::ok);
     let is_elsewhere = |pid| {
-        let volume = telemetry::env_value(pid, "RUNLOG_JOB_VOLUME");
+        let volume = telemetry::env_value(pid, JOB_VOLUME_VARIABLE);
         let here = root.as_ref().map(|root| root.as_os_str().as_bytes());
         volume.is_some_and(|volume| Some(volume.as_slice()) != here)
     };

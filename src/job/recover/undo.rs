@@ -11,6 +11,7 @@ use crate::job::capture::output_file::{OutputFile, OutputTarget};
 use crate::job::capture::stream::OnWarning;
 use crate::job::error::StartError;
 use crate::job::process::file_ownership;
+use crate::job::process::job_env::JOB_VOLUME_VARIABLE;
 use crate::job::redact::redaction::Redaction;
 use crate::job::spec::job_spec::{AfterJob, DurationBounds, Guards, Hooks, JobSpec, OutputMode};
 use crate::job::spec::retry_policy::RetryPolicy;
@@ -303,7 +304,7 @@ impl<'a> RollbackRunner<'a> {
         let log = Arc::clone(&self.log);
         let root = self.volume.path().canonicalize();
         let root = root.unwrap_or_else(|_| self.volume.path().to_owned());
-        let env = vec![("RUNLOG_JOB_VOLUME", root.into_os_string())];
+        let env = vec![(JOB_VOLUME_VARIABLE, root.into_os_string())];
         let on_warning = Arc::clone(self.on_warning);
         let mut context = Supervisor::new(&spec, log, job, sink, around, on_warning, env);
         let stages = JobEvents {

@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
+
 use super::run_status::{InspectedRun, MAX_PROBES, RunVerdict, run_verdict};
 use crate::log::format::payload::{JobEnded, JobSampled, JobSubmitted, parse_payload};
 use crate::log::{
@@ -11,7 +13,6 @@ use crate::log::{
 };
 use crate::telemetry::JobTree;
 use crate::volume::{Dir, JobId, layout};
-use jiff::Timestamp;
 
 /// An active run.
 #[derive(Debug)]

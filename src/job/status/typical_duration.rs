@@ -11,8 +11,8 @@ use crate::volume::{RunId, Volume};
 /// How many of the newest runs of a name are considered. Older runs often did other work.
 const SAMPLE_RUNS: usize = 20;
 
-/// The durations of completed runs by name, or another number of theirs. Failed runs are not representative: they ended
-/// early, or hung.
+/// The durations of completed runs by name, or another number of theirs. Failed runs are not
+/// representative: they ended early, or hung.
 #[derive(Debug, Default)]
 pub struct TypicalDurations(HashMap<String, BTreeMap<Ulid, u64>>);
 

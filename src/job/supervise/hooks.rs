@@ -17,7 +17,7 @@ use rustix::process::getpid;
 
 use super::child;
 use super::job_events::{JobEvents, millis};
-use super::outcome::JobEnd;
+use super::outcome::{JobEnd, status_error};
 use super::supervisor::Supervisor;
 use crate::job::process::hook_slots::HookState;
 use crate::job::process::signals;
@@ -245,25 +245,17 @@ impl HookLimit {
 
 impl HookEnded {
     fn end(&mut self, status: WaitStatus, timed_out: bool) {
-        let (kind, message) = match status {
-            WaitStatus::Exited(code) => {
-                self.exit_code = Some(code);
-                (ErrorKind::Exit, format!("it exited with code {code}"))
-            }
-            WaitStatus::Signaled(signal) => {
-                let name = signal_name(signal);
-                self.signal = Some(name.clone());
-                (ErrorKind::Signal, format!("{name} ended it"))
-            }
-        };
-        let limit = HOOK_TIMEOUT.as_secs();
-        self.error = match status {
-            _ if timed_out => Some(JobError {
+        match status {
+            WaitStatus::Exited(code) => self.exit_code = Some(code),
+            WaitStatus::Signaled(signal) => self.signal = Some(signal_name(signal)),
+        }
+        self.error = if timed_out {
+            Some(JobError {
                 kind: ErrorKind::Timeout,
-                message: format!("it ran longer than {limit} s"),
-            }),
-            WaitStatus::Exited(0) => None,
-            _ => Some(JobError { kind, message }),
+                message: format!("it ran longer than {} s", HOOK_TIMEOUT.as_secs()),
+            })
+        } else {
+            status_error(status)
         };
     }
 }

@@ -5,11 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::termios::isatty;
 
 use super::forward::Forwarder;
 use crate::job::capture::job_terminal::{JobTerminal, TerminalUsers};
-use crate::job::capture::plan_streams::own_terminal;
 use crate::job::capture::pump::write_all;
 use crate::job::capture::stream::Passthrough;
 use crate::job::process::poll::wait_readable;
@@ -95,10 +93,8 @@ fn terminals(
         (second, StreamId::Stderr, second_modes),
     ]
     .map(|(pipe, id, modes)| {
-        let master = pipe.as_ref().filter(|pipe| isatty(pipe))?;
-        let (own, slave) = (master.try_clone().ok()?, pty::open_slave(master).ok());
-        let real = own_terminal(id, Passthrough::Apart);
-        Some(JobTerminal::new(own, slave, real, users, modes))
+        let attached = JobTerminal::attach(pipe.as_ref()?, id, Passthrough::Apart, users, modes);
+        attached.ok().flatten()
     })
 }
 

@@ -81,15 +81,8 @@ pub(crate) fn describe(
             let message = format!("it ran longer than {}", seconds(limit));
             (JobEnd::TimedOut, error(ErrorKind::Timeout, message))
         }
-        WaitStatus::Exited(0) => (JobEnd::Exited(0), None),
-        WaitStatus::Exited(code) => (
-            JobEnd::Exited(code),
-            error(ErrorKind::Exit, format!("it exited with code {code}")),
-        ),
-        WaitStatus::Signaled(signal) => {
-            let message = format!("{} ended it", signal_name(signal));
-            (JobEnd::Signaled(signal), error(ErrorKind::Signal, message))
-        }
+        WaitStatus::Exited(code) => (JobEnd::Exited(code), status_error(ended.status)),
+        WaitStatus::Signaled(signal) => (JobEnd::Signaled(signal), status_error(ended.status)),
     };
     let event = JobEnded {
         attempt,
@@ -104,6 +97,19 @@ pub(crate) fn describe(
         retry_in_ms: None,
     };
     (end, event)
+}
+
+/// Returns what is wrong with how a process ended, if anything is.
+pub(super) fn status_error(status: WaitStatus) -> Option<JobError> {
+    let (kind, message) = match status {
+        WaitStatus::Exited(0) => return None,
+        WaitStatus::Exited(code) => (ErrorKind::Exit, format!("it exited with code {code}")),
+        WaitStatus::Signaled(signal) => (
+            ErrorKind::Signal,
+            format!("{} ended it", signal_name(signal)),
+        ),
+    };
+    Some(JobError { kind, message })
 }
 
 /// Returns what the log says of a signal that was passed on.
