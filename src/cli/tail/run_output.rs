@@ -77,7 +77,7 @@ impl RunOutput {
                 job.output = None;
             }
         }
-        // The index is written after the data: what it still lacks then will not come.
+        // While more arrives, the index may be behind.
         self.unindexed = if any {
             UnindexedBytes::Hold
         } else {

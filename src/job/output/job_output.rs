@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -15,6 +16,10 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// The maximum number of bytes of the index that are held at a time.
 const INDEX_CHUNK_BYTES: u64 = 256 << 10;
 
+/// How long bytes are held whose index has not caught up. A writer that lives indexes them
+/// within milliseconds.
+const INDEX_TIMEOUT: Duration = Duration::from_millis(200);
+
 /// A reader of the captured output of one job.
 #[derive(Debug)]
 pub struct JobOutput {
@@ -22,8 +27,9 @@ pub struct JobOutput {
     index: Option<File>,
     at: u64,
     index_at: u64,
-    /// The length of the output at the previous poll.
+    /// The length of the output when it was first longer than what was copied, and that time.
     seen: u64,
+    seen_at: Instant,
 }
 
 /// Which bytes to copy that are not in the index yet. The index is written after the data.
@@ -31,7 +37,7 @@ pub struct JobOutput {
 pub enum UnindexedBytes {
     /// None: the index may still catch up.
     Hold,
-    /// Those that were already there at the previous poll.
+    /// Those that have been there for so long that the index will not catch up.
     Seen,
     /// All: the index will not catch up any more.
     All,
@@ -64,6 +70,7 @@ impl JobOutput {
             at: 0,
             index_at: 0,
             seen: 0,
+            seen_at: Instant::now(),
         }))
     }
 
@@ -154,16 +161,20 @@ impl JobOutput {
         let len = self.out.metadata()?.len();
         let end = match unindexed {
             UnindexedBytes::Hold => 0,
+            UnindexedBytes::Seen if self.seen_at.elapsed() < INDEX_TIMEOUT => 0,
             UnindexedBytes::Seen => self.seen.min(len),
             UnindexedBytes::All => len,
         };
-        self.seen = len;
         let mut to = CallbackWriter {
             stream: None,
             ts: None,
             each,
         };
-        Ok(any | self.copy_to(end, &mut to, skip)?)
+        any |= self.copy_to(end, &mut to, skip)?;
+        if self.at >= self.seen {
+            (self.seen, self.seen_at) = (len, Instant::now());
+        }
+        Ok(any)
     }
 
     fn copy_to(&mut self, end: u64, to: &mut dyn Write, skip: &mut SkipLines) -> io::Result<bool> {
@@ -296,5 +307,50 @@ impl Write for CountLines {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn bytes_wait_for_their_index() {
+        let tmp = tempfile::tempdir().unwrap();
+        let jobs = tmp.path().join(layout::JOBS);
+        fs::create_dir(&jobs).unwrap();
+        fs::write(jobs.join("it.out"), "one\ntwo\n").unwrap();
+        fs::write(jobs.join("it.out.idx"), "").unwrap();
+        let dir = Dir::open(tmp.path()).unwrap();
+        let mut output = JobOutput::open(&dir, &"it".parse().unwrap())
+            .unwrap()
+            .unwrap();
+        let mut got = Vec::new();
+        let mut poll = || {
+            let each = &mut |chunk: PrintedChunk<'_>| {
+                got.push((chunk.stream, chunk.bytes.to_vec()));
+                Ok(())
+            };
+            let skip = &mut SkipLines::default();
+            output.copy_streams(None, skip, UnindexedBytes::Seen, each)
+        };
+        let begun = Instant::now();
+        let polled = [poll().unwrap(), poll().unwrap()];
+        assert!(polled == [false; 2] || begun.elapsed() >= INDEX_TIMEOUT);
+        fs::write(
+            jobs.join("it.out.idx"),
+            "{\"end\":4,\"stream\":\"stderr\"}\n",
+        )
+        .unwrap();
+        // The rest is not held for ever.
+        while begun.elapsed() < Duration::from_mins(1) && !poll().unwrap() {}
+        while begun.elapsed() < Duration::from_mins(1) && !poll().unwrap() {}
+        if polled == [false; 2] {
+            let stderr = Some(StreamId::Stderr);
+            let expected = [(stderr, b"one\n".to_vec()), (None, b"two\n".to_vec())];
+            assert_eq!(got, expected);
+        }
     }
 }
