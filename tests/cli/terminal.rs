@@ -166,3 +166,20 @@ fn ctrl_z_without_a_shell_does_not_stop_job() {
     env.write("go", "");
     env.wait_for("job_completed");
 }
+
+#[test]
+fn ctrl_z_without_a_shell_does_not_stop_child_of_job() {
+    let env = TestEnv::new();
+    let job = "trap 'touch asked' TSTP\n(until [ -e go ]; do sleep 0.05; done) &\n\
+               touch ready\nuntil wait $!; do :; done\n";
+    env.executable("job", format!("#!/bin/sh\n{job}"));
+    let command = ["sh", "-c", "exec \"$RUNLOG\" run --run it -- ./job"];
+    let Some(terminal) = Terminal::with(&env, &command) else {
+        return;
+    };
+    env.wait_for_file("ready");
+    terminal.keys(&["C-z"]);
+    env.wait_for_file("asked");
+    env.write("go", "");
+    env.wait_for("job_completed");
+}

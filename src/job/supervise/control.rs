@@ -18,7 +18,6 @@ use crate::job::process::signals::SignalFd;
 use crate::job::process::supervision_page::{Claim, SupervisionPage};
 use crate::job::process::wait_status;
 use crate::job::process::wait_status::Interruption;
-use crate::telemetry;
 
 /// The wait between two looks at the signals of a front that has stopped.
 const STOPPED_POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -238,23 +237,11 @@ impl JobControl {
         });
     }
 
-    /// Returns whether the process group of a job at a terminal is orphaned: nobody in its
-    /// session but outside of it would continue it. For the kernel it is not, because this
-    /// process, in a group of its own, is the parent of the job.
+    /// Returns whether no shell would continue the job. See [`SignalTarget::is_orphaned`].
     fn is_orphaned(&self) -> bool {
-        let (Front::Linked(_, front), SignalTarget::Terminal(group)) =
-            (&self.front, self.forwarder.target)
-        else {
-            return false;
-        };
-        let ids = |pid| telemetry::group_and_session(pid);
-        let parent = telemetry::parent(*front).and_then(ids);
-        match (parent, ids(*front)) {
-            (Some((parent_group, parent_session)), Some((_, session))) => {
-                parent_session != session || parent_group == group as u32
-            }
-            (_, None) => false,
-            (None, Some(_)) => true,
+        match &self.front {
+            Front::Linked(_, front) => self.forwarder.target.is_orphaned(*front),
+            Front::Own | Front::Gone => false,
         }
     }
 

@@ -40,6 +40,24 @@ impl SignalTarget {
             Self::Terminal(group) | Self::Group(group) => group,
         }
     }
+
+    /// Returns whether the group of a job at a terminal would be orphaned without runlog:
+    /// nobody in its session but outside of it would continue it, so that Ctrl-Z does not stop
+    /// it. For the kernel it is not orphaned, because the supervisor, in a group of its own, is
+    /// the parent of the job.
+    pub(super) fn is_orphaned(self, front: u32) -> bool {
+        let Self::Terminal(group) = self else {
+            return false;
+        };
+        let ids = telemetry::group_and_session;
+        match (telemetry::parent(front).and_then(ids), ids(front)) {
+            (Some((parent_group, parent_session)), Some((_, session))) => {
+                parent_session != session || parent_group == group as u32
+            }
+            (_, None) => false,
+            (None, Some(_)) => true,
+        }
+    }
 }
 
 /// Sends signals to the job, and records what it passed on.
@@ -132,6 +150,16 @@ impl Forwarder {
         for pid in self.descendants() {
             if in_group.is_none() || signals::group_of(pid) != in_group {
                 signals::kill(pid as i32, signal);
+            }
+        }
+    }
+
+    /// Continues the processes of the job's group that a signal has stopped.
+    pub(super) fn continue_stopped(&self) {
+        let group = self.target.group();
+        for pid in self.descendants() {
+            if signals::group_of(pid) == Some(group) && signals::is_stopped(pid) {
+                signals::kill(pid as i32, libc::SIGCONT);
             }
         }
     }

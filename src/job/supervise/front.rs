@@ -27,6 +27,10 @@ use crate::volume::RunId;
 
 /// How often the front looks at all that it watches, should a signal be lost.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a signal that stops a process may take to reach it.
+const STOP_TIME: Duration = Duration::from_secs(1);
+/// The wait between two looks for stopped processes within [`STOP_TIME`].
+const STOP_POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How many supervisors may be replaced within [`REPLACEMENT_WINDOW`].
 const MAX_REPLACEMENTS: usize = 3;
 /// How long a replacement counts.
@@ -141,6 +145,8 @@ struct Front {
     /// Signals that came before there was a job to get them.
     early: Vec<ReceivedSignal>,
     terminal: FrontTerminal,
+    /// When the terminal asked an orphaned group to stop.
+    stop_refused: Option<Instant>,
     replaced: Vec<Instant>,
 }
 
@@ -173,6 +179,7 @@ pub fn start(options: FrontOptions) -> io::Result<Role> {
         custody,
         early: Vec::new(),
         terminal: FrontTerminal::new(target),
+        stop_refused: None,
         replaced: Vec::new(),
     };
     match fork::fork()? {
@@ -206,7 +213,10 @@ impl Front {
         loop {
             let mut fds = vec![self.link.fd(), self.signals.fd().as_fd()];
             fds.extend(self.terminal.awaited(&self.custody.pipes));
-            let ready = wait_readable(&fds, Some(self.terminal.limit(POLL_INTERVAL)));
+            let limit = self
+                .stop_refused
+                .map_or(POLL_INTERVAL, |_| STOP_POLL_INTERVAL);
+            let ready = wait_readable(&fds, Some(self.terminal.limit(limit)));
             let has_keys = ready.get(2).is_some_and(|keys| *keys != Readiness::Idle);
             let linked = self.receive();
             while let Some(arrived) = self.signals.next() {
@@ -216,6 +226,7 @@ impl Front {
             self.terminal.update_size(&self.custody.pipes);
             self.terminal.pass_keys(&self.custody.pipes, has_keys);
             self.watch_adopted();
+            self.continue_orphans();
             self.stop_with_job();
             let supervisor = self.forwarder.supervisor;
             let state = wait_status::peek(supervisor);
@@ -276,6 +287,13 @@ impl Front {
             self.page.take_stop();
             self.link.send_job_control(&Message::Continued);
         }
+        if arrived.signal == libc::SIGTSTP
+            && arrived.from_kernel
+            && self.forwarder.target.is_orphaned(self.forwarder.root)
+        {
+            self.stop_refused = Some(Instant::now());
+            return;
+        }
         match (self.page.live(), self.page.claimed()) {
             (Some(claim), _) => self.forwarder.forward(claim, &arrived),
             (None, None) => self.early.push(arrived),
@@ -320,6 +338,16 @@ impl Front {
         } else if let Some(Interruption::Stopped(signal)) = wait_status::interruption(claim.pid) {
             self.link.send_job_control(&Message::Stopped);
             self.page.record_stop(signal);
+        }
+    }
+
+    /// Continues what Ctrl-Z has stopped in an orphaned group: the kernel would not have
+    /// stopped it without runlog. Any of its processes may be the only one that stops, such as
+    /// the child of a shell before its exec.
+    fn continue_orphans(&mut self) {
+        if let Some(refused) = self.stop_refused {
+            self.forwarder.continue_stopped();
+            self.stop_refused = Some(refused).filter(|at| at.elapsed() < STOP_TIME);
         }
     }
 
