@@ -69,10 +69,14 @@ pub(crate) fn words(cli: &Command, defaults: &[RunDefault]) -> Result<Vec<OsStri
                 default.line,
                 default.key
             ),
-            hint: if default.key.starts_with("run.") {
-                "the keys of [run] are the long flags of `runlog run`, with their values"
-            } else {
-                "the keys of [telemetry.probes] are names, with values as of `runlog run --probe`"
+            hint: match default.key.split('.').next() {
+                Some("run") => {
+                    "the keys of [run] are the long flags of `runlog run`, with their values"
+                }
+                Some("hooks") => "the keys of [hooks] are names of hooks, with commands",
+                _ => {
+                    "the keys of [telemetry.probes] are names, with values as of `runlog run --probe`"
+                }
             },
         })?;
         all.extend(words);

@@ -76,22 +76,15 @@ struct HookSettings {
 }
 
 impl HookSettings {
-    /// Adds the hooks to the flags of `[run]`.
-    fn add_to(
-        self,
-        mut flags: BTreeMap<String, Spanned<FlagValue>>,
-    ) -> BTreeMap<String, Spanned<FlagValue>> {
+    fn into_flags(self) -> impl Iterator<Item = (String, Spanned<FlagValue>)> {
         let hooks = [
             ("on_success", self.success),
             ("on_failure", self.failure),
             ("on_end", self.end),
         ];
-        for (key, command) in hooks {
-            if let Some(command) = command {
-                flags.insert(key.to_owned(), command);
-            }
-        }
-        flags
+        hooks
+            .into_iter()
+            .filter_map(|(flag, command)| Some((flag.to_owned(), command?)))
     }
 }
 
@@ -228,7 +221,7 @@ impl Volume {
             redact: file.redact,
             rotate: file.rotate,
             gc: file.gc,
-            run: run_defaults(file.hooks.add_to(file.run), file.telemetry, &text, &path),
+            run: run_defaults(file.run, file.hooks, file.telemetry, &text, &path),
         })
     }
 }
@@ -248,7 +241,8 @@ pub(crate) fn read_user_defaults(path: &Path) -> Result<Vec<RunDefault>, VolumeE
     let text = read_text(file, path)?;
     let file: UserFile = parse(&text, path)?;
     Ok(run_defaults(
-        file.hooks.add_to(file.run),
+        file.run,
+        file.hooks,
         file.telemetry,
         &text,
         path,
@@ -273,18 +267,23 @@ fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, VolumeError>
 
 fn run_defaults(
     flags: BTreeMap<String, Spanned<FlagValue>>,
+    hooks: HookSettings,
     telemetry: TelemetrySettings,
     text: &str,
     path: &Path,
 ) -> Vec<RunDefault> {
     let line = |span: Range<usize>| line_at(text, span.start);
-    let flags = flags.into_iter().map(|(flag, value)| RunDefault {
+    let default = |section: &str, flag: String, value: Spanned<FlagValue>| RunDefault {
         path: path.to_owned(),
         line: line(value.span()),
-        key: format!("run.{flag}"),
+        key: format!("{section}.{flag}"),
         flag,
         value: value.into_inner(),
-    });
+    };
+    let flags = flags.into_iter();
+    let flags = flags.map(|(flag, value)| default("run", flag, value));
+    let hooks = hooks.into_flags();
+    let hooks = hooks.map(|(flag, command)| default("hooks", flag, command));
     let probes = telemetry.probes.into_iter().map(|(name, spec)| RunDefault {
         path: path.to_owned(),
         line: line(spec.span()),
@@ -292,7 +291,8 @@ fn run_defaults(
         flag: "probe".to_owned(),
         value: FlagValue::Values(vec![format!("{name}={}", spec.get_ref())]),
     });
-    probes.chain(flags).collect()
+    // Of two defaults for one flag, the later one counts.
+    probes.chain(flags).chain(hooks).collect()
 }
 
 /// Returns the number of the line that contains this byte, from 1.

@@ -2,9 +2,11 @@
 
 use std::fs;
 
+use insta::assert_snapshot;
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
+use crate::support::checks::snapshot;
 use crate::support::env::{TestEnv, pid_of, wait_until};
 use crate::support::process::supervisors;
 
@@ -168,4 +170,11 @@ fn hooks_of_settings_are_defaults() {
         "{}",
         output.stderr()
     );
+    env.write(".omne/lib/cfg/runlog.toml", "[hooks]\non_end = true\n");
+    assert_snapshot!(snapshot(&env, &env.run(&["run", "true"])), @"
+    exit 2
+    -- stderr
+    error: [ROOT]/.omne/lib/cfg/runlog.toml:2: hooks.on_end: it needs a value
+    hint: the keys of [hooks] are names of hooks, with commands
+    ");
 }
