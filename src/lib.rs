@@ -6,7 +6,7 @@
 //!
 //! ```toml
 //! [dependencies]
-//! runlog = { version = "0.1", default-features = false }
+//! runlog = { version = "0.2", default-features = false }
 //! ```
 //!
 //! `docs/library.md` says how it is used and what is stable, `docs/format.md` what the

@@ -66,6 +66,12 @@ fn page_program(root: &Path) -> String {
     let (_, code) = page.split_once("```rust\n").unwrap();
     let (code, after) = code.split_once("```\n").unwrap();
     assert!(!after.contains("```rust"), "only one is tried");
+    let (major, minor) = (
+        env!("CARGO_PKG_VERSION_MAJOR"),
+        env!("CARGO_PKG_VERSION_MINOR"),
+    );
+    let dependency = format!("runlog = {{ version = \"{major}.{minor}\",");
+    assert!(page.contains(&dependency), "{dependency}");
     let main = r#"
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
