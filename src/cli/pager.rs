@@ -27,6 +27,13 @@ pub(crate) enum Paging {
     FromEnd,
 }
 
+impl Paging {
+    /// Returns the paging of a text that is read from its start.
+    pub(crate) fn from_start(no_pager: bool) -> Self {
+        if no_pager { Self::Off } else { Self::FromStart }
+    }
+}
+
 /// Prints text to stdout, through a pager if it does not fit on the terminal.
 ///
 /// The pager is `RUNLOG_PAGER`, or else `PAGER`, or else `less`; an empty one and `cat` mean

@@ -1,5 +1,7 @@
 //! Timestamps of the log.
 
+use std::sync::OnceLock;
+
 use jiff::Timestamp;
 
 /// Returns the time now in whole microseconds, the precision of the log.
@@ -60,9 +62,19 @@ pub fn elapsed_ms(
 
 /// Returns the random id of this boot (`/proc/sys/kernel/random/boot_id`).
 pub fn boot_id() -> Option<String> {
+    // A process does not outlive the boot.
+    static ID: OnceLock<String> = OnceLock::new();
+    if let Some(id) = ID.get() {
+        return Some(id.clone());
+    }
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let id = id.trim();
-    (!id.is_empty()).then(|| id.to_owned())
+    (!id.is_empty()).then(|| ID.get_or_init(|| id.to_owned()).clone())
+}
+
+/// Returns whether a boot is this one, as far as it was recorded.
+pub fn is_this_boot(id: Option<&String>) -> bool {
+    id.is_some() && id == boot_id().as_ref()
 }
 
 /// A clock that formats timestamps and caches everything but the fraction, so that the

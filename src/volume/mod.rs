@@ -27,7 +27,9 @@ pub(crate) use file_access::copy_access;
 
 // For the program only.
 pub(crate) use self::atomic_file::{AtomicFile, parent_dir, resolve_links};
-pub(crate) use self::clock::{Clock, ClockWatch, boot_id, elapsed_ms, now_ts, uptime_ms};
+pub(crate) use self::clock::{
+    Clock, ClockWatch, boot_id, elapsed_ms, is_this_boot, now_ts, uptime_ms,
+};
 pub(crate) use self::dir::SEVERAL_LINKS;
 pub(crate) use self::dir::{EnsuredDir, FileKey};
 pub(crate) use self::rfc3339::{format_ts, parse_ts};

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::log::format::payload::JobEnded;
+use crate::log::format::payload::{JobEnded, parse_payload};
 use crate::log::{
     Envelope, EventType, Fold, IndexRecord, Item, OutputIndex, OutputRange, Reader, RunState,
     SteadyTime, StorageError, StreamId,
@@ -140,7 +140,7 @@ impl JobSources<'_> {
             kind,
             EventType::JobCompleted | EventType::JobFailed | EventType::JobRolledBack
         );
-        if ends && let Ok(ended) = serde_json::from_slice::<JobEnded>(line) {
+        if ends && let Some(ended) = parse_payload::<JobEnded>(line) {
             let stored = ended.output.map(|output| output.captured_bytes);
             let end = match ended.retry_in_ms {
                 Some(_) => AttemptEnd::Retried,

@@ -7,7 +7,7 @@ use crate::job::process::job_env::{JOBS_SEPARATOR, JOBS_VARIABLE, jobs_entry};
 use crate::log::format::payload::ProcessRef;
 use crate::log::{JobState, Stage};
 use crate::telemetry;
-use crate::volume::{Dir, boot_id};
+use crate::volume::{Dir, boot_id, is_this_boot};
 
 /// What is known of the first process of a job that has not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,9 +103,8 @@ pub(crate) fn job_process(pid: u32) -> ProcessRef {
 /// Returns whether the job was submitted or started in this boot, as far as is recorded.
 pub(crate) fn same_boot(job: &JobState) -> bool {
     let processes = [&job.process, &job.supervisor];
-    let mut boots = processes.into_iter().flatten().map(|p| &p.boot_id);
-    let here = boot_id();
-    here.is_some() && boots.any(|boot| *boot == here)
+    let mut processes = processes.into_iter().flatten();
+    processes.any(|process| is_this_boot(process.boot_id.as_ref()))
 }
 
 /// Finds the first process of a job of the run in `dir` that has not ended and whose
@@ -171,7 +170,7 @@ pub(crate) fn is_in_job(pid: u32, entry: &str) -> bool {
 
 fn process_of(dir: &Dir, process: &ProcessRef) -> ChildLiveness {
     let pid = process.pid;
-    if process.boot_id.is_none() || process.boot_id != boot_id() {
+    if !is_this_boot(process.boot_id.as_ref()) {
         let here = process.boot_id.is_some() && !dir.is_remote();
         return if here {
             ChildLiveness::EarlierBoot(pid)

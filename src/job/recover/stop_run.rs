@@ -19,7 +19,7 @@ use crate::log::{
     StorageError, WatchScope,
 };
 use crate::telemetry;
-use crate::volume::{Dir, JobId, RunId, Volume, boot_id, error_chain};
+use crate::volume::{Dir, JobId, RunId, Volume, error_chain, is_this_boot};
 
 /// The name of the note that records who asked for the stop.
 const NOTE_NAME: &str = "stop_requested";
@@ -232,7 +232,7 @@ fn kill_processes(dir: &Dir, job: &JobState) {
 /// The reason why it is not.
 fn open_process(process: &ProcessRef) -> Result<OwnedFd, String> {
     let pid = process.pid;
-    if process.boot_id.is_none() || process.boot_id != boot_id() {
+    if !is_this_boot(process.boot_id.as_ref()) {
         return Err(format!("process {pid} belongs to another boot or host"));
     }
     if process.pid_namespace.is_none() || process.pid_namespace != telemetry::pid_namespace() {

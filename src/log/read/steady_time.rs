@@ -11,7 +11,9 @@ use serde::de::IgnoredAny;
 
 use crate::log::format::event_head::EventHead;
 use crate::log::format::event_type::EventType;
-use crate::log::format::payload::{ErrorKind, JobEnded, JobStarted, RunClosed, RunOpened};
+use crate::log::format::payload::{
+    ErrorKind, JobEnded, JobStarted, RunClosed, RunOpened, parse_payload,
+};
 use crate::volume::JobId;
 
 /// How far the time of an event may be from that of what it reports. An event waits for locks
@@ -70,7 +72,7 @@ impl SteadyTime {
     }
 
     fn opened(&mut self, line: &[u8], ts: Timestamp) {
-        let Ok(opened) = serde_json::from_slice::<RunOpened>(line) else {
+        let Some(opened) = parse_payload::<RunOpened>(line) else {
             return;
         };
         self.base = opened
@@ -85,7 +87,7 @@ impl SteadyTime {
     }
 
     fn started(&mut self, line: &[u8], ts: Timestamp, job: JobId) {
-        let started = serde_json::from_slice::<JobStarted>(line).ok();
+        let started = parse_payload::<JobStarted>(line);
         let process = started.map(|started| started.process);
         let boot = process.as_ref().and_then(|process| process.boot_id.clone());
         let uptime_ms = process.and_then(|p| p.start_ms());
@@ -106,16 +108,13 @@ impl SteadyTime {
             self.align(ts, uptime_ms);
         }
         // The index of the output counts from the first attempt.
-        let first = self
-            .attempts
-            .get(&job)
-            .map_or(self.shift, |attempt| attempt.shift);
-        let shift = first;
+        let first = self.attempts.get(&job);
+        let shift = first.map_or(self.shift, |attempt| attempt.shift);
         self.attempts.insert(job, Attempt { uptime_ms, shift });
     }
 
     fn ended(&mut self, line: &[u8], ts: Timestamp, job: &JobId) {
-        let Ok(ended) = serde_json::from_slice::<JobEnded>(line) else {
+        let Some(ended) = parse_payload::<JobEnded>(line) else {
             return;
         };
         let attempt = self.attempts.get(job).and_then(|attempt| attempt.uptime_ms);
@@ -126,7 +125,7 @@ impl SteadyTime {
     }
 
     fn closed(&mut self, line: &[u8], ts: Timestamp) {
-        let closed = serde_json::from_slice::<RunClosed<IgnoredAny>>(line).ok();
+        let closed = parse_payload::<RunClosed<IgnoredAny>>(line);
         if let (Some(base), Some(ms)) = (&self.base, closed.and_then(|e| e.duration_ms))
             && base.is_opening
         {

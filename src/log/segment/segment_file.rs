@@ -261,9 +261,8 @@ pub(crate) fn first_seq(segment: &File) -> u64 {
 pub(crate) fn outgrew_checkpoint(segment: &Arc<File>, len: u64) -> io::Result<bool> {
     let mut start = [0; envelope::FRAME_LEN];
     let read = segment.read_at(&mut start, 0)?;
-    let rotated = EventType::LogRotated.as_str().as_bytes();
     let frame = start.get(..read).and_then(peek_frame);
-    if !frame.is_some_and(|frame| frame.kind.starts_with(rotated)) {
+    if !frame.is_some_and(|frame| frame.has_type(EventType::LogRotated)) {
         return Ok(true);
     }
     let span = FileSpan::new(Arc::clone(segment), 0, len / 2);

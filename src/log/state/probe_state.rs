@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
+use crate::log::format::payload::parse_payload;
+
 /// What is in each line with readings of probes.
 const READINGS: &[u8] = b"\"probes\":{";
 
@@ -69,7 +71,7 @@ pub(super) fn apply_readings(probes: &mut BTreeMap<String, ProbeState>, line: &[
     if !has_readings(line) {
         return;
     }
-    let Ok(event) = serde_json::from_slice::<Event>(line) else {
+    let Some(event) = parse_payload::<Event>(line) else {
         return;
     };
     let before = event.telemetry_before.probes;

@@ -17,7 +17,7 @@ use crate::log::format::payload::{
     RunOpened, SupervisorReplaced, parse_payload,
 };
 use crate::log::format::trace_context::TraceContext;
-use crate::volume::{JobId, boot_id, elapsed_ms, rfc3339, ulid_text};
+use crate::volume::{JobId, elapsed_ms, is_this_boot, rfc3339, ulid_text};
 
 /// The maximum number of jobs in a run.
 pub const MAX_JOBS: usize = 10_000;
@@ -143,7 +143,7 @@ impl RunState {
     pub fn elapsed_ms(&self, now: Timestamp) -> Option<u64> {
         let uptime = self
             .uptime_ms
-            .filter(|_| self.boot_id.is_some() && self.boot_id == boot_id());
+            .filter(|_| is_this_boot(self.boot_id.as_ref()));
         elapsed_ms(self.opened_ts, now, uptime)
     }
 

@@ -37,7 +37,8 @@ struct RunsPageData<'a> {
 }
 
 /// The id, the positions of name and state, when it was opened, its duration, the CPU time of its
-/// jobs in milliseconds, the peak memory of the largest in bytes, the numbers of jobs, failed jobs and events, the size of the log, and why it failed.
+/// jobs in milliseconds, the peak memory of the largest in bytes, the numbers of jobs, failed jobs
+/// and events, the size of the log, and why it failed.
 type RunRow<'a> = (
     &'a str,
     usize,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use crate::job::RunStatus;
-use crate::log::format::payload::{Cost, JobEnded};
+use crate::log::format::payload::{Cost, JobEnded, parse_payload};
 use crate::log::{EventType, Item, JobState, RunState, SteadyTime};
 use crate::render::json::run_record::RunRecord;
 use crate::volume::JobId;
@@ -126,7 +126,7 @@ impl Spans {
             }
             EventType::JobRollbackStarted => phases.open(id, Phase::Rollback, ts, done),
             EventType::JobCompleted | EventType::JobFailed | EventType::JobRolledBack => {
-                let ended: JobEnded = serde_json::from_slice(line).unwrap_or_default();
+                let ended: JobEnded = parse_payload(line).unwrap_or_default();
                 let is_retried = ended.retry_in_ms.is_some();
                 let phase = match kind {
                     EventType::JobRolledBack => Phase::Rollback,

@@ -93,10 +93,7 @@ impl Sanitizer {
         let position = self.positions.entry((job.to_owned(), stream));
         *position.or_insert_with(|| {
             streams.push(SanitizedStream {
-                role: match stream {
-                    Some(StreamId::Stderr) => Role::Bad,
-                    Some(StreamId::Stdout | StreamId::Both) | None => Role::Plain,
-                },
+                role: role_of(stream),
                 parser: OutputParser {
                     line: TerminalLine::new(self.style.color),
                     ..OutputParser::default()
@@ -188,11 +185,14 @@ pub(crate) fn sanitize(bytes: &[u8]) -> String {
 /// Returns a line of a stream, without its end, as a terminal should show it: stderr has a
 /// color.
 pub fn sanitized_line(style: Style, stream: Option<StreamId>, bytes: &[u8]) -> String {
-    let role = match stream {
+    style.paint(role_of(stream), sanitize(bytes).trim_end_matches('\n'))
+}
+
+fn role_of(stream: Option<StreamId>) -> Role {
+    match stream {
         Some(StreamId::Stderr) => Role::Bad,
-        _ => Role::Plain,
-    };
-    style.paint(role, sanitize(bytes).trim_end_matches('\n'))
+        Some(StreamId::Stdout | StreamId::Both) | None => Role::Plain,
+    }
 }
 
 /// Returns the last `n` lines of output that are not blank. The last line may be unfinished.

@@ -63,14 +63,14 @@ impl RunSample {
         );
         let is_completed = run.state == RunStatus::Completed;
         let jobs = run.jobs.iter();
-        let completed = jobs.clone().filter(|job| job.stage == Stage::Completed);
+        let completed = jobs.filter(|job| job.stage == Stage::Completed);
         let attempts = completed.filter_map(|job| job.attempt.map(u64::from));
         has_ended.then(|| Self {
             name: run.name.clone(),
             state: run.state,
             is_retired: run.retired.is_some(),
             duration_ms: run.duration_ms.filter(|_| is_completed),
-            max_rss_bytes: jobs.filter_map(|job| job.max_rss_bytes).max(),
+            max_rss_bytes: run.max_rss_bytes(),
             attempts: attempts.fold((0, 0, 0), |(jobs, sum, most), n| {
                 (jobs + 1, sum + n, most.max(n))
             }),

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::job::{DurationVerdict, InspectedRun, RunStatus, UsualDuration};
 use crate::log::format::payload::{EnclosingJob, ForwardedSignal, JobError, Output, ProcessRef};
 use crate::log::{JobState, ProbeState, Rollback, Stage, Tombstone, Ulid};
-use crate::volume::{JobId, RunId, Volume, boot_id, elapsed_ms, rfc3339};
+use crate::volume::{JobId, RunId, Volume, elapsed_ms, is_this_boot, rfc3339};
 
 /// The last event that a state is based on.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -264,7 +264,7 @@ impl JobRecord {
         let started = self.started_ts?;
         // Earlier attempts count too, and only the last one has a process.
         let process = self.process.as_ref().filter(|_| self.attempt == Some(1));
-        let process = process.filter(|p| p.boot_id.is_some() && p.boot_id == boot_id());
+        let process = process.filter(|p| is_this_boot(p.boot_id.as_ref()));
         let uptime = process.and_then(ProcessRef::start_ms);
         elapsed_ms(Some(started), now, uptime)
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::EventPayload;
+use super::{EventPayload, parse_payload};
 use crate::log::format::event_type::EventType;
 use crate::volume::rfc3339;
 
@@ -89,5 +89,5 @@ pub enum RepairAction {
 
 /// Returns whether a `log_repaired` records that events before it may be missing.
 pub(crate) fn records_loss(line: &[u8]) -> bool {
-    serde_json::from_slice(line).is_ok_and(|e: LogRepaired<'_>| e.action == RepairAction::Missing)
+    parse_payload::<LogRepaired<'_>>(line).is_some_and(|e| e.action == RepairAction::Missing)
 }

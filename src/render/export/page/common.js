@@ -69,6 +69,15 @@ const runlog = (() => {
     return el('span', {}, mark, text);
   }));
 
+  // A row of four cells, and below it what a narrow table has no columns for.
+  const pair = (cells, ...below) => {
+    const rows = document.createDocumentFragment();
+    const text = below.filter(Boolean);
+    rows.append(el('tr', { class: text.length ? 'first' : null }, cells),
+      text.length ? el('tr', {}, el('td', { colspan: 4 }, text)) : '');
+    return rows;
+  };
+
   // Creates a table that shows more rows on request.
   const table = (columns, rows, row, step = ROWS) => {
     const body = el('tbody');
@@ -99,5 +108,5 @@ const runlog = (() => {
     narrow.addEventListener('change', render);
     render();
   };
-  return { data, page, narrow, ROWS, LABEL, GLYPHS, clean, el, svg, size, span, clock, maybe, word, breakable, section, legend, table, footer, draw };
+  return { data, page, narrow, ROWS, LABEL, GLYPHS, clean, el, svg, size, span, clock, maybe, word, breakable, section, legend, pair, table, footer, draw };
 })();

@@ -30,13 +30,13 @@ pub(crate) const RUN_SCRIPT: PageScript = PageScript {
         include_str!("terminal.js"),
         include_str!("run.js")
     ),
-    hash: "s0wXHlVStGBrIEhOi4eH6vNFsljklsLs+iuPzXkF0Ug=",
+    hash: "PM2sDZnbLFc3dfUWIkYZYLIL2LOwmrTEK4danKeFSW4=",
 };
 
 /// The script of the page of several runs.
 pub(crate) const RUNS_SCRIPT: PageScript = PageScript {
     text: concat!(include_str!("common.js"), include_str!("runs.js")),
-    hash: "oiRhZuytQIywH7CU5Y0Ibfe9FSdsVclXNBX11BKEsQI=",
+    hash: "vh0dKpgj8CKY9vYBvi6mgxigr1qhDYcsPH4vtt8MYhY=",
 };
 
 /// Writes a page.

@@ -1,6 +1,6 @@
 (() => {
   const {
-    data, page, narrow, ROWS, LABEL, GLYPHS, clean, el, svg, size, span, clock, maybe, word, breakable, section, legend, table, footer, draw, painted,
+    data, page, narrow, ROWS, LABEL, GLYPHS, clean, el, svg, size, span, clock, maybe, word, breakable, section, legend, pair, table, footer, draw, painted,
   } = runlog;
   const run = data.run;
 
@@ -237,12 +237,10 @@
     const stage = (job) => el('td', { class: 'nowrap' }, word(job.stage));
     const number = (value, show) => el('td', { class: 'num' }, maybe(value, show));
     if (narrow.matches) {
-      section('Jobs', table([['Job'], ['Stage'], ['Took', 'num'], ['Peak RSS', 'num']], run.jobs, (job) => {
-        const pair = document.createDocumentFragment();
-        pair.append(el('tr', { class: 'first' }, name(job), stage(job), number(job.duration_ms, span), number(job.max_rss_bytes, size)),
-          el('tr', {}, el('td', { colspan: 4 }, el('div', { class: 'mono words' }, job.command), el('div', { class: job.error ? 'bad words' : 'faint words' }, result(job)))));
-        return pair;
-      }).node);
+      section('Jobs', table([['Job'], ['Stage'], ['Took', 'num'], ['Peak RSS', 'num']], run.jobs, (job) => pair(
+        [name(job), stage(job), number(job.duration_ms, span), number(job.max_rss_bytes, size)],
+        el('div', { class: 'mono words' }, job.command), el('div', { class: job.error ? 'bad words' : 'faint words' }, result(job)),
+      )).node);
       return;
     }
     const columns = [['Job'], ['Stage'], ['Result'], ['Attempt', 'num'], ['Took', 'num'], ['CPU', 'num'],
@@ -295,10 +293,7 @@
         el('td', { class: 'words' }, event.job ? breakable(event.job) : ''),
       ];
       if (!narrow.matches) return el('tr', {}, cells, el('td', { class: 'text mono' }, event.text));
-      const pair = document.createDocumentFragment();
-      pair.append(el('tr', { class: event.text ? 'first' : null }, cells),
-        event.text ? el('tr', {}, el('td', { colspan: 4 }, el('div', { class: 'mono words faint' }, event.text))) : '');
-      return pair;
+      return pair(cells, event.text && el('div', { class: 'mono words faint' }, event.text));
     };
     const list = table(columns, data.events, row);
     const found = el('span', { class: 'faint', role: 'status' });

@@ -1,5 +1,5 @@
 (() => {
-  const { data, page, narrow, GLYPHS, el, svg, size, span, clock, maybe, word, breakable, section, table, footer, draw } = runlog;
+  const { data, page, narrow, GLYPHS, el, svg, size, span, clock, maybe, word, breakable, section, pair, table, footer, draw } = runlog;
   // The maximum number of names with a strip, and of runs in each.
   const NAMES = 60;
   const STRIP = 120;
@@ -81,7 +81,6 @@
     return [root, note];
   };
 
-
   const names = (chosen) => {
     const groups = new Map();
     for (const run of chosen) {
@@ -116,10 +115,8 @@
       const took = number(run.ms === null ? '' : span(run.ms) + (run.state === 'running' ? '…' : ''));
       const rss = number(maybe(run.rss, size));
       if (narrow.matches) {
-        const pair = document.createDocumentFragment();
-        pair.append(el('tr', { class: 'first' }, state, el('td', { class: 'nowrap' }, at.slice(5, 16)), took, rss),
-          el('tr', {}, el('td', { colspan: 4 }, el('div', { class: 'mono' }, link(run, breakable(run.id))), run.why ? el('div', { class: 'faint words' }, run.why) : null)));
-        return pair;
+        return pair([state, el('td', { class: 'nowrap' }, at.slice(5, 16)), took, rss],
+          el('div', { class: 'mono' }, link(run, breakable(run.id))), run.why && el('div', { class: 'faint words' }, run.why));
       }
       return el('tr', {}, el('td', { class: 'mono id' }, link(run, breakable(run.id))), state, el('td', { class: 'nowrap' }, at), took, number(maybe(run.cpu, span)), rss,
         number(run.failed ? `${run.jobs} (${run.failed} failed)` : String(run.jobs)), number(size(run.bytes)), el('td', { class: 'text' }, run.why || ''));

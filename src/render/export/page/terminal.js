@@ -96,8 +96,7 @@ runlog.painted = (() => {
         if (found[0] === '\n') {
           enter(t);
           add(state, true);
-        }
-        else if (found[0] === '\r') state.line.cursor = 0;
+        } else if (found[0] === '\r') state.line.cursor = 0;
         else if (found[0] === '\b') state.line.cursor = Math.max(state.line.cursor - 1, 0);
         else if (found[2] === 'm') state.classes = sgr(found[1], state.classes);
         else if (found[2]) control(state.line, found[1], found[2]);
