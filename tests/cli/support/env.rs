@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::checks;
+use super::process::kill_all_in;
 pub(crate) use super::process::{Background, Output, finish, pid_of};
 
 /// Far longer than any machine needs: only a failing test reaches it.
@@ -234,5 +235,12 @@ impl TestEnv {
     #[track_caller]
     pub(crate) fn wait_for_file(&self, name: &str) {
         wait_until(name, || self.exists(name));
+    }
+}
+
+impl Drop for TestEnv {
+    /// A job that waits for a file of the test would wait for ever, also if the test failed.
+    fn drop(&mut self) {
+        kill_all_in(&self.root);
     }
 }

@@ -1,7 +1,9 @@
 //! Processes that a test starts.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::thread;
 
@@ -225,12 +227,12 @@ pub(crate) fn kill_front_and_supervisor(front: u32) {
 
 /// The children of a front that are `runlog` too.
 pub(crate) fn supervisors(front: u32) -> Vec<u32> {
-    let list = std::fs::read_to_string(format!("/proc/{front}/task/{front}/children"));
+    let list = fs::read_to_string(format!("/proc/{front}/task/{front}/children"));
     let list = list.unwrap_or_default();
     let pids = list.split_whitespace().map(|pid| pid.parse().unwrap());
     pids.filter(|pid: &u32| {
-        let exe = std::fs::read_link(format!("/proc/{pid}/exe"));
-        exe.is_ok_and(|exe| exe == std::path::Path::new(env!("CARGO_BIN_EXE_runlog")))
+        let exe = fs::read_link(format!("/proc/{pid}/exe"));
+        exe.is_ok_and(|exe| exe == Path::new(env!("CARGO_BIN_EXE_runlog")))
     })
     .collect()
 }
@@ -238,4 +240,28 @@ pub(crate) fn supervisors(front: u32) -> Vec<u32> {
 /// The process of a pid as the log has it.
 pub(crate) fn pid_of(pid: i64) -> Pid {
     Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
+}
+
+/// Kills all processes whose working directory is `dir` or below it.
+pub(super) fn kill_all_in(dir: &Path) {
+    loop {
+        let found: Vec<Pid> = processes_in(dir).collect();
+        for pid in &found {
+            kill_process(*pid, Signal::KILL).ok();
+        }
+        // One that was killed may have forked before.
+        if found.is_empty() {
+            return;
+        }
+    }
+}
+
+fn processes_in(dir: &Path) -> impl Iterator<Item = Pid> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let inside = entries.filter(move |entry| {
+        // That of a process which has ended cannot be read.
+        fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir))
+    });
+    let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+    inside.filter_map(number).filter_map(Pid::from_raw)
 }
