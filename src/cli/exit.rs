@@ -1,4 +1,4 @@
-//! Exit codes, and the one place that maps errors to them.
+//! The one place that maps errors to exit codes.
 
 use std::io;
 use std::process::ExitCode;
@@ -7,6 +7,7 @@ use anyhow::Error;
 
 use super::command_line::UsageFailure;
 use super::context::print_stderr;
+pub use super::exit_code::Code;
 use super::run::LockHeld;
 use super::usage_error::UsageError;
 use crate::job::{
@@ -19,88 +20,6 @@ use crate::log::{
 };
 use crate::render::escape_controls;
 use crate::volume::{SEVERAL_LINKS, VolumeError};
-
-/// The exit code of a command.
-///
-/// `run` passes on the code of its job instead, and uses the codes of `timeout(1)` and of
-/// shells if the job has none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
-    /// Success, including an empty result.
-    Ok = 0,
-    /// A negative answer.
-    Negative = 1,
-    /// Invalid arguments or settings.
-    Usage = 2,
-    /// No such volume or run.
-    NotFound = 3,
-    /// Still running, or the wait timed out.
-    Running = 4,
-    /// Damage in the log, or missing events.
-    Damage = 5,
-    /// Timed out waiting for a lock, or another process holds it.
-    Locked = 6,
-    /// I/O error.
-    Io = 7,
-    /// `run`: the command succeeded, but its output could not be delivered.
-    Undelivered = 74,
-    /// `run`: another run holds the lock.
-    RunLocked = 75,
-    /// `run`: the command timed out.
-    Timeout = 124,
-    /// `run`: runlog failed before the command started.
-    Runlog = 125,
-    /// `run`: the command cannot be executed.
-    NotExecutable = 126,
-    /// `run`: command not found.
-    CommandNotFound = 127,
-}
-
-impl Code {
-    /// All codes, in ascending order.
-    pub const ALL: [Self; 14] = [
-        Self::Ok,
-        Self::Negative,
-        Self::Usage,
-        Self::NotFound,
-        Self::Running,
-        Self::Damage,
-        Self::Locked,
-        Self::Io,
-        Self::Undelivered,
-        Self::RunLocked,
-        Self::Timeout,
-        Self::Runlog,
-        Self::NotExecutable,
-        Self::CommandNotFound,
-    ];
-
-    /// Returns what the code means, in a few words.
-    pub fn meaning(self) -> &'static str {
-        match self {
-            Self::Ok => "success (including an empty result)",
-            Self::Negative => "negative answer",
-            Self::Usage => "invalid arguments or settings",
-            Self::NotFound => "no such volume or run",
-            Self::Running => "still running, or the wait timed out",
-            Self::Damage => "damaged log, or missing events",
-            Self::Locked => "timed out waiting for a lock",
-            Self::Io => "I/O error",
-            Self::Undelivered => "`run`: the command's output could not be delivered",
-            Self::RunLocked => "`run`: another run holds the lock",
-            Self::Timeout => "`run`: the command exceeded `--timeout`",
-            Self::Runlog => "`run`: runlog failed before the command started",
-            Self::NotExecutable => "`run`: the command cannot be executed",
-            Self::CommandNotFound => "`run`: command not found",
-        }
-    }
-}
-
-impl From<Code> for ExitCode {
-    fn from(code: Code) -> Self {
-        Self::from(code as u8)
-    }
-}
 
 /// Prints a message of clap: help to stdout, errors to stderr with code 2.
 pub(crate) fn usage(failure: &UsageFailure) -> ExitCode {
@@ -146,12 +65,16 @@ pub(crate) struct DamageFound(pub Damage);
 /// own, a hint.
 pub(crate) fn explain(e: &Error) -> (Code, String) {
     let (code, hint) = code_and_hint(e);
-    let mut text = format!("error: {}", escape_controls(&format!("{e:#}")));
-    if let Some(hint) = hint {
-        text.push_str("\nhint: ");
-        text.push_str(hint);
+    (code, message(&format!("{e:#}"), hint))
+}
+
+/// Returns an error message, with the hint on a line of its own.
+fn message(error: &str, hint: Option<&str>) -> String {
+    let error = escape_controls(error);
+    match hint {
+        Some(hint) => format!("error: {error}\nhint: {hint}"),
+        None => format!("error: {error}"),
     }
-    (code, text)
 }
 
 /// Returns the exit code and message for a job that was submitted and did not start.
@@ -183,12 +106,7 @@ pub(crate) fn not_started(error: &JobError, not_found: Option<&str>) -> (Code, S
         ErrorKind::Validation => (Code::Runlog, Some("use another directory with --cwd")),
         _ => (Code::Runlog, None),
     };
-    let mut text = format!("error: {}", escape_controls(&error.message));
-    if let Some(hint) = hint {
-        text.push_str("\nhint: ");
-        text.push_str(hint);
-    }
-    (code, text)
+    (code, message(&error.message, hint))
 }
 
 fn code_and_hint(e: &Error) -> (Code, Option<&'static str>) {

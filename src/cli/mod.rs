@@ -8,6 +8,7 @@ mod context;
 mod emit;
 mod examples;
 pub mod exit;
+mod exit_code;
 mod gc;
 mod man;
 mod other_tools;

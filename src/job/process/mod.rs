@@ -11,6 +11,8 @@ pub(crate) mod job_env;
 pub(crate) mod job_processes;
 pub(crate) mod liveness;
 pub(crate) mod open_file_limit;
+pub(crate) mod output_counters;
+pub(crate) mod passed_signals;
 pub(crate) mod poll;
 pub(crate) mod process_handle;
 pub(crate) mod pty;

@@ -4,19 +4,19 @@
 //! first one died. Each field has one writer at a time, and all of them are atomics.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::hook_slots::HookSlots;
+use super::output_counters::OutputCounters;
+use super::passed_signals::PassedSignals;
 use super::terminal_modes::ModesRecord;
 use super::wait_status::WaitStatus;
 use crate::log::format::payload::Cost;
 
-/// The maximum number of signals that are recorded one by one.
-pub(crate) const MAX_SIGNALS: usize = 32;
 /// The maximum length of an id, in bytes.
 const MAX_ID_BYTES: usize = 128;
 /// The number of readers of abandoned pipes that are remembered.
@@ -51,8 +51,7 @@ pub(crate) struct SupervisionPage {
     shutdown: AtomicU32,
     /// The signal that stopped the job.
     stopped: AtomicU32,
-    signal_count: AtomicU32,
-    signals: [SignalSlot; MAX_SIGNALS],
+    pub(crate) signals: PassedSignals,
     readers: [AtomicU32; MAX_READERS],
     next_reader: AtomicU32,
     pub(crate) output: OutputCounters,
@@ -82,61 +81,6 @@ struct AdoptedExit {
     signaled: AtomicBool,
     value: AtomicU32,
     cost: [AtomicU64; 8],
-}
-
-#[repr(C)]
-#[derive(Debug)]
-struct SignalSlot {
-    signal: AtomicU32,
-    from_kernel: AtomicBool,
-    pid: AtomicU32,
-    uid: AtomicU32,
-    at_micros: AtomicI64,
-}
-
-/// The bytes of one stream that are missing or doubled if the supervisor dies.
-#[repr(C)]
-#[derive(Debug)]
-pub(crate) struct InHand {
-    /// Read from the job's pipe, and not yet stored or passed on.
-    pub moving: AtomicU64,
-    /// Read from the job's pipe after its end, and not yet stored or passed on.
-    pub draining: AtomicU64,
-    /// Held back by what masks the stored output.
-    pub held: AtomicU64,
-}
-
-/// What was printed so far, in bytes.
-#[repr(C)]
-#[derive(Debug)]
-pub(crate) struct OutputCounters {
-    pub stdout: AtomicU64,
-    pub stderr: AtomicU64,
-    /// Printed to a pipe that stdout and stderr share.
-    pub both: AtomicU64,
-    /// Of these, what was not delivered to our own streams.
-    pub undelivered: AtomicU64,
-    /// What one buffer of each stream may hold.
-    pub in_hand: [InHand; 3],
-    /// The stream whose bytes were stored last: 0 stdout, 1 stderr, 2 both.
-    pub last_stream: AtomicU8,
-    /// Storing has stopped: 1 at the capture limit, 2 after an error.
-    pub stopped: AtomicU8,
-    /// Streams that are not passed on any more, bit N for stream N.
-    pub silent: AtomicU8,
-    /// A process that the job left behind holds a pipe.
-    pub held_open: AtomicBool,
-}
-
-/// One signal that was passed on to the job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PassedSignal {
-    pub signal: i32,
-    pub from_kernel: bool,
-    pub pid: u32,
-    pub uid: u32,
-    /// When it was passed on, in microseconds since 1970.
-    pub at_micros: i64,
 }
 
 /// How `runlog run` is to end.
@@ -352,36 +296,6 @@ impl SupervisionPage {
         (signal != 0).then_some(signal as i32)
     }
 
-    /// Records a signal that was passed on.
-    pub(crate) fn record_signal(&self, passed: PassedSignal) {
-        let count = self.signal_count.load(Ordering::Acquire);
-        if let Some(slot) = self.signals.get(count as usize) {
-            slot.signal.store(passed.signal as u32, Ordering::Relaxed);
-            slot.from_kernel
-                .store(passed.from_kernel, Ordering::Relaxed);
-            slot.pid.store(passed.pid, Ordering::Relaxed);
-            slot.uid.store(passed.uid, Ordering::Relaxed);
-            slot.at_micros.store(passed.at_micros, Ordering::Relaxed);
-        }
-        self.signal_count
-            .store(count.saturating_add(1), Ordering::Release);
-    }
-
-    /// Returns the first signals that were passed on.
-    pub(crate) fn passed_signals(&self) -> Vec<PassedSignal> {
-        let count = self.signal_count.load(Ordering::Acquire) as usize;
-        let slots = self.signals.iter().take(count);
-        slots
-            .map(|slot| PassedSignal {
-                signal: slot.signal.load(Ordering::Relaxed) as i32,
-                from_kernel: slot.from_kernel.load(Ordering::Relaxed),
-                pid: slot.pid.load(Ordering::Relaxed),
-                uid: slot.uid.load(Ordering::Relaxed),
-                at_micros: slot.at_micros.load(Ordering::Relaxed),
-            })
-            .collect()
-    }
-
     /// Records a process of ours that reads an abandoned pipe.
     pub(crate) fn record_reader(&self, pid: u32) {
         let at = self.next_reader.fetch_add(1, Ordering::AcqRel) as usize;
@@ -447,32 +361,6 @@ impl SupervisionPage {
             3 => Some(RunResult::Unlogged),
             _ => None,
         }
-    }
-}
-
-impl OutputCounters {
-    /// Returns how many bytes of each stream the supervisor had in hand.
-    pub(crate) fn in_hand_bytes(&self) -> [u64; 3] {
-        self.in_hand.each_ref().map(|stream| {
-            let slots = stream.slots();
-            slots
-                .map(|bytes| bytes.load(Ordering::Relaxed))
-                .iter()
-                .sum()
-        })
-    }
-
-    /// Forgets what a supervisor that died had in hand.
-    pub(crate) fn clear_in_hand(&self) {
-        for bytes in self.in_hand.iter().flat_map(InHand::slots) {
-            bytes.store(0, Ordering::Relaxed);
-        }
-    }
-}
-
-impl InHand {
-    fn slots(&self) -> [&AtomicU64; 3] {
-        [&self.moving, &self.draining, &self.held]
     }
 }
 

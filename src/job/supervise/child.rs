@@ -11,9 +11,10 @@ use jiff::Timestamp;
 
 use super::control::JobControl;
 use crate::job::capture::output_capture::Capture;
+use crate::job::process::passed_signals::PassedSignal;
 use crate::job::process::process_handle::ProcessHandle;
 use crate::job::process::signals::ChildSetup;
-use crate::job::process::supervision_page::{Claim, PassedSignal, SupervisionPage};
+use crate::job::process::supervision_page::{Claim, SupervisionPage};
 use crate::job::process::wait_status;
 use crate::job::process::wait_status::{ChildState, WaitStatus};
 use crate::job::spec::job_spec::JobSpec;
@@ -288,7 +289,7 @@ impl JobControl {
 /// Returns the signals that were passed on within the last `duration`.
 fn signals_within(page: &SupervisionPage, duration: Duration) -> Vec<PassedSignal> {
     let started = micros_ago(duration);
-    let mut signals = page.passed_signals();
+    let mut signals = page.signals.list();
     signals.retain(|passed| passed.at_micros >= started);
     signals
 }

@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use rustix::process::{getpgrp, getpid, getsid};
 
 use crate::job::process::fork;
+use crate::job::process::passed_signals::PassedSignal;
 use crate::job::process::signals;
 use crate::job::process::signals::ReceivedSignal;
-use crate::job::process::supervision_page::{Claim, PassedSignal, SupervisionPage};
+use crate::job::process::supervision_page::{Claim, SupervisionPage};
 use crate::telemetry;
 
 /// The process group that the job is started in.
@@ -92,7 +93,7 @@ impl Forwarder {
             signal,
             libc::SIGCONT | libc::SIGWINCH | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU
         ) {
-            self.page.record_signal(PassedSignal {
+            self.page.signals.record(PassedSignal {
                 signal,
                 from_kernel: arrived.from_kernel,
                 pid: arrived.pid,

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use super::child::{EndCause, ExitedChild};
 use super::job_events::millis;
 use crate::job::process::inherited::SIGNALS;
+use crate::job::process::passed_signals::PassedSignal;
 use crate::job::process::signals::signal_name;
-use crate::job::process::supervision_page::PassedSignal;
 use crate::job::process::wait_status::WaitStatus;
 use crate::log::JobState;
 use crate::log::format::payload::{
