@@ -1,4 +1,4 @@
-//! Lines of other programs that may stand in a run's log.
+//! Lines of other programs that may be in a run's log.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::envelope;
 use super::envelope::{DamageReason, Envelope};
 
-/// A program whose lines we read as they stand.
+/// A program whose lines runlog reads without changing them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Dialect {
@@ -18,9 +18,9 @@ pub enum Dialect {
     Runtimo,
 }
 
-/// How the types of omne's lines begin.
+/// The prefixes of the types of omne's lines.
 const OMNE: [&str; 4] = ["pipe.", "node.", "gate.", "iteration."];
-/// What a line of runtimo can be beside `job_*`, since 0.10.
+/// The types of runtimo's lines since 0.10, besides `job_*`.
 const RUNTIMO: [&str; 4] = [
     "command_executed",
     "backup_created",
@@ -28,19 +28,21 @@ const RUNTIMO: [&str; 4] = [
     "writer_initialized",
 ];
 
-/// What a whole line is.
+/// The class of a whole line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LineClass<'a> {
-    /// An event of ours whose checksum fits.
+    /// An event of runlog with a matching checksum.
     Ours(Envelope<'a>),
     /// A line of another program.
     Foreign(Dialect),
-    /// Neither.
+    /// Any other line.
     Damage(DamageReason),
 }
 
-/// Classifies a line without its `\n`: one that starts like runlog's is runlog's and
-/// must check; else a known dialect; else damage.
+/// Classifies a line without its `\n`.
+///
+/// A line that starts like one of runlog's must have a matching checksum. Any other line is of a
+/// known dialect or damaged.
 pub(crate) fn classify(line: &[u8]) -> LineClass<'_> {
     if line.starts_with(envelope::PREFIX) {
         return match Envelope::parse(line) {
@@ -72,8 +74,8 @@ struct Probe<'a> {
 }
 
 fn dialect_of(line: &[u8]) -> Option<Dialect> {
-    // An array with the right items would pass for the object, and text that is not
-    // UTF-8 for JSON, where nobody looks at it.
+    // Serde would accept an array with the right items as the object, and would not check
+    // skipped text for valid UTF-8.
     let text = std::str::from_utf8(line).ok()?;
     if !text.trim_start().starts_with('{') {
         return None;
@@ -99,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_told_apart() {
+    fn lines_are_classified() {
         let omne = br#"{"type":"node.started","id":"x","ts":"2026-04-15T00:00:00Z","run_id":"r","node_id":"n","kind":"bash"}"#;
         assert_eq!(classify(omne), LineClass::Foreign(Dialect::Omne));
         let runtimo = br#"{"seq":0,"ts":1715800000,"type":"job_started","job_id":"abc"}"#;

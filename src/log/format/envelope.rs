@@ -1,4 +1,4 @@
-//! One line of ours: how its frame is written, checked and read.
+//! One line of runlog: how its envelope is written, checked and read.
 //!
 //! ```text
 //! {"v":1,"seq":7,"id":"01k…","ts":"2026-11-21T21:49:00.123456Z","type":"note", … ,"crc":"9ae0daaf"}
@@ -18,53 +18,53 @@ use crate::volume::{JobId, parse_ts};
 
 /// The version of the format that this code writes.
 pub(crate) const FORMAT_VERSION: u64 = 1;
-/// How every line of ours begins.
+/// The prefix of every line of runlog.
 pub(crate) const PREFIX: &[u8] = b"{\"v\":";
-/// Bytes of the frame behind the checked part.
+/// The length of the trailer after the part that the checksum covers, in bytes.
 pub(crate) const TRAILER_LEN: usize = 18;
-/// Most bytes that [`write_line`] adds to a body.
+/// The maximum number of bytes that [`write_line`] adds to a body.
 pub(crate) const FRAME_LEN: usize = 144;
 
-/// Length of a time stamp, in bytes.
+/// The length of a timestamp, in bytes.
 const TS_LEN: usize = 27;
-/// What stands before the number, the id, the time stamp and the type.
+/// The text before the sequence number, the id, the timestamp and the type.
 const SEQ_KEY: &[u8] = b",\"seq\":";
 const ID_KEY: &str = ",\"id\":\"";
 const TS_KEY: &str = "\",\"ts\":\"";
 const KIND_KEY: &str = "\",\"type\":\"";
-/// Where the text of the type begins, behind the number.
+/// The offset of the type from the end of the sequence number.
 const KIND_AT: usize = ID_KEY.len() + ulid::ULID_LEN + TS_KEY.len() + TS_LEN + KIND_KEY.len();
 
-/// Numbers stay below what every JSON reader holds exactly.
+/// The limit of sequence numbers: every JSON reader holds smaller ones exactly.
 pub(crate) const MAX_SEQ: u64 = 1 << 53;
 
 const CRC_KEY: &[u8] = b",\"crc\":\"";
 
-/// Why a line is damage.
+/// The reason why a line is damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DamageReason {
-    /// It does not end in a checksum.
+    /// The line does not end in a checksum.
     NoChecksum,
-    /// The checksum is not that of the line.
+    /// The checksum does not match the line.
     BadChecksum,
-    /// The checksum fits, but the frame is not ours.
+    /// The checksum matches, but the envelope is malformed.
     BadFrame,
-    /// The frame is of another version of the format.
+    /// The line has another version of the format.
     Version,
-    /// The checksum fits, but what it covers is not one JSON object.
+    /// The checksum matches, but the line is not one JSON object.
     NotJson,
-    /// Neither ours nor of a program that we know.
+    /// The line is neither runlog's nor that of a known program.
     Unrecognised,
-    /// Nothing but white space.
+    /// The line has only white space.
     Blank,
-    /// Longer than a reader takes.
+    /// The line is longer than a reader accepts.
     TooLong,
-    /// A compressed segment cannot be read on from here.
+    /// A compressed segment cannot be read past this point.
     Compression,
-    /// The `seq` occurred before, so the line is a copy.
+    /// The `seq` has occurred before, so the line is a copy.
     Repeated,
-    /// Events are missing before it.
+    /// Events before the line are missing.
     Gap,
 }
 
@@ -86,14 +86,14 @@ impl fmt::Display for DamageReason {
     }
 }
 
-/// The frame of a line of ours whose checksum fits.
+/// The envelope of a line of runlog whose checksum matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Envelope<'a> {
     /// The sequence number.
     pub seq: u64,
     /// The ULID, 26 lowercase characters.
     pub id: &'a str,
-    /// When it was written, RFC 3339 UTC with six decimals.
+    /// When the event was written, in RFC 3339 UTC with six decimals.
     pub ts: &'a str,
     /// The type.
     pub kind: EventKind<'a>,
@@ -102,10 +102,10 @@ pub struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// Checks and reads a line without its `\n`.
+    /// Checks and parses a line without its `\n`.
     ///
     /// # Errors
-    /// The line is damage, for the reason given.
+    /// The line is damage, for the returned reason.
     pub fn parse(line: &'a [u8]) -> Result<Self, DamageReason> {
         let env = Self::parse_fields(check(line)?).ok_or(DamageReason::BadFrame)?;
         let fits = [env.id, env.ts, env.kind.as_str()]
@@ -114,13 +114,13 @@ impl<'a> Envelope<'a> {
         fits.then_some(env).ok_or(DamageReason::BadFrame)
     }
 
-    /// Reads the frame of a line that was checked before.
+    /// Parses the envelope of a line that was checked before.
     pub(crate) fn parse_checked(line: &'a [u8]) -> Option<Self> {
         let (_, rest) = line.strip_prefix(PREFIX).and_then(take_number)?;
         Self::parse_fields(rest)
     }
 
-    /// Reads the fields that stand at fixed offsets behind the version.
+    /// Parses the fields at fixed offsets after the version.
     ///
     /// A reader calls this twice for each line, so it allocates nothing and checks UTF-8 once.
     fn parse_fields(rest: &'a [u8]) -> Option<Self> {
@@ -143,15 +143,15 @@ impl<'a> Envelope<'a> {
         })
     }
 
-    /// The time at which it was written; `None` if `ts` is malformed.
+    /// Returns when the event was written; `None` if `ts` is malformed.
     pub fn timestamp(&self) -> Option<Timestamp> {
         parse_ts(self.ts)
     }
 
-    /// The time at which it was written, or that in its id if `ts` is malformed.
+    /// Returns when the event was written, or the time in its id if `ts` is malformed.
     ///
-    /// The checksum matches all the same, so the event counts: a malformed time must not make
-    /// a closed run look open.
+    /// The checksum still matches, so the event counts: a malformed time must not make a closed
+    /// run look open.
     pub(crate) fn time(&self) -> Timestamp {
         let of_id = || i64::try_from(self.ulid()?.timestamp_ms()).ok();
         self.timestamp()
@@ -159,7 +159,7 @@ impl<'a> Envelope<'a> {
             .unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
-    /// The job that it concerns.
+    /// Returns the job that the event concerns.
     pub fn job_id(&self) -> Option<JobId> {
         let rest = self.body.strip_prefix(b",\"run_id\":\"")?;
         let rest = rest.get(memchr::memchr(b'"', rest)?..)?;
@@ -168,14 +168,14 @@ impl<'a> Envelope<'a> {
         std::str::from_utf8(id).ok()?.parse().ok()
     }
 
-    /// The id as a number that can be compared; `None` where it is no ULID.
+    /// Returns the id as a comparable number; `None` if it is not a ULID.
     pub fn ulid(&self) -> Option<Ulid> {
         Ulid::from_string(self.id).ok()
     }
 }
 
-/// Checks the version and the checksum of a line without its `\n`; gives what stands
-/// between them.
+/// Checks the version and the checksum of a line without its `\n`, and returns the text between
+/// them.
 pub(crate) fn check(line: &[u8]) -> Result<&[u8], DamageReason> {
     let (checked, crc) = split_trailer(line).ok_or(DamageReason::NoChecksum)?;
     if crc32c::crc32c(checked) != crc {
@@ -192,16 +192,16 @@ pub(crate) fn check(line: &[u8]) -> Result<&[u8], DamageReason> {
     }
 }
 
-/// The frame at the start of a line that looks like one of runlog's.
+/// The envelope at the start of a line that looks like one of runlog's.
 pub(crate) struct Frame<'a> {
     pub(crate) seq: u64,
     id: &'a [u8],
-    /// What stands where its type begins.
+    /// The text at the offset of the type.
     pub(crate) kind: &'a [u8],
 }
 
 impl Frame<'_> {
-    /// See [`Envelope::ulid`].
+    /// Returns the id as a comparable number; `None` if it is not a ULID.
     pub(crate) fn ulid(&self) -> Option<Ulid> {
         Ulid::from_string(std::str::from_utf8(self.id).ok()?).ok()
     }
@@ -213,7 +213,7 @@ impl Frame<'_> {
     }
 }
 
-/// Looks at the beginning of a line; no checksum is looked at.
+/// Parses the start of a line without checking the checksum.
 pub(crate) fn peek_frame(line: &[u8]) -> Option<Frame<'_>> {
     let (version, rest) = line.strip_prefix(PREFIX).and_then(take_number)?;
     let (seq, rest) = take_number(rest.strip_prefix(SEQ_KEY)?)?;
@@ -222,9 +222,9 @@ pub(crate) fn peek_frame(line: &[u8]) -> Option<Frame<'_>> {
     (version == FORMAT_VERSION).then_some(Frame { seq, id, kind })
 }
 
-/// Returns whether a JSON string holds this text as it is.
+/// Returns whether a JSON string can hold this text without escapes.
 fn needs_no_escape(text: &str) -> bool {
-    // Without an early exit the compiler compares many bytes at once.
+    // Without an early exit, the compiler compares many bytes at once.
     let escaped = |byte: u8| byte < 0x20 || byte == b'\\' || byte == b'"';
     !text
         .bytes()
@@ -233,7 +233,7 @@ fn needs_no_escape(text: &str) -> bool {
 
 /// Returns whether a line is one JSON object in UTF-8.
 ///
-/// A line whose checksum matches is what runlog wrote, so only `--verify` asks.
+/// A line with a matching checksum is what runlog wrote, so only `--verify` needs this check.
 pub(crate) fn is_json_object(line: &[u8]) -> bool {
     line.starts_with(b"{")
         && std::str::from_utf8(line)
@@ -263,8 +263,8 @@ fn take_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     canonical.then_some((number, rest))
 }
 
-/// Appends one whole line, `\n` included, to `out`. `body` is what stands between
-/// `ts` and `crc`: `"type":"…",…`.
+/// Appends one whole line, including its `\n`, to `out`. `body` is the text between `ts` and
+/// `crc`: `"type":"…",…`.
 pub(crate) fn write_line(out: &mut Vec<u8>, seq: u64, id: Ulid, ts: &str, body: &[u8]) {
     let start = out.len();
     out.reserve(body.len() + FRAME_LEN);
@@ -284,7 +284,7 @@ pub(crate) fn write_line(out: &mut Vec<u8>, seq: u64, id: Ulid, ts: &str, body: 
     seal(out, start);
 }
 
-/// Ends the object that was begun at `start` in `out` with its checksum, `"}` and `\n`.
+/// Ends the object that starts at `start` in `out` with its checksum, `"}` and `\n`.
 pub(crate) fn seal(out: &mut Vec<u8>, start: usize) {
     let crc = crc32c::crc32c(out.get(start..).unwrap_or_default());
     out.extend_from_slice(CRC_KEY);
@@ -295,7 +295,7 @@ pub(crate) fn seal(out: &mut Vec<u8>, start: usize) {
     out.extend_from_slice(b"\"}\n");
 }
 
-/// Without the machinery of `write!`: this is done for every event, under the lock.
+/// Appends a number without the overhead of `write!`: this runs for every event, under the lock.
 pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
     let start = out.len();
     let mut rest = number;

@@ -13,18 +13,18 @@ use crate::volume::{JobId, parse_ts, parse_ulid};
 
 /// The head of an event, of runlog or of another program.
 ///
-/// The only parser of these fields; a field that a line lacks or that is malformed is `None`.
+/// This is the only parser of these fields. A field that is missing or malformed is `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventHead<'a> {
     /// The sequence number.
     pub seq: Option<u64>,
     /// The id.
     pub ulid: Option<Ulid>,
-    /// The time at which it was written.
+    /// When the event was written.
     pub ts: Option<Timestamp>,
     /// The type.
     pub kind: EventKind<'a>,
-    /// The job that it concerns; the node, in a line of omne-cli.
+    /// The job that the event concerns, or the node in a line of omne-cli.
     pub job: Option<JobId>,
 }
 
@@ -92,8 +92,8 @@ impl<'a> EventHead<'a> {
 
 /// Returns the job of another program's line.
 ///
-/// A node of omne-cli may have any name. One that cannot be an id is shown as the id nearest
-/// to it.
+/// A node of omne-cli may have any name. A name that is not a valid id becomes the id most
+/// similar to it.
 pub(crate) fn foreign_job(id: &str) -> Option<JobId> {
     match id.parse() {
         Ok(id) => Some(id),
@@ -109,7 +109,7 @@ mod tests {
     use crate::log::test_log::written;
 
     #[test]
-    fn head_of_own_event_is_read_from_its_places() {
+    fn head_of_own_event_has_all_fields() {
         let line = written(
             7,
             r#""type":"job_started","run_id":"r","job_id":"build","attempt":1"#,
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn head_of_foreign_line_has_what_it_says() {
+    fn head_of_foreign_line_has_its_fields() {
         let omne = br#"{"type":"node.started","id":"x","ts":"2026-04-15T12:00:01Z","run_id":"r","node_id":"a b","kind":"bash"}"#;
         let head = EventHead::parse(omne).unwrap();
         assert_eq!((head.seq, head.ulid), (None, None));

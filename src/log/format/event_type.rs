@@ -1,4 +1,4 @@
-//! The types of events, and what each means for the append protocol.
+//! The types of events, and how the append protocol treats each.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,15 +15,15 @@ macro_rules! event_types {
         }
 
         impl EventType {
-            /// All of them.
+            /// All types.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// The name in the log.
+            /// Returns the name in the log.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// The type of that name; `None` for types of a later version.
+            /// Parses the name of a type; `None` for a type of a later version.
             pub fn parse(name: &str) -> Option<Self> {
                 match name { $($name => Some(Self::$variant),)* _ => None }
             }
@@ -34,29 +34,29 @@ macro_rules! event_types {
 event_types! {
     /// The first event of a run.
     RunOpened = "run_opened",
-    /// A command was handed in.
+    /// A command was submitted.
     JobSubmitted = "job_submitted",
     /// The command was found, its inputs are valid, and its guards hold.
     JobValidated = "job_validated",
-    /// It was spawned.
+    /// The command was started.
     JobStarted = "job_started",
-    /// What its processes use at the moment.
+    /// The current resource usage of the job's processes.
     JobSampled = "job_sampled",
     /// The supervisor died, and another one continues.
     SupervisorReplaced = "supervisor_replaced",
-    /// It ended with exit code 0.
+    /// The job ended with exit code 0.
     JobCompleted = "job_completed",
-    /// It ended otherwise, or never began.
+    /// The job ended in any other way, or never started.
     JobFailed = "job_failed",
-    /// The compensating command is about to run.
+    /// The compensating command is about to start.
     JobRollbackStarted = "job_rollback_started",
     /// The compensating command ended.
     JobRolledBack = "job_rolled_back",
-    /// The last event of a run, but for repairs, rotations, rollbacks and hooks.
+    /// The last event of a run, except for repairs, rotations, rollbacks and hooks.
     RunClosed = "run_closed",
-    /// A command that follows the job ended.
+    /// A command that runs after the job ended.
     HookEnded = "hook_ended",
-    /// What a user's script added.
+    /// An event that a user's script added.
     Note = "note",
     /// The first line of a new segment.
     LogRotated = "log_rotated",
@@ -65,8 +65,8 @@ event_types! {
 }
 
 impl EventType {
-    /// Whether the event must find its place even on a full disk: it uses what the
-    /// reserve holds.
+    /// Returns whether the event must be written even on a full disk, where it may use the
+    /// preallocated reserve.
     pub fn is_essential(self) -> bool {
         !matches!(
             self,
@@ -78,7 +78,7 @@ impl EventType {
         )
     }
 
-    /// Whether the event may follow the close of its run.
+    /// Returns whether the event may follow the close of its run.
     pub fn may_follow_close(self) -> bool {
         matches!(
             self,
@@ -90,7 +90,7 @@ impl EventType {
         )
     }
 
-    /// How long the event waits for the locks.
+    /// Returns how long the event waits for the locks.
     pub fn lock_budget(self) -> Duration {
         match self {
             Self::JobCompleted | Self::JobFailed | Self::JobRolledBack | Self::RunClosed => {
@@ -111,7 +111,7 @@ pub enum EventKind<'a> {
 }
 
 impl<'a> EventKind<'a> {
-    /// Returns the type of that name.
+    /// Parses the name of a type.
     pub fn new(name: &'a str) -> Self {
         EventType::parse(name).map_or(Self::Unknown(name), Self::Known)
     }
@@ -148,8 +148,8 @@ impl fmt::Display for EventKind<'_> {
 /// What an acknowledged event survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Durability {
-    /// The death of every process: the bytes are with the operating system.
+    /// The death of every process: the operating system has the bytes.
     Process,
-    /// A loss of power: the bytes, and the names that lead to them, are synced.
+    /// A power loss: the bytes, and the directory entries that lead to them, are synced.
     Power,
 }

@@ -1,11 +1,10 @@
-//! The counts of jobs that a run's log carries along, so that a writer knows them without
-//! folding the log.
+//! The counts of jobs in a run's log, so that a writer knows them without folding the log.
 
 use serde::{Deserialize, Serialize};
 
 use super::envelope::{TRAILER_LEN, peek_frame, push_number};
 
-/// The key under which a line carries the counts, as its last field before the checksum.
+/// The key of the counts in a line, where they are the last field before the checksum.
 const KEY: &[u8] = b",\"jobs\":";
 /// The longest field, with three numbers below 2^53, in bytes.
 pub(crate) const MAX_FIELD_BYTES: usize = 96;
@@ -15,13 +14,13 @@ pub(crate) const MAX_FIELD_BYTES: usize = 96;
 pub struct JobCounts {
     /// The number of jobs that were submitted.
     pub submitted: u64,
-    /// How many of them have a terminal event.
+    /// The number of jobs that have a terminal event.
     pub ended: u64,
-    /// How many of them failed.
+    /// The number of jobs that failed.
     pub failed: u64,
 }
 
-/// How an event changes the counts. Such an event carries them.
+/// How an event changes the counts. Each such event carries them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum JobStep {
     /// A job is submitted.
@@ -30,7 +29,7 @@ pub(crate) enum JobStep {
     Complete,
     /// A job fails for good.
     Fail,
-    /// No job is concerned, but the event sums up the run.
+    /// No job changes, but the event summarizes the run.
     Summarize,
 }
 
@@ -69,8 +68,8 @@ impl JobCounts {
         body.push(b'}');
     }
 
-    /// Returns the counts that a line carries, whose checksum the caller has to check; `None`
-    /// if it carries none.
+    /// Returns the counts in a line whose checksum the caller has to check; `None` if there are
+    /// none.
     ///
     /// The field is last, so that a checkpoint of several megabytes need not be parsed.
     pub(crate) fn of_line(line: &[u8]) -> Option<Self> {
@@ -81,8 +80,8 @@ impl JobCounts {
         serde_json::from_slice(tail.get(at + KEY.len()..)?).ok()
     }
 
-    /// Returns whether the type of a line is one that carries the counts, except for the
-    /// failure of an attempt that will be retried.
+    /// Returns whether a line of this type carries the counts. The failure of an attempt that
+    /// will be retried does not.
     pub(crate) fn are_carried_by(line: &[u8]) -> bool {
         const TYPES: [&[u8]; 5] = [
             b"job_submitted\"",
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_only_read_from_the_end_of_a_line() {
+    fn counts_are_read_only_at_end_of_line() {
         let inner = r#""type":"note","run_id":"r","data":{"a":1,"jobs":{"submitted":1,"ended":1,"failed":1}}"#;
         for body in [inner, r#""type":"note","run_id":"r""#] {
             let line = written(7, body);

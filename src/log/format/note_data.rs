@@ -1,13 +1,12 @@
-//! A user's JSON, made fit to stand inside one line of the log.
+//! A user's JSON, validated and compacted to fit on one line of the log.
 //!
-//! What a user gives is kept as they wrote it (number text, key order, duplicate
-//! keys, escapes) but for the white space between tokens. What would make the
-//! line unreadable for a common JSON reader is refused here, before it is
-//! written: NUL and lone surrogates, which many readers cannot hold in a string,
-//! deep nesting, which overflows their stacks, and sheer size.
+//! The text stays as the user wrote it (numbers, key order, duplicate keys, escapes), except for
+//! the white space between tokens. Anything that common JSON readers cannot read is rejected
+//! before it is written: NUL and lone surrogates, which many readers cannot hold in a string,
+//! deep nesting, which overflows their stacks, and values that are too long.
 //!
-//! Nothing here recurses, and everything is linear in the length of the input:
-//! the input comes from outside, and ten megabytes of `[` must not hurt.
+//! Nothing here recurses, and everything takes linear time: the input comes from outside, and
+//! ten megabytes of `[` must do no harm.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,43 +17,43 @@ use memchr::memchr2;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-/// How deep arrays and objects may be nested; a bare scalar has depth 0.
+/// The maximum nesting depth of arrays and objects; a bare scalar has depth 0.
 pub(crate) const MAX_DEPTH: usize = 100;
 
-/// Gives the replacement for a decoded string, or `None` to keep it as it is.
+/// Returns the replacement of a decoded string, or `None` to keep it.
 pub(crate) type Mask<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Why a user's data cannot go into the log.
+/// The reason why a user's data cannot be logged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
     /// The text is not exactly one JSON value; the message says where.
-    // Not marked as the source: its words are all in the message already.
+    // Not a source, because the message of this error already contains it.
     #[error("not valid JSON: {0}")]
     Syntax(serde_json::Error),
-    /// A string or key holds U+0000.
+    /// A string or key contains U+0000.
     #[error(
         "the string at line {line} column {column} holds a NUL (`\\u0000`), which many JSON readers \
          cannot take; leave it out, or encode the bytes as base64"
     )]
     Nul {
-        /// Line of the string's opening quote, from 1.
+        /// The line of the string's opening quote, from 1.
         line: usize,
-        /// Column of the string's opening quote in bytes, from 1.
+        /// The column of the string's opening quote in bytes, from 1.
         column: usize,
     },
-    /// A string or key holds half of a surrogate pair.
+    /// A string or key contains half of a surrogate pair.
     #[error(
         "the string at line {line} column {column} holds half of a surrogate pair, which is not a \
          character; write both halves, such as `\\ud83d\\ude00`, or the character itself"
     )]
     LoneSurrogate {
-        /// Line of the string's opening quote, from 1.
+        /// The line of the string's opening quote, from 1.
         line: usize,
-        /// Column of the string's opening quote in bytes, from 1.
+        /// The column of the string's opening quote in bytes, from 1.
         column: usize,
     },
-    /// Arrays and objects are nested deeper than 100 levels.
+    /// Arrays and objects are nested more than 100 levels deep.
     #[error("nested deeper than {MAX_DEPTH} levels; make it flatter, or give it as a string")]
     TooDeep,
     /// The compacted data is too long for its line.
@@ -71,21 +70,20 @@ pub enum DataError {
     /// A key was given twice.
     #[error("the key `{0}` is given more than once; give each key once")]
     DuplicateKey(String),
-    /// A key or a value of a pair holds U+0000.
+    /// The key or the value of a pair contains U+0000.
     #[error("the pair `{}` holds a NUL character; encode such a value as base64", .0.escape_debug())]
     NulInPair(String),
 }
 
-/// Checks that `text` is exactly one JSON value and takes out the white space
-/// between its tokens.
+/// Checks that `text` is exactly one JSON value and removes the white space between its tokens.
 ///
-/// With `mask`, each string (keys too) is decoded and shown to it; what it gives
-/// back is escaped and put in the string's place.
+/// With `mask`, each string and key is decoded and passed to it. If it returns a replacement,
+/// that is escaped and written instead.
 ///
 /// # Errors
 ///
-/// When `text` is not JSON, holds a NUL or a lone surrogate, is nested deeper
-/// than 100 levels, or is longer than `limit_bytes` after all of this.
+/// `text` is not JSON, contains a NUL or a lone surrogate, is nested more than 100 levels deep,
+/// or the result is longer than `limit_bytes`.
 pub(crate) fn compact(
     text: &str,
     limit_bytes: usize,
@@ -95,24 +93,23 @@ pub(crate) fn compact(
     compact_checked(text, limit_bytes, mask)
 }
 
-/// Makes the object `{"K":"V", …}` of pairs, in their order.
+/// Returns the object `{"K":"V", …}` of pairs, in their order.
 ///
 /// # Errors
 ///
-/// When a key is there twice, or a key or value holds a NUL.
+/// A key occurs twice, or a key or value contains a NUL.
 pub(crate) fn object_from_pairs(pairs: &[(String, String)]) -> Result<Box<RawValue>, DataError> {
     extend_object("{", BTreeSet::new(), pairs)
 }
 
 /// Adds pairs at the end of `base`, which must be an object.
 ///
-/// Neither the size of the result nor secrets in the pairs are looked at: where
-/// that matters, [`compact`] the result.
+/// Does not check the size of the result and does not mask the pairs. Callers that need either
+/// [`compact`] the result.
 ///
 /// # Errors
 ///
-/// When `base` is not an object, a key is there already, or a key or value
-/// holds a NUL.
+/// `base` is not an object, it has one of the keys already, or a key or value contains a NUL.
 pub(crate) fn with_pairs(
     base: &RawValue,
     pairs: &[(String, String)],
@@ -122,24 +119,24 @@ pub(crate) fn with_pairs(
         .strip_suffix('}')
         .ok_or(DataError::NotAnObject)?
         .trim_end_matches(is_space);
-    // Decoded, for `"\u0061"` and `"a"` are the same key.
+    // Compare decoded keys, because `"\u0061"` and `"a"` are the same key.
     let members = serde_json::from_str::<BTreeMap<String, &RawValue>>(base.get())
         .map_err(DataError::Syntax)?;
     extend_object(open, members.into_keys().map(Cow::Owned).collect(), pairs)
 }
 
-/// Makes data of one line of a stream that may be JSON or anything else.
+/// Returns the data for one line of a stream that may be JSON or anything else.
 ///
-/// JSON becomes itself, as by [`compact`]; other text becomes `{"text":"…"}`
-/// without a `\r` at its end; what is not UTF-8 or holds a NUL becomes
-/// `{"text_b64":"…"}`. A `\n` at the end does not belong to the line.
+/// JSON is validated and compacted, as by [`compact`]. Other text becomes `{"text":"…"}` without
+/// a `\r` at its end. A line that is not UTF-8 or contains a NUL becomes `{"text_b64":"…"}`. A
+/// `\n` at the end is not part of the line.
 ///
-/// In bytes that are not UTF-8, `mask` sees each stretch of valid text by itself.
+/// In bytes that are not UTF-8, `mask` gets each stretch of valid text separately.
 ///
 /// # Errors
 ///
-/// When JSON breaks a rule of [`compact`], or the result is too long. A line
-/// that is not JSON at all is text, not an error.
+/// JSON breaks a rule of [`compact`], or the result is too long. A line that is not JSON at all
+/// is text, not an error.
 pub(crate) fn from_line(
     line: &[u8],
     limit_bytes: usize,
@@ -152,7 +149,7 @@ pub(crate) fn from_line(
             let text = text.strip_suffix('\r').unwrap_or(text);
             object_of("text", masked(text, mask).as_ref())?
         }
-        // Base64 would hide a secret from every later look, so mask before it.
+        // Mask before encoding, because base64 would hide a secret from every later check.
         _ => object_of("text_b64", &BASE64.encode(masked_bytes(line, mask)))?,
     };
     if object.get().len() > limit_bytes {
@@ -161,15 +158,15 @@ pub(crate) fn from_line(
     Ok(object)
 }
 
-/// Validates the grammar. `IgnoredAny` keeps `serde_json` from building anything:
-/// it walks the text with a stack of one byte a level, without recursion.
+/// Checks the grammar. `IgnoredAny` keeps `serde_json` from building a value: it walks the text
+/// with a stack of one byte per level, without recursion.
 fn check_syntax(text: &str) -> Result<(), DataError> {
     serde_json::from_str::<IgnoredAny>(text)
         .map(|_| ())
         .map_err(DataError::Syntax)
 }
 
-/// [`compact`] for text whose grammar has been checked.
+/// Compacts text whose grammar has been checked; see [`compact`].
 fn compact_checked(
     text: &str,
     limit_bytes: usize,
@@ -193,7 +190,7 @@ fn compact_checked(
             if depth > MAX_DEPTH {
                 return Err(DataError::TooDeep);
             }
-            // Outside of strings JSON is ASCII.
+            // Outside of strings, JSON is ASCII.
             if !is_space(char::from(byte)) {
                 out.push(char::from(byte));
             }
@@ -205,12 +202,12 @@ fn compact_checked(
     RawValue::from_string(out).map_err(DataError::Syntax)
 }
 
-/// The white space of JSON, which is less than that of Unicode.
+/// Returns whether a character is white space in JSON, which has less of it than Unicode.
 fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r')
 }
 
-/// The string token, with its quotes, that `rest` begins with.
+/// Returns the string token, with its quotes, at the start of `rest`.
 fn string_token(rest: &str) -> &str {
     let bytes = rest.as_bytes();
     let mut end = 1;
@@ -225,7 +222,7 @@ fn string_token(rest: &str) -> &str {
     rest
 }
 
-/// Line and column, from 1, of the byte at `at`; only computed for an error.
+/// Returns the line and the column, from 1, of the byte at `at`. Computed only for an error.
 fn position(text: &str, at: usize) -> (usize, usize) {
     let before = text.as_bytes().get(..at).unwrap_or_default();
     let line = memchr::memchr_iter(b'\n', before).count() + 1;
@@ -233,7 +230,7 @@ fn position(text: &str, at: usize) -> (usize, usize) {
     (line, column)
 }
 
-/// Checks a string token and appends it, or what the mask makes of it.
+/// Checks a string token and appends it, or its replacement from the mask.
 fn push_string(
     out: &mut String,
     token: &str,
@@ -242,7 +239,7 @@ fn push_string(
 ) -> Result<(), DataError> {
     let inner = token.get(1..token.len() - 1).unwrap_or_default();
     let decoded: Cow<'_, str> = if inner.contains('\\') {
-        // The grammar holds, so that surrogates are all that can be wrong.
+        // The grammar is valid, so only surrogates can be wrong.
         serde_json::from_str(token).map_err(|_| {
             let (line, column) = place();
             DataError::LoneSurrogate { line, column }
@@ -262,7 +259,7 @@ fn push_string(
     Ok(())
 }
 
-/// Appends pairs to `open`, an object without its closing brace and with `keys`.
+/// Appends pairs to `open`, an object without its closing brace that has the given `keys`.
 fn extend_object<'a>(
     open: &str,
     mut keys: BTreeSet<Cow<'a, str>>,
@@ -292,7 +289,7 @@ fn object_of(key: &str, value: &str) -> Result<Box<RawValue>, DataError> {
     RawValue::from_string(object).map_err(DataError::Syntax)
 }
 
-/// `text` as a JSON string token.
+/// Returns `text` as a JSON string token.
 fn quoted(text: &str) -> Result<String, DataError> {
     serde_json::to_string(text).map_err(DataError::Syntax)
 }

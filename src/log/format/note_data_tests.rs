@@ -1,4 +1,4 @@
-//! Tests of `data`.
+//! Tests of validating and compacting a user's JSON.
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -31,7 +31,7 @@ fn stars(text: &str) -> Option<String> {
 }
 
 #[test]
-fn keeps_everything_but_white_space_between_tokens() {
+fn compact_removes_only_white_space() {
     assert_eq!(
         ok(" {\"b\" : 1.50e+3 ,\r\n\t\"a\":\"x \\/ \\u00e9 é\\t\" , \"b\":[ ] } \n"),
         "{\"b\":1.50e+3,\"a\":\"x \\/ \\u00e9 é\\t\",\"b\":[]}"
@@ -50,7 +50,7 @@ fn keeps_everything_but_white_space_between_tokens() {
 }
 
 #[test]
-fn refuses_what_is_not_one_json_value() {
+fn compact_refuses_all_but_one_json_value() {
     for text in [
         "",
         " ",
@@ -78,7 +78,7 @@ fn refuses_what_is_not_one_json_value() {
 }
 
 #[test]
-fn refuses_the_nul_escape_but_not_what_looks_like_it() {
+fn compact_refuses_only_real_nul_escapes() {
     for text in [
         "\"\\u0000\"",
         "{\"a\\u0000\":1}",
@@ -104,7 +104,7 @@ fn refuses_the_nul_escape_but_not_what_looks_like_it() {
 }
 
 #[test]
-fn refuses_lone_surrogates() {
+fn compact_refuses_lone_surrogates() {
     for text in [
         r#""\ud800""#,
         r#""\uD800x""#,
@@ -127,7 +127,7 @@ fn refuses_lone_surrogates() {
 }
 
 #[test]
-fn depth_is_counted_not_recursed() {
+fn deep_nesting_is_refused_without_recursion() {
     let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
     assert_eq!(ok(&nested(100)), nested(100));
     assert!(matches!(err(&nested(101)), DataError::TooDeep));
@@ -156,7 +156,7 @@ fn limit_applies_to_compacted_text() {
 }
 
 #[test]
-fn masks_decoded_strings_and_keys_and_keeps_the_others() {
+fn mask_replaces_decoded_strings_and_keys() {
     let text = r#"{"s3\"cret":["as3\u0022cretb","\u0061",3],"k":"s3"}"#;
     assert_eq!(
         compact(text, LIMIT, Some(&stars)).unwrap().get(),
@@ -223,7 +223,7 @@ fn pairs_are_added_to_an_object() {
 }
 
 #[test]
-fn lines_become_json_text_or_base64() {
+fn line_becomes_json_text_or_base64() {
     assert_eq!(line(b" {\"a\" : 1}\r\n"), "{\"a\":1}");
     assert_eq!(line(b"42"), "42");
     assert_eq!(line(b""), "{\"text\":\"\"}");
@@ -239,7 +239,7 @@ fn lines_become_json_text_or_base64() {
 }
 
 #[test]
-fn lines_of_json_that_break_a_rule_are_errors() {
+fn json_line_that_breaks_a_rule_is_an_error() {
     let fails = |bytes: &[u8], limit| from_line(bytes, limit, None).unwrap_err();
     assert!(matches!(
         fails(b"\"\\u0000\"", LIMIT),
@@ -265,7 +265,7 @@ fn lines_of_json_that_break_a_rule_are_errors() {
 }
 
 #[test]
-fn lines_are_masked_in_every_form() {
+fn line_is_masked_in_every_form() {
     let masked = |bytes: &[u8]| {
         let made = from_line(bytes, LIMIT, Some(&stars)).unwrap();
         serde_json::from_str::<Value>(made.get()).unwrap()
@@ -318,7 +318,7 @@ proptest! {
 
     #[test]
     fn any_text_is_taken_or_refused_as_serde_json_does(text in "[\\[\\]{}:,\"\\\\u0d8c 1e.\\-]{0,24}") {
-        // Both parse strictly; only we refuse NUL.
+        // Both parse strictly; only runlog refuses NUL.
         match compact(&text, LIMIT, None) {
             Ok(made) => prop_assert_eq!(&ok(made.get()), made.get()),
             Err(DataError::Syntax(_)) => {

@@ -7,7 +7,7 @@ pub enum StreamId {
     Stdout,
     /// Standard error.
     Stderr,
-    /// Both, in one pipe, in their exact order.
+    /// Both in one pipe, in their exact order.
     Both,
 }
 
@@ -24,7 +24,7 @@ impl StreamId {
         }
     }
 
-    /// Returns the index of its pipe among those of an attempt.
+    /// Returns the index of the stream's pipe among those of an attempt.
     pub(crate) fn pipe_index(self) -> usize {
         match self {
             Self::Stdout | Self::Both => 0,

@@ -1,19 +1,19 @@
-//! The place of a run or a job in a distributed trace ("W3C Trace Context", level 1, sections 3.2
+//! The span of a run or a job in a distributed trace ("W3C Trace Context", level 1, sections 3.2
 //! and 3.3).
 
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-/// The version that is written. A later one is read as this one (3.2.4).
+/// The version that runlog writes. It reads a later version as this one (3.2.4).
 const VERSION: &str = "00";
 /// The version that is invalid (3.2.2.1).
 const INVALID_VERSION: &str = "ff";
 /// The length of `VERSION-TRACE_ID-PARENT_ID-FLAGS` in bytes.
 const TRACEPARENT_LEN: usize = 55;
-/// `sampled`: the caller may have recorded the trace (3.2.2.5.1).
+/// The flag `sampled`: the caller may have recorded the trace (3.2.2.5.1).
 const SAMPLED: u8 = 1;
-/// The maximum length of a `tracestate` that must be passed on (3.3.1.5), and of its list.
+/// The maximum length of a `tracestate`, and of its list, that must be passed on (3.3.1.5).
 const MAX_TRACESTATE_BYTES: usize = 512;
 const MAX_TRACESTATE_MEMBERS: usize = 32;
 const TRACE_ID_BYTES: usize = 16;
@@ -26,18 +26,18 @@ pub struct TraceContext {
     pub trace_id: String,
     /// The id of the span of the run or the job.
     pub span_id: String,
-    /// The id of the span that it is a child of.
+    /// The id of the parent span.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_span_id: Option<String>,
-    /// Whether the trace is recorded by its caller.
+    /// Whether the caller records the trace.
     pub sampled: bool,
-    /// What vendors add, as it was received.
+    /// The `tracestate` of vendors, as it was received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracestate: Option<String>,
 }
 
 impl TraceContext {
-    /// Returns the span of a new trace. Returns `None` if the system has no random numbers.
+    /// Returns the root span of a new trace; `None` if the system has no random numbers.
     pub fn root() -> Option<Self> {
         Some(Self {
             trace_id: random_id::<TRACE_ID_BYTES>()?,
@@ -48,8 +48,10 @@ impl TraceContext {
         })
     }
 
-    /// Returns a child of the span that the caller's `traceparent` names. Returns `None` if that
-    /// is invalid, or the system has no random numbers. An invalid `tracestate` is left out.
+    /// Returns a child of the span in the caller's `traceparent`; `None` if that is invalid, or
+    /// the system has no random numbers.
+    ///
+    /// An invalid `tracestate` is left out.
     pub fn from_caller(traceparent: &str, tracestate: Option<&str>) -> Option<Self> {
         let head = traceparent.get(..TRACEPARENT_LEN)?;
         let rest = traceparent.get(TRACEPARENT_LEN..)?;
@@ -71,7 +73,7 @@ impl TraceContext {
         })
     }
 
-    /// Returns a child of this span. Returns `None` if the system has no random numbers.
+    /// Returns a child of this span; `None` if the system has no random numbers.
     pub fn child(&self) -> Option<Self> {
         Some(Self {
             span_id: random_id::<SPAN_ID_BYTES>()?,
@@ -80,13 +82,13 @@ impl TraceContext {
         })
     }
 
-    /// Returns the `traceparent` for what this span calls.
+    /// Returns the `traceparent` to pass to programs that this span calls.
     pub fn traceparent(&self) -> String {
         let flags = u8::from(self.sampled);
         format!("{VERSION}-{}-{}-{flags:02x}", self.trace_id, self.span_id)
     }
 
-    /// Returns whether its ids are ids, which a log of another program may lack.
+    /// Returns whether the ids are valid, which they may not be in a log of another program.
     pub(crate) fn is_valid(&self) -> bool {
         is_id(&self.trace_id, TRACE_ID_BYTES)
             && [Some(&self.span_id), self.parent_span_id.as_ref()]
@@ -100,7 +102,7 @@ fn is_hex(text: &str, bytes: usize) -> bool {
     text.len() == 2 * bytes && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// An id of zeros is invalid (3.2.2.3, 3.2.2.4).
+/// Returns whether a text is a valid id. An id of zeros is not (3.2.2.3, 3.2.2.4).
 fn is_id(text: &str, bytes: usize) -> bool {
     is_hex(text, bytes) && text.bytes().any(|b| b != b'0')
 }

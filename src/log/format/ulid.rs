@@ -1,4 +1,4 @@
-//! Making ULIDs, the ids of events and of temporary files.
+//! Generation of ULIDs, the ids of events and of temporary files.
 
 use std::time::SystemTime;
 

@@ -1,4 +1,4 @@
-//! The events of a job up to its end.
+//! The events of a job before its end.
 
 use std::collections::BTreeMap;
 
@@ -8,74 +8,73 @@ use super::{EventPayload, is_zero};
 use crate::log::format::event_type::EventType;
 use crate::log::format::trace_context::TraceContext;
 
-/// `job_submitted`: what is to be run, and how.
+/// `job_submitted`: what will run, and how.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct JobSubmitted {
-    /// Program and arguments as text; what is not UTF-8 is shown as `�`.
+    /// The program and its arguments as text, with `�` for what is not UTF-8.
     #[serde(default)]
     pub argv: Vec<String>,
-    /// Program and arguments in base64, where some are not UTF-8.
+    /// The program and its arguments in base64, if some are not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub argv_b64: Option<Vec<String>>,
-    /// How many arguments were left out because there are too many.
+    /// The number of arguments that were left out because there are too many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub argv_omitted: Option<usize>,
     /// The working directory.
     #[serde(default)]
     pub cwd: String,
-    /// The bytes in base64, if they are not UTF-8.
+    /// The working directory in base64, if it is not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd_b64: Option<String>,
-    /// The user id it runs as.
+    /// The id of the user that the job runs as.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// What was handed in with `--input`.
+    /// The values of `--input`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<String, String>,
-    /// What was handed in with `--label`.
+    /// The values of `--label`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// The names of the variables that `--env` set; with their values where asked for.
+    /// The variables that `--env` set, with their values if `--env` logs them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, Option<String>>,
     /// The compensating command, run by `sh -c`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<String>,
-    /// What the job depends on, by the names of its probes.
+    /// The commands of the job's probes, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub probes: BTreeMap<String, String>,
-    /// The names of the probes without which it must not start.
+    /// The names of the probes that must succeed before the job starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub require: Vec<String>,
-    /// Limit of each attempt, in milliseconds.
+    /// The time limit of each attempt, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
-    /// How often a failed attempt is tried again.
+    /// How many times a failed attempt is retried.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub retries: u32,
-    /// The lock that it holds.
+    /// The name of the lock that the run holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<String>,
-    /// The runs that were stopped for the lock.
+    /// The runs that were stopped to get the lock.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced_runs: Vec<String>,
-    /// Whether masking changed anything above: then it must not be run again.
+    /// Whether masking changed any of the fields above, so that the job must not run again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub redacted: bool,
-    /// The names of the variables whose values are masked because their names say that they
-    /// are secrets.
+    /// The names of the variables whose values are masked because their names suggest a secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redacted_vars: Vec<String>,
-    /// Whether its output is captured.
+    /// Whether the job's output is captured.
     #[serde(default)]
     pub capture: bool,
-    /// The process that supervises it.
+    /// The process that supervises the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supervisor: Option<ProcessRef>,
-    /// The process that the caller started, which watches over the supervisor.
+    /// The process that the caller started, which watches the supervisor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub front: Option<ProcessRef>,
-    /// The place in the trace of the caller.
+    /// The span of the job in the caller's trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceContext>,
 }
@@ -96,18 +95,18 @@ impl EventPayload for JobValidated {
     const TYPE: EventType = EventType::JobValidated;
 }
 
-/// Which process a job is: all four together are never used twice.
+/// The identity of a process. No two processes have the same pid, start, namespace and boot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessRef {
     /// The process id.
     pub pid: u32,
-    /// When it began, in clock ticks since the boot, `proc_pid_stat(5)`.
+    /// When it started, in clock ticks since the boot (`proc_pid_stat(5)`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_ticks: Option<u64>,
-    /// The inode of the pid namespace in which the id counts, `pid_namespaces(7)`.
+    /// The inode of the pid namespace that the pid belongs to (`pid_namespaces(7)`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid_namespace: Option<u64>,
-    /// The boot in which it runs, `/proc/sys/kernel/random/boot_id`.
+    /// The boot in which the process runs (`/proc/sys/kernel/random/boot_id`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
     /// The process group of a job's process.
@@ -116,16 +115,16 @@ pub struct ProcessRef {
     /// The session of a job's process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sid: Option<u32>,
-    /// Whether processes that do not belong to the job may be in its group.
+    /// Whether the group may also contain processes that do not belong to the job.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shares_group: bool,
-    /// Whether processes that do not belong to the job may be in its session.
+    /// Whether the session may also contain processes that do not belong to the job.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shares_session: bool,
 }
 
 impl ProcessRef {
-    /// Returns when it started, in milliseconds since the boot.
+    /// Returns when the process started, in milliseconds since the boot.
     pub fn start_ms(&self) -> Option<u64> {
         let ticks_per_second = rustix::param::clock_ticks_per_second().max(1);
         Some(self.start_ticks?.saturating_mul(1_000) / ticks_per_second)
@@ -135,7 +134,7 @@ impl ProcessRef {
 /// `job_started`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct JobStarted {
-    /// Counts from 1.
+    /// The number of the attempt, from 1.
     #[serde(default)]
     pub attempt: u32,
     /// The process.
@@ -147,12 +146,12 @@ impl EventPayload for JobStarted {
     const TYPE: EventType = EventType::JobStarted;
 }
 
-/// `job_sampled`. `T` is what is read or written of the usage.
+/// `job_sampled`. `T` is the part of the usage that is read or written.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct JobSampled<T> {
     /// The usage of the job's processes.
     pub job: T,
-    /// The readings of the job's probes by name; `None` is what could not be determined.
+    /// The readings of the job's probes by name; `None` if a probe could not decide.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub probes: BTreeMap<String, Option<bool>>,
 }
@@ -166,25 +165,26 @@ impl<T: Serialize> EventPayload for JobSampled<T> {
 pub struct SupervisorReplaced {
     /// The new supervisor.
     pub supervisor: ProcessRef,
-    /// The exit code of the one that died, where it exited.
+    /// The exit code of the supervisor that died, if it exited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
     /// The name of the signal that killed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
-    /// The attempt that was started last; 0 if none was.
+    /// The last attempt that was started; 0 if none was.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attempt: u32,
-    /// How much output was stored, in bytes.
+    /// The number of bytes of output that were stored.
     #[serde(default)]
     pub captured_bytes: u64,
-    /// How many bytes of stdout may be missing there, or passed on twice.
+    /// The number of bytes of stdout that may be missing from it, or were passed on twice.
     #[serde(default)]
     pub uncertain_stdout_bytes: u64,
-    /// How many bytes of stderr may be missing there, or passed on twice.
+    /// The number of bytes of stderr that may be missing from it, or were passed on twice.
     #[serde(default)]
     pub uncertain_stderr_bytes: u64,
-    /// How many bytes of a pipe that both share may be missing there, or passed on twice.
+    /// The number of bytes of a shared pipe that may be missing from it, or were passed on
+    /// twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uncertain_both_bytes: Option<u64>,
 }

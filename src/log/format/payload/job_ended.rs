@@ -1,4 +1,4 @@
-//! The end of a job, of an attempt, and of a rollback.
+//! The end of a job, an attempt or a rollback.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,36 +7,36 @@ use super::{EventPayload, is_zero};
 use crate::log::format::event_type::EventType;
 use crate::volume::rfc3339;
 
-/// Why a job failed.
+/// The reason why a job failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// It ended with an exit code other than 0.
+    /// The command ended with an exit code other than 0.
     Exit,
-    /// A signal ended it.
+    /// A signal ended the command.
     Signal,
-    /// It ran longer than it may.
+    /// The command exceeded its time limit.
     Timeout,
-    /// There is no such command.
+    /// The command does not exist.
     NotFound,
     /// The command may not be executed.
     NotExecutable,
     /// The inputs or the directory are invalid, or the log could not be written.
     Validation,
-    /// A guard does not hold: disk, memory or load.
+    /// A guard on disk, memory or load does not hold.
     ResourceLimit,
-    /// It was called off before it began or between two attempts.
+    /// The job was canceled before its start or between two attempts.
     Canceled,
-    /// Nobody saw its end.
+    /// No process observed the end of the job.
     Lost,
-    /// A kind of a later version.
+    /// A kind that a later version writes.
     #[serde(other)]
     Other,
 }
 
 impl ErrorKind {
-    /// The name in the log.
+    /// Returns the name in the log.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Exit => "exit",
@@ -53,55 +53,55 @@ impl ErrorKind {
     }
 }
 
-/// What went wrong, for programs and for people.
+/// An error, for programs and for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobError {
-    /// For programs.
+    /// The kind, for programs.
     pub kind: ErrorKind,
-    /// For people.
+    /// The message, for people.
     #[serde(default)]
     pub message: String,
 }
 
-/// What the job's processes cost that were waited for, `wait4(2)`, `getrusage(2)`.
+/// The resource usage of the job's processes that were waited for (`wait4(2)`, `getrusage(2)`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Cost {
-    /// CPU time, user and system, in milliseconds.
+    /// CPU time in both modes, in milliseconds.
     pub cpu_ms: u64,
     /// CPU time in user mode, in milliseconds.
     pub user_ms: u64,
     /// CPU time in the kernel, in milliseconds.
     pub system_ms: u64,
-    /// Peak resident set of the largest process, in bytes.
+    /// The peak resident set size of the largest process, in bytes.
     pub max_rss_bytes: u64,
-    /// Read from block devices, in bytes.
+    /// The number of bytes read from block devices.
     pub read_bytes: u64,
-    /// Written to block devices, in bytes.
+    /// The number of bytes written to block devices.
     pub written_bytes: u64,
-    /// Page faults that needed I/O.
+    /// The number of page faults that needed I/O.
     pub major_faults: u64,
-    /// Context switches, voluntary and not.
+    /// The number of context switches, voluntary and involuntary.
     pub context_switches: u64,
 }
 
-/// What the job printed.
+/// The size of a job's output.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Output {
-    /// Came on stdout, in bytes.
+    /// The number of bytes on stdout.
     pub stdout_bytes: u64,
-    /// Came on stderr, in bytes.
+    /// The number of bytes on stderr.
     pub stderr_bytes: u64,
-    /// Came on a pipe or terminal that stdout and stderr shared, in bytes.
+    /// The number of bytes on a pipe or terminal that stdout and stderr shared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub both_bytes: Option<u64>,
-    /// Stands in `jobs/<job_id>.out`, in bytes.
+    /// The number of bytes in `jobs/<job_id>.out`.
     pub captured_bytes: u64,
     /// Why the capture ends before the output does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub truncated: Option<String>,
-    /// What could not be passed on to runlog's own streams, in bytes.
+    /// The number of bytes that could not be passed on to runlog's own streams.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undelivered_bytes: Option<u64>,
     /// Whether a process that the job left behind still held a stream when the job ended.
@@ -123,52 +123,52 @@ pub struct SignalSender {
 pub struct ForwardedSignal {
     /// The name of the signal.
     pub signal: String,
-    /// When it was passed on.
+    /// When the signal was passed on.
     #[serde(default, with = "rfc3339::option")]
     pub ts: Option<Timestamp>,
-    /// The process that sent it; absent where the kernel did, for a terminal.
+    /// The process that sent the signal; absent if the kernel did, on behalf of a terminal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sender: Option<SignalSender>,
 }
 
 impl ForwardedSignal {
-    /// Returns whether it asked the job to end.
+    /// Returns whether the signal asked the job to end.
     pub(crate) fn asks_for_end(&self) -> bool {
         matches!(&*self.signal, "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGQUIT")
     }
 }
 
-/// What [`JobCompleted`], [`JobFailed`] and [`JobRolledBack`] have in common: how a command ended.
+/// The fields that [`JobCompleted`], [`JobFailed`] and [`JobRolledBack`] share.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct JobEnded {
-    /// Counts from 1; 0 if it was never started.
+    /// The number of the attempt, from 1; 0 if none was started.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attempt: u32,
-    /// The exit code, where it exited.
+    /// The exit code, if the command exited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// The name of the signal that ended it.
+    /// The name of the signal that ended the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
-    /// Why it failed.
+    /// Why the command failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<JobError>,
-    /// From the spawn to the end, in milliseconds.
+    /// The time from the start to the end, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
-    /// The cost.
+    /// The resource usage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
-    /// The output so far.
+    /// The size of the output so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Output>,
-    /// The signals that were passed on to it.
+    /// The signals that were passed on to the command.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signals: Vec<ForwardedSignal>,
-    /// How many processes of its cgroup the kernel killed for lack of memory meanwhile.
+    /// The number of processes in the cgroup that the OOM killer killed in the meantime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oom_kills: Option<u64>,
-    /// It will be tried again after so many milliseconds: this is not its end.
+    /// The delay before the next attempt, in milliseconds. If set, the job has not ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_in_ms: Option<u64>,
 }
@@ -203,22 +203,22 @@ impl<E: Serialize> EventPayload for JobRolledBack<E> {
 /// `hook_ended`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct HookEnded {
-    /// Which hook: `on_success`, `on_failure` or `on_end`.
+    /// The hook: `on_success`, `on_failure` or `on_end`.
     #[serde(default)]
     pub hook: String,
     /// The command, run by `sh -c`.
     #[serde(default)]
     pub command: String,
-    /// The exit code, if it exited.
+    /// The exit code, if the command exited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// The signal that ended it.
+    /// The name of the signal that ended the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
-    /// Why it failed.
+    /// Why the command failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<JobError>,
-    /// How long it ran, in milliseconds.
+    /// How long the command ran, in milliseconds.
     #[serde(default)]
     pub duration_ms: u64,
 }

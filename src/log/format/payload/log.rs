@@ -31,7 +31,7 @@ pub struct Sealed {
     pub first_seq: u64,
     /// The sequence number of the last event in it.
     pub last_seq: Option<u64>,
-    /// The time at which its last event was written.
+    /// When the last event in it was written.
     #[serde(
         default,
         with = "rfc3339::option",
@@ -40,7 +40,7 @@ pub struct Sealed {
     pub last_ts: Option<Timestamp>,
     /// The length in bytes, before compression.
     pub bytes: u64,
-    /// The CRC-32C of all its bytes, before compression, in 8 lowercase hex digits.
+    /// The CRC-32C of the segment before compression, as 8 lowercase hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crc32c: Option<String>,
 }
@@ -54,9 +54,9 @@ pub struct LogRepaired<'a> {
     pub offset: u64,
     /// The length of the fragment, in bytes.
     pub bytes: u64,
-    /// What became of the fragment.
+    /// How the fragment was handled.
     pub action: RepairAction,
-    /// The path of the copy, from the directory of the run.
+    /// The path of the copy, relative to the run's directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantine: Option<String>,
     /// The first sequence number that is missing.
@@ -80,9 +80,9 @@ pub enum RepairAction {
     Cut,
     /// The fragment remains as one damaged line.
     Ended,
-    /// Events are missing, and the sequence numbers continue behind them.
+    /// Events are missing, and the sequence numbers continue after them.
     Continued,
-    /// There is no fragment: the whole segment was removed or emptied, so that events may be
+    /// The whole segment was removed or emptied, so there is no fragment, but events may be
     /// missing.
     Missing,
 }

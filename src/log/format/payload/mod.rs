@@ -1,5 +1,5 @@
 //! The payloads of the events: the fields after `type`, `run_id` and `job_id`, without the
-//! snapshots of the host. What is written, folded, checked and shown has these types.
+//! snapshots of the host. The writer, the fold, `--verify` and the output all use these types.
 
 mod job;
 mod job_ended;

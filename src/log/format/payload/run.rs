@@ -13,28 +13,28 @@ use crate::volume::{JobId, RunId};
 /// `run_opened`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct RunOpened {
-    /// The name that people know it by.
+    /// The name of the run, for people.
     #[serde(default)]
     pub name: String,
-    /// Whether it stays open for more jobs until it is closed by hand.
+    /// Whether the run stays open for more jobs until the user closes it.
     #[serde(default)]
     pub keep_open: bool,
     /// The name of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// The version of runlog that wrote it.
+    /// The version of runlog that wrote the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runlog: Option<String>,
-    /// The boot in which it was written, `/proc/sys/kernel/random/boot_id`.
+    /// The boot in which the event was written (`/proc/sys/kernel/random/boot_id`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
     /// The milliseconds since that boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uptime_ms: Option<u64>,
-    /// The job that started it.
+    /// The job that started the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<EnclosingJob>,
-    /// The place in the trace of the caller.
+    /// The span of the run in the caller's trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceContext>,
 }
@@ -52,10 +52,11 @@ impl EventPayload for RunOpened {
     const TYPE: EventType = EventType::RunOpened;
 }
 
-/// `run_closed`. Only the log itself writes it. `S` is the state of the run, as read or written.
+/// `run_closed`, which only the log itself writes. `S` is the state of the run, as read or
+/// written.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunClosed<S> {
-    /// From the first event to the close, in milliseconds.
+    /// The time from the first event to the close, in milliseconds.
     #[serde(default)]
     pub duration_ms: Option<u64>,
     /// The state of the run.
@@ -66,7 +67,7 @@ impl<S: Serialize> EventPayload for RunClosed<S> {
     const TYPE: EventType = EventType::RunClosed;
 }
 
-/// The summary that the last line of a closed run carries, whatever its type.
+/// The summary in the last line of a closed run, whatever the type of that line.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Summarized<S> {
     /// The state of the run.
@@ -76,7 +77,7 @@ pub struct Summarized<S> {
 /// `note`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Note<'a> {
-    /// What it is about.
+    /// The subject of the note.
     #[serde(borrow, default)]
     pub name: Cow<'a, str>,
     /// The user's JSON.
