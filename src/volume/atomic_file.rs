@@ -12,16 +12,17 @@ use rustix::io::Errno;
 
 use super::layout;
 
-/// The maximum number of links to follow, the limit of the kernel (`path_resolution(7)`).
+/// The maximum number of links to follow, as in the kernel (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
 
-/// A new file that gets its name with [`AtomicFile::finish`]. Until then, and if that never
-/// happens, an existing file of that name remains unchanged.
+/// A new file that gets its name in [`AtomicFile::finish`].
+///
+/// Until then, and if that never happens, an existing file of that name remains unchanged.
 #[derive(Debug)]
 pub struct AtomicFile {
     file: File,
-    /// The target; `None` for a device, a FIFO or an open descriptor, which cannot be
-    /// replaced and is written directly.
+    /// The target; `None` for a device, a FIFO or an open descriptor, which runlog writes to
+    /// directly because it cannot be replaced.
     target: Option<FileLocation>,
 }
 
@@ -29,20 +30,23 @@ pub struct AtomicFile {
 #[derive(Debug)]
 struct FileLocation {
     path: PathBuf,
-    /// The temporary path, or `None` if the file has no name yet. The latter is preferred
-    /// where the file system supports it, because nothing is left if we are killed.
+    /// The temporary path, or `None` if the file has no name yet. A file without a name is
+    /// preferred where the file system supports it, because it leaves nothing behind if runlog
+    /// is killed.
     temp: Option<PathBuf>,
 }
 
 impl AtomicFile {
-    /// Starts a file that will replace `path`, or the target of a link there. The mode of an
-    /// existing file is kept, and its owner if we have the privilege to change owners.
+    /// Creates a file that will replace `path`, or the target of a link there.
+    ///
+    /// The new file keeps the mode of an existing file, and its owner if this process may change
+    /// owners.
     ///
     /// # Errors
-    /// No file can be created in its directory, or `path` is a directory or a socket.
+    /// The file cannot be created in its directory, or `path` is a directory or a socket.
     pub fn create(path: &Path) -> io::Result<Self> {
         let Some(path) = resolve_links(path)? else {
-            // Append, as `>>` does, to keep what is already there.
+            // Append, like `>>`, to keep the existing content.
             let file = File::options().append(true).open(path)?;
             return Ok(Self { file, target: None });
         };
@@ -61,7 +65,7 @@ impl AtomicFile {
         let target = Some(FileLocation { path, temp });
         let new = Self { file, target };
         if let Some(existing) = existing {
-            // Only root may change owners. Do it first, because it clears some mode bits.
+            // Only root may change owners. Do this first, because it clears some mode bits.
             drop(fchown(
                 &new.file,
                 Some(existing.uid()),
@@ -72,11 +76,11 @@ impl AtomicFile {
         Ok(new)
     }
 
-    /// Syncs the file and gives it its name, so that not even a power loss can leave a
-    /// partial file.
+    /// Syncs the file and gives it its name, so that not even a power loss can leave a partial
+    /// file.
     ///
     /// # Errors
-    /// The file cannot be synced or renamed. An existing file is unchanged.
+    /// The file cannot be synced or renamed. An existing file remains unchanged.
     pub fn finish(mut self) -> io::Result<()> {
         if let Some(place) = &mut self.target {
             self.file.sync_data()?;
@@ -92,8 +96,9 @@ impl AtomicFile {
     }
 }
 
-/// Follows the links at the end of a path, even to a target that does not exist yet. Returns
-/// `None` for an open descriptor, such as `/dev/stdout`.
+/// Follows the links at the end of a path, even to a target that does not exist yet.
+///
+/// Returns `None` for an open descriptor, such as `/dev/stdout`.
 ///
 /// # Errors
 /// The links form a loop.
@@ -113,7 +118,7 @@ pub fn resolve_links(path: &Path) -> io::Result<Option<PathBuf>> {
     Err(Errno::LOOP.into())
 }
 
-/// Returns the directory of a file in a form that can be opened.
+/// Returns the directory of a file as a path that can be opened.
 pub fn parent_dir(path: &Path) -> &Path {
     match path.parent() {
         Some(dir) if dir != Path::new("") => dir,
@@ -138,8 +143,10 @@ fn link_temp(file: &File, dir: &Path) -> io::Result<PathBuf> {
     Ok(with_unique_name(dir, link)?.1)
 }
 
-/// Creates something under an unused name. The pid alone is not enough: a process with the
-/// same pid may be active in another pid namespace, or may have died.
+/// Calls `create` with names until one is unused.
+///
+/// The pid alone is not unique: a process with the same pid may be active in another pid
+/// namespace, or may have died and left a file.
 fn with_unique_name<T>(
     dir: &Path,
     make: impl Fn(&Path) -> io::Result<T>,

@@ -4,30 +4,30 @@ use std::sync::OnceLock;
 
 use jiff::Timestamp;
 
-/// Returns the time now in whole microseconds, the precision of the log.
+/// Returns the current time in whole microseconds, the precision of the log.
 pub fn now_ts() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
 }
 
-/// Returns the milliseconds since the boot, including those that the system slept
-/// (`CLOCK_BOOTTIME`, `clock_gettime(2)`). Nobody can set this clock.
+/// Returns the milliseconds since the boot, including the time that the system was suspended
+/// (`CLOCK_BOOTTIME`, `clock_gettime(2)`). This clock cannot be set.
 pub fn uptime_ms() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     seconds * 1_000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000_000
 }
 
-/// Notices when the wall clock is set.
+/// A detector of changes to the wall clock.
 #[derive(Debug, Default)]
 pub struct ClockWatch {
-    /// The wall clock and the uptime, in milliseconds, when it was looked at last.
+    /// The wall clock and the uptime in milliseconds, at the last check.
     last: Option<(Timestamp, u64)>,
 }
 
 impl ClockWatch {
-    /// Returns how far the wall clock, which says `now`, was set since the last call, in
-    /// milliseconds.
+    /// Returns by how many milliseconds the wall clock, which says `now`, was set since the last
+    /// call.
     pub fn set_since_last(&mut self, now: Timestamp) -> i64 {
         let uptime = uptime_ms();
         let (then, uptime_then) = self.last.replace((now, uptime)).unwrap_or((now, uptime));
@@ -40,13 +40,14 @@ impl ClockWatch {
     }
 }
 
-/// By how much the wall clock may differ from the one that nobody can set, in milliseconds,
-/// before it counts as having been set.
+/// The maximum difference, in milliseconds, between the wall clock and the clock that cannot be
+/// set. A larger one means that the wall clock was set.
 const TOLERANCE_MS: u64 = 100;
 
-/// Returns the milliseconds from `start` to `now`, two times of the wall clock; `None` if they
-/// are not known. `start_uptime_ms` is the uptime at `start`, if that was in this boot: it
-/// decides if the wall clock was set meanwhile.
+/// Returns the milliseconds between the wall-clock times `start` and `now`; `None` if unknown.
+///
+/// `start_uptime_ms` is the uptime at `start`, if that was in this boot. It shows whether the
+/// wall clock was set in the meantime.
 pub fn elapsed_ms(
     start: Option<Timestamp>,
     now: Timestamp,
@@ -62,7 +63,7 @@ pub fn elapsed_ms(
 
 /// Returns the random id of this boot (`/proc/sys/kernel/random/boot_id`).
 pub fn boot_id() -> Option<String> {
-    // A process does not outlive the boot.
+    // The boot id never changes during the life of a process.
     static ID: OnceLock<String> = OnceLock::new();
     if let Some(id) = ID.get() {
         return Some(id.clone());
@@ -72,7 +73,7 @@ pub fn boot_id() -> Option<String> {
     (!id.is_empty()).then(|| ID.get_or_init(|| id.to_owned()).clone())
 }
 
-/// Returns whether a boot is this one, as far as it was recorded.
+/// Returns whether a recorded boot id is that of this boot; `false` if none was recorded.
 pub fn is_this_boot(id: Option<&String>) -> bool {
     id.is_some() && id == boot_id().as_ref()
 }

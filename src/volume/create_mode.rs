@@ -6,17 +6,17 @@ use rustix::fs::{Gid, Mode, Stat, fchmod, fchown};
 use rustix::io::Errno;
 use serde::Deserialize;
 
-/// The permissions of a run's directories without a setting: for their owner only.
+/// The default permissions of a run's directories: only the owner has access.
 const PRIVATE: u32 = 0o700;
-/// The permissions of a run's directories where `.omne/var` is shared by a group. New files
-/// belong to that group.
+/// The permissions of a run's directories if a group shares `.omne/var`. New files belong to
+/// that group.
 const SHARED: u32 = 0o2770;
-/// The bits that a file has in common with its directory.
+/// The permission bits that a file shares with its directory.
 const FILE_BITS: u32 = 0o666;
-/// The bits that the umask may remove and that have to be set again.
+/// The bits that the umask may remove, and that runlog then has to set again.
 const SHARED_BITS: u32 = 0o7077;
 
-/// The permissions of what is created in a directory.
+/// The permissions of new files and directories.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum CreateMode {
     /// Whatever the umask leaves.
@@ -24,7 +24,7 @@ pub(super) enum CreateMode {
     Umask,
     /// Exactly the given permissions.
     Exact {
-        /// The permissions of directories; files have the same ones without execution.
+        /// The permissions of directories. Files get the same ones without execution.
         dir: u32,
         /// The group, if it has to be set.
         group: Option<u32>,
@@ -55,7 +55,7 @@ impl TryFrom<String> for RunMode {
 }
 
 impl CreateMode {
-    /// Returns the permissions of runs below the directory `.omne/var` with this metadata.
+    /// Returns the permissions of runs below the directory `.omne/var`, which has this metadata.
     pub(super) fn of_runs(var: &Stat, setting: Option<RunMode>) -> Self {
         let is_shared = var.st_mode & 0o2020 != 0;
         let dir = match setting {
@@ -70,7 +70,7 @@ impl CreateMode {
         }
     }
 
-    /// Returns the mode to create a directory with.
+    /// Returns the mode of new directories.
     pub(super) fn dir(self) -> Mode {
         Mode::from_raw_mode(match self {
             Self::Umask => 0o777,
@@ -78,7 +78,7 @@ impl CreateMode {
         })
     }
 
-    /// Returns the mode to create a file with.
+    /// Returns the mode of new files.
     pub(super) fn file(self) -> Mode {
         Mode::from_raw_mode(match self {
             Self::Umask => FILE_BITS,
@@ -110,8 +110,8 @@ impl CreateMode {
 
 fn apply(new: impl AsFd, mode: u32, group: Option<u32>) -> Result<(), Errno> {
     if let Some(group) = group {
-        // Refused to those who are not members of the group, who keep their own. Do it before
-        // setting the mode, some bits of which it clears.
+        // This fails for users who are not members of the group; their files keep their own
+        // group. Do it before setting the mode, because it clears some mode bits.
         fchown(&new, None, Some(Gid::from_raw(group))).ok();
     }
     fchmod(new, Mode::from_raw_mode(mode))

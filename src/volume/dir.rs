@@ -1,5 +1,7 @@
-//! An open directory. Files are opened relative to it, never through a symbolic link, and
-//! a FIFO or a device can neither block us nor pass for a file.
+//! An open directory.
+//!
+//! Files are opened relative to it and never through a symbolic link. A FIFO or a device can
+//! neither block runlog nor pass for a file.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -41,7 +43,7 @@ pub struct FileMeta {
     pub len: u64,
 }
 
-/// A directory that was opened, or created because it did not exist.
+/// A directory that was opened, and created if it did not exist.
 #[derive(Debug)]
 pub struct EnsuredDir {
     /// The directory.
@@ -56,7 +58,7 @@ pub struct Dir {
     fd: OwnedFd,
     path: PathBuf,
     key: FileKey,
-    /// The permissions of what is created in it, and in directories below it.
+    /// The permissions of new files and directories at any depth below it.
     create_mode: CreateMode,
 }
 
@@ -109,8 +111,7 @@ impl Dir {
         })
     }
 
-    /// Sets the permissions of what is created in this directory, and in directories below
-    /// it.
+    /// Sets the permissions of new files and directories at any depth below this directory.
     pub(super) fn creating(self, create_mode: CreateMode) -> Self {
         Self {
             create_mode,
@@ -118,8 +119,9 @@ impl Dir {
         }
     }
 
-    /// Opens a directory by its path. Symbolic links are followed, because the path comes
-    /// from the user.
+    /// Opens a directory by its path.
+    ///
+    /// Follows symbolic links, because the path comes from the user.
     ///
     /// # Errors
     /// The directory does not exist, is not a directory, or cannot be read.
@@ -198,13 +200,13 @@ impl Dir {
         })
     }
 
-    /// Returns whether the directory was removed since it was opened.
+    /// Returns whether the directory has been removed since it was opened.
     pub(crate) fn is_removed(&self) -> bool {
         rustix::fs::fstat(&self.fd).is_ok_and(|stat| stat.st_nlink == 0)
     }
 
-    /// Returns whether the directory is on a file system that other hosts may mount too, as
-    /// far as its type says so.
+    /// Returns whether other hosts may mount the directory's file system too, judging by its
+    /// type.
     pub(crate) fn is_remote(&self) -> bool {
         rustix::fs::fstatfs(&self.fd).is_ok_and(|fs| REMOTE_FS_MAGIC.contains(&(fs.f_type as u64)))
     }
@@ -214,11 +216,11 @@ impl Dir {
         self.key
     }
 
-    /// Returns the metadata of a name below this directory without following a final link,
-    /// or `None` if nothing has that name.
+    /// Returns the metadata of a name below this directory without following a final link;
+    /// `None` if the name does not exist.
     ///
     /// # Errors
-    /// The operating system refuses.
+    /// The system call fails.
     pub(crate) fn stat(&self, name: &str) -> Result<Option<Stat>, VolumeError> {
         match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
@@ -227,11 +229,11 @@ impl Dir {
         }
     }
 
-    /// Returns metadata without timestamps, for a writer that checks its own file again and
-    /// again. Returns `None` if nothing has that name, or if the operating system refuses.
+    /// Returns metadata without timestamps, for a writer that checks its own file repeatedly.
     ///
-    /// Reading the timestamps of a file would make its next write store a new one, which
-    /// dirties the inode (Linux 6.13, `multigrain-ts.rst`).
+    /// Returns `None` if the name does not exist or the system call fails. Reading the
+    /// timestamps of a file would make its next write store a new one, which dirties the inode
+    /// (Linux 6.13, `multigrain-ts.rst`).
     pub(crate) fn peek_meta(&self, name: &CStr) -> Option<FileMeta> {
         let what = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::NLINK | StatxFlags::SIZE;
         let found = rustix::fs::statx(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW, what).ok()?;
@@ -249,15 +251,15 @@ impl Dir {
     /// Opens a file for appending and reading, and creates it if it does not exist.
     ///
     /// # Errors
-    /// The name is anything but a regular file with one link, or cannot be written.
+    /// The name is not a regular file with exactly one link, or cannot be written.
     pub(crate) fn append(&self, name: &str) -> Result<File, VolumeError> {
         self.open_to_write(name, OFlags::CREATE | OFlags::RDWR | OFlags::APPEND)
     }
 
-    /// Opens a file that exists for appending and reading.
+    /// Opens an existing file for appending and reading.
     ///
     /// # Errors
-    /// The name is missing or anything but a regular file with one link, or cannot be
+    /// The name does not exist, is not a regular file with exactly one link, or cannot be
     /// written.
     pub(crate) fn append_existing(&self, name: &str) -> Result<File, VolumeError> {
         self.open_to_write(name, OFlags::RDWR | OFlags::APPEND)
@@ -267,12 +269,12 @@ impl Dir {
     /// exist.
     ///
     /// # Errors
-    /// The name is anything but a regular file with one link, or cannot be written.
+    /// The name is not a regular file with exactly one link, or cannot be written.
     pub(crate) fn write(&self, name: &str) -> Result<File, VolumeError> {
         self.open_to_write(name, OFlags::CREATE | OFlags::RDWR)
     }
 
-    /// Creates a file that must not exist yet.
+    /// Creates a file that must not exist.
     ///
     /// # Errors
     /// The file exists (kind `AlreadyExists`), or cannot be created.
@@ -306,7 +308,7 @@ impl Dir {
         if !mode.is_shared() || !flags.contains(OFlags::CREATE) {
             return open(flags);
         }
-        // Only a file that this call creates gets its permissions set.
+        // Set the permissions only if this call created the file.
         loop {
             match open(flags | OFlags::EXCL) {
                 Ok(fd) => {
@@ -323,8 +325,8 @@ impl Dir {
         }
     }
 
-    /// Lists the names in this directory that are UTF-8, without `.` and `..`. runlog makes
-    /// no other names.
+    /// Lists the UTF-8 names in this directory, without `.` and `..`. runlog creates no other
+    /// names.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -346,19 +348,21 @@ impl Dir {
     /// Makes the names in this directory durable.
     ///
     /// # Errors
-    /// The sync failed. Any name created since the previous sync may be lost.
+    /// The sync failed, and names created since the previous sync may be lost.
     pub(crate) fn sync(&self) -> Result<(), VolumeError> {
         match rustix::fs::fsync(&self.fd) {
-            // Such a file system cannot sync directories, and keeps names in order itself.
+            // This file system cannot sync directories, and keeps names in order itself.
             Err(Errno::INVAL) => Ok(()),
             synced => synced.at("sync", &self.path),
         }
     }
 
-    /// Renames an entry of this directory to a name in `to`, which may be the same
-    /// directory. An existing name is never replaced.
+    /// Renames an entry of this directory to a name in `to`, which may be the same directory.
+    ///
+    /// Never replaces an existing name.
     ///
     /// # Errors
+    /// The new name exists (kind `AlreadyExists`), or the system call fails.
     /// The new name exists (kind `AlreadyExists`), or the operating system refuses.
     pub(crate) fn rename_to(
         &self,
@@ -369,8 +373,8 @@ impl Dir {
         let path = || self.path.join(name);
         let flags = RenameFlags::NOREPLACE;
         match rustix::fs::renameat_with(&self.fd, name, &to.fd, new_name, flags) {
-            // The file system lacks `RENAME_NOREPLACE`. Checking first is enough for runlog's
-            // own processes, because whichever renames holds the locks.
+            // The file system lacks `RENAME_NOREPLACE`. Checking first is enough among processes
+            // of runlog, because only the holder of the locks renames.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) if to.stat(new_name)?.is_none() => {
                 rustix::fs::renameat(&self.fd, name, &to.fd, new_name).at("rename", path())
             }
@@ -384,7 +388,7 @@ impl Dir {
     /// Renames a file in this directory, replacing any file that has the new name.
     ///
     /// # Errors
-    /// The operating system refuses.
+    /// The system call fails.
     pub(crate) fn replace(&self, name: &str, new_name: &str) -> Result<(), VolumeError> {
         let path = || self.path.join(new_name);
         rustix::fs::renameat(&self.fd, name, &self.fd, new_name).at("replace", path())
@@ -393,7 +397,7 @@ impl Dir {
     /// Removes a file below this directory. A missing file is not an error.
     ///
     /// # Errors
-    /// The operating system refuses.
+    /// The system call fails.
     pub(crate) fn remove_file(&self, name: &str) -> Result<(), VolumeError> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -401,7 +405,7 @@ impl Dir {
         }
     }
 
-    /// Removes an empty directory below this one and returns whether that worked.
+    /// Removes an empty directory below this one, and returns whether that succeeded.
     pub(crate) fn remove_empty_dir(&self, name: &str) -> bool {
         rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR).is_ok()
     }
@@ -416,7 +420,8 @@ fn map_not_directory(opened: Result<OwnedFd, Errno>, path: &Path) -> Result<Owne
     }
 }
 
-/// What [`VolumeError::UnsafeFile`] says of a file that has a second name, as after `cp -al`.
+/// The description in [`VolumeError::UnsafeFile`] of a file with a second name, as after
+/// `cp -al`.
 pub(crate) const SEVERAL_LINKS: &str = "a file with several links";
 
 pub(super) fn unsafe_file(path: PathBuf, what: &'static str) -> VolumeError {

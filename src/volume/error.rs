@@ -13,13 +13,13 @@ pub enum VolumeError {
         /// Where the search started.
         start: PathBuf,
     },
-    /// The directory named as a volume has no `.omne/`.
+    /// The directory that was named as a volume has no `.omne/`.
     #[error("`{}` is not a volume: it has no .omne directory", root.display())]
     NotAVolume {
         /// The directory that was named.
         root: PathBuf,
     },
-    /// A directory is needed where something else is.
+    /// A path that must be a directory is something else.
     #[error("`{}` is not a directory", path.display())]
     NotADirectory {
         /// The path.
@@ -41,7 +41,7 @@ pub enum VolumeError {
         /// What it is instead.
         what: &'static str,
     },
-    /// A directory tree to be measured or removed contains a directory that is not entered.
+    /// A directory tree to measure or remove contains a directory that runlog does not enter.
     #[error("`{}` is {what} and was not touched", path.display())]
     NotEntered {
         /// The directory.
@@ -56,14 +56,13 @@ pub enum VolumeError {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// The message of the parser, without the excerpt of the file that spans several
-        /// lines.
+        /// The message of the parser, without its excerpt of several lines from the file.
         message: String,
     },
-    /// The operating system refused.
+    /// A system call failed.
     #[error("cannot {action} `{}`", path.display())]
     Io {
-        /// What was tried, as a verb.
+        /// The action that failed, as a verb.
         action: &'static str,
         /// The path.
         path: PathBuf,
@@ -75,8 +74,8 @@ pub enum VolumeError {
 
 /// Formats an error and its causes, outermost first, separated by `: `.
 ///
-/// `Display` of an error leaves out its `source`, so that callers that print the whole chain
-/// do not print causes twice.
+/// `Display` of an error leaves out its `source`, so that callers that print the whole chain do
+/// not print causes twice.
 pub(crate) fn error_chain(e: &dyn std::error::Error) -> String {
     let mut text = e.to_string();
     let mut cause = e.source();

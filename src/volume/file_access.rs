@@ -1,4 +1,4 @@
-//! Owner, group, mode and ACL of a file that takes the place of another one.
+//! Copying the owner, group, mode and ACL of a file to its replacement.
 
 use std::fs::File;
 use std::io;
@@ -6,18 +6,18 @@ use std::io;
 use rustix::fs::{Gid, Mode, Uid, XattrFlags};
 use rustix::io::Errno;
 
-/// The extended attribute that holds the access ACL, acl(5).
+/// The extended attribute that holds the access ACL (`acl(5)`).
 const ACCESS_ACL: &str = "system.posix_acl_access";
-/// The maximum length of an extended attribute in bytes, xattr(7).
+/// The maximum length of an extended attribute in bytes (`xattr(7)`).
 const MAX_XATTR_BYTES: usize = 64 << 10;
 
 /// Gives `to` the owner, group, mode and ACL of `from`.
 ///
-/// Otherwise the processes that could write to the file that is replaced might not be able to
-/// write to its replacement.
+/// Otherwise, processes that could write to the old file might not be able to write to its
+/// replacement.
 ///
 /// # Errors
-/// This process may not do that.
+/// This process lacks the permission.
 pub(crate) fn copy_access(from: &File, to: &File) -> io::Result<()> {
     let (wanted, now) = (rustix::fs::fstat(from)?, rustix::fs::fstat(to)?);
     let owner = (wanted.st_uid != now.st_uid).then(|| Uid::from_raw(wanted.st_uid));
@@ -26,7 +26,7 @@ pub(crate) fn copy_access(from: &File, to: &File) -> io::Result<()> {
         rustix::fs::fchown(to, owner, group)?;
     }
     copy_acl(from, to)?;
-    // Last, since chown(2) clears set-id bits, and an ACL changes the bits of the group.
+    // This comes last, because chown(2) clears set-id bits, and an ACL changes the group bits.
     let mode = wanted.st_mode & 0o7777;
     if rustix::fs::fstat(to)?.st_mode & 0o7777 != mode {
         rustix::fs::fchmod(to, Mode::from_raw_mode(mode))?;
@@ -47,7 +47,7 @@ fn copy_acl(from: &File, to: &File) -> io::Result<()> {
             )?)
         }
         Err(Errno::NODATA) => match rustix::fs::fremovexattr(to, ACCESS_ACL) {
-            // A default ACL of the directory would have given it one.
+            // Remove an ACL that the new file got from the directory's default ACL.
             Ok(()) | Err(Errno::NODATA | Errno::NOTSUP) => Ok(()),
             Err(e) => Err(e.into()),
         },

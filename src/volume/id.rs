@@ -11,7 +11,7 @@ use super::ulid_text::{format_ulid, parse_ulid};
 /// The maximum length of an id in bytes.
 const MAX_LEN: usize = 128;
 
-/// An error that says why a text is not an id.
+/// The reason why a text is not a valid id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid id {text:?}: {reason}")]
 pub struct IdError {
@@ -43,8 +43,8 @@ fn is_id_byte(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')
 }
 
-/// Turns `text` into a valid id of at most `max_len` bytes: invalid characters become `-`.
-/// Returns `fallback` if nothing usable is left.
+/// Turns `text` into a valid id of at most `max_len` bytes by replacing invalid characters with
+/// `-`. Returns `fallback` if nothing usable remains.
 fn sanitize(text: &str, max_len: usize, fallback: &str) -> String {
     let mapped: String = text
         .chars()

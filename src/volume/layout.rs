@@ -7,13 +7,13 @@ use super::{JobId, RunId};
 
 /// The directory that makes its parent a volume.
 pub const OMNE: &str = ".omne";
-/// Everything that changes while runs are active, from the root.
+/// The directory of everything that changes while runs are active, from the root.
 pub const VAR: &str = ".omne/var";
 /// The directory of everything that changes, in `.omne/`.
 pub const VAR_NAME: &str = "var";
 /// The directory of the runs, in `var/`.
 pub const RUNS_NAME: &str = "runs";
-/// The file in `var/` that keeps git from showing the logs as untracked.
+/// The file in `var/` that makes git ignore the logs.
 pub const GIT_IGNORE: &str = ".gitignore";
 /// The directory of the locks of `run --lock`, in `var/`.
 pub const LOCKS: &str = "locks";
@@ -31,14 +31,14 @@ pub const SETTINGS: (&str, &str) = (".omne/lib/cfg", "runlog.toml");
 pub const TRASH: &str = "trash";
 /// The file in `var/` with one line for each run that gc removed.
 pub const RETIRED: &str = "retired.jsonl";
-/// The file that replaces it without its oldest lines.
+/// The temporary file that replaces [`RETIRED`] without its oldest lines.
 pub const RETIRED_NEW: &str = "retired.jsonl.tmp";
 
 /// The file that writers of a run lock.
 pub const LOCK: &str = "lock";
 /// The active segment of a run.
 pub const ACTIVE: &str = "events.jsonl";
-/// The directory of the bytes cut out of a damaged log.
+/// The directory of the bytes that were cut out of a damaged log.
 pub const QUARANTINE: &str = "quarantine";
 /// The directory of the captured output of a run's jobs.
 pub const JOBS: &str = "jobs";
@@ -53,14 +53,15 @@ pub fn trash_name(run: &RunId, ulid: &Ulid) -> String {
     format!("{run}.{}", format_ulid(*ulid))
 }
 
-/// Returns the run that an entry of [`TRASH`] was, or `None` if gc did not put it there.
+/// Returns the run whose directory became this entry of [`TRASH`]; `None` if gc did not put it
+/// there.
 pub fn parse_trash_name(name: &str) -> Option<RunId> {
     let (run, ulid) = name.rsplit_once('.')?;
     let ulid_fits = ulid.len() == ulid::ULID_LEN && Ulid::from_string(ulid).is_ok();
     run.parse().ok().filter(|_| ulid_fits)
 }
 
-/// The suffix of the captured output of a job.
+/// The suffix of files with the captured output of a job.
 pub const OUTPUT_SUFFIX: &str = ".out";
 
 /// Returns the path of a run's active segment, from the directory of the runs.
@@ -73,19 +74,18 @@ pub fn job_out(job: &JobId) -> String {
     format!("{job}{OUTPUT_SUFFIX}")
 }
 
-/// Returns the name of the index that says when each byte of [`job_out`] arrived, and from
-/// which stream.
+/// Returns the name of the index that records when and from which stream each byte of
+/// [`job_out`] arrived.
 pub fn job_index(job: &JobId) -> String {
     format!("{job}.out.idx")
 }
 
-/// Returns the name of the sealed segment whose first event is `first_seq`.
+/// Returns the name of the sealed segment whose first event has the number `first_seq`.
 pub fn sealed(first_seq: u64) -> String {
     format!("events-{first_seq:020}.jsonl")
 }
 
-/// Returns the temporary name of a new segment, or of a compressed one that is not verified
-/// yet.
+/// Returns the temporary name of a new segment, or of a compressed one that is not yet verified.
 pub fn temp_segment_name(of: &str, ulid: &Ulid) -> String {
     format!("{of}.{}{TEMP_SUFFIX}", format_ulid(*ulid))
 }
@@ -114,21 +114,22 @@ pub fn parse_sealed(name: &str) -> Option<(u64, bool)> {
     all_digits.then(|| digits.parse().ok().map(|seq| (seq, compressed)))?
 }
 
-/// Returns the n-th candidate name for bytes cut from `offset` of the segment that starts
-/// with `first_seq`.
+/// Returns the n-th candidate name for bytes cut at `offset` from the segment that starts with
+/// `first_seq`.
 pub fn quarantine_name(first_seq: u64, offset: u64, n: u32) -> String {
     format!("{first_seq:020}@{offset}.{n}")
 }
 
-/// Returns the temporary name, in the same directory, of what will replace the cursor file
-/// `name`.
+/// Returns the temporary name of the replacement of the cursor file `name`, in the same
+/// directory.
 pub fn cursor_temp_name(name: &str) -> String {
     format!(".{name}.new")
 }
 
-/// Parses the name of a file that runtimo rotated away from its log `wal`. Returns whether
-/// version 0.1 did it, which drops the extension of `wal`, and how often the log was
-/// rotated since.
+/// Parses the name of a rotated file of runtimo's log `wal`.
+///
+/// Returns whether version 0.1 rotated it, which drops the extension of `wal`, and how many
+/// times the log has been rotated since.
 pub fn parse_rotated_wal(name: &str, wal: &str) -> Option<(bool, u64)> {
     let number = |of: &str| {
         let digits = name.strip_prefix(of)?.strip_prefix('.')?;

@@ -1,6 +1,6 @@
-//! A volume is a directory that contains `.omne/`. This room has all paths and names in it.
+//! Volumes: directories that contain `.omne/`. This room has all of their paths and names.
 //!
-//! [`Volume`] finds or creates one. [`RunId`] and [`JobId`] are validated when parsed.
+//! [`Volume`] finds or creates one. [`RunId`] and [`JobId`] are validated when they are parsed.
 
 mod atomic_file;
 mod clock;

@@ -15,7 +15,7 @@ use super::{Dir, VolumeError};
 impl Dir {
     /// Opens a regular file for reading. Returns `None` if it does not exist.
     ///
-    /// # Errors
+    /// The name is a link, a FIFO, a directory or a device, or cannot be read.
     /// The name is a link, a FIFO, a directory or a device, or cannot be read.
     pub(crate) fn read(&self, name: &str) -> Result<Option<File>, VolumeError> {
         Ok(self.read_sized(name)?.map(|(file, _)| file))
@@ -62,8 +62,8 @@ impl Dir {
         match rustix::fs::openat2(self, &below, flags, Mode::empty(), resolve) {
             Ok(fd) => return require_regular(fd, || self.path().join(&below)).map(Some),
             Err(Errno::NOENT) => return Ok(None),
-            // The kernel or a sandbox lacks `openat2`, or one of the two is of the wrong
-            // type. Opening them one after the other shows which.
+            // The kernel or a sandbox lacks `openat2`, or one of the two has the wrong type.
+            // Opening one after the other shows which.
             Err(_) => {}
         }
         match self.open_dir(sub) {

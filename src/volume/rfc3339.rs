@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serializer};
 
-/// Returns a time as the log writes it.
+/// Formats a time as in the log.
 pub fn format_ts(ts: Timestamp) -> String {
     format!("{ts:.6}")
 }
@@ -16,7 +16,7 @@ pub fn parse_ts(ts: &str) -> Option<Timestamp> {
     ts.parse().ok()
 }
 
-/// Writes a timestamp, for `#[serde(with)]`.
+/// Serializes a timestamp, for `#[serde(with)]`.
 ///
 /// # Errors
 /// The serializer fails.
@@ -24,10 +24,10 @@ pub fn serialize<S: Serializer>(ts: &Timestamp, to: S) -> Result<S::Ok, S::Error
     to.collect_str(&format_args!("{ts:.6}"))
 }
 
-/// Reads a timestamp, for `#[serde(with)]`.
+/// Deserializes a timestamp, for `#[serde(with)]`.
 ///
 /// # Errors
-/// The value is not a string in RFC 3339.
+/// The value is not an RFC 3339 string.
 pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
     let text = Cow::<'de, str>::deserialize(from)?;
     text.parse().map_err(D::Error::custom)
@@ -41,11 +41,11 @@ pub mod option {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    /// Writes a timestamp, or null.
+    /// Serializes a timestamp or null.
     ///
     /// # Errors
     /// The serializer fails.
-    #[expect(clippy::ref_option, reason = "the signature that serde asks for")]
+    #[expect(clippy::ref_option, reason = "serde requires this signature")]
     pub fn serialize<S: Serializer>(ts: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
         match ts {
             Some(ts) => super::serialize(ts, to),
@@ -53,10 +53,10 @@ pub mod option {
         }
     }
 
-    /// Reads a timestamp, or null.
+    /// Deserializes a timestamp or null.
     ///
     /// # Errors
-    /// The value is neither null nor a string in RFC 3339.
+    /// The value is neither null nor an RFC 3339 string.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
         let text = Option::<Cow<'de, str>>::deserialize(from)?;
         text.map(|text| text.parse().map_err(D::Error::custom))

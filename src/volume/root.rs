@@ -9,7 +9,7 @@ use super::create_mode::CreateMode;
 use super::error::IoContext;
 use super::{Dir, EnsuredDir, RunId, VolumeError, layout};
 
-/// A directory that has an `.omne/`.
+/// A directory that contains `.omne/`.
 #[derive(Debug)]
 pub struct Volume {
     root: Dir,
@@ -20,7 +20,7 @@ impl Volume {
     /// Opens the directory that the user named as the volume.
     ///
     /// # Errors
-    /// It is not a directory, or has no `.omne/`.
+    /// The path is not a directory, or has no `.omne/`.
     pub fn open(root: &Path) -> Result<Self, VolumeError> {
         let dir = Dir::open(root)?;
         if dir.stat(layout::OMNE)?.is_none() {
@@ -33,11 +33,11 @@ impl Volume {
         }
     }
 
-    /// Finds the nearest directory with an `.omne`, from `start` upwards.
+    /// Finds the nearest directory that contains `.omne`, from `start` upwards.
     ///
     /// # Errors
-    /// There is none ([`VolumeError::NotFound`]), or it belongs to another user, whose
-    /// settings and logs must not be picked up by accident.
+    /// No directory does ([`VolumeError::NotFound`]), or the `.omne` belongs to another user,
+    /// whose settings and logs must not be used by accident.
     pub fn discover(start: &Path) -> Result<Self, VolumeError> {
         let start = start.canonicalize().at("resolve", start)?;
         for ancestor in start.ancestors() {
@@ -77,12 +77,12 @@ impl Volume {
         }
     }
 
-    /// Returns the directory that has the `.omne/`.
+    /// Returns the directory that contains `.omne/`.
     pub(crate) fn root(&self) -> &Dir {
         &self.root
     }
 
-    /// Returns the path of the directory that has the `.omne/`.
+    /// Returns the path of the directory that contains `.omne/`.
     pub fn path(&self) -> &Path {
         self.root.path()
     }
@@ -92,10 +92,10 @@ impl Volume {
         self.path().join(layout::run_dir(run))
     }
 
-    /// Opens the directory of all runs. Returns `None` before the first run.
+    /// Opens the directory of all runs; `None` before the first run.
     ///
     /// # Errors
-    /// The directory exists and cannot be opened.
+    /// The directory exists but cannot be opened.
     pub(crate) fn runs(&self) -> Result<Option<Dir>, VolumeError> {
         let opened = self.root.open_dir(layout::VAR).and_then(|var| {
             let runs = var.open_dir(layout::RUNS_NAME)?;
@@ -110,7 +110,8 @@ impl Volume {
 
     /// Returns the permissions of new runs.
     ///
-    /// Settings that cannot be read are reported elsewhere; then runs are for their owner only.
+    /// If the settings cannot be read, runs are private to their owner. Another place reports
+    /// the error.
     fn create_mode(&self, var: &Dir) -> Result<CreateMode, VolumeError> {
         let stat = rustix::fs::fstat(var).at("stat", var.path())?;
         let mode = self.create_mode.get_or_init(|| {
@@ -129,8 +130,8 @@ impl Volume {
         Ok(var.creating(mode).ensure_dir(layout::LOCKS)?.dir)
     }
 
-    /// Opens the chain of directories down to the runs, `.omne`, `.omne/var` and
-    /// `.omne/var/runs`, and creates those that do not exist.
+    /// Opens the directories down to the runs (`.omne`, `.omne/var` and `.omne/var/runs`), and
+    /// creates those that do not exist.
     ///
     /// # Errors
     /// One of them cannot be created or opened.
@@ -138,7 +139,7 @@ impl Volume {
         let omne = self.root.ensure_dir(layout::OMNE)?.dir;
         let EnsuredDir { dir: var, created } = omne.ensure_dir(layout::VAR_NAME)?;
         if created {
-            // Without it git would show the logs as untracked, which is all that is lost.
+            // If this fails, git only shows the logs as untracked.
             drop(ignore_for_git(&var));
         }
         let runs = var.ensure_dir(layout::RUNS_NAME)?.dir;
@@ -162,7 +163,7 @@ mod tests {
 
     use super::*;
 
-    /// Creates a run with a file in it. Returns the modes of both.
+    /// Creates a run with a file in it, and returns the modes of both.
     fn new_run_modes(root: &Path) -> (u32, u32) {
         let volume = Volume::create(root).unwrap();
         let [_, _, runs] = volume.make_runs().unwrap();

@@ -1,5 +1,5 @@
-//! The settings of a volume, `.omne/lib/cfg/runlog.toml`: the defaults of its runs, which
-//! command-line flags override.
+//! The settings of a volume, `.omne/lib/cfg/runlog.toml`: the defaults of its runs. Command-line
+//! flags override them.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
@@ -17,13 +17,15 @@ use super::{Volume, VolumeError, layout};
 /// The maximum size of a settings file in bytes.
 const MAX_SETTINGS_BYTES: u64 = 1 << 20;
 
-/// The settings of a volume. Sizes, durations and numbers keep their text, because they are
-/// parsed like the values of command-line flags.
+/// The settings of a volume.
+///
+/// Sizes, durations and numbers stay text, because they are parsed like the values of
+/// command-line flags.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// `[volume]`: the files of runs.
     pub volume: VolumeSettings,
-    /// `[rotate]`: when a log starts a new segment, and what happens to the old ones.
+    /// `[rotate]`: when a log starts a new segment, and what happens to old segments.
     pub rotate: RotateSettings,
     /// `[gc]`: which runs and events gc may remove.
     pub gc: GcSettings,
@@ -59,7 +61,7 @@ struct UserFile {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct TelemetrySettings {
-    /// What every job depends on: the values of `--probe`.
+    /// The dependencies of every job: the values of `--probe`.
     probes: BTreeMap<String, Spanned<String>>,
 }
 
@@ -95,7 +97,7 @@ pub struct RunDefault {
     pub path: PathBuf,
     /// The line of the value, from 1.
     pub line: usize,
-    /// The key with its section, as it is written.
+    /// The key with its section, as the file has it.
     pub key: String,
     /// The long name of the flag, with `-` or `_`.
     pub flag: String,
@@ -107,9 +109,9 @@ pub struct RunDefault {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "RawFlagValue")]
 pub enum FlagValue {
-    /// Whether a flag without a value is given.
+    /// Whether a flag without a value is set.
     Switch(bool),
-    /// The values of a flag, each as its text.
+    /// The values of a flag, as text.
     Values(Vec<String>),
 }
 
@@ -165,8 +167,8 @@ pub struct GcSettings {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct VolumeSettings {
-    /// The permissions of the directories of new runs, and without execution those of their
-    /// files.
+    /// The permissions of the directories of new runs. Their files get the same ones without
+    /// execution.
     pub mode: Option<RunMode>,
 }
 
@@ -178,7 +180,7 @@ pub struct RedactSettings {
     pub default: Option<bool>,
 }
 
-/// A value as its text, such as `"64MiB"` or `10`.
+/// A value as text, such as `"64MiB"` or `10`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "SettingValue")]
 pub struct RawSetting(pub String);
@@ -203,11 +205,11 @@ impl From<SettingValue> for RawSetting {
 }
 
 impl Volume {
-    /// Reads the settings of the volume. Returns the defaults if there is no settings file.
+    /// Reads the settings of the volume; the defaults if there is no settings file.
     ///
     /// # Errors
-    /// The file cannot be read or parsed. An unknown key is an error too, because it may be
-    /// a typing error.
+    /// The file cannot be read or parsed. An unknown key is an error too, because it may be a
+    /// typo.
     pub(crate) fn settings(&self) -> Result<Settings, VolumeError> {
         let (dir, name) = layout::SETTINGS;
         let Some(file) = self.root().read_in(dir, name)? else {
@@ -226,8 +228,10 @@ impl Volume {
     }
 }
 
-/// Reads the defaults for `runlog run` from a user's settings file. Returns none if there is
-/// no such file, or it is another user's: `HOME` may name the directory of one.
+/// Reads the defaults for `runlog run` from a user's settings file.
+///
+/// Returns none if the file does not exist or belongs to another user: `HOME` may be another
+/// user's directory.
 ///
 /// # Errors
 /// The file cannot be read or parsed, or has an unknown key.
@@ -291,7 +295,7 @@ fn run_defaults(
         flag: "probe".to_owned(),
         value: FlagValue::Values(vec![format!("{name}={}", spec.get_ref())]),
     });
-    // Of two defaults for one flag, the later one counts.
+    // If a flag has two defaults, the later one counts.
     probes.chain(flags).chain(hooks).collect()
 }
 

@@ -1,5 +1,4 @@
-//! Measuring and removing directory trees. No link is followed, and nothing on another file
-//! system is touched.
+//! Measuring and removing directory trees, without following links or leaving the file system.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -16,19 +15,19 @@ use super::{Dir, VolumeError};
 
 /// The maximum depth of nested directories. Runs have two levels.
 const MAX_DEPTH: usize = 32;
-/// How many bytes of directory entries are read at once.
+/// The number of bytes of directory entries to read at a time.
 const NAMES_PER_PASS: usize = 16 << 10;
-/// How many times a directory in which other processes create files is emptied.
+/// The maximum number of attempts to empty a directory in which other processes create files.
 const MAX_PASSES: usize = 8;
 
 /// The size of a directory tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
-    /// The bytes on disk that its removal frees, as `du` counts them.
+    /// The number of bytes on disk that removing it frees, as `du` counts them.
     pub bytes: u64,
     /// The total length of its files in bytes.
     pub content: u64,
-    /// When anything in it was last modified.
+    /// When any file or directory in it was last modified.
     pub touched: Timestamp,
 }
 
@@ -70,11 +69,13 @@ impl Dir {
         Ok(usage)
     }
 
-    /// Removes the entry `name` of this directory, with everything in it. If it is a
-    /// directory, its file `last` is removed last. A missing entry is not an error.
+    /// Removes the entry `name` of this directory with all of its contents. A missing entry is
+    /// not an error.
+    ///
+    /// If the entry is a directory, its file `last` is removed last.
     ///
     /// # Errors
-    /// Something in it cannot be removed. The rest is removed as far as possible.
+    /// Part of it cannot be removed. Everything else is removed.
     pub(crate) fn remove_tree(&self, name: &str, last: &str) -> Result<(), VolumeError> {
         let stat = rustix::fs::fstat(self).at("stat", self.path())?;
         let walk = Walk {
@@ -88,7 +89,7 @@ impl Dir {
     }
 }
 
-/// Opens the directory a second time, so that its entries are read from the start.
+/// Opens the directory again, so that its entries are read from the start.
 fn reopen(dir: &Dir) -> Result<OwnedFd, VolumeError> {
     open_subdir(dir.as_fd(), c".").at("open", dir.path())
 }
@@ -186,7 +187,7 @@ impl Walk {
             }
             match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT) => return Ok(()),
-                // Another process created a file meanwhile.
+                // Another process created a file in the meantime.
                 Err(Errno::NOTEMPTY | Errno::EXIST) => {
                     rustix::fs::seek(&fd, rustix::fs::SeekFrom::Start(0)).at("list", path())?;
                 }
@@ -196,8 +197,8 @@ impl Walk {
         Err(Errno::NOTEMPTY).at("remove", path())
     }
 
-    /// Removes the contents of a directory, except `last`. Continues past what cannot be
-    /// removed and returns the first error.
+    /// Removes the contents of a directory, except `last`. Continues after an entry that cannot
+    /// be removed, and returns the first error.
     fn remove_contents(self, fd: &OwnedFd, path: &Path, last: &[u8]) -> Result<(), VolumeError> {
         let mut space = [MaybeUninit::uninit(); NAMES_PER_PASS];
         let mut names = RawDir::new(fd, &mut space);

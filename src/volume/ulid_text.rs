@@ -1,11 +1,11 @@
-//! ULIDs as text: lowercase where runlog writes them, either case where it reads them.
+//! ULIDs as text: runlog writes lowercase and reads either case.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer, Serializer};
 use ulid::Ulid;
 
-/// Returns a ULID as the log writes it.
+/// Formats a ULID as in the log.
 pub(crate) fn format_ulid(id: Ulid) -> String {
     id.to_string().to_ascii_lowercase()
 }
@@ -15,11 +15,11 @@ pub(crate) fn parse_ulid(text: &str) -> Option<Ulid> {
     text.to_ascii_uppercase().parse().ok()
 }
 
-/// Writes a ULID or null, for `#[serde(with)]`.
+/// Serializes a ULID or null, for `#[serde(with)]`.
 ///
 /// # Errors
 /// The serializer fails.
-#[expect(clippy::ref_option, reason = "the signature that serde asks for")]
+#[expect(clippy::ref_option, reason = "serde requires this signature")]
 pub(crate) fn serialize<S: Serializer>(id: &Option<Ulid>, to: S) -> Result<S::Ok, S::Error> {
     match id {
         Some(id) => to.serialize_str(&format_ulid(*id)),
@@ -27,7 +27,7 @@ pub(crate) fn serialize<S: Serializer>(id: &Option<Ulid>, to: S) -> Result<S::Ok
     }
 }
 
-/// Reads a ULID, for `#[serde(with)]`; null and any other text are `None`.
+/// Deserializes a ULID, for `#[serde(with)]`. Null and any other text are `None`.
 ///
 /// # Errors
 /// The value is neither null nor a string.

@@ -1,4 +1,4 @@
-//! Advisory locks: `flock(2)` by way of fs2, which nothing else uses.
+//! Advisory locks: `flock(2)` through fs2, which no other file uses.
 
 use std::borrow::Borrow;
 use std::fs::File;
@@ -14,9 +14,10 @@ use crate::volume::IoContext;
 /// Locks are usually held for only a few microseconds, and a sleep lasts 50 µs longer than
 /// requested (`PR_SET_TIMERSLACK(2const)`).
 const SPIN_TIME: Duration = Duration::from_micros(150);
-/// The first sleep between two attempts.
+/// How long the first sleep between two attempts lasts.
 const MIN_BACKOFF: Duration = Duration::from_micros(30);
-/// The longest sleep between two attempts. A waiter notices a free lock within this time.
+/// How long a sleep between two attempts lasts at most. A waiter notices a free lock within this
+/// time.
 const MAX_BACKOFF: Duration = Duration::from_micros(500);
 
 /// A held advisory lock. Dropping it releases the lock.
@@ -48,7 +49,7 @@ pub(crate) struct LockDeadline {
 }
 
 impl LockDeadline {
-    /// Starts a wait now.
+    /// Creates a deadline `timeout` from now.
     pub(crate) fn new(timeout: Duration) -> Self {
         let started = Instant::now();
         Self { started, timeout }
@@ -59,7 +60,7 @@ impl LockDeadline {
         self.started
     }
 
-    /// Calls `attempt` with a growing backoff until it succeeds or the time is up.
+    /// Calls `attempt` with growing pauses until it succeeds or the deadline passes.
     ///
     /// # Errors
     /// [`StorageError::LockTimeout`], or the error of an attempt.
@@ -97,10 +98,10 @@ impl From<Duration> for LockDeadline {
     }
 }
 
-/// Takes the exclusive lock of `file`.
+/// Acquires the exclusive lock of `file`.
 ///
 /// # Errors
-/// [`StorageError::LockTimeout`], or the file system has no locks.
+/// [`StorageError::LockTimeout`], or the file system does not support locks.
 pub(crate) fn exclusive<F: Borrow<File> + Clone>(
     file: F,
     path: &Path,
@@ -111,10 +112,10 @@ pub(crate) fn exclusive<F: Borrow<File> + Clone>(
         .poll(path, || try_exclusive(file.clone(), path))
 }
 
-/// Takes the exclusive lock of `file`; returns `None` if that takes longer than `limit`.
+/// Acquires the exclusive lock of `file`; returns `None` if that takes longer than `limit`.
 ///
 /// # Errors
-/// The file system has no locks.
+/// The file system does not support locks.
 pub(crate) fn exclusive_within<F: Borrow<File> + Clone>(
     file: F,
     path: &Path,
@@ -126,10 +127,10 @@ pub(crate) fn exclusive_within<F: Borrow<File> + Clone>(
     }
 }
 
-/// Takes the exclusive lock of `file`; returns `None` if another process holds a lock.
+/// Acquires the exclusive lock of `file`; returns `None` if another process holds a lock.
 ///
 /// # Errors
-/// The file system has no locks.
+/// The file system does not support locks.
 pub(crate) fn try_exclusive<F: Borrow<File>>(
     file: F,
     path: &Path,
@@ -137,10 +138,10 @@ pub(crate) fn try_exclusive<F: Borrow<File>>(
     guard(fs2::FileExt::try_lock_exclusive(file.borrow()), file, path)
 }
 
-/// Takes a shared lock of `file`; returns `None` if another process holds the exclusive lock.
+/// Acquires a shared lock of `file`; returns `None` if another process holds the exclusive lock.
 ///
 /// # Errors
-/// The file system has no locks.
+/// The file system does not support locks.
 pub(crate) fn try_shared<F: Borrow<File>>(
     file: F,
     path: &Path,

@@ -1,5 +1,5 @@
-//! The lease: the lock on `jobs/<job_id>.out` that a job's supervisor holds for as long as it
-//! lives, on its own open of the file, which no child inherits.
+//! The lease: the lock on `jobs/<job_id>.out` that a job's supervisor holds until it exits. The
+//! supervisor opens the file for itself, and no child inherits the descriptor.
 
 use std::fs::File;
 use std::time::Duration;
@@ -8,10 +8,11 @@ use super::file_lock;
 use crate::log::error::StorageError;
 use crate::volume::{Dir, IoContext, JobId, layout};
 
-/// How long a claim waits for a probe, which holds the shared lock for a moment.
+/// How long a claim waits for a probe, which holds the shared lock only briefly.
 const MAX_PROBE_TIME: Duration = Duration::from_millis(20);
 
-/// A held lease. The kernel releases it when the holder exits, however it exits.
+/// A lease that this process holds. The kernel releases it when the process exits for any
+/// reason.
 #[derive(Debug)]
 pub struct Lease {
     file: File,
@@ -22,37 +23,38 @@ pub struct Lease {
 pub enum LeaseState {
     /// The supervisor is alive.
     Held,
-    /// No process holds it.
+    /// No process holds the lease.
     Free,
-    /// There is no such file: it was removed, or lost in a power failure.
+    /// The file does not exist: it was removed, or lost in a power failure.
     Missing,
 }
 
-/// The outcome of claiming a job id by its lease.
+/// The outcome of an attempt to claim a job id by its lease.
 #[derive(Debug)]
 pub enum LeaseClaim {
     /// The file is new.
     New(Lease),
-    /// The file is empty and its lease was free: a start may have left it behind before its
-    /// job was in the log, or its job printed nothing.
+    /// The file is empty and its lease was free. Either a start was interrupted before its job
+    /// was in the log, or its job printed nothing.
     Leftover(Lease),
-    /// The lease is held, or the job printed something.
+    /// The lease is held, or the job has output.
     Taken,
 }
 
 impl Lease {
-    /// Creates the file of a job's output in `jobs` and takes its lease. Done under the locks
-    /// of the run, so this does not wait.
+    /// Creates the file of a job's output in `jobs` and acquires its lease.
+    ///
+    /// Callers hold the locks of the run, so this does not wait for long.
     ///
     /// # Errors
-    /// The file cannot be created, or the file system has no locks.
+    /// The file cannot be created, or the file system does not support locks.
     pub fn claim(jobs: &Dir, job: &JobId) -> Result<LeaseClaim, StorageError> {
         let existed = jobs.stat(&layout::job_out(job))?.is_some();
         let Some(lease) = Self::hold(jobs, job)? else {
             return Ok(LeaseClaim::Taken);
         };
         let path = jobs.path().join(layout::job_out(job));
-        // What was printed may be all that is left of a job whose events were lost.
+        // The output may be all that remains of a job whose events were lost.
         let has_output = lease.file.metadata().at("stat", &path)?.len() > 0;
         Ok(match (existed, has_output) {
             (_, true) => LeaseClaim::Taken,
@@ -61,11 +63,11 @@ impl Lease {
         })
     }
 
-    /// Takes the lease of a job whose supervisor is gone, so that only one process brings it
-    /// to its end. Returns `None` if another process holds it.
+    /// Acquires the lease of a job whose supervisor died, so that only one process ends the job.
+    /// Returns `None` if another process holds it.
     ///
     /// # Errors
-    /// The file cannot be created, or the file system has no locks.
+    /// The file cannot be created, or the file system does not support locks.
     pub fn hold(jobs: &Dir, job: &JobId) -> Result<Option<Self>, StorageError> {
         let name = layout::job_out(job);
         let path = jobs.path().join(&name);
@@ -77,13 +79,13 @@ impl Lease {
         Ok(Some(Self { file }))
     }
 
-    /// Takes over the lease that another process of this job holds: `file` is a duplicate of
-    /// the open file that it locked.
+    /// Takes over a lease that another process of this job holds. `file` is a duplicate of the
+    /// open file that the other process locked.
     pub(crate) fn inherit(file: File) -> Self {
         Self { file }
     }
 
-    /// Returns how many jobs have a file of their output in `jobs`.
+    /// Returns the number of output files in `jobs`.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -95,7 +97,7 @@ impl Lease {
         Ok(outputs.count() as u64)
     }
 
-    /// Returns the file of the job's output, for writing.
+    /// Returns the file of the job's output, open for writing.
     pub fn file(&self) -> &File {
         &self.file
     }
@@ -103,7 +105,7 @@ impl Lease {
     /// Returns whether a process holds the lease of a job of the run in `dir`, without
     /// waiting.
     ///
-    /// # Errors
+    /// The file cannot be opened, or the file system does not support locks.
     /// The file cannot be opened, or the file system has no locks.
     pub fn probe(dir: &Dir, job: &JobId) -> Result<LeaseState, StorageError> {
         let Some(file) = dir.read_in(layout::JOBS, &layout::job_out(job))? else {

@@ -1,5 +1,4 @@
-//! Advisory locks: on files of the log, the lease of a running job, and the locks that runs
-//! are named to hold.
+//! Advisory locks: on files of the log, the lease of a running job, and the named locks of runs.
 
 pub(crate) mod file_lock;
 pub(crate) mod lease;

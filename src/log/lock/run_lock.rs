@@ -1,7 +1,7 @@
 //! A named lock that allows one run at a time: `flock(2)` on a file in `.omne/var/locks/`.
 //!
-//! The kernel releases it when the last process that has the open file is gone. What is in
-//! the file is information for the processes that find it locked, and may be out of date.
+//! The kernel releases it when the last process that has the file open exits. The content of the
+//! file is information for processes that find it locked, and may be out of date.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -15,10 +15,11 @@ use super::file_lock;
 use crate::log::error::StorageError;
 use crate::volume::{FileKey, IoContext, LockName, RunId, Volume, now_ts, rfc3339};
 
-/// The maximum length of what a lock file says, in bytes.
+/// The maximum length of a lock file, in bytes.
 const MAX_HOLDER_BYTES: u64 = 1024;
 
-/// A held lock. Closing the file releases it, unless another process has the open file too.
+/// A lock that this process holds. Closing the file releases it, unless another process has it
+/// open too.
 #[derive(Debug)]
 pub struct RunLock {
     file: File,
@@ -28,31 +29,31 @@ pub struct RunLock {
 /// The outcome of an attempt to take a lock.
 #[derive(Debug)]
 pub enum RunLockAttempt {
-    /// This process holds it.
+    /// This process holds the lock.
     Locked(RunLock),
-    /// Another process holds it.
+    /// Another process holds the lock.
     Held(LockHolder),
 }
 
-/// What a lock file says of the process that holds the lock.
+/// The content of a lock file: the process that holds the lock.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockHolder {
-    /// The run, once it was made.
+    /// The run, once it exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
-    /// The process that the caller of `runlog run` started.
+    /// The pid of the process that the caller started as `runlog run`.
     #[serde(default)]
     pub pid: Option<u32>,
-    /// When it took the lock.
+    /// When it acquired the lock.
     #[serde(default, with = "rfc3339::option")]
     pub since: Option<Timestamp>,
 }
 
 impl RunLock {
-    /// Takes a lock unless another process holds it. Does not wait.
+    /// Acquires a lock without waiting, unless another process holds it.
     ///
     /// # Errors
-    /// The file cannot be created, or the file system has no locks.
+    /// The file cannot be created, or the file system does not support locks.
     pub fn try_lock(volume: &Volume, name: &LockName) -> Result<RunLockAttempt, StorageError> {
         let locks = volume.make_locks()?;
         let name = name.as_str();
@@ -63,7 +64,7 @@ impl RunLock {
                 Some(guard) => guard.keep(),
                 None => return Ok(RunLockAttempt::Held(read_holder(&file))),
             }
-            // Another process may have removed the file since it was opened.
+            // Another process may have removed the file since this one opened it.
             let key = FileKey::from(&fstat(&file).at("stat", &path)?);
             if locks
                 .stat(name)?
@@ -79,7 +80,7 @@ impl RunLock {
         }
     }
 
-    /// Says in the file which run holds the lock.
+    /// Writes to the lock file which run holds the lock.
     pub fn record_run(&self, run: &RunId, front: u32) {
         self.record(Some((run, front)));
     }
@@ -92,7 +93,7 @@ impl RunLock {
         };
         if let Ok(mut text) = serde_json::to_vec(&holder) {
             text.push(b'\n');
-            // Nothing depends on it.
+            // A failure does not matter: the content is only information.
             self.file.write_all_at(&text, 0).ok();
             self.file.set_len(text.len() as u64).ok();
         }
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn removed_lock_file_is_made_again() {
+    fn removed_lock_file_is_recreated() {
         let tmp = tempfile::tempdir().unwrap();
         let volume = Volume::create(tmp.path()).unwrap();
         let name = "it".parse().unwrap();

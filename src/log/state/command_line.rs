@@ -1,9 +1,9 @@
-//! A command as people read it.
+//! Command lines for people.
 
-/// Longest command line that is kept in a state, in characters.
+/// The maximum length of a command line in a state, in characters.
 const MAX_COMMAND_BYTES: usize = 200;
 
-/// A command line for people: quoted where a shell would need it, and cut.
+/// Returns a command line for people, quoted as a shell would need it and truncated.
 pub fn command_line(argv: &[String]) -> String {
     let mut line = String::new();
     for arg in argv {
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_quoted_as_for_a_shell_and_cut() {
+    fn command_line_is_quoted_and_truncated() {
         let line =
             |argv: &[&str]| command_line(&argv.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>());
         assert_eq!(line(&["make", "-j4", "CC=gcc"]), "make -j4 CC=gcc");

@@ -1,4 +1,4 @@
-//! The state of one job, as far as its events say.
+//! The state of one job, according to its events.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::volume::{JobId, rfc3339};
 /// A step in a job's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the words of the log")]
+#[expect(missing_docs, reason = "the names in the log")]
 #[non_exhaustive]
 pub enum Stage {
     #[default]
@@ -53,28 +53,28 @@ impl Stage {
 pub struct Rollback {
     /// The command.
     pub command: String,
-    /// The directory it runs in, if that is valid UTF-8.
+    /// The directory that the command runs in, if its path is valid UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
-    /// Whether it was started.
+    /// Whether the command was started.
     #[serde(default)]
     pub started: bool,
-    /// Whether its end is in the log.
+    /// Whether the command's end is in the log.
     #[serde(default)]
     pub ended: bool,
-    /// Why it failed.
+    /// Why the command failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<JobError>,
 }
 
 impl Rollback {
-    /// Returns whether it was started and its end is not in the log: it still runs, or nobody
-    /// saw it end.
+    /// Returns whether the command was started but its end is not in the log: it is still
+    /// running, or no process saw it end.
     pub fn is_unfinished(&self) -> bool {
         self.started && !self.ended
     }
 
-    /// Returns whether it ended without an error.
+    /// Returns whether the command ended without an error.
     pub fn is_done(&self) -> bool {
         self.ended && self.error.is_none()
     }
@@ -126,16 +126,16 @@ pub struct JobState {
     pub read_bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written_bytes: Option<u64>,
-    /// The supervisor, from the submission to the end.
+    /// The supervisor, from the submission to the end of the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supervisor: Option<ProcessRef>,
-    /// The process that watches over the supervisor, from the submission to the end.
+    /// The process that watches the supervisor, from the submission to the end of the job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub front: Option<ProcessRef>,
-    /// The last signal that asked the last attempt to end, if one was passed on.
+    /// The last signal that was passed on to the last attempt and asked it to end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_request: Option<ForwardedSignal>,
-    /// The process, from the start of an attempt to its end.
+    /// The process of the job, from the start of an attempt to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessRef>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -147,18 +147,18 @@ pub struct JobState {
     /// The probes by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub probes: BTreeMap<String, ProbeState>,
-    /// The place in a distributed trace.
+    /// The job's span in a distributed trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceContext>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub redacted: bool,
-    /// Whether its events are those of another program, whose writer holds no lease.
+    /// Whether another program wrote the events. Its writer holds no lease.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub foreign: bool,
 }
 
 impl JobState {
-    /// Creates a job of which nothing but its id is known.
+    /// Creates a job with nothing but its id.
     pub(crate) fn new(job_id: JobId) -> Self {
         Self {
             job_id,
@@ -190,7 +190,7 @@ impl JobState {
         }
     }
 
-    /// Returns whether its rollback was started and the end of that is not in the log.
+    /// Returns whether the job's rollback was started but its end is not in the log.
     pub fn rollback_is_unfinished(&self) -> bool {
         self.rollback.as_ref().is_some_and(Rollback::is_unfinished)
     }
@@ -211,13 +211,12 @@ impl JobState {
         });
     }
 
-    /// Applies the readings of probes in the line of an event that the job had while it was
-    /// not over.
+    /// Applies the probe readings in the line of an event from before the job ended.
     pub(super) fn read_probes(&mut self, line: &[u8]) {
         apply_readings(&mut self.probes, line);
     }
 
-    /// Applies the end of an attempt; `stage` is that of the job if no other attempt follows.
+    /// Applies the end of an attempt. `stage` is the job's stage if no other attempt follows.
     pub(super) fn end(&mut self, stage: Stage, e: JobEnded, ts: Timestamp) {
         self.process = None;
         self.exit_code = e.exit_code;

@@ -1,4 +1,4 @@
-//! The state of a run: what a fold over its events gives.
+//! The state of a run, which the fold computes from its events.
 
 pub(crate) mod command_line;
 pub(crate) mod job_state;

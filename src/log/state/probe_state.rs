@@ -1,4 +1,4 @@
-//! What a job's probes said while it ran.
+//! The readings of a job's probes while the job ran.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::log::format::payload::parse_payload;
 
-/// What is in each line with readings of probes.
+/// The text that each line with probe readings contains.
 const READINGS: &[u8] = b"\"probes\":{";
 
-/// The readings of one probe over the life of a job; `None` is what could not be determined.
+/// The readings of one probe during a job; `None` if a reading was inconclusive.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ProbeState {
@@ -20,7 +20,7 @@ pub struct ProbeState {
     /// The last reading.
     #[serde(default)]
     pub after: Option<bool>,
-    /// Whether it changed while the job ran, also if it changed back.
+    /// Whether the reading changed while the job ran, even if it changed back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub changed: bool,
 }
@@ -32,7 +32,7 @@ impl ProbeState {
         self.after = reading;
     }
 
-    /// Returns what happened to the probe, as the end of a sentence that begins with its name.
+    /// Returns what happened to the probe, as the end of a sentence that starts with its name.
     pub fn change(&self) -> Option<&'static str> {
         match (self.changed, self.before, self.after) {
             (false, ..) => None,
@@ -45,13 +45,13 @@ impl ProbeState {
     }
 }
 
-/// Returns whether a line may have readings of probes. Few jobs have any, so that lines are not
-/// parsed for them.
+/// Returns whether a line may contain probe readings. Few jobs have probes, so this avoids
+/// parsing most lines.
 pub(super) fn has_readings(line: &[u8]) -> bool {
     memmem::find(line, READINGS).is_some()
 }
 
-/// Applies the readings in the line of a job's event to its probes.
+/// Applies the probe readings in the line of a job's event.
 pub(super) fn apply_readings(probes: &mut BTreeMap<String, ProbeState>, line: &[u8]) {
     #[derive(Default, Deserialize)]
     struct Readings {
@@ -64,7 +64,7 @@ pub(super) fn apply_readings(probes: &mut BTreeMap<String, ProbeState>, line: &[
         telemetry_before: Readings,
         #[serde(default)]
         telemetry_after: Readings,
-        /// Those of a sample.
+        /// The readings in a sample.
         #[serde(default)]
         probes: BTreeMap<String, Option<bool>>,
     }

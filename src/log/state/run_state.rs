@@ -24,23 +24,23 @@ pub const MAX_JOBS: usize = 10_000;
 /// The maximum length of a summary, in bytes of JSON.
 const MAX_SUMMARY_BYTES: usize = 32 << 10;
 
-/// The state of a run, as far as its events say.
+/// The state of a run, according to its events.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "the fields are those of the events")]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each is a fact of its own in the log"
+    reason = "each is a separate fact in the log"
 )]
 #[non_exhaustive]
 pub struct RunState {
     pub name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// The job inside which it was opened.
+    /// The job that opened the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<EnclosingJob>,
-    /// The place in a distributed trace.
+    /// The run's span in a distributed trace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceContext>,
     /// The id of the first event, which orders the runs of a volume by age.
@@ -50,28 +50,28 @@ pub struct RunState {
     pub opened_ts: Option<Timestamp>,
     #[serde(with = "rfc3339::option")]
     pub closed_ts: Option<Timestamp>,
-    /// The boot in which it was opened, and the milliseconds since that boot.
+    /// The boot in which the run was opened, and the uptime at that moment in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uptime_ms: Option<u64>,
-    /// From the first event to the close, in milliseconds.
+    /// The time from the first event to the close, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub closed_after_ms: Option<u64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub keep_open: bool,
-    /// Whether another program started it, whose writer holds no lease.
+    /// Whether another program started the run. Its writer holds no lease.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub foreign: bool,
-    /// Whether its program closed it as a failure, whatever its jobs say.
+    /// Whether its program closed the run as failed, whatever the states of its jobs.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub aborted: bool,
-    /// The length of the sealed segments in bytes, before compression.
+    /// The total length of the sealed segments before compression, in bytes.
     #[serde(skip_serializing_if = "is_zero")]
     pub sealed_bytes: u64,
     pub jobs_total: usize,
     pub jobs_failed: usize,
-    /// Whether `jobs` lacks some because the summary would be too long.
+    /// Whether `jobs` is incomplete because the summary would be too long.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub jobs_truncated: bool,
     pub jobs: Vec<JobState>,
@@ -82,11 +82,11 @@ pub struct RunState {
 impl RunState {
     /// Applies one valid line, without its `\n`.
     ///
-    /// Types and fields that are not known change nothing. The state does not depend on events
-    /// whose segments were removed: a checkpoint that comes first brings it along.
+    /// Ignores unknown types and fields. The state does not depend on events in removed
+    /// segments, because the checkpoint that follows them contains it.
     pub fn apply(&mut self, env: &Envelope<'_>, line: &[u8]) {
         let kind = env.kind.known();
-        // A repaired log that holds nothing else is not open yet.
+        // A repaired log without other events is not open yet.
         let upkeep = matches!(kind, Some(EventType::LogRotated | EventType::LogRepaired));
         if self.first_id.is_none() && !upkeep {
             self.first_id = env.ulid();
@@ -120,7 +120,7 @@ impl RunState {
         }
     }
 
-    /// A sample adds no job.
+    /// Applies a sample, which never adds a job.
     fn apply_sample(&mut self, env: &Envelope<'_>, line: &[u8]) {
         if has_readings(line)
             && let Some(job) = env.job_id()
@@ -132,14 +132,14 @@ impl RunState {
         }
     }
 
-    /// Closes the run at this time of the wall clock.
+    /// Closes the run at this wall-clock time.
     pub(crate) fn close(&mut self, ts: Option<Timestamp>) {
         self.closed_ts = ts;
         self.closed_after_ms = ts.and_then(|ts| self.elapsed_ms(ts));
     }
 
-    /// Returns the milliseconds from the first event to now, where the wall clock says `now`;
-    /// `None` if that is not known.
+    /// Returns the milliseconds from the first event to the wall-clock time `now`; `None` if
+    /// unknown.
     pub fn elapsed_ms(&self, now: Timestamp) -> Option<u64> {
         let uptime = self
             .uptime_ms
@@ -228,7 +228,7 @@ impl RunState {
         }
     }
 
-    /// Returns the job of that id, added if it is new.
+    /// Returns the job with this id, and adds it if it is new.
     pub(crate) fn job_mut(&mut self, job_id: &JobId) -> &mut JobState {
         let at = if let Some(&at) = self.index.get(job_id) {
             at
@@ -240,24 +240,24 @@ impl RunState {
         };
         #[expect(
             clippy::indexing_slicing,
-            reason = "the index holds only places in `jobs`"
+            reason = "the index has only valid positions in `jobs`"
         )]
         &mut self.jobs[at]
     }
 
-    /// Returns the job of that id.
+    /// Returns the job with this id.
     pub fn job(&self, job_id: &str) -> Option<&JobState> {
         self.index.get(job_id).and_then(|&at| self.jobs.get(at))
     }
 
-    /// Returns the jobs of runlog that have no terminal event.
+    /// Returns runlog's own jobs that have no terminal event.
     pub fn unfinished(&self) -> impl Iterator<Item = &JobState> {
         self.jobs
             .iter()
             .filter(|job| !job.stage.is_terminal() && !job.foreign)
     }
 
-    /// Returns how many jobs were submitted, ended and failed.
+    /// Returns the numbers of submitted, ended and failed jobs.
     pub fn job_counts(&self) -> JobCounts {
         let ended = self.jobs.iter().filter(|job| job.stage.is_terminal());
         JobCounts {
@@ -267,8 +267,7 @@ impl RunState {
         }
     }
 
-    /// Returns the milliseconds from the first event to the close; `None` while the run is
-    /// open.
+    /// Returns the milliseconds from the first event to the close; `None` while the run is open.
     pub fn duration_ms(&self) -> Option<u64> {
         let duration = self.closed_ts?.duration_since(self.opened_ts?);
         self.closed_after_ms
@@ -280,16 +279,16 @@ impl RunState {
         self.closed_ts.is_some()
     }
 
-    /// Returns whether the run, being closed, counts as failed.
+    /// Returns whether the run is closed and counts as failed.
     pub fn has_failed(&self) -> bool {
         self.aborted || self.jobs_failed > 0
     }
 
-    /// Returns the state as it goes into the last line of a run: at most 32 KiB of JSON, with
-    /// as many jobs as fit.
+    /// Returns the state for the last line of a run: at most 32 KiB of JSON, with as many jobs
+    /// as fit.
     ///
     /// # Errors
-    /// The state cannot be written as JSON.
+    /// The state cannot be serialized.
     pub fn summary(&self) -> serde_json::Result<Box<serde_json::value::RawValue>> {
         serde_json::value::to_raw_value(&self.truncated()?)
     }
@@ -324,7 +323,7 @@ impl RunState {
 
 #[expect(
     clippy::trivially_copy_pass_by_ref,
-    reason = "the signature that serde asks for"
+    reason = "serde requires this signature"
 )]
 fn is_zero(n: &u64) -> bool {
     *n == 0

@@ -1,29 +1,29 @@
-//! The states that a run can be in.
+//! The possible states of a run.
 
 use serde::{Deserialize, Serialize};
 
-/// What a run is, by the first that fits.
+/// The state of a run. The first variant that applies counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
-    /// No event yet.
+    /// The run has no event yet.
     Pending,
-    /// Closed, and no job failed.
+    /// The run is closed, and no job failed.
     Completed,
-    /// Closed, and some job failed.
+    /// The run is closed, and at least one job failed.
     Failed,
     /// A job has no end, and its lease is held.
     Running,
-    /// A job has no end, and nobody holds its lease.
+    /// A job has no end, and no process holds its lease.
     Lost,
-    /// Not closed, and its writer cannot be seen.
+    /// The run is not closed, and whether its writer is alive cannot be determined.
     Unknown,
-    /// Not closed, and no job is live.
+    /// The run is not closed, and no job is live.
     Open,
 }
 
 impl RunStatus {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 7] = [
         Self::Pending,
         Self::Completed,
@@ -34,17 +34,17 @@ impl RunStatus {
         Self::Open,
     ];
 
-    /// The state of that name.
+    /// Parses the name of a state.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == name)
     }
 
-    /// Whether nothing more is to be waited for.
+    /// Returns whether the run has ended, so that waiting for it makes no sense.
     pub fn has_ended(self) -> bool {
         !matches!(self, Self::Pending | Self::Running | Self::Open)
     }
 
-    /// The name in JSON.
+    /// Returns the name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
