@@ -11,27 +11,27 @@ use crate::log::format::payload::{LogRotated, parse_payload};
 /// The part of a checkpoint that describes the segment before it.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
-    /// The time at which the checkpoint was written.
+    /// When the checkpoint was written.
     pub ts: Timestamp,
     /// The first sequence number of the segment before it.
     pub first_seq: u64,
     /// The length of the segment before it, in bytes before compression.
     pub bytes: u64,
-    /// The time at which the last event before it was written.
+    /// When the last event before the checkpoint was written.
     pub last_ts: Option<Timestamp>,
     /// Whether the checkpoint holds the whole state.
     pub is_full: bool,
 }
 
 impl Checkpoint {
-    /// Parses the first line of a segment; `None` if it is another event, or damaged.
+    /// Parses the first line of a segment; `None` if it is damaged or not a checkpoint.
     fn parse(line: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct StateExtent {
             #[serde(default)]
             jobs_truncated: bool,
         }
-        // Most first lines have another type, and need no checksum to be rejected.
+        // Most first lines have another type, and can be rejected without computing a checksum.
         Envelope::parse_checked(line).filter(|env| env.kind == EventType::LogRotated)?;
         let env = Envelope::parse(line).ok()?;
         let LogRotated { sealed, state } = parse_payload::<LogRotated<StateExtent>>(line)?;
@@ -46,20 +46,20 @@ impl Checkpoint {
 }
 
 impl Segment {
-    /// Returns the checkpoint that the segment opens with, if it has one.
+    /// Returns the checkpoint at the start of the segment, if there is one.
     pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
         let mut lines = self.lines().ok()?;
         let line = lines.next_line().ok()??;
         Checkpoint::parse(line.bytes)
     }
 
-    /// Returns the length of the segment before this one at the moment of its sealing, in
-    /// bytes before compression.
+    /// Returns the length of the previous segment when it was sealed, in bytes before
+    /// compression.
     pub(crate) fn sealed_bytes(&self) -> Option<u64> {
         self.checkpoint().map(|checkpoint| checkpoint.bytes)
     }
 
-    /// Returns the time of the last event in the segment before this one, or a later one.
+    /// Returns the time of the last event in the previous segment, or a later time.
     pub(crate) fn sealed_ts(&self) -> Option<Timestamp> {
         let checkpoint = self.checkpoint()?;
         Some(checkpoint.last_ts.unwrap_or(checkpoint.ts))

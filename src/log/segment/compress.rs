@@ -1,8 +1,8 @@
 //! Compression of sealed segments to `.jsonl.gz`, outside the run's lock.
 //!
-//! Each segment is compressed under the lock of its own file: into a new file that is
-//! synced, read back, compared and renamed, and whose directory is synced. Only then is the
-//! plain file removed. If both exist, the plain file counts, so a crash at any point loses
+//! Each segment is compressed under the lock of its own file, into a new file that is synced,
+//! read back, compared and renamed. Then the directory is synced, and only then is the plain
+//! file removed. If both files exist, the plain one counts, so a crash at any point loses
 //! nothing.
 
 use std::fs::File;
@@ -25,7 +25,7 @@ use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
 use crate::volume::{Dir, FileKey, IoContext, copy_access, layout};
 
-/// The number of bytes that are read at a time.
+/// The number of bytes to read at a time.
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// How long a writer that has not yet noticed the rotation may keep the segment locked.
@@ -44,12 +44,11 @@ pub struct Compressed {
 
 /// Compresses the plain sealed segments of the run in `dir`.
 ///
-/// Skips a segment that another process holds, and one that grew after it was sealed: the
+/// Skips a segment that another process has locked, and one that grew after it was sealed: the
 /// program that appended to it may do so again.
 ///
 /// # Errors
-/// A segment cannot be read, or its compressed file cannot be written. The plain file then
-/// remains.
+/// A segment cannot be read, or its compressed file cannot be written. The plain file remains.
 pub fn compress_sealed(dir: &Dir) -> Result<Vec<Compressed>, StorageError> {
     remove_unfinished(dir)?;
     let mut done = Vec::new();
@@ -75,7 +74,7 @@ pub fn plan_compression(dir: &Dir) -> Result<Vec<Compressed>, StorageError> {
 
 fn eligible_segments(segments: &[Segment]) -> impl Iterator<Item = &Segment> {
     let pairs = segments.iter().zip(segments.iter().skip(1));
-    // Without a checkpoint behind it, the sealed length is unknown.
+    // Without a checkpoint after the segment, its sealed length is unknown.
     let is_unchanged = |(segment, next): &(&Segment, &Segment)| {
         let plain = segment.first_seq.is_some() && !segment.compressed;
         plain && next.sealed_bytes() == Some(segment.len)
@@ -90,7 +89,7 @@ fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, StorageE
             compressed: false,
             ..
         }) => file,
-        // Compressed or pruned since it was listed.
+        // The segment was compressed or pruned after it was listed.
         Ok(_) => return Ok(None),
         Err(e) if e.is_not_found() => return Ok(None),
         Err(e) => return Err(e),
@@ -108,10 +107,10 @@ fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, StorageE
     let unfinished = layout::temp_segment_name(&name, &fresh_ulid());
     let file = Arc::new(dir.create_new(&unfinished)?);
     let path = dir.path().join(&unfinished);
-    // Holding this lock signals that the file is still being written.
+    // This lock shows other processes that the file is still being written.
     let _in_progress = file_lock::try_exclusive(&*file, &path)?;
     match copy_access(&plain, &file) {
-        // Another user's segment stays plain rather than become unreadable to its owner.
+        // Leave another user's segment plain, so that its owner can still read it.
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
             dir.remove_file(&unfinished)?;
             return Ok(None);
@@ -126,7 +125,7 @@ fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, StorageE
             let mismatch = io::Error::other("the compressed file reads back differently");
             return Err(mismatch).at("compress to", &path);
         }
-        // A process that died before it removed the plain file may have left one.
+        // A process that died before it removed the plain file may have left a compressed one.
         dir.remove_file(&name)?;
         dir.rename_to(&unfinished, dir, &name)?;
         dir.sync()
@@ -147,9 +146,10 @@ fn compress(dir: &Dir, segment: &Segment) -> Result<Option<Compressed>, StorageE
     }))
 }
 
-/// Removes the plain file under the lock of the run: a process that removes a segment holds
-/// both locks. Returns `false` if that lock stayed taken; then both files remain, and the plain
-/// one counts.
+/// Removes the plain file under the lock of the run, so that the caller holds both locks.
+///
+/// Returns `false` if another process kept that lock. Both files then remain, and the plain one
+/// counts.
 fn remove_plain(dir: &Dir, segment: &Segment) -> Result<bool, StorageError> {
     let lock = dir.append(layout::LOCK)?;
     let path = dir.path().join(layout::LOCK);
@@ -174,7 +174,7 @@ fn read_back(file: &Arc<File>) -> io::Result<(u64, u32)> {
     checksum(&mut GzipReader::new(span), |_| Ok(()))
 }
 
-/// Returns the length and the CRC-32 of a stream, and hands each chunk to `each`.
+/// Returns the length and the CRC-32 of a stream, and passes each chunk to `each`.
 fn checksum(
     from: &mut impl Read,
     mut each: impl FnMut(&[u8]) -> io::Result<()>,
@@ -197,10 +197,10 @@ fn checksum(
     }
 }
 
-/// How old an unfinished file must be to be removed: a new one may not be locked yet.
+/// The minimum age of an unfinished file to remove: a new one may not be locked yet.
 const STALE_AFTER: Duration = Duration::from_mins(1);
 
-/// Removes the unfinished files of rotations and compressions that were killed.
+/// Removes the unfinished files of interrupted rotations and compressions.
 fn remove_unfinished(dir: &Dir) -> Result<(), StorageError> {
     for name in dir.names()? {
         if !name.ends_with(layout::TEMP_SUFFIX) {

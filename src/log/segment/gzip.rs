@@ -7,7 +7,7 @@ use flate2::bufread::GzDecoder;
 
 /// A decoder of gzip data with any number of members.
 ///
-/// Zeros after the last member are ignored, as gzip(1) does: file systems and tapes pad with
+/// Ignores zeros after the last member, like gzip(1): file systems and tapes pad files with
 /// them.
 #[derive(Debug)]
 pub(crate) struct GzipReader<R> {
@@ -42,7 +42,7 @@ impl<R: Read> Read for GzipReader<R> {
     }
 }
 
-/// Returns whether another member follows, and consumes the padding if none does.
+/// Returns whether another member follows. Consumes the padding if none does.
 fn has_member(rest: &mut impl BufRead) -> io::Result<bool> {
     let mut padded = false;
     loop {

@@ -9,12 +9,12 @@ use crate::log::format::classify::{LineClass, classify};
 use crate::log::format::envelope::DamageReason;
 use crate::log::format::limits::MAX_READ_LINE_BYTES;
 
-/// The initial size of a reader's buffer, in bytes: often only the first line is needed.
+/// The initial size of a reader's buffer, in bytes. Often only the first line is needed.
 const INITIAL_CAPACITY: usize = 4 << 10;
-/// The size to which the buffer grows while reading, in bytes. Only a longer line needs more.
+/// The size up to which the buffer grows, in bytes. Only a longer line needs more.
 const READ_CHUNK_BYTES: usize = 256 << 10;
 
-/// A byte range of a plain file, read by position so that the file can be shared.
+/// A byte range of a plain file. It is read by position, so that the file can be shared.
 #[derive(Debug)]
 pub(crate) struct FileSpan<F> {
     file: F,
@@ -56,7 +56,7 @@ pub struct RawLine<'a> {
     pub len: u64,
     /// Whether it ends with `\n`.
     pub whole: bool,
-    /// Whether it exceeds the maximum length, so that its bytes are not held.
+    /// Whether it exceeds the maximum length, so that its bytes were skipped.
     pub too_long: bool,
 }
 
@@ -67,12 +67,12 @@ impl RawLine<'_> {
     }
 }
 
-/// A reader of the lines of a stream whose first byte is at `offset`.
+/// A reader of the lines of a stream that starts at `offset` of its file.
 #[derive(Debug)]
 pub(crate) struct LineReader<R> {
     source: R,
     buf: Vec<u8>,
-    /// The start of the bytes in `buf` that were read and not yet returned.
+    /// The start in `buf` of the bytes that were read but not yet returned.
     start: usize,
     end: usize,
     offset: u64,
@@ -90,7 +90,7 @@ impl<F: AsRef<File>> LineReader<FileSpan<F>> {
 }
 
 impl<R: Read> LineReader<R> {
-    /// Creates a reader of the lines of `source`, whose first byte is at `offset` of its file.
+    /// Creates a reader of the lines of `source`, which starts at `offset` of its file.
     pub(crate) fn new(source: R, offset: u64) -> Self {
         Self::with_buffer(source, offset, Vec::new())
     }
@@ -107,7 +107,7 @@ impl<R: Read> LineReader<R> {
         }
     }
 
-    /// Continues with another stream, whose first byte is at `offset`.
+    /// Continues with another stream, which starts at `offset`.
     pub(crate) fn restart(&mut self, source: R, offset: u64) {
         let buf = std::mem::take(&mut self.buf);
         *self = Self::with_buffer(source, offset, buf);
@@ -165,7 +165,7 @@ impl<R: Read> LineReader<R> {
     }
 
     fn fill(&mut self) -> io::Result<()> {
-        // A buffer that was not filled is large enough for one read of the stream.
+        // If a read did not fill the buffer, the buffer is large enough for the stream.
         let filled = self.end == self.buf.len();
         if self.start > 0 {
             self.buf.copy_within(self.start..self.end, 0);
@@ -244,7 +244,7 @@ mod tests {
 
     use super::*;
 
-    /// A stream that returns few bytes at a time.
+    /// A stream that returns only a few bytes at a time.
     struct Drip<'a>(&'a [u8], usize);
     impl Read for Drip<'_> {
         fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {

@@ -1,4 +1,4 @@
-//! The segment files of a run: listing, lines, checkpoints, compression, preallocation.
+//! The segment files of a run: listing, lines, checkpoints, compression and preallocation.
 
 pub(crate) mod checkpoint;
 pub(crate) mod compress;

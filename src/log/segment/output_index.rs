@@ -1,8 +1,8 @@
 //! A reader of the index of a job's output.
 //!
-//! The index is JSON Lines without checksums: jq reads it, the output itself stays exactly
-//! what was printed, and a broken index costs only the streams and times. One file per stream
-//! would lose the order between the streams.
+//! The index is JSON Lines without checksums, so that jq can read it. The output itself remains
+//! exactly what the job printed, and a broken index loses only the streams and times. A file for
+//! each stream would lose the order between the streams.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -17,19 +17,19 @@ use crate::log::error::StorageError;
 use crate::log::format::stream_id::StreamId;
 use crate::volume::{Dir, IoContext, JobId, layout, parse_ts};
 
-/// A range of a job's output that arrived at one time from one stream.
+/// A range of a job's output that arrived from one stream at one time.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct OutputRange {
-    /// The end of the range, in bytes from the start of the output. It starts at the end of
-    /// the previous record.
+    /// The end of the range, in bytes from the start of the output. The range starts at the end
+    /// of the previous record.
     pub end: u64,
     /// The stream; `None` if this version does not know it.
     #[serde(deserialize_with = "stream_or_none")]
     pub stream: Option<StreamId>,
-    /// The time at which the bytes were stored, if it is known.
+    /// When the bytes were stored, if that is known.
     #[serde(default, deserialize_with = "time_or_none")]
     pub ts: Option<Timestamp>,
-    /// How far the wall clock was set since the previous record, in milliseconds.
+    /// By how many milliseconds the wall clock was set since the previous record.
     #[serde(default)]
     pub clock_set_ms: i64,
 }
@@ -47,7 +47,7 @@ fn time_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>,
 pub enum IndexRecord {
     /// A range of bytes.
     Range(OutputRange),
-    /// A line that is not a record.
+    /// A line that is not a valid record.
     Malformed,
 }
 

@@ -1,7 +1,7 @@
 //! Preallocation of blocks past the end of the active segment.
 //!
-//! On a full disk, ordinary events are refused while there is still room for the last ones,
-//! so the log can record how the run ended.
+//! On a full disk, ordinary events are rejected while there is still room for the last events,
+//! so that the log can record how the run ended.
 
 use std::fs::File;
 use std::io;
@@ -10,15 +10,15 @@ use rustix::fs::{FallocateFlags, FsWord, IFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-/// The number of bytes that an ordinary event leaves free behind it.
+/// The number of bytes that an ordinary event leaves free after it.
 const RESERVED_BYTES: u64 = 64 << 10;
-/// The step of a preallocation, in bytes, so that few events need a system call.
+/// The step of a preallocation, in bytes. It is large, so that few events need a system call.
 const PREALLOC_STEP: u64 = 128 << 10;
 
-/// The magic number of btrfs, statfs(2).
+/// The magic number of btrfs (`statfs(2)`).
 const BTRFS_SUPER_MAGIC: FsWord = 0x9123_683e;
 
-/// The extent to which the blocks of a segment are known to be allocated.
+/// The range of a segment whose blocks are known to be allocated.
 #[derive(Debug, Default)]
 pub(crate) struct Preallocation {
     until: u64,
@@ -29,13 +29,13 @@ impl Preallocation {
     /// Ensures that blocks are allocated up to `end` plus the reserve.
     ///
     /// # Errors
-    /// There is no room: the disk or the quota is full, or the file size limit is near.
+    /// The disk or the quota is full, or the file would exceed its size limit.
     pub(crate) fn ensure(&mut self, file: &File, len: u64, end: u64) -> io::Result<()> {
         let needed = end + RESERVED_BYTES;
         if self.unsupported || needed <= self.until {
             return Ok(());
         }
-        // fallocate(2) does not check the limit that write(2) enforces.
+        // fallocate(2) does not check this limit, but write(2) does.
         let limit = file_size_limit().unwrap_or(u64::MAX);
         if needed > limit {
             return Err(Errno::FBIG.into());
@@ -48,8 +48,8 @@ impl Preallocation {
                     return Ok(());
                 }
                 Err(Errno::NOSPC | Errno::DQUOT) => {}
-                // Network and copy-on-write file systems have no preallocation. The write
-                // itself reports any other error better.
+                // Network and copy-on-write file systems have no preallocation. Any other error
+                // is reported better by the write itself.
                 Err(_) => {
                     self.unsupported = true;
                     return Ok(());
@@ -59,7 +59,7 @@ impl Preallocation {
         Err(Errno::NOSPC.into())
     }
 
-    /// Drops the known extent because the file was replaced or became shorter.
+    /// Forgets the allocated range because the file was replaced or truncated.
     pub(crate) fn invalidate(&mut self) {
         self.until = 0;
     }
@@ -72,17 +72,17 @@ impl Preallocation {
     }
 }
 
-/// Turns copy-on-write off for an empty file on btrfs, where blocks that were preallocated
-/// would otherwise not be used by a later write (`FS_NOCOW_FL`, `ioctl_iflags(2)`).
+/// Turns off copy-on-write for an empty file on btrfs, where a later write would otherwise not
+/// use the preallocated blocks (`FS_NOCOW_FL`, `ioctl_iflags(2)`).
 pub(crate) fn disable_copy_on_write(file: &File) {
     let is_btrfs = rustix::fs::fstatfs(file).is_ok_and(|fs| fs.f_type == BTRFS_SUPER_MAGIC);
     if is_btrfs && let Ok(flags) = rustix::fs::ioctl_getflags(file) {
-        // If this fails, an almost full disk may refuse a terminal event.
+        // If this fails, an almost full disk may reject a terminal event.
         rustix::fs::ioctl_setflags(file, flags | IFlags::NOCOW).ok();
     }
 }
 
-/// Returns the file size limit (`RLIMIT_FSIZE`, getrlimit(2)); `None` if unlimited.
+/// Returns the file size limit (`RLIMIT_FSIZE`, `getrlimit(2)`); `None` if unlimited.
 fn file_size_limit() -> Option<u64> {
     getrlimit(Resource::Fsize).current
 }

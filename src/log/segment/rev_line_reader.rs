@@ -7,12 +7,12 @@ use std::os::unix::fs::FileExt;
 use super::line_reader::RawLine;
 use crate::log::format::limits::MAX_READ_LINE_BYTES;
 
-/// The size of the first chunk, in bytes: the last line of a finished run usually fits.
+/// The size of the first chunk, in bytes. The last line of a finished run usually fits.
 const FIRST_CHUNK_BYTES: u64 = 2 << 10;
 /// The maximum size of a chunk, in bytes: about half of what a check of the order reads.
 const MAX_CHUNK_BYTES: u64 = 32 << 10;
 
-/// A reader of the lines of a file from an end back to its start.
+/// A reader of the lines of a file, from a given end back to the start.
 #[derive(Debug)]
 pub struct RevLineReader<'a> {
     file: &'a File,
@@ -40,10 +40,10 @@ impl<'a> RevLineReader<'a> {
 
     /// Returns the line before the last returned one; `None` at the start of the file.
     ///
-    /// The first returned line may lack its `\n`.
+    /// The line that is returned first may lack its `\n`.
     ///
     /// # Errors
-    /// The file cannot be read, or is shorter than it was.
+    /// The file cannot be read, or became shorter.
     pub fn prev_line(&mut self) -> io::Result<Option<RawLine<'_>>> {
         if self.end == 0 {
             return Ok(None);
@@ -80,8 +80,8 @@ impl<'a> RevLineReader<'a> {
         Ok(self.buf.get(at).copied().unwrap_or_default())
     }
 
-    /// Returns the start of the line that ends at `text_end`. The buffer reaches back to it
-    /// unless the line is too long.
+    /// Returns the start of the line that ends at `text_end`. The buffer then holds the whole
+    /// line, unless the line is too long.
     fn line_start(&mut self, text_end: u64) -> io::Result<u64> {
         let mut searched_from = text_end;
         loop {
@@ -97,7 +97,7 @@ impl<'a> RevLineReader<'a> {
             }
             searched_from = from;
             if text_end - from > MAX_READ_LINE_BYTES as u64 {
-                // Too long to be returned: only its start is needed.
+                // The line is too long to return, so only its start is needed.
                 self.end = from;
                 self.buf.clear();
             }
@@ -105,7 +105,7 @@ impl<'a> RevLineReader<'a> {
         }
     }
 
-    /// Reads the chunk before the buffer, and drops the bytes that were returned.
+    /// Reads the chunk before the buffer, and drops the bytes that were already returned.
     fn extend(&mut self) -> io::Result<()> {
         let keep = self
             .end
@@ -122,7 +122,7 @@ impl<'a> RevLineReader<'a> {
         if read.is_ok() {
             self.base -= added;
         } else {
-            // The buffer holds nothing any more.
+            // The buffer is now empty.
             self.buf.clear();
             self.base = self.end;
         }

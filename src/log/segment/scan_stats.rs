@@ -14,12 +14,12 @@ use crate::log::format::envelope;
 use crate::log::format::event_type::EventType;
 use crate::volume::IoContext;
 
-/// Statistics of the lines of a segment, gathered from its start.
+/// Statistics of the lines of a segment, from its start.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ScanStats {
     /// Whether a line of another program was found.
     pub foreign: bool,
-    /// The length of the checkpoint including its `\n`, in bytes; 0 without one.
+    /// The length of the checkpoint including its `\n`, in bytes; 0 if there is none.
     pub checkpoint_bytes: u64,
     /// The time of the first event.
     pub first_ts: Option<Timestamp>,
@@ -34,7 +34,7 @@ pub(crate) struct ScanStats {
 }
 
 impl ScanStats {
-    /// Continues over the whole lines up to `len`.
+    /// Continues through the whole lines before `len`.
     ///
     /// # Errors
     /// The segment cannot be read.
@@ -75,7 +75,7 @@ impl ScanStats {
         }
     }
 
-    /// Returns whether the segment has nothing but a checkpoint.
+    /// Returns whether the segment contains only a checkpoint.
     pub(crate) fn is_fresh(&self) -> bool {
         self.end == self.checkpoint_bytes
     }

@@ -1,8 +1,8 @@
-//! The checksum of a whole segment, gathered line by line.
+//! The checksum of a whole segment, computed line by line.
 
 use super::line_reader::RawLine;
 
-/// The CRC-32C of the lines so far, without the parts that a reader does not hold.
+/// The CRC-32C of the lines so far; unknown after a line that was too long to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct SegmentChecksum {
     crc: u32,

@@ -1,4 +1,4 @@
-//! One segment: its name, and access to its lines.
+//! One segment: its name and its lines.
 
 use std::fs::File;
 use std::io;
@@ -20,10 +20,10 @@ use crate::log::format::envelope::{Envelope, peek_frame};
 use crate::log::format::event_type::EventType;
 use crate::volume::{Dir, FileKey, IoContext, layout};
 
-/// The lines of a segment, whether compressed or not.
+/// A reader of the lines of a segment, whether compressed or not.
 pub(crate) type SegmentLines = LineReader<Box<dyn Read + Send>>;
 
-/// One segment of a run's log, at the time of listing.
+/// One segment of a run's log, as it was listed.
 #[derive(Debug, Clone)]
 pub(crate) struct Segment {
     /// The file name in the run's directory.
@@ -41,7 +41,7 @@ pub(crate) struct Segment {
     source: FileSource,
 }
 
-/// Where the open file of a segment comes from.
+/// The source of a segment's open file.
 #[derive(Debug, Clone)]
 enum FileSource {
     /// The file is held open.
@@ -62,7 +62,7 @@ pub(crate) struct SegmentFile {
 }
 
 impl Segment {
-    /// Opens a segment and holds its file; `None` if there is no such file.
+    /// Opens a segment and holds its file open; `None` if the file does not exist.
     pub(crate) fn hold(dir: &Dir, name: String) -> Result<Option<Self>, StorageError> {
         let Some(file) = dir.read(&name)? else {
             return Ok(None);
@@ -72,7 +72,7 @@ impl Segment {
         Ok(Some(Self::new(dir, name, &stat, source)))
     }
 
-    /// Describes a segment whose file is opened for each use; `None` if there is no such file.
+    /// Describes a segment whose file is opened for each use; `None` if the file does not exist.
     pub(crate) fn on_demand(dir: &Arc<Dir>, name: String) -> Result<Option<Self>, StorageError> {
         let stat = dir.stat(&name)?;
         let source = FileSource::OnDemand(Arc::clone(dir));
@@ -128,9 +128,9 @@ impl Segment {
         Err(io::Error::from(ErrorKind::NotFound)).at("open", &self.path)?
     }
 
-    /// Returns the segment with its file held open; `None` if it was pruned.
+    /// Returns the segment with its file held open; `None` if the segment was pruned.
     ///
-    /// If the segment was compressed since it was listed, this is the compressed file.
+    /// If the segment was compressed since it was listed, the file is the compressed one.
     ///
     /// # Errors
     /// The file cannot be opened.
@@ -147,7 +147,7 @@ impl Segment {
         }))
     }
 
-    /// Returns all lines, up to the size at the time of opening.
+    /// Returns all lines within the file's size when it is opened.
     ///
     /// # Errors
     /// See [`Segment::open`].
@@ -155,10 +155,10 @@ impl Segment {
         Ok(self.open()?.lines())
     }
 
-    /// Returns the lines from `start`, the offset of a line before compression.
+    /// Returns the lines from `start`, a line's offset before compression.
     ///
     /// # Errors
-    /// See [`Segment::open`]; or the lines before `start` cannot be read.
+    /// See [`Segment::open`]. Also fails if the lines before `start` cannot be read.
     pub(crate) fn lines_from(&self, start: u64) -> Result<SegmentLines, StorageError> {
         let opened = self.open()?;
         let mut lines = opened.lines();
@@ -177,8 +177,8 @@ impl Segment {
             .map_or_else(|| self.name.clone(), layout::sealed)
     }
 
-    /// Returns the time of the last event; `None` for a compressed segment, which would
-    /// have to be read in full.
+    /// Returns the time of the last event; `None` for a compressed segment, which would have to
+    /// be read in full.
     pub(crate) fn last_ts(&self) -> Option<Timestamp> {
         let SegmentFile {
             file,
@@ -204,7 +204,7 @@ impl Segment {
         checksum.to_hex()
     }
 
-    /// Returns the length before compression, as far as the file can be read.
+    /// Returns the length before compression, up to the point where the file cannot be read.
     pub(crate) fn uncompressed_len(&self) -> u64 {
         if !self.compressed {
             return self.len;
@@ -241,11 +241,11 @@ pub(crate) fn last_ts(file: &File, len: u64) -> Option<Timestamp> {
     None
 }
 
-/// Returns the sequence number of the first line of a plain segment; 0 if it is not an event of
-/// runlog.
+/// Returns the sequence number of the first line of a plain segment; 0 if the line is not an
+/// event of runlog.
 ///
-/// It is part of the name under which bytes cut from the segment are quarantined, and of
-/// cursors. Reads only the frame: a checkpoint may have several megabytes.
+/// The number is part of the names of quarantined bytes, and of cursors. Parses only the
+/// envelope, because a checkpoint may have several megabytes.
 pub(crate) fn first_seq(segment: &File) -> u64 {
     let mut start = [0; envelope::FRAME_LEN];
     let read = segment.read_at(&mut start, 0).ok();
@@ -253,8 +253,8 @@ pub(crate) fn first_seq(segment: &File) -> u64 {
     frame.map_or(0, |frame| frame.seq)
 }
 
-/// Returns whether a plain segment of `len` bytes is at least twice as long as the checkpoint
-/// that it starts with, if it does.
+/// Returns whether a plain segment of `len` bytes is at least twice as long as the checkpoint at
+/// its start, if there is one.
 ///
 /// # Errors
 /// The segment cannot be read.

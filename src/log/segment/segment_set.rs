@@ -1,4 +1,4 @@
-//! The segments of a run: listing them in order, and opening them as of one moment.
+//! The segments of a run: listing them in order, and opening a consistent set.
 
 use std::sync::Arc;
 
@@ -12,22 +12,22 @@ use crate::log::format::classify::LineClass;
 use crate::log::format::event_type::EventType;
 use crate::volume::{Dir, FileKey, IoContext, layout};
 
-/// The maximum number of times a listing is repeated because the directory changed.
+/// The maximum number of listings while the directory keeps changing.
 const MAX_LISTINGS: u32 = 100;
-/// How often a run without events is looked at.
+/// How many times a run without events is checked.
 const MAX_LOOKS: u32 = 3;
 
-/// The number of newest segments that are held open.
+/// The number of newest segments to hold open.
 ///
-/// Rotation renames only the newest ones, and folding a run needs no others. Older segments
-/// are opened one at a time as they are read, so a run may have more segments than a process
-/// may have open files.
+/// Rotation renames only the newest ones, and folding a run needs no others. Older segments are
+/// opened one at a time when they are read, so a run may have more segments than a process may
+/// have open files.
 const MAX_HELD: usize = 8;
 
 /// Lists the names of the segments, oldest first and the active one last.
 ///
 /// If a sealed segment exists both plain and compressed, the plain file counts: compression
-/// removes it only after the compressed one is complete.
+/// removes it only after the compressed file is complete.
 pub(crate) fn names(dir: &Dir) -> Result<Vec<String>, StorageError> {
     let mut sealed: Vec<(u64, bool, String)> = Vec::new();
     let mut active = None;
@@ -47,7 +47,7 @@ pub(crate) fn names(dir: &Dir) -> Result<Vec<String>, StorageError> {
         .collect())
 }
 
-/// Opens the active segment; `None` if there is none.
+/// Opens the active segment; `None` if it does not exist.
 ///
 /// # Errors
 /// The file cannot be opened.
@@ -66,7 +66,7 @@ pub(crate) fn open_newest_sealed(dir: &Dir) -> Result<Option<Segment>, StorageEr
         let Some(name) = names.pop() else {
             return Ok(None);
         };
-        // It may have been compressed since it was listed.
+        // The segment may have been compressed since it was listed.
         if let Some(segment) = Segment::hold(dir, name)? {
             return Ok(Some(segment));
         }
@@ -74,10 +74,10 @@ pub(crate) fn open_newest_sealed(dir: &Dir) -> Result<Option<Segment>, StorageEr
     Ok(None)
 }
 
-/// Lists every segment of a run as of one moment, and holds the newest ones open.
+/// Opens a consistent set of all segments of a run, and holds the newest ones open.
 ///
-/// Lists the directory, opens the files and lists it again, and starts over if a rotation
-/// came in between.
+/// Lists the directory, opens the files, and lists the directory again. Starts over if a
+/// rotation happened in between.
 ///
 /// # Errors
 /// A segment cannot be opened.
@@ -85,7 +85,7 @@ pub(crate) fn open_segments(dir: &Dir) -> Result<Vec<Segment>, StorageError> {
     open_consistent(dir, names, MAX_HELD)
 }
 
-/// Opens all files that `names` lists in `dir` as of one moment.
+/// Opens a consistent set of the files that `names` lists in `dir`.
 ///
 /// # Errors
 /// A file cannot be opened.
@@ -136,7 +136,7 @@ fn is_unchanged(dir: &Dir, again: &[String], opened: &[Segment]) -> Result<bool,
     }
     for (name, segment) in again.iter().zip(opened) {
         if !segment.is_held() {
-            // Compression of an old segment does not matter: it is opened by either name.
+            // Compression of an old segment does not matter: it can be opened under either name.
             let is_same = layout::parse_sealed(name).map(|(seq, _)| seq) == segment.first_seq;
             if !is_same {
                 return Ok(false);
@@ -153,14 +153,14 @@ fn is_unchanged(dir: &Dir, again: &[String], opened: &[Segment]) -> Result<bool,
     Ok(true)
 }
 
-/// Drops the segments whose events are covered by the newest full checkpoint.
+/// Drops the segments that the newest full checkpoint covers.
 pub(crate) fn since_checkpoint(mut segments: Vec<Segment>) -> Vec<Segment> {
     let newest = (1..segments.len()).rev().find(|&at| {
         let (Some(before), Some(segment)) = (segments.get(at - 1), segments.get(at)) else {
             return false;
         };
-        // A program that does not notice rotations may have appended to the sealed file. A
-        // sealed file that is shorter or missing has nothing that the checkpoint lacks.
+        // A program that does not notice rotations may have appended to the sealed file. If the
+        // sealed file is shorter or missing, the checkpoint still contains all of its events.
         let has_more = |checkpoint: &Checkpoint| {
             before.first_seq == Some(checkpoint.first_seq)
                 && !before.compressed
@@ -179,13 +179,13 @@ pub(crate) fn since_checkpoint(mut segments: Vec<Segment>) -> Vec<Segment> {
 /// # Errors
 /// The directory cannot be read.
 pub fn has_events(dir: &Dir) -> Result<bool, StorageError> {
-    // A file of another type is reported when it is opened.
+    // Opening a file of another type reports the error.
     let has_content = |stat: Stat| {
         stat.st_size > 0 || FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
     };
-    // Between the two renames of a rotation there is no active segment, and after them the
-    // sealed one may be removed at once. A reader that looks for one after the other may miss
-    // both, so it looks again before it says that there is none.
+    // Between the two renames of a rotation there is no active segment, and soon after them the
+    // sealed one may be removed. A reader that checks one after the other may miss both, so it
+    // checks again before it reports that there are none.
     for _ in 0..MAX_LOOKS {
         if dir.stat(layout::ACTIVE)?.is_some_and(has_content) || has_sealed(dir)? {
             return Ok(true);
@@ -200,7 +200,7 @@ fn has_sealed(dir: &Dir) -> Result<bool, StorageError> {
 
 /// Returns whether the run in `dir` has started.
 ///
-/// A log with nothing but a torn first write, or the record of its repair, belongs to a run
+/// A log that contains only a torn first write, or the record of its repair, belongs to a run
 /// that is still being created.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Tests of logs in several segments, some of them lost, compressed or not regular files.
+//! Tests of logs with several segments, some of them lost, compressed or not regular files.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,8 +11,8 @@ fn sealed_gz(first_seq: u64) -> String {
     format!("{}.gz", layout::sealed(first_seq))
 }
 
-/// Creates a run whose rotation was interrupted. `left` is the content of the active
-/// segment, if it exists; `seal` writes the sealed one.
+/// Creates a run whose rotation was interrupted. `left` is the content of the active segment, if
+/// it exists. `seal` writes the sealed one.
 fn interrupted(left: Option<&[u8]>, seal: impl Fn(&TestLog, &[u8])) -> TestLog {
     let it = TestLog::with_notes(3);
     let bytes = it.bytes();
@@ -38,7 +38,7 @@ fn compressed(it: &TestLog, bytes: &[u8]) {
 fn missing_active_continues_after_sealed() {
     for left in [None, Some(&b""[..])] {
         let removed = ["log_rotated", "log_repaired", "note", "note"];
-        // A segment is compressed once its rotation is complete.
+        // A segment is compressed only after its rotation is complete.
         let cases: [(Seal, _, &[_]); 2] = [
             (plain, vec!["log_rotated", "note", "note"], &[]),
             (compressed, removed.to_vec(), &[DamageReason::Gap]),
@@ -233,8 +233,8 @@ fn non_regular_files_are_refused() {
         );
         unsafe_of(fold(held.dir()).map(drop).map_err(AppendError::from));
     }
-    // A log with a second link may be read but not written, even by a writer that already
-    // had it open.
+    // A log with a second link can be read but not written, even by a writer that already had it
+    // open.
     let it = TestLog::with_notes(1);
     let held = it.log();
     it.add(&held, 1);

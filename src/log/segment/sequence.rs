@@ -1,29 +1,29 @@
-//! Sequence numbers: which number may follow which.
+//! Sequence numbers, and which number may follow which.
 
 /// The number of bytes at the end of a segment whose order a backward scan checks.
 ///
-/// Lines that were copied there are in order among themselves, and must not make a writer
-/// use a sequence number twice.
+/// Lines that were copied to the end are in order among themselves. A writer that trusted them
+/// would use a sequence number twice.
 pub(crate) const TAIL_CHECK_BYTES: u64 = 64 << 10;
 
 /// Tracks the sequence numbers of lines in log order.
 ///
-/// A damaged whole line may have had a number. It counts as one for the next writer, and
-/// the next valid line may continue with or without it.
+/// A damaged whole line may have had a number. The next writer counts it as one, and the next
+/// valid line may continue with or without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Sequence {
     last: Option<u64>,
     damaged: u64,
 }
 
-/// How a valid line relates to those before it.
+/// The relation of a valid line to the lines before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SequenceStep {
     /// The expected next number.
     Next,
-    /// A number that was seen before.
+    /// A number that has occurred before.
     Repeated,
-    /// A number before which others are missing.
+    /// A number after a gap, in which others are missing.
     Gap,
 }
 
@@ -36,8 +36,8 @@ impl Sequence {
         }
     }
 
-    /// Creates a sequence whose last valid line precedes `next`, followed by `damaged` whole
-    /// lines.
+    /// Creates a sequence whose last valid line has the number before `next` and is followed by
+    /// `damaged` damaged lines.
     pub(crate) fn resumed(next: u64, damaged: u64) -> Self {
         Self {
             damaged,
@@ -45,7 +45,7 @@ impl Sequence {
         }
     }
 
-    /// Adds a valid line and returns how it relates to those before it.
+    /// Adds a valid line, and returns its relation to the lines before it.
     ///
     /// A repeated line changes nothing.
     pub(crate) fn push_event(&mut self, seq: u64) -> SequenceStep {
@@ -64,7 +64,7 @@ impl Sequence {
         self.damaged += 1;
     }
 
-    /// Returns the sequence number of the next event.
+    /// Returns the next event's sequence number.
     pub(crate) fn next(&self) -> u64 {
         self.last.map_or(0, |last| last + 1) + self.damaged
     }

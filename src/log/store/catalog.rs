@@ -1,4 +1,4 @@
-//! The catalog of a volume's runs, and run selection by name.
+//! The catalog of a volume's runs.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use crate::log::error::StorageError;
 use crate::log::segment::segment_set::has_events;
 use crate::volume::{Dir, RunId, Volume};
 
-/// An error while a run is selected by name.
+/// An error from selecting a run by name.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SelectError {
@@ -19,7 +19,7 @@ pub enum SelectError {
         /// The name.
         run: String,
     },
-    /// gc removed no run with this id.
+    /// gc has not removed a run with this id.
     #[error("gc has removed no run {run}")]
     NotRemoved {
         /// The id.
@@ -39,7 +39,7 @@ pub enum SelectError {
         /// The ids that start with it.
         candidates: Vec<RunId>,
     },
-    /// The name cannot be an id or a prefix of one.
+    /// The name is neither a valid id nor a prefix of one.
     #[error(transparent)]
     Malformed(#[from] crate::volume::IdError),
 }
@@ -52,7 +52,7 @@ fn join_candidates(candidates: &[RunId]) -> String {
     names.join(", ")
 }
 
-/// Lists the ids of all directories that may hold a run, sorted.
+/// Lists the ids of all directories that may contain a run, sorted.
 ///
 /// # Errors
 /// The directory of the runs cannot be read.
@@ -69,8 +69,7 @@ pub fn list(volume: &Volume) -> Result<Vec<RunId>, StorageError> {
     Ok(ids)
 }
 
-/// Opens the directory of a run that has events; `None` if it has none yet, or is not a
-/// directory.
+/// Opens the directory of a run; `None` if the run has no events yet, or is not a directory.
 ///
 /// # Errors
 /// The directory cannot be read.
@@ -81,7 +80,7 @@ pub fn open_dir(runs: &Dir, run: &RunId) -> Result<Option<Dir>, StorageError> {
     Ok(has_events(&dir)?.then_some(dir))
 }
 
-/// Opens the directory of a run, which may have no events yet; `None` if there is none.
+/// Opens the directory of a run that may have no events yet; `None` if it does not exist.
 ///
 /// # Errors
 /// The directory cannot be opened.

@@ -1,12 +1,12 @@
-//! Removal of runs that were selected by retention.
+//! Removal of the runs that retention selected.
 //!
-//! Under the locks of a run, its tombstone is appended to `retired.jsonl` and synced, then
-//! its directory is renamed to `trash/` and both directories are synced. A crash before the
-//! rename leaves the run as it was. A crash after it leaves a directory in `trash/`, which
-//! the next gc removes.
+//! With the locks of a run held, gc appends its tombstone to `retired.jsonl` and syncs it, then
+//! renames the run's directory to `trash/` and syncs both directories. A crash before the rename
+//! leaves the run as it was. A crash after it leaves a directory in `trash/`, which the next gc
+//! removes.
 //!
-//! Where `runs/` cannot be renamed from (a mount, a lower layer of an overlay), the run is
-//! removed in place, and its events last.
+//! If a directory cannot be renamed out of `runs/` (a mount, or a lower layer of an overlay), gc
+//! removes the run in place, and its events last.
 
 use std::cell::OnceCell;
 use std::fs::File;
@@ -34,7 +34,7 @@ pub struct GcLock {
     tombstones: TombstoneLog,
 }
 
-/// A run whose locks are held, so that no process appends to it.
+/// A run whose locks are held, so that no process can append to it.
 #[derive(Debug)]
 pub struct LockedForRemoval {
     run: RunId,
@@ -54,7 +54,7 @@ pub enum LockOutcome {
     Removed,
 }
 
-/// A directory that a crash left in `trash/`.
+/// A directory in `trash/` that an interrupted gc left.
 #[derive(Debug)]
 pub struct TrashEntry {
     /// The directory name: the id of the run, a dot and a ULID.
@@ -66,10 +66,11 @@ pub struct TrashEntry {
 }
 
 impl GcLock {
-    /// Acquires the lock, of which there is one per volume.
+    /// Acquires the lock of the volume.
     ///
     /// # Errors
-    /// [`GcError::Running`] if another gc holds it, or the tombstone file cannot be created.
+    /// Another gc holds the lock ([`GcError::Running`]), or the tombstone file cannot be
+    /// created.
     pub fn acquire(volume: &Volume) -> Result<Self, GcError> {
         let [_, var, runs] = volume.make_runs()?;
         let tombstones = TombstoneLog::open(&var)?;
@@ -82,13 +83,13 @@ impl GcLock {
         })
     }
 
-    /// Returns the trash, which is created if it is missing.
+    /// Returns the trash directory, and creates it if it does not exist.
     fn trash(&self) -> Result<&Dir, GcError> {
         if let Some(trash) = self.trash.get() {
             return Ok(trash);
         }
         let trash = self.var.ensure_dir(layout::TRASH)?.dir;
-        // The gc that created it may have died before its own sync.
+        // The gc that created it may have died before it synced the directory.
         self.var.sync().map_err(SyncError::from_volume)?;
         Ok(self.trash.get_or_init(|| trash))
     }
@@ -96,15 +97,15 @@ impl GcLock {
     /// Removes a directory from the trash.
     ///
     /// # Errors
-    /// Part of it cannot be removed. The rest was.
+    /// Part of the directory cannot be removed. The rest is removed.
     pub fn remove_trashed(&self, name: &str) -> Result<(), GcError> {
         Ok(self.trash()?.remove_tree(name, layout::ACTIVE)?)
     }
 
-    /// Takes the locks of a run without waiting.
+    /// Acquires the locks of a run without waiting.
     ///
     /// # Errors
-    /// The files cannot be opened, or the file system has no locks.
+    /// The files cannot be opened, or the file system does not support locks.
     pub fn lock_for_removal(&self, run: &RunId) -> Result<LockOutcome, StorageError> {
         let dir = match self.runs.open_dir(run.as_str()) {
             Err(e) if e.io_kind() == Some(ErrorKind::NotFound) => return Ok(LockOutcome::Removed),
@@ -115,7 +116,7 @@ impl GcLock {
             dir,
             locks: Vec::new(),
         };
-        // A missing file is created: a writer that starts now has to lock the same file.
+        // Create a missing file: a writer that starts now has to lock the same file.
         let lock = held.dir.append(layout::LOCK)?;
         if !held.try_lock(lock, layout::LOCK)? {
             return Ok(LockOutcome::Busy(LOCKED_BY_WRITER));
@@ -137,8 +138,9 @@ impl GcLock {
         })
     }
 
-    /// Records the tombstones of locked runs, then takes the runs off the volume. Call
-    /// [`GcLock::remove`] for each.
+    /// Records the tombstones of locked runs, then removes the runs from the list of runs.
+    ///
+    /// The caller then passes each run to [`GcLock::remove`].
     ///
     /// # Errors
     /// The tombstones cannot be written, and the runs remain.
@@ -160,10 +162,10 @@ impl GcLock {
         Ok(retired)
     }
 
-    /// Retires a run whose tombstone does not fit on the disk, by freeing its own space.
+    /// Retires a run whose tombstone does not fit on the disk, by freeing the run's own space.
     ///
-    /// Output is removed only once the run is in the trash: from then on it is removed in any
-    /// case, by this gc or the next one, which records its tombstone first.
+    /// The output is removed only once the run is in the trash. From then on, this gc or the
+    /// next one removes the run in any case, and records its tombstone first.
     ///
     /// # Errors
     /// The tombstone cannot be written. The run remains, or is in the trash.
@@ -207,11 +209,11 @@ impl GcLock {
 
     /// Removes the files of a retired run.
     ///
-    /// A run that is removed in place stays locked, and its events are removed last: until then
-    /// it is listed as what it was. A trashed run needs no locks.
+    /// A run that is removed in place stays locked, and its events are removed last, so that it
+    /// is listed with its state until then. A run in the trash needs no locks.
     ///
     /// # Errors
-    /// Part of it cannot be removed. The rest was.
+    /// Part of it cannot be removed. The rest is removed.
     pub fn remove(&self, retired: Retired) -> Result<(), GcError> {
         match retired {
             Retired::Trashed(name) => self.remove_trashed(&name),
@@ -223,7 +225,7 @@ impl GcLock {
         }
     }
 
-    /// Opens a run in the trash; `None` if it is no directory.
+    /// Opens a run in the trash; `None` if the entry is not a directory.
     ///
     /// # Errors
     /// The directory cannot be opened.
@@ -235,21 +237,21 @@ impl GcLock {
         }
     }
 
-    /// Removes the oldest tombstones until `max` are left. Returns how many it removed.
+    /// Removes the oldest tombstones until `max` remain, and returns how many it removed.
     ///
     /// # Errors
-    /// They cannot be removed, and all of them remain.
+    /// The tombstones cannot be removed, and all of them remain.
     pub fn trim_tombstones(&mut self, max: usize) -> Result<u64, GcError> {
         self.tombstones.trim(&self.var, max)
     }
 
-    /// Returns whether the removal of a run is recorded already.
+    /// Returns whether the removal of a run is already recorded.
     pub fn has_tombstone(&self, run: &RunId, first_id: Option<Ulid>) -> bool {
         self.tombstones.has(run, first_id)
     }
 
-    /// Records the tombstones of a run in the trash, and frees its output if the disk is full.
-    /// `dir` is the directory of the run.
+    /// Records the tombstones of a run in the trash, and frees the run's output if the disk is
+    /// full. `dir` is the directory of the run.
     ///
     /// # Errors
     /// The tombstone cannot be written.
@@ -262,12 +264,12 @@ impl GcLock {
     }
 }
 
-/// Where the files of a retired run are.
+/// The location of a retired run's files.
 #[derive(Debug)]
 pub enum Retired {
     /// In the trash, under this name.
     Trashed(String),
-    /// Still under `runs/`, which cannot be renamed from, and locked.
+    /// Still under `runs/` and locked, because they cannot be renamed.
     InPlace(LockedForRemoval),
 }
 
@@ -277,12 +279,12 @@ impl LockedForRemoval {
         &self.dir
     }
 
-    /// Frees the preallocated blocks behind the log.
+    /// Frees the preallocated blocks after the end of the log.
     fn release_preallocation(&self) {
         let Ok(active) = self.dir.append_existing(layout::ACTIVE) else {
             return;
         };
-        // Where this fails, there is just no room.
+        // If this fails, the disk only stays as full as it was.
         drop(
             active
                 .metadata()
@@ -326,8 +328,8 @@ impl LockedForRemoval {
 
 /// Returns whether any of these files is locked.
 ///
-/// The locks are probed and not kept: there may be thousands of files, and no process
-/// starts to use one without the locks of the run.
+/// The locks are probed and not held: there may be thousands of files, and no process starts to
+/// use one without holding the locks of the run.
 fn is_any_locked<'a>(
     dir: &Dir,
     names: impl Iterator<Item = &'a String>,
@@ -342,7 +344,7 @@ fn is_any_locked<'a>(
     Ok(false)
 }
 
-/// Lists the directories that crashes left in the trash of a volume.
+/// Lists the directories that interrupted gcs left in the trash of a volume.
 ///
 /// # Errors
 /// The trash cannot be read.

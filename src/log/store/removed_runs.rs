@@ -1,4 +1,4 @@
-//! Removed runs, so that followers can report events that they never read.
+//! The removed runs, so that followers can report events that they never read.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -22,14 +22,14 @@ use crate::volume::{Dir, IoContext, RunId, Volume, layout, ulid_text};
 
 /// The runs that gc removed, and the number of events of each.
 ///
-/// A run is identified by its id and the id of its first event: the id of a run that was
-/// removed may be used again.
+/// A run is identified by its id and the id of its first event, because the id of a removed run
+/// may be used again.
 #[derive(Debug, Default)]
 pub struct RemovedRuns {
     events: HashMap<(RunId, Option<Ulid>), u64>,
     /// The number of events of the last removed run of each id.
     last: HashMap<RunId, u64>,
-    /// The offset at which reading started. What is before is read only if it is needed.
+    /// The offset at which reading started. Earlier lines are read only if they are needed.
     start: u64,
     position: RetiredPosition,
 }
@@ -43,7 +43,7 @@ pub struct RemovedRun {
     pub first_id: Option<Ulid>,
     /// The number of its events.
     pub events: u64,
-    /// The position before its line.
+    /// The position before the run's line.
     pub before: RetiredPosition,
 }
 
@@ -52,9 +52,9 @@ pub struct RemovedRun {
 pub struct NewlyRemoved {
     /// The removed runs.
     pub runs: Vec<RemovedRun>,
-    /// The lines that may have been those of removed runs.
+    /// The damaged lines that may have been those of removed runs.
     pub damage: DamageList,
-    /// Whether the line that was read last is no longer there, so that lines after it may be
+    /// Whether the last line that was read no longer exists, so that lines after it may be
     /// missing too.
     pub lost_place: bool,
 }
@@ -77,7 +77,7 @@ impl RemovedRuns {
         }
     }
 
-    /// Starts with the runs that are removed from now on.
+    /// Starts with the runs that will be removed from now on.
     ///
     /// # Errors
     /// The file exists and cannot be read.
@@ -115,7 +115,7 @@ impl RemovedRuns {
         let (mut number, mut lines_before) = (0, None);
         while let Some(line) = lines.next_line().at("read", &path)? {
             if !line.whole {
-                // In flight or torn, so its run still exists.
+                // The line is incomplete, so its run still exists.
                 break;
             }
             number += 1;
@@ -144,7 +144,7 @@ impl RemovedRuns {
         self.events.insert(key, removed.events);
     }
 
-    /// Reads the tombstones before the place where reading started.
+    /// Reads the tombstones before the position at which reading started.
     fn read_older(&mut self, volume: &Volume) -> Result<(), StorageError> {
         let end = std::mem::take(&mut self.start);
         let Some((file, _, path)) = open(volume)?.filter(|_| end > 0) else {
@@ -162,14 +162,14 @@ impl RemovedRuns {
         Ok(())
     }
 
-    /// Returns the gap for a removed run of which nothing was read; `None` if gc did not
-    /// remove it.
+    /// Returns the gap for a removed run that was not read at all; `None` if gc did not remove
+    /// it.
     pub fn gap_for_run(&self, run: &RunId) -> Option<Gap> {
         self.last.get(run).copied().map(gap_of_all)
     }
 
-    /// Returns the gap after the cursor of a run that no longer exists; `None` if all of it
-    /// was read.
+    /// Returns the gap after the cursor of a run that no longer exists; `None` if all of it was
+    /// read.
     ///
     /// # Errors
     /// The file exists and cannot be read.
@@ -198,12 +198,12 @@ impl RemovedRuns {
 }
 
 impl RemovedRun {
-    /// Returns the gap where nothing of the run was read.
+    /// Returns the gap for a run that was not read at all.
     pub fn gap(&self) -> Gap {
         gap_of_all(self.events)
     }
 
-    /// Returns whether the run still exists, because its removal is not finished.
+    /// Returns whether the run still exists because its removal is not finished.
     pub fn still_exists(&self, runs: &Dir) -> bool {
         let Ok(Some(dir)) = catalog::open_dir(runs, &self.run) else {
             return false;
@@ -239,7 +239,7 @@ fn parse(line: &RawLine<'_>) -> Result<TombstoneLine, DamageReason> {
     serde_json::from_slice(line.bytes).map_err(|_| DamageReason::NotJson)
 }
 
-/// Returns the number of lines before `end`, as far as they can be read.
+/// Returns the number of lines before `end` that can be read.
 fn count_lines(file: &Arc<File>, end: u64) -> u64 {
     let mut lines = LineReader::from_span(FileSpan::new(Arc::clone(file), 0, end));
     let mut count = 0;

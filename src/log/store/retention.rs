@@ -1,5 +1,7 @@
-//! Retention: which runs may be removed, as a pure function of the runs, the policy and the
-//! time. A dry run shows the plan that the real run applies.
+//! Retention: which runs may be removed.
+//!
+//! This is a pure function of the runs, the policy and the time. A dry run shows the plan that
+//! the real run applies.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,25 +12,24 @@ use ulid::Ulid;
 use crate::log::state::run_status::RunStatus;
 use crate::volume::RunId;
 
-/// How long after its last change a run without an event may still be about to start.
+/// How long after its last change a run without events may still be about to start.
 pub(crate) const CREATION_GRACE: Duration = Duration::from_hours(1);
 
 /// Whether a run may be removed at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Eligibility {
-    /// It has ended, so any limit may remove it.
+    /// The run has ended, so any limit may remove it.
     Ended,
-    /// It is unknown whether it has ended: it is removed only if it is named and was not
-    /// touched for a given time.
+    /// It is unknown whether the run has ended. It is removed only if it is named and has not
+    /// changed for a given time.
     Unsure,
-    /// It is live, or may be: it is never removed.
+    /// The run is live, or may be, so it is never removed.
     Live,
-    /// It has neither an event nor any output: it is removed once it was not touched for an
-    /// hour.
+    /// The run has neither events nor output. It is removed once it has not changed for an hour.
     Empty,
 }
 
-/// The facts about a run directory that retention needs.
+/// The facts about a run's directory that retention needs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunInfo {
     /// The id of the run.
@@ -43,9 +44,9 @@ pub struct RunInfo {
     pub first_id: Option<Ulid>,
     /// The time of the first event.
     pub opened_ts: Option<Timestamp>,
-    /// The time at which it was closed.
+    /// When the run was closed.
     pub closed_ts: Option<Timestamp>,
-    /// The time at which it was closed, or else last touched.
+    /// When the run was closed, or else when it last changed.
     pub since: Timestamp,
     /// The number of events.
     pub events: u64,
@@ -55,7 +56,7 @@ pub struct RunInfo {
     pub named: bool,
 }
 
-/// The limits for removal. A limit of 0 is zero, not "no limit".
+/// The limits for removal. A limit of 0 means zero, not "no limit".
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct RetentionPolicy {
     /// Runs that ended at least this long ago are removed.
@@ -64,50 +65,50 @@ pub(crate) struct RetentionPolicy {
     pub max_runs: Option<usize>,
     /// The oldest runs that have ended are removed until the rest use at most this many bytes.
     pub max_size: Option<u64>,
-    /// Failed and lost runs that ended less than this ago are kept, whatever the limits say.
+    /// Failed and lost runs that ended less than this ago are kept, whatever the limits are.
     pub keep_failed: Option<Duration>,
-    /// Runs without an event are removed, as with every other limit.
+    /// Runs without events are removed, as with every other limit.
     pub orphans: bool,
-    /// Named runs that have ended are removed, whatever the limits say.
+    /// Named runs that have ended are removed, whatever the limits are.
     pub named: bool,
 }
 
-/// Why a run is removed.
+/// The reason why a run is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RemoveReason {
-    /// The age, and the limit that it reached.
+    /// The run's age, and the limit that it reached.
     Age(Duration, Duration),
     /// There are more runs than this limit.
     Runs(usize),
     /// The runs use more bytes than this limit.
     Size(u64),
-    /// It has no event, and was not touched for this long.
+    /// The run has no events, and has not changed for this long.
     Orphan(Duration),
-    /// It was named, without any limit.
+    /// The user named the run, without any limit.
     Named,
 }
 
-/// Why a run is kept.
+/// The reason why a run is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeepReason {
-    /// It is within the limits.
+    /// The run is within the limits.
     Fits,
-    /// It failed less than this ago.
+    /// The run failed less than this ago.
     Failed(Duration),
-    /// It is live, or may be.
+    /// The run is live, or may be.
     Live,
-    /// It is unknown whether it has ended, and it was not named with an age.
+    /// It is unknown whether the run has ended, and it was not named with an age.
     Unsure,
-    /// It has no event yet.
+    /// The run has no events yet.
     Pending,
 }
 
-/// What happens to a run.
+/// The decision about a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetentionDecision {
-    /// It is kept.
+    /// The run is kept.
     Keep(KeepReason),
-    /// It is removed.
+    /// The run is removed.
     Remove(RemoveReason),
 }
 
@@ -159,8 +160,8 @@ impl RetentionPolicy {
         self.keep_failed.filter(|limit| failed && age < *limit)
     }
 
-    /// Removes the runs that ended first until the rest fits. All runs that are kept count,
-    /// whatever keeps them.
+    /// Removes the runs that ended first until the rest fits. All kept runs count, whatever the
+    /// reason for keeping them.
     fn by_room(&self, runs: &[RunInfo], decisions: &mut [RetentionDecision]) {
         let mut kept: Vec<_> = runs
             .iter()
@@ -196,7 +197,7 @@ fn age(then: Timestamp, now: Timestamp) -> Duration {
 }
 
 impl RemoveReason {
-    /// Returns the name of the limit, as in the settings.
+    /// Returns the name of the limit in the settings.
     pub fn policy(&self) -> &'static str {
         match self {
             Self::Age(..) => "max_age",

@@ -236,10 +236,10 @@ proptest! {
                 prop_assert!(run.eligibility != Eligibility::Live && !kept);
                 prop_assert!(run.eligibility != Eligibility::Unsure || run.named);
             } else if run.eligibility == Eligibility::Ended && !kept {
-                // It stays only where every limit is kept to.
+                // A kept run is within every limit.
                 prop_assert!(fits && policy.max_age.is_none_or(|d| age < d));
             }
-            // No run goes for want of room while one that ended before it stays.
+            // A run that ended before a run that was removed for lack of room is removed too.
             if let RetentionDecision::Remove(RemoveReason::Runs(_) | RemoveReason::Size(_)) = verdict {
                 let older_stays = pairs.iter().any(|(other, v)| {
                     **v == RetentionDecision::Keep(KeepReason::Fits)
@@ -249,7 +249,7 @@ proptest! {
                 prop_assert!(!older_stays);
             }
         }
-        // One less would do no more.
+        // The plan does not change when it is computed again.
         prop_assert_eq!(&policy.plan(&runs, now()), &decisions);
     }
 }

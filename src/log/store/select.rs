@@ -1,4 +1,4 @@
-//! Finding a run by what a user typed.
+//! Finding a run by the text that a user typed.
 
 use ulid::Ulid;
 
@@ -21,7 +21,7 @@ pub enum MatchedBy {
     Name,
     /// The text is a unique prefix of the id.
     Prefix {
-        /// How many characters of the id's ULID it has; 0 if the id has no ULID.
+        /// The number of characters of the id's ULID in the text; 0 if the id has no ULID.
         ulid_chars: usize,
     },
 }
@@ -37,24 +37,24 @@ pub struct SelectedRun {
     pub matched_by: MatchedBy,
 }
 
-/// Finds the run that a text stands for and returns its id and directory.
+/// Finds the run that a text names, and returns its id and directory.
 ///
 /// # Errors
 ///
-/// Returns an error under the same conditions as [`find_run`].
+/// See [`find_run`].
 pub fn select(volume: &Volume, text: &str) -> Result<(RunId, Dir), SelectError> {
     find_run(volume, text).map(|found| (found.run, found.dir))
 }
 
-/// Finds the run that a text stands for.
+/// Finds the run that a text names.
 ///
-/// The first match counts: an exact id, `latest` (the run with the highest first event id),
-/// a name (its newest run), a unique prefix of an id, the exact id of a run without events.
-/// `latest~N` and `NAME~N` are the N-th run before, `~` is `~1`.
+/// The first match counts: an exact id, `latest` (the run with the highest first event id), a
+/// name (its newest run), a unique prefix of an id, the exact id of a run without events.
+/// `latest~N` and `NAME~N` are the N-th run before, and `~` means `~1`.
 ///
 /// # Errors
 ///
-/// Returns an error if no run matches, or the text is a prefix of several ids.
+/// No run matches, or the text is a prefix of several ids.
 pub fn find_run(volume: &Volume, text: &str) -> Result<SelectedRun, SelectError> {
     let Some(runs) = volume.runs().map_err(StorageError::from)? else {
         return Err(no_runs(volume));
@@ -118,7 +118,7 @@ fn split_offset(text: &str) -> (&str, usize) {
     }
 }
 
-/// Finds the run of which the text is a unique prefix.
+/// Finds the only run whose id starts with the text.
 fn find_by_prefix(runs: &Dir, ids: &[RunId], text: &str) -> Result<SelectedRun, SelectError> {
     let missing = || SelectError::NoSuchRun {
         run: text.to_owned(),
@@ -126,7 +126,7 @@ fn find_by_prefix(runs: &Dir, ids: &[RunId], text: &str) -> Result<SelectedRun, 
     if split_offset(text).1 > 0 {
         return Err(missing());
     }
-    // A prefix of an id is a valid id itself.
+    // A prefix of an id is itself a valid id.
     drop(text.parse::<RunId>()?);
     let mut found = Vec::new();
     for run in ids.iter().filter(|run| run.as_str().starts_with(text)) {
@@ -157,8 +157,9 @@ fn split_id(run: &RunId) -> Option<(&str, Ulid)> {
     Some((stem.strip_suffix('-')?, parse_ulid(ulid)?))
 }
 
-/// Returns the ids in the directory `runs` that were made from this name, newest first. Another
-/// name may give the same ids, if one of the two has characters that ids cannot have.
+/// Returns the ids in the directory `runs` that were generated from this name, newest first.
+///
+/// Another name can lead to the same ids, if either has characters that ids cannot have.
 ///
 /// # Errors
 /// The directory cannot be read.
@@ -177,7 +178,7 @@ pub fn runs_named(runs: &Dir, name: &str) -> Result<Vec<RunId>, StorageError> {
     Ok(ids)
 }
 
-/// Returns all ids that may be runs, with the id of their first event.
+/// Returns all ids that may be runs, each with the id of its first event.
 fn all_by_age(runs: &Dir, ids: Vec<RunId>) -> Result<Vec<(Option<Ulid>, RunId)>, StorageError> {
     let mut found = Vec::with_capacity(ids.len());
     for run in ids {
@@ -188,7 +189,7 @@ fn all_by_age(runs: &Dir, ids: Vec<RunId>) -> Result<Vec<(Option<Ulid>, RunId)>,
     Ok(found)
 }
 
-/// Returns the runs with this name, with the id of their first event.
+/// Returns the runs with this name, each with the id of its first event.
 ///
 /// Most ids contain the name and the id of the first event, so only other runs are opened.
 fn named_by_age(
@@ -198,7 +199,7 @@ fn named_by_age(
 ) -> Result<Vec<(Option<Ulid>, RunId)>, StorageError> {
     let generated = RunId::generate(name, Ulid::nil());
     let stem = split_id(&generated).map(|(stem, _)| stem);
-    // A name with other characters shares its id's stem with other names.
+    // Other names may have the same stem if this one has characters that ids cannot have.
     let is_in_id = stem == Some(name);
     let mut found = Vec::new();
     for run in ids {

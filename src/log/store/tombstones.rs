@@ -1,8 +1,8 @@
 //! Tombstones: `retired.jsonl` has one line for each run that gc removed, with the keys of
 //! `status --json` and a checksum like that of an event.
 //!
-//! A tombstone is durable before the directory of its run is removed. So a run that still
-//! exists may have one or several; these do not count.
+//! A tombstone is durable before the directory of its run is removed. A run that still exists
+//! may therefore have tombstones, and these do not count.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -37,7 +37,7 @@ use crate::volume::{
 pub struct Tombstone {
     /// The version of the format.
     v: u64,
-    /// The time at which gc removed the run.
+    /// When gc removed the run.
     #[serde(with = "rfc3339")]
     pub retired_ts: Timestamp,
     /// The reason for the removal.
@@ -52,7 +52,7 @@ pub struct Tombstone {
     pub because: String,
     /// The time from the first event to the close, in milliseconds.
     pub duration_ms: Option<u64>,
-    /// The number of events that the run ever had.
+    /// The total number of events that the run has had.
     pub events: u64,
     /// The length of its log, in bytes.
     pub bytes: u64,
@@ -64,7 +64,7 @@ pub struct Tombstone {
 }
 
 impl Tombstone {
-    /// Creates the tombstone of a run that is removed now, without a reason.
+    /// Creates the tombstone of a run that is being removed, without a reason.
     ///
     /// # Errors
     /// The state cannot be truncated.
@@ -93,7 +93,7 @@ impl Tombstone {
     fn write_to(&self, out: &mut Vec<u8>) -> Result<(), GcError> {
         let start = out.len();
         serde_json::to_writer(&mut *out, self)?;
-        // The checksum comes before the last brace.
+        // Insert the checksum before the last brace.
         out.pop();
         envelope::seal(out, start);
         Ok(())
@@ -111,21 +111,22 @@ pub(crate) struct TombstoneLog {
     file: Arc<File>,
     path: PathBuf,
     len: u64,
-    /// The tombstones in the file: run, first event and number of events.
+    /// The tombstones in the file, by run, first event and number of events.
     recorded: HashSet<TombstoneKey>,
-    /// Room for the next tombstone, so that gc can free space on a full disk.
+    /// Space for the next tombstone, so that gc can free space on a full disk.
     reserve: Preallocation,
 }
 
 impl TombstoneLog {
-    /// Opens the file, creates it if it is missing, and takes its lock.
+    /// Opens the file, creates it if it does not exist, and acquires its lock.
     ///
     /// # Errors
-    /// Another gc is at work ([`GcError::Running`]), or the file cannot be written.
+    /// Another gc is running ([`GcError::Running`]), or the file cannot be written.
     pub(crate) fn open(var: &Dir) -> Result<Self, GcError> {
         let path = var.path().join(layout::RETIRED);
         let file = lock_current(var, &path)?;
-        // It may be new, or the gc that created it may have died before its own sync.
+        // The file may be new, or the gc that created it may have died before it synced the
+        // directory.
         var.sync().map_err(SyncError::from_volume)?;
         let len = repair_last_line(&file).at("repair", &path)?;
         let file = Arc::new(file);
@@ -139,10 +140,10 @@ impl TombstoneLog {
         })
     }
 
-    /// Removes the oldest lines until `max_lines` are left. Returns how many it removed.
+    /// Removes the oldest lines until `max_lines` remain, and returns how many it removed.
     ///
     /// The file is replaced, so that a crash leaves the old one or the new one. Readers find
-    /// their place again by the line that they read last.
+    /// their position again by the last line that they read.
     ///
     /// # Errors
     /// The new file cannot be written, and the old one remains.
@@ -152,7 +153,7 @@ impl TombstoneLog {
             return Ok(0);
         }
         let new = self.replace_from(var, start).inspect_err(|_| {
-            // It may have filled the disk.
+            // The new file may have filled the disk.
             drop(var.remove_file(layout::RETIRED_NEW));
         })?;
         (self.file, self.len) = (Arc::new(new), self.len - start);
@@ -160,13 +161,13 @@ impl TombstoneLog {
         Ok(removed)
     }
 
-    /// Replaces the file with a copy from `start` on, and returns the copy, locked.
+    /// Replaces the file with a copy of the lines from `start`, and returns the copy, locked.
     fn replace_from(&self, var: &Dir, start: u64) -> Result<File, GcError> {
-        // Left by a gc that died: only the process that holds the lock is here.
+        // A gc that died may have left one. Only the process that holds the lock gets here.
         var.remove_file(layout::RETIRED_NEW)?;
         let new = var.create_new(layout::RETIRED_NEW)?;
         let path = var.path().join(layout::RETIRED_NEW);
-        // Locked before it gets its name, so that no other gc starts.
+        // Lock the new file before it gets its name, so that no other gc starts.
         match file_lock::try_exclusive(&new, &path)? {
             Some(guard) => guard.keep(),
             None => return Err(GcError::Running { path }),
@@ -189,12 +190,12 @@ impl TombstoneLog {
         self.recorded.iter().any(is_same)
     }
 
-    /// Appends tombstones and syncs the file. If the write fails, none remains.
+    /// Appends tombstones and syncs the file. If the write fails, no tombstone remains.
     ///
     /// A tombstone that an interrupted gc recorded is not recorded again.
     ///
     /// # Errors
-    /// They cannot be written ([`StorageError::NoSpace`] where the disk is full), or synced.
+    /// They cannot be written ([`StorageError::NoSpace`] if the disk is full) or synced.
     pub(crate) fn append(&mut self, runs: &[Tombstone]) -> Result<(), GcError> {
         let mut bytes = Vec::new();
         let is_new = |run: &&Tombstone| !self.recorded.contains(&TombstoneKey::from(*run));
@@ -220,7 +221,7 @@ impl TombstoneLog {
         }
         self.len += bytes.len() as u64;
         self.recorded.extend(runs.iter().map(TombstoneKey::from));
-        // For the next append. If there is no room now, there may be then.
+        // Reserve space for the next append. If this fails, there may be space by then.
         drop(self.reserve.ensure(&self.file, self.len, self.len));
         self.file.sync_data().map_err(|source| SyncError {
             path: self.path.clone(),
@@ -230,7 +231,7 @@ impl TombstoneLog {
     }
 }
 
-/// Opens and locks the file that has the name: a gc that trims it puts another one in its place.
+/// Opens and locks the current file: a gc that trims the file replaces it.
 fn lock_current(var: &Dir, path: &Path) -> Result<File, GcError> {
     loop {
         let file = var.append(layout::RETIRED)?;
@@ -249,7 +250,7 @@ fn lock_current(var: &Dir, path: &Path) -> Result<File, GcError> {
     }
 }
 
-/// Returns how many lines the file has beyond the newest `max_lines`.
+/// Returns the number of lines in the file beyond the newest `max_lines`.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -280,8 +281,8 @@ fn excess(file: &Arc<File>, len: u64, max_lines: usize) -> std::io::Result<(u64,
     Ok((start, count))
 }
 
-/// What makes a tombstone another one: a run that got more events since gc was interrupted has
-/// a new summary.
+/// The identity of a tombstone. If a run got more events after gc was interrupted, its next
+/// tombstone has a new summary.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 struct TombstoneKey {
     run_id: RunId,
@@ -329,8 +330,8 @@ fn repair_last_line(file: &File) -> std::io::Result<u64> {
     Ok(last.offset)
 }
 
-/// Reads the runs that gc removed, each once and in the order of removal, and the damage in
-/// the file.
+/// Reads the runs that gc removed, in the order of removal and each once, and the damage in the
+/// file.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -348,7 +349,7 @@ pub fn read_tombstones(volume: &Volume) -> Result<(Vec<Tombstone>, DamageList), 
     while let Some(line) = lines.next_line().at("read", &path)? {
         number += 1;
         if !line.whole {
-            // The line is in flight or torn, so its run still exists.
+            // The line is incomplete, so its run still exists.
             break;
         }
         let parsed = if line.too_long {
@@ -359,7 +360,7 @@ pub fn read_tombstones(volume: &Volume) -> Result<(Vec<Tombstone>, DamageList), 
         match parsed {
             Ok(run) => {
                 let key = (run.run_id.clone(), run.run.first_id);
-                // The run was removed after its last tombstone was written.
+                // Only the last tombstone counts: gc removed the run after writing it.
                 if let Some(before) = places.insert(key, found.len())
                     && let Some(place) = found.get_mut(before)
                 {
@@ -381,7 +382,7 @@ pub fn read_tombstones(volume: &Volume) -> Result<(Vec<Tombstone>, DamageList), 
     Ok((removed, damage))
 }
 
-/// Returns whether the run still exists because gc was interrupted before it removed it.
+/// Returns whether the run still exists because gc was interrupted before it removed the run.
 fn still_exists(runs: &Dir, run: &Tombstone) -> bool {
     let Ok(Some(dir)) = catalog::open_dir(runs, &run.run_id) else {
         return false;

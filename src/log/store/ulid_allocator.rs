@@ -1,7 +1,7 @@
-//! The allocator behind `.omne/var/.ulid-last`.
+//! The allocator of ULIDs, which stores the last one in `.omne/var/.ulid-last`.
 //!
-//! ULIDs only increase within a volume, across processes and whatever the clock does. The file
-//! format and the lock are those of omne-cli 0.2 (`src/ulid.rs`): 26 characters at offset 0,
+//! ULIDs only increase within a volume, across processes and regardless of the clock. The file
+//! format and the lock are those of omne-cli 0.2 (`src/ulid.rs`): 26 characters at offset 0, and
 //! `flock` on the file.
 
 use std::fs::File;
@@ -15,13 +15,13 @@ use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
 use crate::volume::{IoContext, Volume, layout};
 
-/// Allocates a ULID above all that were allocated on this volume before.
+/// Allocates a ULID that is greater than all that were allocated on this volume before.
 ///
 /// If the file is truncated or malformed, the clock is used instead, so that a torn write of
 /// another program does not block every later run.
 ///
 /// # Errors
-/// The lock stayed taken for 5 s, or the file cannot be read or written.
+/// Another process held the lock for 5 s, or the file cannot be read or written.
 pub fn allocate_ulid(volume: &Volume) -> Result<Ulid, StorageError> {
     let path = volume.path().join(layout::ULID_LAST);
     let [_, var, _] = volume.make_runs()?;
@@ -52,7 +52,7 @@ fn read_start(file: &File, buf: &mut [u8]) -> std::io::Result<usize> {
 }
 
 fn parse_last(text: &[u8]) -> Option<Ulid> {
-    // Writers put the ULID at offset 0: bytes after it came from a torn write.
+    // Writers put the ULID at offset 0. Bytes after it came from a torn write.
     let ulid = text.get(..ulid::ULID_LEN).unwrap_or(text);
     std::str::from_utf8(ulid).ok()?.trim().parse().ok()
 }
@@ -60,8 +60,8 @@ fn parse_last(text: &[u8]) -> Option<Ulid> {
 fn next_after(last: Option<Ulid>) -> Ulid {
     let now = fresh_ulid();
     match last {
-        // A value from the far future (the clock was wrong) still counts: ids that rise
-        // matter more than ids that show the time.
+        // A value from the far future (the clock was wrong) still counts: increasing ids matter
+        // more than ids that show the time.
         Some(last) if now <= last => last.increment().unwrap_or(now),
         _ => now,
     }
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn ulids_only_rise() {
+    fn ulids_only_increase() {
         let (_tmp, volume) = volume();
         let mut last = allocate_ulid(&volume).unwrap();
         for _ in 0..100 {
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn ulids_rise_when_clock_is_behind() {
+    fn ulids_increase_when_clock_is_behind() {
         let (tmp, volume) = volume();
         allocate_ulid(&volume).unwrap();
         let future = Ulid::from_parts(u64::from(u32::MAX) << 12, 7);
