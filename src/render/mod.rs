@@ -1,5 +1,5 @@
-//! What the commands print: records as JSON Lines, text for people, the live view, and
-//! exports for other programs.
+//! The output of the commands: JSON Lines, text for people, the live view, and exports for other
+//! programs.
 
 pub mod export;
 pub(crate) mod human;

@@ -16,8 +16,8 @@ pub(super) struct CpuInfo {
 }
 
 impl CpuInfo {
-    /// Reads both from two small files, without reading an entry for each processor, which
-    /// takes longer the more there are. Falls back to sysinfo, which knows other sources.
+    /// Reads both from two small files, because reading an entry for each processor takes longer
+    /// on larger machines. Falls back to sysinfo, which knows other sources.
     pub(super) fn read() -> Self {
         let model = read_start("/proc/cpuinfo").ok();
         let model = model.and_then(|text| parse_model(&text));
@@ -46,7 +46,7 @@ impl CpuInfo {
     }
 }
 
-/// Reads the start of a file in `/proc`. The kernel generates only what is read.
+/// Reads the start of a file in `/proc`. The kernel generates only the bytes that are read.
 fn read_start(path: &str) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; 512];
     let len = File::open(path)?.read(&mut bytes)?;
@@ -55,7 +55,9 @@ fn read_start(path: &str) -> io::Result<Vec<u8>> {
 }
 
 /// Parses the model of the first processor from a complete line of `proc_cpuinfo(5)`.
-/// Returns `None` if there is an implementer (ARM), from which sysinfo makes a better name.
+///
+/// Returns `None` if the file names an implementer (ARM), from which sysinfo makes a better
+/// name.
 fn parse_model(text: &[u8]) -> Option<String> {
     let mut lines = text.split_inclusive(|&b| b == b'\n');
     if lines

@@ -1,7 +1,7 @@
-//! What a job depends on, and whether it is there: the probes of `runlog run --probe`.
+//! The dependencies of a job: the probes of `runlog run --probe`.
 //!
-//! A reading neither runs a command nor causes traffic: it is a look at `/proc` or at a file
-//! system. What cannot be determined is `None`, never `Some(false)`.
+//! A reading runs no command and sends no network traffic: it only reads `/proc` or a file
+//! system. If a fact cannot be determined, the reading is `None`, never `Some(false)`.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -14,42 +14,42 @@ use super::host::free_disk_bytes;
 use super::snapshot::Readings;
 use super::stat::Stat;
 
-/// The maximum length of the name of a program in bytes, `proc_pid_comm(5)`.
+/// The maximum length of a program name in bytes (`proc_pid_comm(5)`).
 const MAX_COMM_BYTES: usize = 15;
-/// The first process, which every user sees unless `/proc` hides the processes of others
+/// The first process, which every user sees unless `/proc` hides the processes of other users
 /// (`hidepid` of `proc(5)`).
 const INIT_PID: u32 = 1;
 /// `TCP_LISTEN` in the column `st` of `/proc/net/tcp`.
 const LISTENING: &str = "0A";
-/// `__SO_ACCEPTCON` in the column `Flags` of `/proc/net/unix`: the socket listens.
+/// `__SO_ACCEPTCON` in the column `Flags` of `/proc/net/unix`: the socket is listening.
 const ACCEPTS_CONNECTIONS: u64 = 1 << 16;
-/// `SOCK_DGRAM` in the column `Type` of `/proc/net/unix`: such a socket receives once it has a
-/// name.
+/// `SOCK_DGRAM` in the column `Type` of `/proc/net/unix`: such a socket receives as soon as it
+/// has a name.
 const DATAGRAM: &[u8] = b"0002";
 
-/// Something that a job depends on, under the name of its probe.
+/// A dependency of a job, under the name of its probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependency {
     /// The name of the probe.
     pub name: String,
-    /// What is looked at, as the user wrote it.
+    /// The target, as the user wrote it.
     pub spec: String,
-    /// What is looked at.
+    /// The target.
     pub target: Target,
 }
 
-/// What a probe looks at.
+/// The target of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// A process listens on this TCP port, on any address of our network namespace.
+    /// A process listens on this TCP port, on any address of runlog's network namespace.
     Tcp(u16),
     /// A process listens on the Unix socket with this path; `@NAME` is an abstract one.
     Unix(PathBuf),
-    /// A process of this program name runs.
+    /// A process with this program name is running.
     Process(String),
     /// This path exists.
     File(PathBuf),
-    /// An unprivileged user can still use so many bytes of the file system that holds a path.
+    /// An unprivileged user can still use at least this many bytes of a path's file system.
     Free {
         /// The path.
         path: PathBuf,
@@ -59,7 +59,7 @@ pub enum Target {
 }
 
 impl Dependency {
-    /// Lets relative paths count from `dir`.
+    /// Resolves relative paths in `dir`.
     #[must_use]
     pub fn resolved_in(mut self, dir: &Path) -> Self {
         match &mut self.target {
@@ -74,7 +74,7 @@ impl Dependency {
 }
 
 impl Target {
-    /// Returns whether the target is there, or `None` if that cannot be determined.
+    /// Returns whether the dependency is available; `None` if that cannot be determined.
     pub fn read(&self) -> Option<bool> {
         match self {
             Self::Tcp(port) => tcp_listens(*port),
@@ -92,7 +92,7 @@ pub(super) fn read_all(dependencies: &[Dependency]) -> Readings {
     dependencies.iter().map(read).collect()
 }
 
-/// Returns the readings of probes that were not read.
+/// Returns readings of `None` for all probes.
 pub(super) fn unread(dependencies: &[Dependency]) -> Readings {
     let unread = |it: &Dependency| (it.name.clone(), None);
     dependencies.iter().map(unread).collect()
@@ -136,7 +136,7 @@ fn unix_listens(path: &Path) -> Option<bool> {
         if bound.file_name() != path.file_name() {
             return false;
         }
-        // Bound under a path that only its process can resolve.
+        // The socket was bound to a path that only its process can resolve.
         is_unsure |= bound.is_relative() && !bound.as_os_str().as_bytes().starts_with(b"@");
         bound.is_absolute() && real.is_some() && bound.canonicalize().ok() == real
     });
@@ -146,13 +146,13 @@ fn unix_listens(path: &Path) -> Option<bool> {
     }
 }
 
-/// Returns the name of a socket that listens, or receives datagrams, in a line of
+/// Returns the name of a socket that listens or receives datagrams, from a line of
 /// `/proc/net/unix`: `Num: RefCount Protocol Flags Type St Inode Path`.
 fn receiving_socket(line: &[u8]) -> Option<&OsStr> {
     let mut fields = line.splitn(7, |byte| *byte == b' ');
     let flags = std::str::from_utf8(fields.nth(3)?).ok()?;
     let kind = fields.next()?;
-    // Blanks pad a short inode.
+    // Spaces pad a short inode.
     let inode_and_path = fields.nth(1)?.trim_ascii_start();
     let path = inode_and_path.splitn(2, |byte| *byte == b' ').nth(1)?;
     let listens = u64::from_str_radix(flags, 16).ok()? & ACCEPTS_CONNECTIONS != 0;
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(read(&path), Some(true));
         assert_eq!(read(&link.join("a b.sock")), Some(true));
         drop(listener);
-        // The file remains, but nobody listens.
+        // The file remains, but no process listens.
         assert_eq!(read(&path), Some(false));
         let log = tmp.path().join("log");
         let datagrams = UnixDatagram::bind(&log).unwrap();
@@ -281,7 +281,7 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         assert_eq!(read(&file), Some(true));
         assert_eq!(read(&file.join("below")), Some(false));
-        // A loop of links leads nowhere.
+        // A loop of links cannot be resolved.
         let around = tmp.path().join("around");
         symlink(&around, &around).unwrap();
         assert_eq!(read(&around), None);

@@ -1,14 +1,14 @@
-//! The earlier readings that a new one is compared with.
+//! Earlier readings to compare a new one with.
 
 use std::time::{Duration, Instant};
 
-/// The minimum interval between two readings that are compared. Clock ticks are 10 ms.
+/// The minimum interval between two compared readings. Clock ticks are 10 ms.
 pub(super) const MIN_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The last two readings that are far enough apart.
 ///
-/// Two are kept so that each of several snapshots in quick succession has one to be compared
-/// with that is old enough.
+/// With two, each of several snapshots in quick succession has an earlier reading that is old
+/// enough to compare with.
 #[derive(Debug)]
 pub(super) struct History<T> {
     older: Option<(Instant, T)>,
@@ -59,7 +59,7 @@ mod tests {
             Some((Duration::from_millis(60), &'a'))
         );
         history.store(at(60), 'b');
-        // A burst after `b` still has `a` to be compared with.
+        // A burst after `b` still has `a` to compare with.
         assert_eq!(
             history.baseline(at(70)),
             Some((Duration::from_millis(70), &'a'))

@@ -12,7 +12,7 @@ use super::snapshot::{HostSnapshot, Readings};
 use super::stat::parse_number;
 use super::units::{clamp_exact, round2};
 
-/// A sampler of the host. Facts that do not change while a job runs are read once.
+/// A sampler of the host. It reads facts that do not change while a job runs only once.
 #[derive(Debug)]
 pub(super) struct HostSampler {
     volume: PathBuf,
@@ -95,8 +95,8 @@ pub fn free_disk_bytes(path: &Path) -> io::Result<u64> {
     Ok(DiskUsage::read(path)?.available)
 }
 
-/// Returns how many bytes of memory new programs can use without swapping (`MemAvailable`
-/// of `proc_meminfo(5)`), regardless of the limit of our cgroup.
+/// Returns how many bytes of memory new programs can use without swapping (`MemAvailable` of
+/// `proc_meminfo(5)`), regardless of cgroup limits.
 pub fn available_mem_bytes() -> Option<u64> {
     refresh_memory(&mut System::new().ok()?).available
 }
@@ -127,7 +127,7 @@ fn refresh_memory(system: &mut System) -> MemoryUsage {
     if system.total_memory() == 0 {
         return MemoryUsage::default();
     }
-    // sysinfo's own "used" underflows on the odd figures of some containers.
+    // sysinfo's own "used" underflows on the inconsistent figures of some containers.
     let swap_used = system.total_swap().saturating_sub(system.free_swap());
     MemoryUsage {
         total: Some(clamp_exact(system.total_memory())),
@@ -158,6 +158,7 @@ impl DiskUsage {
 }
 
 /// Parses the bytes received and sent over all interfaces except `lo` from `/proc/net/dev`.
+///
 /// A line is `name: received-bytes` and seven more columns, then `sent-bytes` and seven more.
 fn parse_net(text: &[u8]) -> (u64, u64) {
     let interface = |line: &[u8]| -> Option<(u64, u64)> {
@@ -183,7 +184,7 @@ fn parse_net(text: &[u8]) -> (u64, u64) {
     (clamp_exact(received), clamp_exact(sent))
 }
 
-/// Lists the names in a directory. Returns none if there is no such directory.
+/// Lists the names in a directory; none if the directory does not exist.
 fn entry_names(dir: impl AsRef<Path>) -> Vec<String> {
     let entries = fs::read_dir(dir).into_iter().flatten();
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());

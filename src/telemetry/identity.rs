@@ -1,4 +1,4 @@
-//! The identity of processes, of this boot and of our pid namespace.
+//! The identity of processes, of this boot and of runlog's pid namespace.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -6,15 +6,15 @@ use std::os::unix::fs::MetadataExt;
 use super::stat::Stat;
 
 /// Returns when the live process `pid` started, in clock ticks since boot (field 22 of
-/// `proc_pid_stat(5)`). Together with the pid and the boot id it identifies a process.
+/// `proc_pid_stat(5)`). Together with the pid and the boot id, this identifies a process.
 ///
-/// Returns `None` if there is no such process, if it is hidden from us, or if it is a zombie.
+/// Returns `None` if the process does not exist, is hidden from runlog, or is a zombie.
 pub fn live_start_ticks(pid: u32) -> Option<u64> {
     let stat = Stat::read(pid)?;
     (!stat.is_dead()).then_some(stat.start_ticks)
 }
 
-/// Returns whether there is a process `pid`, alive or a zombie.
+/// Returns whether the process `pid` exists, alive or a zombie.
 pub fn exists(pid: u32) -> bool {
     Stat::read(pid).is_some()
 }
@@ -37,21 +37,21 @@ pub fn parent(pid: u32) -> Option<u32> {
 /// A live process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveProcess {
-    /// Process id.
+    /// The process id.
     pub pid: u32,
-    /// Process id of the parent.
+    /// The process id of the parent.
     pub parent: u32,
-    /// Process group.
+    /// The process group.
     pub group: u32,
-    /// Session.
+    /// The session.
     pub session: u32,
     /// When it started, in clock ticks since boot.
     pub start_ticks: u64,
-    /// Program name.
+    /// The program name.
     pub name: String,
 }
 
-/// Lists the live processes that we can see. Returns `None` if `/proc` cannot be listed.
+/// Lists the live processes that are visible to runlog; `None` if `/proc` cannot be listed.
 pub fn live_processes() -> Option<Vec<LiveProcess>> {
     let table = Stat::read_all().ok()?;
     let live = table.into_iter().filter(|stat| !stat.is_dead());
@@ -66,8 +66,8 @@ pub fn live_processes() -> Option<Vec<LiveProcess>> {
     Some(live.map(process).collect())
 }
 
-/// Returns the value of a variable in the initial environment of a process, or `None` if it is
-/// not set or the environment cannot be read.
+/// Returns the value of a variable in the initial environment of a process; `None` if the
+/// variable is not set or the environment cannot be read.
 pub fn env_value(pid: u32, name: &str) -> Option<Vec<u8>> {
     let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
     environment.split(|byte| *byte == 0).find_map(|entry| {
@@ -76,7 +76,7 @@ pub fn env_value(pid: u32, name: &str) -> Option<Vec<u8>> {
     })
 }
 
-/// Returns the pid namespace that our pids are valid in: the inode number of
+/// Returns the pid namespace in which runlog's pids are valid: the inode number of
 /// `/proc/self/ns/pid` (`namespaces(7)`).
 pub fn pid_namespace() -> Option<u64> {
     fs::metadata("/proc/self/ns/pid")
@@ -111,7 +111,7 @@ mod tests {
             .unwrap();
         let pid = child.id();
         let value = || env_value(pid, &name);
-        // Between fork and exec the child has our environment.
+        // Between fork and exec, the child has the environment of the test.
         while value().is_none() {
             thread::sleep(Duration::from_millis(1));
         }
@@ -135,7 +135,7 @@ mod tests {
             thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(start_ticks(child.id()), born);
-        // The child was not waited for, so its entry must still exist.
+        // The test has not waited for the child, so its entry must still exist.
         assert!(Stat::read(child.id()).unwrap().is_dead());
         child.wait().unwrap();
         assert_eq!(Stat::read(child.id()), None);

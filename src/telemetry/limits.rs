@@ -1,19 +1,19 @@
-//! The memory limit of our cgroup (v2).
+//! The memory limit of runlog's cgroup (v2).
 
 use std::fs;
 use std::path::{Component, Path};
 
-/// Where cgroup v2 is mounted, `cgroups(7)`.
+/// The mount point of cgroup v2 (`cgroups(7)`).
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
-/// Returns the lowest `memory.max`, in bytes, of our cgroup and those above it, if any.
+/// Returns the lowest `memory.max`, in bytes, of runlog's cgroup and its ancestors, if any.
 pub(super) fn memory_limit_bytes() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     lowest_limit(Path::new(CGROUP_ROOT), unified_path(&groups)?)
 }
 
-/// Returns how many processes of our cgroup the kernel has killed because memory ran out,
-/// `memory.events` of cgroup v2; `None` for the root cgroup and where there is no cgroup v2.
+/// Returns how many processes of runlog's cgroup the OOM killer has killed (`memory.events` of
+/// cgroup v2); `None` for the root cgroup and without cgroup v2.
 pub fn oom_kills() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let events = Path::new(CGROUP_ROOT)
@@ -29,8 +29,9 @@ fn parse_oom_kills(events: &str) -> Option<u64> {
     line?.trim().parse().ok()
 }
 
-/// Parses our path in the hierarchy of cgroup v2, which has the number 0: `0::/user.slice`.
-/// The path of a group outside our cgroup namespace contains `..` and cannot be read.
+/// Parses runlog's path in the hierarchy of cgroup v2, which has the number 0: `0::/user.slice`.
+///
+/// The path of a cgroup outside of runlog's cgroup namespace contains `..` and cannot be read.
 fn unified_path(groups: &str) -> Option<&Path> {
     let path = Path::new(groups.lines().find_map(|line| line.strip_prefix("0::/"))?);
     path.components()

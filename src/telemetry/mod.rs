@@ -2,29 +2,29 @@
 //!
 //! Constraints that shape this module:
 //!
-//! - It must never harm the job. [`Probe`] therefore samples on a thread of its own and
-//!   waits for it only for a limited time. What is not known by then is left out.
-//! - It reports only known facts. An unknown fact is `None` and is left out of the JSON.
-//!   Every number is finite, has its unit in its name and, if it is an integer, is below
-//!   2^53, so that every JSON reader gets it exactly.
-//! - It records no secrets: of other processes only the program name (`comm`) is recorded,
-//!   never arguments or environment.
-//! - It is cheap: no child processes, no network. Facts that do not change while a job runs
-//!   are read once per [`Sampler`]. `sysinfo` is used for what it reads cheaply (memory,
-//!   load, uptime, host name); processes are read from `/proc` directly.
+//! - It must never harm the job. [`Probe`] therefore samples on its own thread and waits for
+//!   that thread only for a limited time. Facts that are not known by then are left out.
+//! - It reports only known facts. An unknown fact is `None` and is left out of the JSON. Every
+//!   number is finite and has its unit in its name. Integers are below 2^53, so that every JSON
+//!   reader gets them exactly.
+//! - It records no secrets: of other processes, it records only the program name (`comm`), never
+//!   arguments or environment.
+//! - It is cheap: no child processes, no network. Each [`Sampler`] reads facts that do not
+//!   change while a job runs only once. It uses `sysinfo` for what that reads cheaply (memory,
+//!   load, uptime, host name), and reads processes from `/proc` directly.
 //!
 //! | file | subject |
 //! | --- | --- |
-//! | `snapshot` | the types that go into the log |
+//! | `snapshot` | the types in the log |
 //! | `sampler` | the sampler that takes them |
 //! | `host` | the host: memory, load, disk, network, devices |
 //! | `cpu` | the model and number of the processors |
-//! | `processes` | the process table, the top consumers, the job's tree |
-//! | `dependency` | what a job depends on, and whether it is there |
-//! | `history` | the earlier readings that a new one is compared with |
+//! | `processes` | the process table, the top consumers and the job's tree |
+//! | `dependency` | the dependencies of a job, and whether they are available |
+//! | `history` | earlier readings to compare a new one with |
 //! | `stat` | one process: `/proc/<pid>/stat` and `/proc/<pid>/io` |
 //! | `tree` | descendants of a process |
-//! | `identity` | the identity of processes, of this boot and of our pid namespace |
+//! | `identity` | the identity of processes, of this boot and of runlog's pid namespace |
 //! | `limits` | cgroup limits |
 //! | `units` | clock ticks, pages, rounding, timestamps |
 //! | `probe` | sampling that can neither block nor fail the caller |

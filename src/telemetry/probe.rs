@@ -9,24 +9,23 @@ use super::dependency::{Dependency, unread};
 use super::sampler::Sampler;
 use super::snapshot::{HostSnapshot, JobTree, ProcessSnapshot, Readings, Snapshots};
 
-/// The maximum number of requests that wait for a thread that is stuck. Further ones are
-/// dropped.
+/// The maximum number of requests that wait for a stuck thread. Further ones are dropped.
 pub(super) const MAX_QUEUED_REQUESTS: usize = 16;
 
-/// A thread that takes snapshots, and whose callers wait only for a limited time.
+/// A thread that takes snapshots, whose callers wait only for a limited time.
 ///
-/// Share it by reference or in an `Arc`. Block all signals before starting it, so that
-/// they are delivered to other threads. When the probe is dropped, the thread ends by
-/// itself; a thread that is stuck in the kernel is abandoned.
+/// Share it by reference or in an `Arc`. Block all signals before starting it, so that they are
+/// delivered to other threads. When the probe is dropped, the thread ends by itself. A thread
+/// that is stuck in the kernel is abandoned.
 #[derive(Debug)]
 pub struct Probe {
     requests: SyncSender<Request>,
-    /// The readings of the job's probes that are not known in time.
+    /// The readings to report if the job's probes are not known in time.
     unread: Readings,
 }
 
-/// A request for snapshots. Each request has its own channel for the reply, so that a late
-/// reply is never taken for the reply to another request.
+/// A request for snapshots. Each request has its own channel for the reply, so that a late reply
+/// is never mistaken for the reply to another request.
 #[derive(Debug)]
 struct Request {
     job_pid: Option<u32>,
@@ -76,12 +75,12 @@ impl Source for Sampler {
 }
 
 impl Probe {
-    /// Starts the thread, which also creates the sampler, so that this does not block. Its
-    /// snapshots say whether the dependencies of the job are there.
+    /// Starts the thread, which also creates the sampler, so that this call does not block. The
+    /// snapshots include the readings of the job's dependencies.
     ///
     /// # Errors
     ///
-    /// The thread could not be started.
+    /// The thread cannot be started.
     pub fn start(volume: PathBuf, dependencies: Vec<Dependency>) -> io::Result<Self> {
         let unread = unread(&dependencies);
         let probe = Self::spawn(move || Sampler::new(&volume).with_dependencies(dependencies))?;
@@ -101,17 +100,17 @@ impl Probe {
         })
     }
 
-    /// Returns snapshots of the host and of the processes with the tree of `job_pid`, as far
+    /// Returns snapshots of the host and the processes, including the tree of `job_pid`, as far
     /// as they are known within `limit`.
     pub fn collect(&self, job_pid: Option<u32>, limit: Duration) -> Snapshots {
         self.request(job_pid, limit).wait()
     }
 
-    /// Requests snapshots without waiting for them. The limit runs from now.
+    /// Requests snapshots without waiting for them. The limit starts now.
     pub fn request(&self, job_pid: Option<u32>, limit: Duration) -> PendingSnapshots {
         let deadline = Instant::now().checked_add(limit);
         let (replies, inbox) = channel();
-        // If the request is dropped, so is the sender: `wait` then returns at once.
+        // If the request is dropped, so is the sender, and `wait` returns at once.
         self.enqueue(job_pid, deadline, ReplyTo::All(replies));
         PendingSnapshots { inbox, deadline }
     }
@@ -158,7 +157,7 @@ pub struct PendingSnapshots {
 }
 
 impl PendingSnapshots {
-    /// Waits for the snapshots, until the deadline at most.
+    /// Waits for the snapshots until the deadline at the latest.
     pub fn wait(self) -> Snapshots {
         let mut snapshots = Snapshots::default();
         while let Some(reply) = recv_until(&self.inbox, self.deadline) {
@@ -195,14 +194,14 @@ fn serve(source: &mut impl Source, inbox: &Receiver<Request>) {
         // Sending fails if the caller no longer waits.
         match request.reply_to {
             ReplyTo::All(replies) => {
-                // Processes first: reading them cannot hang, unlike a file system.
+                // Processes first: unlike a file system, `/proc` cannot hang.
                 if let Some(processes) = source.processes(request.job_pid) {
                     replies.send(Reply::Processes(Box::new(processes))).ok();
                 }
                 let host = source.host();
                 let has_probes = !host.probes.is_empty();
                 replies.send(Reply::Host(Box::new(host))).ok();
-                // Last, because a probe may look at a file system that hangs.
+                // Probes last, because a probe may read a file system that hangs.
                 if has_probes {
                     replies.send(Reply::Probes(source.probes())).ok();
                 }

@@ -11,11 +11,11 @@ use super::probe::{MAX_QUEUED_REQUESTS, Probe, Source};
 use super::sampler::Sampler;
 use super::snapshot::{HostSnapshot, JobTree, ProcessSnapshot, Readings, Snapshots};
 
-/// How long a test waits for a reply: far longer than one takes on a loaded machine.
+/// How long a test waits for a reply: far longer than a reply takes on a loaded machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 const SHORT: Duration = Duration::from_millis(20);
 
-/// A source that replies with a serial number, and only when the test allows it.
+/// A source that replies with a serial number, but only when the test allows it.
 struct Slow {
     /// Notified when a request is started.
     started: Sender<()>,
@@ -57,7 +57,7 @@ impl Source for Slow {
     }
 }
 
-/// Something that is always there.
+/// A dependency that is always available.
 fn root() -> Dependency {
     Dependency {
         name: "root".to_owned(),
@@ -66,8 +66,8 @@ fn root() -> Dependency {
     }
 }
 
-/// Returns a probe, the sender that opens its gate, and the receiver that is notified of
-/// each request that is started.
+/// Returns a probe, the sender that opens its gate, and the receiver that is notified of each
+/// request that is started.
 fn slow_probe() -> (Probe, Sender<()>, Receiver<()>) {
     let (open, gate) = channel();
     let (started, notices) = channel();
@@ -107,7 +107,7 @@ fn late_reply_is_dropped() {
         let late = probe.collect(None, SHORT);
         assert!(late.host.is_none() && late.processes.is_none());
     }
-    // Its two replies, number 1, arrive while the next request waits for number 2.
+    // Its two replies, with number 1, arrive while the next request waits for number 2.
     for _ in 0..6 {
         open.send(()).unwrap();
     }
@@ -126,7 +126,7 @@ fn hanging_disk_does_not_hide_processes() {
     let (probe, open, notices) = slow_probe();
     open.send(()).unwrap();
     thread::scope(|scope| {
-        // The hanging half takes this long in full, so it is not PATIENCE.
+        // The test waits for the whole limit, so the limit is not PATIENCE.
         let taken = scope.spawn(|| probe.collect(None, Duration::from_secs(1)));
         notices.recv().unwrap();
         let half = taken.join().unwrap();

@@ -1,4 +1,4 @@
-//! The process table, the top consumers, the job's tree.
+//! The process table, the top consumers and the job's tree.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -15,15 +15,15 @@ use super::units::{clamp_exact, round2, ticks_per_second, ticks_to_ms};
 /// The maximum number of top consumers in a snapshot.
 const TOP_CONSUMERS: usize = 5;
 
-/// The pid and the start in ticks, which distinguish processes that had the same pid.
+/// The pid and the start in ticks, which distinguish processes that reuse a pid.
 type Identity = (u32, u64);
 
 /// A sampler of the processes that remembers their CPU time.
 #[derive(Debug)]
 pub(super) struct ProcessSampler {
-    /// CPU ticks of every living process.
+    /// The CPU ticks of every live process.
     table: History<HashMap<Identity, u64>>,
-    /// CPU ticks of the job with all its descendants.
+    /// The CPU ticks of the job with all its descendants.
     job: History<(Identity, u64)>,
 }
 
@@ -72,7 +72,7 @@ impl ProcessSampler {
         })
     }
 
-    /// Samples the job's tree alone, without reading other processes if the kernel can list
+    /// Samples only the job's tree, without reading other processes if the kernel can list
     /// children.
     pub(super) fn tree(&mut self, job_pid: u32) -> Option<JobTree> {
         let root = Stat::read(job_pid)?;
@@ -96,8 +96,8 @@ impl ProcessSampler {
         };
         let mut ticks: u64 = 0;
         for stat in members {
-            // Count zombies too: otherwise the sum would fall with each process that ends
-            // and jump when its parent waits for it.
+            // Include zombies. Otherwise the sum would fall when a process ends and jump when
+            // its parent waits for it.
             ticks = ticks
                 .saturating_add(stat.own_ticks)
                 .saturating_add(stat.reaped_ticks);
@@ -161,7 +161,7 @@ fn consumer((cpu_percent, stat): &(f64, &Stat)) -> Consumer {
     }
 }
 
-/// Adds to a sum that is `None` until a first value is known.
+/// Adds to a sum that is `None` until the first value is known.
 fn add(sum: &mut Option<u64>, more: u64) {
     *sum = Some(clamp_exact(sum.unwrap_or(0).saturating_add(more)));
 }

@@ -31,14 +31,14 @@ impl Sampler {
         }
     }
 
-    /// Lets it also read what a job depends on.
+    /// Returns the sampler with probes for the job's dependencies.
     #[must_use]
     pub fn with_dependencies(mut self, dependencies: Vec<Dependency>) -> Self {
         self.dependencies = dependencies;
         self
     }
 
-    /// Samples the host. The probes are not read yet.
+    /// Samples the host without reading the probes.
     pub fn host(&mut self) -> HostSnapshot {
         HostSnapshot {
             probes: unread(&self.dependencies),
@@ -60,8 +60,8 @@ impl Sampler {
         self.processes.sample(job_pid, self.mem_total_bytes)
     }
 
-    /// Samples the tree of `job_pid` alone, which is much cheaper than all processes. Returns
-    /// `None` once the process was waited for.
+    /// Samples only the tree of `job_pid`, which is much cheaper than sampling all processes.
+    /// Returns `None` once the process has been waited for.
     pub fn job_tree(&mut self, job_pid: u32) -> Option<JobTree> {
         self.processes.tree(job_pid)
     }

@@ -32,7 +32,7 @@ fn sampler() -> Sampler {
     Sampler::new("/".as_ref())
 }
 
-/// Polls until there is a value.
+/// Polls until `poll` returns a value.
 fn until<T>(mut poll: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
@@ -44,7 +44,7 @@ fn until<T>(mut poll: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Asserts that there is no null, and that all numbers are finite and exact in every reader.
+/// Asserts that the JSON has no null, and that all numbers are finite and exact in every reader.
 fn check(value: &Value) {
     match value {
         Value::Null => panic!("null in a snapshot"),
@@ -104,8 +104,8 @@ fn own_process_and_child_are_found() {
 
 #[test]
 fn zombie_is_counted_as_zombie() {
-    // The shell becomes a `sleep` that does not wait for its child. The child lives long
-    // enough that the shell does not wait for it before that.
+    // The shell becomes a `sleep` that does not wait for its child. The child lives long enough
+    // that the shell does not wait for it earlier.
     let job = Guarded::start("sh", &["-c", "sleep 0.2 & exec sleep 600"]);
     let mut sampler = sampler();
     let tree = until(|| sampler.job_tree(job.pid()).filter(|tree| tree.zombies == 1));

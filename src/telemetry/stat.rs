@@ -10,28 +10,28 @@ use super::units::{clamp_exact, page_bytes};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stat {
     pub(super) pid: u32,
-    /// Program name, which may be any bytes.
+    /// The program name, which may contain any bytes.
     comm: Box<[u8]>,
     state: u8,
     pub(super) ppid: u32,
-    /// Process group.
+    /// The process group.
     pub(super) group: u32,
-    /// Session.
+    /// The session.
     pub(super) session: u32,
-    /// CPU time of the process itself, user and system, in clock ticks.
+    /// The CPU time of the process itself, user and system, in clock ticks.
     pub(super) own_ticks: u64,
-    /// CPU time of the children that the process has waited for, in clock ticks.
+    /// The CPU time of the children that the process has waited for, in clock ticks.
     pub(super) reaped_ticks: u64,
     threads: u64,
     /// When the process started, in clock ticks since boot.
     pub(super) start_ticks: u64,
-    /// Resident memory.
+    /// The resident memory in bytes.
     pub(super) rss_bytes: u64,
 }
 
 impl Stat {
-    /// Reads the process `pid`, dead or alive. Returns `None` if there is none or if it is
-    /// hidden from us.
+    /// Reads the process `pid`, dead or alive; `None` if it does not exist or is hidden from
+    /// runlog.
     pub(super) fn read(pid: u32) -> Option<Self> {
         let mut buf = [0; 4096];
         // One read returns the whole line: 52 numbers and a short name.
@@ -41,7 +41,7 @@ impl Stat {
         Self::parse(buf.get(..len)?)
     }
 
-    /// Reads all processes that we can see, except those that end meanwhile.
+    /// Reads all visible processes, except those that end in the meantime.
     pub(super) fn read_all() -> io::Result<Vec<Self>> {
         let pids = fs::read_dir("/proc")?
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
@@ -88,10 +88,10 @@ impl Stat {
         })
     }
 
-    /// Returns whether the process is dead: a zombie that was not waited for yet.
+    /// Returns whether the process is dead: a zombie that has not been waited for.
     ///
-    /// A process whose first thread has ended is shown as a zombie too while its other
-    /// threads run. The number of threads distinguishes the two.
+    /// A process whose first thread has ended also appears as a zombie while its other threads
+    /// run. The number of threads distinguishes the two.
     pub(super) fn is_dead(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
     }
@@ -100,7 +100,7 @@ impl Stat {
         self.state == b'R'
     }
 
-    /// Returns the program name as it is.
+    /// Returns the program name without changes.
     pub(super) fn comm(&self) -> &[u8] {
         &self.comm
     }
@@ -111,8 +111,8 @@ impl Stat {
     }
 }
 
-/// Returns the bytes that a process, and the children it has waited for, read from and wrote
-/// to storage (`proc_pid_io(5)`), or `None` if we lack the permission.
+/// Returns the bytes that a process, and the children it has waited for, read from and wrote to
+/// storage (`proc_pid_io(5)`); `None` if runlog lacks the permission.
 pub(super) fn io_bytes(pid: u32) -> Option<(u64, u64)> {
     parse_io(&fs::read(format!("/proc/{pid}/io")).ok()?)
 }

@@ -1,11 +1,11 @@
-//! Descendants of a process, by parent id.
+//! The descendants of a process, by parent id.
 
 use std::collections::HashSet;
 use std::fs;
 
 use super::stat::{Stat, parse_number};
 
-/// Finds all live descendants of `pid`, without zombies, by a scan of `/proc`.
+/// Finds all live descendants of `pid`, without zombies, by scanning `/proc`.
 ///
 /// Processes that start or end during the scan may be missing, or may have ended.
 pub fn descendants(pid: u32) -> Vec<u32> {
@@ -21,7 +21,7 @@ pub fn descendants(pid: u32) -> Vec<u32> {
 pub(super) fn descendants_in(root: u32, table: &[Stat]) -> Vec<&Stat> {
     let mut by_parent: Vec<&Stat> = table.iter().collect();
     by_parent.sort_unstable_by_key(|stat| stat.ppid);
-    // A pid that is reused during the scan could form a cycle, hence `seen`.
+    // `seen` guards against a cycle, which a pid that is reused during the scan could form.
     let mut seen = HashSet::from([root]);
     let mut parents = vec![root];
     let mut found = Vec::new();

@@ -3,7 +3,7 @@
 /// The largest integer that every JSON reader represents exactly (2^53 - 1).
 const MAX_EXACT: u64 = (1 << 53) - 1;
 
-/// Limits `n` to below 2^53. Some file systems report sizes above that.
+/// Limits `n` to less than 2^53. Some file systems report larger sizes.
 pub(super) fn clamp_exact(n: u64) -> u64 {
     n.min(MAX_EXACT)
 }
@@ -18,8 +18,8 @@ pub(super) fn round2(x: f64) -> f64 {
     }
 }
 
-/// Returns the clock ticks per second, the unit of times in `proc_pid_stat(5)`; nearly always
-/// 100.
+/// Returns the clock ticks per second, the unit of times in `proc_pid_stat(5)`. This is nearly
+/// always 100.
 pub(super) fn ticks_per_second() -> u64 {
     rustix::param::clock_ticks_per_second().max(1)
 }

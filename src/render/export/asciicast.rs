@@ -1,8 +1,8 @@
-//! asciicast v2 for `asciinema play`: what the jobs printed, at its original pace, with a marker
-//! where a job starts.
+//! asciicast v2 for `asciinema play`: the jobs' output at its original pace, with a marker at
+//! the start of each job.
 //!
-//! "asciicast v2": a header, then a line for each event, `[seconds, "o", text]`. Jobs write
-//! to pipes, and a terminal needs `\r\n`.
+//! "asciicast v2": a header, then a line for each event, `[seconds, "o", text]`. Jobs write to
+//! pipes, but a terminal needs `\r\n`.
 
 use std::collections::HashMap;
 use std::io;
@@ -20,22 +20,23 @@ use crate::render::human::event_line::line_time;
 use crate::render::json::json_lines::json_line;
 use crate::render::json::run_record::RunRecord;
 
-/// The size of the terminal. Jobs that write to pipes have none, so it is made up.
+/// The size of the recorded terminal. Jobs that write to pipes have no terminal, so the size is
+/// arbitrary.
 const TERMINAL_SIZE: (u32, u32) = (100, 30);
 
 /// A stream of a job.
 type Source = (String, Option<StreamId>);
 
-/// Writes a recording.
+/// A writer of a recording.
 #[derive(Debug, Default)]
 pub struct Asciicast {
     transitions: Transitions,
     time: SteadyTime,
     /// When the run started.
     start: Option<Timestamp>,
-    /// The time of the last line on the wall clock.
+    /// The wall-clock time of the last line.
     last: Option<Timestamp>,
-    /// The time of the last line in seconds, which never decreases.
+    /// The playback time of the last line in seconds, which never decreases.
     at: f64,
     has_header: bool,
     streams: HashMap<Source, Utf8Decoder>,
@@ -66,14 +67,14 @@ impl Asciicast {
         text: &str,
     ) -> io::Result<()> {
         if let Some(ts) = ts {
-            // Pauses are added up: after the clock was set back, later ones still count.
+            // Add up the pauses, so that pauses after the clock was set back still count.
             let pause = self
                 .last
                 .map_or(0.0, |last| ts.duration_since(last).as_secs_f64());
             self.at += pause.max(0.0);
             self.last = Some(ts);
         }
-        // Rounded to microseconds, the precision of the log.
+        // Round to microseconds, the precision of the log.
         let at = (self.at * 1e6).round() / 1e6;
         json_line(out, &json!([at, code, text]))
     }
@@ -138,7 +139,7 @@ impl Export for Asciicast {
         for text in left {
             self.line(out, None, "o", &text)?;
         }
-        // The recording is as long as the run, including the wait at its end.
+        // Make the recording as long as the run, including the wait at its end.
         let closed = self.start.and_then(|start| run_end(run, start));
         match closed {
             Some(_) => self.line(out, closed, "m", run.state.as_str()),

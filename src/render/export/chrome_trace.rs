@@ -18,27 +18,29 @@ use crate::render::human::event_line::{event_kind, event_time, parse_event};
 use crate::render::json::run_record::RunRecord;
 use crate::volume::{RunId, format_ts, parse_ts};
 
-/// Writes a trace.
+/// A writer of a trace.
 #[derive(Debug)]
 pub struct ChromeTrace {
-    /// The process that represents the run. Its first thread has the same number and holds what
-    /// belongs to no job.
+    /// The process that represents the run. Its first thread has the same number and contains
+    /// everything that belongs to no job.
     pid: u64,
     spans: Spans,
     has_header: bool,
-    /// The tracks of the jobs, which follow that of the run.
+    /// The tracks of the jobs, which come after the track of the run.
     tracks: HashMap<String, u64>,
-    /// The time of the last snapshot written: several events carry the same one.
+    /// The time of the last written snapshot. Several events can carry the same one.
     snapshot_ts: Option<Timestamp>,
     opened: Option<Timestamp>,
 }
 
 impl ChromeTrace {
-    /// Creates an export of the run with this id. Its process id is derived from it, so that
-    /// several runs can be merged into one trace.
+    /// Creates an export of the run with this id.
+    ///
+    /// The process id is derived from the run's id, so that several runs can be merged into one
+    /// trace.
     pub fn new(run: &RunId) -> Self {
         Self {
-            // Ids of processes and threads have 31 bits, and each job needs one as well.
+            // Process and thread ids have 31 bits, and each job needs an id too.
             pid: u64::from(crc32c::crc32c(run.as_str().as_bytes()) >> 2).max(1),
             spans: Spans::default(),
             has_header: false,
@@ -59,7 +61,7 @@ impl ChromeTrace {
         Ok(())
     }
 
-    /// Returns the track of a job, and names it if it is new.
+    /// Returns the track of a job, and writes its name if it is new.
     fn track(&mut self, out: &mut dyn Write, job: &str) -> io::Result<u64> {
         if let Some(track) = self.tracks.get(job) {
             return Ok(*track);

@@ -1,8 +1,8 @@
 //! CSV (RFC 4180) for spreadsheets and data frames: a row for each event of a run, or for each
 //! job of several runs.
 //!
-//! Values are written as they are, even if a spreadsheet would take them for a formula: a
-//! program that reads them needs the original.
+//! Values are not changed, even if a spreadsheet would interpret them as a formula: programs
+//! need the original.
 
 use std::io;
 use std::io::Write;
@@ -47,7 +47,7 @@ const EVENT: [(&str, &str); 25] = [
     ("both_bytes", "/output/both_bytes"),
 ];
 
-/// Writes the events of a run.
+/// A writer of the events of a run.
 #[derive(Debug, Default)]
 pub struct CsvEvents {
     has_header: bool,
@@ -97,7 +97,7 @@ impl Export for CsvEvents {
     }
 }
 
-/// Returns the data of a note as it was written.
+/// Returns the data of a note as the log has it.
 fn note_data(line: &[u8]) -> Option<&str> {
     parse_payload::<Note<'_>>(line)?.data.map(RawValue::get)
 }
@@ -129,7 +129,7 @@ const JOB: [&str; 23] = [
     "labels",
 ];
 
-/// Writes a row for each job of these runs.
+/// Writes a row for each job of the runs.
 ///
 /// # Errors
 /// `out` cannot be written.

@@ -1,9 +1,9 @@
-//! The resource usage of a job over time, in a bounded number of points.
+//! The resource usage of a job over time, in a limited number of points.
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// The maximum number of points of a job. Beyond it, pairs of points are merged.
+/// The maximum number of points for a job. Beyond it, pairs of points are merged.
 const MAX_POINTS: usize = 2000;
 
 /// The usage at one moment: milliseconds since 1970, percent of a core, and bytes.
@@ -12,9 +12,9 @@ pub(crate) struct Sample {
     pub t: f64,
     pub cpu: f64,
     pub rss: f64,
-    /// Since the start of the job.
+    /// The bytes read since the start of the job.
     pub read: f64,
-    /// Since the start of the job.
+    /// The bytes written since the start of the job.
     pub written: f64,
 }
 

@@ -1,9 +1,9 @@
 //! Workflow commands of GitHub Actions: an annotation for each failed job, and a group for each
 //! job with its result and, if it failed, the end of its output.
 //!
-//! "Workflow commands for GitHub Actions": `::name key=value::text`; in the text `%`, `\r`
-//! and `\n` are escaped, in a value also `:` and `,`. Output is written between
-//! `::stop-commands::` and its token, so that nothing in it is taken for a command.
+//! "Workflow commands for GitHub Actions": `::name key=value::text`. In the text, `%`, `\r` and
+//! `\n` are escaped; in a value, `:` and `,` are too. Output is written between
+//! `::stop-commands::` and its token, so that GitHub interprets no part of it as a command.
 
 use std::io;
 use std::io::Write;
@@ -16,14 +16,14 @@ use crate::render::human::format::duration;
 use crate::render::human::style::escape_controls;
 use crate::render::json::run_record::{JobRecord, RunRecord};
 
-/// How much is shown of the output of a failed job, in bytes.
+/// How much of a failed job's output to show, in bytes.
 const MAX_OUTPUT_BYTES: usize = 32 << 10;
 
-/// Writes workflow commands.
+/// A writer of workflow commands.
 #[derive(Debug)]
 pub struct Github {
     output: OutputTails,
-    /// Ends the part that has no commands. No job can know it in advance.
+    /// The token that ends the part without commands. No job can know it in advance.
     token: String,
 }
 
@@ -50,7 +50,7 @@ impl Github {
             write!(out, "{}", tail.omission_notice())?;
             let text = tail.bytes(|_| true);
             let text = String::from_utf8_lossy(&text);
-            // The token has to be on a line of its own.
+            // The token must be on its own line.
             writeln!(out, "{}", text.strip_suffix('\n').unwrap_or(&text))?;
         }
         writeln!(out, "::{}::", self.token)?;

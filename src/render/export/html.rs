@@ -1,4 +1,4 @@
-//! A self-contained page that shows a run: it needs no network and no other file.
+//! A self-contained page that shows a run. It needs no network and no other file.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -18,14 +18,14 @@ use crate::render::export::{Export, OutputChunk};
 use crate::render::human::event_line::{event_kind, event_time, parse_event, plain_details};
 use crate::render::json::run_record::{JobRecord, RunRecord};
 
-/// How much is kept of the output of each job, in bytes.
+/// How much of each job's output to keep, in bytes.
 const MAX_OUTPUT_BYTES: usize = 1 << 20;
-/// The maximum number of events kept; samples are in the charts instead.
+/// The maximum number of events to keep. Samples are in the charts instead.
 const MAX_EVENTS: usize = 10_000;
 /// The maximum length of the text of an event, in characters.
 const MAX_TEXT_CHARS: usize = 2_000;
 
-/// Writes a page.
+/// A writer of a page.
 #[derive(Debug)]
 pub struct Html {
     spans: Spans,
@@ -42,7 +42,7 @@ pub struct Html {
 #[derive(Debug, Serialize)]
 struct PageEvent {
     seq: Option<u64>,
-    /// In milliseconds since 1970.
+    /// The time in milliseconds since 1970.
     t: Option<f64>,
     kind: String,
     job: Option<String>,
@@ -95,15 +95,15 @@ struct PageData<'a> {
     events: &'a VecDeque<PageEvent>,
     events_left_out: u64,
     output: JobOutputs<'a>,
-    /// The first damaged places, and how many more there are.
+    /// The first damaged places, and the number of further ones.
     damage: Vec<String>,
-    /// In milliseconds since 1970, as all times are.
+    /// The start in milliseconds since 1970, like all times.
     start: f64,
     last: Option<f64>,
     runlog: &'static str,
 }
 
-/// The output of all jobs, serialized job by job, since all of it may be large.
+/// The output of all jobs, serialized one job at a time because the total may be large.
 struct JobOutputs<'a> {
     tails: &'a OutputTails,
     jobs: &'a [JobRecord],
@@ -120,7 +120,7 @@ impl Serialize for JobOutputs<'_> {
     }
 }
 
-/// Returns the output of one job: a stream and a time, if they are known, with each text.
+/// Returns the output of one job: each text with its stream and time, if known.
 fn output_json(tail: &OutputTail, job: &JobRecord) -> Value {
     let mut texts = [(); 4].map(|()| Utf8Decoder::default());
     let mut parts = Vec::new();
@@ -154,7 +154,7 @@ impl Export for Html {
             Item::Event(_, line) | Item::Foreign(_, line) => line,
             Item::Damage(damage) => {
                 self.damage.push(damage.clone());
-                // What is not listed must not displace events.
+                // Damage that is not listed must not displace events.
                 if self.damage.omitted() == 0 {
                     self.push_event(PageEvent {
                         seq: None,

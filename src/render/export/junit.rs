@@ -1,7 +1,7 @@
-//! `JUnit` XML as Jenkins, GitLab and others read it: the run is a suite, a job is a case.
+//! `JUnit` XML for Jenkins, GitLab and others: the run is a suite, and each job is a case.
 //!
-//! There is no one standard: the elements are those of Apache Ant's task, with
-//! `flakyFailure` and `rerunFailure` of Maven Surefire for attempts that were retried.
+//! There is no single standard. The elements are those of Apache Ant's task, with `flakyFailure`
+//! and `rerunFailure` of Maven Surefire for retried attempts.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,14 +21,14 @@ use crate::render::human::style::is_control;
 use crate::render::json::run_record::{JobRecord, RunRecord};
 use crate::volume::JobId;
 
-/// How much is kept of the output of each job, in bytes.
+/// How much of each job's output to keep, in bytes.
 const MAX_OUTPUT_BYTES: usize = 256 << 10;
 
-/// Writes a report.
+/// A writer of a report.
 #[derive(Debug)]
 pub struct Junit {
     spans: Spans,
-    /// The attempts of each job that were retried.
+    /// The retried attempts of each job.
     retried: HashMap<JobId, Vec<Span>>,
     output: OutputTails,
 }
@@ -68,8 +68,7 @@ impl Export for Junit {
         let mut suite = TestSuite::new(run.run_id.as_str());
         suite.set_time(time);
         if let Some(opened) = run.opened_ts {
-            // Without a time zone, which means UTC: the schema of Ant's task has no place for
-            // one.
+            // A time without a zone is in UTC. The schema of Ant's task does not allow a zone.
             let seconds = opened.strftime("%Y-%m-%dT%H:%M:%S").to_string();
             suite.extra.insert("timestamp".into(), seconds.into());
         }
@@ -99,7 +98,7 @@ impl Export for Junit {
     }
 }
 
-/// A writer that keeps its first error: an error of the serializer hides that of the writer.
+/// A writer that keeps its first error, because the serializer hides it.
 struct FirstError<'a> {
     out: &'a mut dyn Write,
     error: Option<io::Error>,
@@ -109,7 +108,7 @@ impl Write for FirstError<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.out.write(bytes).map_err(|e| {
             let kind = e.kind();
-            // The serializer repeats an interrupted write.
+            // The serializer retries an interrupted write.
             if kind != io::ErrorKind::Interrupted {
                 self.error.get_or_insert(e);
             }
@@ -123,8 +122,8 @@ impl Write for FirstError<'_> {
 }
 
 impl Junit {
-    /// Returns the case of a job. This removes its output from what is kept of all jobs, so that
-    /// no output is in memory twice.
+    /// Returns the case of a job. Removes the job's output from the tails, so that no output is
+    /// in memory twice.
     fn case(&mut self, job: &JobRecord, run: &RunRecord) -> TestCase {
         let mut status = status(job, run);
         for span in self.retried.remove(&job.job_id).into_iter().flatten() {
@@ -169,11 +168,11 @@ impl Junit {
     }
 }
 
-/// Returns how the case of a job ended: `failure` if the command failed, `error` if it could
-/// not be run to its end.
+/// Returns the status of a job's case: `failure` if the command failed, `error` if it could not
+/// be run to its end.
 fn status(job: &JobRecord, run: &RunRecord) -> TestCaseStatus {
     let (kind, ty, message) = match (&job.error, job.stage) {
-        // A job that completed and was rolled back later has no error either.
+        // A job that completed and was later rolled back has no error either.
         (None, Stage::Completed | Stage::RolledBack) => return TestCaseStatus::success(),
         (Some(error), stage) if stage.is_terminal() => {
             let kind = match error.kind {
@@ -202,7 +201,7 @@ fn status(job: &JobRecord, run: &RunRecord) -> TestCaseStatus {
     status
 }
 
-/// Returns the element of an attempt that was retried.
+/// Returns the element for a retried attempt.
 fn rerun(span: &Span) -> TestRerun {
     let error = span.ended.as_ref().and_then(|e| e.error.as_ref());
     let message = xml_text(error.map_or("", |e| &*e.message));
@@ -215,7 +214,7 @@ fn rerun(span: &Span) -> TestRerun {
 }
 
 /// Returns the text with escapes in place of characters that XML 1.0 (section 2.2) does not
-/// have, and of those that a terminal acts on.
+/// allow, and of those that a terminal would interpret.
 fn xml_text(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -9,10 +9,10 @@ use crate::render::human::format::{count, duration, size, time_with_zone};
 use crate::render::human::style::{Glyphs, escape_controls, stage_glyph, status_glyph};
 use crate::render::json::run_record::RunRecord;
 
-/// The maximum number of jobs shown: GitHub accepts at most 1 MiB.
+/// The maximum number of jobs to show. GitHub accepts at most 1 MiB.
 const MAX_JOB_ROWS: usize = 500;
 
-/// Writes the summary of one run.
+/// A writer of the summary of one run.
 #[derive(Debug, Default)]
 pub struct Markdown;
 
@@ -85,14 +85,16 @@ pub fn markdown(out: &mut dyn Write, run: &RunRecord) -> io::Result<()> {
     writeln!(out)
 }
 
-/// Returns text without markup, in which `@name` and `#1` do not notify or link: GitHub looks
-/// for these after decoding entities, so a zero-width space follows them, as its own bots do.
+/// Returns text without markup, in which `@name` and `#1` do not notify or link.
+///
+/// GitHub looks for these after decoding entities, so a zero-width space follows them, as
+/// GitHub's own bots do it.
 fn plain_text(text: &str) -> String {
     let escaped = entities(text).replace("&#64;", "&#64;&#8203;");
     escaped.replace("&#35;", "&#35;&#8203;")
 }
 
-/// Returns text as code, where GitHub does not look for names and numbers.
+/// Returns text as code, in which GitHub does not look for names and numbers.
 fn code(code: &str) -> String {
     if code.is_empty() {
         return String::new();

@@ -1,4 +1,4 @@
-//! A whole run in another format: one trait, one file for each format.
+//! A whole run in another format: one trait, and one file for each format.
 
 pub(crate) mod asciicast;
 pub(crate) mod chrome_trace;
@@ -29,7 +29,7 @@ pub use crate::render::export::markdown::markdown;
 pub use crate::render::export::prometheus::prometheus;
 pub use crate::render::export::runs_page::{RunsPage, write_runs_page};
 
-/// Part of what a job printed.
+/// A part of a job's output.
 #[derive(Debug, Clone, Copy)]
 pub struct OutputChunk<'a> {
     /// The job.
@@ -38,11 +38,11 @@ pub struct OutputChunk<'a> {
     pub stream: Option<StreamId>,
     /// When it was stored, if known.
     pub ts: Option<Timestamp>,
-    /// The bytes. They may end anywhere, also within a character.
+    /// The bytes, which may end anywhere, even within a character.
     pub bytes: &'a [u8],
 }
 
-/// Writes a run while it is read.
+/// A format that is written while a run is read.
 pub trait Export {
     /// Writes the next item of the log; `run` is the state including it.
     ///
@@ -50,12 +50,12 @@ pub trait Export {
     /// `out` cannot be written.
     fn item(&mut self, out: &mut dyn Write, item: &Item<'_>, run: &RunState) -> io::Result<()>;
 
-    /// Reports whether [`Export::output`] is to be called.
+    /// Returns whether the caller must call [`Export::output`].
     fn wants_output(&self) -> bool {
         false
     }
 
-    /// Writes output of a job, between the events where it arrived.
+    /// Writes output of a job, between the events around its arrival.
     ///
     /// # Errors
     /// `out` cannot be written.
@@ -63,7 +63,7 @@ pub trait Export {
         Ok(())
     }
 
-    /// Writes the end, once everything was read.
+    /// Writes the end, after everything was read.
     ///
     /// # Errors
     /// `out` cannot be written.

@@ -1,4 +1,4 @@
-//! The end of what jobs printed, which usually says why a job failed, in bounded memory.
+//! The end of the jobs' output in limited memory. It usually says why a job failed.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,43 +8,43 @@ use crate::log::StreamId;
 use crate::render::export::OutputChunk;
 use crate::render::human::format::size;
 
-/// How much is kept of all jobs together before each is limited to [`MIN_JOB_BYTES`].
+/// How much output of all jobs to keep before each job is limited to [`MIN_JOB_BYTES`].
 const MAX_TOTAL_BYTES: usize = 32 << 20;
-/// How much is kept of each job then, in bytes.
+/// How much output of each job to keep after that, in bytes.
 const MIN_JOB_BYTES: usize = 4 << 10;
 
-/// How much later bytes must be stored to be in another part.
+/// The minimum time between the storage of bytes in different parts.
 const PART_INTERVAL: SignedDuration = SignedDuration::from_millis(100);
 
-/// Consecutive bytes of one stream, stored at about the same time.
+/// Consecutive bytes of one stream that were stored at about the same time.
 #[derive(Debug)]
 pub(crate) struct OutputPart {
     pub stream: Option<StreamId>,
-    /// When the first of them were stored, if that is known.
+    /// When the first of these bytes were stored, if known.
     pub ts: Option<Timestamp>,
     pub bytes: Vec<u8>,
 }
 
-/// The end of what one job printed.
+/// The end of one job's output.
 #[derive(Debug, Default)]
 pub(crate) struct OutputTail {
     pub parts: VecDeque<OutputPart>,
-    /// The number of bytes before that were dropped.
+    /// The number of dropped bytes before it.
     pub omitted: u64,
     len: usize,
 }
 
-/// The end of what each job printed.
+/// The end of each job's output.
 #[derive(Debug)]
 pub(crate) struct OutputTails {
     jobs: HashMap<String, OutputTail>,
-    /// How much is kept of one job, in bytes.
+    /// How much output of one job to keep, in bytes.
     limit: usize,
     total: usize,
 }
 
 impl OutputTails {
-    /// Keeps at most about `limit` bytes of each job.
+    /// Creates tails that keep about `limit` bytes of each job.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             jobs: HashMap::new(),
@@ -66,7 +66,7 @@ impl OutputTails {
         if let Some(tail) = self.jobs.get_mut(chunk.job) {
             let before = tail.len;
             tail.push(chunk);
-            // Only now and then: not with each small chunk.
+            // Trim only occasionally, not after each small chunk.
             if tail.len > limit + limit / 2 {
                 tail.trim(limit);
             }
@@ -74,18 +74,18 @@ impl OutputTails {
         }
     }
 
-    /// Returns what was kept of a job.
+    /// Returns the kept output of a job.
     pub(crate) fn get(&self, job: &str) -> Option<&OutputTail> {
         self.jobs.get(job)
     }
 
-    /// Removes and returns what was kept of a job.
+    /// Removes and returns the kept output of a job.
     pub(crate) fn take(&mut self, job: &str) -> Option<OutputTail> {
         self.jobs.remove(job)
     }
 }
 
-/// Returns whether bytes stored at `ts` are in a part of their own, for their time.
+/// Returns whether bytes that were stored at `ts` need a new part because of their time.
 fn is_later(first: Option<Timestamp>, ts: Option<Timestamp>) -> bool {
     match first.zip(ts) {
         Some((first, ts)) => ts.duration_since(first) >= PART_INTERVAL,
@@ -118,14 +118,14 @@ impl OutputTail {
             self.len -= cut;
             self.omitted += cut as u64;
             if !first.bytes.is_empty() {
-                // Give the memory back: there may be thousands of jobs.
+                // Free the memory, because there may be thousands of jobs.
                 first.bytes.shrink_to(first.bytes.len() * 3 / 2);
                 self.parts.push_front(first);
             }
         }
     }
 
-    /// Returns a line that says how much was dropped, or nothing if all was kept.
+    /// Returns a line that says how much was dropped; empty if nothing was.
     pub(crate) fn omission_notice(&self) -> String {
         if self.omitted == 0 {
             return String::new();

@@ -1,7 +1,7 @@
 //! The text format of Prometheus, for the textfile collector of `node_exporter`.
 //!
-//! The labels are names of runs and ids of jobs, never ids of runs: with a series for each run,
-//! their number would grow without bound. The metrics of a name are those of its newest run.
+//! The labels are run names and job ids, never run ids: with a series for each run, the number
+//! of series would grow without limit. The metrics of a name are those of its newest run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -14,7 +14,7 @@ use crate::log::{Item, RunState};
 use crate::render::export::Export;
 use crate::render::json::run_record::{JobRecord, RunRecord};
 
-/// Writes the metrics of one run.
+/// A writer of the metrics of one run.
 #[derive(Debug, Default)]
 pub struct Prometheus;
 
@@ -31,12 +31,12 @@ impl Export for Prometheus {
 /// A sample of a metric: its labels and its value.
 type MetricSample<'a> = (Vec<(&'static str, &'a str)>, f64);
 
-/// Writes the metrics of these runs, which are ordered by age.
+/// Writes the metrics of the runs, which are ordered by age.
 ///
 /// # Errors
 /// `out` cannot be written.
 pub fn prometheus(out: &mut dyn Write, runs: &[RunRecord]) -> io::Result<()> {
-    // The newest run of each name last.
+    // The newest run of each name comes last.
     let mut names: BTreeMap<&str, Vec<&RunRecord>> = BTreeMap::new();
     for run in runs {
         names.entry(&run.name).or_default().push(run);
@@ -155,7 +155,7 @@ fn seconds(ts: Option<Timestamp>) -> Option<f64> {
     Some(ts?.as_microsecond() as f64 / 1e6)
 }
 
-/// The text of all metrics so far.
+/// The text of the metrics so far.
 struct Text(String);
 
 impl Text {
@@ -185,7 +185,7 @@ impl Text {
     }
 }
 
-/// Escapes a label value as "Text-based format" says: backslash, quote and line feed.
+/// Escapes a label value as "Text-based format" requires: backslash, quote and line feed.
 fn label_value(value: &str) -> String {
     value
         .replace('\\', "\\\\")

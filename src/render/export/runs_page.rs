@@ -12,19 +12,19 @@ use super::page::{RUNS_SCRIPT, write_page};
 use crate::job::RunStatus;
 use crate::render::json::run_record::RunRecord;
 
-/// What the page shows beside the runs.
+/// The facts that the page shows besides the runs.
 #[derive(Debug)]
 pub struct RunsPage {
     /// The title: the path of the volume.
     pub title: String,
     /// When the runs were read.
     pub now: Timestamp,
-    /// The prefix of the links to the pages of the runs, if there are such pages.
+    /// The prefix of links to the pages of the runs, if those pages exist.
     pub links: Option<String>,
 }
 
-/// The data of the page. A run is an array, and what runs share is stored once: a page of ten
-/// thousand runs has to stay small.
+/// The data of the page. To keep a page of ten thousand runs small, a run is an array, and
+/// shared values are stored once.
 #[derive(Serialize)]
 struct RunsPageData<'a> {
     title: &'a str,
@@ -36,9 +36,9 @@ struct RunsPageData<'a> {
     runlog: &'static str,
 }
 
-/// The id, the positions of name and state, when it was opened, its duration, the CPU time of its
-/// jobs in milliseconds, the peak memory of the largest in bytes, the numbers of jobs, failed jobs
-/// and events, the size of the log, and why it failed.
+/// A run: its id, the positions of its name and state, when it was opened, its duration, the CPU
+/// time of its jobs in milliseconds, the peak memory of the largest in bytes, the numbers of
+/// jobs, failed jobs and events, the size of the log, and why it failed.
 type RunRow<'a> = (
     &'a str,
     usize,
@@ -54,7 +54,7 @@ type RunRow<'a> = (
     Option<&'a str>,
 );
 
-/// Writes the page of these runs, which are ordered by age.
+/// Writes the page of the runs, which are ordered by age.
 ///
 /// # Errors
 /// `out` cannot be written.
@@ -66,7 +66,7 @@ pub fn write_runs_page(out: &mut dyn Write, page: &RunsPage, runs: &[RunRecord])
     let positions: HashMap<&str, usize> = names.iter().copied().zip(0..).collect();
     let rows = runs.iter().map(|run| {
         let state = states.iter().position(|state| *state == run.state);
-        // That a run completed needs no explanation.
+        // A completed run needs no explanation.
         let because = (run.state != RunStatus::Completed).then_some(&*run.because);
         (
             run.run_id.as_str(),

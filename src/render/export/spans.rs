@@ -41,26 +41,26 @@ pub(crate) struct Span {
     pub job: JobId,
     pub phase: Phase,
     pub start: Timestamp,
-    /// `None` if no event marks the end.
+    /// The end; `None` if no event marks it.
     pub end: Option<Timestamp>,
     /// How an attempt or a rollback ended.
     pub ended: Option<JobEnded>,
 }
 
 impl Span {
-    /// Reports whether it ended with an error.
+    /// Returns whether it ended with an error.
     pub(crate) fn has_failed(&self) -> bool {
         self.ended.as_ref().is_some_and(|e| e.error.is_some())
     }
 }
 
-/// What the events so far say about a job.
+/// The phases of a job so far.
 #[derive(Debug, Default)]
 struct JobPhases {
     open: Option<Span>,
     /// When the last phase ended.
     last_end: Option<Timestamp>,
-    /// Whether the end of the job was seen.
+    /// Whether the end of the job was read.
     ended: bool,
 }
 
@@ -76,7 +76,7 @@ pub(crate) struct Spans {
 }
 
 impl Spans {
-    /// Returns the phases that end with this item.
+    /// Returns the phases that this item ends.
     pub(crate) fn apply(&mut self, item: &Item<'_>, run: &RunState) -> Vec<Span> {
         let Some(head) = item.head() else {
             return Vec::new();
@@ -144,8 +144,7 @@ impl Spans {
         }
     }
 
-    /// Adds a job of which only the state is known: its earlier events were dropped, or another
-    /// program wrote them.
+    /// Adds a job without known events, because they were dropped or another program wrote them.
     fn add_unfinished(&mut self, job: &JobState, done: &mut Vec<Span>) {
         let phases = self.jobs.entry(job.job_id.clone()).or_default();
         let (id, attempt) = (&job.job_id, Phase::Attempt(job.attempt.unwrap_or(1)));
@@ -164,8 +163,8 @@ impl Spans {
         }
     }
 
-    /// Returns the phases without an end, once everything was read. In a running run they
-    /// last until now.
+    /// Returns the phases without an end, after everything was read. In a running run, they last
+    /// until now.
     pub(crate) fn rest(&mut self, run: &RunRecord) -> Vec<Span> {
         if run.state == RunStatus::Running {
             self.last = self.last.max(Some(Timestamp::now()));
@@ -190,7 +189,7 @@ impl JobPhases {
         self.open = Some(Span {
             job: job.clone(),
             phase,
-            // The phase before may be as long as its duration says, and phases do not overlap.
+            // The previous phase is as long as its duration says, and phases must not overlap.
             start: self.last_end.map_or(ts, |end| end.max(ts)),
             end: None,
             ended: None,
@@ -199,8 +198,8 @@ impl JobPhases {
 
     /// Ends the open phase.
     ///
-    /// The wall clock may have been set during the phase. So if the job's end has a duration,
-    /// which comes from a monotonic clock, the phase is as long as that.
+    /// The wall clock may have been set during the phase. If the end has a duration, which comes
+    /// from a monotonic clock, the phase is as long as that.
     fn end_open(&mut self, ts: Timestamp, ended: Option<JobEnded>, done: &mut Vec<Span>) {
         if let Some(mut span) = self.open.take() {
             let measured = ended.as_ref().and_then(|ended| ended.duration_ms);
@@ -230,9 +229,9 @@ impl JobPhases {
             phase => open.phase == phase,
         };
         if !self.open.as_ref().is_some_and(is_open) {
-            // Its start is missing.
+            // The start of the phase is missing.
             let ms = i64::try_from(ended.duration_ms.unwrap_or(0)).unwrap_or(0);
-            // A log may contain any number.
+            // A log may contain any number, so the subtraction may overflow.
             let start = ts.checked_sub(jiff::SignedDuration::from_millis(ms));
             let start = start.unwrap_or(ts);
             self.open(job, phase, start, done);
@@ -241,7 +240,8 @@ impl JobPhases {
     }
 }
 
-/// Returns when a closed run ended, from its duration: the wall clock may have been set meanwhile.
+/// Returns when a closed run ended, from its duration because the wall clock may have been set
+/// in the meantime.
 pub(crate) fn run_end(run: &RunRecord, start: Timestamp) -> Option<Timestamp> {
     let closed = run.closed_ts?;
     let ms = run.duration_ms.and_then(|ms| i64::try_from(ms).ok());

@@ -1,4 +1,4 @@
-//! What each line of a log changes about a run and its jobs, whatever program wrote it.
+//! The changes of a run and its jobs that each line of a log causes, whatever program wrote it.
 
 use std::collections::HashMap;
 
@@ -12,9 +12,9 @@ use crate::volume::JobId;
 #[derive(Debug)]
 pub(crate) struct Transition<'a> {
     pub what: TransitionKind<'a>,
-    /// When it happened.
+    /// When the change happened.
     pub ts: Timestamp,
-    /// The id of the event, for the first of its transitions.
+    /// The id of the event; only its first transition has it.
     pub id: Option<Ulid>,
 }
 
@@ -29,11 +29,11 @@ pub(crate) enum TransitionKind<'a> {
     Closed,
 }
 
-/// The transitions of a job so far.
+/// The past transitions of a job.
 #[derive(Debug, Default)]
 struct SeenTransitions {
     validated: bool,
-    /// The attempt, and when it started.
+    /// The last attempt that started, and when.
     started: Option<(Option<u32>, Option<Timestamp>)>,
     ended: bool,
     rolled_back: bool,
@@ -50,7 +50,7 @@ pub(crate) struct Transitions {
 impl Transitions {
     /// Returns the transitions of the item; `run` is the state including it.
     ///
-    /// A checkpoint at the start of a log has all transitions that came before it.
+    /// A checkpoint at the start of a log has all transitions before it.
     pub(crate) fn classify<'a>(
         &mut self,
         item: &Item<'_>,
@@ -87,8 +87,7 @@ impl Transitions {
         transitions
     }
 
-    /// Finds the transitions of a job; `ts` is the time of the current event, if they are due
-    /// to it.
+    /// Finds the transitions of a job; `ts` is the time of the current event, if it caused them.
     fn job<'a>(
         &mut self,
         job: &'a JobState,
@@ -125,13 +124,13 @@ impl Transitions {
 }
 
 impl Transition<'_> {
-    /// Returns when it happened, in milliseconds since 1970.
+    /// Returns when the change happened, in milliseconds since 1970.
     pub(crate) fn millis(&self) -> u64 {
         u64::try_from(self.ts.as_millisecond()).unwrap_or(0)
     }
 }
 
-/// Reports whether a job that has ended failed.
+/// Returns whether a job that has ended failed.
 pub(crate) fn job_has_failed(job: &JobState) -> bool {
     job.stage != Stage::Completed && job.error.is_some() || job.stage == Stage::Failed
 }

@@ -1,15 +1,14 @@
 //! Text from bytes that arrive in chunks.
 
-/// Decodes a stream as UTF-8, also where a character is split between two chunks. Invalid
-/// bytes become `�`.
+/// A decoder of UTF-8 that joins characters split between two chunks. Invalid bytes become `�`.
 #[derive(Debug, Default)]
 pub(crate) struct Utf8Decoder {
-    /// The start of a character whose other bytes have not arrived yet.
+    /// The start of a character whose remaining bytes have not arrived yet.
     partial: Vec<u8>,
 }
 
 impl Utf8Decoder {
-    /// Returns the characters that are complete with these bytes.
+    /// Returns the characters that these bytes complete.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> String {
         let mut all = std::mem::take(&mut self.partial);
         all.extend_from_slice(bytes);
@@ -18,7 +17,7 @@ impl Utf8Decoder {
         String::from_utf8_lossy(&all).into_owned()
     }
 
-    /// Returns what is left at the end of the stream.
+    /// Returns the rest at the end of the stream.
     pub(crate) fn finish(&mut self) -> String {
         String::from_utf8_lossy(&std::mem::take(&mut self.partial)).into_owned()
     }

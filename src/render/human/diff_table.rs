@@ -20,7 +20,7 @@ const COLUMNS: [Column; 5] = [
     Column::number("CHANGE", Fit::Whole),
 ];
 
-/// The values of both runs; `None` where a run has no such value.
+/// The values of both runs; `None` if a run has no such value.
 type Sides = [Option<String>; 2];
 
 /// Writes a comparison.
@@ -28,7 +28,7 @@ type Sides = [Option<String>; 2];
 /// # Errors
 /// `out` cannot be written.
 pub(crate) fn write_diff(out: &mut dyn Write, diff: &RunDiff, style: Style) -> io::Result<()> {
-    // Above the table: ids may be too long to fit into it twice.
+    // Print the ids above the table: they may be too long to fit into it twice.
     for (name, run) in [("A", &diff.a), ("B", &diff.b)] {
         let id = style.paint(Role::Strong, run.run_id.as_str());
         writeln!(out, "{}  {id}", style.faint(name))?;
@@ -53,7 +53,7 @@ pub(crate) fn write_diff(out: &mut dyn Write, diff: &RunDiff, style: Style) -> i
     writeln!(out, "\n{}", style.paint(role, verdict))
 }
 
-/// Returns what a probe said: one reading, or the first and the last.
+/// Returns the readings of a probe: the only one, or the first and the last.
 fn probe_text(probe: &ProbeState) -> String {
     let word =
         |reading: Option<bool>| reading.map_or("unknown", |is| if is { "true" } else { "false" });

@@ -29,13 +29,13 @@ pub fn event_line(line: &[u8], style: Style) -> String {
     line.trim_end().to_owned()
 }
 
-/// The maximum depth to which a value is searched for parts that no `Value` can hold.
+/// The maximum depth to search for parts that a `Value` cannot hold.
 const MAX_DEPTH: usize = 100;
 
 /// Parses a stored line.
 ///
-/// A log keeps numbers as they were written. A number too large for a double (`1e400`)
-/// becomes a string here, and so does a value that is nested too deep.
+/// A log keeps numbers as they were written. Here, a number too large for a double (`1e400`)
+/// becomes a string, and so does a value that is nested too deep.
 pub(crate) fn parse_event(line: &[u8]) -> Option<Value> {
     let line = std::str::from_utf8(line).ok()?;
     let read = serde_json::from_str(line).ok();
@@ -102,7 +102,7 @@ pub(crate) fn event_kind(event: &Value) -> &str {
 /// The width of the column with the names of event types.
 const NAME_WIDTH: usize = 14;
 
-/// Returns what people call an event of this type, padded to the width of the column.
+/// Returns the name of an event type for people, padded to the width of the column.
 pub(crate) fn event_name(kind: &str, style: Style) -> String {
     let pick = |unicode, ascii| style.glyphs.pick(unicode, ascii);
     let (name, role) = match kind {
@@ -124,7 +124,7 @@ pub(crate) fn event_name(kind: &str, style: Style) -> String {
     padded_name(&escape_controls(name), role, style)
 }
 
-/// Returns the name that damage has in the column of event types.
+/// Returns the name of damage in the column of event types.
 pub(crate) fn damage_name(style: Style) -> String {
     padded_name("! damaged", Role::Bad, style)
 }
@@ -144,7 +144,7 @@ pub(crate) fn job_prefix(event: &Value) -> String {
         .unwrap_or_default()
 }
 
-/// Returns the text of an exit code; every code but 0 is bad.
+/// Returns the text of an exit code. Every code except 0 is bad.
 pub(crate) fn exit_code_text(code: i64, style: Style) -> String {
     let role = if code == 0 { Role::Plain } else { Role::Bad };
     style.paint(role, &format!("exit {code}"))

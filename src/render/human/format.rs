@@ -1,4 +1,4 @@
-//! Times, durations, sizes and counts as people read them.
+//! Times, durations, sizes and counts for people.
 
 use std::sync::OnceLock;
 
@@ -20,13 +20,12 @@ pub(crate) fn precise_time(ts: Timestamp) -> String {
     in_zone(ts, "%Y-%m-%d %H:%M:%S%.3f")
 }
 
-/// The function that returns the time zone that times are shown in.
+/// The function that returns the time zone for shown times.
 static ZONE: OnceLock<fn() -> TimeZone> = OnceLock::new();
 
 /// Sets the function that returns the time zone for shown times.
 ///
-/// It is called for each time that is shown. Without it, times are in the zone that jiff
-/// detects.
+/// It is called for each shown time. Without it, times are in the zone that jiff detects.
 pub fn set_time_zone(zone: fn() -> TimeZone) {
     ZONE.get_or_init(|| zone);
 }
@@ -38,7 +37,7 @@ fn in_zone(ts: Timestamp, format: &str) -> String {
 
 /// Returns a duration in at most two units: `87ms`, `1.23s`, `2m 03s`, `5h 07m`, `3d 04h`.
 ///
-/// It is rounded half up to the last digit that is shown, as everywhere in runlog.
+/// It is rounded half up to the last shown digit, as everywhere in runlog.
 pub(crate) fn duration(ms: u64) -> String {
     let rounded = |unit: u64| ms.saturating_add(unit / 2) / unit;
     if ms < 1000 {
@@ -61,8 +60,8 @@ pub(crate) fn duration(ms: u64) -> String {
     }
 }
 
-/// Returns the time since a start, to the millisecond where that matters: `+0.007s`,
-/// `+1m 03.250s`, `+5h 07m 03s`, `+3d 04h 07m`; `-…` if the clock went back.
+/// Returns the time since a start, with milliseconds below one hour: `+0.007s`, `+1m 03.250s`,
+/// `+5h 07m 03s`, `+3d 04h 07m`; `-…` if the clock was set back.
 pub(crate) fn elapsed(since: SignedDuration) -> String {
     let sign = if since.is_negative() { '-' } else { '+' };
     let since = since.unsigned_abs();

@@ -12,26 +12,26 @@ use super::style::{Role, Style, escape_controls};
 use crate::job::{FoundLine, LineKind, LinePattern};
 use crate::volume::RunId;
 
-/// How much is shown of an event around a match that its text for people does not have, in bytes.
+/// How many bytes around a match to show if the event's text for people does not contain it.
 const EXCERPT_BYTES: usize = 40;
 
-/// What happens to output of a job that is shown.
+/// The treatment of a job's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputBytes {
-    /// It is made safe for a terminal.
+    /// Output is made safe for a terminal.
     Sanitized,
-    /// It is not changed.
+    /// Output is not changed.
     Raw,
 }
 
-/// Writes lines that were found.
+/// A writer of lines that a search found.
 #[derive(Debug, Clone, Copy)]
 pub struct FoundLines<'a> {
-    /// What was searched for.
+    /// The pattern of the search.
     pub pattern: &'a LinePattern,
-    /// How text looks.
+    /// The style of text.
     pub style: Style,
-    /// What happens to output.
+    /// The treatment of output.
     pub output: OutputBytes,
 }
 
@@ -57,8 +57,8 @@ impl FoundLines<'_> {
 
     /// Writes an event of a run: `run job time event`.
     ///
-    /// The pattern was searched in the stored line. A match that the text for people does not have
-    /// is shown as an excerpt of that line.
+    /// The search matches the stored line. If the text for people does not contain the match, an
+    /// excerpt of that line is shown.
     ///
     /// # Errors
     /// `out` cannot be written.
@@ -109,8 +109,8 @@ impl FoundLines<'_> {
     }
 }
 
-/// Returns a line as a terminal would show it; if that overwrites the match, with escapes in place
-/// of what does.
+/// Returns a line as a terminal would show it. If that overwrites the match, the control
+/// characters that overwrite it are escaped instead.
 fn shown_line(found: &FoundLine<'_>, pattern: &LinePattern) -> String {
     let shown = sanitize(found.bytes);
     if found.kind == LineKind::Match && pattern.matches(shown.as_bytes()).is_empty() {
@@ -136,13 +136,13 @@ fn event_text(line: &[u8], style: Style) -> String {
     text.trim_end().to_owned()
 }
 
-/// Returns the match with a little of what is around it.
+/// Returns the match with some of the text around it.
 fn excerpt(line: &[u8], at: &Range<usize>, style: Style) -> String {
     let start = at.start.saturating_sub(EXCERPT_BYTES);
     let end = line.len().min(at.end.saturating_add(EXCERPT_BYTES));
     let ellipsis = |cut| if cut { style.glyphs.ellipsis() } else { "" };
     let part = String::from_utf8_lossy(line.get(start..end).unwrap_or_default());
-    // A character that is cut is not shown.
+    // Drop characters that were cut.
     let part = part.trim_matches('\u{fffd}');
     let (before, after) = (ellipsis(start > 0), ellipsis(end < line.len()));
     format!("{before}{}{after}", escape_controls(part))

@@ -1,4 +1,4 @@
-//! What `runlog gc` says to people.
+//! The report of `runlog gc`, for people.
 
 use std::io;
 use std::io::Write;
@@ -8,7 +8,7 @@ use super::style::escape_controls;
 use crate::render::json::execution::Execution;
 use crate::render::json::gc_report::{GcAction, GcReport};
 
-/// Writes the line of a removal.
+/// Writes the line for a removal.
 ///
 /// # Errors
 /// `out` cannot be written.
@@ -36,7 +36,7 @@ pub struct GcTotal {
 }
 
 impl GcTotal {
-    /// Counts the removal in a report, if it is one.
+    /// Counts the action in a report if it is a removal.
     pub fn add(&mut self, report: &GcReport) {
         match report.action {
             GcAction::Remove => self.runs += 1,

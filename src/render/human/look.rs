@@ -1,10 +1,10 @@
-//! How a job wants its text to look: the colors and attributes of SGR (ECMA-48, 8.3.117).
+//! The appearance of a job's text: the colors and attributes of SGR (ECMA-48, 8.3.117).
 
-/// Attributes that are kept, with the parameters that set and reset them. Blinking and
-/// hidden text are not.
+/// The attributes that runlog keeps, with the parameters that set and reset them. It drops
+/// blinking and hidden text.
 const ATTRIBUTES: [(u8, u8); 6] = [(1, 22), (2, 22), (3, 23), (4, 24), (7, 27), (9, 29)];
 
-/// The look of a character.
+/// The appearance of a character.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Look {
     /// Bit N is set for attribute N of [`ATTRIBUTES`].
@@ -22,14 +22,15 @@ enum Color {
 }
 
 impl Look {
-    /// The look of text that nothing was said about.
+    /// The appearance of text without any sequence before it.
     pub(crate) const PLAIN: Self = Self {
         attributes: 0,
         foreground: Color::Default,
         background: Color::Default,
     };
 
-    /// Applies the parameters of a sequence. What is no number belongs to another sequence.
+    /// Applies the parameters of a sequence. A parameter that is not a number belongs to another
+    /// sequence.
     pub(crate) fn apply(&mut self, params: &str) {
         if !params
             .bytes()
@@ -64,7 +65,7 @@ impl Look {
         }
     }
 
-    /// Returns the sequence that sets this look in text that has none.
+    /// Returns the sequence that sets this appearance in plain text.
     pub(crate) fn sequence(self) -> String {
         let mut params = Vec::new();
         for (bit, (on, _)) in ATTRIBUTES.into_iter().enumerate() {
@@ -85,7 +86,7 @@ impl Look {
     }
 }
 
-/// Reads an extended color: `5;N` or `2;R;G;B`.
+/// Parses an extended color: `5;N` or `2;R;G;B`.
 fn color(params: &mut impl Iterator<Item = u8>) -> Option<Color> {
     match params.next()? {
         5 => Some(Color::Palette(params.next()?)),

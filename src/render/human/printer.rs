@@ -12,7 +12,7 @@ use crate::render::json::run_diff::RunDiff;
 use crate::render::json::run_printer::RunPrinter;
 use crate::render::json::run_record::RunRecord;
 
-/// Prints runs as tables.
+/// A printer of runs as tables.
 #[derive(Debug, Clone, Copy)]
 pub struct Human(pub Style);
 

@@ -1,4 +1,4 @@
-//! What `runlog replay --recover` and `--rollback` say to people.
+//! The reports of `runlog replay --recover` and `--rollback`, for people.
 
 use std::io;
 use std::io::Write;
@@ -7,7 +7,7 @@ use super::style::{Style, escape_controls};
 use crate::job::{RecoveryAction, RecoveryOutcome, UndoOutcome};
 use crate::render::json::recover_report::{RecoveryReport, UndoReport};
 
-/// Writes what was done to recover a run.
+/// Writes the steps that recovered a run.
 ///
 /// # Errors
 /// `out` cannot be written.
@@ -61,7 +61,7 @@ pub fn recovery_lines(
     Ok(())
 }
 
-/// Writes what was done to roll back a run.
+/// Writes the steps that rolled back a run.
 ///
 /// # Errors
 /// `out` cannot be written.

@@ -1,4 +1,4 @@
-//! What `runlog rotate` says to people.
+//! The report of `runlog rotate`, for people.
 
 use std::io;
 use std::io::Write;
@@ -9,16 +9,16 @@ use crate::log::NotRotated;
 use crate::render::json::execution::Execution;
 use crate::render::json::rotate_report::{RotateReport, SealedReport};
 
-/// Which runs without any change are worth a line.
+/// Whether to print a line for a run without changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unchanged {
-    /// Runs that were named on the command line.
+    /// A line is printed, because the command line names the run.
     Shown,
-    /// None of them: all runs were asked for.
+    /// No line is printed, because the command applies to all runs.
     Hidden,
 }
 
-/// Writes a line for each thing that was done to a run.
+/// Writes a line for each change to a run.
 ///
 /// # Errors
 /// `out` cannot be written.

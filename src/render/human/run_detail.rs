@@ -1,4 +1,4 @@
-//! One run in detail: what is known of it, and its jobs.
+//! One run in detail: the facts about it, and its jobs.
 
 use std::io;
 use std::io::Write;
@@ -21,7 +21,7 @@ pub(crate) const JOB_COLUMNS: [Column; 7] = [
 ];
 /// The position of the command in [`JOB_COLUMNS`].
 const COMMAND: usize = 6;
-/// The maximum number of commands that are repeated in full because the table cuts them.
+/// The maximum number of commands to repeat in full because the table truncates them.
 const MAX_FULL_COMMANDS: usize = 10;
 
 /// Writes a run.
@@ -55,7 +55,7 @@ pub(crate) fn write_run(out: &mut dyn Write, run: &RunRecord, style: Style) -> i
         .try_for_each(|job| write_job_notes(out, job, style))
 }
 
-/// Writes why a job failed, what its output lacks, and what became of its rollback.
+/// Writes why a job failed, what is missing from its output, and what happened to its rollback.
 fn write_job_notes(out: &mut dyn Write, job: &JobRecord, style: Style) -> io::Result<()> {
     let id = job.job_id.as_str();
     if let Some(error) = &job.error {
@@ -92,7 +92,7 @@ fn write_job_notes(out: &mut dyn Write, job: &JobRecord, style: Style) -> io::Re
     Ok(())
 }
 
-/// Returns what is shown of a run above its jobs: a name of at most eight columns, and a text.
+/// Returns the facts above the jobs of a run: a name of at most eight columns, and a text.
 pub(crate) fn run_facts(run: &RunRecord, style: Style) -> Vec<(&'static str, Role, String)> {
     let mut facts = Vec::new();
     let mut add = |name, role, text| facts.push((name, role, text));
@@ -152,7 +152,7 @@ pub(crate) fn run_facts(run: &RunRecord, style: Style) -> Vec<(&'static str, Rol
     facts
 }
 
-/// Returns what is unusual about the duration of a run, if anything is.
+/// Returns what is unusual about the duration of a run, if anything.
 pub fn unusual_text(run: &RunRecord) -> Option<String> {
     let usual = run.usual.as_ref()?;
     let than = match usual.verdict {
@@ -198,7 +198,7 @@ fn job_duration(job: &JobRecord, run: &RunRecord, style: Style) -> String {
     text.unwrap_or_default()
 }
 
-/// Returns how the job ended: its signal, its exit code or its kind of error.
+/// Returns how the job ended: its signal, its exit code or its error kind.
 pub(crate) fn exit_text(job: &JobRecord) -> String {
     match (&job.signal, job.exit_code, &job.error) {
         (Some(signal), _, _) => escape_controls(signal).into_owned(),

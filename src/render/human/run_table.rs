@@ -45,7 +45,7 @@ fn run_duration(run: &RunRecord, style: Style) -> String {
     text.unwrap_or_default()
 }
 
-/// Returns the cell with the number of jobs, and of those that failed.
+/// Returns the cell with the numbers of all jobs and of failed jobs.
 pub(crate) fn jobs_cell(total: usize, failed: usize) -> StyledCell {
     match failed {
         0 => StyledCell::plain(total.to_string()),
@@ -65,7 +65,7 @@ pub(crate) fn write_runs(
     if rows.is_empty() {
         return Ok(());
     }
-    // Only runs that were removed have the last column.
+    // Only removed runs have the last column.
     let columns = rows.iter().map(Vec::len).max().unwrap_or(COLUMNS.len());
     let columns = COLUMNS.get(..columns).unwrap_or(&COLUMNS);
     let rows = || rows.iter().map(Vec::as_slice);

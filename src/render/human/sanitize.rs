@@ -1,6 +1,8 @@
-//! Makes what a job printed safe for a terminal: lines are shown as a terminal would show them
-//! in the end, so a progress bar is one line, with their colors where those are enabled. Of all
-//! other escape sequences nothing is left, and other control characters are escaped.
+//! Sanitizing of job output for a terminal.
+//!
+//! A line is shown in the form that a terminal would show at its end, so a progress bar is one
+//! line. Colors are kept if they are enabled. All other escape sequences are removed, and other
+//! control characters are escaped.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,14 +12,14 @@ use super::style::{Role, Style, is_control};
 use super::terminal_line::TerminalLine;
 use crate::log::StreamId;
 
-/// Begins each sequence.
+/// The character that starts each sequence.
 const ESCAPE: char = '\u{1b}';
-/// Erases the rest of a line (ECMA-48, EL).
+/// The sequence that erases the rest of a line (ECMA-48, EL).
 const ERASE_REST: &str = "\x1b[K";
 /// The maximum length of the parameters of a control sequence that is interpreted.
 const MAX_PARAMS: usize = 64;
 
-/// How a line that was written before it was finished is replaced.
+/// How to replace a line that was written before it was finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnfinishedLines {
     /// In place, on a terminal that can move its cursor.
@@ -26,10 +28,10 @@ pub enum UnfinishedLines {
     Repeat,
 }
 
-/// Sanitizes the output of jobs that arrives in chunks, which may end anywhere.
+/// A sanitizer for the output of jobs, which arrives in chunks of any length.
 ///
-/// A line is written when it is finished; [`Sanitizer::flush`] writes unfinished ones. Where
-/// colors are enabled, those of the job are kept, and stderr has one where it has none itself.
+/// It writes a line when the line is finished; [`Sanitizer::flush`] writes unfinished lines. If
+/// colors are enabled, it keeps the colors of the job, and colors stderr that has none.
 #[derive(Debug)]
 pub struct Sanitizer {
     style: Style,
@@ -41,7 +43,7 @@ pub struct Sanitizer {
     open: Option<usize>,
 }
 
-/// A stream, and how much of it is on the terminal.
+/// A stream, and the part of it that is on the terminal.
 #[derive(Debug)]
 struct SanitizedStream {
     role: Role,
@@ -116,7 +118,7 @@ impl Sanitizer {
         Ok(())
     }
 
-    /// Writes the unfinished lines, as far as they have changed since the last time.
+    /// Writes the unfinished lines that have changed since the last call.
     ///
     /// # Errors
     /// `out` cannot be written.
@@ -138,10 +140,11 @@ impl Sanitizer {
         Ok(())
     }
 
-    /// Writes a line without its end, over its unfinished form if that is on the terminal.
+    /// Writes a line without its line break, over its unfinished form if that is on the
+    /// terminal.
     fn show(&mut self, out: &mut dyn Write, at: usize, line: &str) -> io::Result<()> {
         if self.open.is_some_and(|open| open != at) {
-            // The line of another stream is left unfinished, and is repeated later.
+            // Leave the line of another stream unfinished, and repeat it later.
             self.end_line(out)?;
         }
         let stream = self.streams.get(at);
@@ -152,7 +155,7 @@ impl Sanitizer {
         };
         let shown = stream.filter(|_| self.open.is_some());
         let shown = shown.map(|stream| stream.shown.as_str());
-        // The start of a line with colors ends in a sequence of its own.
+        // The start of a colored line ends with its own sequence.
         let is_rest = |rest: &&str| rest.is_empty() || !colored;
         let added = |shown| line.strip_prefix(shown).filter(is_rest);
         let text = match shown.map(added) {
@@ -170,7 +173,7 @@ impl Sanitizer {
     }
 }
 
-/// Returns the whole output of one stream as safe text.
+/// Returns the whole output of one stream as sanitized text.
 pub(crate) fn sanitize(bytes: &[u8]) -> String {
     let mut parser = OutputParser::default();
     let mut text = parser.parse(bytes).join("\n");
@@ -182,8 +185,8 @@ pub(crate) fn sanitize(bytes: &[u8]) -> String {
     text
 }
 
-/// Returns a line of a stream, without its end, as a terminal should show it: stderr has a
-/// color.
+/// Returns a line of a stream, without its line break, sanitized for a terminal. stderr is
+/// colored.
 pub fn sanitized_line(style: Style, stream: Option<StreamId>, bytes: &[u8]) -> String {
     style.paint(role_of(stream), sanitize(bytes).trim_end_matches('\n'))
 }
@@ -209,12 +212,12 @@ pub(crate) fn last_line(bytes: &[u8]) -> Option<String> {
     last_lines(bytes, 1).pop()
 }
 
-/// Replaces tabs, whose width would depend on where the line is shown.
+/// Replaces tabs, whose width would depend on the position of the line.
 fn finish_line(line: &str) -> String {
     line.trim_end().replace('\t', "    ")
 }
 
-/// The position of a stream in an escape sequence (ECMA-48, section 5).
+/// The parser's state within an escape sequence (ECMA-48, section 5).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum EscapeState {
     #[default]
@@ -227,14 +230,14 @@ enum EscapeState {
     Message,
 }
 
-/// Turns the bytes of one stream into lines.
+/// A parser that turns the bytes of one stream into lines.
 #[derive(Debug, Default)]
 struct OutputParser {
     state: EscapeState,
     /// The parameters of the control sequence so far.
     params: String,
     line: TerminalLine,
-    /// The start of a character whose other bytes have not arrived yet.
+    /// The start of a character whose remaining bytes have not arrived yet.
     torn: Vec<u8>,
 }
 
@@ -270,7 +273,7 @@ impl OutputParser {
             lines.push(self.line.finish());
         }
         self.state = match (self.state, c) {
-            // No sequence extends past a line, so that an unterminated one hides no more.
+            // A line break ends any sequence, so that an unterminated one hides only one line.
             (_, '\n') => {
                 lines.push(self.line.finish());
                 EscapeState::Text
@@ -322,7 +325,7 @@ mod tests {
     const OUT: StreamId = StreamId::Stdout;
     const ERR: StreamId = StreamId::Stderr;
 
-    /// Returns what is written for these chunks, each of which is flushed.
+    /// Returns the text that is written for these chunks, with a flush after each.
     fn shown(chunks: &[(StreamId, &[u8])], color: bool) -> String {
         let style = Style {
             color,

@@ -64,7 +64,7 @@ fn row(stats: &NameStats, style: Style) -> [StyledCell; 10] {
     ]
 }
 
-/// Returns a share without decimals, but never 0 % of something, nor 100 % of less than all.
+/// Returns a share without decimals, but 0 % only for none, and 100 % only for all.
 fn percent(percent: f64) -> String {
     match percent {
         p if p < 1.0 => "<1%".to_owned(),
@@ -73,8 +73,10 @@ fn percent(percent: f64) -> String {
     }
 }
 
-/// Returns a character for each value, from the lowest to the highest one. Values that differ by
-/// less than a fifth of the highest one do not span the whole height, so that noise looks flat.
+/// Returns a character for each value, scaled from the lowest to the highest.
+///
+/// If the values differ by less than a fifth of the highest one, they do not span the whole
+/// height, so that noise looks flat.
 fn sparkline(values: &[u64], glyphs: Glyphs) -> String {
     let levels = match glyphs {
         Glyphs::Unicode => ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'],

@@ -1,16 +1,16 @@
-//! How text for people looks: roles instead of colors, glyphs, and escaped control characters.
+//! Styles of text for people: roles instead of colors, glyphs, and escaped control characters.
 
 use std::borrow::Cow;
 
 use crate::job::RunStatus;
 use crate::log::Stage;
 
-/// What the terminal that text is printed to can show.
+/// The capabilities of the terminal that text is printed to.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Style {
     /// Whether to write escape sequences for colors. Color is never the only signal.
     pub color: bool,
-    /// The width of the terminal in columns, if there is a terminal.
+    /// The width of the terminal in columns, if the output is a terminal.
     pub width: Option<u16>,
     /// The characters used for symbols.
     pub glyphs: Glyphs,
@@ -27,7 +27,7 @@ pub enum Glyphs {
 }
 
 impl Glyphs {
-    /// Returns the first symbol, or the second one where only ASCII can be shown.
+    /// Returns the first symbol, or the second one if only ASCII can be shown.
     pub(crate) fn pick(self, unicode: &'static str, ascii: &'static str) -> &'static str {
         match self {
             Self::Unicode => unicode,
@@ -41,10 +41,10 @@ impl Glyphs {
     }
 }
 
-/// What a piece of text means, which decides its color.
+/// The meaning of a text, which decides its color.
 ///
-/// Only the basic colors are used, which every terminal shows readably on its own
-/// background, and bold and faint.
+/// runlog uses only bold, faint and the basic colors, which every terminal shows readably on its
+/// own background.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Strong,
@@ -58,13 +58,15 @@ pub(crate) enum Role {
 }
 
 impl Style {
-    /// Returns the text as secondary information.
+    /// Returns the text styled as secondary information.
     pub fn faint(self, text: &str) -> String {
         self.paint(Role::Faint, text)
     }
 
-    /// Returns the text in one of a few colors, if colors are enabled: the same for the same
-    /// number, which sets lines of one source apart from those of others.
+    /// Returns the text in one of a few colors, if colors are enabled.
+    ///
+    /// The same number always gives the same color, which distinguishes the lines of one source
+    /// from those of others.
     pub fn numbered(self, number: usize, text: &str) -> String {
         let role = match number % 4 {
             0 => Role::Busy,
@@ -94,7 +96,7 @@ impl Style {
     }
 }
 
-/// Returns the text with escapes in place of characters that a terminal would act on.
+/// Returns the text with escapes in place of characters that a terminal would interpret.
 pub fn escape_controls(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_control) {
         return text.into();
@@ -110,8 +112,8 @@ pub fn escape_controls(text: &str) -> Cow<'_, str> {
     escaped.into()
 }
 
-/// Reports whether a terminal would act on this character: control characters, and those
-/// that change the direction of text.
+/// Returns whether a terminal would interpret this character: control characters, and those that
+/// change the direction of text.
 pub(crate) fn is_control(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -1,10 +1,10 @@
-//! A line of parts with different roles, cut to the width of a terminal.
+//! A line of parts with different roles, truncated to the width of a terminal.
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::style::{Role, Style};
 
-/// A line of parts. No part may contain characters that a terminal acts on.
+/// A line of parts. No part may contain characters that a terminal interprets.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StyledLine(Vec<(Role, String)>);
 
@@ -35,8 +35,8 @@ impl StyledLine {
         self
     }
 
-    /// Returns at most `columns` columns of the line as text; an ellipsis replaces what was
-    /// cut off.
+    /// Returns at most `columns` columns of the line as text. An ellipsis replaces the part that
+    /// was cut off.
     pub(crate) fn fit(&self, style: Style, columns: usize) -> String {
         let ellipsis = style.glyphs.ellipsis();
         let is_cut = self.width() > columns;

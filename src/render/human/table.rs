@@ -1,9 +1,9 @@
-//! The layout of tables: which columns there is room for, and how wide they are.
+//! The layout of tables: which columns fit, and their widths.
 //!
-//! Lines are never wrapped. Where a terminal is too narrow, whole columns are dropped, in
-//! the order that the table says, and then the columns that may be cut are cut. Columns that
-//! are needed whole, such as ids that people copy, are never dropped or cut: the terminal
-//! wraps such a line, which keeps the id in one piece.
+//! Lines are never wrapped. If a terminal is too narrow, whole columns are dropped, in the order
+//! that the table defines, and then other columns are truncated. Columns with text that people
+//! copy, such as ids, are never dropped or truncated: the terminal wraps such a line, which
+//! keeps the id in one piece.
 
 use std::io;
 use std::io::Write;
@@ -43,16 +43,16 @@ pub(crate) enum Align {
     Right,
 }
 
-/// What happens to a column in a terminal that is too narrow.
+/// How a column adapts to a terminal that is too narrow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fit {
-    /// It is neither dropped nor cut.
+    /// The column is neither dropped nor truncated.
     Whole,
-    /// It is dropped; the columns with the lowest numbers are dropped first.
+    /// The column is dropped. The columns with the lowest numbers are dropped first.
     Drop(u8),
-    /// The cells are cut to no fewer columns than this, rather than that columns are dropped.
+    /// The cells are truncated to no less than this width before any column is dropped.
     Cut(usize),
-    /// The cells are cut to no fewer columns than this, once no more columns can be dropped.
+    /// The cells are truncated to no less than this width once no more columns can be dropped.
     CutLast(usize),
 }
 
@@ -82,7 +82,7 @@ impl Column {
     }
 }
 
-/// Returns the width of a text in columns. Nearly all cells are ASCII, and there may be many.
+/// Returns the width of a text in columns. ASCII is a fast path, because nearly all cells are.
 fn columns_of(text: &str) -> usize {
     if text.is_ascii() {
         text.len()
@@ -99,7 +99,7 @@ fn parts(cells: &[StyledCell]) -> impl Iterator<Item = (Role, &str)> {
 #[derive(Debug)]
 pub(crate) struct Layout<'a> {
     style: Style,
-    /// `None` for a column that is dropped.
+    /// Each column with its width; `None` for a dropped column.
     columns: Vec<(&'a Column, Option<usize>)>,
 }
 
@@ -124,7 +124,7 @@ impl<'a> Layout<'a> {
         layout
     }
 
-    /// Drops and cuts columns until the table fits, or until nothing more may be taken away.
+    /// Drops and truncates columns until the table fits, or until nothing more can be removed.
     fn narrow(&mut self, room: usize) {
         let mut optional: Vec<(u8, usize)> = Vec::new();
         for (at, (column, _)) in self.columns.iter().enumerate() {
@@ -159,7 +159,7 @@ impl<'a> Layout<'a> {
             .saturating_sub(GAP)
     }
 
-    /// Returns the width of the table with all cells cut as far as they may be.
+    /// Returns the width of the table with all cells truncated as far as possible.
     fn width_if_cut(&self) -> usize {
         let spare = self.columns.iter().map(|(column, width)| match column.fit {
             Fit::Cut(min) => width.unwrap_or(0).saturating_sub(min),
@@ -168,13 +168,14 @@ impl<'a> Layout<'a> {
         self.width().saturating_sub(spare.sum())
     }
 
-    /// Returns the line with the names of the columns, cut to the width of the terminal.
+    /// Returns the line with the names of the columns, truncated to the width of the terminal.
     pub(crate) fn header(&self) -> String {
         self.cut(&self.styled_line(self.names()))
     }
 
-    /// Returns the line of a row, cut to the width of the terminal: unlike [`Layout::write`],
-    /// this is for a screen on which a longer line would not be wrapped.
+    /// Returns the line for a row, truncated to the width of the terminal.
+    ///
+    /// Unlike [`Layout::write`], this is for a screen that would not wrap a longer line.
     pub(crate) fn row(&self, cells: &[StyledCell]) -> String {
         self.cut(&self.styled_line(parts(cells)))
     }
@@ -189,7 +190,7 @@ impl<'a> Layout<'a> {
         names.map(|name| (Role::Strong, name))
     }
 
-    /// Reports whether this text does not fit into the column at this position.
+    /// Returns whether this text does not fit into the column at this position.
     pub(crate) fn cuts(&self, column: usize, text: &str) -> bool {
         let width = self.columns.get(column).and_then(|(_, width)| *width);
         width.is_none_or(|width| columns_of(text) > width)
@@ -211,13 +212,13 @@ impl<'a> Layout<'a> {
         Ok(())
     }
 
-    /// Passes the parts of a line on, from left to right.
+    /// Passes on the parts of a line, from left to right.
     fn emit<'c>(
         &self,
         cells: impl Iterator<Item = (Role, &'c str)>,
         mut push: impl FnMut(Role, &str),
     ) {
-        // Written before the next text only, so that no line ends in spaces.
+        // Written only before the next text, so that no line ends in spaces.
         let mut spaces = 0;
         let ellipsis = self.style.glyphs.ellipsis();
         for ((role, text), (column, width)) in cells.zip(&self.columns) {

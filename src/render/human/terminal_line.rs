@@ -2,41 +2,41 @@
 
 use super::look::Look;
 
-/// The maximum length of a line in characters. What is beyond starts a new line.
+/// The maximum length of a line in characters. Further characters start a new line.
 pub(crate) const MAX_LINE_CHARS: usize = 64 << 10;
 /// The maximum column that a control sequence can move the cursor to.
 const MAX_MOVE: usize = 4096;
 
-/// A character and its look.
+/// A character and its appearance.
 #[derive(Debug, Clone, Copy)]
 struct Cell {
     shown: char,
     look: Look,
 }
 
-/// Ends all colors and attributes.
+/// The sequence that resets all colors and attributes.
 const RESET: &str = "\x1b[0m";
 
-/// An empty place.
+/// An empty cell.
 const BLANK: Cell = Cell {
     shown: ' ',
     look: Look::PLAIN,
 };
 
-/// A line with a cursor. Each character takes one column: wide ones are only exact where a line
-/// is replaced as a whole, as progress bars do.
+/// A line with a cursor. Each character takes one column, so a line with wide characters is
+/// exact only if it is replaced as a whole, as progress bars do.
 #[derive(Debug, Default)]
 pub(crate) struct TerminalLine {
     cells: Vec<Cell>,
     cursor: usize,
-    /// The look of what comes next.
+    /// The appearance of the next character.
     look: Look,
-    /// Colors and attributes are kept.
+    /// Whether colors and attributes are kept.
     colored: bool,
 }
 
 impl TerminalLine {
-    /// Makes an empty line that keeps colors and attributes, or drops them.
+    /// Creates an empty line that keeps or drops colors and attributes.
     pub(crate) fn new(colored: bool) -> Self {
         Self {
             colored,
@@ -68,9 +68,10 @@ impl TerminalLine {
         self.cursor = self.cursor.saturating_sub(1);
     }
 
-    /// Applies a control sequence, if it only changes this line (ECMA-48, section 8.3: CHA,
-    /// CUF, CUB, EL and SGR). Sequences that change the whole screen are ignored: nothing that was
-    /// printed before may disappear.
+    /// Applies a control sequence if it changes only this line (ECMA-48, section 8.3: CHA, CUF,
+    /// CUB, EL and SGR).
+    ///
+    /// Ignores sequences that change the whole screen, because no earlier output may disappear.
     pub(crate) fn control(&mut self, last: char, params: &str) {
         let n: usize = params.split(';').next().unwrap_or("").parse().unwrap_or(0);
         match last {

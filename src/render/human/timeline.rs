@@ -16,7 +16,7 @@ use crate::log::format::payload::ErrorKind;
 use crate::log::{Damage, EventType, RunState, SteadyTime};
 use crate::volume::RunId;
 
-/// Prints a run line by line.
+/// A printer of a run, line by line.
 #[derive(Debug)]
 pub struct Timeline {
     style: Style,
@@ -27,12 +27,12 @@ pub struct Timeline {
     rotations: u64,
     repairs: u64,
     damaged: u64,
-    /// What each job has printed so far, in bytes.
+    /// The number of bytes that each job has printed so far.
     printed: HashMap<String, u64>,
 }
 
 impl Timeline {
-    /// Creates the timeline of a run of which nothing was read yet.
+    /// Creates the timeline of a run before any event is read.
     pub fn new(style: Style) -> Self {
         Self {
             style,
@@ -58,7 +58,7 @@ impl Timeline {
         format!("{run}{}", self.style.faint(&about))
     }
 
-    /// Returns the line of an event of runlog or of another program.
+    /// Returns the line for an event of runlog or of another program.
     pub fn event(&mut self, line: &[u8]) -> String {
         self.events += 1;
         let Some(event) = parse_event(line) else {
@@ -94,7 +94,7 @@ impl Timeline {
         self.line(&since, &event_seq(&event), &name, &text)
     }
 
-    /// Returns the line of a damaged place.
+    /// Returns the line for a damaged place.
     pub fn damage(&mut self, damage: &Damage) -> String {
         self.damaged += 1;
         let file = damage.file.file_name().unwrap_or_default();
@@ -116,7 +116,7 @@ impl Timeline {
             .to_owned()
     }
 
-    /// Returns how a job ended, and what it used.
+    /// Returns how a job ended, and its resource usage.
     fn job_end(&mut self, event: &Value) -> String {
         let number = |at: &str| event.pointer(at).and_then(Value::as_u64);
         let text = |at: &str| event.pointer(at).and_then(Value::as_str);
@@ -127,7 +127,7 @@ impl Timeline {
             (None, Some(code)) => parts.push(exit_code_text(code, self.style)),
             (None, None) => {}
         }
-        // The exit code and the signal were already pushed.
+        // The exit code and the signal are already in the line.
         let known = [ErrorKind::Exit, ErrorKind::Signal].map(ErrorKind::as_str);
         if let Some(error) = text("/error/kind").filter(|error| !known.contains(error)) {
             let message = text("/error/message").unwrap_or_default();
@@ -154,8 +154,8 @@ impl Timeline {
         parts.join("  ")
     }
 
-    /// Returns what a job printed since its previous event with a count; the log counts from
-    /// the start of the job.
+    /// Returns how much a job has printed since its previous event with a count. The log counts
+    /// from the start of the job.
     fn newly_printed(&mut self, event: &Value) -> Option<u64> {
         let job = event.get("job_id").and_then(Value::as_str)?;
         let output = event.get("output")?;

@@ -1,16 +1,16 @@
-//! What `runlog replay --verify` says to people.
+//! The report of `runlog replay --verify`, for people.
 
 use super::format::count;
 use super::style::{Role, Style, escape_controls};
 use crate::log::{Fault, VerifyReport};
 use crate::volume::RunId;
 
-/// Returns the line of a fault, as `file:line:offset: reason`.
+/// Returns the line for a fault, as `file:line:offset: reason`.
 pub(crate) fn fault_line(fault: &Fault, style: Style) -> String {
     style.paint(Role::Bad, &escape_controls(&fault.to_string()))
 }
 
-/// Returns the last line: how much was checked, and with what result.
+/// Returns the last line: how much was checked, and the result.
 pub(crate) fn verify_summary(run: &RunId, verified: &VerifyReport, style: Style) -> String {
     let found = match verified.faults {
         // Lines of other programs have no sequence numbers, so there may be gaps.

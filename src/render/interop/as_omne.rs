@@ -1,5 +1,5 @@
-//! A run in the terms of omne-cli 0.2: a run is a pipe, a job is a node. What it has no events
-//! for (notes, samples, attempts, rollbacks, telemetry) is left out.
+//! A run in the format of omne-cli 0.2: a run is a pipe, a job is a node. Facts for which omne
+//! has no events (notes, samples, attempts, rollbacks, telemetry) are left out.
 
 use std::io;
 use std::io::Write;
@@ -15,12 +15,12 @@ use crate::render::export::transitions::{Transition, TransitionKind, Transitions
 use crate::render::json::json_lines::json_line;
 use crate::volume::{RunId, format_ulid, layout, rfc3339};
 
-/// Writes what `omne status` reads as `.omne/var/runs/<run_id>/events.jsonl`.
+/// An export that `omne status` reads as `.omne/var/runs/<run_id>/events.jsonl`.
 #[derive(Debug)]
 pub struct AsOmne {
     run: RunId,
     transitions: Transitions,
-    /// The number of ids made so far.
+    /// The number of ids generated so far.
     ids: u128,
 }
 
@@ -184,7 +184,7 @@ fn omne_error_kind(error: ErrorKind) -> &'static str {
     }
 }
 
-/// Returns the path of the output from the root of the volume, or nothing if there is none.
+/// Returns the path of the output from the root of the volume; empty if there is none.
 fn output_path(run: &RunId, job: &JobState) -> String {
     if job.output.is_none() {
         return String::new();

@@ -1,6 +1,6 @@
-//! A run in the terms of runtimo-core: jobs and their stages. Versions 0.1.4 and 0.10.3 read
-//! the same lines. What it has no events for (the run itself, notes, samples, attempts,
-//! telemetry) is left out.
+//! A run in the format of runtimo-core: jobs and their stages. Versions 0.1.4 and 0.10.3 read
+//! the same lines. Facts for which runtimo has no events (the run itself, notes, samples,
+//! attempts, telemetry) are left out.
 
 use std::io;
 use std::io::Write;
@@ -12,7 +12,7 @@ use crate::render::export::Export;
 use crate::render::export::transitions::{Transition, TransitionKind, Transitions, job_has_failed};
 use crate::render::json::json_lines::json_line;
 
-/// Writes what runtimo reads as its write-ahead log.
+/// An export that runtimo reads as its write-ahead log.
 #[derive(Debug, Default)]
 pub struct AsRuntimo {
     transitions: Transitions,
@@ -24,7 +24,7 @@ pub struct AsRuntimo {
 #[derive(Serialize)]
 struct RuntimoLine<'a> {
     seq: u64,
-    /// In seconds.
+    /// The time in seconds.
     ts: u64,
     #[serde(rename = "type")]
     kind: &'static str,
@@ -60,8 +60,7 @@ impl AsRuntimo {
             ts: transition.millis() / 1000,
             kind,
             job_id: job.job_id.as_str(),
-            // The capability that runs commands there. What ran the steps of another program is
-            // not known.
+            // runtimo's name for what runs commands. For another program's steps it is unknown.
             capability: (!job.foreign).then_some("ShellExec"),
             error: (kind == "job_failed").then(|| error_of(job)),
             cmd: &job.command,

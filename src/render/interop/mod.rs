@@ -1,4 +1,4 @@
-//! Runs in the terms of other programs.
+//! Exports in the formats of other programs.
 
 pub(crate) mod as_omne;
 pub(crate) mod as_runtimo;

@@ -2,22 +2,22 @@
 
 use serde::{Serialize, Serializer};
 
-/// Whether what is reported was done. Serializes to the value of `dry_run`.
+/// Whether the reported actions were done. Serializes to the value of `dry_run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Execution {
-    /// It was done.
+    /// The actions were done.
     Apply,
-    /// It would be done.
+    /// The actions would be done.
     DryRun,
 }
 
 impl Execution {
-    /// Returns what a `--dry-run` flag asks for.
+    /// Returns the execution that a `--dry-run` flag requests.
     pub fn from_dry_run_flag(dry_run: bool) -> Self {
         if dry_run { Self::DryRun } else { Self::Apply }
     }
 
-    /// Reports whether nothing is changed.
+    /// Returns whether nothing is changed.
     pub fn is_dry_run(self) -> bool {
         self == Self::DryRun
     }

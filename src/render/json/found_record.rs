@@ -27,7 +27,7 @@ pub struct FoundRecord<'a> {
 }
 
 impl<'a> FoundRecord<'a> {
-    /// Creates the record of a line of a run.
+    /// Creates the record for a line of a run.
     pub fn new(run: &'a RunId, found: &'a FoundLine<'_>) -> Self {
         let line = String::from_utf8_lossy(found.bytes);
         let encode = |bytes| base64::engine::general_purpose::STANDARD.encode(bytes);

@@ -1,4 +1,4 @@
-//! Events that can no longer be shown, as a line of JSON.
+//! Events that can no longer be shown, as a JSON line.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use crate::volume::{RunId, now_ts, rfc3339};
 /// A range of missing events of a run.
 #[derive(Debug, Serialize)]
 pub struct GapReport<'a> {
-    /// Distinguishes the line from an event: always `gap`.
+    /// The type `gap`, which distinguishes the line from an event.
     #[serde(rename = "type")]
     kind: &'static str,
     /// When the gap was found.
@@ -21,14 +21,14 @@ pub struct GapReport<'a> {
     from_seq: Option<u64>,
     /// The sequence number of the last missing event, if known.
     to_seq: Option<u64>,
-    /// Why they are missing: `dropped`, `changed`, `removed`.
+    /// Why the events are missing: `dropped`, `changed` or `removed`.
     reason: &'static str,
     /// A description for people.
     pub message: String,
 }
 
 impl<'a> GapReport<'a> {
-    /// Creates a report of a gap that was found now.
+    /// Creates a report of a gap that was found just now.
     pub fn new(run: &'a RunId, gap: &Gap) -> Self {
         Self {
             kind: "gap",

@@ -1,4 +1,4 @@
-//! What `runlog gc` did to a run, or would do, as a line of JSON.
+//! What `runlog gc` did to a run, or would do, as a JSON line.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -14,11 +14,11 @@ use crate::volume::{RunId, rfc3339};
 pub enum GcAction {
     /// The run is removed.
     Remove,
-    /// A segment of a run that is kept is removed.
+    /// A segment of a kept run is removed.
     Drop,
-    /// What an earlier, interrupted gc left in the trash is removed.
+    /// The remains of an interrupted gc in the trash are removed.
     Finish,
-    /// A run that was named is kept.
+    /// A named run is kept.
     Keep,
     /// The run is skipped this time.
     Skip,
@@ -27,38 +27,38 @@ pub enum GcAction {
 }
 
 impl GcAction {
-    /// Reports whether this action frees disk space.
+    /// Returns whether this action frees disk space.
     pub(crate) fn removes(self) -> bool {
         matches!(self, Self::Remove | Self::Drop | Self::Finish)
     }
 }
 
-/// One line of gc. It has the same keys for every action, and in a dry run.
+/// One line of gc. It has the same keys for every action and in a dry run.
 #[derive(Debug, Clone, Serialize)]
 pub struct GcReport {
     /// The run.
     pub run_id: RunId,
     /// What happens to it.
     pub action: GcAction,
-    /// Whether nothing was done.
+    /// Whether the action was done.
     #[serde(rename = "dry_run")]
     pub execution: Execution,
-    /// The limit that requires the action.
+    /// The limit that caused the action.
     pub policy: Option<&'static str>,
     /// The reason, for people.
     pub why: String,
-    /// The disk space that is freed, in bytes.
+    /// The disk space that the action frees, in bytes.
     pub bytes: u64,
-    /// The file of the run, if only that is removed.
+    /// The file of the run, if only that file is removed.
     pub file: Option<String>,
     /// The name of the run.
     pub name: Option<String>,
     /// The state of the run.
     pub state: Option<RunStatus>,
-    /// When its first event was written.
+    /// When the first event of the run was written.
     #[serde(with = "rfc3339::option")]
     pub opened_ts: Option<Timestamp>,
-    /// When it was closed.
+    /// When the run was closed.
     #[serde(with = "rfc3339::option")]
     pub closed_ts: Option<Timestamp>,
 }
@@ -76,7 +76,7 @@ impl GcReport {
         }
     }
 
-    /// Creates a report about something of which only the run's id is known.
+    /// Creates a report with only the id of a run.
     pub fn bare(run_id: RunId, action: GcAction, execution: Execution, why: String) -> Self {
         Self {
             run_id,

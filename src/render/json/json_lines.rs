@@ -21,7 +21,7 @@ pub fn json_line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> 
     out.write_all(&line)
 }
 
-/// Prints each run as one line of JSON.
+/// A printer of runs as lines of JSON.
 #[derive(Debug, Clone, Copy)]
 pub struct JsonLines;
 

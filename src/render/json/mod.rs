@@ -1,4 +1,4 @@
-//! What the commands report, as data: records that serialize to the lines of `--json`.
+//! The reports of the commands as data: records that serialize to the lines of `--json`.
 
 pub(crate) mod execution;
 pub(crate) mod found_record;

@@ -8,10 +8,10 @@ use super::run_record::RunRecord;
 use crate::job::{RunStatus, median};
 use crate::log::Stage;
 
-/// How many of the newest runs are listed one by one.
+/// How many of the newest runs to list individually.
 const NEWEST: usize = 20;
 
-/// What the statistics need of a run that has ended.
+/// The facts about an ended run that the statistics need.
 #[derive(Debug, Clone)]
 pub struct RunSample {
     name: String,
@@ -19,7 +19,7 @@ pub struct RunSample {
     is_retired: bool,
     duration_ms: Option<u64>,
     max_rss_bytes: Option<u64>,
-    /// The attempts of the jobs that completed: their number, their sum, and the most.
+    /// The attempts of the completed jobs: the number of jobs, the total and the maximum.
     attempts: (u64, u64, u64),
 }
 
@@ -28,34 +28,34 @@ pub struct RunSample {
 pub struct NameStats {
     /// The name of the runs.
     pub name: String,
-    /// How many have ended.
+    /// The number of runs that have ended.
     pub runs: u64,
-    /// How many of them gc removed.
+    /// The number of runs that gc removed.
     pub retired: u64,
-    /// How many of them failed or are lost.
+    /// The number of runs that failed or are lost.
     pub failed: u64,
-    /// The share of these in percent.
+    /// The percentage of runs that failed or are lost.
     pub failed_percent: f64,
-    /// The median of the durations of those that completed.
+    /// The median duration of the completed runs.
     pub duration_p50_ms: Option<u64>,
-    /// The duration that 95 % of them did not exceed.
+    /// The duration that 95 % of the completed runs did not exceed.
     pub duration_p95_ms: Option<u64>,
-    /// The longest one.
+    /// The longest duration of the completed runs.
     pub duration_max_ms: Option<u64>,
-    /// The most memory that a job used.
+    /// The highest memory usage of a job.
     pub max_rss_bytes: Option<u64>,
-    /// How many attempts the jobs that completed needed on average.
+    /// The mean number of attempts of the completed jobs.
     pub attempts_mean: Option<f64>,
-    /// How many one of them needed at most.
+    /// The maximum number of attempts of a completed job.
     pub attempts_max: Option<u64>,
-    /// How the newest runs ended, oldest first.
+    /// The states of the newest runs, oldest first.
     pub last_states: VecDeque<RunStatus>,
-    /// How long the newest runs that completed took, oldest first.
+    /// The durations of the newest completed runs, oldest first.
     pub last_durations_ms: Vec<u64>,
 }
 
 impl RunSample {
-    /// Returns what counts of a run; `None` if it has not ended.
+    /// Returns the facts about a run; `None` if it has not ended.
     pub fn new(run: &RunRecord) -> Option<Self> {
         let has_ended = matches!(
             run.state,
@@ -78,7 +78,7 @@ impl RunSample {
     }
 }
 
-/// Returns the statistics of each name, sorted by name. The samples are in the order of age.
+/// Returns the statistics of each name, sorted by name. The samples must be ordered by age.
 pub fn name_stats(samples: Vec<RunSample>) -> Vec<NameStats> {
     let mut by_name: BTreeMap<String, Vec<RunSample>> = BTreeMap::new();
     for sample in samples {
@@ -99,7 +99,7 @@ impl NameStats {
         let durations: Vec<u64> = runs.iter().filter_map(|run| run.duration_ms).collect();
         let mut sorted = durations.clone();
         sorted.sort_unstable();
-        // The nearest rank: the smallest one that 95 % do not exceed.
+        // The nearest rank: the smallest duration that 95 % do not exceed.
         let p95 = (sorted.len() * 95).div_ceil(100).checked_sub(1);
         let jobs: u64 = runs.iter().map(|run| run.attempts.0).sum();
         let attempts: u64 = runs.iter().map(|run| run.attempts.1).sum();

@@ -1,4 +1,4 @@
-//! What `runlog replay --recover` and `--rollback` did to a run, as a line of JSON.
+//! What `runlog replay --recover` and `--rollback` did to a run, as a JSON line.
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::volume::RunId;
 pub struct RecoveryReport<'a> {
     /// The run.
     pub run_id: &'a RunId,
-    /// What was done.
+    /// The steps that were done.
     #[serde(flatten)]
     pub recovery: &'a RecoveryOutcome,
 }

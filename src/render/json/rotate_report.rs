@@ -1,4 +1,4 @@
-//! What `runlog rotate` did to a run, or would do, as a line of JSON.
+//! What `runlog rotate` did to a run, or would do, as a JSON line.
 
 use serde::Serialize;
 
@@ -6,19 +6,19 @@ use super::execution::Execution;
 use crate::log::{Compressed, NotRotated, PrunedSegment, Sealed};
 use crate::volume::RunId;
 
-/// What was done to one run, or would be.
+/// The changes to one run, done or planned.
 #[derive(Debug, Serialize)]
 pub struct RotateReport {
     /// The run.
     pub run_id: RunId,
-    /// Whether nothing was done.
+    /// Whether the changes were done.
     #[serde(rename = "dry_run")]
     pub execution: Execution,
     /// Whether the active segment was sealed.
     pub rotated: bool,
-    /// Why it was not sealed.
+    /// Why the active segment was not sealed.
     pub why: Option<String>,
-    /// The segment that was sealed; in a dry run only its length is known.
+    /// The segment that was sealed. In a dry run, only its length is known.
     pub sealed: Option<SealedReport>,
     /// The sealed segments that were compressed.
     pub compressed: Vec<Compressed>,
@@ -29,13 +29,13 @@ pub struct RotateReport {
     pub not_rotated: Option<NotRotated>,
 }
 
-/// A segment that was sealed, or would be.
+/// A segment that was sealed or would be.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum SealedReport {
-    /// It was sealed.
+    /// The segment was sealed.
     Done(Sealed),
-    /// It would be sealed.
+    /// The segment would be sealed.
     Would {
         /// The length in bytes.
         bytes: u64,
@@ -61,7 +61,7 @@ impl RotateReport {
         }
     }
 
-    /// Reports whether the log was left alone because another program writes to it.
+    /// Returns whether the log was left alone because another program writes to it.
     pub fn is_foreign(&self) -> bool {
         self.not_rotated == Some(NotRotated::Foreign)
     }

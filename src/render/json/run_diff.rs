@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use super::run_record::{JobRecord, RunRecord};
 
-/// The readings of probes differ, or one changed while only one of the jobs ran.
+/// The difference in probes: other readings, or a change while only one of the jobs ran.
 const PROBES: &str = "probes";
 
-/// Two runs, and their jobs side by side.
+/// Two runs, with their jobs side by side.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunDiff {
     /// Whether both runs have the same jobs with the same stages, exit codes and signals.
@@ -18,11 +18,11 @@ pub struct RunDiff {
     pub a: RunRecord,
     /// The second run, without its jobs.
     pub b: RunRecord,
-    /// The jobs of both, in the order of the first.
+    /// The jobs of both runs, in the order of the first.
     pub jobs: Vec<JobDiff>,
 }
 
-/// A job of one run, and the job of the other run that it is compared with.
+/// A job of one run, and the corresponding job of the other run.
 #[derive(Debug, Clone, Serialize)]
 pub struct JobDiff {
     /// The id of the job in the first run, or else in the second.
@@ -38,15 +38,15 @@ pub struct JobDiff {
 impl RunDiff {
     /// Compares two runs.
     ///
-    /// Jobs with the same id are paired first, then jobs that are named after their runs,
-    /// then the only job of each run.
+    /// Jobs with the same id are paired first, then jobs that are named after their runs, then
+    /// the only job of each run.
     pub fn new(mut a: RunRecord, mut b: RunRecord) -> Self {
         let mut of_b: Vec<Option<JobRecord>> =
             std::mem::take(&mut b.jobs).into_iter().map(Some).collect();
         let jobs_a = std::mem::take(&mut a.jobs);
         let only = jobs_a.len() == 1 && of_b.len() == 1;
         let mut jobs = Vec::new();
-        // Jobs with the same id first, so that no other job is paired with them.
+        // Pair jobs with the same id first, so that no other job is paired with them.
         let pairs: Vec<_> = jobs_a
             .into_iter()
             .map(|job| {
@@ -78,7 +78,7 @@ impl RunDiff {
             differs.push(PROBES);
         }
         Self {
-            // Neither the host nor what a job depends on is an outcome.
+            // Neither the host nor a dependency of a job is an outcome.
             same: differs.iter().all(|what| matches!(*what, "host" | PROBES)),
             differs,
             a,

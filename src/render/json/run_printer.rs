@@ -1,4 +1,4 @@
-//! How runs are printed, whatever the format.
+//! Printing of runs, independent of the format.
 
 use std::io;
 use std::io::Write;
@@ -6,15 +6,15 @@ use std::io::Write;
 use super::run_diff::RunDiff;
 use super::run_record::RunRecord;
 
-/// Prints runs in one format.
+/// A printer of runs in one format.
 pub trait RunPrinter: Sync {
     /// A line of a list.
     ///
-    /// It is made as soon as a run was examined, so that nothing else of ten thousand runs
-    /// is kept in memory.
+    /// It is created as soon as a run has been examined, so that nothing else of ten thousand
+    /// runs stays in memory.
     type Row: Send;
 
-    /// Returns the line of one of several runs.
+    /// Returns the line for one of several runs.
     ///
     /// # Errors
     /// The run cannot be serialized.

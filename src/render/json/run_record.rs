@@ -1,4 +1,4 @@
-//! One run as the commands report it.
+//! A run as the commands report it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,12 +16,12 @@ use crate::volume::{JobId, RunId, Volume, elapsed_ms, is_this_boot, rfc3339};
 pub struct ReportedAt {
     /// The sequence number, if the event has one.
     pub seq: Option<u64>,
-    /// When it was written.
+    /// When the event was written.
     #[serde(with = "rfc3339::option")]
     pub ts: Option<Timestamp>,
 }
 
-/// One run as `status --json` reports it. Keys without a value are `null`.
+/// A run as `status --json` reports it. Keys without a value are `null`.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunRecord {
     /// The id.
@@ -30,28 +30,28 @@ pub struct RunRecord {
     pub name: String,
     /// The current state.
     pub state: RunStatus,
-    /// What the state is based on.
+    /// The evidence for the state.
     pub because: String,
-    /// The host that opened it.
+    /// The host that opened the run.
     pub host: Option<String>,
-    /// The job inside which it was opened.
+    /// The job that opened the run.
     pub parent: Option<EnclosingJob>,
-    /// The id of the distributed trace that it belongs to.
+    /// The id of the distributed trace that the run belongs to.
     pub trace_id: Option<String>,
-    /// When its first event was written.
+    /// When the first event was written.
     #[serde(with = "rfc3339::option")]
     pub opened_ts: Option<Timestamp>,
-    /// When it was closed.
+    /// When the run was closed.
     #[serde(with = "rfc3339::option")]
     pub closed_ts: Option<Timestamp>,
-    /// From the first event to the close, or until now while the run is running, in
+    /// The time from the first event to the close, or until now if the run is running, in
     /// milliseconds.
     pub duration_ms: Option<u64>,
-    /// The number of events it has ever had.
+    /// The total number of events that the run has had.
     pub events: u64,
     /// The size of the log in bytes.
     pub bytes: u64,
-    /// The number of damaged places that were skipped.
+    /// The number of damaged places in the log, which were skipped.
     pub damaged: u64,
     /// The number of jobs.
     pub jobs_total: usize,
@@ -59,34 +59,34 @@ pub struct RunRecord {
     pub jobs_failed: usize,
     /// The jobs, in the order of their submission.
     pub jobs: Vec<JobRecord>,
-    /// When and why gc removed it.
+    /// When and why gc removed the run.
     #[serde(flatten)]
     pub retired: Option<Removal>,
-    /// How long such runs usually take, if that was looked up and is known.
+    /// How long such runs usually take, if that was determined.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usual: Option<UsualReport>,
-    /// The point in the log, if the state is that of an earlier one.
+    /// The point in the log, if the state is an earlier one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<ReportedAt>,
-    /// The directory of the run, or where it was before gc removed it.
+    /// The directory of the run, or its path before gc removed it.
     #[serde(skip)]
     pub dir: PathBuf,
-    /// Orders runs by age.
+    /// The id of the first event, which orders runs by age.
     #[serde(skip)]
     pub first_id: Option<Ulid>,
 }
 
-/// How long the last runs of the same name took, and how this one compares.
+/// The usual duration of runs with the same name, and how this run compares.
 #[derive(Debug, Clone, Serialize)]
 pub struct UsualReport {
-    /// What is usual.
+    /// The usual duration.
     #[serde(flatten)]
     pub usual: UsualDuration,
     /// How this run compares.
     pub verdict: DurationVerdict,
 }
 
-/// What `status --retired` adds to the record of a run.
+/// The keys that `status --retired` adds to the record of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Removal {
     /// When gc removed the run.
@@ -94,7 +94,7 @@ pub struct Removal {
     pub retired_ts: Timestamp,
     /// Why gc removed it.
     pub why: String,
-    /// The disk space that this freed, in bytes.
+    /// The disk space that the removal freed, in bytes.
     pub freed_bytes: u64,
 }
 
@@ -106,7 +106,7 @@ impl RunRecord {
             verdict: inspected,
         } = examined;
         let state = overview.state;
-        // A run without an event is as old as its id.
+        // A run without events is as old as its id.
         let age = || run_id.ulid();
         let now = Timestamp::now();
         let so_far = state.elapsed_ms(now);
@@ -146,15 +146,15 @@ impl RunRecord {
         record
     }
 
-    /// Sets the durations of a running run and of its unfinished jobs to the time until `now`, an
-    /// earlier time.
+    /// Sets the durations of a running run and of its unfinished jobs to the time until `now`,
+    /// which may be in the past.
     pub fn set_elapsed(&mut self, now: Timestamp) {
         if self.state != RunStatus::Running {
             return;
         }
         let elapsed = |start: Option<Timestamp>| {
             let ms = now.duration_since(start?).as_millis();
-            // The clock may have gone back.
+            // The clock may have been set back.
             Some(u64::try_from(ms).unwrap_or(0))
         };
         self.duration_ms = elapsed(self.opened_ts);
@@ -163,7 +163,7 @@ impl RunRecord {
         }
     }
 
-    /// Sets how long such runs usually take. A run that did not complete may end early.
+    /// Sets the usual duration of such runs. A run that did not complete may end early.
     pub fn set_usual(&mut self, usual: Option<UsualDuration>) {
         self.usual = usual.zip(self.duration_ms).map(|(usual, ms)| {
             let verdict = match usual.compare(ms) {
@@ -181,7 +181,7 @@ impl RunRecord {
         self.jobs.iter().filter_map(|job| job.max_rss_bytes).max()
     }
 
-    /// Returns what people call the run: its name, or its id if it has none.
+    /// Returns the name of the run, or its id if it has none.
     pub(crate) fn title(&self) -> &str {
         match &*self.name {
             "" => self.run_id.as_str(),
@@ -224,7 +224,7 @@ impl RunRecord {
     }
 }
 
-/// One job as `status --json` reports it: with the same keys in every stage.
+/// A job as `status --json` reports it, with the same keys in every stage.
 #[derive(Debug, Clone, Serialize)]
 pub struct JobRecord {
     pub job_id: JobId,
@@ -253,16 +253,16 @@ pub struct JobRecord {
     pub output: Option<Output>,
     pub labels: BTreeMap<String, String>,
     pub probes: BTreeMap<String, ProbeState>,
-    /// The last lines of output, where they are shown to people.
+    /// The last lines of output, if they are shown to people.
     #[serde(skip)]
     pub last_output: Vec<String>,
 }
 
 impl JobRecord {
-    /// Returns the milliseconds since it started, where the wall clock says `now`.
+    /// Returns the milliseconds from the job's start to the wall-clock time `now`.
     fn elapsed_ms(&self, now: Timestamp) -> Option<u64> {
         let started = self.started_ts?;
-        // Earlier attempts count too, and only the last one has a process.
+        // Earlier attempts count too, but only the last one has a process.
         let process = self.process.as_ref().filter(|_| self.attempt == Some(1));
         let process = process.filter(|p| is_this_boot(p.boot_id.as_ref()));
         let uptime = process.and_then(ProcessRef::start_ms);

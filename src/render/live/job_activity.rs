@@ -1,4 +1,4 @@
-//! What a job is doing at this moment.
+//! The current activity of a job.
 
 use jiff::Timestamp;
 
@@ -8,17 +8,17 @@ use crate::render::human::format::{duration, size};
 use crate::render::human::style::{Role, escape_controls};
 use crate::render::human::styled_line::StyledLine;
 
-/// Returns the milliseconds from `ts` to now, or 0 if the clock went back.
+/// Returns the milliseconds from `ts` to now; 0 if the clock was set back.
 pub(crate) fn millis_since(ts: Timestamp, now: Timestamp) -> u64 {
     u64::try_from(now.duration_since(ts).as_millis()).unwrap_or(0)
 }
 
-/// Returns the text of remaining time, rounded up to whole seconds.
+/// Returns the text for the remaining time, rounded up to whole seconds.
 fn remaining(ms: u64) -> String {
     whole_seconds(ms.div_ceil(1000).saturating_mul(1000))
 }
 
-/// Returns the job with its stage, its attempt, its remaining time, and what it uses.
+/// Returns the job with its stage, attempt, remaining time and resource usage.
 pub(crate) fn activity_line(now: &JobNow, at: Timestamp) -> StyledLine {
     let JobNow { job, more, .. } = now;
     let mut line = StyledLine::with_role(Role::Plain, job.job_id.as_str());
@@ -47,7 +47,7 @@ pub(crate) fn activity_line(now: &JobNow, at: Timestamp) -> StyledLine {
         );
         return line;
     }
-    // The state of the job has the start of its first attempt.
+    // The state of the job contains only the start of its first attempt.
     let first = job.started_ts.filter(|_| attempt == 1);
     let started = more.attempt_ts.or(first);
     let ran = started.map(|ts| millis_since(ts, at));
@@ -83,7 +83,7 @@ pub(crate) fn activity_line(now: &JobNow, at: Timestamp) -> StyledLine {
     line
 }
 
-/// Returns the text of a duration that ticks, in whole seconds.
+/// Returns the text for a running duration, in whole seconds.
 pub(crate) fn whole_seconds(ms: u64) -> String {
     if ms < 1000 {
         return "0s".to_owned();

@@ -1,4 +1,4 @@
-//! The live view: what is on the screen at one moment, cut to its size.
+//! The live view: the content of the screen at one moment, truncated to its size.
 
 pub(crate) mod job_activity;
 pub(crate) mod progress;

@@ -1,4 +1,4 @@
-//! The progress of a run, estimated from how long runs of its name usually take.
+//! The progress of a run, estimated from the usual duration of runs with its name.
 
 use crate::render::human::format::duration;
 use crate::render::human::style::{Glyphs, Role};
@@ -7,7 +7,7 @@ use crate::render::human::styled_line::StyledLine;
 /// The width of the bar in columns.
 const BAR_WIDTH: u64 = 20;
 
-/// Returns a progress bar with its meaning, or nothing if no earlier run gives an estimate.
+/// Returns a progress bar with its meaning; nothing if no earlier run allows an estimate.
 pub(crate) fn progress_bar(
     elapsed_ms: u64,
     usual_ms: Option<u64>,
@@ -15,7 +15,7 @@ pub(crate) fn progress_bar(
 ) -> Option<StyledLine> {
     let usual = usual_ms.filter(|ms| *ms > 0)?;
     let is_late = elapsed_ms > usual;
-    // The run has not ended: whatever the estimate says, something is left to do.
+    // The run has not ended, so it is never at 100 percent, whatever the estimate.
     let percent = (u128::from(elapsed_ms) * 100 / u128::from(usual)).min(99) as u64;
     let (role, filled, text) = if is_late {
         let text = format!("longer than usual ({})", duration(usual));

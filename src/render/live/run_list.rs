@@ -1,4 +1,4 @@
-//! The runs of a volume at one moment: running ones first, then the newest first.
+//! The runs of a volume at one moment, running ones first, then the newest first.
 
 use jiff::Timestamp;
 
@@ -13,7 +13,7 @@ use crate::render::human::style::{Role, Style, escape_controls, status_glyph};
 use crate::render::human::styled_line::StyledLine;
 use crate::render::human::table::{Column, Fit, Layout, StyledCell};
 
-/// A run of the list.
+/// A run in the list.
 #[derive(Debug)]
 pub struct RunNow<'a> {
     /// The run.
@@ -33,8 +33,8 @@ pub struct ListFrame<'a> {
     pub volume: String,
     /// The moment.
     pub now: Timestamp,
-    /// The first of the selected runs, in the order in which they are shown: at least as many
-    /// as the screen has lines.
+    /// The first of the selected runs, in display order: at least as many as the screen has
+    /// lines.
     pub runs: Vec<RunNow<'a>>,
     /// The number of selected runs.
     pub total: usize,
@@ -51,11 +51,11 @@ const COLUMNS: [Column; 5] = [
     Column::text("OPENED", Fit::Drop(1)),
     Column::number("DURATION", Fit::Drop(2)),
 ];
-/// The indentation of lines that belong to the run above.
+/// The indentation of lines that belong to the run above them.
 const INDENT: &str = "   ";
 
 impl ListFrame<'_> {
-    /// Returns the lines of a screen with this many rows, and as wide as the style says.
+    /// Returns the lines of a screen with this many rows and the width of the style.
     pub fn lines(&self, style: Style, rows: usize) -> Vec<String> {
         let columns = usize::from(style.width.unwrap_or(u16::MAX));
         let mut lines = vec![self.title(style).fit(style, columns)];
@@ -69,7 +69,7 @@ impl ListFrame<'_> {
         if self.runs.is_empty() {
             add(Role::Faint, "no run to show yet".to_owned());
         } else {
-            // All but what is above, the header, and the last line.
+            // All rows except the lines above, the header and the last line.
             let room = rows.saturating_sub(lines.len() + 2).max(1);
             self.table(style, room, &mut lines);
         }
@@ -79,7 +79,7 @@ impl ListFrame<'_> {
 
     fn title(&self, style: Style) -> StyledLine {
         let at = local_time(self.now);
-        // The rows have the date.
+        // Omit the date, because the rows have it.
         let at = at.split(' ').next_back().unwrap_or_default().to_owned();
         let mut line = StyledLine::with_role(Role::Faint, at);
         line.push(Role::Plain, "  ");
@@ -93,13 +93,13 @@ impl ListFrame<'_> {
         line
     }
 
-    /// Adds as many runs as there is room for. The runs themselves come first, then what they
-    /// are doing, then what they printed last.
+    /// Adds as many runs as fit. The runs themselves come first, then their activity, then their
+    /// last output.
     fn table(&self, style: Style, room: usize, lines: &mut Vec<String>) {
         let columns = usize::from(style.width.unwrap_or(u16::MAX));
         let running = |run: &&RunNow<'_>| run.run.state == RunStatus::Running;
         let running = self.runs.iter().filter(running).count();
-        // Some of the other runs stay visible too.
+        // Keep some of the other runs visible.
         let others = self.runs.len().saturating_sub(running).min(room / 3);
         let room_each = (room - others).checked_div(running).unwrap_or(room);
         let rows: Vec<(&RunNow<'_>, [StyledCell; COLUMNS.len()])> = self
@@ -162,8 +162,8 @@ impl ListFrame<'_> {
         Some(millis_since(opened, self.now))
     }
 
-    /// Returns the lines below the row of a running run: its progress, its job, and the last
-    /// line of output.
+    /// Returns the lines below the row of a running run: its progress, its job and the last line
+    /// of output.
     fn activity(&self, run: &RunNow<'_>, style: Style) -> Vec<StyledLine> {
         if run.run.state != RunStatus::Running {
             return Vec::new();

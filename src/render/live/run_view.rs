@@ -1,4 +1,4 @@
-//! One run at one moment: its jobs, its progress, and the end of its output.
+//! One run at one moment: its jobs, its progress and the end of its output.
 
 use jiff::Timestamp;
 
@@ -21,14 +21,14 @@ pub struct RunFrame {
     pub run: RunRecord,
     /// The moment.
     pub now: Timestamp,
-    /// The unfinished jobs, the one that started last first.
+    /// The unfinished jobs, in reverse order of their start.
     pub jobs: Vec<JobNow>,
     /// How long runs of this name usually take, in milliseconds.
     pub usual_ms: Option<u64>,
 }
 
 impl RunFrame {
-    /// Returns the lines of a screen with this many rows, and as wide as the style says.
+    /// Returns the lines of a screen with this many rows and the width of the style.
     pub fn lines(&self, style: Style, rows: usize) -> Vec<String> {
         let columns = usize::from(style.width.unwrap_or(u16::MAX));
         let fit = |line: &StyledLine| line.fit(style, columns);
@@ -65,11 +65,10 @@ impl RunFrame {
         Some(labeled("elapsed", line))
     }
 
-    /// Adds a row for each job that there is room for: unfinished and new ones have
-    /// precedence.
+    /// Adds a row for each job that fits. Unfinished and new jobs take precedence.
     fn table(&self, style: Style, room: usize, lines: &mut Vec<String>) {
         let all = &self.run.jobs;
-        // All but an empty line, the header, and the number of jobs that are not shown.
+        // All rows except an empty line, the header and the number of hidden jobs.
         let fit = room.saturating_sub(3);
         let is_live = |job: &&JobRecord| !job.stage.is_terminal();
         let unfinished = all.iter().rev().filter(is_live);
@@ -100,7 +99,7 @@ impl RunFrame {
         }
     }
 
-    /// Returns the end of the output, in as many lines as there is room for: that of the last
+    /// Returns the end of the output, in as many lines as fit. The output is that of the last
     /// started job that printed anything.
     fn output(&self, style: Style, room: usize) -> Vec<StyledLine> {
         let printed = |job: &JobNow| last_lines(&job.printed, room.saturating_sub(2));

@@ -1,4 +1,4 @@
-//! What is known of a run and of its jobs while they are watched.
+//! The facts about a run and its jobs while they are watched.
 
 use jiff::Timestamp;
 
@@ -6,26 +6,26 @@ use crate::job::{LiveJob, RunStatus};
 use crate::log::{JobState, RunState, Ulid};
 use crate::volume::RunId;
 
-/// How many bytes of the end of a job's output are enough to fill a screen.
+/// How many bytes at the end of a job's output are enough to fill a screen.
 pub const OUTPUT_TAIL_BYTES: usize = 16 << 10;
 
-/// The maximum number of jobs of one run that have a line of their own.
+/// The maximum number of jobs of one run that get their own lines.
 pub const MAX_SHOWN_JOBS: usize = 8;
 
-/// One of many watched runs: all that is kept of each.
+/// A watched run, with only the facts that are kept for each of many runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchedRun {
     /// The id.
     pub run_id: RunId,
-    /// Orders runs by age.
+    /// The id of the first event, which orders runs by age.
     pub first_id: Option<Ulid>,
     /// The name that the user gave it.
     pub name: String,
-    /// The state when it was last examined.
+    /// The state at the last check.
     pub state: RunStatus,
     /// When its first event was written.
     pub opened_ts: Option<Timestamp>,
-    /// From the first event to the close, in milliseconds.
+    /// The time from the first event to the close, in milliseconds.
     pub duration_ms: Option<u64>,
     /// The number of jobs.
     pub jobs_total: usize,
@@ -36,7 +36,7 @@ pub struct WatchedRun {
 impl WatchedRun {
     /// Creates the record of a run in this state.
     pub fn new(run_id: RunId, run: &RunState, state: RunStatus) -> Self {
-        // A run without an event is as old as its id.
+        // A run without events is as old as its id.
         let age = || run_id.ulid();
         Self {
             first_id: run.first_id.or_else(age),
@@ -50,23 +50,23 @@ impl WatchedRun {
         }
     }
 
-    /// Returns what orders runs by age.
+    /// Returns the key that orders runs by age.
     pub fn age(&self) -> (Option<Ulid>, &RunId) {
         (self.first_id, &self.run_id)
     }
 
-    /// Reports whether the run has not ended.
+    /// Returns whether the run has not ended.
     pub fn is_live(&self) -> bool {
         !self.state.has_ended()
     }
 }
 
-/// A job that has not ended, at this moment.
+/// A job that has not ended, at one moment.
 #[derive(Debug, Clone)]
 pub struct JobNow {
     /// The state from the log.
     pub job: JobState,
-    /// What is known beyond that.
+    /// The facts that are not in the log.
     pub more: LiveJob,
     /// The end of its output.
     pub printed: Vec<u8>,

@@ -1,5 +1,5 @@
-//! OpenTelemetry: a trace of the run and its jobs, and its events and output as logs, as
-//! the collector's `otlpjsonfile` receiver reads them: each line is one request.
+//! OpenTelemetry: a trace of the run and its jobs, and its events and output as logs. Each line
+//! is one request, the format of the collector's `otlpjsonfile` receiver.
 
 mod model;
 mod trace;
@@ -35,16 +35,16 @@ const MAX_RECORD_BYTES: usize = 64 << 10;
 /// A stream of a job.
 type Source = (String, Option<StreamId>);
 
-/// How much is written.
+/// Which records to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flush {
-    /// What is enough for a request.
+    /// Only full requests.
     FullBatches,
-    /// All of it.
+    /// All of them.
     All,
 }
 
-/// Writes traces and logs.
+/// A writer of traces and logs.
 #[derive(Debug)]
 pub struct Otlp {
     trace: Trace,
@@ -72,7 +72,7 @@ impl Otlp {
         }
     }
 
-    /// Returns a record of the run or, if it is given, of a job.
+    /// Returns a record of the job, or of the run if no job is given.
     fn record(
         &mut self,
         ts: Option<Timestamp>,
@@ -225,8 +225,9 @@ impl Export for Otlp {
     }
 }
 
-/// Returns all fields of an event but those that are elsewhere in its record, or only frame
-/// it; and but for the state in a checkpoint, which repeats all earlier events.
+/// Returns the fields of an event as attributes, without those that are elsewhere in its record
+/// or belong to its envelope, and without the state in a checkpoint, which repeats all earlier
+/// events.
 fn event_attributes(kind: &str, event: &Value) -> Vec<KeyValue> {
     let is_checkpoint = EventKind::new(kind) == EventType::LogRotated;
     let is_left_out = |key: &str| {
@@ -239,7 +240,8 @@ fn event_attributes(kind: &str, event: &Value) -> Vec<KeyValue> {
         .collect()
 }
 
-/// Returns where the first line ends, with its `\n`, or where it is too long for one record.
+/// Returns the end of the first line, including its `\n`, or the point where it is too long for
+/// one record.
 fn line_end(text: &str) -> Option<usize> {
     let end = memchr::memchr(b'\n', text.as_bytes()).map(|at| at + 1);
     match end {

@@ -139,7 +139,7 @@ pub(crate) struct LogRecord {
     pub event_name: Option<String>,
 }
 
-/// `SeverityNumber`, and the text that goes with it.
+/// `SeverityNumber`, and the text that belongs to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Severity {
     Debug,
@@ -168,7 +168,7 @@ impl Severity {
     }
 }
 
-/// `fixed64` nanoseconds since 1970; 0 if unknown, and for earlier times.
+/// `fixed64` nanoseconds since 1970; 0 if the time is unknown or earlier.
 #[derive(Debug, Clone, Serialize)]
 #[serde(transparent)]
 pub(crate) struct UnixNano(String);
@@ -264,7 +264,7 @@ impl From<i64> for AnyValue {
 
 impl From<u64> for AnyValue {
     fn from(value: u64) -> Self {
-        // As in a log, where integers stay below 2^53.
+        // Integers in a log are below 2^53.
         i64::try_from(value).unwrap_or(i64::MAX).into()
     }
 }

@@ -1,5 +1,5 @@
-//! The trace of a run: a root span, a span for each job in it, and one for each phase of a job
-//! in that.
+//! The trace of a run: a root span, with a child span for each job, which has one for each
+//! phase.
 
 use std::collections::HashMap;
 
@@ -15,17 +15,17 @@ use crate::render::export::spans::{Span, run_end};
 use crate::render::json::run_record::{JobRecord, RunRecord};
 use crate::volume::RunId;
 
-/// The ids of the trace, which are the same each time that the run is exported.
+/// The ids of the trace, which are the same in each export of the run.
 #[derive(Debug)]
 pub(crate) struct Trace {
     run: RunId,
     /// The id of the trace that the run belongs to.
     id: String,
-    /// The place of the run in the trace of its caller.
+    /// The run's span in the trace of its caller.
     context: Option<TraceContext>,
-    /// The places of jobs in the traces of their callers.
+    /// The jobs' spans in the traces of their callers.
     jobs: HashMap<String, TraceContext>,
-    /// Empty until the first event.
+    /// The resource; empty until the first event.
     resource: Resource,
 }
 
@@ -41,12 +41,12 @@ impl Trace {
         }
     }
 
-    /// Sets what the first event says of the whole run.
+    /// Sets the facts about the whole run from its first event.
     pub(crate) fn set_run(&mut self, run: &RunState) {
         if !self.resource.attributes.is_empty() {
             return;
         }
-        // The id of the first event is as long as that of a trace, and as unique.
+        // The id of the first event is as long as a trace id, and as unique.
         if let Some(id) = run.first_id {
             self.id = format!("{:032x}", id.0);
         }
@@ -68,14 +68,14 @@ impl Trace {
         attributes.extend(host.map(|host| KeyValue::new("host.name", host)));
     }
 
-    /// Sets what the submission of a job says of its place.
+    /// Sets the span of a job from its submission.
     pub(crate) fn set_job(&mut self, job: &JobState) {
         if let Some(context) = &job.trace {
             self.jobs.insert(job.job_id.to_string(), context.clone());
         }
     }
 
-    /// Returns the ids of the trace and the span of a job, or else of the run.
+    /// Returns the ids of the trace and the span of a job, or of the run if no job is given.
     pub(crate) fn ids(&self, job: Option<&str>) -> [String; 2] {
         let context = match job {
             None => self.context.as_ref(),
@@ -87,8 +87,7 @@ impl Trace {
         }
     }
 
-    /// Returns the id of the span that a job's is a child of: the run's, if it belongs to the
-    /// same trace.
+    /// Returns the parent of a job's span: the run's span, if it belongs to the same trace.
     fn parent_of(&self, job: &str) -> Option<String> {
         match self.jobs.get(job) {
             Some(context) if context.trace_id != self.id => context.parent_span_id.clone(),
@@ -108,12 +107,13 @@ impl Trace {
         &self.resource
     }
 
-    /// Returns the id of the span with this path: empty for the run, or a job's id, or more.
+    /// Returns the id of the span with this path, which is empty for the run and starts with a
+    /// job's id otherwise.
     fn span_id(&self, path: &str) -> String {
         format!("{:016x}", fnv1a(&format!("{}/{path}", self.run)).max(1))
     }
 
-    /// Returns the span of a phase of a job; `latest` ends one that has no end.
+    /// Returns the span of a phase of a job. A phase without an end lasts until `latest`.
     pub(crate) fn phase_span(&self, span: &Span, latest: Option<Timestamp>) -> OtlpSpan {
         let end = span.end.or(latest).unwrap_or(span.start).max(span.start);
         let phase = span.phase.name();
@@ -148,10 +148,10 @@ impl Trace {
         }
     }
 
-    /// Returns the span of a job, unless nothing is known of its times.
+    /// Returns the span of a job; `None` if no time of the job is known.
     pub(crate) fn job_span(&self, job: &JobRecord, latest: Option<Timestamp>) -> Option<OtlpSpan> {
         let ended = job.ended_ts;
-        // In a damaged log, the end may be all that is known.
+        // In a damaged log, only the end may be known.
         let start = job.submitted_ts.or(job.started_ts).or(ended)?;
         let end = ended.or(latest).unwrap_or(start).max(start);
         let mut attributes = vec![
@@ -186,7 +186,7 @@ impl Trace {
         })
     }
 
-    /// Returns the span of the run, unless its start is not known.
+    /// Returns the span of the run; `None` if its start is unknown.
     pub(crate) fn run_span(&self, run: &RunRecord, latest: Option<Timestamp>) -> Option<OtlpSpan> {
         let start = run.opened_ts?;
         let end = run_end(run, start).or(latest).unwrap_or(start).max(start);
@@ -221,11 +221,11 @@ impl Trace {
     }
 }
 
-/// The kind of action that a run is: `cicd.pipeline.action.name`.
+/// The action of a run, for `cicd.pipeline.action.name`.
 const ACTION: &str = "RUN";
 
-/// The result of a run or a job in the words of OpenTelemetry (the registry of attributes of
-/// `cicd`), and the class of the error if there is one.
+/// The result of a run or a job in OpenTelemetry's terms (the attribute registry of `cicd`), and
+/// the class of its error, if any.
 struct PipelineResult {
     result: &'static str,
     error_type: Option<&'static str>,
@@ -248,7 +248,8 @@ impl PipelineResult {
         }
     }
 
-    /// Returns the result of a run that has ended: that of its first failed job.
+    /// Returns the result of a run that has ended. A failed run has the result of its first
+    /// failed job.
     fn of_run(run: &RunRecord) -> Option<Self> {
         let failed = run.jobs.iter().find_map(|job| job.error.as_ref());
         match (run.state, failed) {
@@ -272,7 +273,7 @@ impl PipelineResult {
     }
 }
 
-/// Returns the status of what has ended with or without an error, or has not ended.
+/// Returns the status: with an error, without one, or unset if there is no end yet.
 fn status(ended: Option<Result<(), &JobError>>) -> Status {
     match ended {
         Some(Err(error)) => Status::error(&error.message),

@@ -1,7 +1,7 @@
 //! The frame of a self-contained page: its policy, its style and script, and its data.
 //!
-//! A page holds its data as JSON, from which its script creates elements, never markup: nothing
-//! that a job printed can become part of the page. Its policy allows only this script and this
+//! A page contains its data as JSON. Its script creates elements from that, never markup, so
+//! that job output cannot become part of the page. The policy allows only this script and this
 //! style, identified by their hashes, and forbids loading anything.
 
 use std::io;
@@ -12,14 +12,14 @@ use serde::Serialize;
 use crate::render::human::style::escape_controls;
 
 const STYLE: &str = include_str!("page.css");
-/// SHA-256 of the style in Base64 ("Content Security Policy Level 3", hash-source).
+/// The SHA-256 of the style in Base64 ("Content Security Policy Level 3", hash-source).
 const STYLE_HASH: &str = "0Qt+3Un3pFzdQLlyWkvrxQB4Mz6G5KLTTH7RFxvAxTQ=";
 
 /// The script of a page.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PageScript {
     text: &'static str,
-    /// SHA-256 of the text in Base64.
+    /// The SHA-256 of the text in Base64.
     hash: &'static str,
 }
 
@@ -68,8 +68,8 @@ pub(crate) fn write_page(
     writeln!(out, "</script>\n<script>{text}</script>\n</body>\n</html>")
 }
 
-/// Writes JSON into a script element, in which only `<` is special ("HTML", 13.2.5.4). In JSON
-/// it occurs only in strings, where it can be escaped.
+/// A writer of JSON into a script element, in which only `<` is special ("HTML", 13.2.5.4). In
+/// JSON, it occurs only in strings, where it can be escaped.
 struct InScript<'a>(&'a mut dyn Write);
 
 impl Write for InScript<'_> {
