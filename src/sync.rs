@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks a mutex, also after a thread panicked while it held the lock.
+/// Locks a mutex, even after a thread panicked while it held the lock.
 ///
 /// The values behind the mutexes of this crate are valid after every single assignment.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

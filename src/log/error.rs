@@ -1,5 +1,4 @@
-//! Errors of the log, one type for each operation, so that the type says what a retry
-//! may do.
+//! Errors of the log: one type for each operation, which shows what a retry may do.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,7 +8,7 @@ use crate::log::format::event_type::EventType;
 use crate::log::format::note_data::DataError;
 use crate::volume::{JobId, RunId, VolumeError};
 
-/// Trouble with the files or locks of a log. No event was written.
+/// An error with the files or locks of a log. No event was written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageError {
@@ -24,7 +23,7 @@ pub enum StorageError {
         /// How long this process waited.
         timeout: Duration,
     },
-    /// The file or directory that should be read as a log is something else.
+    /// The path to read as a log is not a regular file.
     #[error("`{}` is not a regular file", path.display())]
     NotAFile {
         /// The path that was named.
@@ -63,10 +62,10 @@ impl StorageError {
     }
 }
 
-/// A sync failed: what was written may not survive a power loss.
+/// A failed sync: the written data may not survive a power loss.
 ///
-/// A sync is never retried. The kernel may have dropped the dirty pages and would report
-/// success (fsync(2), `EIO`).
+/// A sync is never retried, because the kernel may have dropped the dirty pages and would then
+/// report success (`fsync(2)`, `EIO`).
 #[derive(Debug, thiserror::Error)]
 #[error("cannot sync `{}`", path.display())]
 pub struct SyncError {
@@ -81,7 +80,7 @@ pub struct SyncError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DraftError {
-    /// The line would be longer than a line may be.
+    /// The line would exceed the maximum length.
     #[error("an event of {bytes} bytes is over the limit of {limit}; nothing was written")]
     TooLong {
         /// The length of the line, in bytes.
@@ -89,7 +88,7 @@ pub enum DraftError {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// The log writes events of this type itself, such as the close of a run
+    /// The log itself writes events of this type, such as the close of a run
     /// ([`Close`](crate::log::Close)).
     #[error("only the log itself writes `{}`", kind.as_str())]
     Reserved {
@@ -104,7 +103,7 @@ pub enum DraftError {
     Serialize(#[from] serde_json::Error),
 }
 
-/// Why a log does not accept a batch. The log is unchanged, and a retry is refused too.
+/// The reason why a log rejects a batch. The log is unchanged, and a retry is rejected too.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -138,7 +137,7 @@ pub enum Refusal {
         /// The maximum.
         limit: usize,
     },
-    /// Another program wrote the run, and its own reader refuses runlog's events.
+    /// Another program wrote the run, and its reader rejects runlog's events.
     #[error("run `{run}` was written by another program, which cannot read runlog's events")]
     Foreign {
         /// The run.
@@ -155,30 +154,30 @@ pub enum Refusal {
     Draft(#[from] DraftError),
 }
 
-/// Why a batch was not appended, and how much of it is in the log all the same.
+/// The reason why a batch was not appended, and how much of it is in the log nevertheless.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
-    /// The log does not accept the batch. Nothing was written, and a retry is refused too.
+    /// The log rejected the batch. Nothing was written, and a retry is rejected too.
     #[error(transparent)]
     Refused(Refusal),
     /// Nothing was written. A retry appends the batch once.
     #[error(transparent)]
     NotWritten(#[from] StorageError),
-    /// The first events of the batch are in the log. A retry must leave them out.
+    /// Only the first events of the batch are in the log. A retry must leave them out.
     #[error("wrote only {written} of {total} events to `{}`", path.display())]
     Partial {
         /// The segment.
         path: PathBuf,
-        /// How many events of the batch are in the log.
+        /// The number of events of the batch that are in the log.
         written: usize,
-        /// How many events the batch has.
+        /// The number of events in the batch.
         total: usize,
         /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// The whole batch is in the log, but may not survive a power loss. A retry would
-    /// append it twice.
+    /// The whole batch is in the log, but may not survive a power loss. A retry would append it
+    /// twice.
     #[error("written, not durable")]
     NotDurable(#[from] SyncError),
 }
@@ -201,7 +200,7 @@ impl From<VolumeError> for AppendError {
     }
 }
 
-/// Why a log was not rotated, pruned or compressed.
+/// The reason why a log was not rotated, pruned or compressed.
 #[derive(Debug, thiserror::Error)]
 pub enum RotateError {
     /// Nothing was rotated.
@@ -227,7 +226,7 @@ impl From<VolumeError> for RotateError {
     }
 }
 
-/// Why gc did not remove runs.
+/// The reason why gc did not remove runs.
 #[derive(Debug, thiserror::Error)]
 pub enum GcError {
     /// Another gc is running on the volume.
@@ -254,11 +253,11 @@ impl From<VolumeError> for GcError {
 }
 
 impl SyncError {
-    /// Converts the failed sync of a directory.
+    /// Converts the error of a failed directory sync.
     pub(crate) fn from_volume(e: VolumeError) -> Self {
         match e {
             VolumeError::Io { path, source, .. } => Self { path, source },
-            // A sync fails with nothing else.
+            // A directory sync returns no other error.
             other => Self {
                 path: PathBuf::new(),
                 source: io::Error::other(other),

@@ -1,14 +1,14 @@
 //! The log of a run: the bytes, the append protocol, reading, and the fold.
 //!
-//! The bytes are a contract, told in full in `docs/format.md`: one event is one line
-//! of JSON with a number, a ULID, a time and a CRC-32C ([`Envelope`]).
+//! The bytes are a contract, which `docs/format.md` specifies: an event is one line of JSON with
+//! a sequence number, a ULID, a time and a CRC-32C ([`Envelope`]).
 //!
-//! - [`RunLog`] appends. Threads share one; any number of processes may have the same run
-//!   open, `runlog` itself among them. An append that returns `Ok` is in the log once, and
-//!   survives what its [`Durability`] says.
-//! - [`Reader`] reads, without a lock and beside writers. What is damaged is an
-//!   [`Item::Damage`], and its neighbors are read.
-//! - [`Fold`] makes the state of the run of what was read; [`fold`] does both, from the
+//! - [`RunLog`] appends. Threads share one, and any number of processes, including `runlog`
+//!   itself, may have the same run open. An append that returns `Ok` is in the log exactly once,
+//!   and survives what its [`Durability`] promises.
+//! - [`Reader`] reads without a lock, even while others write. It returns damage as
+//!   [`Item::Damage`] and continues with the next line.
+//! - [`Fold`] computes the state of the run from these items; [`fold`] does both, from the
 //!   newest checkpoint on.
 //! - [`select`] and [`list`] find runs.
 //!
@@ -24,7 +24,7 @@
 //! let log = RunLog::create(&volume, "import")?;
 //! let run = log.run_id();
 //!
-//! // The first event opens the run; both go out in one write, and are on disk then.
+//! The first event opens the run. Both are appended in one write, and are on disk afterwards.
 //! let opening = RunOpened { name: "import".to_owned(), ..RunOpened::default() };
 //! let opened = Draft::new(run, None, &opening)?;
 //! let note = Draft::note(run, None, "rows", &serde_json::json!({"count": 3}))?;
@@ -101,7 +101,7 @@ pub use crate::log::write::rotation_policy::{
 };
 pub use crate::log::write::run_log::RunLog;
 
-// For the program only.
+// Only for the program.
 pub(crate) use crate::log::format::ulid::fresh_ulid;
 pub(crate) use crate::log::lock::lease::{Lease, LeaseClaim, LeaseState};
 pub(crate) use crate::log::lock::run_lock::{LockHolder, RunLock, RunLockAttempt};

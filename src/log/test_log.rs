@@ -1,4 +1,4 @@
-//! What the tests of the log share: a run in a temporary volume, and ways to hurt it.
+//! Shared helpers of the log's tests: a run in a temporary volume, and ways to damage it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ impl TestLog {
         }
     }
 
-    /// A run with `run_opened` and `notes` notes.
+    /// Creates a run with `run_opened` and `notes` notes.
     pub(crate) fn with_notes(notes: usize) -> Self {
         let it = Self::new();
         let log = it.log();
@@ -37,7 +37,7 @@ impl TestLog {
         it
     }
 
-    /// A new writer, as another process would have.
+    /// Opens a new writer, as another process would.
     pub(crate) fn log(&self) -> RunLog {
         RunLog::open_or_create(&self.volume, &self.run, None).unwrap()
     }
@@ -71,7 +71,7 @@ impl TestLog {
         self.of_job(EventType::JobSubmitted, job, &JobSubmitted::default())
     }
 
-    /// `job_completed`, or `job_failed` where there is a message.
+    /// Returns `job_completed`, or `job_failed` if there is a message.
     pub(crate) fn ended(&self, job: &str, failure: Option<&str>) -> Draft {
         let kind = failure.map_or(EventType::JobCompleted, |_| EventType::JobFailed);
         let error = failure.map(|message| JobError {
@@ -95,7 +95,7 @@ impl TestLog {
         Draft::with_type(kind, &self.run, Some(&job), payload).unwrap()
     }
 
-    /// Appends `drafts` and `close` by a new writer.
+    /// Appends `drafts` and `close` with a new writer.
     pub(crate) fn close(&self, drafts: &[Draft], close: Close) -> Result<Appended, AppendError> {
         let budget = EventType::RunClosed.lock_budget();
         self.log().append_with(Durability::Process, budget, |_| {
@@ -106,7 +106,7 @@ impl TestLog {
         })
     }
 
-    /// All that a reader finds.
+    /// Returns everything that a reader finds.
     pub(crate) fn read(&self) -> ReadBack {
         let dir = self.log().dir().try_clone().unwrap();
         let mut reader = Reader::open(&dir).unwrap();
@@ -147,7 +147,8 @@ pub(crate) struct ReadBack {
 }
 
 impl ReadBack {
-    /// Numbers from 0 without a gap, ids that rise, and no damage.
+    /// Asserts that the numbers start at 0 without a gap, that the ids increase, and that there
+    /// is no damage.
     #[track_caller]
     pub(crate) fn assert_sound(&self) {
         assert_eq!(self.damage, []);
@@ -174,20 +175,20 @@ impl ReadBack {
     }
 }
 
-/// The bytes up to the end of each line.
+/// Returns the offset of the end of each line.
 pub(crate) fn line_ends(bytes: &[u8]) -> Vec<usize> {
     memchr::memchr_iter(b'\n', bytes).map(|at| at + 1).collect()
 }
 
-/// The n-th line with its `\n`.
+/// Returns the n-th line with its `\n`.
 pub(crate) fn line(bytes: &[u8], n: usize) -> &[u8] {
     bytes.split_inclusive(|b| *b == b'\n').nth(n).unwrap()
 }
 
-/// What stands between `ts` and `crc` of a note without data.
+/// The text between `ts` and `crc` of a note without data.
 pub(crate) const PLAIN: &str = r#""type":"note","run_id":"r""#;
 
-/// A line with its `\n`; the ids rise with the numbers.
+/// Returns a line with its `\n`. The ids increase with the numbers.
 pub(crate) fn written(seq: u64, body: &str) -> Vec<u8> {
     let mut line = Vec::new();
     let id = Ulid::from_parts(1_800_000_000_000 + seq, 42);

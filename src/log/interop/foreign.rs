@@ -1,7 +1,7 @@
 //! Lines of other programs, mapped to the state of a run.
 //!
-//! In omne-cli 0.2 a pipe is a run and a node is a job. The job events of runtimo-core 0.1 and
-//! 0.10 have the names of ours, and timestamps in seconds.
+//! In omne-cli 0.2, a pipe is a run and a node is a job. The job events of runtimo-core 0.1 and
+//! 0.10 have the same names as runlog's, and timestamps in seconds.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -45,7 +45,7 @@ pub fn apply_foreign(run: &mut RunState, line: &[u8]) {
         run.foreign = true;
     }
     match line.kind.as_str() {
-        // A pipe that writes beside us in a run of ours does not end that run.
+        // A pipe that another program writes into a run of runlog does not end that run.
         "pipe.started" | "pipe.completed" | "pipe.aborted" if !run.foreign => {}
         "pipe.started" => run.name = line.pipe.unwrap_or_default(),
         "pipe.completed" => run.closed_ts = Some(ts),
@@ -58,7 +58,7 @@ pub fn apply_foreign(run: &mut RunState, line: &[u8]) {
             let Some(job_id) = job_id.and_then(|id| foreign_job(id)) else {
                 return;
             };
-            // Lines about a writer or an observer name no job, or one of their own.
+            // Lines about a writer or an observer have no job id, or an id of their own.
             let of_job = JOBS.iter().any(|prefix| kind.starts_with(prefix));
             if !of_job && run.job(job_id.as_str()).is_none() {
                 return;
@@ -76,15 +76,15 @@ pub fn apply_foreign(run: &mut RunState, line: &[u8]) {
     }
 }
 
-/// The prefixes of the types that belong to a job's life.
+/// The prefixes of the event types of a job.
 const JOBS: [&str; 4] = ["node.", "gate.", "iteration.", "job_"];
 
 fn apply_to_job(job: &mut JobState, kind: &str, line: &Line<'_>, ts: Timestamp) {
     if let Some(cmd) = &line.cmd {
-        // Written once it has run, so behind the end of its job.
+        // runtimo writes this after the command has run, so it follows the end of the job.
         job.command.clone_from(cmd);
     }
-    // An exit code that is not known is written as -1.
+    // An unknown exit code is written as -1.
     if let Some(code) = line.cmd_exit_code.filter(|code| *code >= 0) {
         job.exit_code = Some(code);
     }

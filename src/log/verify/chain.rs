@@ -1,4 +1,4 @@
-//! The chain of segments: whether each follows the one that its checkpoint describes.
+//! The chain of segments: whether each segment is the one that the next checkpoint describes.
 
 use std::path::PathBuf;
 
@@ -13,24 +13,24 @@ use crate::log::segment::segment_checksum::SegmentChecksum;
 use crate::log::segment::segment_file::Segment;
 use crate::volume::Dir;
 
-/// A segment and what its lines contain.
+/// A segment and the contents of its lines.
 struct SegmentScan {
     name: String,
     path: PathBuf,
     first_seq: Option<u64>,
     compressed: bool,
-    /// The length before compression, as far as it was read.
+    /// The length before compression, up to the point that was read.
     bytes: Option<u64>,
     events: u64,
     last_seq: Option<u64>,
     last_ts: Option<Timestamp>,
     checksum: SegmentChecksum,
-    /// The number of the last read line, from 1.
+    /// The number of the last line that was read, from 1.
     line: u64,
     damaged: bool,
 }
 
-/// The segments of a run, followed line by line.
+/// The segments of a run, checked line by line.
 pub(crate) struct Chain {
     segments: Vec<SegmentScan>,
     /// The index of the segment that is being read.
@@ -63,7 +63,7 @@ impl Chain {
         self.segments.last().map_or(0, |s| s.line)
     }
 
-    /// Advances to the segment that holds a line.
+    /// Advances to the segment that contains a line.
     fn advance_to(&mut self, position: &LinePosition<'_>) {
         while self
             .segments
@@ -100,7 +100,7 @@ impl Chain {
         }
     }
 
-    /// Checks an event; `sealed` describes the segment before it if it is a `log_rotated`.
+    /// Checks an event. For a `log_rotated`, `sealed` describes the segment before it.
     pub(crate) fn event(
         &mut self,
         position: &LinePosition<'_>,
@@ -148,7 +148,7 @@ impl Chain {
         }
     }
 
-    /// Reports sealed segments without a line, after all lines were added.
+    /// Reports sealed segments without lines, after all lines were added.
     pub(crate) fn finish(&self, dir: &Dir, faults: &mut FaultList) {
         for segment in self.segments.iter().filter(|s| s.first_seq.is_some()) {
             if segment.line == 0 && !segment.damaged {
@@ -160,7 +160,7 @@ impl Chain {
     }
 }
 
-/// Compares a segment with the description of it that was written when it was sealed.
+/// Compares a segment with its description from the time of its sealing.
 fn compare_with_sealed(previous: &SegmentScan, sealed: &Sealed, broken: &mut dyn FnMut(String)) {
     let plain = |name: &str| name.strip_suffix(".gz").unwrap_or(name).to_owned();
     if plain(&sealed.file) != plain(&previous.name) {
@@ -176,7 +176,7 @@ fn compare_with_sealed(previous: &SegmentScan, sealed: &Sealed, broken: &mut dyn
             previous.name, sealed.first_seq
         ));
     }
-    // A damaged line may have been one of its events.
+    // A damaged line may have been an event of the segment.
     if previous.damaged {
         return;
     }

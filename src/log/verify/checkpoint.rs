@@ -10,14 +10,14 @@ use crate::log::state::run_state::RunState;
 
 /// Returns whether a stored state equals the folded one.
 ///
-/// A field that this version does not know is ignored. A field that is missing was not known
-/// to its writer.
+/// Ignores fields that this version does not know, and fields that the stored state lacks
+/// because its writer did not know them.
 pub(crate) fn matches_fold(stored: &RawValue, folded: &RunState) -> bool {
     compare(stored, folded).unwrap_or(false)
 }
 
 fn compare(stored: &RawValue, folded: &RunState) -> serde_json::Result<bool> {
-    // Job by job, so that not all of them are in memory a second time.
+    // Compare job by job, so that not all jobs are in memory a second time.
     let mut fields: BTreeMap<&str, &RawValue> = serde_json::from_str(stored.get())?;
     let jobs: Vec<&RawValue> = match fields.remove("jobs") {
         Some(jobs) => serde_json::from_str(jobs.get())?,
@@ -55,7 +55,7 @@ fn compare(stored: &RawValue, folded: &RunState) -> serde_json::Result<bool> {
     Ok(true)
 }
 
-/// Compares the stored fields that are `known` to this version with the folded ones.
+/// Compares the stored fields that this version knows (`known`) with the folded ones.
 fn same_fields(stored: &Value, known: &Value, folded: &Value) -> bool {
     let (Value::Object(stored), Value::Object(known)) = (stored, known) else {
         return stored == folded;

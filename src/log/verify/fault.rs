@@ -19,27 +19,27 @@ pub enum FaultKind {
     TornTail,
     /// Missing events.
     Gap,
-    /// A sequence number that occurred before.
+    /// A sequence number that has occurred before.
     Repeated,
-    /// An id that is not a ULID, or not above the one before.
+    /// An id that is not a ULID, or not greater than the previous one.
     Id,
     /// A malformed time.
     Time,
-    /// Fields that do not fit the event's type, or belong to another run.
+    /// Fields that do not match the event's type, or that belong to another run.
     Fields,
-    /// A stage that may not follow the one before.
+    /// A stage that may not follow the previous one.
     StageOrder,
     /// A segment that does not follow the one that its checkpoint describes.
     SegmentChain,
-    /// A checkpoint or summary that differs from the state that the events before it give.
+    /// A checkpoint or summary that differs from the state after the events before it.
     Checkpoint,
-    /// Counts of jobs that differ from those that the events so far give.
+    /// Counts of jobs that differ from those of the events so far.
     JobCounts,
-    /// Output that is shorter than the log says: cut, or lost in a power failure.
+    /// Output that is shorter than the log says, because it was cut or lost in a power failure.
     OutputLost,
-    /// Output that the log does not know.
+    /// Output of a job that is not in the log.
     OutputUnknown,
-    /// An index of output that is malformed, missing, or covers more than there is.
+    /// An index of output that is malformed or missing, or that extends past the output.
     OutputIndex,
 }
 
@@ -84,7 +84,7 @@ impl Fault {
     }
 }
 
-/// The faults that were found and not yet handed out.
+/// The faults that were found but not yet returned.
 #[derive(Default)]
 pub(crate) struct FaultList(Vec<Fault>);
 
@@ -93,7 +93,7 @@ impl FaultList {
         self.0.push(fault);
     }
 
-    /// Returns a list that takes the faults of one event.
+    /// Returns a list for the faults of one event.
     pub(crate) fn at_event<'a>(
         &'a mut self,
         position: &'a LinePosition<'a>,

@@ -25,13 +25,13 @@ pub(crate) struct Fields<'a> {
     pub summary: Option<&'a RawValue>,
 }
 
-/// The fields of an event whose type this version does not know.
+/// The fields of an event with a type that this version does not know.
 #[derive(Deserialize)]
 struct RunFields {
     run_id: String,
 }
 
-/// Returns the fields of a line; `None` if they do not fit its type.
+/// Returns the fields of a line; `None` if they do not match its type.
 pub(crate) fn fields_of(kind: Option<EventType>, line: &[u8]) -> Option<Fields<'_>> {
     let Some(kind) = kind else {
         let RunFields { run_id } = parse_payload(line)?;
@@ -55,7 +55,7 @@ pub(crate) fn fields_of(kind: Option<EventType>, line: &[u8]) -> Option<Fields<'
     (complete && fields_fit(kind, line)).then_some(fields)
 }
 
-/// Returns whether a line has the fields that its type needs.
+/// Returns whether a line has the fields that its type requires.
 fn fields_fit(kind: EventType, line: &[u8]) -> bool {
     match kind {
         EventType::RunOpened => fits::<RunOpened>(line),

@@ -1,8 +1,8 @@
 //! Verification of a run's files against the format: checksums, sequence numbers, ids,
 //! times, the order of stages, the chain of segments, checkpoints, and captured output.
 //!
-//! Everything is read once, forwards and without a lock. No more is held in memory than a
-//! line and the state of the run.
+//! Each file is read once, forwards and without a lock. Only one line and the state of the run
+//! are in memory.
 
 pub(crate) mod chain;
 pub(crate) mod checkpoint;
@@ -29,7 +29,7 @@ use crate::log::verify::torn_tail::UnfinishedLine;
 use crate::log::verify::verifier::Verifier;
 use crate::volume::Dir;
 
-/// Verifies the run in `dir`, and hands each fault to `each` in log order.
+/// Verifies the run in `dir`, and passes each fault to `each` in log order.
 ///
 /// # Errors
 /// A file cannot be read, or `each` failed.
@@ -57,7 +57,7 @@ pub fn verify<E: From<StorageError>>(
     pass.finish()
 }
 
-/// Verifies a log of runtimo, and hands each fault to `each` in log order.
+/// Verifies a log of runtimo, and passes each fault to `each` in log order.
 ///
 /// # Errors
 /// A file cannot be read, or `each` failed.
@@ -68,7 +68,7 @@ pub fn verify_wal<E: From<StorageError>>(
     let mut pass = VerifyPass::new(wal.segments()?, each);
     if let Some(unfinished) = pass.read_lines()? {
         let active = &unfinished.segment;
-        // A writer of runtimo holds this lock, if any, while it writes.
+        // A writer of runtimo may hold this lock while it writes.
         let file = active.open()?.file;
         let is_held = file_lock::try_shared(&*file, &active.path)?.is_none();
         if is_held {

@@ -4,10 +4,10 @@ use crate::log::format::event_type::EventType;
 use crate::log::state::job_state::{JobState, Stage};
 use crate::log::state::run_state::RunState;
 
-/// Why an event may not come where it does.
+/// The reason why an event may not follow the earlier ones.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct OutOfOrder {
-    /// Whether another event has to come first. It may be among the damaged ones.
+    /// Whether another event must come first. That event may be among the damaged ones.
     pub missing: bool,
     pub message: String,
 }
@@ -28,8 +28,8 @@ impl OutOfOrder {
     }
 }
 
-/// Returns why an event of this type, job and attempt may not follow the events that give
-/// the state `run`; `None` if it may.
+/// Returns why an event of this type, job and attempt may not follow the events that led to the
+/// state `run`; `None` if it may.
 pub(crate) fn out_of_order(
     run: &RunState,
     kind: EventType,
@@ -85,7 +85,7 @@ fn check_job(
         let message = format!("{what} without job_submitted");
         return (!known).then(|| OutOfOrder::missing(message));
     };
-    // A job that another program records does not follow our order.
+    // A job that another program records does not follow runlog's order.
     if job.foreign {
         return None;
     }

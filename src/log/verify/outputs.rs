@@ -10,8 +10,8 @@ use crate::log::state::job_state::JobState;
 use crate::log::state::run_state::RunState;
 use crate::volume::{Dir, IoContext, JobId, layout};
 
-/// Checks the output files of all jobs. `rolled_back` has the number of bytes that were stored
-/// at the end of each rollback, if the log has it.
+/// Checks the output files of all jobs. `rolled_back` has the number of bytes stored at the end
+/// of each rollback, if the log has it.
 pub(crate) fn check(
     dir: &Dir,
     run: &RunState,
@@ -41,7 +41,7 @@ fn check_job(
             None => in_log.is_some() && job.rollback.as_ref().is_none_or(|r| !r.started),
         };
 
-    // The data is written before the index, so the index is read first.
+    // Writers write the data before the index, so read the index first.
     let indexed = index_end(dir, id, faults)?;
     let name = layout::job_out(id);
     let path = dir.path().join(layout::JOBS).join(&name);
@@ -77,7 +77,7 @@ fn check_job(
     Ok(())
 }
 
-/// Returns the end of the index as far as it can be read; `None` if there is none.
+/// Returns the end of the index that can be read; `None` if there is no index.
 fn index_end(dir: &Dir, id: &JobId, faults: &mut FaultList) -> Result<Option<u64>, StorageError> {
     let Some(mut index) = OutputIndex::open(dir, id)? else {
         return Ok(None);
@@ -115,7 +115,7 @@ fn is_held(dir: &Dir, id: &JobId) -> bool {
     )
 }
 
-/// Reports output of jobs that the log does not know, in a run whose whole log was read.
+/// Reports output of jobs that are not in the log, in a run whose whole log was read.
 pub(crate) fn check_unknown(
     dir: &Dir,
     run: &RunState,

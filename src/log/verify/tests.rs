@@ -40,7 +40,7 @@ fn ended(it: &TestLog, kind: EventType, data: impl serde::Serialize) -> Draft {
     it.of_job(kind, "j", &data)
 }
 
-/// Returns a line whose id is above all ids that a writer assigns today.
+/// Returns a line with an id above all ids that a writer assigns today.
 fn written_at(seq: u64, body: &str) -> Vec<u8> {
     let mut line = Vec::new();
     let id = Ulid::from_parts((1 << 47) + seq, 42);
@@ -182,18 +182,18 @@ fn damage_is_reported_without_its_consequences() {
         .unwrap();
     let whole = it.bytes();
     let ends = line_ends(&whole);
-    // job_started is damaged: the missing start of job_completed is not a fault of its own.
+    // job_started is damaged. The missing start of job_completed is not a separate fault.
     let mut bytes = whole.clone();
     bytes[ends[2] + 30] ^= 1;
     it.set(&bytes);
     assert_eq!(faults(&it), [(FaultKind::DamagedLine, Some(4))]);
-    // It is cut out: the gap is the only fault.
+    // job_started is cut out. The gap is the only fault.
     it.set(&[&whole[..ends[2]], &whole[ends[3]..]].concat());
     let (found, _) = all(&it);
     assert_eq!(found[0].kind, FaultKind::Gap);
     assert_eq!(found[0].message, "event 3 is missing before it");
     assert_eq!(found.len(), 1);
-    // The line is repeated.
+    // job_started is repeated.
     it.set(&[&whole[..], line(&whole, 3)].concat());
     assert_eq!(faults(&it), [(FaultKind::Repeated, Some(6))]);
 }
@@ -245,7 +245,7 @@ fn broken_segment_chain_is_reported() {
     let sealed = it.path(&layout::sealed(0));
     let whole = fs::read(&sealed).unwrap();
     let ends = line_ends(&whole);
-    // Cut at the end of a line: the remaining lines are sound.
+    // Cut at the end of a line: the remaining lines are valid.
     fs::write(&sealed, &whole[..ends[2]]).unwrap();
     let (found, _) = all(&it);
     let messages: Vec<_> = found.iter().map(|f| f.message.as_str()).collect();
@@ -262,7 +262,7 @@ fn broken_segment_chain_is_reported() {
             ),
         ]
     );
-    // The name of another segment.
+    // The segment under the name of another one.
     fs::write(&sealed, &whole).unwrap();
     fs::rename(&sealed, it.path(&layout::sealed(1))).unwrap();
     let (found, _) = all(&it);

@@ -30,7 +30,7 @@ impl UnfinishedLine {
 
     /// Returns whether no process is writing the line.
     ///
-    /// The check takes shared locks, which no writer holds at the same time.
+    /// Takes shared locks, which cannot be held together with a writer's.
     pub(crate) fn is_torn(&self, dir: &Dir) -> Result<bool, StorageError> {
         let lock_file = dir.read(layout::LOCK)?;
         let lock_path = dir.path().join(layout::LOCK);

@@ -1,4 +1,4 @@
-//! The checks of a single line, against all lines before it.
+//! The checks of a single line against all earlier lines.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ use crate::log::segment::segment_file::Segment;
 use crate::log::state::run_state::RunState;
 use crate::volume::{Dir, JobId};
 
-/// The knowledge gathered from the lines so far.
+/// The facts from the lines so far.
 pub(crate) struct Verifier {
     pub report: VerifyReport,
     faults: FaultList,
@@ -31,10 +31,10 @@ pub(crate) struct Verifier {
     last_seq: Option<u64>,
     last_id: Option<Ulid>,
     run_id: Option<String>,
-    /// Whether no event is missing since the last checkpoint, so that the folded state has to
-    /// agree with the log.
+    /// Whether no event is missing since the last checkpoint, so that the folded state must
+    /// match the log.
     is_whole: bool,
-    /// Whether no event was out of order, so that the counts of jobs have to agree too.
+    /// Whether no event was out of order, so that the counts of jobs must match too.
     is_counted: bool,
     /// Whether sequence numbers are missing before the next event.
     gap: bool,
@@ -135,7 +135,7 @@ impl Verifier {
             let message = "its checksum matches, but it is not one JSON object".to_owned();
             faults.push(FaultKind::Forged, message);
             self.is_whole = false;
-            // Readers trust the checksum, and the state here has to be theirs.
+            // Readers trust the checksum, and the state here must match theirs.
             self.state.apply(env, line);
             return;
         }
@@ -150,7 +150,7 @@ impl Verifier {
         }
     }
 
-    /// Checks an event of a known type against the state that the events before it give.
+    /// Checks an event of a known type against the state before it.
     fn check_fields(
         &mut self,
         position: &LinePosition<'_>,
@@ -204,7 +204,7 @@ impl Verifier {
         }
         let mut checkpoint = RunState::default();
         checkpoint.apply(env, line);
-        // A full checkpoint makes up for the events that are missing before it.
+        // A full checkpoint replaces the events that are missing before it.
         if !checkpoint.jobs_truncated && !std::mem::replace(&mut self.is_whole, true) {
             self.state = checkpoint;
         }
@@ -228,7 +228,7 @@ impl Verifier {
         Ok(())
     }
 
-    /// Reports a torn last line. `repair` says what happens to it.
+    /// Reports a torn last line. `repair` describes what will happen to it.
     pub(crate) fn report_torn_tail(&mut self, torn: &UnfinishedLine, repair: &str) {
         self.faults.push(Fault {
             kind: FaultKind::TornTail,
@@ -243,7 +243,7 @@ impl Verifier {
         });
     }
 
-    /// Hands the faults found so far to `each`, until it fails.
+    /// Passes the faults found so far to `each`, until it fails.
     pub(crate) fn emit_faults<E>(
         &mut self,
         each: &mut impl FnMut(Fault) -> Result<(), E>,
@@ -279,7 +279,7 @@ fn damage_fault(damage: &Damage) -> Fault {
     }
 }
 
-/// Describes the sequence numbers between the event before and this one.
+/// Describes the missing sequence numbers between the previous event and this one.
 fn missing_events(last: Option<u64>, next: u64) -> String {
     let first = last.map_or(0, |n| n + 1);
     match next.saturating_sub(first) {

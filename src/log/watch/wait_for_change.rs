@@ -10,18 +10,18 @@ use rustix::fs::inotify::CreateFlags;
 use super::watcher::{IN_JOBS, IN_RUN};
 use crate::volume::{Dir, layout};
 
-/// How often a run is polled without inotify, for example because its limits are reached.
+/// How often to poll a run without inotify, for example when its limits are reached.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// How often a run is polled with inotify, which misses changes on a network file system and
-/// the death of a supervisor.
+/// How often to poll a run with inotify, which misses changes on a network file system and the
+/// death of a supervisor.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What in a run's directory wakes a [`ChangeWaiter`].
+/// The changes in a run's directory that wake a [`ChangeWaiter`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WatchScope {
-    /// The log and the leases. A job that prints much wakes nobody.
+    /// Changes to the log and the leases. A job's output does not wake the waiter.
     Log,
-    /// The log, the leases and the output of the jobs.
+    /// Changes to the log, the leases and the output of the jobs.
     LogAndOutput,
 }
 
@@ -32,11 +32,11 @@ pub struct ChangeWaiter {
 }
 
 impl ChangeWaiter {
-    /// Creates a waiter for the log, the leases of the jobs and, if asked for, their output.
+    /// Creates a waiter for the changes in `scope`.
     pub fn new(dir: &Dir, scope: WatchScope) -> Self {
         let flags = CreateFlags::CLOEXEC | CreateFlags::NONBLOCK;
         let inotify = inotify::init(flags).ok().filter(|fd| {
-            // Watched by path: inotify has no call that is relative to a directory.
+            // Watch by path, because inotify has no call relative to a directory.
             let in_jobs = match scope {
                 WatchScope::Log => IN_JOBS,
                 WatchScope::LogAndOutput => IN_RUN,
@@ -47,7 +47,7 @@ impl ChangeWaiter {
         Self { inotify }
     }
 
-    /// Waits until something changed or the next poll is due, at most until the deadline.
+    /// Waits until something changes, the next poll is due, or the deadline passes.
     pub fn wait_for_change(&self, deadline: Option<Instant>) {
         let inotify = self
             .inotify
@@ -56,14 +56,14 @@ impl ChangeWaiter {
         self.poll(&mut inotify.into_iter().collect::<Vec<_>>(), deadline);
     }
 
-    /// Waits like [`ChangeWaiter::wait_for_change`], but also until the reader of `output` is
-    /// gone. Returns whether it is.
+    /// Waits like [`ChangeWaiter::wait_for_change`], but also until the reader of `output`
+    /// closes its end. Returns whether it has.
     pub fn wait_for_change_or_close(
         &self,
         deadline: Option<Instant>,
         output: BorrowedFd<'_>,
     ) -> bool {
-        // poll(2) reports these two without being asked.
+        // poll(2) always reports these two.
         let closed = PollFlags::ERR | PollFlags::HUP;
         let mut fds = vec![PollFd::from_borrowed_fd(output, PollFlags::empty())];
         fds.extend(
@@ -88,7 +88,7 @@ impl ChangeWaiter {
         if fds.is_empty() || poll(fds, timeout.as_ref()).is_err() {
             std::thread::sleep(pause.min(POLL_INTERVAL));
         }
-        // Which events arrived does not matter: the caller reads the run again.
+        // The events themselves do not matter, because the caller reads the run again.
         let mut buf = [0_u8; 4096];
         if let Some(fd) = &self.inotify {
             while rustix::io::read(fd, &mut buf).is_ok_and(|n| n > 0) {}

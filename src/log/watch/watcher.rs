@@ -36,7 +36,7 @@ pub struct Changes {
     pub runs: Vec<RunId>,
     /// Whether events were lost, so that any run may have changed.
     pub any: bool,
-    /// Whether the reader of the output is gone.
+    /// Whether the reader of the output closed its end.
     pub output_closed: bool,
 }
 
@@ -46,7 +46,7 @@ pub struct Watcher {
     inotify: Option<OwnedFd>,
     /// The run that each watch belongs to; `None` for the directory of the runs.
     owners: HashMap<i32, Option<RunId>>,
-    /// The watches of each run: on its directory, and on that of its jobs.
+    /// The watches of each run: on its directory and on the directory of its jobs.
     watches: HashMap<RunId, [Option<i32>; 2]>,
 }
 
@@ -67,8 +67,8 @@ impl Watcher {
         self.add(runs, "", IN_RUNS, None).is_some()
     }
 
-    /// Watches the log of the run in `dir`, unless it is watched already. Returns whether it
-    /// is.
+    /// Watches the log of the run in `dir`, unless it is already watched. Returns whether it is
+    /// watched now.
     pub fn watch_run(&mut self, run: &RunId, dir: &Dir) -> bool {
         let [mut of_run, of_jobs] = self.watches.get(run).copied().unwrap_or_default();
         of_run = of_run.or_else(|| self.add(dir, "", IN_RUN, Some(run)));
@@ -76,7 +76,7 @@ impl Watcher {
         of_run.is_some()
     }
 
-    /// Watches the leases of the jobs of the run in `dir`, unless they are watched already.
+    /// Watches the leases of the jobs of the run in `dir`, unless they are already watched.
     pub fn watch_leases(&mut self, run: &RunId, dir: &Dir) {
         let [of_run, mut of_jobs] = self.watches.get(run).copied().unwrap_or_default();
         of_jobs = of_jobs.or_else(|| self.add(dir, layout::JOBS, IN_JOBS, Some(run)));
@@ -84,7 +84,7 @@ impl Watcher {
     }
 
     /// Watches the leases and the output of the jobs of the run in `dir`, unless they are
-    /// watched already.
+    /// already watched.
     pub fn watch_output(&mut self, run: &RunId, dir: &Dir) {
         let [of_run, mut of_jobs] = self.watches.get(run).copied().unwrap_or_default();
         of_jobs = of_jobs.or_else(|| self.add(dir, layout::JOBS, IN_RUN, Some(run)));
@@ -96,13 +96,13 @@ impl Watcher {
         for wd in self.watches.remove(run).into_iter().flatten().flatten() {
             self.owners.remove(&wd);
             if let Some(fd) = &self.inotify {
-                // A removed directory has lost its watch already.
+                // A removed directory has already lost its watch.
                 inotify::remove_watch(fd, wd).ok();
             }
         }
     }
 
-    /// Adds a watch by path: inotify has no call that is relative to a directory.
+    /// Adds a watch by path, because inotify has no call relative to a directory.
     fn add(
         &mut self,
         dir: &Dir,
@@ -116,8 +116,8 @@ impl Watcher {
         Some(wd)
     }
 
-    /// Waits until something changed, one of `others` (signals, keys) is readable, the reader
-    /// of `output` is gone, or `longest` has passed.
+    /// Waits until something changes, one of `others` (signals, keys) is readable, the reader of
+    /// `output` closes its end, or `longest` has passed.
     pub fn wait(
         &mut self,
         longest: Duration,
@@ -125,7 +125,7 @@ impl Watcher {
         output: BorrowedFd<'_>,
     ) -> Changes {
         let closed = PollFlags::ERR | PollFlags::HUP;
-        // poll(2) reports these two without being asked.
+        // poll(2) always reports these two.
         let mut fds = vec![PollFd::from_borrowed_fd(output, PollFlags::empty())];
         let inotify = self.inotify.as_ref().map(AsFd::as_fd);
         for fd in others.iter().copied().chain(inotify) {
@@ -134,7 +134,7 @@ impl Watcher {
         let timeout = Timespec::try_from(longest).ok();
         let started = Instant::now();
         if poll(&mut fds, timeout.as_ref()).is_err() && started.elapsed() < longest {
-            // Interrupted, or out of memory: pause before the next attempt.
+            // Interrupted or out of memory: pause before the next attempt.
             std::thread::sleep(longest.min(Duration::from_millis(10)));
         }
         let output_closed = fds.iter().take(1).any(|fd| fd.revents().intersects(closed));
@@ -169,7 +169,7 @@ impl Watcher {
         }
         for wd in dropped {
             if let Some(Some(run)) = self.owners.get(&wd).cloned() {
-                // Another directory may have its name by now, and needs a new watch.
+                // A new directory may have its name by now, and needs a new watch.
                 self.unwatch(&run);
             }
             self.owners.remove(&wd);
