@@ -1,24 +1,19 @@
 //! The removed runs, so that followers can report events that they never read.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use ulid::Ulid;
 
-use super::catalog;
+use super::retired_file;
+use super::retired_file::{RetiredFile, parse_line};
 use crate::log::error::StorageError;
-use crate::log::format::envelope;
-use crate::log::format::envelope::DamageReason;
 use crate::log::read::cursor::Cursor;
 use crate::log::read::damage::{Damage, DamageList};
-use crate::log::read::first_event;
 use crate::log::read::position::{Gap, GapReason};
 use crate::log::read::retired_position::RetiredPosition;
-use crate::log::segment::line_reader::{FileSpan, LineReader, RawLine};
-use crate::volume::{Dir, IoContext, RunId, Volume, layout, ulid_text};
+use crate::log::segment::line_reader::{FileSpan, LineReader};
+use crate::volume::{Dir, IoContext, RunId, Volume, ulid_text};
 
 /// The runs that gc removed, and the number of events of each.
 ///
@@ -82,10 +77,11 @@ impl RemovedRuns {
     /// # Errors
     /// The file exists and cannot be read.
     pub fn from_now_on(volume: &Volume) -> Result<Self, StorageError> {
-        let Some((file, len, path)) = open(volume)? else {
+        let Some(retired) = RetiredFile::open(volume)? else {
             return Ok(Self::default());
         };
-        let position = RetiredPosition::at_end(&file, len).at("read", path)?;
+        let position = RetiredPosition::at_end(&retired.file, retired.len);
+        let position = position.at("read", retired.path)?;
         Ok(Self::starting_at(position))
     }
 
@@ -100,20 +96,24 @@ impl RemovedRuns {
     /// The file exists and cannot be read.
     pub fn update(&mut self, volume: &Volume) -> Result<NewlyRemoved, StorageError> {
         let mut new = NewlyRemoved::default();
-        let Some((file, len, path)) = open(volume)? else {
+        let Some(retired) = RetiredFile::open(volume)? else {
             new.lost_place = self.position.offset > 0;
             *self = Self::default();
             return Ok(new);
         };
-        let found = self.position.find(&file, len).at("read", &path)?;
+        let path = &retired.path;
+        let found = self.position.find(&retired.file, retired.len);
+        let found = found.at("read", path)?;
         new.lost_place = found.is_none();
         if found != Some(self.position) {
             *self = Self::starting_at(found.unwrap_or_default());
         }
         let from = self.position.offset;
-        let mut lines = LineReader::from_span(FileSpan::new(Arc::clone(&file), from, len));
+        let mut lines = retired.lines_from(from);
         let (mut number, mut lines_before) = (0, None);
-        while let Some(line) = lines.next_line().at("read", &path)? {
+        // Of the lines before, as far as they can be read.
+        let count_before = || retired_file::count_lines(&retired.file, from).unwrap_or_default();
+        while let Some(line) = lines.next_line().at("read", path)? {
             if !line.whole {
                 // The line is incomplete, so its run still exists.
                 break;
@@ -121,7 +121,7 @@ impl RemovedRuns {
             number += 1;
             let before = self.position;
             self.position = RetiredPosition::after(line.bytes, line.end());
-            match parse(&line) {
+            match parse_line::<TombstoneLine>(&line) {
                 Ok(tombstone) => {
                     let removed = tombstone.into_removed(before);
                     self.record(&removed);
@@ -129,7 +129,7 @@ impl RemovedRuns {
                 }
                 Err(reason) => new.damage.push(Damage {
                     file: path.clone(),
-                    line: number + *lines_before.get_or_insert_with(|| count_lines(&file, from)),
+                    line: number + *lines_before.get_or_insert_with(count_before),
                     offset: line.offset,
                     reason,
                 }),
@@ -147,12 +147,12 @@ impl RemovedRuns {
     /// Reads the tombstones before the position at which reading started.
     fn read_older(&mut self, volume: &Volume) -> Result<(), StorageError> {
         let end = std::mem::take(&mut self.start);
-        let Some((file, _, path)) = open(volume)?.filter(|_| end > 0) else {
+        let Some(retired) = RetiredFile::open(volume)?.filter(|_| end > 0) else {
             return Ok(());
         };
-        let mut lines = LineReader::from_span(FileSpan::new(file, 0, end));
-        while let Some(line) = lines.next_line().at("read", &path)? {
-            if let Ok(tombstone) = parse(&line) {
+        let mut lines = LineReader::from_span(FileSpan::new(retired.file, 0, end));
+        while let Some(line) = lines.next_line().at("read", &retired.path)? {
+            if let Ok(tombstone) = parse_line::<TombstoneLine>(&line) {
                 let older = tombstone.into_removed(RetiredPosition::default());
                 self.last.entry(older.run.clone()).or_insert(older.events);
                 let key = (older.run, older.first_id);
@@ -205,10 +205,7 @@ impl RemovedRun {
 
     /// Returns whether the run still exists because its removal is not finished.
     pub fn still_exists(&self, runs: &Dir) -> bool {
-        let Ok(Some(dir)) = catalog::open_dir(runs, &self.run) else {
-            return false;
-        };
-        first_event::first_id(&dir).is_ok_and(|first| first == self.first_id)
+        retired_file::still_exists(runs, &self.run, self.first_id)
     }
 }
 
@@ -229,31 +226,4 @@ fn gap_of_all(events: u64) -> Gap {
         to_seq: events.checked_sub(1),
         why: GapReason::Removed,
     }
-}
-
-fn parse(line: &RawLine<'_>) -> Result<TombstoneLine, DamageReason> {
-    if line.too_long {
-        return Err(DamageReason::TooLong);
-    }
-    envelope::check(line.bytes)?;
-    serde_json::from_slice(line.bytes).map_err(|_| DamageReason::NotJson)
-}
-
-/// Returns the number of lines before `end` that can be read.
-fn count_lines(file: &Arc<File>, end: u64) -> u64 {
-    let mut lines = LineReader::from_span(FileSpan::new(Arc::clone(file), 0, end));
-    let mut count = 0;
-    while let Ok(Some(_)) = lines.next_line() {
-        count += 1;
-    }
-    count
-}
-
-fn open(volume: &Volume) -> Result<Option<(Arc<File>, u64, PathBuf)>, StorageError> {
-    let Some(file) = volume.root().read_in(layout::VAR, layout::RETIRED)? else {
-        return Ok(None);
-    };
-    let path = volume.path().join(layout::VAR).join(layout::RETIRED);
-    let len = file.metadata().at("stat", &path)?.len();
-    Ok(Some((Arc::new(file), len, path)))
 }

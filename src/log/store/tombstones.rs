@@ -12,16 +12,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-
-use super::catalog;
 use ulid::Ulid;
 
+use super::retired_file;
+use super::retired_file::{RetiredFile, parse_line};
 use crate::log::error::{GcError, StorageError, SyncError};
 use crate::log::format::envelope;
-use crate::log::format::envelope::DamageReason;
 use crate::log::lock::file_lock;
 use crate::log::read::damage::{Damage, DamageList};
-use crate::log::read::first_event;
 use crate::log::read::summary::RunSummary;
 use crate::log::segment::line_reader::{FileSpan, LineReader};
 use crate::log::segment::preallocate::Preallocation;
@@ -97,11 +95,6 @@ impl Tombstone {
         out.pop();
         envelope::seal(out, start);
         Ok(())
-    }
-
-    fn parse(line: &[u8]) -> Result<Self, DamageReason> {
-        envelope::check(line)?;
-        serde_json::from_slice(line).map_err(|_| DamageReason::NotJson)
     }
 }
 
@@ -255,12 +248,11 @@ fn lock_current(var: &Dir, path: &Path) -> Result<File, GcError> {
 /// # Errors
 /// The file cannot be read.
 pub(crate) fn count_excess(volume: &Volume, max_lines: usize) -> Result<u64, StorageError> {
-    let Some(file) = volume.root().read_in(layout::VAR, layout::RETIRED)? else {
+    let Some(retired) = RetiredFile::open(volume)? else {
         return Ok(0);
     };
-    let path = volume.path().join(layout::VAR).join(layout::RETIRED);
-    let len = file.metadata().at("stat", &path)?.len();
-    let (_, lines) = excess(&Arc::new(file), len, max_lines).at("read", &path)?;
+    let excess = excess(&retired.file, retired.len, max_lines);
+    let (_, lines) = excess.at("read", &retired.path)?;
     Ok(lines)
 }
 
@@ -273,12 +265,7 @@ fn excess(file: &Arc<File>, len: u64, max_lines: usize) -> std::io::Result<(u64,
         let Some(line) = back.prev_line()? else { break };
         start = line.offset;
     }
-    let mut lines = LineReader::from_span(FileSpan::new(Arc::clone(file), 0, start));
-    let mut count = 0;
-    while lines.next_line()?.is_some() {
-        count += 1;
-    }
-    Ok((start, count))
+    Ok((start, retired_file::count_lines(file, start)?))
 }
 
 /// The identity of a tombstone. If a run got more events after gc was interrupted, its next
@@ -322,7 +309,7 @@ fn repair_last_line(file: &File) -> std::io::Result<u64> {
     let Some(last) = back.prev_line()?.filter(|line| !line.whole) else {
         return Ok(len);
     };
-    if Tombstone::parse(last.bytes).is_ok() {
+    if parse_line::<Tombstone>(&last).is_ok() {
         (&*file).write_all(b"\n")?;
         return Ok(len + 1);
     }
@@ -336,28 +323,22 @@ fn repair_last_line(file: &File) -> std::io::Result<u64> {
 /// # Errors
 /// The file cannot be read.
 pub fn read_tombstones(volume: &Volume) -> Result<(Vec<Tombstone>, DamageList), StorageError> {
-    let Some(file) = volume.root().read_in(layout::VAR, layout::RETIRED)? else {
+    let Some(retired) = RetiredFile::open(volume)? else {
         return Ok((Vec::new(), DamageList::default()));
     };
-    let path = volume.path().join(layout::VAR).join(layout::RETIRED);
-    let len = file.metadata().at("stat", &path)?.len();
-    let mut lines = LineReader::from_span(FileSpan::new(Arc::new(file), 0, len));
+    let path = &retired.path;
+    let mut lines = retired.lines_from(0);
     let mut found: Vec<Option<Tombstone>> = Vec::new();
     let mut places: HashMap<(RunId, Option<Ulid>), usize> = HashMap::new();
     let mut damage = DamageList::default();
     let mut number = 0;
-    while let Some(line) = lines.next_line().at("read", &path)? {
+    while let Some(line) = lines.next_line().at("read", path)? {
         number += 1;
         if !line.whole {
             // The line is incomplete, so its run still exists.
             break;
         }
-        let parsed = if line.too_long {
-            Err(DamageReason::TooLong)
-        } else {
-            Tombstone::parse(line.bytes)
-        };
-        match parsed {
+        match parse_line::<Tombstone>(&line) {
             Ok(run) => {
                 let key = (run.run_id.clone(), run.run.first_id);
                 // Only the last tombstone counts: gc removed the run after writing it.
@@ -378,14 +359,10 @@ pub fn read_tombstones(volume: &Volume) -> Result<(Vec<Tombstone>, DamageList), 
     }
     let runs = volume.runs()?;
     let mut removed: Vec<_> = found.into_iter().flatten().collect();
-    removed.retain(|run| runs.as_ref().is_none_or(|runs| !still_exists(runs, run)));
+    removed.retain(|tombstone| {
+        let (run, first_id) = (&tombstone.run_id, tombstone.run.first_id);
+        let exists = |runs| retired_file::still_exists(runs, run, first_id);
+        !runs.as_ref().is_some_and(exists)
+    });
     Ok((removed, damage))
-}
-
-/// Returns whether the run still exists because gc was interrupted before it removed the run.
-fn still_exists(runs: &Dir, run: &Tombstone) -> bool {
-    let Ok(Some(dir)) = catalog::open_dir(runs, &run.run_id) else {
-        return false;
-    };
-    first_event::first_id(&dir).is_ok_and(|first| first == run.run.first_id)
 }
