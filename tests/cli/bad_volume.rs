@@ -21,7 +21,7 @@ fn foreign() -> Option<TestEnv> {
 }
 
 #[test]
-fn volume_path_is_a_file() {
+fn file_as_volume_is_rejected() {
     let env = TestEnv::new();
     env.write("file", "");
     assert_snapshot!(snapshot(&env, &env.run(&["-C", "file", "status"])), @"
@@ -37,7 +37,7 @@ fn volume_path_is_a_file() {
 }
 
 #[test]
-fn volume_does_not_exist() {
+fn missing_volume_is_rejected() {
     let env = TestEnv::new();
     assert_snapshot!(snapshot(&env, &env.run(&["-C", "no/where", "status"])), @"
     exit 3
@@ -52,7 +52,7 @@ fn volume_does_not_exist() {
 }
 
 #[test]
-fn directory_without_volume_marker() {
+fn directory_without_omne_is_rejected() {
     let env = TestEnv::new();
     std::fs::create_dir(env.path("sub")).unwrap();
     env.ok(&["run", "--", "true"]);
@@ -80,7 +80,7 @@ fn read_only(env: &TestEnv, script: &str) -> Option<Output> {
 }
 
 #[test]
-fn volume_is_read_only() {
+fn read_only_volume_is_reported() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "it", "x"]);
     let script = r#"
@@ -127,7 +127,7 @@ fn read_only_directory_is_not_initialized() {
 }
 
 #[test]
-fn directory_without_write_permission() {
+fn unwritable_directory_is_reported() {
     let env = TestEnv::new();
     if rustix::process::geteuid().is_root() {
         eprintln!("skipped: root may write everywhere");

@@ -41,7 +41,7 @@ fn reads_under_lock(trace: &[String]) -> usize {
 }
 
 #[test]
-fn cursor_of_each_line_reads_no_line_again() {
+fn cursor_of_each_line_rereads_no_line() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "r", "x"]);
     env.run_with(
@@ -59,7 +59,7 @@ fn cursor_of_each_line_reads_no_line_again() {
 }
 
 #[test]
-fn stream_of_output_does_not_hold_its_index() {
+fn output_stream_does_not_hold_index_in_memory() {
     const RECORDS: usize = 500_000;
     let env = TestEnv::new();
     env.ok(&[
@@ -120,7 +120,7 @@ fn rotation_that_is_not_due_folds_nothing() {
 }
 
 #[test]
-fn starting_a_job_reads_little_under_the_lock() {
+fn job_start_reads_little_under_lock() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "r", "x"]);
     if !has_strace(&env) {
@@ -145,7 +145,7 @@ fn starting_a_job_reads_little_under_the_lock() {
 }
 
 #[test]
-fn pruning_syncs_without_the_lock() {
+fn pruning_syncs_without_lock() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "r", "x"]);
     for _ in 0..12 {

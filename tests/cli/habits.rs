@@ -237,7 +237,7 @@ fn nested_run_uses_nearest_volume() {
 }
 
 #[test]
-fn suggestions_that_are_no_typing_errors_are_left_out() {
+fn implausible_suggestions_are_left_out() {
     let env = TestEnv::new();
     let typed = |args: &[&str]| {
         let output = env.run(args);

@@ -16,7 +16,7 @@ fn pages(env: &TestEnv) -> Vec<String> {
 }
 
 #[test]
-fn every_public_command_has_a_page() {
+fn every_public_command_has_man_page() {
     let env = TestEnv::new();
     let commands = runlog_commands();
     let mut expected: Vec<String> = commands.iter().map(|c| format!("runlog-{c}.1")).collect();
@@ -33,7 +33,7 @@ fn runlog_commands() -> Vec<String> {
 }
 
 #[test]
-fn pages_are_reproducible() {
+fn man_pages_are_reproducible() {
     let env = TestEnv::new();
     env.ok(&["man", "a"]);
     env.ok(&["man", "b"]);
@@ -42,7 +42,7 @@ fn pages_are_reproducible() {
 }
 
 #[test]
-fn pages_pass_mandoc_lint() {
+fn man_pages_pass_mandoc_lint() {
     let env = TestEnv::new();
     let pages = pages(&env);
     if Command::new("mandoc").arg("-h").output().is_err() {

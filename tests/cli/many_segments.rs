@@ -57,7 +57,7 @@ fn segments_may_outnumber_open_files() {
 }
 
 #[test]
-fn job_keeps_the_limit_of_open_files() {
+fn job_keeps_open_file_limit() {
     let env = TestEnv::new();
     let script = "ulimit -Sn 50; exec \"$RUNLOG\" run -- sh -c 'ulimit -Sn; ulimit -Hn'";
     let hard = env.sh("ulimit -Hn").stdout();

@@ -378,7 +378,7 @@ impl History {
 }
 
 #[test]
-fn random_histories_match_the_model() {
+fn random_histories_match_model() {
     let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse().ok());
     let seed: u64 = number("RUNLOG_MODEL_SEED").unwrap_or(1);
     let histories = number("RUNLOG_MODEL_HISTORIES").unwrap_or(HISTORIES);

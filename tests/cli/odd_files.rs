@@ -130,7 +130,7 @@ fn symlink_as_jobs_directory_is_not_followed() {
 }
 
 #[test]
-fn unlogged_job_output_is_not_overwritten() {
+fn output_of_unlogged_job_is_not_overwritten() {
     let env = two_runs();
     let out = env.run_dir("it").join("jobs/mine.out");
     std::fs::write(&out, "precious").unwrap();

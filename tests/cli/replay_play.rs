@@ -97,7 +97,7 @@ fn play_without_index_prints_all_output() {
 }
 
 #[test]
-fn play_prints_output_on_stdout_and_timeline_on_stderr() {
+fn play_separates_output_from_timeline() {
     let env = with_timeline();
     let output = env.ok(&["replay", "it", "--speed", "max"]);
     assert!(output.stdout == env.captured("it", "deploy"));

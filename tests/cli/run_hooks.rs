@@ -65,7 +65,7 @@ fn hook_gets_status_and_environment() {
 }
 
 #[test]
-fn hook_changes_no_exit_code_and_its_failure_is_recorded() {
+fn failed_hook_is_recorded_and_keeps_exit_code() {
     let env = TestEnv::new();
     let hook = "echo out; echo err >&2; exit 9";
     let output = env.run(&["run", "--on-end", hook, "--", "echo", "job"]);
@@ -97,7 +97,7 @@ fn quiet_hook_prints_nothing() {
 }
 
 #[test]
-fn closed_stderr_does_not_end_a_hook() {
+fn closed_stderr_does_not_end_hook() {
     let env = TestEnv::new();
     let script = "$RUNLOG run --on-end 'seq 100000; touch done' true 2>&1 | head -n 1";
     env.sh(script);
@@ -116,7 +116,7 @@ fn interrupted_hook_is_ended() {
 }
 
 #[test]
-fn hook_runs_once_if_its_supervisor_is_killed() {
+fn hook_runs_once_if_supervisor_is_killed() {
     let env = TestEnv::new();
     let hook = "echo x >>hooked; until test -e go; do sleep 0.01; done";
     let job = env.spawn(&["run", "-q", "--on-end", hook, "true"]);
@@ -132,7 +132,7 @@ fn hook_runs_once_if_its_supervisor_is_killed() {
 }
 
 #[test]
-fn hook_of_a_shared_run_sees_it_open() {
+fn hook_of_shared_run_sees_it_open() {
     let env = TestEnv::new();
     let hook = "echo $RUNLOG_STATE $RUNLOG_EXIT_CODE >env";
     env.run(&["run", "-q", "--run", "it", "--on-failure", hook, "false"]);
@@ -151,7 +151,7 @@ fn detached_job_runs_its_hooks() {
 }
 
 #[test]
-fn hooks_of_settings_are_defaults() {
+fn hooks_in_settings_are_defaults() {
     let env = TestEnv::new();
     fs::create_dir_all(env.path(".omne/lib/cfg")).unwrap();
     let settings = "[hooks]\non_end = \"echo volume >>hooks\"\n";

@@ -67,7 +67,7 @@ fn other_locks_do_not_matter() {
 }
 
 #[test]
-fn skipped_start_is_noted_in_the_other_run() {
+fn skipped_start_is_noted_in_other_run() {
     let env = TestEnv::new();
     let job = holder(&env, &[]);
     let output = second(&env, &["--if-locked", "skip", "--name", "nightly"]);
@@ -85,7 +85,7 @@ fn skipped_start_is_noted_in_the_other_run() {
 }
 
 #[test]
-fn waiting_run_starts_after_the_other_one() {
+fn waiting_run_starts_after_other_one() {
     let env = TestEnv::new();
     let job = holder(&env, &["--rollback", "sleep 0.1; echo undone >>order"]);
     let run = ["run", "--run", "second", "--close", "--lock=it"];
@@ -161,7 +161,7 @@ fn replaced_run_is_stopped_first() {
 }
 
 #[test]
-fn lock_dies_with_both_processes_and_not_before() {
+fn lock_lasts_until_both_processes_exit() {
     let env = TestEnv::new();
     let job = holder(&env, &["--if-killed", "keep"]);
     // The front forks another supervisor, which has the lock too.
@@ -185,7 +185,7 @@ fn lock_dies_with_both_processes_and_not_before() {
 }
 
 #[test]
-fn detached_run_holds_the_lock_once_its_caller_is_gone() {
+fn detached_run_keeps_lock_after_caller_exits() {
     let env = TestEnv::new();
     let run = ["run", "--detach", "--run", "first", "--close", "--lock=it"];
     env.ok(&[&run[..], &["--", "sh", "-c", UNTIL_GO]].concat());
@@ -195,7 +195,7 @@ fn detached_run_holds_the_lock_once_its_caller_is_gone() {
 }
 
 #[test]
-fn job_and_its_leftovers_do_not_get_the_lock() {
+fn job_and_leftover_process_do_not_inherit_lock() {
     let env = TestEnv::new();
     // The process that stays behind holds the pipes, which a process of ours reads.
     let script = "ls -l /proc/self/fd; until test -e go; do sleep 0.01; done & sleep 0.01";
@@ -230,7 +230,7 @@ fn two_runs_never_overlap() {
 }
 
 #[test]
-fn run_inside_the_holder_does_not_wait_for_itself() {
+fn nested_run_does_not_wait_for_own_lock() {
     let env = TestEnv::new();
     for policy in ["wait", "replace"] {
         let script = format!("$RUNLOG run -q --lock=it --if-locked {policy} true");
@@ -242,7 +242,7 @@ fn run_inside_the_holder_does_not_wait_for_itself() {
 }
 
 #[test]
-fn lock_files_say_who_holds_them() {
+fn lock_file_names_holder() {
     let env = TestEnv::new();
     fs::create_dir_all(env.path(".omne/var/locks")).unwrap();
     // A crash may leave anything behind.

@@ -64,7 +64,7 @@ fn snapshots_have_readings_of_probes() {
 }
 
 #[test]
-fn relative_paths_count_from_directory_of_job() {
+fn relative_probe_paths_resolve_in_job_directory() {
     let env = TestEnv::new();
     fs::create_dir(env.path("dir")).unwrap();
     env.write("dir/file", "");
@@ -82,7 +82,7 @@ fn relative_paths_count_from_directory_of_job() {
 }
 
 #[test]
-fn without_probes_nothing_is_recorded() {
+fn job_without_probes_records_no_readings() {
     let env = TestEnv::new();
     env.ok(&["run", "--sample", "10ms", "sleep", "0.1"]);
     let log = fs::read_to_string(env.log_path(&env.only_run())).unwrap();
@@ -212,7 +212,7 @@ fn page_names_changed_probe() {
 }
 
 #[test]
-fn samples_show_change_that_did_not_last() {
+fn samples_show_temporary_change() {
     let env = TestEnv::new();
     env.write("ready", "");
     // The job waits until a sample has seen it.
@@ -293,7 +293,7 @@ fn settings_declare_probes() {
 }
 
 #[test]
-fn probes_do_not_depend_on_secrets() {
+fn secret_in_probe_is_masked() {
     let env = TestEnv::new();
     env.ok(&[
         "run",

@@ -32,7 +32,7 @@ fn only_listed_exit_codes_are_retried() {
 }
 
 #[test]
-fn timeouts_and_signals_are_told_apart() {
+fn timeouts_and_signals_are_distinguished() {
     for (list, timeout, script, count) in [
         ("timeout", "50ms", "sleep 60", 4),
         ("signal", "50ms", "sleep 60", 1),
@@ -79,7 +79,7 @@ fn retry_settings_are_defaults_of_flags() {
 }
 
 #[test]
-fn replaced_supervisor_waits_for_the_same_moment() {
+fn replaced_supervisor_keeps_retry_time() {
     let env = TestEnv::new();
     let script = "test -e second || { touch second; exit 9; }";
     let options = ["run", "-q", "--retries", "1", "--retry-delay", "1500ms"];

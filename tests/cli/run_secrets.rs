@@ -41,7 +41,7 @@ fn secret_variable_is_masked_in_output_only() {
 }
 
 #[test]
-fn secret_in_command_becomes_a_reference() {
+fn secret_in_command_becomes_reference() {
     let env = TestEnv::new();
     let argument = format!("--password={SECRET}");
     with_secret(&env, &["run", "-q", "--", "echo", &argument]);
@@ -54,7 +54,7 @@ fn secret_in_command_becomes_a_reference() {
 }
 
 #[test]
-fn recorded_rollback_runs_with_the_secret() {
+fn recorded_rollback_runs_with_secret() {
     let env = TestEnv::new();
     let rollback = format!("echo '<{SECRET}>' > undone; exit 1");
     with_secret(

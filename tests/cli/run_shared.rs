@@ -267,7 +267,7 @@ fn detach_writes_id_file() {
 }
 
 #[test]
-fn default_job_id_is_numbered_by_the_jobs_so_far() {
+fn default_job_id_counts_earlier_jobs() {
     let env = TestEnv::new();
     for _ in 0..3 {
         env.ok(&["run", "-q", "--run", "it", "--", "true"]);
@@ -285,7 +285,7 @@ fn default_job_id_is_numbered_by_the_jobs_so_far() {
 }
 
 #[test]
-fn job_id_is_not_reused_after_its_output_was_removed() {
+fn job_id_with_removed_output_is_not_reused() {
     let env = TestEnv::new();
     let run = ["run", "-q", "--run", "it", "--job", "a", "--", "true"];
     env.ok(&run);
@@ -296,7 +296,7 @@ fn job_id_is_not_reused_after_its_output_was_removed() {
 }
 
 #[test]
-fn job_id_of_a_start_that_crashed_is_free() {
+fn job_id_of_crashed_start_is_free() {
     let env = TestEnv::new();
     env.ok(&["run", "-q", "--run", "it", "--job", "a", "--", "true"]);
     std::fs::write(env.path(".omne/var/runs/it/jobs/b.out"), "").unwrap();

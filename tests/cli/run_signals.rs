@@ -249,7 +249,7 @@ fn kill_after_applies_to_forwarded_signals_if_given() {
 }
 
 #[test]
-fn other_signals_reach_only_the_first_process() {
+fn other_signals_reach_only_first_process() {
     let env = TestEnv::new();
     // The child does not expect the signal, which would end it.
     let script = r"sh -c 'touch child; while test -d .omne && ! test -e stop; do sleep 0.01; done; exit 5' &
@@ -272,7 +272,7 @@ fn real_time_signals_are_forwarded() {
 }
 
 #[test]
-fn job_can_start_a_session() {
+fn job_can_start_session() {
     let env = TestEnv::new();
     let output = env.run(&[
         "run",
@@ -309,7 +309,7 @@ fn survived_interrupt_does_not_cancel_retries() {
 }
 
 #[test]
-fn signals_that_a_processor_raises_are_forwarded() {
+fn hardware_fault_signals_are_forwarded() {
     // Sent by another process, they are signals as any other.
     for signal in [
         Signal::ILL,

@@ -68,14 +68,14 @@ fn order_of_streams_in_one_pipe_is_exact() {
 }
 
 #[test]
-fn file_that_both_streams_append_to_keeps_order() {
+fn appended_file_keeps_order_of_streams() {
     let env = TestEnv::new();
     run_to(&env, "", ">>both 2>>both");
     assert_eq!(env.captured("it", "sh"), alternating().as_bytes());
 }
 
 #[test]
-fn different_files_and_streams_apart_stay_apart() {
+fn separate_streams_stay_separate() {
     for (flags, to) in [("", ">out 2>err"), ("--streams apart", ">both 2>&1")] {
         let env = TestEnv::new();
         run_to(&env, flags, to);
@@ -99,7 +99,7 @@ fn merged_streams_are_passed_on_to_stdout() {
 }
 
 #[test]
-fn layout_of_streams_is_a_setting() {
+fn settings_define_layout_of_streams() {
     let env = TestEnv::new();
     std::fs::create_dir_all(env.path(".omne/lib/cfg")).unwrap();
     env.write(".omne/lib/cfg/runlog.toml", "[run]\nstreams = \"apart\"\n");
@@ -146,7 +146,7 @@ fn exports_accept_merged_output() {
 }
 
 #[test]
-fn pseudo_terminal_can_be_asked_for_and_refused() {
+fn tty_flag_decides_about_pseudo_terminal() {
     let env = TestEnv::new();
     let is_terminal = "test -t 1 && test -t 2";
     for (flags, code) in [("always", 0), ("never", 1), ("auto", 1)] {
@@ -169,7 +169,7 @@ fn pseudo_terminal_can_be_asked_for_and_refused() {
 }
 
 #[test]
-fn output_of_pseudo_terminal_is_masked_limited_and_in_order() {
+fn pseudo_terminal_output_is_masked_and_limited() {
     let env = TestEnv::new();
     let tty = ["run", "--run", "it", "--job", "it", "--tty", "always"];
     let masked = [
@@ -199,7 +199,7 @@ fn pseudo_terminal_without_reader_ends_job() {
 }
 
 #[test]
-fn process_that_job_leaves_behind_keeps_its_pseudo_terminal() {
+fn leftover_process_keeps_its_pseudo_terminal() {
     let env = TestEnv::new();
     let script = "(until [ -e go ]; do sleep 0.05; done; echo late; touch alive) & echo started";
     let output = env.ok(&[

@@ -75,7 +75,7 @@ fn job_survives_killed_supervisor() {
 }
 
 #[test]
-fn killed_supervisor_and_then_front_leave_exit_code() {
+fn exit_code_survives_killed_supervisor_and_front() {
     let env = TestEnv::new();
     let script = "touch ready; until test -e go; do sleep 0.01; done; exit 3";
     env.ok(&[
@@ -99,7 +99,7 @@ fn killed_supervisor_and_then_front_leave_exit_code() {
 }
 
 #[test]
-fn replaced_supervisor_keeps_timeout_retries_and_rollback() {
+fn replaced_supervisor_keeps_job_options() {
     let env = TestEnv::new();
     let script = "echo x >>attempts; touch ready; sleep 60";
     let options = ["--timeout", "700ms", "--retries", "1", "--retry-delay", "0"];
@@ -120,7 +120,7 @@ fn replaced_supervisor_keeps_timeout_retries_and_rollback() {
 }
 
 #[test]
-fn job_starts_once_and_loses_nothing_in_a_storm() {
+fn job_survives_storm_of_supervisor_kills() {
     let mut replaced = 0;
     for round in 0..12_u64 {
         let env = TestEnv::new();
@@ -172,7 +172,7 @@ fn killed_front_cancels_job_and_rolls_it_back() {
 }
 
 #[test]
-fn job_continues_after_killed_front_if_it_is_kept() {
+fn kept_job_continues_after_front_is_killed() {
     let env = TestEnv::new();
     front_killed(&env, &["--if-killed", "keep"]);
     env.write("go", "");
@@ -311,7 +311,7 @@ fn status_names_front_and_each_supervisor() {
 }
 
 #[test]
-fn status_says_who_asked_job_to_end() {
+fn status_names_sender_of_stop_signal() {
     for (script, code) in [("exit 9", 9), ("exit 0", 0)] {
         let env = TestEnv::new();
         let script = format!("trap '{script}' TERM; touch ready; while :; do sleep 0.01; done");
@@ -330,7 +330,7 @@ fn status_says_who_asked_job_to_end() {
 }
 
 #[test]
-fn writer_records_that_its_log_was_taken() {
+fn writer_records_loss_of_its_log() {
     for taken in [": >F", "rm F", "mv F F.1; : >F"] {
         let env = TestEnv::new();
         let script = "touch ready; until test -e go; do sleep 0.01; done; exit 4";
@@ -399,7 +399,7 @@ fn capture_limit_bounds_index_of_short_writes() {
 }
 
 #[test]
-fn job_pipes_are_held_by_front_supervisor_and_job_only() {
+fn only_front_supervisor_and_job_hold_job_pipes() {
     let env = TestEnv::new();
     let script = "touch ready; until test -e go; do read -t 0.01 line; done";
     let job = env.spawn(&["run", "--run", "it", "--close", "--", "bash", "-c", script]);

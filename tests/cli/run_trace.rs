@@ -97,7 +97,7 @@ fn later_version_is_continued() {
 }
 
 #[test]
-fn without_parent_job_has_none() {
+fn job_without_parent_has_no_trace() {
     let env = TestEnv::new();
     let script = ["sh", "-c", "echo ${TRACEPARENT-none}"];
     assert_eq!(run(&env, &[], &script), "none\n");
@@ -217,7 +217,7 @@ fn jobs_of_other_callers_stay_in_their_traces() {
 }
 
 #[test]
-fn results_have_words_of_conventions() {
+fn results_follow_semantic_conventions() {
     let env = TestEnv::new();
     for (args, result, error_type) in [
         (&["sh", "-c", "exit 3"][..], "failure", "exit"),

@@ -143,7 +143,7 @@ fn end_at_once(env: &TestEnv, run: &str) {
 }
 
 #[test]
-fn run_says_that_it_took_longer_than_usual() {
+fn unusually_long_run_is_reported() {
     let env = TestEnv::new();
     let run = |flags: &[&str], script| {
         let args = [&["run", "-n", "job"], flags, &["--", "sh", "-c", script]].concat();

@@ -36,7 +36,7 @@ fn stop_ends_running_job_and_records_why() {
 }
 
 #[test]
-fn stop_kills_job_that_ignores_the_signal() {
+fn stop_kills_job_that_ignores_signal() {
     let env = TestEnv::new();
     let script = "trap '' TERM; (trap '' TERM; exec sleep 60) & echo $! > child; wait; sleep 60";
     let job = env.spawn(&[
@@ -64,7 +64,7 @@ fn stop_kills_job_that_ignores_the_signal() {
 }
 
 #[test]
-fn stop_kills_job_of_detached_run_and_records_its_end() {
+fn stop_records_end_of_killed_detached_job() {
     let env = TestEnv::new();
     let script = "trap '' TERM; touch ready; while :; do sleep 60; done";
     let run = ["run", "-q", "--run", "it", "--close", "--detach", "--"];

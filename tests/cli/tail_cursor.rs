@@ -307,7 +307,7 @@ fn signal_ends_tail_between_lines() {
 }
 
 #[test]
-fn run_id_that_is_used_again_does_not_hide_missing_events() {
+fn reused_run_id_does_not_hide_missing_events() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "n", "a"]);
     for _ in 0..6 {

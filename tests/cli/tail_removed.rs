@@ -64,7 +64,7 @@ fn run_between_two_calls_is_reported_once() {
 }
 
 #[test]
-fn run_that_was_shown_and_removed_is_not_reported() {
+fn shown_and_removed_run_is_not_reported() {
     let env = TestEnv::new();
     env.ok(&["run", "-q", "--run", "a", "--close", "--", "true"]);
     assert_eq!(gaps(&env, &["--all"]), (0, none()));
@@ -74,7 +74,7 @@ fn run_that_was_shown_and_removed_is_not_reported() {
 }
 
 #[test]
-fn named_run_that_was_used_again_is_reported() {
+fn reused_named_run_is_reported() {
     let env = TestEnv::new();
     env.ok(&["run", "-q", "--run", "a", "--close", "--", "true"]);
     assert_eq!(gaps(&env, &["a"]), (0, none()));
@@ -85,7 +85,7 @@ fn named_run_that_was_used_again_is_reported() {
 }
 
 #[test]
-fn trimmed_list_of_removed_runs_is_read_on() {
+fn trimmed_list_of_removed_runs_is_continued() {
     let env = TestEnv::new();
     run_and_remove(&env, "before");
     run_and_remove(&env, "last");
@@ -136,7 +136,7 @@ fn damaged_line_of_removed_run_is_reported() {
 }
 
 #[test]
-fn events_of_new_run_that_were_dropped_are_reported() {
+fn dropped_events_of_new_run_are_reported() {
     let env = TestEnv::new();
     env.ok(&["emit", "--open", "--run", "old", "x"]);
     env.ok(&["rotate", "old", "--force", "--keep", "0"]);

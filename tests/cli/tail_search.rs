@@ -132,7 +132,7 @@ fn search_follows_filters_of_output() {
 }
 
 #[test]
-fn search_keeps_bytes_that_are_not_text() {
+fn search_keeps_non_utf8_bytes() {
     let env = TestEnv::new();
     let script = r"printf 'x\377\000y\n\033[31mred\033[0m\n10%%\r20%%'";
     env.ok(&["run", "-q", "--run", "it", "--", "sh", "-c", script]);
@@ -161,7 +161,7 @@ fn search_keeps_bytes_that_are_not_text() {
 }
 
 #[test]
-fn search_breaks_lines_that_are_too_long() {
+fn search_splits_overlong_lines() {
     let env = TestEnv::new();
     let script = "head -c 65536 /dev/zero | tr '\\0' a; echo; \
                   head -c 200000 /dev/zero | tr '\\0' b; echo c; echo d";

@@ -75,7 +75,7 @@ fn tail_all_on_empty_volume_prints_nothing() {
 }
 
 #[test]
-fn follow_of_named_runs_ends_with_the_last() {
+fn follow_of_named_runs_ends_with_last() {
     let env = with_runs(&["a", "b"]);
     let mut follower = env.spawn(&["tail", "-f", "--json", "-n", "1", "a", "b"]);
     for run in ["a", "b"] {

@@ -71,7 +71,7 @@ fn timeout_on_terminal_ends_job_not_shell() {
 }
 
 #[test]
-fn quit_key_ends_job_and_caller_sees_the_signal() {
+fn quit_key_ends_job_and_caller_sees_signal() {
     let env = TestEnv::new();
     let Some(terminal) = Terminal::new(&env) else {
         return;
@@ -99,7 +99,7 @@ fn ctrl_c_ends_loop_of_shell() {
 }
 
 #[test]
-fn job_in_background_stops_when_it_reads_and_continues_in_foreground() {
+fn background_job_stops_when_it_reads_terminal() {
     let env = TestEnv::new();
     let Some(terminal) = Terminal::new(&env) else {
         return;
@@ -118,7 +118,7 @@ fn job_in_background_stops_when_it_reads_and_continues_in_foreground() {
 }
 
 #[test]
-fn hang_up_ends_neither_job_in_another_session_nor_its_capture() {
+fn job_in_another_session_survives_hang_up() {
     let env = TestEnv::new();
     let Some(terminal) = Terminal::new(&env) else {
         return;
@@ -150,7 +150,7 @@ fn stopped_job_ends_with_its_shell() {
 }
 
 #[test]
-fn ctrl_z_without_a_shell_does_not_stop_job() {
+fn ctrl_z_without_shell_does_not_stop_job() {
     let env = TestEnv::new();
     let job = "trap 'touch continued' CONT; touch ready; until [ -e go ]; do sleep 0.05; done";
     env.executable("job", format!("#!/bin/sh\n{job}\n"));
@@ -168,7 +168,7 @@ fn ctrl_z_without_a_shell_does_not_stop_job() {
 }
 
 #[test]
-fn ctrl_z_without_a_shell_does_not_stop_child_of_job() {
+fn ctrl_z_without_shell_does_not_stop_child_of_job() {
     let env = TestEnv::new();
     let job = "trap 'touch asked' TSTP\n(until [ -e go ]; do sleep 0.05; done) &\n\
                touch ready\nuntil wait $!; do :; done\n";

@@ -56,7 +56,7 @@ fn modes_are_restored_after_front_was_killed() {
 }
 
 #[test]
-fn modes_survive_killed_supervisor_and_are_restored_by_the_next() {
+fn next_supervisor_restores_terminal_modes() {
     let env = TestEnv::new();
     let Some((terminal, before)) = raw_job(&env, "") else {
         return;
@@ -73,7 +73,7 @@ fn modes_survive_killed_supervisor_and_are_restored_by_the_next() {
 }
 
 #[test]
-fn modes_are_put_aside_while_job_is_stopped() {
+fn stopped_job_restores_modes_until_continued() {
     let env = TestEnv::new();
     let Some((terminal, before)) = raw_job(&env, "") else {
         return;
@@ -89,7 +89,7 @@ fn modes_are_put_aside_while_job_is_stopped() {
 }
 
 #[test]
-fn modes_that_somebody_else_has_set_stay() {
+fn modes_set_by_another_process_remain() {
     let env = TestEnv::new();
     let Some((terminal, _)) = raw_job(&env, "") else {
         return;
@@ -124,7 +124,7 @@ fn job_in_background_leaves_modes_alone() {
 }
 
 #[test]
-fn editor_that_sets_modes_of_both_terminals_leaves_them_as_they_were() {
+fn editor_leaves_modes_of_both_terminals_unchanged() {
     let env = TestEnv::new();
     let Some(terminal) = Terminal::new(&env).filter(|_| has("nano")) else {
         return;

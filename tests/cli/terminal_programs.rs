@@ -20,7 +20,7 @@ fn captured(env: &TestEnv) -> String {
 }
 
 #[test]
-fn ls_prints_colors_which_are_stored_too() {
+fn colors_of_ls_are_printed_and_stored() {
     let env = TestEnv::new();
     std::fs::create_dir(env.path("directory")).unwrap();
     let Some(terminal) = start(&env, "ls", "-- sh -c 'test -t 1 && ls --color=auto'") else {
@@ -99,7 +99,7 @@ fn vim_edits_file() {
 }
 
 #[test]
-fn vim_whose_stdin_is_a_pipe_reads_keys() {
+fn vim_with_piped_stdin_reads_keys() {
     let env = TestEnv::new();
     let command = "-- sh -c 'echo piped | vim -u NONE -'";
     let Some(terminal) = start(&env, "vim", command) else {
@@ -202,7 +202,7 @@ fn job_sees_new_size_after_resize() {
 }
 
 #[test]
-fn progress_of_one_line_is_shown_as_it_comes() {
+fn one_line_progress_is_shown_at_once() {
     let env = TestEnv::new();
     let script =
         "printf \"at 10%%\"; until [ -e go ]; do sleep 0.05; done; printf \"\\rat 99%%\\n\"";
@@ -217,7 +217,7 @@ fn progress_of_one_line_is_shown_as_it_comes() {
 }
 
 #[test]
-fn nothing_of_fast_output_before_the_exit_is_lost() {
+fn fast_output_before_exit_is_complete() {
     let env = TestEnv::new();
     let Some(terminal) = start(&env, "seq", "-- sh -c 'seq 30000; seq 30000 >&2; echo end'") else {
         return;

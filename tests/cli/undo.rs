@@ -250,7 +250,7 @@ fn rollback_dry_run_shows_commands() {
 }
 
 #[test]
-fn status_says_that_completed_jobs_were_undone() {
+fn status_reports_undone_jobs() {
     let env = TestEnv::new();
     job(&env, "a", "true");
     env.ok(&["run", "--run", "it", "--close"]);
@@ -259,7 +259,7 @@ fn status_says_that_completed_jobs_were_undone() {
 }
 
 #[test]
-fn job_that_joins_stops_the_undoing() {
+fn joining_job_stops_rollback() {
     let env = TestEnv::new();
     job(&env, "a", "true");
     let rollback = r#""$RUNLOG" run --detach --run it --job new -- sleep 60"#;

@@ -128,7 +128,7 @@ fn steps(page: &str, key: &str) -> Vec<String> {
 }
 
 #[test]
-fn github_workflow_closes_the_failed_run() {
+fn github_workflow_closes_failed_run() {
     let dir = project();
     let page = read("docs/guides/files/github-actions.yml");
     let steps = steps(&page, "run: ");
@@ -157,7 +157,7 @@ fn items(page: &str, key: &str) -> String {
 }
 
 #[test]
-fn gitlab_job_closes_the_failed_run() {
+fn gitlab_job_closes_failed_run() {
     let dir = project();
     let page = read("docs/guides/files/gitlab-ci.yml");
     let set = "set -e\nCI_PIPELINE_ID=7 CI_JOB_ID=1\n";
@@ -175,7 +175,7 @@ fn gitlab_job_closes_the_failed_run() {
 }
 
 #[test]
-fn crontab_is_that_of_the_guide_and_runs() {
+fn crontab_of_guide_runs() {
     let dir = project();
     let table = read("docs/guides/files/crontab");
     let guide = read("docs/guides/cron-and-systemd.md");

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn output_passes_unchanged_and_changes_of_modes_are_told() {
+    fn output_is_unchanged_and_mode_changes_are_reported() {
         let Pty { master, slave } = Pty::open(None, false).unwrap();
         let mut got = Vec::new();
         assert_eq!(read_packet(&master, &mut got), Packet::Empty);

@@ -45,7 +45,7 @@ fn states(it: &TestLog) -> [RunState; 3] {
 }
 
 #[test]
-fn shorter_sealed_segment_does_not_override_checkpoint() {
+fn shorter_sealed_segment_keeps_checkpoint() {
     let it = rotated();
     let [whole, ..] = states(&it);
     assert_eq!((whole.jobs_total, whole.jobs_failed), (3, 1));
@@ -72,7 +72,7 @@ fn longer_sealed_segment_adds_to_checkpoint() {
 }
 
 #[test]
-fn missing_event_makes_state_uncertain_until_checkpoint() {
+fn missing_event_makes_state_uncertain() {
     let it = TestLog::with_notes(3);
     let whole = it.bytes();
     let ends = line_ends(&whole);

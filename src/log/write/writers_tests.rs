@@ -237,7 +237,7 @@ fn only_what_cannot_be_said_again_waits_long() {
 }
 
 #[test]
-fn too_long_events_are_refused_and_no_events_write_nothing() {
+fn oversized_event_and_empty_batch_write_nothing() {
     let it = TestLog::with_notes(1);
     let log = it.log();
     let before = it.bytes();

@@ -71,7 +71,7 @@ fn runtimo_log_is_read_as_run() {
 }
 
 #[test]
-fn note_to_runtimo_log_needs_force_and_restarts_numbers() {
+fn note_to_runtimo_log_needs_force() {
     let world = World::new();
     let wal = std::fs::read(fixture("0.1.4", "wal.jsonl")).unwrap();
     world.put(RUN, &wal);
