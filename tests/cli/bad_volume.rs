@@ -1,4 +1,4 @@
-//! Unusable volumes: one clear line, a hint, and nothing is created.
+//! Unusable volumes: one clear line, a hint, and no new files.
 
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 
@@ -56,7 +56,7 @@ fn directory_without_omne_is_rejected() {
     let env = TestEnv::new();
     std::fs::create_dir(env.path("sub")).unwrap();
     env.ok(&["run", "--", "true"]);
-    // The volume in the parent directory is not meant.
+    // The volume in the parent directory must not be used.
     assert_snapshot!(snapshot(&env, &env.run(&["-C", "sub", "status"])), @"
     exit 3
     -- stderr

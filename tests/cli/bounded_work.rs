@@ -1,5 +1,5 @@
-//! Work that does not grow with what was written before: memory for an index, reads for a
-//! cursor, folds for a rotation that is not due, and system calls under the locks.
+//! Work that does not grow with the existing data: memory for an index, reads for a cursor,
+//! folds for a rotation that is not due, and system calls under the locks.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,7 +7,7 @@ use std::fs;
 use crate::support::crash::has_strace;
 use crate::support::env::{TestEnv, finish};
 
-/// Returns the trace of `runlog` with these arguments, its stdout to a pipe.
+/// Returns the trace of `runlog` with these arguments and a pipe as stdout.
 fn traced(env: &TestEnv, calls: &str, args: &[&str]) -> Vec<String> {
     let mut command = env.program("strace");
     command.args(["-f", "-q", "-y", "-s", "16", "-o"]);
@@ -26,7 +26,7 @@ fn numbers(count: usize) -> String {
     })
 }
 
-/// Returns how often the log is read while its active segment is locked.
+/// Returns how many times the log is read while its active segment is locked.
 fn reads_under_lock(trace: &[String]) -> usize {
     let mut held = false;
     let mut reads = 0;

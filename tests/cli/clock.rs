@@ -1,4 +1,4 @@
-//! The wall clock is set while a job runs: durations agree everywhere.
+//! The wall clock is set while a job runs: all reported durations agree.
 
 use std::process::Command;
 
@@ -31,8 +31,7 @@ int clock_gettime(clockid_t id, struct timespec *ts) {
 }
 "#;
 
-/// Builds the library in the directory of the test; prints `skipped: …` where that is not
-/// possible.
+/// Builds the library in the directory of the test; prints `skipped: …` if that is not possible.
 fn build_clock(env: &TestEnv) -> bool {
     let source = env.write("clock.c", STEPPED_CLOCK);
     let mut compiler = Command::new("cc");
@@ -78,7 +77,7 @@ fn durations_ignore_changes_of_wall_clock() {
         );
         assert_eq!(milliseconds(&env.event("run_closed")["duration_ms"]), run);
         let seconds = |ms: u64| ms as f64 / 1e3;
-        // Rounded to milliseconds.
+        // Durations are rounded to milliseconds.
         let junit = env.ok(&["replay", "it", "--export", "junit"]).stdout();
         assert!(
             junit.contains(&format!("time=\"{:.3}\"", seconds(run))),
@@ -99,7 +98,7 @@ fn durations_ignore_changes_of_wall_clock() {
             .skip(1)
             .map(|line| serde_json::from_str(line).unwrap());
         let times: Vec<f64> = lines.map(|line: Value| line[0].as_f64().unwrap()).collect();
-        // Marker, three lines, and the end.
+        // A marker, three lines and the end.
         assert_eq!(times.len(), 5, "{cast}");
         assert!(
             times[2] - times[1] >= 0.25 && times[3] - times[2] >= 0.25,

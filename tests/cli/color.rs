@@ -3,7 +3,7 @@
 use crate::support::env::TestEnv;
 use crate::support::terminal::Terminal;
 
-/// Checks that each color starts and ends on the same line and is a basic one, bold or faint.
+/// Asserts that each color starts and ends on the same line and is basic, bold or faint.
 #[track_caller]
 fn check(text: &str) {
     assert!(text.contains('\x1b'), "no colors: {text}");
@@ -114,7 +114,7 @@ fn stderr_is_colored_differently_from_stdout() {
     assert_eq!(only("stdout"), "out\n\x1b[32mgreen\x1b[0m\n");
     let last = output(&["--color", "always", "--stream", "stdout", "-n", "1"]);
     assert_eq!(last, "\x1b[32mgreen\x1b[0m\n");
-    // Machine output is what the job printed, byte for byte.
+    // Machine output is the job's output, byte for byte.
     let stored = env.captured("it", "sh");
     assert_eq!(printed.as_bytes(), stored);
     assert_eq!(output(&["--color", "never"]).as_bytes(), stored);

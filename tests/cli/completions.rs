@@ -1,4 +1,4 @@
-//! Completion of run ids in the shells themselves.
+//! Completion of run ids in real shells.
 
 use std::process::Command;
 
@@ -61,7 +61,7 @@ fn helper_command_is_hidden() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = env.ok(&["completions", shell]).stdout();
         let helper = script.matches("complete-runs").count();
-        // Only the functions that call the helper name it.
+        // Only the functions that call the helper contain its name.
         let asks = usize::from(["bash", "fish", "zsh"].contains(&shell));
         assert_eq!(helper, asks, "{shell}");
     }
@@ -115,7 +115,7 @@ fn in_a_terminal(env: &TestEnv, terminal: &Terminal<'_>) {
         "runlog run --run=rel",
         "% runlog run --run=release-7",
     );
-    // Not the value of another option.
+    // A file must not be completed as the value of another option.
     env.write("release-notes", "");
     completes_to(
         terminal,

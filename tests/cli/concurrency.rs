@@ -20,7 +20,7 @@ fn writer(env: &TestEnv, who: usize, lines: usize) -> Background {
     Background::new(command.stdin(Stdio::from(std::fs::File::open(path).unwrap())))
 }
 
-/// Returns the notes of the run by id, after a check of the log.
+/// Returns the notes of the run by id, after checking the log.
 fn stored(env: &TestEnv) -> HashMap<String, Value> {
     let notes = env.events_of_type("it", "note");
     let count = notes.len();
@@ -107,7 +107,7 @@ fn acked_events_survive_killed_writer() {
             })
             .collect();
         for mut writer in writers {
-            // Killed at a different place each time, after this many bytes.
+            // Kill it at a different place each time, after this many bytes.
             let mut seen = writer.read(1 + round * 6151);
             seen.extend(writer.kill_and_read());
             acked.push(seen);

@@ -12,7 +12,7 @@ fn opened() -> TestEnv {
     env
 }
 
-/// Returns the data of the notes that these lines become.
+/// Returns the data of the notes for these lines.
 fn data_of_lines(lines: &[u8]) -> Vec<Value> {
     let env = opened();
     let output = env.run_with(&["emit", "--run", "it", "--lines"], lines);

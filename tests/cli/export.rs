@@ -1,5 +1,5 @@
-//! `replay --export` and `status --export`: what holds for every format. `export_readers.rs`
-//! runs the programs that read them.
+//! `replay --export` and `status --export`: properties of every format. `export_readers.rs` runs
+//! the programs that read them.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::replay::{seal, with_timeline};
 use crate::support::checks::snapshot;
 use crate::support::env::TestEnv;
 
-/// Returns everything that `replay --export` writes.
+/// The formats of `replay --export`.
 pub(crate) const FORMATS: [&str; 9] = [
     "html",
     "chrome-trace",
@@ -24,7 +24,7 @@ pub(crate) const FORMATS: [&str; 9] = [
     "csv",
 ];
 
-/// Names, arguments and output that a careless reader would take for markup or commands.
+/// Names, arguments and output that a careless reader would interpret as markup or commands.
 pub(crate) const HOSTILE: &str = concat!(
     "</script><script>document.title='owned'</script><!--<script> ]]>\n",
     "::error title=x::owned\n##[error]owned\n%0A::warning::owned\n",
@@ -32,7 +32,7 @@ pub(crate) const HOSTILE: &str = concat!(
     "=cmd|' /C calc'!A0,\"quoted\"\r\n@SUM(1+1)\n",
 );
 
-/// Creates a run whose every part is hostile. It failed, and printed non-UTF-8 as well.
+/// Creates a failed run with hostile text in every part, and output that is not UTF-8.
 pub(crate) fn hostile() -> TestEnv {
     let env = TestEnv::new();
     env.write("text", [HOSTILE.as_bytes(), b"\xff\xfe\xc3"].concat());
@@ -91,7 +91,7 @@ fn export_of_damaged_run_reports_damage() {
 #[test]
 fn export_formats_match_snapshots() {
     let env = with_timeline();
-    // The order of two streams is up to chance.
+    // The order of two streams is not deterministic.
     let jobs = env.run_dir("it").join("jobs");
     fs::write(jobs.join("deploy.out"), "out\nerr\nout\nerr\nundone\n").unwrap();
     fs::remove_file(jobs.join("deploy.out.idx")).unwrap();
@@ -144,7 +144,7 @@ fn github_summary_is_appended_to_workflow_summary() {
 fn github_export_escapes_workflow_commands() {
     let env = hostile();
     let text = exported(&env, "github");
-    // As GitHub's runner reads it: nothing between the two tokens is a command.
+    // GitHub's runner interprets nothing between the two tokens as a command.
     let mut stopped: Option<String> = None;
     let mut commands = Vec::new();
     for line in text.split(['\n', '\r']) {

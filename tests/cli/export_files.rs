@@ -1,4 +1,4 @@
-//! `-o FILE`: the file is replaced atomically, once the export is complete.
+//! `-o FILE`: the file is replaced atomically when the export is complete.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -31,7 +31,7 @@ fn export_file_is_written_atomically() {
     assert_eq!(left(&env), ["out"]);
 }
 
-/// Returns what the directory contains except the volume.
+/// Returns the contents of the directory, except the volume.
 fn left(env: &TestEnv) -> Vec<String> {
     let entries = fs::read_dir(env.root()).unwrap();
     let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
@@ -111,13 +111,13 @@ fn export_refuses_to_replace_non_files() {
     );
     assert_eq!(fifo.code, 0, "{}", fifo.stderr());
     assert_eq!(fs::read_to_string(env.path("read")).unwrap(), whole);
-    // It writes where the shell says and replaces nothing.
+    // `/dev/stdout` follows the shell's redirection, and nothing is replaced.
     env.sh(r#"echo before >all; "$RUNLOG" replay it --export csv -o /dev/stdout >>all"#);
     let all = fs::read_to_string(env.path("all")).unwrap();
     assert_eq!(all, format!("before\n{whole}"));
 }
 
-/// Injects a fault at each system call of an export that concerns its file.
+/// Injects a fault at each system call of an export that affects its file.
 fn sweep(fault: &str) {
     let env = with_timeline();
     if !has_strace(&env) {

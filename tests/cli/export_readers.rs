@@ -1,5 +1,5 @@
-//! Exports, read by the programs they are made for. A test is skipped with a message if its
-//! program is not installed. `.ci/run` installs all of them.
+//! Exports, read by the programs that they are made for. A test prints a message and is skipped
+//! if its program is not installed. `.ci/run` installs all of them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ fn readers() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/readers")
 }
 
-/// Returns whether a program runs here, and prints `skipped: …` if it does not.
+/// Returns whether a program is installed, and prints `skipped: …` if it is not.
 fn is_installed(program: &str, args: &[&str]) -> bool {
     let there = Command::new(program).args(args).output();
     let there = there.is_ok_and(|output| output.status.success());
@@ -50,7 +50,7 @@ fn export(env: &TestEnv, format: &str) {
     env.ok(&["replay", "it", "--export", format, "-o", format]);
 }
 
-/// Runs a script of `readers/` on an export.
+/// Runs a script from `readers/` on an export.
 #[track_caller]
 fn script(env: &TestEnv, python: &str, name: &str, args: &[&str]) -> String {
     let path = readers().join(name);
@@ -81,8 +81,8 @@ fn junitparser_reads_report() {
     let env = hostile();
     export(&env, "junit");
     let told = script(&env, &python, "junit.py", &["junit"]);
-    // All of the text, as a terminal leaves it: without escape sequences. Characters that XML
-    // cannot hold are escaped.
+    // All of the text, without escape sequences, as a terminal shows it. Characters that are
+    // invalid in XML are escaped.
     for part in [
         "</script>",
         "]]>",
@@ -398,7 +398,7 @@ fn browser_ignores_markup_in_job_output() {
     };
     assert!(page.contains("<title>&lt;b&gt;"), "the title is another");
     assert!(!page.contains("<title>owned"));
-    // Shown as text, and contained in the data.
+    // The output is shown as text, and the data contains it.
     assert!(page.contains("&lt;/script&gt;&lt;script&gt;document.title="));
     assert_eq!(page.matches("<script").count(), 2);
     assert!(page.contains("class=\"a-1\">red<"));
@@ -431,7 +431,7 @@ fn browser_shows_any_job_name_and_color() {
         "class=\"a-1\">five<",
         "</span> rgb ",
         "class=\"a-b a-4\">blue<",
-        // It never ran.
+        // The job never ran.
         "class=\"p-failed\"",
     ] {
         assert!(page.contains(part), "{part}");

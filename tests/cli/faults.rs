@@ -33,7 +33,7 @@ fn note_with_failed_sync_is_written_but_not_acked() {
         "{}",
         output.stderr()
     );
-    // Written once and not repeated.
+    // The note is written once and not repeated.
     assert_eq!(env.types("it"), ["run_opened", "note", "note"]);
     env.ok(&["emit", "--run", "it", "after"]);
 }
@@ -65,7 +65,7 @@ fn job_with_undurable_submission_is_not_started() {
         output.stderr()
     );
     assert!(!env.exists("ran"));
-    // Known not to have started, so the job has failed and is not lost.
+    // The job is known not to have started, so it failed and is not lost.
     assert_eq!(env.types("it").last().unwrap(), "job_failed");
     assert_eq!(env.status("it")["state"], "open");
 }
@@ -143,7 +143,7 @@ fn job_without_space_is_not_started() {
 #[test]
 fn job_end_is_written_without_preallocation() {
     let env = opened();
-    // The first preallocation is enough for a while. All later ones fail.
+    // The first preallocation is large enough for now. All later ones fail.
     let args = ["run", "--run", "it", "--close", "--", "sh", "-c", "exit 3"];
     let Some(output) = with_fault(&env, "fallocate:error=ENOSPC:when=2+", &args) else {
         return;

@@ -1,8 +1,9 @@
-//! `fixtures/runs/`: intact and damaged logs, and what `replay --verify` says about each.
+//! `fixtures/runs/`: intact and damaged logs, and the faults that `replay --verify` reports for
+//! each.
 //!
 //! The damaged logs are derived here from the intact ones, byte by byte. They are in the tree
-//! because a log that was written once must remain readable. `RUNLOG_BLESS=1` writes missing
-//! ones and never overwrites any.
+//! because a log that was once written must remain readable. `RUNLOG_BLESS=1` writes missing
+//! ones and never overwrites existing ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,7 +22,7 @@ const FIRST_GZ: &str = "events-00000000000000000000.jsonl.gz";
 const SECOND: &str = "events-00000000000000000005.jsonl";
 const ACTIVE: &str = "events.jsonl";
 
-/// What each damaged run is derived from, and how.
+/// How each damaged run is derived from an intact one.
 const DAMAGES: &[(&str, &str, Harm)] = &[
     ("flipped-byte", "whole", |run| {
         let at = start_of(run, FIRST, 4) + 40;
@@ -153,7 +154,7 @@ fn lines(run: &Files, name: &str) -> Vec<Vec<u8>> {
     lines.map(<[u8]>::to_vec).collect()
 }
 
-/// Returns where the n-th line starts, counted from 0.
+/// Returns the start of the n-th line, counted from 0.
 fn start_of(run: &Files, name: &str, n: usize) -> usize {
     lines(run, name).iter().take(n).map(Vec::len).sum()
 }
@@ -169,7 +170,7 @@ fn change_lines(run: &mut Files, name: &str, change: impl Fn(&mut Vec<Vec<u8>>))
     run.insert(name.to_owned(), lines.concat());
 }
 
-/// Changes an event and its checksum, as its writer would have written it.
+/// Changes an event and computes its checksum, like its writer.
 fn edit(run: &mut Files, name: &str, n: usize, from: &str, to: &str) {
     change_lines(run, name, |lines| {
         let line = String::from_utf8(lines[n].clone()).unwrap();
@@ -225,7 +226,7 @@ fn damaged_fixtures_match_description() {
     }
 }
 
-/// Returns the rows of the table in the README: names and kinds of faults.
+/// Returns the rows of the table in the README: names and the kinds of faults.
 fn rows() -> BTreeMap<String, Vec<String>> {
     let page = fs::read_to_string(fixtures().join("../README.md")).unwrap();
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));

@@ -1,4 +1,4 @@
-//! Full disks: each command reports the truth, and gc makes room.
+//! Full disks: each command reports correctly what it did, and gc makes room.
 
 use serde_json::Value;
 
@@ -35,7 +35,7 @@ fn gc_frees_full_disk_without_job_output() {
             .collect()
     };
     assert_eq!(ids("retired"), ["r0", "r1", "r2", "r3", "r4", "r5"]);
-    // The start that was refused left its directory.
+    // The refused start left its directory.
     assert_eq!(ids("there"), ["r9", "r6", "r7"]);
 }
 

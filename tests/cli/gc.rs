@@ -208,7 +208,7 @@ fn gc_keeps_unfinished_runs() {
     run open is kept: it has not ended
     ");
     assert_eq!(job.end().code, 0);
-    // `--run` left it open.
+    // `--run` left the run open.
     env.ok(&all);
     assert_eq!(env.runs(), ["live", "open"]);
     env.ok(&["run", "--run", "live", "--close"]);
@@ -267,7 +267,7 @@ fn gc_removes_finished_foreign_run() {
     env.ok(&["gc", "--max-age", "0"]);
     assert_eq!(env.runs(), ["going"]);
     assert_eq!(retired(&env), ["done"]);
-    // Touched just now, whatever its events say.
+    // The files were just changed, whatever the events say.
     env.ok(&["gc", "going", "--max-age", "1h"]);
     env.ok(&["gc", "going", "--max-runs", "0"]);
     assert_eq!(env.runs(), ["going"]);
@@ -297,7 +297,7 @@ fn gc_removes_empty_run_directories_after_an_hour() {
         &format!("{old}/jobs {old}/lock {old}/events.jsonl {old}"),
         "61 minutes ago",
     );
-    // What remains of a run without its log is not an empty directory.
+    // A run without its log but with other files is not an empty directory.
     let rest = env.run_dir("rest");
     std::fs::create_dir_all(rest.join("jobs")).unwrap();
     std::fs::write(rest.join("jobs/x.out"), "printed").unwrap();
@@ -322,7 +322,7 @@ fn gc_removes_empty_run_directories_after_an_hour() {
     assert_eq!(line["run_id"], "old");
     assert_eq!(line["policy"], "orphans");
     assert_eq!(line["state"], "pending");
-    // It never was a run.
+    // The directory was never a run.
     assert_eq!(retired(&env), Vec::<String>::new());
 }
 

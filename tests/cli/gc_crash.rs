@@ -1,4 +1,4 @@
-//! `gc` that is killed, and `gc` on disks that fail.
+//! `gc` that is killed, and `gc` on failing disks.
 
 use crate::gc::{ended, lines, retired};
 use crate::support::crash::{has_strace, on_small_disk, run_with_fault};
@@ -29,8 +29,8 @@ fn is_in_trash(env: &TestEnv, run: &str) -> bool {
     trash.is_ok_and(|mut trash| trash.any(|entry| is_of_run(name(entry))))
 }
 
-/// Checks that each run is complete, has a tombstone, or is in the trash and will get one, and
-/// that the next gc finishes.
+/// Asserts that each run is complete, has a tombstone, or is in the trash and will get one, and
+/// that the next gc finishes the work.
 fn assert_recoverable(env: &TestEnv, when: &str) {
     let status = env.run(&["status", "--json"]);
     assert_eq!((status.code, status.stderr()), (0, String::new()), "{when}");

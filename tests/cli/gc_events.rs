@@ -1,4 +1,4 @@
-//! `gc --events-older-than`: old segments are removed, the state of their run remains.
+//! `gc --events-older-than`: old segments are removed, and the state of their run remains.
 
 use std::fs;
 use std::process::Stdio;

@@ -1,4 +1,4 @@
-//! gc where `.omne/var` is full, and where `runs/` cannot be renamed from.
+//! gc with a full `.omne/var`, and with a `runs/` that cannot be renamed from.
 
 use std::fs;
 
@@ -45,7 +45,7 @@ fn gc_keeps_output_of_runs_it_cannot_remove() {
     for run in &left {
         assert_eq!(env.captured(run, "j"), format!("{run}\n").as_bytes());
     }
-    // What it left in the trash gets its summary before it is removed.
+    // The run that gc left in the trash gets its summary before it is removed.
     env.ok(&["gc", "--max-runs", "0"]);
     assert_eq!(retired(&env), ["a", "b", "c"]);
     assert_eq!(
@@ -80,7 +80,7 @@ fn interrupted_removal_adds_one_tombstone() {
         let args = ["gc", "--max-runs", "0"];
         let output = run_with_fault(&env, &faults, "unlinkat:error=EIO", &args);
         assert_eq!(output.code, 7, "{}", output.stderr());
-        // The events go last, so the run is still listed as what it was.
+        // The events are removed last, so the run is still listed with its state.
         assert_eq!(env.status("a")["state"], "completed");
     }
     let text = fs::read_to_string(env.path(".omne/var/retired.jsonl")).unwrap();

@@ -43,8 +43,8 @@ fn gc_prunes_run_under_concurrent_load() {
     env.run(&["run", "-q", "--run", "it", "--", "false"]);
     let follow = ["tail", "-f", "it", "--json", "-n", "all"];
     let follower = to_file(&env, &follow, "followed");
-    // One event per process: a writer that never pauses is faster than a reader that checks each
-    // line in a debug build.
+    // One event per process: in a debug build, a writer that never pauses is faster than a
+    // reader that checks each line.
     let script = r#"
         while [ ! -e stop ]; do
             "$RUNLOG" emit --run it --ack who=$1 >>acked || exit 9
@@ -89,7 +89,8 @@ fn gc_prunes_run_under_concurrent_load() {
     follower.signal(Signal::TERM);
     drop(follower.end());
 
-    // The follower has each event once and in order. It reports a gap for what it missed before.
+    // The follower has each event once and in order, and reports a gap for events it missed
+    // earlier.
     let mut next = 0;
     for line in stored(&env, "followed") {
         if line["type"] == "gap" {
@@ -118,7 +119,7 @@ fn gc_prunes_run_under_concurrent_load() {
         let at = usize::try_from(seq(event) - first).unwrap();
         assert_eq!(&left[at], event);
     }
-    // The failed job is known from a checkpoint only.
+    // Only a checkpoint contains the failed job.
     assert!(first > 8);
     assert_eq!(env.status("it")["jobs_failed"], 1);
     assert_eq!(env.status("it")["events"], last + 1);

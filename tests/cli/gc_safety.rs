@@ -1,4 +1,4 @@
-//! `gc` beside other processes, and on damaged files.
+//! `gc` next to other processes, and on damaged files.
 
 use std::os::unix::fs::symlink;
 
@@ -86,7 +86,7 @@ fn gc_reports_damaged_log_and_uses_rest() {
     let output = env.run(&["gc", "--max-age", "0"]);
     assert_eq!(output.code, 5, "{}", output.stderr());
     assert!(output.stderr().contains("it is not an event"));
-    // The damage may hide an event, so the run goes only if it is named.
+    // The damage may hide an event, so the run is removed only if it is named.
     assert_eq!(env.runs(), ["b"]);
     assert_eq!(env.run(&["gc", "b", "--max-age", "0"]).code, 5);
     assert_eq!(env.runs(), Vec::<String>::new());
@@ -153,7 +153,7 @@ fn gc_repairs_torn_tombstone() {
     env.ok(&["gc", "--max-runs", "2"]);
     let path = env.path(".omne/var/retired.jsonl");
     let text = std::fs::read_to_string(&path).unwrap();
-    // Complete except for its end, then half of it again, then something else.
+    // A complete line without its `\n`, then half a line, then something else.
     std::fs::write(&path, text.trim_end()).unwrap();
     env.ok(&["gc", "--max-runs", "1"]);
     let two = std::fs::read_to_string(&path).unwrap();
@@ -180,7 +180,7 @@ fn gc_ignores_tombstone_of_existing_run() {
     );
     env.ok(&["gc", "a", "--max-age", "0"]);
     assert_eq!(retired(&env), ["a"]);
-    // As after a crash before the directory was removed.
+    // Simulate a crash before the directory was removed.
     std::fs::rename(&copy, &run).unwrap();
     assert_eq!(retired(&env), Vec::<String>::new());
     env.ok(&["gc", "a", "--max-age", "0"]);
@@ -257,8 +257,8 @@ fn gc_never_loses_acked_events() {
         assert_eq!(output.code, 0, "{}", output.stderr());
     }
     env.ok(&["gc", "--max-age", "0"]);
-    // Each removed run has its tombstone, and each acknowledged event of `shared` was in a removed
-    // run or is in the current one.
+    // Each removed run has its tombstone, and each acknowledged event of `shared` was in a
+    // removed run or is in the current one.
     let told = lines(&env.ok(&["status", "--retired", "--json"]));
     let own = told.iter().filter(|l| l["run_id"] != "shared").count();
     assert_eq!(own, 36);

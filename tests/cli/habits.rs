@@ -1,4 +1,4 @@
-//! What users of other tools type: it works, or a hint says what to type instead.
+//! Habits of users of other tools: the command works, or a hint says what to type instead.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use crate::support::checks::{numbered, snapshot};
 use crate::support::crash::on_small_disk;
 use crate::support::env::TestEnv;
 
-/// The hint for arguments that are refused.
+/// Returns the hint for rejected arguments.
 #[track_caller]
 fn hint(args: &[&str]) -> String {
     let env = TestEnv::new();

@@ -52,7 +52,7 @@ fn omne_runs_whole_and_damaged() {
         ("completed", 0, "completed", &both[..]),
         ("aborted", 0, "failed", &failed),
         ("running", 0, "unknown", &begun),
-        // The end of the line may still be on its way, so it is not known to be torn.
+        // The end of the line may still be in flight, so it is not known to be torn.
         ("torn-tail", 0, "unknown", &done),
         ("glued-line", 5, "unknown", &glued),
         ("garbage-line", 5, "unknown", &done),
@@ -134,7 +134,7 @@ fn runtimo_0_10_log() {
     let wal = fixture("runtimo-core-0.10.3/wal.jsonl");
     let output = env.ok(&["replay", "--wal", text(&wal)]);
     let shown = output.stdout();
-    // The writers' markers contain the time when the file was made.
+    // The writers' markers contain the time at which the file was created.
     let lines: Vec<_> = shown
         .lines()
         .filter(|l| !l.contains("writer_init"))
@@ -212,7 +212,7 @@ fn only_regular_files_are_read() {
         assert_eq!(output.code, code, "{file}");
         assert_one_error(&output);
     }
-    // A link that the user names is the user's choice.
+    // The user chose to name a link.
     let wal = fixture("runtimo-core-0.1.4/wal.jsonl");
     std::os::unix::fs::symlink(&wal, env.path("link")).unwrap();
     let output = env.ok(&["replay", "--wal", "link", "--json"]);
@@ -313,7 +313,7 @@ fn as_runtimo_output_matches_original() {
         assert_eq!(theirs["command"], ours["command"]);
         assert_eq!(theirs["exit_code"], ours["exit_code"]);
     }
-    // Written again from what was written before.
+    // Write the log again from the exported one.
     let again = env.ok(&["replay", "--wal", "r.wal", "--as", "runtimo"]);
     assert!(again.stdout == fs::read(env.path("r.wal")).unwrap());
     let seqs: Vec<_> = again
@@ -339,7 +339,7 @@ fn pruned_events_come_from_checkpoint() {
         }
     }
     let rest = env.ok(&["replay", "r", "--as", "omne"]).stdout();
-    // Events told by the checkpoint do not have the ids of the original events.
+    // Events from the checkpoint do not have the ids of the original events.
     let without_ids = |text: &str| -> Vec<Value> {
         text.lines()
             .map(|line| {

@@ -1,4 +1,4 @@
-//! `running` and `lost` come from the lease and are never guessed.
+//! `running` and `lost` come from the lease, not from a guess.
 
 use std::fmt::Write as _;
 use std::os::unix::process::CommandExt as _;
@@ -53,7 +53,7 @@ fn supervisor_killed_anytime_never_leaves_running_run() {
     for round in 0..25_u64 {
         let env = TestEnv::new();
         let job = env.spawn(&["run", "--", "true"]);
-        // Any moment is right. A different one is tried in each round.
+        // Any moment is valid. Each round tries a different one.
         std::thread::sleep(std::time::Duration::from_micros(round * 700));
         job.kill();
         for run in env.runs() {
@@ -112,7 +112,7 @@ fn reused_pid_is_not_mistaken_for_job() {
     let env = TestEnv::new();
     let job = started(&env);
     job.kill();
-    // The log of a job whose pid is now this test's.
+    // The log of a job whose pid now belongs to this test.
     let path = env.log_path("it");
     let log = std::fs::read_to_string(&path).unwrap();
     let pid = env.event("job_started")["pid"].to_string();
@@ -139,7 +139,7 @@ fn reused_pid_is_not_mistaken_for_job() {
 #[test]
 fn zombie_counts_as_dead() {
     let env = TestEnv::new();
-    // Once runlog is gone, the job's parent is this process, which never reaps it.
+    // When runlog has exited, the job's parent is this process, which never reaps it.
     let script = r#"
         "$RUNLOG" run --run it -- sh -c 'while test -d .omne && ! test -e stop; do sleep 0.01; done' &
         echo $! >pid

@@ -1,6 +1,6 @@
 //! The command line as users see it: every test runs the real binary.
 //!
-//! A test waits for what it needs to see, never for a fixed time, and ends what it started.
+//! A test waits for a condition, never for a fixed time, and ends every process that it started.
 //! `TestEnv::events` checks the bytes of every log that it reads.
 
 #![expect(
@@ -8,7 +8,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stderr,
-    reason = "a helper of a test fails as a test does: by a panic"
+    reason = "a test helper fails by panicking"
 )]
 
 mod support;

@@ -6,8 +6,8 @@ use crate::support::env::{Output, TestEnv, finish};
 
 const SEGMENTS: usize = 60;
 
-/// Creates a run with more segments than [`limited`] allows open files, and one job that
-/// completed in the first of them.
+/// Creates a run with more segments than [`limited`] allows open files. One job completed in its
+/// first segment.
 fn many_segments() -> TestEnv {
     let env = TestEnv::new();
     env.ok(&["run", "-q", "--run", "r", "--job", "first", "--", "true"]);

@@ -1,8 +1,8 @@
-//! Random histories of a volume, held against a model: what was acknowledged, the states of
-//! the jobs, and what a follower with a cursor file saw.
+//! Random histories of a volume, compared with a model: acknowledged events, the states of jobs,
+//! and the output of a follower with a cursor file.
 //!
-//! `RUNLOG_MODEL_HISTORIES` sets the number of histories, `RUNLOG_MODEL_SEED` the first seed. A
-//! failure names its seed.
+//! `RUNLOG_MODEL_HISTORIES` sets the number of histories, and `RUNLOG_MODEL_SEED` the first
+//! seed. A failure reports its seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,7 +16,7 @@ const HISTORIES: u64 = 4;
 const STEPS: u64 = 40;
 const RUNS: [&str; 2] = ["a", "b"];
 
-/// xorshift64*: the same on every machine.
+/// xorshift64*, which is the same on every machine.
 struct Random(u64);
 
 impl Random {
@@ -28,11 +28,11 @@ impl Random {
     }
 }
 
-/// One run, among others of the same id before and after.
+/// One run. Earlier and later runs may have the same id.
 #[derive(Debug, Default)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each is a fact of its own about the run"
+    reason = "each is a separate fact about the run"
 )]
 struct Run {
     id: &'static str,
@@ -44,9 +44,9 @@ struct Run {
     is_damaged: bool,
     /// Whether old segments were dropped.
     is_pruned: bool,
-    /// The sequence numbers of acknowledged notes that no follower saw yet.
+    /// The sequence numbers of acknowledged notes that no follower has seen yet.
     unseen: BTreeSet<u64>,
-    /// The sequence numbers of all events that a follower saw.
+    /// The sequence numbers of all events that a follower has seen.
     seen: BTreeSet<u64>,
     notes: BTreeSet<u64>,
     /// The stages of the jobs.
@@ -58,7 +58,7 @@ struct History {
     random: Random,
     runs: Vec<Run>,
     jobs: u64,
-    /// Whether a follower was killed: what it had printed may be printed again.
+    /// Whether a follower was killed, so that it may print events again.
     may_repeat: bool,
     can_kill: bool,
 }
@@ -109,7 +109,7 @@ impl History {
         self.acknowledge(id, &output);
     }
 
-    /// Takes in what `emit` acknowledged.
+    /// Records the events that `emit` acknowledged.
     fn acknowledge(&mut self, id: &'static str, output: &Output) {
         if self.current(id).is_some_and(|run| run.is_closed) {
             assert_eq!(output.code, 1, "{}", output.stderr());
@@ -123,7 +123,7 @@ impl History {
         run.unseen.insert(seq);
     }
 
-    /// Returns the run of this id, which may be new.
+    /// Returns the run with this id, which may be new.
     fn opened(&mut self, id: &'static str) -> &mut Run {
         if self.current(id).is_none() {
             let first_id = self.first_id(id);
@@ -187,7 +187,7 @@ impl History {
         assert_eq!(self.runs.iter().filter(left).count(), 0);
     }
 
-    /// Takes in which runs are gone.
+    /// Records which runs were removed.
     fn find_removed(&mut self) {
         for at in 0..self.runs.len() {
             let run = &self.runs[at];
@@ -198,8 +198,8 @@ impl History {
         }
     }
 
-    /// Puts the start of a sealed segment in front of its compressed file, as an interrupted
-    /// restore would: the checkpoint after it has the whole state.
+    /// Puts the start of a sealed segment in front of its compressed file, like an interrupted
+    /// restore. The checkpoint after it has the whole state.
     fn shorten_sealed(&mut self, id: &'static str) {
         if self.current(id).is_none_or(|run| run.is_closed) {
             return;
@@ -221,7 +221,7 @@ impl History {
         self.opened(id).is_damaged = true;
     }
 
-    /// Damages the end of a job: nothing may be undone, since it may have succeeded.
+    /// Damages the end of a job. Nothing may be undone then, because the job may have succeeded.
     fn damage_active(&mut self, id: &'static str) {
         let path = self.env.log_path(id);
         let Ok(log) = fs::read_to_string(&path) else {
@@ -269,7 +269,7 @@ impl History {
         self.find_removed();
     }
 
-    /// Shows the follower what is new: each event once, and nothing is missing in silence.
+    /// Runs the follower: it prints each new event once, and reports every gap.
     fn follow(&mut self) {
         let output = self
             .env
@@ -306,7 +306,7 @@ impl History {
             let seq = line["seq"].as_u64().unwrap();
             let may_repeat = self.may_repeat;
             let id = line["id"].as_str().unwrap();
-            // Ids rise: the event belongs to the last run that started before it.
+            // Ids increase, so the event belongs to the last run that started before it.
             let of_id = self.runs.iter_mut().filter(|run| run.id == run_id);
             let started = of_id.filter(|run| *run.first_id <= *id);
             if let Some(run) = started.last() {
@@ -320,7 +320,7 @@ impl History {
         }
     }
 
-    /// Compares a run with what is known about it.
+    /// Compares a run with the model.
     fn check(&self, at: usize) {
         let run = &self.runs[at];
         if !run.is_there {

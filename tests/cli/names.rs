@@ -1,4 +1,4 @@
-//! How a RUN is named: exact id, `latest`, name, unique prefix, in this order.
+//! Ways to name a RUN: exact id, `latest`, name, unique prefix, in this order.
 
 use insta::assert_snapshot;
 
@@ -10,7 +10,7 @@ fn run_named(env: &TestEnv, name: &str) -> String {
     env.ok(&["run", "--name", name, "--", "true"]).run_id()
 }
 
-/// The id of the run that `status` finds for a name.
+/// Returns the id of the run that `status` finds for a name.
 #[track_caller]
 fn found(env: &TestEnv, name: &str) -> String {
     let output = env.ok(&["status", "--json", name]);
@@ -67,7 +67,7 @@ fn unusual_names_are_found() {
         let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(status["run_id"], run, "{name}");
     }
-    // The id of `a b` begins with `a-b`, which is what a user sees.
+    // The id of `a b` starts with `a-b`, which is what a user sees.
     assert!(found(&env, "a-b").starts_with("a-b-"));
 }
 
@@ -119,6 +119,6 @@ fn changes_need_six_characters_of_ulid() {
         assert_eq!(output.stderr(), format!("run_id={run}\n"), "{name}");
     }
     assert_eq!(env.ok(&["rotate", &run]).stderr(), "");
-    // Reading takes any unique prefix.
+    // Reading accepts any unique prefix.
     assert_eq!(found(&env, "bui"), run);
 }

@@ -13,7 +13,7 @@ fn two_runs() -> TestEnv {
     env
 }
 
-/// Replaces the log of the run `it` with what this shell command creates at `$LOG`.
+/// Replaces the log of the run `it` with the file that this shell command creates at `$LOG`.
 fn replace_log(env: &TestEnv, make: &str) {
     let script = format!("rm $LOG && {make}");
     let mut command = env.program("sh");
@@ -245,7 +245,7 @@ fn run_with_torn_first_event_has_not_started() {
     env.ok(&["emit", "--open", "--run", "it", "x"]);
     assert_eq!(env.types("it"), ["log_repaired", "run_opened", "note"]);
     env.ok(&["replay", "it", "--verify"]);
-    // Only the repair is in the log, because the writer died right after it.
+    // The log has only the repair, because the writer died right after it.
     let repaired = std::fs::read(env.log_path("it")).unwrap();
     let first = repaired.iter().position(|b| *b == b'\n').unwrap();
     std::fs::write(env.log_path("it"), &repaired[..=first]).unwrap();

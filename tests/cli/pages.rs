@@ -1,5 +1,5 @@
-//! The pages of `--export html`, as Chromium renders them without a network. A test is skipped
-//! with a message where it is not installed.
+//! The pages of `--export html`, as Chromium renders them without a network. A test prints a
+//! message and is skipped if Chromium is not installed.
 
 use std::fs;
 
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use crate::export_readers::shown;
 use crate::support::env::TestEnv;
 
-/// How wide a small telephone is.
+/// The width of a small phone.
 const NARROW: u32 = 390;
 
-/// The part of a page that has its data.
+/// The element that contains the data of a page.
 const DATA: &str = "<script type=\"application/json\" id=\"data\">";
 
 /// Returns the data of a page.
@@ -21,8 +21,8 @@ fn data_of(page: &str) -> Value {
     serde_json::from_str(data).unwrap()
 }
 
-/// Makes `frame.html`, which shows a page as wide as a telephone and repeats how wide its content
-/// is. The policy of the page allows no script of the test, so it is removed.
+/// Creates `frame.html`, which shows a page at the width of a phone and repeats the width of its
+/// content. The page's policy is removed, because it allows no script of the test.
 fn frame(env: &TestEnv, page: &str) {
     let report = "<script>addEventListener('load', () => parent.postMessage(\
                   document.documentElement.scrollWidth > innerWidth, '*'))</script></body>";
@@ -43,7 +43,7 @@ fn frame(env: &TestEnv, page: &str) {
     );
 }
 
-/// Asserts that nothing of a page is wider than a telephone. Returns `false` without Chromium.
+/// Asserts that nothing on a page is wider than a phone. Returns `false` without Chromium.
 #[track_caller]
 fn check_narrow(env: &TestEnv, page: &str) -> bool {
     frame(env, page);
@@ -76,13 +76,13 @@ fn page_of_run_links_output_to_timeline() {
         page.contains("class=\"stored\"") && page.contains(&first),
         "{page}"
     );
-    // A lone carriage return starts the line again.
+    // A carriage return alone starts the line again.
     assert!(
         page.contains("99%\n") && !page.contains("1%\u{240d}"),
         "{page}"
     );
     assert!(page.contains("Resident memory"), "{page}");
-    // What has a time axis has the line that the pointer moves.
+    // Everything with a time axis has the line that the pointer moves.
     assert!(page.matches("class=\"pointer\"").count() >= 2, "{page}");
 }
 
@@ -139,7 +139,7 @@ fn page_of_ten_thousand_runs_is_drawn() {
         return;
     };
     assert!(drawn.contains("10000 of 10000"), "{drawn}");
-    // Few elements for many runs: more are drawn on request.
+    // Many runs need few elements: more are drawn on request.
     let rows = drawn.matches("<tr").count();
     assert!((100..1_000).contains(&rows), "{rows} rows");
     check_narrow(&env, &page);

@@ -1,11 +1,11 @@
-//! Runs without an event: created a moment ago, or by a start that died.
+//! Runs without events: just created, or left by a start that died.
 
 use serde_json::Value;
 
 use crate::gc::lines;
 use crate::support::env::{Background, TestEnv};
 
-/// A volume with the run `done` and the directory of a run without an event.
+/// Creates a volume with the run `done` and the directory of a run without events.
 fn with_pending() -> (TestEnv, String) {
     let env = TestEnv::new();
     env.ok(&["run", "--run", "done", "--", "true"]);
@@ -22,7 +22,7 @@ fn run_without_event_is_listed_as_pending() {
         &["status", "--json", "--state", "pending"],
         &["status", "--json", &run],
     ] {
-        // The id tells its age: it is older than the other run.
+        // The id has the age: the run is older than the other one.
         let line = &lines(&env.ok(args))[0];
         assert_eq!(line["run_id"], *run, "{args:?}");
         assert_eq!(line["state"], "pending");
@@ -38,7 +38,7 @@ fn run_without_event_is_listed_as_pending() {
         0
     );
     assert!(env.ok(&["status"]).stdout().contains("pending"));
-    // It is neither the newest run nor the newest one of a name.
+    // The run is neither the newest one nor the newest one with its name.
     assert_eq!(
         lines(&env.ok(&["status", "--json", "latest"]))[0]["run_id"],
         "done"

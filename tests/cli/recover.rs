@@ -1,4 +1,4 @@
-//! `replay --recover`: ends what a crash interrupted, once, and only what is known to be dead.
+//! `replay --recover` ends what a crash interrupted, once, and only what is known to be dead.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,7 +16,7 @@ const RECOVER: [&str; 3] = ["replay", "--recover", "it"];
 /// Runs a job in the run `it` with these options, and kills its supervisor once the job has
 /// started.
 fn supervisor_killed(env: &TestEnv, options: &[&str]) -> Background {
-    // It lives until its directory is removed or `stop` exists.
+    // The job runs until its directory is removed or `stop` exists.
     let script = "while test -d .omne && ! test -e stop; do sleep 0.01; done";
     let run = ["run", "-q", "--name", "it", "--job", "it"];
     let args: Vec<_> = run.iter().chain(options).copied().collect();
@@ -167,7 +167,7 @@ fn recover_leaves_running_run() {
     ");
     assert_eq!(bytes(&env, "it"), before);
     job.end();
-    // It stays open for more jobs, so it is not lost.
+    // The run stays open for more jobs, so it is not lost.
     let before = bytes(&env, "it");
     env.ok(&RECOVER);
     assert_eq!(bytes(&env, "it"), before);
@@ -189,8 +189,8 @@ fn recover_waits_for_running_sibling_job() {
     assert_eq!(env.status("it")["state"], "failed");
 }
 
-/// Creates the run `it` as omne leaves it when killed while writing what follows an event of this
-/// type.
+/// Creates the run `it` as omne leaves it if it is killed while writing the line after an event
+/// of this type.
 fn torn_run_of_omne(env: &TestEnv, kind: &str) {
     env.ok(&["emit", "--open", "--run", "other", "x"]);
     fs::create_dir(env.run_dir("it")).unwrap();
@@ -310,7 +310,7 @@ fn recover_closes_run_without_close_event() {
     assert_eq!(env.status(&run)["state"], "open");
     env.ok(&RECOVER);
     assert_eq!(env.status(&run)["state"], "completed");
-    // Nor does a run that was only opened stay open forever.
+    // A run that was only opened does not stay open forever either.
     cut(&env, &run, 1);
     env.ok(&RECOVER);
     assert_eq!(env.status(&run)["state"], "completed");
@@ -364,7 +364,7 @@ fn recover_runs_recorded_rollback_once() {
     let both: Vec<_> = (0..4).map(|_| env.spawn(&recover)).collect();
     let outputs: Vec<_> = both.into_iter().map(Background::end).collect();
     assert!(outputs.iter().any(|output| output.code == 0));
-    // The output of the rollback is not an answer.
+    // The output of the rollback is not on stdout.
     assert!(
         outputs
             .iter()

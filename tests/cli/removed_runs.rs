@@ -8,7 +8,7 @@ fn follow_ends_when_run_is_removed() {
     env.ok(&["emit", "--open", "--run", "it", "note"]);
     for args in [&["tail", "-f", "it"][..], &["status", "--wait", "it"]] {
         let follower = env.spawn(args);
-        // It has found the run and watches it.
+        // Wait until it has found the run and watches it.
         wait_until("the run is watched", || {
             let fds = std::fs::read_dir(format!("/proc/{}/fd", follower.pid())).unwrap();
             let links = fds.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
@@ -59,7 +59,7 @@ fn removed_active_segment_is_reported() {
             assert!(found.contains("events are missing"), "{found}");
             damaged(&["replay", "r", "--verify"]);
         }
-        // The next writer gives the numbers again, and says so.
+        // The next writer assigns the numbers again, and reports that.
         env.ok(&["emit", "--run", "r", "b"]);
         let found = damaged(&["replay", "r", "--verify"]);
         assert!(found.contains("the active segment was removed"), "{found}");

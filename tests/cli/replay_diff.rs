@@ -50,7 +50,7 @@ fn diff_table_as_text() {
     let env = with_runs();
     let output = env.run(&["replay", "--diff", "a", "c"]);
     let shown = snapshot(&env, &output);
-    // Costs differ from run to run, the host from machine to machine.
+    // Resource usage differs between runs, and the host between machines.
     let lines = shown.lines().filter(|line| {
         !["host", "duration", "CPU", "peak RSS", "read ", "written"]
             .iter()

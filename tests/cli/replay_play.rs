@@ -11,7 +11,7 @@ use crate::support::env::{TestEnv, wait_until};
 #[test]
 fn play_interleaves_output_of_all_jobs() {
     let env = TestEnv::new();
-    // The first job prints before and after everything the second one prints.
+    // The first job prints before and after the whole output of the second one.
     let first = "echo one; touch ready; while ! [ -e done ]; do sleep 0.01; done; echo three";
     let job = env.spawn(&[
         "run", "-q", "--run", "it", "--job", "a", "--", "sh", "-c", first,
@@ -135,7 +135,7 @@ fn play_keeps_pace() {
     }
     assert!(took(&["--speed", "0.5"]) >= Duration::from_millis(own * 18 / 10));
     let fast = [took(&["--speed", "1000"]), took(&["--speed", "max"])];
-    // Only a stalled machine is that slow.
+    // Only a stalled machine is this slow.
     assert!(
         fast.iter().min().unwrap() < &Duration::from_millis(own),
         "{fast:?}"

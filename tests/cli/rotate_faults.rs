@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::crash::{at_each_call, has_strace, run_with_fault, was_hit};
 use crate::support::env::TestEnv;
 
-/// The system calls of a rotation that change something or wait for the disk.
+/// The system calls of a rotation that change a file or wait for the disk.
 const CALLS: [&str; 8] = [
     "openat",
     "write",
@@ -17,7 +17,7 @@ const CALLS: [&str; 8] = [
     "flock",
 ];
 
-/// Returns the data of all notes in order, after a check that the sequence has no gaps.
+/// Returns the data of all notes in order, after checking that the sequence has no gaps.
 fn notes(env: &TestEnv) -> Vec<u64> {
     let output = env.run(&["tail", "it", "-n", "all", "--json"]);
     assert_eq!((output.code, output.stderr()), (0, String::new()));

@@ -47,7 +47,7 @@ fn exit_code_is_recorded() {
 
 #[test]
 fn signal_exits_128_plus_number() {
-    // 1000 and more: runlog itself ended by that signal.
+    // A code of 1000 and more: the signal ended runlog itself.
     for (signal, code) in [("HUP", 1001), ("INT", 1002), ("KILL", 137), ("SEGV", 139)] {
         assert_eq!(
             code_of(&format!("ulimit -c 0; kill -{signal} $$")),

@@ -57,7 +57,7 @@ fn hook_gets_status_and_environment() {
     );
     let got: Value = serde_json::from_slice(&fs::read(env.path("status")).unwrap()).unwrap();
     let mut now = env.status("it");
-    // The hook itself came later.
+    // The hook itself ran later.
     for counted in ["events", "bytes"] {
         now[counted] = got[counted].clone();
     }
@@ -82,7 +82,7 @@ fn failed_hook_is_recorded_and_keeps_exit_code() {
     let shown = env.ok(&["replay", "latest"]).stdout();
     let line = "hook ended      echo  on_end  it exited with code 9";
     assert!(shown.contains(line), "{shown}");
-    // It is no part of what the job printed.
+    // The output of the hook is not part of the job's output.
     assert_eq!(env.captured(&env.only_run(), "echo"), b"job\n");
 }
 

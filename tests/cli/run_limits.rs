@@ -35,7 +35,7 @@ fn timeout_signals_whole_process_group() {
     let pid = std::fs::read_to_string(env.path("pid")).unwrap();
     let stat = format!("/proc/{}/stat", pid.trim());
     crate::support::env::wait_until("the end of the job's child", || {
-        // Gone, or a zombie that nobody has reaped yet.
+        // The process has exited, or is a zombie that no process has reaped yet.
         std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
     });
 }

@@ -26,7 +26,7 @@ fn second(env: &TestEnv, options: &[&str]) -> Output {
     env.run(&[&run, options, &["--", "true"]].concat())
 }
 
-/// What is on stderr, without what differs each time.
+/// Returns stderr without the parts that differ each time.
 fn stderr(output: &Output) -> String {
     let pid = Regex::new(r"pid \d+").unwrap();
     let text = output.stderr();
@@ -164,13 +164,13 @@ fn replaced_run_is_stopped_first() {
 fn lock_lasts_until_both_processes_exit() {
     let env = TestEnv::new();
     let job = holder(&env, &["--if-killed", "keep"]);
-    // The front forks another supervisor, which has the lock too.
+    // The front forks another supervisor, which inherits the lock.
     for pid in supervisors(job.pid()) {
         kill_process(pid_of(i64::from(pid)), Signal::KILL).unwrap();
     }
     env.wait_for("supervisor_replaced");
     assert_eq!(second(&env, &[]).code, 75);
-    // That kills the front, and the supervisor goes on.
+    // This kills the front, and the supervisor continues.
     drop(job);
     assert_eq!(second(&env, &[]).code, 75);
     env.write("go", "");
@@ -197,7 +197,7 @@ fn detached_run_keeps_lock_after_caller_exits() {
 #[test]
 fn job_and_leftover_process_do_not_inherit_lock() {
     let env = TestEnv::new();
-    // The process that stays behind holds the pipes, which a process of ours reads.
+    // The process that stays behind holds the pipes, which a process of runlog reads.
     let script = "ls -l /proc/self/fd; until test -e go; do sleep 0.01; done & sleep 0.01";
     let output = env.run(&[
         "run",
@@ -245,7 +245,7 @@ fn nested_run_does_not_wait_for_own_lock() {
 fn lock_file_names_holder() {
     let env = TestEnv::new();
     fs::create_dir_all(env.path(".omne/var/locks")).unwrap();
-    // A crash may leave anything behind.
+    // A crash may leave any content.
     env.write(".omne/var/locks/it", "{\"run_id\":\"gone\",\"pid\":1}\nx\n");
     let job = holder(&env, &[]);
     let text = fs::read_to_string(env.path(".omne/var/locks/it")).unwrap();

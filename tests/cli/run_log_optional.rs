@@ -1,4 +1,4 @@
-//! `run --log-optional`: a command runs although no log can be written.
+//! `run --log-optional`: a command runs even if no log can be written.
 
 use std::fs::File;
 
@@ -6,7 +6,7 @@ use crate::support::crash::on_small_disk;
 use crate::support::env::TestEnv;
 use crate::support::process::Output;
 
-/// Prints on both streams, and ends with a code of its own.
+/// A job that prints to both streams and ends with its own exit code.
 const JOB: &str = "echo out; echo err >&2; cat; exit 7";
 
 fn assert_ran_without_log(output: &Output) {
@@ -73,12 +73,12 @@ fn early_signal_reaches_command_without_log() {
     let log = File::open(env.log_path("it")).unwrap();
     log.lock().unwrap();
     let job = env.spawn(&["run", "--run", "it", "--log-optional", "--", "touch", "ran"]);
-    // The front blocks its signals before it has a child.
+    // The front blocks its signals before it forks.
     crate::support::env::wait_until("a supervisor", || {
         !crate::support::process::supervisors(job.pid()).is_empty()
     });
     job.signal(rustix::process::Signal::TERM);
-    // The command itself, in the place of the front.
+    // The command replaced the front.
     assert_eq!(job.wait().code, 1000 + 15);
     assert!(!env.exists("ran"));
 }

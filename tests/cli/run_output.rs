@@ -62,7 +62,7 @@ fn stderr_passes_through_unchanged() {
 #[test]
 fn index_maps_bytes_to_streams() {
     let env = TestEnv::new();
-    // Each part waits until the one before it was passed through.
+    // Each part waits until the previous one was passed through.
     let script = "echo one; read _; echo two >&2; read _; echo three";
     let mut job = env.spawn(&["run", "--", "sh", "-c", script]);
     let captured = |text: &str| {
@@ -246,7 +246,7 @@ fn index_covers_output_waiting_for_slow_reader() {
         let (waiting, room) = job.unread();
         waiting == room
     });
-    // Nothing was read yet, and runlog waits for the reader.
+    // The reader has read nothing yet, and runlog waits for it.
     job.kill();
     let captured = env.captured("it", "sh");
     assert!(captured.len() >= 64 << 10, "{}", captured.len());

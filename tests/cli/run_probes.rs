@@ -1,4 +1,4 @@
-//! Probes: what a job depends on, looked at in every snapshot.
+//! Probes: the dependencies of a job, checked for every snapshot.
 
 use std::fs;
 use std::net::TcpListener;
@@ -148,7 +148,7 @@ fn only_declared_probes_can_be_required() {
     assert!(env.runs().is_empty());
 }
 
-/// Runs a job, a probe of which turns false while it runs, and returns its last event.
+/// Runs a job with a probe that turns false while it runs, and returns its last event.
 fn run_with_change(env: &TestEnv) -> Value {
     env.write("ready", "");
     env.ok(&[
@@ -179,7 +179,7 @@ fn changed_probe_is_named() {
         shown.contains("job: probe ready turned false while it ran\n"),
         "{shown}"
     );
-    // The state at an earlier point too.
+    // The state at an earlier point includes the probe too.
     let at = env.json_lines(&["replay", "latest", "--state", "--json"]);
     assert_eq!(at[0]["jobs"][0]["probes"]["ready"], expected);
 }

@@ -1,4 +1,4 @@
-//! Masked text never reaches the disk and passes through unchanged.
+//! Masked text never reaches the disk, but passes through unchanged.
 
 use std::process::Stdio;
 

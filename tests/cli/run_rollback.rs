@@ -130,7 +130,7 @@ fn rollback_knows_run_and_prints_to_stderr() {
         "false",
     ]);
     let run = env.only_run();
-    // stdout belongs to the job alone.
+    // Only the job uses stdout.
     let stderr = format!("run_id={run}\n{run}\n");
     assert_eq!((output.stdout(), output.stderr()), (String::new(), stderr));
     assert_eq!(env.captured(&run, "false"), format!("{run}\n").as_bytes());

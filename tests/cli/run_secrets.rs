@@ -1,4 +1,4 @@
-//! Values of variables whose names say that they are secrets are masked by default.
+//! Values of variables with names that suggest a secret are masked by default.
 
 use std::process::Stdio;
 

@@ -227,7 +227,7 @@ fn detached_job_has_own_session_and_no_stdin() {
 #[test]
 fn detached_job_releases_callers_pipes() {
     let env = TestEnv::new();
-    // The substitution ends once no process holds its pipe open.
+    // The substitution ends when no process has its pipe open.
     let script = r#"id=$("$RUNLOG" run --detach -- sh -c 'while test -d .omne && ! test -e stop; do sleep 0.01; done' 2>&1); touch stop; echo "$id""#;
     assert_eq!(env.sh(script).stdout().trim_end(), env.only_run());
 }

@@ -1,4 +1,4 @@
-//! Signals to `runlog run`, and what a job inherits from runlog.
+//! Signals to `runlog run`, and the properties that a job inherits from runlog.
 
 use rustix::process::{Signal, kill_process_group};
 
@@ -50,7 +50,7 @@ fn signal_reaches_child_processes_of_job() {
 
 #[test]
 fn job_killed_by_forwarded_signal_records_it() {
-    // 1000 and more: runlog itself ended by that signal.
+    // A code of 1000 and more: the signal ended runlog itself.
     for (signal, code, name) in [
         (Signal::INT, 1002, "SIGINT"),
         (Signal::TERM, 1015, "SIGTERM"),
@@ -80,7 +80,7 @@ fn job_may_handle_signal_and_exit_later() {
 
 #[test]
 fn signal_before_start_is_not_lost() {
-    // Whenever the signal arrives, the job ends, and the run is closed if there is one.
+    // The job ends whenever the signal arrives, and the run is closed if there is one.
     for delay in 0..12 {
         let env = TestEnv::new();
         let job = env.spawn(&["run", "--", "sleep", "1000"]);
@@ -201,8 +201,8 @@ fn job_has_own_process_group() {
     let job = env.spawn(&["run", "--", "cat"]);
     let pid = env.wait_for("job_started")["pid"].as_i64().unwrap();
     let group = rustix::process::getpgid(Some(pid_of(pid))).unwrap();
-    // Ends the job and not runlog, which is in other groups. The job leads no group, so that
-    // it can start a session.
+    // This ends the job but not runlog, which is in other groups. The job does not lead its
+    // group, so that it can start a session.
     assert_ne!(group, pid_of(pid));
     kill_process_group(group, Signal::KILL).unwrap();
     assert_eq!(job.wait().code, 137);
@@ -310,7 +310,7 @@ fn survived_interrupt_does_not_cancel_retries() {
 
 #[test]
 fn hardware_fault_signals_are_forwarded() {
-    // Sent by another process, they are signals as any other.
+    // Signals that another process sends are treated like any others.
     for signal in [
         Signal::ILL,
         Signal::SEGV,

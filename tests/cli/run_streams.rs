@@ -1,8 +1,8 @@
-//! The order of stdout and stderr: exact where both go to the same place.
+//! The order of stdout and stderr, which is exact if both go to the same place.
 
 use crate::support::env::TestEnv;
 
-/// Prints alternating lines on both streams.
+/// A job that prints alternating lines to both streams.
 const ALTERNATING: &str = "for i in 1 2 3 4 5 6 7 8 9; do echo out$i; echo err$i >&2; done";
 
 fn alternating() -> String {
@@ -10,7 +10,7 @@ fn alternating() -> String {
     (1..=9).map(line).collect()
 }
 
-/// Runs the job with its stdout and stderr redirected as `to` says.
+/// Runs the job with its stdout and stderr redirected by `to`.
 fn run_to(env: &TestEnv, flags: &str, to: &str) {
     let line = format!("\"$RUNLOG\" run --run it --close {flags} -- sh -c '{ALTERNATING}' {to}");
     let output = env.sh(&line);

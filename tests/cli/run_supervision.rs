@@ -1,4 +1,4 @@
-//! A run that survives the death of its supervisor, and what a killed front means.
+//! Runs that survive the death of their supervisor, and the effects of a killed front.
 
 use std::fs;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use rustix::process::{Signal, kill_process};
 use crate::support::env::{Background, TestEnv, pid_of, wait_until};
 use crate::support::process::{Output, supervisors};
 
-/// Prints numbered lines on both streams, and notes that it was started.
+/// A job that prints numbered lines to both streams, and records that it was started.
 const NUMBERED: &str = r"
     echo started >>starts
     i=0; while [ $i -lt 40 ]; do echo out $i; echo err $i >&2; i=$((i+1)); sleep 0.001; done
@@ -16,7 +16,7 @@ const NUMBERED: &str = r"
     exit 7
 ";
 
-/// Kills the supervisor of a front, if it has one at the moment.
+/// Kills the supervisor of a front, if it currently has one.
 fn kill_supervisor(front: u32) -> bool {
     let found = supervisors(front);
     for pid in &found {
@@ -30,12 +30,12 @@ fn numbered(stream: &str) -> String {
     lines.join("\n")
 }
 
-/// How much output is stored, in bytes.
+/// Returns the length of the stored output, in bytes.
 fn stored_bytes(env: &TestEnv) -> u64 {
     fs::metadata(env.run_dir("it").join("jobs/sh.out")).map_or(0, |meta| meta.len())
 }
 
-/// The stored lines of one stream.
+/// Returns the stored lines of one stream.
 fn stored(env: &TestEnv, job: &str, stream: &str) -> String {
     let bytes = env.captured("it", job);
     let text = String::from_utf8(bytes).unwrap();
@@ -49,7 +49,7 @@ fn stored(env: &TestEnv, job: &str, stream: &str) -> String {
 #[test]
 fn job_survives_killed_supervisor() {
     let env = TestEnv::new();
-    // Each line is a look at a child that is not its own.
+    // Each line is a check of a process that is not the supervisor's child.
     let script = "echo 1; touch ready; until test -e go; do sleep 0.01; done; \
                   for i in 2 3 4 5 6 7 8 9; do sleep 0.02; echo $i; done; exit 3";
     env.ok(&[
@@ -85,13 +85,13 @@ fn exit_code_survives_killed_supervisor_and_front() {
     let front = env.event("job_submitted")["front"]["pid"].as_i64().unwrap();
     assert!(kill_supervisor(u32::try_from(front).unwrap()));
     env.wait_for("supervisor_replaced");
-    // The new supervisor looks at the job at least once while the front lives.
+    // The new supervisor checks the job at least once while the front is alive.
     std::thread::sleep(Duration::from_millis(100));
     kill_process(pid_of(front), Signal::KILL).unwrap();
     env.write("go", "");
     env.run(&["status", "--wait", "it"]);
     let failed = env.event("job_failed");
-    // Kernels before 6.15 do not say how a process of another parent ended.
+    // Before Linux 6.15, the kernel does not report how another process's child ended.
     assert!(
         failed["exit_code"] == 3 || failed["error"]["kind"] == "lost",
         "{failed}"
@@ -128,7 +128,7 @@ fn job_survives_storm_of_supervisor_kills() {
             "run", "-q", "--run", "it", "--close", "--", "sh", "-c", NUMBERED,
         ];
         let mut job = env.spawn(&args);
-        // At another place of its output in each round, and again right after.
+        // Kill it at another place of its output in each round, and again right after that.
         for place in [round * 40, round * 40 + 60] {
             wait_until("the place", || {
                 stored_bytes(&env) >= place || job.has_ended()
@@ -140,7 +140,7 @@ fn job_survives_storm_of_supervisor_kills() {
         assert_eq!(fs::read_to_string(env.path("starts")).unwrap(), "started\n");
         assert_eq!(env.event("job_failed")["exit_code"], 7);
         assert_eq!(env.types("it").last().unwrap(), "run_closed");
-        // Nothing is passed on, so nothing is lost or doubled.
+        // Nothing is passed on, so nothing is lost or duplicated.
         assert_eq!(stored(&env, "sh", "out"), numbered("out"), "round {round}");
         assert_eq!(stored(&env, "sh", "err"), numbered("err"), "round {round}");
         env.ok(&["replay", "--verify", "it"]);
@@ -180,7 +180,7 @@ fn kept_job_continues_after_front_is_killed() {
     assert_eq!(env.event("job_completed")["exit_code"], 0);
 }
 
-/// Runs a script of the shell with `$RUNLOG`.
+/// Runs a shell script with `$RUNLOG`.
 fn shell(script: &str) -> (TestEnv, Output) {
     let env = TestEnv::new();
     let output = env.sh(script);
@@ -422,7 +422,7 @@ fn only_front_supervisor_and_job_hold_job_pipes() {
     job.end();
 }
 
-/// The processes that have a file open.
+/// Returns the processes that have a file open.
 fn holders(file: &std::path::Path) -> Vec<u32> {
     let name = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<u32>().ok();
     let mut pids: Vec<u32> = fs::read_dir("/proc")

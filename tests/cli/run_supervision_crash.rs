@@ -1,6 +1,6 @@
-//! A process of `run` that is killed at one of its system calls: the job does not notice.
+//! A process of `run` is killed at one of its system calls, and the job does not notice.
 //!
-//! strace kills it and is then killed itself, so that what replaces the process runs free.
+//! strace kills the process and is then killed itself, so that the replacement runs without it.
 
 use std::fs;
 
@@ -9,7 +9,8 @@ use rustix::process::Signal;
 use crate::support::crash::has_strace;
 use crate::support::env::{TestEnv, wait_until};
 
-/// Prints numbered lines on both streams, with a secret, and notes that it was started.
+/// A job that prints numbered lines to both streams, with a secret, and records that it was
+/// started.
 const JOB: &str = r"
     echo started >>starts
     i=0; while [ $i -lt 50 ]; do echo out $i s3cr3t; echo err $i >&2; i=$((i+1)); done
@@ -36,7 +37,7 @@ const CALLS: [&str; 14] = [
     "exit_group",
 ];
 
-/// Which calls of each process are tried; with `RUNLOG_SYSTEM_CALLS=all` each one.
+/// Returns which calls of each process to try; each one with `RUNLOG_SYSTEM_CALLS=all`.
 fn places() -> Box<dyn Iterator<Item = u32>> {
     if std::env::var_os("RUNLOG_SYSTEM_CALLS").is_some() {
         Box::new(1..)
@@ -45,13 +46,13 @@ fn places() -> Box<dyn Iterator<Item = u32>> {
     }
 }
 
-/// Which process was killed.
+/// The process that was killed.
 #[derive(Debug, PartialEq, Eq)]
 enum Victim {
     Nobody,
     Front,
     Supervisor,
-    /// The front made the call as well before strace was gone.
+    /// The front made the call too before strace was killed.
     Both,
 }
 
@@ -64,7 +65,7 @@ fn kill_at(env: &TestEnv, call: &str, nth: u32, options: &[&str]) -> Victim {
     command
         .arg("-e")
         .arg(format!("inject={call}:signal=KILL:when={nth}"));
-    // The third process of a front replaces the one that was killed: not before strace is gone.
+    // The third process of a front replaces the killed one. Delay it until strace is killed.
     command.args(["-e", "inject=clone:delay_enter=500000:when=3+"]);
     command.arg(env!("CARGO_BIN_EXE_runlog"));
     command.args(["run", "-q", "--run", "it", "--close"]);
@@ -117,7 +118,7 @@ fn has_closed(env: &TestEnv) -> bool {
         .is_some_and(|last| last == "run_closed")
 }
 
-/// The stored lines of one stream that the job printed.
+/// Returns the stored lines of one stream that the job printed.
 fn stored(env: &TestEnv, stream: &str) -> Vec<String> {
     let text = String::from_utf8(env.captured("it", "sh")).unwrap();
     let lines = text.lines().filter(|line| line.starts_with(stream));
@@ -179,7 +180,7 @@ fn check(env: &TestEnv, place: &str, secret: &str) {
     env.ok(&["replay", "--verify", "it"]);
 }
 
-/// Kills a process at each of the places, and returns how many supervisors that were.
+/// Kills a process at each of the places, and returns how many of these were supervisors.
 fn sweep(options: &[&str], secret: &str) -> usize {
     if !has_strace(&TestEnv::new()) {
         return 1;

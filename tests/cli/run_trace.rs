@@ -1,4 +1,4 @@
-//! Distributed traces: what a caller says in its environment reaches the job, as a child.
+//! Distributed traces: the caller's trace in the environment reaches the job, as its parent.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::env::{TestEnv, finish};
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
 
-/// Runs `runlog run ARGS` with these variables, which must exit with 0.
+/// Runs `runlog run ARGS` with these variables. It must exit with 0.
 #[track_caller]
 fn run(env: &TestEnv, variables: &[(&str, &str)], args: &[&str]) -> String {
     let mut command = env.command(&[&["run", "-n", "it"], args].concat());
@@ -106,7 +106,7 @@ fn job_without_parent_has_no_trace() {
         opened.get("trace").is_none() && opened.get("parent").is_none(),
         "{opened}"
     );
-    // Unless it is asked for.
+    // With `--trace`, the job gets a new trace.
     let printed = run(&env, &[], &[&["--trace"][..], &script].concat());
     let id = env.status("latest")["run_id"].as_str().unwrap().to_owned();
     let job = trace_of(&env, &id, "job_submitted");

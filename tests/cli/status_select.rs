@@ -150,7 +150,7 @@ fn status_closed_stdout_ends_quietly() {
     assert_eq!(std::fs::read_to_string(env.path("code")).unwrap(), "0\n");
 }
 
-/// The names of the runs that `status` lists with these arguments.
+/// Returns the names of the runs that `status` lists with these arguments.
 #[track_caller]
 fn names(env: &TestEnv, args: &[&str]) -> Vec<String> {
     let lines = env.json_lines(&[&["status", "--json"], args].concat());

@@ -1,4 +1,4 @@
-//! `runlog status --stats`, and durations that are not as usual.
+//! `runlog status --stats`, and unusual durations.
 
 use std::fs;
 
@@ -123,7 +123,7 @@ fn stats_are_filtered() {
     }
 }
 
-/// Changes the log of a closed run as if it had taken no time, however long it took.
+/// Changes the log of a closed run so that the run took no time.
 fn end_at_once(env: &TestEnv, run: &str) {
     let path = env.log_path(run);
     let log = fs::read_to_string(&path).unwrap();

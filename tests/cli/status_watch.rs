@@ -70,7 +70,7 @@ fn watch_lists_live_run_first_with_activity() {
     assert!(place("build-") < place("second line"), "{screen}");
     assert!(place("second line") < place("later-"), "{screen}");
     assert!(screen.contains("q: quit"), "{screen}");
-    // It continues by itself.
+    // The job continues by itself.
     job.end();
     terminal.wait_for_text("2 completed");
     assert!(!terminal.screen().contains("running for"));

@@ -133,7 +133,7 @@ fn watch_json_matches_status_across_segments() {
     env.ok(&["run", "--run", "it", "--job", "more", "--", "true"]);
     env.ok(&["rotate", "it", "--keep", "0"]);
     assert_eq!(told(&env), env.status("it"));
-    // Rotated and pruned while being watched.
+    // The run is rotated and pruned while it is watched.
     let mut following = env.spawn(&["status", "--watch", "--json", "it"]);
     assert_eq!(line(&mut following), env.status("it"));
     env.ok(&["rotate", "it", "--keep", "0"]);

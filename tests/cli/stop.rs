@@ -93,9 +93,9 @@ fn stop_refuses_unidentified_supervisor() {
     let env = TestEnv::new();
     let job = env.spawn(&["run", "-q", "--run", "it", "--close", "--", "cat"]);
     env.wait_for("job_started");
-    // As if another process had the pid of the supervisor by now.
+    // Simulate that another process has the pid of the supervisor by now.
     let log = std::fs::read_to_string(env.log_path("it")).unwrap();
-    // Ticks of another length would make the log shorter or longer.
+    // Ticks with another number of digits would change the length of the log.
     let swapped = |line: &str| {
         let digits = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
         let mut line = line.to_owned();

@@ -28,7 +28,7 @@ fn tail(env: &TestEnv, args: &[&str]) -> Output {
     env.run(&args)
 }
 
-/// Returns the sequence numbers of the printed events, after a check of the exit code.
+/// Returns the sequence numbers of the printed events, after checking the exit code.
 #[track_caller]
 fn seqs(env: &TestEnv, args: &[&str]) -> Vec<u64> {
     let output = tail(env, args);
@@ -297,7 +297,7 @@ fn signal_ends_tail_between_lines() {
         seen.extend(numbers(&stdout));
     }
     seen.extend(seqs(&env, &["it"]));
-    // What the reader did not read in time is delivered again.
+    // Events that the reader did not read in time are delivered again.
     let mut next = 0;
     for seq in seen {
         assert!(seq <= next, "{next} was lost");
@@ -331,6 +331,6 @@ fn reused_run_id_does_not_hide_missing_events() {
         .collect();
     let range = |gap: &Value| (gap["from_seq"].as_u64(), gap["to_seq"].as_u64());
     let ranges: Vec<_> = gaps.iter().map(range).collect();
-    // Of the later run nothing was read.
+    // The follower read nothing of the later run.
     assert_eq!(ranges, [(Some(8), Some(28)), (Some(0), Some(5))]);
 }

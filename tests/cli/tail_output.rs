@@ -6,7 +6,7 @@ use crate::support::env::{Background, TestEnv};
 /// Creates the finished runs `one` and `two`.
 fn two_runs() -> TestEnv {
     let env = TestEnv::new();
-    // Both streams are pipes: each line is stored before the next one is printed.
+    // Both streams are pipes. Each line is stored before the next one is printed.
     let stored = "until grep -q $1 \"$RUNLOG_JOB_VOLUME/.omne/var/runs/one/jobs/sh.out\"; do sleep 0.01; done";
     let script = format!(
         "stored() {{ {stored}; }}; stored out; echo err >&2; stored err; printf unfinished"
@@ -27,7 +27,7 @@ fn lines_of_several_runs_start_with_run_and_job() {
     let all = "one/sh | out\none/sh | err\none/sh | unfinished\ntwo/sh | out\n";
     assert_eq!(printed(&env, &["one", "two"]), all);
     assert_eq!(printed(&env, &["--all"]), all);
-    // Nothing to wait for: all runs have ended.
+    // All runs have ended, so there is nothing to wait for.
     assert_eq!(printed(&env, &["-f", "one", "two", "one"]), all);
     assert_eq!(
         printed(&env, &["--all", "-n", "1", "--stream", "stdout"]),

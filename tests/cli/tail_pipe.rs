@@ -1,5 +1,5 @@
-//! `runlog tail --cursor-file` into pipes and sockets: the cursor passes only what the reader
-//! has read, whichever side dies.
+//! `runlog tail --cursor-file` into pipes and sockets: the cursor advances only past lines that
+//! the reader has read, whichever side dies.
 
 use std::fs::{self, File};
 use std::io::{PipeReader, Read, pipe};
@@ -37,7 +37,7 @@ fn tail(env: &TestEnv, args: &[&str], stdout: impl Into<Stdio>) -> Background {
     Background::new(command.args(args).stdout(stdout).stdin(Stdio::null()))
 }
 
-/// Returns what the next start prints.
+/// Returns the lines that the next start prints.
 fn rest(env: &TestEnv) -> Vec<u8> {
     env.ok(&["tail", "it", "--json", "--cursor-file", "cursors"])
         .stdout
@@ -135,7 +135,7 @@ fn spliced_data_is_read_but_peeked_data_is_not() {
             moved += if is_taken {
                 splice(&reader, None, &into, None, len, flags).unwrap()
             } else {
-                // Waiting data is peeked at from its start each time.
+                // A peek at waiting data starts at the same place each time.
                 wait_until("enough waits", || waiting(&reader) >= len);
                 tee(&reader, &into, len, flags).unwrap()
             };
@@ -178,7 +178,7 @@ fn cursor_is_saved_though_pipe_never_drains() {
     }
 }
 
-/// Returns how often a process has gone to sleep.
+/// Returns how many times a process has gone to sleep.
 fn sleeps(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let count = status
@@ -194,7 +194,7 @@ fn sleeping_reader_is_awaited_without_busy_loop() {
     let mut tail = tail(&env, &[], writer);
     wait_until("all of it waits", || waiting(&reader) == log.len());
     let (begun, before) = (Instant::now(), sleeps(tail.pid()));
-    // A busy loop never sleeps, and a short sleep in a loop reaches this number at once, even on
+    // A busy loop never sleeps. A loop with a short sleep reaches this number at once, even on
     // the slowest machine.
     wait_until("it slept", || sleeps(tail.pid()) >= before + 12);
     let slept = begun.elapsed();
@@ -241,7 +241,7 @@ fn signal_ends_wait_for_reader_and_keeps_cursor() {
     }
 }
 
-/// Reads what is left in a pipe without writers.
+/// Reads the remaining data in a pipe without writers.
 fn left(mut reader: PipeReader) -> Vec<u8> {
     let mut bytes = Vec::new();
     reader.read_to_end(&mut bytes).unwrap();
@@ -266,7 +266,7 @@ fn signal_or_timeout_ends_on_full_pipe_between_lines() {
         assert!(log.starts_with(&left) && left.len() < log.len());
         assert_eq!(left.last(), Some(&b'\n'));
     }
-    // Nothing of it had been read.
+    // The reader had read nothing of it.
     assert!(rest(&env) == log);
 }
 

@@ -1,5 +1,5 @@
-//! `runlog tail -f` beside writers, rotation, compression and pruning, and killed repeatedly:
-//! nothing is lost or needlessly repeated, and gaps are reported.
+//! `runlog tail -f` next to writers, rotation, compression and pruning, and killed repeatedly:
+//! nothing is lost or repeated without need, and gaps are reported.
 
 use std::fs::{self, File};
 use std::process::Stdio;
@@ -13,10 +13,10 @@ use crate::support::checks;
 use crate::support::env::{Background, TestEnv, wait_until};
 use crate::support::segments::{compress, keep, rotate_if_any};
 
-/// Concurrent writers, and the lines of each.
+/// The number of concurrent writers, and of the lines of each.
 const WRITERS: usize = 3;
 const LINES: usize = 400;
-/// Events of the complete run: the first two, the lines, and the close.
+/// The number of events in the complete run: the first two, the lines and the close.
 const EVENTS: u64 = 2 + (WRITERS * LINES) as u64;
 
 /// Lets writers append to `it` while it is rotated repeatedly, and calls `beside` after each
@@ -80,7 +80,7 @@ fn written(env: &TestEnv) -> Vec<u8> {
 }
 
 /// Returns the sequence numbers of the printed events in order. A gap counts as the numbers that
-/// it names.
+/// it covers.
 #[track_caller]
 fn numbers(printed: &[u8]) -> (Vec<u64>, usize) {
     let mut gaps = 0;
@@ -98,7 +98,7 @@ fn numbers(printed: &[u8]) -> (Vec<u64>, usize) {
     (seqs, gaps)
 }
 
-/// Removes lines that a kill tore in the middle of a write.
+/// Removes lines that were torn because a kill interrupted the write.
 fn remove_torn_lines(printed: &mut Vec<u8>) -> usize {
     let lines: Vec<_> = printed.split_inclusive(|b| *b == b'\n').collect();
     let whole: Vec<_> = lines
@@ -165,7 +165,7 @@ fn killed_tail_repeats_only_unsaved_lines() {
             while restarts.load(Ordering::Relaxed) {
                 let before = written(&env).len();
                 let mut follower = follower(&env, &["--cursor-file", "cursors"]);
-                // At once, after part of it, or a little later.
+                // Kill it at once, after part of the output, or a little later.
                 wait_until("it writes", || {
                     killed % 3 == 0
                         || written(&env).len() > before
@@ -198,7 +198,7 @@ fn killed_tail_repeats_only_unsaved_lines() {
     }
     assert_eq!(next, EVENTS + rounds + 1);
     assert!(killed > 0);
-    // Each goes back once at most, to the last save.
+    // Each restart goes back at most once, to the last save.
     assert!(repeated <= killed, "{repeated} {killed}");
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::env::{Output, TestEnv};
 
-/// Runs a job in a run of its own, and removes all runs that have ended.
+/// Runs a job in a separate run, and removes all runs that have ended.
 fn run_and_remove(env: &TestEnv, run: &str) {
     env.ok(&["run", "-q", "--run", run, "--close", "--", "true"]);
     env.ok(&["gc", "--max-runs", "0"]);
@@ -24,7 +24,7 @@ fn printed(output: &Output) -> Vec<Value> {
     lines.collect::<Result<_, _>>().unwrap()
 }
 
-/// Returns the runs of the gaps that are reported, with the exit code.
+/// Returns the runs of the reported gaps, with the exit code.
 #[track_caller]
 fn gaps(env: &TestEnv, args: &[&str]) -> (i32, Vec<String>) {
     let output = tail(env, args);

@@ -1,4 +1,4 @@
-//! `runlog tail` of several or all runs, and what ends it.
+//! `runlog tail` of several or all runs, and the conditions that end it.
 
 use std::collections::BTreeMap;
 
@@ -127,7 +127,7 @@ fn follow_resumes_run_after_read_error() {
     std::os::unix::fs::symlink(&aside, &log).unwrap();
     env.ok(&["emit", "--run", "b", "n1"]);
     assert_eq!(next_of(&mut follower, "b"), "note");
-    // It is read at least once a second.
+    // The follower reads it at least once per second.
     std::thread::sleep(std::time::Duration::from_millis(1_500));
     std::fs::rename(&aside, &log).unwrap();
     env.ok(&["emit", "--run", "a", "last"]);
@@ -209,7 +209,7 @@ fn until_event_type_ends_follow() {
     let output = follower.end();
     assert_eq!(output.code, 0);
     assert_eq!(by_run(&output.stdout)["a"], [1, 2]);
-    // It need not be one of the shown events.
+    // The event need not be one of the shown events.
     let args = [
         "tail",
         "a",

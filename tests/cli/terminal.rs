@@ -1,4 +1,4 @@
-//! Jobs at a terminal behave as they do without runlog. tmux provides the terminal.
+//! Jobs at a terminal behave as without runlog. tmux provides the terminal.
 
 use crate::support::env::{TestEnv, wait_until};
 use crate::support::terminal::Terminal;
@@ -106,7 +106,7 @@ fn background_job_stops_when_it_reads_terminal() {
     };
     terminal.line("set -m; \"$RUNLOG\" run --run it -- sh -c 'echo begun; read x; echo got $x' &");
     terminal.wait_for_text("begun");
-    // A shell tells it before its next prompt.
+    // A shell reports it before its next prompt.
     wait_until("the job is stopped", || {
         terminal.line("");
         terminal.screen().contains("Stopped")

@@ -1,12 +1,12 @@
-//! The modes of the terminal: the job's while it runs, and what they were before afterwards.
+//! The modes of the terminal: those of the job while it runs, and the original ones afterwards.
 
 use crate::support::env::{TestEnv, pid_of, wait_until};
 use crate::support::terminal::{Terminal, has};
 
-/// Sets modes on the terminal that it prints to, and waits.
+/// A job that sets modes on the terminal that it prints to, and waits.
 const RAW: &str = "sh -c 'stty raw -echo <&1; echo $$ >pid; while :; do sleep 0.05; done'";
 
-/// Starts a shell with job control, and a job that has changed the modes.
+/// Starts a shell with job control and a job that has changed the modes.
 fn raw_job<'a>(env: &'a TestEnv, flags: &str) -> Option<(Terminal<'a>, String)> {
     let terminal = Terminal::new(env)?;
     terminal.line("set -m; echo ready");
@@ -23,7 +23,7 @@ fn is_raw(terminal: &Terminal<'_>) -> bool {
 }
 
 fn kill(pid: i64) {
-    // It may have ended by itself.
+    // The job may have ended by itself.
     rustix::process::kill_process(pid_of(pid), rustix::process::Signal::KILL).ok();
 }
 

@@ -1,4 +1,4 @@
-//! Programs at a terminal look and feel as without runlog. tmux provides the terminal.
+//! Programs at a terminal look and behave as without runlog. tmux provides the terminal.
 
 use crate::support::env::{TestEnv, wait_until};
 use crate::support::terminal::{Terminal, has};
@@ -42,7 +42,7 @@ fn colors_of_ls_are_printed_and_stored() {
     assert!(shown.unwrap().contains("\u{1b}["), "{colors:?}");
 }
 
-/// Returns `line 1.` and so on, as many as asked for.
+/// Returns `line 1.` and so on, up to `count` lines.
 fn numbered_lines(count: u32) -> String {
     let lines: Vec<_> = (1..=count).map(|n| format!("line {n}.\n")).collect();
     lines.concat()

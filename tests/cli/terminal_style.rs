@@ -1,4 +1,4 @@
-//! What the environment and the size of the terminal change about text for people.
+//! The effects of the environment and the terminal's size on text for people.
 
 use crate::support::env::TestEnv;
 use crate::support::terminal::Terminal;
@@ -106,7 +106,7 @@ fn progress_bar_is_one_line_on_terminal() {
             .lines()
             .filter(|line| line.starts_with("done"))
             .collect();
-        // The last update was longer than what was written over it.
+        // The last update was longer than the text that overwrote it.
         assert_eq!(lines, ["done"], "{command}: {screen}");
         assert!(!screen.contains("499"), "{command}: {screen}");
     }
@@ -122,7 +122,7 @@ fn status_keeps_ids_whole_on_narrow_terminals() {
     let id = env.only_run();
     for (columns, shown, dropped) in [(80, "OPENED", "EVENTS"), (60, "DURATION", "OPENED")] {
         terminal.resize(columns, 24);
-        // The program at the terminal gets the new size a moment later.
+        // The program at the terminal receives the new size a moment later.
         terminal.line(&format!(
             "until stty size | grep -q ' {columns}$'; do :; done; clear; \"$RUNLOG\" status; echo {columns}"
         ));

@@ -1,5 +1,5 @@
-//! A machine that is out of threads, as with `ulimit -u` or a full cgroup.
-//! strace makes `clone3` fail.
+//! A machine that has no more threads, as with `ulimit -u` or a full cgroup. strace makes
+//! `clone3` fail.
 
 use crate::support::crash::has_strace;
 use crate::support::env::{Output, TestEnv};
@@ -22,13 +22,13 @@ fn with_threads(env: &TestEnv, threads: usize, args: &str, then: &str) -> Option
     Some(output)
 }
 
-/// Returns the exit code of `runlog`, also if it is not the last of a pipeline.
+/// Returns the exit code of `runlog`, even if it is not the last command of a pipeline.
 fn code(env: &TestEnv) -> i32 {
     let code = std::fs::read_to_string(env.path("code")).unwrap();
     code.trim().parse().unwrap()
 }
 
-/// Returns how many threads were requested, and how many of them were refused.
+/// Returns how many threads were requested, and how many requests failed.
 fn asked(env: &TestEnv) -> (usize, usize) {
     let trace = std::fs::read_to_string(env.trace_path()).unwrap();
     let calls = |what: &str| trace.lines().filter(|line| line.contains(what)).count();

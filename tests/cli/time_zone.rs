@@ -1,4 +1,4 @@
-//! Times are shown in the time zone of the system, or in that of `TZ`.
+//! Times are shown in the time zone of the system or of `TZ`.
 
 use std::process::Command;
 

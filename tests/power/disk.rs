@@ -1,23 +1,23 @@
-//! A disk with a history: what changed, in order, and what was synced when. From it come all
-//! images that a power cut can leave.
+//! A disk with a history: the changes in order, and when each was synced. It yields every image
+//! that a power cut can leave.
 //!
-//! It promises what POSIX promises and no more: a sync of a file makes its bytes durable but not
-//! its name; a sync of a directory makes its entries durable but nothing below them.
+//! It promises only what POSIX promises: a sync of a file makes its bytes durable but not its
+//! name, and a sync of a directory makes its entries durable but nothing below them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 
-/// A file or directory, whatever its name.
+/// A file or directory, independent of its name.
 pub(crate) type Node = usize;
 
 /// The root of the volume.
 pub(crate) const ROOT: Node = 0;
 
-/// The content of a disk: paths below the root, and the bytes of files. Directories have none.
+/// The content of a disk: paths below the root with the bytes of files; `None` for directories.
 pub(crate) type Tree = BTreeMap<String, Option<Vec<u8>>>;
 
-/// A change of the disk.
+/// A change to the disk.
 enum Change {
     /// These bytes were written to the file.
     Write(Node, usize, Vec<u8>),
@@ -32,27 +32,27 @@ enum Step {
     Change(Change),
     /// The changes of this node in the first `n` steps are durable.
     Sync(Node, usize),
-    /// Nothing happened to the disk.
+    /// The step did not affect the disk.
     Other,
 }
 
-/// What remains of changes that were not synced.
+/// The part of unsynced changes that remains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unsynced {
     /// Nothing.
     None,
     /// Everything.
     All,
-    /// The first changes of each node, the last write torn.
+    /// The first changes of each node; the last write is torn.
     Some,
-    /// Only the sizes: the bytes are zeros.
+    /// Only the sizes; the bytes are zeros.
     Zeros,
 }
 
 /// The content of a disk at one moment.
 #[derive(Clone, Default)]
 struct Contents {
-    /// The bytes of files, `None` for directories.
+    /// The bytes of files; `None` for directories.
     bytes: Vec<Option<Vec<u8>>>,
     /// The entries of directories.
     names: HashMap<Node, BTreeMap<String, Node>>,
@@ -68,7 +68,7 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// Loads what is below `root`, all of it durable.
+    /// Loads everything below `root` as durable.
     pub(crate) fn load(root: &Path) -> Self {
         let mut disk = Self::default();
         disk.add(root);
@@ -167,12 +167,12 @@ impl Disk {
         self.steps.push(Step::Sync(node, upto));
     }
 
-    /// Records a step that does not concern the disk.
+    /// Records a step that does not affect the disk.
     pub(crate) fn other(&mut self) {
         self.steps.push(Step::Other);
     }
 
-    /// Returns the content of the disk after a power cut behind the first `cut` steps.
+    /// Returns the content of the disk after a power cut that follows the first `cut` steps.
     pub(crate) fn image(
         &self,
         cut: usize,
@@ -219,7 +219,7 @@ impl Disk {
         tree
     }
 
-    /// A rename between directories is durable as a whole or not at all.
+    /// Makes a rename between directories durable as a whole or not at all.
     fn tie_renames(&self, cut: usize, named: &mut [usize]) {
         let mut is_tied = false;
         while !is_tied {
@@ -245,7 +245,7 @@ impl Disk {
     }
 }
 
-/// Returns what remains of an unsynced change of a file. Nothing remains after a torn one.
+/// Returns the part of an unsynced file change that remains. Nothing remains after a torn one.
 fn left_of(
     change: &Change,
     unsynced: Unsynced,
@@ -315,7 +315,7 @@ pub(crate) fn make(tree: &Tree, root: &Path) {
     }
 }
 
-/// Pseudo-random numbers, the same in every test run.
+/// A generator of pseudo-random numbers, the same in every test run.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {

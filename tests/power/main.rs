@@ -1,6 +1,6 @@
-//! Power cuts. The tests trace the real program. From what it changed and synced follows what can
-//! be on the disk if the power fails at any moment. On each of these images the program must find
-//! everything that it had acknowledged by then, repair the rest, and continue.
+//! Power cuts: the tests trace the real program, and derive from its changes and syncs what can
+//! be on the disk if the power fails at any moment. On each of these images, the program must
+//! find everything that it had acknowledged by then, repair the rest, and continue.
 //!
 //! `RUNLOG_POWER_CUTS=all` tests many more images.
 
@@ -8,7 +8,7 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stderr,
-    reason = "a helper of a test fails as a test does: by a panic"
+    reason = "a test helper fails by panicking"
 )]
 
 mod disk;
@@ -24,7 +24,7 @@ use disk::{Disk, Random, Unsynced};
 use record::{CALLS, Recording};
 use world::{World, command};
 
-/// Makes this host look as if it had rebooted.
+/// A shell command that makes this host look as if it had rebooted.
 const OTHER_BOOT: &str =
     r#"mount --bind "$BOOT" /proc/sys/kernel/random/boot_id 2>/dev/null || exit 99;"#;
 const UNWATCHED: &str = r#"exec sh -c "$SCRIPT""#;
@@ -43,7 +43,7 @@ fn can_watch(root: &Path) -> bool {
     probe.is_ok_and(|output| output.status.success())
 }
 
-/// Runs `before`, records `script`, and checks every image that can remain of it.
+/// Runs `before`, records `script`, and checks every image that a power cut can leave.
 fn cut_everywhere(before: &str, script: &str) {
     let looked = check_images(before, script, "");
     if let Some((recording, images)) = looked {
@@ -53,8 +53,8 @@ fn cut_everywhere(before: &str, script: &str) {
     }
 }
 
-/// Returns the recording and the number of images, or `None` if nothing can be recorded.
-/// Calls named `ignored_sync` are left out of the recording.
+/// Returns the recording and the number of images, or `None` if recording is not possible.
+/// Leaves out calls with the name `ignored_sync`.
 fn check_images(before: &str, script: &str, ignored_sync: &str) -> Option<(Recording, usize)> {
     let tmp = tempfile::tempdir().unwrap();
     let recording = record(tmp.path(), before, script, ignored_sync)?;
@@ -131,7 +131,7 @@ fn record(tmp: &Path, before: &str, script: &str, ignored_sync: &str) -> Option<
     let trace = std::fs::read_to_string(&trace).unwrap();
     let mut calls = trace::calls(&trace);
     for call in calls.iter_mut().filter(|call| call.name == ignored_sync) {
-        // It failed, as far as the disk is concerned.
+        // To the disk, the call looks as if it had failed.
         call.result = None;
     }
     Some(record::recording(
@@ -262,7 +262,7 @@ fn power_cut_during_rollback_and_later_undo() {
     }
 }
 
-/// strace may report what a child did before it reports the child.
+/// strace may report calls of a child before it reports the creation of the child.
 #[test]
 fn child_seen_before_fork_returns() {
     let hex = |text: &str| {
@@ -289,7 +289,7 @@ fn child_seen_before_fork_returns() {
     assert_eq!(recording.promised.last().unwrap().rollbacks, 1);
 }
 
-/// The tests can fail: a disk that ignores one kind of sync loses something.
+/// The tests can fail: a disk that ignores one kind of sync loses data.
 #[test]
 fn unsynced_data_is_detected_as_missing() {
     let rotate = r#""$RUNLOG" rotate it --no-compress"#;

@@ -1,5 +1,5 @@
-//! A recording of the real program: what it changed on disk, what it synced, and what it
-//! acknowledged when.
+//! A recording of the real program: its changes to the disk, its syncs and its acknowledgements,
+//! in order.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read as _;
@@ -11,25 +11,25 @@ use crate::trace::{Call, Family};
 /// The events of each run, by sequence number.
 pub(crate) type Events = BTreeMap<String, BTreeMap<u64, Vec<u8>>>;
 
-/// What was promised up to a moment.
+/// The promises up to a moment.
 #[derive(Clone, Default, Hash)]
 pub(crate) struct Promised {
-    /// These events are durable.
+    /// The events that are durable.
     pub(crate) events: BTreeMap<String, BTreeSet<u64>>,
-    /// These runs exist.
+    /// The runs that exist.
     pub(crate) runs: BTreeSet<String>,
-    /// These runs are removed for good.
+    /// The runs that are removed for good.
     pub(crate) gone: BTreeSet<String>,
-    /// How many rollbacks were started.
+    /// The number of rollbacks that were started.
     pub(crate) rollbacks: usize,
 }
 
-/// What happened, step by step.
+/// The steps of the program.
 pub(crate) struct Recording {
     pub(crate) disk: Disk,
     /// The promises before the first step, after it, and so on.
     pub(crate) promised: Vec<Promised>,
-    /// All events that ever existed.
+    /// All events that have ever existed.
     pub(crate) events: Events,
 }
 
@@ -38,9 +38,9 @@ pub(crate) struct Recording {
 struct Process {
     /// The arguments, if it is runlog.
     args: Option<Vec<String>>,
-    /// It is another program.
+    /// Whether it is another program.
     is_other: bool,
-    /// The runs whose files it changed.
+    /// The runs whose files it has changed.
     touched: BTreeSet<String>,
 }
 
@@ -51,9 +51,10 @@ struct Recorder<'a> {
     processes: HashMap<u32, Process>,
     promised: Promised,
     present: Events,
-    /// How many calls have returned.
+    /// The number of calls that have returned.
     calls: usize,
-    /// By run and sequence number: how many calls had returned when an event was first seen.
+    /// The number of calls that had returned when an event was first seen, by run and sequence
+    /// number.
     since: HashMap<(String, u64), usize>,
 }
 
@@ -62,8 +63,8 @@ pub(crate) const CALLS: &str = "openat,open,creat,mkdirat,mkdir,write,pwrite64,w
     pwritev2,ftruncate,fallocate,splice,sendfile,copy_file_range,rename,renameat,renameat2,unlink,\
     unlinkat,rmdir,linkat,fsync,fdatasync,execve,clone,clone3,vfork,fork";
 
-/// Interprets the calls. `before` is the initial volume, `root` its current place, and only the
-/// rollback command has `mark` in its arguments.
+/// Interprets the calls. `before` is the initial volume, `root` is its current path, and only
+/// the rollback command has `mark` in its arguments.
 pub(crate) fn recording(before: Disk, root: &Path, calls: &[Call], mark: &str) -> Recording {
     let mut recorder = Recorder {
         root: root.to_str().unwrap(),
@@ -113,7 +114,7 @@ impl Recorder<'_> {
             }
         }
         if self.recording.disk.steps() == before {
-            // So that a new promise does not count for earlier steps.
+            // Add a step, so that a new promise does not apply to earlier steps.
             self.recording.disk.other();
         }
     }
@@ -133,14 +134,14 @@ impl Recorder<'_> {
             if args.iter().any(|arg| arg.contains(mark)) {
                 self.promised.rollbacks += 1;
             }
-            // Everything written about a job before it starts: its start may be written before
-            // the call that started it returns.
+            // Everything that is written about a job before it starts. Its start may be written
+            // before the call that started it returns.
             let runs: Vec<_> = self.open_runs();
             self.promise(&runs, call.begun);
         }
     }
 
-    /// Returns the runs that a living runlog writes to.
+    /// Returns the runs that a live runlog writes to.
     fn open_runs(&self) -> Vec<String> {
         let living = self.processes.values().filter(|p| p.args.is_some());
         living.flat_map(|p| p.touched.clone()).collect()
@@ -194,7 +195,7 @@ impl Recorder<'_> {
                 self.wrote(at(0), leader, Some(place), data(), result);
             }
             "splice" if at(1).is_some() => {
-                // Data that was spliced is not in the trace and does not matter.
+                // Spliced data is not in the trace and does not matter.
                 let place = call.args.rsplit('[').next().unwrap();
                 let place = place.split(']').next().unwrap().parse().ok();
                 self.wrote(at(1), leader, place, vec![b'x'; result as usize], result);
@@ -211,7 +212,7 @@ impl Recorder<'_> {
                 }
             }
             "fallocate" | "splice" => {}
-            // runlog makes no such call, and other programs only outside of the volume.
+            // runlog makes no such call, and other programs make one only outside of the volume.
             _ => assert!(
                 (0..2).all(|n| at(n).is_none()) || !self.is_runlog(leader),
                 "{name}({}) is not understood",
@@ -299,7 +300,7 @@ impl Recorder<'_> {
         self.update_events();
     }
 
-    /// Bytes left the volume: `emit --ack` acknowledged events.
+    /// Records events that `emit --ack` acknowledged, when bytes leave the volume.
     fn acknowledge(&mut self, leader: u32, bytes: &[u8]) {
         let acks = |p: &Process| {
             p.args
@@ -316,7 +317,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// Marks all events of these runs that existed after this many calls as durable.
+    /// Marks all events of these runs that existed after `by` calls as durable.
     fn promise(&mut self, runs: &[String], by: usize) {
         for run in runs {
             let Some(events) = self.present.get(run) else {

@@ -1,7 +1,7 @@
-//! Parses the output of strace, call by call.
+//! A parser of the output of strace, call by call.
 //!
-//! All strings are in hex (`-xx`), so that their quotes, commas and brackets are not mistaken for
-//! those of strace.
+//! All strings are in hex (`-xx`), so that their quotes, commas and brackets cannot be mistaken
+//! for those of strace.
 
 use std::collections::HashMap;
 
@@ -13,11 +13,11 @@ pub(crate) struct Call {
     pub(crate) name: String,
     /// The text between the parentheses.
     pub(crate) args: String,
-    /// The result or the exit code, `None` if the call failed.
+    /// The result or the exit code; `None` if the call failed.
     pub(crate) result: Option<u64>,
     /// The text after the `=`.
     pub(crate) tail: String,
-    /// How many calls had returned when it started.
+    /// The number of calls that had returned when it started.
     pub(crate) begun: usize,
 }
 
@@ -74,8 +74,8 @@ impl Call {
         parts.skip(1).step_by(2).map(unhex).collect()
     }
 
-    /// Returns the paths of the descriptors among the arguments, in order. A removed file has
-    /// `None`.
+    /// Returns the paths of the descriptors among the arguments, in order; `None` for a removed
+    /// file.
     pub(crate) fn paths(&self) -> Vec<Option<String>> {
         paths(&self.args)
     }
@@ -98,13 +98,15 @@ impl Call {
     }
 }
 
-/// The parents of threads and processes. They are known before the first call is examined, since a
-/// child may be seen at work before the call that created it returns.
+/// The parents of threads and processes.
+///
+/// They are collected before the first call is examined, because a call of a child may return
+/// before the call that created the child.
 #[derive(Default)]
 pub(crate) struct Family {
-    /// By thread: the thread of the same process that created it.
+    /// The thread of the same process that created each thread.
     threads: HashMap<u32, u32>,
-    /// By process: the thread that created it.
+    /// The thread that created each process.
     processes: HashMap<u32, u32>,
 }
 

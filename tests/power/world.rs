@@ -26,9 +26,9 @@ pub(crate) fn command(program: &str, root: &Path) -> Command {
 /// An image of the volume that the power cut left.
 pub(crate) struct World<'a> {
     pub(crate) recording: &'a Recording,
-    /// How many steps were done.
+    /// The number of completed steps.
     pub(crate) cut: usize,
-    /// Unsynced bytes may differ from what was written.
+    /// Whether unsynced bytes may differ from the written ones.
     pub(crate) may_be_damaged: bool,
     /// The file that the rollback command of the recording appends a line to.
     pub(crate) mark: &'a Path,
@@ -63,12 +63,12 @@ impl World<'_> {
         let runs = self.ok(&["status", "--json"]);
         runs.iter()
             .map(|run| (text(&run["run_id"]), text(&run["state"])))
-            // Its directory was made, and no event was written.
+            // Its directory was created, but no event was written.
             .filter(|(_, state)| state != "pending")
             .collect()
     }
 
-    /// Returns the events of a run. Each must have been written, once, in order.
+    /// Returns the events of a run. Each must have been written once, in order.
     fn events(&self, run: &str) -> BTreeMap<u64, Vec<u8>> {
         let args = ["tail", run, "-n", "all", "--json"];
         let output = self.run(&args);
@@ -89,7 +89,7 @@ impl World<'_> {
         events
     }
 
-    /// Checks that everything promised is there, and nothing that was never written.
+    /// Asserts that everything promised exists, and nothing that was never written.
     fn holds(&self, with_news: bool) {
         let promised = &self.recording.promised[self.cut];
         let runs = self.runs();
@@ -170,7 +170,7 @@ impl World<'_> {
         assert!(before + rolled_back <= 1, "undone twice: {}", self.what);
     }
 
-    /// Checks that a run has no faults, except for lost output.
+    /// Asserts that a run has no faults except for lost output.
     fn verify(&self, run: &str) {
         let output = self.run(&["replay", run, "--verify", "--json"]);
         let lines = output.stdout.split(|b| *b == b'\n');
@@ -200,7 +200,7 @@ impl World<'_> {
         );
     }
 
-    /// Writes the image to a new directory, without the settings: what the checks do there must not
+    /// Writes the image to a new directory, without the settings, so that the checks do not
     /// prune anything.
     pub(crate) fn make(&self, tree: &Tree) {
         let mut tree = tree.clone();

@@ -1,4 +1,4 @@
-//! Checks that hold for every log, and normalized output.
+//! Checks of every log, and normalized output.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::env::{Output, TestEnv};
 
-/// The start of a line.
+/// The start of a line of a log.
 static HEAD: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(concat!(
         r#"^\{"v":1,"seq":\d+,"id":"[0-7][0-9a-hjkmnp-tv-z]{25}","#,
@@ -17,8 +17,10 @@ static HEAD: LazyLock<Regex> = LazyLock::new(|| {
     .unwrap()
 });
 
-/// Returns the complete lines of a log as events. Checks each frame (one object, keys in order,
-/// a matching CRC), that sequence numbers have no gaps, and that ids increase.
+/// Returns the complete lines of a log as events.
+///
+/// Checks the envelope of each event (one object, keys in order, a matching CRC), that sequence
+/// numbers have no gaps, and that ids increase.
 #[track_caller]
 pub(crate) fn events(log: &[u8]) -> Vec<Value> {
     let whole = log.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
@@ -37,7 +39,7 @@ pub(crate) fn events(log: &[u8]) -> Vec<Value> {
     events
 }
 
-/// Returns one line as an event. Computes the checksum independently of runlog.
+/// Parses one line as an event. Computes the checksum independently of runlog.
 #[track_caller]
 pub(crate) fn event(line: &[u8]) -> Value {
     let shown = || String::from_utf8_lossy(line).into_owned();
@@ -51,7 +53,8 @@ pub(crate) fn event(line: &[u8]) -> Value {
     serde_json::from_slice(line).unwrap()
 }
 
-/// Returns exit code, stdout and stderr in one text, without what differs between runs.
+/// Returns the exit code, stdout and stderr in one text, without the parts that differ between
+/// runs.
 pub(crate) fn snapshot(env: &TestEnv, output: &Output) -> String {
     let mut text = format!("exit {}\n", output.code);
     for (name, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {

@@ -1,4 +1,4 @@
-//! Checks of every `runlog` that any test runs to its end: each line of `--json` output matches
+//! Checks of every `runlog` that a test runs to its end: each line of `--json` output matches
 //! `docs/schema/runlog.schema.json`, and the help documents the exit code.
 
 use std::collections::HashMap;
@@ -29,7 +29,7 @@ static VALIDATORS: LazyLock<HashMap<&'static str, Validator>> = LazyLock::new(||
         .collect()
 });
 
-/// Runs of `fixtures/` with events that this version would not write: those of a later version,
+/// Runs in `fixtures/` with events that this version would not write: events of a later version,
 /// and an impossible order.
 const FOREIGN_EVENTS: [&str; 2] = [
     include_str!("../../../fixtures/runs/unknown-type/events-00000000000000000000.jsonl"),
@@ -51,7 +51,7 @@ static CODES: LazyLock<HashMap<String, Vec<i32>>> = LazyLock::new(|| {
         .collect()
 });
 
-/// What the command line of a `runlog` promises.
+/// The properties that the command line of a `runlog` promises.
 pub(crate) struct Promise {
     command: String,
     args: Vec<String>,
@@ -60,7 +60,7 @@ pub(crate) struct Promise {
 }
 
 impl Promise {
-    /// Returns the promise of a command about to start, or `None` if it is not `runlog`.
+    /// Returns the promise of a command that is about to start, or `None` if it is not `runlog`.
     pub(crate) fn new(command: &Command) -> Option<Self> {
         let runlog = OsStr::new(env!("CARGO_BIN_EXE_runlog"));
         let words = std::iter::once(command.get_program()).chain(command.get_args());
@@ -78,11 +78,11 @@ impl Promise {
         })
     }
 
-    /// Panics if the promise is broken. `is_whole` says whether `stdout` is complete. If it is not,
-    /// its lines are complete after the first `\n`.
+    /// Panics if the promise is broken. `is_whole` says whether `stdout` is complete. If it is
+    /// not, its lines are complete after the first `\n`.
     #[track_caller]
     pub(crate) fn check(&self, code: i32, stdout: &[u8], is_whole: bool) {
-        // Killed by a signal.
+        // A signal killed the process.
         if code < 1000 && self.command != "run" {
             assert!(
                 CODES[&self.command].contains(&code),
@@ -101,7 +101,7 @@ impl Promise {
             if FOREIGN_EVENTS.iter().any(|log| log.contains(&*text)) {
                 continue;
             }
-            // A note may contain a number that is too large for a double. It is still JSON.
+            // A note may contain a number that is too large for a double but is valid JSON.
             if let Ok(value) = serde_json::from_slice(line) {
                 self.check_line(kind, &value);
             } else {

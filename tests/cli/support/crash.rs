@@ -1,6 +1,6 @@
-//! Faults: system calls that strace fails or kills a process at, and full disks.
+//! Faults: system calls at which strace returns an error or kills the process, and full disks.
 //!
-//! Where strace or mounts are unavailable, the helpers print `skipped: …`, and the test passes.
+//! Without strace or mounts, the helpers print `skipped: …`, and the test passes.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ pub(crate) fn has_strace(env: &TestEnv) -> bool {
     probe.code == 0
 }
 
-/// Runs `runlog` under strace, which injects a fault as `--inject` in strace(1) describes.
+/// Runs `runlog` under strace, which injects a fault as described for `--inject` in strace(1).
 ///
 /// `options` are further options of strace.
 pub(crate) fn run_with_fault(
@@ -31,10 +31,10 @@ pub(crate) fn run_with_fault(
     finish(command.arg(env!("CARGO_BIN_EXE_runlog")).args(args))
 }
 
-/// Injects a fault at the first, the second, … call of each of `calls`, until there are no
-/// more of them. Returns how many faults were injected.
+/// Injects a fault at the first, second, … call of each of `calls`, until there are no more
+/// calls. Returns how many faults were injected.
 ///
-/// `attempt` gets the fault and runs `runlog` with it. It returns `None` if no call was hit.
+/// `attempt` receives the fault and runs `runlog` with it. It returns `None` if no call was hit.
 pub(crate) fn at_each_call(
     calls: &[&str],
     fault: &str,

@@ -1,4 +1,4 @@
-//! A directory for each test, and `runlog` in it with a clean environment.
+//! A directory for each test, and `runlog` with a clean environment in it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,10 +14,11 @@ use super::checks;
 use super::process::kill_all_in;
 pub(crate) use super::process::{Background, Output, finish, pid_of};
 
-/// Far longer than any machine needs: only a failing test reaches it.
+/// How long a test waits: far longer than any machine needs, so only a failing test waits this
+/// long.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Waits for a condition. Panics with `what` if it never holds.
+/// Waits for a condition. Panics with `what` if the condition never holds.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -50,7 +51,7 @@ impl TestEnv {
         &self.root
     }
 
-    /// Returns where strace writes its trace, outside the root.
+    /// Returns the path of strace's trace, which is outside the root.
     pub(crate) fn trace_path(&self) -> PathBuf {
         self.tmp.path().join("trace")
     }
@@ -77,7 +78,7 @@ impl TestEnv {
         self.path(name).symlink_metadata().is_ok()
     }
 
-    /// Returns a command in the directory, in a session without a terminal, without stdin.
+    /// Returns a command in the directory, with its own session, without a terminal and stdin.
     pub(crate) fn program(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
@@ -111,7 +112,7 @@ impl TestEnv {
         finish(&mut self.command(args))
     }
 
-    /// Runs `runlog` to its end with this on stdin.
+    /// Runs `runlog` to its end with these bytes on stdin.
     pub(crate) fn run_with(&self, args: &[&str], stdin: &[u8]) -> Output {
         let mut job = self.spawn(args);
         job.write_and_close(stdin);
@@ -128,7 +129,7 @@ impl TestEnv {
         Background::new(self.command(args).stdin(Stdio::piped()))
     }
 
-    /// Runs `runlog`, which must exit with 0.
+    /// Runs `runlog`. It must exit with 0.
     #[track_caller]
     pub(crate) fn ok(&self, args: &[&str]) -> Output {
         let output = self.run(args);
@@ -144,7 +145,7 @@ impl TestEnv {
         stdout.lines().map(parse).collect()
     }
 
-    /// Returns the ids of all runs, oldest first where names are equal.
+    /// Returns the ids of all runs. Runs with the same name are in the order of their age.
     pub(crate) fn runs(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.path(".omne/var/runs")) else {
             return Vec::new();
@@ -179,13 +180,13 @@ impl TestEnv {
         self.run_dir(run).join("events.jsonl")
     }
 
-    /// Returns the events of a run, each of them checked.
+    /// Returns the events of a run, after checking each of them.
     #[track_caller]
     pub(crate) fn events(&self, run: &str) -> Vec<Value> {
         checks::events(&fs::read(self.log_path(run)).unwrap_or_default())
     }
 
-    /// Returns the events of a run of this type.
+    /// Returns the events of a run that have this type.
     #[track_caller]
     pub(crate) fn events_of_type(&self, run: &str, event_type: &str) -> Vec<Value> {
         let mut events = self.events(run);
@@ -193,7 +194,7 @@ impl TestEnv {
         events
     }
 
-    /// Returns the only event of this type in the only run.
+    /// Returns the only event with this type in the only run.
     #[track_caller]
     pub(crate) fn event(&self, event_type: &str) -> Value {
         let mut events = self.events_of_type(&self.only_run(), event_type);
@@ -231,7 +232,7 @@ impl TestEnv {
         self.events_of_type(&self.only_run(), event_type).remove(0)
     }
 
-    /// Waits until a file exists (created by a job).
+    /// Waits until a file exists, which a job creates.
     #[track_caller]
     pub(crate) fn wait_for_file(&self, name: &str) {
         wait_until(name, || self.exists(name));
@@ -239,7 +240,8 @@ impl TestEnv {
 }
 
 impl Drop for TestEnv {
-    /// A job that waits for a file of the test would wait for ever, also if the test failed.
+    /// Kills the jobs: one that waits for a file of the test would wait forever, even if the
+    /// test failed.
     fn drop(&mut self) {
         kill_all_in(&self.root);
     }

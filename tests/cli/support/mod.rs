@@ -1,4 +1,4 @@
-//! Shared by the tests: environments, processes, fault injection and checks.
+//! Shared helpers of the tests: environments, processes, fault injection and checks.
 
 pub(crate) mod checks;
 pub(crate) mod contract;

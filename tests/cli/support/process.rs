@@ -55,11 +55,11 @@ pub(crate) fn finish(command: &mut Command) -> Output {
     Background::new(command).end()
 }
 
-/// A process that runs beside the test and is killed with it.
+/// A process that runs in the background and is killed when the test ends.
 pub(crate) struct Background {
     child: Child,
     promise: Option<Promise>,
-    /// The stdout read so far ends in the middle of a line.
+    /// Whether the stdout read so far ends in the middle of a line.
     in_line: bool,
 }
 
@@ -91,7 +91,7 @@ impl Background {
     pub(crate) fn write_and_close(&mut self, bytes: &[u8]) {
         let mut stdin = self.child.stdin.take().unwrap();
         let bytes = bytes.to_vec();
-        // A process may have a reason not to read everything.
+        // A process may have a reason not to read all of it.
         thread::spawn(move || drop(stdin.write_all(&bytes)));
     }
 
@@ -141,7 +141,7 @@ impl Background {
         }
     }
 
-    /// Returns how many bytes of stdout are unread, and how many the pipe holds.
+    /// Returns how many bytes of stdout are unread, and the capacity of the pipe.
     pub(crate) fn unread(&self) -> (usize, usize) {
         let stdout = self.child.stdout.as_ref().unwrap();
         let waiting = rustix::io::ioctl_fionread(stdout).unwrap();
@@ -160,7 +160,7 @@ impl Background {
         self.wait()
     }
 
-    /// Waits for the process, within the patience of a test.
+    /// Waits for the process, up to the timeout of a test.
     #[track_caller]
     pub(crate) fn wait(mut self) -> Output {
         let stdout = self.child.stdout.take().map(reader);
@@ -177,16 +177,16 @@ impl Background {
         output
     }
 
-    /// Kills front and supervisor of `run`, before one of them can do anything about the
+    /// Kills the front and the supervisor of `run` before either can react to the death of the
     /// other.
     pub(crate) fn kill_both(&self) {
         kill_front_and_supervisor(self.child.id());
     }
 
-    /// Kills it, and a supervisor of it, as the out-of-memory killer does.
+    /// Kills the process and its supervisor, like the out-of-memory killer.
     pub(crate) fn kill(mut self) -> Output {
         self.kill_both();
-        // The job may hold our pipes: nothing is read.
+        // The job may hold the test's pipes, so nothing is read.
         drop((self.child.stdout.take(), self.child.stderr.take()));
         self.end()
     }
@@ -225,7 +225,7 @@ pub(crate) fn kill_front_and_supervisor(front: u32) {
     kill_process(front_pid, Signal::KILL).ok();
 }
 
-/// The children of a front that are `runlog` too.
+/// Returns the children of a front that are `runlog` too.
 pub(crate) fn supervisors(front: u32) -> Vec<u32> {
     let list = fs::read_to_string(format!("/proc/{front}/task/{front}/children"));
     let list = list.unwrap_or_default();
@@ -237,7 +237,7 @@ pub(crate) fn supervisors(front: u32) -> Vec<u32> {
     .collect()
 }
 
-/// The process of a pid as the log has it.
+/// Converts a pid from the log.
 pub(crate) fn pid_of(pid: i64) -> Pid {
     Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
 }
@@ -249,7 +249,7 @@ pub(super) fn kill_all_in(dir: &Path) {
         for pid in &found {
             kill_process(*pid, Signal::KILL).ok();
         }
-        // One that was killed may have forked before.
+        // A killed process may have forked before.
         if found.is_empty() {
             return;
         }
@@ -259,7 +259,7 @@ pub(super) fn kill_all_in(dir: &Path) {
 fn processes_in(dir: &Path) -> impl Iterator<Item = Pid> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let inside = entries.filter(move |entry| {
-        // That of a process which has ended cannot be read.
+        // The directory of a process that has ended cannot be read.
         fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir))
     });
     let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();

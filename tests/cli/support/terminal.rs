@@ -16,7 +16,7 @@ pub(crate) fn has(program: &str) -> bool {
     found
 }
 
-/// A shell in a terminal of its own, in the test's directory.
+/// A shell in its own terminal, in the test's directory.
 pub(crate) struct Terminal<'a> {
     env: &'a TestEnv,
 }
