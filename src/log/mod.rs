@@ -79,6 +79,7 @@ pub use crate::log::format::stream_id::StreamId;
 pub use crate::log::format::trace_context::TraceContext;
 pub use crate::log::interop::foreign::apply_foreign;
 pub use crate::log::read::damage::{Damage, DamageList};
+pub(crate) use crate::log::read::fold::fold_to_end;
 pub use crate::log::read::fold::{Fold, fold};
 pub use crate::log::read::last_lines::last_lines;
 pub use crate::log::read::reader::{Item, Reader};

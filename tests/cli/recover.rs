@@ -441,6 +441,55 @@ fn recover_refuses_to_act_over_missing_events() {
 }
 
 #[test]
+fn rotation_does_not_hide_missing_events() {
+    let env = TestEnv::new();
+    let job = ["run", "-q", "--run", "it", "--job"];
+    let rollback = ["--rollback", "touch undone", "--", "true"];
+    env.ok(&[&job[..], &["a"], &rollback].concat());
+    let log = env.log_path("it");
+    let text = fs::read_to_string(&log).unwrap();
+    fs::write(&log, text.replace(r#""exit_code":0"#, r#""exit_code":1"#)).unwrap();
+    for keep in [&[][..], &["--keep", "0"]] {
+        env.ok(&[&["rotate", "it", "--force"], keep].concat());
+        for args in [
+            &["replay", "it", "--recover", "--with-rollback"][..],
+            &["run", "--run", "it", "--close"],
+            &["status", "it"],
+        ] {
+            let output = env.run(args);
+            assert_eq!(output.code, 5, "{args:?}: {}", output.stderr());
+        }
+        env.ok(&["emit", "--run", "it", "more"]);
+    }
+    assert!(!env.exists("undone"));
+    let verified = env.run(&["replay", "it", "--verify"]);
+    assert_eq!(verified.code, 5);
+    let faults = verified.stdout();
+    assert!(
+        faults.contains("events may be missing before it"),
+        "{faults}"
+    );
+}
+
+#[test]
+fn last_job_does_not_close_over_missing_events() {
+    let env = TestEnv::new();
+    let job = ["run", "-q", "--run", "it", "--job"];
+    env.run(&[&job[..], &["a", "--rollback", "true", "--", "false"]].concat());
+    let log = env.log_path("it");
+    let text = fs::read_to_string(&log).unwrap();
+    fs::write(&log, text.replace("job_rolled_back", "job_rolled_bacK")).unwrap();
+    let output = env.run(&[&job[..], &["b", "--close", "--", "true"]].concat());
+    assert_eq!(output.code, 0);
+    let told = output.stderr();
+    assert!(told.contains("the run stays open"), "{told}");
+    let status = env.run(&["status", "it", "--json"]);
+    assert_eq!(status.code, 5);
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["state"], "open");
+}
+
+#[test]
 fn recover_acts_where_damage_hides_no_event() {
     let env = TestEnv::new();
     env.ok(&["run", "-q", "--run", "it", "--job", "a", "--", "true"]);

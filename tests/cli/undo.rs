@@ -286,3 +286,42 @@ fn joining_job_stops_rollback() {
     assert_eq!(undone(&env), "");
     env.ok(&["stop", "it"]);
 }
+
+/// Runs the jobs `a` and `b`, of which `b` has the rollback `rollback`.
+fn two_jobs(env: &TestEnv, rollback: &str) {
+    job(env, "a", "true");
+    let run = ["run", "-q", "--run", "it", "--job", "b", "--no-capture"];
+    env.ok(&[&run[..], &["--rollback", rollback, "--", "true"]].concat());
+}
+
+#[test]
+fn damage_during_the_undoing_stops_it() {
+    let env = TestEnv::new();
+    let log = env.log_path("it");
+    let hurt = format!(
+        "printf X | dd of='{}' bs=1 seek=40 conv=notrunc status=none",
+        log.display()
+    );
+    two_jobs(&env, &hurt);
+    let output = env.run(&UNDO);
+    assert_eq!(output.code, 5, "{}", output.stderr());
+    assert_eq!(undone(&env), "");
+    assert_eq!(env.run(&[&UNDO[..], &["--force"]].concat()).code, 5);
+    assert_eq!(undone(&env), "a\n");
+}
+
+#[test]
+fn unrecorded_end_of_undoing_is_a_failure() {
+    let env = TestEnv::new();
+    let log = env.log_path("it");
+    let limit = format!(
+        "prlimit --pid $PPID --fsize=$(stat -c %s '{}')",
+        log.display()
+    );
+    two_jobs(&env, &limit);
+    let output = env.run(&UNDO);
+    assert_eq!(output.code, 1, "{}", output.stderr());
+    let told = output.stdout();
+    assert!(told.contains("its end is not in the log"), "{told}");
+    assert_eq!(undone(&env), "");
+}

@@ -161,7 +161,7 @@ fn close(args: &Args, global: &Global) -> Result<Code> {
     let inspected = inspect_run(log.dir(), JobScope::Summarized)?;
     warn_damage(&inspected.summary.damage);
     if !args.force {
-        InDoubt::Refuse.check(run, &inspected)?;
+        InDoubt::Refuse.check(run, inspected.summary.is_uncertain)?;
     }
     let closed = log.append_with(
         Durability::Power,

@@ -1,6 +1,5 @@
 //! Acting on a run about which its log leaves doubt.
 
-use crate::job::status::run_status::InspectedRun;
 use crate::volume::RunId;
 
 /// What to do about a run if the log does not say everything that happened: damage may hide
@@ -23,12 +22,13 @@ pub struct UncertainLog {
 }
 
 impl InDoubt {
-    /// Checks that the state of a run is certain enough to act on it.
+    /// Checks that the state of a run is certain enough to act on it. `is_uncertain` says
+    /// whether damage hides events from it.
     ///
     /// # Errors
     /// Damage hides events, and the policy is to refuse.
-    pub fn check(self, run: &RunId, inspected: &InspectedRun) -> Result<(), UncertainLog> {
-        if self == Self::Refuse && inspected.summary.is_uncertain {
+    pub fn check(self, run: &RunId, is_uncertain: bool) -> Result<(), UncertainLog> {
+        if self == Self::Refuse && is_uncertain {
             return Err(UncertainLog { run: run.clone() });
         }
         Ok(())

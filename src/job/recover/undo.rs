@@ -140,7 +140,7 @@ pub fn plan_undo(run: &RunId, dir: &Dir) -> Result<Vec<PlannedUndo>, UndoError> 
 /// Returns the jobs of a run that has ended that need a rollback, last job first.
 fn jobs_to_undo(run: &RunId, dir: &Dir, in_doubt: InDoubt) -> Result<Vec<JobState>, UndoError> {
     let examined = inspect_run(dir, JobScope::All)?;
-    in_doubt.check(run, &examined)?;
+    in_doubt.check(run, examined.summary.is_uncertain)?;
     let (run_id, because) = (run.clone(), examined.verdict.because);
     match examined.verdict.state {
         RunStatus::Pending | RunStatus::Completed | RunStatus::Failed | RunStatus::Open => {}
@@ -232,7 +232,9 @@ impl<'a> RollbackRunner<'a> {
             return refused("another process is rolling it back");
         };
         // Another process may have rolled it back until now, or a job may have joined the run.
-        let now = crate::log::fold(self.dir)?;
+        let (fold, _) = crate::log::fold_to_end(self.dir)?;
+        in_doubt.check(self.log.run_id(), fold.is_uncertain())?;
+        let now = fold.state;
         if let Some(running) = now.unfinished().next() {
             return refused(&format!("job {} of the run is running", running.job_id));
         }
@@ -313,6 +315,9 @@ impl<'a> RollbackRunner<'a> {
             before: context.snapshot(),
             redaction: Redaction::default(),
         };
-        Ok(rollback::roll_back(&mut context, &stages, command, false).error)
+        let done = rollback::roll_back(&mut context, &stages, command, false);
+        let is_recorded = done.unfinished.is_some();
+        let unrecorded = || "it was run, but its end is not in the log".to_owned();
+        Ok(done.error.or_else(|| (!is_recorded).then(unrecorded)))
     }
 }

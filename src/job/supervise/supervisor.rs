@@ -345,6 +345,11 @@ impl Supervisor<'_> {
                     if let Some(lost) = appended.lost {
                         (self.on_warning)(&lost.to_string());
                     }
+                    if appended.uncertain {
+                        (self.on_warning)(
+                            "the run stays open, because damage in its log may hide events",
+                        );
+                    }
                     return Some(appended.unfinished);
                 }
                 // Between two looks at the lock, a signal can call the wait off.
@@ -383,7 +388,8 @@ impl WaitForEvents for JobControl {
 
 pub(crate) fn close_policy(after: AfterJob) -> Close {
     match after {
-        AfterJob::CloseOwn | AfterJob::CloseIfLast => Close::IfAllEnded,
+        AfterJob::CloseOwn => Close::IfAllEnded,
+        AfterJob::CloseIfLast => Close::IfCertain,
         AfterJob::StayOpen => Close::No,
     }
 }

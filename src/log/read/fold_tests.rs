@@ -6,7 +6,7 @@ use super::reader::{Item, Reader};
 use super::summary::{JobScope, read_summary};
 use crate::log::state::run_state::RunState;
 use crate::log::test_log::{TestLog, line_ends, written};
-use crate::log::{Durability, EventType, RotationThreshold};
+use crate::log::{Close, Durability, EventType, NotRotated, Rotation, RotationThreshold};
 
 const SEALED: &str = "events-00000000000000000000.jsonl";
 
@@ -100,12 +100,37 @@ fn missing_event_makes_state_uncertain() {
         assert_eq!(summary.is_uncertain, is_uncertain, "{text}");
         assert_eq!(summary.damage.is_empty(), bytes == &whole, "{text}");
     }
-    it.set(&hurt);
+}
+
+#[test]
+fn checkpoint_over_damage_leaves_state_uncertain() {
     let budget = EventType::LogRotated.lock_budget();
-    it.log()
-        .rotate(RotationThreshold::default(), budget)
-        .unwrap();
+    let it = TestLog::with_notes(3);
+    let whole = it.bytes();
+    let ends = line_ends(&whole);
+    let mut hurt = whole.clone();
+    hurt[ends[1] + 40] ^= 1;
+    it.set(&hurt);
+    let log = it.log();
+    let rotate = || log.rotate(RotationThreshold::default(), budget).unwrap();
+    assert!(matches!(rotate(), Rotation::Sealed(_)));
+    assert!(fold_all(&it).is_uncertain());
+    // The record of it alone is nothing to seal.
+    assert_eq!(rotate(), Rotation::Skipped(NotRotated::Fresh));
+    it.add(&log, 4);
+    assert!(matches!(rotate(), Rotation::Sealed(_)));
+    assert!(fold_all(&it).is_uncertain());
+    let appended = it.close(&[], Close::IfCertain).unwrap();
+    assert_eq!((appended.closed, appended.uncertain), (false, true));
+
+    // Damage before a checkpoint that was written without it hides nothing.
+    let it = TestLog::with_notes(3);
+    let log = it.log();
+    log.rotate(RotationThreshold::default(), budget).unwrap();
+    let sealed = it.path("events-00000000000000000000.jsonl");
+    fs::write(&sealed, &hurt).unwrap();
     assert!(!fold_all(&it).is_uncertain());
+    assert!(it.close(&[], Close::IfCertain).unwrap().closed);
 }
 
 #[test]
@@ -127,7 +152,7 @@ fn log_that_begins_in_the_middle_has_a_gap() {
 #[test]
 fn closed_log_without_start_is_folded() {
     let it = TestLog::with_notes(3);
-    it.close(&[], crate::log::Close::Now).unwrap();
+    it.close(&[], Close::Now).unwrap();
     let dir = it.log().dir().try_clone().unwrap();
     let summary = |scope| read_summary(&dir, scope).unwrap();
     assert!(summary(JobScope::All).damage.is_empty());

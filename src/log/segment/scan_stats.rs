@@ -12,6 +12,7 @@ use crate::log::error::StorageError;
 use crate::log::format::classify::LineClass;
 use crate::log::format::envelope;
 use crate::log::format::event_type::EventType;
+use crate::log::format::payload::records_loss;
 use crate::volume::IoContext;
 
 /// Statistics of the lines of a segment, from its start.
@@ -19,7 +20,8 @@ use crate::volume::IoContext;
 pub(crate) struct ScanStats {
     /// Whether a line of another program was found.
     pub foreign: bool,
-    /// The length of the checkpoint including its `\n`, in bytes; 0 if there is none.
+    /// The length of the checkpoint, with the record of what it lacks, including its `\n`, in
+    /// bytes; 0 if there is none.
     pub checkpoint_bytes: u64,
     /// The time of the first event.
     pub first_ts: Option<Timestamp>,
@@ -51,6 +53,8 @@ impl ScanStats {
             }
             if self.first.is_none() {
                 self.before_first(&line);
+            } else if self.is_fresh() && records_loss(line.bytes) {
+                self.checkpoint_bytes = line.end();
             } else if !line.bytes.starts_with(envelope::PREFIX) {
                 self.foreign |= matches!(classify_raw(&line), LineClass::Foreign(_));
             }
@@ -75,7 +79,7 @@ impl ScanStats {
         }
     }
 
-    /// Returns whether the segment contains only a checkpoint.
+    /// Returns whether the segment contains only a checkpoint and the record of what it lacks.
     pub(crate) fn is_fresh(&self) -> bool {
         self.end == self.checkpoint_bytes
     }

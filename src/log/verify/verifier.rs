@@ -283,7 +283,9 @@ fn damage_fault(damage: &Damage) -> Fault {
 fn missing_events(last: Option<u64>, next: u64) -> String {
     let first = last.map_or(0, |n| n + 1);
     match next.saturating_sub(first) {
-        0 => "events may be missing before it: the active segment was removed".to_owned(),
+        0 => {
+            "events may be missing before it: the segment before was damaged or removed".to_owned()
+        }
         1 => format!("event {first} is missing before it"),
         _ => format!(
             "the events {first} to {} are missing before it",

@@ -23,6 +23,8 @@ pub enum Close {
     Now,
     /// The batch closes the run unless a job has not ended.
     IfAllEnded,
+    /// The batch closes the run unless a job has not ended, or damage may hide one.
+    IfCertain,
 }
 
 /// Events that are appended together, in one write.
@@ -52,6 +54,8 @@ pub struct Appended {
     pub closed: bool,
     /// The jobs that kept the run open.
     pub unfinished: Vec<String>,
+    /// Whether damage that may hide events kept the run open.
+    pub uncertain: bool,
     /// Acknowledged events of this writer that are no longer in the log.
     pub lost: Option<LostEvents>,
 }

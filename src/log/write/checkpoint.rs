@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use crate::log::error::DraftError;
-use crate::log::format::payload::{LogRotated, Sealed};
+use crate::log::format::payload::{LogRepaired, LogRotated, RepairAction, Sealed};
 use crate::log::state::run_state::RunState;
 use crate::volume::RunId;
 
@@ -22,4 +22,22 @@ pub(crate) fn checkpoint(
         Err(DraftError::TooLong { .. }) => draft(&state.truncated()?),
         made => made,
     }
+}
+
+/// Creates the record that the checkpoint before it may lack events of `file`.
+pub(crate) fn loss_record(
+    run: &RunId,
+    file: &str,
+    action: RepairAction,
+) -> Result<Draft, DraftError> {
+    let payload = LogRepaired {
+        file: file.into(),
+        offset: 0,
+        bytes: 0,
+        action,
+        quarantine: None,
+        lost_first_seq: None,
+        lost_last_seq: None,
+    };
+    Draft::reserved(run, &payload)
 }

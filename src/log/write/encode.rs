@@ -29,6 +29,8 @@ pub(crate) struct EncodedBatch {
     pub closed: bool,
     /// The jobs that keep the run open.
     pub unfinished: Vec<String>,
+    /// Whether damage that may hide events keeps the run open.
+    pub uncertain: bool,
 }
 
 /// Encodes events behind the known end of a log.
@@ -43,6 +45,8 @@ pub(crate) struct Encoder<'a> {
     pub tail: &'a mut Tail,
     /// The state of the run, if it is known.
     pub state: &'a mut Option<RunState>,
+    /// Whether damage hides events from `state`.
+    pub is_uncertain: bool,
     /// The highest id that this writer assigned.
     pub last_id: &'a mut Option<Ulid>,
     /// The time in milliseconds since the epoch.
@@ -67,6 +71,7 @@ impl Encoder<'_> {
             essential: false,
             closed: false,
             unfinished: Vec::new(),
+            uncertain: false,
         };
         for draft in drafts {
             self.encode_line(&mut batch, ts, draft)?;
@@ -94,6 +99,10 @@ impl Encoder<'_> {
                 return Err(Refusal::Unfinished { run, jobs }.into());
             }
             batch.unfinished = jobs;
+            return Ok(());
+        }
+        if close == Close::IfCertain && self.is_uncertain {
+            batch.uncertain = true;
             return Ok(());
         }
         state.close(parse_ts(ts));

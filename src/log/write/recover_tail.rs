@@ -2,7 +2,7 @@
 //! completed with its checkpoint.
 
 use super::active_segment::ActiveSegment;
-use super::checkpoint::checkpoint;
+use super::checkpoint::{checkpoint, loss_record};
 use super::draft::Draft;
 use super::end_of_log::newest_sealed;
 use super::handle::RunHandle;
@@ -65,6 +65,7 @@ pub(crate) fn record_loss(
     let Some(lost) = writer.take_unrecorded_loss() else {
         return Ok(None);
     };
+    writer.record_hidden_events();
     let payload = LogRepaired {
         file: layout::ACTIVE.into(),
         offset: writer.len(),
@@ -115,23 +116,25 @@ fn checkpoint_after_sealed(
         bytes: newest.uncompressed_len(),
         crc32c: newest.checksum(),
     };
-    let folded = fold::fold(handle.dir())?;
-    let mut state = folded.clone();
+    let (fold, _) = fold::fold_to_end(handle.dir())?;
+    let mut state = fold.state.clone();
     // The writer applies the checkpoint to its state, which counts the sealed bytes.
-    writer.set_state(folded);
+    writer.set_state(fold);
     state.sealed_bytes += sealed.bytes;
     let mut drafts = vec![checkpoint(handle.run(), &sealed, &state)?];
     if newest.compressed {
-        let missing = LogRepaired {
-            file: layout::ACTIVE.into(),
-            offset: 0,
-            bytes: 0,
-            action: RepairAction::Missing,
-            quarantine: None,
-            lost_first_seq: None,
-            lost_last_seq: None,
-        };
-        drafts.push(Draft::reserved(handle.run(), &missing)?);
+        drafts.push(loss_record(
+            handle.run(),
+            layout::ACTIVE,
+            RepairAction::Missing,
+        )?);
+        writer.record_hidden_events();
+    } else if writer.is_uncertain() {
+        drafts.push(loss_record(
+            handle.run(),
+            &sealed.file,
+            RepairAction::Hidden,
+        )?);
     }
     Ok(drafts)
 }

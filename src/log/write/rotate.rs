@@ -15,7 +15,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::batch::Close;
-use super::checkpoint::checkpoint;
+use super::checkpoint::{checkpoint, loss_record};
 use super::end_of_log::newest_sealed;
 use super::handle::RunHandle;
 use super::locked::ExclusiveRun;
@@ -23,7 +23,7 @@ use super::rotation_policy::{NotRotated, Rotation, RotationPlan, RotationThresho
 use super::tail::Tail;
 use super::writer_state::WriterState;
 use crate::log::error::{RotateError, StorageError, SyncError};
-use crate::log::format::payload::Sealed;
+use crate::log::format::payload::{RepairAction, Sealed};
 use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
 use crate::log::segment::preallocate;
@@ -162,8 +162,15 @@ fn install_checkpoint(run: &mut ExclusiveRun<'_>, sealed: &Sealed) -> Result<(),
     let handle = run.handle();
     let mut state = run.state()?.clone();
     state.sealed_bytes += sealed.bytes;
-    let draft = checkpoint(handle.run(), sealed, &state)?;
-    let batch = run.encode(&[draft], Close::No)?;
+    let mut drafts = vec![checkpoint(handle.run(), sealed, &state)?];
+    if run.writer().is_uncertain() {
+        drafts.push(loss_record(
+            handle.run(),
+            &sealed.file,
+            RepairAction::Hidden,
+        )?);
+    }
+    let batch = run.encode(&drafts, Close::No)?;
 
     let dir = handle.dir();
     let name = layout::temp_segment_name(layout::ACTIVE, &fresh_ulid());

@@ -35,6 +35,8 @@ pub(crate) struct Tail {
     pub foreign: bool,
     /// The number of repairs so far.
     pub repairs: u64,
+    /// The number of damaged lines so far.
+    pub damaged: u64,
     /// The end of the last whole line, in bytes.
     pub end: u64,
     /// Whether there is an event other than the record of a repair.
@@ -138,6 +140,7 @@ impl Tail {
             }),
             LineClass::Damage(_) => {
                 self.sequence.push_damage();
+                self.damaged += 1;
                 // It may have been an event of a job.
                 self.jobs = None;
                 Ok(true)

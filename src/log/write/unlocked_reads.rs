@@ -61,7 +61,7 @@ impl WriterState {
             let path = handle.active_path();
             let tail = Tail::find(segment.file(), end, path, TailMode::Open, before)?;
             self.tail = Some(tail);
-            self.state = Some(fold.state);
+            self.set_state(fold);
             self.len = end;
             self.skip_lost_events(handle);
         }

@@ -49,6 +49,7 @@ pub(crate) fn write_batch(
         bytes: batch.bytes,
         closed: batch.closed,
         unfinished: batch.unfinished,
+        uncertain: batch.uncertain,
         lost: None,
     })
 }

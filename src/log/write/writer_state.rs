@@ -16,6 +16,7 @@ use super::tail::Tail;
 use crate::log::error::{AppendError, StorageError};
 use crate::log::format::job_counts::JobCounts;
 use crate::log::read::fold;
+use crate::log::read::fold::Fold;
 use crate::log::segment::line_reader::read_span;
 use crate::log::segment::preallocate::Preallocation;
 use crate::log::segment::sequence::Sequence;
@@ -55,6 +56,8 @@ pub(crate) struct WriterState {
     reserve: Preallocation,
     /// The state of the run at `tail`, kept up to date once it was asked for.
     pub(super) state: Option<RunState>,
+    /// Whether damage hides events from `state`, see [`Fold::is_uncertain`].
+    pub(super) is_uncertain: bool,
     /// The highest id that this writer assigned, even if its event was not written: ids only
     /// rise.
     last_id: Option<Ulid>,
@@ -215,14 +218,32 @@ impl WriterState {
         match &mut self.state {
             Some(state) => Ok(state),
             // After recovery, the segment is empty only if there is no sealed one either.
-            none if self.len == 0 => Ok(none.insert(RunState::default())),
-            none => Ok(none.insert(fold::fold(handle.dir())?)),
+            none if self.len == 0 => {
+                self.is_uncertain = false;
+                Ok(none.insert(RunState::default()))
+            }
+            none => {
+                let (fold, _) = fold::fold_to_end(handle.dir())?;
+                self.is_uncertain = fold.is_uncertain();
+                Ok(none.insert(fold.state))
+            }
         }
     }
 
+    /// Returns whether damage hides events from the known state of the run.
+    pub(crate) fn is_uncertain(&self) -> bool {
+        self.is_uncertain
+    }
+
+    /// Records that events are missing from the known state of the run.
+    pub(crate) fn record_hidden_events(&mut self) {
+        self.is_uncertain = true;
+    }
+
     /// Sets the state of the run.
-    pub(crate) fn set_state(&mut self, state: RunState) {
-        self.state = Some(state);
+    pub(crate) fn set_state(&mut self, fold: Fold) {
+        self.is_uncertain = fold.is_uncertain();
+        self.state = Some(fold.state);
     }
 
     /// Brings the known end of `segment`, which has `len` bytes, up to date. Changes nothing
@@ -304,9 +325,13 @@ impl WriterState {
         if unread > limit {
             return Ok(CatchUp::TooLong);
         }
-        let repairs = tail.repairs;
+        let (repairs, damaged) = (tail.repairs, tail.damaged);
         let path = handle.active_path();
         let in_order = tail.advance(segment.file(), len, path, self.state.as_mut())?;
+        if tail.damaged != damaged {
+            // Only a fold shows whether that hides events.
+            self.state = None;
+        }
         if tail.repairs != repairs {
             // Truncating the file freed the reserved blocks.
             self.reserve.invalidate();
@@ -332,7 +357,9 @@ impl WriterState {
         self.reserve.invalidate();
         let tail = self.tail.get_or_insert_default();
         let path = handle.active_path();
-        if !tail.advance(segment.file(), len, path, self.state.as_mut())? {
+        let damaged = tail.damaged;
+        let in_order = tail.advance(segment.file(), len, path, self.state.as_mut())?;
+        if !in_order || tail.damaged != damaged {
             self.state = None;
         }
         Ok(())
@@ -356,6 +383,7 @@ impl WriterState {
             first_id: handle.first_id(),
             tail: self.tail.get_or_insert_default(),
             state: &mut self.state,
+            is_uncertain: self.is_uncertain,
             last_id: &mut self.last_id,
             millisecond: self.clock.millisecond(),
         }

@@ -231,6 +231,9 @@ pub(crate) fn event_details(kind: &str, event: &Value, style: Style) -> String {
         "log_repaired" if text("/action") == "missing" => {
             parts.push("the active segment was removed".to_owned());
         }
+        "log_repaired" if text("/action") == "hidden" => {
+            parts.push(format!("damage in {} hides events", text("/file")));
+        }
         "log_repaired" => {
             if let (Some(first), Some(last)) = (number("/lost_first_seq"), number("/lost_last_seq"))
             {

@@ -85,9 +85,13 @@ pub enum RepairAction {
     /// The whole segment was removed or emptied, so there is no fragment, but events may be
     /// missing.
     Missing,
+    /// There is no fragment: damage in the sealed segment hides events from the checkpoint
+    /// before this event.
+    Hidden,
 }
 
 /// Returns whether a `log_repaired` records that events before it may be missing.
 pub(crate) fn records_loss(line: &[u8]) -> bool {
-    parse_payload::<LogRepaired<'_>>(line).is_some_and(|e| e.action == RepairAction::Missing)
+    parse_payload::<LogRepaired<'_>>(line)
+        .is_some_and(|e| matches!(e.action, RepairAction::Missing | RepairAction::Hidden))
 }
