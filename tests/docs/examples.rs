@@ -1,4 +1,4 @@
-//! The examples in the help of each command: each is run, in a volume with a few runs.
+//! The examples in the help of each command, which are run in a volume with a few runs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

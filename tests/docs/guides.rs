@@ -1,5 +1,5 @@
-//! The commands of README are run, and so are the files of the guides, or the program that they
-//! are for validates them.
+//! The commands in the README and the files of the guides. They are run, or validated by the
+//! program that reads them.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use super::{commands, read, root, shell, split};
 
-/// Programs that the pages name, and what each does.
+/// The programs that the pages name, with their scripts.
 const PROGRAMS: [(&str, &str); 5] = [
     ("cargo", "echo compiled"),
     ("make", "echo \"made $1\"; test \"$1\" != test || exit 3"),
@@ -34,7 +34,7 @@ pub(super) fn write_program(path: &Path, script: &str) {
 }
 
 /// Runs lines of shell in `dir`, whose programs are found first. Returns the exit code and all
-/// that was printed.
+/// output.
 pub(super) fn run(dir: &Path, lines: &str) -> (i32, String) {
     let done = shell(
         dir,
@@ -53,7 +53,8 @@ fn readme_commands_run() {
     });
     let mut ran = 0;
     for command in shown.flat_map(commands) {
-        // Building is what .ci/run does. The live view needs a terminal, see the tests of `status`.
+        // `.ci/run` builds the program. The live view needs a terminal, see the tests of
+        // `status`.
         if command.starts_with("cargo") || command.contains("--watch") {
             continue;
         }
@@ -88,7 +89,7 @@ fn readme_recovery_looks_as_shown() {
     let (_, line) = run(dir.path(), submitted);
     let started: serde_json::Value = serde_json::from_str(&line).unwrap();
     let pid = started["pid"].as_u64().unwrap();
-    // Both processes of runlog are in the group's parents: the job's parent, and its parent.
+    // The parent of the job and its parent are the two processes of runlog.
     let kill_both = format!(
         "s=$(ps -o ppid= -p {pid}); f=$(ps -o ppid= -p $s); kill -9 $f $s; \
          while kill -0 $f || kill -0 $s; do sleep 0.01; done"

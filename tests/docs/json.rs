@@ -1,5 +1,5 @@
-//! `docs/json.md`: the descriptions of keys are generated from the schema, which the tests of the
-//! commands check every output against.
+//! `docs/json.md`: the descriptions of keys are generated from the schema. The tests of the
+//! commands check every output against the schema.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -64,7 +64,7 @@ fn plural(kind: &str) -> String {
         .map_or_else(|| format!("{kind}s"), |link| format!("[objects]{link}"))
 }
 
-/// Returns the words that a value may be, if it is a word.
+/// Returns the allowed words, if the value is a word.
 fn words(schema: &Value, value: &Value) -> Option<Vec<String>> {
     if let Some(name) = referred(value) {
         return words(schema, definition(schema, name));

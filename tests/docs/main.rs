@@ -8,7 +8,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
-    reason = "helpers of tests count as production code"
+    reason = "clippy treats test helpers as production code"
 )]
 
 mod examples;
@@ -250,7 +250,8 @@ fn shown_commands_parse() {
     assert!(seen > 10, "only {seen} commands were found");
 }
 
-/// Returns the words of each simple command in a line of shell, as far as our pages need it.
+/// Returns the words of each simple command in a line of shell. Supports only the syntax of the
+/// pages.
 fn simple_commands(line: &str) -> Vec<Vec<String>> {
     let mut found = vec![Vec::new()];
     let mut word: Option<String> = None;
@@ -267,7 +268,7 @@ fn simple_commands(line: &str) -> Vec<Vec<String>> {
                 if matches!(c, '|' | '&' | ';' | '(' | ')') {
                     found.push(Vec::new());
                 } else if c != ' ' && found.last().unwrap().last().is_none_or(|w| w != ">") {
-                    // What follows is a file, not an argument. `>>` counts once.
+                    // A redirection is followed by a file, not an argument. `>>` counts once.
                     found.last_mut().unwrap().push(c.to_string());
                 }
             }
@@ -293,7 +294,7 @@ fn sample_volume() -> tempfile::TempDir {
                 command.env_remove(name);
             }
         }
-        // Do not use a volume in a parent directory.
+        // Ignore a volume in a parent directory.
         command.env("RUNLOG_VOLUME", dir.path());
         command.current_dir(&dir).args(args).output().unwrap()
     };

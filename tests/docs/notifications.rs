@@ -1,4 +1,4 @@
-//! The recipes of the guide about notifications, against a local server.
+//! The recipes of the guide to notifications, tested against a local server.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -33,7 +33,8 @@ fn serve(stream: TcpStream) -> String {
     head + &String::from_utf8(body).unwrap()
 }
 
-/// Runs a job that fails, with the recipe below this heading. Returns what its service got.
+/// Runs a failing job with the recipe below this heading. Returns the request that its service
+/// received.
 fn failed_with(heading: &str) -> String {
     let blocks = split(&read("docs/guides/notifications.md")).0;
     let recipe = blocks.iter().find(|block| block.heading == heading);

@@ -1,4 +1,4 @@
-//! The order of the rooms: an import in `src/` never runs upward, and no files import each
+//! The order of the rooms: an import in `src/` never runs upward, and files never import each
 //! other in a circle.
 //!
 //! The order is the table "Rooms" of `docs/architecture.md`, lowest room first. A name that a
@@ -13,7 +13,7 @@ use regex::Regex;
 
 use super::{read, root};
 
-/// Imports that are still to be turned around. Remove a line once it is fixed; add none.
+/// Imports that still have to be reversed. Remove a line once it is fixed; add none.
 const KNOWN: &[&str] = &[];
 
 fn regex(pattern: &str) -> Regex {
@@ -225,7 +225,7 @@ fn paths(tree: &str) -> Vec<String> {
         .collect()
 }
 
-/// Returns the rank of the room that a module is in: the longest row that its path begins with.
+/// Returns the rank of a module's room: the longest row that is a prefix of its path.
 fn rank(module: &str, rooms: &[String]) -> usize {
     let contains = |room: &str| {
         let rest = module.strip_prefix(room);

@@ -2,10 +2,7 @@
 //! without the program. Its binaries are the examples of `docs/examples/` and the code of
 //! `docs/library.md`.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers of a test fail as a test does: by a panic"
-)]
+#![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +11,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-/// The directory of the crate once it is built. It is kept between test runs.
+/// The directory of the built crate. It is kept between test runs.
 static EXAMPLE_CRATE: LazyLock<PathBuf> = LazyLock::new(build);
 
 fn build() -> PathBuf {
@@ -41,7 +38,7 @@ warnings = "deny"
     );
     let root = Path::new(root);
     fs::write(here.join("Cargo.toml"), manifest).unwrap();
-    // The same versions, which are already downloaded.
+    // Use the same versions, which are already downloaded.
     fs::copy(root.join("Cargo.lock"), here.join("Cargo.lock")).unwrap();
     for example in ["append.rs", "read.rs"] {
         let source = root.join("docs/examples").join(example);
@@ -60,7 +57,8 @@ warnings = "deny"
     here
 }
 
-/// Returns the code of the page as a program. Two processes that may be the first one call it.
+/// Returns the code of the page as a program. Two processes call it, and either may be the
+/// first.
 fn page_program(root: &Path) -> String {
     let page = fs::read_to_string(root.join("docs/library.md")).unwrap();
     let (_, code) = page.split_once("```rust\n").unwrap();

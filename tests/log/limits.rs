@@ -10,9 +10,9 @@ use serde_json::json;
 
 use super::support::{failed, given_dir, log, note, read_sound, run_ignored_test};
 
-/// Runs the command with a small disk of its own at `$1`.
+/// A command that mounts a small disk at `$1` and runs the other arguments.
 const SMALL_DISK: &str = r#"mount -t tmpfs -o size=1m none "$1" && shift && exec "$@""#;
-/// Limits the files of the command to 8 KiB.
+/// A command that limits files to 8 KiB and runs the other arguments.
 const SMALL_FILES: &str = r#"trap "" XFSZ; ulimit -f "$(( 8192 / $1 ))"; shift; exec "$@""#;
 
 fn numbered(log: &RunLog, n: usize) -> Draft {
@@ -76,7 +76,7 @@ fn child_on_full_disk() {
         let refused = writer.append(&[numbered(writer, 0)], Durability::Process);
         assert!(refused.as_ref().is_err_and(is_full), "{refused:?}");
     }
-    // The last event of a job fits, also for a new writer.
+    // The last event of a job fits, even for a new writer.
     let fresh = log(&dir);
     let ended = |log: &RunLog| failed(log, &json!({"job_id": "a"}));
     run.append(&[ended(&run)], Durability::Power).unwrap();
@@ -110,7 +110,7 @@ fn child_on_full_disk() {
 #[test]
 fn short_write_keeps_whole_lines() {
     let tmp = tempfile::tempdir().unwrap();
-    // dash counts in 512 bytes, bash in 1024.
+    // dash counts blocks of 512 bytes, bash of 1024.
     let bash = Path::new("/bin/bash").exists();
     let (shell, unit) = if bash {
         ("/bin/bash", "1024")
@@ -128,7 +128,7 @@ fn child_with_file_size_limit() {
     let run = log(&dir);
     let mut written = 0;
     let refused = loop {
-        // An ordinary event is refused much earlier: only these may use the last bytes.
+        // An ordinary event is rejected much earlier: only these may use the last bytes.
         let end = |n| failed(&run, &json!({"n": n, "x": "y".repeat(640)}));
         let batch: Vec<Draft> = (0..5).map(|n| end(written + n)).collect();
         match run.append(&batch, Durability::Process) {

@@ -1,12 +1,12 @@
 //! Properties of the log that need several processes, or limits on one.
 //!
-//! Each test runs parts of itself in other processes. Those parts are the ignored tests, which do
-//! nothing when run by hand.
+//! Each test runs parts of itself in other processes. Those parts are the ignored tests, which
+//! do nothing when they are run by hand.
 
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "helpers of tests count as production code"
+    reason = "clippy treats test helpers as production code"
 )]
 
 mod limits;

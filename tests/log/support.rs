@@ -1,4 +1,4 @@
-//! A run shared by processes, and this test program as a child.
+//! A run that processes share, and this test program as a child.
 
 use std::path::Path;
 use std::process::Command;
@@ -39,7 +39,7 @@ pub(crate) fn child(wrapper: &[&str], test: &str, dir: &Path) -> Command {
     command
 }
 
-/// Runs one ignored test of this program behind `wrapper` and asserts that it passes.
+/// Runs one ignored test of this program under `wrapper`, and asserts that it passes.
 pub(crate) fn run_ignored_test(wrapper: &[&str], test: &str, dir: &Path) {
     let out = child(wrapper, test, dir).output().unwrap();
     let told = [out.stdout, out.stderr].concat();
@@ -52,7 +52,7 @@ pub(crate) fn log(dir: &Path) -> RunLog {
     RunLog::open_or_create(&volume, &"r".parse().unwrap(), None).unwrap()
 }
 
-/// A note whose fields are those of a JSON object.
+/// A note with the fields of a JSON object.
 #[derive(Serialize)]
 #[serde(transparent)]
 struct Note<'a>(&'a serde_json::Value);
@@ -70,8 +70,8 @@ pub(crate) fn failed(log: &RunLog, data: &serde_json::Value) -> Draft {
     Draft::new(log.run_id(), None, &JobFailed(data)).unwrap()
 }
 
-/// Returns every event. Asserts that they are intact, that sequence numbers start at 0 and have
-/// no gaps, and that ids increase.
+/// Returns every event. Asserts that the events are intact, that sequence numbers start at 0
+/// without gaps, and that ids increase.
 pub(crate) fn read_sound(log: &RunLog) -> Vec<serde_json::Value> {
     let mut reader = Reader::open(log.dir()).unwrap();
     let mut events = Vec::new();

@@ -317,7 +317,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_taken_or_refused_as_serde_json_does(text in "[\\[\\]{}:,\"\\\\u0d8c 1e.\\-]{0,24}") {
+    fn any_text_is_accepted_as_by_serde_json(text in "[\\[\\]{}:,\"\\\\u0d8c 1e.\\-]{0,24}") {
         // Both parse strictly; only runlog refuses NUL.
         match compact(&text, LIMIT, None) {
             Ok(made) => prop_assert_eq!(&ok(made.get()), made.get()),

@@ -1,4 +1,4 @@
-//! What every bench is given: how much to do, the programs, and a place for its data.
+//! The context of a benchmark: the amount of work, the programs, and a place for its data.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,9 +7,9 @@ use std::process::Command;
 use crate::process::time;
 use crate::serve::Done;
 
-/// What every bench is given.
+/// The context of a benchmark.
 pub struct Context {
-    /// Less of everything.
+    /// Whether to do less of everything.
     pub quick: bool,
     bin: PathBuf,
     data: Scratch,
@@ -27,38 +27,40 @@ impl Context {
         Ok(Self { quick, bin, data })
     }
 
-    /// Where the data of all rows go.
+    /// Returns the directory for the data of all rows.
     pub fn data(&self) -> &Path {
         &self.data.0
     }
 
-    /// A directory for one row, removed with all that is in it when the row is done.
+    /// Returns a directory for one row. It is removed with all of its contents when the row is
+    /// done.
     pub fn scratch(&self, row: u8) -> Done<Scratch> {
         Scratch::new(self.data.0.join(format!("row-{row}")))
     }
 
-    /// Waits until the disk is done with a row: the next one is not to pay for it.
+    /// Waits until the disk has finished the writes of a row, so that they do not slow down the
+    /// next one.
     pub fn settle(&self) -> Done {
         time(Command::new("sync").arg("-f").arg(self.data()))?;
         Ok(())
     }
 
-    /// One of the programs of this package.
+    /// Returns one of the programs of this package.
     pub fn program(&self, name: &str) -> PathBuf {
         self.bin.join(name)
     }
 
-    /// `full`, or `quick` where there is less to do.
+    /// Returns `full`, or `quick` if there is less to do.
     pub fn n<T>(&self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
     }
 
-    /// Rounds of every bench.
+    /// Returns the number of rounds of every benchmark.
     pub fn rounds(&self) -> usize {
         self.n(9, 3)
     }
 
-    /// The program `runtimo` of 0.10.3, installed once, beside the other programs.
+    /// Returns the program `runtimo` of 0.10.3, installed once next to the other programs.
     pub fn runtimo(&self) -> Done<PathBuf> {
         let root = self.bin.join("runtimo-cli-0.10.3");
         let program = root.join("bin/runtimo");
@@ -81,7 +83,7 @@ impl Context {
     }
 }
 
-/// `cargo run` builds only the program that it runs; the others go beside it.
+/// Builds the other programs: `cargo run` builds only the program that it runs.
 fn build_programs(bin: &Path) -> Done {
     let mut build = cargo(bin)?;
     build.args(["build", "--quiet", "--bins", "--manifest-path"]);
@@ -95,8 +97,9 @@ fn build_programs(bin: &Path) -> Done {
     Err("the programs to be measured cannot be built".into())
 }
 
-/// cargo, building where we were built. What `cargo run` told us of this package is not
-/// for it: build scripts that look at it would run again, and this program be replaced.
+/// Returns cargo with the target directory of this build. It does not get the variables that
+/// `cargo run` set for this package: build scripts that read them would run again, and this
+/// program would be replaced.
 pub fn cargo(bin: &Path) -> Done<Command> {
     let mut cargo = Command::new("cargo");
     for (name, _) in std::env::vars_os() {
@@ -111,7 +114,7 @@ pub fn cargo(bin: &Path) -> Done<Command> {
     Ok(cargo)
 }
 
-/// A directory that goes with its owner.
+/// A directory that is removed when it is dropped.
 pub struct Scratch(pub PathBuf);
 
 impl Scratch {
@@ -120,14 +123,14 @@ impl Scratch {
         Ok(Self(path))
     }
 
-    /// A directory in it.
+    /// Creates a directory in it.
     pub fn sub(&self, name: &str) -> Done<PathBuf> {
         let path = self.0.join(name);
         fs::create_dir_all(&path)?;
         Ok(path)
     }
 
-    /// A file in it.
+    /// Returns the path of a file in it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }

@@ -1,4 +1,4 @@
-//! What the figures were measured on.
+//! The machine on which the figures were measured.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::serve::Done;
 
-/// Names and values.
+/// Returns facts about the machine, as names and values.
 pub fn facts(data: &Path) -> Done<Vec<(String, String)>> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let field = |text: &str, name: &str| {
@@ -36,8 +36,8 @@ pub fn facts(data: &Path) -> Done<Vec<(String, String)>> {
         .collect())
 }
 
-/// What the processors spent so far, in ticks: all, and what the host kept for others
-/// (steal, `proc_stat(5)`).
+/// Returns the ticks that the processors have spent so far: all of them, and those that the host
+/// used for others (steal, `proc_stat(5)`).
 pub fn ticks() -> Done<(u64, u64)> {
     let stat = fs::read_to_string("/proc/stat")?;
     let line = stat.lines().next().unwrap_or_default();
@@ -50,7 +50,8 @@ pub fn ticks() -> Done<(u64, u64)> {
     Ok((ticks.iter().sum(), ticks.last().copied().unwrap_or(0)))
 }
 
-/// How much of the processors was taken away since `before`: what the figures suffer from.
+/// Returns the share of the processors that the host has withheld since `before`, which affects
+/// the figures.
 pub fn stolen_since(before: (u64, u64)) -> Done<(String, String)> {
     let now = ticks()?;
     let (all, stolen) = (now.0 - before.0, now.1 - before.1);
@@ -71,7 +72,7 @@ fn versions() -> String {
     [of("jq"), of("tail"), of("gzip"), of("rg")].join("; ")
 }
 
-/// The commit of the work tree.
+/// Returns the commit of the work tree.
 fn describe() -> String {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     first_line("git", &["-C", root, "describe", "--always", "--dirty"])

@@ -1,8 +1,9 @@
-//! Benches: runlog against the floor that the machine sets, and against its parents.
+//! Benchmarks of runlog against the minimum that the machine allows, and against its
+//! predecessors.
 //!
-//! `cargo run --release --manifest-path tests/benches/Cargo.toml -- [ROW…] [--quick]`
-//! measures all contenders in turn, round by round, in one run, and prints ratios of
-//! medians. Every bench proves that its work was done, by counting what is on disk.
+//! `cargo run --release --manifest-path tests/benches/Cargo.toml -- [ROW…] [--quick]` measures
+//! all contenders in turn, round by round, in one run, and prints ratios of medians. Every
+//! benchmark checks that its work was done, by counting the data on disk.
 
 mod contenders;
 mod context;
@@ -20,7 +21,7 @@ use clap::Parser;
 use context::Context;
 use serve::Done;
 
-/// Measure runlog against the floor and its parents.
+/// Measure runlog against the machine's minimum and its predecessors.
 #[derive(Parser)]
 struct Args {
     /// The rows to measure [default: all]
@@ -28,16 +29,16 @@ struct Args {
     /// Do less of everything, to check that a benchmark works
     #[arg(long)]
     quick: bool,
-    /// One line of JSON for each comparison
+    /// Print one line of JSON for each comparison
     #[arg(long)]
     json: bool,
-    /// Also put the results, with the facts of the machine, in their place in a page
+    /// Also write the results and the facts about the machine into a page
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
-    /// Where the data go; has to be on a disk [default: beside the program]
+    /// The directory for the data, on a disk [default: next to the program]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Serve one contender instead: what the rows start
+    /// Serve one contender instead, for the rows
     #[arg(long, num_args = 1.., hide = true)]
     serve: Vec<String>,
 }

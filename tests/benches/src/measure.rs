@@ -1,10 +1,10 @@
-//! Contenders measured in turn, so that what the machine does meanwhile hits all alike.
+//! Measuring contenders in turn, so that other work of the machine affects all of them alike.
 
 use std::fmt;
 
 use crate::serve::Done;
 
-/// One contender: each call does the work once and tells its figure (a time, a rate).
+/// One contender: each call does the work once and returns its figure (a time or a rate).
 pub type Mode<'a> = Box<dyn FnMut() -> Done<f64> + 'a>;
 
 /// The figures of one contender, one for each round.
@@ -12,12 +12,12 @@ pub type Mode<'a> = Box<dyn FnMut() -> Done<f64> + 'a>;
 pub struct Samples(pub Vec<f64>);
 
 impl Samples {
-    /// The middle one.
+    /// Returns the median.
     pub fn median(&self) -> f64 {
         self.at(0.5)
     }
 
-    /// The one that the part `q` of all does not exceed.
+    /// Returns the quantile `q`.
     pub fn at(&self, q: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
@@ -27,13 +27,13 @@ impl Samples {
     }
 }
 
-/// Runs every mode once in each round, in an order by chance: one that always came right
-/// after the heaviest would find cold caches and a busy journal each time.
+/// Runs every mode once in each round, in random order: a mode that always followed the heaviest
+/// one would find cold caches and a busy journal each time.
 pub fn interleave(rounds: usize, modes: &mut [Mode<'_>]) -> Done<Vec<Samples>> {
     let mut samples = vec![Samples::default(); modes.len()];
     let mut order: Vec<usize> = (0..modes.len()).collect();
     let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
-    // What is cold in the first round is not what is measured.
+    // The first round only warms up and is not measured.
     for round in 0..=rounds {
         for end in (1..order.len()).rev() {
             order.swap(end, chance.below(end + 1));
@@ -48,7 +48,7 @@ pub fn interleave(rounds: usize, modes: &mut [Mode<'_>]) -> Done<Vec<Samples>> {
     Ok(samples)
 }
 
-/// The same numbers in each run of the benches (xorshift64, Marsaglia 2003).
+/// A generator of the same random numbers in each run (xorshift64, Marsaglia 2003).
 struct Chance(u64);
 
 impl Chance {
@@ -60,8 +60,8 @@ impl Chance {
     }
 }
 
-/// Measures in lockstep: operation i of every mode before operation i+1. The figure of a
-/// round is the median of its `operations`.
+/// Measures in lockstep: operation i of every mode before operation i+1. The figure of a round
+/// is the median of its `operations`.
 pub fn lockstep(rounds: usize, operations: usize, modes: &mut [Mode<'_>]) -> Done<Vec<Samples>> {
     let mut samples = vec![Samples::default(); modes.len()];
     for _ in 0..rounds {
@@ -73,18 +73,18 @@ pub fn lockstep(rounds: usize, operations: usize, modes: &mut [Mode<'_>]) -> Don
     Ok(samples)
 }
 
-/// What a figure counts.
+/// The unit of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// Nanoseconds.
     Time,
-    /// Events a second.
+    /// Events per second.
     Rate,
-    /// Bytes a second.
+    /// Bytes per second.
     Bandwidth,
     /// Bytes.
     Memory,
-    /// Just a number.
+    /// A plain number.
     Count,
 }
 
@@ -108,14 +108,14 @@ impl fmt::Display for Figure {
     }
 }
 
-/// What a value is held against.
+/// The target of a value.
 #[derive(Debug, Clone, Copy)]
 pub enum Target {
-    /// It has to be at most this.
+    /// The value must be at most this.
     AtMost(f64),
-    /// It has to be at least this.
+    /// The value must be at least this.
     AtLeast(f64),
-    /// It is only told.
+    /// The value is only reported.
     None,
 }
 
@@ -124,22 +124,22 @@ pub enum Target {
 pub struct Line {
     /// The work.
     pub what: String,
-    /// What runlog needs, or reaches.
+    /// The figure of runlog.
     pub ours: Figure,
-    /// Against what.
+    /// The name of the peer.
     pub against: String,
-    /// What that needs, or reaches; `None` where the target is no ratio.
+    /// The figure of the peer; `None` if the target is not a ratio.
     pub theirs: Option<Figure>,
-    /// What is held against the target: a ratio, or our own figure in its own unit.
+    /// The value to compare with the target: a ratio, or runlog's own figure in its unit.
     pub value: f64,
     /// The target.
     pub target: Target,
-    /// The middle half of the same ratio, round by round.
+    /// The interquartile range of the ratio over the rounds.
     pub spread: Option<(f64, f64)>,
 }
 
 impl Line {
-    /// How many times the peer's figure ours is: for times, where less is better.
+    /// Compares as a multiple of the peer's figure. For times, less is better.
     pub fn times(
         what: &str,
         unit: Unit,
@@ -150,7 +150,7 @@ impl Line {
         Self::ratio(what, unit, ours, peer, target, |ours, theirs| ours / theirs)
     }
 
-    /// How many times ours the peer's figure is: how much faster we are, for times.
+    /// Compares as a fraction of the peer's figure: for times, how much faster runlog is.
     pub fn faster(
         what: &str,
         unit: Unit,
@@ -182,7 +182,7 @@ impl Line {
         }
     }
 
-    /// Our own figure against a limit, in the figure's own unit.
+    /// Compares runlog's own figure with a limit, in the figure's unit.
     pub fn limit(what: &str, ours: Figure, target: Target) -> Self {
         Self {
             what: what.to_owned(),
@@ -195,7 +195,7 @@ impl Line {
         }
     }
 
-    /// Whether the target is met; `None` where there is none.
+    /// Returns whether the target is met; `None` if there is none.
     pub fn met(&self) -> Option<bool> {
         match self.target {
             Target::AtMost(limit) => Some(self.value <= limit),

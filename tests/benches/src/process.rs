@@ -1,4 +1,4 @@
-//! Contenders in processes of their own, and commands.
+//! Contenders in separate processes, and commands.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
@@ -7,14 +7,14 @@ use std::time::Instant;
 
 use crate::serve::Done;
 
-/// What a piece of work came to.
+/// The result of a piece of work.
 #[derive(Debug, Clone, Copy)]
 pub struct Answer {
-    /// What it took, in nanoseconds.
+    /// How long it took, in nanoseconds.
     pub ns: f64,
-    /// How many pieces were done.
+    /// The number of pieces that were done.
     pub count: u64,
-    /// The most memory that the process ever held, in bytes.
+    /// The peak memory of the process, in bytes.
     pub peak: f64,
 }
 
@@ -44,13 +44,13 @@ impl Contender {
         }
     }
 
-    /// One of our own, see `contenders`.
+    /// Starts a contender of this package, see `contenders`.
     pub fn own<S: AsRef<OsStr>>(what: &str, args: &[S]) -> Done<Self> {
         let exe = std::env::current_exe()?;
         Self::start(Command::new(exe).args(["--serve", what]).args(args))
     }
 
-    /// Lets it begin; [`Contender::answer`] waits for the end.
+    /// Starts the work; [`Contender::answer`] waits for its end.
     pub fn send(&mut self, what: &str) -> Done {
         Ok(writeln!(self.input, "{what}")?)
     }
@@ -64,7 +64,7 @@ impl Contender {
         Ok(Answer { ns, count, peak })
     }
 
-    /// The numbers of an answer of any length.
+    /// Returns the numbers of an answer of any length.
     pub fn numbers(&mut self) -> Done<Vec<f64>> {
         let line = self.line()?;
         let numbers: Result<_, _> = line.split(' ').map(str::parse).collect();
@@ -102,7 +102,7 @@ impl Drop for Contender {
     }
 }
 
-/// Runs a command to its end: nanoseconds.
+/// Runs a command to its end and returns the time in nanoseconds.
 pub fn time(command: &mut Command) -> Done<f64> {
     let begin = Instant::now();
     let status = command.status()?;
@@ -113,7 +113,7 @@ pub fn time(command: &mut Command) -> Done<f64> {
     Ok(took.as_nanos() as f64)
 }
 
-/// Returns the command with its stdin and output discarded.
+/// Runs a command with its stdin and output discarded, and returns the time in nanoseconds.
 pub fn time_silent(command: &mut Command) -> Done<f64> {
     time(
         command

@@ -34,7 +34,7 @@ fn ratio(value: f64) -> String {
     }
 }
 
-/// The columns of a comparison.
+/// Returns the columns of a comparison.
 fn columns(row: u8, line: &Line) -> [String; 9] {
     let spread = line
         .spread
@@ -55,7 +55,7 @@ fn columns(row: u8, line: &Line) -> [String; 9] {
     ]
 }
 
-/// A line for people.
+/// Returns a line for people.
 pub fn text(row: u8, line: &Line) -> String {
     let [row, what, ours, against, theirs, value, spread, target, met] = columns(row, line);
     format!(
@@ -63,7 +63,7 @@ pub fn text(row: u8, line: &Line) -> String {
     )
 }
 
-/// A line for programs: times in ns, rates in events or bytes a second.
+/// Returns a line for programs, with times in ns and rates in events or bytes per second.
 pub fn json(row: u8, line: &Line) -> Value {
     let (at_most, at_least) = match line.target {
         Target::AtMost(limit) => (Some(limit), None),
@@ -78,11 +78,12 @@ pub fn json(row: u8, line: &Line) -> Value {
     })
 }
 
-/// Where the results stand in the page; the rest of it is written by hand.
+/// The start of the results in the page; the rest of the page is handwritten.
 const BEGIN: &str = "<!-- results: written by the benches -->\n";
 const END: &str = "<!-- end of the results -->";
 
-/// `page` with the results in their place: how they were made, on what, and what was found.
+/// Returns `page` with new results: the command that made them, the machine, and the
+/// comparisons.
 pub fn page(
     page: &str,
     lines: &[(u8, Line)],

@@ -1,7 +1,7 @@
-//! What holds for any bytes. Each function takes what a fuzzer made, and panics where
-//! something does not hold.
+//! Properties that hold for any bytes. Each function takes the bytes of a fuzzer, and panics if
+//! a property does not hold.
 //!
-//! From the directory of the project, for some minutes each:
+//! To fuzz each target for some minutes, run this in the directory of the project:
 //!
 //! ```sh
 //! cargo fuzz run --fuzz-dir tests/fuzz -s none --features fuzz line -- -max_total_time=300
@@ -14,7 +14,7 @@ mod segments;
 pub use line::line;
 pub use segments::segments;
 
-/// A line of ours, without its `\n`, whose frame and checksum are right.
+/// Returns a line of runlog, without its `\n`, with a valid envelope and checksum.
 fn framed(seq: u64, rest: &[u8]) -> Vec<u8> {
     let frame = format!(
         r#"{{"v":1,"seq":{seq},"id":"01m80eeqmy{seq:016}","ts":"2026-11-22T01:38:12.768032Z","#

@@ -1,16 +1,16 @@
-//! One line, as it is and with a frame that is right.
+//! One line, both unchanged and with a valid envelope.
 
 use runlog::log::{Envelope, RunState, apply_foreign};
 
 use crate::framed;
 
-/// Nothing panics; what is taken for an event of ours has a checksum that fits; the state
-/// can be written, is short, and reads back.
+/// Asserts that nothing panics, that every event of runlog has a matching checksum, and that the
+/// state can be written, is short, and can be read again.
 pub fn line(data: &[u8]) {
     let mut state = RunState::default();
     take(&mut state, data);
     apply_foreign(&mut state, data);
-    // A checksum is not hit on by chance.
+    // Random bytes never have a valid checksum.
     for seq in 0..2 {
         let framed = framed(seq, data);
         take(&mut state, &framed);
@@ -20,7 +20,7 @@ pub fn line(data: &[u8]) {
     let _: RunState = serde_json::from_str(summary.get()).expect("a summary reads back");
 }
 
-/// Takes it, if it is an event.
+/// Applies the line if it is an event.
 fn take(state: &mut RunState, line: &[u8]) {
     let Ok(env) = Envelope::parse(line) else {
         return;

@@ -1,8 +1,8 @@
 //! A run's log of any bytes, in up to three segments.
 //!
-//! The first two bytes say where it is cut. A line that begins with `+` becomes an event
-//! of ours whose frame is right: the byte behind it is added to its number, so that there
-//! are copies and gaps, and the rest is its body.
+//! The first two bytes say where to cut it. A line that starts with `+` becomes an event of
+//! runlog with a valid envelope: the next byte is added to its number, so that there are copies
+//! and gaps, and the rest is its body.
 
 use std::fs;
 use std::io::Write as _;
@@ -18,15 +18,15 @@ use runlog::volume::{Dir, Volume};
 
 use crate::framed;
 
-/// What a reader gave out.
+/// An item that a reader returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Read {
     Line(Vec<u8>),
     Damage(String),
 }
 
-/// A compressed segment reads as it did before; the last lines are the last ones; the
-/// summary counts what there is; what is appended is read behind all that was.
+/// Asserts that a compressed segment reads as before, that the last lines are the last ones,
+/// that the summary has the right counts, and that an appended event comes after all others.
 pub fn segments(data: &[u8]) {
     let Some((cuts, rest)) = data.split_at_checked(2) else {
         return;
@@ -49,7 +49,7 @@ pub fn segments(data: &[u8]) {
     assert_eq!(plain, read_back, "compressed segments read otherwise");
 
     let lines: Vec<&Vec<u8>> = plain.iter().filter_map(line_of).collect();
-    // Only a reader that starts at the first segment sees that a line is a copy of one in
+    // Only a reader that starts at the first segment detects that a line is a copy of one in
     // another segment.
     let is_copy = |read: &Read| matches!(read, Read::Damage(why) if why.ends_with("before"));
     let asked = if plain.iter().any(is_copy) {
@@ -76,7 +76,7 @@ fn line_of(read: &Read) -> Option<&Vec<u8>> {
     }
 }
 
-/// The log that the bytes stand for.
+/// Returns the log that the bytes describe.
 fn log_of(data: &[u8]) -> Vec<u8> {
     let mut log = Vec::new();
     let mut seq: u64 = 0;
@@ -95,12 +95,12 @@ fn log_of(data: &[u8]) -> Vec<u8> {
     log
 }
 
-/// Writes the log in segments; says which are sealed.
+/// Writes the log in segments, and returns the names of the sealed ones.
 fn write(dir: &Path, log: &[u8], cuts: &[u8]) -> Vec<String> {
     let mut names = Vec::new();
     let mut rest = log;
     for (number, cut) in cuts.iter().enumerate() {
-        // A segment ends with a line.
+        // End a segment after a whole line.
         let lines = rest
             .split_inclusive(|b| *b == b'\n')
             .take(usize::from(*cut % 16));
@@ -121,7 +121,7 @@ fn write(dir: &Path, log: &[u8], cuts: &[u8]) -> Vec<String> {
     names
 }
 
-/// The number of the first event of ours.
+/// Returns the number of the first event of runlog.
 fn first_seq(log: &[u8]) -> u64 {
     let mut lines = log.split(|b| *b == b'\n');
     lines
@@ -149,15 +149,15 @@ fn all(reader: &mut Reader) -> Vec<Read> {
     while let Some(item) = reader.next_item().expect("an item") {
         read.push(match item {
             Item::Event(_, line) | Item::Foreign(_, line) => Read::Line(line.to_vec()),
-            // The name of the file is not that of before.
+            // Omit the name of the file, which may have changed.
             Item::Damage(d) => Read::Damage(format!("{} {} {}", d.line, d.offset, d.reason)),
         });
     }
     read
 }
 
-/// A writer that is not refused adds its event behind what can be read, and nothing that
-/// could be read is lost.
+/// Asserts that a writer, unless it is refused, adds its event after all readable lines, and
+/// that no readable line is lost.
 fn append(volume: &Volume, dir: &Dir, before: &[Read]) {
     let run = "r".parse().expect("an id");
     let Ok(log) = RunLog::open(volume, &run) else {

@@ -1,4 +1,4 @@
-//! What was found once is held: each file of the corpus is tried.
+//! Regression tests: each file of the corpus must be accepted.
 
 use std::fs;
 use std::path::Path;

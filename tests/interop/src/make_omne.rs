@@ -1,6 +1,6 @@
-//! Writes runs with omne-cli's own code: what is in `fixtures/parents/`.
+//! Writes the runs in `fixtures/parents/` with omne-cli's own code.
 //!
-//! `make-omne DIR`: DIR must not be there yet.
+//! `make-omne DIR`: DIR must not exist.
 
 mod damage;
 
@@ -52,14 +52,14 @@ fn omne(dir: &Path) -> Done {
     running.started("test")?;
     running.save()?;
 
-    // The writer died within the last line.
+    // The writer died in the middle of the last line.
     let torn_tail = Pipe::new(dir, "torn-tail")?;
     torn_tail.begin()?;
     torn_tail.node("build", true)?;
     torn_tail.put(torn(&serde_json::to_string(&torn_tail.start_of("test"))?))?;
     torn_tail.save()?;
 
-    // The writer died within a line, and another omne appended to it.
+    // The writer died in the middle of a line, and another omne appended to it.
     let glued = Pipe::new(dir, "glued-line")?;
     glued.begin()?;
     glued.node("build", true)?;
@@ -79,7 +79,7 @@ fn ts(second: u64) -> String {
     format!("2026-04-15T12:00:{second:02}Z")
 }
 
-/// A run that omne's own code writes, in a volume of its own.
+/// A run that omne's own code writes, in a separate volume.
 struct Pipe {
     volume: PathBuf,
     target: PathBuf,

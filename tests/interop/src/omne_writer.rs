@@ -1,8 +1,8 @@
 //! A process that appends to a run with omne-cli's own code, as `omne` itself does.
 //!
-//! `omne-writer ROOT RUN WRITER THREADS EVENTS PAUSE_US`: each thread appends that many
-//! events, all through one open log, and rests that long after each. The id of an event
-//! is `WRITER.THREAD.NUMBER`; it is printed once `EventLog::append` has returned.
+//! `omne-writer ROOT RUN WRITER THREADS EVENTS PAUSE_US`: each thread appends EVENTS events
+//! through one shared log, and pauses for PAUSE_US microseconds after each. The id of an event
+//! is `WRITER.THREAD.NUMBER`. It is printed after `EventLog::append` has returned.
 
 use std::env;
 use std::error::Error;
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                         let id = format!("{writer}.{thread}.{number}");
                         log.append(&event(&id, run, number))
                             .map_err(|e| format!("{id}: {e}"))?;
-                        // One write for each line, so that a kill cuts none.
+                        // One write per line, so that a kill tears none.
                         let ack = format!("{id}\n");
                         std::io::stdout()
                             .write_all(ack.as_bytes())
@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     })
 }
 
-/// Events of several kinds, short and long, in turn.
+/// Returns an event. Kinds and lengths vary with the number.
 fn event(id: &str, run: &str, number: usize) -> Event {
     let (id, run_id) = (id.to_owned(), run.to_owned());
     let ts = "2026-04-15T12:00:00Z".to_owned();

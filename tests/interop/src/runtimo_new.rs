@@ -1,8 +1,8 @@
-//! runtimo-core 0.10.3, as its own users run it. Both versions define the same symbols for
-//! C, so no program can hold both.
+//! runtimo-core 0.10.3, used like its own users do. Both versions define the same symbols for C,
+//! so no program can link both.
 //!
-//! `runtimo-new make DIR` writes what is in `fixtures/parents/`; DIR must not be there yet.
-//! `runtimo-new read FILE` prints what its reader finds, one event in a line.
+//! `runtimo-new make DIR` writes the logs in `fixtures/parents/`; DIR must not exist.
+//! `runtimo-new read FILE` prints the events that its reader finds, one per line.
 
 mod damage;
 
@@ -14,7 +14,7 @@ use runtimo::{WalEvent, WalEventType, WalReader, WalWriter};
 use runtimo_core_0_10 as runtimo;
 use serde_json::json;
 
-/// Of the first event, in seconds: later than the markers.
+/// The time of the first event in seconds, which is later than the markers.
 const BEGIN: u64 = 1_795_330_000;
 
 fn main() -> Done {
@@ -34,7 +34,7 @@ fn main() -> Done {
     }
 }
 
-/// 0.10.3 marks each opening, and tells the command behind the end of its job.
+/// Writes all logs. 0.10.3 marks each opening, and records the command after the end of its job.
 fn make_all(dir: &Path) -> Done {
     let whole = dir.join("wal.jsonl");
     job(&whole, "4f1c9e0b7a2d", "ShellExec", 0, Some(Ok(2)))?;
@@ -47,7 +47,7 @@ fn make_all(dir: &Path) -> Done {
     fs::copy(&whole, &torn_tail)?;
     put(&torn_tail, torn(&next))?;
 
-    // What is glued on here is the marker of the next writer.
+    // The line that is glued on here is the marker of the next writer.
     let glued = dir.join("glued-line.jsonl");
     fs::copy(&torn_tail, &glued)?;
     job(&glued, "e4b2", "ShellExec", 10, Some(Ok(1)))?;

@@ -1,8 +1,8 @@
-//! runtimo-core 0.1.4, as its own users run it. Both versions define the same symbols for
-//! C, so no program can hold both.
+//! runtimo-core 0.1.4, used like its own users do. Both versions define the same symbols for C,
+//! so no program can link both.
 //!
-//! `runtimo-old make DIR` writes what is in `fixtures/parents/`; DIR must not be there yet.
-//! `runtimo-old read FILE` prints what its reader finds, one event in a line.
+//! `runtimo-old make DIR` writes the logs in `fixtures/parents/`; DIR must not exist.
+//! `runtimo-old read FILE` prints the events that its reader finds, one per line.
 
 mod damage;
 
@@ -14,7 +14,7 @@ use runtimo::{WalEvent, WalEventType, WalReader, WalWriter};
 use runtimo_core_0_1 as runtimo;
 use serde_json::json;
 
-/// Of the first event, in seconds.
+/// The time of the first event, in seconds.
 const BEGIN: u64 = 1_715_800_000;
 
 fn main() -> Done {
@@ -34,7 +34,7 @@ fn main() -> Done {
     }
 }
 
-/// 0.1.4 writes two events for a job, and one for a job that never ended.
+/// Writes all logs. 0.1.4 writes two events for a job, and one for a job that never ended.
 fn make_all(dir: &Path) -> Done {
     let whole = dir.join("wal.jsonl");
     job(&whole, "4f1c9e0b7a2d", "FileRead", 0, Some(Ok(2)))?;
@@ -59,7 +59,7 @@ fn make_all(dir: &Path) -> Done {
     put(&garbage, GARBAGE)?;
     job(&garbage, "e4b2", "FileRead", 10, Some(Ok(1)))?;
 
-    // The rotation of runtimo replaces the extension: `wal.jsonl` becomes `wal.wal.1`.
+    // runtimo's rotation replaces the extension: `wal.jsonl` becomes `wal.wal.1`.
     let rotated = dir.join("rotated");
     fs::create_dir(&rotated)?;
     let wal = rotated.join("wal.jsonl");
@@ -88,7 +88,7 @@ fn event(second: u64, event_type: WalEventType, job: &str, capability: &str) -> 
     }
 }
 
-/// A job that begins at `second` and ends well or badly after some seconds.
+/// Writes a job that starts at `second` and completes or fails after some seconds.
 fn job(
     wal: &Path,
     job: &str,

@@ -1,4 +1,4 @@
-//! What the machine can do at best.
+//! The best performance that the machine allows.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -38,14 +38,14 @@ impl Floor {
     }
 
     fn write(&mut self) -> Done {
-        // One call: a short one would be a failure of the bench.
+        // A single call: a short write would be a failure of the benchmark.
         match self.file.write(&LINE)? {
             EVENT => Ok(()),
             _ => Err("a short write".into()),
         }
     }
 
-    /// Reads the file by 256 KiB and counts its lines.
+    /// Reads the file in chunks of 256 KiB and counts its lines.
     fn lines(&mut self) -> Done<u64> {
         let mut buf = vec![0; 256 << 10];
         let mut count = 0;
@@ -58,7 +58,7 @@ impl Floor {
         }
     }
 
-    /// The last 4 KiB of each run's log.
+    /// Reads the last 4 KiB of each run's log.
     fn last_blocks(&self) -> Done<u64> {
         let mut buf = [0; 4096];
         let mut count = 0;
@@ -70,14 +70,14 @@ impl Floor {
         Ok(count)
     }
 
-    /// `/proc/<pid>/stat` of all processes, split into its fields.
+    /// Reads `/proc/<pid>/stat` of all processes and splits it into its fields.
     fn processes() -> Done<u64> {
         let mut count = 0;
         let mut buf = Vec::with_capacity(1024);
         for entry in fs::read_dir("/proc")? {
             let name = entry?.file_name();
             let pid = name.to_str().and_then(|name| name.parse::<u32>().ok());
-            // It may have ended meanwhile.
+            // The process may have ended in the meantime.
             if let Some(pid) = pid
                 && let Ok(mut file) = File::open(format!("/proc/{pid}/stat"))
             {

@@ -1,4 +1,4 @@
-//! Processes that make conditions for a bench.
+//! Processes that create conditions for a benchmark.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -22,7 +22,7 @@ pub fn hold(file: &str) -> Done {
     }
 }
 
-/// Prints so many bytes in lines, by 64 KiB: a job.
+/// Prints `bytes` bytes in lines, in writes of 64 KiB, like a job.
 pub fn print(bytes: usize) -> Done {
     let block: Vec<u8> =
         b"[ 42%] Building object src/log/append.o: all fine so far, going on ...\n"
@@ -41,7 +41,7 @@ pub fn print(bytes: usize) -> Done {
     Ok(())
 }
 
-/// Without the line buffer that std puts before it.
+/// Returns stdout without std's line buffer.
 fn bare_stdout() -> Done<std::os::fd::OwnedFd> {
     use std::os::fd::AsFd;
     Ok(io::stdout().as_fd().try_clone_to_owned()?)

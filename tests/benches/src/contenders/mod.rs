@@ -1,4 +1,4 @@
-//! What is measured, each in a process of its own.
+//! The contenders, each in a separate process.
 
 mod floor;
 mod helpers;
@@ -10,7 +10,7 @@ pub use ours::write_run;
 
 use crate::serve::{Done, serve as serve_stdin};
 
-/// Events are lines of so many bytes.
+/// The length of an event's line, in bytes.
 pub const EVENT: usize = 388;
 
 /// Serves the contender `what`.

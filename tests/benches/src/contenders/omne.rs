@@ -54,8 +54,8 @@ impl Server for Omne {
 const ID: &str = "01kp8a00000000000000000000";
 const TS: &str = "2026-04-15T12:00:00Z";
 
-/// An event of [`EVENT`] bytes with its `\n`. Its id and its time are given: omne makes
-/// them outside of its append, runlog within.
+/// Returns an event of [`EVENT`] bytes with its `\n`. The id and the time are given: omne
+/// creates them before the append, and runlog during it.
 fn event(run: &str) -> Done<Event> {
     let of = |pad: usize| {
         Event::GatePassed(GatePassed {
@@ -72,7 +72,7 @@ fn event(run: &str) -> Done<Event> {
     Ok(of(EVENT.checked_sub(bare).ok_or("too long a name")?))
 }
 
-/// Writes a finished run of `events` events: the bytes that its own append writes.
+/// Writes a finished run of `events` events, with the bytes that omne's own append writes.
 pub fn write_run(root: &Path, run: &str, events: u64) -> Done {
     let path = EventLog::for_run(root, run)?.path().to_owned();
     let mut file = BufWriter::new(File::create(path)?);

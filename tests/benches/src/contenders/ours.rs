@@ -14,10 +14,10 @@ use serde_json::value::RawValue;
 use super::EVENT;
 use crate::serve::{Done, Server};
 
-/// Events of a batch.
+/// The number of events in a batch.
 const BATCH: u64 = 16;
 
-/// A run open to append to, and to be read.
+/// A run that is open for appending and reading.
 pub struct Ours {
     log: RunLog,
     notes: Notes,
@@ -25,7 +25,7 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// Opens a run that is there, or makes it.
+    /// Opens an existing run, or creates it.
     pub fn open(root: &str, run: &str) -> Done<Self> {
         let volume = Volume::create(Path::new(root))?;
         let run: RunId = run.parse()?;
@@ -39,7 +39,7 @@ impl Ours {
         })
     }
 
-    /// Appends batches, each of so many events.
+    /// Appends batches of `events` events each.
     fn batches(&self, n: u64, events: u64, durability: Durability) -> Done<u64> {
         for _ in 0..n {
             let drafts: Done<Vec<Draft>> = (0..events).map(|_| self.notes.draft()).collect();
@@ -61,7 +61,7 @@ impl Server for Ours {
                 Err(AppendError::NotWritten(StorageError::LockTimeout { .. })) => Ok(0),
                 Err(e) => Err(e.into()),
             },
-            // What `runlog::log::fold` does, counted.
+            // The same as `runlog::log::fold`, but counted.
             "fold" => {
                 let mut reader = Reader::open(self.log.dir())?;
                 let mut fold = Fold::default();
@@ -96,14 +96,14 @@ impl Server for Ours {
     }
 }
 
-/// Makes the events of a run.
+/// A generator of a run's events.
 pub struct Notes {
     run: RunId,
     data: Box<RawValue>,
 }
 
-/// Notes whose lines are [`EVENT`] bytes long, `\n` included, while their numbers have
-/// five digits.
+/// Returns a generator of notes whose lines are [`EVENT`] bytes long, including `\n`, as long as
+/// their numbers have five digits.
 pub fn notes(run: &RunId) -> Done<Notes> {
     let data = |pad: usize| {
         let text = "x".repeat(pad);
@@ -123,10 +123,10 @@ pub fn notes(run: &RunId) -> Done<Notes> {
 }
 
 impl Notes {
-    /// The next event.
+    /// Returns the next event.
     ///
     /// # Errors
-    /// None, while the data are JSON.
+    /// None, because the data is valid JSON.
     pub fn draft(&self) -> Done<Draft> {
         let note = Note {
             name: "bench".into(),
@@ -136,7 +136,7 @@ impl Notes {
     }
 }
 
-/// Writes a run of `events` events to a volume, in all, and closes it if asked to.
+/// Writes a run with a total of `events` events to a volume, and closes it if `closed` is set.
 pub fn write_run(volume: &Volume, run: &RunId, events: u64, closed: bool) -> Done {
     let log = RunLog::open_or_create(volume, run, None)?;
     let notes = notes(run)?;

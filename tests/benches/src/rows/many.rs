@@ -1,4 +1,4 @@
-//! What several rows do.
+//! Operations that several rows share.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -8,47 +8,47 @@ use crate::context::{Context, Scratch};
 use crate::process::Contender;
 use crate::serve::Done;
 
-/// The run that is measured.
+/// The run to measure.
 pub const RUN: &str = "bench-01kp8a0000000000000000000a";
 
-/// The volume of a contender, with the directory of runs.
+/// Creates the volume of a contender, with the directory of runs.
 pub fn volume(scratch: &Scratch, name: &str) -> Done<PathBuf> {
     let root = scratch.sub(name)?;
     std::fs::create_dir_all(root.join(".omne/var/runs"))?;
     Ok(root)
 }
 
-/// The log of a run.
+/// Returns the log of a run.
 pub fn log_of(root: &Path, run: &str) -> PathBuf {
     root.join(".omne/var/runs").join(run).join("events.jsonl")
 }
 
-/// runlog, appending to the run in a volume.
+/// Starts a runlog that appends to the run in a volume.
 pub fn ours(root: &Path) -> Done<Contender> {
     Contender::own("ours", &[root.as_os_str(), RUN.as_ref()])
 }
 
-/// omne, appending to the run in a volume.
+/// Starts an omne that appends to the run in a volume.
 pub fn omne(root: &Path) -> Done<Contender> {
     Contender::own("omne", &[root.as_os_str(), RUN.as_ref()])
 }
 
-/// Makes many copies of one run.
+/// Starts `n` contenders.
 pub fn group(n: u64, start: impl Fn() -> Done<Contender>) -> Done<Vec<Contender>> {
     (0..n).map(|_| start()).collect()
 }
 
-/// Bare system calls on a file.
+/// Starts bare system calls on a file.
 pub fn floor(file: &Path) -> Done<Contender> {
     Contender::own("floor", &[file])
 }
 
-/// A version of runtimo-core at a WAL.
+/// Starts a version of runtimo-core on a WAL.
 pub fn runtimo(context: &Context, program: &str, wal: &Path) -> Done<Contender> {
     Contender::start(Command::new(context.program(program)).arg(wal))
 }
 
-/// How many lines a file has.
+/// Returns the number of lines in a file.
 pub fn lines(path: &Path) -> Done<u64> {
     let mut lines = 0;
     let mut file = File::open(path)?;
@@ -61,7 +61,7 @@ pub fn lines(path: &Path) -> Done<u64> {
     }
 }
 
-/// That a file has as many lines as were acknowledged.
+/// Checks that a file has as many lines as were acknowledged.
 pub fn expect_lines(path: &Path, expected: u64) -> Done {
     match lines(path)? {
         found if found == expected => Ok(()),

@@ -26,20 +26,20 @@ use crate::serve::Done;
 
 /// One row of the table.
 pub trait Row {
-    /// The number in the table.
+    /// Returns the number in the table.
     fn number(&self) -> u8;
 
-    /// What is measured.
+    /// Returns the work to measure.
     fn work(&self) -> &'static str;
 
-    /// Measures it and checks that the work was done.
+    /// Measures the work and checks that it was done.
     ///
     /// # Errors
     /// A contender failed, or did not do its work.
     fn measure(&self, context: &Context, scratch: &Scratch) -> Done<Vec<Line>>;
 }
 
-/// All rows, in order.
+/// Returns all rows in order.
 pub fn all() -> Vec<Box<dyn Row>> {
     vec![
         Box::new(r01_append::Append),

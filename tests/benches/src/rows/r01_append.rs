@@ -1,4 +1,4 @@
-//! Row 1: one process appends, not durable.
+//! Row 1: one process appends without syncs.
 
 use super::{Row, many};
 use crate::context::{Context, Scratch};

@@ -1,4 +1,4 @@
-//! Row 3: one process appends, each event durable. In lockstep.
+//! Row 3: one process appends durable events, in lockstep.
 
 use super::{Row, many};
 use crate::context::{Context, Scratch};
@@ -6,7 +6,7 @@ use crate::measure::Target::AtLeast;
 use crate::measure::{Line, Mode, Unit, lockstep};
 use crate::serve::Done;
 
-/// Events that the WAL of 0.1.4 holds already.
+/// The number of events that the WAL of 0.1.4 already has.
 const FILLED: u64 = 10_000;
 
 pub struct Durable;
@@ -40,7 +40,8 @@ impl Row for Durable {
         ];
         let samples = lockstep(rounds, operations, &mut modes)?;
         drop(modes);
-        // Apart from the others: it rewrites 4 MB for each event, and what comes next pays.
+        // Separate from the others: it rewrites 4 MB for each event, which slows down whatever
+        // comes next.
         let mut modes: [Mode<'_>; 2] = [
             Box::new(|| ours.each("durable", 1)),
             Box::new(|| old.each("append", 1)),
@@ -50,9 +51,9 @@ impl Row for Durable {
         let all = (rounds * (operations + 1)) as u64;
         many::expect_lines(&many::log_of(&root, many::RUN), 2 * all)?;
         many::expect_lines(&bare, all)?;
-        // It begins with a marker.
+        // The WAL starts with a marker.
         many::expect_lines(&new_wal, all + 1)?;
-        // Each append leaves an empty line behind the one before.
+        // Each append leaves an empty line after the previous one.
         if many::lines(&old_wal)? < FILLED + all {
             return Err("0.1.4 did not append".into());
         }

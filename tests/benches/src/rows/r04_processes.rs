@@ -1,4 +1,4 @@
-//! Row 4: several processes append to one run, each event durable.
+//! Row 4: several processes append durable events to one run.
 
 use std::time::Instant;
 
@@ -41,7 +41,7 @@ impl Row for Processes {
             let written = each * processes * (rounds as u64 + 1);
             many::expect_lines(&many::log_of(&root, many::RUN), written)?;
             many::expect_lines(&bare, written)?;
-            // Each of them begins with a marker.
+            // Each process starts with a marker.
             many::expect_lines(&wal, written + processes)?;
             let [ours, floor, new] = samples.as_slice() else {
                 return Err("three modes".into());
@@ -65,7 +65,7 @@ impl Row for Processes {
     }
 }
 
-/// All at once: nanoseconds for each event, from the first begin to the last end.
+/// Runs all at once. Returns nanoseconds per event, from the first start to the last end.
 fn together(contenders: &mut [Contender], what: &str) -> Done<f64> {
     let begin = Instant::now();
     contenders.iter_mut().try_for_each(|c| c.send(what))?;

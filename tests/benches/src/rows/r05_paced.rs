@@ -1,4 +1,4 @@
-//! Row 5: eight processes at one run, each with an event a millisecond.
+//! Row 5: eight processes append to one run, each with an event per millisecond.
 
 use super::{Row, many};
 use crate::context::{Context, Scratch};
@@ -8,7 +8,7 @@ use crate::process::Contender;
 use crate::serve::Done;
 
 const PROCESSES: u64 = 8;
-/// Between two events of one process, in microseconds.
+/// The time between two events of one process, in microseconds.
 const PERIOD_US: u64 = 1000;
 
 pub struct Paced;
@@ -30,7 +30,7 @@ impl Row for Paced {
         );
         let mut ours = many::group(PROCESSES, || many::ours(&our_root))?;
         let mut omne = many::group(PROCESSES, || many::omne(&omne_root))?;
-        // The part of the rate that was reached, in each round after the first.
+        // The share of the rate that was reached, in each round after the first.
         let (mut our_rate, mut omne_rate) = (Samples::default(), Samples::default());
         let mut modes: [Mode<'_>; 2] = [
             Box::new(|| pace(&mut ours, events, &mut our_rate)),
@@ -69,7 +69,7 @@ impl Row for Paced {
     }
 }
 
-/// The 99th percentile of all appends, in nanoseconds; the rate goes to `rate`.
+/// Returns the 99th percentile of all appends in nanoseconds, and adds the rate to `rate`.
 fn pace(group: &mut [Contender], events: u64, rate: &mut Samples) -> Done<f64> {
     let what = format!("pace {events} {PERIOD_US}");
     group.iter_mut().try_for_each(|c| c.send(&what))?;
@@ -80,7 +80,7 @@ fn pace(group: &mut [Contender], events: u64, rate: &mut Samples) -> Done<f64> {
         longest = longest.max(numbers.next().ok_or("no time")?);
         each.0.extend(numbers);
     }
-    // The last event is due one period before the end of its own.
+    // The last event is due one period before its process ends.
     let took = longest + PERIOD_US as f64 * 1e3;
     rate.0.push(each.0.len() as f64 * 1e9 / took);
     Ok(each.at(0.99))

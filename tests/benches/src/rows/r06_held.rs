@@ -11,7 +11,7 @@ use crate::measure::{Figure, Line, Unit};
 use crate::process::Contender;
 use crate::serve::Done;
 
-/// Processes that try to append at the same time.
+/// The number of processes that try to append at the same time.
 const PROCESSES: u64 = 4;
 
 pub struct Held;
@@ -35,7 +35,7 @@ impl Row for Held {
         let mut omne = many::group(PROCESSES, || many::omne(&omne_root))?;
         let our_log = many::log_of(&our_root, many::RUN);
         let omne_log = many::log_of(&omne_root, many::RUN);
-        // The log is there, and its end is known.
+        // Make sure that the log exists and its end is known.
         let first = ours.first_mut().ok_or("no process")?;
         first.each("append", 1)?;
         let (mut taken, mut taken_of_omne) = (0, 0);
@@ -57,12 +57,12 @@ impl Row for Held {
     }
 }
 
-/// How many of the processes got their event in, while another holds the lock.
+/// Returns how many of the processes appended their event while another one holds the lock.
 fn attempts(lock: &Path, group: &mut [Contender]) -> Done<u64> {
     let _holder = Contender::own("hold", &[lock])?;
     for contender in group.iter_mut() {
         contender.send("try 1")?;
-        // They begin at different moments of the 100 ms.
+        // Start them at different moments of the 100 ms.
         thread::sleep(Duration::from_millis(23));
     }
     let mut taken = 0;

@@ -1,4 +1,4 @@
-//! Row 7: a whole run is read and folded, every checksum checked.
+//! Row 7: a whole run is read and folded, and every checksum is checked.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +13,7 @@ use crate::measure::{Figure, Line, Mode, Samples, Unit, interleave};
 use crate::process::{Answer, Contender, time_silent};
 use crate::serve::Done;
 
-/// Bytes of memory that a reader may need at any size: the 16 MB.
+/// The maximum memory of a reader at any size, in bytes.
 const MEMORY: f64 = 16e6;
 
 pub struct Reading;
@@ -44,7 +44,8 @@ impl Row for Reading {
     }
 }
 
-/// `bytes`: of the log. With the slowest two, which would take minutes for a GiB, or without.
+/// Measures with a log of `bytes` bytes. `with_slow` includes the slowest two contenders, which
+/// would take minutes for a GiB.
 fn measure(context: &Context, dir: &Path, bytes: u64, with_slow: bool) -> Done<Vec<Line>> {
     let events = bytes / EVENT as u64;
     let root = dir.join("ours");
@@ -58,7 +59,7 @@ fn measure(context: &Context, dir: &Path, bytes: u64, with_slow: bool) -> Done<V
     let wal = dir.join("wal.jsonl");
     many::runtimo(context, "runtimo-new", &wal)?.each("fill", events)?;
 
-    // A process of its own for each round: what it holds and frees is part of the work.
+    // A separate process for each round: allocating and freeing its memory is part of the work.
     let mut peak: f64 = 0.0;
     let mut peak_of_omne: f64 = 0.0;
     let whole = |answer: Answer| match answer.count {
@@ -97,7 +98,7 @@ fn measure(context: &Context, dir: &Path, bytes: u64, with_slow: bool) -> Done<V
     let size = format!("{} MiB", bytes >> 20);
     let line = |what: &str, ours, peer, target: Target| {
         let what = format!("{what} of {size}");
-        // Rates: ours over theirs is how much faster it is.
+        // For rates, the multiple is how much faster runlog is.
         Line::times(&what, Unit::Bandwidth, ours, peer, target)
     };
     let mut lines = vec![

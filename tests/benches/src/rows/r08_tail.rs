@@ -54,7 +54,7 @@ impl Row for Tail {
         ];
         let commands = lockstep(context.rounds(), context.n(20, 5), &mut modes)?;
         drop(modes);
-        // Each in a process of its own, from its start to its end.
+        // Each in a separate process, from its start to its end.
         let mut modes: [Mode<'_>; 2] = [
             Box::new(|| time_silent(&mut ours())),
             Box::new(|| {

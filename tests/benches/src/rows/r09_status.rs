@@ -28,7 +28,8 @@ impl Row for Status {
     fn measure(&self, context: &Context, scratch: &Scratch) -> Done<Vec<Line>> {
         let runs = context.n(10_000, 300);
         let mut lines = measure(context, &scratch.sub("short")?, runs, 20, 1, 4.0)?;
-        // omne reads 8 GB here, for minutes, each round: it gets a twentieth of the runs.
+        // omne reads 8 GB here, which takes minutes per round, so it gets a twentieth of the
+        // runs.
         lines.extend(measure(
             context,
             &scratch.sub("long")?,
@@ -45,7 +46,7 @@ fn name(number: usize) -> String {
     format!("bench-01kp8a{number:020}")
 }
 
-/// `part`: omne gets only one run of so many; its time is taken so many times.
+/// Measures. omne gets only one of `part` runs, and its time is multiplied by `part`.
 fn measure(
     context: &Context,
     dir: &Path,
@@ -58,7 +59,7 @@ fn measure(
     fs::create_dir(&root)?;
     let volume = Volume::create(&root)?;
     for number in 0..runs {
-        // Forty runs share one file, or the long ones would be 8 GB twice.
+        // Forty runs share one file. Otherwise the long ones would take 8 GB twice.
         let first = number - number % 40;
         let run = name(number);
         if events > 100 && number != first {
@@ -127,7 +128,7 @@ fn measure(
     ])
 }
 
-/// A run directory whose log is the one of another.
+/// Creates a run directory whose log is that of another run.
 fn link(from: &Path, to: &Path) -> Done {
     let dir = to.parent().ok_or("no directory")?;
     fs::create_dir_all(dir)?;

@@ -1,4 +1,4 @@
-//! Row 10: what a look at the machine costs.
+//! Row 10: the time of a snapshot of the machine.
 
 use super::{Row, many};
 use crate::context::{Context, Scratch};
@@ -6,7 +6,7 @@ use crate::measure::Target::{AtLeast, AtMost};
 use crate::measure::{Figure, Line, Mode, Unit, interleave};
 use crate::serve::Done;
 
-/// Nanoseconds that a snapshot of the host may take.
+/// The maximum time of a snapshot of the host, in nanoseconds.
 const HOST: f64 = 200e3;
 
 pub struct Telemetry;
@@ -42,7 +42,7 @@ impl Row for Telemetry {
         drop(modes);
         let mut modes: [Mode<'_>; 2] = [
             Box::new(|| ours.each("host", n)),
-            // It keeps its answer for 30 s: a new process each time.
+            // It caches its answer for 30 s, so use a new process each time.
             Box::new(|| many::runtimo(context, "runtimo-old", &wal)?.each("telemetry", 1)),
         ];
         let host = interleave(context.n(7, 2), &mut modes)?;

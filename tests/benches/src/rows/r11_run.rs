@@ -1,4 +1,4 @@
-//! Row 11: what `run` adds to a job that does nothing. In lockstep.
+//! Row 11: the time that `run` adds to a job that does nothing, in lockstep.
 
 use std::fs;
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::measure::{Figure, Line, Mode, Samples, Unit, lockstep};
 use crate::process::time_silent;
 use crate::serve::Done;
 
-/// Nanoseconds that every stage, durable and with its snapshots, may add.
+/// The maximum added time with every stage, durable and with its snapshots, in nanoseconds.
 const ADDED: f64 = 6e6;
 
 pub struct RunTrue;
@@ -44,7 +44,8 @@ impl Row for RunTrue {
         };
         let mut alone: [Mode<'_>; 2] = [Box::new(ours), Box::new(bare)];
         let alone = lockstep(rounds, operations, &mut alone)?;
-        // Apart: it works for 40 ms, and what comes next finds cold caches.
+        // Separate from the others: it works for 40 ms, so whatever comes next finds cold
+        // caches.
         let mut beside: [Mode<'_>; 3] = [Box::new(ours), Box::new(bare), Box::new(of_runtimo)];
         let beside = lockstep(rounds, operations, &mut beside)?;
         let all = 2 * rounds * (operations + 1);
@@ -77,7 +78,7 @@ impl Row for RunTrue {
     }
 }
 
-/// What each round took more than the bare command.
+/// Returns how much longer than the bare command each round took.
 fn added(all: &Samples, bare: &Samples) -> Samples {
     let added = all.0.iter().zip(&bare.0).map(|(all, bare)| all - bare);
     Samples(added.collect())

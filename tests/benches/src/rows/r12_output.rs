@@ -1,4 +1,4 @@
-//! Row 12: a job that prints a GiB, by 64 KiB.
+//! Row 12: a job that prints a GiB in writes of 64 KiB.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -100,7 +100,7 @@ impl Row for Output {
     }
 }
 
-/// One run, whose output has to be stored in full; it is removed afterwards.
+/// Measures one run, whose output must be stored in full. The run is removed afterward.
 fn captured(root: &Path, bytes: u64, run: impl FnOnce() -> Done<f64>) -> Done<f64> {
     let took = run()?;
     let runs = root.join(".omne/var/runs");
@@ -129,7 +129,7 @@ fn expect_len(path: &Path, bytes: u64) -> Done {
     }
 }
 
-/// Reads `bytes` bytes and then the end.
+/// Reads `bytes` bytes and then the end of the stream.
 fn drain(from: &mut impl Read, bytes: u64) -> io::Result<()> {
     let mut buf = vec![0; 256 << 10];
     let mut left = bytes;

@@ -14,9 +14,9 @@ use crate::measure::{Figure, Line, Mode, Samples, Unit, interleave};
 use crate::process::time;
 use crate::serve::Done;
 
-/// Between two events of the writer, in microseconds.
+/// The time between two events of the writer, in microseconds.
 const PERIOD_US: u64 = 1000;
-/// Nanoseconds that a writer may be held up: a tenth of what the compression takes.
+/// The maximum delay of a writer in nanoseconds: a tenth of the compression time.
 const HELD_UP: f64 = 200e6;
 
 pub struct Compress;
@@ -55,7 +55,7 @@ impl Row for Compress {
                         .stdout(zipped),
                 )
             }),
-            // Again beside a writer, which uses part of a CPU too.
+            // Again with a writer, which uses part of a CPU too.
             Box::new(|| {
                 let root = copy(scratch, &whole)?;
                 let mut writer = many::ours(&root)?;
@@ -97,7 +97,7 @@ fn copy(scratch: &Scratch, whole: &Path) -> Done<PathBuf> {
     Ok(root)
 }
 
-/// Seals and compresses the run; what is compressed has to hold all its events.
+/// Seals and compresses the run. The compressed segment must have all of its events.
 fn rotate(program: &Path, root: &Path, events: u64) -> Done<f64> {
     let mut rotate = Command::new(program);
     rotate

@@ -70,7 +70,7 @@ fn fill(context: &Context, root: &Path, runs: usize) -> Done {
         let run = format!("bench-01kp8a{number:020}");
         contenders::write_run(&volume, &run.parse()?, 20, true)?;
     }
-    // What is not on the disk yet would be written by the first sync of gc, and never by rm.
+    // Otherwise the first sync of gc, but never rm, would write pending data to the disk.
     context.settle()?;
     match count(root)? {
         found if found == runs => Ok(()),

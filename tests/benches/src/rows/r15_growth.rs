@@ -1,4 +1,4 @@
-//! Row 15: what a log costs does not grow with it.
+//! Row 15: times do not grow with the log.
 
 use runlog::volume::Volume;
 
@@ -10,9 +10,9 @@ use crate::measure::{Figure, Line, Mode, Unit, interleave, lockstep};
 use crate::process::Contender;
 use crate::serve::Done;
 
-/// What may differ by noise alone.
+/// The maximum ratio that noise alone can explain.
 const FLAT: f64 = 1.2;
-/// Memory of a writer, in bytes.
+/// The maximum memory of a writer, in bytes.
 const MEMORY: f64 = 16e6;
 
 pub struct Growth;
@@ -36,7 +36,7 @@ impl Row for Growth {
             many::expect_lines(&many::log_of(&root, many::RUN), size)?;
             open.push(root);
             let root = scratch.sub(&format!("closed-{size}"))?;
-            // A tenth is enough to see growth; the disk is not ours alone.
+            // A tenth is enough to show growth, and other programs need the disk too.
             let size = (size / 10).max(10);
             contenders::write_run(&Volume::create(&root)?, &many::RUN.parse()?, size, true)?;
             closed.push(root);
@@ -57,7 +57,7 @@ impl Row for Growth {
         }
         let summaries = lockstep(context.rounds(), context.n(20, 3), &mut modes)?;
         drop(modes);
-        // A writer that joins has to find the end.
+        // A writer that joins must find the end of the log.
         let mut modes: Vec<Mode<'_>> = Vec::new();
         for root in &open {
             modes.push(Box::new(|| many::ours(root)?.each("append", 1)));

@@ -1,4 +1,4 @@
-//! Row 16: what it takes to build runlog as it is released, and how large it is.
+//! Row 16: the time to build the release of runlog, and its size.
 
 use std::fs;
 use std::path::Path;

@@ -15,9 +15,9 @@ use crate::measure::{Line, Mode, Unit, interleave};
 use crate::process::time_silent;
 use crate::serve::Done;
 
-/// One of so many runs has a line that is searched for.
+/// How many runs there are per run with a matching line.
 const RUNS_PER_MATCH: usize = 100;
-/// Two searches, each of which finds the same lines: a word, and a pattern without one.
+/// Two searches that find the same lines: a word, and a pattern without a word.
 const PATTERNS: [(&str, &str); 2] = [
     ("a word", "quota exceeded"),
     ("a pattern", r"[a-z]+: quota [a-z]+ed$"),
@@ -86,7 +86,7 @@ impl Row for Search {
     }
 }
 
-/// Creates runs with so many bytes of output each.
+/// Creates runs with `bytes` bytes of output each.
 fn fill(root: &Path, runs: usize, bytes: usize) -> Done {
     let volume = Volume::create(root)?;
     let mut output = String::new();
@@ -119,7 +119,7 @@ fn fill(root: &Path, runs: usize, bytes: usize) -> Done {
     Ok(())
 }
 
-/// Returns how many lines a command prints.
+/// Returns the number of lines that a command prints.
 fn count(command: &mut Command) -> Done<usize> {
     let output = command
         .stdin(Stdio::null())

@@ -1,30 +1,30 @@
 //! A process that does the work of a bench on demand, and reports how long each piece took.
 //!
-//! It reads lines of stdin, `VERB N`, and answers each with one line: nanoseconds, what
-//! was counted, and its peak memory in KiB. So every contender runs in a process of its
-//! own, is timed by the same code, and can be held in step with the others.
+//! It reads lines from stdin, `VERB N`, and answers each with one line: the nanoseconds, the
+//! count, and its peak memory in KiB. Every contender therefore runs in a separate process, is
+//! timed by the same code, and can run in lockstep with the others.
 
 use std::error::Error;
 use std::io::{self, BufRead, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a bench comes to.
+/// The result of a benchmark.
 pub type Done<T = ()> = Result<T, Box<dyn Error>>;
 
-/// Something that can be measured.
+/// A contender that can be measured.
 pub trait Server {
     /// Does `verb` with the number `n`, and returns how many pieces of work it did.
     ///
     /// # Errors
-    /// It could not.
+    /// The work failed.
     fn does(&mut self, verb: &str, n: u64) -> Done<u64>;
 }
 
 /// Serves stdin until it ends.
 ///
 /// # Errors
-/// A piece of work failed: the bench is void.
+/// A piece of work failed, so the benchmark is void.
 pub fn serve(server: &mut dyn Server) -> Done {
     let mut out = io::stdout().lock();
     writeln!(out, "ready")?;
@@ -56,7 +56,7 @@ pub fn serve(server: &mut dyn Server) -> Done {
     Ok(())
 }
 
-/// Appends an event each `period`; one that is late is made up for at once.
+/// Appends an event per `period`. A late event is followed by the next one at once.
 fn pace(server: &mut dyn Server, events: u32, period: Duration) -> Done<(Duration, Vec<Duration>)> {
     let begin = Instant::now();
     let mut each = Vec::new();
@@ -72,10 +72,10 @@ fn pace(server: &mut dyn Server, events: u32, period: Duration) -> Done<(Duratio
     Ok((begin.elapsed(), each))
 }
 
-/// The most memory that this process ever held, in KiB.
+/// Returns the peak memory of this process, in KiB.
 ///
 /// # Errors
-/// The kernel does not tell.
+/// The kernel does not report it.
 fn peak_kib() -> Done<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));

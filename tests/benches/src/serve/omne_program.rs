@@ -1,4 +1,4 @@
-//! `omne status` of omne-cli 0.2.0: what its `main` does for that command.
+//! `omne status` of omne-cli 0.2.0, like its `main` for that command.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! runtimo-core 0.10.3, served. `runtimo-new FILE`.
+//! runtimo-core 0.10.3 as a server: `runtimo-new FILE`.
 
 #[path = "mod.rs"]
 mod serve;
@@ -52,7 +52,7 @@ impl Server for New {
     }
 }
 
-/// An event of 388 bytes with its `\n`, but for the digits of its number.
+/// Returns an event of 388 bytes with its ` `, without the digits of its number.
 fn event(seq: u64) -> WalEvent {
     WalEvent {
         seq,

@@ -1,4 +1,4 @@
-//! runtimo-core 0.1.4, served. `runtimo-old FILE`.
+//! runtimo-core 0.1.4 as a server: `runtimo-old FILE`.
 
 #[path = "mod.rs"]
 mod serve;
@@ -39,7 +39,8 @@ impl Server for Old {
                 }
                 Ok(n)
             }
-            // The writer of runtimo would take hours, because each append writes the whole file.
+            // The writer of runtimo would take hours, because each append rewrites the whole
+            // file.
             "fill" => {
                 let mut file = BufWriter::new(File::create(&self.path)?);
                 for seq in 0..n {
@@ -60,7 +61,7 @@ impl Server for Old {
     }
 }
 
-/// An event of 388 bytes with its `\n`, but for the digits of its number.
+/// Returns an event of 388 bytes with its ` `, without the digits of its number.
 fn event(seq: u64) -> WalEvent {
     WalEvent {
         seq,

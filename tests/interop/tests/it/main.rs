@@ -1,4 +1,4 @@
-//! runlog beside the programs whose logs it reads and shares: their own code writes,
+//! runlog together with the programs whose logs it reads and shares: their own code writes, and
 //! runlog's binary and library write and read, on real files.
 
 mod omne_runs;

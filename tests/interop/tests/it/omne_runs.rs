@@ -1,4 +1,4 @@
-//! Runs that only omne wrote, and runs written for it.
+//! Runs that only omne wrote, and runs exported for it.
 
 use std::process::Command;
 
@@ -74,7 +74,7 @@ fn omne_pipe_with_unknown_writer() {
     let status = world.status(RUN);
     assert_eq!(status["state"], "unknown");
     assert_eq!(stages(&status), [("build", "started")]);
-    // Neither waits for an end that nobody may write.
+    // Neither command waits for an end that no process may write.
     let waited = world.runlog(&["status", RUN, "--wait"]);
     assert_eq!(waited.status.code(), Some(1), "{waited:?}");
     let followed = world.runlog(&["tail", RUN, "-f", "-n", "all", "--json"]);
@@ -143,7 +143,7 @@ fn note_to_omne_run_needs_force() {
         "a note changes no state"
     );
 
-    // What --force is about: omne's own reader now refuses the run; its writer does not.
+    // With `--force`, omne's own reader rejects the run afterward, but its writer does not.
     assert!(event_log::read_run(world.root(), RUN).is_err());
     world.omne(
         RUN,
@@ -155,7 +155,7 @@ fn note_to_omne_run_needs_force() {
     assert_eq!(world.status(RUN)["state"], "completed");
 }
 
-/// What the program `omne` prints.
+/// Returns the output of the program `omne`.
 #[track_caller]
 fn omne(world: &World, args: &[&str]) -> String {
     let mut command = Command::new(world::omne_bin());
@@ -217,7 +217,7 @@ fn omne_status_reads_exported_run() {
             "  ✗ third host_missing: command not found: `no-such-program`",
         ]
     );
-    // What came back is read as a run of omne's.
+    // The exported run is read as a run of omne.
     for (run, state) in [
         ("fine", "completed"),
         ("broken", "failed"),
@@ -225,7 +225,7 @@ fn omne_status_reads_exported_run() {
     ] {
         assert_eq!(other.status(run)["state"], state, "{run}");
     }
-    // omne's own writer continues it.
+    // omne's own writer can continue the run.
     other.omne("going", &[world::pipe_completed("going")]);
     assert_eq!(other.status("going")["state"], "completed");
 }

@@ -1,5 +1,5 @@
-//! Logs of both versions of runtimo-core, which no program can hold both of: their own code
-//! runs in programs of its own.
+//! Logs of both versions of runtimo-core. No program can link both, so each version runs in a
+//! separate program.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +12,7 @@ const RUN: &str = "imported";
 const OLD: &str = env!("CARGO_BIN_EXE_runtimo-old");
 const NEW: &str = env!("CARGO_BIN_EXE_runtimo-new");
 
-/// A log that runtimo made, from the fixtures.
+/// Returns a log of runtimo from the fixtures.
 fn fixture(version: &str, name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../fixtures/parents")
@@ -20,7 +20,7 @@ fn fixture(version: &str, name: &str) -> PathBuf {
         .join(name)
 }
 
-/// What its own reader finds in it.
+/// Returns the events that runtimo's own reader finds in a file.
 #[track_caller]
 fn read_by(program: &str, file: &Path) -> Vec<Value> {
     let output = Command::new(program)
@@ -96,7 +96,7 @@ fn every_runtimo_event_is_found() {
             let ours: Vec<Value> = text
                 .lines()
                 .map(|line| serde_json::from_str(line).unwrap())
-                // Their reader leaves these out.
+                // runtimo's reader omits these lines.
                 .filter(|line: &Value| line["type"] != "writer_initialized")
                 .collect();
             assert!(!ours.is_empty() && ours == theirs, "{version} {name}");

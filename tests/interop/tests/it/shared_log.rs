@@ -1,4 +1,4 @@
-//! Writers of omne and of runlog append to one log at the same time.
+//! Writers of omne and runlog that append to one log at the same time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -13,13 +13,13 @@ use runlog::log::{Draft, Durability, ForeignPolicy, RunLog};
 
 use crate::world::{self, Line, World};
 
-/// Processes of omne, threads of each, events of each thread.
+/// The processes of omne, the threads of each, and the events of each thread.
 const OMNE: (usize, usize, usize) = (2, 2, 300);
-/// Lines that each `runlog emit` stores.
+/// The number of lines that each `runlog emit` stores.
 const LINES: usize = 700;
-/// Events that each thread appends by way of the library.
+/// The number of events that each thread appends through the library.
 const EVENTS: usize = 500;
-/// The rest that each of them takes after an event.
+/// How long each writer pauses after an event.
 const PAUSE: Duration = Duration::from_millis(2);
 
 #[test]
@@ -49,12 +49,12 @@ fn run_started_by_runlog() {
 
     world.runlog_ok(&["run", "--run", run, "--close"]);
     assert_eq!(world.status(run)["state"], "completed");
-    // How a pipe of omne ends does not count where runlog began.
+    // The end of omne's pipe does not count in a run that runlog started.
     world.omne(run, &[world::pipe_aborted(run)]);
     assert_eq!(world.status(run)["state"], "completed");
 }
 
-/// omne holds the lock of the log while it writes a line in two pieces.
+/// omne holds the lock of the log while it writes a line in two parts.
 #[test]
 fn runlog_waits_for_omne_lock() {
     let world = World::new();
@@ -75,7 +75,7 @@ fn runlog_waits_for_omne_lock() {
     assert_eq!(world::lines(&world.log(run)).len(), 3);
 }
 
-/// Lets all of them write and one look on, and checks what then is in the file.
+/// Runs all writers and one reader, and then checks the content of the file.
 fn write_together(world: &World, run: &str) {
     let before = world.log(run);
     let started = Instant::now();
@@ -137,8 +137,8 @@ fn write_together(world: &World, run: &str) {
     );
 }
 
-/// Every event that omne wrote is there once, each thread's in order, and nothing else
-/// of omne's.
+/// Asserts that every event that omne wrote is in the log once, in order for each thread, and
+/// nothing else from omne.
 fn check_omne(log: &[u8], acknowledged: &[String]) {
     assert_eq!(acknowledged.len(), OMNE.0 * OMNE.1 * OMNE.2);
     let mut threads: BTreeMap<(String, String), Vec<usize>> = BTreeMap::new();
@@ -162,8 +162,8 @@ fn check_omne(log: &[u8], acknowledged: &[String]) {
     }
 }
 
-/// Every line that runlog acknowledged is there once, byte for byte, and nothing else
-/// of runlog's.
+/// Asserts that every line that runlog acknowledged is in the log once, byte for byte, and
+/// nothing else from runlog.
 fn check_ours(log: &[u8], acknowledged: &[u8]) {
     let in_log = world::count_lines(log);
     let acknowledged = world::count_lines(acknowledged);
@@ -193,7 +193,7 @@ fn check_ours(log: &[u8], acknowledged: &[u8]) {
     }
 }
 
-/// runlog's events are numbered without a gap, and their ids rise.
+/// Asserts that the numbers of runlog's events have no gaps, and that their ids increase.
 fn check_numbers(log: &[u8]) {
     let mut next = 0;
     let mut last_id = String::new();
@@ -208,7 +208,7 @@ fn check_numbers(log: &[u8]) {
     }
 }
 
-/// Returns the ids that were acknowledged.
+/// Runs a writer of omne, and returns the ids that it acknowledged.
 fn omne_process(world: &World, run: &str, n: usize) -> Vec<String> {
     let (_, threads, events) = OMNE;
     let args = [
@@ -237,7 +237,7 @@ fn emit(world: &World, run: &str, name: &str, more: &[&str]) -> (Child, ChildStd
     (child, pipes.0, pipes.1)
 }
 
-/// The next line goes in once the last is acknowledged. Returns what was acknowledged.
+/// Emits each line after the previous one is acknowledged, and returns the acknowledged lines.
 fn emit_one_by_one(world: &World, run: &str) -> Vec<u8> {
     let (mut child, mut stdin, stdout) = emit(world, run, "asked", &[]);
     let mut stdout = BufReader::new(stdout);
@@ -254,7 +254,7 @@ fn emit_one_by_one(world: &World, run: &str) -> Vec<u8> {
     acknowledged
 }
 
-/// The lines go in as they come. Returns what was acknowledged.
+/// Emits lines without waiting, and returns the acknowledged lines.
 fn emit_as_it_comes(world: &World, run: &str, name: &str, more: &[&str]) -> Vec<u8> {
     let (mut child, mut stdin, mut stdout) = emit(world, run, name, more);
     let feeder = thread::spawn(move || {
@@ -277,7 +277,7 @@ fn open(world: &World, run: &str) -> RunLog {
     log.foreign_policy(ForeignPolicy::Accept)
 }
 
-/// Events alone and in batches. Returns what was acknowledged.
+/// Appends single events and batches, and returns the acknowledged lines.
 fn append(log: &RunLog, name: &str, durability: Durability) -> Vec<u8> {
     let note = |n: usize| {
         let data = serde_json::value::to_raw_value(&serde_json::json!({"n": n})).unwrap();
@@ -301,8 +301,8 @@ fn append(log: &RunLog, name: &str, durability: Durability) -> Vec<u8> {
     acknowledged
 }
 
-/// Reads the run again and again while it grows: nothing that is on its way is taken
-/// for damage. Returns what `tail` printed.
+/// Reads the run repeatedly while it grows, and asserts that no line in flight is reported as
+/// damage. Returns the output of `tail`.
 fn read_while_growing(world: &World, run: &str, written: &AtomicBool) -> Vec<Vec<u8>> {
     let mut looks = Vec::new();
     while !written.load(Ordering::Relaxed) {

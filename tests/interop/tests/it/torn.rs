@@ -1,4 +1,4 @@
-//! Writers of omne that die within a line.
+//! Writers of omne that die in the middle of a line.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use crate::world::{self, Line, World};
 
 const RUN: &str = "release-01kp8a0000000000000000000a";
 
-/// omne writes a line and its end one after the other, and may die in between.
+/// omne writes a line and its `\n` separately, and may die in between.
 #[test]
 fn line_missing_only_newline_is_completed() {
     let world = World::new();
@@ -25,7 +25,8 @@ fn line_missing_only_newline_is_completed() {
     assert_eq!(world.names(RUN), ["events.jsonl", "lock"]);
 }
 
-/// An omne that comes next would glue its event to the fragment, and then read nothing.
+/// Without the repair, the next omne would append its event to the fragment, and then read
+/// nothing.
 #[test]
 fn torn_line_is_quarantined_alone() {
     let world = World::new();
@@ -63,7 +64,7 @@ fn torn_line_is_quarantined_alone() {
 }
 
 #[test]
-fn omne_writers_are_killed_beside_runlog() {
+fn killed_omne_writers_lose_no_event_of_runlog() {
     let world = World::new();
     let run = "killed";
     world.runlog_ok(&["emit", "--open", "--run", run, "begin"]);

@@ -1,4 +1,4 @@
-//! The allocator of ids that runlog shares with omne on a volume.
+//! The allocator of ids that runlog shares with omne in a volume.
 
 use std::path::PathBuf;
 use std::sync::{Barrier, Mutex};
@@ -10,7 +10,7 @@ use runlog::log::allocate_ulid;
 
 use crate::world::World;
 
-/// Threads of each kind, and what each allocates.
+/// The number of threads of each kind, and of the ids that each allocates.
 const THREADS: usize = 4;
 const IDS: usize = 1000;
 
@@ -33,7 +33,7 @@ fn last(world: &World) -> String {
 #[test]
 fn concurrent_ids_are_distinct_and_increasing() {
     let world = World::new();
-    // The highest that anybody holds.
+    // The highest id that any thread has.
     let highest = Mutex::new(String::new());
     let all_there = Barrier::new(2 * THREADS);
     let allocate = |from: fn(&World) -> String| -> Vec<String> {
@@ -80,7 +80,7 @@ fn concurrent_ids_are_distinct_and_increasing() {
 #[test]
 fn each_program_continues_others_ids() {
     let world = World::new();
-    // After a clock that was wrong, only the file knows the last id.
+    // After the clock was wrong, only the file has the last id.
     std::fs::create_dir_all(volume::var_dir(world.root())).unwrap();
     std::fs::write(last_path(&world), "7ZZZZZZZZZZZZZZZZZZZZZZZ00").unwrap();
     assert_eq!(from_runlog(&world), "7ZZZZZZZZZZZZZZZZZZZZZZZ01");

@@ -1,4 +1,4 @@
-//! A volume in a temporary directory, and the programs that work on it.
+//! A volume in a temporary directory, and the programs that use it.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -15,7 +15,7 @@ use omne_cli::volume;
 use runlog::volume::Volume;
 use serde_json::Value;
 
-/// The program under test: `RUNLOG_BIN`, or built from the directory above.
+/// Returns the program under test: `RUNLOG_BIN`, or one built from the directory above.
 fn runlog_bin() -> &'static Path {
     static BIN: OnceLock<PathBuf> = OnceLock::new();
     BIN.get_or_init(|| std::env::var_os("RUNLOG_BIN").map_or_else(build, PathBuf::from))
@@ -41,15 +41,15 @@ fn build() -> PathBuf {
         .expect("cargo names the program that it built")
 }
 
-/// The program `omne` of the release that is a dependency here: `OMNE_BIN`, or installed
-/// into the directory of the build.
+/// Returns the program `omne` of the release that is a dependency here: `OMNE_BIN`, or one
+/// installed into the build directory.
 pub fn omne_bin() -> &'static Path {
     static BIN: OnceLock<PathBuf> = OnceLock::new();
     BIN.get_or_init(|| std::env::var_os("OMNE_BIN").map_or_else(install, PathBuf::from))
 }
 
 fn install() -> PathBuf {
-    // `…/debug/omne-writer`: what was built for the tests is built once.
+    // `…/debug/omne-writer`: the directory of the tests' build, so that it is built only once.
     let debug = Path::new(env!("CARGO_BIN_EXE_omne-writer"))
         .parent()
         .unwrap();
@@ -69,7 +69,7 @@ fn install() -> PathBuf {
     bin
 }
 
-/// runlog on the volume at `root`, whatever this process has in its environment.
+/// Returns `runlog` on the volume at `root`, independent of this process's environment.
 pub fn runlog(root: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(runlog_bin());
     command.env_clear();
@@ -80,14 +80,14 @@ pub fn runlog(root: &Path, args: &[&str]) -> Command {
     command
 }
 
-/// A process that writes with omne's code.
+/// Returns a process that writes with omne's code.
 pub fn omne_writer(root: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_omne-writer"));
     command.arg(root).args(args);
     command
 }
 
-/// A volume of its own.
+/// A separate volume.
 pub struct World {
     tmp: tempfile::TempDir,
 }
@@ -111,12 +111,12 @@ impl World {
         volume::events_log_path(self.root(), run)
     }
 
-    /// The bytes of the run's log.
+    /// Returns the bytes of the run's log.
     pub fn log(&self, run: &str) -> Vec<u8> {
         std::fs::read(self.events_path(run)).unwrap()
     }
 
-    /// Puts bytes at the end of the run's log, as a writer does that dies then.
+    /// Appends bytes to the run's log, like a writer that dies at that point.
     pub fn put(&self, run: &str, bytes: &[u8]) {
         let path = self.events_path(run);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -125,7 +125,7 @@ impl World {
         file.write_all(bytes).unwrap();
     }
 
-    /// Appends with omne's own code.
+    /// Appends events with omne's own code.
     pub fn omne(&self, run: &str, events: &[Event]) {
         let log = EventLog::for_run(self.root(), run).unwrap();
         for event in events {
@@ -138,7 +138,7 @@ impl World {
         command.stdin(Stdio::null()).output().unwrap()
     }
 
-    /// What runlog prints where nothing is amiss: exit code 0, and not a word on stderr.
+    /// Returns the output of a runlog that exits with 0 and prints nothing to stderr.
     #[track_caller]
     pub fn runlog_ok(&self, args: &[&str]) -> Vec<u8> {
         let output = self.runlog(args);
@@ -147,7 +147,7 @@ impl World {
         output.stdout
     }
 
-    /// `status RUN --json`, of a run that has no damage.
+    /// Returns `status RUN --json` of a run without damage.
     #[track_caller]
     pub fn status(&self, run: &str) -> Value {
         let line = self.runlog_ok(&["status", run, "--json"]);
@@ -157,13 +157,13 @@ impl World {
         status
     }
 
-    /// Every event as runlog prints it, of a run that has no damage.
+    /// Returns every event as runlog prints it, of a run without damage.
     #[track_caller]
     pub fn tail_all(&self, run: &str) -> Vec<u8> {
         self.runlog_ok(&["tail", run, "-n", "all", "--json"])
     }
 
-    /// The names in the run's directory.
+    /// Returns the names in the run's directory.
     pub fn names(&self, run: &str) -> Vec<String> {
         let mut names: Vec<_> = std::fs::read_dir(volume::run_dir(self.root(), run))
             .unwrap()
@@ -174,7 +174,7 @@ impl World {
     }
 }
 
-/// The jobs that `status` names, each with its stage.
+/// Returns the jobs in the status, each with its stage.
 pub fn stages(status: &Value) -> Vec<(&str, &str)> {
     let jobs = status["jobs"].as_array().unwrap().iter();
     jobs.map(|job| {
@@ -184,13 +184,13 @@ pub fn stages(status: &Value) -> Vec<(&str, &str)> {
     .collect()
 }
 
-/// One line of a log, told apart and checked without the code under test.
+/// A line of a log, classified and checked without the code under test.
 pub enum Line {
     Ours(Value),
     Omne(Event),
 }
 
-/// Every line of a log; each must be whole and valid.
+/// Returns every line of a log. Each must be whole and valid.
 #[track_caller]
 pub fn lines(log: &[u8]) -> Vec<Line> {
     let whole = log.strip_suffix(b"\n").expect("the last line is whole");
@@ -209,7 +209,7 @@ fn line_of(line: &[u8]) -> Line {
     Line::Ours(serde_json::from_slice(line).unwrap_or_else(|e| panic!("{e}: {text}")))
 }
 
-/// How often each line is there.
+/// Returns how many times each line occurs.
 pub fn count_lines(log: &[u8]) -> HashMap<&[u8], usize> {
     let mut counts = HashMap::new();
     for line in log.split_inclusive(|&b| b == b'\n') {
@@ -218,7 +218,7 @@ pub fn count_lines(log: &[u8]) -> HashMap<&[u8], usize> {
     counts
 }
 
-/// The id of an event of omne.
+/// Returns the id of an event of omne.
 pub fn omne_id(event: &Event) -> &str {
     match event {
         Event::PipeStarted(e) => &e.id,
