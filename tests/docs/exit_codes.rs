@@ -50,13 +50,15 @@ fn page() -> String {
         writeln!(page, "| {} | {} |", code as u8, code.meaning()).unwrap();
     }
     page.push_str(
-        "\n`run` passes on the exit code of its command, whatever it is, or 128+N if signal N \
-         ended\nit; its own are those from 124 on, and 2.\n\n\
-         With an exit code other than 0 a line on stderr tells why, with `error:`, `warning:` or\n\
-         what was found; where something can be done about it, a line `hint:` says what. Nothing \
-         is\nsaid where the answer is on stdout (`status --wait`, `replay --diff` and `--verify`), \
-         and where\nthe time is over that `--timeout` gave. A stdout that is closed early (`| \
-         head`) is a quiet end\nwith 0.\n",
+        "\n\
+         `run` exits with the code of its command, or 128+N if signal N ended the command. Its\n\
+         own codes are 2 and those from 124 on.\n\
+         \n\
+         If the exit code is not 0, stderr has a line with the reason, which starts with\n\
+         `error:` or `warning:` or describes the finding. A line `hint:` follows if you can do\n\
+         something about it. Nothing is printed if the answer is on stdout (`status --wait`,\n\
+         `replay --diff` and `--verify`), or if `--timeout` expired. If stdout is closed early\n\
+         (`| head`), the command ends silently with 0.\n",
     );
     let cli = runlog::cli::Cli::command();
     for command in cli.get_subcommands().filter(|c| !c.is_hide_set()) {
