@@ -2,8 +2,11 @@
 
 use std::ffi::OsString;
 
+use anyhow::Result;
+
 use super::context::host_name;
-use crate::job::SecretEnv;
+use super::usage_error::UsageError;
+use crate::job::{Redaction, SecretEnv};
 use crate::volume::Volume;
 
 /// The variable that passes `run --redact` to `runlog emit` inside a job, one per line.
@@ -36,4 +39,20 @@ pub(crate) fn redacts_by_default(volume: Option<&Volume>) -> bool {
     let settings = volume.and_then(|volume| volume.settings().ok());
     let set = settings.and_then(|settings| settings.redact.default);
     !switched_off && set.unwrap_or(true)
+}
+
+/// Returns the redaction of a note: for the patterns of `run --redact`, from the environment of a job, and
+/// for secret variables.
+pub(crate) fn note_redaction(volume: Option<&Volume>) -> Result<Redaction> {
+    let specs = std::env::var_os(REDACT).unwrap_or_default();
+    let specs: Vec<String> = specs.to_string_lossy().lines().map(str::to_owned).collect();
+    let mut redaction = Redaction::new(&specs, &|name| std::env::var_os(name), secret_env(&[]))
+        .map_err(|e| UsageError {
+            message: format!("{REDACT}: {e}"),
+            hint: "unset it, or set it to patterns of `run --redact`, one per line",
+        })?;
+    if !redacts_by_default(volume) {
+        redaction.without_variables();
+    }
+    Ok(redaction)
 }

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use super::context::{Global, print_stderr, print_warning};
 use super::exit;
 use super::exit::Code;
+use super::redaction::note_redaction;
 use super::value_parsers::{SignalParser, parse_duration};
 use crate::job::{PendingStop, RunStatus, StopOptions, StopOutcome};
 use crate::volume::RunId;
@@ -54,11 +55,13 @@ pub(crate) struct Args {
 
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let volume = global.volume()?;
+    let redaction = note_redaction(Some(&volume))?;
+    let reason = args.reason.as_deref();
     let options = StopOptions {
         signal: args.signal,
         kill_after: args.kill_after,
         timeout: args.timeout,
-        reason: args.reason.clone(),
+        reason: reason.map(|reason| redaction.mask_message(reason).into_owned()),
     };
     let mut code = Code::Ok;
     let mut found = Vec::new();

@@ -213,7 +213,8 @@ fn secret_in_program_path_is_masked() {
 #[test]
 fn ids_with_secret_are_refused() {
     let env = TestEnv::new();
-    for id in [["--run", "a-hunter2"], ["--job", "hunter2"]] {
+    let probe = ["--probe", "hunter2=file:/"];
+    for id in [["--run", "a-hunter2"], ["--job", "hunter2"], probe] {
         let [flag, id] = id;
         let output = env.run(&["run", flag, id, "--redact", "hunter2", "--", "true"]);
         assert_eq!(output.code, 2);

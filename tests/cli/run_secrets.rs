@@ -85,6 +85,42 @@ fn secret_is_masked_in_messages_and_notes() {
 }
 
 #[test]
+fn secret_is_not_in_names_made_from_the_program() {
+    for program in [format!("./{SECRET}"), format!("API_TOKEN={SECRET}")] {
+        let env = TestEnv::new();
+        with_secret(&env, &["run", "--", &program]);
+        with_secret(&env, &["run", "--run", "shared", "--", &program]);
+        assert!(!on_disk(&env, SECRET), "{program}");
+        let names = env.runs().concat();
+        assert!(!names.contains(SECRET), "{names}");
+    }
+}
+
+#[test]
+fn recorded_value_of_secret_variable_becomes_a_reference() {
+    let env = TestEnv::new();
+    let set = ["-e", "DB_PASSWORD", "-e", "MODE=fast"];
+    with_secret(
+        &env,
+        &[&["run", "--record-env"], &set[..], &["--", "true"]].concat(),
+    );
+    let recorded = &env.event("job_submitted")["env"];
+    assert_eq!(recorded["DB_PASSWORD"], "${DB_PASSWORD}");
+    assert_eq!(recorded["MODE"], "fast");
+}
+
+#[test]
+fn reason_of_stop_is_masked() {
+    let env = TestEnv::new();
+    let run = ["run", "--detach", "-n", "it", "--", "sleep", "1000"];
+    assert_eq!(env.run(&run).code, 0);
+    let reason = format!("wrong password {SECRET}");
+    let output = with_secret(&env, &["stop", "it", "--reason", &reason]);
+    assert_eq!(output.code, 0);
+    assert_eq!(env.event("note")["data"]["reason"], "wrong password ***");
+}
+
+#[test]
 fn default_masking_can_be_switched_off() {
     let script = r#"echo $DB_PASSWORD; "$RUNLOG" emit seen "pw=$DB_PASSWORD""#;
     let env = TestEnv::new();
@@ -135,6 +171,36 @@ fn passed_on_output_is_masked_on_request() {
         assert_eq!(output.stdout(), "*** ***\n");
         assert!(output.stderr().ends_with("*** hun"), "{}", output.stderr());
     }
+}
+
+#[test]
+fn errors_and_output_of_hooks_are_masked_on_request() {
+    let env = TestEnv::new();
+    let mask = ["run", "--redact-passed-on"];
+    let program = format!("./{SECRET}");
+    let missing = with_secret(&env, &[&mask[..], &["--", &program]].concat());
+    assert_eq!(missing.code, 127);
+    assert!(missing.stderr().contains("command not found: `./***`"));
+    let print = "echo \"<$DB_PASSWORD>\"";
+    let commands = [
+        "--on-failure",
+        print,
+        "--rollback",
+        print,
+        "--",
+        "sh",
+        "-c",
+        "exit 3",
+    ];
+    let output = with_secret(&env, &[&mask[..], &commands[..]].concat());
+    assert_eq!(output.code, 3);
+    assert_eq!(
+        output.stderr().matches("<***>").count(),
+        2,
+        "{}",
+        output.stderr()
+    );
+    assert!(!output.stderr().contains(SECRET));
 }
 
 #[test]

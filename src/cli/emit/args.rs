@@ -6,10 +6,9 @@ use anyhow::Result;
 use serde_json::value::RawValue;
 
 use crate::cli::context::print_stderr;
-use crate::cli::redaction::{REDACT, redacts_by_default, secret_env};
 use crate::cli::usage_error::UsageError;
 use crate::cli::value_parsers::pairs;
-use crate::job::{JOB_VARIABLE, RUN_VARIABLE, Redaction};
+use crate::job::{JOB_VARIABLE, RUN_VARIABLE};
 use crate::log::format::note_data;
 use crate::log::format::note_data::Mask;
 use crate::log::{DraftError, Durability, MAX_LINE_BYTES, RunLog, SelectError, allocate_ulid};
@@ -75,22 +74,6 @@ fn id_from_env<T: FromStr<Err = IdError>>(variable: &str) -> Result<Option<T>, U
             message: format!("{variable}: {e}"),
             hint: "unset it and name the run with --run; `runlog run` sets it for its job",
         })
-}
-
-/// Returns the redaction for the patterns of `run --redact`, from the environment of a job, and
-/// for secret variables.
-pub(super) fn redaction(volume: Option<&Volume>) -> Result<Redaction> {
-    let specs = std::env::var_os(REDACT).unwrap_or_default();
-    let specs: Vec<String> = specs.to_string_lossy().lines().map(str::to_owned).collect();
-    let mut redaction = Redaction::new(&specs, &|name| std::env::var_os(name), secret_env(&[]))
-        .map_err(|e| UsageError {
-            message: format!("{REDACT}: {e}"),
-            hint: "unset it, or set it to patterns of `run --redact`, one per line",
-        })?;
-    if !redacts_by_default(volume) {
-        redaction.without_variables();
-    }
-    Ok(redaction)
 }
 
 impl Args {

@@ -10,10 +10,11 @@ use anyhow::{Context as _, Result};
 use serde_json::value::RawValue;
 
 pub(crate) use self::args::Args;
-use self::args::{MAX_DATA_BYTES, redaction};
+use self::args::MAX_DATA_BYTES;
 use self::input_lines::InputLines;
 use super::context::{Global, foreign_policy, opening, print_stderr};
 use super::exit::Code;
+use super::redaction::note_redaction;
 use super::settings::rotation;
 use crate::log::format::note_data;
 use crate::log::format::note_data::Mask;
@@ -25,7 +26,7 @@ use crate::log::{
 use crate::volume::{JobId, error_chain};
 
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
-    let redaction = redaction(global.volume().ok().as_ref())?;
+    let redaction = note_redaction(global.volume().ok().as_ref())?;
     let mask_text = |text: &str| -> Option<String> {
         let masked = redaction.all()?.mask_str(text);
         (*masked != *text).then(|| masked.into_owned())

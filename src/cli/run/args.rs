@@ -329,14 +329,19 @@ impl Args {
         Ok(named.into_values().collect())
     }
 
-    /// Rejects IDs that contain a secret: they are the names of files and cannot be masked.
+    /// Rejects IDs and names of probes that contain a secret: what refers to them would not find
+    /// them if they were masked.
     fn check_ids(&self, redaction: &Redaction) -> Result<()> {
         let ids = [
             ("--run", self.run.as_ref().map(RunId::as_str)),
             ("--job", self.job.as_ref().map(JobId::as_str)),
             ("--lock", self.lock.given_name().map(LockName::as_str)),
         ];
-        for (flag, id) in ids {
+        let probes = self
+            .probe
+            .iter()
+            .map(|probe| ("--probe", Some(&*probe.name)));
+        for (flag, id) in ids.into_iter().chain(probes) {
             if let (Some(id), Some(redactor)) = (id, redaction.specified())
                 && redactor.is_match(id)
             {
@@ -376,11 +381,13 @@ impl Args {
             .first()
             .map(Path::new)
             .and_then(Path::file_name);
-        let name = match (&self.name, &self.run, program) {
-            (Some(name), _, _) => name.clone(),
-            (None, Some(run), _) => run.to_string(),
-            (None, None, program) => program.unwrap_or_default().to_string_lossy().into_owned(),
-        };
-        spec.masked(&name)
+        match (&self.name, &self.run, program) {
+            (Some(name), _, _) => spec.masked(name),
+            (None, Some(run), _) => spec.masked(run.as_str()),
+            (None, None, program) => {
+                let name = program.unwrap_or_default().to_string_lossy();
+                spec.redaction.mask_message(&name).into_owned()
+            }
+        }
     }
 }

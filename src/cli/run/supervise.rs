@@ -248,7 +248,7 @@ impl Request<'_> {
             JobEnd::NotStarted(error) => {
                 let hint = start_hint(&self.spec.argv, self.args.cwd.as_deref(), self.volume);
                 let (code, text) = exit::not_started(error, hint.as_deref());
-                self.fail(code, &text)
+                self.fail(code, &self.spec.shown(&text))
             }
         }
     }

@@ -102,6 +102,11 @@ impl Redaction {
         reference_in_argument(argument, &self.variables)
     }
 
+    /// Replaces the values of secret variables in a recorded value.
+    pub(crate) fn reference_text(&self, text: &str) -> String {
+        String::from_utf8_lossy(&self.reference_argument(text.as_bytes())).into_owned()
+    }
+
     /// Replaces the values of secret variables in a shell command.
     pub(crate) fn reference_shell_command(&self, command: &str) -> String {
         reference_in_shell_command(command, &self.variables)

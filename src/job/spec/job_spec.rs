@@ -1,5 +1,6 @@
 //! The description of a job: validated values from the command line.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -71,10 +72,22 @@ pub struct JobSpec {
 }
 
 impl JobSpec {
+    /// Returns the redactor for everything that the caller of runlog is shown, if secrets are
+    /// masked in it.
+    pub(crate) fn shown_redactor(&self) -> Option<&Redactor> {
+        let masked = self.output.redact_passed_on;
+        self.redaction.all().filter(|_| masked)
+    }
+
+    /// Returns a message as the caller of runlog is shown it.
+    pub fn shown<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.shown_redactor()
+            .map_or(text.into(), |redactor| redactor.mask_str(text))
+    }
+
     /// Returns the redactor for the output that is passed on, if secrets are masked in it.
     pub(crate) fn passed_on_redactor(&self) -> Option<&Redactor> {
-        let masked = self.output.pass_on && self.output.redact_passed_on;
-        self.redaction.all().filter(|_| masked)
+        self.shown_redactor().filter(|_| self.output.pass_on)
     }
 
     /// Returns whether runlog reads the output of the job, instead of leaving it to the job's

@@ -24,6 +24,7 @@ use crate::job::process::signals;
 use crate::job::process::signals::{ChildSetup, signal_name};
 use crate::job::process::wait_status;
 use crate::job::process::wait_status::{ChildState, WaitStatus};
+use crate::job::redact::redactor::Redactor;
 use crate::log::format::payload::{ErrorKind, HookEnded, JobError};
 use crate::log::{Batch, Close, DraftError};
 use crate::telemetry;
@@ -169,12 +170,27 @@ impl Supervisor<'_> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
         command.stdout(write.try_clone()?).stderr(write);
         let (done, ended) = mpsc::channel();
+        let mut masker = self.spec.shown_redactor().map(Redactor::stream);
         let copy = move || {
             let mut read = File::from(read);
             let mut buf = [0; 4096];
-            while let Ok(n @ 1..) = read.read(&mut buf) {
+            let mut masked = Vec::new();
+            loop {
+                let n = read.read(&mut buf).unwrap_or(0);
+                let mut shown = buf.get(..n).unwrap_or_default();
+                if let Some(masker) = &mut masker {
+                    masked.clear();
+                    match n {
+                        0 => masker.finish(&mut masked),
+                        _ => masker.push(shown, &mut masked),
+                    }
+                    shown = &masked;
+                }
                 // What cannot be printed is dropped.
-                drop(io::stderr().write_all(buf.get(..n).unwrap_or_default()));
+                drop(io::stderr().write_all(shown));
+                if n == 0 {
+                    break;
+                }
             }
             drop::<mpsc::Sender<()>>(done);
         };

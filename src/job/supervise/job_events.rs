@@ -170,7 +170,10 @@ pub(crate) fn submitted(spec: &JobSpec, front: u32) -> JobSubmitted {
         env: spec
             .env
             .iter()
-            .map(|(k, v)| (k.clone(), spec.record_env.then(|| mask.text(v))))
+            .map(|(k, v)| {
+                let value = || mask.text(&spec.redaction.reference_text(v));
+                (k.clone(), spec.record_env.then(value))
+            })
             .collect(),
         rollback,
         probes: spec

@@ -308,7 +308,7 @@ impl Submission<'_> {
         }
         let program = self.spec.argv.first().map(Path::new);
         let name = program.and_then(Path::file_name).unwrap_or_default();
-        JobId::from_name(&self.spec.masked(&name.to_string_lossy()))
+        JobId::from_name(&self.spec.redaction.mask_message(&name.to_string_lossy()))
     }
 }
 
