@@ -19,6 +19,9 @@ fn max_typos(word: &str) -> usize {
     }
 }
 
+/// The names of values that are numbers.
+const NUMBERS: [&str; 5] = ["N", "DURATION", "SIZE", "FACTOR", "X|max"];
+
 /// Why the command line cannot be used.
 #[derive(Debug)]
 pub(crate) struct UsageFailure {
@@ -78,7 +81,17 @@ fn default_words(cli: &Cli) -> anyhow::Result<Vec<OsString>> {
 
 /// Returns clap's description of the command line.
 fn command() -> clap::Command {
-    run_defaults::make_overridable(Cli::command())
+    run_defaults::make_overridable(Cli::command()).mut_subcommands(accept_negative_numbers)
+}
+
+/// Lets the parsers of numbers see negative ones, so that it is they that refuse them and not clap,
+/// to which `-1` is an unknown option.
+fn accept_negative_numbers(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| {
+        let names = arg.get_value_names().unwrap_or_default();
+        let is_number = matches!(names, [name] if NUMBERS.contains(&name.as_str()));
+        arg.allow_negative_numbers(is_number)
+    })
 }
 
 /// Parses a command line.
@@ -233,7 +246,10 @@ fn hint(error: &clap::Error, args: &[OsString]) -> Option<String> {
                 .or_else(|| {
                     close_suggestions(error, suggested, invalid)
                         .is_empty()
-                        .then(|| format!("run a command with `runlog run {word}`"))
+                        .then(|| match command {
+                            "help" => "list the commands with `runlog --help`".to_owned(),
+                            _ => format!("run a command with `runlog run {word}`"),
+                        })
                 })
         }
         ErrorKind::UnknownArgument => {
@@ -266,6 +282,9 @@ fn option_hint(command: &str, word: &str) -> Option<&'static str> {
         "tail" | "logs" if is_number => return Some("limit the number of lines with -n N"),
         "stop" if is_number => {
             return Some("choose the signal with --signal, such as `--signal 9`");
+        }
+        _ if word == "--no-color" => {
+            return Some("switch colors off with --color never");
         }
         _ => {}
     }

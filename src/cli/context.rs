@@ -12,7 +12,7 @@ use super::usage_error::UsageError;
 use crate::cli::terminal_style;
 use crate::job::{JOB_VOLUME_VARIABLE, JOBS_VARIABLE, OnWarning, enclosing_jobs};
 use crate::log::format::payload::RunOpened;
-use crate::log::{DamageList, ForeignPolicy, MatchedBy, find_run, select};
+use crate::log::{DamageList, ForeignPolicy, MatchedBy, RunLog, SelectError, find_run, select};
 use crate::render::{Sanitizer, Style, UnfinishedLines, escape_controls};
 use crate::volume::{Dir, RunId, Volume, VolumeError, boot_id, uptime_ms};
 
@@ -118,6 +118,21 @@ impl Global {
             }
         }
         Ok((found.run, found.dir))
+    }
+
+    /// Opens the log of a run by its exact ID.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there is no such run, which names a run of that name.
+    pub(crate) fn open_exact(volume: &Volume, run: &RunId) -> Result<RunLog, SelectError> {
+        RunLog::open(volume, run).map_err(|e| match (e, select(volume, run.as_str())) {
+            (SelectError::NoSuchRun { .. }, Ok((newest, _))) => SelectError::NotAnId {
+                name: run.clone(),
+                newest,
+            },
+            (e, _) => e,
+        })
     }
 
     /// Returns the style for human-readable lines on stdout.

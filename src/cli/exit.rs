@@ -241,6 +241,11 @@ fn classify_select(e: &SelectError) -> (Code, Option<&'static str>) {
             Some("start one with `runlog run -- COMMAND`"),
         ),
         SelectError::Ambiguous { .. } => (Code::Usage, Some("use more characters of the ID")),
+        SelectError::NotAnId { .. } => (Code::NotFound, Some("give the ID of the run")),
+        SelectError::BadOffset { .. } => (
+            Code::Usage,
+            Some("write NAME~1 for the run before the newest one of that name"),
+        ),
         SelectError::Malformed(_) => (Code::Usage, Some("list the runs with `runlog status`")),
     }
 }

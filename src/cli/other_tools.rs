@@ -86,7 +86,7 @@ pub(super) const COMMANDS: [(&[&str], &str); 21] = [
 ];
 
 /// Options of other tools, for one command each.
-pub(super) const OPTIONS: [(&str, &[&str], &str); 38] = [
+pub(super) const OPTIONS: [(&str, &[&str], &str); 45] = [
     (
         "run",
         &["--daemon", "--background", "--detached", "-d", "-b"],
@@ -127,7 +127,31 @@ pub(super) const OPTIONS: [(&str, &[&str], &str); 38] = [
         &["--silent"],
         "omit what runlog itself prints with --quiet",
     ),
-    ("run", &["--env-file"], "set variables with --env KEY=VALUE"),
+    (
+        "run",
+        &["--env-file", "--environment", "--setenv"],
+        "set variables with --env KEY=VALUE",
+    ),
+    (
+        "run",
+        &["--max-time", "--time-limit", "--time", "-t"],
+        "end it after a time with --timeout DURATION",
+    ),
+    (
+        "run",
+        &["--output", "--out", "-o", "--log", "--log-file"],
+        "omit it: the output is stored; print it with `runlog tail --output RUN`",
+    ),
+    (
+        "run",
+        &["--wait", "--foreground"],
+        "omit it: runlog waits for the command",
+    ),
+    (
+        "run",
+        &["--pty", "--no-pty", "--no-tty"],
+        "choose with --tty auto, always or never",
+    ),
     (
         "run",
         &["--id"],
@@ -175,6 +199,11 @@ pub(super) const OPTIONS: [(&str, &[&str], &str); 38] = [
     ),
     (
         "status",
+        &["--grep"],
+        "search what all runs printed with `runlog tail --output --all --grep REGEX`",
+    ),
+    (
+        "status",
         &["--job"],
         "show the jobs of a run with `runlog status RUN`",
     ),
@@ -182,6 +211,11 @@ pub(super) const OPTIONS: [(&str, &[&str], &str); 38] = [
         "tail",
         &["--tail", "--limit", "--last", "--max-count", "-c"],
         "limit the number of lines with -n N",
+    ),
+    (
+        "tail",
+        &["--stdout", "--stderr"],
+        "select a stream with --output --stream stdout or stderr",
     ),
     (
         "tail",
@@ -228,7 +262,7 @@ pub(super) const OPTIONS: [(&str, &[&str], &str); 38] = [
     ),
     (
         "stop",
-        &["-s", "--force", "-f"],
+        &["-s", "--force", "-f", "--kill"],
         "choose the signal with --signal, such as `--signal KILL`",
     ),
     (
@@ -246,11 +280,20 @@ pub(super) const OPTIONS: [(&str, &[&str], &str); 38] = [
         &["--html", "--junit", "--csv", "--format"],
         "choose the format with --export, such as `--export html`",
     ),
-    ("replay", &["--undo"], "undo a run with --rollback"),
+    (
+        "replay",
+        &["--undo", "--restore"],
+        "undo a run with --rollback",
+    ),
     (
         "emit",
         &["--message", "-m", "--level"],
         "give values as KEY=VALUE: `runlog emit NAME message='…'`",
+    ),
+    (
+        "emit",
+        &["--type", "--name"],
+        "name the note: `runlog emit NAME`",
     ),
     (
         "emit",

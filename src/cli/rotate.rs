@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result};
 use super::context::{Global, print_stderr};
 use super::exit;
 use super::exit::Code;
-use super::settings::{parse_count, value};
-use super::value_parsers::{parse_duration, parse_size};
+use super::settings::value;
+use super::value_parsers::{parse_count, parse_duration, parse_size};
 use crate::log;
 use crate::log::{
     Compressed, EventType, PruneLimit, PrunedSegment, RotationPlan, RotationThreshold, RunLog,
@@ -51,7 +51,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     max_age: Option<Duration>,
     /// Drop all but the newest N sealed segments
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_count::<usize>)]
     keep: Option<usize>,
     /// Compress sealed segments [default, unless the settings say otherwise]
     #[arg(long, conflicts_with = "no_compress")]

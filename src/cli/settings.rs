@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::context::print_stderr;
 use super::usage_error::UsageError;
-use super::value_parsers::parse_size;
+use super::value_parsers::{parse_count, parse_size};
 use crate::log::RotationPolicy;
 use crate::volume::{RawSetting, RotateSettings, Volume};
 
@@ -25,16 +25,6 @@ pub(crate) fn value<T>(
             message: format!("{key} in the volume's settings: {e}"),
             hint: "fix .omne/lib/cfg/runlog.toml",
         })
-}
-
-/// Parses a number of segments or runs.
-///
-/// # Errors
-///
-/// Returns a message if `text` is not a whole number.
-pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
-    text.parse()
-        .map_err(|_| format!("`{text}` is not a whole number, such as 10"))
 }
 
 /// The variable that passes `run --rotate-size` to the writers inside a job.

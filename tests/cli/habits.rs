@@ -106,6 +106,11 @@ fn options_of_other_tools_get_hints() {
         &["run", "--nam", "true"],
         &["status", "--last", "3"],
         &["status", "-x"],
+        &["status", "--no-color"],
+        &["run", "--max-time", "5", "true"],
+        &["tail", "--stderr"],
+        &["stop", "--kill", "it"],
+        &["help", "bogus"],
     ] {
         writeln!(hints, "{args:?}: {}", hint(args)).unwrap();
     }
@@ -119,8 +124,46 @@ fn options_of_other_tools_get_hints() {
     ["run", "--unknown", "true"]: put options of the command after its name: `runlog run COMMAND OPTIONS`
     ["run", "--nam", "true"]: 
     ["status", "--last", "3"]: limit the number of runs with -n N
-    ["status", "-x"]:
+    ["status", "-x"]: 
+    ["status", "--no-color"]: switch colors off with --color never
+    ["run", "--max-time", "5", "true"]: end it after a time with --timeout DURATION
+    ["tail", "--stderr"]: select a stream with --output --stream stdout or stderr
+    ["stop", "--kill", "it"]: choose the signal with --signal, such as `--signal KILL`
+    ["help", "bogus"]: list the commands with `runlog --help`
     "#);
+}
+
+#[test]
+fn negative_number_is_refused_as_value() {
+    for (args, reason) in [
+        (
+            &["run", "--retries", "-1", "true"][..],
+            "`-1` is not a whole number, such as 10",
+        ),
+        (
+            &["status", "-n", "-1"],
+            "`-1` is not a whole number, such as 10",
+        ),
+        (
+            &["gc", "--max-runs", "x"],
+            "`x` is not a whole number, such as 10",
+        ),
+        (
+            &["run", "--retries", "5000000000", "true"],
+            "`5000000000` is too large",
+        ),
+        (&["stop", "--timeout", "-1", "it"], "`-1` is not a duration"),
+        (
+            &["run", "--capture-limit", "-1", "true"],
+            "`-1` is not a size",
+        ),
+    ] {
+        let output = TestEnv::new().run(args);
+        assert_eq!(output.code, 2, "{args:?}");
+        let stderr = output.stderr();
+        assert!(stderr.contains(reason), "{args:?}: {stderr}");
+        assert!(!stderr.contains("hint:"), "{args:?}: {stderr}");
+    }
 }
 
 #[test]
@@ -128,6 +171,7 @@ fn tail_starts_at_given_line() {
     let env = TestEnv::new();
     env.ok(&["run", "-n", "it", "printf", "a\\nb\\nc\\n"]);
     assert_eq!(env.ok(&["logs", "-n", "+2"]).stdout(), "b\nc\n");
+    assert_eq!(env.ok(&["logs", "-n", "-2"]).stdout(), "b\nc\n");
     assert_eq!(env.ok(&["logs", "-n", "+1"]).stdout(), "a\nb\nc\n");
     assert_eq!(
         env.ok(&["logs", "-n", "+2", "--stream", "stdout"]).stdout(),
@@ -193,6 +237,7 @@ fn shell_words_as_command_get_hints() {
         &["run", "-q", "--", "cd", "/x"],
         &["run", "-q", "--", "source", "x"],
         &["run", "-q", "--", "no-such-program"],
+        &["run", "-q", "--lock", "nightly", "true"],
         &["-C", "..", "run", "-q", "--", "./script.sh"],
     ] {
         let mut command = env.command(args);
@@ -208,6 +253,7 @@ fn shell_words_as_command_get_hints() {
     ["run", "-q", "--", "cd", "/x"]: hint: `cd` is a shell builtin; use --cwd DIR
     ["run", "-q", "--", "source", "x"]: hint: `source` is a shell builtin; run it in a shell: runlog run sh -c '…'
     ["run", "-q", "--", "no-such-program"]: hint: check the spelling of the command and PATH
+    ["run", "-q", "--lock", "nightly", "true"]: hint: check the spelling of the command; a lock is named with --lock=nightly
     ["-C", "..", "run", "-q", "--", "./script.sh"]: hint: -C names the volume; choose the directory with --cwd DIR
     "#);
 }

@@ -94,6 +94,24 @@ fn unknown_names_are_reported() {
     error: `b` matches several runs: build-[ULID], build-[ULID]
     hint: use more characters of the ID
     ");
+    assert_snapshot!(snapshot(&env, &env.run(&["status", "build~x"])), @"
+    exit 2
+    -- stderr
+    error: `build~x` names no run: a number follows `~`
+    hint: write NAME~1 for the run before the newest one of that name
+    ");
+    assert_snapshot!(snapshot(&env, &env.run(&["emit", "--run", "build", "note"])), @"
+    exit 3
+    -- stderr
+    error: no run has the ID build; the newest run of that name is build-[ULID]
+    hint: give the ID of the run
+    ");
+    assert_snapshot!(snapshot(&env, &env.run(&["run", "--run", "build", "--close"])), @"
+    exit 3
+    -- stderr
+    error: no run has the ID build; the newest run of that name is build-[ULID]
+    hint: give the ID of the run
+    ");
     assert_snapshot!(snapshot(&env, &env.run(&["status", "x~1"])), @"
     exit 3
     -- stderr

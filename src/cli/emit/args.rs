@@ -5,7 +5,7 @@ use std::str::FromStr;
 use anyhow::Result;
 use serde_json::value::RawValue;
 
-use crate::cli::context::print_stderr;
+use crate::cli::context::{Global, print_stderr};
 use crate::cli::usage_error::UsageError;
 use crate::cli::value_parsers::pairs;
 use crate::job::{JOB_VARIABLE, RUN_VARIABLE};
@@ -133,7 +133,7 @@ impl Args {
                 message: "no run given".to_owned(),
                 hint: "name a run with --run ID, create one with --open, or call it inside a job",
             })?;
-            return Ok(RunLog::open(volume, &run)?);
+            return Ok(Global::open_exact(volume, &run)?);
         }
         let Some(run) = &self.run()? else {
             let log = RunLog::create(volume, name)?;

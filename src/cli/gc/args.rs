@@ -7,9 +7,11 @@ use glob::Pattern;
 
 use crate::cli::context::Global;
 use crate::cli::gc::output::ReportStyle;
-use crate::cli::settings::{parse_count, value};
+use crate::cli::settings::value;
 use crate::cli::usage_error::UsageError;
-use crate::cli::value_parsers::{parse_duration, parse_name_pattern, parse_size, run_state};
+use crate::cli::value_parsers::{
+    parse_count, parse_duration, parse_name_pattern, parse_size, run_state,
+};
 use crate::job::RunStatus;
 use crate::job::gc::GcFilter;
 use crate::log::store::retention::RetentionPolicy;
@@ -47,7 +49,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Limits")]
     max_age: Option<Duration>,
     /// Remove all but the newest N runs
-    #[arg(long, value_name = "N", help_heading = "Limits")]
+    #[arg(long, value_name = "N", value_parser = parse_count::<usize>, help_heading = "Limits")]
     max_runs: Option<usize>,
     /// Remove the oldest runs until the rest use at most SIZE
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Limits")]
@@ -63,7 +65,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Limits")]
     events_older_than: Option<Duration>,
     /// Keep the records (`status --retired`) of the newest N removed runs [default: 10000]
-    #[arg(long, value_name = "N", help_heading = "Limits")]
+    #[arg(long, value_name = "N", value_parser = parse_count::<usize>, help_heading = "Limits")]
     max_retired: Option<usize>,
 
     /// Only consider runs in these states

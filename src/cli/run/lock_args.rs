@@ -67,6 +67,11 @@ impl LockArgs {
         Ok(())
     }
 
+    /// Returns whether the lock has the name of the run.
+    pub(super) fn is_unnamed(&self) -> bool {
+        matches!(self.lock, Some(None))
+    }
+
     /// Returns the name that was given, if any.
     pub(super) fn given_name(&self) -> Option<&LockName> {
         self.lock.as_ref()?.as_ref()

@@ -32,7 +32,7 @@ use super::redaction::redacts_by_default;
 use crate::job::{
     Detached, FrontEnd, FrontOptions, InDoubt, Role, RunResult, detach, end_by, inspect_run, start,
 };
-use crate::log::{Batch, Close, Durability, EventType, JobScope, RunLog};
+use crate::log::{Batch, Close, Durability, EventType, JobScope};
 
 pub(crate) fn execute(args: &Args, global: &Global) -> ExitCode {
     if args.command.is_empty() {
@@ -157,7 +157,8 @@ fn close(args: &Args, global: &Global) -> Result<Code> {
     let Some(run) = &args.run else {
         return Ok(Code::Usage);
     };
-    let log = RunLog::open(&global.volume()?, run)?.foreign_policy(foreign_policy(args.force));
+    let log =
+        Global::open_exact(&global.volume()?, run)?.foreign_policy(foreign_policy(args.force));
     let inspected = inspect_run(log.dir(), JobScope::Summarized)?;
     warn_damage(&inspected.summary.damage);
     if !args.force {

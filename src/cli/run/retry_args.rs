@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::cli::value_parsers::{RetryList, parse_duration, parse_factor, parse_retry_list};
+use crate::cli::value_parsers::{
+    RetryList, parse_count, parse_duration, parse_factor, parse_retry_list,
+};
 use crate::job::RetryPolicy;
 
 /// The flags.
@@ -11,7 +13,7 @@ pub(crate) struct RetryArgs {
     /// Retry a failed command up to N times
     #[arg(
         long,
-        value_name = "N",
+        value_name = "N", value_parser = parse_count::<u32>,
         default_value_t = 0,
         help_heading = "Supervision"
     )]

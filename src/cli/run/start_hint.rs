@@ -1,9 +1,9 @@
 //! Hints for commands that are not found although they work in a shell.
 
-use std::ffi::OsString;
 use std::path::Path;
 
-use crate::volume::Volume;
+use super::args::Args;
+use crate::volume::{LockName, Volume};
 
 /// Commands that only a shell has.
 const SHELL_BUILTINS: [&str; 19] = [
@@ -12,8 +12,13 @@ const SHELL_BUILTINS: [&str; 19] = [
 ];
 
 /// Returns what may be meant by a command that was not found.
-pub(super) fn start_hint(argv: &[OsString], cwd: Option<&Path>, volume: &Volume) -> Option<String> {
-    let program = argv.first()?.to_str()?;
+pub(super) fn start_hint(args: &Args, volume: &Volume) -> Option<String> {
+    let program = args.command.first()?.to_str()?;
+    if args.lock.is_unnamed() && args.command.len() > 1 && program.parse::<LockName>().is_ok() {
+        return Some(format!(
+            "check the spelling of the command; a lock is named with --lock={program}"
+        ));
+    }
     if program == "cd" {
         return Some("`cd` is a shell builtin; use --cwd DIR".to_owned());
     }
@@ -26,14 +31,15 @@ pub(super) fn start_hint(argv: &[OsString], cwd: Option<&Path>, volume: &Volume)
         return Some(format!("set a variable with --env {name}=VALUE"));
     }
     let is_line = program.contains(|c: char| c.is_whitespace() || "|&;<>".contains(c));
-    let has_operator = argv
+    let has_operator = args
+        .command
         .iter()
         .any(|arg| arg == "|" || arg == "&&" || arg == ">");
     if is_line || has_operator {
         return Some("run a line of shell with `runlog run sh -c '…'`".to_owned());
     }
     let is_in_volume = program.contains('/') && volume.path().join(program).exists();
-    if is_in_volume && cwd.is_none() && Path::new(program).is_relative() {
+    if is_in_volume && args.cwd.is_none() && Path::new(program).is_relative() {
         return Some("-C names the volume; choose the directory with --cwd DIR".to_owned());
     }
     None

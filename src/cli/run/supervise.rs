@@ -246,7 +246,7 @@ impl Request<'_> {
             }
             JobEnd::TimedOut => RunResult::Exit(Code::Timeout as u8),
             JobEnd::NotStarted(error) => {
-                let hint = start_hint(&self.spec.argv, self.args.cwd.as_deref(), self.volume);
+                let hint = start_hint(self.args, self.volume);
                 let (code, text) = exit::not_started(error, hint.as_deref());
                 self.fail(code, &self.spec.shown(&text))
             }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::cli::status::watched_runs::ReportChanges;
 use crate::cli::value_parsers::{
-    deadline, parse_duration, parse_moment, parse_name_pattern, run_state,
+    deadline, parse_count, parse_duration, parse_moment, parse_name_pattern, run_state,
 };
 use crate::job::RunStatus;
 use crate::render::RunRecord;
@@ -52,7 +52,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "WHEN", allow_hyphen_values = true, value_parser = parse_moment, conflicts_with = "runs")]
     since: Option<Timestamp>,
     /// Show only the newest N runs
-    #[arg(short, long = "number", value_name = "N", conflicts_with = "runs")]
+    #[arg(short, long = "number", value_name = "N", value_parser = parse_count::<usize>, conflicts_with = "runs")]
     pub number: Option<usize>,
     /// Show the runs that gc removed, with their last state
     #[arg(long)]

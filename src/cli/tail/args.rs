@@ -9,7 +9,9 @@ use crate::cli::context::print_stderr;
 use crate::cli::pager::Paging;
 use crate::cli::tail::until::{Until, parse_until};
 use crate::cli::usage_error::UsageError;
-use crate::cli::value_parsers::{EventTypeParser, parse_duration, parse_moment, parse_stream};
+use crate::cli::value_parsers::{
+    EventTypeParser, parse_count, parse_duration, parse_moment, parse_stream,
+};
 use crate::log::{Cursor, EventType, StreamId};
 
 /// Which lines are shown first.
@@ -123,7 +125,7 @@ pub(crate) struct Args {
     #[arg(
         short = 'A',
         long,
-        value_name = "N",
+        value_name = "N", value_parser = parse_count::<u16>,
         requires = "grep",
         help_heading = "Search"
     )]
@@ -132,13 +134,13 @@ pub(crate) struct Args {
     #[arg(
         short = 'B',
         long,
-        value_name = "N",
+        value_name = "N", value_parser = parse_count::<u16>,
         requires = "grep",
         help_heading = "Search"
     )]
     pub before_context: Option<u16>,
     /// Also print N lines before and after each match (-C N, where N is a number)
-    #[arg(long, value_name = "N", requires = "grep", help_heading = "Search")]
+    #[arg(long, value_name = "N", value_parser = parse_count::<u16>, requires = "grep", help_heading = "Search")]
     pub context: Option<u16>,
 
     /// Continue after the cursors in FILE, and update them; a run without a cursor starts with
@@ -157,7 +159,7 @@ pub(crate) struct Args {
     pub show_cursor: bool,
 }
 
-/// Parses the value of `-n`: `10`, `+3` or `all`.
+/// Parses the value of `-n`: `10` or, as in tail(1), `-10`; `+3` or `all`.
 fn parse_lines(text: &str) -> Result<LineCount, String> {
     let number = |n: &str| {
         let wrong = || format!("`{text}` is not a number; write 10, +3 (from the third on) or all");
@@ -166,7 +168,7 @@ fn parse_lines(text: &str) -> Result<LineCount, String> {
     match (text, text.strip_prefix('+')) {
         ("all", _) => Ok(LineCount::All),
         (_, Some(n)) => number(n).map(LineCount::From),
-        (n, None) => number(n).map(LineCount::Last),
+        (n, None) => number(n.strip_prefix('-').unwrap_or(n)).map(LineCount::Last),
     }
 }
 

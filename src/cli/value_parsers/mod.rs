@@ -3,6 +3,7 @@
 //! Each error says what would be right, because clap prints it after the name of the option.
 
 mod choice;
+mod count;
 mod duration;
 mod moment;
 mod probe;
@@ -15,6 +16,7 @@ use crate::log::StreamId;
 pub(crate) use choice::{
     EventTypeParser, SignalParser, parse_name_pattern, parse_state, run_state,
 };
+pub(crate) use count::parse_count;
 pub(crate) use duration::{deadline, parse_duration};
 pub(crate) use moment::parse_moment;
 pub(crate) use probe::parse_probe;

@@ -174,17 +174,17 @@ impl Supervisor<'_> {
         let copy = move || {
             let mut read = File::from(read);
             let mut buf = [0; 4096];
-            let mut masked = Vec::new();
+            let mut text = Vec::new();
             loop {
                 let n = read.read(&mut buf).unwrap_or(0);
                 let mut shown = buf.get(..n).unwrap_or_default();
                 if let Some(masker) = &mut masker {
-                    masked.clear();
+                    text.clear();
                     match n {
-                        0 => masker.finish(&mut masked),
-                        _ => masker.push(shown, &mut masked),
+                        0 => masker.finish(&mut text),
+                        _ => masker.push(shown, &mut text),
                     }
-                    shown = &masked;
+                    shown = &text;
                 }
                 // What cannot be printed is dropped.
                 drop(io::stderr().write_all(shown));

@@ -39,6 +39,20 @@ pub enum SelectError {
         /// The ids that start with it.
         candidates: Vec<RunId>,
     },
+    /// A run has this name, but an exact id is needed.
+    #[error("no run has the ID {name}; the newest run of that name is {newest}")]
+    NotAnId {
+        /// The name.
+        name: RunId,
+        /// The newest run.
+        newest: RunId,
+    },
+    /// The text after `~` is not a number.
+    #[error("`{text}` names no run: a number follows `~`")]
+    BadOffset {
+        /// The text.
+        text: String,
+    },
     /// The name is neither a valid id nor a prefix of one.
     #[error(transparent)]
     Malformed(#[from] crate::volume::IdError),

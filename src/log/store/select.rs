@@ -126,6 +126,10 @@ fn find_by_prefix(runs: &Dir, ids: &[RunId], text: &str) -> Result<SelectedRun, 
     if split_offset(text).1 > 0 {
         return Err(missing());
     }
+    if text.contains('~') {
+        let text = text.to_owned();
+        return Err(SelectError::BadOffset { text });
+    }
     // A prefix of an id is itself a valid id.
     drop(text.parse::<RunId>()?);
     let mut found = Vec::new();
