@@ -2,8 +2,8 @@
 //!
 //! Lines are never wrapped. If a terminal is too narrow, whole columns are dropped, in the order
 //! that the table defines, and then other columns are truncated. Columns with text that people
-//! copy, such as ids, are never dropped or truncated: the terminal wraps such a line, which
-//! keeps the id in one piece.
+//! copy, such as ids, are never dropped or truncated: an id that is too long extends beyond its
+//! column, and the terminal wraps the line, which keeps the id in one piece.
 
 use std::io;
 use std::io::Write;
@@ -108,10 +108,10 @@ impl<'a> Layout<'a> {
     pub(crate) fn new<'r>(
         style: Style,
         columns: &'a [Column],
-        rows: impl Iterator<Item = &'r [StyledCell]>,
+        rows: impl Iterator<Item = &'r [StyledCell]> + Clone,
     ) -> Self {
         let mut widths: Vec<usize> = columns.iter().map(|column| column.name.len()).collect();
-        for row in rows {
+        for row in rows.clone() {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(columns_of(&cell.text));
             }
@@ -119,9 +119,43 @@ impl<'a> Layout<'a> {
         let columns = columns.iter().zip(widths.into_iter().map(Some)).collect();
         let mut layout = Self { style, columns };
         if let Some(room) = style.width {
+            layout.exclude_overlong(usize::from(room), rows);
             layout.narrow(usize::from(room));
         }
         layout
+    }
+
+    /// Lets a cell that does not fit beside the other columns that are never dropped extend
+    /// beyond its column, so that other rows keep their columns. If no cell fits, this applies
+    /// only to those longer than a line.
+    fn exclude_overlong<'r>(
+        &mut self,
+        room: usize,
+        rows: impl Iterator<Item = &'r [StyledCell]> + Clone,
+    ) {
+        let whole = |(column, width): &(&Column, Option<usize>)| {
+            let is_whole = column.fit == Fit::Whole;
+            width.filter(|_| is_whole).map_or(0, |width| width + GAP)
+        };
+        let mut needed: usize = self.columns.iter().map(whole).sum();
+        for (at, (column, width)) in self.columns.iter_mut().enumerate() {
+            let Some(width) = width.as_mut().filter(|_| column.fit == Fit::Whole) else {
+                continue;
+            };
+            if needed <= room + GAP {
+                return;
+            }
+            let limit = (room + GAP + *width).saturating_sub(needed);
+            let cells = rows.clone().filter_map(|row| row.get(at));
+            let lengths = cells.map(|cell| columns_of(&cell.text));
+            let longest = |limit| lengths.clone().filter(|length| *length <= limit).max();
+            let Some(fitting) = longest(limit).or_else(|| longest(room)) else {
+                return;
+            };
+            needed -= *width;
+            *width = fitting.max(column.name.len());
+            needed += *width;
+        }
     }
 
     /// Drops and truncates columns until the table fits, or until nothing more can be removed.
@@ -225,7 +259,7 @@ impl<'a> Layout<'a> {
             let Some(width) = *width else {
                 continue;
             };
-            let (kept, mark) = if columns_of(text) > width {
+            let (kept, mark) = if columns_of(text) > width && column.fit != Fit::Whole {
                 let room = width.saturating_sub(columns_of(ellipsis));
                 (prefix(text, room), ellipsis)
             } else {
@@ -331,11 +365,31 @@ mod tests {
     }
 
     #[test]
+    fn overlong_id_leaves_other_rows_alone() {
+        let style = Style {
+            width: Some(40),
+            ..Style::default()
+        };
+        let long = "an-id-that-is-longer-than-the-whole-terminal";
+        let rows = [[long, "7", "", "make"], ["b", "1234", "yesterday", "make"]];
+        let rows = rows.map(|row| row.map(StyledCell::plain));
+        let slices = || rows.iter().map(<[_; 4]>::as_slice);
+        let mut out = Vec::new();
+        let layout = Layout::new(style, &COLUMNS, slices());
+        layout.write(&mut out, slices()).unwrap();
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"
+        ID     N  WHEN       COMMAND
+        an-id-that-is-longer-than-the-whole-terminal     7             make
+        b   1234  yesterday  make
+        ");
+    }
+
+    #[test]
     fn ids_are_never_cut() {
         insta::assert_snapshot!(shown(Some(5)), @"
-        ID           COMMAND
+        ID  COMMAND
         a-long-id-1  make everyt…
-        b            日本語
+        b   日本語
         ");
     }
 }
