@@ -131,7 +131,7 @@ fn gc_keeps_newest_tombstones() {
     let planned = env.ok(&["gc", "--max-retired", "2", "--dry-run"]);
     assert_eq!(
         planned.stderr(),
-        "1 records of removed runs would be removed\n"
+        "1 record of a removed run would be removed\n"
     );
     assert_eq!(retired(&env), ["a", "b", "c"]);
     env.ok(&["gc", "--max-retired", "2"]);

@@ -151,6 +151,7 @@ impl GcOutput {
         };
         match lines {
             Ok(0) => {}
+            Ok(1) => print_stderr(format_args!("1 record of a removed run {removed}")),
             Ok(n) => print_stderr(format_args!("{n} records of removed runs {removed}")),
             // The next gc tries again, perhaps with more room.
             Err(e) => print_stderr(format_args!(

@@ -44,7 +44,7 @@ pub(crate) fn write_diff(out: &mut dyn Write, diff: &RunDiff, style: Style) -> i
     }
     let rows = || table.rows.iter().map(<[_; 5]>::as_slice);
     writeln!(out)?;
-    Layout::new(style, &COLUMNS, rows()).write(out, rows())?;
+    Layout::new(style, &COLUMNS, &rows()).write(out, rows())?;
     let (role, verdict) = if diff.same {
         (Role::Good, "same outcome")
     } else {

@@ -42,7 +42,7 @@ pub(crate) fn write_run(out: &mut dyn Write, run: &RunRecord, style: Style) -> i
         .map(|job| job_row(job, run, style))
         .collect();
     let rows = || rows.iter().map(<[_; 7]>::as_slice);
-    let layout = Layout::new(style, &JOB_COLUMNS, rows());
+    let layout = Layout::new(style, &JOB_COLUMNS, &rows());
     writeln!(out)?;
     layout.write(out, rows())?;
     let is_cut = |job: &&JobRecord| layout.cuts(COMMAND, &escape_controls(&job.command));

@@ -69,5 +69,5 @@ pub(crate) fn write_runs(
     let columns = rows.iter().map(Vec::len).max().unwrap_or(COLUMNS.len());
     let columns = COLUMNS.get(..columns).unwrap_or(&COLUMNS);
     let rows = || rows.iter().map(Vec::as_slice);
-    Layout::new(style, columns, rows()).write(out, rows())
+    Layout::new(style, columns, &rows()).write(out, rows())
 }

@@ -31,7 +31,7 @@ pub fn write_stats(out: &mut dyn Write, stats: &[NameStats], style: Style) -> io
     }
     let rows: Vec<_> = stats.iter().map(|name| row(name, style)).collect();
     let rows = || rows.iter().map(<[_; 10]>::as_slice);
-    Layout::new(style, &COLUMNS, rows()).write(out, rows())
+    Layout::new(style, &COLUMNS, &rows()).write(out, rows())
 }
 
 fn row(stats: &NameStats, style: Style) -> [StyledCell; 10] {

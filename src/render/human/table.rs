@@ -108,7 +108,7 @@ impl<'a> Layout<'a> {
     pub(crate) fn new<'r>(
         style: Style,
         columns: &'a [Column],
-        rows: impl Iterator<Item = &'r [StyledCell]> + Clone,
+        rows: &(impl Iterator<Item = &'r [StyledCell]> + Clone),
     ) -> Self {
         let mut widths: Vec<usize> = columns.iter().map(|column| column.name.len()).collect();
         for row in rows.clone() {
@@ -131,7 +131,7 @@ impl<'a> Layout<'a> {
     fn exclude_overlong<'r>(
         &mut self,
         room: usize,
-        rows: impl Iterator<Item = &'r [StyledCell]> + Clone,
+        rows: &(impl Iterator<Item = &'r [StyledCell]> + Clone),
     ) {
         let whole = |(column, width): &(&Column, Option<usize>)| {
             let is_whole = column.fit == Fit::Whole;
@@ -327,7 +327,7 @@ mod tests {
         let rows = rows.map(|row| row.map(StyledCell::plain));
         let mut out = Vec::new();
         let slices = || rows.iter().map(<[_; 4]>::as_slice);
-        let layout = Layout::new(style, &COLUMNS, slices());
+        let layout = Layout::new(style, &COLUMNS, &slices());
         layout.write(&mut out, slices()).unwrap();
         String::from_utf8(out).unwrap()
     }
@@ -375,7 +375,7 @@ mod tests {
         let rows = rows.map(|row| row.map(StyledCell::plain));
         let slices = || rows.iter().map(<[_; 4]>::as_slice);
         let mut out = Vec::new();
-        let layout = Layout::new(style, &COLUMNS, slices());
+        let layout = Layout::new(style, &COLUMNS, &slices());
         layout.write(&mut out, slices()).unwrap();
         insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"
         ID     N  WHEN       COMMAND

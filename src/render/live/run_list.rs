@@ -109,7 +109,7 @@ impl ListFrame<'_> {
             .map(|run| (run, self.cells(run, style)))
             .collect();
         let cells = rows.iter().map(|(_, cells)| cells.as_slice());
-        let layout = Layout::new(style, &COLUMNS, cells);
+        let layout = Layout::new(style, &COLUMNS, &cells);
         lines.push(layout.header());
         let mut shown = 0;
         let mut left = room;

@@ -89,7 +89,7 @@ impl RunFrame {
             return;
         }
         let slices = rows.iter().map(<[_; 7]>::as_slice);
-        let layout = Layout::new(style, &JOB_COLUMNS, slices);
+        let layout = Layout::new(style, &JOB_COLUMNS, &slices);
         lines.push(String::new());
         lines.push(layout.header());
         lines.extend(rows.iter().map(|row| layout.row(row)));
