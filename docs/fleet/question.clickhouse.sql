@@ -28,7 +28,7 @@ WITH line AS (
     FROM line
     GROUP BY volume, run_id
 ), job_fact AS (
-    -- What the events and the checkpoints say about a job.
+    -- The information about a job in the events and the checkpoints.
     SELECT volume, run_id, job_id, seq,
         type IN ('job_completed', 'job_failed') AND NOT retried AS ended,
         if(type IN ('job_completed', 'job_failed'), max_rss_bytes, NULL) AS rss

@@ -31,7 +31,7 @@ WITH line AS (
     FROM event
     GROUP BY volume, run_id
 ), job_fact AS (
-    -- What the events and the checkpoints say about a job.
+    -- The information about a job in the events and the checkpoints.
     SELECT volume, run_id, job_id, seq,
         type IN ('job_completed', 'job_failed') AND retry_in_ms IS NULL AS ended,
         CASE WHEN type IN ('job_completed', 'job_failed') THEN max_rss_bytes END AS max_rss_bytes

@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# Volumes with events in them, and what is to arrive of them.
+# Volumes with events, and the events that must arrive.
 
-# new_volume DIR: makes it, with a run that stays open and has lines of every length.
+# new_volume DIR: creates a volume, with a run that stays open and has lines of every length.
 new_volume() {
     mkdir -p "$1"
     runlog -C "$1" emit --run collector --open begun host='"'
-    # Nearly as long as a line may be; and text that other programs trip over.
+    # A line of almost the maximum length, and text that breaks other programs.
     head -c 1000000 /dev/zero | tr '\0' x | runlog -C "$1" emit --run collector --lines
     # shellcheck disable=SC1003,SC2016 # Nothing in these is meant for the shell.
     printf '%s\n' '\\' '\N' '\.' '"a","b"' '<1>x' '%s $1' 'ünï ☃ 𝄞' ' ' '{"a":"\u0001\u001f\\u0000\\"}' |
@@ -46,9 +46,9 @@ ids() {
     runlog -C "$1" tail --all -n all --json | jq -r .id
 }
 
-# crash TIMES "NAME..." COMMAND...: starts the command again and again and kills it with SIGKILL
-# at a random moment: a process of it with one of these names, as soon as there is one and a
-# little later, or `all` of them. Tells in KILLED how often which.
+# crash TIMES "NAME..." COMMAND...: starts the command repeatedly and kills it with SIGKILL at a
+# random moment: one of its processes with one of these names, shortly after it appears, or `all`
+# of them. Counts the killed processes in KILLED.
 crash() {
     local times=$1 names time name victim pid end
     read -ra names <<<"$2"
@@ -62,17 +62,17 @@ crash() {
         if [[ $name == all ]]; then
             sleep "0.$((RANDOM % 6))$((RANDOM % 10))"
         else
-            # Without a pause: it may be there for a few milliseconds only.
+            # Poll without a pause, because the process may exist for only a few milliseconds.
             end=$((SECONDS + 20))
             until victim=$(pgrep -g "$pid" "$name") || ((SECONDS > end)); do :; done
-            # Some take milliseconds, some have to load first.
+            # Some take milliseconds, others have to load first.
             sleep "0.$((RANDOM % 2 * (RANDOM % 8)))$((RANDOM % 4))"
         fi
         if [[ -n $victim ]]; then
             # shellcheck disable=SC2086 # Several, if there are.
             kill -s KILL -- $victim 2>/dev/null || true
         fi
-        # The others end by themselves, but if the victim had ended before.
+        # The others end by themselves, unless the victim had ended before.
         if [[ -z $victim ]] || ! within 5 not kill -0 "$pid" 2>/dev/null; then
             name=all
             kill -s KILL -- "-$pid" 2>/dev/null || true

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# What the parts have in common. WORK is the directory of the part, and where it runs.
+# Functions that the parts share. WORK is the directory of the part, in which it runs.
 
-# need COMMAND PACKAGE...: installs Debian packages if there is no such command. What comes
-# with them is not started as a service of the machine.
+# need COMMAND PACKAGE...: installs Debian packages if the command does not exist. Services in
+# them are not started.
 need() {
     local command=$1
     shift
@@ -12,7 +12,7 @@ need() {
     need_packages "$@"
 }
 
-# need_packages PACKAGE...: installs the Debian packages that are missing.
+# need_packages PACKAGE...: installs those Debian packages that are missing.
 need_packages() {
     local missing=() package
     for package in "$@"; do
@@ -27,12 +27,12 @@ need_packages() {
         apt-get update -qq
         export FLEET_APT=1
     fi
-    # Level 1 is that of a machine without services: none is started.
+    # Level 1 is for machines without services, so none is started.
     RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$WORK/apt.log" 2>&1
 }
 
-# need_python PACKAGE==VERSION...: installs them for `python`, which is that of a venv.
+# need_python PACKAGE==VERSION...: installs packages for `python`, which runs in a venv.
 need_python() {
     if ! [[ -x $FLEET_VENV/bin/pip ]]; then
         python3 -m venv "$FLEET_VENV"
@@ -41,7 +41,7 @@ need_python() {
     export PATH="$FLEET_VENV/bin:$PATH"
 }
 
-# recipe NAME: the path of a file of docs/fleet/.
+# recipe NAME: prints the path of a file in docs/fleet/.
 recipe() {
     local file="$FLEET_RECIPES/$1"
     if ! [[ -f $file ]]; then
@@ -52,19 +52,19 @@ recipe() {
     echo "$file"
 }
 
-# fill NAME: a configuration file of docs/fleet/, in WORK, with the variables filled in that are
-# written `${NAME}`; prints its path.
+# fill NAME: copies a configuration file of docs/fleet/ to WORK and replaces variables of the
+# form `${NAME}` in it; prints its path.
 fill() {
     local file names
     file=$(recipe "$1")
-    # What else looks like a variable is left as it is.
+    # Other text that looks like a variable is not changed.
     # shellcheck disable=SC2016 # These are the names, not their values.
     names=$(grep -o '\${[A-Z_]*}' "$file" | sort -u | tr '\n' ' ')
     envsubst "$names" <"$file" >"$WORK/$1"
     echo "$WORK/$1"
 }
 
-# free_port: a port of 127.0.0.1 that nobody listens to.
+# free_port: prints a port of 127.0.0.1 that no process listens on.
 free_port() {
     python3 -c 'import socket
 with socket.socket() as s:
@@ -72,7 +72,7 @@ with socket.socket() as s:
     print(s.getsockname()[1])'
 }
 
-# service NAME COMMAND...: starts it in a process group of its own; what it prints goes to
+# service NAME COMMAND...: starts a service in its own process group, with its output in
 # NAME.log.
 service() {
     local name=$1
@@ -81,12 +81,12 @@ service() {
     echo $! >"$WORK/$name.pid"
 }
 
-# running NAME: whether the service lives.
+# running NAME: returns whether the service is alive.
 running() {
     kill -0 "$(cat "$WORK/$1.pid" 2>/dev/null)" 2>/dev/null
 }
 
-# stop NAME [SIGNAL]: ends a service with all that it started, and waits for it.
+# stop NAME [SIGNAL]: ends a service and all processes that it started, and waits for it.
 stop() {
     local pid
     if ! [[ -f $WORK/$1.pid ]]; then
@@ -94,7 +94,7 @@ stop() {
     fi
     pid=$(cat "$WORK/$1.pid")
     kill -s "${2:-TERM}" -- "-$pid" 2>/dev/null || true
-    # What it started may outlive it, and no wait is to be without an end.
+    # Its processes may outlive it, and no wait may last forever.
     if ! within 20 no_group "$pid"; then
         kill -s KILL -- "-$pid" 2>/dev/null || true
     fi
@@ -117,8 +117,8 @@ stop_all() {
     wait
 }
 
-# within SECONDS COMMAND...: whether it succeeds in that time, tried again and again; the last
-# time it may say why not.
+# within SECONDS COMMAND...: returns whether the command succeeds within that time, with retries.
+# The last attempt may report the reason.
 within() {
     local end=$((SECONDS + $1))
     shift
@@ -135,7 +135,7 @@ not() {
     ! "$@"
 }
 
-# pass WHAT COMMAND...: one check.
+# pass WHAT COMMAND...: runs one check.
 pass() {
     local what=$1
     shift
@@ -147,8 +147,8 @@ pass() {
     fi
 }
 
-# same FILE FILE: whether two files have the same lines, in any order, and not none; shows what
-# differs.
+# same FILE FILE: returns whether two files have the same lines in any order, and at least one;
+# shows the difference.
 same() {
     LC_ALL=C sort "$1" >"$WORK/left"
     LC_ALL=C sort "$2" >"$WORK/right"

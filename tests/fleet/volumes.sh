@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# What the parts have in common that ask one question of many volumes. They are made once.
+# Functions for the parts that run one query on many volumes. The volumes are created once.
 
 VOLUMES=$FLEET/volumes
 
-# volumes: twelve of three hosts, and a job that runs.
+# volumes: creates twelve volumes of three hosts, and starts a job.
 volumes() {
     if ! [[ -d $VOLUMES ]]; then
         rm -rf "$VOLUMES.new"
@@ -20,7 +20,7 @@ volumes() {
         for maker in "${makers[@]}"; do
             wait "$maker"
         done
-        # Nothing in it yet, and nothing any more.
+        # One volume without runs yet, and one whose runs were all removed.
         mkdir -p "$VOLUMES.new/new/.omne" "$VOLUMES.new/no-volume" "$VOLUMES.new/old"
         runlog -C "$VOLUMES.new/old" run --quiet --name backup -- true
         runlog -C "$VOLUMES.new/old" gc --max-age 0 >>"$WORK/make.log" 2>&1
@@ -38,7 +38,8 @@ job_runs() {
     [[ $(runlog -C "$VOLUMES/web-2.1" status --state running --json | wc -l) == 1 ]]
 }
 
-# answer NAME COMMAND...: the answer of a command in the directory of the volumes, as NAME.jsonl.
+# answer NAME COMMAND...: runs a command in the directory of the volumes, and saves its answer in
+# NAME.jsonl.
 answer() {
     local name=$1
     shift
@@ -46,14 +47,14 @@ answer() {
         tail -n 20 "$WORK/$name.err"
         return 1
     }
-    # Keys in one order.
+    # Sort the keys.
     jq -cS . "$WORK/answer" >"$WORK/$name.jsonl" || {
         head -n 5 "$WORK/answer"
         return 1
     }
 }
 
-# agrees NAME COMMAND...: whether it answers as `runlog status` does.
+# agrees NAME COMMAND...: returns whether the command gives the same answer as `runlog status`.
 agrees() {
     answer status sh -e "$(recipe question.sh)" &&
         answer "$@" &&
@@ -61,7 +62,7 @@ agrees() {
         same "$WORK/status.jsonl" "$WORK/$1.jsonl"
 }
 
-# events: how many events of which type runlog reads in all volumes.
+# events: prints the number of events of each type that runlog reads in all volumes.
 events() {
     local omne code
     for omne in */.omne; do
@@ -71,8 +72,8 @@ events() {
     done | jq -cs 'group_by(.type)[] | {type: .[0].type, events: length}'
 }
 
-# reads_as_runlog NAME COMMAND...: whether it reads the same events, each once. The command gets
-# the beginning of the query on standard input, up to `line`.
+# reads_as_runlog NAME COMMAND...: returns whether the command reads the same events, each once.
+# It gets the start of the query on standard input, up to `line`.
 reads_as_runlog() {
     local query=$1
     shift

@@ -3,7 +3,7 @@ import sys
 import junitparser
 from junitparser import xunit2
 
-# The plain reader takes it too.
+# The basic reader accepts it too.
 assert len(junitparser.JUnitXml.fromfile(sys.argv[1])) == 1
 for suite in xunit2.JUnitXml.fromfile(sys.argv[1]):
     print(suite.name, suite.tests, suite.failures, suite.errors, suite.skipped, suite.hostname != "")

@@ -26,7 +26,7 @@ assert len(ids) == len(spans)
 roots = [span for span in spans if not span.parent_span_id]
 assert len(roots) == 1
 for span in spans:
-    # Hex is read as base64 here: 16 and 8 bytes are 24 and 12 of it.
+    # Hex is read as base64 here: 16 and 8 bytes become 24 and 12 bytes.
     assert (len(span.trace_id), len(span.span_id)) == (24, 12)
     assert not span.parent_span_id or span.parent_span_id in ids, span
     assert 0 < span.start_time_unix_nano <= span.end_time_unix_nano
@@ -43,6 +43,6 @@ for record in records:
         printed.append((keys["runlog.job_id"], keys["log.iostream"], record.body.string_value))
     else:
         print(record.severity_text, record.event_name)
-# Which of two streams comes first is told by chance.
+# The order of the two streams is not deterministic.
 for line in sorted(printed, key=lambda line: line[:2]):
     print(*map(repr, line))

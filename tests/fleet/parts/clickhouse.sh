@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# ClickHouse, as a library of Python, reads the segments of many volumes.
+# ClickHouse, as a Python library, reads the segments of many volumes.
 # shellcheck source-path=SCRIPTDIR source=../volumes.sh
 source "$FLEET_HERE/volumes.sh"
 

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# DuckDB reads the segments of many volumes, and what `runlog status` says of them.
+# DuckDB reads the segments of many volumes, and the output of `runlog status`.
 # shellcheck source-path=SCRIPTDIR source=../volumes.sh
 source "$FLEET_HERE/volumes.sh"
 

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# NATS JetStream: the server drops what has a key that it knows.
+# NATS JetStream: the server drops messages with a known key.
 # shellcheck source-path=SCRIPTDIR source=../events.sh
 source "$FLEET_HERE/events.sh"
 
@@ -20,7 +20,7 @@ start_server() {
     within 30 stored
 }
 
-# Prints the id of each message of the stream, none if there is no stream yet.
+# Prints the id of each message in the stream; none if there is no stream yet.
 stored() {
     python "$FLEET_HERE/read_nats.py" id
 }
@@ -46,7 +46,7 @@ check() {
     pass "lines are kept byte for byte" same \
         <(runlog tail --all -n all --json) <(python "$FLEET_HERE/read_nats.py" line)
 
-    # The server dies in the middle; it knows the keys again from what it stored.
+    # The server dies in the middle. It restores the keys from its storage.
     stop nats KILL
     write_events volume 2
     within 120 not running ship

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# PostgreSQL: batches in transactions, the key drops what comes twice.
+# PostgreSQL: batches are transactions, and the key removes duplicates.
 # shellcheck source-path=SCRIPTDIR source=../events.sh
 source "$FLEET_HERE/events.sh"
 
@@ -16,7 +16,7 @@ start() {
     bin=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
     data="$WORK/data"
     mkdir "$data"
-    # It refuses to be run by root.
+    # The server refuses to run as root.
     owner=()
     if ((EUID == 0)); then
         chown postgres: "$data"
@@ -36,7 +36,7 @@ stored() {
     psql -XAtc "select id from events where host = '$1'"
 }
 
-# arrived HOST: whether each event of its volume is stored, and none twice.
+# arrived HOST: returns whether each event of its volume is stored exactly once.
 arrived() {
     same <(ids "$WORK/$1") <(stored "$1")
 }
@@ -50,7 +50,7 @@ more_handed_over_than_stored() {
         awk '/^COPY/ { handed += $2 } /^INSERT/ { stored += $3 } END { exit handed <= stored }'
 }
 
-# The numbers of the fleet, as the database and as the volumes tell them.
+# The numbers of the fleet, according to the database and the volumes.
 by_database() {
     psql -XAtF, -f "$(recipe fleet.sql)" | awk -F, -v OFS=, '{ print $1, $2, $3, $4, $6 }'
 }
@@ -80,7 +80,7 @@ check() {
     pass "lines are kept byte for byte" same \
         <(runlog -C alpha tail --all -n all --json) <(psql -XAtc 'select line from events')
 
-    # The database dies in the middle; the shipper ends and is started again.
+    # The database dies in the middle. The shipper exits and is started again.
     stop postgres KILL
     write_events alpha 2
     within 120 not running ship-alpha

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# rsyslog: imfile follows the segments, over rotation and over restarts of rsyslog.
+# rsyslog: imfile follows the segments across rotations and restarts of rsyslog.
 # shellcheck source-path=SCRIPTDIR source=../events.sh
 source "$FLEET_HERE/events.sh"
 
@@ -27,22 +27,22 @@ listening() {
 start_shipper() {
     rm -f "$WORK/shipper.pidfile"
     service shipper rsyslogd -n -i "$WORK/shipper.pidfile" -f "$shipper"
-    # It may not hear a signal that comes before.
+    # rsyslog may miss a signal that arrives earlier.
     within 20 test -s "$WORK/shipper.pidfile"
 }
 
-# arrived: whether each line of the log is there, whole, and nothing else is. Lines may be there
-# twice.
+# arrived: returns whether each line of the log has arrived complete, and nothing else. Lines may
+# arrive twice.
 arrived() {
     same <(runlog tail --all -n all --json) <(sort -u "$COLLECTOR_DIR/events.jsonl")
 }
 
-# noted NAME: whether a note with this name has arrived.
+# noted NAME: returns whether a note with this name has arrived.
 noted() {
     grep -qs "\"name\":\"$1\"" "$COLLECTOR_DIR/events.jsonl"
 }
 
-# has_read FILE: whether the shipper has read it to its end, that of a torn line too.
+# has_read FILE: returns whether the shipper has read it to its end, including a torn line.
 has_read() {
     local fd pid size
     pid=$(cat "$WORK/shipper.pid")
@@ -55,7 +55,7 @@ has_read() {
     return 1
 }
 
-# restarts TIMES SIGNAL: ends the shipper by a signal, at random moments, and starts it again.
+# restarts TIMES SIGNAL: ends the shipper with a signal at random moments, and starts it again.
 restarts() {
     local time
     for ((time = 0; time < $1; time++)); do
@@ -65,7 +65,7 @@ restarts() {
     done
 }
 
-# forget: the shipper knows nothing of what it has sent, and so does the collector of what came.
+# forget: removes the shipper's record of what it has sent, and what the collector has received.
 forget() {
     stop shipper
     rm "$RSYSLOG_DIR"/imfile-state:*
@@ -104,7 +104,7 @@ check_segments() {
     export ROTATE=
 }
 
-# What the page says does not arrive.
+# Events that, according to the page, do not arrive.
 check_limits() {
     local log="$RUNLOG_VOLUME/.omne/var/runs/collector/events.jsonl"
     runlog emit --run collector before-torn

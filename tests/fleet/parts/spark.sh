@@ -12,12 +12,12 @@ install() {
 start() {
     volumes
     SPARK_HOME=$(python -c 'import os, pyspark; print(os.path.dirname(pyspark.__file__))')
-    # Nothing listens elsewhere.
+    # Listen only here.
     export SPARK_HOME SPARK_LOCAL_IP=127.0.0.1 SPARK_DAEMON_MEMORY=256m SPARK_CONF_DIR=$WORK/conf
-    # So little data is not worth what compilers do.
+    # For so little data, compilation is not worthwhile.
     export JAVA_TOOL_OPTIONS='-XX:TieredStopAtLevel=1 -XX:+UseSerialGC'
     mkdir conf
-    # Or one of the workers may have done all before the other one is there.
+    # Otherwise one of the workers may finish everything before the other one is ready.
     cat >conf/spark-defaults.conf <<'END'
 spark.scheduler.minRegisteredResourcesRatio 1
 spark.sql.shuffle.partitions 4

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The question, asked of `runlog status` itself; and that the volumes hold what is asked for.
+# The query with `runlog status` itself, and checks that the volumes contain every case.
 # shellcheck source-path=SCRIPTDIR source=../volumes.sh
 source "$FLEET_HERE/volumes.sh"
 
