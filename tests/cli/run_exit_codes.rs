@@ -1,5 +1,7 @@
 //! The exit code of `run`: the job's own, or one as in `timeout(1)` and shells.
 
+use std::fs;
+
 use insta::assert_snapshot;
 
 use crate::support::checks::snapshot;
@@ -159,6 +161,19 @@ fn script_without_shebang_runs_in_sh() {
     let env = TestEnv::new();
     env.executable("script", "exit 7\n");
     assert_eq!(env.run(&["run", "--", "./script"]).code, 7);
+}
+
+#[test]
+fn script_sees_the_name_that_a_shell_would_execute() {
+    let env = TestEnv::new();
+    fs::create_dir(env.path("sub")).unwrap();
+    env.executable("sub/show", "#!/bin/sh\necho $0\n");
+    let name = |script: &str| env.sh(script).stdout();
+    assert_eq!(name("$RUNLOG run sub/show"), "sub/show\n");
+    assert_eq!(name("$RUNLOG run ./sub/../sub/show"), "./sub/../sub/show\n");
+    assert_eq!(name("$RUNLOG run --cwd sub ./show"), "./show\n");
+    assert_eq!(name("PATH=sub:$PATH $RUNLOG run show"), "sub/show\n");
+    assert_eq!(name("cd sub; PATH=:$PATH $RUNLOG run show"), "./show\n");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::stream_plan::StreamPlan;
@@ -95,6 +95,11 @@ impl JobSpec {
     pub fn reads_output(&self) -> bool {
         let masks = self.passed_on_redactor().is_some();
         self.output.capture || masks || self.output.streams.forced
+    }
+
+    /// Returns the directory that the job is started in, from runlog's own.
+    pub(crate) fn start_dir(&self) -> &Path {
+        self.chdir.as_deref().unwrap_or(Path::new("."))
     }
 
     /// Returns a text in the form in which it is recorded.

@@ -17,7 +17,8 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 /// The start of the error about a probe that is required.
 pub const REQUIRED_PROBE: &str = "required probe";
 
-/// Validates the job and returns the file to execute.
+/// Validates the job and returns the file to execute, as seen from the directory that the job
+/// runs in.
 ///
 /// # Errors
 /// The reason why the job must not be started, for its `job_failed`.
@@ -41,9 +42,7 @@ pub(crate) fn validate(
         .first()
         .map(OsString::as_os_str)
         .unwrap_or_default();
-    // Without a directory to enter, relative names count from the one that is inherited.
-    let base = spec.chdir.as_deref().unwrap_or(Path::new("."));
-    resolve(program, base, &search)
+    resolve(program, spec.start_dir(), &search)
 }
 
 fn check_directory(dir: &Path, name: &Path) -> Result<(), JobError> {
@@ -119,7 +118,8 @@ fn check_required(spec: &JobSpec) -> Result<(), JobError> {
     Ok(())
 }
 
-/// Finds the file of a command the way a shell does.
+/// Finds the file of a command that is run in `cwd` the way a shell does. The result has the
+/// spelling that a shell would execute, since a script sees it as its `$0`.
 fn resolve(program: &OsStr, cwd: &Path, search: &OsStr) -> Result<PathBuf, JobError> {
     let shown = program.to_string_lossy();
     if program.is_empty() {
@@ -129,16 +129,21 @@ fn resolve(program: &OsStr, cwd: &Path, search: &OsStr) -> Result<PathBuf, JobEr
         ));
     }
     let candidates: Vec<PathBuf> = if program.as_bytes().contains(&b'/') {
-        vec![cwd.join(program)]
+        vec![PathBuf::from(program)]
     } else {
-        // An empty entry means the current directory, as in sh.
         std::env::split_paths(search)
-            .map(|dir| cwd.join(dir).join(program))
+            .map(|dir| {
+                // An empty entry means the current directory, as in sh.
+                let is_empty = dir.as_os_str().is_empty();
+                let dir = if is_empty { Path::new(".") } else { &dir };
+                dir.join(program)
+            })
             .collect()
     };
     let mut found_file = false;
     for path in candidates {
-        let meta = match path.metadata() {
+        let file = cwd.join(&path);
+        let meta = match file.metadata() {
             Ok(meta) => meta,
             Err(e) => {
                 found_file |= e.kind() == io::ErrorKind::PermissionDenied;
@@ -149,7 +154,7 @@ fn resolve(program: &OsStr, cwd: &Path, search: &OsStr) -> Result<PathBuf, JobEr
             found_file |= program.as_bytes().contains(&b'/');
             continue;
         }
-        if rustix::fs::access(&path, Access::EXEC_OK).is_ok() {
+        if rustix::fs::access(&file, Access::EXEC_OK).is_ok() {
             return Ok(path);
         }
         found_file = true;
@@ -185,10 +190,11 @@ mod tests {
         let find = |name: &str, search: &str| resolve(name.as_ref(), tmp.path(), search.as_ref());
         let kind = |name: &str| find(name, "/nowhere:").unwrap_err().kind;
 
-        assert_eq!(find("./good", "").unwrap(), tmp.path().join("./good"));
+        let spelling = |name, search| find(name, search).unwrap().into_os_string();
+        assert_eq!(spelling("./good", ""), "./good");
         assert_eq!(find(good.to_str().unwrap(), "").unwrap(), good);
         assert_eq!(find("good", tmp.path().to_str().unwrap()).unwrap(), good);
-        assert_eq!(find("good", "/nowhere:").unwrap(), good);
+        assert_eq!(spelling("good", "/nowhere:"), "./good");
         assert_eq!(kind("missing"), ErrorKind::NotFound);
         assert_eq!(kind("./missing"), ErrorKind::NotFound);
         assert_eq!(kind("plain"), ErrorKind::NotExecutable);
