@@ -225,8 +225,10 @@ pub(crate) fn foreign_policy(force: bool) -> ForeignPolicy {
 pub(crate) fn print_stderr(text: impl std::fmt::Display) {
     let text = text.to_string();
     let lines: Vec<_> = text.lines().map(escape_controls).collect();
+    // In one write, so that neither a job nor a killed process leaves half of a line.
+    let printed = lines.join("\n") + "\n";
     // A closed stderr cannot be reported anywhere.
-    drop(writeln!(io::stderr(), "{}", lines.join("\n")));
+    drop(io::stderr().write_all(printed.as_bytes()));
 }
 
 /// Returns a callback that prints warnings about a running job.

@@ -40,6 +40,31 @@ fn gc_frees_full_disk_without_job_output() {
 }
 
 #[test]
+fn refused_start_leaves_no_directory() {
+    let env = TestEnv::new();
+    let script = format!(
+        r#"
+        "$RUNLOG" run -q --name first -- true
+        {FILL}
+        "$RUNLOG" run -q --name refused -- true 2>../refused; echo "code $?"
+        "$RUNLOG" run -q --name optional --log-optional -- echo ran 2>../refused
+        ls .omne/var/runs
+    "#
+    );
+    let Some(output) = on_small_disk(&env, &script) else {
+        return;
+    };
+    let stdout = output.stdout();
+    let runs: Vec<&str> = stdout
+        .strip_prefix("code 125\nran\n")
+        .unwrap()
+        .lines()
+        .collect();
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    assert!(runs[0].starts_with("first-"), "{runs:?}");
+}
+
+#[test]
 fn recover_works_on_full_disk() {
     let env = TestEnv::new();
     let script = format!(

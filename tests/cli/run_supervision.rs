@@ -120,6 +120,38 @@ fn replaced_supervisor_keeps_job_options() {
 }
 
 #[test]
+fn supervisor_killed_in_rollback_is_logged() {
+    let env = TestEnv::new();
+    let rollback = "touch ready; until test -e go; do sleep 0.01; done; echo undone";
+    let job = env.spawn(&[
+        "run",
+        "-q",
+        "--run",
+        "it",
+        "--close",
+        "--rollback",
+        rollback,
+        "false",
+    ]);
+    env.wait_for_file("ready");
+    assert!(kill_supervisor(job.pid()));
+    let replaced = env.wait_for("supervisor_replaced");
+    env.write("go", "");
+    assert_eq!(job.end().code, 1);
+    assert_eq!(replaced.get("attempt"), None, "it is the rollback");
+    let types = env.types("it");
+    let end = [
+        "job_rollback_started",
+        "supervisor_replaced",
+        "job_rolled_back",
+        "run_closed",
+    ];
+    assert!(types.ends_with(&end.map(str::to_owned)), "{types:?}");
+    assert_eq!(env.captured("it", "false"), b"undone\n");
+    env.ok(&["replay", "--verify", "it"]);
+}
+
+#[test]
 fn job_survives_storm_of_supervisor_kills() {
     let mut replaced = 0;
     for round in 0..12_u64 {

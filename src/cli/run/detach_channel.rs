@@ -34,11 +34,14 @@ pub(crate) fn announce(channel: &Channel, run: &RunId) {
 /// Prints what the supervisor reported, and returns the exit code of `run --detach`.
 ///
 /// `said` is the ID of the run on a line of its own, then `ok`, or a code and a message.
+/// Each supervisor that died meanwhile may have left such a line.
 pub(crate) fn relay(said: &str) -> ExitCode {
-    let (run, word) = match said.split_once('\n') {
-        Some((run, word)) if run.parse::<RunId>().is_ok() => (run, word),
-        _ => ("", said),
-    };
+    let (mut run, mut word) = ("", said);
+    while let Some((line, rest)) = word.split_once('\n')
+        && line.parse::<RunId>().is_ok()
+    {
+        (run, word) = (line, rest);
+    }
     if word == "ok" {
         // A caller that does not read stdout has the ID in --id-file, or does not need it.
         drop(writeln!(std::io::stdout(), "{run}"));

@@ -66,7 +66,6 @@ impl Request<'_> {
         let name = self.args.run_name(self.spec);
         let log = self.open_log(&name, progress)?;
         let run = log.run_id().clone();
-        progress.record_run(&run);
         if let Some(lock) = self.lock {
             lock.record_run(&run, front);
         }
@@ -129,13 +128,14 @@ impl Request<'_> {
 
     /// Opens the log of the run, which a supervisor that died may have made.
     fn open_log(&self, name: &str, progress: Progress) -> Result<RunLog> {
-        let made = progress.run().and_then(|run| run.parse::<RunId>().ok());
-        Ok(match made.as_ref().or(self.args.run.as_ref()) {
-            None => RunLog::create(self.volume, name)?,
-            Some(run) => {
-                RunLog::open_or_create(self.volume, run, Some(allocate_ulid(self.volume)?))?
-            }
-        })
+        let made = progress.run().and_then(|run| run.parse().ok());
+        let first_id = allocate_ulid(self.volume)?;
+        let run = made
+            .or_else(|| self.args.run.clone())
+            .unwrap_or_else(|| RunId::generate(name, first_id));
+        // First, so that a supervisor after this one continues in the same directory.
+        progress.record_run(&run);
+        Ok(RunLog::open_or_create(self.volume, &run, Some(first_id))?)
     }
 
     fn write_id(&self, run: &RunId) -> Result<()> {
@@ -195,13 +195,12 @@ impl Request<'_> {
             on_warning: print_warning(),
             on_unstored: None,
             on_submitted: Box::new(move |_| {
-                if progress.is_announced() {
-                    return;
-                }
-                announce(&submitted, &run);
-                if !quiet {
-                    print_stderr(format_args!("run_id={run}"));
-                }
+                progress.announce_once(|| {
+                    announce(&submitted, &run);
+                    if !quiet {
+                        print_stderr(format_args!("run_id={run}"));
+                    }
+                });
             }),
             hook_input: hook_input(Arc::clone(log)),
             on_started: Box::new(move |started| match started {

@@ -120,6 +120,11 @@ impl OutputFile {
         file
     }
 
+    /// Releases the lease of a job that is not in the log.
+    pub(crate) fn release_lease(self) {
+        self.lease.release();
+    }
+
     /// Continues where a supervisor that died has stopped. Of a new job there is nothing.
     fn restore(&mut self) {
         let counters = &self.page.output;
@@ -196,7 +201,12 @@ impl OutputFile {
         }
     }
 
-    fn count(&self, stream: StreamId, n: usize) {
+    /// Counts bytes that are to be stored next. A successor takes what lacks its record for
+    /// bytes of this stream, so those of another stream get theirs first.
+    fn count(&mut self, stream: StreamId, n: usize) {
+        if self.unindexed.is_some_and(|last| last != stream) {
+            self.index();
+        }
         self.counter(stream).fetch_add(n as u64, Ordering::Relaxed);
         let last = &self.page.output.last_stream;
         last.store(stream.index() as u8, Ordering::Relaxed);
@@ -242,6 +252,7 @@ impl OutputFile {
         if let Some(masker) = self.masker(stream) {
             masker.finish(&mut rest);
         }
+        self.count(stream, 0);
         self.write(stream, &rest);
         self.record_held(stream, 0);
         self.index();
@@ -393,9 +404,6 @@ impl OutputFile {
         if end == self.captured_bytes {
             return;
         }
-        if self.unindexed != Some(stream) {
-            self.index();
-        }
         self.captured_bytes = end;
         self.unindexed = Some(stream);
         if end - self.indexed >= RECORD_BYTES {
@@ -473,7 +481,8 @@ impl OutputFile {
         );
     }
 
-    fn stop_storing(&mut self, e: &dyn Display) {
+    /// Stores nothing more.
+    pub(crate) fn stop_storing(&mut self, e: &dyn Display) {
         let why = format!("the rest of the output could not be stored: {e}");
         self.stop(CAPTURE_FAILED, why);
     }
@@ -482,5 +491,42 @@ impl OutputFile {
         self.capture = false;
         self.page.output.stopped.store(code, Ordering::Relaxed);
         self.truncated = Some(why);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::volume::{Dir, JobId};
+
+    fn open(dir: &Dir, page: &'static SupervisionPage) -> OutputFile {
+        let job: JobId = "x".parse().unwrap();
+        let target = OutputTarget {
+            lease: Lease::hold(dir, &job).unwrap().unwrap(),
+            index: Some(dir.append("x.out.idx").unwrap()),
+            indexed: 0,
+            limit: None,
+            on_unstored: None,
+            relay: None,
+        };
+        OutputFile::new(target, None, page)
+    }
+
+    #[test]
+    fn successor_keeps_the_streams_apart() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = Dir::open(tmp.path()).unwrap();
+        let page = SupervisionPage::map().unwrap();
+        let mut file = open(&dir, page);
+        file.store(StreamId::Stderr, b"error");
+        // It dies before it has stored what it counted.
+        file.count(StreamId::Stdout, 3);
+        drop(file);
+        open(&dir, page).store(StreamId::Stdout, b"out");
+        let index = std::fs::read_to_string(tmp.path().join("x.out.idx")).unwrap();
+        assert!(
+            index.starts_with(r#"{"end":5,"stream":"stderr","#),
+            "{index}"
+        );
     }
 }

@@ -2,15 +2,22 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::wait_status::{EncodedStatus, WaitStatus};
+
 /// The number of hooks that one job can run.
 const MAX_HOOKS: usize = 2;
 /// The value of a hook whose end is in the log.
 const RECORDED: u64 = u64::MAX;
 
-/// For each hook: 0, the pid of its process, or [`RECORDED`].
+/// How far the hooks of one job have come.
 #[repr(C)]
 #[derive(Debug, Default)]
-pub(crate) struct HookSlots([AtomicU64; MAX_HOOKS]);
+pub(crate) struct HookSlots {
+    /// For each hook: 0, the pid of its process, or [`RECORDED`].
+    progress: [AtomicU64; MAX_HOOKS],
+    /// The ends of hooks that had become the front's children.
+    adopted: [EncodedStatus; MAX_HOOKS],
+}
 
 /// How far a hook has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +34,7 @@ impl HookSlots {
     /// Claims a hook for the calling process. Between fork and exec: this is
     /// async-signal-safe. Returns false if it was claimed before.
     pub(crate) fn claim(&self, slot: usize, pid: u32) -> bool {
-        self.0.get(slot).is_some_and(|hook| {
+        self.progress.get(slot).is_some_and(|hook| {
             let pid = u64::from(pid);
             hook.compare_exchange(0, pid, Ordering::AcqRel, Ordering::Acquire)
                 .is_ok()
@@ -36,7 +43,11 @@ impl HookSlots {
 
     /// Returns how far a hook has come.
     pub(crate) fn state(&self, slot: usize) -> HookState {
-        match self.0.get(slot).map(|hook| hook.load(Ordering::Acquire)) {
+        match self
+            .progress
+            .get(slot)
+            .map(|hook| hook.load(Ordering::Acquire))
+        {
             Some(0) => HookState::Due,
             Some(RECORDED) | None => HookState::Recorded,
             Some(pid) => HookState::Claimed(pid as u32),
@@ -45,9 +56,29 @@ impl HookSlots {
 
     /// Records that the end of a hook is in the log.
     pub(crate) fn record(&self, slot: usize) {
-        if let Some(hook) = self.0.get(slot) {
+        if let Some(hook) = self.progress.get(slot) {
             hook.store(RECORDED, Ordering::Release);
         }
+    }
+
+    /// Records the end of a hook that had become the front's child.
+    pub(crate) fn record_adopted_end(&self, slot: usize, status: WaitStatus) {
+        if let Some(end) = self.adopted.get(slot) {
+            end.store(status);
+        }
+    }
+
+    /// Returns the end of a hook that had become the front's child.
+    pub(crate) fn adopted_end(&self, slot: usize) -> Option<WaitStatus> {
+        self.adopted.get(slot)?.load()
+    }
+
+    /// Lists the hooks that run, as far as this page knows: slots and pids.
+    pub(crate) fn live(&self) -> impl Iterator<Item = (usize, u32)> {
+        (0..MAX_HOOKS).filter_map(|slot| match self.state(slot) {
+            HookState::Claimed(pid) if self.adopted_end(slot).is_none() => Some((slot, pid)),
+            _ => None,
+        })
     }
 
     /// Returns whether the process is a hook whose end is not in the log.
@@ -70,6 +101,10 @@ mod tests {
         assert_eq!(hooks.state(0), HookState::Claimed(7));
         assert_eq!(hooks.state(1), HookState::Due);
         assert!(hooks.contains(7) && !hooks.contains(8));
+        assert_eq!(hooks.live().collect::<Vec<_>>(), [(0, 7)]);
+        hooks.record_adopted_end(0, WaitStatus::Exited(3));
+        assert_eq!(hooks.adopted_end(0), Some(WaitStatus::Exited(3)));
+        assert_eq!(hooks.live().next(), None);
         hooks.record(0);
         assert!(hooks.state(0) == HookState::Recorded && !hooks.contains(7));
     }

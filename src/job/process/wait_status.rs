@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::syscall::check;
 use crate::log::format::payload::Cost;
@@ -11,6 +12,32 @@ use crate::log::format::payload::Cost;
 pub(crate) enum WaitStatus {
     Exited(i32),
     Signaled(i32),
+}
+
+/// An end of a process in shared memory, or none.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct EncodedStatus(AtomicU64);
+
+impl EncodedStatus {
+    /// Sets it.
+    pub(crate) fn store(&self, status: WaitStatus) {
+        let word = match status {
+            WaitStatus::Exited(code) => 1 << 32 | code as u64,
+            WaitStatus::Signaled(signal) => 2 << 32 | signal as u64,
+        };
+        self.0.store(word, Ordering::Release);
+    }
+
+    /// Returns it, once it is set.
+    pub(crate) fn load(&self) -> Option<WaitStatus> {
+        let word = self.0.load(Ordering::Acquire);
+        match word >> 32 {
+            1 => Some(WaitStatus::Exited(word as i32)),
+            2 => Some(WaitStatus::Signaled(word as i32)),
+            _ => None,
+        }
+    }
 }
 
 /// What a look at a child found.

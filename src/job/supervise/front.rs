@@ -110,9 +110,13 @@ impl Progress {
         self.0.record_run(run.as_str());
     }
 
-    /// Returns whether the run was announced to the caller, which counts as done from now on.
-    pub fn is_announced(self) -> bool {
-        self.0.announced.swap(true, Ordering::AcqRel)
+    /// Announces the run to the caller, unless a supervisor that died has done that. If one
+    /// dies in the middle of it, the caller gets it twice.
+    pub fn announce_once(self, announce: impl FnOnce()) {
+        if !self.0.announced.load(Ordering::Acquire) {
+            announce();
+            self.0.announced.store(true, Ordering::Release);
+        }
     }
 
     /// Records how `runlog run` is to end: all that it had to do is done.
@@ -129,6 +133,8 @@ pub(crate) struct Custody {
     /// The pipes of the newest attempt, in the order of its plan; `None` once its reader is
     /// gone.
     pub pipes: [Option<OwnedFd>; 2],
+    /// The pipe that the newest hook prints to.
+    pub hook_output: Option<OwnedFd>,
     /// A pipe for output on its way into the file, so that none of it is lost or doubled.
     pub relay: Option<SplicePipe>,
 }
@@ -226,6 +232,7 @@ impl Front {
             self.terminal.update_size(&self.custody.pipes);
             self.terminal.pass_keys(&self.custody.pipes, has_keys);
             self.watch_adopted();
+            self.watch_adopted_hooks();
             self.continue_orphans();
             self.stop_with_job();
             let supervisor = self.forwarder.supervisor;
@@ -262,6 +269,7 @@ impl Front {
                     let mut pipes = pipes.into_iter();
                     self.custody.pipes = [pipes.next(), pipes.next()];
                 }
+                Ok(Some(Message::HookOutput(pipe))) => self.custody.hook_output = Some(pipe),
                 Ok(Some(Message::ReaderGone(stream))) => {
                     if let Some(pipe) = self.custody.pipes.get_mut(stream.pipe_index()) {
                         *pipe = None;
@@ -341,6 +349,16 @@ impl Front {
         }
     }
 
+    /// Records the end of a hook that has become our child.
+    fn watch_adopted_hooks(&self) {
+        for (slot, pid) in self.page.hooks.live() {
+            if let Ok(ChildState::Ended(status, _)) = wait_status::peek(pid) {
+                self.page.hooks.record_adopted_end(slot, status);
+                self.link.wake();
+            }
+        }
+    }
+
     /// Continues what Ctrl-Z has stopped in an orphaned group: the kernel would not have
     /// stopped it without runlog. Any of its processes may be the only one that stops, such as
     /// the child of a shell before its exec.
@@ -371,7 +389,8 @@ impl Front {
                 .is_some_and(|claim| claim.pid == pid && !self.page.is_acknowledged(claim.step));
             let group =
                 matches!(self.forwarder.target, SignalTarget::Group(group) if group as u32 == pid);
-            job || group || pid == self.forwarder.supervisor
+            let hook = self.page.hooks.live().any(|(_, hook)| hook == pid);
+            job || group || hook || pid == self.forwarder.supervisor
         };
         wait_status::reap_others(keep);
     }

@@ -31,6 +31,8 @@ pub(crate) enum Message {
     Lease(OwnedFd),
     /// The pipes that the job writes to, stdout first, to be held until the next ones come.
     Pipes(Vec<OwnedFd>),
+    /// The pipe that a hook writes to, to be held until the next one comes.
+    HookOutput(OwnedFd),
     /// The reader of this stream is gone: its pipe is to be closed.
     ReaderGone(StreamId),
     /// The job has stopped, and the front stops with it.
@@ -76,6 +78,14 @@ impl FrontLink {
     /// The front is gone.
     pub(crate) fn send_pipes(&self, pipes: &[BorrowedFd<'_>]) -> io::Result<()> {
         self.send(b'p', pipes, SendFlags::empty())
+    }
+
+    /// Hands the pipe of a hook to the front.
+    ///
+    /// # Errors
+    /// The front is gone.
+    pub(crate) fn send_hook_output(&self, pipe: BorrowedFd<'_>) -> io::Result<()> {
+        self.send(b'h', &[pipe], SendFlags::empty())
     }
 
     /// Tells the front that the reader of a stream is gone.
@@ -148,11 +158,9 @@ impl FrontLink {
             }
         }
         Ok(Some(match kind {
-            [b'l'] => match fds.pop() {
-                Some(lease) => Message::Lease(lease),
-                None => Message::Wake,
-            },
+            [b'l'] => fds.pop().map_or(Message::Wake, Message::Lease),
             [b'p'] => Message::Pipes(fds),
+            [b'h'] => fds.pop().map_or(Message::Wake, Message::HookOutput),
             [b'1'] => Message::ReaderGone(StreamId::Stdout),
             [b'2'] => Message::ReaderGone(StreamId::Stderr),
             [b'3'] => Message::ReaderGone(StreamId::Both),

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::io::{Read as _, Seek as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -25,8 +26,9 @@ use crate::job::process::signals::{ChildSetup, signal_name};
 use crate::job::process::wait_status;
 use crate::job::process::wait_status::{ChildState, WaitStatus};
 use crate::job::redact::redactor::Redactor;
-use crate::log::format::payload::{ErrorKind, HookEnded, JobError};
-use crate::log::{Batch, Close, DraftError};
+use crate::job::redact::stream_masker::StreamMasker;
+use crate::log::format::payload::{ErrorKind, HookEnded, JobError, parse_payload};
+use crate::log::{Batch, Close, DraftError, Item, Reader};
 use crate::telemetry;
 
 /// How long a hook may run until it gets SIGTERM.
@@ -96,24 +98,18 @@ impl Supervisor<'_> {
             ..HookEnded::default()
         };
         let started = Instant::now();
-        match page.hooks.state(hook.slot) {
+        let ended = match page.hooks.state(hook.slot) {
             HookState::Recorded => return,
-            HookState::Claimed(pid) => {
-                self.await_other(pid);
-                event.error = Some(JobError {
-                    kind: ErrorKind::Lost,
-                    message: "the supervisor that had started it was killed".to_owned(),
-                });
+            HookState::Claimed(_) if self.is_in_log(events, hook.name) => {
+                page.hooks.record(hook.slot);
+                return;
             }
-            HookState::Due => match self.execute(hook, input) {
-                Ok((status, timed_out)) => event.end(status, timed_out),
-                Err(e) => {
-                    event.error = Some(JobError {
-                        kind: ErrorKind::NotExecutable,
-                        message: format!("cannot run the hook: {e}"),
-                    });
-                }
-            },
+            HookState::Claimed(pid) => self.resume_hook(hook.slot, pid),
+            HookState::Due => self.execute(hook, input),
+        };
+        match ended {
+            Ok((status, timed_out)) => event.end(status, timed_out),
+            Err(error) => event.error = Some(error),
         }
         event.duration_ms = millis(started.elapsed());
         if let Some(error) = &event.error {
@@ -126,11 +122,49 @@ impl Supervisor<'_> {
                 close: Close::No,
             })
         });
+        let state = page.hooks.state(hook.slot);
         page.hooks.record(hook.slot);
+        // Only now is it reaped: until here another supervisor could have asked for its end.
+        if let HookState::Claimed(pid) = state {
+            wait_status::reap(pid);
+        }
+    }
+
+    /// Returns whether a supervisor that died has written the end of a hook.
+    fn is_in_log(&self, events: &JobEvents, hook: &str) -> bool {
+        let Ok(mut reader) = Reader::open(self.log.dir()) else {
+            return false;
+        };
+        while let Ok(Some(item)) = reader.next_item() {
+            if let Item::Event(_, line) = &item
+                && item
+                    .head()
+                    .is_some_and(|head| head.job.as_ref() == Some(&events.job))
+                && parse_payload::<HookEnded>(line).is_some_and(|event| event.hook == hook)
+            {
+                return true;
+            }
+        }
+        false
     }
 
     /// Runs a hook to its end. Returns how it ended, and whether it ran too long.
-    fn execute(&mut self, hook: &DueHook<'_>, input: &HookInput) -> io::Result<(WaitStatus, bool)> {
+    fn execute(
+        &mut self,
+        hook: &DueHook<'_>,
+        input: &HookInput,
+    ) -> Result<(WaitStatus, bool), JobError> {
+        self.try_execute(hook, input).map_err(|e| JobError {
+            kind: ErrorKind::NotExecutable,
+            message: format!("cannot run the hook: {e}"),
+        })
+    }
+
+    fn try_execute(
+        &mut self,
+        hook: &DueHook<'_>,
+        input: &HookInput,
+    ) -> io::Result<(WaitStatus, bool)> {
         let mut command = child::shell(hook.command);
         if let Some(dir) = &self.spec.chdir {
             command.current_dir(dir);
@@ -169,54 +203,45 @@ impl Supervisor<'_> {
         }
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
         command.stdout(write.try_clone()?).stderr(write);
-        let (done, ended) = mpsc::channel();
-        let mut masker = self.spec.shown_redactor().map(Redactor::stream);
-        let copy = move || {
-            let mut read = File::from(read);
-            let mut buf = [0; 4096];
-            let mut text = Vec::new();
-            loop {
-                let n = read.read(&mut buf).unwrap_or(0);
-                let mut shown = buf.get(..n).unwrap_or_default();
-                if let Some(masker) = &mut masker {
-                    text.clear();
-                    match n {
-                        0 => masker.finish(&mut text),
-                        _ => masker.push(shown, &mut text),
-                    }
-                    shown = &text;
-                }
-                // What cannot be printed is dropped.
-                drop(io::stderr().write_all(shown));
-                if n == 0 {
-                    break;
-                }
-            }
-            drop::<mpsc::Sender<()>>(done);
-        };
-        std::thread::Builder::new()
-            .name("hook output".to_owned())
-            .spawn(copy)?;
-        Ok(Some(ended))
+        if let Some(link) = self.control.link() {
+            // A front that is gone needs it no more.
+            link.send_hook_output(read.as_fd()).ok();
+        }
+        let masker = self.spec.shown_redactor().map(Redactor::stream);
+        copy_output(read, masker).map(Some)
     }
 
     fn await_own(&mut self, pid: u32) -> io::Result<(WaitStatus, bool)> {
         let mut limit = HookLimit::new(pid);
         loop {
             if let ChildState::Ended(status, _) = wait_status::peek(pid)? {
-                wait_status::reap(pid);
                 return Ok((status, limit.timed_out));
             }
             self.wait_for_hook(&mut limit);
         }
     }
 
-    /// Waits for a hook that is the child of another process.
-    fn await_other(&mut self, pid: u32) {
+    /// Waits for a hook that a supervisor which died has started: the front sees its end.
+    fn resume_hook(&mut self, slot: usize, pid: u32) -> Result<(WaitStatus, bool), JobError> {
+        let mut masker = self.spec.shown_redactor().map(Redactor::stream);
+        if let Some(masker) = &mut masker {
+            masker.continue_after_loss();
+        }
+        let output = self.hook_output.take();
+        let output = output.map(|pipe| copy_output(pipe, masker));
         let mut limit = HookLimit::new(pid);
-        while telemetry::live_start_ticks(pid).is_some() {
+        while self.control.page.hooks.adopted_end(slot).is_none() && telemetry::exists(pid) {
             self.wait_for_hook(&mut limit);
         }
+        if let Some(Ok(output)) = output {
+            output.recv_timeout(OUTPUT_TIMEOUT).ok();
+        }
+        let status = self.control.page.hooks.adopted_end(slot);
+        let status = status.ok_or_else(|| JobError {
+            kind: ErrorKind::Lost,
+            message: "the processes that had started it were killed".to_owned(),
+        })?;
+        Ok((status, limit.timed_out))
     }
 
     fn wait_for_hook(&mut self, limit: &mut HookLimit) {
@@ -274,6 +299,38 @@ impl HookEnded {
             status_error(status)
         };
     }
+}
+
+/// Prints what a hook prints to our stderr. Returns what hangs up once all was printed.
+fn copy_output(pipe: OwnedFd, mut masker: Option<StreamMasker>) -> io::Result<mpsc::Receiver<()>> {
+    let (done, ended) = mpsc::channel();
+    let copy = move || {
+        let mut pipe = File::from(pipe);
+        let mut buf = [0; 4096];
+        let mut text = Vec::new();
+        loop {
+            let n = pipe.read(&mut buf).unwrap_or(0);
+            let mut shown = buf.get(..n).unwrap_or_default();
+            if let Some(masker) = &mut masker {
+                text.clear();
+                match n {
+                    0 => masker.finish(&mut text),
+                    _ => masker.push(shown, &mut text),
+                }
+                shown = &text;
+            }
+            // What cannot be printed is dropped.
+            drop(io::stderr().write_all(shown));
+            if n == 0 {
+                break;
+            }
+        }
+        drop::<mpsc::Sender<()>>(done);
+    };
+    std::thread::Builder::new()
+        .name("hook output".to_owned())
+        .spawn(copy)?;
+    Ok(ended)
 }
 
 /// Returns a file with this content, to be read from its start.

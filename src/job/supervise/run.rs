@@ -145,6 +145,7 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
         setup.on_warning,
         setup.env,
     );
+    context.hook_output = custody.hook_output;
     let program = match validated {
         Ok(program) => program,
         // A job that was started before was found then.
@@ -433,7 +434,8 @@ impl Supervisor<'_> {
                 Err(e) => {
                     recorder.finish();
                     let name = self.spec.argv.first().cloned().unwrap_or_default();
-                    return Err(spawn_error(&name.to_string_lossy(), &job.program, &e));
+                    let file = self.spec.start_dir().join(&job.program);
+                    return Err(spawn_error(&name.to_string_lossy(), &file, &e));
                 }
             }
         };

@@ -103,9 +103,12 @@ impl Submission<'_> {
             }
             .into()),
             (Err(e), claimed) => {
-                let is_new = |claimed: &Claimed| in_log > 0 && claimed.submitted.known.is_none();
-                if let Some(claimed) = claimed.filter(is_new) {
-                    self.cancel(log, &claimed, in_log, &e);
+                match claimed {
+                    Some(claimed) if claimed.submitted.known.is_some() => {}
+                    Some(claimed) if in_log > 0 => self.cancel(log, &claimed, in_log, &e),
+                    // The front has it too, and would keep the empty directory.
+                    Some(claimed) => claimed.submitted.sink.release_lease(),
+                    None => {}
                 }
                 Err(e)
             }
@@ -210,7 +213,8 @@ impl Submission<'_> {
             Ok(_) | Err(_) => {}
         }
         if let (Some(died), Some(known)) = (self.predecessor, known)
-            && !known.stage.is_terminal()
+            && !view.is_closed
+            && (!known.stage.is_terminal() || known.rollback_is_unfinished())
         {
             drafts.push(stages.supervisor_replaced(&self.replaced(died, &sink))?);
         }

@@ -55,6 +55,8 @@ pub(crate) struct Supervisor<'a> {
     captures: Vec<Capture>,
     /// The pipes of a job whose supervisor died.
     inherited_pipes: Option<[Option<OwnedFd>; 2]>,
+    /// The pipe of a hook that a supervisor that died has started.
+    pub hook_output: Option<OwnedFd>,
 }
 
 /// What supervises, made before the job is submitted.
@@ -133,6 +135,7 @@ impl<'a> Supervisor<'a> {
             env,
             captures: Vec::new(),
             inherited_pipes: None,
+            hook_output: None,
         }
     }
 
@@ -170,34 +173,18 @@ impl Supervisor<'_> {
     ) -> io::Result<io::Result<Child>> {
         self.control.ensure_group()?;
         command.envs(self.job_env());
-        let streams = match (self.spec.reads_output(), self.pass_on(pass_on)) {
-            (true, pass_on) => {
-                let on_reader_gone = self.on_reader_gone();
-                let options = self.capture_options(pass_on, &on_reader_gone);
-                let (capture, ChildPipes { stdout, stderr }) = Capture::start(&options)?;
-                let terminals = capture.terminals();
-                if let Some(link) = self.control.link() {
-                    let pipes = capture.pipes()?;
-                    let pipes: Vec<BorrowedFd<'_>> = pipes.iter().map(AsFd::as_fd).collect();
-                    // A front that is gone needs them no more.
-                    link.send_pipes(&pipes).ok();
+        let pass_on = self.pass_on(pass_on);
+        let streams = if self.spec.reads_output() {
+            match self.capture(pass_on) {
+                Err(e) if is_out_of_files(&e) && self.spec.passed_on_redactor().is_none() => {
+                    // The job needs no more than its own.
+                    lock(&self.sink).stop_storing(&e);
+                    own_streams(pass_on)?
                 }
-                self.captures.push(capture);
-                self.control.terminals = terminals;
-                Streams::Given { stdout, stderr }
+                streams => streams?,
             }
-            (false, Passthrough::Apart) => Streams::Inherit,
-            (false, Passthrough::ToStderr) => {
-                let stderr = rustix::stdio::stderr();
-                Streams::Given {
-                    stdout: stderr.try_clone_to_owned()?,
-                    stderr: stderr.try_clone_to_owned()?,
-                }
-            }
-            (false, Passthrough::No) => Streams::Given {
-                stdout: stream::null()?.into(),
-                stderr: stream::null()?.into(),
-            },
+        } else {
+            own_streams(pass_on)?
         };
         self.control
             .page
@@ -208,6 +195,23 @@ impl Supervisor<'_> {
             self.drain();
         }
         Ok(child)
+    }
+
+    /// Makes the pipes of a command, and keeps runlog's ends.
+    fn capture(&mut self, pass_on: Passthrough) -> io::Result<Streams> {
+        let on_reader_gone = self.on_reader_gone();
+        let options = self.capture_options(pass_on, &on_reader_gone);
+        let (capture, ChildPipes { stdout, stderr }) = Capture::start(&options)?;
+        let terminals = capture.terminals();
+        if let Some(link) = self.control.link() {
+            let pipes = capture.pipes()?;
+            let pipes: Vec<BorrowedFd<'_>> = pipes.iter().map(AsFd::as_fd).collect();
+            // A front that is gone needs them no more.
+            link.send_pipes(&pipes).ok();
+        }
+        self.captures.push(capture);
+        self.control.terminals = terminals;
+        Ok(Streams::Given { stdout, stderr })
     }
 
     /// Returns the process of a step that a supervisor which died has started, and reads its
@@ -378,6 +382,28 @@ impl Supervisor<'_> {
             }
         }
     }
+}
+
+/// Returns the streams of a command whose output runlog does not read.
+fn own_streams(pass_on: Passthrough) -> io::Result<Streams> {
+    Ok(match pass_on {
+        Passthrough::Apart => Streams::Inherit,
+        Passthrough::ToStderr => {
+            let stderr = rustix::stdio::stderr();
+            Streams::Given {
+                stdout: stderr.try_clone_to_owned()?,
+                stderr: stderr.try_clone_to_owned()?,
+            }
+        }
+        Passthrough::No => Streams::Given {
+            stdout: stream::null()?.into(),
+            stderr: stream::null()?.into(),
+        },
+    })
+}
+
+fn is_out_of_files(e: &io::Error) -> bool {
+    matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 impl WaitForEvents for JobControl {

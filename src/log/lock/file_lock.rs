@@ -35,8 +35,7 @@ impl<F: Borrow<File>> FileLockGuard<F> {
 impl<F: Borrow<File>> Drop for FileLockGuard<F> {
     fn drop(&mut self) {
         if let Some(file) = &self.0 {
-            // If this fails, closing the file releases the lock.
-            drop(fs2::FileExt::unlock(file.borrow()));
+            release(file.borrow());
         }
     }
 }
@@ -96,6 +95,12 @@ impl From<Duration> for LockDeadline {
     fn from(timeout: Duration) -> Self {
         Self::new(timeout)
     }
+}
+
+/// Releases the lock of an open file, whichever process took it.
+pub(crate) fn release(file: &File) {
+    // If this fails, closing the file releases the lock.
+    drop(fs2::FileExt::unlock(file));
 }
 
 /// Acquires the exclusive lock of `file`.

@@ -85,6 +85,11 @@ impl Lease {
         Self { file }
     }
 
+    /// Releases it for all processes that hold it: they share one open file.
+    pub(crate) fn release(self) {
+        file_lock::release(&self.file);
+    }
+
     /// Returns the number of output files in `jobs`.
     ///
     /// # Errors
