@@ -63,3 +63,22 @@ fn job_keeps_open_file_limit() {
     let hard = env.sh("ulimit -Hn").stdout();
     assert_eq!(env.sh(script).stdout(), format!("50\n{hard}"));
 }
+
+#[test]
+fn job_runs_where_few_files_may_be_open() {
+    let env = TestEnv::new();
+    let job = "sh -c 'echo out; echo err >&2; exit 3'";
+    for limit in [24, 26, 28, 32, 40] {
+        let script = format!("ulimit -n {limit}; exec \"$RUNLOG\" run -- {job}");
+        let output = env.sh(&script);
+        assert_eq!(output.code, 3, "{limit}: {}", output.stderr());
+        assert_eq!(output.stdout(), "out\n", "{limit}");
+        assert!(output.stderr().contains("\nerr\n"), "{limit}");
+    }
+    // Where there is no descriptor for its pipes, the log says that the output is not in it.
+    let mut runs = env.runs();
+    runs.sort();
+    let failed = &env.events_of_type(&runs[0], "job_failed")[0];
+    let why = failed["output"]["truncated"].as_str().unwrap();
+    assert!(why.contains("Too many open files"), "{why}");
+}

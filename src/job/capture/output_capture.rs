@@ -138,6 +138,7 @@ impl Capture {
     fn attach(pipes: [Option<OwnedFd>; 2], options: &CaptureOptions<'_>) -> io::Result<Self> {
         let (stop_read, stop) = pipe_with(PipeFlags::CLOEXEC)?;
         let (ended, ended_write) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (stop_read, ended_write) = (Arc::new(stop_read), Arc::new(ended_write));
         let mut streams = Vec::new();
         let mut silent = Vec::new();
         let planned = options.plan.streams(options.pass_on).into_iter();
@@ -146,13 +147,13 @@ impl Capture {
                 continue;
             };
             let id = planned.id;
-            let poll_end = pipe.try_clone()?;
+            let pipe = Arc::new(pipe);
             let terminal = JobTerminal::attach(&pipe, id, options.pass_on, options.users, record)?;
             let stream = Arc::new(PumpTarget::new(
                 id,
                 options.pass_on,
                 options.redactor.map(Redactor::stream),
-                pipe,
+                Arc::clone(&pipe),
                 terminal.map(Arc::new),
                 options.page,
             ));
@@ -160,14 +161,14 @@ impl Capture {
             silent.push(Pump {
                 stream,
                 sink: Arc::clone(options.sink),
-                poll_end,
-                stop: stop_read.try_clone()?,
+                poll_end: pipe,
+                stop: Arc::clone(&stop_read),
                 on_warning: Arc::clone(options.on_warning),
                 on_reader_gone: Arc::clone(options.on_reader_gone),
                 route: CopyPath::default(),
                 is_indexed: true,
                 status: 0,
-                _alive: ended_write.try_clone()?,
+                _alive: Arc::clone(&ended_write),
             });
         }
         Ok(Self {

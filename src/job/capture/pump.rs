@@ -26,9 +26,9 @@ const SPLICE_THRESHOLD_BYTES: usize = 64 << 10;
 pub(crate) struct Pump {
     pub stream: Arc<PumpTarget>,
     pub sink: Arc<Mutex<OutputFile>>,
-    /// A second handle of the pipe, to wait on without the lock.
-    pub poll_end: OwnedFd,
-    pub stop: OwnedFd,
+    /// The pipe, to wait on without the lock.
+    pub poll_end: Arc<OwnedFd>,
+    pub stop: Arc<OwnedFd>,
     pub on_warning: OnWarning,
     pub on_reader_gone: OnReaderGone,
     pub route: CopyPath,
@@ -36,8 +36,8 @@ pub(crate) struct Pump {
     pub status: u8,
     /// The index covers everything that was stored, or need not for now.
     pub is_indexed: bool,
-    /// Closed once this thread has ended.
-    pub _alive: OwnedFd,
+    /// Closed once all threads have ended.
+    pub _alive: Arc<OwnedFd>,
 }
 
 impl std::fmt::Debug for Pump {

@@ -42,13 +42,13 @@ pub(crate) enum Drained {
     /// Nobody can write to it any more.
     Closed,
     /// A process that the job left behind can still write to it.
-    HeldOpen(OwnedFd),
+    HeldOpen(Arc<OwnedFd>),
 }
 
 /// Runlog's end of a pipe or pseudo-terminal.
 #[derive(Debug)]
 pub(super) struct Pipe {
-    pub fd: Option<OwnedFd>,
+    pub fd: Option<Arc<OwnedFd>>,
     /// Stored by the main thread, and still to be passed on.
     pub left_over: Vec<u8>,
 }
@@ -58,7 +58,7 @@ impl PumpTarget {
         id: StreamId,
         pass_on: Passthrough,
         masker: Option<StreamMasker>,
-        pipe: OwnedFd,
+        pipe: Arc<OwnedFd>,
         terminal: Option<Arc<JobTerminal>>,
         page: &'static SupervisionPage,
     ) -> Self {
@@ -78,7 +78,7 @@ impl PumpTarget {
 
     /// Returns a duplicate of runlog's end of the pipe, unless that was closed.
     pub(crate) fn duplicate(&self) -> Option<io::Result<OwnedFd>> {
-        lock(&self.pipe).fd.as_ref().map(OwnedFd::try_clone)
+        lock(&self.pipe).fd.as_ref().map(|fd| fd.try_clone())
     }
 
     /// Returns whether what the job prints goes on to a stream of runlog's.
