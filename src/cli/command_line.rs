@@ -8,7 +8,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use super::context::print_stderr;
 use super::{Cli, other_tools, run_defaults};
 use crate::job::RunStatus;
-use crate::volume::read_user_defaults;
+use crate::volume::{RunDefault, read_user_defaults};
 
 /// The maximum number of changed characters of a typing error, by the length of the word.
 fn max_typos(word: &str) -> usize {
@@ -46,8 +46,8 @@ pub(crate) fn parse() -> Result<Cli, ParseError> {
     let super::Command::Run(run) = &cli.command else {
         return Ok(cli);
     };
-    let words = match default_words(&cli) {
-        Ok(words) => words,
+    let (defaults, words) = match default_words(&cli) {
+        Ok(found) => found,
         Err(e) if run.log_optional => {
             print_stderr(format_args!("warning: the settings are not used: {e:#}"));
             return Ok(cli);
@@ -60,11 +60,15 @@ pub(crate) fn parse() -> Result<Cli, ParseError> {
     let mut args = args;
     let at = command_index(&args).map_or(args.len(), |at| at + 1);
     args.splice(at..at, words);
-    parse_from(&args).map_err(ParseError::Usage)
+    parse_from(&args).map_err(|mut failure| {
+        // What was typed is right by itself.
+        failure.hint = run_defaults::conflict_hint(&failure.error, &defaults);
+        ParseError::Usage(failure)
+    })
 }
 
-/// Returns the words for the defaults of the user, then those of the volume.
-fn default_words(cli: &Cli) -> anyhow::Result<Vec<OsString>> {
+/// Returns the defaults of the user, then those of the volume, and the words they stand for.
+fn default_words(cli: &Cli) -> anyhow::Result<(Vec<RunDefault>, Vec<OsString>)> {
     let mut defaults = match run_defaults::user_file() {
         Some(path) => read_user_defaults(&path)?,
         None => Vec::new(),
@@ -74,9 +78,10 @@ fn default_words(cli: &Cli) -> anyhow::Result<Vec<OsString>> {
         defaults.extend(volume.settings()?.run);
     }
     if defaults.is_empty() {
-        return Ok(Vec::new());
+        return Ok((defaults, Vec::new()));
     }
-    Ok(run_defaults::words(&command(), &defaults)?)
+    let words = run_defaults::words(&command(), &defaults)?;
+    Ok((defaults, words))
 }
 
 /// Returns clap's description of the command line.

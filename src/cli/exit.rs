@@ -51,7 +51,7 @@ pub(crate) fn exit_code(result: Result<Code, Error>) -> ExitCode {
 }
 
 /// Whether stdout was closed by its reader (`| head`), which is not an error.
-fn is_broken_pipe(e: &Error) -> bool {
+pub(crate) fn is_broken_pipe(e: &Error) -> bool {
     e.downcast_ref::<io::Error>()
         .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -11,6 +11,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 
 use super::usage_error::UsageError;
+use super::value_parsers::parse_key_value;
+use crate::job::{Redaction, SecretEnv};
 use crate::volume::{FlagValue, RunDefault};
 
 /// Returns where a user's settings are, if that is known: `XDG_CONFIG_HOME`, else `~/.config`.
@@ -35,13 +37,9 @@ pub(crate) fn make_overridable(cli: Command) -> Command {
         let mut run = run.args_override_self(true);
         for long in switches {
             let id = long.replace('-', "_");
-            let opposite = match long.strip_prefix("no-") {
-                Some(long) => long.to_owned(),
-                None => format!("no-{long}"),
-            };
             let opposite_id = format!("not_{id}");
             let off = Arg::new(opposite_id.clone())
-                .long(opposite)
+                .long(opposite(&long))
                 .action(ArgAction::SetTrue)
                 .hide(true)
                 .overrides_with(id.clone());
@@ -108,7 +106,52 @@ fn words_of(cli: &Command, default: &RunDefault) -> Result<Vec<OsString>, String
         }
     };
     check(cli, &words)?;
+    if let FlagValue::Values(values) = &default.value {
+        values
+            .iter()
+            .try_for_each(|value| check_content(&long, value))?;
+    }
     Ok(words)
+}
+
+/// Checks a value that clap passes on as it is.
+fn check_content(long: &str, value: &str) -> Result<(), String> {
+    match long {
+        "label" | "input" => parse_key_value(value).map(drop),
+        "env" if value.contains('=') => parse_key_value(value).map(drop),
+        "redact" => {
+            let variable = |name: &str| std::env::var_os(name);
+            Redaction::new(&[value.to_owned()], &variable, SecretEnv::default())
+                .map(drop)
+                .map_err(|e| e.to_string())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns which settings to change if flags do not fit the defaults that were added to them.
+pub(crate) fn conflict_hint(error: &clap::Error, defaults: &[RunDefault]) -> Option<String> {
+    let text = error.to_string();
+    let flag = |default: &RunDefault| default.flag.replace('_', "-");
+    let names = |default: &&RunDefault| text.contains(&format!("--{}", flag(default)));
+    let default = defaults.iter().find(names).or(defaults.first())?;
+    let place = format!("{}:{}", default.path.display(), default.line);
+    let key = &default.key;
+    Some(match default.value {
+        FlagValue::Switch(_) => format!(
+            "{place} sets `{key}`; turn it off with --{}",
+            opposite(&flag(default))
+        ),
+        FlagValue::Values(_) => format!("change `{key}` in {place}"),
+    })
+}
+
+/// Returns the flag that turns a switch off.
+fn opposite(long: &str) -> String {
+    match long.strip_prefix("no-") {
+        Some(long) => long.to_owned(),
+        None => format!("no-{long}"),
+    }
 }
 
 fn is_switch(arg: &Arg) -> bool {
@@ -138,9 +181,20 @@ fn check(cli: &Command, words: &[OsString]) -> Result<(), String> {
         ErrorKind::MissingRequiredArgument => Ok(()),
         ErrorKind::ValueValidation => Err(std::error::Error::source(&error)
             .map_or_else(|| error.kind().to_string(), ToString::to_string)),
-        kind => Err(match error.get(ContextKind::InvalidValue) {
-            Some(ContextValue::String(value)) => format!("{kind}: `{value}`"),
-            _ => kind.to_string(),
-        }),
+        kind => Err(
+            match (
+                error.get(ContextKind::InvalidValue),
+                error.get(ContextKind::ValidValue),
+            ) {
+                (Some(ContextValue::String(value)), _) if value.is_empty() => {
+                    "the value is empty".to_owned()
+                }
+                (Some(ContextValue::String(value)), Some(ContextValue::Strings(valid))) => {
+                    format!("`{value}` is not one of {}", valid.join(", "))
+                }
+                (Some(ContextValue::String(value)), _) => format!("{kind}: `{value}`"),
+                _ => kind.to_string(),
+            },
+        ),
     }
 }

@@ -343,6 +343,26 @@ fn quiet_on_success_prints_output_of_failures() {
 }
 
 #[test]
+fn quiet_on_success_prints_errors_without_stdout() {
+    let env = TestEnv::new();
+    let job = "\"$RUNLOG\" run --quiet-on-success sh -c 'seq 100000; echo err >&2; exit 3'";
+    let closed = env.sh(&format!("{{ {job}; echo code $? >&2; }} | head -1"));
+    assert_eq!(closed.stdout(), "1\n");
+    let stderr = closed.stderr();
+    let lines: Vec<_> = stderr.lines().skip(1).collect();
+    assert_eq!(
+        lines,
+        ["job sh failed: it exited with code 3", "err", "code 3"]
+    );
+    let full = env.sh(&format!("{job} >/dev/full"));
+    assert_eq!(full.code, 3);
+    let stderr = full.stderr();
+    let lines: Vec<_> = stderr.lines().skip(2).collect();
+    let warning = "warning: cannot print the output: No space left on device (os error 28)";
+    assert_eq!(lines, ["err", warning]);
+}
+
+#[test]
 fn quiet_on_success_prints_what_is_not_stored() {
     let env = TestEnv::new();
     let script = "seq 9; echo err >&2; sleep 0.1; seq 10 12; exit $0";

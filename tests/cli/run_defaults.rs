@@ -64,6 +64,43 @@ fn flags_precede_volume_and_volume_precedes_user() {
 }
 
 #[test]
+fn default_that_conflicts_with_flag_is_named() {
+    let mut messages = String::new();
+    for (settings, flag) in [
+        ("[run]\nno-capture = true\n", "--quiet-on-success"),
+        ("[run]\nretries = 1\nclose = true\n", "--quiet"),
+    ] {
+        let env = with_settings(settings);
+        let output = env.run(&["run", flag, "true"]);
+        assert_eq!(output.code, 2);
+        messages.push_str(&snapshot(&env, &output));
+    }
+    assert_snapshot!(messages, @"
+    exit 2
+    -- stderr
+    error: the argument '--no-capture' cannot be used with '--quiet-on-success'
+
+    Usage: runlog run [OPTIONS] [--] COMMAND [ARGS]…
+     runlog run --run ID --close
+
+    For more information, try '--help'.
+    hint: [ROOT]/.omne/lib/cfg/runlog.toml:2 sets `run.no-capture`; turn it off with --capture
+    exit 2
+    -- stderr
+    error: the following required arguments were not provided:
+     --run <ID>
+
+    Usage: runlog run [OPTIONS] [--] COMMAND [ARGS]…
+     runlog run --run ID --close
+
+    For more information, try '--help'.
+    hint: [ROOT]/.omne/lib/cfg/runlog.toml:3 sets `run.close`; turn it off with --no-close
+    ");
+    let env = with_settings("[run]\nno-capture = true\n");
+    env.ok(&["run", "--quiet-on-success", "--capture", "true"]);
+}
+
+#[test]
 fn invalid_defaults_name_file_and_line() {
     let mut messages = String::new();
     for settings in [
@@ -72,7 +109,11 @@ fn invalid_defaults_name_file_and_line() {
         "[run]\nquiet = \"yes\"\n",
         "[run]\ntimeout = true\n",
         "[run]\nname = [\"a\", \"b\"]\n",
-        "[run]\nlabel = 1\ncommand = \"x\"\n",
+        "[run]\nlabel = [\"a=1\", 5]\n",
+        "[run]\nredact = \"(\"\n",
+        "[run]\ntty = \"maybe\"\n",
+        "[run]\nname = \"\"\n",
+        "[run]\ncommand = \"x\"\n",
         "[run]\nname = {}\n",
     ] {
         let env = with_settings(settings);
@@ -103,7 +144,23 @@ fn invalid_defaults_name_file_and_line() {
     hint: the keys of [run] are the long flags of `runlog run`, with their values
     exit 2
     -- stderr
-    error: [ROOT]/.omne/lib/cfg/runlog.toml:3: run.command: there is no such flag
+    error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.label: `5` has no `=`; write KEY=VALUE, such as stage=build
+    hint: the keys of [run] are the long flags of `runlog run`, with their values
+    exit 2
+    -- stderr
+    error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.redact: redaction 1 is not a regular expression: unclosed group; a literal secret is best given as ENV:NAME, the name of an environment variable that holds it
+    hint: the keys of [run] are the long flags of `runlog run`, with their values
+    exit 2
+    -- stderr
+    error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.tty: `maybe` is not one of auto, always, never
+    hint: the keys of [run] are the long flags of `runlog run`, with their values
+    exit 2
+    -- stderr
+    error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.name: the value is empty
+    hint: the keys of [run] are the long flags of `runlog run`, with their values
+    exit 2
+    -- stderr
+    error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.command: there is no such flag
     hint: the keys of [run] are the long flags of `runlog run`, with their values
     exit 2
     -- stderr

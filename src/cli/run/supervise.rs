@@ -285,12 +285,23 @@ fn print_output(dir: &Dir, job: &JobId) {
             return Ok(());
         };
         let mut skip = SkipLines::default();
+        // Trouble with one stream does not keep the output of the other from being printed.
+        let (mut stdout, mut stderr) = (Ok(()), Ok(()));
         output.copy_streams(None, &mut skip, UnindexedBytes::All, &mut |chunk| {
-            print_to_stream(chunk.stream, chunk.bytes)
+            let printed = match chunk.stream {
+                Some(StreamId::Stderr) => &mut stderr,
+                _ => &mut stdout,
+            };
+            if printed.is_ok() {
+                *printed = print_to_stream(chunk.stream, chunk.bytes);
+            }
+            Ok(())
         })?;
-        Ok(())
+        Ok(stdout.and(stderr)?)
     };
-    if let Err(e) = print() {
+    if let Err(e) = print()
+        && !exit::is_broken_pipe(&e)
+    {
         print_stderr(format_args!("warning: cannot print the output: {e:#}"));
     }
 }
