@@ -89,6 +89,24 @@ fn stop_cancels_retries_and_runs_rollback() {
 }
 
 #[test]
+fn stop_waits_for_rollback() {
+    let env = TestEnv::new();
+    let rollback = "touch begun; until [ -e go ] || ! [ -e begun ]; do sleep 0.01; done";
+    let run = ["run", "-q", "--detach", "-n", "it", "--rollback", rollback];
+    env.ok(&[&run[..], &["--", "sleep", "1000"]].concat());
+    let stop = env.spawn(&["stop", "it"]);
+    env.wait_for_file("begun");
+    env.write("go", "");
+    let output = stop.wait();
+    assert_eq!(output.code, 0);
+    assert!(
+        output.stdout().contains("it is failed"),
+        "{}",
+        output.stdout()
+    );
+}
+
+#[test]
 fn stop_refuses_unidentified_supervisor() {
     let env = TestEnv::new();
     let job = env.spawn(&["run", "-q", "--run", "it", "--close", "--", "cat"]);
@@ -100,10 +118,11 @@ fn stop_refuses_unidentified_supervisor() {
         let digits = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
         let mut line = line.to_owned();
         for process in ["front", "supervisor"] {
-            let ticks = env.event("job_submitted")[process]["start_ticks"].to_string();
+            let process = &env.event("job_submitted")[process];
+            let (pid, ticks) = (&process["pid"], process["start_ticks"].to_string());
             let (rest, last) = ticks.split_at(ticks.len() - 1);
             let other = digits[(last.parse::<usize>().unwrap() + 5) % 10];
-            let field = |ticks: &str| format!("\"start_ticks\":{ticks}");
+            let field = |ticks: &str| format!("\"pid\":{pid},\"start_ticks\":{ticks}");
             line = line.replace(&field(&ticks), &field(&format!("{rest}{other}")));
         }
         line

@@ -15,7 +15,7 @@ use crate::job::process::signals::signal_name;
 use crate::job::status::run_status::{RunVerdict, inspect_run, probe_lease};
 use crate::log::format::payload::ProcessRef;
 use crate::log::{
-    ChangeWaiter, Draft, Durability, JobScope, JobState, LeaseState, RunLog, RunStatus,
+    ChangeWaiter, Draft, Durability, JobScope, JobState, LeaseState, RunLog, RunStatus, Stage,
     StorageError, WatchScope,
 };
 use crate::telemetry;
@@ -151,8 +151,8 @@ impl<'a> PendingStop<'a> {
         appended.map(drop).map_err(|e| error_chain(&e))
     }
 
-    /// Waits for the terminal events of the jobs. Kills their processes if they do not end in
-    /// time.
+    /// Waits for the terminal events of the jobs, and those of their rollbacks. Kills the processes
+    /// of jobs that do not end in time.
     ///
     /// # Errors
     /// The log cannot be read.
@@ -170,7 +170,10 @@ impl<'a> PendingStop<'a> {
                 .unfinished()
                 .filter(|job| self.jobs.contains(&job.job_id))
                 .collect();
-            if running.is_empty() {
+            let mut jobs = state.jobs.iter();
+            let rolls_back =
+                jobs.any(|job| self.jobs.contains(&job.job_id) && self.rolls_back(job));
+            if running.is_empty() && !rolls_back {
                 return Ok(StopOutcome::Ended(inspected.verdict));
             }
             if inspected.verdict.state == RunStatus::Lost {
@@ -188,6 +191,14 @@ impl<'a> PendingStop<'a> {
             }
             waiter.wait_for_change(Some(kill_at.map_or(deadline, |at| at.min(deadline))));
         }
+    }
+
+    /// Returns whether the supervisor of a job that failed runs its rollback, or is about to.
+    fn rolls_back(&self, job: &JobState) -> bool {
+        let has_failed = job.stage == Stage::Failed;
+        let is_due = job.rollback.as_ref().is_some_and(|it| !it.ended);
+        let lease = || probe_lease(self.dir, job);
+        has_failed && is_due && lease().is_ok_and(|lease| lease == LeaseState::Held)
     }
 }
 
