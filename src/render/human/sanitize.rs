@@ -185,10 +185,21 @@ pub(crate) fn sanitize(bytes: &[u8]) -> String {
     text
 }
 
-/// Returns a line of a stream, without its line break, sanitized for a terminal. stderr is
-/// colored.
+/// Returns a line of a stream, without its line break, sanitized for a terminal. If colors are
+/// enabled, those of the job are kept, and stderr that has none is colored.
 pub fn sanitized_line(style: Style, stream: Option<StreamId>, bytes: &[u8]) -> String {
-    style.paint(role_of(stream), sanitize(bytes).trim_end_matches('\n'))
+    let mut parser = OutputParser {
+        line: TerminalLine::new(style.color),
+        ..OutputParser::default()
+    };
+    let mut line = parser.parse(bytes).concat();
+    line.push_str(&parser.line.finish());
+    let role = if line.contains(ESCAPE) {
+        Role::Plain
+    } else {
+        role_of(stream)
+    };
+    style.paint(role, &line)
 }
 
 fn role_of(stream: Option<StreamId>) -> Role {
@@ -344,6 +355,22 @@ mod tests {
 
     fn clean(text: &str) -> String {
         shown(&[(OUT, text.as_bytes())], true)
+    }
+
+    #[test]
+    fn single_line_keeps_colors_where_they_are_enabled() {
+        let line = |color, stream, bytes: &[u8]| {
+            let style = Style {
+                color,
+                ..Style::default()
+            };
+            sanitized_line(style, Some(stream), bytes)
+        };
+        let printed = b"10%\r\x1b[1;31mred\x1b[0m\x1b]52;c;aGk=\x07 x\x07";
+        assert_eq!(line(false, OUT, printed), "red x\\u{7}");
+        assert_eq!(line(true, OUT, printed), "\x1b[1;31mred\x1b[0m x\\u{7}");
+        assert_eq!(line(true, ERR, printed), "\x1b[1;31mred\x1b[0m x\\u{7}");
+        assert_eq!(line(true, ERR, b"plain"), "\x1b[31mplain\x1b[0m");
     }
 
     #[test]
