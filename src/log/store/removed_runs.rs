@@ -111,7 +111,7 @@ impl RemovedRuns {
         let from = self.position.offset;
         let mut lines = retired.lines_from(from);
         let (mut number, mut lines_before) = (0, None);
-        // Of the lines before, as far as they can be read.
+        // Counts only the lines that can be read.
         let count_before = || retired_file::count_lines(&retired.file, from).unwrap_or_default();
         while let Some(line) = lines.next_line().at("read", path)? {
             if !line.whole {
