@@ -42,6 +42,49 @@ fn colors_of_ls_are_printed_and_stored() {
     assert!(shown.unwrap().contains("\u{1b}["), "{colors:?}");
 }
 
+#[test]
+fn cargo_build_prints_colors_and_progress() {
+    let env = TestEnv::new();
+    std::fs::create_dir_all(env.path("crate/src")).unwrap();
+    env.write("crate/src/main.rs", "fn main() { let unused = 1; }\n");
+    let package = "[package]\nname = \"it\"\nedition = \"2021\"\n[workspace]\n";
+    env.write("crate/Cargo.toml", package);
+    let build = "-- env CARGO_TERM_PROGRESS_WHEN=always CARGO_TERM_PROGRESS_WIDTH=80 \
+                 CARGO_TERM_COLOR=auto CARGO_TARGET_DIR=crate/target cargo build --offline \
+                 --manifest-path crate/Cargo.toml";
+    let Some(terminal) = start(&env, "cargo", build) else {
+        return;
+    };
+    terminal.wait_for_line("code 0");
+    let stored = captured(&env);
+    for part in ["\u{1b}[1m\u{1b}[33mwarning", "\r\u{1b}[K", "Finished"] {
+        assert!(stored.contains(part), "{part:?}: {stored:?}");
+    }
+    assert!(terminal.screen().contains("unused variable"));
+}
+
+#[test]
+fn vim_is_suspended_and_resumed() {
+    let env = TestEnv::new();
+    let Some(terminal) = start(&env, "vim", "-- vim -u NONE file") else {
+        return;
+    };
+    terminal.wait_for_line("~");
+    let raw = terminal.modes();
+    terminal.keys(&["C-z"]);
+    wait_until("the shell has its modes", || {
+        terminal.modes().contains(" icanon") && terminal.screen().contains("topped")
+    });
+    terminal.line("clear; fg");
+    wait_until("vim has its modes", || terminal.modes() == raw);
+    terminal.wait_for_line("~");
+    terminal.keys(&["-l", "iagain"]);
+    terminal.keys(&["Escape"]);
+    terminal.line(":wq");
+    env.wait_for("job_completed");
+    assert_eq!(std::fs::read(env.path("file")).unwrap(), b"again\n");
+}
+
 /// Returns `line 1.` and so on, up to `count` lines.
 fn numbered_lines(count: u32) -> String {
     let lines: Vec<_> = (1..=count).map(|n| format!("line {n}.\n")).collect();
