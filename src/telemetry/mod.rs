@@ -23,6 +23,7 @@
 //! | `dependency` | the dependencies of a job, and whether they are available |
 //! | `history` | earlier readings to compare a new one with |
 //! | `stat` | one process: `/proc/<pid>/stat` and `/proc/<pid>/io` |
+//! | `table` | the process table, read again only where a process has run |
 //! | `tree` | descendants of a process |
 //! | `identity` | the identity of processes, of this boot and of runlog's pid namespace |
 //! | `limits` | cgroup limits |
@@ -44,6 +45,7 @@ mod sampler;
 mod sampler_tests;
 mod snapshot;
 mod stat;
+mod table;
 mod tree;
 mod units;
 
@@ -57,4 +59,5 @@ pub use limits::oom_kills;
 pub use probe::{PendingSnapshots, Probe};
 pub use sampler::Sampler;
 pub use snapshot::{Consumer, HostSnapshot, JobTree, ProcessSnapshot, Readings, Snapshots};
+pub use table::CpuClock;
 pub use tree::descendants;

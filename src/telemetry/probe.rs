@@ -8,6 +8,7 @@ use std::{io, thread};
 use super::dependency::{Dependency, unread};
 use super::sampler::Sampler;
 use super::snapshot::{HostSnapshot, JobTree, ProcessSnapshot, Readings, Snapshots};
+use super::table::CpuClock;
 
 /// The maximum number of requests that wait for a stuck thread. Further ones are dropped.
 pub(super) const MAX_QUEUED_REQUESTS: usize = 16;
@@ -81,9 +82,14 @@ impl Probe {
     /// # Errors
     ///
     /// The thread cannot be started.
-    pub fn start(volume: PathBuf, dependencies: Vec<Dependency>) -> io::Result<Self> {
+    pub fn start(
+        volume: PathBuf,
+        dependencies: Vec<Dependency>,
+        cpu_clock: CpuClock,
+    ) -> io::Result<Self> {
         let unread = unread(&dependencies);
-        let probe = Self::spawn(move || Sampler::new(&volume).with_dependencies(dependencies))?;
+        let probe =
+            Self::spawn(move || Sampler::new(&volume, cpu_clock).with_dependencies(dependencies))?;
         Ok(Self { unread, ..probe })
     }
 

@@ -75,14 +75,14 @@ fn slow_probe() -> (Probe, Sender<()>, Receiver<()>) {
         started,
         gate,
         serial: 0,
-        real: Sampler::new("/".as_ref()).with_dependencies(vec![root()]),
+        real: Sampler::new("/".as_ref(), |_| None).with_dependencies(vec![root()]),
     });
     (probe.unwrap(), open, notices)
 }
 
 #[test]
 fn probe_serves_many_threads() {
-    let probe = Arc::new(Probe::start("/".into(), Vec::new()).unwrap());
+    let probe = Arc::new(Probe::start("/".into(), Vec::new(), |_| None).unwrap());
     let threads: Vec<_> = (0..4)
         .map(|_| {
             let probe = Arc::clone(&probe);
@@ -147,12 +147,12 @@ fn hanging_probe_does_not_hide_host() {
 
 #[test]
 fn probes_are_read_with_host_and_alone() {
-    let probe = Probe::start("/".into(), vec![root()]).unwrap();
+    let probe = Probe::start("/".into(), vec![root()], |_| None).unwrap();
     let read = Readings::from([("root".to_owned(), Some(true))]);
     assert_eq!(probe.collect(None, PATIENCE).host.unwrap().probes, read);
     assert_eq!(probe.probes(PATIENCE), read);
     assert_eq!(probe.probes(Duration::ZERO).keys().next().unwrap(), "root");
-    let without = Probe::start("/".into(), Vec::new()).unwrap();
+    let without = Probe::start("/".into(), Vec::new(), |_| None).unwrap();
     assert!(without.probes(PATIENCE).is_empty());
 }
 

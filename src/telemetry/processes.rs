@@ -9,6 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::history::History;
 use super::snapshot::{Consumer, JobTree, ProcessSnapshot};
 use super::stat::{Stat, io_bytes};
+use super::table::{CpuClock, ProcessTable};
 use super::tree::{descendants_in, walk_tree};
 use super::units::{clamp_exact, round2, ticks_per_second, ticks_to_ms};
 
@@ -21,6 +22,7 @@ type Identity = (u32, u64);
 /// A sampler of the processes that remembers their CPU time.
 #[derive(Debug)]
 pub(super) struct ProcessSampler {
+    processes: ProcessTable,
     /// The CPU ticks of every live process.
     table: History<HashMap<Identity, u64>>,
     /// The CPU ticks of the job with all its descendants.
@@ -28,8 +30,9 @@ pub(super) struct ProcessSampler {
 }
 
 impl ProcessSampler {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(cpu_clock: CpuClock) -> Self {
         Self {
+            processes: ProcessTable::new(cpu_clock),
             table: History::new(),
             job: History::new(),
         }
@@ -41,7 +44,7 @@ impl ProcessSampler {
         job_pid: Option<u32>,
         mem_total_bytes: Option<u64>,
     ) -> Option<ProcessSnapshot> {
-        let table = Stat::read_all().ok()?;
+        let table = self.processes.read().ok()?;
         let taken_ts = Timestamp::now();
         let (dead, alive): (Vec<&Stat>, Vec<&Stat>) = table.iter().partition(|stat| stat.is_dead());
         let mut shares = self.shares(&alive);

@@ -6,6 +6,7 @@ use super::dependency::{Dependency, read_all, unread};
 use super::host::HostSampler;
 use super::processes::ProcessSampler;
 use super::snapshot::{HostSnapshot, JobTree, ProcessSnapshot, Readings};
+use super::table::CpuClock;
 
 /// A sampler of the host, its processes and the job.
 ///
@@ -20,13 +21,14 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Creates a sampler that reports the usage of the file system that holds `volume`.
-    pub fn new(volume: &Path) -> Self {
+    /// Creates a sampler that reports the usage of the file system that holds `volume`, and
+    /// reads again only the processes that have run, as `cpu_clock` says.
+    pub fn new(volume: &Path, cpu_clock: CpuClock) -> Self {
         let mut host = HostSampler::new(volume);
         Self {
             mem_total_bytes: host.mem_total_bytes(),
             host,
-            processes: ProcessSampler::new(),
+            processes: ProcessSampler::new(cpu_clock),
             dependencies: Vec::new(),
         }
     }

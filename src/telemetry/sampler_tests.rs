@@ -29,7 +29,7 @@ impl Drop for Guarded {
 }
 
 fn sampler() -> Sampler {
-    Sampler::new("/".as_ref())
+    Sampler::new("/".as_ref(), |_| None)
 }
 
 /// Polls until `poll` returns a value.
@@ -67,7 +67,7 @@ fn snapshot_json_has_no_null_and_finite_numbers() {
         check(&serde_json::to_value(sampler.processes(Some(id()))).unwrap());
         check(&serde_json::to_value(sampler.job_tree(id())).unwrap());
     }
-    let nowhere = Sampler::new("/no/such/directory".as_ref()).host();
+    let nowhere = Sampler::new("/no/such/directory".as_ref(), |_| None).host();
     assert!(nowhere.disk_total_bytes.is_none());
     check(&serde_json::to_value(nowhere).unwrap());
 }

@@ -93,6 +93,9 @@ pub struct HostSnapshot {
 
 /// A snapshot of the processes that are visible to runlog (`hidepid` hides those of other
 /// users).
+///
+/// A process that has used no CPU time since another snapshot, at most a second ago, is reported
+/// as it was then.
 #[derive(Debug, Clone, Serialize)]
 pub struct ProcessSnapshot {
     /// When the snapshot was taken.

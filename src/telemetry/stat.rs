@@ -1,10 +1,61 @@
 //! One process: `/proc/<pid>/stat` and `/proc/<pid>/io`.
 
-use std::fs::File;
-use std::io::Read;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::{fs, io};
 
+use rustix::fs::{CWD, Mode, OFlags, RawDir, open, openat};
+
 use super::units::{clamp_exact, page_bytes};
+
+/// How many bytes of names are read at a time.
+const LIST_BYTES: usize = 32 << 10;
+/// Longer than a line of `/proc/<pid>/stat`: 52 numbers and a short name.
+const MAX_STAT_BYTES: usize = 2048;
+
+/// `/proc`, held open.
+#[derive(Debug)]
+pub(super) struct ProcDir(OwnedFd);
+
+impl ProcDir {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub(super) fn open() -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self(open("/proc", flags, Mode::empty())?))
+    }
+
+    /// Lists all processes that we can see, once.
+    ///
+    /// # Errors
+    /// It cannot be listed.
+    pub(super) fn pids(&self) -> io::Result<Vec<u32>> {
+        let mut buf = vec![MaybeUninit::uninit(); LIST_BYTES];
+        let mut names = RawDir::new(&self.0, &mut buf);
+        let mut pids = Vec::new();
+        while let Some(entry) = names.next() {
+            pids.extend(parse_number::<u32>(entry?.file_name().to_bytes()));
+        }
+        Ok(pids)
+    }
+
+    /// Reads the process `pid`, dead or alive. Returns `None` if there is none or if it is
+    /// hidden from us.
+    pub(super) fn read(&self, pid: u32) -> Option<Stat> {
+        read_stat(self.0.as_fd(), &format!("{pid}/stat"))
+    }
+}
+
+fn read_stat(dir: BorrowedFd<'_>, path: &str) -> Option<Stat> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = openat(dir, path, flags, Mode::empty()).ok()?;
+    let mut buf = [MaybeUninit::uninit(); MAX_STAT_BYTES];
+    // One read returns the whole line.
+    let (line, _) = rustix::io::read(file, &mut buf).ok()?;
+    Stat::parse(line)
+}
 
 /// The fields of `proc_pid_stat(5)` that are used here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,19 +84,14 @@ impl Stat {
     /// Reads the process `pid`, dead or alive; `None` if it does not exist or is hidden from
     /// runlog.
     pub(super) fn read(pid: u32) -> Option<Self> {
-        let mut buf = [0; 4096];
-        // One read returns the whole line: 52 numbers and a short name.
-        let len = File::open(format!("/proc/{pid}/stat"))
-            .and_then(|mut file| file.read(&mut buf))
-            .ok()?;
-        Self::parse(buf.get(..len)?)
+        read_stat(CWD, &format!("/proc/{pid}/stat"))
     }
 
     /// Reads all visible processes, except those that end in the meantime.
     pub(super) fn read_all() -> io::Result<Vec<Self>> {
-        let pids = fs::read_dir("/proc")?
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-        Ok(pids.filter_map(Self::read).collect())
+        let proc = ProcDir::open()?;
+        let pids = proc.pids()?;
+        Ok(pids.into_iter().filter_map(|pid| proc.read(pid)).collect())
     }
 
     /// Parses a line of `/proc/<pid>/stat`.

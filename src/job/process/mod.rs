@@ -1,6 +1,7 @@
 //! Processes, signals and descriptors: what neither the standard library nor rustix offers.
 //! All unsafe code of the project is in this room.
 
+pub(crate) mod cpu_clock;
 pub(crate) mod discard;
 pub(crate) mod file_ownership;
 pub(crate) mod fork;

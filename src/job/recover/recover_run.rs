@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::in_doubt::InDoubt;
 use super::undo::{RollbackRunner, UndoError, UndoOutcome, needs_rollback};
 use crate::job::capture::stream::OnWarning;
+use crate::job::process::cpu_clock::cpu_time;
 use crate::job::process::job_processes::{JobProcess, JobProcesses};
 use crate::job::process::liveness;
 use crate::job::process::liveness::child_of;
@@ -386,7 +387,7 @@ impl Recoverer<'_> {
 
     /// Returns a snapshot of the host, or an empty one if it cannot be taken.
     fn snapshot(&self) -> Snapshots {
-        Probe::start(self.volume.path().to_owned(), Vec::new())
+        Probe::start(self.volume.path().to_owned(), Vec::new(), cpu_time)
             .map(|probe| probe.collect(None, SNAPSHOT_TIMEOUT))
             .unwrap_or_default()
     }

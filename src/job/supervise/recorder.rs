@@ -17,14 +17,28 @@ use crate::volume::error_chain;
 
 /// How long a sample of the job's processes may take.
 const SAMPLE_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long the sync of a start waits for the end of the job, whose own sync covers both.
+const START_SYNC_DELAY: Duration = Duration::from_millis(5);
+
+/// When the start of a job becomes durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StartSync {
+    /// At once: another process waits for it.
+    AtOnce,
+    /// With the end of the job, if it ends soon.
+    WithEnd,
+}
 
 /// Told once the start of the job is in the log, or could not be written.
 pub type OnStarted = Box<dyn FnOnce(Result<(), &AppendError>) + Send>;
 
+/// The process of a job that has started, and its event, unless that is in the log already.
+type Started = (u32, Option<(JobStarted, StartSync)>);
+
 /// The thread, and the way to it.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    started: Option<Sender<(u32, Option<JobStarted>)>>,
+    started: Option<Sender<Started>>,
     /// Hangs up when the start is written, or cannot be.
     written: Receiver<Infallible>,
     thread: Option<JoinHandle<()>>,
@@ -40,7 +54,7 @@ impl Recorder {
         on_started: OnStarted,
         trouble: OnWarning,
     ) -> io::Result<Self> {
-        let (sender, receiver) = mpsc::channel::<(u32, Option<JobStarted>)>();
+        let (sender, receiver) = mpsc::channel::<Started>();
         let (told, when_written) = mpsc::channel();
         let work = move || {
             let report_lost = |appended: &Appended| {
@@ -58,10 +72,15 @@ impl Recorder {
                     tell();
                     Ok(())
                 }
-                Some(event) => stages
+                Some((event, sync)) => stages
                     .started(&event)
                     .map_err(AppendError::from)
-                    .and_then(|draft| log.append_with_callback(&[draft], Durability::Power, tell))
+                    .and_then(|draft| {
+                        log.append_with_callback(&[draft], || {
+                            tell();
+                            durability(sync, &receiver)
+                        })
+                    })
                     .map(|appended| report_lost(&appended)),
             };
             if let Err(e) = &written {
@@ -107,7 +126,7 @@ impl Recorder {
 
     /// Has the start of the job written, unless it is in the log already, and its process
     /// sampled.
-    pub(crate) fn started(&self, pid: u32, event: Option<JobStarted>) {
+    pub(crate) fn started(&self, pid: u32, event: Option<(JobStarted, StartSync)>) {
         if let Some(sender) = &self.started {
             // The thread waits for exactly this.
             drop(sender.send((pid, event)));
@@ -129,11 +148,26 @@ impl Recorder {
     }
 }
 
+/// Returns how durable the start has to become by itself. `ended` hangs up when the job has ended.
+fn durability<T>(sync: StartSync, ended: &Receiver<T>) -> Durability {
+    let has_ended = sync == StartSync::WithEnd
+        && matches!(
+            ended.recv_timeout(START_SYNC_DELAY),
+            Err(RecvTimeoutError::Disconnected)
+        );
+    if has_ended {
+        Durability::Process
+    } else {
+        Durability::Power
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::File;
 
     use super::*;
+    use crate::job::process::cpu_clock::cpu_time;
     use crate::job::process::liveness;
     use crate::job::redact::redaction::Redaction;
     use crate::telemetry::Snapshots;
@@ -150,7 +184,7 @@ mod tests {
             before: Snapshots::default(),
             redaction: Redaction::default(),
         };
-        let probe = Arc::new(Probe::start(tmp.path().to_owned(), Vec::new()).unwrap());
+        let probe = Arc::new(Probe::start(tmp.path().to_owned(), Vec::new(), cpu_time).unwrap());
         let quiet: OnWarning = Arc::new(|_| {});
         let on_started = Box::new(|_: Result<(), &AppendError>| {});
         let recorder =
@@ -162,7 +196,7 @@ mod tests {
             attempt: 1,
             process: liveness::process(pid),
         };
-        recorder.started(pid, Some(event));
+        recorder.started(pid, Some((event, StartSync::AtOnce)));
         // A thread that does not wait yet sees it; one that waits finds the event in any case.
         let holder = thread::spawn(move || {
             thread::sleep(Duration::from_millis(20));
@@ -173,5 +207,14 @@ mod tests {
         assert!(events.contains("\"type\":\"job_started\""), "{events}");
         holder.join().unwrap();
         recorder.finish();
+    }
+
+    #[test]
+    fn start_is_synced_unless_job_has_ended() {
+        let (running, ended) = mpsc::channel::<()>();
+        assert_eq!(durability(StartSync::WithEnd, &ended), Durability::Power);
+        drop(running);
+        assert_eq!(durability(StartSync::WithEnd, &ended), Durability::Process);
+        assert_eq!(durability(StartSync::AtOnce, &ended), Durability::Power);
     }
 }

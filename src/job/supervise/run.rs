@@ -14,7 +14,7 @@ use super::front::{Attached, Custody};
 use super::hooks::MakeHookInput;
 use super::job_events::{JobEvents, millis};
 use super::outcome::{JobEnd, Outcome, canceled, end_from_log, spawn_error};
-use super::recorder::{OnStarted, Recorder};
+use super::recorder::{OnStarted, Recorder, StartSync};
 use super::rollback;
 use super::submit::{Submission, Submitted};
 use super::supervisor::{Supervisor, SupervisorEnv, close_if_open, close_policy};
@@ -110,6 +110,7 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
         mut before,
         mut begun,
     } = setup.prepared;
+    setup.log.sync_ancestors();
     if begun.elapsed() > SNAPSHOT_VALIDITY {
         before = around.begin_snapshot();
         begun = Instant::now();
@@ -440,13 +441,21 @@ impl Supervisor<'_> {
             }
         };
         let pid = child.claim.pid;
-        let event = (!is_recorded).then(|| JobStarted {
-            attempt,
-            process: ProcessRef {
-                shares_group: !self.control.has_own_group(),
-                shares_session: !self.spec.detached,
-                ..liveness::job_process(pid)
-            },
+        let event = (!is_recorded).then(|| {
+            let event = JobStarted {
+                attempt,
+                process: ProcessRef {
+                    shares_group: !self.control.has_own_group(),
+                    shares_session: !self.spec.detached,
+                    ..liveness::job_process(pid)
+                },
+            };
+            let sync = if self.spec.detached {
+                StartSync::AtOnce
+            } else {
+                StartSync::WithEnd
+            };
+            (event, sync)
         });
         recorder.started(pid, event);
         let ended = self.wait(child, Timeout::new(self.spec));

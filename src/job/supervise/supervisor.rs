@@ -20,6 +20,7 @@ use crate::job::capture::output_file::OutputFile;
 use crate::job::capture::stream;
 use crate::job::capture::stream::{OnReaderGone, OnWarning, Passthrough};
 use crate::job::error::StartError;
+use crate::job::process::cpu_clock::cpu_time;
 use crate::job::process::job_env::{
     JOB_VARIABLE, JOBS_SEPARATOR, JOBS_VARIABLE, RUN_VARIABLE, jobs_entry,
 };
@@ -88,7 +89,7 @@ impl SupervisorEnv {
     ) -> Result<Self, StartError> {
         let io_error = |action| move |source| StartError::System { action, source };
         let control = control.map_err(io_error("take over the signals"))?;
-        let probe = Probe::start(volume.to_owned(), dependencies)
+        let probe = Probe::start(volume.to_owned(), dependencies, cpu_time)
             .map_err(io_error("start the telemetry thread"))?;
         Ok(Self { control, probe })
     }

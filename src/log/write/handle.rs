@@ -33,8 +33,11 @@ pub(crate) struct RunHandle {
     lock_key: FileKey,
     /// The id of the first event if the log is empty.
     first_id: Option<Ulid>,
-    /// Syncs of the directories that lead to the log. Each opened segment counts as a write.
+    /// Syncs of the directory of the run and of that of the runs. Each opened segment counts as
+    /// a write.
     names: GroupCommit,
+    /// Syncs of the directories above them, whose names were there when this was opened.
+    ancestors: GroupCommit,
     paths: RunPaths,
 }
 
@@ -80,6 +83,9 @@ impl RunHandle {
             lock: dir.path().join(layout::LOCK),
             active: dir.path().join(layout::ACTIVE),
         };
+        let ancestors = GroupCommit::default();
+        // The maker of a directory may have died before it synced the name.
+        ancestors.record_write();
         Ok(Self {
             paths,
             root: volume.root().try_clone()?,
@@ -90,6 +96,7 @@ impl RunHandle {
             lock_key: FileKey::from(&stat),
             first_id,
             names: GroupCommit::default(),
+            ancestors,
         })
     }
 
@@ -299,17 +306,24 @@ impl RunHandle {
             })
         })?;
         self.names.share(self.names.latest(), self.dir.path(), || {
-            self.sync_names().map_err(SyncError::from_volume)
-        })
+            self.dir.sync().map_err(SyncError::from_volume)?;
+            self.runs().sync().map_err(SyncError::from_volume)
+        })?;
+        self.sync_ancestors()
     }
 
-    /// Syncs every directory that leads to the log, also those that already existed: their
-    /// maker may have died before its own sync.
-    fn sync_names(&self) -> Result<(), VolumeError> {
-        self.dir.sync()?;
-        for dir in self.chain.iter().rev() {
-            dir.sync()?;
-        }
-        self.root.sync()
+    /// Makes the names of the directories that lead to the runs durable, once.
+    ///
+    /// # Errors
+    /// A sync failed, now or earlier.
+    pub(crate) fn sync_ancestors(&self) -> Result<(), SyncError> {
+        let ticket = self.ancestors.latest();
+        self.ancestors.share(ticket, self.root.path(), || {
+            let [omne, var, _] = &self.chain;
+            for dir in [var, omne, &self.root] {
+                dir.sync().map_err(SyncError::from_volume)?;
+            }
+            Ok(())
+        })
     }
 }

@@ -46,7 +46,6 @@ pub struct RunLog {
 /// A batch on its way into the log.
 struct AppendRequest<'a> {
     batch: BatchRequest<'a>,
-    durability: Durability,
     lock_timeout: Duration,
 }
 
@@ -171,6 +170,12 @@ impl RunLog {
         remove_if_empty(&self.handle);
     }
 
+    /// Makes the directories that lead to the runs durable, which the first event needs, while
+    /// its author waits for something else. If it fails, the event is not durable either.
+    pub(crate) fn sync_ancestors(&self) {
+        self.handle.sync_ancestors().ok();
+    }
+
     /// Appends events that do not depend on what the log says.
     ///
     /// # Errors
@@ -180,24 +185,23 @@ impl RunLog {
         drafts: &[Draft],
         durability: Durability,
     ) -> Result<Appended, AppendError> {
-        self.append_with_callback(drafts, durability, || ())
+        self.append_with_callback(drafts, || durability)
     }
 
-    /// Appends events, and calls `written` once they are in the log, before the sync.
+    /// Appends events, and calls `written` once they are in the log: it returns how durable they
+    /// become before this function returns.
     ///
     /// # Errors
     /// See [`AppendError`].
     pub(crate) fn append_with_callback(
         &self,
         drafts: &[Draft],
-        durability: Durability,
-        written: impl FnOnce(),
+        written: impl FnOnce() -> Durability,
     ) -> Result<Appended, AppendError> {
         // They wait for the locks for as long as the most important of them does.
         let timeouts = drafts.iter().map(|draft| draft.kind().lock_budget());
         let request = AppendRequest {
             batch: BatchRequest::Ready(drafts),
-            durability,
             lock_timeout: timeouts.max().unwrap_or(LOCK_TIMEOUT),
         };
         self.write(request, written)
@@ -218,10 +222,9 @@ impl RunLog {
     ) -> Result<Appended, AppendError> {
         let request = AppendRequest {
             batch: BatchRequest::FromView(&mut |view, ()| make(view)),
-            durability,
             lock_timeout,
         };
-        self.write(request, || ())
+        self.write(request, || durability)
     }
 
     /// Appends the events that `make` returns for the number of jobs; see
@@ -237,10 +240,9 @@ impl RunLog {
     ) -> Result<Appended, AppendError> {
         let request = AppendRequest {
             batch: BatchRequest::FromCounts(&mut |view, counts| make(view, *counts)),
-            durability,
             lock_timeout,
         };
-        self.write(request, || ())
+        self.write(request, || durability)
     }
 
     /// Appends the events that `make` returns for the state of the run; see
@@ -256,10 +258,9 @@ impl RunLog {
     ) -> Result<Appended, AppendError> {
         let request = AppendRequest {
             batch: BatchRequest::FromState(&mut make),
-            durability,
             lock_timeout,
         };
-        self.write(request, || ())
+        self.write(request, || durability)
     }
 
     /// Returns the counts of jobs as of now, without the locks; `None` if only a fold can
@@ -314,12 +315,10 @@ impl RunLog {
     fn write(
         &self,
         mut request: AppendRequest<'_>,
-        written: impl FnOnce(),
+        written: impl FnOnce() -> Durability,
     ) -> Result<Appended, AppendError> {
-        let durability = request.durability;
         let done = self.write_locked(&mut request)?;
-        written();
-        if durability == Durability::Power {
+        if written() == Durability::Power {
             if done.in_company {
                 self.commit_delay.yield_before_sync();
             }

@@ -31,7 +31,7 @@ impl Ours {
         let run: RunId = run.parse()?;
         let log = RunLog::open_or_create(&volume, &run, None)?;
         let notes = notes(&run)?;
-        let sampler = Sampler::new(Path::new(root));
+        let sampler = Sampler::new(Path::new(root), |_| None);
         Ok(Self {
             log,
             notes,
