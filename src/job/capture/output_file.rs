@@ -59,6 +59,8 @@ pub(crate) struct OutputFile {
     uncertain_bytes: Option<u64>,
     uncertain: [u64; 3],
     maskers: [Option<StreamMasker>; 3],
+    /// A buffer for what is masked.
+    masked: Vec<u8>,
     /// The kernel cannot move bytes from a pipe into this file.
     no_splice: bool,
     /// What is moved goes through this.
@@ -114,6 +116,7 @@ impl OutputFile {
             uncertain_bytes: None,
             uncertain: [0; 3],
             maskers: StreamId::ALL.map(|_| redactor.map(Redactor::stream)),
+            masked: Vec::new(),
             relay: target.relay,
         };
         file.restore();
@@ -227,16 +230,17 @@ impl OutputFile {
         if !self.capture && self.on_unstored.is_none() {
             return;
         }
+        let mut buffer = std::mem::take(&mut self.masked);
         match self.masker(stream) {
             None => self.write(stream, bytes),
             Some(masker) => {
-                let mut ready = Vec::new();
-                masker.push(bytes, &mut ready);
+                let ready = masker.mask(bytes, &mut buffer);
                 let held = masker.held_bytes();
-                self.write(stream, &ready);
+                self.write(stream, ready);
                 self.record_held(stream, held);
             }
         }
+        self.masked = buffer;
     }
 
     /// Records how many bytes the masker holds back: they are lost if the process dies.

@@ -180,9 +180,9 @@ impl Pump {
         match &self.stream.masker {
             None => self.write_unmasked(bytes),
             Some(masker) => {
-                let mut ready = Vec::new();
-                lock(masker).push(bytes, &mut ready);
-                self.write_unmasked(&ready)
+                let mut buffer = Vec::new();
+                let ready = lock(masker).mask(bytes, &mut buffer);
+                self.write_unmasked(ready)
             }
         }
     }

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, BuildError, Input};
+use aho_corasick::packed::{Config, MatchKind, Searcher};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, BuildError, Input, Span};
 
 use super::secret_match::SecretMatch;
 
@@ -11,9 +12,16 @@ use super::secret_match::SecretMatch;
 /// kilobyte for each of these bytes.
 const MAX_FAST_BYTES: usize = 8 << 10;
 
+/// How many bytes at the start of each literal are searched for with vector instructions. The
+/// longer they are, the longer may a text take that is full of false starts.
+const START_BYTES: usize = 16;
+
 /// The literals of a redactor.
 pub(crate) struct LiteralSet {
     automaton: AhoCorasick,
+    /// Finds where a literal may start, much faster than the automaton; `None` where the
+    /// processor lacks the instructions, or there are too many literals.
+    starts: Option<Searcher>,
     prefixes: Vec<PrefixTable>,
     longest: usize,
 }
@@ -31,8 +39,14 @@ impl LiteralSet {
         let total: usize = literals.iter().map(Vec::len).sum();
         let kind = (total > MAX_FAST_BYTES).then_some(AhoCorasickKind::ContiguousNFA);
         let automaton = AhoCorasick::builder().kind(kind).build(literals)?;
+        let starts: BTreeSet<&[u8]> = literals
+            .iter()
+            .map(|literal| literal.get(..START_BYTES).unwrap_or(literal))
+            .collect();
+        let mut packed = Config::new().match_kind(MatchKind::LeftmostFirst).builder();
         Ok(Self {
             automaton,
+            starts: packed.extend(starts).build(),
             prefixes: literals.iter().map(|l| PrefixTable::new(l)).collect(),
             longest: literals.iter().map(Vec::len).max().unwrap_or(0),
         })
@@ -51,6 +65,9 @@ impl LiteralSet {
         if start >= end {
             return found;
         }
+        let Some(start) = self.first_start(bytes, start, end) else {
+            return found;
+        };
         let input = Input::new(bytes).range(start..end);
         for occurrence in self.automaton.find_overlapping_iter(input) {
             let mut range = occurrence.range();
@@ -66,6 +83,16 @@ impl LiteralSet {
             });
         }
         found
+    }
+
+    /// Returns a position in `start..end` before which no literal starts, or `None` if none does
+    /// at all.
+    fn first_start(&self, bytes: &[u8], start: usize, end: usize) -> Option<usize> {
+        match &self.starts {
+            _ if self.prefixes.is_empty() => None,
+            Some(starts) => Some(starts.find_in(bytes, Span { start, end })?.start()),
+            None => Some(start),
+        }
     }
 
     /// Returns whether `bytes` contains a literal.
@@ -134,5 +161,31 @@ impl PrefixTable {
     fn border(&self, len: usize) -> usize {
         let border = len.checked_sub(1).and_then(|at| self.borders.get(at));
         border.map_or(0, |border| *border as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::{btree_set, vec};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn vector_search_skips_no_literal(
+            literals in btree_set(vec(b'a'..=b'b', 1..24), 1..10),
+            text in vec(b'a'..=b'c', 0..400),
+            start in 0..50_usize,
+            border in 0..400_usize,
+        ) {
+            let fast = LiteralSet::new(&literals).unwrap();
+            let slow = LiteralSet { starts: None, ..LiteralSet::new(&literals).unwrap() };
+            let ranges = |set: &LiteralSet| -> Vec<_> {
+                let found = set.find(&text, start, border);
+                found.into_iter().map(|found| found.range).collect()
+            };
+            prop_assert_eq!(ranges(&fast), ranges(&slow));
+        }
     }
 }

@@ -103,6 +103,33 @@ impl StreamMasker {
         }
     }
 
+    /// Accepts the next bytes of the stream and returns what may be written now: the bytes
+    /// themselves if nothing in them is masked, which saves a copy, or else what is then in `out`.
+    pub(crate) fn mask<'a>(&mut self, chunk: &'a [u8], out: &'a mut Vec<u8>) -> &'a [u8] {
+        out.clear();
+        let is_simple = self.across_lines.is_none() && self.matchers.patterns.is_empty();
+        let is_between = self.held.is_empty() && self.written == 0 && self.in_doubt == 0;
+        if is_simple && is_between {
+            self.mask_literals(chunk, out)
+        } else {
+            self.push(chunk, out);
+            out
+        }
+    }
+
+    /// Masks literals in bytes before which nothing is held back.
+    fn mask_literals<'a>(&mut self, chunk: &'a [u8], out: &'a mut Vec<u8>) -> &'a [u8] {
+        let pending = self.matchers.literals.pending(&mut self.prefixes, chunk);
+        let (ready, rest) = chunk.split_at(chunk.len().saturating_sub(pending));
+        let found = self.matchers.literals.find(chunk, 0, ready.len());
+        self.held.extend_from_slice(rest);
+        if found.is_empty() {
+            return ready;
+        }
+        self.written = write_masked(chunk, &found, 0, ready.len(), out) - ready.len();
+        out
+    }
+
     /// Ends the stream and appends to `out` what was held back.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         if let Some(first) = &mut self.across_lines {
@@ -123,17 +150,11 @@ impl StreamMasker {
     /// Passes on everything but the bytes at the end that may be the start of a literal.
     fn push_literal(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
         let pending = self.matchers.literals.pending(&mut self.prefixes, chunk);
-        // Most chunks need not be copied.
-        let bytes = if self.held.is_empty() {
-            chunk
-        } else {
-            self.held.extend_from_slice(chunk);
-            &self.held
-        };
-        let border = bytes.len().saturating_sub(pending);
-        let found = self.matchers.literals.find(bytes, 0, border);
-        let written = write_masked(bytes, &found, self.written, border, out);
-        self.held = bytes.get(border..).unwrap_or_default().to_vec();
+        self.held.extend_from_slice(chunk);
+        let border = self.held.len().saturating_sub(pending);
+        let found = self.matchers.literals.find(&self.held, 0, border);
+        let written = write_masked(&self.held, &found, self.written, border, out);
+        self.held.drain(..border);
         self.written = written - border;
     }
 
