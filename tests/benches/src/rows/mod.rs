@@ -17,7 +17,9 @@ mod r13_compress;
 mod r14_gc;
 mod r15_growth;
 mod r16_build;
+mod r18_two_processes;
 mod r19_search;
+mod r20_processes;
 mod r21_stats;
 
 use crate::context::{Context, Scratch};
@@ -58,7 +60,9 @@ pub fn all() -> Vec<Box<dyn Row>> {
         Box::new(r14_gc::Removal),
         Box::new(r15_growth::Growth),
         Box::new(r16_build::Build),
+        Box::new(r18_two_processes::TwoProcesses),
         Box::new(r19_search::Search),
+        Box::new(r20_processes::ManyProcesses),
         Box::new(r21_stats::Stats),
     ]
 }

@@ -1,0 +1,65 @@
+//! Row 18: the memory that the two processes of `run` have for themselves.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use super::{Row, many};
+use crate::context::{Context, Scratch};
+use crate::measure::Target::{self, AtMost};
+use crate::measure::{Figure, Line, Unit};
+use crate::serve::Done;
+
+/// The private memory that the process in front may have, in bytes.
+const FRONT: f64 = 1024.0 * 1024.0;
+
+pub struct TwoProcesses;
+
+impl Row for TwoProcesses {
+    fn number(&self) -> u8 {
+        18
+    }
+
+    fn work(&self) -> &'static str {
+        "private memory of the two processes of run"
+    }
+
+    fn measure(&self, context: &Context, scratch: &Scratch) -> Done<Vec<Line>> {
+        let root = many::volume(scratch, "ours")?;
+        let mut front = Command::new(context.program("runlog"))
+            .arg("-C")
+            .arg(&root)
+            // The job says who its parent is, and ends with its input.
+            .args(["run", "--", "sh", "-c", "echo $PPID; read _"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let mut supervisor = String::new();
+        let stdout = front.stdout.as_mut().ok_or("no stdout")?;
+        BufReader::new(stdout).read_line(&mut supervisor)?;
+        let of_front = private_bytes(&front.id().to_string());
+        let of_supervisor = private_bytes(supervisor.trim());
+        drop(front.stdin.take());
+        front.wait()?;
+        let line = |what, bytes, target| Line::limit(what, Figure(bytes, Unit::Memory), target);
+        Ok(vec![
+            line("private memory of the front", of_front?, AtMost(FRONT)),
+            line(
+                "private memory of the supervisor",
+                of_supervisor?,
+                Target::None,
+            ),
+        ])
+    }
+}
+
+/// Returns how much memory a process shares with no other, in bytes (`proc_pid_smaps(5)`).
+fn private_bytes(pid: &str) -> Done<f64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let private = rollup.lines().filter(|line| line.starts_with("Private_"));
+    let kib: Option<Vec<f64>> = private
+        .map(|line| line.split_whitespace().nth(1)?.parse().ok())
+        .collect();
+    Ok(kib.ok_or("no figures")?.iter().sum::<f64>() * 1024.0)
+}
