@@ -8,7 +8,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use super::context::print_stderr;
 use super::{Cli, other_tools, run_defaults};
 use crate::job::RunStatus;
-use crate::volume::{RunDefault, read_user_defaults};
+use crate::volume::RunDefault;
 
 /// The maximum number of changed characters of a typing error, by the length of the word.
 fn max_typos(word: &str) -> usize {
@@ -41,19 +41,26 @@ pub(crate) enum ParseError {
 
 /// Parses the command line of this process, and adds the defaults for `run`.
 pub(crate) fn parse() -> Result<Cli, ParseError> {
+    parse_with(Vec::new())
+}
+
+/// Parses the command line of this process, with the words of `recorded` between the defaults for
+/// `run` and what was typed.
+pub(crate) fn parse_with(recorded: Vec<OsString>) -> Result<Cli, ParseError> {
     let args = expand_context(expand_alias(std::env::args_os().collect()));
     let cli = parse_from(&args).map_err(ParseError::Usage)?;
     let super::Command::Run(run) = &cli.command else {
         return Ok(cli);
     };
-    let (defaults, words) = match default_words(&cli) {
+    let (defaults, mut words) = match default_words(&cli) {
         Ok(found) => found,
         Err(e) if run.log_optional => {
             print_stderr(format_args!("warning: the settings are not used: {e:#}"));
-            return Ok(cli);
+            (Vec::new(), Vec::new())
         }
         Err(e) => return Err(ParseError::Settings(e)),
     };
+    words.extend(recorded);
     if words.is_empty() {
         return Ok(cli);
     }
@@ -69,14 +76,9 @@ pub(crate) fn parse() -> Result<Cli, ParseError> {
 
 /// Returns the defaults of the user, then those of the volume, and the words they stand for.
 fn default_words(cli: &Cli) -> anyhow::Result<(Vec<RunDefault>, Vec<OsString>)> {
-    let mut defaults = match run_defaults::user_file() {
-        Some(path) => read_user_defaults(&path)?,
-        None => Vec::new(),
-    };
     // A missing volume is created later, and trouble with it is reported then.
-    if let Ok(volume) = cli.global.volume() {
-        defaults.extend(volume.settings()?.run);
-    }
+    let volume = cli.global.volume().ok();
+    let defaults = run_defaults::all_defaults(volume.as_ref())?;
     if defaults.is_empty() {
         return Ok((defaults, Vec::new()));
     }

@@ -12,7 +12,9 @@ use super::usage_error::UsageError;
 use crate::cli::terminal_style;
 use crate::job::{JOB_VOLUME_VARIABLE, JOBS_VARIABLE, OnWarning, enclosing_jobs};
 use crate::log::format::payload::RunOpened;
-use crate::log::{DamageList, ForeignPolicy, MatchedBy, RunLog, SelectError, find_run, select};
+use crate::log::{
+    DamageList, ForeignPolicy, MatchedBy, RunLog, SelectError, SelectedRun, find_run, select,
+};
 use crate::render::{Sanitizer, Style, UnfinishedLines, escape_controls};
 use crate::volume::{Dir, RunId, Volume, VolumeError, boot_id, uptime_ms};
 
@@ -103,19 +105,9 @@ impl Global {
     /// Returns an error if there is no such run, or `text` is a prefix that is too short to
     /// be sure which run is meant.
     pub(crate) fn run_to_change(&self, text: &str) -> Result<(RunId, Dir)> {
-        let found = find_run(&self.volume()?, text)?;
-        match found.matched_by {
-            MatchedBy::Id => {}
-            MatchedBy::Prefix { ulid_chars } if ulid_chars < MIN_ULID_CHARS => {
-                return Err(UsageError {
-                    message: format!("`{text}` is too short to change run `{}`", found.run),
-                    hint: "give the whole ID, or at least 6 characters after the name",
-                }
-                .into());
-            }
-            MatchedBy::Latest | MatchedBy::Name | MatchedBy::Prefix { .. } => {
-                print_stderr(format_args!("run_id={}", found.run));
-            }
+        let found = find_exact_run(&self.volume()?, text)?;
+        if found.matched_by != MatchedBy::Id {
+            print_stderr(format_args!("run_id={}", found.run));
         }
         Ok((found.run, found.dir))
     }
@@ -175,6 +167,24 @@ impl Global {
     }
 }
 
+/// Finds a run that is about to be changed, or run again.
+///
+/// # Errors
+///
+/// Returns an error if there is no such run, or `text` is a prefix that is too short to be sure
+/// which run is meant.
+pub(crate) fn find_exact_run(volume: &Volume, text: &str) -> Result<SelectedRun> {
+    let found = find_run(volume, text)?;
+    match found.matched_by {
+        MatchedBy::Prefix { ulid_chars } if ulid_chars < MIN_ULID_CHARS => Err(UsageError {
+            message: format!("`{text}` is too short to act on run `{}`", found.run),
+            hint: "give the whole ID, or at least 6 characters after the name",
+        }
+        .into()),
+        _ => Ok(found),
+    }
+}
+
 /// Returns the volume of the enclosing job; empty counts as unset.
 fn job_volume() -> Option<PathBuf> {
     let root = std::env::var_os(JOB_VOLUME_VARIABLE)?;
@@ -203,6 +213,7 @@ pub(crate) fn opening(name: String) -> RunOpened {
         parent: std::env::var_os(JOBS_VARIABLE)
             .and_then(|jobs| enclosing_jobs(&jobs).next().flatten()),
         trace: None,
+        rerun_of: None,
     }
 }
 

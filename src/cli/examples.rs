@@ -13,9 +13,9 @@ Examples:
   runlog run make -j8
   runlog run --name nightly --timeout 2h --retries 2 ./backup.sh
   runlog run --detach --name server ./server.sh
-  runlog run --rollback ./restore.sh ./migrate.sh
   runlog run --quiet-on-success ./backup.sh  # in cron
-  runlog run --run release-7 make test    # one of several jobs of a run";
+  runlog run --run release-7 make test    # one of several jobs of a run
+  runlog run --again build                # what a run recorded, once more";
 
 pub(super) const STATUS: &str = "\
 Examples:

@@ -8,10 +8,11 @@ use anyhow::Error;
 use super::command_line::UsageFailure;
 use super::context::print_stderr;
 pub use super::exit_code::Code;
-use super::run::LockHeld;
+use super::run::{LockHeld, MissingVariable};
 use super::usage_error::UsageError;
 use crate::job::{
-    BUSY_PROGRAM, MISSING_INTERPRETER, REQUIRED_PROBE, StartError, UncertainLog, UndoError,
+    BUSY_PROGRAM, MISSING_INTERPRETER, REQUIRED_PROBE, RerunError, StartError, UncertainLog,
+    UndoError,
 };
 use crate::log::format::payload::{ErrorKind, JobError};
 use crate::log::{
@@ -134,6 +135,15 @@ fn code_and_hint(e: &Error) -> (Code, Option<&'static str>) {
     if let Some(e) = e.downcast_ref::<UndoError>() {
         return classify_undo(e);
     }
+    if let Some(e) = e.downcast_ref::<RerunError>() {
+        return classify_rerun(e);
+    }
+    if e.is::<MissingVariable>() {
+        return (
+            Code::Runlog,
+            Some("set it in the environment, or give it with --env NAME=VALUE"),
+        );
+    }
     if let Some(e) = e.downcast_ref::<SelectError>() {
         return classify_select(e);
     }
@@ -211,14 +221,33 @@ fn classify_undo(e: &UndoError) -> (Code, Option<&'static str>) {
             Code::Negative,
             Some("end the run with `runlog replay --recover RUN`, then retry"),
         ),
-        UndoError::Untrusted { .. } => (
-            Code::Negative,
-            Some(
-                "check the recorded commands (`runlog replay --json RUN`); if only you wrote the \
-                  log, run `chmod -R go-w .omne` and retry",
-            ),
-        ),
+        UndoError::Untrusted { .. } => (Code::Negative, Some(CHECK_COMMANDS)),
     }
+}
+
+/// The hint if others may have written a log.
+const CHECK_COMMANDS: &str = "check the recorded commands (`runlog replay --json RUN`); if only \
+                              you wrote the log, run `chmod -R go-w .omne` and retry";
+
+fn classify_rerun(e: &RerunError) -> (Code, Option<&'static str>) {
+    let hint = match e {
+        RerunError::Storage(e) => return classify_storage(e),
+        RerunError::Untrusted { .. } => CHECK_COMMANDS,
+        RerunError::NoSuchJob { .. } | RerunError::SeveralJobs { .. } => {
+            let hint = "choose a job with --job ID, or run the failed ones again with --failed";
+            return (Code::Usage, Some(hint));
+        }
+        RerunError::NoFailedJob { .. } => "run a job again with --job ID",
+        RerunError::NoJob { .. } | RerunError::NotRecorded { .. } => {
+            "give the command: `runlog run COMMAND`"
+        }
+        RerunError::Masked { .. } => "give the command with its secrets: `runlog run COMMAND`",
+        RerunError::Running { .. } => {
+            "wait for the run to end (`runlog status --wait RUN`), or stop it; --force runs the job \
+             again beside it"
+        }
+    };
+    (Code::Runlog, Some(hint))
 }
 
 fn classify_select(e: &SelectError) -> (Code, Option<&'static str>) {

@@ -84,8 +84,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = match command_line::parse() {
         Ok(cli) => cli,
-        Err(command_line::ParseError::Usage(failure)) => return exit::usage(&failure),
-        Err(command_line::ParseError::Settings(e)) => return run::not_started(&e),
+        Err(e) => return run::not_parsed(e),
     };
     crate::job::ignore_file_size_signal();
     crate::job::raise_open_file_limit();

@@ -12,11 +12,11 @@ use clap::{Arg, ArgAction, Command};
 
 use super::usage_error::UsageError;
 use super::value_parsers::parse_key_value;
-use crate::job::{Redaction, SecretEnv};
-use crate::volume::{FlagValue, RunDefault};
+use crate::job::{Hooks, Redaction, SecretEnv};
+use crate::volume::{FlagValue, RunDefault, Volume, read_user_defaults};
 
 /// Returns where a user's settings are, if that is known: `XDG_CONFIG_HOME`, else `~/.config`.
-pub(crate) fn user_file() -> Option<PathBuf> {
+fn user_file() -> Option<PathBuf> {
     let dir = |variable| std::env::var_os(variable).filter(|dir| !dir.is_empty());
     let config = dir("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| {
         let home = PathBuf::from(dir("HOME")?);
@@ -80,6 +80,46 @@ pub(crate) fn words(cli: &Command, defaults: &[RunDefault]) -> Result<Vec<OsStri
         all.extend(words);
     }
     Ok(all)
+}
+
+/// Returns the hooks of the user's settings and of the volume's, which take precedence.
+///
+/// # Errors
+///
+/// Returns an error if the settings cannot be read.
+pub(crate) fn default_hooks(volume: &Volume) -> anyhow::Result<Hooks> {
+    let mut hooks = Hooks {
+        pass_on: true,
+        ..Hooks::default()
+    };
+    for default in all_defaults(Some(volume))? {
+        let hook = match &*default.flag.replace('-', "_") {
+            "on_success" => &mut hooks.on_success,
+            "on_failure" => &mut hooks.on_failure,
+            "on_end" => &mut hooks.on_end,
+            _ => continue,
+        };
+        if let FlagValue::Values(values) = default.value {
+            *hook = values.into_iter().next_back();
+        }
+    }
+    Ok(hooks)
+}
+
+/// Returns the defaults of the user, then those of the volume.
+///
+/// # Errors
+///
+/// Returns an error if the settings cannot be read.
+pub(crate) fn all_defaults(volume: Option<&Volume>) -> anyhow::Result<Vec<RunDefault>> {
+    let mut defaults = match user_file() {
+        Some(path) => read_user_defaults(&path)?,
+        None => Vec::new(),
+    };
+    if let Some(volume) = volume {
+        defaults.extend(volume.settings()?.run);
+    }
+    Ok(defaults)
 }
 
 fn words_of(cli: &Command, default: &RunDefault) -> Result<Vec<OsString>, String> {

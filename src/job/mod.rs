@@ -27,19 +27,25 @@ pub use crate::job::process::signals::{end_by, ignore_file_size_signal, parse_si
 pub use crate::job::process::socket::unread_of_socket;
 pub use crate::job::process::supervision_page::RunResult;
 pub use crate::job::recover::in_doubt::{InDoubt, UncertainLog};
+pub use crate::job::recover::lost_hooks::{LostHook, LostHooks, check_hooks};
+pub use crate::job::recover::recorded_job::expand_references;
 pub use crate::job::recover::recover_run::{
     LostJobRollback, RecoveryAction, RecoveryOptions, RecoveryOutcome, plan_recovery, recover,
+};
+pub use crate::job::recover::rerun::{
+    RecordedJob, RerunError, RerunJobs, RunningJob, jobs_to_rerun, record_rerun,
 };
 pub use crate::job::recover::stop_run::{PendingStop, StopOptions, StopOutcome};
 pub use crate::job::recover::undo::{UndoError, UndoOutcome, plan_undo, undo};
 pub use crate::job::redact::redaction::{Redaction, SecretEnv};
+pub use crate::job::redact::secret_variables::variable_reference;
 pub use crate::job::search::event_search::search_events;
 pub use crate::job::search::line_search::{
     FoundLine, LineKind, LinePattern, LineSearch, PatternCase, SearchItem, SearchOptions,
 };
 pub use crate::job::search::output_search::{OutputSelection, search_output, stored_outputs};
 pub use crate::job::spec::job_spec::{
-    AfterJob, DurationBounds, Guards, HeldLock, Hooks, JobSpec, JobTrace, OutputMode,
+    AfterJob, DurationBounds, Guards, HeldLock, Hooks, JobSpec, JobTrace, OutputMode, RerunOf,
 };
 pub use crate::job::spec::retry_policy::{RetryOn, RetryPolicy};
 pub use crate::job::spec::stream_plan::{StreamLayout, StreamPlan, TerminalUse};

@@ -180,3 +180,24 @@ fn hooks_in_settings_are_defaults() {
     hint: the keys of [hooks] are names of hooks, with commands
     ");
 }
+
+#[test]
+fn job_that_is_ended_with_its_front_has_failed() {
+    let env = TestEnv::new();
+    let script = "trap 'exit 0' TERM; touch up; while test -d .; do sleep 0.01; done";
+    let hooks = [
+        "--on-success",
+        "touch wrong",
+        "--on-failure",
+        "echo $RUNLOG_EXIT_CODE >hooked",
+    ];
+    let run = [&["run", "-q", "--run", "it", "--close"], &hooks[..]].concat();
+    let job = env.spawn(&[&run[..], &["--", "sh", "-c", script]].concat());
+    env.wait_for_file("up");
+    kill_process(pid_of(i64::from(job.pid())), Signal::KILL).unwrap();
+    env.wait_for("hook_ended");
+    job.wait();
+    assert_eq!(env.status("it")["jobs"][0]["error"]["kind"], "canceled");
+    assert_eq!(fs::read_to_string(env.path("hooked")).unwrap(), "137\n");
+    assert!(!env.exists("wrong"));
+}

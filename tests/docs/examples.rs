@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use clap::CommandFactory as _;
 
 /// Programs that the examples name.
-const PROGRAMS: [&str; 5] = ["make", "backup.sh", "server.sh", "restore.sh", "migrate.sh"];
+const PROGRAMS: [&str; 3] = ["make", "backup.sh", "server.sh"];
 
 /// Returns the commands of the examples in a help text.
 fn commands(help: &str) -> Vec<&str> {

@@ -308,6 +308,7 @@ fn sample_volume() -> tempfile::TempDir {
     ok(&["run", "--", "sh", "-c", "echo out; echo err >&2"]);
     ok(&["emit", "--run", "deploy", "--open", "begun", "stage=1"]);
     ok(&["run", "--run", "deploy", "--close", "--", "true"]);
+    ok(&["run", "--again", "deploy"]);
     let failed = runlog(&[
         "run",
         "--retries",

@@ -131,6 +131,10 @@ pub(crate) struct RecoveryArgs {
         help_heading = "Recovery"
     )]
     pub with_rollback: bool,
+    /// With --recover: also run the hooks of lost jobs, --on-failure and --on-end, that were
+    /// recorded, or else those of the settings
+    #[arg(long, requires = "recover", help_heading = "Recovery")]
+    pub with_hooks: bool,
     /// Show what --recover or --rollback would do, and change nothing
     #[arg(long, requires = "acts", conflicts_with_all = ["force", "json"], help_heading = "Recovery")]
     pub dry_run: bool,

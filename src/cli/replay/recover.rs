@@ -2,6 +2,7 @@
 
 use std::io;
 use std::io::Write as _;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
@@ -9,16 +10,19 @@ use crate::cli::context::{Global, print_stderr, print_warning, warn_damage};
 use crate::cli::exit;
 use crate::cli::exit::{Code, is_run_removed};
 use crate::cli::replay::Args;
+use crate::cli::run::hook_input;
+use crate::cli::run_defaults::default_hooks;
 use crate::job::gc::finish_removal;
 use crate::job::{
-    InDoubt, LostJobRollback, RecoveryAction, RecoveryOptions, RecoveryOutcome, RunStatus,
-    UndoError, inspect_run, plan_recovery, plan_undo, recover, undo,
+    InDoubt, LostHook, LostHooks, LostJobRollback, RecoveryAction, RecoveryOptions,
+    RecoveryOutcome, RunStatus, UndoError, check_hooks, inspect_run, plan_recovery, plan_undo,
+    recover, undo,
 };
-use crate::log::{GcError, GcLock, JobScope, list, open_dir, trash_entries};
+use crate::log::{GcError, GcLock, JobScope, RunLog, list, open_dir, trash_entries};
 use crate::render::{
     RecoveryReport, UndoReport, escape_controls, json_line, recovery_lines, undo_lines,
 };
-use crate::volume::{Dir, RunId, Volume};
+use crate::volume::{Dir, JobId, RunId, Volume};
 
 /// Recovers one run, or all.
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
@@ -62,7 +66,34 @@ fn recover_or_plan(
     if args.recovery.dry_run {
         return plan_recovery(run, dir, options(args));
     }
-    recover(volume, run, dir, options(args), &print_warning())
+    if args.recovery.with_hooks {
+        check_hooks(volume, dir)?;
+    }
+    let mut outcome = recover(volume, run, dir, options(args), &print_warning())?;
+    if args.recovery.with_hooks && !outcome.jobs.is_empty() {
+        outcome.hooks = run_hooks(volume, run, &outcome.jobs);
+    }
+    Ok(outcome)
+}
+
+/// Runs the hooks of jobs that were lost. Nothing that happens to them is an error.
+fn run_hooks(volume: &Volume, run: &RunId, jobs: &[JobId]) -> Vec<LostHook> {
+    let prepared = default_hooks(volume)
+        .and_then(|defaults| Ok((defaults, Arc::new(RunLog::open(volume, run)?))));
+    match prepared {
+        Ok((defaults, log)) => LostHooks {
+            volume,
+            input: hook_input(Arc::clone(&log)),
+            log,
+            defaults: &defaults,
+            on_warning: &print_warning(),
+        }
+        .run(jobs),
+        Err(e) => {
+            print_stderr(format_args!("warning: hooks were not run: {e:#}"));
+            Vec::new()
+        }
+    }
 }
 
 /// Converts the flags.
@@ -237,8 +268,13 @@ fn print_recovery_plan(args: &Args, run: &RunId, plan: &RecoveryOutcome) -> io::
     } else {
         ""
     };
+    let hooks = if args.recovery.with_hooks {
+        ", and run its hooks"
+    } else {
+        ""
+    };
     for job in &plan.jobs {
-        writeln!(out, "{run}  would end job {job} as failed{undo}")?;
+        writeln!(out, "{run}  would end job {job} as failed{undo}{hooks}")?;
     }
     writeln!(out, "{run}  would close the run")
 }

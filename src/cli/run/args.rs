@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::ValueEnum;
 use clap::builder::NonEmptyStringValueParser;
 
+use super::again_args::AgainArgs;
 use super::hook_args::HookArgs;
 use super::lock_args::LockArgs;
 use super::retry_args::RetryArgs;
@@ -37,7 +38,7 @@ use crate::volume::{JobId, LockName, RunId};
 /// not found; 2 invalid arguments.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "runlog run [OPTIONS] [--] COMMAND [ARGS]…\n       runlog run --run ID --close"
+    override_usage = "runlog run [OPTIONS] [--] COMMAND [ARGS]…\n       runlog run --again RUN [--job ID | --failed] [OPTIONS]\n       runlog run --run ID --close"
 )]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Args {
@@ -45,7 +46,7 @@ pub(crate) struct Args {
     #[arg(
         trailing_var_arg = true,
         value_name = "COMMAND",
-        required_unless_present = "close"
+        required_unless_present_any = ["close", "again"]
     )]
     pub command: Vec<OsString>,
 
@@ -59,9 +60,11 @@ pub(crate) struct Args {
     #[arg(long, requires = "run", help_heading = "Run")]
     pub close: bool,
     /// ID of the job in its run [default: the name of the run; with --run, the name of the
-    /// program]
+    /// program]; with --again, the job to run again
     #[arg(long, value_name = "ID", help_heading = "Run")]
     pub job: Option<JobId>,
+    #[command(flatten)]
+    pub again: AgainArgs,
     /// Write the ID of the run to FILE
     #[arg(long, value_name = "FILE", help_heading = "Run")]
     pub id_file: Option<PathBuf>,
@@ -74,7 +77,7 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Run")]
     pub log_optional: bool,
     /// Also append to a run that another program started; with --close, also close a run whose
-    /// log lacks events
+    /// log lacks events; with --again, also run a job again that may still be running
     #[arg(long, help_heading = "Run")]
     pub force: bool,
 
@@ -274,6 +277,7 @@ impl Args {
                     .plan(!self.is_quiet(), !self.quiet && !self.detach),
             },
             redaction,
+            rerun_of: self.again.rerun.as_ref().map(|rerun| rerun.of.clone()),
             after,
             detached: self.detach,
             log_optional: self.log_optional,

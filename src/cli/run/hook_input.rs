@@ -10,13 +10,13 @@ use crate::log::{JobScope, RunLog, RunStatus};
 use crate::render::{RunRecord, json_line};
 
 /// Returns what makes the input, from the log as it is once the job has ended.
-pub(super) fn hook_input(log: Arc<RunLog>) -> MakeHookInput {
+pub(crate) fn hook_input(log: Arc<RunLog>) -> MakeHookInput {
     Box::new(move |end| {
         let mut input = HookInput {
             status: Vec::new(),
             state: RunStatus::Unknown.as_str(),
             exit_code: exit_code(end),
-            succeeded: matches!(end, JobEnd::Exited(0)),
+            succeeded: end.is_success(),
         };
         if let Err(e) = add_status(&mut input, &log) {
             print_stderr(format_args!("runlog: the hooks get no status: {e:#}"));

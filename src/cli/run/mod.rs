@@ -1,11 +1,14 @@
 //! `runlog run`.
 
+mod again;
+mod again_args;
 mod args;
 mod detach_channel;
 mod hook_args;
 mod hook_input;
 mod lock_args;
 mod overlap;
+mod recorded_words;
 mod retry_args;
 mod start_hint;
 mod stream_args;
@@ -15,16 +18,19 @@ mod unlogged;
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, Result};
 
 pub(crate) use self::args::Args;
 use self::args::IfKilled;
 use self::detach_channel::{Channel, relay, report};
+pub(crate) use self::hook_input::hook_input;
 pub(crate) use self::overlap::LockHeld;
 use self::overlap::{LockOutcome, take_lock};
+pub(crate) use self::recorded_words::MissingVariable;
 use self::supervise::{Request, before_the_start};
+use super::command_line::ParseError;
 use super::context::{Global, foreign_policy, print_stderr, warn_damage};
 use super::exit;
 use super::exit::Code;
@@ -33,27 +39,54 @@ use crate::job::{
     Detached, FrontEnd, FrontOptions, InDoubt, Role, RunResult, detach, end_by, inspect_run, start,
 };
 use crate::log::{Batch, Close, Durability, EventType, JobScope};
+use crate::volume::RunId;
+
+/// How this process goes on after a job.
+enum Ended {
+    /// The job ended so, or was not started.
+    Job(RunResult),
+    /// This process is done: it was the supervisor, or another one is in the background.
+    Leave(ExitCode),
+}
+
+impl From<Code> for Ended {
+    fn from(code: Code) -> Self {
+        Self::Job(RunResult::Exit(code as u8))
+    }
+}
 
 pub(crate) fn execute(args: &Args, global: &Global) -> ExitCode {
+    if args.again.run.is_some() {
+        return again::execute(args, global);
+    }
     if args.command.is_empty() {
         return exit::exit_code(close(args, global));
     }
+    match execute_job(args, global, &mut None) {
+        Ended::Job(result) => end_as(result),
+        Ended::Leave(code) => code,
+    }
+}
+
+/// Runs a command. `channel` is set once this process is in the background, for the jobs that
+/// follow.
+fn execute_job(args: &Args, global: &Global, channel: &mut Option<Channel>) -> Ended {
     let mut spec = match args.check() {
         Ok(spec) => spec,
-        Err(e) => return not_started(&e),
+        Err(e) => return report_not_started(&e).into(),
     };
     let volume = match global.make_volume() {
         Ok(volume) => Ok(volume),
         Err(e) => match before_the_start(&e) {
             (code, text) if unlogged::is_allowed(args, code) => Err(text),
-            _ => return not_started(&e),
+            _ => return report_not_started(&e).into(),
         },
     };
     if !redacts_by_default(volume.as_ref().ok()) {
         spec.redaction.without_variables();
     }
     let lock = match volume.as_ref().map(|volume| take_lock(args, &spec, volume)) {
-        Ok(Err(e)) => return not_started(&e),
+        Ok(Err(e)) => return report_not_started(&e).into(),
         Ok(Ok(LockOutcome::Skipped)) => return Code::Ok.into(),
         // Without a volume, no lock was asked for.
         Ok(Ok(LockOutcome::NoLock)) | Err(_) => None,
@@ -62,20 +95,22 @@ pub(crate) fn execute(args: &Args, global: &Global) -> ExitCode {
             Some(lock)
         }
     };
-    let channel = if args.detach {
-        match detach().context("cannot start in the background") {
-            Err(e) => return not_started(&e),
-            Ok(Detached::Caller(said)) => return relay(&said),
-            Ok(Detached::Front(channel)) => Channel::new(Mutex::new(Some(channel))),
-        }
-    } else {
-        Channel::default()
+    let channel = match channel {
+        Some(channel) => Arc::clone(channel),
+        None if args.detach => match detach().context("cannot start in the background") {
+            Err(e) => return report_not_started(&e).into(),
+            Ok(Detached::Caller(said)) => return Ended::Leave(relay(&said)),
+            Ok(Detached::Front(file)) => {
+                Arc::clone(channel.insert(Channel::new(Mutex::new(Some(file)))))
+            }
+        },
+        None => Channel::default(),
     };
     let volume = match volume {
         Ok(volume) => volume,
         Err(text) => {
             unlogged::warn(args, &channel, &text);
-            return unlogged::execute(&spec, Path::new("."));
+            return Ended::Leave(unlogged::execute(&spec, Path::new(".")));
         }
     };
     let request = Request {
@@ -88,8 +123,8 @@ pub(crate) fn execute(args: &Args, global: &Global) -> ExitCode {
     watch_over(&request)
 }
 
-/// Forks the supervisor, and returns in both processes how they are to end.
-fn watch_over(request: &Request<'_>) -> ExitCode {
+/// Forks the supervisor, and returns in both processes how they are to go on.
+fn watch_over(request: &Request<'_>) -> Ended {
     let spec = request.spec;
     let options = FrontOptions {
         detached: spec.detached,
@@ -103,17 +138,17 @@ fn watch_over(request: &Request<'_>) -> ExitCode {
             let progress = attached.progress();
             let result = request.supervise(*attached);
             progress.record_result(result);
-            ExitCode::SUCCESS
+            Ended::Leave(ExitCode::SUCCESS)
         }
         Ok(Role::Front(FrontEnd::Done(RunResult::Unlogged))) => {
-            unlogged::execute(spec, request.volume.path())
+            Ended::Leave(unlogged::execute(spec, request.volume.path()))
         }
-        Ok(Role::Front(FrontEnd::Done(result))) => end_as(result),
+        Ok(Role::Front(FrontEnd::Done(result))) => Ended::Job(result),
         Ok(Role::Front(FrontEnd::Abandoned(result))) => {
             print_stderr(
                 "runlog: the supervisor died too often: the end of the job is not in the log",
             );
-            end_as(result)
+            Ended::Job(result)
         }
         Ok(Role::Front(FrontEnd::NeverStarted)) => {
             let text = "error: the supervisor died too often, and the job was not started";
@@ -128,10 +163,10 @@ fn watch_over(request: &Request<'_>) -> ExitCode {
 
 impl Request<'_> {
     /// Reports why no supervisor starts the job, which then runs without a log if it may.
-    fn give_up(&self, code: Code, text: &str) -> ExitCode {
+    fn give_up(&self, code: Code, text: &str) -> Ended {
         if unlogged::is_allowed(self.args, code) {
             unlogged::warn(self.args, self.channel, text);
-            return unlogged::execute(self.spec, self.volume.path());
+            return Ended::Leave(unlogged::execute(self.spec, self.volume.path()));
         }
         print_stderr(text);
         report(self.channel, &format!("{} {text}", code as u8));
@@ -157,6 +192,20 @@ fn close(args: &Args, global: &Global) -> Result<Code> {
     let Some(run) = &args.run else {
         return Ok(Code::Usage);
     };
+    if close_run(run, args, global)? == Closed::Before {
+        print_stderr(format_args!("run {run} is already closed"));
+    }
+    Ok(Code::Ok)
+}
+
+/// When a run was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closed {
+    Now,
+    Before,
+}
+
+fn close_run(run: &RunId, args: &Args, global: &Global) -> Result<Closed> {
     let log =
         Global::open_exact(&global.volume()?, run)?.foreign_policy(foreign_policy(args.force));
     let inspected = inspect_run(log.dir(), JobScope::Summarized)?;
@@ -176,15 +225,28 @@ fn close(args: &Args, global: &Global) -> Result<Code> {
             Ok(Batch::only(close))
         },
     )?;
-    if !closed.closed {
-        print_stderr(format_args!("run {run} is already closed"));
-    }
-    Ok(Code::Ok)
+    Ok(if closed.closed {
+        Closed::Now
+    } else {
+        Closed::Before
+    })
 }
 
 /// Reports why nothing was started.
 pub(crate) fn not_started(e: &anyhow::Error) -> ExitCode {
+    report_not_started(e).into()
+}
+
+/// Reports why the command line does not say what to start.
+pub(crate) fn not_parsed(e: ParseError) -> ExitCode {
+    match e {
+        ParseError::Usage(failure) => exit::usage(&failure),
+        ParseError::Settings(e) => not_started(&e),
+    }
+}
+
+fn report_not_started(e: &anyhow::Error) -> Code {
     let (code, text) = before_the_start(e);
     print_stderr(text);
-    code.into()
+    code
 }

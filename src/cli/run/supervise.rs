@@ -20,7 +20,8 @@ use crate::cli::settings::{ROTATE_SIZE, rotation};
 use crate::cli::usual::unusual_duration;
 use crate::job::{
     Attached, JOB_VOLUME_VARIABLE, JOBS_VARIABLE, JobEnd, JobOutput, JobSpec, OnUnstored, Outcome,
-    Prepared, Progress, RunResult, Setup, SkipLines, UnindexedBytes, prepare, run_job,
+    Prepared, Progress, RunResult, Setup, SkipLines, UnindexedBytes, prepare, record_rerun,
+    run_job,
 };
 use crate::log::format::payload::ErrorKind;
 use crate::log::{JobScope, RunLock, RunLog, StreamId, TraceContext, allocate_ulid, read_summary};
@@ -88,11 +89,10 @@ impl Request<'_> {
             }
             Ok(run_job(self.spec, setup)?)
         });
-        let has_succeeded = |outcome: &Outcome| matches!(outcome.end, JobEnd::Exited(0));
         if self.args.quiet_on_success
             && outcome
                 .as_ref()
-                .is_ok_and(|outcome| !has_succeeded(outcome))
+                .is_ok_and(|outcome| !outcome.end.is_success())
             && let Some(job) = job.get()
         {
             print_stderr(format_args!("run_id={run}"));
@@ -181,7 +181,9 @@ impl Request<'_> {
             });
             env.push((TRACEPARENT, trace.job.traceparent().into()));
         }
-        let quiet = args.is_quiet();
+        opening.rerun_of = self.spec.rerun_of.as_ref().map(|of| of.run_id.clone());
+        let is_first = args.again.rerun.as_ref().is_none_or(|rerun| rerun.is_first);
+        let quiet = args.is_quiet() || !is_first;
         let channel = Arc::clone(self.channel);
         let submitted = Arc::clone(&channel);
         let run = log.run_id().clone();
@@ -194,12 +196,13 @@ impl Request<'_> {
             env,
             on_warning: print_warning(),
             on_unstored: None,
-            on_submitted: Box::new(move |_| {
+            on_submitted: Box::new(move |job| {
                 progress.announce_once(|| {
                     announce(&submitted, &run);
                     if !quiet {
                         print_stderr(format_args!("run_id={run}"));
                     }
+                    self.record_rerun(&run, job);
                 });
             }),
             hook_input: hook_input(Arc::clone(log)),
@@ -215,6 +218,20 @@ impl Request<'_> {
                 ),
             }),
         })
+    }
+
+    /// Records in the run whose job is run again that it is.
+    fn record_rerun(&self, run: &RunId, job: &JobId) {
+        if let Some(of) = &self.spec.rerun_of
+            && let Err(e) = record_rerun(self.volume, of, run, job)
+        {
+            print_stderr(format_args!(
+                "warning: that job {} is run again is not in the log of run {}: {}",
+                of.job_id,
+                of.run_id,
+                error_chain(&e)
+            ));
+        }
     }
 
     fn finish(&self, outcome: &Outcome) -> RunResult {

@@ -1,6 +1,10 @@
 //! Recovering crashed runs, stopping runs and undoing runs.
 
 pub(crate) mod in_doubt;
+mod later;
+pub(crate) mod lost_hooks;
+pub(crate) mod recorded_job;
 pub(crate) mod recover_run;
+pub(crate) mod rerun;
 pub(crate) mod stop_run;
 pub(crate) mod undo;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::in_doubt::InDoubt;
+use super::lost_hooks::LostHook;
 use super::undo::{RollbackRunner, UndoError, UndoOutcome, needs_rollback};
 use crate::job::capture::stream::OnWarning;
 use crate::job::process::cpu_clock::cpu_time;
@@ -70,9 +71,11 @@ pub struct RecoveryOutcome {
     /// The reason for that state, or why the run was skipped.
     pub because: String,
     /// The jobs that got a terminal event.
-    pub jobs: Vec<String>,
+    pub jobs: Vec<JobId>,
     /// The outcomes of the rollbacks that were run.
     pub undone: Vec<UndoOutcome>,
+    /// The hooks of the lost jobs that were run, or could not be.
+    pub hooks: Vec<LostHook>,
     /// The processes that left their jobs and are still running.
     pub daemons: Vec<Daemon>,
     /// The jobs whose rollback was started and has no terminal event.
@@ -89,6 +92,7 @@ impl RecoveryOutcome {
             because: inspected.verdict.because.clone(),
             jobs: Vec::new(),
             undone: Vec::new(),
+            hooks: Vec::new(),
             daemons: Vec::new(),
             in_doubt: Vec::new(),
         }
@@ -122,7 +126,7 @@ pub fn plan_recovery(
         Ok(true) => {
             outcome.action = RecoveryAction::Recovered;
             let lost = inspected.summary.state.unfinished();
-            outcome.jobs = lost.map(|job| job.job_id.to_string()).collect();
+            outcome.jobs = lost.map(|job| job.job_id.clone()).collect();
         }
         Ok(false) if needs_repair(dir)? => outcome.action = RecoveryAction::Repaired,
         Ok(false) => {}
@@ -335,7 +339,7 @@ impl Recoverer<'_> {
                         redaction: Redaction::default(),
                     };
                     drafts.push(events.ended(&lost_event(self.dir, job), &now)?);
-                    outcome.jobs.push(id.to_string());
+                    outcome.jobs.push(id.clone());
                 }
                 Ok(Batch {
                     drafts,

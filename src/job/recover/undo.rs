@@ -2,32 +2,22 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 
 use super::in_doubt::{InDoubt, UncertainLog};
-use crate::job::capture::output_file::{OutputFile, OutputTarget};
+use super::later;
 use crate::job::capture::stream::OnWarning;
 use crate::job::error::StartError;
 use crate::job::process::file_ownership;
-use crate::job::process::job_env::JOB_VOLUME_VARIABLE;
-use crate::job::redact::redaction::Redaction;
-use crate::job::spec::job_spec::{AfterJob, DurationBounds, Guards, Hooks, JobSpec, OutputMode};
-use crate::job::spec::retry_policy::RetryPolicy;
-use crate::job::spec::stream_plan::StreamPlan;
+use crate::job::spec::job_spec::Hooks;
 use crate::job::status::run_status::inspect_run;
-use crate::job::supervise::job_events::JobEvents;
 use crate::job::supervise::rollback;
-use crate::job::supervise::supervisor::{Supervisor, SupervisorEnv};
 use crate::log::format::payload::ErrorKind;
 use crate::log::{
     AppendError, JobScope, JobState, Lease, RunLog, RunStatus, SelectError, StorageError,
 };
 use crate::volume::{Dir, JobId, RunId, Volume, layout};
-
-/// How long after SIGTERM a rollback that is stopped gets SIGKILL.
-const KILL_AFTER: Duration = Duration::from_secs(10);
 
 /// The outcome of one job's rollback.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -259,62 +249,9 @@ impl<'a> RollbackRunner<'a> {
         cwd: PathBuf,
         lease: Lease,
     ) -> Result<Option<String>, StartError> {
-        let spec = JobSpec {
-            argv: Vec::new(),
-            chdir: Some(cwd.clone()),
-            cwd,
-            env: Vec::new(),
-            record_env: false,
-            inputs: Vec::new(),
-            labels: Vec::new(),
-            job_id: Some(job.clone()),
-            lock: None,
-            rollback: None,
-            hooks: Hooks::default(),
-            timeout: None,
-            bounds: DurationBounds::default(),
-            kill_after: Some(KILL_AFTER),
-            retry: RetryPolicy::default(),
-            sample: None,
-            guards: Guards::default(),
-            dependencies: Vec::new(),
-            require: Vec::new(),
-            // What has to be masked in the output is not recorded.
-            output: OutputMode {
-                capture: false,
-                limit: None,
-                pass_on: true,
-                redact_passed_on: false,
-                streams: StreamPlan::default(),
-            },
-            redaction: Redaction::default(),
-            trace: None,
-            after: AfterJob::StayOpen,
-            detached: false,
-            log_optional: false,
-        };
-        let around = SupervisorEnv::direct(self.volume.path())?;
-        let target = OutputTarget {
-            lease,
-            index: None,
-            indexed: 0,
-            limit: None,
-            on_unstored: None,
-            relay: None,
-        };
-        let sink = OutputFile::new(target, None, around.control.page);
-        let log = Arc::clone(&self.log);
-        let root = self.volume.path().canonicalize();
-        let root = root.unwrap_or_else(|_| self.volume.path().to_owned());
-        let env = vec![(JOB_VOLUME_VARIABLE, root.into_os_string())];
-        let on_warning = Arc::clone(self.on_warning);
-        let mut context = Supervisor::new(&spec, log, job, sink, around, on_warning, env);
-        let stages = JobEvents {
-            run: self.log.run_id().clone(),
-            job: job.clone(),
-            before: context.snapshot(),
-            redaction: Redaction::default(),
-        };
+        let spec = later::spec(job, Some(cwd), Hooks::default());
+        let (mut context, stages) =
+            later::supervisor(&spec, self.volume, &self.log, (job, lease), self.on_warning)?;
         let done = rollback::roll_back(&mut context, &stages, command, false);
         let is_recorded = done.unfinished.is_some();
         let unrecorded = || "it was run, but its end is not in the log".to_owned();

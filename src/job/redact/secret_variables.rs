@@ -76,7 +76,7 @@ pub(crate) fn reference_in_argument(argument: &[u8], secrets: &[SecretVariable])
     let mut rest = argument;
     while let Some(byte) = rest.first() {
         if let Some(secret) = longest_prefix(rest, secrets) {
-            out.extend_from_slice(format!("${{{}}}", secret.name).as_bytes());
+            out.extend_from_slice(variable_reference(&secret.name).as_bytes());
             rest = rest.get(secret.value.len()..).unwrap_or_default();
         } else {
             out.push(*byte);
@@ -84,6 +84,11 @@ pub(crate) fn reference_in_argument(argument: &[u8], secrets: &[SecretVariable])
         }
     }
     out
+}
+
+/// Returns what replaces the value of a variable in an argument.
+pub fn variable_reference(name: &str) -> String {
+    format!("${{{name}}}")
 }
 
 /// Replaces each value in a shell command with a reference to its variable that the shell

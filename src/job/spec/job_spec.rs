@@ -61,6 +61,8 @@ pub struct JobSpec {
     pub output: OutputMode,
     /// The secrets to mask.
     pub redaction: Redaction,
+    /// The job that it runs again.
+    pub rerun_of: Option<RerunOf>,
     /// The place of the job, and that of its run if it is new, in the trace of the caller.
     pub trace: Option<JobTrace>,
     /// What happens to the run after the job.
@@ -171,6 +173,15 @@ impl Hooks {
             .iter()
             .all(|command| command.is_none())
     }
+}
+
+/// The job whose record is run again.
+#[derive(Debug, Clone)]
+pub struct RerunOf {
+    /// The run that recorded it.
+    pub run_id: RunId,
+    /// The job.
+    pub job_id: JobId,
 }
 
 /// A lock that is held for the job.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::getpid;
+use serde::Serialize;
 
 use super::child;
 use super::job_events::{JobEvents, millis};
@@ -27,6 +28,7 @@ use crate::job::process::wait_status;
 use crate::job::process::wait_status::{ChildState, WaitStatus};
 use crate::job::redact::redactor::Redactor;
 use crate::job::redact::stream_masker::StreamMasker;
+use crate::job::spec::job_spec::Hooks;
 use crate::log::format::payload::{ErrorKind, HookEnded, JobError, parse_payload};
 use crate::log::{Batch, Close, DraftError, Item, Reader};
 use crate::telemetry;
@@ -64,45 +66,76 @@ struct DueHook<'a> {
     command: &'a str,
 }
 
+/// What became of a hook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HookResult {
+    /// Which hook.
+    pub hook: &'static str,
+    /// Why it failed, or was not run.
+    pub error: Option<String>,
+}
+
 impl Supervisor<'_> {
     /// Runs the hooks of the job, one after the other, and records their ends.
-    pub(crate) fn run_hooks(&mut self, events: &JobEvents, end: &JobEnd, make: &MakeHookInput) {
+    pub(crate) fn run_hooks(
+        &mut self,
+        events: &JobEvents,
+        end: &JobEnd,
+        make: &MakeHookInput,
+    ) -> Vec<HookResult> {
         let spec = self.spec;
         if spec.hooks.is_empty() {
-            return;
+            return Vec::new();
         }
         let input = make(end);
-        let first = if input.succeeded {
-            ("on_success", &spec.hooks.on_success)
-        } else {
-            ("on_failure", &spec.hooks.on_failure)
-        };
-        let hooks = [first, ("on_end", &spec.hooks.on_end)];
-        for (slot, (name, command)) in hooks.into_iter().enumerate() {
-            if let Some(command) = command {
-                let hook = DueHook {
-                    slot,
-                    name,
-                    command,
-                };
-                self.run_hook(events, &hook, &input);
-            }
-        }
+        let due = due_hooks(&spec.hooks, input.succeeded).into_iter();
+        due.filter_map(|hook| self.run_hook(events, &hook, &input))
+            .collect()
     }
 
-    fn run_hook(&mut self, events: &JobEvents, hook: &DueHook<'_>, input: &HookInput) {
-        let page = self.control.page;
-        let mut event = HookEnded {
+    /// Records why hooks of the job are not run.
+    pub(crate) fn refuse_hooks(
+        &mut self,
+        events: &JobEvents,
+        end: &JobEnd,
+        why: &str,
+    ) -> Vec<HookResult> {
+        let spec = self.spec;
+        let due = due_hooks(&spec.hooks, end.is_success()).into_iter();
+        let refuse = |hook: DueHook<'_>| {
+            let mut event = self.hook_event(&hook);
+            event.error = Some(JobError {
+                kind: ErrorKind::NotExecutable,
+                message: format!("it was not run: {why}"),
+            });
+            self.record_hook(events, &hook, event)
+        };
+        due.map(refuse).collect()
+    }
+
+    fn hook_event(&self, hook: &DueHook<'_>) -> HookEnded {
+        HookEnded {
             hook: hook.name.to_owned(),
             command: self.spec.masked_command(hook.command),
             ..HookEnded::default()
-        };
+        }
+    }
+
+    /// Runs a hook, unless a supervisor that died has recorded its end.
+    fn run_hook(
+        &mut self,
+        events: &JobEvents,
+        hook: &DueHook<'_>,
+        input: &HookInput,
+    ) -> Option<HookResult> {
+        let page = self.control.page;
+        let mut event = self.hook_event(hook);
         let started = Instant::now();
         let ended = match page.hooks.state(hook.slot) {
-            HookState::Recorded => return,
+            HookState::Recorded => return None,
             HookState::Claimed(_) if self.is_in_log(events, hook.name) => {
                 page.hooks.record(hook.slot);
-                return;
+                return None;
             }
             HookState::Claimed(pid) => self.resume_hook(hook.slot, pid),
             HookState::Due => self.execute(hook, input),
@@ -112,6 +145,16 @@ impl Supervisor<'_> {
             Err(error) => event.error = Some(error),
         }
         event.duration_ms = millis(started.elapsed());
+        Some(self.record_hook(events, hook, event))
+    }
+
+    fn record_hook(
+        &mut self,
+        events: &JobEvents,
+        hook: &DueHook<'_>,
+        event: HookEnded,
+    ) -> HookResult {
+        let page = self.control.page;
         if let Some(error) = &event.error {
             (self.on_warning)(&format!("the hook {}: {}", hook.name, error.message));
         }
@@ -127,6 +170,10 @@ impl Supervisor<'_> {
         // Only now is it reaped: until here another supervisor could have asked for its end.
         if let HookState::Claimed(pid) = state {
             wait_status::reap(pid);
+        }
+        HookResult {
+            hook: hook.name,
+            error: event.error.map(|error| error.message),
         }
     }
 
@@ -282,6 +329,25 @@ impl HookLimit {
             _ => {}
         }
     }
+}
+
+/// Returns the hooks that follow the end of a job, in their order.
+fn due_hooks(hooks: &Hooks, succeeded: bool) -> Vec<DueHook<'_>> {
+    let first = if succeeded {
+        ("on_success", &hooks.on_success)
+    } else {
+        ("on_failure", &hooks.on_failure)
+    };
+    let hooks = [first, ("on_end", &hooks.on_end)];
+    let mut due = Vec::new();
+    for (slot, (name, command)) in hooks.into_iter().enumerate() {
+        due.extend(command.as_deref().map(|command| DueHook {
+            slot,
+            name,
+            command,
+        }));
+    }
+    due
 }
 
 impl HookEnded {

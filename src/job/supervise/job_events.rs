@@ -10,10 +10,11 @@ use serde::Serialize;
 use crate::job::process::liveness;
 use crate::job::redact::mask_json::mask_strings;
 use crate::job::redact::redaction::Redaction;
+use crate::job::redact::secret_variables::variable_reference;
 use crate::job::spec::job_spec::JobSpec;
 use crate::log::format::payload::{
     EventPayload, HookEnded, JobCompleted, JobEnded, JobFailed, JobRolledBack, JobSampled,
-    JobStarted, JobSubmitted, JobValidated, RollbackStarted, SupervisorReplaced,
+    JobStarted, JobSubmitted, JobValidated, RecordedHooks, RollbackStarted, SupervisorReplaced,
 };
 use crate::log::{Draft, DraftError};
 use crate::telemetry::{HostSnapshot, JobTree, ProcessSnapshot, Readings, Snapshots};
@@ -135,8 +136,18 @@ pub(crate) fn submitted(spec: &JobSpec, front: u32) -> JobSubmitted {
     let mut argv = Vec::new();
     let mut raw = Vec::new();
     let mut room = MAX_ARGV_BYTES;
+    let names = spec.redaction.variable_names();
+    let mut argv_vars: Option<Vec<String>> = (!names.is_empty()).then(Vec::new);
     for arg in &spec.argv {
-        let masked = mask.argument(arg);
+        let referenced = spec.redaction.reference_argument(arg.as_bytes());
+        if let Some(used) = argv_vars.as_mut().filter(|_| referenced != arg.as_bytes()) {
+            let is_used = |name: &&String| {
+                !used.contains(name) && contains(&referenced, variable_reference(name).as_bytes())
+            };
+            let new: Vec<String> = names.iter().filter(is_used).cloned().collect();
+            used.extend(new);
+        }
+        let masked = mask.os(OsStr::from_bytes(&referenced));
         match room.checked_sub(masked.len() + 3) {
             Some(left) => room = left,
             None => break,
@@ -146,6 +157,10 @@ pub(crate) fn submitted(spec: &JobSpec, front: u32) -> JobSubmitted {
     }
     let exact = raw.iter().all(|arg| std::str::from_utf8(arg).is_ok());
     let cwd = mask.os(spec.cwd.as_os_str());
+    let changed = std::mem::take(&mut mask.changed);
+    let hooks = recorded_hooks(spec, &mut mask);
+    mask.changed = changed;
+    let rerun_of = spec.rerun_of.as_ref();
     let rollback = spec
         .rollback
         .as_deref()
@@ -191,10 +206,30 @@ pub(crate) fn submitted(spec: &JobSpec, front: u32) -> JobSubmitted {
         }),
         redacted: mask.changed,
         redacted_vars: spec.redaction.variable_names(),
+        argv_vars,
+        hooks,
+        rerun_of: rerun_of.map(|of| of.run_id.clone()),
+        rerun_of_job: rerun_of.map(|of| of.job_id.clone()),
         supervisor: Some(liveness::process(std::process::id())),
         front: Some(liveness::process(front)),
         trace: spec.trace.as_ref().map(|trace| trace.job.clone()),
     }
+}
+
+/// Returns the commands of the hooks, masked; `None` if there are none.
+fn recorded_hooks(spec: &JobSpec, mask: &mut EventMasker<'_>) -> Option<RecordedHooks> {
+    let mut record = |command: &Option<String>| {
+        let command = spec.redaction.reference_shell_command(command.as_ref()?);
+        Some(mask.text(&command))
+    };
+    let hooks = RecordedHooks {
+        on_success: record(&spec.hooks.on_success),
+        on_failure: record(&spec.hooks.on_failure),
+        on_end: record(&spec.hooks.on_end),
+        redacted: false,
+    };
+    let redacted = mask.changed;
+    (!spec.hooks.is_empty()).then_some(RecordedHooks { redacted, ..hooks })
 }
 
 struct EventMasker<'a> {
@@ -203,12 +238,6 @@ struct EventMasker<'a> {
 }
 
 impl EventMasker<'_> {
-    fn argument(&mut self, text: &OsStr) -> Vec<u8> {
-        self.os(OsStr::from_bytes(
-            &self.redaction.reference_argument(text.as_bytes()),
-        ))
-    }
-
     fn os(&mut self, text: &OsStr) -> Vec<u8> {
         let bytes = text.as_bytes();
         let masked = self.redaction.mask_bytes(bytes);
@@ -221,6 +250,10 @@ impl EventMasker<'_> {
         self.changed |= *masked != *text;
         masked.into_owned()
     }
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    memchr::memmem::find(bytes, part).is_some()
 }
 
 fn base64(bytes: &[u8]) -> String {

@@ -40,8 +40,15 @@ pub enum JobEnd {
     Rejected(JobError),
     /// It never began.
     NotStarted(JobError),
-    /// A signal came between two attempts.
+    /// A signal came between two attempts, or killed the front of a job that then exited with 0.
     Canceled(i32),
+}
+
+impl JobEnd {
+    /// Returns whether the job completed.
+    pub fn is_success(&self) -> bool {
+        *self == Self::Exited(0)
+    }
 }
 
 /// What became of a job and its run.
@@ -71,6 +78,7 @@ pub(crate) fn describe(
         _ if ended.cause == EndCause::FrontKilled => {
             let message = "runlog was killed, and the job was ended for it".to_owned();
             let end = match ended.status {
+                WaitStatus::Exited(0) => JobEnd::Canceled(libc::SIGKILL),
                 WaitStatus::Exited(code) => JobEnd::Exited(code),
                 WaitStatus::Signaled(signal) => JobEnd::Signaled(signal),
             };
@@ -131,6 +139,7 @@ pub(crate) fn end_from_log(job: &JobState) -> JobEnd {
     match (kind, job.exit_code, signal, &job.error) {
         (Some(ErrorKind::Timeout), ..) => JobEnd::TimedOut,
         (Some(ErrorKind::Validation), Some(0), _, Some(error)) => JobEnd::Rejected(error.clone()),
+        (Some(ErrorKind::Canceled), Some(0), ..) => JobEnd::Canceled(libc::SIGKILL),
         (_, Some(code), ..) => JobEnd::Exited(code),
         (_, _, Some(signal), _) => JobEnd::Signaled(signal),
         (Some(ErrorKind::Canceled), ..) => JobEnd::Canceled(libc::SIGTERM),

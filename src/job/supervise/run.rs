@@ -87,7 +87,7 @@ pub struct Setup<'a> {
     /// Where output goes that cannot be stored; by default nowhere else.
     pub on_unstored: Option<OnUnstored>,
     /// Called once the job's submission is durable, before it starts.
-    pub on_submitted: Box<dyn FnOnce(&JobId)>,
+    pub on_submitted: Box<dyn FnOnce(&JobId) + 'a>,
     /// Makes what the hooks get.
     pub hook_input: MakeHookInput,
     /// Called once its start is durable, or cannot be made so.

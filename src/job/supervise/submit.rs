@@ -310,6 +310,9 @@ impl Submission<'_> {
             // The run is all this job's: they share the name.
             return JobId::from_name(&self.opening.name);
         }
+        if let Some(of) = &self.spec.rerun_of {
+            return of.job_id.clone();
+        }
         let program = self.spec.argv.first().map(Path::new);
         let name = program.and_then(Path::file_name).unwrap_or_default();
         JobId::from_name(&self.spec.redaction.mask_message(&name.to_string_lossy()))

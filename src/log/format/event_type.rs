@@ -52,10 +52,12 @@ event_types! {
     JobRollbackStarted = "job_rollback_started",
     /// The compensating command ended.
     JobRolledBack = "job_rolled_back",
-    /// The last event of a run, except for repairs, rotations, rollbacks and hooks.
+    /// The last event of a run, except for repairs, rotations, rollbacks, hooks and reruns.
     RunClosed = "run_closed",
     /// A command that runs after the job ended.
     HookEnded = "hook_ended",
+    /// What was recorded of a job runs again, in another run or in this one.
+    JobRerun = "job_rerun",
     /// An event that a user's script added.
     Note = "note",
     /// The first line of a new segment.
@@ -71,6 +73,7 @@ impl EventType {
         !matches!(
             self,
             Self::Note
+                | Self::JobRerun
                 | Self::JobSampled
                 | Self::RunOpened
                 | Self::JobSubmitted
@@ -87,6 +90,7 @@ impl EventType {
                 | Self::JobRollbackStarted
                 | Self::JobRolledBack
                 | Self::HookEnded
+                | Self::JobRerun
         )
     }
 

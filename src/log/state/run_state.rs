@@ -13,11 +13,11 @@ use crate::log::format::envelope::Envelope;
 use crate::log::format::event_type::EventType;
 use crate::log::format::job_counts::JobCounts;
 use crate::log::format::payload::{
-    EnclosingJob, JobEnded, JobStarted, JobSubmitted, LogRotated, RollbackStarted, RunClosed,
-    RunOpened, SupervisorReplaced, parse_payload,
+    EnclosingJob, JobEnded, JobRerun, JobStarted, JobSubmitted, LogRotated, RollbackStarted,
+    RunClosed, RunOpened, SupervisorReplaced, parse_payload,
 };
 use crate::log::format::trace_context::TraceContext;
-use crate::volume::{JobId, elapsed_ms, is_this_boot, rfc3339, ulid_text};
+use crate::volume::{JobId, RunId, elapsed_ms, is_this_boot, rfc3339, ulid_text};
 
 /// The maximum number of jobs in a run.
 pub const MAX_JOBS: usize = 10_000;
@@ -43,6 +43,12 @@ pub struct RunState {
     /// The run's span in a distributed trace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceContext>,
+    /// The run that recorded what it runs again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerun_of: Option<RunId>,
+    /// The last run that runs again what it recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerun_by: Option<RunId>,
     /// The id of the first event, which orders the runs of a volume by age.
     #[serde(with = "ulid_text", skip_serializing_if = "Option::is_none")]
     pub first_id: Option<Ulid>,
@@ -105,6 +111,12 @@ impl RunState {
                     self.uptime_ms = e.uptime_ms;
                     self.parent = e.parent;
                     self.trace = e.trace.filter(TraceContext::is_valid);
+                    self.rerun_of = e.rerun_of;
+                }
+            }
+            EventType::JobRerun => {
+                if let Some(e) = parse_payload::<JobRerun>(line) {
+                    self.rerun_by = Some(e.rerun_by);
                 }
             }
             EventType::RunClosed => {
@@ -300,6 +312,8 @@ impl RunState {
             host: self.host.clone(),
             parent: self.parent.clone(),
             trace: self.trace.clone(),
+            rerun_of: self.rerun_of.clone(),
+            rerun_by: self.rerun_by.clone(),
             first_id: self.first_id,
             boot_id: self.boot_id.clone(),
             jobs_truncated: true,

@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 
 use crate::log::format::event_type::EventType;
 use crate::log::format::payload::{
-    HookEnded, JobEnded, JobStarted, JobSubmitted, Output, RollbackStarted, RunOpened, Sealed,
-    parse_payload,
+    HookEnded, JobEnded, JobRerun, JobStarted, JobSubmitted, Output, RollbackStarted, RunOpened,
+    Sealed, parse_payload,
 };
 use crate::volume::JobId;
 
@@ -67,6 +67,7 @@ fn fields_fit(kind: EventType, line: &[u8]) -> bool {
         }
         EventType::JobRollbackStarted => fits::<RollbackStarted>(line),
         EventType::HookEnded => fits::<HookEnded>(line),
+        EventType::JobRerun => fits::<JobRerun>(line),
         _ => fits::<IgnoredAny>(line),
     }
 }

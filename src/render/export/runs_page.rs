@@ -114,6 +114,8 @@ mod tests {
             host: None,
             parent: None,
             trace_id: None,
+            rerun_of: None,
+            rerun_by: None,
             opened_ts: Timestamp::from_second(1_790_000_000 + n * 60).ok(),
             closed_ts: None,
             duration_ms: Some(123_456),

@@ -117,6 +117,7 @@ pub(crate) fn event_name(kind: &str, style: Style) -> String {
         "run_opened" => ("run opened", Role::Plain),
         "run_closed" => ("run closed", Role::Plain),
         "hook_ended" => ("hook ended", Role::Plain),
+        "job_rerun" => (pick("↻ run again", "@ run again"), Role::Plain),
         "log_rotated" => ("log rotated", Role::Faint),
         "log_repaired" => ("log repaired", Role::Doubt),
         other => (other, Role::Plain),
@@ -205,6 +206,11 @@ pub(crate) fn event_details(kind: &str, event: &Value, style: Style) -> String {
             return style.paint(Role::Faint, &parts.join("  "));
         }
         "job_rollback_started" => parts.push(text("/command")),
+        "job_rerun" => parts.push(format!(
+            "as {} of {}",
+            text("/rerun_by_job"),
+            text("/rerun_by")
+        )),
         "hook_ended" => {
             parts.push(text("/hook"));
             let error = event.pointer("/error/message").and_then(Value::as_str);

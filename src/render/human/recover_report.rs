@@ -4,7 +4,7 @@ use std::io;
 use std::io::Write;
 
 use super::style::{Style, escape_controls};
-use crate::job::{RecoveryAction, RecoveryOutcome, UndoOutcome};
+use crate::job::{LostHook, RecoveryAction, RecoveryOutcome, UndoOutcome};
 use crate::render::json::recover_report::{RecoveryReport, UndoReport};
 
 /// Writes the steps that recovered a run.
@@ -22,6 +22,7 @@ pub fn recovery_lines(
         because,
         jobs,
         undone,
+        hooks,
         in_doubt,
         daemons,
         ..
@@ -41,6 +42,16 @@ pub fn recovery_lines(
             }
             undone_lines(out, &run, undone)?;
             writeln!(out, "{run}  recovered; it is now {state}: {because}")?;
+            for LostHook { job_id, result } in hooks {
+                let hook = result.hook;
+                match &result.error {
+                    None => writeln!(out, "{run}  hook {hook} of job {job_id} was run")?,
+                    Some(error) => {
+                        let error = escape_controls(error);
+                        writeln!(out, "{run}  hook {hook} of job {job_id} failed: {error}")?;
+                    }
+                }
+            }
         }
     }
     for daemon in daemons {

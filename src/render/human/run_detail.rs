@@ -112,6 +112,12 @@ pub(crate) fn run_facts(run: &RunRecord, style: Style) -> Vec<(&'static str, Rol
         let text = format!("job {} of run {}", parent.job_id, parent.run_id);
         add("parent", plain, text);
     }
+    if let Some(of) = &run.rerun_of {
+        add("rerun of", plain, of.to_string());
+    }
+    if let Some(by) = &run.rerun_by {
+        add("rerun by", plain, by.to_string());
+    }
     if let Some(id) = &run.trace_id {
         add("trace", plain, id.clone());
     }

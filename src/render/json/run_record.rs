@@ -38,6 +38,10 @@ pub struct RunRecord {
     pub parent: Option<EnclosingJob>,
     /// The id of the distributed trace that the run belongs to.
     pub trace_id: Option<String>,
+    /// The run that recorded what it runs again.
+    pub rerun_of: Option<RunId>,
+    /// The last run that runs again what it recorded.
+    pub rerun_by: Option<RunId>,
     /// When the first event was written.
     #[serde(with = "rfc3339::option")]
     pub opened_ts: Option<Timestamp>,
@@ -121,6 +125,8 @@ impl RunRecord {
             host: state.host,
             parent: state.parent,
             trace_id: state.trace.map(|trace| trace.trace_id),
+            rerun_of: state.rerun_of,
+            rerun_by: state.rerun_by,
             opened_ts: state.opened_ts,
             closed_ts: state.closed_ts,
             events: overview.events,
@@ -204,6 +210,8 @@ impl RunRecord {
             host: state.host,
             parent: state.parent,
             trace_id: state.trace.map(|trace| trace.trace_id),
+            rerun_of: state.rerun_of,
+            rerun_by: state.rerun_by,
             opened_ts: state.opened_ts,
             closed_ts: state.closed_ts,
             events: retired.events,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{EventPayload, is_zero};
 use crate::log::format::event_type::EventType;
 use crate::log::format::trace_context::TraceContext;
+use crate::volume::{JobId, RunId};
 
 /// `job_submitted`: what will run, and how.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -65,6 +66,19 @@ pub struct JobSubmitted {
     /// The names of the variables whose values are masked because their names suggest a secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redacted_vars: Vec<String>,
+    /// The names of those of them whose values are in `argv`, each recorded as `${NAME}`; `None` if
+    /// no value is masked, or in a log of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub argv_vars: Option<Vec<String>>,
+    /// What runs once it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<RecordedHooks>,
+    /// The run that recorded what is run again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun_of: Option<RunId>,
+    /// The job in that run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun_of_job: Option<JobId>,
     /// Whether the job's output is captured.
     #[serde(default)]
     pub capture: bool,
@@ -81,6 +95,36 @@ pub struct JobSubmitted {
 
 impl EventPayload for JobSubmitted {
     const TYPE: EventType = EventType::JobSubmitted;
+}
+
+/// The commands of `--on-success`, `--on-failure` and `--on-end`, run by `sh -c`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedHooks {
+    /// After the job completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_success: Option<String>,
+    /// After it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<String>,
+    /// However it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_end: Option<String>,
+    /// Whether masking changed one of them: then they must not be run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redacted: bool,
+}
+
+/// `job_rerun`: what the job recorded is run again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JobRerun {
+    /// The run in which it is run again.
+    pub rerun_by: RunId,
+    /// The job in that run.
+    pub rerun_by_job: JobId,
+}
+
+impl EventPayload for JobRerun {
+    const TYPE: EventType = EventType::JobRerun;
 }
 
 /// `job_validated`.

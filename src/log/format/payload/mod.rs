@@ -9,8 +9,8 @@ mod run;
 use serde::{Deserialize, Serialize};
 
 pub use self::job::{
-    JobSampled, JobStarted, JobSubmitted, JobValidated, ProcessRef, RollbackStarted,
-    SupervisorReplaced,
+    JobRerun, JobSampled, JobStarted, JobSubmitted, JobValidated, ProcessRef, RecordedHooks,
+    RollbackStarted, SupervisorReplaced,
 };
 pub use self::job_ended::{
     Cost, ErrorKind, ForwardedSignal, HookEnded, JobCompleted, JobEnded, JobError, JobFailed,

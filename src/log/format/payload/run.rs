@@ -37,6 +37,9 @@ pub struct RunOpened {
     /// The span of the run in the caller's trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceContext>,
+    /// The run that recorded what it runs again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun_of: Option<RunId>,
 }
 
 /// A job inside which a run was opened.

@@ -1,0 +1,140 @@
+//! What was recorded of a job, as words of a command line.
+//!
+//! They come between the defaults and what was typed, and a later word overrides an earlier one. So
+//! recorded values are checked like typed ones.
+
+use std::ffi::{OsStr, OsString};
+
+use super::args::Args;
+use crate::job::{RecordedJob, expand_references, variable_reference};
+use crate::log::format::payload::JobSubmitted;
+
+/// The value of a variable is needed, and was not recorded.
+#[derive(Debug, thiserror::Error)]
+#[error("job `{job}` needs the variable {name}, whose value was not recorded")]
+pub(crate) struct MissingVariable {
+    job: String,
+    name: String,
+}
+
+/// Returns the flags that say what was recorded.
+pub(super) fn recorded_words(
+    typed: &Args,
+    name: &str,
+    job: &RecordedJob,
+) -> Result<Vec<OsString>, MissingVariable> {
+    let recorded = &job.submitted;
+    let mut words = Vec::new();
+    let mut add = |flag: &str, value: &OsStr| {
+        let mut word = OsString::from(format!("--{flag}="));
+        word.push(value);
+        words.push(word);
+    };
+    if !name.is_empty() {
+        add("name", name.as_ref());
+    }
+    if let Some(cwd) = recorded.recorded_cwd() {
+        add("cwd", cwd.as_os_str());
+    }
+    for (flag, pairs) in [
+        ("input", &recorded.inputs),
+        ("label", &recorded.labels),
+        ("probe", &recorded.probes),
+    ] {
+        for (key, value) in pairs {
+            add(flag, format!("{key}={value}").as_ref());
+        }
+    }
+    for name in &recorded.require {
+        add("require", name.as_ref());
+    }
+    for (name, value) in &recorded.env {
+        match value {
+            _ if typed_env(typed, name).is_some() => {}
+            Some(value) => {
+                let is_used = |name: &&String| value.contains(&variable_reference(name));
+                let used = recorded.redacted_vars.iter().filter(is_used);
+                let variables = values(typed, job, used)?;
+                let pair = format!("{name}={value}");
+                add("env", &expand_references(pair.as_ref(), &variables));
+            }
+            None => {
+                if std::env::var_os(name).is_none() {
+                    return Err(missing(job, name));
+                }
+                add("env", name.as_ref());
+            }
+        }
+    }
+    for (flag, value) in optional_values(recorded) {
+        if let Some(value) = value {
+            add(flag, value.as_ref());
+        }
+    }
+    if recorded.env.values().any(Option::is_some) {
+        words.push("--record-env".into());
+    }
+    if !recorded.capture {
+        words.push("--no-capture".into());
+    }
+    Ok(words)
+}
+
+fn optional_values(recorded: &JobSubmitted) -> [(&'static str, Option<String>); 7] {
+    let hooks = recorded.hooks.clone().unwrap_or_default();
+    [
+        ("rollback", recorded.rollback.clone()),
+        ("timeout", recorded.timeout_ms.map(|ms| format!("{ms}ms"))),
+        (
+            "retries",
+            (recorded.retries > 0).then(|| recorded.retries.to_string()),
+        ),
+        ("lock", recorded.lock.clone()),
+        ("on-success", hooks.on_success),
+        ("on-failure", hooks.on_failure),
+        ("on-end", hooks.on_end),
+    ]
+}
+
+/// Returns the recorded command, with the values of variables that were masked in it.
+pub(super) fn recorded_argv(
+    typed: &Args,
+    job: &RecordedJob,
+) -> Result<Vec<OsString>, MissingVariable> {
+    let variables = values(typed, job, job.submitted.argv_vars.iter().flatten())?;
+    let argv = job.submitted.recorded_argv().unwrap_or_default();
+    let expand = |arg: &OsString| expand_references(arg, &variables);
+    Ok(argv.iter().map(expand).collect())
+}
+
+/// Returns the values that masked variables have now.
+fn values<'a>(
+    typed: &Args,
+    job: &RecordedJob,
+    names: impl Iterator<Item = &'a String>,
+) -> Result<Vec<(String, OsString)>, MissingVariable> {
+    let value = |name: &String| {
+        let value = typed_env(typed, name).map(OsString::from);
+        let value = value.or_else(|| std::env::var_os(name));
+        let value = value.filter(|value| !value.is_empty());
+        Ok((name.clone(), value.ok_or_else(|| missing(job, name))?))
+    };
+    names.map(value).collect()
+}
+
+fn missing(job: &RecordedJob, name: &str) -> MissingVariable {
+    MissingVariable {
+        job: job.job_id.to_string(),
+        name: name.to_owned(),
+    }
+}
+
+/// Returns the value that was typed for a variable of the job.
+fn typed_env<'a>(typed: &'a Args, name: &str) -> Option<&'a str> {
+    let mut pairs = typed
+        .env
+        .iter()
+        .rev()
+        .filter_map(|pair| pair.split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+}

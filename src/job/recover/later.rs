@@ -1,0 +1,96 @@
+//! A supervisor for commands that a job recorded, and that are run later.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::job::capture::output_file::{OutputFile, OutputTarget};
+use crate::job::capture::stream::OnWarning;
+use crate::job::error::StartError;
+use crate::job::process::job_env::JOB_VOLUME_VARIABLE;
+use crate::job::redact::redaction::Redaction;
+use crate::job::spec::job_spec::{AfterJob, DurationBounds, Guards, Hooks, JobSpec, OutputMode};
+use crate::job::spec::retry_policy::RetryPolicy;
+use crate::job::spec::stream_plan::StreamPlan;
+use crate::job::supervise::job_events::JobEvents;
+use crate::job::supervise::supervisor::{Supervisor, SupervisorEnv};
+use crate::log::{Lease, RunLog};
+use crate::volume::{JobId, Volume};
+
+/// How long after SIGTERM a command that is stopped gets SIGKILL.
+const KILL_AFTER: Duration = Duration::from_secs(10);
+
+/// Returns the specification of a job whose own command is not run; what runs, runs in `cwd`, or
+/// else in the working directory of this process.
+pub(super) fn spec(job: &JobId, cwd: Option<PathBuf>, hooks: Hooks) -> JobSpec {
+    JobSpec {
+        argv: Vec::new(),
+        cwd: cwd.clone().unwrap_or_default(),
+        chdir: cwd,
+        env: Vec::new(),
+        record_env: false,
+        inputs: Vec::new(),
+        labels: Vec::new(),
+        job_id: Some(job.clone()),
+        lock: None,
+        rollback: None,
+        hooks,
+        timeout: None,
+        bounds: DurationBounds::default(),
+        kill_after: Some(KILL_AFTER),
+        retry: RetryPolicy::default(),
+        sample: None,
+        guards: Guards::default(),
+        dependencies: Vec::new(),
+        require: Vec::new(),
+        // What has to be masked in the output is not recorded.
+        output: OutputMode {
+            capture: false,
+            limit: None,
+            pass_on: true,
+            redact_passed_on: false,
+            streams: StreamPlan::default(),
+        },
+        redaction: Redaction::default(),
+        rerun_of: None,
+        trace: None,
+        after: AfterJob::StayOpen,
+        detached: false,
+        log_optional: false,
+    }
+}
+
+/// Returns a supervisor that holds the lease of the job, and what its events share.
+///
+/// # Errors
+/// The operating system refuses.
+pub(super) fn supervisor<'a>(
+    spec: &'a JobSpec,
+    volume: &Volume,
+    log: &Arc<RunLog>,
+    (job, lease): (&JobId, Lease),
+    on_warning: &OnWarning,
+) -> Result<(Supervisor<'a>, JobEvents), StartError> {
+    let around = SupervisorEnv::direct(volume.path())?;
+    let target = OutputTarget {
+        lease,
+        index: None,
+        indexed: 0,
+        limit: None,
+        on_unstored: None,
+        relay: None,
+    };
+    let sink = OutputFile::new(target, None, around.control.page);
+    let root = volume.path().canonicalize();
+    let root = root.unwrap_or_else(|_| volume.path().to_owned());
+    let env = vec![(JOB_VOLUME_VARIABLE, root.into_os_string())];
+    let (log, on_warning) = (Arc::clone(log), Arc::clone(on_warning));
+    let context = Supervisor::new(spec, log, job, sink, around, on_warning, env);
+    let stages = JobEvents {
+        run: context.log.run_id().clone(),
+        job: job.clone(),
+        before: context.snapshot(),
+        redaction: Redaction::default(),
+    };
+    Ok((context, stages))
+}

@@ -1,0 +1,129 @@
+//! Hooks of jobs that were lost: run once their end is in the log.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::later;
+use super::recorded_job::recorded_jobs;
+use super::undo::UndoError;
+use crate::job::capture::stream::OnWarning;
+use crate::job::process::file_ownership;
+use crate::job::spec::job_spec::Hooks;
+use crate::job::status::run_status::inspect_run;
+use crate::job::supervise::hooks::{HookResult, MakeHookInput};
+use crate::job::supervise::outcome::end_from_log;
+use crate::log::format::payload::{JobSubmitted, RecordedHooks};
+use crate::log::{JobScope, JobState, Lease, RunLog, RunStatus, StorageError};
+use crate::volume::{Dir, JobId, Volume, error_chain, layout};
+
+/// A hook of a lost job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LostHook {
+    /// The job.
+    pub job_id: JobId,
+    /// Which hook, and why it failed or was not run.
+    #[serde(flatten)]
+    pub result: HookResult,
+}
+
+/// Runs the hooks of lost jobs.
+pub struct LostHooks<'a> {
+    /// The volume.
+    pub volume: &'a Volume,
+    /// The log of the run, in which the jobs have ended.
+    pub log: Arc<RunLog>,
+    /// The hooks of jobs that recorded none.
+    pub defaults: &'a Hooks,
+    /// Makes what the hooks get.
+    pub input: MakeHookInput,
+    /// Called about trouble.
+    pub on_warning: &'a OnWarning,
+}
+
+/// Checks that the recorded hooks of a run may be run, if it is lost.
+///
+/// # Errors
+/// Another user may have written the log.
+pub fn check_hooks(volume: &Volume, dir: &Dir) -> Result<(), UndoError> {
+    if inspect_run(dir, JobScope::Summarized)?.verdict.state != RunStatus::Lost {
+        return Ok(());
+    }
+    match file_ownership::check_ownership(volume, dir)? {
+        Some(why) => Err(UndoError::Untrusted { why }),
+        None => Ok(()),
+    }
+}
+
+impl LostHooks<'_> {
+    /// Runs the hooks of these jobs, one after the other. Trouble changes nothing about the
+    /// recovery, which is complete.
+    pub fn run(&self, jobs: &[JobId]) -> Vec<LostHook> {
+        let mut ran = Vec::new();
+        if let Err(e) = self.run_jobs(jobs, &mut ran) {
+            (self.on_warning)(&format!("hooks were not run: {}", error_chain(&e)));
+        }
+        ran
+    }
+
+    fn run_jobs(&self, jobs: &[JobId], ran: &mut Vec<LostHook>) -> Result<(), UndoError> {
+        let dir = self.log.dir();
+        let recorded = recorded_jobs(dir, jobs)?;
+        let state = crate::log::fold(dir)?;
+        for id in jobs {
+            let Some(job) = state.job(id.as_str()) else {
+                continue;
+            };
+            let results = self.run_hooks(job, recorded.get(id))?;
+            ran.extend(results.into_iter().map(|result| LostHook {
+                job_id: id.clone(),
+                result,
+            }));
+        }
+        Ok(())
+    }
+
+    fn run_hooks(
+        &self,
+        job: &JobState,
+        recorded: Option<&JobSubmitted>,
+    ) -> Result<Vec<HookResult>, UndoError> {
+        let id = &job.job_id;
+        let hooks = recorded.and_then(|submitted| submitted.hooks.clone());
+        let is_masked = hooks.as_ref().is_some_and(|hooks| hooks.redacted);
+        let hooks = hooks.map_or_else(|| self.defaults.clone(), Hooks::from);
+        let jobs = self.log.dir().ensure_dir(layout::JOBS);
+        let jobs = jobs.map_err(StorageError::from)?.dir;
+        let Some(lease) = Lease::hold(&jobs, id)? else {
+            (self.on_warning)(&format!(
+                "the hooks of job {id} were not run: another process holds its lease"
+            ));
+            return Ok(Vec::new());
+        };
+        let cwd = recorded.and_then(JobSubmitted::recorded_cwd);
+        let spec = later::spec(id, cwd, hooks);
+        let (mut context, events) =
+            later::supervisor(&spec, self.volume, &self.log, (id, lease), self.on_warning)?;
+        let end = end_from_log(job);
+        Ok(if is_masked {
+            context.refuse_hooks(
+                &events,
+                &end,
+                "its recorded command contains masked secrets",
+            )
+        } else {
+            context.run_hooks(&events, &end, &self.input)
+        })
+    }
+}
+
+impl From<RecordedHooks> for Hooks {
+    fn from(recorded: RecordedHooks) -> Self {
+        Self {
+            on_success: recorded.on_success,
+            on_failure: recorded.on_failure,
+            on_end: recorded.on_end,
+            pass_on: true,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! `replay --recover --with-hooks`: hooks of lost jobs.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use rustix::process::{Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::support::env::{TestEnv, pid_of, wait_until};
+
+/// Runs a job in a run of this name with these options, and kills it and both processes of runlog.
+fn lose(env: &TestEnv, name: &str, options: &[&str]) -> String {
+    let run = [&["run", "-q", "--run", name], options].concat();
+    let job = env.spawn(&[&run[..], &["--", "sh", "-c", "touch up; exec sleep 60"]].concat());
+    env.wait_for_file("up");
+    wait_until("the start of the job", || {
+        env.types(name).contains(&"job_started".to_owned())
+    });
+    let pid = env.events_of_type(name, "job_started")[0]["pid"]
+        .as_i64()
+        .unwrap();
+    job.kill_both();
+    kill_process(pid_of(pid), Signal::KILL).unwrap();
+    job.wait();
+    let stat = format!("/proc/{pid}/stat");
+    wait_until("the job is dead", || {
+        fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
+    });
+    fs::remove_file(env.path("up")).unwrap();
+    name.to_owned()
+}
+
+fn recover(env: &TestEnv, options: &[&str]) -> Vec<Value> {
+    let args = ["replay", "--recover", "--with-hooks", "--json"];
+    env.json_lines(&[&args[..], options].concat())
+}
+
+#[test]
+fn hooks_of_lost_job_run_once_after_the_close() {
+    let env = TestEnv::new();
+    let failure =
+        "cat >status; echo $RUNLOG_STATE $RUNLOG_EXIT_CODE $RUNLOG_JOB_ID >>hooks; exit 3";
+    let options = ["--on-success", "touch wrong", "--on-failure", failure];
+    lose(
+        &env,
+        "it",
+        &[&options[..], &["--on-end", "echo end >>hooks"]].concat(),
+    );
+    let plan = env.ok(&["replay", "--recover", "--with-hooks", "--dry-run", "it"]);
+    assert!(
+        plan.stdout().contains(", and run its hooks\n"),
+        "{}",
+        plan.stdout()
+    );
+    assert!(!env.exists("hooks"));
+    let reports = recover(&env, &["it"]);
+    assert_eq!(
+        reports[0]["hooks"],
+        json!([
+            {"job_id": "sh", "hook": "on_failure", "error": "it exited with code 3"},
+            {"job_id": "sh", "hook": "on_end", "error": null},
+        ])
+    );
+    let ran = "failed 125 sh\nend\n";
+    assert_eq!(fs::read_to_string(env.path("hooks")).unwrap(), ran);
+    let status: Value = serde_json::from_slice(&fs::read(env.path("status")).unwrap()).unwrap();
+    assert_eq!(
+        (&status["run_id"], &status["state"]),
+        (&json!("it"), &json!("failed"))
+    );
+    let types = env.types("it");
+    assert_eq!(
+        types[types.len() - 3..],
+        ["run_closed", "hook_ended", "hook_ended"]
+    );
+    assert_eq!(recover(&env, &["it"])[0]["hooks"], json!([]));
+    assert_eq!(recover(&env, &["--all"]), [] as [Value; 0]);
+    assert_eq!(fs::read_to_string(env.path("hooks")).unwrap(), ran);
+    assert!(!env.exists("wrong"));
+    env.ok(&["replay", "--verify", "it"]);
+}
+
+#[test]
+fn hooks_run_only_if_asked_for() {
+    let env = TestEnv::new();
+    lose(&env, "it", &["--on-end", "touch hooked"]);
+    env.ok(&["replay", "--recover", "it"]);
+    assert!(!env.exists("hooked"));
+    let output = env.run(&["replay", "--with-hooks", "it"]);
+    assert_eq!(output.code, 2);
+}
+
+#[test]
+fn job_without_recorded_hooks_gets_those_of_the_settings() {
+    let env = TestEnv::new();
+    lose(&env, "plain", &[]);
+    lose(&env, "own", &["--on-end", "echo own >>hooks"]);
+    fs::create_dir_all(env.path(".omne/lib/cfg")).unwrap();
+    env.write(
+        ".omne/lib/cfg/runlog.toml",
+        "[hooks]\non_end = \"echo $RUNLOG_RUN_ID >>hooks\"\n",
+    );
+    assert_eq!(recover(&env, &["--all"]).len(), 2);
+    let ran = fs::read_to_string(env.path("hooks")).unwrap();
+    let mut ran: Vec<_> = ran.lines().collect();
+    ran.sort_unstable();
+    assert_eq!(ran, ["own", "plain"]);
+}
+
+#[test]
+fn masked_hook_is_recorded_and_not_run() {
+    let env = TestEnv::new();
+    lose(
+        &env,
+        "it",
+        &["--redact", "hunter2", "--on-end", "touch hunter2"],
+    );
+    let reports = recover(&env, &["it"]);
+    let why = "it was not run: its recorded command contains masked secrets";
+    assert_eq!(reports[0]["hooks"][0]["error"], why);
+    let event = env.events_of_type("it", "hook_ended").remove(0);
+    assert_eq!(
+        event["error"],
+        json!({"kind": "not_executable", "message": why})
+    );
+    assert!(!env.exists("***") && !env.exists("hunter2"));
+}
+
+#[test]
+fn hooks_from_a_log_that_others_can_write_are_not_run() {
+    let env = TestEnv::new();
+    lose(&env, "it", &["--on-end", "touch hooked"]);
+    env.ok(&["run", "-q", "--run", "done", "--close", "true"]);
+    for run in ["it", "done"] {
+        fs::set_permissions(env.run_dir(run), PermissionsExt::from_mode(0o777)).unwrap();
+    }
+    let output = env.run(&["replay", "--recover", "--with-hooks", "--all"]);
+    assert_eq!(output.code, 1);
+    let said = output.stderr();
+    assert!(
+        said.contains("run it: error: refusing to run recorded commands"),
+        "{said}"
+    );
+    assert!(!said.contains("run done"), "{said}");
+    assert_eq!(env.status("it")["state"], "lost");
+    assert!(!env.exists("hooked"));
+}
+
+#[test]
+fn hook_runs_in_the_directory_of_its_job() {
+    let env = TestEnv::new();
+    fs::create_dir(env.path("dir")).unwrap();
+    // The job itself is in `dir` too.
+    let script = "touch ../up; exec sleep 60";
+    let run = [
+        "run",
+        "-q",
+        "--run",
+        "it",
+        "--cwd",
+        "dir",
+        "--on-end",
+        "pwd >../hooked",
+    ];
+    let job = env.spawn(&[&run[..], &["--", "sh", "-c", script]].concat());
+    let pid = env.wait_for("job_started")["pid"].as_i64().unwrap();
+    env.wait_for_file("up");
+    job.kill_both();
+    kill_process(pid_of(pid), Signal::KILL).unwrap();
+    job.wait();
+    wait_until("the job is dead", || {
+        recover(&env, &["it"])[0]["action"] == "recovered"
+    });
+    let hooked = fs::read_to_string(env.path("hooked")).unwrap();
+    assert_eq!(hooked, format!("{}\n", env.path("dir").display()));
+}

@@ -1,0 +1,370 @@
+//! `run --again`: runs what was recorded, once it is certain what that was.
+
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::checks::assert_one_error;
+use crate::support::env::{Output, TestEnv};
+use crate::support::segments;
+
+/// Runs `run --again` with these arguments, and returns the new run.
+pub(crate) fn again(env: &TestEnv, args: &[&str]) -> (Output, String) {
+    let before = env.runs();
+    let output = env.run(&[&["run", "--again"], args].concat());
+    let mut new: Vec<_> = env.runs();
+    new.retain(|run| !before.contains(run));
+    assert_eq!(new.len(), 1, "{}", output.stderr());
+    let run = new.remove(0);
+    env.ok(&["replay", "--verify", &run]);
+    (output, run)
+}
+
+/// Asserts that `run --again` with these arguments starts nothing, and returns what it says.
+pub(crate) fn refused(env: &TestEnv, code: i32, args: &[&str]) -> String {
+    let before = env.runs();
+    let output = env.run(&[&["run", "--again"], args].concat());
+    assert_eq!(output.code, code, "{}", output.stderr());
+    assert_eq!(env.runs(), before);
+    assert_one_error(&output);
+    output.stderr()
+}
+
+fn submitted(env: &TestEnv, run: &str) -> Value {
+    env.events_of_type(run, "job_submitted").remove(0)
+}
+
+/// Opens the run `it` with the jobs a and c, which fail, and b.
+fn shared_run(env: &TestEnv) {
+    for (job, script) in [
+        ("a", "echo a; exit 4"),
+        ("b", "true"),
+        ("c", "echo c; exit 5"),
+    ] {
+        env.run(&["run", "-q", "--run", "it", "--job", job, "sh", "-c", script]);
+    }
+}
+
+#[test]
+fn everything_recorded_is_run_again() {
+    let env = TestEnv::new();
+    fs::create_dir(env.path("a dir")).unwrap();
+    let options = [
+        "run",
+        "-q",
+        "--name",
+        "it ü",
+        "--job",
+        "work",
+        "--cwd",
+        "a dir",
+        "--input",
+        "ref= x=y ",
+        "--label",
+        "team=infra",
+        "--env",
+        "WHO=me",
+        "--record-env",
+        "--timeout",
+        "1m",
+        "--retries",
+        "1",
+        "--retry-delay",
+        "0",
+        "--rollback",
+        "echo undone >>../log",
+        "--probe",
+        "disk=file:.",
+        "--require",
+        "disk",
+        "--lock=it",
+        "--no-capture",
+        "--on-failure",
+        "echo failed >>../log",
+        "--on-end",
+        "echo ended >>../log",
+    ];
+    let job = [
+        "--",
+        "sh",
+        "-c",
+        "echo $WHO $1 >>../log; exit 3",
+        "x",
+        "an argument\n",
+    ];
+    assert_eq!(env.run(&[&options[..], &job].concat()).code, 3);
+    let old = env.only_run();
+    let log = fs::read_to_string(env.path("log")).unwrap();
+    let (output, new) = again(&env, &[&old, "--retry-delay", "0"]);
+    assert_eq!(output.code, 3);
+    let twice = fs::read_to_string(env.path("log")).unwrap();
+    assert_eq!(twice, log.repeat(2));
+    let (mut was, mut is) = (submitted(&env, &old), submitted(&env, &new));
+    assert_eq!(is["rerun_of"], Value::from(&*old));
+    assert_eq!(is["rerun_of_job"], "work");
+    for own in [
+        "seq",
+        "id",
+        "ts",
+        "run_id",
+        "rerun_of",
+        "rerun_of_job",
+        "supervisor",
+        "front",
+        "crc",
+        "telemetry_before",
+        "process_before",
+    ] {
+        was.as_object_mut().unwrap().remove(own);
+        is.as_object_mut().unwrap().remove(own);
+    }
+    assert_eq!(is, was);
+    assert_eq!(env.status(&new)["name"], "it ü");
+}
+
+#[test]
+fn both_runs_name_each_other() {
+    let env = TestEnv::new();
+    env.run(&["run", "-q", "--name", "it", "false"]);
+    let old = env.only_run();
+    let before = env.status(&old);
+    let (output, new) = again(&env, &["it"]);
+    assert_eq!(output.code, 1);
+    let opened = env.events_of_type(&new, "run_opened").remove(0);
+    assert_eq!(opened["rerun_of"], Value::from(&*old));
+    let link = env.events(&old).pop().unwrap();
+    assert_eq!(link["type"], "job_rerun");
+    assert_eq!(link["rerun_by"], Value::from(&*new));
+    assert_eq!(link["rerun_by_job"], "it");
+    env.ok(&["replay", "--verify", &old]);
+    // Nothing else about the old run changed.
+    let mut after = env.status(&old);
+    assert_eq!(after["rerun_by"], Value::from(&*new));
+    for changed in ["rerun_by", "events", "bytes"] {
+        after[changed] = before[changed].clone();
+    }
+    assert_eq!(after, before);
+    let shown = env.ok(&["status", &new]).stdout();
+    assert!(shown.contains(&format!("rerun of  {old}\n")), "{shown}");
+    let shown = env.ok(&["status", &old]).stdout();
+    assert!(shown.contains(&format!("rerun by  {new}\n")), "{shown}");
+    let shown = env.ok(&["replay", &old]).stdout();
+    assert!(
+        shown.contains(&format!("run again     it  as it of {new}")),
+        "{shown}"
+    );
+    // A link survives the rotation of the log.
+    segments::compress(&env, &old);
+    let (_, third) = again(&env, &["it~1"]);
+    assert_eq!(env.status(&old)["rerun_by"], Value::from(&*third));
+    assert_eq!(env.status(&third)["rerun_of"], Value::from(&*old));
+}
+
+#[test]
+fn typed_options_override_recorded_ones() {
+    let env = TestEnv::new();
+    let options = [
+        "run",
+        "-q",
+        "--name",
+        "it",
+        "--timeout",
+        "1m",
+        "--label",
+        "a=1",
+    ];
+    let options = [
+        &options[..],
+        &["--label", "b=1", "--lock", "--on-end", "touch old"],
+    ]
+    .concat();
+    env.ok(&[&options[..], &["sh", "-c", "pwd; echo $WHO"]].concat());
+    fs::create_dir(env.path("dir")).unwrap();
+    let typed = [
+        "latest",
+        "--label",
+        "b=2",
+        "--timeout",
+        "0",
+        "--no-lock",
+        "--cwd",
+        "dir",
+    ];
+    let typed = [
+        &typed[..],
+        &["--env", "WHO=me", "--name", "new", "--on-end", "true"],
+    ]
+    .concat();
+    fs::remove_file(env.path("old")).unwrap();
+    let (output, run) = again(&env, &typed);
+    assert_eq!(
+        output.stdout(),
+        format!("{}\nme\n", env.path("dir").display())
+    );
+    let event = submitted(&env, &run);
+    assert_eq!(event["labels"], json!({"a": "1", "b": "2"}));
+    assert!(event.get("timeout_ms").is_none() && event.get("lock").is_none());
+    assert_eq!(env.status(&run)["name"], "new");
+    assert!(!env.exists("dir/old"));
+}
+
+#[test]
+fn arguments_are_run_byte_for_byte() {
+    let env = TestEnv::new();
+    env.sh(r#"$RUNLOG run -q --name it -- printf '%s|' '' '--' -q "$(printf '\377')" ' a '"#);
+    let (output, run) = again(&env, &["it"]);
+    assert_eq!(output.stdout, b"|--|-q|\xff| a |");
+    assert_eq!(submitted(&env, &run)["argv_b64"][5], "/w==");
+}
+
+#[test]
+fn values_of_secret_variables_are_those_of_now() {
+    let env = TestEnv::new();
+    let job = r#"echo "$1 ${API_TOKEN}""#;
+    env.sh(&format!(
+        "API_TOKEN=first-Value1 $RUNLOG run -q --name it -- sh -c '{job}' x --t=first-Value1"
+    ));
+    assert_eq!(
+        submitted(&env, &env.only_run())["argv_vars"],
+        json!(["API_TOKEN"])
+    );
+    let said = refused(&env, 125, &["it"]);
+    assert!(
+        said.contains("variable API_TOKEN, whose value was not recorded"),
+        "{said}"
+    );
+    let output =
+        env.sh("API_TOKEN=second-Value2 $RUNLOG run -q --again it; $RUNLOG tail --output it");
+    assert_eq!(output.stdout(), "--t=*** ***\n");
+    let (output, run) = again(&env, &["it", "--env", "API_TOKEN=third-Value3"]);
+    assert_eq!(output.stdout(), "--t=third-Value3 third-Value3\n");
+    assert_eq!(submitted(&env, &run)["argv"][4], "--t=${API_TOKEN}");
+}
+
+#[test]
+fn recorded_values_of_secret_variables_are_those_of_now() {
+    let env = TestEnv::new();
+    let script = "$RUNLOG run -q --name it --record-env --env API_TOKEN --env URL=u:first-Value1 \
+                  -- sh -c 'echo $API_TOKEN $URL'";
+    env.sh(&format!("export API_TOKEN=first-Value1; {script}"));
+    refused(&env, 125, &["it"]);
+    let (output, _) = again(&env, &["it", "--env", "API_TOKEN=second-Value2"]);
+    assert_eq!(output.stdout(), "second-Value2 u:second-Value2\n");
+}
+
+#[test]
+fn typed_reference_to_a_variable_is_left_alone() {
+    let env = TestEnv::new();
+    env.sh("API_TOKEN=first-Value1 $RUNLOG run -q --name it -- echo '${API_TOKEN}'");
+    let (output, _) = again(&env, &["it"]);
+    assert_eq!(output.stdout(), "${API_TOKEN}\n");
+}
+
+#[test]
+fn run_with_several_jobs_needs_a_choice() {
+    let env = TestEnv::new();
+    shared_run(&env);
+    let said = refused(&env, 2, &["it"]);
+    assert!(
+        said.contains("run `it` has several jobs: a, b, c"),
+        "{said}"
+    );
+    let said = refused(&env, 2, &["it", "--job", "d"]);
+    assert!(
+        said.contains("run `it` has no job `d`; it has a, b, c"),
+        "{said}"
+    );
+    let (output, run) = again(&env, &["it", "--job", "c"]);
+    assert_eq!((output.code, &*output.stdout()), (5, "c\n"));
+    assert_eq!(env.status(&run)["jobs"][0]["job_id"], "c");
+    assert_eq!(env.status(&run)["state"], "failed");
+}
+
+#[test]
+fn failed_jobs_are_run_again_in_one_run() {
+    let env = TestEnv::new();
+    shared_run(&env);
+    let (output, run) = again(&env, &["it", "--failed", "--label", "try=2"]);
+    assert_eq!((output.code, &*output.stdout()), (4, "a\nc\n"));
+    assert_eq!(output.run_id(), run);
+    let status = env.status(&run);
+    assert_eq!(status["state"], "failed");
+    assert_eq!(status["rerun_of"], "it");
+    let jobs = status["jobs"].as_array().unwrap();
+    let jobs: Vec<_> = jobs
+        .iter()
+        .map(|job| (&job["job_id"], &job["labels"]))
+        .collect();
+    let label = json!({"try": "2"});
+    assert_eq!(jobs, [(&json!("a"), &label), (&json!("c"), &label)]);
+    let links = env.events_of_type("it", "job_rerun");
+    let links: Vec<_> = links.iter().map(|link| &link["job_id"]).collect();
+    assert_eq!(links, ["a", "c"]);
+    // Those that fail can be run again as often as needed.
+    let (output, _) = again(&env, &[&run, "--failed", "-q"]);
+    assert_eq!(output.code, 4);
+    env.ok(&["run", "-q", "--name", "good", "true"]);
+    let said = refused(&env, 125, &["good", "--failed"]);
+    assert!(said.contains("has no failed job"), "{said}");
+}
+
+#[test]
+fn interrupt_ends_the_jobs_that_follow() {
+    let env = TestEnv::new();
+    for job in ["a", "b"] {
+        let script = "echo $RUNLOG_JOB_ID >>started; test -e slow && sleep 60; exit 1";
+        env.run(&["run", "-q", "--run", "it", "--job", job, "sh", "-c", script]);
+    }
+    fs::remove_file(env.path("started")).unwrap();
+    env.write("slow", "");
+    let job = env.spawn(&["run", "--again", "it", "--failed"]);
+    env.wait_for_file("started");
+    job.signal(Signal::INT);
+    // It ended by the signal itself.
+    assert_eq!(job.end().code, 1002);
+    assert_eq!(fs::read_to_string(env.path("started")).unwrap(), "a\n");
+    assert_eq!(env.status("latest")["state"], "failed");
+}
+
+#[test]
+fn detached_rerun_of_failed_jobs_reports_its_run() {
+    let env = TestEnv::new();
+    shared_run(&env);
+    let output = env.ok(&["run", "--again", "it", "--failed", "--detach"]);
+    let run = output.stdout().trim().to_owned();
+    env.run(&["status", "--wait", &run]);
+    assert_eq!(env.status(&run)["jobs_total"], 2);
+    assert_eq!(env.status(&run)["state"], "failed");
+}
+
+#[test]
+fn job_can_join_a_run_again() {
+    let env = TestEnv::new();
+    shared_run(&env);
+    let output = env.run(&["run", "-q", "--again", "it", "--job", "a", "--run", "it"]);
+    assert_eq!(output.code, 4);
+    let event = env.events_of_type("it", "job_submitted").remove(3);
+    assert_eq!(
+        (&event["job_id"], &event["rerun_of"]),
+        (&json!("a-4"), &json!("it"))
+    );
+    env.ok(&["replay", "--verify", "it"]);
+}
+
+#[test]
+fn missing_directory_is_reported_and_can_be_replaced() {
+    let env = TestEnv::new();
+    fs::create_dir(env.path("dir")).unwrap();
+    env.ok(&["run", "-q", "--name", "it", "--cwd", "dir", "pwd"]);
+    fs::remove_dir(env.path("dir")).unwrap();
+    let (output, _) = again(&env, &["it"]);
+    assert_eq!(output.code, 125);
+    let said = output.stderr();
+    assert!(
+        said.contains("hint: use another directory with --cwd"),
+        "{said}"
+    );
+    let (output, _) = again(&env, &["it", "--cwd", "."]);
+    assert_eq!(output.stdout(), format!("{}\n", env.root().display()));
+}
