@@ -121,12 +121,12 @@ fn run_all(typed: &Args, global: &Global, plan: &Plan) -> ExitCode {
 fn job_args(typed: &Args, plan: &Plan, job: &RecordedJob, at: usize) -> Result<Args, ParseError> {
     let settings = |e: anyhow::Error| ParseError::Settings(e);
     let words = recorded_words(typed, &plan.name, job).map_err(|e| settings(e.into()))?;
-    let argv = recorded_argv(typed, job).map_err(|e| settings(e.into()))?;
+    let command = recorded_argv(typed, job).map_err(|e| settings(e.into()))?;
     let Command::Run(parsed) = parse_with(words)?.command else {
         return Err(settings(anyhow::anyhow!("the command is not `run`")));
     };
     let mut args = *parsed;
-    args.command = argv;
+    args.command = command;
     // With --run, the id may be taken; in a run of its own, the job keeps it.
     if args.run.is_none() {
         args.job = Some(job.job_id.clone());
