@@ -274,6 +274,8 @@ fn simple_commands(line: &str) -> Vec<Vec<String>> {
                     found.last_mut().unwrap().push(c.to_string());
                 }
             }
+            // A comment.
+            (None, '#') if word.is_none() => break,
             _ => word.get_or_insert_default().push(c),
         }
     }
