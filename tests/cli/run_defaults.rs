@@ -81,6 +81,7 @@ fn default_that_conflicts_with_flag_is_named() {
     error: the argument '--no-capture' cannot be used with '--quiet-on-success'
 
     Usage: runlog run [OPTIONS] [--] COMMAND [ARGS]…
+     runlog run --again RUN [--job ID | --failed] [OPTIONS]
      runlog run --run ID --close
 
     For more information, try '--help'.
@@ -91,6 +92,7 @@ fn default_that_conflicts_with_flag_is_named() {
      --run <ID>
 
     Usage: runlog run [OPTIONS] [--] COMMAND [ARGS]…
+     runlog run --again RUN [--job ID | --failed] [OPTIONS]
      runlog run --run ID --close
 
     For more information, try '--help'.
