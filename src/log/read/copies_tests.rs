@@ -1,4 +1,4 @@
-//! Copied, damaged and foreign lines: no number is ever used twice.
+//! Copied, damaged and foreign lines: no sequence number is ever used twice.
 
 use crate::log::format::envelope::write_line;
 use crate::log::test_log::{ReadBack, TestLog, line, line_ends};
@@ -7,8 +7,8 @@ use crate::log::*;
 const OMNE: &[u8] =
     b"{\"type\":\"node.started\",\"id\":\"x\",\"ts\":\"2026-04-15T00:00:00Z\",\"run_id\":\"r\",\"node_id\":\"n\"}\n";
 
-/// Five events, then `tail`; what is read after a writer that knew the log before and
-/// one that did not have added one more each, in both orders.
+/// Writes five events, then `tail`. Then a writer that knew the log before and one that did not
+/// each append one more event, in both orders. Returns what a reader finds.
 fn after(tail: impl Fn(&[u8]) -> Vec<u8>) -> [ReadBack; 2] {
     [true, false].map(|held_first| {
         let it = TestLog::with_notes(3);
@@ -28,7 +28,7 @@ fn after(tail: impl Fn(&[u8]) -> Vec<u8>) -> [ReadBack; 2] {
 }
 
 #[test]
-fn copied_lines_never_make_a_number_used_twice() {
+fn copied_lines_never_reuse_a_number() {
     let copies: [&[usize]; 6] = [&[4], &[4, 4], &[0], &[3, 4], &[2, 3], &[0, 1, 2]];
     for copied in copies {
         let all = after(|bytes| {
@@ -97,7 +97,7 @@ fn gap_is_reported_and_next_line_is_read() {
 }
 
 #[test]
-fn ids_rise_over_a_log_that_was_emptied() {
+fn ids_increase_after_log_was_emptied() {
     let it = TestLog::with_notes(0);
     let log = it.log();
     it.add(&log, 0);

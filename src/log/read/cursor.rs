@@ -4,8 +4,8 @@
 //! 1:build-01k…:01k…:0:4711:9ae0daaf:12:0:-:5c1e7d02
 //! ```
 //!
-//! The fields are described in `docs/format.md`. The id of the first event tells the run from
-//! a later one that was given the same id after the first was removed.
+//! `docs/format.md` describes the fields. The id of the first event distinguishes the run from a
+//! later one that got the same id after the first one was removed.
 
 use std::fmt;
 use std::str::FromStr;
@@ -38,16 +38,16 @@ pub enum RunEnd {
     Open,
 }
 
-/// Why a text is not a cursor.
+/// The reason why a text is not a cursor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CursorError {
-    /// It is not a cursor, or not a whole one.
+    /// The text is not a cursor, or is incomplete.
     #[error("{} is not a cursor, or not all of one", shown(text))]
     Malformed {
-        /// What there is instead.
+        /// The text.
         text: String,
     },
-    /// It has a version that this runlog does not know.
+    /// The cursor has a version that this runlog does not know.
     #[error("{} is the cursor of a newer runlog", shown(text))]
     Newer {
         /// The cursor.
@@ -72,8 +72,8 @@ impl Cursor {
         }
     }
 
-    /// Returns whether it is at the end of a closed run: then nothing is missing if the run was
-    /// removed.
+    /// Returns whether the position is at the end of a closed run. If so, nothing is missing
+    /// when the run is removed.
     pub fn is_behind_the_end(&self) -> bool {
         self.end == RunEnd::Reached
     }

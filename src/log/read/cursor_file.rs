@@ -14,47 +14,47 @@ use crate::log::format::limits::LOCK_TIMEOUT;
 use crate::log::lock::file_lock;
 use crate::volume::{Dir, FileKey, IoContext, VolumeError, copy_access, layout};
 
-/// Longest file that is looked at, in bytes: cursors of some hundred thousand runs.
+/// The maximum length of a cursor file, in bytes: enough for some hundred thousand runs.
 const MAX_CURSOR_FILE_BYTES: u64 = 64 << 20;
 
-/// A cursor file that is ours for as long as this lives.
+/// A cursor file that this process owns until this value is dropped.
 #[derive(Debug)]
 pub struct CursorFile {
     dir: Dir,
     name: String,
     path: PathBuf,
-    /// The file that the name stands for; locked.
+    /// The file that currently has the name, locked.
     held: File,
-    /// Whether the name was made durable.
+    /// Whether the name is durable.
     synced: bool,
 }
 
-/// What can go wrong with a cursor file.
+/// An error with a cursor file.
 #[derive(Debug, thiserror::Error)]
 pub enum CursorFileError {
-    /// It cannot be opened, read, locked or replaced.
+    /// The file cannot be opened, read, locked or replaced.
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// The path does not end in a name.
     #[error("{} does not name a file", path.display())]
     NoName {
-        /// What was given.
+        /// The path.
         path: PathBuf,
     },
-    /// What is in it is not what we wrote.
+    /// A line of the file is not a cursor.
     #[error("{}, line {line}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The problem with the line.
         #[source]
         source: CursorError,
     },
 }
 
-/// What is in a cursor file.
+/// The content of a cursor file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SavedCursors {
     /// The cursors of the runs.
@@ -70,11 +70,11 @@ impl From<VolumeError> for CursorFileError {
 }
 
 impl CursorFile {
-    /// Takes the file, made where it is missing, and reads the cursors in it.
+    /// Locks the file, creates it if it does not exist, and reads its cursors.
     ///
     /// # Errors
-    /// Another process has it, it is not a file of cursors (then it is left as it is), or
-    /// the operating system refuses.
+    /// Another process has locked it, it is not a cursor file (and is left unchanged), or a
+    /// system call fails.
     pub fn open(path: &Path) -> Result<(Self, SavedCursors), CursorFileError> {
         let no_name = || CursorFileError::NoName {
             path: path.to_owned(),
@@ -98,10 +98,10 @@ impl CursorFile {
         Ok((file, saved))
     }
 
-    /// Replaces what is in the file: a crash leaves either the old cursors or these.
+    /// Replaces the content of the file. A crash leaves either the old cursors or the new ones.
     ///
     /// # Errors
-    /// They cannot be written; the old ones stand.
+    /// The cursors cannot be written, and the old ones remain.
     pub fn save<'a>(
         &mut self,
         cursors: impl IntoIterator<Item = &'a Cursor>,
@@ -117,10 +117,10 @@ impl CursorFile {
             text.push('\n');
         }
         let new_name = layout::cursor_temp_name(&self.name);
-        // Left by a process that died: only who holds the lock is here.
+        // A process that died may have left one. Only the process that holds the lock gets here.
         self.dir.remove_file(&new_name)?;
         let mut new = self.dir.create_new(&new_name)?;
-        // Locked before it has the name, so that nobody else finds it free.
+        // Lock the new file before it gets its name, so that no other process finds it unlocked.
         file_lock::exclusive(&new, &self.path, LOCK_TIMEOUT)?.keep();
         let written = copy_access(&self.held, &new)
             .and_then(|()| new.write_all(text.as_bytes()))
@@ -131,7 +131,7 @@ impl CursorFile {
         }
         self.dir.replace(&new_name, &self.name)?;
         if !self.synced {
-            // Later on a power loss leaves an older cursor, which does no harm.
+            // After the first sync, a power loss leaves an older cursor, which does no harm.
             self.dir.sync()?;
             self.synced = true;
         }
@@ -140,14 +140,14 @@ impl CursorFile {
     }
 }
 
-/// Opens and locks the file that the name stands for.
+/// Opens and locks the file that has the name.
 fn take(dir: &Dir, name: &str, path: &Path) -> Result<File, StorageError> {
     let wait = file_lock::LockDeadline::new(LOCK_TIMEOUT);
     loop {
         let file = dir.write(name)?;
         file_lock::exclusive(&file, path, wait)?.keep();
         let ours = FileKey::from(&fstat(&file).at("look at", path)?);
-        // Its owner replaces it with every save and releases the old one.
+        // Each save by the owner replaces the file and releases the old one.
         if dir
             .stat(name)?
             .is_some_and(|stat| FileKey::from(&stat) == ours)

@@ -1,4 +1,4 @@
-//! Damaged places in a log, and a bounded list of them.
+//! Damaged places in a log, and a list of them with a limited length.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,9 +13,9 @@ pub struct Damage {
     pub file: PathBuf,
     /// The number of the line in the segment, from 1.
     pub line: u64,
-    /// Where the line begins in the uncompressed segment, in bytes.
+    /// The offset of the line in the uncompressed segment, in bytes.
     pub offset: u64,
-    /// What is wrong with it.
+    /// The problem with the line.
     pub reason: DamageReason,
 }
 
@@ -38,10 +38,10 @@ impl fmt::Display for Damage {
 /// The maximum number of damaged places that a [`DamageList`] keeps.
 const MAX_KEPT: usize = 1_000;
 
-/// The damaged places in a log: the first thousand, and the number of all.
+/// The damaged places in a log: the first thousand, and the total number.
 ///
-/// A log may consist of nothing but damage, and each place takes far more memory than the
-/// byte that causes it.
+/// A log may consist only of damage, and each place takes far more memory than the byte that
+/// causes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DamageList {
     first: Vec<Damage>,
@@ -79,7 +79,7 @@ impl DamageList {
         &self.first
     }
 
-    /// Returns how many damaged places are counted but not kept.
+    /// Returns the number of damaged places that are counted but not kept.
     pub fn omitted(&self) -> u64 {
         self.count - self.first.len() as u64
     }
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn damage_list_keeps_the_first_and_counts_all() {
+    fn damage_list_keeps_first_and_counts_all() {
         let damage = |line| Damage {
             file: PathBuf::from("x"),
             line,

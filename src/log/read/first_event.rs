@@ -1,4 +1,5 @@
-//! The first event of a run, whose id tells the run from a later one of the same run id.
+//! The first event of a run, whose id distinguishes the run from a later one with the same run
+//! id.
 
 use std::os::unix::fs::FileExt;
 
@@ -12,8 +13,8 @@ use crate::log::format::envelope::Envelope;
 use crate::log::state::run_state::RunState;
 use crate::volume::{Dir, IoContext, layout};
 
-/// Returns the id of the first event that the run ever had, or of the first one that is left if
-/// its log was cut.
+/// Returns the id of the first event that the run has ever had, or of the first remaining one if
+/// the log was cut.
 pub(crate) fn first_id(dir: &Dir) -> Result<Option<Ulid>, StorageError> {
     if let Some(id) = first_id_of_active(dir)? {
         return Ok(Some(id));
@@ -21,7 +22,8 @@ pub(crate) fn first_id(dir: &Dir) -> Result<Option<Ulid>, StorageError> {
     Ok(first_state(dir)?.first_id)
 }
 
-/// Returns the id of the first event that the run ever had; `None` if the log no longer says it.
+/// Returns the id of the first event that the run has ever had; `None` if the log no longer
+/// contains it.
 pub(crate) fn known_first_id(dir: &Dir) -> Result<Option<Ulid>, StorageError> {
     if let Some(id) = first_id_of_active(dir)? {
         return Ok(Some(id));
@@ -30,7 +32,7 @@ pub(crate) fn known_first_id(dir: &Dir) -> Result<Option<Ulid>, StorageError> {
     Ok(fold.state.first_id.filter(|_| !fold.is_uncertain()))
 }
 
-/// Folds the log until the id of the run's first event is known, and with it the name.
+/// Folds the log until the id of the run's first event, and thus its name, is known.
 pub(crate) fn first_state(dir: &Dir) -> Result<RunState, StorageError> {
     fold_start(dir).map(|fold| fold.state)
 }
@@ -52,8 +54,8 @@ fn fold_start(dir: &Dir) -> Result<Fold, StorageError> {
 
 /// Returns the id of event 0 if the active segment starts with it.
 ///
-/// Reads only the frame of the line: looking up the newest of ten thousand runs has to be
-/// fast.
+/// Parses only the envelope of the line, because finding the newest of ten thousand runs has to
+/// be fast.
 fn first_id_of_active(dir: &Dir) -> Result<Option<Ulid>, StorageError> {
     let Some(file) = dir.read(layout::ACTIVE)? else {
         return Ok(None);

@@ -1,13 +1,13 @@
 //! The fold of a run's events into its state, with one rule for checkpoints and damage.
 //!
 //! Every reader that needs the state of a run uses it: `status`, the live view, joining jobs,
-//! recovery, undoing, gc and `replay --state`.
+//! recovery, rollback, gc and `replay --state`.
 //!
-//! - Reading starts at the newest full checkpoint, see [`since_checkpoint`]: a sealed segment
-//!   that is longer than its checkpoint says may tell more than the checkpoint. One that is
-//!   shorter or missing cannot.
-//! - A full checkpoint replaces the state where events before it are missing, because its
-//!   writer had seen them.
+//! - Reading starts at the newest full checkpoint, see [`since_checkpoint`]. A sealed segment
+//!   that is longer than the checkpoint says may have more events than the checkpoint. One that
+//!   is shorter or missing cannot.
+//! - If events before a full checkpoint are missing, the checkpoint replaces the state, because
+//!   its writer had read them.
 
 use super::reader::{Item, Reader};
 use crate::log::error::StorageError;
@@ -48,7 +48,7 @@ impl Fold {
             Item::Event(env, line) => self.apply_event(env, line),
             Item::Foreign(_, line) => apply_foreign(&mut self.state, line),
             Item::Damage(damage) => match damage.reason {
-                // The event was applied the first time.
+                // The event was already applied.
                 DamageReason::Repeated => {}
                 DamageReason::Gap => self.lost = true,
                 _ => self.damaged = true,
@@ -58,9 +58,9 @@ impl Fold {
 
     /// Returns whether damage hides events, so that the state may not be that of the run.
     ///
-    /// Damage before the last full checkpoint hides nothing. Neither do damaged lines between
-    /// two events that follow each other: they had no sequence number, and were never events
-    /// of runlog.
+    /// Damage before the last full checkpoint hides nothing. Damaged lines between two events
+    /// with consecutive numbers do not either: they had no sequence number, and were never
+    /// events of runlog.
     pub fn is_uncertain(&self) -> bool {
         self.damaged || self.lost
     }
@@ -83,7 +83,7 @@ impl Fold {
         checkpoint.apply(env, line);
         if checkpoint.jobs_truncated || checkpoint.first_id.is_none() {
             self.state.apply(env, line);
-            // A log cannot begin with a checkpoint that lacks a part of the state.
+            // A log cannot start with a checkpoint that lacks a part of the state.
             self.lost |= is_first && env.seq > 0;
         } else {
             self.state = checkpoint;

@@ -10,7 +10,8 @@ use crate::log::{Close, Durability, EventType, NotRotated, Rotation, RotationThr
 
 const SEALED: &str = "events-00000000000000000000.jsonl";
 
-/// A run with a completed and a failed job, sealed, and one more job in the active segment.
+/// Creates a run with a completed and a failed job in a sealed segment, and one more job in the
+/// active segment.
 fn rotated() -> TestLog {
     let it = TestLog::with_notes(1);
     let log = it.log();
@@ -28,7 +29,7 @@ fn rotated() -> TestLog {
     it
 }
 
-/// Folds all segments from the first one, as `replay --state` does.
+/// Folds all segments from the first one, like `replay --state`.
 fn fold_all(it: &TestLog) -> Fold {
     let mut reader = Reader::open(it.log().dir()).unwrap();
     let mut fold = Fold::default();
@@ -115,7 +116,7 @@ fn checkpoint_over_damage_leaves_state_uncertain() {
     let rotate = || log.rotate(RotationThreshold::default(), budget).unwrap();
     assert!(matches!(rotate(), Rotation::Sealed(_)));
     assert!(fold_all(&it).is_uncertain());
-    // The record of it alone is nothing to seal.
+    // The record alone is not worth sealing.
     assert_eq!(rotate(), Rotation::Skipped(NotRotated::Fresh));
     it.add(&log, 4);
     assert!(matches!(rotate(), Rotation::Sealed(_)));
@@ -134,7 +135,7 @@ fn checkpoint_over_damage_leaves_state_uncertain() {
 }
 
 #[test]
-fn log_that_begins_in_the_middle_has_a_gap() {
+fn log_that_starts_in_the_middle_has_a_gap() {
     let it = TestLog::with_notes(3);
     let whole = it.bytes();
     let ends = line_ends(&whole);
@@ -143,7 +144,7 @@ fn log_that_begins_in_the_middle_has_a_gap() {
         panic!("no gap");
     };
     assert_eq!((gap.line, gap.offset), (1, 0));
-    // Also where the first segment is named after its first event.
+    // The same is true if the first segment is named after its first event.
     fs::rename(it.active(), it.path("events-00000000000000000002.jsonl")).unwrap();
     it.set(b"");
     assert_eq!(it.read().damage.len(), 1);
@@ -172,7 +173,7 @@ fn blank_lines_take_bounded_memory() {
 }
 
 #[test]
-fn damage_after_a_position_is_numbered_from_the_start() {
+fn damage_after_position_has_absolute_line_number() {
     let it = TestLog::with_notes(4);
     let mut bytes = it.bytes();
     let ends = line_ends(&bytes);

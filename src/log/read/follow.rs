@@ -1,5 +1,5 @@
-//! Following a run while it grows, over rotations and compressions: nothing is left out, and
-//! nothing is returned twice. No file is held open between two polls.
+//! Following a run while it grows, across rotations and compressions. Nothing is left out or
+//! returned twice. No file is held open between two polls.
 
 use rustix::fs::Stat;
 use ulid::Ulid;
@@ -14,17 +14,18 @@ use crate::log::segment::segment_file::Segment;
 use crate::log::segment::segment_set::{open_active, open_segments, since_checkpoint};
 use crate::volume::{Dir, FileKey, RunId, layout};
 
-/// Where following a run starts.
+/// Where to start following a run.
 #[derive(Debug, Clone)]
 pub enum FollowStart {
     /// At its first event.
     Beginning,
-    /// At its first event, even if that was removed: then a gap comes before what is left.
+    /// At its first event, even if that was removed: a gap then comes before the remaining
+    /// lines.
     FirstEvent,
-    /// At its newest checkpoint, which brings along the state of all events before it; at its
+    /// At its newest checkpoint, which contains the state of all events before it, or at its
     /// first event if there is none.
     Checkpoint,
-    /// At the last N of the lines that are asked for.
+    /// At the last N of the selected lines.
     Last(usize),
     /// After a cursor.
     After(Cursor),
@@ -48,7 +49,7 @@ impl From<&Stat> for SeenStat {
     }
 }
 
-/// The lines of a run that are read first.
+/// The lines of a run to read first.
 #[derive(Debug, Clone, Copy)]
 enum FirstLines {
     All,
@@ -57,26 +58,26 @@ enum FirstLines {
     Last(usize),
 }
 
-/// Returns the lines of a run bit by bit.
+/// A follower that returns the lines of a run incrementally.
 #[derive(Debug)]
 pub struct Follower {
     /// Where to start, while there is no position yet.
     start: FirstLines,
     position: Option<Position>,
     seen: Option<SeenStat>,
-    /// The id of the first event of the run that was read: a run that is removed may be
-    /// followed by another one of the same run id.
+    /// The id of the first event of the run that was read. A later run may have the same run id
+    /// after this one is removed.
     first_id: Option<Ulid>,
-    /// Whether `first_id` was compared with the run since a cursor was given.
+    /// Whether `first_id` has been compared with the run since a cursor was given.
     identified: bool,
-    /// The first id of the run that took the place of the one that was read.
+    /// The first id of the run that replaced the one that was read.
     successor: Option<Ulid>,
 }
 
 /// The new lines of a run.
 #[derive(Debug)]
 pub struct Update {
-    /// What is missing before them.
+    /// The gap before them.
     pub gap: Option<Gap>,
     /// The new lines.
     pub reader: Reader,
@@ -117,7 +118,8 @@ impl Follower {
         if now.is_some() && now == self.seen {
             return Ok(None);
         }
-        // Taken before the lines are read, so that what is added meanwhile is found next time.
+        // Store the metadata from before the read, so that the next poll finds lines that are
+        // added in the meantime.
         self.seen = now;
         let Some(position) = self.position else {
             self.first_id = known_first_id(dir)?;
@@ -154,7 +156,7 @@ impl Follower {
         }
         let segments = open_segments(dir)?;
         if segments.is_empty() {
-            // It is being removed, or between two names.
+            // The segment is being removed, or is between two names.
             self.seen = None;
             return Ok(None);
         }
@@ -162,8 +164,8 @@ impl Follower {
         Ok(Some(Update { gap, reader }))
     }
 
-    /// Compares the run in `dir` with the one that was read. Returns all lines if it is
-    /// another one.
+    /// Compares the run in `dir` with the one that was read. Returns all lines if it is a
+    /// different one.
     fn identify(&mut self, dir: &Dir, position: &Position) -> Result<Option<Update>, StorageError> {
         let found = known_first_id(dir)?;
         self.identified = true;
@@ -201,7 +203,7 @@ impl Follower {
         self.seen = None;
     }
 
-    /// Returns whether it has a position in the run.
+    /// Returns whether the follower has a position in the run.
     pub fn has_events(&self) -> bool {
         self.position.is_some()
     }

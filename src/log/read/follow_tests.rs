@@ -1,4 +1,4 @@
-//! A follower, and a cursor of it, over all that may happen to a log meanwhile.
+//! A follower and its cursors, with everything that may happen to a log in the meantime.
 
 use std::fs;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::log::test_log::{TestLog, line_ends};
 use crate::log::*;
 use crate::volume::{RunId, layout};
 
-/// What one look gives: the gap and the numbers of the events.
+/// Polls once and returns the gap and the numbers of the events.
 fn poll(it: &TestLog, follower: &mut Follower) -> (Option<Gap>, Vec<u64>) {
     let dir = it.log().dir().try_clone().unwrap();
     let Some(mut news) = follower.poll(&dir, &|_| true).unwrap() else {
@@ -25,7 +25,7 @@ fn poll(it: &TestLog, follower: &mut Follower) -> (Option<Gap>, Vec<u64>) {
     (news.gap, seqs)
 }
 
-/// What comes behind a cursor, by way of its text.
+/// Returns the gap and the numbers after a cursor, which is converted to text and back.
 fn after(it: &TestLog, cursor: &Cursor) -> (Option<Gap>, Vec<u64>) {
     let cursor = cursor.to_string().parse().unwrap();
     poll(it, &mut Follower::new(FollowStart::After(cursor)))
@@ -35,7 +35,7 @@ fn run() -> RunId {
     "r".parse().unwrap()
 }
 
-/// The cursor behind all there is.
+/// Returns the cursor after the last line.
 fn cursor(it: &TestLog) -> Cursor {
     let mut follower = Follower::new(FollowStart::Beginning);
     poll(it, &mut follower);
@@ -60,7 +60,8 @@ fn keep(it: &TestLog, n: usize) {
     assert!(!dropped.is_empty());
 }
 
-/// The cursors behind each line of a log of events 0 to 4, which is not rotated yet.
+/// Returns the cursors after each line of a log with events 0 to 4 that has not been rotated
+/// yet.
 fn cursors(it: &TestLog) -> Vec<Cursor> {
     let whole = it.bytes();
     let cursors = line_ends(&whole)
@@ -103,7 +104,7 @@ fn follower_continues_in_compressed_segment() {
     it.add(&it.log(), 3);
     rotate(&it);
     compress(&it);
-    // The inode of what was removed may belong to the new segment by now.
+    // The new segment may have the inode of the removed one by now.
     rotate_twice(&it);
     let end = it.read().seqs.len() as u64;
     assert_eq!(poll(&it, &mut follower), (None, (3..end).collect()));
@@ -150,7 +151,7 @@ fn log_cut_before_cursor_is_a_gap() {
         why: GapReason::Changed,
     };
     assert_eq!(after(&it, &cursors[4]), (Some(gap), vec![0, 1, 2]));
-    // Others were written in their place.
+    // Other events were written in their place.
     (0..3).for_each(|n| it.add(&it.log(), 100 + n));
     assert_eq!(after(&it, &cursors[4]).0, Some(gap));
     assert_eq!(after(&it, &cursors[2]), (None, vec![3, 4, 5]));
@@ -165,7 +166,7 @@ fn log_emptied_after_follower_is_no_gap() {
     poll(&it, &mut follower);
     it.set(b"");
     it.add(&log, 6);
-    // The writer also says which events it lost.
+    // The writer also records which events it lost.
     assert_eq!(poll(&it, &mut follower), (None, vec![6, 7]));
 }
 
@@ -234,7 +235,7 @@ fn removed_run_lacks_unread_events() {
 }
 
 #[test]
-fn cursor_does_not_fit_a_later_run_of_the_same_id() {
+fn cursor_does_not_match_later_run_with_same_id() {
     let it = TestLog::with_notes(3);
     let cursor = cursor(&it);
     let mut follower = Follower::new(FollowStart::Beginning);
@@ -266,7 +267,7 @@ fn cursor_does_not_fit_a_later_run_of_the_same_id() {
     let gap = removed.gap_after(&it.volume, &cursor).unwrap().unwrap();
     assert_eq!((gap.from_seq, gap.to_seq), (Some(4), Some(19)));
     assert_eq!(removed.gap_after(&it.volume, &later).unwrap(), None);
-    // Where reading starts behind the tombstones, they are found all the same.
+    // The tombstones are found even if reading starts after them.
     let mut removed = RemovedRuns::from_now_on(&it.volume).unwrap();
     let gap = removed.gap_after(&it.volume, &cursor).unwrap().unwrap();
     assert_eq!((gap.from_seq, gap.to_seq), (Some(4), Some(19)));

@@ -1,5 +1,5 @@
-//! The last lines of a run: found backwards from its end, then read forwards, so that
-//! no more than one line is held however many are asked for.
+//! The last lines of a run, found backward from its end and then read forward, so that only one
+//! line is held at a time, however many are requested.
 
 use std::fs::File;
 use std::io;
@@ -15,8 +15,8 @@ use crate::log::segment::segment_set::open_segments;
 use crate::log::segment::sequence::TAIL_CHECK_BYTES;
 use crate::volume::{Dir, IoContext};
 
-/// A reader that begins so that `n` of the sound lines that `want` says yes to are left in
-/// the run in `dir`, or all of them if there are fewer.
+/// Returns a reader of the last `n` valid lines that `want` selects in the run in `dir`, or of
+/// all of them if there are fewer.
 ///
 /// # Errors
 /// A segment cannot be read.
@@ -30,7 +30,7 @@ pub fn last_lines(
     let mut start = None;
     let mut later = None;
     for (at, segment) in segments.iter().enumerate().rev() {
-        // Pruned since it was listed, as were all before it.
+        // The segment was pruned since it was listed, and so were all earlier ones.
         let Some(segment) = segment.clone().into_held()? else {
             break;
         };
@@ -55,8 +55,8 @@ pub fn last_lines(
     Ok(Reader::starting_at(segments, offset, None))
 }
 
-/// Finds the last lines of a run with lines that are out of order: which of them count is known
-/// only to who reads it from its start.
+/// Finds the last lines of a run with lines that are out of order: only reading it from its
+/// start shows which of them count.
 fn last_in_order(
     dir: &Dir,
     n: usize,
@@ -81,9 +81,9 @@ fn last_in_order(
     Ok(reader)
 }
 
-/// Where the reading of a segment begins; `missing` is lowered by what is behind it, and
-/// `later` is the number of the event behind what was looked at. `None` where the lines
-/// are not in order, or not what they seem.
+/// Finds where to start reading a segment. Decreases `missing` by the number of lines found
+/// there. `later` is the number of the event after the searched lines. Returns `None` if the
+/// lines are not in order, or not what they seem.
 fn find_backwards(
     segment: &Segment,
     file: &File,
@@ -92,8 +92,7 @@ fn find_backwards(
     want: &dyn Fn(&[u8]) -> bool,
 ) -> io::Result<Option<u64>> {
     let mut back = RevLineReader::new(file, segment.len);
-    // Behind which no line was looked at yet, and where the lines that are asked for
-    // begin.
+    // The start of the lines searched so far, and the start of the requested lines.
     let mut end = segment.len;
     let mut start = None;
     loop {
@@ -103,7 +102,7 @@ fn find_backwards(
         let line = match back.prev_line() {
             Ok(Some(line)) => line,
             Ok(None) => return Ok(Some(start.unwrap_or(0))),
-            // A segment that shrinks meanwhile is being repaired: the rest is read.
+            // A segment that shrinks in the meantime is being repaired. Read all that remains.
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(Some(0)),
             Err(e) => return Err(e),
         };
@@ -112,8 +111,8 @@ fn find_backwards(
             if *missing == 0 {
                 start.get_or_insert(end);
             }
-            // What is given out is looked at in full, and what is before it only for the
-            // order, which a glance tells where it is as it should be.
+            // Check the lines to return in full. For the lines before them, only the order
+            // matters, and their envelopes show it.
             let seq = if start.is_some()
                 && let Some(seen) = peek_frame(line.bytes)
                 && *later == seen.seq.checked_add(1)
@@ -143,7 +142,7 @@ fn find_backwards(
 fn find_forwards(segment: &SegmentFile, missing: &mut usize, want: &dyn Fn(&[u8]) -> bool) -> u64 {
     let mut wanted = Vec::new();
     let mut lines = segment.lines();
-    // What cannot be decompressed is reported when it is read.
+    // The reader reports data that cannot be decompressed.
     while let Ok(Some(line)) = lines.next_line() {
         if !matches!(classify_raw(&line), LineClass::Damage(_)) && want(line.bytes) {
             wanted.push(line.offset);

@@ -1,7 +1,7 @@
-//! An active segment that was removed, and its events with it.
+//! An active segment that was removed together with its events.
 //!
-//! A rotation that was cut off leaves no active segment either, but the segment that it sealed
-//! is compressed only once the rotation is complete.
+//! An interrupted rotation leaves no active segment either, but the segment that it sealed is
+//! compressed only after the rotation is complete.
 
 use super::damage::Damage;
 use crate::log::error::StorageError;
@@ -10,7 +10,7 @@ use crate::log::segment::segment_file::Segment;
 use crate::volume::{Dir, layout};
 
 /// Returns the damage if the active segment of the run in `dir` was removed. `segments` are all
-/// that were listed.
+/// listed segments.
 ///
 /// # Errors
 /// The directory cannot be read.
@@ -18,7 +18,7 @@ pub(crate) fn missing_active(
     dir: &Dir,
     segments: &[Segment],
 ) -> Result<Option<Damage>, StorageError> {
-    // Looked at again: a rotation may have given it its name meanwhile.
+    // Check again, because a rotation may have given it its name in the meantime.
     let is_missing =
         segments.last().is_some_and(|last| last.compressed) && dir.stat(layout::ACTIVE)?.is_none();
     Ok(is_missing.then(|| Damage {

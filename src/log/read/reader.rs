@@ -1,7 +1,7 @@
 //! Reading a run from its first segment to its last, without a lock.
 //!
-//! Damage costs at most the damaged record: it is named by file, line and byte offset, and its
-//! neighbors are read. A last line without `\n` is in flight, and is not read.
+//! Damage affects at most the damaged record: it is reported by file, line and byte offset, and
+//! the lines around it are read. A last line without `\n` is in flight, and is not read.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ use crate::volume::{Dir, FileKey};
 /// The next item of a run.
 #[derive(Debug)]
 pub enum Item<'a> {
-    /// An event of runlog: its frame, and its line without `\n`.
+    /// An event of runlog: its envelope, and its line without `\n`.
     Event(Envelope<'a>, &'a [u8]),
     /// A line of another program.
     Foreign(Dialect, &'a [u8]),
@@ -39,16 +39,16 @@ impl<'a> Item<'a> {
     }
 }
 
-/// Reads the lines of a run in log order.
+/// A reader of the lines of a run in log order.
 pub struct Reader {
     segments: std::vec::IntoIter<Segment>,
     current: Option<SegmentReader>,
     sequence: Option<Sequence>,
     /// Whether a gap was returned, so that the line after it comes next.
     after_gap: bool,
-    /// The offset at which the first segment is started.
+    /// The offset at which to start in the first segment.
     start: u64,
-    /// Where reading ended in the last segment that was read.
+    /// The position at which reading ended in the last segment that was read.
     ended: Option<(FileKey, Position)>,
 }
 
@@ -74,8 +74,8 @@ impl Reader {
         Self::starting_at(segments, 0, None)
     }
 
-    /// Creates a reader of open segments that starts at `offset` in the first one, where a line
-    /// begins. `sequence` is that of the lines before, if it is known.
+    /// Creates a reader of open segments that starts at `offset` in the first one, which must be
+    /// the start of a line. `sequence` is that of the lines before, if known.
     pub(crate) fn starting_at(
         segments: Vec<Segment>,
         offset: u64,
@@ -93,7 +93,7 @@ impl Reader {
 
     /// Returns the position after the last item, from which another reader can continue.
     ///
-    /// There is none between a gap and the line after it, nor where there is nothing to read.
+    /// There is no such position between a gap and the line after it, or in an empty log.
     pub(crate) fn position(&self) -> Option<Position> {
         let current = self.current.as_ref().map(|c| c.position(self.sequence));
         current.or(self.ended.map(|(_, position)| position))
@@ -104,14 +104,14 @@ impl Reader {
         self.ended.map(|(key, position)| (key, position.offset))
     }
 
-    /// Returns where the last whole line of the active segment ends, in bytes; `None` before
-    /// the last item, and if there is no active segment.
+    /// Returns the end of the last whole line of the active segment, in bytes; `None` before the
+    /// last item, and if there is no active segment.
     pub(crate) fn end_of_active(&self) -> Option<u64> {
         let ended = self.ended.filter(|_| self.segments.as_slice().is_empty());
         ended.map(|(_, position)| position.offset)
     }
 
-    /// Returns the sequence number of the next event, as far as was read.
+    /// Returns the sequence number of the next event, according to the lines read so far.
     pub fn next_seq(&self) -> u64 {
         self.sequence.map_or(0, |s| s.next())
     }
@@ -160,7 +160,8 @@ impl Reader {
                     return Ok(None);
                 };
                 let start = std::mem::take(&mut self.start);
-                // Pruned since it was listed: the next segment shows what is missing.
+                // The segment was pruned since it was listed. The next segment shows what is
+                // missing.
                 let Some(segment) = segment.into_held()? else {
                     continue;
                 };

@@ -10,13 +10,13 @@ impl Reader {
         Self::starting_at(segments, position.offset, position.sequence)
     }
 
-    /// Creates a reader that continues from a position, and reports what is missing before its
-    /// first line.
+    /// Creates a reader that continues from a position, and returns the gap before its first
+    /// line.
     pub(crate) fn resume(position: &Position, mut segments: Vec<Segment>) -> (Self, Option<Gap>) {
         let found = segments
             .iter()
             .position(|s| position.matches_segment(s))
-            // The first line of a segment may be damaged, and then shows no sequence number.
+            // The first line of a segment may be damaged, and then has no sequence number.
             .or_else(|| {
                 segments
                     .iter()
@@ -48,7 +48,7 @@ impl Reader {
             };
             return (Self::from_segments(segments), Some(gap));
         }
-        // Nothing says which of the events are new, so all of them are read again.
+        // It is unknown which of the events are new, so all of them are read again.
         segments.drain(..same.unwrap_or(0));
         let gap = Gap {
             from_seq,

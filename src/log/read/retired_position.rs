@@ -4,7 +4,7 @@
 //! retired:1:4711:9ae0daaf:5c1e7d02
 //! ```
 //!
-//! The fields are described in `docs/format.md`.
+//! `docs/format.md` describes the fields.
 
 use std::fmt;
 use std::fs::File;
@@ -16,7 +16,7 @@ use super::cursor::CursorError;
 use crate::log::segment::line_reader::{FileSpan, LineReader};
 use crate::log::segment::rev_line_reader::RevLineReader;
 
-/// What the text starts with, in contrast to that of a cursor.
+/// The start of the text, which distinguishes it from a cursor.
 const LABEL: &str = "retired";
 /// The version that this code writes.
 const VERSION: u32 = 1;
@@ -26,7 +26,7 @@ const VERSION: u32 = 1;
 pub struct RetiredPosition {
     /// The offset, in bytes.
     pub(crate) offset: u64,
-    /// CRC-32C of the line before, without its `\n`; 0 at the start of the file.
+    /// The CRC-32C of the previous line, without its `\n`; 0 at the start of the file.
     pub(crate) crc: u32,
 }
 
@@ -49,7 +49,7 @@ impl RetiredPosition {
     }
 
     /// Finds the position again in a file of `len` bytes, whose first lines may have been
-    /// removed; `None` if the line before it is no longer there.
+    /// removed; `None` if the line before the position no longer exists.
     pub(crate) fn find(self, file: &Arc<File>, len: u64) -> io::Result<Option<Self>> {
         if self.offset == 0 {
             return Ok(Some(self));
@@ -71,7 +71,7 @@ impl RetiredPosition {
         Ok(None)
     }
 
-    /// Returns whether a line of a cursor file is such a position, or a part of one.
+    /// Returns whether a line of a cursor file is such a position, or part of one.
     pub(super) fn is_labeled(text: &str) -> bool {
         text.starts_with(LABEL)
     }
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn position_is_found_after_the_file_was_trimmed() {
+    fn position_is_found_after_file_was_trimmed() {
         let (file, len) = file_with("one\ntwo\nthree\ntorn");
         let end = RetiredPosition::at_end(&file, len).unwrap();
         assert_eq!(end, RetiredPosition::after(b"three", 14));

@@ -1,4 +1,4 @@
-//! A write-ahead log of runtimo: one file anywhere, and what was rotated away from it.
+//! A write-ahead log of runtimo: one file anywhere, and its rotated files.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::log::segment::segment_file::Segment;
 use crate::log::segment::segment_set;
 use crate::volume::{Dir, IoContext, RunId, layout};
 
-/// A log of runtimo, to be read.
+/// A log of runtimo that can be read.
 #[derive(Debug)]
 pub struct RuntimoWal {
     dir: Dir,
@@ -16,17 +16,16 @@ pub struct RuntimoWal {
 }
 
 impl RuntimoWal {
-    /// Finds the file; links to it are followed, since the user may name a file
-    /// as he likes.
+    /// Finds the file. Follows links, because the user chose the path.
     ///
     /// # Errors
-    /// There is no such file, it is not a regular file, or its directory cannot be read.
+    /// The file does not exist or is not a regular file, or its directory cannot be read.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
         let real = path.canonicalize().at("find", path)?;
         let not_a_file = || StorageError::NotAFile {
             path: path.to_owned(),
         };
-        // Before it is opened: the open of a device may do something.
+        // Check this before opening the file, because opening a device may have side effects.
         if !real.is_file() {
             return Err(not_a_file());
         }
@@ -38,35 +37,35 @@ impl RuntimoWal {
         Ok(Self { dir, name })
     }
 
-    /// What it is called where a run has its id.
+    /// Returns the name to use as the id of a run.
     pub fn run_id(&self) -> RunId {
         RunId::from_name(&self.name)
     }
 
-    /// The directory that contains it.
+    /// Returns the directory that contains the log.
     pub fn dir(&self) -> &Dir {
         &self.dir
     }
 
-    /// Whether a file of that name in its directory is one of its files.
+    /// Returns whether a name in the directory is one of the log's files.
     pub fn has(&self, name: &str) -> bool {
         name == self.name || layout::parse_rotated_wal(name, &self.name).is_some()
     }
 
-    /// Reads it as it stands now, the oldest of its files first.
+    /// Reads the log as of now, the oldest of its files first.
     ///
     /// # Errors
-    /// A file may not be read.
+    /// A file cannot be read.
     pub fn reader(&self) -> Result<Reader, StorageError> {
         Ok(Reader::from_segments(self.segments()?))
     }
 
-    /// The open files, oldest first.
+    /// Returns the open files, oldest first.
     pub(crate) fn segments(&self) -> Result<Vec<Segment>, StorageError> {
         let mut opened = segment_set::open_named(&self.dir, |dir| self.names(dir))?;
         let active = opened.len().saturating_sub(1);
         for (at, segment) in opened.iter_mut().enumerate() {
-            // Nobody writes to what was rotated away: its last line is as it stays.
+            // No process writes to rotated files, so their last lines are final.
             segment.first_seq = (at < active).then_some(0);
             segment.compressed = false;
         }
@@ -79,7 +78,7 @@ impl RuntimoWal {
             .iter()
             .filter_map(|name| Some((layout::parse_rotated_wal(name, &self.name)?, name)))
             .collect();
-        // The names of 0.1 could as well be those of another log.
+        // The names of 0.1 could also be those of another log.
         let other = layout::runtimo_0_1_wal_name(&self.name);
         if other != self.name && all.contains(&other) {
             rotated.retain(|((is_old, _), _)| !is_old);

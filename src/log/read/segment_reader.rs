@@ -17,10 +17,10 @@ use crate::log::segment::segment_file::{Segment, SegmentLines};
 use crate::log::segment::sequence::{Sequence, SequenceStep};
 use crate::volume::{FileKey, IoContext};
 
-/// What the last line of a [`SegmentReader`] is.
+/// The kind of the last line of a [`SegmentReader`].
 pub(crate) enum ItemKind {
     Event,
-    /// An event before which others are missing.
+    /// An event with a gap before it.
     EventAfterGap,
     Foreign(Dialect),
     Damage(Damage),
@@ -33,26 +33,26 @@ pub(crate) struct LinePosition<'a> {
     pub file: &'a Path,
     /// The number of the line in the segment, from 1, if the segment is read from its start.
     pub line: u64,
-    /// Where the line begins in the uncompressed segment, in bytes.
+    /// The offset of the line in the uncompressed segment, in bytes.
     pub offset: u64,
-    /// Where the next line begins.
+    /// The offset of the next line.
     pub end: u64,
 }
 
-/// Reads the lines of an open segment.
+/// A reader of the lines of an open segment.
 pub(crate) struct SegmentReader {
     segment: Segment,
-    /// The sequence number of the first event in the segment, once it was needed.
+    /// The sequence number of the first event in the segment, once it is needed.
     first_event: OnceCell<u64>,
     file: Arc<File>,
     lines: SegmentLines,
     /// The offset at which reading started.
     start: u64,
-    /// The number of lines before `start`, once it was needed.
+    /// The number of lines before `start`, once it is needed.
     lines_before: Option<u64>,
-    /// Where the last line begins.
+    /// The start of the last line.
     line_start: u64,
-    /// Where the last line ends.
+    /// The end of the last line.
     line_end: u64,
     /// The number of lines read.
     line: u64,
@@ -94,7 +94,7 @@ impl SegmentReader {
 
     /// Returns the position after the last line. `sequence` is that of the lines so far.
     ///
-    /// A cursor is made of it for each line, so nothing is read again that is still known.
+    /// Each line needs it for its cursor, so known facts are not read again.
     pub(crate) fn position(&self, sequence: Option<Sequence>) -> Position {
         let find = || {
             if self.line > 0 && self.lines.offset() == self.line_end {
@@ -103,7 +103,7 @@ impl SegmentReader {
                 PrecedingLine::find(&self.segment, self.line_end).unwrap_or_default()
             }
         };
-        // In a compressed segment, all lines before this one would have to be read again.
+        // In a compressed segment, all earlier lines would have to be read again.
         let preceding = self.preceding.unwrap_or_else(find);
         Position {
             first_seq: *self.first_event.get_or_init(|| self.segment.first_event()),
@@ -138,7 +138,7 @@ impl SegmentReader {
 
     /// Returns the number of lines before the start.
     ///
-    /// They are counted only if there is damage to name, and then once: the segment may be
+    /// They are counted only if there is damage to report, and only once: the segment may be
     /// long, and damaged in many places.
     fn lines_before(&mut self) -> u64 {
         let count = || {
@@ -160,7 +160,7 @@ impl SegmentReader {
         }
     }
 
-    /// Reads the next line and returns what it is; `None` at the end of the segment.
+    /// Reads the next line and returns its kind; `None` at the end of the segment.
     pub(crate) fn next_item(
         &mut self,
         sequence: &mut Option<Sequence>,
@@ -172,8 +172,8 @@ impl SegmentReader {
         let reason = match check {
             LineCheck::Foreign(dialect) => return Ok(Some(ItemKind::Foreign(dialect))),
             LineCheck::Event { seq, kind } => {
-                // A checkpoint stands for the events before it, and those before the start
-                // were not to be read. Anything else has to begin with event 0.
+                // A checkpoint replaces the events before it, and the caller did not want those
+                // before the start. Any other line must start with event 0.
                 let starts_log = kind != LineKind::Checkpoint && self.start == 0;
                 let first = if starts_log { 0 } else { seq };
                 let sequence = sequence.get_or_insert_with(|| Sequence::before(first));
@@ -199,7 +199,7 @@ impl SegmentReader {
         Ok(Some(ItemKind::Damage(self.damage(offset, reason))))
     }
 
-    /// Reads the next line, and returns where it begins and what it is.
+    /// Reads the next line, and returns its offset and the result of its check.
     fn next_checked(&mut self) -> Result<Option<(u64, LineCheck)>, StorageError> {
         let is_active = self.segment.first_seq.is_none();
         while !self.broken {
@@ -216,7 +216,8 @@ impl SegmentReader {
                 Err(e) => return Err(e).at("read", &self.segment.path)?,
             };
             if !line.whole && is_active {
-                // In flight: its writer has not finished it, or the next one will repair it.
+                // The line is in flight: its writer has not finished it, or the next writer will
+                // repair it.
                 return Ok(None);
             }
             let (offset, end, check) = (line.offset, line.end(), check_line(&line));
@@ -233,7 +234,7 @@ impl SegmentReader {
                 self.preceding = preceding;
                 return Ok(Some((offset, check)));
             }
-            // A writer was writing here: read the line once more.
+            // A writer was writing here, so read the line once more.
             self.reread_at = Some(offset);
             let span = FileSpan::new(Arc::clone(&self.file), offset, self.segment.len);
             self.lines.restart(Box::new(span), offset);
@@ -242,12 +243,12 @@ impl SegmentReader {
     }
 }
 
-/// What an event says about those before it.
+/// What an event implies about earlier events.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LineKind {
-    /// It stands for them, and may be the first one of a log.
+    /// The line replaces them, and may be the first one of a log.
     Checkpoint,
-    /// Some are missing, although its sequence number follows.
+    /// Some of them are missing, although the sequence number is the next one.
     AfterLoss,
     Other,
 }
@@ -275,7 +276,7 @@ fn check_line(line: &RawLine<'_>) -> LineCheck {
     }
 }
 
-/// Returns whether the file has other bytes now where the line was read.
+/// Returns whether the bytes of the line in the file have changed.
 fn has_changed(file: &File, line: &RawLine<'_>) -> bool {
     let end = line.offset + line.bytes.len() as u64;
     match read_span(file, line.offset, end) {

@@ -1,8 +1,8 @@
-//! The times of a run as a wall clock that nobody sets would have told them.
+//! The times of a run, as shown by a wall clock that was never set.
 //!
 //! Durations in the log come from a clock that cannot be set, and so do the start times of
-//! processes. Where they contradict the time of an event, the wall clock was set before that
-//! event, and the times from there on are shifted.
+//! processes. If they contradict the time of an event, the wall clock was set before that event,
+//! and all later times are shifted.
 
 use std::collections::HashMap;
 
@@ -16,17 +16,17 @@ use crate::log::format::payload::{
 };
 use crate::volume::JobId;
 
-/// How far the time of an event may be from that of what it reports. An event waits for locks
-/// and disks before it is written.
+/// The maximum difference between the time of an event and that of what it reports. An event
+/// waits for locks and disks before it is written.
 const TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
 
-/// Corrects the times of the events and the output of a run, read in their order.
+/// A correction of the times of a run's events and output, which must be read in order.
 #[derive(Debug, Default)]
 pub struct SteadyTime {
     base: Option<Base>,
-    /// What is added to the times of events from here on.
+    /// The correction of the times of later events.
     shift: SignedDuration,
-    /// The attempts that run: their start, and the shift at that time.
+    /// The running attempts: their start, and the correction at that time.
     attempts: HashMap<JobId, Attempt>,
 }
 
@@ -63,8 +63,8 @@ impl SteadyTime {
         ts.checked_add(self.shift).ok()
     }
 
-    /// Returns the corrected time of output of a job. `clock_set` is how far the wall clock was
-    /// set since the job started, as the index says.
+    /// Returns the corrected time of a job's output. `clock_set` is by how much the wall clock
+    /// was set since the job started, according to the index.
     pub fn output(&self, job: &JobId, ts: Timestamp, clock_set: SignedDuration) -> Timestamp {
         let shift = self.attempts.get(job).map_or(self.shift, |job| job.shift);
         let ts = ts.checked_add(shift).unwrap_or(ts);
@@ -133,7 +133,7 @@ impl SteadyTime {
         }
     }
 
-    /// Takes note that the wall clock said `ts` at this uptime.
+    /// Records that the wall clock said `ts` at this uptime.
     fn align(&mut self, ts: Timestamp, uptime_ms: u64) {
         let Some(base) = &self.base else {
             return;

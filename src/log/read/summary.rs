@@ -19,12 +19,12 @@ use crate::log::segment::segment_set::{open_active, open_segments, since_checkpo
 use crate::log::state::run_state::RunState;
 use crate::volume::{Dir, RunId, layout};
 
-/// The jobs that a summary lists.
+/// The jobs in a summary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobScope {
-    /// Those in the last line of a finished run, which may lack some of very many.
+    /// The jobs in the last line of a finished run, which may omit some of very many.
     Summarized,
-    /// All of them.
+    /// All jobs.
     All,
 }
 
@@ -33,7 +33,7 @@ pub enum JobScope {
 pub struct RunSummary {
     /// The folded state.
     pub state: RunState,
-    /// The number of events that the run ever had.
+    /// The total number of events that the run has had.
     pub events: u64,
     /// The length of its log before compression, in bytes.
     pub bytes: u64,
@@ -53,9 +53,8 @@ impl From<RunSummary> for Fold {
 
 /// Returns the summary of the run in `dir`.
 ///
-/// For a finished run it is in the last line, unless that lacks some of the jobs in `scope`.
-/// Any other run is folded from its newest checkpoint on. Damage before that is not looked
-/// for.
+/// For a finished run, the last line contains it, unless that lacks some of the jobs in `scope`.
+/// Any other run is folded from its newest checkpoint. Damage before that is not detected.
 ///
 /// # Errors
 /// A segment cannot be read.
@@ -65,7 +64,7 @@ pub fn read_summary(dir: &Dir, scope: JobScope) -> Result<RunSummary, StorageErr
         return Ok(finished);
     }
     let segments = open_segments(dir)?;
-    // A directory that is being removed loses its log last.
+    // When a directory is removed, its log is removed last.
     if segments.is_empty() || dir.is_removed() {
         return Err(StorageError::RunRemoved {
             path: dir.path().to_owned(),
@@ -99,17 +98,17 @@ pub fn read_summary(dir: &Dir, scope: JobScope) -> Result<RunSummary, StorageErr
     })
 }
 
-/// Returns the summary of a run in the directory `runs` if the run is finished and its last
-/// line has all of it.
+/// Returns the summary of a run in the directory `runs` if the run is finished and its last line
+/// has the whole summary.
 ///
 /// This is the fast path of [`read_summary`] for many runs: it opens a single file, and leaves
-/// everything that is odd about a run to the slow path.
+/// all unusual runs to the slow path.
 pub fn read_finished(runs: &Dir, run: &RunId, scope: JobScope) -> Option<RunSummary> {
     let active = runs.read_sized_in(run.as_str(), layout::ACTIVE).ok()?;
     active.and_then(|(file, len)| from_last_line(&file, len, scope))
 }
 
-/// Returns whether the run in `dir` is closed: nothing but repairs, rotations and rollbacks may
+/// Returns whether the run in `dir` is closed, so that only repairs, rotations and rollbacks may
 /// follow its last line.
 ///
 /// # Errors
@@ -129,7 +128,7 @@ pub fn is_closed(dir: &Dir) -> Result<bool, StorageError> {
     {
         apply_foreign(&mut last, line.bytes);
     }
-    // Such a line alone does not decide it: it may be in a run of ours.
+    // Such a line alone is not enough, because it may be in a run of runlog.
     Ok(last.is_closed() && fold(dir)?.is_closed())
 }
 
@@ -137,7 +136,7 @@ pub fn is_closed(dir: &Dir) -> Result<bool, StorageError> {
 /// bytes.
 fn from_last_line(active: &File, len: u64, scope: JobScope) -> Option<RunSummary> {
     let mut back = RevLineReader::new(active, len);
-    // A file that shrinks meanwhile is being repaired, and is read in full.
+    // A file that shrinks in the meantime is being repaired, and is read in full.
     let line = back.prev_line().ok()??;
     let LineClass::Ours(env) = classify(line.bytes) else {
         return None;
@@ -162,6 +161,6 @@ fn starts_log(segment: &File) -> bool {
     let mut start = [0; envelope::FRAME_LEN];
     let read = segment.read_at(&mut start, 0).ok();
     let frame = read.and_then(|n| start.get(..n)).and_then(peek_frame);
-    // A line of another program, or a damaged one, leaves it open.
+    // A line of another program, or a damaged one, proves nothing.
     frame.is_none_or(|frame| frame.seq == 0 || frame.has_type(EventType::LogRotated))
 }

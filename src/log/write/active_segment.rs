@@ -46,7 +46,7 @@ impl ActiveSegment {
         &self.syncs
     }
 
-    /// Returns the length of the file in bytes, whatever its name is now.
+    /// Returns the length of the file in bytes, whatever its current name.
     ///
     /// # Errors
     /// The length cannot be read.
@@ -55,7 +55,7 @@ impl ActiveSegment {
         Ok(stat.st_size as u64)
     }
 
-    /// Makes every write so far durable, also those of other writers.
+    /// Makes all earlier writes durable, including those of other writers.
     ///
     /// If this fails, it fails for every writer that waits for a sync of its own write.
     pub(crate) fn sync(

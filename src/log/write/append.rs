@@ -15,7 +15,7 @@ use crate::log::error::{AppendError, Refusal, StorageError};
 use crate::log::format::job_counts::JobCounts;
 use crate::log::state::run_state::RunState;
 
-/// A batch, or how to make it under the locks.
+/// A batch, or a function that creates it under the locks.
 pub(crate) enum BatchRequest<'a> {
     /// A batch that does not depend on the log.
     Ready(&'a [Draft]),
@@ -27,21 +27,21 @@ pub(crate) enum BatchRequest<'a> {
     FromState(MakeBatch<'a, RunState>),
 }
 
-/// Makes a batch from what is known about the log.
+/// Creates a batch from the known facts about the log.
 pub(crate) type MakeBatch<'a, T> = &'a mut dyn FnMut(LogView, &T) -> Result<Batch, AppendError>;
 
-/// Where long parts of the log may be read, and where it may be folded.
+/// Where long parts of the log may be read and folded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FoldPolicy {
-    /// Only without the locks: that takes longer than others wait for them.
+    /// Only without the locks, because it takes longer than others wait for them.
     Unlocked,
-    /// Here, because the log grew faster than it could be read without the locks.
+    /// Under the locks, because the log grew faster than it could be read without them.
     Locked,
 }
 
 impl FoldPolicy {
-    /// Returns how much may be read under the locks to bring the end of the log up to date, in
-    /// bytes.
+    /// Returns the maximum number of bytes to read under the locks to bring the end of the log
+    /// up to date.
     fn read_limit(self) -> u64 {
         match self {
             Self::Unlocked => LOCKED_READ_LIMIT_BYTES,
@@ -64,7 +64,7 @@ pub(crate) enum Attempt {
 /// Appends a batch.
 ///
 /// # Errors
-/// The batch is refused, or not all of it was written.
+/// The batch is rejected, or not all of it was written.
 pub(crate) fn append(
     run: &mut LockedRun<'_>,
     request: &mut BatchRequest<'_>,
@@ -130,8 +130,8 @@ pub(crate) fn append(
 /// Returns whether the state of the run is known, after folding the log if `fold` allows that.
 fn has_state(run: &mut LockedRun<'_>, fold: FoldPolicy) -> Result<bool, StorageError> {
     let writer = run.writer();
-    // What catching up may read under the locks, a fold may read too. To leave the locks for a
-    // short log would let a busy writer make it a long one.
+    // A fold may read as much under the locks as catching up may. Leaving the locks for a short
+    // log would let a busy writer turn it into a long one.
     let is_cheap = writer.state().is_some() || writer.len() <= CATCH_UP_LIMIT_BYTES;
     if is_cheap || fold == FoldPolicy::Locked {
         run.state()?;
@@ -142,7 +142,7 @@ fn has_state(run: &mut LockedRun<'_>, fold: FoldPolicy) -> Result<bool, StorageE
 
 /// Returns whether the counts of jobs are known, after folding the log if `fold` allows that.
 fn has_counts(run: &mut LockedRun<'_>, fold: FoldPolicy) -> Result<bool, StorageError> {
-    // From the start of a log, its state is kept up to date at no cost.
+    // At the start of a log, keeping its state up to date costs nothing.
     let is_empty = run.writer().len() == 0;
     if !is_empty && run.writer().job_counts().is_some() {
         return Ok(true);
@@ -150,7 +150,7 @@ fn has_counts(run: &mut LockedRun<'_>, fold: FoldPolicy) -> Result<bool, Storage
     has_state(run, fold)
 }
 
-/// Refuses what may not follow the close of a run.
+/// Rejects events that may not follow the close of a run.
 fn admit(
     handle: &RunHandle,
     is_closed: bool,
@@ -168,7 +168,7 @@ fn admit(
 /// Whether a run that another program wrote accepts events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ForeignPolicy {
-    /// It does not: the reader of that program would refuse them.
+    /// It does not, because the other program's reader would reject them.
     #[default]
     Refuse,
     /// It does.

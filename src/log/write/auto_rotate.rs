@@ -22,7 +22,7 @@ const ROTATE_LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
 type Compressing = JoinHandle<Result<Vec<Compressed>, StorageError>>;
 
-/// When a writer rotates its log, and what went wrong with that.
+/// When a writer rotates its log, and the first error of that.
 #[derive(Debug, Default)]
 pub(crate) struct AutoRotation {
     policy: Option<RotationPolicy>,
@@ -31,7 +31,7 @@ pub(crate) struct AutoRotation {
 }
 
 impl AutoRotation {
-    /// Rotates by `policy`; never if there is none.
+    /// Creates a rotation by `policy`; without a policy, it never rotates.
     pub(crate) fn new(policy: Option<RotationPolicy>) -> Self {
         Self {
             policy,
@@ -39,15 +39,15 @@ impl AutoRotation {
         }
     }
 
-    /// Returns the length of a segment that is due to be sealed, in bytes. The segment of a
-    /// closed run stays as it is.
+    /// Returns the length of a segment that must be sealed, in bytes. The segment of a closed
+    /// run is never sealed.
     pub(crate) fn is_due(&self, writer: &WriterState) -> Option<u64> {
         let policy = self.policy?;
         let is_due = writer.len() >= writer.rotate_at(policy.max_size) && !writer.is_closed();
         is_due.then(|| writer.len())
     }
 
-    /// Returns when a segment is sealed, and how long that waits for the locks.
+    /// Returns the threshold for sealing a segment, and how long a rotation waits for the locks.
     pub(crate) fn threshold(&self) -> Option<(RotationThreshold, Duration)> {
         let threshold = RotationThreshold {
             max_size: Some(self.policy?.max_size),
@@ -56,9 +56,9 @@ impl AutoRotation {
         Some((threshold, ROTATE_LOCK_TIMEOUT))
     }
 
-    /// Records the result of a rotation of a segment of `len` bytes. After a rotation, removes
-    /// and compresses sealed segments. Returns the length at which rotation is considered
-    /// again, in bytes.
+    /// Records the result of a rotation of a segment of `len` bytes. After a rotation, prunes
+    /// and compresses sealed segments. Returns the length at which to consider rotation again,
+    /// in bytes.
     pub(crate) fn record(
         &self,
         rotated: Result<Rotation, RotateError>,

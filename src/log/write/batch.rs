@@ -1,4 +1,4 @@
-//! A batch of events, what it is made from, and what became of it.
+//! A batch of events, the view that it is created from, and its result.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ pub struct LogView {
 pub enum Close {
     /// The batch leaves the run open.
     No,
-    /// The batch closes the run, and is refused if a job has not ended.
+    /// The batch closes the run, and is rejected if a job has not ended.
     Now,
     /// The batch closes the run unless a job has not ended.
     IfAllEnded,
@@ -37,7 +37,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Creates a batch without events of its own.
+    /// Creates a batch without events.
     pub fn only(close: Close) -> Self {
         let drafts = Vec::new();
         Self { drafts, close }
@@ -48,7 +48,7 @@ impl Batch {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Appended {
-    /// The lines as they are in the log, preceded by the record of a repair, if any.
+    /// The lines as they are in the log, after the record of a repair, if any.
     pub bytes: Vec<u8>,
     /// Whether the run is now closed.
     pub closed: bool,

@@ -1,5 +1,5 @@
-//! Catching up with other writers: only the sequence number and the id of the last line
-//! matter, unless a line changes more than that.
+//! Catching up with other writers: only the sequence number and the id of the last line matter,
+//! unless a line changes more than that.
 
 use super::tail::Tail;
 use crate::log::format::classify::{LineClass, classify};
@@ -9,15 +9,15 @@ use crate::log::format::job_counts::JobCounts;
 use crate::log::segment::sequence::Sequence;
 
 /// The prefixes of types that change more than the sequence number: a repair frees blocks, a
-/// close ends the run, and what may follow it carries its summary.
+/// close ends the run, and events after it carry its summary.
 const STATEFUL_TYPES: [&[u8]; 3] = [b"log_", b"run_", b"job_roll"];
 
 impl Tail {
-    /// Advances over `unread`, the bytes behind this end, if they are whole lines with
+    /// Advances over `unread`, the bytes after this end, if they are whole lines with
     /// consecutive sequence numbers that change nothing else.
     ///
-    /// Only the last line is checked in full: a damaged line before it still used up its
-    /// sequence number, and the last id is the highest, since ids rise. Returns `false`, and
+    /// Checks only the last line in full: a damaged line before it has still used its sequence
+    /// number, and the last id is the highest, because ids increase. Returns `false`, and
     /// changes nothing, if every line must be read.
     pub(crate) fn skip_plain_lines(&mut self, unread: &[u8]) -> bool {
         let Some(lines) = unread
@@ -85,14 +85,14 @@ mod tests {
         seqs.flat_map(|seq| line(seq, PLAIN)).collect()
     }
 
-    /// What a writer knows of a log whose last line has the number 6.
+    /// Returns the end of a log whose last line has the number 6.
     fn tail() -> Tail {
         let mut tail = Tail::default();
         tail.sequence.push_event(6);
         tail
     }
 
-    /// Returns what a writer knows after it has read every new line.
+    /// Returns the end of the log after reading every new line.
     fn advanced(news: &[u8]) -> Tail {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(news).unwrap();
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_news_are_passed_over() {
+    fn plain_lines_are_skipped() {
         let mut tail = tail();
         assert!(tail.skip_plain_lines(&lines(7..23)));
         assert!(same(&tail, &advanced(&lines(7..23))));

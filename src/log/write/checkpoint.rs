@@ -18,13 +18,13 @@ pub(crate) fn checkpoint(
         Draft::reserved(run, &LogRotated { sealed, state })
     };
     match draft(state) {
-        // The sealed segments still have what such a checkpoint leaves out.
+        // The sealed segments still have the part that this checkpoint omits.
         Err(DraftError::TooLong { .. }) => draft(&state.truncated()?),
         made => made,
     }
 }
 
-/// Creates the record that the checkpoint before it may lack events of `file`.
+/// Creates the record that the previous checkpoint may lack events of `file`.
 pub(crate) fn loss_record(
     run: &RunId,
     file: &str,

@@ -1,4 +1,4 @@
-//! What the close of a run refuses, allows and leaves behind.
+//! What closing a run rejects, allows and leaves behind.
 
 use crate::log::format::payload::{JobEnded, RollbackStarted};
 use crate::log::test_log::TestLog;
@@ -142,7 +142,7 @@ fn shrunk_file_is_preallocated_again() {
 }
 
 #[test]
-fn closing_gives_back_what_was_reserved() {
+fn closing_releases_reserved_blocks() {
     let open = TestLog::with_notes(1);
     let reserved = blocks(&open);
     assert!(blocks(&closed_with_one_job()) <= reserved.min(16 << 10));

@@ -1,5 +1,4 @@
-//! Commit delay: yielding to writers that are about to write, so that one sync covers them
-//! too.
+//! Commit delay: yielding to writers that are about to write, so that one sync covers them too.
 
 use std::sync::Mutex;
 use std::thread;
@@ -7,21 +6,21 @@ use std::time::{Duration, Instant};
 
 use crate::sync::lock;
 
-/// The longest useful yield. A dozen other writers take no longer until they wait for their
-/// syncs. If a yield takes longer, the CPU went to unrelated work.
+/// How long a useful yield takes at most. A dozen other writers need no longer until they wait
+/// for their syncs. If a yield takes longer, unrelated work got the CPU.
 const MAX_YIELD: Duration = Duration::from_millis(2);
-/// Yields to unrelated work take at most this fraction of the time.
+/// The ratio of the pause after a useless yield to the duration of the yield.
 const BACKOFF_FACTOR: u32 = 100;
 
-/// When it is worthwhile to yield.
+/// The time at which yielding is worthwhile again.
 #[derive(Debug, Default)]
 pub(crate) struct CommitDelay {
-    /// The end of the pause after a yield that was not.
+    /// The end of the pause after a yield that took too long.
     not_before: Mutex<Option<Instant>>,
 }
 
 impl CommitDelay {
-    /// Yields the CPU once, unless that recently took too long.
+    /// Yields the CPU once, unless a yield recently took too long.
     pub(crate) fn yield_before_sync(&self) {
         let started = Instant::now();
         if self.is_due(started) {

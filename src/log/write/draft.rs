@@ -1,4 +1,4 @@
-//! An event on its way into the log.
+//! An event that is not in the log yet.
 
 use serde::Serialize;
 
@@ -23,8 +23,8 @@ impl Draft {
     /// `run_id` and `job_id`.
     ///
     /// # Errors
-    /// The payload is not a JSON object, its line would be over the limit, or only the log
-    /// itself writes events of this type.
+    /// The payload is not a JSON object, its line would exceed the limit, or only the log itself
+    /// writes events of this type.
     pub fn new<P: EventPayload>(
         run: &RunId,
         job: Option<&JobId>,
@@ -38,11 +38,11 @@ impl Draft {
         Self::with_type(kind, run, job, payload)
     }
 
-    /// Creates a `note` about `name`, with any data that can be JSON.
+    /// Creates a `note` about `name`, with any data that can be serialized as JSON.
     ///
     /// # Errors
-    /// The name or the data contains a NUL, the data is nested deeper than 100 levels or
-    /// cannot be JSON, or the line would be over the limit.
+    /// The name or the data contains a NUL, the data is nested more than 100 levels deep or
+    /// cannot be serialized, or the line would exceed the limit.
     pub fn note(
         run: &RunId,
         job: Option<&JobId>,
@@ -62,7 +62,7 @@ impl Draft {
     /// Creates an event of `run` that only the log itself writes.
     ///
     /// # Errors
-    /// The payload is not a JSON object, or its line would be over the limit.
+    /// The payload is not a JSON object, or its line would exceed the limit.
     pub(crate) fn reserved<P: EventPayload>(run: &RunId, payload: &P) -> Result<Self, DraftError> {
         Self::with_type(P::TYPE, run, None, payload)
     }
@@ -70,14 +70,14 @@ impl Draft {
     /// Creates an event of `run` from any object, such as a payload that was masked.
     ///
     /// # Errors
-    /// The payload is not a JSON object, or its line would be over the limit.
+    /// The payload is not a JSON object, or its line would exceed the limit.
     pub(crate) fn with_type(
         kind: EventType,
         run: &RunId,
         job: Option<&JobId>,
         payload: &impl Serialize,
     ) -> Result<Self, DraftError> {
-        // The type and the ids contain nothing to escape.
+        // The type and the ids contain no characters to escape.
         let mut body = Vec::with_capacity(512);
         let mut push = |text: &str| body.extend_from_slice(text.as_bytes());
         push("\"type\":\"");

@@ -21,7 +21,7 @@ use crate::volume::{RunId, parse_ts};
 pub(crate) struct EncodedBatch {
     /// The lines.
     pub bytes: Vec<u8>,
-    /// Where each line ends in `bytes`.
+    /// The end of each line in `bytes`.
     pub ends: Vec<usize>,
     /// Whether the batch is written even on a full disk.
     pub essential: bool,
@@ -33,7 +33,7 @@ pub(crate) struct EncodedBatch {
     pub uncertain: bool,
 }
 
-/// Encodes events behind the known end of a log.
+/// An encoder of events after the known end of a log.
 pub(crate) struct Encoder<'a> {
     /// The run.
     pub run: &'a RunId,
@@ -54,11 +54,11 @@ pub(crate) struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
-    /// Assigns sequence numbers, ids and the time `ts` to the events, and adds them to the
-    /// known end of the log.
+    /// Assigns sequence numbers, ids and the time `ts` to the events, and advances the known end
+    /// of the log.
     ///
     /// # Errors
-    /// The batch is refused.
+    /// The batch is rejected.
     pub(crate) fn encode(
         mut self,
         ts: &str,
@@ -140,7 +140,7 @@ impl Encoder<'_> {
         *self.last_id = Some(id);
 
         let after_close = draft.kind().may_follow_close() && tail.summary.is_some();
-        // What the line carries beside its payload.
+        // The fields of the line in addition to its payload.
         let mut fields = Vec::new();
         if self.state.is_some() || after_close || draft.kind() == EventType::RunClosed {
             let end = batch.bytes.len() - 1;
@@ -186,8 +186,8 @@ impl Encoder<'_> {
     }
 }
 
-/// Returns an id above `last` that encodes the time, in milliseconds since the epoch, as far
-/// as that allows; `None` if there is none.
+/// Returns an id greater than `last` that encodes the time, in milliseconds since the epoch, if
+/// possible; `None` if there is no greater id.
 fn next_id(last: Option<Ulid>, now_ms: u64) -> Option<Ulid> {
     match last {
         Some(last) if now_ms <= last.timestamp_ms() => last.increment().ok().or_else(|| {
@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_monotonic_when_clock_steps_back() {
+    fn ids_increase_when_clock_is_set_back() {
         let full = |ms| Ulid::from_parts(ms, u128::MAX);
         let future = 1 << 45;
         for last in [

@@ -50,8 +50,8 @@ pub(crate) fn newest_sealed(handle: &RunHandle) -> Result<Option<Segment>, Stora
     segment_set::open_newest_sealed(handle.dir())
 }
 
-/// Makes sure that no sequence number of a sealed segment is assigned again, even if an
-/// older file was put in the place of the active segment.
+/// Ensures that no sequence number of a sealed segment is assigned again, even if an older file
+/// replaced the active segment.
 fn resume_after_sealed(
     handle: &RunHandle,
     segment: &ActiveSegment,

@@ -1,7 +1,7 @@
-//! Whether another program closed the run that it started.
+//! The end of a run that another program started and closed.
 //!
 //! omne-cli ends a run with a line that no line of runlog repeats, so all lines of other
-//! programs have to be looked at. Each is looked at once.
+//! programs have to be searched. Each is searched once.
 
 use std::sync::Arc;
 
@@ -21,9 +21,9 @@ const END_TYPES: [&str; 2] = ["pipe.completed", "pipe.aborted"];
 /// The search for the end of a run in the lines of other programs.
 #[derive(Debug, Default)]
 pub(crate) struct ForeignEnd {
-    /// Whether another program started the run, once that was looked at.
+    /// Whether another program started the run, once that is known.
     is_foreign_run: Option<bool>,
-    /// How far the segment was searched, in bytes.
+    /// The end of the searched part of the segment, in bytes.
     searched: u64,
     found: bool,
 }
@@ -75,8 +75,8 @@ fn ends_run(line: &[u8]) -> bool {
             .is_some_and(|head| head.ts.is_some() && END_TYPES.contains(&head.kind.as_str()))
 }
 
-/// Returns whether the first event of the run is that of another program. A log with sealed
-/// segments started with runlog, since no other is rotated.
+/// Returns whether the first event of the run belongs to another program. A log with sealed
+/// segments was started by runlog, because no other log is rotated.
 fn is_foreign_run(handle: &RunHandle, segment: &ActiveSegment) -> Result<bool, StorageError> {
     if segment_set::names(handle.dir())?.len() > 1 {
         return Ok(false);
@@ -116,7 +116,7 @@ mod tests {
         omne("pipe.started", r#","pipe":"p""#)
     }
 
-    /// More lines than are read under the locks.
+    /// Returns more lines than are read under the locks.
     fn many() -> Vec<u8> {
         let line = omne("node.started", r#","node_id":"n","kind":"bash""#);
         line.repeat((2 << 20) / line.len())
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn end_by_another_program_is_found_wherever_it_is() {
+    fn end_by_another_program_is_found_anywhere() {
         let end = omne("pipe.completed", "");
         let is_closed = |lines: &[Vec<u8>]| match emit(lines) {
             Ok(_) => false,
@@ -141,7 +141,7 @@ mod tests {
         assert!(is_closed(&[started(), end.clone(), many()]));
         assert!(is_closed(&[started(), many(), end.clone(), many()]));
         assert!(!is_closed(&[started(), many()]));
-        // The text of the type does not make an end, nor does a pipe in a run of runlog.
+        // The name of the type alone does not end a run, nor does a pipe in a run of runlog.
         let node = omne("node.started", r#","node_id":"pipe.completed","kind":"x""#);
         assert!(!is_closed(&[started(), node]));
         let ours = written(0, PLAIN);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_searched_once_and_within_the_limit() {
+    fn lines_are_searched_once_within_limit() {
         let it = TestLog::new();
         let log = it.log();
         fs::write(it.active(), [started(), many()].concat()).unwrap();

@@ -1,9 +1,9 @@
 //! Group commit: writers that wait for a sync share one.
 //!
-//! Threads of one process share an open file, and the kernel reports a failed writeback to
-//! only one of them. So all durability requests go through here. One sync covers every write
-//! that preceded it, and if it fails, it fails permanently for all of them: the kernel may
-//! have dropped the pages, and a second sync would report success (fsync(2)).
+//! Threads of one process share an open file, and the kernel reports a failed writeback to only
+//! one of them, so all sync requests go through here. One sync covers every write before it, and
+//! if it fails, it fails permanently for all of them: the kernel may have dropped the pages, and
+//! a second sync would report success (`fsync(2)`).
 
 use std::io;
 use std::path::Path;
@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::log::error::SyncError;
 use crate::sync::lock;
 
-/// The writes to a file, or the names created in a directory, counted in tickets, and how far
-/// they are synced.
+/// The writes to a file, or the names created in a directory, counted in tickets, and the part
+/// that is synced.
 #[derive(Debug, Default)]
 pub(crate) struct GroupCommit {
     written: AtomicU64,
@@ -25,7 +25,7 @@ pub(crate) struct GroupCommit {
 struct SyncedUpTo {
     /// The highest ticket that a sync covered.
     upto: u64,
-    /// A sync failed for the tickets above the first number, up to the second.
+    /// The tickets of a failed sync: those above the first number, up to the second.
     failed: Option<(u64, u64)>,
 }
 

@@ -18,10 +18,11 @@ use crate::log::lock::file_lock::{FileLockGuard, LockDeadline};
 use crate::log::segment::preallocate;
 use crate::volume::{Dir, FileKey, IoContext, RunId, Volume, VolumeError, copy_access, layout};
 
-/// How often the active segment may be replaced while a writer waits for its lock.
+/// The maximum number of times that the active segment may be replaced while a writer waits for
+/// its lock.
 const MAX_OPENS: u32 = 100;
 
-/// An open run: everything about it that does not change from one append to the next.
+/// An open run: everything that does not change from one append to the next.
 #[derive(Debug)]
 pub(crate) struct RunHandle {
     root: Dir,
@@ -41,7 +42,7 @@ pub(crate) struct RunHandle {
     paths: RunPaths,
 }
 
-/// Paths that are built once, because an append must not spend its time on that.
+/// Paths that are built only once, because an append must not spend time on that.
 #[derive(Debug)]
 struct RunPaths {
     /// The directory of the run, from the root of the volume.
@@ -52,7 +53,7 @@ struct RunPaths {
     active: PathBuf,
 }
 
-/// The lock of the run itself, which excludes everything but appends to a segment that is
+/// The lock of the run itself, which excludes everything except appends to a segment that is
 /// already open.
 #[derive(Debug)]
 pub(crate) struct RunLock<'a> {
@@ -63,7 +64,7 @@ pub(crate) struct RunLock<'a> {
 pub(crate) type LockedSegment = (Arc<ActiveSegment>, FileLockGuard<Arc<File>>);
 
 impl RunHandle {
-    /// Opens the lock file of the run in `dir`, and creates it if it is missing.
+    /// Opens the lock file of the run in `dir`, and creates it if it does not exist.
     ///
     /// # Errors
     /// The lock file cannot be opened.
@@ -78,7 +79,7 @@ impl RunHandle {
         let stat = rustix::fs::fstat(&lock).at("stat", dir.path().join(layout::LOCK))?;
         let paths = RunPaths {
             run: layout::run_dir(run),
-            // An id has no NUL. An empty name would not resolve.
+            // An id contains no NUL. An empty name would not resolve.
             active_of_run: CString::new(layout::active_of(run)).unwrap_or_default(),
             lock: dir.path().join(layout::LOCK),
             active: dir.path().join(layout::ACTIVE),
@@ -131,20 +132,20 @@ impl RunHandle {
         &self.paths.lock
     }
 
-    /// Takes the lock of the run and checks that the run is still there.
+    /// Takes the lock of the run and checks that the run still exists.
     ///
     /// # Errors
-    /// The lock stayed taken, or the run was removed.
+    /// Another process kept the lock, or the run was removed.
     pub(crate) fn lock_run(&self, deadline: LockDeadline) -> Result<RunLock<'_>, StorageError> {
         let guard = file_lock::exclusive(&self.lock, &self.paths.lock, deadline)?;
         self.check_not_replaced()?;
         Ok(RunLock { _guard: guard })
     }
 
-    /// Takes the lock of the run if that is possible without waiting.
+    /// Takes the lock of the run if no other process holds it.
     ///
     /// # Errors
-    /// The run was removed, or the file system has no locks.
+    /// The run was removed, or the file system does not support locks.
     pub(crate) fn try_lock_run(&self) -> Result<Option<RunLock<'_>>, StorageError> {
         let Some(guard) = file_lock::try_exclusive(&self.lock, &self.paths.lock)? else {
             return Ok(None);
@@ -154,8 +155,7 @@ impl RunHandle {
     }
 
     /// Checks, from the root of the volume down, that the open directory and lock file still
-    /// have their names. Otherwise the run was removed, and an event written now would be
-    /// lost.
+    /// have their names. Otherwise the run was removed, and a new event would be lost.
     ///
     /// # Errors
     /// The run was removed or replaced.
@@ -173,18 +173,18 @@ impl RunHandle {
         })
     }
 
-    /// Returns the length in bytes of `segment` if it still is the active segment of the run
-    /// by its full name below the directory of the runs; `None` if the slow path must check.
+    /// Returns the length in bytes of `segment` if it is still the active segment of the run by
+    /// its full name below the directory of the runs; `None` if the slow path must check.
     ///
-    /// From the directory of the run itself the name would still resolve after gc moved the
+    /// From the directory of the run itself, the name would still resolve after gc moved the
     /// directory to the trash.
     pub(crate) fn current_len(&self, segment: &ActiveSegment) -> Option<u64> {
         let found = self.runs().peek_meta(&self.paths.active_of_run)?;
         (found.key == segment.key() && found.links == 1).then_some(found.len)
     }
 
-    /// Opens the active segment; returns `None` if there is none. Returns `held` itself if
-    /// it still is the active segment.
+    /// Opens the active segment; returns `None` if there is none. Returns `held` itself if it is
+    /// still the active segment.
     ///
     /// # Errors
     /// The file cannot be opened for writing.
@@ -195,7 +195,7 @@ impl RunHandle {
         if let Some(segment) = held
             && let Some(stat) = self.dir.stat(layout::ACTIVE)?
             && segment.key() == FileKey::from(&stat)
-            // A file with a second link is opened again, and so refused.
+            // A file with a second link is opened again, which rejects it.
             && stat.st_nlink == 1
         {
             return Ok(Some(Arc::clone(segment)));
@@ -210,7 +210,7 @@ impl RunHandle {
     /// Locks the active segment, and creates it if there is none.
     ///
     /// # Errors
-    /// The lock stayed taken, or the file cannot be opened or created.
+    /// Another process kept the lock, or the file cannot be opened or created.
     pub(crate) fn lock_active(
         &self,
         held: Option<&Arc<ActiveSegment>>,
@@ -220,7 +220,7 @@ impl RunHandle {
         for _ in 0..MAX_OPENS {
             let Some(segment) = self.open_active(held)? else {
                 match self.create_active() {
-                    // Another program, which knows nothing of the run's lock, was faster.
+                    // Another program, which does not use the run's lock, created it first.
                     Err(StorageError::Volume(e))
                         if e.io_kind() == Some(io::ErrorKind::AlreadyExists) => {}
                     created => return created,
@@ -239,8 +239,8 @@ impl RunHandle {
         })
     }
 
-    /// Creates the active segment. It is locked before it gets its name, so that no writer,
-    /// not even one that knows only the lock of the segment, gets in between.
+    /// Creates the active segment. It is locked before it gets its name, so that no writer can
+    /// append first, not even one that uses only the lock of the segment.
     fn create_active(&self) -> Result<LockedSegment, StorageError> {
         let name = layout::temp_segment_name(layout::ACTIVE, &fresh_ulid());
         let path = self.dir.path().join(&name);
@@ -260,8 +260,8 @@ impl RunHandle {
         Ok((self.adopt(file)?, guard))
     }
 
-    /// Gives a new active segment the owner and mode of the newest sealed one, which it
-    /// follows after a rotation that was cut off.
+    /// Gives a new active segment the owner and mode of the newest sealed one, which it follows
+    /// after an interrupted rotation.
     fn copy_access_of_sealed(&self, file: &File) -> Result<(), StorageError> {
         let names = self.dir.names()?;
         let sealed = names.iter().filter_map(|name| {
@@ -283,13 +283,12 @@ impl RunHandle {
     /// The identity of the file cannot be read.
     pub(crate) fn adopt(&self, file: Arc<File>) -> Result<Arc<ActiveSegment>, StorageError> {
         let segment = ActiveSegment::new(file, &self.paths.active)?;
-        // Its maker may have died before it synced the name.
+        // The process that created it may have died before it synced the name.
         self.names.record_write();
         Ok(Arc::new(segment))
     }
 
-    /// Makes what was written to `segment` up to `ticket` durable, and the names that lead
-    /// to it.
+    /// Makes the writes to `segment` up to `ticket` durable, and the names that lead to it.
     ///
     /// # Errors
     /// A sync failed, now or earlier.

@@ -19,9 +19,9 @@ use crate::log::state::run_state::RunState;
 
 /// A run with its active segment locked. Dropping it releases the locks.
 ///
-/// The lock of the segment alone excludes every other appender. A process that renames,
-/// replaces or removes a segment also holds the lock of the run, so a writer that finds its
-/// segment under its name needs no other lock.
+/// The lock of the segment alone excludes every other appender. A process that renames, replaces
+/// or removes a segment also holds the lock of the run, so a writer whose segment still has its
+/// name needs no other lock.
 #[derive(Debug)]
 pub(crate) struct LockedRun<'a> {
     handle: &'a RunHandle,
@@ -29,17 +29,17 @@ pub(crate) struct LockedRun<'a> {
     segment: Arc<ActiveSegment>,
     /// The length of the segment when it was locked, in bytes.
     len: u64,
-    // Dropped in this order: a waiting writer then finds the lock of the segment free.
+    // Dropped in this order, so that a waiting writer finds the lock of the segment free.
     _segment_lock: FileLockGuard<Arc<File>>,
     _run_lock: Option<RunLock<'a>>,
 }
 
 impl<'a> LockedRun<'a> {
-    /// Locks the run for an append: only the segment if this writer knows it and it still
-    /// has its name, otherwise everything.
+    /// Locks the run for an append: only the segment if this writer knows it and it still has
+    /// its name, otherwise both locks.
     ///
     /// # Errors
-    /// A lock stayed taken, or the run was removed.
+    /// Another process kept a lock, or the run was removed.
     pub(crate) fn lock(
         handle: &'a RunHandle,
         writer: &'a mut WriterState,
@@ -83,7 +83,7 @@ impl<'a> LockedRun<'a> {
         self.handle
     }
 
-    /// Returns what this writer knows about the log.
+    /// Returns the state of this writer.
     pub(crate) fn writer(&mut self) -> &mut WriterState {
         self.writer
     }
@@ -113,11 +113,11 @@ impl<'a> LockedRun<'a> {
             .is_closed_by_any(self.handle, &self.segment, limit)
     }
 
-    /// Makes the segment start and end as it must before an append, and returns the lines
-    /// that record how.
+    /// Makes the segment start and end as required before an append, and returns the lines that
+    /// record the changes.
     ///
-    /// The lines are written at once: the batch that follows may still be refused, and a
-    /// repair must be recorded anyway.
+    /// The lines are written at once: the following batch may still be rejected, but a repair
+    /// must be recorded anyway.
     ///
     /// # Errors
     /// The segment cannot be repaired.
@@ -140,10 +140,10 @@ impl<'a> LockedRun<'a> {
         self.writer.state_or_fold(self.handle)
     }
 
-    /// Encodes a batch behind the end of the log.
+    /// Encodes a batch after the end of the log.
     ///
     /// # Errors
-    /// The batch is refused.
+    /// The batch is rejected.
     pub(crate) fn encode(
         &mut self,
         drafts: &[Draft],
@@ -161,15 +161,15 @@ impl<'a> LockedRun<'a> {
     }
 }
 
-/// A run with both its locks held, whose segments may be renamed and replaced.
+/// A run with both of its locks held, whose segments may be renamed and replaced.
 #[derive(Debug)]
 pub(crate) struct ExclusiveRun<'a>(LockedRun<'a>);
 
 impl<'a> ExclusiveRun<'a> {
-    /// Locks the run and its active segment, and creates the segment if it is missing.
+    /// Locks the run and its active segment, and creates the segment if it does not exist.
     ///
     /// # Errors
-    /// A lock stayed taken, or the run was removed.
+    /// Another process kept a lock, or the run was removed.
     pub(crate) fn lock(
         handle: &'a RunHandle,
         writer: &'a mut WriterState,
@@ -193,8 +193,8 @@ impl DerefMut for ExclusiveRun<'_> {
     }
 }
 
-/// Locks the segment that the writer knows; returns `None` if it no longer is the active one,
-/// or if the whole path must be checked.
+/// Locks the segment that the writer knows; returns `None` if it is no longer the active one, or
+/// if the whole path must be checked.
 fn lock_known_segment(
     handle: &RunHandle,
     writer: &mut WriterState,
@@ -207,7 +207,7 @@ fn lock_known_segment(
     let guard = deadline.poll(path, || {
         match file_lock::try_exclusive(Arc::clone(segment.file()), path)? {
             Some(guard) => Ok(Some(Some(guard))),
-            // It was sealed, and may stay locked while it is compressed.
+            // It was sealed, and may stay locked during its compression.
             None if handle.current_len(segment).is_none() => Ok(Some(None)),
             None => Ok(None),
         }

@@ -1,5 +1,5 @@
-//! Random histories of writers and accidents, held against a simple model: what was
-//! acknowledged and not destroyed is read back, in order, and no number is used twice.
+//! Random histories of writers and accidents, compared with a simple model: acknowledged events
+//! that were not destroyed can be read, in order, and no number is used twice.
 
 use proptest::prelude::*;
 
@@ -8,14 +8,14 @@ use crate::log::*;
 
 #[derive(Debug, Clone)]
 enum Op {
-    /// A batch of so many notes by writer 0, 1 or 2.
+    /// A batch of notes by writer 0, 1 or 2, and their number.
     Append(usize, usize),
-    /// The file ends at this part of its length now, and either all writers are gone
-    /// with the rest, or all see it. (One that slept while others made the file just as
-    /// long as before would not.)
+    /// The file is cut at this part of its length. Either all writers end, or all of them
+    /// notice. (A writer that sleeps while others make the file just as long as before would not
+    /// notice.)
     Cut(prop::sample::Index, bool),
     Garbage(Vec<u8>),
-    /// Lines from the first on, so many, copied to the end.
+    /// The first line to copy to the end, and the number of lines.
     Copy(prop::sample::Index, usize),
     /// A new writer starts.
     Reopen(usize),
@@ -37,7 +37,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// The lines that were acknowledged and still stand, with where they end.
+/// The acknowledged lines that remain in the log, with their ends.
 #[derive(Default)]
 struct Model {
     lines: Vec<(usize, String)>,
@@ -46,7 +46,7 @@ struct Model {
 impl Model {
     fn append(&mut self, it: &TestLog, appended: &Appended) {
         let bytes = it.bytes();
-        // The lines reported as written are the last ones.
+        // The lines that were reported as written are the last ones.
         assert!(bytes.ends_with(&appended.bytes));
         let start = bytes.len() - appended.bytes.len();
         let mut from = 0;
@@ -58,8 +58,8 @@ impl Model {
     }
 
     fn cut(&mut self, len: usize) {
-        // A line without its `\n` is whole again after the next append; until then it is
-        // in flight.
+        // A line without its `\n` is whole again after the next append. Until then it is in
+        // flight.
         self.lines.retain(|(end, _)| *end <= len + 1);
     }
 }
@@ -92,7 +92,7 @@ fn play(ops: Vec<Op>) {
                 }
             }
             Op::Garbage(garbage) => {
-                // Glued to a line that lacks its `\n`, it destroys that one.
+                // Garbage after a line without its `\n` destroys that line.
                 if garbage[0] != b'\n' {
                     model.lines.retain(|(end, _)| *end <= bytes.len());
                 }
@@ -119,7 +119,7 @@ fn play(ops: Vec<Op>) {
             Op::Reopen(w) => writers[w] = it.log(),
         }
     }
-    // One more makes the end whole.
+    // One more append makes the end whole.
     let last = it.log().append(&[it.note(n)], Durability::Process).unwrap();
     model.append(&it, &last);
 
@@ -129,7 +129,7 @@ fn play(ops: Vec<Op>) {
     let read: Vec<&String> = found.lines.iter().collect();
     assert_eq!(read, expected, "damage: {:?}", found.damage);
     assert!(it.bytes().ends_with(b"\n"));
-    // All writers agree on what comes next.
+    // All writers agree on the next event.
     for log in &writers {
         it.add(log, 0);
     }

@@ -1,4 +1,4 @@
-//! The append protocol: which locks protect what, and what a replacement keeps.
+//! The append protocol: which locks protect what, and the properties that a replaced file keeps.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -17,7 +17,7 @@ fn seal(log: &RunLog) -> Sealed {
     rotation.into_result().unwrap()
 }
 
-/// Owner, group and mode.
+/// Returns the owner, group and mode of a file.
 fn access(it: &TestLog, name: &str) -> (u32, u32, u32) {
     let meta = fs::metadata(it.path(name)).unwrap();
     (meta.uid(), meta.gid(), meta.mode() & 0o7777)
@@ -36,14 +36,14 @@ fn rotation_keeps_owner_group_and_mode() {
     assert_eq!(access(&it, layout::ACTIVE), wanted);
     compress_sealed(log.dir()).unwrap();
     assert_eq!(access(&it, &layout::compressed(&sealed.file)), wanted);
-    // A rotation that was cut off leaves no active segment.
+    // An interrupted rotation leaves no active segment.
     fs::remove_file(it.active()).unwrap();
     it.add(&it.log(), 1);
     assert_eq!(access(&it, layout::ACTIVE), wanted);
 }
 
 #[test]
-fn append_needs_only_the_segment_lock() {
+fn append_needs_only_segment_lock() {
     let it = TestLog::with_notes(1);
     let log = it.log();
     it.add(&log, 1);
@@ -54,7 +54,7 @@ fn append_needs_only_the_segment_lock() {
 }
 
 #[test]
-fn discard_leaves_a_run_that_another_process_uses() {
+fn discard_leaves_run_in_use() {
     let it = TestLog::new();
     let (discarded, other) = (it.log(), it.log());
     it.add(&other, 1);
@@ -77,7 +77,7 @@ fn discard_leaves_a_run_that_another_process_uses() {
 }
 
 #[test]
-fn job_is_counted_without_a_fold() {
+fn job_is_counted_without_fold() {
     let it = TestLog::with_notes(0);
     let log = it.log();
     for job in ["a", "b"] {
@@ -113,7 +113,7 @@ fn job_is_counted_without_a_fold() {
 }
 
 #[test]
-fn damaged_tail_makes_a_writer_fold() {
+fn damaged_tail_makes_writer_fold() {
     let it = TestLog::with_notes(0);
     let log = it.log();
     log.append(&[it.submitted("a")], Durability::Process)
@@ -173,15 +173,15 @@ fn run_is_found_while_it_is_rotated_and_pruned() {
 }
 
 #[test]
-fn pruning_does_not_hold_the_lock_between_segments() {
+fn pruning_releases_lock_between_segments() {
     let it = TestLog::with_notes(1);
     let log = it.log();
     for n in 0..3 {
         it.add(&log, n);
         seal(&log);
     }
-    // One segment is locked, as if it were being compressed: pruning stops there and keeps
-    // no lock.
+    // One segment is locked, as if it were being compressed. Pruning stops there and keeps no
+    // lock.
     let second = segment_names(&it)[1].clone();
     let busy = fs::File::open(it.path(&second)).unwrap();
     busy.lock().unwrap();

@@ -1,5 +1,5 @@
-//! Pruning: old sealed segments are removed, but only those before a complete checkpoint that
-//! is on disk, so that the state of the run never depends on what is gone.
+//! Pruning: removal of old sealed segments, but only those before a complete checkpoint on disk,
+//! so that the state of the run never depends on removed segments.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -13,10 +13,10 @@ use crate::log::segment::segment_file::Segment;
 use crate::log::segment::segment_set;
 use crate::volume::{Dir, FileKey, IoContext, layout};
 
-/// Which sealed segments are removed, oldest first.
+/// Which sealed segments to remove, oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PruneLimit {
-    /// All but the newest of this number.
+    /// All except this number of the newest ones.
     AllBut(usize),
     /// Those whose last event is older than this.
     OlderThan(Timestamp),
@@ -52,7 +52,7 @@ pub fn plan_prune_after_rotation(
     let Some(active) = segments.pop_if(|s| s.first_seq.is_none()) else {
         return Ok(Vec::new());
     };
-    // The checkpoint behind which they are removed does not exist yet.
+    // The checkpoint that comes after the removed segments does not exist yet.
     let sealed = segments.len() + 1;
     let count = match limit {
         PruneLimit::AllBut(keep) => sealed.saturating_sub(keep),
@@ -70,8 +70,8 @@ fn pruned(segment: &Segment) -> PrunedSegment {
 }
 
 fn eligible_segments(segments: &[Segment], limit: PruneLimit) -> impl Iterator<Item = &Segment> {
-    // Nothing behind the newest complete checkpoint is removed, nor a segment to which
-    // another program may have written.
+    // Never remove a segment after the newest complete checkpoint, or one to which another
+    // program may have written.
     let newest = (1..segments.len()).rev().find(|&at| {
         segments
             .get(at)
@@ -98,11 +98,11 @@ fn eligible_segments(segments: &[Segment], limit: PruneLimit) -> impl Iterator<I
 /// Removes the sealed segments that `limit` selects, oldest first. Stops at one that is being
 /// compressed.
 ///
-/// What may be removed is found, and every removal synced, without the lock of the run:
-/// hundreds of syncs take longer than appenders wait for it.
+/// Finds the segments and syncs every removal without the lock of the run: hundreds of syncs
+/// take longer than appenders wait for it.
 ///
 /// # Errors
-/// The lock stayed taken, or a file cannot be removed. What remains is a log without a hole.
+/// Another process kept the lock, or a file cannot be removed. The remaining log has no hole.
 pub(crate) fn prune(
     handle: &RunHandle,
     limit: PruneLimit,
@@ -116,7 +116,7 @@ pub(crate) fn prune(
         if !remove(handle, segment)? {
             break;
         }
-        // Before the next one is removed: a power loss must not leave a hole.
+        // Sync before removing the next one: a power loss must not leave a hole.
         handle.dir().sync()?;
         removed.push(pruned(segment));
     }
@@ -144,7 +144,7 @@ fn remove(handle: &RunHandle, segment: &Segment) -> Result<bool, StorageError> {
     Ok(is_current)
 }
 
-/// Makes the checkpoint durable on which the state rests from now on.
+/// Makes the checkpoint durable on which the state depends from now on.
 fn sync_checkpoint(dir: &Dir, segments: &[Segment]) -> Result<(), StorageError> {
     if let Some(active) = segments.iter().find(|s| s.first_seq.is_none()) {
         active.open()?.file.sync_all().at("sync", &active.path)?;

@@ -1,5 +1,5 @@
-//! Recovery before an append: a torn end is repaired, and a rotation that was cut off is
-//! completed with its checkpoint.
+//! Recovery before an append: a torn end is repaired, and an interrupted rotation is completed
+//! with its checkpoint.
 
 use super::active_segment::ActiveSegment;
 use super::checkpoint::{checkpoint, loss_record};
@@ -17,8 +17,8 @@ use crate::log::segment::line_reader::read_span;
 use crate::log::segment::{segment_file, segment_set};
 use crate::volume::{Dir, IoContext, layout};
 
-/// Returns whether the next writer has to repair the run in `dir`: a torn end, or a rotation
-/// that was cut off.
+/// Returns whether the next writer has to repair the run in `dir`: a torn end, or an interrupted
+/// rotation.
 ///
 /// # Errors
 /// The directory or the active segment cannot be read.
@@ -34,7 +34,7 @@ pub fn needs_repair(dir: &Dir) -> Result<bool, StorageError> {
     Ok(read_span(&file, last, len).at("read", &path)? != b"\n")
 }
 
-/// Makes the segment end with a whole line. Returns the events that record how, if any.
+/// Makes the segment end with a whole line. Returns the events that record the repair, if any.
 ///
 /// # Errors
 /// The segment cannot be repaired.
@@ -57,7 +57,7 @@ pub(crate) fn recover_tail(
 /// Returns the event that records the loss of events that this writer had appended, if any.
 ///
 /// # Errors
-/// The event cannot be made.
+/// The event cannot be created.
 pub(crate) fn record_loss(
     handle: &RunHandle,
     writer: &mut WriterState,
@@ -95,12 +95,12 @@ fn repair_tail(
     })
 }
 
-/// Returns the checkpoint of a log whose active segment is missing or empty behind a sealed
-/// one, because a rotation was cut off. The writer already continues from the sealed one's
-/// end.
+/// Returns the checkpoint of a log whose active segment is missing or empty after a sealed one,
+/// because a rotation was interrupted. The writer already continues from the end of the sealed
+/// one.
 ///
-/// A segment is compressed only once its rotation is complete. Behind such a one the active
-/// segment was removed, which is recorded.
+/// A segment is compressed only after its rotation is complete. If the sealed one is compressed,
+/// the active segment was removed, which is recorded.
 fn checkpoint_after_sealed(
     handle: &RunHandle,
     writer: &mut WriterState,

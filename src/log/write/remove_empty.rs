@@ -1,4 +1,4 @@
-//! Removing the directory of a run that has no event.
+//! Removing the directory of a run without events.
 
 use super::handle::RunHandle;
 use crate::log::error::StorageError;
@@ -6,9 +6,9 @@ use crate::log::lock::file_lock;
 use crate::log::segment::segment_set;
 use crate::volume::{Dir, layout};
 
-/// Removes the directory of a run without events, under its locks and without waiting for
-/// them. Another process may have started the run already, since its id is known. Whatever
-/// remains is left to gc.
+/// Removes the directory of a run without events, under its locks but without waiting for them.
+/// Another process may have started the run already, because its id is known. gc removes
+/// whatever remains.
 pub(crate) fn remove_if_empty(handle: &RunHandle) {
     // If the directory cannot be removed, it remains as a run that was never started.
     drop(try_remove(handle));

@@ -1,8 +1,8 @@
 //! Repair of a segment that does not end in `\n`.
 //!
-//! The fragment is never thrown away: it is copied to `quarantine/`, synced, and only then
-//! cut. If it cannot be copied, it is ended with `\n` and remains as one damaged line. Either
-//! way, the file is JSON Lines again for every other record.
+//! The fragment is never discarded: it is copied to `quarantine/`, synced, and only then cut. If
+//! it cannot be copied, `\n` is appended and it remains as one damaged line. Either way, every
+//! other record of the file is valid JSON Lines again.
 
 use std::fs::File;
 use std::io;
@@ -19,11 +19,11 @@ use crate::log::format::payload::{LogRepaired, RepairAction};
 use crate::log::segment::line_reader::read_span;
 use crate::volume::{Dir, IoContext, VolumeError, layout};
 
-/// How a fragment was repaired.
+/// The repair of a fragment.
 pub(crate) enum TailRepair {
-    /// It lacked only its `\n` and is a whole line now.
+    /// The fragment lacked only its `\n` and is now a whole line.
     Completed,
-    /// It was damaged, and the log must record the repair.
+    /// The fragment was damaged, and the log must record the repair.
     Repaired(LogRepaired<'static>),
 }
 

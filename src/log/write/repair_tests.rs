@@ -1,4 +1,4 @@
-//! Torn ends, whatever made them.
+//! Torn ends of every origin.
 
 use std::fs;
 

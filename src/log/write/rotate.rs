@@ -1,12 +1,12 @@
 //! Rotation: the active segment is sealed, and a new one starts with a checkpoint.
 //!
-//! Under the locks, the tail is recovered and synced, `log_rotated` is written to a new file
-//! and synced, the active segment gets its sealed name, and the new file gets the name of
-//! the active one. A crash in between leaves the sealed segment without an active one, which
-//! readers understand and the next writer completes ([`super::recover_tail`]).
+//! Under the locks, the tail is recovered and synced, `log_rotated` is written to a new file and
+//! synced, the active segment gets its sealed name, and the new file gets the name of the active
+//! one. A crash in between leaves the sealed segment without an active one, which readers handle
+//! and the next writer completes ([`super::recover_tail`]).
 //!
-//! Everything that takes long happens before the locks: the state is folded, and the lines
-//! are scanned and synced, so that only what was appended since remains.
+//! Slow work happens before the locks are taken: the state is folded, and the lines are scanned
+//! and synced, so that only later lines remain.
 
 use std::fs::File;
 use std::io::Write;
@@ -31,12 +31,12 @@ use crate::log::segment::scan_stats::ScanStats;
 use crate::log::segment::segment_file;
 use crate::volume::{Dir, FileKey, IoContext, VolumeError, copy_access, layout};
 
-/// The number of new bytes that are left to be read under the locks.
+/// The number of new bytes that may remain to be read under the locks.
 const SCAN_UNLOCKED_MIN: u64 = 1 << 20;
-/// The maximum number of scans before the locks are taken anyway.
+/// The maximum number of scans before the locks are taken in any case.
 const MAX_SCANS: u32 = 8;
 
-/// What a scan without the locks found in a segment.
+/// The result of scanning a segment without the locks.
 #[derive(Debug)]
 pub(crate) struct Scanned {
     key: FileKey,
@@ -64,8 +64,8 @@ pub fn plan_rotation(
     })
 }
 
-/// Scans the active segment, folds the run and, if it is due, syncs the segment, as far as
-/// it goes now, until little remains to be done under the locks.
+/// Scans the active segment, folds the run and, if a rotation is due, syncs the segment,
+/// repeatedly until little remains to be done under the locks.
 ///
 /// # Errors
 /// The segment cannot be read or synced.
@@ -107,7 +107,7 @@ pub(crate) fn rotate(
     scanned: Option<Scanned>,
     threshold: RotationThreshold,
 ) -> Result<Rotation, RotateError> {
-    // What was appended since the scan is little.
+    // Little was appended since the scan.
     run.refresh_tail(u64::MAX)?;
     if run.writer().tail().is_some_and(|tail| tail.foreign) {
         return Ok(Rotation::Skipped(NotRotated::Foreign));
@@ -131,7 +131,7 @@ pub(crate) fn rotate(
     Ok(Rotation::Sealed(sealed))
 }
 
-/// Describes the active segment as it will be once it is sealed.
+/// Describes the active segment as it will be after sealing.
 fn describe_sealed(run: &mut ExclusiveRun<'_>, stats: &ScanStats) -> Result<Sealed, StorageError> {
     let first_seq = match (stats.first, newest_sealed(run.handle())?) {
         (Some(first), None) => first.saturating_sub(stats.damaged),
@@ -140,7 +140,7 @@ fn describe_sealed(run: &mut ExclusiveRun<'_>, stats: &ScanStats) -> Result<Seal
         {
             first
         }
-        // The start of the segment does not say.
+        // The start of the segment does not show it.
         (_, Some(newest)) => Tail::of_segment(&newest)?.sequence.next(),
         (None, None) => 0,
     };
@@ -156,8 +156,8 @@ fn describe_sealed(run: &mut ExclusiveRun<'_>, stats: &ScanStats) -> Result<Seal
     })
 }
 
-/// Writes the checkpoint to a new file and puts it in the place of the active segment, which
-/// gets its sealed name.
+/// Writes the checkpoint to a new file that replaces the active segment, which gets its sealed
+/// name.
 fn install_checkpoint(run: &mut ExclusiveRun<'_>, sealed: &Sealed) -> Result<(), RotateError> {
     let handle = run.handle();
     let mut state = run.state()?.clone();
@@ -177,7 +177,7 @@ fn install_checkpoint(run: &mut ExclusiveRun<'_>, sealed: &Sealed) -> Result<(),
     let path = dir.path().join(&name);
     let file = Arc::new(dir.create_new(&name)?);
     preallocate::disable_copy_on_write(&file);
-    // Locked before it gets its name, and until this run is unlocked.
+    // Lock the new file before it gets its name, until this run is unlocked.
     let lock = file_lock::try_exclusive(Arc::clone(&file), &path)?;
     let installed = copy_access(run.segment().file(), &file)
         .at("copy the owner and mode of the active segment to", &path)

@@ -1,4 +1,4 @@
-//! Rotation: nothing lost, doubled or reordered, and state that rests on checkpoints.
+//! Rotation: nothing is lost, duplicated or reordered, and the state depends on checkpoints.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use crate::log::*;
 use crate::volume::layout;
 
 const BUDGET: Duration = Duration::from_secs(5);
-/// So often the log is rotated while all happens at once.
+/// How many times the log is rotated while all threads run.
 const ROTATIONS: usize = 30;
 
 fn rotate(log: &RunLog) -> Result<Sealed, NotRotated> {
@@ -43,7 +43,7 @@ fn new_segment_starts_with_checkpoint() {
         (0, Some(5), before.len() as u64)
     );
     assert_eq!(fs::read(it.path(&sealed.file)).unwrap(), before);
-    // A writer that had the old segment open goes on in the new one.
+    // A writer that had the old segment open continues in the new one.
     it.add(&other, 8);
     it.add(&log, 9);
     let found = it.read();
@@ -74,7 +74,7 @@ fn segment_with_only_checkpoint_is_not_rotated() {
 }
 
 #[test]
-fn thresholds_are_waited_for() {
+fn rotation_waits_for_thresholds() {
     let it = TestLog::with_notes(4);
     let log = it.log();
     let len = it.bytes().len() as u64;
@@ -178,13 +178,13 @@ fn writer_does_not_wait_for_compression() {
 }
 
 #[test]
-fn sealed_segments_are_compressed_and_say_the_same() {
+fn compressed_segments_keep_their_events() {
     let it = TestLog::with_notes(50);
     let log = it.log();
     let sealed = rotate(&log).unwrap();
     it.add(&log, 51);
     let before = it.read();
-    // Left by a compression that was killed before it removed the plain segment.
+    // A compression that was killed before it removed the plain segment left this.
     fs::write(it.path(&layout::compressed(&sealed.file)), gz(b"half")).unwrap();
     let would = plan_compression(log.dir()).unwrap();
     let done = compress_sealed(log.dir()).unwrap();
@@ -214,7 +214,7 @@ fn grown_sealed_segment_is_kept_plain() {
     fs::write(&path, grown).unwrap();
     assert_eq!(compress_sealed(log.dir()).unwrap(), []);
     assert_eq!(log.drop_sealed(PruneLimit::AllBut(0)).unwrap(), []);
-    // What another program wrote there counts.
+    // Lines that another program wrote there count.
     assert!(fold(log.dir()).unwrap().job("late").is_some());
 }
 
@@ -237,7 +237,7 @@ fn pruning_starts_at_oldest_and_keeps_checkpoint() {
     assert_eq!(it.read().seqs, [5, 6, 7, 8, 9, 10]);
     assert_eq!(fold(log.dir()).unwrap(), state);
 
-    // Where the newest segment has no checkpoint, that of the one before is kept.
+    // If the newest segment has no checkpoint, the previous one is kept.
     let mut bytes = it.bytes();
     bytes[8] ^= 1;
     it.set(&bytes);
@@ -246,7 +246,7 @@ fn pruning_starts_at_oldest_and_keeps_checkpoint() {
 }
 
 #[test]
-fn old_segments_are_told_by_their_last_event() {
+fn age_of_segment_is_that_of_its_last_event() {
     let it = TestLog::with_notes(2);
     let log = it.log();
     rotate(&log).unwrap();
@@ -269,7 +269,7 @@ fn old_segments_are_told_by_their_last_event() {
 }
 
 #[test]
-fn writers_rotate_by_themselves() {
+fn writers_rotate_automatically() {
     let it = TestLog::with_notes(0);
     let rotation = RotationPolicy {
         max_size: 4096,
@@ -322,7 +322,7 @@ fn concurrent_writes_and_rotations_lose_nothing() {
                         if rounds == ROTATIONS {
                             return acked;
                         }
-                        // Not so fast that the rotation never comes to its end.
+                        // Not so fast that the rotation never finishes.
                         if acked < 50 * (rounds + 1) {
                             it.add(&log, acked);
                             acked += 1;
@@ -360,7 +360,7 @@ fn concurrent_writes_and_rotations_lose_nothing() {
     });
 }
 
-/// The numbers that a follower sees, until there is no news after `is_done`.
+/// Returns the numbers that a follower reads, until there are no new lines after `is_done`.
 fn follow(it: &TestLog, is_done: impl Fn() -> bool) -> Vec<u64> {
     let dir = it.log().dir().try_clone().unwrap();
     let mut follower = Follower::new(FollowStart::Beginning);

@@ -1,6 +1,6 @@
-//! Random histories of writers, rotations and crashes in the middle of them, held against
-//! a simple model: all that was ever read stays, in order, but for what was dropped from
-//! the oldest on; and the state of the run does not depend on what is gone.
+//! Random histories of writers, rotations and interrupting crashes, compared with a simple
+//! model: everything that was ever read remains, in order, except for the oldest lines that were
+//! dropped, and the state of the run does not depend on removed segments.
 
 use std::fs;
 
@@ -18,20 +18,20 @@ const WRITERS: usize = 3;
 enum Op {
     /// A note.
     Note(usize),
-    /// A job is handed in, or ends.
+    /// A job is submitted, or ends.
     Job(usize, bool),
     /// The active segment is sealed.
     Rotate(usize),
     Compress,
-    /// All sealed segments but so many are dropped.
+    /// All sealed segments except this number are dropped.
     Drop(usize, usize),
-    /// A rotation that dies between its two renames.
+    /// A rotation is interrupted between its two renames.
     CutOff,
-    /// A compression that dies before it removes the plain segment.
+    /// A compression is interrupted before it removes the plain segment.
     CutOffCompression(prop::sample::Index),
     /// A writer dies in the middle of a line.
     Torn,
-    /// Something that never got its name.
+    /// A file that never got its final name.
     Unfinished,
     Reopen(usize),
     /// The run is removed and started again.
@@ -59,12 +59,12 @@ struct Play {
     it: TestLog,
     writers: Vec<RunLog>,
     dir: Dir,
-    /// All that was ever read, oldest first.
+    /// Everything that was ever read, oldest first.
     ever: Vec<String>,
-    /// How many of those were dropped at most.
+    /// The maximum number of these that were dropped.
     dropped: usize,
     acknowledged: usize,
-    /// Jobs that have ended.
+    /// The number of jobs that have ended.
     jobs: usize,
     job_open: bool,
 }
@@ -189,8 +189,8 @@ impl Play {
         }
     }
 
-    /// The number of the first event in the active segment, where that is there and does
-    /// not end in a torn line: such a one is not sealed.
+    /// Returns the number of the first event in the active segment, if that exists and does not
+    /// end in a torn line, which would prevent its sealing.
     fn whole_from(&self) -> Option<u64> {
         let bytes = fs::read(self.it.active()).ok()?;
         let line = bytes.split(|b| *b == b'\n').next()?;
@@ -238,7 +238,7 @@ proptest! {
         for op in &ops {
             play.play(op);
         }
-        // Whatever was left half done, the next append makes it whole.
+        // The next append completes everything that was interrupted.
         play.play(&Op::Note(0));
         verify(&play.dir, |fault| -> Result<(), StorageError> { panic!("{fault:?}") }).unwrap();
     }

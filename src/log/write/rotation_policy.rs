@@ -1,4 +1,4 @@
-//! When a log is rotated, and what came of it.
+//! When to rotate a log, and the outcome.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::log::segment::scan_stats::ScanStats;
 pub struct RotationPolicy {
     /// The length at which a segment is sealed, in bytes.
     pub max_size: u64,
-    /// How many sealed segments are kept; `None` keeps all of them.
+    /// The number of sealed segments to keep; `None` keeps all of them.
     pub keep: Option<usize>,
     /// Whether sealed segments are compressed.
     pub compress: bool,
@@ -27,13 +27,13 @@ pub struct RotationThreshold {
     pub max_age: Option<Duration>,
 }
 
-/// Why a log was not rotated.
+/// The reason why a log was not rotated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotRotated {
     /// The other program would continue to write to the sealed file.
     #[error("it holds lines of another program, which may still write to it")]
     Foreign,
-    /// The segment is empty or holds only its checkpoint.
+    /// The segment is empty or has only its checkpoint.
     #[error("nothing was written since the last rotation")]
     Fresh,
     /// No limit is reached.
@@ -58,7 +58,7 @@ pub enum RotationPlan {
         /// The length of the segment, in bytes.
         bytes: u64,
     },
-    /// It would leave the log unchanged.
+    /// The log would remain unchanged.
     Skip(NotRotated),
 }
 
@@ -87,7 +87,7 @@ impl RotationThreshold {
         if stats.is_fresh() {
             return Err(NotRotated::Fresh);
         }
-        // A checkpoint as long as the limit must not be followed by another at every event.
+        // If the checkpoint is as long as the limit, not every event may cause another rotation.
         let is_large = |max: u64| stats.end >= max.max(2 * stats.checkpoint_bytes);
         let is_old = |max: Duration| {
             let age = stats.first_ts.map(|ts| now.duration_since(ts));

@@ -28,8 +28,8 @@ use crate::log::store::catalog::SelectError;
 use crate::log::store::ulid_allocator::allocate_ulid;
 use crate::volume::{Dir, EnsuredDir, RunId, Volume};
 
-/// How often the log is read without its locks, because it grew in the meantime, before it is
-/// read under them.
+/// How many times the log is read without its locks, because it grew in the meantime, before it
+/// is read under them.
 const MAX_UNLOCKED_READS: u32 = 3;
 
 /// One run's log, opened for appending. Threads may share it, and any number of processes may
@@ -43,20 +43,20 @@ pub struct RunLog {
     commit_delay: CommitDelay,
 }
 
-/// A batch on its way into the log.
+/// A batch to append.
 struct AppendRequest<'a> {
     batch: BatchRequest<'a>,
     lock_timeout: Duration,
 }
 
-/// What remains to be done once the locks are released.
+/// The work that remains after the locks are released.
 struct Written {
     appended: Appended,
     segment: Arc<ActiveSegment>,
-    /// Stands for the write in [`ActiveSegment::syncs`].
+    /// The ticket of the write in [`ActiveSegment::syncs`].
     ticket: u64,
     in_company: bool,
-    /// The length of a segment that is due to be sealed, in bytes.
+    /// The length of a segment that must be sealed, in bytes.
     full: Option<u64>,
 }
 
@@ -64,7 +64,7 @@ impl RunLog {
     /// Opens the log of an existing run.
     ///
     /// # Errors
-    /// There is no such run, or it cannot be opened for writing.
+    /// The run does not exist, or cannot be opened for writing.
     pub fn open(volume: &Volume, run: &RunId) -> Result<Self, SelectError> {
         let missing = || SelectError::NoSuchRun {
             run: run.to_string(),
@@ -82,7 +82,7 @@ impl RunLog {
         Ok(Self::new(RunHandle::open(volume, chain, dir, run, None)?))
     }
 
-    /// Opens the log of the run in `dir`, and not that of a later run of the same id.
+    /// Opens the log of the run in `dir`, but not that of a later run with the same id.
     ///
     /// # Errors
     /// The run was removed, or it cannot be opened for writing.
@@ -95,9 +95,9 @@ impl RunLog {
         Ok(log)
     }
 
-    /// Opens the log of a run and creates its directory if it is missing.
+    /// Opens the log of a run and creates its directory if it does not exist.
     ///
-    /// `first_id` becomes the id of the first event if the log is empty. Take it from
+    /// `first_id` becomes the id of the first event if the log is empty. Get it from
     /// [`allocate_ulid`], so that the newest run has the highest one.
     ///
     /// # Errors
@@ -164,8 +164,8 @@ impl RunLog {
         self.handle.dir()
     }
 
-    /// Removes the directory of a run that has no event, unless another process is using it.
-    /// gc removes what remains.
+    /// Removes the directory of a run without events, unless another process is using it. gc
+    /// removes what remains.
     pub(crate) fn discard(self) {
         remove_if_empty(&self.handle);
     }
@@ -176,7 +176,7 @@ impl RunLog {
         self.handle.sync_ancestors().ok();
     }
 
-    /// Appends events that do not depend on what the log says.
+    /// Appends events that do not depend on the content of the log.
     ///
     /// # Errors
     /// See [`AppendError`].
@@ -198,7 +198,7 @@ impl RunLog {
         drafts: &[Draft],
         written: impl FnOnce() -> Durability,
     ) -> Result<Appended, AppendError> {
-        // They wait for the locks for as long as the most important of them does.
+        // The batch waits for the locks as long as its most important event does.
         let timeouts = drafts.iter().map(|draft| draft.kind().lock_budget());
         let request = AppendRequest {
             batch: BatchRequest::Ready(drafts),
@@ -263,8 +263,8 @@ impl RunLog {
         self.write(request, || durability)
     }
 
-    /// Returns the counts of jobs as of now, without the locks; `None` if only a fold can
-    /// tell.
+    /// Returns the current counts of jobs, without the locks; `None` if only a fold can
+    /// determine them.
     ///
     /// # Errors
     /// A segment cannot be read.
@@ -274,8 +274,8 @@ impl RunLog {
         Ok(writer.job_counts())
     }
 
-    /// Repairs the end of the log as the next writer would before an append. Returns the
-    /// lines that record the repair.
+    /// Repairs the end of the log like the next writer would before an append. Returns the lines
+    /// that record the repair.
     ///
     /// # Errors
     /// See [`AppendError`].
@@ -285,8 +285,8 @@ impl RunLog {
         Ok(repaired?.bytes)
     }
 
-    /// Locks the state of the writer, within the time for the file locks too: another thread
-    /// may hold it while it waits for those.
+    /// Locks the state of the writer, within the time for the file locks too, because another
+    /// thread may hold it while it waits for those.
     pub(super) fn lock_writer(
         &self,
         deadline: LockDeadline,
@@ -336,7 +336,7 @@ impl RunLog {
         loop {
             let mut deadline = LockDeadline::new(request.lock_timeout);
             let mut writer = self.lock_writer(deadline)?;
-            // Long work comes before the locks, and does not count as waiting for them.
+            // Slow work comes before the locks, and does not count as waiting for them.
             let is_prepared = match request.batch {
                 _ if needs_tail => Some(writer.refresh_unlocked(&self.handle)?),
                 BatchRequest::FromState(_) => Some(writer.fold_unlocked(&self.handle)?),
@@ -374,7 +374,7 @@ impl RunLog {
                     });
                 }
                 Err(e) => {
-                    // The events were already added to the known end of the log.
+                    // The known end of the log already includes the events.
                     writer.invalidate();
                     return Err(e);
                 }

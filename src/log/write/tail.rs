@@ -1,4 +1,4 @@
-//! The end of a segment, as a writer must know it before it appends.
+//! The end of a segment, which a writer must know before it appends.
 
 use std::fs::File;
 use std::io::Read;
@@ -22,7 +22,7 @@ use crate::log::segment::sequence::{Sequence, SequenceStep, TAIL_CHECK_BYTES};
 use crate::log::state::run_state::RunState;
 use crate::volume::{IoContext, VolumeError};
 
-/// The end of a segment, as far as whole lines reach.
+/// The end of a segment, after its last whole line.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tail {
     /// The sequence numbers so far.
@@ -41,11 +41,11 @@ pub(crate) struct Tail {
     pub end: u64,
     /// Whether there is an event other than the record of a repair.
     pub started: bool,
-    /// The counts of jobs; `None` if the lines that were read do not say.
+    /// The counts of jobs; `None` if the lines that were read do not show them.
     pub jobs: Option<JobCounts>,
 }
 
-/// How a last line without `\n` is read.
+/// How to read a last line without `\n`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TailMode {
     /// As a fragment, which the next writer repairs.
@@ -63,8 +63,7 @@ impl Tail {
         }
     }
 
-    /// Advances over the whole lines up to `len`. Returns whether every event followed the
-    /// one before.
+    /// Advances over the whole lines up to `len`. Returns whether the events were consecutive.
     ///
     /// # Errors
     /// The segment cannot be read, or a newer version wrote to it.
@@ -102,7 +101,7 @@ impl Tail {
         Ok(in_order)
     }
 
-    /// Applies one whole line; returns whether it followed the one before.
+    /// Applies one whole line; returns whether its number is the next one.
     fn apply_line(
         &mut self,
         line: &RawLine<'_>,
@@ -148,7 +147,7 @@ impl Tail {
         }
     }
 
-    /// Finds the end of a segment that is no longer written to.
+    /// Finds the end of a segment that no process writes to any longer.
     ///
     /// # Errors
     /// The segment cannot be read, or a newer version wrote to it.
@@ -166,16 +165,16 @@ impl Tail {
         }
         let mut tail = before()?;
         match tail.advance_over(opened.lines(), path, mode, None) {
-            // What cannot be decompressed counts as one damaged line.
+            // Data that cannot be decompressed counts as one damaged line.
             Err(StorageError::Volume(VolumeError::Io { .. })) => tail.sequence.push_damage(),
             advanced => drop(advanced?),
         }
         Ok(tail)
     }
 
-    /// Finds the end of a segment of `len` bytes from its last lines, or from all of them if
-    /// the last ones do not follow each other: a copied line must not make a sequence number
-    /// used twice. `before` returns the end of the segments before this one.
+    /// Finds the end of a segment of `len` bytes from its last lines, or from all of them if the
+    /// last ones are not consecutive: a copied line must not lead to a reused sequence number.
+    /// `before` returns the end of the segments before this one.
     ///
     /// # Errors
     /// The segment cannot be read, or a newer version wrote to it.
@@ -192,7 +191,8 @@ impl Tail {
         }
     }
 
-    /// Finds the end of a segment from all its lines, with what is known `before` it.
+    /// Finds the end of a segment from all its lines. `before` is the end of the earlier
+    /// segments.
     ///
     /// # Errors
     /// The segment cannot be read, or a newer version wrote to it.
@@ -209,8 +209,8 @@ impl Tail {
         Ok(tail)
     }
 
-    /// Finds the end from the last lines; returns `None` if they are not enough, or longer than
-    /// `limit` bytes.
+    /// Finds the end from the last lines; returns `None` if they are not enough, or are longer
+    /// than `limit` bytes.
     ///
     /// # Errors
     /// The segment cannot be read, or a newer version wrote to it.
@@ -253,7 +253,7 @@ impl Tail {
                     let this = (env.seq, env.ulid());
                     if let Some((seq, id)) = after {
                         let follows = this.0 < seq && seq <= this.0 + 1 + damaged;
-                        // The allocation of ids hides a clock that steps back, but not a copy.
+                        // The allocation of ids hides a clock that was set back, but not a copy.
                         if !follows || this.1 >= id {
                             return Ok(None);
                         }
@@ -285,7 +285,7 @@ impl Tail {
     }
 
     /// Searches the first `len` bytes of a segment backward for the counts of jobs; returns
-    /// `None` if a damaged line may have changed them, or if the segment does not say.
+    /// `None` if a damaged line may have changed them, or if the segment does not contain them.
     ///
     /// # Errors
     /// The segment cannot be read.

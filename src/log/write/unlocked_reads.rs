@@ -8,8 +8,8 @@ use crate::log::error::StorageError;
 use crate::log::read::fold;
 
 impl WriterState {
-    /// Finds the end of the log and the counts of jobs as far as it goes now, without its
-    /// locks, unless they are known.
+    /// Finds the current end of the log and the counts of jobs, without the locks, unless they
+    /// are known.
     ///
     /// # Errors
     /// A segment cannot be read.
@@ -26,7 +26,7 @@ impl WriterState {
         Ok(())
     }
 
-    /// Finds the end of the log as far as it goes now, without its locks.
+    /// Finds the current end of the log, without the locks.
     ///
     /// # Errors
     /// A segment cannot be read.
@@ -41,7 +41,7 @@ impl WriterState {
         Ok(())
     }
 
-    /// Folds the run as far as it goes now, without its locks, unless the state is known.
+    /// Folds the run up to its current end, without the locks, unless the state is known.
     ///
     /// # Errors
     /// A segment cannot be read.

@@ -17,7 +17,7 @@ impl RunLog {
     /// Seals the active segment if it has reached a threshold.
     ///
     /// # Errors
-    /// See [`RotateError`]. Events that were appended before remain in any case.
+    /// See [`RotateError`]. Events that were appended before always remain.
     pub fn rotate(
         &self,
         threshold: RotationThreshold,
@@ -39,7 +39,7 @@ impl RunLog {
     /// Removes the sealed segments that `limit` selects, oldest first.
     ///
     /// # Errors
-    /// A segment cannot be removed. What remains is a log without a hole.
+    /// A segment cannot be removed. The remaining log has no hole.
     pub fn drop_sealed(&self, limit: PruneLimit) -> Result<Vec<PrunedSegment>, StorageError> {
         prune::prune(&self.handle, limit)
     }
@@ -57,8 +57,8 @@ impl RunLog {
         let Some((threshold, timeout)) = self.auto_rotation.threshold() else {
             return;
         };
-        // A large state makes a checkpoint as long as the limit. That this one is not due must
-        // not take a fold each time.
+        // A large state makes a checkpoint as long as the limit. Checking that this segment is
+        // not due must not require a fold each time.
         let rotated = match outgrew_checkpoint(segment.file(), len) {
             Ok(false) => Ok(Rotation::Skipped(NotRotated::NotDue)),
             Ok(true) | Err(_) => self.rotate(threshold, timeout),

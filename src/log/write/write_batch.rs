@@ -1,4 +1,4 @@
-//! Writing an encoded batch: preallocation, one write, and what is left of a short one.
+//! Writing an encoded batch: preallocation, one write, and the handling of a short write.
 
 use std::fs::File;
 use std::io;
@@ -61,8 +61,7 @@ struct ShortWrite {
     source: io::Error,
 }
 
-/// Cuts the torn line of a short write behind `len` bytes, and returns what the caller may
-/// do now.
+/// Cuts the torn line of a short write after `len` bytes, and returns what the caller may do.
 fn handle_short_write(
     handle: &RunHandle,
     file: &File,

@@ -1,4 +1,4 @@
-//! What a writer remembers between two appends.
+//! The state that a writer keeps between two appends.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,43 +23,44 @@ use crate::log::segment::sequence::Sequence;
 use crate::log::state::run_state::RunState;
 use crate::volume::Clock;
 
-/// The largest unread suffix that a writer may skip without parsing every line, in bytes.
+/// The maximum length of unread lines that a writer may skip without parsing each, in bytes.
 const SKIP_LIMIT_BYTES: u64 = 64 << 10;
-/// Above this size, a writer reads only the tail instead of every new line, in bytes.
+/// The maximum length of new lines that a writer reads in full, in bytes. Beyond it, the writer
+/// reads only the tail.
 pub(crate) const CATCH_UP_LIMIT_BYTES: u64 = 4 << 20;
-/// How much is read under the locks, where each line has to be parsed, in bytes.
+/// The maximum number of bytes to read under the locks, where each line has to be parsed.
 pub(crate) const LOCKED_READ_LIMIT_BYTES: u64 = 1 << 20;
 /// How long a full path check stays valid. Within this time, an append checks only the name
 /// of the active segment, so a replaced `lock` file or parent directory may go unnoticed.
 const RECHECK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What came of reading the lines of other writers.
+/// The outcome of reading the lines of other writers.
 enum CatchUp {
     /// The end of the log is known.
     Done,
-    /// The end has to be found from the last lines, or from all.
+    /// The end has to be found from the last lines, or from all lines.
     NotInOrder,
-    /// There is more to read than allowed.
+    /// There is more to read than the limit allows.
     TooLong,
 }
 
-/// The active segment and its end, as this writer last saw them.
+/// The active segment and its end, as this writer last read them.
 #[derive(Debug, Default)]
 pub(crate) struct WriterState {
     pub(super) segment: Option<Arc<ActiveSegment>>,
-    /// `None` if the end of the segment must be read again.
+    /// The end; `None` if it must be read again.
     pub(super) tail: Option<Tail>,
     /// The length of the segment as this writer left it, in bytes.
     pub(super) len: u64,
-    /// Whether another writer appended since this one did.
+    /// Whether another writer has appended since this one did.
     in_company: bool,
     reserve: Preallocation,
-    /// The state of the run at `tail`, kept up to date once it was asked for.
+    /// The state of the run at `tail`, kept up to date after the first request.
     pub(super) state: Option<RunState>,
     /// Whether damage hides events from `state`, see [`Fold::is_uncertain`].
     pub(super) is_uncertain: bool,
-    /// The highest id that this writer assigned, even if its event was not written: ids only
-    /// rise.
+    /// The highest id that this writer assigned, even if its event was not written, because ids
+    /// only increase.
     last_id: Option<Ulid>,
     /// One more than the highest sequence number that this writer wrote. If the file became
     /// shorter, no number is used twice, and readers see the gap.
@@ -67,11 +68,11 @@ pub(crate) struct WriterState {
     clock: Clock,
     /// When the whole path to the segment was last checked.
     path_checked: Option<Instant>,
-    /// The length at which rotation is considered again, in bytes.
+    /// The length at which to consider rotation again, in bytes.
     rotate_at: Option<u64>,
     foreign_end: ForeignEnd,
     lost: Option<LostEvents>,
-    /// What the log itself is to say of that.
+    /// The part of it that the log has yet to record.
     unrecorded_loss: Option<LostEvents>,
 }
 
@@ -81,7 +82,7 @@ impl WriterState {
         self.segment.as_ref()
     }
 
-    /// Makes `segment` the active one. Nothing is known about its end unless it already was.
+    /// Makes `segment` the active one. Its end is unknown unless it already was the active one.
     pub(crate) fn set_segment(&mut self, segment: &Arc<ActiveSegment>) {
         if self
             .segment
@@ -97,7 +98,7 @@ impl WriterState {
         self.foreign_end = ForeignEnd::default();
     }
 
-    /// Makes the segment that begins with a checkpoint of `len` bytes the active one.
+    /// Makes the segment that starts with a checkpoint of `len` bytes the active one.
     pub(crate) fn set_checkpointed(&mut self, segment: Arc<ActiveSegment>, len: u64) {
         self.segment = Some(segment);
         self.reserve.invalidate();
@@ -105,14 +106,14 @@ impl WriterState {
         self.record_write(len);
     }
 
-    /// Drops everything known about the end of the segment, after an error.
+    /// Forgets everything about the end of the segment, after an error.
     pub(crate) fn invalidate(&mut self) {
         self.tail = None;
         self.state = None;
         self.reserve.invalidate();
     }
 
-    /// Drops the segment too.
+    /// Forgets the segment too.
     pub(crate) fn forget_segment(&mut self) {
         self.invalidate();
         self.segment = None;
@@ -141,24 +142,25 @@ impl WriterState {
         self.len
     }
 
-    /// Returns whether another writer appended since this one did.
+    /// Returns whether another writer has appended since this one did.
     pub(crate) fn is_in_company(&self) -> bool {
         self.in_company
     }
 
-    /// Returns whether the run is closed, as far as the last line says.
+    /// Returns whether the run is closed, according to the last line.
     pub(crate) fn is_closed(&self) -> bool {
         self.tail
             .as_ref()
             .is_some_and(|tail| tail.summary.is_some())
     }
 
-    /// Returns the events of this writer that disappeared from the log, once.
+    /// Returns the events of this writer that disappeared from the log; only once.
     pub(crate) fn take_lost(&mut self) -> Option<LostEvents> {
         self.lost.take()
     }
 
-    /// Returns the events of this writer that disappeared, once, for the log itself.
+    /// Returns the events of this writer that disappeared and that the log must record; only
+    /// once.
     pub(crate) fn take_unrecorded_loss(&mut self) -> Option<LostEvents> {
         self.unrecorded_loss.take()
     }
@@ -168,12 +170,12 @@ impl WriterState {
         self.rotate_at.unwrap_or(max_size)
     }
 
-    /// Puts off the next rotation until the segment has `len` bytes.
+    /// Postpones the next rotation until the segment has `len` bytes.
     pub(crate) fn set_rotate_at(&mut self, len: u64) {
         self.rotate_at = Some(len);
     }
 
-    /// Returns the blocks that are reserved behind the segment.
+    /// Returns the blocks that are reserved after the end of the segment.
     pub(crate) fn reserve(&mut self) -> &mut Preallocation {
         &mut self.reserve
     }
@@ -246,8 +248,8 @@ impl WriterState {
         self.state = Some(fold.state);
     }
 
-    /// Brings the known end of `segment`, which has `len` bytes, up to date. Changes nothing
-    /// on disk. Returns `false` if more than `limit` bytes would have to be read.
+    /// Brings the known end of `segment`, which has `len` bytes, up to date. Changes nothing on
+    /// disk. Returns `false` if more than `limit` bytes would have to be read.
     ///
     /// # Errors
     /// The segment cannot be read.
@@ -281,7 +283,7 @@ impl WriterState {
         Ok(true)
     }
 
-    /// Continues behind the last event that this writer wrote, even if the file became shorter
+    /// Continues after the last event that this writer wrote, even if the file became shorter
     /// and lost it.
     pub(super) fn skip_lost_events(&mut self, handle: &RunHandle) {
         let tail = self.tail.get_or_insert_default();
@@ -317,7 +319,7 @@ impl WriterState {
             if is_skipped {
                 return Ok(CatchUp::Done);
             }
-            // Behind lines of another program, the last line of runlog may be far away.
+            // After lines of another program, the last line of runlog may be far away.
             if unread > CATCH_UP_LIMIT_BYTES && !tail.foreign {
                 return Ok(CatchUp::NotInOrder);
             }
@@ -343,7 +345,7 @@ impl WriterState {
         })
     }
 
-    /// Continues behind a repair that left the segment with `len` bytes.
+    /// Continues after a repair that left the segment with `len` bytes.
     ///
     /// # Errors
     /// The segment cannot be read.
@@ -368,8 +370,8 @@ impl WriterState {
     /// Encodes a batch; see [`Encoder::encode`].
     ///
     /// # Errors
-    /// The batch is refused. The known end of the log must then be invalidated, since some
-    /// of the batch was already added to it.
+    /// The batch is rejected. The known end of the log must then be invalidated, because some of
+    /// the batch was already added to it.
     pub(crate) fn encode(
         &mut self,
         handle: &RunHandle,

@@ -1,4 +1,4 @@
-//! Several writers at once, and runs that vanish under them.
+//! Several writers at once, and runs that are removed while they write.
 
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ fn many_threads_with_several_logs_lose_nothing() {
     let it = TestLog::new();
     let start = Barrier::new(THREADS);
     thread::scope(|scope| {
-        // All open the new run at once; then each log is shared by two threads.
+        // All threads open the new run at once. Then two threads share each log.
         let logs = thread::scope(|scope| {
             let open = || scope.spawn(|| it.log());
             let opening: Vec<_> = (0..THREADS / 2).map(|_| open()).collect();
@@ -50,7 +50,7 @@ fn many_threads_with_several_logs_lose_nothing() {
     let number =
         |line: &String| serde_json::from_str::<serde_json::Value>(line).unwrap()["n"].as_u64();
     let mut numbers: Vec<_> = found.lines.iter().map(number).collect();
-    // The events of a batch stand together.
+    // The events of a batch are adjacent.
     let pairs = numbers
         .chunks(2)
         .all(|p| p[1] == p[0].map(|n| n + (THREADS * EACH) as u64));
@@ -63,7 +63,7 @@ fn many_threads_with_several_logs_lose_nothing() {
     );
 }
 
-/// Each twice.
+/// An extension of iterators to return each item twice.
 trait CyclePairs: Iterator + Sized {
     fn cycle_pairs(self) -> impl Iterator<Item = Self::Item>
     where
@@ -95,7 +95,7 @@ fn state_follows_other_writers() {
     assert_eq!((jobs(&a), jobs(&b)), (0, 0));
     a.append(&[it.submitted("x")], Durability::Process).unwrap();
     assert_eq!((jobs(&a), jobs(&b)), (1, 1));
-    // A refused batch leaves no trace in what is remembered.
+    // A rejected batch leaves no trace in the remembered state.
     let refused = a.append_with(Durability::Process, EventType::Note.lock_budget(), |_| {
         let drafts = vec![it.submitted("y")];
         Ok(Batch {
@@ -178,7 +178,7 @@ fn opening_missing_run_does_not_create_it() {
     assert!(!it.volume.run_path(&it.run).exists());
     it.log().discard();
     assert!(!it.volume.run_path(&it.run).exists());
-    // In the making: nobody else may join it yet.
+    // The run is being created, and no other process may join it yet.
     drop(it.log());
     assert!(matches!(open(&it.run), Err(SelectError::NoSuchRun { .. })));
 }
@@ -217,7 +217,7 @@ fn lock_timeout_error_names_timeout() {
 }
 
 #[test]
-fn only_what_cannot_be_said_again_waits_long() {
+fn only_terminal_events_wait_long() {
     use EventType as E;
     let long = [
         E::JobCompleted,
