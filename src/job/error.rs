@@ -13,10 +13,10 @@ pub enum StartError {
     /// The files of the run cannot be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The operating system refuses something that the supervisor needs.
+    /// A system call that the supervisor needs failed.
     #[error("cannot {action}")]
     System {
-        /// What was tried, as a verb.
+        /// The action that failed, as a verb.
         action: &'static str,
         /// The cause.
         #[source]

@@ -1,4 +1,4 @@
-//! Garbage collection of runs: what is known of each, and the removal of those in a plan.
+//! Garbage collection of runs: the facts about each run, and the removal of those in a plan.
 
 use std::io::ErrorKind;
 
@@ -13,11 +13,11 @@ use crate::log::{
 };
 use crate::volume::{Dir, RunId, Volume, VolumeError, layout};
 
-/// The maximum number of runs that are removed together.
+/// The maximum number of runs to remove together.
 const GC_BATCH: usize = 100;
-/// How many files each run in a batch keeps open.
+/// The number of files that each run in a batch keeps open.
 const FDS_PER_RUN: u64 = 4;
-/// How many files are reserved for everything else.
+/// The number of files to reserve for everything else.
 const FDS_RESERVED: u64 = 32;
 
 /// A filter for the runs to consider. Empty lists match every run.
@@ -36,7 +36,7 @@ pub struct GcFilter {
 pub struct GcCandidates {
     /// The runs that could be inspected.
     pub runs: Vec<RunInfo>,
-    /// The runs that could not be inspected. They do not hold up the others.
+    /// The runs that could not be inspected. They do not affect the others.
     pub broken: Vec<(RunId, StorageError)>,
     /// The damage that was skipped in the logs.
     pub damage: DamageList,
@@ -70,7 +70,7 @@ pub fn list_candidates(volume: &Volume, filter: &GcFilter) -> Result<GcCandidate
     Ok(candidates)
 }
 
-/// Returns whether the error means that the run was removed meanwhile.
+/// Returns whether the error means that the run was removed in the meantime.
 fn is_missing(e: &StorageError) -> bool {
     match e {
         StorageError::RunRemoved { .. } => true,
@@ -121,7 +121,7 @@ fn inspect_candidate(
         .stat(layout::ACTIVE)?
         .map_or(0, |stat| stat.st_size as u64);
     if facts.eligibility == Eligibility::Empty && usage.content > log {
-        // It may be what is left of a run whose log was lost.
+        // This may be the remains of a run whose log was lost.
         facts.eligibility = Eligibility::Unsure;
     }
     let closed = facts
@@ -188,11 +188,11 @@ pub enum GcDecision {
     Failed(GcError),
 }
 
-/// Removes the runs of a plan and reports the outcome of each as soon as it is known. A run
-/// that cannot be removed does not hold up the others.
+/// Removes the runs of a plan, and reports the outcome of each as soon as it is known. A run
+/// that cannot be removed does not affect the others.
 ///
 /// # Errors
-/// No tombstone can be written. Nothing more was removed.
+/// No tombstone can be written. No more runs were removed.
 pub fn remove_planned(
     gc: &mut GcLock,
     plan: &[(&RunInfo, RemoveReason)],
@@ -209,7 +209,7 @@ pub fn remove_planned(
                     report(facts, why, remove(gc, retired));
                 }
             }
-            // The runs themselves make room for their tombstones, one at a time.
+            // Removing the runs one at a time makes room for their tombstones.
             Err(e) if is_disk_full(&e) => {
                 for (facts, why) in chosen {
                     remove_on_full_disk(gc, facts, why, &mut report)?;
@@ -221,7 +221,8 @@ pub fn remove_planned(
     Ok(())
 }
 
-/// Runs that are removed together. They share the syncs of their tombstones and trash entries.
+/// A batch of runs that are removed together, and share the syncs of their tombstones and trash
+/// entries.
 struct RemovalBatch<'a> {
     ready: Vec<(&'a RunInfo, &'a RemoveReason)>,
     held: Vec<LockedForRemoval>,
@@ -267,7 +268,7 @@ fn remove_on_full_disk(
         }
     };
     let tombstones = tombstone.as_deref().map_or(&[][..], std::slice::from_ref);
-    // Without room for this tombstone there is none for the others.
+    // Without room for this tombstone, there is none for the others.
     let retired = gc.retire_on_full_disk(run, tombstones)?;
     report(facts, why, remove(gc, Ok(retired)));
     Ok(())
@@ -281,7 +282,7 @@ fn remove(gc: &GcLock, retired: Result<Retired, GcError>) -> GcDecision {
     }
 }
 
-/// Finishes a removal that an earlier gc was interrupted in. Records the tombstone of the run
+/// Finishes a removal after an earlier gc was interrupted. Records the tombstone of the run
 /// first if that gc did not.
 ///
 /// # Errors
@@ -306,7 +307,7 @@ pub fn finish_removal(gc: &mut GcLock, entry: &TrashEntry) -> Result<(), GcError
     gc.remove_trashed(&entry.name)
 }
 
-/// Returns how many runs can be removed together with the files that this process may open.
+/// Returns how many runs can be removed together within the limit of open files.
 fn remove_batch() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let room = limit.map_or(u64::MAX, |n| n.saturating_sub(FDS_RESERVED) / FDS_PER_RUN);
@@ -316,8 +317,8 @@ fn remove_batch() -> usize {
 const ALREADY_REMOVED: &str = "it was already removed";
 const CHANGED_MEANWHILE: &str = "it changed meanwhile";
 
-/// Locks a run and inspects it again. Returns it with its tombstone, if it has any event, or
-/// why it is not removed.
+/// Locks a run and inspects it again. Returns it with its tombstone, if it has any event, or the
+/// reason why it is not removed.
 fn prepare(
     gc: &GcLock,
     facts: &RunInfo,
@@ -343,8 +344,8 @@ fn not_prepared(e: GcError) -> GcDecision {
     }
 }
 
-/// Returns the tombstone of a locked run, if it has any event; `None` if the run is no longer
-/// what the plan was made for.
+/// Returns the tombstone of a locked run, if it has any event; `None` if the run has changed
+/// since the plan was made.
 #[expect(
     clippy::option_option,
     reason = "whether it may be removed, and whether it has a tombstone"
@@ -385,7 +386,7 @@ fn is_disk_full(e: &GcError) -> bool {
     }
 }
 
-/// Returns the runs that a plan removes, with the reason. Those that ended first come first.
+/// Returns the runs that a plan removes, with the reasons, in the order in which they ended.
 pub fn runs_to_remove<'a>(
     facts: &'a [RunInfo],
     verdicts: &[RetentionDecision],

@@ -1,4 +1,4 @@
-//! Jobs. A job is one wrapped command, supervised from its submission to its end.
+//! Jobs: wrapped commands, supervised from their submission to their end.
 
 pub(crate) mod capture;
 mod error;

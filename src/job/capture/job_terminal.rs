@@ -1,9 +1,9 @@
 //! A pseudo-terminal that a job prints to, and its modes.
 //!
-//! The job's stdin and its controlling terminal are the real ones, and so is what processes
-//! its output. So the modes that a program sets on the pseudo-terminal are copied to the real
-//! one, while the job is in the foreground. What the real one had before is restored when the
-//! job ends or stops, unless another process has changed it meanwhile.
+//! The job's stdin and its controlling terminal are the real ones, and the real terminal
+//! processes its output. The modes that a program sets on the pseudo-terminal are therefore
+//! copied to the real one while the job is in the foreground. The original modes are restored
+//! when the job ends or stops, unless another process has changed them in the meantime.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,12 +24,12 @@ use crate::log::StreamId;
 use crate::sync::lock;
 use crate::telemetry;
 
-/// How long a job that has stopped waits for its output to be passed on.
+/// How long a job that has stopped waits until its output is passed on.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(200);
-/// How often that is looked at.
+/// How often to check whether the output is passed on.
 const FLUSH_POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// The processes that may use the terminal as if runlog were not there.
+/// The processes that may use the terminal as without runlog.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TerminalUsers {
     /// The process that the caller started; the job descends from it.
@@ -38,11 +38,11 @@ pub(crate) struct TerminalUsers {
     pub group: i32,
 }
 
-/// One pseudo-terminal of an attempt.
+/// A pseudo-terminal of an attempt.
 #[derive(Debug)]
 pub(crate) struct JobTerminal {
     ends: Mutex<Ends>,
-    /// The terminal that the output is passed on to, if it is one.
+    /// The terminal that the output is passed on to, if the target is a terminal.
     real: Option<BorrowedFd<'static>>,
     users: TerminalUsers,
     record: &'static ModesRecord,
@@ -52,36 +52,36 @@ pub(crate) struct JobTerminal {
 #[derive(Debug)]
 struct Ends {
     master: Option<OwnedFd>,
-    /// Held so that the job may close and open its own again.
+    /// The slave, kept open so that the job may close and reopen its own descriptor.
     slave: Option<OwnedFd>,
 }
 
-/// How far the modes were copied.
+/// The modes that were copied.
 #[derive(Debug)]
 struct ModeCopy {
     copying: Copying,
-    /// The modes of the pseudo-terminal that were copied last.
+    /// The last modes of the pseudo-terminal that were copied.
     last: Option<TerminalModes>,
-    /// The modes of the real terminal before the program that has changed them.
+    /// The modes of the real terminal before the program changed them.
     resting: Option<TerminalModes>,
 }
 
-/// Whether modes are copied.
+/// Whether to copy modes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Copying {
     On,
-    /// The job has stopped: the terminal is its shell's.
+    /// No: the job has stopped, and the terminal belongs to its shell.
     Suspended,
-    /// The terminal belongs to others now.
+    /// No: the terminal now belongs to other processes.
     Off,
 }
 
 impl JobTerminal {
-    /// Makes the handle of the pseudo-terminal of a stream; `None` if runlog's end of the stream
-    /// is that of a pipe.
+    /// Creates the handle of a stream's pseudo-terminal; `None` if runlog's end of the stream is
+    /// a pipe.
     ///
     /// # Errors
-    /// The system has no further descriptor.
+    /// The system has no more descriptors.
     pub(crate) fn attach(
         end: &OwnedFd,
         id: StreamId,
@@ -114,7 +114,7 @@ impl JobTerminal {
         }))
     }
 
-    /// Records the modes that a new pseudo-terminal, and the real one, begin with.
+    /// Records the initial modes of a new pseudo-terminal and of the real one.
     pub(crate) fn begin(&self) {
         let Some(base) = self.modes() else {
             return;
@@ -125,12 +125,12 @@ impl JobTerminal {
         lock(&self.copy).last = Some(base);
     }
 
-    /// Closes the slave: whether another process still has it open shows then.
+    /// Closes the slave, so that it shows whether another process still has it open.
     pub(crate) fn close_slave(&self) {
         lock(&self.ends).slave = None;
     }
 
-    /// Closes both ends: what the job prints has no reader any more.
+    /// Closes both ends. The job's output no longer has a reader.
     pub(crate) fn close(&self) {
         let mut ends = lock(&self.ends);
         (ends.master, ends.slave) = (None, None);
@@ -141,7 +141,7 @@ impl JobTerminal {
         TerminalModes::read(ends.master.as_ref()?).ok()
     }
 
-    /// Does what a status of the master asks for.
+    /// Acts on a status of the master.
     pub(crate) fn handle_status(&self, status: u8) {
         if status & pty::INPUT_DISCARDED != 0
             && let Some(real) = self.real
@@ -154,11 +154,11 @@ impl JobTerminal {
         }
     }
 
-    /// Copies what has changed in the modes of the pseudo-terminal to the real one, if the job
-    /// may set them.
+    /// Copies changes in the modes of the pseudo-terminal to the real one, if the job may set
+    /// them.
     ///
-    /// Programs also set the modes of the real one, which is their stdin, at about the same
-    /// time. So only what has changed is copied, and nothing is set back that they have set.
+    /// Programs also set the modes of the real terminal, which is their stdin, at about the same
+    /// time. Only changes are copied, so that nothing that they set is reverted.
     pub(crate) fn copy_modes(&self) {
         let mut copy = lock(&self.copy);
         let (Some(real), Some(base), Some(last)) = (self.real, self.record.base(), copy.last)
@@ -184,7 +184,7 @@ impl JobTerminal {
         } else {
             copy.resting.get_or_insert(now);
             let target = now.with_changes(&last, &wanted);
-            // First the record: the process that comes after this one can restore it.
+            // Record this first, so that the next process can restore it.
             self.record.apply(&now, &target);
             target.write(real).ok();
         }
@@ -202,7 +202,8 @@ impl JobTerminal {
         Some(wanted)
     }
 
-    /// Gives the real terminal the modes back that it had, unless others have changed them.
+    /// Restores the original modes of the real terminal, unless other processes have changed
+    /// them.
     pub(crate) fn restore(&self) {
         self.restore_modes(&mut lock(&self.copy));
     }
@@ -220,7 +221,7 @@ impl JobTerminal {
         copy.resting = None;
     }
 
-    /// The job has stopped: the terminal gets its own modes back until the job continues.
+    /// Restores the original modes of the terminal after the job stopped, until it continues.
     pub(crate) fn put_aside(&self) {
         let mut copy = lock(&self.copy);
         if copy.copying == Copying::On {
@@ -229,7 +230,7 @@ impl JobTerminal {
         self.restore_modes(&mut copy);
     }
 
-    /// The job continues.
+    /// Applies the modes of the job again after it continued.
     pub(crate) fn put_back(&self) {
         {
             let mut copy = lock(&self.copy);
@@ -240,14 +241,14 @@ impl JobTerminal {
         self.copy_modes();
     }
 
-    /// Gives the real terminal up, as it was.
+    /// Restores the real terminal and stops using it.
     pub(crate) fn leave(&self) {
         let mut copy = lock(&self.copy);
         copy.copying = Copying::Off;
         self.restore_modes(&mut copy);
     }
 
-    /// Waits until nothing is left to be passed on, for a short time.
+    /// Waits for a short time until everything is passed on.
     pub(crate) fn flush(&self, in_hand: impl Fn() -> u64) {
         let deadline = Instant::now() + FLUSH_TIMEOUT;
         loop {
@@ -277,13 +278,13 @@ impl TerminalUsers {
                 let group = group.as_raw_nonzero().get();
                 group == self.group || self.has_group(group)
             }
-            // It controls no job of this session.
+            // The terminal does not control this session.
             Err(Errno::NOTTY) => true,
             Err(_) => false,
         }
     }
 
-    /// Returns whether a shell in the job has made this group.
+    /// Returns whether a shell in the job created this group.
     pub(crate) fn has_group(self, group: i32) -> bool {
         let mut processes = telemetry::descendants(self.front).into_iter();
         processes.any(|pid| signals::group_of(pid) == Some(group))

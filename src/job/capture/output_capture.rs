@@ -1,11 +1,11 @@
-//! What a job prints: copied from its pipes into `jobs/<job_id>.out` in the order of
-//! arrival, and passed on to runlog's own stdout and stderr.
+//! Capturing a job's output: it is copied from the job's pipes into `jobs/<job_id>.out` in the
+//! order of arrival, and passed on to runlog's own stdout and stderr.
 //!
-//! One thread for each stream reads, stores, and then passes on, so that a reader that is
-//! slow holds up only its own stream, as without runlog. The thread is started when the
-//! stream has its first bytes: most jobs leave one of them, or both, silent. After the job's
-//! end the main thread stores what is left in the pipes itself: the log never waits for a
-//! reader, nor for processes that the job left behind.
+//! One thread for each stream reads, stores, and then passes on, so that a slow reader delays
+//! only its own stream, as without runlog. The thread is started when the stream has its first
+//! bytes, because in most jobs one or both streams remain silent. After the job's end, the main
+//! thread stores the rest of the pipes itself: the log never waits for a reader, nor for
+//! processes that the job left behind.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -30,23 +30,24 @@ use crate::job::redact::redactor::Redactor;
 use crate::job::spec::stream_plan::StreamPlan;
 use crate::sync::lock;
 
-/// What waits for signals and messages besides the streams of a job.
+/// A source of signals and messages to wait for, besides the streams of a job.
 pub(crate) trait WaitForEvents {
-    /// Waits until an event comes, or one of `others` can be read. Returns which of them.
+    /// Waits until an event arrives, or one of `others` is readable. Returns the readiness of
+    /// each.
     fn wait_for_events(&mut self, others: &[BorrowedFd<'_>], limit: Duration) -> Vec<Readiness>;
 }
 
-/// The pipes of one attempt, and the threads that empty them.
+/// The pipes of one attempt, and the threads that read them.
 #[derive(Debug)]
 pub(crate) struct Capture {
     streams: Vec<Arc<PumpTarget>>,
-    /// The pumps of streams that had nothing so far: they have no thread yet.
+    /// The pumps of streams without output so far, which have no thread yet.
     silent: Vec<Pump>,
     sink: Arc<Mutex<OutputFile>>,
     page: &'static SupervisionPage,
-    /// Ready once every thread has ended.
+    /// Becomes ready when every thread has ended.
     ended: OwnedFd,
-    /// Closed to tell the threads that there is nothing more to wait for.
+    /// Closing this makes the threads stop waiting.
     stop: Option<OwnedFd>,
 }
 
@@ -56,25 +57,25 @@ pub(crate) struct ChildPipes {
     pub stderr: OwnedFd,
 }
 
-/// What a capture needs besides its pipes.
+/// The parameters of a capture, besides its pipes.
 pub(crate) struct CaptureOptions<'a> {
-    /// Which pipes there are.
+    /// The pipes to create.
     pub plan: StreamPlan,
     /// The processes that may use a terminal.
     pub users: TerminalUsers,
     pub sink: &'a Arc<Mutex<OutputFile>>,
     pub pass_on: Passthrough,
-    /// Masks what is passed on.
+    /// The masking of passed-on output.
     pub redactor: Option<&'a Redactor>,
     pub page: &'static SupervisionPage,
-    /// Called about trouble that does not concern the job.
+    /// Called for problems that do not affect the job.
     pub on_warning: &'a OnWarning,
-    /// Called when the reader of a stream is gone.
+    /// Called when the reader of a stream has closed its end.
     pub on_reader_gone: &'a OnReaderGone,
 }
 
 impl CaptureOptions<'_> {
-    /// Makes a pipe or a pseudo-terminal: runlog's end, and the job's.
+    /// Creates a pipe or a pseudo-terminal, and returns runlog's end and the job's end.
     fn open(&self, stream: PlannedStream) -> io::Result<(OwnedFd, OwnedFd)> {
         if !stream.is_terminal {
             return new_pipe();
@@ -84,7 +85,8 @@ impl CaptureOptions<'_> {
         let with_modes = real.is_some_and(|real| self.users.are_in_foreground(real));
         match Pty::open(real, with_modes) {
             Ok(Pty { master, slave }) => Ok((master, slave)),
-            // No `/dev/pts`, or too many of them: then as if there were no terminal.
+            // There is no `/dev/pts`, or no free pseudo-terminal: use a pipe, as without a
+            // terminal.
             Err(_) if real.is_some() => new_pipe(),
             Err(e) => Err(e),
         }
@@ -92,10 +94,10 @@ impl CaptureOptions<'_> {
 }
 
 impl Capture {
-    /// Makes the pipes. Returns the job's ends of them too.
+    /// Creates the pipes. Also returns the job's ends.
     ///
     /// # Errors
-    /// The system has no further descriptor.
+    /// The system has no more descriptors.
     pub(crate) fn start(options: &CaptureOptions<'_>) -> io::Result<(Self, ChildPipes)> {
         let mut streams = options.plan.streams(options.pass_on).into_iter();
         let mut open = || {
@@ -118,11 +120,11 @@ impl Capture {
         Ok((capture, ChildPipes { stdout, stderr }))
     }
 
-    /// Reads the pipes of a job that runs already; a stream without a pipe has lost its
+    /// Reads the pipes of a job that is already running. A stream without a pipe has lost its
     /// reader.
     ///
     /// # Errors
-    /// The system has no further descriptor.
+    /// The system has no more descriptors.
     pub(crate) fn resume(
         pipes: [Option<OwnedFd>; 2],
         options: &CaptureOptions<'_>,
@@ -184,13 +186,13 @@ impl Capture {
     /// Returns duplicates of runlog's ends of the pipes, in the order of the plan.
     ///
     /// # Errors
-    /// The system has no further descriptor.
+    /// The system has no more descriptors.
     pub(crate) fn pipes(&self) -> io::Result<Vec<OwnedFd>> {
         let streams = self.streams.iter();
         streams.filter_map(|stream| stream.duplicate()).collect()
     }
 
-    /// Returns the pseudo-terminals among them.
+    /// Returns the pseudo-terminals among the pipes.
     pub(crate) fn terminals(&self) -> Vec<Arc<JobTerminal>> {
         let streams = self.streams.iter();
         streams
@@ -198,8 +200,8 @@ impl Capture {
             .collect()
     }
 
-    /// Starts the threads of pseudo-terminals: what they tell has to be seen at once, also
-    /// while this thread is busy.
+    /// Starts the threads of pseudo-terminals, whose changes of modes must be handled at once,
+    /// even while this thread is busy.
     fn watch_terminals(&mut self) {
         for pump in std::mem::take(&mut self.silent) {
             if pump.stream.terminal.is_none() {
@@ -210,8 +212,8 @@ impl Capture {
         }
     }
 
-    /// Waits for an event, for no longer than `limit`. A stream that has its first bytes
-    /// meanwhile gets its thread.
+    /// Waits for an event, for at most `limit`. Starts the threads of streams that get their
+    /// first bytes.
     pub(crate) fn wait(&mut self, events: &mut impl WaitForEvents, limit: Duration) {
         let fds: Vec<_> = self
             .silent
@@ -223,24 +225,24 @@ impl Capture {
             match ready {
                 Readiness::Idle => self.silent.push(pump),
                 Readiness::Readable => {
-                    // Where the system has no further thread the supervisor does it itself.
+                    // If no more threads can be started, the supervisor pumps the stream itself.
                     if let Some(mut pump) = spawn_pump(pump)
                         && pump.step(&mut new_buffer()) != PumpState::End
                     {
                         self.silent.push(pump);
                     }
                 }
-                // The job closed it without having printed anything.
+                // The job closed the stream without printing anything.
                 Readiness::HungUp => {}
             }
         }
     }
 
-    /// After the job's end: stores what is left in the pipes, at most their capacity, and
-    /// lets the threads end once they have passed it on.
+    /// Stores the rest of the pipes after the job's end, up to their capacity, and lets the
+    /// threads end after passing it on.
     ///
-    /// A process that the job left behind may still hold a pipe. It gets a reader that
-    /// discards what it prints, so that it is not harmed.
+    /// A process that the job left behind may still hold a pipe. It gets a reader that discards
+    /// its output, so that it is not harmed.
     pub(crate) fn drain(&mut self) {
         let mut held = Vec::new();
         for stream in &self.streams {
@@ -266,7 +268,7 @@ impl Capture {
         }
     }
 
-    /// Waits until everything was passed on, for no longer than `limit`.
+    /// Waits until everything is passed on, for at most `limit`.
     pub(crate) fn wait_until_passed_on(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
         loop {
@@ -277,22 +279,22 @@ impl Capture {
         }
     }
 
-    /// Ready (hung up) once everything was passed on.
+    /// Returns a descriptor that is ready (hung up) when everything is passed on.
     pub(crate) fn ended(&self) -> BorrowedFd<'_> {
         self.ended.as_fd()
     }
 }
 
-/// Makes a pipe whose reading end does not block.
+/// Creates a pipe with a reading end that does not block.
 fn new_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&read, true)?;
-    // Refused over the user's limit: then the pipe is as large as it is.
+    // This fails above the user's limit. Then the pipe keeps its size.
     rustix::pipe::fcntl_setpipe_size(&read, PIPE_BYTES).ok();
     Ok((read, write))
 }
 
-/// Starts the thread of a stream; returns its pump where the system has no further thread.
+/// Starts the thread of a stream; returns its pump if no more threads can be started.
 fn spawn_pump(pump: Pump) -> Option<Pump> {
     let name = pump.stream.id.as_str().to_owned();
     let here = Arc::new(Mutex::new(Some(pump)));

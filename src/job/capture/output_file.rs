@@ -1,5 +1,5 @@
 //! The files of a job's output: `jobs/<job_id>.out`, and the index, which says which bytes
-//! came when and from which stream. Trouble with them never harms the job: the capture ends,
+//! arrived when and from which stream. Problems with them never harm the job: the capture ends,
 //! and the job's last event says why.
 
 use std::fmt::Display;
@@ -22,69 +22,69 @@ use crate::log::format::payload::Output;
 use crate::log::{Lease, StreamId};
 use crate::volume::{ClockWatch, now_ts};
 
-/// The number of bytes, or a little more, that one record of the index covers where they come
-/// in one go.
+/// The approximate number of bytes that one record of the index covers if they arrive without a
+/// pause.
 const RECORD_BYTES: u64 = 256 << 10;
 /// The maximum length of a record of the index, in bytes.
 const MAX_RECORD_BYTES: u64 = 128;
-/// How long output of one stream shares a record.
+/// How long output of one stream may share a record.
 pub(crate) const RECORD_INTERVAL: Duration = Duration::from_millis(10);
-/// Marks in the page that storing has stopped at the capture limit.
+/// The value in the page that means that storing stopped at the capture limit.
 const CAPTURE_LIMIT: u8 = 1;
-/// Marks in the page that storing has stopped after an error.
+/// The value in the page that means that storing stopped after an error.
 const CAPTURE_FAILED: u8 = 2;
 
-/// Where the output of a job is stored.
+/// The stored output of a job.
 #[derive(Debug)]
 pub(crate) struct OutputFile {
-    /// The lease is held by the very file that the output goes to.
+    /// The lease, which is on the output file itself.
     lease: Lease,
     index: Option<File>,
     capture: bool,
     on_unstored: Option<OnUnstored>,
     limit: u64,
-    /// What was printed is counted in the page, which outlives this process.
+    /// The page with the counts of printed bytes, which outlives this process.
     page: &'static SupervisionPage,
     captured_bytes: u64,
     truncated: Option<String>,
-    /// How far the index goes, and whose bytes follow.
+    /// The end of the indexed bytes, and the stream of the bytes after it.
     indexed: u64,
     unindexed: Option<StreamId>,
     clock: ClockWatch,
-    /// How long the index is, in bytes.
+    /// The length of the index, in bytes.
     index_bytes: u64,
-    /// When its last record was written.
+    /// When the last record was written.
     last_record: Option<Instant>,
-    /// How many bytes may be missing or doubled where the next record starts.
+    /// The number of bytes that may be missing or duplicated at the start of the next record.
     uncertain_bytes: Option<u64>,
     uncertain: [u64; 3],
     maskers: [Option<StreamMasker>; 3],
     /// A buffer for what is masked.
     masked: Vec<u8>,
-    /// The kernel cannot move bytes from a pipe into this file.
+    /// Whether the kernel cannot move bytes from a pipe into this file.
     no_splice: bool,
-    /// What is moved goes through this.
+    /// The pipe that moved bytes pass through.
     relay: Option<SplicePipe>,
 }
 
-/// Where the output of a job goes.
+/// The target of a job's output.
 #[derive(Debug)]
 pub(crate) struct OutputTarget {
     pub lease: Lease,
-    /// The index; `None` where nothing is captured.
+    /// The index; `None` if nothing is captured.
     pub index: Option<File>,
-    /// How far the index goes, in bytes.
+    /// The end of the indexed bytes.
     pub indexed: u64,
     /// The maximum number of bytes to capture.
     pub limit: Option<u64>,
-    /// Where output goes once storing has stopped.
+    /// The target of output after storing has stopped.
     pub on_unstored: Option<OnUnstored>,
     /// A pipe that outlives this process, for bytes on their way into the file.
     pub relay: Option<SplicePipe>,
 }
 
 impl OutputFile {
-    /// Makes the sink of a job, or continues the one of a supervisor that died.
+    /// Creates the sink of a job, or continues that of a supervisor that died.
     pub(crate) fn new(
         target: OutputTarget,
         redactor: Option<&Redactor>,
@@ -128,7 +128,8 @@ impl OutputFile {
         self.lease.release();
     }
 
-    /// Continues where a supervisor that died has stopped. Of a new job there is nothing.
+    /// Continues where a supervisor that died stopped. For a new job, there is nothing to
+    /// restore.
     fn restore(&mut self) {
         let counters = &self.page.output;
         let last = usize::from(counters.last_stream.load(Ordering::Relaxed));
@@ -140,11 +141,11 @@ impl OutputFile {
             _ => self.stop_storing(&"storing failed before"),
         }
         if self.captured_bytes > self.indexed {
-            // What was stored last lacks its record.
+            // The last stored bytes lack their record.
             self.unindexed = Some(stream);
             self.index();
         }
-        // What was on its way into the file is still in the pipe.
+        // Bytes on their way into the file are still in the pipe.
         if let Some(relay) = self.relay.take() {
             let left = relay.len();
             if left > 0 {
@@ -153,7 +154,7 @@ impl OutputFile {
             }
             self.relay = Some(relay);
         }
-        // It may have been killed between moving the bytes and counting them.
+        // The supervisor may have been killed between moving the bytes and counting them.
         let counted: u64 = StreamId::ALL
             .map(|stream| self.counter(stream).load(Ordering::Relaxed))
             .iter()
@@ -163,7 +164,8 @@ impl OutputFile {
         }
     }
 
-    /// Marks the place where a supervisor died that had so many bytes of each stream in hand.
+    /// Marks the position at which a supervisor died while it was processing this many bytes of
+    /// each stream.
     pub(crate) fn mark_replacement(&mut self, mut in_hand: [u64; 3]) {
         for (bytes, masker) in in_hand.iter_mut().zip(&mut self.maskers) {
             if let Some(masker) = masker.as_mut().filter(|_| *bytes > 0) {
@@ -174,12 +176,12 @@ impl OutputFile {
         self.uncertain_bytes = Some(in_hand.iter().sum()).filter(|n| *n > 0);
     }
 
-    /// Returns how many bytes of each stream may be missing or doubled at that place.
+    /// Returns how many bytes of each stream may be missing or duplicated at that position.
     pub(crate) fn uncertain(&self) -> [u64; 3] {
         self.uncertain
     }
 
-    /// Returns what was printed and stored so far.
+    /// Returns the counts of bytes printed and stored so far.
     pub(crate) fn output(&self) -> Output {
         let counters = &self.page.output;
         let undelivered = counters.undelivered.load(Ordering::Relaxed);
@@ -224,7 +226,7 @@ impl OutputFile {
         }
     }
 
-    /// Stores the bytes, masked first.
+    /// Masks and stores the bytes.
     pub(crate) fn store(&mut self, stream: StreamId, bytes: &[u8]) {
         self.count(stream, bytes.len());
         if !self.capture && self.on_unstored.is_none() {
@@ -243,14 +245,14 @@ impl OutputFile {
         self.masked = buffer;
     }
 
-    /// Records how many bytes the masker holds back: they are lost if the process dies.
+    /// Records how many bytes the masker holds back, which are lost if the process dies.
     fn record_held(&self, stream: StreamId, bytes: usize) {
         if let Some(in_hand) = self.page.output.in_hand.get(stream.index()) {
             in_hand.held.store(bytes as u64, Ordering::Relaxed);
         }
     }
 
-    /// Stores what the masker of a stream that has ended held back.
+    /// Stores the bytes that the masker held back, after the end of a stream.
     pub(crate) fn finish(&mut self, stream: StreamId) {
         let mut rest = Vec::new();
         if let Some(masker) = self.masker(stream) {
@@ -311,10 +313,10 @@ impl OutputFile {
         }
     }
 
-    /// Passes bytes on that are not stored any more, if that was asked for.
+    /// Passes on bytes that are no longer stored, if this was requested.
     fn pass_unstored(&mut self, stream: StreamId, bytes: &[u8]) {
         if self.on_unstored.is_some() {
-            // What was stored comes first, with its streams.
+            // Stored bytes come first, with their streams.
             self.index();
         }
         if let Some(OnUnstored(pass)) = &self.on_unstored
@@ -324,21 +326,22 @@ impl OutputFile {
         }
     }
 
-    /// Returns whether the kernel may move bytes into the file without a copy through this
-    /// process, as far as is known.
+    /// Returns whether the kernel may be able to move bytes into the file without a copy through
+    /// this process.
     pub(crate) fn can_move(&self) -> bool {
         self.capture && !self.no_splice
     }
 
-    /// Moves what is in the pipe into the file without a copy through this process. Returns
-    /// how much, 0 at the end; `None` where it has to be read instead, or there is nothing.
+    /// Moves the content of the pipe into the file without a copy through this process. Returns
+    /// the number of bytes, 0 at the end; `None` if they have to be read instead, or if the pipe
+    /// is empty.
     ///
-    /// The pages go through another pipe first: the job's pipe is locked only while they
+    /// The pages pass through another pipe first: the job's pipe is locked only while they
     /// change hands, not while they are written, so that the job can continue to write. That
-    /// pipe outlives this process, so nothing is lost or doubled should it be killed.
+    /// pipe outlives this process, so nothing is lost or duplicated if this process is killed.
     pub(crate) fn splice(&mut self, stream: StreamId, pipe: &OwnedFd) -> Option<usize> {
         let own = self.relay()?;
-        // Known to a successor before the bytes leave the job's pipe.
+        // Let a successor know before the bytes leave the job's pipe.
         self.count(stream, 0);
         let moved = match own.fill(pipe, PIPE_BYTES) {
             Ok(n) => Some(n),
@@ -356,8 +359,7 @@ impl OutputFile {
         moved
     }
 
-    /// Stores the first `n` bytes that are in `relay`, and leaves them there. Returns how
-    /// many it stored.
+    /// Stores the first `n` bytes in `relay`, and leaves them there. Returns how many it stored.
     pub(crate) fn store_copy(&mut self, stream: StreamId, relay: &SplicePipe, n: usize) -> usize {
         let Some(own) = self.relay() else {
             return 0;
@@ -369,7 +371,7 @@ impl OutputFile {
         n
     }
 
-    /// Returns the pipe for moving; `None` where the kernel cannot move anything.
+    /// Returns the pipe for moving bytes; `None` if the kernel cannot move them.
     fn relay(&mut self) -> Option<SplicePipe> {
         if !self.can_move() {
             return None;
@@ -393,8 +395,8 @@ impl OutputFile {
                     self.stored(stream, at);
                 }
                 Err(Errno::INTR) => {}
-                // What the kernel cannot move is read and written, which also shows why it
-                // cannot be stored.
+                // Read and write bytes that the kernel cannot move. If they cannot be stored
+                // either, this shows why.
                 Ok(_) | Err(_) => self.no_splice = true,
             }
         }
@@ -402,8 +404,8 @@ impl OutputFile {
         self.write(stream, &rest);
     }
 
-    /// Takes note that the bytes up to `end` are in the file. The index follows, at the
-    /// latest when nothing more comes for now.
+    /// Records that the bytes up to `end` are in the file. The index follows at the latest when
+    /// no more bytes arrive for now.
     fn stored(&mut self, stream: StreamId, end: u64) {
         if end == self.captured_bytes {
             return;
@@ -444,18 +446,18 @@ impl OutputFile {
     }
 
     /// Returns whether the index is as long as the output may be, and these bytes need another
-    /// record: many short pieces must not fill the disk with their index.
+    /// record: many short writes must not fill the disk with their index.
     fn is_index_full(&self, stream: StreamId) -> bool {
         let is_first = self.index_bytes == 0;
         let shares_record = self.unindexed == Some(stream);
-        // What another stream has stored lacks its record still.
+        // The last bytes of another stream still lack their record.
         let records = 1 + u64::from(self.unindexed.is_some());
         let needed = records * MAX_RECORD_BYTES;
         !is_first && !shares_record && self.index_bytes + needed > self.limit
     }
 
-    /// Brings the index up to date, unless its last record is so new that what has come since
-    /// can share the next one. Returns whether it is up to date.
+    /// Brings the index up to date, unless its last record is so new that later bytes can share
+    /// the next one. Returns whether it is up to date.
     pub(crate) fn index_soon(&mut self) -> bool {
         let is_new = |at: Instant| at.elapsed() < RECORD_INTERVAL;
         if self.unindexed.is_some() && self.last_record.is_some_and(is_new) {
@@ -466,7 +468,7 @@ impl OutputFile {
     }
 
     /// Returns what another process did to the file, if the output cannot be continued in it:
-    /// what is written behind the end of a shortened file leaves a hole.
+    /// bytes written after the end of a truncated file leave a hole.
     fn tampered(&self) -> Option<&'static str> {
         let meta = self.lease.file().metadata().ok()?;
         if meta.len() < self.captured_bytes {

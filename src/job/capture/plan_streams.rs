@@ -1,4 +1,4 @@
-//! Chooses the streams of a job.
+//! The choice of a job's streams.
 
 use std::os::fd::BorrowedFd;
 
@@ -10,7 +10,7 @@ use crate::job::process::same_file::is_same_output;
 use crate::job::spec::stream_plan::{StreamLayout, StreamPlan, TerminalUse};
 use crate::log::StreamId;
 
-/// One stream of an attempt.
+/// A stream of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PlannedStream {
     pub id: StreamId,
@@ -18,8 +18,8 @@ pub(crate) struct PlannedStream {
 }
 
 impl StreamPlan {
-    /// Chooses the streams of a job whose output is passed on to runlog's own as it comes, or
-    /// is not `passed_on`; `ordered` says that the caller sees their order.
+    /// Chooses the streams of a job. `passed_on` says whether its output is passed on at once,
+    /// and `ordered` whether the caller sees the order of the streams.
     pub fn new(layout: StreamLayout, tty: TerminalUse, passed_on: bool, ordered: bool) -> Self {
         let is_one = || {
             !inherited::was_closed(1)
@@ -41,7 +41,7 @@ impl StreamPlan {
         }
     }
 
-    /// Returns the streams of an attempt, or of a rollback, which goes to stderr.
+    /// Returns the streams of an attempt, or of a rollback, which prints to stderr.
     pub(crate) fn streams(self, pass_on: Passthrough) -> Vec<PlannedStream> {
         let [mut first, second] = self.terminals;
         let mut merged = self.merged;
@@ -61,7 +61,7 @@ impl StreamPlan {
     }
 }
 
-/// Returns the stream of runlog's that a stream of the job is passed on to.
+/// Returns runlog's stream that a stream of the job is passed on to.
 pub(crate) fn own_stream(id: StreamId, pass_on: Passthrough) -> (i32, BorrowedFd<'static>) {
     match (id, pass_on) {
         (StreamId::Stdout | StreamId::Both, Passthrough::Apart | Passthrough::No) => {
@@ -71,7 +71,7 @@ pub(crate) fn own_stream(id: StreamId, pass_on: Passthrough) -> (i32, BorrowedFd
     }
 }
 
-/// Returns the terminal that a stream of the job is passed on to, if it is one.
+/// Returns the terminal that a stream of the job is passed on to, if the target is a terminal.
 pub(crate) fn own_terminal(id: StreamId, pass_on: Passthrough) -> Option<BorrowedFd<'static>> {
     let (fd, stream) = own_stream(id, pass_on);
     is_terminal(fd).then_some(stream)

@@ -1,4 +1,4 @@
-//! One stream of a job on its way from its pipe into the file and to runlog's own stream.
+//! One stream of a job, on its way from its pipe to the file and to runlog's own stream.
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
@@ -18,11 +18,11 @@ use crate::job::process::pty;
 use crate::job::process::pty::Packet;
 use crate::sync::lock;
 
-/// The number of bytes in one read from which on more is to be expected, so that it is worth
-/// while to let the kernel move them.
+/// The number of bytes in one read from which more can be expected, so that letting the kernel
+/// move them is worthwhile.
 const SPLICE_THRESHOLD_BYTES: usize = 64 << 10;
 
-/// Empties the pipe of one stream.
+/// A pump that empties the pipe of one stream.
 pub(crate) struct Pump {
     pub stream: Arc<PumpTarget>,
     pub sink: Arc<Mutex<OutputFile>>,
@@ -32,9 +32,9 @@ pub(crate) struct Pump {
     pub on_warning: OnWarning,
     pub on_reader_gone: OnReaderGone,
     pub route: CopyPath,
-    /// What a pseudo-terminal has told besides its output.
+    /// The status that a pseudo-terminal reported besides its output.
     pub status: u8,
-    /// The index covers everything that was stored, or need not for now.
+    /// Whether the index covers everything that was stored, or need not for now.
     pub is_indexed: bool,
     /// Closed once all threads have ended.
     pub _alive: Arc<OwnedFd>,
@@ -46,25 +46,25 @@ impl std::fmt::Debug for Pump {
     }
 }
 
-/// How bytes that are passed on get there.
+/// The path of bytes that are passed on.
 #[derive(Debug, Default)]
 pub(crate) enum CopyPath {
-    /// They are read and written. There was not much so far.
+    /// Read and write them. There have not been many so far.
     #[default]
     Read,
-    /// There is much: the kernel moves them, if it can.
+    /// There are many: let the kernel move them, if it can.
     Try,
-    /// The kernel moves them through this, as many at once as fit into our own stream: its
-    /// reader takes them while the next ones are stored.
+    /// The kernel moves them through `relay`, as many at once as fit into runlog's own stream,
+    /// whose reader reads them while the next ones are stored.
     Move { relay: SplicePipe, at_once: usize },
-    /// The kernel cannot.
+    /// The kernel cannot move them.
     ReadAlways,
 }
 
-/// What one look at the pipe gave. All of it is stored.
+/// The result of reading the pipe once. All bytes are stored.
 enum ReadOutcome<'a> {
     Bytes(Cow<'a, [u8]>),
-    /// Moved by the kernel; what is to be passed on is in the relay.
+    /// The kernel moved the bytes. Those to pass on are in the relay.
     Moved(usize),
     Nothing,
     End,
@@ -80,7 +80,7 @@ impl ReadOutcome<'_> {
     }
 }
 
-/// What comes next for a stream.
+/// The next step for a stream.
 #[derive(PartialEq, Eq)]
 pub(crate) enum PumpState {
     Look,
@@ -101,7 +101,7 @@ impl Pump {
         }
     }
 
-    /// Stores and passes on what is in the pipe.
+    /// Stores and passes on the content of the pipe.
     pub(crate) fn step(&mut self, buf: &mut [MaybeUninit<u8>]) -> PumpState {
         let stream = Arc::clone(&self.stream);
         let looked = self.recv(buf);
@@ -127,7 +127,7 @@ impl Pump {
         stream.handle_status(status);
         stream.record_in_hand(stream.held_bytes());
         if next == Delivery::ReaderGone {
-            // So is the job's, which then ends as without runlog.
+            // The job's end is closed too, and the job ends as without runlog.
             lock(&stream.pipe).fd = None;
             if let Some(terminal) = &stream.terminal {
                 terminal.close();
@@ -144,7 +144,7 @@ impl Pump {
         PumpState::Look
     }
 
-    /// Stores what is in the pipe.
+    /// Stores the content of the pipe.
     fn recv<'a>(&mut self, buf: &'a mut [MaybeUninit<u8>]) -> ReadOutcome<'a> {
         let mut sink = lock(&self.sink);
         let pipe = lock(&self.stream.pipe);
@@ -156,14 +156,14 @@ impl Pump {
             None => self.route.take(&self.stream, &mut sink, fd, buf),
         };
         self.stream.record_in_hand(match self.stream.pass_on {
-            // All of it is stored.
+            // All bytes are stored.
             Passthrough::No => 0,
             _ => look.len() + self.stream.held_bytes(),
         });
-        // The reader of a stream may hold it up: the index does not wait for that.
+        // A reader may delay the stream, and the index must not wait for that.
         if look.len() < SPLICE_THRESHOLD_BYTES || self.stream.pass_on != Passthrough::No {
             self.is_indexed = match look {
-                // Nothing more comes for now, or ever.
+                // No more bytes arrive for now, or at all.
                 ReadOutcome::Nothing | ReadOutcome::End => {
                     sink.index();
                     true
@@ -175,7 +175,7 @@ impl Pump {
     }
 
     /// Writes the bytes to runlog's own stream, if they are passed on, with secrets masked if
-    /// that was asked for.
+    /// this was requested.
     fn write_through(&self, bytes: &[u8]) -> Delivery {
         match &self.stream.masker {
             None => self.write_unmasked(bytes),
@@ -187,7 +187,7 @@ impl Pump {
         }
     }
 
-    /// Writes what the masker held back.
+    /// Writes the bytes that the masker held back.
     fn write_held(&self) {
         if let Some(masker) = &self.stream.masker {
             let mut rest = Vec::new();
@@ -214,7 +214,7 @@ impl Pump {
         self.deliver(result, bytes.len() - written)
     }
 
-    /// Moves the `n` bytes that are in the relay to runlog's own stream.
+    /// Moves the `n` bytes in the relay to runlog's own stream.
     fn splice_through(&mut self, n: usize) -> Delivery {
         let CopyPath::Move { relay, .. } = &self.route else {
             return Delivery::Done;
@@ -236,12 +236,12 @@ impl Pump {
         }
     }
 
-    /// Decides what follows from a write: a reader that is gone ends the job as without
-    /// runlog; any other trouble ends only the passing on.
+    /// Handles the result of a write: a closed reader ends the job as without runlog, and any
+    /// other error ends only the passing on.
     fn deliver(&self, result: Result<(), Errno>, left: usize) -> Delivery {
         match result {
             Ok(()) => Delivery::Done,
-            // What undoes a job is not ended by a reader that is gone.
+            // A closed reader does not end a rollback.
             Err(Errno::PIPE) if self.stream.pass_on == Passthrough::Apart => Delivery::ReaderGone,
             Err(e) => {
                 self.stream.stop_passing_on();
@@ -256,17 +256,17 @@ impl Pump {
     }
 }
 
-/// What became of bytes that were to be passed on.
+/// The outcome for bytes to pass on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Delivery {
-    /// They were written, or are counted as undelivered.
+    /// The bytes were written, or are counted as undelivered.
     Done,
-    /// The reader is gone.
+    /// The reader has closed its end.
     ReaderGone,
 }
 
 impl CopyPath {
-    /// Stores what is in the pipe.
+    /// Stores the content of the pipe.
     fn take<'a>(
         &mut self,
         stream: &PumpTarget,
@@ -287,7 +287,7 @@ impl CopyPath {
         {
             match self.relay(stream, sink, pipe) {
                 Ok(look) => return look,
-                // What the kernel cannot move is read.
+                // Read bytes that the kernel cannot move.
                 Err(_) => *self = Self::ReadAlways,
             }
         }
@@ -303,7 +303,7 @@ impl CopyPath {
         }
     }
 
-    /// Moves what is in the pipe into the relay, and stores it.
+    /// Moves the content of the pipe into the relay, and stores it.
     fn relay(
         &mut self,
         stream: &PumpTarget,
@@ -311,7 +311,7 @@ impl CopyPath {
         pipe: &OwnedFd,
     ) -> Result<ReadOutcome<'static>, Errno> {
         if let Self::Try = self {
-            // Fails for what is no pipe.
+            // This fails for anything but a pipe.
             let at_once = rustix::pipe::fcntl_getpipe_size(stream.target()?)?.min(CHUNK_BYTES);
             let relay = SplicePipe::new()?;
             *self = Self::Move { relay, at_once };
@@ -337,7 +337,7 @@ impl CopyPath {
     }
 }
 
-/// Stores what was printed to a pseudo-terminal, up to a change of its state.
+/// Stores output from a pseudo-terminal, up to a change of its state.
 fn read_terminal(
     stream: &PumpTarget,
     sink: &mut OutputFile,
@@ -369,11 +369,12 @@ fn wait(pipe: BorrowedFd<'_>, stop: BorrowedFd<'_>, limit: Option<Duration>) {
         PollFd::new(&pipe, PollFlags::IN),
         PollFd::new(&stop, PollFlags::IN),
     ];
-    // A failure (a signal) only means one look too many.
+    // A failure (a signal) only causes an unnecessary read.
     poll(&mut fds, limit.map(timespec).as_ref()).ok();
 }
 
-/// Lets `write` write until all `len` bytes are; it gets the number of bytes that are done.
+/// Calls `write` until all `len` bytes are written. It gets the number of bytes that are already
+/// written.
 pub(crate) fn write_all(
     len: usize,
     target: BorrowedFd<'_>,
@@ -384,7 +385,7 @@ pub(crate) fn write_all(
         match write(done) {
             Ok(n) => done += n,
             Err(Errno::INTR) => {}
-            // Another process made the stream, which it shares with us, non-blocking.
+            // Another process that shares the stream made it non-blocking.
             Err(Errno::AGAIN) => {
                 let mut fds = [PollFd::new(&target, PollFlags::OUT)];
                 poll(&mut fds, None).ok();

@@ -1,4 +1,4 @@
-//! One stream of a job: its pipe or pseudo-terminal, and where its bytes go.
+//! One stream of a job: its pipe or pseudo-terminal, and the target of its bytes.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -19,27 +19,27 @@ use crate::job::redact::stream_masker::StreamMasker;
 use crate::log::StreamId;
 use crate::sync::lock;
 
-/// More than fits into a pseudo-terminal, in bytes.
+/// A number of bytes that exceeds the capacity of a pseudo-terminal.
 const MAX_TERMINAL_BYTES: usize = 256 << 10;
 
-/// One stream: its pipe, and where its bytes go.
+/// A stream: its pipe, and the target of its bytes.
 #[derive(Debug)]
 pub(crate) struct PumpTarget {
     pub id: StreamId,
     pub(super) pass_on: Passthrough,
-    /// Masks what is passed on.
+    /// The masking of passed-on output.
     pub(super) masker: Option<Mutex<StreamMasker>>,
     page: &'static SupervisionPage,
-    /// Runlog's end of the pipe, until it is closed. Locked only with the sink locked.
+    /// Runlog's end of the pipe, until it is closed. Locked only while the sink is locked.
     pub(super) pipe: Mutex<Pipe>,
-    /// Set if the job prints to a pseudo-terminal.
+    /// The pseudo-terminal, if the job prints to one.
     pub terminal: Option<Arc<JobTerminal>>,
 }
 
-/// What became of a pipe after the end of the job.
+/// The state of a pipe after the end of the job.
 #[derive(Debug)]
 pub(crate) enum Drained {
-    /// Nobody can write to it any more.
+    /// No process can write to it any longer.
     Closed,
     /// A process that the job left behind can still write to it.
     HeldOpen(Arc<OwnedFd>),
@@ -49,7 +49,7 @@ pub(crate) enum Drained {
 #[derive(Debug)]
 pub(super) struct Pipe {
     pub fd: Option<Arc<OwnedFd>>,
-    /// Stored by the main thread, and still to be passed on.
+    /// Bytes that the main thread stored and that have to be passed on.
     pub left_over: Vec<u8>,
 }
 
@@ -81,13 +81,13 @@ impl PumpTarget {
         lock(&self.pipe).fd.as_ref().map(|fd| fd.try_clone())
     }
 
-    /// Returns whether what the job prints goes on to a stream of runlog's.
+    /// Returns whether the job's output is passed on to a stream of runlog.
     pub(super) fn is_passed_on(&self) -> bool {
         let silent = self.page.output.silent.load(Ordering::Relaxed);
         self.pass_on != Passthrough::No && silent & (1 << self.id.index()) == 0
     }
 
-    /// Ends the passing on of this stream; what it would have passed on is counted.
+    /// Stops passing on this stream. Counts the bytes that would have been passed on.
     pub(super) fn stop_passing_on(&self) {
         let bit = 1 << self.id.index();
         self.page.output.silent.fetch_or(bit, Ordering::Relaxed);
@@ -104,27 +104,27 @@ impl PumpTarget {
         }
     }
 
-    /// Records how many bytes would be lost or doubled if the process died now.
+    /// Records how many bytes would be lost or duplicated if the process died now.
     pub(super) fn record_in_hand(&self, bytes: usize) {
         if let Some(in_hand) = self.page.output.in_hand.get(self.id.index()) {
             in_hand.moving.store(bytes as u64, Ordering::Relaxed);
         }
     }
 
-    /// Records what the main thread has in hand besides.
+    /// Records how many bytes the main thread is processing in addition.
     pub(super) fn record_draining(&self, bytes: usize) {
         if let Some(in_hand) = self.page.output.in_hand.get(self.id.index()) {
             in_hand.draining.store(bytes as u64, Ordering::Relaxed);
         }
     }
 
-    /// Returns how many bytes the masker of what is passed on holds back.
+    /// Returns how many bytes the masker of passed-on output holds back.
     pub(super) fn held_bytes(&self) -> usize {
         let masker = self.masker.as_ref();
         masker.map_or(0, |masker| lock(masker).held_bytes())
     }
 
-    /// Stores what is left in the pipe, at most its capacity, and closes it.
+    /// Stores the rest of the pipe, up to its capacity, and closes it.
     pub(crate) fn drain(&self, sink: &mut OutputFile) -> Drained {
         if let Some(terminal) = &self.terminal {
             return self.drain_terminal(terminal, sink);
@@ -152,7 +152,7 @@ impl PumpTarget {
                         held_open = true;
                         break;
                     }
-                    // The kernel cannot: it is read.
+                    // The kernel cannot move the bytes, so read them.
                     None => {}
                 }
             }
@@ -180,7 +180,7 @@ impl PumpTarget {
         self.end_drain(&mut pipe, sink, held_open)
     }
 
-    /// Closes a pipe whose rest was stored, unless another process still holds it open.
+    /// Closes a pipe after its rest was stored, unless another process still holds it open.
     fn end_drain(&self, pipe: &mut Pipe, sink: &mut OutputFile, held_open: bool) -> Drained {
         self.record_draining(pipe.left_over.len());
         sink.finish(self.id);
@@ -190,7 +190,7 @@ impl PumpTarget {
         }
     }
 
-    /// Stores what is left in a pseudo-terminal, and closes it.
+    /// Stores the rest of a pseudo-terminal, and closes it.
     fn drain_terminal(&self, terminal: &JobTerminal, sink: &mut OutputFile) -> Drained {
         let mut pipe = lock(&self.pipe);
         terminal.close_slave();
@@ -214,16 +214,17 @@ impl PumpTarget {
         self.end_drain(&mut pipe, sink, held_open)
     }
 
-    /// Returns whether something is still to be passed on that the main thread has stored, or
+    /// Returns whether bytes remain to be passed on: those that the main thread has stored, or
     /// that the masker may hold back.
     pub(crate) fn has_left_over(&self) -> bool {
         self.masker.is_some() || !lock(&self.pipe).left_over.is_empty()
     }
 
-    /// Returns the stream of runlog's that this one is passed on to.
+    /// Returns runlog's stream that this one is passed on to.
     ///
     /// # Errors
-    /// It was closed when runlog was started. What is open there now is not the caller's.
+    /// The stream was closed when runlog was started. A file that is open there now is not the
+    /// caller's.
     pub(super) fn target(&self) -> Result<BorrowedFd<'static>, Errno> {
         let (fd, target) = own_stream(self.id, self.pass_on);
         if inherited::was_closed(fd) {

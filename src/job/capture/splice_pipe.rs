@@ -1,4 +1,4 @@
-//! A pipe of our own, through which the kernel moves bytes without copying them.
+//! A pipe through which the kernel moves bytes without copying them.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -15,13 +15,13 @@ pub(crate) struct SplicePipe {
 }
 
 impl SplicePipe {
-    /// Makes the pipe.
+    /// Creates the pipe.
     ///
     /// # Errors
-    /// The system has no further descriptor.
+    /// The system has no more descriptors.
     pub(crate) fn new() -> Result<Self, Errno> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-        // Refused over the user's limit: then less is moved at a time.
+        // This fails above the user's limit. Then fewer bytes are moved at a time.
         rustix::pipe::fcntl_setpipe_size(&read, PIPE_BYTES).ok();
         Ok(Self { read, write })
     }
@@ -31,27 +31,27 @@ impl SplicePipe {
         rustix::io::ioctl_fionread(&self.read).map_or(0, |n| n as usize)
     }
 
-    /// Moves what is in `pipe` into this one, at most `n` bytes, without waiting; 0 is its end.
+    /// Moves at most `n` bytes from `pipe` into this one, without waiting. Returns 0 at its end.
     ///
     /// # Errors
-    /// There is nothing (`AGAIN`), or the kernel cannot do it.
+    /// The pipe is empty (`AGAIN`), or the kernel cannot move the bytes.
     pub(crate) fn fill(&self, pipe: &OwnedFd, n: usize) -> Result<usize, Errno> {
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
         splice(pipe, None, &self.write, None, n, flags)
     }
 
-    /// Copies the first `n` bytes that are in `other` into this pipe. Returns how many.
+    /// Copies the first `n` bytes in `other` into this pipe. Returns how many it copied.
     ///
     /// # Errors
-    /// The kernel cannot do it.
+    /// The kernel cannot copy the bytes.
     pub(crate) fn copy(&self, other: &Self, n: usize) -> Result<usize, Errno> {
         tee(&other.read, &self.write, n, SpliceFlags::NONBLOCK)
     }
 
-    /// Moves up to `n` bytes on to `target`, in a file to the offset `at`, and waits for it.
+    /// Moves up to `n` bytes to `target`, in a file to the offset `at`, and waits for it.
     ///
     /// # Errors
-    /// Those of a write, or the kernel cannot do it.
+    /// The write fails, or the kernel cannot move the bytes.
     pub(crate) fn move_to(
         &self,
         target: impl AsFd,

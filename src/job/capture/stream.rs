@@ -1,5 +1,5 @@
-//! What the files of this room share: where the streams of a job go, and how much is read at a
-//! time.
+//! Definitions that the files of this room share: the targets of a job's streams, and the sizes
+//! of reads.
 
 use std::fs::File;
 use std::io;
@@ -8,18 +8,18 @@ use std::sync::Arc;
 
 use crate::log::StreamId;
 
-/// The size that is asked of the pipes, in bytes: fewer wake-ups than with the 64 KiB that a
-/// pipe has by default.
+/// The requested size of the pipes, in bytes. It causes fewer wake-ups than the default of 64
+/// KiB.
 pub(crate) const PIPE_BYTES: usize = 1 << 20;
-/// The number of bytes that are read at a time.
+/// The number of bytes to read at a time.
 pub(crate) const CHUNK_BYTES: usize = 256 << 10;
 
-/// Called with output that is not stored because storing has stopped, once what is stored can be
-/// read.
+/// A callback for output that is not stored because storing has stopped. It is called when the
+/// stored output can be read.
 #[derive(Clone)]
 pub struct OnUnstored(pub Arc<PassUnstored>);
 
-/// Passes on bytes of a stream.
+/// A function that passes on bytes of a stream.
 pub(crate) type PassUnstored = dyn Fn(StreamId, &[u8]) + Send + Sync;
 
 impl std::fmt::Debug for OnUnstored {
@@ -28,29 +28,30 @@ impl std::fmt::Debug for OnUnstored {
     }
 }
 
-/// Where runlog passes on what the job prints.
+/// The target of passed-on output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Passthrough {
     /// Nowhere.
     No,
-    /// Each stream to runlog's own of that name.
+    /// Each stream to the stream of runlog with the same name.
     Apart,
-    /// Both to runlog's stderr: what undoes a job must not look like its output.
+    /// Both to runlog's stderr, because a rollback's output must not look like the job's.
     ToStderr,
 }
 
-/// Called when something goes wrong that does not concern the job.
+/// A callback for problems that do not affect the job.
 pub type OnWarning = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// Called when the reader of a stream is gone, and its pipe is to be closed everywhere.
+/// A callback for a stream whose reader closed its end, so that its pipe must be closed
+/// everywhere.
 pub(crate) type OnReaderGone = Arc<dyn Fn(StreamId) + Send + Sync>;
 
-/// Returns memory to read into, which is not touched before.
+/// Returns a buffer to read into, without touching its memory.
 pub(crate) fn new_buffer() -> Box<[MaybeUninit<u8>]> {
     Box::new_uninit_slice(CHUNK_BYTES)
 }
 
-/// Opens `/dev/null`, for streams that go nowhere.
+/// Opens `/dev/null`, for streams without a target.
 pub(crate) fn null() -> io::Result<File> {
     File::options().read(true).write(true).open("/dev/null")
 }

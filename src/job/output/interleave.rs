@@ -1,7 +1,7 @@
-//! Interleaves a run's events with the output of its jobs, in the order of time.
+//! Interleaving of a run's events with the output of its jobs, in the order of time.
 //!
-//! The log orders the events, and the index of each job's output says when its bytes arrived.
-//! A job's output is always placed between its start and its end, whatever the clock did.
+//! The log orders the events, and the index of each job's output says when its bytes arrived. A
+//! job's output is always between its start and its end, whatever the clock did.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -34,19 +34,19 @@ pub enum PlaybackItem<'a> {
         /// A part of the output, which may end anywhere, even inside a character.
         bytes: &'a [u8],
     },
-    /// The output of a job is shorter than it was, for example after a power loss.
+    /// The output of a job is shorter than before, for example after a power loss.
     OutputLost {
         /// The job.
         job: &'a str,
-        /// How many bytes are left.
+        /// The number of remaining bytes.
         left: u64,
-        /// How many bytes were stored.
+        /// The number of bytes that were stored.
         stored: u64,
     },
 }
 
-/// Passes all events and output of the run in `dir` to `each`, with the time if that is known.
-/// With `job`, only the output of that job is included. Returns the state of the run.
+/// Passes all events and output of the run in `dir` to `each`, with their times if known. With
+/// `job`, only the output of that job is included. Returns the state of the run.
 ///
 /// # Errors
 /// A file cannot be read, or `each` fails.
@@ -96,7 +96,7 @@ struct JobSources<'a> {
     dir: &'a Dir,
     only: Option<&'a str>,
     active: Vec<JobSource>,
-    /// How many bytes were emitted of jobs that have ended.
+    /// The number of bytes that were emitted for each job that has ended.
     ended_at: HashMap<JobId, u64>,
     time: SteadyTime,
 }
@@ -104,18 +104,18 @@ struct JobSources<'a> {
 /// The output of one job.
 struct JobSource {
     job: JobId,
-    /// Whether its start was emitted.
+    /// Whether the job's start was emitted.
     started: bool,
     out: File,
     path: PathBuf,
     index: Option<OutputIndex>,
     next: Option<OutputRange>,
     at: u64,
-    /// How far the wall clock was set since the job started, up to the next range.
+    /// By how much the wall clock was set between the job's start and the next range.
     clock_set: SignedDuration,
 }
 
-/// Whether an attempt that ended will be tried again.
+/// Whether an attempt that ended will be retried.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum AttemptEnd {
     Final,
@@ -161,8 +161,8 @@ impl JobSources<'_> {
         Ok(())
     }
 
-    /// Adds the jobs of a checkpoint: the events before it were removed, but their output was
-    /// not.
+    /// Adds the jobs of a checkpoint: the events before it were removed, but the jobs' output
+    /// was not.
     fn add_checkpointed<E: From<StorageError>>(
         &mut self,
         state: &RunState,
@@ -198,7 +198,7 @@ impl JobSources<'_> {
         Ok(())
     }
 
-    /// Emits what was printed until `ts`, or everything in the indexes.
+    /// Emits output that was printed until `ts`, or everything in the indexes.
     fn emit_until<E: From<StorageError>>(
         &mut self,
         ts: Option<Timestamp>,
@@ -276,7 +276,7 @@ impl JobSource {
                         break;
                     }
                 }
-                // Without the index the bytes are still there, only their times are unknown.
+                // Without the index, the bytes still exist, but their times are unknown.
                 Some(IndexRecord::Malformed) | None => self.index = None,
             }
         }
@@ -309,7 +309,7 @@ impl JobSource {
         Ok(self.advance()?)
     }
 
-    /// Emits the rest, up to `stored` bytes if that is known.
+    /// Emits the rest, up to `stored` bytes if that number is known.
     fn drain<E: From<StorageError>>(
         &mut self,
         time: &SteadyTime,
@@ -335,7 +335,7 @@ impl JobSource {
         Ok(())
     }
 
-    /// Emits the bytes up to `end`. Returns whether all of them were there.
+    /// Emits the bytes up to `end`. Returns whether all of them exist.
     fn emit<E: From<StorageError>>(
         &mut self,
         end: u64,

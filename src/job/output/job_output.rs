@@ -13,11 +13,11 @@ use crate::volume::{Dir, IoContext as _, JobId, layout};
 
 /// The size of the copy buffer in bytes.
 const CHUNK_BYTES: usize = 256 << 10;
-/// The maximum number of bytes of the index that are held at a time.
+/// The maximum number of bytes of the index to hold at a time.
 const INDEX_CHUNK_BYTES: u64 = 256 << 10;
 
-/// How long bytes are held whose index has not caught up. A writer that lives indexes them
-/// within milliseconds.
+/// How long to hold bytes that are not in the index. A live writer indexes them within
+/// milliseconds.
 const INDEX_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// A reader of the captured output of one job.
@@ -27,7 +27,7 @@ pub struct JobOutput {
     index: Option<File>,
     at: u64,
     index_at: u64,
-    /// The length of the output when it was first longer than what was copied, and that time.
+    /// The length of the output when it first exceeded the copied part, and that time.
     seen: u64,
     seen_at: Instant,
 }
@@ -37,13 +37,13 @@ pub struct JobOutput {
 pub enum UnindexedBytes {
     /// None: the index may still catch up.
     Hold,
-    /// Those that have been there for so long that the index will not catch up.
+    /// Only those that are so old that the index will not catch up.
     Seen,
-    /// All: the index will not catch up any more.
+    /// All of them: the index will not catch up.
     All,
 }
 
-/// A part of what a job printed, which may end anywhere.
+/// A part of a job's output, which may end anywhere.
 #[derive(Debug, Clone, Copy)]
 pub struct PrintedChunk<'a> {
     /// The stream, if known.
@@ -74,7 +74,7 @@ impl JobOutput {
         }))
     }
 
-    /// Seeks to the start of the last `n` lines of one stream, or of all.
+    /// Seeks to the start of the last `n` lines of one stream, or of all streams.
     ///
     /// # Errors
     /// The files cannot be read.
@@ -97,8 +97,8 @@ impl JobOutput {
         })
     }
 
-    /// Copies what was printed since the last call by one stream, or by all. Returns whether
-    /// there was anything.
+    /// Copies the output since the last call, of one stream or of all. Returns whether there was
+    /// any.
     ///
     /// # Errors
     /// The files cannot be read, or `to` cannot be written.
@@ -127,8 +127,7 @@ impl JobOutput {
         }
     }
 
-    /// Passes what was printed since the last call to `each`. Returns whether there was
-    /// anything.
+    /// Passes the output since the last call to `each`. Returns whether there was any.
     ///
     /// # Errors
     /// The files cannot be read, or `each` fails.
@@ -186,7 +185,7 @@ impl JobOutput {
                 .out
                 .read_at(buf.get_mut(..len).unwrap_or_default(), self.at)?;
             if n == 0 {
-                // After a power loss the output may be shorter than its index.
+                // After a power loss, the output may be shorter than its index.
                 break;
             }
             self.at += n as u64;
@@ -217,7 +216,7 @@ impl JobOutput {
 /// A callback for a chunk of the output.
 pub type OutputCallback<'a> = dyn FnMut(PrintedChunk<'_>) -> io::Result<()> + 'a;
 
-/// A writer that passes each chunk to a callback together with its stream and time.
+/// A writer that passes each chunk to a callback, with its stream and time.
 struct CallbackWriter<'a, 'b> {
     stream: Option<StreamId>,
     ts: Option<Timestamp>,
@@ -239,8 +238,8 @@ impl Write for CallbackWriter<'_, '_> {
     }
 }
 
-/// Returns the last `n` bytes at most that a job of the run in `dir` printed, or none if
-/// nothing was stored.
+/// Returns at most the last `n` bytes of a job's output in the run in `dir`; none if nothing was
+/// stored.
 ///
 /// # Errors
 /// The output cannot be read.
@@ -259,7 +258,7 @@ pub fn last_output_bytes(dir: &Dir, job: &JobId, n: usize) -> Result<Vec<u8>, St
     Ok(end)
 }
 
-/// The number of lines to leave out at the start of what is copied.
+/// The number of lines to omit at the start of the copy.
 #[derive(Debug, Default)]
 pub struct SkipLines {
     skip: u64,
@@ -344,7 +343,7 @@ mod tests {
             "{\"end\":4,\"stream\":\"stderr\"}\n",
         )
         .unwrap();
-        // The rest is not held for ever.
+        // The rest is not held forever.
         while begun.elapsed() < Duration::from_mins(1) && !poll().unwrap() {}
         while begun.elapsed() < Duration::from_mins(1) && !poll().unwrap() {}
         if polled == [false; 2] {

@@ -1,25 +1,25 @@
-//! A small process that reads a job's pipes to their end and discards what it reads.
+//! A small process that reads a job's pipes to their end and discards the data.
 //!
-//! A process that a job left behind may hold the job's stdout or stderr for as long as it
-//! wants. Without a reader it would be killed by SIGPIPE, or fill the pipe and hang.
+//! A process that a job left behind may hold the job's stdout or stderr for any time. Without a
+//! reader, SIGPIPE would kill it, or it would fill the pipe and hang.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Starts the process, which reads both descriptors until nobody can write to them.
+/// Starts the process, which reads both descriptors until no process can write to them. Returns
+/// its pid.
 ///
-/// It keeps nothing else of ours open, has a session of its own, and is in `/`, so that it
-/// holds up neither a caller, a lock nor an unmount. All signals are blocked already.
-/// Returns its pid.
+/// It keeps no other file of runlog open, has its own session, and runs in `/`, so that it
+/// blocks neither a caller, a lock nor an unmount. All signals are already blocked.
 ///
 /// # Errors
-/// The system allows no further process.
+/// The system allows no more processes.
 pub(crate) fn spawn_reader(pipes: &[BorrowedFd<'_>]) -> io::Result<u32> {
     let mut fds = [-1; 2];
     for (slot, pipe) in fds.iter_mut().zip(pipes) {
         *slot = pipe.as_raw_fd();
     }
-    // SAFETY: the child only makes system calls, on memory that it has already.
+    // SAFETY: the child only makes system calls, on existing memory.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
@@ -31,15 +31,16 @@ pub(crate) fn spawn_reader(pipes: &[BorrowedFd<'_>]) -> io::Result<u32> {
 }
 
 /// # Safety
-/// Only in a process that was just forked: all descriptors but these are closed.
+/// Call this only in a process that was just forked, because it closes all descriptors except
+/// these.
 unsafe fn read_to_end(pipes: [i32; 2]) -> ! {
     let mut buf = [0_u8; 4096];
     // SAFETY: only system calls, and only on `buf` and `polled`.
     unsafe {
         libc::setsid();
         libc::chdir(c"/".as_ptr());
-        // Descriptors 0 and 1 take the pipes; what is above 1 is closed. The pipes are
-        // above 2, since descriptors 0 to 2 are always open here.
+        // Descriptors 0 and 1 become the pipes; those above 1 are closed. The pipes are above 2,
+        // because descriptors 0 to 2 are always open here.
         let [first, second] = pipes;
         let mut count = 0;
         for pipe in [first, second] {

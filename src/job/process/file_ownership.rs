@@ -1,11 +1,11 @@
-//! Whether a log may tell us what to run: only if nobody else can have written it.
+//! Whether runlog may run commands from a log: only if no other user can have written to it.
 
 use rustix::fs::{Stat, fstat};
 
 use crate::log::StorageError;
 use crate::volume::{Dir, IoContext, Volume, layout};
 
-/// Why the log of the run in `dir` is not trusted; `None` where it is.
+/// Returns why the log of the run in `dir` is not trusted; `None` if it is.
 ///
 /// # Errors
 /// A file or directory cannot be checked.

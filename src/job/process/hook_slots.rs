@@ -1,10 +1,10 @@
-//! Which hooks of a job were started, in the page that its supervisors share.
+//! The hooks of a job that were started, in the page that its supervisors share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::wait_status::{EncodedStatus, WaitStatus};
 
-/// The number of hooks that one job can run.
+/// The maximum number of hooks of one job.
 const MAX_HOOKS: usize = 2;
 /// The value of a hook whose end is in the log.
 const RECORDED: u64 = u64::MAX;
@@ -13,13 +13,13 @@ const RECORDED: u64 = u64::MAX;
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct HookSlots {
-    /// For each hook: 0, the pid of its process, or [`RECORDED`].
+    /// The state of each hook: 0, the pid of its process, or [`RECORDED`].
     progress: [AtomicU64; MAX_HOOKS],
     /// The ends of hooks that had become the front's children.
     adopted: [EncodedStatus; MAX_HOOKS],
 }
 
-/// How far a hook has come.
+/// The state of a hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HookState {
     /// The hook was not started.
@@ -31,8 +31,8 @@ pub(crate) enum HookState {
 }
 
 impl HookSlots {
-    /// Claims a hook for the calling process. Between fork and exec: this is
-    /// async-signal-safe. Returns false if it was claimed before.
+    /// Claims a hook for the calling process; false if it was claimed before. Runs between fork
+    /// and exec, so it is async-signal-safe.
     pub(crate) fn claim(&self, slot: usize, pid: u32) -> bool {
         self.progress.get(slot).is_some_and(|hook| {
             let pid = u64::from(pid);
@@ -41,7 +41,7 @@ impl HookSlots {
         })
     }
 
-    /// Returns how far a hook has come.
+    /// Returns the state of a hook.
     pub(crate) fn state(&self, slot: usize) -> HookState {
         match self
             .progress

@@ -1,8 +1,8 @@
-//! What the process inherited, recorded before Rust's runtime changes it.
+//! The state that the process inherited, recorded before Rust's runtime changes it.
 //!
-//! The runtime ignores SIGPIPE and opens `/dev/null` in place of closed standard
-//! descriptors before `main` is called. A job must start as it would without runlog, so
-//! both are recorded earlier than that, together with the signal mask.
+//! Before `main`, the runtime ignores SIGPIPE and opens `/dev/null` in place of closed standard
+//! descriptors. A job must start as it would without runlog, so both are recorded even earlier,
+//! together with the signal mask.
 
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -10,19 +10,19 @@ use std::{io, ptr};
 
 use super::syscall::check;
 
-/// The number of signals that Linux has.
+/// The number of signals in Linux.
 pub(crate) const SIGNALS: i32 = 64;
 
-/// Bit N - 1 is set if signal N was ignored.
+/// The ignored signals: bit N - 1 is set for signal N.
 static IGNORED: AtomicU64 = AtomicU64::new(0);
-/// Bit N - 1 is set if signal N was blocked.
+/// The blocked signals: bit N - 1 is set for signal N.
 static BLOCKED: AtomicU64 = AtomicU64::new(0);
-/// Bit N is set if descriptor N was closed.
+/// The closed descriptors: bit N is set for descriptor N.
 static CLOSED: AtomicU8 = AtomicU8::new(0);
 
-/// Called by the dynamic linker before `main`, and before the runtime is initialized.
+/// A function that the dynamic linker calls before `main` and before the runtime is initialized.
 #[used]
-// SAFETY: the section holds pointers to functions of this type, and `record` needs nothing of
+// SAFETY: the section contains pointers to functions of this type, and `record` uses nothing of
 // the runtime.
 #[unsafe(link_section = ".init_array")]
 static RECORD: extern "C" fn() = record;
@@ -31,7 +31,7 @@ extern "C" fn record() {
     let mut ignored = 0;
     let mut blocked = 0;
     let mut mask = MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: a null new mask only asks; the old one is written.
+    // SAFETY: a null new mask only queries; the old one is written.
     unsafe {
         libc::sigprocmask(libc::SIG_BLOCK, ptr::null(), mask.as_mut_ptr());
     }
@@ -39,14 +39,14 @@ extern "C" fn record() {
         if is_ignored(signal).unwrap_or(false) {
             ignored |= bit(signal);
         }
-        // SAFETY: zeroed it is an empty set, should the call above have failed.
+        // SAFETY: zeroed, it is an empty set, in case the call above failed.
         if unsafe { libc::sigismember(mask.as_ptr(), signal) } == 1 {
             blocked |= bit(signal);
         }
     }
     let mut closed = 0;
     for fd in 0..3 {
-        // SAFETY: asking for the flags of a descriptor that may be closed is an error at most.
+        // SAFETY: querying the flags of a descriptor that may be closed is at most an error.
         if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
             closed |= 1 << fd;
         }
@@ -60,10 +60,10 @@ fn bit(signal: i32) -> u64 {
     1_u64.checked_shl((signal - 1) as u32).unwrap_or(0)
 }
 
-/// Returns whether the signal is ignored now.
+/// Returns whether the signal is currently ignored.
 fn is_ignored(signal: i32) -> io::Result<bool> {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: a null new action only asks; the old one is written on success.
+    // SAFETY: a null new action only queries; the old one is written on success.
     unsafe {
         check(libc::sigaction(signal, ptr::null(), action.as_mut_ptr()))?;
         Ok(action.assume_init().sa_sigaction == libc::SIG_IGN)
@@ -82,7 +82,7 @@ pub(crate) fn was_closed(fd: i32) -> bool {
 
 /// Gives the calling process the dispositions and the signal mask that runlog inherited.
 ///
-/// Called between fork and exec: only async-signal-safe functions are used.
+/// Runs between fork and exec, so it calls only async-signal-safe functions.
 pub(super) fn restore_signals() -> io::Result<()> {
     let ignored = IGNORED.load(Ordering::Relaxed);
     for signal in [libc::SIGPIPE, libc::SIGXFSZ, libc::SIGCHLD] {
@@ -98,12 +98,12 @@ pub(super) fn restore_signals() -> io::Result<()> {
     }
     let blocked = BLOCKED.load(Ordering::Relaxed);
     let mut mask = MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: sigemptyset initializes the set that the other calls take.
+    // SAFETY: sigemptyset initializes the set that the other calls use.
     unsafe {
         check(libc::sigemptyset(mask.as_mut_ptr()))?;
         for signal in 1..=SIGNALS {
             if blocked & bit(signal) != 0 {
-                // Those that libc keeps for itself are refused.
+                // Signals that libc reserves are rejected.
                 libc::sigaddset(mask.as_mut_ptr(), signal);
             }
         }
@@ -116,8 +116,8 @@ pub(super) fn restore_signals() -> io::Result<()> {
     Ok(())
 }
 
-/// Closes the descriptors from 3 up that the caller left open for its children. Runlog's own
-/// are closed on exec, and stay.
+/// Closes the descriptors from 3 on that the caller left open for its children. runlog's own
+/// descriptors are closed on exec, so they remain open here.
 ///
 /// # Errors
 /// The open descriptors cannot be listed.
@@ -128,14 +128,15 @@ pub(crate) fn close_descriptors() -> io::Result<()> {
         let Some(fd) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
             continue;
         };
-        // SAFETY: asking for the flags of a descriptor has no effect.
+        // SAFETY: querying the flags of a descriptor has no effect.
         let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
         if fd > 2 && flags != -1 && flags & libc::FD_CLOEXEC == 0 {
             inherited.push(fd);
         }
     }
     for fd in inherited {
-        // SAFETY: nothing of this process owns it, since it came through exec.
+        // SAFETY: nothing in this process owns the descriptor, because it was inherited through
+        // exec.
         unsafe {
             libc::close(fd);
         }

@@ -8,9 +8,9 @@ use crate::log::format::payload::EnclosingJob;
 pub const RUN_VARIABLE: &str = "RUNLOG_RUN_ID";
 /// The environment variable with the id of the job.
 pub const JOB_VARIABLE: &str = "RUNLOG_JOB_ID";
-/// The environment variable with all jobs that a process is part of, outermost first, each as
-/// `RUN/JOB`. A nested `runlog` adds its own, so that a process can be found by every job above
-/// it.
+/// The environment variable with all jobs that contain a process, outermost first, each as
+/// `RUN/JOB`. A nested `runlog` adds its own job, so that the process can be found for each of
+/// them.
 pub const JOBS_VARIABLE: &str = "RUNLOG_JOBS";
 
 /// The environment variable with the volume of the innermost job.
@@ -19,7 +19,8 @@ pub const JOB_VOLUME_VARIABLE: &str = "RUNLOG_JOB_VOLUME";
 /// The separator of the entries of [`JOBS_VARIABLE`]. No id contains it.
 pub(crate) const JOBS_SEPARATOR: u8 = b':';
 
-/// Returns the jobs in a value of [`JOBS_VARIABLE`], the innermost first; `None` is what is no job.
+/// Returns the jobs in a value of [`JOBS_VARIABLE`], innermost first; `None` for an entry that
+/// is not a job.
 pub fn enclosing_jobs(jobs: &OsStr) -> impl Iterator<Item = Option<EnclosingJob>> {
     let entries = jobs.to_str().unwrap_or_default();
     entries.rsplit(char::from(JOBS_SEPARATOR)).map(|entry| {

@@ -1,5 +1,5 @@
-//! All processes of a job: its first process, its process group and session, and processes
-//! that carry its ids in their environment.
+//! All processes of a job: its first process, its process group and session, and processes that
+//! have its ids in their environment.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::telemetry;
 use crate::telemetry::LiveProcess;
 use crate::volume::Dir;
 
-/// The pid of init, the parent of processes whose parent has ended.
+/// The pid of init, which adopts processes whose parent has ended.
 const INIT_PID: u32 = 1;
 
 /// A live process of a job.
@@ -44,8 +44,8 @@ pub(crate) struct JobProcesses {
     first: ChildLiveness,
     /// The live processes, without daemons.
     pub(crate) alive: Vec<JobProcess>,
-    /// The live processes that left the job's group and session and have init, or another
-    /// daemon, as their parent.
+    /// The live processes that left the job's group and session and whose parent is init or
+    /// another daemon.
     pub(crate) daemons: Vec<JobProcess>,
 }
 
@@ -80,7 +80,7 @@ impl JobProcesses {
         let earliest = earliest.into_iter().flatten().filter_map(|p| p.start_ticks);
         let earliest = earliest.min().unwrap_or(0);
         let is_part = |process: &LiveProcess| {
-            // Of a process whose environment cannot be read only its group and session count.
+            // If the environment of a process cannot be read, only its group and session count.
             let is_first = |first: &ProcessRef| {
                 first.pid == process.pid && first.start_ticks == Some(process.start_ticks)
             };
@@ -88,7 +88,7 @@ impl JobProcesses {
                 || (process.start_ticks >= earliest && is_in_job(process.pid, &entry))
         };
         let mut rest: Vec<LiveProcess> = live.into_iter().filter(is_part).collect();
-        // A daemon first, then its children, and so on.
+        // Find daemons first, then their children, and so on.
         let mut parents = vec![INIT_PID];
         while !parents.is_empty() {
             let is_daemon = |process: &LiveProcess| {
@@ -105,12 +105,12 @@ impl JobProcesses {
         found
     }
 
-    /// Returns whether no process of the job is alive for sure, except for daemons.
+    /// Returns whether it is certain that no process of the job is alive, except for daemons.
     pub(crate) fn are_dead(&self) -> bool {
         self.first.is_dead() && self.alive.is_empty()
     }
 
-    /// Returns whether a process of the job is alive for sure.
+    /// Returns whether it is certain that a process of the job is alive.
     pub(crate) fn is_any_alive(&self) -> bool {
         self.first.is_alive() || !self.alive.is_empty()
     }
@@ -131,7 +131,7 @@ impl fmt::Display for JobProcesses {
     }
 }
 
-/// Returns whether the process is in the group or the session that belongs to the job alone.
+/// Returns whether the process is in a group or session that only the job uses.
 fn is_in_group(first: &ProcessRef, process: &LiveProcess) -> bool {
     (!first.shares_group && first.pgid == Some(process.group))
         || (!first.shares_session && first.sid == Some(process.session))

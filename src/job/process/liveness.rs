@@ -1,5 +1,5 @@
 //! Whether the first process of a job is alive. It is identified by boot, pid namespace, pid and
-//! start time; nothing is guessed.
+//! start time, never by a guess.
 
 use std::fmt;
 
@@ -9,19 +9,18 @@ use crate::log::{JobState, Stage};
 use crate::telemetry;
 use crate::volume::{Dir, boot_id, is_this_boot};
 
-/// What is known of the first process of a job that has not ended.
+/// The known facts about the first process of a job that has not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ChildLiveness {
     /// It was never started.
     NotStarted,
     /// It may have been started without a record in the log.
     MayBeStarted,
-    /// It may have been started without a record in the log, but it does not run any more.
+    /// It may have been started without a record in the log, but is not running now.
     NotFound,
     /// It is alive.
     Lives(u32),
-    /// It is not recorded in the log, but is alive: the environment of a process names the
-    /// job.
+    /// It is not recorded in the log, but is alive: a process has the job in its environment.
     Found(u32),
     /// It is dead.
     Dead(u32),
@@ -31,17 +30,17 @@ pub(crate) enum ChildLiveness {
     ElsewhereMaybe(u32),
     /// It belongs to another pid namespace.
     Hidden(u32),
-    /// A process with that pid exists, but whether it is the same one is not known.
+    /// A process with that pid exists, but it may be a different one.
     Unclear(u32),
 }
 
 impl ChildLiveness {
-    /// Returns whether a process of the job is alive for sure.
+    /// Returns whether it is certain that a process of the job is alive.
     pub(crate) fn is_alive(self) -> bool {
         matches!(self, Self::Lives(_) | Self::Found(_))
     }
 
-    /// Returns whether the process is dead for sure.
+    /// Returns whether it is certain that the process is dead.
     pub(crate) fn is_dead(self) -> bool {
         matches!(
             self,
@@ -79,7 +78,7 @@ impl fmt::Display for ChildLiveness {
     }
 }
 
-/// Identifies a process of ours that was not waited for yet; it may be dead already.
+/// Identifies a child that has not been waited for; it may already be dead.
 pub(crate) fn process(pid: u32) -> ProcessRef {
     ProcessRef {
         pid,
@@ -100,15 +99,14 @@ pub(crate) fn job_process(pid: u32) -> ProcessRef {
     }
 }
 
-/// Returns whether the job was submitted or started in this boot, as far as is recorded.
+/// Returns whether the job was submitted or started in this boot, if the boot is recorded.
 pub(crate) fn same_boot(job: &JobState) -> bool {
     let processes = [&job.process, &job.supervisor];
     let mut processes = processes.into_iter().flatten();
     processes.any(|process| is_this_boot(process.boot_id.as_ref()))
 }
 
-/// Finds the first process of a job of the run in `dir` that has not ended and whose
-/// supervisor is dead.
+/// Finds the first process of an unfinished job whose supervisor is dead, in the run in `dir`.
 pub(crate) fn child_of(dir: &Dir, job: &JobState) -> ChildLiveness {
     match (&job.process, job.stage) {
         (Some(process), _) => process_of(dir, process),
@@ -117,8 +115,7 @@ pub(crate) fn child_of(dir: &Dir, job: &JobState) -> ChildLiveness {
     }
 }
 
-/// Says which processes watch over a job, as far as they are seen; empty if they are out of
-/// sight.
+/// Describes the visible processes that watch a job; empty if none is visible.
 pub(crate) fn watchers(dir: &Dir, job: &JobState) -> String {
     let find = |process: &Option<ProcessRef>| process.as_ref().map(|it| process_of(dir, it));
     match (find(&job.supervisor), find(&job.front)) {
@@ -135,8 +132,8 @@ pub(crate) fn watchers(dir: &Dir, job: &JobState) -> String {
     }
 }
 
-/// Finds a command, or another attempt, that may have been started without a record because
-/// the supervisor died right then.
+/// Finds a command, or another attempt, that may have been started without a record because the
+/// supervisor died at that moment.
 fn unrecorded(dir: &Dir, job: &JobState) -> ChildLiveness {
     let run = dir.path().file_name().and_then(|name| name.to_str());
     let (Some(supervisor), Some(run)) = (&job.supervisor, run) else {
@@ -159,8 +156,8 @@ fn unrecorded(dir: &Dir, job: &JobState) -> ChildLiveness {
     }
 }
 
-/// Returns whether the environment of a process names the job. A process whose environment
-/// cannot be read does not count.
+/// Returns whether a process has the job in its environment. A process whose environment cannot
+/// be read does not count.
 pub(crate) fn is_in_job(pid: u32, entry: &str) -> bool {
     telemetry::env_value(pid, JOBS_VARIABLE).is_some_and(|chain| {
         let mut entries = chain.split(|byte| *byte == JOBS_SEPARATOR);

@@ -1,5 +1,5 @@
-//! Processes, signals and descriptors: what neither the standard library nor rustix offers.
-//! All unsafe code of the project is in this room.
+//! Processes, signals and descriptors: functions that neither the standard library nor rustix
+//! offers. All unsafe code of the project is in this room.
 
 pub(crate) mod cpu_clock;
 pub(crate) mod discard;

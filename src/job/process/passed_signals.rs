@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
-/// The maximum number of signals that are recorded one by one.
+/// The maximum number of signals to record individually.
 const MAX_SIGNALS: usize = 32;
 
-/// The first signals that were passed on, and how many there were.
+/// The first signals that were passed on, and the total number.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct PassedSignals {
@@ -23,7 +23,7 @@ struct SignalSlot {
     at_micros: AtomicI64,
 }
 
-/// One signal that was passed on to the job.
+/// A signal that was passed on to the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PassedSignal {
     pub signal: i32,

@@ -1,29 +1,28 @@
-//! Waiting for descriptors, `poll(2)`.
+//! Waiting for descriptors (`poll(2)`).
 
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// What became of a descriptor that was waited for.
+/// The state of a descriptor after a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Readiness {
-    /// Nothing.
+    /// It is not ready.
     Idle,
-    /// It can be read.
+    /// It is readable.
     Readable,
-    /// The other side has closed it, and there is nothing left to read.
+    /// The other side has closed it, and no data remains.
     HungUp,
 }
 
-/// Waits until one of the descriptors can be read, or was hung up, for no longer than
-/// `limit`.
+/// Waits until one of the descriptors is readable or was hung up, for at most `limit`.
 pub(crate) fn wait_readable(fds: &[BorrowedFd<'_>], limit: Option<Duration>) -> Vec<Readiness> {
     let mut polled: Vec<_> = fds
         .iter()
         .map(|fd| PollFd::new(fd, PollFlags::IN))
         .collect();
-    // After a failure (a signal) nothing is ready: the caller looks again.
+    // After a failure (a signal), nothing is ready, and the caller tries again.
     poll(&mut polled, limit.map(timespec).as_ref()).ok();
     let readiness = |flags: PollFlags| match flags {
         flags if flags.contains(PollFlags::IN) => Readiness::Readable,
@@ -37,7 +36,7 @@ pub(crate) fn wait_readable(fds: &[BorrowedFd<'_>], limit: Option<Duration>) -> 
 pub(crate) fn timespec(d: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(d.as_secs()).unwrap_or(i64::MAX),
-        // A part of a millisecond is rounded up, so that nothing spins.
+        // Round up parts of a millisecond, to avoid a busy loop.
         tv_nsec: i64::from(d.subsec_nanos()).max(i64::from(d.as_secs() == 0)),
     }
 }

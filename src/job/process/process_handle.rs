@@ -1,4 +1,4 @@
-//! The end of a process that is no child of ours: `pidfd_open(2)` and its `PIDFD_GET_INFO`.
+//! The end of a process that is not a child: `pidfd_open(2)` and its `PIDFD_GET_INFO`.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -14,17 +14,17 @@ use super::wait_status::WaitStatus;
 pub(crate) struct ProcessHandle(OwnedFd);
 
 impl ProcessHandle {
-    /// Opens the handle; `None` if there is no such process, or the kernel is older than 5.3.
+    /// Opens the handle; `None` if the process does not exist, or the kernel is older than 5.3.
     pub(crate) fn open(pid: u32) -> Option<Self> {
         let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
         pidfd_open(pid, PidfdFlags::empty()).ok().map(Self)
     }
 
-    /// Returns how the process ended, once its parent has collected it; `None` also where the
-    /// kernel is older than 6.15 and does not say so.
+    /// Returns how the process ended, after its parent has reaped it; `None` if the kernel is
+    /// older than 6.15 and does not report it.
     pub(crate) fn exit_status(&self) -> Option<WaitStatus> {
         let mut info = MaybeUninit::<libc::pidfd_info>::zeroed();
-        // SAFETY: zeroed it is a valid value; the kernel writes at most its size.
+        // SAFETY: zeroed, it is a valid value; the kernel writes at most its size.
         let info = unsafe {
             (*info.as_mut_ptr()).mask = u64::from(libc::PIDFD_INFO_EXIT);
             let failed = libc::ioctl(self.0.as_raw_fd(), libc::PIDFD_GET_INFO, info.as_mut_ptr());

@@ -9,18 +9,19 @@ use rustix::termios::{Winsize, tcgetwinsize, tcsetwinsize};
 use super::syscall::check;
 use super::terminal_modes::{TerminalModes, copy_attributes};
 
-/// The size of a terminal where no real one has any.
+/// The size of a terminal if the real one has none.
 const DEFAULT_SIZE: Winsize = Winsize {
     ws_row: 24,
     ws_col: 80,
     ws_xpixel: 0,
     ws_ypixel: 0,
 };
-/// `TIOCPKT_FLUSHREAD`: a program has discarded what was typed and not read.
+/// `TIOCPKT_FLUSHREAD`: a program has discarded unread input.
 pub(crate) const INPUT_DISCARDED: u8 = 1;
 /// `TIOCPKT_IOCTL`: a program has set the modes.
 pub(crate) const MODES_CHANGED: u8 = 64;
-/// The most that one read from a master returns, with the byte in front.
+/// The maximum number of bytes that one read from a master returns, including the leading status
+/// byte.
 pub(crate) const PACKET_BYTES: usize = 4097;
 
 /// Both ends of a pseudo-terminal.
@@ -30,30 +31,30 @@ pub(crate) struct Pty {
     pub slave: OwnedFd,
 }
 
-/// What a read from the master of a pseudo-terminal gave.
+/// The result of a read from the master of a pseudo-terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Packet {
-    /// What was printed was appended.
+    /// Output, which was appended.
     Data,
-    /// The state has changed: such as [`MODES_CHANGED`].
+    /// The state has changed, for example [`MODES_CHANGED`].
     Status(u8),
-    /// There is nothing for now.
+    /// There is no data for now.
     Empty,
-    /// Nobody has the slave open, and there is nothing left.
+    /// No process has the slave open, and no data remains.
     Closed,
 }
 
 impl Pty {
-    /// Makes a pseudo-terminal of the size of `like`. It processes neither output nor input,
-    /// since `like` does that; and it has the modes of `like` if `with_modes`.
+    /// Creates a pseudo-terminal with the size of `like`, and with its modes if `with_modes`.
     ///
-    /// The master does not block, and returns packets.
+    /// It processes neither output nor input, because `like` does that. The master does not
+    /// block, and returns packets.
     ///
     /// # Errors
-    /// The system has no further pseudo-terminal or descriptor.
+    /// The system has no more pseudo-terminals or descriptors.
     pub(crate) fn open(like: Option<BorrowedFd<'_>>, with_modes: bool) -> io::Result<Self> {
         let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
-        // SAFETY: each call gets descriptors that are open; the new one has no other owner.
+        // SAFETY: each call gets open descriptors; the new one has no other owner.
         let master = unsafe {
             let master = check(libc::posix_openpt(flags | libc::O_NONBLOCK))?;
             let master = OwnedFd::from_raw_fd(master);
@@ -80,7 +81,7 @@ impl Pty {
 /// Opens the slave of a master.
 ///
 /// # Errors
-/// It is no master, or the system has no further descriptor.
+/// The descriptor is not a master, or the system has no more descriptors.
 pub(crate) fn open_slave(master: &OwnedFd) -> io::Result<OwnedFd> {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
     // SAFETY: no memory is involved; the new descriptor has no other owner.
@@ -90,10 +91,10 @@ pub(crate) fn open_slave(master: &OwnedFd) -> io::Result<OwnedFd> {
     }
 }
 
-/// Returns the number of a master's slave: its minor device number, and its name.
+/// Returns the number of a master's slave, which is its minor device number and its name.
 ///
 /// # Errors
-/// It is no master.
+/// The descriptor is not a master.
 pub(crate) fn slave_number(master: &OwnedFd) -> io::Result<u32> {
     let mut number: libc::c_uint = 0;
     // SAFETY: the kernel writes one integer.
@@ -101,7 +102,7 @@ pub(crate) fn slave_number(master: &OwnedFd) -> io::Result<u32> {
     Ok(number)
 }
 
-/// Appends what was printed to the slave, and does not wait for it.
+/// Appends output of the slave, without waiting for it.
 pub(crate) fn read_packet(master: impl AsFd, to: &mut Vec<u8>) -> Packet {
     let mut packet = [0; PACKET_BYTES];
     loop {
@@ -122,7 +123,7 @@ pub(crate) fn read_packet(master: impl AsFd, to: &mut Vec<u8>) -> Packet {
     }
 }
 
-/// Gives a pseudo-terminal the size of the real terminal. Returns whether it had another one.
+/// Gives a pseudo-terminal the size of the real terminal. Returns whether the size changed.
 pub(crate) fn update_size(master: impl AsFd, real: impl AsFd) -> bool {
     let (Ok(size), Ok(current)) = (tcgetwinsize(real), tcgetwinsize(&master)) else {
         return false;
@@ -137,7 +138,7 @@ pub(crate) fn update_size(master: impl AsFd, real: impl AsFd) -> bool {
     differs && tcsetwinsize(master, size).is_ok()
 }
 
-/// Discards what was typed and not read yet.
+/// Discards unread input.
 pub(crate) fn discard_input(terminal: impl AsFd) {
     let queue = rustix::termios::QueueSelector::IFlush;
     rustix::termios::tcflush(terminal, queue).ok();

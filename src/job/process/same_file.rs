@@ -7,9 +7,8 @@ use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 /// `KCMP_FILE` of `kcmp(2)`: whether two descriptors refer to the same open file.
 const KCMP_FILE: libc::c_long = 0;
 
-/// Returns whether what is written to the two descriptors ends up in one place in the order
-/// in which it is written: they are the same open file, or the same terminal or pipe, or
-/// append to the same file.
+/// Returns whether writes to the two descriptors end up in one place in their order: the
+/// descriptors are the same open file, or the same terminal or pipe, or append to the same file.
 pub(crate) fn is_same_output(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> bool {
     if is_same_open_file(a, b) == Some(true) {
         return true;
@@ -24,12 +23,14 @@ pub(crate) fn is_same_output(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> bool {
     match FileType::from_raw_mode(this.st_mode) {
         FileType::Fifo | FileType::Socket => true,
         FileType::CharacterDevice => rustix::termios::isatty(a),
-        // Opened twice, each has a place of its own in the file, and writes over the other.
+        // If the file was opened twice, each descriptor has its own offset and overwrites the
+        // other.
         _ => is_same_open_file(a, b).is_none() || appends(a) && appends(b),
     }
 }
 
-/// Returns whether two descriptors are the same open file; `None` if the kernel does not say.
+/// Returns whether two descriptors are the same open file; `None` if the kernel does not report
+/// it.
 fn is_same_open_file(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Option<bool> {
     let pid = std::process::id();
     // SAFETY: no memory is involved.

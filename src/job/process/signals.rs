@@ -1,4 +1,4 @@
-//! Signals: blocking them, reading them from a `signalfd(2)`, sending them.
+//! Signals: blocking them, reading them from a `signalfd(2)`, and sending them.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -11,7 +11,8 @@ use super::inherited::SIGNALS;
 use super::open_file_limit::restore_open_file_limit;
 use super::syscall::check;
 
-/// Makes a file size limit an error of the write that meets it, not the end of the process.
+/// Turns exceeding the file size limit into an error of the write, instead of the end of the
+/// process.
 pub fn ignore_file_size_signal() {
     // SAFETY: ignoring a signal installs no code.
     unsafe {
@@ -20,7 +21,7 @@ pub fn ignore_file_size_signal() {
 }
 
 /// Signals that wait in a descriptor instead of interrupting the process. Each is read once,
-/// also one that came before the job was spawned.
+/// even one that arrived before the job was spawned.
 #[derive(Debug)]
 pub(crate) struct SignalFd {
     fd: OwnedFd,
@@ -32,9 +33,9 @@ pub(crate) struct SignalFd {
 pub(crate) struct ReceivedSignal {
     /// The signal.
     pub signal: i32,
-    /// Whether the kernel sent it: from a terminal, to its whole process group.
+    /// Whether the kernel sent it from a terminal, to its whole process group.
     pub from_kernel: bool,
-    /// The process that sent it; 0 where that is unknown.
+    /// The process that sent it; 0 if unknown.
     pub pid: u32,
     /// The user that sent it.
     pub uid: u32,
@@ -50,21 +51,20 @@ impl std::fmt::Debug for SignalMask {
     }
 }
 
-/// Returns whether a signal can be passed on to a job: whether it can be caught.
+/// Returns whether a signal can be passed on to a job, which means that it can be caught.
 ///
-/// Also those that the processor raises: another process may send them. If one is raised in
-/// this process, the kernel ends it although the signal is blocked.
+/// This includes signals that the processor raises, because another process may send them. If
+/// one is raised in this process, the kernel ends it even though the signal is blocked.
 fn can_be_forwarded(signal: i32) -> bool {
     !matches!(signal, libc::SIGKILL | libc::SIGSTOP | libc::SIGCHLD)
 }
 
 impl SignalFd {
-    /// Blocks every signal that can be passed on, in this thread and all that it starts, and
-    /// reads them and SIGCHLD from a descriptor. A signal that is ignored (nohup) stays
-    /// ignored.
+    /// Blocks every signal that can be passed on, in this thread and all threads that it starts,
+    /// and reads them and SIGCHLD from a descriptor. Ignored signals (nohup) remain ignored.
     ///
     /// # Errors
-    /// The system has no further descriptor.
+    /// The system has no more descriptors.
     pub(crate) fn block() -> io::Result<Self> {
         let mut signals: Vec<i32> = (1..=SIGNALS).filter(|s| can_be_forwarded(*s)).collect();
         signals.push(libc::SIGCHLD);
@@ -72,10 +72,10 @@ impl SignalFd {
         Self::block_these(&signals)
     }
 
-    /// Reads only SIGCHLD, which reports the job's end; what is blocked stays blocked.
+    /// Reads only SIGCHLD, which reports the job's end. Blocked signals remain blocked.
     ///
     /// # Errors
-    /// The system has no further descriptor.
+    /// The system has no more descriptors.
     pub(crate) fn block_child_signal() -> io::Result<Self> {
         default_child_signal();
         Self::block_these(&[libc::SIGCHLD])
@@ -84,12 +84,12 @@ impl SignalFd {
     pub(super) fn block_these(signals: &[i32]) -> io::Result<Self> {
         let mut set = MaybeUninit::<libc::sigset_t>::uninit();
         let mut original = MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: sigemptyset initializes the set that the other calls take.
+        // SAFETY: sigemptyset initializes the set that the other calls use.
         unsafe {
             check(libc::sigemptyset(set.as_mut_ptr()))?;
             for &signal in signals {
                 if !inherited::was_ignored(signal) {
-                    // Those that libc keeps for itself are refused.
+                    // Signals that libc reserves are rejected.
                     libc::sigaddset(set.as_mut_ptr(), signal);
                 }
             }
@@ -115,8 +115,8 @@ impl SignalFd {
         &self.fd
     }
 
-    /// Returns the next signal that arrived, if any, but for those that this process has
-    /// caused by a write.
+    /// Returns the next signal that arrived, if any, except for those that this process caused
+    /// by a write.
     pub(crate) fn next(&self) -> Option<ReceivedSignal> {
         let is_own = |arrived: &ReceivedSignal| {
             matches!(arrived.signal, libc::SIGPIPE | libc::SIGXFSZ)
@@ -128,8 +128,8 @@ impl SignalFd {
     fn read(&self) -> Option<ReceivedSignal> {
         let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
         let len = size_of::<libc::signalfd_siginfo>();
-        // SAFETY: the buffer is as long as the read may fill, and a full read
-        // initializes all of it.
+        // SAFETY: the buffer is as long as the read may fill, and a full read initializes all of
+        // it.
         let info = unsafe {
             let n = libc::read(self.fd.as_raw_fd(), info.as_mut_ptr().cast(), len);
             if n != len as isize {
@@ -145,9 +145,9 @@ impl SignalFd {
         })
     }
 
-    /// Lets the signal do what it would have done when it arrived.
+    /// Lets the signal have its default effect.
     pub(super) fn reraise(&self, signal: i32) {
-        // SAFETY: the mask is one that the system gave us, and no memory is involved.
+        // SAFETY: the system returned this mask, and no memory is involved.
         unsafe {
             libc::raise(signal);
             libc::pthread_sigmask(
@@ -159,7 +159,7 @@ impl SignalFd {
     }
 }
 
-/// An inherited "ignore" would make children vanish without a status.
+/// Resets SIGCHLD, because an inherited "ignore" would make children disappear without a status.
 fn default_child_signal() {
     // SAFETY: the default action installs no code.
     unsafe {
@@ -167,18 +167,18 @@ fn default_child_signal() {
     }
 }
 
-/// What a child does between fork and exec, besides what `Command` does.
+/// The steps of a child between fork and exec, besides those of `Command`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ChildSetup {
-    /// The stdin is runlog's own, and is closed if that was closed.
+    /// Whether stdin is runlog's own, which is closed if it was closed originally.
     pub inherits_stdin: bool,
-    /// The stdout and stderr are runlog's own.
+    /// Whether stdout and stderr are runlog's own.
     pub inherits_output: bool,
 }
 
 impl ChildSetup {
-    /// Makes the child start with the signal mask, the dispositions and the closed
-    /// descriptors that runlog started with, and calls `claim` last.
+    /// Makes the child start with the original signal mask, dispositions and closed descriptors,
+    /// and calls `claim` last.
     pub(crate) fn apply(
         self,
         command: &mut Command,
@@ -189,8 +189,8 @@ impl ChildSetup {
             self.inherits_output,
             self.inherits_output,
         ];
-        // SAFETY: between fork and exec only async-signal-safe functions are called; `claim`
-        // works on atomics in memory that is mapped already.
+        // SAFETY: between fork and exec, only async-signal-safe functions are called; `claim`
+        // works on atomics in mapped memory.
         unsafe {
             command.pre_exec(move || {
                 for (fd, inherits) in (0..).zip(inherits) {
@@ -206,9 +206,9 @@ impl ChildSetup {
     }
 }
 
-/// Ends this process by the signal that ended its job, so that the caller sees which one.
+/// Ends this process with the signal that ended its job, so that the caller sees which one.
 ///
-/// Returns for a signal that is no request to end: such a job crashed, and runlog did not.
+/// Returns if the signal is not a request to end: then the job crashed, and runlog did not.
 pub fn end_by(signal: u8) {
     let signal = i32::from(signal);
     if !matches!(
@@ -224,7 +224,7 @@ pub fn end_by(signal: u8) {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigemptyset initializes the set; the default action installs no code.
     unsafe {
-        // The job has left its core already.
+        // The job has already left a core file.
         libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core);
         libc::signal(signal, libc::SIG_DFL);
         libc::raise(signal);
@@ -235,10 +235,10 @@ pub fn end_by(signal: u8) {
     }
 }
 
-/// Stops this process by the signal, and blocks it again once the process continues.
+/// Stops this process with the signal, and blocks it again after the process continues.
 pub(crate) fn stop_by(signal: i32) {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: sigemptyset initializes the set that the other calls take.
+    // SAFETY: sigemptyset initializes the set that the other calls use.
     unsafe {
         libc::raise(signal);
         if libc::sigemptyset(set.as_mut_ptr()) == 0 {
@@ -299,7 +299,7 @@ pub(crate) fn signal_name(signal: i32) -> String {
     name.to_owned()
 }
 
-/// Returns the name of a real-time signal as `kill -l` has it.
+/// Returns the name of a real-time signal, as in `kill -l`.
 fn real_time_name(signal: i32) -> String {
     let (min, max) = (libc::SIGRTMIN(), libc::SIGRTMAX());
     match signal - min {
@@ -310,7 +310,7 @@ fn real_time_name(signal: i32) -> String {
 }
 
 /// Sends a signal to a process, or with a negative id to a process group. A process that has
-/// ended is no error.
+/// ended is not an error.
 pub(crate) fn kill(pid: i32, signal: i32) {
     // SAFETY: no memory is involved.
     unsafe {
@@ -318,7 +318,7 @@ pub(crate) fn kill(pid: i32, signal: i32) {
     }
 }
 
-/// Returns whether a process that has stopped would get a signal that asks it to end.
+/// Returns whether a stopped process has a pending signal that asks it to end.
 pub(crate) fn has_pending_end(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let pending = status

@@ -1,16 +1,16 @@
-//! What waits in a socket.
+//! Unread data in a socket.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::syscall::check;
 
-/// How many bytes, at most, of what was written to a socket wait: in a Unix one to be read
-/// (the memory that they take is counted, which is more), in one of TCP to arrive at the
-/// other machine.
+/// Returns the maximum number of written bytes that have not arrived: in a Unix socket, bytes
+/// that were not read (the kernel counts the memory that they use, which is more); with TCP,
+/// bytes that have not reached the other machine.
 ///
 /// # Errors
-/// It is no socket, or none of a kind that knows.
+/// The descriptor is not a socket, or not one that supports this.
 pub fn unread_of_socket(fd: BorrowedFd<'_>) -> io::Result<u64> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: SIOCOUTQ, which has the number of TIOCOUTQ (tcp(7)), writes one int.

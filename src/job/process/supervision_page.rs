@@ -1,7 +1,7 @@
 //! The page of memory that the front and the supervisors of one job share.
 //!
-//! It outlives every supervisor: what one of them did is known to the next one, however the
-//! first one died. Each field has one writer at a time, and all of them are atomics.
+//! It outlives every supervisor, so the next supervisor knows what the previous one did, however
+//! that one died. Each field has one writer at a time, and all fields are atomics.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use crate::log::format::payload::Cost;
 
 /// The maximum length of an id, in bytes.
 const MAX_ID_BYTES: usize = 128;
-/// The number of readers of abandoned pipes that are remembered.
+/// The number of readers of abandoned pipes to remember.
 const MAX_READERS: usize = 8;
 
 /// The step of the compensating command, which follows every attempt.
@@ -31,23 +31,23 @@ pub(crate) const ROLLBACK_STEP: u32 = 1 << 30;
 pub(crate) struct SupervisionPage {
     run: Id,
     job: Id,
-    /// The step (attempt, or rollback) that was started last, and its pid.
+    /// The last step (attempt, or rollback) that was started, and its pid.
     claim: AtomicU64,
     claimed_at: AtomicU64,
-    /// The step whose process was seen to have ended.
+    /// The last step whose process has ended.
     exited: AtomicU32,
-    /// The step whose end is in the log: its process may be reaped.
+    /// The last step whose end is in the log, so that its process may be reaped.
     acknowledged: AtomicU32,
-    /// The end of a step whose process had become the front's child.
+    /// The end of a step whose process became the front's child.
     adopted: AdoptedExit,
-    /// The step that ran into its time limit.
+    /// The step that exceeded its time limit.
     timed_out: AtomicU32,
-    /// The attempt that is followed by another one, and when.
+    /// The attempt that will be retried, and when.
     retried: AtomicU32,
     retry_at: AtomicU64,
     /// When the job was asked to end, because of a limit or by a signal.
     end_requested_at: AtomicU64,
-    /// The signal that asked runlog to end while no process of the job ran.
+    /// The signal that asked runlog to end while no process of the job was running.
     shutdown: AtomicU32,
     /// The signal that stopped the job.
     stopped: AtomicU32,
@@ -55,13 +55,13 @@ pub(crate) struct SupervisionPage {
     readers: [AtomicU32; MAX_READERS],
     next_reader: AtomicU32,
     pub(crate) output: OutputCounters,
-    /// What was done to the terminal, for each pseudo-terminal of the newest attempt.
+    /// The changes to the terminal, for each pseudo-terminal of the newest attempt.
     pub(crate) modes: [ModesRecord; 2],
-    /// The run was announced to the caller.
+    /// Whether the run was announced to the caller.
     pub(crate) announced: AtomicBool,
-    /// The start was reported to the caller.
+    /// Whether the start was reported to the caller.
     pub(crate) reported: AtomicBool,
-    /// The processes that were killed for lack of memory before the step, plus one.
+    /// The number of processes that the OOM killer killed before the step, plus one.
     oom_kills_before: AtomicU64,
     pub(crate) hooks: HookSlots,
     result: AtomicU64,
@@ -83,14 +83,14 @@ struct AdoptedExit {
     cost: [AtomicU64; 8],
 }
 
-/// How `runlog run` is to end.
+/// How `runlog run` must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunResult {
     /// With an exit code.
     Exit(u8),
-    /// By the signal that ended the job.
+    /// With the signal that ended the job.
     Signal(u8),
-    /// With the command in its place: there is no log, and nothing was started.
+    /// By becoming the command: there is no log, and nothing was started.
     Unlogged,
 }
 
@@ -104,7 +104,7 @@ pub(crate) struct Claim {
 }
 
 impl SupervisionPage {
-    /// Maps the page, which stays mapped for as long as the process lives.
+    /// Maps the page, which remains mapped while the process is alive.
     ///
     /// # Errors
     /// The system has no memory.
@@ -122,8 +122,8 @@ impl SupervisionPage {
         }
     }
 
-    /// Claims a step for the calling process. Between fork and exec: this is
-    /// async-signal-safe. Returns false if the step was claimed before.
+    /// Claims a step for the calling process; false if it was claimed before. Runs between fork
+    /// and exec, so it is async-signal-safe.
     pub(crate) fn claim(&self, step: u32, pid: u32) -> bool {
         let mine = u64::from(step) << 32 | u64::from(pid);
         let mut current = self.claim.load(Ordering::Acquire);
@@ -142,7 +142,7 @@ impl SupervisionPage {
         }
     }
 
-    /// Returns the step that was started last.
+    /// Returns the last step that was started.
     pub(crate) fn claimed(&self) -> Option<Claim> {
         let claim = self.claim.load(Ordering::Acquire);
         (claim != 0).then_some(Claim {
@@ -151,19 +151,19 @@ impl SupervisionPage {
         })
     }
 
-    /// Returns how long ago the step was started that was started last.
+    /// Returns how long ago the last step was started.
     pub(crate) fn since_claim(&self) -> Duration {
         let then = self.claimed_at.load(Ordering::Acquire);
         Duration::from_nanos(monotonic_ns().saturating_sub(then))
     }
 
-    /// Returns the step whose process runs, as far as this page knows.
+    /// Returns the step whose process is running, according to this page.
     pub(crate) fn live(&self) -> Option<Claim> {
         let exited = self.exited.load(Ordering::Acquire);
         self.claimed().filter(|claim| claim.step > exited)
     }
 
-    /// Records that the process of a step has ended. From now on it gets no signal.
+    /// Records that the process of a step has ended, so that it gets no more signals.
     pub(crate) fn record_exit(&self, step: u32) {
         self.exited.fetch_max(step, Ordering::AcqRel);
         self.end_requested_at.store(0, Ordering::Release);
@@ -179,7 +179,7 @@ impl SupervisionPage {
         self.acknowledged.load(Ordering::Acquire) >= step
     }
 
-    /// Records the end of a step whose process has become the front's child.
+    /// Records the end of a step whose process became the front's child.
     pub(crate) fn record_adopted_exit(&self, step: u32, status: WaitStatus, cost: &Cost) {
         let (signaled, value) = match status {
             WaitStatus::Exited(code) => (false, code),
@@ -204,7 +204,7 @@ impl SupervisionPage {
         exit.step.store(step, Ordering::Release);
     }
 
-    /// Returns the end of a step whose process had become the front's child.
+    /// Returns the end of a step whose process became the front's child.
     pub(crate) fn adopted_exit(&self, step: u32) -> Option<(WaitStatus, Cost)> {
         let exit = &self.adopted;
         if exit.step.load(Ordering::Acquire) != step {
@@ -233,17 +233,17 @@ impl SupervisionPage {
         Some((status, cost))
     }
 
-    /// Records that a step ran into its time limit.
+    /// Records that a step exceeded its time limit.
     pub(crate) fn record_timeout(&self, step: u32) {
         self.timed_out.store(step, Ordering::Release);
     }
 
-    /// Returns whether a step ran into its time limit.
+    /// Returns whether a step exceeded its time limit.
     pub(crate) fn has_timed_out(&self, step: u32) -> bool {
         self.timed_out.load(Ordering::Acquire) == step
     }
 
-    /// Records how long after now the attempt that follows this one is due.
+    /// Records the delay from now until the attempt after this one.
     pub(crate) fn record_retry(&self, attempt: u32, delay: Duration) {
         let delay = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
         let at = monotonic_ns().saturating_add(delay);
@@ -251,7 +251,7 @@ impl SupervisionPage {
         self.retried.store(attempt, Ordering::Release);
     }
 
-    /// Returns the time until the attempt that follows this one; `None` once it is due.
+    /// Returns the time until the attempt after this one; `None` if it is due.
     pub(crate) fn until_retry(&self, attempt: u32) -> Option<Duration> {
         if self.retried.load(Ordering::Acquire) != attempt {
             return None;
@@ -261,7 +261,7 @@ impl SupervisionPage {
         Some(Duration::from_nanos(left))
     }
 
-    /// Records that the job was asked to end; the first time counts.
+    /// Records that the job was asked to end. Only the first time counts.
     pub(crate) fn request_end(&self) {
         self.end_requested_at
             .compare_exchange(0, monotonic_ns(), Ordering::AcqRel, Ordering::Acquire)
@@ -274,12 +274,12 @@ impl SupervisionPage {
         (then != 0).then(|| Duration::from_nanos(monotonic_ns().saturating_sub(then)))
     }
 
-    /// Records a signal that asked runlog to end while no process of the job ran.
+    /// Records a signal that asked runlog to end while no process of the job was running.
     pub(crate) fn request_shutdown(&self, signal: i32) {
         self.shutdown.store(signal as u32, Ordering::Release);
     }
 
-    /// Takes the signal that asked runlog to end.
+    /// Returns and clears the signal that asked runlog to end.
     pub(crate) fn take_shutdown(&self) -> Option<i32> {
         let signal = self.shutdown.swap(0, Ordering::AcqRel);
         (signal != 0).then_some(signal as i32)
@@ -290,13 +290,13 @@ impl SupervisionPage {
         self.stopped.store(signal as u32, Ordering::Release);
     }
 
-    /// Takes the signal that stopped the job.
+    /// Returns and clears the signal that stopped the job.
     pub(crate) fn take_stop(&self) -> Option<i32> {
         let signal = self.stopped.swap(0, Ordering::AcqRel);
         (signal != 0).then_some(signal as i32)
     }
 
-    /// Records a process of ours that reads an abandoned pipe.
+    /// Records a process of runlog that reads an abandoned pipe.
     pub(crate) fn record_reader(&self, pid: u32) {
         let at = self.next_reader.fetch_add(1, Ordering::AcqRel) as usize;
         if let Some(slot) = self.readers.get(at % MAX_READERS) {
@@ -304,20 +304,20 @@ impl SupervisionPage {
         }
     }
 
-    /// Returns whether the process is one of ours that reads an abandoned pipe.
+    /// Returns whether the process is one of runlog's that reads an abandoned pipe.
     pub(crate) fn is_reader(&self, pid: u32) -> bool {
         self.readers
             .iter()
             .any(|slot| slot.load(Ordering::Acquire) == pid)
     }
 
-    /// Records how many processes were killed for lack of memory before a step.
+    /// Records how many processes the OOM killer killed before a step.
     pub(crate) fn record_oom_kills_before(&self, kills: Option<u64>) {
         let word = kills.map_or(0, |kills| kills.saturating_add(1));
         self.oom_kills_before.store(word, Ordering::Release);
     }
 
-    /// Returns how many processes were killed for lack of memory before the step.
+    /// Returns how many processes the OOM killer killed before the step.
     pub(crate) fn oom_kills_before(&self) -> Option<u64> {
         self.oom_kills_before.load(Ordering::Acquire).checked_sub(1)
     }
@@ -327,22 +327,22 @@ impl SupervisionPage {
         self.run.store(run);
     }
 
-    /// Returns the run that the job belongs to, if one was made.
+    /// Returns the run that the job belongs to, if one was created.
     pub(crate) fn run(&self) -> Option<String> {
         self.run.load()
     }
 
-    /// Records the id of the job, once its lease is held.
+    /// Records the id of the job, after its lease is held.
     pub(crate) fn record_job(&self, job: &str) {
         self.job.store(job);
     }
 
-    /// Returns the id of the job, if it was given one.
+    /// Returns the id of the job, if it has one.
     pub(crate) fn job(&self) -> Option<String> {
         self.job.load()
     }
 
-    /// Records how `runlog run` is to end: all that it had to do is done.
+    /// Records how `runlog run` must end, after all of its work is done.
     pub(crate) fn record_result(&self, result: RunResult) {
         let word = match result {
             RunResult::Exit(code) => 1 << 8 | u64::from(code),
@@ -352,7 +352,7 @@ impl SupervisionPage {
         self.result.store(word, Ordering::Release);
     }
 
-    /// Returns how `runlog run` is to end.
+    /// Returns how `runlog run` must end.
     pub(crate) fn result(&self) -> Option<RunResult> {
         let word = self.result.load(Ordering::Acquire);
         match word >> 8 {
@@ -381,7 +381,7 @@ impl Id {
     }
 }
 
-/// The monotonic clock, which all processes of this boot share.
+/// Returns the time of the monotonic clock, which all processes of this boot share.
 fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     (now.tv_sec as u64)
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_is_due_after_its_own_attempt() {
+    fn retry_is_due_only_after_its_attempt() {
         let page = SupervisionPage::map().unwrap();
         assert_eq!(page.until_retry(1), None);
         let delay = Duration::from_mins(1);

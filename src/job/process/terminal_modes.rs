@@ -1,4 +1,4 @@
-//! The modes of a terminal: what `stty(1)` shows.
+//! The modes of a terminal, as shown by `stty(1)`.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::syscall::check;
 
-/// The number of words that modes have in shared memory.
+/// The number of words of modes in shared memory.
 const WORDS: usize = 3 + libc::NCCS / 4;
 
-/// How a terminal handles what is typed and printed.
+/// How a terminal handles input and output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TerminalModes {
     pub input: u32,
@@ -23,7 +23,7 @@ impl TerminalModes {
     /// Reads the modes of a terminal.
     ///
     /// # Errors
-    /// It is no terminal, or it is gone.
+    /// The descriptor is not a terminal, or the terminal no longer exists.
     pub(crate) fn read(terminal: impl AsFd) -> io::Result<Self> {
         Ok(Self::of(&get(terminal)?))
     }
@@ -31,7 +31,7 @@ impl TerminalModes {
     /// Sets the modes of a terminal.
     ///
     /// # Errors
-    /// It is no terminal, or it is gone.
+    /// The descriptor is not a terminal, or the terminal no longer exists.
     pub(crate) fn write(&self, terminal: impl AsFd) -> io::Result<()> {
         let mut all = get(&terminal)?;
         all.c_iflag = self.input;
@@ -50,16 +50,16 @@ impl TerminalModes {
         }
     }
 
-    /// Returns these modes for a pseudo-terminal whose output goes on to a terminal that
-    /// processes it, and whose input another one has processed.
+    /// Returns these modes for a pseudo-terminal whose output goes to a terminal that processes
+    /// it, and whose input another terminal has processed.
     pub(crate) fn passed_through(mut self) -> Self {
         self.output &= !libc::OPOST;
         self.local |= libc::EXTPROC;
         self
     }
 
-    /// Returns what the real terminal is to be set to: its own modes, changed where those of a
-    /// pseudo-terminal have `changed` since `base`.
+    /// Returns the new modes of the real terminal: its own modes, with those changes of a
+    /// pseudo-terminal's modes between `base` and `changed`.
     pub(crate) fn with_changes(self, base: &Self, changed: &Self) -> Self {
         let flags = |own: u32, before: u32, now: u32, fixed: u32| {
             let differ = (before ^ now) & !fixed;
@@ -77,7 +77,7 @@ impl TerminalModes {
             local: flags(self.local, base.local, changed.local, libc::EXTPROC),
             chars,
         };
-        // It is off in a pseudo-terminal, so that nobody can turn it off.
+        // It is off in a pseudo-terminal, so no program can turn it off.
         match (base.is_raw(), changed.is_raw()) {
             (_, true) => modes.output &= !libc::OPOST,
             (true, false) => modes.output |= libc::OPOST,
@@ -122,17 +122,17 @@ impl TerminalModes {
     }
 }
 
-/// Copies all attributes of one terminal to another one, with the modes given.
+/// Copies all attributes of one terminal to another one, with the given modes.
 ///
 /// # Errors
-/// One of them is no terminal.
+/// One of the descriptors is not a terminal.
 pub(super) fn copy_attributes(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
     set(to, &get(from)?)
 }
 
 fn get(terminal: impl AsFd) -> io::Result<libc::termios> {
     let mut all = MaybeUninit::<libc::termios>::zeroed();
-    // SAFETY: the call fills the struct in; zeroed it is valid.
+    // SAFETY: the call fills in the struct; zeroed, it is valid.
     unsafe {
         check(libc::tcgetattr(
             terminal.as_fd().as_raw_fd(),
@@ -148,27 +148,27 @@ fn set(terminal: impl AsFd, all: &libc::termios) -> io::Result<()> {
     check(done).map(drop)
 }
 
-/// What was done to the modes of a terminal, in the page that outlives every supervisor.
+/// The changes to the modes of a terminal, in the page that outlives every supervisor.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct ModesRecord {
-    /// Which of the others are known: a set of [`BASE`], [`ORIGINAL`] and [`APPLIED`].
+    /// Which of the other fields are known: a set of [`BASE`], [`ORIGINAL`] and [`APPLIED`].
     known: AtomicU32,
     base: [AtomicU32; WORDS],
     original: [AtomicU32; WORDS],
     applied: [AtomicU32; WORDS],
 }
 
-/// Says that the modes are known that the pseudo-terminal began with.
+/// The bit for known initial modes of the pseudo-terminal.
 const BASE: u32 = 1;
-/// Says that the modes are known that the real terminal had.
+/// The bit for known original modes of the real terminal.
 const ORIGINAL: u32 = 2;
-/// Says that the modes are known that the real terminal was set to.
+/// The bit for known new modes of the real terminal.
 const APPLIED: u32 = 4;
 
 impl ModesRecord {
-    /// Records the modes that a pseudo-terminal begins with, and those of the real one, if
-    /// that was the job's already.
+    /// Records the initial modes of a pseudo-terminal, and those of the real one if the job
+    /// could already use it.
     pub(crate) fn begin(&self, base: &TerminalModes, original: Option<&TerminalModes>) {
         self.known.store(0, Ordering::Release);
         store(&self.base, base);
@@ -183,7 +183,7 @@ impl ModesRecord {
         self.known.fetch_or(ORIGINAL, Ordering::AcqRel);
     }
 
-    /// Records what the real terminal, which has the modes `now`, is about to be set to.
+    /// Records the modes that the real terminal, which has the modes `now`, is about to get.
     pub(crate) fn apply(&self, now: &TerminalModes, modes: &TerminalModes) {
         if self.original().is_none() {
             self.record_original(now);
@@ -193,22 +193,22 @@ impl ModesRecord {
         self.known.fetch_or(APPLIED, Ordering::AcqRel);
     }
 
-    /// Records that the real terminal has nothing of the job's any more.
+    /// Records that the real terminal no longer has any modes of the job.
     pub(crate) fn clear(&self) {
         self.known.fetch_and(!APPLIED, Ordering::AcqRel);
     }
 
-    /// Returns the modes that the pseudo-terminal began with.
+    /// Returns the initial modes of the pseudo-terminal.
     pub(crate) fn base(&self) -> Option<TerminalModes> {
         self.load(BASE, &self.base)
     }
 
-    /// Returns the modes that the real terminal had.
+    /// Returns the original modes of the real terminal.
     pub(crate) fn original(&self) -> Option<TerminalModes> {
         self.load(ORIGINAL, &self.original)
     }
 
-    /// Returns the modes that the real terminal was set to.
+    /// Returns the modes that were set on the real terminal.
     pub(crate) fn applied(&self) -> Option<TerminalModes> {
         self.load(APPLIED, &self.applied)
     }
@@ -262,7 +262,7 @@ mod tests {
     fn only_changed_modes_are_copied() {
         let mut real = cooked();
         let base = real.passed_through();
-        // Changed directly, past the pseudo-terminal.
+        // Changed directly on the real terminal.
         real.local &= !libc::ECHO;
         let mut changed = base;
         changed.local &= !libc::ICANON;

@@ -1,4 +1,4 @@
-//! How a child ended, and what it cost: `waitid(2)`.
+//! How a child ended, and its resource usage (`waitid(2)`).
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -40,26 +40,26 @@ impl EncodedStatus {
     }
 }
 
-/// What a look at a child found.
+/// The state of a child.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ChildState {
-    /// It runs.
+    /// The child is running.
     Running,
-    /// It has ended, with what it and its waited-for descendants cost.
+    /// The child has ended, with the resource usage of it and its waited-for descendants.
     Ended(WaitStatus, Cost),
 }
 
-/// Looks at the child `pid` and leaves it a zombie if it has ended.
+/// Returns the state of the child `pid`, and leaves it a zombie if it has ended.
 ///
 /// # Errors
-/// It is no child of this process (`ECHILD`).
+/// The process is not a child of this one (`ECHILD`).
 pub(crate) fn peek(pid: u32) -> io::Result<ChildState> {
     let (info, usage) = wait_id(
         libc::P_PID,
         pid,
         libc::WEXITED | libc::WNOHANG | libc::WNOWAIT,
     )?;
-    // SAFETY: waitid fills these fields in; zeroed they say that nothing has changed.
+    // SAFETY: waitid fills in these fields; zeroed, they mean that nothing has changed.
     let (changed, status) = unsafe { (info.si_pid(), info.si_status()) };
     if changed == 0 {
         return Ok(ChildState::Running);
@@ -71,7 +71,7 @@ pub(crate) fn peek(pid: u32) -> io::Result<ChildState> {
     Ok(ChildState::Ended(status, read_cost(&usage)))
 }
 
-/// What else than its end happened to a child.
+/// An event of a child other than its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Interruption {
     /// A signal stopped it.
@@ -80,11 +80,11 @@ pub(crate) enum Interruption {
     Continued,
 }
 
-/// Returns the stops and continuations of the child `pid`, each once.
+/// Returns a stop or continuation of the child `pid`; each only once.
 pub(crate) fn interruption(pid: u32) -> Option<Interruption> {
     let flags = libc::WSTOPPED | libc::WCONTINUED | libc::WNOHANG;
     let (info, _) = wait_id(libc::P_PID, pid, flags).ok()?;
-    // SAFETY: waitid fills these fields in; zeroed they say that nothing has changed.
+    // SAFETY: waitid fills in these fields; zeroed, they mean that nothing has changed.
     let (changed, status) = unsafe { (info.si_pid(), info.si_status()) };
     match (changed, info.si_code) {
         (0, _) => None,
@@ -93,14 +93,14 @@ pub(crate) fn interruption(pid: u32) -> Option<Interruption> {
     }
 }
 
-/// Collects the child `pid` if it has ended.
+/// Reaps the child `pid` if it has ended.
 pub(crate) fn reap(pid: u32) {
-    // A process that is no child of ours is left to its parent.
+    // If the process is not a child of this one, leave it to its parent.
     wait_id(libc::P_PID, pid, libc::WEXITED | libc::WNOHANG).ok();
 }
 
-/// Collects every ended child that `keep` does not claim: orphans of the job that became
-/// ours.
+/// Reaps every ended child that `keep` does not claim: orphans of the job that this process
+/// adopted.
 pub(crate) fn reap_others(keep: impl Fn(u32) -> bool) {
     if let Some(children) = children() {
         for pid in children.into_iter().filter(|pid| !keep(*pid)) {
@@ -108,10 +108,10 @@ pub(crate) fn reap_others(keep: impl Fn(u32) -> bool) {
         }
         return;
     }
-    // A child that is kept hides those behind it.
+    // A kept child hides the children after it.
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     while let Ok((info, _)) = wait_id(libc::P_ALL, 0, flags) {
-        // SAFETY: waitid fills this field in; zeroed it says that no child has ended.
+        // SAFETY: waitid fills in this field; zeroed, it means that no child has ended.
         let pid = unsafe { info.si_pid() } as u32;
         if pid == 0 || keep(pid) {
             return;
@@ -120,8 +120,8 @@ pub(crate) fn reap_others(keep: impl Fn(u32) -> bool) {
     }
 }
 
-/// Lists the children of the first thread, which is the one that starts processes and gets
-/// orphans; `None` where the kernel does not list them (`CONFIG_PROC_CHILDREN`).
+/// Lists the children of the first thread, which starts processes and adopts orphans; `None` if
+/// the kernel does not list them (`CONFIG_PROC_CHILDREN`).
 fn children() -> Option<Vec<u32>> {
     let pid = std::process::id();
     let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
@@ -129,7 +129,8 @@ fn children() -> Option<Vec<u32>> {
     Some(pids.filter_map(|pid| pid.parse().ok()).collect())
 }
 
-/// The system call itself, which also returns the cost; the wrapper of libc does not.
+/// Makes the system call directly to get the resource usage, which the wrapper of libc does not
+/// return.
 fn wait_id(
     kind: libc::idtype_t,
     id: u32,
@@ -138,7 +139,7 @@ fn wait_id(
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     loop {
-        // SAFETY: both out-pointers are valid, and zeroed they are valid values.
+        // SAFETY: both out-pointers are valid, and zeroed, they are valid values.
         let waited = unsafe {
             libc::syscall(
                 libc::SYS_waitid,
@@ -153,7 +154,7 @@ fn wait_id(
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             waited => {
                 waited?;
-                // SAFETY: the kernel filled in what it had to say.
+                // SAFETY: the kernel filled in the values.
                 return Ok(unsafe { (info.assume_init(), usage.assume_init()) });
             }
         }

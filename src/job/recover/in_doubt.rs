@@ -1,15 +1,15 @@
-//! Acting on a run about which its log leaves doubt.
+//! The policy for runs whose log leaves doubt.
 
 use crate::volume::RunId;
 
-/// What to do about a run if the log does not say everything that happened: damage may hide
+/// The policy for a run whose log does not contain everything that happened: damage may hide
 /// events, or a rollback was started and has no terminal event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InDoubt {
     /// Report it and change nothing: a job that seems lost may have completed, and a rollback
     /// may have had its effect.
     Refuse,
-    /// Act on what is known.
+    /// Act on the known facts.
     Act,
 }
 
@@ -23,7 +23,7 @@ pub struct UncertainLog {
 
 impl InDoubt {
     /// Checks that the state of a run is certain enough to act on it. `is_uncertain` says
-    /// whether damage hides events from it.
+    /// whether damage hides events from the state.
     ///
     /// # Errors
     /// Damage hides events, and the policy is to refuse.

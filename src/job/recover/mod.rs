@@ -1,4 +1,4 @@
-//! Recovering crashed runs, stopping runs and undoing runs.
+//! Recovering crashed runs, stopping runs, and rolling back runs.
 
 pub(crate) mod in_doubt;
 mod later;
