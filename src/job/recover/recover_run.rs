@@ -1,6 +1,6 @@
-//! Recovery of what a crash left: torn tails, interrupted rotations, and jobs without a
-//! terminal event. A job is touched only if its lease is free and all of its processes are
-//! known to be dead.
+//! Recovery after a crash: of torn tails, interrupted rotations, and jobs without a terminal
+//! event. A job is touched only if its lease is free and all of its processes are known to be
+//! dead.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use crate::log::{
 use crate::telemetry::{Probe, Snapshots};
 use crate::volume::{Dir, JobId, RunId, Volume, error_chain, layout};
 
-/// What recovery did to a run.
+/// The action of recovery on a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecoveryAction {
@@ -49,24 +49,24 @@ pub enum LostJobRollback {
     Run,
 }
 
-/// How far recovery may go.
+/// The limits of recovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecoveryOptions {
     /// Whether the rollbacks of lost jobs are run.
     pub rollback: LostJobRollback,
-    /// What to do about a run whose log may lack events, and about rollbacks beside daemons of
-    /// their jobs.
+    /// The policy for a run whose log may lack events, and for rollbacks while daemons of their
+    /// jobs are running.
     pub in_doubt: InDoubt,
 }
 
 /// The outcome of the recovery of a run.
 #[derive(Debug, Serialize)]
 pub struct RecoveryOutcome {
-    /// What was done.
+    /// The action.
     pub action: RecoveryAction,
-    /// The state before.
+    /// The state before the recovery.
     pub was: RunStatus,
-    /// The state now.
+    /// The current state.
     pub state: RunStatus,
     /// The reason for that state, or why the run was skipped.
     pub because: String,
@@ -78,12 +78,12 @@ pub struct RecoveryOutcome {
     pub hooks: Vec<LostHook>,
     /// The processes that left their jobs and are still running.
     pub daemons: Vec<Daemon>,
-    /// The jobs whose rollback was started and has no terminal event.
+    /// The jobs whose rollback was started but has no terminal event.
     pub in_doubt: Vec<String>,
 }
 
 impl RecoveryOutcome {
-    /// Creates the outcome for a run of which nothing was changed.
+    /// Creates the outcome for an unchanged run.
     fn new(inspected: &InspectedRun) -> Self {
         Self {
             action: RecoveryAction::None,
@@ -99,7 +99,7 @@ impl RecoveryOutcome {
     }
 }
 
-/// Returns what [`recover`] would do with the run in `dir`, and changes nothing.
+/// Returns what [`recover`] would do with the run in `dir`, without changing anything.
 ///
 /// # Errors
 /// The log cannot be read, or may lack events.
@@ -137,7 +137,7 @@ pub fn plan_recovery(
 /// Recovers the run in `dir`. Recovering a run twice changes nothing the second time.
 ///
 /// # Errors
-/// The log cannot be read or written. What was written remains, and recovery can be
+/// The log cannot be read or written. Events that were written remain, and recovery can be
 /// repeated.
 pub fn recover(
     volume: &Volume,
@@ -198,7 +198,7 @@ pub fn recover(
     Ok(outcome)
 }
 
-/// A process that left the group and the session of its job, which has ended, and that runs on
+/// A process that left the group and the session of its job, which has ended, and that continues
 /// by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Daemon {
@@ -212,7 +212,7 @@ pub struct Daemon {
 /// Finds the daemons of the jobs that lack a terminal event.
 ///
 /// # Errors
-/// The reason why the run must not be changed: a rollback would run beside a daemon.
+/// The reason why the run must not be changed: a rollback would run next to a daemon.
 fn find_daemons(
     dir: &Dir,
     inspected: &InspectedRun,
@@ -274,8 +274,8 @@ fn is_recovery_due(dir: &Dir, inspected: &InspectedRun) -> Result<bool, String> 
     Ok(true)
 }
 
-/// Takes the leases of the jobs that lack a terminal event. Returns `None` if nothing has to
-/// be ended.
+/// Takes the leases of the jobs that lack a terminal event. Returns `None` if nothing has to be
+/// ended.
 ///
 /// # Errors
 /// The reason why the run must not be changed.
@@ -290,7 +290,8 @@ fn claim(dir: &Dir, inspected: &InspectedRun) -> Result<Option<Leases>, String> 
         return Ok(Some(leases));
     }
     let jobs = dir.ensure_dir(layout::JOBS).map_err(|e| text(&e))?.dir;
-    // This includes jobs that have ended: their supervisor may be about to close the run.
+    // This includes jobs that have ended, because their supervisor may be about to close the
+    // run.
     let claimed = |job: &&JobState| !job.foreign && (!state.keep_open || !job.stage.is_terminal());
     for job in state.jobs.iter().filter(claimed) {
         let id = &job.job_id;
@@ -363,8 +364,8 @@ impl Recoverer<'_> {
         mut leases: Leases,
         outcome: &mut RecoveryOutcome,
     ) -> Result<(), UndoError> {
-        // Check the ownership of the log before anything is changed, so that recovery can be
-        // repeated without rollbacks.
+        // Check the ownership of the log before any change, so that recovery can be repeated
+        // without rollbacks.
         let log = Arc::clone(&self.log);
         let runner = RollbackRunner::new(self.volume, log, self.dir, self.on_warning)?;
         self.end_jobs(&leases, Close::No, outcome)?;

@@ -21,19 +21,19 @@ use crate::log::{
 use crate::telemetry;
 use crate::volume::{Dir, JobId, RunId, Volume, error_chain, is_this_boot};
 
-/// The name of the note that records who asked for the stop.
+/// The name of the note that records the request and its origin.
 const NOTE_NAME: &str = "stop_requested";
 
-/// How a run is stopped.
+/// The options for stopping a run.
 #[derive(Debug, Clone)]
 pub struct StopOptions {
     /// The signal for the supervisors, which pass it on to their jobs.
     pub signal: i32,
-    /// How long after that the processes of the jobs get SIGKILL.
+    /// How long after the signal the processes of the jobs get SIGKILL.
     pub kill_after: Duration,
     /// How long to wait for the end of the jobs.
     pub timeout: Duration,
-    /// Why, for the log.
+    /// The reason for the log.
     pub reason: Option<String>,
 }
 
@@ -58,13 +58,13 @@ struct StopNote<'a> {
     uid: u32,
 }
 
-/// A stop that was requested and not awaited yet.
+/// A stop that was requested but not awaited yet.
 #[derive(Debug)]
 pub struct PendingStop<'a> {
     dir: &'a Dir,
     options: &'a StopOptions,
     requested: Instant,
-    /// The state before.
+    /// The state before the request.
     before: RunVerdict,
     /// The jobs that were running.
     jobs: Vec<JobId>,
@@ -72,10 +72,10 @@ pub struct PendingStop<'a> {
 
 impl<'a> PendingStop<'a> {
     /// Sends the signal to the supervisors of all running jobs of the run in `dir`, after
-    /// recording in the log who asked for it.
+    /// recording the request in the log.
     ///
     /// A process is signaled only if its boot, pid namespace, pid and start time are those in
-    /// the log. Jobs that cannot be signaled are reported to `on_warning`.
+    /// the log. `on_warning` gets the jobs that cannot be signaled.
     ///
     /// # Errors
     /// The log cannot be read.
@@ -120,11 +120,11 @@ impl<'a> PendingStop<'a> {
             on_warning(&format!("the reason for the stop is not in the log: {e}"));
         }
         if self.options.signal == Signal::KILL.as_raw() {
-            // Without its supervisor the job would have no end in the log.
+            // Without its supervisor, the job would have no end in the log.
             kill_processes(self.dir, job);
             return Ok(());
         }
-        // The front passes signals on. Without one the supervisor gets them itself.
+        // The front passes signals on. Without a front, the supervisor gets them itself.
         let front = job.front.as_ref().map(open_process);
         let pidfd = match (front, &job.supervisor) {
             (Some(Ok(pidfd)), _) => pidfd,
@@ -137,7 +137,7 @@ impl<'a> PendingStop<'a> {
         pidfd_send_signal(pidfd, signal).map_err(|e| e.to_string())
     }
 
-    /// Records in the log who asked for the stop, and why.
+    /// Records the request in the log, with its origin and reason.
     fn record(&self, volume: &Volume, run: &RunId, job: &JobId) -> Result<(), String> {
         let note = StopNote {
             signal: signal_name(self.options.signal),
@@ -202,8 +202,8 @@ impl<'a> PendingStop<'a> {
     }
 }
 
-/// Sends SIGKILL to every process of a job that is known to belong to it, except to this one, and
-/// to the processes that record its end: those of a detached run are in its session.
+/// Sends SIGKILL to every process that is known to belong to a job, except to this one and to
+/// the processes that record the job's end, which are in its session if the run is detached.
 fn kill_processes(dir: &Dir, job: &JobState) {
     let Some(first) = &job.process else {
         return;
@@ -212,7 +212,7 @@ fn kill_processes(dir: &Dir, job: &JobState) {
         let mut watching = [&job.front, &job.supervisor].into_iter().flatten();
         watching.any(|process| process.pid == pid)
     };
-    // Another volume may have a run and a job with these ids.
+    // Another volume may have a run and a job with the same ids.
     let root = dir.path().ancestors().nth(4).map(Path::canonicalize);
     let root = root.and_then(Result::ok);
     let is_elsewhere = |pid| {
@@ -231,7 +231,7 @@ fn kill_processes(dir: &Dir, job: &JobState) {
             && !is_elsewhere(process.pid)
             && let Ok(pidfd) = open_process(&identity)
         {
-            // It may have ended just now.
+            // The process may have ended just now.
             pidfd_send_signal(pidfd, Signal::KILL).ok();
         }
     }
@@ -240,7 +240,7 @@ fn kill_processes(dir: &Dir, job: &JobState) {
 /// Opens a process if it is the one that the log describes.
 ///
 /// # Errors
-/// The reason why it is not.
+/// The reason why it is not that process.
 fn open_process(process: &ProcessRef) -> Result<OwnedFd, String> {
     let pid = process.pid;
     if !is_this_boot(process.boot_id.as_ref()) {
@@ -253,7 +253,7 @@ fn open_process(process: &ProcessRef) -> Result<OwnedFd, String> {
     let raw = raw.ok_or_else(|| format!("{pid} is not a process id"))?;
     let pidfd = pidfd_open(raw, PidfdFlags::empty())
         .map_err(|e| format!("cannot open process {pid}: {e}"))?;
-    // The start time is read after the descriptor was opened. If it is the recorded one, the
+    // The start time is read after the descriptor was opened. If it matches the record, the
     // process had that pid all the time, so the descriptor refers to it.
     let started = telemetry::live_start_ticks(pid);
     if process.start_ticks.is_none() || started != process.start_ticks {

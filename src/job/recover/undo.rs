@@ -1,4 +1,4 @@
-//! Undoing a run later, with the rollback commands that its jobs recorded.
+//! Rolling back a run later, with the rollback commands that its jobs recorded.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub struct UndoOutcome {
     pub error: Option<String>,
 }
 
-/// An error that prevents a run from being undone at all.
+/// An error that prevents a rollback of the run.
 #[derive(Debug, thiserror::Error)]
 pub enum UndoError {
     /// A file or directory of the run cannot be used.
@@ -54,7 +54,7 @@ pub enum UndoError {
         /// The reason for that state.
         because: String,
     },
-    /// How its jobs ended is not known.
+    /// It is unknown how its jobs ended.
     #[error("cannot undo run `{run}`: {because}")]
     NoEnd {
         /// The run.
@@ -65,13 +65,13 @@ pub enum UndoError {
     /// Another user may have written the recorded commands.
     #[error("refusing to run recorded commands: {why}")]
     Untrusted {
-        /// The file or directory, and what is wrong with it.
+        /// The file or directory, and the problem with it.
         why: String,
     },
 }
 
-/// Runs the recorded rollbacks of the jobs of a run that has ended, last job first, up to
-/// the first that fails.
+/// Runs the recorded rollbacks of the jobs of a run that has ended, last job first, up to the
+/// first failure.
 ///
 /// # Errors
 /// Nothing was run.
@@ -127,7 +127,7 @@ pub fn plan_undo(run: &RunId, dir: &Dir) -> Result<Vec<PlannedUndo>, UndoError> 
     Ok(planned.collect())
 }
 
-/// Returns the jobs of a run that has ended that need a rollback, last job first.
+/// Returns the jobs that need a rollback in a run that has ended, last job first.
 fn jobs_to_undo(run: &RunId, dir: &Dir, in_doubt: InDoubt) -> Result<Vec<JobState>, UndoError> {
     let examined = inspect_run(dir, JobScope::All)?;
     in_doubt.check(run, examined.summary.is_uncertain)?;
@@ -153,7 +153,8 @@ fn jobs_to_undo(run: &RunId, dir: &Dir, in_doubt: InDoubt) -> Result<Vec<JobStat
     Ok(jobs)
 }
 
-/// Returns whether the job recorded a rollback, may have had an effect, and was not undone.
+/// Returns whether the job recorded a rollback, may have had an effect, and has not been rolled
+/// back.
 pub(crate) fn needs_rollback(job: &JobState) -> bool {
     let lost = |job: &JobState| {
         job.error
@@ -194,8 +195,8 @@ impl<'a> RollbackRunner<'a> {
         })
     }
 
-    /// Undoes one job while holding its lease. Returns why it was not undone, or `None` if it
-    /// was.
+    /// Rolls back one job while holding its lease. Returns why it was not rolled back; `None` if
+    /// it was.
     pub(crate) fn undo_job(
         &self,
         job: &JobState,
@@ -221,7 +222,8 @@ impl<'a> RollbackRunner<'a> {
         let Some(lease) = lease.map_or_else(|| Lease::hold(&jobs, id), |l| Ok(Some(l)))? else {
             return refused("another process is rolling it back");
         };
-        // Another process may have rolled it back until now, or a job may have joined the run.
+        // Another process may have rolled the job back in the meantime, or a job may have joined
+        // the run.
         let (fold, _) = crate::log::fold_to_end(self.dir)?;
         in_doubt.check(self.log.run_id(), fold.is_uncertain())?;
         let now = fold.state;

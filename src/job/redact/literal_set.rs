@@ -1,5 +1,5 @@
-//! A set of literal secrets: finding them, and knowing how much of a stream may be the start
-//! of one.
+//! A set of literal secrets, which finds them and knows how much of a stream may be the start of
+//! one.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, BuildError, Input, Span};
 
 use super::secret_match::SecretMatch;
 
-/// Up to how many bytes of literals the automaton may be the fast kind, whose size is about a
+/// The maximum total length of literals for the fast kind of automaton, whose size is about a
 /// kilobyte for each of these bytes.
 const MAX_FAST_BYTES: usize = 8 << 10;
 
@@ -34,7 +34,7 @@ impl LiteralSet {
     /// Creates a set of literals, none of which may be empty.
     ///
     /// # Errors
-    /// The literals are too long together.
+    /// The literals are too long in total.
     pub(crate) fn new(literals: &BTreeSet<Vec<u8>>) -> Result<Self, BuildError> {
         let total: usize = literals.iter().map(Vec::len).sum();
         let kind = (total > MAX_FAST_BYTES).then_some(AhoCorasickKind::ContiguousNFA);
@@ -57,8 +57,8 @@ impl LiteralSet {
         self.longest
     }
 
-    /// Finds the occurrences that start in `start..border`, with overlapping ones merged into
-    /// one, in the order of their positions.
+    /// Finds the occurrences that start in `start..border`, in the order of their positions.
+    /// Overlapping ones are merged.
     pub(crate) fn find(&self, bytes: &[u8], start: usize, border: usize) -> Vec<SecretMatch> {
         let end = border.saturating_add(self.longest).min(bytes.len());
         let mut found: Vec<SecretMatch> = Vec::new();
@@ -140,8 +140,8 @@ impl PrefixTable {
         table
     }
 
-    /// Returns how long a proper prefix of the literal the stream ends with after `bytes`, if
-    /// it ended with one of `len` bytes before.
+    /// Returns the length of the proper prefix of the literal at the end of the stream after
+    /// `bytes`, if the stream ended with one of `len` bytes before.
     fn advance(&self, len: usize, bytes: &[u8]) -> usize {
         // A longer history cannot be part of a proper prefix.
         let relevant = bytes.len().saturating_sub(self.literal.len());

@@ -4,14 +4,14 @@ use serde_json::value::RawValue;
 
 use super::redaction::Redaction;
 
-/// The fields, from the top of an event, whose keys come from the user and are masked too.
+/// The top-level fields of an event whose keys come from the user and are masked too.
 const USER_FIELDS: [&str; 3] = ["inputs", "labels", "env"];
 
-/// The fields that hold a word of the format or a digest, never a text.
+/// The fields that contain a word of the format or a digest, never a text.
 const FORMAT_FIELDS: [&str; 4] = ["kind", "signal", "stream", "boot_id"];
 
 /// Masks all strings of a JSON object: the specified secrets in every string, and the secret
-/// variables in messages. Keys, their order, and numbers remain as they are.
+/// variables in messages. Keys, their order, and numbers do not change.
 ///
 /// `json` must have been written by `serde_json`.
 ///

@@ -7,7 +7,7 @@ use regex::bytes::Regex;
 use super::literal_set::LiteralSet;
 use super::secret_match::SecretMatch;
 
-/// Where the search of each matcher for its next match starts.
+/// The position from which each matcher searches for its next match.
 #[derive(Debug, Clone)]
 pub(crate) struct SearchStarts {
     patterns: Vec<usize>,
@@ -26,8 +26,8 @@ impl SearchStarts {
 
 /// The patterns and literals to search for.
 ///
-/// Each pattern is searched for separately, and overlapping matches are masked together. With
-/// one alternation of all of them, a match could leave part of another one readable.
+/// Each pattern is searched for separately, and overlapping matches are masked together. With a
+/// single alternation, a match could leave part of another one readable.
 pub(crate) struct Matchers {
     pub(crate) patterns: Vec<Regex>,
     pub(crate) literals: LiteralSet,
@@ -43,7 +43,7 @@ impl Matchers {
     }
 
     /// Finds all matches that start before `border`, sorted by their starts, and moves `starts`
-    /// to where the search has to continue.
+    /// to where the search must continue.
     pub(crate) fn find(
         &self,
         bytes: &[u8],
@@ -78,8 +78,8 @@ impl Matchers {
 
 /// Returns the next match at or after `start` that is not empty.
 fn next_match(pattern: &Regex, bytes: &[u8], mut start: usize) -> Option<Range<usize>> {
-    // Patterns that match the empty string are refused, as far as that can be tested. Should
-    // one slip through, its empty matches mask nothing.
+    // Patterns that match the empty string are rejected where this can be tested. If one is not
+    // detected, its empty matches mask nothing.
     while start < bytes.len() {
         let range = pattern.find_at(bytes, start)?.range();
         if !range.is_empty() {

@@ -1,5 +1,5 @@
-//! What is masked where: secrets that the user specified, and values of variables whose names
-//! say that they are secrets.
+//! The secrets to mask: those that the user specified, and the values of variables whose names
+//! suggest a secret.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -15,7 +15,7 @@ use super::secret_variables::{
 ///
 /// Specified secrets are masked in every string of every event and in captured output. The
 /// values of secret variables are masked in captured output, in the data of notes and in
-/// messages; in recorded commands they become references to their variables.
+/// messages. In recorded commands, they become references to their variables.
 #[derive(Debug, Clone, Default)]
 pub struct Redaction {
     specified: Option<Redactor>,
@@ -23,10 +23,10 @@ pub struct Redaction {
     variables: Arc<[SecretVariable]>,
 }
 
-/// The environment that secret variables are taken from.
+/// The source of secret variables.
 #[derive(Debug, Clone, Default)]
 pub struct SecretEnv {
-    /// The variables, in the order in which later ones replace earlier ones.
+    /// The variables; later ones replace earlier ones with the same name.
     pub variables: Vec<(OsString, OsString)>,
     /// The names of the user and of the host, which are never masked.
     pub known_names: Vec<OsString>,
@@ -61,7 +61,7 @@ impl Redaction {
         })
     }
 
-    /// Switches the masking of secret variables off.
+    /// Turns off the masking of secret variables.
     pub fn without_variables(&mut self) {
         self.all.clone_from(&self.specified);
         self.variables = Arc::default();

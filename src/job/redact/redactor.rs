@@ -1,8 +1,8 @@
 //! Masking secrets in texts.
 //!
 //! A secret is specified as a regular expression (whose own text is masked too, because it may
-//! be a secret that was pasted) or as `ENV:NAME`, the value of a variable. A regular expression
-//! without special characters is a literal.
+//! be a pasted secret) or as `ENV:NAME`, the value of a variable. A regular expression without
+//! special characters is a literal.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ use super::matchers::Matchers;
 use super::secret_match::write_masked;
 use super::stream_masker::StreamMasker;
 
-/// The minimum length of a line of a multi-line value that is masked by itself. Shorter lines
+/// The minimum length of a line of a multi-line value that is masked separately. Shorter lines
 /// are too common to be secrets.
 const MIN_LINE_BYTES: usize = 4;
 
@@ -33,8 +33,8 @@ const PROBES: [&str; 6] = ["", "a", " ", "a a", "\na\n\n\r\n-", "-é0_ "];
 
 /// An error in the specification of secrets. Specifications are counted from 1.
 ///
-/// No message shows a specification: even the NAME of `ENV:NAME` is a secret if the user wrote
-/// `ENV:$NAME`.
+/// Messages never show a specification: even the NAME of `ENV:NAME` is a secret if the user
+/// wrote `ENV:$NAME`.
 #[derive(Debug, thiserror::Error)]
 pub enum RedactError {
     /// The pattern is empty.
@@ -72,13 +72,13 @@ pub enum RedactError {
         /// The number of the specification.
         number: usize,
     },
-    /// The literals are too long together.
+    /// The literals are too long in total.
     #[error("the values to redact are too long: {reason}; give fewer or shorter ones")]
     TooLong {
         /// The cause, without the values.
         reason: String,
     },
-    /// The value of the variable is empty or consists of line ends only.
+    /// The value of the variable is empty or has only line ends.
     #[error(
         "redaction {number} names an environment variable that is empty; set it, or omit the redaction"
     )]
@@ -88,7 +88,7 @@ pub enum RedactError {
     },
 }
 
-/// The secrets of a redactor that is being built.
+/// The secrets of a redactor under construction.
 #[derive(Default)]
 pub(crate) struct SecretSpecs {
     patterns: Vec<Regex>,
@@ -124,8 +124,8 @@ impl SecretSpecs {
         Ok(secrets)
     }
 
-    /// Adds a value, its lines of at least `min_line_bytes`, and the value as JSON writes it.
-    /// Returns `false` if the value is empty without the line ends around it.
+    /// Adds a value, its lines of at least `min_line_bytes`, and its form in JSON. Returns
+    /// `false` if the value is empty without the line ends around it.
     pub(crate) fn add_value(&mut self, value: &[u8], min_line_bytes: usize) -> bool {
         let value = trim_line_ends(value);
         if value.is_empty() {
@@ -145,7 +145,7 @@ impl SecretSpecs {
     /// Builds the redactor. Returns `None` if there is nothing to mask.
     ///
     /// # Errors
-    /// The literals are too long together.
+    /// The literals are too long in total.
     pub(crate) fn build(self) -> Result<Option<Redactor>, RedactError> {
         if self.patterns.is_empty() && self.literals.is_empty() {
             return Ok(None);
@@ -155,7 +155,7 @@ impl SecretSpecs {
             .literals
             .into_iter()
             .partition(|literal| memchr(b'\n', literal).is_none());
-        // Without patterns a stream need not be split into lines.
+        // Without patterns, a stream need not be split into lines.
         if self.patterns.is_empty() || across.is_empty() {
             return Ok(Some(Redactor {
                 lines: Arc::clone(&texts),
@@ -184,7 +184,7 @@ fn matchers(
     }))
 }
 
-/// Returns the value as it is in a JSON string, if that differs.
+/// Returns the form of the value in a JSON string, if that differs.
 fn json_escaped(value: &[u8]) -> Option<Vec<u8>> {
     let json = serde_json::to_string(std::str::from_utf8(value).ok()?).ok()?;
     let escaped = json.get(1..json.len() - 1)?.as_bytes();
@@ -194,11 +194,11 @@ fn json_escaped(value: &[u8]) -> Option<Vec<u8>> {
 /// A redactor that masks secrets. Cloning it is cheap.
 #[derive(Clone)]
 pub struct Redactor {
-    /// For whole texts.
+    /// The matchers for whole texts.
     texts: Arc<Matchers>,
-    /// For streams, which patterns mask within lines.
+    /// The matchers for streams, in which patterns match only within lines.
     lines: Arc<Matchers>,
-    /// For streams: the literals that contain a line end, if there are patterns.
+    /// The literals with a line end for streams, if there are patterns.
     across_lines: Option<Arc<Matchers>>,
 }
 
@@ -254,7 +254,7 @@ pub(crate) fn trim_line_ends(value: &[u8]) -> &[u8] {
     }
 }
 
-/// Compiles a pattern of the user.
+/// Compiles a user's pattern.
 fn compile_pattern(spec: &str, number: usize) -> Result<Regex, RedactError> {
     if spec.is_empty() {
         return Err(RedactError::Empty { number });

@@ -53,7 +53,7 @@ fn pattern_masks_matches_and_its_own_text() {
         masked(&redactor(&["(?i)abc"]), "ABC abc abcABC"),
         "*** *** ******"
     );
-    // An `x` comment must not reach beyond its own pattern, nor a name.
+    // An `x` comment must not extend beyond its own pattern, nor a name.
     let r = redactor(&["(?x)foo # bar", "(?P<n>q)1", "(?P<n>q)2"]);
     assert_eq!(masked(&r, "foo q1 q2 bar"), "*** *** *** bar");
 }
@@ -65,7 +65,7 @@ fn overlapping_literals_share_a_mask() {
     assert_eq!(masked(&r, "secretlonger!"), "***!");
     assert_eq!(masked(&redactor(&["abab"]), "xabababx ababab"), "x***x ***");
     assert_eq!(masked(&redactor(&["abc"]), "abcabc"), "******");
-    // A match of a pattern that begins earlier must not uncover the rest.
+    // An earlier match of a pattern must not uncover the rest.
     assert_eq!(masked(&redactor(&["x+", "xyz"]), "xxyz"), "***");
 }
 
@@ -75,7 +75,7 @@ fn variable_value_is_matched_literally() {
     let r = key(b"\xff\x00k");
     assert_eq!(r.mask(b"a\xff\x00k!").as_ref(), b"a***!");
     assert_eq!(r.mask(b"a\xffk!").as_ref(), b"a\xffk!");
-    // A secret that lies within a character still gives valid text.
+    // A secret within a character still results in valid text.
     assert_eq!(masked(&key(b"\xa9"), "\u{e9}"), "\u{fffd}***");
 }
 
@@ -92,7 +92,7 @@ fn lines_of_a_value_are_masked() {
     stream.push(b"-----BEGIN-----\r\nabc", &mut out);
     stream.push(b"def\nghij", &mut out);
     assert_eq!(out, b"***\r\n***\n***");
-    // Across lines the whole value is masked too, and its short lines with it.
+    // The whole value is masked across lines too, including its short lines.
     let value = b"ab\nhunter2xyz\ncd";
     for specs in [&["ENV:KEY"][..], &["ENV:KEY", "token=[0-9]+"]] {
         let r = make(specs, value).unwrap().unwrap();
@@ -105,7 +105,7 @@ fn lines_of_a_value_are_masked() {
         let expected = format!("<***>ab\n{tail}\n{{\"key\":\"***\"}}");
         assert_eq!(String::from_utf8_lossy(&out), expected);
     }
-    // A value with just a newline at its end is that value, however short.
+    // A value that only ends in a newline is masked as a whole, however short it is.
     assert_eq!(masked(&key(b"abc\n"), "abc\nabc"), "***\n***");
 }
 

@@ -1,20 +1,20 @@
-//! Secrets that were found in a text, and masking them.
+//! Secrets in a text, and masking them.
 
 use std::ops::Range;
 
-/// What replaces a secret.
+/// The replacement of a secret.
 pub(crate) const MASK: &[u8] = b"***";
 
-/// A secret that was found.
+/// A secret in a text.
 #[derive(Debug)]
 pub(crate) struct SecretMatch {
     pub(crate) range: Range<usize>,
-    /// The match might be longer if more of the text were known.
+    /// Whether the match might be longer if more of the text were known.
     pub(crate) open_ended: bool,
 }
 
-/// Writes `bytes` from `at` to `until` with the matches masked. Returns the position up to
-/// which it wrote, which is beyond `until` if a match is.
+/// Writes `bytes` from `at` to `until` with the matches masked. Returns the end of the written
+/// part, which is after `until` if a match extends past it.
 pub(crate) fn write_masked(
     bytes: &[u8],
     found: &[SecretMatch],

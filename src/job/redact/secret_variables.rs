@@ -1,4 +1,4 @@
-//! Environment variables whose names say that they hold a secret.
+//! Environment variables whose names suggest a secret.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::redactor::trim_line_ends;
 
-/// The suffixes of the names of variables that hold secrets.
+/// The suffixes of the names of secret variables.
 const NAME_SUFFIXES: [&str; 7] = [
     "_PASSWORD",
     "_SECRET",
@@ -17,17 +17,17 @@ const NAME_SUFFIXES: [&str; 7] = [
     "_CONNECTION_STRING",
 ];
 
-/// The minimum length of a value. Shorter values occur in ordinary text too often.
+/// The minimum length of a value. Shorter values are too common in ordinary text.
 pub(crate) const MIN_VALUE_BYTES: usize = 8;
 
-/// A variable that holds a secret.
+/// A variable with a secret value.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct SecretVariable {
     pub(crate) name: String,
     pub(crate) value: Vec<u8>,
 }
 
-/// Selects the variables that hold secrets, sorted by name. Of variables with the same name the
+/// Selects the secret variables, sorted by name. Of several variables with the same name, the
 /// last one counts. `known_names` are the names of the user and of the host.
 pub(crate) fn secret_variables(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -51,16 +51,16 @@ pub(crate) fn secret_variables(
     secrets
 }
 
-/// Returns whether the name is that of a secret. It must be one that a shell can refer to.
+/// Returns whether the name suggests a secret. It must be a name that a shell can refer to.
 fn is_secret_name(name: &str) -> bool {
     let is_shell_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
         && !name.starts_with(|c: char| c.is_ascii_digit());
     is_shell_name && NAME_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
 }
 
-/// Returns whether the value is distinctive enough to be masked wherever it occurs. Words,
-/// numbers, paths and the names of the user and the host are not: masking them would make the
-/// output unreadable, and they are hardly secrets.
+/// Returns whether the value is distinctive enough to mask it everywhere. Words, numbers, paths
+/// and the names of the user and the host are not: masking them would make the output
+/// unreadable, and they are unlikely to be secrets.
 fn is_secret_value(value: &OsStr, known_names: &[OsString]) -> bool {
     let bytes = value.as_bytes();
     bytes.len() >= MIN_VALUE_BYTES
@@ -92,8 +92,8 @@ pub fn variable_reference(name: &str) -> String {
 }
 
 /// Replaces each value in a shell command with a reference to its variable that the shell
-/// expands to exactly that value, in whatever quotes it is. A shell in which the variable is
-/// not set refuses to run the command.
+/// expands to exactly that value, inside any quotes. A shell in which the variable is not set
+/// refuses to run the command.
 pub(crate) fn reference_in_shell_command(command: &str, secrets: &[SecretVariable]) -> String {
     let mut out = String::with_capacity(command.len());
     let mut quotes = Quotes::None;
@@ -103,7 +103,8 @@ pub(crate) fn reference_in_shell_command(command: &str, secrets: &[SecretVariabl
             && let Some(after) = rest.get(secret.value.len()..)
         {
             let reference = format!("${{{}:?}}", secret.name);
-            // Within single quotes nothing is expanded: end them before, start them again after.
+            // Single quotes prevent expansion, so end them before the reference and start them
+            // again after it.
             let (before, after_it) = match quotes {
                 Quotes::None => ("\"", "\""),
                 Quotes::Double => ("", ""),

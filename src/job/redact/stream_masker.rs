@@ -9,15 +9,15 @@ use super::literal_set::PrefixState;
 use super::matchers::{Matchers, SearchStarts};
 use super::secret_match::{MASK, write_masked};
 
-/// How much of an unfinished line is held back for patterns, unless a literal is longer.
+/// How much of an unfinished line to hold back for patterns, unless a literal is longer.
 pub(crate) const HOLD_BYTES: usize = 64 * 1024;
 
-/// How long a match of a pattern may be in a line that is longer than [`HOLD_BYTES`] and still
-/// be masked exactly. In shorter lines there is no limit.
+/// The maximum length of a match that is masked exactly in a line longer than [`HOLD_BYTES`]. In
+/// shorter lines there is no limit.
 const PATTERN_REACH_BYTES: usize = HOLD_BYTES / 2 - CONTEXT_BYTES;
 
-/// How many bytes before the buffer are kept, so that `^` and `\b` do not take the start of the
-/// buffer for the start of a line or word: one character.
+/// The number of bytes to keep before the buffer: one character, so that `^` and `\b` do not
+/// match at the start of the buffer.
 const CONTEXT_BYTES: usize = 4;
 
 /// A masker for one stream.
@@ -25,25 +25,25 @@ const CONTEXT_BYTES: usize = 4;
 /// Without patterns, everything is passed on at once, except for bytes at the end that may be
 /// the start of a literal.
 ///
-/// With patterns, the stream is masked line by line. Complete lines are passed on at once; an
-/// unfinished line is held back. From 64 KiB on, all of it but its last bytes is passed on. What
-/// is kept suffices for literals to be masked as if the whole line had been seen, and for
-/// matches of patterns up to 32 KiB. A longer match takes the rest of its line with it, because
-/// its end cannot be known.
+/// With patterns, the stream is masked line by line. Complete lines are passed on at once, and
+/// an unfinished line is held back. If it reaches 64 KiB, everything except its last bytes is
+/// passed on. The rest is enough to mask literals as if the whole line had been read, and
+/// matches of patterns up to 32 KiB. A longer match masks the rest of its line too, because its
+/// end cannot be known.
 ///
-/// Literals that contain a line end are masked before that, in the stream as a whole.
+/// Literals with a line end are masked first, in the stream as a whole.
 pub struct StreamMasker {
     across_lines: Option<Box<StreamMasker>>,
     matchers: Arc<Matchers>,
-    /// The end of the stream that is still needed.
+    /// The end of the stream, as far as it is still needed.
     pub(crate) held: Vec<u8>,
-    /// The position in `held` up to which it was passed on or masked.
+    /// The end of the part of `held` that was passed on or masked.
     written: usize,
     starts: SearchStarts,
     prefixes: PrefixState,
     /// Whether the rest of the line belongs to a match that was too long to hold.
     swallow: bool,
-    /// How many of the next bytes may be the rest of a secret whose start is lost.
+    /// How many of the next bytes may be the rest of a secret whose start was lost.
     in_doubt: usize,
 }
 
@@ -61,8 +61,8 @@ impl StreamMasker {
         }
     }
 
-    /// Continues behind bytes that are lost: what comes first may be the rest of a literal, and
-    /// is masked. Returns how many bytes that are at most.
+    /// Continues after lost bytes. The next bytes may be the rest of a literal, and are masked.
+    /// Returns the maximum number of these bytes.
     pub(crate) fn continue_after_loss(&mut self) -> usize {
         let first = self.across_lines.as_ref();
         let longest = first.map_or(0, |first| first.matchers.literals.longest());
@@ -71,7 +71,7 @@ impl StreamMasker {
         self.in_doubt
     }
 
-    /// Masks the bytes in doubt, at most to the end of the line unless a literal goes on.
+    /// Masks the bytes in doubt, at most to the end of the line unless a literal continues.
     fn skip_doubtful<'a>(&mut self, chunk: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
         let in_doubt = std::mem::take(&mut self.in_doubt);
         if in_doubt == 0 || chunk.is_empty() {
@@ -89,7 +89,7 @@ impl StreamMasker {
         chunk.get(skipped..).unwrap_or_default()
     }
 
-    /// Accepts the next bytes of the stream and appends to `out` what may be written now.
+    /// Accepts the next bytes of the stream, and appends to `out` what can be written now.
     pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
         let chunk = self.skip_doubtful(chunk, out);
         if let Some(first) = &mut self.across_lines {
@@ -130,7 +130,7 @@ impl StreamMasker {
         out
     }
 
-    /// Ends the stream and appends to `out` what was held back.
+    /// Ends the stream, and appends to `out` what was held back.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         if let Some(first) = &mut self.across_lines {
             let mut masked = Vec::new();
@@ -147,7 +147,7 @@ impl StreamMasker {
         self.held.len() + first.map_or(0, |first| first.held_bytes())
     }
 
-    /// Passes on everything but the bytes at the end that may be the start of a literal.
+    /// Passes on everything except the bytes at the end that may be the start of a literal.
     fn push_literal(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
         let pending = self.matchers.literals.pending(&mut self.prefixes, chunk);
         self.held.extend_from_slice(chunk);
@@ -178,7 +178,7 @@ impl StreamMasker {
     /// Passes on the line that `rest` completes.
     fn end_line(&mut self, rest: &[u8], out: &mut Vec<u8>) {
         if !self.swallow {
-            // Most lines come whole and need not be copied.
+            // Most lines arrive whole and need not be copied.
             let line = if self.held.is_empty() {
                 rest
             } else {
@@ -194,28 +194,28 @@ impl StreamMasker {
         self.starts = self.matchers.starts();
     }
 
-    /// How many bytes must be matched again together with what follows them.
+    /// Returns how many bytes must be matched again together with the following bytes.
     fn overlap(&self) -> usize {
         PATTERN_REACH_BYTES.max(self.matchers.literals.longest().saturating_sub(1))
     }
 
-    /// From how many bytes on an unfinished line is passed on. At least half of it is passed on
-    /// each time, so that the whole takes linear time.
+    /// Returns the length from which an unfinished line is passed on. At least half of it is
+    /// passed on each time, so that the total time is linear.
     fn hold_limit(&self) -> usize {
         HOLD_BYTES.max(2 * (self.overlap() + CONTEXT_BYTES))
     }
 
-    /// Passes on what no longer depends on what is still to come.
+    /// Passes on everything that no longer depends on later bytes.
     ///
-    /// The border is chosen so that every literal that starts before it was seen whole. So
-    /// matches that start before it are decided now, even if they end behind it, and those that
-    /// start later are found again when more is known.
+    /// The border is chosen so that every literal that starts before it is complete. Matches
+    /// that start before it are final, even if they end after it, and those that start later are
+    /// found again with more bytes.
     fn emit(&mut self, out: &mut Vec<u8>) {
         let len = self.held.len();
         let border = len.saturating_sub(self.overlap());
         let found = self.matchers.find(&self.held, &mut self.starts, border);
         self.written = write_masked(&self.held, &found, self.written, border, out);
-        // Only a match of a pattern can start before the border and not have ended.
+        // Only a match of a pattern can start before the border without having ended.
         if found.iter().any(|m| m.open_ended && m.range.end == len) {
             self.swallow = true;
             self.held.clear();

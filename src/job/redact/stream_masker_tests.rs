@@ -94,7 +94,7 @@ fn text_without_secrets_is_not_held() {
     }
 }
 
-/// Every way a secret can lie across the border of what is held.
+/// Every way in which a secret can cross the border of the held bytes.
 #[test]
 fn secret_across_hold_border_is_masked() {
     let secret = b"s3cret-s3cret-value";
@@ -129,7 +129,7 @@ fn overlong_match_masks_rest_of_line() {
     text.extend_from_slice(&vec![b'z'; 200_000]);
     text.extend_from_slice(b" end\nnext k=a line");
     assert_eq!(streamed(&r, text.chunks(1000)), b"go ***\nnext *** line");
-    // Within reach it is masked as it should be.
+    // Within the limit, it is masked exactly.
     let mut text = vec![b'.'; 50_000];
     text.extend_from_slice(b"k=");
     text.extend_from_slice(&vec![b'z'; 30_000]);
@@ -168,7 +168,7 @@ fn masking_takes_linear_time() {
     );
 }
 
-/// Text that is full of the secrets, whole, torn and overlapping.
+/// Text that is full of secrets, whole, torn and overlapping.
 fn text(max_parts: usize) -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![
         Just(b"secret".to_vec()),

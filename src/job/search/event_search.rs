@@ -9,7 +9,7 @@ use super::line_search::{FoundLine, LineKind, LineOrigin, LineSearch, OnFound, S
 use crate::log::{DamageList, EventHead, Item, Reader};
 use crate::volume::Dir;
 
-/// The name of events among the streams of jobs.
+/// The name for events among the streams of jobs.
 const EVENTS: &str = "events";
 
 /// The lines around matches.
@@ -18,15 +18,15 @@ struct Context {
     after: usize,
     /// The last lines that were not passed on, at most as many as are shown before a match.
     held: VecDeque<(LineOrigin, Vec<u8>)>,
-    /// How many more lines are shown after a match.
+    /// The number of further lines to show after a match.
     left: usize,
-    /// Whether lines were left out since the last one that was passed on.
+    /// Whether lines were omitted since the last one that was passed on.
     is_behind_gap: bool,
     has_found: bool,
 }
 
-/// Searches the stored lines of the run in `dir` that `wants` accepts, and passes what is found
-/// to `each`. Returns the damage that was skipped.
+/// Searches the stored lines of the run in `dir` that `wants` accepts, and passes found lines to
+/// `each`. Returns the damage that was skipped.
 ///
 /// # Errors
 /// The log cannot be read, or `each` fails.
@@ -79,7 +79,7 @@ pub fn search_events(
 }
 
 impl Context {
-    /// Passes a line that matches on, after those before it.
+    /// Passes on a line that matches, after those before it.
     fn matched(
         &mut self,
         origin: LineOrigin,
@@ -98,7 +98,7 @@ impl Context {
         each(found(origin, line, LineKind::Match))
     }
 
-    /// Passes a line that does not match on or holds it, if it may be close to one that does.
+    /// Passes on or holds a line that does not match, if it may be close to one that does.
     fn passed(
         &mut self,
         origin: impl Fn() -> LineOrigin,

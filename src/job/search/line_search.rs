@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::volume::JobId;
 
-/// Whether upper and lower case letters are the same.
+/// Whether upper and lower case letters are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PatternCase {
     /// They differ.
@@ -19,7 +19,7 @@ pub enum PatternCase {
     Ignored,
 }
 
-/// What is searched for, and how many lines around each match are included.
+/// The pattern, and the number of lines to include around each match.
 #[derive(Debug, Clone, Copy)]
 pub struct SearchOptions<'a> {
     /// The regular expression.
@@ -32,7 +32,7 @@ pub struct SearchOptions<'a> {
     pub after: usize,
 }
 
-/// A compiled search. Each thread needs a clone of its own.
+/// A compiled search. Each thread needs its own clone.
 #[derive(Debug, Clone)]
 pub struct LineSearch {
     pub(crate) pattern: LinePattern,
@@ -43,19 +43,19 @@ pub struct LineSearch {
 #[derive(Debug, Clone)]
 pub struct LinePattern(pub(crate) RegexMatcher);
 
-/// What a search finds next.
+/// The next item of a search.
 #[derive(Debug)]
 pub enum SearchItem<'a> {
     /// A line.
     Line(FoundLine<'a>),
-    /// The next line does not follow the last one.
+    /// A break: the next line does not directly follow the last one.
     Break,
 }
 
 /// A line that matches, or that is close to one that does.
 #[derive(Debug)]
 pub struct FoundLine<'a> {
-    /// Where it is.
+    /// The origin of the line.
     pub origin: LineOrigin,
     /// The line without its end.
     pub bytes: &'a [u8],
@@ -72,29 +72,29 @@ pub enum LineKind {
     Context,
 }
 
-/// Where a line comes from.
+/// The origin of a line.
 #[derive(Debug, Clone)]
 pub struct LineOrigin {
     /// The job, if the line concerns one.
     pub job: Option<JobId>,
-    /// The stream that it was printed to, or `events`; `None` if that is not known.
+    /// The stream that it was printed to, or `events`; `None` if unknown.
     pub stream: Option<&'static str>,
-    /// When it was written, if that is known.
+    /// When it was written, if known.
     pub ts: Option<Timestamp>,
     /// The file in the run's directory.
     pub file: String,
-    /// Where the line starts in that file before compression, in bytes.
+    /// The offset of the line in that file before compression, in bytes.
     pub offset: u64,
 }
 
-/// A callback for what a search finds.
+/// A callback for the items of a search.
 pub type OnFound<'a> = dyn FnMut(SearchItem<'_>) -> io::Result<()> + 'a;
 
 impl LineSearch {
     /// Compiles a search.
     ///
     /// # Errors
-    /// The pattern is not a regular expression. The message has one line.
+    /// The pattern is not a regular expression. The message is a single line.
     pub fn new(options: SearchOptions<'_>) -> Result<Self, String> {
         let matcher = RegexMatcherBuilder::new()
             .case_insensitive(options.case == PatternCase::Ignored)
@@ -113,7 +113,7 @@ impl LineSearch {
         Ok(Self { pattern, searcher })
     }
 
-    /// Returns what is searched for.
+    /// Returns the pattern.
     pub fn pattern(&self) -> &LinePattern {
         &self.pattern
     }
@@ -132,7 +132,7 @@ impl LinePattern {
     }
 }
 
-/// Returns what is wrong with a pattern. The other lines of the message draw the position.
+/// Returns the problem with a pattern. The other lines of the message draw its position.
 fn last_line_of(message: &str) -> String {
     let last = message.lines().last().unwrap_or_default();
     last.strip_prefix("error: ").unwrap_or(last).to_owned()
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_pattern_is_told_in_one_line() {
+    fn bad_pattern_is_reported_in_one_line() {
         let error = |pattern| compile(pattern, PatternCase::Sensitive).unwrap_err();
         assert_eq!(error("(x"), "unclosed group");
         assert!(!error(r"a\nb").contains('\n'));

@@ -1,4 +1,4 @@
-//! Searching what jobs printed, and events, for a regular expression.
+//! Searching the output of jobs, and events, for a regular expression.
 
 pub(crate) mod event_search;
 pub(crate) mod line_search;

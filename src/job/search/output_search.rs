@@ -1,4 +1,4 @@
-//! A search in what one job printed.
+//! A search in the output of one job.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -18,18 +18,18 @@ use crate::volume::{Dir, JobId, layout};
 /// The maximum length of a line in bytes. A longer one is searched in pieces of this length, so
 /// that no line fills the memory.
 const MAX_LINE_BYTES: usize = 64 << 10;
-/// The end of the name of a file with output.
+/// The suffix of files with output.
 const OUT_SUFFIX: &str = ".out";
 
-/// Which part of the output is searched. What the index says nothing about is in no selection
-/// but the whole.
+/// The part of the output to search. Bytes that the index does not cover are only part of a
+/// selection without limits.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OutputSelection {
     /// Only this stream.
     pub stream: Option<StreamId>,
-    /// Only what was printed since then.
+    /// Only output printed since then.
     pub since: Option<Timestamp>,
-    /// Only what was printed until then.
+    /// Only output printed until then.
     pub until: Option<Timestamp>,
 }
 
@@ -64,7 +64,7 @@ pub fn stored_outputs(dir: &Dir) -> Result<Vec<JobId>, StorageError> {
     Ok(jobs)
 }
 
-/// Searches the output of a job of the run in `dir`, and passes what is found to `each`.
+/// Searches the output of a job of the run in `dir`, and passes found lines to `each`.
 ///
 /// # Errors
 /// The files cannot be read, or `each` fails.
@@ -111,13 +111,13 @@ pub fn search_output(
         .search_reader(pattern, SharedSource(&source), sink)
 }
 
-/// The ranges of an output that are selected, in order.
+/// The selected ranges of an output, in order.
 struct SelectedRanges {
     index: Option<OutputIndex>,
     selection: OutputSelection,
-    /// The range that was returned last.
+    /// The last range that was returned.
     range: Option<OutputRange>,
-    /// Where that starts in the file, and among all that is selected.
+    /// The start of that range in the file, and among all selected bytes.
     start: u64,
     selected_start: u64,
     /// The end of the last range that was read.
@@ -143,13 +143,13 @@ impl SelectedRanges {
         }
     }
 
-    /// Continues with the next range that is selected; returns whether there is one.
+    /// Continues with the next selected range. Returns whether there is one.
     fn advance(&mut self) -> io::Result<bool> {
         if let Some(last) = self.range.take() {
             self.selected_start += last.end - self.start;
         }
         while let Some(index) = &mut self.index {
-            // Without an index, nothing is known of what follows.
+            // Without an index, nothing is known about the following bytes.
             let Some(IndexRecord::Range(range)) = index.next_record()? else {
                 self.index = None;
                 break;
@@ -165,8 +165,8 @@ impl SelectedRanges {
         Ok(false)
     }
 
-    /// Returns the range with the byte that is at `at` among all that is selected. Each call asks
-    /// for the same or a later one.
+    /// Returns the range that contains the selected byte with the index `at`. Calls must be in
+    /// ascending order.
     fn seek(&mut self, at: u64) -> io::Result<Option<&OutputRange>> {
         let has = |range: &OutputRange, start, selected| at < selected + (range.end - start);
         while !(self.range.as_ref()).is_some_and(|r| has(r, self.start, self.selected_start)) {
@@ -178,24 +178,25 @@ impl SelectedRanges {
     }
 }
 
-/// The bytes that are searched: what is selected, with `\n` in lines that are too long.
+/// A source of the bytes to search: the selected ones, with a `\n` in lines that are too long.
 struct OutputSource {
     out: File,
-    /// The ranges that are read; `None` if all of the file is.
+    /// The ranges to read; `None` for the whole file.
     ranges: Option<SelectedRanges>,
-    /// What is read next, as a range of the file.
+    /// The range of the file to read next.
     at: u64,
     end: u64,
-    /// How much of what is selected was read.
+    /// The number of selected bytes that were read.
     read: u64,
-    /// How much of that since the last end of a line.
+    /// The number of these bytes since the last end of a line.
     line_bytes: usize,
-    /// Where too long lines were broken that were not found yet, as a number of selected bytes.
+    /// The positions, among the selected bytes, of breaks in overlong lines that were not found
+    /// yet.
     breaks: VecDeque<u64>,
 }
 
 impl OutputSource {
-    /// Continues with the next range; returns whether there is one.
+    /// Continues with the next range. Returns whether there is one.
     fn advance(&mut self) -> io::Result<bool> {
         let Some(ranges) = &mut self.ranges else {
             return Ok(false);
@@ -208,7 +209,7 @@ impl OutputSource {
         Ok(true)
     }
 
-    /// Returns whether a line is as long as a line may be, and goes on.
+    /// Returns whether a line has the maximum length and continues.
     fn is_line_too_long(&self) -> io::Result<bool> {
         let mut next = [0];
         Ok(self.line_bytes >= MAX_LINE_BYTES
@@ -230,7 +231,7 @@ impl Read for OutputSource {
             self.breaks.push_back(self.read);
             return Ok(1);
         }
-        // At the limit there is room for the `\n`.
+        // At the limit, there is room for the `\n`.
         let room = MAX_LINE_BYTES.saturating_sub(self.line_bytes).max(1);
         let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
         let len = buf.len().min(room).min(left);
@@ -248,7 +249,7 @@ impl Read for OutputSource {
     }
 }
 
-/// A source that is read by a searcher while a sink asks where its lines come from.
+/// A source that a searcher reads while a sink asks where its lines come from.
 struct SharedSource<'a>(&'a RefCell<OutputSource>);
 
 impl Read for SharedSource<'_> {
@@ -257,11 +258,11 @@ impl Read for SharedSource<'_> {
     }
 }
 
-/// Passes what a searcher finds on to a callback.
+/// A sink that passes the searcher's results to a callback.
 struct OutputSink<'a, 'b, F> {
     job: &'a JobId,
     source: &'a RefCell<OutputSource>,
-    /// How often lines were broken before the last line that was found.
+    /// The number of breaks in lines before the last line that was found.
     breaks: u64,
     open: &'a F,
     /// The index, once it is needed.

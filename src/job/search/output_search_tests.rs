@@ -1,4 +1,4 @@
-//! Properties of a search in output: what is found, and where.
+//! Properties of a search in output: the found lines, and their positions.
 
 use std::fs;
 
@@ -9,10 +9,10 @@ use super::output_search::{OutputSelection, search_output};
 use crate::log::StreamId;
 use crate::volume::Dir;
 
-/// The maximum length of a line that is found, in bytes.
+/// The maximum length of a found line, in bytes.
 const MAX_LINE_BYTES: usize = 64 << 10;
 
-/// Returns a line of this length without its end. Each has other bytes.
+/// Returns a line with this length and no line end. Each has different bytes.
 fn line(number: usize, len: usize) -> Vec<u8> {
     let digits = b"abcdefghijklmnopqrstuvwxyz";
     (number..)

@@ -14,19 +14,19 @@ use crate::log::format::payload::{ErrorKind, JobError};
 use crate::telemetry::Dependency;
 use crate::volume::{JobId, LockName, RunId};
 
-/// One wrapped command.
+/// A wrapped command.
 #[derive(Debug)]
 pub struct JobSpec {
     /// Program and arguments; never empty.
     pub argv: Vec<OsString>,
-    /// The directory that the job runs in, as it is recorded.
+    /// The directory that the job runs in, as recorded in the log.
     pub cwd: PathBuf,
-    /// The directory to enter before the start. Without one the job inherits the working
-    /// directory, which need not have a path that the user may enter.
+    /// The directory to enter before the start. Without it, the job inherits the working
+    /// directory, whose path may not be accessible to the user.
     pub chdir: Option<PathBuf>,
     /// The environment variables to set for the job.
     pub env: Vec<(String, String)>,
-    /// Whether the values of `env` are recorded, not only the names.
+    /// Whether to record the values of `env`, not only the names.
     pub record_env: bool,
     /// The inputs to record with the job.
     pub inputs: Vec<(String, String)>,
@@ -38,24 +38,25 @@ pub struct JobSpec {
     pub lock: Option<HeldLock>,
     /// The compensating command.
     pub rollback: Option<String>,
-    /// What runs once it has ended.
+    /// The commands to run after the job has ended.
     pub hooks: Hooks,
     /// The maximum duration of each attempt.
     pub timeout: Option<Duration>,
-    /// How long a successful attempt may take without being a failure.
+    /// The limits for the duration of a successful attempt. Outside of them, it counts as
+    /// failed.
     pub bounds: DurationBounds,
-    /// The time from SIGTERM to SIGKILL. Where it is given, it also holds for signals that
-    /// are passed on.
+    /// The time from SIGTERM to SIGKILL. If given, it also applies to signals that are passed
+    /// on.
     pub kill_after: Option<Duration>,
-    /// Which failed attempts are tried again, and when.
+    /// Which failed attempts to retry, and when.
     pub retry: RetryPolicy,
     /// The interval of `job_sampled`.
     pub sample: Option<Duration>,
     /// The conditions for starting the job.
     pub guards: Guards,
-    /// What the job depends on.
+    /// The dependencies of the job.
     pub dependencies: Vec<Dependency>,
-    /// The names of the dependencies without which it must not start.
+    /// The names of the dependencies that must be available before the start.
     pub require: Vec<String>,
     /// How the output is handled.
     pub output: OutputMode,
@@ -63,31 +64,31 @@ pub struct JobSpec {
     pub redaction: Redaction,
     /// The job that it runs again.
     pub rerun_of: Option<RerunOf>,
-    /// The place of the job, and that of its run if it is new, in the trace of the caller.
+    /// The span of the job, and of its run if that is new, in the caller's trace.
     pub trace: Option<JobTrace>,
-    /// What happens to the run after the job.
+    /// The fate of the run after the job.
     pub after: AfterJob,
     /// Whether the job is detached from the terminal.
     pub detached: bool,
-    /// Whether the command runs although no log can be written.
+    /// Whether the command runs even if no log can be written.
     pub log_optional: bool,
 }
 
 impl JobSpec {
-    /// Returns the redactor for everything that the caller of runlog is shown, if secrets are
-    /// masked in it.
+    /// Returns the redactor for everything that is shown to runlog's caller, if secrets are
+    /// masked there.
     pub(crate) fn shown_redactor(&self) -> Option<&Redactor> {
         let masked = self.output.redact_passed_on;
         self.redaction.all().filter(|_| masked)
     }
 
-    /// Returns a message as the caller of runlog is shown it.
+    /// Returns a message in the form that is shown to runlog's caller.
     pub fn shown<'a>(&self, text: &'a str) -> Cow<'a, str> {
         self.shown_redactor()
             .map_or(text.into(), |redactor| redactor.mask_str(text))
     }
 
-    /// Returns the redactor for the output that is passed on, if secrets are masked in it.
+    /// Returns the redactor for passed-on output, if secrets are masked there.
     pub(crate) fn passed_on_redactor(&self) -> Option<&Redactor> {
         self.shown_redactor().filter(|_| self.output.pass_on)
     }
@@ -104,19 +105,20 @@ impl JobSpec {
         self.chdir.as_deref().unwrap_or(Path::new("."))
     }
 
-    /// Returns a text in the form in which it is recorded.
+    /// Returns a text in its recorded form.
     pub fn masked(&self, text: &str) -> String {
         self.redaction.mask(text).into_owned()
     }
 
-    /// Returns a shell command in the form in which it is recorded.
+    /// Returns a shell command in its recorded form.
     pub fn masked_command(&self, command: &str) -> String {
         let command = self.redaction.reference_shell_command(command);
         self.redaction.mask(&command).into_owned()
     }
 }
 
-/// How long a successful attempt may take; one that takes less or more has failed.
+/// The limits for the duration of a successful attempt. One that takes less or more counts as
+/// failed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DurationBounds {
     /// The minimum.
@@ -126,7 +128,7 @@ pub struct DurationBounds {
 }
 
 impl DurationBounds {
-    /// Returns what is wrong with the duration of a successful attempt, if anything is.
+    /// Returns the problem with the duration of a successful attempt, if any.
     pub(crate) fn violation(&self, took: Duration) -> Option<JobError> {
         let (than, limit, flag) = if let Some(min) = self.min.filter(|min| took < *min) {
             ("less", min, "shorter")
@@ -144,30 +146,30 @@ impl DurationBounds {
     }
 }
 
-/// The place of a job in a distributed trace.
+/// The span of a job in a distributed trace.
 #[derive(Debug)]
 pub struct JobTrace {
-    /// That of its run, if the job opens it.
+    /// The span of the run, if the job opens it.
     pub run: TraceContext,
-    /// That of the job.
+    /// The span of the job.
     pub job: TraceContext,
 }
 
-/// Commands that run once a job has ended.
+/// Commands that run after a job has ended.
 #[derive(Debug, Clone, Default)]
 pub struct Hooks {
-    /// After it completed.
+    /// The command to run after the job completed.
     pub on_success: Option<String>,
-    /// After it failed.
+    /// The command to run after the job failed.
     pub on_failure: Option<String>,
-    /// However it ended.
+    /// The command to run in any case.
     pub on_end: Option<String>,
-    /// Whether what they print goes to the stderr of runlog.
+    /// Whether their output goes to runlog's stderr.
     pub pass_on: bool,
 }
 
 impl Hooks {
-    /// Returns whether there are none.
+    /// Returns whether there are no hooks.
     pub(crate) fn is_empty(&self) -> bool {
         [&self.on_success, &self.on_failure, &self.on_end]
             .iter()
@@ -213,13 +215,13 @@ pub struct OutputMode {
     pub limit: Option<u64>,
     /// Whether it is passed through to the stdout and stderr of runlog.
     pub pass_on: bool,
-    /// Whether secrets are masked in what is passed through too.
+    /// Whether secrets are masked in passed-through output too.
     pub redact_passed_on: bool,
-    /// Which pipes the job gets.
+    /// The streams of the job.
     pub streams: StreamPlan,
 }
 
-/// What happens to the run after the job.
+/// The fate of the run after the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterJob {
     /// The run was created for this job and is closed with it.

@@ -1,4 +1,4 @@
-//! What to run, and the checks before it is started.
+//! The job to run, and the checks before its start.
 
 pub(crate) mod job_spec;
 pub(crate) mod retry_policy;

@@ -1,4 +1,4 @@
-//! Which failed attempts are tried again, and how long after their end.
+//! Which failed attempts to retry, and how long after their end.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -17,22 +17,22 @@ pub enum RetryOn {
     Exit(RangeInclusive<i32>),
     /// A signal.
     Signal,
-    /// The time-out of an attempt.
+    /// The timeout of an attempt.
     Timeout,
-    /// A process was killed for lack of memory meanwhile.
+    /// The OOM killer killed a process in the meantime.
     OutOfMemory,
 }
 
-/// Which failed attempts are tried again, how often, and when.
+/// Which failed attempts to retry, how many times, and when.
 #[derive(Debug, Clone, Default)]
 pub struct RetryPolicy {
     /// The maximum number of retries.
     pub max_retries: u32,
-    /// The failures that are retried; without any, all are.
+    /// The failures to retry; if empty, all of them.
     pub on: Vec<RetryOn>,
     /// The pause before the first retry.
     pub delay: Duration,
-    /// What each further pause is multiplied by; below 1 it is 1.
+    /// The factor for each further pause; a value below 1 counts as 1.
     pub backoff: f64,
     /// The maximum length of a pause.
     pub max_delay: Option<Duration>,
@@ -41,7 +41,7 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Returns whether an attempt that failed is tried again.
+    /// Returns whether to retry a failed attempt.
     pub(crate) fn retries(&self, attempt: u32, failed: &JobEnded) -> bool {
         let matches = |on: &RetryOn| on.matches(failed);
         attempt <= self.max_retries && (self.on.is_empty() || self.on.iter().any(matches))
@@ -52,7 +52,7 @@ impl RetryPolicy {
         let retry = attempt.saturating_sub(1).min(i32::MAX as u32) as i32;
         let limit = self.max_delay.unwrap_or(MAX_DELAY).min(MAX_DELAY);
         let delay = match self.delay.as_secs_f64() * self.backoff.max(1.0).powi(retry) {
-            // 0 times infinity is no number.
+            // 0 times infinity is not a number.
             _ if self.delay.is_zero() => Duration::ZERO,
             seconds => Duration::try_from_secs_f64(seconds).map_or(limit, |d| d.min(limit)),
         };

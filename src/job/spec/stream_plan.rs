@@ -1,21 +1,21 @@
-//! What a job gets as its stdout and stderr: pipes or pseudo-terminals, one for each or one
-//! for both.
+//! The stdout and stderr of a job: pipes or pseudo-terminals, one for each stream or one for
+//! both.
 
 /// Whether stdout and stderr of a job share a pipe or pseudo-terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamLayout {
-    /// They do if runlog's own stdout and stderr are one.
+    /// They do if runlog's own stdout and stderr are the same.
     Auto,
-    /// They do not.
+    /// They do not share one.
     Apart,
-    /// They do, and go to runlog's stdout.
+    /// They share one, and go to runlog's stdout.
     Merged,
 }
 
 /// Whether a job gets pseudo-terminals instead of pipes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TerminalUse {
-    /// It does where its output is passed on to a terminal.
+    /// It does if its output is passed on to a terminal.
     Auto,
     /// It does.
     Always,
@@ -23,14 +23,15 @@ pub enum TerminalUse {
     Never,
 }
 
-/// The streams of a job. They are planned before the first process is forked, so that every
-/// supervisor knows which is which.
+/// The streams of a job. They are planned before the first process is forked, so that all
+/// supervisors agree on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StreamPlan {
-    /// Stdout and stderr are one.
+    /// Whether stdout and stderr are the same.
     pub(crate) merged: bool,
-    /// What goes to runlog's stdout, and what to its stderr, comes from a pseudo-terminal.
+    /// Whether the streams that go to runlog's stdout and to its stderr come from
+    /// pseudo-terminals.
     pub(crate) terminals: [bool; 2],
-    /// Runlog reads the output also if it neither stores nor changes it.
+    /// Whether runlog reads the output even if it neither stores nor changes it.
     pub(crate) forced: bool,
 }

@@ -1,4 +1,4 @@
-//! The validation of a job, before anything of it runs.
+//! The validation of a job, before any part of it runs.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -14,7 +14,7 @@ use crate::telemetry::Dependency;
 
 /// The search path without a `PATH` variable, as in `execvp(3)`.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
-/// The start of the error about a probe that is required.
+/// The start of the error about a required probe.
 pub const REQUIRED_PROBE: &str = "required probe";
 
 /// Validates the job and returns the file to execute, as seen from the directory that the job

@@ -1,5 +1,5 @@
-//! Incremental inspection of an active run: each line of its log is read once, however often
-//! the run is polled.
+//! Incremental inspection of an active run: each line of its log is read only once, however
+//! often the run is polled.
 
 use std::collections::HashMap;
 
@@ -25,8 +25,8 @@ pub struct LiveRun {
     jobs: HashMap<JobId, LiveJob>,
 }
 
-/// What is known of a job beyond its state. Events in segments before the newest checkpoint
-/// are not read.
+/// The facts about a job that are not in its state. Events in segments before the newest
+/// checkpoint are not read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LiveJob {
     /// The timeout of an attempt in milliseconds.
@@ -55,8 +55,8 @@ impl Default for LiveRun {
 }
 
 impl LiveRun {
-    /// Reads the new events of the run in `dir` and returns its state: first from the log,
-    /// then from the leases, and finally from the log again if the run seems lost.
+    /// Reads the new events of the run in `dir` and returns its state: first from the log, then
+    /// from the leases, and again from the log if the run seems lost.
     ///
     /// # Errors
     /// The log cannot be read.
@@ -84,8 +84,8 @@ impl LiveRun {
         };
         let mut reader = reader;
         if gap.is_some() {
-            // Start again from what is left: its checkpoint has the whole state, or it is
-            // another log.
+            // Start again with the remaining log: its checkpoint has the whole state, or it is a
+            // different log.
             *self = Self::default();
             let Some(update) = self.follower.poll(dir, &|_| true)? else {
                 return Ok(());
@@ -109,7 +109,7 @@ impl LiveRun {
         }
     }
 
-    /// Records what is not part of the folded state.
+    /// Records facts that are not part of the folded state.
     fn record(&mut self, env: &Envelope<'_>, line: &[u8]) {
         let (Some(kind), Some(job_id)) = (env.kind.known(), env.job_id()) else {
             return;
@@ -162,7 +162,7 @@ impl LiveRun {
         &self.damage
     }
 
-    /// Returns what is known of a job beyond its state.
+    /// Returns the facts about a job that are not in its state.
     pub fn job(&self, job: &JobState) -> LiveJob {
         self.jobs.get(&job.job_id).cloned().unwrap_or_default()
     }

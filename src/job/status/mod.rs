@@ -1,4 +1,4 @@
-//! The state of a run now, or at some point of its log.
+//! The current state of a run, or that at some point of its log.
 
 pub(crate) mod live_run;
 pub(crate) mod run_status;

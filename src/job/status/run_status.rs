@@ -1,4 +1,4 @@
-//! The state of a run now, from its log, its leases and its processes.
+//! The current state of a run, from its log, its leases and its processes.
 
 use std::panic::resume_unwind;
 use std::thread;
@@ -20,21 +20,21 @@ pub struct RunVerdict {
     pub state: RunStatus,
     /// The reason, for display.
     pub because: String,
-    /// The job whose lease was seen free, if the run is lost.
+    /// The job whose lease was found free, if the run is lost.
     lost_job: Option<JobId>,
 }
 
-/// How often the leases of a run are probed, as long as each time another job turns out to have
-/// ended meanwhile.
+/// How many times the leases of a run are probed while each time another job turns out to have
+/// ended in the meantime.
 pub(crate) const MAX_PROBES: u32 = 4;
 
 impl RunVerdict {
     /// Returns whether a run is lost according to its log, which was read after the lease was
-    /// seen free.
+    /// found free.
     ///
-    /// The job may have written its terminal event just before it released its lease. One
-    /// look at the log afterwards decides: a job that has not ended there never will. Events of
-    /// others, however many, change nothing.
+    /// The job may have written its terminal event just before it released its lease. Reading
+    /// the log once more afterward decides: a job that has not ended there never will. Events of
+    /// other jobs change nothing.
     pub(crate) fn is_lost_in(&self, run: &RunState) -> bool {
         let unfinished = |job: &JobState| !job.stage.is_terminal();
         let job = self.lost_job.as_ref();
@@ -61,7 +61,7 @@ pub fn run_verdict(dir: &Dir, run: &RunState) -> RunVerdict {
     verdict
 }
 
-/// Names a probe that changed while its job ran, and counts the others: the end of a reason.
+/// Names a probe that changed while its job ran, and counts the others, as the end of a reason.
 fn changed_probes(run: &RunState) -> String {
     let mut changes = run.jobs.iter().flat_map(|job| {
         let change = move |(name, probe): (&String, &ProbeState)| {
@@ -213,7 +213,7 @@ fn why_failed(run: &RunState) -> String {
     }
 }
 
-/// Says who asked a job to end, if a signal did.
+/// Describes the sender of the signal that asked a job to end, if there was one.
 fn asked_to_end(job: &JobState) -> Option<String> {
     let ForwardedSignal { signal, sender, .. } = job.stop_request.as_ref()?;
     Some(match sender {
@@ -237,7 +237,7 @@ fn why_lost(dir: &Dir, job: &JobState, lease: LeaseState) -> String {
     format!("job {} has not ended and {lease}; {child}", job.job_id)
 }
 
-/// A run with its log and its leases inspected together.
+/// A run whose log and leases were inspected together.
 #[derive(Debug)]
 pub struct InspectedRun {
     /// The summary of its log.
@@ -246,14 +246,14 @@ pub struct InspectedRun {
     pub verdict: RunVerdict,
 }
 
-/// Inspects the run in `dir`: its log first, then its leases. A job whose lease is free may
-/// have written its terminal event in between, so the log is then read once more.
+/// Inspects the run in `dir`: its log first, then its leases. A job whose lease is free may have
+/// written its terminal event in between, so the log is then read once more.
 ///
 /// # Errors
 /// The log cannot be read.
 pub fn inspect_run(dir: &Dir, scope: JobScope) -> Result<InspectedRun, StorageError> {
     let mut summary = match log::read_summary(dir, scope) {
-        // Only a directory that is still there can get its first event.
+        // Only a directory that still exists can get its first event.
         Err(StorageError::RunRemoved { .. }) if !dir.is_removed() => RunSummary::default(),
         read => read?,
     };
@@ -272,8 +272,8 @@ pub fn inspect_run(dir: &Dir, scope: JobScope) -> Result<InspectedRun, StorageEr
 }
 
 /// Inspects runs in the directory `runs`, on several threads if there are many, and maps each
-/// with `map`. The result is `None` for a run that is not there. Only the last line of a finished
-/// run is read.
+/// with `map`. The result is `None` for a run that does not exist. Only the last line of a
+/// finished run is read.
 pub fn inspect_runs<T: Send>(
     runs: &Dir,
     ids: &[RunId],
@@ -311,7 +311,7 @@ pub fn inspect_runs<T: Send>(
     })
 }
 
-/// From how many runs on several threads are used.
+/// The minimum number of runs for using several threads.
 const PARALLEL_THRESHOLD: usize = 256;
 /// The maximum number of threads, to leave processors to other programs.
 const MAX_THREADS: usize = 4;
@@ -332,7 +332,7 @@ fn inspect_listed_run(
         return Ok(None);
     };
     let inspected = inspect_run(&dir, scope)?;
-    // A run that gc is removing loses its events after its name.
+    // When gc removes a run, the events disappear after the name.
     let is_there = || {
         let there = runs.stat(run.as_str()).ok().flatten();
         there.as_ref().map(FileKey::from) == Some(dir.key())

@@ -4,8 +4,8 @@ use super::run_status::{RunVerdict, run_verdict, verdict};
 use crate::log::{RunState, RunStatus};
 use crate::volume::Dir;
 
-/// Determines the state from what the log said at that point. Whether a supervisor was alive
-/// then is not in the log, so a job without a terminal event counts as running.
+/// Determines the state from the log up to that point. The log does not show whether a
+/// supervisor was alive then, so a job without a terminal event counts as running.
 pub fn status_at(dir: &Dir, run: &RunState) -> RunVerdict {
     if run.is_closed() {
         // The leases of a closed run do not matter.

@@ -8,11 +8,11 @@ use crate::log;
 use crate::log::{JobScope, StorageError, Ulid, runs_named};
 use crate::volume::{RunId, Volume};
 
-/// How many of the newest runs of a name are considered. Older runs often did other work.
+/// How many of the newest runs of a name to consider. Older runs often did other work.
 const SAMPLE_RUNS: usize = 20;
 
-/// The durations of completed runs by name, or another number of theirs. Failed runs are not
-/// representative: they ended early, or hung.
+/// The durations of completed runs by name, or another number. Failed runs are not
+/// representative, because they ended early or hung.
 #[derive(Debug, Default)]
 pub struct TypicalDurations(HashMap<String, BTreeMap<Ulid, u64>>);
 
@@ -37,7 +37,7 @@ impl TypicalDurations {
         median(&durations)
     }
 
-    /// Returns what is usual for the newest runs, or `None` if there are too few.
+    /// Returns the usual values of the newest runs; `None` if there are too few.
     pub fn usual(&self, name: &str) -> Option<UsualDuration> {
         UsualDuration::from_durations(self.0.get(name)?.values().copied().collect())
     }
@@ -54,19 +54,19 @@ pub fn median(sorted: &[u64]) -> Option<u64> {
     Some(lower.map_or(upper, |lower| lower.midpoint(upper)))
 }
 
-/// How few completed runs are enough to say what is usual.
+/// The minimum number of completed runs from which a usual duration is computed.
 const MIN_SAMPLE_RUNS: usize = 3;
-/// How many runs are looked at, if most of them failed.
+/// The maximum number of runs to read, if most of them failed.
 const MAX_READ_RUNS: usize = 100;
-/// How many times the spread a duration must be off to be unusual.
+/// The minimum distance of an unusual duration from the median, in spreads.
 const UNUSUAL_SPREADS: u64 = 7;
-/// How much a duration must be off at least to be unusual, in milliseconds.
+/// The minimum distance of an unusual duration from the median, in milliseconds.
 const UNUSUAL_MS: u64 = 500;
 
-/// How long completed runs of a name usually take.
+/// The usual duration of completed runs of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct UsualDuration {
-    /// The number of runs that this is known from.
+    /// The number of runs that it is based on.
     pub runs: u64,
     /// The median of their durations in milliseconds.
     pub duration_p50_ms: u64,
@@ -85,12 +85,12 @@ pub enum DurationVerdict {
     Longer,
     /// Far shorter.
     Shorter,
-    /// Neither.
+    /// Neither far longer nor far shorter.
     Usual,
 }
 
 impl UsualDuration {
-    /// Returns what is usual according to these durations; `None` if there are too few.
+    /// Returns the usual values of these durations; `None` if there are too few.
     pub fn from_durations(mut durations: Vec<u64>) -> Option<Self> {
         if durations.len() < MIN_SAMPLE_RUNS {
             return None;
@@ -112,7 +112,7 @@ impl UsualDuration {
     }
 
     /// Compares a duration in milliseconds: it is far longer if it is at least twice the median,
-    /// far shorter if it is at most half of it, and if it is outside the spread besides.
+    /// and far shorter if it is at most half of it, provided that it is also outside the spread.
     pub fn compare(&self, duration_ms: u64) -> DurationVerdict {
         let middle = self.duration_p50_ms;
         let noise = self.duration_spread_ms.saturating_mul(UNUSUAL_SPREADS);
@@ -127,9 +127,9 @@ impl UsualDuration {
     }
 }
 
-/// Returns how long the newest completed runs of this name before `run` took; `None` if there
-/// are too few. Only runs whose id was made from the name count: they can be found without
-/// reading all runs.
+/// Returns the usual duration of the newest completed runs of this name before `run`; `None` if
+/// there are too few. Only runs whose id was generated from the name count, because they can be
+/// found without reading all runs.
 ///
 /// # Errors
 /// The directory of the runs cannot be read.

@@ -1,4 +1,4 @@
-//! The child process: spawning it, waiting for it, ending it.
+//! The child process: spawning it, waiting for it, and ending it.
 
 use std::ffi::OsStr;
 use std::io;
@@ -21,23 +21,23 @@ use crate::job::spec::job_spec::JobSpec;
 use crate::log::format::payload::Cost;
 use crate::telemetry;
 
-/// The longest wait between two looks at the child, should its SIGCHLD be lost.
+/// The maximum time between two checks of the child, in case its SIGCHLD is lost.
 const CHILD_POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// The wait between two looks at a child whose end cannot be asked for.
+/// The time between two checks of a child whose end cannot be awaited.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
-/// How often a look at the child may fail once it is dead, before it is given up: its new
-/// parent may take a while to collect it.
+/// The maximum number of failed checks of a dead child: its new parent may take a while to reap
+/// it.
 const MAX_WAIT_RETRIES: u32 = 50;
-/// The time from SIGTERM to SIGKILL where none is given.
+/// The default time from SIGTERM to SIGKILL.
 const DEFAULT_KILL_AFTER: Duration = Duration::from_secs(10);
-/// How soon after an interrupt a job must end for the interrupt to be the reason.
+/// How soon after an interrupt a job must end for the interrupt to count as the reason.
 const INTERRUPT_GRACE: Duration = Duration::from_millis(200);
 
-/// Which streams the child gets.
+/// The streams of the child.
 pub(crate) enum Streams {
     /// Those of runlog.
     Inherit,
-    /// Pipes that runlog reads, or nothing.
+    /// Pipes that runlog reads, or `/dev/null`.
     Given { stdout: OwnedFd, stderr: OwnedFd },
 }
 
@@ -47,33 +47,33 @@ pub(crate) struct Child {
     pub claim: Claim,
 }
 
-/// Why a child ended.
+/// The reason why a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EndCause {
     /// It ended by itself, or by a signal of another process.
     Own,
-    /// It ran longer than it may.
+    /// It exceeded its time limit.
     TimedOut,
     /// The front was killed.
     FrontKilled,
 }
 
-/// How a child ended.
+/// The end of a child.
 #[derive(Debug)]
 pub(crate) struct ExitedChild {
     pub claim: Claim,
     pub status: WaitStatus,
-    /// `None` if another process has collected it.
+    /// The resource usage; `None` if another process has reaped it.
     pub cost: Option<Cost>,
     pub duration: Duration,
     pub cause: EndCause,
-    /// A signal that asked for the end was passed on, and the child did not survive it.
+    /// Whether a signal that asked for the end was passed on, and the child did not survive it.
     pub interrupted: bool,
     /// The signals that were passed on to it.
     pub signals: Vec<PassedSignal>,
 }
 
-/// When a child is stopped.
+/// The time limits of a child.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeout {
     /// How long the child may run.
@@ -82,7 +82,7 @@ pub(crate) struct Timeout {
     pub kill_after: Duration,
     /// Whether a SIGTERM, SIGINT or SIGHUP that was passed on is followed by SIGKILL too.
     pub kill_after_signal: bool,
-    /// Whether it ends if the front is killed.
+    /// Whether the child ends if the front is killed.
     pub ends_with_front: bool,
 }
 
@@ -123,7 +123,7 @@ impl Child {
             inherits_output,
         };
         setup.apply(&mut command, move || {
-            // No thread has another id here: this is the child.
+            // The process has only one thread here, so this is the child's pid.
             let pid = rustix::process::getpid().as_raw_nonzero().get() as u32;
             if page.claim(step, pid) {
                 Ok(())
@@ -131,7 +131,7 @@ impl Child {
                 Err(io::Error::from_raw_os_error(libc::ECANCELED))
             }
         });
-        // Its end is looked at with `waitid`, which also returns the cost.
+        // The end is awaited with `waitid`, which also returns the resource usage.
         let spawned = command.spawn();
         match (spawned, page.claimed()) {
             (Ok(_), Some(claim)) => Ok(Self { claim }),
@@ -141,7 +141,7 @@ impl Child {
                     pid: child.id(),
                 },
             }),
-            // A supervisor that died has started it.
+            // A supervisor that died had started it.
             (Err(e), Some(claim))
                 if claim.step == step && e.raw_os_error() == Some(libc::ECANCELED) =>
             {
@@ -155,17 +155,17 @@ impl Child {
         }
     }
 
-    /// Returns the process of a step that a supervisor that died has started.
+    /// Returns the process of a step that a supervisor that died had started.
     pub(crate) fn started_before(page: &SupervisionPage, step: u32) -> Option<Self> {
         let claim = page.claimed().filter(|claim| claim.step == step)?;
         Some(Self { claim })
     }
 
-    /// Waits for the end, minding the time and the front; what the job prints gets its
-    /// threads meanwhile.
+    /// Waits for the end of the child, while watching the time and the front. Meanwhile, streams
+    /// with output get their threads.
     ///
     /// # Errors
-    /// The end of the child cannot be found out any more.
+    /// The end of the child can no longer be determined.
     pub(crate) fn wait(
         self,
         control: &mut JobControl,
@@ -252,8 +252,8 @@ impl Child {
         }
     }
 
-    /// Looks at the child: ours, or the front's once its supervisor has died, or that of the
-    /// init process once the front has died too.
+    /// Returns the state of the child, whose parent is this process, or the front if its
+    /// supervisor died, or init if the front died too.
     fn state(
         self,
         page: &SupervisionPage,
@@ -281,7 +281,7 @@ impl JobControl {
     /// Asks the job and its descendants to end.
     fn terminate(&self) {
         self.forwarder.send_to_all(libc::SIGTERM);
-        // A stopped job would not get it.
+        // A stopped job would not receive it.
         self.forwarder.send_to_all(libc::SIGCONT);
     }
 }
@@ -296,8 +296,8 @@ fn signals_within(page: &SupervisionPage, duration: Duration) -> Vec<PassedSigna
 
 /// Returns whether a signal that was passed on is the reason why the child ended.
 ///
-/// A job may survive an interrupt (SIGINT) and fail later for another reason; the other
-/// signals are sent to end all of it.
+/// A job may survive an interrupt (SIGINT) and fail later for another reason. The other signals
+/// are meant to end the whole job.
 fn was_interrupted(signals: &[PassedSignal], status: WaitStatus) -> bool {
     let grace = micros_ago(INTERRUPT_GRACE);
     signals.iter().any(|passed| match passed.signal {
@@ -320,7 +320,7 @@ fn micros_ago(duration: Duration) -> i64 {
         .saturating_sub_unsigned(micros)
 }
 
-/// Returns a command that runs `line` as a shell does.
+/// Returns a command that runs `line` in a shell.
 pub(crate) fn shell(line: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("sh");
     command.arg("-c").arg(line).stdin(Stdio::null());

@@ -1,7 +1,7 @@
 //! Claiming a job id: the id is unused, and the lease of its output file is taken.
 //!
-//! Neither needs the fold of the log: the log carries the number of jobs along, and every job
-//! has a file of its output. Only what a crash or a user left behind is looked up in the log.
+//! Neither requires folding the log: the log carries the number of jobs, and every job has an
+//! output file. Only the remains of a crash or of a user's changes require reading the log.
 
 use crate::log::{
     AppendError, JobCounts, JobState, Lease, LeaseClaim, MAX_JOBS, Refusal, RunLog, RunState,
@@ -16,17 +16,17 @@ pub(crate) struct ClaimedId {
     pub lease: Lease,
 }
 
-/// What is known about the jobs of a run.
+/// The known facts about the jobs of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum JobsSoFar<'a> {
-    /// How many there are.
+    /// The number of jobs.
     Counted(JobCounts),
-    /// Their state.
+    /// The state of the run.
     Folded(&'a RunState),
 }
 
 impl<'a> JobsSoFar<'a> {
-    /// Returns how many jobs there are.
+    /// Returns the number of jobs.
     pub(crate) fn counts(&self) -> JobCounts {
         match self {
             Self::Counted(counts) => *counts,
@@ -34,7 +34,7 @@ impl<'a> JobsSoFar<'a> {
         }
     }
 
-    /// Returns the state of a job if the log is known to have it.
+    /// Returns the state of a job if the log is known to contain it.
     pub(crate) fn job(&self, job: &JobId) -> Option<&'a JobState> {
         match self {
             Self::Counted(_) => None,
@@ -42,14 +42,15 @@ impl<'a> JobsSoFar<'a> {
         }
     }
 
-    /// Returns whether an empty output file with a free lease belongs to no job of the log.
+    /// Returns whether it is certain that an empty output file with a free lease belongs to no
+    /// job in the log.
     fn excludes_leftovers(&self) -> bool {
         matches!(self, Self::Folded(_))
     }
 }
 
-/// Returns whether each job of the run has a file of its output. If one was removed, the id of
-/// its job must not be used again. Called without the locks, since it lists a directory.
+/// Returns whether each job of the run has an output file. If one was removed, the id of its job
+/// must not be used again. Must be called without the locks, because it lists a directory.
 ///
 /// # Errors
 /// The log or the directory cannot be read.
@@ -60,15 +61,15 @@ pub(crate) fn has_every_output(log: &RunLog) -> Result<bool, StorageError> {
     if counts.submitted == 0 {
         return Ok(true);
     }
-    // Counted after the jobs: a job has its file before it is in the log.
+    // Count the files after the jobs, because a job has its file before it is in the log.
     let Ok(jobs) = log.dir().open_dir(layout::JOBS) else {
         return Ok(false);
     };
     Ok(Lease::count(&jobs)? >= counts.submitted)
 }
 
-/// Claims the id that was asked for, or one made from `default_id`. Returns `None` if only the
-/// state of the run says whether the id that was asked for is unused.
+/// Claims the requested id, or one that is derived from `default_id`. Returns `None` if only the
+/// state of the run shows whether the requested id is unused.
 ///
 /// # Errors
 /// The id is taken, or its file cannot be created.
@@ -104,7 +105,7 @@ pub(crate) fn claim(
     }
 }
 
-/// Claims `base`, or the first numbered id that is unused.
+/// Claims `base`, or the first unused numbered id.
 fn claim_default(
     run: &RunId,
     jobs: &Dir,

@@ -1,4 +1,4 @@
-//! What connects a supervisor with its job, with the signals and with the front.
+//! The connections between a supervisor, its job, the signals and the front.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -19,7 +19,7 @@ use crate::job::process::supervision_page::{Claim, SupervisionPage};
 use crate::job::process::wait_status;
 use crate::job::process::wait_status::Interruption;
 
-/// The wait between two looks at the signals of a front that has stopped.
+/// The time between two checks of the signals of a stopped front.
 const STOPPED_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The connections of one supervisor.
@@ -30,39 +30,39 @@ pub(crate) struct JobControl {
     signals: SignalFd,
     front: Front,
     keep_if_killed: bool,
-    /// The front stopped with the job.
+    /// Whether the front stopped with the job.
     front_is_stopped: bool,
-    /// The leader of the job's group is a child of this process.
+    /// Whether the leader of the job's group is a child of this process.
     has_own_group: bool,
     /// The pseudo-terminals of the newest attempt.
     pub terminals: Vec<Arc<JobTerminal>>,
 }
 
-/// The process that gets the signals.
+/// The process that receives the signals.
 #[derive(Debug)]
 enum Front {
     /// This process itself.
     Own,
-    /// Another one, which lives.
+    /// Another process, which is alive.
     Linked(Arc<FrontLink>, u32),
-    /// Another one, which was killed.
+    /// Another process, which was killed.
     Gone,
 }
 
 impl JobControl {
-    /// Returns whether the job has a process group of its own.
+    /// Returns whether the job has its own process group.
     pub(crate) fn has_own_group(&self) -> bool {
         matches!(self.forwarder.target, SignalTarget::Group(_))
     }
 
-    /// For a command of a process that is its own front: it gets the signals itself.
+    /// Creates the control for a command that is its own front, and receives the signals itself.
     ///
     /// # Errors
-    /// The operating system refuses.
+    /// A system call fails.
     pub(crate) fn direct() -> io::Result<Self> {
         let page = SupervisionPage::map()?;
         let signals = SignalFd::block()?;
-        // Orphans of the job come to us, so that signals reach them too.
+        // This process adopts orphans of the job, so that signals reach them too.
         set_child_subreaper(Some(getpid())).ok();
         Ok(Self {
             page,
@@ -76,10 +76,10 @@ impl JobControl {
         })
     }
 
-    /// For a supervisor that a front has forked.
+    /// Creates the control for a supervisor that a front has forked.
     ///
     /// # Errors
-    /// The operating system refuses.
+    /// A system call fails.
     pub(crate) fn attach(attached: Attached) -> io::Result<Self> {
         let mut forwarder = Forwarder::new(attached.page, attached.target);
         forwarder.root = attached.front;
@@ -95,13 +95,13 @@ impl JobControl {
         })
     }
 
-    /// Makes sure that a job can be started in its process group.
+    /// Ensures that a job can be started in its process group.
     ///
-    /// The leader of a group that a front made was its child: once the front is gone, init
-    /// reaps the leader, and the group ends with the last process in it.
+    /// If a front created the group, the leader was the front's child. When the front dies, init
+    /// reaps the leader, and the group ends with its last process.
     ///
     /// # Errors
-    /// The system allows no further process.
+    /// The system allows no more processes.
     pub(crate) fn ensure_group(&mut self) -> io::Result<()> {
         let made_by_front = matches!(self.forwarder.target, SignalTarget::Group(_));
         if matches!(self.front, Front::Gone) && made_by_front && !self.has_own_group {
@@ -127,13 +127,13 @@ impl JobControl {
         }
     }
 
-    /// Returns whether the job has to end because the front was killed.
+    /// Returns whether the job must end because the front was killed.
     pub(crate) fn is_abandoned(&self) -> bool {
         matches!(self.front, Front::Gone) && !self.keep_if_killed
     }
 
-    /// Waits until a signal or a message comes or one of `others` can be read, and handles
-    /// the signals and messages. Returns which of the others.
+    /// Waits until a signal or a message arrives or one of `others` is readable, and handles the
+    /// signals and messages. Returns the readiness of the others.
     pub(crate) fn wait(
         &mut self,
         others: &[BorrowedFd<'_>],
@@ -144,7 +144,7 @@ impl JobControl {
         fds.extend(link.as_ref().map(|link| link.fd()));
         let own = fds.len();
         fds.extend_from_slice(others);
-        // A front that has stopped does not read its signals.
+        // A stopped front does not read its signals.
         let limit = match limit {
             _ if !self.front_is_stopped => limit,
             Some(limit) => Some(limit.min(STOPPED_POLL_INTERVAL)),
@@ -153,7 +153,7 @@ impl JobControl {
         let mut ready = wait_readable(&fds, limit);
         self.handle_events();
         for terminal in &self.terminals {
-            // The job may be in the foreground now, which nobody tells.
+            // The job may be in the foreground now, and nothing reports that.
             terminal.copy_modes();
         }
         ready.drain(..own);
@@ -175,7 +175,7 @@ impl JobControl {
             self.continue_front();
         }
         if self.front_is_stopped && self.is_orphaned() {
-            // The shell that has stopped it is gone: what the kernel does then.
+            // The shell that stopped it has exited: do what the kernel does in this case.
             let group = self.forwarder.target.group();
             signals::kill(-group, libc::SIGHUP);
             signals::kill(-group, libc::SIGCONT);
@@ -202,7 +202,7 @@ impl JobControl {
         for terminal in &self.terminals {
             terminal.leave();
         }
-        // What descends from the job does not descend from it any more.
+        // Descendants of the job no longer descend from it.
         self.forwarder.root = std::process::id();
         set_child_subreaper(Some(getpid())).ok();
     }
@@ -224,7 +224,8 @@ impl JobControl {
                 Front::Own => signals::stop_by(signal),
                 Front::Gone => {}
             },
-            // The process that continued the job may not know the front, which stopped with it.
+            // The process that continued the job may not know about the front, which stopped
+            // with it.
             Some(Interruption::Continued) => self.continue_front(),
             None => {}
         }
@@ -237,7 +238,7 @@ impl JobControl {
         });
     }
 
-    /// Returns whether no shell would continue the job. See [`SignalTarget::is_orphaned`].
+    /// Returns whether no shell would continue the job; see [`SignalTarget::is_orphaned`].
     fn is_orphaned(&self) -> bool {
         match &self.front {
             Front::Linked(_, front) => self.forwarder.target.is_orphaned(*front),
@@ -245,7 +246,7 @@ impl JobControl {
         }
     }
 
-    /// Returns who may use a terminal.
+    /// Returns the processes that may use a terminal.
     pub(crate) fn terminal_users(&self) -> TerminalUsers {
         let front = self.front_pid();
         TerminalUsers {
@@ -254,7 +255,7 @@ impl JobControl {
         }
     }
 
-    /// The job has stopped: passes on what it has printed, and gives the terminal back.
+    /// Passes on the job's output after it stopped, and restores the terminal.
     fn put_terminals_aside(&self) {
         for terminal in &self.terminals {
             terminal.flush(|| self.page.output.in_hand_bytes().iter().sum());
@@ -268,9 +269,10 @@ impl JobControl {
         }
     }
 
-    /// The attempt has ended: the terminal is as it was before.
+    /// Restores the terminal after the attempt has ended.
     pub(crate) fn restore_terminals(&mut self) {
-        // The last one that changed it first, so that each finds what it left.
+        // Start with the last terminal that changed the modes, so that each finds the modes that
+        // it left.
         for _ in 0..self.terminals.len() {
             for terminal in &self.terminals {
                 terminal.restore();
@@ -288,7 +290,7 @@ impl JobControl {
         }
     }
 
-    /// Returns the signal that asked runlog to end while no process of the job ran.
+    /// Returns the signal that asked runlog to end while no process of the job was running.
     pub(crate) fn shutdown_requested(&mut self) -> Option<i32> {
         self.handle_events();
         self.page.take_shutdown()

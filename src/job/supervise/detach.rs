@@ -1,4 +1,4 @@
-//! Leaving the terminal: the job is supervised in a session of its own.
+//! Detaching from the terminal: the job is supervised in a separate session.
 
 use std::fs::File;
 use std::io;
@@ -8,24 +8,24 @@ use crate::job::capture::stream;
 use crate::job::process::fork::ForkResult;
 use crate::job::process::{fork, inherited};
 
-/// Ends what is reported to the caller. Processes that come later may keep the channel open,
-/// so its end says nothing.
+/// The byte that ends the report to the caller. Later processes may keep the channel open, so
+/// its end means nothing.
 pub const END_OF_REPORT: u8 = 0;
 
-/// Which side of the fork this is.
+/// The side of the fork.
 #[derive(Debug)]
 pub enum Detached {
-    /// The caller's process, with what was reported to it.
+    /// The caller's process, with the report that it received.
     Caller(String),
-    /// The front, in a session of its own; it and the supervisor report on the channel.
+    /// The front, in its own session. It and the supervisor report on the channel.
     Front(File),
 }
 
-/// Forks the front off. In the caller's process this returns once the report is complete, or
-/// everyone who could complete it has died. No thread may have been started before.
+/// Forks the front. In the caller's process, this returns when the report is complete, or when
+/// all processes that could complete it have died. No thread may have been started before.
 ///
 /// # Errors
-/// The system has no further process, session or descriptor.
+/// The system has no more processes, sessions or descriptors.
 pub fn detach() -> io::Result<Detached> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     match fork::fork()? {
@@ -58,7 +58,7 @@ fn read_report(channel: File) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&report).into_owned())
 }
 
-/// Starts a session, and keeps nothing of the caller's open: neither a stream nor a lock.
+/// Starts a session, and closes everything of the caller: streams as well as locks.
 fn leave() -> io::Result<()> {
     rustix::process::setsid()?;
     inherited::close_descriptors()?;

@@ -1,4 +1,4 @@
-//! Which processes a signal reaches.
+//! The processes that a signal reaches.
 
 use std::io;
 
@@ -17,15 +17,15 @@ use crate::telemetry;
 pub(crate) enum SignalTarget {
     /// The caller's group, which a terminal signals.
     Terminal(i32),
-    /// A group of the job's own, whose leader has exited.
+    /// A separate group for the job, whose leader has exited.
     Group(i32),
 }
 
 impl SignalTarget {
-    /// Chooses the group. At a terminal means: a controlling terminal can be opened.
+    /// Chooses the group. A process is at a terminal if it can open a controlling terminal.
     ///
     /// # Errors
-    /// The system allows no further process.
+    /// The system allows no more processes.
     pub(crate) fn detect(detached: bool) -> io::Result<Self> {
         let terminal = || std::fs::File::open("/dev/tty").is_ok();
         if !detached && terminal() {
@@ -42,10 +42,10 @@ impl SignalTarget {
         }
     }
 
-    /// Returns whether the group of a job at a terminal would be orphaned without runlog:
-    /// nobody in its session but outside of it would continue it, so that Ctrl-Z does not stop
-    /// it. For the kernel it is not orphaned, because the supervisor, in a group of its own, is
-    /// the parent of the job.
+    /// Returns whether the group of a job at a terminal would be orphaned without runlog: no
+    /// process in its session but outside of the group would continue it, so Ctrl-Z does not
+    /// stop it. To the kernel, the group is not orphaned, because the supervisor, which is in
+    /// another group, is the parent of the job.
     pub(super) fn is_orphaned(self, front: u32) -> bool {
         let Self::Terminal(group) = self else {
             return false;
@@ -61,14 +61,14 @@ impl SignalTarget {
     }
 }
 
-/// Sends signals to the job, and records what it passed on.
+/// A sender of signals to the job, which records them.
 #[derive(Debug)]
 pub(crate) struct Forwarder {
     pub page: &'static SupervisionPage,
     pub target: SignalTarget,
-    /// The process that all processes of the job descend from.
+    /// The ancestor of all processes of the job.
     pub root: u32,
-    /// The process that supervises, which is not part of the job.
+    /// The supervisor, which is not part of the job.
     pub supervisor: u32,
 }
 
@@ -82,10 +82,10 @@ impl Forwarder {
         }
     }
 
-    /// Passes a signal that runlog received on to the process of `claim`, and records it.
+    /// Passes on a signal that runlog received to the process of `claim`, and records it.
     pub(crate) fn forward(&self, claim: Claim, arrived: &ReceivedSignal) {
         let signal = arrived.signal;
-        // Recorded first: the job may end at once.
+        // Record it first, because the job may end at once.
         if matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP) {
             self.page.request_end();
         }
@@ -104,11 +104,12 @@ impl Forwarder {
         let terminal = matches!(self.target, SignalTarget::Terminal(_));
         match signal {
             libc::SIGHUP if arrived.from_kernel && is_session_leader() => {
-                // The terminal has told nobody else: the job is in the leader's hands.
+                // The terminal has signaled no other process, because the job depends on the
+                // leader.
                 self.send_to_all(signal);
                 self.send_to_all(libc::SIGCONT);
             }
-            // The processes in the foreground got it.
+            // The processes in the foreground have received it.
             libc::SIGWINCH if arrived.from_kernel => {}
             _ if arrived.from_kernel && terminal => self.send_to_departed(signal),
             libc::SIGINT | libc::SIGTERM | libc::SIGQUIT => self.send_to_job(claim, signal),
@@ -121,7 +122,7 @@ impl Forwarder {
         let send = |signal| match self.target {
             SignalTarget::Group(group) => {
                 signals::kill(-group, signal);
-                // It may have left the group, with a session of its own.
+                // It may have left the group for its own session.
                 if signals::group_of(claim.pid).is_some_and(|of| of != group) {
                     signals::kill(claim.pid as i32, signal);
                 }
@@ -133,13 +134,13 @@ impl Forwarder {
             }
         };
         send(signal);
-        // A job that is stopped would not get it; one that runs must not get more than it.
+        // A stopped job would not receive it. A running one must not get an additional signal.
         if signal == libc::SIGTERM && signals::is_stopped(claim.pid) {
             send(libc::SIGCONT);
         }
     }
 
-    /// Sends a signal to the job's group and to its descendants, wherever they are.
+    /// Sends a signal to the job's group and to all of its descendants.
     pub(crate) fn send_to_all(&self, signal: i32) {
         let in_group = match self.target {
             SignalTarget::Group(group) => {
@@ -155,7 +156,7 @@ impl Forwarder {
         }
     }
 
-    /// Continues the processes of the job's group that a signal has stopped.
+    /// Continues the stopped processes of the job's group.
     pub(super) fn continue_stopped(&self) {
         let group = self.target.group();
         for pid in self.descendants() {
@@ -165,8 +166,8 @@ impl Forwarder {
         }
     }
 
-    /// Sends a signal that the terminal gave to its foreground group to those descendants
-    /// that are not in that group any more.
+    /// Sends a signal that the terminal sent to its foreground group to the descendants that
+    /// have left that group.
     fn send_to_departed(&self, signal: i32) {
         let group = self.target.group();
         for pid in self.descendants() {
@@ -176,10 +177,10 @@ impl Forwarder {
         }
     }
 
-    /// Lists the processes of the job: all descendants but our own processes.
+    /// Lists the processes of the job: all descendants except runlog's own processes.
     fn descendants(&self) -> Vec<u32> {
         let mut pids = telemetry::descendants(self.root);
-        // If its supervisor and its front have died, it does not descend from us.
+        // If its supervisor and its front have died, it does not descend from this process.
         if let Some(claim) = self.page.live().filter(|claim| !pids.contains(&claim.pid)) {
             pids.push(claim.pid);
             pids.extend(telemetry::descendants(claim.pid));

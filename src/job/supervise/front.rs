@@ -1,9 +1,9 @@
 //! The front: the process that the caller started.
 //!
-//! It forks the supervisor, gets and forwards the signals, and ends as the job did. It starts
-//! no thread and does little, so that little can kill it. If the supervisor dies, the job
-//! becomes the front's child, and the front forks another supervisor, which finds in the
-//! shared page and in the log how far the first one came.
+//! It forks the supervisor, receives and forwards the signals, and ends like the job. It starts
+//! no thread and does little, so that there is little that can kill it. If the supervisor dies,
+//! the job becomes the front's child, and the front forks another supervisor, which continues
+//! from the shared page and the log.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,52 +25,52 @@ use crate::job::process::wait_status::{ChildState, Interruption, WaitStatus};
 use crate::job::process::{fork, signals, wait_status};
 use crate::volume::RunId;
 
-/// How often the front looks at all that it watches, should a signal be lost.
+/// How often the front checks everything that it watches, in case a signal is lost.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a signal that stops a process may take to reach it.
 const STOP_TIME: Duration = Duration::from_secs(1);
-/// The wait between two looks for stopped processes within [`STOP_TIME`].
+/// The time between two checks for stopped processes within [`STOP_TIME`].
 const STOP_POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// How many supervisors may be replaced within [`REPLACEMENT_WINDOW`].
+/// The maximum number of replaced supervisors within [`REPLACEMENT_WINDOW`].
 const MAX_REPLACEMENTS: usize = 3;
 /// How long a replacement counts.
 const REPLACEMENT_WINDOW: Duration = Duration::from_mins(1);
 
-/// What the front has to know of the job.
+/// The facts about the job that the front needs.
 #[derive(Debug, Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate fact")]
 pub struct FrontOptions {
-    /// The job has left the terminal.
+    /// Whether the job is detached from the terminal.
     pub detached: bool,
-    /// The job goes on if the front is killed.
+    /// Whether the job continues if the front is killed.
     pub keep_if_killed: bool,
-    /// What the job prints is passed on.
+    /// Whether the job's output is passed on.
     pub pass_on: bool,
-    /// What the job prints is stored.
+    /// Whether the job's output is stored.
     pub capture: bool,
 }
 
-/// Which process returned from [`start`].
+/// The process that returned from [`start`].
 #[derive(Debug)]
 pub enum Role {
-    /// The front, when all is done.
+    /// The front, when all work is done.
     Front(FrontEnd),
-    /// A supervisor, which has to start the job or to continue where another one died.
+    /// A supervisor, which has to start the job or continue where another one died.
     Supervisor(Box<Attached>),
 }
 
-/// How the front is to end.
+/// How the front must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrontEnd {
-    /// A supervisor did all that was to be done.
+    /// A supervisor has done all work.
     Done(RunResult),
-    /// Too many supervisors died: the job ended so, and its end is not in the log.
+    /// Too many supervisors died. The job ended with this result, and its end is not in the log.
     Abandoned(RunResult),
     /// Too many supervisors died before the job was started.
     NeverStarted,
 }
 
-/// What a supervisor gets from the front.
+/// The state that a supervisor gets from the front.
 #[derive(Debug)]
 pub struct Attached {
     pub(crate) page: &'static SupervisionPage,
@@ -79,7 +79,7 @@ pub struct Attached {
     pub(crate) target: SignalTarget,
     pub(crate) front: u32,
     pub(crate) custody: Custody,
-    /// How the supervisor before this one died.
+    /// How the previous supervisor died.
     pub(crate) predecessor: Option<WaitStatus>,
 }
 
@@ -89,23 +89,23 @@ impl Attached {
         self.front
     }
 
-    /// Returns what is known of the work of supervisors that died, and of this one.
+    /// Returns the progress of this supervisor and those that died.
     pub fn progress(&self) -> Progress {
         Progress(self.page)
     }
 }
 
-/// How far the supervisors of a job have come.
+/// The progress of a job's supervisors.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress(&'static SupervisionPage);
 
 impl Progress {
-    /// Returns the run that was made for the job.
+    /// Returns the run that was created for the job.
     pub fn run(self) -> Option<String> {
         self.0.run()
     }
 
-    /// Records the run that was made for the job.
+    /// Records the run that was created for the job.
     pub fn record_run(self, run: &RunId) {
         self.0.record_run(run.as_str());
     }
@@ -119,7 +119,7 @@ impl Progress {
         }
     }
 
-    /// Records how `runlog run` is to end: all that it had to do is done.
+    /// Records how `runlog run` must end, after all of its work is done.
     pub fn record_result(self, result: RunResult) {
         self.0.record_result(result);
     }
@@ -128,18 +128,18 @@ impl Progress {
 /// Descriptors that outlive a supervisor.
 #[derive(Debug, Default)]
 pub(crate) struct Custody {
-    /// The lease of the job: the very open file that the supervisor locked.
+    /// The lease of the job: the same open file that the supervisor locked.
     pub lease: Option<OwnedFd>,
-    /// The pipes of the newest attempt, in the order of its plan; `None` once its reader is
-    /// gone.
+    /// The pipes of the newest attempt, in the order of its plan; `None` after a reader closed
+    /// its end.
     pub pipes: [Option<OwnedFd>; 2],
     /// The pipe that the newest hook prints to.
     pub hook_output: Option<OwnedFd>,
-    /// A pipe for output on its way into the file, so that none of it is lost or doubled.
+    /// A pipe for output on its way into the file, so that none of it is lost or duplicated.
     pub relay: Option<SplicePipe>,
 }
 
-/// The front's own state.
+/// The state of the front.
 #[derive(Debug)]
 struct Front {
     page: &'static SupervisionPage,
@@ -148,7 +148,7 @@ struct Front {
     forwarder: Forwarder,
     link: FrontLink,
     custody: Custody,
-    /// Signals that came before there was a job to get them.
+    /// Signals that arrived before there was a job to receive them.
     early: Vec<ReceivedSignal>,
     terminal: FrontTerminal,
     /// When the terminal asked an orphaned group to stop.
@@ -156,14 +156,14 @@ struct Front {
     replaced: Vec<Instant>,
 }
 
-/// Forks a supervisor and watches over it. Returns once in each supervisor, and in the front
-/// when all is done. No thread may have been started before.
+/// Forks a supervisor and watches it. Returns once in each supervisor, and in the front when all
+/// work is done. No thread may have been started before.
 ///
 /// # Errors
-/// The operating system refuses a process, a descriptor or memory. Nothing was started.
+/// The system has no process, descriptor or memory. Nothing was started.
 pub fn start(options: FrontOptions) -> io::Result<Role> {
     let page = SupervisionPage::map()?;
-    // Signals wait from here on: each is forwarded once, also one that is early.
+    // Signals wait from here on. Each is forwarded once, even an early one.
     let signals = SignalFd::block()?;
     set_child_subreaper(Some(getpid())).ok();
     let target = SignalTarget::detect(options.detached)?;
@@ -199,9 +199,9 @@ pub fn start(options: FrontOptions) -> io::Result<Role> {
 }
 
 impl Front {
-    /// What the new supervisor keeps of the front, in its own process.
+    /// Returns the part of the front's state that the new supervisor keeps in its own process.
     fn attach(self, link: FrontLink, predecessor: Option<WaitStatus>) -> Attached {
-        // A group of its own: neither Ctrl-C nor a killed group reaches it.
+        // A separate group, which neither Ctrl-C nor the kill of a group reaches.
         rustix::process::setpgid(None, None).ok();
         set_child_subreaper(None).ok();
         Attached {
@@ -252,14 +252,14 @@ impl Front {
                     Err(role) => return role,
                 }
             } else if !linked {
-                // Its end of the channel is closed: its end follows at once.
+                // Its end of the channel is closed, so it will exit soon.
                 wait_readable(&[self.signals.fd().as_fd()], Some(POLL_INTERVAL));
             }
             self.reap();
         }
     }
 
-    /// Takes in what the supervisor sent; false once it has closed the channel.
+    /// Handles a message of the supervisor; false if the supervisor has closed the channel.
     fn receive(&mut self) -> bool {
         loop {
             match self.link.receive() {
@@ -291,7 +291,7 @@ impl Front {
             self.terminal.update_size(&self.custody.pipes);
         }
         if arrived.signal == libc::SIGCONT {
-            // Its whole group was stopped, and it must not stop a second time.
+            // The whole group of the front was stopped, so it must not stop a second time.
             self.page.take_stop();
             self.link.send_job_control(&Message::Continued);
         }
@@ -322,16 +322,16 @@ impl Front {
         }
     }
 
-    /// Leaves the signals that came early to the command that takes the place of this process.
+    /// Leaves signals that arrived early to the command that replaces this process.
     fn reraise_early(&self) {
         for arrived in &self.early {
             signals::kill(self.forwarder.root as i32, arrived.signal);
         }
     }
 
-    /// Records the end of a process of the job that has become our child.
+    /// Records the end of a process of the job that became the front's child.
     fn watch_adopted(&mut self) {
-        // Its supervisor may have seen its end and died before it was in the log.
+        // Its supervisor may have seen its end and died before the end was in the log.
         let page = self.page;
         let open = |claim: &Claim| {
             !page.is_acknowledged(claim.step) && page.adopted_exit(claim.step).is_none()
@@ -359,9 +359,9 @@ impl Front {
         }
     }
 
-    /// Continues what Ctrl-Z has stopped in an orphaned group: the kernel would not have
-    /// stopped it without runlog. Any of its processes may be the only one that stops, such as
-    /// the child of a shell before its exec.
+    /// Continues processes that Ctrl-Z stopped in an orphaned group, because the kernel would
+    /// not have stopped them without runlog. Any one of them may be the only stopped process,
+    /// such as the child of a shell before its exec.
     fn continue_orphans(&mut self) {
         if let Some(refused) = self.stop_refused {
             self.forwarder.continue_stopped();
@@ -375,7 +375,8 @@ impl Front {
         }
     }
 
-    /// Nothing is sent to the job's group any more: its id may be used again.
+    /// Reaps the leader of the job's group, after which no signal is sent to the group, because
+    /// its id may be reused.
     fn reap_group_leader(&self) {
         if let SignalTarget::Group(group) = self.forwarder.target {
             wait_status::reap(group as u32);
@@ -398,8 +399,8 @@ impl Front {
     /// Forks another supervisor after one that died.
     ///
     /// # Errors
-    /// This process has nothing more to watch: it is the new supervisor, or the last one
-    /// that can bring the job to its end.
+    /// This process has nothing more to watch: it is the new supervisor, or the last process
+    /// that can wait for the job's end.
     fn replace(mut self, died: WaitStatus) -> Result<Self, Role> {
         let now = Instant::now();
         self.replaced
@@ -424,9 +425,9 @@ impl Front {
         }
     }
 
-    /// Without a supervisor: passes on what the job prints and waits for its end.
+    /// Passes on the job's output and waits for its end, without a supervisor.
     fn carry_on(self) -> Role {
-        // No process descends from it any more.
+        // No process descends from the supervisor any longer.
         let forwarder = Forwarder {
             supervisor: 0,
             ..self.forwarder

@@ -1,8 +1,8 @@
 //! The channel between the front and the supervisor of one job.
 //!
-//! It wakes the other side, and carries the descriptors that have to outlive a supervisor.
-//! A descriptor that is on its way counts as open: the lease stays held, and the job keeps a
-//! reader, even if the supervisor dies right after it sent them.
+//! It wakes the other side, and carries the descriptors that have to outlive a supervisor. A
+//! descriptor in transit counts as open: the lease remains held, and the job keeps a reader,
+//! even if the supervisor dies right after sending them.
 
 use std::io;
 use std::io::{IoSlice, IoSliceMut};
@@ -22,18 +22,19 @@ use crate::log::StreamId;
 #[derive(Debug)]
 pub(crate) struct FrontLink(OwnedFd);
 
-/// What one side tells the other.
+/// A message between the two sides.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// The page has news.
+    /// The page has changed.
     Wake,
-    /// The lease of the job, to be held for as long as the front lives.
+    /// The lease of the job, which the front must hold until it exits.
     Lease(OwnedFd),
-    /// The pipes that the job writes to, stdout first, to be held until the next ones come.
+    /// The pipes that the job writes to, stdout first, which the front must hold until it gets
+    /// new ones.
     Pipes(Vec<OwnedFd>),
     /// The pipe that a hook writes to, to be held until the next one comes.
     HookOutput(OwnedFd),
-    /// The reader of this stream is gone: its pipe is to be closed.
+    /// The reader of this stream closed its end, so its pipe must be closed.
     ReaderGone(StreamId),
     /// The job has stopped, and the front stops with it.
     Stopped,
@@ -42,10 +43,10 @@ pub(crate) enum Message {
 }
 
 impl FrontLink {
-    /// Makes the channel: the front's end, and the supervisor's.
+    /// Creates the channel, and returns the front's end and the supervisor's.
     ///
     /// # Errors
-    /// The system has no further descriptor.
+    /// The system has no more descriptors.
     pub(crate) fn pair() -> io::Result<(Self, Self)> {
         let flags = SocketFlags::CLOEXEC;
         let (front, supervisor) =
@@ -58,24 +59,24 @@ impl FrontLink {
         self.0.as_fd()
     }
 
-    /// Tells the other side that the page has news. A side that has much to read already
-    /// needs no further hint.
+    /// Notifies the other side that the page has changed. If it already has many messages to
+    /// read, it needs no other.
     pub(crate) fn wake(&self) {
         self.send(b'w', &[], SendFlags::DONTWAIT).ok();
     }
 
-    /// Hands the lease to the front.
+    /// Sends the lease to the front.
     ///
     /// # Errors
-    /// The front is gone.
+    /// The front has exited.
     pub(crate) fn send_lease(&self, lease: BorrowedFd<'_>) -> io::Result<()> {
         self.send(b'l', &[lease], SendFlags::empty())
     }
 
-    /// Hands the pipes of an attempt to the front.
+    /// Sends the pipes of an attempt to the front.
     ///
     /// # Errors
-    /// The front is gone.
+    /// The front has exited.
     pub(crate) fn send_pipes(&self, pipes: &[BorrowedFd<'_>]) -> io::Result<()> {
         self.send(b'p', pipes, SendFlags::empty())
     }
@@ -88,10 +89,10 @@ impl FrontLink {
         self.send(b'h', &[pipe], SendFlags::empty())
     }
 
-    /// Tells the front that the reader of a stream is gone.
+    /// Notifies the front that the reader of a stream closed its end.
     ///
     /// # Errors
-    /// The front is gone.
+    /// The front has exited.
     pub(crate) fn send_reader_gone(&self, stream: StreamId) -> io::Result<()> {
         let kind = match stream {
             StreamId::Stdout => b'1',
@@ -101,8 +102,8 @@ impl FrontLink {
         self.send(kind, &[], SendFlags::empty())
     }
 
-    /// Tells the supervisor that the job has stopped, or that the front continues. A side
-    /// that is gone needs no hint.
+    /// Notifies the supervisor that the job has stopped, or that the front continues. Does
+    /// nothing if the other side has exited.
     pub(crate) fn send_job_control(&self, message: &Message) {
         let kind = match message {
             Message::Stopped => b's',
@@ -130,7 +131,7 @@ impl FrontLink {
     /// Returns the next message without waiting; `None` if there is none.
     ///
     /// # Errors
-    /// The other side is gone.
+    /// The other side has exited.
     pub(crate) fn receive(&self) -> io::Result<Option<Message>> {
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(2))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -176,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn descriptor_outlives_its_sender() {
+    fn descriptor_outlives_sender() {
         let (front, supervisor) = FrontLink::pair().unwrap();
         let (read, write) = rustix::pipe::pipe().unwrap();
         supervisor.send_lease(write.as_fd()).unwrap();

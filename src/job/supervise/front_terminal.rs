@@ -1,4 +1,4 @@
-//! What the front does at a terminal.
+//! The front's work at a terminal.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -14,17 +14,17 @@ use crate::job::capture::stream::Passthrough;
 use crate::job::process::{pty, signals};
 use crate::log::StreamId;
 
-/// The caller's terminal, as far as the front minds it.
+/// The caller's terminal, as used by the front.
 #[derive(Debug)]
 pub(super) struct FrontTerminal {
     users: TerminalUsers,
     keys: KeyRelay,
-    /// There is a controlling terminal.
+    /// Whether there is a controlling terminal.
     has_terminal: bool,
 }
 
 impl FrontTerminal {
-    /// Takes over from the process that the caller started, which is this one.
+    /// Creates the terminal of this process, which is the one that the caller started.
     pub(super) fn new(target: SignalTarget) -> Self {
         let has_terminal = matches!(target, SignalTarget::Terminal(_));
         Self {
@@ -37,18 +37,18 @@ impl FrontTerminal {
         }
     }
 
-    /// Returns what has to be waited for, if the job prints to a pseudo-terminal.
+    /// Returns the descriptor to wait for, if the job prints to a pseudo-terminal.
     pub(super) fn awaited(&self, pipes: &[Option<OwnedFd>]) -> Option<BorrowedFd<'_>> {
         self.keys.awaited().filter(|_| has_masters(pipes))
     }
 
-    /// Returns how long may be waited.
+    /// Returns the maximum time to wait.
     pub(super) fn limit(&self, longest: Duration) -> Duration {
         self.keys.limit(longest)
     }
 
-    /// Gives the pseudo-terminals the size of the terminal, and tells the processes in the
-    /// foreground, which may have looked at the size too early.
+    /// Gives the pseudo-terminals the size of the terminal, and notifies the processes in the
+    /// foreground, which may have read the size too early.
     pub(super) fn update_size(&self, pipes: &[Option<OwnedFd>]) {
         let Some(real) = real_terminal() else {
             return;
@@ -62,7 +62,7 @@ impl FrontTerminal {
         }
         let group = match tcgetpgrp(real) {
             Ok(group) => group.as_raw_nonzero().get(),
-            // The pseudo-terminal of another runlog.
+            // It is the pseudo-terminal of another runlog.
             Err(Errno::NOTTY) if self.has_terminal => self.users.group,
             Err(_) => return,
         };

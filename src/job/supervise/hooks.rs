@@ -1,7 +1,7 @@
-//! Commands that run once the job has ended: `--on-success`, `--on-failure`, `--on-end`.
+//! Commands that run after the job has ended: `--on-success`, `--on-failure`, `--on-end`.
 //!
 //! They change nothing about the outcome. Each one is claimed in the page before it runs, so
-//! that a supervisor which follows one that died does not run it again.
+//! that a supervisor that replaces another one does not run it again.
 
 use std::fs::File;
 use std::io;
@@ -33,20 +33,20 @@ use crate::log::format::payload::{ErrorKind, HookEnded, JobError, parse_payload}
 use crate::log::{Batch, Close, DraftError, Item, Reader};
 use crate::telemetry;
 
-/// How long a hook may run until it gets SIGTERM.
+/// How long a hook may run before it gets SIGTERM.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
 /// The time from SIGTERM to SIGKILL.
 const KILL_AFTER: Duration = Duration::from_secs(5);
-/// The longest wait between two looks at a hook.
+/// The maximum time between two checks of a hook.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// How long after the end of a hook its output is waited for, which a process that it left
-/// behind may keep open.
+/// How long to wait for a hook's output after its end. A process that it left behind may keep
+/// the output open.
 const OUTPUT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What a hook learns about the job and its run.
+/// The information about the job and its run that a hook gets.
 #[derive(Debug)]
 pub struct HookInput {
-    /// What it gets on stdin: the line of `status --json`.
+    /// The stdin: the line of `status --json`.
     pub status: Vec<u8>,
     /// The state of the run.
     pub state: &'static str,
@@ -56,10 +56,10 @@ pub struct HookInput {
     pub succeeded: bool,
 }
 
-/// Returns what the hooks learn about a job that ended so.
+/// A function that returns the input of the hooks after this end of a job.
 pub type MakeHookInput = Box<dyn Fn(&JobEnd) -> HookInput>;
 
-/// A hook that is due.
+/// A hook that must run.
 struct DueHook<'a> {
     slot: usize,
     name: &'static str,
@@ -195,7 +195,7 @@ impl Supervisor<'_> {
         false
     }
 
-    /// Runs a hook to its end. Returns how it ended, and whether it ran too long.
+    /// Runs a hook to its end. Returns how it ended, and whether it exceeded its time limit.
     fn execute(
         &mut self,
         hook: &DueHook<'_>,
@@ -232,7 +232,7 @@ impl Supervisor<'_> {
             }
         });
         let spawned = command.spawn();
-        // Its copies of the pipe would keep the output from ending.
+        // The command's copies of the pipe would keep the output from ending.
         drop(command);
         let ended = self.await_own(spawned?.id())?;
         if let Some(output) = output {
@@ -241,8 +241,8 @@ impl Supervisor<'_> {
         Ok(ended)
     }
 
-    /// Lets the hook print to our stderr, where nothing that happens to that can end it. Returns
-    /// what hangs up once all was printed.
+    /// Lets the hook print to runlog's stderr through a pipe, so that no error of stderr can end
+    /// it. Returns a channel that hangs up when everything is printed.
     fn output(&self, command: &mut Command) -> io::Result<Option<mpsc::Receiver<()>>> {
         if !self.spec.hooks.pass_on {
             command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -399,7 +399,7 @@ fn copy_output(pipe: OwnedFd, mut masker: Option<StreamMasker>) -> io::Result<mp
     Ok(ended)
 }
 
-/// Returns a file with this content, to be read from its start.
+/// Returns a file with this content, positioned at its start.
 fn stdin(content: &[u8]) -> io::Result<Stdio> {
     let mut file = File::from(memfd_create("runlog-hook", MemfdFlags::CLOEXEC)?);
     file.write_all(content)?;

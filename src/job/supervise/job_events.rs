@@ -20,10 +20,10 @@ use crate::log::{Draft, DraftError};
 use crate::telemetry::{HostSnapshot, JobTree, ProcessSnapshot, Readings, Snapshots};
 use crate::volume::{JobId, RunId};
 
-/// Most bytes of arguments that are recorded.
+/// The maximum number of bytes of arguments to record.
 const MAX_ARGV_BYTES: usize = 256 << 10;
 
-/// An event with what the host was like.
+/// An event with snapshots of the host.
 #[derive(Serialize)]
 struct StagePayload<'a, T> {
     #[serde(flatten)]
@@ -38,14 +38,14 @@ struct StagePayload<'a, T> {
     process_after: Option<&'a ProcessSnapshot>,
 }
 
-/// Makes the events of one job.
+/// A factory of one job's events.
 #[derive(Debug, Clone)]
 pub(crate) struct JobEvents {
     pub run: RunId,
     pub job: JobId,
-    /// Taken before the job was executed.
+    /// The snapshots from before the job was executed.
     pub before: Snapshots,
-    /// What is masked in every string.
+    /// The secrets to mask in every string.
     pub redaction: Redaction,
 }
 
@@ -90,7 +90,7 @@ impl JobEvents {
         self.draft(event, None)
     }
 
-    /// `job_completed` or `job_failed`.
+    /// Returns `job_completed` or `job_failed`.
     pub(crate) fn ended(&self, event: &JobEnded, after: &Snapshots) -> Result<Draft, DraftError> {
         match event.error {
             None => self.draft(JobCompleted(event), Some(after)),
@@ -110,7 +110,7 @@ impl JobEvents {
         self.draft(JobRolledBack(event), Some(after))
     }
 
-    /// `hook_ended`, whose command is masked already.
+    /// Returns `hook_ended`, whose command is already masked.
     pub(crate) fn hook_ended(&self, event: &HookEnded) -> Result<Draft, DraftError> {
         Draft::new(&self.run, Some(&self.job), event)
     }
@@ -127,7 +127,7 @@ impl JobEvents {
     }
 }
 
-/// What `job_submitted` says of a job, masked.
+/// Returns the payload of `job_submitted` for a job, masked.
 pub(crate) fn submitted(spec: &JobSpec, front: u32) -> JobSubmitted {
     let mut mask = EventMasker {
         redaction: &spec.redaction,
@@ -260,7 +260,7 @@ fn base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
-/// A duration in whole milliseconds.
+/// Returns a duration in whole milliseconds.
 pub(crate) fn millis(d: Duration) -> u64 {
     u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,9 +1,9 @@
 //! Keys for programs that read them from their stdout or stderr.
 //!
-//! The job's stdin and `/dev/tty` are the real terminal. But some programs read from the
-//! terminal that they print to, which is a pseudo-terminal: pagers (less opens the terminal
-//! of its stderr, more reads from it), and editors whose stdin is a pipe. What is typed is
-//! passed on to it only if nobody else reads it, and a process of the job waits for it there.
+//! The job's stdin and `/dev/tty` are the real terminal. However, some programs read from the
+//! terminal that they print to, which is a pseudo-terminal: pagers (less opens the terminal of
+//! its stderr, more reads from it), and editors whose stdin is a pipe. Keys are passed on to it
+//! only if no other process reads them, and a process of the job waits for them there.
 
 use std::fs;
 use std::fs::File;
@@ -19,12 +19,12 @@ use crate::job::process::poll::{Readiness, wait_readable};
 use crate::job::process::pty;
 use crate::telemetry;
 
-/// How long a key may lie before a reader is looked for: one that reads the real terminal
-/// takes it at once.
+/// How long a key may remain unread before a search for a reader: a process that reads the real
+/// terminal reads it at once.
 const FIRST_LOOK: Duration = Duration::from_millis(5);
-/// The longest time between two looks while a key lies.
+/// The maximum time between two searches while a key remains unread.
 const LAST_LOOK: Duration = Duration::from_millis(500);
-/// The most that is passed on at once, in bytes.
+/// The maximum number of bytes to pass on at once.
 const KEY_BYTES: usize = 1024;
 /// The major number of the slaves of pseudo-terminals.
 const SLAVE_MAJOR: u32 = 136;
@@ -42,12 +42,12 @@ const WAITS: &[libc::c_long] = &[
     libc::SYS_epoll_wait,
 ];
 
-/// Passes keys on.
+/// A relay of keys.
 #[derive(Debug)]
 pub(super) struct KeyRelay {
     /// The controlling terminal; reading it does not block.
     tty: Option<File>,
-    /// When a key that lies is looked at again.
+    /// The time of the next search while a key remains unread.
     look_at: Option<Instant>,
     pause: Duration,
 }
@@ -66,19 +66,19 @@ impl KeyRelay {
         }
     }
 
-    /// Returns the terminal, if a key is waited for.
+    /// Returns the terminal, if keys are awaited.
     pub(super) fn awaited(&self) -> Option<BorrowedFd<'_>> {
         let tty = self.tty.as_ref().filter(|_| self.look_at.is_none());
         tty.map(AsFd::as_fd)
     }
 
-    /// Returns how long may be waited.
+    /// Returns the maximum time to wait.
     pub(super) fn limit(&self, longest: Duration) -> Duration {
         let left = |at: Instant| at.saturating_duration_since(Instant::now());
         self.look_at.map_or(longest, |at| left(at).min(longest))
     }
 
-    /// Looks at a key that lies.
+    /// Handles an unread key.
     pub(super) fn step<'a>(
         &mut self,
         mut masters: impl Iterator<Item = &'a OwnedFd>,
@@ -100,7 +100,7 @@ impl KeyRelay {
         }
         let lies = wait_readable(&[tty.as_fd()], Some(Duration::ZERO));
         if lies != [Readiness::Readable] {
-            // After a hang-up there are no more keys.
+            // After a hang-up, there are no more keys.
             let hung_up = lies == [Readiness::HungUp];
             self.look_at = None;
             if hung_up {
@@ -123,7 +123,7 @@ impl KeyRelay {
     }
 }
 
-/// Passes on what was typed.
+/// Passes on typed keys.
 fn pass(tty: &File, master: &OwnedFd) -> bool {
     let mut keys = [0; KEY_BYTES];
     let Ok(n @ 1..) = rustix::io::read(tty, &mut keys) else {
@@ -134,14 +134,14 @@ fn pass(tty: &File, master: &OwnedFd) -> bool {
         match rustix::io::write(master, left) {
             Ok(n) => left = left.get(n..).unwrap_or_default(),
             Err(Errno::INTR) => {}
-            // Nobody takes so much: the rest would be lost in a terminal too.
+            // No program reads this much. A terminal would lose the rest too.
             Err(_) => break,
         }
     }
     true
 }
 
-/// Returns whether a process of the job waits for keys from the slave.
+/// Returns whether a process of the job is waiting for keys from the slave.
 fn is_read(master: &OwnedFd, front: u32) -> bool {
     let Ok(number) = pty::slave_number(master) else {
         return false;
@@ -151,8 +151,8 @@ fn is_read(master: &OwnedFd, front: u32) -> bool {
     processes.any(|pid| waits_for_keys(pid, device))
 }
 
-/// Returns whether a process waits for keys from a terminal: in a read from it, or in a wait
-/// for several descriptors, with one that can only be there for this.
+/// Returns whether a process is waiting for keys from a terminal: in a read from it, or in a
+/// wait for several descriptors, including one that can only be used for keys.
 fn waits_for_keys(pid: u32, device: u64) -> bool {
     let Ok(call) = fs::read_to_string(format!("/proc/{pid}/syscall")) else {
         return has_key_descriptor(pid, device);
@@ -170,7 +170,7 @@ fn waits_for_keys(pid: u32, device: u64) -> bool {
     }
 }
 
-/// Returns whether a process has the terminal as its stdin, or has opened it only to read.
+/// Returns whether a process has the terminal as its stdin, or has opened it only for reading.
 fn has_key_descriptor(pid: u32, device: u64) -> bool {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
         return false;

@@ -1,5 +1,5 @@
-//! What the front does once too many supervisors have died: it passes on what the job prints,
-//! forwards signals, waits, and ends as the job did. Nothing more gets into the log.
+//! The front's work after too many supervisors have died: it passes on the job's output,
+//! forwards signals, waits, and ends like the job. Nothing more is logged.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -19,12 +19,12 @@ use crate::job::process::wait_status;
 use crate::job::process::wait_status::{ChildState, WaitStatus};
 use crate::log::StreamId;
 
-/// How often the job is looked at, should a signal be lost.
+/// How often to check the job, in case a signal is lost.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// The number of bytes that are read at a time.
+/// The number of bytes to read at a time.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Brings the process that was started last to its end; `None` if none was started.
+/// Waits for the end of the last started process; `None` if none was started.
 pub(crate) fn carry_on(
     page: &'static SupervisionPage,
     signals: &SignalFd,
@@ -58,14 +58,14 @@ pub(crate) fn carry_on(
     }
 }
 
-/// Returns how the process ended, if it has.
+/// Returns how the process ended, if it has ended.
 fn end_of(page: &SupervisionPage, claim: Claim) -> Option<RunResult> {
     let status = match page.adopted_exit(claim.step) {
         Some((status, _)) => status,
         None => match wait_status::peek(claim.pid) {
             Ok(ChildState::Running) => return None,
             Ok(ChildState::Ended(status, _)) => status,
-            // Its end was collected together with the supervisor that saw it.
+            // Its end was reaped together with the supervisor that saw it.
             Err(_) => return Some(RunResult::Exit(0)),
         },
     };
@@ -107,7 +107,7 @@ fn read_pipe(pipe: &OwnedFd, buf: &mut Vec<u8>) -> Result<usize, Errno> {
     rustix::io::read(pipe, buf)
 }
 
-/// Reads a part of what is in the pipe and passes it on; false if there is nothing for now.
+/// Reads a part of the content of the pipe and passes it on; false if there is nothing for now.
 fn read_once(
     pipe: &mut Option<OwnedFd>,
     terminal: Option<&JobTerminal>,
@@ -143,7 +143,7 @@ fn read_once(
             rustix::io::write(target, bytes.get(done..).unwrap_or_default())
         }) == Err(Errno::PIPE)
     {
-        // The job's reader is gone, as without runlog.
+        // The job's reader closed its end, as without runlog.
         *pipe = None;
         return false;
     }

@@ -1,4 +1,4 @@
-//! How a job ended, for the log and for the caller.
+//! The end of a job, for the log and for the caller.
 
 use std::fs::File;
 use std::io;
@@ -19,26 +19,26 @@ use crate::log::format::payload::{
     ErrorKind, ForwardedSignal, JobEnded, JobError, Output, SignalSender,
 };
 
-/// Says of a script that the program in its first line is missing.
+/// The error about a script with a missing interpreter.
 pub const MISSING_INTERPRETER: &str = "there is no such interpreter as";
-/// Says of a program that it is still being written.
+/// The error about a program that is still being written.
 pub const BUSY_PROGRAM: &str = "another process has the file open for writing";
 
 /// The maximum length of the first line of a script, in bytes.
 const MAX_SHEBANG_BYTES: u64 = 256;
 
-/// How a job ended.
+/// The end of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobEnd {
     /// With an exit code.
     Exited(i32),
     /// By a signal.
     Signaled(i32),
-    /// By its time-out.
+    /// By its timeout.
     TimedOut,
-    /// It exited with code 0, but took longer or shorter than it may.
+    /// It exited with code 0, but outside of the limits for its duration.
     Rejected(JobError),
-    /// It never began.
+    /// It never started.
     NotStarted(JobError),
     /// A signal came between two attempts, or killed the front of a job that then exited with 0.
     Canceled(i32),
@@ -51,18 +51,18 @@ impl JobEnd {
     }
 }
 
-/// What became of a job and its run.
+/// The outcome of a job and its run.
 #[derive(Debug)]
 pub struct Outcome {
     /// How the last attempt ended.
     pub end: JobEnd,
-    /// Jobs that kept the run open although it was to be closed.
+    /// The jobs that kept the run open although it was to be closed.
     pub unfinished: Vec<String>,
-    /// How many bytes of its output could not be passed on.
+    /// The number of bytes of its output that could not be passed on.
     pub undelivered_bytes: u64,
 }
 
-/// The report about an attempt for the log and the caller.
+/// Returns the report about an attempt for the log and the caller.
 pub(crate) fn describe(
     ended: &ExitedChild,
     attempt: u32,
@@ -107,7 +107,7 @@ pub(crate) fn describe(
     (end, event)
 }
 
-/// Returns what is wrong with how a process ended, if anything is.
+/// Returns the error in how a process ended, if there is one.
 pub(super) fn status_error(status: WaitStatus) -> Option<JobError> {
     let (kind, message) = match status {
         WaitStatus::Exited(0) => return None,
@@ -120,7 +120,7 @@ pub(super) fn status_error(status: WaitStatus) -> Option<JobError> {
     Some(JobError { kind, message })
 }
 
-/// Returns what the log says of a signal that was passed on.
+/// Returns the record of a signal that was passed on.
 fn forwarded(passed: &PassedSignal) -> ForwardedSignal {
     ForwardedSignal {
         signal: signal_name(passed.signal),
@@ -132,7 +132,7 @@ fn forwarded(passed: &PassedSignal) -> ForwardedSignal {
     }
 }
 
-/// Returns how a job ended whose last event is in the log already.
+/// Returns the end of a job whose terminal event is already in the log.
 pub(crate) fn end_from_log(job: &JobState) -> JobEnd {
     let kind = job.error.as_ref().map(|error| error.kind);
     let signal = job.signal.as_deref().and_then(signal_number);
@@ -171,15 +171,15 @@ pub(crate) fn canceled(attempt: u32, signal: i32) -> JobEnded {
     }
 }
 
-/// Returns what a failed spawn says about the command, as a shell would.
+/// Returns the error of a failed spawn, in the words of a shell.
 pub(crate) fn spawn_error(name: &str, program: &Path, e: &io::Error) -> JobError {
     let kind = match e.raw_os_error() {
         Some(libc::ENOENT | libc::ENOTDIR) => ErrorKind::NotFound,
-        // It is runlog that lacks something.
+        // runlog itself lacks a resource.
         Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE) => ErrorKind::ResourceLimit,
         _ => ErrorKind::NotExecutable,
     };
-    // The file was found before, so it is another one that is missing.
+    // The file was found before, so another one is missing.
     let interpreter = interpreter(program).filter(|_| kind == ErrorKind::NotFound);
     let message = match (interpreter, e.raw_os_error()) {
         (Some(interpreter), _) => {
@@ -191,7 +191,7 @@ pub(crate) fn spawn_error(name: &str, program: &Path, e: &io::Error) -> JobError
     JobError { kind, message }
 }
 
-/// Returns the program that a script names in its first line, `execve(2)`.
+/// Returns the program that a script names in its first line (`execve(2)`).
 fn interpreter(program: &Path) -> Option<String> {
     let mut start = Vec::new();
     let file = File::open(program).ok()?;

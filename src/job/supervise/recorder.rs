@@ -1,5 +1,5 @@
-//! Events that must not hold up the supervisor: a thread appends them while the job
-//! runs, so that signals and time-outs never wait for a lock or a disk.
+//! Events that must not block the supervisor: a thread appends them while the job runs, so that
+//! signals and timeouts never wait for a lock or a disk.
 
 use std::convert::Infallible;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -29,13 +29,13 @@ pub(crate) enum StartSync {
     WithEnd,
 }
 
-/// Told once the start of the job is in the log, or could not be written.
+/// A callback for when the start of the job is in the log, or could not be written.
 pub type OnStarted = Box<dyn FnOnce(Result<(), &AppendError>) + Send>;
 
 /// The process of a job that has started, and its event, unless that is in the log already.
 type Started = (u32, Option<(JobStarted, StartSync)>);
 
-/// The thread, and the way to it.
+/// The thread, and the channel to it.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     started: Option<Sender<Started>>,
@@ -45,7 +45,7 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the thread; it waits for [`Recorder::started`].
+    /// Starts the thread, which waits for [`Recorder::started`].
     pub(crate) fn start(
         log: Arc<RunLog>,
         stages: JobEvents,
@@ -93,7 +93,7 @@ impl Recorder {
             let Some(interval) = sample else { return };
             let mut next = Instant::now() + interval;
             let mut told = false;
-            // The channel is closed when the job has ended.
+            // The channel is closed after the job has ended.
             while let Err(RecvTimeoutError::Timeout) =
                 receiver.recv_timeout(next.saturating_duration_since(Instant::now()))
             {
@@ -124,8 +124,8 @@ impl Recorder {
         })
     }
 
-    /// Has the start of the job written, unless it is in the log already, and its process
-    /// sampled.
+    /// Makes the thread write the start of the job, unless it is already in the log, and sample
+    /// its process.
     pub(crate) fn started(&self, pid: u32, event: Option<(JobStarted, StartSync)>) {
         if let Some(sender) = &self.started {
             // The thread waits for exactly this.
@@ -133,13 +133,13 @@ impl Recorder {
         }
     }
 
-    /// Waits until the start of the job is written, if it can be: not for its sync.
+    /// Waits until the start of the job is written, if possible, but not for its sync.
     pub(crate) fn wait_until_written(&self) {
-        // Nothing ever comes but the end of the channel.
+        // Nothing is sent; the channel only ends.
         self.written.recv().ok();
     }
 
-    /// The job has ended: nothing is written any more when this returns.
+    /// Ends the thread after the job's end. Nothing is written after this returns.
     pub(crate) fn finish(mut self) {
         self.started = None;
         if let Some(thread) = self.thread.take() {
@@ -197,7 +197,8 @@ mod tests {
             process: liveness::process(pid),
         };
         recorder.started(pid, Some((event, StartSync::AtOnce)));
-        // A thread that does not wait yet sees it; one that waits finds the event in any case.
+        // A thread that does not wait yet sees it, and one that waits finds the event in any
+        // case.
         let holder = thread::spawn(move || {
             thread::sleep(Duration::from_millis(20));
             drop(lock);

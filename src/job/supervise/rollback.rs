@@ -1,4 +1,4 @@
-//! Undoing a failed job with the command that it recorded.
+//! Rolling back a failed job with the command that it recorded.
 
 use super::child;
 use super::child::Timeout;
@@ -9,20 +9,19 @@ use crate::job::process::supervision_page::{Claim, ROLLBACK_STEP};
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError, RollbackStarted};
 use crate::log::{Batch, Close};
 
-/// What became of a rollback.
+/// The outcome of a rollback.
 pub(crate) struct RolledBack {
     /// Why it did not succeed.
     pub error: Option<String>,
-    /// The jobs that kept the run open; `None` where the last of it is not in the log
-    /// for certain.
+    /// The jobs that kept the run open; `None` if the last events may not be in the log.
     pub unfinished: Option<Vec<String>>,
 }
 
-/// Runs the compensating command. Its intent is durable before the command starts, and its
-/// own failure is recorded and not hidden.
+/// Runs the compensating command. Its intent is durable before the command starts, and its own
+/// failure is recorded and not hidden.
 ///
-/// With `intended` a supervisor that died has written the intent; it may have started the
-/// command as well, which is then waited for.
+/// With `intended`, a supervisor that died has written the intent. It may have started the
+/// command too, which is then awaited.
 pub(crate) fn roll_back(
     context: &mut Supervisor<'_>,
     stages: &JobEvents,
@@ -46,7 +45,7 @@ pub(crate) fn roll_back(
             })
             .is_some();
     if !written {
-        // Nobody could find out later that it ran, and it might be run again.
+        // Otherwise no process could find out later that it ran, and it might run again.
         let error = "the rollback was not run: its start could not be recorded";
         (context.on_warning)(error);
         let unfinished = context.append_terminal("the close of the run", |view| {
@@ -101,7 +100,7 @@ fn execute(context: &mut Supervisor<'_>, line: &str) -> (JobEnded, Option<Claim>
     };
     let timeout = Timeout {
         limit: None,
-        // It is there for the case that runlog is killed.
+        // The rollback exists for the case that runlog is killed.
         ends_with_front: false,
         ..Timeout::new(context.spec)
     };

@@ -33,11 +33,11 @@ use crate::log::{AppendError, Batch, Close, Durability, JobState, RunLog};
 use crate::telemetry::{PendingSnapshots, Snapshots};
 use crate::volume::{JobId, Volume, error_chain};
 
-/// How far apart stages may be that share their snapshots.
+/// The maximum time between stages that share their snapshots.
 const SNAPSHOT_VALIDITY: Duration = Duration::from_millis(100);
 
-/// What supervises a job that is about to be submitted, and the first look at the machine,
-/// which is taken while its run is made.
+/// The supervisor of a job that is about to be submitted, and the first snapshot of the host,
+/// which is taken while the run is created.
 #[derive(Debug)]
 pub struct Prepared {
     around: SupervisorEnv,
@@ -47,10 +47,11 @@ pub struct Prepared {
     begun: Instant,
 }
 
-/// Takes over from the front, and starts to look at the machine and at what the job depends on.
+/// Takes over from the front, and starts the first snapshots of the host and the job's
+/// dependencies.
 ///
 /// # Errors
-/// The operating system refuses.
+/// A system call fails.
 pub fn prepare(
     mut attached: Attached,
     volume: &Volume,
@@ -68,38 +69,38 @@ pub fn prepare(
     })
 }
 
-/// What a job needs besides its specification.
+/// The parameters of a job besides its specification.
 pub struct Setup<'a> {
-    /// Made before the log.
+    /// The supervisor, which is created before the log.
     pub prepared: Prepared,
     /// The volume.
     pub volume: &'a Volume,
     /// The log of the run, which may be new.
     pub log: Arc<RunLog>,
-    /// What `run_opened` says, should the run be new.
+    /// The payload of `run_opened`, in case the run is new.
     pub opening: RunOpened,
     /// `PATH` of runlog's own environment.
     pub path_variable: Option<OsString>,
-    /// Variables for the job, besides those that hold its run and its id.
+    /// Variables for the job, besides those for its run and its id.
     pub env: Vec<(&'static str, OsString)>,
-    /// Called about trouble that does not concern the job.
+    /// Called for problems that do not affect the job.
     pub on_warning: OnWarning,
-    /// Where output goes that cannot be stored; by default nowhere else.
+    /// The target of output that cannot be stored; by default, it is dropped.
     pub on_unstored: Option<OnUnstored>,
-    /// Called once the job's submission is durable, before it starts.
+    /// Called when the job's submission is durable, before it starts.
     pub on_submitted: Box<dyn FnOnce(&JobId) + 'a>,
-    /// Makes what the hooks get.
+    /// Returns the input of the hooks.
     pub hook_input: MakeHookInput,
-    /// Called once its start is durable, or cannot be made so.
+    /// Called when the start is durable, or cannot be made durable.
     pub on_started: OnStarted,
 }
 
-/// Runs a job: submits, validates, starts, supervises and ends it. After a supervisor that
-/// died, it does what that one has left to do.
+/// Runs a job: submits, validates, starts, supervises and ends it. After a supervisor that died,
+/// it does the remaining work.
 ///
 /// # Errors
-/// The job could not be submitted, and did not start. Trouble with the log after the start is
-/// reported to `setup.on_warning` and does not concern the job.
+/// The job could not be submitted, and did not start. Problems with the log after the start are
+/// reported to `setup.on_warning` and do not affect the job.
 pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> {
     let volume = setup.volume.path();
     let validated = validate(spec, volume, setup.path_variable.as_deref());
@@ -149,10 +150,10 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
     context.hook_output = custody.hook_output;
     let program = match validated {
         Ok(program) => program,
-        // A job that was started before was found then.
+        // If the job was started before, its program was found then.
         Err(_) if context.control.page.claimed().is_some() => PathBuf::new(),
         Err(error) => {
-            // `job_failed` is in the log already, with the submission.
+            // `job_failed` is already in the log, with the submission.
             let end = JobEnd::NotStarted(error);
             context.run_hooks(&stages, &end, &setup.hook_input);
             return Ok(Outcome {
@@ -162,8 +163,8 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
             });
         }
     };
-    // The submission may have waited for a lock or a slow disk. The other half is for the
-    // spawn.
+    // The submission may have waited for a lock or a slow disk. The other half of the time is
+    // for the spawn.
     if begun.elapsed() > SNAPSHOT_VALIDITY / 2 {
         stages.before = context.snapshot();
     }
@@ -179,22 +180,22 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
     Ok(outcome)
 }
 
-/// What is run, and what its events share.
+/// The job, with the state that its events share.
 struct Job {
     stages: JobEvents,
     /// The file that validation found.
     program: PathBuf,
 }
 
-/// An attempt that a supervisor that died has started.
+/// An attempt that a supervisor that died had started.
 struct RunningAttempt {
     child: Child,
-    /// The start is in the log.
+    /// Whether the start is in the log.
     is_recorded: bool,
 }
 
 impl Supervisor<'_> {
-    /// Continues a job that is in the log already.
+    /// Continues a job that is already in the log.
     fn resume_job(
         &mut self,
         job: &Job,
@@ -224,7 +225,7 @@ impl Supervisor<'_> {
             };
             return self.attempts(job, claim.step, Some(running), on_started);
         }
-        // It was to be tried again.
+        // The attempt was to be retried.
         self.control.acknowledge(claim);
         match self.pause(claim.step) {
             Some(signal) => {
@@ -235,7 +236,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Continues behind the last event of the job.
+    /// Continues after the last event of the job.
     fn resume_end(
         &mut self,
         stages: &JobEvents,
@@ -288,7 +289,7 @@ impl Supervisor<'_> {
                         error: Some(error.clone()),
                         ..JobEnded::default()
                     };
-                    // An earlier attempt did run: its end is what the caller gets.
+                    // An earlier attempt did run, so its end is reported to the caller.
                     let end = last_end.take().unwrap_or(JobEnd::NotStarted(error));
                     (end, event, true, self.snapshot(), None)
                 }
@@ -327,8 +328,7 @@ impl Supervisor<'_> {
         self.conclude_with(stages, end, event, &after, claim)
     }
 
-    /// Writes the end of the job, rolls it back if that was asked for, and closes the
-    /// run if that is due.
+    /// Writes the end of the job, rolls it back if requested, and closes the run if necessary.
     fn conclude_with(
         &mut self,
         stages: &JobEvents,
@@ -356,7 +356,7 @@ impl Supervisor<'_> {
                 close: close_if_open(close, view),
             })
         });
-        // Only now is it reaped: until here another supervisor could have asked for its end.
+        // Reap it only now: until here, another supervisor could have needed its exit status.
         if let Some(claim) = claim {
             self.control.acknowledge(claim);
         }
@@ -388,8 +388,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Waits for the attempt after this one, also one that another supervisor has seen fail;
-    /// returns the signal that calls it off.
+    /// Waits for the attempt after this one, even if another supervisor saw this one fail.
+    /// Returns the signal that cancels the next attempt.
     fn pause(&mut self, attempt: u32) -> Option<i32> {
         loop {
             if let Some(signal) = self.control.shutdown_requested() {
@@ -403,7 +403,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Runs the command once; also returns what the machine was like right after its end.
+    /// Runs the command once. Also returns the snapshots from right after its end.
     fn attempt(
         &mut self,
         job: &Job,
@@ -459,8 +459,8 @@ impl Supervisor<'_> {
         });
         recorder.started(pid, event);
         let ended = self.wait(child, Timeout::new(self.spec));
-        // What is taken after the end has to be later than the start in the log. The recorder
-        // may have a sync to wait for beside it.
+        // Snapshots after the end must be later than the start in the log. The recorder may have
+        // to wait for a sync at the same time.
         recorder.wait_until_written();
         let after = self.begin_snapshot();
         recorder.finish();
@@ -472,7 +472,7 @@ impl Supervisor<'_> {
     }
 }
 
-/// Returns the command as validation found it, under the name that it was given.
+/// Returns the command with the validated file, under its original name.
 pub(crate) fn command(spec: &JobSpec, program: &Path) -> Command {
     let mut command = Command::new(program);
     if let Some(name) = spec.argv.first() {

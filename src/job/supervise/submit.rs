@@ -1,4 +1,4 @@
-//! What precedes the start of a job, written in one batch and made durable by one sync.
+//! The events before the start of a job, written in one batch and made durable with one sync.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -26,20 +26,20 @@ use crate::log::{
 use crate::telemetry::Snapshots;
 use crate::volume::{Dir, IoContext, JobId, RunId, error_chain, layout};
 
-/// What precedes the start.
+/// The facts before the start.
 pub(crate) struct Submission<'a> {
     pub spec: &'a JobSpec,
     pub opening: RunOpened,
     pub before: Snapshots,
     pub validated: &'a Result<PathBuf, JobError>,
     pub control: &'a JobControl,
-    /// The lease, if a supervisor that died had it.
+    /// The lease, if a supervisor that died held it.
     pub lease: Option<OwnedFd>,
     /// A pipe for output on its way into the file, which outlives this process.
     pub relay: Option<SplicePipe>,
-    /// Where output goes once storing has stopped.
+    /// The target of output after storing has stopped.
     pub on_unstored: Option<OnUnstored>,
-    /// How the supervisor before this one died.
+    /// How the previous supervisor died.
     pub predecessor: Option<WaitStatus>,
 }
 
@@ -47,11 +47,11 @@ pub(crate) struct Submission<'a> {
 pub(crate) struct Submitted {
     pub stages: JobEvents,
     pub sink: OutputFile,
-    /// What the log said of it before, if a supervisor that died had submitted it.
+    /// The state in the log, if a supervisor that died had submitted the job.
     pub known: Option<JobState>,
 }
 
-/// A batch that submits a job, and what was claimed for it.
+/// A batch that submits a job, and the claims for it.
 struct Claimed {
     submitted: Submitted,
     /// The number of lines up to `job_submitted`.
@@ -61,9 +61,9 @@ struct Claimed {
 }
 
 impl Submission<'_> {
-    /// Submits the job under the locks of its run: the run is open and the id unused, the
-    /// output file is created and its lease taken, and all events that precede the start are
-    /// appended in one batch.
+    /// Submits the job under the locks of its run: the run is open and the id is unused, the
+    /// output file is created and its lease taken, and all events before the start are appended
+    /// in one batch.
     ///
     /// # Errors
     /// The job is not in the log, or not durably, and must not be started.
@@ -79,7 +79,7 @@ impl Submission<'_> {
                 .map(drop);
         }
         if appended.is_ok() && claimed.is_none() {
-            // Only the log says whether the id is unused.
+            // Only the log shows whether the id is unused.
             appended = log
                 .append_with_state(Durability::Power, timeout, |view, state| {
                     self.batch(log, view, JobsSoFar::Folded(state), &mut claimed)
@@ -91,8 +91,8 @@ impl Submission<'_> {
             Err(AppendError::Partial { written, .. }) => *written,
             Err(_) => 0,
         };
-        // The name of the lease too: without it, nothing would say after a power loss whether
-        // the supervisor is alive.
+        // Sync the name of the lease too. Without it, nothing would show after a power loss
+        // whether the supervisor is alive.
         match (appended.and_then(|()| sync_jobs(log)), claimed) {
             (Ok(()), Some(claimed)) => {
                 self.control.page.output.clear_in_hand();
@@ -115,15 +115,15 @@ impl Submission<'_> {
         }
     }
 
-    /// Returns whether the state of the run decides what the batch is: a supervisor that died
-    /// may have submitted the job, or the run may close with it.
+    /// Returns whether the batch depends on the state of the run: a supervisor that died may
+    /// have submitted the job, or the run may close with it.
     fn needs_state(&self) -> bool {
         let closes = self.validated.is_err() && close_policy(self.spec.after) != Close::No;
         closes || self.predecessor.is_some() || self.control.page.job().is_some()
     }
 
-    /// Ends a job that will not be started, as far as the log allows. `in_log` is how many
-    /// lines of its submission are in the log.
+    /// Ends a job that will not be started, if the log allows it. `in_log` is the number of
+    /// lines of its submission that are in the log.
     fn cancel(&self, log: &RunLog, claimed: &Claimed, in_log: usize, why: &AppendError) {
         let what = if self.spec.log_optional {
             "the job runs without a log"
@@ -152,7 +152,7 @@ impl Submission<'_> {
         drop(canceled);
     }
 
-    /// Makes the batch, and claims what the job needs. Without a claim the batch is empty.
+    /// Creates the batch, and claims what the job needs. Without a claim, the batch is empty.
     fn batch(
         &mut self,
         log: &RunLog,
@@ -196,7 +196,7 @@ impl Submission<'_> {
         let mut close = Close::No;
         match self.validated {
             Ok(program) if matches!(stage, None | Some(Stage::Submitted)) => {
-                // The name of a file counts from the working directory.
+                // The name of a file is relative to the working directory.
                 let program = spec.cwd.join(program.strip_prefix(".").unwrap_or(program));
                 let program = program.to_string_lossy().into_owned();
                 drafts.push(stages.validated(&JobValidated { program })?);
@@ -232,7 +232,7 @@ impl Submission<'_> {
         Ok(Batch { drafts, close })
     }
 
-    /// Returns the id and the lease of the job that a supervisor that died has claimed.
+    /// Returns the id and the lease of the job that a supervisor that died had claimed.
     fn resume(&mut self, jobs: &Dir) -> Result<Option<ClaimedId>, AppendError> {
         let Some(job) = self
             .control
@@ -244,13 +244,13 @@ impl Submission<'_> {
         };
         let lease = match self.lease.take() {
             Some(lease) => Some(Lease::inherit(lease.into())),
-            // It died before it had handed the lease over.
+            // It died before it had sent the lease.
             None => Lease::hold(jobs, &job)?,
         };
         Ok(lease.map(|lease| ClaimedId { job, lease }))
     }
 
-    /// Makes the sink of the job, and hands the lease to the front.
+    /// Creates the sink of the job, and sends the lease to the front.
     fn sink(
         &mut self,
         log: &RunLog,
@@ -261,7 +261,7 @@ impl Submission<'_> {
         let page = self.control.page;
         page.record_job(job.as_str());
         if let Some(link) = self.control.link() {
-            // A front that is gone needs no lease.
+            // A front that has exited needs no lease.
             link.send_lease(lease.file().as_fd()).ok();
         }
         let capture = self.spec.output.capture;
@@ -284,7 +284,7 @@ impl Submission<'_> {
         Ok(sink)
     }
 
-    /// What the log says of the supervisor that died.
+    /// Returns the record of the supervisor that died.
     fn replaced(&self, died: WaitStatus, sink: &OutputFile) -> SupervisorReplaced {
         let page = self.control.page;
         let [stdout, stderr, both] = sink.uncertain();
@@ -307,7 +307,7 @@ impl Submission<'_> {
 
     fn default_id(&self) -> JobId {
         if self.spec.after == AfterJob::CloseOwn {
-            // The run is all this job's: they share the name.
+            // The whole run belongs to this job, so they share the name.
             return JobId::from_name(&self.opening.name);
         }
         if let Some(of) = &self.spec.rerun_of {
@@ -319,7 +319,7 @@ impl Submission<'_> {
     }
 }
 
-/// Refuses a job that the run does not accept.
+/// Rejects a job that the run does not accept.
 fn check_open(view: LogView, so_far: JobsSoFar<'_>, run: &RunId) -> Result<(), AppendError> {
     let run = run.clone();
     if view.is_closed {
@@ -332,7 +332,7 @@ fn check_open(view: LogView, so_far: JobsSoFar<'_>, run: &RunId) -> Result<(), A
     Ok(())
 }
 
-/// Returns how far the index of the job's output goes.
+/// Returns the end of the index of the job's output.
 fn indexed_bytes(log: &RunLog, job: &JobId, page: &SupervisionPage) -> Result<u64, StorageError> {
     let mut end = 0;
     if page.claimed().is_none() {

@@ -1,5 +1,5 @@
-//! What supervises a job and writes its last events: shared by its attempts and its rollback,
-//! also one that is run later.
+//! The supervisor of a job, which writes its last events. Attempts and rollbacks share it, even
+//! rollbacks that run later.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -34,17 +34,17 @@ use crate::telemetry;
 use crate::telemetry::{Dependency, PendingSnapshots, Probe, Snapshots};
 use crate::volume::{JobId, error_chain};
 
-/// How long snapshots may take before a stage goes on without them.
+/// How long a stage waits for snapshots before it continues without them.
 pub(crate) const SNAPSHOT_TIMEOUT: Duration = Duration::from_millis(250);
-/// How long the lock is waited for before signals are looked at.
+/// How long to wait for the lock between two checks for signals.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// How often the last event of a job is tried again after an error.
+/// The maximum number of retries of the last event of a job after an error.
 const MAX_END_RETRIES: u32 = 3;
-/// How long the last event of an attempt waits for what is still to be passed on, so that it
-/// can say what was not delivered.
+/// How long the last event of an attempt waits for output that is being passed on, so that it
+/// can record how much was not delivered.
 const DELIVERY_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// What stays the same over all attempts.
+/// The state that all attempts share.
 pub(crate) struct Supervisor<'a> {
     pub spec: &'a JobSpec,
     pub log: Arc<RunLog>,
@@ -60,7 +60,7 @@ pub(crate) struct Supervisor<'a> {
     pub hook_output: Option<OwnedFd>,
 }
 
-/// What supervises, made before the job is submitted.
+/// The environment of a supervisor, created before the job is submitted.
 #[derive(Debug)]
 pub(crate) struct SupervisorEnv {
     pub control: JobControl,
@@ -68,7 +68,7 @@ pub(crate) struct SupervisorEnv {
 }
 
 impl SupervisorEnv {
-    /// Takes over from the front, and starts to watch the host.
+    /// Takes over from the front, and starts to sample the host.
     pub(crate) fn attach(
         attached: Attached,
         volume: &Path,
@@ -77,7 +77,7 @@ impl SupervisorEnv {
         Self::new(JobControl::attach(attached), volume, dependencies)
     }
 
-    /// Takes over the signals of this process, and starts to watch the host.
+    /// Takes over the signals of this process, and starts to sample the host.
     pub(crate) fn direct(volume: &Path) -> Result<Self, StartError> {
         Self::new(JobControl::direct(), volume, Vec::new())
     }
@@ -94,20 +94,20 @@ impl SupervisorEnv {
         Ok(Self { control, probe })
     }
 
-    /// Starts a snapshot of the host and its processes, taken beside other work.
+    /// Starts a snapshot of the host and its processes, in parallel with other work.
     pub(crate) fn begin_snapshot(&self) -> PendingSnapshots {
         begin_snapshot(&self.probe, &self.control)
     }
 }
 
-/// The job's tree is that of the process that the caller started.
+/// Starts a snapshot in which the job's tree starts at the process that the caller started.
 fn begin_snapshot(probe: &Probe, control: &JobControl) -> PendingSnapshots {
     probe.request(Some(control.front_pid()), SNAPSHOT_TIMEOUT)
 }
 
 impl<'a> Supervisor<'a> {
-    /// `env` are variables for the job, besides those that identify it. The jobs above it, if
-    /// any, are the value of [`JOBS_VARIABLE`].
+    /// Creates a supervisor. `env` are variables for the job, besides those that identify it.
+    /// The value of [`JOBS_VARIABLE`] contains the enclosing jobs, if any.
     pub(crate) fn new(
         spec: &'a JobSpec,
         log: Arc<RunLog>,
@@ -140,32 +140,32 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Returns the variables that the job has besides those of runlog itself.
+    /// Returns the job's variables besides those of runlog itself.
     pub(crate) fn job_env(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         let set = self.spec.env.iter();
         let set = set.map(|(k, v)| (OsStr::new(k), OsStr::new(v)));
         set.chain(self.env.iter().map(|(k, v)| (OsStr::new(k), v.as_os_str())))
     }
 
-    /// Gives it the pipes of a job whose supervisor died.
+    /// Sets the pipes of a job whose supervisor died.
     pub(crate) fn inherit_pipes(&mut self, pipes: [Option<OwnedFd>; 2]) {
         self.inherited_pipes = Some(pipes);
     }
 }
 
 impl Supervisor<'_> {
-    /// Returns the host and its processes as they are now.
+    /// Returns a snapshot of the host and its processes.
     pub(crate) fn snapshot(&self) -> Snapshots {
         self.begin_snapshot().wait()
     }
 
-    /// Starts a snapshot of the host and its processes, taken beside other work.
+    /// Starts a snapshot of the host and its processes, in parallel with other work.
     pub(crate) fn begin_snapshot(&self) -> PendingSnapshots {
         begin_snapshot(&self.probe, &self.control)
     }
 
-    /// Spawns a command whose output goes where the job's goes. The outer error is runlog's
-    /// own, the inner one that of the command.
+    /// Spawns a command whose output goes to the same places as the job's. The outer error is
+    /// runlog's own, and the inner one is that of the command.
     pub(crate) fn spawn(
         &mut self,
         mut command: Command,
@@ -215,11 +215,11 @@ impl Supervisor<'_> {
         Ok(Streams::Given { stdout, stderr })
     }
 
-    /// Returns the process of a step that a supervisor which died has started, and reads its
-    /// pipes from now on.
+    /// Returns the process of a step that a supervisor that died had started, and continues to
+    /// read its pipes.
     ///
     /// # Errors
-    /// The system has no further descriptor.
+    /// The system has no more descriptors.
     pub(crate) fn resume(&mut self, step: u32, pass_on: Passthrough) -> io::Result<Option<Child>> {
         let Some(child) = Child::started_before(self.control.page, step) else {
             return Ok(None);
@@ -265,16 +265,16 @@ impl Supervisor<'_> {
         let link = self.control.link();
         Arc::new(move |stream| {
             if let Some(link) = &link {
-                // A front that is gone holds no pipe.
+                // A front that has exited holds no pipe.
                 link.send_reader_gone(stream).ok();
             }
         })
     }
 
-    /// Waits for the end of the job, and stores what it has left in its pipes.
+    /// Waits for the end of the job, and stores the rest of its pipes.
     ///
     /// # Errors
-    /// The end of the job cannot be found out any more.
+    /// The end of the job can no longer be determined.
     pub(crate) fn wait(&mut self, child: Child, timeout: Timeout) -> io::Result<ExitedChild> {
         let ended = child.wait(&mut self.control, timeout, self.captures.last_mut());
         self.drain();
@@ -291,8 +291,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Waits until all output was passed on, unless a signal asks for the end. Returns how
-    /// many bytes could not be passed on.
+    /// Waits until all output is passed on, unless a signal asks for the end. Returns how many
+    /// bytes could not be passed on.
     pub(crate) fn drain_passthrough(&mut self) -> u64 {
         for capture in &self.captures {
             while self.control.wait(&[capture.ended()], None) == [Readiness::Idle] {
@@ -323,7 +323,7 @@ impl Supervisor<'_> {
         (end, event)
     }
 
-    /// Appends events that cannot be appended later, and retries as the error allows. Returns
+    /// Appends events that cannot be appended later, and retries if the error allows it. Returns
     /// the jobs that kept the run open; `None` if the events may not be in the log.
     pub(crate) fn append_terminal(
         &mut self,
@@ -357,7 +357,7 @@ impl Supervisor<'_> {
                     }
                     return Some(appended.unfinished);
                 }
-                // Between two looks at the lock, a signal can call the wait off.
+                // A signal can cancel the wait between two attempts to get the lock.
                 Err(AppendError::NotWritten(StorageError::LockTimeout { .. }))
                     if Instant::now() < deadline && self.control.shutdown_requested().is_none() => {
                 }
@@ -421,7 +421,7 @@ pub(crate) fn close_policy(after: AfterJob) -> Close {
     }
 }
 
-/// Another process may have closed the run meanwhile.
+/// Returns the close to use, because another process may have closed the run in the meantime.
 pub(crate) fn close_if_open(close: Close, view: LogView) -> Close {
     if view.is_closed { Close::No } else { close }
 }

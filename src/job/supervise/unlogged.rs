@@ -1,4 +1,4 @@
-//! Running a command without a log, in place of this process: nothing supervises it.
+//! Running a command without a log, in place of this process, so that nothing supervises it.
 
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt as _;
@@ -13,14 +13,14 @@ use crate::job::spec::job_spec::JobSpec;
 use crate::job::spec::validate::validate;
 use crate::log::format::payload::JobError;
 
-/// Replaces this process by the command of a job, which gets everything as this process has
-/// inherited it. Guards count free space where `volume` is. Returns why that failed.
+/// Replaces this process with the command of a job, which inherits everything that this process
+/// has inherited. Guards check the free space of `volume`. Returns why that failed.
 pub fn exec_unlogged(spec: &JobSpec, volume: &Path, path_variable: Option<&OsStr>) -> JobError {
     let program = match validate(spec, volume, path_variable) {
         Ok(program) => program,
         Err(e) => return e,
     };
-    // It would stay set.
+    // Otherwise it would remain set.
     set_child_subreaper(None).ok();
     let mut command = command(spec, &program);
     command.envs(spec.env.iter().map(|(k, v)| (k, v)));
