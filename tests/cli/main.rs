@@ -35,6 +35,7 @@ mod gc_full_var;
 mod gc_race;
 mod gc_safety;
 mod habits;
+mod interleavings;
 mod interop;
 mod lease;
 mod man;

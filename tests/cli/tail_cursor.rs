@@ -334,3 +334,25 @@ fn reused_run_id_does_not_hide_missing_events() {
     // The follower read nothing of the later run.
     assert_eq!(ranges, [(Some(8), Some(28)), (Some(0), Some(5))]);
 }
+
+#[test]
+fn pruned_run_of_reused_id_is_reported() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "n", "old"]);
+    env.ok(&["run", "--run", "n", "--close"]);
+    let tail = ["tail", "n", "--json", "--cursor-file", "c"];
+    assert_eq!(env.json_lines(&tail).len(), 3);
+    env.ok(&["gc", "--max-runs", "0"]);
+    env.ok(&["emit", "--open", "--run", "n", "dropped"]);
+    env.ok(&["rotate", "n", "--force", "--keep", "0"]);
+    let output = env.run(&tail);
+    assert_eq!(output.code, 5, "{}", output.stderr());
+    let first: Value = serde_json::from_str(output.stdout().lines().next().unwrap()).unwrap();
+    // All of the old run was read.
+    assert_eq!(
+        (&first["from_seq"], &first["to_seq"]),
+        (&0.into(), &1.into())
+    );
+    assert_eq!(first["reason"], "dropped");
+    assert_eq!(env.run(&tail).code, 0);
+}

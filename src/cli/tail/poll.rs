@@ -158,21 +158,23 @@ impl Tailer<'_> {
     ) -> Result<PollOutcome> {
         let filter = &self.filter;
         let news = followed.follower.poll(dir, &|line| filter.wants(line))?;
-        let Some(Update { gap, mut reader }) = news else {
+        let Some(Update { gaps, mut reader }) = news else {
             return Ok(PollOutcome::Nothing);
         };
         let mut read = PollOutcome::Nothing;
-        if let Some(gap) = gap {
+        if !gaps.is_empty() {
             let there = self.open(run)?;
             if there.is_none_or(|there| there.key() != dir.key()) {
-                // It is being removed: what is left of it tells nothing.
+                // It is being removed: the remaining files prove nothing.
                 followed.follower.stat_changed();
                 self.queue.insert(run.clone());
                 return Ok(PollOutcome::Nothing);
             }
-            if self.is_missing(run, followed, &gap)? {
-                self.met.damage = true;
-                self.shown.gap(run, &gap)?;
+            for gap in gaps {
+                if self.is_missing(run, followed, &gap)? {
+                    self.met.damage = true;
+                    self.shown.gap(run, &gap)?;
+                }
             }
             followed.state = followed.state.as_ref().map(|_| RunStatusTracker::default());
             read = PollOutcome::Something;

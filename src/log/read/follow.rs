@@ -1,6 +1,8 @@
 //! Following a run while it grows, across rotations and compressions. Nothing is left out or
 //! returned twice. No file is held open between two polls.
 
+use std::iter;
+
 use rustix::fs::Stat;
 use ulid::Ulid;
 
@@ -77,10 +79,25 @@ pub struct Follower {
 /// The new lines of a run.
 #[derive(Debug)]
 pub struct Update {
+<<<<<<< HEAD
     /// The gap before them.
     pub gap: Option<Gap>,
+=======
+    /// What is missing before them.
+    pub gaps: Vec<Gap>,
+>>>>>>> 776875a (log/read: a pruned run under a reused id is reported; tests: followers of the model, interleavings)
     /// The new lines.
     pub reader: Reader,
+}
+
+/// Returns the gap before the first segment of a log that is read from its start.
+fn dropped_before(segments: &[Segment]) -> Option<Gap> {
+    let first = segments.first().map_or(0, Segment::first_event);
+    first.checked_sub(1).map(|last| Gap {
+        from_seq: Some(0),
+        to_seq: Some(last),
+        why: GapReason::Dropped,
+    })
 }
 
 impl Follower {
@@ -124,7 +141,7 @@ impl Follower {
         let Some(position) = self.position else {
             self.first_id = known_first_id(dir)?;
             self.identified = true;
-            let mut gap = None;
+            let mut gaps = Vec::new();
             let reader = match std::mem::replace(&mut self.start, FirstLines::All) {
                 FirstLines::Last(n) => last_lines(dir, n, want)?,
                 FirstLines::SinceCheckpoint => {
@@ -133,16 +150,11 @@ impl Follower {
                 FirstLines::All => Reader::from_segments(open_segments(dir)?),
                 FirstLines::SinceFirstEvent => {
                     let segments = open_segments(dir)?;
-                    let first = segments.first().map_or(0, Segment::first_event);
-                    gap = first.checked_sub(1).map(|last| Gap {
-                        from_seq: Some(0),
-                        to_seq: Some(last),
-                        why: GapReason::Dropped,
-                    });
+                    gaps.extend(dropped_before(&segments));
                     Reader::from_segments(segments)
                 }
             };
-            return Ok(Some(Update { gap, reader }));
+            return Ok(Some(Update { gaps, reader }));
         };
         let active = open_active(dir)?;
         let active = active.filter(|active| position.matches_segment(active));
@@ -152,7 +164,8 @@ impl Follower {
         }
         if let Some(active) = active {
             let reader = Reader::continue_from(&position, vec![active]);
-            return Ok(Some(Update { gap: None, reader }));
+            let gaps = Vec::new();
+            return Ok(Some(Update { gaps, reader }));
         }
         let segments = open_segments(dir)?;
         if segments.is_empty() {
@@ -161,7 +174,8 @@ impl Follower {
             return Ok(None);
         }
         let (reader, gap) = Reader::resume(&position, segments);
-        Ok(Some(Update { gap, reader }))
+        let gaps = Vec::from_iter(gap);
+        Ok(Some(Update { gaps, reader }))
     }
 
     /// Compares the run in `dir` with the one that was read. Returns all lines if it is a
@@ -177,15 +191,16 @@ impl Follower {
             return Ok(None);
         }
         self.successor = Some(found);
-        let gap = Gap {
+        let changed = Gap {
             from_seq: position.sequence.map(|sequence| sequence.next()),
             to_seq: None,
             why: GapReason::Changed,
         };
-        let reader = Reader::from_segments(open_segments(dir)?);
+        let segments = open_segments(dir)?;
+        let gaps = iter::once(changed).chain(dropped_before(&segments));
         Ok(Some(Update {
-            gap: Some(gap),
-            reader,
+            gaps: gaps.collect(),
+            reader: Reader::from_segments(segments),
         }))
     }
 

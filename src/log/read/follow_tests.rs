@@ -22,7 +22,7 @@ fn poll(it: &TestLog, follower: &mut Follower) -> (Option<Gap>, Vec<u64>) {
         }
     }
     follower.mark_read(&news.reader);
-    (news.gap, seqs)
+    (news.gaps.pop(), seqs)
 }
 
 /// Returns the gap and the numbers after a cursor, which is converted to text and back.

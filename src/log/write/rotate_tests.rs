@@ -369,7 +369,7 @@ fn follow(it: &TestLog, is_done: impl Fn() -> bool) -> Vec<u64> {
         let last_round = is_done();
         let mut any = false;
         if let Some(mut news) = follower.poll(&dir, &|_| true).unwrap() {
-            assert_eq!(news.gap, None);
+            assert!(news.gaps.is_empty());
             while let Some(item) = news.reader.next_item().unwrap() {
                 any = true;
                 match item {
