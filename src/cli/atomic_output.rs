@@ -23,13 +23,13 @@ enum OutputTarget {
 }
 
 impl AtomicOutput {
-    /// Creates the temporary file; stdout is used if no file or `-` is named.
+    /// Creates the temporary file, or uses stdout if `path` is `-` or missing.
     pub(crate) fn create(path: Option<&Path>, global: &Global) -> Result<Self> {
         let path = path.filter(|path| *path != Path::new("-"));
         let to = match path {
             None => OutputTarget::Stdout(BufWriter::new(io::stdout().lock())),
             Some(path) => {
-                // Only runs are stored there, and their files are being read.
+                // Only runs are stored there, and an export reads their files.
                 let runs = global.volume().ok().and_then(|volume| volume.runs().ok()?);
                 if runs.is_some_and(|runs| lies_in(path, &runs)) {
                     return Err(belongs_to(path, "the runs of the volume"));
@@ -75,7 +75,7 @@ impl AtomicOutput {
     }
 }
 
-/// Whether a file is, or would be, below a directory.
+/// Returns whether a file is, or would be, below a directory.
 fn lies_in(file: &Path, dir: &Dir) -> bool {
     let Ok(Some(file)) = resolve_links(file) else {
         return false;
@@ -87,7 +87,7 @@ fn lies_in(file: &Path, dir: &Dir) -> bool {
     parent.ancestors().any(is_it)
 }
 
-/// Returns the error for an export that would replace a file of runlog's.
+/// Returns the error for an export that would replace one of runlog's files.
 pub(crate) fn belongs_to(path: &Path, what: &str) -> anyhow::Error {
     let message = format!(
         "{} belongs to {what}",

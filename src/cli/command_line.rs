@@ -1,4 +1,4 @@
-//! Reading the command line: aliases, and hints where clap's error does not say enough.
+//! Parses the command line: aliases, and hints where clap's error does not say enough.
 
 use std::ffi::OsString;
 
@@ -10,7 +10,7 @@ use super::{Cli, other_tools, run_defaults};
 use crate::job::RunStatus;
 use crate::volume::RunDefault;
 
-/// The maximum number of changed characters of a typing error, by the length of the word.
+/// The maximum number of mistyped characters, by the length of the word.
 fn max_typos(word: &str) -> usize {
     match word.trim_start_matches('-').len() {
         0..=2 => 0,
@@ -22,7 +22,7 @@ fn max_typos(word: &str) -> usize {
 /// The names of values that are numbers.
 const NUMBERS: [&str; 5] = ["N", "DURATION", "SIZE", "FACTOR", "X|max"];
 
-/// Why the command line cannot be used.
+/// The reason that the command line cannot be used.
 #[derive(Debug)]
 pub(crate) struct UsageFailure {
     /// The error without clap's tips on quoting, which are never right here.
@@ -30,7 +30,7 @@ pub(crate) struct UsageFailure {
     pub hint: Option<String>,
 }
 
-/// Why no command is run.
+/// The reason that no command runs.
 #[derive(Debug)]
 pub(crate) enum ParseError {
     /// The command line cannot be used, or asks for help.
@@ -76,7 +76,7 @@ pub(crate) fn parse_with(recorded: Vec<OsString>) -> Result<Cli, ParseError> {
 
 /// Returns the defaults of the user, then those of the volume, and the words they stand for.
 fn default_words(cli: &Cli) -> anyhow::Result<(Vec<RunDefault>, Vec<OsString>)> {
-    // A missing volume is created later, and trouble with it is reported then.
+    // A missing volume is created later, and problems with it are reported then.
     let volume = cli.global.volume().ok();
     let defaults = run_defaults::all_defaults(volume.as_ref())?;
     if defaults.is_empty() {
@@ -91,8 +91,8 @@ fn command() -> clap::Command {
     run_defaults::make_overridable(Cli::command()).mut_subcommands(accept_negative_numbers)
 }
 
-/// Lets the parsers of numbers see negative ones, so that it is they that refuse them and not clap,
-/// to which `-1` is an unknown option.
+/// Lets the parsers of numbers see negative ones, so that they can explain the error; clap alone
+/// would call `-1` an unknown option.
 fn accept_negative_numbers(command: clap::Command) -> clap::Command {
     command.mut_args(|arg| {
         let names = arg.get_value_names().unwrap_or_default();
@@ -119,8 +119,8 @@ fn parse_from(args: &[OsString]) -> Result<Cli, Box<UsageFailure>> {
     })
 }
 
-/// Removes clap's suggestions where there is a hint, and those of which what was typed is no typing
-/// error. The usage that clap shows contains the suggestion.
+/// Removes clap's suggestions if there is a hint, and those that are too far from what was
+/// typed. The usage that clap shows contains the suggestion.
 fn remove_suggestions(error: &mut clap::Error, has_hint: bool) {
     for (suggested, invalid) in [
         (ContextKind::SuggestedArg, ContextKind::InvalidArg),
@@ -143,7 +143,7 @@ fn remove_suggestions(error: &mut clap::Error, has_hint: bool) {
     }
 }
 
-/// Returns what clap suggests that is close to what was typed.
+/// Returns those of clap's suggestions that are close to what was typed.
 fn close_suggestions(
     error: &clap::Error,
     suggested: ContextKind,
@@ -152,11 +152,11 @@ fn close_suggestions(
     let Some(ContextValue::String(typed)) = error.get(invalid) else {
         return Vec::new();
     };
-    // An option may be typed with its value.
+    // An option may include its value.
     let typed = typed.split(['=', ' ']).next().unwrap_or_default();
     let is_close = |word: &&String| {
         let is_start = typed.trim_start_matches('-').len() >= 4 && word.starts_with(typed);
-        // It is hidden.
+        // This command is hidden.
         *word != "complete-runs"
             && (is_start || strsim::osa_distance(typed, word) <= max_typos(typed))
     };
@@ -179,8 +179,8 @@ fn expand_alias(mut args: Vec<OsString>) -> Vec<OsString> {
     args
 }
 
-/// Replaces `-C N` of `tail --grep` with `--context N`, as in grep. Everywhere else, and before a
-/// word that is not a number, `-C` names the volume.
+/// Replaces `-C N` of `tail --grep` with `--context N`, as in grep. Everywhere else, and before
+/// a word that is not a number, `-C` names the volume.
 fn expand_context(mut args: Vec<OsString>) -> Vec<OsString> {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let Some(at) = command_index(&args).filter(|at| args.get(*at).is_some_and(|a| a == "tail"))
@@ -280,7 +280,7 @@ fn hint(error: &clap::Error, args: &[OsString]) -> Option<String> {
     }
 }
 
-/// Returns what to type instead of an option of another tool.
+/// Returns what to type instead of another tool's option.
 fn option_hint(command: &str, word: &str) -> Option<&'static str> {
     let is_number = word
         .strip_prefix('-')
@@ -311,7 +311,8 @@ fn find<'a>(table: &[(&[&str], &'a str)], word: &str) -> Option<&'a str> {
     found.map(|(_, hint)| *hint)
 }
 
-/// Whether JSON is asked for as in other tools: `-o json`, `--output json`, `--format=json`.
+/// Returns whether JSON is requested as in other tools: `-o json`, `--output json`,
+/// `--format=json`.
 fn asks_for_json(args: &[OsString]) -> bool {
     let words: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
     let is_option = |word: &str| matches!(word, "-o" | "--output" | "--format" | "--out");

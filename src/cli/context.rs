@@ -68,7 +68,7 @@ impl Global {
             return Ok(Volume::open(&root)?);
         }
         Ok(match (Volume::discover(&current_dir()?), job_volume()) {
-            // A job may run anywhere, but a volume around it takes precedence.
+            // A job may run anywhere, but a volume around its directory takes precedence.
             (Err(VolumeError::NotFound { .. }), Some(root)) => Volume::open(&root)?,
             (found, _) => found?,
         })

@@ -26,7 +26,7 @@ use crate::volume::{SEVERAL_LINKS, VolumeError};
 pub(crate) fn usage(failure: &UsageFailure) -> ExitCode {
     let UsageFailure { error, hint } = failure;
     if error.use_stderr() {
-        // It repeats what was typed, so control characters are escaped.
+        // The message repeats what the user typed, so control characters are escaped.
         print_stderr(error.render().to_string().trim_end());
         if let Some(hint) = hint {
             print_stderr(format_args!("hint: {hint}"));
@@ -51,7 +51,7 @@ pub(crate) fn exit_code(result: Result<Code, Error>) -> ExitCode {
     }
 }
 
-/// Whether stdout was closed by its reader (`| head`), which is not an error.
+/// Returns whether the reader closed stdout (`| head`), which is not an error.
 pub(crate) fn is_broken_pipe(e: &Error) -> bool {
     e.downcast_ref::<io::Error>()
         .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
@@ -78,9 +78,9 @@ fn message(error: &str, hint: Option<&str>) -> String {
     }
 }
 
-/// Returns the exit code and message for a job that was submitted and did not start.
+/// Returns the exit code and message for a job that was submitted but did not start.
 ///
-/// `not_found` is a hint that fits better where the command was not found.
+/// `not_found` is a hint that fits better if the command was not found.
 pub(crate) fn not_started(error: &JobError, not_found: Option<&str>) -> (Code, String) {
     let (code, hint) = match error.kind {
         ErrorKind::NotFound if error.message.contains(MISSING_INTERPRETER) => (
@@ -253,7 +253,7 @@ fn classify_rerun(e: &RerunError) -> (Code, Option<&'static str>) {
 fn classify_select(e: &SelectError) -> (Code, Option<&'static str>) {
     match e {
         SelectError::Storage(e) => classify_storage(e),
-        // `tail --output json` asks another tool for JSON.
+        // A user of another tool types `tail --output json` to get JSON.
         SelectError::NoSuchRun { run } if run == "json" => {
             (Code::NotFound, Some("print JSON Lines with --json"))
         }
@@ -362,7 +362,8 @@ fn classify_storage(e: &StorageError) -> (Code, Option<&'static str>) {
     }
 }
 
-/// Whether an error says that the run was removed, which is fine for one of all runs.
+/// Returns whether the run was removed, which is not an error for a command that handles all
+/// runs.
 pub(crate) fn is_run_removed(e: &Error) -> bool {
     if let Some(e) = e.downcast_ref::<UndoError>() {
         return match e {

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 /// The exit code of a command.
 ///
-/// `run` passes on the code of its job instead, and uses the codes of `timeout(1)` and of
-/// shells if the job has none.
+/// `run` passes on the code of its job instead, and uses the codes of `timeout(1)` and of shells
+/// if the job has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     /// Success, including an empty result.

@@ -98,7 +98,7 @@ impl PagedOutput {
     fn leave_pager(&mut self) {
         if let Some(mut pager) = self.pager.take() {
             drop(pager.input.take());
-            // It ends when the user says so, whatever its exit code.
+            // The user decides when it ends, so its exit code does not matter.
             drop(pager.child.wait());
         }
     }

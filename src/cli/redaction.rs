@@ -30,10 +30,10 @@ pub(crate) fn secret_env(changed: &[(String, String)]) -> SecretEnv {
     }
 }
 
-/// Returns whether the values of secret variables are masked without `--redact`: unless the
+/// Returns whether to mask the values of secret variables without `--redact`: yes, unless the
 /// enclosing job or the settings of the volume say otherwise.
 ///
-/// Settings that cannot be read are reported elsewhere, and do not switch masking off.
+/// Settings that cannot be read are reported elsewhere, and do not turn masking off.
 pub(crate) fn redacts_by_default(volume: Option<&Volume>) -> bool {
     let switched_off = std::env::var_os(DEFAULT_REDACT).is_some_and(|value| value == "off");
     let settings = volume.and_then(|volume| volume.settings().ok());
@@ -41,8 +41,8 @@ pub(crate) fn redacts_by_default(volume: Option<&Volume>) -> bool {
     !switched_off && set.unwrap_or(true)
 }
 
-/// Returns the redaction of a note: for the patterns of `run --redact`, from the environment of a job, and
-/// for secret variables.
+/// Returns the redaction of a note: the patterns that `run --redact` passes to the job, and
+/// secret variables.
 pub(crate) fn note_redaction(volume: Option<&Volume>) -> Result<Redaction> {
     let specs = std::env::var_os(REDACT).unwrap_or_default();
     let specs: Vec<String> = specs.to_string_lossy().lines().map(str::to_owned).collect();

@@ -1,8 +1,8 @@
 //! Defaults for the flags of `run`, from the settings of the volume and of the user.
 //!
-//! They become words of the command line in front of those that were typed, and a later
-//! word overrides an earlier one. So every flag of `run` can have a default, and is checked
-//! like a typed one.
+//! They become words of the command line before the ones that the user typed, and a later word
+//! overrides an earlier one. So every flag of `run` can have a default, and is checked like a
+//! typed one.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -217,7 +217,7 @@ fn check(cli: &Command, words: &[OsString]) -> Result<(), String> {
         return Ok(());
     };
     match error.kind() {
-        // Some flags need another one, which may be typed.
+        // Some flags require another one, which the user may type.
         ErrorKind::MissingRequiredArgument => Ok(()),
         ErrorKind::ValueValidation => Err(std::error::Error::source(&error)
             .map_or_else(|| error.kind().to_string(), ToString::to_string)),

@@ -30,8 +30,8 @@ pub(crate) fn value<T>(
 /// The variable that passes `run --rotate-size` to the writers inside a job.
 pub(crate) const ROTATE_SIZE: &str = "RUNLOG_ROTATE_SIZE";
 
-/// Returns how writers of this volume rotate: at `size`, else as the enclosing job asks, else
-/// as the settings say.
+/// Returns how writers of this volume rotate: at `size`, otherwise as the enclosing job asks,
+/// otherwise as the settings say.
 ///
 /// Settings that cannot be read cause a warning and do not stop a writer.
 pub(crate) fn rotation(volume: &Volume, size: Option<u64>) -> Option<RotationPolicy> {

@@ -1,4 +1,4 @@
-//! How text for people looks: what the environment says about colors and symbols.
+//! How to style text for people: what the environment says about colors and symbols.
 //!
 //! `NO_COLOR` (no-color.org) wins over `CLICOLOR_FORCE` and `FORCE_COLOR`, and these over
 //! `CLICOLOR=0` (bixense.com/clicolors) and a terminal that has no colors.
@@ -13,7 +13,7 @@ fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// Reports whether text for people on this stream has colors.
+/// Returns whether text for people on this stream has colors.
 pub(crate) fn wants_color(stream: &impl IsTerminal) -> bool {
     let is_forced = |name| variable(name).is_some_and(|value| value != "0" && value != "false");
     if variable("NO_COLOR").is_some() {
@@ -26,7 +26,7 @@ pub(crate) fn wants_color(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && !is_disabled && !is_dumb_terminal()
 }
 
-/// Reports whether the terminal has no control sequences.
+/// Returns whether the terminal supports no control sequences.
 pub(crate) fn is_dumb_terminal() -> bool {
     variable("TERM").is_some_and(|term| term == "dumb")
 }

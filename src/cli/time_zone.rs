@@ -1,4 +1,4 @@
-//! The system's time zone, found without listing all time zones.
+//! Finds the system's time zone without listing all time zones.
 
 use std::sync::LazyLock;
 use std::{env, fs};
@@ -10,16 +10,15 @@ const LOCAL: &str = "/etc/localtime";
 
 static ZONE: LazyLock<TimeZone> = LazyLock::new(find);
 
-/// Returns the time zone in which times are shown, and in which times without an offset are
-/// read.
+/// Returns the time zone for showing times and for reading times without an offset.
 pub(crate) fn system() -> TimeZone {
     ZONE.clone()
 }
 
 /// Finds the time zone.
 ///
-/// jiff would look for the name of the zone by listing all zones, which takes longer than
-/// everything else that `tail` does. The name is not needed.
+/// jiff would find the name of the zone by listing all zones, which takes longer than everything
+/// else that `tail` does. The name is not needed.
 fn find() -> TimeZone {
     if env::var_os("TZ").is_some() {
         return TimeZone::system();

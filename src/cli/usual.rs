@@ -1,13 +1,13 @@
-//! Whether a run took as long as usual.
+//! Compares the duration of a run with the usual one.
 
 use crate::job::{inspect_run, usual_duration};
 use crate::log::JobScope;
 use crate::render::{RunRecord, unusual_text};
 use crate::volume::{RunId, Volume};
 
-/// Adds how long such runs usually take to the record of a run, if that is known.
+/// Adds the usual duration of such runs to the record of a run, if it is known.
 pub(crate) fn add_usual(record: &mut RunRecord, volume: &Volume) {
-    // Trouble with other runs does not concern this one.
+    // Problems with other runs do not concern this one.
     let usual = usual_duration(volume, &record.run_id, &record.name);
     record.set_usual(usual.ok().flatten());
 }

@@ -13,14 +13,14 @@ enum RunArgument {
     Any,
     /// A run that accepts more jobs and notes.
     Writable,
-    /// The name of runs.
+    /// The name that runs share.
     Name,
-    /// A job of some run.
+    /// A job in any run.
     Job,
 }
 
 impl RunArgument {
-    /// Returns the option of `complete-runs` that lists such values.
+    /// Returns the option that makes `complete-runs` list such values.
     fn option(self) -> &'static str {
         match self {
             Self::Any => "",
@@ -105,10 +105,10 @@ pub(crate) fn in_zsh(script: &str) -> String {
     let line = |line: &str| {
         let is_positional = line.starts_with("'::run -- ") || line.starts_with("'*::runs -- ");
         if line.starts_with("'*::command -- ") {
-            // The words of the command are completed as without runlog.
+            // The words of the command complete as they would without runlog.
             line.replace(":_default", ":_normal")
         } else if is_positional || line.contains(":RUN:_default") {
-            // With `*::` zsh takes all that follows for arguments, and offers no options.
+            // With `*::`, zsh treats everything that follows as arguments and offers no options.
             let line = line.replace("'*::runs", "'*:runs");
             line.replace(":_default", ":_runlog_runs")
         } else if line.contains("--run=[") {
@@ -128,7 +128,7 @@ pub(crate) fn in_zsh(script: &str) -> String {
     format!("{head}\n\n{}{rest}\n", include_str!("runs.zsh"))
 }
 
-/// Adds lines for fish of the kind that clap's script has.
+/// Adds lines for fish in the style of clap's script.
 pub(crate) fn in_fish(script: &str, cli: &Command) -> String {
     let complete = |command: &str, rest: &str| {
         format!("complete -c runlog -n \"__fish_runlog_using_subcommand {command}\" {rest}\n")

@@ -1,14 +1,14 @@
-//! The lines of stdin, read in chunks.
+//! Reads the lines of stdin in chunks.
 
 use std::io;
 use std::io::Read;
 
 use crate::log::MAX_LINE_BYTES;
 
-/// How many bytes are read at a time: all lines of a chunk are stored together.
+/// The number of bytes to read at a time. All lines of a chunk are stored together.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// Splits stdin into lines as they arrive; a line that is too long is not kept in memory.
+/// Splits stdin into lines as they arrive, without keeping a line that is too long in memory.
 #[derive(Default)]
 pub(super) struct InputLines {
     held: Vec<u8>,

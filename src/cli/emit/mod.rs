@@ -109,7 +109,8 @@ impl Emitter {
         Ok(())
     }
 
-    /// Appends notes to a run that may have no event yet; then the first event opens it.
+    /// Appends notes to a run that may have no event yet; in that case, the first event opens
+    /// it.
     fn store_opening(&self, notes: &[Draft]) -> Result<Appended, AppendError> {
         let budget = EventType::Note.lock_budget();
         self.log.append_with(self.durability, budget, |view| {

@@ -26,7 +26,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     let limits = args.limits(&volume)?;
     let filter = args.filter(global)?;
     let mut output = GcOutput::new(args.report_style(), args.execution());
-    // Locked before the runs are read, so that a second gc fails at once.
+    // Lock before reading the runs, so that a second gc fails at once.
     let mut gc = match output.execution {
         Execution::DryRun => None,
         Execution::Apply => Some(GcLock::acquire(&volume)?),
@@ -65,7 +65,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     output.end()
 }
 
-/// Subtracts a duration from `now`, down to the earliest time there is.
+/// Subtracts a duration from `now`, stopping at the earliest time that exists.
 fn before(now: Timestamp, time: Duration) -> Timestamp {
     let time = SignedDuration::try_from(time).ok();
     time.and_then(|time| now.checked_sub(time).ok())

@@ -1,4 +1,4 @@
-//! The output of `runlog gc`, and the exit code that follows from it.
+//! The output of `runlog gc`, and its exit code.
 
 use std::io;
 use std::io::Write as _;
@@ -28,7 +28,7 @@ pub(crate) struct GcOutput {
     pub execution: Execution,
     total: GcTotal,
     code: Code,
-    /// The first error of stdout. After it, gc continues without printing.
+    /// The first error on stdout. After it, gc continues without printing.
     written: io::Result<()>,
 }
 
@@ -75,14 +75,14 @@ impl GcOutput {
         self.line(&report);
     }
 
-    /// Reports a run that is, or would be, removed.
+    /// Reports a run that gc removes, or would remove.
     pub(crate) fn remove(&mut self, facts: &RunInfo, why: &RemoveReason) {
         let mut report = self.report(facts, GcAction::Remove, why.to_string());
         report.policy = Some(why.policy());
         self.line(&report);
     }
 
-    /// Reports the outcome for a run that was to be removed.
+    /// Reports the outcome for a run that gc intended to remove.
     pub(crate) fn decision(&mut self, facts: &RunInfo, why: &RemoveReason, decision: GcDecision) {
         let (action, text) = match decision {
             GcDecision::Removed => return self.remove(facts, why),
@@ -107,7 +107,7 @@ impl GcOutput {
         self.line(&report);
     }
 
-    /// Reports a run that is kept, if it was named.
+    /// Reports a run that is kept, if the user named it.
     pub(crate) fn keep(&mut self, facts: &RunInfo, keep: KeepReason) {
         if !facts.named {
             return;
@@ -143,7 +143,7 @@ impl GcOutput {
         }
     }
 
-    /// Reports how many records of removed runs were removed, or would be.
+    /// Reports how many records of removed runs gc removed, or would remove.
     pub(crate) fn trimmed(&self, lines: Result<u64, GcError>) {
         let removed = match self.execution {
             Execution::DryRun => "would be removed",
@@ -153,7 +153,7 @@ impl GcOutput {
             Ok(0) => {}
             Ok(1) => print_stderr(format_args!("1 record of a removed run {removed}")),
             Ok(n) => print_stderr(format_args!("{n} records of removed runs {removed}")),
-            // The next gc tries again, perhaps with more room.
+            // The next gc tries again, perhaps with more space.
             Err(e) => print_stderr(format_args!(
                 "warning: the records of removed runs are not trimmed: {}",
                 error_chain(&e)

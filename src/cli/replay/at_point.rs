@@ -28,7 +28,7 @@ impl AtPoint {
         })
     }
 
-    /// Whether a line comes after this point.
+    /// Returns whether a line comes after this point.
     pub(super) fn is_before(self, item: &Item<'_>) -> bool {
         let ts = match (self, item) {
             (Self::Seq(point), Item::Event(env, _)) => return env.seq > point,

@@ -1,4 +1,4 @@
-//! `--output`: writes the output of the jobs, and nothing else.
+//! `--output`: writes only the output of the jobs.
 
 use std::io;
 use std::io::Write as _;

@@ -21,7 +21,7 @@ impl Speed {
         }
         let number = text.strip_suffix('x').unwrap_or(text);
         let times = number.parse().ok();
-        // A lower speed would make the shortest run take forever.
+        // A lower speed would make even the shortest run take forever.
         times
             .filter(|times| (0.001..=1e9).contains(times))
             .map(Self::Times)
@@ -44,8 +44,8 @@ impl Pace {
         Self { speed, start: None }
     }
 
-    /// Returns how long to wait before an item of time `ts` is shown; an item earlier than
-    /// the first is due at once.
+    /// Returns how long to wait before showing an item of time `ts`; an item earlier than the
+    /// first is due at once.
     pub(crate) fn until(&mut self, ts: Option<Timestamp>) -> Option<Duration> {
         let (Speed::Times(times), Some(ts)) = (self.speed, ts) else {
             return None;

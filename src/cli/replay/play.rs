@@ -30,7 +30,7 @@ pub(crate) fn execute(
     let mut timeline = Timeline::new(global.stderr_style());
     let mut pace = Pace::new(speed);
     let mut code = Code::Ok;
-    // Whether the output ends in the middle of a line.
+    // Whether the output stopped in the middle of a line.
     let mut in_line = false;
     print_stderr(run);
     let state = play(dir, None, |ts, played| -> Result<()> {
@@ -85,7 +85,7 @@ pub(crate) fn execute(
     Ok(code)
 }
 
-/// Prints a line of the timeline, which is escaped already and may contain color.
+/// Prints a line of the timeline, which is already escaped and may contain color.
 fn print_timeline(line: &str) {
     // A closed stderr cannot be reported anywhere.
     drop(writeln!(io::stderr(), "{line}"));

@@ -56,7 +56,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     }))
 }
 
-/// Recovers a run or, with `--dry-run`, returns what would be done.
+/// Recovers a run or, with `--dry-run`, returns what recovery would do.
 fn recover_or_plan(
     args: &Args,
     volume: &Volume,
@@ -116,7 +116,7 @@ fn in_doubt(args: &Args) -> InDoubt {
     }
 }
 
-/// Whether the log that was acted on has damage.
+/// Whether the log that the command acts on has damage.
 #[derive(Clone, Copy)]
 enum LogDamage {
     Found,
@@ -124,7 +124,7 @@ enum LogDamage {
 }
 
 impl LogDamage {
-    /// Returns the exit code of an action on the log that ends with `code`.
+    /// Returns the exit code of an action on the log that itself ends with `code`.
     fn or(self, code: Code) -> Code {
         match (self, code) {
             (Self::Found, Code::Ok) => Code::Damage,
@@ -133,7 +133,7 @@ impl LogDamage {
     }
 }
 
-/// Reports the damage in a log that is about to be acted on.
+/// Reports the damage in a log before acting on it.
 fn report_damage(dir: &Dir) -> Result<LogDamage> {
     let damage = inspect_run(dir, JobScope::Summarized)?.summary.damage;
     warn_damage(&damage);
@@ -197,13 +197,13 @@ fn recover_one(
         .transpose()
         .map_err(anyhow::Error::from);
     match recovered {
-        // The run was removed in the meantime.
+        // The run has been removed in the meantime.
         Err(e) if is_run_removed(&e) => Ok(None),
         recovered => recovered,
     }
 }
 
-/// Prints the removals that a gc was interrupted in.
+/// Prints the removals that an interrupted gc left unfinished.
 fn print_trash(volume: &Volume) -> Result<Code> {
     let mut out = io::stdout().lock();
     for entry in trash_entries(volume)? {
@@ -213,7 +213,7 @@ fn print_trash(volume: &Volume) -> Result<Code> {
     Ok(Code::Ok)
 }
 
-/// Finishes the removals that a gc was interrupted in.
+/// Finishes the removals that an interrupted gc left unfinished.
 fn finish_gc(volume: &Volume) -> Code {
     let finished = trash_entries(volume)
         .map_err(GcError::from)
@@ -257,7 +257,7 @@ fn report(args: &Args, global: &Global, run: &RunId, recovery: &RecoveryOutcome)
     written.context("cannot write to stdout")
 }
 
-/// Prints what recovering a run would do.
+/// Prints what recovery would do to a run.
 fn print_recovery_plan(args: &Args, run: &RunId, plan: &RecoveryOutcome) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if plan.action == RecoveryAction::Repaired {
@@ -306,7 +306,7 @@ pub(crate) fn roll_back(args: &Args, global: &Global) -> Result<Code> {
     }))
 }
 
-/// Prints the rollbacks that would run, in their order.
+/// Prints the rollbacks that would run, in order.
 fn print_plan(run: &RunId, dir: &Dir) -> Result<Code> {
     let mut out = io::stdout().lock();
     for step in plan_undo(run, dir)? {

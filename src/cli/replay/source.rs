@@ -54,7 +54,7 @@ impl ReplaySource {
         }
     }
 
-    /// Whether a file belongs to the log of runtimo that is being read.
+    /// Returns whether a file belongs to the runtimo log that is being read.
     pub(crate) fn contains(&self, file: &Path) -> bool {
         let (Self::Wal(_, wal), Ok(Some(file))) = (self, resolve_links(file)) else {
             return false;

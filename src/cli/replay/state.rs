@@ -1,10 +1,10 @@
 //! `--state`: shows the state of a run, now or at a point of its log.
 //!
 //! An integer is the sequence number of an event. Unix seconds are not accepted, because they
-//! would be numbers too. The state at a time ends before the first event that is later, so
-//! that a clock that stepped back does not make a state that the run never had. A job without
-//! an end at the point counts as running, since whether its supervisor was alive then was not
-//! recorded.
+//! would be indistinguishable from one. The state at a time ends before the first event that is
+//! later, so that a clock that stepped back does not produce a state that the run never had. A
+//! job that has no end at the point counts as running, because the log does not say whether its
+//! supervisor was alive then.
 
 use std::io;
 use std::io::Write as _;
@@ -100,7 +100,7 @@ impl StateAt {
                 }
                 self.last_seq = Some(env.seq);
                 self.at.seq = Some(env.seq);
-                // Parsing the time of every event would be a fifth of the work.
+                // Parsing the time of every event would take a fifth of the total time.
                 if point.is_some() {
                     self.at.ts = env.timestamp();
                 }

@@ -43,11 +43,11 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Re
     Ok(code)
 }
 
-/// Returns the status of a run whose log was read in full.
+/// Returns the status of a run after its log was read in full.
 pub(crate) fn inspect_now(dir: &Dir, state: &RunState) -> Result<RunVerdict> {
     let inspected = run_verdict(dir, state);
     if inspected.state == RunStatus::Lost {
-        // The end may have been written just before the lease was probed.
+        // The end may have been written just before the lease was checked.
         return Ok(inspect_run(dir, JobScope::All)?.verdict);
     }
     Ok(inspected)

@@ -11,14 +11,14 @@ use crate::job::END_OF_REPORT;
 use crate::sync::lock;
 use crate::volume::RunId;
 
-/// The write end of the channel; `None` once the final report was sent.
+/// The write end of the channel; `None` after the final report was sent.
 pub(crate) type Channel = Arc<Mutex<Option<File>>>;
 
 /// Sends the final report to the caller of `--detach`: `ok`, or a code and a message.
 pub(crate) fn report(channel: &Channel, text: &str) {
     let channel = lock(channel).take();
     if let Some(mut channel) = channel {
-        // The caller may have exited; then nobody needs the report.
+        // If the caller has exited, the report is not needed.
         let report = [text.as_bytes(), &[END_OF_REPORT]].concat();
         drop(channel.write_all(&report));
     }

@@ -1,4 +1,4 @@
-//! What the hooks of `runlog run` learn about the job and its run.
+//! What the hooks of `runlog run` receive about the job and its run.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::job::{HookInput, JobEnd, MakeHookInput, inspect_run};
 use crate::log::{JobScope, RunLog, RunStatus};
 use crate::render::{RunRecord, json_line};
 
-/// Returns what makes the input, from the log as it is once the job has ended.
+/// Returns a function that makes the input from the log after the job has ended.
 pub(crate) fn hook_input(log: Arc<RunLog>) -> MakeHookInput {
     Box::new(move |end| {
         let mut input = HookInput {
@@ -33,7 +33,7 @@ fn add_status(input: &mut HookInput, log: &RunLog) -> anyhow::Result<()> {
     Ok(json_line(&mut input.status, &record)?)
 }
 
-/// Returns the exit code of a job that ended so, as a shell shows it.
+/// Returns the exit code of a job as a shell shows it.
 fn exit_code(end: &JobEnd) -> u8 {
     match end {
         JobEnd::Exited(code) => *code as u8,

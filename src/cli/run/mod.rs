@@ -88,7 +88,7 @@ fn execute_job(args: &Args, global: &Global, channel: &mut Option<Channel>) -> E
     let lock = match volume.as_ref().map(|volume| take_lock(args, &spec, volume)) {
         Ok(Err(e)) => return report_not_started(&e).into(),
         Ok(Ok(LockOutcome::Skipped)) => return Code::Ok.into(),
-        // Without a volume, no lock was asked for.
+        // Without a volume, there is no lock to hold.
         Ok(Ok(LockOutcome::NoLock)) | Err(_) => None,
         Ok(Ok(LockOutcome::Held(lock, held))) => {
             spec.lock = Some(held);
@@ -129,7 +129,7 @@ fn watch_over(request: &Request<'_>) -> Ended {
     let options = FrontOptions {
         detached: spec.detached,
         keep_if_killed: request.args.if_killed == IfKilled::Keep,
-        // A front without a supervisor cannot mask anything.
+        // A front process without a supervisor cannot mask anything.
         pass_on: spec.output.pass_on && !spec.output.redact_passed_on,
         capture: spec.reads_output(),
     };
@@ -162,7 +162,7 @@ fn watch_over(request: &Request<'_>) -> Ended {
 }
 
 impl Request<'_> {
-    /// Reports why no supervisor starts the job, which then runs without a log if it may.
+    /// Reports why no supervisor starts the job, and runs it without a log if that is allowed.
     fn give_up(&self, code: Code, text: &str) -> Ended {
         if unlogged::is_allowed(self.args, code) {
             unlogged::warn(self.args, self.channel, text);
@@ -174,12 +174,12 @@ impl Request<'_> {
     }
 }
 
-/// Ends this process as the job ended.
+/// Ends this process the way the job ended.
 fn end_as(result: RunResult) -> ExitCode {
     match result {
         RunResult::Exit(code) => ExitCode::from(code),
         RunResult::Signal(signal) => {
-            // A caller that looks for the signal, such as a shell in a loop, finds it.
+            // A caller that checks for the signal, such as a shell in a loop, sees it.
             end_by(signal);
             ExitCode::from(128 + signal)
         }

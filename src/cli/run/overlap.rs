@@ -18,13 +18,13 @@ use crate::log::{Draft, Durability, LockHolder, RunLock, RunLockAttempt, RunLog,
 use crate::render::human::format::time_with_zone;
 use crate::volume::{LockName, RunId, Volume, error_chain};
 
-/// How often a lock that is waited for is tried.
+/// How often to retry a lock while waiting for it.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// How long a run that took the lock may take until it has an id.
+/// How long a run that took the lock may take until it has an ID.
 const START_TIME: Duration = Duration::from_secs(1);
-/// The name of the note in the run because of which another one was not started.
+/// The name of the note in the run that kept another one from starting.
 const NOTE_NAME: &str = "start_skipped";
-/// How a run is stopped that is replaced: as `runlog stop` does.
+/// How to stop a run that is replaced: as `runlog stop` does.
 const STOP: StopOptions = StopOptions {
     signal: Signal::TERM.as_raw(),
     kill_after: Duration::from_secs(10),
@@ -32,7 +32,7 @@ const STOP: StopOptions = StopOptions {
     reason: None,
 };
 
-/// Another run holds the lock.
+/// The error if another run holds the lock.
 #[derive(Debug, thiserror::Error)]
 #[error("lock `{name}` is held by {holder}{trouble}")]
 pub(crate) struct LockHeld {
@@ -41,18 +41,18 @@ pub(crate) struct LockHeld {
     trouble: &'static str,
 }
 
-/// What follows from the lock.
+/// The result of trying to take the lock.
 #[derive(Debug)]
 pub(super) enum LockOutcome {
-    /// The job may start, and no lock was asked for.
+    /// The job may start, and needs no lock.
     NoLock,
-    /// The job may start, and holds this.
+    /// The job may start, and holds this lock.
     Held(RunLock, HeldLock),
-    /// Another run is the reason not to start.
+    /// The job does not start because of another run.
     Skipped,
 }
 
-/// The data of the note about a start that was skipped.
+/// The data of the note about a skipped start.
 #[derive(Serialize)]
 struct SkipNote<'a> {
     lock: &'a LockName,
@@ -62,8 +62,8 @@ struct SkipNote<'a> {
     uid: u32,
 }
 
-/// Takes the lock that the job needs, as `--if-locked` says. Called before any other process
-/// exists, so that an interrupt ends a wait and nothing else.
+/// Takes the lock that the job needs, as `--if-locked` says. It runs before any other process
+/// exists, so that an interrupt only ends the wait.
 ///
 /// # Errors
 ///
@@ -122,11 +122,11 @@ pub(super) fn take_lock(args: &Args, spec: &JobSpec, volume: &Volume) -> Result<
                     Some(StopOutcome::StillRunning(_)) => {
                         return Err(held(", and did not end").into());
                     }
-                    // It has not started yet, or ends by itself.
+                    // The run has not started yet, or ends on its own.
                     Some(StopOutcome::NotRunning(_)) | None => {}
                 }
             }
-            // Its rollback may still run.
+            // The rollback of that run may still be running.
             (IfLocked::Replace, Some(_)) => {}
             (IfLocked::Replace, None) => return Err(held(", which cannot be stopped").into()),
         }
@@ -173,8 +173,8 @@ fn stop(volume: &Volume, run: &RunId, name: &LockName) -> Result<Option<StopOutc
     Ok(Some(stop.wait()?))
 }
 
-/// Notes the skipped start in the run that holds the lock. Without the note the start is
-/// skipped all the same.
+/// Adds a note about the skipped start to the run that holds the lock. If the note cannot be
+/// written, the start is still skipped.
 fn note_skip(volume: &Volume, run: Option<&RunId>, lock: &LockName, name: &str) {
     let note = SkipNote {
         lock,

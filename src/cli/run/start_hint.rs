@@ -5,13 +5,13 @@ use std::path::Path;
 use super::args::Args;
 use crate::volume::{LockName, Volume};
 
-/// Commands that only a shell has.
+/// Commands that exist only as shell builtins.
 const SHELL_BUILTINS: [&str; 19] = [
     ".", "alias", "bg", "builtin", "command", "declare", "eval", "exec", "export", "fg", "jobs",
     "local", "set", "shopt", "source", "trap", "ulimit", "umask", "unset",
 ];
 
-/// Returns what may be meant by a command that was not found.
+/// Returns what the user may have meant by a command that was not found.
 pub(super) fn start_hint(args: &Args, volume: &Volume) -> Option<String> {
     let program = args.command.first()?.to_str()?;
     if args.lock.is_unnamed() && args.command.len() > 1 && program.parse::<LockName>().is_ok() {
@@ -45,7 +45,7 @@ pub(super) fn start_hint(args: &Args, volume: &Volume) -> Option<String> {
     None
 }
 
-/// Whether a word is an assignment, as in `FOO=1 make`.
+/// Returns whether a word is an assignment, as in `FOO=1 make`.
 fn is_assignment(word: &str) -> bool {
     let Some((name, _)) = word.split_once('=') else {
         return false;

@@ -1,4 +1,4 @@
-//! The supervisor's side of `runlog run`: makes the run, runs the job, reports.
+//! The supervisor's side of `runlog run`: creates the run, runs the job, reports.
 
 use std::io;
 use std::io::Write as _;
@@ -27,18 +27,18 @@ use crate::log::format::payload::ErrorKind;
 use crate::log::{JobScope, RunLock, RunLog, StreamId, TraceContext, allocate_ulid, read_summary};
 use crate::volume::{Dir, JobId, RunId, Volume, error_chain};
 
-/// What is to be run, and where.
+/// What to run, and where.
 pub(super) struct Request<'a> {
     pub args: &'a Args,
     pub spec: &'a JobSpec,
     pub volume: &'a Volume,
     pub channel: &'a Channel,
-    /// The lock that is held as long as this process and the other one live.
+    /// The lock, which is held as long as this process or the front process lives.
     pub lock: Option<&'a RunLock>,
 }
 
 impl Request<'_> {
-    /// Does all that a supervisor has to do, and returns how `runlog run` is to end.
+    /// Does all the work of the supervisor, and returns how `runlog run` ends.
     pub(super) fn supervise(&self, attached: Attached) -> RunResult {
         let progress = attached.progress();
         match self.run(attached, progress) {
@@ -99,7 +99,7 @@ impl Request<'_> {
             if let Some(why) = why_failed(log.dir(), job) {
                 print_stderr(format_args!("job {job} failed: {why}"));
             }
-            // Where storing has stopped, all of it was printed.
+            // If storing stopped, all of the output was printed.
             if printed.get().is_none() {
                 print_output(log.dir(), job);
             }
@@ -126,7 +126,7 @@ impl Request<'_> {
         outcome
     }
 
-    /// Opens the log of the run, which a supervisor that died may have made.
+    /// Opens the log of the run, which an earlier supervisor may have created before it died.
     fn open_log(&self, name: &str, progress: Progress) -> Result<RunLog> {
         let made = progress.run().and_then(|run| run.parse().ok());
         let first_id = allocate_ulid(self.volume)?;
@@ -270,7 +270,7 @@ impl Request<'_> {
     }
 }
 
-/// Classifies an error from before the start: 125, or 2 if the arguments are invalid, or 75 if
+/// Classifies an error from before the start: 125, 2 if the arguments are invalid, or 75 if
 /// another run holds the lock.
 pub(super) fn before_the_start(e: &anyhow::Error) -> (Code, String) {
     let (code, text) = exit::explain(e);
@@ -281,7 +281,7 @@ pub(super) fn before_the_start(e: &anyhow::Error) -> (Code, String) {
     (code, text)
 }
 
-/// Returns why a job failed, as its run in `dir` says; `None` if the error is printed anyway.
+/// Returns why a job failed, from its run in `dir`; `None` if the error is printed anyway.
 fn why_failed(dir: &Dir, job: &JobId) -> Option<String> {
     let summary = read_summary(dir, JobScope::All).ok()?;
     let jobs = summary.state.jobs.into_iter();
@@ -295,7 +295,7 @@ fn why_failed(dir: &Dir, job: &JobId) -> Option<String> {
     has_started.then_some(error.message)
 }
 
-/// Prints what a job printed, each stream to ours.
+/// Prints the output of a job, each stream to the same stream of this process.
 fn print_output(dir: &Dir, job: &JobId) {
     let print = || -> Result<()> {
         let Some(mut output) = JobOutput::open(dir, job)? else {
@@ -332,7 +332,8 @@ fn print_to_stream(stream: Option<StreamId>, bytes: &[u8]) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Prints what is not stored any more, as it comes, and before it what was stored of the job.
+/// Prints the stored output of the job, and then the rest as it arrives, which is no longer
+/// stored.
 fn print_unstored(
     dir: &Dir,
     job: &Arc<OnceLock<JobId>>,
@@ -343,7 +344,7 @@ fn print_unstored(
         if let Some(job) = job.get() {
             printed.get_or_init(|| print_output(&dir, job));
         }
-        // Trouble with our own streams cannot be reported anywhere.
+        // Errors on this process's own streams cannot be reported anywhere.
         drop(print_to_stream(Some(stream), bytes));
     })))
 }

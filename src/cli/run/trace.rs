@@ -6,22 +6,22 @@
 use crate::job::{AfterJob, JobTrace};
 use crate::log::TraceContext;
 
-/// The variable with the span that calls a process.
+/// The variable with the span of the caller.
 pub(super) const TRACEPARENT: &str = "TRACEPARENT";
-/// The variable with what vendors add to that.
+/// The variable with what tracing vendors add to the span.
 const TRACESTATE: &str = "TRACESTATE";
 
-/// Whether a job without a trace of a caller gets one.
+/// Whether a job starts a trace if its caller has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NewTrace {
-    /// It starts one.
+    /// It starts a trace.
     Start,
-    /// It has none, as without runlog.
+    /// It has no trace, as without runlog.
     No,
 }
 
-/// Returns the place of a job and its run in the trace of the caller, whose variables are `env`
-/// before those of this process.
+/// Returns the place of a job and its run in the trace of the caller. The variables in `env`
+/// override those of this process.
 pub(super) fn job_trace(
     env: &[(String, String)],
     new: NewTrace,
@@ -39,7 +39,7 @@ pub(super) fn job_trace(
         .or_else(|| (new == NewTrace::Start).then(TraceContext::root)?)?;
     let job = match after {
         AfterJob::CloseOwn => run.child()?,
-        // The run may exist, with another span: the job is a child of the caller's.
+        // The run may already exist with another span; the job is a child of the caller's span.
         AfterJob::CloseIfLast | AfterJob::StayOpen => TraceContext {
             parent_span_id: run.parent_span_id.clone(),
             ..run.child()?

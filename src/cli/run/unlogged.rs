@@ -1,4 +1,4 @@
-//! `run --log-optional`: the command runs although no log can be written.
+//! `run --log-optional`: runs the command even if no log can be written.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,13 +10,13 @@ use crate::cli::exit;
 use crate::cli::exit::Code;
 use crate::job::{JobSpec, exec_unlogged};
 
-/// Returns whether the command may run although runlog failed with this code: not after wrong
-/// arguments, and not without a lock that was asked for.
+/// Returns whether the command may run although runlog failed with this code: not if the
+/// arguments are wrong, and not without the lock that the user asked for.
 pub(super) fn is_allowed(args: &Args, code: Code) -> bool {
     args.log_optional && code != Code::Usage && args.lock.name("").is_none()
 }
 
-/// Returns what is said instead of the error `text`.
+/// Returns the warning that replaces the error `text`.
 pub(super) fn warning(args: &Args, text: &str) -> String {
     let reason = text.strip_prefix("error: ").unwrap_or(text);
     let ignored: Vec<_> = [
@@ -35,14 +35,14 @@ pub(super) fn warning(args: &Args, text: &str) -> String {
     warning
 }
 
-/// Says that nothing is logged, to the caller of `--detach` too.
+/// Warns that nothing is logged; with `--detach`, the caller gets the warning too.
 pub(super) fn warn(args: &Args, channel: &Channel, text: &str) {
     let text = warning(args, text);
     print_stderr(&text);
     report(channel, &format!("{} {text}", Code::Ok as u8));
 }
 
-/// Replaces this process by the command. Returns only if that fails.
+/// Replaces this process with the command. Returns only if that fails.
 pub(super) fn execute(spec: &JobSpec, volume: &Path) -> ExitCode {
     let path = std::env::var_os("PATH");
     let error = exec_unlogged(spec, volume, path.as_deref());

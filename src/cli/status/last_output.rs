@@ -5,13 +5,13 @@ use crate::log::StreamId;
 use crate::render::{OUTPUT_TAIL_BYTES, RunRecord, last_lines};
 use crate::volume::{Dir, JobId};
 
-/// The number of lines shown of each job.
+/// The number of lines to show for each job.
 const LINES: usize = 10;
 /// The maximum number of jobs whose output is shown.
 const MAX_JOBS: usize = 5;
 
 /// Adds the last lines of output to the failed jobs of a run: those of stderr, or of all output
-/// if there are none. Output that cannot be read is left out.
+/// if stderr is empty. Output that cannot be read is left out.
 pub(super) fn add_last_output(run: &mut RunRecord, dir: &Dir) {
     let failed = run.jobs.iter_mut().filter(|job| job.error.is_some());
     for job in failed.take(MAX_JOBS) {
@@ -23,7 +23,7 @@ pub(super) fn add_last_output(run: &mut RunRecord, dir: &Dir) {
     }
 }
 
-/// Returns the end of what a job printed to stderr; empty if that is not known.
+/// Returns the end of a job's stderr; empty if it is unknown.
 fn stderr_tail(dir: &Dir, job: &JobId) -> Vec<u8> {
     let mut tail = Vec::new();
     let Ok(Some(mut output)) = JobOutput::open(dir, job) else {

@@ -13,7 +13,7 @@ use crate::log::{JobScope, SelectError, StorageError, Ulid, list};
 use crate::render::RunRecord;
 use crate::volume::{RunId, error_chain};
 
-/// A run of a list, with the keys that lists are sorted by.
+/// A run in a list, with the keys that lists are sorted by.
 pub(super) struct Listed<T> {
     pub first_id: Option<Ulid>,
     pub run_id: RunId,
@@ -45,8 +45,7 @@ impl Listed<RunRecord> {
     }
 }
 
-/// Reads the runs that the arguments select, and formats each with `format`; warns about
-/// damage.
+/// Reads the runs that the arguments select, and formats each with `format`. Warns about damage.
 pub(super) fn select_runs<T: Send>(
     args: &Args,
     global: &Global,
@@ -74,7 +73,7 @@ pub(super) fn select_runs<T: Send>(
     let mut found = 0_usize;
     for (run, result) in ids.iter().zip(examined_runs) {
         match result {
-            // Not a run yet, or removed in the meantime.
+            // This is not a run yet, or has been removed in the meantime.
             Ok(None) | Err(StorageError::RunRemoved { .. }) => {}
             Ok(Some((selected, damage))) => {
                 warn_damage(&damage);

@@ -142,7 +142,7 @@ fn show_named(args: &Args, global: &Global) -> Result<(Vec<RunRecord>, Code)> {
             (true, state) => outcome(state).unwrap_or(Code::Running),
             (false, _) => own,
         };
-        // A run that failed counts more than one that goes on.
+        // A failed run takes precedence over one that is still running.
         code = match (code, own) {
             (Code::Damage, _) | (_, Code::Damage) => Code::Damage,
             (Code::Negative, _) | (_, Code::Negative) => Code::Negative,
@@ -158,7 +158,7 @@ fn show_named(args: &Args, global: &Global) -> Result<(Vec<RunRecord>, Code)> {
     Ok((records, code))
 }
 
-/// Returns the exit code for a run that has ended; `None` if it has not.
+/// Returns the exit code for a run that has ended; `None` if it is still running.
 fn outcome(state: RunStatus) -> Option<Code> {
     match state {
         RunStatus::Completed => Some(Code::Ok),

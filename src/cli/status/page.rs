@@ -17,7 +17,7 @@ use crate::render::export::html::Html;
 use crate::render::export::{RunsPage, write_runs_page};
 use crate::volume::Volume;
 
-/// Writes the page of these runs to `out`, after the pages of the runs that it links to.
+/// Writes the page of these runs to `out`, after the pages that it links to.
 pub(super) fn write_pages(
     args: &Args,
     global: &Global,
@@ -46,7 +46,7 @@ fn write_run_pages(volume: &Volume, global: &Global, dir: &Path, runs: &[RunReco
     let Some(stored) = volume.runs()? else {
         return Ok(());
     };
-    // Runs come oldest first, so this knows those before each.
+    // Runs come oldest first, so `durations` covers the runs before each one.
     let mut durations = TypicalDurations::default();
     let mut peaks = TypicalDurations::default();
     for run in runs {
@@ -62,7 +62,7 @@ fn write_run_pages(volume: &Volume, global: &Global, dir: &Path, runs: &[RunReco
                 peaks.record(&run.name, id, peak);
             }
         }
-        // A run that gc removed, now or earlier, has no page.
+        // A run that gc has removed has no page.
         let Some(run_dir) = open_dir(&stored, &run.run_id)? else {
             continue;
         };
@@ -104,7 +104,7 @@ fn link_prefix(out: Option<&Path>, dir: &Path) -> Result<String> {
     Ok(prefix)
 }
 
-/// Appends a part of a path as RFC 3986 (section 2.1) encodes it.
+/// Appends a part of a path, encoded as in RFC 3986 (section 2.1).
 fn percent_encode(url: &mut String, text: &str) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

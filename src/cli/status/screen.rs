@@ -14,7 +14,7 @@ use rustix::termios::{
 use crate::job::{Interrupts, ShutdownSignal};
 
 /// Switches to the alternate screen, without a cursor and without wrapping (xterm's private
-/// modes 1049, 25 and 7; a terminal ignores those that it does not know).
+/// modes 1049, 25, and 7; a terminal ignores those that it does not know).
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?7l";
 /// Reverts [`ENTER`].
 const LEAVE: &[u8] = b"\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
@@ -22,7 +22,7 @@ const LEAVE: &[u8] = b"\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
 const CLEAR: &str = "\x1b[H\x1b[2J";
 /// Columns and rows if the size is unknown, as on a serial line.
 const DEFAULT_SIZE: (usize, usize) = (80, 24);
-/// Ctrl-L, as `ascii(7)` has it.
+/// Ctrl-L, from `ascii(7)`.
 const CTRL_L: u8 = 12;
 
 /// What a key or a signal asks for.
@@ -116,7 +116,7 @@ impl Screen {
         let shown = self.shown.take().unwrap_or_default();
         for (row, line) in lines.iter().enumerate() {
             if shown.get(row) != Some(line) {
-                // Erased first: behind a line as wide as the screen, the cursor is still on its
+                // Erase first: after a line as wide as the screen, the cursor is still in its
                 // last column.
                 frame.extend(["\x1b[", &(row + 1).to_string(), ";1H\x1b[2K", line]);
             }
@@ -152,7 +152,7 @@ impl Screen {
                     if let Some(signals) = self.signals.take() {
                         signals.reraise(signal);
                     }
-                    // The process was continued.
+                    // The process was continued after a stop.
                     self.acquire()?;
                 }
                 ShutdownSignal::End(signal) => return Ok(Some(KeyAction::Signal(signal))),

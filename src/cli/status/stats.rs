@@ -11,7 +11,7 @@ use crate::cli::pager::Paging;
 use crate::log::read_tombstones;
 use crate::render::{RunRecord, RunSample, json_line, name_stats, write_stats};
 
-/// `status --stats`.
+/// Prints `status --stats`.
 pub(super) fn stats(args: &Args, global: &Global) -> Result<Code> {
     let row = |run: RunRecord| Listed::new(run, |run| Ok(RunSample::new(run)));
     let (mut listed, mut code) = if args.retired {

@@ -25,7 +25,7 @@ use crate::volume::{Dir, RunId};
 
 /// How often durations on the screen are updated.
 const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
-/// How much time passes at least between two updates; faster changes are shown together.
+/// The minimum time between two updates; faster changes are shown together.
 const MIN_REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 /// The order in which states are counted in the summary: the most important first.
 const STATES: [RunStatus; 7] = [
@@ -37,10 +37,10 @@ const STATES: [RunStatus; 7] = [
     RunStatus::Failed,
     RunStatus::Completed,
 ];
-/// The number of bytes that are read for the last line of a job's output.
+/// The number of bytes to read for the last line of a job's output.
 const LAST_LINE_BYTES: usize = 4 << 10;
 
-/// Why watching ends.
+/// The reason that watching ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WatchEnd {
     /// The run has ended.
@@ -129,7 +129,7 @@ impl Watcher<'_> {
         is_late.then_some(WatchEnd::Timeout)
     }
 
-    /// Returns how long to wait at most.
+    /// Returns the maximum time to wait.
     fn longest(&self) -> Duration {
         let left = |at: Instant| at.saturating_duration_since(Instant::now());
         self.deadline
@@ -157,7 +157,7 @@ impl Watcher<'_> {
             for run in records.iter().filter(is_new) {
                 JsonLines.run(&mut out, run)?;
             }
-            // Print problems before the changes that follow from them.
+            // Print problems before the changes that they explain.
             self.print_problems();
             out.flush().context("cannot write to stdout")?;
             if let Some(stop) = self.stop() {
@@ -192,7 +192,7 @@ impl Watcher<'_> {
     fn screen(mut self, global: &Global) -> Result<Code> {
         self.runs.refresh()?;
         let stop = if let Some(stop) = self.stop() {
-            // The run has ended already.
+            // The run has already ended.
             stop
         } else {
             let mut screen = Screen::enter()?;
@@ -253,7 +253,7 @@ impl Watcher<'_> {
         }
     }
 
-    /// Prints the problems that were collected while the screen was in use.
+    /// Prints the problems that were collected while the screen was active.
     fn print_problems(&mut self) {
         for warning in self.runs.problems.warnings.drain(..) {
             print_stderr(warning);

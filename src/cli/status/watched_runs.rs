@@ -1,5 +1,5 @@
-//! The runs that `--watch` shows: a finished run is read once, any other whenever its directory
-//! changes, and at intervals.
+//! The runs that `--watch` shows. It reads a finished run once, and any other whenever its
+//! directory changes, and at intervals.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,18 +15,18 @@ use crate::log::{Changes, DamageList, JobScope, RunState, StorageError, Watcher,
 use crate::render::{RunRecord, WatchedRun};
 use crate::volume::{Dir, RunId, Volume, VolumeError, error_chain};
 
-/// How often live runs are read without a notification: a supervisor that dies and a network
-/// file system cause none.
+/// How often to read live runs without a notification: the death of a supervisor and changes on
+/// a network file system cause none.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Rechecks are spaced at this many times their own duration, to bound their share of the CPU.
 const BACKOFF_FACTOR: u32 = 20;
 
-/// Whether a record is made of each run that changes.
+/// Whether to make a record of each run that changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReportChanges {
-    /// For `--json`.
+    /// Yes, for `--json`.
     Yes,
-    /// The screen shows the runs themselves.
+    /// No, because the screen shows the runs themselves.
     No,
 }
 
@@ -57,11 +57,11 @@ pub(crate) struct WatchedRuns {
 #[derive(Debug, Default)]
 pub(crate) struct WatchedLiveRun {
     pub run: LiveRun,
-    /// `None` before the first read.
+    /// The run and its status; `None` before the first read.
     pub now: Option<(WatchedRun, RunVerdict)>,
-    /// The status that was reported last.
+    /// The hash of the last reported status.
     key: u64,
-    /// How much damage was reported.
+    /// The amount of damage reported so far.
     damaged: u64,
 }
 
@@ -115,7 +115,7 @@ impl WatchedRuns {
         let ids: Vec<RunId> = if reported {
             ids.into_iter().filter(is_needed).collect()
         } else {
-            // The durations of the other runs give an estimate.
+            // The durations of finished runs give an estimate for these.
             ids
         };
         let scope = if reported {
@@ -185,7 +185,7 @@ impl WatchedRuns {
     ///
     /// # Errors
     ///
-    /// Returns an error if the only run that is watched cannot be read.
+    /// Returns an error if the only watched run cannot be read.
     pub(crate) fn refresh(&mut self) -> Result<()> {
         for run in std::mem::take(&mut self.queue) {
             match self.refresh_run(&run) {
@@ -305,7 +305,7 @@ impl WatchedRuns {
         Ok(())
     }
 
-    /// Schedules the next recheck; this one started at `started`.
+    /// Schedules the next recheck, after one that started at `started`.
     pub(crate) fn schedule_recheck(&mut self, started: Instant) {
         if started >= self.next_recheck {
             self.next_recheck =
@@ -350,7 +350,7 @@ impl WatchProblems {
             return;
         }
         self.damage = true;
-        // A log that was replaced may have less damage than before.
+        // A replaced log may have less damage than the old one.
         let reported = if damage.count() < reported {
             0
         } else {
@@ -389,6 +389,6 @@ fn status_key(run: &RunState, now: &RunVerdict) -> u64 {
         )
             .hash(&mut key);
     }
-    // 0 means that nothing was reported yet.
+    // 0 means that nothing has been reported yet.
     key.finish().max(1)
 }

@@ -1,4 +1,4 @@
-//! Keeping cursors for what was read, while it goes on and at the end.
+//! Saves cursors of lines that were read, during the run of `tail` and at its end.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::stop_reason::StopReason;
 const READER_GRACE: Duration = Duration::from_secs(1);
 
 impl Tailer<'_> {
-    /// Writes what is to be shown; cursors are kept also while nobody reads on.
+    /// Writes the buffered lines, and keeps saving cursors while the reader is slow.
     pub(crate) fn write_out(&mut self) -> Result<()> {
         while !self.shown.write(&self.stops, self.ledger.due())? {
             self.ack_and_save()?;
@@ -19,14 +19,14 @@ impl Tailer<'_> {
         Ok(())
     }
 
-    /// Takes note of what was read, and saves the cursors if it is time to.
+    /// Records how much was read, and saves the cursors if a save is due.
     pub(crate) fn ack_and_save(&mut self) -> Result<()> {
         self.ledger.ack(self.shown.outlet.read());
         self.ledger.save_in_time()
     }
 
-    /// Waits until all that was written is read: as long as that takes where it ended by
-    /// itself. A signal ends the wait, and so does the reader's end.
+    /// Waits until all output is read. If `tail` ended on its own, the wait has no limit; a
+    /// signal or the exit of the reader ends it.
     pub(crate) fn wait_for_reader(&mut self, stop: StopReason) -> Result<StopReason> {
         let until = match stop {
             StopReason::Done | StopReason::Until => None,

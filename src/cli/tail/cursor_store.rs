@@ -1,4 +1,4 @@
-//! The cursors of lines that were written and, as far as that is known, read. They are saved
+//! The cursors of lines that were written and, as far as `tail` can know, read. They are saved
 //! to a file and printed at the end.
 
 use std::collections::BTreeMap;
@@ -16,37 +16,38 @@ use crate::volume::RunId;
 /// Waits this many times the duration of the last save before saving again, so that following
 /// many busy runs does not degenerate into saving cursors.
 const SAVE_BACKOFF: u32 = 9;
-/// How long after a line a pipe is first polled, since it does not report reads.
+/// The first delay before checking how much of a pipe was read, since a pipe does not report
+/// reads.
 const ACK_POLL_MIN: Duration = Duration::from_millis(1);
-/// … then each time after twice as long, up to this.
+/// The maximum delay between two such checks; each delay is twice as long as the one before.
 const ACK_POLL_MAX: Duration = Duration::from_secs(1);
 
-/// The cursor of each run, behind the last line that was read.
+/// The cursor of each run, after the last line that was read.
 #[derive(Debug)]
 pub(crate) struct CursorStore {
     file: Option<CursorFile>,
     show: bool,
     cursors: BTreeMap<RunId, Cursor>,
-    /// Cursors that are good once so many bytes of all that is written were read; `None`:
-    /// the run is gone. No more of them than lines in the buffer and in the pipe.
+    /// Cursors that become valid when this many bytes of the output were read; `None` if the run
+    /// was removed. There are at most as many as lines in the buffer and in the pipe.
     waiting: BTreeMap<(u64, RunId), Option<Cursor>>,
-    /// How far `retired.jsonl` was read, with nothing to be read before.
+    /// The position in `retired.jsonl` up to which everything was read.
     retired: Option<RetiredPosition>,
-    /// … and how far according to the file.
+    /// The same position as saved in the cursor file.
     saved_retired: Option<RetiredPosition>,
-    /// Positions in `retired.jsonl` that are good once so many bytes were read.
+    /// Positions in `retired.jsonl` that become valid when this many bytes were read.
     waiting_retired: BTreeMap<u64, RetiredPosition>,
-    /// How long the last look at what was read was put off, and when the next one is due.
+    /// The current delay between checks of how much was read.
     pause: Duration,
     next_look: Instant,
     unsaved: bool,
     next_save: Instant,
-    /// Whether stdout is a file, which has to be synced before a cursor is.
+    /// Whether stdout is a file, which must be synced before a cursor is saved.
     to_file: bool,
 }
 
 impl CursorStore {
-    /// Takes the cursor file, if there is one, with the cursors in it.
+    /// Opens the cursor file, if there is one, and reads its cursors.
     pub(crate) fn open(path: Option<&Path>, show: bool) -> Result<Self, CursorFileError> {
         let (file, saved) = match path {
             Some(path) => CursorFile::open(path).map(|(file, saved)| (Some(file), saved))?,
@@ -73,32 +74,32 @@ impl CursorStore {
         })
     }
 
-    /// Whether anybody wants cursors.
+    /// Returns whether cursors are saved or shown.
     pub(crate) fn is_used(&self) -> bool {
         self.file.is_some() || self.show
     }
 
-    /// The cursors as they are.
+    /// Returns the current cursors.
     pub(crate) fn cursors(&self) -> impl Iterator<Item = &Cursor> {
         self.cursors.values()
     }
 
-    /// The cursor of a run.
+    /// Returns the cursor of a run.
     pub(crate) fn cursor_of(&self, run: &RunId) -> Option<&Cursor> {
         self.cursors.get(run)
     }
 
-    /// Whether something was saved before, so that a run without a cursor is new.
+    /// Returns whether an earlier call saved cursors, so that a run without a cursor is new.
     pub(crate) fn is_resumed(&self) -> bool {
         !self.cursors.is_empty() || self.saved_retired.is_some()
     }
 
-    /// How far `retired.jsonl` was read; `None` if that was not recorded.
+    /// Returns the position in `retired.jsonl`; `None` if none was recorded.
     pub(crate) fn retired(&self) -> Option<RetiredPosition> {
         self.retired
     }
 
-    /// Whether there is a cursor of a removed run, saved or not.
+    /// Returns whether a removed run has a cursor, saved or not.
     pub(crate) fn has_cursor_of(&self, removed: &RemovedRun) -> bool {
         let waiting = self.waiting.iter().rev();
         let latest = waiting.clone().find(|((_, run), _)| *run == removed.run);
@@ -106,7 +107,7 @@ impl CursorStore {
             Some((_, cursor)) => cursor.as_ref(),
             None => self.cursors.get(&removed.run),
         };
-        // Where the id is not known, damage hides it.
+        // An unknown ID is hidden by damage.
         let is_same = |cursor: &Cursor| {
             let id = cursor.first_id();
             id.is_none() || id == removed.first_id
@@ -114,21 +115,20 @@ impl CursorStore {
         cursor.is_some_and(is_same)
     }
 
-    /// Takes a cursor to begin behind.
+    /// Adds a cursor to start after.
     pub(crate) fn start_after(&mut self, cursor: Cursor) {
         self.cursors.insert(cursor.run().clone(), cursor);
     }
 
-    /// Takes the cursor of a run that is good once `taken` bytes of all that is written
-    /// were read; `None`: the run is gone.
+    /// Records the cursor of a run, valid when `taken` bytes of the output were read; `None` if
+    /// the run was removed.
     pub(crate) fn record(&mut self, taken: u64, run: RunId, cursor: Option<Cursor>) {
         if self.is_used() && self.waiting.insert((taken, run), cursor).is_none() {
             self.pause = ACK_POLL_MIN;
         }
     }
 
-    /// Takes a position in `retired.jsonl` that is good once `taken` bytes of all that is
-    /// written were read.
+    /// Records a position in `retired.jsonl`, valid when `taken` bytes of the output were read.
     pub(crate) fn record_retired(&mut self, taken: u64, position: RetiredPosition) {
         let latest = self.waiting_retired.values().next_back().copied();
         if latest.or(self.retired) != Some(position) {
@@ -137,12 +137,12 @@ impl CursorStore {
         }
     }
 
-    /// Whether cursors wait until more is read.
+    /// Returns whether cursors wait until more is read.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty() || !self.waiting_retired.is_empty()
     }
 
-    /// Takes note that so many bytes were read.
+    /// Makes the cursors valid that need at most `read` bytes.
     pub(crate) fn ack(&mut self, read: u64) {
         while let Some(first) = self.waiting.first_entry()
             && first.key().0 <= read
@@ -162,7 +162,7 @@ impl CursorStore {
         while let Some(first) = self.waiting_retired.first_entry()
             && *first.key() <= read
         {
-            // The first one is saved with the first cursor, or at the end.
+            // The first position is saved with the first cursor, or at the end.
             self.unsaved |= self.retired.is_some();
             self.retired = Some(first.remove());
         }
@@ -170,7 +170,7 @@ impl CursorStore {
         self.pause = ACK_POLL_MAX.min(self.pause * 2);
     }
 
-    /// When the next look at what was read, or the next save, is due, if any is.
+    /// Returns when the next check or save is due, if any.
     pub(crate) fn due(&self) -> Option<Instant> {
         let look = self.is_waiting().then_some(self.next_look);
         let save = self.unsaved.then_some(self.next_save);
@@ -178,7 +178,7 @@ impl CursorStore {
         first.filter(|_| self.file.is_some())
     }
 
-    /// Saves what is not saved, if there is such and it is time to.
+    /// Saves unsaved cursors if a save is due.
     pub(crate) fn save_in_time(&mut self) -> Result<()> {
         if self.unsaved && self.next_save <= Instant::now() {
             self.save()?;
@@ -186,7 +186,7 @@ impl CursorStore {
         Ok(())
     }
 
-    /// Saves what is not saved, if there is such.
+    /// Saves unsaved cursors, if any.
     pub(crate) fn save(&mut self) -> Result<()> {
         let is_due = self.unsaved || self.retired != self.saved_retired;
         let Some(file) = self.file.as_mut().filter(|_| is_due) else {
@@ -194,7 +194,7 @@ impl CursorStore {
         };
         let begun = Instant::now();
         if self.to_file {
-            // A cursor that survives a power cut must not pass lines that did not.
+            // A cursor that survives a power cut must not be past lines that did not.
             rustix::fs::fdatasync(io::stdout()).context("cannot sync stdout")?;
         }
         file.save(self.cursors.values(), self.retired)?;
@@ -204,7 +204,7 @@ impl CursorStore {
         Ok(())
     }
 
-    /// Tells the cursors, on stderr, where they were asked for.
+    /// Prints the cursors to stderr if the user asked for them.
     pub(crate) fn show(&self) {
         for cursor in self.cursors.values().filter(|_| self.show) {
             print_stderr(format_args!("cursor={cursor}"));

@@ -1,4 +1,4 @@
-//! Which lines are shown, and which end it.
+//! Which lines to show, and which one is the last.
 
 use jiff::Timestamp;
 
@@ -6,7 +6,7 @@ use super::until::Until;
 use crate::cli::tail::Args;
 use crate::log::EventHead;
 
-/// What the options ask of a line.
+/// The conditions that the options set for a line.
 #[derive(Debug)]
 pub(crate) struct Filter<'a> {
     args: &'a Args,
@@ -14,12 +14,12 @@ pub(crate) struct Filter<'a> {
     last: Option<&'a str>,
 }
 
-/// What a line is to us.
+/// The result of matching a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Matched {
-    /// It is shown.
+    /// Whether the line is shown.
     pub shown: bool,
-    /// Nothing is shown after it.
+    /// Whether nothing is shown after the line.
     pub last: bool,
 }
 
@@ -33,12 +33,12 @@ impl<'a> Filter<'a> {
         Self { args, until, last }
     }
 
-    /// Whether a line is shown.
+    /// Returns whether to show a line.
     pub(crate) fn wants(&self, line: &[u8]) -> bool {
         self.matches(line).shown
     }
 
-    /// What a line is. An event that ends it need not be of the types that are shown.
+    /// Matches a line. The event that ends `tail` need not have one of the types that are shown.
     pub(crate) fn matches(&self, line: &[u8]) -> Matched {
         let args = self.args;
         let any_type = args.kind.is_empty() && self.last.is_none();

@@ -1,4 +1,4 @@
-//! Showing runs, one or all, as they are and as they go on.
+//! Shows one run or all runs, and follows them as they change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -22,16 +22,16 @@ use crate::job::{Interrupts, RunStatus};
 use crate::log::{Changes, Cursor, Follower, RemovedRun, RemovedRuns, RunEnd, Watcher, list};
 use crate::volume::{Dir, RunId, Volume, layout};
 
-/// How often runs are polled if nothing reports their changes.
+/// How often to poll runs whose changes are not reported.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// How often runs are polled although something reports changes: a supervisor may have died,
-/// or the file system may be a network one.
+/// How often to poll runs even though changes are reported: a supervisor may have died, or the
+/// file system may be a network one.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// How often finished runs are polled. They seldom change.
+/// How often to poll finished runs, which seldom change.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
-/// Polling takes at most one part in this many of the time, …
+/// Polling takes at most one part in this many of the time, up to a delay of [`MAX_INTERVAL`].
 const BACKOFF_FACTOR: u32 = 20;
-/// … but is never put off for longer than this: it may have been slow by chance.
+/// The maximum delay between polls, since one poll may have been slow by chance.
 const MAX_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Returns how long to wait before the next poll.
@@ -39,28 +39,28 @@ fn pause(least: Duration, begun: Instant) -> Duration {
     least.max(MAX_INTERVAL.min(begun.elapsed() * BACKOFF_FACTOR))
 }
 
-/// A run that is shown.
+/// A run that `tail` shows.
 #[derive(Debug)]
 pub(crate) struct FollowedRun {
     pub follower: Follower,
-    /// How many lines that would be shown are still skipped.
+    /// The number of matching lines still to skip.
     pub skip: usize,
-    /// The state, where that matters.
+    /// The state of the run, if it matters.
     pub state: Option<RunStatusTracker>,
-    /// The state at the start of `tail`, which does not count.
+    /// The state when `tail` started, which does not count.
     pub before: Option<RunStatus>,
-    /// Whether it existed at the start of `tail`.
+    /// Whether the run existed when `tail` started.
     pub old: bool,
-    /// Whether changes of its log are reported.
+    /// Whether changes of the log are reported.
     pub watched: bool,
-    /// Whether all of it was read, and it is closed.
+    /// Whether the run is closed and completely read.
     pub over: bool,
-    /// The error of the last attempt to read it.
+    /// The error of the last attempt to read the run.
     pub error: Option<String>,
 }
 
 impl FollowedRun {
-    /// Returns whether the run was closed and completely read.
+    /// Returns whether the run is closed and completely read.
     pub(crate) fn end(&self) -> RunEnd {
         if self.over {
             RunEnd::Reached
@@ -70,7 +70,7 @@ impl FollowedRun {
     }
 }
 
-/// Shows runs.
+/// The state of `tail`: the runs that it shows, and where their lines go.
 #[derive(Debug)]
 pub(crate) struct Tailer<'a> {
     pub args: &'a Args,
@@ -81,24 +81,24 @@ pub(crate) struct Tailer<'a> {
     pub ledger: CursorStore,
     pub watch: Option<Watcher>,
     pub stops: StopConditions,
-    /// Runs that may have news.
+    /// Runs that may have new lines.
     pub followed: BTreeMap<RunId, FollowedRun>,
-    /// With `--all`: those that are over, which are looked at seldom.
+    /// With `--all`: finished runs, which are seldom polled.
     pub over: BTreeMap<RunId, FollowedRun>,
-    /// Runs to be looked at now.
+    /// Runs to poll now.
     pub queue: BTreeSet<RunId>,
     /// Runs that were removed since the last flush.
     pub left: Vec<RunId>,
     pub removed: RemovedRuns,
-    /// Which removed runs are reported.
+    /// The removed runs to report.
     pub asked: AskedRuns,
-    /// Removed runs of which nothing was shown, and which still exist.
+    /// Removed runs that still exist and have shown no lines.
     pub unshown: Vec<RemovedRun>,
     pub met: ReadinessSet,
     /// Whether new runs are reported.
     runs_watched: bool,
     next_look: Instant,
-    /// When the look at all runs that is under way was begun.
+    /// When the current poll of all runs started.
     look_begun: Option<Instant>,
     next_sweep: Instant,
 }
@@ -112,7 +112,7 @@ impl<'a> Tailer<'a> {
             let (asked, ledger) = named(args, &volume)?;
             (Some(asked), ledger)
         };
-        // Before the runs are listed, so that a run that is removed meanwhile is not missed.
+        // Read this before listing the runs, so that no run that is removed meanwhile is missed.
         let removed = match ledger.retired() {
             Some(position) => RemovedRuns::starting_at(position),
             None if args.cursor_file.is_some() => RemovedRuns::from_now_on(&volume)?,
@@ -164,7 +164,7 @@ impl<'a> Tailer<'a> {
         Ok(tailer)
     }
 
-    /// Takes up a run.
+    /// Adds a run.
     pub(crate) fn add_run(&mut self, run: RunId, start: StartPoint, old: bool) {
         self.shown.align(&run);
         let by_name = !self.args.all && self.args.follows();
@@ -200,14 +200,14 @@ impl<'a> Tailer<'a> {
         Ok(())
     }
 
-    /// Shows what there is to show, to its end.
+    /// Shows the runs until `tail` ends.
     pub(crate) fn run(mut self) -> Result<Code> {
         let stop = match self.follow_until_end() {
             Err(e) => e.downcast().map(|StoppedBy(stop)| stop),
             ended => ended,
         };
         let stop = stop.and_then(|stop| self.wait_for_reader(stop));
-        // What was read has its cursors kept, whatever else went wrong.
+        // Keep the cursors of what was read, whatever else failed.
         self.ledger.ack(self.shown.outlet.read());
         let saved = self.ledger.save();
         self.ledger.show();
@@ -270,7 +270,7 @@ impl<'a> Tailer<'a> {
         Ok(None)
     }
 
-    /// Writes what is to be shown, and takes note of it.
+    /// Writes the buffered lines, and records what was read.
     pub(crate) fn flush(&mut self) -> Result<()> {
         self.write_out()?;
         match &std::mem::take(&mut self.left)[..] {
@@ -294,7 +294,7 @@ impl<'a> Tailer<'a> {
         }
     }
 
-    /// Decides which runs are to be looked at.
+    /// Queues the runs that may have changed.
     fn take(&mut self, changes: Changes) -> Result<()> {
         for run in changes.runs {
             self.touch(run)?;
@@ -317,7 +317,7 @@ impl<'a> Tailer<'a> {
         Ok(())
     }
 
-    /// Decides when all runs are looked at next, told of changes or not.
+    /// Schedules the next poll of all runs.
     fn finish_poll(&mut self) {
         let Some(begun) = self.look_begun.take() else {
             return;
@@ -332,7 +332,7 @@ impl<'a> Tailer<'a> {
         self.next_look = Instant::now() + pause(least, begun);
     }
 
-    /// Takes up what happened to a run.
+    /// Queues a run that may have changed.
     fn touch(&mut self, run: RunId) -> Result<()> {
         if self.followed.contains_key(&run) {
             self.queue.insert(run);
@@ -362,7 +362,7 @@ impl<'a> Tailer<'a> {
             return Ok(());
         };
         if let Some(watch) = &mut self.watch {
-            // Before the look, so that nothing comes in between unseen.
+            // Watch before listing, so that no change is missed in between.
             self.runs_watched = watch.watch_runs(runs);
         }
         for run in list(&self.volume)? {

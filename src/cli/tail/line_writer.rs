@@ -1,4 +1,4 @@
-//! What is printed: events as they are stored or for people, gaps and warnings.
+//! Formats the output of `tail`: events as stored or for people, gaps, and warnings.
 
 use std::fs::File;
 use std::io;
@@ -14,17 +14,17 @@ use crate::log::Gap;
 use crate::render::{GapReport, Style, event_line, gap_line, json_line};
 use crate::volume::RunId;
 
-/// The number of bytes that are buffered before they are written.
+/// The number of bytes to buffer before a write.
 const FLUSH_BYTES: usize = 64 << 10;
-/// The longest id that lines are aligned for.
+/// The longest ID that lines are aligned for.
 const MAX_LINE_WIDTH: usize = 40;
 
-/// Prints whole lines at a time, so that a kill usually leaves no partial line to the reader.
+/// Writes whole lines at a time, so that a kill usually leaves the reader no partial line.
 #[derive(Debug)]
 pub(crate) struct LineWriter {
     style: Style,
     json: bool,
-    /// Whether text lines start with the id of their run.
+    /// Whether text lines start with the ID of their run.
     several: bool,
     width: usize,
     buf: Vec<u8>,
@@ -43,15 +43,15 @@ impl LineWriter {
         }
     }
 
-    /// Ends the line that a process before us left torn, which was killed while it wrote to
-    /// the same file: ours is not to be glued to it.
+    /// Ends a torn line, so that the next line does not continue it. An earlier process that was
+    /// killed while writing to the same file leaves one.
     pub(crate) fn end_torn_line(&mut self) {
         if is_torn().unwrap_or(false) {
             self.buf.push(b'\n');
         }
     }
 
-    /// Takes a line of a run.
+    /// Adds a line of a run.
     pub(crate) fn line(&mut self, run: &RunId, line: &[u8]) {
         if self.json {
             self.buf.extend_from_slice(line);
@@ -61,7 +61,7 @@ impl LineWriter {
         }
     }
 
-    /// Takes the news of a gap.
+    /// Adds a line about a gap.
     pub(crate) fn gap(&mut self, run: &RunId, gap: &Gap) -> io::Result<()> {
         let report = GapReport::new(run, gap);
         if self.json {
@@ -72,7 +72,7 @@ impl LineWriter {
         Ok(())
     }
 
-    /// Lines are to be aligned for this run too.
+    /// Aligns the lines for this run too.
     pub(crate) fn align(&mut self, run: &RunId) {
         self.width = self.width.max(run.as_str().len().min(MAX_LINE_WIDTH));
     }
@@ -88,17 +88,17 @@ impl LineWriter {
         self.buf.push(b'\n');
     }
 
-    /// Whether it is time to write what was taken.
+    /// Returns whether the buffer is full.
     pub(crate) fn is_full(&self) -> bool {
         self.buf.len() >= FLUSH_BYTES
     }
 
-    /// How many bytes were taken, written or not.
+    /// Returns how many bytes were added, written or not.
     pub(crate) fn accepted(&self) -> u64 {
         self.outlet.written() + self.buf.len() as u64
     }
 
-    /// Writes the buffered lines. Returns whether all of them were written; otherwise the reader
+    /// Writes the buffered lines. Returns whether all of them were written; if not, the reader
     /// did not read in time.
     ///
     /// # Errors
@@ -110,7 +110,7 @@ impl LineWriter {
     }
 }
 
-/// Whether stdout is a file that is appended to, and does not end in a whole line.
+/// Returns whether stdout is a file opened for appending that does not end in a whole line.
 fn is_torn() -> io::Result<bool> {
     let appends = fcntl_getfl(io::stdout())?.contains(OFlags::APPEND);
     let stat = fstat(io::stdout())?;
@@ -121,7 +121,7 @@ fn is_torn() -> io::Result<bool> {
     if !appends || !is_file {
         return Ok(false);
     }
-    // It is open for writing only.
+    // Stdout is open only for writing.
     let file = File::open("/dev/stdout")?;
     let mut byte = [0];
     file.read_exact_at(&mut byte, last)?;

@@ -1,4 +1,4 @@
-//! `runlog tail --output` of one run: what its jobs printed, byte for byte unless it goes to a
+//! `runlog tail --output` of one run: prints the output of its jobs, byte for byte except on a
 //! terminal.
 
 use std::io;
@@ -16,14 +16,14 @@ use crate::cli::tail::args::Args;
 use crate::log::{ChangeWaiter, WatchScope};
 use crate::volume::Dir;
 
-/// `tail --output`.
+/// Prints the output of the run in `dir`.
 pub(crate) fn output(
     args: &Args,
     global: &Global,
     dir: Dir,
     deadline: Option<Instant>,
 ) -> Result<Code> {
-    // Watched from before the first look, so that nothing comes in between unseen.
+    // Watch before the first read, so that no change is missed in between.
     let waiter = args
         .follow
         .then(|| ChangeWaiter::new(&dir, WatchScope::LogAndOutput));
@@ -40,7 +40,7 @@ pub(crate) fn output(
                 }),
             )?,
         };
-        // While more arrives, only whole lines are written.
+        // While more arrives, write only whole lines.
         if let Some(sanitizer) = sanitizer.as_mut().filter(|_| !any || waiter.is_none()) {
             sanitizer.flush(&mut out)?;
         }

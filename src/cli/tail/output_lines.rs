@@ -1,4 +1,4 @@
-//! Output as lines: each with its run, job and time in front, and selected by its time.
+//! Prints output as lines, each with its run, job, and time, and selects them by time.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,11 +13,11 @@ use crate::log::StreamId;
 use crate::render::{Style, sanitized_line};
 use crate::volume::{JobId, RunId, format_ts};
 
-/// The maximum number of bytes of a line that are held. What is beyond starts a new line.
+/// The maximum number of bytes of a line to hold. The rest starts a new line.
 const MAX_LINE_BYTES: usize = 64 << 10;
 /// The widest source that lines are aligned for.
 const MAX_ALIGNED: usize = 60;
-/// What is printed in place of a time that is not known.
+/// The text for an unknown time.
 const NO_TIME: &str = "-";
 
 /// The stream that a line comes from.
@@ -34,14 +34,14 @@ struct PartialLine {
 /// Prints output line by line.
 pub(super) struct OutputLines {
     style: Style,
-    /// Whether lines go to a terminal, which must not act on them.
+    /// Whether lines go to a terminal, which must not interpret them.
     sanitized: bool,
     several: bool,
     timestamps: bool,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
     width: usize,
-    /// The number of each run and job, which decides its color.
+    /// The number of each job, which decides its color.
     numbers: HashMap<(RunId, JobId), usize>,
     next_number: usize,
     partial: HashMap<Source, PartialLine>,

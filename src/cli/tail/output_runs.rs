@@ -1,5 +1,5 @@
-//! `runlog tail --output` of several runs, or of a time: one run after the other, then what is
-//! new in all of them.
+//! `runlog tail --output` of several runs, or of a time: prints one run after the other, then
+//! new output from all of them.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -21,7 +21,7 @@ use crate::job::{PrintedChunk, inspect_runs};
 use crate::log::{JobScope, Watcher, list, open_any_dir};
 use crate::volume::{RunId, Volume};
 
-/// How often all runs are looked at: a supervisor that dies changes no file.
+/// How often to check all runs, since the death of a supervisor changes no file.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Prints the output of the selected runs and, with -f, follows them.
@@ -86,14 +86,14 @@ struct PrintedRuns<'a> {
     watcher: Option<Watcher>,
     /// The runs that have not ended.
     live: Vec<(RunId, RunOutput)>,
-    /// With `--all`, the runs that were found.
+    /// With `--all`, the runs found so far.
     known: BTreeSet<RunId>,
     has_jobs: bool,
     code: Code,
 }
 
 impl PrintedRuns<'_> {
-    /// Watches for new runs, from before the runs are listed.
+    /// Watches for new runs; called before listing the runs.
     fn watch_runs(&mut self) -> Result<()> {
         if let (Some(watcher), true, Some(runs)) =
             (&mut self.watcher, self.args.all, self.volume.runs()?)
@@ -103,7 +103,7 @@ impl PrintedRuns<'_> {
         Ok(())
     }
 
-    /// Prints what a run has printed so far.
+    /// Prints the output of a run so far.
     fn add(&mut self, run: RunId) -> Result<()> {
         if self.args.all {
             self.known.insert(run.clone());
@@ -131,14 +131,14 @@ impl PrintedRuns<'_> {
         RunOutput::open(dir, self.args.follow).map(Some)
     }
 
-    /// Prints what is new in the live run at this place, and takes it off if that is all.
+    /// Prints the new output of the live run at index `at`, and drops the run if it has ended.
     fn poll(&mut self, at: usize) -> Result<()> {
         loop {
             let Some((run, output)) = self.live.get_mut(at) else {
                 return Ok(());
             };
             if let Some(watcher) = &mut self.watcher {
-                // Before the look, so that nothing comes in between unseen.
+                // Watch before reading, so that no change is missed in between.
                 watcher.watch_output(run, output.dir());
             }
             let (lines, out) = (&mut self.lines, &mut self.out);
@@ -170,7 +170,7 @@ impl PrintedRuns<'_> {
         Ok(())
     }
 
-    /// Reports a run that cannot be read. With `--all` the others are not held up.
+    /// Reports a run that cannot be read. With `--all`, the others continue.
     fn skip(&mut self, run: &RunId, e: anyhow::Error) -> Result<()> {
         if is_run_removed(&e) {
             print_stderr(format_args!("run {run} was removed"));
@@ -187,7 +187,7 @@ impl PrintedRuns<'_> {
         Ok(())
     }
 
-    /// Prints what is new until all runs have ended.
+    /// Prints new output until all runs have ended.
     fn follow(&mut self, deadline: Option<Instant>) -> Result<Code> {
         let is_over =
             |until: Option<Timestamp>| until.is_some_and(|until| until <= Timestamp::now());
@@ -222,7 +222,7 @@ impl PrintedRuns<'_> {
                     }
                 }
             }
-            // From the end, because a run that has ended is taken off.
+            // Go backward, because a run that has ended is dropped from the list.
             for at in (0..self.live.len()).rev() {
                 let is_changed = |(run, _): &(RunId, _)| is_due || changes.runs.contains(run);
                 if self.live.get(at).is_some_and(is_changed) {

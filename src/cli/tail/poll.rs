@@ -1,4 +1,4 @@
-//! One look at a run that is shown: what is new in it, and whether it is over or gone.
+//! Polls a run: shows its new lines, and checks whether it was closed or removed.
 
 use std::io;
 
@@ -13,22 +13,22 @@ use crate::job::{RunStatus, RunVerdict};
 use crate::log::{DamageReason, Gap, GapReason, Item, StorageError, Update, is_closed};
 use crate::volume::{Dir, RunId, VolumeError};
 
-/// What came of reading the news of a run.
+/// The result of reading the new lines of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PollOutcome {
-    /// There were none.
+    /// There were no new lines.
     Nothing,
-    /// All of them were read.
+    /// All new lines were read.
     Something,
-    /// Not all of them were read.
+    /// Reading stopped before the last new line.
     Stopped(StopReason),
 }
 
 impl Tailer<'_> {
-    /// Looks at a run; says whether it is time to end.
+    /// Polls a run; returns the reason to stop, if there is one.
     ///
     /// # Errors
-    /// What is shown cannot be written, or a run that was named cannot be read.
+    /// Returns an error if stdout cannot be written or a run named by the user cannot be read.
     pub(crate) fn poll(&mut self, run: &RunId) -> Result<Option<StopReason>> {
         let Some(mut followed) = self.followed.remove(run) else {
             return Ok(None);
@@ -57,7 +57,7 @@ impl Tailer<'_> {
                 }
                 followed.error = Some(error);
                 self.met.trouble = true;
-                // Kept with its position, and read again at the next sweep.
+                // Keep the run with its position, and read it again at the next sweep.
                 followed.follower.stat_changed();
                 self.remove_run(run, followed);
                 Ok(None)
@@ -78,8 +78,8 @@ impl Tailer<'_> {
         }
     }
 
-    /// Looks at the run in `dir`; says whether it is time to end, and whether the run is
-    /// to be looked at again.
+    /// Polls the run in `dir`; returns the reason to stop, if there is one, and whether to poll
+    /// the run again.
     fn poll_run(
         &mut self,
         run: &RunId,
@@ -88,14 +88,14 @@ impl Tailer<'_> {
     ) -> Result<(Option<StopReason>, bool)> {
         let by_name = !self.args.all;
         if let Some(watch) = &mut self.watch {
-            // Watched from before the look, so that nothing comes in between unseen.
+            // Watch before reading, so that no change is missed in between.
             followed.watched = watch.watch_run(run, dir);
             if followed.state.is_some() {
                 watch.watch_leases(run, dir);
             }
         }
-        // The state comes before the news, so that what it rests on is shown with it. A
-        // run that was not begun yet has none.
+        // Read the state before the new lines, so that the events it depends on are shown with
+        // it. A run that has not started has no state.
         let state = match &mut followed.state {
             Some(state) if followed.follower.has_events() => Some(state.now(dir)?),
             _ => None,
@@ -121,7 +121,7 @@ impl Tailer<'_> {
             return Ok((Some(StopReason::Until), true));
         }
         if read == PollOutcome::Something && followed.state.is_some() {
-            // It may have a new state.
+            // The run may have a new state.
             self.queue.insert(run.clone());
         } else if let Some(state) = state.filter(|state| by_name && state.state.has_ended()) {
             if matches!(state.state, RunStatus::Lost | RunStatus::Unknown) {
@@ -131,13 +131,13 @@ impl Tailer<'_> {
             }
             return Ok((None, false));
         }
-        // A run that is over goes once its state was looked at.
+        // Keep a closed run until its state was checked.
         let settled = followed.state.is_none() || read == PollOutcome::Nothing;
         Ok((None, by_name || !followed.over || !settled))
     }
 
-    /// Whether the run is in the state that is waited for. With `--all` a run that had
-    /// ended before does not count until its state changes.
+    /// Returns whether the run has reached the state that `--until` waits for. With `--all`, a
+    /// run that had already ended does not count until its state changes.
     fn is_awaited(&self, followed: &mut FollowedRun, now: &RunVerdict) -> bool {
         let old = std::mem::take(&mut followed.old);
         if self.args.all && old && now.state.has_ended() {
@@ -149,7 +149,7 @@ impl Tailer<'_> {
         self.args.until == Some(Until::State(now.state)) && followed.before.is_none()
     }
 
-    /// Shows what is new in a run.
+    /// Shows the new lines of a run.
     fn read_update(
         &mut self,
         run: &RunId,
@@ -165,7 +165,7 @@ impl Tailer<'_> {
         if !gaps.is_empty() {
             let there = self.open(run)?;
             if there.is_none_or(|there| there.key() != dir.key()) {
-                // It is being removed: the remaining files prove nothing.
+                // The run is being removed: the remaining files prove nothing.
                 followed.follower.stat_changed();
                 self.queue.insert(run.clone());
                 return Ok(PollOutcome::Nothing);
@@ -211,7 +211,8 @@ impl Tailer<'_> {
                     self.write_out()?;
                     print_stderr(format_args!("warning: {damage}"));
                     if damage.reason == DamageReason::Gap {
-                        // The line behind it comes next: there is no place in between.
+                        // The line after the damage comes next; no cursor can point between the
+                        // two.
                         continue;
                     }
                 }
@@ -232,7 +233,7 @@ impl Tailer<'_> {
         Ok(read)
     }
 
-    /// Takes note of how far a run was read.
+    /// Records how far a run was read.
     fn has_read(&mut self, run: &RunId, followed: &FollowedRun) {
         let cursor = followed.follower.cursor(run, followed.end());
         if cursor.is_some() {
@@ -241,8 +242,8 @@ impl Tailer<'_> {
         }
     }
 
-    /// Whether a gap is one: not where all of the run was read, and the log that has its
-    /// name now is another one.
+    /// Returns whether events are missing at a gap. None are if the run was read completely and
+    /// a new run now has its name.
     fn is_missing(&mut self, run: &RunId, followed: &FollowedRun, gap: &Gap) -> Result<bool> {
         if gap.why != GapReason::Changed {
             return Ok(true);
@@ -254,14 +255,14 @@ impl Tailer<'_> {
         Ok(self.removed.gap_after(&self.volume, &cursor)?.is_some())
     }
 
-    /// Takes leave of a run that was removed.
+    /// Reports a run that was removed.
     fn report_removed(&mut self, run: &RunId, followed: &FollowedRun) -> Result<()> {
         self.unwatch(run);
         let cursor = followed.follower.cursor(run, followed.end());
         self.read_removed()?;
         let missing = match &cursor {
             Some(cursor) => self.removed.gap_after(&self.volume, cursor)?,
-            // Reported with its tombstone.
+            // The run is reported with its tombstone.
             None if self.args.cursor_file.is_some() => None,
             None => self.removed.gap_for_run(run),
         };
@@ -271,7 +272,7 @@ impl Tailer<'_> {
         self.report_unshown()?;
         self.ledger.record(self.shown.accepted(), run.clone(), None);
         if cursor.is_none() && missing.is_none() && self.args.all {
-            // It was only in the making.
+            // The run was never completely created.
             return Ok(());
         }
         if self.args.all || self.args.cursor_file.is_some() {
@@ -283,7 +284,7 @@ impl Tailer<'_> {
         Ok(())
     }
 
-    /// Looks at a run no longer, or seldom.
+    /// Stops polling a run, or polls it seldom.
     fn remove_run(&mut self, run: &RunId, followed: FollowedRun) {
         self.unwatch(run);
         if self.args.all && self.watch.is_some() {
@@ -298,7 +299,7 @@ impl Tailer<'_> {
     }
 }
 
-/// Whether the trouble is with a run, and not with what is written.
+/// Returns whether an error concerns a run and not stdout.
 fn is_of_run(e: &Error) -> bool {
     e.is::<StorageError>() || e.is::<VolumeError>()
 }

@@ -1,4 +1,4 @@
-//! The output of the jobs of one run, from where it was read last.
+//! Reads the output of the jobs of one run, from where the last read ended.
 
 use std::io;
 use std::io::Write;
@@ -12,8 +12,8 @@ use crate::job::{InspectedRun, JobOutput, PrintedChunk, SkipLines, UnindexedByte
 use crate::log::{JobScope, JobState, StreamId};
 use crate::volume::{Dir, FileKey, JobId, layout};
 
-/// How long an inspection holds while the log does not change: a supervisor that dies changes
-/// nothing in it.
+/// How long an inspection stays valid while the log does not change: a supervisor that dies
+/// changes nothing in it.
 const REINSPECT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The output of a run.
@@ -32,7 +32,7 @@ struct ReadJob {
     skip: SkipLines,
 }
 
-/// Where the output goes.
+/// The destination of the output.
 pub(super) enum OutputSink<'a> {
     /// Byte for byte.
     Bytes(&'a mut dyn Write),
@@ -53,7 +53,7 @@ impl RunOutput {
         })
     }
 
-    /// Passes what is new to `sink`. Returns whether there was anything.
+    /// Passes new output to `sink`. Returns whether there was any.
     pub(super) fn poll(&mut self, args: &Args, sink: &mut OutputSink<'_>) -> Result<bool> {
         self.watched.refresh(&self.dir)?;
         for job in &self.watched.inspected.summary.state.jobs {
@@ -77,7 +77,7 @@ impl RunOutput {
                 job.output = None;
             }
         }
-        // While more arrives, the index may be behind.
+        // While more arrives, the index may lag behind.
         self.unindexed = if any {
             UnindexedBytes::Hold
         } else {
@@ -101,7 +101,7 @@ impl RunOutput {
         !self.jobs.is_empty()
     }
 
-    /// Warns about output that was not stored completely, or that is in another stream.
+    /// Warns about output that was not stored completely or that is in another stream.
     pub(super) fn warn_truncated(&self, stream: Option<StreamId>) {
         for job in &self.watched.inspected.summary.state.jobs {
             let why = job.output.as_ref().and_then(|o| o.truncated.as_ref());
@@ -154,7 +154,7 @@ impl ReadJob {
     }
 }
 
-/// The state of a run, inspected again only when its log changed: folding the run for each line
+/// The state of a run, inspected again only when its log changes: folding the run for each line
 /// that a job prints would cost more than the job.
 struct WatchedState {
     inspected: InspectedRun,
@@ -164,7 +164,7 @@ struct WatchedState {
 
 impl WatchedState {
     fn read(dir: &Dir) -> Result<Self> {
-        // Before the inspection, so that a change in between is seen.
+        // Read this before the inspection, so that a change in between is noticed.
         let log = log_extent(dir)?;
         Ok(Self {
             inspected: inspect_run(dir, JobScope::All)?,

@@ -1,4 +1,4 @@
-//! `tail --grep`: searching the events or the output of runs, on several threads.
+//! `tail --grep`: searches the events or the output of runs on several threads.
 
 use std::io;
 use std::io::Write as _;
@@ -23,13 +23,13 @@ use crate::render::{FoundLines, FoundRecord, OutputBytes, Style, json_line};
 use crate::sync::lock;
 use crate::volume::{Dir, JobId, RunId, VolumeError};
 
-/// The maximum number of threads, to leave processors to other programs.
+/// The maximum number of threads, to leave processors for other programs.
 const MAX_THREADS: usize = 4;
-/// The number of runs that a thread searches before what it found is printed.
+/// The number of runs that a thread searches before it prints its results.
 const RUNS_AT_A_TIME: usize = 16;
-/// How much of what was found a thread holds until it is its turn to print, in bytes.
+/// The maximum number of bytes of results that a thread holds until its turn to print.
 const MAX_HELD_BYTES: usize = 256 << 10;
-/// What separates groups of lines, as in grep.
+/// The separator between groups of lines, as in grep.
 const SEPARATOR: &[u8] = b"--\n";
 
 /// `tail --grep`.
@@ -79,7 +79,7 @@ pub(super) fn search(args: &Args, global: &Global, pattern: &str) -> Result<Code
     thread::scope(|scope| {
         for _ in 1..threads {
             let (all, search) = (&all, search.clone());
-            // If it cannot be started, the others do its work.
+            // If a thread cannot be started, the others do its work.
             drop(thread::Builder::new().spawn_scoped(scope, move || all.work(search)));
         }
         all.work(search);
@@ -99,30 +99,30 @@ struct SearchedRuns<'a> {
     dir: &'a Dir,
     style: Style,
     bytes: OutputBytes,
-    /// Whether there are lines between groups of lines.
+    /// Whether to print separators between groups of lines.
     separates: bool,
-    /// The first run that no thread searches yet.
+    /// The first run that no thread has taken yet.
     next: AtomicUsize,
     is_stopped: AtomicBool,
     printed: Mutex<Printed>,
     turn: Condvar,
 }
 
-/// What was printed so far.
+/// The output so far.
 #[derive(Default)]
 struct Printed {
-    /// The first run of those whose turn it is.
+    /// The first run of the batch that may print now.
     turn: usize,
     has_lines: bool,
     code: Option<Code>,
     error: Option<io::Error>,
 }
 
-/// What one thread has found in its runs.
+/// The results of one thread.
 struct Findings<'a> {
     all: &'a SearchedRuns<'a>,
     lines: FoundLines<'a>,
-    /// The first of the runs.
+    /// The first run of the batch.
     turn: usize,
     held: Vec<u8>,
     /// Whether the next line does not follow the last one.
@@ -172,7 +172,7 @@ impl SearchedRuns<'_> {
     ) -> io::Result<()> {
         let dir = match self.dir.open_dir(run.as_str()) {
             Ok(dir) => dir,
-            // Not a run, or removed since it was listed.
+            // This is not a run, or has been removed since it was listed.
             Err(VolumeError::NotADirectory { .. }) if self.args.all => return Ok(()),
             Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => return Ok(()),
             Err(e) => return Err(io::Error::other(e)),
@@ -220,7 +220,7 @@ impl SearchedRuns<'_> {
         Ok(())
     }
 
-    /// Reports that a run could not be searched; the others are.
+    /// Reports that a run could not be searched; the search continues.
     fn report(&self, run: &RunId, e: &io::Error) {
         if self.is_stopped.load(Ordering::Relaxed) {
             return;
@@ -233,7 +233,7 @@ impl SearchedRuns<'_> {
         print_stderr(format_args!("warning: run {run}: {e}"));
     }
 
-    /// Records what the exit code says, unless something worse happened.
+    /// Records an exit code, unless a worse one is set.
     fn set_code(&self, code: Code) {
         let mut printed = lock(&self.printed);
         let rank = |code: Option<Code>| match code {
@@ -249,7 +249,7 @@ impl SearchedRuns<'_> {
 }
 
 impl Findings<'_> {
-    /// Holds a line that was found, or prints it.
+    /// Holds a matching line, or prints it.
     fn record(&mut self, run: &RunId, item: &SearchItem<'_>) -> io::Result<()> {
         let all = self.all;
         if all.is_stopped.load(Ordering::Relaxed) {
@@ -276,7 +276,7 @@ impl Findings<'_> {
         Ok(())
     }
 
-    /// Prints what is held, in its turn; the next one is that of `next`.
+    /// Prints the held lines when it is their turn; then `next` has the turn.
     fn print(&mut self, next: usize) -> io::Result<()> {
         let all = self.all;
         let waited = all
@@ -306,7 +306,7 @@ impl Findings<'_> {
         Ok(())
     }
 
-    /// Prints the rest, and gives the turn to the thread with the next runs.
+    /// Prints the rest, and passes the turn to the thread with the next runs.
     fn finish(mut self) {
         let next = self.turn + RUNS_AT_A_TIME;
         // A failure is reported at the end.

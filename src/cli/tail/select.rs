@@ -1,4 +1,4 @@
-//! Which runs are shown, and where each is begun.
+//! Which runs to show, and where to start in each.
 
 use std::collections::BTreeSet;
 
@@ -10,26 +10,26 @@ use crate::cli::usage_error::UsageError;
 use crate::log::{Cursor, FollowStart, SelectError, select};
 use crate::volume::{RunId, Volume};
 
-/// The runs that were asked for by name.
+/// The runs that the user named.
 #[derive(Debug, Default)]
 pub(crate) struct SelectedRuns {
-    /// Those that are there, each once.
+    /// Those that exist, each once.
     pub runs: Vec<RunId>,
-    /// The cursors of those that are not there any more.
+    /// The cursors of those that no longer exist.
     pub gone: Vec<Cursor>,
 }
 
-/// The runs whose removal is reported.
+/// The runs that are reported when they are removed.
 #[derive(Debug)]
 pub(crate) enum AskedRuns {
-    /// All of the volume.
+    /// All runs of the volume.
     All,
-    /// Those that were named.
+    /// The runs that the user named.
     Named(BTreeSet<RunId>),
 }
 
 impl AskedRuns {
-    /// `named` are the runs that were asked for by name, if they were.
+    /// Selects the runs in `named`, or all runs if it is `None`.
     pub(crate) fn new(named: Option<&SelectedRuns>) -> Self {
         named.map_or(Self::All, |named| {
             let gone = named.gone.iter().map(Cursor::run);
@@ -45,7 +45,7 @@ impl AskedRuns {
     }
 }
 
-/// Returns the runs that are named, each once.
+/// Returns the named runs, each once.
 pub(crate) fn named_runs(args: &Args, volume: &Volume) -> Result<Vec<RunId>> {
     let mut runs = Vec::new();
     for name in names(args) {
@@ -57,7 +57,7 @@ pub(crate) fn named_runs(args: &Args, volume: &Volume) -> Result<Vec<RunId>> {
     Ok(runs)
 }
 
-/// Finds the runs that are named and takes the cursors.
+/// Finds the named runs and opens the cursors.
 pub(crate) fn named(args: &Args, volume: &Volume) -> Result<(SelectedRuns, CursorStore)> {
     let mut runs = Vec::new();
     let mut missing = Vec::new();
@@ -65,7 +65,7 @@ pub(crate) fn named(args: &Args, volume: &Volume) -> Result<(SelectedRuns, Curso
         match select(volume, &name) {
             Ok((run, _)) if runs.contains(&run) => {}
             Ok((run, _)) => runs.push(run),
-            // It may have been read before: then its cursor tells.
+            // If the run was read before, its cursor says so.
             Err(e @ (SelectError::NoSuchRun { .. } | SelectError::NoRuns { .. })) => {
                 missing.push((name, e));
             }
@@ -103,7 +103,7 @@ pub(crate) fn named(args: &Args, volume: &Volume) -> Result<(SelectedRuns, Curso
     Ok((SelectedRuns { runs, gone }, ledger))
 }
 
-/// What was asked for, by default the newest run, or that of the cursor.
+/// Returns the names from the command line; by default, the newest run or that of the cursor.
 fn names(args: &Args) -> Vec<String> {
     if !args.runs.is_empty() {
         return args.runs.clone();
@@ -112,7 +112,7 @@ fn names(args: &Args) -> Vec<String> {
     vec![of_cursor.unwrap_or_else(|| "latest".to_owned())]
 }
 
-/// Takes the cursors.
+/// Opens the cursors.
 pub(crate) fn open_cursor_store(args: &Args) -> Result<CursorStore> {
     let mut ledger = CursorStore::open(args.cursor_file.as_deref(), args.show_cursor)?;
     if let Some(cursor) = &args.after_cursor {
@@ -121,17 +121,17 @@ pub(crate) fn open_cursor_store(args: &Args) -> Result<CursorStore> {
     Ok(ledger)
 }
 
-/// Where to start with a run.
+/// Where to start in a run.
 #[derive(Debug)]
 pub(crate) struct StartPoint {
     pub start: FollowStart,
-    /// How many lines that would be shown are skipped.
+    /// The number of matching lines to skip.
     pub skip: usize,
 }
 
 impl StartPoint {
-    /// Starts with the first event of a new run. With a cursor file, its events that were
-    /// removed since the last call are missing.
+    /// Starts at the first event of a new run. With a cursor file, events that were removed
+    /// since the last call are reported as missing.
     pub(crate) fn new_run(args: &Args) -> Self {
         let start = match args.cursor_file {
             Some(_) => FollowStart::FirstEvent,
@@ -141,11 +141,11 @@ impl StartPoint {
     }
 }
 
-/// Returns where to start with a run that exists from the start.
+/// Returns where to start in a run that existed when `tail` started.
 pub(crate) fn start(args: &Args, ledger: &CursorStore, run: &RunId) -> StartPoint {
     let (start, skip) = match (ledger.cursor_of(run), args.n) {
         (Some(cursor), _) => (FollowStart::After(cursor.clone()), 0),
-        // Others were read before, so this run is new.
+        // Other runs were read before, so this one is new.
         (None, _) if ledger.is_resumed() => return StartPoint::new_run(args),
         (None, Some(LineCount::All)) => (FollowStart::Beginning, 0),
         (None, Some(LineCount::From(n))) => (FollowStart::Beginning, n.saturating_sub(1)),

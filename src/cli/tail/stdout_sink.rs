@@ -1,6 +1,6 @@
-//! The destination of lines, and how much of it was read there.
+//! Writes lines to stdout, and finds out how much was read there.
 //!
-//! If the reader of a pipe dies, what it had not read is lost, so a cursor is kept only for
+//! If the reader of a pipe dies, what it has not read is lost, so a cursor is saved only for
 //! what was read. Linux reports how much of a pipe is unread (`FIONREAD`, at either end, also
 //! without a reader; pipe(7)), and roughly how much of a socket's queue (`SIOCOUTQ`).
 
@@ -19,7 +19,7 @@ use super::stop_reason::{StopConditions, StoppedBy};
 use crate::cli::pager::{PagedOutput, Paging};
 use crate::job::unread_of_socket;
 
-/// Stdout, and how much was written to it.
+/// Stdout, and the number of bytes written to it.
 #[derive(Debug)]
 pub(crate) struct StdoutSink {
     kind: SinkKind,
@@ -31,12 +31,12 @@ pub(crate) struct StdoutSink {
 enum SinkKind {
     Pipe,
     Socket,
-    /// What is written there counts as read: a file, a terminal, …
+    /// A file, a terminal, or another target where everything written counts as read.
     Sink,
 }
 
 impl StdoutSink {
-    /// Returns stdout, where all that is written counts as read.
+    /// Returns stdout; everything written counts as read.
     pub(crate) fn unacknowledged() -> Self {
         Self {
             kind: SinkKind::Sink,
@@ -45,7 +45,7 @@ impl StdoutSink {
         }
     }
 
-    /// Returns stdout, where a pipe or socket says how much was read.
+    /// Returns stdout; a pipe or socket reports how much was read.
     pub(crate) fn acknowledged() -> Self {
         let is = fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
         let mut outlet = Self {
@@ -58,13 +58,13 @@ impl StdoutSink {
             pager: None,
         };
         if outlet.waiting().is_err() {
-            // Nothing is known about this kind.
+            // The kernel reports nothing about this kind of file.
             outlet.kind = SinkKind::Sink;
         }
         outlet
     }
 
-    /// Shows lines by a pager if there are more than fit on the terminal.
+    /// Shows lines in a pager if they do not fit on the terminal.
     pub(crate) fn with_pager(mut self, paging: Paging) -> Self {
         self.pager = (paging != Paging::Off).then(|| PagedOutput::new(paging));
         self
@@ -73,35 +73,35 @@ impl StdoutSink {
     /// Waits until the user leaves the pager, if there is one.
     ///
     /// # Errors
-    /// Stdout cannot be written.
+    /// Returns an error if stdout cannot be written.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
         self.pager.as_mut().map_or(Ok(()), PagedOutput::finish)
     }
 
-    /// Returns whether lines are read later, and whether that is known.
+    /// Returns whether lines are read after they are written, and stdout reports how many.
     pub(crate) fn is_read_later(&self) -> bool {
         self.kind != SinkKind::Sink
     }
 
-    /// How many bytes were written.
+    /// Returns how many bytes were written.
     pub(crate) fn written(&self) -> u64 {
         self.written
     }
 
-    /// How many of them were read at least.
+    /// Returns how many bytes were read, at least.
     pub(crate) fn read(&self) -> u64 {
         let Ok(waiting) = self.waiting() else {
             return 0;
         };
-        // Looked at last: what waits in a socket goes when its reader does.
+        // Check this last: a socket discards its queue when its reader exits.
         if self.kind == SinkKind::Socket && StopConditions::is_closed() {
             return 0;
         }
-        // Others may write to the same pipe.
+        // Other processes may write to the same pipe.
         self.written.saturating_sub(waiting)
     }
 
-    /// How many bytes, at most, of what was written wait to be read.
+    /// Returns how many written bytes, at most, are still unread.
     fn waiting(&self) -> io::Result<u64> {
         match self.kind {
             SinkKind::Pipe => Ok(ioctl_fionread(io::stdout())?),
@@ -110,10 +110,12 @@ impl StdoutSink {
         }
     }
 
-    /// Writes these bytes; says how many: all of them, unless nobody reads until then.
+    /// Writes bytes; returns how many. Fewer than all means that the reader did not read in
+    /// time.
     ///
     /// # Errors
-    /// They cannot be written; [`Stopped`] where it is time to end and nobody reads.
+    /// Returns an error if stdout cannot be written, and [`StoppedBy`] if `tail` has to stop
+    /// while the reader does not read.
     pub(crate) fn write(
         &mut self,
         bytes: &[u8],
@@ -143,7 +145,7 @@ impl StdoutSink {
                     done += n;
                 }
                 Err(Errno::INTR) => {}
-                // Another process made it non-blocking, and another one took the room.
+                // Another process made stdout non-blocking, and yet another one filled the pipe.
                 Err(Errno::AGAIN) if self.is_read_later() => {}
                 Err(e) => return Err(io::Error::from(e).into()),
             }

@@ -1,4 +1,4 @@
-//! Why it ends, and with which exit code.
+//! The reason that `tail` stops, and its exit code.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -10,32 +10,32 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::cli::exit::Code;
 use crate::job::Interrupts;
 
-/// Why it ends.
+/// The reason that `tail` stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StopReason {
-    /// There is nothing more to show.
+    /// All lines were shown.
     Done,
-    /// What `--until` waits for has come.
+    /// The condition of `--until` is met.
     Until,
-    /// `--timeout` is over.
+    /// `--timeout` has passed.
     Timeout,
-    /// A signal came.
+    /// A signal was received.
     Signal(i32),
-    /// Nobody reads what is written.
+    /// The reader of stdout has closed it.
     Closed,
 }
 
-/// It was time to end while nobody read what was to be written.
+/// The error if `tail` has to stop while the reader does not read.
 #[derive(Debug, thiserror::Error)]
 #[error("stdout is not read")]
 pub(crate) struct StoppedBy(pub StopReason);
 
-/// What ends it from outside.
+/// External conditions that stop `tail`.
 #[derive(Debug)]
 pub(crate) struct StopConditions {
-    /// The end of `--timeout`.
+    /// The deadline from `--timeout`.
     pub deadline: Option<Instant>,
-    /// Signals, where there are cursors to be saved.
+    /// Blocked signals, if there are cursors to save.
     pub signals: Option<Interrupts>,
 }
 
@@ -46,7 +46,7 @@ impl StopConditions {
         Ok(Self { deadline, signals })
     }
 
-    /// Whether it is time to end.
+    /// Returns the reason to stop now, if there is one.
     pub(crate) fn due(&self) -> Option<StopReason> {
         let signal = self.signals.as_ref().and_then(Interrupts::received);
         let over = self.deadline.is_some_and(|at| at <= Instant::now());
@@ -55,15 +55,17 @@ impl StopConditions {
             .or(over.then_some(StopReason::Timeout))
     }
 
-    /// Waits until something can be written to stdout, or until then; says whether it can.
-    /// Else tells why it is time to end.
+    /// Waits until stdout accepts data; returns `false` if `until` passes first.
+    ///
+    /// # Errors
+    /// Returns the reason to stop, if that comes first.
     pub(crate) fn wait_for_room(&self, until: Option<Instant>) -> Result<bool, StopReason> {
         loop {
             let now = Instant::now();
             let first = self.deadline.into_iter().chain(until).min();
             let left = first.map(|at| at.saturating_duration_since(now));
             if !self.wait(PollFlags::OUT, left).is_empty() {
-                // Otherwise the write reports the error.
+                // If stdout has an error, the write reports it.
                 return Ok(true);
             }
             if let Some(stop) = self.due() {
@@ -75,8 +77,8 @@ impl StopConditions {
         }
     }
 
-    /// Waits for so long, unless a signal comes before, or nobody reads stdout any more;
-    /// tells which of them.
+    /// Waits for `longest`; returns early, with the reason, if a signal arrives or the reader
+    /// closes stdout.
     pub(crate) fn wait_for_reader(&self, longest: Duration) -> Option<StopReason> {
         if !self.wait(PollFlags::empty(), Some(longest)).is_empty() {
             return Some(StopReason::Closed);
@@ -85,7 +87,7 @@ impl StopConditions {
         signal.map(StopReason::Signal)
     }
 
-    /// Whether nobody reads stdout any more.
+    /// Returns whether the reader has closed stdout.
     pub(crate) fn is_closed() -> bool {
         let stdout = io::stdout();
         let mut fds = [PollFd::from_borrowed_fd(stdout.as_fd(), PollFlags::empty())];
@@ -93,7 +95,7 @@ impl StopConditions {
     }
 
     /// Waits for this long, or until a signal arrives or stdout has one of these events. Returns
-    /// the events, including errors and a hang-up.
+    /// the events, including errors and hang-ups.
     fn wait(&self, what: PollFlags, longest: Option<Duration>) -> PollFlags {
         let stdout = io::stdout();
         let mut fds = vec![PollFd::from_borrowed_fd(stdout.as_fd(), what)];
@@ -108,19 +110,19 @@ impl StopConditions {
     }
 }
 
-/// What was met on the way.
+/// Problems that were found on the way, which change the exit code.
 #[derive(Debug, Default)]
 pub(crate) struct ReadinessSet {
     /// Damage, or a gap.
     pub damage: bool,
     /// A run that cannot be read.
     pub trouble: bool,
-    /// A run that was removed while it was followed by its name.
+    /// A removed run that was followed by its name.
     pub removed: bool,
 }
 
 impl ReadinessSet {
-    /// The exit code, where without all this it would be `code`.
+    /// Returns the exit code; without any of these problems, it is `code`.
     pub(crate) fn code(&self, code: Code) -> Code {
         match self {
             Self { trouble: true, .. } => Code::Io,

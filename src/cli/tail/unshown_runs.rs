@@ -1,4 +1,4 @@
-//! With a cursor file: runs that were removed before anything of them was shown.
+//! With a cursor file: runs that were removed before any of their lines were shown.
 
 use anyhow::Result;
 
@@ -9,8 +9,7 @@ use crate::log::RemovedRun;
 impl Tailer<'_> {
     /// Reads which runs gc removed.
     ///
-    /// Has to come before the cursor of a removed run is dropped: a run with a cursor was
-    /// shown.
+    /// Must run before the cursor of a removed run is dropped: a run with a cursor was shown.
     pub(crate) fn read_removed(&mut self) -> Result<()> {
         let new = self.removed.update(&self.volume)?;
         if self.args.cursor_file.is_none() {
@@ -33,11 +32,11 @@ impl Tailer<'_> {
         Ok(())
     }
 
-    /// Reports the runs that gc removed since the cursor file was saved, and of which nothing
-    /// was shown.
+    /// Reports the runs that gc removed since the cursor file was saved and that have shown no
+    /// lines.
     ///
-    /// Has to come before the cursor of a removed run is dropped: if only one of the two is
-    /// saved, it must be this one.
+    /// Must run before the cursor of a removed run is dropped: if only one of the two is saved,
+    /// it must be this one.
     pub(crate) fn report_unshown(&mut self) -> Result<()> {
         if self.args.cursor_file.is_none() {
             return Ok(());
@@ -48,7 +47,7 @@ impl Tailer<'_> {
             }
             let runs = self.runs.as_ref();
             if runs.is_some_and(|runs| removed.still_exists(runs)) {
-                // It is shown, or turns out to be removed, before its tombstone counts as read.
+                // The run is shown, or found to be removed, before its tombstone counts as read.
                 self.unshown.push(removed);
                 continue;
             }

@@ -2,7 +2,7 @@
 //!
 //! If all named runs end without a match, the exit code is 1, so that
 //! `tail --until state=completed && deploy` does not deploy. With `--all`, a run that had
-//! ended before does not count, since some run of an old volume has always failed.
+//! already ended does not count, because an old volume always has a failed run.
 
 use jiff::Timestamp;
 
@@ -31,12 +31,12 @@ pub(crate) fn parse_until(text: &str) -> Result<Until, String> {
 }
 
 impl Until {
-    /// Whether it is something to be waited for.
+    /// Returns whether `tail` waits for this condition.
     pub(crate) fn is_awaited(&self) -> bool {
         !matches!(self, Self::Time(_))
     }
 
-    /// What to say where it never came.
+    /// Returns the message for a condition that was never met.
     pub(crate) fn never(&self) -> String {
         match self {
             Self::State(state) => format!("no run reached state `{}`", state.as_str()),

@@ -57,12 +57,12 @@ impl TypedValueParser for EventTypeParser {
     }
 }
 
-/// A parser for a signal: its name, with or without `SIG`, or its number. It lists the usual ones
-/// in completions.
+/// A parser for a signal: its name, with or without `SIG`, or its number. It lists the usual
+/// ones in completions.
 #[derive(Debug, Clone)]
 pub(crate) struct SignalParser;
 
-/// The signals that jobs are usually sent.
+/// The signals that are usually sent to jobs.
 const USUAL_SIGNALS: [&str; 10] = [
     "TERM", "INT", "HUP", "QUIT", "KILL", "USR1", "USR2", "STOP", "CONT", "WINCH",
 ];

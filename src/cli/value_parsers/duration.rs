@@ -30,7 +30,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-/// Returns the end of a time limit that starts now; as in `timeout(1)`, 0 is no limit.
+/// Returns the end of a time limit that starts now; as in `timeout(1)`, 0 means no limit.
 pub(crate) fn deadline(timeout: Option<Duration>) -> Option<Instant> {
     let timeout = timeout.filter(|timeout| !timeout.is_zero())?;
     Instant::now().checked_add(timeout)
@@ -41,7 +41,7 @@ fn parse_seconds(text: &str) -> Option<SignedDuration> {
     let number = text.trim();
     let is_number = number.contains(|c: char| c.is_ascii_digit())
         && number.chars().all(|c| c.is_ascii_digit() || c == '.');
-    // jiff wants a digit in front of the point, and does not mind one too many.
+    // jiff requires a digit before the point, and ignores an extra leading zero.
     parse_signed(&format!("0{number}s")).filter(|_| is_number)
 }
 

@@ -1,6 +1,6 @@
 //! The values that options take, as parsers for clap.
 //!
-//! Each error says what would be right, because clap prints it after the name of the option.
+//! Each error says what a valid value is, because clap prints it after the name of the option.
 
 mod choice;
 mod count;
@@ -36,7 +36,7 @@ pub(crate) fn parse_key_value(text: &str) -> Result<(String, String), String> {
     let first_fits = key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     if !first_fits || !key.chars().all(fits) {
-        // Without the value: it may be a secret.
+        // Leave out the value, which may be a secret.
         return Err(format!(
             "`{key}` is not a key; write KEY=VALUE with a KEY of letters, digits, `_`, `.` and `-` \
              that starts with a letter or `_`, such as stage=build"

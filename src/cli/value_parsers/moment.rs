@@ -8,12 +8,12 @@ use super::duration::parse_signed;
 
 /// The fewest digits of an integer that is read as Unix seconds.
 ///
-/// A shorter one might be a year, a date, or seconds ago, so it is refused.
+/// A shorter integer might be a year, a date, or seconds ago, so it is refused.
 const MIN_UNIX_DIGITS: usize = 9;
 
-/// Parses a moment: a date, a date and time (in the system's time zone unless it has an
-/// offset), a time (`10:30`, the last time it was), `now`, `today`, `yesterday`, Unix seconds,
-/// or how long ago (`15m`, `-15m`, `15 minutes ago`).
+/// Parses a moment: a date, a date and time (in the system's time zone unless it has an offset),
+/// a time (`10:30`, the most recent one), `now`, `today`, `yesterday`, Unix seconds, or how long
+/// ago (`15m`, `-15m`, `15 minutes ago`).
 ///
 /// # Errors
 ///
@@ -33,7 +33,7 @@ fn moment_at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, S
     };
     let range = || format!("`{text}` is out of range; a moment lies between the years 1 and 9999");
     let trimmed = text.trim();
-    // As date(1) writes Unix seconds.
+    // date(1) writes Unix seconds this way.
     let trimmed = trimmed.strip_prefix('@').unwrap_or(trimmed);
     if trimmed.bytes().all(|b| b.is_ascii_digit()) {
         if trimmed.len() < MIN_UNIX_DIGITS {
@@ -54,7 +54,7 @@ fn moment_at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, S
     if let Ok(moment) = trimmed.parse() {
         return Ok(moment);
     }
-    // jiff drops an offset where it reads a time without one, and the moment would be off by
+    // jiff drops an offset when it reads a time without one, and the moment would be off by
     // hours; so anything that may be an offset is refused.
     let is_local = trimmed
         .chars()
@@ -67,7 +67,8 @@ fn moment_at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, S
     zone.to_timestamp(local).map_err(|_| range())
 }
 
-/// Returns the start of `today` or `yesterday`, or `now`; `None` if the text is no such word.
+/// Returns the start of `today` or `yesterday`, or `now`; `None` if the text is not one of these
+/// words.
 fn named_day(text: &str, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
     let today = zone.to_datetime(now).date();
     let day = match text.to_ascii_lowercase().as_str() {
@@ -89,7 +90,7 @@ fn parse_time(text: &str) -> Option<Time> {
     padded.parse().ok().filter(|_| is_time)
 }
 
-/// Returns the last moment up to `now` when it was this time of day.
+/// Returns the last moment up to `now` that had this time of day.
 fn last_time(time: Time, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
     let today = zone.to_datetime(now).date();
     let at = |day: Date| zone.to_timestamp(day.to_datetime(time)).ok();

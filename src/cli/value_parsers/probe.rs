@@ -13,7 +13,7 @@ pub(crate) fn parse_probe(text: &str) -> Result<Dependency, String> {
     let (name, spec) = text
         .split_once('=')
         .ok_or_else(|| format!("`{text}` has no `=`; write NAME=SPEC, such as db=tcp:5432"))?;
-    // A name obeys the rules of ids.
+    // A name follows the rules for IDs.
     name.parse::<JobId>().map_err(|e| e.to_string())?;
     Ok(Dependency {
         name: name.to_owned(),

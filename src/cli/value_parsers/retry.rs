@@ -1,8 +1,8 @@
-//! What `run --retry-on` and `--retry-backoff` take.
+//! The values of `run --retry-on` and `--retry-backoff`.
 
 use crate::job::RetryOn;
 
-/// The failures that are retried.
+/// The failures to retry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RetryList(pub Vec<RetryOn>);
 

@@ -25,8 +25,7 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
 
 /// Reads the number and its unit.
 ///
-/// A float is exact here: integers below 2^53 are, and so is their product with a power of
-/// two.
+/// A float is exact here: integers below 2^53 are, and so is their product with a power of two.
 fn parse_number(text: &str) -> Option<f64> {
     let text = text.trim();
     let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -34,7 +33,7 @@ fn parse_number(text: &str) -> Option<f64> {
     let number = number.trim_end();
     let is_plain = number.starts_with(|c: char| c.is_ascii_digit())
         && number.chars().all(|c| c.is_ascii_digit() || c == '.');
-    // Without this check `1e3` and the like would be numbers.
+    // Without this check, `1e3` and the like would be numbers.
     let number: f64 = number.parse().ok().filter(|_| is_plain)?;
     Some(number * (1_u64 << shift) as f64)
 }
