@@ -83,15 +83,9 @@ impl LiveRun {
             return Ok(());
         };
         let mut reader = reader;
-<<<<<<< HEAD
-        if gap.is_some() {
+        if !gaps.is_empty() {
             // Start again with the remaining log: its checkpoint has the whole state, or it is a
             // different log.
-=======
-        if !gaps.is_empty() {
-            // Start again from what is left: its checkpoint has the whole state, or it is
-            // another log.
->>>>>>> 776875a (log/read: a pruned run under a reused id is reported; tests: followers of the model, interleavings)
             *self = Self::default();
             let Some(update) = self.follower.poll(dir, &|_| true)? else {
                 return Ok(());

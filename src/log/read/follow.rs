@@ -79,13 +79,8 @@ pub struct Follower {
 /// The new lines of a run.
 #[derive(Debug)]
 pub struct Update {
-<<<<<<< HEAD
-    /// The gap before them.
-    pub gap: Option<Gap>,
-=======
-    /// What is missing before them.
+    /// The gaps before them.
     pub gaps: Vec<Gap>,
->>>>>>> 776875a (log/read: a pruned run under a reused id is reported; tests: followers of the model, interleavings)
     /// The new lines.
     pub reader: Reader,
 }
