@@ -128,18 +128,17 @@ fn calls_of(order: &Order) -> Vec<(String, usize)> {
     calls
 }
 
-/// Returns the processes that strace started.
-fn descendants(pid: i32) -> Vec<i32> {
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    let children = fs::read_to_string(path).unwrap_or_default();
-    let children: Vec<i32> = children.split(' ').filter_map(|p| p.parse().ok()).collect();
-    let below = children.iter().flat_map(|child| descendants(*child));
-    below.chain(children.iter().copied()).collect()
-}
-
+/// Sends a signal to all processes that strace traces, also those whose parent has ended.
 fn signal_all(strace: &Background, signal: Signal) {
-    for pid in descendants(i32::try_from(strace.pid()).unwrap()) {
-        kill_process(pid_of(pid.into()), signal).ok();
+    let tracer = format!("TracerPid:\t{}\n", strace.pid());
+    for entry in fs::read_dir("/proc").unwrap() {
+        let entry = entry.unwrap();
+        let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+        if status.contains(&tracer)
+            && let Some(pid) = entry.file_name().to_str().and_then(|pid| pid.parse().ok())
+        {
+            kill_process(pid_of(pid), signal).ok();
+        }
     }
 }
 
@@ -170,7 +169,7 @@ fn interleave(order: &Order, call: &str, nth: usize, release: Release) {
     if release == Release::Kill {
         signal_all(&held, Signal::KILL);
     }
-    wait_until("the held process ends", || {
+    wait_until(&case, || {
         signal_all(&held, Signal::CONT);
         held.has_ended()
     });

@@ -31,19 +31,19 @@ impl History {
         let args = ["tail", id, "--json", "--cursor-file", &file];
         let output = self.env.run(&args);
         assert!(matches!(output.code, 0 | 3 | 5), "{}", output.stderr());
-        if !self.followed.contains(id) {
-            // Without a cursor, it does not know of the runs before.
-            let is_gone = |run: &&mut Run| run.id == id && !run.is_there;
-            for run in self.runs.iter_mut().filter(is_gone) {
-                run.views[ONE].unseen.clear();
-            }
-        }
         let printed = output.stdout();
+        let is_first = !self.followed.contains(id);
         if printed.contains("\"seq\":") {
             self.followed.insert(id);
         }
         assert!(output.code == 5 || !has_gap(&printed), "{printed}");
         self.record_printed(ONE, &printed);
+        if is_first {
+            // Without a cursor, it shows what is there.
+            for run in self.runs.iter_mut().filter(|run| run.id == id) {
+                run.views[ONE].unseen.clear();
+            }
+        }
         self.check_seen(ONE, |run| run.id == id);
     }
 
