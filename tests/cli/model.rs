@@ -256,7 +256,8 @@ impl History {
     }
 
     /// Lets the supervisor of the last job write no more than a few bytes once its rollback has
-    /// run: often the end of the rollback, but not the close of the run.
+    /// run: often the end of the rollback, but not the close of the run, whose summary has the
+    /// long command.
     fn rollback_without_space(&mut self, id: &'static str) {
         let can_close = |run: &mut Run| !run.is_closed && !run.is_damaged;
         if !self.current(id).is_some_and(can_close) {
@@ -265,9 +266,10 @@ impl History {
         self.jobs += 1;
         let job = format!("j{}", self.jobs);
         let log = self.env.log_path(id);
-        let left = 500 * (9 + self.random.below(6));
+        let left = 1000 + 5000 * self.random.below(4);
         let rollback = format!(
-            "prlimit --pid $PPID --fsize=$(($(stat -c %s '{}') + {left}))",
+            ": {:20000}; prlimit --pid $PPID --fsize=$(($(stat -c %s '{}') + {left}))",
+            "",
             log.display()
         );
         let args = ["run", "-q", "--no-capture", "--run", id, "--job", &job];
