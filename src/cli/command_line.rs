@@ -44,8 +44,8 @@ pub(crate) fn parse() -> Result<Cli, ParseError> {
     parse_with(Vec::new())
 }
 
-/// Parses the command line of this process, with the words of `recorded` between the defaults for
-/// `run` and what was typed.
+/// Parses the command line of this process, with the words of `recorded` between the defaults
+/// for `run` and those that the user typed.
 pub(crate) fn parse_with(recorded: Vec<OsString>) -> Result<Cli, ParseError> {
     let args = expand_context(expand_alias(std::env::args_os().collect()));
     let cli = parse_from(&args).map_err(ParseError::Usage)?;
@@ -68,13 +68,13 @@ pub(crate) fn parse_with(recorded: Vec<OsString>) -> Result<Cli, ParseError> {
     let at = command_index(&args).map_or(args.len(), |at| at + 1);
     args.splice(at..at, words);
     parse_from(&args).map_err(|mut failure| {
-        // What was typed is right by itself.
+        // The words that the user typed are valid without the defaults.
         failure.hint = run_defaults::conflict_hint(&failure.error, &defaults);
         ParseError::Usage(failure)
     })
 }
 
-/// Returns the defaults of the user, then those of the volume, and the words they stand for.
+/// Returns the user's defaults, then the volume's, and the words that they add.
 fn default_words(cli: &Cli) -> anyhow::Result<(Vec<RunDefault>, Vec<OsString>)> {
     // A missing volume is created later, and problems with it are reported then.
     let volume = cli.global.volume().ok();

@@ -167,7 +167,7 @@ impl Global {
     }
 }
 
-/// Finds a run that is about to be changed, or run again.
+/// Finds a run to change or to run again.
 ///
 /// # Errors
 ///
@@ -236,7 +236,7 @@ pub(crate) fn foreign_policy(force: bool) -> ForeignPolicy {
 pub(crate) fn print_stderr(text: impl std::fmt::Display) {
     let text = text.to_string();
     let lines: Vec<_> = text.lines().map(escape_controls).collect();
-    // In one write, so that neither a job nor a killed process leaves half of a line.
+    // Use one write, so that neither a job nor a killed process leaves half a line.
     let printed = lines.join("\n") + "\n";
     // A closed stderr cannot be reported anywhere.
     drop(io::stderr().write_all(printed.as_bytes()));

@@ -225,7 +225,7 @@ fn classify_undo(e: &UndoError) -> (Code, Option<&'static str>) {
     }
 }
 
-/// The hint if others may have written a log.
+/// The hint if other users may have written a log.
 const CHECK_COMMANDS: &str = "check the recorded commands (`runlog replay --json RUN`); if only \
                               you wrote the log, run `chmod -R go-w .omne` and retry";
 

@@ -82,7 +82,7 @@ pub(crate) fn words(cli: &Command, defaults: &[RunDefault]) -> Result<Vec<OsStri
     Ok(all)
 }
 
-/// Returns the hooks of the user's settings and of the volume's, which take precedence.
+/// Returns the hooks from the user's settings and from the volume's, which take precedence.
 ///
 /// # Errors
 ///
@@ -106,7 +106,7 @@ pub(crate) fn default_hooks(volume: &Volume) -> anyhow::Result<Hooks> {
     Ok(hooks)
 }
 
-/// Returns the defaults of the user, then those of the volume.
+/// Returns the user's defaults, then the volume's.
 ///
 /// # Errors
 ///
@@ -154,7 +154,7 @@ fn words_of(cli: &Command, default: &RunDefault) -> Result<Vec<OsString>, String
     Ok(words)
 }
 
-/// Checks a value that clap passes on as it is.
+/// Checks a value that clap passes on unchanged.
 fn check_content(long: &str, value: &str) -> Result<(), String> {
     match long {
         "label" | "input" => parse_key_value(value).map(drop),
@@ -169,7 +169,7 @@ fn check_content(long: &str, value: &str) -> Result<(), String> {
     }
 }
 
-/// Returns which settings to change if flags do not fit the defaults that were added to them.
+/// Returns which settings to change if flags conflict with the defaults that were added to them.
 pub(crate) fn conflict_hint(error: &clap::Error, defaults: &[RunDefault]) -> Option<String> {
     let text = error.to_string();
     let flag = |default: &RunDefault| default.flag.replace('_', "-");

@@ -22,7 +22,7 @@ pub struct Sampler {
 
 impl Sampler {
     /// Creates a sampler that reports the usage of the file system that holds `volume`, and
-    /// reads again only the processes that have run, as `cpu_clock` says.
+    /// rereads only the processes that have run, according to `cpu_clock`.
     pub fn new(volume: &Path, cpu_clock: CpuClock) -> Self {
         let mut host = HostSampler::new(volume);
         Self {

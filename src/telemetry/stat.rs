@@ -8,7 +8,7 @@ use rustix::fs::{CWD, Mode, OFlags, RawDir, open, openat};
 
 use super::units::{clamp_exact, page_bytes};
 
-/// How many bytes of names are read at a time.
+/// The number of bytes of names to read at a time.
 const LIST_BYTES: usize = 32 << 10;
 /// Longer than a line of `/proc/<pid>/stat`: 52 numbers and a short name.
 const MAX_STAT_BYTES: usize = 2048;
@@ -18,7 +18,7 @@ const MAX_STAT_BYTES: usize = 2048;
 pub(super) struct ProcDir(OwnedFd);
 
 impl ProcDir {
-    /// Opens it.
+    /// Opens `/proc`.
     ///
     /// # Errors
     /// It cannot be opened.
@@ -27,10 +27,10 @@ impl ProcDir {
         Ok(Self(open("/proc", flags, Mode::empty())?))
     }
 
-    /// Lists all processes that we can see, once.
+    /// Lists all visible processes once.
     ///
     /// # Errors
-    /// It cannot be listed.
+    /// `/proc` cannot be listed.
     pub(super) fn pids(&self) -> io::Result<Vec<u32>> {
         let mut buf = vec![MaybeUninit::uninit(); LIST_BYTES];
         let mut names = RawDir::new(&self.0, &mut buf);
@@ -41,8 +41,7 @@ impl ProcDir {
         Ok(pids)
     }
 
-    /// Reads the process `pid`, dead or alive. Returns `None` if there is none or if it is
-    /// hidden from us.
+    /// Reads the process `pid`, dead or alive. Returns `None` if it does not exist or is hidden.
     pub(super) fn read(&self, pid: u32) -> Option<Stat> {
         read_stat(self.0.as_fd(), &format!("{pid}/stat"))
     }

@@ -1,9 +1,9 @@
-//! The process table, of which only what may have changed is read again.
+//! The process table, which rereads only entries that may have changed.
 //!
-//! The kernel takes about 9 µs to generate an entry, and less than one to return the CPU time
-//! of a process. A process that has used none since it was read is as it was, except for what
-//! others do to it: they can end its parent, or take memory from it. The former is noticed, and
-//! after the latter no entry is older than a second.
+//! The kernel takes about 9 µs to generate an entry, and less than one to return the CPU time of
+//! a process. A process that has used none since it was read is unchanged, except for what other
+//! processes do to it: they can end its parent, or take memory from it. The table notices the
+//! former; because of the latter, no entry is older than a second.
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
@@ -13,13 +13,13 @@ use std::{io, thread};
 
 use super::stat::{ProcDir, Stat};
 
-/// Returns the CPU time of a process and all its threads to the nanosecond, or `None` if that
-/// is not known.
+/// Returns the CPU time of a process and all its threads to the nanosecond, or `None` if it is
+/// unknown.
 pub type CpuClock = fn(u32) -> Option<Duration>;
 
 /// How long an entry may be reused.
 const MAX_AGE: Duration = Duration::from_secs(1);
-/// The number of entries that are worth a thread of their own.
+/// The number of entries that justify another thread.
 const ENTRIES_PER_THREAD: usize = 256;
 /// The maximum number of threads that read entries.
 const MAX_THREADS: usize = 4;
@@ -31,7 +31,7 @@ pub(super) struct ProcessTable {
     known: HashMap<u32, Entry>,
 }
 
-/// A process as it was read.
+/// An entry of the table.
 #[derive(Debug, Clone)]
 struct Entry {
     stat: Stat,
@@ -48,7 +48,7 @@ impl ProcessTable {
         }
     }
 
-    /// Reads all processes that we can see, except those that end meanwhile.
+    /// Reads all visible processes, except those that end meanwhile.
     ///
     /// # Errors
     /// `/proc` cannot be listed.
@@ -93,8 +93,8 @@ impl ProcessTable {
 }
 
 impl Entry {
-    /// Returns whether the process is as it was. One that waits for a processor may have stopped
-    /// to wait.
+    /// Returns whether the process is unchanged. One that waits for a processor may have stopped
+    /// waiting.
     fn is_unchanged(&self, cpu_time: Option<Duration>, now: Instant) -> bool {
         cpu_time.is_some()
             && cpu_time == self.cpu_time
@@ -149,7 +149,7 @@ mod tests {
 
     use super::*;
 
-    /// Starts a shell that starts a process which waits, and ends with its input.
+    /// Starts a shell with a child that waits; the shell exits at the end of its input.
     fn family(script: &str) -> (Child, u32) {
         let mut shell = Command::new("sh")
             .args(["-c", script])
@@ -168,7 +168,7 @@ mod tests {
         found.into_iter().find(|stat| stat.pid == pid)
     }
 
-    /// Waits until the process sleeps: one that runs is read each time.
+    /// Waits until the process sleeps, because a running one is read each time.
     fn wait_until_asleep(pid: u32) {
         while Stat::read(pid).unwrap().is_running() {
             thread::yield_now();
@@ -189,7 +189,7 @@ mod tests {
         }
         assert_eq!(find(&mut fresh, pid).unwrap().name(), "sleep");
         let known = reused.known.get_mut(&pid).unwrap();
-        // However slow the machine is.
+        // This holds however slow the machine is.
         known.read_at = Instant::now();
         assert_eq!(find(&mut reused, pid).unwrap().name(), "sh");
         let known = reused.known.get_mut(&pid).unwrap();

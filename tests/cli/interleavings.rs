@@ -1,8 +1,9 @@
-//! Two and three processes at one run, one of them held at each of its system calls.
+//! Two or three processes that use one run, while one of them is held at each of its system
+//! calls.
 //!
 //! The first process is stopped at a call, the second one runs until it ends or waits, a third
-//! one may do so too, and then the first one continues or is killed. What was acknowledged is
-//! in the log exactly once, whatever the order.
+//! one may do so too, and then the first one continues or is killed. Everything that was
+//! acknowledged is in the log exactly once, whatever the order.
 //!
 //! `RUNLOG_INTERLEAVINGS` is the number of calls at which each pair is held, `all` for every
 //! one.
@@ -19,8 +20,8 @@ use crate::support::env::{Background, Output, TestEnv, pid_of, wait_until};
 
 /// The number of calls at which each pair is held.
 const POINTS: usize = 3;
-/// How long the others get before the first process continues. It decides only which order is
-/// tried.
+/// How long the others may run before the first process continues. It only affects which order
+/// is tried.
 const HOLD: Duration = Duration::from_millis(150);
 /// The calls by which processes affect each other.
 const CALLS: &str = "flock,write,openat,renameat2,unlinkat,ftruncate,fdatasync,fsync,fallocate,mkdirat,fstat,statx,newfstatat";
@@ -37,7 +38,7 @@ const RECOVER: &[&str] = &["replay", "r", "--recover"];
 
 /// Which process is held, and which ones run meanwhile.
 struct Order {
-    /// What runs before, besides one event and one rotation.
+    /// The commands that run before, besides one event and one rotation.
     before: &'static [&'static [&'static str]],
     held: &'static [&'static str],
     others: &'static [&'static [&'static str]],
@@ -73,7 +74,7 @@ const ORDERS: [Order; 15] = [
     order(&[], JOB, &[RECOVER, CLOSE]),
 ];
 
-/// What becomes of the held process.
+/// What happens to the held process.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Release {
     Continue,
@@ -107,7 +108,7 @@ fn calls_of(order: &Order) -> Vec<(String, usize)> {
     let trace = String::from_utf8_lossy(&trace).into_owned();
     let mut calls: Vec<(String, usize)> = Vec::new();
     let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    // Calls before the first look at the volume affect no other process.
+    // Calls before the first access to the volume affect no other process.
     let mut is_relevant = false;
     for line in trace.lines() {
         is_relevant |= line.contains(".omne");
@@ -237,7 +238,7 @@ fn check(env: &TestEnv, case: &str, outputs: &[(&[&str], Output)], was_killed: b
                 assert_eq!(times(args.last().unwrap()), expected, "{context}");
                 assert!(matches!(code, 0 | 1), "{context}");
             }
-            // Closed meanwhile, or the id of the job was taken.
+            // The run was closed meanwhile, or the id of the job was taken.
             ("run", 125 | 2) if args.contains(&"true") => {}
             // The other job has not ended.
             ("run", 4) => assert_eq!(args, &CLOSE, "{context}"),

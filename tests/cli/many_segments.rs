@@ -75,7 +75,7 @@ fn job_runs_where_few_files_may_be_open() {
         assert_eq!(output.stdout(), "out\n", "{limit}");
         assert!(output.stderr().contains("\nerr\n"), "{limit}");
     }
-    // Where there is no descriptor for its pipes, the log says that the output is not in it.
+    // Without descriptors for its pipes, the log says that it lacks the output.
     let mut runs = env.runs();
     runs.sort();
     let failed = &env.events_of_type(&runs[0], "job_failed")[0];

@@ -46,17 +46,18 @@ struct Run {
     is_damaged: bool,
     /// Whether old segments were dropped.
     is_pruned: bool,
-    /// Whether a rollback was started and its end could not be written, so that gc leaves the
-    /// run alone.
+    /// Whether a rollback was started but its end could not be written, so that gc keeps the
+    /// run.
     is_in_doubt: bool,
-    /// What each follower saw: that of all runs, and that of the runs of this id.
+    /// The events that each follower saw: the one for all runs, and the one for the runs with
+    /// this id.
     views: [View; 2],
     notes: BTreeSet<u64>,
     /// The stages of the jobs.
     jobs: BTreeMap<String, &'static str>,
 }
 
-/// What a follower saw of a run.
+/// The events of a run that a follower saw.
 #[derive(Debug, Default)]
 struct View {
     /// The sequence numbers of acknowledged notes that it has not seen yet.

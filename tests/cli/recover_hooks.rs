@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::support::env::{TestEnv, pid_of, wait_until};
 
-/// Runs a job in a run of this name with these options, and kills it and both processes of runlog.
+/// Runs a job in a run with this name and these options, and kills the job and both runlog
+/// processes.
 fn lose(env: &TestEnv, name: &str, options: &[&str]) -> String {
     let run = [&["run", "-q", "--run", name], options].concat();
     let job = env.spawn(&[&run[..], &["--", "sh", "-c", "touch up; exec sleep 60"]].concat());
@@ -150,7 +151,7 @@ fn hooks_from_a_log_that_others_can_write_are_not_run() {
 fn hook_runs_in_the_directory_of_its_job() {
     let env = TestEnv::new();
     fs::create_dir(env.path("dir")).unwrap();
-    // The job itself is in `dir` too.
+    // The job itself also runs in `dir`.
     let script = "touch ../up; exec sleep 60";
     let run = [
         "run",

@@ -1,4 +1,4 @@
-//! `run --again`: runs what was recorded, once it is certain what that was.
+//! `run --again`: runs a recorded job, if the record is certain.
 
 use std::fs;
 
@@ -138,7 +138,7 @@ fn both_runs_name_each_other() {
     assert_eq!(link["rerun_by"], Value::from(&*new));
     assert_eq!(link["rerun_by_job"], "it");
     env.ok(&["replay", "--verify", &old]);
-    // Nothing else about the old run changed.
+    // Nothing else changed in the old run.
     let mut after = env.status(&old);
     assert_eq!(after["rerun_by"], Value::from(&*new));
     for changed in ["rerun_by", "events", "bytes"] {
@@ -301,7 +301,7 @@ fn failed_jobs_are_run_again_in_one_run() {
     let links = env.events_of_type("it", "job_rerun");
     let links: Vec<_> = links.iter().map(|link| &link["job_id"]).collect();
     assert_eq!(links, ["a", "c"]);
-    // Those that fail can be run again as often as needed.
+    // Jobs that fail can be run again as often as needed.
     let (output, _) = again(&env, &[&run, "--failed", "-q"]);
     assert_eq!(output.code, 4);
     env.ok(&["run", "-q", "--name", "good", "true"]);
@@ -321,7 +321,7 @@ fn interrupt_ends_the_jobs_that_follow() {
     let job = env.spawn(&["run", "--again", "it", "--failed"]);
     env.wait_for_file("started");
     job.signal(Signal::INT);
-    // It ended by the signal itself.
+    // The signal itself ended the process.
     assert_eq!(job.end().code, 1002);
     assert_eq!(fs::read_to_string(env.path("started")).unwrap(), "a\n");
     assert_eq!(env.status("latest")["state"], "failed");

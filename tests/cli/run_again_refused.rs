@@ -1,4 +1,4 @@
-//! `run --again`: what is not run again.
+//! `run --again`: jobs that it refuses to run.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,5 @@
 //! A process of `run` is killed at one of its system calls, and the job does not notice. With
-//! `RUNLOG_SYSTEM_CALLS=all` in the environment it is killed at each of them.
+//! `RUNLOG_SYSTEM_CALLS=all` in the environment, the test kills it at each of them.
 //!
 //! strace kills the process and is then killed itself, so that the replacement runs without it.
 
@@ -170,7 +170,7 @@ fn stored(env: &TestEnv, stream: &str) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
-/// Checks a run whose front was killed: the supervisor, if there was one already, ends it.
+/// Checks a run whose front was killed. The supervisor, if it already exists, ends the run.
 fn check_ended(env: &TestEnv, place: &str) {
     wait_until(&format!("the end of the run: {place}"), || {
         env.types("it")
@@ -183,7 +183,7 @@ fn check_ended(env: &TestEnv, place: &str) {
     };
     let types = env.types("it");
     let count = |wanted: &str| types.iter().filter(|it| *it == wanted).count();
-    // The job may be ended before it records that it was started.
+    // The job may be ended before its start is recorded.
     assert!(
         lines("starts") <= count("job_started"),
         "{place}: {types:?}"

@@ -348,7 +348,7 @@ fn pruned_run_of_reused_id_is_reported() {
     let output = env.run(&tail);
     assert_eq!(output.code, 5, "{}", output.stderr());
     let first: Value = serde_json::from_str(output.stdout().lines().next().unwrap()).unwrap();
-    // All of the old run was read.
+    // The old run was read completely.
     assert_eq!(
         (&first["from_seq"], &first["to_seq"]),
         (&0.into(), &1.into())

@@ -76,7 +76,7 @@ fn recover_or_plan(
     Ok(outcome)
 }
 
-/// Runs the hooks of jobs that were lost. Nothing that happens to them is an error.
+/// Runs the hooks of lost jobs. A hook that fails is not an error.
 fn run_hooks(volume: &Volume, run: &RunId, jobs: &[JobId]) -> Vec<LostHook> {
     let prepared = default_hooks(volume)
         .and_then(|defaults| Ok((defaults, Arc::new(RunLog::open(volume, run)?))));

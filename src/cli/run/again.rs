@@ -18,7 +18,7 @@ use crate::job::{
 use crate::log::{JobScope, allocate_ulid};
 use crate::volume::RunId;
 
-/// The jobs to run, in their order.
+/// The jobs to run, in order.
 struct Plan {
     jobs: Vec<RecordedJob>,
     run: RunId,
@@ -28,7 +28,7 @@ struct Plan {
     shared_run: Option<RunId>,
 }
 
-/// Runs what `--again` names.
+/// Runs the jobs that `--again` names.
 pub(super) fn execute(typed: &Args, global: &Global) -> ExitCode {
     match plan(typed, global) {
         Ok(plan) => run_all(typed, global, &plan),
@@ -75,8 +75,8 @@ fn plan(typed: &Args, global: &Global) -> Result<Plan> {
     })
 }
 
-/// Runs the jobs one after the other, until a signal ends one. Returns as the first one that
-/// failed ended.
+/// Runs the jobs one after the other, until a signal ends one. Returns the result of the first
+/// one that failed.
 fn run_all(typed: &Args, global: &Global, plan: &Plan) -> ExitCode {
     let mut all = Vec::new();
     for (at, job) in plan.jobs.iter().enumerate() {
@@ -108,7 +108,7 @@ fn run_all(typed: &Args, global: &Global, plan: &Plan) -> ExitCode {
             }
         }
     }
-    // The last job has closed the run, if it was started.
+    // If the last job was started, it has closed the run.
     if let Some(run) = &plan.shared_run
         && let Err(e) = close_run(run, typed, global)
     {
@@ -127,7 +127,7 @@ fn job_args(typed: &Args, plan: &Plan, job: &RecordedJob, at: usize) -> Result<A
     };
     let mut args = *parsed;
     args.command = command;
-    // With --run, the id may be taken; in a run of its own, the job keeps it.
+    // With --run, the id may already be in use; in a new run, the job keeps it.
     if args.run.is_none() {
         args.job = Some(job.job_id.clone());
     } else if args.run.as_ref() == Some(&plan.run) {
@@ -136,7 +136,7 @@ fn job_args(typed: &Args, plan: &Plan, job: &RecordedJob, at: usize) -> Result<A
     if plan.shared_run.is_some() {
         args.run.clone_from(&plan.shared_run);
         args.close = at + 1 == plan.jobs.len();
-        // The first command would take the place of this process.
+        // The first command would replace this process.
         args.log_optional = false;
     }
     args.again.rerun = Some(Rerun {

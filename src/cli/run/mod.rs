@@ -41,11 +41,11 @@ use crate::job::{
 use crate::log::{Batch, Close, Durability, EventType, JobScope};
 use crate::volume::RunId;
 
-/// How this process goes on after a job.
+/// What this process does after a job.
 enum Ended {
-    /// The job ended so, or was not started.
+    /// It continues: the job ended this way, or was not started.
     Job(RunResult),
-    /// This process is done: it was the supervisor, or another one is in the background.
+    /// It exits: it was the supervisor, or another process continues in the background.
     Leave(ExitCode),
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> ExitCode {
     }
 }
 
-/// Runs a command. `channel` is set once this process is in the background, for the jobs that
+/// Runs a command. `channel` is set when this process is in the background, for the jobs that
 /// follow.
 fn execute_job(args: &Args, global: &Global, channel: &mut Option<Channel>) -> Ended {
     let mut spec = match args.check() {
@@ -123,7 +123,7 @@ fn execute_job(args: &Args, global: &Global, channel: &mut Option<Channel>) -> E
     watch_over(&request)
 }
 
-/// Forks the supervisor, and returns in both processes how they are to go on.
+/// Forks the supervisor. In both processes, returns what to do next.
 fn watch_over(request: &Request<'_>) -> Ended {
     let spec = request.spec;
     let options = FrontOptions {
@@ -237,7 +237,7 @@ pub(crate) fn not_started(e: &anyhow::Error) -> ExitCode {
     report_not_started(e).into()
 }
 
-/// Reports why the command line does not say what to start.
+/// Reports why the command line does not name a command to start.
 pub(crate) fn not_parsed(e: ParseError) -> ExitCode {
     match e {
         ParseError::Usage(failure) => exit::usage(&failure),

@@ -1,7 +1,7 @@
-//! What was recorded of a job, as words of a command line.
+//! Converts the record of a job to words of a command line.
 //!
-//! They come between the defaults and what was typed, and a later word overrides an earlier one. So
-//! recorded values are checked like typed ones.
+//! They come between the defaults and the words that the user typed, and a later word overrides
+//! an earlier one. So recorded values are checked like typed ones.
 
 use std::ffi::{OsStr, OsString};
 
@@ -9,7 +9,7 @@ use super::args::Args;
 use crate::job::{RecordedJob, expand_references, variable_reference};
 use crate::log::format::payload::JobSubmitted;
 
-/// The value of a variable is needed, and was not recorded.
+/// The error if the value of a variable is needed but was not recorded.
 #[derive(Debug, thiserror::Error)]
 #[error("job `{job}` needs the variable {name}, whose value was not recorded")]
 pub(crate) struct MissingVariable {
@@ -17,7 +17,7 @@ pub(crate) struct MissingVariable {
     name: String,
 }
 
-/// Returns the flags that say what was recorded.
+/// Returns the flags for the recorded options.
 pub(super) fn recorded_words(
     typed: &Args,
     name: &str,
@@ -96,7 +96,7 @@ fn optional_values(recorded: &JobSubmitted) -> [(&'static str, Option<String>); 
     ]
 }
 
-/// Returns the recorded command, with the values of variables that were masked in it.
+/// Returns the recorded command, with the values of its masked variables filled in.
 pub(super) fn recorded_argv(
     typed: &Args,
     job: &RecordedJob,
@@ -107,7 +107,7 @@ pub(super) fn recorded_argv(
     Ok(argv.iter().map(expand).collect())
 }
 
-/// Returns the values that masked variables have now.
+/// Returns the current values of masked variables.
 fn values<'a>(
     typed: &Args,
     job: &RecordedJob,
@@ -129,7 +129,7 @@ fn missing(job: &RecordedJob, name: &str) -> MissingVariable {
     }
 }
 
-/// Returns the value that was typed for a variable of the job.
+/// Returns the value that the user typed for a variable of the job.
 fn typed_env<'a>(typed: &'a Args, name: &str) -> Option<&'a str> {
     let mut pairs = typed
         .env

@@ -133,7 +133,7 @@ impl Request<'_> {
         let run = made
             .or_else(|| self.args.run.clone())
             .unwrap_or_else(|| RunId::generate(name, first_id));
-        // First, so that a supervisor after this one continues in the same directory.
+        // Do this first, so that a later supervisor continues in the same directory.
         progress.record_run(&run);
         Ok(RunLog::open_or_create(self.volume, &run, Some(first_id))?)
     }
@@ -220,7 +220,7 @@ impl Request<'_> {
         })
     }
 
-    /// Records in the run whose job is run again that it is.
+    /// Records in the original run that its job is run again.
     fn record_rerun(&self, run: &RunId, job: &JobId) {
         if let Some(of) = &self.spec.rerun_of
             && let Err(e) = record_rerun(self.volume, of, run, job)
@@ -302,7 +302,7 @@ fn print_output(dir: &Dir, job: &JobId) {
             return Ok(());
         };
         let mut skip = SkipLines::default();
-        // Trouble with one stream does not keep the output of the other from being printed.
+        // An error on one stream does not prevent printing the output of the other.
         let (mut stdout, mut stderr) = (Ok(()), Ok(()));
         output.copy_streams(None, &mut skip, UnindexedBytes::All, &mut |chunk| {
             let printed = match chunk.stream {

@@ -165,7 +165,7 @@ impl Tailer<'_> {
         if !gaps.is_empty() {
             let there = self.open(run)?;
             if there.is_none_or(|there| there.key() != dir.key()) {
-                // The run is being removed: the remaining files prove nothing.
+                // The run is being removed, so the remaining files prove nothing.
                 followed.follower.stat_changed();
                 self.queue.insert(run.clone());
                 return Ok(PollOutcome::Nothing);

@@ -59,7 +59,7 @@ pub(crate) struct OutputFile {
     uncertain_bytes: Option<u64>,
     uncertain: [u64; 3],
     maskers: [Option<StreamMasker>; 3],
-    /// A buffer for what is masked.
+    /// A buffer for masked bytes.
     masked: Vec<u8>,
     /// Whether the kernel cannot move bytes from a pipe into this file.
     no_splice: bool,
@@ -206,8 +206,8 @@ impl OutputFile {
         }
     }
 
-    /// Counts bytes that are to be stored next. A successor takes what lacks its record for
-    /// bytes of this stream, so those of another stream get theirs first.
+    /// Counts the bytes to store next. A successor attributes bytes without a record to this
+    /// stream, so bytes of another stream get their record first.
     fn count(&mut self, stream: StreamId, n: usize) {
         if self.unindexed.is_some_and(|last| last != stream) {
             self.index();
@@ -487,7 +487,7 @@ impl OutputFile {
         );
     }
 
-    /// Stores nothing more.
+    /// Stops storing.
     pub(crate) fn stop_storing(&mut self, e: &dyn Display) {
         let why = format!("the rest of the output could not be stored: {e}");
         self.stop(CAPTURE_FAILED, why);
@@ -525,7 +525,7 @@ mod tests {
         let page = SupervisionPage::map().unwrap();
         let mut file = open(&dir, page);
         file.store(StreamId::Stderr, b"error");
-        // It dies before it has stored what it counted.
+        // It dies before it stores the counted bytes.
         file.count(StreamId::Stdout, 3);
         drop(file);
         open(&dir, page).store(StreamId::Stdout, b"out");

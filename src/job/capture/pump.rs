@@ -26,7 +26,7 @@ const SPLICE_THRESHOLD_BYTES: usize = 64 << 10;
 pub(crate) struct Pump {
     pub stream: Arc<PumpTarget>,
     pub sink: Arc<Mutex<OutputFile>>,
-    /// The pipe, to wait on without the lock.
+    /// The pipe, for waiting without the lock.
     pub poll_end: Arc<OwnedFd>,
     pub stop: Arc<OwnedFd>,
     pub on_warning: OnWarning,
@@ -36,7 +36,7 @@ pub(crate) struct Pump {
     pub status: u8,
     /// Whether the index covers everything that was stored, or need not for now.
     pub is_indexed: bool,
-    /// Closed once all threads have ended.
+    /// Closed when all threads have ended.
     pub _alive: Arc<OwnedFd>,
 }
 

@@ -9,8 +9,8 @@ use rustix::process::Pid;
 /// `posix-timers_types.h`).
 const SCHEDULER_CLOCK: libc::clockid_t = 2;
 
-/// Returns the CPU time of a process, with all its threads that live and have ended, or `None`
-/// if there is no such process.
+/// Returns the CPU time of a process, including all its live and ended threads; `None` if there
+/// is no such process.
 ///
 /// It needs one system call and no permission: `clock_gettime(2)` of the clock that
 /// `clock_getcpuclockid(3)` returns.
@@ -18,7 +18,7 @@ pub(crate) fn cpu_time(pid: u32) -> Option<Duration> {
     let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
     let clock = (!pid.as_raw_nonzero().get() << 3) | SCHEDULER_CLOCK;
     let mut time = MaybeUninit::<libc::timespec>::uninit();
-    // SAFETY: the pointer is valid, and what it points to is read only if the call filled it.
+    // SAFETY: the pointer is valid, and its target is read only if the call filled it.
     let time = unsafe {
         if libc::clock_gettime(clock, time.as_mut_ptr()) != 0 {
             return None;
@@ -41,7 +41,7 @@ mod tests {
         while cpu_time(id()).unwrap() == before {}
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let mut last = cpu_time(child.id());
-        // It waits for its input sooner or later.
+        // The process waits for its input sooner or later.
         while std::mem::replace(&mut last, cpu_time(child.id())) != last {}
         drop(child.stdin.take());
         child.wait().unwrap();

@@ -9,7 +9,7 @@ const MAX_HOOKS: usize = 2;
 /// The value of a hook whose end is in the log.
 const RECORDED: u64 = u64::MAX;
 
-/// How far the hooks of one job have come.
+/// The progress of the hooks of one job.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct HookSlots {
@@ -73,7 +73,7 @@ impl HookSlots {
         self.adopted.get(slot)?.load()
     }
 
-    /// Lists the hooks that run, as far as this page knows: slots and pids.
+    /// Returns the slots and pids of the running hooks, according to this page.
     pub(crate) fn live(&self) -> impl Iterator<Item = (usize, u32)> {
         (0..MAX_HOOKS).filter_map(|slot| match self.state(slot) {
             HookState::Claimed(pid) if self.adopted_end(slot).is_none() => Some((slot, pid)),

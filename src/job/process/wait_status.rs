@@ -14,13 +14,13 @@ pub(crate) enum WaitStatus {
     Signaled(i32),
 }
 
-/// An end of a process in shared memory, or none.
+/// The exit status of a process in shared memory, if it is set.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct EncodedStatus(AtomicU64);
 
 impl EncodedStatus {
-    /// Sets it.
+    /// Sets the status.
     pub(crate) fn store(&self, status: WaitStatus) {
         let word = match status {
             WaitStatus::Exited(code) => 1 << 32 | code as u64,
@@ -29,7 +29,7 @@ impl EncodedStatus {
         self.0.store(word, Ordering::Release);
     }
 
-    /// Returns it, once it is set.
+    /// Returns the status; `None` if it is not set.
     pub(crate) fn load(&self) -> Option<WaitStatus> {
         let word = self.0.load(Ordering::Acquire);
         match word >> 32 {

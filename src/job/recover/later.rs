@@ -1,4 +1,4 @@
-//! A supervisor for commands that a job recorded, and that are run later.
+//! A supervisor for commands that a job recorded and that run later.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use crate::job::supervise::supervisor::{Supervisor, SupervisorEnv};
 use crate::log::{Lease, RunLog};
 use crate::volume::{JobId, Volume};
 
-/// How long after SIGTERM a command that is stopped gets SIGKILL.
+/// How long after SIGTERM a stopped command gets SIGKILL.
 const KILL_AFTER: Duration = Duration::from_secs(10);
 
-/// Returns the specification of a job whose own command is not run; what runs, runs in `cwd`, or
-/// else in the working directory of this process.
+/// Returns the specification of a job whose own command does not run. Other commands run in
+/// `cwd`, or by default in the working directory of this process.
 pub(super) fn spec(job: &JobId, cwd: Option<PathBuf>, hooks: Hooks) -> JobSpec {
     JobSpec {
         argv: Vec::new(),
@@ -43,7 +43,7 @@ pub(super) fn spec(job: &JobId, cwd: Option<PathBuf>, hooks: Hooks) -> JobSpec {
         guards: Guards::default(),
         dependencies: Vec::new(),
         require: Vec::new(),
-        // What has to be masked in the output is not recorded.
+        // The secrets to mask in the output are not recorded.
         output: OutputMode {
             capture: false,
             limit: None,
@@ -60,10 +60,10 @@ pub(super) fn spec(job: &JobId, cwd: Option<PathBuf>, hooks: Hooks) -> JobSpec {
     }
 }
 
-/// Returns a supervisor that holds the lease of the job, and what its events share.
+/// Returns a supervisor that holds the lease of the job, and the state that its events share.
 ///
 /// # Errors
-/// The operating system refuses.
+/// A system call fails.
 pub(super) fn supervisor<'a>(
     spec: &'a JobSpec,
     volume: &Volume,

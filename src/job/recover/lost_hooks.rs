@@ -1,4 +1,4 @@
-//! Hooks of jobs that were lost: run once their end is in the log.
+//! Hooks of lost jobs, which run after the end of the job is in the log.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::volume::{Dir, JobId, Volume, error_chain, layout};
 pub struct LostHook {
     /// The job.
     pub job_id: JobId,
-    /// Which hook, and why it failed or was not run.
+    /// The hook, and why it failed or did not run.
     #[serde(flatten)]
     pub result: HookResult,
 }
@@ -35,13 +35,13 @@ pub struct LostHooks<'a> {
     pub log: Arc<RunLog>,
     /// The hooks of jobs that recorded none.
     pub defaults: &'a Hooks,
-    /// Makes what the hooks get.
+    /// Creates the input of the hooks.
     pub input: MakeHookInput,
-    /// Called about trouble.
+    /// Called for problems.
     pub on_warning: &'a OnWarning,
 }
 
-/// Checks that the recorded hooks of a run may be run, if it is lost.
+/// Checks that the recorded hooks of a lost run may run.
 ///
 /// # Errors
 /// Another user may have written the log.
@@ -56,8 +56,8 @@ pub fn check_hooks(volume: &Volume, dir: &Dir) -> Result<(), UndoError> {
 }
 
 impl LostHooks<'_> {
-    /// Runs the hooks of these jobs, one after the other. Trouble changes nothing about the
-    /// recovery, which is complete.
+    /// Runs the hooks of these jobs, one after the other. Problems do not affect the recovery,
+    /// which is complete.
     pub fn run(&self, jobs: &[JobId]) -> Vec<LostHook> {
         let mut ran = Vec::new();
         if let Err(e) = self.run_jobs(jobs, &mut ran) {

@@ -1,4 +1,4 @@
-//! What a log recorded of jobs when they were submitted.
+//! The record of a job's submission in the log.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -13,8 +13,8 @@ use crate::log::format::payload::{JobSubmitted, parse_payload};
 use crate::log::{EventType, Item, Reader, StorageError};
 use crate::volume::{Dir, JobId};
 
-/// Returns what the log of the run in `dir` says of these jobs. A job is missing if its
-/// `job_submitted` is damaged, or was removed with its segment.
+/// Returns the records of these jobs from the log of the run in `dir`. A job is missing if its
+/// `job_submitted` is damaged or was removed with its segment.
 ///
 /// # Errors
 /// The log cannot be read.
@@ -39,7 +39,8 @@ pub(crate) fn recorded_jobs(
 }
 
 impl JobSubmitted {
-    /// Returns the program and its arguments byte for byte; `None` if not all were recorded.
+    /// Returns the program and its arguments byte for byte; `None` if not all of them were
+    /// recorded.
     pub fn recorded_argv(&self) -> Option<Vec<OsString>> {
         if self.argv.is_empty() || self.argv_omitted.is_some() {
             return None;
@@ -69,7 +70,7 @@ impl JobSubmitted {
     }
 }
 
-/// Replaces each `${NAME}` of these variables in an argument by the value.
+/// Replaces each `${NAME}` of these variables in an argument with the value.
 pub fn expand_references(argument: &OsStr, variables: &[(String, OsString)]) -> OsString {
     let mut rest = argument.as_bytes();
     let mut expanded = Vec::with_capacity(rest.len());

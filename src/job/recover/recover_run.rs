@@ -74,7 +74,7 @@ pub struct RecoveryOutcome {
     pub jobs: Vec<JobId>,
     /// The outcomes of the rollbacks that were run.
     pub undone: Vec<UndoOutcome>,
-    /// The hooks of the lost jobs that were run, or could not be.
+    /// The hooks of the lost jobs, whether they ran or could not run.
     pub hooks: Vec<LostHook>,
     /// The processes that left their jobs and are still running.
     pub daemons: Vec<Daemon>,

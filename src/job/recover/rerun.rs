@@ -1,4 +1,4 @@
-//! Running again what a run recorded: which jobs, and whether that is possible.
+//! Selects the recorded jobs to run again, and checks whether that is possible.
 
 use super::recorded_job::recorded_jobs;
 use crate::job::process::file_ownership;
@@ -13,36 +13,36 @@ use crate::log::{
 };
 use crate::volume::{Dir, JobId, RunId, Volume};
 
-/// Which jobs of a run are run again.
+/// The jobs of a run to run again.
 #[derive(Debug, Clone, Copy)]
 pub enum RerunJobs<'a> {
-    /// The only one.
+    /// The only job.
     Only,
-    /// The one with this id.
+    /// The job with this id.
     Named(&'a JobId),
-    /// All that failed, in the order of their submission.
+    /// All failed jobs, in the order of submission.
     Failed,
 }
 
-/// What to do about a job that may be running.
+/// What to do with a job that may still be running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunningJob {
-    /// Do not run it a second time.
+    /// Do not run it again.
     Refuse,
-    /// Run it again beside it.
+    /// Run it again, although the first one may continue.
     RunBeside,
 }
 
-/// A job that is run again.
+/// A job to run again.
 #[derive(Debug)]
 pub struct RecordedJob {
     /// The job.
     pub job_id: JobId,
-    /// What was recorded.
+    /// The record of the job.
     pub submitted: JobSubmitted,
 }
 
-/// Why nothing is run again.
+/// The reason that no job runs again.
 #[derive(Debug, thiserror::Error)]
 pub enum RerunError {
     /// The log cannot be read.
@@ -51,7 +51,7 @@ pub enum RerunError {
     /// Another user may have written the recorded command.
     #[error("refusing to run recorded commands: {why}")]
     Untrusted {
-        /// The file or directory, and what is wrong with it.
+        /// The file or directory, and the problem with it.
         why: String,
     },
     /// The run has no job.
@@ -94,7 +94,7 @@ pub enum RerunError {
         /// The reason.
         why: &'static str,
     },
-    /// Masking changed what was recorded.
+    /// Masking changed the record.
     #[error("what run `{run}` recorded of job `{job}` contains masked secrets and cannot be run")]
     Masked {
         /// The run.
@@ -109,15 +109,15 @@ pub enum RerunError {
         run: RunId,
         /// The job.
         job: JobId,
-        /// What this is known from.
+        /// The evidence.
         why: String,
     },
 }
 
-/// The number of jobs that an error names.
+/// The maximum number of jobs that an error names.
 const MAX_NAMED_JOBS: usize = 10;
 
-/// Returns what the run in `dir` recorded of the jobs.
+/// Returns the records of the jobs from the run in `dir`.
 ///
 /// # Errors
 /// At least one of them cannot be run again.
@@ -214,7 +214,7 @@ fn select_jobs<'a>(
     }
 }
 
-/// Returns whether a job failed, or is lost: whether it is dead is checked later.
+/// Returns whether a job failed or may be lost; whether it is dead is checked later.
 fn has_failed(job: &JobState) -> bool {
     job.stage != Stage::Completed && job.error.is_some() || !job.stage.is_terminal()
 }
@@ -229,7 +229,7 @@ fn names(jobs: &[JobState]) -> String {
     }
 }
 
-/// Returns why a job without an end may be running; `None` if it is dead, or has ended.
+/// Returns why a job may still be running; `None` if it has ended or is dead.
 fn why_running(dir: &Dir, job: &JobState) -> Option<String> {
     if job.stage.is_terminal() {
         return None;
@@ -246,7 +246,7 @@ fn why_running(dir: &Dir, job: &JobState) -> Option<String> {
     (!processes.are_dead()).then(|| processes.to_string())
 }
 
-/// Records in the run of a job that it is run again.
+/// Records in the run of a job that the job runs again.
 ///
 /// # Errors
 /// The run was removed, or the event cannot be appended.
@@ -274,7 +274,7 @@ pub fn record_rerun(
     Ok(())
 }
 
-/// Why a rerun is not in the log of the run that recorded the job.
+/// The reason that a rerun is not in the log of the run that recorded the job.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordRerunError {
     /// The run cannot be opened.

@@ -151,8 +151,8 @@ impl<'a> PendingStop<'a> {
         appended.map(drop).map_err(|e| error_chain(&e))
     }
 
-    /// Waits for the terminal events of the jobs, and those of their rollbacks. Kills the processes
-    /// of jobs that do not end in time.
+    /// Waits for the terminal events of the jobs and of their rollbacks. Kills the processes of
+    /// jobs that do not end in time.
     ///
     /// # Errors
     /// The log cannot be read.

@@ -12,15 +12,15 @@ use super::secret_match::SecretMatch;
 /// kilobyte for each of these bytes.
 const MAX_FAST_BYTES: usize = 8 << 10;
 
-/// How many bytes at the start of each literal are searched for with vector instructions. The
-/// longer they are, the longer may a text take that is full of false starts.
+/// The number of bytes at the start of each literal to find with vector instructions. The more
+/// bytes, the longer a text full of false starts may take.
 const START_BYTES: usize = 16;
 
 /// The literals of a redactor.
 pub(crate) struct LiteralSet {
     automaton: AhoCorasick,
-    /// Finds where a literal may start, much faster than the automaton; `None` where the
-    /// processor lacks the instructions, or there are too many literals.
+    /// Finds where a literal may start, much faster than the automaton; `None` if the processor
+    /// lacks the instructions or there are too many literals.
     starts: Option<Searcher>,
     prefixes: Vec<PrefixTable>,
     longest: usize,

@@ -86,7 +86,7 @@ pub(crate) fn reference_in_argument(argument: &[u8], secrets: &[SecretVariable])
     out
 }
 
-/// Returns what replaces the value of a variable in an argument.
+/// Returns the text that replaces the value of a variable in an argument.
 pub fn variable_reference(name: &str) -> String {
     format!("${{{name}}}")
 }

@@ -104,7 +104,8 @@ impl StreamMasker {
     }
 
     /// Accepts the next bytes of the stream and returns what may be written now: the bytes
-    /// themselves if nothing in them is masked, which saves a copy, or else what is then in `out`.
+    /// themselves if nothing in them is masked, which saves a copy, otherwise the content of
+    /// `out`.
     pub(crate) fn mask<'a>(&mut self, chunk: &'a [u8], out: &'a mut Vec<u8>) -> &'a [u8] {
         out.clear();
         let is_simple = self.across_lines.is_none() && self.matchers.patterns.is_empty();
@@ -117,7 +118,7 @@ impl StreamMasker {
         }
     }
 
-    /// Masks literals in bytes before which nothing is held back.
+    /// Masks literals in bytes when no earlier bytes are held back.
     fn mask_literals<'a>(&mut self, chunk: &'a [u8], out: &'a mut Vec<u8>) -> &'a [u8] {
         let pending = self.matchers.literals.pending(&mut self.prefixes, chunk);
         let (ready, rest) = chunk.split_at(chunk.len().saturating_sub(pending));

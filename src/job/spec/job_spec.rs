@@ -62,7 +62,7 @@ pub struct JobSpec {
     pub output: OutputMode,
     /// The secrets to mask.
     pub redaction: Redaction,
-    /// The job that it runs again.
+    /// The recorded job that this one runs again.
     pub rerun_of: Option<RerunOf>,
     /// The span of the job, and of its run if that is new, in the caller's trace.
     pub trace: Option<JobTrace>,
@@ -100,7 +100,7 @@ impl JobSpec {
         self.output.capture || masks || self.output.streams.forced
     }
 
-    /// Returns the directory that the job is started in, from runlog's own.
+    /// Returns the directory to start the job in, relative to runlog's own.
     pub(crate) fn start_dir(&self) -> &Path {
         self.chdir.as_deref().unwrap_or(Path::new("."))
     }
@@ -177,7 +177,7 @@ impl Hooks {
     }
 }
 
-/// The job whose record is run again.
+/// A recorded job that is run again.
 #[derive(Debug, Clone)]
 pub struct RerunOf {
     /// The run that recorded it.

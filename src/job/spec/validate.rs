@@ -17,8 +17,7 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 /// The start of the error about a required probe.
 pub const REQUIRED_PROBE: &str = "required probe";
 
-/// Validates the job and returns the file to execute, as seen from the directory that the job
-/// runs in.
+/// Validates the job and returns the file to execute, relative to the job's directory.
 ///
 /// # Errors
 /// The reason why the job must not be started, for its `job_failed`.
@@ -118,8 +117,8 @@ fn check_required(spec: &JobSpec) -> Result<(), JobError> {
     Ok(())
 }
 
-/// Finds the file of a command that is run in `cwd` the way a shell does. The result has the
-/// spelling that a shell would execute, since a script sees it as its `$0`.
+/// Finds the file of a command that runs in `cwd`, the way a shell does. The result is spelled
+/// as a shell would execute it, because a script sees it as its `$0`.
 fn resolve(program: &OsStr, cwd: &Path, search: &OsStr) -> Result<PathBuf, JobError> {
     let shown = program.to_string_lossy();
     if program.is_empty() {

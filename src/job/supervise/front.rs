@@ -110,8 +110,8 @@ impl Progress {
         self.0.record_run(run.as_str());
     }
 
-    /// Announces the run to the caller, unless a supervisor that died has done that. If one
-    /// dies in the middle of it, the caller gets it twice.
+    /// Announces the run to the caller, unless an earlier supervisor did so before it died. If
+    /// one dies in the middle, the caller gets the announcement twice.
     pub fn announce_once(self, announce: impl FnOnce()) {
         if !self.0.announced.load(Ordering::Acquire) {
             announce();
@@ -349,7 +349,7 @@ impl Front {
         }
     }
 
-    /// Records the end of a hook that has become our child.
+    /// Records the end of a hook that has become the front's child.
     fn watch_adopted_hooks(&self) {
         for (slot, pid) in self.page.hooks.live() {
             if let Ok(ChildState::Ended(status, _)) = wait_status::peek(pid) {

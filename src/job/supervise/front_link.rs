@@ -32,7 +32,7 @@ pub(crate) enum Message {
     /// The pipes that the job writes to, stdout first, which the front must hold until it gets
     /// new ones.
     Pipes(Vec<OwnedFd>),
-    /// The pipe that a hook writes to, to be held until the next one comes.
+    /// The pipe that a hook writes to, which the front must hold until it gets the next one.
     HookOutput(OwnedFd),
     /// The reader of this stream closed its end, so its pipe must be closed.
     ReaderGone(StreamId),
@@ -81,10 +81,10 @@ impl FrontLink {
         self.send(b'p', pipes, SendFlags::empty())
     }
 
-    /// Hands the pipe of a hook to the front.
+    /// Sends the pipe of a hook to the front.
     ///
     /// # Errors
-    /// The front is gone.
+    /// The front has exited.
     pub(crate) fn send_hook_output(&self, pipe: BorrowedFd<'_>) -> io::Result<()> {
         self.send(b'h', &[pipe], SendFlags::empty())
     }

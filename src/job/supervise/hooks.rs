@@ -66,12 +66,12 @@ struct DueHook<'a> {
     command: &'a str,
 }
 
-/// What became of a hook.
+/// The outcome of a hook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HookResult {
     /// Which hook.
     pub hook: &'static str,
-    /// Why it failed, or was not run.
+    /// Why it failed or did not run.
     pub error: Option<String>,
 }
 
@@ -93,7 +93,7 @@ impl Supervisor<'_> {
             .collect()
     }
 
-    /// Records why hooks of the job are not run.
+    /// Records why the hooks of the job do not run.
     pub(crate) fn refuse_hooks(
         &mut self,
         events: &JobEvents,
@@ -167,7 +167,7 @@ impl Supervisor<'_> {
         });
         let state = page.hooks.state(hook.slot);
         page.hooks.record(hook.slot);
-        // Only now is it reaped: until here another supervisor could have asked for its end.
+        // Reap it only now: until here, another supervisor could have needed its exit status.
         if let HookState::Claimed(pid) = state {
             wait_status::reap(pid);
         }
@@ -251,7 +251,7 @@ impl Supervisor<'_> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
         command.stdout(write.try_clone()?).stderr(write);
         if let Some(link) = self.control.link() {
-            // A front that is gone needs it no more.
+            // A front that has exited no longer needs it.
             link.send_hook_output(read.as_fd()).ok();
         }
         let masker = self.spec.shown_redactor().map(Redactor::stream);
@@ -268,7 +268,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Waits for a hook that a supervisor which died has started: the front sees its end.
+    /// Waits for a hook that a dead supervisor had started. The front sees its end.
     fn resume_hook(&mut self, slot: usize, pid: u32) -> Result<(WaitStatus, bool), JobError> {
         let mut masker = self.spec.shown_redactor().map(Redactor::stream);
         if let Some(masker) = &mut masker {
@@ -331,7 +331,7 @@ impl HookLimit {
     }
 }
 
-/// Returns the hooks that follow the end of a job, in their order.
+/// Returns the hooks to run after the end of a job, in order.
 fn due_hooks(hooks: &Hooks, succeeded: bool) -> Vec<DueHook<'_>> {
     let first = if succeeded {
         ("on_success", &hooks.on_success)
@@ -367,7 +367,8 @@ impl HookEnded {
     }
 }
 
-/// Prints what a hook prints to our stderr. Returns what hangs up once all was printed.
+/// Prints the output of a hook to runlog's stderr. Returns a channel that hangs up when
+/// everything is printed.
 fn copy_output(pipe: OwnedFd, mut masker: Option<StreamMasker>) -> io::Result<mpsc::Receiver<()>> {
     let (done, ended) = mpsc::channel();
     let copy = move || {
@@ -385,7 +386,7 @@ fn copy_output(pipe: OwnedFd, mut masker: Option<StreamMasker>) -> io::Result<mp
                 }
                 shown = &text;
             }
-            // What cannot be printed is dropped.
+            // Output that cannot be printed is dropped.
             drop(io::stderr().write_all(shown));
             if n == 0 {
                 break;

@@ -40,7 +40,8 @@ pub enum JobEnd {
     Rejected(JobError),
     /// It never started.
     NotStarted(JobError),
-    /// A signal came between two attempts, or killed the front of a job that then exited with 0.
+    /// A signal arrived between two attempts, or killed the front of a job that then exited with
+    /// 0.
     Canceled(i32),
 }
 

@@ -32,7 +32,7 @@ pub(crate) enum StartSync {
 /// A callback for when the start of the job is in the log, or could not be written.
 pub type OnStarted = Box<dyn FnOnce(Result<(), &AppendError>) + Send>;
 
-/// The process of a job that has started, and its event, unless that is in the log already.
+/// The process of a started job, and its event, unless that is already in the log.
 type Started = (u32, Option<(JobStarted, StartSync)>);
 
 /// The thread, and the channel to it.
@@ -148,7 +148,8 @@ impl Recorder {
     }
 }
 
-/// Returns how durable the start has to become by itself. `ended` hangs up when the job has ended.
+/// Returns how durable the start must become on its own. `ended` hangs up when the job has
+/// ended.
 fn durability<T>(sync: StartSync, ended: &Receiver<T>) -> Durability {
     let has_ended = sync == StartSync::WithEnd
         && matches!(

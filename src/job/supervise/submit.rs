@@ -106,7 +106,7 @@ impl Submission<'_> {
                 match claimed {
                     Some(claimed) if claimed.submitted.known.is_some() => {}
                     Some(claimed) if in_log > 0 => self.cancel(log, &claimed, in_log, &e),
-                    // The front has it too, and would keep the empty directory.
+                    // The front holds the lease too, and would keep the empty directory.
                     Some(claimed) => claimed.submitted.sink.release_lease(),
                     None => {}
                 }

@@ -56,7 +56,7 @@ pub(crate) struct Supervisor<'a> {
     captures: Vec<Capture>,
     /// The pipes of a job whose supervisor died.
     inherited_pipes: Option<[Option<OwnedFd>; 2]>,
-    /// The pipe of a hook that a supervisor that died has started.
+    /// The pipe of a hook that a dead supervisor had started.
     pub hook_output: Option<OwnedFd>,
 }
 
@@ -178,7 +178,7 @@ impl Supervisor<'_> {
         let streams = if self.spec.reads_output() {
             match self.capture(pass_on) {
                 Err(e) if is_out_of_files(&e) && self.spec.passed_on_redactor().is_none() => {
-                    // The job needs no more than its own.
+                    // The job needs only its own pipes.
                     lock(&self.sink).stop_storing(&e);
                     own_streams(pass_on)?
                 }
@@ -198,7 +198,7 @@ impl Supervisor<'_> {
         Ok(child)
     }
 
-    /// Makes the pipes of a command, and keeps runlog's ends.
+    /// Creates the pipes of a command, and keeps runlog's ends.
     fn capture(&mut self, pass_on: Passthrough) -> io::Result<Streams> {
         let on_reader_gone = self.on_reader_gone();
         let options = self.capture_options(pass_on, &on_reader_gone);
@@ -207,7 +207,7 @@ impl Supervisor<'_> {
         if let Some(link) = self.control.link() {
             let pipes = capture.pipes()?;
             let pipes: Vec<BorrowedFd<'_>> = pipes.iter().map(AsFd::as_fd).collect();
-            // A front that is gone needs them no more.
+            // A front that has exited no longer needs them.
             link.send_pipes(&pipes).ok();
         }
         self.captures.push(capture);

@@ -56,7 +56,7 @@ event_types! {
     RunClosed = "run_closed",
     /// A command that runs after the job ended.
     HookEnded = "hook_ended",
-    /// What was recorded of a job runs again, in another run or in this one.
+    /// The recorded job runs again, in this run or in another one.
     JobRerun = "job_rerun",
     /// An event that a user's script added.
     Note = "note",

@@ -85,7 +85,7 @@ impl Lease {
         Self { file }
     }
 
-    /// Releases it for all processes that hold it: they share one open file.
+    /// Releases the lease for all processes that hold it, because they share one open file.
     pub(crate) fn release(self) {
         file_lock::release(&self.file);
     }

@@ -43,10 +43,10 @@ pub struct RunState {
     /// The run's span in a distributed trace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceContext>,
-    /// The run that recorded what it runs again.
+    /// The run that this one runs again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rerun_of: Option<RunId>,
-    /// The last run that runs again what it recorded.
+    /// The last run that runs this one again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rerun_by: Option<RunId>,
     /// The id of the first event, which orders the runs of a volume by age.

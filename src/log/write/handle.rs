@@ -34,10 +34,10 @@ pub(crate) struct RunHandle {
     lock_key: FileKey,
     /// The id of the first event if the log is empty.
     first_id: Option<Ulid>,
-    /// Syncs of the directory of the run and of that of the runs. Each opened segment counts as
-    /// a write.
+    /// Syncs of the run's directory and of the directory of all runs. Each opened segment counts
+    /// as a write.
     names: GroupCommit,
-    /// Syncs of the directories above them, whose names were there when this was opened.
+    /// Syncs of the directories above them, which existed when this log was opened.
     ancestors: GroupCommit,
     paths: RunPaths,
 }
@@ -85,7 +85,7 @@ impl RunHandle {
             active: dir.path().join(layout::ACTIVE),
         };
         let ancestors = GroupCommit::default();
-        // The maker of a directory may have died before it synced the name.
+        // The process that created a directory may have died before it synced the name.
         ancestors.record_write();
         Ok(Self {
             paths,

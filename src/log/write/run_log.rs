@@ -171,7 +171,7 @@ impl RunLog {
     }
 
     /// Makes the directories that lead to the runs durable, which the first event needs, while
-    /// its author waits for something else. If it fails, the event is not durable either.
+    /// its writer waits for something else. If it fails, the event is not durable either.
     pub(crate) fn sync_ancestors(&self) {
         self.handle.sync_ancestors().ok();
     }
@@ -188,8 +188,8 @@ impl RunLog {
         self.append_with_callback(drafts, || durability)
     }
 
-    /// Appends events, and calls `written` once they are in the log: it returns how durable they
-    /// become before this function returns.
+    /// Appends events, and calls `written` when they are in the log; it returns how durable they
+    /// must be before this function returns.
     ///
     /// # Errors
     /// See [`AppendError`].

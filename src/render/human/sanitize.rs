@@ -186,7 +186,7 @@ pub(crate) fn sanitize(bytes: &[u8]) -> String {
 }
 
 /// Returns a line of a stream, without its line break, sanitized for a terminal. If colors are
-/// enabled, those of the job are kept, and stderr that has none is colored.
+/// enabled, the job's colors are kept, and stderr without colors gets one.
 pub fn sanitized_line(style: Style, stream: Option<StreamId>, bytes: &[u8]) -> String {
     let mut parser = OutputParser {
         line: TerminalLine::new(style.color),

@@ -38,9 +38,9 @@ pub struct RunRecord {
     pub parent: Option<EnclosingJob>,
     /// The id of the distributed trace that the run belongs to.
     pub trace_id: Option<String>,
-    /// The run that recorded what it runs again.
+    /// The run that this one runs again.
     pub rerun_of: Option<RunId>,
-    /// The last run that runs again what it recorded.
+    /// The last run that runs this one again.
     pub rerun_by: Option<RunId>,
     /// When the first event was written.
     #[serde(with = "rfc3339::option")]

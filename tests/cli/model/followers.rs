@@ -106,7 +106,7 @@ impl History {
             let seq = line["seq"].as_u64().unwrap();
             let may_repeat = self.may_repeat && follower == ALL;
             let id = line["id"].as_str().unwrap();
-            // Ids rise: the event belongs to the last run that started before it.
+            // Ids increase, so the event belongs to the last run that started before it.
             let started = of_id.filter(|run| *run.first_id <= *id);
             if let Some(run) = started.last() {
                 let view = &mut run.views[follower];

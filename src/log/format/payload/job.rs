@@ -66,14 +66,14 @@ pub struct JobSubmitted {
     /// The names of the variables whose values are masked because their names suggest a secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redacted_vars: Vec<String>,
-    /// The names of those of them whose values are in `argv`, each recorded as `${NAME}`; `None` if
-    /// no value is masked, or in a log of an earlier version.
+    /// The names of the masked variables whose values appear in `argv`, each recorded as
+    /// `${NAME}`; `None` if no value is masked, or in a log of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub argv_vars: Option<Vec<String>>,
-    /// What runs once it has ended.
+    /// The commands to run after the job ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hooks: Option<RecordedHooks>,
-    /// The run that recorded what is run again.
+    /// The run that recorded the job that is run again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun_of: Option<RunId>,
     /// The job in that run.
@@ -100,24 +100,24 @@ impl EventPayload for JobSubmitted {
 /// The commands of `--on-success`, `--on-failure` and `--on-end`, run by `sh -c`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedHooks {
-    /// After the job completed.
+    /// Runs after the job completed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_success: Option<String>,
-    /// After it failed.
+    /// Runs after the job failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<String>,
-    /// However it ended.
+    /// Runs however the job ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_end: Option<String>,
-    /// Whether masking changed one of them: then they must not be run.
+    /// Whether masking changed one of them, so that they must not run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub redacted: bool,
 }
 
-/// `job_rerun`: what the job recorded is run again.
+/// `job_rerun`: the recorded job runs again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct JobRerun {
-    /// The run in which it is run again.
+    /// The run in which it runs again.
     pub rerun_by: RunId,
     /// The job in that run.
     pub rerun_by_job: JobId,

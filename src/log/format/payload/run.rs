@@ -37,7 +37,7 @@ pub struct RunOpened {
     /// The span of the run in the caller's trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceContext>,
-    /// The run that recorded what it runs again.
+    /// The run that this one runs again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun_of: Option<RunId>,
 }

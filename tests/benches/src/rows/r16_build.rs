@@ -13,9 +13,9 @@ use crate::serve::Done;
 /// The package of runlog.
 const PACKAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml");
 
-/// The nanoseconds that the build may take on two processors.
+/// The maximum build time on two processors, in nanoseconds.
 const BUILD: f64 = 120e9;
-/// The bytes that the program may have.
+/// The maximum size of the program, in bytes.
 const SIZE: f64 = 5e6;
 
 pub struct Build;

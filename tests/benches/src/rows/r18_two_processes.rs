@@ -1,4 +1,4 @@
-//! Row 18: the memory that the two processes of `run` have for themselves.
+//! Row 18: the private memory of the two processes of `run`.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -10,7 +10,7 @@ use crate::measure::Target::{self, AtMost};
 use crate::measure::{Figure, Line, Unit};
 use crate::serve::Done;
 
-/// The private memory that the process in front may have, in bytes.
+/// The maximum private memory of the front process, in bytes.
 const FRONT: f64 = 1024.0 * 1024.0;
 
 pub struct TwoProcesses;
@@ -29,7 +29,7 @@ impl Row for TwoProcesses {
         let mut front = Command::new(context.program("runlog"))
             .arg("-C")
             .arg(&root)
-            // The job says who its parent is, and ends with its input.
+            // The job prints the pid of its parent, and exits at the end of its input.
             .args(["run", "--", "sh", "-c", "echo $PPID; read _"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -54,7 +54,7 @@ impl Row for TwoProcesses {
     }
 }
 
-/// Returns how much memory a process shares with no other, in bytes (`proc_pid_smaps(5)`).
+/// Returns the private memory of a process, in bytes (`proc_pid_smaps(5)`).
 fn private_bytes(pid: &str) -> Done<f64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let private = rollup.lines().filter(|line| line.starts_with("Private_"));
