@@ -34,7 +34,7 @@ pub(super) fn stats(args: &Args, global: &Global) -> Result<Code> {
     let samples = newest(args, listed).into_iter().flatten().collect();
     let stats = name_stats(samples);
     if stats.is_empty() && !args.json {
-        print_stderr("no run has ended that could be counted");
+        print_stderr("no finished runs to count");
     }
     let mut out = Vec::new();
     if args.json {

@@ -47,7 +47,7 @@ pub(super) fn search(args: &Args, global: &Global, pattern: &str) -> Result<Code
     });
     let search = search.map_err(|reason| UsageError {
         message: format!("--grep: `{pattern}` is not a regular expression: {reason}"),
-        hint: "put `\\` before a character that stands for itself, such as `\\(` or `\\.`",
+        hint: "put `\\` before a character to match it literally, such as `\\(` or `\\.`",
     })?;
     let volume = global.volume()?;
     let runs = if args.all {

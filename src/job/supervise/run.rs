@@ -466,7 +466,7 @@ impl Supervisor<'_> {
         recorder.finish();
         let ended = ended.map_err(|e| JobError {
             kind: ErrorKind::Lost,
-            message: format!("the end of the job cannot be found out: {e}"),
+            message: format!("cannot determine how the job ended: {e}"),
         })?;
         Ok((ended, after.wait()))
     }
