@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn several_threads_read_what_one_reads() {
+    fn threads_read_same_processes_as_one() {
         let proc = ProcDir::open().unwrap();
         let many: Vec<_> = (0..MAX_THREADS * ENTRIES_PER_THREAD)
             .map(|_| (std::process::id(), None))

@@ -65,7 +65,7 @@ fn job_keeps_open_file_limit() {
 }
 
 #[test]
-fn job_runs_where_few_files_may_be_open() {
+fn job_runs_with_low_limit_on_open_files() {
     let env = TestEnv::new();
     let job = "sh -c 'echo out; echo err >&2; exit 3'";
     for limit in [24, 26, 28, 32, 40] {

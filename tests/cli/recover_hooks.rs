@@ -82,7 +82,7 @@ fn hooks_of_lost_job_run_once_after_the_close() {
 }
 
 #[test]
-fn hooks_run_only_if_asked_for() {
+fn hooks_run_only_if_requested() {
     let env = TestEnv::new();
     lose(&env, "it", &["--on-end", "touch hooked"]);
     env.ok(&["replay", "--recover", "it"]);
@@ -92,7 +92,7 @@ fn hooks_run_only_if_asked_for() {
 }
 
 #[test]
-fn job_without_recorded_hooks_gets_those_of_the_settings() {
+fn job_without_recorded_hooks_uses_settings() {
     let env = TestEnv::new();
     lose(&env, "plain", &[]);
     lose(&env, "own", &["--on-end", "echo own >>hooks"]);
@@ -128,7 +128,7 @@ fn masked_hook_is_recorded_and_not_run() {
 }
 
 #[test]
-fn hooks_from_a_log_that_others_can_write_are_not_run() {
+fn hooks_from_log_others_can_write_do_not_run() {
     let env = TestEnv::new();
     lose(&env, "it", &["--on-end", "touch hooked"]);
     env.ok(&["run", "-q", "--run", "done", "--close", "true"]);

@@ -219,7 +219,7 @@ fn arguments_are_run_byte_for_byte() {
 }
 
 #[test]
-fn values_of_secret_variables_are_those_of_now() {
+fn secret_variables_get_current_values() {
     let env = TestEnv::new();
     let job = r#"echo "$1 ${API_TOKEN}""#;
     env.sh(&format!(
@@ -243,7 +243,7 @@ fn values_of_secret_variables_are_those_of_now() {
 }
 
 #[test]
-fn recorded_values_of_secret_variables_are_those_of_now() {
+fn secret_variables_in_record_get_current_values() {
     let env = TestEnv::new();
     let script = "$RUNLOG run -q --name it --record-env --env API_TOKEN --env URL=u:first-Value1 \
                   -- sh -c 'echo $API_TOKEN $URL'";
@@ -254,7 +254,7 @@ fn recorded_values_of_secret_variables_are_those_of_now() {
 }
 
 #[test]
-fn typed_reference_to_a_variable_is_left_alone() {
+fn typed_reference_to_variable_is_unchanged() {
     let env = TestEnv::new();
     env.sh("API_TOKEN=first-Value1 $RUNLOG run -q --name it -- echo '${API_TOKEN}'");
     let (output, _) = again(&env, &["it"]);
@@ -310,7 +310,7 @@ fn failed_jobs_are_run_again_in_one_run() {
 }
 
 #[test]
-fn interrupt_ends_the_jobs_that_follow() {
+fn interrupt_cancels_following_jobs() {
     let env = TestEnv::new();
     for job in ["a", "b"] {
         let script = "echo $RUNLOG_JOB_ID >>started; test -e slow && sleep 60; exit 1";

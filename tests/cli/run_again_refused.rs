@@ -36,7 +36,7 @@ fn command_with_masked_secrets_is_refused() {
 }
 
 #[test]
-fn variable_without_recorded_value_is_needed() {
+fn variable_without_recorded_value_is_requested() {
     let env = TestEnv::new();
     env.ok(&[
         "run",
@@ -117,7 +117,7 @@ fn run_without_recorded_command_is_refused() {
 }
 
 #[test]
-fn log_that_others_can_write_is_refused() {
+fn log_others_can_write_is_refused() {
     let env = TestEnv::new();
     env.ok(&["run", "-q", "--name", "it", "true"]);
     let dir = env.run_dir(&env.only_run());

@@ -164,7 +164,7 @@ fn script_without_shebang_runs_in_sh() {
 }
 
 #[test]
-fn script_sees_the_name_that_a_shell_would_execute() {
+fn script_sees_name_that_shell_would_execute() {
     let env = TestEnv::new();
     fs::create_dir(env.path("sub")).unwrap();
     env.executable("sub/show", "#!/bin/sh\necho $0\n");

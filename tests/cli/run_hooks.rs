@@ -182,7 +182,7 @@ fn hooks_in_settings_are_defaults() {
 }
 
 #[test]
-fn job_that_is_ended_with_its_front_has_failed() {
+fn job_ended_with_its_front_has_failed() {
     let env = TestEnv::new();
     let script = "trap 'exit 0' TERM; touch up; while test -d .; do sleep 0.01; done";
     let hooks = [

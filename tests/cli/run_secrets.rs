@@ -97,7 +97,7 @@ fn secret_is_not_in_names_made_from_the_program() {
 }
 
 #[test]
-fn recorded_value_of_secret_variable_becomes_a_reference() {
+fn secret_variable_value_becomes_reference() {
     let env = TestEnv::new();
     let set = ["-e", "DB_PASSWORD", "-e", "MODE=fast"];
     with_secret(

@@ -519,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn successor_keeps_the_streams_apart() {
+    fn successor_keeps_streams_apart() {
         let tmp = tempfile::tempdir().unwrap();
         let dir = Dir::open(tmp.path()).unwrap();
         let page = SupervisionPage::map().unwrap();

@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn single_line_keeps_colors_where_they_are_enabled() {
+    fn single_line_keeps_enabled_colors() {
         let line = |color, stream, bytes: &[u8]| {
             let style = Style {
                 color,
