@@ -18,7 +18,7 @@ use crate::log::{
 use crate::render::{Sanitizer, Style, UnfinishedLines, escape_controls};
 use crate::volume::{Dir, RunId, Volume, VolumeError, boot_id, uptime_ms};
 
-/// How many characters of a ULID a prefix needs where a run is changed.
+/// The minimum number of ULID characters in a prefix that names a run to change.
 const MIN_ULID_CHARS: usize = 6;
 
 /// Options that every command takes.
@@ -62,7 +62,7 @@ impl Global {
         named.filter(|path| !path.is_empty()).map(PathBuf::from)
     }
 
-    /// Opens the volume that is named, or the nearest one.
+    /// Opens the named volume, or the nearest one.
     pub(crate) fn volume(&self) -> Result<Volume> {
         if let Some(root) = self.named_volume() {
             return Ok(Volume::open(&root)?);
@@ -74,13 +74,14 @@ impl Global {
         })
     }
 
-    /// Opens the volume of the enclosing job, if there is one and `--volume` names no other.
+    /// Opens the volume of the enclosing job, if there is one and `--volume` does not name
+    /// another.
     pub(crate) fn enclosing_volume(&self) -> Result<Option<Volume>> {
         let root = job_volume().filter(|_| self.volume.is_none());
         Ok(root.map(|root| Volume::open(&root)).transpose()?)
     }
 
-    /// Opens the volume, or creates it where it is named or else in the current directory.
+    /// Opens the volume, or creates it at the named path, by default in the current directory.
     pub(crate) fn make_volume(&self) -> Result<Volume> {
         if let Some(root) = self.named_volume() {
             return Ok(Volume::create(&root)?);
@@ -98,7 +99,7 @@ impl Global {
         Ok(select(&self.volume()?, text)?)
     }
 
-    /// Finds a run that is about to be changed, and prints its ID unless it was typed.
+    /// Finds a run to change, and prints its ID unless the user typed it.
     ///
     /// # Errors
     ///
@@ -116,7 +117,7 @@ impl Global {
     ///
     /// # Errors
     ///
-    /// Returns an error if there is no such run, which names a run of that name.
+    /// Returns an error if there is no such run; it suggests a run with that name.
     pub(crate) fn open_exact(volume: &Volume, run: &RunId) -> Result<RunLog, SelectError> {
         RunLog::open(volume, run).map_err(|e| match (e, select(volume, run.as_str())) {
             (SelectError::NoSuchRun { .. }, Ok((newest, _))) => SelectError::NotAnId {
@@ -153,8 +154,8 @@ impl Global {
         }
     }
 
-    /// Returns what sanitizes the output of jobs for people: for a terminal, which must not act
-    /// on it, and with `--color always`. Everything else gets it byte for byte.
+    /// Returns the sanitizer for job output on a terminal, which must not interpret it, and with
+    /// `--color always`. Everything else gets the output byte for byte.
     pub(crate) fn sanitizer(&self) -> Option<Sanitizer> {
         let is_terminal = io::stdout().is_terminal();
         let unfinished = if is_terminal && !terminal_style::is_dumb_terminal() {
@@ -257,7 +258,7 @@ pub(crate) fn warn_damage(damage: &DamageList) {
     }
 }
 
-/// Returns the text for the damaged places that a list counts and does not keep.
+/// Returns the text for the damaged places that a list counts but does not keep.
 pub(crate) fn omitted_damage(damage: &DamageList) -> Option<String> {
     match damage.omitted() {
         0 => None,

@@ -52,7 +52,7 @@ fn name_of(command: &Command) -> String {
     name.unwrap_or_else(|| command.get_name()).to_owned()
 }
 
-/// What a page describes.
+/// The subject of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PageKind {
     /// The program.

@@ -13,10 +13,10 @@ use super::exit::Code;
 use super::terminal_style::is_dumb_terminal;
 use crate::job::Interrupts;
 
-/// The maximum number of bytes that are held before a pager is started.
+/// The maximum number of bytes to hold before starting a pager.
 const MAX_HELD_BYTES: usize = 1 << 20;
 
-/// Whether long output is shown by a pager.
+/// Whether to show long output in a pager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Paging {
     /// Never.
@@ -28,7 +28,7 @@ pub(crate) enum Paging {
 }
 
 impl Paging {
-    /// Returns the paging of a text that is read from its start.
+    /// Returns the paging for text that people read from its start.
     pub(crate) fn from_start(no_pager: bool) -> Self {
         if no_pager { Self::Off } else { Self::FromStart }
     }
@@ -36,8 +36,8 @@ impl Paging {
 
 /// Prints text to stdout, through a pager if it does not fit on the terminal.
 ///
-/// The pager is `RUNLOG_PAGER`, or else `PAGER`, or else `less`; an empty one and `cat` mean
-/// none. If it cannot be started, the text is printed without it.
+/// The pager is `RUNLOG_PAGER`, otherwise `PAGER`, otherwise `less`; an empty value and `cat`
+/// mean none. If the pager cannot be started, the text is printed without it.
 pub(crate) fn print(text: &[u8], paging: Paging, code: Code) -> Result<Code> {
     if paging != Paging::Off
         && is_longer_than_terminal(text)
@@ -54,8 +54,8 @@ pub(crate) fn print(text: &[u8], paging: Paging, code: Code) -> Result<Code> {
     Ok(code)
 }
 
-/// Stdout, through a pager as soon as more was written than fits on the terminal. Text that
-/// does not end soon is shown while it is written.
+/// Stdout, through a pager as soon as the text no longer fits on the terminal. Text that keeps
+/// coming is shown while it is written.
 #[derive(Debug)]
 pub(crate) struct PagedOutput {
     paging: Paging,
@@ -83,7 +83,7 @@ impl PagedOutput {
         }
     }
 
-    /// Writes what is held, and waits until the user leaves the pager.
+    /// Writes the held text, and waits until the user leaves the pager.
     ///
     /// # Errors
     /// Stdout cannot be written.
@@ -103,7 +103,7 @@ impl PagedOutput {
         }
     }
 
-    /// Starts the pager with what was held; without one, writes that to stdout.
+    /// Starts the pager with the held text; without a pager, writes it to stdout.
     fn start(&mut self) -> io::Result<()> {
         let held = self.held.take().unwrap_or_default();
         if let Some(mut pager) = pager(self.paging)
@@ -194,8 +194,8 @@ fn input(text: &[u8]) -> io::Result<File> {
 
 /// Runs the pager.
 ///
-/// On success it replaces this process, so that Ctrl-C cannot end one without the other. Only
-/// where the exit code says more than that is it waited for.
+/// On success, the pager replaces this process, so that Ctrl-C cannot end one without the other.
+/// This process waits for the pager only if it has to return another exit code.
 fn run(mut pager: Command, input: File, code: Code) -> io::Result<()> {
     pager.stdin(input);
     if code == Code::Ok {

@@ -70,7 +70,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// What to do with each run.
+/// The actions for each run.
 struct RotatePlan {
     due: RotationThreshold,
     keep: Option<usize>,

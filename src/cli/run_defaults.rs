@@ -15,7 +15,8 @@ use super::value_parsers::parse_key_value;
 use crate::job::{Hooks, Redaction, SecretEnv};
 use crate::volume::{FlagValue, RunDefault, Volume, read_user_defaults};
 
-/// Returns where a user's settings are, if that is known: `XDG_CONFIG_HOME`, else `~/.config`.
+/// Returns the path of the user's settings, if it is known: in `XDG_CONFIG_HOME`, otherwise in
+/// `~/.config`.
 fn user_file() -> Option<PathBuf> {
     let dir = |variable| std::env::var_os(variable).filter(|dir| !dir.is_empty());
     let config = dir("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| {
@@ -25,8 +26,8 @@ fn user_file() -> Option<PathBuf> {
     Some(config?.join("runlog/config.toml"))
 }
 
-/// Lets each flag of `run` override an earlier one, and adds a hidden `--no-FLAG` for each
-/// that has no value, so that a default can be turned off.
+/// Lets each flag of `run` override an earlier one, and adds a hidden `--no-FLAG` for each flag
+/// without a value, so that a default can be turned off.
 pub(crate) fn make_overridable(cli: Command) -> Command {
     cli.mut_subcommand("run", |run| {
         let switches: Vec<String> = run
@@ -51,7 +52,7 @@ pub(crate) fn make_overridable(cli: Command) -> Command {
     })
 }
 
-/// Returns the words that stand for these defaults.
+/// Returns these defaults as words of the command line.
 ///
 /// # Errors
 ///
@@ -198,7 +199,7 @@ fn is_switch(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::SetTrue)
 }
 
-/// Whether the flag may be given with a value or without.
+/// Returns whether the flag may have a value but does not need one.
 fn may_have_value(arg: &Arg) -> bool {
     arg.get_num_args()
         .is_some_and(|values| values.min_values() == 0)

@@ -100,7 +100,7 @@ fn report_error(run: &str, e: &anyhow::Error) -> Code {
     code
 }
 
-/// Reports what became of a run, and returns its exit code.
+/// Reports the outcome for a run, and returns its exit code.
 fn report(run: &RunId, outcome: &StopOutcome) -> Result<Code> {
     let (verdict, text, code) = match outcome {
         StopOutcome::Ended(verdict) => (verdict, "stopped", Code::Ok),

@@ -14,7 +14,7 @@ use crate::log::format::note_data::Mask;
 use crate::log::{DraftError, Durability, MAX_LINE_BYTES, RunLog, SelectError, allocate_ulid};
 use crate::volume::{IdError, JobId, RunId, Volume};
 
-/// How many bytes a note's line needs besides its data.
+/// The number of bytes that a note's line needs besides its data.
 const OVERHEAD: usize = 1 << 10;
 /// The maximum size of a note's data, in bytes.
 pub(super) const MAX_DATA_BYTES: usize = MAX_LINE_BYTES - OVERHEAD;
@@ -77,7 +77,7 @@ fn id_from_env<T: FromStr<Err = IdError>>(variable: &str) -> Result<Option<T>, U
 }
 
 impl Args {
-    /// Returns what an acknowledged note survives.
+    /// Returns the durability of an acknowledged note.
     pub(super) fn durability(&self) -> Durability {
         if self.no_sync {
             Durability::Process
@@ -109,7 +109,7 @@ impl Args {
         ))
     }
 
-    /// Returns the run that is named, or that of the enclosing job.
+    /// Returns the named run, or that of the enclosing job.
     fn run(&self) -> Result<Option<RunId>, UsageError> {
         match &self.run {
             Some(run) => Ok(Some(run.clone())),
@@ -117,7 +117,7 @@ impl Args {
         }
     }
 
-    /// Returns the job that is named, or the enclosing job if the note goes to its run.
+    /// Returns the named job, or the enclosing job if the note goes to its run.
     pub(super) fn job(&self) -> Result<Option<JobId>, UsageError> {
         match &self.job {
             Some(job) => Ok(Some(job.clone())),

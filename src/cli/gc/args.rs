@@ -82,7 +82,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// What is removed: whole runs, and old events of those that are kept.
+/// Limits for whole runs, and for old events of the runs that are kept.
 pub(super) struct GcLimits {
     pub policy: RetentionPolicy,
     pub events_older_than: Option<Duration>,
@@ -90,16 +90,16 @@ pub(super) struct GcLimits {
     pub max_retired: usize,
 }
 
-/// The number of tombstones that are kept by default.
+/// The number of tombstones to keep by default.
 const MAX_RETIRED: usize = 10_000;
 
 impl Args {
-    /// Returns whether runs are removed or only reported.
+    /// Returns whether to remove runs or only report them.
     pub(super) fn execution(&self) -> Execution {
         Execution::from_dry_run_flag(self.dry_run)
     }
 
-    /// Returns how removed runs are reported.
+    /// Returns how to report removed runs.
     pub(super) fn report_style(&self) -> ReportStyle {
         if self.json {
             ReportStyle::Json
@@ -165,7 +165,7 @@ impl Args {
         .into())
     }
 
-    /// Returns which runs are considered.
+    /// Returns which runs to consider.
     pub(super) fn filter(&self, global: &Global) -> Result<GcFilter> {
         let mut runs = Vec::new();
         for name in &self.runs {

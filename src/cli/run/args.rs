@@ -189,7 +189,7 @@ pub(crate) struct Args {
     pub rotate_size: Option<u64>,
 }
 
-/// What happens to the job if the process that the caller started is killed.
+/// The fate of the job if the process that the caller started is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum IfKilled {
     /// It is ended (SIGTERM, then SIGKILL), and rolled back
@@ -284,7 +284,7 @@ impl Args {
         })
     }
 
-    /// Returns how long a successful attempt may take.
+    /// Returns the limits for the duration of a successful attempt.
     fn bounds(&self) -> Result<DurationBounds> {
         let bounds = DurationBounds {
             min: self.fail_if_shorter,
@@ -299,8 +299,7 @@ impl Args {
         }
     }
 
-    /// Returns the values of `--env` as `KEY=VALUE`; what has no value is taken from the
-    /// environment.
+    /// Returns the values of `--env` as `KEY=VALUE`; a missing value comes from the environment.
     fn env_with_values(&self) -> Result<Vec<String>> {
         let with_value = |text: &String| {
             if text.is_empty() || text.contains('=') {
@@ -315,7 +314,8 @@ impl Args {
         self.env.iter().map(with_value).collect()
     }
 
-    /// Returns what `--probe` names, the last one for each name. Relative paths count from `cwd`.
+    /// Returns the targets of `--probe`, the last one for each name. Relative paths start at
+    /// `cwd`.
     fn dependencies(&self, cwd: &Path) -> Result<Vec<Dependency>> {
         let mut named = BTreeMap::new();
         for probe in &self.probe {
@@ -333,8 +333,8 @@ impl Args {
         Ok(named.into_values().collect())
     }
 
-    /// Rejects IDs and names of probes that contain a secret: what refers to them would not find
-    /// them if they were masked.
+    /// Rejects IDs and probe names that contain a secret, because references to them would fail
+    /// if they were masked.
     fn check_ids(&self, redaction: &Redaction) -> Result<()> {
         let ids = [
             ("--run", self.run.as_ref().map(RunId::as_str)),
@@ -373,7 +373,7 @@ impl Args {
         })
     }
 
-    /// Whether the output is not passed on as it comes.
+    /// Returns whether output is held back instead of being passed on as it arrives.
     pub(crate) fn is_quiet(&self) -> bool {
         self.quiet || self.quiet_on_success || self.detach
     }

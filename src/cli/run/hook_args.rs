@@ -17,7 +17,7 @@ pub(crate) struct HookArgs {
 }
 
 impl HookArgs {
-    /// Returns the commands; without `pass_on` what they print is dropped.
+    /// Returns the commands. Without `pass_on`, their output is dropped.
     pub(super) fn hooks(&self, pass_on: bool) -> Hooks {
         Hooks {
             on_success: self.success.clone(),

@@ -37,7 +37,7 @@ pub(crate) struct LockArgs {
     pub lock_timeout: Option<Duration>,
 }
 
-/// What happens if another run holds the lock.
+/// The action if another run holds the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum IfLocked {
     /// Do not start, and exit with 75
@@ -51,7 +51,7 @@ pub(crate) enum IfLocked {
 }
 
 impl LockArgs {
-    /// Refuses flags that would have no effect.
+    /// Rejects flags that would have no effect.
     ///
     /// # Errors
     ///

@@ -37,7 +37,7 @@ pub(crate) struct RetryArgs {
 }
 
 impl RetryArgs {
-    /// Returns which failed attempts are tried again, and when.
+    /// Returns which failed attempts to retry, and when.
     pub(super) fn policy(&self) -> RetryPolicy {
         RetryPolicy {
             max_retries: self.retries,

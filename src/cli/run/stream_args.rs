@@ -49,8 +49,8 @@ enum Streams {
 }
 
 impl StreamArgs {
-    /// Returns what a job gets whose output is passed on as it comes, or is not `passed_on`.
-    /// The order of its streams is kept if it is `ordered`: the caller sees it.
+    /// Returns the streams of a job. `passed_on` says whether its output is passed on as it
+    /// arrives, and `ordered` whether the caller sees the order of its streams.
     pub(super) fn plan(&self, passed_on: bool, ordered: bool) -> StreamPlan {
         let layout = match self.streams {
             Streams::Auto => StreamLayout::Auto,

@@ -121,12 +121,12 @@ impl Args {
         deadline(self.timeout)
     }
 
-    /// Whether the filters select a run.
+    /// Returns whether the filters select a run.
     pub(super) fn selects(&self, run: &RunRecord) -> bool {
         self.selects_run(run.state, &run.name, run.opened_ts)
     }
 
-    /// Whether the filters select a run in this state, with this name, opened at this time.
+    /// Returns whether the filters select a run with this state, name, and opening time.
     pub(super) fn selects_run(
         &self,
         state: RunStatus,

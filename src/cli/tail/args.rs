@@ -14,7 +14,7 @@ use crate::cli::value_parsers::{
 };
 use crate::log::{Cursor, EventType, StreamId};
 
-/// Which lines are shown first.
+/// The lines to show first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LineCount {
     /// All lines.
@@ -25,7 +25,7 @@ pub(crate) enum LineCount {
     From(usize),
 }
 
-/// The number of events that are shown by default.
+/// The number of events to show by default.
 pub(super) const DEFAULT_LINES: usize = 10;
 
 /// Show the last events of runs, or the output of the jobs of a run
@@ -173,20 +173,20 @@ fn parse_lines(text: &str) -> Result<LineCount, String> {
 }
 
 impl Args {
-    /// Whether output is printed line by line, with run, job or time in front, or selected by
-    /// its time.
+    /// Returns whether to print output line by line: with run, job, or time in front, or
+    /// selected by time.
     pub(super) fn prints_output_lines(&self) -> bool {
         let several = self.all || self.runs.len() > 1;
         self.output && (several || self.timestamps || self.since.is_some() || self.until.is_some())
     }
 
-    /// Returns whether long output is shown by a pager: not what continues or is for programs.
+    /// Returns whether to show long output in a pager: not if it continues or is for programs.
     pub(super) fn paging(&self) -> Paging {
         let is_off = self.no_pager || self.follows() || self.json || self.cursor_file.is_some();
         if is_off { Paging::Off } else { Paging::FromEnd }
     }
 
-    /// Returns the end of the time that is shown.
+    /// Returns the end of the time range to show.
     pub(super) fn until_time(&self) -> Option<Timestamp> {
         match self.until {
             Some(Until::Time(ts)) => Some(ts),
@@ -194,7 +194,7 @@ impl Args {
         }
     }
 
-    /// Whether new events are waited for.
+    /// Returns whether to wait for new events.
     pub(super) fn follows(&self) -> bool {
         self.follow || self.until.as_ref().is_some_and(Until::is_awaited)
     }
@@ -259,7 +259,7 @@ impl Args {
         Ok(())
     }
 
-    /// Checks what a search cannot be combined with.
+    /// Checks that a search is not combined with incompatible options.
     fn check_search(&self) -> Result<(), UsageError> {
         let awaits = self.until.as_ref().is_some_and(Until::is_awaited);
         let refused = [
