@@ -10,7 +10,7 @@ use super::{Cli, other_tools, run_defaults};
 use crate::job::RunStatus;
 use crate::volume::RunDefault;
 
-/// The maximum number of mistyped characters, by the length of the word.
+/// Returns the maximum number of mistyped characters for a word.
 fn max_typos(word: &str) -> usize {
     match word.trim_start_matches('-').len() {
         0..=2 => 0,

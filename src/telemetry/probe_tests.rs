@@ -57,7 +57,7 @@ impl Source for Slow {
     }
 }
 
-/// A dependency that is always available.
+/// Returns a dependency that is always available.
 fn root() -> Dependency {
     Dependency {
         name: "root".to_owned(),

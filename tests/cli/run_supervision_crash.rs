@@ -40,7 +40,7 @@ const CALLS: [&str; 14] = [
     "exit_group",
 ];
 
-/// Whether each call of each process is tried, which takes many minutes.
+/// Returns whether to try each call of each process, which takes many minutes.
 fn tries_all_calls() -> bool {
     std::env::var_os("RUNLOG_SYSTEM_CALLS").is_some()
 }
@@ -145,7 +145,8 @@ fn kill_at(env: &TestEnv, call: &str, nth: u32, options: &[&str]) -> Victim {
     }
 }
 
-/// Whether the front made this process, or it is a thread, which only supervisors have.
+/// Returns whether the front created this process, or it is a thread, which only supervisors
+/// have.
 fn is_supervisor(trace: &str, front: &str, pid: &str) -> bool {
     let result = format!("= {pid}");
     let mut lines = trace.lines().filter(|line| line.ends_with(&result));

@@ -29,7 +29,7 @@ static USE: LazyLock<Regex> =
     LazyLock::new(|| regex(r"(?m)^\s*(pub(?:\(\w+\))? )?use (\w+::[^;]+);"));
 static INLINE_PATH: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(?:crate|super)(?:::\w+)+"));
 
-/// The rooms of the table, lowest first: `log/read`, or `cli` for all of `src/cli/`.
+/// Returns the rooms of the table, lowest first: `log/read`, or `cli` for all of `src/cli/`.
 fn rooms() -> Vec<String> {
     let page = read("docs/architecture.md");
     let (_, section) = page.split_once("\n## Rooms\n").unwrap();

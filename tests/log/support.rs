@@ -65,7 +65,7 @@ pub(crate) fn note(log: &RunLog, data: &serde_json::Value) -> Draft {
     Draft::new(log.run_id(), None, &Note(data)).unwrap()
 }
 
-/// A `job_failed` without its job.
+/// Returns a `job_failed` without its job.
 pub(crate) fn failed(log: &RunLog, data: &serde_json::Value) -> Draft {
     Draft::new(log.run_id(), None, &JobFailed(data)).unwrap()
 }

@@ -32,7 +32,7 @@ const MAX_HELD_BYTES: usize = 256 << 10;
 /// The separator between groups of lines, as in grep.
 const SEPARATOR: &[u8] = b"--\n";
 
-/// `tail --grep`.
+/// Runs `tail --grep`.
 pub(super) fn search(args: &Args, global: &Global, pattern: &str) -> Result<Code> {
     let lines = |own: Option<u16>| usize::from(own.or(args.context).unwrap_or(0));
     let search = LineSearch::new(SearchOptions {

@@ -11,7 +11,8 @@ pub(crate) enum ForkResult {
     Child,
 }
 
-/// Forks. Only allowed while the process has one thread, so that the child may do anything.
+/// Forks. This is only allowed while the process has one thread, so that the child may do
+/// anything.
 ///
 /// # Errors
 /// The system allows no more processes.

@@ -94,7 +94,7 @@ fn text_without_secrets_is_not_held() {
     }
 }
 
-/// Every way in which a secret can cross the border of the held bytes.
+/// Checks every way in which a secret can cross the border of the held bytes.
 #[test]
 fn secret_across_hold_border_is_masked() {
     let secret = b"s3cret-s3cret-value";
@@ -168,7 +168,7 @@ fn masking_takes_linear_time() {
     );
 }
 
-/// Text that is full of secrets, whole, torn and overlapping.
+/// Returns text that is full of secrets: whole, torn, and overlapping.
 fn text(max_parts: usize) -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![
         Just(b"secret".to_vec()),

@@ -55,7 +55,7 @@ pub(crate) enum TailMode {
 }
 
 impl Tail {
-    /// The end of a log without any event.
+    /// Returns the end of a log without events.
     pub(crate) fn empty() -> Self {
         Self {
             jobs: Some(JobCounts::default()),
