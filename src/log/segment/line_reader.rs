@@ -244,7 +244,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns only a few bytes at a time.
+    /// A reader that returns only a few bytes at a time.
     struct Drip<'a>(&'a [u8], usize);
     impl Read for Drip<'_> {
         fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
