@@ -17,13 +17,14 @@ use crate::volume::RunId;
 /// Stop running jobs, and wait until they have ended
 ///
 /// The supervisors of the run's jobs on this host get SIGTERM, which they pass on to their
-/// jobs; after --kill-after the processes of the jobs get SIGKILL. Retries are canceled, and
-/// rollbacks run. The log records who stopped the run and why, in a note `stop_requested`.
+/// jobs; after --kill-after the processes of the jobs get SIGKILL. Retries are canceled;
+/// rollbacks run, and are waited for. The log records who stopped the run and why, in a note `stop_requested`.
 ///
 /// A process is signaled only if its boot, pid namespace, pid and start time are those in the
 /// log.
 ///
-/// RUN is an ID, a name, a prefix of an ID, or `latest`.
+/// RUN is an ID, a name (its newest run), `latest`, or a prefix of an ID that has at least 6
+/// characters after the name; `~1` is the run before, as in `build~1`.
 ///
 /// Exit codes: 0 all jobs have ended, even if they had before; 1 a run is pending or
 /// lost, or its state is not known; 2 invalid arguments; 3 no such volume or run; 4 a job is still running after

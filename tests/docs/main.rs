@@ -258,8 +258,6 @@ fn simple_commands(line: &str) -> Vec<Vec<String>> {
     let mut quote = None;
     for c in line.chars() {
         match (quote, c) {
-            // A comment.
-            (None, '#') if word.is_none() => break,
             (Some(q), c) if c == q => quote = None,
             (None, '\'' | '"') => {
                 quote = Some(c);

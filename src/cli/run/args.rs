@@ -114,7 +114,8 @@ pub(crate) struct Args {
     /// `*_PRIVATE_KEY`, `*_ACCESS_KEY`, `*_SECRET_KEY` or `*_CONNECTION_STRING`
     #[arg(long, help_heading = "Job")]
     pub no_default_redact: bool,
-    /// Also mask secrets in the output that is passed on to the terminal or the caller
+    /// Also mask secrets in what the terminal or the caller gets: the output, that of rollbacks and
+    /// hooks, and errors
     #[arg(long, help_heading = "Job")]
     pub redact_passed_on: bool,
 
