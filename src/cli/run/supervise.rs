@@ -17,7 +17,7 @@ use crate::cli::exit;
 use crate::cli::exit::Code;
 use crate::cli::redaction::{DEFAULT_REDACT, REDACT};
 use crate::cli::settings::{ROTATE_SIZE, rotation};
-use crate::cli::usual::unusual_duration;
+use crate::cli::usual::UsualLookup;
 use crate::job::{
     Attached, JOB_VOLUME_VARIABLE, JOBS_VARIABLE, JobEnd, JobOutput, JobSpec, OnUnstored, Outcome,
     Prepared, Progress, RunResult, Setup, SkipLines, UnindexedBytes, prepare, record_rerun,
@@ -75,6 +75,9 @@ impl Request<'_> {
             log.foreign_policy(foreign_policy(self.args.force))
                 .rotating(rotation),
         );
+        let has_usual = self.args.run.is_none() && !self.args.is_quiet();
+        let usual = has_usual.then(|| UsualLookup::start(self.volume, &run, &name));
+        let usual = usual.flatten();
         let job = Arc::new(OnceLock::new());
         let printed = Arc::new(OnceLock::new());
         let outcome = self.write_id(&run).and_then(|()| {
@@ -111,9 +114,7 @@ impl Request<'_> {
             ));
         }
         if outcome.is_ok()
-            && self.args.run.is_none()
-            && !self.args.is_quiet()
-            && let Some(text) = unusual_duration(self.volume, &run)
+            && let Some(text) = usual.and_then(|usual| usual.unusual_duration(self.volume, &run))
         {
             print_stderr(format_args!("runlog: {text}"));
         }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::log;
 use crate::log::{JobScope, StorageError, Ulid, runs_named};
-use crate::volume::{RunId, Volume};
+use crate::volume::{Dir, RunId};
 
 /// How many of the newest runs of a name to consider. Older runs often did other work.
 const SAMPLE_RUNS: usize = 20;
@@ -134,19 +134,16 @@ impl UsualDuration {
 /// # Errors
 /// The directory of the runs cannot be read.
 pub fn usual_duration(
-    volume: &Volume,
+    runs: &Dir,
     run: &RunId,
     name: &str,
 ) -> Result<Option<UsualDuration>, StorageError> {
-    let Some(runs) = volume.runs()? else {
-        return Ok(None);
-    };
-    let mut named = runs_named(&runs, name)?;
+    let mut named = runs_named(runs, name)?;
     if let Some(at) = named.iter().position(|other| other == run) {
         named.drain(..=at);
     }
     let completed = named.iter().take(MAX_READ_RUNS).filter_map(|run| {
-        let state = log::read_finished(&runs, run, JobScope::Summarized)?.state;
+        let state = log::read_finished(runs, run, JobScope::Summarized)?.state;
         let is_completed = !state.aborted && state.jobs_failed == 0 && state.name == name;
         let peak = state.jobs.iter().filter_map(|job| job.max_rss_bytes).max();
         Some((state.duration_ms().filter(|_| is_completed)?, peak))
