@@ -40,6 +40,7 @@ fn run_takes_command_without_dashes() {
     error: unexpected argument '-x' found
 
     Usage: runlog run [OPTIONS] [--] COMMAND [ARGS]…
+     runlog run --again RUN [--job ID | --failed] [OPTIONS]
      runlog run --run ID --close
 
     For more information, try '--help'.

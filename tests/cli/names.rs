@@ -128,7 +128,7 @@ fn changes_need_six_characters_of_ulid() {
     assert_snapshot!(snapshot(&env, &env.run(&["rotate", "buil"])), @"
     exit 2
     -- stderr
-    error: `buil` is too short to change run `build-[ULID]`
+    error: `buil` is too short to act on run `build-[ULID]`
     hint: give the whole ID, or at least 6 characters after the name
     ");
     assert_eq!(env.run(&["rotate", &run[..ulid + 5]]).code, 2);
