@@ -121,9 +121,13 @@ fn hook_does_not_notice_killed_supervisor() {
     let hook = "echo x >>hooked; until test -e go; do sleep 0.01; done; echo printed; exit 3";
     let job = env.spawn(&["run", "--on-end", hook, "true"]);
     env.wait_for_file("hooked");
-    for pid in supervisors(job.pid()) {
-        kill_process(pid_of(i64::from(pid)), Signal::KILL).unwrap();
+    let killed = supervisors(job.pid());
+    for pid in &killed {
+        kill_process(pid_of(i64::from(*pid)), Signal::KILL).unwrap();
     }
+    // What a process reads while it dies is lost.
+    let is_there = |pid: &u32| fs::exists(format!("/proc/{pid}")).unwrap();
+    wait_until("its death", || !killed.iter().any(is_there));
     env.write("go", "");
     let ended = job.end();
     assert_eq!(ended.code, 0);
