@@ -61,7 +61,7 @@ fn show(dir: &Path, name: &str) -> Result<bool, Box<dyn Error>> {
             Item::Event(env, line) if env.kind == EventType::Note => {
                 let note: Note<'_> = serde_json::from_slice(line)?;
                 let data = note.data.map_or("", RawValue::get);
-                writeln!(out, "{} {} {} {data}", env.seq, env.ts, note.name)?;
+                writeln!(out, "{} {} {} {data}", env.seq, env.ts(), note.name)?;
             }
             // The fold contains the rest.
             Item::Event(..) | Item::Foreign(..) => {}

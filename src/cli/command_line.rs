@@ -82,13 +82,23 @@ fn default_words(cli: &Cli) -> anyhow::Result<(Vec<RunDefault>, Vec<OsString>)> 
     if defaults.is_empty() {
         return Ok((defaults, Vec::new()));
     }
-    let words = run_defaults::words(&command(), &defaults)?;
+    let words = run_defaults::words(&command("run"), &defaults)?;
     Ok((defaults, words))
 }
 
-/// Returns clap's description of the command line.
-fn command() -> clap::Command {
-    run_defaults::make_overridable(Cli::command()).mut_subcommands(accept_negative_numbers)
+/// Returns clap's description of the command line, adjusted for a call of the subcommand `name`.
+/// Adjusting the others too would be a fifth of the instructions of a short command.
+fn command(name: &str) -> clap::Command {
+    let command = Cli::command();
+    let Some(named) = command.find_subcommand(name) else {
+        return command;
+    };
+    let name = named.get_name().to_owned();
+    let command = match &*name {
+        "run" => run_defaults::make_overridable(command),
+        _ => command,
+    };
+    command.mut_subcommand(name, accept_negative_numbers)
 }
 
 /// Lets the parsers of numbers see negative ones, so that they can explain the error; clap alone
@@ -107,7 +117,8 @@ fn accept_negative_numbers(command: clap::Command) -> clap::Command {
 ///
 /// Returns clap's error with a hint; also a request for help or the version.
 fn parse_from(args: &[OsString]) -> Result<Cli, Box<UsageFailure>> {
-    let matches = command().try_get_matches_from(args);
+    let name = command_of(args).and_then(|name| name.to_str());
+    let matches = command(name.unwrap_or_default()).try_get_matches_from(args);
     let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches));
     cli.map_err(|mut error| {
         let hint = hint(&error, args);
@@ -229,9 +240,14 @@ fn command_index(args: &[OsString]) -> Option<usize> {
     None
 }
 
+/// Returns the subcommand.
+fn command_of(args: &[OsString]) -> Option<&OsString> {
+    args.get(command_index(args)?)
+}
+
 /// Returns what the user probably meant.
 fn hint(error: &clap::Error, args: &[OsString]) -> Option<String> {
-    let command = command_index(args).and_then(|at| args.get(at));
+    let command = command_of(args);
     let is_run = command.is_some_and(|command| command == "run");
     if !is_run && asks_for_json(args) {
         return Some("print JSON Lines with --json".to_owned());

@@ -115,7 +115,7 @@ impl TestLog {
             match item {
                 Item::Event(env, line) => {
                     found.seqs.push(env.seq);
-                    found.ids.push(env.id.to_owned());
+                    found.ids.push(env.id().to_owned());
                     found.kinds.push(env.kind.to_string());
                     found.lines.push(String::from_utf8(line.to_vec()).unwrap());
                 }

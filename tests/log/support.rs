@@ -80,8 +80,8 @@ pub(crate) fn read_sound(log: &RunLog) -> Vec<serde_json::Value> {
         match item {
             Item::Event(env, line) => {
                 assert_eq!(env.seq, events.len() as u64);
-                assert!(*env.id > *last_id, "{} after {last_id}", env.id);
-                env.id.clone_into(&mut last_id);
+                assert!(*env.id() > *last_id, "{} after {last_id}", env.id());
+                env.id().clone_into(&mut last_id);
                 events.push(serde_json::from_slice(line).unwrap());
             }
             other => panic!("{other:?}"),

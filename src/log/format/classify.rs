@@ -39,23 +39,52 @@ pub(crate) enum LineClass<'a> {
     Damage(DamageReason),
 }
 
-/// Classifies a line without its `\n`.
+/// What a whole line is, as far as its checksum says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LineCheck {
+    /// A line of runlog whose checksum matches.
+    Ours,
+    /// A line of another program.
+    Foreign(Dialect),
+    /// Neither.
+    Damage(DamageReason),
+}
+
+/// Checks a line without its `\n`.
 ///
 /// A line that starts like one of runlog's must have a matching checksum. Any other line is of a
 /// known dialect or damaged.
-pub(crate) fn classify(line: &[u8]) -> LineClass<'_> {
+pub(crate) fn check(line: &[u8]) -> LineCheck {
     if line.starts_with(envelope::PREFIX) {
-        return match Envelope::parse(line) {
-            Ok(env) => LineClass::Ours(env),
-            Err(reason) => LineClass::Damage(reason),
+        return match envelope::check(line) {
+            Ok(()) => LineCheck::Ours,
+            Err(reason) => LineCheck::Damage(reason),
         };
     }
     if line.iter().all(u8::is_ascii_whitespace) {
-        return LineClass::Damage(DamageReason::Blank);
+        return LineCheck::Damage(DamageReason::Blank);
     }
     match dialect_of(line) {
-        Some(dialect) => LineClass::Foreign(dialect),
-        None => LineClass::Damage(DamageReason::Unrecognised),
+        Some(dialect) => LineCheck::Foreign(dialect),
+        None => LineCheck::Damage(DamageReason::Unrecognised),
+    }
+}
+
+/// Classifies a line without its `\n`, see [`check`].
+pub(crate) fn classify(line: &[u8]) -> LineClass<'_> {
+    classify_checked(check(line), line)
+}
+
+/// Classifies a line that was checked.
+#[inline]
+pub(crate) fn classify_checked(check: LineCheck, line: &[u8]) -> LineClass<'_> {
+    match check {
+        LineCheck::Ours => match Envelope::parse_checked(line) {
+            Some(env) => LineClass::Ours(env),
+            None => LineClass::Damage(DamageReason::BadFrame),
+        },
+        LineCheck::Foreign(dialect) => LineClass::Foreign(dialect),
+        LineCheck::Damage(reason) => LineClass::Damage(reason),
     }
 }
 

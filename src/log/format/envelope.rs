@@ -27,16 +27,23 @@ pub(crate) const FRAME_LEN: usize = 144;
 
 /// The length of a timestamp, in bytes.
 const TS_LEN: usize = 27;
-/// The text before the sequence number, the id, the timestamp and the type.
-const SEQ_KEY: &[u8] = b",\"seq\":";
-const ID_KEY: &str = ",\"id\":\"";
-const TS_KEY: &str = "\",\"ts\":\"";
-const KIND_KEY: &str = "\",\"type\":\"";
-/// The offset of the type from the end of the sequence number.
-const KIND_AT: usize = ID_KEY.len() + ulid::ULID_LEN + TS_KEY.len() + TS_LEN + KIND_KEY.len();
+/// The start of every line of this version, up to the sequence number.
+const START: &[u8] = b"{\"v\":1,\"seq\":";
+/// The text before the id, the timestamp and the type.
+const ID_KEY: &[u8] = b",\"id\":\"";
+const TS_KEY: &[u8] = b"\",\"ts\":\"";
+const KIND_KEY: &[u8] = b"\",\"type\":\"";
+/// The offsets of the id, the timestamp and the type from the end of the sequence number.
+const ID_AT: usize = ID_KEY.len();
+const TS_AT: usize = ID_AT + ulid::ULID_LEN + TS_KEY.len();
+const KIND_AT: usize = TS_AT + TS_LEN + KIND_KEY.len();
+/// The number of quotes in the text before the id, the timestamp and the type.
+const QUOTES: u8 = 3 + 4 + 4;
 
 /// The limit of sequence numbers: every JSON reader holds smaller ones exactly.
 pub(crate) const MAX_SEQ: u64 = 1 << 53;
+/// The number of digits of [`MAX_SEQ`].
+const MAX_DIGITS: u32 = 16;
 
 const CRC_KEY: &[u8] = b",\"crc\":\"";
 
@@ -91,12 +98,10 @@ impl fmt::Display for DamageReason {
 pub struct Envelope<'a> {
     /// The sequence number.
     pub seq: u64,
-    /// The ULID, 26 lowercase characters.
-    pub id: &'a str,
-    /// When the event was written, in RFC 3339 UTC with six decimals.
-    pub ts: &'a str,
     /// The type.
     pub kind: EventKind<'a>,
+    /// The text between the sequence number and the type, in ASCII.
+    head: &'a [u8; KIND_AT],
     /// The other fields, each with the comma before it.
     body: &'a [u8],
 }
@@ -107,45 +112,49 @@ impl<'a> Envelope<'a> {
     /// # Errors
     /// The line is damage, for the returned reason.
     pub fn parse(line: &'a [u8]) -> Result<Self, DamageReason> {
-        let env = Self::parse_fields(check(line)?).ok_or(DamageReason::BadFrame)?;
-        let fits = [env.id, env.ts, env.kind.as_str()]
-            .into_iter()
-            .all(needs_no_escape);
-        fits.then_some(env).ok_or(DamageReason::BadFrame)
+        check(line)?;
+        Self::parse_checked(line).ok_or(DamageReason::BadFrame)
     }
 
-    /// Parses the envelope of a line that was checked before.
-    pub(crate) fn parse_checked(line: &'a [u8]) -> Option<Self> {
-        let (_, rest) = line.strip_prefix(PREFIX).and_then(take_number)?;
-        Self::parse_fields(rest)
-    }
-
-    /// Parses the fields at fixed offsets after the version.
+    /// Parses the envelope of a line that was checked before; `None` if it is malformed.
     ///
-    /// A reader calls this twice for each line, so it allocates nothing and checks UTF-8 once.
-    fn parse_fields(rest: &'a [u8]) -> Option<Self> {
-        let (seq, rest) = take_number(rest.strip_prefix(SEQ_KEY)?)?;
-        let kind_len = memchr::memchr(b'"', rest.get(KIND_AT..)?)?;
-        let (texts, behind) = rest.split_at_checked(KIND_AT + kind_len)?;
-        let texts = std::str::from_utf8(texts).ok()?;
-        let (id, texts) = texts
-            .strip_prefix(ID_KEY)?
-            .split_at_checked(ulid::ULID_LEN)?;
-        let (ts, texts) = texts.strip_prefix(TS_KEY)?.split_at_checked(TS_LEN)?;
-        let kind = texts.strip_prefix(KIND_KEY)?;
-        let body = behind.strip_prefix(b"\"")?;
-        (seq < MAX_SEQ).then_some(Self {
+    /// Every field is at a fixed offset. A reader parses each line, so this allocates nothing.
+    #[inline]
+    pub(crate) fn parse_checked(line: &'a [u8]) -> Option<Self> {
+        let (seq, rest) = line.strip_prefix(START).and_then(take_number)?;
+        let (head, rest) = rest.split_first_chunk::<KIND_AT>()?;
+        let (kind, rest) = rest.split_at_checked(memchr::memchr(b'"', rest)?)?;
+        let kind = match EventType::from_bytes(kind) {
+            Some(kind) => EventKind::Known(kind),
+            None => EventKind::Unknown(unescaped(kind)?),
+        };
+        let body = rest.strip_prefix(b"\"")?;
+        (seq < MAX_SEQ && is_head(head)).then_some(Self {
             seq,
-            id,
-            ts,
-            kind: EventKind::new(kind),
+            kind,
+            head,
             body,
         })
     }
 
+    /// Returns the ULID, 26 lowercase characters.
+    pub fn id(&self) -> &'a str {
+        self.text(ID_AT, ulid::ULID_LEN)
+    }
+
+    /// Returns when the event was written, in RFC 3339 UTC with six decimals.
+    pub fn ts(&self) -> &'a str {
+        self.text(TS_AT, TS_LEN)
+    }
+
+    fn text(&self, at: usize, len: usize) -> &'a str {
+        let text = self.head.get(at..at + len).unwrap_or_default();
+        std::str::from_utf8(text).unwrap_or_default()
+    }
+
     /// Returns when the event was written; `None` if `ts` is malformed.
     pub fn timestamp(&self) -> Option<Timestamp> {
-        parse_ts(self.ts)
+        parse_ts(self.ts())
     }
 
     /// Returns when the event was written, or the time in its id if `ts` is malformed.
@@ -170,25 +179,29 @@ impl<'a> Envelope<'a> {
 
     /// Returns the id as a comparable number; `None` if it is not a ULID.
     pub fn ulid(&self) -> Option<Ulid> {
-        Ulid::from_string(self.id).ok()
+        Ulid::from_string(self.id()).ok()
     }
 }
 
-/// Checks the version and the checksum of a line without its `\n`, and returns the text between
-/// them.
-pub(crate) fn check(line: &[u8]) -> Result<&[u8], DamageReason> {
-    let (checked, crc) = split_trailer(line).ok_or(DamageReason::NoChecksum)?;
-    if crc32c::crc32c(checked) != crc {
-        return Err(DamageReason::BadChecksum);
+/// Checks the version and the checksum of a line without its `\n`.
+pub(crate) fn check(line: &[u8]) -> Result<(), DamageReason> {
+    let (checked, trailer) = line.split_last_chunk().ok_or(DamageReason::NoChecksum)?;
+    let digits = crc_digits(trailer).ok_or(DamageReason::NoChecksum)?;
+    // Parsing the digits would take an unpredictable branch for each.
+    if digits != hex(crc32c::crc32c(checked)) {
+        let is_crc = digits
+            .iter()
+            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        return Err(if is_crc {
+            DamageReason::BadChecksum
+        } else {
+            DamageReason::NoChecksum
+        });
     }
-    let (version, rest) = checked
-        .strip_prefix(PREFIX)
-        .and_then(take_number)
-        .ok_or(DamageReason::BadFrame)?;
-    if version == FORMAT_VERSION {
-        Ok(rest)
-    } else {
-        Err(DamageReason::Version)
+    match checked.strip_prefix(PREFIX).and_then(take_number) {
+        Some((FORMAT_VERSION, _)) => Ok(()),
+        Some(_) => Err(DamageReason::Version),
+        None => Err(DamageReason::BadFrame),
     }
 }
 
@@ -215,20 +228,44 @@ impl Frame<'_> {
 
 /// Parses the start of a line without checking the checksum.
 pub(crate) fn peek_frame(line: &[u8]) -> Option<Frame<'_>> {
-    let (version, rest) = line.strip_prefix(PREFIX).and_then(take_number)?;
-    let (seq, rest) = take_number(rest.strip_prefix(SEQ_KEY)?)?;
+    let (seq, rest) = line.strip_prefix(START).and_then(take_number)?;
     let (frame, kind) = rest.split_at_checked(KIND_AT)?;
-    let id = frame.get(ID_KEY.len()..)?.get(..ulid::ULID_LEN)?;
-    (version == FORMAT_VERSION).then_some(Frame { seq, id, kind })
+    let id = frame.get(ID_AT..)?.get(..ulid::ULID_LEN)?;
+    Some(Frame { seq, id, kind })
 }
 
-/// Returns whether a JSON string can hold this text without escapes.
-fn needs_no_escape(text: &str) -> bool {
-    // Without an early exit, the compiler compares many bytes at once.
-    let escaped = |byte: u8| byte < 0x20 || byte == b'\\' || byte == b'"';
-    !text
-        .bytes()
-        .fold(false, |found, byte| found | escaped(byte))
+/// Returns whether the text before the type is what runlog writes: the keys, and an id and a
+/// timestamp in ASCII without escapes.
+#[inline]
+fn is_head(head: &[u8; KIND_AT]) -> bool {
+    let (mut quotes, mut others) = (0_u8, false);
+    let mut count = |bytes: &[u8]| {
+        // Without an early exit, the compiler compares many bytes at once.
+        for &byte in bytes {
+            quotes += u8::from(byte == b'"');
+            others |= needs_escape(byte) || !byte.is_ascii();
+        }
+    };
+    // In whole vectors. Two bytes of the timestamp are counted twice; neither may be a quote.
+    count(head.first_chunk::<64>().unwrap_or(&[0; 64]));
+    count(head.last_chunk::<16>().unwrap_or(&[0; 16]));
+    let has = |at: usize, key: &[u8]| head.get(at - key.len()..at) == Some(key);
+    has(ID_AT, ID_KEY)
+        && has(TS_AT, TS_KEY)
+        && has(KIND_AT, KIND_KEY)
+        && quotes == QUOTES
+        && !others
+}
+
+/// Returns the text of a JSON string; `None` if it has escapes or is not UTF-8.
+fn unescaped(text: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(text).ok()?;
+    (!text.bytes().any(needs_escape)).then_some(text)
+}
+
+/// Returns whether a JSON string can hold this byte, which is not a quote, only as an escape.
+fn needs_escape(byte: u8) -> bool {
+    byte < 0x20 || byte == b'\\'
 }
 
 /// Returns whether a line is one JSON object in UTF-8.
@@ -240,25 +277,39 @@ pub(crate) fn is_json_object(line: &[u8]) -> bool {
             .is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
-fn split_trailer(line: &[u8]) -> Option<(&[u8], u32)> {
-    let at = line.len().checked_sub(TRAILER_LEN)?;
-    let (checked, trailer) = line.split_at_checked(at)?;
-    let hex = trailer.strip_prefix(CRC_KEY)?.strip_suffix(b"\"}")?;
-    let lower = hex.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let crc = u32::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()?;
-    lower.then_some((checked, crc))
+/// Returns the digits of the checksum at the end of a line.
+fn crc_digits(trailer: &[u8; TRAILER_LEN]) -> Option<[u8; 8]> {
+    let digits = trailer.strip_prefix(CRC_KEY)?.strip_suffix(b"\"}")?;
+    digits.try_into().ok()
 }
 
+/// Returns a checksum as lowercase hex digits.
+fn hex(crc: u32) -> [u8; 8] {
+    // Spread to one digit per byte, then turned into characters all at once.
+    let mut digits = u64::from(crc);
+    digits = (digits | digits << 16) & 0x0000_ffff_0000_ffff;
+    digits = (digits | digits << 8) & 0x00ff_00ff_00ff_00ff;
+    digits = (digits | digits << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    let letters = (digits + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    let to_letter = u64::from(b'a' - b'0' - 10);
+    (digits + 0x3030_3030_3030_3030 + letters * to_letter).to_be_bytes()
+}
+
+/// Returns the number without leading zeros at the start of `bytes`, and the rest; `None` if there
+/// is none, or it has more than [`MAX_DIGITS`] digits.
+#[inline]
 fn take_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut number: u64 = 0;
+    let mut digits = 0;
     let mut rest = bytes;
     while let Some((digit @ b'0'..=b'9', behind)) = rest.split_first() {
-        number = number
-            .checked_mul(10)?
-            .checked_add(u64::from(digit - b'0'))?;
+        number = number * 10 + u64::from(digit - b'0');
+        digits += 1;
+        if digits > MAX_DIGITS {
+            return None;
+        }
         rest = behind;
     }
-    let digits = bytes.len() - rest.len();
     let canonical = digits == 1 || digits > 1 && bytes.first() != Some(&b'0');
     canonical.then_some((number, rest))
 }
@@ -271,13 +322,11 @@ pub(crate) fn write_line(out: &mut Vec<u8>, seq: u64, id: Ulid, ts: &str, body: 
     let mut id_text = [0; ulid::ULID_LEN];
     let id_text = id.array_to_str(&mut id_text);
     id_text.make_ascii_lowercase();
-    out.extend_from_slice(PREFIX);
-    push_number(out, FORMAT_VERSION);
-    out.extend_from_slice(SEQ_KEY);
+    out.extend_from_slice(START);
     push_number(out, seq);
-    out.extend_from_slice(ID_KEY.as_bytes());
+    out.extend_from_slice(ID_KEY);
     out.extend_from_slice(id_text.as_bytes());
-    out.extend_from_slice(TS_KEY.as_bytes());
+    out.extend_from_slice(TS_KEY);
     out.extend_from_slice(ts.as_bytes());
     out.extend_from_slice(b"\",");
     out.extend_from_slice(body);
@@ -288,10 +337,7 @@ pub(crate) fn write_line(out: &mut Vec<u8>, seq: u64, id: Ulid, ts: &str, body: 
 pub(crate) fn seal(out: &mut Vec<u8>, start: usize) {
     let crc = crc32c::crc32c(out.get(start..).unwrap_or_default());
     out.extend_from_slice(CRC_KEY);
-    for shift in (0..8).rev() {
-        let digit = (crc >> (shift * 4)) & 0xf;
-        out.extend(char::from_digit(digit, 16).map(|c| c as u8));
-    }
+    out.extend_from_slice(&hex(crc));
     out.extend_from_slice(b"\"}\n");
 }
 
@@ -335,7 +381,7 @@ mod tests {
         let line = line();
         let env = Envelope::parse(&line).unwrap();
         assert_eq!(
-            (env.seq, env.kind, env.ts),
+            (env.seq, env.kind, env.ts()),
             (
                 7,
                 EventKind::Known(EventType::Note),
@@ -348,6 +394,68 @@ mod tests {
         assert!(trailer.starts_with(b",\"crc\":\""));
         let hex = format!("{:08x}", crc32c::crc32c(checked));
         assert_eq!(&trailer[8..16], hex.as_bytes());
+    }
+
+    /// Returns a line of which `from` was replaced before its checksum was made.
+    fn line_with(from: &str, to: &str) -> Vec<u8> {
+        let mut line = String::from_utf8(line()).unwrap();
+        line.truncate(line.len() - TRAILER_LEN);
+        assert!(line.contains(from), "{from}");
+        let mut line = line.replacen(from, to, 1).into_bytes();
+        seal(&mut line, 0);
+        assert_eq!(line.pop(), Some(b'\n'));
+        line
+    }
+
+    #[test]
+    fn malformed_frame_is_detected_behind_matching_checksum() {
+        let whole = line();
+        assert_eq!(line_with("note", "note"), whole);
+        let id = Envelope::parse(&whole).unwrap().id();
+        for bad in ['"', '\\', '\u{1}', '\u{7f}'] {
+            let (of_id, of_ts) = (format!("{bad}{}", &id[1..]), format!("{bad}026-"));
+            let is_escaped = bad != '\u{7f}';
+            for (from, to) in [(id, &*of_id), ("2026-", &*of_ts)] {
+                let line = line_with(from, to);
+                assert_eq!(Envelope::parse(&line).is_err(), is_escaped, "{to:?}");
+            }
+        }
+        let of_two_bytes = format!("é{}", &id[2..]);
+        for (from, to) in [
+            (id, &*of_two_bytes),
+            (",\"id\":\"", ",\"ID\":\""),
+            ("\",\"ts\":\"", "\",\"tS\":\""),
+            ("\",\"type\":\"", "\",\"typE\":\""),
+            ("note", "no\\u0074e"),
+            ("note", "no\tte"),
+            ("\"seq\":7", "\"seq\":07"),
+            ("\"seq\":7", "\"seq\":"),
+            ("\"seq\":7", "\"seq\":9007199254740992"),
+            ("\"seq\":7", "\"seq\":90071992547409910"),
+        ] {
+            let line = line_with(from, to);
+            assert_eq!(Envelope::parse(&line), Err(DamageReason::BadFrame), "{to}");
+        }
+        let version = line_with("\"v\":1", "\"v\":2");
+        assert_eq!(Envelope::parse(&version), Err(DamageReason::Version));
+        let last = line_with("\"seq\":7", "\"seq\":9007199254740991");
+        assert_eq!(Envelope::parse(&last).unwrap().seq, MAX_SEQ - 1);
+        let later = line_with("note", "später");
+        let kind = Envelope::parse(&later).unwrap().kind;
+        assert_eq!(kind, EventKind::Unknown("später"));
+    }
+
+    #[test]
+    fn digits_of_checksum_are_lowercase_hex() {
+        for crc in [0, 1, 0x0123_4567, 0x89ab_cdef, 0x9a90_a9f0, u32::MAX] {
+            assert_eq!(&hex(crc)[..], format!("{crc:08x}").as_bytes());
+        }
+        let mut upper = line();
+        let digits = upper.len() - 10;
+        upper[digits..].make_ascii_uppercase();
+        let is_number = upper[digits..digits + 8].iter().all(u8::is_ascii_digit);
+        assert!(!is_number, "choose another line");
+        assert_eq!(Envelope::parse(&upper), Err(DamageReason::NoChecksum));
     }
 
     #[test]

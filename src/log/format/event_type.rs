@@ -8,7 +8,9 @@ use super::limits::{LOCK_TIMEOUT, TERMINAL_LOCK_TIMEOUT};
 macro_rules! event_types {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
         /// The types of events that this version writes.
+        // A word wide: an `EventKind` with padding would be copied in pieces.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(usize)]
         #[non_exhaustive]
         pub enum EventType {
             $($(#[$doc])* $variant,)*
@@ -25,7 +27,14 @@ macro_rules! event_types {
 
             /// Parses the name of a type; `None` for a type of a later version.
             pub fn parse(name: &str) -> Option<Self> {
-                match name { $($name => Some(Self::$variant),)* _ => None }
+                Self::from_bytes(name.as_bytes())
+            }
+
+            pub(super) fn from_bytes(name: &[u8]) -> Option<Self> {
+                match name {
+                    $(_ if name == $name.as_bytes() => Some(Self::$variant),)*
+                    _ => None,
+                }
             }
         }
     };

@@ -120,6 +120,7 @@ impl Reader {
     ///
     /// # Errors
     /// A segment cannot be read.
+    #[inline]
     pub fn next_item(&mut self) -> Result<Option<Item<'_>>, StorageError> {
         Ok(self.next_with_position()?.map(|(_, item)| item))
     }
@@ -128,36 +129,42 @@ impl Reader {
     ///
     /// # Errors
     /// A segment cannot be read.
+    #[inline]
     pub(crate) fn next_with_position(
         &mut self,
     ) -> Result<Option<(LinePosition<'_>, Item<'_>)>, StorageError> {
-        let Some(kind) = self.advance()? else {
+        let is_after_gap = std::mem::take(&mut self.after_gap);
+        if !is_after_gap && !self.read_line()? {
             return Ok(None);
-        };
+        }
         let Some(current) = &self.current else {
             return Ok(None);
         };
         let line = current.line();
-        let item = match kind {
-            ItemKind::Event | ItemKind::EventAfterGap => {
-                Envelope::parse_checked(line).map(|env| Item::Event(env, line))
-            }
-            ItemKind::Foreign(dialect) => Some(Item::Foreign(dialect, line)),
-            ItemKind::Damage(damage) => Some(Item::Damage(damage)),
+        let item = if is_after_gap {
+            Envelope::parse_checked(line).map(|env| Item::Event(env, line))
+        } else {
+            Some(match current.classify(&mut self.sequence) {
+                ItemKind::Event(env) => Item::Event(env, line),
+                ItemKind::EventAfterGap => {
+                    self.after_gap = true;
+                    Item::Damage(current.gap())
+                }
+                ItemKind::Foreign(dialect) => Item::Foreign(dialect, line),
+                ItemKind::Damage(damage) => Item::Damage(damage),
+            })
         };
         Ok(item.map(|item| (current.line_position(), item)))
     }
 
-    fn advance(&mut self) -> Result<Option<ItemKind>, StorageError> {
-        if std::mem::take(&mut self.after_gap) {
-            return Ok(Some(ItemKind::Event));
-        }
+    /// Reads the next line of the run into `current`; returns `false` at the end.
+    fn read_line(&mut self) -> Result<bool, StorageError> {
         loop {
             let current = if let Some(current) = &mut self.current {
                 current
             } else {
                 let Some(segment) = self.segments.next() else {
-                    return Ok(None);
+                    return Ok(false);
                 };
                 let start = std::mem::take(&mut self.start);
                 // The segment was pruned since it was listed. The next segment shows what is
@@ -167,12 +174,8 @@ impl Reader {
                 };
                 self.current.insert(SegmentReader::new(segment, start)?)
             };
-            if let Some(kind) = current.next_item(&mut self.sequence)? {
-                if let ItemKind::EventAfterGap = kind {
-                    self.after_gap = true;
-                    return Ok(Some(ItemKind::Damage(current.gap())));
-                }
-                return Ok(Some(kind));
+            if current.read_line()? {
+                return Ok(true);
             }
             self.ended = Some((current.file_key(), current.position(self.sequence)));
             self.current = None;

@@ -8,18 +8,18 @@ use std::sync::Arc;
 use super::damage::Damage;
 use super::position::{Position, PrecedingLine};
 use crate::log::error::StorageError;
-use crate::log::format::classify::{Dialect, LineClass};
-use crate::log::format::envelope::DamageReason;
+use crate::log::format::classify::{Dialect, LineCheck, LineClass, classify_checked};
+use crate::log::format::envelope::{DamageReason, Envelope};
 use crate::log::format::event_type::EventType;
 use crate::log::format::payload::records_loss;
-use crate::log::segment::line_reader::{FileSpan, RawLine, classify_raw, read_span};
+use crate::log::segment::line_reader::{FileSpan, RawLine, check_raw, read_span};
 use crate::log::segment::segment_file::{Segment, SegmentLines};
 use crate::log::segment::sequence::{Sequence, SequenceStep};
 use crate::volume::{FileKey, IoContext};
 
-/// The kind of the last line of a [`SegmentReader`].
-pub(crate) enum ItemKind {
-    Event,
+/// The last line of a [`SegmentReader`].
+pub(crate) enum ItemKind<'a> {
+    Event(Envelope<'a>),
     /// An event with a gap before it.
     EventAfterGap,
     Foreign(Dialect),
@@ -49,11 +49,13 @@ pub(crate) struct SegmentReader {
     /// The offset at which reading started.
     start: u64,
     /// The number of lines before `start`, once it is needed.
-    lines_before: Option<u64>,
+    lines_before: OnceCell<u64>,
     /// The start of the last line.
     line_start: u64,
     /// The end of the last line.
     line_end: u64,
+    /// The result of the check of the last line.
+    check: LineCheck,
     /// The number of lines read.
     line: u64,
     /// The last line, if the segment is compressed.
@@ -72,9 +74,10 @@ impl SegmentReader {
             segment,
             first_event: OnceCell::new(),
             start,
-            lines_before: None,
+            lines_before: OnceCell::new(),
             line_start: start,
             line_end: start,
+            check: LineCheck::Damage(DamageReason::Blank),
             line: 0,
             preceding: None,
             reread_at: None,
@@ -123,15 +126,15 @@ impl SegmentReader {
     }
 
     /// Returns the gap before the last line.
-    pub(crate) fn gap(&mut self) -> Damage {
-        self.damage(self.line_start, DamageReason::Gap)
+    pub(crate) fn gap(&self) -> Damage {
+        self.damage(DamageReason::Gap)
     }
 
-    fn damage(&mut self, offset: u64, reason: DamageReason) -> Damage {
+    fn damage(&self, reason: DamageReason) -> Damage {
         Damage {
             file: self.segment.path.clone(),
             line: self.lines_before() + self.line,
-            offset,
+            offset: self.line_start,
             reason,
         }
     }
@@ -140,7 +143,7 @@ impl SegmentReader {
     ///
     /// They are counted only if there is damage to report, and only once: the segment may be
     /// long, and damaged in many places.
-    fn lines_before(&mut self) -> u64 {
+    fn lines_before(&self) -> u64 {
         let count = || {
             let mut count = 0;
             let Ok(mut lines) = self.segment.lines() else {
@@ -153,40 +156,36 @@ impl SegmentReader {
             }
             count
         };
-        match self.lines_before {
-            Some(known) => known,
-            None if self.start == 0 => 0,
-            None => *self.lines_before.insert(count()),
+        match self.start {
+            0 => 0,
+            _ => *self.lines_before.get_or_init(count),
         }
     }
 
-    /// Reads the next line and returns its kind; `None` at the end of the segment.
-    pub(crate) fn next_item(
-        &mut self,
-        sequence: &mut Option<Sequence>,
-    ) -> Result<Option<ItemKind>, StorageError> {
-        let Some((offset, check)) = self.next_checked()? else {
-            return Ok(None);
-        };
-        self.line += 1;
-        let reason = match check {
-            LineCheck::Foreign(dialect) => return Ok(Some(ItemKind::Foreign(dialect))),
-            LineCheck::Event { seq, kind } => {
+    /// Classifies the last line, and adds it to the sequence of the lines before.
+    #[inline]
+    pub(crate) fn classify(&self, sequence: &mut Option<Sequence>) -> ItemKind<'_> {
+        let line = self.line();
+        let reason = match classify_checked(self.check, line) {
+            LineClass::Foreign(dialect) => return ItemKind::Foreign(dialect),
+            LineClass::Ours(env) => {
                 // A checkpoint replaces the events before it, and the caller did not want those
                 // before the start. Any other line must start with event 0.
-                let starts_log = kind != LineKind::Checkpoint && self.start == 0;
-                let first = if starts_log { 0 } else { seq };
+                let starts_log = self.start == 0 && env.kind != EventType::LogRotated;
+                let first = if starts_log { 0 } else { env.seq };
                 let sequence = sequence.get_or_insert_with(|| Sequence::before(first));
-                match sequence.push_event(seq) {
-                    SequenceStep::Next if kind == LineKind::AfterLoss => {
-                        return Ok(Some(ItemKind::EventAfterGap));
+                match sequence.push_event(env.seq) {
+                    SequenceStep::Next
+                        if env.kind == EventType::LogRepaired && records_loss(line) =>
+                    {
+                        return ItemKind::EventAfterGap;
                     }
-                    SequenceStep::Next => return Ok(Some(ItemKind::Event)),
-                    SequenceStep::Gap => return Ok(Some(ItemKind::EventAfterGap)),
+                    SequenceStep::Next => return ItemKind::Event(env),
+                    SequenceStep::Gap => return ItemKind::EventAfterGap,
                     SequenceStep::Repeated => DamageReason::Repeated,
                 }
             }
-            LineCheck::Damage(reason) => {
+            LineClass::Damage(reason) => {
                 if sequence.is_some() || self.start == 0 {
                     let first = self.segment.first_seq.unwrap_or(0);
                     sequence
@@ -196,31 +195,31 @@ impl SegmentReader {
                 reason
             }
         };
-        Ok(Some(ItemKind::Damage(self.damage(offset, reason))))
+        ItemKind::Damage(self.damage(reason))
     }
 
-    /// Reads the next line, and returns its offset and the result of its check.
-    fn next_checked(&mut self) -> Result<Option<(u64, LineCheck)>, StorageError> {
+    /// Reads the next line; returns `false` at the end of the segment.
+    pub(crate) fn read_line(&mut self) -> Result<bool, StorageError> {
         let is_active = self.segment.first_seq.is_none();
         while !self.broken {
             let line = match self.lines.next_line() {
                 Ok(Some(line)) => line,
-                Ok(None) => return Ok(None),
+                Ok(None) => return Ok(false),
                 Err(_) if self.segment.compressed => {
                     self.broken = true;
-                    return Ok(Some((
-                        self.lines.offset(),
-                        LineCheck::Damage(DamageReason::Compression),
-                    )));
+                    self.line += 1;
+                    self.line_start = self.lines.offset();
+                    self.check = LineCheck::Damage(DamageReason::Compression);
+                    return Ok(true);
                 }
                 Err(e) => return Err(e).at("read", &self.segment.path)?,
             };
             if !line.whole && is_active {
                 // The line is in flight: its writer has not finished it, or the next writer will
                 // repair it.
-                return Ok(None);
+                return Ok(false);
             }
-            let (offset, end, check) = (line.offset, line.end(), check_line(&line));
+            let (offset, end, check) = (line.offset, line.end(), check_raw(&line));
             let preceding = self
                 .segment
                 .compressed
@@ -230,49 +229,18 @@ impl SegmentReader {
                 && self.reread_at != Some(offset)
                 && has_changed(&self.file, &line);
             if !reread {
+                self.line += 1;
                 (self.line_start, self.line_end) = (offset, end);
                 self.preceding = preceding;
-                return Ok(Some((offset, check)));
+                self.check = check;
+                return Ok(true);
             }
             // A writer was writing here, so read the line once more.
             self.reread_at = Some(offset);
             let span = FileSpan::new(Arc::clone(&self.file), offset, self.segment.len);
             self.lines.restart(Box::new(span), offset);
         }
-        Ok(None)
-    }
-}
-
-/// What an event implies about earlier events.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum LineKind {
-    /// The line replaces them, and may be the first one of a log.
-    Checkpoint,
-    /// Some of them are missing, although the sequence number is the next one.
-    AfterLoss,
-    Other,
-}
-
-enum LineCheck {
-    Event { seq: u64, kind: LineKind },
-    Foreign(Dialect),
-    Damage(DamageReason),
-}
-
-fn check_line(line: &RawLine<'_>) -> LineCheck {
-    match classify_raw(line) {
-        LineClass::Ours(env) => LineCheck::Event {
-            seq: env.seq,
-            kind: if env.kind == EventType::LogRotated {
-                LineKind::Checkpoint
-            } else if env.kind == EventType::LogRepaired && records_loss(line.bytes) {
-                LineKind::AfterLoss
-            } else {
-                LineKind::Other
-            },
-        },
-        LineClass::Foreign(dialect) => LineCheck::Foreign(dialect),
-        LineClass::Damage(reason) => LineCheck::Damage(reason),
+        Ok(false)
     }
 }
 

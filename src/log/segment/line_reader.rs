@@ -5,7 +5,8 @@ use std::io;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 
-use crate::log::format::classify::{LineClass, classify};
+use crate::log::format::classify;
+use crate::log::format::classify::{LineCheck, LineClass, classify_checked};
 use crate::log::format::envelope::DamageReason;
 use crate::log::format::limits::MAX_READ_LINE_BYTES;
 
@@ -213,13 +214,18 @@ impl<R: Read> LineReader<R> {
     }
 }
 
+/// Checks a line of a segment.
+pub(crate) fn check_raw(line: &RawLine<'_>) -> LineCheck {
+    if line.too_long {
+        LineCheck::Damage(DamageReason::TooLong)
+    } else {
+        classify::check(line.bytes)
+    }
+}
+
 /// Classifies a line of a segment.
 pub(crate) fn classify_raw<'a>(line: &RawLine<'a>) -> LineClass<'a> {
-    if line.too_long {
-        LineClass::Damage(DamageReason::TooLong)
-    } else {
-        classify(line.bytes)
-    }
+    classify_checked(check_raw(line), line.bytes)
 }
 
 /// Reads the bytes `from..to` of a file.

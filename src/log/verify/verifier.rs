@@ -112,8 +112,8 @@ impl Verifier {
             }
             id => self.last_id = id,
         }
-        if !env.ts.ends_with('Z') || !env.ts.contains('T') || env.timestamp().is_none() {
-            let message = format!("its time is malformed: {}", env.ts);
+        if !env.ts().ends_with('Z') || !env.ts().contains('T') || env.timestamp().is_none() {
+            let message = format!("its time is malformed: {}", env.ts());
             faults.push(FaultKind::Time, message);
         }
 

@@ -29,6 +29,6 @@ fn take(state: &mut RunState, line: &[u8]) {
     let crc = format!(r#","crc":"{:08x}"}}"#, crc32c::crc32c(covered));
     assert_eq!(trailer, crc.as_bytes());
     assert!(line.starts_with(b"{\"v\":1,"));
-    assert_eq!((env.id.len(), env.ts.len()), (26, 27));
+    assert_eq!((env.id().len(), env.ts().len()), (26, 27));
     state.apply(&env, line);
 }

@@ -17,6 +17,7 @@ mod r13_compress;
 mod r14_gc;
 mod r15_growth;
 mod r16_build;
+mod r17_shared;
 mod r18_two_processes;
 mod r19_search;
 mod r20_processes;
@@ -60,6 +61,7 @@ pub fn all() -> Vec<Box<dyn Row>> {
         Box::new(r14_gc::Removal),
         Box::new(r15_growth::Growth),
         Box::new(r16_build::Build),
+        Box::new(r17_shared::Shared),
         Box::new(r18_two_processes::TwoProcesses),
         Box::new(r19_search::Search),
         Box::new(r20_processes::ManyProcesses),
