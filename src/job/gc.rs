@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use glob::Pattern;
 
 use crate::job::process::job_processes::JobProcesses;
-use crate::job::status::run_status::{InspectedRun, inspect_run};
+use crate::job::status::run_status::{InspectedRun, inspect_run, map_runs};
 use crate::log::store::retention::{Eligibility, RemoveReason, RetentionDecision, RunInfo};
 use crate::log::{
     DamageList, GcError, GcLock, JobScope, JobState, LockOutcome, LockedForRemoval, Retired,
@@ -56,8 +56,9 @@ pub fn list_candidates(volume: &Volume, filter: &GcFilter) -> Result<GcCandidate
     } else {
         filter.runs.clone()
     };
-    for run in ids {
-        match inspect_candidate(&runs, &run, filter) {
+    let inspected = map_runs(&ids, |run| inspect_candidate(&runs, run, filter));
+    for (run, inspected) in ids.into_iter().zip(inspected) {
+        match inspected {
             Ok(None) => {}
             Ok(Some((facts, damage))) => {
                 candidates.runs.push(facts);

@@ -280,10 +280,14 @@ pub fn inspect_runs<T: Send>(
     scope: JobScope,
     map: impl Fn(&RunId, InspectedRun) -> T + Sync,
 ) -> Vec<Result<Option<T>, StorageError>> {
-    let inspect_chunk = |ids: &[RunId]| -> Vec<_> {
-        let one = |run| Ok(inspect_listed_run(runs, run, scope)?.map(|found| map(run, found)));
-        ids.iter().map(one).collect()
-    };
+    map_runs(ids, |run| {
+        Ok(inspect_listed_run(runs, run, scope)?.map(|found| map(run, found)))
+    })
+}
+
+/// Maps each run with `map`, on several threads if there are many.
+pub(crate) fn map_runs<T: Send>(ids: &[RunId], map: impl Fn(&RunId) -> T + Sync) -> Vec<T> {
+    let map_chunk = |ids: &[RunId]| -> Vec<T> { ids.iter().map(&map).collect() };
     let threads = match ids.len() {
         0..PARALLEL_THRESHOLD => 1,
         _ => thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS)),
@@ -293,18 +297,16 @@ pub fn inspect_runs<T: Send>(
         let first = parts.next().unwrap_or_default();
         let others: Vec<_> = parts
             .map(|ids| {
-                (
-                    ids,
-                    thread::Builder::new().spawn_scoped(scope, || inspect_chunk(ids)),
-                )
+                let thread = thread::Builder::new();
+                (ids, thread.spawn_scoped(scope, || map_chunk(ids)))
             })
             .collect();
-        let mut results = inspect_chunk(first);
+        let mut results = map_chunk(first);
         for (ids, other) in others {
             results.extend(match other {
                 Ok(other) => other.join().unwrap_or_else(|panic| resume_unwind(panic)),
                 // The thread could not be spawned, so use this one.
-                Err(_) => inspect_chunk(ids),
+                Err(_) => map_chunk(ids),
             });
         }
         results
