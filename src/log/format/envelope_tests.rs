@@ -1,3 +1,5 @@
+//! Tests of the envelope of a line.
+
 use super::*;
 use crate::log::format::event_type::EventType;
 
