@@ -12,7 +12,7 @@ use crate::support::env::{TestEnv, pid_of, wait_until};
 /// processes.
 fn lose(env: &TestEnv, name: &str, options: &[&str]) -> String {
     let run = [&["run", "-q", "--run", name], options].concat();
-    let job = env.spawn(&[&run[..], &["--", "sh", "-c", "touch up; exec sleep 60"]].concat());
+    let job = env.spawn(&[&run[..], &["--", "sh", "-c", ": >up; exec sleep 60"]].concat());
     env.wait_for_file("up");
     wait_until("the start of the job", || {
         env.types(name).contains(&"job_started".to_owned())
@@ -152,7 +152,7 @@ fn hook_runs_in_the_directory_of_its_job() {
     let env = TestEnv::new();
     fs::create_dir(env.path("dir")).unwrap();
     // The job itself also runs in `dir`.
-    let script = "touch ../up; exec sleep 60";
+    let script = ": >../up; exec sleep 60";
     let run = [
         "run",
         "-q",
