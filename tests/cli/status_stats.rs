@@ -110,7 +110,11 @@ fn stats_are_filtered() {
     assert_eq!(stats(&env, &["--since", "2100-01-01"]).len(), 0);
     let output = env.ok(&["status", "--stats", "--name", "none"]);
     assert_eq!(output.stdout(), "");
-    assert!(output.stderr().contains("no finished runs"), "{}", output.stderr());
+    assert!(
+        output.stderr().contains("no finished runs"),
+        "{}",
+        output.stderr()
+    );
     for args in [
         &["ok"][..],
         &["-n", "3"],
