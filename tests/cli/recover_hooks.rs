@@ -23,12 +23,17 @@ fn lose(env: &TestEnv, name: &str, options: &[&str]) -> String {
     job.kill_both();
     kill_process(pid_of(pid), Signal::KILL).unwrap();
     job.wait();
-    let stat = format!("/proc/{pid}/stat");
-    wait_until("the job is dead", || {
-        fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
-    });
+    wait_until_dead(env, name);
     fs::remove_file(env.path("up")).unwrap();
     name.to_owned()
+}
+
+/// Waits until all processes of the job are gone, which takes the kernel a moment.
+fn wait_until_dead(env: &TestEnv, run: &str) {
+    wait_until("all processes of the job are dead", || {
+        let plan = env.run(&["replay", "--recover", "--dry-run", run]);
+        plan.stdout().contains("would end job")
+    });
 }
 
 fn recover(env: &TestEnv, options: &[&str]) -> Vec<Value> {
@@ -169,9 +174,8 @@ fn hook_runs_in_the_directory_of_its_job() {
     job.kill_both();
     kill_process(pid_of(pid), Signal::KILL).unwrap();
     job.wait();
-    wait_until("the job is dead", || {
-        recover(&env, &["it"])[0]["action"] == "recovered"
-    });
+    wait_until_dead(&env, "it");
+    recover(&env, &["it"]);
     let hooked = fs::read_to_string(env.path("hooked")).unwrap();
     assert_eq!(hooked, format!("{}\n", env.path("dir").display()));
 }
