@@ -11,7 +11,8 @@ use crate::support::env::{TestEnv, pid_of, wait_until};
 /// Runs a job in a run with this name and these options, and kills the job and both runlog
 /// processes.
 fn lose(env: &TestEnv, name: &str, options: &[&str]) -> String {
-    let run = [&["run", "-q", "--run", name], options].concat();
+    let id = job_id(env);
+    let run = [&["run", "-q", "--run", name, "--job", &id], options].concat();
     let job = env.spawn(&[&run[..], &["--", "sh", "-c", ": >up; exec sleep 60"]].concat());
     env.wait_for_file("up");
     wait_until("the start of the job", || {
@@ -26,6 +27,12 @@ fn lose(env: &TestEnv, name: &str, options: &[&str]) -> String {
     wait_until_dead(env, name);
     fs::remove_file(env.path("up")).unwrap();
     name.to_owned()
+}
+
+/// Returns an ID that no other test uses: processes of a job are found by run and job.
+fn job_id(env: &TestEnv) -> String {
+    let dir = env.root().parent().unwrap().file_name().unwrap();
+    dir.to_str().unwrap().replace('.', "j")
 }
 
 /// Waits until all processes of the job are gone, which takes the kernel a moment.
@@ -63,11 +70,11 @@ fn hooks_of_lost_job_run_once_after_the_close() {
     assert_eq!(
         reports[0]["hooks"],
         json!([
-            {"job_id": "sh", "hook": "on_failure", "error": "it exited with code 3"},
-            {"job_id": "sh", "hook": "on_end", "error": null},
+            {"job_id": job_id(&env), "hook": "on_failure", "error": "it exited with code 3"},
+            {"job_id": job_id(&env), "hook": "on_end", "error": null},
         ])
     );
-    let ran = "failed 125 sh\nend\n";
+    let ran = format!("failed 125 {}\nend\n", job_id(&env));
     assert_eq!(fs::read_to_string(env.path("hooks")).unwrap(), ran);
     let status: Value = serde_json::from_slice(&fs::read(env.path("status")).unwrap()).unwrap();
     assert_eq!(
