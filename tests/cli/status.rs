@@ -278,7 +278,7 @@ fn damaged_line_is_reported_and_neighbors_are_read() {
 fn finished_run_is_read_from_last_line_only() {
     let env = TestEnv::new();
     damaged(&env);
-    env.ok(&["run", "-q", "--run", "it", "--close", "--", "true"]);
+    env.ok(&["run", "--run", "it", "--close", "--force"]);
     let output = env.ok(&["status", "it"]);
     assert_eq!(output.stderr(), "");
     assert_eq!(env.status("it")["state"], "completed");
