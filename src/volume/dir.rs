@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Stat, StatxFlags, Uid};
 use rustix::io::Errno;
 
 use super::VolumeError;
@@ -60,6 +60,8 @@ pub struct Dir {
     key: FileKey,
     /// The permissions of new files and directories at any depth below it.
     create_mode: CreateMode,
+    /// The owner of new files and directories in it, if that is not the user who creates them.
+    owner: Option<(Uid, Gid)>,
 }
 
 impl AsFd for Dir {
@@ -108,7 +110,17 @@ impl Dir {
             path,
             key,
             create_mode,
+            owner: other_owner(&stat),
         })
+    }
+
+    /// Lets new files and directories in this directory belong to the user who creates them, as
+    /// they do everywhere else.
+    pub(super) fn owned_by_creator(self) -> Self {
+        Self {
+            owner: None,
+            ..self
+        }
     }
 
     /// Sets the permissions of new files and directories at any depth below this directory.
@@ -128,7 +140,7 @@ impl Dir {
     pub fn open(path: &Path) -> Result<Self, VolumeError> {
         let fd = rustix::fs::open(path, OFlags::RDONLY | DIR_FLAGS, Mode::empty());
         let fd = map_not_directory(fd, path)?;
-        Self::new(fd, path.to_owned(), CreateMode::default())
+        Ok(Self::new(fd, path.to_owned(), CreateMode::default())?.owned_by_creator())
     }
 
     /// Opens a directory below this one, component by component, without following links.
@@ -170,8 +182,10 @@ impl Dir {
             Err(Errno::EXIST) => false,
             Err(e) => return Err(e).at("create the directory", self.path.join(name)),
         };
-        let opened = self.open_dir(name).and_then(|dir| {
+        let opened = self.open_dir(name).and_then(|mut dir| {
             if created {
+                self.give_to_owner(&dir);
+                dir.owner = self.owner;
                 let applied = self.create_mode.apply_to_dir(&dir);
                 applied.at("set the permissions of", &dir.path)?;
             }
@@ -197,6 +211,7 @@ impl Dir {
             path: self.path.clone(),
             key: self.key,
             create_mode: self.create_mode,
+            owner: self.owner,
         })
     }
 
@@ -305,13 +320,14 @@ impl Dir {
     fn open_or_create(&self, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
         let mode = self.create_mode;
         let open = |flags| rustix::fs::openat(&self.fd, name, flags, mode.file());
-        if !mode.is_shared() || !flags.contains(OFlags::CREATE) {
+        if !flags.contains(OFlags::CREATE) || !mode.is_shared() && self.owner.is_none() {
             return open(flags);
         }
-        // Set the permissions only if this call created the file.
+        // Set the owner and the permissions only if this call created the file.
         loop {
             match open(flags | OFlags::EXCL) {
                 Ok(fd) => {
+                    self.give_to_owner(&fd);
                     mode.apply_to_file(&fd)?;
                     return Ok(fd);
                 }
@@ -322,6 +338,14 @@ impl Dir {
                 Err(Errno::NOENT) => {}
                 opened => return opened,
             }
+        }
+    }
+
+    /// Gives a new file or directory to the owner of this directory.
+    fn give_to_owner(&self, new: impl AsFd) {
+        if let Some((user, group)) = self.owner {
+            // A user namespace may not map the owner. The file then belongs to root.
+            rustix::fs::fchown(new, Some(user), Some(group)).ok();
         }
     }
 
@@ -409,6 +433,14 @@ impl Dir {
     pub(crate) fn remove_empty_dir(&self, name: &str) -> bool {
         rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR).is_ok()
     }
+}
+
+/// Returns the owner of a directory of another user, if this is root: what root creates in it
+/// would otherwise lock the owner out of their own runs.
+fn other_owner(dir: &Stat) -> Option<(Uid, Gid)> {
+    let (user, group) = (Uid::from_raw(dir.st_uid), Gid::from_raw(dir.st_gid));
+    let is_other = !user.is_root() && rustix::process::geteuid().is_root();
+    is_other.then_some((user, group))
 }
 
 fn map_not_directory(opened: Result<OwnedFd, Errno>, path: &Path) -> Result<OwnedFd, VolumeError> {

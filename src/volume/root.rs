@@ -99,13 +99,19 @@ impl Volume {
     pub(crate) fn runs(&self) -> Result<Option<Dir>, VolumeError> {
         let opened = self.root.open_dir(layout::VAR).and_then(|var| {
             let runs = var.open_dir(layout::RUNS_NAME)?;
-            Ok(runs.creating(self.create_mode(&var)?))
+            self.creating_runs(runs, &var)
         });
         match opened {
             Ok(dir) => Ok(Some(dir)),
             Err(e) if e.io_kind() == Some(std::io::ErrorKind::NotFound) => Ok(None),
             Err(e) => Err(e),
         }
+    }
+
+    /// Returns the directory of the runs, ready for new ones: a run belongs to the user who starts
+    /// it, because it says what their commands printed.
+    fn creating_runs(&self, runs: Dir, var: &Dir) -> Result<Dir, VolumeError> {
+        Ok(runs.creating(self.create_mode(var)?).owned_by_creator())
     }
 
     /// Returns the permissions of new runs.
@@ -143,7 +149,7 @@ impl Volume {
             drop(ignore_for_git(&var));
         }
         let runs = var.ensure_dir(layout::RUNS_NAME)?.dir;
-        let runs = runs.creating(self.create_mode(&var)?);
+        let runs = self.creating_runs(runs, &var)?;
         Ok([omne, var, runs])
     }
 }

@@ -174,3 +174,33 @@ fn omne_symlink_is_not_followed() {
     assert_one_error(&output);
     assert!(!env.exists("ran") && !env.exists("elsewhere/var"));
 }
+
+#[test]
+fn root_leaves_volume_to_its_owner() {
+    let Some(env) = foreign() else {
+        return;
+    };
+    let chowned = env.sh("chown -R 12345:54321 .omne");
+    assert_eq!(chowned.code, 0, "{}", chowned.stderr());
+    env.ok(&[
+        "-C", ".", "run", "-q", "--run", "it", "--job", "a", "--", "echo", "a",
+    ]);
+    env.ok(&[
+        "-C", ".", "run", "-q", "--run", "new", "--lock", "--", "true",
+    ]);
+    env.ok(&["-C", ".", "emit", "--open", "--run", "old", "x"]);
+    env.ok(&["-C", ".", "run", "-q", "--run", "old", "--close"]);
+    env.ok(&["-C", ".", "gc", "old", "--max-age", "0"]);
+    let owners = env.sh("cd .omne && find . -printf '%p %U:%G\\n' | grep -v ' 12345:54321' | sort");
+    // A run of root's own says what its commands printed.
+    let new = "./var/runs/new";
+    let of_root: Vec<String> = owners.stdout().lines().map(str::to_owned).collect();
+    assert!(of_root.contains(&format!("{new} 0:0")), "{of_root:?}");
+    assert!(
+        of_root.iter().all(|path| path.starts_with(new)),
+        "{of_root:?}"
+    );
+    for made in ["retired.jsonl", "trash", "locks/new", "runs/it/jobs/a.out"] {
+        assert!(env.exists(&format!(".omne/var/{made}")), "{made}");
+    }
+}
