@@ -24,7 +24,7 @@
 //! let log = RunLog::create(&volume, "import")?;
 //! let run = log.run_id();
 //!
-//! The first event opens the run. Both are appended in one write, and are on disk afterwards.
+//! // The first event opens the run. Both are appended in one write, and are on disk afterwards.
 //! let opening = RunOpened { name: "import".to_owned(), ..RunOpened::default() };
 //! let opened = Draft::new(run, None, &opening)?;
 //! let note = Draft::note(run, None, "rows", &serde_json::json!({"count": 3}))?;
