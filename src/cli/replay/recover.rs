@@ -71,15 +71,15 @@ fn recover_or_plan(
     }
     let mut outcome = recover(volume, run, dir, options(args), &print_warning())?;
     if args.recovery.with_hooks && !outcome.jobs.is_empty() {
-        outcome.hooks = run_hooks(volume, run, &outcome.jobs);
+        outcome.hooks = run_hooks(volume, run, dir, &outcome.jobs);
     }
     Ok(outcome)
 }
 
 /// Runs the hooks of lost jobs. A hook that fails is not an error.
-fn run_hooks(volume: &Volume, run: &RunId, jobs: &[JobId]) -> Vec<LostHook> {
+fn run_hooks(volume: &Volume, run: &RunId, dir: &Dir, jobs: &[JobId]) -> Vec<LostHook> {
     let prepared = default_hooks(volume)
-        .and_then(|defaults| Ok((defaults, Arc::new(RunLog::open(volume, run)?))));
+        .and_then(|defaults| Ok((defaults, Arc::new(RunLog::open_in(volume, run, dir)?))));
     match prepared {
         Ok((defaults, log)) => LostHooks {
             volume,

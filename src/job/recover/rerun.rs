@@ -8,8 +8,7 @@ use crate::job::spec::job_spec::RerunOf;
 use crate::job::status::run_status::{InspectedRun, probe_lease};
 use crate::log::format::payload::{JobRerun, JobSubmitted};
 use crate::log::{
-    AppendError, Batch, Close, Draft, Durability, EventType, JobState, LeaseState, RunLog,
-    SelectError, Stage, StorageError,
+    AppendError, Draft, Durability, JobState, LeaseState, RunLog, SelectError, Stage, StorageError,
 };
 use crate::volume::{Dir, JobId, RunId, Volume};
 
@@ -261,16 +260,8 @@ pub fn record_rerun(
         rerun_by: run.clone(),
         rerun_by_job: job.clone(),
     };
-    log.append_with_state(
-        Durability::Power,
-        EventType::JobRerun.lock_budget(),
-        |_, _| {
-            Ok(Batch {
-                drafts: vec![Draft::new(&of.run_id, Some(&of.job_id), &event)?],
-                close: Close::No,
-            })
-        },
-    )?;
+    let draft = Draft::new(&of.run_id, Some(&of.job_id), &event).map_err(AppendError::from)?;
+    log.append(&[draft], Durability::Power)?;
     Ok(())
 }
 

@@ -30,7 +30,7 @@ use crate::job::redact::redactor::Redactor;
 use crate::job::redact::stream_masker::StreamMasker;
 use crate::job::spec::job_spec::Hooks;
 use crate::log::format::payload::{ErrorKind, HookEnded, JobError, parse_payload};
-use crate::log::{Batch, Close, DraftError, Item, Reader};
+use crate::log::{Batch, Close, DraftError, EventType, Item, Reader};
 use crate::telemetry;
 
 /// How long a hook may run before it gets SIGTERM.
@@ -183,10 +183,9 @@ impl Supervisor<'_> {
             return false;
         };
         while let Ok(Some(item)) = reader.next_item() {
-            if let Item::Event(_, line) = &item
-                && item
-                    .head()
-                    .is_some_and(|head| head.job.as_ref() == Some(&events.job))
+            if let Item::Event(event, line) = item
+                && event.kind == EventType::HookEnded
+                && event.job_id().as_ref() == Some(&events.job)
                 && parse_payload::<HookEnded>(line).is_some_and(|event| event.hook == hook)
             {
                 return true;
