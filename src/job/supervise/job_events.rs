@@ -129,23 +129,21 @@ impl JobEvents {
 
 /// Returns the payload of `job_submitted` for a job, masked.
 pub(crate) fn submitted(spec: &JobSpec, front: u32) -> JobSubmitted {
-    let mut mask = EventMasker {
-        redaction: &spec.redaction,
-        changed: false,
-    };
+    let mut mask = EventMasker::new(&spec.redaction);
     let mut argv = Vec::new();
     let mut raw = Vec::new();
     let mut room = MAX_ARGV_BYTES;
     let names = spec.redaction.variable_names();
-    let mut argv_vars: Option<Vec<String>> = (!names.is_empty()).then(Vec::new);
+    let mut argv_vars: Vec<String> = Vec::new();
     for arg in &spec.argv {
         let referenced = spec.redaction.reference_argument(arg.as_bytes());
-        if let Some(used) = argv_vars.as_mut().filter(|_| referenced != arg.as_bytes()) {
-            let is_used = |name: &&String| {
-                !used.contains(name) && contains(&referenced, variable_reference(name).as_bytes())
-            };
-            let new: Vec<String> = names.iter().filter(is_used).cloned().collect();
-            used.extend(new);
+        if referenced != arg.as_bytes() {
+            for name in &names {
+                let reference = variable_reference(name);
+                if contains(&referenced, reference.as_bytes()) && !argv_vars.contains(name) {
+                    argv_vars.push(name.clone());
+                }
+            }
         }
         let masked = mask.os(OsStr::from_bytes(&referenced));
         match room.checked_sub(masked.len() + 3) {
@@ -157,9 +155,6 @@ pub(crate) fn submitted(spec: &JobSpec, front: u32) -> JobSubmitted {
     }
     let exact = raw.iter().all(|arg| std::str::from_utf8(arg).is_ok());
     let cwd = mask.os(spec.cwd.as_os_str());
-    let changed = std::mem::take(&mut mask.changed);
-    let hooks = recorded_hooks(spec, &mut mask);
-    mask.changed = changed;
     let rerun_of = spec.rerun_of.as_ref();
     let rollback = spec
         .rollback
@@ -205,9 +200,9 @@ pub(crate) fn submitted(spec: &JobSpec, front: u32) -> JobSubmitted {
             lock.replaced.iter().map(ToString::to_string).collect()
         }),
         redacted: mask.changed,
-        redacted_vars: spec.redaction.variable_names(),
-        argv_vars,
-        hooks,
+        argv_vars: (!names.is_empty()).then_some(argv_vars),
+        redacted_vars: names,
+        hooks: recorded_hooks(spec),
         rerun_of: rerun_of.map(|of| of.run_id.clone()),
         rerun_of_job: rerun_of.map(|of| of.job_id.clone()),
         supervisor: Some(liveness::process(std::process::id())),
@@ -217,7 +212,8 @@ pub(crate) fn submitted(spec: &JobSpec, front: u32) -> JobSubmitted {
 }
 
 /// Returns the commands of the hooks, masked; `None` if there are none.
-fn recorded_hooks(spec: &JobSpec, mask: &mut EventMasker<'_>) -> Option<RecordedHooks> {
+fn recorded_hooks(spec: &JobSpec) -> Option<RecordedHooks> {
+    let mut mask = EventMasker::new(&spec.redaction);
     let mut record = |command: &Option<String>| {
         let command = spec.redaction.reference_shell_command(command.as_ref()?);
         Some(mask.text(&command))
@@ -237,7 +233,14 @@ struct EventMasker<'a> {
     changed: bool,
 }
 
-impl EventMasker<'_> {
+impl<'a> EventMasker<'a> {
+    fn new(redaction: &'a Redaction) -> Self {
+        Self {
+            redaction,
+            changed: false,
+        }
+    }
+
     fn os(&mut self, text: &OsStr) -> Vec<u8> {
         let bytes = text.as_bytes();
         let masked = self.redaction.mask_bytes(bytes);
