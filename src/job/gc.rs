@@ -5,12 +5,13 @@ use std::io::ErrorKind;
 use glob::Pattern;
 
 use crate::job::process::job_processes::JobProcesses;
-use crate::job::status::run_status::{InspectedRun, inspect_run, map_runs};
+use crate::job::status::run_status::{InspectedRun, inspect_run};
 use crate::log::store::retention::{Eligibility, RemoveReason, RetentionDecision, RunInfo};
 use crate::log::{
     DamageList, GcError, GcLock, JobScope, JobState, LockOutcome, LockedForRemoval, Retired,
     RunStatus, RunSummary, StorageError, Tombstone, TrashEntry, is_started, list,
 };
+use crate::sync::map_in_parallel;
 use crate::volume::{Dir, RunId, Volume, VolumeError, layout};
 
 /// The maximum number of runs to remove together.
@@ -56,7 +57,7 @@ pub fn list_candidates(volume: &Volume, filter: &GcFilter) -> Result<GcCandidate
     } else {
         filter.runs.clone()
     };
-    let inspected = map_runs(&ids, |run| inspect_candidate(&runs, run, filter));
+    let inspected = map_in_parallel(&ids, |run| inspect_candidate(&runs, run, filter));
     for (run, inspected) in ids.into_iter().zip(inspected) {
         match inspected {
             Ok(None) => {}

@@ -6,12 +6,11 @@
 //! former; because of the latter, no entry is older than a second.
 
 use std::collections::{HashMap, HashSet};
-use std::num::NonZero;
-use std::thread::{Builder, ScopedJoinHandle, scope};
+use std::io;
 use std::time::{Duration, Instant};
-use std::{io, thread};
 
 use super::stat::{ProcDir, Stat};
+use crate::sync::map_in_parallel;
 
 /// Returns the CPU time of a process and all its threads to the nanosecond, or `None` if it is
 /// unknown.
@@ -19,11 +18,6 @@ pub type CpuClock = fn(u32) -> Option<Duration>;
 
 /// How long an entry may be reused.
 const MAX_AGE: Duration = Duration::from_secs(1);
-/// The number of entries that justify another thread.
-const ENTRIES_PER_THREAD: usize = 256;
-/// The maximum number of threads that read entries.
-const MAX_THREADS: usize = 4;
-
 /// A reader of the process table.
 #[derive(Debug)]
 pub(super) struct ProcessTable {
@@ -103,49 +97,23 @@ impl Entry {
     }
 }
 
-/// Reads processes, on several threads if there are many.
 fn read_entries(proc: &ProcDir, pids: &[(u32, Option<Duration>)]) -> HashMap<u32, Entry> {
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = threads
-        .min(MAX_THREADS)
-        .min(pids.len() / ENTRIES_PER_THREAD);
-    let mut parts = pids.chunks(pids.len().div_ceil(threads.max(1)).max(1));
-    let own = parts.next().unwrap_or_default();
-    scope(|scope| {
-        let spawn = |part| {
-            let worker = Builder::new().spawn_scoped(scope, move || read_part(proc, part));
-            (part, worker)
-        };
-        let others: Vec<_> = parts.map(spawn).collect();
-        let mut entries: HashMap<u32, Entry> = read_part(proc, own).collect();
-        for (part, worker) in others {
-            match worker.map(ScopedJoinHandle::join) {
-                Ok(Ok(read)) => entries.extend(read),
-                Ok(Err(_)) | Err(_) => entries.extend(read_part(proc, part)),
-            }
-        }
-        entries
-    })
-}
-
-fn read_part<'a>(
-    proc: &'a ProcDir,
-    pids: &'a [(u32, Option<Duration>)],
-) -> impl Iterator<Item = (u32, Entry)> + 'a {
-    pids.iter().filter_map(|&(pid, cpu_time)| {
+    let read = |&(pid, cpu_time): &(u32, Option<Duration>)| {
         let entry = Entry {
             stat: proc.read(pid)?,
             read_at: Instant::now(),
             cpu_time,
         };
         Some((pid, entry))
-    })
+    };
+    map_in_parallel(pids, read).into_iter().flatten().collect()
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead as _, BufReader};
     use std::process::{Child, Command, Stdio};
+    use std::thread;
 
     use super::*;
 
@@ -219,7 +187,7 @@ mod tests {
     #[test]
     fn threads_read_same_processes_as_one() {
         let proc = ProcDir::open().unwrap();
-        let many: Vec<_> = (0..MAX_THREADS * ENTRIES_PER_THREAD)
+        let many: Vec<_> = (0..1024)
             .map(|_| (std::process::id(), None))
             .chain([(1, None), (u32::MAX, None)])
             .collect();

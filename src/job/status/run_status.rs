@@ -1,8 +1,5 @@
 //! The current state of a run, from its log, its leases and its processes.
 
-use std::panic::resume_unwind;
-use std::thread;
-
 use crate::job::process::liveness;
 use crate::job::process::liveness::child_of;
 use crate::log;
@@ -11,6 +8,7 @@ use crate::log::{
     JobScope, JobState, Lease, LeaseState, ProbeState, Rollback, RunState, RunStatus, RunSummary,
     Stage, StorageError,
 };
+use crate::sync::map_in_parallel;
 use crate::volume::{Dir, FileKey, JobId, RunId, error_chain, format_ts};
 
 /// The state of a run, with the reason for it.
@@ -280,43 +278,10 @@ pub fn inspect_runs<T: Send>(
     scope: JobScope,
     map: impl Fn(&RunId, InspectedRun) -> T + Sync,
 ) -> Vec<Result<Option<T>, StorageError>> {
-    map_runs(ids, |run| {
+    map_in_parallel(ids, |run| {
         Ok(inspect_listed_run(runs, run, scope)?.map(|found| map(run, found)))
     })
 }
-
-/// Maps each run with `map`, on several threads if there are many.
-pub(crate) fn map_runs<T: Send>(ids: &[RunId], map: impl Fn(&RunId) -> T + Sync) -> Vec<T> {
-    let map_chunk = |ids: &[RunId]| -> Vec<T> { ids.iter().map(&map).collect() };
-    let threads = match ids.len() {
-        0..PARALLEL_THRESHOLD => 1,
-        _ => thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS)),
-    };
-    thread::scope(|scope| {
-        let mut parts = ids.chunks(ids.len().div_ceil(threads).max(1));
-        let first = parts.next().unwrap_or_default();
-        let others: Vec<_> = parts
-            .map(|ids| {
-                let thread = thread::Builder::new();
-                (ids, thread.spawn_scoped(scope, || map_chunk(ids)))
-            })
-            .collect();
-        let mut results = map_chunk(first);
-        for (ids, other) in others {
-            results.extend(match other {
-                Ok(other) => other.join().unwrap_or_else(|panic| resume_unwind(panic)),
-                // The thread could not be spawned, so use this one.
-                Err(_) => map_chunk(ids),
-            });
-        }
-        results
-    })
-}
-
-/// The minimum number of runs for using several threads.
-const PARALLEL_THRESHOLD: usize = 256;
-/// The maximum number of threads, to leave processors to other programs.
-const MAX_THREADS: usize = 4;
 
 fn inspect_listed_run(
     runs: &Dir,
