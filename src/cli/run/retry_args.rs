@@ -13,7 +13,8 @@ pub(crate) struct RetryArgs {
     /// Retry a failed command up to N times
     #[arg(
         long,
-        value_name = "N", value_parser = parse_count::<u32>,
+        value_name = "N",
+        value_parser = parse_count::<u32>,
         default_value_t = 0,
         help_heading = "Supervision"
     )]

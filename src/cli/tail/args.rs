@@ -62,7 +62,8 @@ pub(crate) struct Args {
 
     /// Show the last N events of each run, those from the N-th on (`+N`), or `all` [default: 10;
     /// all with --output and with a cursor]
-    #[arg(short, long = "lines", value_name = "N", value_parser = parse_lines)]
+    #[arg(short, long = "lines", value_name = "N",
+ value_parser = parse_lines)]
     pub n: Option<LineCount>,
     /// Show only events of this type
     #[arg(
@@ -125,7 +126,8 @@ pub(crate) struct Args {
     #[arg(
         short = 'A',
         long,
-        value_name = "N", value_parser = parse_count::<u16>,
+        value_name = "N",
+        value_parser = parse_count::<u16>,
         requires = "grep",
         help_heading = "Search"
     )]
@@ -134,13 +136,15 @@ pub(crate) struct Args {
     #[arg(
         short = 'B',
         long,
-        value_name = "N", value_parser = parse_count::<u16>,
+        value_name = "N",
+        value_parser = parse_count::<u16>,
         requires = "grep",
         help_heading = "Search"
     )]
     pub before_context: Option<u16>,
     /// Also print N lines before and after each match (-C N, where N is a number)
-    #[arg(long, value_name = "N", value_parser = parse_count::<u16>, requires = "grep", help_heading = "Search")]
+    #[arg(long, value_name = "N",
+ value_parser = parse_count::<u16>, requires = "grep", help_heading = "Search")]
     pub context: Option<u16>,
 
     /// Continue after the cursors in FILE, and update them; a run without a cursor starts with

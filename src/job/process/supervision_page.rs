@@ -14,7 +14,7 @@ use super::hook_slots::HookSlots;
 use super::output_counters::OutputCounters;
 use super::passed_signals::PassedSignals;
 use super::terminal_modes::ModesRecord;
-use super::wait_status::WaitStatus;
+use super::wait_status::{EncodedStatus, WaitStatus};
 use crate::log::format::payload::Cost;
 
 /// The maximum length of an id, in bytes.
@@ -78,8 +78,7 @@ struct Id {
 #[derive(Debug)]
 struct AdoptedExit {
     step: AtomicU32,
-    signaled: AtomicBool,
-    value: AtomicU32,
+    status: EncodedStatus,
     cost: [AtomicU64; 8],
 }
 
@@ -181,13 +180,8 @@ impl SupervisionPage {
 
     /// Records the end of a step whose process became the front's child.
     pub(crate) fn record_adopted_exit(&self, step: u32, status: WaitStatus, cost: &Cost) {
-        let (signaled, value) = match status {
-            WaitStatus::Exited(code) => (false, code),
-            WaitStatus::Signaled(signal) => (true, signal),
-        };
         let exit = &self.adopted;
-        exit.signaled.store(signaled, Ordering::Relaxed);
-        exit.value.store(value as u32, Ordering::Relaxed);
+        exit.status.store(status);
         let values = [
             cost.cpu_ms,
             cost.user_ms,
@@ -210,12 +204,7 @@ impl SupervisionPage {
         if exit.step.load(Ordering::Acquire) != step {
             return None;
         }
-        let value = exit.value.load(Ordering::Relaxed) as i32;
-        let status = if exit.signaled.load(Ordering::Relaxed) {
-            WaitStatus::Signaled(value)
-        } else {
-            WaitStatus::Exited(value)
-        };
+        let status = exit.status.load()?;
         let [cpu, user, system, rss, read, written, faults, switches] = exit
             .cost
             .each_ref()
