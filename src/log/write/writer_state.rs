@@ -58,7 +58,7 @@ pub(crate) struct WriterState {
     /// The state of the run at `tail`, kept up to date after the first request.
     pub(super) state: Option<RunState>,
     /// Whether damage hides events from `state`, see [`Fold::is_uncertain`].
-    pub(super) is_uncertain: bool,
+    is_uncertain: bool,
     /// The highest id that this writer assigned, even if its event was not written, because ids
     /// only increase.
     last_id: Option<Ulid>,
