@@ -369,8 +369,13 @@ impl Front {
         }
     }
 
+    /// Stops this process if the job is stopped. The shell may have continued both before the
+    /// supervisor recorded the stop.
     fn stop_with_job(&self) {
-        if let Some(signal) = self.page.take_stop() {
+        let stopped = |claim: Claim| signals::is_stopped(claim.pid);
+        if let Some(signal) = self.page.take_stop()
+            && self.page.claimed().is_some_and(stopped)
+        {
             signals::stop_by(signal);
         }
     }

@@ -61,11 +61,13 @@ impl<'a> Terminal<'a> {
     }
 
     /// Waits until a line of the screen equals this one.
+    #[track_caller]
     pub(crate) fn wait_for_line(&self, line: &str) {
         wait_until(line, || self.screen().lines().any(|shown| shown == line));
     }
 
     /// Waits until the screen contains this text.
+    #[track_caller]
     pub(crate) fn wait_for_text(&self, text: &str) {
         wait_until(text, || self.screen().contains(text));
     }
@@ -105,6 +107,9 @@ impl<'a> Terminal<'a> {
 
 impl Drop for Terminal<'_> {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the screen was:\n{}", self.screen().trim_end());
+        }
         self.tmux(&["kill-server"]);
     }
 }
