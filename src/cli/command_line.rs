@@ -125,27 +125,42 @@ fn parse_from(args: &[OsString]) -> Result<Cli, Box<UsageFailure>> {
         // clap suggests `-- -x` for any unknown option, which would make it a RUN or a word
         // of the command.
         error.remove(ContextKind::Suggested);
-        remove_suggestions(&mut error, hint.is_some());
+        if hint.is_some() {
+            remove_suggestions(&mut error);
+        } else {
+            remove_distant_suggestions(&mut error);
+        }
         Box::new(UsageFailure { error, hint })
     })
 }
 
-/// Removes clap's suggestions if there is a hint, and those that are too far from what was
-/// typed. The usage that clap shows contains the suggestion.
-fn remove_suggestions(error: &mut clap::Error, has_hint: bool) {
-    for (suggested, invalid) in [
-        (ContextKind::SuggestedArg, ContextKind::InvalidArg),
-        (
-            ContextKind::SuggestedSubcommand,
-            ContextKind::InvalidSubcommand,
-        ),
-        (ContextKind::SuggestedValue, ContextKind::InvalidValue),
-    ] {
+/// The kinds of clap's suggestions, each with the kind of what was typed.
+const SUGGESTIONS: [(ContextKind, ContextKind); 3] = [
+    (ContextKind::SuggestedArg, ContextKind::InvalidArg),
+    (
+        ContextKind::SuggestedSubcommand,
+        ContextKind::InvalidSubcommand,
+    ),
+    (ContextKind::SuggestedValue, ContextKind::InvalidValue),
+];
+
+/// Removes clap's suggestions. The usage that clap shows contains them, so it goes too.
+fn remove_suggestions(error: &mut clap::Error) {
+    for (suggested, _) in SUGGESTIONS {
+        if error.remove(suggested).is_some() {
+            error.remove(ContextKind::Usage);
+        }
+    }
+}
+
+/// Removes those of clap's suggestions that are too far from what was typed.
+fn remove_distant_suggestions(error: &mut clap::Error) {
+    for (suggested, invalid) in SUGGESTIONS {
         if error.get(suggested).is_none() {
             continue;
         }
         let close = close_suggestions(error, suggested, invalid);
-        if has_hint || close.is_empty() {
+        if close.is_empty() {
             error.remove(suggested);
             error.remove(ContextKind::Usage);
         } else if let Some(ContextValue::Strings(_)) = error.get(suggested) {

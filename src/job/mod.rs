@@ -48,7 +48,7 @@ pub use crate::job::spec::job_spec::{
     AfterJob, DurationBounds, Guards, HeldLock, Hooks, JobSpec, JobTrace, OutputMode, RerunOf,
 };
 pub use crate::job::spec::retry_policy::{RetryOn, RetryPolicy};
-pub use crate::job::spec::stream_plan::{StreamLayout, StreamPlan, TerminalUse};
+pub use crate::job::spec::stream_plan::{OutputDelivery, StreamLayout, StreamPlan, TerminalUse};
 pub use crate::job::spec::validate::REQUIRED_PROBE;
 pub use crate::job::status::live_run::{LiveJob, LiveRun};
 pub use crate::job::status::run_status::{

@@ -96,7 +96,11 @@ const MAX_RETIRED: usize = 10_000;
 impl Args {
     /// Returns whether to remove runs or only report them.
     pub(super) fn execution(&self) -> Execution {
-        Execution::from_dry_run_flag(self.dry_run)
+        if self.dry_run {
+            Execution::DryRun
+        } else {
+            Execution::Apply
+        }
     }
 
     /// Returns how to report removed runs.

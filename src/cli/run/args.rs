@@ -18,7 +18,9 @@ use super::trace::{NewTrace, job_trace};
 use crate::cli::redaction::secret_env;
 use crate::cli::usage_error::UsageError;
 use crate::cli::value_parsers::{pairs, parse_duration, parse_load, parse_probe, parse_size};
-use crate::job::{AfterJob, DurationBounds, Guards, JobSpec, OutputMode, Redaction};
+use crate::job::{
+    AfterJob, DurationBounds, Guards, Hooks, JobSpec, OutputDelivery, OutputMode, Redaction,
+};
 use crate::telemetry::Dependency;
 use crate::volume::{JobId, LockName, RunId};
 
@@ -238,6 +240,7 @@ impl Args {
             (Some(_), true) => AfterJob::CloseIfLast,
             (Some(_), false) => AfterJob::StayOpen,
         };
+        let delivery = self.delivery();
         let new_trace = if self.trace {
             NewTrace::Start
         } else {
@@ -255,7 +258,10 @@ impl Args {
             job_id: self.job.clone(),
             lock: None,
             rollback: self.rollback.clone(),
-            hooks: self.hooks.hooks(!self.quiet && !self.detach),
+            hooks: Hooks {
+                pass_on: delivery != OutputDelivery::Dropped,
+                ..self.hooks.hooks()
+            },
             timeout: self.timeout.filter(|timeout| !timeout.is_zero()),
             bounds: self.bounds()?,
             kill_after: self.kill_after,
@@ -271,11 +277,9 @@ impl Args {
             output: OutputMode {
                 capture: !self.no_capture,
                 limit: self.capture_limit,
-                pass_on: !self.is_quiet(),
+                pass_on: delivery == OutputDelivery::AsItArrives,
                 redact_passed_on: self.redact_passed_on,
-                streams: self
-                    .streams
-                    .plan(!self.is_quiet(), !self.quiet && !self.detach),
+                streams: self.streams.plan(delivery),
             },
             redaction,
             rerun_of: self.again.rerun.as_ref().map(|rerun| rerun.of.clone()),
@@ -374,9 +378,20 @@ impl Args {
         })
     }
 
-    /// Returns whether output is held back instead of being passed on as it arrives.
+    /// Returns whether and when the job's output is passed on.
+    fn delivery(&self) -> OutputDelivery {
+        if self.quiet || self.detach {
+            OutputDelivery::Dropped
+        } else if self.quiet_on_success {
+            OutputDelivery::AfterFailure
+        } else {
+            OutputDelivery::AsItArrives
+        }
+    }
+
+    /// Returns whether output is not passed on as it arrives.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.quiet || self.quiet_on_success || self.detach
+        self.delivery() != OutputDelivery::AsItArrives
     }
 
     /// Returns the name of the run, masked.

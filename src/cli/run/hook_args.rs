@@ -17,13 +17,13 @@ pub(crate) struct HookArgs {
 }
 
 impl HookArgs {
-    /// Returns the commands. Without `pass_on`, their output is dropped.
-    pub(super) fn hooks(&self, pass_on: bool) -> Hooks {
+    /// Returns the commands, whose output is dropped.
+    pub(super) fn hooks(&self) -> Hooks {
         Hooks {
             on_success: self.success.clone(),
             on_failure: self.failure.clone(),
             on_end: self.end.clone(),
-            pass_on,
+            pass_on: false,
         }
     }
 }

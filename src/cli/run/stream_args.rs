@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::job::{StreamLayout, StreamPlan, TerminalUse};
+use crate::job::{OutputDelivery, StreamLayout, StreamPlan, TerminalUse};
 
 /// The flags.
 #[derive(Debug, clap::Args)]
@@ -49,9 +49,8 @@ enum Streams {
 }
 
 impl StreamArgs {
-    /// Returns the streams of a job. `passed_on` says whether its output is passed on as it
-    /// arrives, and `ordered` whether the caller sees the order of its streams.
-    pub(super) fn plan(&self, passed_on: bool, ordered: bool) -> StreamPlan {
+    /// Returns the streams of a job.
+    pub(super) fn plan(&self, delivery: OutputDelivery) -> StreamPlan {
         let layout = match self.streams {
             Streams::Auto => StreamLayout::Auto,
             Streams::Apart => StreamLayout::Apart,
@@ -62,6 +61,6 @@ impl StreamArgs {
             Tty::Always => TerminalUse::Always,
             Tty::Never => TerminalUse::Never,
         };
-        StreamPlan::new(layout, tty, passed_on, ordered)
+        StreamPlan::new(layout, tty, delivery)
     }
 }

@@ -13,7 +13,7 @@ const READER_GRACE: Duration = Duration::from_secs(1);
 impl Tailer<'_> {
     /// Writes the buffered lines, and keeps saving cursors while the reader is slow.
     pub(crate) fn write_out(&mut self) -> Result<()> {
-        while !self.shown.write(&self.stops, self.ledger.due())? {
+        while !self.writer.write(&self.stops, self.cursors.due())? {
             self.ack_and_save()?;
         }
         Ok(())
@@ -21,8 +21,8 @@ impl Tailer<'_> {
 
     /// Records how much was read, and saves the cursors if a save is due.
     pub(crate) fn ack_and_save(&mut self) -> Result<()> {
-        self.ledger.ack(self.shown.outlet.read());
-        self.ledger.save_in_time()
+        self.cursors.ack(self.writer.sink.read());
+        self.cursors.save_in_time()
     }
 
     /// Waits until all output is read. If `tail` ended on its own, the wait has no limit; a
@@ -36,7 +36,7 @@ impl Tailer<'_> {
         loop {
             self.ack_and_save()?;
             let now = Instant::now();
-            let Some(next) = self.ledger.due().filter(|_| self.ledger.is_waiting()) else {
+            let Some(next) = self.cursors.due().filter(|_| self.cursors.is_waiting()) else {
                 return Ok(stop);
             };
             if until.is_some_and(|until| until <= now) {

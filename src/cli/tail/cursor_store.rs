@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use rustix::fs::{FileType, fstat};
 
 use crate::cli::context::print_stderr;
+use crate::cli::tail::args::Args;
 use crate::log::{Cursor, CursorFile, CursorFileError, RemovedRun, RetiredPosition, SavedCursors};
 use crate::volume::RunId;
 
@@ -39,7 +39,7 @@ pub(crate) struct CursorStore {
     waiting_retired: BTreeMap<u64, RetiredPosition>,
     /// The current delay between checks of how much was read.
     pause: Duration,
-    next_look: Instant,
+    next_poll: Instant,
     unsaved: bool,
     next_save: Instant,
     /// Whether stdout is a file, which must be synced before a cursor is saved.
@@ -48,15 +48,15 @@ pub(crate) struct CursorStore {
 
 impl CursorStore {
     /// Opens the cursor file, if there is one, and reads its cursors.
-    pub(crate) fn open(path: Option<&Path>, show: bool) -> Result<Self, CursorFileError> {
-        let (file, saved) = match path {
+    pub(crate) fn open(args: &Args) -> Result<Self, CursorFileError> {
+        let (file, saved) = match &args.cursor_file {
             Some(path) => CursorFile::open(path).map(|(file, saved)| (Some(file), saved))?,
             None => (None, SavedCursors::default()),
         };
         let is_file = |mode| FileType::from_raw_mode(mode) == FileType::RegularFile;
         Ok(Self {
             file,
-            show,
+            show: args.show_cursor,
             retired: saved.retired,
             waiting_retired: BTreeMap::new(),
             saved_retired: saved.retired,
@@ -67,7 +67,7 @@ impl CursorStore {
                 .collect(),
             waiting: BTreeMap::new(),
             pause: ACK_POLL_MIN,
-            next_look: Instant::now(),
+            next_poll: Instant::now(),
             unsaved: false,
             next_save: Instant::now(),
             to_file: fstat(io::stdout()).is_ok_and(|stat| is_file(stat.st_mode)),
@@ -80,7 +80,7 @@ impl CursorStore {
     }
 
     /// Returns the current cursors.
-    pub(crate) fn cursors(&self) -> impl Iterator<Item = &Cursor> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Cursor> {
         self.cursors.values()
     }
 
@@ -166,13 +166,13 @@ impl CursorStore {
             self.unsaved |= self.retired.is_some();
             self.retired = Some(first.remove());
         }
-        self.next_look = Instant::now() + self.pause;
+        self.next_poll = Instant::now() + self.pause;
         self.pause = ACK_POLL_MAX.min(self.pause * 2);
     }
 
     /// Returns when the next check or save is due, if any.
     pub(crate) fn due(&self) -> Option<Instant> {
-        let look = self.is_waiting().then_some(self.next_look);
+        let look = self.is_waiting().then_some(self.next_poll);
         let save = self.unsaved.then_some(self.next_save);
         let first = look.into_iter().chain(save).min();
         first.filter(|_| self.file.is_some())

@@ -9,11 +9,11 @@ use anyhow::Result;
 
 use super::cursor_store::CursorStore;
 use super::filter::Filter;
-use super::line_writer::LineWriter;
+use super::line_writer::{LineFormat, LineWriter};
 use super::run_status::RunStatusTracker;
-use super::select::{AskedRuns, StartPoint, named, open_cursor_store, start};
+use super::select::{RequestedRuns, StartPoint, named, open_cursor_store, start};
 use super::stdout_sink::StdoutSink;
-use super::stop_reason::{ReadinessSet, StopConditions, StopReason, StoppedBy};
+use super::stop_reason::{Problems, StopConditions, StopReason, StoppedBy};
 use super::until::Until;
 use crate::cli::context::{Global, print_stderr};
 use crate::cli::exit::Code;
@@ -35,8 +35,8 @@ const BACKOFF_FACTOR: u32 = 20;
 const MAX_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Returns how long to wait before the next poll.
-fn pause(least: Duration, begun: Instant) -> Duration {
-    least.max(MAX_INTERVAL.min(begun.elapsed() * BACKOFF_FACTOR))
+fn pause(least: Duration, started: Instant) -> Duration {
+    least.max(MAX_INTERVAL.min(started.elapsed() * BACKOFF_FACTOR))
 }
 
 /// A run that `tail` shows.
@@ -50,11 +50,11 @@ pub(crate) struct FollowedRun {
     /// The state when `tail` started, which does not count.
     pub before: Option<RunStatus>,
     /// Whether the run existed when `tail` started.
-    pub old: bool,
+    pub existed: bool,
     /// Whether changes of the log are reported.
     pub watched: bool,
     /// Whether the run is closed and completely read.
-    pub over: bool,
+    pub is_finished: bool,
     /// The error of the last attempt to read the run.
     pub error: Option<String>,
 }
@@ -62,7 +62,7 @@ pub(crate) struct FollowedRun {
 impl FollowedRun {
     /// Returns whether the run is closed and completely read.
     pub(crate) fn end(&self) -> RunEnd {
-        if self.over {
+        if self.is_finished {
             RunEnd::Reached
         } else {
             RunEnd::Open
@@ -77,96 +77,107 @@ pub(crate) struct Tailer<'a> {
     pub filter: Filter<'a>,
     pub volume: Volume,
     pub runs: Option<Dir>,
-    pub shown: LineWriter,
-    pub ledger: CursorStore,
+    pub writer: LineWriter,
+    pub cursors: CursorStore,
     pub watch: Option<Watcher>,
     pub stops: StopConditions,
     /// Runs that may have new lines.
     pub followed: BTreeMap<RunId, FollowedRun>,
     /// With `--all`: finished runs, which are seldom polled.
-    pub over: BTreeMap<RunId, FollowedRun>,
+    pub finished: BTreeMap<RunId, FollowedRun>,
     /// Runs to poll now.
     pub queue: BTreeSet<RunId>,
     /// Runs that were removed since the last flush.
-    pub left: Vec<RunId>,
+    pub newly_removed: Vec<RunId>,
     pub removed: RemovedRuns,
     /// The removed runs to report.
-    pub asked: AskedRuns,
+    pub requested: RequestedRuns,
     /// Removed runs that still exist and have shown no lines.
     pub unshown: Vec<RemovedRun>,
-    pub met: ReadinessSet,
+    pub problems: Problems,
     /// Whether new runs are reported.
     runs_watched: bool,
-    next_look: Instant,
+    next_poll: Instant,
     /// When the current poll of all runs started.
-    look_begun: Option<Instant>,
+    poll_started: Option<Instant>,
     next_sweep: Instant,
 }
 
 impl<'a> Tailer<'a> {
     pub(crate) fn new(args: &'a Args, global: &Global, deadline: Option<Instant>) -> Result<Self> {
         let volume = global.volume()?;
-        let (asked, ledger) = if args.all {
+        let (requested, cursors) = if args.all {
             (None, open_cursor_store(args)?)
         } else {
-            let (asked, ledger) = named(args, &volume)?;
-            (Some(asked), ledger)
+            let (requested, cursors) = named(args, &volume)?;
+            (Some(requested), cursors)
         };
         // Read this before listing the runs, so that no run that is removed meanwhile is missed.
-        let removed = match ledger.retired() {
+        let removed = match cursors.retired() {
             Some(position) => RemovedRuns::starting_at(position),
             None if args.cursor_file.is_some() => RemovedRuns::from_now_on(&volume)?,
             None => RemovedRuns::default(),
         };
-        let outlet = match &args.cursor_file {
+        let sink = match &args.cursor_file {
             Some(_) => StdoutSink::acknowledged(),
             None => StdoutSink::unacknowledged(),
         };
-        let outlet = outlet.with_pager(args.paging());
-        let several = asked.as_ref().is_none_or(|asked| asked.runs.len() > 1);
+        let sink = sink.with_pager(args.paging());
+        let format = match &requested {
+            _ if args.json => LineFormat::Json,
+            Some(requested) if requested.runs.len() <= 1 => LineFormat::Text,
+            _ => LineFormat::TextWithRun,
+        };
+        let mut stops = StopConditions::new(deadline);
+        if cursors.is_used() {
+            stops.block_signals()?;
+        }
         let mut tailer = Self {
             args,
             filter: Filter::new(args),
             runs: volume.runs()?,
             volume,
-            shown: LineWriter::new(outlet, global.style(), args.json, several),
+            writer: LineWriter::new(sink, global.style(), format),
             watch: args.follows().then(Watcher::default),
-            stops: StopConditions::new(deadline, ledger.is_used())?,
-            ledger,
+            stops,
+            cursors,
             followed: BTreeMap::new(),
-            over: BTreeMap::new(),
+            finished: BTreeMap::new(),
             queue: BTreeSet::new(),
-            left: Vec::new(),
+            newly_removed: Vec::new(),
             removed,
-            asked: AskedRuns::new(asked.as_ref()),
+            requested: RequestedRuns::new(requested.as_ref()),
             unshown: Vec::new(),
-            met: ReadinessSet::default(),
+            problems: Problems::default(),
             runs_watched: false,
-            next_look: Instant::now() + RECHECK_INTERVAL,
-            look_begun: None,
+            next_poll: Instant::now() + RECHECK_INTERVAL,
+            poll_started: None,
             next_sweep: Instant::now() + SWEEP_INTERVAL,
         };
         if args.cursor_file.is_some() {
-            tailer.shown.end_torn_line();
+            tailer.writer.end_torn_line();
         }
-        let gone = if let Some(asked) = asked {
-            for run in asked.runs {
-                let start = start(args, &tailer.ledger, &run);
-                tailer.add_run(run, start, true);
+        let removed_cursors = if let Some(requested) = requested {
+            for run in requested.runs {
+                let start = start(args, &tailer.cursors, &run);
+                tailer.add_run(run, start);
             }
-            asked.gone
+            requested.removed
         } else {
-            tailer.list_new(true)?;
-            let is_gone = |c: &&Cursor| !tailer.followed.contains_key(c.run());
-            tailer.ledger.cursors().filter(is_gone).cloned().collect()
+            for run in tailer.unfollowed_runs()? {
+                let start = start(args, &tailer.cursors, &run);
+                tailer.add_run(run, start);
+            }
+            let is_removed = |c: &&Cursor| !tailer.followed.contains_key(c.run());
+            tailer.cursors.iter().filter(is_removed).cloned().collect()
         };
-        tailer.report_removed_runs(&gone)?;
+        tailer.report_removed_runs(&removed_cursors)?;
         Ok(tailer)
     }
 
     /// Adds a run.
-    pub(crate) fn add_run(&mut self, run: RunId, start: StartPoint, old: bool) {
-        self.shown.align(&run);
+    pub(crate) fn add_run(&mut self, run: RunId, start: StartPoint) {
+        self.writer.align(&run);
         let by_name = !self.args.all && self.args.follows();
         let for_state = matches!(self.args.until, Some(Until::State(_)));
         let followed = FollowedRun {
@@ -174,9 +185,9 @@ impl<'a> Tailer<'a> {
             skip: start.skip,
             state: (by_name || for_state).then(RunStatusTracker::default),
             before: None,
-            old,
+            existed: start.existed,
             watched: false,
-            over: false,
+            is_finished: false,
             error: None,
         };
         self.followed.insert(run.clone(), followed);
@@ -188,14 +199,14 @@ impl<'a> Tailer<'a> {
         self.read_removed()?;
         for cursor in cursors {
             if let Some(gap) = self.removed.gap_after(&self.volume, cursor)? {
-                self.met.damage = true;
-                self.shown.gap(cursor.run(), &gap)?;
+                self.problems.damage = true;
+                self.writer.gap(cursor.run(), &gap)?;
             }
         }
         self.report_unshown()?;
         for cursor in cursors {
             let run = cursor.run().clone();
-            self.ledger.record(self.shown.accepted(), run, None);
+            self.cursors.record(self.writer.accepted(), run, None);
         }
         Ok(())
     }
@@ -208,12 +219,12 @@ impl<'a> Tailer<'a> {
         };
         let stop = stop.and_then(|stop| self.wait_for_reader(stop));
         // Keep the cursors of what was read, whatever else failed.
-        self.ledger.ack(self.shown.outlet.read());
-        let saved = self.ledger.save();
-        self.ledger.show();
+        self.cursors.ack(self.writer.sink.read());
+        let saved = self.cursors.save();
+        self.cursors.show();
         let stop = stop?;
         saved?;
-        self.shown.outlet.finish()?;
+        self.writer.sink.finish()?;
         let code = match (stop, &self.args.until) {
             (StopReason::Timeout, _) => Code::Running,
             (StopReason::Done, Some(until)) if until.is_awaited() => {
@@ -227,7 +238,7 @@ impl<'a> Tailer<'a> {
         {
             Interrupts::reraise(signals, signal);
         }
-        Ok(self.met.code(code))
+        Ok(self.problems.code(code))
     }
 
     fn follow_until_end(&mut self) -> Result<StopReason> {
@@ -260,7 +271,7 @@ impl<'a> Tailer<'a> {
             if let Some(stop) = self.poll(&run)? {
                 return Ok(Some(stop));
             }
-            if self.shown.is_full() {
+            if self.writer.is_full() {
                 self.flush()?;
                 if let Some(stop) = self.stops.due() {
                     return Ok(Some(stop));
@@ -273,7 +284,7 @@ impl<'a> Tailer<'a> {
     /// Writes the buffered lines, and records what was read.
     pub(crate) fn flush(&mut self) -> Result<()> {
         self.write_out()?;
-        match &std::mem::take(&mut self.left)[..] {
+        match &std::mem::take(&mut self.newly_removed)[..] {
             [] => {}
             [run] => print_stderr(format_args!("run {run} was removed")),
             runs => print_stderr(format_args!("{} runs were removed", runs.len())),
@@ -282,7 +293,7 @@ impl<'a> Tailer<'a> {
     }
 
     fn wait(&mut self) -> Changes {
-        let times = [Some(self.next_look), self.stops.deadline, self.ledger.due()];
+        let times = [Some(self.next_poll), self.stops.deadline, self.cursors.due()];
         let next = times.into_iter().flatten().min();
         let longest = next.map_or(RECHECK_INTERVAL, |at| {
             at.saturating_duration_since(Instant::now())
@@ -300,16 +311,16 @@ impl<'a> Tailer<'a> {
             self.touch(run)?;
         }
         let now = Instant::now();
-        if changes.any || now >= self.next_look {
-            self.look_begun = Some(now);
+        if changes.any || now >= self.next_poll {
+            self.poll_started = Some(now);
             if self.args.all && !self.runs_watched {
-                self.list_new(false)?;
+                self.add_new_runs()?;
             }
             self.queue.extend(self.followed.keys().cloned());
         }
         if self.args.all && (changes.any || now >= self.next_sweep) {
-            self.list_new(false)?;
-            for run in self.over.keys().cloned().collect::<Vec<_>>() {
+            self.add_new_runs()?;
+            for run in self.finished.keys().cloned().collect::<Vec<_>>() {
                 self.touch(run)?;
             }
             self.next_sweep = Instant::now() + pause(SWEEP_INTERVAL, now);
@@ -319,62 +330,63 @@ impl<'a> Tailer<'a> {
 
     /// Schedules the next poll of all runs.
     fn finish_poll(&mut self) {
-        let Some(begun) = self.look_begun.take() else {
+        let Some(started) = self.poll_started.take() else {
             return;
         };
         let listing = self.runs_watched || !self.args.all;
-        let told = listing && self.followed.values().all(|followed| followed.watched);
-        let least = if told {
+        let all_watched = listing && self.followed.values().all(|followed| followed.watched);
+        let least = if all_watched {
             RECHECK_INTERVAL
         } else {
             POLL_INTERVAL
         };
-        self.next_look = Instant::now() + pause(least, begun);
+        self.next_poll = Instant::now() + pause(least, started);
     }
 
     /// Queues a run that may have changed.
     fn touch(&mut self, run: RunId) -> Result<()> {
         if self.followed.contains_key(&run) {
             self.queue.insert(run);
-        } else if let Some(over) = self.over.get(&run) {
+        } else if let Some(finished) = self.finished.get(&run) {
             let active = match &self.runs {
                 Some(runs) => runs.stat(&layout::active_of(&run))?,
                 None => None,
             };
-            if active.is_none_or(|active| !over.follower.has_seen(&active))
-                && let Some(over) = self.over.remove(&run)
+            if active.is_none_or(|active| !finished.follower.has_seen(&active))
+                && let Some(finished) = self.finished.remove(&run)
             {
-                self.followed.insert(run.clone(), over);
+                self.followed.insert(run.clone(), finished);
                 self.queue.insert(run);
             }
         } else if self.args.all {
-            self.add_run(run, StartPoint::new_run(self.args), false);
+            self.add_run(run, StartPoint::new_run(self.args));
         }
         Ok(())
     }
 
-    /// Follows the new runs in the directory of the runs.
-    fn list_new(&mut self, old: bool) -> Result<()> {
+    /// Follows the new runs of the volume.
+    fn add_new_runs(&mut self) -> Result<()> {
+        for run in self.unfollowed_runs()? {
+            self.add_run(run, StartPoint::new_run(self.args));
+        }
+        Ok(())
+    }
+
+    /// Returns the runs of the volume that are not followed.
+    fn unfollowed_runs(&mut self) -> Result<Vec<RunId>> {
         if self.runs.is_none() {
             self.runs = self.volume.runs()?;
         }
         let Some(runs) = &self.runs else {
-            return Ok(());
+            return Ok(Vec::new());
         };
         if let Some(watch) = &mut self.watch {
             // Watch before listing, so that no change is missed in between.
             self.runs_watched = watch.watch_runs(runs);
         }
-        for run in list(&self.volume)? {
-            if !self.followed.contains_key(&run) && !self.over.contains_key(&run) {
-                let start = if old {
-                    start(self.args, &self.ledger, &run)
-                } else {
-                    StartPoint::new_run(self.args)
-                };
-                self.add_run(run, start, old);
-            }
-        }
-        Ok(())
+        let is_known = |run: &RunId| self.followed.contains_key(run) || self.finished.contains_key(run);
+        let mut runs = list(&self.volume)?;
+        runs.retain(|run| !is_known(run));
+        Ok(runs)
     }
 }

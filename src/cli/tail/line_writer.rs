@@ -19,27 +19,35 @@ const FLUSH_BYTES: usize = 64 << 10;
 /// The longest ID that lines are aligned for.
 const MAX_LINE_WIDTH: usize = 40;
 
+/// The format of the lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LineFormat {
+    /// As stored.
+    Json,
+    /// Text.
+    Text,
+    /// Text after the ID of the run.
+    TextWithRun,
+}
+
 /// Writes whole lines at a time, so that a kill usually leaves the reader no partial line.
 #[derive(Debug)]
 pub(crate) struct LineWriter {
     style: Style,
-    json: bool,
-    /// Whether text lines start with the ID of their run.
-    several: bool,
+    format: LineFormat,
     width: usize,
     buf: Vec<u8>,
-    pub outlet: StdoutSink,
+    pub sink: StdoutSink,
 }
 
 impl LineWriter {
-    pub(crate) fn new(outlet: StdoutSink, style: Style, json: bool, several: bool) -> Self {
+    pub(crate) fn new(sink: StdoutSink, style: Style, format: LineFormat) -> Self {
         Self {
             style,
-            json,
-            several,
+            format,
             width: 0,
             buf: Vec::with_capacity(2 * FLUSH_BYTES),
-            outlet,
+            sink,
         }
     }
 
@@ -53,7 +61,7 @@ impl LineWriter {
 
     /// Adds a line of a run.
     pub(crate) fn line(&mut self, run: &RunId, line: &[u8]) {
-        if self.json {
+        if self.format == LineFormat::Json {
             self.buf.extend_from_slice(line);
             self.buf.push(b'\n');
         } else {
@@ -64,7 +72,7 @@ impl LineWriter {
     /// Adds a line about a gap.
     pub(crate) fn gap(&mut self, run: &RunId, gap: &Gap) -> io::Result<()> {
         let report = GapReport::new(run, gap);
-        if self.json {
+        if self.format == LineFormat::Json {
             json_line(&mut self.buf, &report)?;
         } else {
             self.people(run, &gap_line(&report, self.style));
@@ -78,7 +86,7 @@ impl LineWriter {
     }
 
     fn people(&mut self, run: &RunId, text: &str) {
-        if self.several {
+        if self.format == LineFormat::TextWithRun {
             let prefix = format!("{run:<width$} |", width = self.width);
             let prefix = self.style.faint(&prefix);
             self.buf.extend_from_slice(prefix.as_bytes());
@@ -95,7 +103,7 @@ impl LineWriter {
 
     /// Returns how many bytes were added, written or not.
     pub(crate) fn accepted(&self) -> u64 {
-        self.outlet.written() + self.buf.len() as u64
+        self.sink.written() + self.buf.len() as u64
     }
 
     /// Writes the buffered lines. Returns whether all of them were written; if not, the reader
@@ -104,7 +112,7 @@ impl LineWriter {
     /// # Errors
     /// See [`StdoutSink::write`].
     pub(crate) fn write(&mut self, stops: &StopConditions, until: Option<Instant>) -> Result<bool> {
-        let done = self.outlet.write(&self.buf, stops, until)?;
+        let done = self.sink.write(&self.buf, stops, until)?;
         self.buf.drain(..done);
         Ok(self.buf.is_empty())
     }

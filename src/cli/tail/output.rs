@@ -29,7 +29,7 @@ pub(crate) fn output(
         .then(|| ChangeWaiter::new(&dir, WatchScope::LogAndOutput));
     let mut sanitizer = global.sanitizer();
     let mut out = PagedOutput::new(args.paging());
-    let mut run = RunOutput::open(dir, args.follow)?;
+    let mut run = RunOutput::open(dir)?;
     loop {
         let any = match &mut sanitizer {
             None => run.poll(args, &mut OutputSink::Bytes(&mut out))?,

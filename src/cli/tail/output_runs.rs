@@ -128,7 +128,7 @@ impl PrintedRuns<'_> {
         if let Some(watcher) = &mut self.watcher {
             watcher.watch_run(run, &dir);
         }
-        RunOutput::open(dir, self.args.follow).map(Some)
+        RunOutput::open(dir).map(Some)
     }
 
     /// Prints the new output of the live run at index `at`, and drops the run if it has ended.
@@ -191,7 +191,7 @@ impl PrintedRuns<'_> {
     fn follow(&mut self, deadline: Option<Instant>) -> Result<Code> {
         let is_over =
             |until: Option<Timestamp>| until.is_some_and(|until| until <= Timestamp::now());
-        let mut next_look = Instant::now() + RECHECK_INTERVAL;
+        let mut next_poll = Instant::now() + RECHECK_INTERVAL;
         while self.watcher.is_some() && (self.args.all || !self.live.is_empty()) {
             if is_over(self.args.until_time()) {
                 break;
@@ -199,7 +199,7 @@ impl PrintedRuns<'_> {
             if deadline.is_some_and(|at| at <= Instant::now()) {
                 return Ok(Code::Running);
             }
-            let due = deadline.map_or(next_look, |at| at.min(next_look));
+            let due = deadline.map_or(next_poll, |at| at.min(next_poll));
             let longest = due.saturating_duration_since(Instant::now());
             let Some(watcher) = &mut self.watcher else {
                 break;
@@ -208,7 +208,7 @@ impl PrintedRuns<'_> {
             if changes.output_closed {
                 break;
             }
-            let is_due = changes.any || next_look <= Instant::now();
+            let is_due = changes.any || next_poll <= Instant::now();
             if self.args.all {
                 let new = if is_due {
                     list(&self.volume)?
@@ -230,7 +230,7 @@ impl PrintedRuns<'_> {
                 }
             }
             if is_due {
-                next_look = Instant::now() + RECHECK_INTERVAL;
+                next_poll = Instant::now() + RECHECK_INTERVAL;
             }
             self.out.flush()?;
         }

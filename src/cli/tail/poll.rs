@@ -33,12 +33,12 @@ impl Tailer<'_> {
         let Some(mut followed) = self.followed.remove(run) else {
             return Ok(None);
         };
-        let looked = match self.open(run) {
+        let polled = match self.open(run) {
             Ok(None) => return self.report_removed(run, &followed).map(|()| None),
             Ok(Some(dir)) => self.poll_run(run, &dir, &mut followed),
             Err(e) => Err(e),
         };
-        match looked {
+        match polled {
             Ok((stop, true)) => {
                 followed.error = None;
                 self.followed.insert(run.clone(), followed);
@@ -56,7 +56,7 @@ impl Tailer<'_> {
                     print_stderr(format_args!("warning: run {run}: {error}"));
                 }
                 followed.error = Some(error);
-                self.met.trouble = true;
+                self.problems.trouble = true;
                 // Keep the run with its position, and read it again at the next sweep.
                 followed.follower.stat_changed();
                 self.remove_run(run, followed);
@@ -100,13 +100,13 @@ impl Tailer<'_> {
             Some(state) if followed.follower.has_events() => Some(state.now(dir)?),
             _ => None,
         };
-        let was_over = followed.over;
-        let over =
-            (self.ledger.is_used() || (self.args.all && self.watch.is_some())) && is_closed(dir)?;
+        let was_finished = followed.is_finished;
+        let is_finished =
+            (self.cursors.is_used() || (self.args.all && self.watch.is_some())) && is_closed(dir)?;
         let read = self.read_update(run, dir, followed)?;
-        followed.over = over && !matches!(read, PollOutcome::Stopped(_));
-        let is_noted = read == PollOutcome::Nothing && was_over == followed.over;
-        if !is_noted || self.ledger.cursor_of(run).is_none() {
+        followed.is_finished = is_finished && !matches!(read, PollOutcome::Stopped(_));
+        let is_noted = read == PollOutcome::Nothing && was_finished == followed.is_finished;
+        if !is_noted || self.cursors.cursor_of(run).is_none() {
             self.has_read(run, followed);
         }
         if let PollOutcome::Stopped(stop) = read {
@@ -133,14 +133,14 @@ impl Tailer<'_> {
         }
         // Keep a closed run until its state was checked.
         let settled = followed.state.is_none() || read == PollOutcome::Nothing;
-        Ok((None, by_name || !followed.over || !settled))
+        Ok((None, by_name || !followed.is_finished || !settled))
     }
 
     /// Returns whether the run has reached the state that `--until` waits for. With `--all`, a
     /// run that had already ended does not count until its state changes.
     fn is_awaited(&self, followed: &mut FollowedRun, now: &RunVerdict) -> bool {
-        let old = std::mem::take(&mut followed.old);
-        if self.args.all && old && now.state.has_ended() {
+        let existed = std::mem::take(&mut followed.existed);
+        if self.args.all && existed && now.state.has_ended() {
             followed.before = Some(now.state);
         }
         if followed.before != Some(now.state) {
@@ -157,14 +157,14 @@ impl Tailer<'_> {
         followed: &mut FollowedRun,
     ) -> Result<PollOutcome> {
         let filter = &self.filter;
-        let news = followed.follower.poll(dir, &|line| filter.wants(line))?;
-        let Some(Update { gaps, mut reader }) = news else {
+        let update = followed.follower.poll(dir, &|line| filter.wants(line))?;
+        let Some(Update { gaps, mut reader }) = update else {
             return Ok(PollOutcome::Nothing);
         };
         let mut read = PollOutcome::Nothing;
         if !gaps.is_empty() {
-            let there = self.open(run)?;
-            if there.is_none_or(|there| there.key() != dir.key()) {
+            let current = self.open(run)?;
+            if current.is_none_or(|current| current.key() != dir.key()) {
                 // The run is being removed, so the remaining files prove nothing.
                 followed.follower.stat_changed();
                 self.queue.insert(run.clone());
@@ -172,8 +172,8 @@ impl Tailer<'_> {
             }
             for gap in gaps {
                 if self.is_missing(run, followed, &gap)? {
-                    self.met.damage = true;
-                    self.shown.gap(run, &gap)?;
+                    self.problems.damage = true;
+                    self.writer.gap(run, &gap)?;
                 }
             }
             followed.state = followed.state.as_ref().map(|_| RunStatusTracker::default());
@@ -189,25 +189,25 @@ impl Tailer<'_> {
                 }
             };
             read = PollOutcome::Something;
-            followed.over = false;
+            followed.is_finished = false;
             if let Some(state) = &mut followed.state {
                 state.apply(&item);
             }
             match item {
                 Item::Event(_, line) | Item::Foreign(_, line) => {
-                    let judged = self.filter.matches(line);
-                    if judged.shown && followed.skip > 0 {
+                    let matched = self.filter.matches(line);
+                    if matched.shown && followed.skip > 0 {
                         followed.skip -= 1;
-                    } else if judged.shown {
-                        self.shown.line(run, line);
+                    } else if matched.shown {
+                        self.writer.line(run, line);
                     }
-                    if judged.last {
+                    if matched.last {
                         followed.follower.mark_read(&reader);
                         return Ok(PollOutcome::Stopped(StopReason::Until));
                     }
                 }
                 Item::Damage(damage) => {
-                    self.met.damage = true;
+                    self.problems.damage = true;
                     self.write_out()?;
                     print_stderr(format_args!("warning: {damage}"));
                     if damage.reason == DamageReason::Gap {
@@ -217,8 +217,8 @@ impl Tailer<'_> {
                     }
                 }
             }
-            let is_full = self.shown.is_full();
-            if is_full || self.shown.outlet.is_read_later() {
+            let is_full = self.writer.is_full();
+            if is_full || self.writer.sink.is_read_later() {
                 followed.follower.mark_read(&reader);
                 self.has_read(run, followed);
             }
@@ -237,8 +237,8 @@ impl Tailer<'_> {
     fn has_read(&mut self, run: &RunId, followed: &FollowedRun) {
         let cursor = followed.follower.cursor(run, followed.end());
         if cursor.is_some() {
-            self.ledger
-                .record(self.shown.accepted(), run.clone(), cursor);
+            self.cursors
+                .record(self.writer.accepted(), run.clone(), cursor);
         }
     }
 
@@ -267,20 +267,20 @@ impl Tailer<'_> {
             None => self.removed.gap_for_run(run),
         };
         if let Some(gap) = &missing {
-            self.shown.gap(run, gap)?;
+            self.writer.gap(run, gap)?;
         }
         self.report_unshown()?;
-        self.ledger.record(self.shown.accepted(), run.clone(), None);
+        self.cursors.record(self.writer.accepted(), run.clone(), None);
         if cursor.is_none() && missing.is_none() && self.args.all {
             // The run was never completely created.
             return Ok(());
         }
         if self.args.all || self.args.cursor_file.is_some() {
-            self.met.damage |= missing.is_some();
+            self.problems.damage |= missing.is_some();
         } else {
-            self.met.removed |= missing.is_some() || cursor.is_none();
+            self.problems.removed |= missing.is_some() || cursor.is_none();
         }
-        self.left.push(run.clone());
+        self.newly_removed.push(run.clone());
         Ok(())
     }
 
@@ -288,7 +288,7 @@ impl Tailer<'_> {
     fn remove_run(&mut self, run: &RunId, followed: FollowedRun) {
         self.unwatch(run);
         if self.args.all && self.watch.is_some() {
-            self.over.insert(run.clone(), followed);
+            self.finished.insert(run.clone(), followed);
         }
     }
 

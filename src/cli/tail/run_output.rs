@@ -22,7 +22,6 @@ pub(super) struct RunOutput {
     jobs: Vec<ReadJob>,
     watched: WatchedState,
     unindexed: UnindexedBytes,
-    follows: bool,
 }
 
 /// A job whose output is read.
@@ -42,14 +41,13 @@ pub(super) enum OutputSink<'a> {
 
 impl RunOutput {
     /// Opens the output of the run in `dir`.
-    pub(super) fn open(dir: Dir, follows: bool) -> Result<Self> {
+    pub(super) fn open(dir: Dir) -> Result<Self> {
         let watched = WatchedState::read(&dir)?;
         Ok(Self {
             dir,
             jobs: Vec::new(),
             watched,
             unindexed: UnindexedBytes::Hold,
-            follows,
         })
     }
 
@@ -66,13 +64,13 @@ impl RunOutput {
                 });
             }
         }
-        if !self.follows || self.has_ended() {
+        if !args.follow || self.has_ended() {
             self.unindexed = UnindexedBytes::All;
         }
         let mut any = false;
         for job in &mut self.jobs {
             any |= job.poll(&self.dir, args, self.unindexed, sink)?;
-            if !self.follows {
+            if !args.follow {
                 // A run may have thousands of jobs.
                 job.output = None;
             }

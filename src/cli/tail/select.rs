@@ -16,24 +16,24 @@ pub(crate) struct SelectedRuns {
     /// Those that exist, each once.
     pub runs: Vec<RunId>,
     /// The cursors of those that no longer exist.
-    pub gone: Vec<Cursor>,
+    pub removed: Vec<Cursor>,
 }
 
 /// The runs that are reported when they are removed.
 #[derive(Debug)]
-pub(crate) enum AskedRuns {
+pub(crate) enum RequestedRuns {
     /// All runs of the volume.
     All,
     /// The runs that the user named.
     Named(BTreeSet<RunId>),
 }
 
-impl AskedRuns {
+impl RequestedRuns {
     /// Selects the runs in `named`, or all runs if it is `None`.
     pub(crate) fn new(named: Option<&SelectedRuns>) -> Self {
         named.map_or(Self::All, |named| {
-            let gone = named.gone.iter().map(Cursor::run);
-            Self::Named(named.runs.iter().chain(gone).cloned().collect())
+            let removed = named.removed.iter().map(Cursor::run);
+            Self::Named(named.runs.iter().chain(removed).cloned().collect())
         })
     }
 
@@ -78,19 +78,19 @@ pub(crate) fn named(args: &Args, volume: &Volume) -> Result<(SelectedRuns, Curso
     {
         return Err(e.into());
     }
-    let ledger = open_cursor_store(args)?;
-    let mut gone: Vec<Cursor> = Vec::new();
+    let cursors = open_cursor_store(args)?;
+    let mut removed: Vec<Cursor> = Vec::new();
     for (name, e) in missing {
-        match ledger
-            .cursors()
+        match cursors
+            .iter()
             .find(|c| c.run().as_str().starts_with(&name))
         {
-            Some(cursor) => gone.push(cursor.clone()),
+            Some(cursor) => removed.push(cursor.clone()),
             None => return Err(e.into()),
         }
     }
-    let is_asked_for = |c: &&Cursor| runs.contains(c.run()) || gone.contains(c);
-    if let Some(other) = ledger.cursors().find(|c| !is_asked_for(c)) {
+    let is_asked_for = |c: &&Cursor| runs.contains(c.run()) || removed.contains(c);
+    if let Some(other) = cursors.iter().find(|c| !is_asked_for(c)) {
         return Err(UsageError {
             message: format!(
                 "the cursor belongs to run {}, which is not named",
@@ -100,7 +100,7 @@ pub(crate) fn named(args: &Args, volume: &Volume) -> Result<(SelectedRuns, Curso
         }
         .into());
     }
-    Ok((SelectedRuns { runs, gone }, ledger))
+    Ok((SelectedRuns { runs, removed }, cursors))
 }
 
 /// Returns the names from the command line; by default, the newest run or that of the cursor.
@@ -114,11 +114,11 @@ fn names(args: &Args) -> Vec<String> {
 
 /// Opens the cursors.
 pub(crate) fn open_cursor_store(args: &Args) -> Result<CursorStore> {
-    let mut ledger = CursorStore::open(args.cursor_file.as_deref(), args.show_cursor)?;
+    let mut cursors = CursorStore::open(args)?;
     if let Some(cursor) = &args.after_cursor {
-        ledger.start_after(cursor.clone());
+        cursors.start_after(cursor.clone());
     }
-    Ok(ledger)
+    Ok(cursors)
 }
 
 /// Where to start in a run.
@@ -127,6 +127,8 @@ pub(crate) struct StartPoint {
     pub start: FollowStart,
     /// The number of matching lines to skip.
     pub skip: usize,
+    /// Whether the run existed when `tail` started.
+    pub existed: bool,
 }
 
 impl StartPoint {
@@ -137,21 +139,29 @@ impl StartPoint {
             Some(_) => FollowStart::FirstEvent,
             None => FollowStart::Beginning,
         };
-        Self { start, skip: 0 }
+        Self {
+            start,
+            skip: 0,
+            existed: false,
+        }
     }
 }
 
 /// Returns where to start in a run that existed when `tail` started.
-pub(crate) fn start(args: &Args, ledger: &CursorStore, run: &RunId) -> StartPoint {
-    let (start, skip) = match (ledger.cursor_of(run), args.n) {
+pub(crate) fn start(args: &Args, cursors: &CursorStore, run: &RunId) -> StartPoint {
+    let (start, skip) = match (cursors.cursor_of(run), args.n) {
         (Some(cursor), _) => (FollowStart::After(cursor.clone()), 0),
         // Other runs were read before, so this one is new.
-        (None, _) if ledger.is_resumed() => return StartPoint::new_run(args),
+        (None, _) if cursors.is_resumed() => (StartPoint::new_run(args).start, 0),
         (None, Some(LineCount::All)) => (FollowStart::Beginning, 0),
         (None, Some(LineCount::From(n))) => (FollowStart::Beginning, n.saturating_sub(1)),
         (None, Some(LineCount::Last(n))) => (FollowStart::Last(n), 0),
         (None, None) if args.cursor_file.is_some() => (FollowStart::Beginning, 0),
         (None, None) => (FollowStart::Last(DEFAULT_LINES), 0),
     };
-    StartPoint { start, skip }
+    StartPoint {
+        start,
+        skip,
+        existed: true,
+    }
 }

@@ -48,7 +48,7 @@ impl StdoutSink {
     /// Returns stdout; a pipe or socket reports how much was read.
     pub(crate) fn acknowledged() -> Self {
         let is = fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
-        let mut outlet = Self {
+        let mut sink = Self {
             kind: match is {
                 Ok(FileType::Fifo) => SinkKind::Pipe,
                 Ok(FileType::Socket) => SinkKind::Socket,
@@ -57,11 +57,11 @@ impl StdoutSink {
             written: 0,
             pager: None,
         };
-        if outlet.waiting().is_err() {
+        if sink.waiting().is_err() {
             // The kernel reports nothing about this kind of file.
-            outlet.kind = SinkKind::Sink;
+            sink.kind = SinkKind::Sink;
         }
-        outlet
+        sink
     }
 
     /// Shows lines in a pager if they do not fit on the terminal.

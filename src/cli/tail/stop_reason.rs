@@ -40,10 +40,18 @@ pub(crate) struct StopConditions {
 }
 
 impl StopConditions {
-    pub(crate) fn new(deadline: Option<Instant>, hold_signals: bool) -> Result<Self> {
-        let signals = hold_signals.then(Interrupts::block_signals).transpose();
-        let signals = signals.context("cannot block signals")?;
-        Ok(Self { deadline, signals })
+    pub(crate) fn new(deadline: Option<Instant>) -> Self {
+        Self {
+            deadline,
+            signals: None,
+        }
+    }
+
+    /// Blocks the signals that end a process, so that cursors are saved before they do.
+    pub(crate) fn block_signals(&mut self) -> Result<()> {
+        let signals = Interrupts::block_signals().context("cannot block signals")?;
+        self.signals = Some(signals);
+        Ok(())
     }
 
     /// Returns the reason to stop now, if there is one.
@@ -112,7 +120,7 @@ impl StopConditions {
 
 /// Problems that were found on the way, which change the exit code.
 #[derive(Debug, Default)]
-pub(crate) struct ReadinessSet {
+pub(crate) struct Problems {
     /// Damage, or a gap.
     pub damage: bool,
     /// A run that cannot be read.
@@ -121,7 +129,7 @@ pub(crate) struct ReadinessSet {
     pub removed: bool,
 }
 
-impl ReadinessSet {
+impl Problems {
     /// Returns the exit code; without any of these problems, it is `code`.
     pub(crate) fn code(&self, code: Code) -> Code {
         match self {

@@ -16,7 +16,7 @@ impl Tailer<'_> {
             return Ok(());
         }
         if new.lost_place || !new.damage.is_empty() {
-            self.met.damage = true;
+            self.problems.damage = true;
             self.write_out()?;
             warn_damage(&new.damage);
         }
@@ -26,7 +26,7 @@ impl Tailer<'_> {
             );
         }
         let is_unshown = |removed: &RemovedRun| {
-            self.asked.includes(&removed.run) && !self.ledger.has_cursor_of(removed)
+            self.requested.includes(&removed.run) && !self.cursors.has_cursor_of(removed)
         };
         self.unshown.extend(new.runs.into_iter().filter(is_unshown));
         Ok(())
@@ -42,7 +42,7 @@ impl Tailer<'_> {
             return Ok(());
         }
         for removed in std::mem::take(&mut self.unshown) {
-            if self.ledger.has_cursor_of(&removed) {
+            if self.cursors.has_cursor_of(&removed) {
                 continue;
             }
             let runs = self.runs.as_ref();
@@ -51,14 +51,14 @@ impl Tailer<'_> {
                 self.unshown.push(removed);
                 continue;
             }
-            self.met.damage = true;
-            self.shown.gap(&removed.run, &removed.gap())?;
+            self.problems.damage = true;
+            self.writer.gap(&removed.run, &removed.gap())?;
         }
         let position = match self.unshown.first() {
             Some(removed) => removed.before,
             None => self.removed.position(),
         };
-        self.ledger.record_retired(self.shown.accepted(), position);
+        self.cursors.record_retired(self.writer.accepted(), position);
         Ok(())
     }
 }

@@ -82,8 +82,8 @@ impl CaptureOptions<'_> {
         }
         let real = own_terminal(stream.id, self.pass_on);
         // In the background, the modes are those of the shell's line editor.
-        let with_modes = real.is_some_and(|real| self.users.are_in_foreground(real));
-        match Pty::open(real, with_modes) {
+        let modes_of = real.filter(|real| self.users.are_in_foreground(*real));
+        match Pty::open(real, modes_of) {
             Ok(Pty { master, slave }) => Ok((master, slave)),
             // There is no `/dev/pts`, or no free pseudo-terminal: use a pipe, as without a
             // terminal.

@@ -7,7 +7,7 @@ use rustix::termios::isatty;
 use super::stream::Passthrough;
 use crate::job::process::inherited;
 use crate::job::process::same_file::is_same_output;
-use crate::job::spec::stream_plan::{StreamLayout, StreamPlan, TerminalUse};
+use crate::job::spec::stream_plan::{OutputDelivery, StreamLayout, StreamPlan, TerminalUse};
 use crate::log::StreamId;
 
 /// A stream of an attempt.
@@ -18,9 +18,9 @@ pub(crate) struct PlannedStream {
 }
 
 impl StreamPlan {
-    /// Chooses the streams of a job. `passed_on` says whether its output is passed on at once,
-    /// and `ordered` whether the caller sees the order of the streams.
-    pub fn new(layout: StreamLayout, tty: TerminalUse, passed_on: bool, ordered: bool) -> Self {
+    /// Chooses the streams of a job.
+    pub fn new(layout: StreamLayout, tty: TerminalUse, delivery: OutputDelivery) -> Self {
+        let is_passed_on = delivery == OutputDelivery::AsItArrives;
         let is_one = || {
             !inherited::was_closed(1)
                 && !inherited::was_closed(2)
@@ -28,12 +28,12 @@ impl StreamPlan {
         };
         Self {
             merged: match layout {
-                StreamLayout::Auto => ordered && is_one(),
+                StreamLayout::Auto => delivery != OutputDelivery::Dropped && is_one(),
                 StreamLayout::Apart => false,
                 StreamLayout::Merged => true,
             },
             terminals: match tty {
-                TerminalUse::Auto => [1, 2].map(|fd| passed_on && is_terminal(fd)),
+                TerminalUse::Auto => [1, 2].map(|fd| is_passed_on && is_terminal(fd)),
                 TerminalUse::Always => [true; 2],
                 TerminalUse::Never => [false; 2],
             },

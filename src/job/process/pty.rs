@@ -45,14 +45,17 @@ pub(crate) enum Packet {
 }
 
 impl Pty {
-    /// Creates a pseudo-terminal with the size of `like`, and with its modes if `with_modes`.
+    /// Creates a pseudo-terminal with the size and the modes of other terminals, if there are any.
     ///
-    /// It processes neither output nor input, because `like` does that. The master does not
-    /// block, and returns packets.
+    /// It processes neither output nor input, because the other terminal does that. The master
+    /// does not block, and returns packets.
     ///
     /// # Errors
     /// The system has no more pseudo-terminals or descriptors.
-    pub(crate) fn open(like: Option<BorrowedFd<'_>>, with_modes: bool) -> io::Result<Self> {
+    pub(crate) fn open(
+        size_of: Option<BorrowedFd<'_>>,
+        modes_of: Option<BorrowedFd<'_>>,
+    ) -> io::Result<Self> {
         let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
         // SAFETY: each call gets open descriptors; the new one has no other owner.
         let master = unsafe {
@@ -63,13 +66,13 @@ impl Pty {
             master
         };
         let slave = open_slave(&master)?;
-        if let Some(like) = like.filter(|_| with_modes) {
-            copy_attributes(like, &slave)?;
+        if let Some(other) = modes_of {
+            copy_attributes(other, &slave)?;
         }
         TerminalModes::read(&slave)?
             .passed_through()
             .write(&slave)?;
-        let size = like.and_then(|like| tcgetwinsize(like).ok());
+        let size = size_of.and_then(|other| tcgetwinsize(other).ok());
         tcsetwinsize(&master, size.unwrap_or(DEFAULT_SIZE))?;
         let on: libc::c_int = 1;
         // SAFETY: the kernel reads one integer.
@@ -150,7 +153,7 @@ mod tests {
 
     #[test]
     fn output_is_unchanged_and_mode_changes_are_reported() {
-        let Pty { master, slave } = Pty::open(None, false).unwrap();
+        let Pty { master, slave } = Pty::open(None, None).unwrap();
         let mut got = Vec::new();
         assert_eq!(read_packet(&master, &mut got), Packet::Empty);
         rustix::io::write(&slave, b"a\n\tb\n").unwrap();

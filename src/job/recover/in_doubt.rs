@@ -22,15 +22,14 @@ pub struct UncertainLog {
 }
 
 impl InDoubt {
-    /// Checks that the state of a run is certain enough to act on it. `is_uncertain` says
-    /// whether damage hides events from the state.
+    /// Checks whether to act on the state of a run from which damage hides events.
     ///
     /// # Errors
-    /// Damage hides events, and the policy is to refuse.
-    pub fn check(self, run: &RunId, is_uncertain: bool) -> Result<(), UncertainLog> {
-        if self == Self::Refuse && is_uncertain {
-            return Err(UncertainLog { run: run.clone() });
+    /// The policy is to refuse.
+    pub fn allow_uncertain(self, run: &RunId) -> Result<(), UncertainLog> {
+        match self {
+            Self::Refuse => Err(UncertainLog { run: run.clone() }),
+            Self::Act => Ok(()),
         }
-        Ok(())
     }
 }

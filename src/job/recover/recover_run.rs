@@ -111,9 +111,9 @@ pub fn plan_recovery(
     let inspected = inspect_run(dir, JobScope::All)?;
     let mut outcome = RecoveryOutcome::new(&inspected);
     if matches!(inspected.verdict.state, RunStatus::Lost | RunStatus::Open) {
-        options
-            .in_doubt
-            .check(run, inspected.summary.is_uncertain)?;
+        if inspected.summary.is_uncertain {
+            options.in_doubt.allow_uncertain(run)?;
+        }
     }
     let is_due = find_daemons(dir, &inspected, options)
         .map(|daemons| outcome.daemons = daemons)
@@ -150,9 +150,9 @@ pub fn recover(
     let mut outcome = RecoveryOutcome::new(&inspected);
     let needs_recovery = matches!(inspected.verdict.state, RunStatus::Lost | RunStatus::Open);
     if needs_recovery {
-        options
-            .in_doubt
-            .check(run, inspected.summary.is_uncertain)?;
+        if inspected.summary.is_uncertain {
+            options.in_doubt.allow_uncertain(run)?;
+        }
     }
     let claimed = find_daemons(dir, &inspected, options)
         .map(|daemons| outcome.daemons = daemons)

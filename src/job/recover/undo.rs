@@ -130,7 +130,9 @@ pub fn plan_undo(run: &RunId, dir: &Dir) -> Result<Vec<PlannedUndo>, UndoError> 
 /// Returns the jobs that need a rollback in a run that has ended, last job first.
 fn jobs_to_undo(run: &RunId, dir: &Dir, in_doubt: InDoubt) -> Result<Vec<JobState>, UndoError> {
     let examined = inspect_run(dir, JobScope::All)?;
-    in_doubt.check(run, examined.summary.is_uncertain)?;
+    if examined.summary.is_uncertain {
+        in_doubt.allow_uncertain(run)?;
+    }
     let (run_id, because) = (run.clone(), examined.verdict.because);
     match examined.verdict.state {
         RunStatus::Pending | RunStatus::Completed | RunStatus::Failed | RunStatus::Open => {}
@@ -225,7 +227,9 @@ impl<'a> RollbackRunner<'a> {
         // Another process may have rolled the job back in the meantime, or a job may have joined
         // the run.
         let (fold, _) = crate::log::fold_to_end(self.dir)?;
-        in_doubt.check(self.log.run_id(), fold.is_uncertain())?;
+        if fold.is_uncertain() {
+            in_doubt.allow_uncertain(self.log.run_id())?;
+        }
         let now = fold.state;
         if let Some(running) = now.unfinished().next() {
             return refused(&format!("job {} of the run is running", running.job_id));

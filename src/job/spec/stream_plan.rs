@@ -23,6 +23,17 @@ pub enum TerminalUse {
     Never,
 }
 
+/// Whether and when the output of a job is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputDelivery {
+    /// As it arrives.
+    AsItArrives,
+    /// Once the job has failed, in the order in which it arrived.
+    AfterFailure,
+    /// Never.
+    Dropped,
+}
+
 /// The streams of a job. They are planned before the first process is forked, so that all
 /// supervisors agree on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -33,13 +33,17 @@ pub struct Fold {
 
 impl Fold {
     /// Creates a fold that continues from a known state and sequence number.
-    pub(super) fn resume(state: RunState, next_seq: u64, lost: bool) -> Self {
+    pub(super) fn resume(state: RunState, next_seq: u64) -> Self {
         Self {
             state,
             next_seq,
-            damaged: false,
-            lost,
+            ..Self::default()
         }
+    }
+
+    /// Records that damage hides events from the state.
+    pub(super) fn mark_uncertain(&mut self) {
+        self.lost = true;
     }
 
     /// Applies the next item.

@@ -47,7 +47,11 @@ pub struct RunSummary {
 impl From<RunSummary> for Fold {
     /// Continues from a summary.
     fn from(summary: RunSummary) -> Self {
-        Self::resume(summary.state, summary.events, summary.is_uncertain)
+        let mut fold = Self::resume(summary.state, summary.events);
+        if summary.is_uncertain {
+            fold.mark_uncertain();
+        }
+        fold
     }
 }
 

@@ -1,7 +1,7 @@
 //! The legal order of a run's events and its jobs' stages.
 
 use crate::log::format::event_type::EventType;
-use crate::log::state::job_state::{JobState, Stage};
+use crate::log::state::job_state::Stage;
 use crate::log::state::run_state::RunState;
 
 /// The reason why an event may not follow the earlier ones.
@@ -40,7 +40,7 @@ pub(crate) fn out_of_order(
         return Some(wrong);
     }
     let id = job?;
-    check_job(kind, run.job(id), run.jobs_truncated, attempt).map(|wrong| OutOfOrder {
+    check_job(run, kind, id, attempt).map(|wrong| OutOfOrder {
         message: format!("job {id}: {}", wrong.message),
         ..wrong
     })
@@ -71,17 +71,17 @@ fn check_run(run: &RunState, kind: EventType) -> Option<OutOfOrder> {
 }
 
 fn check_job(
+    run: &RunState,
     kind: EventType,
-    job: Option<&JobState>,
-    truncated: bool,
+    id: &str,
     attempt: Option<u32>,
 ) -> Option<OutOfOrder> {
     let what = kind.as_str();
     if kind == EventType::Note {
         return None;
     }
-    let Some(job) = job else {
-        let known = kind == EventType::JobSubmitted || truncated;
+    let Some(job) = run.job(id) else {
+        let known = kind == EventType::JobSubmitted || run.jobs_truncated;
         let message = format!("{what} without job_submitted");
         return (!known).then(|| OutOfOrder::missing(message));
     };

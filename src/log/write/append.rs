@@ -110,7 +110,9 @@ pub(crate) fn append(
             (&*batch.drafts, batch.close)
         }
     };
-    admit(run.handle(), is_closed, drafts, close)?;
+    if is_closed {
+        check_may_follow_close(run.handle(), drafts, close)?;
+    }
     // A close carries the state, and the end of a rollback changes that of a closed run.
     let needs_state = close != Close::No || is_closed && !drafts.is_empty();
     let needs_counts = drafts.iter().any(|draft| draft.step().is_some());
@@ -151,14 +153,13 @@ fn has_counts(run: &mut LockedRun<'_>, fold: FoldPolicy) -> Result<bool, Storage
 }
 
 /// Rejects events that may not follow the close of a run.
-fn admit(
+fn check_may_follow_close(
     handle: &RunHandle,
-    is_closed: bool,
     drafts: &[Draft],
     close: Close,
 ) -> Result<(), AppendError> {
     let is_refused = |draft: &Draft| !draft.kind().may_follow_close();
-    if is_closed && (close != Close::No || drafts.iter().any(is_refused)) {
+    if close != Close::No || drafts.iter().any(is_refused) {
         let run = handle.run().clone();
         return Err(Refusal::Closed { run }.into());
     }

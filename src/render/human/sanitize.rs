@@ -97,7 +97,7 @@ impl Sanitizer {
             streams.push(SanitizedStream {
                 role: role_of(stream),
                 parser: OutputParser {
-                    line: TerminalLine::new(self.style.color),
+                    line: TerminalLine::new(self.style),
                     ..OutputParser::default()
                 },
                 shown: String::new(),
@@ -189,7 +189,7 @@ pub(crate) fn sanitize(bytes: &[u8]) -> String {
 /// enabled, the job's colors are kept, and stderr without colors gets one.
 pub fn sanitized_line(style: Style, stream: Option<StreamId>, bytes: &[u8]) -> String {
     let mut parser = OutputParser {
-        line: TerminalLine::new(style.color),
+        line: TerminalLine::new(style),
         ..OutputParser::default()
     };
     let mut line = parser.parse(bytes).concat();

@@ -1,6 +1,7 @@
 //! One line as a terminal would show it, after carriage returns, backspaces and erasures.
 
 use super::look::Look;
+use super::style::Style;
 
 /// The maximum length of a line in characters. Further characters start a new line.
 pub(crate) const MAX_LINE_CHARS: usize = 64 << 10;
@@ -36,10 +37,10 @@ pub(crate) struct TerminalLine {
 }
 
 impl TerminalLine {
-    /// Creates an empty line that keeps or drops colors and attributes.
-    pub(crate) fn new(colored: bool) -> Self {
+    /// Creates an empty line that keeps colors and attributes if the style has colors.
+    pub(crate) fn new(style: Style) -> Self {
         Self {
-            colored,
+            colored: style.color,
             ..Self::default()
         }
     }

@@ -12,11 +12,6 @@ pub enum Execution {
 }
 
 impl Execution {
-    /// Returns the execution that a `--dry-run` flag requests.
-    pub fn from_dry_run_flag(dry_run: bool) -> Self {
-        if dry_run { Self::DryRun } else { Self::Apply }
-    }
-
     /// Returns whether nothing is changed.
     pub fn is_dry_run(self) -> bool {
         self == Self::DryRun
