@@ -210,10 +210,8 @@ fn close_run(run: &RunId, args: &Args, global: &Global) -> Result<Closed> {
         Global::open_exact(&global.volume()?, run)?.foreign_policy(foreign_policy(args.force));
     let inspected = inspect_run(log.dir(), JobScope::Summarized)?;
     warn_damage(&inspected.summary.damage);
-    if !args.force {
-        if inspected.summary.is_uncertain {
-            InDoubt::Refuse.allow_uncertain(run)?;
-        }
+    if !args.force && inspected.summary.is_uncertain {
+        InDoubt::Refuse.allow_uncertain(run)?;
     }
     let closed = log.append_with(
         Durability::Power,

@@ -293,7 +293,11 @@ impl<'a> Tailer<'a> {
     }
 
     fn wait(&mut self) -> Changes {
-        let times = [Some(self.next_poll), self.stops.deadline, self.cursors.due()];
+        let times = [
+            Some(self.next_poll),
+            self.stops.deadline,
+            self.cursors.due(),
+        ];
         let next = times.into_iter().flatten().min();
         let longest = next.map_or(RECHECK_INTERVAL, |at| {
             at.saturating_duration_since(Instant::now())
@@ -384,7 +388,8 @@ impl<'a> Tailer<'a> {
             // Watch before listing, so that no change is missed in between.
             self.runs_watched = watch.watch_runs(runs);
         }
-        let is_known = |run: &RunId| self.followed.contains_key(run) || self.finished.contains_key(run);
+        let is_known =
+            |run: &RunId| self.followed.contains_key(run) || self.finished.contains_key(run);
         let mut runs = list(&self.volume)?;
         runs.retain(|run| !is_known(run));
         Ok(runs)

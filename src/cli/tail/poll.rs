@@ -270,7 +270,8 @@ impl Tailer<'_> {
             self.writer.gap(run, gap)?;
         }
         self.report_unshown()?;
-        self.cursors.record(self.writer.accepted(), run.clone(), None);
+        self.cursors
+            .record(self.writer.accepted(), run.clone(), None);
         if cursor.is_none() && missing.is_none() && self.args.all {
             // The run was never completely created.
             return Ok(());

@@ -81,10 +81,7 @@ pub(crate) fn named(args: &Args, volume: &Volume) -> Result<(SelectedRuns, Curso
     let cursors = open_cursor_store(args)?;
     let mut removed: Vec<Cursor> = Vec::new();
     for (name, e) in missing {
-        match cursors
-            .iter()
-            .find(|c| c.run().as_str().starts_with(&name))
-        {
+        match cursors.iter().find(|c| c.run().as_str().starts_with(&name)) {
             Some(cursor) => removed.push(cursor.clone()),
             None => return Err(e.into()),
         }

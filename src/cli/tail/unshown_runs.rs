@@ -58,7 +58,8 @@ impl Tailer<'_> {
             Some(removed) => removed.before,
             None => self.removed.position(),
         };
-        self.cursors.record_retired(self.writer.accepted(), position);
+        self.cursors
+            .record_retired(self.writer.accepted(), position);
         Ok(())
     }
 }

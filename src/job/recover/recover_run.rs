@@ -110,10 +110,9 @@ pub fn plan_recovery(
 ) -> Result<RecoveryOutcome, UndoError> {
     let inspected = inspect_run(dir, JobScope::All)?;
     let mut outcome = RecoveryOutcome::new(&inspected);
-    if matches!(inspected.verdict.state, RunStatus::Lost | RunStatus::Open) {
-        if inspected.summary.is_uncertain {
-            options.in_doubt.allow_uncertain(run)?;
-        }
+    let has_no_end = matches!(inspected.verdict.state, RunStatus::Lost | RunStatus::Open);
+    if has_no_end && inspected.summary.is_uncertain {
+        options.in_doubt.allow_uncertain(run)?;
     }
     let is_due = find_daemons(dir, &inspected, options)
         .map(|daemons| outcome.daemons = daemons)
@@ -149,10 +148,8 @@ pub fn recover(
     let inspected = inspect_run(dir, JobScope::All)?;
     let mut outcome = RecoveryOutcome::new(&inspected);
     let needs_recovery = matches!(inspected.verdict.state, RunStatus::Lost | RunStatus::Open);
-    if needs_recovery {
-        if inspected.summary.is_uncertain {
-            options.in_doubt.allow_uncertain(run)?;
-        }
+    if needs_recovery && inspected.summary.is_uncertain {
+        options.in_doubt.allow_uncertain(run)?;
     }
     let claimed = find_daemons(dir, &inspected, options)
         .map(|daemons| outcome.daemons = daemons)

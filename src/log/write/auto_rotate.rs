@@ -41,7 +41,7 @@ impl AutoRotation {
 
     /// Returns the length of a segment that must be sealed, in bytes. The segment of a closed
     /// run is never sealed.
-    pub(crate) fn is_due(&self, writer: &WriterState) -> Option<u64> {
+    pub(crate) fn full_len(&self, writer: &WriterState) -> Option<u64> {
         let policy = self.policy?;
         let is_due = writer.len() >= writer.rotate_at(policy.max_size) && !writer.is_closed();
         is_due.then(|| writer.len())

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::Instant;
 
 use super::active_segment::ActiveSegment;
@@ -32,6 +32,23 @@ pub(crate) struct LockedRun<'a> {
     // Dropped in this order, so that a waiting writer finds the lock of the segment free.
     _segment_lock: FileLockGuard<Arc<File>>,
     _run_lock: Option<RunLock<'a>>,
+}
+
+/// Locks the state of a writer within the time for the file locks, because another thread may
+/// hold it while it waits for those.
+///
+/// # Errors
+/// Another thread kept the lock.
+pub(super) fn lock_writer<'a>(
+    handle: &RunHandle,
+    writer: &'a Mutex<WriterState>,
+    deadline: LockDeadline,
+) -> Result<MutexGuard<'a, WriterState>, StorageError> {
+    deadline.poll(handle.lock_path(), || match writer.try_lock() {
+        Ok(writer) => Ok(Some(writer)),
+        Err(TryLockError::Poisoned(writer)) => Ok(Some(writer.into_inner())),
+        Err(TryLockError::WouldBlock) => Ok(None),
+    })
 }
 
 impl<'a> LockedRun<'a> {

@@ -2,6 +2,7 @@
 
 pub(crate) mod active_segment;
 pub(crate) mod append;
+pub(crate) mod append_request;
 pub(crate) mod auto_rotate;
 pub(crate) mod batch;
 pub(crate) mod catch_up;

@@ -1,23 +1,27 @@
 //! One run's log, opened for appending: lock, operate, unlock, sync, rotate if due.
 
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use ulid::Ulid;
 
-use super::active_segment::ActiveSegment;
-use super::append;
-use super::append::{Attempt, BatchRequest, FoldPolicy, ForeignPolicy};
+use super::append::{BatchRequest, ForeignPolicy};
+use super::append_request::AppendRequest;
 use super::auto_rotate::AutoRotation;
 use super::batch::{Appended, Batch, Close, LogView};
 use super::commit_delay::CommitDelay;
 use super::draft::Draft;
 use super::handle::RunHandle;
+#[cfg(test)]
 use super::locked::LockedRun;
+use super::locked::lock_writer;
+use super::prune;
+use super::prune::{PruneLimit, PrunedSegment};
 use super::remove_empty::remove_if_empty;
-use super::rotation_policy::RotationPolicy;
+use super::rotation_policy::{Rotation, RotationPolicy, RotationThreshold};
+use super::upkeep;
 use super::writer_state::WriterState;
-use crate::log::error::{AppendError, StorageError};
+use crate::log::error::{AppendError, RotateError, StorageError};
 use crate::log::format::event_type::{Durability, EventType};
 use crate::log::format::job_counts::JobCounts;
 use crate::log::format::limits::LOCK_TIMEOUT;
@@ -28,36 +32,15 @@ use crate::log::store::catalog::SelectError;
 use crate::log::store::ulid_allocator::allocate_ulid;
 use crate::volume::{Dir, EnsuredDir, RunId, Volume};
 
-/// How many times the log is read without its locks, because it grew in the meantime, before it
-/// is read under them.
-const MAX_UNLOCKED_READS: u32 = 3;
-
 /// One run's log, opened for appending. Threads may share it, and any number of processes may
 /// have the same run open.
 #[derive(Debug)]
 pub struct RunLog {
-    pub(super) handle: RunHandle,
-    pub(super) writer: Mutex<WriterState>,
+    handle: RunHandle,
+    writer: Mutex<WriterState>,
     foreign: ForeignPolicy,
-    pub(super) auto_rotation: AutoRotation,
+    auto_rotation: AutoRotation,
     commit_delay: CommitDelay,
-}
-
-/// A batch to append.
-struct AppendRequest<'a> {
-    batch: BatchRequest<'a>,
-    lock_timeout: Duration,
-}
-
-/// The work that remains after the locks are released.
-struct Written {
-    appended: Appended,
-    segment: Arc<ActiveSegment>,
-    /// The ticket of the write in [`ActiveSegment::syncs`].
-    ticket: u64,
-    in_company: bool,
-    /// The length of a segment that must be sealed, in bytes.
-    full: Option<u64>,
 }
 
 impl RunLog {
@@ -269,7 +252,8 @@ impl RunLog {
     /// # Errors
     /// A segment cannot be read.
     pub(crate) fn count_jobs(&self) -> Result<Option<JobCounts>, StorageError> {
-        let mut writer = self.lock_writer(LockDeadline::new(LOCK_TIMEOUT))?;
+        let deadline = LockDeadline::new(LOCK_TIMEOUT);
+        let mut writer = lock_writer(&self.handle, &self.writer, deadline)?;
         writer.count_unlocked(&self.handle)?;
         Ok(writer.job_counts())
     }
@@ -285,17 +269,32 @@ impl RunLog {
         Ok(repaired?.bytes)
     }
 
-    /// Locks the state of the writer, within the time for the file locks too, because another
-    /// thread may hold it while it waits for those.
-    pub(super) fn lock_writer(
+    /// Seals the active segment if it has reached a threshold.
+    ///
+    /// # Errors
+    /// See [`RotateError`]. Events that were appended before always remain.
+    pub fn rotate(
         &self,
-        deadline: LockDeadline,
-    ) -> Result<MutexGuard<'_, WriterState>, StorageError> {
-        deadline.poll(self.handle.lock_path(), || match self.writer.try_lock() {
-            Ok(writer) => Ok(Some(writer)),
-            Err(TryLockError::Poisoned(writer)) => Ok(Some(writer.into_inner())),
-            Err(TryLockError::WouldBlock) => Ok(None),
-        })
+        threshold: RotationThreshold,
+        lock_timeout: Duration,
+    ) -> Result<Rotation, RotateError> {
+        upkeep::rotate(&self.handle, &self.writer, threshold, lock_timeout)
+    }
+
+    /// Removes the sealed segments that `limit` selects, oldest first.
+    ///
+    /// # Errors
+    /// A segment cannot be removed. The remaining log has no hole.
+    pub fn drop_sealed(&self, limit: PruneLimit) -> Result<Vec<PrunedSegment>, StorageError> {
+        prune::prune(&self.handle, limit)
+    }
+
+    /// Waits until the sealed segments are compressed.
+    ///
+    /// # Errors
+    /// The first error of a rotation, a compression or a removal of segments.
+    pub fn finish_upkeep(&self) -> Result<(), RotateError> {
+        self.auto_rotation.finish()
     }
 
     #[cfg(test)]
@@ -317,68 +316,22 @@ impl RunLog {
         mut request: AppendRequest<'_>,
         written: impl FnOnce() -> Durability,
     ) -> Result<Appended, AppendError> {
-        let done = self.write_locked(&mut request)?;
+        let done = request.write(
+            &self.handle,
+            &self.writer,
+            self.foreign,
+            &self.auto_rotation,
+        )?;
         if written() == Durability::Power {
             if done.in_company {
                 self.commit_delay.yield_before_sync();
             }
             self.handle.make_durable(&done.segment, done.ticket)?;
         }
-        if let Some(len) = done.full {
-            self.rotate_when_due(&done.segment, len);
+        if let Some(len) = done.full_len {
+            let (handle, writer) = (&self.handle, &self.writer);
+            upkeep::rotate_when_due(handle, writer, &self.auto_rotation, &done.segment, len);
         }
         Ok(done.appended)
-    }
-
-    fn write_locked(&self, request: &mut AppendRequest<'_>) -> Result<Written, AppendError> {
-        let mut reads = 0;
-        let mut needs_tail = false;
-        loop {
-            let mut deadline = LockDeadline::new(request.lock_timeout);
-            let mut writer = self.lock_writer(deadline)?;
-            // Slow work comes before the locks, and does not count as waiting for them.
-            let is_prepared = match request.batch {
-                _ if needs_tail => Some(writer.refresh_unlocked(&self.handle)?),
-                BatchRequest::FromState(_) => Some(writer.fold_unlocked(&self.handle)?),
-                _ if reads > 0 => Some(writer.fold_unlocked(&self.handle)?),
-                BatchRequest::FromCounts(_) => Some(writer.count_unlocked(&self.handle)?),
-                BatchRequest::Ready(drafts) if drafts.iter().any(|d| d.step().is_some()) => {
-                    Some(writer.count_unlocked(&self.handle)?)
-                }
-                BatchRequest::Ready(_) | BatchRequest::FromView(_) => None,
-            };
-            if is_prepared.is_some() {
-                deadline = LockDeadline::new(request.lock_timeout);
-            }
-            let mut run = LockedRun::lock(&self.handle, &mut writer, deadline)?;
-            let fold = if reads < MAX_UNLOCKED_READS {
-                FoldPolicy::Unlocked
-            } else {
-                FoldPolicy::Locked
-            };
-            let attempt = append::append(&mut run, &mut request.batch, self.foreign, fold);
-            let segment = Arc::clone(run.segment());
-            drop(run);
-            match attempt {
-                Ok(needs @ (Attempt::NeedsTail | Attempt::NeedsState)) => {
-                    reads += 1;
-                    needs_tail = matches!(needs, Attempt::NeedsTail);
-                }
-                Ok(Attempt::Done(appended)) => {
-                    return Ok(Written {
-                        appended,
-                        ticket: segment.syncs().latest(),
-                        segment,
-                        in_company: writer.is_in_company(),
-                        full: self.auto_rotation.is_due(&writer),
-                    });
-                }
-                Err(e) => {
-                    // The known end of the log already includes the events.
-                    writer.invalidate();
-                    return Err(e);
-                }
-            }
-        }
     }
 }
