@@ -6,6 +6,7 @@ mod atomic_file;
 mod clock;
 mod create_mode;
 mod dir;
+mod dir_stamp;
 mod error;
 mod file_access;
 mod id;
@@ -32,6 +33,7 @@ pub(crate) use self::clock::{
 };
 pub(crate) use self::dir::SEVERAL_LINKS;
 pub(crate) use self::dir::{EnsuredDir, FileKey};
+pub(crate) use self::dir_stamp::DirStamp;
 pub(crate) use self::rfc3339::{format_ts, parse_ts};
 pub(crate) use self::settings::{FlagValue, RunDefault, read_user_defaults};
 pub(crate) use self::settings::{RawSetting, RotateSettings};

@@ -4,10 +4,9 @@
 //! output file. Only the remains of a crash or of a user's changes require reading the log.
 
 use crate::log::{
-    AppendError, JobCounts, JobState, Lease, LeaseClaim, MAX_JOBS, Refusal, RunLog, RunState,
-    StorageError,
+    AppendError, JobCounts, JobState, Lease, LeaseClaim, MAX_JOBS, Refusal, RunState,
 };
-use crate::volume::{Dir, JobId, RunId, layout};
+use crate::volume::{Dir, JobId, RunId};
 
 /// The id of a job, with its lease.
 #[derive(Debug)]
@@ -47,25 +46,6 @@ impl<'a> JobsSoFar<'a> {
     fn excludes_leftovers(&self) -> bool {
         matches!(self, Self::Folded(_))
     }
-}
-
-/// Returns whether each job of the run has an output file. If one was removed, the id of its job
-/// must not be used again. Must be called without the locks, because it lists a directory.
-///
-/// # Errors
-/// The log or the directory cannot be read.
-pub(crate) fn has_every_output(log: &RunLog) -> Result<bool, StorageError> {
-    let Some(counts) = log.count_jobs()? else {
-        return Ok(false);
-    };
-    if counts.submitted == 0 {
-        return Ok(true);
-    }
-    // Count the files after the jobs, because a job has its file before it is in the log.
-    let Ok(jobs) = log.dir().open_dir(layout::JOBS) else {
-        return Ok(false);
-    };
-    Ok(Lease::count(&jobs)? >= counts.submitted)
 }
 
 /// Claims the requested id, or one that is derived from `default_id`. Returns `None` if only the

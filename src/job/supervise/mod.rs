@@ -13,6 +13,7 @@ pub(crate) mod job_events;
 mod key_relay;
 pub(crate) mod last_resort;
 pub(crate) mod outcome;
+mod output_check;
 pub(crate) mod recorder;
 pub(crate) mod rollback;
 pub(crate) mod run;

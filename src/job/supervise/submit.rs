@@ -3,10 +3,11 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use super::claim::{ClaimedId, JobsSoFar, claim, has_every_output};
+use super::claim::{ClaimedId, JobsSoFar, claim};
 use super::control::JobControl;
 use super::job_events;
 use super::job_events::JobEvents;
+use super::output_check::OutputCheck;
 use super::supervisor::{close_if_open, close_policy};
 use crate::job::capture::output_file::{OutputFile, OutputTarget};
 use crate::job::capture::splice_pipe::SplicePipe;
@@ -24,7 +25,7 @@ use crate::log::{
     MAX_JOBS, OutputIndex, Refusal, RunLog, Stage, StorageError, SyncError,
 };
 use crate::telemetry::Snapshots;
-use crate::volume::{Dir, IoContext, JobId, RunId, error_chain, layout};
+use crate::volume::{Dir, DirStamp, IoContext, JobId, RunId, error_chain, layout};
 
 /// The facts before the start.
 pub(crate) struct Submission<'a> {
@@ -71,12 +72,22 @@ impl Submission<'_> {
         let mut claimed = None;
         let timeout = EventType::JobSubmitted.lock_budget();
         let mut appended = Ok(());
-        if !self.needs_state() && has_every_output(log)? {
-            appended = log
-                .append_counted(Durability::Power, timeout, |view, counts| {
-                    self.batch(log, view, JobsSoFar::Counted(counts), &mut claimed)
-                })
-                .map(drop);
+        if !self.needs_state() {
+            let outputs = OutputCheck::new(log)?;
+            if outputs.is_complete {
+                appended = log
+                    .append_counted(Durability::Power, timeout, |view, counts| {
+                        let jobs = log.dir().ensure_dir(layout::JOBS)?.dir;
+                        let allows_stamp = outputs.allows_stamp(&jobs, counts);
+                        let so_far = JobsSoFar::Counted(counts);
+                        let batch = self.batch(log, view, so_far, &mut claimed)?;
+                        if allows_stamp {
+                            DirStamp::store(&jobs);
+                        }
+                        Ok(batch)
+                    })
+                    .map(drop);
+            }
         }
         if appended.is_ok() && claimed.is_none() {
             // Only the log shows whether the id is unused.
