@@ -54,12 +54,14 @@ impl Row for TwoProcesses {
     }
 }
 
-/// Returns the private memory of a process, in bytes (`proc_pid_smaps(5)`).
+/// Returns the private memory of a process, in bytes: its anonymous pages, where a page that is
+/// shared after a fork counts in part (`proc_pid_smaps(5)`). The pages of the program's file are
+/// in the page cache once, however many processes run it.
 fn private_bytes(pid: &str) -> Done<f64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let private = rollup.lines().filter(|line| line.starts_with("Private_"));
-    let kib: Option<Vec<f64>> = private
-        .map(|line| line.split_whitespace().nth(1)?.parse().ok())
-        .collect();
-    Ok(kib.ok_or("no figures")?.iter().sum::<f64>() * 1024.0)
+    let line = rollup.lines().find(|line| line.starts_with("Pss_Anon:"));
+    let kib: f64 = line
+        .and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
+        .ok_or("no Pss_Anon")?;
+    Ok(kib * 1024.0)
 }
