@@ -60,18 +60,29 @@ pub(crate) fn parse_with(recorded: Vec<OsString>) -> Result<Cli, ParseError> {
         }
         Err(e) => return Err(ParseError::Settings(e)),
     };
+    // What --again takes over is not known before the recorded words are.
+    let is_complete = run.again.run.is_none() || !recorded.is_empty();
     words.extend(recorded);
+    let check_use = |all: &super::run::Args| {
+        let checked = is_complete.then(|| run.retry.check_use(&all.retry));
+        checked.unwrap_or(Ok(()))
+    };
     if words.is_empty() {
+        check_use(run).map_err(|e| ParseError::Settings(e.into()))?;
         return Ok(cli);
     }
     let mut args = args;
     let at = command_index(&args).map_or(args.len(), |at| at + 1);
     args.splice(at..at, words);
-    parse_from(&args).map_err(|mut failure| {
+    let complete = parse_from(&args).map_err(|mut failure| {
         // The words that the user typed are valid without the defaults.
         failure.hint = run_defaults::conflict_hint(&failure.error, &defaults);
         ParseError::Usage(failure)
-    })
+    })?;
+    if let super::Command::Run(all) = &complete.command {
+        check_use(all).map_err(|e| ParseError::Settings(e.into()))?;
+    }
+    Ok(complete)
 }
 
 /// Returns the user's defaults, then the volume's, and the words that they add.

@@ -17,7 +17,7 @@ use crate::log::{
     plan_rotation,
 };
 use crate::render::{Execution, RotateReport, SealedReport, Unchanged, json_line, rotate_lines};
-use crate::volume::{Dir, RunId, Volume, layout};
+use crate::volume::{Dir, RunId, Settings, Volume, layout};
 
 /// Start a new segment of a run's log, and compress or drop the old ones
 ///
@@ -135,18 +135,25 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
 
 impl Args {
     fn plan(&self, volume: &Volume) -> Result<RotatePlan> {
-        let set = volume.settings()?.rotate;
+        let Settings {
+            file, rotate: set, ..
+        } = volume.settings()?;
         let mut due = RotationThreshold {
             max_size: self.max_size,
             max_age: self.max_age,
         };
         if due == RotationThreshold::default() && !self.force {
             due = RotationThreshold {
-                max_size: value("rotate.max_size", set.max_size.as_ref(), parse_size)?,
-                max_age: value("rotate.max_age", set.max_age.as_ref(), parse_duration)?,
+                max_size: value(&file, "rotate.max_size", set.max_size.as_ref(), parse_size)?,
+                max_age: value(
+                    &file,
+                    "rotate.max_age",
+                    set.max_age.as_ref(),
+                    parse_duration,
+                )?,
             };
         }
-        let keep = value("rotate.keep", set.keep.as_ref(), parse_count)?;
+        let keep = value(&file, "rotate.keep", set.keep.as_ref(), parse_count)?;
         Ok(RotatePlan {
             due,
             keep: self.keep.or(keep),

@@ -1,30 +1,32 @@
 //! The volume's settings, parsed like the flags of the command line.
 
 use anyhow::Result;
+use toml::Spanned;
 
 use super::context::print_stderr;
 use super::usage_error::UsageError;
 use super::value_parsers::{parse_count, parse_size};
 use crate::log::RotationPolicy;
-use crate::volume::{RawSetting, RotateSettings, Volume};
+use crate::volume::{RawSetting, Settings, SettingsFile, Volume};
 
 /// Parses the value of a setting, if it is set.
 ///
 /// # Errors
 ///
-/// Returns an error if `parse` rejects the value.
+/// Returns an error that names the file and the line if `parse` rejects the value.
 pub(crate) fn value<T>(
+    file: &SettingsFile,
     key: &str,
-    written: Option<&RawSetting>,
+    written: Option<&Spanned<RawSetting>>,
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Result<Option<T>, UsageError> {
-    written
-        .map(|RawSetting(text)| parse(text))
-        .transpose()
-        .map_err(|e| UsageError {
-            message: format!("{key} in the volume's settings: {e}"),
-            hint: "fix .omne/lib/cfg/runlog.toml",
+    let parse = |written: &Spanned<RawSetting>| {
+        parse(&written.get_ref().0).map_err(|reason| UsageError {
+            message: format!("{}: {key}: {reason}", file.location(written)),
+            hint: "fix the settings, or move the file away",
         })
+    };
+    written.map(parse).transpose()
 }
 
 /// The variable that passes `run --rotate-size` to the writers inside a job.
@@ -38,16 +40,17 @@ pub(crate) fn rotation(volume: &Volume, size: Option<u64>) -> Option<RotationPol
     let inherited = || std::env::var(ROTATE_SIZE).ok()?.parse().ok();
     let size = size.or_else(inherited);
     let set = volume.settings().map_err(anyhow::Error::from);
-    let rotation = set.and_then(|settings| rotation_policy(size, &settings.rotate));
+    let rotation = set.and_then(|settings| rotation_policy(size, &settings));
     rotation.unwrap_or_else(|e| {
         print_stderr(format_args!("warning: {e:#}"));
-        rotation_policy(size, &RotateSettings::default()).unwrap_or(None)
+        rotation_policy(size, &Settings::default()).unwrap_or(None)
     })
 }
 
-fn rotation_policy(size: Option<u64>, set: &RotateSettings) -> Result<Option<RotationPolicy>> {
-    let set_size = value("rotate.max_size", set.max_size.as_ref(), parse_size)?;
-    let keep = value("rotate.keep", set.keep.as_ref(), parse_count)?;
+fn rotation_policy(size: Option<u64>, set: &Settings) -> Result<Option<RotationPolicy>> {
+    let (file, set) = (&set.file, &set.rotate);
+    let set_size = value(file, "rotate.max_size", set.max_size.as_ref(), parse_size)?;
+    let keep = value(file, "rotate.keep", set.keep.as_ref(), parse_count)?;
     Ok(size.or(set_size).map(|max_size| RotationPolicy {
         max_size,
         keep,

@@ -27,7 +27,7 @@ pub use crate::job::process::signals::{end_by, ignore_file_size_signal, parse_si
 pub use crate::job::process::socket::unread_of_socket;
 pub use crate::job::process::supervision_page::RunResult;
 pub use crate::job::recover::in_doubt::{InDoubt, UncertainLog};
-pub use crate::job::recover::lost_hooks::{LostHook, LostHooks, check_hooks};
+pub use crate::job::recover::lost_hooks::{LostHook, LostHooks, due_hooks};
 pub use crate::job::recover::recorded_job::expand_references;
 pub use crate::job::recover::recover_run::{
     LostJobRollback, RecoveryAction, RecoveryOptions, RecoveryOutcome, plan_recovery, recover,
@@ -52,7 +52,7 @@ pub use crate::job::spec::stream_plan::{OutputDelivery, StreamLayout, StreamPlan
 pub use crate::job::spec::validate::REQUIRED_PROBE;
 pub use crate::job::status::live_run::{LiveJob, LiveRun};
 pub use crate::job::status::run_status::{
-    InspectedRun, RunVerdict, inspect_run, inspect_runs, run_verdict,
+    InspectedRun, RunVerdict, has_live_runlog, inspect_run, inspect_runs, run_verdict,
 };
 pub use crate::job::status::status_at::status_at;
 pub use crate::job::status::typical_duration::{

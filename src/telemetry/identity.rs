@@ -19,6 +19,11 @@ pub fn exists(pid: u32) -> bool {
     Stat::read(pid).is_some()
 }
 
+/// Returns the program name of process `pid`, alive or a zombie.
+pub fn program_name(pid: u32) -> Option<String> {
+    Some(Stat::read(pid)?.name())
+}
+
 /// Returns when process `pid`, alive or a zombie, started, in clock ticks since boot.
 pub fn start_ticks(pid: u32) -> Option<u64> {
     Some(Stat::read(pid)?.start_ticks)

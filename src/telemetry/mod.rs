@@ -53,7 +53,7 @@ pub use dependency::{Dependency, Target};
 pub use host::{available_mem_bytes, free_disk_bytes, load_1m};
 pub use identity::{
     LiveProcess, env_value, exists, group_and_session, live_processes, live_start_ticks, parent,
-    pid_namespace, start_ticks,
+    pid_namespace, program_name, start_ticks,
 };
 pub use limits::oom_kills;
 pub use probe::{PendingSnapshots, Probe};

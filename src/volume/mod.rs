@@ -36,6 +36,6 @@ pub(crate) use self::dir::{EnsuredDir, FileKey};
 pub(crate) use self::dir_stamp::DirStamp;
 pub(crate) use self::rfc3339::{format_ts, parse_ts};
 pub(crate) use self::settings::{FlagValue, RunDefault, read_user_defaults};
-pub(crate) use self::settings::{RawSetting, RotateSettings};
+pub(crate) use self::settings::{RawSetting, Settings, SettingsFile};
 pub(crate) use self::tree::Usage;
 pub(crate) use self::ulid_text::{format_ulid, parse_ulid};

@@ -33,6 +33,23 @@ pub struct Settings {
     pub run: Vec<RunDefault>,
     /// `[redact]`: which secrets are masked.
     pub redact: RedactSettings,
+    /// The file.
+    pub file: SettingsFile,
+}
+
+/// A settings file that was read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SettingsFile {
+    path: PathBuf,
+    text: String,
+}
+
+impl SettingsFile {
+    /// Returns the file and line of a value.
+    pub(crate) fn location<T>(&self, value: &Spanned<T>) -> String {
+        let line = line_at(&self.text, value.span().start);
+        format!("{}:{line}", self.path.display())
+    }
 }
 
 /// A settings file of a volume.
@@ -144,9 +161,9 @@ impl From<RawFlagValue> for FlagValue {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RotateSettings {
-    pub max_size: Option<RawSetting>,
-    pub max_age: Option<RawSetting>,
-    pub keep: Option<RawSetting>,
+    pub max_size: Option<Spanned<RawSetting>>,
+    pub max_age: Option<Spanned<RawSetting>>,
+    pub keep: Option<Spanned<RawSetting>>,
     pub compress: Option<bool>,
 }
 
@@ -154,13 +171,13 @@ pub struct RotateSettings {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GcSettings {
-    pub max_age: Option<RawSetting>,
-    pub max_runs: Option<RawSetting>,
-    pub max_size: Option<RawSetting>,
-    pub keep_failed: Option<RawSetting>,
+    pub max_age: Option<Spanned<RawSetting>>,
+    pub max_runs: Option<Spanned<RawSetting>>,
+    pub max_size: Option<Spanned<RawSetting>>,
+    pub keep_failed: Option<Spanned<RawSetting>>,
     pub orphans: Option<bool>,
-    pub events_older_than: Option<RawSetting>,
-    pub max_retired: Option<RawSetting>,
+    pub events_older_than: Option<Spanned<RawSetting>>,
+    pub max_retired: Option<Spanned<RawSetting>>,
 }
 
 /// The section `[volume]`.
@@ -188,7 +205,7 @@ pub struct RawSetting(pub String);
 #[derive(Deserialize)]
 #[serde(
     untagged,
-    expecting = "a text such as \"64MiB\" or \"7d\", or a whole number"
+    expecting = "write a text such as \"64MiB\" or \"7d\", or a whole number"
 )]
 enum SettingValue {
     Number(u64),
@@ -224,6 +241,7 @@ impl Volume {
             rotate: file.rotate,
             gc: file.gc,
             run: run_defaults(file.run, file.hooks, file.telemetry, &text, &path),
+            file: SettingsFile { path, text },
         })
     }
 }
@@ -321,9 +339,10 @@ mod tests {
     fn sizes_and_numbers_keep_their_text() {
         let read = settings("[rotate]\nmax_size = \"64MiB\"\nkeep = 3\n[gc]\nmax_age = \"30d\"");
         let read = read.unwrap();
-        assert_eq!(read.rotate.max_size, Some(RawSetting("64MiB".to_owned())));
-        assert_eq!(read.rotate.keep, Some(RawSetting("3".to_owned())));
-        assert_eq!(read.gc.max_age, Some(RawSetting("30d".to_owned())));
+        let text = |value: Option<Spanned<RawSetting>>| value.unwrap().into_inner().0;
+        assert_eq!(text(read.rotate.max_size), "64MiB");
+        assert_eq!(text(read.rotate.keep), "3");
+        assert_eq!(text(read.gc.max_age), "30d");
         assert_eq!(settings("").unwrap(), Settings::default());
     }
 

@@ -149,8 +149,8 @@ fn gc_uses_volume_settings_by_default() {
     assert_snapshot!(snapshot(&env, &env.run(&["gc"])), @"
     exit 2
     -- stderr
-    error: gc.max_age in the volume's settings: `soon` is not a duration; write seconds or numbers with ms, s, m, h, d, w, such as 90, [DURATION] or 1h30m
-    hint: fix .omne/lib/cfg/runlog.toml
+    error: [ROOT]/.omne/lib/cfg/runlog.toml:2: gc.max_age: `soon` is not a duration; write seconds or numbers with ms, s, m, h, d, w, such as 90, [DURATION] or 1h30m
+    hint: fix the settings, or move the file away
     ");
     set("[gc]\nmax_rums = 1\n");
     assert_eq!(env.run(&["gc"]).code, 2);

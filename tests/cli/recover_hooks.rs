@@ -104,6 +104,57 @@ fn hooks_run_only_if_requested() {
 }
 
 #[test]
+fn hooks_run_after_earlier_recovery_without_them() {
+    let env = TestEnv::new();
+    let end = ["--on-failure", "exit 3", "--on-end", "echo end >>hooks"];
+    lose(&env, "it", &end);
+    lose(&env, "plain", &["--on-success", "echo wrong >>hooks"]);
+    env.ok(&["replay", "--recover", "--all"]);
+    // Hooks of the settings are for jobs that recorded none when they are recovered.
+    fs::create_dir_all(env.path(".omne/lib/cfg")).unwrap();
+    env.write(
+        ".omne/lib/cfg/runlog.toml",
+        "[hooks]\non_end = \"echo wrong >>hooks\"\n",
+    );
+    let plan = ["replay", "--recover", "--with-hooks", "--dry-run", "--all"];
+    let plan = env.ok(&plan).stdout();
+    let due = format!(
+        "it  would run the hooks of job {}, which was lost\n",
+        job_id(&env)
+    );
+    assert_eq!(plan, due);
+    assert!(!env.exists("hooks"));
+    let reports = recover(&env, &["--all"]);
+    assert_eq!(reports.len(), 1);
+    assert_eq!(reports[0]["action"], "none");
+    assert_eq!(reports[0]["hooks"][0]["error"], "it exited with code 3");
+    assert_eq!(reports[0]["hooks"][1]["error"], Value::Null);
+    assert_eq!(recover(&env, &["--all"]), [] as [Value; 0]);
+    let told = env
+        .ok(&["replay", "--recover", "--with-hooks", "it"])
+        .stdout();
+    assert!(told.contains("nothing to recover"), "{told}");
+    assert_eq!(fs::read_to_string(env.path("hooks")).unwrap(), "end\n");
+    env.ok(&["replay", "--verify", "it"]);
+}
+
+#[test]
+fn only_hooks_without_recorded_end_run_later() {
+    let env = TestEnv::new();
+    let mark = |name: &str| format!("echo {name} >>hooks; test ! -e stop || kill -9 $PPID");
+    let (failure, end) = (mark("failure"), mark("end"));
+    lose(&env, "it", &["--on-failure", &failure, "--on-end", &end]);
+    env.write("stop", "");
+    let killed = env.run(&["replay", "--recover", "--with-hooks", "it"]);
+    assert_eq!(killed.code, 1009);
+    fs::remove_file(env.path("stop")).unwrap();
+    let reports = recover(&env, &["it"]);
+    assert_eq!(reports[0]["hooks"].as_array().unwrap().len(), 2);
+    let ran = fs::read_to_string(env.path("hooks")).unwrap();
+    assert_eq!(ran, "failure\nfailure\nend\n");
+}
+
+#[test]
 fn job_without_recorded_hooks_uses_settings() {
     let env = TestEnv::new();
     lose(&env, "plain", &[]);

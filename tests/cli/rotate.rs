@@ -163,8 +163,8 @@ fn invalid_settings_stop_rotate_and_run() {
     assert_snapshot!(snapshot(&env, &env.run(&["rotate", "it"])), @"
     exit 2
     -- stderr
-    error: rotate.max_size in the volume's settings: `much` is not a size; write bytes or a number with K, M, G, T (1024-based), such as 512M
-    hint: fix .omne/lib/cfg/runlog.toml
+    error: [ROOT]/.omne/lib/cfg/runlog.toml:2: rotate.max_size: `much` is not a size; write bytes or a number with K, M, G, T (1024-based), such as 512M
+    hint: fix the settings, or move the file away
     ");
 }
 

@@ -71,7 +71,18 @@ fn everything_recorded_is_run_again() {
         "--retries",
         "1",
         "--retry-delay",
-        "0",
+        "1ms",
+        "--retry-backoff=1.5",
+        "--retry-max-delay=1s",
+        "--retry-on=3,100-110,timeout",
+        "--retry-jitter",
+        "--sample=1m",
+        "--require-free-disk=1K",
+        "--require-free-mem=1K",
+        "--max-load=1000.5",
+        "--fail-if-shorter=0.002",
+        "--fail-if-longer=1h",
+        "--kill-after=5s",
         "--rollback",
         "echo undone >>../log",
         "--probe",
@@ -96,7 +107,7 @@ fn everything_recorded_is_run_again() {
     assert_eq!(env.run(&[&options[..], &job].concat()).code, 3);
     let old = env.only_run();
     let log = fs::read_to_string(env.path("log")).unwrap();
-    let (output, new) = again(&env, &[&old, "--retry-delay", "0"]);
+    let (output, new) = again(&env, &[&old]);
     assert_eq!(output.code, 3);
     let twice = fs::read_to_string(env.path("log")).unwrap();
     assert_eq!(twice, log.repeat(2));
@@ -120,7 +131,46 @@ fn everything_recorded_is_run_again() {
         is.as_object_mut().unwrap().remove(own);
     }
     assert_eq!(is, was);
+    let options = json!({
+        "retry_on": ["3", "100-110", "timeout"], "retry_delay_ms": 1, "retry_backoff": 1.5,
+        "retry_max_delay_ms": 1000, "retry_jitter": true, "sample_ms": 60_000,
+        "require_free_disk_bytes": 1024, "require_free_mem_bytes": 1024, "max_load": 1000.5,
+        "fail_if_shorter_ms": 2, "fail_if_longer_ms": 3_600_000, "kill_after_ms": 5000,
+    });
+    assert_eq!(was["options"], options);
     assert_eq!(env.status(&new)["name"], "it ü");
+}
+
+#[test]
+fn given_options_precede_recorded_ones() {
+    let env = TestEnv::new();
+    let recorded = [
+        "--retries=2",
+        "--retry-delay=0",
+        "--retry-on=9",
+        "--capture-limit=9",
+    ];
+    env.run(&[&["run", "-q"], &recorded[..], &["--", "sh", "-c", "exit 9"]].concat());
+    let old = env.only_run();
+    let (_, new) = again(&env, &[&old, "--retry-on=8", "--capture-limit=1K"]);
+    assert_eq!(env.events_of_type(&old, "job_started").len(), 3);
+    assert_eq!(env.events_of_type(&new, "job_started").len(), 1);
+    let options = submitted(&env, &new)["options"].clone();
+    assert_eq!(
+        options,
+        json!({
+            "retry_on": ["8"], "retry_delay_ms": 0, "retry_backoff": 1.0, "retry_jitter": false,
+            "capture_limit_bytes": 1024,
+        })
+    );
+    // The recorded number of retries counts, and without one a flag about them is refused.
+    env.ok(&["run", "-q", "--run", "plain", "--close", "true"]);
+    assert!(submitted(&env, "plain").get("options").is_none());
+    let why = refused(&env, 2, &["plain", "--retry-on=8"]);
+    assert!(
+        why.contains("--retry-on has no effect without --retries"),
+        "{why}"
+    );
 }
 
 #[test]

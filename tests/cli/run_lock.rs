@@ -260,6 +260,33 @@ fn lock_file_names_holder() {
 }
 
 #[test]
+fn lock_of_other_program_is_not_that_of_last_run() {
+    let env = TestEnv::new();
+    assert_eq!(second(&env, &[]).code, 0);
+    let mut flock = env.program("flock");
+    flock.args([".omne/var/locks/it", "sh", "-c", UNTIL_GO]);
+    let mut other = flock.spawn().unwrap();
+    env.wait_for_file("ready");
+    for (policy, code) in [("fail", 75), ("skip", 0), ("replace", 75), ("wait", 75)] {
+        let options = ["--if-locked", policy, "--lock-timeout", "2s"];
+        let options = if policy == "wait" {
+            &options[..]
+        } else {
+            &options[..2]
+        };
+        let output = env.run(&[&["run", "--lock=it"], options, &["true"]].concat());
+        assert_eq!(output.code, code, "{policy}");
+        let text = output.stderr();
+        let holder = format!("lock `it` is held by process {} (flock)", other.id());
+        assert!(text.contains(&holder) && !text.contains("second"), "{text}");
+        assert!(!text.contains("warning"), "{text}");
+    }
+    assert_eq!(env.runs(), ["second"]);
+    env.write("go", "");
+    other.wait().unwrap();
+}
+
+#[test]
 fn settings_give_every_run_a_lock() {
     let env = TestEnv::new();
     fs::create_dir_all(env.path(".omne/lib/cfg")).unwrap();

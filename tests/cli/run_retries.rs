@@ -79,6 +79,36 @@ fn retry_settings_are_defaults_of_flags() {
 }
 
 #[test]
+fn retry_flags_without_retries_are_refused() {
+    let env = TestEnv::new();
+    for flag in [
+        "--retry-on=75",
+        "--retry-delay=1",
+        "--retry-backoff=2",
+        "--retry-max-delay=1",
+        "--retry-jitter",
+    ] {
+        let output = env.run(&["run", flag, "--", "touch", "ran"]);
+        let name = flag.split('=').next().unwrap();
+        let message = format!(
+            "error: {name} has no effect without --retries\n\
+             hint: say how often to retry with --retries N\n"
+        );
+        assert_eq!((output.code, output.stderr()), (2, message));
+    }
+    assert!(!env.exists("ran") && env.runs().is_empty());
+    // A script may compute the number, and settings are about retries of any command.
+    env.ok(&["run", "--retries=0", "--retry-on=75", "true"]);
+    std::fs::create_dir_all(env.path(".omne/lib/cfg")).unwrap();
+    let set = |text: &str| env.write(".omne/lib/cfg/runlog.toml", text);
+    set("[run]\nretry_on = \"75\"\nretry_jitter = true\n");
+    env.ok(&["run", "true"]);
+    assert_eq!(env.run(&["run", "--retry-delay=0", "true"]).code, 2);
+    set("[run]\nretries = 1\n");
+    env.ok(&["run", "--retry-on=75", "true"]);
+}
+
+#[test]
 fn replaced_supervisor_keeps_retry_time() {
     let env = TestEnv::new();
     let script = "test -e second || { touch second; exit 9; }";

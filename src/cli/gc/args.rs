@@ -16,7 +16,7 @@ use crate::job::RunStatus;
 use crate::job::gc::GcFilter;
 use crate::log::store::retention::RetentionPolicy;
 use crate::render::Execution;
-use crate::volume::Volume;
+use crate::volume::{Settings, Volume};
 
 /// Remove runs that are old, or too many
 ///
@@ -130,8 +130,13 @@ impl Args {
             events_older_than: self.events_older_than,
             max_retired: MAX_RETIRED,
         };
-        let set = volume.settings()?.gc;
-        let set_retired = value("gc.max_retired", set.max_retired.as_ref(), parse_count)?;
+        let Settings { file, gc: set, .. } = volume.settings()?;
+        let set_retired = value(
+            &file,
+            "gc.max_retired",
+            set.max_retired.as_ref(),
+            parse_count,
+        )?;
         limits.max_retired = self.max_retired.or(set_retired).unwrap_or(MAX_RETIRED);
         let is_given = limits.policy != RetentionPolicy::default()
             || limits.events_older_than.is_some()
@@ -140,12 +145,12 @@ impl Args {
             // A user who names runs and no limit wants to remove these runs.
             limits.policy.named = true;
         } else if !is_given {
-            let duration = |key, written| value(key, written, parse_duration);
+            let duration = |key, written| value(&file, key, written, parse_duration);
             limits = GcLimits {
                 policy: RetentionPolicy {
                     max_age: duration("gc.max_age", set.max_age.as_ref())?,
-                    max_runs: value("gc.max_runs", set.max_runs.as_ref(), parse_count)?,
-                    max_size: value("gc.max_size", set.max_size.as_ref(), parse_size)?,
+                    max_runs: value(&file, "gc.max_runs", set.max_runs.as_ref(), parse_count)?,
+                    max_size: value(&file, "gc.max_size", set.max_size.as_ref(), parse_size)?,
                     keep_failed: duration("gc.keep_failed", set.keep_failed.as_ref())?,
                     orphans: set.orphans.unwrap_or(false),
                     named: false,

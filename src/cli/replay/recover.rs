@@ -15,7 +15,7 @@ use crate::cli::run_defaults::default_hooks;
 use crate::job::gc::finish_removal;
 use crate::job::{
     InDoubt, LostHook, LostHooks, LostJobRollback, RecoveryAction, RecoveryOptions,
-    RecoveryOutcome, RunStatus, UndoError, check_hooks, inspect_run, plan_recovery, plan_undo,
+    RecoveryOutcome, RunStatus, UndoError, due_hooks, inspect_run, plan_recovery, plan_undo,
     recover, undo,
 };
 use crate::log::{GcError, GcLock, JobScope, RunLog, list, open_dir, trash_entries};
@@ -63,15 +63,23 @@ fn recover_or_plan(
     run: &RunId,
     dir: &Dir,
 ) -> Result<RecoveryOutcome, UndoError> {
-    if args.recovery.dry_run {
-        return plan_recovery(run, dir, options(args));
+    let due = if args.recovery.with_hooks {
+        due_hooks(volume, dir)?
+    } else {
+        Vec::new()
+    };
+    let mut outcome = if args.recovery.dry_run {
+        plan_recovery(run, dir, options(args))?
+    } else {
+        recover(volume, run, dir, options(args), &print_warning())?
+    };
+    if outcome.action == RecoveryAction::Skipped {
+        return Ok(outcome);
     }
-    if args.recovery.with_hooks {
-        check_hooks(volume, dir)?;
-    }
-    let mut outcome = recover(volume, run, dir, options(args), &print_warning())?;
-    if args.recovery.with_hooks && !outcome.jobs.is_empty() {
-        outcome.hooks = run_hooks(volume, run, dir, &outcome.jobs);
+    outcome.hooks_due = due;
+    let jobs = [&*outcome.jobs, &*outcome.hooks_due].concat();
+    if args.recovery.with_hooks && !args.recovery.dry_run && !jobs.is_empty() {
+        outcome.hooks = run_hooks(volume, run, dir, &jobs);
     }
     Ok(outcome)
 }
@@ -168,7 +176,7 @@ fn all(args: &Args, global: &Global) -> Result<Code> {
         match recovered {
             Ok(None) => {}
             Ok(Some(recovery)) => {
-                if recovery.action != RecoveryAction::None {
+                if recovery.action != RecoveryAction::None || !recovery.hooks_due.is_empty() {
                     report(args, global, &run, &recovery)?;
                 }
                 if code == Code::Ok {
@@ -240,7 +248,7 @@ fn report(args: &Args, global: &Global, run: &RunId, recovery: &RecoveryOutcome)
     let would_change = matches!(
         recovery.action,
         RecoveryAction::Repaired | RecoveryAction::Recovered
-    );
+    ) || !recovery.hooks_due.is_empty();
     if args.recovery.dry_run && would_change {
         return print_recovery_plan(args, run, recovery).context("cannot write to stdout");
     }
@@ -261,7 +269,7 @@ fn report(args: &Args, global: &Global, run: &RunId, recovery: &RecoveryOutcome)
 fn print_recovery_plan(args: &Args, run: &RunId, plan: &RecoveryOutcome) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if plan.action == RecoveryAction::Repaired {
-        return writeln!(out, "{run}  would repair the end of its log");
+        writeln!(out, "{run}  would repair the end of its log")?;
     }
     let undo = if args.recovery.with_rollback {
         ", and undo it if it has a rollback"
@@ -276,7 +284,16 @@ fn print_recovery_plan(args: &Args, run: &RunId, plan: &RecoveryOutcome) -> io::
     for job in &plan.jobs {
         writeln!(out, "{run}  would end job {job} as failed{undo}{hooks}")?;
     }
-    writeln!(out, "{run}  would close the run")
+    for job in &plan.hooks_due {
+        writeln!(
+            out,
+            "{run}  would run the hooks of job {job}, which was lost"
+        )?;
+    }
+    if plan.action == RecoveryAction::Recovered {
+        writeln!(out, "{run}  would close the run")?;
+    }
+    Ok(())
 }
 
 /// Undoes a run.

@@ -5,8 +5,9 @@ use crate::job::RerunOf;
 /// The flags.
 #[derive(Debug, clap::Args)]
 pub(crate) struct AgainArgs {
-    /// Run again what RUN recorded: command, directory, inputs, labels, probes, limits, lock and
-    /// hooks; options that are given take precedence. RUN is named as for `runlog status`
+    /// Run again what RUN recorded: command, directory, inputs, labels, probes, limits, retries,
+    /// guards, samples, lock and hooks; options that are given take precedence. RUN is named as for
+    /// `runlog status`
     #[arg(id = "again", long = "again", value_name = "RUN", help_heading = "Run")]
     pub run: Option<String>,
     /// With --again: run all failed jobs of RUN again, one after the other

@@ -13,9 +13,12 @@ use crate::cli::context::{print_stderr, print_warning};
 use crate::cli::value_parsers::deadline;
 use crate::job::{
     HeldLock, JOBS_VARIABLE, JobSpec, PendingStop, StopOptions, StopOutcome, enclosing_jobs,
+    has_live_runlog,
 };
 use crate::log::{Draft, Durability, LockHolder, RunLock, RunLockAttempt, RunLog, open_dir};
+use crate::render::escape_controls;
 use crate::render::human::format::time_with_zone;
+use crate::telemetry::{exists, program_name};
 use crate::volume::{LockName, RunId, Volume, error_chain};
 
 /// How often to retry a lock while waiting for it.
@@ -80,16 +83,25 @@ pub(super) fn take_lock(args: &Args, spec: &JobSpec, volume: &Volume) -> Result<
     let mut is_told = is_quiet;
     let mut replaced = Vec::new();
     loop {
-        let holder = match RunLock::try_lock(volume, &name)? {
+        let (recorded, locked_by) = match RunLock::try_lock(volume, &name)? {
             RunLockAttempt::Locked(lock) => {
                 return Ok(LockOutcome::Held(lock, HeldLock { name, replaced }));
             }
-            RunLockAttempt::Held(holder) => holder,
+            RunLockAttempt::Held {
+                recorded,
+                locked_by,
+            } => (recorded, locked_by),
         };
+        let current = || current_holder(volume, &recorded, locked_by);
         let held = |trouble| LockHeld {
             name: name.clone(),
-            holder: describe(&holder),
+            holder: describe(&current()),
             trouble,
+        };
+        let holder = match args.lock.if_locked {
+            // Only its messages depend on the holder.
+            Some(IfLocked::Wait) => recorded.clone(),
+            _ => current(),
         };
         let is_starting = holder.run_id.is_none() && started.elapsed() < START_TIME;
         match (
@@ -110,7 +122,10 @@ pub(super) fn take_lock(args: &Args, spec: &JobSpec, volume: &Volume) -> Result<
                 if !is_quiet {
                     print_stderr(format_args!("runlog: not started: {}", held("")));
                 }
-                note_skip(volume, run.as_ref(), &name, &run_name);
+                // Without a time, no run holds the lock.
+                if holder.since.is_some() {
+                    note_skip(volume, run.as_ref(), &name, &run_name);
+                }
                 return Ok(LockOutcome::Skipped);
             }
             (IfLocked::Replace, Some(run)) if !replaced.contains(run) => {
@@ -145,11 +160,33 @@ fn is_enclosing(run: &RunId) -> bool {
         .any(|job| job.run_id == *run)
 }
 
+/// Returns which process holds the lock. The file may still name an earlier run, because other
+/// programs lock it without writing to it.
+fn current_holder(volume: &Volume, recorded: &LockHolder, locked_by: Option<u32>) -> LockHolder {
+    let is_watched = |run| {
+        let dir = volume.runs().ok()??;
+        let dir = open_dir(&dir, run).ok()??;
+        has_live_runlog(&dir).ok()
+    };
+    let is_current = recorded.pid.is_some_and(exists)
+        || recorded.run_id.as_ref().and_then(is_watched) == Some(true);
+    if is_current {
+        return recorded.clone();
+    }
+    LockHolder {
+        pid: locked_by,
+        ..LockHolder::default()
+    }
+}
+
 fn describe(holder: &LockHolder) -> String {
     let mut text = match (&holder.run_id, holder.pid) {
         (Some(run), Some(pid)) => format!("run {run} (pid {pid})"),
         (Some(run), None) => format!("run {run}"),
-        (None, Some(pid)) => format!("process {pid}"),
+        (None, Some(pid)) => match program_name(pid) {
+            Some(name) => format!("process {pid} ({})", escape_controls(&name)),
+            None => format!("process {pid}"),
+        },
         (None, None) => "an unknown process".to_owned(),
     };
     if let Some(since) = holder.since {

@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 
 use super::args::Args;
 use crate::job::{RecordedJob, expand_references, variable_reference};
-use crate::log::format::payload::JobSubmitted;
+use crate::log::format::payload::{JobSubmitted, RecordedOptions};
 
 /// The error if the value of a variable is needed but was not recorded.
 #[derive(Debug, thiserror::Error)]
@@ -66,10 +66,16 @@ pub(super) fn recorded_words(
             }
         }
     }
-    for (flag, value) in optional_values(recorded) {
+    let options = optional_values(recorded).into_iter();
+    for (flag, value) in options.chain(further_options(&recorded.options)) {
         if let Some(value) = value {
             add(flag, value.as_ref());
         }
+    }
+    match recorded.options.retry_jitter {
+        Some(true) => words.push("--retry-jitter".into()),
+        Some(false) => words.push("--no-retry-jitter".into()),
+        None => {}
     }
     if recorded.env.values().any(Option::is_some) {
         words.push("--record-env".into());
@@ -93,6 +99,27 @@ fn optional_values(recorded: &JobSubmitted) -> [(&'static str, Option<String>); 
         ("on-success", hooks.on_success),
         ("on-failure", hooks.on_failure),
         ("on-end", hooks.on_end),
+    ]
+}
+
+fn further_options(options: &RecordedOptions) -> [(&'static str, Option<String>); 12] {
+    let time = |ms: Option<u64>| ms.map(|ms| format!("{ms}ms"));
+    let number = |number: Option<u64>| number.map(|number| number.to_string());
+    let decimal = |number: Option<f64>| number.map(|number| number.to_string());
+    let retry_on = options.retry_on.join(",");
+    [
+        ("retry-on", Some(retry_on).filter(|list| !list.is_empty())),
+        ("retry-delay", time(options.retry_delay_ms)),
+        ("retry-backoff", decimal(options.retry_backoff)),
+        ("retry-max-delay", time(options.retry_max_delay_ms)),
+        ("sample", time(options.sample_ms)),
+        ("require-free-disk", number(options.require_free_disk_bytes)),
+        ("require-free-mem", number(options.require_free_mem_bytes)),
+        ("max-load", decimal(options.max_load)),
+        ("fail-if-shorter", time(options.fail_if_shorter_ms)),
+        ("fail-if-longer", time(options.fail_if_longer_ms)),
+        ("kill-after", time(options.kill_after_ms)),
+        ("capture-limit", number(options.capture_limit_bytes)),
     ]
 }
 

@@ -21,7 +21,7 @@ pub(super) fn warning(args: &Args, text: &str) -> String {
     let reason = text.strip_prefix("error: ").unwrap_or(text);
     let ignored: Vec<_> = [
         ("--timeout", args.timeout.is_some()),
-        ("--retries", args.retry.retries > 0),
+        ("--retries", args.retry.max_retries() > 0),
         ("--rollback", args.rollback.is_some()),
     ]
     .into_iter()

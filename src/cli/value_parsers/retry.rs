@@ -70,6 +70,8 @@ mod tests {
                 RetryOn::OutOfMemory,
             ]
         );
+        let items: Vec<_> = list.0.iter().map(ToString::to_string).collect();
+        assert_eq!(items.join(","), "75,100-110,timeout,signal,oom");
         for text in [
             "", ",", "0", "256", "-1", "1-", "-", "9-3", "0-3", "1-2-3", "1,,2", "TIMEOUT", "exit",
             "1 - 2", "x", "1.5", "٣",

@@ -132,6 +132,13 @@ pub(crate) fn watchers(dir: &Dir, job: &JobState) -> String {
     }
 }
 
+/// Returns whether a process that watches a job may be alive.
+pub(crate) fn may_be_watched(dir: &Dir, job: &JobState) -> bool {
+    let processes = [&job.supervisor, &job.front].into_iter().flatten();
+    let mut found = processes.map(|process| process_of(dir, process));
+    found.any(|process| !process.is_dead())
+}
+
 /// Finds a command, or another attempt, that may have been started without a record because the
 /// supervisor died at that moment.
 fn unrecorded(dir: &Dir, job: &JobState) -> ChildLiveness {

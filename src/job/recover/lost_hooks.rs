@@ -1,5 +1,6 @@
 //! Hooks of lost jobs, which run after the end of the job is in the log.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -13,8 +14,12 @@ use crate::job::spec::job_spec::Hooks;
 use crate::job::status::run_status::inspect_run;
 use crate::job::supervise::hooks::{HookResult, MakeHookInput};
 use crate::job::supervise::outcome::end_from_log;
-use crate::log::format::payload::{JobSubmitted, RecordedHooks};
-use crate::log::{JobScope, JobState, Lease, RunLog, RunStatus, StorageError};
+use crate::log::format::payload::{
+    ErrorKind, HookEnded, JobSubmitted, RecordedHooks, parse_payload,
+};
+use crate::log::{
+    EventType, Item, JobScope, JobState, Lease, Reader, RunLog, RunStatus, StorageError,
+};
 use crate::volume::{Dir, JobId, Volume, error_chain, layout};
 
 /// A hook of a lost job.
@@ -41,18 +46,66 @@ pub struct LostHooks<'a> {
     pub on_warning: &'a OnWarning,
 }
 
-/// Checks that the recorded hooks of a lost run may run.
+/// Returns the jobs that an earlier recovery ended and that recorded hooks that have not run, and
+/// checks that recorded hooks of the run may run.
 ///
 /// # Errors
 /// Another user may have written the log.
-pub fn check_hooks(volume: &Volume, dir: &Dir) -> Result<(), UndoError> {
-    if inspect_run(dir, JobScope::Summarized)?.verdict.state != RunStatus::Lost {
-        return Ok(());
+pub fn due_hooks(volume: &Volume, dir: &Dir) -> Result<Vec<JobId>, UndoError> {
+    let inspected = inspect_run(dir, JobScope::All)?;
+    let is_lost = |job: &&JobState| {
+        let error = job.error.as_ref();
+        error.is_some_and(|error| error.kind == ErrorKind::Lost)
+    };
+    let ended = inspected.summary.state.jobs.iter().filter(is_lost);
+    let ended: Vec<_> = ended.map(|job| job.job_id.clone()).collect();
+    let recorded = recorded_jobs(dir, &ended)?;
+    let ran = ended_hooks(dir, &ended)?;
+    let is_due = |job: &JobId| {
+        let hooks = recorded.get(job).and_then(|job| job.hooks.clone());
+        let hooks = hooks.map(|hooks| without(hooks.into(), job, &ran));
+        hooks.is_some_and(|hooks| hooks.on_failure.is_some() || hooks.on_end.is_some())
+    };
+    let due: Vec<_> = ended.into_iter().filter(is_due).collect();
+    if inspected.verdict.state != RunStatus::Lost && due.is_empty() {
+        return Ok(due);
     }
     match file_ownership::check_ownership(volume, dir)? {
         Some(why) => Err(UndoError::Untrusted { why }),
-        None => Ok(()),
+        None => Ok(due),
     }
+}
+
+/// Returns which hooks of these jobs have an end in the log.
+fn ended_hooks(dir: &Dir, jobs: &[JobId]) -> Result<HashSet<(JobId, String)>, StorageError> {
+    let mut ended = HashSet::new();
+    if jobs.is_empty() {
+        return Ok(ended);
+    }
+    let mut reader = Reader::open(dir)?;
+    while let Some(item) = reader.next_item()? {
+        if let Item::Event(event, line) = item
+            && event.kind == EventType::HookEnded
+            && let Some(job) = event.job_id().filter(|job| jobs.contains(job))
+            && let Some(HookEnded { hook, .. }) = parse_payload(line)
+        {
+            ended.insert((job, hook));
+        }
+    }
+    Ok(ended)
+}
+
+/// Returns the hooks of a job without those that have ended.
+fn without(mut hooks: Hooks, job: &JobId, ended: &HashSet<(JobId, String)>) -> Hooks {
+    for (name, command) in [
+        ("on_failure", &mut hooks.on_failure),
+        ("on_end", &mut hooks.on_end),
+    ] {
+        if ended.contains(&(job.clone(), name.to_owned())) {
+            *command = None;
+        }
+    }
+    hooks
 }
 
 impl LostHooks<'_> {
@@ -100,6 +153,12 @@ impl LostHooks<'_> {
             ));
             return Ok(Vec::new());
         };
+        // Another recovery may have run them before this one got the lease.
+        let hooks = without(
+            hooks,
+            id,
+            &ended_hooks(self.log.dir(), std::slice::from_ref(id))?,
+        );
         let cwd = recorded.and_then(JobSubmitted::recorded_cwd);
         let spec = later::spec(id, cwd, hooks);
         let (mut context, events) =

@@ -76,6 +76,9 @@ pub struct RecoveryOutcome {
     pub undone: Vec<UndoOutcome>,
     /// The hooks of the lost jobs, whether they ran or could not run.
     pub hooks: Vec<LostHook>,
+    /// The jobs that an earlier recovery ended and whose recorded hooks are due.
+    #[serde(skip)]
+    pub hooks_due: Vec<JobId>,
     /// The processes that left their jobs and are still running.
     pub daemons: Vec<Daemon>,
     /// The jobs whose rollback was started but has no terminal event.
@@ -93,6 +96,7 @@ impl RecoveryOutcome {
             jobs: Vec::new(),
             undone: Vec::new(),
             hooks: Vec::new(),
+            hooks_due: Vec::new(),
             daemons: Vec::new(),
             in_doubt: Vec::new(),
         }

@@ -1,5 +1,6 @@
 //! Which failed attempts to retry, and how long after their end.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -60,6 +61,19 @@ impl RetryPolicy {
             delay.mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0)
         } else {
             delay
+        }
+    }
+}
+
+/// Writes an item of `--retry-on`.
+impl fmt::Display for RetryOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exit(codes) if codes.start() == codes.end() => write!(f, "{}", codes.start()),
+            Self::Exit(codes) => write!(f, "{}-{}", codes.start(), codes.end()),
+            Self::Signal => f.write_str("signal"),
+            Self::Timeout => f.write_str("timeout"),
+            Self::OutOfMemory => f.write_str("oom"),
         }
     }
 }

@@ -43,6 +43,18 @@ impl RunVerdict {
     }
 }
 
+/// Returns whether a runlog process of one of the run's jobs may be alive, also after the end of
+/// the job.
+///
+/// # Errors
+/// The log cannot be read.
+pub fn has_live_runlog(dir: &Dir) -> Result<bool, StorageError> {
+    let inspected = inspect_run(dir, JobScope::All)?;
+    let mut jobs = inspected.summary.state.jobs.iter();
+    Ok(inspected.verdict.state == RunStatus::Running
+        || jobs.any(|job| liveness::may_be_watched(dir, job)))
+}
+
 /// Determines the state of the run in `dir` from its log and the leases of its jobs.
 pub fn run_verdict(dir: &Dir, run: &RunState) -> RunVerdict {
     if run.is_closed() {

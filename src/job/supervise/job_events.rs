@@ -14,7 +14,8 @@ use crate::job::redact::secret_variables::variable_reference;
 use crate::job::spec::job_spec::JobSpec;
 use crate::log::format::payload::{
     EventPayload, HookEnded, JobCompleted, JobEnded, JobFailed, JobRolledBack, JobSampled,
-    JobStarted, JobSubmitted, JobValidated, RecordedHooks, RollbackStarted, SupervisorReplaced,
+    JobStarted, JobSubmitted, JobValidated, RecordedHooks, RecordedOptions, RollbackStarted,
+    SupervisorReplaced,
 };
 use crate::log::{Draft, DraftError};
 use crate::telemetry::{HostSnapshot, JobTree, ProcessSnapshot, Readings, Snapshots};
@@ -194,6 +195,7 @@ pub(crate) fn submitted(spec: &JobSpec, front: u32) -> JobSubmitted {
         require: spec.require.clone(),
         timeout_ms: spec.timeout.map(millis),
         retries: spec.retry.max_retries,
+        options: recorded_options(spec, &mut mask),
         capture: spec.output.capture,
         lock: spec.lock.as_ref().map(|lock| lock.name.to_string()),
         replaced_runs: spec.lock.as_ref().map_or_else(Vec::new, |lock| {
@@ -209,6 +211,31 @@ pub(crate) fn submitted(spec: &JobSpec, front: u32) -> JobSubmitted {
         front: Some(liveness::process(front)),
         trace: spec.trace.as_ref().map(|trace| trace.job.clone()),
     }
+}
+
+/// Returns the options that only matter when the job runs again.
+fn recorded_options(spec: &JobSpec, mask: &mut EventMasker<'_>) -> RecordedOptions {
+    let mut options = RecordedOptions {
+        sample_ms: spec.sample.map(millis),
+        require_free_disk_bytes: spec.guards.free_disk_bytes,
+        require_free_mem_bytes: spec.guards.free_mem_bytes,
+        max_load: spec.guards.max_load,
+        fail_if_shorter_ms: spec.bounds.min.map(millis),
+        fail_if_longer_ms: spec.bounds.max.map(millis),
+        kill_after_ms: spec.kill_after.map(millis),
+        capture_limit_bytes: spec.output.limit,
+        ..RecordedOptions::default()
+    };
+    let retry = &spec.retry;
+    if retry.max_retries > 0 {
+        let on = retry.on.iter().map(ToString::to_string);
+        options.retry_on = on.map(|item| mask.text(&item)).collect();
+        options.retry_delay_ms = Some(millis(retry.delay));
+        options.retry_backoff = Some(retry.backoff);
+        options.retry_max_delay_ms = retry.max_delay.map(millis);
+        options.retry_jitter = Some(retry.jitter);
+    }
+    options
 }
 
 /// Returns the commands of the hooks, masked; `None` if there are none.

@@ -8,7 +8,7 @@ use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
 
 use jiff::Timestamp;
-use rustix::fs::fstat;
+use rustix::fs::{fstat, major, minor};
 use serde::{Deserialize, Serialize};
 
 use super::file_lock;
@@ -32,7 +32,13 @@ pub enum RunLockAttempt {
     /// This process holds the lock.
     Locked(RunLock),
     /// Another process holds the lock.
-    Held(LockHolder),
+    Held {
+        /// The content of the file, which may be about an earlier process.
+        recorded: LockHolder,
+        /// The process that acquired the lock, according to the kernel; `None` if it cannot be
+        /// seen.
+        locked_by: Option<u32>,
+    },
 }
 
 /// The content of a lock file: the process that holds the lock.
@@ -62,7 +68,12 @@ impl RunLock {
             let file = locks.write(name)?;
             match file_lock::try_exclusive(&file, &path)? {
                 Some(guard) => guard.keep(),
-                None => return Ok(RunLockAttempt::Held(read_holder(&file))),
+                None => {
+                    return Ok(RunLockAttempt::Held {
+                        recorded: read_holder(&file),
+                        locked_by: locking_pid(&file),
+                    });
+                }
             }
             // Another process may have removed the file since this one opened it.
             let key = FileKey::from(&fstat(&file).at("stat", &path)?);
@@ -108,13 +119,40 @@ fn read_holder(file: &File) -> LockHolder {
     holder.unwrap_or_default()
 }
 
+/// Returns the process that acquired the `flock` on a file (`proc_locks(5)`). It may have exited
+/// and left the lock to a process that it forked.
+fn locking_pid(file: &File) -> Option<u32> {
+    let stat = fstat(file).ok()?;
+    let (major, minor) = (major(stat.st_dev), minor(stat.st_dev));
+    let inode = format!("{major:02x}:{minor:02x}:{}", stat.st_ino);
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    let words = |line: &str| {
+        line.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    locks.lines().map(words).find_map(|words| match &*words {
+        [_, kind, _, _, pid, file, ..] if kind == "FLOCK" && *file == inode => {
+            pid.parse().ok().filter(|pid| *pid > 0)
+        }
+        _ => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn held(attempt: RunLockAttempt) -> LockHolder {
         match attempt {
-            RunLockAttempt::Held(holder) => holder,
+            RunLockAttempt::Held {
+                recorded,
+                locked_by,
+            } => {
+                // Not every file system shows its device in `/proc/locks`.
+                assert!(locked_by.is_none_or(|pid| pid == std::process::id()));
+                recorded
+            }
             RunLockAttempt::Locked(_) => panic!("it is not held"),
         }
     }

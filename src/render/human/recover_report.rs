@@ -31,6 +31,8 @@ pub fn recovery_lines(
     let state = state.as_str();
     let because = escape_controls(because);
     match action {
+        // Hooks of an earlier recovery were due.
+        RecoveryAction::None if !hooks.is_empty() => {}
         RecoveryAction::None => writeln!(out, "{run}  nothing to recover: it is {state}")?,
         RecoveryAction::Repaired => {
             writeln!(out, "{run}  its torn tail was repaired; it is {state}")?;
@@ -42,15 +44,15 @@ pub fn recovery_lines(
             }
             undone_lines(out, &run, undone)?;
             writeln!(out, "{run}  recovered; it is now {state}: {because}")?;
-            for LostHook { job_id, result } in hooks {
-                let hook = result.hook;
-                match &result.error {
-                    None => writeln!(out, "{run}  hook {hook} of job {job_id} was run")?,
-                    Some(error) => {
-                        let error = escape_controls(error);
-                        writeln!(out, "{run}  hook {hook} of job {job_id} failed: {error}")?;
-                    }
-                }
+        }
+    }
+    for LostHook { job_id, result } in hooks {
+        let hook = result.hook;
+        match &result.error {
+            None => writeln!(out, "{run}  hook {hook} of job {job_id} was run")?,
+            Some(error) => {
+                let error = escape_controls(error);
+                writeln!(out, "{run}  hook {hook} of job {job_id} failed: {error}")?;
             }
         }
     }

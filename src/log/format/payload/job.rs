@@ -54,6 +54,9 @@ pub struct JobSubmitted {
     /// How many times a failed attempt is retried.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub retries: u32,
+    /// Further options, if some were given.
+    #[serde(default, skip_serializing_if = "RecordedOptions::is_empty")]
+    pub options: RecordedOptions,
     /// The name of the lock that the run holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<String>,
@@ -95,6 +98,57 @@ pub struct JobSubmitted {
 
 impl EventPayload for JobSubmitted {
     const TYPE: EventType = EventType::JobSubmitted;
+}
+
+/// The options of a job that only matter when it runs again. One that was not given is missing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RecordedOptions {
+    /// The failures to retry, as items of `--retry-on`; if empty, all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retry_on: Vec<String>,
+    /// The pause before the first retry, in milliseconds; only with retries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_delay_ms: Option<u64>,
+    /// The factor for each further pause; only with retries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_backoff: Option<f64>,
+    /// The maximum length of a pause, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_max_delay_ms: Option<u64>,
+    /// Whether each pause is shortened at random; only with retries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_jitter: Option<bool>,
+    /// The time between two samples, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample_ms: Option<u64>,
+    /// The free disk space that the start requires, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require_free_disk_bytes: Option<u64>,
+    /// The available memory that the start requires, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require_free_mem_bytes: Option<u64>,
+    /// The load average up to which the job starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_load: Option<f64>,
+    /// The duration below which a successful attempt counts as failed, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fail_if_shorter_ms: Option<u64>,
+    /// The duration above which a successful attempt counts as failed, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fail_if_longer_ms: Option<u64>,
+    /// The time from SIGTERM to SIGKILL, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kill_after_ms: Option<u64>,
+    /// The maximum size of the stored output, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture_limit_bytes: Option<u64>,
+}
+
+impl RecordedOptions {
+    /// Returns whether no option was given.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The commands of `--on-success`, `--on-failure` and `--on-end`, run by `sh -c`.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::job::{
     JobRerun, JobSampled, JobStarted, JobSubmitted, JobValidated, ProcessRef, RecordedHooks,
-    RollbackStarted, SupervisorReplaced,
+    RecordedOptions, RollbackStarted, SupervisorReplaced,
 };
 pub use self::job_ended::{
     Cost, ErrorKind, ForwardedSignal, HookEnded, JobCompleted, JobEnded, JobError, JobFailed,
