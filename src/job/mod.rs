@@ -3,6 +3,7 @@
 pub(crate) mod capture;
 mod error;
 pub mod gc;
+pub mod gc_candidates;
 pub(crate) mod output;
 pub(crate) mod process;
 pub(crate) mod recover;
@@ -29,8 +30,9 @@ pub use crate::job::process::supervision_page::RunResult;
 pub use crate::job::recover::in_doubt::{InDoubt, UncertainLog};
 pub use crate::job::recover::lost_hooks::{LostHook, LostHooks, due_hooks};
 pub use crate::job::recover::recorded_job::expand_references;
-pub use crate::job::recover::recover_run::{
-    LostJobRollback, RecoveryAction, RecoveryOptions, RecoveryOutcome, plan_recovery, recover,
+pub use crate::job::recover::recover_run::{plan_recovery, recover};
+pub use crate::job::recover::recovery::{
+    LostJobRollback, RecoveryAction, RecoveryOptions, RecoveryOutcome,
 };
 pub use crate::job::recover::rerun::{
     RecordedJob, RerunError, RerunJobs, RunningJob, jobs_to_rerun, record_rerun,
@@ -59,7 +61,9 @@ pub use crate::job::status::typical_duration::{
     DurationVerdict, TypicalDurations, UsualDuration, median, usual_duration,
 };
 pub use crate::job::supervise::detach::{Detached, END_OF_REPORT, detach};
-pub use crate::job::supervise::front::{Attached, FrontEnd, FrontOptions, Progress, Role, start};
+pub use crate::job::supervise::front::{
+    Attached, FrontEnd, FrontOptions, ProcessRole, Progress, start,
+};
 pub use crate::job::supervise::hooks::{HookInput, MakeHookInput};
 pub use crate::job::supervise::outcome::{BUSY_PROGRAM, JobEnd, MISSING_INTERPRETER, Outcome};
 pub use crate::job::supervise::run::{Prepared, Setup, prepare, run_job};

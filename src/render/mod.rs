@@ -16,7 +16,9 @@ pub use crate::render::human::printer::Human;
 pub use crate::render::human::recover_report::{recovery_lines, undo_lines};
 pub use crate::render::human::rotate_report::{Unchanged, rotate_lines};
 pub use crate::render::human::run_detail::unusual_text;
-pub use crate::render::human::sanitize::{Sanitizer, UnfinishedLines, last_lines, sanitized_line};
+pub use crate::render::human::sanitize::{
+    Sanitizer, UnfinishedLines, last_text_lines, sanitized_line,
+};
 pub use crate::render::human::stats_table::write_stats;
 pub use crate::render::human::style::{Glyphs, Style, escape_controls};
 pub use crate::render::human::timeline::Timeline;

@@ -4,12 +4,11 @@
 //! neither block runlog nor pass for a file.
 
 use std::ffi::CStr;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Stat, StatxFlags, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Stat, StatxFlags, Uid};
 use rustix::io::Errno;
 
 use super::VolumeError;
@@ -71,12 +70,6 @@ impl AsFd for Dir {
 }
 
 const DIR_FLAGS: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
-/// Flags for opening files. With `NONBLOCK`, opening a FIFO returns instead of waiting
-/// for a writer.
-pub(super) const FILE_FLAGS: OFlags = OFlags::NOFOLLOW
-    .union(OFlags::NONBLOCK)
-    .union(OFlags::NOCTTY)
-    .union(OFlags::CLOEXEC);
 
 /// The `f_type` values (`statfs(2)`) of file systems that other hosts may mount: NFS, SMB
 /// (three values), FUSE, Ceph, 9p, AFS, GFS2, OCFS2 and Lustre.
@@ -93,13 +86,6 @@ const REMOTE_FS_MAGIC: [u64; 11] = [
     0x7461_636f,
     0x0bd0_0bd0,
 ];
-
-impl Dir {
-    /// Returns the path that messages show.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
 
 impl Dir {
     fn new(fd: OwnedFd, path: PathBuf, create_mode: CreateMode) -> Result<Self, VolumeError> {
@@ -129,6 +115,21 @@ impl Dir {
             create_mode,
             ..self
         }
+    }
+
+    /// Returns the path that messages show.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the permissions of new files and directories at any depth below this directory.
+    pub(super) fn create_mode(&self) -> CreateMode {
+        self.create_mode
+    }
+
+    /// Returns whether new files belong to the user who creates them.
+    pub(super) fn is_owned_by_creator(&self) -> bool {
+        self.owner.is_none()
     }
 
     /// Opens a directory by its path.
@@ -263,86 +264,8 @@ impl Dir {
         })
     }
 
-    /// Opens a file for appending and reading, and creates it if it does not exist.
-    ///
-    /// # Errors
-    /// The name is not a regular file with exactly one link, or cannot be written.
-    pub(crate) fn append(&self, name: &str) -> Result<File, VolumeError> {
-        self.open_to_write(name, OFlags::CREATE | OFlags::RDWR | OFlags::APPEND)
-    }
-
-    /// Opens an existing file for appending and reading.
-    ///
-    /// # Errors
-    /// The name does not exist, is not a regular file with exactly one link, or cannot be
-    /// written.
-    pub(crate) fn append_existing(&self, name: &str) -> Result<File, VolumeError> {
-        self.open_to_write(name, OFlags::RDWR | OFlags::APPEND)
-    }
-
-    /// Opens a file for reading and writing at any offset, and creates it if it does not
-    /// exist.
-    ///
-    /// # Errors
-    /// The name is not a regular file with exactly one link, or cannot be written.
-    pub(crate) fn write(&self, name: &str) -> Result<File, VolumeError> {
-        self.open_to_write(name, OFlags::CREATE | OFlags::RDWR)
-    }
-
-    /// Creates a file that must not exist.
-    ///
-    /// # Errors
-    /// The file exists (kind `AlreadyExists`), or cannot be created.
-    pub(crate) fn create_new(&self, name: &str) -> Result<File, VolumeError> {
-        self.open_to_write(
-            name,
-            OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::APPEND,
-        )
-    }
-
-    fn open_to_write(&self, name: &str, flags: OFlags) -> Result<File, VolumeError> {
-        let path = || self.path.join(name);
-        let file = match self.open_or_create(name, flags | FILE_FLAGS) {
-            Ok(fd) => File::from(fd),
-            Err(Errno::LOOP) => return Err(unsafe_file(path(), "a symbolic link")),
-            Err(Errno::NXIO) => return Err(unsafe_file(path(), "a FIFO or a device")),
-            Err(Errno::ISDIR) => return Err(unsafe_file(path(), "a directory")),
-            Err(e) => return Err(e).at("open", path()),
-        };
-        let stat = rustix::fs::fstat(&file).at("stat", path())?;
-        match not_regular(&stat) {
-            Some(what) => Err(unsafe_file(path(), what)),
-            None if stat.st_nlink > 1 => Err(unsafe_file(path(), SEVERAL_LINKS)),
-            None => Ok(file),
-        }
-    }
-
-    fn open_or_create(&self, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let mode = self.create_mode;
-        let open = |flags| rustix::fs::openat(&self.fd, name, flags, mode.file());
-        if !flags.contains(OFlags::CREATE) || !mode.is_shared() && self.owner.is_none() {
-            return open(flags);
-        }
-        // Set the owner and the permissions only if this call created the file.
-        loop {
-            match open(flags | OFlags::EXCL) {
-                Ok(fd) => {
-                    self.give_to_owner(&fd);
-                    mode.apply_to_file(&fd)?;
-                    return Ok(fd);
-                }
-                Err(Errno::EXIST) if !flags.contains(OFlags::EXCL) => {}
-                Err(e) => return Err(e),
-            }
-            match open(flags.difference(OFlags::CREATE)) {
-                Err(Errno::NOENT) => {}
-                opened => return opened,
-            }
-        }
-    }
-
     /// Gives a new file or directory to the owner of this directory.
-    fn give_to_owner(&self, new: impl AsFd) {
+    pub(super) fn give_to_owner(&self, new: impl AsFd) {
         if let Some((user, group)) = self.owner {
             // A user namespace may not map the owner. The file then belongs to root.
             rustix::fs::fchown(new, Some(user), Some(group)).ok();
@@ -387,7 +310,6 @@ impl Dir {
     ///
     /// # Errors
     /// The new name exists (kind `AlreadyExists`), or the system call fails.
-    /// The new name exists (kind `AlreadyExists`), or the operating system refuses.
     pub(crate) fn rename_to(
         &self,
         name: &str,
@@ -449,23 +371,5 @@ fn map_not_directory(opened: Result<OwnedFd, Errno>, path: &Path) -> Result<Owne
             path: path.to_owned(),
         }),
         opened => opened.at("open", path),
-    }
-}
-
-/// The description in [`VolumeError::UnsafeFile`] of a file with a second name, as after
-/// `cp -al`.
-pub(crate) const SEVERAL_LINKS: &str = "a file with several links";
-
-pub(super) fn unsafe_file(path: PathBuf, what: &'static str) -> VolumeError {
-    VolumeError::UnsafeFile { path, what }
-}
-
-pub(super) fn not_regular(stat: &Stat) -> Option<&'static str> {
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => None,
-        FileType::Directory => Some("a directory"),
-        FileType::Symlink => Some("a symbolic link"),
-        FileType::Fifo => Some("a FIFO"),
-        _ => Some("a device or socket"),
     }
 }

@@ -11,12 +11,14 @@ mod error;
 mod file_access;
 mod id;
 pub(crate) mod layout;
+mod open_file;
 mod reading;
 pub(crate) mod rfc3339;
 mod root;
 mod settings;
 mod tree;
 pub(crate) mod ulid_text;
+mod writing;
 
 pub use dir::Dir;
 pub use error::VolumeError;
@@ -31,9 +33,9 @@ pub(crate) use self::atomic_file::{AtomicFile, parent_dir, resolve_links};
 pub(crate) use self::clock::{
     Clock, ClockWatch, boot_id, elapsed_ms, is_this_boot, now_ts, uptime_ms,
 };
-pub(crate) use self::dir::SEVERAL_LINKS;
 pub(crate) use self::dir::{EnsuredDir, FileKey};
 pub(crate) use self::dir_stamp::DirStamp;
+pub(crate) use self::open_file::SEVERAL_LINKS;
 pub(crate) use self::rfc3339::{format_ts, parse_ts};
 pub(crate) use self::settings::{FlagValue, RunDefault, read_user_defaults};
 pub(crate) use self::settings::{RawSetting, Settings, SettingsFile};

@@ -8,14 +8,14 @@ use std::path::PathBuf;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::dir::{FILE_FLAGS, not_regular, unsafe_file};
 use super::error::IoContext;
+use super::open_file::{FILE_FLAGS, not_regular, unsafe_file};
 use super::{Dir, VolumeError};
 
 impl Dir {
     /// Opens a regular file for reading. Returns `None` if it does not exist.
     ///
-    /// The name is a link, a FIFO, a directory or a device, or cannot be read.
+    /// # Errors
     /// The name is a link, a FIFO, a directory or a device, or cannot be read.
     pub(crate) fn read(&self, name: &str) -> Result<Option<File>, VolumeError> {
         Ok(self.read_sized(name)?.map(|(file, _)| file))

@@ -97,7 +97,7 @@ fn unknown_names_are_reported() {
     assert_snapshot!(snapshot(&env, &env.run(&["status", "build~x"])), @"
     exit 2
     -- stderr
-    error: `build~x` names no run: a number follows `~`
+    error: `build~x` is not the name of a run: there must be a number after `~`
     hint: write NAME~1 for the run before the newest one of that name
     ");
     assert_snapshot!(snapshot(&env, &env.run(&["emit", "--run", "build", "note"])), @"

@@ -46,12 +46,12 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
         return print_words(args, &runs, &ids);
     }
     ids.retain(|run| run.as_str().starts_with(&args.prefix));
-    let looked = inspect_runs(&runs, &ids, JobScope::Summarized, |run, examined| {
+    let states = inspect_runs(&runs, &ids, JobScope::Summarized, |run, examined| {
         let age = (examined.summary.state.first_id, run.clone());
         (age, examined.verdict.state)
     });
-    let looked = looked.into_iter().filter_map(Result::ok).flatten();
-    let mut found: Vec<_> = looked.filter(|(_, state)| args.wants(*state)).collect();
+    let states = states.into_iter().filter_map(Result::ok).flatten();
+    let mut found: Vec<_> = states.filter(|(_, state)| args.wants(*state)).collect();
     found.sort_by(|(a, _), (b, _)| Reverse(a).cmp(&Reverse(b)));
     let mut out = io::BufWriter::new(io::stdout().lock());
     if !args.writable && !found.is_empty() && "latest".starts_with(&args.prefix) {

@@ -14,7 +14,7 @@ use crate::log::format::note_data::Mask;
 use crate::log::{DraftError, Durability, MAX_LINE_BYTES, RunLog, SelectError, allocate_ulid};
 use crate::volume::{IdError, JobId, RunId, Volume};
 
-/// The number of bytes that a note's line needs besides its data.
+/// The number of bytes that a note's line needs in addition to its data.
 const OVERHEAD: usize = 1 << 10;
 /// The maximum size of a note's data, in bytes.
 pub(super) const MAX_DATA_BYTES: usize = MAX_LINE_BYTES - OVERHEAD;

@@ -35,7 +35,7 @@ impl InputLines {
     }
 
     /// Removes and returns the complete lines with their line numbers, without their `\n`;
-    /// `None` stands for a line that is too long.
+    /// `None` is a line that is too long.
     pub(super) fn complete_lines(&mut self) -> Vec<(u64, Option<Vec<u8>>)> {
         let mut lines = Vec::new();
         let mut rest = self.held.as_slice();

@@ -18,7 +18,8 @@ use anyhow::Result;
 pub(crate) use self::args::Args;
 use self::source::ReplaySource;
 use super::context::{Global, print_stderr};
-use super::exit::{Code, DamageFound};
+use super::error_codes::DamageFound;
+use super::exit::Code;
 use crate::log::{Damage, Item};
 
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
@@ -29,7 +30,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
         return recover::execute(args, global);
     }
     if args.mode.rollback {
-        return recover::roll_back(args, global);
+        return recover::roll_back_run(args, global);
     }
     let source = ReplaySource::find(args, global)?;
     if let Some(target) = args.mode.dialect {

@@ -297,7 +297,7 @@ fn print_recovery_plan(args: &Args, run: &RunId, plan: &RecoveryOutcome) -> io::
 }
 
 /// Undoes a run.
-pub(crate) fn roll_back(args: &Args, global: &Global) -> Result<Code> {
+pub(crate) fn roll_back_run(args: &Args, global: &Global) -> Result<Code> {
     let volume = global.volume()?;
     let (run, dir) = global.run_to_change(args.run_to_change()?)?;
     if args.recovery.dry_run {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::again_args::Rerun;
 use super::args::Args;
 use super::recorded_words::{recorded_argv, recorded_words};
-use super::{Ended, close_run, end_as, execute_job, not_parsed, not_started};
+use super::{Ended, close_run, end_as, execute_job, not_parsed, report_not_started};
 use crate::cli::Command;
 use crate::cli::command_line::{ParseError, parse_with};
 use crate::cli::context::{Global, find_exact_run, print_stderr, warn_damage};
@@ -32,7 +32,7 @@ struct Plan {
 pub(super) fn execute(typed: &Args, global: &Global) -> ExitCode {
     match plan(typed, global) {
         Ok(plan) => run_all(typed, global, &plan),
-        Err(e) => not_started(&e),
+        Err(e) => report_not_started(&e).into(),
     }
 }
 
@@ -82,7 +82,7 @@ fn run_all(typed: &Args, global: &Global, plan: &Plan) -> ExitCode {
     for (at, job) in plan.jobs.iter().enumerate() {
         match job_args(typed, plan, job, at) {
             Ok(args) => all.push(args),
-            Err(ParseError::Settings(e)) => return not_started(&e),
+            Err(ParseError::Settings(e)) => return report_not_started(&e).into(),
             Err(e) => return not_parsed(e),
         }
     }

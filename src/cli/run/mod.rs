@@ -27,7 +27,7 @@ use self::args::IfKilled;
 use self::detach_channel::{Channel, relay, report};
 pub(crate) use self::hook_input::hook_input;
 pub(crate) use self::overlap::LockHeld;
-use self::overlap::{LockOutcome, take_lock};
+use self::overlap::{LockDecision, take_lock};
 pub(crate) use self::recorded_words::MissingVariable;
 use self::supervise::{Request, before_the_start};
 use super::command_line::ParseError;
@@ -36,7 +36,8 @@ use super::exit;
 use super::exit::Code;
 use super::redaction::redacts_by_default;
 use crate::job::{
-    Detached, FrontEnd, FrontOptions, InDoubt, Role, RunResult, detach, end_by, inspect_run, start,
+    Detached, FrontEnd, FrontOptions, InDoubt, ProcessRole, RunResult, detach, end_by, inspect_run,
+    start,
 };
 use crate::log::{Batch, Close, Durability, EventType, JobScope};
 use crate::volume::RunId;
@@ -87,10 +88,10 @@ fn execute_job(args: &Args, global: &Global, channel: &mut Option<Channel>) -> E
     }
     let lock = match volume.as_ref().map(|volume| take_lock(args, &spec, volume)) {
         Ok(Err(e)) => return report_not_started(&e).into(),
-        Ok(Ok(LockOutcome::Skipped)) => return Code::Ok.into(),
+        Ok(Ok(LockDecision::Skipped)) => return Code::Ok.into(),
         // Without a volume, there is no lock to hold.
-        Ok(Ok(LockOutcome::NoLock)) | Err(_) => None,
-        Ok(Ok(LockOutcome::Held(lock, held))) => {
+        Ok(Ok(LockDecision::NoLock)) | Err(_) => None,
+        Ok(Ok(LockDecision::Held(lock, held))) => {
             spec.lock = Some(held);
             Some(lock)
         }
@@ -134,23 +135,23 @@ fn watch_over(request: &Request<'_>) -> Ended {
         capture: spec.reads_output(),
     };
     match start(options).context("cannot start the supervisor") {
-        Ok(Role::Supervisor(attached)) => {
+        Ok(ProcessRole::Supervisor(attached)) => {
             let progress = attached.progress();
             let result = request.supervise(*attached);
             progress.record_result(result);
             Ended::Leave(ExitCode::SUCCESS)
         }
-        Ok(Role::Front(FrontEnd::Done(RunResult::Unlogged))) => {
+        Ok(ProcessRole::Front(FrontEnd::Done(RunResult::Unlogged))) => {
             Ended::Leave(unlogged::execute(spec, request.volume.path()))
         }
-        Ok(Role::Front(FrontEnd::Done(result))) => Ended::Job(result),
-        Ok(Role::Front(FrontEnd::Abandoned(result))) => {
+        Ok(ProcessRole::Front(FrontEnd::Done(result))) => Ended::Job(result),
+        Ok(ProcessRole::Front(FrontEnd::Abandoned(result))) => {
             print_stderr(
                 "runlog: the supervisor died too often: the end of the job is not in the log",
             );
             Ended::Job(result)
         }
-        Ok(Role::Front(FrontEnd::NeverStarted)) => {
+        Ok(ProcessRole::Front(FrontEnd::NeverStarted)) => {
             let text = "error: the supervisor died too often, and the job was not started";
             request.give_up(Code::Runlog, text)
         }
@@ -232,19 +233,15 @@ fn close_run(run: &RunId, args: &Args, global: &Global) -> Result<Closed> {
     })
 }
 
-/// Reports why nothing was started.
-pub(crate) fn not_started(e: &anyhow::Error) -> ExitCode {
-    report_not_started(e).into()
-}
-
 /// Reports why the command line does not name a command to start.
 pub(crate) fn not_parsed(e: ParseError) -> ExitCode {
     match e {
         ParseError::Usage(failure) => exit::usage(&failure),
-        ParseError::Settings(e) => not_started(&e),
+        ParseError::Settings(e) => report_not_started(&e).into(),
     }
 }
 
+/// Reports why nothing was started.
 fn report_not_started(e: &anyhow::Error) -> Code {
     let (code, text) = before_the_start(e);
     print_stderr(text);

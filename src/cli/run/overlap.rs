@@ -15,7 +15,7 @@ use crate::job::{
     HeldLock, JOBS_VARIABLE, JobSpec, PendingStop, StopOptions, StopOutcome, enclosing_jobs,
     has_live_runlog,
 };
-use crate::log::{Draft, Durability, LockHolder, RunLock, RunLockAttempt, RunLog, open_dir};
+use crate::log::{Draft, Durability, LockHolder, NamedLock, NamedLockAttempt, RunLog, open_dir};
 use crate::render::escape_controls;
 use crate::render::human::format::time_with_zone;
 use crate::telemetry::{exists, program_name};
@@ -46,11 +46,11 @@ pub(crate) struct LockHeld {
 
 /// The result of trying to take the lock.
 #[derive(Debug)]
-pub(super) enum LockOutcome {
+pub(super) enum LockDecision {
     /// The job may start, and needs no lock.
     NoLock,
     /// The job may start, and holds this lock.
-    Held(RunLock, HeldLock),
+    Held(NamedLock, HeldLock),
     /// The job does not start because of another run.
     Skipped,
 }
@@ -72,22 +72,22 @@ struct SkipNote<'a> {
 ///
 /// Returns [`LockHeld`], or an error if the lock cannot be created or the run that holds it
 /// cannot be stopped.
-pub(super) fn take_lock(args: &Args, spec: &JobSpec, volume: &Volume) -> Result<LockOutcome> {
+pub(super) fn take_lock(args: &Args, spec: &JobSpec, volume: &Volume) -> Result<LockDecision> {
     let run_name = args.run_name(spec);
     let Some(name) = args.lock.name(&run_name) else {
-        return Ok(LockOutcome::NoLock);
+        return Ok(LockDecision::NoLock);
     };
     let started = Instant::now();
     let deadline = deadline(args.lock.lock_timeout);
     let is_quiet = args.quiet || args.quiet_on_success;
-    let mut is_told = is_quiet;
+    let mut is_reported = is_quiet;
     let mut replaced = Vec::new();
     loop {
-        let (recorded, locked_by) = match RunLock::try_lock(volume, &name)? {
-            RunLockAttempt::Locked(lock) => {
-                return Ok(LockOutcome::Held(lock, HeldLock { name, replaced }));
+        let (recorded, locked_by) = match NamedLock::try_lock(volume, &name)? {
+            NamedLockAttempt::Locked(lock) => {
+                return Ok(LockDecision::Held(lock, HeldLock { name, replaced }));
             }
-            RunLockAttempt::Held {
+            NamedLockAttempt::Held {
                 recorded,
                 locked_by,
             } => (recorded, locked_by),
@@ -112,7 +112,7 @@ pub(super) fn take_lock(args: &Args, spec: &JobSpec, volume: &Volume) -> Result<
                 return Err(held(", which waits for this command").into());
             }
             (IfLocked::Wait, _) => {
-                if !std::mem::replace(&mut is_told, true) {
+                if !std::mem::replace(&mut is_reported, true) {
                     print_stderr(format_args!("runlog: {}; waiting", held("")));
                 }
             }
@@ -126,10 +126,10 @@ pub(super) fn take_lock(args: &Args, spec: &JobSpec, volume: &Volume) -> Result<
                 if holder.since.is_some() {
                     note_skip(volume, run.as_ref(), &name, &run_name);
                 }
-                return Ok(LockOutcome::Skipped);
+                return Ok(LockDecision::Skipped);
             }
             (IfLocked::Replace, Some(run)) if !replaced.contains(run) => {
-                if !std::mem::replace(&mut is_told, true) {
+                if !std::mem::replace(&mut is_reported, true) {
                     print_stderr(format_args!("runlog: {}; stopping it", held("")));
                 }
                 match stop(volume, run, &name)? {

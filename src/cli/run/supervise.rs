@@ -24,7 +24,9 @@ use crate::job::{
     run_job,
 };
 use crate::log::format::payload::ErrorKind;
-use crate::log::{JobScope, RunLock, RunLog, StreamId, TraceContext, allocate_ulid, read_summary};
+use crate::log::{
+    JobScope, NamedLock, RunLog, StreamId, TraceContext, allocate_ulid, read_summary,
+};
 use crate::volume::{Dir, JobId, RunId, Volume, error_chain};
 
 /// What to run, and where.
@@ -34,7 +36,7 @@ pub(super) struct Request<'a> {
     pub volume: &'a Volume,
     pub channel: &'a Channel,
     /// The lock, which is held as long as this process or the front process lives.
-    pub lock: Option<&'a RunLock>,
+    pub lock: Option<&'a NamedLock>,
 }
 
 impl Request<'_> {

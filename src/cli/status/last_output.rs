@@ -2,7 +2,7 @@
 
 use crate::job::{JobOutput, UnindexedBytes, last_output_bytes};
 use crate::log::StreamId;
-use crate::render::{OUTPUT_TAIL_BYTES, RunRecord, last_lines};
+use crate::render::{OUTPUT_TAIL_BYTES, RunRecord, last_text_lines};
 use crate::volume::{Dir, JobId};
 
 /// The number of lines to show for each job.
@@ -15,10 +15,10 @@ const MAX_JOBS: usize = 5;
 pub(super) fn add_last_output(run: &mut RunRecord, dir: &Dir) {
     let failed = run.jobs.iter_mut().filter(|job| job.error.is_some());
     for job in failed.take(MAX_JOBS) {
-        job.last_output = last_lines(&stderr_tail(dir, &job.job_id), LINES);
+        job.last_output = last_text_lines(&stderr_tail(dir, &job.job_id), LINES);
         if job.last_output.is_empty() {
             let all = last_output_bytes(dir, &job.job_id, OUTPUT_TAIL_BYTES);
-            job.last_output = last_lines(&all.unwrap_or_default(), LINES);
+            job.last_output = last_text_lines(&all.unwrap_or_default(), LINES);
         }
     }
 }

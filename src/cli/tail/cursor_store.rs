@@ -192,7 +192,7 @@ impl CursorStore {
         let Some(file) = self.file.as_mut().filter(|_| is_due) else {
             return Ok(());
         };
-        let begun = Instant::now();
+        let started = Instant::now();
         if self.to_file {
             // A cursor that survives a power cut must not be past lines that did not.
             rustix::fs::fdatasync(io::stdout()).context("cannot sync stdout")?;
@@ -200,7 +200,7 @@ impl CursorStore {
         file.save(self.cursors.values(), self.retired)?;
         self.unsaved = false;
         self.saved_retired = self.retired;
-        self.next_save = Instant::now() + begun.elapsed() * SAVE_BACKOFF;
+        self.next_save = Instant::now() + started.elapsed() * SAVE_BACKOFF;
         Ok(())
     }
 

@@ -145,7 +145,7 @@ impl StartPoint {
 }
 
 /// Returns where to start in a run that existed when `tail` started.
-pub(crate) fn start(args: &Args, cursors: &CursorStore, run: &RunId) -> StartPoint {
+pub(crate) fn start_point(args: &Args, cursors: &CursorStore, run: &RunId) -> StartPoint {
     let (start, skip) = match (cursors.cursor_of(run), args.n) {
         (Some(cursor), _) => (FollowStart::After(cursor.clone()), 0),
         // Other runs were read before, so this one is new.

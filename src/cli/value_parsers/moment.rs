@@ -31,7 +31,7 @@ fn moment_at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, S
              yesterday, or Unix seconds"
         )
     };
-    let range = || format!("`{text}` is out of range; a moment lies between the years 1 and 9999");
+    let range = || format!("`{text}` is out of range; the year must be between 1 and 9999");
     let trimmed = text.trim();
     // date(1) writes Unix seconds this way.
     let trimmed = trimmed.strip_prefix('@').unwrap_or(trimmed);
@@ -178,7 +178,7 @@ mod tests {
         }
         insta::assert_snapshot!(at("2026").unwrap_err(), @"`2026` is not a moment; write a date (2026-11-21), a date and time (2026-11-21 21:49, or 2026-11-21T21:49:00Z), a time (21:49), how long ago (15m, 2h, 7d), today, \
              yesterday, or Unix seconds");
-        insta::assert_snapshot!(at("1795297740000").unwrap_err(), @"`1795297740000` is out of range; a moment lies between the years 1 and 9999");
+        insta::assert_snapshot!(at("1795297740000").unwrap_err(), @"`1795297740000` is out of range; the year must be between 1 and 9999");
     }
 
     proptest! {

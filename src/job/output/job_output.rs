@@ -335,17 +335,17 @@ mod tests {
             let skip = &mut SkipLines::default();
             output.copy_streams(None, skip, UnindexedBytes::Seen, each)
         };
-        let begun = Instant::now();
+        let started = Instant::now();
         let polled = [poll().unwrap(), poll().unwrap()];
-        assert!(polled == [false; 2] || begun.elapsed() >= INDEX_TIMEOUT);
+        assert!(polled == [false; 2] || started.elapsed() >= INDEX_TIMEOUT);
         fs::write(
             jobs.join("it.out.idx"),
             "{\"end\":4,\"stream\":\"stderr\"}\n",
         )
         .unwrap();
         // The rest is not held forever.
-        while begun.elapsed() < Duration::from_mins(1) && !poll().unwrap() {}
-        while begun.elapsed() < Duration::from_mins(1) && !poll().unwrap() {}
+        while started.elapsed() < Duration::from_mins(1) && !poll().unwrap() {}
+        while started.elapsed() < Duration::from_mins(1) && !poll().unwrap() {}
         if polled == [false; 2] {
             let stderr = Some(StreamId::Stderr);
             let expected = [(stderr, b"one\n".to_vec()), (None, b"two\n".to_vec())];

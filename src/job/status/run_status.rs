@@ -186,12 +186,12 @@ fn end_verdict(run: &RunState) -> RunVerdict {
     match (run.aborted, run.jobs_failed) {
         (true, _) => verdict(RunStatus::Failed, "the run was aborted".to_owned()),
         (_, 0) => {
-            let asked = |job: &JobState| {
-                let asked = asked_to_end(job)?;
-                Some(format!("; job {}{asked}", job.job_id))
+            let request = |job: &JobState| {
+                let text = stop_request_text(job)?;
+                Some(format!("; job {}{text}", job.job_id))
             };
-            let asked = run.jobs.iter().find_map(asked).unwrap_or_default();
-            let because = format!("the run is closed and no job failed{asked}");
+            let request = run.jobs.iter().find_map(request).unwrap_or_default();
+            let because = format!("the run is closed and no job failed{request}");
             verdict(RunStatus::Completed, because)
         }
         (_, 1) => verdict(RunStatus::Failed, why_failed(run)),
@@ -214,9 +214,10 @@ fn why_failed(run: &RunState) -> String {
                 .error
                 .as_ref()
                 .map_or("its error is unknown", |e| &e.message);
-            let asked = asked_to_end(job).map_or_else(String::new, |asked| format!("; it{asked}"));
+            let request =
+                stop_request_text(job).map_or_else(String::new, |text| format!("; it{text}"));
             format!(
-                "the run is closed and job {} failed: {why}{asked}",
+                "the run is closed and job {} failed: {why}{request}",
                 job.job_id
             )
         }
@@ -224,7 +225,7 @@ fn why_failed(run: &RunState) -> String {
 }
 
 /// Describes the sender of the signal that asked a job to end, if there was one.
-fn asked_to_end(job: &JobState) -> Option<String> {
+fn stop_request_text(job: &JobState) -> Option<String> {
     let ForwardedSignal { signal, sender, .. } = job.stop_request.as_ref()?;
     Some(match sender {
         Some(SignalSender { pid, uid }) => {

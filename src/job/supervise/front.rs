@@ -52,7 +52,7 @@ pub struct FrontOptions {
 
 /// The process that returned from [`start`].
 #[derive(Debug)]
-pub enum Role {
+pub enum ProcessRole {
     /// The front, when all work is done.
     Front(FrontEnd),
     /// A supervisor, which has to start the job or continue where another one died.
@@ -161,7 +161,7 @@ struct Front {
 ///
 /// # Errors
 /// The system has no process, descriptor or memory. Nothing was started.
-pub fn start(options: FrontOptions) -> io::Result<Role> {
+pub fn start(options: FrontOptions) -> io::Result<ProcessRole> {
     let page = SupervisionPage::map()?;
     // Signals wait from here on. Each is forwarded once, even an early one.
     let signals = SignalFd::block()?;
@@ -189,7 +189,7 @@ pub fn start(options: FrontOptions) -> io::Result<Role> {
         replaced: Vec::new(),
     };
     match fork::fork()? {
-        ForkResult::Child => Ok(Role::Supervisor(Box::new(front.attach(other, None)))),
+        ForkResult::Child => Ok(ProcessRole::Supervisor(Box::new(front.attach(other, None)))),
         ForkResult::Parent(pid) => {
             drop(other);
             front.forwarder.supervisor = pid;
@@ -215,7 +215,7 @@ impl Front {
         }
     }
 
-    fn watch(mut self) -> Role {
+    fn watch(mut self) -> ProcessRole {
         loop {
             let mut fds = vec![self.link.fd(), self.signals.fd().as_fd()];
             fds.extend(self.terminal.awaited(&self.custody.pipes));
@@ -245,7 +245,7 @@ impl Front {
                     if result == RunResult::Unlogged {
                         self.reraise_early();
                     }
-                    return Role::Front(FrontEnd::Done(result));
+                    return ProcessRole::Front(FrontEnd::Done(result));
                 }
                 match self.replace(status) {
                     Ok(front) => self = front,
@@ -406,7 +406,7 @@ impl Front {
     /// # Errors
     /// This process has nothing more to watch: it is the new supervisor, or the last process
     /// that can wait for the job's end.
-    fn replace(mut self, died: WaitStatus) -> Result<Self, Role> {
+    fn replace(mut self, died: WaitStatus) -> Result<Self, ProcessRole> {
         let now = Instant::now();
         self.replaced
             .retain(|at| now.duration_since(*at) < REPLACEMENT_WINDOW);
@@ -420,9 +420,9 @@ impl Front {
         self.link = link;
         match fork::fork() {
             Err(_) => Err(self.carry_on()),
-            Ok(ForkResult::Child) => {
-                Err(Role::Supervisor(Box::new(self.attach(other, Some(died)))))
-            }
+            Ok(ForkResult::Child) => Err(ProcessRole::Supervisor(Box::new(
+                self.attach(other, Some(died)),
+            ))),
             Ok(ForkResult::Parent(pid)) => {
                 self.forwarder.supervisor = pid;
                 Ok(self)
@@ -431,7 +431,7 @@ impl Front {
     }
 
     /// Passes on the job's output and waits for its end, without a supervisor.
-    fn carry_on(self) -> Role {
+    fn carry_on(self) -> ProcessRole {
         // No process descends from the supervisor any longer.
         let forwarder = Forwarder {
             supervisor: 0,
@@ -444,6 +444,6 @@ impl Front {
             self.custody.pipes,
             self.options.pass_on,
         );
-        Role::Front(end.map_or(FrontEnd::NeverStarted, FrontEnd::Abandoned))
+        ProcessRole::Front(end.map_or(FrontEnd::NeverStarted, FrontEnd::Abandoned))
     }
 }

@@ -20,7 +20,7 @@ pub enum Dialect {
 
 /// The prefixes of the types of omne's lines.
 const OMNE: [&str; 4] = ["pipe.", "node.", "gate.", "iteration."];
-/// The types of runtimo's lines since 0.10, besides `job_*`.
+/// The types of runtimo's lines since 0.10, other than `job_*`.
 const RUNTIMO: [&str; 4] = [
     "command_executed",
     "backup_created",
@@ -54,9 +54,9 @@ pub(crate) enum LineCheck {
 ///
 /// A line that starts like one of runlog's must have a matching checksum. Any other line is of a
 /// known dialect or damaged.
-pub(crate) fn check(line: &[u8]) -> LineCheck {
+pub(crate) fn check_line(line: &[u8]) -> LineCheck {
     if line.starts_with(envelope::PREFIX) {
-        return match envelope::check(line) {
+        return match envelope::check_frame(line) {
             Ok(()) => LineCheck::Ours,
             Err(reason) => LineCheck::Damage(reason),
         };
@@ -70,9 +70,9 @@ pub(crate) fn check(line: &[u8]) -> LineCheck {
     }
 }
 
-/// Classifies a line without its `\n`, see [`check`].
+/// Classifies a line without its `\n`, see [`check_line`].
 pub(crate) fn classify(line: &[u8]) -> LineClass<'_> {
-    classify_checked(check(line), line)
+    classify_checked(check_line(line), line)
 }
 
 /// Classifies a line that was checked.

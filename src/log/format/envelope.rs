@@ -112,7 +112,7 @@ impl<'a> Envelope<'a> {
     /// # Errors
     /// The line is damage, for the returned reason.
     pub fn parse(line: &'a [u8]) -> Result<Self, DamageReason> {
-        check(line)?;
+        check_frame(line)?;
         Self::parse_checked(line).ok_or(DamageReason::BadFrame)
     }
 
@@ -184,7 +184,7 @@ impl<'a> Envelope<'a> {
 }
 
 /// Checks the version and the checksum of a line without its `\n`.
-pub(crate) fn check(line: &[u8]) -> Result<(), DamageReason> {
+pub(crate) fn check_frame(line: &[u8]) -> Result<(), DamageReason> {
     let (checked, trailer) = line.split_last_chunk().ok_or(DamageReason::NoChecksum)?;
     let digits = crc_digits(trailer).ok_or(DamageReason::NoChecksum)?;
     // Parsing the digits would take an unpredictable branch for each.

@@ -2,4 +2,4 @@
 
 pub(crate) mod file_lock;
 pub(crate) mod lease;
-pub(crate) mod run_lock;
+pub(crate) mod named_lock;

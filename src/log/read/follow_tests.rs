@@ -11,18 +11,18 @@ use crate::volume::{RunId, layout};
 /// Polls once and returns the gap and the numbers of the events.
 fn poll(it: &TestLog, follower: &mut Follower) -> (Option<Gap>, Vec<u64>) {
     let dir = it.log().dir().try_clone().unwrap();
-    let Some(mut news) = follower.poll(&dir, &|_| true).unwrap() else {
+    let Some(mut update) = follower.poll(&dir, &|_| true).unwrap() else {
         return (None, Vec::new());
     };
     let mut seqs = Vec::new();
-    while let Some(item) = news.reader.next_item().unwrap() {
+    while let Some(item) = update.reader.next_item().unwrap() {
         match item {
             Item::Event(env, _) => seqs.push(env.seq),
             other => panic!("{other:?}"),
         }
     }
-    follower.mark_read(&news.reader);
-    (news.gaps.pop(), seqs)
+    follower.mark_read(&update.reader);
+    (update.gaps.pop(), seqs)
 }
 
 /// Returns the gap and the numbers after a cursor, which is converted to text and back.
@@ -180,13 +180,13 @@ fn cursor_is_after_damage_and_before_partial_line() {
     it.set(&bytes);
     let dir = it.log().dir().try_clone().unwrap();
     let mut follower = Follower::new(FollowStart::Beginning);
-    let mut news = follower.poll(&dir, &|_| true).unwrap().unwrap();
+    let mut update = follower.poll(&dir, &|_| true).unwrap().unwrap();
     let mut items = 0;
-    while news.reader.next_item().unwrap().is_some() {
+    while update.reader.next_item().unwrap().is_some() {
         items += 1;
     }
     assert_eq!(items, 4);
-    follower.mark_read(&news.reader);
+    follower.mark_read(&update.reader);
     let cursor = follower.cursor(&run(), RunEnd::Open).unwrap();
     // The next number is that of the damaged line, or the one after it.
     assert_eq!(cursor.next_seq(), Some(4));
@@ -220,15 +220,15 @@ fn removed_run_lacks_unread_events() {
     let it = TestLog::with_notes(3);
     let cursors = cursors(&it);
     let var = it.volume.path().join(layout::VAR);
-    let mut gone = RemovedRuns::default();
-    gone.update(&it.volume).unwrap();
-    let mut gap_after = |at: usize| gone.gap_after(&it.volume, &cursors[at]).unwrap();
+    let mut removed = RemovedRuns::default();
+    removed.update(&it.volume).unwrap();
+    let mut gap_after = |at: usize| removed.gap_after(&it.volume, &cursors[at]).unwrap();
     assert!(gap_after(3).is_some());
     let mut lines = tombstone(&it.read().ids[0], 4);
     lines.extend_from_slice(b"{\"run_id\":\"r\",\"ev");
     fs::write(var.join(layout::RETIRED), lines).unwrap();
-    gone.update(&it.volume).unwrap();
-    let mut gap_after = |at: usize| gone.gap_after(&it.volume, &cursors[at]).unwrap();
+    removed.update(&it.volume).unwrap();
+    let mut gap_after = |at: usize| removed.gap_after(&it.volume, &cursors[at]).unwrap();
     assert_eq!(gap_after(3), None);
     let gap = gap_after(0).unwrap();
     assert_eq!((gap.from_seq, gap.to_seq), (Some(1), Some(3)));

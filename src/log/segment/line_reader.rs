@@ -219,7 +219,7 @@ pub(crate) fn check_raw(line: &RawLine<'_>) -> LineCheck {
     if line.too_long {
         LineCheck::Damage(DamageReason::TooLong)
     } else {
-        classify::check(line.bytes)
+        classify::check_line(line.bytes)
     }
 }
 

@@ -48,7 +48,7 @@ pub enum SelectError {
         newest: RunId,
     },
     /// The text after `~` is not a number.
-    #[error("`{text}` names no run: a number follows `~`")]
+    #[error("`{text}` is not the name of a run: there must be a number after `~`")]
     BadOffset {
         /// The text.
         text: String,

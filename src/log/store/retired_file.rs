@@ -50,7 +50,7 @@ pub(super) fn parse_line<T: DeserializeOwned>(line: &RawLine<'_>) -> Result<T, D
     if line.too_long {
         return Err(DamageReason::TooLong);
     }
-    envelope::check(line.bytes)?;
+    envelope::check_frame(line.bytes)?;
     serde_json::from_slice(line.bytes).map_err(|_| DamageReason::NotJson)
 }
 

@@ -292,7 +292,7 @@ fn read_keys(file: &Arc<File>, len: u64) -> std::io::Result<HashSet<TombstoneKey
     let mut keys = HashSet::new();
     let mut lines = LineReader::from_span(FileSpan::new(Arc::clone(file), 0, len));
     while let Some(line) = lines.next_line()? {
-        if envelope::check(line.bytes).is_ok() {
+        if envelope::check_frame(line.bytes).is_ok() {
             keys.extend(serde_json::from_slice::<TombstoneKey>(line.bytes));
         }
     }

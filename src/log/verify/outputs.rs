@@ -12,7 +12,7 @@ use crate::volume::{Dir, IoContext, JobId, layout};
 
 /// Checks the output files of all jobs. `rolled_back` has the number of bytes stored at the end
 /// of each rollback, if the log has it.
-pub(crate) fn check(
+pub(crate) fn check_files(
     dir: &Dir,
     run: &RunState,
     rolled_back: &HashMap<JobId, Option<u64>>,

@@ -280,8 +280,8 @@ fn altered_checkpoint_is_reported() {
     let rotated: serde_json::Value = serde_json::from_slice(line(&bytes, 0)).unwrap();
     let mut state = rotated["state"].clone();
     state["name"] = json!("another");
-    let told = json!({"sealed": rotated["sealed"], "state": state});
-    let draft = Draft::with_type(EventType::LogRotated, &it.run, None, &told).unwrap();
+    let payload = json!({"sealed": rotated["sealed"], "state": state});
+    let draft = Draft::with_type(EventType::LogRotated, &it.run, None, &payload).unwrap();
     let mut out = Vec::new();
     let id = Ulid::from_string(rotated["id"].as_str().unwrap()).unwrap();
     let ts = rotated["ts"].as_str().unwrap();

@@ -221,7 +221,7 @@ impl Verifier {
         dir: &Dir,
         active: Option<&Segment>,
     ) -> Result<(), StorageError> {
-        outputs::check(dir, &self.state, &self.rolled_back, &mut self.faults)?;
+        outputs::check_files(dir, &self.state, &self.rolled_back, &mut self.faults)?;
         if self.is_whole && !self.state.jobs_truncated && is_unchanged(dir, active)? {
             outputs::check_unknown(dir, &self.state, &mut self.faults)?;
         }

@@ -162,8 +162,8 @@ impl Watcher {
             if let Some(run) = run.filter(|run| changes.runs.last() != Some(run)) {
                 changes.runs.push(run);
             }
-            let gone = ReadFlags::IGNORED | ReadFlags::MOVE_SELF;
-            if event.events().intersects(gone) {
+            let gone_flags = ReadFlags::IGNORED | ReadFlags::MOVE_SELF;
+            if event.events().intersects(gone_flags) {
                 dropped.push(event.wd());
             }
         }

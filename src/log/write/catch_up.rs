@@ -93,11 +93,11 @@ mod tests {
     }
 
     /// Returns the end of the log after reading every new line.
-    fn advanced(news: &[u8]) -> Tail {
+    fn advanced(new_lines: &[u8]) -> Tail {
         let mut file = tempfile::tempfile().unwrap();
-        file.write_all(news).unwrap();
+        file.write_all(new_lines).unwrap();
         let (mut tail, file): (_, Arc<File>) = (tail(), Arc::new(file));
-        let len = news.len() as u64;
+        let len = new_lines.len() as u64;
         tail.advance(&file, len, Path::new("x"), None).unwrap();
         tail
     }
@@ -132,12 +132,16 @@ mod tests {
             lines(8..9),
             lines(6..9),
         ];
-        let telling = KINDS[1..]
+        let stateful = KINDS[1..]
             .iter()
             .map(|kind| [line(7, kind), line(8, kind)].concat());
-        for news in many.into_iter().chain(telling) {
+        for new_lines in many.into_iter().chain(stateful) {
             let mut tail = tail();
-            assert!(!tail.skip_plain_lines(&news), "{}", news.escape_ascii());
+            assert!(
+                !tail.skip_plain_lines(&new_lines),
+                "{}",
+                new_lines.escape_ascii()
+            );
             assert_eq!((tail.end, tail.sequence.next()), (0, 7));
         }
         let mut closed = tail();
@@ -153,14 +157,14 @@ mod tests {
             flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
         ) {
             let each = kinds.iter().zip(7..).map(|(kind, seq)| line(seq, KINDS[*kind]));
-            let mut news = each.collect::<Vec<_>>().concat();
+            let mut new_lines = each.collect::<Vec<_>>().concat();
             for (at, with) in flips {
-                let at = at.index(news.len());
-                news[at] ^= with;
+                let at = at.index(new_lines.len());
+                new_lines[at] ^= with;
             }
             let mut tail = tail();
-            if tail.skip_plain_lines(&news) {
-                prop_assert!(same(&tail, &advanced(&news)), "{}", news.escape_ascii());
+            if tail.skip_plain_lines(&new_lines) {
+                prop_assert!(same(&tail, &advanced(&new_lines)), "{}", new_lines.escape_ascii());
             }
         }
     }

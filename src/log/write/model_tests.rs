@@ -30,7 +30,7 @@ fn op() -> impl Strategy<Value = Op> {
     ];
     prop_oneof![
         4 => (0..3usize, 1..4usize).prop_map(|(w, n)| Op::Append(w, n)),
-        1 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(at, gone)| Op::Cut(at, gone)),
+        1 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(at, restarts)| Op::Cut(at, restarts)),
         1 => garbage.prop_map(Op::Garbage),
         1 => (any::<prop::sample::Index>(), 1..4usize).prop_map(|(at, n)| Op::Copy(at, n)),
         1 => (0..3usize).prop_map(Op::Reopen),
@@ -79,12 +79,12 @@ fn play(ops: Vec<Op>) {
                 let appended = writers[w].append(&batch, Durability::Process).unwrap();
                 model.append(&it, &appended);
             }
-            Op::Cut(at, gone) => {
+            Op::Cut(at, restarts) => {
                 let len = at.index(bytes.len() + 1);
                 it.set(&bytes[..len]);
                 model.cut(len);
                 for writer in &mut writers {
-                    if gone {
+                    if restarts {
                         *writer = it.log();
                     } else {
                         writer.refresh();

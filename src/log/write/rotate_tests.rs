@@ -368,16 +368,16 @@ fn follow(it: &TestLog, is_done: impl Fn() -> bool) -> Vec<u64> {
     loop {
         let last_round = is_done();
         let mut any = false;
-        if let Some(mut news) = follower.poll(&dir, &|_| true).unwrap() {
-            assert!(news.gaps.is_empty());
-            while let Some(item) = news.reader.next_item().unwrap() {
+        if let Some(mut update) = follower.poll(&dir, &|_| true).unwrap() {
+            assert!(update.gaps.is_empty());
+            while let Some(item) = update.reader.next_item().unwrap() {
                 any = true;
                 match item {
                     Item::Event(env, _) => seqs.push(env.seq),
                     other => panic!("{other:?}"),
                 }
             }
-            follower.mark_read(&news.reader);
+            follower.mark_read(&update.reader);
         }
         if !any && last_round {
             return seqs;

@@ -278,7 +278,7 @@ impl RunLog {
         threshold: RotationThreshold,
         lock_timeout: Duration,
     ) -> Result<Rotation, RotateError> {
-        upkeep::rotate(&self.handle, &self.writer, threshold, lock_timeout)
+        upkeep::lock_and_rotate(&self.handle, &self.writer, threshold, lock_timeout)
     }
 
     /// Removes the sealed segments that `limit` selects, oldest first.

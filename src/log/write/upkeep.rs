@@ -18,7 +18,7 @@ use crate::log::segment::segment_file::outgrew_checkpoint;
 ///
 /// # Errors
 /// See [`RotateError`].
-pub(super) fn rotate(
+pub(super) fn lock_and_rotate(
     handle: &RunHandle,
     writer: &Mutex<WriterState>,
     threshold: RotationThreshold,
@@ -52,7 +52,7 @@ pub(super) fn rotate_when_due(
     // not due must not require a fold each time.
     let rotated = match outgrew_checkpoint(segment.file(), len) {
         Ok(false) => Ok(Rotation::Skipped(NotRotated::NotDue)),
-        Ok(true) | Err(_) => rotate(handle, writer, threshold, timeout),
+        Ok(true) | Err(_) => lock_and_rotate(handle, writer, threshold, timeout),
     };
     let retry_at = auto_rotation.record(rotated, len, handle);
     if let Some(retry_at) = retry_at

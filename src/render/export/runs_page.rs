@@ -12,7 +12,7 @@ use super::page::{RUNS_SCRIPT, write_page};
 use crate::job::RunStatus;
 use crate::render::json::run_record::RunRecord;
 
-/// The facts that the page shows besides the runs.
+/// The facts on the page other than the runs.
 #[derive(Debug)]
 pub struct RunsPage {
     /// The title: the path of the volume.

@@ -7,6 +7,7 @@ pub(crate) mod found_line;
 pub(crate) mod gap_report;
 pub(crate) mod gc_report;
 mod look;
+mod output_parser;
 pub(crate) mod printer;
 pub(crate) mod recover_report;
 pub(crate) mod rotate_report;

@@ -8,17 +8,14 @@ use std::collections::HashMap;
 use std::io;
 use std::io::Write;
 
-use super::style::{Role, Style, is_control};
-use super::terminal_line::TerminalLine;
+use super::output_parser::OutputParser;
+use super::style::{Role, Style};
 use crate::log::StreamId;
 
 /// The character that starts each sequence.
 const ESCAPE: char = '\u{1b}';
 /// The sequence that erases the rest of a line (ECMA-48, EL).
 const ERASE_REST: &str = "\x1b[K";
-/// The maximum length of the parameters of a control sequence that is interpreted.
-const MAX_PARAMS: usize = 64;
-
 /// How to replace a line that was written before it was finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnfinishedLines {
@@ -96,10 +93,7 @@ impl Sanitizer {
         *position.or_insert_with(|| {
             streams.push(SanitizedStream {
                 role: role_of(stream),
-                parser: OutputParser {
-                    line: TerminalLine::new(self.style),
-                    ..OutputParser::default()
-                },
+                parser: OutputParser::new(self.style),
                 shown: String::new(),
             });
             streams.len() - 1
@@ -127,7 +121,7 @@ impl Sanitizer {
             let Some(stream) = self.streams.get(at) else {
                 continue;
             };
-            let line = stream.parser.line.text();
+            let line = stream.parser.unfinished_line();
             if line.is_empty() || line == stream.shown {
                 continue;
             }
@@ -177,7 +171,7 @@ impl Sanitizer {
 pub(crate) fn sanitize(bytes: &[u8]) -> String {
     let mut parser = OutputParser::default();
     let mut text = parser.parse(bytes).join("\n");
-    let rest = parser.line.finish();
+    let rest = parser.finish_line();
     if !text.is_empty() || bytes.contains(&b'\n') {
         text.push('\n');
     }
@@ -188,12 +182,9 @@ pub(crate) fn sanitize(bytes: &[u8]) -> String {
 /// Returns a line of a stream, without its line break, sanitized for a terminal. If colors are
 /// enabled, the job's colors are kept, and stderr without colors gets one.
 pub fn sanitized_line(style: Style, stream: Option<StreamId>, bytes: &[u8]) -> String {
-    let mut parser = OutputParser {
-        line: TerminalLine::new(style),
-        ..OutputParser::default()
-    };
+    let mut parser = OutputParser::new(style);
     let mut line = parser.parse(bytes).concat();
-    line.push_str(&parser.line.finish());
+    line.push_str(&parser.finish_line());
     let role = if line.contains(ESCAPE) {
         Role::Plain
     } else {
@@ -210,7 +201,7 @@ fn role_of(stream: Option<StreamId>) -> Role {
 }
 
 /// Returns the last `n` lines of output that are not blank. The last line may be unfinished.
-pub fn last_lines(bytes: &[u8], n: usize) -> Vec<String> {
+pub fn last_text_lines(bytes: &[u8], n: usize) -> Vec<String> {
     let text = sanitize(bytes);
     let lines = text.lines().rev().filter(|line| !line.trim().is_empty());
     let mut lines: Vec<_> = lines.take(n).map(finish_line).collect();
@@ -220,113 +211,12 @@ pub fn last_lines(bytes: &[u8], n: usize) -> Vec<String> {
 
 /// Returns the last line of output that is not blank.
 pub(crate) fn last_line(bytes: &[u8]) -> Option<String> {
-    last_lines(bytes, 1).pop()
+    last_text_lines(bytes, 1).pop()
 }
 
 /// Replaces tabs, whose width would depend on the position of the line.
 fn finish_line(line: &str) -> String {
     line.trim_end().replace('\t', "    ")
-}
-
-/// The parser's state within an escape sequence (ECMA-48, section 5).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum EscapeState {
-    #[default]
-    Text,
-    /// After ESC.
-    Escape,
-    /// In a control sequence: colors, cursor movements.
-    Sequence,
-    /// In a control string: titles, links, device commands.
-    Message,
-}
-
-/// A parser that turns the bytes of one stream into lines.
-#[derive(Debug, Default)]
-struct OutputParser {
-    state: EscapeState,
-    /// The parameters of the control sequence so far.
-    params: String,
-    line: TerminalLine,
-    /// The start of a character whose remaining bytes have not arrived yet.
-    torn: Vec<u8>,
-}
-
-impl OutputParser {
-    /// Returns the lines that these bytes finish.
-    fn parse(&mut self, bytes: &[u8]) -> Vec<String> {
-        let mut input = std::mem::take(&mut self.torn);
-        input.extend_from_slice(bytes);
-        let mut lines = Vec::new();
-        let mut rest = input.as_slice();
-        while let Err(e) = std::str::from_utf8(rest) {
-            let (valid, bad) = rest.split_at_checked(e.valid_up_to()).unwrap_or_default();
-            self.feed_all(valid, &mut lines);
-            let Some(len) = e.error_len() else {
-                self.torn = bad.to_vec();
-                return lines;
-            };
-            self.feed('\u{fffd}', &mut lines);
-            rest = bad.get(len..).unwrap_or_default();
-        }
-        self.feed_all(rest, &mut lines);
-        lines
-    }
-
-    fn feed_all(&mut self, valid: &[u8], lines: &mut Vec<String>) {
-        for c in std::str::from_utf8(valid).unwrap_or_default().chars() {
-            self.feed(c, lines);
-        }
-    }
-
-    fn feed(&mut self, c: char, lines: &mut Vec<String>) {
-        if self.line.is_full() {
-            lines.push(self.line.finish());
-        }
-        self.state = match (self.state, c) {
-            // A line break ends any sequence, so that an unterminated one hides only one line.
-            (_, '\n') => {
-                lines.push(self.line.finish());
-                EscapeState::Text
-            }
-            (_, '\r') => {
-                self.line.carriage_return();
-                EscapeState::Text
-            }
-            (_, '\u{1b}') | (EscapeState::Escape, ' '..='/') => EscapeState::Escape,
-            (EscapeState::Sequence, '@'..='~') => {
-                self.line.control(c, &self.params);
-                EscapeState::Text
-            }
-            (EscapeState::Escape, '0'..='O' | 'Q'..='W' | 'Y' | 'Z' | '\\' | '`'..='~')
-            | (EscapeState::Message, '\u{7}' | '\u{9c}') => EscapeState::Text,
-            (EscapeState::Message, _)
-            | (EscapeState::Escape, ']' | 'P' | 'X' | '^' | '_')
-            | (_, '\u{90}' | '\u{98}' | '\u{9d}' | '\u{9e}' | '\u{9f}') => EscapeState::Message,
-            (EscapeState::Sequence, ' '..='?') => {
-                if self.params.len() < MAX_PARAMS {
-                    self.params.push(c);
-                }
-                EscapeState::Sequence
-            }
-            (EscapeState::Escape, '[') | (_, '\u{9b}') => {
-                self.params.clear();
-                EscapeState::Sequence
-            }
-            (_, '\u{8}') => {
-                self.line.backspace();
-                EscapeState::Text
-            }
-            (_, c) => {
-                if c != '\t' && is_control(c) {
-                    c.escape_default().for_each(|c| self.line.put(c));
-                } else {
-                    self.line.put(c);
-                }
-                EscapeState::Text
-            }
-        };
-    }
 }
 
 #[cfg(test)]

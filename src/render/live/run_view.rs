@@ -8,7 +8,7 @@ use super::watched_run::{JobNow, MAX_SHOWN_JOBS};
 use crate::job::RunStatus;
 use crate::render::human::format::count;
 use crate::render::human::run_detail::{JOB_COLUMNS, job_row, run_facts};
-use crate::render::human::sanitize::last_lines;
+use crate::render::human::sanitize::last_text_lines;
 use crate::render::human::style::{Role, Style};
 use crate::render::human::styled_line::StyledLine;
 use crate::render::human::table::Layout;
@@ -102,7 +102,7 @@ impl RunFrame {
     /// Returns the end of the output, in as many lines as fit. The output is that of the last
     /// started job that printed anything.
     fn output(&self, style: Style, room: usize) -> Vec<StyledLine> {
-        let printed = |job: &JobNow| last_lines(&job.printed, room.saturating_sub(2));
+        let printed = |job: &JobNow| last_text_lines(&job.printed, room.saturating_sub(2));
         let mut printed = self.jobs.iter().map(|job| (job, printed(job)));
         let Some((job, printed)) = printed.find(|(_, printed)| !printed.is_empty()) else {
             return Vec::new();

@@ -21,16 +21,16 @@ const MAX_HOLDER_BYTES: u64 = 1024;
 /// A lock that this process holds. Closing the file releases it, unless another process has it
 /// open too.
 #[derive(Debug)]
-pub struct RunLock {
+pub struct NamedLock {
     file: File,
     since: Timestamp,
 }
 
 /// The outcome of an attempt to take a lock.
 #[derive(Debug)]
-pub enum RunLockAttempt {
+pub enum NamedLockAttempt {
     /// This process holds the lock.
-    Locked(RunLock),
+    Locked(NamedLock),
     /// Another process holds the lock.
     Held {
         /// The content of the file, which may be about an earlier process.
@@ -55,12 +55,12 @@ pub struct LockHolder {
     pub since: Option<Timestamp>,
 }
 
-impl RunLock {
+impl NamedLock {
     /// Acquires a lock without waiting, unless another process holds it.
     ///
     /// # Errors
     /// The file cannot be created, or the file system does not support locks.
-    pub fn try_lock(volume: &Volume, name: &LockName) -> Result<RunLockAttempt, StorageError> {
+    pub fn try_lock(volume: &Volume, name: &LockName) -> Result<NamedLockAttempt, StorageError> {
         let locks = volume.make_locks()?;
         let name = name.as_str();
         let path = locks.path().join(name);
@@ -69,7 +69,7 @@ impl RunLock {
             match file_lock::try_exclusive(&file, &path)? {
                 Some(guard) => guard.keep(),
                 None => {
-                    return Ok(RunLockAttempt::Held {
+                    return Ok(NamedLockAttempt::Held {
                         recorded: read_holder(&file),
                         locked_by: locking_pid(&file),
                     });
@@ -86,7 +86,7 @@ impl RunLock {
                     since: now_ts(),
                 };
                 lock.record(None);
-                return Ok(RunLockAttempt::Locked(lock));
+                return Ok(NamedLockAttempt::Locked(lock));
             }
         }
     }
@@ -143,9 +143,9 @@ fn locking_pid(file: &File) -> Option<u32> {
 mod tests {
     use super::*;
 
-    fn held(attempt: RunLockAttempt) -> LockHolder {
+    fn held(attempt: NamedLockAttempt) -> LockHolder {
         match attempt {
-            RunLockAttempt::Held {
+            NamedLockAttempt::Held {
                 recorded,
                 locked_by,
             } => {
@@ -153,7 +153,7 @@ mod tests {
                 assert!(locked_by.is_none_or(|pid| pid == std::process::id()));
                 recorded
             }
-            RunLockAttempt::Locked(_) => panic!("it is not held"),
+            NamedLockAttempt::Locked(_) => panic!("it is not held"),
         }
     }
 
@@ -162,10 +162,10 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let volume = Volume::create(tmp.path()).unwrap();
         let name = "nightly".parse().unwrap();
-        let RunLockAttempt::Locked(lock) = RunLock::try_lock(&volume, &name).unwrap() else {
+        let NamedLockAttempt::Locked(lock) = NamedLock::try_lock(&volume, &name).unwrap() else {
             panic!("it is held");
         };
-        let holder = held(RunLock::try_lock(&volume, &name).unwrap());
+        let holder = held(NamedLock::try_lock(&volume, &name).unwrap());
         assert_eq!(
             (holder.pid, holder.run_id),
             (Some(std::process::id()), None)
@@ -174,11 +174,11 @@ mod tests {
         lock.record_run(&run, 7);
         let shared = lock.file.try_clone().unwrap();
         drop(lock);
-        let holder = held(RunLock::try_lock(&volume, &name).unwrap());
+        let holder = held(NamedLock::try_lock(&volume, &name).unwrap());
         assert_eq!((holder.pid, holder.run_id), (Some(7), Some(run)));
         drop(shared);
-        let attempt = RunLock::try_lock(&volume, &name).unwrap();
-        assert!(matches!(attempt, RunLockAttempt::Locked(_)));
+        let attempt = NamedLock::try_lock(&volume, &name).unwrap();
+        assert!(matches!(attempt, NamedLockAttempt::Locked(_)));
     }
 
     #[test]
@@ -186,10 +186,10 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let volume = Volume::create(tmp.path()).unwrap();
         let name = "it".parse().unwrap();
-        drop(RunLock::try_lock(&volume, &name).unwrap());
+        drop(NamedLock::try_lock(&volume, &name).unwrap());
         std::fs::remove_dir_all(tmp.path().join(".omne/var/locks")).unwrap();
-        let attempt = RunLock::try_lock(&volume, &name).unwrap();
-        assert!(matches!(attempt, RunLockAttempt::Locked(_)));
+        let attempt = NamedLock::try_lock(&volume, &name).unwrap();
+        assert!(matches!(attempt, NamedLockAttempt::Locked(_)));
     }
 
     #[test]
