@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::{commands, read, root, shell, split};
+use super::shell_commands::shell;
+use super::{commands, read, root, split};
 
 /// The programs that the pages name, with their scripts.
 const PROGRAMS: [(&str, &str); 5] = [

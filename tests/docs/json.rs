@@ -8,7 +8,8 @@ use runlog::log::payload::ErrorKind;
 use runlog::log::{EventType, RunStatus};
 use serde_json::Value;
 
-use super::{anchor, check_or_bless, read};
+use super::links::anchor;
+use super::{check_or_bless, read};
 
 const MARK: &str = "<!-- From here on generated from schema/runlog.schema.json: edit that. -->\n";
 
@@ -173,7 +174,7 @@ fn schema_accepts_example_run() {
     let schema = schema();
     let line = serde_json::json!({"$ref": "#/$defs/line", "$defs": schema.get("$defs")});
     let validator = jsonschema::validator_for(&line).unwrap();
-    for event in super::example_lines() {
+    for event in super::format::example_lines() {
         let event: Value = serde_json::from_str(&event).unwrap();
         let errors: Vec<_> = validator
             .iter_errors(&event)
