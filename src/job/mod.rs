@@ -3,7 +3,6 @@
 pub(crate) mod capture;
 mod error;
 pub mod gc;
-pub mod gc_candidates;
 pub(crate) mod output;
 pub(crate) mod process;
 pub(crate) mod recover;

@@ -13,7 +13,7 @@ use crate::cli::value_parsers::{
     parse_count, parse_duration, parse_name_pattern, parse_size, run_state,
 };
 use crate::job::RunStatus;
-use crate::job::gc_candidates::GcFilter;
+use crate::job::gc::GcFilter;
 use crate::log::store::retention::RetentionPolicy;
 use crate::render::Execution;
 use crate::volume::{Settings, Volume};

@@ -12,8 +12,9 @@ pub(crate) use self::args::Args;
 use self::output::GcOutput;
 use super::context::Global;
 use super::exit::Code;
-use crate::job::gc::{finish_removal, remove_planned, runs_to_remove};
-use crate::job::gc_candidates::{GcCandidates, list_candidates};
+use crate::job::gc::{
+    GcCandidates, finish_removal, list_candidates, remove_planned, runs_to_remove,
+};
 use crate::log::store::retention::{Eligibility, RetentionDecision, RunInfo};
 use crate::log::store::tombstones::count_excess;
 use crate::log::{GcError, GcLock, PruneLimit, RunLog, open_dir, plan_prune, trash_entries};

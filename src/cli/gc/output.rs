@@ -7,8 +7,7 @@ use anyhow::{Context as _, Result};
 
 use crate::cli::context::{print_stderr, warn_damage};
 use crate::cli::exit::{Code, is_run_removed};
-use crate::job::gc::GcDecision;
-use crate::job::gc_candidates::GcCandidates;
+use crate::job::gc::{GcCandidates, GcDecision};
 use crate::log::store::retention::{Eligibility, KeepReason, RemoveReason, RunInfo};
 use crate::log::{GcError, PrunedSegment, TrashEntry};
 use crate::render::{Execution, GcAction, GcReport, GcTotal, gc_line, json_line};

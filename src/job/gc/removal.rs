@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use crate::job::gc_candidates::{eligibility, is_missing};
+use super::candidates::{eligibility, is_missing};
 use crate::job::status::run_status::inspect_run;
 use crate::log::store::retention::{RemoveReason, RetentionDecision, RunInfo};
 use crate::log::{
