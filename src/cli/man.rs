@@ -83,20 +83,22 @@ fn page(command: Command, see_also: &[String], kind: PageKind) -> Result<(String
     )?;
     man.render_name_section(&mut out)?;
     man.render_synopsis_section(&mut out)?;
+    if let Some(examples) = &examples {
+        let mut leading = Roff::new();
+        leading.control("SH", ["EXAMPLES"]);
+        leading.control("nf", []);
+        for line in examples.lines().skip(1) {
+            leading.text([roman(line.trim_start())]);
+        }
+        leading.control("fi", []);
+        leading.to_writer(&mut out)?;
+    }
     man.render_description_section(&mut out)?;
     man.render_options_section(&mut out)?;
     if kind == PageKind::Main {
         man.render_subcommands_section(&mut out)?;
     }
     let mut rest = Roff::new();
-    if let Some(examples) = &examples {
-        rest.control("SH", ["EXAMPLES"]);
-        rest.control("nf", []);
-        for line in examples.lines().skip(1) {
-            rest.text([roman(line.trim_start())]);
-        }
-        rest.control("fi", []);
-    }
     if let Some(codes) = codes {
         rest.control("SH", ["EXIT STATUS"]);
         rest.text([roman(codes.trim())]);

@@ -76,9 +76,19 @@ fn man_shows_sections() {
         finish(man.args(["-l", "-E", "ascii", page])).stdout()
     };
     let page = show("man/man1/runlog-status.1");
-    for section in ["NAME", "SYNOPSIS", "OPTIONS", "EXIT STATUS", "SEE ALSO"] {
-        let line = page.lines().any(|line| plain(line) == section);
-        assert!(line, "no {section} in\n{page}");
+    // As in the help, the examples come first.
+    let mut lines = page.lines().map(plain);
+    for section in [
+        "NAME",
+        "SYNOPSIS",
+        "EXAMPLES",
+        "DESCRIPTION",
+        "OPTIONS",
+        "EXIT STATUS",
+        "SEE ALSO",
+    ] {
+        let line = lines.any(|line| line == section);
+        assert!(line, "no {section} in its place in\n{page}");
     }
     assert!(page.contains("3 no such volume or run"), "{page}");
     let page = show("man/man1/runlog.1");

@@ -153,9 +153,10 @@ fn play_ends_on_signal() {
         "--",
         "sh",
         "-c",
-        "echo one; sleep 0.5",
+        "echo one; sleep 1",
     ]);
-    let mut play = env.spawn(&["replay", "it", "--speed", "0.001"]);
+    // The pause before the first line is as slow; a speed of 0.001 made it a minute under load.
+    let mut play = env.spawn(&["replay", "it", "--speed", "0.01"]);
     assert_eq!(play.read_line(), b"one");
     play.signal(Signal::INT);
     wait_until("the end of the play", || play.has_ended());

@@ -161,6 +161,27 @@ fn replaced_run_is_stopped_first() {
 }
 
 #[test]
+fn of_many_replacements_each_starts_or_is_replaced() {
+    let env = TestEnv::new();
+    let start = |n: usize| {
+        let name = format!("n{n}");
+        let run = ["run", "-q", "-n", &name, "--lock=it", "--if-locked=replace"];
+        env.spawn(&[&run[..], &["--", "sleep", "0.05"]].concat())
+    };
+    let all: Vec<_> = (0..8).map(start).collect();
+    for run in all {
+        let output = run.end();
+        // It ended, or SIGTERM ended its job and then itself.
+        assert!(
+            [0, 1015].contains(&output.code),
+            "{} {}",
+            output.code,
+            output.stderr()
+        );
+    }
+}
+
+#[test]
 fn lock_lasts_until_both_processes_exit() {
     let env = TestEnv::new();
     let job = holder(&env, &["--if-killed", "keep"]);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::cli::replay::at_point::AtPoint;
 use crate::cli::replay::pace::Speed;
 use crate::cli::usage_error::UsageError;
-use crate::cli::value_parsers::parse_stream;
+use crate::cli::value_parsers::stream;
 use crate::log::StreamId;
 
 /// Show a run's timeline, replay it, or verify it
@@ -57,7 +57,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "JOB", requires = "output")]
     pub job: Option<String>,
     /// With --output: show only output from this stream (stdout, stderr, or both where they shared one pipe)
-    #[arg(long, value_name = "STREAM", value_parser = parse_stream, requires = "output")]
+    #[arg(long, value_name = "STREAM", value_parser = stream(), requires = "output")]
     pub stream: Option<StreamId>,
     /// Stop at the first damage, with exit code 5
     #[arg(long, conflicts_with_all = ["verify", "diff", "recover", "rollback"])]

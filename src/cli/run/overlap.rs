@@ -77,7 +77,8 @@ pub(super) fn take_lock(args: &Args, spec: &JobSpec, volume: &Volume) -> Result<
     let Some(name) = args.lock.name(&run_name) else {
         return Ok(LockDecision::NoLock);
     };
-    let started = Instant::now();
+    // A holder without a run, and when it was first seen. With many starts, each may be another.
+    let mut starting = None;
     let deadline = deadline(args.lock.lock_timeout);
     let is_quiet = args.quiet || args.quiet_on_success;
     let mut is_reported = is_quiet;
@@ -103,7 +104,12 @@ pub(super) fn take_lock(args: &Args, spec: &JobSpec, volume: &Volume) -> Result<
             Some(IfLocked::Wait) => recorded.clone(),
             _ => current(),
         };
-        let is_starting = holder.run_id.is_none() && started.elapsed() < START_TIME;
+        starting = match (&holder.run_id, starting) {
+            (Some(_), _) => None,
+            (None, Some((pid, since))) if pid == holder.pid => Some((pid, since)),
+            (None, _) => Some((holder.pid, Instant::now())),
+        };
+        let is_starting = starting.is_some_and(|(_, since)| since.elapsed() < START_TIME);
         match (
             args.lock.if_locked.unwrap_or(IfLocked::Fail),
             &holder.run_id,

@@ -10,7 +10,7 @@ use crate::cli::pager::Paging;
 use crate::cli::tail::until::{Until, parse_until};
 use crate::cli::usage_error::UsageError;
 use crate::cli::value_parsers::{
-    EventTypeParser, parse_count, parse_duration, parse_moment, parse_stream,
+    EventTypeParser, parse_count, parse_duration, parse_moment, stream,
 };
 use crate::log::{Cursor, EventType, StreamId};
 
@@ -97,7 +97,7 @@ pub(crate) struct Args {
     #[arg(short, long, requires = "output")]
     pub timestamps: bool,
     /// Only show output from this stream (stdout, stderr, or both where they shared one pipe)
-    #[arg(long, value_name = "STREAM", value_parser = parse_stream, requires = "output")]
+    #[arg(long, value_name = "STREAM", value_parser = stream(), requires = "output")]
     pub stream: Option<StreamId>,
     /// Print new events or output as they arrive
     #[arg(short, long)]

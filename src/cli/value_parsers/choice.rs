@@ -9,7 +9,7 @@ use clap::{Arg, Command};
 use glob::Pattern;
 
 use crate::job::RunStatus;
-use crate::log::EventType;
+use crate::log::{EventType, StreamId};
 
 /// Returns the parser for the state of a run.
 ///
@@ -29,6 +29,12 @@ pub(crate) fn parse_state(text: &str) -> Result<RunStatus, String> {
         let all: Vec<_> = RunStatus::ALL.iter().map(|state| state.as_str()).collect();
         format!("a state is one of {}", all.join(", "))
     })
+}
+
+/// Returns the parser for the name of a stream, which clap lists as [`run_state`].
+pub(crate) fn stream() -> impl TypedValueParser<Value = StreamId> {
+    PossibleValuesParser::new(["stdout", "stderr", "both"])
+        .try_map(|text| StreamId::parse(&text).ok_or("there is no such stream"))
 }
 
 /// A parser for the type of an event, which lists the known types in help and completions.

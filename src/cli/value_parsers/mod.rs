@@ -11,10 +11,9 @@ mod retry;
 mod size;
 
 use super::usage_error::UsageError;
-use crate::log::StreamId;
 
 pub(crate) use choice::{
-    EventTypeParser, SignalParser, parse_name_pattern, parse_state, run_state,
+    EventTypeParser, SignalParser, parse_name_pattern, parse_state, run_state, stream,
 };
 pub(crate) use count::parse_count;
 pub(crate) use duration::{deadline, parse_duration};
@@ -75,15 +74,6 @@ pub(crate) fn parse_load(text: &str) -> Result<f64, String> {
         .ok_or_else(|| {
             format!("`{text}` is not a load; write a number of 0 or more, such as 4 or 1.5")
         })
-}
-
-/// Parses the name of a stream.
-///
-/// # Errors
-///
-/// Returns a message if `text` is not the name of a stream.
-pub(crate) fn parse_stream(text: &str) -> Result<StreamId, String> {
-    StreamId::parse(text).ok_or_else(|| "a stream is stdout, stderr or both".to_owned())
 }
 
 #[cfg(test)]
