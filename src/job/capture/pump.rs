@@ -104,10 +104,10 @@ impl Pump {
     /// Stores and passes on the content of the pipe.
     pub(crate) fn step(&mut self, buf: &mut [MaybeUninit<u8>]) -> PumpState {
         let stream = Arc::clone(&self.stream);
-        let looked = self.recv(buf);
-        let n = looked.len();
+        let received = self.recv(buf);
+        let n = received.len();
         let status = std::mem::take(&mut self.status);
-        let next = match looked {
+        let next = match received {
             ReadOutcome::Bytes(bytes) => self.write_through(&bytes),
             ReadOutcome::Moved(n) => self.splice_through(n),
             ReadOutcome::Nothing => {
@@ -350,8 +350,8 @@ fn read_terminal(
     while last == Packet::Data && printed.len() < SPLICE_THRESHOLD_BYTES {
         last = pty::read_packet(master, &mut printed);
     }
-    if let Packet::Status(told) = last {
-        *status = told;
+    if let Packet::Status(new) = last {
+        *status = new;
     }
     if printed.is_empty() {
         return match last {

@@ -24,3 +24,6 @@ pub(crate) mod supervision_page;
 mod syscall;
 pub(crate) mod terminal_modes;
 pub(crate) mod wait_status;
+
+#[cfg(test)]
+mod supervision_page_tests;

@@ -258,7 +258,7 @@ impl<'a> RollbackRunner<'a> {
         let spec = later::spec(job, Some(cwd), Hooks::default());
         let (mut context, stages) =
             later::supervisor(&spec, self.volume, &self.log, (job, lease), self.on_warning)?;
-        let done = rollback::roll_back(&mut context, &stages, command, false);
+        let done = rollback::roll_back(&mut context, &stages, command);
         let is_recorded = done.unfinished.is_some();
         let unrecorded = || "it was run, but its end is not in the log".to_owned();
         Ok(done.error.or_else(|| (!is_recorded).then(unrecorded)))

@@ -41,6 +41,15 @@ pub(crate) enum Streams {
     Given { stdout: OwnedFd, stderr: OwnedFd },
 }
 
+/// The stdin of the child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChildStdin {
+    /// That of runlog.
+    Inherit,
+    /// `/dev/null`.
+    Null,
+}
+
 /// A child that was not reaped.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Child {
@@ -108,7 +117,7 @@ impl Child {
         streams: Streams,
         control: &JobControl,
         step: u32,
-        inherits_stdin: bool,
+        stdin: ChildStdin,
     ) -> io::Result<Self> {
         let inherits_output = matches!(streams, Streams::Inherit);
         if let Streams::Given { stdout, stderr } = streams {
@@ -119,7 +128,7 @@ impl Child {
         command.process_group(control.forwarder.target.group());
         let page = control.page;
         let setup = ChildSetup {
-            inherits_stdin,
+            inherits_stdin: stdin == ChildStdin::Inherit,
             inherits_output,
         };
         setup.apply(&mut command, move || {

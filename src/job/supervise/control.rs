@@ -66,7 +66,7 @@ impl JobControl {
         set_child_subreaper(Some(getpid())).ok();
         Ok(Self {
             page,
-            forwarder: Forwarder::new(page, SignalTarget::detect(false)?),
+            forwarder: Forwarder::new(page, SignalTarget::detect()?),
             signals,
             front: Front::Own,
             keep_if_killed: true,
@@ -182,7 +182,7 @@ impl JobControl {
             self.front_is_stopped = false;
         }
         if let Front::Linked(link, _) = &self.front {
-            let gone = loop {
+            let has_exited = loop {
                 match link.receive() {
                     Ok(Some(Message::Continued)) => self.put_terminals_back(),
                     Ok(Some(Message::Stopped)) => self.put_terminals_aside(),
@@ -191,7 +191,7 @@ impl JobControl {
                     Err(_) => break true,
                 }
             };
-            if gone {
+            if has_exited {
                 self.lose_front();
             }
         }

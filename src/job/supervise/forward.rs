@@ -26,13 +26,20 @@ impl SignalTarget {
     ///
     /// # Errors
     /// The system allows no more processes.
-    pub(crate) fn detect(detached: bool) -> io::Result<Self> {
-        let terminal = || std::fs::File::open("/dev/tty").is_ok();
-        if !detached && terminal() {
+    pub(crate) fn detect() -> io::Result<Self> {
+        if std::fs::File::open("/dev/tty").is_ok() {
             Ok(Self::Terminal(getpgrp().as_raw_nonzero().get()))
         } else {
-            fork::new_group().map(Self::Group)
+            Self::new_group()
         }
+    }
+
+    /// Creates a group for a job that keeps running without its caller.
+    ///
+    /// # Errors
+    /// The system allows no more processes.
+    pub(crate) fn new_group() -> io::Result<Self> {
+        fork::new_group().map(Self::Group)
     }
 
     /// Returns the id of the group.

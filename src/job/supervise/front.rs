@@ -166,7 +166,11 @@ pub fn start(options: FrontOptions) -> io::Result<ProcessRole> {
     // Signals wait from here on. Each is forwarded once, even an early one.
     let signals = SignalFd::block()?;
     set_child_subreaper(Some(getpid())).ok();
-    let target = SignalTarget::detect(options.detached)?;
+    let target = if options.detached {
+        SignalTarget::new_group()?
+    } else {
+        SignalTarget::detect()?
+    };
     let (link, other) = FrontLink::pair()?;
     let custody = Custody {
         relay: if options.capture {
@@ -230,7 +234,10 @@ impl Front {
             }
             self.forward_early();
             self.terminal.update_size(&self.custody.pipes);
-            self.terminal.pass_keys(&self.custody.pipes, has_keys);
+            if has_keys {
+                self.terminal.record_key(&self.custody.pipes);
+            }
+            self.terminal.pass_keys(&self.custody.pipes);
             self.watch_adopted();
             self.watch_adopted_hooks();
             self.continue_orphans();

@@ -33,7 +33,11 @@ impl FrontTerminal {
                 front: std::process::id(),
                 group: target.group(),
             },
-            keys: KeyRelay::new(has_terminal),
+            keys: if has_terminal {
+                KeyRelay::open()
+            } else {
+                KeyRelay::without_terminal()
+            },
         }
     }
 
@@ -71,10 +75,17 @@ impl FrontTerminal {
         }
     }
 
-    /// Passes on keys that only a reader of a pseudo-terminal can want.
-    pub(super) fn pass_keys(&mut self, pipes: &[Option<OwnedFd>], can_be_read: bool) {
+    /// Records that a key can be read from the terminal.
+    pub(super) fn record_key(&mut self, pipes: &[Option<OwnedFd>]) {
         if has_masters(pipes) {
-            self.keys.step(masters(pipes), self.users, can_be_read);
+            self.keys.record_key();
+        }
+    }
+
+    /// Passes on keys that only a reader of a pseudo-terminal can want.
+    pub(super) fn pass_keys(&mut self, pipes: &[Option<OwnedFd>]) {
+        if has_masters(pipes) {
+            self.keys.pass_unread(masters(pipes), self.users);
         }
     }
 }

@@ -3,40 +3,33 @@
 //! They change nothing about the outcome. Each one is claimed in the page before it runs, so
 //! that a supervisor that replaces another one does not run it again.
 
-use std::fs::File;
 use std::io;
-use std::io::{Read as _, Seek as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::getpid;
 use serde::Serialize;
 
 use super::child;
+use super::hook_limit::{HOOK_TIMEOUT, HookLimit};
+use super::hook_streams::{copy_output, stdin};
 use super::job_events::{JobEvents, millis};
 use super::outcome::{JobEnd, status_error};
 use super::supervisor::Supervisor;
 use crate::job::process::hook_slots::HookState;
-use crate::job::process::signals;
 use crate::job::process::signals::{ChildSetup, signal_name};
 use crate::job::process::wait_status;
 use crate::job::process::wait_status::{ChildState, WaitStatus};
 use crate::job::redact::redactor::Redactor;
-use crate::job::redact::stream_masker::StreamMasker;
 use crate::job::spec::job_spec::Hooks;
 use crate::log::format::payload::{ErrorKind, HookEnded, JobError, parse_payload};
 use crate::log::{Batch, Close, DraftError, EventType, Item, Reader};
 use crate::telemetry;
 
-/// How long a hook may run before it gets SIGTERM.
-const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
-/// The time from SIGTERM to SIGKILL.
-const KILL_AFTER: Duration = Duration::from_secs(5);
 /// The maximum time between two checks of a hook.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// How long to wait for a hook's output after its end. A process that it left behind may keep
@@ -141,7 +134,12 @@ impl Supervisor<'_> {
             HookState::Due => self.execute(hook, input),
         };
         match ended {
-            Ok((status, timed_out)) => event.end(status, timed_out),
+            Ok((status, timed_out)) => {
+                event.record_end(status);
+                if timed_out {
+                    event.record_timeout();
+                }
+            }
             Err(error) => event.error = Some(error),
         }
         event.duration_ms = millis(started.elapsed());
@@ -291,42 +289,11 @@ impl Supervisor<'_> {
     }
 
     fn wait_for_hook(&mut self, limit: &mut HookLimit) {
-        let is_interrupted = self.control.shutdown_requested().is_some();
-        limit.enforce(is_interrupted);
+        if self.control.shutdown_requested().is_some() {
+            limit.interrupt();
+        }
+        limit.enforce();
         self.control.wait(&[], Some(POLL_INTERVAL));
-    }
-}
-
-/// The time limit of a hook's process group.
-struct HookLimit {
-    group: i32,
-    term_at: Instant,
-    kill_at: Option<Instant>,
-    timed_out: bool,
-}
-
-impl HookLimit {
-    fn new(pid: u32) -> Self {
-        Self {
-            group: pid as i32,
-            term_at: Instant::now() + HOOK_TIMEOUT,
-            kill_at: None,
-            timed_out: false,
-        }
-    }
-
-    fn enforce(&mut self, is_interrupted: bool) {
-        let now = Instant::now();
-        match self.kill_at {
-            None if is_interrupted || now >= self.term_at => {
-                self.timed_out = !is_interrupted;
-                self.kill_at = Some(now + KILL_AFTER);
-                signals::kill(-self.group, libc::SIGTERM);
-                signals::kill(-self.group, libc::SIGCONT);
-            }
-            Some(at) if now >= at => signals::kill(-self.group, libc::SIGKILL),
-            _ => {}
-        }
     }
 }
 
@@ -350,59 +317,18 @@ fn due_hooks(hooks: &Hooks, succeeded: bool) -> Vec<DueHook<'_>> {
 }
 
 impl HookEnded {
-    fn end(&mut self, status: WaitStatus, timed_out: bool) {
+    fn record_end(&mut self, status: WaitStatus) {
         match status {
             WaitStatus::Exited(code) => self.exit_code = Some(code),
             WaitStatus::Signaled(signal) => self.signal = Some(signal_name(signal)),
         }
-        self.error = if timed_out {
-            Some(JobError {
-                kind: ErrorKind::Timeout,
-                message: format!("it ran longer than {} s", HOOK_TIMEOUT.as_secs()),
-            })
-        } else {
-            status_error(status)
-        };
+        self.error = status_error(status);
     }
-}
 
-/// Prints the output of a hook to runlog's stderr. Returns a channel that hangs up when
-/// everything is printed.
-fn copy_output(pipe: OwnedFd, mut masker: Option<StreamMasker>) -> io::Result<mpsc::Receiver<()>> {
-    let (done, ended) = mpsc::channel();
-    let copy = move || {
-        let mut pipe = File::from(pipe);
-        let mut buf = [0; 4096];
-        let mut text = Vec::new();
-        loop {
-            let n = pipe.read(&mut buf).unwrap_or(0);
-            let mut shown = buf.get(..n).unwrap_or_default();
-            if let Some(masker) = &mut masker {
-                text.clear();
-                match n {
-                    0 => masker.finish(&mut text),
-                    _ => masker.push(shown, &mut text),
-                }
-                shown = &text;
-            }
-            // Output that cannot be printed is dropped.
-            drop(io::stderr().write_all(shown));
-            if n == 0 {
-                break;
-            }
-        }
-        drop::<mpsc::Sender<()>>(done);
-    };
-    std::thread::Builder::new()
-        .name("hook output".to_owned())
-        .spawn(copy)?;
-    Ok(ended)
-}
-
-/// Returns a file with this content, positioned at its start.
-fn stdin(content: &[u8]) -> io::Result<Stdio> {
-    let mut file = File::from(memfd_create("runlog-hook", MemfdFlags::CLOEXEC)?);
-    file.write_all(content)?;
-    file.rewind()?;
-    Ok(Stdio::from(file))
+    fn record_timeout(&mut self) {
+        self.error = Some(JobError {
+            kind: ErrorKind::Timeout,
+            message: format!("it ran longer than {} s", HOOK_TIMEOUT.as_secs()),
+        });
+    }
 }

@@ -21,9 +21,9 @@ use crate::telemetry;
 
 /// How long a key may remain unread before a search for a reader: a process that reads the real
 /// terminal reads it at once.
-const FIRST_LOOK: Duration = Duration::from_millis(5);
+const FIRST_SEARCH: Duration = Duration::from_millis(5);
 /// The maximum time between two searches while a key remains unread.
-const LAST_LOOK: Duration = Duration::from_millis(500);
+const MAX_SEARCH_INTERVAL: Duration = Duration::from_millis(500);
 /// The maximum number of bytes to pass on at once.
 const KEY_BYTES: usize = 1024;
 /// The major number of the slaves of pseudo-terminals.
@@ -48,61 +48,68 @@ pub(super) struct KeyRelay {
     /// The controlling terminal; reading it does not block.
     tty: Option<File>,
     /// The time of the next search while a key remains unread.
-    look_at: Option<Instant>,
+    search_at: Option<Instant>,
     pause: Duration,
 }
 
 impl KeyRelay {
-    pub(super) fn new(has_terminal: bool) -> Self {
+    /// Creates a relay of the keys of the controlling terminal, if there is one.
+    pub(super) fn open() -> Self {
         let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-        let open = || {
-            let mut options = File::options();
-            options.read(true).custom_flags(flags).open("/dev/tty").ok()
-        };
+        let mut options = File::options();
         Self {
-            tty: has_terminal.then(open).flatten(),
-            look_at: None,
-            pause: FIRST_LOOK,
+            tty: options.read(true).custom_flags(flags).open("/dev/tty").ok(),
+            ..Self::without_terminal()
+        }
+    }
+
+    /// Creates a relay without keys.
+    pub(super) fn without_terminal() -> Self {
+        Self {
+            tty: None,
+            search_at: None,
+            pause: FIRST_SEARCH,
         }
     }
 
     /// Returns the terminal, if keys are awaited.
     pub(super) fn awaited(&self) -> Option<BorrowedFd<'_>> {
-        let tty = self.tty.as_ref().filter(|_| self.look_at.is_none());
+        let tty = self.tty.as_ref().filter(|_| self.search_at.is_none());
         tty.map(AsFd::as_fd)
     }
 
     /// Returns the maximum time to wait.
     pub(super) fn limit(&self, longest: Duration) -> Duration {
         let left = |at: Instant| at.saturating_duration_since(Instant::now());
-        self.look_at.map_or(longest, |at| left(at).min(longest))
+        self.search_at.map_or(longest, |at| left(at).min(longest))
     }
 
-    /// Handles an unread key.
-    pub(super) fn step<'a>(
+    /// Records that a key can be read, and schedules the first search for a reader.
+    pub(super) fn record_key(&mut self) {
+        if self.tty.is_some() && self.search_at.is_none() {
+            self.pause = FIRST_SEARCH;
+            self.search_at = Some(Instant::now() + self.pause);
+        }
+    }
+
+    /// Passes on a key that is still unread when a search is due.
+    pub(super) fn pass_unread<'a>(
         &mut self,
         mut masters: impl Iterator<Item = &'a OwnedFd>,
         users: TerminalUsers,
-        can_be_read: bool,
     ) {
         let now = Instant::now();
         let Some(tty) = &self.tty else {
             return;
         };
-        match self.look_at {
-            None if can_be_read => {
-                self.pause = FIRST_LOOK;
-                self.look_at = Some(now + self.pause);
-                return;
-            }
-            Some(at) if at <= now => {}
-            _ => return,
+        if self.search_at.is_none_or(|at| at > now) {
+            return;
         }
-        let lies = wait_readable(&[tty.as_fd()], Some(Duration::ZERO));
-        if lies != [Readiness::Readable] {
+        let key = wait_readable(&[tty.as_fd()], Some(Duration::ZERO));
+        if key != [Readiness::Readable] {
             // After a hang-up, there are no more keys.
-            let hung_up = lies == [Readiness::HungUp];
-            self.look_at = None;
+            let hung_up = key == [Readiness::HungUp];
+            self.search_at = None;
             if hung_up {
                 self.tty = None;
             }
@@ -115,10 +122,10 @@ impl KeyRelay {
         };
         let passed = master.is_some_and(|master| pass(tty, master));
         if passed {
-            self.look_at = None;
+            self.search_at = None;
         } else {
-            self.pause = (self.pause * 2).min(LAST_LOOK);
-            self.look_at = Some(now + self.pause);
+            self.pause = (self.pause * 2).min(MAX_SEARCH_INTERVAL);
+            self.search_at = Some(now + self.pause);
         }
     }
 }

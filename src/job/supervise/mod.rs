@@ -1,5 +1,6 @@
 //! Running a job, from its submission to its terminal event.
 
+mod attempts;
 pub(crate) mod child;
 pub(crate) mod claim;
 pub(crate) mod control;
@@ -8,6 +9,8 @@ pub(crate) mod forward;
 pub(crate) mod front;
 pub(crate) mod front_link;
 mod front_terminal;
+mod hook_limit;
+mod hook_streams;
 pub(crate) mod hooks;
 pub(crate) mod job_events;
 mod key_relay;

@@ -55,7 +55,7 @@ impl Recorder {
         trouble: OnWarning,
     ) -> io::Result<Self> {
         let (sender, receiver) = mpsc::channel::<Started>();
-        let (told, when_written) = mpsc::channel();
+        let (written_sender, when_written) = mpsc::channel();
         let work = move || {
             let report_lost = |appended: &Appended| {
                 if let Some(lost) = &appended.lost {
@@ -65,11 +65,11 @@ impl Recorder {
             let Ok((pid, event)) = receiver.recv() else {
                 return;
             };
-            let tell = move || drop::<Sender<Infallible>>(told);
+            let notify = move || drop::<Sender<Infallible>>(written_sender);
             let written = match event {
                 // A supervisor that died has written it.
                 None => {
-                    tell();
+                    notify();
                     Ok(())
                 }
                 Some((event, sync)) => stages
@@ -77,7 +77,7 @@ impl Recorder {
                     .map_err(AppendError::from)
                     .and_then(|draft| {
                         log.append_with_callback(&[draft], || {
-                            tell();
+                            notify();
                             durability(sync, &receiver)
                         })
                     })
@@ -92,7 +92,7 @@ impl Recorder {
             on_started(written.as_ref().copied());
             let Some(interval) = sample else { return };
             let mut next = Instant::now() + interval;
-            let mut told = false;
+            let mut is_reported = false;
             // The channel is closed after the job has ended.
             while let Err(RecvTimeoutError::Timeout) =
                 receiver.recv_timeout(next.saturating_duration_since(Instant::now()))
@@ -107,7 +107,7 @@ impl Recorder {
                     .and_then(|draft| log.append(&[draft], Durability::Process));
                 match written {
                     Ok(appended) => report_lost(&appended),
-                    Err(e) if !std::mem::replace(&mut told, true) => {
+                    Err(e) if !std::mem::replace(&mut is_reported, true) => {
                         trouble(&format!("a sample is not in the log: {}", error_chain(&e)));
                     }
                     Err(_) => {}

@@ -19,35 +19,28 @@ pub(crate) struct RolledBack {
 
 /// Runs the compensating command. Its intent is durable before the command starts, and its own
 /// failure is recorded and not hidden.
-///
-/// With `intended`, a supervisor that died has written the intent. It may have started the
-/// command too, which is then awaited.
 pub(crate) fn roll_back(
     context: &mut Supervisor<'_>,
     stages: &JobEvents,
     command: &str,
-    intended: bool,
 ) -> RolledBack {
     let mut stages = stages.clone();
     stages.before = context.snapshot();
     let intent = RollbackStarted {
         command: context.spec.masked_command(command),
     };
-    let close = close_policy(context.spec.after);
-    let written = intended
-        || context
-            .append_terminal("the start of the rollback", |_| {
-                let drafts = vec![stages.rollback_started(&intent)?];
-                Ok(Batch {
-                    drafts,
-                    close: Close::No,
-                })
-            })
-            .is_some();
-    if !written {
+    let written = context.append_terminal("the start of the rollback", |_| {
+        let drafts = vec![stages.rollback_started(&intent)?];
+        Ok(Batch {
+            drafts,
+            close: Close::No,
+        })
+    });
+    if written.is_none() {
         // Otherwise no process could find out later that it ran, and it might run again.
         let error = "the rollback was not run: its start could not be recorded";
         (context.on_warning)(error);
+        let close = close_policy(context.spec.after);
         let unfinished = context.append_terminal("the close of the run", |view| {
             let close = close_if_open(close, view);
             Ok(Batch::only(close))
@@ -57,6 +50,24 @@ pub(crate) fn roll_back(
             unfinished,
         };
     }
+    run_and_record(context, &stages, command)
+}
+
+/// Continues a rollback whose intent was written by a supervisor that died. That supervisor may
+/// have started the command too, which is then awaited.
+pub(crate) fn resume(
+    context: &mut Supervisor<'_>,
+    stages: &JobEvents,
+    command: &str,
+) -> RolledBack {
+    let mut stages = stages.clone();
+    stages.before = context.snapshot();
+    run_and_record(context, &stages, command)
+}
+
+/// Runs the compensating command, and records its end.
+fn run_and_record(context: &mut Supervisor<'_>, stages: &JobEvents, command: &str) -> RolledBack {
+    let close = close_policy(context.spec.after);
     let (event, claim) = execute(context, command);
     if let Some(error) = &event.error {
         (context.on_warning)(&format!("the rollback failed: {}", error.message));

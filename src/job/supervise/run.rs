@@ -1,37 +1,26 @@
 //! A job from its submission to its end.
 
 use std::ffi::OsString;
-use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::child::{Child, ExitedChild, Timeout};
+use super::attempts::Job;
 use super::front::{Attached, Custody};
 use super::hooks::MakeHookInput;
-use super::job_events::{JobEvents, millis};
-use super::outcome::{JobEnd, Outcome, canceled, end_from_log, spawn_error};
-use super::recorder::{OnStarted, Recorder, StartSync};
-use super::rollback;
+use super::outcome::{JobEnd, Outcome};
+use super::recorder::OnStarted;
 use super::submit::{Submission, Submitted};
-use super::supervisor::{Supervisor, SupervisorEnv, close_if_open, close_policy};
-use crate::job::capture::stream::{OnUnstored, OnWarning, Passthrough};
+use super::supervisor::{Supervisor, SupervisorEnv};
+use crate::job::capture::stream::{OnUnstored, OnWarning};
 use crate::job::error::StartError;
-use crate::job::process::liveness;
-use crate::job::process::supervision_page::{Claim, ROLLBACK_STEP};
 use crate::job::process::wait_status::WaitStatus;
 use crate::job::spec::job_spec::JobSpec;
-use crate::job::spec::retry_policy::random_fraction;
 use crate::job::spec::validate::validate;
-use crate::log::format::payload::{
-    ErrorKind, JobEnded, JobError, JobStarted, ProcessRef, RunOpened,
-};
-use crate::log::{AppendError, Batch, Close, Durability, JobState, RunLog};
-use crate::telemetry::{PendingSnapshots, Snapshots};
-use crate::volume::{JobId, Volume, error_chain};
+use crate::log::RunLog;
+use crate::log::format::payload::RunOpened;
+use crate::telemetry::PendingSnapshots;
+use crate::volume::{JobId, Volume};
 
 /// The maximum time between stages that share their snapshots.
 const SNAPSHOT_VALIDITY: Duration = Duration::from_millis(100);
@@ -44,7 +33,7 @@ pub struct Prepared {
     custody: Custody,
     predecessor: Option<WaitStatus>,
     before: PendingSnapshots,
-    begun: Instant,
+    since: Instant,
 }
 
 /// Takes over from the front, and starts the first snapshots of the host and the job's
@@ -62,7 +51,7 @@ pub fn prepare(
     let around = SupervisorEnv::attach(attached, volume.path(), spec.dependencies.clone())?;
     Ok(Prepared {
         before: around.begin_snapshot(),
-        begun: Instant::now(),
+        since: Instant::now(),
         around,
         custody,
         predecessor,
@@ -109,12 +98,12 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
         custody,
         predecessor,
         mut before,
-        mut begun,
+        mut since,
     } = setup.prepared;
     setup.log.sync_ancestors();
-    if begun.elapsed() > SNAPSHOT_VALIDITY {
+    if since.elapsed() > SNAPSHOT_VALIDITY {
         before = around.begin_snapshot();
-        begun = Instant::now();
+        since = Instant::now();
     }
     let before = before.wait();
     let pipes = custody.pipes;
@@ -165,327 +154,17 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
     };
     // The submission may have waited for a lock or a slow disk. The other half of the time is
     // for the spawn.
-    if begun.elapsed() > SNAPSHOT_VALIDITY / 2 {
+    if since.elapsed() > SNAPSHOT_VALIDITY / 2 {
         stages.before = context.snapshot();
     }
     let events = stages.clone();
     let job = Job { stages, program };
     let mut outcome = match known {
         Some(known) => context.resume_job(&job, &known, pipes, setup.on_started),
-        None => context.attempts(job, 1, None, setup.on_started),
+        None => context.start_job(job, setup.on_started),
     };
     context.run_hooks(&events, &outcome.end, &setup.hook_input);
     outcome.undelivered_bytes = context.drain_passthrough();
     context.control.continue_front();
     Ok(outcome)
-}
-
-/// The job, with the state that its events share.
-struct Job {
-    stages: JobEvents,
-    /// The file that validation found.
-    program: PathBuf,
-}
-
-/// An attempt that a supervisor that died had started.
-struct RunningAttempt {
-    child: Child,
-    /// Whether the start is in the log.
-    is_recorded: bool,
-}
-
-impl Supervisor<'_> {
-    /// Continues a job that is already in the log.
-    fn resume_job(
-        &mut self,
-        job: &Job,
-        known: &JobState,
-        pipes: [Option<OwnedFd>; 2],
-        on_started: OnStarted,
-    ) -> Outcome {
-        self.inherit_pipes(pipes);
-        let job = Job {
-            stages: job.stages.clone(),
-            program: job.program.clone(),
-        };
-        let claimed = self.control.page.claimed();
-        if known.stage.is_terminal() {
-            return self.resume_end(&job.stages, known, claimed);
-        }
-        let Some(claim) = claimed else {
-            return self.attempts(job, 1, None, on_started);
-        };
-        let recorded = known.attempt == Some(claim.step);
-        let ended =
-            self.control.page.is_acknowledged(claim.step) || recorded && known.process.is_none();
-        if !ended {
-            let running = RunningAttempt {
-                child: Child { claim },
-                is_recorded: recorded,
-            };
-            return self.attempts(job, claim.step, Some(running), on_started);
-        }
-        // The attempt was to be retried.
-        self.control.acknowledge(claim);
-        match self.pause(claim.step) {
-            Some(signal) => {
-                let event = canceled(claim.step, signal);
-                self.conclude(&job.stages, JobEnd::Canceled(signal), &event, None)
-            }
-            None => self.attempts(job, claim.step + 1, None, on_started),
-        }
-    }
-
-    /// Continues after the last event of the job.
-    fn resume_end(
-        &mut self,
-        stages: &JobEvents,
-        known: &JobState,
-        claimed: Option<Claim>,
-    ) -> Outcome {
-        let end = end_from_log(known);
-        if let Some(claim) = claimed.filter(|claim| claim.step != ROLLBACK_STEP) {
-            self.control.acknowledge(claim);
-        }
-        let began = !matches!(end, JobEnd::NotStarted(_));
-        let due = known.error.is_some() && began;
-        let rollback = known.rollback.as_ref().filter(|r| due && !r.ended);
-        let unfinished =
-            if let (Some(command), Some(rollback)) = (self.spec.rollback.clone(), rollback) {
-                rollback::roll_back(self, stages, &command, rollback.started).unfinished
-            } else {
-                let close = close_policy(self.spec.after);
-                self.append_terminal("the close of the run", |view| {
-                    Ok(Batch::only(close_if_open(close, view)))
-                })
-            };
-        Outcome {
-            end,
-            unfinished: unfinished.unwrap_or_default(),
-            undelivered_bytes: 0,
-        }
-    }
-
-    fn attempts(
-        &mut self,
-        mut job: Job,
-        first: u32,
-        mut running: Option<RunningAttempt>,
-        on_started: OnStarted,
-    ) -> Outcome {
-        let mut on_started = Some(on_started);
-        let mut attempt = first;
-        let mut last_end = None;
-        loop {
-            let started = on_started.take().unwrap_or_else(|| Box::new(|_| {}));
-            let ran = self.attempt(&job, attempt, running.take(), started);
-            let (end, mut event, interrupted, after, claim) = match ran {
-                Ok((ended, after)) => {
-                    let (end, event) = self.describe(&ended, attempt);
-                    (end, event, ended.interrupted, after, Some(ended.claim))
-                }
-                Err(error) => {
-                    let event = JobEnded {
-                        error: Some(error.clone()),
-                        ..JobEnded::default()
-                    };
-                    // An earlier attempt did run, so its end is reported to the caller.
-                    let end = last_end.take().unwrap_or(JobEnd::NotStarted(error));
-                    (end, event, true, self.snapshot(), None)
-                }
-            };
-            let failed = event.error.is_some();
-            let retry = self.spec.retry.retries(attempt, &event) && !self.control.is_abandoned();
-            if failed && !interrupted && retry {
-                let delay = self.spec.retry.delay_after(attempt, random_fraction());
-                self.control.page.record_retry(attempt, delay);
-                event.retry_in_ms = Some(millis(delay));
-                self.retry_later(&job.stages, &event, &after);
-                if let Some(claim) = claim {
-                    self.control.acknowledge(claim);
-                }
-                if let Some(signal) = self.pause(attempt) {
-                    let event = canceled(attempt, signal);
-                    return self.conclude(&job.stages, JobEnd::Canceled(signal), &event, None);
-                }
-                attempt += 1;
-                last_end = Some(end);
-                job.stages.before = self.snapshot();
-                continue;
-            }
-            return self.conclude_with(&job.stages, end, &event, &after, claim);
-        }
-    }
-
-    fn conclude(
-        &mut self,
-        stages: &JobEvents,
-        end: JobEnd,
-        event: &JobEnded,
-        claim: Option<Claim>,
-    ) -> Outcome {
-        let after = self.snapshot();
-        self.conclude_with(stages, end, event, &after, claim)
-    }
-
-    /// Writes the end of the job, rolls it back if requested, and closes the run if necessary.
-    fn conclude_with(
-        &mut self,
-        stages: &JobEvents,
-        end: JobEnd,
-        event: &JobEnded,
-        after: &Snapshots,
-        claim: Option<Claim>,
-    ) -> Outcome {
-        let began = !matches!(end, JobEnd::NotStarted(_));
-        let rollback = self
-            .spec
-            .rollback
-            .clone()
-            .filter(|_| event.error.is_some() && began);
-        let close = match rollback {
-            Some(_) => Close::No,
-            None => close_policy(self.spec.after),
-        };
-        if let Some(why) = event.output.as_ref().and_then(|o| o.truncated.as_ref()) {
-            (self.on_warning)(why);
-        }
-        let mut unfinished = self.append_terminal("the end of the job", |view| {
-            Ok(Batch {
-                drafts: vec![stages.ended(event, after)?],
-                close: close_if_open(close, view),
-            })
-        });
-        // Reap it only now: until here, another supervisor could have needed its exit status.
-        if let Some(claim) = claim {
-            self.control.acknowledge(claim);
-        }
-        if let Some(command) = rollback {
-            unfinished = rollback::roll_back(self, stages, &command, false).unfinished;
-        }
-        Outcome {
-            end,
-            unfinished: unfinished.unwrap_or_default(),
-            undelivered_bytes: 0,
-        }
-    }
-
-    fn retry_later(&self, stages: &JobEvents, event: &JobEnded, after: &Snapshots) {
-        let written = stages
-            .ended(event, after)
-            .map_err(AppendError::from)
-            .and_then(|draft| self.log.append(&[draft], Durability::Process));
-        match written {
-            Ok(appended) => {
-                if let Some(lost) = appended.lost {
-                    (self.on_warning)(&lost.to_string());
-                }
-            }
-            Err(e) => (self.on_warning)(&format!(
-                "a failed attempt is not in the log: {}",
-                error_chain(&e)
-            )),
-        }
-    }
-
-    /// Waits for the attempt after this one, even if another supervisor saw this one fail.
-    /// Returns the signal that cancels the next attempt.
-    fn pause(&mut self, attempt: u32) -> Option<i32> {
-        loop {
-            if let Some(signal) = self.control.shutdown_requested() {
-                return Some(signal);
-            }
-            if self.control.is_abandoned() {
-                return Some(libc::SIGKILL);
-            }
-            let left = self.control.page.until_retry(attempt)?;
-            self.control.wait(&[], Some(left));
-        }
-    }
-
-    /// Runs the command once. Also returns the snapshots from right after its end.
-    fn attempt(
-        &mut self,
-        job: &Job,
-        attempt: u32,
-        running: Option<RunningAttempt>,
-        on_started: OnStarted,
-    ) -> Result<(ExitedChild, Snapshots), JobError> {
-        let canceled = |e: io::Error| JobError {
-            kind: ErrorKind::Canceled,
-            message: format!("runlog cannot start the job: {e}"),
-        };
-        let recorder = Recorder::start(
-            Arc::clone(&self.log),
-            job.stages.clone(),
-            Arc::clone(&self.probe),
-            self.spec.sample,
-            on_started,
-            Arc::clone(&self.on_warning),
-        )
-        .map_err(canceled)?;
-        let (child, is_recorded) = if let Some(running) = running {
-            self.resume(attempt, Passthrough::Apart).map_err(canceled)?;
-            (running.child, running.is_recorded)
-        } else {
-            let command = command(self.spec, &job.program);
-            let spawned = self.spawn(command, Passthrough::Apart, attempt);
-            match spawned.map_err(canceled)? {
-                Ok(child) => (child, false),
-                Err(e) => {
-                    recorder.finish();
-                    let name = self.spec.argv.first().cloned().unwrap_or_default();
-                    let file = self.spec.start_dir().join(&job.program);
-                    return Err(spawn_error(&name.to_string_lossy(), &file, &e));
-                }
-            }
-        };
-        let pid = child.claim.pid;
-        let event = (!is_recorded).then(|| {
-            let event = JobStarted {
-                attempt,
-                process: ProcessRef {
-                    shares_group: !self.control.has_own_group(),
-                    shares_session: !self.spec.detached,
-                    ..liveness::job_process(pid)
-                },
-            };
-            let sync = if self.spec.detached {
-                StartSync::AtOnce
-            } else {
-                StartSync::WithEnd
-            };
-            (event, sync)
-        });
-        recorder.started(pid, event);
-        let ended = self.wait(child, Timeout::new(self.spec));
-        // Snapshots after the end must be later than the start in the log. The recorder may have
-        // to wait for a sync at the same time.
-        recorder.wait_until_written();
-        let after = self.begin_snapshot();
-        recorder.finish();
-        let ended = ended.map_err(|e| JobError {
-            kind: ErrorKind::Lost,
-            message: format!("cannot determine how the job ended: {e}"),
-        })?;
-        Ok((ended, after.wait()))
-    }
-}
-
-/// Returns the command with the validated file, under its original name.
-pub(crate) fn command(spec: &JobSpec, program: &Path) -> Command {
-    let mut command = Command::new(program);
-    if let Some(name) = spec.argv.first() {
-        command.arg0(name);
-    }
-    command.args(spec.argv.iter().skip(1));
-    if let Some(dir) = &spec.chdir {
-        command.current_dir(dir);
-    }
-    command.stdin(if spec.detached {
-        Stdio::null()
-    } else {
-        Stdio::inherit()
-    });
-    command
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::child::{Child, ExitedChild, Streams, Timeout};
+use super::child::{Child, ChildStdin, ExitedChild, Streams, Timeout};
 use super::control::JobControl;
 use super::front::Attached;
 use super::outcome::{JobEnd, describe};
@@ -190,8 +190,12 @@ impl Supervisor<'_> {
         self.control
             .page
             .record_oom_kills_before(telemetry::oom_kills());
-        let inherits_stdin = step != ROLLBACK_STEP && !self.spec.detached;
-        let child = Child::spawn(command, streams, &self.control, step, inherits_stdin);
+        let stdin = if step == ROLLBACK_STEP || self.spec.detached {
+            ChildStdin::Null
+        } else {
+            ChildStdin::Inherit
+        };
+        let child = Child::spawn(command, streams, &self.control, step, stdin);
         if child.is_err() {
             self.drain();
         }
