@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::checks::assert_one_error;
-use crate::support::env::{Output, TestEnv};
+use crate::support::env::{Output, TestEnv, wait_until};
 use crate::support::segments;
 
 /// Runs `run --again` with these arguments, and returns the new run.
@@ -375,6 +375,42 @@ fn interrupt_cancels_following_jobs() {
     assert_eq!(job.end().code, 1002);
     assert_eq!(fs::read_to_string(env.path("started")).unwrap(), "a\n");
     assert_eq!(env.status("latest")["state"], "failed");
+}
+
+/// Runs two failed jobs again, and kills the front while the first one runs.
+fn front_killed_in_rerun(options: &[&str]) -> TestEnv {
+    let env = TestEnv::new();
+    for job in ["a", "b"] {
+        let script = "echo $RUNLOG_JOB_ID >>started; \
+                      while test -e slow; do sleep 0.01; done; exit 1";
+        env.run(&["run", "-q", "--run", "it", "--job", job, "sh", "-c", script]);
+    }
+    fs::remove_file(env.path("started")).unwrap();
+    env.write("slow", "");
+    let job = env.spawn(&[&["run", "-q", "--again", "it", "--failed"], options].concat());
+    env.wait_for_file("started");
+    job.signal(Signal::KILL);
+    env
+}
+
+#[test]
+fn killed_front_cancels_following_jobs() {
+    let env = front_killed_in_rerun(&[]);
+    wait_until("the run is closed", || {
+        env.status("latest")["state"] == "failed"
+    });
+    assert_eq!(fs::read_to_string(env.path("started")).unwrap(), "a\n");
+}
+
+#[test]
+fn kept_rerun_continues_after_front_is_killed() {
+    let env = front_killed_in_rerun(&["--if-killed", "keep"]);
+    fs::remove_file(env.path("slow")).unwrap();
+    wait_until("the run is closed", || {
+        env.status("latest")["state"] == "failed"
+    });
+    assert_eq!(fs::read_to_string(env.path("started")).unwrap(), "a\nb\n");
+    env.ok(&["replay", "--verify", "latest"]);
 }
 
 #[test]

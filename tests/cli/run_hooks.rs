@@ -1,6 +1,7 @@
 //! `run --on-success`, `--on-failure` and `--on-end`.
 
 use std::fs;
+use std::fs::File;
 
 use insta::assert_snapshot;
 use rustix::process::{Signal, kill_process};
@@ -8,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::checks::snapshot;
 use crate::support::env::{TestEnv, pid_of, wait_until};
-use crate::support::process::supervisors;
+use crate::support::process::{finish, supervisors};
 
 fn hook_events(env: &TestEnv, run: &str) -> Vec<Value> {
     env.events_of_type(run, "hook_ended")
@@ -62,6 +63,21 @@ fn hook_gets_status_and_environment() {
         now[counted] = got[counted].clone();
     }
     assert_eq!(got, now);
+}
+
+#[test]
+fn lost_output_counts_as_failure_for_hooks() {
+    let env = TestEnv::new();
+    let hooks = ["--on-success", "echo success >>hooks"];
+    let hooks = [
+        &hooks[..],
+        &["--on-failure", "echo $RUNLOG_EXIT_CODE >>hooks"],
+    ]
+    .concat();
+    let run = [&["run"], &hooks[..], &["--", "echo", "backup"]].concat();
+    let output = finish(env.command(&run).stdout(File::create("/dev/full").unwrap()));
+    assert_eq!(output.code, 74);
+    assert_eq!(fs::read_to_string(env.path("hooks")).unwrap(), "74\n");
 }
 
 #[test]

@@ -107,6 +107,28 @@ fn stop_waits_for_rollback() {
 }
 
 #[test]
+fn second_stop_waits_for_rollback_too() {
+    let env = TestEnv::new();
+    let rollback = "touch begun; until [ -e go ] || ! [ -e begun ]; do sleep 0.01; done";
+    let run = ["run", "-q", "--detach", "-n", "it", "--rollback", rollback];
+    env.ok(&[&run[..], &["--", "sleep", "1000"]].concat());
+    let first = env.spawn(&["stop", "it"]);
+    env.wait_for_file("begun");
+    let early = env.run(&["stop", "it", "--timeout", "0"]);
+    let second = env.spawn(&["stop", "it"]);
+    env.write("go", "");
+    assert_eq!(early.code, 4, "{}", early.stdout());
+    for stop in [first, second] {
+        let output = stop.wait();
+        assert_eq!(output.code, 0);
+        let said = output.stdout();
+        assert!(said.contains("it is failed"), "{said}");
+    }
+    // The second one did not signal the rollback.
+    assert_eq!(env.event("job_rolled_back")["exit_code"], 0);
+}
+
+#[test]
 fn stop_refuses_unidentified_supervisor() {
     let env = TestEnv::new();
     let job = env.spawn(&["run", "-q", "--run", "it", "--close", "--", "cat"]);

@@ -149,6 +149,37 @@ fn stopped_job_ends_with_its_shell() {
     assert_eq!(env.wait_for("job_failed")["signal"], "SIGHUP");
 }
 
+/// Runs a job in an orphaned group in the background of a terminal, and returns what it wrote
+/// into the file `said`.
+fn run_orphaned(job: &str) -> Option<String> {
+    let env = TestEnv::new();
+    env.executable("job", format!("#!/bin/sh\n{job}\n"));
+    let run = "touch waits; until test -e go; do sleep 0.01; done; \
+               exec \"$RUNLOG\" run -q --run it --close -- ./job";
+    env.executable("orphan", format!("#!/bin/sh\n({run}) &\n"));
+    let shell = "set -m; ./orphan; touch go; until test -e done; do sleep 0.01; done";
+    let _terminal = Terminal::with(&env, &["sh", "-c", shell])?;
+    env.wait_for("run_closed");
+    env.write("done", "");
+    Some(std::fs::read_to_string(env.path("said")).unwrap())
+}
+
+#[test]
+fn orphaned_job_in_background_gets_error_from_terminal() {
+    let read = "trap 'echo hang-up >>said' HUP; cat </dev/tty 2>>said; echo $? >>said";
+    if let Some(said) = run_orphaned(read) {
+        assert_eq!(said, "cat: -: Input/output error\n1\n");
+    }
+}
+
+#[test]
+fn child_of_orphaned_job_gets_error_from_terminal() {
+    let read = "trap '' TTIN; sh -c 'trap - TTIN; exec cat </dev/tty 2>>said'; echo $? >>said";
+    if let Some(said) = run_orphaned(read) {
+        assert_eq!(said, "cat: -: Input/output error\n1\n");
+    }
+}
+
 #[test]
 fn ctrl_z_without_shell_does_not_stop_job() {
     let env = TestEnv::new();

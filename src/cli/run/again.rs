@@ -1,11 +1,12 @@
 //! `run --again`: runs what a run recorded.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 
 use super::again_args::Rerun;
-use super::args::Args;
+use super::args::{Args, IfKilled};
 use super::recorded_words::{recorded_argv, recorded_words};
 use super::{Ended, close_run, end_as, execute_job, not_parsed, report_not_started};
 use crate::cli::Command;
@@ -14,9 +15,13 @@ use crate::cli::context::{Global, find_exact_run, print_stderr, warn_damage};
 use crate::cli::usage_error::UsageError;
 use crate::job::{
     RecordedJob, RerunJobs, RerunOf, RunResult, RunningJob, inspect_run, jobs_to_rerun,
+    wait_for_other_threads,
 };
 use crate::log::{JobScope, allocate_ulid};
 use crate::volume::RunId;
+
+/// How long a supervisor waits for the end of its other threads.
+const THREADS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The jobs to run, in order.
 struct Plan {
@@ -97,7 +102,11 @@ fn run_all(typed: &Args, global: &Global, plan: &Plan) -> ExitCode {
     for args in &all {
         match execute_job(args, global, &mut channel) {
             Ended::Leave(code) => return code,
-            Ended::Job(end) => {
+            Ended::Alone(end) if !survives_front(args) => {
+                result = end;
+                break;
+            }
+            Ended::Job(end) | Ended::Alone(end) => {
                 if result == RunResult::Exit(0) {
                     result = end;
                 }
@@ -115,6 +124,12 @@ fn run_all(typed: &Args, global: &Global, plan: &Plan) -> ExitCode {
         print_stderr(format_args!("warning: the run stays open: {e:#}"));
     }
     end_as(result)
+}
+
+/// Returns whether the following jobs run even after the front was killed. The supervisor is
+/// their front then, which must not have other threads.
+fn survives_front(args: &Args) -> bool {
+    (args.detach || args.if_killed == IfKilled::Keep) && wait_for_other_threads(THREADS_TIMEOUT)
 }
 
 /// Returns the arguments for one job.

@@ -8,7 +8,8 @@ pub(crate) struct HookArgs {
     /// Run CMD with `sh -c` after the job completed; the line of `status --json` is on its stdin
     #[arg(long = "on-success", value_name = "CMD", help_heading = "Hooks")]
     success: Option<String>,
-    /// Run CMD with `sh -c` after the job failed, timed out or was interrupted
+    /// Run CMD with `sh -c` after the job failed, timed out or was interrupted, or its output
+    /// could not be passed on
     #[arg(long = "on-failure", value_name = "CMD", help_heading = "Hooks")]
     failure: Option<String>,
     /// Run CMD with `sh -c` after the job ended, however it did

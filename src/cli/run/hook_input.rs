@@ -11,12 +11,17 @@ use crate::render::{RunRecord, json_line};
 
 /// Returns a function that makes the input from the log after the job has ended.
 pub(crate) fn hook_input(log: Arc<RunLog>) -> MakeHookInput {
-    Box::new(move |end| {
+    Box::new(move |end, undelivered_bytes| {
+        let is_undelivered = end.is_success() && undelivered_bytes > 0;
         let mut input = HookInput {
             status: Vec::new(),
             state: RunStatus::Unknown.as_str(),
-            exit_code: exit_code(end),
-            succeeded: end.is_success(),
+            exit_code: if is_undelivered {
+                Code::Undelivered as u8
+            } else {
+                exit_code(end)
+            },
+            succeeded: end.is_success() && !is_undelivered,
         };
         if let Err(e) = add_status(&mut input, &log) {
             print_stderr(format_args!("runlog: the hooks get no status: {e:#}"));

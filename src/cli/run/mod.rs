@@ -16,6 +16,7 @@ mod supervise;
 mod trace;
 mod unlogged;
 
+use std::os::unix::process::parent_id;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -48,6 +49,8 @@ enum Ended {
     Job(RunResult),
     /// It exits: it was the supervisor, or another process continues in the background.
     Leave(ExitCode),
+    /// It was the supervisor, and nothing follows the job in its front, which was killed.
+    Alone(RunResult),
 }
 
 impl From<Code> for Ended {
@@ -66,6 +69,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> ExitCode {
     match execute_job(args, global, &mut None) {
         Ended::Job(result) => end_as(result),
         Ended::Leave(code) => code,
+        Ended::Alone(_) => ExitCode::SUCCESS,
     }
 }
 
@@ -136,10 +140,14 @@ fn watch_over(request: &Request<'_>) -> Ended {
     };
     match start(options).context("cannot start the supervisor") {
         Ok(ProcessRole::Supervisor(attached)) => {
-            let progress = attached.progress();
+            let (progress, front) = (attached.progress(), attached.front_pid());
             let result = request.supervise(*attached);
             progress.record_result(result);
-            Ended::Leave(ExitCode::SUCCESS)
+            if parent_id() == front {
+                Ended::Leave(ExitCode::SUCCESS)
+            } else {
+                Ended::Alone(result)
+            }
         }
         Ok(ProcessRole::Front(FrontEnd::Done(RunResult::Unlogged))) => {
             Ended::Leave(unlogged::execute(spec, request.volume.path()))

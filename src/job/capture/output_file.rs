@@ -184,7 +184,7 @@ impl OutputFile {
     /// Returns the counts of bytes printed and stored so far.
     pub(crate) fn output(&self) -> Output {
         let counters = &self.page.output;
-        let undelivered = counters.undelivered.load(Ordering::Relaxed);
+        let undelivered = counters.undelivered_bytes();
         let both = counters.both.load(Ordering::Relaxed);
         Output {
             stdout_bytes: counters.stdout.load(Ordering::Relaxed),

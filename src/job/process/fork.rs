@@ -1,6 +1,10 @@
 //! `fork(2)`.
 
-use std::io;
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
+
+/// The time between two checks of the other threads.
+const THREAD_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The side of a fork.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,6 +27,20 @@ pub(crate) fn fork() -> io::Result<ForkResult> {
         0 => Ok(ForkResult::Child),
         pid => Ok(ForkResult::Parent(pid as u32)),
     }
+}
+
+/// Waits for the end of the other threads of this process; false if one is left. After that,
+/// [`fork`] is allowed.
+pub fn wait_for_other_threads(limit: Duration) -> bool {
+    let deadline = Instant::now() + limit;
+    let threads = || fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+    while threads() != 1 {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(THREAD_POLL_INTERVAL);
+    }
+    true
 }
 
 /// Creates a process group whose leader has exited but is not reaped, and returns its id.

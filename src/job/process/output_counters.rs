@@ -37,6 +37,11 @@ pub(crate) struct OutputCounters {
 }
 
 impl OutputCounters {
+    /// Returns how many bytes could not be delivered to runlog's own streams so far.
+    pub(crate) fn undelivered_bytes(&self) -> u64 {
+        self.undelivered.load(Ordering::Relaxed)
+    }
+
     /// Returns how many bytes of each stream the supervisor was processing.
     pub(crate) fn in_hand_bytes(&self) -> [u64; 3] {
         self.in_hand.each_ref().map(|stream| {

@@ -66,7 +66,7 @@ pub struct PendingStop<'a> {
     requested: Instant,
     /// The state before the request.
     before: RunVerdict,
-    /// The jobs that were running.
+    /// The jobs that were running, or being rolled back.
     jobs: Vec<JobId>,
 }
 
@@ -86,13 +86,23 @@ impl<'a> PendingStop<'a> {
         options: &'a StopOptions,
         on_warning: &OnWarning,
     ) -> Result<Self, StorageError> {
-        let inspected = inspect_run(dir, JobScope::All)?;
+        let mut inspected = inspect_run(dir, JobScope::All)?;
+        // Jobs that are rolled back have been asked to end, so they are only waited for.
+        let jobs = inspected.summary.state.jobs.iter();
+        let due: Vec<&JobState> = jobs.filter(|job| rollback_is_due(job)).collect();
+        let is_held = |job: &&JobState| is_held(dir, job);
+        let rolled_back = due.iter().copied().filter(is_held);
+        let rolled_back: Vec<JobId> = rolled_back.map(|job| job.job_id.clone()).collect();
+        if rolled_back.len() < due.len() {
+            // The rollback may have ended in the meantime.
+            inspected = inspect_run(dir, JobScope::All)?;
+        }
         let mut stop = Self {
             dir,
             options,
             requested: Instant::now(),
             before: inspected.verdict,
-            jobs: Vec::new(),
+            jobs: rolled_back,
         };
         if stop.before.state != RunStatus::Running {
             return Ok(stop);
@@ -157,7 +167,7 @@ impl<'a> PendingStop<'a> {
     /// # Errors
     /// The log cannot be read.
     pub fn wait(self) -> Result<StopOutcome, StorageError> {
-        if self.before.state != RunStatus::Running {
+        if self.before.state != RunStatus::Running && self.jobs.is_empty() {
             return Ok(StopOutcome::NotRunning(self.before));
         }
         let waiter = ChangeWaiter::new(self.dir, WatchScope::Log);
@@ -171,8 +181,9 @@ impl<'a> PendingStop<'a> {
                 .filter(|job| self.jobs.contains(&job.job_id))
                 .collect();
             let mut jobs = state.jobs.iter();
-            let rolls_back =
-                jobs.any(|job| self.jobs.contains(&job.job_id) && self.rolls_back(job));
+            let rolls_back = jobs.any(|job| {
+                self.jobs.contains(&job.job_id) && rollback_is_due(job) && is_held(self.dir, job)
+            });
             if running.is_empty() && !rolls_back {
                 return Ok(StopOutcome::Ended(inspected.verdict));
             }
@@ -192,14 +203,18 @@ impl<'a> PendingStop<'a> {
             waiter.wait_for_change(Some(kill_at.map_or(deadline, |at| at.min(deadline))));
         }
     }
+}
 
-    /// Returns whether the supervisor of a job that failed runs its rollback, or is about to.
-    fn rolls_back(&self, job: &JobState) -> bool {
-        let has_failed = job.stage == Stage::Failed;
-        let is_due = job.rollback.as_ref().is_some_and(|it| !it.ended);
-        let lease = || probe_lease(self.dir, job);
-        has_failed && is_due && lease().is_ok_and(|lease| lease == LeaseState::Held)
-    }
+/// Returns whether the job failed, and its rollback runs or is about to run, if its supervisor is
+/// alive.
+fn rollback_is_due(job: &JobState) -> bool {
+    let rollback = job.rollback.as_ref();
+    job.stage == Stage::Failed && rollback.is_some_and(|it| !it.ended)
+}
+
+/// Returns whether the supervisor or the front of the job is alive.
+fn is_held(dir: &Dir, job: &JobState) -> bool {
+    probe_lease(dir, job).is_ok_and(|lease| lease == LeaseState::Held)
 }
 
 /// Sends SIGKILL to every process that is known to belong to a job, except to this one and to

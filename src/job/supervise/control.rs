@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{getpid, set_child_subreaper};
+use rustix::process::{Pid, getpid, set_child_subreaper};
 
 use super::forward::{Forwarder, SignalTarget, asks_for_end};
 use super::front::Attached;
@@ -214,6 +214,12 @@ impl JobControl {
                 // No shell would continue it, so the kernel would not have stopped it.
                 signals::kill(-self.forwarder.target.group(), libc::SIGCONT);
             }
+            Some(Interruption::Stopped(libc::SIGTTIN | libc::SIGTTOU))
+                if self.is_orphaned() && self.join_group() =>
+            {
+                // Its next attempt to use the terminal fails.
+                signals::kill(-self.forwarder.target.group(), libc::SIGCONT);
+            }
             Some(Interruption::Stopped(signal)) => match &self.front {
                 Front::Linked(link, _) => {
                     self.put_terminals_aside();
@@ -236,6 +242,14 @@ impl JobControl {
                 || self.page.hooks.contains(pid)
                 || claimed.is_some_and(|claim| claim.pid == pid)
         });
+    }
+
+    /// Joins the group of the job. Without a parent in another group, an orphaned group is one to
+    /// the kernel too: in the background, its processes get an error from the terminal instead
+    /// of a signal that stops them.
+    fn join_group(&self) -> bool {
+        let group = Pid::from_raw(self.forwarder.target.group());
+        rustix::process::setpgid(None, group).is_ok()
     }
 
     /// Returns whether no shell would continue the job; see [`SignalTarget::is_orphaned`].

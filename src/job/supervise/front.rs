@@ -302,7 +302,8 @@ impl Front {
             self.page.take_stop();
             self.link.send_job_control(&Message::Continued);
         }
-        if arrived.signal == libc::SIGTSTP
+        let stops = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+        if stops.contains(&arrived.signal)
             && arrived.from_kernel
             && self.forwarder.target.is_orphaned(self.forwarder.root)
         {

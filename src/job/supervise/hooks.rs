@@ -45,12 +45,13 @@ pub struct HookInput {
     pub state: &'static str,
     /// The exit code of `run`, or 128+N for signal N.
     pub exit_code: u8,
-    /// Whether the job completed.
+    /// Whether the job completed, and its output was passed on.
     pub succeeded: bool,
 }
 
-/// A function that returns the input of the hooks after this end of a job.
-pub type MakeHookInput = Box<dyn Fn(&JobEnd) -> HookInput>;
+/// A function that returns the input of the hooks after this end of a job, of whose output this
+/// number of bytes could not be passed on.
+pub type MakeHookInput = Box<dyn Fn(&JobEnd, u64) -> HookInput>;
 
 /// A hook that must run.
 struct DueHook<'a> {
@@ -80,7 +81,7 @@ impl Supervisor<'_> {
         if spec.hooks.is_empty() {
             return Vec::new();
         }
-        let input = make(end);
+        let input = make(end, self.control.page.output.undelivered_bytes());
         let due = due_hooks(&spec.hooks, input.succeeded).into_iter();
         due.filter_map(|hook| self.run_hook(events, &hook, &input))
             .collect()

@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -305,8 +304,7 @@ impl Supervisor<'_> {
                 }
             }
         }
-        let undelivered = &self.control.page.output.undelivered;
-        undelivered.load(Ordering::Relaxed)
+        self.control.page.output.undelivered_bytes()
     }
 
     /// Returns the report about an attempt for the log and the caller.
