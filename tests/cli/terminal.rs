@@ -41,6 +41,34 @@ fn ctrl_c_reaches_job_once_and_ends_run() {
     terminal.wait_for_line("code 0");
 }
 
+/// Returns whether a process has not read all signals that it got.
+fn has_pending_signals(pid: &str) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+    pending.unwrap().trim().contains(|digit| digit != '0')
+}
+
+#[test]
+fn ctrl_c_before_start_reaches_job() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    // The job starts when something reads its id.
+    let run = "mkfifo id; echo $$ >front; exec \"$RUNLOG\" run --id-file id -- sleep 1000";
+    env.executable("run", format!("#!/bin/sh\n{run}\n"));
+    terminal.line("./run");
+    wait_until("the run exists", || !env.runs().is_empty());
+    terminal.keys(&["C-c"]);
+    terminal.wait_for_text("^C");
+    let front = std::fs::read_to_string(env.path("front")).unwrap();
+    wait_until("the front has read it", || {
+        !has_pending_signals(front.trim())
+    });
+    std::fs::read(env.path("id")).unwrap();
+    assert_eq!(env.wait_for("job_failed")["signal"], "SIGINT");
+}
+
 #[test]
 fn ctrl_z_suspends_job_and_fg_resumes() {
     let env = TestEnv::new();

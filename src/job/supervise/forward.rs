@@ -89,10 +89,42 @@ impl Forwarder {
         }
     }
 
+    /// Passes on a signal that arrived before the process of `claim` existed, so that not even
+    /// the terminal has sent it to the process.
+    pub(crate) fn forward_early(&self, claim: Claim, arrived: &ReceivedSignal) {
+        self.record(arrived);
+        self.deliver(claim, arrived.signal);
+    }
+
     /// Passes on a signal that runlog received to the process of `claim`, and records it.
     pub(crate) fn forward(&self, claim: Claim, arrived: &ReceivedSignal) {
         let signal = arrived.signal;
         // Record it first, because the job may end at once.
+        self.record(arrived);
+        let terminal = matches!(self.target, SignalTarget::Terminal(_));
+        match signal {
+            libc::SIGHUP if arrived.from_kernel && is_session_leader() => {
+                // The terminal has signaled no other process, because the job depends on the
+                // leader.
+                self.send_to_all(signal);
+                self.send_to_all(libc::SIGCONT);
+            }
+            // The processes in the foreground have received it.
+            libc::SIGWINCH if arrived.from_kernel => {}
+            _ if arrived.from_kernel && terminal => self.send_to_departed(signal),
+            _ => self.deliver(claim, signal),
+        }
+    }
+
+    fn deliver(&self, claim: Claim, signal: i32) {
+        match signal {
+            libc::SIGINT | libc::SIGTERM | libc::SIGQUIT => self.send_to_job(claim, signal),
+            _ => signals::kill(claim.pid as i32, signal),
+        }
+    }
+
+    fn record(&self, arrived: &ReceivedSignal) {
+        let signal = arrived.signal;
         if matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP) {
             self.page.request_end();
         }
@@ -107,20 +139,6 @@ impl Forwarder {
                 uid: arrived.uid,
                 at_micros: Timestamp::now().as_microsecond(),
             });
-        }
-        let terminal = matches!(self.target, SignalTarget::Terminal(_));
-        match signal {
-            libc::SIGHUP if arrived.from_kernel && is_session_leader() => {
-                // The terminal has signaled no other process, because the job depends on the
-                // leader.
-                self.send_to_all(signal);
-                self.send_to_all(libc::SIGCONT);
-            }
-            // The processes in the foreground have received it.
-            libc::SIGWINCH if arrived.from_kernel => {}
-            _ if arrived.from_kernel && terminal => self.send_to_departed(signal),
-            libc::SIGINT | libc::SIGTERM | libc::SIGQUIT => self.send_to_job(claim, signal),
-            _ => signals::kill(claim.pid as i32, signal),
         }
     }
 

@@ -325,7 +325,7 @@ impl Front {
     fn forward_early(&mut self) {
         if let Some(claim) = self.page.live() {
             for arrived in std::mem::take(&mut self.early) {
-                self.forwarder.forward(claim, &arrived);
+                self.forwarder.forward_early(claim, &arrived);
             }
         }
     }
