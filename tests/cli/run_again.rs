@@ -388,7 +388,9 @@ fn front_killed_in_rerun(options: &[&str]) -> TestEnv {
     fs::remove_file(env.path("started")).unwrap();
     env.write("slow", "");
     let job = env.spawn(&[&["run", "-q", "--again", "it", "--failed"], options].concat());
-    env.wait_for_file("started");
+    wait_until("the first job runs", || {
+        fs::read_to_string(env.path("started")).is_ok_and(|started| started == "a\n")
+    });
     job.signal(Signal::KILL);
     env
 }
