@@ -13,7 +13,8 @@ use crate::cli::terminal_style;
 use crate::job::{JOB_VOLUME_VARIABLE, JOBS_VARIABLE, OnWarning, enclosing_jobs};
 use crate::log::format::payload::RunOpened;
 use crate::log::{
-    DamageList, ForeignPolicy, MatchedBy, RunLog, SelectError, SelectedRun, find_run, select,
+    Damage, DamageList, ForeignPolicy, MatchedBy, RunLog, SelectError, SelectedRun, find_run,
+    select,
 };
 use crate::render::{Sanitizer, Style, UnfinishedLines, escape_controls};
 use crate::volume::{Dir, RunId, Volume, VolumeError, boot_id, uptime_ms};
@@ -253,8 +254,33 @@ pub(crate) fn warn_damage(damage: &DamageList) {
     for one in damage.first() {
         print_stderr(format_args!("warning: {one}"));
     }
+    warn_omitted(damage);
+}
+
+/// Warns about the damaged places that a list counts but does not keep.
+fn warn_omitted(damage: &DamageList) {
     if let Some(more) = omitted_damage(damage) {
         print_stderr(format_args!("warning: {more}"));
+    }
+}
+
+/// Warns about damage as it is read: about the first thousand damaged places each, then about
+/// the number of the others.
+#[derive(Debug, Default)]
+pub(crate) struct DamageWarnings(DamageList);
+
+impl DamageWarnings {
+    /// Warns about a damaged place, unless there were too many.
+    pub(crate) fn warn(&mut self, damage: &Damage) {
+        self.0.push(damage.clone());
+        if self.0.omitted() == 0 {
+            print_stderr(format_args!("warning: {damage}"));
+        }
+    }
+
+    /// Warns about the number of the others.
+    pub(crate) fn finish(&self) {
+        warn_omitted(&self.0);
     }
 }
 

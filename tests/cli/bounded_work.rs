@@ -199,3 +199,29 @@ fn page_lists_the_first_damaged_places() {
         "in the list and as events"
     );
 }
+
+#[test]
+fn warnings_about_damage_are_limited() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "r", "x"]);
+    let mut log = fs::read(env.log_path("r")).unwrap();
+    log.extend(b"\n".repeat(5_000));
+    fs::write(env.log_path("r"), log).unwrap();
+    for args in [
+        &["status", "r"][..],
+        &["tail", "r", "-n", "+1"],
+        &["tail", "--all", "--cursor-file", "cursors"],
+        &["replay", "r", "--json"],
+        &["replay", "r", "--output"],
+        &["replay", "r", "--export", "junit"],
+        &["replay", "r", "--export", "html", "-o", "page.html"],
+    ] {
+        let output = env.run(args);
+        let stderr = output.stderr();
+        assert_eq!(stderr.matches("it is blank").count(), 1_000, "{args:?}");
+        assert!(
+            stderr.contains("warning: 4000 more damaged lines"),
+            "{args:?}"
+        );
+    }
+}

@@ -90,3 +90,25 @@ fn daemon_holds_up_rollback_but_not_recovery() {
     assert!(env.exists("undone"));
     env.write("stop", "");
 }
+
+#[test]
+fn same_job_in_another_volume_does_not_hold_up_recovery() {
+    let env = TestEnv::new();
+    let script = "until test -e go; do sleep 0.01; done";
+    let run = ["run", "-q", "--run", "r", "--job", "j", "--", "sh", "-c"];
+    let lost = env.spawn(&[&run[..], &["exec cat"]].concat());
+    let started = env.wait_for("job_started");
+    lost.kill_both();
+    lost.wait();
+    kill_process(pid_of(started["pid"].as_i64().unwrap()), Signal::KILL).ok();
+    let other = TestEnv::new();
+    let running = other.spawn(&[&run[..], &[script]].concat());
+    other.wait_for("job_started");
+    wait_until("the lost job is recovered", || {
+        // Its killed process takes a moment to end.
+        env.run(&["replay", "r", "--recover"]);
+        env.status("r")["jobs"][0]["error"]["kind"] == "lost"
+    });
+    other.write("go", "");
+    assert_eq!(running.end().code, 0);
+}

@@ -50,15 +50,16 @@ fn removed_active_segment_is_reported() {
         assert_eq!(output.code, 5, "{args:?}: {}", output.stderr());
         output.stdout() + &output.stderr()
     };
-    for emptied in [false, true] {
-        if emptied {
-            std::fs::write(env.log_path("r"), "").unwrap();
-        } else {
-            std::fs::remove_file(env.log_path("r")).unwrap();
-            let found = damaged(&["status", "r"]);
-            assert!(found.contains("events are missing"), "{found}");
-            damaged(&["replay", "r", "--verify"]);
+    // Removed, emptied, and overwritten with zeros.
+    for left in [None, Some(0), Some(5_000)] {
+        match left {
+            None => std::fs::remove_file(env.log_path("r")).unwrap(),
+            Some(zeros) => std::fs::write(env.log_path("r"), vec![0; zeros]).unwrap(),
         }
+        let found = damaged(&["status", "r"]);
+        assert!(found.contains("events are missing"), "{found}");
+        let found = damaged(&["replay", "r", "--verify"]);
+        assert!(found.contains("removed or overwritten"), "{found}");
         // The next writer assigns the numbers again, and reports that.
         env.ok(&["emit", "--run", "r", "b"]);
         let found = damaged(&["replay", "r", "--verify"]);

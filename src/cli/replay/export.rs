@@ -12,10 +12,10 @@ use super::source::ReplaySource;
 use super::state::StateAt;
 use super::timeline::inspect_now;
 use crate::cli::atomic_output::{AtomicOutput, belongs_to};
-use crate::cli::context::Global;
+use crate::cli::context::{DamageWarnings, Global};
 use crate::cli::exit::Code;
 use crate::cli::replay::args::{Args, ExportFormat, InteropFormat};
-use crate::cli::replay::{ReadControl, read, report_skipped, warn};
+use crate::cli::replay::{ReadControl, read, report_skipped};
 use crate::cli::usual::add_usual;
 use crate::job::{PlaybackItem, UsualDuration, play};
 use crate::log::{Item, fresh_ulid};
@@ -74,11 +74,13 @@ pub(crate) fn execute(
     let mut out = AtomicOutput::create(args.out.as_deref(), global)?;
     let mut state_at = StateAt::default();
     let mut code = Code::Ok;
+    let mut warnings = DamageWarnings::default();
     match source {
         ReplaySource::Run(_, dir) if export.wants_output() => {
             play(dir, None, |ts, played| {
                 if let PlaybackItem::Item(Item::Damage(damage)) = played {
                     code = report_skipped(args, damage)?;
+                    warnings.warn(damage);
                 }
                 export_played(&mut *export, &mut out, &mut state_at, ts, &played)
             })?;
@@ -86,7 +88,7 @@ pub(crate) fn execute(
         _ => {
             code = read(args, source, |item| {
                 if let Item::Damage(damage) = item {
-                    warn(damage);
+                    warnings.warn(damage);
                 }
                 state_at.apply(None, item);
                 out.with(|out| export.item(out, item, &state_at.fold.state))?;
@@ -94,6 +96,7 @@ pub(crate) fn execute(
             })?;
         }
     }
+    warnings.finish();
     let inspected = inspect_now(source.dir(), &state_at.fold.state)?;
     let mut report = state_at.report(source.run(), source.dir(), inspected);
     if args.mode.export == Some(ExportFormat::Html)
@@ -121,9 +124,14 @@ pub(crate) fn export_with_output(
     out: &mut AtomicOutput,
 ) -> Result<RunRecord> {
     let mut state_at = StateAt::default();
+    let mut warnings = DamageWarnings::default();
     play(dir, None, |ts, played| {
+        if let PlaybackItem::Item(Item::Damage(damage)) = played {
+            warnings.warn(damage);
+        }
         export_played(export, out, &mut state_at, ts, &played)
     })?;
+    warnings.finish();
     let verdict = inspect_now(dir, &state_at.fold.state)?;
     let mut record = state_at.report(run, dir, verdict);
     record.set_usual(usual);
@@ -140,9 +148,6 @@ fn export_played(
 ) -> Result<()> {
     match *played {
         PlaybackItem::Item(item) => {
-            if let Item::Damage(damage) = item {
-                warn(damage);
-            }
             state_at.apply(None, item);
             out.with(|out| export.item(out, item, &state_at.fold.state))
         }

@@ -17,7 +17,7 @@ use anyhow::Result;
 
 pub(crate) use self::args::Args;
 use self::source::ReplaySource;
-use super::context::{Global, print_stderr};
+use super::context::Global;
 use super::error_codes::DamageFound;
 use super::exit::Code;
 use crate::log::{Damage, Item};
@@ -85,9 +85,4 @@ fn report_skipped(args: &Args, damage: &Damage) -> Result<Code> {
         return Err(DamageFound(damage.clone()).into());
     }
     Ok(Code::Damage)
-}
-
-/// Warns about damage that was skipped.
-fn warn(damage: &Damage) {
-    print_stderr(format_args!("warning: {damage}"));
 }

@@ -6,9 +6,9 @@ use std::io::Write as _;
 use anyhow::Result;
 
 use super::pace::{Pace, Speed, wait};
-use crate::cli::context::{Global, print_stderr};
+use crate::cli::context::{DamageWarnings, Global, print_stderr};
 use crate::cli::exit::Code;
-use crate::cli::replay::{Args, report_skipped, warn};
+use crate::cli::replay::{Args, report_skipped};
 use crate::job::{PlaybackItem, play};
 use crate::log::Item;
 use crate::volume::Dir;
@@ -18,13 +18,14 @@ pub(crate) fn execute(args: &Args, global: &Global, dir: &Dir) -> Result<Code> {
     let mut sanitizer = global.sanitizer();
     let mut pace = Pace::new(args.speed.unwrap_or(Speed::Max));
     let mut code = Code::Ok;
+    let mut warnings = DamageWarnings::default();
     let state = play(dir, args.job.as_deref(), |ts, played| -> Result<()> {
         match played {
             // Replay starts with the run, so the time before the first output counts too.
             PlaybackItem::Item(Item::Event(..) | Item::Foreign(..)) => drop(pace.until(ts)),
             PlaybackItem::Item(Item::Damage(damage)) => {
                 code = report_skipped(args, damage)?;
-                warn(damage);
+                warnings.warn(damage);
             }
             PlaybackItem::OutputLost { job, left, stored } => report_lost(job, left, stored),
             PlaybackItem::Output { job, stream, bytes } => {
@@ -50,6 +51,7 @@ pub(crate) fn execute(args: &Args, global: &Global, dir: &Dir) -> Result<Code> {
         sanitizer.flush(&mut out)?;
     }
     out.flush()?;
+    warnings.finish();
     for job in &state.jobs {
         let wanted = args.job.as_ref().is_none_or(|id| job.job_id == **id);
         let truncated = job.output.as_ref().and_then(|o| o.truncated.as_ref());

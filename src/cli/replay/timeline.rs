@@ -6,10 +6,10 @@ use std::io::Write as _;
 use anyhow::Result;
 
 use super::source::ReplaySource;
-use crate::cli::context::{Global, print_stderr};
+use crate::cli::context::{DamageWarnings, Global, print_stderr};
 use crate::cli::exit::Code;
 use crate::cli::pager::{PagedOutput, Paging};
-use crate::cli::replay::{Args, ReadControl, read, warn};
+use crate::cli::replay::{Args, ReadControl, read};
 use crate::job::{RunStatus, RunVerdict, inspect_run, run_verdict};
 use crate::log::{Fold, Item, JobScope, RunState};
 use crate::render::Timeline;
@@ -56,16 +56,18 @@ pub(crate) fn inspect_now(dir: &Dir, state: &RunState) -> Result<RunVerdict> {
 /// Prints the stored lines unchanged.
 pub(crate) fn json(args: &Args, source: &ReplaySource) -> Result<Code> {
     let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut warnings = DamageWarnings::default();
     let code = read(args, source, |item| {
         match item {
             Item::Event(_, line) | Item::Foreign(_, line) => {
                 out.write_all(line)?;
                 out.write_all(b"\n")?;
             }
-            Item::Damage(damage) => warn(damage),
+            Item::Damage(damage) => warnings.warn(damage),
         }
         Ok(ReadControl::Continue)
     })?;
     out.flush()?;
+    warnings.finish();
     Ok(code)
 }

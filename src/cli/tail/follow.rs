@@ -15,7 +15,7 @@ use super::select::{RequestedRuns, StartPoint, named, open_cursor_store, start_p
 use super::stdout_sink::StdoutSink;
 use super::stop_reason::{Problems, StopConditions, StopReason, StoppedBy};
 use super::until::Until;
-use crate::cli::context::{Global, print_stderr};
+use crate::cli::context::{DamageWarnings, Global, print_stderr};
 use crate::cli::exit::Code;
 use crate::cli::tail::Args;
 use crate::job::{Interrupts, RunStatus};
@@ -95,6 +95,7 @@ pub(crate) struct Tailer<'a> {
     /// Removed runs that still exist and have shown no lines.
     pub unshown: Vec<RemovedRun>,
     pub problems: Problems,
+    pub warnings: DamageWarnings,
     /// Whether new runs are reported.
     runs_watched: bool,
     next_poll: Instant,
@@ -149,6 +150,7 @@ impl<'a> Tailer<'a> {
             requested: RequestedRuns::new(requested.as_ref()),
             unshown: Vec::new(),
             problems: Problems::default(),
+            warnings: DamageWarnings::default(),
             runs_watched: false,
             next_poll: Instant::now() + RECHECK_INTERVAL,
             poll_started: None,
@@ -222,6 +224,7 @@ impl<'a> Tailer<'a> {
         self.cursors.ack(self.writer.sink.read());
         let saved = self.cursors.save();
         self.cursors.show();
+        self.warnings.finish();
         let stop = stop?;
         saved?;
         self.writer.sink.finish()?;

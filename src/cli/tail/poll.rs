@@ -209,7 +209,7 @@ impl Tailer<'_> {
                 Item::Damage(damage) => {
                     self.problems.damage = true;
                     self.write_out()?;
-                    print_stderr(format_args!("warning: {damage}"));
+                    self.warnings.warn(&damage);
                     if damage.reason == DamageReason::Gap {
                         // The line after the damage comes next; no cursor can point between the
                         // two.

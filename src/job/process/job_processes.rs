@@ -85,7 +85,7 @@ impl JobProcesses {
                 first.pid == process.pid && first.start_ticks == Some(process.start_ticks)
             };
             first.is_some_and(|first| is_first(first) || is_in_group(first, process))
-                || (process.start_ticks >= earliest && is_in_job(process.pid, &entry))
+                || (process.start_ticks >= earliest && is_in_job(process.pid, dir, &entry))
         };
         let mut rest: Vec<LiveProcess> = live.into_iter().filter(is_part).collect();
         // Find daemons first, then their children, and so on.

@@ -1,15 +1,12 @@
 //! Stopping a run: its supervisors on this host are asked to end their jobs.
 
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Serialize;
 
 use crate::job::capture::stream::OnWarning;
-use crate::job::process::job_env::JOB_VOLUME_VARIABLE;
 use crate::job::process::job_processes::JobProcesses;
 use crate::job::process::signals::signal_name;
 use crate::job::status::run_status::{RunVerdict, inspect_run, probe_lease};
@@ -227,14 +224,6 @@ fn kill_processes(dir: &Dir, job: &JobState) {
         let mut watching = [&job.front, &job.supervisor].into_iter().flatten();
         watching.any(|process| process.pid == pid)
     };
-    // Another volume may have a run and a job with the same ids.
-    let root = dir.path().ancestors().nth(4).map(Path::canonicalize);
-    let root = root.and_then(Result::ok);
-    let is_elsewhere = |pid| {
-        let volume = telemetry::env_value(pid, JOB_VOLUME_VARIABLE);
-        let here = root.as_ref().map(|root| root.as_os_str().as_bytes());
-        volume.is_some_and(|volume| Some(volume.as_slice()) != here)
-    };
     for process in JobProcesses::find(dir, job).alive {
         let identity = ProcessRef {
             pid: process.pid,
@@ -243,7 +232,6 @@ fn kill_processes(dir: &Dir, job: &JobState) {
         };
         if process.pid != std::process::id()
             && !records_end(process.pid)
-            && !is_elsewhere(process.pid)
             && let Ok(pidfd) = open_process(&identity)
         {
             // The process may have ended just now.

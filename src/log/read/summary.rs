@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 
 use super::damage::DamageList;
 use super::fold::{Fold, fold};
-use super::missing_active::missing_active;
+use super::missing_active::ActiveCheck;
 use super::reader::{Item, Reader};
 use crate::log::error::StorageError;
 use crate::log::format::classify::{LineClass, classify};
@@ -76,7 +76,7 @@ pub fn read_summary(dir: &Dir, scope: JobScope) -> Result<RunSummary, StorageErr
     }
     let active = segments.iter().find(|s| s.first_seq.is_none());
     let active_bytes = active.map_or(0, |s| s.len);
-    let missing = missing_active(dir, &segments)?;
+    let check = ActiveCheck::new(&segments);
     let mut reader = Reader::from_segments(since_checkpoint(segments));
     let mut fold = Fold::default();
     let mut damage = DamageList::default();
@@ -89,7 +89,7 @@ pub fn read_summary(dir: &Dir, scope: JobScope) -> Result<RunSummary, StorageErr
             Item::Damage(one) => damage.push(one),
         }
     }
-    if let Some(missing) = missing {
+    if let Some(missing) = check.missing(dir, reader.end_of_active())? {
         fold.apply(&Item::Damage(missing.clone()));
         damage.push(missing);
     }

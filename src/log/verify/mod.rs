@@ -18,7 +18,7 @@ pub(crate) mod verifier;
 
 use crate::log::error::StorageError;
 use crate::log::lock::file_lock;
-use crate::log::read::missing_active::missing_active;
+use crate::log::read::missing_active::ActiveCheck;
 use crate::log::read::reader::Reader;
 use crate::log::read::runtimo_wal::RuntimoWal;
 use crate::log::segment::segment_file::Segment;
@@ -38,10 +38,10 @@ pub fn verify<E: From<StorageError>>(
     each: impl FnMut(Fault) -> Result<(), E>,
 ) -> Result<VerifyReport, E> {
     let segments = open_segments(dir)?;
-    let missing = missing_active(dir, &segments)?;
+    let check = ActiveCheck::new(&segments);
     let mut pass = VerifyPass::new(segments, each);
     let unfinished = pass.read_lines()?;
-    if let Some(missing) = missing {
+    if let Some(missing) = check.missing(dir, pass.reader.end_of_active())? {
         pass.verifier.report_missing_active(&missing);
     }
     let verifier = &mut pass.verifier;

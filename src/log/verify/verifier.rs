@@ -91,7 +91,8 @@ impl Verifier {
 
     /// Reports that the active segment was removed.
     pub(crate) fn report_missing_active(&mut self, missing: &Damage) {
-        let message = "events may be missing: there is no active segment".to_owned();
+        let message =
+            "events may be missing: the active segment was removed or overwritten".to_owned();
         let fault = Fault::in_file(FaultKind::Gap, missing.file.clone(), message);
         self.faults.push(fault);
     }

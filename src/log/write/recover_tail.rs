@@ -48,7 +48,14 @@ pub(crate) fn recover_tail(
         checkpoint_after_sealed(handle, writer)
     } else if end < writer.len() {
         let repaired = repair_tail(handle, writer, segment, end)?;
-        Ok(repaired.into_iter().collect())
+        let mut drafts = if writer.len() == 0 {
+            // The segment had no whole line: it lost its checkpoint too.
+            checkpoint_after_sealed(handle, writer)?
+        } else {
+            Vec::new()
+        };
+        drafts.extend(repaired);
+        Ok(drafts)
     } else {
         Ok(Vec::new())
     }
