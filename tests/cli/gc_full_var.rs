@@ -88,3 +88,17 @@ fn interrupted_removal_adds_one_tombstone() {
     env.ok(&["gc", "--max-runs", "0"]);
     assert_eq!(retired(&env), ["a", "b", "c"]);
 }
+
+#[test]
+fn gc_removes_in_place_without_room_for_trash() {
+    let env = three_ended();
+    if !has_strace(&env) {
+        return;
+    }
+    let args = ["gc", "--max-runs", "1"];
+    let output = run_with_fault(&env, &[], "mkdirat:error=ENOSPC", &args);
+    assert_eq!(output.code, 0, "{}", output.stderr());
+    assert_eq!(env.runs(), ["c"]);
+    assert_eq!(retired(&env), ["a", "b"]);
+    assert!(!env.exists(".omne/var/trash"));
+}

@@ -228,7 +228,10 @@ fn check(env: &TestEnv, case: &str, outputs: &[(&[&str], Output)], was_killed: b
         env.run(&["status", "--retired", "--json"])
     };
     let found = format!("{}{}", verified.stdout(), verified.stderr());
-    assert_eq!(verified.code, 0, "{case}: {found}");
+    // omne may append to a segment while it is sealed, which is reported.
+    let may_be_faulty = found.contains("line of other programs");
+    let is_verified = |code| code == 0 || may_be_faulty && code == 5;
+    assert!(is_verified(verified.code), "{case}: {found}");
     if !is_there {
         assert_eq!(
             found.matches("\"run_id\":\"r\"").count(),
@@ -282,7 +285,8 @@ fn check(env: &TestEnv, case: &str, outputs: &[(&[&str], Output)], was_killed: b
     }
     if status["closed_ts"].is_null() {
         env.ok(&["emit", "--run", "r", "after"]);
-        assert_eq!(env.run(&["replay", "r", "--verify"]).code, 0, "{case}");
+        let code = env.run(&["replay", "r", "--verify"]).code;
+        assert!(is_verified(code), "{case}: {code}");
     }
 }
 

@@ -5,8 +5,8 @@
 //! leaves the run as it was. A crash after it leaves a directory in `trash/`, which the next gc
 //! removes.
 //!
-//! If a directory cannot be renamed out of `runs/` (a mount, or a lower layer of an overlay), gc
-//! removes the run in place, and its events last.
+//! If a directory cannot be renamed out of `runs/` (a mount, or a lower layer of an overlay), or
+//! the disk has no room for `trash/`, gc removes the run in place, and its events last.
 
 use std::cell::OnceCell;
 use std::fs::File;
@@ -83,15 +83,26 @@ impl GcLock {
         })
     }
 
-    /// Returns the trash directory, and creates it if it does not exist.
-    fn trash(&self) -> Result<&Dir, GcError> {
+    /// Returns the trash directory, and creates it if it does not exist; `None` if the disk has
+    /// no room for it.
+    fn trash(&self) -> Result<Option<&Dir>, GcError> {
         if let Some(trash) = self.trash.get() {
-            return Ok(trash);
+            return Ok(Some(trash));
         }
-        let trash = self.var.ensure_dir(layout::TRASH)?.dir;
+        let trash = match self.var.ensure_dir(layout::TRASH) {
+            Err(e)
+                if matches!(
+                    e.io_kind(),
+                    Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+                ) =>
+            {
+                return Ok(None);
+            }
+            made => made?.dir,
+        };
         // The gc that created it may have died before it synced the directory.
         self.var.sync().map_err(SyncError::from_volume)?;
-        Ok(self.trash.get_or_init(|| trash))
+        Ok(Some(self.trash.get_or_init(|| trash)))
     }
 
     /// Removes a directory from the trash.
@@ -99,7 +110,10 @@ impl GcLock {
     /// # Errors
     /// Part of the directory cannot be removed. The rest is removed.
     pub fn remove_trashed(&self, name: &str) -> Result<(), GcError> {
-        Ok(self.trash()?.remove_tree(name, layout::ACTIVE)?)
+        match self.trash()? {
+            Some(trash) => Ok(trash.remove_tree(name, layout::ACTIVE)?),
+            None => Ok(()),
+        }
     }
 
     /// Acquires the locks of a run without waiting.
@@ -192,8 +206,11 @@ impl GcLock {
     }
 
     fn move_to_trash(&self, run: LockedForRemoval) -> Result<Retired, GcError> {
+        let Some(trash) = self.trash()? else {
+            return Ok(Retired::InPlace(run));
+        };
         let name = layout::trash_name(&run.run, &fresh_ulid());
-        match self.runs.rename_to(run.run.as_str(), self.trash()?, &name) {
+        match self.runs.rename_to(run.run.as_str(), trash, &name) {
             // `runs/` is a mount, or the run is in a lower layer of an overlay.
             Err(e) if e.io_kind() == Some(ErrorKind::CrossesDevices) => Ok(Retired::InPlace(run)),
             moved => Ok(moved.map(|()| Retired::Trashed(name))?),
@@ -201,7 +218,7 @@ impl GcLock {
     }
 
     fn sync_move(&self) -> Result<(), GcError> {
-        for dir in [self.trash()?, &self.runs] {
+        for dir in self.trash()?.into_iter().chain([&self.runs]) {
             dir.sync().map_err(SyncError::from_volume)?;
         }
         Ok(())
@@ -230,7 +247,10 @@ impl GcLock {
     /// # Errors
     /// The directory cannot be opened.
     pub fn open_trashed(&self, name: &str) -> Result<Option<Dir>, GcError> {
-        match self.trash()?.open_dir(name) {
+        let Some(trash) = self.trash()? else {
+            return Ok(None);
+        };
+        match trash.open_dir(name) {
             Err(VolumeError::NotADirectory { .. }) => Ok(None),
             Err(e) if e.io_kind() == Some(ErrorKind::NotFound) => Ok(None),
             opened => Ok(opened.map(Some)?),
