@@ -96,7 +96,7 @@ impl History {
 
     fn step(&mut self) {
         let id = RUNS[self.random.below(RUNS.len() as u64) as usize];
-        match self.random.below(20) {
+        match self.random.below(22) {
             0..4 => self.note(id),
             4..7 => self.job(id),
             7 => self.close(id),
@@ -109,6 +109,7 @@ impl History {
             14 => self.rollback_without_space(id),
             15 => self.follow_through_error(id),
             16..18 => self.follow_one(id),
+            18..20 => self.replace(id),
             _ => self.follow_all(),
         }
         for at in 0..self.runs.len() {
@@ -207,6 +208,17 @@ impl History {
         let is_known = |run: &Run| !run.is_damaged && !run.is_in_doubt;
         let left = |run: &&Run| run.is_there && run.is_closed && is_known(run);
         assert_eq!(self.runs.iter().filter(left).count(), 0);
+    }
+
+    /// Removes a run, and a short one that has the same id.
+    fn replace(&mut self, id: &'static str) {
+        for _ in 0..2 {
+            if self.current(id).is_none() {
+                self.note(id);
+            }
+            self.close(id);
+            self.gc();
+        }
     }
 
     /// Records which runs were removed.
