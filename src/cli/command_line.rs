@@ -243,6 +243,9 @@ fn hint(error: &clap::Error, args: &[OsString]) -> Option<String> {
             let hint = "put options of the command after its name: `runlog run COMMAND OPTIONS`";
             (is_run && !is_typo).then(|| hint.to_owned())
         }
+        ErrorKind::ArgumentConflict if string(ContextKind::InvalidArg)? == "--stats" => {
+            Some("select the runs by name: `runlog status --stats --name NAME`".to_owned())
+        }
         ErrorKind::InvalidValue if string(ContextKind::InvalidArg)?.starts_with("--state") => {
             let word = string(ContextKind::InvalidValue)?.to_lowercase();
             let exact = RunStatus::parse(&word);

@@ -53,7 +53,14 @@ pub(crate) fn is_broken_pipe(e: &Error) -> bool {
 /// own, a hint.
 pub(crate) fn explain(e: &Error) -> (Code, String) {
     let (code, hint) = code_and_hint(e);
-    (code, message(&format!("{e:#}"), hint))
+    // Every other error of the system has its path as context.
+    let is_of_stdout = e.is::<io::Error>() && e.chain().nth(1).is_none();
+    let text = if is_of_stdout {
+        format!("cannot write to stdout: {e}")
+    } else {
+        format!("{e:#}")
+    };
+    (code, message(&text, hint))
 }
 
 /// Returns an error message, with the hint on a line of its own.

@@ -117,3 +117,26 @@ fn failed_rotation_on_full_disk_keeps_log_valid() {
     assert!(told.contains("No space left on device"), "{told}");
     assert!(told.contains("hint: free disk space"), "{told}");
 }
+
+#[test]
+fn error_of_full_stdout_names_stdout() {
+    let env = TestEnv::new();
+    env.ok(&["run", "-q", "--run", "it", "--", "echo", "x"]);
+    for command in [
+        "tail it",
+        "tail it --json",
+        "tail it --output",
+        "tail it --grep x --output",
+        "status",
+        "status --json",
+        "replay it",
+        "replay it --state",
+        "replay it --export csv",
+    ] {
+        let output = env.sh(&format!("\"$RUNLOG\" {command} >/dev/full"));
+        assert_ne!(output.code, 0, "{command}");
+        let expected = "error: cannot write to stdout: No space left on device";
+        let stderr = output.stderr();
+        assert!(stderr.starts_with(expected), "{command}: {stderr}");
+    }
+}

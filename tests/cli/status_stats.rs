@@ -253,3 +253,12 @@ fn attempt_outside_its_bounds_is_retried_and_undone() {
     assert_eq!(attempts, [1, 2]);
     assert_eq!(env.types(&run).last().unwrap(), "run_closed");
 }
+
+#[test]
+fn statistics_of_one_run_lead_to_name() {
+    let env = TestEnv::new();
+    let output = env.run(&["status", "--stats", "it"]);
+    assert_eq!(output.code, 2);
+    let hint = "hint: select the runs by name: `runlog status --stats --name NAME`";
+    assert!(output.stderr().contains(hint), "{}", output.stderr());
+}
