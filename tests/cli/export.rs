@@ -214,7 +214,10 @@ fn chrome_trace_covers_every_job() {
 #[test]
 fn asciicast_keeps_output_timing() {
     let env = TestEnv::new();
-    let script = "printf 'a\\303'; sleep 0.2; printf '\\251\\nb\\n'";
+    // The first part is in the index before the pause.
+    let script =
+        "printf 'a\\303'; until test -s .omne/var/runs/it/jobs/sh.out.idx; do sleep 0.01; done
+        sleep 0.2; printf '\\251\\nb\\n'";
     env.ok(&["run", "-q", "--run", "it", "--", "sh", "-c", script]);
     let lines = json_lines(&exported(&env, "asciicast"));
     assert_eq!(lines[0]["version"], 2);

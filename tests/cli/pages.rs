@@ -57,7 +57,10 @@ fn check_narrow(env: &TestEnv, page: &str) -> bool {
 #[test]
 fn page_of_run_links_output_to_timeline() {
     let env = TestEnv::new();
-    let script = "echo first; sleep 0.3; printf '1%%\\r99%%\\n'; echo bad >&2";
+    // The first line is in the index before the pause, and the log has some samples.
+    let script = "echo first; until test -s .omne/var/runs/*/jobs/it.out.idx; do sleep 0.01; done
+        until [ $(grep -c '\"type\":\"job_sampled\"' .omne/var/runs/*/events.jsonl) -ge 2 ]; do sleep 0.01; done
+        sleep 0.3; printf '1%%\\r99%%\\n'; echo bad >&2";
     env.ok(&["run", "-n", "it", "--sample", "20ms", "sh", "-c", script]);
     env.ok(&["replay", "it", "--export", "html", "-o", "page.html"]);
     let Some(page) = shown(&env, "page.html") else {

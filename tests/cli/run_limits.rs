@@ -2,25 +2,17 @@
 
 use rustix::process::Signal;
 
-use crate::support::env::TestEnv;
-
-/// A job that ignores SIGTERM, creates a file once it does, and never exits by itself.
-const IGNORES_TERM: &str = "trap '' TERM; touch ready; while test -d .omne; do sleep 0.01; done";
+use crate::support::env::{TestEnv, finish, wait_until};
+use crate::support::process::processes_in;
 
 #[test]
 fn job_ignoring_term_is_killed_after_grace() {
     let env = TestEnv::new();
-    let output = env.run(&[
-        "run",
-        "--timeout",
-        "100ms",
-        "--kill-after",
-        "100ms",
-        "--",
-        "sh",
-        "-c",
-        IGNORES_TERM,
-    ]);
+    // The job inherits that SIGTERM is ignored, so it ignores it from its first moment.
+    let mut command = env.program("env");
+    command.args(["--ignore-signal=TERM", env!("CARGO_BIN_EXE_runlog"), "run"]);
+    command.args(["--timeout", "100ms", "--kill-after", "100ms"]);
+    let output = finish(command.args(["--", "sleep", "1000"]));
     assert_eq!(output.code, 124);
     let failed = env.event("job_failed");
     assert_eq!(failed["error"]["kind"], "timeout");
@@ -30,13 +22,10 @@ fn job_ignoring_term_is_killed_after_grace() {
 #[test]
 fn timeout_signals_whole_process_group() {
     let env = TestEnv::new();
-    let script = "sleep 1000 & echo $! >pid; wait";
+    let script = "sleep 1000 & wait";
     env.run(&["run", "--timeout", "300ms", "--", "sh", "-c", script]);
-    let pid = std::fs::read_to_string(env.path("pid")).unwrap();
-    let stat = format!("/proc/{}/stat", pid.trim());
-    crate::support::env::wait_until("the end of the job's child", || {
-        // The process has exited, or is a zombie that no process has reaped yet.
-        std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
+    wait_until("the end of the job's child", || {
+        processes_in(env.root()).next().is_none()
     });
 }
 

@@ -3,7 +3,7 @@
 //!
 //! strace kills the process and is then killed itself, so that the replacement runs without it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::Command;
 
@@ -91,7 +91,7 @@ enum Victim {
     Job,
     Front,
     Supervisor,
-    /// The front made the call too before strace was killed.
+    /// The other one of the two, or the replacement, made the call too before strace was killed.
     Both,
 }
 
@@ -124,20 +124,41 @@ fn kill_at(env: &TestEnv, call: &str, nth: u32, options: &[&str]) -> Victim {
     if !strace.has_ended() {
         strace.signal(Signal::KILL);
     }
-    let front = trace().split(' ').next().unwrap().to_owned();
-    if killed == front {
-        return Victim::Front;
-    }
-    if !is_supervisor(&trace(), &front, &killed) {
+    wait_until("the end of strace", || strace.has_ended());
+    let trace = trace();
+    let front = trace.split(' ').next().unwrap();
+    if killed != front && !is_supervisor(&trace, front, &killed) {
         return Victim::Job;
     }
-    let is_front = |line: &&str| line.split(' ').next() == Some(front.as_str());
-    let is_call = |line: &&str| line.contains(&format!(" {call}("));
-    let calls = trace().lines().filter(is_front).filter(is_call).count();
-    if calls < nth as usize {
+    let pid = |line: &str| line.split(' ').next().unwrap().to_owned();
+    // strace traces, and kills, the replacement as well.
+    let is_delayed = |line: &str| line.contains("clone") && line.ends_with("(DELAYED)");
+    if trace
+        .lines()
+        .any(|line| pid(line) == front && is_delayed(line))
+    {
+        return Victim::Both;
+    }
+    let mut calls: BTreeMap<String, u32> = BTreeMap::new();
+    for line in trace
+        .lines()
+        .filter(|line| line.contains(&format!(" {call}(")))
+    {
+        *calls.entry(pid(line)).or_default() += 1;
+    }
+    calls.retain(|pid, made| *made >= nth && *pid != killed);
+    if killed == front {
+        let mut others = calls.keys();
+        return if others.any(|pid| is_supervisor(&trace, front, pid)) {
+            Victim::Both
+        } else {
+            Victim::Front
+        };
+    }
+    if !calls.contains_key(front) {
         return Victim::Supervisor;
     }
-    wait_until("the end of the front", || !is_alive(&front));
+    wait_until("the end of the front", || !is_alive(front));
     if has_closed(env) {
         Victim::Supervisor
     } else {

@@ -65,15 +65,16 @@ fn watch_lists_live_run_first_with_activity() {
     let doing = line_with(&terminal, "running for");
     assert!(doing.contains("attempt 1 of 3"), "{doing}");
     assert!(doing.contains("left of 1h 00m"), "{doing}");
+    // This is drawn last.
+    terminal.wait_for_text("q: quit");
     let screen = terminal.screen();
     let place = |text: &str| screen.find(text).unwrap();
     assert!(place("build-") < place("second line"), "{screen}");
     assert!(place("second line") < place("later-"), "{screen}");
-    assert!(screen.contains("q: quit"), "{screen}");
     // The job continues by itself.
     job.end();
     terminal.wait_for_text("2 completed");
-    assert!(!terminal.screen().contains("running for"));
+    terminal.wait_until_gone("running for");
 }
 
 #[test]
@@ -209,7 +210,7 @@ fn watch_estimates_progress_from_earlier_runs() {
     assert!(late.contains("████████████████████ "), "{late}");
     job.end();
     terminal.wait_for_text("1 failed, 2 completed");
-    assert!(!terminal.screen().contains("usual"));
+    terminal.wait_until_gone("usual");
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! `runlog stop`.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
-use crate::support::env::TestEnv;
+use crate::support::env::{TestEnv, wait_until};
 
 #[test]
 fn stop_ends_running_job_and_records_why() {
@@ -55,12 +54,10 @@ fn stop_kills_job_that_ignores_signal() {
     assert_eq!(env.event("job_failed")["signal"], "SIGKILL");
     job.wait();
     let child = std::fs::read_to_string(env.path("child")).unwrap();
-    std::thread::sleep(Duration::from_millis(50));
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.trim()));
-    assert!(
-        stat.map_or(true, |stat| stat.contains(") Z ")),
-        "the child is alive"
-    );
+    let stat = format!("/proc/{}/stat", child.trim());
+    wait_until("the end of the child", || {
+        std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
+    });
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn with_threads(env: &TestEnv, threads: usize, args: &str, then: &str) -> Option
     let trace = env.trace_path();
     let fault = format!("inject=clone3:error=EAGAIN:when={}+", threads + 1);
     let command = format!(
-        "{{ strace -f -q -o {} -e trace=clone3 -e {fault} timeout -s KILL 30 $RUNLOG {args}; \
+        "{{ strace -f -q -o {} -e trace=clone3 -e {fault} $RUNLOG {args}; \
          echo $? >code; }} {then}",
         trace.display()
     );

@@ -90,9 +90,10 @@ fn readme_recovery_looks_as_shown() {
     let (_, line) = run(dir.path(), submitted);
     let started: serde_json::Value = serde_json::from_str(&line).unwrap();
     let pid = started["pid"].as_u64().unwrap();
-    // The parent of the job and its parent are the two processes of runlog.
+    // The parent of the job and its parent are the two processes of runlog. Neither sees the
+    // other one die.
     let kill_both = format!(
-        "s=$(ps -o ppid= -p {pid}); f=$(ps -o ppid= -p $s); kill -9 $f $s; \
+        "s=$(ps -o ppid= -p {pid}); f=$(ps -o ppid= -p $s); kill -STOP $f; kill -9 $s $f; \
          while kill -0 $f || kill -0 $s; do sleep 0.01; done"
     );
     run(dir.path(), &kill_both);

@@ -102,7 +102,11 @@ pub(crate) fn sample_volume() -> tempfile::TempDir {
     ]);
     assert_eq!(failed.status.code(), Some(1));
     // The newest run has an event of each type that a job can have.
-    let script = "runlog emit progress percent=50; sleep 0.3; exit 3";
+    let script = "runlog emit progress percent=50
+        until grep -q '\"type\":\"job_sampled\"' .omne/var/runs/nightly-*/events.jsonl; do
+            sleep 0.01
+        done
+        exit 3";
     let path = format!(
         "{}:{}",
         Path::new(env!("CARGO_BIN_EXE_runlog"))

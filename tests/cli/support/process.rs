@@ -256,7 +256,8 @@ pub(super) fn kill_all_in(dir: &Path) {
     }
 }
 
-fn processes_in(dir: &Path) -> impl Iterator<Item = Pid> {
+/// Returns the processes whose working directory is `dir` or below it, without zombies.
+pub(crate) fn processes_in(dir: &Path) -> impl Iterator<Item = Pid> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let inside = entries.filter(move |entry| {
         // The directory of a process that has ended cannot be read.

@@ -72,6 +72,12 @@ impl<'a> Terminal<'a> {
         wait_until(text, || self.screen().contains(text));
     }
 
+    /// Waits until the screen no longer contains this text: a part of it may be drawn first.
+    #[track_caller]
+    pub(crate) fn wait_until_gone(&self, text: &str) {
+        wait_until(&format!("no more: {text}"), || !self.screen().contains(text));
+    }
+
     /// Resizes the terminal.
     pub(crate) fn resize(&self, columns: u16, rows: u16) {
         let (x, y) = (columns.to_string(), rows.to_string());
