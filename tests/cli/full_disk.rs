@@ -70,9 +70,11 @@ fn recover_works_on_full_disk() {
     let script = format!(
         r#"
         log=.omne/var/runs/it/events.jsonl
-        "$RUNLOG" run -q --run it -- sh -c '
+        "$RUNLOG" run -q --run it --job full -- sh -c '
+            echo $$ >../pid
             until grep -q "type\":\"job_started" "$0"; do :; done
             front=$(cut -d" " -f4 /proc/$PPID/stat); kill -STOP $front; kill -9 $PPID $front' $log 2>/dev/null
+        while readlink /proc/$(cat ../pid)/exe >/dev/null; do sleep 0.01; done
         {FILL}
         for round in 1 2; do
             "$RUNLOG" replay it --recover --json | tail -n 1; echo "code $?"

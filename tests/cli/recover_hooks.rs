@@ -13,7 +13,7 @@ use crate::support::env::{TestEnv, pid_of, wait_until};
 fn lose(env: &TestEnv, name: &str, options: &[&str]) -> String {
     let id = job_id(env);
     let run = [&["run", "-q", "--run", name, "--job", &id], options].concat();
-    let job = env.spawn(&[&run[..], &["--", "sh", "-c", ": >up; exec sleep 60"]].concat());
+    let job = env.spawn(&[&run[..], &["--", "sh", "-c", ": >up; exec sleep 1000"]].concat());
     env.wait_for_file("up");
     wait_until("the start of the job", || {
         env.types(name).contains(&"job_started".to_owned())
@@ -215,7 +215,7 @@ fn hook_runs_in_the_directory_of_its_job() {
     let env = TestEnv::new();
     fs::create_dir(env.path("dir")).unwrap();
     // The job itself also runs in `dir`.
-    let script = ": >../up; exec sleep 60";
+    let script = ": >../up; exec sleep 1000";
     let run = [
         "run",
         "-q",

@@ -363,13 +363,15 @@ fn failed_jobs_are_run_again_in_one_run() {
 fn interrupt_cancels_following_jobs() {
     let env = TestEnv::new();
     for job in ["a", "b"] {
-        let script = "echo $RUNLOG_JOB_ID >>started; test -e slow && sleep 60; exit 1";
+        let script = "echo $RUNLOG_JOB_ID >>started; test -e slow && sleep 1000; exit 1";
         env.run(&["run", "-q", "--run", "it", "--job", job, "sh", "-c", script]);
     }
     fs::remove_file(env.path("started")).unwrap();
     env.write("slow", "");
     let job = env.spawn(&["run", "--again", "it", "--failed"]);
-    env.wait_for_file("started");
+    wait_until("the job has started", || {
+        fs::read(env.path("started")).is_ok_and(|text| text == b"a\n")
+    });
     job.signal(Signal::INT);
     // The signal itself ended the process.
     assert_eq!(job.end().code, 1002);

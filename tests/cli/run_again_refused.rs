@@ -60,17 +60,18 @@ fn variable_without_recorded_value_is_requested() {
 #[test]
 fn running_job_is_not_run_a_second_time() {
     let env = TestEnv::new();
-    let script = "test -e stop || exec sleep 60";
-    let job = env.spawn(&["run", "-q", "--run", "it", "sh", "-c", script]);
+    // An id of its own: processes are also found by the ids in their environment.
+    let script = "test -e stop || exec sleep 1000";
+    let job = env.spawn(&["run", "-q", "--run", "not-twice", "sh", "-c", script]);
     let pid = env.wait_for("job_started")["pid"].as_i64().unwrap();
-    let said = refused(&env, 125, &["it"]);
+    let said = refused(&env, 125, &["not-twice"]);
     assert!(
         said.contains("may still be running: its supervisor is alive"),
         "{said}"
     );
     job.kill_both();
     job.wait();
-    let said = refused(&env, 125, &["it"]);
+    let said = refused(&env, 125, &["not-twice"]);
     assert!(
         said.contains(&format!("its process {pid} still runs")),
         "{said}"
@@ -81,10 +82,10 @@ fn running_job_is_not_run_a_second_time() {
         fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
     });
     env.write("stop", "");
-    let (output, run) = again(&env, &["it"]);
+    let (output, run) = again(&env, &["not-twice"]);
     assert_eq!(output.code, 0);
-    assert_eq!(env.status("it")["state"], "lost");
-    assert_eq!(env.status("it")["rerun_by"], Value::from(&*run));
+    assert_eq!(env.status("not-twice")["state"], "lost");
+    assert_eq!(env.status("not-twice")["rerun_by"], Value::from(&*run));
 }
 
 #[test]

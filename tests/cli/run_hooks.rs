@@ -123,7 +123,7 @@ fn closed_stderr_does_not_end_hook() {
 #[test]
 fn interrupted_hook_is_ended() {
     let env = TestEnv::new();
-    let hook = "touch hooked; sleep 60";
+    let hook = "touch hooked; sleep 1000";
     let job = env.spawn(&["run", "-q", "--on-end", hook, "true"]);
     env.wait_for_file("hooked");
     job.signal(Signal::INT);

@@ -61,7 +61,7 @@ fn stats_have_a_row_for_each_name() {
 #[test]
 fn stats_are_printed_as_table() {
     let env = volume();
-    env.spawn(&["run", "--detach", "-n", "live", "--", "sleep", "60"])
+    env.spawn(&["run", "--detach", "-n", "live", "--", "sleep", "1000"])
         .wait();
     let output = env.run(&["status", "--stats"]);
     let text = snapshot(&env, &output);

@@ -7,7 +7,7 @@ use crate::support::env::{TestEnv, wait_until};
 #[test]
 fn stop_ends_running_job_and_records_why() {
     let env = TestEnv::new();
-    let job = env.spawn(&["run", "-q", "--run", "it", "--close", "--", "sleep", "60"]);
+    let job = env.spawn(&["run", "-q", "--run", "it", "--close", "--", "sleep", "1000"]);
     env.wait_for("job_started");
     let output = env.run(&["stop", "it", "--reason", "deploy"]);
     let because = "it is failed: the run is closed and job sleep failed: SIGTERM ended it";
@@ -37,7 +37,8 @@ fn stop_ends_running_job_and_records_why() {
 #[test]
 fn stop_kills_job_that_ignores_signal() {
     let env = TestEnv::new();
-    let script = "trap '' TERM; (trap '' TERM; exec sleep 60) & echo $! > child; wait; sleep 60";
+    let script =
+        "trap '' TERM; (trap '' TERM; exec sleep 1000) & echo $! > child; wait; sleep 1000";
     let job = env.spawn(&[
         "run", "-q", "--run", "it", "--close", "--", "sh", "-c", script,
     ]);
@@ -63,7 +64,7 @@ fn stop_kills_job_that_ignores_signal() {
 #[test]
 fn stop_records_end_of_killed_detached_job() {
     let env = TestEnv::new();
-    let script = "trap '' TERM; touch ready; while :; do sleep 60; done";
+    let script = "trap '' TERM; touch ready; while :; do sleep 1000; done";
     let run = ["run", "-q", "--run", "it", "--close", "--detach", "--"];
     env.ok(&[&run[..], &["sh", "-c", script]].concat());
     env.wait_for_file("ready");
@@ -76,7 +77,7 @@ fn stop_records_end_of_killed_detached_job() {
 fn stop_cancels_retries_and_runs_rollback() {
     let env = TestEnv::new();
     let args = ["run", "-q", "--run", "it", "--close", "--retries", "5"];
-    let more = ["--rollback", "touch undone", "--", "sleep", "60"];
+    let more = ["--rollback", "touch undone", "--", "sleep", "1000"];
     let job = env.spawn(&[&args[..], &more].concat());
     env.wait_for("job_started");
     env.ok(&["stop", "it"]);

@@ -262,7 +262,7 @@ fn status_reports_undone_jobs() {
 fn joining_job_stops_rollback() {
     let env = TestEnv::new();
     job(&env, "a", "true");
-    let rollback = r#""$RUNLOG" run --detach --run it --job new -- sleep 60"#;
+    let rollback = r#""$RUNLOG" run --detach --run it --job new -- sleep 1000"#;
     let run = [
         "run",
         "-q",

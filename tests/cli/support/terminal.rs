@@ -75,7 +75,9 @@ impl<'a> Terminal<'a> {
     /// Waits until the screen no longer contains this text: a part of it may be drawn first.
     #[track_caller]
     pub(crate) fn wait_until_gone(&self, text: &str) {
-        wait_until(&format!("no more: {text}"), || !self.screen().contains(text));
+        wait_until(&format!("no more: {text}"), || {
+            !self.screen().contains(text)
+        });
     }
 
     /// Resizes the terminal.
