@@ -363,7 +363,8 @@ fn failed_jobs_are_run_again_in_one_run() {
 fn interrupt_cancels_following_jobs() {
     let env = TestEnv::new();
     for job in ["a", "b"] {
-        let script = "echo $RUNLOG_JOB_ID >>started; test -e slow && sleep 1000; exit 1";
+        // A shell that starts a process may lose a signal in that moment, so it becomes it.
+        let script = "echo $RUNLOG_JOB_ID >>started; test -e slow && exec sleep 1000; exit 1";
         env.run(&["run", "-q", "--run", "it", "--job", job, "sh", "-c", script]);
     }
     fs::remove_file(env.path("started")).unwrap();
