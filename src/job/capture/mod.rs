@@ -1,5 +1,6 @@
 //! Capturing a job's output and passing it through.
 
+mod index_writer;
 pub(crate) mod job_terminal;
 pub(crate) mod output_capture;
 pub(crate) mod output_file;

@@ -1,18 +1,16 @@
-//! The files of a job's output: `jobs/<job_id>.out`, and the index, which says which bytes
-//! arrived when and from which stream. Problems with them never harm the job: the capture ends,
+//! Storing a job's output in `jobs/<job_id>.out`. Problems never harm the job: the capture ends,
 //! and the job's last event says why.
 
 use std::fmt::Display;
 use std::fs::File;
 use std::io;
-use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
+use super::index_writer::IndexWriter;
 use super::splice_pipe::SplicePipe;
 use super::stream::{OnUnstored, PIPE_BYTES};
 use crate::job::process::supervision_page::SupervisionPage;
@@ -20,15 +18,7 @@ use crate::job::redact::redactor::Redactor;
 use crate::job::redact::stream_masker::StreamMasker;
 use crate::log::format::payload::Output;
 use crate::log::{Lease, StreamId};
-use crate::volume::{ClockWatch, now_ts};
 
-/// The approximate number of bytes that one record of the index covers if they arrive without a
-/// pause.
-const RECORD_BYTES: u64 = 256 << 10;
-/// The maximum length of a record of the index, in bytes.
-const MAX_RECORD_BYTES: u64 = 128;
-/// How long output of one stream may share a record.
-pub(crate) const RECORD_INTERVAL: Duration = Duration::from_millis(10);
 /// The value in the page that means that storing stopped at the capture limit.
 const CAPTURE_LIMIT: u8 = 1;
 /// The value in the page that means that storing stopped after an error.
@@ -39,7 +29,7 @@ const CAPTURE_FAILED: u8 = 2;
 pub(crate) struct OutputFile {
     /// The lease, which is on the output file itself.
     lease: Lease,
-    index: Option<File>,
+    index: IndexWriter,
     capture: bool,
     on_unstored: Option<OnUnstored>,
     limit: u64,
@@ -47,16 +37,6 @@ pub(crate) struct OutputFile {
     page: &'static SupervisionPage,
     captured_bytes: u64,
     truncated: Option<String>,
-    /// The end of the indexed bytes, and the stream of the bytes after it.
-    indexed: u64,
-    unindexed: Option<StreamId>,
-    clock: ClockWatch,
-    /// The length of the index, in bytes.
-    index_bytes: u64,
-    /// When the last record was written.
-    last_record: Option<Instant>,
-    /// The number of bytes that may be missing or duplicated at the start of the next record.
-    uncertain_bytes: Option<u64>,
     uncertain: [u64; 3],
     maskers: [Option<StreamMasker>; 3],
     /// A buffer for masked bytes.
@@ -91,29 +71,16 @@ impl OutputFile {
         page: &'static SupervisionPage,
     ) -> Self {
         let stored = target.lease.file().metadata().map_or(0, |meta| meta.len());
-        let mut clock = ClockWatch::default();
-        clock.set_since_last(now_ts());
-        let index_bytes = target
-            .index
-            .as_ref()
-            .and_then(|index| index.metadata().ok())
-            .map_or(0, |meta| meta.len());
         let mut file = Self {
             capture: target.index.is_some(),
             no_splice: redactor.is_some() || target.limit.is_some(),
             lease: target.lease,
-            index: target.index,
+            index: IndexWriter::new(target.index, target.indexed),
             on_unstored: target.on_unstored,
             limit: target.limit.unwrap_or(u64::MAX),
             page,
             captured_bytes: stored,
             truncated: None,
-            indexed: target.indexed,
-            unindexed: None,
-            clock,
-            index_bytes,
-            last_record: None,
-            uncertain_bytes: None,
             uncertain: [0; 3],
             maskers: StreamId::ALL.map(|_| redactor.map(Redactor::stream)),
             masked: Vec::new(),
@@ -140,17 +107,17 @@ impl OutputFile {
             CAPTURE_LIMIT => self.stop_at_limit(),
             _ => self.stop_storing(&"storing failed before"),
         }
-        if self.captured_bytes > self.indexed {
+        if self.captured_bytes > self.index.end() {
             // The last stored bytes lack their record.
-            self.unindexed = Some(stream);
-            self.index();
+            self.index.add(stream, self.captured_bytes);
+            self.index.flush();
         }
         // Bytes on their way into the file are still in the pipe.
         if let Some(relay) = self.relay.take() {
             let left = relay.len();
             if left > 0 {
                 self.empty(stream, &relay, left);
-                self.index();
+                self.index.flush();
             }
             self.relay = Some(relay);
         }
@@ -173,7 +140,7 @@ impl OutputFile {
             }
         }
         self.uncertain = in_hand;
-        self.uncertain_bytes = Some(in_hand.iter().sum()).filter(|n| *n > 0);
+        self.index.mark_uncertain(in_hand.iter().sum());
     }
 
     /// Returns how many bytes of each stream may be missing or duplicated at that position.
@@ -209,9 +176,7 @@ impl OutputFile {
     /// Counts the bytes to store next. A successor attributes bytes without a record to this
     /// stream, so bytes of another stream get their record first.
     fn count(&mut self, stream: StreamId, n: usize) {
-        if self.unindexed.is_some_and(|last| last != stream) {
-            self.index();
-        }
+        self.index.flush_others(stream);
         self.counter(stream).fetch_add(n as u64, Ordering::Relaxed);
         let last = &self.page.output.last_stream;
         last.store(stream.index() as u8, Ordering::Relaxed);
@@ -261,7 +226,7 @@ impl OutputFile {
         self.count(stream, 0);
         self.write(stream, &rest);
         self.record_held(stream, 0);
-        self.index();
+        self.index.flush();
     }
 
     fn write(&mut self, stream: StreamId, bytes: &[u8]) {
@@ -276,10 +241,10 @@ impl OutputFile {
             self.pass_unstored(stream, bytes);
             return;
         }
-        let room = if self.is_index_full(stream) {
-            0
-        } else {
+        let room = if self.index.has_room(stream, self.limit) {
             self.limit.saturating_sub(self.captured_bytes)
+        } else {
+            0
         };
         let kept = bytes.get(..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
         let kept = kept.unwrap_or_default();
@@ -317,7 +282,7 @@ impl OutputFile {
     fn pass_unstored(&mut self, stream: StreamId, bytes: &[u8]) {
         if self.on_unstored.is_some() {
             // Stored bytes come first, with their streams.
-            self.index();
+            self.index.flush();
         }
         if let Some(OnUnstored(pass)) = &self.on_unstored
             && !bytes.is_empty()
@@ -404,67 +369,22 @@ impl OutputFile {
         self.write(stream, &rest);
     }
 
-    /// Records that the bytes up to `end` are in the file. The index follows at the latest when
-    /// no more bytes arrive for now.
+    /// Records that the bytes up to `end` are in the file.
     fn stored(&mut self, stream: StreamId, end: u64) {
-        if end == self.captured_bytes {
-            return;
-        }
-        self.captured_bytes = end;
-        self.unindexed = Some(stream);
-        if end - self.indexed >= RECORD_BYTES {
-            self.index();
+        if end > self.captured_bytes {
+            self.captured_bytes = end;
+            self.index.add(stream, end);
         }
     }
 
     /// Brings the index up to date.
     pub(crate) fn index(&mut self) {
-        let Some(stream) = self.unindexed.take() else {
-            return;
-        };
-        let (end, ts) = (self.captured_bytes, now_ts());
-        let clock_set = match self.clock.set_since_last(ts) {
-            0 => String::new(),
-            ms => format!(",\"clock_set_ms\":{ms}"),
-        };
-        self.indexed = end;
-        let uncertain = self
-            .uncertain_bytes
-            .take()
-            .map_or_else(String::new, |n| format!(",\"uncertain_bytes\":{n}"));
-        let record = format!(
-            "{{\"end\":{end},\"stream\":\"{}\",\"ts\":\"{ts:.6}\"{clock_set}{uncertain}}}\n",
-            stream.as_str()
-        );
-        self.index_bytes += record.len() as u64;
-        self.last_record = Some(Instant::now());
-        if let Some(index) = &mut self.index
-            && index.write_all(record.as_bytes()).is_err()
-        {
-            self.index = None;
-        }
+        self.index.flush();
     }
 
-    /// Returns whether the index is as long as the output may be, and these bytes need another
-    /// record: many short writes must not fill the disk with their index.
-    fn is_index_full(&self, stream: StreamId) -> bool {
-        let is_first = self.index_bytes == 0;
-        let shares_record = self.unindexed == Some(stream);
-        // The last bytes of another stream still lack their record.
-        let records = 1 + u64::from(self.unindexed.is_some());
-        let needed = records * MAX_RECORD_BYTES;
-        !is_first && !shares_record && self.index_bytes + needed > self.limit
-    }
-
-    /// Brings the index up to date, unless its last record is so new that later bytes can share
-    /// the next one. Returns whether it is up to date.
+    /// Brings the index up to date soon. Returns whether it is up to date.
     pub(crate) fn index_soon(&mut self) -> bool {
-        let is_new = |at: Instant| at.elapsed() < RECORD_INTERVAL;
-        if self.unindexed.is_some() && self.last_record.is_some_and(is_new) {
-            return false;
-        }
-        self.index();
-        true
+        self.index.flush_soon()
     }
 
     /// Returns what another process did to the file, if the output cannot be continued in it:

@@ -9,7 +9,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::output_file::{OutputFile, RECORD_INTERVAL};
+use super::index_writer::RECORD_INTERVAL;
+use super::output_file::OutputFile;
 use super::pump_target::PumpTarget;
 use super::splice_pipe::SplicePipe;
 use super::stream::{CHUNK_BYTES, OnReaderGone, OnWarning, Passthrough, new_buffer};
