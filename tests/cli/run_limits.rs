@@ -1,9 +1,14 @@
 //! Jobs that run too long or fail: timeouts and retries.
 
+use std::path::{Path, PathBuf};
+
 use rustix::process::Signal;
 
 use crate::support::env::{TestEnv, finish, wait_until};
 use crate::support::process::processes_in;
+
+/// The memory hierarchy of cgroup v1.
+const MEMORY_CGROUP: &str = "/sys/fs/cgroup/memory";
 
 #[test]
 fn job_ignoring_term_is_killed_after_grace() {
@@ -163,4 +168,44 @@ fn output_of_all_attempts_is_kept() {
         script,
     ]);
     assert_eq!(env.captured(&env.only_run(), "sh"), b"again\nagain\n");
+}
+
+/// A cgroup that is removed at the end of a test.
+struct Cgroup(PathBuf);
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir(&self.0));
+    }
+}
+
+#[test]
+fn oom_kill_is_reported() {
+    let env = TestEnv::new();
+    let name = format!("runlog-test-{}", std::process::id());
+    let group = Cgroup(Path::new(MEMORY_CGROUP).join(name));
+    let limit = group.0.join("memory.limit_in_bytes");
+    if std::fs::create_dir(&group.0).is_err() || std::fs::write(limit, "100M").is_err() {
+        eprintln!("skipped: no cgroup of version 1 can be created");
+        return;
+    }
+    // tail keeps the whole line in memory.
+    let output = env.sh(&format!(
+        "echo $$ > {}/cgroup.procs && exec {} run -n big --retries 1 --retry-on oom \
+         --retry-delay 1ms tail /dev/zero",
+        group.0.display(),
+        env!("CARGO_BIN_EXE_runlog")
+    ));
+    assert_eq!(output.code, 137, "{}", output.stderr());
+    let failed = env.events_of_type(&env.only_run(), "job_failed");
+    assert_eq!(failed.len(), 2, "{failed:?}");
+    assert!(
+        failed.iter().all(|event| event["oom_kills"] == 1),
+        "{failed:?}"
+    );
+    assert_eq!(
+        env.status("big")["because"],
+        "the run is closed and job big failed: SIGKILL ended it; memory ran out, and the kernel \
+         killed 1 process of its cgroup"
+    );
 }

@@ -108,6 +108,20 @@ pub(crate) fn describe(
     (end, event)
 }
 
+/// Records the number of OOM kills during an attempt, which may be the reason why it failed.
+pub(super) fn record_oom_kills(event: &mut JobEnded, kills: u64) {
+    event.oom_kills = Some(kills);
+    if kills > 0
+        && let Some(error) = &mut event.error
+    {
+        let plural = if kills == 1 { "" } else { "es" };
+        error.message = format!(
+            "{}; memory ran out, and the kernel killed {kills} process{plural} of its cgroup",
+            error.message
+        );
+    }
+}
+
 /// Returns the error in how a process ended, if there is one.
 pub(super) fn status_error(status: WaitStatus) -> Option<JobError> {
     let (kind, message) = match status {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::child::{Child, ChildStdin, ExitedChild, Streams, Timeout};
 use super::control::JobControl;
 use super::front::Attached;
-use super::outcome::{JobEnd, describe};
+use super::outcome::{JobEnd, describe, record_oom_kills};
 use crate::job::capture::output_capture::{Capture, CaptureOptions, ChildPipes, WaitForEvents};
 use crate::job::capture::output_file::OutputFile;
 use crate::job::capture::stream;
@@ -319,9 +319,9 @@ impl Supervisor<'_> {
             end = JobEnd::Rejected(error);
         }
         let before = self.control.page.oom_kills_before();
-        event.oom_kills = before
-            .zip(telemetry::oom_kills())
-            .map(|(before, after)| after.saturating_sub(before));
+        if let Some((before, after)) = before.zip(telemetry::oom_kills()) {
+            record_oom_kills(&mut event, after.saturating_sub(before));
+        }
         (end, event)
     }
 
