@@ -52,7 +52,7 @@ fn page() -> String {
     page.push_str(
         "\n\
          `run` exits with the code of its command, or 128+N if signal N ended the command. Its\n\
-         own codes are 2 and those from 124 on.\n\
+         own codes are 1, 2, 74, 75 and 124 to 127.\n\
          \n\
          If the exit code is not 0, stderr has a line with the reason, which starts with\n\
          `error:` or `warning:` or describes the finding. A line `hint:` follows if you can do\n\

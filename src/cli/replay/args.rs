@@ -8,7 +8,7 @@ use crate::cli::usage_error::UsageError;
 use crate::cli::value_parsers::stream;
 use crate::log::StreamId;
 
-/// Show a run's timeline, replay it, or verify it
+/// Show a run's timeline; verify, export, compare, recover or undo it
 ///
 /// RUN is an ID, a name (its newest run), a unique prefix of an ID, or `latest`; `~1` is the run
 /// before, as in `build~1`. Without options, print the events of all

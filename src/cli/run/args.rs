@@ -35,9 +35,9 @@ use crate::volume::{JobId, LockName, RunId};
 /// --help` has the rule.
 ///
 /// Exit codes: the command's own; 1 it succeeded, but not within the time of --fail-if-shorter and
-/// --fail-if-longer; 128+N if signal N ended it; 75 another run holds the lock; 124 the command
-/// timed out; 125 runlog failed before the start; 126 the command cannot be executed; 127 command
-/// not found; 2 invalid arguments.
+/// --fail-if-longer; 128+N if signal N ended it; 74 it succeeded, but its output could not be
+/// delivered; 75 another run holds the lock; 124 the command timed out; 125 runlog failed before
+/// the start; 126 the command cannot be executed; 127 command not found; 2 invalid arguments.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "runlog run [OPTIONS] [--] COMMAND [ARGS]…\n       runlog run --again RUN [--job ID | --failed] [OPTIONS]\n       runlog run --run ID --close"
@@ -165,7 +165,7 @@ pub(crate) struct Args {
     pub max_load: Option<f64>,
     /// Record in every snapshot whether something that the job depends on is there: `tcp:PORT` a
     /// process listens, `unix:PATH` a process listens, `process:NAME` a program runs, `file:PATH`
-    /// a path exists, `free:PATH:SIZE` so much disk is free
+    /// a path exists, `free:PATH:SIZE` at least SIZE is free
     #[arg(long, value_name = "NAME=SPEC", value_parser = parse_probe, help_heading = "Supervision")]
     pub probe: Vec<Dependency>,
     /// Start only if the probe NAME is true
