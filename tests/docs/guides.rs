@@ -66,6 +66,23 @@ fn readme_commands_run() {
     assert!(ran >= 12, "only {ran} commands");
 }
 
+/// Joins lines that a terminal of 80 columns has wrapped. A page has no space at the end of a
+/// line.
+fn unwrapped(text: &str) -> String {
+    let mut joined = String::new();
+    for line in text.lines() {
+        let columns = line.chars().count();
+        assert!(columns <= 80, "{line}");
+        joined.push_str(line);
+        match columns {
+            80 => {}
+            79 => joined.push(' '),
+            _ => joined.push('\n'),
+        }
+    }
+    joined
+}
+
 /// Puts fixed text in place of ids and process ids.
 fn normalized(text: &str) -> String {
     let id = regex::Regex::new("backup-[0-9a-z]{26}").unwrap();
@@ -107,7 +124,61 @@ fn readme_recovery_looks_as_shown() {
         writeln!(shown, "$ {command}").unwrap();
         shown.push_str(&printed);
     }
-    assert_eq!(normalized(&shown), normalized(&block.text));
+    assert_eq!(normalized(&shown), normalized(&unwrapped(&block.text)));
+}
+
+/// Commands that fail for the reasons in the table of the operations guide. `None` for what
+/// `readme_recovery_looks_as_shown` and the tests of `run` cover.
+const FAILURES: [(&str, Option<&str>); 11] = [
+    ("exited with code", Some("runlog run -n it false")),
+    (
+        "ran longer than",
+        Some("runlog run -n it --timeout 10ms sleep 60"),
+    ),
+    ("memory ran out", None),
+    (
+        "SIGKILL ended it",
+        Some("runlog run -n it sh -c 'kill -KILL $$'"),
+    ),
+    (
+        "was sent SIGTERM by process",
+        Some("runlog run --detach -n it sleep 60; runlog stop it"),
+    ),
+    (
+        "SIGHUP ended it",
+        Some("runlog run -n it sh -c 'kill -HUP $$'"),
+    ),
+    ("SIGPIPE ended it", Some("runlog run -n it yes | head -n 1")),
+    (
+        "command not found",
+        Some("runlog run -n it no-such-command"),
+    ),
+    ("is not executable", Some("runlog run -n it /etc/passwd")),
+    (
+        "required probe",
+        Some("runlog run -n it --probe db=file:no-such-file --require db true"),
+    ),
+    ("its supervisor died", None),
+];
+
+#[test]
+fn operations_reasons_are_reported() {
+    let guide = read("docs/guides/operations.md");
+    let (_, section) = guide.split_once("## Why did it fail?\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let cells = section.lines().filter_map(|line| line.split('|').nth(1));
+    let reasons = cells
+        .skip(2)
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let expected = FAILURES.iter().map(|(reason, _)| *reason);
+    assert!(reasons.eq(expected), "the table has other reasons");
+    for (reason, command) in FAILURES {
+        let Some(command) = command else { continue };
+        let dir = project();
+        run(dir.path(), command);
+        let (_, because) = run(dir.path(), "runlog status it | grep ^because");
+        assert!(because.contains(reason), "{command}\n{because}");
+    }
 }
 
 /// Returns the shell of a step: what follows `key: ` on a line, or the block below it.
@@ -135,10 +206,11 @@ fn github_workflow_closes_failed_run() {
     let dir = project();
     let page = read("docs/guides/files/github-actions.yml");
     let steps = steps(&page, "run: ");
-    let [build, test, close] = steps.as_slice() else {
+    let [install, build, test, close] = steps.as_slice() else {
         panic!("{steps:?}")
     };
     let set = "set -e\nRUN=build-7-1\n";
+    assert_eq!(run(dir.path(), &format!("{set}{install}")).0, 0);
     assert_eq!(run(dir.path(), &format!("{set}{build}")).0, 0);
     assert_eq!(run(dir.path(), &format!("{set}{test}")).0, 3);
     let (code, printed) = run(dir.path(), &format!("{set}{close}"));
@@ -149,6 +221,32 @@ fn github_workflow_closes_failed_run() {
     );
     let (code, _) = run(dir.path(), "runlog status build-7-1 --wait");
     assert_eq!(code, 1);
+}
+
+/// The runner sends SIGINT only to the shell of a step.
+#[test]
+fn github_cancellation_ends_job() {
+    let dir = project();
+    // flock creates the file.
+    write_program(&dir.path().join("make"), "exec flock started sleep 60");
+    let page = read("docs/guides/files/github-actions.yml");
+    let steps = steps(&page, "run: ");
+    let [_, build, _, close] = steps.as_slice() else {
+        panic!("{steps:?}")
+    };
+    fs::write(dir.path().join("step.sh"), build).unwrap();
+    let set = "export RUN=build-7-1\n";
+    let cancel = "env --default-signal bash -e step.sh & step=$!
+        while ! test -e started; do sleep 0.01; done
+        kill -INT $step; wait $step";
+    let (code, printed) = run(dir.path(), &format!("{set}{cancel}"));
+    assert_eq!(code, 130, "{printed}");
+    let (code, printed) = run(dir.path(), &format!("{set}set -e\n{close}"));
+    assert_eq!(code, 0, "{printed}");
+    assert!(
+        printed.contains("::error title=build-7-1 job build failed::SIGINT ended it"),
+        "{printed}"
+    );
 }
 
 /// Returns the items of a list of GitLab below `key`.
