@@ -343,7 +343,9 @@ mod tests {
         assert_eq!(text(read.rotate.max_size), "64MiB");
         assert_eq!(text(read.rotate.keep), "3");
         assert_eq!(text(read.gc.max_age), "30d");
-        assert_eq!(settings("").unwrap(), Settings::default());
+        let empty = settings("").unwrap();
+        assert_eq!(empty.rotate, RotateSettings::default());
+        assert_eq!(empty.gc, GcSettings::default());
     }
 
     #[test]

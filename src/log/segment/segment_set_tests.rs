@@ -72,7 +72,7 @@ fn torn_fragment_after_sealed_is_repaired() {
     it.add(&it.log(), 3);
     let found = it.read();
     found.assert_sound();
-    assert_eq!(found.kinds[4..], ["log_repaired", "note"]);
+    assert_eq!(found.kinds[4..], ["log_rotated", "log_repaired", "note"]);
 }
 
 #[test]
