@@ -33,8 +33,16 @@ for span in spans:
 for record in records:
     assert record.time_unix_nano > 0 and record.span_id in ids, record
 
+parents = {span.span_id: span.parent_span_id for span in spans}
+
+
+def depth(span_id):
+    return 1 + depth(parents[span_id]) if parents.get(span_id) else 0
+
+
 STATUS = ["unset", "ok", "error"]
-for span in sorted(spans, key=lambda span: (span.start_time_unix_nano, -span.end_time_unix_nano)):
+# Spans of no length keep their order.
+for span in sorted(spans, key=lambda span: (span.start_time_unix_nano, depth(span.span_id))):
     print("span", span.name, STATUS[span.status.code])
 printed = []
 for record in records:
