@@ -8,7 +8,7 @@ use rustix::process::{Signal, getpid, kill_process, set_child_subreaper};
 
 use crate::support::checks::{normal, snapshot};
 use crate::support::env::{Background, TestEnv, pid_of, wait_until};
-use crate::support::process::kill_front_and_supervisor;
+use crate::support::process::{kill_front_and_supervisor, wait_until_dead};
 
 /// Starts a run whose job waits for its stdin.
 fn started(env: &TestEnv) -> Background {
@@ -78,10 +78,7 @@ fn lost_run_reports_dead_job() {
     let pid = job_pid(&env);
     job.kill();
     kill_process(pid, Signal::KILL).ok();
-    let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
-    wait_until("the job is dead", || {
-        std::fs::read_to_string(&stat).map_or(true, |s| s.contains(") Z "))
-    });
+    wait_until_dead(pid.as_raw_nonzero().get().cast_unsigned());
     let because = env.status("it")["because"].as_str().unwrap().to_owned();
     assert_snapshot!(normal(&env, &because), @"job cat has not ended and its lease is free; its process [PID] is dead");
 }

@@ -215,14 +215,27 @@ fn reader(mut pipe: impl std::io::Read + Send + 'static) -> thread::JoinHandle<V
     })
 }
 
-/// Kills the process that was started as `runlog`, and its supervisor if it has one.
+/// Kills the process that was started as `runlog`, and its supervisor if it has one. Waits until
+/// both are dead: a process holds its locks until it has exited.
 pub(crate) fn kill_front_and_supervisor(front: u32) {
     let front_pid = pid_of(i64::from(front));
     kill_process(front_pid, Signal::STOP).ok();
-    for child in supervisors(front) {
-        kill_process(pid_of(i64::from(child)), Signal::KILL).ok();
+    let supervisors = supervisors(front);
+    for child in &supervisors {
+        kill_process(pid_of(i64::from(*child)), Signal::KILL).ok();
     }
     kill_process(front_pid, Signal::KILL).ok();
+    for pid in supervisors.into_iter().chain([front]) {
+        wait_until_dead(pid);
+    }
+}
+
+/// Waits until a process has exited; it may remain as a zombie.
+pub(crate) fn wait_until_dead(pid: u32) {
+    let stat = format!("/proc/{pid}/stat");
+    wait_until("the process is dead", || {
+        fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
+    });
 }
 
 /// Returns the children of a front that are `runlog` too.
