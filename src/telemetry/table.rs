@@ -18,6 +18,7 @@ pub type CpuClock = fn(u32) -> Option<Duration>;
 
 /// How long an entry may be reused.
 const MAX_AGE: Duration = Duration::from_secs(1);
+
 /// A reader of the process table.
 #[derive(Debug)]
 pub(super) struct ProcessTable {

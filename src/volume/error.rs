@@ -97,6 +97,14 @@ impl VolumeError {
     }
 }
 
+/// Returns whether an error means that the disk or the user's quota is full.
+pub(crate) fn is_out_of_space(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
 /// Adds the path and the attempted action to an operating-system error.
 pub(crate) trait IoContext<T> {
     /// Converts the error. `action` is a verb that completes "cannot … <path>".

@@ -25,7 +25,7 @@ pub use error::VolumeError;
 pub use id::{IdError, JobId, LockName, RunId};
 pub use root::Volume;
 
-pub(crate) use error::{IoContext, error_chain};
+pub(crate) use error::{IoContext, error_chain, is_out_of_space};
 pub(crate) use file_access::copy_access;
 
 // For the program only.

@@ -1,7 +1,5 @@
 //! The removal of the runs in a plan.
 
-use std::io::ErrorKind;
-
 use super::candidates::{eligibility, is_missing};
 use crate::job::status::run_status::inspect_run;
 use crate::log::store::retention::{RemoveReason, RetentionDecision, RunInfo};
@@ -9,7 +7,7 @@ use crate::log::{
     GcError, GcLock, JobScope, LockOutcome, LockedForRemoval, Retired, RunStatus, StorageError,
     Tombstone, TrashEntry, is_started,
 };
-use crate::volume::VolumeError;
+use crate::volume::is_out_of_space;
 
 /// The maximum number of runs to remove together.
 const GC_BATCH: usize = 100;
@@ -221,10 +219,7 @@ fn tombstone_of(
 fn is_disk_full(e: &GcError) -> bool {
     match e {
         GcError::Storage(StorageError::NoSpace { .. }) => true,
-        GcError::Storage(StorageError::Volume(VolumeError::Io { source, .. })) => matches!(
-            source.kind(),
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded
-        ),
+        GcError::Storage(StorageError::Volume(e)) => e.io_kind().is_some_and(is_out_of_space),
         _ => false,
     }
 }

@@ -12,14 +12,10 @@ use crate::job::capture::stream::OnWarning;
 use crate::job::process::file_ownership;
 use crate::job::spec::job_spec::Hooks;
 use crate::job::status::run_status::inspect_run;
-use crate::job::supervise::hooks::{HookResult, MakeHookInput};
+use crate::job::supervise::hooks::{HookResult, MakeHookInput, ended_hook};
 use crate::job::supervise::outcome::end_from_log;
-use crate::log::format::payload::{
-    ErrorKind, HookEnded, JobSubmitted, RecordedHooks, parse_payload,
-};
-use crate::log::{
-    EventType, Item, JobScope, JobState, Lease, Reader, RunLog, RunStatus, StorageError,
-};
+use crate::log::format::payload::{ErrorKind, JobSubmitted, RecordedHooks};
+use crate::log::{JobScope, JobState, Lease, Reader, RunLog, RunStatus, StorageError};
 use crate::volume::{Dir, JobId, Volume, error_chain, layout};
 
 /// A hook of a lost job.
@@ -84,13 +80,7 @@ fn ended_hooks(dir: &Dir, jobs: &[JobId]) -> Result<HashSet<(JobId, String)>, St
     }
     let mut reader = Reader::open(dir)?;
     while let Some(item) = reader.next_item()? {
-        if let Item::Event(event, line) = item
-            && event.kind == EventType::HookEnded
-            && let Some(job) = event.job_id().filter(|job| jobs.contains(job))
-            && let Some(HookEnded { hook, .. }) = parse_payload(line)
-        {
-            ended.insert((job, hook));
-        }
+        ended.extend(ended_hook(&item).filter(|(job, _)| jobs.contains(job)));
     }
     Ok(ended)
 }

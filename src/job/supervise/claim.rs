@@ -3,6 +3,7 @@
 //! Neither requires folding the log: the log carries the number of jobs, and every job has an
 //! output file. Only the remains of a crash or of a user's changes require reading the log.
 
+use super::output_check::OutputCheck;
 use crate::log::{
     AppendError, JobCounts, JobState, Lease, LeaseClaim, MAX_JOBS, Refusal, RunState,
 };
@@ -18,8 +19,8 @@ pub(crate) struct ClaimedId {
 /// The known facts about the jobs of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum JobsSoFar<'a> {
-    /// The number of jobs.
-    Counted(JobCounts),
+    /// The number of jobs, and the check of their output files.
+    Counted(JobCounts, &'a OutputCheck),
     /// The state of the run.
     Folded(&'a RunState),
 }
@@ -28,7 +29,7 @@ impl<'a> JobsSoFar<'a> {
     /// Returns the number of jobs.
     pub(crate) fn counts(&self) -> JobCounts {
         match self {
-            Self::Counted(counts) => *counts,
+            Self::Counted(counts, _) => *counts,
             Self::Folded(state) => state.job_counts(),
         }
     }
@@ -36,8 +37,17 @@ impl<'a> JobsSoFar<'a> {
     /// Returns the state of a job if the log is known to contain it.
     pub(crate) fn job(&self, job: &JobId) -> Option<&'a JobState> {
         match self {
-            Self::Counted(_) => None,
+            Self::Counted(..) => None,
             Self::Folded(state) => state.job(job.as_str()),
+        }
+    }
+
+    /// Returns whether `jobs` may get a stamp after the files of another job have been created.
+    /// Must be called before that, under the locks.
+    pub(crate) fn allows_stamp(&self, jobs: &Dir) -> bool {
+        match self {
+            Self::Counted(counts, outputs) => outputs.allows_stamp(jobs, *counts),
+            Self::Folded(_) => false,
         }
     }
 

@@ -29,6 +29,7 @@ use crate::job::spec::job_spec::Hooks;
 use crate::log::format::payload::{ErrorKind, HookEnded, JobError, parse_payload};
 use crate::log::{Batch, Close, DraftError, EventType, Item, Reader};
 use crate::telemetry;
+use crate::volume::JobId;
 
 /// The maximum time between two checks of a hook.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -182,11 +183,7 @@ impl Supervisor<'_> {
             return false;
         };
         while let Ok(Some(item)) = reader.next_item() {
-            if let Item::Event(event, line) = item
-                && event.kind == EventType::HookEnded
-                && event.job_id().as_ref() == Some(&events.job)
-                && parse_payload::<HookEnded>(line).is_some_and(|event| event.hook == hook)
-            {
+            if ended_hook(&item).is_some_and(|(job, name)| job == events.job && name == hook) {
                 return true;
             }
         }
@@ -315,6 +312,16 @@ fn due_hooks(hooks: &Hooks, succeeded: bool) -> Vec<DueHook<'_>> {
         }));
     }
     due
+}
+
+/// Returns the job and the name of a hook whose end this item is.
+pub(crate) fn ended_hook(item: &Item<'_>) -> Option<(JobId, String)> {
+    match item {
+        Item::Event(event, line) if event.kind == EventType::HookEnded => {
+            Some((event.job_id()?, parse_payload::<HookEnded>(line)?.hook))
+        }
+        _ => None,
+    }
 }
 
 impl HookEnded {

@@ -10,7 +10,7 @@ const MIN_STAMPED_JOBS: u64 = 100;
 
 /// The result of a check.
 #[derive(Debug)]
-pub(super) struct OutputCheck {
+pub(crate) struct OutputCheck {
     /// Whether each job had its output file.
     pub(super) is_complete: bool,
     /// The state of the directory before the check.

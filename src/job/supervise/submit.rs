@@ -77,14 +77,8 @@ impl Submission<'_> {
             if outputs.is_complete {
                 appended = log
                     .append_counted(Durability::Power, timeout, |view, counts| {
-                        let jobs = log.dir().ensure_dir(layout::JOBS)?.dir;
-                        let allows_stamp = outputs.allows_stamp(&jobs, counts);
-                        let so_far = JobsSoFar::Counted(counts);
-                        let batch = self.batch(log, view, so_far, &mut claimed)?;
-                        if allows_stamp {
-                            DirStamp::store(&jobs);
-                        }
-                        Ok(batch)
+                        let so_far = JobsSoFar::Counted(counts, &outputs);
+                        self.batch(log, view, so_far, &mut claimed)
                     })
                     .map(drop);
             }
@@ -179,6 +173,7 @@ impl Submission<'_> {
             check_open(view, so_far, run)?;
         }
         let wanted = spec.job_id.as_ref();
+        let allows_stamp = so_far.allows_stamp(&jobs);
         let claim = match resumed {
             Some(resumed) => Some(resumed),
             None => claim(run, &jobs, so_far, wanted, || self.default_id())?,
@@ -187,6 +182,9 @@ impl Submission<'_> {
             return Ok(Batch::only(Close::No));
         };
         let sink = self.sink(log, &jobs, &job, lease)?;
+        if allows_stamp {
+            DirStamp::store(&jobs);
+        }
         let stages = JobEvents {
             run: run.clone(),
             job,

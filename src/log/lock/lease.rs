@@ -110,8 +110,8 @@ impl Lease {
     /// Returns whether a process holds the lease of a job of the run in `dir`, without
     /// waiting.
     ///
+    /// # Errors
     /// The file cannot be opened, or the file system does not support locks.
-    /// The file cannot be opened, or the file system has no locks.
     pub fn probe(dir: &Dir, job: &JobId) -> Result<LeaseState, StorageError> {
         let Some(file) = dir.read_in(layout::JOBS, &layout::job_out(job))? else {
             return Ok(LeaseState::Missing);

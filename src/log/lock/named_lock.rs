@@ -126,13 +126,9 @@ fn locking_pid(file: &File) -> Option<u32> {
     let (major, minor) = (major(stat.st_dev), minor(stat.st_dev));
     let inode = format!("{major:02x}:{minor:02x}:{}", stat.st_ino);
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    let words = |line: &str| {
-        line.split_whitespace()
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
-    locks.lines().map(words).find_map(|words| match &*words {
-        [_, kind, _, _, pid, file, ..] if kind == "FLOCK" && *file == inode => {
+    let words = |line| str::split_whitespace(line).collect::<Vec<_>>();
+    locks.lines().map(words).find_map(|words| match *words {
+        [_, "FLOCK", _, _, pid, file, ..] if file == inode => {
             pid.parse().ok().filter(|pid| *pid > 0)
         }
         _ => None,

@@ -19,7 +19,7 @@ use crate::log::error::{GcError, StorageError, SyncError};
 use crate::log::format::ulid::fresh_ulid;
 use crate::log::lock::file_lock;
 use crate::log::segment::segment_set;
-use crate::volume::{Dir, FileKey, RunId, Usage, Volume, VolumeError, layout};
+use crate::volume::{Dir, FileKey, RunId, Usage, Volume, VolumeError, is_out_of_space, layout};
 
 /// The reason for skipping a run whose lock or log is locked.
 const LOCKED_BY_WRITER: &str = "another process is writing to it";
@@ -90,14 +90,7 @@ impl GcLock {
             return Ok(Some(trash));
         }
         let trash = match self.var.ensure_dir(layout::TRASH) {
-            Err(e)
-                if matches!(
-                    e.io_kind(),
-                    Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
-                ) =>
-            {
-                return Ok(None);
-            }
+            Err(e) if e.io_kind().is_some_and(is_out_of_space) => return Ok(None),
             made => made?.dir,
         };
         // The gc that created it may have died before it synced the directory.

@@ -27,7 +27,8 @@ use crate::log::segment::rev_line_reader::RevLineReader;
 use crate::log::state::run_state::RunState;
 use crate::log::state::run_status::RunStatus;
 use crate::volume::{
-    Dir, FileKey, IoContext, RunId, Volume, copy_access, layout, now_ts, rfc3339, ulid_text,
+    Dir, FileKey, IoContext, RunId, Volume, copy_access, is_out_of_space, layout, now_ts, rfc3339,
+    ulid_text,
 };
 
 /// The summary of a removed run.
@@ -202,11 +203,7 @@ impl TombstoneLog {
             // If this fails too, the next gc removes the torn line.
             drop(self.file.set_len(self.len));
             let path = self.path.clone();
-            let full = matches!(
-                source.kind(),
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
-            );
-            return Err(if full {
+            return Err(if is_out_of_space(source.kind()) {
                 StorageError::NoSpace { path, source }.into()
             } else {
                 Err(source).at("write", path)?
