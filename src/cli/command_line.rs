@@ -56,11 +56,14 @@ pub(crate) fn parse_with(recorded: Vec<OsString>) -> Result<Cli, ParseError> {
     let is_complete = run.again.run.is_none() || !recorded.is_empty();
     words.extend(recorded);
     let check_use = |all: &super::run::Args| {
-        let checked = is_complete.then(|| run.retry.check_use(&all.retry));
-        checked.unwrap_or(Ok(()))
+        if !is_complete {
+            return Ok(());
+        }
+        let checked = run.retry.check_use(&all.retry);
+        checked.map_err(|e| ParseError::Settings(e.into()))
     };
     if words.is_empty() {
-        check_use(run).map_err(|e| ParseError::Settings(e.into()))?;
+        check_use(run)?;
         return Ok(cli);
     }
     let mut args = args;
@@ -72,7 +75,7 @@ pub(crate) fn parse_with(recorded: Vec<OsString>) -> Result<Cli, ParseError> {
         ParseError::Usage(failure)
     })?;
     if let super::Command::Run(all) = &complete.command {
-        check_use(all).map_err(|e| ParseError::Settings(e.into()))?;
+        check_use(all)?;
     }
     Ok(complete)
 }
