@@ -13,8 +13,7 @@ use crate::cli::terminal_style;
 use crate::job::{JOB_VOLUME_VARIABLE, JOBS_VARIABLE, OnWarning, enclosing_jobs};
 use crate::log::format::payload::RunOpened;
 use crate::log::{
-    Damage, DamageList, ForeignPolicy, MatchedBy, RunLog, SelectError, SelectedRun, find_run,
-    select,
+    Damage, DamageList, MatchedBy, RunLog, SelectError, SelectedRun, find_run, select,
 };
 use crate::render::{Sanitizer, Style, UnfinishedLines, escape_controls};
 use crate::volume::{Dir, RunId, Volume, VolumeError, boot_id, uptime_ms};
@@ -223,15 +222,6 @@ pub(crate) fn opening(name: String) -> RunOpened {
 pub(crate) fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(name.trim_end().to_owned())
-}
-
-/// Converts `--force` of the commands that append.
-pub(crate) fn foreign_policy(force: bool) -> ForeignPolicy {
-    if force {
-        ForeignPolicy::Accept
-    } else {
-        ForeignPolicy::Refuse
-    }
 }
 
 /// Prints lines to stderr, with control characters escaped.

@@ -27,13 +27,6 @@ pub(crate) enum Paging {
     FromEnd,
 }
 
-impl Paging {
-    /// Returns the paging for text that people read from its start.
-    pub(crate) fn from_start(no_pager: bool) -> Self {
-        if no_pager { Self::Off } else { Self::FromStart }
-    }
-}
-
 /// Prints text to stdout, through a pager if it does not fit on the terminal.
 ///
 /// The pager is `RUNLOG_PAGER`, otherwise `PAGER`, otherwise `less`; an empty value and `cat`

@@ -11,7 +11,9 @@ use crate::cli::value_parsers::pairs;
 use crate::job::{JOB_VARIABLE, RUN_VARIABLE};
 use crate::log::format::note_data;
 use crate::log::format::note_data::Mask;
-use crate::log::{DraftError, Durability, MAX_LINE_BYTES, RunLog, SelectError, allocate_ulid};
+use crate::log::{
+    DraftError, Durability, ForeignPolicy, MAX_LINE_BYTES, RunLog, SelectError, allocate_ulid,
+};
 use crate::volume::{IdError, JobId, RunId, Volume};
 
 /// The number of bytes that a note's line needs in addition to its data.
@@ -77,6 +79,15 @@ fn id_from_env<T: FromStr<Err = IdError>>(variable: &str) -> Result<Option<T>, U
 }
 
 impl Args {
+    /// Returns whether the command appends to a run that another program started.
+    pub(super) fn foreign_policy(&self) -> ForeignPolicy {
+        if self.force {
+            ForeignPolicy::Accept
+        } else {
+            ForeignPolicy::Refuse
+        }
+    }
+
     /// Returns the durability of an acknowledged note.
     pub(super) fn durability(&self) -> Durability {
         if self.no_sync {

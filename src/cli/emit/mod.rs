@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 pub(crate) use self::args::Args;
 use self::args::MAX_DATA_BYTES;
 use self::input_lines::InputLines;
-use super::context::{Global, foreign_policy, opening, print_stderr};
+use super::context::{Global, opening, print_stderr};
 use super::exit::Code;
 use super::redaction::note_redaction;
 use super::settings::rotation;
@@ -43,7 +43,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
         None => global.volume()?,
     };
     let log = args.open_log(&volume, &name)?;
-    let log = log.foreign_policy(foreign_policy(args.force));
+    let log = log.foreign_policy(args.foreign_policy());
     let log = log.rotating(rotation(&volume, None));
     let emitter = Emitter {
         log,

@@ -16,7 +16,11 @@ use crate::render::Timeline;
 use crate::volume::Dir;
 
 pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Result<Code> {
-    let paging = Paging::from_start(args.no_pager);
+    let paging = if args.no_pager {
+        Paging::Off
+    } else {
+        Paging::FromStart
+    };
     let mut out = io::BufWriter::new(PagedOutput::new(paging));
     let mut timeline = Timeline::new(global.style());
     let mut fold = Fold::default();

@@ -3,6 +3,7 @@
 mod again;
 mod again_args;
 mod args;
+mod build_spec;
 mod detach_channel;
 mod hook_args;
 mod hook_input;
@@ -32,7 +33,7 @@ use self::overlap::{LockDecision, take_lock};
 pub(crate) use self::recorded_words::MissingVariable;
 use self::supervise::{Request, before_the_start};
 use super::command_line::ParseError;
-use super::context::{Global, foreign_policy, print_stderr, warn_damage};
+use super::context::{Global, print_stderr, warn_damage};
 use super::exit;
 use super::exit::Code;
 use super::redaction::redacts_by_default;
@@ -76,7 +77,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> ExitCode {
 /// Runs a command. `channel` is set when this process is in the background, for the jobs that
 /// follow.
 fn execute_job(args: &Args, global: &Global, channel: &mut Option<Channel>) -> Ended {
-    let mut spec = match args.check() {
+    let mut spec = match args.job_spec() {
         Ok(spec) => spec,
         Err(e) => return report_not_started(&e).into(),
     };
@@ -215,8 +216,7 @@ enum Closed {
 }
 
 fn close_run(run: &RunId, args: &Args, global: &Global) -> Result<Closed> {
-    let log =
-        Global::open_exact(&global.volume()?, run)?.foreign_policy(foreign_policy(args.force));
+    let log = Global::open_exact(&global.volume()?, run)?.foreign_policy(args.foreign_policy());
     let inspected = inspect_run(log.dir(), JobScope::Summarized)?;
     warn_damage(&inspected.summary.damage);
     if !args.force && inspected.summary.is_uncertain {

@@ -12,7 +12,7 @@ use super::hook_input::hook_input;
 use super::start_hint::start_hint;
 use super::trace::TRACEPARENT;
 use super::unlogged;
-use crate::cli::context::{foreign_policy, opening, print_stderr, print_warning};
+use crate::cli::context::{opening, print_stderr, print_warning};
 use crate::cli::exit;
 use crate::cli::exit::Code;
 use crate::cli::redaction::{DEFAULT_REDACT, REDACT};
@@ -74,7 +74,7 @@ impl Request<'_> {
         }
         let rotation = rotation(self.volume, self.args.rotate_size);
         let log = Arc::new(
-            log.foreign_policy(foreign_policy(self.args.force))
+            log.foreign_policy(self.args.foreign_policy())
                 .rotating(rotation),
         );
         let has_usual = self.args.run.is_none() && !self.args.is_quiet();

@@ -44,5 +44,10 @@ pub(super) fn stats(args: &Args, global: &Global) -> Result<Code> {
         return pager::print(&out, Paging::Off, code);
     }
     write_stats(&mut out, &stats, global.style())?;
-    pager::print(&out, Paging::from_start(args.no_pager), code)
+    let paging = if args.no_pager {
+        Paging::Off
+    } else {
+        Paging::FromStart
+    };
+    pager::print(&out, paging, code)
 }

@@ -78,10 +78,14 @@ impl DiffTable {
             Some(format!("{glyph} {}", run.state.as_str()))
         });
         let differs = |what: &str| diff.differs.contains(&what);
-        self.add("state", states, self.mark_if(differs("state")));
+        self.add(
+            "state",
+            states,
+            differs("state").then(|| self.changed_mark()),
+        );
         let host = |host: &Option<String>| Some(escape_controls(host.as_deref()?).into_owned());
         let hosts = runs.map(|run| host(&run.host));
-        self.add("host", hosts, self.mark_if(differs("host")));
+        self.add("host", hosts, differs("host").then(|| self.changed_mark()));
         self.add_numbers("duration", runs.map(|run| run.duration_ms), duration);
     }
 
@@ -100,10 +104,10 @@ impl DiffTable {
         });
         let differs = |what: &str| diff.differs.contains(&what);
         let is_changed = differs("stage") || differs("missing");
-        self.add("stage", stages, self.mark_if(is_changed));
+        self.add("stage", stages, is_changed.then(|| self.changed_mark()));
         let exits = sides.map(|job| Some(exit_text(job?)).filter(|exit| !exit.is_empty()));
         let is_changed = differs("exit_code") || differs("signal");
-        self.add("exit", exits, self.mark_if(is_changed));
+        self.add("exit", exits, is_changed.then(|| self.changed_mark()));
         let of = |number: fn(&JobRecord) -> Option<u64>| sides.map(|job| number(job?));
         self.add_numbers("duration", of(|job| job.duration_ms), duration);
         self.add_numbers("CPU", of(|job| job.cpu_ms), duration);
@@ -125,23 +129,19 @@ impl DiffTable {
             let [a, b] = probes;
             if a != b || a.is_some_and(|probe| probe.changed) {
                 let what = format!("probe {}", escape_controls(name));
-                let is_changed = self.mark_if(a != b);
-                self.add(&what, probes.map(|probe| probe.map(probe_text)), is_changed);
+                let change = (a != b).then(|| self.changed_mark());
+                self.add(&what, probes.map(|probe| probe.map(probe_text)), change);
             }
         }
     }
 
     /// Returns the cell that marks an outcome as changed.
-    fn mark_if(&self, is_changed: bool) -> StyledCell {
-        if is_changed {
-            StyledCell::new(Role::Bad, self.style.glyphs.pick("≠", "!="))
-        } else {
-            StyledCell::plain("")
-        }
+    fn changed_mark(&self) -> StyledCell {
+        StyledCell::new(Role::Bad, self.style.glyphs.pick("≠", "!="))
     }
 
     /// Adds a row, unless both sides lack the value.
-    fn add(&mut self, what: &str, sides: Sides, change: StyledCell) {
+    fn add(&mut self, what: &str, sides: Sides, change: Option<StyledCell>) {
         if sides.iter().all(Option::is_none) {
             return;
         }
@@ -152,7 +152,7 @@ impl DiffTable {
             StyledCell::plain(what),
             a,
             b,
-            change,
+            change.unwrap_or_else(|| StyledCell::plain("")),
         ]);
     }
 
@@ -164,14 +164,15 @@ impl DiffTable {
         let change = match sides {
             [Some(a), Some(b)] if a > 0 && a != b => {
                 let ratio = b as f64 / a as f64;
-                if ratio >= 10.0 {
+                Some(if ratio >= 10.0 {
                     format!("{}{ratio:.0}", self.style.glyphs.pick("×", "x"))
                 } else {
                     format!("{:+.0}%", (ratio - 1.0) * 100.0)
-                }
+                })
             }
-            _ => String::new(),
+            _ => None,
         };
-        self.add(what, sides.map(|n| n.map(shown)), StyledCell::plain(change));
+        let change = change.map(StyledCell::plain);
+        self.add(what, sides.map(|n| n.map(shown)), change);
     }
 }
