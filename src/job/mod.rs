@@ -60,11 +60,10 @@ pub use crate::job::status::status_at::status_at;
 pub use crate::job::status::typical_duration::{
     DurationVerdict, TypicalDurations, UsualDuration, median, usual_duration,
 };
+pub use crate::job::supervise::attached::{Attached, FrontOptions, Progress};
 pub use crate::job::supervise::detach::{Detached, END_OF_REPORT, detach};
-pub use crate::job::supervise::front::{
-    Attached, FrontEnd, FrontOptions, ProcessRole, Progress, start,
-};
-pub use crate::job::supervise::hooks::{HookInput, MakeHookInput};
+pub use crate::job::supervise::front::{FrontEnd, ProcessRole, start};
+pub use crate::job::supervise::hooks::{HookInput, HookTrigger, MakeHookInput};
 pub use crate::job::supervise::outcome::{BUSY_PROGRAM, JobEnd, MISSING_INTERPRETER, Outcome};
 pub use crate::job::supervise::run::{Prepared, Setup, prepare, run_job};
 pub use crate::job::supervise::unlogged::exec_unlogged;

@@ -64,7 +64,7 @@ fn plan(typed: &Args, global: &Global) -> Result<Plan> {
     } else {
         RunningJob::Refuse
     };
-    let jobs = jobs_to_rerun(&volume, &found.run, &found.dir, &inspected, which, running)?;
+    let jobs = jobs_to_rerun(&volume, &found, &inspected, which, running)?;
     let name = inspected.summary.state.name;
     let shared_run = if jobs.len() > 1 {
         let name = typed.name.as_deref().unwrap_or(&name);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::cli::context::print_stderr;
 use crate::cli::exit;
 use crate::cli::exit::Code;
-use crate::job::{HookInput, JobEnd, MakeHookInput, inspect_run};
+use crate::job::{HookInput, HookTrigger, JobEnd, MakeHookInput, inspect_run};
 use crate::log::{JobScope, RunLog, RunStatus};
 use crate::render::{RunRecord, json_line};
 
@@ -21,7 +21,11 @@ pub(crate) fn hook_input(log: Arc<RunLog>) -> MakeHookInput {
             } else {
                 exit_code(end)
             },
-            succeeded: end.is_success() && !is_undelivered,
+            trigger: if is_undelivered {
+                HookTrigger::Failure
+            } else {
+                HookTrigger::from_end(end)
+            },
         };
         if let Err(e) = add_status(&mut input, &log) {
             print_stderr(format_args!("runlog: the hooks get no status: {e:#}"));

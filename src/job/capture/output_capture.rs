@@ -20,7 +20,7 @@ use super::job_terminal::{JobTerminal, TerminalUsers};
 use super::output_file::OutputFile;
 use super::plan_streams::{PlannedStream, own_terminal};
 use super::pump::{CopyPath, Pump, PumpState};
-use super::pump_target::{Drained, PumpTarget};
+use super::pump_target::{Drained, Pipe, PumpTarget};
 use super::stream::{OnReaderGone, OnWarning, PIPE_BYTES, Passthrough, new_buffer};
 use crate::job::process::discard;
 use crate::job::process::poll::{Readiness, wait_readable};
@@ -151,14 +151,15 @@ impl Capture {
             let id = planned.id;
             let pipe = Arc::new(pipe);
             let terminal = JobTerminal::attach(&pipe, id, options.pass_on, options.users, record)?;
-            let stream = Arc::new(PumpTarget::new(
+            let masker = options.redactor.map(Redactor::stream);
+            let stream = Arc::new(PumpTarget {
                 id,
-                options.pass_on,
-                options.redactor.map(Redactor::stream),
-                Arc::clone(&pipe),
-                terminal.map(Arc::new),
-                options.page,
-            ));
+                pass_on: options.pass_on,
+                masker: masker.map(Mutex::new),
+                page: options.page,
+                pipe: Mutex::new(Pipe::new(Arc::clone(&pipe))),
+                terminal: terminal.map(Arc::new),
+            });
             streams.push(Arc::clone(&stream));
             silent.push(Pump {
                 stream,

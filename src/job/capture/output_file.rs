@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
@@ -99,9 +99,7 @@ impl OutputFile {
     /// restore.
     fn restore(&mut self) {
         let counters = &self.page.output;
-        let last = usize::from(counters.last_stream.load(Ordering::Relaxed));
-        let stream = StreamId::ALL.get(last).copied();
-        let stream = stream.unwrap_or(StreamId::Stdout);
+        let stream = counters.last_stream();
         match counters.stopped.load(Ordering::Relaxed) {
             0 => {}
             CAPTURE_LIMIT => self.stop_at_limit(),
@@ -122,10 +120,7 @@ impl OutputFile {
             self.relay = Some(relay);
         }
         // The supervisor may have been killed between moving the bytes and counting them.
-        let counted: u64 = StreamId::ALL
-            .map(|stream| self.counter(stream).load(Ordering::Relaxed))
-            .iter()
-            .sum();
+        let counted = counters.printed_bytes();
         if self.can_move() && self.captured_bytes > counted {
             self.count(stream, (self.captured_bytes - counted) as usize);
         }
@@ -164,22 +159,11 @@ impl OutputFile {
         }
     }
 
-    fn counter(&self, stream: StreamId) -> &'static AtomicU64 {
-        let counters = &self.page.output;
-        match stream {
-            StreamId::Stdout => &counters.stdout,
-            StreamId::Stderr => &counters.stderr,
-            StreamId::Both => &counters.both,
-        }
-    }
-
     /// Counts the bytes to store next. A successor attributes bytes without a record to this
     /// stream, so bytes of another stream get their record first.
     fn count(&mut self, stream: StreamId, n: usize) {
         self.index.flush_others(stream);
-        self.counter(stream).fetch_add(n as u64, Ordering::Relaxed);
-        let last = &self.page.output.last_stream;
-        last.store(stream.index() as u8, Ordering::Relaxed);
+        self.page.output.count(stream, n);
     }
 
     fn masker(&mut self, stream: StreamId) -> &mut Option<StreamMasker> {
@@ -212,9 +196,8 @@ impl OutputFile {
 
     /// Records how many bytes the masker holds back, which are lost if the process dies.
     fn record_held(&self, stream: StreamId, bytes: usize) {
-        if let Some(in_hand) = self.page.output.in_hand.get(stream.index()) {
-            in_hand.held.store(bytes as u64, Ordering::Relaxed);
-        }
+        let in_hand = self.page.output.in_hand(stream);
+        in_hand.held.store(bytes as u64, Ordering::Relaxed);
     }
 
     /// Stores the bytes that the masker held back, after the end of a stream.

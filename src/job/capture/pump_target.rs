@@ -29,7 +29,7 @@ pub(crate) struct PumpTarget {
     pub(super) pass_on: Passthrough,
     /// The masking of passed-on output.
     pub(super) masker: Option<Mutex<StreamMasker>>,
-    page: &'static SupervisionPage,
+    pub(super) page: &'static SupervisionPage,
     /// Runlog's end of the pipe, until it is closed. Locked only while the sink is locked.
     pub(super) pipe: Mutex<Pipe>,
     /// The pseudo-terminal, if the job prints to one.
@@ -53,29 +53,16 @@ pub(super) struct Pipe {
     pub left_over: Vec<u8>,
 }
 
-impl PumpTarget {
-    pub(crate) fn new(
-        id: StreamId,
-        pass_on: Passthrough,
-        masker: Option<StreamMasker>,
-        pipe: Arc<OwnedFd>,
-        terminal: Option<Arc<JobTerminal>>,
-        page: &'static SupervisionPage,
-    ) -> Self {
-        let pipe = Mutex::new(Pipe {
-            fd: Some(pipe),
-            left_over: Vec::new(),
-        });
+impl Pipe {
+    pub(super) fn new(fd: Arc<OwnedFd>) -> Self {
         Self {
-            id,
-            pass_on,
-            masker: masker.map(Mutex::new),
-            page,
-            pipe,
-            terminal,
+            fd: Some(fd),
+            left_over: Vec::new(),
         }
     }
+}
 
+impl PumpTarget {
     /// Returns a duplicate of runlog's end of the pipe, unless that was closed.
     pub(crate) fn duplicate(&self) -> Option<io::Result<OwnedFd>> {
         lock(&self.pipe).fd.as_ref().map(|fd| fd.try_clone())
@@ -106,16 +93,14 @@ impl PumpTarget {
 
     /// Records how many bytes would be lost or duplicated if the process died now.
     pub(super) fn record_in_hand(&self, bytes: usize) {
-        if let Some(in_hand) = self.page.output.in_hand.get(self.id.index()) {
-            in_hand.moving.store(bytes as u64, Ordering::Relaxed);
-        }
+        let in_hand = self.page.output.in_hand(self.id);
+        in_hand.moving.store(bytes as u64, Ordering::Relaxed);
     }
 
     /// Records how many bytes the main thread is processing in addition.
     pub(super) fn record_draining(&self, bytes: usize) {
-        if let Some(in_hand) = self.page.output.in_hand.get(self.id.index()) {
-            in_hand.draining.store(bytes as u64, Ordering::Relaxed);
-        }
+        let in_hand = self.page.output.in_hand(self.id);
+        in_hand.draining.store(bytes as u64, Ordering::Relaxed);
     }
 
     /// Returns how many bytes the masker of passed-on output holds back.
@@ -177,17 +162,15 @@ impl PumpTarget {
                 pipe.left_over.extend_from_slice(got);
             }
         }
-        self.end_drain(&mut pipe, sink, held_open)
+        let fd = self.end_drain(&mut pipe, sink).filter(|_| held_open);
+        fd.map_or(Drained::Closed, Drained::HeldOpen)
     }
 
-    /// Closes a pipe after its rest was stored, unless another process still holds it open.
-    fn end_drain(&self, pipe: &mut Pipe, sink: &mut OutputFile, held_open: bool) -> Drained {
+    /// Ends the stream after the rest of its pipe was stored. Returns the pipe.
+    fn end_drain(&self, pipe: &mut Pipe, sink: &mut OutputFile) -> Option<Arc<OwnedFd>> {
         self.record_draining(pipe.left_over.len());
         sink.finish(self.id);
-        match pipe.fd.take() {
-            Some(fd) if held_open => Drained::HeldOpen(fd),
-            _ => Drained::Closed,
-        }
+        pipe.fd.take()
     }
 
     /// Stores the rest of a pseudo-terminal, and closes it.
@@ -211,7 +194,8 @@ impl PumpTarget {
         if self.pass_on != Passthrough::No {
             pipe.left_over.append(&mut printed);
         }
-        self.end_drain(&mut pipe, sink, held_open)
+        let fd = self.end_drain(&mut pipe, sink).filter(|_| held_open);
+        fd.map_or(Drained::Closed, Drained::HeldOpen)
     }
 
     /// Returns whether bytes remain to be passed on: those that the main thread has stored, or

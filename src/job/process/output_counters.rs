@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
+use crate::log::StreamId;
+
 /// The bytes of one stream that are lost or duplicated if the supervisor dies.
 #[repr(C)]
 #[derive(Debug)]
@@ -37,6 +39,43 @@ pub(crate) struct OutputCounters {
 }
 
 impl OutputCounters {
+    /// Counts the bytes of a stream to store next.
+    pub(crate) fn count(&self, stream: StreamId, n: usize) {
+        self.printed(stream).fetch_add(n as u64, Ordering::Relaxed);
+        self.last_stream
+            .store(stream.index() as u8, Ordering::Relaxed);
+    }
+
+    /// Returns how many bytes were printed to all streams.
+    pub(crate) fn printed_bytes(&self) -> u64 {
+        let printed = StreamId::ALL.map(|stream| self.printed(stream).load(Ordering::Relaxed));
+        printed.iter().sum()
+    }
+
+    /// Returns the stream of the last stored bytes.
+    pub(crate) fn last_stream(&self) -> StreamId {
+        let last = usize::from(self.last_stream.load(Ordering::Relaxed));
+        StreamId::ALL.get(last).copied().unwrap_or(StreamId::Stdout)
+    }
+
+    /// Returns the bytes of a stream that are being processed.
+    pub(crate) fn in_hand(&self, stream: StreamId) -> &InHand {
+        let [stdout, stderr, both] = &self.in_hand;
+        match stream {
+            StreamId::Stdout => stdout,
+            StreamId::Stderr => stderr,
+            StreamId::Both => both,
+        }
+    }
+
+    fn printed(&self, stream: StreamId) -> &AtomicU64 {
+        match stream {
+            StreamId::Stdout => &self.stdout,
+            StreamId::Stderr => &self.stderr,
+            StreamId::Both => &self.both,
+        }
+    }
+
     /// Returns how many bytes could not be delivered to runlog's own streams so far.
     pub(crate) fn undelivered_bytes(&self) -> u64 {
         self.undelivered.load(Ordering::Relaxed)

@@ -13,7 +13,8 @@ use crate::job::spec::job_spec::{AfterJob, DurationBounds, Guards, Hooks, JobSpe
 use crate::job::spec::retry_policy::RetryPolicy;
 use crate::job::spec::stream_plan::StreamPlan;
 use crate::job::supervise::job_events::JobEvents;
-use crate::job::supervise::supervisor::{Supervisor, SupervisorEnv};
+use crate::job::supervise::supervisor::{SubmittedJob, Supervisor};
+use crate::job::supervise::supervisor_env::SupervisorEnv;
 use crate::log::{Lease, RunLog};
 use crate::volume::{JobId, Volume};
 
@@ -84,8 +85,13 @@ pub(super) fn supervisor<'a>(
     let root = volume.path().canonicalize();
     let root = root.unwrap_or_else(|_| volume.path().to_owned());
     let env = vec![(JOB_VOLUME_VARIABLE, root.into_os_string())];
-    let (log, on_warning) = (Arc::clone(log), Arc::clone(on_warning));
-    let context = Supervisor::new(spec, log, job, sink, around, on_warning, env);
+    let submitted = SubmittedJob {
+        spec,
+        id: job.clone(),
+        log: Arc::clone(log),
+        sink,
+    };
+    let context = Supervisor::new(submitted, around, Arc::clone(on_warning), env);
     let stages = JobEvents {
         run: context.log.run_id().clone(),
         job: job.clone(),

@@ -8,7 +8,8 @@ use crate::job::spec::job_spec::RerunOf;
 use crate::job::status::run_status::{InspectedRun, probe_lease};
 use crate::log::format::payload::{JobRerun, JobSubmitted};
 use crate::log::{
-    AppendError, Draft, Durability, JobState, LeaseState, RunLog, SelectError, Stage, StorageError,
+    AppendError, Draft, Durability, JobState, LeaseState, RunLog, SelectError, SelectedRun, Stage,
+    StorageError,
 };
 use crate::volume::{Dir, JobId, RunId, Volume};
 
@@ -116,18 +117,18 @@ pub enum RerunError {
 /// The maximum number of jobs that an error names.
 const MAX_NAMED_JOBS: usize = 10;
 
-/// Returns the records of the jobs from the run in `dir`.
+/// Returns the records of the jobs of a run.
 ///
 /// # Errors
 /// At least one of them cannot be run again.
 pub fn jobs_to_rerun(
     volume: &Volume,
-    run: &RunId,
-    dir: &Dir,
+    found: &SelectedRun,
     inspected: &InspectedRun,
     which: RerunJobs<'_>,
     running: RunningJob,
 ) -> Result<Vec<RecordedJob>, RerunError> {
+    let SelectedRun { run, dir, .. } = found;
     let jobs = select_jobs(run, &inspected.summary.state.jobs, which)?;
     if let Some(why) = file_ownership::check_ownership(volume, dir)? {
         return Err(RerunError::Untrusted { why });

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::child::{Child, ExitedChild, Timeout};
 use super::job_events::{JobEvents, millis};
 use super::outcome::{JobEnd, Outcome, canceled, end_from_log, spawn_error};
-use super::recorder::{OnStarted, Recorder, StartSync};
+use super::recorder::{OnStarted, Recorder, Sampling, StartSync};
 use super::rollback;
 use super::supervisor::{Supervisor, close_if_open, close_policy};
 use crate::job::capture::stream::Passthrough;
@@ -28,6 +28,16 @@ pub(super) struct Job {
     pub stages: JobEvents,
     /// The file that validation found.
     pub program: PathBuf,
+}
+
+/// The last attempt of a job.
+struct LastAttempt {
+    end: JobEnd,
+    event: JobEnded,
+    /// The snapshots after its end.
+    after: Snapshots,
+    /// The process to reap.
+    claim: Option<Claim>,
 }
 
 /// An attempt that a supervisor that died had started.
@@ -77,8 +87,8 @@ impl Supervisor<'_> {
         self.control.acknowledge(claim);
         match self.pause(claim.step) {
             Some(signal) => {
-                let event = canceled(claim.step, signal);
-                self.conclude(&job.stages, JobEnd::Canceled(signal), &event, None)
+                let last = self.canceled_retry(claim.step, signal);
+                self.conclude(&job.stages, last)
             }
             None => self.attempts(job, claim.step + 1, None, on_started),
         }
@@ -158,38 +168,42 @@ impl Supervisor<'_> {
                     self.control.acknowledge(claim);
                 }
                 if let Some(signal) = self.pause(attempt) {
-                    let event = canceled(attempt, signal);
-                    return self.conclude(&job.stages, JobEnd::Canceled(signal), &event, None);
+                    let last = self.canceled_retry(attempt, signal);
+                    return self.conclude(&job.stages, last);
                 }
                 attempt += 1;
                 last_end = Some(end);
                 job.stages.before = self.snapshot();
                 continue;
             }
-            return self.conclude_with(&job.stages, end, &event, &after, claim);
+            let last = LastAttempt {
+                end,
+                event,
+                after,
+                claim,
+            };
+            return self.conclude(&job.stages, last);
         }
     }
 
-    fn conclude(
-        &mut self,
-        stages: &JobEvents,
-        end: JobEnd,
-        event: &JobEnded,
-        claim: Option<Claim>,
-    ) -> Outcome {
-        let after = self.snapshot();
-        self.conclude_with(stages, end, event, &after, claim)
+    /// Returns the end of a job whose next attempt a signal canceled.
+    fn canceled_retry(&self, attempt: u32, signal: i32) -> LastAttempt {
+        LastAttempt {
+            end: JobEnd::Canceled(signal),
+            event: canceled(attempt, signal),
+            after: self.snapshot(),
+            claim: None,
+        }
     }
 
     /// Writes the end of the job, rolls it back if requested, and closes the run if necessary.
-    fn conclude_with(
-        &mut self,
-        stages: &JobEvents,
-        end: JobEnd,
-        event: &JobEnded,
-        after: &Snapshots,
-        claim: Option<Claim>,
-    ) -> Outcome {
+    fn conclude(&mut self, stages: &JobEvents, last: LastAttempt) -> Outcome {
+        let LastAttempt {
+            end,
+            event,
+            after,
+            claim,
+        } = last;
         let began = !matches!(end, JobEnd::NotStarted(_));
         let rollback = self
             .spec
@@ -205,7 +219,7 @@ impl Supervisor<'_> {
         }
         let mut unfinished = self.append_terminal("the end of the job", |view| {
             Ok(Batch {
-                drafts: vec![stages.ended(event, after)?],
+                drafts: vec![stages.ended(&event, &after)?],
                 close: close_if_open(close, view),
             })
         });
@@ -268,11 +282,14 @@ impl Supervisor<'_> {
             kind: ErrorKind::Canceled,
             message: format!("runlog cannot start the job: {e}"),
         };
+        let sampling = self.spec.sample.map(|interval| Sampling {
+            probe: Arc::clone(&self.probe),
+            interval,
+        });
         let recorder = Recorder::start(
             Arc::clone(&self.log),
             job.stages.clone(),
-            Arc::clone(&self.probe),
-            self.spec.sample,
+            sampling,
             on_started,
             Arc::clone(&self.on_warning),
         )

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, getpid, set_child_subreaper};
 
+use super::attached::Attached;
 use super::forward::{Forwarder, SignalTarget, asks_for_end};
-use super::front::Attached;
 use super::front_link::{FrontLink, Message};
 use crate::job::capture::job_terminal::{JobTerminal, TerminalUsers};
 use crate::job::process::fork;

@@ -6,24 +6,24 @@
 //! from the shared page and the log.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::Ordering;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::process::{getpid, set_child_subreaper};
 
+use super::attached::{Attached, Custody, FrontOptions};
 use super::forward::{Forwarder, SignalTarget, asks_for_end};
 use super::front_link::{FrontLink, Message};
 use super::front_terminal::FrontTerminal;
-use super::last_resort;
+use super::unsupervised;
 use crate::job::capture::splice_pipe::SplicePipe;
+use crate::job::capture::stream::Passthrough;
 use crate::job::process::fork::ForkResult;
 use crate::job::process::poll::{Readiness, wait_readable};
 use crate::job::process::signals::{ReceivedSignal, SignalFd};
 use crate::job::process::supervision_page::{Claim, RunResult, SupervisionPage};
 use crate::job::process::wait_status::{ChildState, Interruption, WaitStatus};
 use crate::job::process::{fork, signals, wait_status};
-use crate::volume::RunId;
 
 /// How often the front checks everything that it watches, in case a signal is lost.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -35,20 +35,6 @@ const STOP_POLL_INTERVAL: Duration = Duration::from_millis(20);
 const MAX_REPLACEMENTS: usize = 3;
 /// How long a replacement counts.
 const REPLACEMENT_WINDOW: Duration = Duration::from_mins(1);
-
-/// The facts about the job that the front needs.
-#[derive(Debug, Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a separate fact")]
-pub struct FrontOptions {
-    /// Whether the job is detached from the terminal.
-    pub detached: bool,
-    /// Whether the job continues if the front is killed.
-    pub keep_if_killed: bool,
-    /// Whether the job's output is passed on.
-    pub pass_on: bool,
-    /// Whether the job's output is stored.
-    pub capture: bool,
-}
 
 /// The process that returned from [`start`].
 #[derive(Debug)]
@@ -68,75 +54,6 @@ pub enum FrontEnd {
     Abandoned(RunResult),
     /// Too many supervisors died before the job was started.
     NeverStarted,
-}
-
-/// The state that a supervisor gets from the front.
-#[derive(Debug)]
-pub struct Attached {
-    pub(crate) page: &'static SupervisionPage,
-    pub(crate) link: FrontLink,
-    pub(crate) options: FrontOptions,
-    pub(crate) target: SignalTarget,
-    pub(crate) front: u32,
-    pub(crate) custody: Custody,
-    /// How the previous supervisor died.
-    pub(crate) predecessor: Option<WaitStatus>,
-}
-
-impl Attached {
-    /// Returns the pid of the process that the caller started.
-    pub fn front_pid(&self) -> u32 {
-        self.front
-    }
-
-    /// Returns the progress of this supervisor and those that died.
-    pub fn progress(&self) -> Progress {
-        Progress(self.page)
-    }
-}
-
-/// The progress of a job's supervisors.
-#[derive(Debug, Clone, Copy)]
-pub struct Progress(&'static SupervisionPage);
-
-impl Progress {
-    /// Returns the run that was created for the job.
-    pub fn run(self) -> Option<String> {
-        self.0.run()
-    }
-
-    /// Records the run that was created for the job.
-    pub fn record_run(self, run: &RunId) {
-        self.0.record_run(run.as_str());
-    }
-
-    /// Announces the run to the caller, unless an earlier supervisor did so before it died. If
-    /// one dies in the middle, the caller gets the announcement twice.
-    pub fn announce_once(self, announce: impl FnOnce()) {
-        if !self.0.announced.load(Ordering::Acquire) {
-            announce();
-            self.0.announced.store(true, Ordering::Release);
-        }
-    }
-
-    /// Records how `runlog run` must end, after all of its work is done.
-    pub fn record_result(self, result: RunResult) {
-        self.0.record_result(result);
-    }
-}
-
-/// Descriptors that outlive a supervisor.
-#[derive(Debug, Default)]
-pub(crate) struct Custody {
-    /// The lease of the job: the same open file that the supervisor locked.
-    pub lease: Option<OwnedFd>,
-    /// The pipes of the newest attempt, in the order of its plan; `None` after a reader closed
-    /// its end.
-    pub pipes: [Option<OwnedFd>; 2],
-    /// The pipe that the newest hook prints to.
-    pub hook_output: Option<OwnedFd>,
-    /// A pipe for output on its way into the file, so that none of it is lost or duplicated.
-    pub relay: Option<SplicePipe>,
 }
 
 /// The state of the front.
@@ -419,15 +336,15 @@ impl Front {
         self.replaced
             .retain(|at| now.duration_since(*at) < REPLACEMENT_WINDOW);
         if self.replaced.len() >= MAX_REPLACEMENTS {
-            return Err(self.carry_on());
+            return Err(self.run_unsupervised());
         }
         self.replaced.push(now);
         let Ok((link, other)) = FrontLink::pair() else {
-            return Err(self.carry_on());
+            return Err(self.run_unsupervised());
         };
         self.link = link;
         match fork::fork() {
-            Err(_) => Err(self.carry_on()),
+            Err(_) => Err(self.run_unsupervised()),
             Ok(ForkResult::Child) => Err(ProcessRole::Supervisor(Box::new(
                 self.attach(other, Some(died)),
             ))),
@@ -439,19 +356,19 @@ impl Front {
     }
 
     /// Passes on the job's output and waits for its end, without a supervisor.
-    fn carry_on(self) -> ProcessRole {
+    fn run_unsupervised(self) -> ProcessRole {
         // No process descends from the supervisor any longer.
         let forwarder = Forwarder {
             supervisor: 0,
             ..self.forwarder
         };
-        let end = last_resort::carry_on(
-            self.page,
-            &self.signals,
-            &forwarder,
-            self.custody.pipes,
-            self.options.pass_on,
-        );
+        let pass_on = if self.options.pass_on {
+            Passthrough::Apart
+        } else {
+            Passthrough::No
+        };
+        let pipes = self.custody.pipes;
+        let end = unsupervised::await_end(self.page, &self.signals, &forwarder, pipes, pass_on);
         ProcessRole::Front(end.map_or(FrontEnd::NeverStarted, FrontEnd::Abandoned))
     }
 }

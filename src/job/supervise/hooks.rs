@@ -46,8 +46,28 @@ pub struct HookInput {
     pub state: &'static str,
     /// The exit code of `run`, or 128+N for signal N.
     pub exit_code: u8,
-    /// Whether the job completed, and its output was passed on.
-    pub succeeded: bool,
+    /// Which hook runs before `on_end`.
+    pub trigger: HookTrigger,
+}
+
+/// The outcome of a job that decides which of its hooks run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookTrigger {
+    /// The job completed, and its output was passed on.
+    Success,
+    /// It failed in any other way.
+    Failure,
+}
+
+impl HookTrigger {
+    /// Returns the trigger for this end of a job, if its output was passed on.
+    pub fn from_end(end: &JobEnd) -> Self {
+        if end.is_success() {
+            Self::Success
+        } else {
+            Self::Failure
+        }
+    }
 }
 
 /// A function that returns the input of the hooks after this end of a job, of whose output this
@@ -83,7 +103,7 @@ impl Supervisor<'_> {
             return Vec::new();
         }
         let input = make(end, self.control.page.output.undelivered_bytes());
-        let due = due_hooks(&spec.hooks, input.succeeded).into_iter();
+        let due = triggered_hooks(&spec.hooks, input.trigger).into_iter();
         due.filter_map(|hook| self.run_hook(events, &hook, &input))
             .collect()
     }
@@ -96,7 +116,7 @@ impl Supervisor<'_> {
         why: &str,
     ) -> Vec<HookResult> {
         let spec = self.spec;
-        let due = due_hooks(&spec.hooks, end.is_success()).into_iter();
+        let due = triggered_hooks(&spec.hooks, HookTrigger::from_end(end)).into_iter();
         let refuse = |hook: DueHook<'_>| {
             let mut event = self.hook_event(&hook);
             event.error = Some(JobError {
@@ -296,11 +316,10 @@ impl Supervisor<'_> {
 }
 
 /// Returns the hooks to run after the end of a job, in order.
-fn due_hooks(hooks: &Hooks, succeeded: bool) -> Vec<DueHook<'_>> {
-    let first = if succeeded {
-        ("on_success", &hooks.on_success)
-    } else {
-        ("on_failure", &hooks.on_failure)
+fn triggered_hooks(hooks: &Hooks, trigger: HookTrigger) -> Vec<DueHook<'_>> {
+    let first = match trigger {
+        HookTrigger::Success => ("on_success", &hooks.on_success),
+        HookTrigger::Failure => ("on_failure", &hooks.on_failure),
     };
     let hooks = [first, ("on_end", &hooks.on_end)];
     let mut due = Vec::new();

@@ -1,5 +1,6 @@
 //! Running a job, from its submission to its terminal event.
 
+pub(crate) mod attached;
 mod attempts;
 pub(crate) mod child;
 pub(crate) mod claim;
@@ -14,7 +15,6 @@ mod hook_streams;
 pub(crate) mod hooks;
 pub(crate) mod job_events;
 mod key_relay;
-pub(crate) mod last_resort;
 pub(crate) mod outcome;
 mod output_check;
 pub(crate) mod recorder;
@@ -22,4 +22,6 @@ pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod submit;
 pub(crate) mod supervisor;
+pub(crate) mod supervisor_env;
 pub(crate) mod unlogged;
+mod unsupervised;

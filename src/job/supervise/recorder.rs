@@ -32,6 +32,12 @@ pub(crate) enum StartSync {
 /// A callback for when the start of the job is in the log, or could not be written.
 pub type OnStarted = Box<dyn FnOnce(Result<(), &AppendError>) + Send>;
 
+/// How to sample the job's processes while it runs.
+pub(crate) struct Sampling {
+    pub probe: Arc<Probe>,
+    pub interval: Duration,
+}
+
 /// The process of a started job, and its event, unless that is already in the log.
 type Started = (u32, Option<(JobStarted, StartSync)>);
 
@@ -49,8 +55,7 @@ impl Recorder {
     pub(crate) fn start(
         log: Arc<RunLog>,
         stages: JobEvents,
-        probe: Arc<Probe>,
-        sample: Option<Duration>,
+        sampling: Option<Sampling>,
         on_started: OnStarted,
         trouble: OnWarning,
     ) -> io::Result<Self> {
@@ -90,7 +95,9 @@ impl Recorder {
                 ));
             }
             on_started(written.as_ref().copied());
-            let Some(interval) = sample else { return };
+            let Some(Sampling { probe, interval }) = sampling else {
+                return;
+            };
             let mut next = Instant::now() + interval;
             let mut is_reported = false;
             // The channel is closed after the job has ended.
@@ -168,7 +175,6 @@ mod tests {
     use std::fs::File;
 
     use super::*;
-    use crate::job::process::cpu_clock::cpu_time;
     use crate::job::process::liveness;
     use crate::job::redact::redaction::Redaction;
     use crate::telemetry::Snapshots;
@@ -185,11 +191,9 @@ mod tests {
             before: Snapshots::default(),
             redaction: Redaction::default(),
         };
-        let probe = Arc::new(Probe::start(tmp.path().to_owned(), Vec::new(), cpu_time).unwrap());
         let quiet: OnWarning = Arc::new(|_| {});
         let on_started = Box::new(|_: Result<(), &AppendError>| {});
-        let recorder =
-            Recorder::start(Arc::clone(&log), stages, probe, None, on_started, quiet).unwrap();
+        let recorder = Recorder::start(Arc::clone(&log), stages, None, on_started, quiet).unwrap();
         let lock = File::open(log.dir().path().join(layout::LOCK)).unwrap();
         lock.lock().unwrap();
         let pid = std::process::id();

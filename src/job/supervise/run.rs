@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::attached::{Attached, Custody};
 use super::attempts::Job;
-use super::front::{Attached, Custody};
 use super::hooks::MakeHookInput;
 use super::outcome::{JobEnd, Outcome};
 use super::recorder::OnStarted;
 use super::submit::{Submission, Submitted};
-use super::supervisor::{Supervisor, SupervisorEnv};
+use super::supervisor::{SubmittedJob, Supervisor};
+use super::supervisor_env::SupervisorEnv;
 use crate::job::capture::stream::{OnUnstored, OnWarning};
 use crate::job::error::StartError;
 use crate::job::process::wait_status::WaitStatus;
@@ -127,15 +128,13 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
     } = submission.submit(&log)?;
     (setup.on_submitted)(&stages.job);
 
-    let mut context = Supervisor::new(
+    let job = SubmittedJob {
         spec,
+        id: stages.job.clone(),
         log,
-        &stages.job,
         sink,
-        around,
-        setup.on_warning,
-        setup.env,
-    );
+    };
+    let mut context = Supervisor::new(job, around, setup.on_warning, setup.env);
     context.hook_output = custody.hook_output;
     let program = match validated {
         Ok(program) => program,

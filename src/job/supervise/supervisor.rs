@@ -5,21 +5,18 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::child::{Child, ChildStdin, ExitedChild, Streams, Timeout};
 use super::control::JobControl;
-use super::front::Attached;
 use super::outcome::{JobEnd, describe, record_oom_kills};
+use super::supervisor_env::{SupervisorEnv, begin_snapshot};
 use crate::job::capture::output_capture::{Capture, CaptureOptions, ChildPipes, WaitForEvents};
 use crate::job::capture::output_file::OutputFile;
 use crate::job::capture::stream;
 use crate::job::capture::stream::{OnReaderGone, OnWarning, Passthrough};
-use crate::job::error::StartError;
-use crate::job::process::cpu_clock::cpu_time;
 use crate::job::process::job_env::{
     JOB_VARIABLE, JOBS_SEPARATOR, JOBS_VARIABLE, RUN_VARIABLE, jobs_entry,
 };
@@ -30,11 +27,9 @@ use crate::log::format::payload::JobEnded;
 use crate::log::{AppendError, Batch, Close, Durability, EventType, LogView, RunLog, StorageError};
 use crate::sync::lock;
 use crate::telemetry;
-use crate::telemetry::{Dependency, PendingSnapshots, Probe, Snapshots};
+use crate::telemetry::{PendingSnapshots, Probe, Snapshots};
 use crate::volume::{JobId, error_chain};
 
-/// How long a stage waits for snapshots before it continues without them.
-pub(crate) const SNAPSHOT_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long to wait for the lock between two checks for signals.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The maximum number of retries of the last event of a job after an error.
@@ -59,72 +54,38 @@ pub(crate) struct Supervisor<'a> {
     pub hook_output: Option<OwnedFd>,
 }
 
-/// The environment of a supervisor, created before the job is submitted.
-#[derive(Debug)]
-pub(crate) struct SupervisorEnv {
-    pub control: JobControl,
-    pub probe: Probe,
-}
-
-impl SupervisorEnv {
-    /// Takes over from the front, and starts to sample the host.
-    pub(crate) fn attach(
-        attached: Attached,
-        volume: &Path,
-        dependencies: Vec<Dependency>,
-    ) -> Result<Self, StartError> {
-        Self::new(JobControl::attach(attached), volume, dependencies)
-    }
-
-    /// Takes over the signals of this process, and starts to sample the host.
-    pub(crate) fn direct(volume: &Path) -> Result<Self, StartError> {
-        Self::new(JobControl::direct(), volume, Vec::new())
-    }
-
-    fn new(
-        control: io::Result<JobControl>,
-        volume: &Path,
-        dependencies: Vec<Dependency>,
-    ) -> Result<Self, StartError> {
-        let io_error = |action| move |source| StartError::System { action, source };
-        let control = control.map_err(io_error("take over the signals"))?;
-        let probe = Probe::start(volume.to_owned(), dependencies, cpu_time)
-            .map_err(io_error("start the telemetry thread"))?;
-        Ok(Self { control, probe })
-    }
-
-    /// Starts a snapshot of the host and its processes, in parallel with other work.
-    pub(crate) fn begin_snapshot(&self) -> PendingSnapshots {
-        begin_snapshot(&self.probe, &self.control)
-    }
-}
-
-/// Starts a snapshot in which the job's tree starts at the process that the caller started.
-fn begin_snapshot(probe: &Probe, control: &JobControl) -> PendingSnapshots {
-    probe.request(Some(control.front_pid()), SNAPSHOT_TIMEOUT)
+/// A submitted job, and where it is recorded.
+pub(crate) struct SubmittedJob<'a> {
+    pub spec: &'a JobSpec,
+    pub id: JobId,
+    pub log: Arc<RunLog>,
+    pub sink: OutputFile,
 }
 
 impl<'a> Supervisor<'a> {
-    /// Creates a supervisor. `env` are variables for the job, besides those that identify it.
+    /// Creates the supervisor of a job. `env` are variables for the job, besides those that identify it.
     /// The value of [`JOBS_VARIABLE`] contains the enclosing jobs, if any.
     pub(crate) fn new(
-        spec: &'a JobSpec,
-        log: Arc<RunLog>,
-        job: &JobId,
-        sink: OutputFile,
+        job: SubmittedJob<'a>,
         around: SupervisorEnv,
         on_warning: OnWarning,
         mut env: Vec<(&'static str, OsString)>,
     ) -> Self {
+        let SubmittedJob {
+            spec,
+            id,
+            log,
+            sink,
+        } = job;
         let above = env.iter().position(|(name, _)| *name == JOBS_VARIABLE);
         let mut jobs = above.map(|at| env.swap_remove(at).1).unwrap_or_default();
         if !jobs.is_empty() {
             jobs.push(OsStr::from_bytes(&[JOBS_SEPARATOR]));
         }
-        jobs.push(jobs_entry(log.run_id().as_str(), job.as_str()));
+        jobs.push(jobs_entry(log.run_id().as_str(), id.as_str()));
         env.push((JOBS_VARIABLE, jobs));
         env.push((RUN_VARIABLE, log.run_id().as_str().into()));
-        env.push((JOB_VARIABLE, job.as_str().into()));
+        env.push((JOB_VARIABLE, id.as_str().into()));
         Self {
             spec,
             log,

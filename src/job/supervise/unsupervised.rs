@@ -25,12 +25,12 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// Waits for the end of the last started process; `None` if none was started.
-pub(crate) fn carry_on(
+pub(crate) fn await_end(
     page: &'static SupervisionPage,
     signals: &SignalFd,
     forwarder: &Forwarder,
     mut pipes: [Option<OwnedFd>; 2],
-    pass_on: bool,
+    pass_on: Passthrough,
 ) -> Option<RunResult> {
     let claim = page.claimed()?;
     let terminals = terminals(page, forwarder, &pipes);
@@ -44,9 +44,9 @@ pub(crate) fn carry_on(
             }
         }
         let end = end_of(page, claim);
-        let streams = pipes.iter_mut().zip(&terminals).zip(targets());
+        let streams = pipes.iter_mut().zip(&terminals).zip(targets(pass_on));
         for ((pipe, terminal), target) in streams {
-            while read_once(pipe, terminal.as_ref(), pass_on.then_some(target)) {}
+            while read_once(pipe, terminal.as_ref(), target) {}
         }
         if let Some(end) = end {
             for terminal in terminals.iter().flatten() {
@@ -98,8 +98,14 @@ fn terminals(
     })
 }
 
-fn targets() -> [BorrowedFd<'static>; 2] {
-    [rustix::stdio::stdout(), rustix::stdio::stderr()]
+/// Returns where to pass on the output of each pipe.
+fn targets(pass_on: Passthrough) -> [Option<BorrowedFd<'static>>; 2] {
+    match pass_on {
+        Passthrough::No => [None, None],
+        Passthrough::Apart | Passthrough::ToStderr => {
+            [rustix::stdio::stdout(), rustix::stdio::stderr()].map(Some)
+        }
+    }
 }
 
 fn read_pipe(pipe: &OwnedFd, buf: &mut Vec<u8>) -> Result<usize, Errno> {
