@@ -2,6 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, makedev};
 use rustix::termios::isatty;
 
 use super::stream::Passthrough;
@@ -77,10 +78,50 @@ pub(crate) fn own_terminal(id: StreamId, pass_on: Passthrough) -> Option<Borrowe
     is_terminal(fd).then_some(stream)
 }
 
+/// Returns the target of one stream of the job: nowhere if it would be passed on to `/dev/null`,
+/// because the kernel can then move all bytes to the file.
+pub(crate) fn target_of(id: StreamId, pass_on: Passthrough) -> Passthrough {
+    let (fd, stream) = own_stream(id, pass_on);
+    if !inherited::was_closed(fd) && is_writable_null_device(stream) {
+        Passthrough::No
+    } else {
+        pass_on
+    }
+}
+
+fn is_writable_null_device(stream: BorrowedFd<'_>) -> bool {
+    let is_null = fstat(stream).is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+            && stat.st_rdev == makedev(1, 3)
+    });
+    is_null && fcntl_getfl(stream).is_ok_and(|flags| flags & OFlags::RWMODE != OFlags::RDONLY)
+}
+
 fn is_terminal(fd: i32) -> bool {
     let stream = match fd {
         1 => rustix::stdio::stdout(),
         _ => rustix::stdio::stderr(),
     };
     !inherited::was_closed(fd) && isatty(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+
+    #[test]
+    fn only_null_device_that_can_be_written_is_no_target() {
+        let open = |path: &str| File::options().read(true).write(true).open(path).unwrap();
+        assert!(is_writable_null_device(open("/dev/null").as_fd()));
+        assert!(!is_writable_null_device(open("/dev/zero").as_fd()));
+        assert!(!is_writable_null_device(
+            File::open("/dev/null").unwrap().as_fd()
+        ));
+        assert!(!is_writable_null_device(
+            tempfile::tempfile().unwrap().as_fd()
+        ));
+    }
 }
