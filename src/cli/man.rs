@@ -169,7 +169,12 @@ fn environment_and_files(roff: &mut Roff) {
             ),
             (
                 "RUNLOG_PAGER, PAGER",
-                "The pager of runlog status on a terminal; if empty, or cat: none.",
+                "The pager of runlog status, tail and replay on a terminal [default: less]; if empty, or \
+                 cat: none.",
+            ),
+            (
+                "RUNLOG_STATE, RUNLOG_EXIT_CODE",
+                "Set for a hook: the state of the run, and the exit code of runlog.",
             ),
             ("NO_COLOR", "If set and not empty: no color."),
         ],
@@ -187,11 +192,11 @@ fn environment_and_files(roff: &mut Roff) {
             ),
             (
                 ".omne/lib/cfg/runlog.toml",
-                "Settings of a volume: rotate, gc, and defaults for run.",
+                "Settings of a volume: run, rotate, gc, hooks, redact, probes, and the mode of files.",
             ),
             (
-                "$XDG_CONFIG_HOME/runlog/config.toml",
-                "Defaults of a user for the flags of run, in a section [run].",
+                "~/.config/runlog/config.toml",
+                "Settings of a user: run, hooks and probes. Below $XDG_CONFIG_HOME if that is set.",
             ),
         ],
     );

@@ -13,6 +13,7 @@
 mod examples;
 mod exit_codes;
 mod format;
+mod guide_commands;
 mod guides;
 mod json;
 mod links;
