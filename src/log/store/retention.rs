@@ -215,6 +215,7 @@ impl fmt::Display for RemoveReason {
             Self::Age(age, limit) => {
                 write!(f, "{} old, the limit is {}", span(*age), span(*limit))
             }
+            Self::Runs(1) => f.write_str("more than 1 run"),
             Self::Runs(limit) => write!(f, "more than {limit} runs"),
             Self::Size(limit) => write!(f, "the runs use more than {limit} bytes"),
             Self::Orphan(age) => write!(f, "no event, and not touched for {}", span(*age)),
