@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::termios::{isatty, tcgetpgrp};
 
-use super::plan_streams::own_terminal;
+use super::plan_streams::passthrough_terminal;
 use super::stream::Passthrough;
 use crate::job::process::poll::{Readiness, wait_readable};
 use crate::job::process::pty;
@@ -103,7 +103,7 @@ impl JobTerminal {
                 master: Some(master),
                 slave,
             }),
-            real: own_terminal(id, pass_on),
+            real: passthrough_terminal(id, pass_on),
             users,
             record,
             copy: Mutex::new(ModeCopy {

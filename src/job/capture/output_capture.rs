@@ -18,7 +18,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::job_terminal::{JobTerminal, TerminalUsers};
 use super::output_file::OutputFile;
-use super::plan_streams::{PlannedStream, own_terminal, target_of};
+use super::plan_streams::{PlannedStream, passthrough_terminal, target_of};
 use super::pump::{CopyPath, Pump, PumpState};
 use super::pump_target::{Drained, Pipe, PumpTarget};
 use super::stream::{OnReaderGone, OnWarning, PIPE_BYTES, Passthrough, new_buffer};
@@ -80,7 +80,7 @@ impl CaptureOptions<'_> {
         if !stream.is_terminal {
             return new_pipe();
         }
-        let real = own_terminal(stream.id, self.pass_on);
+        let real = passthrough_terminal(stream.id, self.pass_on);
         // In the background, the modes are those of the shell's line editor.
         let modes_of = real.filter(|real| self.users.are_in_foreground(*real));
         match Pty::open(real, modes_of) {

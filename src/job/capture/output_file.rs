@@ -43,7 +43,7 @@ pub(crate) struct OutputFile {
     masked: Vec<u8>,
     /// Whether the kernel cannot move bytes from a pipe into this file.
     no_splice: bool,
-    /// The pipe that moved bytes pass through.
+    /// The pipe that bytes pass through if the kernel moves them.
     relay: Option<SplicePipe>,
 }
 
@@ -114,7 +114,7 @@ impl OutputFile {
         if let Some(relay) = self.relay.take() {
             let left = relay.len();
             if left > 0 {
-                self.empty(stream, &relay, left);
+                self.store_relayed(stream, &relay, left);
                 self.index.flush();
             }
             self.relay = Some(relay);
@@ -288,10 +288,10 @@ impl OutputFile {
     /// change hands, not while they are written, so that the job can continue to write. That
     /// pipe outlives this process, so nothing is lost or duplicated if this process is killed.
     pub(crate) fn splice(&mut self, stream: StreamId, pipe: &OwnedFd) -> Option<usize> {
-        let own = self.relay()?;
+        let relay = self.relay()?;
         // Let a successor know before the bytes leave the job's pipe.
         self.count(stream, 0);
-        let moved = match own.fill(pipe, PIPE_BYTES) {
+        let moved = match relay.fill(pipe, PIPE_BYTES) {
             Ok(n) => Some(n),
             Err(Errno::AGAIN | Errno::INTR) => None,
             Err(_) => {
@@ -301,25 +301,25 @@ impl OutputFile {
         };
         if let Some(n) = moved {
             self.count(stream, n);
-            self.empty(stream, &own, n);
+            self.store_relayed(stream, &relay, n);
         }
-        self.relay = Some(own);
+        self.relay = Some(relay);
         moved
     }
 
-    /// Stores the first `n` bytes in `relay`, and leaves them there. Returns how many it stored.
-    pub(crate) fn store_copy(&mut self, stream: StreamId, relay: &SplicePipe, n: usize) -> usize {
-        let Some(own) = self.relay() else {
+    /// Stores the first `n` bytes in `source`, and leaves them there. Returns how many it stored.
+    pub(crate) fn store_copy(&mut self, stream: StreamId, source: &SplicePipe, n: usize) -> usize {
+        let Some(relay) = self.relay() else {
             return 0;
         };
-        let n = own.copy(relay, n).unwrap_or(0);
+        let n = relay.copy(source, n).unwrap_or(0);
         self.count(stream, n);
-        self.empty(stream, &own, n);
-        self.relay = Some(own);
+        self.store_relayed(stream, &relay, n);
+        self.relay = Some(relay);
         n
     }
 
-    /// Returns the pipe for moving bytes; `None` if the kernel cannot move them.
+    /// Returns the relay; `None` if the kernel cannot move them.
     fn relay(&mut self) -> Option<SplicePipe> {
         if !self.can_move() {
             return None;
@@ -329,15 +329,15 @@ impl OutputFile {
         relay
     }
 
-    /// Stores the `n` bytes that are in the pipe for moving.
-    fn empty(&mut self, stream: StreamId, own: &SplicePipe, n: usize) {
+    /// Stores the `n` bytes that are in the relay.
+    fn store_relayed(&mut self, stream: StreamId, relay: &SplicePipe, n: usize) {
         let mut left = n;
         if let Some(why) = self.tampered() {
             self.stop_storing(&why);
         }
         while left > 0 && self.can_move() {
             let mut at = self.captured_bytes;
-            match own.move_to(self.lease.file(), Some(&mut at), left) {
+            match relay.move_to(self.lease.file(), Some(&mut at), left) {
                 Ok(n @ 1..) => {
                     left = left.saturating_sub(n);
                     self.stored(stream, at);
@@ -348,7 +348,7 @@ impl OutputFile {
                 Ok(_) | Err(_) => self.no_splice = true,
             }
         }
-        let rest = own.read_out(left);
+        let rest = relay.read_out(left);
         self.write(stream, &rest);
     }
 

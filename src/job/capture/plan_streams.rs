@@ -63,7 +63,7 @@ impl StreamPlan {
 }
 
 /// Returns runlog's stream that a stream of the job is passed on to.
-pub(crate) fn own_stream(id: StreamId, pass_on: Passthrough) -> (i32, BorrowedFd<'static>) {
+pub(crate) fn passthrough_target(id: StreamId, pass_on: Passthrough) -> (i32, BorrowedFd<'static>) {
     match (id, pass_on) {
         (StreamId::Stdout | StreamId::Both, Passthrough::Apart | Passthrough::No) => {
             (1, rustix::stdio::stdout())
@@ -73,8 +73,11 @@ pub(crate) fn own_stream(id: StreamId, pass_on: Passthrough) -> (i32, BorrowedFd
 }
 
 /// Returns the terminal that a stream of the job is passed on to, if the target is a terminal.
-pub(crate) fn own_terminal(id: StreamId, pass_on: Passthrough) -> Option<BorrowedFd<'static>> {
-    let (fd, stream) = own_stream(id, pass_on);
+pub(crate) fn passthrough_terminal(
+    id: StreamId,
+    pass_on: Passthrough,
+) -> Option<BorrowedFd<'static>> {
+    let (fd, stream) = passthrough_target(id, pass_on);
     is_terminal(fd).then_some(stream)
 }
 

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::job_terminal::JobTerminal;
 use super::output_file::OutputFile;
-use super::plan_streams::own_stream;
+use super::plan_streams::passthrough_target;
 use super::stream::{PIPE_BYTES, Passthrough, new_buffer};
 use crate::job::process::inherited;
 use crate::job::process::pty;
@@ -210,7 +210,7 @@ impl PumpTarget {
     /// The stream was closed when runlog was started. A file that is open there now is not the
     /// caller's.
     pub(super) fn target(&self) -> Result<BorrowedFd<'static>, Errno> {
-        let (fd, target) = own_stream(self.id, self.pass_on);
+        let (fd, target) = passthrough_target(self.id, self.pass_on);
         if inherited::was_closed(fd) {
             return Err(Errno::BADF);
         }

@@ -72,7 +72,7 @@ pub(super) fn supervisor<'a>(
     (job, lease): (&JobId, Lease),
     on_warning: &OnWarning,
 ) -> Result<(Supervisor<'a>, JobEvents), StartError> {
-    let around = SupervisorEnv::direct(volume.path())?;
+    let supervisor_env = SupervisorEnv::direct(volume.path())?;
     let target = OutputTarget {
         lease,
         index: None,
@@ -81,7 +81,7 @@ pub(super) fn supervisor<'a>(
         on_unstored: None,
         relay: None,
     };
-    let sink = OutputFile::new(target, None, around.control.page);
+    let sink = OutputFile::new(target, None, supervisor_env.control.page);
     let root = volume.path().canonicalize();
     let root = root.unwrap_or_else(|_| volume.path().to_owned());
     let env = vec![(JOB_VOLUME_VARIABLE, root.into_os_string())];
@@ -91,12 +91,12 @@ pub(super) fn supervisor<'a>(
         log: Arc::clone(log),
         sink,
     };
-    let context = Supervisor::new(submitted, around, Arc::clone(on_warning), env);
-    let stages = JobEvents {
-        run: context.log.run_id().clone(),
+    let supervisor = Supervisor::new(submitted, supervisor_env, Arc::clone(on_warning), env);
+    let events = JobEvents {
+        run: supervisor.log.run_id().clone(),
         job: job.clone(),
-        before: context.snapshot(),
+        before: supervisor.snapshot(),
         redaction: Redaction::default(),
     };
-    Ok((context, stages))
+    Ok((supervisor, events))
 }

@@ -15,7 +15,9 @@ use crate::job::status::run_status::inspect_run;
 use crate::job::supervise::hooks::{HookResult, MakeHookInput, ended_hook};
 use crate::job::supervise::outcome::end_from_log;
 use crate::log::format::payload::{ErrorKind, JobSubmitted, RecordedHooks};
-use crate::log::{JobScope, JobState, Lease, Reader, RunLog, RunStatus, StorageError};
+use crate::log::{
+    FollowStart, Follower, JobScope, JobState, Lease, RunLog, RunStatus, StorageError, Update,
+};
 use crate::volume::{Dir, JobId, Volume, error_chain, layout};
 
 /// A hook of a lost job.
@@ -56,10 +58,13 @@ pub fn due_hooks(volume: &Volume, dir: &Dir) -> Result<Vec<JobId>, UndoError> {
     let ended = inspected.summary.state.jobs.iter().filter(is_lost);
     let ended: Vec<_> = ended.map(|job| job.job_id.clone()).collect();
     let recorded = recorded_jobs(dir, &ended)?;
-    let ran = ended_hooks(dir, &ended)?;
+    let mut ran = EndedHooks::default();
+    if !ended.is_empty() {
+        ran.catch_up(dir)?;
+    }
     let is_due = |job: &JobId| {
         let hooks = recorded.get(job).and_then(|job| job.hooks.clone());
-        let hooks = hooks.map(|hooks| without(hooks.into(), job, &ran));
+        let hooks = hooks.map(|hooks| ran.without(hooks.into(), job));
         hooks.is_some_and(|hooks| hooks.on_failure.is_some() || hooks.on_end.is_some())
     };
     let due: Vec<_> = ended.into_iter().filter(is_due).collect();
@@ -72,30 +77,49 @@ pub fn due_hooks(volume: &Volume, dir: &Dir) -> Result<Vec<JobId>, UndoError> {
     }
 }
 
-/// Returns which hooks of these jobs have an end in the log.
-fn ended_hooks(dir: &Dir, jobs: &[JobId]) -> Result<HashSet<(JobId, String)>, StorageError> {
-    let mut ended = HashSet::new();
-    if jobs.is_empty() {
-        return Ok(ended);
-    }
-    let mut reader = Reader::open(dir)?;
-    while let Some(item) = reader.next_item()? {
-        ended.extend(ended_hook(&item).filter(|(job, _)| jobs.contains(job)));
-    }
-    Ok(ended)
+/// The hooks that have an end in the log.
+struct EndedHooks {
+    log: Follower,
+    names: HashSet<(JobId, String)>,
 }
 
-/// Returns the hooks of a job without those that have ended.
-fn without(mut hooks: Hooks, job: &JobId, ended: &HashSet<(JobId, String)>) -> Hooks {
-    for (name, command) in [
-        ("on_failure", &mut hooks.on_failure),
-        ("on_end", &mut hooks.on_end),
-    ] {
-        if ended.contains(&(job.clone(), name.to_owned())) {
-            *command = None;
+impl Default for EndedHooks {
+    fn default() -> Self {
+        Self {
+            log: Follower::new(FollowStart::Beginning),
+            names: HashSet::new(),
         }
     }
-    hooks
+}
+
+impl EndedHooks {
+    /// Reads the events that were added to the log of the run in `dir` since the last call.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    fn catch_up(&mut self, dir: &Dir) -> Result<(), StorageError> {
+        let Some(Update { mut reader, .. }) = self.log.poll(dir, &|_| true)? else {
+            return Ok(());
+        };
+        while let Some(item) = reader.next_item()? {
+            self.names.extend(ended_hook(&item));
+        }
+        self.log.mark_read(&reader);
+        Ok(())
+    }
+
+    /// Returns the hooks of a job without those that have ended.
+    fn without(&self, mut hooks: Hooks, job: &JobId) -> Hooks {
+        for (name, command) in [
+            ("on_failure", &mut hooks.on_failure),
+            ("on_end", &mut hooks.on_end),
+        ] {
+            if self.names.contains(&(job.clone(), name.to_owned())) {
+                *command = None;
+            }
+        }
+        hooks
+    }
 }
 
 impl LostHooks<'_> {
@@ -113,11 +137,12 @@ impl LostHooks<'_> {
         let dir = self.log.dir();
         let recorded = recorded_jobs(dir, jobs)?;
         let state = crate::log::fold(dir)?;
+        let mut ended = EndedHooks::default();
         for id in jobs {
             let Some(job) = state.job(id.as_str()) else {
                 continue;
             };
-            let results = self.run_hooks(job, recorded.get(id))?;
+            let results = self.run_hooks(job, recorded.get(id), &mut ended)?;
             ran.extend(results.into_iter().map(|result| LostHook {
                 job_id: id.clone(),
                 result,
@@ -130,6 +155,7 @@ impl LostHooks<'_> {
         &self,
         job: &JobState,
         recorded: Option<&JobSubmitted>,
+        ended: &mut EndedHooks,
     ) -> Result<Vec<HookResult>, UndoError> {
         let id = &job.job_id;
         let hooks = recorded.and_then(|submitted| submitted.hooks.clone());
@@ -144,24 +170,21 @@ impl LostHooks<'_> {
             return Ok(Vec::new());
         };
         // Another recovery may have run them before this one got the lease.
-        let hooks = without(
-            hooks,
-            id,
-            &ended_hooks(self.log.dir(), std::slice::from_ref(id))?,
-        );
+        ended.catch_up(self.log.dir())?;
+        let hooks = ended.without(hooks, id);
         let cwd = recorded.and_then(JobSubmitted::recorded_cwd);
         let spec = later::spec(id, cwd, hooks);
-        let (mut context, events) =
+        let (mut supervisor, events) =
             later::supervisor(&spec, self.volume, &self.log, (id, lease), self.on_warning)?;
         let end = end_from_log(job);
         Ok(if is_masked {
-            context.refuse_hooks(
+            supervisor.refuse_hooks(
                 &events,
                 &end,
                 "its recorded command contains masked secrets",
             )
         } else {
-            context.run_hooks(&events, &end, &self.input)
+            supervisor.run_hooks(&events, &end, &self.input)
         })
     }
 }

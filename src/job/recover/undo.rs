@@ -256,9 +256,9 @@ impl<'a> RollbackRunner<'a> {
         lease: Lease,
     ) -> Result<Option<String>, StartError> {
         let spec = later::spec(job, Some(cwd), Hooks::default());
-        let (mut context, stages) =
+        let (mut supervisor, events) =
             later::supervisor(&spec, self.volume, &self.log, (job, lease), self.on_warning)?;
-        let done = rollback::roll_back(&mut context, &stages, command);
+        let done = rollback::roll_back(&mut supervisor, &events, command);
         let is_recorded = done.unfinished.is_some();
         let unrecorded = || "it was run, but its end is not in the log".to_owned();
         Ok(done.error.or_else(|| (!is_recorded).then(unrecorded)))

@@ -12,7 +12,7 @@ use super::job_events::{JobEvents, millis};
 use super::outcome::{JobEnd, Outcome, canceled, end_from_log, spawn_error};
 use super::recorder::{OnStarted, Recorder, Sampling, StartSync};
 use super::rollback;
-use super::supervisor::{Supervisor, close_if_open, close_policy};
+use super::supervisor::{SpawnError, Supervisor, close_if_open, close_policy};
 use crate::job::capture::stream::Passthrough;
 use crate::job::process::liveness;
 use crate::job::process::supervision_page::{Claim, ROLLBACK_STEP};
@@ -25,7 +25,7 @@ use crate::volume::error_chain;
 
 /// The job, with the state that its events share.
 pub(super) struct Job {
-    pub stages: JobEvents,
+    pub events: JobEvents,
     /// The file that validation found.
     pub program: PathBuf,
 }
@@ -63,12 +63,12 @@ impl Supervisor<'_> {
     ) -> Outcome {
         self.inherit_pipes(pipes);
         let job = Job {
-            stages: job.stages.clone(),
+            events: job.events.clone(),
             program: job.program.clone(),
         };
         let claimed = self.control.page.claimed();
         if known.stage.is_terminal() {
-            return self.resume_end(&job.stages, known, claimed);
+            return self.resume_end(&job.events, known, claimed);
         }
         let Some(claim) = claimed else {
             return self.attempts(job, 1, None, on_started);
@@ -88,7 +88,7 @@ impl Supervisor<'_> {
         match self.pause(claim.step) {
             Some(signal) => {
                 let last = self.canceled_retry(claim.step, signal);
-                self.conclude(&job.stages, last)
+                self.conclude(&job.events, last)
             }
             None => self.attempts(job, claim.step + 1, None, on_started),
         }
@@ -97,7 +97,7 @@ impl Supervisor<'_> {
     /// Continues after the last event of the job.
     fn resume_end(
         &mut self,
-        stages: &JobEvents,
+        events: &JobEvents,
         known: &JobState,
         claimed: Option<Claim>,
     ) -> Outcome {
@@ -111,9 +111,9 @@ impl Supervisor<'_> {
         let unfinished =
             if let (Some(command), Some(rollback)) = (self.spec.rollback.clone(), rollback) {
                 let rolled_back = if rollback.started {
-                    rollback::resume(self, stages, &command)
+                    rollback::resume(self, events, &command)
                 } else {
-                    rollback::roll_back(self, stages, &command)
+                    rollback::roll_back(self, events, &command)
                 };
                 rolled_back.unfinished
             } else {
@@ -163,17 +163,17 @@ impl Supervisor<'_> {
                 let delay = self.spec.retry.delay_after(attempt, random_fraction());
                 self.control.page.record_retry(attempt, delay);
                 event.retry_in_ms = Some(millis(delay));
-                self.retry_later(&job.stages, &event, &after);
+                self.retry_later(&job.events, &event, &after);
                 if let Some(claim) = claim {
                     self.control.acknowledge(claim);
                 }
                 if let Some(signal) = self.pause(attempt) {
                     let last = self.canceled_retry(attempt, signal);
-                    return self.conclude(&job.stages, last);
+                    return self.conclude(&job.events, last);
                 }
                 attempt += 1;
                 last_end = Some(end);
-                job.stages.before = self.snapshot();
+                job.events.before = self.snapshot();
                 continue;
             }
             let last = LastAttempt {
@@ -182,7 +182,7 @@ impl Supervisor<'_> {
                 after,
                 claim,
             };
-            return self.conclude(&job.stages, last);
+            return self.conclude(&job.events, last);
         }
     }
 
@@ -197,7 +197,7 @@ impl Supervisor<'_> {
     }
 
     /// Writes the end of the job, rolls it back if requested, and closes the run if necessary.
-    fn conclude(&mut self, stages: &JobEvents, last: LastAttempt) -> Outcome {
+    fn conclude(&mut self, events: &JobEvents, last: LastAttempt) -> Outcome {
         let LastAttempt {
             end,
             event,
@@ -219,7 +219,7 @@ impl Supervisor<'_> {
         }
         let mut unfinished = self.append_terminal("the end of the job", |view| {
             Ok(Batch {
-                drafts: vec![stages.ended(&event, &after)?],
+                drafts: vec![events.ended(&event, &after)?],
                 close: close_if_open(close, view),
             })
         });
@@ -228,7 +228,7 @@ impl Supervisor<'_> {
             self.control.acknowledge(claim);
         }
         if let Some(command) = rollback {
-            unfinished = rollback::roll_back(self, stages, &command).unfinished;
+            unfinished = rollback::roll_back(self, events, &command).unfinished;
         }
         Outcome {
             end,
@@ -237,8 +237,8 @@ impl Supervisor<'_> {
         }
     }
 
-    fn retry_later(&self, stages: &JobEvents, event: &JobEnded, after: &Snapshots) {
-        let written = stages
+    fn retry_later(&self, events: &JobEvents, event: &JobEnded, after: &Snapshots) {
+        let written = events
             .ended(event, after)
             .map_err(AppendError::from)
             .and_then(|draft| self.log.append(&[draft], Durability::Process));
@@ -288,7 +288,7 @@ impl Supervisor<'_> {
         });
         let recorder = Recorder::start(
             Arc::clone(&self.log),
-            job.stages.clone(),
+            job.events.clone(),
             sampling,
             on_started,
             Arc::clone(&self.on_warning),
@@ -299,10 +299,10 @@ impl Supervisor<'_> {
             (running.child, running.is_recorded)
         } else {
             let command = command(self.spec, &job.program);
-            let spawned = self.spawn(command, Passthrough::Apart, attempt);
-            match spawned.map_err(canceled)? {
+            match self.spawn(command, Passthrough::Apart, attempt) {
                 Ok(child) => (child, false),
-                Err(e) => {
+                Err(SpawnError::Setup(e)) => return Err(canceled(e)),
+                Err(SpawnError::Command(e)) => {
                     recorder.finish();
                     let name = self.spec.argv.first().cloned().unwrap_or_default();
                     let file = self.spec.start_dir().join(&job.program);

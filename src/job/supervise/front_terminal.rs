@@ -9,7 +9,7 @@ use rustix::termios::{isatty, tcgetpgrp};
 use super::forward::SignalTarget;
 use super::key_relay::KeyRelay;
 use crate::job::capture::job_terminal::TerminalUsers;
-use crate::job::capture::plan_streams::own_terminal;
+use crate::job::capture::plan_streams::passthrough_terminal;
 use crate::job::capture::stream::Passthrough;
 use crate::job::process::{pty, signals};
 use crate::log::StreamId;
@@ -93,7 +93,7 @@ impl FrontTerminal {
 /// Returns the terminal that output is passed on to.
 fn real_terminal() -> Option<BorrowedFd<'static>> {
     let mut streams = [StreamId::Stdout, StreamId::Stderr].into_iter();
-    streams.find_map(|id| own_terminal(id, Passthrough::Apart))
+    streams.find_map(|id| passthrough_terminal(id, Passthrough::Apart))
 }
 
 fn masters(pipes: &[Option<OwnedFd>]) -> impl Iterator<Item = &OwnedFd> {

@@ -54,7 +54,7 @@ impl Recorder {
     /// Starts the thread, which waits for [`Recorder::started`].
     pub(crate) fn start(
         log: Arc<RunLog>,
-        stages: JobEvents,
+        events: JobEvents,
         sampling: Option<Sampling>,
         on_started: OnStarted,
         trouble: OnWarning,
@@ -77,7 +77,7 @@ impl Recorder {
                     notify();
                     Ok(())
                 }
-                Some((event, sync)) => stages
+                Some((event, sync)) => events
                     .started(&event)
                     .map_err(AppendError::from)
                     .and_then(|draft| {
@@ -108,7 +108,7 @@ impl Recorder {
                 let Some(tree) = probe.tree(pid, SAMPLE_TIMEOUT) else {
                     continue;
                 };
-                let written = stages
+                let written = events
                     .sampled(&tree, &probe.probes(SAMPLE_TIMEOUT))
                     .map_err(AppendError::from)
                     .and_then(|draft| log.append(&[draft], Durability::Process));
@@ -185,7 +185,7 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let volume = Volume::create(tmp.path()).unwrap();
         let log = Arc::new(RunLog::create(&volume, "it").unwrap());
-        let stages = JobEvents {
+        let events = JobEvents {
             run: log.run_id().clone(),
             job: "job".parse().unwrap(),
             before: Snapshots::default(),
@@ -193,7 +193,7 @@ mod tests {
         };
         let quiet: OnWarning = Arc::new(|_| {});
         let on_started = Box::new(|_: Result<(), &AppendError>| {});
-        let recorder = Recorder::start(Arc::clone(&log), stages, None, on_started, quiet).unwrap();
+        let recorder = Recorder::start(Arc::clone(&log), events, None, on_started, quiet).unwrap();
         let lock = File::open(log.dir().path().join(layout::LOCK)).unwrap();
         lock.lock().unwrap();
         let pid = std::process::id();

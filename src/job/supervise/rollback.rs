@@ -3,7 +3,7 @@
 use super::child;
 use super::child::Timeout;
 use super::job_events::JobEvents;
-use super::supervisor::{Supervisor, close_if_open, close_policy};
+use super::supervisor::{SpawnError, Supervisor, close_if_open, close_policy};
 use crate::job::capture::stream::Passthrough;
 use crate::job::process::supervision_page::{Claim, ROLLBACK_STEP};
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError, RollbackStarted};
@@ -20,17 +20,17 @@ pub(crate) struct RolledBack {
 /// Runs the compensating command. Its intent is durable before the command starts, and its own
 /// failure is recorded and not hidden.
 pub(crate) fn roll_back(
-    context: &mut Supervisor<'_>,
-    stages: &JobEvents,
+    supervisor: &mut Supervisor<'_>,
+    events: &JobEvents,
     command: &str,
 ) -> RolledBack {
-    let mut stages = stages.clone();
-    stages.before = context.snapshot();
+    let mut events = events.clone();
+    events.before = supervisor.snapshot();
     let intent = RollbackStarted {
-        command: context.spec.masked_command(command),
+        command: supervisor.spec.masked_command(command),
     };
-    let written = context.append_terminal("the start of the rollback", |_| {
-        let drafts = vec![stages.rollback_started(&intent)?];
+    let written = supervisor.append_terminal("the start of the rollback", |_| {
+        let drafts = vec![events.rollback_started(&intent)?];
         Ok(Batch {
             drafts,
             close: Close::No,
@@ -39,9 +39,9 @@ pub(crate) fn roll_back(
     if written.is_none() {
         // Otherwise no process could find out later that it ran, and it might run again.
         let error = "the rollback was not run: its start could not be recorded";
-        (context.on_warning)(error);
-        let close = close_policy(context.spec.after);
-        let unfinished = context.append_terminal("the close of the run", |view| {
+        (supervisor.on_warning)(error);
+        let close = close_policy(supervisor.spec.after);
+        let unfinished = supervisor.append_terminal("the close of the run", |view| {
             let close = close_if_open(close, view);
             Ok(Batch::only(close))
         });
@@ -50,37 +50,41 @@ pub(crate) fn roll_back(
             unfinished,
         };
     }
-    run_and_record(context, &stages, command)
+    run_and_record(supervisor, &events, command)
 }
 
 /// Continues a rollback whose intent was written by a supervisor that died. That supervisor may
 /// have started the command too, which is then awaited.
 pub(crate) fn resume(
-    context: &mut Supervisor<'_>,
-    stages: &JobEvents,
+    supervisor: &mut Supervisor<'_>,
+    events: &JobEvents,
     command: &str,
 ) -> RolledBack {
-    let mut stages = stages.clone();
-    stages.before = context.snapshot();
-    run_and_record(context, &stages, command)
+    let mut events = events.clone();
+    events.before = supervisor.snapshot();
+    run_and_record(supervisor, &events, command)
 }
 
 /// Runs the compensating command, and records its end.
-fn run_and_record(context: &mut Supervisor<'_>, stages: &JobEvents, command: &str) -> RolledBack {
-    let close = close_policy(context.spec.after);
-    let (event, claim) = execute(context, command);
+fn run_and_record(
+    supervisor: &mut Supervisor<'_>,
+    events: &JobEvents,
+    command: &str,
+) -> RolledBack {
+    let close = close_policy(supervisor.spec.after);
+    let (event, claim) = execute(supervisor, command);
     if let Some(error) = &event.error {
-        (context.on_warning)(&format!("the rollback failed: {}", error.message));
+        (supervisor.on_warning)(&format!("the rollback failed: {}", error.message));
     }
-    let after = context.snapshot();
-    let unfinished = context.append_terminal("the end of the rollback", |view| {
+    let after = supervisor.snapshot();
+    let unfinished = supervisor.append_terminal("the end of the rollback", |view| {
         Ok(Batch {
-            drafts: vec![stages.rolled_back(&event, &after)?],
+            drafts: vec![events.rolled_back(&event, &after)?],
             close: close_if_open(close, view),
         })
     });
     if let Some(claim) = claim {
-        context.control.acknowledge(claim);
+        supervisor.control.acknowledge(claim);
     }
     RolledBack {
         error: event.error.map(|error| error.message),
@@ -88,9 +92,9 @@ fn run_and_record(context: &mut Supervisor<'_>, stages: &JobEvents, command: &st
     }
 }
 
-fn execute(context: &mut Supervisor<'_>, line: &str) -> (JobEnded, Option<Claim>) {
+fn execute(supervisor: &mut Supervisor<'_>, line: &str) -> (JobEnded, Option<Claim>) {
     let mut command = child::shell(line);
-    if let Some(dir) = &context.spec.chdir {
+    if let Some(dir) = &supervisor.spec.chdir {
         command.current_dir(dir);
     }
     let failed = |e: std::io::Error| JobEnded {
@@ -100,23 +104,25 @@ fn execute(context: &mut Supervisor<'_>, line: &str) -> (JobEnded, Option<Claim>
         }),
         ..JobEnded::default()
     };
-    let child = match context.resume(ROLLBACK_STEP, Passthrough::ToStderr) {
-        Ok(Some(child)) => Ok(Ok(child)),
-        Ok(None) => context.spawn(command, Passthrough::ToStderr, ROLLBACK_STEP),
+    let child = match supervisor.resume(ROLLBACK_STEP, Passthrough::ToStderr) {
+        Ok(Some(child)) => Ok(child),
+        Ok(None) => supervisor
+            .spawn(command, Passthrough::ToStderr, ROLLBACK_STEP)
+            .map_err(SpawnError::into_io),
         Err(e) => Err(e),
     };
     let child = match child {
-        Ok(Ok(child)) => child,
-        Ok(Err(e)) | Err(e) => return (failed(e), None),
+        Ok(child) => child,
+        Err(e) => return (failed(e), None),
     };
     let timeout = Timeout {
         limit: None,
         // The rollback exists for the case that runlog is killed.
         ends_with_front: false,
-        ..Timeout::new(context.spec)
+        ..Timeout::new(supervisor.spec)
     };
-    let event = match context.wait(child, timeout) {
-        Ok(ended) => context.describe(&ended, 0).1,
+    let event = match supervisor.wait(child, timeout) {
+        Ok(ended) => supervisor.describe(&ended, 0).1,
         Err(e) => failed(e),
     };
     (event, Some(child.claim))

@@ -30,7 +30,7 @@ const SNAPSHOT_VALIDITY: Duration = Duration::from_millis(100);
 /// which is taken while the run is created.
 #[derive(Debug)]
 pub struct Prepared {
-    around: SupervisorEnv,
+    supervisor_env: SupervisorEnv,
     custody: Custody,
     predecessor: Option<WaitStatus>,
     before: PendingSnapshots,
@@ -49,11 +49,11 @@ pub fn prepare(
 ) -> Result<Prepared, StartError> {
     let custody = std::mem::take(&mut attached.custody);
     let predecessor = attached.predecessor;
-    let around = SupervisorEnv::attach(attached, volume.path(), spec.dependencies.clone())?;
+    let supervisor_env = SupervisorEnv::attach(attached, volume.path(), spec.dependencies.clone())?;
     Ok(Prepared {
-        before: around.begin_snapshot(),
+        before: supervisor_env.begin_snapshot(),
         since: Instant::now(),
-        around,
+        supervisor_env,
         custody,
         predecessor,
     })
@@ -95,7 +95,7 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
     let volume = setup.volume.path();
     let validated = validate(spec, volume, setup.path_variable.as_deref());
     let Prepared {
-        around,
+        supervisor_env,
         custody,
         predecessor,
         mut before,
@@ -103,7 +103,7 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
     } = setup.prepared;
     setup.log.sync_ancestors();
     if since.elapsed() > SNAPSHOT_VALIDITY {
-        before = around.begin_snapshot();
+        before = supervisor_env.begin_snapshot();
         since = Instant::now();
     }
     let before = before.wait();
@@ -115,35 +115,35 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
         opening: setup.opening,
         before,
         validated: &validated,
-        control: &around.control,
+        control: &supervisor_env.control,
         lease: custody.lease,
         relay: custody.relay,
         on_unstored: setup.on_unstored,
         predecessor,
     };
     let Submitted {
-        mut stages,
+        mut events,
         sink,
         known,
     } = submission.submit(&log)?;
-    (setup.on_submitted)(&stages.job);
+    (setup.on_submitted)(&events.job);
 
     let job = SubmittedJob {
         spec,
-        id: stages.job.clone(),
+        id: events.job.clone(),
         log,
         sink,
     };
-    let mut context = Supervisor::new(job, around, setup.on_warning, setup.env);
-    context.hook_output = custody.hook_output;
+    let mut supervisor = Supervisor::new(job, supervisor_env, setup.on_warning, setup.env);
+    supervisor.hook_output = custody.hook_output;
     let program = match validated {
         Ok(program) => program,
         // If the job was started before, its program was found then.
-        Err(_) if context.control.page.claimed().is_some() => PathBuf::new(),
+        Err(_) if supervisor.control.page.claimed().is_some() => PathBuf::new(),
         Err(error) => {
             // `job_failed` is already in the log, with the submission.
             let end = JobEnd::NotStarted(error);
-            context.run_hooks(&stages, &end, &setup.hook_input);
+            supervisor.run_hooks(&events, &end, &setup.hook_input);
             return Ok(Outcome {
                 end,
                 unfinished: Vec::new(),
@@ -154,16 +154,18 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
     // The submission may have waited for a lock or a slow disk. The other half of the time is
     // for the spawn.
     if since.elapsed() > SNAPSHOT_VALIDITY / 2 {
-        stages.before = context.snapshot();
+        events.before = supervisor.snapshot();
     }
-    let events = stages.clone();
-    let job = Job { stages, program };
-    let mut outcome = match known {
-        Some(known) => context.resume_job(&job, &known, pipes, setup.on_started),
-        None => context.start_job(job, setup.on_started),
+    let job = Job {
+        events: events.clone(),
+        program,
     };
-    context.run_hooks(&events, &outcome.end, &setup.hook_input);
-    outcome.undelivered_bytes = context.drain_passthrough();
-    context.control.continue_front();
+    let mut outcome = match known {
+        Some(known) => supervisor.resume_job(&job, &known, pipes, setup.on_started),
+        None => supervisor.start_job(job, setup.on_started),
+    };
+    supervisor.run_hooks(&events, &outcome.end, &setup.hook_input);
+    outcome.undelivered_bytes = supervisor.drain_passthrough();
+    supervisor.control.continue_front();
     Ok(outcome)
 }

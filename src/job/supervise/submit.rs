@@ -46,7 +46,7 @@ pub(crate) struct Submission<'a> {
 
 /// A job that is in the log.
 pub(crate) struct Submitted {
-    pub stages: JobEvents,
+    pub events: JobEvents,
     pub sink: OutputFile,
     /// The state in the log, if a supervisor that died had submitted the job.
     pub known: Option<JobState>,
@@ -148,7 +148,7 @@ impl Submission<'_> {
         let canceled = log.append_with(Durability::Power, timeout, |view| {
             let mut drafts = Vec::new();
             if is_open {
-                drafts.push(claimed.submitted.stages.ended(&event, &self.before)?);
+                drafts.push(claimed.submitted.events.ended(&event, &self.before)?);
             }
             let close = close_if_open(close_policy(self.spec.after), view);
             Ok(Batch { drafts, close })
@@ -185,7 +185,7 @@ impl Submission<'_> {
         if allows_stamp {
             DirStamp::store(&jobs);
         }
-        let stages = JobEvents {
+        let events = JobEvents {
             run: run.clone(),
             job,
             before: self.before.clone(),
@@ -198,7 +198,7 @@ impl Submission<'_> {
         let stage = known.map(|job| job.stage);
         if stage.is_none() {
             let front = self.control.front_pid();
-            drafts.push(stages.submitted(&job_events::submitted(spec, front))?);
+            drafts.push(events.submitted(&job_events::submitted(spec, front))?);
         }
         let lines = drafts.len();
         let mut lines_to_end = None;
@@ -208,14 +208,14 @@ impl Submission<'_> {
                 // The name of a file is relative to the working directory.
                 let program = spec.cwd.join(program.strip_prefix(".").unwrap_or(program));
                 let program = program.to_string_lossy().into_owned();
-                drafts.push(stages.validated(&JobValidated { program })?);
+                drafts.push(events.validated(&JobValidated { program })?);
             }
             Err(error) if matches!(stage, None | Some(Stage::Submitted)) => {
                 let ended = JobEnded {
                     error: Some(error.clone()),
                     ..JobEnded::default()
                 };
-                drafts.push(stages.ended(&ended, &self.before)?);
+                drafts.push(events.ended(&ended, &self.before)?);
                 lines_to_end = Some(drafts.len());
                 close = close_if_open(close_policy(spec.after), view);
             }
@@ -225,11 +225,11 @@ impl Submission<'_> {
             && !view.is_closed
             && (!known.stage.is_terminal() || known.rollback_is_unfinished())
         {
-            drafts.push(stages.supervisor_replaced(&self.replaced(died, &sink))?);
+            drafts.push(events.supervisor_replaced(&self.replaced(died, &sink))?);
         }
         let known = known.cloned();
         let submitted = Submitted {
-            stages,
+            events,
             sink,
             known,
         };

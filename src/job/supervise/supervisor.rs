@@ -54,6 +54,30 @@ pub(crate) struct Supervisor<'a> {
     pub hook_output: Option<OwnedFd>,
 }
 
+/// Why a command was not spawned.
+#[derive(Debug)]
+pub(crate) enum SpawnError {
+    /// Runlog cannot prepare it.
+    Setup(io::Error),
+    /// The command cannot be executed.
+    Command(io::Error),
+}
+
+impl From<io::Error> for SpawnError {
+    fn from(e: io::Error) -> Self {
+        Self::Setup(e)
+    }
+}
+
+impl SpawnError {
+    /// Returns the error of the system call.
+    pub(crate) fn into_io(self) -> io::Error {
+        match self {
+            Self::Setup(e) | Self::Command(e) => e,
+        }
+    }
+}
+
 /// A submitted job, and where it is recorded.
 pub(crate) struct SubmittedJob<'a> {
     pub spec: &'a JobSpec,
@@ -67,7 +91,7 @@ impl<'a> Supervisor<'a> {
     /// The value of [`JOBS_VARIABLE`] contains the enclosing jobs, if any.
     pub(crate) fn new(
         job: SubmittedJob<'a>,
-        around: SupervisorEnv,
+        supervisor_env: SupervisorEnv,
         on_warning: OnWarning,
         mut env: Vec<(&'static str, OsString)>,
     ) -> Self {
@@ -89,8 +113,8 @@ impl<'a> Supervisor<'a> {
         Self {
             spec,
             log,
-            control: around.control,
-            probe: Arc::new(around.probe),
+            control: supervisor_env.control,
+            probe: Arc::new(supervisor_env.probe),
             sink: Arc::new(Mutex::new(sink)),
             on_warning,
             env,
@@ -124,14 +148,16 @@ impl Supervisor<'_> {
         begin_snapshot(&self.probe, &self.control)
     }
 
-    /// Spawns a command whose output goes to the same places as the job's. The outer error is
-    /// runlog's own, and the inner one is that of the command.
+    /// Spawns a command whose output goes to the same places as the job's.
+    ///
+    /// # Errors
+    /// The system has no more resources, or the command cannot be executed.
     pub(crate) fn spawn(
         &mut self,
         mut command: Command,
         pass_on: Passthrough,
         step: u32,
-    ) -> io::Result<io::Result<Child>> {
+    ) -> Result<Child, SpawnError> {
         self.control.ensure_group()?;
         command.envs(self.job_env());
         let pass_on = self.pass_on(pass_on);
@@ -140,12 +166,12 @@ impl Supervisor<'_> {
                 Err(e) if is_out_of_files(&e) && self.spec.passed_on_redactor().is_none() => {
                     // The job needs only its own pipes.
                     lock(&self.sink).stop_storing(&e);
-                    own_streams(pass_on)?
+                    uncaptured_streams(pass_on)?
                 }
                 streams => streams?,
             }
         } else {
-            own_streams(pass_on)?
+            uncaptured_streams(pass_on)?
         };
         self.control
             .page
@@ -159,7 +185,7 @@ impl Supervisor<'_> {
         if child.is_err() {
             self.drain();
         }
-        Ok(child)
+        child.map_err(SpawnError::Command)
     }
 
     /// Creates the pipes of a command, and keeps runlog's ends.
@@ -349,7 +375,7 @@ impl Supervisor<'_> {
 }
 
 /// Returns the streams of a command whose output runlog does not read.
-fn own_streams(pass_on: Passthrough) -> io::Result<Streams> {
+fn uncaptured_streams(pass_on: Passthrough) -> io::Result<Streams> {
     Ok(match pass_on {
         Passthrough::Apart => Streams::Inherit,
         Passthrough::ToStderr => {

@@ -83,19 +83,27 @@ impl GcLock {
         })
     }
 
-    /// Returns the trash directory, and creates it if it does not exist; `None` if the disk has
-    /// no room for it.
-    fn trash(&self) -> Result<Option<&Dir>, GcError> {
+    /// Returns the trash directory, and creates it if it does not exist.
+    fn trash(&self) -> Result<&Dir, GcError> {
         if let Some(trash) = self.trash.get() {
-            return Ok(Some(trash));
+            return Ok(trash);
         }
-        let trash = match self.var.ensure_dir(layout::TRASH) {
-            Err(e) if e.io_kind().is_some_and(is_out_of_space) => return Ok(None),
-            made => made?.dir,
-        };
+        let trash = self.var.ensure_dir(layout::TRASH)?.dir;
         // The gc that created it may have died before it synced the directory.
         self.var.sync().map_err(SyncError::from_volume)?;
-        Ok(Some(self.trash.get_or_init(|| trash)))
+        Ok(self.trash.get_or_init(|| trash))
+    }
+
+    /// Returns the trash directory; `None` if it does not exist and the disk has no room for it.
+    fn trash_if_room(&self) -> Result<Option<&Dir>, GcError> {
+        match self.trash() {
+            Err(GcError::Storage(StorageError::Volume(e)))
+                if e.io_kind().is_some_and(is_out_of_space) =>
+            {
+                Ok(None)
+            }
+            trash => trash.map(Some),
+        }
     }
 
     /// Removes a directory from the trash.
@@ -103,10 +111,7 @@ impl GcLock {
     /// # Errors
     /// Part of the directory cannot be removed. The rest is removed.
     pub fn remove_trashed(&self, name: &str) -> Result<(), GcError> {
-        match self.trash()? {
-            Some(trash) => Ok(trash.remove_tree(name, layout::ACTIVE)?),
-            None => Ok(()),
-        }
+        Ok(self.trash()?.remove_tree(name, layout::ACTIVE)?)
     }
 
     /// Acquires the locks of a run without waiting.
@@ -156,7 +161,7 @@ impl GcLock {
         runs: Vec<LockedForRemoval>,
         tombstones: &[Tombstone],
     ) -> Result<Vec<Result<Retired, GcError>>, GcError> {
-        self.trash()?;
+        self.trash_if_room()?;
         self.tombstones.append(tombstones)?;
         let retired: Vec<_> = runs
             .into_iter()
@@ -183,23 +188,21 @@ impl GcLock {
     ) -> Result<Retired, GcError> {
         run.release_preallocation();
         let recorded = self.tombstones.append(tombstones);
-        let retired = match (recorded, self.move_to_trash(run)?) {
-            (Err(full), Retired::InPlace(_)) => return Err(full),
-            (Ok(()), retired) => retired,
-            (Err(_), Retired::Trashed(name)) => {
-                self.sync_move()?;
-                if let Some(dir) = self.open_trashed(&name)? {
-                    self.record_trashed(&dir, tombstones)?;
-                }
-                return Ok(Retired::Trashed(name));
-            }
+        let name = match self.move_to_trash(run)? {
+            in_place @ Retired::InPlace(_) => return recorded.map(|()| in_place),
+            Retired::Trashed(name) => name,
         };
         self.sync_move()?;
-        Ok(retired)
+        if recorded.is_err()
+            && let Some(dir) = self.open_trashed(&name)?
+        {
+            self.record_trashed(&dir, tombstones)?;
+        }
+        Ok(Retired::Trashed(name))
     }
 
     fn move_to_trash(&self, run: LockedForRemoval) -> Result<Retired, GcError> {
-        let Some(trash) = self.trash()? else {
+        let Some(trash) = self.trash_if_room()? else {
             return Ok(Retired::InPlace(run));
         };
         let name = layout::trash_name(&run.run, &fresh_ulid());
@@ -211,7 +214,7 @@ impl GcLock {
     }
 
     fn sync_move(&self) -> Result<(), GcError> {
-        for dir in self.trash()?.into_iter().chain([&self.runs]) {
+        for dir in [self.trash()?, &self.runs] {
             dir.sync().map_err(SyncError::from_volume)?;
         }
         Ok(())
@@ -240,10 +243,7 @@ impl GcLock {
     /// # Errors
     /// The directory cannot be opened.
     pub fn open_trashed(&self, name: &str) -> Result<Option<Dir>, GcError> {
-        let Some(trash) = self.trash()? else {
-            return Ok(None);
-        };
-        match trash.open_dir(name) {
+        match self.trash()?.open_dir(name) {
             Err(VolumeError::NotADirectory { .. }) => Ok(None),
             Err(e) if e.io_kind() == Some(ErrorKind::NotFound) => Ok(None),
             opened => Ok(opened.map(Some)?),
