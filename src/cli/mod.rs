@@ -27,7 +27,7 @@ mod tail;
 mod terminal_style;
 mod time_zone;
 mod usage_error;
-mod usual;
+mod usual_duration;
 mod value_parsers;
 
 use std::process::ExitCode;

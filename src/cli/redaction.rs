@@ -15,8 +15,8 @@ pub(crate) const REDACT: &str = "RUNLOG_REDACT";
 /// The variable that passes `run --no-default-redact` to `runlog emit` inside a job, as `off`.
 pub(crate) const DEFAULT_REDACT: &str = "RUNLOG_DEFAULT_REDACT";
 
-/// Returns the environment whose secret variables are masked: ours, with the variables in
-/// `changed` set.
+/// Returns the environment whose secret variables are masked: that of this process, with the
+/// variables in `changed` set.
 pub(crate) fn secret_env(changed: &[(String, String)]) -> SecretEnv {
     let changed = changed.iter().map(|(k, v)| (k.into(), v.into()));
     let mut known_names: Vec<OsString> = ["USER", "LOGNAME"]

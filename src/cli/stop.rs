@@ -26,8 +26,8 @@ use crate::volume::RunId;
 /// RUN is an ID, a name (its newest run), `latest`, or a prefix of an ID that has at least 6
 /// characters after the name; `~1` is the run before, as in `build~1`.
 ///
-/// Exit codes: 0 all jobs have ended, even if they had before; 1 a run is pending or
-/// lost, or its state is not known; 2 invalid arguments; 3 no such volume or run; 4 a job is still running after
+/// Exit codes: 0 all jobs have ended, even if they already had; 1 a run is pending or lost, or its
+/// state is not known; 2 invalid arguments; 3 no such volume or run; 4 a job is still running after
 /// --timeout; 7 I/O error.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -252,29 +252,6 @@ fn csv_has_rows_for_events_and_jobs() {
 }
 
 #[test]
-fn prometheus_covers_all_runs() {
-    let env = with_timeline();
-    env.ok(&["run", "-q", "--name", "a\"b\\c", "--job", "j", "--", "true"]);
-    env.ok(&["run", "-q", "--name", "a\"b\\c", "--job", "j", "--", "true"]);
-    env.ok(&["status", "--export", "prometheus", "-o", "runlog.prom"]);
-    let text = fs::read_to_string(env.path("runlog.prom")).unwrap();
-    for line in [
-        "runlog_runs{name=\"a\\\"b\\\\c\",state=\"completed\"} 2",
-        "runlog_runs{name=\"it\",state=\"failed\"} 1",
-        "runlog_run_last_state{name=\"it\",state=\"failed\"} 1",
-        "runlog_run_last_failed_jobs{name=\"it\"} 1",
-        "runlog_job_last_exit_code{name=\"it\",job_id=\"deploy\"} 3",
-        "runlog_job_last_attempts{name=\"it\",job_id=\"deploy\"} 2",
-    ] {
-        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
-    }
-    assert!(!text.contains("last_success_timestamp_seconds{name=\"it\"}"));
-    let one = env.ok(&["replay", "it", "--export", "prometheus"]).stdout();
-    assert!(one.contains("runlog_runs{name=\"it\",state=\"failed\"} 1"));
-    assert!(!one.contains("a\\\"b"));
-}
-
-#[test]
 fn huge_number_does_not_hide_events() {
     let env = TestEnv::new();
     let data = r#"{"n":1e400,"id":12345678901234567890123}"#;
@@ -293,20 +270,6 @@ fn huge_number_does_not_hide_events() {
         told.contains("  large  {") && told.contains("1e400"),
         "{told}"
     );
-}
-
-#[test]
-fn gc_removed_runs_are_listed_up_to_limit() {
-    let env = TestEnv::new();
-    for name in ["one", "two"] {
-        env.ok(&["run", "-q", "--name", name, "--", "true"]);
-    }
-    env.ok(&["gc", "--max-age", "0"]);
-    let args = ["status", "--retired", "-n", "1", "--export", "csv"];
-    let rows = env.ok(&args).stdout();
-    let rows: Vec<&str> = rows.lines().collect();
-    assert_eq!(rows.len(), 2, "{rows:?}");
-    assert!(rows[1].starts_with("two-"), "{rows:?}");
 }
 
 #[test]
@@ -428,42 +391,4 @@ fn junit_output_has_no_escape_sequences() {
     };
     assert_eq!(text("system-out"), "ok 1\n100%\n");
     assert_eq!(text("system-err"), "bad\n");
-}
-
-#[test]
-fn page_of_runs_links_to_pages_of_each() {
-    let env = TestEnv::new();
-    env.ok(&[
-        "run", "-q", "--close", "--close", "--run", "good", "--name", "a", "--", "echo", "fine",
-    ]);
-    env.run(&[
-        "run",
-        "-q",
-        "--close",
-        "--run",
-        "bad",
-        "--name",
-        "</script>",
-        "--",
-        "false",
-    ]);
-    let args = ["status", "--export", "html", "-o", "index.html"];
-    env.ok(&[&args[..], &["--with-runs", "pages"]].concat());
-    let page = fs::read_to_string(env.path("index.html")).unwrap();
-    assert!(page.contains("\"links\":\"pages/\""), "{page}");
-    assert!(page.contains("[\"good\","), "{page}");
-    assert!(!page.contains("[\"</script>"), "{page}");
-    let good = fs::read_to_string(env.path("pages/good.html")).unwrap();
-    assert!(good.contains("fine"));
-    assert!(env.exists("pages/bad.html"));
-    let page = env
-        .ok(&["status", "--export", "html", "--state", "failed"])
-        .stdout();
-    assert!(
-        page.contains("[\"bad\",") && !page.contains("[\"good\","),
-        "{page}"
-    );
-    assert!(page.contains("\"links\":null"), "{page}");
-    let output = env.run(&["status", "--export", "csv", "--with-runs", "pages"]);
-    assert_eq!(output.code, 2);
 }

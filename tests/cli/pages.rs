@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::export_readers::shown;
+use crate::export_browser::shown;
 use crate::support::env::TestEnv;
 
 /// The width of a small phone.

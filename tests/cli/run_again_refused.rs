@@ -29,7 +29,7 @@ fn command_with_masked_secrets_is_refused() {
         @"
     exit 125
     -- stderr
-    error: what run `it-[ULID]` recorded of job `it` contains masked secrets and cannot be run
+    error: the record of job `it` in run `it-[ULID]` contains masked secrets and cannot be run
     hint: give the command with its secrets: `runlog run COMMAND`
     "
     );

@@ -13,9 +13,6 @@ use regex::Regex;
 
 use super::{read, root};
 
-/// Imports that still have to be reversed. Remove a line once it is fixed; add none.
-const KNOWN: &[&str] = &[];
-
 fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).unwrap()
 }
@@ -164,13 +161,8 @@ impl Crate {
             .0
             .keys()
             .filter(|name| *name != "main" && *name != "lib");
-        let known = |name: &str, import: &str| KNOWN.contains(&&*format!("{name} -> {import}"));
         names
-            .map(|name| {
-                let mut imports = self.imports(name);
-                imports.retain(|import| !known(name, import));
-                (name.clone(), imports)
-            })
+            .map(|name| (name.clone(), self.imports(name)))
             .collect()
     }
 }

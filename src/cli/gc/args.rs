@@ -20,11 +20,10 @@ use crate::volume::{Settings, Volume};
 
 /// Remove runs that are old, or too many
 ///
-/// Only runs that have ended are removed, those that ended first before the others; never a
-/// run that is running, open or locked. With RUN and without a limit, the named runs are
-/// removed. Without both, use the limits of the volume's settings (`[gc]` in
-/// .omne/lib/cfg/runlog.toml). A limit of 0 is zero, not "no limit". One line about each
-/// removed run is kept: `runlog status --retired` shows it.
+/// Only runs that have ended are removed, oldest end first; a run that is running, open or locked
+/// is never removed. With RUN and without a limit, the named runs are removed. Without either, use
+/// the limits of the volume's settings (`[gc]` in .omne/lib/cfg/runlog.toml). A limit of 0 is zero,
+/// not "no limit". One line about each removed run is kept: `runlog status --retired` shows it.
 ///
 /// A lost run counts as failed if its process is known to be dead. If it is unknown whether
 /// a run has ended (state unknown, a process that is not visible, a rollback that did not

@@ -131,8 +131,8 @@ pub(crate) struct RecoveryArgs {
         help_heading = "Recovery"
     )]
     pub with_rollback: bool,
-    /// With --recover: also run the hooks of lost jobs, --on-failure and --on-end, that were
-    /// recorded, or else those of the settings
+    /// With --recover: also run the --on-failure and --on-end hooks of lost jobs: the recorded
+    /// ones, or else those in the settings
     #[arg(long, requires = "recover", help_heading = "Recovery")]
     pub with_hooks: bool,
     /// Show what --recover or --rollback would do, and change nothing

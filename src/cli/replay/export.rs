@@ -16,7 +16,7 @@ use crate::cli::context::{DamageWarnings, Global};
 use crate::cli::exit::Code;
 use crate::cli::replay::args::{Args, ExportFormat, InteropFormat};
 use crate::cli::replay::{ReadControl, read, report_skipped};
-use crate::cli::usual::add_usual;
+use crate::cli::usual_duration::add_usual;
 use crate::job::{PlaybackItem, UsualDuration, play};
 use crate::log::{Item, fresh_ulid};
 use crate::render::export::asciicast::Asciicast;

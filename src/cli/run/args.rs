@@ -93,8 +93,8 @@ pub(crate) struct Args {
     /// Also record the values of --env
     #[arg(long, help_heading = "Job")]
     pub record_env: bool,
-    /// Start a trace for the command if the environment has no `TRACEPARENT`, which is continued
-    /// in any case
+    /// Start a trace for the command if the environment has no `TRACEPARENT`; an existing one is
+    /// always continued
     #[arg(long, help_heading = "Job")]
     pub trace: bool,
     /// Mask matches of a regular expression, or the value of a variable, in events and
@@ -110,8 +110,8 @@ pub(crate) struct Args {
     /// `*_PRIVATE_KEY`, `*_ACCESS_KEY`, `*_SECRET_KEY` or `*_CONNECTION_STRING`
     #[arg(long, help_heading = "Job")]
     pub no_default_redact: bool,
-    /// Also mask secrets in what the terminal or the caller gets: the output, that of rollbacks and
-    /// hooks, and errors
+    /// Also mask secrets in what the terminal or the caller gets: errors, and the output, including
+    /// that of rollbacks and hooks
     #[arg(long, help_heading = "Job")]
     pub redact_passed_on: bool,
 
@@ -125,7 +125,7 @@ pub(crate) struct Args {
     /// Count a command that exits with 0 as failed if it took more than DURATION; 0 means no limit
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]
     pub fail_if_longer: Option<Duration>,
-    /// Wait DURATION between SIGTERM and SIGKILL [default: 10s]; if given, it also holds for
+    /// Wait DURATION between SIGTERM and SIGKILL [default: 10s]; if given, it also applies to
     /// SIGTERM, SIGINT and SIGHUP that are passed on
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Supervision")]
     pub kill_after: Option<Duration>,
@@ -157,8 +157,8 @@ pub(crate) struct Args {
     /// Start only if the load average of the last minute is at most N
     #[arg(long, value_name = "N", value_parser = parse_load, help_heading = "Supervision")]
     pub max_load: Option<f64>,
-    /// Record in every snapshot whether something that the job depends on is there: `tcp:PORT` a
-    /// process listens, `unix:PATH` a process listens, `process:NAME` a program runs, `file:PATH`
+    /// Record in every snapshot whether something that the job depends on is available: `tcp:PORT`
+    /// a process listens, `unix:PATH` a process listens, `process:NAME` a program runs, `file:PATH`
     /// a path exists, `free:PATH:SIZE` at least SIZE is free
     #[arg(long, value_name = "NAME=SPEC", value_parser = parse_probe, help_heading = "Supervision")]
     pub probe: Vec<Dependency>,

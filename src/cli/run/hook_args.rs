@@ -12,7 +12,7 @@ pub(crate) struct HookArgs {
     /// could not be passed on
     #[arg(long = "on-failure", value_name = "CMD", help_heading = "Hooks")]
     failure: Option<String>,
-    /// Run CMD with `sh -c` after the job ended, however it did
+    /// Run CMD with `sh -c` after the job ended, however it ended
     #[arg(long = "on-end", value_name = "CMD", help_heading = "Hooks")]
     end: Option<String>,
 }

@@ -31,7 +31,7 @@ pub(crate) struct StreamArgs {
 enum Tty {
     /// For a stream that is passed on to a terminal
     Auto,
-    /// Also if its output goes elsewhere
+    /// Even if its output goes elsewhere
     Always,
     /// Never; it gets pipes
     Never,
@@ -42,7 +42,7 @@ enum Tty {
 enum Streams {
     /// If those of runlog are the same open file
     Auto,
-    /// Never; each is stored and passed on as itself
+    /// Never; each is stored and passed on separately
     Apart,
     /// Always; both are passed on to stdout
     Merged,

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use super::args::Args;
 use super::detach_channel::{Channel, announce, report};
 use super::hook_input::hook_input;
-use super::start_hint::start_hint;
+use super::not_found_hint::not_found_hint;
 use super::trace::TRACEPARENT;
 use super::unlogged;
 use crate::cli::context::{opening, print_stderr, print_warning};
@@ -17,7 +17,7 @@ use crate::cli::exit;
 use crate::cli::exit::Code;
 use crate::cli::redaction::{DEFAULT_REDACT, REDACT};
 use crate::cli::settings::{ROTATE_SIZE, rotation};
-use crate::cli::usual::UsualLookup;
+use crate::cli::usual_duration::UsualLookup;
 use crate::job::{
     Attached, JOB_VOLUME_VARIABLE, JOBS_VARIABLE, JobEnd, JobOutput, JobSpec, OnUnstored, Outcome,
     Prepared, Progress, RunResult, Setup, SkipLines, UnindexedBytes, prepare, record_rerun,
@@ -265,7 +265,7 @@ impl Request<'_> {
             }
             JobEnd::TimedOut => RunResult::Exit(Code::Timeout as u8),
             JobEnd::NotStarted(error) => {
-                let hint = start_hint(self.args, self.volume);
+                let hint = not_found_hint(self.args, self.volume);
                 let (code, text) = exit::not_started(error, hint.as_deref());
                 self.fail(code, &self.spec.shown(&text))
             }

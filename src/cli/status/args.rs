@@ -57,7 +57,7 @@ pub(crate) struct Args {
     /// Show the runs that gc removed, with their last state
     #[arg(long)]
     pub retired: bool,
-    /// Show statistics of the runs that have ended, also of those that gc removed, one row for
+    /// Show statistics of the runs that have ended, including those that gc removed, one row for
     /// each name
     #[arg(
         long,

@@ -26,7 +26,7 @@ use super::exit::Code;
 use super::pager;
 use super::pager::Paging;
 use super::usage_error::UsageError;
-use super::usual::add_usual;
+use super::usual_duration::add_usual;
 use crate::job::{RunStatus, inspect_run};
 use crate::log::{ChangeWaiter, JobScope, WatchScope};
 use crate::render::export::csv::csv_jobs;

@@ -34,17 +34,16 @@ pub(super) const DEFAULT_LINES: usize = 10;
 /// before, as in `build~1`. With -f, continue until the runs have ended
 /// (completed, failed, lost or unknown); with -f --all, until interrupted.
 ///
-/// A cursor is a position after a line that was printed. With --cursor-file, every event is
-/// printed once, across restarts; after a crash some may be printed twice, but none is
-/// skipped. In a pipe or a socket, a line counts once the reader has read it: what a reader
-/// had not read when it died is printed again, and at its end runlog waits for the reader
-/// (until a signal). What the reader does with a line is unknown. If events were removed
-/// before they were printed, even those of a run that no call of tail has seen, a gap is
-/// reported, and the exit code is 5.
+/// A cursor is a position after a line that was printed. With --cursor-file, every event is printed
+/// once, across restarts; after a crash some may be printed twice, but none is skipped. In a pipe
+/// or a socket, a line counts once the reader has read it: what a reader had not read when it died
+/// is printed again, and at its end runlog waits for the reader (until a signal). What the reader
+/// does with a line is unknown. If events were removed before they were printed, even those of a
+/// run that no `tail` command has seen, a gap is reported, and the exit code is 5.
 ///
-/// With --grep, lines that match are printed as `run job time line`, in the order of the IDs of
-/// the runs. An event is searched as it is stored; a line of output of more than 64 KiB is searched
-/// in pieces. Stream and time of a line are those of its first byte. -f and -n cannot be combined
+/// With --grep, lines that match are printed as `run job time line`, in the order of the IDs of the
+/// runs. An event is searched as it is stored; a line of output of more than 64 KiB is searched in
+/// pieces. The stream and time of a line are those of its first byte. -f and -n cannot be combined
 /// with --grep.
 ///
 /// Exit codes: 0 success; 1 the runs have ended, and the --until condition was not met, or --grep
@@ -89,8 +88,8 @@ pub(crate) struct Args {
     #[arg(long)]
     pub json: bool,
     /// Print the output of the jobs instead of events. On a terminal, only the colors of its escape
-    /// sequences are kept, and stderr without colors is red; otherwise it is printed unchanged. With
-    /// several runs, run and job are in front of each line
+    /// sequences are kept, and stderr without colors is red; otherwise it is printed unchanged.
+    /// With several runs, each line starts with its run and job
     #[arg(long)]
     pub output: bool,
     /// Start each line of output with the time at which it was stored

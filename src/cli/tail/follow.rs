@@ -264,7 +264,7 @@ impl<'a> Tailer<'a> {
                 if changes.output_closed {
                     return Ok(StopReason::Closed);
                 }
-                self.take(changes)?;
+                self.apply(changes)?;
             }
         }
     }
@@ -313,7 +313,7 @@ impl<'a> Tailer<'a> {
     }
 
     /// Queues the runs that may have changed.
-    fn take(&mut self, changes: Changes) -> Result<()> {
+    fn apply(&mut self, changes: Changes) -> Result<()> {
         for run in changes.runs {
             self.touch(run)?;
         }

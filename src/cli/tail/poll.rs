@@ -242,8 +242,8 @@ impl Tailer<'_> {
         }
     }
 
-    /// Returns whether events are missing at a gap. None are if the run was read completely and
-    /// a new run now has its name.
+    /// Returns whether events are missing at a gap. None are missing if the run was read
+    /// completely and a new run now has its name.
     fn is_missing(&mut self, run: &RunId, followed: &FollowedRun, gap: &Gap) -> Result<bool> {
         if gap.why != GapReason::Changed {
             return Ok(true);

@@ -125,7 +125,8 @@ impl IndexWriter {
         is_first || shares_record || self.len + records * MAX_RECORD_BYTES <= limit
     }
 
-    /// Marks the start of the next record: there, so many bytes may be missing or duplicated.
+    /// Marks the start of the next record as a place where this many bytes may be missing or
+    /// duplicated.
     pub(super) fn mark_uncertain(&mut self, bytes: u64) {
         self.uncertain_bytes = Some(bytes).filter(|n| *n > 0);
     }

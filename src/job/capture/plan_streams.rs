@@ -84,7 +84,7 @@ pub(crate) fn passthrough_terminal(
 /// Returns the target of one stream of the job: nowhere if it would be passed on to `/dev/null`,
 /// because the kernel can then move all bytes to the file.
 pub(crate) fn target_of(id: StreamId, pass_on: Passthrough) -> Passthrough {
-    let (fd, stream) = own_stream(id, pass_on);
+    let (fd, stream) = passthrough_target(id, pass_on);
     if !inherited::was_closed(fd) && is_writable_null_device(stream) {
         Passthrough::No
     } else {

@@ -84,7 +84,7 @@ impl ReadOutcome<'_> {
 /// The next step for a stream.
 #[derive(PartialEq, Eq)]
 pub(crate) enum PumpState {
-    Look,
+    Continue,
     Wait,
     End,
 }
@@ -142,7 +142,7 @@ impl Pump {
         if matches!(self.route, CopyPath::Read) {
             self.route = CopyPath::Try;
         }
-        PumpState::Look
+        PumpState::Continue
     }
 
     /// Stores the content of the pipe.
@@ -152,18 +152,18 @@ impl Pump {
         let Some(fd) = &pipe.fd else {
             return ReadOutcome::End;
         };
-        let look = match &self.stream.terminal {
+        let received = match &self.stream.terminal {
             Some(_) => read_terminal(&self.stream, &mut sink, fd, &mut self.status),
-            None => self.route.take(&self.stream, &mut sink, fd, buf),
+            None => self.route.store(&self.stream, &mut sink, fd, buf),
         };
         self.stream.record_in_hand(match self.stream.pass_on {
             // All bytes are stored.
             Passthrough::No => 0,
-            _ => look.len() + self.stream.held_bytes(),
+            _ => received.len() + self.stream.held_bytes(),
         });
         // A reader may delay the stream, and the index must not wait for that.
-        if look.len() < SPLICE_THRESHOLD_BYTES || self.stream.pass_on != Passthrough::No {
-            self.is_indexed = match look {
+        if received.len() < SPLICE_THRESHOLD_BYTES || self.stream.pass_on != Passthrough::No {
+            self.is_indexed = match received {
                 // No more bytes arrive for now, or at all.
                 ReadOutcome::Nothing | ReadOutcome::End => {
                     sink.index();
@@ -172,7 +172,7 @@ impl Pump {
                 _ => sink.index_soon(),
             };
         }
-        look
+        received
     }
 
     /// Writes the bytes to runlog's own stream, if they are passed on, with secrets masked if
@@ -268,7 +268,7 @@ enum Delivery {
 
 impl CopyPath {
     /// Stores the content of the pipe.
-    fn take<'a>(
+    fn store<'a>(
         &mut self,
         stream: &PumpTarget,
         sink: &mut OutputFile,
@@ -287,7 +287,7 @@ impl CopyPath {
             && sink.can_move()
         {
             match self.relay(stream, sink, pipe) {
-                Ok(look) => return look,
+                Ok(received) => return received,
                 // Read bytes that the kernel cannot move.
                 Err(_) => *self = Self::ReadAlways,
             }

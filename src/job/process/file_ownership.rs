@@ -12,7 +12,7 @@ use crate::volume::{Dir, IoContext, Volume, layout};
 pub(crate) fn check_ownership(volume: &Volume, dir: &Dir) -> Result<Option<String>, StorageError> {
     let chain = volume.make_runs()?;
     for dir in chain.iter().chain([dir]) {
-        let stat = fstat(dir).at("look at", dir.path())?;
+        let stat = fstat(dir).at("stat", dir.path())?;
         if let Some(why) = ownership_problem(&stat) {
             return Ok(Some(format!("{} {why}", dir.path().display())));
         }

@@ -1,4 +1,4 @@
-//! The limit of open files, which is raised for runlog and restored for the job.
+//! The limit on open files, which is raised for runlog and restored for the job.
 
 use std::io;
 use std::sync::OnceLock;

@@ -25,7 +25,7 @@ impl TerminalModes {
     /// # Errors
     /// The descriptor is not a terminal, or the terminal no longer exists.
     pub(crate) fn read(terminal: impl AsFd) -> io::Result<Self> {
-        Ok(Self::of(&get(terminal)?))
+        Ok(Self::from_termios(&get(terminal)?))
     }
 
     /// Sets the modes of a terminal.
@@ -41,7 +41,7 @@ impl TerminalModes {
         set(terminal, &all)
     }
 
-    fn of(all: &libc::termios) -> Self {
+    fn from_termios(all: &libc::termios) -> Self {
         Self {
             input: all.c_iflag,
             output: all.c_oflag,

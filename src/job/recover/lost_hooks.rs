@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::later;
+use super::deferred_command;
 use super::recorded_job::recorded_jobs;
 use super::undo::UndoError;
 use crate::job::capture::stream::OnWarning;
@@ -173,9 +173,14 @@ impl LostHooks<'_> {
         ended.catch_up(self.log.dir())?;
         let hooks = ended.without(hooks, id);
         let cwd = recorded.and_then(JobSubmitted::recorded_cwd);
-        let spec = later::spec(id, cwd, hooks);
-        let (mut supervisor, events) =
-            later::supervisor(&spec, self.volume, &self.log, (id, lease), self.on_warning)?;
+        let spec = deferred_command::spec(id, cwd, hooks);
+        let (mut supervisor, events) = deferred_command::supervisor(
+            &spec,
+            self.volume,
+            &self.log,
+            (id, lease),
+            self.on_warning,
+        )?;
         let end = end_from_log(job);
         Ok(if is_masked {
             supervisor.refuse_hooks(

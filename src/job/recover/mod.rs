@@ -1,7 +1,7 @@
 //! Recovering crashed runs, stopping runs, and rolling back runs.
 
+mod deferred_command;
 pub(crate) mod in_doubt;
-mod later;
 pub(crate) mod lost_hooks;
 pub(crate) mod recorded_job;
 pub(crate) mod recover_run;

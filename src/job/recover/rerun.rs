@@ -95,7 +95,7 @@ pub enum RerunError {
         why: &'static str,
     },
     /// Masking changed the record.
-    #[error("what run `{run}` recorded of job `{job}` contains masked secrets and cannot be run")]
+    #[error("the record of job `{job}` in run `{run}` contains masked secrets and cannot be run")]
     Masked {
         /// The run.
         run: RunId,

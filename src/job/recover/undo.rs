@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::deferred_command;
 use super::in_doubt::{InDoubt, UncertainLog};
-use super::later;
 use crate::job::capture::stream::OnWarning;
 use crate::job::error::StartError;
 use crate::job::process::file_ownership;
@@ -255,9 +255,14 @@ impl<'a> RollbackRunner<'a> {
         cwd: PathBuf,
         lease: Lease,
     ) -> Result<Option<String>, StartError> {
-        let spec = later::spec(job, Some(cwd), Hooks::default());
-        let (mut supervisor, events) =
-            later::supervisor(&spec, self.volume, &self.log, (job, lease), self.on_warning)?;
+        let spec = deferred_command::spec(job, Some(cwd), Hooks::default());
+        let (mut supervisor, events) = deferred_command::supervisor(
+            &spec,
+            self.volume,
+            &self.log,
+            (job, lease),
+            self.on_warning,
+        )?;
         let done = rollback::roll_back(&mut supervisor, &events, command);
         let is_recorded = done.unfinished.is_some();
         let unrecorded = || "it was run, but its end is not in the log".to_owned();

@@ -162,7 +162,7 @@ pub struct Hooks {
     pub on_success: Option<String>,
     /// The command to run after the job failed.
     pub on_failure: Option<String>,
-    /// The command to run in any case.
+    /// The command to run after either outcome.
     pub on_end: Option<String>,
     /// Whether their output goes to runlog's stderr.
     pub pass_on: bool,

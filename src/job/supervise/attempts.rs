@@ -223,7 +223,7 @@ impl Supervisor<'_> {
                 close: close_if_open(close, view),
             })
         });
-        // Reap it only now: until here, another supervisor could have needed its exit status.
+        // Reap it only now: until this point, another supervisor could have needed its exit status.
         if let Some(claim) = claim {
             self.control.acknowledge(claim);
         }

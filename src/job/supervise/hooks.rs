@@ -70,8 +70,8 @@ impl HookTrigger {
     }
 }
 
-/// A function that returns the input of the hooks after this end of a job, of whose output this
-/// number of bytes could not be passed on.
+/// A function that returns the input of the hooks, from the end of the job and the number of bytes
+/// of its output that could not be passed on.
 pub type MakeHookInput = Box<dyn Fn(&JobEnd, u64) -> HookInput>;
 
 /// A hook that must run.
@@ -187,7 +187,7 @@ impl Supervisor<'_> {
         });
         let state = page.hooks.state(hook.slot);
         page.hooks.record(hook.slot);
-        // Reap it only now: until here, another supervisor could have needed its exit status.
+        // Reap it only now: until this point, another supervisor could have needed its exit status.
         if let HookState::Claimed(pid) = state {
             wait_status::reap(pid);
         }

@@ -71,7 +71,7 @@ mod tests {
     use crate::log::{Draft, Durability};
     use crate::volume::{JobId, RunId, Volume};
 
-    /// Returns an open run of so many jobs, with their output files.
+    /// Returns an open run of `jobs` jobs, with their output files.
     fn log_of_jobs(volume: &Volume, jobs: u64) -> RunLog {
         let run: RunId = "it".parse().unwrap();
         let log = RunLog::open_or_create(volume, &run, None).unwrap();

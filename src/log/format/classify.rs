@@ -39,7 +39,7 @@ pub(crate) enum LineClass<'a> {
     Damage(DamageReason),
 }
 
-/// What a whole line is, as far as its checksum says.
+/// What a whole line is, according to its checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LineCheck {
     /// A line of runlog whose checksum matches.

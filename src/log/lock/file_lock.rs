@@ -143,7 +143,7 @@ pub(crate) fn try_exclusive<F: Borrow<File>>(
     guard(fs2::FileExt::try_lock_exclusive(file.borrow()), file, path)
 }
 
-/// Acquires a shared lock of `file`; returns `None` if another process holds the exclusive lock.
+/// Acquires a shared lock on `file`; returns `None` if another process holds the exclusive lock.
 ///
 /// # Errors
 /// The file system does not support locks.

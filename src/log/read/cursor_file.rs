@@ -86,7 +86,7 @@ impl CursorFile {
             _ => Path::new("."),
         };
         let dir = Dir::open(parent)?;
-        let held = take(&dir, &name, path)?;
+        let held = open_locked(&dir, &name, path)?;
         let saved = read(&held, path)?;
         let file = Self {
             dir,
@@ -141,16 +141,16 @@ impl CursorFile {
 }
 
 /// Opens and locks the file that has the name.
-fn take(dir: &Dir, name: &str, path: &Path) -> Result<File, StorageError> {
+fn open_locked(dir: &Dir, name: &str, path: &Path) -> Result<File, StorageError> {
     let wait = file_lock::LockDeadline::new(LOCK_TIMEOUT);
     loop {
         let file = dir.write(name)?;
         file_lock::exclusive(&file, path, wait)?.keep();
-        let ours = FileKey::from(&fstat(&file).at("look at", path)?);
+        let locked = FileKey::from(&fstat(&file).at("stat", path)?);
         // Each save by the owner replaces the file and releases the old one.
         if dir
             .stat(name)?
-            .is_some_and(|stat| FileKey::from(&stat) == ours)
+            .is_some_and(|stat| FileKey::from(&stat) == locked)
         {
             return Ok(file);
         }

@@ -177,7 +177,7 @@ impl GcLock {
     /// Retires a run whose tombstone does not fit on the disk, by freeing the run's own space.
     ///
     /// The output is removed only once the run is in the trash. From then on, this gc or the
-    /// next one removes the run in any case, and records its tombstone first.
+    /// next one removes the run regardless, and records its tombstone first.
     ///
     /// # Errors
     /// The tombstone cannot be written. The run remains, or is in the trash.

@@ -33,7 +33,7 @@ use crate::volume::{Dir, FileKey, IoContext, VolumeError, copy_access, layout};
 
 /// The number of new bytes that may remain to be read under the locks.
 const SCAN_UNLOCKED_MIN: u64 = 1 << 20;
-/// The maximum number of scans before the locks are taken in any case.
+/// The maximum number of scans before the locks are taken regardless.
 const MAX_SCANS: u32 = 8;
 
 /// The result of scanning a segment without the locks.

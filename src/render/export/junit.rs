@@ -150,7 +150,7 @@ impl Junit {
         for (key, value) in &job.labels {
             case.add_property((&*xml_text(&format!("label.{key}")), &*xml_text(value)));
         }
-        if let Some(output) = self.output.take(job.job_id.as_str()) {
+        if let Some(output) = self.output.remove(job.job_id.as_str()) {
             let is_err = |stream| stream == Some(StreamId::Stderr);
             let notice = output.omission_notice();
             let text = |bytes: Vec<u8>| {

@@ -80,7 +80,7 @@ impl OutputTails {
     }
 
     /// Removes and returns the kept output of a job.
-    pub(crate) fn take(&mut self, job: &str) -> Option<OutputTail> {
+    pub(crate) fn remove(&mut self, job: &str) -> Option<OutputTail> {
         self.jobs.remove(job)
     }
 }

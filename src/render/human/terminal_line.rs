@@ -1,7 +1,7 @@
 //! One line as a terminal would show it, after carriage returns, backspaces and erasures.
 
-use super::look::Look;
 use super::style::Style;
+use super::text_attributes::TextAttributes;
 
 /// The maximum length of a line in characters. Further characters start a new line.
 pub(crate) const MAX_LINE_CHARS: usize = 64 << 10;
@@ -12,7 +12,7 @@ const MAX_MOVE: usize = 4096;
 #[derive(Debug, Clone, Copy)]
 struct Cell {
     shown: char,
-    look: Look,
+    attributes: TextAttributes,
 }
 
 /// The sequence that resets all colors and attributes.
@@ -21,7 +21,7 @@ const RESET: &str = "\x1b[0m";
 /// An empty cell.
 const BLANK: Cell = Cell {
     shown: ' ',
-    look: Look::PLAIN,
+    attributes: TextAttributes::PLAIN,
 };
 
 /// A line with a cursor. Each character takes one column, so a line with wide characters is
@@ -31,7 +31,7 @@ pub(crate) struct TerminalLine {
     cells: Vec<Cell>,
     cursor: usize,
     /// The appearance of the next character.
-    look: Look,
+    attributes: TextAttributes,
     /// Whether colors and attributes are kept.
     colored: bool,
 }
@@ -52,7 +52,7 @@ impl TerminalLine {
         }
         let new = Cell {
             shown: c,
-            look: self.look,
+            attributes: self.attributes,
         };
         match self.cells.get_mut(self.cursor) {
             Some(cell) => *cell = new,
@@ -91,7 +91,7 @@ impl TerminalLine {
                     .for_each(|c| *c = BLANK),
                 _ => self.cells.clear(),
             },
-            'm' if self.colored => self.look.apply(params),
+            'm' if self.colored => self.attributes.apply(params),
             _ => {}
         }
     }
@@ -103,20 +103,20 @@ impl TerminalLine {
     /// Returns the text of the line, with its colors if they are kept.
     pub(crate) fn text(&self) -> String {
         let mut text = String::with_capacity(self.cells.len());
-        let mut current = Look::PLAIN;
+        let mut current = TextAttributes::PLAIN;
         for cell in &self.cells {
-            if cell.look != current {
-                if current != Look::PLAIN {
+            if cell.attributes != current {
+                if current != TextAttributes::PLAIN {
                     text.push_str(RESET);
                 }
-                current = cell.look;
-                if current != Look::PLAIN {
+                current = cell.attributes;
+                if current != TextAttributes::PLAIN {
                     text.push_str(&current.sequence());
                 }
             }
             text.push(cell.shown);
         }
-        if current != Look::PLAIN {
+        if current != TextAttributes::PLAIN {
             text.push_str(RESET);
         }
         text

@@ -12,7 +12,7 @@ const SHELL_BUILTINS: [&str; 19] = [
 ];
 
 /// Returns what the user may have meant by a command that was not found.
-pub(super) fn start_hint(args: &Args, volume: &Volume) -> Option<String> {
+pub(super) fn not_found_hint(args: &Args, volume: &Volume) -> Option<String> {
     let program = args.command.first()?.to_str()?;
     if args.lock.is_unnamed() && args.command.len() > 1 && program.parse::<LockName>().is_ok() {
         return Some(format!(

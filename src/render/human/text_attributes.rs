@@ -6,7 +6,7 @@ const ATTRIBUTES: [(u8, u8); 6] = [(1, 22), (2, 22), (3, 23), (4, 24), (7, 27), 
 
 /// The appearance of a character.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Look {
+pub(crate) struct TextAttributes {
     /// Bit N is set for attribute N of [`ATTRIBUTES`].
     attributes: u8,
     foreground: Color,
@@ -21,7 +21,7 @@ enum Color {
     Rgb(u8, u8, u8),
 }
 
-impl Look {
+impl TextAttributes {
     /// The appearance of text without any sequence before it.
     pub(crate) const PLAIN: Self = Self {
         attributes: 0,
@@ -99,30 +99,30 @@ fn color(params: &mut impl Iterator<Item = u8>) -> Option<Color> {
 mod tests {
     use super::*;
 
-    fn look(params: &[&str]) -> String {
-        let mut look = Look::default();
+    fn attributes(params: &[&str]) -> String {
+        let mut attributes = TextAttributes::default();
         for params in params {
-            look.apply(params);
+            attributes.apply(params);
         }
-        look.sequence()
+        attributes.sequence()
     }
 
     #[test]
-    fn looks_are_read_and_written() {
-        assert_eq!(look(&["1;31", "44"]), "\x1b[1;31;44m");
-        assert_eq!(look(&["91;103"]), "\x1b[91;103m");
-        assert_eq!(look(&["38;5;208"]), "\x1b[38;5;208m");
-        assert_eq!(look(&["48;2;1;2;3"]), "\x1b[48;2;1;2;3m");
-        assert_eq!(look(&["1;4;31", "22;39"]), "\x1b[4m");
+    fn attributes_are_read_and_written() {
+        assert_eq!(attributes(&["1;31", "44"]), "\x1b[1;31;44m");
+        assert_eq!(attributes(&["91;103"]), "\x1b[91;103m");
+        assert_eq!(attributes(&["38;5;208"]), "\x1b[38;5;208m");
+        assert_eq!(attributes(&["48;2;1;2;3"]), "\x1b[48;2;1;2;3m");
+        assert_eq!(attributes(&["1;4;31", "22;39"]), "\x1b[4m");
         for reset in ["", "0", "1;0"] {
-            assert_eq!(look(&["7;31", reset]), "\x1b[m");
+            assert_eq!(attributes(&["7;31", reset]), "\x1b[m");
         }
     }
 
     #[test]
     fn other_sequences_change_nothing() {
         for other in [">4;2", "?1", "1 ", "5", "8", "38;9", "999"] {
-            assert_eq!(look(&[other]), "\x1b[m", "{other}");
+            assert_eq!(attributes(&[other]), "\x1b[m", "{other}");
         }
     }
 }
