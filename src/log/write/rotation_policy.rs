@@ -87,7 +87,7 @@ impl RotationThreshold {
         if stats.is_fresh() {
             return Err(NotRotated::Fresh);
         }
-        // If the checkpoint is as long as the limit, an event must not cause another rotation each time.
+        // A checkpoint as long as the limit must not make every event cause a rotation.
         let is_large = |max: u64| stats.end >= max.max(2 * stats.checkpoint_bytes);
         let is_old = |max: Duration| {
             let age = stats.first_ts.map(|ts| now.duration_since(ts));
