@@ -5,6 +5,7 @@ use std::io;
 use anyhow::Error;
 
 use super::exit_code::Code;
+use super::limit_hint::limit_hint;
 use super::run::{LockHeld, MissingVariable};
 use super::usage_error::UsageError;
 use crate::job::{RerunError, StartError, UncertainLog, UndoError};
@@ -99,14 +100,16 @@ pub(super) fn code_and_hint(e: &Error) -> (Code, Option<&'static str>) {
     if let Some(e) = e.downcast_ref::<VolumeError>() {
         return classify_volume(e);
     }
-    (Code::Io, None)
+    // An error of stdout has no context.
+    let system = e.downcast_ref().filter(|_| e.chain().nth(1).is_some());
+    (Code::Io, system.and_then(limit_hint))
 }
 
 fn classify_start(e: &StartError) -> (Code, Option<&'static str>) {
     match e {
         StartError::Append(e) => classify_append(e),
         StartError::Storage(e) => classify_storage(e),
-        StartError::System { .. } => (Code::Io, None),
+        StartError::System { source, .. } => (Code::Io, limit_hint(source)),
     }
 }
 
@@ -265,10 +268,10 @@ fn classify_storage(e: &StorageError) -> (Code, Option<&'static str>) {
             Code::Damage,
             Some("use a newer runlog to write to this run"),
         ),
-        StorageError::NoSpace { .. } => (
-            Code::Io,
-            Some("free disk space (or raise the quota), then retry"),
-        ),
+        StorageError::NoSpace { source, .. } => {
+            let full = "free disk space (or raise the quota), then retry";
+            (Code::Io, limit_hint(source).or(Some(full)))
+        }
     }
 }
 
@@ -305,7 +308,7 @@ fn classify_volume(e: &VolumeError) -> (Code, Option<&'static str>) {
                 Some("name a directory on a writable file system with -C DIR"),
             ),
             io::ErrorKind::StorageFull => (Code::Io, Some("free disk space, then retry")),
-            _ => (Code::Io, None),
+            _ => (Code::Io, limit_hint(source)),
         },
     }
 }

@@ -9,6 +9,7 @@ use super::command_line::UsageFailure;
 use super::context::print_stderr;
 use super::error_codes::code_and_hint;
 pub use super::exit_code::Code;
+use super::limit_hint::start_limit_hint;
 use crate::job::{BUSY_PROGRAM, MISSING_INTERPRETER, REQUIRED_PROBE, UndoError};
 use crate::log::format::payload::{ErrorKind, JobError};
 use crate::log::{AppendError, RotateError, SelectError, StorageError};
@@ -93,13 +94,16 @@ pub(crate) fn not_started(error: &JobError, not_found: Option<&str>) -> (Code, S
             Code::NotExecutable,
             Some("make the file executable, or run it with its interpreter"),
         ),
-        ErrorKind::ResourceLimit => (Code::Runlog, Some("free resources, or require less")),
+        ErrorKind::ResourceLimit => (
+            Code::Runlog,
+            start_limit_hint(&error.message).or(Some("free resources, or require less")),
+        ),
         ErrorKind::Validation if error.message.starts_with(REQUIRED_PROBE) => (
             Code::Runlog,
             Some("start what the probe looks for, or run without --require"),
         ),
         ErrorKind::Validation => (Code::Runlog, Some("use another directory with --cwd")),
-        _ => (Code::Runlog, None),
+        _ => (Code::Runlog, start_limit_hint(&error.message)),
     };
     (code, message(&error.message, hint))
 }

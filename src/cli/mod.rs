@@ -11,6 +11,7 @@ mod examples;
 pub mod exit;
 mod exit_code;
 mod gc;
+mod limit_hint;
 mod man;
 mod other_tools;
 mod pager;

@@ -25,6 +25,39 @@ fn job_ignoring_term_is_killed_after_grace() {
 }
 
 #[test]
+fn error_at_limit_of_process_names_the_limit() {
+    for limit in ["-f 8", "-n 12"] {
+        let env = TestEnv::new();
+        let run = |options: &str| {
+            env.sh(&format!(
+                "ulimit {limit}; exec \"$RUNLOG\" run {options} -- touch started"
+            ))
+        };
+        let output = run("");
+        let (option, _) = limit.split_once(' ').unwrap();
+        assert_eq!(output.code, 125, "{limit}");
+        let hint = output.stderr();
+        assert!(hint.contains(&format!("(`ulimit {option}`)")), "{hint}");
+        assert!(!env.path("started").exists(), "{limit}");
+        assert_eq!(run("--log-optional").code, 0, "{limit}");
+        assert!(env.path("started").exists(), "{limit}");
+    }
+}
+
+#[test]
+fn job_prints_more_than_files_may_hold() {
+    let env = TestEnv::new();
+    // dash counts blocks of 512 bytes, bash of 1024.
+    let script = "ulimit -f 144; exec \"$RUNLOG\" run -- head -c 1000000 /dev/zero";
+    let output = env.sh(script);
+    assert_eq!(output.code, 0, "{}", output.stderr());
+    assert!(output.stdout == [0; 1_000_000]);
+    let completed = env.event("job_completed");
+    let why = completed["output"]["truncated"].as_str().unwrap();
+    assert!(why.contains("File too large"), "{why}");
+}
+
+#[test]
 fn timeout_signals_whole_process_group() {
     let env = TestEnv::new();
     let script = "sleep 1000 & wait";

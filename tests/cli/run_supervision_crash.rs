@@ -22,6 +22,9 @@ const JOB: &str = r"
     exit 7
 ";
 
+/// The option of a job that outlives its front.
+const DETACH: &str = "--detach";
+
 /// The system calls at which processes are killed, unless all of them are tried.
 const CALLS: [&str; 14] = [
     "write",
@@ -89,6 +92,8 @@ enum Victim {
     Nobody,
     /// The job itself, before its exec.
     Job,
+    /// The process that the user started, which is not the front of a detached job.
+    Caller,
     Front,
     Supervisor,
     /// The other one of the two, or the replacement, made the call too before strace was killed.
@@ -126,8 +131,16 @@ fn kill_at(env: &TestEnv, call: &str, nth: u32, options: &[&str]) -> Victim {
     }
     wait_until("the end of strace", || strace.has_ended());
     let trace = trace();
-    let front = trace.split(' ').next().unwrap();
-    if killed != front && !is_supervisor(&trace, front, &killed) {
+    let caller = trace.split(' ').next().unwrap();
+    let front = if options.contains(&DETACH) {
+        first_child(&trace, caller)
+    } else {
+        Some(caller)
+    };
+    let Some(front) = front else {
+        return Victim::Job;
+    };
+    if killed != caller && killed != front && !is_supervisor(&trace, front, &killed) {
         return Victim::Job;
     }
     let pid = |line: &str| line.split(' ').next().unwrap().to_owned();
@@ -147,6 +160,13 @@ fn kill_at(env: &TestEnv, call: &str, nth: u32, options: &[&str]) -> Victim {
         *calls.entry(pid(line)).or_default() += 1;
     }
     calls.retain(|pid, made| *made >= nth && *pid != killed);
+    if killed != front && killed == caller {
+        return if calls.is_empty() {
+            Victim::Caller
+        } else {
+            Victim::Both
+        };
+    }
     if killed == front {
         let mut others = calls.keys();
         return if others.any(|pid| is_supervisor(&trace, front, pid)) {
@@ -164,6 +184,16 @@ fn kill_at(env: &TestEnv, call: &str, nth: u32, options: &[&str]) -> Victim {
     } else {
         Victim::Both
     }
+}
+
+/// Returns the first process that this one created.
+fn first_child<'a>(trace: &'a str, pid: &str) -> Option<&'a str> {
+    let lines = trace.lines().filter_map(|line| {
+        let call = line.strip_prefix(pid)?;
+        let (_, child) = call.rsplit_once(" = ").filter(|_| call.contains("clone"))?;
+        child.parse::<u32>().ok().map(|_| child)
+    });
+    lines.into_iter().next()
 }
 
 /// Returns whether the front created this process, or it is a thread, which only supervisors
@@ -288,7 +318,11 @@ fn sweep(options: &[&str], secret: &str) -> usize {
                 Victim::Nobody => break,
                 Victim::Both | Victim::Job => {}
                 Victim::Front if env.runs().is_empty() => {}
+                Victim::Front if options.contains(&DETACH) => {
+                    check(&env, &format!("{call} {nth} of the front"), secret);
+                }
                 Victim::Front => check_ended(&env, &format!("{call} {nth}")),
+                Victim::Caller => check(&env, &format!("{call} {nth} of the caller"), secret),
                 Victim::Supervisor => {
                     check(&env, &format!("{call} {nth}"), secret);
                     supervisors += 1;
@@ -308,5 +342,11 @@ fn supervisor_killed_at_any_call_loses_nothing() {
 #[test]
 fn supervisor_killed_at_any_call_masks_secrets() {
     let supervisors = sweep(&["--redact", "s3cr3t"], "***");
+    assert!(supervisors > CALLS.len() / 2, "{supervisors}");
+}
+
+#[test]
+fn detached_job_survives_each_process_killed_at_any_call() {
+    let supervisors = sweep(&[DETACH], "s3cr3t");
     assert!(supervisors > CALLS.len() / 2, "{supervisors}");
 }

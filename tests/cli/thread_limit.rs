@@ -106,6 +106,11 @@ fn job_that_cannot_be_watched_is_not_started() {
         let output = with_threads(&env, given, "run -- touch ran", "").unwrap();
         assert_eq!(code(&env), 125, "{given}: {}", output.stderr());
         assert!(output.stderr().contains("error: "), "{}", output.stderr());
+        assert!(
+            output
+                .stderr()
+                .contains("\nhint: raise the limit on processes")
+        );
         assert!(!env.exists("ran"));
         let left = env
             .runs()
