@@ -1,6 +1,6 @@
 //! The order of stdout and stderr, which is exact if both go to the same place.
 
-use crate::support::env::TestEnv;
+use crate::support::env::{Background, TestEnv, wait_until};
 
 /// A job that prints alternating lines to both streams.
 const ALTERNATING: &str = "for i in 1 2 3 4 5 6 7 8 9; do echo out$i; echo err$i >&2; done";
@@ -209,4 +209,24 @@ fn leftover_process_keeps_its_pseudo_terminal() {
     env.write("go", "");
     env.wait_for_file("alive");
     assert_eq!(env.event("job_completed")["output"]["held_open"], true);
+}
+
+#[test]
+fn output_of_retry_follows_that_of_attempt_before() {
+    let env = TestEnv::new();
+    let job = "if mkdir first 2>/dev/null; then head -c 200000 /dev/zero | tr '\\0' a; exit 1; fi; \
+               head -c 20000 /dev/zero | tr '\\0' b";
+    env.executable("job", format!("#!/bin/sh\n{job}\n"));
+    // The reader starts when the second attempt has ended.
+    let script = "\"$RUNLOG\" run --run it --retries 1 --retry-delay 0 -- ./job | \
+                  { until [ -e second ]; do sleep 0.01; done; cat; } >passed";
+    env.executable("run", format!("#!/bin/sh\n{script}\n"));
+    let mut run = Background::new(&mut env.program("./run"));
+    wait_until("the end of the second attempt", || {
+        env.types("it").contains(&"job_completed".to_owned())
+    });
+    env.write("second", "");
+    wait_until("the end of the run", || run.has_ended());
+    let expected = ["a".repeat(200_000), "b".repeat(20_000)].concat();
+    assert!(std::fs::read_to_string(env.path("passed")).unwrap() == expected);
 }

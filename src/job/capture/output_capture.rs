@@ -46,7 +46,7 @@ pub(crate) struct Capture {
     sink: Arc<Mutex<OutputFile>>,
     page: &'static SupervisionPage,
     /// Becomes ready when every thread has ended.
-    ended: OwnedFd,
+    ended: Arc<OwnedFd>,
     /// Closing this makes the threads stop waiting.
     stop: Option<OwnedFd>,
 }
@@ -65,6 +65,8 @@ pub(crate) struct CaptureOptions<'a> {
     pub users: TerminalUsers,
     pub sink: &'a Arc<Mutex<OutputFile>>,
     pub pass_on: Passthrough,
+    /// The capture of the attempt before, whose output is passed on first.
+    pub predecessor: Option<&'a Capture>,
     /// The masking of passed-on output.
     pub redactor: Option<&'a Redactor>,
     pub page: &'static SupervisionPage,
@@ -141,6 +143,7 @@ impl Capture {
         let (stop_read, stop) = pipe_with(PipeFlags::CLOEXEC)?;
         let (ended, ended_write) = pipe_with(PipeFlags::CLOEXEC)?;
         let (stop_read, ended_write) = (Arc::new(stop_read), Arc::new(ended_write));
+        let predecessor = options.predecessor.map(|before| Arc::clone(&before.ended));
         let mut streams = Vec::new();
         let mut silent = Vec::new();
         let planned = options.plan.streams(options.pass_on).into_iter();
@@ -168,6 +171,7 @@ impl Capture {
                 sink: Arc::clone(options.sink),
                 poll_end: pipe,
                 stop: Arc::clone(&stop_read),
+                predecessor: predecessor.clone(),
                 on_warning: Arc::clone(options.on_warning),
                 on_reader_gone: Arc::clone(options.on_reader_gone),
                 route: CopyPath::default(),
@@ -181,7 +185,7 @@ impl Capture {
             silent,
             sink: Arc::clone(options.sink),
             page: options.page,
-            ended,
+            ended: Arc::new(ended),
             stop: Some(stop),
         })
     }

@@ -14,7 +14,7 @@ use super::output_file::OutputFile;
 use super::pump_target::PumpTarget;
 use super::splice_pipe::SplicePipe;
 use super::stream::{CHUNK_BYTES, OnReaderGone, OnWarning, Passthrough, new_buffer};
-use crate::job::process::poll::timespec;
+use crate::job::process::poll::{Readiness, timespec, wait_readable};
 use crate::job::process::pty;
 use crate::job::process::pty::Packet;
 use crate::sync::lock;
@@ -30,6 +30,8 @@ pub(crate) struct Pump {
     /// The pipe, for waiting without the lock.
     pub poll_end: Arc<OwnedFd>,
     pub stop: Arc<OwnedFd>,
+    /// Hangs up when the output of the attempt before is passed on.
+    pub predecessor: Option<Arc<OwnedFd>>,
     pub on_warning: OnWarning,
     pub on_reader_gone: OnReaderGone,
     pub route: CopyPath,
@@ -91,6 +93,9 @@ pub(crate) enum PumpState {
 
 impl Pump {
     pub(crate) fn run(mut self) {
+        if let Some(predecessor) = self.predecessor.take() {
+            while wait_readable(&[predecessor.as_fd()], None) == [Readiness::Idle] {}
+        }
         let mut buf = new_buffer();
         let mut next = PumpState::Wait;
         while next != PumpState::End {

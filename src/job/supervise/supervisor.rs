@@ -244,6 +244,7 @@ impl Supervisor<'_> {
             users: self.control.terminal_users(),
             sink: &self.sink,
             pass_on,
+            predecessor: self.captures.last(),
             redactor: self.spec.passed_on_redactor(),
             page: self.control.page,
             on_warning: &self.on_warning,
