@@ -51,7 +51,7 @@ fn job_prints_more_than_files_may_hold() {
     let script = "ulimit -f 144; exec \"$RUNLOG\" run -- head -c 1000000 /dev/zero";
     let output = env.sh(script);
     assert_eq!(output.code, 0, "{}", output.stderr());
-    assert!(output.stdout == [0; 1_000_000]);
+    assert!(output.stdout == vec![0; 1_000_000]);
     let completed = env.event("job_completed");
     let why = completed["output"]["truncated"].as_str().unwrap();
     assert!(why.contains("File too large"), "{why}");

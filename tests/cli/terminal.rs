@@ -145,6 +145,55 @@ fn background_job_stops_when_it_reads_terminal() {
     env.wait_for("job_completed");
 }
 
+/// Runs `./job` in the background of a terminal after `stty tostop`. It may print after `fg`.
+fn print_in_background(job: &str) {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    env.executable("job", format!("#!/bin/sh\n{job}\n"));
+    terminal.line("mkfifo wait; set -m; stty tostop; \"$RUNLOG\" run --run it -- ./job &");
+    wait_until("the job is stopped", || {
+        terminal.line("");
+        terminal.screen().contains("Stopped")
+    });
+    assert!(!terminal.screen().contains("printed"));
+    terminal.line("fg");
+    terminal.wait_for_line("printed");
+    if job.contains("<wait") {
+        env.write("wait", "\n");
+    }
+    env.wait_for("job_completed");
+    terminal.line("echo next");
+    terminal.wait_for_line("next");
+}
+
+#[test]
+fn background_job_stops_when_it_prints_after_tostop() {
+    print_in_background("echo printed; read -r line <wait");
+}
+
+#[test]
+fn output_of_ended_background_job_waits_after_tostop() {
+    print_in_background("echo printed");
+}
+
+#[test]
+fn background_job_that_ignores_stop_prints_after_tostop() {
+    let env = TestEnv::new();
+    let Some(terminal) = Terminal::new(&env) else {
+        return;
+    };
+    env.executable(
+        "job",
+        "#!/bin/sh\ntrap '' TTOU\necho printed\nread -r line <wait\n",
+    );
+    terminal.line("mkfifo wait; set -m; stty tostop; \"$RUNLOG\" run --run it -- ./job &");
+    terminal.wait_for_text("printed");
+    env.write("wait", "\n");
+    env.wait_for("job_completed");
+}
+
 #[test]
 fn job_in_another_session_survives_hang_up() {
     let env = TestEnv::new();

@@ -28,6 +28,10 @@ use crate::telemetry;
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(200);
 /// How often to check whether the output is passed on.
 const FLUSH_POLL_INTERVAL: Duration = Duration::from_millis(2);
+/// How long the front may take to stop after a signal.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often to check whether the front is stopped.
+const STOP_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The processes that may use the terminal as without runlog.
 #[derive(Debug, Clone, Copy)]
@@ -265,6 +269,32 @@ impl JobTerminal {
         }
     }
 
+    /// Waits until the job may print, after `stty tostop`. In the background, the kernel stops the
+    /// group of a process that prints, unless the process ignores or handles SIGTTOU.
+    pub(crate) fn wait_until_printable(&self) {
+        let Some(real) = self.real else {
+            return;
+        };
+        let front = self.users.front;
+        while TerminalModes::read(real).is_ok_and(|modes| modes.stops_output())
+            && !self.is_in_foreground(real)
+            && self.users.stop_when_printing()
+        {
+            signals::kill(-self.users.group, libc::SIGTTOU);
+            let deadline = Instant::now() + STOP_TIMEOUT;
+            while !signals::is_stopped(front) {
+                if Instant::now() >= deadline {
+                    // No shell would continue it, so the kernel does not stop it.
+                    return;
+                }
+                thread::sleep(STOP_POLL_INTERVAL);
+            }
+            while signals::is_stopped(front) {
+                thread::sleep(STOP_POLL_INTERVAL);
+            }
+        }
+    }
+
     fn is_in_foreground(&self, real: BorrowedFd<'_>) -> bool {
         self.users.are_in_foreground(real)
     }
@@ -282,6 +312,17 @@ impl TerminalUsers {
             Err(Errno::NOTTY) => true,
             Err(_) => false,
         }
+    }
+
+    /// Returns whether SIGTTOU stops a process of the group, or only the front is left of it.
+    fn stop_when_printing(self) -> bool {
+        let mut processes = telemetry::descendants(self.front);
+        processes.retain(|pid| {
+            signals::group_of(*pid) == Some(self.group)
+                && telemetry::live_start_ticks(*pid).is_some()
+        });
+        let mut actions = processes.iter();
+        processes.is_empty() || actions.any(|pid| signals::has_default_action(*pid, libc::SIGTTOU))
     }
 
     /// Returns whether a shell in the job created this group.

@@ -210,6 +210,9 @@ impl Pump {
             self.stream.count_undelivered(bytes.len());
             return Delivery::Done;
         }
+        if let Some(terminal) = &self.stream.terminal {
+            terminal.wait_until_printable();
+        }
         let mut written = 0;
         let result = self.stream.target().and_then(|target| {
             write_all(bytes.len(), target, |done| {

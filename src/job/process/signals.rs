@@ -337,6 +337,17 @@ pub(crate) fn is_stopped(pid: u32) -> bool {
     state.is_some_and(|state| state.trim_start().starts_with(['T', 't']))
 }
 
+/// Returns whether a signal has its default action in a process.
+pub(crate) fn has_default_action(pid: u32, signal: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let sets = status.lines().filter_map(|line| {
+        let (name, set) = line.split_once(':')?;
+        matches!(name, "SigBlk" | "SigIgn" | "SigCgt").then(|| set.trim())
+    });
+    let mut sets = sets.map(|set| u64::from_str_radix(set, 16).unwrap_or_default());
+    sets.all(|set| set >> (signal - 1) & 1 == 0)
+}
+
 /// Returns the process group of a process.
 pub(crate) fn group_of(pid: u32) -> Option<i32> {
     // SAFETY: no memory is involved.

@@ -86,6 +86,11 @@ impl TerminalModes {
         modes
     }
 
+    /// Returns whether processes in the background stop when they print.
+    pub(crate) fn stops_output(&self) -> bool {
+        self.local & libc::TOSTOP != 0
+    }
+
     /// Returns whether these are the modes of `cfmakeraw(3)`.
     fn is_raw(&self) -> bool {
         let input = libc::ICRNL | libc::INLCR | libc::IGNCR | libc::IXON | libc::BRKINT;

@@ -208,6 +208,10 @@ impl Front {
     fn handle(&mut self, arrived: ReceivedSignal) {
         let ours = [self.forwarder.supervisor, self.forwarder.root];
         let own = ours.contains(&arrived.pid) && !arrived.from_kernel;
+        if own && arrived.signal == libc::SIGTTOU {
+            // The job prints in the background, and the terminal stops such processes.
+            signals::stop_by(arrived.signal);
+        }
         if arrived.signal == libc::SIGCHLD || own {
             return;
         }
