@@ -7,8 +7,9 @@ use anyhow::Result;
 
 use super::again_args::Rerun;
 use super::args::{Args, IfKilled};
+use super::close::close_run;
 use super::recorded_words::{recorded_argv, recorded_words};
-use super::{Ended, close_run, end_as, execute_job, not_parsed, report_not_started};
+use super::{Ended, end_as, execute_job, not_parsed, report_not_started};
 use crate::cli::Command;
 use crate::cli::command_line::{ParseError, parse_with};
 use crate::cli::context::{Global, find_exact_run, print_stderr, warn_damage};

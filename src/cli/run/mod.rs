@@ -4,6 +4,7 @@ mod again;
 mod again_args;
 mod args;
 mod build_spec;
+mod close;
 mod detach_channel;
 mod hook_args;
 mod hook_input;
@@ -22,7 +23,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
-use anyhow::{Context as _, Result};
+use anyhow::Context as _;
 
 pub(crate) use self::args::Args;
 use self::args::IfKilled;
@@ -33,16 +34,11 @@ pub(crate) use self::run_lock::LockHeld;
 use self::run_lock::{LockDecision, take_lock};
 use self::supervise::{Request, before_the_start};
 use super::command_line::ParseError;
-use super::context::{Global, print_stderr, warn_damage};
+use super::context::{Global, print_stderr};
 use super::exit;
 use super::exit::Code;
 use super::redaction::redacts_by_default;
-use crate::job::{
-    Detached, FrontEnd, FrontOptions, InDoubt, ProcessRole, RunResult, detach, end_by, inspect_run,
-    start,
-};
-use crate::log::{Batch, Close, Durability, EventType, JobScope};
-use crate::volume::RunId;
+use crate::job::{Detached, FrontEnd, FrontOptions, ProcessRole, RunResult, detach, end_by, start};
 
 /// What this process does after a job.
 enum Ended {
@@ -65,7 +61,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> ExitCode {
         return again::execute(args, global);
     }
     if args.command.is_empty() {
-        return exit::exit_code(close(args, global));
+        return exit::exit_code(close::execute(args, global));
     }
     match execute_job(args, global, &mut None) {
         Ended::Job(result) => end_as(result),
@@ -195,50 +191,6 @@ fn end_as(result: RunResult) -> ExitCode {
         }
         RunResult::Unlogged => Code::Runlog.into(),
     }
-}
-
-/// Closes a run: `run --run ID --close` without a command.
-fn close(args: &Args, global: &Global) -> Result<Code> {
-    let Some(run) = &args.run else {
-        return Ok(Code::Usage);
-    };
-    if close_run(run, args, global)? == Closed::Before {
-        print_stderr(format_args!("run {run} is already closed"));
-    }
-    Ok(Code::Ok)
-}
-
-/// When a run was closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Closed {
-    Now,
-    Before,
-}
-
-fn close_run(run: &RunId, args: &Args, global: &Global) -> Result<Closed> {
-    let log = Global::open_exact(&global.volume()?, run)?.foreign_policy(args.foreign_policy());
-    let inspected = inspect_run(log.dir(), JobScope::Summarized)?;
-    warn_damage(&inspected.summary.damage);
-    if !args.force && inspected.summary.is_uncertain {
-        InDoubt::Refuse.allow_uncertain(run)?;
-    }
-    let closed = log.append_with(
-        Durability::Power,
-        EventType::RunClosed.lock_budget(),
-        |view| {
-            let close = if view.is_closed {
-                Close::No
-            } else {
-                Close::Now
-            };
-            Ok(Batch::only(close))
-        },
-    )?;
-    Ok(if closed.closed {
-        Closed::Now
-    } else {
-        Closed::Before
-    })
 }
 
 /// Reports why the command line does not name a command to start.

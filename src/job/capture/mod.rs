@@ -1,5 +1,6 @@
 //! Capturing a job's output and passing it through.
 
+mod captured_file;
 mod index_writer;
 pub(crate) mod job_terminal;
 pub(crate) mod output_capture;

@@ -3,13 +3,12 @@
 
 use std::fmt::Display;
 use std::fs::File;
-use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
+use super::captured_file::CapturedFile;
 use super::index_writer::IndexWriter;
 use super::splice_pipe::SplicePipe;
 use super::stream::{OnUnstored, PIPE_BYTES};
@@ -27,15 +26,13 @@ const CAPTURE_FAILED: u8 = 2;
 /// The stored output of a job.
 #[derive(Debug)]
 pub(crate) struct OutputFile {
-    /// The lease, which is on the output file itself.
-    lease: Lease,
+    file: CapturedFile,
     index: IndexWriter,
     capture: bool,
     on_unstored: Option<OnUnstored>,
     limit: u64,
     /// The page with the counts of printed bytes, which outlives this process.
     page: &'static SupervisionPage,
-    captured_bytes: u64,
     truncated: Option<String>,
     uncertain: [u64; 3],
     maskers: [Option<StreamMasker>; 3],
@@ -70,16 +67,14 @@ impl OutputFile {
         redactor: Option<&Redactor>,
         page: &'static SupervisionPage,
     ) -> Self {
-        let stored = target.lease.file().metadata().map_or(0, |meta| meta.len());
         let mut file = Self {
             capture: target.index.is_some(),
             no_splice: redactor.is_some() || target.limit.is_some(),
-            lease: target.lease,
+            file: CapturedFile::new(target.lease),
             index: IndexWriter::new(target.index, target.indexed),
             on_unstored: target.on_unstored,
             limit: target.limit.unwrap_or(u64::MAX),
             page,
-            captured_bytes: stored,
             truncated: None,
             uncertain: [0; 3],
             maskers: StreamId::ALL.map(|_| redactor.map(Redactor::stream)),
@@ -92,7 +87,7 @@ impl OutputFile {
 
     /// Releases the lease of a job that is not in the log.
     pub(crate) fn release_lease(self) {
-        self.lease.release();
+        self.file.release_lease();
     }
 
     /// Continues where a supervisor that died stopped. For a new job, there is nothing to
@@ -105,9 +100,9 @@ impl OutputFile {
             CAPTURE_LIMIT => self.stop_at_limit(),
             _ => self.stop_storing(&"storing failed before"),
         }
-        if self.captured_bytes > self.index.end() {
+        if self.file.len() > self.index.end() {
             // The last stored bytes lack their record.
-            self.index.add(stream, self.captured_bytes);
+            self.index.add(stream, self.file.len());
             self.index.flush();
         }
         // Bytes on their way into the file are still in the pipe.
@@ -121,8 +116,8 @@ impl OutputFile {
         }
         // The supervisor may have been killed between moving the bytes and counting them.
         let counted = counters.printed_bytes();
-        if self.can_move() && self.captured_bytes > counted {
-            self.count(stream, (self.captured_bytes - counted) as usize);
+        if self.can_move() && self.file.len() > counted {
+            self.count(stream, (self.file.len() - counted) as usize);
         }
     }
 
@@ -152,7 +147,7 @@ impl OutputFile {
             stdout_bytes: counters.stdout.load(Ordering::Relaxed),
             stderr_bytes: counters.stderr.load(Ordering::Relaxed),
             both_bytes: (both > 0).then_some(both),
-            captured_bytes: self.captured_bytes,
+            captured_bytes: self.file.len(),
             truncated: self.truncated.clone(),
             undelivered_bytes: (undelivered > 0).then_some(undelivered),
             held_open: counters.held_open.load(Ordering::Relaxed),
@@ -218,45 +213,29 @@ impl OutputFile {
             return;
         }
         if !bytes.is_empty()
-            && let Some(why) = self.tampered()
+            && let Some(why) = self.file.tampered()
         {
             self.stop_storing(&why);
             self.pass_unstored(stream, bytes);
             return;
         }
         let room = if self.index.has_room(stream, self.limit) {
-            self.limit.saturating_sub(self.captured_bytes)
+            self.limit.saturating_sub(self.file.len())
         } else {
             0
         };
         let kept = bytes.get(..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
         let kept = kept.unwrap_or_default();
-        let start = self.captured_bytes;
-        let mut at = start;
-        let mut rest = kept;
-        let mut failed = None;
-        while !rest.is_empty() {
-            match self.lease.file().write_at(rest, at) {
-                Ok(0) => failed = Some(io::Error::from(io::ErrorKind::WriteZero)),
-                Ok(n) => {
-                    at += n as u64;
-                    rest = rest.get(n..).unwrap_or_default();
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => failed = Some(e),
-            }
-            if failed.is_some() {
-                break;
-            }
-        }
-        self.stored(stream, at);
-        if let Some(e) = failed {
+        let start = self.file.len();
+        let written = self.file.append(kept);
+        self.index_since(start, stream);
+        if let Err(e) = written {
             self.stop_storing(&e);
         } else if kept.len() < bytes.len() {
             self.stop_at_limit();
         }
         if !self.capture {
-            let stored = usize::try_from(at - start).unwrap_or(usize::MAX);
+            let stored = usize::try_from(self.file.len() - start).unwrap_or(usize::MAX);
             self.pass_unstored(stream, bytes.get(stored..).unwrap_or_default());
         }
     }
@@ -332,15 +311,15 @@ impl OutputFile {
     /// Stores the `n` bytes that are in the relay.
     fn store_relayed(&mut self, stream: StreamId, relay: &SplicePipe, n: usize) {
         let mut left = n;
-        if let Some(why) = self.tampered() {
+        if let Some(why) = self.file.tampered() {
             self.stop_storing(&why);
         }
         while left > 0 && self.can_move() {
-            let mut at = self.captured_bytes;
-            match relay.move_to(self.lease.file(), Some(&mut at), left) {
+            let start = self.file.len();
+            match self.file.append_from(relay, left) {
                 Ok(n @ 1..) => {
                     left = left.saturating_sub(n);
-                    self.stored(stream, at);
+                    self.index_since(start, stream);
                 }
                 Err(Errno::INTR) => {}
                 // Read and write bytes that the kernel cannot move. If they cannot be stored
@@ -352,10 +331,10 @@ impl OutputFile {
         self.write(stream, &rest);
     }
 
-    /// Records that the bytes up to `end` are in the file.
-    fn stored(&mut self, stream: StreamId, end: u64) {
-        if end > self.captured_bytes {
-            self.captured_bytes = end;
+    /// Adds the bytes after `start` to the index.
+    fn index_since(&mut self, start: u64, stream: StreamId) {
+        let end = self.file.len();
+        if end > start {
             self.index.add(stream, end);
         }
     }
@@ -368,19 +347,6 @@ impl OutputFile {
     /// Brings the index up to date soon. Returns whether it is up to date.
     pub(crate) fn index_soon(&mut self) -> bool {
         self.index.flush_soon()
-    }
-
-    /// Returns what another process did to the file, if the output cannot be continued in it:
-    /// bytes written after the end of a truncated file leave a hole.
-    fn tampered(&self) -> Option<&'static str> {
-        let meta = self.lease.file().metadata().ok()?;
-        if meta.len() < self.captured_bytes {
-            Some("another process has shortened the file")
-        } else if meta.nlink() == 0 {
-            Some("another process has removed the file")
-        } else {
-            None
-        }
     }
 
     fn stop_at_limit(&mut self) {

@@ -14,8 +14,8 @@ use crate::job::process::liveness;
 use crate::job::process::liveness::child_of;
 use crate::job::redact::redaction::Redaction;
 use crate::job::status::run_status::{InspectedRun, inspect_run, probe_lease};
+use crate::job::supervise::append_terminal::close_if_open;
 use crate::job::supervise::job_events::JobEvents;
-use crate::job::supervise::supervisor::close_if_open;
 use crate::job::supervise::supervisor_env::SNAPSHOT_TIMEOUT;
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError};
 use crate::log::{

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use super::append_terminal::{close_if_open, close_policy};
 use super::child::{Child, ExitedChild, Timeout};
 use super::job_events::{JobEvents, millis};
 use super::outcome::{JobEnd, Outcome, canceled, end_from_log, spawn_error};
 use super::recorder::{OnStarted, Recorder, Sampling, StartSync};
 use super::rollback;
-use super::supervisor::{SpawnError, Supervisor, close_if_open, close_policy};
+use super::supervisor::{SpawnError, Supervisor};
 use crate::job::capture::stream::Passthrough;
 use crate::job::process::liveness;
 use crate::job::process::supervision_page::{Claim, ROLLBACK_STEP};

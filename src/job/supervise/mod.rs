@@ -1,5 +1,6 @@
 //! Running a job, from its submission to its terminal event.
 
+pub(crate) mod append_terminal;
 pub(crate) mod attached;
 mod attempts;
 pub(crate) mod child;

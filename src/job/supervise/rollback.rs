@@ -1,9 +1,10 @@
 //! Rolling back a failed job with the command that it recorded.
 
+use super::append_terminal::{close_if_open, close_policy};
 use super::child;
 use super::child::Timeout;
 use super::job_events::JobEvents;
-use super::supervisor::{SpawnError, Supervisor, close_if_open, close_policy};
+use super::supervisor::{SpawnError, Supervisor};
 use crate::job::capture::stream::Passthrough;
 use crate::job::process::supervision_page::{Claim, ROLLBACK_STEP};
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError, RollbackStarted};

@@ -3,12 +3,12 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use super::append_terminal::{close_if_open, close_policy};
 use super::claim::{ClaimedId, JobsSoFar, claim};
 use super::control::JobControl;
 use super::job_events;
 use super::job_events::JobEvents;
 use super::output_check::OutputCheck;
-use super::supervisor::{close_if_open, close_policy};
 use crate::job::capture::output_file::{OutputFile, OutputTarget};
 use crate::job::capture::splice_pipe::SplicePipe;
 use crate::job::capture::stream::OnUnstored;

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::child::{Child, ChildStdin, ExitedChild, Streams, Timeout};
 use super::control::JobControl;
@@ -22,18 +22,14 @@ use crate::job::process::job_env::{
 };
 use crate::job::process::poll::Readiness;
 use crate::job::process::supervision_page::ROLLBACK_STEP;
-use crate::job::spec::job_spec::{AfterJob, JobSpec};
+use crate::job::spec::job_spec::JobSpec;
+use crate::log::RunLog;
 use crate::log::format::payload::JobEnded;
-use crate::log::{AppendError, Batch, Close, Durability, EventType, LogView, RunLog, StorageError};
 use crate::sync::lock;
 use crate::telemetry;
 use crate::telemetry::{PendingSnapshots, Probe, Snapshots};
-use crate::volume::{JobId, error_chain};
+use crate::volume::JobId;
 
-/// How long to wait for the lock between two checks for signals.
-const LOCK_POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// The maximum number of retries of the last event of a job after an error.
-const MAX_END_RETRIES: u32 = 3;
 /// How long the last event of an attempt waits for output that is being passed on, so that it
 /// can record how much was not delivered.
 const DELIVERY_TIMEOUT: Duration = Duration::from_millis(100);
@@ -312,67 +308,6 @@ impl Supervisor<'_> {
         }
         (end, event)
     }
-
-    /// Appends events that cannot be appended later, and retries if the error allows it. Returns
-    /// the jobs that kept the run open; `None` if the events may not be in the log.
-    pub(crate) fn append_terminal(
-        &mut self,
-        what: &str,
-        mut make: impl FnMut(LogView) -> Result<Batch, AppendError>,
-    ) -> Option<Vec<String>> {
-        // After a short write, a retry must leave out the events that are in the log.
-        let mut in_log = 0;
-        let deadline = Instant::now() + EventType::JobFailed.lock_budget();
-        let mut tries = 0;
-        loop {
-            let appended = self
-                .log
-                .append_with(Durability::Power, LOCK_POLL_INTERVAL, |view| {
-                    let mut batch = make(view)?;
-                    batch.drafts.drain(..in_log.min(batch.drafts.len()));
-                    Ok(batch)
-                });
-            if let Err(AppendError::Partial { written, .. }) = &appended {
-                in_log += *written;
-            }
-            match appended {
-                Ok(appended) => {
-                    if let Some(lost) = appended.lost {
-                        (self.on_warning)(&lost.to_string());
-                    }
-                    if appended.uncertain {
-                        (self.on_warning)(
-                            "the run stays open, because damage in its log may hide events",
-                        );
-                    }
-                    return Some(appended.unfinished);
-                }
-                // A signal can cancel the wait between two attempts to get the lock.
-                Err(AppendError::NotWritten(StorageError::LockTimeout { .. }))
-                    if Instant::now() < deadline && self.control.shutdown_requested().is_none() => {
-                }
-                Err(
-                    AppendError::Partial { .. }
-                    | AppendError::NotWritten(StorageError::NoSpace { .. } | StorageError::Volume(_)),
-                ) if tries < MAX_END_RETRIES => {
-                    tries += 1;
-                }
-                Err(e @ AppendError::NotDurable(_)) => {
-                    (self.on_warning)(&format!("{what}: {}", error_chain(&e)));
-                    return None;
-                }
-                Err(e) => {
-                    let what = if in_log > 0 {
-                        "the close of the run"
-                    } else {
-                        what
-                    };
-                    (self.on_warning)(&format!("{what} is not in the log: {}", error_chain(&e)));
-                    return None;
-                }
-            }
-        }
-    }
 }
 
 /// Returns the streams of a command whose output runlog does not read.
@@ -401,17 +336,4 @@ impl WaitForEvents for JobControl {
     fn wait_for_events(&mut self, others: &[BorrowedFd<'_>], limit: Duration) -> Vec<Readiness> {
         self.wait(others, Some(limit))
     }
-}
-
-pub(crate) fn close_policy(after: AfterJob) -> Close {
-    match after {
-        AfterJob::CloseOwn => Close::IfAllEnded,
-        AfterJob::CloseIfLast => Close::IfCertain,
-        AfterJob::StayOpen => Close::No,
-    }
-}
-
-/// Returns the close to use, because another process may have closed the run in the meantime.
-pub(crate) fn close_if_open(close: Close, view: LogView) -> Close {
-    if view.is_closed { Close::No } else { close }
 }
