@@ -119,6 +119,7 @@ pub(crate) use crate::log::segment::output_index::{IndexRecord, OutputIndex, Out
 pub(crate) use crate::log::segment::rev_line_reader::RevLineReader;
 pub(crate) use crate::log::segment::segment_set::is_started;
 pub(crate) use crate::log::state::command_line::command_line;
+pub(crate) use crate::log::state::stop_reason::STOP_REQUESTED;
 pub(crate) use crate::log::store::catalog::{open_any_dir, open_dir};
 pub(crate) use crate::log::store::gc::{
     GcLock, LockOutcome, LockedForRemoval, Retired, TrashEntry, trash_entries,

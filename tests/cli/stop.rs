@@ -17,6 +17,8 @@ fn stop_ends_running_job_and_records_why() {
         stdout.starts_with(&format!("it  stopped; {because}")),
         "{stdout}"
     );
+    assert!(stdout.contains(" (uid ") && stdout.ends_with("), reason: deploy\n"));
+    assert_eq!(env.status("it")["jobs"][0]["stop_reason"], "deploy");
     let note = env.event("note");
     assert_eq!(note["name"], "stop_requested");
     assert_eq!(note["job_id"], "sleep");

@@ -12,14 +12,11 @@ use crate::job::process::signals::signal_name;
 use crate::job::status::run_status::{RunVerdict, inspect_run, probe_lease};
 use crate::log::format::payload::ProcessRef;
 use crate::log::{
-    ChangeWaiter, Draft, Durability, JobScope, JobState, LeaseState, RunLog, RunStatus, Stage,
-    StorageError, WatchScope,
+    ChangeWaiter, Draft, Durability, JobScope, JobState, LeaseState, RunLog, RunStatus,
+    STOP_REQUESTED, Stage, StorageError, WatchScope,
 };
 use crate::telemetry;
 use crate::volume::{Dir, JobId, RunId, Volume, error_chain, is_this_boot};
-
-/// The name of the note that records the request and its origin.
-const NOTE_NAME: &str = "stop_requested";
 
 /// The options for stopping a run.
 #[derive(Debug, Clone)]
@@ -153,7 +150,8 @@ impl<'a> PendingStop<'a> {
             uid: rustix::process::getuid().as_raw(),
         };
         let log = RunLog::open_in(volume, run, self.dir).map_err(|e| error_chain(&e))?;
-        let draft = Draft::note(run, Some(job), NOTE_NAME, &note).map_err(|e| error_chain(&e))?;
+        let draft =
+            Draft::note(run, Some(job), STOP_REQUESTED, &note).map_err(|e| error_chain(&e))?;
         let appended = log.append(&[draft], Durability::Process);
         appended.map(drop).map_err(|e| error_chain(&e))
     }

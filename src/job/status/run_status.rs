@@ -224,15 +224,23 @@ fn why_failed(run: &RunState) -> String {
     }
 }
 
-/// Describes the sender of the signal that asked a job to end, if there was one.
+/// Describes the sender of the signal that asked a job to end, and the reason for it, as far as
+/// they are known.
 fn stop_request_text(job: &JobState) -> Option<String> {
-    let ForwardedSignal { signal, sender, .. } = job.stop_request.as_ref()?;
-    Some(match sender {
-        Some(SignalSender { pid, uid }) => {
-            format!(" was sent {signal} by process {pid} (uid {uid})")
+    let text = job.stop_request.as_ref().map(|request| {
+        let ForwardedSignal { signal, sender, .. } = request;
+        match sender {
+            Some(SignalSender { pid, uid }) => {
+                format!(" was sent {signal} by process {pid} (uid {uid})")
+            }
+            None => format!(" was sent {signal} by its terminal"),
         }
-        None => format!(" was sent {signal} by its terminal"),
-    })
+    });
+    match (text, &job.stop_reason) {
+        (text, None) => text,
+        (None, Some(reason)) => Some(format!(" was asked to stop, reason: {reason}")),
+        (Some(text), Some(reason)) => Some(format!("{text}, reason: {reason}")),
+    }
 }
 
 pub(crate) fn probe_lease(dir: &Dir, job: &JobState) -> Result<LeaseState, String> {

@@ -135,6 +135,9 @@ pub struct JobState {
     /// The last signal that was passed on to the last attempt and asked it to end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_request: Option<ForwardedSignal>,
+    /// The reason that `runlog stop` gave before the job ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_reason: Option<String>,
     /// The process of the job, from the start of an attempt to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessRef>,
@@ -179,6 +182,7 @@ impl JobState {
             supervisor: None,
             front: None,
             stop_request: None,
+            stop_reason: None,
             process: None,
             rollback: None,
             output: None,

@@ -5,3 +5,4 @@ pub(crate) mod job_state;
 pub(crate) mod probe_state;
 pub(crate) mod run_state;
 pub(crate) mod run_status;
+pub(crate) mod stop_reason;

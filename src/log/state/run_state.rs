@@ -9,6 +9,7 @@ use ulid::Ulid;
 
 use super::job_state::{JobState, Stage};
 use super::probe_state::has_readings;
+use super::stop_reason::stop_reason;
 use crate::log::format::envelope::Envelope;
 use crate::log::format::event_type::EventType;
 use crate::log::format::job_counts::JobCounts;
@@ -126,7 +127,8 @@ impl RunState {
             }
             EventType::LogRotated if self.first_id.is_none() => self.restore(line),
             EventType::LogRotated => self.record_sealed(line),
-            EventType::Note | EventType::LogRepaired | EventType::HookEnded => {}
+            EventType::Note => self.apply_stop_reason(env, line),
+            EventType::LogRepaired | EventType::HookEnded => {}
             EventType::JobSampled => self.apply_sample(env, line),
             _ => self.apply_to_job(kind, env, line),
         }
@@ -141,6 +143,18 @@ impl RunState {
             && !job.stage.is_terminal()
         {
             job.read_probes(line);
+        }
+    }
+
+    /// Applies a note about a stop, which never adds a job.
+    fn apply_stop_reason(&mut self, env: &Envelope<'_>, line: &[u8]) {
+        if let Some(reason) = stop_reason(line)
+            && let Some(job) = env.job_id()
+            && let Some(&at) = self.index.get(&job)
+            && let Some(job) = self.jobs.get_mut(at)
+            && !job.stage.is_terminal()
+        {
+            job.stop_reason = Some(reason);
         }
     }
 
