@@ -6,7 +6,7 @@ use anyhow::Error;
 
 use super::exit_code::Code;
 use super::limit_hint::limit_hint;
-use super::run::{LockHeld, MissingVariable};
+use super::run::{LockHeld, MissingRecord};
 use super::usage_error::UsageError;
 use crate::job::{RerunError, StartError, UncertainLog, UndoError};
 use crate::log::{
@@ -49,11 +49,14 @@ pub(super) fn code_and_hint(e: &Error) -> (Code, Option<&'static str>) {
     if let Some(e) = e.downcast_ref::<RerunError>() {
         return classify_rerun(e);
     }
-    if e.is::<MissingVariable>() {
-        return (
-            Code::Runlog,
-            Some("set it in the environment, or give it with --env NAME=VALUE"),
-        );
+    if let Some(e) = e.downcast_ref::<MissingRecord>() {
+        let hint = match e {
+            MissingRecord::Variable { .. } => {
+                "set it in the environment, or give it with --env NAME=VALUE"
+            }
+            MissingRecord::Patterns { .. } => "give them again with --redact",
+        };
+        return (Code::Runlog, Some(hint));
     }
     if let Some(e) = e.downcast_ref::<SelectError>() {
         return classify_select(e);

@@ -173,6 +173,42 @@ fn given_options_precede_recorded_ones() {
 }
 
 #[test]
+fn secrets_remain_masked() {
+    let env = TestEnv::new();
+    let secret = ("KEY", "hunter2hunter2");
+    let flags = ["--redact=ENV:KEY", "--redact-passed-on"];
+    let job = ["sh", "-c", "echo $KEY; \"$RUNLOG\" emit it key=$KEY"];
+    let mut first = env.command(&[&["run", "--name=it"], &flags[..], &job].concat());
+    assert!(first.env(secret.0, secret.1).status().unwrap().success());
+    let old = env.only_run();
+    let mut second = env.command(&["run", "--again", "it"]);
+    let output = second.env(secret.0, secret.1).output().unwrap();
+    assert_eq!(output.stdout, b"***\n");
+    for run in env.runs() {
+        assert_eq!(env.ok(&["tail", &run, "--output"]).stdout(), "***\n");
+        assert_eq!(env.events_of_type(&run, "note")[0]["data"]["key"], "***");
+        assert_eq!(
+            submitted(&env, &run)["options"],
+            json!({"redact_vars": ["KEY"], "redact_passed_on": true})
+        );
+    }
+    // Without the variable, nothing could be masked.
+    let why = refused(&env, 125, &[&old]);
+    assert!(why.contains("needs the variable KEY"), "{why}");
+}
+
+#[test]
+fn patterns_of_secrets_are_given_again() {
+    let env = TestEnv::new();
+    env.ok(&["run", "-q", "--redact=hunter2", "--", "echo", "hello"]);
+    let old = env.only_run();
+    assert_eq!(submitted(&env, &old)["options"]["redact_patterns"], 1);
+    let why = refused(&env, 125, &[&old]);
+    assert!(why.contains("hint: give them again with --redact"), "{why}");
+    again(&env, &[&old, "--redact=hunter3"]);
+}
+
+#[test]
 fn both_runs_name_each_other() {
     let env = TestEnv::new();
     env.run(&["run", "-q", "--name", "it", "false"]);

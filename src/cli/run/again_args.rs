@@ -6,7 +6,7 @@ use crate::job::RerunOf;
 #[derive(Debug, clap::Args)]
 pub(crate) struct AgainArgs {
     /// Run again what RUN recorded: command, directory, inputs, labels, probes, limits, retries,
-    /// guards, samples, lock and hooks; options that are given take precedence. RUN is named as for
+    /// guards, samples, masking, lock and hooks; options that are given take precedence. RUN is named as for
     /// `runlog status`
     #[arg(id = "again", long = "again", value_name = "RUN", help_heading = "Run")]
     pub run: Option<String>,

@@ -29,7 +29,7 @@ pub(crate) use self::args::Args;
 use self::args::IfKilled;
 use self::detach_channel::{Channel, relay, report};
 pub(crate) use self::hook_input::hook_input;
-pub(crate) use self::recorded_words::MissingVariable;
+pub(crate) use self::recorded_words::MissingRecord;
 pub(crate) use self::run_lock::LockHeld;
 use self::run_lock::{LockDecision, take_lock};
 use self::supervise::{Request, before_the_start};

@@ -8,13 +8,19 @@ use std::ffi::{OsStr, OsString};
 use super::args::Args;
 use crate::job::{RecordedJob, expand_references, variable_reference};
 use crate::log::format::payload::{JobSubmitted, RecordedOptions};
+use crate::volume::JobId;
 
-/// The error if the value of a variable is needed but was not recorded.
+/// What a job needs but its record lacks.
 #[derive(Debug, thiserror::Error)]
-#[error("job `{job}` needs the variable {name}, whose value was not recorded")]
-pub(crate) struct MissingVariable {
-    job: String,
-    name: String,
+pub(crate) enum MissingRecord {
+    /// The value of a variable.
+    #[error("job `{job}` needs the variable {name}, whose value was not recorded")]
+    Variable { job: JobId, name: String },
+    /// What `--redact` masks.
+    #[error(
+        "the patterns of --redact of job `{job}` were not recorded, because they can be secrets"
+    )]
+    Patterns { job: JobId },
 }
 
 /// Returns the flags for the recorded options.
@@ -22,7 +28,7 @@ pub(super) fn recorded_words(
     typed: &Args,
     name: &str,
     job: &RecordedJob,
-) -> Result<Vec<OsString>, MissingVariable> {
+) -> Result<Vec<OsString>, MissingRecord> {
     let recorded = &job.submitted;
     let mut words = Vec::new();
     let mut add = |flag: &str, value: &OsStr| {
@@ -83,6 +89,17 @@ pub(super) fn recorded_words(
     if !recorded.capture {
         words.push("--no-capture".into());
     }
+    if recorded.options.redact_patterns > 0 && typed.redact.is_empty() {
+        return Err(MissingRecord::Patterns {
+            job: job.job_id.clone(),
+        });
+    }
+    for (name, _) in values(typed, job, recorded.options.redact_vars.iter())? {
+        words.push(format!("--redact=ENV:{name}").into());
+    }
+    if recorded.options.redact_passed_on {
+        words.push("--redact-passed-on".into());
+    }
     Ok(words)
 }
 
@@ -127,7 +144,7 @@ fn further_options(options: &RecordedOptions) -> [(&'static str, Option<String>)
 pub(super) fn recorded_argv(
     typed: &Args,
     job: &RecordedJob,
-) -> Result<Vec<OsString>, MissingVariable> {
+) -> Result<Vec<OsString>, MissingRecord> {
     let variables = values(typed, job, job.submitted.argv_vars.iter().flatten())?;
     let argv = job.submitted.recorded_argv().unwrap_or_default();
     let expand = |arg: &OsString| expand_references(arg, &variables);
@@ -139,7 +156,7 @@ fn values<'a>(
     typed: &Args,
     job: &RecordedJob,
     names: impl Iterator<Item = &'a String>,
-) -> Result<Vec<(String, OsString)>, MissingVariable> {
+) -> Result<Vec<(String, OsString)>, MissingRecord> {
     let value = |name: &String| {
         let value = typed_env(typed, name).map(OsString::from);
         let value = value.or_else(|| std::env::var_os(name));
@@ -149,9 +166,9 @@ fn values<'a>(
     names.map(value).collect()
 }
 
-fn missing(job: &RecordedJob, name: &str) -> MissingVariable {
-    MissingVariable {
-        job: job.job_id.to_string(),
+fn missing(job: &RecordedJob, name: &str) -> MissingRecord {
+    MissingRecord::Variable {
+        job: job.job_id.clone(),
         name: name.to_owned(),
     }
 }

@@ -2,10 +2,11 @@
 //! suggest a secret.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::sync::Arc;
 
-use super::redactor::{RedactError, Redactor, SecretSpecs};
+use super::redactor::{ENV, RedactError, Redactor, SecretSpecs};
 use super::secret_variables::{
     MIN_VALUE_BYTES, SecretVariable, reference_in_argument, reference_in_shell_command,
     secret_variables,
@@ -21,6 +22,10 @@ pub struct Redaction {
     specified: Option<Redactor>,
     all: Option<Redactor>,
     variables: Arc<[SecretVariable]>,
+    /// The variables whose values were specified.
+    specified_names: Arc<[String]>,
+    /// The number of specified regular expressions.
+    patterns: u32,
 }
 
 /// The source of secret variables.
@@ -54,10 +59,16 @@ impl Redaction {
             }
             all.build()?
         };
+        let names = specs.iter().filter_map(|spec| spec.strip_prefix(ENV));
+        let specified_names: BTreeSet<String> = names.map(str::to_owned).collect();
+        let is_pattern = |spec: &&String| !spec.starts_with(ENV);
+        let patterns = specs.iter().filter(is_pattern).count();
         Ok(Self {
             specified,
             all,
             variables: variables.into(),
+            specified_names: specified_names.into_iter().collect(),
+            patterns: u32::try_from(patterns).unwrap_or(u32::MAX),
         })
     }
 
@@ -80,6 +91,16 @@ impl Redaction {
     /// Returns the names of the secret variables.
     pub fn variable_names(&self) -> Vec<String> {
         self.variables.iter().map(|v| v.name.clone()).collect()
+    }
+
+    /// Returns the names of the variables whose values were specified.
+    pub(crate) fn specified_names(&self) -> &[String] {
+        &self.specified_names
+    }
+
+    /// Returns the number of specified regular expressions, whose texts are secrets themselves.
+    pub(crate) fn patterns(&self) -> u32 {
+        self.patterns
     }
 
     /// Masks the specified secrets in a text.

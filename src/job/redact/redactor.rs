@@ -19,6 +19,9 @@ use super::matchers::Matchers;
 use super::secret_match::write_masked;
 use super::stream_masker::StreamMasker;
 
+/// The start of a specification that names an environment variable.
+pub(crate) const ENV: &str = "ENV:";
+
 /// The minimum length of a line of a multi-line value that is masked separately. Shorter lines
 /// are too common to be secrets.
 const MIN_LINE_BYTES: usize = 4;
@@ -108,7 +111,7 @@ impl SecretSpecs {
     ) -> Result<Self, RedactError> {
         let mut secrets = Self::default();
         for (number, spec) in (1..).zip(specs) {
-            if let Some(name) = spec.strip_prefix("ENV:") {
+            if let Some(name) = spec.strip_prefix(ENV) {
                 let value = env(name).ok_or(RedactError::Unset { number })?;
                 if !secrets.add_value(&value.into_vec(), MIN_LINE_BYTES) {
                     return Err(RedactError::EmptyValue { number });

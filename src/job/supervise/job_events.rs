@@ -19,7 +19,7 @@ use crate::log::format::payload::{
 };
 use crate::log::{Draft, DraftError};
 use crate::telemetry::{HostSnapshot, JobTree, ProcessSnapshot, Readings, Snapshots};
-use crate::volume::{JobId, RunId};
+use crate::volume::{JobId, RunId, uptime_ms};
 
 /// The maximum number of bytes of arguments to record.
 const MAX_ARGV_BYTES: usize = 256 << 10;
@@ -122,6 +122,7 @@ impl JobEvents {
             Some(&self.job),
             &JobSampled {
                 job: tree,
+                uptime_ms: Some(uptime_ms()),
                 probes: probes.clone(),
             },
         )
@@ -224,6 +225,9 @@ fn recorded_options(spec: &JobSpec, mask: &mut EventMasker<'_>) -> RecordedOptio
         fail_if_longer_ms: spec.bounds.max.map(millis),
         kill_after_ms: spec.kill_after.map(millis),
         capture_limit_bytes: spec.output.limit,
+        redact_vars: spec.redaction.specified_names().to_vec(),
+        redact_patterns: spec.redaction.patterns(),
+        redact_passed_on: spec.output.redact_passed_on,
         ..RecordedOptions::default()
     };
     let retry = &spec.retry;

@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 use crate::log::format::event_head::EventHead;
 use crate::log::format::event_type::EventType;
 use crate::log::format::payload::{
-    ErrorKind, JobEnded, JobStarted, RunClosed, RunOpened, parse_payload,
+    ErrorKind, JobEnded, JobSampled, JobStarted, RunClosed, RunOpened, parse_payload,
 };
 use crate::volume::JobId;
 
@@ -57,6 +57,7 @@ impl SteadyTime {
             (Some(EventType::JobCompleted | EventType::JobFailed), Some(job)) => {
                 self.ended(line, ts, &job);
             }
+            (Some(EventType::JobSampled), Some(job)) => self.sampled(line, ts, &job),
             (Some(EventType::RunClosed), _) => self.closed(line, ts),
             _ => {}
         }
@@ -111,6 +112,18 @@ impl SteadyTime {
         let first = self.attempts.get(&job);
         let shift = first.map_or(self.shift, |attempt| attempt.shift);
         self.attempts.insert(job, Attempt { uptime_ms, shift });
+    }
+
+    fn sampled(&mut self, line: &[u8], ts: Timestamp, job: &JobId) {
+        // The supervisor of the job takes the samples, in the boot of the job.
+        let is_known = self
+            .attempts
+            .get(job)
+            .is_some_and(|it| it.uptime_ms.is_some());
+        let sample = parse_payload::<JobSampled<IgnoredAny>>(line).filter(|_| is_known);
+        if let Some(uptime_ms) = sample.and_then(|sample| sample.uptime_ms) {
+            self.align(ts, uptime_ms);
+        }
     }
 
     fn ended(&mut self, line: &[u8], ts: Timestamp, job: &JobId) {
@@ -182,8 +195,11 @@ mod tests {
             let process = r#","attempt":1,"pid":7,"start_ticks":600,"boot_id":"b""#;
             let started = at(&line(1, "04:00:01", "job_started", process));
             assert_eq!(started.duration_since(start), SignedDuration::from_secs(1));
+            let sample = r#","job":{},"uptime_ms":10000"#;
+            let sampled = at(&line(2, &format!("{hour}:00:05"), "job_sampled", sample));
+            assert_eq!(sampled.duration_since(start), SignedDuration::from_secs(5));
             let ended = line(
-                2,
+                3,
                 &format!("{hour}:00:{second}"),
                 "job_completed",
                 r#","attempt":1,"exit_code":0,"duration_ms":9000"#,
@@ -193,7 +209,7 @@ mod tests {
                 SignedDuration::from_secs(10)
             );
             let closed = line(
-                3,
+                4,
                 &format!("{hour}:00:{second}"),
                 "run_closed",
                 r#","duration_ms":10000,"summary":{}"#,

@@ -142,6 +142,16 @@ pub struct RecordedOptions {
     /// The maximum size of the stored output, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture_limit_bytes: Option<u64>,
+    /// The variables whose values are masked by `--redact ENV:NAME`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redact_vars: Vec<String>,
+    /// The number of regular expressions of `--redact`. They are not recorded, because their
+    /// texts can be secrets.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub redact_patterns: u32,
+    /// Whether what is passed on is masked too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redact_passed_on: bool,
 }
 
 impl RecordedOptions {
@@ -249,6 +259,9 @@ impl EventPayload for JobStarted {
 pub struct JobSampled<T> {
     /// The usage of the job's processes.
     pub job: T,
+    /// The uptime of the host in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uptime_ms: Option<u64>,
     /// The readings of the job's probes by name; `None` if a probe could not decide.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub probes: BTreeMap<String, Option<bool>>,
