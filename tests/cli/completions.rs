@@ -117,9 +117,10 @@ fn in_a_terminal(env: &TestEnv, terminal: &Terminal<'_>) {
     );
     // A file must not be completed as the value of another option.
     env.write("release-notes", "");
+    std::fs::create_dir(env.path("release-dir")).unwrap();
     completes_to(
         terminal,
-        "runlog tail --cursor-file rel",
+        "runlog tail --cursor-file release-n",
         "% runlog tail --cursor-file release-notes",
     );
     for (typed, completed) in [
@@ -131,10 +132,11 @@ fn in_a_terminal(env: &TestEnv, terminal: &Terminal<'_>) {
         ("stop --signal US", "stop --signal USR"),
         ("status --state pe", "status --state pending"),
         ("tail latest --js", "tail latest --json"),
+        ("run --cwd rel", "run --cwd release-dir/"),
         // The words of a wrapped command are completed as without runlog.
-        ("run -- cat rel", "run -- cat release-notes"),
+        ("run -- cat release-n", "run -- cat release-notes"),
         (
-            "run -q --name x cat rel",
+            "run -q --name x cat release-n",
             "run -q --name x cat release-notes",
         ),
     ] {
@@ -238,7 +240,13 @@ fn fish_completes_runs() {
     }
     env.write("release-notes", "");
     assert_eq!(
-        completed("runlog tail --cursor-file rel"),
+        completed("runlog tail --cursor-file release-n"),
         "release-notes\n"
     );
+    assert_eq!(completed("runlog tail --until rel"), "");
+    // The words of a wrapped command are completed as without runlog.
+    for typed in ["run cat rel", "run -- cat rel", "run -q -- cat rel"] {
+        let completed = completed(&format!("runlog {typed}"));
+        assert_eq!(completed, "release-notes\n", "{typed}");
+    }
 }

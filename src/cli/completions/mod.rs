@@ -9,7 +9,7 @@ pub(crate) mod scripts;
 use std::io::Write as _;
 
 use anyhow::{Context as _, Result};
-use clap::{Command, CommandFactory as _};
+use clap::{Arg, Command, CommandFactory as _, ValueHint};
 use clap_complete::Shell;
 
 use super::exit::Code;
@@ -27,13 +27,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn execute(args: &Args) -> Result<Code> {
-    let mut cli = without_hidden_commands(&crate::cli::Cli::command());
+    let cli = without_hidden_commands(&crate::cli::Cli::command());
+    let mut cli = with_value_hints(cli);
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut cli, "runlog", &mut script);
     let script = String::from_utf8(script)?;
     let script = match args.shell {
         Shell::Bash => scripts::in_bash(&script, &cli),
-        Shell::Zsh => scripts::in_zsh(&script),
+        Shell::Zsh => scripts::in_zsh(&script, &cli),
         Shell::Fish => scripts::in_fish(&script, &cli),
         _ => script,
     };
@@ -49,4 +50,23 @@ fn without_hidden_commands(cli: &Command) -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .args(cli.get_arguments())
         .subcommands(typed)
+}
+
+/// Lets the options that expect a directory complete only directories, and those that expect a
+/// number, a time or a text complete no files.
+fn with_value_hints(cli: Command) -> Command {
+    let hint = |arg: Arg| {
+        let takes_value = arg.get_action().takes_values();
+        let name = arg.get_value_names().and_then(<[_]>::first);
+        match name.filter(|_| takes_value).map(clap::builder::Str::as_str) {
+            Some("DIR") => arg.value_hint(ValueHint::DirPath),
+            Some(
+                "CURSOR" | "DURATION" | "FACTOR" | "JSON" | "LIST" | "N" | "REGEX" | "SEQ|TIME"
+                | "SIZE" | "TEXT" | "WHEN" | "X|max",
+            ) => arg.value_hint(ValueHint::Other),
+            _ => arg,
+        }
+    };
+    cli.mut_args(hint)
+        .mut_subcommands(|command| command.mut_args(hint))
 }

@@ -10,3 +10,13 @@ function __fish_runlog_runs
     end
     runlog $volume complete-runs $argv 2>/dev/null
 end
+
+# The words of a wrapped command, after `--` or without options of `run` before it.
+function __fish_runlog_wrapped
+    set -l typed (commandline -opc)
+    set -l at (contains -i -- -- $typed; or contains -i -- run $typed)
+    set -l words (string escape -- $typed[(math $at + 1)..]) (commandline -ct)
+    if not string match -q -- '-*' $words[1]
+        complete -C "$words"
+    end
+end

@@ -100,9 +100,23 @@ pub(crate) fn in_bash(script: &str, cli: &Command) -> String {
     format!("{script}\n{wrapped}")
 }
 
-/// Replaces `_default` in clap's script for zsh where a run is expected.
-pub(crate) fn in_zsh(script: &str) -> String {
+/// Replaces `_default` in clap's script for zsh where a run is expected, and quotes the colons in
+/// the names of values, which end them.
+pub(crate) fn in_zsh(script: &str, cli: &Command) -> String {
+    let args = commands(cli).flat_map(|(_, args)| args);
+    let names: Vec<_> = args
+        .flat_map(|arg| arg.get_value_names().unwrap_or_default())
+        .filter(|name| name.contains(':'))
+        .map(|name| {
+            (
+                format!("]:{name}:"),
+                format!("]:{}:", name.replace(':', "\\:")),
+            )
+        })
+        .collect();
     let line = |line: &str| {
+        let quoted = |line: String, (name, quoted): &(String, String)| line.replace(name, quoted);
+        let line = names.iter().fold(line.to_owned(), quoted);
         let is_positional = line.starts_with("'::run -- ") || line.starts_with("'*::runs -- ");
         if line.starts_with("'*::command -- ") {
             // The words of the command complete as they would without runlog.
@@ -118,7 +132,7 @@ pub(crate) fn in_zsh(script: &str) -> String {
         } else if line.contains(":JOB:_default") {
             line.replace(":JOB:_default", ":JOB:_runlog_jobs")
         } else {
-            line.to_owned()
+            line
         }
     };
     let lines: Vec<_> = script.lines().map(line).collect();
@@ -134,6 +148,7 @@ pub(crate) fn in_fish(script: &str, cli: &Command) -> String {
         format!("complete -c runlog -n \"__fish_runlog_using_subcommand {command}\" {rest}\n")
     };
     let mut lines = String::new();
+    lines += &complete("run", "-f -k -a \"(__fish_runlog_wrapped)\"");
     for command in positional(cli) {
         lines += &complete(command, "-f -k -a \"(__fish_runlog_runs)\"");
     }
