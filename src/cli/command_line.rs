@@ -60,6 +60,7 @@ pub(crate) fn parse_with(recorded: Vec<OsString>) -> Result<Cli, ParseError> {
             return Ok(());
         }
         let checked = run.retry.check_use(&all.retry);
+        let checked = checked.and_then(|()| run.lock.check_use(&all.lock));
         checked.map_err(|e| ParseError::Settings(e.into()))
     };
     if words.is_empty() {
@@ -112,8 +113,14 @@ fn command(name: &str) -> clap::Command {
 fn accept_negative_numbers(command: clap::Command) -> clap::Command {
     command.mut_args(|arg| {
         let names = arg.get_value_names().unwrap_or_default();
-        let is_number = matches!(names, [name] if NUMBERS.contains(&name.as_str()));
-        arg.allow_negative_numbers(is_number)
+        let is_one_of = |known: &[&str]| matches!(names, [name] if known.contains(&name.as_str()));
+        let (is_number, has_unit) = (is_one_of(&NUMBERS), is_one_of(&["DURATION", "SIZE"]));
+        // `-1` is a negative number for clap, and `-1d` is not.
+        if has_unit {
+            arg.allow_hyphen_values(true)
+        } else {
+            arg.allow_negative_numbers(is_number)
+        }
     })
 }
 
@@ -230,7 +237,7 @@ fn hint(error: &clap::Error, args: &[OsString]) -> Option<String> {
                     close_suggestions(error, suggested, invalid)
                         .is_empty()
                         .then(|| match command {
-                            "help" => "list the commands with `runlog --help`".to_owned(),
+                            "help" | "" => "list the commands with `runlog --help`".to_owned(),
                             _ => format!("run a command with `runlog run {word}`"),
                         })
                 })
@@ -239,6 +246,9 @@ fn hint(error: &clap::Error, args: &[OsString]) -> Option<String> {
             let word = string(ContextKind::InvalidArg)?;
             if let Some(hint) = option_hint(command, word) {
                 return Some(hint.to_owned());
+            }
+            if let Some(name) = command_that_takes(args, word) {
+                return Some(format!("put it after the command: `runlog {name} {word}`"));
             }
             let is_typo =
                 !close_suggestions(error, ContextKind::SuggestedArg, ContextKind::InvalidArg)
@@ -283,6 +293,25 @@ fn option_hint(command: &str, word: &str) -> Option<&'static str> {
     options
         .find(|(of, words, _)| *of == command && words.contains(&word))
         .map(|(_, _, hint)| *hint)
+}
+
+/// Returns the first subcommand on the command line, if `option` comes before it and belongs
+/// after it.
+fn command_that_takes(args: &[OsString], option: &str) -> Option<String> {
+    let cli = Cli::command();
+    let mut subcommands = args.iter().enumerate().filter_map(|(at, word)| {
+        let command = cli.find_subcommand(word)?;
+        Some((at, command))
+    });
+    let (at, command) = subcommands.next()?;
+    let is_option = |word: &OsString| word.to_string_lossy().split('=').next() == Some(option);
+    let comes_before = args.iter().take(at).any(is_option);
+    let is_its_own = command.get_arguments().any(|arg| {
+        let long = arg.get_long().map(|long| format!("--{long}"));
+        let short = arg.get_short().map(|short| format!("-{short}"));
+        long.into_iter().chain(short).any(|name| name == option)
+    });
+    (comes_before && is_its_own).then(|| command.get_name().to_owned())
 }
 
 fn find<'a>(table: &[(&[&str], &'a str)], word: &str) -> Option<&'a str> {

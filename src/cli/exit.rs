@@ -10,7 +10,7 @@ use super::context::print_stderr;
 use super::error_codes::code_and_hint;
 pub use super::exit_code::Code;
 use super::limit_hint::start_limit_hint;
-use crate::job::{BUSY_PROGRAM, MISSING_INTERPRETER, REQUIRED_PROBE, UndoError};
+use crate::job::{BUSY_PROGRAM, DIRECTORY, MISSING_INTERPRETER, REQUIRED_PROBE, UndoError};
 use crate::log::format::payload::{ErrorKind, JobError};
 use crate::log::{AppendError, RotateError, SelectError, StorageError};
 use crate::render::escape_controls;
@@ -26,8 +26,7 @@ pub(crate) fn usage(failure: &UsageFailure) -> ExitCode {
         }
         Code::Usage.into()
     } else {
-        drop(error.print());
-        Code::Ok.into()
+        exit_code(error.print().map(|()| Code::Ok).map_err(Error::from))
     }
 }
 
@@ -86,6 +85,9 @@ pub(crate) fn not_started(error: &JobError, not_found: Option<&str>) -> (Code, S
             Code::NotExecutable,
             Some("wait until the file is closed, then retry"),
         ),
+        ErrorKind::NotExecutable if error.message.ends_with(DIRECTORY) => {
+            (Code::NotExecutable, Some("name a program in it"))
+        }
         ErrorKind::NotFound => (
             Code::CommandNotFound,
             Some(not_found.unwrap_or("check the spelling of the command and PATH")),

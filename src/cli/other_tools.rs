@@ -56,7 +56,7 @@ pub(super) const COMMANDS: [(&[&str], &str); 21] = [
     ),
     (
         &["restart", "retry", "rerun"],
-        "run the command again with `runlog run COMMAND`",
+        "run it again with `runlog run --again RUN`",
     ),
     (
         &["verify", "check", "fsck"],

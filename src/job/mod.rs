@@ -51,7 +51,7 @@ pub use crate::job::spec::job_spec::{
 };
 pub use crate::job::spec::retry_policy::{RetryOn, RetryPolicy};
 pub use crate::job::spec::stream_plan::{OutputDelivery, StreamLayout, StreamPlan, TerminalUse};
-pub use crate::job::spec::validate::REQUIRED_PROBE;
+pub use crate::job::spec::validate::{DIRECTORY, REQUIRED_PROBE};
 pub use crate::job::status::live_run::{LiveJob, LiveRun};
 pub use crate::job::status::run_status::{
     InspectedRun, RunVerdict, has_live_runlog, inspect_run, inspect_runs, run_verdict,

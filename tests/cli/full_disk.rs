@@ -121,6 +121,26 @@ fn failed_rotation_on_full_disk_keeps_log_valid() {
 }
 
 #[test]
+fn detached_run_reports_that_its_id_is_lost() {
+    let env = TestEnv::new();
+    let output = env.sh(r#""$RUNLOG" run --detach -- touch done >/dev/full"#);
+    assert_eq!(output.code, 74);
+    let stderr = output.stderr();
+    let run = env.only_run();
+    assert!(
+        stderr.contains(&format!("error: run {run} has started")),
+        "{stderr}"
+    );
+    assert!(
+        stderr.contains("hint: write it to a file with --id-file FILE"),
+        "{stderr}"
+    );
+    env.wait_for_file("done");
+    let closed = env.sh(r#""$RUNLOG" run --detach -- true >&-"#);
+    assert_eq!((closed.code, closed.stderr()), (0, String::new()));
+}
+
+#[test]
 fn error_of_full_stdout_names_stdout() {
     let env = TestEnv::new();
     env.ok(&["run", "-q", "--run", "it", "--", "echo", "x"]);
@@ -134,6 +154,8 @@ fn error_of_full_stdout_names_stdout() {
         "replay it",
         "replay it --state",
         "replay it --export csv",
+        "--version",
+        "status --help",
     ] {
         let output = env.sh(&format!("\"$RUNLOG\" {command} >/dev/full"));
         assert_ne!(output.code, 0, "{command}");

@@ -112,6 +112,12 @@ fn options_of_other_tools_get_hints() {
         &["tail", "--stderr"],
         &["stop", "--kill", "it"],
         &["help", "bogus"],
+        &["--json", "status"],
+        &["--name", "x", "run", "true"],
+        &["--name=x", "run", "true"],
+        &["-q", "run", "true"],
+        &["--bogus", "run", "true"],
+        &["status", "--timeout", "stop"],
     ] {
         writeln!(hints, "{args:?}: {}", hint(args)).unwrap();
     }
@@ -131,6 +137,12 @@ fn options_of_other_tools_get_hints() {
     ["tail", "--stderr"]: select a stream with --output --stream stdout or stderr
     ["stop", "--kill", "it"]: choose the signal with --signal, such as `--signal KILL`
     ["help", "bogus"]: list the commands with `runlog --help`
+    ["--json", "status"]: put it after the command: `runlog status --json`
+    ["--name", "x", "run", "true"]: put it after the command: `runlog run --name`
+    ["--name=x", "run", "true"]: put it after the command: `runlog run --name`
+    ["-q", "run", "true"]: put it after the command: `runlog run -q`
+    ["--bogus", "run", "true"]: put options of the command after its name: `runlog run COMMAND OPTIONS`
+    ["status", "--timeout", "stop"]: 
     "#);
 }
 
@@ -154,6 +166,7 @@ fn negative_number_is_refused_as_value() {
             "`5000000000` is too large",
         ),
         (&["stop", "--timeout", "-1", "it"], "`-1` is not a duration"),
+        (&["gc", "--max-age", "-1d"], "`-1d` is not a duration"),
         (
             &["run", "--capture-limit", "-1", "true"],
             "`-1` is not a size",
@@ -165,6 +178,23 @@ fn negative_number_is_refused_as_value() {
         assert!(stderr.contains(reason), "{args:?}: {stderr}");
         assert!(!stderr.contains("hint:"), "{args:?}: {stderr}");
     }
+}
+
+#[test]
+fn tail_reports_empty_selection() {
+    let env = TestEnv::new();
+    env.ok(&["run", "-q", "-n", "it", "true"]);
+    for args in [
+        &["tail", "--job", "nope"][..],
+        &["tail", "--type", "note"],
+        &["tail", "--until", "2000-01-01"],
+    ] {
+        let output = env.ok(args);
+        assert_eq!(output.stdout(), "");
+        assert_eq!(output.stderr(), "no events match\n");
+        assert_eq!(env.ok(&[args, &["--json"]].concat()).stderr(), "");
+    }
+    assert_eq!(env.ok(&["tail", "--type", "run_opened"]).stderr(), "");
 }
 
 #[test]

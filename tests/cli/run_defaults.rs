@@ -40,6 +40,17 @@ fn defaults_hold_for_run() {
 }
 
 #[test]
+fn defaults_for_locks_hold_only_with_lock() {
+    let settings = "[run]\nif-locked = \"skip\"\nlock-timeout = \"1s\"\n";
+    let env = with_settings(settings);
+    env.ok(&["run", "-q", "true"]);
+    let nested = r#""$RUNLOG" run --lock=it false"#;
+    env.ok(&["run", "-q", "--lock=it", "sh", "-c", nested]);
+    let refused = TestEnv::new().run(&["run", "--if-locked=skip", "true"]);
+    assert_eq!(refused.code, 2, "{}", refused.stderr());
+}
+
+#[test]
 fn flags_precede_volume_and_volume_precedes_user() {
     let env = with_settings("[run]\nname = \"volume\"\nquiet = true\n");
     let name = || env.status("latest")["name"].clone();

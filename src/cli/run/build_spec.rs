@@ -33,7 +33,6 @@ impl Args {
                 hint: "give a command: `runlog run COMMAND`",
             }));
         }
-        self.lock.check()?;
         let variable = |name: &str| std::env::var_os(name);
         let env = pairs("--env", &self.env_with_values()?)?;
         let redaction = Redaction::new(&self.redact, &variable, secret_env(&env));

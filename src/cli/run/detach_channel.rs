@@ -1,7 +1,7 @@
 //! The channel through which a detached supervisor reports to the caller of `run --detach`.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
@@ -43,9 +43,17 @@ pub(crate) fn relay(said: &str) -> ExitCode {
         (run, word) = (line, rest);
     }
     if word == "ok" {
-        // A caller that does not read stdout has the ID in --id-file, or does not need it.
-        drop(writeln!(std::io::stdout(), "{run}"));
-        return Code::Ok.into();
+        return match writeln!(std::io::stdout(), "{run}") {
+            Err(e) if e.kind() != ErrorKind::BrokenPipe => {
+                print_stderr(format_args!(
+                    "error: run {run} has started, but its ID cannot be written to stdout: {e}\n\
+                     hint: write it to a file with --id-file FILE"
+                ));
+                Code::Undelivered.into()
+            }
+            // A caller that does not read stdout does not need it.
+            _ => Code::Ok.into(),
+        };
     }
     if let Some((code, text)) = word.split_once(' ') {
         print_stderr(text);

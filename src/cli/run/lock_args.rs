@@ -51,13 +51,14 @@ pub(crate) enum IfLocked {
 }
 
 impl LockArgs {
-    /// Rejects flags that would have no effect.
+    /// Checks that the flags that the user typed have an effect: `self` with the defaults of the
+    /// settings is `effective`. Settings alone may be about locks of other commands.
     ///
     /// # Errors
     ///
-    /// Returns an error if there is no lock.
-    pub(super) fn check(&self) -> Result<(), UsageError> {
-        let has_lock = self.lock.is_some() || self.no_lock;
+    /// Returns an error if a typed flag is about a lock, and there is none.
+    pub(in crate::cli) fn check_use(&self, effective: &Self) -> Result<(), UsageError> {
+        let has_lock = effective.lock.is_some() || self.no_lock;
         if (self.if_locked.is_some() || self.lock_timeout.is_some()) && !has_lock {
             return Err(UsageError {
                 message: "--if-locked and --lock-timeout need --lock".to_owned(),

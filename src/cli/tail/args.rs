@@ -224,6 +224,13 @@ impl Args {
         }
     }
 
+    /// Returns whether people asked for some events only.
+    pub(super) fn selects_events(&self) -> bool {
+        let is_limited = self.since.is_some() || matches!(self.until, Some(Until::Time(_)));
+        let has_cursor = self.cursor_file.is_some() || self.after_cursor.is_some();
+        !self.json && !has_cursor && (!self.kind.is_empty() || self.job.is_some() || is_limited)
+    }
+
     /// Checks combinations that clap cannot check.
     pub(super) fn check(&self) -> Result<(), UsageError> {
         let wrong = |message: &str, hint| {

@@ -228,6 +228,9 @@ impl<'a> Tailer<'a> {
         let stop = stop?;
         saved?;
         self.writer.sink.finish()?;
+        if self.args.selects_events() && !self.args.follows() && self.writer.accepted() == 0 {
+            print_stderr("no events match");
+        }
         let code = match (stop, &self.args.until) {
             (StopReason::Timeout, _) => Code::Running,
             (StopReason::Done, Some(until)) if until.is_awaited() => {

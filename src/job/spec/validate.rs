@@ -12,6 +12,9 @@ use crate::log::format::payload::{ErrorKind, JobError};
 use crate::telemetry;
 use crate::telemetry::Dependency;
 
+/// What is said of a command that is a directory.
+pub const DIRECTORY: &str = "a directory";
+
 /// The search path without a `PATH` variable, as in `execvp(3)`.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 /// The start of the error about a required probe.
@@ -150,7 +153,10 @@ fn resolve(program: &OsStr, cwd: &Path, search: &OsStr) -> Result<PathBuf, JobEr
             }
         };
         if meta.is_dir() {
-            found_file |= program.as_bytes().contains(&b'/');
+            if program.as_bytes().contains(&b'/') {
+                let message = format!("`{shown}` is {DIRECTORY}");
+                return Err(error(ErrorKind::NotExecutable, message));
+            }
             continue;
         }
         if rustix::fs::access(&file, Access::EXEC_OK).is_ok() {
@@ -198,7 +204,9 @@ mod tests {
         assert_eq!(kind("./missing"), ErrorKind::NotFound);
         assert_eq!(kind("plain"), ErrorKind::NotExecutable);
         assert_eq!(kind("./plain"), ErrorKind::NotExecutable);
-        assert_eq!(kind("./dir"), ErrorKind::NotExecutable);
+        let dir = find("./dir", "/nowhere:").unwrap_err();
+        assert_eq!(dir.kind, ErrorKind::NotExecutable);
+        assert_eq!(dir.message, "`./dir` is a directory");
         assert_eq!(kind(""), ErrorKind::NotFound);
     }
 }
