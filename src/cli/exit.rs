@@ -79,7 +79,11 @@ pub(crate) fn not_started(error: &JobError, not_found: Option<&str>) -> (Code, S
     let (code, hint) = match error.kind {
         ErrorKind::NotFound if error.message.contains(MISSING_INTERPRETER) => (
             Code::CommandNotFound,
-            Some("install the interpreter, or correct the first line of the script"),
+            Some(if error.message.contains("\\r`") {
+                "the script has line ends of Windows; remove them, such as with dos2unix"
+            } else {
+                "install the interpreter, or correct the first line of the script"
+            }),
         ),
         ErrorKind::NotExecutable if error.message.contains(BUSY_PROGRAM) => (
             Code::NotExecutable,

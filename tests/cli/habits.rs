@@ -261,6 +261,7 @@ fn shell_words_as_command_get_hints() {
     let env = TestEnv::new();
     env.executable("script.sh", "#!/bin/sh\n");
     std::fs::create_dir(env.path("away")).unwrap();
+    env.executable("away/local.sh", "#!/bin/sh\n");
     let mut hints = String::new();
     for args in [
         &["run", "-q", "--", "a | b"][..],
@@ -270,6 +271,8 @@ fn shell_words_as_command_get_hints() {
         &["run", "-q", "--", "no-such-program"],
         &["run", "-q", "--lock", "nightly", "true"],
         &["-C", "..", "run", "-q", "--", "./script.sh"],
+        &["run", "-q", "--", "local.sh"],
+        &["run", "-q", "--cwd", "..", "--", "script.sh"],
     ] {
         let mut command = env.command(args);
         let output = crate::support::env::finish(command.current_dir(env.path("away")));
@@ -286,6 +289,8 @@ fn shell_words_as_command_get_hints() {
     ["run", "-q", "--", "no-such-program"]: hint: check the spelling of the command and PATH
     ["run", "-q", "--lock", "nightly", "true"]: hint: check the spelling of the command; a lock is named with --lock=nightly
     ["-C", "..", "run", "-q", "--", "./script.sh"]: hint: -C names the volume; choose the directory with --cwd DIR
+    ["run", "-q", "--", "local.sh"]: hint: write `./local.sh` for the file in its directory
+    ["run", "-q", "--cwd", "..", "--", "script.sh"]: hint: write `./script.sh` for the file in its directory
     "#);
 }
 

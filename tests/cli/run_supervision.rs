@@ -233,6 +233,10 @@ fn missing_interpreter_and_busy_program_are_named() {
     let stderr = output.stderr();
     assert!(stderr.contains("`/no/such/interpreter`"), "{stderr}");
     assert!(stderr.contains("first line"), "{stderr}");
+    env.executable("windows", "#!/bin/sh\r\ntrue\r\n");
+    let stderr = env.run(&["run", "-q", "--", "./windows"]).stderr();
+    assert!(stderr.contains(r"`/bin/sh\r`"), "{stderr}");
+    assert!(stderr.contains("line ends of Windows"), "{stderr}");
     let output = env.sh(r#"cp /bin/true busy; exec 9>>busy; "$RUNLOG" run -q -- ./busy"#);
     assert_eq!(output.code, 126);
     assert!(

@@ -38,6 +38,10 @@ pub(super) fn not_found_hint(args: &Args, volume: &Volume) -> Option<String> {
     if is_line || has_operator {
         return Some("run a line of shell with `runlog run sh -c '…'`".to_owned());
     }
+    let dir = args.cwd.as_deref().unwrap_or(Path::new("."));
+    if !program.contains('/') && dir.join(program).is_file() {
+        return Some(format!("write `./{program}` for the file in its directory"));
+    }
     let is_in_volume = program.contains('/') && volume.path().join(program).exists();
     if is_in_volume && args.cwd.is_none() && Path::new(program).is_relative() {
         return Some("-C names the volume; choose the directory with --cwd DIR".to_owned());

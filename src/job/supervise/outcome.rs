@@ -198,7 +198,9 @@ pub(crate) fn spawn_error(name: &str, program: &Path, e: &io::Error) -> JobError
     let interpreter = interpreter(program).filter(|_| kind == ErrorKind::NotFound);
     let message = match (interpreter, e.raw_os_error()) {
         (Some(interpreter), _) => {
-            format!("cannot execute {name}: {MISSING_INTERPRETER} `{interpreter}`")
+            // A carriage return before the end of the line belongs to the name.
+            let shown = interpreter.escape_debug();
+            format!("cannot execute {name}: {MISSING_INTERPRETER} `{shown}`")
         }
         (None, Some(libc::ETXTBSY)) => format!("cannot execute {name}: {BUSY_PROGRAM}"),
         (None, _) => format!("cannot execute {name}: {e}"),
@@ -216,5 +218,6 @@ fn interpreter(program: &Path) -> Option<String> {
         .split(|byte| *byte == b'\n')
         .next()?;
     let line = String::from_utf8_lossy(line).into_owned();
-    line.split_whitespace().next().map(str::to_owned)
+    let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
+    words.next().map(str::to_owned)
 }

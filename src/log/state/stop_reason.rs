@@ -23,12 +23,17 @@ struct StopData {
     reason: String,
 }
 
-/// Returns the reason in a note's line if the note is about a stop, truncated.
+/// Returns the reason in a note's line if the note is about a stop: one line without control
+/// characters, truncated.
 pub(super) fn stop_reason(line: &[u8]) -> Option<String> {
     // Avoids parsing most notes, which can be long.
     memmem::find(line, STOP_REQUESTED.as_bytes())?;
     let note = parse_payload::<StopNote>(line).filter(|note| note.name == STOP_REQUESTED)?;
-    let mut reason = note.data.reason;
+    let words = note.data.reason.replace(char::is_control, " ");
+    let mut reason = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    if reason.is_empty() {
+        return None;
+    }
     if let Some((at, _)) = reason.char_indices().nth(MAX_REASON_CHARS) {
         reason.truncate(at);
         reason.push('…');
@@ -51,6 +56,19 @@ mod tests {
             of(r#""name":"other","data":{"reason":"stop_requested"}"#),
             None
         );
+    }
+
+    #[test]
+    fn reason_is_one_line() {
+        let of = |reason: &str| {
+            let line = format!(r#"{{"name":"stop_requested","data":{{"reason":"{reason}"}}}}"#);
+            stop_reason(line.as_bytes())
+        };
+        assert_eq!(
+            of(r" new\n\u001b[31mrelease\u0007").as_deref(),
+            Some("new [31mrelease")
+        );
+        assert_eq!(of(" "), None);
     }
 
     #[test]
