@@ -71,9 +71,14 @@ struct Play {
 
 impl Play {
     fn new() -> Self {
-        let it = TestLog::with_notes(0);
+        let mut play = Self::from_log(TestLog::with_notes(0));
+        play.check();
+        play
+    }
+
+    fn from_log(it: TestLog) -> Self {
         let dir = it.log().dir().try_clone().unwrap();
-        let mut play = Self {
+        Self {
             writers: (0..WRITERS).map(|_| it.log()).collect(),
             it,
             dir,
@@ -82,9 +87,7 @@ impl Play {
             acknowledged: 0,
             jobs: 0,
             job_open: false,
-        };
-        play.check();
-        play
+        }
     }
 
     fn append(&mut self, writer: usize, draft: Draft) {
@@ -166,27 +169,17 @@ impl Play {
                         "{refused:?}"
                     );
                 }
-                *self = Self::begun_anew(std::mem::replace(&mut self.it, TestLog::new()));
+                *self = Self::reopened(std::mem::replace(&mut self.it, TestLog::new()));
             }
         }
         self.check();
     }
 
-    fn begun_anew(it: TestLog) -> Self {
+    fn reopened(it: TestLog) -> Self {
         let opened = RunOpened::default();
         let opened = Draft::new(&it.run, None, &opened).unwrap();
         it.log().append(&[opened], Durability::Process).unwrap();
-        let dir = it.log().dir().try_clone().unwrap();
-        Self {
-            writers: (0..WRITERS).map(|_| it.log()).collect(),
-            it,
-            dir,
-            ever: Vec::new(),
-            dropped: 0,
-            acknowledged: 0,
-            jobs: 0,
-            job_open: false,
-        }
+        Self::from_log(it)
     }
 
     /// Returns the number of the first event in the active segment, if that exists and does not
