@@ -1,6 +1,8 @@
 //! The order of stdout and stderr, which is exact if both go to the same place.
 
-use crate::support::env::{Background, TestEnv, wait_until};
+use rustix::process::{Signal, kill_process};
+
+use crate::support::env::{Background, TestEnv, pid_of, wait_until};
 
 /// A job that prints alternating lines to both streams.
 const ALTERNATING: &str = "for i in 1 2 3 4 5 6 7 8 9; do echo out$i; echo err$i >&2; done";
@@ -229,4 +231,32 @@ fn output_of_retry_follows_that_of_attempt_before() {
     wait_until("the end of the run", || run.has_ended());
     let expected = ["a".repeat(200_000), "b".repeat(20_000)].concat();
     assert!(std::fs::read_to_string(env.path("passed")).unwrap() == expected);
+}
+
+#[test]
+fn killed_supervisor_names_output_of_all_attempts_that_was_not_passed_on() {
+    let env = TestEnv::new();
+    let job = "echo >>starts; case $(wc -l <starts) in \
+               1) head -c 900000 /dev/zero | tr '\\0' a; exit 1;; 2) echo b; exit 1;; esac; \
+               until [ -e go ]; do sleep 0.01; done";
+    env.executable("job", format!("#!/bin/sh\n{job}\n"));
+    let script = "\"$RUNLOG\" run --run it --retries 2 --retry-delay 0 -- ./job | \
+                  { until [ -e go ]; do sleep 0.01; done; cat; } >passed";
+    env.executable("run", format!("#!/bin/sh\n{script}\n"));
+    let mut run = Background::new(&mut env.program("./run"));
+    let third = || {
+        let started = env.events_of_type("it", "job_started");
+        started.iter().any(|event| event["attempt"] == 3)
+    };
+    wait_until("the third attempt", || !env.runs().is_empty() && third());
+    let pid = &env.events_of_type("it", "job_submitted")[0]["supervisor"]["pid"];
+    kill_process(pid_of(pid.as_i64().unwrap()), Signal::KILL).unwrap();
+    env.wait_for("supervisor_replaced");
+    env.write("go", "");
+    wait_until("the end of the run", || run.has_ended());
+    let passed = std::fs::metadata(env.path("passed")).unwrap().len();
+    let replaced = &env.events_of_type("it", "supervisor_replaced")[0];
+    let uncertain = replaced["uncertain_stdout_bytes"].as_u64().unwrap();
+    assert!(passed < 900_002, "{passed}");
+    assert!(passed + uncertain >= 900_002, "{passed} {uncertain}");
 }

@@ -9,7 +9,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -162,6 +162,7 @@ impl Capture {
                 pass_on,
                 masker: masker.map(Mutex::new),
                 page: options.page,
+                draining: AtomicU64::new(0),
                 pipe: Mutex::new(Pipe::new(Arc::clone(&pipe))),
                 terminal: terminal.map(Arc::new),
             });

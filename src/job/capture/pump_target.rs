@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
@@ -30,6 +30,8 @@ pub(crate) struct PumpTarget {
     /// The masking of passed-on output.
     pub(super) masker: Option<Mutex<StreamMasker>>,
     pub(super) page: &'static SupervisionPage,
+    /// How many bytes the main thread is processing.
+    pub(super) draining: AtomicU64,
     /// Runlog's end of the pipe, until it is closed. Locked only while the sink is locked.
     pub(super) pipe: Mutex<Pipe>,
     /// The pseudo-terminal, if the job prints to one.
@@ -97,10 +99,14 @@ impl PumpTarget {
         in_hand.moving.store(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Records how many bytes the main thread is processing in addition.
+    /// Records how many bytes the main thread is processing in addition, besides those of the
+    /// attempts before that are still to be passed on.
     pub(super) fn record_draining(&self, bytes: usize) {
+        let bytes = bytes as u64;
+        let before = self.draining.swap(bytes, Ordering::Relaxed);
+        let change = bytes.wrapping_sub(before);
         let in_hand = self.page.output.in_hand(self.id);
-        in_hand.draining.store(bytes as u64, Ordering::Relaxed);
+        in_hand.draining.fetch_add(change, Ordering::Relaxed);
     }
 
     /// Returns how many bytes the masker of passed-on output holds back.
