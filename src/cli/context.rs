@@ -120,10 +120,12 @@ impl Global {
     /// Returns an error if there is no such run; it suggests a run with that name.
     pub(crate) fn open_exact(volume: &Volume, run: &RunId) -> Result<RunLog, SelectError> {
         RunLog::open(volume, run).map_err(|e| match (e, select(volume, run.as_str())) {
-            (SelectError::NoSuchRun { .. }, Ok((newest, _))) => SelectError::NotAnId {
-                name: run.clone(),
-                newest,
-            },
+            (SelectError::NoSuchRun { .. }, Ok((newest, _))) if newest != *run => {
+                SelectError::NotAnId {
+                    name: run.clone(),
+                    newest,
+                }
+            }
             (e, _) => e,
         })
     }

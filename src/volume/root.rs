@@ -147,6 +147,8 @@ impl Volume {
         if created {
             // If this fails, git only shows the logs as untracked.
             drop(ignore_for_git(&var));
+            // gc locks this file, and must work on a disk without a free inode.
+            drop(var.append(layout::RETIRED));
         }
         let runs = var.ensure_dir(layout::RUNS_NAME)?.dir;
         let runs = self.creating_runs(runs, &var)?;

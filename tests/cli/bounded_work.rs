@@ -4,6 +4,10 @@
 use std::fmt::Write as _;
 use std::fs;
 
+use runlog::log::payload::{JobSubmitted, JobValidated};
+use runlog::log::{Draft, Durability, RunLog};
+use runlog::volume::{JobId, Volume};
+
 use crate::support::crash::has_strace;
 use crate::support::env::{TestEnv, finish};
 
@@ -224,4 +228,56 @@ fn warnings_about_damage_are_limited() {
             "{args:?}"
         );
     }
+}
+
+/// Adds jobs to the open run `r` whose supervisor, which was that of its job `a`, has died.
+fn lose_jobs(env: &TestEnv, jobs: usize) {
+    env.ok(&["run", "-q", "--run", "r", "--job", "a", "--", "true"]);
+    let log = fs::read_to_string(env.log_path("r")).unwrap();
+    let submitted = log.lines().find(|line| line.contains("job_submitted"));
+    let submitted: JobSubmitted = serde_json::from_str(submitted.unwrap()).unwrap();
+    assert!(submitted.supervisor.is_some());
+    let validated = JobValidated::default();
+    let run = "r".parse().unwrap();
+    let mut drafts = Vec::new();
+    for n in 0..jobs {
+        let job: JobId = format!("lost{n}").parse().unwrap();
+        drafts.push(Draft::new(&run, Some(&job), &submitted).unwrap());
+        drafts.push(Draft::new(&run, Some(&job), &validated).unwrap());
+        fs::write(env.run_dir("r").join(format!("jobs/{job}.out")), "").unwrap();
+    }
+    let log = RunLog::open(&Volume::open(env.root()).unwrap(), &run).unwrap();
+    log.append(&drafts, Durability::Process).unwrap();
+    assert_eq!(env.status("r")["state"], "lost");
+}
+
+#[test]
+fn processes_are_listed_once_for_all_lost_jobs() {
+    let env = TestEnv::new();
+    lose_jobs(&env, 20);
+    if !has_strace(&env) {
+        return;
+    }
+    for args in [
+        &["replay", "--recover", "--dry-run", "r"][..],
+        &["gc", "--max-age", "999d", "--dry-run"],
+        &["replay", "--recover", "r"],
+    ] {
+        let trace = traced(&env, "trace=openat,open", args);
+        let is_list = |line: &&String| line.contains("\"/proc\"") || line.contains("\"/proc/\"");
+        let lists = trace.iter().filter(is_list).count();
+        // `status` of each look at the run, the scan, and the snapshots of the host.
+        assert!((1..=8).contains(&lists), "{args:?}: {lists}");
+    }
+}
+
+#[test]
+fn recovery_needs_no_descriptor_for_each_lost_job() {
+    let env = TestEnv::new();
+    lose_jobs(&env, 400);
+    let output = env.sh("ulimit -n 320; exec \"$RUNLOG\" replay --recover r --json");
+    assert_eq!(output.code, 0, "{}{}", output.stdout(), output.stderr());
+    let status = env.status("r");
+    assert_eq!(status["state"], "failed");
+    env.ok(&["replay", "r", "--verify"]);
 }

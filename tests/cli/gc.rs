@@ -49,7 +49,10 @@ fn gc_dry_run_matches_real_run() {
     let args = ["gc", "--json", "--max-runs", "1", "--dry-run"];
     let mut foreseen = lines(&env.ok(&args));
     assert_eq!(env.runs(), ["a", "b", "c"]);
-    assert!(!env.exists(".omne/var/retired.jsonl"));
+    assert_eq!(
+        std::fs::read(env.path(".omne/var/retired.jsonl")).unwrap(),
+        b""
+    );
     let done = lines(&env.ok(&args[..4]));
     for line in &mut foreseen {
         assert_eq!(line["dry_run"], true);

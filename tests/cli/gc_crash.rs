@@ -185,3 +185,45 @@ fn gc_skips_mount_point_in_run() {
             .contains("on another file system and was not touched")
     );
 }
+
+#[test]
+fn unreadable_run_in_trash_is_kept_until_it_has_a_tombstone() {
+    let env = TestEnv::new();
+    ended(&env, "a", "true");
+    let trashed = env.path(".omne/var/trash/a.01k0000000000000000000000a");
+    std::fs::create_dir_all(trashed.parent().unwrap()).unwrap();
+    std::fs::rename(env.run_dir("a"), &trashed).unwrap();
+    let (log, aside) = (trashed.join("events.jsonl"), env.path("aside"));
+    std::fs::rename(&log, &aside).unwrap();
+    std::os::unix::fs::symlink("nowhere", &log).unwrap();
+    for args in [
+        &["gc", "--max-runs", "9"][..],
+        &["replay", "--recover", "--all"],
+    ] {
+        let output = env.run(args);
+        assert_eq!(output.code, 7, "{args:?}: {}", output.stderr());
+    }
+    std::fs::remove_file(&log).unwrap();
+    std::fs::rename(&aside, &log).unwrap();
+    env.ok(&["gc", "--max-runs", "9"]);
+    assert_eq!(retired(&env), ["a"]);
+    assert!(!trashed.exists());
+}
+
+#[test]
+fn gc_needs_no_free_inode() {
+    let env = TestEnv::new();
+    let script = r#"
+        "$RUNLOG" run -q --run a --close -- echo x || exit 1
+        mount -o remount,nr_inodes=64 . || exit 99
+        n=0; while touch "fill$n" 2>/dev/null; do n=$((n+1)); done
+        "$RUNLOG" gc --max-runs 0 || exit 2
+        test ! -e .omne/var/runs/a || exit 3
+        "$RUNLOG" status --retired --json
+    "#;
+    let Some(output) = on_small_disk(&env, script) else {
+        return;
+    };
+    assert_eq!(output.code, 0, "{}{}", output.stdout(), output.stderr());
+    assert!(output.stdout().contains("\"run_id\":\"a\""));
+}

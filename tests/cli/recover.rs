@@ -145,7 +145,9 @@ fn recover_leaves_surviving_job_with_hint() {
     run_id=it-[ULID]
     hint: wait for the process to exit or kill it, then retry
     ");
-    assert_eq!(env.run(&["replay", "--recover", "--all"]).code, 0);
+    let all = env.run(&["replay", "--recover", "--all"]);
+    assert_eq!(all.code, 1);
+    assert!(all.stderr().contains("hint: wait for the process to exit"));
     assert_eq!(bytes(&env, &run), before);
     env.write("stop", "");
     wait_until("the job has ended", || env.run(&RECOVER).code == 0);
@@ -165,6 +167,7 @@ fn recover_leaves_running_run() {
     -- stderr
     hint: follow the run with `runlog tail -f`; it is still running
     ");
+    env.ok(&["replay", "--recover", "--all"]);
     assert_eq!(bytes(&env, "it"), before);
     job.end();
     // The run stays open for more jobs, so it is not lost.

@@ -21,6 +21,7 @@ fn recover_refuses_to_act_over_missing_events() {
         &["replay", "it", "--recover"][..],
         &["replay", "it", "--recover", "--with-rollback"],
         &["replay", "it", "--rollback"],
+        &["replay", "it", "--rollback", "--dry-run"],
         &["run", "--run", "it", "--close"],
     ] {
         let output = env.run(args);
@@ -133,4 +134,22 @@ fn shorter_sealed_segment_does_not_make_jobs_lost() {
         stages(&env.status("it")),
         ["completed", "failed", "completed"]
     );
+}
+
+#[test]
+fn recovery_of_all_reports_damage_in_recovered_runs() {
+    let env = TestEnv::new();
+    let run = ["run", "-q", "--run", "it", "--close"];
+    env.ok(&[&run[..], &["--", "true"]].concat());
+    env.damage_event_3("it");
+    let recover = ["replay", "--recover", "--all"];
+    // Nothing needs recovery.
+    env.ok(&recover);
+    let log = env.log_path("it");
+    let torn = [&fs::read(&log).unwrap()[..], b"{"].concat();
+    fs::write(&log, torn).unwrap();
+    let output = env.run(&recover);
+    assert_eq!(output.code, 5, "{}", output.stdout());
+    let told = output.stderr();
+    assert!(told.contains("damaged line"), "{told}");
 }

@@ -237,3 +237,20 @@ fn hook_runs_in_the_directory_of_its_job() {
     let hooked = fs::read_to_string(env.path("hooked")).unwrap();
     assert_eq!(hooked, format!("{}\n", env.path("dir").display()));
 }
+
+#[test]
+fn hooks_do_not_run_again_over_damage() {
+    let env = TestEnv::new();
+    lose(&env, "it", &["--on-end", "echo end >>hooks"]);
+    recover(&env, &["it"]);
+    let log = fs::read_to_string(env.log_path("it")).unwrap();
+    fs::write(env.log_path("it"), log.replace("hook_ended", "hook_endeD")).unwrap();
+    let args = ["replay", "--recover", "--with-hooks", "it"];
+    let output = env.run(&args);
+    assert_eq!(output.code, 5, "{}", output.stdout());
+    assert!(output.stderr().contains("events may be missing"));
+    let ran = || fs::read_to_string(env.path("hooks")).unwrap();
+    assert_eq!(ran(), "end\n");
+    assert_eq!(env.run(&[&args[..], &["--force"]].concat()).code, 5);
+    assert_eq!(ran(), "end\nend\n");
+}

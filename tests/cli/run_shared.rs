@@ -303,3 +303,18 @@ fn job_id_of_crashed_start_is_free() {
     env.ok(&["run", "-q", "--run", "it", "--job", "b", "--", "true"]);
     env.ok(&["replay", "it", "--verify"]);
 }
+
+#[test]
+fn job_id_that_damage_hides_is_not_reused() {
+    let env = TestEnv::new();
+    let run = ["run", "-q", "--run", "it", "--job", "a", "--", "true"];
+    env.ok(&run);
+    env.ok(&["run", "-q", "--run", "it", "--job", "b", "--", "true"]);
+    let log = std::fs::read_to_string(env.log_path("it")).unwrap();
+    let damaged = log.replace(r#""job_id":"a""#, r#""job_id":"x""#);
+    assert_ne!(damaged, log);
+    std::fs::write(env.log_path("it"), damaged).unwrap();
+    let output = env.run(&run);
+    assert_eq!(output.code, 2, "{}", output.stderr());
+    assert!(output.stderr().contains("already has a job `a`"));
+}

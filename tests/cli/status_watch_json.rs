@@ -150,3 +150,23 @@ fn watch_json_matches_status_across_segments() {
     assert_eq!(until(&mut following, "it", "failed"), env.status("it"));
     assert_eq!(following.end().code, 1);
 }
+
+#[test]
+fn watch_json_reads_unreadable_run_again() {
+    let env = TestEnv::new();
+    env.ok(&["emit", "--open", "--run", "a", "x"]);
+    env.ok(&["emit", "--open", "--run", "b", "x"]);
+    let (log, aside) = (env.log_path("a"), env.path("aside"));
+    fs::rename(&log, &aside).unwrap();
+    fs::create_dir(&log).unwrap();
+    let mut watcher = env.spawn(&["status", "--watch", "--json"]);
+    until(&mut watcher, "b", "open");
+    fs::remove_dir(&log).unwrap();
+    fs::rename(&aside, &log).unwrap();
+    until(&mut watcher, "a", "open");
+    env.ok(&["run", "--run", "a", "--close"]);
+    until(&mut watcher, "a", "completed");
+    watcher.signal(rustix::process::Signal::INT);
+    let told = watcher.end().stderr();
+    assert_eq!(told.matches("is a directory").count(), 1, "{told}");
+}

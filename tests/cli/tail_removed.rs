@@ -85,6 +85,21 @@ fn reused_named_run_is_reported() {
 }
 
 #[test]
+fn named_run_that_came_and_went_is_reported_once() {
+    let env = TestEnv::new();
+    env.ok(&["run", "-q", "--run", "a", "--close", "--", "true"]);
+    assert_eq!(gaps(&env, &["a"]), (0, none()));
+    env.ok(&["gc", "--max-runs", "0"]);
+    assert_eq!(gaps(&env, &["a"]), (0, none()));
+    run_and_remove(&env, "other");
+    assert_eq!(gaps(&env, &["a"]), (3, none()));
+    run_and_remove(&env, "a");
+    run_and_remove(&env, "a");
+    assert_eq!(gaps(&env, &["a"]), (5, vec!["a".to_owned(); 2]));
+    assert_eq!(gaps(&env, &["a"]), (3, none()));
+}
+
+#[test]
 fn trimmed_list_of_removed_runs_is_continued() {
     let env = TestEnv::new();
     run_and_remove(&env, "before");

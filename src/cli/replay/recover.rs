@@ -18,11 +18,14 @@ use crate::job::{
     RecoveryOutcome, RunStatus, UndoError, due_hooks, inspect_run, plan_recovery, plan_undo,
     recover, undo,
 };
-use crate::log::{GcError, GcLock, JobScope, RunLog, list, open_dir, trash_entries};
+use crate::log::{DamageList, GcError, GcLock, JobScope, RunLog, list, open_dir, trash_entries};
 use crate::render::{
     RecoveryReport, UndoReport, escape_controls, json_line, recovery_lines, undo_lines,
 };
 use crate::volume::{Dir, JobId, RunId, Volume};
+
+/// The hint about a run that was skipped because of a process.
+const RETRY_HINT: &str = "hint: wait for the process to exit or kill it, then retry";
 
 /// Recovers one run, or all.
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
@@ -49,7 +52,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
             Code::Negative
         }
         (RecoveryAction::Skipped, _) => {
-            print_stderr("hint: wait for the process to exit or kill it, then retry");
+            print_stderr(RETRY_HINT);
             Code::Negative
         }
         _ => exit_code_of(&recovery),
@@ -64,7 +67,7 @@ fn recover_or_plan(
     dir: &Dir,
 ) -> Result<RecoveryOutcome, UndoError> {
     let due = if args.recovery.with_hooks {
-        due_hooks(volume, dir)?
+        due_hooks(volume, run, dir, in_doubt(args))?
     } else {
         Vec::new()
     };
@@ -132,6 +135,14 @@ enum LogDamage {
 }
 
 impl LogDamage {
+    fn of(damage: &DamageList) -> Self {
+        if damage.is_empty() {
+            Self::None
+        } else {
+            Self::Found
+        }
+    }
+
     /// Returns the exit code of an action on the log that itself ends with `code`.
     fn or(self, code: Code) -> Code {
         match (self, code) {
@@ -145,11 +156,7 @@ impl LogDamage {
 fn report_damage(dir: &Dir) -> Result<LogDamage> {
     let damage = inspect_run(dir, JobScope::Summarized)?.summary.damage;
     warn_damage(&damage);
-    Ok(if damage.is_empty() {
-        LogDamage::None
-    } else {
-        LogDamage::Found
-    })
+    Ok(LogDamage::of(&damage))
 }
 
 /// Returns [`Code::Negative`] if a rollback failed.
@@ -176,11 +183,9 @@ fn all(args: &Args, global: &Global) -> Result<Code> {
         match recovered {
             Ok(None) => {}
             Ok(Some(recovery)) => {
-                if recovery.action != RecoveryAction::None || !recovery.hooks_due.is_empty() {
-                    report(args, global, &run, &recovery)?;
-                }
+                let one = report_one_of_all(args, global, &run, &recovery)?;
                 if code == Code::Ok {
-                    code = exit_code_of(&recovery);
+                    code = one;
                 }
             }
             // One failed recovery does not stop the others.
@@ -192,6 +197,30 @@ fn all(args: &Args, global: &Global) -> Result<Code> {
         }
     }
     Ok(code)
+}
+
+/// Reports the recovery of one of all runs, and returns its exit code. A run that is running or
+/// that only another program can end needs no recovery, so it does not count.
+fn report_one_of_all(
+    args: &Args,
+    global: &Global,
+    run: &RunId,
+    recovery: &RecoveryOutcome,
+) -> Result<Code> {
+    if recovery.action == RecoveryAction::None && recovery.hooks_due.is_empty() {
+        return Ok(Code::Ok);
+    }
+    warn_damage(&recovery.damage);
+    report(args, global, run, recovery)?;
+    let damage = LogDamage::of(&recovery.damage);
+    Ok(match (recovery.action, recovery.state) {
+        (RecoveryAction::Skipped, RunStatus::Lost) => {
+            print_stderr(RETRY_HINT);
+            Code::Negative
+        }
+        (RecoveryAction::Skipped, _) => Code::Ok,
+        _ => damage.or(exit_code_of(recovery)),
+    })
 }
 
 fn recover_one(
@@ -230,8 +259,12 @@ fn finish_gc(volume: &Volume) -> Code {
                 return Ok(());
             }
             let mut gc = GcLock::acquire(volume)?;
-            left.iter()
-                .try_for_each(|entry| finish_removal(&mut gc, entry))
+            // One that cannot be removed does not keep the others.
+            let finished: Vec<_> = left
+                .iter()
+                .map(|entry| finish_removal(&mut gc, entry))
+                .collect();
+            finished.into_iter().collect()
         });
     match finished {
         // A gc that is running was not interrupted.
@@ -301,7 +334,7 @@ pub(crate) fn roll_back_run(args: &Args, global: &Global) -> Result<Code> {
     let volume = global.volume()?;
     let (run, dir) = global.run_to_change(args.run_to_change()?)?;
     if args.recovery.dry_run {
-        return print_plan(&run, &dir);
+        return print_plan(&run, &dir, in_doubt(args));
     }
     let damage = report_damage(&dir)?;
     let undone = undo(&volume, &run, &dir, in_doubt(args), &print_warning())?;
@@ -324,12 +357,13 @@ pub(crate) fn roll_back_run(args: &Args, global: &Global) -> Result<Code> {
 }
 
 /// Prints the rollbacks that would run, in order.
-fn print_plan(run: &RunId, dir: &Dir) -> Result<Code> {
+fn print_plan(run: &RunId, dir: &Dir, in_doubt: InDoubt) -> Result<Code> {
+    let damage = report_damage(dir)?;
     let mut out = io::stdout().lock();
-    for step in plan_undo(run, dir)? {
+    for step in plan_undo(run, dir, in_doubt)? {
         let command = escape_controls(&step.command);
         writeln!(out, "would undo job {}: {command}", step.job_id)
             .context("cannot write to stdout")?;
     }
-    Ok(Code::Ok)
+    Ok(damage.or(Code::Ok))
 }

@@ -45,8 +45,8 @@ pub(crate) struct WatchedRuns {
     pub live: BTreeMap<RunId, WatchedLiveRun>,
     pub durations: TypicalDurations,
     queue: BTreeSet<RunId>,
-    /// Runs that cannot be read.
-    unreadable: BTreeSet<RunId>,
+    /// The runs that cannot be read at the moment, and why.
+    unreadable: BTreeMap<RunId, String>,
     next_recheck: Instant,
     /// The runs that changed, with [`ReportChanges::Yes`].
     pub changed: Vec<RunRecord>,
@@ -92,7 +92,7 @@ impl WatchedRuns {
             live: BTreeMap::new(),
             durations: TypicalDurations::default(),
             queue: BTreeSet::new(),
-            unreadable: BTreeSet::new(),
+            unreadable: BTreeMap::new(),
             next_recheck: Instant::now(),
             changed: Vec::new(),
             problems: WatchProblems::default(),
@@ -147,7 +147,7 @@ impl WatchedRuns {
                 }
                 Ok(Some(None) | None) if needed => self.add_run(run),
                 Err(e) if needed && self.only.is_some() => return Err(e.into()),
-                Err(e) if needed => self.give_up(&run, &e),
+                Err(e) if needed => self.warn_unreadable(&run, &e),
                 Ok(_) | Err(_) => {}
             }
         }
@@ -166,14 +166,18 @@ impl WatchedRuns {
         Ok(list(&self.volume)?)
     }
 
-    fn give_up(&mut self, run: &RunId, e: &StorageError) {
+    /// Warns about a run that cannot be read. It is read again, from its start, at the next
+    /// recheck.
+    fn warn_unreadable(&mut self, run: &RunId, e: &StorageError) {
         self.problems.unreadable = true;
-        self.problems
-            .warnings
-            .push(format!("warning: run {run}: {}", error_chain(e)));
+        let why = error_chain(e);
+        if self.unreadable.get(run) != Some(&why) {
+            (self.problems.warnings).push(format!("warning: run {run}: {why}"));
+            self.unreadable.insert(run.clone(), why);
+        }
         self.watch.unwatch(run);
-        self.live.remove(run);
-        self.unreadable.insert(run.clone());
+        let live = self.live.entry(run.clone()).or_default();
+        (live.run, live.now) = (LiveRun::default(), None);
     }
 
     fn add_run(&mut self, run: RunId) {
@@ -192,7 +196,7 @@ impl WatchedRuns {
                 Ok(()) => {}
                 Err(e) if self.only.is_some() => return Err(e.into()),
                 // One unreadable run does not hide the others.
-                Err(e) => self.give_up(&run, &e),
+                Err(e) => self.warn_unreadable(&run, &e),
             }
         }
         Ok(())
@@ -210,6 +214,7 @@ impl WatchedRuns {
         self.watch.watch_run(run, &dir);
         self.watch.watch_leases(run, &dir);
         let inspected = live.run.poll(&dir)?;
+        self.unreadable.remove(run);
         if dir.is_removed() {
             self.remove_run(run);
             return Ok(());
@@ -288,10 +293,8 @@ impl WatchedRuns {
     fn relist(&mut self) -> Result<()> {
         let ids = self.list()?;
         if self.only.is_none() {
-            let is_known = |run: &&RunId| {
-                let known = self.live.contains_key(*run) || self.finished.contains_key(*run);
-                known || self.unreadable.contains(*run)
-            };
+            let is_known =
+                |run: &&RunId| self.live.contains_key(*run) || self.finished.contains_key(*run);
             let new: Vec<_> = ids.iter().filter(|run| !is_known(run)).cloned().collect();
             for run in new {
                 self.add_run(run);

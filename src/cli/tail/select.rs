@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::cursor_store::CursorStore;
 use crate::cli::tail::args::{Args, DEFAULT_LINES, LineCount};
 use crate::cli::usage_error::UsageError;
-use crate::log::{Cursor, FollowStart, SelectError, select};
+use crate::log::{Cursor, FollowStart, RemovedRuns, SelectError, StorageError, select};
 use crate::volume::{RunId, Volume};
 
 /// The runs that the user named.
@@ -17,6 +17,8 @@ pub(crate) struct SelectedRuns {
     pub runs: Vec<RunId>,
     /// The cursors of those that no longer exist.
     pub removed: Vec<Cursor>,
+    /// Those that came and went since the cursor file was saved.
+    pub unshown: Vec<RunId>,
 }
 
 /// The runs that are reported when they are removed.
@@ -33,7 +35,8 @@ impl RequestedRuns {
     pub(crate) fn new(named: Option<&SelectedRuns>) -> Self {
         named.map_or(Self::All, |named| {
             let removed = named.removed.iter().map(Cursor::run);
-            Self::Named(named.runs.iter().chain(removed).cloned().collect())
+            let all = named.runs.iter().chain(removed).chain(&named.unshown);
+            Self::Named(all.cloned().collect())
         })
     }
 
@@ -80,10 +83,16 @@ pub(crate) fn named(args: &Args, volume: &Volume) -> Result<(SelectedRuns, Curso
     }
     let cursors = open_cursor_store(args)?;
     let mut removed: Vec<Cursor> = Vec::new();
+    let mut unshown = Vec::new();
     for (name, e) in missing {
-        match cursors.iter().find(|c| c.run().as_str().starts_with(&name)) {
-            Some(cursor) => removed.push(cursor.clone()),
-            None => return Err(e.into()),
+        if let Some(cursor) = cursors.iter().find(|c| c.run().as_str().starts_with(&name)) {
+            removed.push(cursor.clone());
+        } else if let Ok(run) = name.parse()
+            && was_removed(volume, &cursors, &run)?
+        {
+            unshown.push(run);
+        } else {
+            return Err(e.into());
         }
     }
     let is_asked_for = |c: &&Cursor| runs.contains(c.run()) || removed.contains(c);
@@ -97,7 +106,21 @@ pub(crate) fn named(args: &Args, volume: &Volume) -> Result<(SelectedRuns, Curso
         }
         .into());
     }
-    Ok((SelectedRuns { runs, removed }, cursors))
+    let selected = SelectedRuns {
+        runs,
+        removed,
+        unshown,
+    };
+    Ok((selected, cursors))
+}
+
+/// Returns whether gc has removed a run with this id since the cursor file was saved.
+fn was_removed(volume: &Volume, cursors: &CursorStore, run: &RunId) -> Result<bool, StorageError> {
+    let Some(position) = cursors.retired() else {
+        return Ok(false);
+    };
+    let since = RemovedRuns::starting_at(position).update(volume)?;
+    Ok(since.runs.iter().any(|removed| removed.run == *run))
 }
 
 /// Returns the names from the command line; by default, the newest run or that of the cursor.

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use glob::Pattern;
 
 use crate::job::process::job_processes::JobProcesses;
+use crate::job::process::process_scan::ProcessScan;
 use crate::job::status::run_status::{InspectedRun, inspect_run};
 use crate::log::store::retention::{Eligibility, RunInfo};
 use crate::log::{
@@ -154,9 +155,10 @@ pub(super) fn eligibility(dir: &Dir, examined: &InspectedRun) -> Eligibility {
         RunStatus::Pending | RunStatus::Running | RunStatus::Open => Eligibility::Live,
         RunStatus::Unknown => Eligibility::Unsure,
         RunStatus::Lost => {
+            let scan = ProcessScan::default();
             let jobs: Vec<_> = run
                 .unfinished()
-                .map(|job| JobProcesses::find(dir, job))
+                .map(|job| JobProcesses::find(&scan, dir, job))
                 .collect();
             if jobs.iter().any(JobProcesses::is_any_alive) {
                 Eligibility::Live

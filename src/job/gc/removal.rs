@@ -127,11 +127,12 @@ fn remove(gc: &GcLock, retired: Result<Retired, GcError>) -> GcDecision {
 /// first if that gc did not.
 ///
 /// # Errors
-/// The tombstone cannot be written, or part of the run cannot be removed.
+/// The log cannot be read for the tombstone, the tombstone cannot be written, or part of the run
+/// cannot be removed.
 pub fn finish_removal(gc: &mut GcLock, entry: &TrashEntry) -> Result<(), GcError> {
     if let Some(dir) = gc.open_trashed(&entry.name)?
-        && is_started(&dir).unwrap_or(false)
-        && let Ok(inspected) = inspect_run(&dir, JobScope::Summarized)
+        && is_started(&dir)?
+        && let inspected = inspect_run(&dir, JobScope::Summarized)?
         && !gc.has_tombstone(&entry.run, inspected.summary.state.first_id)
     {
         let verdict = inspected.verdict;

@@ -6,10 +6,10 @@ use std::fmt;
 use serde::Serialize;
 
 use super::job_env::jobs_entry;
-use super::liveness::{ChildLiveness, child_of, is_in_job};
+use super::liveness::{ChildLiveness, child_of};
+use super::process_scan::{ProcessScan, ScannedProcess};
 use crate::log::JobState;
 use crate::log::format::payload::ProcessRef;
-use crate::telemetry;
 use crate::telemetry::LiveProcess;
 use crate::volume::Dir;
 
@@ -28,11 +28,11 @@ pub struct JobProcess {
     pub(crate) start_ticks: u64,
 }
 
-impl From<LiveProcess> for JobProcess {
-    fn from(process: LiveProcess) -> Self {
+impl From<&LiveProcess> for JobProcess {
+    fn from(process: &LiveProcess) -> Self {
         Self {
             pid: process.pid,
-            name: process.name,
+            name: process.name.clone(),
             start_ticks: process.start_ticks,
         }
     }
@@ -51,13 +51,13 @@ pub(crate) struct JobProcesses {
 
 impl JobProcesses {
     /// Finds the processes of a job of the run in `dir`.
-    pub(crate) fn find(dir: &Dir, job: &JobState) -> Self {
+    pub(crate) fn find(scan: &ProcessScan, dir: &Dir, job: &JobState) -> Self {
         let mut found = Self {
-            first: child_of(dir, job),
+            first: child_of(scan, dir, job),
             alive: Vec::new(),
             daemons: Vec::new(),
         };
-        let scan = matches!(
+        let is_visible = matches!(
             found.first,
             ChildLiveness::NotFound
                 | ChildLiveness::Dead(_)
@@ -67,10 +67,10 @@ impl JobProcesses {
         let Some(run) = dir.path().file_name().and_then(|name| name.to_str()) else {
             return found;
         };
-        if !scan {
+        if !is_visible {
             return found;
         }
-        let Some(live) = telemetry::live_processes() else {
+        let Some(live) = scan.processes() else {
             found.first = ChildLiveness::MayBeStarted;
             return found;
         };
@@ -79,19 +79,21 @@ impl JobProcesses {
         let earliest = [first, job.supervisor.as_ref()];
         let earliest = earliest.into_iter().flatten().filter_map(|p| p.start_ticks);
         let earliest = earliest.min().unwrap_or(0);
-        let is_part = |process: &LiveProcess| {
+        let is_part = |scanned: &&ScannedProcess| {
+            let process = &scanned.process;
             // If the environment of a process cannot be read, only its group and session count.
             let is_first = |first: &ProcessRef| {
                 first.pid == process.pid && first.start_ticks == Some(process.start_ticks)
             };
             first.is_some_and(|first| is_first(first) || is_in_group(first, process))
-                || (process.start_ticks >= earliest && is_in_job(process.pid, dir, &entry))
+                || (process.start_ticks >= earliest && scanned.is_in_job(dir, &entry))
         };
-        let mut rest: Vec<LiveProcess> = live.into_iter().filter(is_part).collect();
+        let parts = live.iter().filter(is_part);
+        let mut rest: Vec<&LiveProcess> = parts.map(|scanned| &scanned.process).collect();
         // Find daemons first, then their children, and so on.
         let mut parents = vec![INIT_PID];
         while !parents.is_empty() {
-            let is_daemon = |process: &LiveProcess| {
+            let is_daemon = |process: &&LiveProcess| {
                 parents.contains(&process.parent) && has_left(first, process)
             };
             let (daemons, others) = rest.into_iter().partition::<Vec<_>, _>(is_daemon);

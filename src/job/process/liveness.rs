@@ -1,19 +1,14 @@
 //! Whether the first process of a job is alive. It is identified by boot, pid namespace, pid and
 //! start time, never by a guess.
 
-use std::ffi::OsStr;
 use std::fmt;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
 
-use crate::job::process::job_env::{
-    JOB_VOLUME_VARIABLE, JOBS_SEPARATOR, JOBS_VARIABLE, jobs_entry,
-};
+use crate::job::process::job_env::jobs_entry;
+use crate::job::process::process_scan::ProcessScan;
 use crate::log::format::payload::ProcessRef;
-use crate::log::read::first_event::first_id;
 use crate::log::{JobState, Stage};
 use crate::telemetry;
-use crate::volume::{Dir, Volume, boot_id, is_this_boot};
+use crate::volume::{Dir, boot_id, is_this_boot};
 
 /// The known facts about the first process of a job that has not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,10 +108,10 @@ pub(crate) fn same_boot(job: &JobState) -> bool {
 }
 
 /// Finds the first process of an unfinished job whose supervisor is dead, in the run in `dir`.
-pub(crate) fn child_of(dir: &Dir, job: &JobState) -> ChildLiveness {
+pub(crate) fn child_of(scan: &ProcessScan, dir: &Dir, job: &JobState) -> ChildLiveness {
     match (&job.process, job.stage) {
         (Some(process), _) => process_of(dir, process),
-        (None, Stage::Validated | Stage::Started) => unrecorded(dir, job),
+        (None, Stage::Validated | Stage::Started) => unrecorded(scan, dir, job),
         (None, _) => ChildLiveness::NotStarted,
     }
 }
@@ -147,7 +142,7 @@ pub(crate) fn may_be_watched(dir: &Dir, job: &JobState) -> bool {
 
 /// Finds a command, or another attempt, that may have been started without a record because the
 /// supervisor died at that moment.
-fn unrecorded(dir: &Dir, job: &JobState) -> ChildLiveness {
+fn unrecorded(scan: &ProcessScan, dir: &Dir, job: &JobState) -> ChildLiveness {
     let run = dir.path().file_name().and_then(|name| name.to_str());
     let (Some(supervisor), Some(run)) = (&job.supervisor, run) else {
         return ChildLiveness::MayBeStarted;
@@ -159,43 +154,14 @@ fn unrecorded(dir: &Dir, job: &JobState) -> ChildLiveness {
     }
     let since = supervisor.start_ticks.unwrap_or(0);
     let entry = jobs_entry(run, job.job_id.as_str());
-    let Some(live) = telemetry::live_processes() else {
+    let Some(live) = scan.processes() else {
         return ChildLiveness::MayBeStarted;
     };
-    let mut later = live.into_iter().filter(|p| p.start_ticks >= since);
-    match later.find(|process| is_in_job(process.pid, dir, &entry)) {
+    let mut later = live.iter().filter(|it| it.process.start_ticks >= since);
+    match later.find(|it| it.is_in_job(dir, &entry)) {
         None => ChildLiveness::NotFound,
-        Some(process) => ChildLiveness::Found(process.pid),
+        Some(it) => ChildLiveness::Found(it.process.pid),
     }
-}
-
-/// Returns whether a process has a job of the run in `dir` in its environment. A process whose
-/// environment cannot be read does not count.
-pub(crate) fn is_in_job(pid: u32, dir: &Dir, entry: &str) -> bool {
-    telemetry::env_value(pid, JOBS_VARIABLE).is_some_and(|chain| {
-        let is_job = |one: &[u8]| one == entry.as_bytes();
-        let mut entries = chain.rsplit(|byte| *byte == JOBS_SEPARATOR);
-        (entries.next().is_some_and(is_job) && !is_in_other_volume(pid, dir)) || entries.any(is_job)
-    })
-}
-
-/// Returns whether the innermost job of a process belongs to another volume, which has a
-/// different run with the id of the one in `dir`. If that is not certain, it does not.
-fn is_in_other_volume(pid: u32, dir: &Dir) -> bool {
-    let there = || {
-        let volume = telemetry::env_value(pid, JOB_VOLUME_VARIABLE)?;
-        let volume = Path::new(OsStr::from_bytes(&volume));
-        // The process may have another root directory.
-        let root = format!("/proc/{pid}/root");
-        let root = Path::new(&root).join(volume.strip_prefix("/").ok()?);
-        let runs = Volume::open(&root)
-            .and_then(|volume| volume.runs())
-            .ok()??;
-        let run = dir.path().file_name()?.to_str()?;
-        first_id(&runs.open_dir(run).ok()?).ok()?
-    };
-    let here = || first_id(dir).ok()?;
-    there().is_some_and(|there| here().is_some_and(|here| here != there))
 }
 
 fn process_of(dir: &Dir, process: &ProcessRef) -> ChildLiveness {

@@ -16,6 +16,7 @@ pub(crate) mod output_counters;
 pub(crate) mod passed_signals;
 pub(crate) mod poll;
 pub(crate) mod process_handle;
+pub(crate) mod process_scan;
 pub(crate) mod pty;
 pub(crate) mod same_file;
 pub(crate) mod signals;

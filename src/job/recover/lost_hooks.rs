@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::deferred_command;
+use super::in_doubt::InDoubt;
 use super::recorded_job::recorded_jobs;
 use super::undo::UndoError;
 use crate::job::capture::stream::OnWarning;
@@ -16,9 +17,10 @@ use crate::job::supervise::hooks::{HookResult, MakeHookInput, ended_hook};
 use crate::job::supervise::outcome::end_from_log;
 use crate::log::format::payload::{ErrorKind, JobSubmitted, RecordedHooks};
 use crate::log::{
-    FollowStart, Follower, JobScope, JobState, Lease, RunLog, RunStatus, StorageError, Update,
+    DamageReason, FollowStart, Follower, Item, JobScope, JobState, Lease, RunLog, RunStatus,
+    StorageError, Update,
 };
-use crate::volume::{Dir, JobId, Volume, error_chain, layout};
+use crate::volume::{Dir, JobId, RunId, Volume, error_chain, layout};
 
 /// A hook of a lost job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -48,8 +50,13 @@ pub struct LostHooks<'a> {
 /// checks that recorded hooks of the run may run.
 ///
 /// # Errors
-/// Another user may have written the log.
-pub fn due_hooks(volume: &Volume, dir: &Dir) -> Result<Vec<JobId>, UndoError> {
+/// Another user may have written the log, or damage may hide that the hooks ran.
+pub fn due_hooks(
+    volume: &Volume,
+    run: &RunId,
+    dir: &Dir,
+    in_doubt: InDoubt,
+) -> Result<Vec<JobId>, UndoError> {
     let inspected = inspect_run(dir, JobScope::All)?;
     let is_lost = |job: &&JobState| {
         let error = job.error.as_ref();
@@ -71,6 +78,9 @@ pub fn due_hooks(volume: &Volume, dir: &Dir) -> Result<Vec<JobId>, UndoError> {
     if inspected.verdict.state != RunStatus::Lost && due.is_empty() {
         return Ok(due);
     }
+    if ran.may_lack_some && !due.is_empty() {
+        in_doubt.allow_uncertain(run)?;
+    }
     match file_ownership::check_ownership(volume, dir)? {
         Some(why) => Err(UndoError::Untrusted { why }),
         None => Ok(due),
@@ -81,6 +91,8 @@ pub fn due_hooks(volume: &Volume, dir: &Dir) -> Result<Vec<JobId>, UndoError> {
 struct EndedHooks {
     log: Follower,
     names: HashSet<(JobId, String)>,
+    /// Whether damage may hide the end of another hook.
+    may_lack_some: bool,
 }
 
 impl Default for EndedHooks {
@@ -88,6 +100,7 @@ impl Default for EndedHooks {
         Self {
             log: Follower::new(FollowStart::Beginning),
             names: HashSet::new(),
+            may_lack_some: false,
         }
     }
 }
@@ -103,6 +116,9 @@ impl EndedHooks {
         };
         while let Some(item) = reader.next_item()? {
             self.names.extend(ended_hook(&item));
+            if let Item::Damage(damage) = &item {
+                self.may_lack_some |= damage.reason != DamageReason::Repeated;
+            }
         }
         self.log.mark_read(&reader);
         Ok(())

@@ -2,6 +2,7 @@
 //! event. A job is touched only if its lease is free and all of its processes are known to be
 //! dead.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::in_doubt::InDoubt;
@@ -12,6 +13,7 @@ use crate::job::process::cpu_clock::cpu_time;
 use crate::job::process::job_processes::{JobProcess, JobProcesses};
 use crate::job::process::liveness;
 use crate::job::process::liveness::child_of;
+use crate::job::process::process_scan::ProcessScan;
 use crate::job::redact::redaction::Redaction;
 use crate::job::status::run_status::{InspectedRun, inspect_run, probe_lease};
 use crate::job::supervise::append_terminal::close_if_open;
@@ -19,11 +21,14 @@ use crate::job::supervise::job_events::JobEvents;
 use crate::job::supervise::supervisor_env::SNAPSHOT_TIMEOUT;
 use crate::log::format::payload::{ErrorKind, JobEnded, JobError};
 use crate::log::{
-    Batch, Close, Durability, EventType, JobScope, JobState, Lease, LeaseState, RunLog, RunStatus,
-    needs_repair,
+    Batch, Close, Durability, EventType, JobScope, JobState, Lease, LeaseState, RunLog, RunState,
+    RunStatus, StorageError, needs_repair,
 };
 use crate::telemetry::{Probe, Snapshots};
-use crate::volume::{Dir, JobId, RunId, Volume, error_chain, layout};
+use crate::volume::{Dir, JobId, RunId, Volume, layout};
+
+/// The maximum number of leases to hold, and so of files to hold open, at a time.
+const MAX_LEASES: usize = 256;
 
 /// Returns what [`recover`] would do with the run in `dir`, without changing anything.
 ///
@@ -40,14 +45,12 @@ pub fn plan_recovery(
     if has_no_end && inspected.summary.is_uncertain {
         options.in_doubt.allow_uncertain(run)?;
     }
-    let is_due = find_daemons(dir, &inspected, options)
+    let scan = ProcessScan::default();
+    let is_due = find_daemons(&scan, dir, &inspected, options)
         .map(|daemons| outcome.daemons = daemons)
-        .and_then(|()| is_recovery_due(dir, &inspected));
+        .and_then(|()| is_recovery_due(&scan, dir, &inspected));
     match is_due {
-        Err(why) => {
-            outcome.action = RecoveryAction::Skipped;
-            outcome.because = why;
-        }
+        Err(why) => outcome.skip(why),
         Ok(true) => {
             outcome.action = RecoveryAction::Recovered;
             let lost = inspected.summary.state.unfinished();
@@ -77,41 +80,42 @@ pub fn recover(
     if needs_recovery && inspected.summary.is_uncertain {
         options.in_doubt.allow_uncertain(run)?;
     }
-    let claimed = find_daemons(dir, &inspected, options)
+    let scan = ProcessScan::default();
+    let is_due = find_daemons(&scan, dir, &inspected, options)
         .map(|daemons| outcome.daemons = daemons)
-        .and_then(|()| claim(dir, &inspected));
-    let leases = match claimed {
-        Ok(leases) => leases,
+        .and_then(|()| is_recovery_due(&scan, dir, &inspected));
+    let is_due = match is_due {
+        Ok(is_due) => is_due,
         Err(why) => {
-            outcome.action = RecoveryAction::Skipped;
-            outcome.because = why;
+            outcome.skip(why);
             return Ok(outcome);
         }
     };
     if needs_repair(dir)? {
         if inspected.summary.state.foreign {
-            outcome.action = RecoveryAction::Skipped;
-            "its tail is torn, but another program writes to it".clone_into(&mut outcome.because);
+            outcome.skip("its tail is torn, but another program writes to it".to_owned());
             return Ok(outcome);
         }
         RunLog::open_in(volume, run, dir)?.recover_end()?;
         outcome.action = RecoveryAction::Repaired;
     }
-    if let Some(leases) = leases {
+    if is_due {
         let recoverer = Recoverer {
             volume,
             run,
             dir,
             log: Arc::new(RunLog::open_in(volume, run, dir)?),
+            scan: &scan,
             on_warning,
         };
-        match options.rollback {
-            LostJobRollback::Skip => {
-                recoverer.end_jobs(&leases, Close::IfAllEnded, &mut outcome)?;
-            }
-            LostJobRollback::Run => {
-                recoverer.end_and_undo_jobs(leases, &mut outcome)?;
-            }
+        let state = &inspected.summary.state;
+        let ended = match options.rollback {
+            LostJobRollback::Skip => recoverer.end_jobs(state, Close::IfAllEnded, &mut outcome)?,
+            LostJobRollback::Run => recoverer.end_and_undo_jobs(state, &mut outcome)?,
+        };
+        if let Err(why) = ended {
+            outcome.skip(why);
+            return Ok(outcome);
         }
         let now = inspect_run(dir, JobScope::All)?;
         outcome.action = RecoveryAction::Recovered;
@@ -126,6 +130,7 @@ pub fn recover(
 /// # Errors
 /// The reason why the run must not be changed: a rollback would run next to a daemon.
 fn find_daemons(
+    scan: &ProcessScan,
     dir: &Dir,
     inspected: &InspectedRun,
     options: RecoveryOptions,
@@ -135,7 +140,7 @@ fn find_daemons(
         return Ok(daemons);
     }
     for job in inspected.summary.state.unfinished() {
-        let found = JobProcesses::find(dir, job).daemons;
+        let found = JobProcesses::find(scan, dir, job).daemons;
         if let Some(JobProcess { pid, name, .. }) = found.first()
             && options.rollback == LostJobRollback::Run
             && options.in_doubt == InDoubt::Refuse
@@ -155,13 +160,15 @@ fn find_daemons(
     Ok(daemons)
 }
 
-type Leases = Vec<(JobId, Lease)>;
-
 /// Returns whether jobs or the run have to be ended.
 ///
 /// # Errors
 /// The reason why the run must not be changed.
-fn is_recovery_due(dir: &Dir, inspected: &InspectedRun) -> Result<bool, String> {
+fn is_recovery_due(
+    scan: &ProcessScan,
+    dir: &Dir,
+    inspected: &InspectedRun,
+) -> Result<bool, String> {
     let state = &inspected.summary.state;
     match inspected.verdict.state {
         RunStatus::Running | RunStatus::Unknown => {
@@ -175,7 +182,7 @@ fn is_recovery_due(dir: &Dir, inspected: &InspectedRun) -> Result<bool, String> 
         if probe_lease(dir, job)? == LeaseState::Missing && liveness::same_boot(job) {
             return Err(format!("the lease file of job {} was removed", job.job_id));
         }
-        let processes = JobProcesses::find(dir, job);
+        let processes = JobProcesses::find(scan, dir, job);
         if !processes.are_dead() {
             return Err(format!(
                 "job {} may still be running: {processes}",
@@ -183,76 +190,109 @@ fn is_recovery_due(dir: &Dir, inspected: &InspectedRun) -> Result<bool, String> 
             ));
         }
     }
+    for job in claimed_jobs(state).filter(|job| job.stage.is_terminal()) {
+        // Its supervisor may be about to close the run.
+        if probe_lease(dir, job)? == LeaseState::Held {
+            return Err(held_lease(&job.job_id));
+        }
+    }
     Ok(true)
 }
 
-/// Takes the leases of the jobs that lack a terminal event. Returns `None` if nothing has to be
-/// ended.
-///
-/// # Errors
-/// The reason why the run must not be changed.
-fn claim(dir: &Dir, inspected: &InspectedRun) -> Result<Option<Leases>, String> {
-    if !is_recovery_due(dir, inspected)? {
-        return Ok(None);
-    }
-    let state = &inspected.summary.state;
-    let text = |e: &dyn std::error::Error| error_chain(e);
-    let mut leases = Vec::new();
-    if state.jobs.is_empty() {
-        return Ok(Some(leases));
-    }
-    let jobs = dir.ensure_dir(layout::JOBS).map_err(|e| text(&e))?.dir;
-    // This includes jobs that have ended, because their supervisor may be about to close the
-    // run.
-    let claimed = |job: &&JobState| !job.foreign && (!state.keep_open || !job.stage.is_terminal());
-    for job in state.jobs.iter().filter(claimed) {
-        let id = &job.job_id;
-        let lease = Lease::hold(&jobs, id).map_err(|e| text(&e))?;
-        let held = || format!("another process holds the lease of job {id}");
-        leases.push((id.clone(), lease.ok_or_else(held)?));
-    }
-    Ok(Some(leases))
+/// Returns the jobs that recovery may change.
+fn claimed_jobs(state: &RunState) -> impl Iterator<Item = &JobState> {
+    let is_claimed = |job: &&JobState| !state.keep_open || !job.stage.is_terminal();
+    let jobs = state.jobs.iter().filter(|job| !job.foreign);
+    jobs.filter(is_claimed)
 }
 
-/// The recovery of one run whose leases are held.
+fn held_lease(job: &JobId) -> String {
+    format!("another process holds the lease of job {job}")
+}
+
+/// The recovery of one run.
 struct Recoverer<'a> {
     volume: &'a Volume,
     run: &'a RunId,
     dir: &'a Dir,
     log: Arc<RunLog>,
+    scan: &'a ProcessScan,
     on_warning: &'a OnWarning,
 }
 
 impl Recoverer<'_> {
-    /// Writes the terminal events of lost jobs.
+    /// Writes the terminal events of lost jobs. Returns why a job was not ended.
     fn end_jobs(
         &self,
-        leases: &Leases,
+        state: &RunState,
         close: Close,
         outcome: &mut RecoveryOutcome,
-    ) -> Result<(), UndoError> {
+    ) -> Result<Result<(), String>, UndoError> {
+        let lost: Vec<&JobId> = state.unfinished().map(|job| &job.job_id).collect();
         let now = self.snapshot();
+        let mut rest = &*lost;
+        loop {
+            let ids;
+            (ids, rest) = rest.split_at_checked(MAX_LEASES).unwrap_or((rest, &[]));
+            let _leases = match self.hold_leases(ids)? {
+                Ok(leases) => leases,
+                Err(why) => return Ok(Err(why)),
+            };
+            if rest.is_empty() {
+                self.append_ends(ids, close, &now, outcome)?;
+                break;
+            }
+            self.append_ends(ids, Close::No, &now, outcome)?;
+        }
+        let ended = crate::log::fold(self.dir)?.jobs;
+        let in_doubt = ended.iter().filter(|job| job.rollback_is_unfinished());
+        outcome.in_doubt = in_doubt.map(|job| job.job_id.to_string()).collect();
+        Ok(Ok(()))
+    }
+
+    /// Takes the leases of these jobs. Returns why that is not possible.
+    fn hold_leases(&self, ids: &[&JobId]) -> Result<Result<Vec<Lease>, String>, UndoError> {
+        let mut leases = Vec::new();
+        if ids.is_empty() {
+            return Ok(Ok(leases));
+        }
+        let jobs = self.dir.ensure_dir(layout::JOBS);
+        let jobs = jobs.map_err(StorageError::from)?.dir;
+        for id in ids {
+            match Lease::hold(&jobs, id)? {
+                Some(lease) => leases.push(lease),
+                None => return Ok(Err(held_lease(id))),
+            }
+        }
+        Ok(Ok(leases))
+    }
+
+    /// Writes the terminal events of the jobs that have none, whose leases are held.
+    fn append_ends(
+        &self,
+        ids: &[&JobId],
+        close: Close,
+        now: &Snapshots,
+        outcome: &mut RecoveryOutcome,
+    ) -> Result<(), UndoError> {
+        let before = outcome.jobs.len();
         self.log.append_with_state(
             Durability::Power,
             EventType::JobFailed.lock_budget(),
             |view, state| {
                 let mut drafts = Vec::new();
-                outcome.jobs.clear();
-                for (id, _) in leases {
-                    let Some(job) = state.job(id.as_str()) else {
-                        continue;
-                    };
-                    if job.stage.is_terminal() {
-                        continue;
-                    }
+                outcome.jobs.truncate(before);
+                let lost = ids.iter().filter_map(|id| state.job(id.as_str()));
+                for job in lost.filter(|job| !job.stage.is_terminal()) {
                     let events = JobEvents {
                         run: self.run.clone(),
-                        job: id.clone(),
+                        job: job.job_id.clone(),
                         before: now.clone(),
                         redaction: Redaction::default(),
                     };
-                    drafts.push(events.ended(&lost_event(self.dir, job), &now)?);
-                    outcome.jobs.push(id.clone());
+                    let lost = lost_event(self.scan, self.dir, job);
+                    drafts.push(events.ended(&lost, now)?);
+                    outcome.jobs.push(job.job_id.clone());
                 }
                 Ok(Batch {
                     drafts,
@@ -260,46 +300,43 @@ impl Recoverer<'_> {
                 })
             },
         )?;
-        let state = crate::log::fold(self.dir)?;
-        outcome.in_doubt = state
-            .jobs
-            .iter()
-            .filter(|job| job.rollback_is_unfinished())
-            .map(|j| j.job_id.to_string())
-            .collect();
         Ok(())
     }
 
-    /// Writes the terminal events of lost jobs, runs their rollbacks, and closes the run.
+    /// Writes the terminal events of lost jobs, runs their rollbacks, and closes the run. Returns
+    /// why a job was not ended.
     fn end_and_undo_jobs(
         &self,
-        mut leases: Leases,
+        state: &RunState,
         outcome: &mut RecoveryOutcome,
-    ) -> Result<(), UndoError> {
+    ) -> Result<Result<(), String>, UndoError> {
         // Check the ownership of the log before any change, so that recovery can be repeated
         // without rollbacks.
         let log = Arc::clone(&self.log);
         let runner = RollbackRunner::new(self.volume, log, self.dir, self.on_warning)?;
-        self.end_jobs(&leases, Close::No, outcome)?;
-        let state = crate::log::fold(self.dir)?;
-        for job in state.jobs.iter().filter(|job| needs_rollback(job)).rev() {
-            let at = leases.iter().position(|(id, _)| *id == job.job_id);
-            let failed = job.error.is_some() && !job.rollback_is_unfinished();
-            if let Some(at) = at.filter(|_| failed) {
-                let (_, lease) = leases.swap_remove(at);
-                let error = runner.undo_job(job, Some(lease), InDoubt::Refuse)?;
-                outcome.undone.push(UndoOutcome {
-                    job_id: job.job_id.clone(),
-                    error,
-                });
-            }
+        if let Err(why) = self.end_jobs(state, Close::No, outcome)? {
+            return Ok(Err(why));
+        }
+        let claimed: HashSet<&JobId> = claimed_jobs(state).map(|job| &job.job_id).collect();
+        let ended = crate::log::fold(self.dir)?.jobs;
+        let is_due = |job: &&JobState| {
+            claimed.contains(&job.job_id)
+                && needs_rollback(job)
+                && job.error.is_some()
+                && !job.rollback_is_unfinished()
+        };
+        for job in ended.iter().filter(is_due).rev() {
+            outcome.undone.push(UndoOutcome {
+                job_id: job.job_id.clone(),
+                error: runner.undo_job(job, InDoubt::Refuse)?,
+            });
         }
         self.log.append_with(
             Durability::Power,
             EventType::RunClosed.lock_budget(),
             |view| Ok(Batch::only(close_if_open(Close::IfAllEnded, view))),
         )?;
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Returns a snapshot of the host, or an empty one if it cannot be taken.
@@ -311,14 +348,14 @@ impl Recoverer<'_> {
 }
 
 /// Returns the terminal event of a job whose supervisor died before it wrote one.
-fn lost_event(dir: &Dir, job: &JobState) -> JobEnded {
+fn lost_event(scan: &ProcessScan, dir: &Dir, job: &JobState) -> JobEnded {
     JobEnded {
         attempt: job.attempt.unwrap_or(0),
         error: Some(JobError {
             kind: ErrorKind::Lost,
             message: format!(
                 "its supervisor died before the job's end was recorded; {}",
-                child_of(dir, job)
+                child_of(scan, dir, job)
             ),
         }),
         ..JobEnded::default()

@@ -7,7 +7,7 @@ use super::lost_hooks::LostHook;
 use super::undo::UndoOutcome;
 use crate::job::process::job_processes::JobProcess;
 use crate::job::status::run_status::InspectedRun;
-use crate::log::RunStatus;
+use crate::log::{DamageList, RunStatus};
 use crate::volume::JobId;
 
 /// The action of recovery on a run.
@@ -67,6 +67,9 @@ pub struct RecoveryOutcome {
     pub daemons: Vec<Daemon>,
     /// The jobs whose rollback was started but has no terminal event.
     pub in_doubt: Vec<String>,
+    /// The damage that was found in the log before the recovery.
+    #[serde(skip)]
+    pub damage: DamageList,
 }
 
 impl RecoveryOutcome {
@@ -83,7 +86,14 @@ impl RecoveryOutcome {
             hooks_due: Vec::new(),
             daemons: Vec::new(),
             in_doubt: Vec::new(),
+            damage: inspected.summary.damage.clone(),
         }
+    }
+
+    /// Records why the run was not changed, or not completely.
+    pub(super) fn skip(&mut self, why: String) {
+        self.action = RecoveryAction::Skipped;
+        self.because = why;
     }
 }
 

@@ -4,6 +4,7 @@ use super::recorded_job::recorded_jobs;
 use crate::job::process::file_ownership;
 use crate::job::process::job_processes::JobProcesses;
 use crate::job::process::liveness;
+use crate::job::process::process_scan::ProcessScan;
 use crate::job::spec::job_spec::RerunOf;
 use crate::job::status::run_status::{InspectedRun, probe_lease};
 use crate::log::format::payload::{JobRerun, JobSubmitted};
@@ -138,6 +139,7 @@ pub fn jobs_to_rerun(
         job: job.clone(),
         why,
     };
+    let scan = ProcessScan::default();
     let mut ids = Vec::new();
     for state in jobs {
         if state.foreign {
@@ -145,7 +147,7 @@ pub fn jobs_to_rerun(
             return Err(not_recorded(&state.job_id, why));
         }
         if running == RunningJob::Refuse
-            && let Some(why) = why_running(dir, state)
+            && let Some(why) = why_running(&scan, dir, state)
         {
             return Err(RerunError::Running {
                 run: run.clone(),
@@ -230,7 +232,7 @@ fn names(jobs: &[JobState]) -> String {
 }
 
 /// Returns why a job may still be running; `None` if it has ended or is dead.
-fn why_running(dir: &Dir, job: &JobState) -> Option<String> {
+fn why_running(scan: &ProcessScan, dir: &Dir, job: &JobState) -> Option<String> {
     if job.stage.is_terminal() {
         return None;
     }
@@ -242,7 +244,7 @@ fn why_running(dir: &Dir, job: &JobState) -> Option<String> {
         Ok(_) => {}
         Err(e) => return Some(format!("its lease cannot be probed: {e}")),
     }
-    let processes = JobProcesses::find(dir, job);
+    let processes = JobProcesses::find(scan, dir, job);
     (!processes.are_dead()).then(|| processes.to_string())
 }
 

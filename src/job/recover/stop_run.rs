@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::job::capture::stream::OnWarning;
 use crate::job::process::job_processes::JobProcesses;
+use crate::job::process::process_scan::ProcessScan;
 use crate::job::process::signals::signal_name;
 use crate::job::status::run_status::{RunVerdict, inspect_run, probe_lease};
 use crate::log::format::payload::ProcessRef;
@@ -222,7 +223,9 @@ fn kill_processes(dir: &Dir, job: &JobState) {
         let mut watching = [&job.front, &job.supervisor].into_iter().flatten();
         watching.any(|process| process.pid == pid)
     };
-    for process in JobProcesses::find(dir, job).alive {
+    // A running job starts processes all the time, so an earlier scan would miss some.
+    let scan = ProcessScan::default();
+    for process in JobProcesses::find(&scan, dir, job).alive {
         let identity = ProcessRef {
             pid: process.pid,
             start_ticks: Some(process.start_ticks),

@@ -90,7 +90,7 @@ pub fn undo(
     let log = Arc::new(RunLog::open_in(volume, run, dir)?);
     let runner = RollbackRunner::new(volume, log, dir, on_warning)?;
     for job in due {
-        let error = runner.undo_job(&job, None, in_doubt)?;
+        let error = runner.undo_job(&job, in_doubt)?;
         let failed = error.is_some();
         undone.push(UndoOutcome {
             job_id: job.job_id.clone(),
@@ -116,8 +116,8 @@ pub struct PlannedUndo {
 ///
 /// # Errors
 /// The run cannot be undone.
-pub fn plan_undo(run: &RunId, dir: &Dir) -> Result<Vec<PlannedUndo>, UndoError> {
-    let due = jobs_to_undo(run, dir, InDoubt::Act)?.into_iter();
+pub fn plan_undo(run: &RunId, dir: &Dir, in_doubt: InDoubt) -> Result<Vec<PlannedUndo>, UndoError> {
+    let due = jobs_to_undo(run, dir, in_doubt)?.into_iter();
     let planned = due.filter_map(|job| {
         Some(PlannedUndo {
             command: job.rollback?.command,
@@ -202,7 +202,6 @@ impl<'a> RollbackRunner<'a> {
     pub(crate) fn undo_job(
         &self,
         job: &JobState,
-        lease: Option<Lease>,
         in_doubt: InDoubt,
     ) -> Result<Option<String>, UndoError> {
         let refused = |why: &str| Ok(Some(why.to_owned()));
@@ -221,7 +220,7 @@ impl<'a> RollbackRunner<'a> {
             .ensure_dir(layout::JOBS)
             .map_err(StorageError::from)?
             .dir;
-        let Some(lease) = lease.map_or_else(|| Lease::hold(&jobs, id), |l| Ok(Some(l)))? else {
+        let Some(lease) = Lease::hold(&jobs, id)? else {
             return refused("another process is rolling it back");
         };
         // Another process may have rolled the job back in the meantime, or a job may have joined

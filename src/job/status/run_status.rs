@@ -2,6 +2,7 @@
 
 use crate::job::process::liveness;
 use crate::job::process::liveness::child_of;
+use crate::job::process::process_scan::ProcessScan;
 use crate::log;
 use crate::log::format::payload::{ForwardedSignal, SignalSender};
 use crate::log::{
@@ -252,7 +253,7 @@ fn why_lost(dir: &Dir, job: &JobState, lease: LeaseState) -> String {
         LeaseState::Missing => "its output file was removed",
         _ => "its lease is free",
     };
-    let child = child_of(dir, job);
+    let child = child_of(&ProcessScan::default(), dir, job);
     format!("job {} has not ended and {lease}; {child}", job.job_id)
 }
 

@@ -21,8 +21,10 @@ pub(crate) struct ClaimedId {
 pub(crate) enum JobsSoFar<'a> {
     /// The number of jobs, and the check of their output files.
     Counted(JobCounts, &'a OutputCheck),
-    /// The state of the run.
+    /// The state of the run, from which damage hides no event.
     Folded(&'a RunState),
+    /// The state of the run, from which damage may hide a job.
+    Uncertain(&'a RunState),
 }
 
 impl<'a> JobsSoFar<'a> {
@@ -30,7 +32,7 @@ impl<'a> JobsSoFar<'a> {
     pub(crate) fn counts(&self) -> JobCounts {
         match self {
             Self::Counted(counts, _) => *counts,
-            Self::Folded(state) => state.job_counts(),
+            Self::Folded(state) | Self::Uncertain(state) => state.job_counts(),
         }
     }
 
@@ -38,7 +40,7 @@ impl<'a> JobsSoFar<'a> {
     pub(crate) fn job(&self, job: &JobId) -> Option<&'a JobState> {
         match self {
             Self::Counted(..) => None,
-            Self::Folded(state) => state.job(job.as_str()),
+            Self::Folded(state) | Self::Uncertain(state) => state.job(job.as_str()),
         }
     }
 
@@ -47,14 +49,18 @@ impl<'a> JobsSoFar<'a> {
     pub(crate) fn allows_stamp(&self, jobs: &Dir) -> bool {
         match self {
             Self::Counted(counts, outputs) => outputs.allows_stamp(jobs, *counts),
-            Self::Folded(_) => false,
+            Self::Folded(_) | Self::Uncertain(_) => false,
         }
     }
 
-    /// Returns whether it is certain that an empty output file with a free lease belongs to no
-    /// job in the log.
-    fn excludes_leftovers(&self) -> bool {
-        matches!(self, Self::Folded(_))
+    /// Returns whether an empty output file with a free lease belongs to a job that was in the
+    /// log; `None` if only the state of the run shows it.
+    fn has_job_of_leftover(&self) -> Option<bool> {
+        match self {
+            Self::Counted(..) => None,
+            Self::Folded(_) => Some(false),
+            Self::Uncertain(_) => Some(true),
+        }
     }
 }
 
@@ -78,18 +84,14 @@ pub(crate) fn claim(
     } else {
         Lease::claim(jobs, job)?
     };
-    match claim {
-        LeaseClaim::New(lease) => {
-            let job = job.clone();
+    let job = job.clone();
+    match (claim, so_far.has_job_of_leftover()) {
+        (LeaseClaim::New(lease), _) | (LeaseClaim::Leftover(lease), Some(false)) => {
             Ok(Some(ClaimedId { job, lease }))
         }
-        LeaseClaim::Leftover(lease) => {
-            let is_unused = so_far.excludes_leftovers();
-            let job = job.clone();
-            Ok(is_unused.then_some(ClaimedId { job, lease }))
-        }
-        LeaseClaim::Taken => {
-            let (run, job) = (run.clone(), job.clone());
+        (LeaseClaim::Leftover(_), None) => Ok(None),
+        (LeaseClaim::Leftover(_) | LeaseClaim::Taken, _) => {
+            let run = run.clone();
             Err(Refusal::JobTaken { run, job }.into())
         }
     }
@@ -110,7 +112,7 @@ fn claim_default(
         }
         match Lease::claim(jobs, &job)? {
             LeaseClaim::New(lease) => return Ok(ClaimedId { job, lease }),
-            LeaseClaim::Leftover(lease) if so_far.excludes_leftovers() => {
+            LeaseClaim::Leftover(lease) if so_far.has_job_of_leftover() == Some(false) => {
                 return Ok(ClaimedId { job, lease });
             }
             LeaseClaim::Leftover(_) | LeaseClaim::Taken => {}

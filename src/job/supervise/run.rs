@@ -120,6 +120,7 @@ pub fn run_job(spec: &JobSpec, setup: Setup<'_>) -> Result<Outcome, StartError> 
         relay: custody.relay,
         on_unstored: setup.on_unstored,
         predecessor,
+        indexed: 0,
     };
     let Submitted {
         mut events,

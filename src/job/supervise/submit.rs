@@ -42,6 +42,9 @@ pub(crate) struct Submission<'a> {
     pub on_unstored: Option<OnUnstored>,
     /// How the previous supervisor died.
     pub predecessor: Option<WaitStatus>,
+    /// The end of the output that the previous supervisor has indexed, found by
+    /// [`Submission::submit`].
+    pub indexed: u64,
 }
 
 /// A job that is in the log.
@@ -71,6 +74,7 @@ impl Submission<'_> {
     pub(crate) fn submit(mut self, log: &RunLog) -> Result<Submitted, AppendError> {
         let mut claimed = None;
         let timeout = EventType::JobSubmitted.lock_budget();
+        self.indexed = self.indexed_bytes(log)?;
         let mut appended = Ok(());
         if !self.needs_state() {
             let outputs = OutputCheck::new(log)?;
@@ -87,7 +91,12 @@ impl Submission<'_> {
             // Only the log shows whether the id is unused.
             appended = log
                 .append_with_state(Durability::Power, timeout, |view, state| {
-                    self.batch(log, view, JobsSoFar::Folded(state), &mut claimed)
+                    let so_far = if view.is_uncertain {
+                        JobsSoFar::Uncertain(state)
+                    } else {
+                        JobsSoFar::Folded(state)
+                    };
+                    self.batch(log, view, so_far, &mut claimed)
                 })
                 .map(drop);
         }
@@ -181,7 +190,7 @@ impl Submission<'_> {
         let Some(ClaimedId { job, lease }) = claim else {
             return Ok(Batch::only(Close::No));
         };
-        let sink = self.sink(log, &jobs, &job, lease)?;
+        let sink = self.sink(&jobs, &job, lease)?;
         if allows_stamp {
             DirStamp::store(&jobs);
         }
@@ -243,12 +252,7 @@ impl Submission<'_> {
 
     /// Returns the id and the lease of the job that a supervisor that died had claimed.
     fn resume(&mut self, jobs: &Dir) -> Result<Option<ClaimedId>, AppendError> {
-        let Some(job) = self
-            .control
-            .page
-            .job()
-            .and_then(|job| job.parse::<JobId>().ok())
-        else {
+        let Some(job) = claimed_job(self.control.page) else {
             return Ok(None);
         };
         let lease = match self.lease.take() {
@@ -260,13 +264,7 @@ impl Submission<'_> {
     }
 
     /// Creates the sink of the job, and sends the lease to the front.
-    fn sink(
-        &mut self,
-        log: &RunLog,
-        jobs: &Dir,
-        job: &JobId,
-        lease: Lease,
-    ) -> Result<OutputFile, AppendError> {
+    fn sink(&mut self, jobs: &Dir, job: &JobId, lease: Lease) -> Result<OutputFile, AppendError> {
         let page = self.control.page;
         page.record_job(job.as_str());
         if let Some(link) = self.control.link() {
@@ -281,7 +279,7 @@ impl Submission<'_> {
             } else {
                 None
             },
-            indexed: indexed_bytes(log, job, page)?,
+            indexed: self.indexed,
             limit: self.spec.output.limit,
             on_unstored: self.on_unstored.clone(),
             relay: self.relay.take(),
@@ -314,6 +312,28 @@ impl Submission<'_> {
         }
     }
 
+    /// Returns the end of the output that a supervisor that died has indexed. Must be called
+    /// without the locks, because it reads the whole index.
+    fn indexed_bytes(&self, log: &RunLog) -> Result<u64, StorageError> {
+        let mut end = 0;
+        let page = self.control.page;
+        let Some(job) = page.claimed().and_then(|_| claimed_job(page)) else {
+            return Ok(end);
+        };
+        if let Some(mut index) = OutputIndex::open(log.dir(), &job)? {
+            let path = log.dir().path().join(layout::JOBS);
+            while let Some(record) = index
+                .next_record()
+                .at("read", path.join(layout::job_index(&job)))?
+            {
+                if let IndexRecord::Range(range) = record {
+                    end = range.end;
+                }
+            }
+        }
+        Ok(end)
+    }
+
     fn default_id(&self) -> JobId {
         if self.spec.after == AfterJob::CloseOwn {
             // The whole run belongs to this job, so they share the name.
@@ -328,6 +348,11 @@ impl Submission<'_> {
     }
 }
 
+/// Returns the job that a supervisor has claimed.
+fn claimed_job(page: &SupervisionPage) -> Option<JobId> {
+    page.job()?.parse().ok()
+}
+
 /// Rejects a job that the run does not accept.
 fn check_open(view: LogView, so_far: JobsSoFar<'_>, run: &RunId) -> Result<(), AppendError> {
     let run = run.clone();
@@ -339,26 +364,6 @@ fn check_open(view: LogView, so_far: JobsSoFar<'_>, run: &RunId) -> Result<(), A
         return Err(Refusal::TooManyJobs { run, limit }.into());
     }
     Ok(())
-}
-
-/// Returns the end of the index of the job's output.
-fn indexed_bytes(log: &RunLog, job: &JobId, page: &SupervisionPage) -> Result<u64, StorageError> {
-    let mut end = 0;
-    if page.claimed().is_none() {
-        return Ok(end);
-    }
-    if let Some(mut index) = OutputIndex::open(log.dir(), job)? {
-        let path = log.dir().path().join(layout::JOBS);
-        while let Some(record) = index
-            .next_record()
-            .at("read", path.join(layout::job_index(job)))?
-        {
-            if let IndexRecord::Range(range) = record {
-                end = range.end;
-            }
-        }
-    }
-    Ok(end)
 }
 
 fn sync_jobs(log: &RunLog) -> Result<(), AppendError> {

@@ -9,6 +9,7 @@
 //! - If events before a full checkpoint are missing, the checkpoint replaces the state, because
 //!   its writer had read them.
 
+use super::missing_active::ActiveCheck;
 use super::reader::{Item, Reader};
 use crate::log::error::StorageError;
 use crate::log::format::envelope::{DamageReason, Envelope};
@@ -108,7 +109,9 @@ pub fn fold(dir: &Dir) -> Result<RunState, StorageError> {
 /// Folds the run in `dir`, see [`fold`], and returns the file and the offset at which reading
 /// ended.
 pub(crate) fn fold_to_end(dir: &Dir) -> Result<(Fold, Option<(FileKey, u64)>), StorageError> {
-    let mut reader = Reader::from_segments(since_checkpoint(open_segments(dir)?));
+    let segments = open_segments(dir)?;
+    let check = ActiveCheck::new(dir, &segments)?;
+    let mut reader = Reader::from_segments(since_checkpoint(segments)).checking(check);
     let mut fold = Fold::default();
     while let Some(item) = reader.next_item()? {
         fold.apply(&item);

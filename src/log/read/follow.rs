@@ -9,6 +9,7 @@ use ulid::Ulid;
 use super::cursor::{Cursor, RunEnd};
 use super::first_event::known_first_id;
 use super::last_lines::last_lines;
+use super::missing_active::ActiveCheck;
 use super::position::{Gap, GapReason, Position};
 use super::reader::Reader;
 use crate::log::error::StorageError;
@@ -74,6 +75,9 @@ pub struct Follower {
     identified: bool,
     /// The first id of the run that replaced the one that was read.
     successor: Option<Ulid>,
+    /// Whether the active segment was reported as missing. It is reported again only after it
+    /// existed.
+    misses_active: bool,
 }
 
 /// The new lines of a run.
@@ -112,6 +116,7 @@ impl Follower {
             first_id: cursor.as_ref().and_then(Cursor::first_id),
             identified: false,
             successor: None,
+            misses_active: false,
         }
     }
 
@@ -133,20 +138,22 @@ impl Follower {
         // Store the metadata from before the read, so that the next poll finds lines that are
         // added in the meantime.
         self.seen = now;
+        self.misses_active &= now.is_none();
         let Some(position) = self.position else {
             self.first_id = known_first_id(dir)?;
             self.identified = true;
             let mut gaps = Vec::new();
             let reader = match std::mem::replace(&mut self.start, FirstLines::All) {
                 FirstLines::Last(n) => last_lines(dir, n, want)?,
-                FirstLines::SinceCheckpoint => {
-                    Reader::from_segments(since_checkpoint(open_segments(dir)?))
-                }
-                FirstLines::All => Reader::from_segments(open_segments(dir)?),
-                FirstLines::SinceFirstEvent => {
-                    let segments = open_segments(dir)?;
-                    gaps.extend(dropped_before(&segments));
-                    Reader::from_segments(segments)
+                first => {
+                    let mut segments = open_segments(dir)?;
+                    let check = self.check(dir, &segments)?;
+                    match first {
+                        FirstLines::SinceCheckpoint => segments = since_checkpoint(segments),
+                        FirstLines::SinceFirstEvent => gaps.extend(dropped_before(&segments)),
+                        FirstLines::All | FirstLines::Last(_) => {}
+                    }
+                    Reader::from_segments(segments).checking(check)
                 }
             };
             return Ok(Some(Update { gaps, reader }));
@@ -168,9 +175,19 @@ impl Follower {
             self.seen = None;
             return Ok(None);
         }
+        let check = self.check(dir, &segments)?;
         let (reader, gap) = Reader::resume(&position, segments);
         let gaps = Vec::from_iter(gap);
+        let reader = reader.checking(check);
         Ok(Some(Update { gaps, reader }))
+    }
+
+    /// Returns the check of the active segment, unless it was reported as missing.
+    fn check(&self, dir: &Dir, segments: &[Segment]) -> Result<Option<ActiveCheck>, StorageError> {
+        if self.misses_active {
+            return Ok(None);
+        }
+        ActiveCheck::new(dir, segments).map(Some)
     }
 
     /// Compares the run in `dir` with the one that was read. Returns all lines if it is a
@@ -192,15 +209,17 @@ impl Follower {
             why: GapReason::Changed,
         };
         let segments = open_segments(dir)?;
+        let check = self.check(dir, &segments)?;
         let gaps = iter::once(changed).chain(dropped_before(&segments));
         Ok(Some(Update {
             gaps: gaps.collect(),
-            reader: Reader::from_segments(segments),
+            reader: Reader::from_segments(segments).checking(check),
         }))
     }
 
     /// Records that everything up to the position of the reader was processed.
     pub fn mark_read(&mut self, reader: &Reader) {
+        self.misses_active |= reader.misses_active();
         if let Some(position) = reader.position() {
             self.position = Some(position);
             self.first_id = self.successor.take().or(self.first_id);

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 
+use super::missing_active::ActiveCheck;
 use super::reader::{Item, Reader};
 use crate::log::error::StorageError;
 use crate::log::format::classify::LineClass;
@@ -26,6 +27,7 @@ pub fn last_lines(
     want: &dyn Fn(&[u8]) -> bool,
 ) -> Result<Reader, StorageError> {
     let mut segments = open_segments(dir)?;
+    let check = ActiveCheck::new(dir, &segments)?;
     let mut missing = n;
     let mut start = None;
     let mut later = None;
@@ -52,7 +54,7 @@ pub fn last_lines(
     }
     let (at, offset) = start.unwrap_or_default();
     segments.drain(..at);
-    Ok(Reader::starting_at(segments, offset, None))
+    Ok(Reader::starting_at(segments, offset, None).checking(check))
 }
 
 /// Finds the last lines of a run with lines that are out of order: only reading it from its

@@ -6,12 +6,14 @@
 use std::fmt;
 
 use super::damage::Damage;
+use super::missing_active::ActiveCheck;
 use super::position::Position;
 use super::segment_reader::{ItemKind, LinePosition, SegmentReader};
 use crate::log::error::StorageError;
 use crate::log::format::classify::Dialect;
 use crate::log::format::envelope::Envelope;
 use crate::log::format::event_head::EventHead;
+use crate::log::format::event_type::EventType;
 use crate::log::segment::segment_file::Segment;
 use crate::log::segment::segment_set::open_segments;
 use crate::log::segment::sequence::Sequence;
@@ -48,8 +50,18 @@ pub struct Reader {
     after_gap: bool,
     /// The offset at which to start in the first segment.
     start: u64,
-    /// The position at which reading ended in the last segment that was read.
-    ended: Option<(FileKey, Position)>,
+    /// The last segment that was read to its end, and the offset of the end.
+    ended: Option<(FileKey, u64)>,
+    /// The position after the last segment that has lines. A segment without lines has nothing
+    /// that identifies it later.
+    resume_at: Option<Position>,
+    /// The check of the active segment, until the end.
+    check: Option<ActiveCheck>,
+    /// Whether the first new event of the newest segment is a checkpoint, or may be, because
+    /// reading did not start with it; `None` before that event.
+    has_checkpoint: Option<bool>,
+    /// The active segment that was found missing at the end.
+    missing: Option<Damage>,
 }
 
 impl fmt::Debug for Reader {
@@ -66,7 +78,9 @@ impl Reader {
     /// # Errors
     /// A segment cannot be opened.
     pub fn open(dir: &Dir) -> Result<Self, StorageError> {
-        Ok(Self::from_segments(open_segments(dir)?))
+        let segments = open_segments(dir)?;
+        let check = ActiveCheck::new(dir, &segments)?;
+        Ok(Self::from_segments(segments).checking(check))
     }
 
     /// Creates a reader of open segments.
@@ -88,7 +102,27 @@ impl Reader {
             after_gap: false,
             start: offset,
             ended: None,
+            resume_at: None,
+            check: None,
+            has_checkpoint: None,
+            missing: None,
         }
+    }
+
+    /// Makes the reader report a missing active segment as its last item.
+    pub(crate) fn checking(mut self, check: impl Into<Option<ActiveCheck>>) -> Self {
+        self.check = check.into();
+        self
+    }
+
+    /// Returns whether the first new event of the newest segment is a checkpoint, or may be.
+    pub(crate) fn has_checkpoint(&self) -> bool {
+        self.has_checkpoint == Some(true)
+    }
+
+    /// Returns whether the active segment was reported as missing.
+    pub(crate) fn misses_active(&self) -> bool {
+        self.missing.is_some()
     }
 
     /// Returns the position after the last item, from which another reader can continue.
@@ -96,19 +130,19 @@ impl Reader {
     /// There is no such position between a gap and the line after it, or in an empty log.
     pub(crate) fn position(&self) -> Option<Position> {
         let current = self.current.as_ref().map(|c| c.position(self.sequence));
-        current.or(self.ended.map(|(_, position)| position))
+        current.or(self.resume_at)
     }
 
     /// Returns the file and the offset at which reading ended, after the last item.
     pub(crate) fn end(&self) -> Option<(FileKey, u64)> {
-        self.ended.map(|(key, position)| (key, position.offset))
+        self.ended
     }
 
     /// Returns the end of the last whole line of the active segment, in bytes; `None` before the
     /// last item, and if there is no active segment.
     pub(crate) fn end_of_active(&self) -> Option<u64> {
         let ended = self.ended.filter(|_| self.segments.as_slice().is_empty());
-        ended.map(|(_, position)| position.offset)
+        ended.map(|(_, end)| end)
     }
 
     /// Returns the sequence number of the next event, according to the lines read so far.
@@ -135,17 +169,26 @@ impl Reader {
     ) -> Result<Option<(LinePosition<'_>, Item<'_>)>, StorageError> {
         let is_after_gap = std::mem::take(&mut self.after_gap);
         if !is_after_gap && !self.read_line()? {
-            return Ok(None);
+            return Ok(self.missing_active());
         }
         let Some(current) = &self.current else {
             return Ok(None);
         };
         let line = current.line();
         let item = if is_after_gap {
-            Envelope::parse_checked(line).map(|env| Item::Event(env, line))
+            let env = Envelope::parse_checked(line);
+            if let Some(env) = &env {
+                self.has_checkpoint
+                    .get_or_insert(env.kind == EventType::LogRotated);
+            }
+            env.map(|env| Item::Event(env, line))
         } else {
             Some(match current.classify(&mut self.sequence) {
-                ItemKind::Event(env) => Item::Event(env, line),
+                ItemKind::Event(env) => {
+                    self.has_checkpoint
+                        .get_or_insert(env.kind == EventType::LogRotated);
+                    Item::Event(env, line)
+                }
                 ItemKind::EventAfterGap => {
                     self.after_gap = true;
                     Item::Damage(current.gap())
@@ -155,6 +198,21 @@ impl Reader {
             })
         };
         Ok(item.map(|item| (current.line_position(), item)))
+    }
+
+    /// Returns the active segment as a damaged place if it is missing; only once.
+    fn missing_active(&mut self) -> Option<(LinePosition<'_>, Item<'_>)> {
+        let check = self.check.take()?;
+        self.missing = check.missing(self.has_checkpoint());
+        self.missing.as_ref().map(|damage| {
+            let position = LinePosition {
+                file: &damage.file,
+                line: damage.line,
+                offset: 0,
+                end: 0,
+            };
+            (position, Item::Damage(damage.clone()))
+        })
     }
 
     /// Reads the next line of the run into `current`; returns `false` at the end.
@@ -167,6 +225,7 @@ impl Reader {
                     return Ok(false);
                 };
                 let start = std::mem::take(&mut self.start);
+                self.has_checkpoint = (start > 0).then_some(true);
                 // The segment was pruned since it was listed. The next segment shows what is
                 // missing.
                 let Some(segment) = segment.into_held()? else {
@@ -177,7 +236,11 @@ impl Reader {
             if current.read_line()? {
                 return Ok(true);
             }
-            self.ended = Some((current.file_key(), current.position(self.sequence)));
+            let position = current.position(self.sequence);
+            if position.offset > 0 || self.resume_at.is_none() {
+                self.resume_at = Some(position);
+            }
+            self.ended = Some((current.file_key(), position.offset));
             self.current = None;
         }
     }

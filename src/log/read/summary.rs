@@ -68,16 +68,16 @@ pub fn read_summary(dir: &Dir, scope: JobScope) -> Result<RunSummary, StorageErr
         return Ok(finished);
     }
     let segments = open_segments(dir)?;
+    let check = ActiveCheck::new(dir, &segments)?;
     // When a directory is removed, its log is removed last.
-    if segments.is_empty() || dir.is_removed() {
+    if dir.is_removed() || segments.is_empty() && !check.is_expected() {
         return Err(StorageError::RunRemoved {
             path: dir.path().to_owned(),
         });
     }
     let active = segments.iter().find(|s| s.first_seq.is_none());
     let active_bytes = active.map_or(0, |s| s.len);
-    let check = ActiveCheck::new(&segments);
-    let mut reader = Reader::from_segments(since_checkpoint(segments));
+    let mut reader = Reader::from_segments(since_checkpoint(segments)).checking(check);
     let mut fold = Fold::default();
     let mut damage = DamageList::default();
     let mut foreign = 0;
@@ -88,10 +88,6 @@ pub fn read_summary(dir: &Dir, scope: JobScope) -> Result<RunSummary, StorageErr
             Item::Foreign(..) => foreign += 1,
             Item::Damage(one) => damage.push(one),
         }
-    }
-    if let Some(missing) = check.missing(dir, reader.end_of_active())? {
-        fold.apply(&Item::Damage(missing.clone()));
-        damage.push(missing);
     }
     Ok(RunSummary {
         events: reader.next_seq() + foreign,

@@ -38,10 +38,10 @@ pub fn verify<E: From<StorageError>>(
     each: impl FnMut(Fault) -> Result<(), E>,
 ) -> Result<VerifyReport, E> {
     let segments = open_segments(dir)?;
-    let check = ActiveCheck::new(&segments);
+    let check = ActiveCheck::new(dir, &segments)?;
     let mut pass = VerifyPass::new(segments, each);
     let unfinished = pass.read_lines()?;
-    if let Some(missing) = check.missing(dir, pass.reader.end_of_active())? {
+    if let Some(missing) = check.missing(pass.reader.has_checkpoint()) {
         pass.verifier.report_missing_active(&missing);
     }
     let verifier = &mut pass.verifier;

@@ -93,6 +93,7 @@ pub(crate) fn append(
     let view = LogView {
         is_new: run.writer().tail().is_none_or(|tail| !tail.started),
         is_closed,
+        is_uncertain: run.writer().is_uncertain(),
     };
     let batch;
     let (drafts, close) = match request {

@@ -12,6 +12,9 @@ pub struct LogView {
     pub is_new: bool,
     /// Whether the run is closed.
     pub is_closed: bool,
+    /// Whether damage hides events from the state of the run. It is known only to a batch that
+    /// depends on the state.
+    pub is_uncertain: bool,
 }
 
 /// Whether a batch ends with `run_closed`.
