@@ -7,10 +7,11 @@ use crate::log::{
     GcError, GcLock, JobScope, LockOutcome, LockedForRemoval, Retired, RunStatus, StorageError,
     Tombstone, TrashEntry, is_started,
 };
+use crate::sync::map_in_parallel;
 use crate::volume::is_out_of_space;
 
-/// The maximum number of runs to remove together.
-const GC_BATCH: usize = 100;
+/// The maximum number of runs to remove together, which is enough for several threads.
+const GC_BATCH: usize = 256;
 /// The number of files that each run in a batch keeps open.
 const FDS_PER_RUN: u64 = 4;
 /// The number of files to reserve for everything else.
@@ -46,8 +47,9 @@ pub fn remove_planned(
                 for (facts, why, decision) in batch.left {
                     report(facts, why, decision);
                 }
-                for ((facts, why), retired) in batch.ready.into_iter().zip(retired) {
-                    report(facts, why, remove(gc, retired));
+                let decisions = remove_retired(gc, retired);
+                for ((facts, why), decision) in batch.ready.into_iter().zip(decisions) {
+                    report(facts, why, decision);
                 }
             }
             // Removing the runs one at a time makes room for their tombstones.
@@ -80,8 +82,9 @@ impl<'a> RemovalBatch<'a> {
             tombstones: Vec::new(),
             left: Vec::new(),
         };
-        for (facts, why) in chosen {
-            match prepare(gc, facts, why) {
+        let prepared = map_in_parallel(chosen, |(facts, why)| prepare(gc, facts, why));
+        for ((facts, why), prepared) in chosen.iter().zip(prepared) {
+            match prepared {
                 Ok((run, tombstone)) => {
                     batch.held.push(run);
                     batch.tombstones.extend(tombstone.map(|line| *line));
@@ -111,16 +114,25 @@ fn remove_on_full_disk(
     let tombstones = tombstone.as_deref().map_or(&[][..], std::slice::from_ref);
     // Without room for this tombstone, there is none for the others.
     let retired = gc.retire_on_full_disk(run, tombstones)?;
-    report(facts, why, remove(gc, Ok(retired)));
+    for decision in remove_retired(gc, vec![Ok(retired)]) {
+        report(facts, why, decision);
+    }
     Ok(())
 }
 
-fn remove(gc: &GcLock, retired: Result<Retired, GcError>) -> GcDecision {
-    match retired.map(|retired| gc.remove(retired)) {
-        Ok(Ok(())) => GcDecision::Removed,
-        Ok(Err(e)) => GcDecision::Incomplete(e),
-        Err(e) => GcDecision::Failed(e),
-    }
+/// Removes the files of retired runs. Returns the outcome for each.
+fn remove_retired(gc: &GcLock, retired: Vec<Result<Retired, GcError>>) -> Vec<GcDecision> {
+    let removed = map_in_parallel(&retired, |retired| {
+        retired.as_ref().ok().map(|it| gc.remove(it))
+    });
+    let outcomes = retired.into_iter().zip(removed);
+    outcomes
+        .map(|(retired, removed)| match (retired, removed) {
+            (Err(e), _) => GcDecision::Failed(e),
+            (Ok(_), Some(Err(e))) => GcDecision::Incomplete(e),
+            (Ok(_), _) => GcDecision::Removed,
+        })
+        .collect()
 }
 
 /// Finishes a removal after an earlier gc was interrupted. Records the tombstone of the run

@@ -8,9 +8,9 @@
 //! If a directory cannot be renamed out of `runs/` (a mount, or a lower layer of an overlay), or
 //! the disk has no room for `trash/`, gc removes the run in place, and its events last.
 
-use std::cell::OnceCell;
 use std::fs::File;
 use std::io::ErrorKind;
+use std::sync::OnceLock;
 
 use super::tombstones::{Tombstone, TombstoneLog};
 use ulid::Ulid;
@@ -30,7 +30,7 @@ pub struct GcLock {
     var: Dir,
     runs: Dir,
     /// The trash, opened on first use.
-    trash: OnceCell<Dir>,
+    trash: OnceLock<Dir>,
     tombstones: TombstoneLog,
 }
 
@@ -74,7 +74,7 @@ impl GcLock {
     pub fn acquire(volume: &Volume) -> Result<Self, GcError> {
         let [_, var, runs] = volume.make_runs()?;
         let tombstones = TombstoneLog::open(&var)?;
-        let trash = OnceCell::new();
+        let trash = OnceLock::new();
         Ok(Self {
             var,
             runs,
@@ -222,12 +222,12 @@ impl GcLock {
 
     /// Removes the files of a retired run.
     ///
-    /// A run that is removed in place stays locked, and its events are removed last, so that it
+    /// A run that is removed in place stays locked until `retired` is dropped, and its events are removed last, so that it
     /// is listed with its state until then. A run in the trash needs no locks.
     ///
     /// # Errors
     /// Part of it cannot be removed. The rest is removed.
-    pub fn remove(&self, retired: Retired) -> Result<(), GcError> {
+    pub fn remove(&self, retired: &Retired) -> Result<(), GcError> {
         match retired {
             Retired::Trashed(name) => self.remove_trashed(&name),
             Retired::InPlace(run) => {
