@@ -97,7 +97,9 @@ impl History {
             if line["type"] == "gap" {
                 let from = line["from_seq"].as_u64().unwrap_or(0);
                 let to = line["to_seq"].as_u64().unwrap_or(u64::MAX);
-                for run in of_id {
+                let is_dropped = line["reason"] == "dropped";
+                // Otherwise, the events are those of an earlier run with this id.
+                for run in of_id.filter(|run| is_dropped || !run.is_there || run.is_damaged) {
                     let unseen = &mut run.views[follower].unseen;
                     unseen.retain(|seq| !(from..=to).contains(seq));
                 }
