@@ -45,7 +45,13 @@ pub fn segments(data: &[u8]) {
     for name in &names {
         compress(&dir.join(name));
     }
-    let read_back = read(&opened);
+    let mut read_back = read(&opened);
+    // A segment is compressed only if the active one starts with a checkpoint, so one without
+    // counts as replaced.
+    let replaced = Read::Damage("1 0 events are missing before it".to_owned());
+    if read_back.len() > plain.len() {
+        assert_eq!(read_back.pop(), Some(replaced));
+    }
     assert_eq!(plain, read_back, "compressed segments read otherwise");
 
     let lines: Vec<&Vec<u8>> = plain.iter().filter_map(line_of).collect();

@@ -47,8 +47,8 @@ impl Row for Append {
         };
         let what = "append";
         Ok(vec![
-            Line::times(what, Unit::Time, ours, ("omne append", omne), AtMost(1.1)),
-            Line::times(what, Unit::Time, ours, ("write(2)", floor), AtMost(4.5)),
+            Line::times(what, Unit::Time, ours, ("omne append", omne), AtMost(1.0)),
+            Line::times(what, Unit::Time, ours, ("write(2)", floor), AtMost(3.5)),
         ])
     }
 }

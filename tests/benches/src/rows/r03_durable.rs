@@ -64,7 +64,7 @@ impl Row for Durable {
         let line =
             |ours, peer, target| Line::faster("durable append", Unit::Time, ours, peer, target);
         Ok(vec![
-            line(ours, ("write + fdatasync", floor), AtLeast(0.93)),
+            line(ours, ("write + fdatasync", floor), AtLeast(0.95)),
             line(ours, ("runtimo 0.10.3", new), AtLeast(1.0)),
             line(again, ("runtimo 0.1.4, 10,000 events", old), AtLeast(20.0)),
         ])

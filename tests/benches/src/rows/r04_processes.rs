@@ -57,7 +57,7 @@ impl Row for Processes {
             };
             lines.push(line(
                 ("flock + write, then fdatasync", floor),
-                AtLeast(0.85),
+                AtLeast(0.95),
             ));
             lines.push(line(("runtimo 0.10.3", new), new_target));
         }

@@ -59,7 +59,7 @@ impl Row for Removal {
             Unit::Time,
             ours,
             ("rm -r", rm),
-            AtMost(1.5),
+            AtMost(1.2),
         )])
     }
 }
