@@ -388,7 +388,9 @@ fn gc_removes_named_run_without_limit() {
     assert_eq!(env.runs().len(), 2);
     assert_eq!(env.run(&["gc", "open"]).code, 4);
     assert_eq!(env.run(&["gc"]).code, 2);
-    assert_eq!(env.run(&["gc", "b", "--keep-failed", "1h"]).code, 2);
+    let kept = env.run(&["gc", "b", "--keep-failed", "1h"]);
+    assert_eq!(kept.code, 2);
+    assert!(kept.stderr().contains("omit --keep-failed"));
     let line = &env.json_lines(&["gc", "latest~1", "--json"])[0];
     assert_eq!(line["policy"], "named");
 }

@@ -167,8 +167,12 @@ impl Args {
         }
         Err(UsageError {
             message: "no limits set; nothing to remove".to_owned(),
-            hint: "give RUN, --max-age, --max-runs, --max-size, --orphans, --events-older-than or \
-                   --max-retired, or set them under [gc] in .omne/lib/cfg/runlog.toml",
+            hint: if self.runs.is_empty() {
+                "give RUN, --max-age, --max-runs, --max-size, --orphans, --events-older-than or \
+                 --max-retired, or set them under [gc] in .omne/lib/cfg/runlog.toml"
+            } else {
+                "omit --keep-failed to remove the named runs, or give a limit, such as --max-age 0"
+            },
         }
         .into())
     }

@@ -24,7 +24,7 @@ use crate::log::StreamId;
 /// if masking changed them. Their output goes to stderr, and is not stored.
 ///
 /// Exit codes: 0 success; 1 negative answer (--diff: the runs differ; --at: the run did not
-/// get that far; --recover: the run cannot be recovered, or with --all, a lost run; --rollback,
+/// get that far; --recover without --all: the run cannot be recovered; --rollback,
 /// --with-rollback: a rollback failed, or was not permitted); 2 invalid arguments; 3 no such
 /// volume or run; 4 the run is still running (--recover, --rollback); 5 damaged log, a fault
 /// found by --verify, or a state that is no longer known; 6 timed out waiting for the lock of

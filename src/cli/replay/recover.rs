@@ -199,8 +199,8 @@ fn all(args: &Args, global: &Global) -> Result<Code> {
     Ok(code)
 }
 
-/// Reports the recovery of one of all runs, and returns its exit code. A run that is running or
-/// that only another program can end needs no recovery, so it does not count.
+/// Reports the recovery of one of all runs, and returns its exit code. A run that was left as it
+/// is does not count.
 fn report_one_of_all(
     args: &Args,
     global: &Global,
@@ -212,15 +212,13 @@ fn report_one_of_all(
     }
     warn_damage(&recovery.damage);
     report(args, global, run, recovery)?;
-    let damage = LogDamage::of(&recovery.damage);
-    Ok(match (recovery.action, recovery.state) {
-        (RecoveryAction::Skipped, RunStatus::Lost) => {
-            print_stderr(RETRY_HINT);
-            Code::Negative
-        }
-        (RecoveryAction::Skipped, _) => Code::Ok,
-        _ => damage.or(exit_code_of(recovery)),
-    })
+    if recovery.action != RecoveryAction::Skipped {
+        return Ok(LogDamage::of(&recovery.damage).or(exit_code_of(recovery)));
+    }
+    if recovery.state == RunStatus::Lost {
+        print_stderr(RETRY_HINT);
+    }
+    Ok(Code::Ok)
 }
 
 fn recover_one(
