@@ -229,7 +229,7 @@ impl GcLock {
     /// Part of it cannot be removed. The rest is removed.
     pub fn remove(&self, retired: &Retired) -> Result<(), GcError> {
         match retired {
-            Retired::Trashed(name) => self.remove_trashed(&name),
+            Retired::Trashed(name) => self.remove_trashed(name),
             Retired::InPlace(run) => {
                 self.runs.remove_tree(run.run.as_str(), layout::ACTIVE)?;
                 self.runs.sync().map_err(SyncError::from_volume)?;
