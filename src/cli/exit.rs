@@ -43,10 +43,12 @@ pub(crate) fn exit_code(result: Result<Code, Error>) -> ExitCode {
     }
 }
 
-/// Returns whether the reader closed stdout (`| head`), which is not an error.
+/// Returns whether the reader closed stdout (`| head`), which is not an error. If stdout is a
+/// socket that holds unread data, the kernel reports a reset.
 pub(crate) fn is_broken_pipe(e: &Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset};
     e.downcast_ref::<io::Error>()
-        .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+        .is_some_and(|e| matches!(e.kind(), BrokenPipe | ConnectionReset))
 }
 
 /// Returns the exit code of an error and its message: what is wrong and, on a line of its

@@ -10,3 +10,4 @@ pub(crate) mod pump;
 pub(crate) mod pump_target;
 pub(crate) mod splice_pipe;
 pub(crate) mod stream;
+pub(crate) mod write_all;

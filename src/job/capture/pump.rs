@@ -14,6 +14,7 @@ use super::output_file::OutputFile;
 use super::pump_target::PumpTarget;
 use super::splice_pipe::SplicePipe;
 use super::stream::{CHUNK_BYTES, OnReaderGone, OnWarning, Passthrough, new_buffer};
+use super::write_all::write_all;
 use crate::job::process::poll::{Readiness, timespec, wait_readable};
 use crate::job::process::pty;
 use crate::job::process::pty::Packet;
@@ -380,27 +381,4 @@ fn wait(pipe: BorrowedFd<'_>, stop: BorrowedFd<'_>, limit: Option<Duration>) {
     ];
     // A failure (a signal) only causes an unnecessary read.
     poll(&mut fds, limit.map(timespec).as_ref()).ok();
-}
-
-/// Calls `write` until all `len` bytes are written. It gets the number of bytes that are already
-/// written.
-pub(crate) fn write_all(
-    len: usize,
-    target: BorrowedFd<'_>,
-    mut write: impl FnMut(usize) -> Result<usize, Errno>,
-) -> Result<(), Errno> {
-    let mut done = 0;
-    while done < len {
-        match write(done) {
-            Ok(n) => done += n,
-            Err(Errno::INTR) => {}
-            // Another process that shares the stream made it non-blocking.
-            Err(Errno::AGAIN) => {
-                let mut fds = [PollFd::new(&target, PollFlags::OUT)];
-                poll(&mut fds, None).ok();
-            }
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
 }

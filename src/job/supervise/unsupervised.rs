@@ -8,8 +8,8 @@ use rustix::io::Errno;
 
 use super::forward::Forwarder;
 use crate::job::capture::job_terminal::{JobTerminal, TerminalUsers};
-use crate::job::capture::pump::write_all;
 use crate::job::capture::stream::Passthrough;
+use crate::job::capture::write_all::write_all;
 use crate::job::process::poll::wait_readable;
 use crate::job::process::pty;
 use crate::job::process::pty::Packet;
