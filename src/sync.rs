@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// The minimum number of items for using several threads.
-const PARALLEL_THRESHOLD: usize = 256;
+pub(crate) const PARALLEL_THRESHOLD: usize = 256;
 /// The maximum number of threads, to leave processors to other programs.
 const MAX_THREADS: usize = 4;
 

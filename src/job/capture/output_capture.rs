@@ -18,7 +18,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::job_terminal::{JobTerminal, TerminalUsers};
 use super::output_file::OutputFile;
-use super::plan_streams::{PlannedStream, passthrough_terminal, target_of};
+use super::plan_streams::{PlannedStream, effective_passthrough, passthrough_terminal};
 use super::pump::{CopyPath, Pump, PumpState};
 use super::pump_target::{Drained, Pipe, PumpTarget};
 use super::stream::{OnReaderGone, OnWarning, PIPE_BYTES, Passthrough, new_buffer};
@@ -154,7 +154,7 @@ impl Capture {
             let id = planned.id;
             let pipe = Arc::new(pipe);
             let terminal = JobTerminal::attach(&pipe, id, options.pass_on, options.users, record)?;
-            let pass_on = target_of(id, options.pass_on);
+            let pass_on = effective_passthrough(id, options.pass_on);
             let redactor = options.redactor.filter(|_| pass_on != Passthrough::No);
             let masker = redactor.map(Redactor::stream);
             let stream = Arc::new(PumpTarget {

@@ -298,7 +298,7 @@ impl OutputFile {
         n
     }
 
-    /// Returns the relay; `None` if the kernel cannot move them.
+    /// Returns the relay; `None` if the kernel cannot move bytes into this file.
     fn relay(&mut self) -> Option<SplicePipe> {
         if !self.can_move() {
             return None;

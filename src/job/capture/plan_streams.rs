@@ -81,9 +81,9 @@ pub(crate) fn passthrough_terminal(
     is_terminal(fd).then_some(stream)
 }
 
-/// Returns the target of one stream of the job: nowhere if it would be passed on to `/dev/null`,
-/// because the kernel can then move all bytes to the file.
-pub(crate) fn target_of(id: StreamId, pass_on: Passthrough) -> Passthrough {
+/// Returns where to pass on one stream of the job: nowhere if that would be `/dev/null`, because
+/// the kernel can then move all bytes to the file.
+pub(crate) fn effective_passthrough(id: StreamId, pass_on: Passthrough) -> Passthrough {
     let (fd, stream) = passthrough_target(id, pass_on);
     if !inherited::was_closed(fd) && is_writable_null_device(stream) {
         Passthrough::No

@@ -7,11 +7,11 @@ use crate::log::{
     GcError, GcLock, JobScope, LockOutcome, LockedForRemoval, Retired, RunStatus, StorageError,
     Tombstone, TrashEntry, is_started,
 };
-use crate::sync::map_in_parallel;
+use crate::sync::{PARALLEL_THRESHOLD, map_in_parallel};
 use crate::volume::is_out_of_space;
 
 /// The maximum number of runs to remove together, which is enough for several threads.
-const GC_BATCH: usize = 256;
+const GC_BATCH: usize = PARALLEL_THRESHOLD;
 /// The number of files that each run in a batch keeps open.
 const FDS_PER_RUN: u64 = 4;
 /// The number of files to reserve for everything else.

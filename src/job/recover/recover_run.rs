@@ -110,12 +110,18 @@ pub fn recover(
         };
         let state = &inspected.summary.state;
         let ended = match options.rollback {
-            LostJobRollback::Skip => recoverer.end_jobs(state, Close::IfAllEnded, &mut outcome)?,
-            LostJobRollback::Run => recoverer.end_and_undo_jobs(state, &mut outcome)?,
+            LostJobRollback::Skip => recoverer
+                .end_jobs(state, Close::IfAllEnded, &mut outcome)
+                .map(drop),
+            LostJobRollback::Run => recoverer.end_and_undo_jobs(state, &mut outcome),
         };
-        if let Err(why) = ended {
-            outcome.skip(why);
-            return Ok(outcome);
+        match ended {
+            Ok(()) => {}
+            Err(NotEnded::Held(why)) => {
+                outcome.skip(why);
+                return Ok(outcome);
+            }
+            Err(NotEnded::Failed(e)) => return Err(e),
         }
         let now = inspect_run(dir, JobScope::All)?;
         outcome.action = RecoveryAction::Recovered;
@@ -210,6 +216,22 @@ fn held_lease(job: &JobId) -> String {
     format!("another process holds the lease of job {job}")
 }
 
+/// Why jobs were not ended.
+enum NotEnded {
+    /// Another process holds the lease of a job.
+    Held(String),
+    Failed(UndoError),
+}
+
+impl<E> From<E> for NotEnded
+where
+    UndoError: From<E>,
+{
+    fn from(e: E) -> Self {
+        Self::Failed(e.into())
+    }
+}
+
 /// The recovery of one run.
 struct Recoverer<'a> {
     volume: &'a Volume,
@@ -221,23 +243,20 @@ struct Recoverer<'a> {
 }
 
 impl Recoverer<'_> {
-    /// Writes the terminal events of lost jobs. Returns why a job was not ended.
+    /// Writes the terminal events of lost jobs. Returns the jobs of the run after that.
     fn end_jobs(
         &self,
         state: &RunState,
         close: Close,
         outcome: &mut RecoveryOutcome,
-    ) -> Result<Result<(), String>, UndoError> {
+    ) -> Result<Vec<JobState>, NotEnded> {
         let lost: Vec<&JobId> = state.unfinished().map(|job| &job.job_id).collect();
         let now = self.snapshot();
         let mut rest = &*lost;
         loop {
             let ids;
             (ids, rest) = rest.split_at_checked(MAX_LEASES).unwrap_or((rest, &[]));
-            let _leases = match self.hold_leases(ids)? {
-                Ok(leases) => leases,
-                Err(why) => return Ok(Err(why)),
-            };
+            let _leases = self.hold_leases(ids)?;
             if rest.is_empty() {
                 self.append_ends(ids, close, &now, outcome)?;
                 break;
@@ -247,24 +266,21 @@ impl Recoverer<'_> {
         let ended = crate::log::fold(self.dir)?.jobs;
         let in_doubt = ended.iter().filter(|job| job.rollback_is_unfinished());
         outcome.in_doubt = in_doubt.map(|job| job.job_id.to_string()).collect();
-        Ok(Ok(()))
+        Ok(ended)
     }
 
-    /// Takes the leases of these jobs. Returns why that is not possible.
-    fn hold_leases(&self, ids: &[&JobId]) -> Result<Result<Vec<Lease>, String>, UndoError> {
-        let mut leases = Vec::new();
+    /// Takes the leases of these jobs.
+    fn hold_leases(&self, ids: &[&JobId]) -> Result<Vec<Lease>, NotEnded> {
         if ids.is_empty() {
-            return Ok(Ok(leases));
+            return Ok(Vec::new());
         }
         let jobs = self.dir.ensure_dir(layout::JOBS);
         let jobs = jobs.map_err(StorageError::from)?.dir;
-        for id in ids {
-            match Lease::hold(&jobs, id)? {
-                Some(lease) => leases.push(lease),
-                None => return Ok(Err(held_lease(id))),
-            }
-        }
-        Ok(Ok(leases))
+        let hold = |id: &&JobId| {
+            let lease = Lease::hold(&jobs, id)?;
+            lease.ok_or_else(|| NotEnded::Held(held_lease(id)))
+        };
+        ids.iter().map(hold).collect()
     }
 
     /// Writes the terminal events of the jobs that have none, whose leases are held.
@@ -303,22 +319,18 @@ impl Recoverer<'_> {
         Ok(())
     }
 
-    /// Writes the terminal events of lost jobs, runs their rollbacks, and closes the run. Returns
-    /// why a job was not ended.
+    /// Writes the terminal events of lost jobs, runs their rollbacks, and closes the run.
     fn end_and_undo_jobs(
         &self,
         state: &RunState,
         outcome: &mut RecoveryOutcome,
-    ) -> Result<Result<(), String>, UndoError> {
+    ) -> Result<(), NotEnded> {
         // Check the ownership of the log before any change, so that recovery can be repeated
         // without rollbacks.
         let log = Arc::clone(&self.log);
         let runner = RollbackRunner::new(self.volume, log, self.dir, self.on_warning)?;
-        if let Err(why) = self.end_jobs(state, Close::No, outcome)? {
-            return Ok(Err(why));
-        }
+        let ended = self.end_jobs(state, Close::No, outcome)?;
         let claimed: HashSet<&JobId> = claimed_jobs(state).map(|job| &job.job_id).collect();
-        let ended = crate::log::fold(self.dir)?.jobs;
         let is_due = |job: &&JobState| {
             claimed.contains(&job.job_id)
                 && needs_rollback(job)
@@ -336,7 +348,7 @@ impl Recoverer<'_> {
             EventType::RunClosed.lock_budget(),
             |view| Ok(Batch::only(close_if_open(Close::IfAllEnded, view))),
         )?;
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// Returns a snapshot of the host, or an empty one if it cannot be taken.

@@ -83,8 +83,8 @@ pub(crate) struct SubmittedJob<'a> {
 }
 
 impl<'a> Supervisor<'a> {
-    /// Creates the supervisor of a job. `env` are variables for the job, besides those that identify it.
-    /// The value of [`JOBS_VARIABLE`] contains the enclosing jobs, if any.
+    /// Creates the supervisor of a job. `env` are variables for the job, besides those that
+    /// identify it. The value of [`JOBS_VARIABLE`] contains the enclosing jobs, if any.
     pub(crate) fn new(
         job: SubmittedJob<'a>,
         supervisor_env: SupervisorEnv,

@@ -222,8 +222,9 @@ impl GcLock {
 
     /// Removes the files of a retired run.
     ///
-    /// A run that is removed in place stays locked until `retired` is dropped, and its events are removed last, so that it
-    /// is listed with its state until then. A run in the trash needs no locks.
+    /// A run that is removed in place stays locked until `retired` is dropped, and its events are
+    /// removed last, so that it is listed with its state until then. A run in the trash needs no
+    /// locks.
     ///
     /// # Errors
     /// Part of it cannot be removed. The rest is removed.
