@@ -6,13 +6,11 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 use super::context::print_stderr;
+use super::deferred::with_summaries;
 use super::suggestions::{close_suggestions, remove_distant_suggestions, remove_suggestions};
 use super::{Cli, other_tools, run_defaults};
 use crate::job::RunStatus;
 use crate::volume::RunDefault;
-
-/// The names of values that are numbers.
-const NUMBERS: [&str; 5] = ["N", "DURATION", "SIZE", "FACTOR", "X|max"];
 
 /// The reason that the command line cannot be used.
 #[derive(Debug)]
@@ -89,39 +87,13 @@ fn default_words(cli: &Cli) -> anyhow::Result<(Vec<RunDefault>, Vec<OsString>)> 
     if defaults.is_empty() {
         return Ok((defaults, Vec::new()));
     }
-    let words = run_defaults::words(&command("run"), &defaults)?;
+    let words = run_defaults::words(&defaults)?;
     Ok((defaults, words))
 }
 
-/// Returns clap's description of the command line, adjusted for a call of the subcommand `name`.
-/// Adjusting the others too would be a fifth of the instructions of a short command.
-fn command(name: &str) -> clap::Command {
-    let command = Cli::command();
-    let Some(named) = command.find_subcommand(name) else {
-        return command;
-    };
-    let name = named.get_name().to_owned();
-    let command = match &*name {
-        "run" => run_defaults::make_overridable(command),
-        _ => command,
-    };
-    command.mut_subcommand(name, accept_negative_numbers)
-}
-
-/// Lets the parsers of numbers see negative ones, so that they can explain the error; clap alone
-/// would call `-1` an unknown option.
-fn accept_negative_numbers(command: clap::Command) -> clap::Command {
-    command.mut_args(|arg| {
-        let names = arg.get_value_names().unwrap_or_default();
-        let is_one_of = |known: &[&str]| matches!(names, [name] if known.contains(&name.as_str()));
-        let (is_number, has_unit) = (is_one_of(&NUMBERS), is_one_of(&["DURATION", "SIZE"]));
-        // `-1` is a negative number for clap, and `-1d` is not.
-        if has_unit {
-            arg.allow_hyphen_values(true)
-        } else {
-            arg.allow_negative_numbers(is_number)
-        }
-    })
+/// Returns clap's description of the command line, in which a default for `run` can be overridden.
+fn command() -> clap::Command {
+    Cli::command().mut_subcommand("run", |run| run.defer(run_defaults::describe_run))
 }
 
 /// Parses a command line.
@@ -130,9 +102,14 @@ fn accept_negative_numbers(command: clap::Command) -> clap::Command {
 ///
 /// Returns clap's error with a hint; also a request for help or the version.
 fn parse_from(args: &[OsString]) -> Result<Cli, Box<UsageFailure>> {
-    let name = command_of(args).and_then(|name| name.to_str());
-    let matches = command(name.unwrap_or_default()).try_get_matches_from(args);
-    let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches));
+    let parse = |command: clap::Command| {
+        let mut matches = command.try_get_matches_from(args)?;
+        Cli::from_arg_matches_mut(&mut matches)
+    };
+    let cli = parse(command()).or_else(|_| {
+        // Help lists the other commands too.
+        parse(with_summaries(command()))
+    });
     cli.map_err(|mut error| {
         let hint = hint(&error, args);
         // clap suggests `-- -x` for any unknown option, which would make it a RUN or a word
@@ -298,7 +275,8 @@ fn option_hint(command: &str, word: &str) -> Option<&'static str> {
 /// Returns the first subcommand on the command line, if `option` comes before it and belongs
 /// after it.
 fn command_that_takes(args: &[OsString], option: &str) -> Option<String> {
-    let cli = Cli::command();
+    let mut cli = Cli::description();
+    cli.build();
     let mut subcommands = args.iter().enumerate().filter_map(|(at, word)| {
         let command = cli.find_subcommand(word)?;
         Some((at, command))

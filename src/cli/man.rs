@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use clap::{Command, CommandFactory as _};
+use clap::Command;
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
@@ -23,7 +23,7 @@ pub(crate) struct Args {
 pub(crate) fn execute(args: &Args) -> Result<Code> {
     fs::create_dir_all(&args.dir)
         .with_context(|| format!("cannot create {}", args.dir.display()))?;
-    let mut cli = crate::cli::Cli::command().disable_help_subcommand(true);
+    let mut cli = crate::cli::Cli::description().disable_help_subcommand(true);
     cli.build();
     for (name, page) in pages(&cli)? {
         write(&args.dir.join(name), &page)?;

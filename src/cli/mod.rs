@@ -5,6 +5,7 @@ mod atomic_output;
 mod command_line;
 mod completions;
 mod context;
+mod deferred;
 mod emit;
 mod error_codes;
 mod examples;
@@ -33,8 +34,9 @@ mod value_parsers;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
+use self::deferred::Deferred;
 pub use crate::cli::context::Global;
 
 /// Wrap a command, keep a crash-safe log of what happened to it, and answer questions
@@ -57,30 +59,38 @@ pub struct Cli {
     command: Command,
 }
 
+impl Cli {
+    /// Returns clap's description of the command line, with a summary of each command. The
+    /// arguments of the commands are added by `build`.
+    pub fn description() -> clap::Command {
+        deferred::with_summaries(Self::command())
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     #[command(before_long_help = examples::RUN)]
-    Run(Box<run::Args>),
+    Run(Deferred<Box<run::Args>>),
     #[command(aliases = ["ls", "ps", "list"], before_long_help = examples::STATUS)]
-    Status(status::Args),
+    Status(Deferred<status::Args>),
     #[command(before_long_help = examples::TAIL)]
-    Tail(tail::Args),
+    Tail(Deferred<tail::Args>),
     #[command(before_long_help = examples::STOP)]
-    Stop(stop::Args),
+    Stop(Deferred<stop::Args>),
     #[command(before_long_help = examples::ROTATE)]
-    Rotate(rotate::Args),
+    Rotate(Deferred<rotate::Args>),
     #[command(before_long_help = examples::GC)]
-    Gc(gc::Args),
+    Gc(Deferred<gc::Args>),
     #[command(before_long_help = examples::REPLAY)]
-    Replay(replay::Args),
+    Replay(Deferred<replay::Args>),
     #[command(before_long_help = examples::EMIT)]
-    Emit(emit::Args),
+    Emit(Deferred<emit::Args>),
     #[command(before_long_help = examples::COMPLETIONS)]
-    Completions(completions::Args),
+    Completions(Deferred<completions::Args>),
     #[command(before_long_help = examples::MAN)]
-    Man(man::Args),
+    Man(Deferred<man::Args>),
     #[command(hide = true)]
-    CompleteRuns(completions::run_ids::Args),
+    CompleteRuns(Deferred<completions::run_ids::Args>),
 }
 
 /// Runs the command that the arguments name.

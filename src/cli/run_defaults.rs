@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 
+use super::deferred::describe;
 use super::usage_error::UsageError;
 use super::value_parsers::parse_key_value;
 use crate::job::{Hooks, Redaction, SecretEnv};
@@ -26,30 +27,29 @@ fn user_file() -> Option<PathBuf> {
     Some(config?.join("runlog/config.toml"))
 }
 
-/// Lets each flag of `run` override an earlier one, and adds a hidden `--no-FLAG` for each flag
-/// without a value, so that a default can be turned off.
-pub(crate) fn make_overridable(cli: Command) -> Command {
-    cli.mut_subcommand("run", |run| {
-        let switches: Vec<String> = run
-            .get_arguments()
-            .filter(|arg| is_switch(arg) && !arg.is_hide_set())
-            .filter_map(|arg| arg.get_long().map(str::to_owned))
-            .collect();
-        let mut run = run.args_override_self(true);
-        for long in switches {
-            let id = long.replace('-', "_");
-            let opposite_id = format!("not_{id}");
-            let off = Arg::new(opposite_id.clone())
-                .long(opposite(&long))
-                .action(ArgAction::SetTrue)
-                .hide(true)
-                .overrides_with(id.clone());
-            run = run
-                .arg(off)
-                .mut_arg(id, |arg| arg.overrides_with(opposite_id));
-        }
-        run
-    })
+/// Describes the arguments of `run` to clap. Each flag overrides an earlier one, and each flag
+/// without a value has a hidden `--no-FLAG`, so that a default can be turned off.
+pub(crate) fn describe_run(command: Command) -> Command {
+    let run = describe::<super::run::Args>(command);
+    let switches: Vec<String> = run
+        .get_arguments()
+        .filter(|arg| is_switch(arg) && !arg.is_hide_set())
+        .filter_map(|arg| arg.get_long().map(str::to_owned))
+        .collect();
+    let mut run = run.args_override_self(true);
+    for long in switches {
+        let id = long.replace('-', "_");
+        let opposite_id = format!("not_{id}");
+        let off = Arg::new(opposite_id.clone())
+            .long(opposite(&long))
+            .action(ArgAction::SetTrue)
+            .hide(true)
+            .overrides_with(id.clone());
+        run = run
+            .arg(off)
+            .mut_arg(id, |arg| arg.overrides_with(opposite_id));
+    }
+    run
 }
 
 /// Returns these defaults as words of the command line.
@@ -58,10 +58,11 @@ pub(crate) fn make_overridable(cli: Command) -> Command {
 ///
 /// Returns an error that names the file and the line if a key is not a flag of `run`, or its
 /// value is invalid.
-pub(crate) fn words(cli: &Command, defaults: &[RunDefault]) -> Result<Vec<OsString>, UsageError> {
+pub(crate) fn words(defaults: &[RunDefault]) -> Result<Vec<OsString>, UsageError> {
+    let run = describe_run(Command::new("run"));
     let mut all = Vec::new();
     for default in defaults {
-        let words = words_of(cli, default).map_err(|reason| UsageError {
+        let words = words_of(&run, default).map_err(|reason| UsageError {
             message: format!(
                 "{}:{}: {}: {reason}",
                 default.path.display(),
@@ -123,14 +124,11 @@ pub(crate) fn all_defaults(volume: Option<&Volume>) -> anyhow::Result<Vec<RunDef
     Ok(defaults)
 }
 
-fn words_of(cli: &Command, default: &RunDefault) -> Result<Vec<OsString>, String> {
+fn words_of(run: &Command, default: &RunDefault) -> Result<Vec<OsString>, String> {
     let long = default.flag.replace('_', "-");
-    let run = cli.find_subcommand("run");
     let arg = run
-        .and_then(|run| {
-            let mut args = run.get_arguments();
-            args.find(|arg| arg.get_long() == Some(long.as_str()) && !arg.is_hide_set())
-        })
+        .get_arguments()
+        .find(|arg| arg.get_long() == Some(long.as_str()) && !arg.is_hide_set())
         .ok_or("there is no such flag")?;
     let words: Vec<OsString> = match &default.value {
         FlagValue::Switch(on) if is_switch(arg) || may_have_value(arg) => {
@@ -146,7 +144,7 @@ fn words_of(cli: &Command, default: &RunDefault) -> Result<Vec<OsString>, String
             values.iter().map(word).collect()
         }
     };
-    check(cli, &words)?;
+    check(run, &words)?;
     if let FlagValue::Values(values) = &default.value {
         values
             .iter()
@@ -210,11 +208,10 @@ fn is_list(arg: &Arg) -> bool {
 }
 
 /// Checks the values with clap's parsers.
-fn check(cli: &Command, words: &[OsString]) -> Result<(), String> {
-    let line = ["runlog", "run"].map(OsString::from);
-    let line = line.into_iter().chain(words.iter().cloned());
+fn check(run: &Command, words: &[OsString]) -> Result<(), String> {
+    let line = std::iter::once("run".into()).chain(words.iter().cloned());
     let line = line.chain(["--", "true"].map(OsString::from));
-    let Err(error) = cli.clone().try_get_matches_from(line) else {
+    let Err(error) = run.clone().try_get_matches_from(line) else {
         return Ok(());
     };
     match error.kind() {

@@ -26,8 +26,7 @@ fn every_public_command_has_man_page() {
 }
 
 fn runlog_commands() -> Vec<String> {
-    use clap::CommandFactory as _;
-    let cli = runlog::cli::Cli::command();
+    let cli = runlog::cli::Cli::description();
     let typed = cli.get_subcommands().filter(|c| !c.is_hide_set());
     typed.map(|c| c.get_name().to_owned()).collect()
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
 use insta::assert_snapshot;
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Signal, getpgid, kill_process_group, test_kill_process_group};
 use serde_json::Value;
 
 use crate::support::checks::snapshot;
@@ -34,10 +34,10 @@ fn lost(env: &TestEnv, options: &[&str]) -> String {
         supervisor.wait();
         pid_of(env.event("job_started")["pid"].as_i64().unwrap())
     };
-    kill_process(pid, Signal::KILL).ok();
-    let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
+    let group = getpgid(Some(pid)).unwrap();
+    kill_process_group(group, Signal::KILL).ok();
     wait_until("the job is dead", || {
-        fs::read_to_string(&stat).map_or(true, |s| s.contains(") Z "))
+        test_kill_process_group(group).is_err()
     });
     env.only_run()
 }

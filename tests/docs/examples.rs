@@ -5,8 +5,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use clap::CommandFactory as _;
-
 /// Programs that the examples name.
 const PROGRAMS: [&str; 3] = ["make", "backup.sh", "server.sh"];
 
@@ -64,7 +62,7 @@ fn volume() -> tempfile::TempDir {
 
 #[test]
 fn examples_of_help_run() {
-    let cli = runlog::cli::Cli::command();
+    let cli = runlog::cli::Cli::description();
     let typed = cli.get_subcommands().filter(|c| !c.is_hide_set());
     let has_man = Command::new("man").arg("--version").output().is_ok();
     for command in typed.chain([&cli]) {

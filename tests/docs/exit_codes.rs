@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use clap::CommandFactory as _;
 use regex::Regex;
 use runlog::cli::exit::Code;
 
@@ -60,8 +59,10 @@ fn page() -> String {
          `replay --diff` and `--verify`), or if `--timeout` expired. If stdout is closed early\n\
          (`| head`), the command ends silently with 0.\n",
     );
-    let cli = runlog::cli::Cli::command();
-    for command in cli.get_subcommands().filter(|c| !c.is_hide_set()) {
+    let mut cli = runlog::cli::Cli::description();
+    cli.build();
+    let has_codes = |c: &&clap::Command| !c.is_hide_set() && c.get_name() != "help";
+    for command in cli.get_subcommands().filter(has_codes) {
         let help = command.get_long_about().unwrap().to_string();
         let (_, told) = help.split_once("Exit codes: ").unwrap();
         let name = command.get_name();

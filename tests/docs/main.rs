@@ -25,8 +25,6 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::CommandFactory as _;
-
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -109,7 +107,7 @@ fn commands(block: &Block) -> Vec<String> {
 
 #[test]
 fn cli_reference_is_up_to_date() {
-    let mut cli = runlog::cli::Cli::command().term_width(80);
+    let mut cli = runlog::cli::Cli::description().term_width(80);
     cli.build();
     let mut page = String::from(
         "# The command line\n\n\

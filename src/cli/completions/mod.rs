@@ -9,7 +9,7 @@ pub(crate) mod scripts;
 use std::io::Write as _;
 
 use anyhow::{Context as _, Result};
-use clap::{Arg, Command, CommandFactory as _, ValueHint};
+use clap::{Arg, Command, ValueHint};
 use clap_complete::Shell;
 
 use super::exit::Code;
@@ -27,7 +27,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn execute(args: &Args) -> Result<Code> {
-    let cli = without_hidden_commands(&crate::cli::Cli::command());
+    let mut cli = without_hidden_commands(&crate::cli::Cli::description());
+    cli.build();
     let mut cli = with_value_hints(cli);
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut cli, "runlog", &mut script);

@@ -141,7 +141,7 @@ fn job_args(typed: &Args, plan: &Plan, job: &RecordedJob, at: usize) -> Result<A
     let Command::Run(parsed) = parse_with(words)?.command else {
         return Err(settings(anyhow::anyhow!("the command is not `run`")));
     };
-    let mut args = *parsed;
+    let mut args = *parsed.0;
     args.command = command;
     // With --run, the id may already be in use; in a new run, the job keeps it.
     if args.run.is_none() {

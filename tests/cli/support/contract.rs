@@ -6,7 +6,6 @@ use std::ffi::OsStr;
 use std::process::Command;
 use std::sync::LazyLock;
 
-use clap::CommandFactory as _;
 use jsonschema::Validator;
 use regex::Regex;
 use serde_json::{Value, json};
@@ -38,7 +37,8 @@ const FOREIGN_EVENTS: [&str; 2] = [
 
 /// The exit codes in the help of each command.
 static CODES: LazyLock<HashMap<String, Vec<i32>>> = LazyLock::new(|| {
-    let cli = runlog::cli::Cli::command();
+    let mut cli = runlog::cli::Cli::description();
+    cli.build();
     let code = Regex::new(r"(?:^|[;:.]) (\d+) ").unwrap();
     cli.get_subcommands()
         .filter_map(|command| {
