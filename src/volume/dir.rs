@@ -278,18 +278,26 @@ impl Dir {
     /// # Errors
     /// The directory cannot be read.
     pub(crate) fn names(&self) -> Result<Vec<String>, VolumeError> {
-        let entries = rustix::fs::Dir::read_from(&self.fd).at("list", &self.path)?;
         let mut names = Vec::new();
-        for entry in entries {
+        self.for_each_name(|name| names.push(name.to_owned()))?;
+        Ok(names)
+    }
+
+    /// Calls `visit` with each of the [names](Self::names) in this directory.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub(crate) fn for_each_name(&self, mut visit: impl FnMut(&str)) -> Result<(), VolumeError> {
+        for entry in rustix::fs::Dir::read_from(&self.fd).at("list", &self.path)? {
             let entry = entry.at("list", &self.path)?;
             if let Ok(name) = entry.file_name().to_str()
                 && name != "."
                 && name != ".."
             {
-                names.push(name.to_owned());
+                visit(name);
             }
         }
-        Ok(names)
+        Ok(())
     }
 
     /// Makes the names in this directory durable.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use crate::log;
-use crate::log::{JobScope, StorageError, Ulid, runs_named};
+use crate::log::{JobScope, StorageError, Ulid, newest_named};
 use crate::volume::{Dir, RunId};
 
 /// How many of the newest runs of a name to consider. Older runs often did other work.
@@ -138,11 +138,8 @@ pub fn usual_duration(
     run: &RunId,
     name: &str,
 ) -> Result<Option<UsualDuration>, StorageError> {
-    let mut named = runs_named(runs, name)?;
-    if let Some(at) = named.iter().position(|other| other == run) {
-        named.drain(..=at);
-    }
-    let completed = named.iter().take(MAX_READ_RUNS).filter_map(|run| {
+    let named = newest_named(runs, name, run, MAX_READ_RUNS)?;
+    let completed = named.iter().filter_map(|run| {
         let state = log::read_finished(runs, run, JobScope::Summarized)?.state;
         let is_completed = !state.aborted && state.jobs_failed == 0 && state.name == name;
         let peak = state.jobs.iter().filter_map(|job| job.max_rss_bytes).max();

@@ -1,5 +1,8 @@
 //! Finding a run by the text that a user typed.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use ulid::Ulid;
 
 use crate::log::error::StorageError;
@@ -161,25 +164,43 @@ fn split_id(run: &RunId) -> Option<(&str, Ulid)> {
     Some((stem.strip_suffix('-')?, parse_ulid(ulid)?))
 }
 
-/// Returns the ids in the directory `runs` that were generated from this name, newest first.
+/// Returns the newest `limit` ids in the directory `runs` that were generated from this name,
+/// newest first; if that of `run` was, only older ones.
 ///
 /// Another name can lead to the same ids, if either has characters that ids cannot have.
 ///
 /// # Errors
 /// The directory cannot be read.
-pub fn runs_named(runs: &Dir, name: &str) -> Result<Vec<RunId>, StorageError> {
+pub fn newest_named(
+    runs: &Dir,
+    name: &str,
+    run: &RunId,
+    limit: usize,
+) -> Result<Vec<RunId>, StorageError> {
     let generated = RunId::generate(name, Ulid::nil());
     let Some((stem, _)) = split_id(&generated) else {
         return Ok(Vec::new());
     };
-    let names = runs.names()?;
-    let ids = names.iter().filter(|id| id.starts_with(stem));
-    let ids = ids.filter_map(|id| id.parse::<RunId>().ok());
-    let mut ids: Vec<RunId> = ids
-        .filter(|id| split_id(id).is_some_and(|(of, _)| of == stem))
-        .collect();
-    ids.sort_unstable_by(|a, b| b.cmp(a));
-    Ok(ids)
+    let has_stem = |id: &RunId| split_id(id).is_some_and(|(of, _)| of == stem);
+    let end = Some(run).filter(|run| has_stem(run));
+    let mut newest: BinaryHeap<Reverse<RunId>> = BinaryHeap::new();
+    // A volume may have very many runs, so only few ids are copied.
+    runs.for_each_name(|id| {
+        let is_newest = |known: &Reverse<RunId>| known.0.as_str() < id;
+        if id.starts_with(stem)
+            && end.is_none_or(|end| id < end.as_str())
+            && (newest.len() < limit || newest.peek().is_some_and(is_newest))
+            && let Ok(id) = id.parse::<RunId>()
+            && has_stem(&id)
+        {
+            newest.push(Reverse(id));
+            if newest.len() > limit {
+                newest.pop();
+            }
+        }
+    })?;
+    let newest = newest.into_sorted_vec();
+    Ok(newest.into_iter().map(|Reverse(id)| id).collect())
 }
 
 /// Returns all ids that may be runs, each with the id of its first event.
@@ -248,6 +269,22 @@ fn nth_newest(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn newest_ids_of_name_are_found() {
+        let tmp = tempfile::tempdir().unwrap();
+        let runs = Dir::open(tmp.path()).unwrap();
+        let id = |name: &str, n: u128| RunId::generate(name, Ulid(n));
+        for n in [3, 1, 5, 2, 4] {
+            std::fs::create_dir(tmp.path().join(id("a", n).as_str())).unwrap();
+            std::fs::create_dir(tmp.path().join(id("a-b", n).as_str())).unwrap();
+        }
+        std::fs::create_dir(tmp.path().join("a-own-id")).unwrap();
+        let newest = |run: &RunId, limit| newest_named(&runs, "a", run, limit).unwrap();
+        assert_eq!(newest(&id("a", 5), 2), [id("a", 4), id("a", 3)]);
+        assert_eq!(newest(&id("a", 2), 9), [id("a", 1)]);
+        assert_eq!(newest(&id("b", 1), 1), [id("a", 5)]);
+    }
 
     #[test]
     fn offset_is_split_from_name() {
