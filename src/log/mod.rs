@@ -113,7 +113,7 @@ pub(crate) use crate::log::read::position::{Gap, GapReason};
 pub(crate) use crate::log::read::retired_position::RetiredPosition;
 pub(crate) use crate::log::read::runtimo_wal::RuntimoWal;
 pub(crate) use crate::log::read::steady_time::SteadyTime;
-pub(crate) use crate::log::read::summary::{is_closed, read_finished};
+pub(crate) use crate::log::read::summary::{ends_in_line, is_closed, read_finished};
 pub(crate) use crate::log::segment::compress::plan_compression;
 pub(crate) use crate::log::segment::output_index::{IndexRecord, OutputIndex, OutputRange};
 pub(crate) use crate::log::segment::rev_line_reader::RevLineReader;

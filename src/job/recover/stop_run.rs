@@ -14,7 +14,7 @@ use crate::job::status::run_status::{RunVerdict, inspect_run, probe_lease};
 use crate::log::format::payload::ProcessRef;
 use crate::log::{
     ChangeWaiter, Draft, Durability, JobScope, JobState, LeaseState, RunLog, RunStatus,
-    STOP_REQUESTED, Stage, StorageError, WatchScope,
+    STOP_REQUESTED, Stage, StorageError, WatchScope, ends_in_line,
 };
 use crate::telemetry;
 use crate::volume::{Dir, JobId, RunId, Volume, error_chain, is_this_boot};
@@ -180,7 +180,9 @@ impl<'a> PendingStop<'a> {
             let rolls_back = jobs.any(|job| {
                 self.jobs.contains(&job.job_id) && rollback_is_due(job) && is_held(self.dir, job)
             });
-            if running.is_empty() && !rolls_back {
+            // The last event of a job and the close of its run are written together.
+            let closes = inspected.verdict.state == RunStatus::Open && ends_in_line(self.dir)?;
+            if running.is_empty() && !rolls_back && !closes {
                 return Ok(StopOutcome::Ended(inspected.verdict));
             }
             if inspected.verdict.state == RunStatus::Lost {

@@ -17,7 +17,7 @@ use crate::log::interop::foreign::apply_foreign;
 use crate::log::segment::rev_line_reader::RevLineReader;
 use crate::log::segment::segment_set::{open_active, open_segments, since_checkpoint};
 use crate::log::state::run_state::RunState;
-use crate::volume::{Dir, RunId, layout};
+use crate::volume::{Dir, IoContext as _, RunId, layout};
 
 /// The jobs in a summary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +130,21 @@ pub fn is_closed(dir: &Dir) -> Result<bool, StorageError> {
     }
     // Such a line alone is not enough, because it may be in a run of runlog.
     Ok(last.is_closed() && fold(dir)?.is_closed())
+}
+
+/// Returns whether the log of the run in `dir` ends in the middle of a line, which may still be
+/// being written.
+///
+/// # Errors
+/// The active segment cannot be read.
+pub fn ends_in_line(dir: &Dir) -> Result<bool, StorageError> {
+    let Some((active, len)) = dir.read_sized(layout::ACTIVE)? else {
+        return Ok(false);
+    };
+    let mut last = [b'\n'];
+    let read = active.read_at(&mut last, len.saturating_sub(1));
+    read.at("read", dir.path().join(layout::ACTIVE))?;
+    Ok(last != [b'\n'])
 }
 
 /// Returns the summary of a finished run from the last line of an active segment of `len`
