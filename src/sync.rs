@@ -47,3 +47,16 @@ pub(crate) fn map_in_parallel<I: Sync, T: Send>(
         results
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_have_the_order_of_the_items() {
+        for len in [0, 1, PARALLEL_THRESHOLD * 5 + 1] {
+            let items: Vec<usize> = (0..len).collect();
+            assert_eq!(map_in_parallel(&items, |n| *n), items);
+        }
+    }
+}

@@ -1,6 +1,5 @@
 //! The process table, the top consumers and the job's tree.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -23,8 +22,8 @@ type Identity = (u32, u64);
 #[derive(Debug)]
 pub(super) struct ProcessSampler {
     processes: ProcessTable,
-    /// The CPU ticks of every live process.
-    table: History<HashMap<Identity, u64>>,
+    /// The CPU ticks of every live process, in ascending order.
+    table: History<Vec<(Identity, u64)>>,
     /// The CPU ticks of the job with all its descendants.
     job: History<(Identity, u64)>,
 }
@@ -44,10 +43,10 @@ impl ProcessSampler {
         job_pid: Option<u32>,
         mem_total_bytes: Option<u64>,
     ) -> Option<ProcessSnapshot> {
-        let table = self.processes.read().ok()?;
+        let table: Vec<&Stat> = self.processes.read().ok()?.collect();
         let taken_ts = Timestamp::now();
         let (dead, alive): (Vec<&Stat>, Vec<&Stat>) = table.iter().partition(|stat| stat.is_dead());
-        let mut shares = self.shares(&alive);
+        let mut shares = shares(&mut self.table, &alive);
 
         let rss: u64 = alive
             .iter()
@@ -71,7 +70,7 @@ impl ProcessSampler {
                 .map(|total| round2(rss as f64 * 100.0 / total as f64)),
             top_cpu,
             top_mem,
-            job: job_pid.and_then(|pid| self.tree_in(pid, &table)),
+            job: job_pid.and_then(|pid| job_tree(&mut self.job, pid, &table)),
         })
     }
 
@@ -80,75 +79,90 @@ impl ProcessSampler {
     pub(super) fn tree(&mut self, job_pid: u32) -> Option<JobTree> {
         let root = Stat::read(job_pid)?;
         let found = walk_tree(root).or_else(|| Stat::read_all().ok())?;
-        self.tree_in(job_pid, &found)
+        let found: Vec<&Stat> = found.iter().collect();
+        job_tree(&mut self.job, job_pid, &found)
     }
+}
 
-    fn tree_in(&mut self, job_pid: u32, table: &[Stat]) -> Option<JobTree> {
-        let root = table.iter().find(|stat| stat.pid == job_pid)?;
-        let mut members = descendants_in(job_pid, table);
-        members.push(root);
+/// Returns the tree of the job, and remembers its CPU time in `history`.
+fn job_tree(
+    history: &mut History<(Identity, u64)>,
+    job_pid: u32,
+    table: &[&Stat],
+) -> Option<JobTree> {
+    let root = table.iter().copied().find(|stat| stat.pid == job_pid)?;
+    let mut members = descendants_in(job_pid, table.iter().copied());
+    members.push(root);
 
-        let mut tree = JobTree {
-            processes: 0,
-            cpu_ms: 0,
-            rss_bytes: 0,
-            read_bytes: None,
-            written_bytes: None,
-            zombies: 0,
-            cpu_percent: 0.0,
-        };
-        let mut ticks: u64 = 0;
-        for stat in members {
-            // Include zombies. Otherwise the sum would fall when a process ends and jump when
-            // its parent waits for it.
-            ticks = ticks
-                .saturating_add(stat.own_ticks)
-                .saturating_add(stat.reaped_ticks);
-            if let Some((read, written)) = io_bytes(stat.pid) {
-                add(&mut tree.read_bytes, read);
-                add(&mut tree.written_bytes, written);
-            }
-            if stat.is_dead() {
-                tree.zombies += 1;
-            } else {
-                tree.processes += 1;
-                tree.rss_bytes = clamp_exact(tree.rss_bytes.saturating_add(stat.rss_bytes));
-            }
+    let mut tree = JobTree {
+        processes: 0,
+        cpu_ms: 0,
+        rss_bytes: 0,
+        read_bytes: None,
+        written_bytes: None,
+        zombies: 0,
+        cpu_percent: 0.0,
+    };
+    let mut ticks: u64 = 0;
+    for stat in members {
+        // Include zombies. Otherwise the sum would fall when a process ends and jump when
+        // its parent waits for it.
+        ticks = ticks
+            .saturating_add(stat.own_ticks)
+            .saturating_add(stat.reaped_ticks);
+        if let Some((read, written)) = io_bytes(stat.pid) {
+            add(&mut tree.read_bytes, read);
+            add(&mut tree.written_bytes, written);
         }
-        tree.cpu_ms = clamp_exact(ticks_to_ms(ticks));
-        tree.cpu_percent = self.job_percent(root, ticks);
-        Some(tree)
+        if stat.is_dead() {
+            tree.zombies += 1;
+        } else {
+            tree.processes += 1;
+            tree.rss_bytes = clamp_exact(tree.rss_bytes.saturating_add(stat.rss_bytes));
+        }
     }
+    tree.cpu_ms = clamp_exact(ticks_to_ms(ticks));
+    tree.cpu_percent = job_percent(history, root, ticks);
+    Some(tree)
+}
 
-    /// Returns each process with its CPU usage in percent of a core.
-    fn shares<'a>(&mut self, alive: &[&'a Stat]) -> Vec<(f64, &'a Stat)> {
-        let now = Instant::now();
-        let since_boot = since_boot();
-        let earlier = self.table.baseline(now);
-        let share = |stat: &Stat| {
-            let known = earlier.and_then(|(age, ticks)| Some((age, ticks.get(&identity(stat))?)));
-            match known {
-                Some((age, &before)) => percent(stat.own_ticks.saturating_sub(before), age),
-                None => percent(stat.own_ticks, lifetime(stat, since_boot)),
-            }
-        };
-        let shares = alive.iter().map(|&stat| (share(stat), stat)).collect();
-        let ticks = alive.iter().map(|stat| (identity(stat), stat.own_ticks));
-        self.table.store(now, ticks.collect());
-        shares
-    }
+/// Returns each process with its CPU usage in percent of a core, and remembers their CPU time in
+/// `history`.
+fn shares<'a>(
+    history: &mut History<Vec<(Identity, u64)>>,
+    alive: &[&'a Stat],
+) -> Vec<(f64, &'a Stat)> {
+    let now = Instant::now();
+    let since_boot = since_boot();
+    let earlier = history.baseline(now);
+    let share = |stat: &Stat| {
+        let known = earlier.and_then(|(age, ticks)| {
+            let at = ticks.binary_search_by_key(&identity(stat), |(process, _)| *process);
+            Some((age, ticks.get(at.ok()?)?.1))
+        });
+        match known {
+            Some((age, before)) => percent(stat.own_ticks.saturating_sub(before), age),
+            None => percent(stat.own_ticks, lifetime(stat, since_boot)),
+        }
+    };
+    let shares = alive.iter().map(|&stat| (share(stat), stat)).collect();
+    let ticks = alive.iter().map(|stat| (identity(stat), stat.own_ticks));
+    let mut ticks: Vec<_> = ticks.collect();
+    ticks.sort_unstable();
+    history.store(now, ticks);
+    shares
+}
 
-    /// Returns the CPU usage of the job in percent of a core.
-    fn job_percent(&mut self, root: &Stat, ticks: u64) -> f64 {
-        let now = Instant::now();
-        let same_job = |(_, (id, _)): &(Duration, &(Identity, u64))| *id == identity(root);
-        let share = match self.job.baseline(now).filter(same_job) {
-            Some((age, (_, before))) => percent(ticks.saturating_sub(*before), age),
-            None => percent(ticks, lifetime(root, since_boot())),
-        };
-        self.job.store(now, (identity(root), ticks));
-        round2(share)
-    }
+/// Returns the CPU usage of the job in percent of a core.
+fn job_percent(history: &mut History<(Identity, u64)>, root: &Stat, ticks: u64) -> f64 {
+    let now = Instant::now();
+    let same_job = |(_, (id, _)): &(Duration, &(Identity, u64))| *id == identity(root);
+    let share = match history.baseline(now).filter(same_job) {
+        Some((age, (_, before))) => percent(ticks.saturating_sub(*before), age),
+        None => percent(ticks, lifetime(root, since_boot())),
+    };
+    history.store(now, (identity(root), ticks));
+    round2(share)
 }
 
 fn identity(stat: &Stat) -> Identity {

@@ -5,7 +5,6 @@
 //! processes do to it: they can end its parent, or take memory from it. The table notices the
 //! former; because of the latter, no entry is older than a second.
 
-use std::collections::{HashMap, HashSet};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -23,7 +22,8 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct ProcessTable {
     cpu_clock: CpuClock,
-    known: HashMap<u32, Entry>,
+    /// In ascending order of the pids.
+    known: Vec<Entry>,
 }
 
 /// An entry of the table.
@@ -39,7 +39,7 @@ impl ProcessTable {
     pub(super) fn new(cpu_clock: CpuClock) -> Self {
         Self {
             cpu_clock,
-            known: HashMap::new(),
+            known: Vec::new(),
         }
     }
 
@@ -47,47 +47,54 @@ impl ProcessTable {
     ///
     /// # Errors
     /// `/proc` cannot be listed.
-    pub(super) fn read(&mut self) -> io::Result<Vec<Stat>> {
+    pub(super) fn read(&mut self) -> io::Result<impl Iterator<Item = &Stat>> {
         let proc = ProcDir::open()?;
         let now = Instant::now();
-        let mut unchanged = HashMap::new();
-        let mut changed = Vec::new();
-        for pid in proc.pids()? {
+        let entries = map_in_parallel(&proc.pids()?, |&pid| {
             let cpu_time = (self.cpu_clock)(pid);
-            match self.known.remove(&pid) {
-                Some(entry) if entry.is_unchanged(cpu_time, now) => {
-                    unchanged.insert(pid, entry);
-                }
-                _ => changed.push((pid, cpu_time)),
+            match find(&self.known, pid) {
+                Some(entry) if entry.is_unchanged(cpu_time, now) => Some(entry.clone()),
+                _ => Entry::read(&proc, pid, cpu_time),
             }
-        }
-        self.known = read_entries(&proc, &changed);
-        let orphans = self.orphans(&unchanged);
-        self.known.extend(unchanged);
-        self.known.extend(read_entries(&proc, &orphans));
-        Ok(self
-            .known
-            .values()
-            .map(|entry| entry.stat.clone())
-            .collect())
+        });
+        self.known = entries.into_iter().flatten().collect();
+        self.known.sort_unstable_by_key(|entry| entry.stat.pid);
+        self.reread_orphans(&proc, now);
+        Ok(self.known.iter().map(|entry| &entry.stat))
     }
 
-    /// Returns the processes among the unchanged ones whose parent has ended.
-    fn orphans(&self, unchanged: &HashMap<u32, Entry>) -> Vec<(u32, Option<Duration>)> {
-        let all = self.known.values().chain(unchanged.values());
-        let alive: HashSet<u32> = all
-            .filter(|entry| !entry.stat.is_dead())
-            .map(|entry| entry.stat.pid)
-            .collect();
-        let orphans = unchanged.iter().filter(|(_, entry)| {
+    /// Rereads the processes that were last read before `now` and whose parent has ended.
+    fn reread_orphans(&mut self, proc: &ProcDir, now: Instant) {
+        let is_alive = |pid| find(&self.known, pid).is_some_and(|entry| !entry.stat.is_dead());
+        let is_orphan = |entry: &&Entry| {
             let parent = entry.stat.ppid;
-            parent != 0 && !alive.contains(&parent)
+            entry.read_at < now && parent != 0 && !is_alive(parent)
+        };
+        let orphans = self.known.iter().filter(is_orphan);
+        let orphans: Vec<u32> = orphans.map(|entry| entry.stat.pid).collect();
+        if orphans.is_empty() {
+            return;
+        }
+        self.known.retain_mut(|entry| {
+            if orphans.binary_search(&entry.stat.pid).is_err() {
+                return true;
+            }
+            let read = Entry::read(proc, entry.stat.pid, entry.cpu_time);
+            read.map(|read| *entry = read).is_some()
         });
-        orphans.map(|(pid, entry)| (*pid, entry.cpu_time)).collect()
     }
 }
 
 impl Entry {
+    /// Reads a process. Returns `None` if it does not exist or is hidden.
+    fn read(proc: &ProcDir, pid: u32, cpu_time: Option<Duration>) -> Option<Self> {
+        Some(Self {
+            stat: proc.read(pid)?,
+            read_at: Instant::now(),
+            cpu_time,
+        })
+    }
+
     /// Returns whether the process is unchanged. One that waits for a processor may have stopped
     /// waiting.
     fn is_unchanged(&self, cpu_time: Option<Duration>, now: Instant) -> bool {
@@ -98,16 +105,10 @@ impl Entry {
     }
 }
 
-fn read_entries(proc: &ProcDir, pids: &[(u32, Option<Duration>)]) -> HashMap<u32, Entry> {
-    let read = |&(pid, cpu_time): &(u32, Option<Duration>)| {
-        let entry = Entry {
-            stat: proc.read(pid)?,
-            read_at: Instant::now(),
-            cpu_time,
-        };
-        Some((pid, entry))
-    };
-    map_in_parallel(pids, read).into_iter().flatten().collect()
+/// Returns the entry of a process, if it has one.
+fn find(entries: &[Entry], pid: u32) -> Option<&Entry> {
+    let at = entries.binary_search_by_key(&pid, |entry| entry.stat.pid);
+    entries.get(at.ok()?)
 }
 
 #[cfg(test)]
@@ -133,8 +134,13 @@ mod tests {
     }
 
     fn find(table: &mut ProcessTable, pid: u32) -> Option<Stat> {
-        let found = table.read().unwrap();
-        found.into_iter().find(|stat| stat.pid == pid)
+        let mut found = table.read().unwrap();
+        found.find(|stat| stat.pid == pid).cloned()
+    }
+
+    fn entry(table: &mut ProcessTable, pid: u32) -> &mut Entry {
+        let mut known = table.known.iter_mut();
+        known.find(|entry| entry.stat.pid == pid).unwrap()
     }
 
     /// Waits until the process sleeps, because a running one is read each time.
@@ -157,12 +163,10 @@ mod tests {
             thread::yield_now();
         }
         assert_eq!(find(&mut fresh, pid).unwrap().name(), "sleep");
-        let known = reused.known.get_mut(&pid).unwrap();
         // This holds however slow the machine is.
-        known.read_at = Instant::now();
+        entry(&mut reused, pid).read_at = Instant::now();
         assert_eq!(find(&mut reused, pid).unwrap().name(), "sh");
-        let known = reused.known.get_mut(&pid).unwrap();
-        known.read_at -= MAX_AGE;
+        entry(&mut reused, pid).read_at -= MAX_AGE;
         assert_eq!(find(&mut reused, pid).unwrap().name(), "sleep");
         shell.kill().unwrap();
         shell.wait().unwrap();
@@ -175,25 +179,13 @@ mod tests {
         let parent = shell.id();
         let mut table = ProcessTable::new(|_| Some(Duration::ZERO));
         while find(&mut table, pid).unwrap().name() != "sleep" {
-            table.known.remove(&pid);
+            table.known.clear();
         }
         assert_eq!(find(&mut table, pid).unwrap().ppid, parent);
         drop(shell.stdin.take());
         shell.wait().unwrap();
-        table.known.get_mut(&pid).unwrap().read_at = Instant::now();
+        entry(&mut table, pid).read_at = Instant::now();
         assert_ne!(find(&mut table, pid).unwrap().ppid, parent);
         Command::new("kill").arg(pid.to_string()).status().unwrap();
-    }
-
-    #[test]
-    fn threads_read_same_processes_as_one() {
-        let proc = ProcDir::open().unwrap();
-        let many: Vec<_> = (0..1024)
-            .map(|_| (std::process::id(), None))
-            .chain([(1, None), (u32::MAX, None)])
-            .collect();
-        let mut read: Vec<u32> = read_entries(&proc, &many).into_keys().collect();
-        read.sort_unstable();
-        assert_eq!(read, [1, std::process::id()]);
     }
 }

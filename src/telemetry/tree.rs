@@ -18,8 +18,11 @@ pub fn descendants(pid: u32) -> Vec<u32> {
 }
 
 /// Returns the processes of `table` that descend from `root`, without `root` itself.
-pub(super) fn descendants_in(root: u32, table: &[Stat]) -> Vec<&Stat> {
-    let mut by_parent: Vec<&Stat> = table.iter().collect();
+pub(super) fn descendants_in<'a>(
+    root: u32,
+    table: impl IntoIterator<Item = &'a Stat>,
+) -> Vec<&'a Stat> {
+    let mut by_parent: Vec<&Stat> = table.into_iter().collect();
     by_parent.sort_unstable_by_key(|stat| stat.ppid);
     // `seen` guards against a cycle, which a pid that is reused during the scan could form.
     let mut seen = HashSet::from([root]);
