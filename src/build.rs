@@ -3,12 +3,12 @@
 use std::env::var;
 
 fn main() {
-    println!("cargo:rerun-if-changed=src/build.rs");
+    println!("cargo:rerun-if-env-changed=CARGO_ENCODED_RUSTFLAGS");
     let is = |name: &str, value: &str| var(name).is_ok_and(|found| found == value);
     // A static program for musl is linked with other objects.
     let is_gnu = is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu");
     let flags = var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     if is_gnu && !flags.contains("relocation-model") {
-        println!("cargo:rustc-link-arg-bins=-no-pie");
+        println!("cargo:rustc-link-arg-bin=runlog=-no-pie");
     }
 }

@@ -284,7 +284,8 @@ fn command_that_takes(args: &[OsString], option: &str) -> Option<String> {
     let (at, command) = subcommands.next()?;
     let is_option = |word: &OsString| word.to_string_lossy().split('=').next() == Some(option);
     let comes_before = args.iter().take(at).any(is_option);
-    let is_its_own = command.get_arguments().any(|arg| {
+    let mut own = command.get_arguments().filter(|arg| !arg.is_global_set());
+    let is_its_own = own.any(|arg| {
         let long = arg.get_long().map(|long| format!("--{long}"));
         let short = arg.get_short().map(|short| format!("-{short}"));
         long.into_iter().chain(short).any(|name| name == option)

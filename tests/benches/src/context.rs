@@ -7,6 +7,12 @@ use std::process::Command;
 use crate::process::time;
 use crate::serve::Done;
 
+/// The programs of this package besides this one.
+const PROGRAMS: [&str; 4] = ["runlog", "omne", "runtimo-old", "runtimo-new"];
+
+/// The directory for copies of the programs.
+const INSTALLED: &str = "programs";
+
 /// The context of a benchmark.
 pub struct Context {
     /// Whether to do less of everything.
@@ -24,6 +30,12 @@ impl Context {
         let data = data.unwrap_or(&beside);
         let name = format!("runlog-bench-{}", std::process::id());
         let data = Scratch::new(data.join(name))?;
+        // Programs are installed, because the pages of a file that a linker just wrote are small,
+        // and take longer to map.
+        let installed = data.sub(INSTALLED)?;
+        for program in PROGRAMS {
+            fs::copy(bin.join(program), installed.join(program))?;
+        }
         Ok(Self { quick, bin, data })
     }
 
@@ -47,7 +59,7 @@ impl Context {
 
     /// Returns one of the programs of this package.
     pub fn program(&self, name: &str) -> PathBuf {
-        self.bin.join(name)
+        self.data().join(INSTALLED).join(name)
     }
 
     /// Returns `full`, or `quick` if there is less to do.
