@@ -1,5 +1,6 @@
 //! The supervisor's side of `runlog run`: creates the run, runs the job, reports.
 
+use std::cell::OnceCell;
 use std::io;
 use std::io::Write as _;
 use std::sync::{Arc, OnceLock};
@@ -78,16 +79,20 @@ impl Request<'_> {
                 .rotating(rotation),
         );
         let has_usual = self.args.run.is_none() && !self.args.is_quiet();
-        let usual = has_usual.then(|| UsualLookup::start(self.volume, &run, &name));
-        let usual = usual.flatten();
+        let usual = OnceCell::new();
         let job = Arc::new(OnceLock::new());
         let printed = Arc::new(OnceLock::new());
         let outcome = self.write_id(&run).and_then(|()| {
-            let mut setup = self.setup(prepared, name, &log, progress)?;
+            let mut setup = self.setup(prepared, name.clone(), &log, progress)?;
             let (submitted, announce) = (Arc::clone(&job), setup.on_submitted);
+            let (run, usual) = (&run, &usual);
             setup.on_submitted = Box::new(move |id| {
                 submitted.get_or_init(|| id.clone());
                 announce(id);
+                // A processor is idle while the job starts.
+                if has_usual {
+                    usual.set(UsualLookup::start(self.volume, run, &name)).ok();
+                }
             });
             if self.args.quiet_on_success {
                 setup.on_unstored = Some(print_unstored(log.dir(), &job, &printed)?);
@@ -116,7 +121,8 @@ impl Request<'_> {
             ));
         }
         if outcome.is_ok()
-            && let Some(text) = usual.and_then(|usual| usual.unusual_duration(self.volume, &run))
+            && let Some(Some(usual)) = usual.get()
+            && let Some(text) = usual.unusual_duration(self.volume, &run)
         {
             print_stderr(format_args!("runlog: {text}"));
         }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::{Row, many};
 use crate::context::{Context, Scratch};
-use crate::measure::Target::AtMost;
+use crate::measure::Target::{self, AtMost};
 use crate::measure::{Line, Mode, Unit, interleave};
 use crate::process::time;
 use crate::serve::Done;
@@ -52,7 +52,7 @@ impl Row for Output {
             }
             run
         };
-        let mut modes: [Mode<'_>; 6] = [
+        let mut modes: [Mode<'_>; 7] = [
             Box::new(|| {
                 let mut job = Command::new(&bench);
                 job.args(["--serve", "print", &bytes.to_string()])
@@ -63,16 +63,12 @@ impl Row for Output {
                 Ok(took)
             }),
             Box::new(|| captured(&root, bytes, || time(&mut run(&[])))),
+            Box::new(|| captured(&root, bytes, || piped(&mut run(&[]), bytes))),
             Box::new(|| {
-                captured(&root, bytes, || {
-                    let begin = Instant::now();
-                    let mut run = run(&[]).stdout(Stdio::piped()).spawn()?;
-                    drain(&mut run.stdout.take().ok_or("no stdout")?, bytes)?;
-                    if !run.wait()?.success() {
-                        return Err("the job failed".into());
-                    }
-                    Ok(begin.elapsed().as_nanos() as f64)
-                })
+                let mut job = Command::new(&bench);
+                job.args(["--serve", "print", &bytes.to_string()])
+                    .stdin(Stdio::null());
+                piped(&mut job, bytes)
             }),
             Box::new(|| captured(&root, bytes, || time(&mut run(&["--quiet"])))),
             Box::new(|| captured(&root, bytes, || time(&mut masked(&["--quiet"])))),
@@ -91,10 +87,11 @@ impl Row for Output {
         ];
         let samples = interleave(context.n(7, 3), &mut modes)?;
         drop(modes);
-        let [direct, passed, piped, quiet, masked, detached] = samples.as_slice() else {
-            return Err("six modes".into());
+        let [direct, passed, piped, bare, quiet, masked, detached] = samples.as_slice() else {
+            return Err("seven modes".into());
         };
         let size = bytes >> 20;
+        let to_pipe = "passed on to a pipe that is read";
         let line = |how: &str, ours, limit| {
             let what = format!("{size} MiB, {how}");
             let peer = ("the job writes to the file", direct);
@@ -102,7 +99,14 @@ impl Row for Output {
         };
         Ok(vec![
             line("passed on to /dev/null", passed, 1.7),
-            line("passed on to a pipe that is read", piped, 2.0),
+            line(to_pipe, piped, 2.0),
+            Line::times(
+                &format!("{size} MiB, {to_pipe}"),
+                Unit::Time,
+                piped,
+                ("that pipe without runlog", bare),
+                Target::None,
+            ),
             line("--quiet", quiet, 1.3),
             line("--detach", detached, 1.3),
             Line::times(
@@ -143,6 +147,17 @@ fn expect_len(path: &Path, bytes: u64) -> Done {
         len if len == bytes => Ok(()),
         len => Err(format!("{}: {len} bytes, not {bytes}", path.display()).into()),
     }
+}
+
+/// Measures a command whose output is read.
+fn piped(command: &mut Command, bytes: u64) -> Done<f64> {
+    let begin = Instant::now();
+    let mut running = command.stdout(Stdio::piped()).spawn()?;
+    drain(&mut running.stdout.take().ok_or("no stdout")?, bytes)?;
+    if !running.wait()?.success() {
+        return Err("the job failed".into());
+    }
+    Ok(begin.elapsed().as_nanos() as f64)
 }
 
 /// Reads `bytes` bytes and then the end of the stream.
