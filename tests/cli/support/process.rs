@@ -220,6 +220,10 @@ fn reader(mut pipe: impl std::io::Read + Send + 'static) -> thread::JoinHandle<V
 pub(crate) fn kill_front_and_supervisor(front: u32) {
     let front_pid = pid_of(i64::from(front));
     kill_process(front_pid, Signal::STOP).ok();
+    // Until then, it may fork a supervisor.
+    wait_until("the front is stopped or dead", || {
+        [") T ", ") Z "].iter().any(|state| has_state(front, state))
+    });
     let supervisors = supervisors(front);
     for child in &supervisors {
         kill_process(pid_of(i64::from(*child)), Signal::KILL).ok();
@@ -232,10 +236,13 @@ pub(crate) fn kill_front_and_supervisor(front: u32) {
 
 /// Waits until a process has exited; it may remain as a zombie.
 pub(crate) fn wait_until_dead(pid: u32) {
-    let stat = format!("/proc/{pid}/stat");
-    wait_until("the process is dead", || {
-        fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
-    });
+    wait_until("the process is dead", || has_state(pid, ") Z "));
+}
+
+/// Returns whether the `stat` of a process has this state, or the process does not exist.
+fn has_state(pid: u32, state: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.map_or(true, |stat| stat.contains(state))
 }
 
 /// Returns the children of a front that are `runlog` too.
