@@ -343,6 +343,17 @@ impl Recoverer<'_> {
                 error: runner.undo_job(job, InDoubt::Refuse)?,
             });
         }
+        // Another process may be rolling back a job, and then closes the run.
+        let unfinished = ended.iter().filter(|job| job.rollback_is_unfinished());
+        for job in unfinished.filter(|job| claimed.contains(&job.job_id)) {
+            if probe_lease(self.dir, job).map_err(NotEnded::Held)? != LeaseState::Held {
+                continue;
+            }
+            return match (&*outcome.jobs, &*outcome.undone) {
+                ([], []) => Err(NotEnded::Held(held_lease(&job.job_id))),
+                _ => Ok(()),
+            };
+        }
         self.log.append_with(
             Durability::Power,
             EventType::RunClosed.lock_budget(),

@@ -222,7 +222,7 @@ pub(crate) fn kill_front_and_supervisor(front: u32) {
     kill_process(front_pid, Signal::STOP).ok();
     // Until then, it may fork a supervisor.
     wait_until("the front is stopped or dead", || {
-        [") T ", ") Z "].iter().any(|state| has_state(front, state))
+        is_dead(front) || stat_fields(front).is_some_and(|fields| fields[0] == "T")
     });
     let supervisors = supervisors(front);
     for child in &supervisors {
@@ -236,13 +236,20 @@ pub(crate) fn kill_front_and_supervisor(front: u32) {
 
 /// Waits until a process has exited; it may remain as a zombie.
 pub(crate) fn wait_until_dead(pid: u32) {
-    wait_until("the process is dead", || has_state(pid, ") Z "));
+    wait_until("the process is dead", || is_dead(pid));
 }
 
-/// Returns whether the `stat` of a process has this state, or the process does not exist.
-fn has_state(pid: u32, state: &str) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
-    stat.map_or(true, |stat| stat.contains(state))
+/// Returns whether a process has exited. A zombie whose other threads have not exited yet holds its
+/// files open.
+fn is_dead(pid: u32) -> bool {
+    stat_fields(pid).is_none_or(|fields| fields[0] == "Z" && matches!(&*fields[17], "0" | "1"))
+}
+
+/// Returns the fields of `/proc/PID/stat` from the state on; `None` if there is no such process.
+fn stat_fields(pid: u32) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    Some(fields.split(' ').map(str::to_owned).collect())
 }
 
 /// Returns the children of a front that are `runlog` too.

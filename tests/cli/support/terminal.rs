@@ -24,7 +24,10 @@ pub(crate) struct Terminal<'a> {
 impl<'a> Terminal<'a> {
     /// Starts `sh`. Returns `None` and prints `skipped: …` without tmux.
     pub(crate) fn new(env: &'a TestEnv) -> Option<Self> {
-        Self::with(env, &["sh"])
+        let terminal = Self::with(env, &["sh"])?;
+        // What is typed before the prompt would be shown twice.
+        wait_until("the shell prompts", || !terminal.screen().trim().is_empty());
+        Some(terminal)
     }
 
     /// Starts this shell. Returns `None` and prints `skipped: …` without tmux.
