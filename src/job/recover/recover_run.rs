@@ -196,13 +196,24 @@ fn is_recovery_due(
             ));
         }
     }
-    for job in claimed_jobs(state).filter(|job| job.stage.is_terminal()) {
-        // Its supervisor may be about to close the run.
-        if probe_lease(dir, job)? == LeaseState::Held {
-            return Err(held_lease(&job.job_id));
-        }
-    }
+    // The supervisor of a job that has ended may be about to close the run.
+    let ended = claimed_jobs(state).filter(|job| job.stage.is_terminal());
+    check_leases_free(dir, ended)?;
     Ok(true)
+}
+
+/// Checks that nobody holds the lease of any of these jobs.
+///
+/// # Errors
+/// The reason why the run must not be changed.
+fn check_leases_free<'a>(
+    dir: &Dir,
+    mut jobs: impl Iterator<Item = &'a JobState>,
+) -> Result<(), String> {
+    jobs.try_for_each(|job| match probe_lease(dir, job)? {
+        LeaseState::Held => Err(held_lease(&job.job_id)),
+        LeaseState::Free | LeaseState::Missing => Ok(()),
+    })
 }
 
 /// Returns the jobs that recovery may change.
@@ -343,16 +354,14 @@ impl Recoverer<'_> {
                 error: runner.undo_job(job, InDoubt::Refuse)?,
             });
         }
-        // Another process may be rolling back a job, and then closes the run.
-        let unfinished = ended.iter().filter(|job| job.rollback_is_unfinished());
-        for job in unfinished.filter(|job| claimed.contains(&job.job_id)) {
-            if probe_lease(self.dir, job).map_err(NotEnded::Held)? != LeaseState::Held {
-                continue;
+        // Another process may be rolling back a job, and closes the run after that.
+        let claimed = ended.iter().filter(|job| claimed.contains(&job.job_id));
+        match check_leases_free(self.dir, claimed) {
+            Err(why) if outcome.jobs.is_empty() && outcome.undone.is_empty() => {
+                return Err(NotEnded::Held(why));
             }
-            return match (&*outcome.jobs, &*outcome.undone) {
-                ([], []) => Err(NotEnded::Held(held_lease(&job.job_id))),
-                _ => Ok(()),
-            };
+            Err(_) => return Ok(()),
+            Ok(()) => {}
         }
         self.log.append_with(
             Durability::Power,
