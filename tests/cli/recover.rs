@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::support::checks::snapshot;
 use crate::support::env::{Background, TestEnv, pid_of, wait_until};
+use crate::support::process::wait_until_dead;
 
 const RECOVER: [&str; 3] = ["replay", "--recover", "it"];
 
@@ -70,8 +71,9 @@ fn dry_run_of_recovery_changes_nothing() {
         "--",
         "cat",
     ]);
-    env.wait_for("job_started");
+    let pid = env.wait_for("job_started")["pid"].as_u64().unwrap();
     job.kill();
+    wait_until_dead(u32::try_from(pid).unwrap());
     let before = fs::read(env.log_path("it")).unwrap();
     for args in [&["it"][..], &["--all"], &["it", "--with-rollback"]] {
         let plan = env.ok(&[&["replay", "--recover", "--dry-run"], args].concat());
