@@ -275,7 +275,7 @@ fn option_hint(command: &str, word: &str) -> Option<&'static str> {
 /// Returns the first subcommand on the command line, if `option` comes before it and belongs
 /// after it.
 fn command_that_takes(args: &[OsString], option: &str) -> Option<String> {
-    let mut cli = Cli::description();
+    let mut cli = Cli::command();
     cli.build();
     let mut subcommands = args.iter().enumerate().filter_map(|(at, word)| {
         let command = cli.find_subcommand(word)?;

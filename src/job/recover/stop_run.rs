@@ -176,13 +176,14 @@ impl<'a> PendingStop<'a> {
                 .unfinished()
                 .filter(|job| self.jobs.contains(&job.job_id))
                 .collect();
-            let mut jobs = state.jobs.iter();
-            let rolls_back = jobs.any(|job| {
-                self.jobs.contains(&job.job_id) && rollback_is_due(job) && is_held(self.dir, job)
-            });
             // The last event of a job and the close of its run are written together.
             let closes = inspected.verdict.state == RunStatus::Open && ends_in_line(self.dir)?;
-            if running.is_empty() && !rolls_back && !closes {
+            let is_busy = |job: &JobState| {
+                self.jobs.contains(&job.job_id)
+                    && (closes || rollback_is_due(job))
+                    && is_held(self.dir, job)
+            };
+            if running.is_empty() && !state.jobs.iter().any(is_busy) {
                 return Ok(StopOutcome::Ended(inspected.verdict));
             }
             if inspected.verdict.state == RunStatus::Lost {
