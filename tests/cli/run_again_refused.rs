@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::run_again::{again, refused};
 use crate::support::checks::snapshot;
-use crate::support::env::{TestEnv, pid_of, wait_until};
+use crate::support::env::{TestEnv, pid_of};
+use crate::support::process::wait_until_dead;
 use crate::support::segments;
 
 #[test]
@@ -77,10 +78,7 @@ fn running_job_is_not_run_a_second_time() {
         "{said}"
     );
     kill_process(pid_of(pid), Signal::KILL).unwrap();
-    let stat = format!("/proc/{pid}/stat");
-    wait_until("the job is dead", || {
-        fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
-    });
+    wait_until_dead(u32::try_from(pid).unwrap());
     env.write("stop", "");
     let (output, run) = again(&env, &["not-twice"]);
     assert_eq!(output.code, 0);

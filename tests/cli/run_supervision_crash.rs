@@ -11,6 +11,7 @@ use rustix::process::Signal;
 
 use crate::support::crash::has_strace;
 use crate::support::env::{TestEnv, wait_until};
+use crate::support::process::is_dead;
 
 /// A job that prints numbered lines to both streams, with a secret, and records that it was
 /// started.
@@ -205,8 +206,7 @@ fn is_supervisor(trace: &str, front: &str, pid: &str) -> bool {
 }
 
 fn is_alive(pid: &str) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
-    stat.is_ok_and(|stat| !stat.contains(") Z "))
+    !is_dead(pid.parse().unwrap())
 }
 
 fn has_closed(env: &TestEnv) -> bool {

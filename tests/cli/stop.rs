@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::support::env::{TestEnv, wait_until};
+use crate::support::env::TestEnv;
+use crate::support::process::wait_until_dead;
 
 #[test]
 fn stop_ends_running_job_and_records_why() {
@@ -57,10 +58,7 @@ fn stop_kills_job_that_ignores_signal() {
     assert_eq!(env.event("job_failed")["signal"], "SIGKILL");
     job.wait();
     let child = std::fs::read_to_string(env.path("child")).unwrap();
-    let stat = format!("/proc/{}/stat", child.trim());
-    wait_until("the end of the child", || {
-        std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
-    });
+    wait_until_dead(child.trim().parse().unwrap());
 }
 
 #[test]

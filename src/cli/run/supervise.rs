@@ -90,8 +90,8 @@ impl Request<'_> {
                 submitted.get_or_init(|| id.clone());
                 announce(id);
                 // A processor is idle while the job starts.
-                if has_usual {
-                    usual.set(UsualLookup::start(self.volume, run, &name)).ok();
+                if has_usual && let Some(lookup) = UsualLookup::start(self.volume, run, &name) {
+                    usual.set(lookup).ok();
                 }
             });
             if self.args.quiet_on_success {
@@ -121,7 +121,7 @@ impl Request<'_> {
             ));
         }
         if outcome.is_ok()
-            && let Some(Some(usual)) = usual.get()
+            && let Some(usual) = usual.get()
             && let Some(text) = usual.unusual_duration(self.volume, &run)
         {
             print_stderr(format_args!("runlog: {text}"));

@@ -241,7 +241,7 @@ pub(crate) fn wait_until_dead(pid: u32) {
 
 /// Returns whether a process has exited. A zombie whose other threads have not exited yet holds its
 /// files open.
-fn is_dead(pid: u32) -> bool {
+pub(crate) fn is_dead(pid: u32) -> bool {
     stat_fields(pid).is_none_or(|fields| fields[0] == "Z" && matches!(&*fields[17], "0" | "1"))
 }
 

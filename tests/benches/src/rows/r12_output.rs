@@ -30,6 +30,12 @@ impl Row for Output {
         let program = context.program("runlog");
         let root = many::volume(scratch, "ours")?;
         let direct = scratch.file("direct");
+        let print = || {
+            let mut job = Command::new(&bench);
+            job.args(["--serve", "print", &bytes.to_string()]);
+            job.stdin(Stdio::null());
+            job
+        };
         let run = |options: &[&str]| {
             let mut run = Command::new(&program);
             run.arg("-C")
@@ -54,22 +60,14 @@ impl Row for Output {
         };
         let mut modes: [Mode<'_>; 7] = [
             Box::new(|| {
-                let mut job = Command::new(&bench);
-                job.args(["--serve", "print", &bytes.to_string()])
-                    .stdin(Stdio::null());
-                let took = time(job.stdout(File::create(&direct)?))?;
+                let took = time(print().stdout(File::create(&direct)?))?;
                 expect_len(&direct, bytes)?;
                 fs::remove_file(&direct)?;
                 Ok(took)
             }),
             Box::new(|| captured(&root, bytes, || time(&mut run(&[])))),
             Box::new(|| captured(&root, bytes, || piped(&mut run(&[]), bytes))),
-            Box::new(|| {
-                let mut job = Command::new(&bench);
-                job.args(["--serve", "print", &bytes.to_string()])
-                    .stdin(Stdio::null());
-                piped(&mut job, bytes)
-            }),
+            Box::new(|| piped(&mut print(), bytes)),
             Box::new(|| captured(&root, bytes, || time(&mut run(&["--quiet"])))),
             Box::new(|| captured(&root, bytes, || time(&mut masked(&["--quiet"])))),
             Box::new(|| {
