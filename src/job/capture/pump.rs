@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
 use super::index_writer::RECORD_INTERVAL;
 use super::output_file::OutputFile;
 use super::pump_target::PumpTarget;
 use super::splice_pipe::SplicePipe;
-use super::stream::{CHUNK_BYTES, OnReaderGone, OnWarning, Passthrough, new_buffer};
+use super::stream::{CHUNK_BYTES, OnReaderGone, OnWarning, PIPE_BYTES, Passthrough, new_buffer};
 use super::write_all::write_all;
 use crate::job::process::poll::{Readiness, timespec, wait_readable};
 use crate::job::process::pty;
@@ -321,8 +322,7 @@ impl CopyPath {
         pipe: &OwnedFd,
     ) -> Result<ReadOutcome<'static>, Errno> {
         if let Self::Try = self {
-            // This fails for anything but a pipe.
-            let at_once = rustix::pipe::fcntl_getpipe_size(stream.target()?)?.min(CHUNK_BYTES);
+            let at_once = enlarge_pipe(stream.target()?)?.min(CHUNK_BYTES);
             let relay = SplicePipe::new()?;
             *self = Self::Move { relay, at_once };
         }
@@ -345,6 +345,19 @@ impl CopyPath {
         *self = Self::ReadAlways;
         Ok(ReadOutcome::Bytes(Cow::Owned(bytes)))
     }
+}
+
+/// Enlarges a pipe to the size of the job's, so that its reader and this process rarely wait for
+/// each other, and returns its size in bytes. Above the user's limit, it keeps its size.
+///
+/// # Errors
+/// It is not a pipe.
+fn enlarge_pipe(pipe: BorrowedFd<'_>) -> Result<usize, Errno> {
+    let size = fcntl_getpipe_size(pipe)?;
+    if size >= PIPE_BYTES {
+        return Ok(size);
+    }
+    Ok(fcntl_setpipe_size(pipe, PIPE_BYTES).unwrap_or(size))
 }
 
 /// Stores output from a pseudo-terminal, up to a change of its state.

@@ -34,10 +34,10 @@ pub(crate) struct RunHandle {
     lock_key: FileKey,
     /// The id of the first event if the log is empty.
     first_id: Option<Ulid>,
-    /// Syncs of the run's directory and of the directory of all runs. Each opened segment counts
-    /// as a write.
+    /// Syncs of the run's directory. Each opened segment counts as a write.
     names: GroupCommit,
-    /// Syncs of the directories above them, which existed when this log was opened.
+    /// Syncs of the directories above it, from that of all runs up. Their entries existed when
+    /// this log was opened.
     ancestors: GroupCommit,
     paths: RunPaths,
 }
@@ -305,21 +305,20 @@ impl RunHandle {
             })
         })?;
         self.names.share(self.names.latest(), self.dir.path(), || {
-            self.dir.sync().map_err(SyncError::from_volume)?;
-            self.runs().sync().map_err(SyncError::from_volume)
+            self.dir.sync().map_err(SyncError::from_volume)
         })?;
         self.sync_ancestors()
     }
 
-    /// Makes the names of the directories that lead to the runs durable, once.
+    /// Makes the names of the directories that lead to the run durable, once.
     ///
     /// # Errors
     /// A sync failed, now or earlier.
     pub(crate) fn sync_ancestors(&self) -> Result<(), SyncError> {
         let ticket = self.ancestors.latest();
         self.ancestors.share(ticket, self.root.path(), || {
-            let [omne, var, _] = &self.chain;
-            for dir in [var, omne, &self.root] {
+            let [omne, var, runs] = &self.chain;
+            for dir in [runs, var, omne, &self.root] {
                 dir.sync().map_err(SyncError::from_volume)?;
             }
             Ok(())
