@@ -16,7 +16,7 @@ pub use crate::job::capture::stream::{OnUnstored, OnWarning};
 pub use crate::job::error::StartError;
 pub use crate::job::output::interleave::{PlaybackItem, play};
 pub use crate::job::output::job_output::{
-    JobOutput, PrintedChunk, SkipLines, UnindexedBytes, last_output_bytes,
+    CopyError, JobOutput, PrintedChunk, SkipLines, UnindexedBytes, last_output_bytes,
 };
 pub use crate::job::process::fork::wait_for_other_threads;
 pub use crate::job::process::interrupts::{Interrupts, ShutdownSignal};

@@ -1,6 +1,7 @@
 //! `runlog tail --output` of several runs, and with times.
 
 use crate::gc::ended;
+use crate::support::crash::{has_strace, run_with_fault};
 use crate::support::env::{Background, TestEnv};
 
 /// Creates the finished runs `one` and `two`.
@@ -99,4 +100,28 @@ fn following_all_includes_new_runs() {
     job.end();
     tail.signal(rustix::process::Signal::TERM);
     tail.end();
+}
+
+#[test]
+fn unreadable_output_is_named_and_others_are_shown() {
+    let env = two_runs();
+    if !has_strace(&env) {
+        return;
+    }
+    let out = env.run_dir("one").join("jobs/sh.out");
+    let options = ["-P", out.to_str().unwrap()];
+    let read = |args: &[&str]| run_with_fault(&env, &options, "pread64:error=EIO", args);
+    let path = format!("cannot read `{}`: Input/output error", out.display());
+
+    let one = read(&["tail", "--output", "one"]);
+    assert_eq!(one.code, 7);
+    assert!(one.stderr().contains(&path), "{}", one.stderr());
+    let all = read(&["tail", "--output", "--all"]);
+    assert_eq!(all.code, 7);
+    assert_eq!(all.stdout(), "two/sh | out\n");
+    assert!(all.stderr().contains(&path), "{}", all.stderr());
+    let found = read(&["tail", "--output", "--all", "--grep", "out"]);
+    assert_eq!(found.code, 7);
+    assert!(found.stdout().contains("two"), "{}", found.stdout());
+    assert!(found.stderr().contains(&path), "{}", found.stderr());
 }

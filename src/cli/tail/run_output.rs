@@ -8,7 +8,9 @@ use anyhow::Result;
 
 use crate::cli::context::print_stderr;
 use crate::cli::tail::args::{Args, LineCount};
-use crate::job::{InspectedRun, JobOutput, PrintedChunk, SkipLines, UnindexedBytes, inspect_run};
+use crate::job::{
+    CopyError, InspectedRun, JobOutput, PrintedChunk, SkipLines, UnindexedBytes, inspect_run,
+};
 use crate::log::{JobScope, JobState, StreamId};
 use crate::volume::{Dir, FileKey, JobId, layout};
 
@@ -133,7 +135,9 @@ impl ReadJob {
             self.output = JobOutput::open(dir, &self.id)?;
             if let Some(output) = &mut self.output {
                 self.skip = match args.n {
-                    Some(LineCount::Last(n)) => output.skip_to_last(n, args.stream)?,
+                    Some(LineCount::Last(n)) => {
+                        output.skip_to_last(n, args.stream).map_err(into_cause)?
+                    }
                     Some(LineCount::From(n)) => SkipLines::new(n.saturating_sub(1)),
                     Some(LineCount::All) | None => SkipLines::default(),
                 };
@@ -143,12 +147,21 @@ impl ReadJob {
             return Ok(false);
         };
         let (id, skip) = (&self.id, &mut self.skip);
-        Ok(match sink {
-            OutputSink::Bytes(to) => output.copy(*to, args.stream, skip)?,
+        let copied = match sink {
+            OutputSink::Bytes(to) => output.copy(*to, args.stream, skip),
             OutputSink::Chunks(each) => {
-                output.copy_streams(args.stream, skip, unindexed, &mut |chunk| each(id, chunk))?
+                output.copy_streams(args.stream, skip, unindexed, &mut |chunk| each(id, chunk))
             }
-        })
+        };
+        copied.map_err(into_cause)
+    }
+}
+
+/// Returns the error of the file or of stdout, which the caller tells apart by its type.
+fn into_cause(e: CopyError) -> anyhow::Error {
+    match e {
+        CopyError::Read(e) => e.into(),
+        CopyError::Write(e) => e.into(),
     }
 }
 

@@ -18,10 +18,10 @@ use crate::job::{
     LineKind, LineSearch, OutputSelection, PatternCase, SearchItem, SearchOptions, search_events,
     search_output, stored_outputs,
 };
-use crate::log::{StorageError, list};
+use crate::log::list;
 use crate::render::{FoundLines, FoundRecord, OutputBytes, Style, json_line};
 use crate::sync::lock;
-use crate::volume::{Dir, JobId, RunId, VolumeError};
+use crate::volume::{Dir, JobId, RunId, VolumeError, error_chain};
 
 /// The maximum number of threads, to leave processors for other programs.
 const MAX_THREADS: usize = 4;
@@ -226,10 +226,9 @@ impl SearchedRuns<'_> {
             return;
         }
         self.set_code(Code::Io);
-        let e = match e.get_ref().and_then(|e| e.downcast_ref::<StorageError>()) {
-            Some(e) => crate::volume::error_chain(e),
-            None => e.to_string(),
-        };
+        let e = e
+            .get_ref()
+            .map_or_else(|| e.to_string(), |e| error_chain(e));
         print_stderr(format_args!("warning: run {run}: {e}"));
     }
 

@@ -268,7 +268,7 @@ impl JobSource {
     fn advance(&mut self) -> Result<(), StorageError> {
         self.next = None;
         while let Some(index) = &mut self.index {
-            match index.next_record().at("read", &self.path)? {
+            match index.next_record()? {
                 Some(IndexRecord::Range(range)) => {
                     self.clock_set += SignedDuration::from_millis(range.clock_set_ms);
                     if range.end > self.at {

@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io;
-use std::io::{Read, Write};
+use std::io::{Read, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -24,12 +25,25 @@ const INDEX_TIMEOUT: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct JobOutput {
     out: File,
+    out_path: PathBuf,
     index: Option<File>,
+    index_path: PathBuf,
     at: u64,
     index_at: u64,
     /// The length of the output when it first exceeded the copied part, and that time.
     seen: u64,
     seen_at: Instant,
+}
+
+/// A failure to copy output.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// The stored output cannot be read.
+    #[error(transparent)]
+    Read(#[from] StorageError),
+    /// The target cannot be written.
+    #[error("cannot write the output")]
+    Write(#[source] io::Error),
 }
 
 /// Which bytes to copy that are not in the index yet. The index is written after the data.
@@ -60,13 +74,17 @@ impl JobOutput {
     /// # Errors
     /// The files cannot be opened.
     pub fn open(dir: &Dir, job: &JobId) -> Result<Option<Self>, StorageError> {
-        let Some(out) = dir.read_in(layout::JOBS, &layout::job_out(job))? else {
+        let (out_name, index_name) = (layout::job_out(job), layout::job_index(job));
+        let Some(out) = dir.read_in(layout::JOBS, &out_name)? else {
             return Ok(None);
         };
-        let index = dir.read_in(layout::JOBS, &layout::job_index(job))?;
+        let index = dir.read_in(layout::JOBS, &index_name)?;
+        let jobs = dir.path().join(layout::JOBS);
         Ok(Some(Self {
             out,
+            out_path: jobs.join(out_name),
             index,
+            index_path: jobs.join(index_name),
             at: 0,
             index_at: 0,
             seen: 0,
@@ -78,15 +96,21 @@ impl JobOutput {
     ///
     /// # Errors
     /// The files cannot be read.
-    pub fn skip_to_last(&mut self, n: usize, stream: Option<StreamId>) -> io::Result<SkipLines> {
+    pub fn skip_to_last(
+        &mut self,
+        n: usize,
+        stream: Option<StreamId>,
+    ) -> Result<SkipLines, CopyError> {
         if stream.is_none() {
-            let mut back = RevLineReader::new(&self.out, self.out.metadata()?.len());
-            let mut start = self.out.metadata()?.len();
+            self.at = self.len()?;
+            let mut back = RevLineReader::new(&self.out, self.at);
             for _ in 0..n {
-                let Some(line) = back.prev_line()? else { break };
-                start = line.offset;
+                let line = back.prev_line().at("read", &self.out_path);
+                let Some(line) = line.map_err(StorageError::from)? else {
+                    break;
+                };
+                self.at = line.offset;
             }
-            self.at = start;
             return Ok(SkipLines { skip: 0 });
         }
         let mut counter = CountLines::default();
@@ -107,9 +131,9 @@ impl JobOutput {
         to: &mut dyn Write,
         stream: Option<StreamId>,
         skip: &mut SkipLines,
-    ) -> io::Result<bool> {
+    ) -> Result<bool, CopyError> {
         if stream.is_none() {
-            let end = self.out.metadata()?.len();
+            let end = self.len()?;
             return self.copy_to(end, to, skip);
         }
         let mut any = false;
@@ -137,7 +161,7 @@ impl JobOutput {
         skip: &mut SkipLines,
         unindexed: UnindexedBytes,
         each: &mut OutputCallback<'_>,
-    ) -> io::Result<bool> {
+    ) -> Result<bool, CopyError> {
         let mut any = false;
         loop {
             let ranges = self.new_ranges()?;
@@ -157,7 +181,7 @@ impl JobOutput {
         if only.is_some() {
             return Ok(any);
         }
-        let len = self.out.metadata()?.len();
+        let len = self.len()?;
         let end = match unindexed {
             UnindexedBytes::Hold => 0,
             UnindexedBytes::Seen if self.seen_at.elapsed() < INDEX_TIMEOUT => 0,
@@ -176,34 +200,46 @@ impl JobOutput {
         Ok(any)
     }
 
-    fn copy_to(&mut self, end: u64, to: &mut dyn Write, skip: &mut SkipLines) -> io::Result<bool> {
+    /// Returns the number of bytes that are stored by now.
+    fn len(&self) -> Result<u64, StorageError> {
+        Ok(self.out.metadata().at("stat", &self.out_path)?.len())
+    }
+
+    fn copy_to(
+        &mut self,
+        end: u64,
+        to: &mut dyn Write,
+        skip: &mut SkipLines,
+    ) -> Result<bool, CopyError> {
         let mut buf = vec![0; CHUNK_BYTES.min(end.saturating_sub(self.at) as usize)];
         let mut any = false;
         while self.at < end {
             let len = buf.len().min((end - self.at) as usize);
-            let n = self
-                .out
-                .read_at(buf.get_mut(..len).unwrap_or_default(), self.at)?;
+            let room = buf.get_mut(..len).unwrap_or_default();
+            let read = self.out.read_at(room, self.at).at("read", &self.out_path);
+            let n = read.map_err(StorageError::from)?;
             if n == 0 {
                 // After a power loss, the output may be shorter than its index.
                 break;
             }
             self.at += n as u64;
             any = true;
-            to.write_all(skip.skip_in(buf.get(..n).unwrap_or_default()))?;
+            to.write_all(skip.skip_in(buf.get(..n).unwrap_or_default()))
+                .map_err(CopyError::Write)?;
         }
         Ok(any)
     }
 
     /// Reads complete lines that were added to the index since the last call, up to a limit.
-    fn new_ranges(&mut self) -> io::Result<Vec<OutputRange>> {
-        let Some(index) = &self.index else {
+    fn new_ranges(&mut self) -> Result<Vec<OutputRange>, StorageError> {
+        let Some(mut index) = self.index.as_ref() else {
             return Ok(Vec::new());
         };
         let mut text = Vec::new();
-        let mut from = index.try_clone()?;
-        io::Seek::seek(&mut from, io::SeekFrom::Start(self.index_at))?;
-        from.take(INDEX_CHUNK_BYTES).read_to_end(&mut text)?;
+        index
+            .seek(SeekFrom::Start(self.index_at))
+            .and_then(|_| index.take(INDEX_CHUNK_BYTES).read_to_end(&mut text))
+            .at("read", &self.index_path)?;
         let whole = memchr::memrchr(b'\n', &text).map_or(0, |at| at + 1);
         self.index_at += whole as u64;
         let lines = text.get(..whole).unwrap_or_default().split(|b| *b == b'\n');

@@ -38,8 +38,8 @@ pub(crate) struct SupervisionPage {
     exited: AtomicU32,
     /// The last step whose end is in the log, so that its process may be reaped.
     acknowledged: AtomicU32,
-    /// The end of a step whose process became the front's child.
-    adopted: AdoptedExit,
+    /// The end of the last step whose process has ended.
+    end: StepEnd,
     /// The step that exceeded its time limit.
     timed_out: AtomicU32,
     /// The attempt that will be retried, and when.
@@ -76,7 +76,7 @@ struct Id {
 
 #[repr(C)]
 #[derive(Debug)]
-struct AdoptedExit {
+struct StepEnd {
     step: AtomicU32,
     status: EncodedStatus,
     cost: [AtomicU64; 8],
@@ -178,9 +178,9 @@ impl SupervisionPage {
         self.acknowledged.load(Ordering::Acquire) >= step
     }
 
-    /// Records the end of a step whose process became the front's child.
-    pub(crate) fn record_adopted_exit(&self, step: u32, status: WaitStatus, cost: &Cost) {
-        let exit = &self.adopted;
+    /// Records how the process of a step ended. Whoever reaps it does that first.
+    pub(crate) fn record_end(&self, step: u32, status: WaitStatus, cost: &Cost) {
+        let exit = &self.end;
         exit.status.store(status);
         let values = [
             cost.cpu_ms,
@@ -198,9 +198,9 @@ impl SupervisionPage {
         exit.step.store(step, Ordering::Release);
     }
 
-    /// Returns the end of a step whose process became the front's child.
-    pub(crate) fn adopted_exit(&self, step: u32) -> Option<(WaitStatus, Cost)> {
-        let exit = &self.adopted;
+    /// Returns how the process of a step ended, if a process of runlog has seen it.
+    pub(crate) fn end(&self, step: u32) -> Option<(WaitStatus, Cost)> {
+        let exit = &self.end;
         if exit.step.load(Ordering::Acquire) != step {
             return None;
         }

@@ -47,9 +47,9 @@ fn records_are_read_as_written() {
         context_switches: 4,
         ..Cost::default()
     };
-    page.record_adopted_exit(2, WaitStatus::Signaled(9), &cost);
-    assert_eq!(page.adopted_exit(1), None);
-    assert_eq!(page.adopted_exit(2), Some((WaitStatus::Signaled(9), cost)));
+    page.record_end(2, WaitStatus::Signaled(9), &cost);
+    assert_eq!(page.end(1), None);
+    assert_eq!(page.end(2), Some((WaitStatus::Signaled(9), cost)));
     assert_eq!(page.result(), None);
     page.record_result(RunResult::Signal(15));
     assert_eq!(page.result(), Some(RunResult::Signal(15)));

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::io::Read;
 use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
 
 use grep_searcher::{Searcher, Sink, SinkContext, SinkMatch};
 use jiff::Timestamp;
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use super::line_search::{FoundLine, LineKind, LineOrigin, LineSearch, OnFound, SearchItem};
 use crate::log::StreamId;
 use crate::log::{IndexRecord, OutputIndex, OutputRange, StorageError};
-use crate::volume::{Dir, JobId, layout};
+use crate::volume::{Dir, IoContext as _, JobId, layout};
 
 /// The maximum length of a line in bytes. A longer one is searched in pieces of this length, so
 /// that no line fills the memory.
@@ -90,6 +91,7 @@ pub fn search_output(
     };
     let source = RefCell::new(OutputSource {
         out,
+        path: dir.path().join(layout::JOBS).join(layout::job_out(job)),
         ranges,
         at: 0,
         end,
@@ -150,7 +152,8 @@ impl SelectedRanges {
         }
         while let Some(index) = &mut self.index {
             // Without an index, nothing is known about the following bytes.
-            let Some(IndexRecord::Range(range)) = index.next_record()? else {
+            let Some(IndexRecord::Range(range)) = index.next_record().map_err(io::Error::other)?
+            else {
                 self.index = None;
                 break;
             };
@@ -181,6 +184,7 @@ impl SelectedRanges {
 /// A source of the bytes to search: the selected ones, with a `\n` in lines that are too long.
 struct OutputSource {
     out: File,
+    path: PathBuf,
     /// The ranges to read; `None` for the whole file.
     ranges: Option<SelectedRanges>,
     /// The range of the file to read next.
@@ -213,8 +217,13 @@ impl OutputSource {
     fn is_line_too_long(&self) -> io::Result<bool> {
         let mut next = [0];
         Ok(self.line_bytes >= MAX_LINE_BYTES
-            && self.out.read_at(&mut next, self.at)? == 1
+            && self.read_at(&mut next, self.at)? == 1
             && next != *b"\n")
+    }
+
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        let read = self.out.read_at(buf, at).at("read", &self.path);
+        read.map_err(io::Error::other)
     }
 }
 
@@ -236,7 +245,7 @@ impl Read for OutputSource {
         let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
         let len = buf.len().min(room).min(left);
         let n = match buf.get_mut(..len) {
-            Some(buf) => self.out.read_at(buf, self.at)?,
+            Some(buf) => self.read_at(buf, self.at)?,
             None => 0,
         };
         self.line_bytes = match memchr::memrchr(b'\n', buf.get(..n).unwrap_or_default()) {

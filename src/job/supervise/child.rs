@@ -198,6 +198,9 @@ impl Child {
             let mut poll_interval = CHILD_POLL_INTERVAL;
             match self.state(page, handle.as_ref()) {
                 Ok(Some((status, cost))) => {
+                    if let Some(cost) = &cost {
+                        page.record_end(step, status, cost);
+                    }
                     page.record_exit(step);
                     let duration = started.elapsed();
                     let signals = signals_within(page, duration);
@@ -268,7 +271,7 @@ impl Child {
         page: &SupervisionPage,
         handle: Option<&ProcessHandle>,
     ) -> io::Result<Option<(WaitStatus, Option<Cost>)>> {
-        if let Some((status, cost)) = page.adopted_exit(self.claim.step) {
+        if let Some((status, cost)) = page.end(self.claim.step) {
             return Ok(Some((status, Some(cost))));
         }
         match wait_status::peek(self.claim.pid) {

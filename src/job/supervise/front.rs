@@ -262,14 +262,13 @@ impl Front {
     fn watch_adopted(&mut self) {
         // Its supervisor may have seen its end and died before the end was in the log.
         let page = self.page;
-        let open = |claim: &Claim| {
-            !page.is_acknowledged(claim.step) && page.adopted_exit(claim.step).is_none()
-        };
+        let open =
+            |claim: &Claim| !page.is_acknowledged(claim.step) && page.end(claim.step).is_none();
         let Some(claim) = page.claimed().filter(open) else {
             return;
         };
         if let Ok(ChildState::Ended(status, cost)) = wait_status::peek(claim.pid) {
-            self.page.record_adopted_exit(claim.step, status, &cost);
+            self.page.record_end(claim.step, status, &cost);
             self.page.record_exit(claim.step);
             self.link.wake();
         } else if let Some(Interruption::Stopped(signal)) = wait_status::interruption(claim.pid) {

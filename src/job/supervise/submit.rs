@@ -25,7 +25,7 @@ use crate::log::{
     MAX_JOBS, OutputIndex, Refusal, RunLog, Stage, StorageError, SyncError,
 };
 use crate::telemetry::Snapshots;
-use crate::volume::{Dir, DirStamp, IoContext, JobId, RunId, error_chain, layout};
+use crate::volume::{Dir, DirStamp, JobId, RunId, error_chain, layout};
 
 /// The facts before the start.
 pub(crate) struct Submission<'a> {
@@ -321,11 +321,7 @@ impl Submission<'_> {
             return Ok(end);
         };
         if let Some(mut index) = OutputIndex::open(log.dir(), &job)? {
-            let path = log.dir().path().join(layout::JOBS);
-            while let Some(record) = index
-                .next_record()
-                .at("read", path.join(layout::job_index(&job)))?
-            {
+            while let Some(record) = index.next_record()? {
                 if let IndexRecord::Range(range) = record {
                     end = range.end;
                 }

@@ -60,13 +60,13 @@ pub(crate) fn await_end(
 
 /// Returns how the process ended, if it has ended.
 fn end_of(page: &SupervisionPage, claim: Claim) -> Option<RunResult> {
-    let status = match page.adopted_exit(claim.step) {
+    let status = match page.end(claim.step) {
         Some((status, _)) => status,
         None => match wait_status::peek(claim.pid) {
             Ok(ChildState::Running) => return None,
             Ok(ChildState::Ended(status, _)) => status,
-            // Its end was reaped together with the supervisor that saw it.
-            Err(_) => return Some(RunResult::Exit(0)),
+            // No process of runlog has seen its end, which must not count as a success.
+            Err(_) => return Some(RunResult::Exit(1)),
         },
     };
     page.record_exit(claim.step);

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -55,6 +55,7 @@ pub enum IndexRecord {
 #[derive(Debug)]
 pub struct OutputIndex {
     lines: LineReader<FileSpan<Arc<File>>>,
+    path: PathBuf,
     line: u64,
     offset: u64,
 }
@@ -73,6 +74,7 @@ impl OutputIndex {
         let len = file.metadata().at("stat", &path)?.len();
         Ok(Some(Self {
             lines: LineReader::from_span(FileSpan::new(Arc::new(file), 0, len)),
+            path,
             line: 0,
             offset: 0,
         }))
@@ -82,8 +84,9 @@ impl OutputIndex {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn next_record(&mut self) -> io::Result<Option<IndexRecord>> {
-        let Some(line) = self.lines.next_line()?.filter(|line| line.whole) else {
+    pub fn next_record(&mut self) -> Result<Option<IndexRecord>, StorageError> {
+        let line = self.lines.next_line().at("read", &self.path)?;
+        let Some(line) = line.filter(|line| line.whole) else {
             return Ok(None);
         };
         self.line += 1;
@@ -92,6 +95,11 @@ impl OutputIndex {
             Ok(range) => IndexRecord::Range(range),
             Err(_) => IndexRecord::Malformed,
         }))
+    }
+
+    /// Returns the path of the index.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Returns the line (from 1) and the byte offset of the last returned record.

@@ -82,9 +82,8 @@ fn index_end(dir: &Dir, id: &JobId, faults: &mut FaultList) -> Result<Option<u64
     let Some(mut index) = OutputIndex::open(dir, id)? else {
         return Ok(None);
     };
-    let path = dir.path().join(layout::JOBS).join(layout::job_index(id));
     let mut end = 0;
-    while let Some(record) = index.next_record().at("read", &path)? {
+    while let Some(record) = index.next_record()? {
         let message = match record {
             IndexRecord::Range(range) if range.end > end => {
                 end = range.end;
@@ -96,7 +95,7 @@ fn index_end(dir: &Dir, id: &JobId, faults: &mut FaultList) -> Result<Option<u64
         let (line, offset) = index.position();
         faults.push(Fault {
             kind: FaultKind::OutputIndex,
-            file: path,
+            file: index.path().to_owned(),
             line: Some(line),
             offset: Some(offset),
             seq: None,
