@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use rustix::fs::{Gid, Mode, Stat, fchmod, fchown};
+use rustix::fs::{Gid, Mode, Stat, fchmod, fchown, fstat};
 use rustix::io::Errno;
 use serde::Deserialize;
 
@@ -11,6 +11,8 @@ const PRIVATE: u32 = 0o700;
 /// The permissions of a run's directories if a group shares `.omne/var`. New files belong to
 /// that group.
 const SHARED: u32 = 0o2770;
+/// The bit that gives new files in a directory the group of the directory.
+const SET_GROUP_ID: u32 = 0o2000;
 /// The permission bits that a file shares with its directory.
 const FILE_BITS: u32 = 0o666;
 /// The bits that the umask may remove, and that runlog then has to set again.
@@ -29,6 +31,8 @@ pub(super) enum CreateMode {
         /// The group, if it has to be set.
         group: Option<u32>,
     },
+    /// What the umask leaves, and for this group the access of the owner.
+    Group(u32),
 }
 
 /// The value of the setting `[volume] mode`: `"umask"`, or the permissions of directories in
@@ -55,9 +59,19 @@ impl TryFrom<String> for RunMode {
 }
 
 impl CreateMode {
+    /// Returns the permissions of what all runs have in common below the directory `.omne/var`,
+    /// which has this metadata.
+    pub(super) fn of_var(var: &Stat) -> Self {
+        if is_shared(var) {
+            Self::Group(var.st_gid)
+        } else {
+            Self::Umask
+        }
+    }
+
     /// Returns the permissions of runs below the directory `.omne/var`, which has this metadata.
     pub(super) fn of_runs(var: &Stat, setting: Option<RunMode>) -> Self {
-        let is_shared = var.st_mode & 0o2020 != 0;
+        let is_shared = is_shared(var);
         let dir = match setting {
             Some(RunMode(None)) => return Self::Umask,
             Some(RunMode(Some(mode))) => mode,
@@ -73,7 +87,7 @@ impl CreateMode {
     /// Returns the mode of new directories.
     pub(super) fn dir(self) -> Mode {
         Mode::from_raw_mode(match self {
-            Self::Umask => 0o777,
+            Self::Umask | Self::Group(_) => 0o777,
             Self::Exact { dir, .. } => dir & 0o777,
         })
     }
@@ -81,20 +95,25 @@ impl CreateMode {
     /// Returns the mode of new files.
     pub(super) fn file(self) -> Mode {
         Mode::from_raw_mode(match self {
-            Self::Umask => FILE_BITS,
+            Self::Umask | Self::Group(_) => FILE_BITS,
             Self::Exact { dir, .. } => dir & FILE_BITS,
         })
     }
 
     /// Returns whether a new file or directory needs a call of [`CreateMode::apply`].
     pub(super) fn is_shared(self) -> bool {
-        matches!(self, Self::Exact { dir, .. } if dir & SHARED_BITS != 0)
+        match self {
+            Self::Umask => false,
+            Self::Exact { dir, .. } => dir & SHARED_BITS != 0,
+            Self::Group(_) => true,
+        }
     }
 
     /// Gives a new directory its group and the permissions that the umask removed.
     pub(super) fn apply_to_dir(self, new: impl AsFd) -> Result<(), Errno> {
         match self {
             Self::Exact { dir, group } if self.is_shared() => apply(new, dir, group),
+            Self::Group(group) => apply(&new, with_group(&new)? | SET_GROUP_ID, Some(group)),
             _ => Ok(()),
         }
     }
@@ -103,9 +122,21 @@ impl CreateMode {
     pub(super) fn apply_to_file(self, new: impl AsFd) -> Result<(), Errno> {
         match self {
             Self::Exact { dir, group } if self.is_shared() => apply(new, dir & FILE_BITS, group),
+            Self::Group(group) => apply(&new, with_group(&new)?, Some(group)),
             _ => Ok(()),
         }
     }
+}
+
+/// Returns whether a group shares the directory `.omne/var`, which has this metadata.
+fn is_shared(var: &Stat) -> bool {
+    var.st_mode & (SET_GROUP_ID | 0o020) != 0
+}
+
+/// Returns the permissions of a file or directory, with those of its owner for its group too.
+fn with_group(new: impl AsFd) -> Result<u32, Errno> {
+    let mode = fstat(new)?.st_mode & 0o777;
+    Ok(mode | (mode & 0o700) >> 3)
 }
 
 fn apply(new: impl AsFd, mode: u32, group: Option<u32>) -> Result<(), Errno> {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 
-use rustix::fs::{Gid, Mode, Uid, XattrFlags};
+use rustix::fs::{Gid, Mode, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
 
 /// The extended attribute that holds the access ACL (`acl(5)`).
@@ -23,7 +23,13 @@ pub(crate) fn copy_access(from: &File, to: &File) -> io::Result<()> {
     let owner = (wanted.st_uid != now.st_uid).then(|| Uid::from_raw(wanted.st_uid));
     let group = (wanted.st_gid != now.st_gid).then(|| Gid::from_raw(wanted.st_gid));
     if owner.is_some() || group.is_some() {
-        rustix::fs::fchown(to, owner, group)?;
+        match rustix::fs::fchown(to, owner, group) {
+            // Only root may give a file away, but members of the group replace each other's files.
+            Err(Errno::PERM | Errno::INVAL) if owner.is_some() && is_shared(&wanted) => {
+                rustix::fs::fchown(to, None, group)?;
+            }
+            changed => changed?,
+        }
     }
     copy_acl(from, to)?;
     // This comes last, because chown(2) clears set-id bits, and an ACL changes the group bits.
@@ -32,6 +38,11 @@ pub(crate) fn copy_access(from: &File, to: &File) -> io::Result<()> {
         rustix::fs::fchmod(to, Mode::from_raw_mode(mode))?;
     }
     Ok(())
+}
+
+/// Returns whether the group has all the access that the owner needs.
+fn is_shared(stat: &Stat) -> bool {
+    stat.st_mode & 0o060 == 0o060
 }
 
 fn copy_acl(from: &File, to: &File) -> io::Result<()> {

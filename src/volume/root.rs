@@ -144,6 +144,8 @@ impl Volume {
     pub(crate) fn make_runs(&self) -> Result<[Dir; 3], VolumeError> {
         let omne = self.root.ensure_dir(layout::OMNE)?.dir;
         let EnsuredDir { dir: var, created } = omne.ensure_dir(layout::VAR_NAME)?;
+        let stat = rustix::fs::fstat(&var).at("stat", var.path())?;
+        let var = var.creating(CreateMode::of_var(&stat));
         if created {
             // If this fails, git only shows the logs as untracked.
             drop(ignore_for_git(&var));

@@ -206,6 +206,17 @@ fn torn_run_of_omne(env: &TestEnv, kind: &str) {
 }
 
 #[test]
+fn recover_says_what_helps_without_lease_file() {
+    let env = TestEnv::new();
+    let run = lost(&env, &[]);
+    fs::remove_file(env.run_dir(&run).join("jobs/it.out")).unwrap();
+    let output = env.run(&RECOVER);
+    assert_eq!(output.code, 1);
+    let hint = "hint: recover it where the job ran, or after that host has booted again";
+    assert!(output.stderr().contains(hint), "{}", output.stderr());
+}
+
+#[test]
 fn recover_leaves_foreign_run() {
     let env = TestEnv::new();
     torn_run_of_omne(&env, "pipe.started");

@@ -1,8 +1,13 @@
 //! `runlog status`: selecting and naming runs.
 
+use std::fs;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
 use serde_json::Value;
 
-use crate::support::env::{TestEnv, finish};
+use crate::support::env::{Output, TestEnv, finish};
 
 /// Returns the ids of the runs that `status --json` lists with these arguments.
 fn listed(env: &TestEnv, args: &[&str]) -> Vec<String> {
@@ -147,7 +152,7 @@ fn status_closed_stdout_ends_quietly() {
     three_runs(&env);
     let output = env.sh(r#"{ "$RUNLOG" status --json; echo $? >code; } | true"#);
     assert_eq!(output.stderr(), "");
-    assert_eq!(std::fs::read_to_string(env.path("code")).unwrap(), "0\n");
+    assert_eq!(fs::read_to_string(env.path("code")).unwrap(), "0\n");
 }
 
 /// Returns the names of the runs that `status` lists with these arguments.
@@ -248,4 +253,38 @@ fn timeout_zero_is_no_limit() {
     assert!(!waiting.has_ended());
     env.ok(&["run", "--run", "c", "--close"]);
     assert_eq!(waiting.end().code, 0);
+}
+
+#[test]
+fn unreadable_run_does_not_hide_others() {
+    let env = TestEnv::new();
+    env.ok(&["run", "-q", "-n", "build", "--", "true"]);
+    env.ok(&["run", "-q", "--run", "private", "-n", "other", "--", "true"]);
+    set_mode(&env.run_dir("private"), 0o000);
+    for text in ["latest", "build", "bui"] {
+        let status = without_privileges(&env, &["status", text]);
+        assert_eq!(status.code, 0, "{text}: {}", status.stderr());
+        assert!(status.stdout().contains("build-"), "{text}");
+    }
+    for text in ["private", "priv"] {
+        let status = without_privileges(&env, &["status", text]);
+        assert_eq!(status.code, 7, "{text}");
+        assert!(status.stderr().contains("Permission denied"), "{text}");
+    }
+    set_mode(&env.run_dir("private"), 0o700);
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// Runs `runlog` without the privilege of root to read every file.
+fn without_privileges(env: &TestEnv, args: &[&str]) -> Output {
+    let runlog = env!("CARGO_BIN_EXE_runlog");
+    if !rustix::process::geteuid().is_root() {
+        return env.run(args);
+    }
+    let mut command = env.program("setpriv");
+    command.args(["--bounding-set=-all", "--inh-caps=-all", runlog]);
+    finish(command.args(args))
 }

@@ -46,9 +46,11 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
             RecoveryAction::Skipped,
             RunStatus::Unknown | RunStatus::Completed | RunStatus::Failed,
         ) => {
-            print_stderr(
-                "hint: leave it to the program that writes it; only that program can end the run",
-            );
+            print_stderr(if recovery.is_foreign {
+                "hint: leave it to the program that writes it; only that program can end the run"
+            } else {
+                "hint: recover it where the job ran, or after that host has booted again"
+            });
             Code::Negative
         }
         (RecoveryAction::Skipped, _) => {

@@ -70,6 +70,9 @@ pub struct RecoveryOutcome {
     /// The damage that was found in the log before the recovery.
     #[serde(skip)]
     pub damage: DamageList,
+    /// Whether another program wrote the run.
+    #[serde(skip)]
+    pub is_foreign: bool,
 }
 
 impl RecoveryOutcome {
@@ -87,6 +90,7 @@ impl RecoveryOutcome {
             daemons: Vec::new(),
             in_doubt: Vec::new(),
             damage: inspected.summary.damage.clone(),
+            is_foreign: inspected.summary.state.foreign,
         }
     }
 

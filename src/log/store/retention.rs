@@ -125,7 +125,7 @@ impl RetentionPolicy {
     /// Decides what happens to each run, in the order of `runs`.
     pub(crate) fn plan(&self, runs: &[RunInfo], now: Timestamp) -> Vec<RetentionDecision> {
         let mut decisions: Vec<_> = runs.iter().map(|run| self.by_age(run, now)).collect();
-        self.by_room(runs, &mut decisions);
+        self.by_room(runs, now, &mut decisions);
         decisions
     }
 
@@ -162,7 +162,10 @@ impl RetentionPolicy {
 
     /// Removes the runs that ended first until the rest fits. All kept runs count, whatever the
     /// reason for keeping them.
-    fn by_room(&self, runs: &[RunInfo], decisions: &mut [RetentionDecision]) {
+    ///
+    /// If a run ended in the future, the clock was set back, and times say nothing about the
+    /// order. Then the runs that were opened first are removed.
+    fn by_room(&self, runs: &[RunInfo], now: Timestamp, decisions: &mut [RetentionDecision]) {
         let mut kept: Vec<_> = runs
             .iter()
             .zip(decisions)
@@ -177,7 +180,11 @@ impl RetentionPolicy {
             run.eligibility == Eligibility::Ended
                 && **decision == RetentionDecision::Keep(KeepReason::Fits)
         });
-        kept.sort_by_key(|(run, _)| (run.since, &run.first_id, &run.run_id));
+        let clock_was_set_back = kept.iter().any(|(run, _)| run.since > now);
+        kept.sort_by_key(|(run, _)| {
+            let ended = (!clock_was_set_back).then_some(run.since);
+            (ended, &run.first_id, &run.run_id)
+        });
         for (run, decision) in kept {
             let why = match (self.max_runs, self.max_size) {
                 (Some(limit), _) if count > limit => RemoveReason::Runs(limit),

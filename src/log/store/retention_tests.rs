@@ -168,6 +168,26 @@ fn clock_skew_never_expires_runs() {
 }
 
 #[test]
+fn runs_are_ordered_by_first_id_after_clock_was_set_back() {
+    let opened = |n, it: RunInfo| RunInfo {
+        first_id: Some(Ulid(n)),
+        ..it
+    };
+    let policy = RetentionPolicy {
+        max_runs: Some(2),
+        ..RetentionPolicy::default()
+    };
+    let mut runs = [
+        opened(1, run("a", Completed, 30, 1)),
+        opened(2, run("b", Completed, -1_000, 1)),
+        opened(3, run("c", Completed, 40, 1)),
+    ];
+    assert_eq!(removed(&policy, &runs), "a");
+    runs.rotate_left(1);
+    assert_eq!(removed(&policy, &runs), "a");
+}
+
+#[test]
 fn durations_format_as_typed() {
     for (seconds, text) in [
         (0, "0s"),

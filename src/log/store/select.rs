@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::io;
 
 use ulid::Ulid;
 
@@ -29,7 +30,7 @@ pub enum MatchedBy {
     },
 }
 
-/// A run that a user named.
+/// A run that a user named. Except for an exact id, runs that this user may not read do not count.
 #[derive(Debug)]
 pub struct SelectedRun {
     /// The id of the run.
@@ -135,9 +136,10 @@ fn find_by_prefix(runs: &Dir, ids: &[RunId], text: &str) -> Result<SelectedRun, 
     }
     // A prefix of an id is itself a valid id.
     drop(text.parse::<RunId>()?);
+    let mut denied = None;
     let mut found = Vec::new();
     for run in ids.iter().filter(|run| run.as_str().starts_with(text)) {
-        if let Some(dir) = open_dir(runs, run)? {
+        if let Some(dir) = open_readable(runs, run, &mut denied)? {
             found.push((run.clone(), dir));
         }
     }
@@ -147,6 +149,7 @@ fn find_by_prefix(runs: &Dir, ids: &[RunId], text: &str) -> Result<SelectedRun, 
             candidates: found.into_iter().map(|(run, _)| run).collect(),
         });
     }
+    let missing = || denied.map_or_else(missing, SelectError::from);
     let (run, dir) = found.pop().ok_or_else(missing)?;
     let stem = split_id(&run).map(|(stem, _)| stem.len() + 1);
     let ulid_chars = stem.map_or(0, |stem| text.len().saturating_sub(stem));
@@ -203,15 +206,35 @@ pub fn newest_named(
     Ok(newest.into_iter().map(|Reverse(id)| id).collect())
 }
 
+/// Opens the directory of a run with events. If this user may not read it, returns `None` and
+/// stores the error in `denied`.
+fn open_readable(
+    runs: &Dir,
+    run: &RunId,
+    denied: &mut Option<StorageError>,
+) -> Result<Option<Dir>, StorageError> {
+    match open_dir(runs, run) {
+        Err(StorageError::Volume(e)) if e.io_kind() == Some(io::ErrorKind::PermissionDenied) => {
+            *denied = Some(e.into());
+            Ok(None)
+        }
+        opened => opened,
+    }
+}
+
 /// Returns all ids that may be runs, each with the id of its first event.
 fn all_by_age(runs: &Dir, ids: Vec<RunId>) -> Result<Vec<(Option<Ulid>, RunId)>, StorageError> {
     let mut found = Vec::with_capacity(ids.len());
+    let mut denied = None;
     for run in ids {
-        if let Some(dir) = open_dir(runs, &run)? {
+        if let Some(dir) = open_readable(runs, &run, &mut denied)? {
             found.push((first_id(&dir).unwrap_or(None), run));
         }
     }
-    Ok(found)
+    match denied {
+        Some(e) if found.is_empty() => Err(e),
+        _ => Ok(found),
+    }
 }
 
 /// Returns the runs with this name, each with the id of its first event.
@@ -232,10 +255,11 @@ fn named_by_age(
             Some((id_stem, _)) if Some(id_stem) != stem => {}
             Some((_, ulid)) if is_in_id => found.push((Some(ulid), run.clone())),
             _ => {
-                let Some(dir) = open_dir(runs, run)? else {
+                // A run that cannot be read has no name that could match.
+                let Some(dir) = open_readable(runs, run, &mut None)? else {
                     continue;
                 };
-                // A damaged run has no name that could match.
+                // Nor has a damaged run.
                 if let Ok(state) = first_state(&dir)
                     && state.name == name
                 {
@@ -255,15 +279,16 @@ fn nth_newest(
 ) -> Result<Option<(RunId, Dir)>, StorageError> {
     by_age.sort_unstable_by(|a, b| b.cmp(a));
     let mut left = n;
+    let mut denied = None;
     for (_, run) in by_age {
-        if let Some(dir) = open_dir(runs, &run)? {
+        if let Some(dir) = open_readable(runs, &run, &mut denied)? {
             if left == 0 {
                 return Ok(Some((run, dir)));
             }
             left -= 1;
         }
     }
-    Ok(None)
+    denied.map_or(Ok(None), Err)
 }
 
 #[cfg(test)]

@@ -69,6 +69,9 @@ fn next_after(last: Option<Ulid>) -> Ulid {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
     use super::*;
 
     fn volume() -> (tempfile::TempDir, Volume) {
@@ -95,6 +98,19 @@ mod tests {
         let future = Ulid::from_parts(u64::from(u32::MAX) << 12, 7);
         std::fs::write(tmp.path().join(layout::ULID_LAST), future.to_string()).unwrap();
         assert_eq!(allocate_ulid(&volume).unwrap(), future.increment().unwrap());
+    }
+
+    #[test]
+    fn group_of_shared_volume_may_allocate() {
+        let (tmp, volume) = volume();
+        let var = tmp.path().join(layout::VAR);
+        std::fs::create_dir(&var).unwrap();
+        std::fs::set_permissions(&var, Permissions::from_mode(0o2775)).unwrap();
+        allocate_ulid(&volume).unwrap();
+        for (path, bits) in [(layout::ULID_LAST, 0o060), (layout::RUNS, 0o2070)] {
+            let mode = std::fs::metadata(tmp.path().join(path)).unwrap().mode();
+            assert_eq!(mode & bits, bits, "{path}: {mode:o}");
+        }
     }
 
     #[test]
