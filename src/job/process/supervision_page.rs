@@ -178,7 +178,7 @@ impl SupervisionPage {
         self.acknowledged.load(Ordering::Acquire) >= step
     }
 
-    /// Records how the process of a step ended. Whoever reaps it does that first.
+    /// Records how the process of a step ended, before the process is reaped.
     pub(crate) fn record_end(&self, step: u32, status: WaitStatus, cost: &Cost) {
         let exit = &self.end;
         exit.status.store(status);
