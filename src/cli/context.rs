@@ -251,7 +251,7 @@ pub(crate) fn warn_damage(damage: &DamageList) {
 
 /// Warns about the damaged places that a list counts but does not keep.
 fn warn_omitted(damage: &DamageList) {
-    if let Some(more) = omitted_damage(damage) {
+    if let Some(more) = damage.omission() {
         print_stderr(format_args!("warning: {more}"));
     }
 }
@@ -273,13 +273,5 @@ impl DamageWarnings {
     /// Warns about the number of the others.
     pub(crate) fn finish(&self) {
         warn_omitted(&self.0);
-    }
-}
-
-/// Returns the text for the damaged places that a list counts but does not keep.
-pub(crate) fn omitted_damage(damage: &DamageList) -> Option<String> {
-    match damage.omitted() {
-        0 => None,
-        n => Some(format!("{n} more damaged lines")),
     }
 }

@@ -20,7 +20,7 @@ pub enum Code {
     Running = 4,
     /// Damage in the log, or missing events.
     Damage = 5,
-    /// Timed out waiting for a lock, or another process holds it.
+    /// A lock is held by another process.
     Locked = 6,
     /// I/O error.
     Io = 7,
@@ -66,7 +66,7 @@ impl Code {
             Self::NotFound => "no such volume or run",
             Self::Running => "still running, or the wait timed out",
             Self::Damage => "damaged log, or missing events",
-            Self::Locked => "timed out waiting for a lock",
+            Self::Locked => "a lock is held by another process",
             Self::Io => "I/O error",
             Self::Undelivered => "`run`: the command's output could not be delivered",
             Self::RunLocked => "`run`: another run holds the lock",

@@ -177,6 +177,16 @@ fn environment_and_files(roff: &mut Roff) {
                 "Set for a hook: the state of the run, and the exit code of runlog.",
             ),
             ("NO_COLOR", "If set and not empty: no color."),
+            (
+                "CLICOLOR_FORCE, FORCE_COLOR",
+                "If set, and not empty, 0 or false: color, even if the output is not a terminal, unless \
+                 NO_COLOR disables it.",
+            ),
+            ("CLICOLOR", "If 0: no color, unless it is forced."),
+            (
+                "TERM",
+                "If dumb: no color, unless it is forced, and no pager.",
+            ),
         ],
     );
     list(

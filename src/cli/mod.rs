@@ -42,7 +42,7 @@ pub use crate::cli::context::Global;
 /// Wrap a command, keep a crash-safe log of what happened to it, and answer questions
 /// about it.
 ///
-/// SIZE is a number of bytes, or has a unit K, M, G, T (1024-based): 512M. DURATION is a
+/// SIZE is a number of bytes, or has a unit K, M, G, T, P (1024-based): 512M. DURATION is a
 /// number of seconds, or has units ms, s, m, h, d, w: 90, 1h30m. WHEN is a date, a time
 /// (local, unless it has an offset), Unix seconds, or how long ago: 15m.
 #[derive(Debug, Parser)]

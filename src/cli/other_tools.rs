@@ -125,7 +125,7 @@ pub(super) const OPTIONS: [(&str, &[&str], &str); 45] = [
     (
         "run",
         &["--silent"],
-        "omit what runlog itself prints with --quiet",
+        "store the output without printing it with --quiet",
     ),
     (
         "run",

@@ -16,9 +16,10 @@ use crate::volume::RunId;
 
 /// Stop running jobs, and wait until they have ended
 ///
-/// The supervisors of the run's jobs on this host get SIGTERM, which they pass on to their
-/// jobs; after --kill-after the processes of the jobs get SIGKILL. Retries are canceled;
-/// rollbacks run, and are waited for. The log records who stopped the run and why, in a note `stop_requested`.
+/// runlog sends --signal to the process that runs each job on this host, which passes it on to the
+/// job. `--signal KILL` kills the processes of the job at once. After --kill-after, they get
+/// SIGKILL. Retries are canceled; rollbacks run, and are waited for. The log records who stopped
+/// the run and why, in a note `stop_requested`.
 ///
 /// A process is signaled only if its boot, pid namespace, pid and start time are those in the
 /// log.

@@ -169,7 +169,7 @@ fn malformed_size_error_message() {
     assert_snapshot!(snapshot(&env, &output), @"
     exit 2
     -- stderr
-    error: invalid value '1X' for '--capture-limit <SIZE>': `1X` is not a size; write bytes or a number with K, M, G, T (1024-based), such as 512M
+    error: invalid value '1X' for '--capture-limit <SIZE>': `1X` is not a size; write bytes or a number with K, M, G, T, P (1024-based), such as 512M
 
     For more information, try '--help'.
     ");

@@ -224,7 +224,7 @@ fn warnings_about_damage_are_limited() {
         let stderr = output.stderr();
         assert_eq!(stderr.matches("it is blank").count(), 1_000, "{args:?}");
         assert!(
-            stderr.contains("warning: 4000 more damaged lines"),
+            stderr.contains("warning: 4000 more damaged places"),
             "{args:?}"
         );
     }

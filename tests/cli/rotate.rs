@@ -163,7 +163,7 @@ fn invalid_settings_stop_rotate_and_run() {
     assert_snapshot!(snapshot(&env, &env.run(&["rotate", "it"])), @"
     exit 2
     -- stderr
-    error: [ROOT]/.omne/lib/cfg/runlog.toml:2: rotate.max_size: `much` is not a size; write bytes or a number with K, M, G, T (1024-based), such as 512M
+    error: [ROOT]/.omne/lib/cfg/runlog.toml:2: rotate.max_size: `much` is not a size; write bytes or a number with K, M, G, T, P (1024-based), such as 512M
     hint: fix the settings, or move the file away
     ");
 }

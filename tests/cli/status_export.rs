@@ -79,3 +79,23 @@ fn page_of_runs_links_to_pages_of_each() {
     let output = env.run(&["status", "--export", "csv", "--with-runs", "pages"]);
     assert_eq!(output.code, 2);
 }
+
+#[test]
+fn page_that_cannot_be_written_is_not_linked() {
+    let env = TestEnv::new();
+    for run in ["a", "b"] {
+        env.ok(&["run", "-q", "--close", "--run", run, "--", "true"]);
+    }
+    fs::create_dir_all(env.path("pages/a.html/x")).unwrap();
+    let args = ["status", "--export", "html", "-o", "index.html"];
+    let output = env.run(&[&args[..], &["--with-runs", "pages"]].concat());
+    assert_eq!(output.code, 7);
+    assert!(
+        output.stderr().starts_with("warning: run a: cannot write "),
+        "{}",
+        output.stderr()
+    );
+    assert!(env.path("pages/b.html").is_file());
+    let page = fs::read_to_string(env.path("index.html")).unwrap();
+    assert!(page.contains("\"unlinked\":[\"a\"]"), "{page}");
+}

@@ -32,7 +32,8 @@ fn rows(told: &str) -> Vec<(String, String)> {
         let meaning = format!("{only}{}", meaning.trim_end_matches('.'));
         rows.push((one[2].to_owned(), meaning));
         if !then.is_empty() {
-            only = format!("{}: ", then.to_lowercase());
+            let (first, rest) = then.split_at(1);
+            only = format!("{}{rest}: ", first.to_lowercase());
         }
     }
     rows

@@ -96,7 +96,7 @@ fn export(args: &Args, global: &Global, form: StatusFormat) -> Result<Code> {
         .into());
     }
     let mut out = AtomicOutput::create(args.out.as_deref(), global)?;
-    let (runs, code) = if args.retired {
+    let (runs, mut code) = if args.retired {
         let (runs, code) = select_retired(args, global)?;
         let selected = runs.into_iter().filter(|run| args.selects(run));
         (newest(args, selected.map(Listed::whole).collect()), code)
@@ -109,7 +109,12 @@ fn export(args: &Args, global: &Global, form: StatusFormat) -> Result<Code> {
     match form {
         StatusFormat::Prometheus => out.with(|out| prometheus(out, &runs))?,
         StatusFormat::Csv => out.with(|out| csv_jobs(out, &runs))?,
-        StatusFormat::Html => write_pages(args, global, &mut out, &runs)?,
+        StatusFormat::Html => {
+            let written = write_pages(args, global, &mut out, &runs)?;
+            if written != Code::Ok {
+                code = written;
+            }
+        }
     }
     out.finish()?;
     Ok(code)

@@ -9,26 +9,31 @@ use jiff::Timestamp;
 use super::args::Args;
 use crate::cli::atomic_output::AtomicOutput;
 use crate::cli::context::{Global, print_stderr};
+use crate::cli::exit::Code;
 use crate::cli::replay::export::export_with_output;
-use crate::job::{RunStatus, TypicalDurations};
+use crate::cli::usage_error::UsageError;
+use crate::job::{RunStatus, TypicalDurations, UsualDuration};
 use crate::log::open_dir;
 use crate::render::RunRecord;
 use crate::render::export::html::Html;
 use crate::render::export::{RunsPage, write_runs_page};
-use crate::volume::Volume;
+use crate::volume::{Dir, RunId, Volume};
 
-/// Writes the page of these runs to `out`, after the pages that it links to.
+/// Writes the page of these runs to `out`, after the pages that it links to. Returns an error code
+/// if one of those could not be written.
 pub(super) fn write_pages(
     args: &Args,
     global: &Global,
     out: &mut AtomicOutput,
     runs: &[RunRecord],
-) -> Result<()> {
+) -> Result<Code> {
     let volume = global.volume()?;
+    let mut code = Code::Ok;
+    let mut unlinked = Vec::new();
     let links = match &args.with_runs {
         None => None,
         Some(dir) => {
-            write_run_pages(&volume, global, dir, runs)?;
+            (unlinked, code) = write_run_pages(&volume, global, dir, runs)?;
             Some(link_prefix(args.out.as_deref(), dir)?)
         }
     };
@@ -36,16 +41,24 @@ pub(super) fn write_pages(
         title: volume.path().display().to_string(),
         now: Timestamp::now(),
         links,
+        unlinked,
     };
-    out.with(|out| write_runs_page(out, &page, runs))
+    out.with(|out| write_runs_page(out, &page, runs))?;
+    Ok(code)
 }
 
-/// Writes `DIR/<run>.html` for each run. A run that cannot be read does not stop the others.
-fn write_run_pages(volume: &Volume, global: &Global, dir: &Path, runs: &[RunRecord]) -> Result<()> {
-    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let Some(stored) = volume.runs()? else {
-        return Ok(());
-    };
+/// Writes `DIR/<run>.html` for each run, and returns the runs without a page. A page that cannot
+/// be written does not stop the others.
+fn write_run_pages(
+    volume: &Volume,
+    global: &Global,
+    dir: &Path,
+    runs: &[RunRecord],
+) -> Result<(Vec<RunId>, Code)> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot create `{}`", dir.display()))?;
+    let stored = volume.runs()?;
+    let mut without_page = Vec::new();
+    let mut code = Code::Ok;
     // Runs come oldest first, so `durations` covers the runs before each one.
     let mut durations = TypicalDurations::default();
     let mut peaks = TypicalDurations::default();
@@ -62,26 +75,48 @@ fn write_run_pages(volume: &Volume, global: &Global, dir: &Path, runs: &[RunReco
                 peaks.record(&run.name, id, peak);
             }
         }
-        // A run that gc has removed has no page.
-        let Some(run_dir) = open_dir(&stored, &run.run_id)? else {
-            continue;
+        let written = match &stored {
+            Some(stored) => write_run_page(stored, global, dir, &run.run_id, usual),
+            None => Ok(false),
         };
-        let path = dir.join(format!("{}.html", run.run_id));
-        let mut page = AtomicOutput::create(Some(&path), global)?;
-        let html = &mut Html::default();
-        match export_with_output(&run_dir, &run.run_id, usual, html, &mut page) {
-            Ok(_) => page.finish()?,
-            Err(e) => print_stderr(format_args!("warning: run {}: {e:#}", run.run_id)),
+        match written {
+            Ok(true) => {}
+            Ok(false) => without_page.push(run.run_id.clone()),
+            // DIR itself is wrong.
+            Err(e) if e.is::<UsageError>() => return Err(e),
+            Err(e) => {
+                print_stderr(format_args!("warning: run {}: {e:#}", run.run_id));
+                code = Code::Io;
+                without_page.push(run.run_id.clone());
+            }
         }
     }
-    Ok(())
+    Ok((without_page, code))
+}
+
+/// Writes the page of a run; returns whether gc has not removed the run.
+fn write_run_page(
+    stored: &Dir,
+    global: &Global,
+    dir: &Path,
+    run: &RunId,
+    usual: Option<UsualDuration>,
+) -> Result<bool> {
+    let Some(run_dir) = open_dir(stored, run)? else {
+        return Ok(false);
+    };
+    let path = dir.join(format!("{run}.html"));
+    let mut page = AtomicOutput::create(Some(&path), global)?;
+    export_with_output(&run_dir, run, usual, &mut Html::default(), &mut page)?;
+    page.finish()?;
+    Ok(true)
 }
 
 /// Returns the prefix of links from the page at `out` to files in `dir`: relative if `dir` is
 /// below the directory of the page, so that both can be moved together.
 fn link_prefix(out: Option<&Path>, dir: &Path) -> Result<String> {
     let absolute = |path: &Path| {
-        std::path::absolute(path).with_context(|| format!("cannot resolve {}", path.display()))
+        std::path::absolute(path).with_context(|| format!("cannot resolve `{}`", path.display()))
     };
     let page = absolute(out.unwrap_or(Path::new("-")))?;
     let dir = absolute(dir)?;

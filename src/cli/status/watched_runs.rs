@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::cli::context::omitted_damage;
 use crate::job::{InspectedRun, LiveRun, RunStatus, RunVerdict, TypicalDurations, inspect_runs};
 use crate::log::{Changes, DamageList, JobScope, RunState, StorageError, Watcher, list};
 use crate::render::{RunRecord, WatchedRun};
@@ -364,7 +363,7 @@ impl WatchProblems {
         self.warnings
             .extend(warnings.map(|one| format!("warning: {one}")));
         if reported < damage.count() - damage.omitted() || reported == 0 {
-            let more = omitted_damage(damage);
+            let more = damage.omission();
             self.warnings
                 .extend(more.map(|more| format!("warning: {more}")));
         }

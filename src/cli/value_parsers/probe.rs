@@ -110,7 +110,7 @@ mod tests {
         `process:/bin/x` has no program; write process:NAME with a NAME as in `ps -o comm`, such as process:postgres
         `free:/a` has no path or no size; write free:PATH:SIZE, such as free:/var/lib:10G
         `free::1G` has no path or no size; write free:PATH:SIZE, such as free:/var/lib:10G
-        `much` is not a size; write bytes or a number with K, M, G, T (1024-based), such as 512M
+        `much` is not a size; write bytes or a number with K, M, G, T, P (1024-based), such as 512M
         `` is not a probe; write tcp:PORT, unix:PATH, process:NAME, file:PATH or free:PATH:SIZE
         `http://x` is not a probe; write tcp:PORT, unix:PATH, process:NAME, file:PATH or free:PATH:SIZE
         `TCP:1` is not a probe; write tcp:PORT, unix:PATH, process:NAME, file:PATH or free:PATH:SIZE

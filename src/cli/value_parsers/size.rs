@@ -11,8 +11,8 @@ const SIZE_END: u64 = 1 << 53;
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let bytes = parse_number(text).ok_or_else(|| {
         format!(
-            "`{text}` is not a size; write bytes or a number with K, M, G, T (1024-based), such \
-             as 512M"
+            "`{text}` is not a size; write bytes or a number with K, M, G, T, P (1024-based), \
+             such as 512M"
         )
     })?;
     if bytes >= SIZE_END as f64 {
@@ -122,7 +122,7 @@ mod tests {
         ] {
             assert!(parse_size(text).is_err(), "{text}");
         }
-        insta::assert_snapshot!(parse_size("10x").unwrap_err(), @"`10x` is not a size; write bytes or a number with K, M, G, T (1024-based), such as 512M");
+        insta::assert_snapshot!(parse_size("10x").unwrap_err(), @"`10x` is not a size; write bytes or a number with K, M, G, T, P (1024-based), such as 512M");
         insta::assert_snapshot!(parse_size("8P").unwrap_err(), @"`8P` is too large; a size must stay below 8P (2^53 bytes)");
     }
 

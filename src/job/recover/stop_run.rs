@@ -22,7 +22,8 @@ use crate::volume::{Dir, JobId, RunId, Volume, error_chain, is_this_boot};
 /// The options for stopping a run.
 #[derive(Debug, Clone)]
 pub struct StopOptions {
-    /// The signal for the supervisors, which pass it on to their jobs.
+    /// The signal for the fronts, which pass it on to their jobs; SIGKILL goes to the processes of
+    /// the jobs instead.
     pub signal: i32,
     /// How long after the signal the processes of the jobs get SIGKILL.
     pub kill_after: Duration,

@@ -39,7 +39,10 @@ pub fn detach() -> io::Result<Detached> {
             match leave() {
                 Ok(()) => Ok(Detached::Front(channel)),
                 Err(e) => {
-                    drop(channel.write_all(b"125 cannot leave the terminal\0"));
+                    drop(write!(
+                        channel,
+                        "125 error: cannot leave the terminal: {e}\0"
+                    ));
                     Err(e)
                 }
             }
@@ -58,7 +61,7 @@ fn read_report(channel: File) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&report).into_owned())
 }
 
-/// Starts a session, and closes everything of the caller: streams as well as locks.
+/// Starts a session, and closes all inherited descriptors, including those that hold locks.
 fn leave() -> io::Result<()> {
     rustix::process::setsid()?;
     inherited::close_descriptors()?;

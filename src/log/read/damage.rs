@@ -83,6 +83,15 @@ impl DamageList {
     pub fn omitted(&self) -> u64 {
         self.count - self.first.len() as u64
     }
+
+    /// Returns the text that stands for the places that are counted but not kept.
+    pub(crate) fn omission(&self) -> Option<String> {
+        match self.omitted() {
+            0 => None,
+            1 => Some("1 more damaged place".to_owned()),
+            n => Some(format!("{n} more damaged places")),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -241,9 +241,7 @@ impl Export for Html {
 
 fn listed_damage(damage: &DamageList) -> Vec<String> {
     let mut listed: Vec<_> = damage.first().iter().map(ToString::to_string).collect();
-    if damage.omitted() > 0 {
-        listed.push(format!("{} more damaged places", damage.omitted()));
-    }
+    listed.extend(damage.omission());
     listed
 }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::page::{RUNS_SCRIPT, write_page};
 use crate::job::RunStatus;
 use crate::render::json::run_record::RunRecord;
+use crate::volume::RunId;
 
 /// The facts on the page other than the runs.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct RunsPage {
     pub now: Timestamp,
     /// The prefix of links to the pages of the runs, if those pages exist.
     pub links: Option<String>,
+    /// The runs without such a page.
+    pub unlinked: Vec<RunId>,
 }
 
 /// The data of the page. To keep a page of ten thousand runs small, a run is an array, and
@@ -30,6 +33,7 @@ struct RunsPageData<'a> {
     title: &'a str,
     now: i64,
     links: Option<&'a str>,
+    unlinked: &'a [RunId],
     names: Vec<&'a str>,
     states: Vec<&'static str>,
     runs: Vec<RunRow<'a>>,
@@ -90,6 +94,7 @@ pub fn write_runs_page(out: &mut dyn Write, page: &RunsPage, runs: &[RunRecord])
         title: &page.title,
         now: page.now.as_millisecond(),
         links: page.links.as_deref(),
+        unlinked: &page.unlinked,
         states: states.iter().map(|state| state.as_str()).collect(),
         runs: rows.collect(),
         names,
@@ -136,6 +141,7 @@ mod tests {
             title: "</script>".to_owned(),
             now: Timestamp::now(),
             links: None,
+            unlinked: Vec::new(),
         };
         let mut out = Vec::new();
         write_runs_page(&mut out, &page, &runs).unwrap();

@@ -12,7 +12,9 @@
   }));
   const tone = (run) => `p-${TONES[(GLYPHS[run.state] || [])[1]] || 'wait'}`;
   const address = (run) => `${data.links}${encodeURIComponent(run.id)}.html`;
-  const link = (run, ...children) => (data.links
+  const unlinked = new Set(data.unlinked);
+  const linked = (run) => data.links && !unlinked.has(run.id);
+  const link = (run, ...children) => (linked(run)
     ? el('a', { href: address(run) }, ...children) : el('span', {}, ...children));
 
   const filter = { text: '', name: '', state: '', since: 0 };
@@ -76,7 +78,10 @@
     root.addEventListener('pointerleave', () => note.replaceChildren(...scale));
     if (data.links) {
       root.style.cursor = 'pointer';
-      root.addEventListener('click', (event) => { location.href = address(under(event)); });
+      root.addEventListener('click', (event) => {
+        const run = under(event);
+        if (linked(run)) location.href = address(run);
+      });
     }
     return [root, note];
   };
