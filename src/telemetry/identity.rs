@@ -1,4 +1,4 @@
-//! The identity of processes, of this boot and of runlog's pid namespace.
+//! The identity of processes and of runlog's pid namespace.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -25,9 +25,9 @@
 //! | `stat` | one process: `/proc/<pid>/stat` and `/proc/<pid>/io` |
 //! | `table` | the process table, read again only where a process has run |
 //! | `tree` | descendants of a process |
-//! | `identity` | the identity of processes, of this boot and of runlog's pid namespace |
+//! | `identity` | the identity of processes and of runlog's pid namespace |
 //! | `limits` | cgroup limits |
-//! | `units` | clock ticks, pages, rounding, timestamps |
+//! | `units` | clock ticks, pages, rounding |
 //! | `probe` | sampling that can neither block nor fail the caller |
 
 mod cpu;

@@ -29,7 +29,7 @@ pub struct HostSnapshot {
     /// The model name of the first CPU (`/proc/cpuinfo`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_model: Option<String>,
-    /// The number of online logical CPUs (`/proc/stat`).
+    /// The number of online logical CPUs (`/sys/devices/system/cpu/online`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_count: Option<u32>,
     /// `MemTotal` of `proc_meminfo(5)`.

@@ -149,12 +149,12 @@ fn link_temp(file: &File, dir: &Path) -> io::Result<PathBuf> {
 /// namespace, or may have died and left a file.
 fn with_unique_name<T>(
     dir: &Path,
-    make: impl Fn(&Path) -> io::Result<T>,
+    create: impl Fn(&Path) -> io::Result<T>,
 ) -> io::Result<(T, PathBuf)> {
     let mut n = 0;
     loop {
         let path = dir.join(layout::temp_file_name(std::process::id(), n));
-        match make(&path) {
+        match create(&path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => n += 1,
             done => return Ok((done?, path)),
         }

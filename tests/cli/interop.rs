@@ -153,7 +153,7 @@ fn runtimo_0_10_log() {
     +2h 31m 24s     9  ▶ started       c2b8417f60ea  GitExec
     +2h 31m 24s    10  safety_evaluated  c2b8417f60ea  GitExec
 
-    ? unknown: the run is not closed, and its writer holds no lease
+    ? unknown: the run is not closed, and another program wrote it, whose writer cannot be checked
     13 events, 3 jobs, 1 failed
     ");
     let told = env.json_lines(&["replay", "--wal", text(&wal), "--state", "--json"]);

@@ -101,7 +101,7 @@ fn lost_run_reports_surviving_job() {
     env.write("stop", "");
     let shown = snapshot(&env, &output);
     let because = shown.lines().find(|l| l.starts_with("because")).unwrap();
-    assert_snapshot!(because, @"because  job sh has not ended and its lease is free; its process [PID] still runs");
+    assert_snapshot!(because, @"because  job sh has not ended and its lease is free; its process [PID] is still running");
 }
 
 #[test]

@@ -142,7 +142,7 @@ fn recover_leaves_surviving_job_with_hint() {
     assert_snapshot!(snapshot(&env, &output), @"
     exit 1
     -- stdout
-    it-[ULID]  not changed (lost): job it may still be running: its process [PID] still runs
+    it-[ULID]  not changed (lost): job it may still be running: its process [PID] is still running
     -- stderr
     run_id=it-[ULID]
     hint: wait for the process to exit or kill it, then retry
@@ -224,7 +224,7 @@ fn recover_leaves_foreign_run() {
     assert_snapshot!(snapshot(&env, &env.run(&RECOVER)), @"
     exit 1
     -- stdout
-    it  not changed (unknown): the run is not closed, and its writer holds no lease
+    it  not changed (unknown): the run is not closed, and another program wrote it, whose writer cannot be checked
     -- stderr
     hint: leave it to the program that writes it; only that program can end the run
     ");

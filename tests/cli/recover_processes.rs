@@ -44,7 +44,7 @@ fn recover_waits_for_all_processes_of_job() {
         let text = "its process";
         assert!(output.stdout().contains(text), "{}", output.stdout());
         assert!(
-            output.stdout().contains("still runs"),
+            output.stdout().contains("is still running"),
             "{}",
             output.stdout()
         );

@@ -74,7 +74,7 @@ fn running_job_is_not_run_a_second_time() {
     job.wait();
     let said = refused(&env, 125, &["not-twice"]);
     assert!(
-        said.contains(&format!("its process {pid} still runs")),
+        said.contains(&format!("its process {pid} is still running")),
         "{said}"
     );
     kill_process(pid_of(pid), Signal::KILL).unwrap();

@@ -12,16 +12,12 @@ use super::captured_file::CapturedFile;
 use super::index_writer::IndexWriter;
 use super::splice_pipe::SplicePipe;
 use super::stream::{OnUnstored, PIPE_BYTES};
+use crate::job::process::output_counters::{CAPTURE_FAILED, CAPTURE_LIMIT};
 use crate::job::process::supervision_page::SupervisionPage;
 use crate::job::redact::redactor::Redactor;
 use crate::job::redact::stream_masker::StreamMasker;
 use crate::log::format::payload::Output;
 use crate::log::{Lease, StreamId};
-
-/// The value in the page that means that storing stopped at the capture limit.
-const CAPTURE_LIMIT: u8 = 1;
-/// The value in the page that means that storing stopped after an error.
-const CAPTURE_FAILED: u8 = 2;
 
 /// The stored output of a job.
 #[derive(Debug)]

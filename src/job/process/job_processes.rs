@@ -61,7 +61,7 @@ impl JobProcesses {
             found.first,
             ChildLiveness::NotFound
                 | ChildLiveness::Dead(_)
-                | ChildLiveness::Lives(_)
+                | ChildLiveness::Alive(_)
                 | ChildLiveness::Found(_)
         );
         let Some(run) = dir.path().file_name().and_then(|name| name.to_str()) else {
@@ -124,7 +124,7 @@ impl fmt::Display for JobProcesses {
             Some(JobProcess { pid, name, .. }) if !self.first.is_alive() => {
                 write!(
                     f,
-                    "{}, but process {pid} ({name}) of the job still runs",
+                    "{}, but process {pid} ({name}) of the job is still running",
                     self.first
                 )
             }

@@ -20,15 +20,16 @@ pub(crate) enum ChildLiveness {
     /// It may have been started without a record in the log, but is not running now.
     NotFound,
     /// It is alive.
-    Lives(u32),
+    Alive(u32),
     /// It is not recorded in the log, but is alive: a process has the job in its environment.
     Found(u32),
     /// It is dead.
     Dead(u32),
     /// It belongs to an earlier boot of this host.
     EarlierBoot(u32),
-    /// The log is on a network file system, or the boot is not recorded.
-    ElsewhereMaybe(u32),
+    /// It may belong to another boot or host: the log is on a network file system, or the boot is
+    /// not recorded.
+    OtherBootOrHost(u32),
     /// It belongs to another pid namespace.
     Hidden(u32),
     /// A process with that pid exists, but it may be a different one.
@@ -38,7 +39,7 @@ pub(crate) enum ChildLiveness {
 impl ChildLiveness {
     /// Returns whether it is certain that a process of the job is alive.
     pub(crate) fn is_alive(self) -> bool {
-        matches!(self, Self::Lives(_) | Self::Found(_))
+        matches!(self, Self::Alive(_) | Self::Found(_))
     }
 
     /// Returns whether it is certain that the process is dead.
@@ -62,18 +63,18 @@ impl fmt::Display for ChildLiveness {
                 f,
                 "its command was started: process {pid} names the job in its environment"
             ),
-            Self::Lives(pid) => write!(f, "its process {pid} still runs"),
+            Self::Alive(pid) => write!(f, "its process {pid} is still running"),
             Self::Dead(pid) => write!(f, "its process {pid} is dead"),
             Self::EarlierBoot(pid) => write!(f, "its process {pid} belongs to an earlier boot"),
-            Self::ElsewhereMaybe(pid) => {
-                write!(f, "its process {pid} belongs to another boot or host")
+            Self::OtherBootOrHost(pid) => {
+                write!(f, "its process {pid} may belong to another boot or host")
             }
             Self::Hidden(pid) => write!(
                 f,
                 "its process {pid} is in another pid namespace and cannot be seen from here"
             ),
             Self::Unclear(pid) => {
-                write!(f, "whether its process {pid} still runs is not known")
+                write!(f, "it is not known whether its process {pid} is still running")
             }
         }
     }
@@ -120,13 +121,13 @@ pub(crate) fn child_of(scan: &ProcessScan, dir: &Dir, job: &JobState) -> ChildLi
 pub(crate) fn watchers(dir: &Dir, job: &JobState) -> String {
     let find = |process: &Option<ProcessRef>| process.as_ref().map(|it| process_of(dir, it));
     match (find(&job.supervisor), find(&job.front)) {
-        (Some(ChildLiveness::Lives(supervisor)), Some(ChildLiveness::Lives(front))) => {
+        (Some(ChildLiveness::Alive(supervisor)), Some(ChildLiveness::Alive(front))) => {
             format!("; it is process {supervisor}, and its front is process {front}")
         }
-        (Some(ChildLiveness::Lives(supervisor)), _) => {
+        (Some(ChildLiveness::Alive(supervisor)), _) => {
             format!("; it is process {supervisor}, and it has no front")
         }
-        (_, Some(ChildLiveness::Lives(front))) => {
+        (_, Some(ChildLiveness::Alive(front))) => {
             format!("; it died, and its front, process {front}, replaces it")
         }
         _ => String::new(),
@@ -171,14 +172,14 @@ fn process_of(dir: &Dir, process: &ProcessRef) -> ChildLiveness {
         return if here {
             ChildLiveness::EarlierBoot(pid)
         } else {
-            ChildLiveness::ElsewhereMaybe(pid)
+            ChildLiveness::OtherBootOrHost(pid)
         };
     }
     if process.pid_namespace.is_none() || process.pid_namespace != telemetry::pid_namespace() {
         return ChildLiveness::Hidden(pid);
     }
     match (process.start_ticks, telemetry::live_start_ticks(pid)) {
-        (Some(then), Some(now)) if then == now => ChildLiveness::Lives(pid),
+        (Some(then), Some(now)) if then == now => ChildLiveness::Alive(pid),
         (None, Some(_)) => ChildLiveness::Unclear(pid),
         _ => ChildLiveness::Dead(pid),
     }

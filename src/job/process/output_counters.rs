@@ -1,8 +1,13 @@
-//! The bytes that were printed but not stored yet, in the page that the supervisors share.
+//! The numbers of bytes that a job printed, in the page that the supervisors share.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use crate::log::StreamId;
+
+/// The value of `stopped` if storing stopped at the capture limit.
+pub(crate) const CAPTURE_LIMIT: u8 = 1;
+/// The value of `stopped` if storing stopped after an error.
+pub(crate) const CAPTURE_FAILED: u8 = 2;
 
 /// The bytes of one stream that are lost or duplicated if the supervisor dies.
 #[repr(C)]
@@ -30,7 +35,7 @@ pub(crate) struct OutputCounters {
     pub in_hand: [InHand; 3],
     /// The stream of the last stored bytes: 0 stdout, 1 stderr, 2 both.
     pub last_stream: AtomicU8,
-    /// Why storing has stopped: 1 the capture limit, 2 an error.
+    /// Why storing has stopped: [`CAPTURE_LIMIT`] or [`CAPTURE_FAILED`]; otherwise 0.
     pub stopped: AtomicU8,
     /// The streams that are no longer passed on: bit N for stream N.
     pub silent: AtomicU8,

@@ -36,7 +36,6 @@ pub(crate) fn wait_readable(fds: &[BorrowedFd<'_>], limit: Option<Duration>) -> 
 pub(crate) fn timespec(d: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(d.as_secs()).unwrap_or(i64::MAX),
-        // Round up parts of a millisecond, to avoid a busy loop.
-        tv_nsec: i64::from(d.subsec_nanos()).max(i64::from(d.as_secs() == 0)),
+        tv_nsec: i64::from(d.subsec_nanos()),
     }
 }

@@ -77,7 +77,7 @@ impl TerminalModes {
             local: flags(self.local, base.local, changed.local, libc::EXTPROC),
             chars,
         };
-        // It is off in a pseudo-terminal, so no program can turn it off.
+        // `OPOST` is always off in the pseudo-terminal, so a change to raw mode does not show in it.
         match (base.is_raw(), changed.is_raw()) {
             (_, true) => modes.output &= !libc::OPOST,
             (true, false) => modes.output |= libc::OPOST,
@@ -127,7 +127,7 @@ impl TerminalModes {
     }
 }
 
-/// Copies all attributes of one terminal to another one, with the given modes.
+/// Copies all attributes of one terminal to another.
 ///
 /// # Errors
 /// One of the descriptors is not a terminal.

@@ -252,7 +252,7 @@ fn kill_processes(dir: &Dir, job: &JobState) {
 fn open_process(process: &ProcessRef) -> Result<OwnedFd, String> {
     let pid = process.pid;
     if !is_this_boot(process.boot_id.as_ref()) {
-        return Err(format!("process {pid} belongs to another boot or host"));
+        return Err(format!("process {pid} may belong to another boot or host"));
     }
     if process.pid_namespace.is_none() || process.pid_namespace != telemetry::pid_namespace() {
         return Err(format!("process {pid} is in another pid namespace"));

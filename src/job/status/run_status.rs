@@ -132,9 +132,9 @@ fn open_verdict(dir: &Dir, run: &RunState) -> RunVerdict {
     if let Some(because) = unseen {
         return verdict(RunStatus::Unknown, because);
     }
-    let foreign = run.foreign || run.jobs.iter().any(|j| j.foreign && !j.stage.is_terminal());
-    if foreign {
-        let because = "the run is not closed, and its writer holds no lease";
+    if run.has_foreign_writer() {
+        let because =
+            "the run is not closed, and another program wrote it, whose writer cannot be checked";
         return verdict(RunStatus::Unknown, because.to_owned());
     }
     verdict(

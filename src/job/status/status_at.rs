@@ -11,15 +11,16 @@ pub fn status_at(dir: &Dir, run: &RunState) -> RunVerdict {
         // The leases of a closed run do not matter.
         return run_verdict(dir, run);
     }
-    let foreign = run.foreign || run.jobs.iter().any(|j| j.foreign && !j.stage.is_terminal());
     let (state, because) = match run.unfinished().next() {
         Some(job) => {
             let because = format!("job {} had not ended at that point", job.job_id);
             (RunStatus::Running, because)
         }
-        None if foreign => (
+        None if run.has_foreign_writer() => (
             RunStatus::Unknown,
-            "the run was not closed at that point, and its writer holds no lease".to_owned(),
+            "the run was not closed at that point, and another program wrote it, whose writer \
+             cannot be checked"
+                .to_owned(),
         ),
         None => (
             RunStatus::Open,

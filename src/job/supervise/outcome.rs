@@ -122,7 +122,7 @@ pub(super) fn record_oom_kills(event: &mut JobEnded, kills: u64) {
     }
 }
 
-/// Returns the error in how a process ended, if there is one.
+/// Returns the error for an unsuccessful exit status; `None` for exit code 0.
 pub(super) fn status_error(status: WaitStatus) -> Option<JobError> {
     let (kind, message) = match status {
         WaitStatus::Exited(0) => return None,

@@ -108,8 +108,8 @@ pub fn read_finished(runs: &Dir, run: &RunId, scope: JobScope) -> Option<RunSumm
     active.and_then(|(file, len)| from_last_line(&file, len, scope))
 }
 
-/// Returns whether the run in `dir` is closed, so that only repairs, rotations and rollbacks may
-/// follow its last line.
+/// Returns whether the run in `dir` is closed; then only repairs, rotations, rollbacks, hooks and
+/// reruns may follow.
 ///
 /// # Errors
 /// A segment cannot be read.

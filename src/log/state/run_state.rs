@@ -283,6 +283,12 @@ impl RunState {
             .filter(|job| !job.stage.is_terminal() && !job.foreign)
     }
 
+    /// Returns whether another program started the run or a job that has not ended.
+    pub(crate) fn has_foreign_writer(&self) -> bool {
+        let is_unfinished = |job: &JobState| job.foreign && !job.stage.is_terminal();
+        self.foreign || self.jobs.iter().any(is_unfinished)
+    }
+
     /// Returns the numbers of submitted, ended and failed jobs.
     pub fn job_counts(&self) -> JobCounts {
         let ended = self.jobs.iter().filter(|job| job.stage.is_terminal());

@@ -36,16 +36,16 @@ pub struct JobSubmitted {
     /// The values of `--label`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// The variables that `--env` set, with their values if `--env` logs them.
+    /// The variables that `--env` set, with their values if `--record-env` was given.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, Option<String>>,
     /// The compensating command, run by `sh -c`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<String>,
-    /// The commands of the job's probes, by name.
+    /// The specifications of the job's probes, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub probes: BTreeMap<String, String>,
-    /// The names of the probes that must succeed before the job starts.
+    /// The names of the probes that must be true before the job starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub require: Vec<String>,
     /// The time limit of each attempt, in milliseconds.

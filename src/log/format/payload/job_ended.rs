@@ -22,7 +22,8 @@ pub enum ErrorKind {
     NotFound,
     /// The command may not be executed.
     NotExecutable,
-    /// The inputs or the directory are invalid, or the log could not be written.
+    /// The directory is invalid, a required probe is not true, or the command exited with code 0
+    /// too early or too late.
     Validation,
     /// A guard on disk, memory or load does not hold.
     ResourceLimit,
