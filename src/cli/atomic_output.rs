@@ -90,7 +90,7 @@ fn lies_in(file: &Path, dir: &Dir) -> bool {
 /// Returns the error for an export that would replace one of runlog's files.
 pub(crate) fn belongs_to(path: &Path, what: &str) -> anyhow::Error {
     let message = format!(
-        "{} belongs to {what}",
+        "`{}` belongs to {what}",
         escape_controls(&path.to_string_lossy())
     );
     let hint = "name another file with -o";
@@ -98,5 +98,5 @@ pub(crate) fn belongs_to(path: &Path, what: &str) -> anyhow::Error {
 }
 
 fn write_context(path: &Path) -> String {
-    format!("cannot write {}", path.display())
+    format!("cannot write `{}`", path.display())
 }

@@ -237,8 +237,8 @@ pub(crate) fn print_stderr(text: impl std::fmt::Display) {
 }
 
 /// Returns a callback that prints warnings about a running job.
-pub(crate) fn print_warning() -> OnWarning {
-    Arc::new(|text| print_stderr(format_args!("runlog: {text}")))
+pub(crate) fn warning_printer() -> OnWarning {
+    Arc::new(|text| print_stderr(format_args!("warning: {text}")))
 }
 
 /// Warns about damage that was skipped.

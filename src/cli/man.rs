@@ -22,7 +22,7 @@ pub(crate) struct Args {
 
 pub(crate) fn execute(args: &Args) -> Result<Code> {
     fs::create_dir_all(&args.dir)
-        .with_context(|| format!("cannot create {}", args.dir.display()))?;
+        .with_context(|| format!("cannot create `{}`", args.dir.display()))?;
     let mut cli = crate::cli::Cli::description().disable_help_subcommand(true);
     cli.build();
     for (name, page) in pages(&cli)? {
@@ -32,7 +32,7 @@ pub(crate) fn execute(args: &Args) -> Result<Code> {
 }
 
 fn write(path: &Path, page: &[u8]) -> Result<()> {
-    fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
+    fs::write(path, page).with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 /// Returns the file name and the content of each page.

@@ -314,18 +314,9 @@ pub(super) const STATES: [(&[&str], &str); 4] = [
             "finished",
             "exited",
         ],
-        "the state of such runs is `completed`",
+        "use `completed`",
     ),
-    (
-        &["error", "errored", "failure", "fail"],
-        "the state of such runs is `failed`",
-    ),
-    (
-        &["active", "alive", "started", "live"],
-        "the state of such runs is `running`",
-    ),
-    (
-        &["dead", "killed", "crashed", "orphaned"],
-        "the state of such runs is `lost`",
-    ),
+    (&["error", "errored", "failure", "fail"], "use `failed`"),
+    (&["active", "alive", "started", "live"], "use `running`"),
+    (&["dead", "killed", "crashed", "orphaned"], "use `lost`"),
 ];

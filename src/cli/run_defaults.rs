@@ -70,12 +70,12 @@ pub(crate) fn words(defaults: &[RunDefault]) -> Result<Vec<OsString>, UsageError
                 default.key
             ),
             hint: match default.key.split('.').next() {
-                Some("run") => {
-                    "the keys of [run] are the long flags of `runlog run`, with their values"
+                Some("run") => "use the long flags of `runlog run` as keys in [run]",
+                Some("hooks") => {
+                    "use the names of hooks as keys in [hooks], and commands as values"
                 }
-                Some("hooks") => "the keys of [hooks] are names of hooks, with commands",
                 _ => {
-                    "the keys of [telemetry.probes] are names, with values as of `runlog run --probe`"
+                    "use names as keys in [telemetry.probes], and values as of `runlog run --probe`"
                 }
             },
         })?;

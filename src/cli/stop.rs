@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::context::{Global, print_stderr, print_warning};
+use super::context::{Global, print_stderr, warning_printer};
 use super::exit;
 use super::exit::Code;
 use super::redaction::note_redaction;
@@ -77,7 +77,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
     // Signal all runs before waiting for the first.
     let mut pending = Vec::new();
     for (run, dir) in &found {
-        match PendingStop::request(&volume, run, dir, &options, &print_warning()) {
+        match PendingStop::request(&volume, run, dir, &options, &warning_printer()) {
             Ok(stop) => pending.push((run, stop)),
             Err(e) => code = report_error(run.as_str(), &e.into()),
         }

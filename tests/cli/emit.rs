@@ -207,7 +207,7 @@ fn emit_to_unknown_run_exits_3() {
     assert_snapshot!(snapshot(&env, &env.run(&["emit", "--run", "nope", "x"])), @"
     exit 3
     -- stderr
-    error: no run nope
+    error: no run `nope`
     hint: list the runs with `runlog status`, or removed ones with --retired
     ");
     assert_eq!(env.runs(), ["it"]);

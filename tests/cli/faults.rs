@@ -91,7 +91,7 @@ fn sync_failure_after_start_only_warns() {
     };
     assert_eq!((output.code, output.stdout()), (3, "out\n".to_owned()));
     assert!(
-        output.stderr().contains("runlog: ") && output.stderr().contains("not durable"),
+        output.stderr().contains("warning: ") && output.stderr().contains("not durable"),
         "{}",
         output.stderr()
     );
@@ -174,7 +174,7 @@ fn write_failure_after_start_only_warns() {
         return;
     };
     assert_eq!((output.code, output.stdout()), (3, "out\n".to_owned()));
-    assert!(output.stderr().contains("runlog: "), "{}", output.stderr());
+    assert!(output.stderr().contains("warning: "), "{}", output.stderr());
     // strace counts per thread, and another thread writes `job_started`.
     let types = env.types("it");
     assert_eq!(

@@ -284,11 +284,11 @@ fn shell_words_as_command_get_hints() {
     assert_snapshot!(hints, @r#"
     ["run", "-q", "--", "a | b"]: hint: run a line of shell with `runlog run sh -c '…'`
     ["run", "-q", "--", "FOO=1", "x"]: hint: set a variable with --env FOO=VALUE
-    ["run", "-q", "--", "cd", "/x"]: hint: `cd` is a shell builtin; use --cwd DIR
-    ["run", "-q", "--", "source", "x"]: hint: `source` is a shell builtin; run it in a shell: runlog run sh -c '…'
+    ["run", "-q", "--", "cd", "/x"]: hint: set the directory with --cwd DIR
+    ["run", "-q", "--", "source", "x"]: hint: run the shell builtin `source` in a shell: `runlog run sh -c '…'`
     ["run", "-q", "--", "no-such-program"]: hint: check the spelling of the command and PATH
     ["run", "-q", "--lock", "nightly", "true"]: hint: check the spelling of the command; a lock is named with --lock=nightly
-    ["-C", "..", "run", "-q", "--", "./script.sh"]: hint: -C names the volume; choose the directory with --cwd DIR
+    ["-C", "..", "run", "-q", "--", "./script.sh"]: hint: choose the directory with --cwd DIR; -C selects the volume
     ["run", "-q", "--", "local.sh"]: hint: write `./local.sh` for the file in its directory
     ["run", "-q", "--cwd", "..", "--", "script.sh"]: hint: write `./script.sh` for the file in its directory
     "#);

@@ -376,10 +376,10 @@ fn input_log_is_not_overwritten() {
     }
     assert!(fs::read(env.log_path("r")).unwrap() == before);
     let missing = env.run(&["replay", "r", "--as", "omne", "-o", "none/x"]);
-    assert_snapshot!(snapshot(&env, &missing), @r"
+    assert_snapshot!(snapshot(&env, &missing), @"
     exit 7
     -- stderr
-    error: cannot write none/x: No such file or directory (os error 2)
+    error: cannot write `none/x`: No such file or directory (os error 2)
     ");
     let full = env.run(&["replay", "r", "--as", "omne", "-o", "/dev/full"]);
     assert_eq!(full.code, 7, "{}", full.stderr());

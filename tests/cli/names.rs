@@ -79,13 +79,13 @@ fn unknown_names_are_reported() {
     assert_snapshot!(snapshot(&env, &env.run(&["status", "build~2"])), @"
     exit 3
     -- stderr
-    error: no run build~2
+    error: no run `build~2`
     hint: list the runs with `runlog status`, or removed ones with --retired
     ");
     assert_snapshot!(snapshot(&env, &env.run(&["status", "latest~9"])), @"
     exit 3
     -- stderr
-    error: no run latest~9
+    error: no run `latest~9`
     hint: list the runs with `runlog status`, or removed ones with --retired
     ");
     assert_snapshot!(snapshot(&env, &env.run(&["status", "b"])), @"
@@ -103,19 +103,19 @@ fn unknown_names_are_reported() {
     assert_snapshot!(snapshot(&env, &env.run(&["emit", "--run", "build", "note"])), @"
     exit 3
     -- stderr
-    error: no run has the ID build; the newest run of that name is build-[ULID]
+    error: no run has the ID `build`; the newest run of that name is `build-[ULID]`
     hint: give the ID of the run
     ");
     assert_snapshot!(snapshot(&env, &env.run(&["run", "--run", "build", "--close"])), @"
     exit 3
     -- stderr
-    error: no run has the ID build; the newest run of that name is build-[ULID]
+    error: no run has the ID `build`; the newest run of that name is `build-[ULID]`
     hint: give the ID of the run
     ");
     assert_snapshot!(snapshot(&env, &env.run(&["status", "x~1"])), @"
     exit 3
     -- stderr
-    error: no run x~1
+    error: no run `x~1`
     hint: list the runs with `runlog status`, or removed ones with --retired
     ");
 }

@@ -223,7 +223,7 @@ fn job_continues_when_run_directory_is_removed() {
     job.write(b"b");
     let output = job.end();
     assert_eq!((output.code, output.stdout()), (7, "b".to_owned()));
-    assert!(output.stderr().contains("runlog: "), "{}", output.stderr());
+    assert!(output.stderr().contains("warning: "), "{}", output.stderr());
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn verify_names_file_line_and_offset_of_each_fault() {
     [ROOT]/.omne/var/runs/it/events.jsonl:2:[OFFSET]: damaged line: its checksum does not match
     [ROOT]/.omne/var/runs/it/events.jsonl:4:[OFFSET]: damaged line: it is not an event
     [ROOT]/.omne/var/runs/it/events.jsonl:6:[OFFSET]: event 4 is missing before it
-    [ROOT]/.omne/var/runs/it/events.jsonl:8:[OFFSET]: damaged line: its seq was there before
+    [ROOT]/.omne/var/runs/it/events.jsonl:8:[OFFSET]: damaged line: its sequence number has already occurred
     [ROOT]/.omne/var/runs/it/jobs/deploy.out: output lost: 3 of 23 bytes remain
     it: 9 events, 5 faults (1 segment, 1 job)
     ");

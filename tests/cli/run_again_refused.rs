@@ -91,9 +91,9 @@ fn run_without_recorded_command_is_refused() {
     let env = TestEnv::new();
     env.ok(&["run", "-q", "--name", "kept", "true"]);
     let said = refused(&env, 125, &["nothing"]);
-    assert!(said.contains("no run nothing"), "{said}");
+    assert!(said.contains("no run `nothing`"), "{said}");
     let said = refused(&env, 125, &["kept~1"]);
-    assert!(said.contains("no run kept~1"), "{said}");
+    assert!(said.contains("no run `kept~1`"), "{said}");
     let said = refused(&env, 2, &["kept", "echo"]);
     assert!(said.contains("another one was given"), "{said}");
     env.ok(&["emit", "--open", "--run", "empty", "x"]);

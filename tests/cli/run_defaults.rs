@@ -138,43 +138,43 @@ fn invalid_defaults_name_file_and_line() {
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:3: run.nmae: there is no such flag
-    hint: the keys of [run] are the long flags of `runlog run`, with their values
+    hint: use the long flags of `runlog run` as keys in [run]
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.timeout: `soon` is not a duration; write seconds or numbers with ms, s, m, h, d, w, such as 90, [DURATION] or 1h30m
-    hint: the keys of [run] are the long flags of `runlog run`, with their values
+    hint: use the long flags of `runlog run` as keys in [run]
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.quiet: write true or false
-    hint: the keys of [run] are the long flags of `runlog run`, with their values
+    hint: use the long flags of `runlog run` as keys in [run]
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.timeout: it needs a value
-    hint: the keys of [run] are the long flags of `runlog run`, with their values
+    hint: use the long flags of `runlog run` as keys in [run]
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.name: it takes one value
-    hint: the keys of [run] are the long flags of `runlog run`, with their values
+    hint: use the long flags of `runlog run` as keys in [run]
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.label: `5` has no `=`; write KEY=VALUE, such as stage=build
-    hint: the keys of [run] are the long flags of `runlog run`, with their values
+    hint: use the long flags of `runlog run` as keys in [run]
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.redact: redaction 1 is not a regular expression: unclosed group; a literal secret is best given as ENV:NAME, the name of an environment variable that holds it
-    hint: the keys of [run] are the long flags of `runlog run`, with their values
+    hint: use the long flags of `runlog run` as keys in [run]
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.tty: `maybe` is not one of auto, always, never
-    hint: the keys of [run] are the long flags of `runlog run`, with their values
+    hint: use the long flags of `runlog run` as keys in [run]
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.name: the value is empty
-    hint: the keys of [run] are the long flags of `runlog run`, with their values
+    hint: use the long flags of `runlog run` as keys in [run]
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: run.command: there is no such flag
-    hint: the keys of [run] are the long flags of `runlog run`, with their values
+    hint: use the long flags of `runlog run` as keys in [run]
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: write true or false, a text such as "1h", a number, or a list of these

@@ -89,7 +89,7 @@ fn failed_hook_is_recorded_and_keeps_exit_code() {
     let stderr = output.stderr();
     assert!(stderr.contains("out\nerr\n"), "{stderr}");
     assert!(
-        stderr.contains("runlog: the hook on_end: it exited with code 9"),
+        stderr.contains("warning: the hook on_end: it exited with code 9"),
         "{stderr}"
     );
     let event = env.event("hook_ended");
@@ -197,7 +197,7 @@ fn hooks_in_settings_are_defaults() {
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: hooks.on_end: it needs a value
-    hint: the keys of [hooks] are names of hooks, with commands
+    hint: use the names of hooks as keys in [hooks], and commands as values
     ");
 }
 

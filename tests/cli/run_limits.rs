@@ -238,7 +238,7 @@ fn oom_kill_is_reported() {
     );
     assert_eq!(
         env.status("big")["because"],
-        "the run is closed and job big failed: SIGKILL ended it; memory ran out, and the kernel \
-         killed 1 process of its cgroup"
+        "the run is closed and job big failed: it was killed by SIGKILL; memory ran out, and the kernel \
+         killed 1 process in its cgroup"
     );
 }

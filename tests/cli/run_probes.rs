@@ -276,11 +276,11 @@ fn settings_declare_probes() {
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: telemetry.probes.a b: invalid id "a b": only letters, digits, `.`, `_` and `-` are allowed
-    hint: the keys of [telemetry.probes] are names, with values as of `runlog run --probe`
+    hint: use names as keys in [telemetry.probes], and values as of `runlog run --probe`
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:3: telemetry.probes.db: `5432` is not a probe; write tcp:PORT, unix:PATH, process:NAME, file:PATH or free:PATH:SIZE
-    hint: the keys of [telemetry.probes] are names, with values as of `runlog run --probe`
+    hint: use names as keys in [telemetry.probes], and values as of `runlog run --probe`
     exit 2
     -- stderr
     error: [ROOT]/.omne/lib/cfg/runlog.toml:2: invalid type: integer `5432`, expected a string

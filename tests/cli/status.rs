@@ -80,7 +80,7 @@ fn status_of_failed_run() {
     run  sh-[ULID]
     name  sh
     state  ✗ failed
-    because  the run is closed and job sh failed: SIGTERM ended it
+    because  the run is closed and job sh failed: it was killed by SIGTERM
     opened  [TIME] +00:00 on [HOST]
     closed  [TIME] +00:00 (after [DURATION])
     log  8 events, [SIZE]
@@ -88,7 +88,7 @@ fn status_of_failed_run() {
 
     JOB  STAGE  EXIT  DURATION  CPU  PEAK RSS  COMMAND
     sh  ↩ rolled_back  SIGTERM  [DURATION]  [DURATION]  [SIZE]  sh -c 'kill -TERM $$'
-    sh: SIGTERM ended it (signal)
+    sh: it was killed by SIGTERM (signal)
     sh: rollback failed: it exited with code 5: exit 5
     ");
 }
@@ -217,7 +217,7 @@ fn unknown_run_exits_3() {
     assert_snapshot!(status(&env, &["nope"]), @"
     exit 3
     -- stderr
-    error: no run nope
+    error: no run `nope`
     hint: list the runs with `runlog status`, or removed ones with --retired
     ");
 }
@@ -241,7 +241,7 @@ fn latest_without_runs_exits_3() {
     assert_snapshot!(status(&env, &["latest"]), @"
     exit 3
     -- stderr
-    error: no runs in [ROOT]
+    error: no runs in `[ROOT]`
     hint: start one with `runlog run -- COMMAND`
     ");
 }

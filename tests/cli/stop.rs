@@ -11,7 +11,7 @@ fn stop_ends_running_job_and_records_why() {
     let job = env.spawn(&["run", "-q", "--run", "it", "--close", "--", "sleep", "1000"]);
     env.wait_for("job_started");
     let output = env.run(&["stop", "it", "--reason", "deploy"]);
-    let because = "it is failed: the run is closed and job sleep failed: SIGTERM ended it";
+    let because = "it is failed: the run is closed and job sleep failed: it was killed by SIGTERM";
     assert_eq!(output.code, 0, "{}", output.stderr());
     let stdout = output.stdout();
     assert!(

@@ -78,7 +78,7 @@ fn undo_stops_at_failure_and_resumes_there() {
     -- stdout
     it  job b was not undone: it exited with code 1
     -- stderr
-    runlog: the rollback failed: it exited with code 1
+    warning: the rollback failed: it exited with code 1
     ");
     assert_eq!(undone(&env), "");
     assert!(env.event("job_rolled_back")["error"].is_object());

@@ -137,7 +137,7 @@ const FAILURES: [(&str, Option<&str>); 11] = [
     ),
     ("memory ran out", None),
     (
-        "SIGKILL ended it",
+        "it was killed by SIGKILL",
         Some("runlog run -n it sh -c 'kill -KILL $$'"),
     ),
     (
@@ -145,10 +145,13 @@ const FAILURES: [(&str, Option<&str>); 11] = [
         Some("runlog run --detach -n it sleep 60; runlog stop it"),
     ),
     (
-        "SIGHUP ended it",
+        "it was killed by SIGHUP",
         Some("runlog run -n it sh -c 'kill -HUP $$'"),
     ),
-    ("SIGPIPE ended it", Some("runlog run -n it yes | head -n 1")),
+    (
+        "it was killed by SIGPIPE",
+        Some("runlog run -n it yes | head -n 1"),
+    ),
     (
         "command not found",
         Some("runlog run -n it no-such-command"),
@@ -244,7 +247,7 @@ fn github_cancellation_ends_job() {
     let (code, printed) = run(dir.path(), &format!("{set}set -e\n{close}"));
     assert_eq!(code, 0, "{printed}");
     assert!(
-        printed.contains("::error title=build-7-1 job build failed::SIGINT ended it"),
+        printed.contains("::error title=build-7-1 job build failed::it was killed by SIGINT"),
         "{printed}"
     );
 }

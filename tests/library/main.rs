@@ -165,7 +165,7 @@ fn errors_are_returned_not_panics() {
         assert_failed_with(&run(program, args), code, message);
     }
     ok(run("append", &[volume]));
-    assert_failed_with(&run("read", &[volume, "other"]), 3, "no run other");
+    assert_failed_with(&run("read", &[volume, "other"]), 3, "no run `other`");
     assert_failed_with(&run("read", &[volume, "../x"]), 1, "invalid id");
     let run_dir = fs::read_dir(tmp.path().join(".omne/var/runs"))
         .unwrap()

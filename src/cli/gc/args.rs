@@ -67,10 +67,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = parse_count::<usize>, help_heading = "Limits")]
     max_retired: Option<usize>,
 
-    /// Only consider runs in these states
+    /// Consider only runs in these states
     #[arg(long, value_name = "STATE", value_parser = run_state(), value_delimiter = ',')]
     state: Vec<RunStatus>,
-    /// Only consider runs whose name matches, such as `backup-*`
+    /// Consider only runs whose name matches, such as `backup-*`
     #[arg(long, value_parser = parse_name_pattern, value_delimiter = ',')]
     name: Vec<Pattern>,
     /// Show what would be removed, and change nothing

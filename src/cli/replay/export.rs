@@ -173,7 +173,7 @@ fn add_summary(summary: &[u8]) -> Result<()> {
         return Ok(());
     };
     let path = Path::new(&path);
-    let context = || format!("cannot write {}", path.display());
+    let context = || format!("cannot write `{}`", path.display());
     let mut options = OpenOptions::new();
     let file = options.append(true).create(true).open(path);
     let mut file = file.with_context(context)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
-use crate::cli::context::{Global, print_stderr, print_warning, warn_damage};
+use crate::cli::context::{Global, print_stderr, warn_damage, warning_printer};
 use crate::cli::exit;
 use crate::cli::exit::{Code, is_run_removed};
 use crate::cli::replay::Args;
@@ -76,7 +76,7 @@ fn recover_or_plan(
     let mut outcome = if args.recovery.dry_run {
         plan_recovery(run, dir, options(args))?
     } else {
-        recover(volume, run, dir, options(args), &print_warning())?
+        recover(volume, run, dir, options(args), &warning_printer())?
     };
     if outcome.action == RecoveryAction::Skipped {
         return Ok(outcome);
@@ -99,7 +99,7 @@ fn run_hooks(volume: &Volume, run: &RunId, dir: &Dir, jobs: &[JobId]) -> Vec<Los
             input: hook_input(Arc::clone(&log)),
             log,
             defaults: &defaults,
-            on_warning: &print_warning(),
+            on_warning: &warning_printer(),
         }
         .run(jobs),
         Err(e) => {
@@ -244,7 +244,7 @@ fn recover_one(
 fn print_trash(volume: &Volume) -> Result<Code> {
     let mut out = io::stdout().lock();
     for entry in trash_entries(volume)? {
-        writeln!(out, "{}  would finish its removal", entry.run)
+        writeln!(out, "{}  its removal would be finished", entry.run)
             .context("cannot write to stdout")?;
     }
     Ok(Code::Ok)
@@ -337,7 +337,7 @@ pub(crate) fn roll_back_run(args: &Args, global: &Global) -> Result<Code> {
         return print_plan(&run, &dir, in_doubt(args));
     }
     let damage = report_damage(&dir)?;
-    let undone = undo(&volume, &run, &dir, in_doubt(args), &print_warning())?;
+    let undone = undo(&volume, &run, &dir, in_doubt(args), &warning_printer())?;
     let report = UndoReport {
         run_id: &run,
         undone: &undone,

@@ -117,7 +117,7 @@ impl Args {
         match (bounds.min, bounds.max) {
             (Some(min), Some(max)) if min > max => Err(anyhow!(UsageError {
                 message: "--fail-if-shorter is more than --fail-if-longer".to_owned(),
-                hint: "no duration is between the two; swap them",
+                hint: "swap the two durations",
             })),
             _ => Ok(bounds),
         }

@@ -28,7 +28,7 @@ pub(crate) fn hook_input(log: Arc<RunLog>) -> MakeHookInput {
             },
         };
         if let Err(e) = add_status(&mut input, &log) {
-            print_stderr(format_args!("runlog: the hooks get no status: {e:#}"));
+            print_stderr(format_args!("warning: the hooks get no status: {e:#}"));
         }
         input
     })

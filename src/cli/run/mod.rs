@@ -152,7 +152,7 @@ fn watch_over(request: &Request<'_>) -> Ended {
         Ok(ProcessRole::Front(FrontEnd::Done(result))) => Ended::Job(result),
         Ok(ProcessRole::Front(FrontEnd::Abandoned(result))) => {
             print_stderr(
-                "runlog: the supervisor died too often: the end of the job is not in the log",
+                "warning: the supervisor died too often: the end of the job is not in the log",
             );
             Ended::Job(result)
         }

@@ -20,11 +20,12 @@ pub(super) fn not_found_hint(args: &Args, volume: &Volume) -> Option<String> {
         ));
     }
     if program == "cd" {
-        return Some("`cd` is a shell builtin; use --cwd DIR".to_owned());
+        return Some("set the directory with --cwd DIR".to_owned());
     }
     if SHELL_BUILTINS.contains(&program) {
-        let hint = "is a shell builtin; run it in a shell: runlog run sh -c '…'";
-        return Some(format!("`{program}` {hint}"));
+        return Some(format!(
+            "run the shell builtin `{program}` in a shell: `runlog run sh -c '…'`"
+        ));
     }
     if is_assignment(program) {
         let name = program.split('=').next().unwrap_or_default();
@@ -44,7 +45,7 @@ pub(super) fn not_found_hint(args: &Args, volume: &Volume) -> Option<String> {
     }
     let is_in_volume = program.contains('/') && volume.path().join(program).exists();
     if is_in_volume && args.cwd.is_none() && Path::new(program).is_relative() {
-        return Some("-C names the volume; choose the directory with --cwd DIR".to_owned());
+        return Some("choose the directory with --cwd DIR; -C selects the volume".to_owned());
     }
     None
 }

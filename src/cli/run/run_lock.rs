@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::args::Args;
 use super::lock_args::IfLocked;
-use crate::cli::context::{print_stderr, print_warning};
+use crate::cli::context::{print_stderr, warning_printer};
 use crate::cli::value_parsers::deadline;
 use crate::job::{
     HeldLock, JOBS_VARIABLE, JobSpec, PendingStop, StopOptions, StopOutcome, enclosing_jobs,
@@ -212,7 +212,7 @@ fn stop(volume: &Volume, run: &RunId, name: &LockName) -> Result<Option<StopOutc
         reason: Some(format!("replaced by another run with lock `{name}`")),
         ..STOP
     };
-    let stop = PendingStop::request(volume, run, &dir, &options, &print_warning())?;
+    let stop = PendingStop::request(volume, run, &dir, &options, &warning_printer())?;
     Ok(Some(stop.wait()?))
 }
 

@@ -13,7 +13,7 @@ use super::hook_input::hook_input;
 use super::not_found_hint::not_found_hint;
 use super::trace::TRACEPARENT;
 use super::unlogged;
-use crate::cli::context::{opening, print_stderr, print_warning};
+use crate::cli::context::{opening, print_stderr, warning_printer};
 use crate::cli::exit;
 use crate::cli::exit::Code;
 use crate::cli::redaction::{DEFAULT_REDACT, REDACT};
@@ -116,7 +116,7 @@ impl Request<'_> {
         }
         if let Err(e) = log.finish_upkeep() {
             print_stderr(format_args!(
-                "runlog: the log was not rotated: {}",
+                "warning: the log was not rotated: {}",
                 error_chain(&e)
             ));
         }
@@ -151,7 +151,7 @@ impl Request<'_> {
         match &self.args.id_file {
             None => Ok(()),
             Some(path) => std::fs::write(path, format!("{run}\n"))
-                .with_context(|| format!("cannot write the run ID to {}", path.display())),
+                .with_context(|| format!("cannot write the run ID to `{}`", path.display())),
         }
     }
 
@@ -203,7 +203,7 @@ impl Request<'_> {
             opening,
             path_variable: std::env::var_os("PATH"),
             env,
-            on_warning: print_warning(),
+            on_warning: warning_printer(),
             on_unstored: None,
             on_submitted: Box::new(move |job| {
                 progress.announce_once(|| {
@@ -235,9 +235,9 @@ impl Request<'_> {
             && let Err(e) = record_rerun(self.volume, of, run, job)
         {
             print_stderr(format_args!(
-                "warning: that job {} is run again is not in the log of run {}: {}",
-                of.job_id,
+                "warning: cannot record in run {} that its job {} was run again: {}",
                 of.run_id,
+                of.job_id,
                 error_chain(&e)
             ));
         }

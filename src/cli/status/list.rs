@@ -92,7 +92,7 @@ pub(super) fn select_runs<T: Send>(
     }
     if listed.is_empty() && !args.json && !args.stats && args.export.is_none() {
         if found == 0 {
-            print_stderr(format_args!("no runs in {}", volume.path().display()));
+            print_stderr(format_args!("no runs in `{}`", volume.path().display()));
         } else {
             print_stderr("no runs match");
         }
@@ -132,7 +132,7 @@ pub(super) fn select_retired(args: &Args, global: &Global) -> Result<(Vec<RunRec
     }
     if reports.is_empty() && !args.json {
         let volume = volume.path().display();
-        print_stderr(format_args!("gc has not removed any runs from {volume}"));
+        print_stderr(format_args!("gc has not removed any runs from `{volume}`"));
     }
     Ok((reports, code))
 }

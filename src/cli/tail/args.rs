@@ -95,7 +95,7 @@ pub(crate) struct Args {
     /// Start each line of output with the time at which it was stored
     #[arg(short, long, requires = "output")]
     pub timestamps: bool,
-    /// Only show output from this stream (stdout, stderr, or both where they shared one pipe)
+    /// Show only output from this stream (stdout, stderr, or both where they shared one pipe)
     #[arg(long, value_name = "STREAM", value_parser = stream(), requires = "output")]
     pub stream: Option<StreamId>,
     /// Print new events or output as they arrive

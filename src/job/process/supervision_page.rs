@@ -22,7 +22,7 @@ const MAX_ID_BYTES: usize = 128;
 /// The number of readers of abandoned pipes to remember.
 const MAX_READERS: usize = 8;
 
-/// The step of the compensating command, which follows every attempt.
+/// The step of the rollback command, which follows every attempt.
 pub(crate) const ROLLBACK_STEP: u32 = 1 << 30;
 
 /// The page.

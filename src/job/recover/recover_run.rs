@@ -153,8 +153,8 @@ fn find_daemons(
             && job.rollback.is_some()
         {
             return Err(format!(
-                "process {pid} ({name}), a daemon that job {} started, is still running; with \
-                 --force its rollback runs beside it",
+                "process {pid} ({name}), a daemon that job {} started, is still running, and the \
+                 rollback would run beside it; --force permits that",
                 job.job_id
             ));
         }
@@ -202,7 +202,7 @@ fn is_recovery_due(
     Ok(true)
 }
 
-/// Checks that nobody holds the lease of any of these jobs.
+/// Checks that no process holds the lease of any of these jobs.
 ///
 /// # Errors
 /// The reason why the run must not be changed.

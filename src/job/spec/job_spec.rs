@@ -36,7 +36,7 @@ pub struct JobSpec {
     pub job_id: Option<JobId>,
     /// The lock that allows one run at a time.
     pub lock: Option<HeldLock>,
-    /// The compensating command.
+    /// The rollback command.
     pub rollback: Option<String>,
     /// The commands to run after the job has ended.
     pub hooks: Hooks,

@@ -20,7 +20,7 @@ use crate::log::format::payload::{
 };
 
 /// The error about a script with a missing interpreter.
-pub const MISSING_INTERPRETER: &str = "there is no such interpreter as";
+pub const MISSING_INTERPRETER: &str = "interpreter not found:";
 /// The error about a program that is still being written.
 pub const BUSY_PROGRAM: &str = "another process has the file open for writing";
 
@@ -77,7 +77,7 @@ pub(crate) fn describe(
     let error = |kind, message| Some(JobError { kind, message });
     let (end, error) = match ended.status {
         _ if ended.cause == EndCause::FrontKilled => {
-            let message = "runlog was killed, and the job was ended for it".to_owned();
+            let message = "runlog was killed, so the job was stopped".to_owned();
             let end = match ended.status {
                 WaitStatus::Exited(0) => JobEnd::Canceled(libc::SIGKILL),
                 WaitStatus::Exited(code) => JobEnd::Exited(code),
@@ -116,7 +116,7 @@ pub(super) fn record_oom_kills(event: &mut JobEnded, kills: u64) {
     {
         let plural = if kills == 1 { "" } else { "es" };
         error.message = format!(
-            "{}; memory ran out, and the kernel killed {kills} process{plural} of its cgroup",
+            "{}; memory ran out, and the kernel killed {kills} process{plural} in its cgroup",
             error.message
         );
     }
@@ -129,7 +129,7 @@ pub(super) fn status_error(status: WaitStatus) -> Option<JobError> {
         WaitStatus::Exited(code) => (ErrorKind::Exit, format!("it exited with code {code}")),
         WaitStatus::Signaled(signal) => (
             ErrorKind::Signal,
-            format!("{} ended it", signal_name(signal)),
+            format!("it was killed by {}", signal_name(signal)),
         ),
     };
     Some(JobError { kind, message })
@@ -177,7 +177,7 @@ pub(crate) fn canceled(attempt: u32, signal: i32) -> JobEnded {
         error: Some(JobError {
             kind: ErrorKind::Canceled,
             message: format!(
-                "{} came before attempt {}",
+                "{} arrived before attempt {}",
                 signal_name(signal),
                 attempt + 1
             ),

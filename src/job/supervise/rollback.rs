@@ -18,7 +18,7 @@ pub(crate) struct RolledBack {
     pub unfinished: Option<Vec<String>>,
 }
 
-/// Runs the compensating command. Its intent is durable before the command starts, and its own
+/// Runs the rollback command. Its intent is durable before the command starts, and its own
 /// failure is recorded and not hidden.
 pub(crate) fn roll_back(
     supervisor: &mut Supervisor<'_>,
@@ -66,7 +66,7 @@ pub(crate) fn resume(
     run_and_record(supervisor, &events, command)
 }
 
-/// Runs the compensating command, and records its end.
+/// Runs the rollback command, and records its end.
 fn run_and_record(
     supervisor: &mut Supervisor<'_>,
     events: &JobEvents,

@@ -66,7 +66,7 @@ pub(crate) fn check_line(line: &[u8]) -> LineCheck {
     }
     match dialect_of(line) {
         Some(dialect) => LineCheck::Foreign(dialect),
-        None => LineCheck::Damage(DamageReason::Unrecognised),
+        None => LineCheck::Damage(DamageReason::Unrecognized),
     }
 }
 
@@ -140,24 +140,24 @@ mod tests {
         for (line, reason) in [
             (&b""[..], DamageReason::Blank),
             (b"  \r", DamageReason::Blank),
-            (b"not json", DamageReason::Unrecognised),
-            (b"{}", DamageReason::Unrecognised),
-            (b"[]", DamageReason::Unrecognised),
+            (b"not json", DamageReason::Unrecognized),
+            (b"{}", DamageReason::Unrecognized),
+            (b"[]", DamageReason::Unrecognized),
             (
                 br#"["node.started","t","r",null,null]"#,
-                DamageReason::Unrecognised,
+                DamageReason::Unrecognized,
             ),
             (
                 br#"{"seq":0,"ts":-1,"type":"job_started","job_id":"a"}"#,
-                DamageReason::Unrecognised,
+                DamageReason::Unrecognized,
             ),
             (
                 b"{\"seq\":0,\"ts\":1,\"type\":\"job_started\",\"job_id\":\"a\",\"x\":\"\xff\"}",
-                DamageReason::Unrecognised,
+                DamageReason::Unrecognized,
             ),
             (b"{\"v\":1}", DamageReason::NoChecksum),
-            (b"{\"type\":\"node.started\"", DamageReason::Unrecognised),
-            (b"\0\0\0\0", DamageReason::Unrecognised),
+            (b"{\"type\":\"node.started\"", DamageReason::Unrecognized),
+            (b"\0\0\0\0", DamageReason::Unrecognized),
         ] {
             assert_eq!(classify(line), LineClass::Damage(reason), "{line:?}");
         }

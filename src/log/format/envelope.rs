@@ -62,7 +62,7 @@ pub enum DamageReason {
     /// The checksum matches, but the line is not one JSON object.
     NotJson,
     /// The line is neither runlog's nor that of a known program.
-    Unrecognised,
+    Unrecognized,
     /// The line has only white space.
     Blank,
     /// The line is longer than a reader accepts.
@@ -81,13 +81,13 @@ impl fmt::Display for DamageReason {
             Self::NoChecksum => "it does not end in a checksum",
             Self::BadChecksum => "its checksum does not match",
             Self::BadFrame => "its frame is malformed",
-            Self::Version => "it is of a format that this runlog does not know",
+            Self::Version => "its format version is not supported",
             Self::NotJson => "it is not one JSON object",
-            Self::Unrecognised => "it is not an event",
+            Self::Unrecognized => "it is not an event",
             Self::Blank => "it is blank",
             Self::TooLong => "it is longer than 16 MiB",
-            Self::Compression => "the compressed data cannot be read on from here",
-            Self::Repeated => "its seq was there before",
+            Self::Compression => "the compressed data cannot be read past this point",
+            Self::Repeated => "its sequence number has already occurred",
             Self::Gap => "events are missing before it",
         })
     }

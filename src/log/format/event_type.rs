@@ -57,9 +57,9 @@ event_types! {
     JobCompleted = "job_completed",
     /// The job ended in any other way, or never started.
     JobFailed = "job_failed",
-    /// The compensating command is about to start.
+    /// The rollback command is about to start.
     JobRollbackStarted = "job_rollback_started",
-    /// The compensating command ended.
+    /// The rollback command ended.
     JobRolledBack = "job_rolled_back",
     /// The last event of a run, except for repairs, rotations, rollbacks, hooks and reruns.
     RunClosed = "run_closed",

@@ -51,7 +51,7 @@ fn damaged_whole_lines_count_as_numbers() {
         assert_eq!(found.seqs, [0, 1, 2, 3, 4, 8, 9]);
         found.assert_rising();
         let reasons = [
-            DamageReason::Unrecognised,
+            DamageReason::Unrecognized,
             DamageReason::Blank,
             DamageReason::NoChecksum,
         ];

@@ -47,7 +47,7 @@ impl Stage {
     }
 }
 
-/// The progress of a job's compensating command.
+/// The progress of a job's rollback command.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Rollback {

@@ -14,19 +14,19 @@ pub enum SelectError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// No run has this name.
-    #[error("no run {run}")]
+    #[error("no run `{run}`")]
     NoSuchRun {
         /// The name.
         run: String,
     },
     /// gc has not removed a run with this id.
-    #[error("gc has removed no run {run}")]
+    #[error("gc has removed no run `{run}`")]
     NotRemoved {
         /// The id.
         run: String,
     },
     /// The volume has no runs.
-    #[error("no runs in {}", volume.display())]
+    #[error("no runs in `{}`", volume.display())]
     NoRuns {
         /// The volume.
         volume: PathBuf,
@@ -40,7 +40,7 @@ pub enum SelectError {
         candidates: Vec<RunId>,
     },
     /// A run has this name, but an exact id is needed.
-    #[error("no run has the ID {name}; the newest run of that name is {newest}")]
+    #[error("no run has the ID `{name}`; the newest run of that name is `{newest}`")]
     NotAnId {
         /// The name.
         name: RunId,

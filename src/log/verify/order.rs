@@ -113,7 +113,7 @@ fn check_job(
         EventType::JobStarted => {
             let next = job.attempt.map_or(1, |n| n + 1);
             let attempt = attempt.filter(|n| *n != next)?;
-            let message = format!("attempt {attempt} where attempt {next} is due");
+            let message = format!("attempt {attempt}, but attempt {next} is expected");
             Some(OutOfOrder::missing(message))
         }
         EventType::JobSampled | EventType::JobCompleted if !running => {

@@ -133,7 +133,7 @@ pub(crate) fn check_unknown(
         };
         let has_bytes = jobs.stat(&name)?.is_some_and(|stat| stat.st_size > 0);
         if has_bytes && run.job(id.as_str()).is_none() && !is_held(dir, &id) {
-            let message = "output of a job that the log does not know".to_owned();
+            let message = "output of a job that is not in the log".to_owned();
             let path = jobs.path().join(&name);
             faults.push(Fault::in_file(FaultKind::OutputUnknown, path, message));
         }

@@ -3,7 +3,7 @@
 /// The result of a verification, except for its faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifyReport {
-    /// The number of sound events.
+    /// The number of valid events.
     pub events: u64,
     /// The number of lines of other programs, which have no checksum.
     pub foreign: u64,

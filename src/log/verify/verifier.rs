@@ -108,7 +108,7 @@ impl Verifier {
         match env.ulid() {
             None => faults.push(FaultKind::Id, "its id is not a ULID".to_owned()),
             Some(id) if self.last_id.is_some_and(|last| id <= last) => {
-                let message = "its id is not above the one before".to_owned();
+                let message = "its id is not greater than the previous one".to_owned();
                 faults.push(FaultKind::Id, message);
             }
             id => self.last_id = id,
@@ -179,7 +179,7 @@ impl Verifier {
             && JobCounts::are_carried_by(line)
             && JobCounts::of_line(line).is_some_and(|counts| counts != self.state.job_counts())
         {
-            let message = "its counts of jobs are not what the events so far give".to_owned();
+            let message = "its job counts do not match the preceding events".to_owned();
             faults.push(FaultKind::JobCounts, message);
         }
         if kind == EventType::JobRolledBack
@@ -192,7 +192,7 @@ impl Verifier {
             && self.is_whole
             && !checkpoint::matches_fold(summary, &self.state)
         {
-            let message = "its summary is not what the events before it give".to_owned();
+            let message = "its summary does not match the preceding events".to_owned();
             faults.push(FaultKind::Checkpoint, message);
         }
         if kind != EventType::LogRotated || is_first {
@@ -200,7 +200,7 @@ impl Verifier {
         }
         let agrees = |state| checkpoint::matches_fold(state, &self.state);
         if self.is_whole && !fields.state.is_some_and(agrees) {
-            let message = "its state is not what the events before it give".to_owned();
+            let message = "its state does not match the preceding events".to_owned();
             faults.push(FaultKind::Checkpoint, message);
         }
         let mut checkpoint = RunState::default();

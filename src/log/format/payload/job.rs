@@ -39,7 +39,7 @@ pub struct JobSubmitted {
     /// The variables that `--env` set, with their values if `--record-env` was given.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, Option<String>>,
-    /// The compensating command, run by `sh -c`.
+    /// The rollback command, run by `sh -c`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<String>,
     /// The specifications of the job's probes, by name.
