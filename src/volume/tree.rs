@@ -16,7 +16,7 @@ use super::{Dir, VolumeError};
 /// The maximum depth of nested directories. Runs have two levels.
 const MAX_DEPTH: usize = 32;
 /// The number of bytes of directory entries to read at a time.
-const NAMES_PER_PASS: usize = 16 << 10;
+const READ_BYTES: usize = 16 << 10;
 /// The maximum number of attempts to empty a directory in which other processes create files.
 const MAX_PASSES: usize = 8;
 
@@ -117,7 +117,7 @@ struct Walk {
 
 impl Walk {
     fn measure(self, fd: &OwnedFd, path: &Path, usage: &mut Usage) -> Result<(), VolumeError> {
-        let mut space = [MaybeUninit::uninit(); NAMES_PER_PASS];
+        let mut space = [MaybeUninit::uninit(); READ_BYTES];
         let mut names = RawDir::new(fd, &mut space);
         while let Some(entry) = names.next() {
             let entry = entry.at("list", path)?;
@@ -200,7 +200,7 @@ impl Walk {
     /// Removes the contents of a directory, except `last`. Continues after an entry that cannot
     /// be removed, and returns the first error.
     fn remove_contents(self, fd: &OwnedFd, path: &Path, last: &[u8]) -> Result<(), VolumeError> {
-        let mut space = [MaybeUninit::uninit(); NAMES_PER_PASS];
+        let mut space = [MaybeUninit::uninit(); READ_BYTES];
         let mut names = RawDir::new(fd, &mut space);
         let mut removed = Ok(());
         while let Some(entry) = names.next() {

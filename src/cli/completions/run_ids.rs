@@ -46,9 +46,9 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Code> {
         return print_words(args, &runs, &ids);
     }
     ids.retain(|run| run.as_str().starts_with(&args.prefix));
-    let states = inspect_runs(&runs, &ids, JobScope::Summarized, |run, examined| {
-        let age = (examined.summary.state.first_id, run.clone());
-        (age, examined.verdict.state)
+    let states = inspect_runs(&runs, &ids, JobScope::Summarized, |run, inspected| {
+        let age = (inspected.summary.state.first_id, run.clone());
+        (age, inspected.verdict.state)
     });
     let states = states.into_iter().filter_map(Result::ok).flatten();
     let mut found: Vec<_> = states.filter(|(_, state)| args.wants(*state)).collect();

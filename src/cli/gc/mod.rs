@@ -93,7 +93,7 @@ fn drop_events(
         if planned.is_empty() || execution.is_dry_run() {
             return Ok(planned);
         }
-        Ok(RunLog::open_in(volume, &facts.run_id, &dir)?.drop_sealed(prune)?)
+        Ok(RunLog::open_in(volume, &facts.run_id, &dir)?.prune(prune)?)
     };
     for (facts, verdict) in candidates.runs.iter().zip(verdicts) {
         if matches!(verdict, RetentionDecision::Keep(_)) && facts.eligibility != Eligibility::Empty

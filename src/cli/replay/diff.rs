@@ -16,10 +16,10 @@ pub(crate) fn execute(args: &Args, global: &Global, a: &str, b: &str) -> Result<
     let mut damaged = false;
     let mut report = |name: &str| -> Result<RunRecord> {
         let (run, dir) = global.run(name)?;
-        let examined = inspect_run(&dir, JobScope::All)?;
-        warn_damage(&examined.summary.damage);
-        damaged |= !examined.summary.damage.is_empty();
-        Ok(RunRecord::new(run, dir.path().to_owned(), examined))
+        let inspected = inspect_run(&dir, JobScope::All)?;
+        warn_damage(&inspected.summary.damage);
+        damaged |= !inspected.summary.damage.is_empty();
+        Ok(RunRecord::new(run, dir.path().to_owned(), inspected))
     };
     let diff = RunDiff::new(report(a)?, report(b)?);
     let mut out = io::BufWriter::new(io::stdout().lock());

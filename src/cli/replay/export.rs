@@ -97,8 +97,8 @@ pub(crate) fn execute(
         }
     }
     warnings.finish();
-    let inspected = inspect_now(source.dir(), &state_at.fold.state)?;
-    let mut report = state_at.report(source.run(), source.dir(), inspected);
+    let verdict = inspect_now(source.dir(), &state_at.fold.state)?;
+    let mut report = state_at.report(source.run(), source.dir(), verdict);
     if args.mode.export == Some(ExportFormat::Html)
         && let ReplaySource::Run(..) = source
     {

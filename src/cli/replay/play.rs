@@ -79,9 +79,9 @@ pub(crate) fn execute(
         sanitizer.flush(&mut out)?;
     }
     out.flush()?;
-    let inspected = inspect_now(dir, &state)?;
+    let verdict = inspect_now(dir, &state)?;
     print_stderr("");
-    print_timeline(&timeline.summary(&state, &inspected));
+    print_timeline(&timeline.summary(&state, &verdict));
     Ok(code)
 }
 

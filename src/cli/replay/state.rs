@@ -46,12 +46,12 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Re
         print_stderr(format_args!("error: run {}: {why}", source.run()));
         return Ok(code);
     }
-    let inspected = match args.at {
+    let verdict = match args.at {
         None => inspect_now(source.dir(), &state_at.fold.state)?,
         Some(_) => status_at(source.dir(), &state_at.fold.state),
     };
     let at = args.at.map(|_| std::mem::take(&mut state_at.at));
-    let mut report = state_at.report(source.run(), source.dir(), inspected);
+    let mut report = state_at.report(source.run(), source.dir(), verdict);
     if let Some(ts) = at.as_ref().and_then(|at| at.ts) {
         report.set_elapsed(ts);
     }
@@ -68,19 +68,16 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Re
 
 impl StateAt {
     /// Returns the record of the run as it was read.
-    pub(crate) fn report(self, run: &RunId, dir: &Dir, inspected: RunVerdict) -> RunRecord {
-        let overview = RunSummary {
+    pub(crate) fn report(self, run: &RunId, dir: &Dir, verdict: RunVerdict) -> RunRecord {
+        let summary = RunSummary {
             events: self.last_seq.map_or(0, |seq| seq + 1) + self.foreign,
             bytes: self.fold.state.sealed_bytes + self.bytes,
             is_uncertain: self.fold.is_uncertain(),
             state: self.fold.state,
             damage: self.damage,
         };
-        let examined = InspectedRun {
-            summary: overview,
-            verdict: inspected,
-        };
-        RunRecord::new(run.clone(), dir.path().to_owned(), examined)
+        let inspected = InspectedRun { summary, verdict };
+        RunRecord::new(run.clone(), dir.path().to_owned(), inspected)
     }
 
     /// Folds the next item, unless it is after the point.

@@ -37,8 +37,8 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Re
         writeln!(out, "{line}")?;
         Ok(ReadControl::Continue)
     })?;
-    let inspected = inspect_now(source.dir(), &fold.state)?;
-    writeln!(out, "\n{}", timeline.summary(&fold.state, &inspected))?;
+    let verdict = inspect_now(source.dir(), &fold.state)?;
+    writeln!(out, "\n{}", timeline.summary(&fold.state, &verdict))?;
     out.flush()?;
     out.get_mut().finish()?;
     if code == Code::Damage {
@@ -49,12 +49,12 @@ pub(crate) fn execute(args: &Args, global: &Global, source: &ReplaySource) -> Re
 
 /// Returns the status of a run after its log was read in full.
 pub(crate) fn inspect_now(dir: &Dir, state: &RunState) -> Result<RunVerdict> {
-    let inspected = run_verdict(dir, state);
-    if inspected.state == RunStatus::Lost {
+    let verdict = run_verdict(dir, state);
+    if verdict.state == RunStatus::Lost {
         // The end may have been written just before the lease was checked.
         return Ok(inspect_run(dir, JobScope::All)?.verdict);
     }
-    Ok(inspected)
+    Ok(verdict)
 }
 
 /// Prints the stored lines unchanged.

@@ -31,7 +31,7 @@ impl RotatePlan {
             return Ok(report);
         }
         if let Some(keep) = self.keep {
-            report.dropped = log.drop_sealed(PruneLimit::AllBut(keep))?;
+            report.dropped = log.prune(PruneLimit::AllBut(keep))?;
         }
         if self.compress {
             report.compressed = compress_sealed(dir)?;

@@ -9,7 +9,7 @@ use super::again_args::Rerun;
 use super::args::{Args, IfKilled};
 use super::close::close_run;
 use super::recorded_words::{recorded_argv, recorded_words};
-use super::{Ended, end_as, execute_job, not_parsed, report_not_started};
+use super::{NextStep, end_as, execute_job, not_parsed, report_not_started};
 use crate::cli::Command;
 use crate::cli::command_line::{ParseError, parse_with};
 use crate::cli::context::{Global, find_exact_run, print_stderr, warn_damage};
@@ -102,12 +102,12 @@ fn run_all(typed: &Args, global: &Global, plan: &Plan) -> ExitCode {
     let mut channel = None;
     for args in &all {
         match execute_job(args, global, &mut channel) {
-            Ended::Leave(code) => return code,
-            Ended::Alone(end) if !survives_front(args) => {
+            NextStep::Exit(code) => return code,
+            NextStep::ReturnUnfollowed(end) if !survives_front(args) => {
                 result = end;
                 break;
             }
-            Ended::Job(end) | Ended::Alone(end) => {
+            NextStep::Return(end) | NextStep::ReturnUnfollowed(end) => {
                 if result == RunResult::Exit(0) {
                     result = end;
                 }

@@ -41,18 +41,18 @@ use super::redaction::redacts_by_default;
 use crate::job::{Detached, FrontEnd, FrontOptions, ProcessRole, RunResult, detach, end_by, start};
 
 /// What this process does after a job.
-enum Ended {
+enum NextStep {
     /// It continues: the job ended this way, or was not started.
-    Job(RunResult),
+    Return(RunResult),
     /// It exits: it was the supervisor, or another process continues in the background.
-    Leave(ExitCode),
+    Exit(ExitCode),
     /// It was the supervisor, and nothing follows the job in its front, which was killed.
-    Alone(RunResult),
+    ReturnUnfollowed(RunResult),
 }
 
-impl From<Code> for Ended {
+impl From<Code> for NextStep {
     fn from(code: Code) -> Self {
-        Self::Job(RunResult::Exit(code as u8))
+        Self::Return(RunResult::Exit(code as u8))
     }
 }
 
@@ -64,15 +64,15 @@ pub(crate) fn execute(args: &Args, global: &Global) -> ExitCode {
         return exit::exit_code(close::execute(args, global));
     }
     match execute_job(args, global, &mut None) {
-        Ended::Job(result) => end_as(result),
-        Ended::Leave(code) => code,
-        Ended::Alone(_) => ExitCode::SUCCESS,
+        NextStep::Return(result) => end_as(result),
+        NextStep::Exit(code) => code,
+        NextStep::ReturnUnfollowed(_) => ExitCode::SUCCESS,
     }
 }
 
 /// Runs a command. `channel` is set when this process is in the background, for the jobs that
 /// follow.
-fn execute_job(args: &Args, global: &Global, channel: &mut Option<Channel>) -> Ended {
+fn execute_job(args: &Args, global: &Global, channel: &mut Option<Channel>) -> NextStep {
     let mut spec = match args.job_spec() {
         Ok(spec) => spec,
         Err(e) => return report_not_started(&e).into(),
@@ -101,7 +101,7 @@ fn execute_job(args: &Args, global: &Global, channel: &mut Option<Channel>) -> E
         Some(channel) => Arc::clone(channel),
         None if args.detach => match detach().context("cannot start in the background") {
             Err(e) => return report_not_started(&e).into(),
-            Ok(Detached::Caller(said)) => return Ended::Leave(relay(&said)),
+            Ok(Detached::Caller(said)) => return NextStep::Exit(relay(&said)),
             Ok(Detached::Front(file)) => {
                 Arc::clone(channel.insert(Channel::new(Mutex::new(Some(file)))))
             }
@@ -112,7 +112,7 @@ fn execute_job(args: &Args, global: &Global, channel: &mut Option<Channel>) -> E
         Ok(volume) => volume,
         Err(text) => {
             unlogged::warn(args, &channel, &text);
-            return Ended::Leave(unlogged::execute(&spec, Path::new(".")));
+            return NextStep::Exit(unlogged::execute(&spec, Path::new(".")));
         }
     };
     let request = Request {
@@ -122,11 +122,11 @@ fn execute_job(args: &Args, global: &Global, channel: &mut Option<Channel>) -> E
         channel: &channel,
         lock: lock.as_ref(),
     };
-    watch_over(&request)
+    fork_supervisor(&request)
 }
 
 /// Forks the supervisor. In both processes, returns what to do next.
-fn watch_over(request: &Request<'_>) -> Ended {
+fn fork_supervisor(request: &Request<'_>) -> NextStep {
     let spec = request.spec;
     let options = FrontOptions {
         detached: spec.detached,
@@ -141,20 +141,20 @@ fn watch_over(request: &Request<'_>) -> Ended {
             let result = request.supervise(*attached);
             progress.record_result(result);
             if parent_id() == front {
-                Ended::Leave(ExitCode::SUCCESS)
+                NextStep::Exit(ExitCode::SUCCESS)
             } else {
-                Ended::Alone(result)
+                NextStep::ReturnUnfollowed(result)
             }
         }
         Ok(ProcessRole::Front(FrontEnd::Done(RunResult::Unlogged))) => {
-            Ended::Leave(unlogged::execute(spec, request.volume.path()))
+            NextStep::Exit(unlogged::execute(spec, request.volume.path()))
         }
-        Ok(ProcessRole::Front(FrontEnd::Done(result))) => Ended::Job(result),
+        Ok(ProcessRole::Front(FrontEnd::Done(result))) => NextStep::Return(result),
         Ok(ProcessRole::Front(FrontEnd::Abandoned(result))) => {
             print_stderr(
                 "warning: the supervisor died too often: the end of the job is not in the log",
             );
-            Ended::Job(result)
+            NextStep::Return(result)
         }
         Ok(ProcessRole::Front(FrontEnd::NeverStarted)) => {
             let text = "error: the supervisor died too often, and the job was not started";
@@ -169,10 +169,10 @@ fn watch_over(request: &Request<'_>) -> Ended {
 
 impl Request<'_> {
     /// Reports why no supervisor starts the job, and runs it without a log if that is allowed.
-    fn give_up(&self, code: Code, text: &str) -> Ended {
+    fn give_up(&self, code: Code, text: &str) -> NextStep {
         if unlogged::is_allowed(self.args, code) {
             unlogged::warn(self.args, self.channel, text);
-            return Ended::Leave(unlogged::execute(self.spec, self.volume.path()));
+            return NextStep::Exit(unlogged::execute(self.spec, self.volume.path()));
         }
         print_stderr(text);
         report(self.channel, &format!("{} {text}", code as u8));

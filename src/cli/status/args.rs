@@ -61,21 +61,21 @@ pub(crate) struct Args {
     /// each name
     #[arg(
         long,
-        conflicts_with_all = ["runs", "state", "number", "exit_status", "goes_on", "export"]
+        conflicts_with_all = ["runs", "state", "number", "exit_status", "waits", "export"]
     )]
     pub stats: bool,
     /// Wait until the runs have ended, and exit with their outcome. An open run ends when it is
     /// closed
-    #[arg(long, requires = "runs", conflicts_with = "retired", group = "goes_on")]
+    #[arg(long, requires = "runs", conflicts_with = "retired", group = "waits")]
     pub wait: bool,
     /// Exit with the outcome of the runs
-    #[arg(long, requires = "runs", conflicts_with_all = ["retired", "goes_on"])]
+    #[arg(long, requires = "runs", conflicts_with_all = ["retired", "waits"])]
     pub exit_status: bool,
     /// Update the view as the runs proceed; needs a terminal or --json
-    #[arg(long, conflicts_with_all = ["retired", "export"], group = "goes_on")]
+    #[arg(long, conflicts_with_all = ["retired", "export"], group = "waits")]
     pub watch: bool,
     /// Stop waiting or watching after DURATION; 0 means no limit
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "goes_on")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "waits")]
     timeout: Option<Duration>,
     /// Print one line of JSON per run or, with --stats, per name
     #[arg(long)]

@@ -63,15 +63,15 @@ pub(super) fn select_runs<T: Send>(
     } else {
         JobScope::Summarized
     };
-    let examined_runs = inspect_runs(&runs, &ids, scope, |run, examined| {
-        let damage = examined.summary.damage.clone();
+    let inspected_runs = inspect_runs(&runs, &ids, scope, |run, inspected| {
+        let damage = inspected.summary.damage.clone();
         let path = runs.path().join(run.as_str());
-        let report = RunRecord::new(run.clone(), path, examined);
+        let report = RunRecord::new(run.clone(), path, inspected);
         let selected = args.selects(&report).then(|| format(report));
         (selected.transpose(), damage)
     });
     let mut found = 0_usize;
-    for (run, result) in ids.iter().zip(examined_runs) {
+    for (run, result) in ids.iter().zip(inspected_runs) {
         match result {
             // This is not a run yet, or has been removed in the meantime.
             Ok(None) | Err(StorageError::RunRemoved { .. }) => {}

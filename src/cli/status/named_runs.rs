@@ -64,14 +64,14 @@ fn outcome(state: RunStatus) -> Option<Code> {
 
 /// Reads a run as it is now; warns about damage.
 fn show_once(run: RunId, dir: &Dir) -> Result<(RunRecord, Code)> {
-    let examined = inspect_run(dir, JobScope::All)?;
-    warn_damage(&examined.summary.damage);
-    let code = if examined.summary.damage.is_empty() {
+    let inspected = inspect_run(dir, JobScope::All)?;
+    warn_damage(&inspected.summary.damage);
+    let code = if inspected.summary.damage.is_empty() {
         Code::Ok
     } else {
         Code::Damage
     };
-    Ok((RunRecord::new(run, dir.path().to_owned(), examined), code))
+    Ok((RunRecord::new(run, dir.path().to_owned(), inspected), code))
 }
 
 /// Waits for a run to end, and returns its outcome as the exit code.

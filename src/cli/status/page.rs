@@ -63,9 +63,9 @@ fn write_run_pages(
     let mut durations = TypicalDurations::default();
     let mut peaks = TypicalDurations::default();
     for run in runs {
-        let mut usual = durations.usual(&run.name);
+        let mut usual = durations.usual_duration(&run.name);
         if let Some(usual) = &mut usual {
-            usual.max_rss_p50_bytes = peaks.typical(&run.name);
+            usual.max_rss_p50_bytes = peaks.median(&run.name);
         }
         if let (RunStatus::Completed, Some(id), Some(ms)) =
             (run.state, run.first_id, run.duration_ms)

@@ -73,7 +73,7 @@ pub(crate) fn watch(args: &Args, global: &Global) -> Result<Code> {
             .into());
         }
     };
-    let mut watcher = Watcher {
+    let mut watcher = WatchCommand {
         args,
         deadline,
         runs: WatchedRuns::new(volume, only.clone(), args.report_changes()),
@@ -103,14 +103,14 @@ fn check_terminal() -> Result<()> {
     .into())
 }
 
-struct Watcher<'a> {
+struct WatchCommand<'a> {
     args: &'a Args,
     deadline: Option<Instant>,
     runs: WatchedRuns,
     only: Option<RunId>,
 }
 
-impl Watcher<'_> {
+impl WatchCommand<'_> {
     /// Returns why watching ends, if it does.
     fn stop(&self) -> Option<WatchEnd> {
         if let Some(run) = &self.only {
@@ -209,8 +209,8 @@ impl Watcher<'_> {
         self.print_problems();
         if let (Some(run), WatchEnd::Done(_) | WatchEnd::Timeout) = (&self.only, stop) {
             let (run, dir) = global.run(run.as_str())?;
-            let examined = inspect_run(&dir, JobScope::All)?;
-            let report = RunRecord::new(run, dir.path().to_owned(), examined);
+            let inspected = inspect_run(&dir, JobScope::All)?;
+            let report = RunRecord::new(run, dir.path().to_owned(), inspected);
             let mut out = io::stdout().lock();
             Human(global.style()).run(&mut out, &report)?;
             out.flush().context("cannot write to stdout")?;
@@ -330,7 +330,7 @@ impl Watcher<'_> {
             run,
             job,
             others: jobs.len(),
-            usual_ms: self.runs.durations.typical(&run.name),
+            usual_ms: self.runs.durations.median(&run.name),
         }
     }
 
@@ -349,7 +349,7 @@ impl Watcher<'_> {
         Some(RunFrame {
             run: self.runs.report(run, &dir)?,
             now: Timestamp::now(),
-            usual_ms: self.runs.durations.typical(&live.run.state().name),
+            usual_ms: self.runs.durations.median(&live.run.state().name),
             jobs: jobs.collect(),
         })
     }

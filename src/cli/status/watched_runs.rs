@@ -122,18 +122,18 @@ impl WatchedRuns {
         } else {
             JobScope::Summarized
         };
-        let examined_runs = inspect_runs(runs, &ids, scope, |run, examined| {
-            let state = &examined.summary.state;
+        let inspected_runs = inspect_runs(runs, &ids, scope, |run, inspected| {
+            let state = &inspected.summary.state;
             if !state.is_closed() {
                 return None;
             }
-            let brief = WatchedRun::new(run.clone(), state, examined.verdict.state);
-            let damage = examined.summary.damage.clone();
+            let brief = WatchedRun::new(run.clone(), state, inspected.verdict.state);
+            let damage = inspected.summary.damage.clone();
             let path = || runs.path().join(run.as_str());
-            let report = reported.then(|| RunRecord::new(run.clone(), path(), examined));
+            let report = reported.then(|| RunRecord::new(run.clone(), path(), inspected));
             Some((brief, damage, report))
         });
-        for (run, result) in ids.into_iter().zip(examined_runs) {
+        for (run, result) in ids.into_iter().zip(inspected_runs) {
             let needed = is_needed(&run);
             match result {
                 Ok(Some(Some((brief, damage, report)))) => {
@@ -212,7 +212,7 @@ impl WatchedRuns {
         // Watch before reading, so that no change is missed in between.
         self.watch.watch_run(run, &dir);
         self.watch.watch_leases(run, &dir);
-        let inspected = live.run.poll(&dir)?;
+        let verdict = live.run.poll(&dir)?;
         self.unreadable.remove(run);
         if dir.is_removed() {
             self.remove_run(run);
@@ -221,12 +221,12 @@ impl WatchedRuns {
         let damage = live.run.damage();
         self.problems.new_damage(damage, live.damaged);
         live.damaged = damage.count();
-        let brief = WatchedRun::new(run.clone(), live.run.state(), inspected.state);
-        let key = status_key(live.run.state(), &inspected);
+        let brief = WatchedRun::new(run.clone(), live.run.state(), verdict.state);
+        let key = status_key(live.run.state(), &verdict);
         if self.changes == ReportChanges::Yes && live.key != key {
             live.key = key;
-            let examined = live.run.report(&dir, inspected.clone());
-            self.changed.push(report(&dir, run, examined));
+            let inspected = live.run.report(&dir, verdict.clone());
+            self.changed.push(report(&dir, run, inspected));
         }
         if live.run.state().is_closed() {
             self.record_duration(&brief);
@@ -234,7 +234,7 @@ impl WatchedRuns {
             self.live.remove(run);
             self.finished.insert(run.clone(), brief);
         } else {
-            live.now = Some((brief, inspected));
+            live.now = Some((brief, verdict));
         }
         Ok(())
     }
@@ -323,8 +323,8 @@ impl WatchedRuns {
     /// Returns the details of the run in `dir`, if it is live.
     pub(crate) fn report(&self, run: &RunId, dir: &Dir) -> Option<RunRecord> {
         let live = self.live.get(run)?;
-        let (_, inspected) = live.now.clone()?;
-        Some(report(dir, run, live.run.report(dir, inspected)))
+        let (_, verdict) = live.now.clone()?;
+        Some(report(dir, run, live.run.report(dir, verdict)))
     }
 
     /// Opens the directory of a live run.
@@ -370,8 +370,8 @@ impl WatchProblems {
     }
 }
 
-fn report(dir: &Dir, run: &RunId, examined: InspectedRun) -> RunRecord {
-    RunRecord::new(run.clone(), dir.path().to_owned(), examined)
+fn report(dir: &Dir, run: &RunId, inspected: InspectedRun) -> RunRecord {
+    RunRecord::new(run.clone(), dir.path().to_owned(), inspected)
 }
 
 /// Hashes what counts as a change of a run: its state, and the stage and attempt of each job,

@@ -56,9 +56,9 @@ impl Tailer<'_> {
                     print_stderr(format_args!("warning: run {run}: {error}"));
                 }
                 followed.error = Some(error);
-                self.problems.trouble = true;
+                self.problems.unreadable = true;
                 // Keep the run with its position, and read it again at the next sweep.
-                followed.follower.stat_changed();
+                followed.follower.invalidate();
                 self.remove_run(run, followed);
                 Ok(None)
             }
@@ -166,7 +166,7 @@ impl Tailer<'_> {
             let current = self.open(run)?;
             if current.is_none_or(|current| current.key() != dir.key()) {
                 // The run is being removed, so the remaining files prove nothing.
-                followed.follower.stat_changed();
+                followed.follower.invalidate();
                 self.queue.insert(run.clone());
                 return Ok(PollOutcome::Nothing);
             }

@@ -23,16 +23,16 @@ impl RunStatusTracker {
     /// Returns the current state, from the events applied so far and the run in `dir`.
     pub(crate) fn now(&mut self, dir: &Dir) -> Result<RunVerdict> {
         let Some(fold) = &self.fold else {
-            let examined = inspect_run(dir, JobScope::Summarized)?;
-            self.fold = Some(Fold::from(examined.summary));
-            return Ok(examined.verdict);
+            let inspected = inspect_run(dir, JobScope::Summarized)?;
+            self.fold = Some(Fold::from(inspected.summary));
+            return Ok(inspected.verdict);
         };
-        let inspected = run_verdict(dir, &fold.state);
-        Ok(if inspected.state == RunStatus::Lost {
+        let verdict = run_verdict(dir, &fold.state);
+        Ok(if verdict.state == RunStatus::Lost {
             // The end may have been written just before the lease was checked.
             inspect_run(dir, JobScope::Summarized)?.verdict
         } else {
-            inspected
+            verdict
         })
     }
 }

@@ -32,14 +32,14 @@ enum SinkKind {
     Pipe,
     Socket,
     /// A file, a terminal, or another target where everything written counts as read.
-    Sink,
+    Other,
 }
 
 impl StdoutSink {
     /// Returns stdout; everything written counts as read.
     pub(crate) fn unacknowledged() -> Self {
         Self {
-            kind: SinkKind::Sink,
+            kind: SinkKind::Other,
             written: 0,
             pager: None,
         }
@@ -52,14 +52,14 @@ impl StdoutSink {
             kind: match is {
                 Ok(FileType::Fifo) => SinkKind::Pipe,
                 Ok(FileType::Socket) => SinkKind::Socket,
-                _ => SinkKind::Sink,
+                _ => SinkKind::Other,
             },
             written: 0,
             pager: None,
         };
         if sink.waiting().is_err() {
             // The kernel reports nothing about this kind of file.
-            sink.kind = SinkKind::Sink;
+            sink.kind = SinkKind::Other;
         }
         sink
     }
@@ -80,7 +80,7 @@ impl StdoutSink {
 
     /// Returns whether lines are read after they are written, and stdout reports how many.
     pub(crate) fn is_read_later(&self) -> bool {
-        self.kind != SinkKind::Sink
+        self.kind != SinkKind::Other
     }
 
     /// Returns how many bytes were written.
@@ -106,7 +106,7 @@ impl StdoutSink {
         match self.kind {
             SinkKind::Pipe => Ok(ioctl_fionread(io::stdout())?),
             SinkKind::Socket => unread_of_socket(io::stdout().as_fd()),
-            SinkKind::Sink => Ok(0),
+            SinkKind::Other => Ok(0),
         }
     }
 
@@ -130,7 +130,7 @@ impl StdoutSink {
         let mut done = 0;
         while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
             let part = match self.kind {
-                SinkKind::Sink => rest,
+                SinkKind::Other => rest,
                 SinkKind::Pipe | SinkKind::Socket
                     if stops.wait_for_room(until).map_err(StoppedBy)? =>
                 {

@@ -124,7 +124,7 @@ pub(crate) struct Problems {
     /// Damage, or a gap.
     pub damage: bool,
     /// A run that cannot be read.
-    pub trouble: bool,
+    pub unreadable: bool,
     /// A removed run that was followed by its name.
     pub removed: bool,
 }
@@ -133,7 +133,9 @@ impl Problems {
     /// Returns the exit code; without any of these problems, it is `code`.
     pub(crate) fn code(&self, code: Code) -> Code {
         match self {
-            Self { trouble: true, .. } => Code::Io,
+            Self {
+                unreadable: true, ..
+            } => Code::Io,
             Self { damage: true, .. } => Code::Damage,
             Self { removed: true, .. } => Code::NotFound,
             _ => code,

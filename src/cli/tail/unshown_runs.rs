@@ -15,12 +15,12 @@ impl Tailer<'_> {
         if self.args.cursor_file.is_none() {
             return Ok(());
         }
-        if new.lost_place || !new.damage.is_empty() {
+        if new.lost_position || !new.damage.is_empty() {
             self.problems.damage = true;
             self.write_out()?;
             warn_damage(&new.damage);
         }
-        if new.lost_place {
+        if new.lost_position {
             print_stderr(
                 "warning: `retired.jsonl` was trimmed or replaced: removed runs may be missing",
             );

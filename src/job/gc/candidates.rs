@@ -95,14 +95,14 @@ fn inspect_candidate(
     };
     let mut damage = DamageList::default();
     if is_started(&dir)? {
-        let examined = inspect_run(&dir, JobScope::Summarized)?;
-        facts.eligibility = eligibility(&dir, &examined);
-        let RunSummary { state, events, .. } = examined.summary;
-        if !filter.matches(examined.verdict.state, &state.name) {
+        let inspected = inspect_run(&dir, JobScope::Summarized)?;
+        facts.eligibility = eligibility(&dir, &inspected);
+        let RunSummary { state, events, .. } = inspected.summary;
+        if !filter.matches(inspected.verdict.state, &state.name) {
             return Ok(None);
         }
-        damage = examined.summary.damage;
-        facts.state = examined.verdict.state;
+        damage = inspected.summary.damage;
+        facts.state = inspected.verdict.state;
         facts.name = state.name;
         facts.first_id = state.first_id;
         facts.opened_ts = state.opened_ts;
@@ -135,16 +135,16 @@ impl GcFilter {
 }
 
 /// Determines whether a run may be removed.
-pub(super) fn eligibility(dir: &Dir, examined: &InspectedRun) -> Eligibility {
-    let run = &examined.summary.state;
-    if examined.summary.is_uncertain {
+pub(super) fn eligibility(dir: &Dir, inspected: &InspectedRun) -> Eligibility {
+    let run = &inspected.summary.state;
+    if inspected.summary.is_uncertain {
         // A job that seems lost may have completed, and one that completed may have failed.
-        return match examined.verdict.state {
+        return match inspected.verdict.state {
             RunStatus::Running => Eligibility::Live,
             _ => Eligibility::Unsure,
         };
     }
-    match examined.verdict.state {
+    match inspected.verdict.state {
         // Its rollback may be running now, or was interrupted and needs attention.
         RunStatus::Completed | RunStatus::Failed
             if run.jobs.iter().any(JobState::rollback_is_unfinished) =>

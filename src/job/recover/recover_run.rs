@@ -96,7 +96,7 @@ pub fn recover(
             outcome.skip("its tail is torn, but another program writes to it".to_owned());
             return Ok(outcome);
         }
-        RunLog::open_in(volume, run, dir)?.recover_end()?;
+        RunLog::open_in(volume, run, dir)?.recover_tail()?;
         outcome.action = RecoveryAction::Repaired;
     }
     if is_due {
@@ -275,8 +275,8 @@ impl Recoverer<'_> {
             self.append_ends(ids, Close::No, &now, outcome)?;
         }
         let ended = crate::log::fold(self.dir)?.jobs;
-        let in_doubt = ended.iter().filter(|job| job.rollback_is_unfinished());
-        outcome.in_doubt = in_doubt.map(|job| job.job_id.to_string()).collect();
+        let unfinished = ended.iter().filter(|job| job.rollback_is_unfinished());
+        outcome.unfinished_rollbacks = unfinished.map(|job| job.job_id.clone()).collect();
         Ok(ended)
     }
 

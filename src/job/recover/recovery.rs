@@ -66,7 +66,8 @@ pub struct RecoveryOutcome {
     /// The processes that left their jobs and are still running.
     pub daemons: Vec<Daemon>,
     /// The jobs whose rollback was started but has no terminal event.
-    pub in_doubt: Vec<String>,
+    #[serde(rename = "in_doubt")]
+    pub unfinished_rollbacks: Vec<JobId>,
     /// The damage that was found in the log before the recovery.
     #[serde(skip)]
     pub damage: DamageList,
@@ -88,7 +89,7 @@ impl RecoveryOutcome {
             hooks: Vec::new(),
             hooks_due: Vec::new(),
             daemons: Vec::new(),
-            in_doubt: Vec::new(),
+            unfinished_rollbacks: Vec::new(),
             damage: inspected.summary.damage.clone(),
             is_foreign: inspected.summary.state.foreign,
         }

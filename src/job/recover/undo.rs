@@ -129,12 +129,12 @@ pub fn plan_undo(run: &RunId, dir: &Dir, in_doubt: InDoubt) -> Result<Vec<Planne
 
 /// Returns the jobs that need a rollback in a run that has ended, last job first.
 fn jobs_to_undo(run: &RunId, dir: &Dir, in_doubt: InDoubt) -> Result<Vec<JobState>, UndoError> {
-    let examined = inspect_run(dir, JobScope::All)?;
-    if examined.summary.is_uncertain {
+    let inspected = inspect_run(dir, JobScope::All)?;
+    if inspected.summary.is_uncertain {
         in_doubt.allow_uncertain(run)?;
     }
-    let (run_id, because) = (run.clone(), examined.verdict.because);
-    match examined.verdict.state {
+    let (run_id, because) = (run.clone(), inspected.verdict.because);
+    match inspected.verdict.state {
         RunStatus::Pending | RunStatus::Completed | RunStatus::Failed | RunStatus::Open => {}
         RunStatus::Running => {
             return Err(UndoError::Running {
@@ -149,7 +149,7 @@ fn jobs_to_undo(run: &RunId, dir: &Dir, in_doubt: InDoubt) -> Result<Vec<JobStat
             });
         }
     }
-    let mut jobs = examined.summary.state.jobs;
+    let mut jobs = inspected.summary.state.jobs;
     jobs.retain(needs_rollback);
     jobs.reverse();
     Ok(jobs)

@@ -169,7 +169,7 @@ impl LiveRun {
 
     /// Returns the state of the run in `dir` as of the last poll, in the form of
     /// [`inspect_run`](super::run_status::inspect_run).
-    pub fn report(&self, dir: &Dir, inspected: RunVerdict) -> InspectedRun {
+    pub fn report(&self, dir: &Dir, verdict: RunVerdict) -> InspectedRun {
         let active = dir.stat(layout::ACTIVE).ok().flatten();
         let active = active.map_or(0, |stat| stat.st_size as u64);
         InspectedRun {
@@ -180,7 +180,7 @@ impl LiveRun {
                 bytes: active + self.fold.state.sealed_bytes,
                 damage: self.damage.clone(),
             },
-            verdict: inspected,
+            verdict,
         }
     }
 }

@@ -310,12 +310,9 @@ fn inspect_listed_run(
     run: &RunId,
     scope: JobScope,
 ) -> Result<Option<InspectedRun>, StorageError> {
-    if let Some(overview) = log::read_finished(runs, run, scope) {
-        let inspected = closed_verdict(&overview.state);
-        return Ok(Some(InspectedRun {
-            summary: overview,
-            verdict: inspected,
-        }));
+    if let Some(summary) = log::read_finished(runs, run, scope) {
+        let verdict = closed_verdict(&summary.state);
+        return Ok(Some(InspectedRun { summary, verdict }));
     }
     let Some(dir) = log::open_any_dir(runs, run)? else {
         return Ok(None);

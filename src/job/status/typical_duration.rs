@@ -11,34 +11,34 @@ use crate::volume::{Dir, RunId};
 /// How many of the newest runs of a name to consider. Older runs often did other work.
 const SAMPLE_RUNS: usize = 20;
 
-/// The durations of completed runs by name, or another number. Failed runs are not
-/// representative, because they ended early or hung.
+/// The durations of completed runs by name, or other numbers such as their peak memory. Failed runs
+/// are not representative, because they ended early or hung.
 #[derive(Debug, Default)]
 pub struct TypicalDurations(HashMap<String, BTreeMap<Ulid, u64>>);
 
 impl TypicalDurations {
     /// Records a completed run. `first_id` orders runs by age.
-    pub fn record(&mut self, name: &str, first_id: Ulid, duration_ms: u64) {
+    pub fn record(&mut self, name: &str, first_id: Ulid, value: u64) {
         if !self.0.contains_key(name) {
             self.0.insert(name.to_owned(), BTreeMap::new());
         }
-        if let Some(durations) = self.0.get_mut(name) {
-            durations.insert(first_id, duration_ms);
-            if durations.len() > SAMPLE_RUNS {
-                durations.pop_first();
+        if let Some(values) = self.0.get_mut(name) {
+            values.insert(first_id, value);
+            if values.len() > SAMPLE_RUNS {
+                values.pop_first();
             }
         }
     }
 
-    /// Returns the median of the newest runs in milliseconds, or `None` if there are none.
-    pub fn typical(&self, name: &str) -> Option<u64> {
-        let mut durations: Vec<u64> = self.0.get(name)?.values().copied().collect();
-        durations.sort_unstable();
-        median(&durations)
+    /// Returns the median of the newest runs; `None` if there are none.
+    pub fn median(&self, name: &str) -> Option<u64> {
+        let mut values: Vec<u64> = self.0.get(name)?.values().copied().collect();
+        values.sort_unstable();
+        median(&values)
     }
 
-    /// Returns the usual values of the newest runs; `None` if there are too few.
-    pub fn usual(&self, name: &str) -> Option<UsualDuration> {
+    /// Returns the usual duration of the newest runs; `None` if there are too few.
+    pub fn usual_duration(&self, name: &str) -> Option<UsualDuration> {
         UsualDuration::from_durations(self.0.get(name)?.values().copied().collect())
     }
 }
@@ -188,19 +188,19 @@ mod tests {
     #[test]
     fn typical_duration_is_median_of_newest() {
         let mut usual = TypicalDurations::default();
-        assert_eq!(usual.typical("a"), None);
+        assert_eq!(usual.median("a"), None);
         usual.record("a", Ulid(1), 10);
-        assert_eq!(usual.typical("a"), Some(10));
+        assert_eq!(usual.median("a"), Some(10));
         usual.record("a", Ulid(2), 30);
-        assert_eq!(usual.typical("a"), Some(20));
+        assert_eq!(usual.median("a"), Some(20));
         usual.record("a", Ulid(3), 1000);
-        assert_eq!(usual.typical("a"), Some(30));
+        assert_eq!(usual.median("a"), Some(30));
         usual.record("a", Ulid(3), 1000);
-        assert_eq!(usual.typical("a"), Some(30), "one run counts once");
+        assert_eq!(usual.median("a"), Some(30), "one run counts once");
         for n in 10..10 + SAMPLE_RUNS as u128 {
             usual.record("a", Ulid(n), 7);
         }
-        assert_eq!(usual.typical("a"), Some(7));
-        assert_eq!(usual.typical("b"), None);
+        assert_eq!(usual.median("a"), Some(7));
+        assert_eq!(usual.median("b"), None);
     }
 }

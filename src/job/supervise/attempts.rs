@@ -106,8 +106,8 @@ impl Supervisor<'_> {
         if let Some(claim) = claimed.filter(|claim| claim.step != ROLLBACK_STEP) {
             self.control.acknowledge(claim);
         }
-        let began = !matches!(end, JobEnd::NotStarted(_));
-        let due = known.error.is_some() && began;
+        let has_started = !matches!(end, JobEnd::NotStarted(_));
+        let due = known.error.is_some() && has_started;
         let rollback = known.rollback.as_ref().filter(|r| due && !r.ended);
         let unfinished =
             if let (Some(command), Some(rollback)) = (self.spec.rollback.clone(), rollback) {
@@ -205,12 +205,12 @@ impl Supervisor<'_> {
             after,
             claim,
         } = last;
-        let began = !matches!(end, JobEnd::NotStarted(_));
+        let has_started = !matches!(end, JobEnd::NotStarted(_));
         let rollback = self
             .spec
             .rollback
             .clone()
-            .filter(|_| event.error.is_some() && began);
+            .filter(|_| event.error.is_some() && has_started);
         let close = match rollback {
             Some(_) => Close::No,
             None => close_policy(self.spec.after),

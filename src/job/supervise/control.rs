@@ -46,7 +46,7 @@ enum Front {
     /// Another process, which is alive.
     Linked(Arc<FrontLink>, u32),
     /// Another process, which was killed.
-    Gone,
+    Killed,
 }
 
 impl JobControl {
@@ -104,7 +104,7 @@ impl JobControl {
     /// The system allows no more processes.
     pub(crate) fn ensure_group(&mut self) -> io::Result<()> {
         let made_by_front = matches!(self.forwarder.target, SignalTarget::Group(_));
-        if matches!(self.front, Front::Gone) && made_by_front && !self.has_own_group {
+        if matches!(self.front, Front::Killed) && made_by_front && !self.has_own_group {
             self.forwarder.target = SignalTarget::Group(fork::new_group()?);
             self.has_own_group = true;
         }
@@ -115,7 +115,7 @@ impl JobControl {
     pub(crate) fn link(&self) -> Option<Arc<FrontLink>> {
         match &self.front {
             Front::Linked(link, _) => Some(Arc::clone(link)),
-            Front::Own | Front::Gone => None,
+            Front::Own | Front::Killed => None,
         }
     }
 
@@ -123,13 +123,13 @@ impl JobControl {
     pub(crate) fn front_pid(&self) -> u32 {
         match &self.front {
             Front::Linked(_, pid) => *pid,
-            Front::Own | Front::Gone => std::process::id(),
+            Front::Own | Front::Killed => std::process::id(),
         }
     }
 
     /// Returns whether the job must end because the front was killed.
     pub(crate) fn is_abandoned(&self) -> bool {
-        matches!(self.front, Front::Gone) && !self.keep_if_killed
+        matches!(self.front, Front::Killed) && !self.keep_if_killed
     }
 
     /// Waits until a signal or a message arrives or one of `others` is readable, and handles the
@@ -198,7 +198,7 @@ impl JobControl {
     }
 
     fn lose_front(&mut self) {
-        self.front = Front::Gone;
+        self.front = Front::Killed;
         for terminal in &self.terminals {
             terminal.leave();
         }
@@ -228,7 +228,7 @@ impl JobControl {
                     self.front_is_stopped = true;
                 }
                 Front::Own => signals::stop_by(signal),
-                Front::Gone => {}
+                Front::Killed => {}
             },
             // The process that continued the job may not know about the front, which stopped
             // with it.
@@ -256,7 +256,7 @@ impl JobControl {
     fn is_orphaned(&self) -> bool {
         match &self.front {
             Front::Linked(_, front) => self.forwarder.target.is_orphaned(*front),
-            Front::Own | Front::Gone => false,
+            Front::Own | Front::Killed => false,
         }
     }
 

@@ -57,14 +57,14 @@ impl Recorder {
         events: JobEvents,
         sampling: Option<Sampling>,
         on_started: OnStarted,
-        trouble: OnWarning,
+        on_warning: OnWarning,
     ) -> io::Result<Self> {
         let (sender, receiver) = mpsc::channel::<Started>();
         let (written_sender, when_written) = mpsc::channel();
         let work = move || {
             let report_lost = |appended: &Appended| {
                 if let Some(lost) = &appended.lost {
-                    trouble(&lost.to_string());
+                    on_warning(&lost.to_string());
                 }
             };
             let Ok((pid, event)) = receiver.recv() else {
@@ -89,7 +89,7 @@ impl Recorder {
                     .map(|appended| report_lost(&appended)),
             };
             if let Err(e) = &written {
-                trouble(&format!(
+                on_warning(&format!(
                     "the start of the job is not in the log: {}",
                     error_chain(e)
                 ));
@@ -115,7 +115,7 @@ impl Recorder {
                 match written {
                     Ok(appended) => report_lost(&appended),
                     Err(e) if !std::mem::replace(&mut is_reported, true) => {
-                        trouble(&format!("a sample is not in the log: {}", error_chain(&e)));
+                        on_warning(&format!("a sample is not in the log: {}", error_chain(&e)));
                     }
                     Err(_) => {}
                 }

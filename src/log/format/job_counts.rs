@@ -72,7 +72,7 @@ impl JobCounts {
     /// none.
     ///
     /// The field is last, so that a checkpoint of several megabytes need not be parsed.
-    pub(crate) fn of_line(line: &[u8]) -> Option<Self> {
+    pub(crate) fn from_line(line: &[u8]) -> Option<Self> {
         let end = line.len().checked_sub(TRAILER_LEN)?;
         let body = line.get(..end)?;
         let tail = body.get(body.len().saturating_sub(MAX_FIELD_BYTES)..)?;
@@ -82,7 +82,7 @@ impl JobCounts {
 
     /// Returns whether a line of this type carries the counts. The failure of an attempt that
     /// will be retried does not.
-    pub(crate) fn are_carried_by(line: &[u8]) -> bool {
+    pub(crate) fn line_has_counts(line: &[u8]) -> bool {
         const TYPES: [&[u8]; 5] = [
             b"job_submitted\"",
             b"job_completed\"",
@@ -116,8 +116,8 @@ mod tests {
         assert!(body.len() - len <= MAX_FIELD_BYTES);
         let line = written(7, std::str::from_utf8(&body).unwrap());
         let line = line.strip_suffix(b"\n").unwrap();
-        assert_eq!(JobCounts::of_line(line), Some(counts));
-        assert!(JobCounts::are_carried_by(line));
+        assert_eq!(JobCounts::from_line(line), Some(counts));
+        assert!(JobCounts::line_has_counts(line));
     }
 
     #[test]
@@ -126,16 +126,16 @@ mod tests {
         for body in [inner, r#""type":"note","run_id":"r""#] {
             let line = written(7, body);
             let line = line.strip_suffix(b"\n").unwrap();
-            assert_eq!(JobCounts::of_line(line), None, "{body}");
+            assert_eq!(JobCounts::from_line(line), None, "{body}");
         }
-        assert_eq!(JobCounts::of_line(b"short"), None);
+        assert_eq!(JobCounts::from_line(b"short"), None);
     }
 
     #[test]
     fn failed_attempt_carries_no_counts() {
         let body = r#""type":"job_failed","run_id":"r","job_id":"j","retry_in_ms":5"#;
         let line = written(7, body);
-        assert!(!JobCounts::are_carried_by(
+        assert!(!JobCounts::line_has_counts(
             line.strip_suffix(b"\n").unwrap()
         ));
     }

@@ -74,7 +74,7 @@ impl Cursor {
 
     /// Returns whether the position is at the end of a closed run. If so, nothing is missing
     /// when the run is removed.
-    pub fn is_behind_the_end(&self) -> bool {
+    pub fn is_at_end(&self) -> bool {
         self.end == RunEnd::Reached
     }
 

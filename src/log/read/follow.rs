@@ -228,7 +228,7 @@ impl Follower {
 
     /// Makes the next poll read the run even if nothing seems to have changed, because not all
     /// lines were processed.
-    pub fn stat_changed(&mut self) {
+    pub fn invalidate(&mut self) {
         self.seen = None;
     }
 

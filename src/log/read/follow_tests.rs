@@ -56,7 +56,7 @@ fn compress(it: &TestLog) {
 }
 
 fn keep(it: &TestLog, n: usize) {
-    let dropped = it.log().drop_sealed(PruneLimit::AllBut(n)).unwrap();
+    let dropped = it.log().prune(PruneLimit::AllBut(n)).unwrap();
     assert!(!dropped.is_empty());
 }
 

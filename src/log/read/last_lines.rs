@@ -38,9 +38,9 @@ pub fn last_lines(
         };
         let opened = segment.open()?;
         let offset = if segment.compressed {
-            find_forwards(&opened, &mut missing, want)
+            find_forward(&opened, &mut missing, want)
         } else {
-            match find_backwards(&segment, &opened.file, &mut missing, &mut later, want)
+            match find_backward(&segment, &opened.file, &mut missing, &mut later, want)
                 .at("read", &segment.path)?
             {
                 Some(offset) => offset,
@@ -86,7 +86,7 @@ fn last_in_order(
 /// Finds where to start reading a segment. Decreases `missing` by the number of lines found
 /// there. `later` is the number of the event after the searched lines. Returns `None` if the
 /// lines are not in order, or not what they seem.
-fn find_backwards(
+fn find_backward(
     segment: &Segment,
     file: &File,
     missing: &mut usize,
@@ -141,7 +141,7 @@ fn find_backwards(
     }
 }
 
-fn find_forwards(segment: &SegmentFile, missing: &mut usize, want: &dyn Fn(&[u8]) -> bool) -> u64 {
+fn find_forward(segment: &SegmentFile, missing: &mut usize, want: &dyn Fn(&[u8]) -> bool) -> u64 {
     let mut wanted = Vec::new();
     let mut lines = segment.lines();
     // The reader reports data that cannot be decompressed.

@@ -15,7 +15,7 @@ use crate::volume::{Dir, FileKey, IoContext, layout};
 /// The maximum number of listings while the directory keeps changing.
 const MAX_LISTINGS: u32 = 100;
 /// How many times a run without events is checked.
-const MAX_LOOKS: u32 = 3;
+const MAX_CHECKS: u32 = 3;
 
 /// The number of newest segments to hold open.
 ///
@@ -186,7 +186,7 @@ pub fn has_events(dir: &Dir) -> Result<bool, StorageError> {
     // Between the two renames of a rotation there is no active segment, and soon after them the
     // sealed one may be removed. A reader that checks one after the other may miss both, so it
     // checks again before it reports that there are none.
-    for _ in 0..MAX_LOOKS {
+    for _ in 0..MAX_CHECKS {
         if dir.stat(layout::ACTIVE)?.is_some_and(has_content) || has_sealed(dir)? {
             return Ok(true);
         }

@@ -1,7 +1,7 @@
 //! Command lines for people.
 
 /// The maximum length of a command line in a state, in characters.
-const MAX_COMMAND_BYTES: usize = 200;
+const MAX_COMMAND_CHARS: usize = 200;
 
 /// Returns a command line for people, quoted as a shell would need it and truncated.
 pub fn command_line(argv: &[String]) -> String {
@@ -19,7 +19,7 @@ pub fn command_line(argv: &[String]) -> String {
             line.push('\'');
         }
     }
-    match line.char_indices().nth(MAX_COMMAND_BYTES) {
+    match line.char_indices().nth(MAX_COMMAND_CHARS) {
         Some((at, _)) => {
             line.truncate(at);
             line.push('…');
@@ -41,7 +41,7 @@ mod tests {
         assert_eq!(line(&["sh", "-c", "it's", ""]), r"sh -c 'it'\''s' ''");
         assert_eq!(
             line(&[&"é".repeat(300)]).chars().count(),
-            MAX_COMMAND_BYTES + 1
+            MAX_COMMAND_CHARS + 1
         );
     }
 }

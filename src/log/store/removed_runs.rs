@@ -51,7 +51,7 @@ pub struct NewlyRemoved {
     pub damage: DamageList,
     /// Whether the last line that was read no longer exists, so that lines after it may be
     /// missing too.
-    pub lost_place: bool,
+    pub lost_position: bool,
 }
 
 #[derive(Deserialize)]
@@ -97,14 +97,14 @@ impl RemovedRuns {
     pub fn update(&mut self, volume: &Volume) -> Result<NewlyRemoved, StorageError> {
         let mut new = NewlyRemoved::default();
         let Some(retired) = RetiredFile::open(volume)? else {
-            new.lost_place = self.position.offset > 0;
+            new.lost_position = self.position.offset > 0;
             *self = Self::default();
             return Ok(new);
         };
         let path = &retired.path;
         let found = self.position.find(&retired.file, retired.len);
         let found = found.at("read", path)?;
-        new.lost_place = found.is_none();
+        new.lost_position = found.is_none();
         if found != Some(self.position) {
             *self = Self::starting_at(found.unwrap_or_default());
         }
@@ -187,7 +187,7 @@ impl RemovedRuns {
         let events = self.events.get(&key).filter(|_| from_seq > Some(0));
         let all_read = match events {
             Some(events) => from_seq >= Some(*events),
-            None => cursor.is_behind_the_end(),
+            None => cursor.is_at_end(),
         };
         Ok((!all_read).then(|| Gap {
             from_seq,

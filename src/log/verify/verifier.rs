@@ -176,8 +176,8 @@ impl Verifier {
         self.state.apply(env, line);
         if self.is_whole
             && self.is_counted
-            && JobCounts::are_carried_by(line)
-            && JobCounts::of_line(line).is_some_and(|counts| counts != self.state.job_counts())
+            && JobCounts::line_has_counts(line)
+            && JobCounts::from_line(line).is_some_and(|counts| counts != self.state.job_counts())
         {
             let message = "its job counts do not match the preceding events".to_owned();
             faults.push(FaultKind::JobCounts, message);

@@ -30,7 +30,7 @@ pub(super) struct Written {
     pub segment: Arc<ActiveSegment>,
     /// The ticket of the write in [`ActiveSegment::syncs`].
     pub ticket: u64,
-    pub in_company: bool,
+    pub has_other_writers: bool,
     /// The length of a segment that must be sealed, in bytes.
     pub full_len: Option<u64>,
 }
@@ -79,7 +79,7 @@ impl AppendRequest<'_> {
                         appended,
                         ticket: segment.syncs().latest(),
                         segment,
-                        in_company: writer.is_in_company(),
+                        has_other_writers: writer.has_other_writers(),
                         full_len: auto_rotation.full_len(&writer),
                     });
                 }

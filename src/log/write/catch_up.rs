@@ -42,8 +42,8 @@ impl Tail {
             {
                 return false;
             }
-            if JobCounts::are_carried_by(last) {
-                jobs = JobCounts::of_line(last).filter(|_| Envelope::parse(last).is_ok());
+            if JobCounts::line_has_counts(last) {
+                jobs = JobCounts::from_line(last).filter(|_| Envelope::parse(last).is_ok());
                 if jobs.is_none() {
                     return false;
                 }

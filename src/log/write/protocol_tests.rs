@@ -109,7 +109,7 @@ fn job_is_counted_without_fold() {
     assert_eq!(seen, Some(counts(2, 2)));
     let line = appended.unwrap().bytes;
     let line = line.strip_suffix(b"\n").unwrap();
-    assert_eq!(JobCounts::of_line(line), Some(counts(3, 2)));
+    assert_eq!(JobCounts::from_line(line), Some(counts(3, 2)));
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn run_is_found_while_it_is_rotated_and_pruned() {
             for n in 0..200 {
                 it.add(&log, n);
                 seal(&log);
-                log.drop_sealed(PruneLimit::AllBut(0)).unwrap();
+                log.prune(PruneLimit::AllBut(0)).unwrap();
             }
         });
         while !rotating.is_finished() {
@@ -185,7 +185,7 @@ fn pruning_releases_lock_between_segments() {
     let second = segment_names(&it)[1].clone();
     let busy = fs::File::open(it.path(&second)).unwrap();
     busy.lock().unwrap();
-    let removed = log.drop_sealed(PruneLimit::AllBut(0)).unwrap();
+    let removed = log.prune(PruneLimit::AllBut(0)).unwrap();
     assert_eq!(removed.len(), 1);
     assert!(
         fs::File::open(it.path(layout::LOCK))

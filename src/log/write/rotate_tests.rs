@@ -213,7 +213,7 @@ fn grown_sealed_segment_is_kept_plain() {
     );
     fs::write(&path, grown).unwrap();
     assert_eq!(compress_sealed(log.dir()).unwrap(), []);
-    assert_eq!(log.drop_sealed(PruneLimit::AllBut(0)).unwrap(), []);
+    assert_eq!(log.prune(PruneLimit::AllBut(0)).unwrap(), []);
     // Lines that another program wrote there count.
     assert!(fold(log.dir()).unwrap().job("late").is_some());
 }
@@ -230,7 +230,7 @@ fn pruning_starts_at_oldest_and_keeps_checkpoint() {
     let state = fold(log.dir()).unwrap();
     assert_eq!(plan_prune(log.dir(), PruneLimit::AllBut(9)).unwrap(), []);
     let two = plan_prune(log.dir(), PruneLimit::AllBut(2)).unwrap();
-    assert_eq!(log.drop_sealed(PruneLimit::AllBut(2)).unwrap(), two);
+    assert_eq!(log.prune(PruneLimit::AllBut(2)).unwrap(), two);
     assert_eq!(two.len(), 2);
     assert_eq!(segment_names(&it).len(), 3);
     assert_eq!(it.read().damage, []);
@@ -241,7 +241,7 @@ fn pruning_starts_at_oldest_and_keeps_checkpoint() {
     let mut bytes = it.bytes();
     bytes[8] ^= 1;
     it.set(&bytes);
-    assert_eq!(log.drop_sealed(PruneLimit::AllBut(0)).unwrap().len(), 1);
+    assert_eq!(log.prune(PruneLimit::AllBut(0)).unwrap().len(), 1);
     assert_eq!(fold(log.dir()).unwrap().opened_ts, state.opened_ts);
 }
 

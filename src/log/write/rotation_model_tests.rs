@@ -128,9 +128,7 @@ impl Play {
             Op::Compress => drop(compress_sealed(&self.dir).unwrap()),
             Op::Drop(w, keep) => {
                 let would = plan_prune(&self.dir, PruneLimit::AllBut(*keep)).unwrap();
-                let gone = self.writers[*w]
-                    .drop_sealed(PruneLimit::AllBut(*keep))
-                    .unwrap();
+                let gone = self.writers[*w].prune(PruneLimit::AllBut(*keep)).unwrap();
                 assert_eq!(gone, would);
                 self.dropped = self.ever.len();
             }
@@ -208,8 +206,8 @@ impl Play {
         for line in &self.ever {
             let env = Envelope::parse(line.as_bytes()).unwrap();
             state.apply(&env, line.as_bytes());
-            if JobCounts::are_carried_by(line.as_bytes()) {
-                let counts = JobCounts::of_line(line.as_bytes());
+            if JobCounts::line_has_counts(line.as_bytes()) {
+                let counts = JobCounts::from_line(line.as_bytes());
                 assert_eq!(counts, Some(state.job_counts()), "{line}");
             }
             acknowledged += usize::from(env.kind == EventType::Note || env.job_id().is_some());

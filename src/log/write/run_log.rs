@@ -263,7 +263,7 @@ impl RunLog {
     ///
     /// # Errors
     /// See [`AppendError`].
-    pub(crate) fn recover_end(&self) -> Result<Vec<u8>, AppendError> {
+    pub(crate) fn recover_tail(&self) -> Result<Vec<u8>, AppendError> {
         let timeout = EventType::LogRepaired.lock_budget();
         let repaired = self.append_with(Durability::Power, timeout, |_| Ok(Batch::only(Close::No)));
         Ok(repaired?.bytes)
@@ -285,7 +285,7 @@ impl RunLog {
     ///
     /// # Errors
     /// A segment cannot be removed. The remaining log has no hole.
-    pub fn drop_sealed(&self, limit: PruneLimit) -> Result<Vec<PrunedSegment>, StorageError> {
+    pub fn prune(&self, limit: PruneLimit) -> Result<Vec<PrunedSegment>, StorageError> {
         prune::prune(&self.handle, limit)
     }
 
@@ -323,7 +323,7 @@ impl RunLog {
             &self.auto_rotation,
         )?;
         if written() == Durability::Power {
-            if done.in_company {
+            if done.has_other_writers {
                 self.commit_delay.yield_before_sync();
             }
             self.handle.make_durable(&done.segment, done.ticket)?;

@@ -117,8 +117,8 @@ impl Tail {
                     self.record_summary(&env, line.bytes);
                     self.repairs += u64::from(env.kind == EventType::LogRepaired);
                     self.started |= env.kind != EventType::LogRepaired;
-                    if JobCounts::are_carried_by(line.bytes) {
-                        self.jobs = JobCounts::of_line(line.bytes);
+                    if JobCounts::line_has_counts(line.bytes) {
+                        self.jobs = JobCounts::from_line(line.bytes);
                     }
                     if let Some(state) = state {
                         state.apply(&env, line.bytes);
@@ -299,8 +299,8 @@ impl Tail {
             let LineClass::Ours(env) = classify_raw(&line) else {
                 return Ok(None);
             };
-            if JobCounts::are_carried_by(line.bytes) {
-                return Ok(JobCounts::of_line(line.bytes));
+            if JobCounts::line_has_counts(line.bytes) {
+                return Ok(JobCounts::from_line(line.bytes));
             }
             if env.seq == 0 && line.offset == 0 {
                 return Ok(Some(JobCounts::default()));

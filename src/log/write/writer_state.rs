@@ -53,7 +53,7 @@ pub(crate) struct WriterState {
     /// The length of the segment as this writer left it, in bytes.
     pub(super) len: u64,
     /// Whether another writer has appended since this one did.
-    in_company: bool,
+    has_other_writers: bool,
     reserve: Preallocation,
     /// The state of the run at `tail`, kept up to date after the first request.
     pub(super) state: Option<RunState>,
@@ -143,8 +143,8 @@ impl WriterState {
     }
 
     /// Returns whether another writer has appended since this one did.
-    pub(crate) fn is_in_company(&self) -> bool {
-        self.in_company
+    pub(crate) fn has_other_writers(&self) -> bool {
+        self.has_other_writers
     }
 
     /// Returns whether the run is closed, according to the last line.
@@ -260,8 +260,8 @@ impl WriterState {
         len: u64,
         limit: u64,
     ) -> Result<bool, StorageError> {
-        self.in_company = self.tail.is_some() && self.len != len;
-        if self.tail.is_some() && !self.in_company {
+        self.has_other_writers = self.tail.is_some() && self.len != len;
+        if self.tail.is_some() && !self.has_other_writers {
             return Ok(true);
         }
         if len < self.len {

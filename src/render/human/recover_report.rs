@@ -23,7 +23,7 @@ pub fn recovery_lines(
         jobs,
         undone,
         hooks,
-        in_doubt,
+        unfinished_rollbacks,
         daemons,
         ..
     } = report.recovery;
@@ -65,7 +65,7 @@ pub fn recovery_lines(
             daemon.job_id, process.pid
         )?;
     }
-    for job in in_doubt {
+    for job in unfinished_rollbacks {
         writeln!(
             out,
             "{run}  the rollback of job {job} was started and was interrupted"

@@ -104,12 +104,9 @@ pub struct Removal {
 
 impl RunRecord {
     /// Creates the record of the run in this directory.
-    pub fn new(run_id: RunId, dir: PathBuf, examined: InspectedRun) -> Self {
-        let InspectedRun {
-            summary: overview,
-            verdict: inspected,
-        } = examined;
-        let state = overview.state;
+    pub fn new(run_id: RunId, dir: PathBuf, inspected: InspectedRun) -> Self {
+        let InspectedRun { summary, verdict } = inspected;
+        let state = summary.state;
         // A run without events is as old as its id.
         let age = || run_id.ulid();
         let now = Timestamp::now();
@@ -120,8 +117,8 @@ impl RunRecord {
             dir,
             duration_ms: state.duration_ms(),
             name: state.name,
-            state: inspected.state,
-            because: inspected.because,
+            state: verdict.state,
+            because: verdict.because,
             host: state.host,
             parent: state.parent,
             trace_id: state.trace.map(|trace| trace.trace_id),
@@ -129,9 +126,9 @@ impl RunRecord {
             rerun_by: state.rerun_by,
             opened_ts: state.opened_ts,
             closed_ts: state.closed_ts,
-            events: overview.events,
-            bytes: overview.bytes,
-            damaged: overview.damage.count(),
+            events: summary.events,
+            bytes: summary.bytes,
+            damaged: summary.damage.count(),
             jobs_total: state.jobs_total,
             jobs_failed: state.jobs_failed,
             jobs: state.jobs.into_iter().map(JobRecord::from).collect(),

@@ -38,7 +38,5 @@ pub(crate) fn compress(env: &TestEnv, run: &str) {
 /// Removes all but the newest `segments` sealed segments.
 #[track_caller]
 pub(crate) fn keep(env: &TestEnv, run: &str, segments: usize) {
-    log(env, run)
-        .drop_sealed(PruneLimit::AllBut(segments))
-        .unwrap();
+    log(env, run).prune(PruneLimit::AllBut(segments)).unwrap();
 }
