@@ -77,7 +77,7 @@ pub fn job_out(job: &JobId) -> String {
 /// Returns the name of the index that records when and from which stream each byte of
 /// [`job_out`] arrived.
 pub fn job_index(job: &JobId) -> String {
-    format!("{job}.out.idx")
+    format!("{job}{OUTPUT_SUFFIX}.idx")
 }
 
 /// Returns the name of the sealed segment whose first event has the number `first_seq`.

@@ -318,34 +318,42 @@ pub(crate) fn kill(pid: i32, signal: i32) {
     }
 }
 
+/// Reads the status of a process (`proc_pid_status(5)`); empty if it has ended.
+fn read_status(pid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default()
+}
+
+/// Returns a field of a process's status; empty if it is missing.
+fn status_field<'a>(status: &'a str, name: &str) -> &'a str {
+    let mut fields = status.lines().filter_map(|line| line.split_once(':'));
+    let found = fields.find(|(field, _)| *field == name);
+    found.map_or("", |(_, value)| value.trim())
+}
+
+/// Returns whether a signal is in a set of signals in a process's status.
+fn is_in_set(status: &str, set: &str, signal: i32) -> bool {
+    let set = u64::from_str_radix(status_field(status, set), 16).unwrap_or_default();
+    set >> (signal - 1) & 1 != 0
+}
+
 /// Returns whether a stopped process has a pending signal that asks it to end.
 pub(crate) fn has_pending_end(pid: u32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let pending = status
-        .lines()
-        .filter_map(|line| line.strip_prefix("ShdPnd:"))
-        .filter_map(|bits| u64::from_str_radix(bits.trim(), 16).ok())
-        .fold(0, |all, bits| all | bits);
+    let status = read_status(pid);
     let asks = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
-    asks.iter().any(|signal| pending & 1 << (signal - 1) != 0)
+    asks.iter()
+        .any(|signal| is_in_set(&status, "ShdPnd", *signal))
 }
 
 /// Returns whether a signal, or a debugger, has stopped the process.
 pub(crate) fn is_stopped(pid: u32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
-    state.is_some_and(|state| state.trim_start().starts_with(['T', 't']))
+    status_field(&read_status(pid), "State").starts_with(['T', 't'])
 }
 
 /// Returns whether a signal has its default action in a process.
 pub(crate) fn has_default_action(pid: u32, signal: i32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let sets = status.lines().filter_map(|line| {
-        let (name, set) = line.split_once(':')?;
-        matches!(name, "SigBlk" | "SigIgn" | "SigCgt").then(|| set.trim())
-    });
-    let mut sets = sets.map(|set| u64::from_str_radix(set, 16).unwrap_or_default());
-    sets.all(|set| set >> (signal - 1) & 1 == 0)
+    let status = read_status(pid);
+    let sets = ["SigBlk", "SigIgn", "SigCgt"];
+    !sets.iter().any(|set| is_in_set(&status, set, signal))
 }
 
 /// Returns the process group of a process.

@@ -14,6 +14,24 @@ pub(crate) enum WaitStatus {
     Signaled(i32),
 }
 
+impl WaitStatus {
+    /// Returns the exit code; `None` if a signal ended the process.
+    pub(crate) fn exit_code(self) -> Option<i32> {
+        match self {
+            Self::Exited(code) => Some(code),
+            Self::Signaled(_) => None,
+        }
+    }
+
+    /// Returns the signal that ended the process, if one did.
+    pub(crate) fn signal(self) -> Option<i32> {
+        match self {
+            Self::Exited(_) => None,
+            Self::Signaled(signal) => Some(signal),
+        }
+    }
+}
+
 /// The exit status of a process in shared memory, if it is set.
 #[repr(C)]
 #[derive(Debug, Default)]

@@ -15,7 +15,7 @@ use crate::job::spec::job_spec::Hooks;
 use crate::job::status::run_status::inspect_run;
 use crate::job::supervise::hooks::{HookResult, MakeHookInput, ended_hook};
 use crate::job::supervise::outcome::end_from_log;
-use crate::log::format::payload::{ErrorKind, JobSubmitted, RecordedHooks};
+use crate::log::format::payload::{JobSubmitted, RecordedHooks};
 use crate::log::{
     DamageReason, FollowStart, Follower, Item, JobScope, JobState, Lease, RunLog, RunStatus,
     StorageError, Update,
@@ -58,11 +58,8 @@ pub fn due_hooks(
     in_doubt: InDoubt,
 ) -> Result<Vec<JobId>, UndoError> {
     let inspected = inspect_run(dir, JobScope::All)?;
-    let is_lost = |job: &&JobState| {
-        let error = job.error.as_ref();
-        error.is_some_and(|error| error.kind == ErrorKind::Lost)
-    };
-    let ended = inspected.summary.state.jobs.iter().filter(is_lost);
+    let jobs = inspected.summary.state.jobs.iter();
+    let ended = jobs.filter(|job| job.is_lost());
     let ended: Vec<_> = ended.map(|job| job.job_id.clone()).collect();
     let recorded = recorded_jobs(dir, &ended)?;
     let mut ran = EndedHooks::default();

@@ -39,27 +39,42 @@ pub fn plan_recovery(
     dir: &Dir,
     options: RecoveryOptions,
 ) -> Result<RecoveryOutcome, UndoError> {
+    let (inspected, mut outcome, is_due) =
+        inspect_for_recovery(run, dir, options, &ProcessScan::default())?;
+    match is_due {
+        Some(true) => {
+            outcome.action = RecoveryAction::Recovered;
+            let lost = inspected.summary.state.unfinished();
+            outcome.jobs = lost.map(|job| job.job_id.clone()).collect();
+        }
+        Some(false) if needs_repair(dir)? => outcome.action = RecoveryAction::Repaired,
+        Some(false) | None => {}
+    }
+    Ok(outcome)
+}
+
+/// Inspects the run in `dir`. Returns its outcome without any change, and whether jobs or the run
+/// have to be ended; `None` if the run must not be changed, for the reason in the outcome.
+///
+/// # Errors
+/// The log cannot be read, or may lack events.
+fn inspect_for_recovery(
+    run: &RunId,
+    dir: &Dir,
+    options: RecoveryOptions,
+    scan: &ProcessScan,
+) -> Result<(InspectedRun, RecoveryOutcome, Option<bool>), UndoError> {
     let inspected = inspect_run(dir, JobScope::All)?;
     let mut outcome = RecoveryOutcome::new(&inspected);
     let has_no_end = matches!(inspected.verdict.state, RunStatus::Lost | RunStatus::Open);
     if has_no_end && inspected.summary.is_uncertain {
         options.in_doubt.allow_uncertain(run)?;
     }
-    let scan = ProcessScan::default();
-    let is_due = find_daemons(&scan, dir, &inspected, options)
+    let is_due = find_daemons(scan, dir, &inspected, options)
         .map(|daemons| outcome.daemons = daemons)
-        .and_then(|()| is_recovery_due(&scan, dir, &inspected));
-    match is_due {
-        Err(why) => outcome.skip(why),
-        Ok(true) => {
-            outcome.action = RecoveryAction::Recovered;
-            let lost = inspected.summary.state.unfinished();
-            outcome.jobs = lost.map(|job| job.job_id.clone()).collect();
-        }
-        Ok(false) if needs_repair(dir)? => outcome.action = RecoveryAction::Repaired,
-        Ok(false) => {}
-    }
-    Ok(outcome)
+        .and_then(|()| is_recovery_due(scan, dir, &inspected));
+    let is_due = is_due.map_err(|why| outcome.skip(why)).ok();
+    Ok((inspected, outcome, is_due))
 }
 
 /// Recovers the run in `dir`. Recovering a run twice changes nothing the second time.
@@ -74,22 +89,10 @@ pub fn recover(
     options: RecoveryOptions,
     on_warning: &OnWarning,
 ) -> Result<RecoveryOutcome, UndoError> {
-    let inspected = inspect_run(dir, JobScope::All)?;
-    let mut outcome = RecoveryOutcome::new(&inspected);
-    let needs_recovery = matches!(inspected.verdict.state, RunStatus::Lost | RunStatus::Open);
-    if needs_recovery && inspected.summary.is_uncertain {
-        options.in_doubt.allow_uncertain(run)?;
-    }
     let scan = ProcessScan::default();
-    let is_due = find_daemons(&scan, dir, &inspected, options)
-        .map(|daemons| outcome.daemons = daemons)
-        .and_then(|()| is_recovery_due(&scan, dir, &inspected));
-    let is_due = match is_due {
-        Ok(is_due) => is_due,
-        Err(why) => {
-            outcome.skip(why);
-            return Ok(outcome);
-        }
+    let (inspected, mut outcome, is_due) = inspect_for_recovery(run, dir, options, &scan)?;
+    let Some(is_due) = is_due else {
+        return Ok(outcome);
     };
     if needs_repair(dir)? {
         if inspected.summary.state.foreign {

@@ -13,7 +13,6 @@ use crate::job::process::file_ownership;
 use crate::job::spec::job_spec::Hooks;
 use crate::job::status::run_status::inspect_run;
 use crate::job::supervise::rollback;
-use crate::log::format::payload::ErrorKind;
 use crate::log::{
     AppendError, JobScope, JobState, Lease, RunLog, RunStatus, SelectError, StorageError,
 };
@@ -158,12 +157,7 @@ fn jobs_to_undo(run: &RunId, dir: &Dir, in_doubt: InDoubt) -> Result<Vec<JobStat
 /// Returns whether the job recorded a rollback, may have had an effect, and has not been rolled
 /// back.
 pub(crate) fn needs_rollback(job: &JobState) -> bool {
-    let lost = |job: &JobState| {
-        job.error
-            .as_ref()
-            .is_some_and(|e| e.kind == ErrorKind::Lost)
-    };
-    let may_have_started = job.attempt.is_some() || lost(job);
+    let may_have_started = job.attempt.is_some() || job.is_lost();
     may_have_started && job.rollback.as_ref().is_some_and(|r| !r.is_done())
 }
 

@@ -3,6 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::redaction::Redaction;
+use crate::log::format::note_data::string_token;
 
 /// The top-level fields of an event whose keys come from the user and are masked too.
 const USER_FIELDS: [&str; 3] = ["inputs", "labels", "env"];
@@ -40,7 +41,8 @@ pub(crate) fn mask_strings(
             rest = rest.get(c.len_utf8()..).unwrap_or_default();
             continue;
         }
-        let (token, after) = rest.split_at(string_end(rest));
+        let token = string_token(rest);
+        let after = rest.strip_prefix(token).unwrap_or_default();
         let text: String = serde_json::from_str(token)?;
         let is_user_field = path
             .get(1)
@@ -70,20 +72,6 @@ pub(crate) fn mask_strings(
 
 fn is_format_field(key: &str) -> bool {
     FORMAT_FIELDS.contains(&key) || key.ends_with("_ts") || key.ends_with("_b64")
-}
-
-/// Returns the length of the string token at the start of `text`.
-fn string_end(text: &str) -> usize {
-    let mut escaped = false;
-    for (at, byte) in text.bytes().enumerate().skip(1) {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => return at + 1,
-            _ => {}
-        }
-    }
-    text.len()
 }
 
 #[cfg(test)]

@@ -345,10 +345,8 @@ pub(crate) fn ended_hook(item: &Item<'_>) -> Option<(JobId, String)> {
 
 impl HookEnded {
     fn record_end(&mut self, status: WaitStatus) {
-        match status {
-            WaitStatus::Exited(code) => self.exit_code = Some(code),
-            WaitStatus::Signaled(signal) => self.signal = Some(signal_name(signal)),
-        }
+        self.exit_code = status.exit_code();
+        self.signal = status.signal().map(signal_name);
         self.error = status_error(status);
     }
 

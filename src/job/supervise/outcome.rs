@@ -70,10 +70,6 @@ pub(crate) fn describe(
     timeout: Option<Duration>,
     output: Option<Output>,
 ) -> (JobEnd, JobEnded) {
-    let (exit_code, signal) = match ended.status {
-        WaitStatus::Exited(code) => (Some(code), None),
-        WaitStatus::Signaled(signal) => (None, Some(signal)),
-    };
     let error = |kind, message| Some(JobError { kind, message });
     let (end, error) = match ended.status {
         _ if ended.cause == EndCause::FrontKilled => {
@@ -95,8 +91,8 @@ pub(crate) fn describe(
     };
     let event = JobEnded {
         attempt,
-        exit_code,
-        signal: signal.map(signal_name),
+        exit_code: ended.status.exit_code(),
+        signal: ended.status.signal().map(signal_name),
         error,
         duration_ms: Some(millis(ended.duration)),
         cost: ended.cost.clone(),

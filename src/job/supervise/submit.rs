@@ -295,15 +295,11 @@ impl Submission<'_> {
     fn replaced(&self, died: WaitStatus, sink: &OutputFile) -> SupervisorReplaced {
         let page = self.control.page;
         let [stdout, stderr, both] = sink.uncertain();
-        let (exit_code, signal) = match died {
-            WaitStatus::Exited(code) => (Some(code), None),
-            WaitStatus::Signaled(signal) => (None, Some(signal_name(signal))),
-        };
         let step = page.claimed().map_or(0, |claim| claim.step);
         SupervisorReplaced {
             supervisor: liveness::process(std::process::id()),
-            exit_code,
-            signal,
+            exit_code: died.exit_code(),
+            signal: died.signal().map(signal_name),
             attempt: if step == ROLLBACK_STEP { 0 } else { step },
             captured_bytes: sink.output().captured_bytes,
             uncertain_stdout_bytes: stdout,

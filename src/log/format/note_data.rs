@@ -208,7 +208,7 @@ fn is_space(c: char) -> bool {
 }
 
 /// Returns the string token, with its quotes, at the start of `rest`.
-fn string_token(rest: &str) -> &str {
+pub(crate) fn string_token(rest: &str) -> &str {
     let bytes = rest.as_bytes();
     let mut end = 1;
     while let Some(found) = bytes.get(end..).and_then(|b| memchr2(b'"', b'\\', b)) {

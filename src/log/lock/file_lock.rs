@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use crate::log::error::StorageError;
-use crate::volume::IoContext;
+use crate::volume::{Dir, IoContext};
 
 /// How long a waiter spins with `yield` before it starts to sleep.
 ///
@@ -171,4 +171,24 @@ fn guard<F: Borrow<File>>(
         }
         Err(e) => Err(e).at("lock", path).map_err(StorageError::from),
     }
+}
+/// Returns whether any of these files is locked.
+///
+/// The locks are probed and not held: there may be thousands of files, and no process starts to
+/// use one without holding the locks of the run.
+///
+/// # Errors
+/// A file cannot be opened, or the file system does not support locks.
+pub(crate) fn is_any_locked<'a>(
+    dir: &Dir,
+    names: impl Iterator<Item = &'a String>,
+) -> Result<bool, StorageError> {
+    for name in names {
+        if let Some(file) = dir.read(name)?
+            && try_shared(&file, &dir.path().join(name))?.is_none()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

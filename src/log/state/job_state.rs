@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::command_line::command_line;
 use super::probe_state::{ProbeState, apply_readings};
 use crate::log::format::payload::{
-    ForwardedSignal, JobEnded, JobError, JobSubmitted, Output, ProcessRef,
+    ErrorKind, ForwardedSignal, JobEnded, JobError, JobSubmitted, Output, ProcessRef,
 };
 use crate::log::format::trace_context::TraceContext;
 use crate::volume::{JobId, rfc3339};
@@ -192,6 +192,12 @@ impl JobState {
             redacted: false,
             foreign: false,
         }
+    }
+
+    /// Returns whether no process observed the end of the job, according to its terminal event.
+    pub(crate) fn is_lost(&self) -> bool {
+        let error = self.error.as_ref();
+        error.is_some_and(|error| error.kind == ErrorKind::Lost)
     }
 
     /// Returns whether the job's rollback was started but its end is not in the log.

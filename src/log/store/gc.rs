@@ -318,7 +318,7 @@ impl LockedForRemoval {
     /// Returns whether another process is compressing a sealed segment.
     fn is_being_compressed(&self) -> Result<bool, StorageError> {
         let names = segment_set::names(&self.dir)?;
-        is_any_locked(
+        file_lock::is_any_locked(
             &self.dir,
             names.iter().filter(|name| *name != layout::ACTIVE),
         )
@@ -331,31 +331,13 @@ impl LockedForRemoval {
             opened => opened?,
         };
         let names = jobs.names()?;
-        is_any_locked(
+        file_lock::is_any_locked(
             &jobs,
             names
                 .iter()
                 .filter(|name| name.ends_with(layout::OUTPUT_SUFFIX)),
         )
     }
-}
-
-/// Returns whether any of these files is locked.
-///
-/// The locks are probed and not held: there may be thousands of files, and no process starts to
-/// use one without holding the locks of the run.
-fn is_any_locked<'a>(
-    dir: &Dir,
-    names: impl Iterator<Item = &'a String>,
-) -> Result<bool, StorageError> {
-    for name in names {
-        if let Some(file) = dir.read(name)?
-            && file_lock::try_shared(&file, &dir.path().join(name))?.is_none()
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// Lists the directories that interrupted gcs left in the trash of a volume.

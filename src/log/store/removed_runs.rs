@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 
-use serde::Deserialize;
 use ulid::Ulid;
 
 use super::retired_file;
 use super::retired_file::{RetiredFile, parse_line};
+use super::tombstones::TombstoneKey;
 use crate::log::error::StorageError;
 use crate::log::read::cursor::Cursor;
 use crate::log::read::damage::{Damage, DamageList};
 use crate::log::read::position::{Gap, GapReason};
 use crate::log::read::retired_position::RetiredPosition;
 use crate::log::segment::line_reader::{FileSpan, LineReader};
-use crate::volume::{Dir, IoContext, RunId, Volume, ulid_text};
+use crate::volume::{Dir, IoContext, RunId, Volume};
 
 /// The runs that gc removed, and the number of events of each.
 ///
@@ -52,14 +52,6 @@ pub struct NewlyRemoved {
     /// Whether the last line that was read no longer exists, so that lines after it may be
     /// missing too.
     pub lost_position: bool,
-}
-
-#[derive(Deserialize)]
-struct TombstoneLine {
-    run_id: RunId,
-    #[serde(default, with = "ulid_text")]
-    first_id: Option<Ulid>,
-    events: u64,
 }
 
 impl RemovedRuns {
@@ -121,7 +113,7 @@ impl RemovedRuns {
             number += 1;
             let before = self.position;
             self.position = RetiredPosition::after(line.bytes, line.end());
-            match parse_line::<TombstoneLine>(&line) {
+            match parse_line::<TombstoneKey>(&line) {
                 Ok(tombstone) => {
                     let removed = tombstone.into_removed(before);
                     self.record(&removed);
@@ -152,7 +144,7 @@ impl RemovedRuns {
         };
         let mut lines = LineReader::from_span(FileSpan::new(retired.file, 0, end));
         while let Some(line) = lines.next_line().at("read", &retired.path)? {
-            if let Ok(tombstone) = parse_line::<TombstoneLine>(&line) {
+            if let Ok(tombstone) = parse_line::<TombstoneKey>(&line) {
                 let older = tombstone.into_removed(RetiredPosition::default());
                 self.last.entry(older.run.clone()).or_insert(older.events);
                 let key = (older.run, older.first_id);
@@ -209,7 +201,7 @@ impl RemovedRun {
     }
 }
 
-impl TombstoneLine {
+impl TombstoneKey {
     fn into_removed(self, before: RetiredPosition) -> RemovedRun {
         RemovedRun {
             first_id: self.first_id,

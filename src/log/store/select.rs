@@ -11,9 +11,6 @@ use crate::log::read::first_event::{first_id, first_state};
 use crate::log::store::catalog::{SelectError, list, open_any_dir, open_dir};
 use crate::volume::{Dir, RunId, Volume, parse_ulid};
 
-/// The length of a ULID in text form.
-const ULID_LEN: usize = 26;
-
 /// How a text matched a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MatchedBy {
@@ -163,7 +160,7 @@ fn find_by_prefix(runs: &Dir, ids: &[RunId], text: &str) -> Result<SelectedRun, 
 /// Splits an id of the form `<name>-<ulid>`.
 fn split_id(run: &RunId) -> Option<(&str, Ulid)> {
     let id = run.as_str();
-    let (stem, ulid) = id.split_at_checked(id.len().checked_sub(ULID_LEN)?)?;
+    let (stem, ulid) = id.split_at_checked(id.len().checked_sub(ulid::ULID_LEN)?)?;
     Some((stem.strip_suffix('-')?, parse_ulid(ulid)?))
 }
 

@@ -268,11 +268,11 @@ fn excess(file: &Arc<File>, len: u64, max_lines: usize) -> std::io::Result<(u64,
 /// The identity of a tombstone. If a run got more events after gc was interrupted, its next
 /// tombstone has a new summary.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
-struct TombstoneKey {
-    run_id: RunId,
+pub(super) struct TombstoneKey {
+    pub run_id: RunId,
     #[serde(default, with = "ulid_text")]
-    first_id: Option<Ulid>,
-    events: u64,
+    pub first_id: Option<Ulid>,
+    pub events: u64,
 }
 
 impl From<&Tombstone> for TombstoneKey {

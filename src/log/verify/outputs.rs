@@ -125,7 +125,7 @@ pub(crate) fn check_unknown(
     };
     let names: BTreeSet<String> = jobs.names()?.into_iter().collect();
     for name in names {
-        let Some(id) = name.strip_suffix(".out") else {
+        let Some(id) = name.strip_suffix(layout::OUTPUT_SUFFIX) else {
             continue;
         };
         let Ok(id) = id.parse::<JobId>() else {

@@ -49,12 +49,5 @@ fn has_lease(dir: &Dir) -> Result<bool, StorageError> {
     let Ok(jobs) = dir.open_dir(layout::JOBS) else {
         return Ok(false);
     };
-    for name in jobs.names()? {
-        if let Some(file) = jobs.read(&name)?
-            && file_lock::try_shared(&file, &jobs.path().join(&name))?.is_none()
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    file_lock::is_any_locked(&jobs, jobs.names()?.iter())
 }
