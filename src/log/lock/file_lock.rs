@@ -172,6 +172,7 @@ fn guard<F: Borrow<File>>(
         Err(e) => Err(e).at("lock", path).map_err(StorageError::from),
     }
 }
+
 /// Returns whether any of these files is locked.
 ///
 /// The locks are probed and not held: there may be thousands of files, and no process starts to
